@@ -1,0 +1,63 @@
+// What the adapters of TensorFlow.js's own backends share: checks of the options that those backends cannot vary, and
+// making a backend current. Nothing here knows a particular backend.
+
+import * as tf from "@tensorflow/tfjs-core";
+import { EngineError } from "./errors.ts";
+import type { Engine, EngineName, Precision } from "./types.ts";
+
+/** @throws EngineError when `asked` is not among the devices that the engine has */
+export function requireDevice(engine: EngineName, asked: string | undefined, devices: readonly string[]): string {
+  const first = devices[0];
+  if (first === undefined || (asked !== undefined && !devices.includes(asked))) {
+    const known = devices.map((device) => `"${device}"`).join(" or ");
+    throw new EngineError(
+      `device "${asked}" is not a device of engine "${engine}", which runs on ${known}`,
+      `ask for ${known}, or for engine "torch" to use CUDA`,
+    );
+  }
+  return asked ?? first;
+}
+
+/** @throws EngineError unless `asked` is `float32` */
+export function requireFloat32(engine: EngineName, asked: Precision): void {
+  if (asked !== "float32") {
+    throw new EngineError(
+      `precision "${asked}" is not available on engine "${engine}", which computes in float32`,
+      `ask for "float32", or for engine "torch" on a CUDA device`,
+    );
+  }
+}
+
+/** Makes a registered backend the one that tf.* computes on. */
+export async function useBackend(engine: EngineName, backendName: string): Promise<void> {
+  if (tf.getBackend() === backendName) {
+    return;
+  }
+  let cause: unknown;
+  const started = await tf.setBackend(backendName).catch((error: unknown) => {
+    cause = error;
+    return false;
+  });
+  if (!started) {
+    const detail = cause instanceof Error ? `: ${cause.message}` : "";
+    throw new EngineError(
+      `engine "${engine}" did not start on this machine${detail}`,
+      "run `gblr doctor` to see which engines work here",
+      { cause },
+    );
+  }
+}
+
+/** An engine whose backend computes at once and has neither random numbers nor memory statistics of its own. */
+export function plainEngine(
+  engine: Pick<Engine, "name" | "backendName" | "device" | "threads" | "version"> & Partial<Engine>,
+): Engine {
+  return {
+    precision: "float32",
+    why: "",
+    seed: () => undefined,
+    synchronize: () => Promise.resolve(),
+    memory: () => undefined,
+    ...engine,
+  };
+}

@@ -1,0 +1,36 @@
+// The `wasm` engine: TensorFlow.js's WebAssembly backend, the one that every machine has. Its binaries come from the
+// installed package, never from the network. It runs on one thread: outside browsers the backend refuses threads.
+
+import { dirname } from "node:path";
+import { fileURLToPath } from "node:url";
+import * as tf from "@tensorflow/tfjs-core";
+import { plainEngine, requireDevice, requireFloat32, useBackend } from "./backend.ts";
+import type { Engine, EngineAdapter, Probe, ResolvedOptions } from "./types.ts";
+
+async function register(): Promise<string> {
+  const backend = await import("@tensorflow/tfjs-backend-wasm");
+  const folder = dirname(fileURLToPath(import.meta.resolve("@tensorflow/tfjs-backend-wasm")));
+  backend.setWasmPaths(`${folder}/`);
+  return `tfjs-backend-wasm ${backend.version_wasm}`;
+}
+
+async function probe(): Promise<Probe> {
+  const version = await register();
+  const simd = await tf.env().getAsync("WASM_HAS_SIMD_SUPPORT");
+  return {
+    available: true,
+    version,
+    devices: [{ id: "cpu", name: "WebAssembly" }],
+    detail: `${simd ? "128-bit SIMD" : "no SIMD"}, one thread`,
+  };
+}
+
+async function open(options: ResolvedOptions): Promise<Engine> {
+  const device = requireDevice("wasm", options.device, ["cpu"]);
+  requireFloat32("wasm", options.precision);
+  const version = await register();
+  await useBackend("wasm", "wasm");
+  return plainEngine({ name: "wasm", backendName: "wasm", device, threads: 1, version });
+}
+
+export const wasmAdapter: EngineAdapter = { name: "wasm", probe, open };

@@ -1,0 +1,159 @@
+// Builds the addon against the libtorch of this machine: `bun native/build.ts [--install] [--force]`.
+// Does nothing when what is built fits what is there. With --install (run by the package manager) it never fails: a
+// machine without a compiler or libtorch gets one line, and the wasm engine.
+
+import { execFile, spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { availableParallelism } from "node:os";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { findLibtorch, fingerprint, type Libtorch } from "./libtorch.ts";
+
+const here = dirname(fileURLToPath(import.meta.url));
+const buildFolder = join(here, "build");
+const run = promisify(execFile);
+
+/** Where the built addon lies. */
+export const addonPath = join(buildFolder, "gblr.node");
+const stampPath = join(buildFolder, "stamp.json");
+
+/** What an addon was built from, kept beside it. */
+export interface Stamp {
+  libtorch: Libtorch;
+  sources: string;
+}
+
+export type BuildState =
+  | { state: "built"; stamp: Stamp }
+  | { state: "missing" }
+  /** `why` is one clause */
+  | { state: "stale"; stamp: Stamp; why: string };
+
+/** Whether the addon is built and still fits its sources and its libtorch. */
+export function buildState(): BuildState {
+  if (!existsSync(addonPath) || !existsSync(stampPath)) return { state: "missing" };
+  const stamp = JSON.parse(readFileSync(stampPath, "utf8")) as Stamp;
+  const { lib, version } = stamp.libtorch;
+  const now = fingerprint(lib);
+  if (!now) return { state: "stale", stamp, why: `libtorch ${version} in ${lib}, which it was built against, is gone` };
+  if (now !== stamp.libtorch.fingerprint)
+    return { state: "stale", stamp, why: `libtorch in ${lib} has changed since it was built against ${version}` };
+  if (stamp.sources !== hashSources()) return { state: "stale", stamp, why: "its sources have changed since" };
+  return { state: "built", stamp };
+}
+
+function sourceFiles(extension: RegExp): string[] {
+  const files = readdirSync(here).filter((file) => extension.test(file));
+  return files.sort();
+}
+
+function hashSources(): string {
+  const hash = createHash("sha256");
+  for (const file of [...sourceFiles(/\.(cc|h)$/), "build.ts"]) hash.update(file).update(readFileSync(join(here, file)));
+  return hash.digest("hex");
+}
+
+/** Compiles and links; the finished file replaces the old one in one step. Returns its stamp. */
+export async function build(libtorch: Libtorch): Promise<Stamp> {
+  const sources = hashSources();
+  const work = join(buildFolder, `work-${process.pid}`);
+  mkdirSync(work, { recursive: true });
+  try {
+    const compile = compilerFlags(libtorch);
+    const objects = await inParallel(sourceFiles(/\.cc$/), async (file) => {
+      const object = join(work, file.replace(/cc$/, "o"));
+      await run(compiler(), [...compile, "-c", join(here, file), "-o", object], { maxBuffer: 1 << 26 });
+      return object;
+    });
+    const output = join(work, "gblr.node");
+    await run(compiler(), [...objects, "-o", output, ...linkerFlags(libtorch)], { maxBuffer: 1 << 26 });
+    const stamp: Stamp = { libtorch, sources };
+    rmSync(stampPath, { force: true });
+    renameSync(output, addonPath);
+    writeFileSync(join(work, "stamp.json"), `${JSON.stringify(stamp, null, 2)}\n`);
+    renameSync(join(work, "stamp.json"), stampPath);
+    return stamp;
+  } finally {
+    rmSync(work, { recursive: true, force: true });
+  }
+}
+
+const compiler = () => process.env.CXX ?? "g++";
+
+function compilerFlags({ include, lib, version }: Libtorch): string[] {
+  const [major = 0, minor = 0] = version.split(".").map(Number);
+  const nodeApi = dirname(createRequire(import.meta.url).resolve("node-api-headers/package.json"));
+  return [
+    major > 2 || (major === 2 && minor >= 10) ? "-std=c++20" : "-std=c++17",
+    "-O2",
+    "-fPIC",
+    "-fvisibility=hidden",
+    `-D_GLIBCXX_USE_CXX11_ABI=${usesNewStrings(lib) ? 1 : 0}`,
+    "-DNAPI_VERSION=8",
+    `-I${join(nodeApi, "include")}`,
+    ...include.map((folder) => `-I${folder}`),
+  ];
+}
+
+function linkerFlags({ lib, cuda }: Libtorch): string[] {
+  const libraries = ["torch_cpu", "c10", ...(cuda ? ["torch_cuda", "c10_cuda"] : [])];
+  // Nothing of ours names a CUDA symbol, yet its kernels must be loaded: hence no-as-needed.
+  return ["-shared", `-L${lib}`, `-Wl,-rpath,${lib}`, "-Wl,--no-as-needed", ...libraries.map((l) => `-l${l}`), "-ldl"];
+}
+
+/** pip wheels before 2.7 are built with the string layout of GCC 4; the mangled names tell. */
+function usesNewStrings(lib: string): boolean {
+  return readFileSync(join(lib, "libc10.so")).includes("torchCheckFailEPKcS2_jRKNSt7__cxx11");
+}
+
+async function inParallel<A, B>(items: A[], work: (item: A) => Promise<B>): Promise<B[]> {
+  const results: B[] = [];
+  const queue = items.map((item, index) => ({ item, index }));
+  const worker = async () => {
+    for (let next = queue.shift(); next; next = queue.shift()) results[next.index] = await work(next.item);
+  };
+  await Promise.all(Array.from({ length: availableParallelism() }, worker));
+  return results;
+}
+
+function missing(): string | undefined {
+  if (process.platform !== "linux") return `the native engine builds on Linux, this is ${process.platform}`;
+  if (spawnSync(compiler(), ["--version"]).status !== 0) return `no C++ compiler (${compiler()}) was found`;
+  return undefined;
+}
+
+const HOW = "apt-get install g++ libtorch-dev libopenblas0-pthread, or install PyTorch with pip, then run `npm run build`";
+
+/** One line for the terminal, and whether there is an addon at the end. */
+async function main(force: boolean): Promise<{ line: string; ok: boolean }> {
+  const absent = missing();
+  if (absent) return { line: `native engine not built: ${absent}; wasm will be used (${HOW})`, ok: false };
+  const libtorch = findLibtorch();
+  if (!libtorch) return { line: `native engine not built: no libtorch was found; wasm will be used (${HOW})`, ok: false };
+  const now = buildState();
+  const name = `libtorch ${libtorch.version} (${libtorch.origin}: ${libtorch.lib}${libtorch.cuda ? ", CUDA" : ""})`;
+  const same = now.state === "built" && now.stamp.libtorch.lib === libtorch.lib;
+  if (same && !force) return { line: `native engine is up to date with ${name}`, ok: true };
+  const start = performance.now();
+  await build(libtorch);
+  return { line: `native engine built against ${name} in ${Math.round((performance.now() - start) / 1000)} s`, ok: true };
+}
+
+if (import.meta.main) {
+  const flags = process.argv.slice(2);
+  const installing = flags.includes("--install");
+  try {
+    const { line, ok } = await main(flags.includes("--force"));
+    console.log(`gblr: ${line}`);
+    process.exitCode = ok || installing ? 0 : 1;
+  } catch (error) {
+    const text = (error as { stderr?: string }).stderr || (error as Error).message;
+    const firstError = text.split("\n").find((line) => /error|undefined|cannot/i.test(line)) ?? text.split("\n")[0];
+    console.log(`gblr: native engine not built: ${firstError?.trim()}; wasm will be used`);
+    if (!installing) console.error(text);
+    process.exitCode = installing ? 0 : 1;
+  }
+}

@@ -1,0 +1,74 @@
+// Finds the libtorch to build against, and tells whether two looks found the same one.
+// Order: $LIBTORCH, the Python environment's torch, the system's.
+
+import { spawnSync } from "node:child_process";
+import { existsSync, readFileSync, realpathSync, statSync } from "node:fs";
+import { join } from "node:path";
+
+export interface Libtorch {
+  /** how it was found: `$LIBTORCH`, `Python`, `system` */
+  origin: string;
+  /** folders for the compiler, the first holds `ATen/` */
+  include: string[];
+  /** folder of libtorch.so */
+  lib: string;
+  /** e.g. `1.13.0` */
+  version: string;
+  cuda: boolean;
+  /** changes when the library is replaced */
+  fingerprint: string;
+}
+
+/** Looks in the order above; undefined when there is none. `LIBTORCH` that points to nothing is an error, not a miss. */
+export function findLibtorch(environment: Record<string, string | undefined> = process.env): Libtorch | undefined {
+  const asked = environment.LIBTORCH;
+  if (asked) {
+    const found = lookIn(asked, "$LIBTORCH");
+    if (!found) throw new Error(`LIBTORCH=${asked} holds no include/ATen and lib/libtorch.so; point it to a libtorch`);
+    return found;
+  }
+  const python = pythonTorch();
+  return (python && lookIn(python, "Python")) ?? systemLibtorch();
+}
+
+/** The fingerprint of what is there now at a place found earlier; undefined when it is gone. */
+export function fingerprint(lib: string): string | undefined {
+  const file = join(lib, "libtorch_cpu.so");
+  if (!existsSync(file)) return undefined;
+  const { size, mtimeMs } = statSync(realpathSync(file));
+  return `${size}-${Math.round(mtimeMs)}`;
+}
+
+function lookIn(root: string, origin: string): Libtorch | undefined {
+  return describe([join(root, "include")], join(root, "lib"), origin);
+}
+
+function systemLibtorch(): Libtorch | undefined {
+  const triplet = { x64: "x86_64-linux-gnu", arm64: "aarch64-linux-gnu" }[process.arch as "x64" | "arm64"];
+  const libs = [triplet && `/usr/lib/${triplet}`, "/usr/lib64", "/usr/lib", "/usr/local/lib"];
+  for (const lib of libs) {
+    const include = lib === "/usr/local/lib" ? "/usr/local/include" : "/usr/include";
+    const found = lib && describe([include], lib, "system");
+    if (found) return found;
+  }
+  return undefined;
+}
+
+function describe(roots: string[], lib: string, origin: string): Libtorch | undefined {
+  const include = roots.flatMap((root) => [root, join(root, "torch/csrc/api/include")]);
+  const versionFile = include.map((folder) => join(folder, "torch/version.h")).find(existsSync);
+  const mark = fingerprint(lib);
+  if (!existsSync(join(roots[0] as string, "ATen")) || !versionFile || !mark) return undefined;
+  const header = readFileSync(versionFile, "utf8");
+  const part = (name: string) => header.match(new RegExp(`define TORCH_VERSION_${name} (\\d+)`))?.[1] ?? "0";
+  const version = `${part("MAJOR")}.${part("MINOR")}.${part("PATCH")}`;
+  return { origin, include, lib, version, cuda: existsSync(join(lib, "libtorch_cuda.so")), fingerprint: mark };
+}
+
+/** Where the first `python3` on the path keeps its torch, without importing it. */
+function pythonTorch(): string | undefined {
+  const script =
+    "import importlib.util as u; s = u.find_spec('torch'); print(s.submodule_search_locations[0] if s else '')";
+  const { stdout, status } = spawnSync("python3", ["-c", script], { encoding: "utf8", timeout: 20_000 });
+  return (status === 0 && stdout.trim()) || undefined;
+}

@@ -1,0 +1,168 @@
+#include "transfer.h"
+
+#include <ATen/ops/empty.h>
+#include <ATen/core/LegacyTypeDispatch.h>
+
+#include <cstring>
+#include <memory>
+
+#include "compat.h"
+#include "values.h"
+
+namespace gblr {
+
+namespace {
+
+std::vector<int64_t> to_shape(napi_env env, napi_value value) {
+  bool array = false;
+  uint32_t rank = 0;
+  if (napi_is_array(env, value, &array) != napi_ok || !array) throw UsageError("shape must be an array");
+  check(env, napi_get_array_length(env, value, &rank), "shape");
+  std::vector<int64_t> shape(rank);
+  for (uint32_t i = 0; i < rank; ++i) {
+    napi_value size;
+    check(env, napi_get_element(env, value, i, &size), "shape");
+    shape[i] = to_integer(env, size, "shape entry");
+    if (shape[i] < 0) throw UsageError("shape entry must not be negative, got " + std::to_string(shape[i]));
+  }
+  return shape;
+}
+
+struct Bytes {
+  const void* data;
+  size_t length;
+};
+
+Bytes to_bytes(napi_env env, napi_value value) {
+  bool is_view = false;
+  napi_is_typedarray(env, value, &is_view);
+  if (!is_view) throw UsageError("data must be a typed array");
+  napi_typedarray_type type;
+  size_t items = 0;
+  void* data = nullptr;
+  check(env, napi_get_typedarray_info(env, value, &type, &items, &data, nullptr, nullptr), "data");
+  static const size_t kItemSize[] = {1, 1, 1, 2, 2, 4, 4, 4, 8, 8, 8, 2};
+  if (static_cast<size_t>(type) >= sizeof kItemSize / sizeof kItemSize[0]) throw UsageError("data has an unknown type");
+  return {data, items * kItemSize[type]};
+}
+
+// Contiguous in host memory. On a GPU the copy is queued behind what is being computed; `ready` tells when it is done.
+at::Tensor on_host(const at::Tensor& tensor) {
+  return tensor.device().is_cpu() ? tensor.contiguous() : tensor.contiguous().cpu();
+}
+
+napi_value to_array_buffer(napi_env env, const at::Tensor& host) {
+  void* data = nullptr;
+  napi_value buffer;
+  check(env, napi_create_arraybuffer(env, host.nbytes(), &data, &buffer), "out of memory for the data read");
+  if (host.nbytes() > 0) std::memcpy(data, host.data_ptr(), host.nbytes());
+  return buffer;
+}
+
+// A read under way: the copy is queued on the device's stream, a worker thread waits for it.
+struct PendingRead {
+  napi_async_work work = nullptr;
+  napi_deferred deferred = nullptr;
+  at::Tensor host;
+  std::unique_ptr<c10::Event> copied;
+  std::string failure;
+};
+
+void wait_for_copy(napi_env, void* data) {
+  auto* pending = static_cast<PendingRead*>(data);
+  try {
+#if TORCH_VERSION_MAJOR >= 2
+    if (pending->copied) pending->copied->synchronize();
+#else
+    while (pending->copied && !pending->copied->query()) {}
+#endif
+  } catch (const std::exception& error) {
+    pending->failure = error.what();
+  }
+}
+
+void finish_read(napi_env env, napi_status, void* data) {
+  std::unique_ptr<PendingRead> pending(static_cast<PendingRead*>(data));
+  napi_delete_async_work(env, pending->work);
+  try {
+    if (!pending->failure.empty()) throw std::runtime_error(pending->failure);
+    check(env, napi_resolve_deferred(env, pending->deferred, to_array_buffer(env, pending->host)), "read");
+  } catch (const std::exception& error) {
+    napi_value message, reason;
+    napi_create_string_utf8(env, error.what(), NAPI_AUTO_LENGTH, &message);
+    napi_create_error(env, nullptr, message, &reason);
+    napi_reject_deferred(env, pending->deferred, reason);
+  }
+}
+
+} // namespace
+
+// fromBytes(typed array, dtype, shape, device): copies.
+napi_value from_bytes(napi_env env, const Arguments& arguments) {
+  const Bytes bytes = to_bytes(env, arguments[0]);
+  const auto dtype = parse_dtype(to_string(env, arguments[1]));
+  const auto shape = to_shape(env, arguments[2]);
+  const auto device = parse_device(to_string(env, arguments[3]));
+  at::AutoDispatchBelowADInplaceOrView no_autograd;
+  at::Tensor tensor = at::empty(shape, at::TensorOptions().dtype(dtype));
+  if (tensor.nbytes() != bytes.length)
+    throw UsageError("data has " + std::to_string(bytes.length) + " bytes, the shape needs " +
+                     std::to_string(tensor.nbytes()));
+  if (bytes.length > 0) std::memcpy(tensor.data_ptr(), bytes.data, bytes.length);
+  if (!device.is_cpu()) tensor = tensor.to(device);
+  size_t meta_used = 0;
+  return from_tensor(env, std::move(tensor), meta_used);
+}
+
+napi_value read(napi_env env, const Arguments& arguments) {
+  at::AutoDispatchBelowADInplaceOrView no_autograd;
+  return to_array_buffer(env, on_host(to_tensor(env, arguments[0])));
+}
+
+napi_value read_async(napi_env env, const Arguments& arguments) {
+  at::AutoDispatchBelowADInplaceOrView no_autograd;
+  const at::Tensor tensor = to_tensor(env, arguments[0]).contiguous();
+  auto pending = std::make_unique<PendingRead>();
+  if (tensor.device().is_cpu()) {
+    // A view of live memory could be changed in place before the promise resolves.
+    pending->host = tensor.clone();
+  } else {
+    pending->host = at::empty(tensor.sizes(), at::TensorOptions().dtype(tensor.scalar_type()).pinned_memory(true));
+    pending->host.copy_(tensor, /*non_blocking=*/true);
+    const auto* guard = c10::impl::getDeviceGuardImpl(tensor.device().type());
+    pending->copied = std::make_unique<c10::Event>(tensor.device().type());
+    pending->copied->record(guard->getStream(tensor.device()));
+  }
+  napi_value promise, name;
+  check(env, napi_create_promise(env, &pending->deferred, &promise), "promise");
+  check(env, napi_create_string_utf8(env, "gblr.read", NAPI_AUTO_LENGTH, &name), "string");
+  check(env, napi_create_async_work(env, nullptr, name, wait_for_copy, finish_read, pending.get(), &pending->work),
+        "read");
+  check(env, napi_queue_async_work(env, pending->work), "read");
+  pending.release(); // finish_read takes it back
+  return promise;
+}
+
+// describe(handle) → [dtype, device, ...shape]
+napi_value describe_tensor(napi_env env, const Arguments& arguments) {
+  const at::Tensor& tensor = to_tensor(env, arguments[0]);
+  napi_value result, dtype, device;
+  check(env, napi_create_array(env, &result), "array");
+  check(env, napi_create_string_utf8(env, dtype_name(tensor.scalar_type()), NAPI_AUTO_LENGTH, &dtype), "string");
+  check(env, napi_create_string_utf8(env, tensor.device().str().c_str(), NAPI_AUTO_LENGTH, &device), "string");
+  check(env, napi_set_element(env, result, 0, dtype), "array item");
+  check(env, napi_set_element(env, result, 1, device), "array item");
+  for (int64_t i = 0; i < tensor.dim(); ++i)
+    check(env, napi_set_element(env, result, 2 + i, from_number(env, static_cast<double>(tensor.size(i)))), "item");
+  return result;
+}
+
+// Whether another tensor looks at the same memory: then an update in place would be seen through it.
+napi_value is_shared(napi_env env, const Arguments& arguments) {
+  napi_value result;
+  const bool shared = to_tensor(env, arguments[0]).storage().use_count() > 1;
+  check(env, napi_get_boolean(env, shared, &result), "boolean");
+  return result;
+}
+
+} // namespace gblr

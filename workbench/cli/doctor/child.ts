@@ -1,0 +1,42 @@
+// What `gblr doctor` runs in a process of its own, once to look for engines and once for each engine it measures:
+// a native library that crashes or hangs then costs one line of the report. Takes its task as JSON in the first
+// argument, answers with one line of JSON on stdout.
+
+import process from "node:process";
+import { measureBandwidth, measureMatMul } from "../../engine/measure.ts";
+import { openEngine, probeEngines } from "../../engine/open.ts";
+import type { OpenEngineOptions } from "../../engine/types.ts";
+import { oneLine } from "../program.ts";
+import type { Measured } from "./report.ts";
+
+export type Task = { kind: "probe" } | { kind: "measure"; options: OpenEngineOptions; quick: boolean };
+
+const FULL = { matMul: { size: 1024 }, elementwise: { size: 1 << 24 } };
+const QUICK = { matMul: { size: 512, budget: 0.3 }, elementwise: { size: 1 << 22, budget: 0.3 } };
+
+async function measure(options: OpenEngineOptions, quick: boolean): Promise<Measured> {
+  const engine = await openEngine(options);
+  const settings = quick ? QUICK : FULL;
+  return {
+    engine: engine.name,
+    device: engine.device,
+    precision: engine.precision,
+    threads: engine.threads,
+    why: engine.why,
+    matMul: await measureMatMul(engine, settings.matMul),
+    elementwise: await measureBandwidth(engine, settings.elementwise),
+  };
+}
+
+async function answer(task: Task): Promise<unknown> {
+  if (task.kind === "probe") return { probes: await probeEngines() };
+  try {
+    return { measured: await measure(task.options, task.quick) };
+  } catch (error) {
+    return { error: oneLine(error instanceof Error ? error.message : String(error)) };
+  }
+}
+
+const line = JSON.stringify(await answer(JSON.parse(process.argv[2] ?? "") as Task));
+// Exits once the line has left: an engine's idle threads would keep the process alive.
+process.stdout.write(`${line}\n`, () => process.exit(0));

@@ -1,0 +1,9 @@
+#!/usr/bin/env bun
+// The `gblr` command. Each verb is one file beside this one, listed here; what they share is in program.ts.
+
+import process from "node:process";
+import { addDoctor } from "./doctor.ts";
+import { createProgram, runProgram } from "./program.ts";
+
+// Set instead of exiting at once: what was printed still has to leave the pipe.
+process.exitCode = await runProgram(createProgram([addDoctor]), process.argv.slice(2));

@@ -1,0 +1,59 @@
+// What every verb shares: exit codes, one-line errors, help that ends with an example. A verb is a function that adds
+// itself to the program; none of them is known here.
+
+import { Command, CommanderError } from "commander";
+import packageJson from "../../package.json" with { type: "json" };
+
+export const EXIT = { ok: 0, failed: 1, usage: 2 } as const;
+
+/** A verb that could not do what was asked. Its message is the one line that the user sees. */
+export class CommandFailed extends Error {
+  override readonly name = "CommandFailed";
+}
+
+export type AddVerb = (program: Command) => void;
+
+export interface VerbSettings {
+  name: string;
+  summary: string;
+  /** lines of a shell session, shown under the help */
+  example: string;
+}
+
+/** Adds a verb with its help; options and action are the verb's own. */
+export function verb(program: Command, { name, summary, example }: VerbSettings): Command {
+  return program.command(name).description(summary).addHelpText("after", exampleText(example));
+}
+
+export function createProgram(verbs: readonly AddVerb[]): Command {
+  const program = new Command("gblr")
+    .description(packageJson.description)
+    .version(packageJson.version)
+    .exitOverride()
+    .configureOutput({ outputError: (text, write) => write(`${oneLine(text.replace(/^error: /, "gblr: "))}\n`) })
+    .addHelpText("after", exampleText("gblr doctor\ngblr <verb> --help"));
+  for (const add of verbs) add(program);
+  return program;
+}
+
+/** Runs one command line and returns its exit code. Errors are one line on stderr. */
+export async function runProgram(program: Command, argv: readonly string[]): Promise<number> {
+  try {
+    await program.parseAsync(argv, { from: "user" });
+    return EXIT.ok;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage; // commander has printed it
+    process.stderr.write(`gblr: ${oneLine(error instanceof Error ? error.message : String(error))}\n`);
+    return EXIT.failed;
+  }
+}
+
+function exampleText(example: string): string {
+  const lines = example.split("\n").map((line) => `  ${line}`);
+  return `\nExample:\n${lines.join("\n")}`;
+}
+
+/** Errors of libraries can span lines; ours never do. */
+export function oneLine(text: string): string {
+  return text.trim().replace(/\s*\n\s*/g, " ");
+}

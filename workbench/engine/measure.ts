@@ -1,0 +1,116 @@
+// How fast an open engine is: the rate of a float32 matrix product and the bandwidth of an elementwise sum. Each number
+// is a median over several timed batches, after a warm-up, with the device's queue drained before and after each batch.
+// Short enough for `gblr doctor`; the comparison with other libraries is bench/engine.ts.
+
+import * as tf from "@tensorflow/tfjs-core";
+import type { Engine } from "./types.ts";
+
+export interface TimingOptions {
+  /** seconds that the timed calls may take together, about; default 1 */
+  budget?: number;
+}
+
+export interface MeasureOptions extends TimingOptions {
+  /** rows and columns of the matrices, or values in the array; larger than the caches, or they are what is measured */
+  size?: number;
+}
+
+export interface MatMulRate {
+  /** rows and columns of the square matrices: halved from what was asked while one product would outlast the budget */
+  size: number;
+  /** 10⁹ multiplications and additions a second: 2·size³ a product */
+  gflops: number;
+}
+
+export interface Bandwidth {
+  /** float32 values in each of the three arrays */
+  size: number;
+  /** 10⁹ bytes a second: two arrays read, one written */
+  gigabytesPerSecond: number;
+}
+
+/** Long enough for the clock and one drain of the queue to be lost in it. */
+const BATCH_SECONDS = 0.02;
+/** A queue deeper than this holds results that are disposed but not yet computed. */
+const MOST_CALLS = 200;
+const FEWEST_BATCHES = 3;
+const MOST_BATCHES = 9;
+/** A product this small tells how long the large one will take. */
+const TRIAL_SIZE = 256;
+
+/** Middle value; the mean of the two middle ones when the count is even. Throws a RangeError on an empty list. */
+export function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  const upper = sorted[middle];
+  if (upper === undefined) throw new RangeError("median: needs at least one value, got none");
+  return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? upper) + upper) / 2;
+}
+
+/** Seconds for `calls` calls of `run`, up to the moment when the engine has computed them. Their results are disposed. */
+export async function secondsFor(engine: Engine, calls: number, run: () => tf.Tensor): Promise<number> {
+  await engine.synchronize();
+  const start = performance.now();
+  for (let call = 0; call < calls; call++) tf.tidy(run).dispose();
+  await engine.synchronize();
+  return (performance.now() - start) / 1000;
+}
+
+/**
+ * Seconds that one call takes, as the median of 3 to 9 batches. A call that outlasts the budget by itself is not
+ * repeated: its first time is the answer, warm-up included.
+ */
+export async function secondsPerCall(
+  engine: Engine,
+  run: () => tf.Tensor,
+  { budget = 1 }: TimingOptions = {},
+): Promise<number> {
+  const first = await secondsFor(engine, 1, run);
+  if (first > budget) return first;
+  const warm = await secondsFor(engine, 1, run);
+  const calls = Math.min(MOST_CALLS, Math.max(1, Math.ceil(BATCH_SECONDS / warm)));
+  const affordable = Math.floor(budget / (calls * warm));
+  const batches = Math.min(MOST_BATCHES, Math.max(FEWEST_BATCHES, affordable));
+  const times: number[] = [];
+  for (let batch = 0; batch < batches; batch++) times.push((await secondsFor(engine, calls, run)) / calls);
+  return median(times);
+}
+
+/** Rate of a (size, size) · (size, size) product. Random operands: products of zeros can run faster than real ones. */
+export async function measureMatMul(
+  engine: Engine,
+  { size = 1024, budget = 1 }: MeasureOptions = {},
+): Promise<MatMulRate> {
+  const trial = await withOperands(Math.min(TRIAL_SIZE, size), (run) => secondsPerCall(engine, run, { budget: 0.1 }));
+  let affordable = size;
+  while (affordable > TRIAL_SIZE && trial * (affordable / TRIAL_SIZE) ** 3 > budget) affordable /= 2;
+  const measured = Math.floor(affordable);
+  const seconds = await withOperands(measured, (run) => secondsPerCall(engine, run, { budget }));
+  return { size: measured, gflops: (2 * measured ** 3) / seconds / 1e9 };
+}
+
+/** Bandwidth of `a + b` on arrays of `size` values. */
+export async function measureBandwidth(
+  engine: Engine,
+  { size = 1 << 24, budget = 1 }: MeasureOptions = {},
+): Promise<Bandwidth> {
+  const a = tf.fill([size], 1.5, "float32");
+  const b = tf.fill([size], 2.5, "float32");
+  try {
+    const seconds = await secondsPerCall(engine, () => tf.add(a, b), { budget });
+    const bytes = 3 * size * Float32Array.BYTES_PER_ELEMENT;
+    return { size, gigabytesPerSecond: bytes / seconds / 1e9 };
+  } finally {
+    tf.dispose([a, b]);
+  }
+}
+
+async function withOperands<T>(size: number, measure: (run: () => tf.Tensor) => Promise<T>): Promise<T> {
+  const a = tf.randomUniform([size, size], -1, 1);
+  const b = tf.randomUniform([size, size], -1, 1);
+  try {
+    return await measure(() => tf.matMul(a, b));
+  } finally {
+    tf.dispose([a, b]);
+  }
+}

@@ -3,15 +3,17 @@
 /** A request the engine cannot meet: an unknown engine, a device that is absent, a stale addon. */
 export class EngineError extends Error {
   override readonly name = "EngineError";
+  /** what the user can do, an imperative clause without a full stop */
+  readonly remedy: string;
 
   constructor(
     /** what was asked and what there is, e.g. `engine "torch" is not available: the native addon is not built` */
     problem: string,
-    /** what the user can do, an imperative clause without a full stop */
-    readonly remedy: string,
+    remedy: string,
     options?: ErrorOptions,
   ) {
     super(`${problem}; ${remedy}`, options);
+    this.remedy = remedy;
   }
 }
 

@@ -1,0 +1,153 @@
+// adamwStep, one AdamW update of all parameters in place, with settings a group and clipping by the global norm.
+// Not an optimizer object: moments, step count and schedules are the caller's. Loshchilov and Hutter 2019, Algorithm 2.
+
+import {
+  add,
+  addN,
+  div,
+  minimum,
+  mul,
+  type NamedTensorMap,
+  scalar,
+  sqrt,
+  square,
+  sub,
+  sum,
+  type Tensor,
+  tidy,
+  type Variable,
+} from "@tensorflow/tfjs-core";
+import { ShapeError } from "../errors.ts";
+import { runKernel } from "./differentiable.ts";
+import { ADAMW, type AdamwAttributes, GRADIENT_NORM } from "./kernels.ts";
+import { expectOperand, expectSetting } from "./operands.ts";
+import { registerPortable } from "./register.ts";
+
+/** Parameters that share their settings; the four lists run in parallel, shapes pairwise equal. */
+export interface AdamwGroup {
+  parameters: Variable[];
+  gradients: Tensor[];
+  /** running means of gradients; zeros before step 1 */
+  firstMoments: Variable[];
+  /** running means of squared gradients; zeros before step 1 */
+  secondMoments: Variable[];
+  learningRate: number;
+  /** decay of the first and the second moment, each at least 0 and below 1 */
+  betas: readonly [number, number];
+  /** added to the root of the second moment */
+  epsilon: number;
+  /** share of a parameter that is taken off each step, times the learning rate */
+  weightDecay: number;
+}
+
+export interface AdamwOptions {
+  /** counted from 1; corrects the moments' bias towards their zero start */
+  step: number;
+  /** gradients are scaled down together to this Euclidean norm when theirs is larger; default: not */
+  clipNorm?: number;
+}
+
+/**
+ * With g the (clipped) gradient, lr the learning rate, t the step:
+ * p ← p - lr·decay·p;  m ← β₁m + (1-β₁)g;  v ← β₂v + (1-β₂)g²;  p ← p - lr·m̂ / (√v̂ + ε),
+ * m̂ = m/(1-β₁ᵗ), v̂ = v/(1-β₂ᵗ), as torch.optim.AdamW. Gradients are multiplied with min(1, clipNorm / (norm + 1e-6))
+ * first, as torch.nn.utils.clip_grad_norm_ does; a norm that is not finite makes the parameters NaN.
+ * @returns the norm over all groups' gradients before clipping, a float32 scalar
+ * @throws ShapeError when lists differ in length, shapes differ, or a setting is out of range
+ */
+export function adamwStep(groups: readonly AdamwGroup[], { step, clipNorm }: AdamwOptions): Tensor {
+  expectSetting("adamwStep", { step }, "an integer of at least 1", Number.isInteger(step) && step >= 1);
+  expectSetting("adamwStep", { clipNorm }, "a number above 0", clipNorm === undefined || clipNorm > 0);
+  groups.forEach(checkGroup);
+  return tidy("adamwStep", () => {
+    const norm = gradientNorm(groups.flatMap((group) => group.gradients));
+    const scale = clipNorm === undefined ? undefined : minimum(div(clipNorm, add(norm, 1e-6)), 1);
+    for (const group of groups) {
+      stepGroup(group, step, scale);
+    }
+    return norm;
+  });
+}
+
+/** The Euclidean norm over all of `gradients` together, a float32 scalar. */
+export function gradientNorm(gradients: readonly Tensor[]): Tensor {
+  return runKernel(GRADIENT_NORM, asInputs(gradients))[0] as Tensor;
+}
+
+function checkGroup(group: AdamwGroup, index: number): void {
+  const { parameters, gradients, firstMoments, secondMoments, learningRate, betas, epsilon, weightDecay } = group;
+  const lists = { gradients, firstMoments, secondMoments };
+  for (const [name, list] of Object.entries(lists)) {
+    if (list.length !== parameters.length) {
+      throw new ShapeError(
+        `adamwStep: group ${index} must have as many ${name} as parameters, got ${list.length} for ${parameters.length}`,
+      );
+    }
+    list.forEach((tensor, i) => {
+      const { name: parameter, shape } = parameters[i] as Variable;
+      expectOperand("adamwStep", { [`${name}[${i}] of ${parameter}`]: tensor }, { dtype: "float32", shape });
+    });
+  }
+  const [beta1, beta2] = betas;
+  expectSetting("adamwStep", { learningRate }, "a number of at least 0", learningRate >= 0);
+  expectSetting(
+    "adamwStep",
+    { betas },
+    "each at least 0 and below 1",
+    [beta1, beta2].every((b) => b >= 0 && b < 1),
+  );
+  expectSetting("adamwStep", { epsilon }, "a number of at least 0", epsilon >= 0);
+  expectSetting("adamwStep", { weightDecay }, "a number of at least 0", weightDecay >= 0);
+}
+
+function stepGroup(group: AdamwGroup, step: number, scale: Tensor | undefined): void {
+  const { parameters, gradients, firstMoments, secondMoments, learningRate, betas, epsilon, weightDecay } = group;
+  if (parameters.length === 0) {
+    return;
+  }
+  const operands = [...parameters, ...gradients, ...firstMoments, ...secondMoments, ...(scale ? [scale] : [])];
+  const [beta1, beta2] = betas;
+  const settings: AdamwAttributes = {
+    count: parameters.length,
+    step,
+    learningRate,
+    beta1,
+    beta2,
+    epsilon,
+    weightDecay,
+  };
+  runKernel(ADAMW, asInputs(operands), settings);
+}
+
+// tfjs types a kernel's inputs as a map but takes a list as well, as its own Concat and AddN do.
+const asInputs = (tensors: readonly Tensor[]) => tensors as unknown as NamedTensorMap;
+
+registerPortable<readonly Tensor[]>(GRADIENT_NORM, (gradients) => {
+  // wasm leaves a sum over nothing unwritten
+  const filled = gradients.filter((gradient) => gradient.size > 0);
+  return filled.length === 0 ? scalar(0) : sqrt(addN(filled.map((gradient) => sum(square(gradient)))));
+});
+
+registerPortable<readonly Tensor[], AdamwAttributes>(ADAMW, (operands, { count, ...settings }) => {
+  const scale = operands[4 * count];
+  for (let i = 0; i < count; i++) {
+    const [parameter, gradient, first, second] = [0, 1, 2, 3].map((list) => operands[list * count + i]);
+    tidy(() => {
+      const g = gradient as Tensor;
+      updateOne([parameter, first, second] as Variable[], scale === undefined ? g : mul(g, scale), settings);
+    });
+  }
+  return [];
+});
+
+function updateOne(variables: Variable[], gradient: Tensor, settings: Omit<AdamwAttributes, "count">): void {
+  const [parameter, first, second] = variables as [Variable, Variable, Variable];
+  const { step, learningRate, beta1, beta2, epsilon, weightDecay } = settings;
+  const m = add(mul(first, beta1), mul(gradient, 1 - beta1));
+  const v = add(mul(second, beta2), mul(square(gradient), 1 - beta2));
+  const root = add(mul(sqrt(v), 1 / Math.sqrt(1 - beta2 ** step)), epsilon);
+  const change = mul(div(m, root), learningRate / (1 - beta1 ** step));
+  first.assign(m);
+  second.assign(v);
+  parameter.assign(sub(mul(parameter, 1 - learningRate * weightDecay), change));
+}

@@ -1,0 +1,76 @@
+// dropout with a seed: the same seed drops the same entries on the same engine, whatever ran before. Engines differ in
+// which. Keeps the mask as one byte an entry for the gradient.
+
+import { cast, mul, type Tensor, tensor } from "@tensorflow/tfjs-core";
+import { differentiable, runKernel } from "./differentiable.ts";
+import {
+  DROPOUT,
+  DROPOUT_GRADIENT,
+  type DropoutAttributes,
+  type DropoutGradientAttributes,
+  type DropoutGradientInputs,
+  type DropoutInputs,
+} from "./kernels.ts";
+import { expectOperand, expectSetting } from "./operands.ts";
+import { registerPortable } from "./register.ts";
+
+export interface DropoutOptions {
+  /** the chance of each entry to be dropped, at least 0 and below 1 */
+  rate: number;
+  /** a safe integer of at least 0; give each call of each step its own */
+  seed: number;
+}
+
+/**
+ * y = x / (1 - rate) where kept, 0 where dropped. Srivastava et al. 2014, scaled so that the mean stays.
+ * @param x float32, any shape
+ * @returns float32 like x
+ * @throws ShapeError when x is not float32, or the rate or seed is out of range
+ */
+export function dropout(x: Tensor, { rate, seed }: DropoutOptions): Tensor {
+  expectOperand("dropout", { x }, { dtype: "float32", shape: ["..."] });
+  expectSetting("dropout", { rate }, "at least 0 and below 1", rate >= 0 && rate < 1);
+  expectSetting("dropout", { seed }, "a safe integer of at least 0", Number.isSafeInteger(seed) && seed >= 0);
+  return differentiable({
+    name: "dropout",
+    inputs: { x },
+    forward: () => {
+      const [value, mask] = runKernel(DROPOUT, { x }, { rate, seed }) as [Tensor, Tensor];
+      return { value, saved: [mask] };
+    },
+    backward: (dy, [mask]) => ({
+      x: () => runKernel(DROPOUT_GRADIENT, { dy, mask: mask as Tensor }, { rate })[0] as Tensor,
+    }),
+  });
+}
+
+/**
+ * The 32 bits that belong to entry `index` under a key: murmur3's finaliser over a Weyl sequence. Good enough to choose
+ * entries, and cheaper than the string-seeded generator of tf.randomUniform by a factor of ten.
+ */
+function bits(index: number, key: number): number {
+  let h = (Math.imul(index, 0x9e3779b9) ^ key) >>> 0;
+  h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
+  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
+  return (h ^ (h >>> 16)) >>> 0;
+}
+
+function keepMask(size: number, rate: number, seed: number): Uint8Array {
+  // Both halves of the seed count, each mixed first so that neighbouring seeds have nothing in common.
+  const key = bits(seed >>> 0, bits(Math.floor(seed / 2 ** 32), 0x2545f491));
+  const dropBelow = rate * 2 ** 32;
+  const mask = new Uint8Array(size);
+  for (let i = 0; i < size; i++) {
+    mask[i] = bits(i, key) < dropBelow ? 0 : 1;
+  }
+  return mask;
+}
+
+registerPortable<DropoutInputs, DropoutAttributes>(DROPOUT, ({ x }, { rate, seed }) => {
+  const mask = tensor(keepMask(x.size, rate, seed), x.shape, "bool");
+  return [mul(mul(x, 1 / (1 - rate)), cast(mask, "float32")), mask];
+});
+
+registerPortable<DropoutGradientInputs, DropoutGradientAttributes>(DROPOUT_GRADIENT, ({ dy, mask }, { rate }) =>
+  mul(mul(dy, 1 / (1 - rate)), cast(mask, "float32")),
+);

@@ -1,0 +1,12 @@
+// The fused ops, one import for all. Importing them registers their kernels for every backend but torch, which
+// registers its own.
+
+export { type AdamwGroup, type AdamwOptions, adamwStep, gradientNorm } from "./adamw.ts";
+export { type AttentionOptions, attention } from "./attention.ts";
+export { type CrossEntropyOptions, crossEntropy } from "./cross-entropy.ts";
+export { type DropoutOptions, dropout } from "./dropout.ts";
+export { embedding } from "./embedding.ts";
+export { type GeluOptions, gelu } from "./gelu.ts";
+export type { Activation, GeluForm, WeightLayout } from "./kernels.ts";
+export { type LayerNormOptions, layerNorm } from "./layer-norm.ts";
+export { type LinearOptions, linear } from "./linear.ts";

@@ -1,0 +1,97 @@
+// One contestant of the bench, seen from the bench: a child process that answers the line protocol, and how long its
+// calls take. Which contestants there are is in contestants.ts.
+
+import { type ChildProcess, spawn } from "node:child_process";
+import { createInterface } from "node:readline";
+import { type Case, operationsPerCall } from "./cases.ts";
+import type { About, Answer, Faults, Request } from "./protocol.ts";
+
+export interface Contestant {
+  /** heading of its column */
+  name: string;
+  command: string;
+  args: readonly string[];
+  /** runs the small cases only */
+  smallOnly?: boolean;
+}
+
+/** A process under way; every request waits for its answer. */
+export class Running {
+  readonly contestant: Contestant;
+  readonly #child: ChildProcess;
+  readonly #lines: AsyncIterator<string>;
+  #complaints = "";
+  /** calls of the prepared case that make one sample long enough for the clock */
+  #calls = 1;
+  #perCall = 1;
+
+  constructor(contestant: Contestant) {
+    this.contestant = contestant;
+    this.#child = spawn(contestant.command, contestant.args, { stdio: ["pipe", "pipe", "pipe"] });
+    this.#child.on("error", (error) => {
+      this.#complaints += error.message;
+    });
+    this.#child.stderr?.setEncoding("utf8").on("data", (text: string) => {
+      this.#complaints += text;
+    });
+    // A process that is gone is noticed by the end of its output; writing to it must not be an error too.
+    this.#child.stdin?.on("error", () => {});
+    const stdout = this.#child.stdout;
+    if (stdout === null) throw new Error(`${contestant.name}: no pipe to read from`);
+    this.#lines = createInterface({ input: stdout })[Symbol.asyncIterator]();
+  }
+
+  async about(): Promise<About> {
+    return (await this.#ask({ do: "about" })) as About;
+  }
+
+  /** Builds the operands, warms up, and finds how many calls fill `seconds`. Returns why not, if it cannot. */
+  async prepare(of: Case, seconds: number): Promise<string | undefined> {
+    const answer = await this.#ask({ do: "prepare", case: of });
+    if ("unsupported" in answer) return answer.unsupported;
+    this.#calls = 1;
+    this.#perCall = operationsPerCall(of);
+    const first = await this.#time();
+    if (first > seconds * 10) return undefined; // too slow to warm up twice
+    const warm = await this.#time();
+    this.#calls = Math.max(1, Math.min(1000, Math.ceil(seconds / warm)));
+    return undefined;
+  }
+
+  /** One sample: seconds an operation. */
+  async sample(): Promise<number> {
+    return (await this.#time()) / this.#calls / this.#perCall;
+  }
+
+  /** Page faults of the first `calls` calls of a case that has not run yet. */
+  async faults(of: Case, calls: number): Promise<Faults> {
+    await this.#ask({ do: "prepare", case: of });
+    return (await this.#ask({ do: "faults", calls })) as Faults;
+  }
+
+  async release(): Promise<void> {
+    await this.#ask({ do: "release" });
+  }
+
+  /** Ends the process by closing its input. */
+  close(): Promise<void> {
+    return new Promise((resolve) => {
+      if (this.#child.exitCode !== null || this.#child.signalCode !== null) resolve();
+      else this.#child.once("close", () => resolve()).stdin?.end();
+    });
+  }
+
+  async #time(): Promise<number> {
+    return ((await this.#ask({ do: "time", calls: this.#calls })) as { seconds: number }).seconds;
+  }
+
+  async #ask(request: Request): Promise<Answer> {
+    this.#child.stdin?.write(`${JSON.stringify(request)}\n`);
+    const { value, done } = await this.#lines.next();
+    const { name } = this.contestant;
+    if (done) throw new Error(`${name} ended: ${this.#complaints.trim().split("\n").at(-1) || "without a word"}`);
+    const answer = JSON.parse(value) as Answer;
+    if ("error" in answer) throw new Error(`${name}: ${answer.error}`);
+    return answer;
+  }
+}

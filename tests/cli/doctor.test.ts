@@ -127,6 +127,7 @@ test(
 test.each([
   [["doctor", "--engine", "abacus"], "abacus"],
   [["doctor", "--precision", "float7"], "float7"],
+  [["doctor", "--device", "abacus"], "abacus"],
   [["doctor", "--threads", "0"], "0"],
   [["doctor", "--threads", "two"], "two"],
   [["doctor", "--colour"], "--colour"],

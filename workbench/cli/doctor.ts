@@ -3,10 +3,12 @@
 
 import process from "node:process";
 import { type Command, InvalidArgumentError, Option } from "commander";
+import { EngineError } from "../engine/errors.ts";
+import { resolveOptions } from "../engine/options.ts";
 import { ENGINE_NAMES, type OpenEngineOptions, PRECISIONS } from "../engine/types.ts";
 import { collectReport } from "./doctor/collect.ts";
 import { printReport } from "./doctor/print.ts";
-import { CommandFailed, verb } from "./program.ts";
+import { CommandFailed, UsageError, verb } from "./program.ts";
 import { paletteFor } from "./terminal.ts";
 
 interface DoctorOptions extends OpenEngineOptions {
@@ -32,12 +34,22 @@ export function addDoctor(program: Command): void {
 }
 
 async function doctor({ json = false, quick = false, ...requested }: DoctorOptions): Promise<void> {
+  checkUsage(requested);
   const progress = progressLine();
   const report = await collectReport({ requested, quick, environment: process.env, onStep: progress.show });
   progress.clear();
   const text = json ? JSON.stringify(report, null, 2) : printReport(report, paletteFor(process.stdout, process.env));
   process.stdout.write(`${text}\n`);
   if ("error" in report.opened) throw new CommandFailed(report.opened.error);
+}
+
+/** What no machine could give is bad usage; what this one cannot is a failure. */
+function checkUsage(requested: OpenEngineOptions): void {
+  try {
+    resolveOptions(requested);
+  } catch (error) {
+    throw error instanceof EngineError ? new UsageError(error.message) : error;
+  }
 }
 
 /** One line on stderr that replaces itself; nothing where stderr is not a terminal. */

@@ -11,6 +11,11 @@ export class CommandFailed extends Error {
   override readonly name = "CommandFailed";
 }
 
+/** A command line that cannot be meant, found after commander has read it. */
+export class UsageError extends Error {
+  override readonly name = "UsageError";
+}
+
 export type AddVerb = (program: Command) => void;
 
 export interface VerbSettings {
@@ -44,7 +49,7 @@ export async function runProgram(program: Command, argv: readonly string[]): Pro
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage; // commander has printed it
     process.stderr.write(`gblr: ${oneLine(error instanceof Error ? error.message : String(error))}\n`);
-    return EXIT.failed;
+    return error instanceof UsageError ? EXIT.usage : EXIT.failed;
   }
 }
 

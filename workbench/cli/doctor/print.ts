@@ -14,8 +14,7 @@ export function printReport(report: Report, palette: Palette): string {
     ...engineTable(report, palette),
     "",
     ...report.engines.flatMap((engine) => engineNote(engine, palette)),
-    "",
-    ...choiceLines(report, palette),
+    ...choiceLines(report),
     "",
     palette.bold("Devices"),
     ...deviceLines(report, palette),
@@ -90,11 +89,10 @@ function note(label: string, paragraphs: readonly string[], palette: Palette): s
   return lines.map((line, index) => palette.dim(margin(index)) + line);
 }
 
-function choiceLines({ requested, opened }: Report, palette: Palette): string[] {
-  if ("error" in opened) return note("", [`✗ ${opened.error}`], palette);
-  const { engine, device, why } = opened.measured;
-  const label = requested.engine === undefined || requested.engine === "auto" ? "auto takes" : "opened";
-  return note(label, [`${engine} on ${device}: ${why}`], palette);
+/** What `auto` did, in the engine's words; a named engine needs no reasons. */
+function choiceLines({ requested, opened }: Report): string[] {
+  if ("error" in opened || (requested.engine ?? "auto") !== "auto") return [];
+  return ["", ...wrap(opened.measured.why, WIDTH - 2).map((line) => `  ${line}`)];
 }
 
 function deviceLines({ engines }: Report, palette: Palette): string[] {

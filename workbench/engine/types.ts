@@ -34,6 +34,8 @@ export interface DeviceInfo {
   name: string;
   /** bytes of memory, when the device tells */
   memory?: number;
+  /** a GPU in name only, such as a software Vulkan driver: slower than wasm, so `auto` passes it over */
+  software?: boolean;
 }
 
 /** What a look at this machine found of one engine. */

@@ -1,0 +1,70 @@
+// The engines that this machine and runtime have, for tests that must hold on every one of them. Looks for them once, when
+// imported, and says on the console which are absent and why. Opens none before a test needs it.
+
+import { afterAll, beforeAll, describe } from "bun:test";
+import * as tf from "@tensorflow/tfjs-core";
+import { openEngine, probeEngines } from "../../workbench/engine/open.ts";
+import type { Engine, EngineName, OpenEngineOptions } from "../../workbench/engine/types.ts";
+
+/** An engine on one of its devices. */
+export interface EngineUnderTest {
+  /** as the test's group is called: `torch on cuda:0`, `wasm` */
+  label: string;
+  name: EngineName;
+  options: OpenEngineOptions;
+}
+
+function variants(name: EngineName, devices: readonly { id: string }[]): EngineUnderTest[] {
+  // Two devices of a kind run the same kernels.
+  const kinds = new Map(devices.map(({ id }) => [id.split(":")[0], id]).reverse());
+  return [...kinds.values()]
+    .reverse()
+    .map((device) => ({ label: `${name} on ${device}`, name, options: { engine: name, device } }));
+}
+
+const probes = await probeEngines();
+
+/** Every engine that is present, once a kind of device. */
+export const ENGINES: readonly EngineUnderTest[] = probes.flatMap(({ name, probe }) =>
+  probe.available ? variants(name, probe.devices) : [],
+);
+
+/** Engines that are not, each with the reason. */
+export const ABSENT: readonly { name: EngineName; reason: string }[] = probes.flatMap(({ name, probe }) =>
+  probe.available ? [] : [{ name, reason: probe.reason }],
+);
+
+if (!(globalThis as { enginesWereShown?: boolean }).enginesWereShown) {
+  (globalThis as { enginesWereShown?: boolean }).enginesWereShown = true;
+  console.log(`engines under test: ${ENGINES.map(({ label }) => label).join(", ")}`);
+  for (const { name, reason } of ABSENT) {
+    console.log(`engine not tested: ${name} (${reason})`);
+  }
+}
+
+/**
+ * Declares a group of tests for every engine present. While its tests run, the engine is the current one; what they leave
+ * behind in tensors is disposed at the end.
+ *
+ * @param body declares the tests; `engine()` gives the open engine, from within a test
+ */
+export function forEachEngine(what: string, body: (engine: () => Engine, under: EngineUnderTest) => void): void {
+  for (const under of ENGINES) {
+    describe(`${what} (${under.label})`, () => {
+      let opened: Engine | undefined;
+      beforeAll(async () => {
+        opened = await openEngine(under.options);
+        tf.engine().startScope();
+      });
+      afterAll(() => {
+        tf.engine().endScope();
+      });
+      body(() => {
+        if (!opened) {
+          throw new Error("the engine is open only while tests run");
+        }
+        return opened;
+      }, under);
+    });
+  }
+}

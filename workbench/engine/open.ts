@@ -1,0 +1,164 @@
+// Opens the engine that a caller asked for, or the best one that this machine has. It knows which engines there are and
+// in which order to try them; how each is found and started is its adapter's business.
+
+import { useBackend } from "./backend.ts";
+import { EngineError } from "./errors.ts";
+import { registerGradients } from "./gradients.ts";
+import { resolveOptions } from "./options.ts";
+import {
+  ENGINE_NAMES,
+  type Engine,
+  type EngineAdapter,
+  type EngineName,
+  type OpenEngineOptions,
+  type Probe,
+  type ResolvedOptions,
+} from "./types.ts";
+
+/** Imported only when needed: each brings a backend of several hundred kernels. */
+const ADAPTERS: Record<EngineName, () => Promise<EngineAdapter>> = {
+  torch: async () => (await import("./torch/adapter.ts")).torchAdapter,
+  webgpu: async () => (await import("./webgpu.ts")).webgpuAdapter,
+  wasm: async () => (await import("./wasm.ts")).wasmAdapter,
+  tensorflow: async () => (await import("./tensorflow.ts")).tensorflowAdapter,
+  cpu: async () => (await import("./cpu.ts")).cpuAdapter,
+};
+
+/** What `auto` tries, best first. */
+const CANDIDATES: readonly { engine: EngineName; device: "cuda" | "gpu" | "cpu" }[] = [
+  { engine: "torch", device: "cuda" },
+  { engine: "torch", device: "cpu" },
+  { engine: "webgpu", device: "gpu" },
+  { engine: "wasm", device: "cpu" },
+];
+
+const CUDA_REMEDY = "leave out the device, or set LIBTORCH to a CUDA build of libtorch and run `bun run build`";
+
+export interface EngineProbe {
+  name: EngineName;
+  probe: Probe;
+}
+
+/** Looks for every engine on this machine, in the order of `ENGINE_NAMES`. Opens none. */
+export async function probeEngines(): Promise<EngineProbe[]> {
+  const found: EngineProbe[] = [];
+  for (const name of ENGINE_NAMES) {
+    found.push({ name, probe: await probeEngine(name) });
+  }
+  return found;
+}
+
+async function probeEngine(name: EngineName): Promise<Probe> {
+  const adapter = await ADAPTERS[name]();
+  return adapter.probe();
+}
+
+/**
+ * Opens an engine and makes it the one that tf.* computes on. An engine that is open already can be opened again, with
+ * other options too; tensors stay with the engine that made them.
+ *
+ * @throws EngineError when an option is not understood, or when what it asks for is not to be had on this machine
+ */
+export async function openEngine(options: OpenEngineOptions = {}): Promise<Engine> {
+  const { engine: name, ...resolved } = resolveOptions(options);
+  await registerGradients();
+  return name === "auto" ? openBest(resolved) : openNamed(name, resolved);
+}
+
+async function openNamed(name: EngineName, options: ResolvedOptions): Promise<Engine> {
+  const probe = await probeEngine(name);
+  if (!probe.available) {
+    throw new EngineError(`engine "${name}" is not available: ${probe.reason}`, probe.remedy);
+  }
+  const engine = await start(name, options);
+  engine.why = `engine "${name}" was asked for`;
+  return engine;
+}
+
+async function start(name: EngineName, options: ResolvedOptions): Promise<Engine> {
+  const adapter = await ADAPTERS[name]();
+  const engine = await adapter.open(options);
+  await useBackend(name, engine.backendName);
+  return engine;
+}
+
+async function openBest(options: ResolvedOptions): Promise<Engine> {
+  const passed: string[] = [];
+  const remedies: string[] = [];
+  const probes = new Map<EngineName, Probe>();
+  for (const { engine: name, device } of CANDIDATES) {
+    if (!suits(device, options)) {
+      continue;
+    }
+    const probe = probes.get(name) ?? (await probeEngine(name));
+    const seenBefore = probes.has(name);
+    probes.set(name, probe);
+    const obstacle = obstacleTo(probe, device, options);
+    if (obstacle === undefined) {
+      try {
+        const engine = await start(name, { ...options, device: exactDevice(device, options) });
+        engine.why = explain(engine, passed);
+        return engine;
+      } catch (error) {
+        if (!(error instanceof EngineError)) {
+          throw error;
+        }
+        passed.push(`${name} on ${device} (${error.message})`);
+        remedies.push(error.remedy);
+      }
+    } else if (probe.available) {
+      passed.push(`${name} on ${device} (${obstacle})`);
+      remedies.push(...(device === "cuda" ? [CUDA_REMEDY] : []));
+    } else if (!seenBefore) {
+      passed.push(`${name} (${obstacle})`);
+      remedies.push(probe.remedy);
+    }
+  }
+  throw nothingFound(options, passed, remedies);
+}
+
+/** Whether `device` could be what was asked for: `gpu` takes any GPU, and reduced precision needs CUDA. */
+function suits(device: "cuda" | "gpu" | "cpu", options: ResolvedOptions): boolean {
+  if (options.precision !== "float32" && device !== "cuda") {
+    return false;
+  }
+  if (options.device === undefined) {
+    return true;
+  }
+  return options.device === "gpu" ? device !== "cpu" : options.device.split(":")[0] === device;
+}
+
+function exactDevice(device: "cuda" | "gpu" | "cpu", options: ResolvedOptions): string {
+  return options.device?.startsWith(device) ? options.device : device;
+}
+
+/** Why this engine cannot run on that device here, or undefined when it can. */
+function obstacleTo(probe: Probe, device: "cuda" | "gpu" | "cpu", options: ResolvedOptions): string | undefined {
+  if (!probe.available) {
+    return probe.reason;
+  }
+  const fit = probe.devices.filter(({ id }) => id.split(":")[0] === device);
+  if (fit.length === 0) {
+    return `no ${device === "cuda" ? "CUDA" : device} device`;
+  }
+  if (options.device === undefined && fit.every(({ software }) => software)) {
+    return `${fit.map(({ name }) => name).join(", ")} is a software renderer`;
+  }
+  return undefined;
+}
+
+function explain(engine: Engine, passed: readonly string[]): string {
+  const over = passed.length === 0 ? "it is the first choice" : `passed over ${passed.join(", ")}`;
+  return `auto took ${engine.name} on ${engine.device}: ${over}`;
+}
+
+function nothingFound(options: ResolvedOptions, passed: readonly string[], remedies: readonly string[]): EngineError {
+  const { device, precision } = options;
+  const reduced = precision !== "float32";
+  const asked = [device && `device "${device}"`, reduced && `precision "${precision}"`].filter(Boolean);
+  const why = passed.length === 0 ? "only torch on CUDA has that precision" : `passed over ${passed.join(", ")}`;
+  return new EngineError(
+    `no engine here for ${asked.join(" with ") || "this machine"}: ${why}`,
+    remedies[0] ?? "run `gblr doctor` to see what this machine has",
+  );
+}

@@ -1,0 +1,70 @@
+// Checks what `openEngine` was asked for, as far as that can be done without looking at the machine: names, spelling,
+// numbers. Whether an engine or a device exists here is for the adapters to say.
+
+import { availableParallelism } from "node:os";
+import { EngineError } from "./errors.ts";
+import { nearest } from "./nearest.ts";
+import {
+  ENGINE_NAMES,
+  type EngineName,
+  type OpenEngineOptions,
+  PRECISIONS,
+  type Precision,
+  type ResolvedOptions,
+} from "./types.ts";
+
+const OPTION_NAMES = ["engine", "device", "precision", "threads"] as const;
+const ENGINES = ["auto", ...ENGINE_NAMES] as const;
+const DEVICES = ["cpu", "cuda", "gpu"] as const;
+
+function unknown(kind: string, asked: unknown, known: readonly string[], more = ""): EngineError {
+  const close = typeof asked === "string" ? nearest(asked, known) : undefined;
+  const there = `there is ${known.map((name) => `"${name}"`).join(", ")}${more}`;
+  const shown = typeof asked === "string" ? `"${asked}"` : String(asked);
+  return new EngineError(
+    `unknown ${kind} ${shown}: ${there}`,
+    close ? `did you mean "${close}"?` : `ask for one of these`,
+  );
+}
+
+function includes<Name extends string>(known: readonly Name[], asked: unknown): asked is Name {
+  return (known as readonly unknown[]).includes(asked);
+}
+
+function checkDevice(device: unknown): string | undefined {
+  if (device === undefined || includes(DEVICES, device) || (typeof device === "string" && /^cuda:\d+$/.test(device))) {
+    return device;
+  }
+  throw unknown("device", device, DEVICES, ', "cuda:0", "cuda:1", ...');
+}
+
+function checkThreads(threads: unknown): number {
+  if (threads === undefined) {
+    return availableParallelism();
+  }
+  if (!Number.isInteger(threads) || (threads as number) < 1) {
+    throw new EngineError(
+      `threads must be a whole number from 1 on, got ${String(threads)}`,
+      `leave it out to use the ${availableParallelism()} that this machine has`,
+    );
+  }
+  return threads as number;
+}
+
+/** @throws EngineError naming the first option that is not understood and what would be */
+export function resolveOptions(options: OpenEngineOptions): ResolvedOptions & { engine: EngineName | "auto" } {
+  for (const name of Object.keys(options)) {
+    if (!includes(OPTION_NAMES, name)) {
+      throw unknown("option", name, OPTION_NAMES);
+    }
+  }
+  const engine: unknown = options.engine ?? "auto";
+  const precision: unknown = options.precision ?? "float32";
+  if (!includes(ENGINES, engine)) {
+    throw unknown("engine", engine, ENGINES);
+  }
+  if (!includes<Precision>(PRECISIONS, precision)) {
+    throw unknown("precision", precision, PRECISIONS);
+  }
+  return { engine, precision, device: checkDevice(options.device), threads: checkThreads(options.threads) };
+}

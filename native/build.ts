@@ -3,58 +3,24 @@
 // machine without a compiler or libtorch gets one line, and the wasm engine.
 
 import { execFile, spawnSync } from "node:child_process";
-import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { availableParallelism } from "node:os";
 import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { findLibtorch, fingerprint, type Libtorch } from "./libtorch.ts";
+import {
+  addonPath,
+  buildFolder,
+  buildState,
+  hashSources,
+  type Stamp,
+  sourceFiles,
+  sourceFolder,
+  stampPath,
+} from "./build-state.ts";
+import { findLibtorch, type Libtorch } from "./libtorch.ts";
 
-const here = dirname(fileURLToPath(import.meta.url));
-const buildFolder = join(here, "build");
 const run = promisify(execFile);
-
-/** Where the built addon lies. */
-export const addonPath = join(buildFolder, "gblr.node");
-const stampPath = join(buildFolder, "stamp.json");
-
-/** What an addon was built from, kept beside it. */
-export interface Stamp {
-  libtorch: Libtorch;
-  sources: string;
-}
-
-export type BuildState =
-  | { state: "built"; stamp: Stamp }
-  | { state: "missing" }
-  /** `why` is one clause */
-  | { state: "stale"; stamp: Stamp; why: string };
-
-/** Whether the addon is built and still fits its sources and its libtorch. */
-export function buildState(): BuildState {
-  if (!existsSync(addonPath) || !existsSync(stampPath)) return { state: "missing" };
-  const stamp = JSON.parse(readFileSync(stampPath, "utf8")) as Stamp;
-  const { lib, version } = stamp.libtorch;
-  const now = fingerprint(lib);
-  if (!now) return { state: "stale", stamp, why: `libtorch ${version} in ${lib}, which it was built against, is gone` };
-  if (now !== stamp.libtorch.fingerprint)
-    return { state: "stale", stamp, why: `libtorch in ${lib} has changed since it was built against ${version}` };
-  if (stamp.sources !== hashSources()) return { state: "stale", stamp, why: "its sources have changed since" };
-  return { state: "built", stamp };
-}
-
-function sourceFiles(extension: RegExp): string[] {
-  const files = readdirSync(here).filter((file) => extension.test(file));
-  return files.sort();
-}
-
-function hashSources(): string {
-  const hash = createHash("sha256");
-  for (const file of [...sourceFiles(/\.(cc|h)$/), "build.ts"]) hash.update(file).update(readFileSync(join(here, file)));
-  return hash.digest("hex");
-}
 
 /** Compiles and links; the finished file replaces the old one in one step. Returns its stamp. */
 export async function build(libtorch: Libtorch): Promise<Stamp> {
@@ -65,7 +31,7 @@ export async function build(libtorch: Libtorch): Promise<Stamp> {
     const compile = compilerFlags(libtorch);
     const objects = await inParallel(sourceFiles(/\.cc$/), async (file) => {
       const object = join(work, file.replace(/cc$/, "o"));
-      await run(compiler(), [...compile, "-c", join(here, file), "-o", object], { maxBuffer: 1 << 26 });
+      await run(compiler(), [...compile, "-c", join(sourceFolder, file), "-o", object], { maxBuffer: 1 << 26 });
       return object;
     });
     const output = join(work, "gblr.node");
@@ -125,21 +91,26 @@ function missing(): string | undefined {
   return undefined;
 }
 
-const HOW = "apt-get install g++ libtorch-dev libopenblas0-pthread, or install PyTorch with pip, then run `npm run build`";
+const HOW =
+  "apt-get install g++ libtorch-dev libopenblas0-pthread, or install PyTorch with pip, then run `npm run build`";
 
 /** One line for the terminal, and whether there is an addon at the end. */
 async function main(force: boolean): Promise<{ line: string; ok: boolean }> {
   const absent = missing();
   if (absent) return { line: `native engine not built: ${absent}; wasm will be used (${HOW})`, ok: false };
   const libtorch = findLibtorch();
-  if (!libtorch) return { line: `native engine not built: no libtorch was found; wasm will be used (${HOW})`, ok: false };
+  if (!libtorch)
+    return { line: `native engine not built: no libtorch was found; wasm will be used (${HOW})`, ok: false };
   const now = buildState();
   const name = `libtorch ${libtorch.version} (${libtorch.origin}: ${libtorch.lib}${libtorch.cuda ? ", CUDA" : ""})`;
   const same = now.state === "built" && now.stamp.libtorch.lib === libtorch.lib;
   if (same && !force) return { line: `native engine is up to date with ${name}`, ok: true };
   const start = performance.now();
   await build(libtorch);
-  return { line: `native engine built against ${name} in ${Math.round((performance.now() - start) / 1000)} s`, ok: true };
+  return {
+    line: `native engine built against ${name} in ${Math.round((performance.now() - start) / 1000)} s`,
+    ok: true,
+  };
 }
 
 if (import.meta.main) {

@@ -28,7 +28,7 @@ export function findLibtorch(environment: Record<string, string | undefined> = p
     return found;
   }
   const python = pythonTorch();
-  return (python && lookIn(python, "Python")) ?? systemLibtorch();
+  return (python ? lookIn(python, "Python") : undefined) ?? systemLibtorch();
 }
 
 /** The fingerprint of what is there now at a place found earlier; undefined when it is gone. */
@@ -45,10 +45,10 @@ function lookIn(root: string, origin: string): Libtorch | undefined {
 
 function systemLibtorch(): Libtorch | undefined {
   const triplet = { x64: "x86_64-linux-gnu", arm64: "aarch64-linux-gnu" }[process.arch as "x64" | "arm64"];
-  const libs = [triplet && `/usr/lib/${triplet}`, "/usr/lib64", "/usr/lib", "/usr/local/lib"];
+  const libs = [`/usr/lib/${triplet}`, "/usr/lib64", "/usr/lib", "/usr/local/lib"];
   for (const lib of libs) {
     const include = lib === "/usr/local/lib" ? "/usr/local/include" : "/usr/include";
-    const found = lib && describe([include], lib, "system");
+    const found = describe([include], lib, "system");
     if (found) return found;
   }
   return undefined;

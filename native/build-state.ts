@@ -1,0 +1,54 @@
+// What is built, and whether it still fits its sources and its libtorch. Reads only; build.ts builds.
+
+import { createHash } from "node:crypto";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { fingerprint, type Libtorch } from "./libtorch.ts";
+
+/** The folder of the addon's sources. */
+export const sourceFolder = dirname(fileURLToPath(import.meta.url));
+export const buildFolder = join(sourceFolder, "build");
+/** Where the built addon lies. */
+export const addonPath = join(buildFolder, "gblr.node");
+/** Where its stamp lies. */
+export const stampPath = join(buildFolder, "stamp.json");
+
+/** What an addon was built from, kept beside it. */
+export interface Stamp {
+  libtorch: Libtorch;
+  sources: string;
+}
+
+export type BuildState =
+  | { state: "built"; stamp: Stamp }
+  | { state: "missing" }
+  /** `why` is one clause */
+  | { state: "stale"; stamp: Stamp; why: string };
+
+/** Whether the addon is built and still fits its sources and its libtorch. */
+export function buildState(): BuildState {
+  if (!existsSync(addonPath) || !existsSync(stampPath)) return { state: "missing" };
+  const stamp = JSON.parse(readFileSync(stampPath, "utf8")) as Stamp;
+  const { lib, version } = stamp.libtorch;
+  const now = fingerprint(lib);
+  if (!now) return { state: "stale", stamp, why: `libtorch ${version} in ${lib}, which it was built against, is gone` };
+  if (now !== stamp.libtorch.fingerprint)
+    return { state: "stale", stamp, why: `libtorch in ${lib} has changed since it was built against ${version}` };
+  if (stamp.sources !== hashSources()) return { state: "stale", stamp, why: "its sources have changed since" };
+  return { state: "built", stamp };
+}
+
+/** Names of the sources with an extension. */
+export function sourceFiles(extension: RegExp): string[] {
+  const files = readdirSync(sourceFolder).filter((file) => extension.test(file));
+  return files.sort();
+}
+
+/** Changes when any source changes, or how it is compiled. */
+export function hashSources(): string {
+  const hash = createHash("sha256");
+  for (const file of [...sourceFiles(/\.(cc|h)$/), "build.ts"])
+    hash.update(file).update(readFileSync(join(sourceFolder, file)));
+  return hash.digest("hex");
+}

@@ -1,0 +1,130 @@
+// ATen operators as functions on handles, and the arena that frees what a kernel made on its way.
+// Knows dtypes and shapes only as the addon tells them.
+
+import type { TensorInfo } from "@tensorflow/tfjs-core";
+import { type Addon, type Argument, type Handle, loadAddon } from "./addon.ts";
+
+/** What a kernel passes to an operator: handles, tensors of tfjs, or lists of them, beside plain values. */
+export type Operand = Argument | TensorInfo | readonly (number | boolean | null | TensorInfo)[];
+
+/** The data id of a tensor in this backend: the id itself carries the handle. */
+export interface TorchDataId {
+  /** undefined once disposed of */
+  torch?: { handle: Handle; strings?: Uint8Array[]; references: number };
+}
+
+/** c10::ScalarType as the addon reports it. */
+export const SCALAR_TYPE = {
+  uint8: 0,
+  int8: 1,
+  int16: 2,
+  int32: 3,
+  int64: 4,
+  float16: 5,
+  float32: 6,
+  float64: 7,
+  complex64: 9,
+  bool: 11,
+  bfloat16: 15,
+} as const;
+
+const META_LENGTH = 1024;
+const meta = new Float64Array(META_LENGTH);
+let addon: Addon | undefined;
+let arena: Handle[] = [];
+let lastResult: Handle = -1;
+
+/** The addon with its results' shapes coming to this module. */
+export function openAddon(): Addon {
+  if (!addon) {
+    addon = loadAddon().addon;
+    addon.attach(meta);
+  }
+  return addon;
+}
+
+/** The handle behind a tensor of this backend. */
+export function handleOf(tensor: TensorInfo): Handle {
+  const data = (tensor.dataId as TorchDataId).torch;
+  if (!data) throw new Error(`tensor ${tensor.dtype} (${tensor.shape}) is disposed or belongs to another engine`);
+  return data.handle;
+}
+
+function toArgument(operand: Operand): Argument {
+  if (typeof operand !== "object" || operand === null) return operand;
+  if (Array.isArray(operand)) {
+    const first = operand[0];
+    if (typeof first !== "object" || first === null) return operand as (number | boolean)[];
+    return (operand as TensorInfo[]).map(handleOf);
+  }
+  return handleOf(operand as TensorInfo);
+}
+
+/**
+ * The operator `aten::name.overload` as a function; looked up when first called, so that a libtorch without it only
+ * fails where it is used. Results are freed at the end of the kernel unless it returns them.
+ */
+export function aten<Result extends Handle | Handle[] = Handle>(name: string, overload = "", namespace = "aten") {
+  let operator = -1;
+  return (...operands: Operand[]): Result => {
+    const native = addon as Addon;
+    if (operator < 0) operator = native.lookup(`${namespace}::${name}`, overload);
+    for (let i = 0; i < operands.length; i++) {
+      const operand = operands[i];
+      if (typeof operand === "object") operands[i] = toArgument(operand);
+    }
+    const result = native.call(operator, ...(operands as Argument[])) as Result;
+    if (typeof result === "number") {
+      arena.push(result);
+      lastResult = result;
+    } else if (Array.isArray(result)) {
+      for (const item of result) if (typeof item === "number") arena.push(item);
+    }
+    return result;
+  };
+}
+
+/** Whether this libtorch has the operator. */
+export function hasOperator(name: string, overload = ""): boolean {
+  return openAddon().has(`aten::${name}`, overload);
+}
+
+/** Runs `body`; every handle that operators made meanwhile is freed, but for those that `keep` picks from its result. */
+export function withArena<T>(body: () => T, keep: (result: T) => readonly Handle[]): T {
+  const outer = arena;
+  arena = [];
+  let kept: readonly Handle[] = [];
+  try {
+    const result = body();
+    kept = keep(result);
+    return result;
+  } finally {
+    const native = addon as Addon;
+    if (arena.length === 1) {
+      if (arena[0] !== kept[0]) native.free(arena[0] as Handle);
+    } else {
+      for (const handle of arena) if (!kept.includes(handle)) native.free(handle);
+    }
+    arena = outer;
+  }
+}
+
+export interface HandleInfo {
+  /** c10::ScalarType */
+  type: number;
+  shape: number[];
+}
+
+const TYPE_OF_NAME = new Map<string, number>(Object.entries(SCALAR_TYPE));
+
+/** Shape and type of a handle; of the latest result it costs nothing. */
+export function infoOf(handle: Handle): HandleInfo {
+  if (handle === lastResult) {
+    const rank = meta[1] as number;
+    const shape = new Array<number>(rank);
+    for (let i = 0; i < rank; i++) shape[i] = meta[2 + i] as number;
+    return { type: meta[0] as number, shape };
+  }
+  const [type, , ...shape] = (addon as Addon).describe(handle);
+  return { type: TYPE_OF_NAME.get(type) ?? -1, shape };
+}

@@ -1,0 +1,236 @@
+// The tfjs backend over libtorch: who owns which tensor, values in and out, memory and timing.
+// What is computed is in kernels/; one tensor id always stands for one torch tensor of exactly the tensor's shape.
+
+import {
+  type BackendTimingInfo,
+  type BackendValues,
+  type DataType,
+  KernelBackend,
+  type TensorInfo,
+  util,
+} from "@tensorflow/tfjs-core";
+import { type Addon, type DtypeName, type Handle, loadAddon } from "./addon.ts";
+import { aten, infoOf, openAddon, SCALAR_TYPE, type TorchDataId, withArena } from "./aten.ts";
+
+const cast = aten("to", "dtype");
+const viewAsReal = aten("view_as_real");
+const viewAsComplex = aten("view_as_complex");
+
+type NumericType = Exclude<DataType, "string">;
+
+/** How each tfjs dtype is held. */
+const HELD_AS: Record<NumericType, DtypeName> = {
+  float32: "float32",
+  int32: "int32",
+  bool: "bool",
+  complex64: "complex64",
+};
+
+/** What a torch type is called in tfjs, and the type it has to be converted to first where tfjs has no name for it. */
+const TFJS_TYPE = new Map<number, { dtype: NumericType; convert?: DtypeName }>([
+  [SCALAR_TYPE.float32, { dtype: "float32" }],
+  // Half precision stays inside: says float32, reads as float32.
+  [SCALAR_TYPE.bfloat16, { dtype: "float32" }],
+  [SCALAR_TYPE.float16, { dtype: "float32" }],
+  [SCALAR_TYPE.float64, { dtype: "float32", convert: "float32" }],
+  [SCALAR_TYPE.int32, { dtype: "int32" }],
+  [SCALAR_TYPE.int64, { dtype: "int32", convert: "int32" }],
+  [SCALAR_TYPE.uint8, { dtype: "int32", convert: "int32" }],
+  [SCALAR_TYPE.bool, { dtype: "bool" }],
+  [SCALAR_TYPE.complex64, { dtype: "complex64" }],
+]);
+
+export class TorchBackend extends KernelBackend {
+  readonly device: string;
+  private readonly addon: Addon;
+  private tensors = 0;
+
+  /** @param device `cpu` or `cuda:0` */
+  constructor(device: string) {
+    super();
+    this.device = device;
+    this.addon = openAddon();
+  }
+
+  /** Takes a handle over as a tfjs tensor. */
+  adopt(handle: Handle): TensorInfo {
+    const info = infoOf(handle);
+    const type = TFJS_TYPE.get(info.type);
+    if (!type) throw new Error(`torch type ${info.type} has no TensorFlow.js dtype`);
+    const owned = type.convert ? this.convert(handle, type.convert) : handle;
+    return { dataId: this.own({ handle: owned, references: 1 }), shape: info.shape, dtype: type.dtype };
+  }
+
+  private convert(handle: Handle, dtype: DtypeName): Handle {
+    const converted = withArena(
+      () => cast(handle, dtype),
+      (result) => [result],
+    );
+    this.addon.free(handle);
+    return converted;
+  }
+
+  private own(torch: TorchDataId["torch"]): TorchDataId {
+    this.tensors++;
+    return { torch };
+  }
+
+  /** Makes `tensor` mean another handle from now on; its old one is freed. For updates in place of shared memory. */
+  replace(tensor: TensorInfo, handle: Handle): void {
+    const data = this.data(tensor.dataId);
+    this.addon.free(data.handle);
+    data.handle = handle;
+  }
+
+  /** Whether an update in place of this tensor would be seen by another one. */
+  isShared(tensor: TensorInfo): boolean {
+    const data = this.data(tensor.dataId);
+    return data.references > 1 || this.addon.isShared(data.handle);
+  }
+
+  private data(dataId: object): NonNullable<TorchDataId["torch"]> {
+    const data = (dataId as TorchDataId).torch;
+    if (!data) throw new Error("the tensor is disposed or belongs to another engine");
+    return data;
+  }
+
+  override write(values: BackendValues, shape: number[], dtype: DataType): TorchDataId {
+    return this.own(this.upload(values, shape, dtype, 1));
+  }
+
+  override move(dataId: object, values: BackendValues, shape: number[], dtype: DataType, references: number): void {
+    (dataId as TorchDataId).torch = this.upload(values, shape, dtype, references);
+    this.tensors++;
+  }
+
+  private upload(values: BackendValues, shape: number[], dtype: DataType, references: number): TorchDataId["torch"] {
+    if (dtype === "string") return { handle: -1, strings: values as Uint8Array[], references };
+    if (dtype === "complex64") return { handle: this.uploadComplex(values as Float32Array, shape), references };
+    const typed = toTyped(values as ArrayLike<number>, dtype);
+    return { handle: this.addon.fromBytes(typed, HELD_AS[dtype], shape, this.device), references };
+  }
+
+  /** `values` holds real and imaginary parts in turn. */
+  private uploadComplex(values: Float32Array, shape: number[]): Handle {
+    const pairs = this.addon.fromBytes(values, "float32", [...shape, 2], this.device);
+    try {
+      return withArena(
+        () => viewAsComplex(pairs),
+        (result) => [result],
+      );
+    } finally {
+      this.addon.free(pairs);
+    }
+  }
+
+  override readSync(dataId: object): BackendValues {
+    const data = this.data(dataId);
+    if (data.strings) return data.strings;
+    const { handle, temporary, view } = this.readable(data.handle);
+    try {
+      return view(this.addon.read(handle));
+    } finally {
+      if (temporary) this.addon.free(handle);
+    }
+  }
+
+  override async read(dataId: object): Promise<BackendValues> {
+    const data = this.data(dataId);
+    if (data.strings) return data.strings;
+    const { handle, temporary, view } = this.readable(data.handle);
+    try {
+      return view(await this.addon.readAsync(handle));
+    } finally {
+      if (temporary) this.addon.free(handle);
+    }
+  }
+
+  /** A handle whose bytes are what tfjs expects, and how to see them. */
+  private readable(handle: Handle) {
+    const { type } = infoOf(handle);
+    const half = type === SCALAR_TYPE.bfloat16 || type === SCALAR_TYPE.float16;
+    const complex = type === SCALAR_TYPE.complex64;
+    const view = (bytes: ArrayBuffer): BackendValues => {
+      if (type === SCALAR_TYPE.int32) return new Int32Array(bytes);
+      if (type === SCALAR_TYPE.bool) return new Uint8Array(bytes);
+      return new Float32Array(bytes);
+    };
+    if (!half && !complex) return { handle, temporary: false, view };
+    const converted = withArena(
+      () => (half ? cast(handle, "float32") : viewAsReal(handle)),
+      (result) => [result],
+    );
+    return { handle: converted, temporary: true, view };
+  }
+
+  override refCount(dataId: object): number {
+    return (dataId as TorchDataId).torch?.references ?? 0;
+  }
+
+  override incRef(dataId: object): void {
+    this.data(dataId).references++;
+  }
+
+  decRef(dataId: object): void {
+    const data = (dataId as TorchDataId).torch;
+    if (data) data.references--;
+  }
+
+  /** Returns whether the tensor is gone: it stays while others refer to it, unless forced. */
+  override disposeData(dataId: object, force = false): boolean {
+    const owner = dataId as TorchDataId;
+    const data = owner.torch;
+    if (!data) return true;
+    if (--data.references > 0 && !force) return false;
+    owner.torch = undefined;
+    this.tensors--;
+    if (!data.strings) this.addon.free(data.handle);
+    return true;
+  }
+
+  override numDataIds(): number {
+    return this.tensors;
+  }
+
+  override memory() {
+    return { unreliable: false, ...this.addon.memory() };
+  }
+
+  /** Milliseconds that `f` took, the device's queue included. */
+  override async time(f: () => void): Promise<BackendTimingInfo> {
+    this.addon.synchronize(this.device);
+    const start = util.now();
+    f();
+    this.addon.synchronize(this.device);
+    return { kernelMs: util.now() - start };
+  }
+
+  override timerAvailable(): boolean {
+    return true;
+  }
+
+  override floatPrecision(): 16 | 32 {
+    return 32;
+  }
+
+  override epsilon(): number {
+    return 1e-7;
+  }
+
+  override dispose(): void {}
+}
+
+/** The addon of an open backend. */
+export const currentAddon = (): Addon => loadAddon().addon;
+
+function toTyped(
+  values: ArrayLike<number>,
+  dtype: "float32" | "int32" | "bool",
+): Float32Array | Int32Array | Uint8Array {
+  if (dtype === "float32") return values instanceof Float32Array ? values : Float32Array.from(values);
+  if (dtype === "int32") return values instanceof Int32Array ? values : Int32Array.from(values);
+  // Any non-zero byte is true; torch computes with the byte itself and wants 0 or 1.
+  const bytes = new Uint8Array(values.length);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = values[i] ? 1 : 0;
+  return bytes;
+}

@@ -1,0 +1,78 @@
+// Registers the kernel table with tfjs: wraps each entry so that temporaries are freed and results become tensors.
+
+import { type KernelConfig, registerKernel, type TensorInfo } from "@tensorflow/tfjs-core";
+import type { Handle } from "./addon.ts";
+import { withArena } from "./aten.ts";
+import type { TorchBackend } from "./backend.ts";
+
+/** Attributes of a kernel. tfjs types each kernel's apart; here they are read by name, as its kernels do. */
+// biome-ignore lint/suspicious/noExplicitAny: tfjs types attributes as any; every kernel states its own
+export type Attributes = any;
+
+/** Names under which kernels of the tables get their tensors. */
+type InputName =
+  | "x"
+  | "a"
+  | "b"
+  | "y"
+  | "dy"
+  | "t"
+  | "e"
+  | "alpha"
+  | "condition"
+  | "input"
+  | "value"
+  | "logits"
+  | "filter"
+  | "indices"
+  | "updates"
+  | "params"
+  | "tensor"
+  | "segmentIds"
+  | "sparseIndices"
+  | "sparseValues"
+  | "defaultValue"
+  | "sortedSequence"
+  | "values"
+  | "mean"
+  | "variance"
+  | "real"
+  | "imag"
+  | "image"
+  | "images"
+  | "output";
+type OptionalInputName = "bias" | "preluActivationWeights" | "scale" | "offset";
+
+/** Inputs by name; kernels of many tensors (Concat, Pack, AddN) get them by position instead. */
+export type Inputs = Record<InputName, TensorInfo> & Partial<Record<OptionalInputName, TensorInfo>>;
+
+/**
+ * A kernel: gets tensors of this backend and attributes, returns one handle or several, or a finished tensor where it
+ * shares data with an input.
+ */
+export type TorchKernel = (inputs: Inputs, attrs: Attributes, backend: TorchBackend) => Result | Result[];
+export type Result = Handle | TensorInfo;
+export type KernelTable = Record<string, TorchKernel>;
+
+export const BACKEND_NAME = "torch";
+
+/** Adds every kernel of a table to the `torch` backend. */
+export function registerTable(table: KernelTable): void {
+  for (const [kernelName, kernel] of Object.entries(table)) registerKernel(wrap(kernelName, kernel));
+}
+
+const handlesOf = (result: Result | Result[]): readonly Handle[] =>
+  (Array.isArray(result) ? result : [result]).filter((item) => typeof item === "number");
+
+function wrap(kernelName: string, kernel: TorchKernel): KernelConfig {
+  return {
+    kernelName,
+    backendName: BACKEND_NAME,
+    kernelFunc: ({ inputs, attrs, backend }) => {
+      const torch = backend as TorchBackend;
+      const result = withArena(() => kernel(inputs as unknown as Inputs, attrs as Attributes, torch), handlesOf);
+      const adopt = (item: Result) => (typeof item === "number" ? torch.adopt(item) : item);
+      return Array.isArray(result) ? result.map(adopt) : adopt(result);
+    },
+  };
+}

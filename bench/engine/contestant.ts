@@ -45,16 +45,18 @@ export class Running {
     return (await this.#ask({ do: "about" })) as About;
   }
 
-  /** Builds the operands, warms up, and finds how many calls fill `seconds`. Returns why not, if it cannot. */
-  async prepare(of: Case, seconds: number): Promise<string | undefined> {
+  /**
+   * Builds the operands, warms up for `warmUp` seconds (a JavaScript engine compiles hot code in tiers), and finds how
+   * many calls fill `seconds`. Returns why not, if the contestant does not run such a case.
+   */
+  async prepare(of: Case, { seconds, warmUp }: { seconds: number; warmUp: number }): Promise<string | undefined> {
     const answer = await this.#ask({ do: "prepare", case: of });
     if ("unsupported" in answer) return answer.unsupported;
     this.#calls = 1;
     this.#perCall = operationsPerCall(of);
-    const first = await this.#time();
-    if (first > seconds * 10) return undefined; // too slow to warm up twice
-    const warm = await this.#time();
-    this.#calls = Math.max(1, Math.min(1000, Math.ceil(seconds / warm)));
+    let last = 0;
+    for (let spent = 0; spent < warmUp; spent += last) last = await this.#time();
+    this.#calls = Math.max(1, Math.min(1000, Math.ceil(seconds / last)));
     return undefined;
   }
 

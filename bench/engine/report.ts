@@ -15,7 +15,7 @@ export interface BenchReport {
   absent: Record<string, string>;
   cases: CaseResult[];
   /** minor page faults of each of the first training steps */
-  faults: Record<string, Faults>;
+  faults: Record<string, Faults | { failure: string }>;
 }
 
 const OURS = "torch";
@@ -56,9 +56,14 @@ export function markdown(report: BenchReport): string {
   const { machine, setting, contestants } = report;
   const versions = Object.entries(contestants).map(([name, about]) => `- ${name}: ${describe(about)}`);
   const absent = Object.entries(report.absent).map(([name, why]) => `- ${name}: did not run: ${why}`);
-  const failures = report.cases.flatMap(({ title, failures }) =>
-    Object.entries(failures).map(([name, why]) => `- ${name} failed on ${title}: ${why}`),
-  );
+  const failures = [
+    ...report.cases.flatMap(({ title, failures }) =>
+      Object.entries(failures).map(([name, why]) => `- ${name} failed on ${title}: ${why}`),
+    ),
+    ...Object.entries(report.faults).flatMap(([name, counted]) =>
+      "failure" in counted ? [`- ${name} failed on counting page faults: ${counted.failure}`] : [],
+    ),
+  ];
   return [
     `# Engine bench on ${machine.cpu}, ${machine.cores} cores`,
     "",
@@ -88,7 +93,7 @@ function describe({ version, device, threads }: About): string {
 }
 
 function resultTable({ contestants, cases }: BenchReport): string[] {
-  const shown = columns(Object.keys(contestants));
+  const shown = columns(Object.keys(contestants)).filter(({ value }) => cases.some((each) => value(each) !== ""));
   const rows = cases.map((result) => [result.title, ...shown.map(({ value }) => value(result))]);
   return markdownTable(["case", ...shown.map(({ heading }) => heading)], rows);
 }
@@ -98,7 +103,9 @@ const FIRST_STEPS = 5;
 
 function faultsTable({ faults }: BenchReport): string[] {
   const steps = Array.from({ length: FIRST_STEPS }, (_, index) => `step ${index + 1}`);
-  const rows = Object.entries(faults).map(([name, { faults, held }]) => {
+  const rows = Object.entries(faults).map(([name, counted]) => {
+    if ("failure" in counted) return [name, "failed"];
+    const { faults, held } = counted;
     const later = faults.slice(FIRST_STEPS);
     const mean = later.length === 0 ? "" : threeDigits(later.reduce((sum, each) => sum + each, 0) / later.length);
     const megabytes = held === undefined ? "" : `${threeDigits(held / 1e6)} MB`;

@@ -11,10 +11,12 @@ export interface Effort {
   rounds: number;
   /** a sample repeats its call to last about this long, in seconds */
   seconds: number;
+  /** seconds of calls before the first sample */
+  warmUp: number;
 }
 
-export const FULL: Effort = { rounds: 15, seconds: 0.1 };
-export const QUICK: Effort = { rounds: 3, seconds: 0.02 };
+export const FULL: Effort = { rounds: 15, seconds: 0.1, warmUp: 0.5 };
+export const QUICK: Effort = { rounds: 3, seconds: 0.02, warmUp: 0.2 };
 
 /** A contestant stops sampling a case once it has spent this long on it, in seconds, but not before three samples. */
 const PATIENCE = 8;
@@ -58,7 +60,7 @@ export async function runCase(named: NamedCase, everyone: readonly Running[], ef
     const { name, smallOnly } = running.contestant;
     if (smallOnly && !named.small) continue;
     try {
-      if ((await running.prepare(named.case, effort.seconds)) !== undefined) continue;
+      if ((await running.prepare(named.case, effort)) !== undefined) continue;
       result.samples[name] = [];
       ready.push(running);
     } catch (error) {
@@ -102,11 +104,14 @@ export function ratioOf({ samples }: CaseResult, name: string, against: string):
 }
 
 /** Page faults of a training loop's first steps, in processes that have done nothing else. */
-export async function countFaults(contestants: readonly Contestant[], steps: number): Promise<Record<string, Faults>> {
-  const results: Record<string, Faults> = {};
+export async function countFaults(
+  contestants: readonly Contestant[],
+  steps: number,
+): Promise<Record<string, Faults | { failure: string }>> {
+  const results: Record<string, Faults | { failure: string }> = {};
   for (const contestant of contestants) {
     const fresh = new Running(contestant);
-    results[contestant.name] = await fresh.faults(TRAINING, steps);
+    results[contestant.name] = await fresh.faults(TRAINING, steps).catch((error) => ({ failure: messageOf(error) }));
     await fresh.close();
   }
   return results;

@@ -2,7 +2,7 @@
 // the engines; here it is what the doctor says, where, and with which exit code.
 
 import { expect, test } from "bun:test";
-import { mkdtempSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import type { Report } from "../../workbench/cli/doctor/report.ts";
@@ -171,6 +171,20 @@ test(
     const { hub } = await report(["--engine", "wasm"], environment);
     expect(hub.endpoint).toBe("https://hub.example/mirror");
     expect((await report(["--engine", "wasm"], { HF_ENDPOINT: "" })).hub.endpoint).toBe("https://huggingface.co");
+  },
+  PATIENCE,
+);
+
+const deno = path.join(import.meta.dir, "../../node_modules/.bin/deno");
+
+test.skipIf(!existsSync(deno))(
+  "doctor runs under Deno too, and so do the processes that it starts",
+  async () => {
+    const args = ["run", "-A", GBLR, "doctor", "--quick", "--json", "--engine", "wasm"];
+    const { stdout, exitCode } = Bun.spawnSync([deno, ...args], { stderr: "inherit" });
+    const { machine, opened } = JSON.parse(stdout.toString()) as Report;
+    expect({ exitCode, runtime: machine.runtime.name }).toEqual({ exitCode: 0, runtime: "Deno" });
+    expect(opened).toHaveProperty("measured");
   },
   PATIENCE,
 );

@@ -1,6 +1,7 @@
 // What every verb shares: exit codes, one-line errors, help that ends with an example. A verb is a function that adds
 // itself to the program; none of them is known here.
 
+import { stripVTControlCharacters } from "node:util";
 import { Command, CommanderError } from "commander";
 import packageJson from "../../package.json" with { type: "json" };
 
@@ -58,7 +59,9 @@ function exampleText(example: string): string {
   return `\nExample:\n${lines.join("\n")}`;
 }
 
-/** Errors of libraries can span lines; ours never do. */
+/** Errors of libraries can span lines, and Deno colours them; ours do neither. */
 export function oneLine(text: string): string {
-  return text.trim().replace(/\s*\n\s*/g, " ");
+  return stripVTControlCharacters(text)
+    .trim()
+    .replace(/\s*\n\s*/g, " ");
 }

@@ -48,7 +48,8 @@ export async function probeEngines(): Promise<EngineProbe[]> {
   return found;
 }
 
-async function probeEngine(name: EngineName): Promise<Probe> {
+/** Looks for one engine on this machine. Opens nothing. */
+export async function probeEngine(name: EngineName): Promise<Probe> {
   const adapter = await ADAPTERS[name]();
   return adapter.probe();
 }

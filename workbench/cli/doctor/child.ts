@@ -1,15 +1,17 @@
-// What `gblr doctor` runs in a process of its own, once to look for engines and once for each engine it measures:
-// a native library that crashes or hangs then costs one line of the report. Takes its task as JSON in the first
-// argument, answers with one line of JSON on stdout.
+// What `gblr doctor` runs in a process of its own, to look for an engine or to measure one: a native library that
+// crashes or hangs then costs one line of the report. Takes its task as JSON in the first argument, answers with one
+// line of JSON on stdout.
 
 import process from "node:process";
 import { measureBandwidth, measureMatMul } from "../../engine/measure.ts";
-import { openEngine, probeEngines } from "../../engine/open.ts";
-import type { OpenEngineOptions } from "../../engine/types.ts";
+import { openEngine, probeEngine } from "../../engine/open.ts";
+import type { EngineName, OpenEngineOptions } from "../../engine/types.ts";
 import { oneLine } from "../program.ts";
 import type { Measured } from "./report.ts";
 
-export type Task = { kind: "probe" } | { kind: "measure"; options: OpenEngineOptions; quick: boolean };
+export type Task =
+  | { kind: "probe"; name: EngineName }
+  | { kind: "measure"; options: OpenEngineOptions; quick: boolean };
 
 const FULL = { matMul: { size: 1024 }, elementwise: { size: 1 << 24 } };
 const QUICK = { matMul: { size: 512, budget: 0.3 }, elementwise: { size: 1 << 22, budget: 0.3 } };
@@ -29,8 +31,8 @@ async function measure(options: OpenEngineOptions, quick: boolean): Promise<Meas
 }
 
 async function answer(task: Task): Promise<unknown> {
-  if (task.kind === "probe") return { probes: await probeEngines() };
   try {
+    if (task.kind === "probe") return { probe: await probeEngine(task.name) };
     return { measured: await measure(task.options, task.quick) };
   } catch (error) {
     return { error: oneLine(error instanceof Error ? error.message : String(error)) };

@@ -1,12 +1,12 @@
-// Gathers the report: one child process looks for the engines, then one a measured engine, one after the other, so that
+// Gathers the report: child processes look for the engines side by side, then measure them one after the other, so that
 // no measurement disturbs the next. Knows how a child can fail; what it runs is child.ts.
 
 import { spawn } from "node:child_process";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import packageJson from "../../../package.json" with { type: "json" };
-import type { EngineName, OpenEngineOptions, Probe } from "../../engine/types.ts";
-import { CommandFailed, oneLine } from "../program.ts";
+import { ENGINE_NAMES, type EngineName, type OpenEngineOptions, type Probe } from "../../engine/types.ts";
+import { oneLine } from "../program.ts";
 import type { Environment } from "../terminal.ts";
 import type { Task } from "./child.ts";
 import { inspectHub } from "./hub.ts";
@@ -26,10 +26,10 @@ export interface CollectOptions {
   onStep?: (step: string) => void;
 }
 
-/** Never rejects for an engine that fails; throws CommandFailed when engines cannot even be looked for. */
+/** Never rejects for an engine that fails. */
 export async function collectReport({ requested, quick, environment, onStep }: CollectOptions): Promise<Report> {
   onStep?.("looking for engines");
-  const probes = await probe();
+  const probes = await Promise.all(ENGINE_NAMES.map(async (name) => ({ name, probe: await probe(name) })));
   onStep?.(`measuring ${requested.engine ?? "auto"}`);
   const opened = await runMeasure(requested, quick);
   const engines: EngineReport[] = [];
@@ -57,10 +57,12 @@ function outcomeKnown(name: EngineName, requested: OpenEngineOptions, opened: Ou
   return name === ("measured" in opened ? opened.measured.engine : requested.engine) ? opened : undefined;
 }
 
-async function probe(): Promise<{ name: EngineName; probe: Probe }[]> {
-  const answer = await runChild<{ probes: { name: EngineName; probe: Probe }[] }>({ kind: "probe" });
-  if ("probes" in answer) return answer.probes;
-  throw new CommandFailed(`cannot look for engines: ${answer.error}`);
+/** An engine that takes the process down with it counts as missing. */
+async function probe(name: EngineName): Promise<Probe> {
+  const answer = await runChild<{ probe: Probe }>({ kind: "probe", name });
+  if ("probe" in answer) return answer.probe;
+  const remedy = name === "torch" ? "run `npm run build -- --force`" : "run `npm install`";
+  return { available: false, reason: `looking for it failed: ${answer.error}`, remedy };
 }
 
 function runMeasure(options: OpenEngineOptions, quick: boolean): Promise<Outcome> {

@@ -104,7 +104,12 @@ function deviceLines({ engines }: Report, palette: Palette): string[] {
 
 function deviceRow(engine: string, { id, name, memory, software }: DeviceInfo, palette: Palette): Cell[] {
   const size = memory === undefined ? "" : formatBytes(memory);
-  return [{ text: engine, paint: palette.dim }, { text: id }, { text: software ? `${name} (software)` : name }, { text: size, align: "right" }];
+  return [
+    { text: engine, paint: palette.dim },
+    { text: id },
+    { text: software ? `${name} (software)` : name },
+    { text: size, align: "right" },
+  ];
 }
 
 function hubLines({ endpoint, token, home }: HubSettings, palette: Palette): string[] {

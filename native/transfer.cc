@@ -110,8 +110,8 @@ napi_value from_bytes(napi_env env, const Arguments& arguments) {
                      std::to_string(tensor.nbytes()));
   if (bytes.length > 0) std::memcpy(tensor.data_ptr(), bytes.data, bytes.length);
   if (!device.is_cpu()) tensor = tensor.to(device);
-  size_t meta_used = 0;
-  return from_tensor(env, std::move(tensor), meta_used);
+  size_t no_meta = state().meta_length; // it tells of the latest call's results, and this is none
+  return from_tensor(env, std::move(tensor), no_meta);
 }
 
 napi_value read(napi_env env, const Arguments& arguments) {

@@ -61,7 +61,8 @@ function hostKernelFunc(kernelName: string, backendName: string): tf.KernelFunc 
     const device = backend as DeviceBackend;
     const lent: tf.TensorInfo[] = [];
     const lend = (info: tf.TensorInfo): tf.TensorInfo => {
-      const copy = toHost(info, device);
+      // Some kernels read the rank, which tfjs itself only gives tensors.
+      const copy = { ...toHost(info, device), rank: info.shape.length };
       lent.push(copy);
       return copy;
     };
@@ -82,6 +83,8 @@ function flatten(inputs: tf.NamedTensorInfoMap): tf.TensorInfo[] {
 }
 
 function mapInputs(inputs: tf.NamedTensorInfoMap, lend: (info: tf.TensorInfo) => tf.TensorInfo): tf.NamedTensorInfoMap {
+  // Kernels of many tensors (Concat, Pack) get a list instead of names.
+  if (Array.isArray(inputs)) return inputs.map(lend) as unknown as tf.NamedTensorInfoMap;
   const mapped: KernelInputs = {};
   for (const [name, value] of Object.entries(inputs as KernelInputs)) {
     mapped[name] = Array.isArray(value) ? value.map(lend) : value && lend(value as tf.TensorInfo);

@@ -79,6 +79,7 @@ export function aten<Result extends Handle | Handle[] = Handle>(name: string, ov
       lastResult = result;
     } else if (Array.isArray(result)) {
       for (const item of result) if (typeof item === "number") arena.push(item);
+      lastResult = typeof result[0] === "number" ? result[0] : -1;
     }
     return result;
   };

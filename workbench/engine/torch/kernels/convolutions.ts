@@ -12,8 +12,10 @@ const convolution = aten("convolution");
 const convolutionBackward = aten<Handle[]>("convolution_backward");
 const constantPad = aten("constant_pad_nd");
 const permute = aten("permute");
+const alias = aten("alias");
 const reshape = aten("reshape");
 const add = aten("add", "Tensor");
+const narrow = aten("narrow");
 const empty = aten("empty", "memory_format");
 
 const STRIDED = 0; // c10::Layout
@@ -46,12 +48,12 @@ function paddingsFor(
 }
 
 function geometry2d(xShape: number[], filterShape: number[], attrs: Attributes, depthwise: boolean): Geometry {
-  const { strides, dilations = 1, pad, dimRoundingMode, dataFormat } = attrs;
+  const { strides, pad, dimRoundingMode, dataFormat } = attrs;
   const info = backend_util.computeConv2DInfo(
     xShape as [number, number, number, number],
     filterShape as [number, number, number, number],
     strides,
-    dilations,
+    attrs.dilations ?? 1,
     pad,
     dimRoundingMode,
     depthwise,
@@ -110,8 +112,8 @@ function geometry3d(xShape: number[], filterShape: number[], { strides, dilation
 const spatialAxes = (g: Geometry) => g.inSpatial.map((_, i) => i);
 
 /** (batch, …spatial, channels) → (batch, channels, …spatial) */
-const channelsFirst = (x: TensorInfo | Handle, g: Geometry) =>
-  g.channelsLast ? permute(x, [0, g.inSpatial.length + 1, ...spatialAxes(g).map((i) => i + 1)]) : x;
+const channelsFirst = (x: TensorInfo | Handle, g: Geometry): Handle =>
+  g.channelsLast ? permute(x, [0, g.inSpatial.length + 1, ...spatialAxes(g).map((i) => i + 1)]) : alias(x);
 
 const channelsBack = (x: Handle, g: Geometry): Handle =>
   g.channelsLast ? permute(x, [0, ...spatialAxes(g).map((i) => i + 2), 1]) : x;
@@ -168,6 +170,15 @@ function forward(
   return channelsBack(y, g);
 }
 
+/** A gradient larger than the convolution's output, as a transposed convolution may give: only what belongs to it. */
+function reached(first: Handle, dy: TensorInfo, g: Geometry): Handle {
+  const offset = g.channelsLast ? 1 : 2;
+  return g.outSpatial.reduce<Handle>(
+    (result, size, i) => ((dy.shape[i + offset] as number) > size ? narrow(result, i + 2, 0, size) : result),
+    first,
+  );
+}
+
 /** Gradient to the input or the filter, whichever is asked; the operand that is not there stands as an empty tensor. */
 function backward(
   dy: TensorInfo,
@@ -177,7 +188,7 @@ function backward(
   const { inner, outer } = split(g);
   const input = wanted === "filter" && outer ? constantPad(x, outer, 0) : x;
   const [dx, df] = convolutionBackward(
-    channelsFirst(dy, g),
+    reached(channelsFirst(dy, g), dy, g),
     input,
     filter,
     null,
@@ -219,7 +230,7 @@ function filterGradient(
     ? [(shape[2] as number) * (shape[3] as number), 1, shape[0] as number, shape[1] as number]
     : [shape[rank - 1] as number, shape[rank - 2] as number, ...shape.slice(0, rank - 2)];
   const filter = empty(first, "float32", STRIDED, backend.device);
-  return filterBack(backward(dy, { x: channelsFirst(x, g) as Handle, filter, g }, "filter"), shape, depthwise);
+  return filterBack(backward(dy, { x: channelsFirst(x, g), filter, g }, "filter"), shape, depthwise);
 }
 
 function fused(inputs: Inputs, attrs: Attributes, depthwise: boolean): Handle {

@@ -50,12 +50,12 @@ function filled(shape: number[], value: number | string, dtype: DataType, backen
 
 function convert(x: TensorInfo, dtype: DataType, backend: TorchBackend) {
   if (x.dtype === dtype) return sameData(x, x.shape, backend);
-  if (dtype === "bool") return notEqual(x, 0);
   if (dtype === "complex64") {
     const parts = cast(x, "float32");
     return complex(parts, zerosLike(parts));
   }
   const values = x.dtype === "complex64" ? real(x) : x;
+  if (dtype === "bool") return notEqual(values, 0);
   if (dtype === "int32" && x.dtype === "float32") {
     // JavaScript turns what no int32 holds into 0, C++ leaves it undefined.
     return cast(where(finite(values), values, zerosLike(values)), "int32");

@@ -17,6 +17,7 @@ const isNan = aten("isnan");
 const greaterScalar = aten("gt", "Scalar");
 const lessScalar = aten("lt", "Scalar");
 const clamp = aten("clamp");
+const clone = aten("clone");
 const cast = aten("to", "dtype");
 const zerosLike = aten("zeros_like");
 const relu = aten("relu");
@@ -24,7 +25,6 @@ const elu = aten("elu");
 const eluBackward = aten("elu_backward");
 const leakyRelu = aten("leaky_relu");
 const sigmoid = aten("sigmoid");
-const sign = aten("sign");
 
 const unary = (name: string): TorchKernel => {
   const operator = aten(name);
@@ -79,17 +79,16 @@ export const elementwise: KernelTable = {
   Selu: unary("selu"),
   Relu: unary("relu"),
   Square: ({ x }) => mul(x, x),
-  // ATen calls the sign of NaN 0.
-  Sign: ({ x }) => (x.dtype === "float32" ? where(isNan(x), x, sign(x)) : sign(x)),
+  Sign: unary("sign"),
   Relu6: ({ x }) => clamp(x, 0, 6),
   Elu: ({ x }) => elu(x),
   EluGrad: ({ dy, y }) => eluBackward(dy, 1, 1, 1, true, y),
-  LeakyRelu: ({ x }, { alpha }) => leakyRelu(x, alpha),
+  LeakyRelu: ({ x }, { alpha }) => leakyRelu(x.dtype === "float32" ? x : cast(x, "float32"), alpha),
   Prelu: ({ x, alpha }) => where(lessScalar(x, 0), mul(x, alpha), x),
   ClipByValue: ({ x }, { clipValueMin, clipValueMax }) => clamp(x, clipValueMin, clipValueMax),
   Step: ({ x }, { alpha }) => {
     const step = addScalar(mulScalar(cast(greaterScalar(x, 0), "float32"), 1 - alpha), alpha);
-    return where(isNan(x), x, step);
+    return x.dtype === "float32" ? where(isNan(x), x, step) : cast(step, x.dtype);
   },
 
   Add: binary("add"),
@@ -120,7 +119,7 @@ export const elementwise: KernelTable = {
     const [first, ...rest] = Object.values(inputs) as [TensorInfo, ...TensorInfo[]];
     return rest.reduce<TensorInfo | number>(
       (sum, term) => add(sum, term),
-      rest.length ? first : add(first, 0),
+      rest.length ? first : clone(first),
     ) as number;
   },
 };

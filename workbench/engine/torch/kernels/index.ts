@@ -52,6 +52,10 @@ const HOST_KERNELS = [
 const STRING_KERNELS = [
   "Concat",
   "Equal",
+  "Greater",
+  "GreaterEqual",
+  "Less",
+  "LessEqual",
   "GatherNd",
   "GatherV2",
   "NotEqual",

@@ -85,23 +85,29 @@ function gather(x: TensorInfo, indices: TensorInfo, axis: number, batchDims: num
   return reshape(permute(reshape(picked, [batchSize, count, outerSize, sliceSize]), [0, 2, 1, 3]), outputShape);
 }
 
+/** ATen's complaint about an index, in the words that users of tfjs know. A GPU cannot complain: it reads elsewhere. */
+function withinRange<T>(size: number, read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    const { message } = error as Error;
+    if (!/out of (DATA bounds|range|bounds)/.test(message)) throw error;
+    const index = message.match(/id=(-?\d+)/)?.[1];
+    throw new Error(`GatherV2: the index value ${index ?? "given"} is not in [0, ${size - 1}]`, { cause: error });
+  }
+}
+
 export const indexing: KernelTable = {
   GatherV2: ({ x, indices }, { axis, batchDims }, backend) => {
     const source = x;
     const [dim] = util.parseAxisParam(axis, source.shape) as [number];
-    return gather(source, indices, dim, batchDims ?? 0, backend);
+    return withinRange(source.shape[dim] as number, () => gather(source, indices, dim, batchDims ?? 0, backend));
   },
   GatherNd: ({ params, indices }, _, backend) => {
     const [shape, count, sliceSize, strides] = gather_util.prepareAndValidate(params as never, indices as never);
     const index = indices;
     const depth = index.shape[index.shape.length - 1] as number;
-    const rows = flatIndex(
-      index,
-      count,
-      depth,
-      strides.map((stride) => stride / sliceSize),
-      backend,
-    );
+    const rows = flatIndex(index, count, depth, strides, backend);
     return reshape(indexSelect(reshape(params, [-1, sliceSize]), 0, rows), shape);
   },
   ScatterNd: ({ indices, updates }, { shape }, backend) => {

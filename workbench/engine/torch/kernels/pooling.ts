@@ -11,6 +11,9 @@ const constantPad = aten("constant_pad_nd");
 const permute = aten("permute");
 const divide = aten("div", "Tensor");
 const cast = aten("to", "dtype");
+const zeros = aten("zeros");
+
+const STRIDED = 0; // c10::Layout
 
 /** The operators of one dimensionality. */
 const operators = (n: 2 | 3) => ({
@@ -111,7 +114,13 @@ function counts(w: Window, backend: TorchBackend): TensorInfo {
     }),
   );
   const total = axes.reduce<number[]>((products, axis) => products.flatMap((p) => axis.map((n) => p * n)), [1]);
-  return upload(Float32Array.from(total), [...w.outSpatial, 1], "float32", backend);
+  // A window that lies in the padding altogether averages to 0.
+  return upload(
+    Float32Array.from(total, (n) => Math.max(n, 1)),
+    [...w.outSpatial, 1],
+    "float32",
+    backend,
+  );
 }
 
 /** Divides by the windows' counts; where they are all full by one number. */
@@ -124,9 +133,17 @@ function perSample(sum: Handle | TensorInfo, w: Window, backend: TorchBackend): 
   }
 }
 
+/** (batch, …spatial, channels) where no window fits into some axis. */
+function noWindows(x: TensorInfo, w: Window, backend: TorchBackend): Handle | undefined {
+  if (!w.outSpatial.includes(0)) return undefined;
+  return zeros([x.shape[0] as number, ...w.outSpatial, x.shape.at(-1) as number], x.dtype, STRIDED, backend.device);
+}
+
 const zerosFor = (w: Window) => w.size.map(() => 0);
 
 function average(x: TensorInfo, w: Window, backend: TorchBackend): Handle {
+  const none = noWindows(x, w, backend);
+  if (none !== undefined) return none;
   const pool = OPERATORS[w.dimensions].average;
   const sum = pool(prepare(x, w, 0), w.size, w.strides, zerosFor(w), false, true, 1);
   const mean = perSample(channelsLast(sum, w), w, backend);
@@ -139,7 +156,9 @@ function averageGradient(dy: TensorInfo, x: TensorInfo, w: Window, backend: Torc
   return uncover(backward(shares, prepare(x, w, 0), w.size, w.strides, zerosFor(w), false, true, 1), w);
 }
 
-function maximum(x: TensorInfo, w: Window): Handle {
+function maximum(x: TensorInfo, w: Window, backend: TorchBackend): Handle {
+  const none = noWindows(x, w, backend);
+  if (none !== undefined) return none;
   const pool = OPERATORS[w.dimensions].maximum;
   const [values] = pool(prepare(x, w, Number.NEGATIVE_INFINITY), w.size, w.strides, zerosFor(w), w.dilations) as [
     Handle,
@@ -161,8 +180,8 @@ export const pooling: KernelTable = {
   AvgPoolGrad: ({ dy, input }, attrs, backend) => averageGradient(dy, input, window2d(input.shape, attrs), backend),
   AvgPool3D: ({ x }, attrs, backend) => average(x, window3d(x.shape, attrs), backend),
   AvgPool3DGrad: ({ dy, input }, attrs, backend) => averageGradient(dy, input, window3d(input.shape, attrs), backend),
-  MaxPool: ({ x }, attrs) => maximum(x, window2d(x.shape, attrs)),
+  MaxPool: ({ x }, attrs, backend) => maximum(x, window2d(x.shape, attrs), backend),
   MaxPoolGrad: ({ dy, input }, attrs) => maximumGradient(dy, input, window2d(input.shape, attrs)),
-  MaxPool3D: ({ x }, attrs) => maximum(x, window3d(x.shape, attrs)),
+  MaxPool3D: ({ x }, attrs, backend) => maximum(x, window3d(x.shape, attrs), backend),
   MaxPool3DGrad: ({ dy, input }, attrs) => maximumGradient(dy, input, window3d(input.shape, attrs)),
 };

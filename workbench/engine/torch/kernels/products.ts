@@ -1,6 +1,6 @@
 // Matrix products.
 
-import { backend_util, type TensorInfo } from "@tensorflow/tfjs-core";
+import { backend_util, type TensorInfo, util } from "@tensorflow/tfjs-core";
 import type { Handle } from "../addon.ts";
 import { aten } from "../aten.ts";
 import type { TorchBackend } from "../backend.ts";
@@ -27,10 +27,21 @@ export function product(
   // Integer products exist on the CPU only; float64 holds every int32 product that does not overflow.
   const integers = a.dtype === "int32" && backend.device !== "cpu";
   const prepare = (x: TensorInfo) => (integers ? cast(x, "float64") : x);
+  checkProduct(a.shape, b.shape, { transposeA, transposeB });
   const left = transposeA ? transpose(prepare(a), -2, -1) : prepare(a);
   const right = transposeB ? transpose(prepare(b), -2, -1) : prepare(b);
   const result = multiply(a, b)(left, right);
   return integers ? cast(result, "int32") : result;
+}
+
+function checkProduct(a: number[], b: number[], { transposeA, transposeB }: Transposed): void {
+  const inner = [a.at(transposeA ? -2 : -1), b.at(transposeB ? -1 : -2)];
+  util.assert(
+    a.length >= 2 && b.length >= 2 && inner[0] === inner[1],
+    () =>
+      `Error in matMul: inner shapes (${inner[0]}) and (${inner[1]}) of Tensors with shapes ${a} and ${b} and ` +
+      `transposeA=${transposeA} and transposeB=${transposeB} must match.`,
+  );
 }
 
 function multiply(a: TensorInfo, b: TensorInfo) {
@@ -48,9 +59,8 @@ export const products: KernelTable = {
   },
   Einsum: (inputs, { equation }) => {
     const tensors = Object.values(inputs) as TensorInfo[];
-    const { allDims, summedDims, idDims } = backend_util.decodeEinsumEquation(equation, tensors.length);
+    const { allDims, idDims } = backend_util.decodeEinsumEquation(equation, tensors.length);
     backend_util.checkEinsumDimSizes(allDims.length, idDims, tensors as never);
-    void summedDims;
     return einsum(equation.replace(/\s/g, ""), tensors);
   },
 };

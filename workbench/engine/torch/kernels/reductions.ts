@@ -19,6 +19,8 @@ const cast = aten("to", "dtype");
 const permute = aten("permute");
 const reshape = aten("reshape");
 const flip = aten("flip");
+const isNan = aten("isnan");
+const maskedFill = aten("masked_fill", "Scalar");
 const cumsum = aten("cumsum");
 const cumprod = aten("cumprod");
 const narrow = aten("narrow");
@@ -72,6 +74,12 @@ const position = (find: (x: TensorInfo, axis: number) => Handle): TorchKernel =>
   };
 };
 
+/** What an extreme's position is looked for in: tfjs passes over NaN, ATen would stop at it. */
+function comparable(x: TensorInfo, worst: number): TensorInfo | Handle {
+  if (x.dtype === "bool") return cast(x, "int32");
+  return x.dtype === "float32" ? maskedFill(x, isNan(x), worst) : x;
+}
+
 export const reductions: KernelTable = {
   Sum: overAxes((x, axes, keepDims) => sum(x, axes, keepDims, totalType(x))),
   Mean: overAxes((x, axes, keepDims) => mean(x, axes, keepDims, x.dtype === "float32" ? undefined : "float32")),
@@ -80,8 +88,8 @@ export const reductions: KernelTable = {
   Prod: overMerged((x) => prod(x, -1, false)),
   All: overMerged((x) => all(x, -1)),
   Any: overMerged((x) => any(x, -1)),
-  ArgMax: position((x, axis) => argmax(x.dtype === "bool" ? cast(x, "int32") : x, axis)),
-  ArgMin: position((x, axis) => argmin(x.dtype === "bool" ? cast(x, "int32") : x, axis)),
+  ArgMax: position((x, axis) => argmax(comparable(x, Number.NEGATIVE_INFINITY), axis)),
+  ArgMin: position((x, axis) => argmin(comparable(x, Number.POSITIVE_INFINITY), axis)),
   Cumsum: running((x, axis, dtype) => cumsum(x, axis, dtype), 0),
   Cumprod: running((x, axis, dtype) => cumprod(x, axis, dtype), 1),
 };

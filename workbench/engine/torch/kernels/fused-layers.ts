@@ -1,0 +1,92 @@
+// The fused layers over ATen: linear, gelu, layerNorm, embedding and dropout, forward and backward.
+// What each must return is said in ops/kernels.ts.
+
+import type { TensorInfo } from "@tensorflow/tfjs-core";
+import * as names from "../../ops/kernels.ts";
+import type { Handle } from "../addon.ts";
+import { aten } from "../aten.ts";
+import { currentAddon, type TorchBackend } from "../backend.ts";
+import type { KernelTable } from "../register.ts";
+
+const reshape = aten("reshape");
+const transpose = aten("t");
+const matrixProduct = aten("mm");
+const addMatrixProduct = aten("addmm");
+const gelu = aten("gelu");
+const geluInPlace = aten("gelu_");
+const geluBackward = aten("gelu_backward");
+const nativeLayerNorm = aten<Handle[]>("native_layer_norm");
+const nativeLayerNormBackward = aten<Handle[]>("native_layer_norm_backward");
+const embedding = aten("embedding");
+const embeddingBackward = aten("embedding_dense_backward");
+const emptyLike = aten("empty_like");
+const bernoulliInPlace = aten("bernoulli_", "float");
+const multiply = aten("mul", "Tensor");
+const multiplyInPlace = aten("mul_", "Scalar");
+const cast = aten("to", "dtype");
+
+/** The tensor in float32 where an operator would not take it beside float32 ones; on the CPU all are float32. */
+export function single(x: TensorInfo, backend: TorchBackend): TensorInfo | Handle {
+  return backend.device === "cpu" ? x : cast(x, "float32");
+}
+
+function affine({ x, weight, bias }: Record<string, TensorInfo | undefined>, layout: names.WeightLayout): Handle {
+  const { shape } = x as TensorInfo;
+  const right = layout === "out_in" ? transpose(weight as TensorInfo) : (weight as TensorInfo);
+  const width = shape[shape.length - 1] as number;
+  const rows = shape.slice(0, -1).reduce((product, size) => product * size, 1);
+  const left = shape.length === 2 ? (x as TensorInfo) : reshape(x as TensorInfo, [rows, width]);
+  const result = bias ? addMatrixProduct(bias, left, right) : matrixProduct(left, right);
+  const nOut = (weight as TensorInfo).shape[layout === "out_in" ? 0 : 1] as number;
+  return shape.length === 2 ? result : reshape(result, [...shape.slice(0, -1), nOut]);
+}
+
+// The same seed drops the same entries: a generator of its own, not the engine's.
+function keepMask(x: TensorInfo, { rate, seed }: names.DropoutAttributes, backend: TorchBackend): Handle {
+  const addon = currentAddon();
+  const mask = emptyLike(x, "bool");
+  const generator = addon.generator(backend.device, seed);
+  try {
+    bernoulliInPlace(mask, 1 - rate, generator);
+  } finally {
+    addon.freeGenerator(generator);
+  }
+  return mask;
+}
+
+function dropped(x: TensorInfo, mask: TensorInfo | Handle, rate: number): Handle {
+  const kept = multiply(x, mask);
+  multiplyInPlace(kept, 1 / (1 - rate));
+  return kept;
+}
+
+export const fusedLayers: KernelTable = {
+  [names.LINEAR]: (inputs, { activation, layout, keepPreactivation }: names.LinearAttributes) => {
+    const preactivation = affine(inputs, layout);
+    if (activation === "none") return preactivation;
+    const approximate = activation === "gelu_tanh" ? "tanh" : "none";
+    if (keepPreactivation) return [gelu(preactivation, approximate), preactivation];
+    geluInPlace(preactivation, approximate);
+    return preactivation;
+  },
+  [names.GELU]: ({ x }, { approximate }) => gelu(x, approximate),
+  [names.GELU_GRADIENT]: ({ dy, x }, { approximate }) => geluBackward(dy, x, approximate),
+
+  [names.LAYER_NORM]: ({ x, gain, bias }, { epsilon }, backend) =>
+    nativeLayerNorm(single(x, backend), gain.shape, gain, bias, epsilon),
+  [names.LAYER_NORM_GRADIENT]: ({ dy, x, gain, bias, mean, inverseStd }, _, backend) => {
+    const outer = single(dy, backend);
+    const inner = single(x, backend);
+    return nativeLayerNormBackward(outer, inner, gain.shape, mean, inverseStd, gain, bias, [true, true, true]);
+  },
+
+  [names.EMBEDDING]: ({ table, ids }) => embedding(table, ids),
+  [names.EMBEDDING_GRADIENT]: ({ dy, ids }, { rows }, backend) =>
+    embeddingBackward(single(dy, backend), ids, rows, -1, false),
+
+  [names.DROPOUT]: ({ x }, attributes: names.DropoutAttributes, backend) => {
+    const mask = keepMask(x, attributes, backend);
+    return [dropped(x, mask, attributes.rate), mask];
+  },
+  [names.DROPOUT_GRADIENT]: ({ dy, mask }, { rate }) => dropped(dy, mask, rate),
+};

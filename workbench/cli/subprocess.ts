@@ -1,0 +1,57 @@
+// Runs one of our own modules in a process of its own, under the runtime that runs us, and says in one line how it ended
+// when it ended badly. What it computes is its own business.
+
+import { spawn } from "node:child_process";
+import process from "node:process";
+import { oneLine } from "./program.ts";
+
+export interface SubprocessOptions {
+  /** the module's first argument */
+  argument: string;
+  /** seconds after which it is killed */
+  patience: number;
+}
+
+/**
+ * The last line that the module prints on stdout: native libraries may print others before.
+ * @throws Error with a clause such as `crashed with SIGSEGV`, `no answer within 30 s`, `ended with exit code 1: …`
+ */
+export function outputOf(module: string, { argument, patience }: SubprocessOptions): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, [...process.execArgv, module, argument], {
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    const output = { stdout: "", stderr: "" };
+    for (const name of ["stdout", "stderr"] as const) {
+      child[name].setEncoding("utf8").on("data", (text: string) => {
+        output[name] += text;
+      });
+    }
+    let late = false;
+    const timer = setTimeout(() => {
+      late = true;
+      child.kill("SIGKILL");
+    }, patience * 1000);
+    child.on("error", (error) => {
+      clearTimeout(timer);
+      reject(new Error(`${process.execPath} could not be started: ${oneLine(error.message)}`));
+    });
+    child.on("close", (code, signal) => {
+      clearTimeout(timer);
+      if (late) reject(new Error(`no answer within ${patience} s`));
+      else if (signal !== null) reject(new Error(`crashed with ${signal}`));
+      else if (code !== 0) reject(new Error(`ended with exit code ${code}${complaint(output.stderr)}`));
+      else resolve(lastLine(output.stdout));
+    });
+  });
+}
+
+/** The line that names the error, or the last one; runtimes print the source and a stack around it. */
+function complaint(stderr: string): string {
+  const line = stderr.split("\n").find((line) => /error/i.test(line)) ?? lastLine(stderr);
+  return line === "" ? "" : `: ${oneLine(line)}`;
+}
+
+function lastLine(text: string): string {
+  return text.trim().split("\n").at(-1) ?? "";
+}

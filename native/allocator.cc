@@ -5,12 +5,13 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <mutex>
-#include <unordered_map>
+#include <new>
 #include <vector>
 
 namespace gblr {
@@ -23,12 +24,25 @@ constexpr size_t kHugePage = size_t(2) << 20;
 constexpr size_t kLarge = size_t(64) << 20;
 
 // Eight sizes to each doubling: at most an eighth of a block is unused, and blocks of one loop's odd sizes meet again.
-size_t size_class(size_t bytes) {
-  if (bytes <= 512) return (bytes + kAlignment - 1) / kAlignment * kAlignment;
-  size_t step = size_t(1) << (63 - __builtin_clzll(bytes - 1));
-  step /= 8;
-  return (bytes + step - 1) / step * step;
+struct SizeClass {
+  size_t bytes;
+  size_t index;
+};
+
+SizeClass size_class(size_t bytes) {
+  const size_t wanted = std::max(bytes, size_t(512)) - 1;
+  const int exponent = 63 - __builtin_clzll(wanted);
+  const size_t step = (size_t(1) << exponent) / 8;
+  const size_t steps = wanted / step + 1; // 9 … 16 eighths of the doubling
+  return {steps * step, static_cast<size_t>(exponent) * 8 + steps - 9};
 }
+constexpr size_t kClasses = 64 * 8;
+
+// Stands before each block; as long as the alignment, so that the block itself stays aligned.
+struct alignas(kAlignment) Header {
+  size_t bytes;
+  size_t index;
+};
 
 size_t read_number(const char* path, const char* key) {
   FILE* file = std::fopen(path, "r");
@@ -82,8 +96,8 @@ class CachingAllocator final : public c10::Allocator {
   void release() {
     std::lock_guard<std::mutex> lock(mutex_);
     for (auto& bin : bins_) {
-      for (void* block : bin.second) std::free(block);
-      bin.second.clear();
+      for (Header* block : bin) std::free(block);
+      bin.clear();
     }
     statistics_.cached = 0;
   }
@@ -97,60 +111,61 @@ class CachingAllocator final : public c10::Allocator {
   c10::DataPtr allocate_block(size_t bytes) {
     const c10::Device cpu(c10::DeviceType::CPU);
     if (bytes == 0) return {nullptr, nullptr, &CachingAllocator::free_block, cpu};
-    const size_t size = size_class(bytes);
-    void* block = take(size);
+    const SizeClass size = size_class(bytes);
+    Header* block = take(size);
     if (block == nullptr) block = fresh(size, bytes);
-    std::lock_guard<std::mutex> lock(mutex_);
-    sizes_[block] = size;
-    statistics_.in_use += size;
-    statistics_.peak = std::max(statistics_.peak, statistics_.in_use);
-    return {block, block, &CachingAllocator::free_block, cpu};
+    void* data = block + 1;
+    return {data, data, &CachingAllocator::free_block, cpu};
   }
 
-  void* take(size_t size) {
+  void count(size_t bytes) {
+    statistics_.in_use += bytes;
+    statistics_.peak = std::max(statistics_.peak, statistics_.in_use);
+  }
+
+  Header* take(const SizeClass& size) {
     std::lock_guard<std::mutex> lock(mutex_);
-    const auto bin = bins_.find(size);
-    if (bin == bins_.end() || bin->second.empty()) return nullptr;
-    void* block = bin->second.back();
-    bin->second.pop_back();
-    statistics_.cached -= size;
+    auto& bin = bins_[size.index];
+    if (bin.empty()) return nullptr;
+    Header* block = bin.back();
+    bin.pop_back();
+    statistics_.cached -= size.bytes;
+    count(size.bytes);
     return block;
   }
 
-  void* fresh(size_t size, size_t bytes) {
-    if (size >= kLarge && size > available_memory()) release();
-    const bool hopeless = size >= kLarge && size > available_memory();
+  Header* fresh(const SizeClass& size, size_t bytes) {
+    if (size.bytes >= kLarge && size.bytes > available_memory()) release();
+    const bool hopeless = size.bytes >= kLarge && size.bytes > available_memory();
     // Huge pages where they fit: one page fault for 2 MiB instead of 512.
-    const bool huge = size >= kHugePage;
+    const bool huge = size.bytes >= kHugePage;
+    const size_t whole = size.bytes + sizeof(Header);
     void* block = nullptr;
-    if (hopeless || posix_memalign(&block, huge ? kHugePage : kAlignment, size) != 0) {
+    if (hopeless || posix_memalign(&block, huge ? kHugePage : kAlignment, whole) != 0) {
       const auto now = statistics();
       TORCH_CHECK_WITH(OutOfMemoryError, false, "out of memory: asked for ", gigabytes(bytes), " GB, ",
                        gigabytes(available_memory()), " GB are available and ", gigabytes(now.in_use),
                        " GB are in tensors; use a smaller batch or dispose of tensors");
     }
-    if (huge) madvise(block, size, MADV_HUGEPAGE);
+    if (huge) madvise(block, whole, MADV_HUGEPAGE);
     std::lock_guard<std::mutex> lock(mutex_);
     ++statistics_.fresh;
-    return block;
+    count(size.bytes);
+    return new (block) Header{size.bytes, size.index};
   }
 
-  static void free_block(void* block) {
-    if (block == nullptr) return;
+  static void free_block(void* data) {
+    if (data == nullptr) return;
     CachingAllocator& self = instance();
+    Header* block = static_cast<Header*>(data) - 1;
     std::lock_guard<std::mutex> lock(self.mutex_);
-    const auto entry = self.sizes_.find(block);
-    if (entry == self.sizes_.end()) return;
-    const size_t size = entry->second;
-    self.sizes_.erase(entry);
-    self.bins_[size].push_back(block);
-    self.statistics_.in_use -= size;
-    self.statistics_.cached += size;
+    self.bins_[block->index].push_back(block);
+    self.statistics_.in_use -= block->bytes;
+    self.statistics_.cached += block->bytes;
   }
 
   std::mutex mutex_;
-  std::unordered_map<size_t, std::vector<void*>> bins_; // size class → kept blocks
-  std::unordered_map<void*, size_t> sizes_;             // live block → size class
+  std::array<std::vector<Header*>, kClasses> bins_; // kept blocks by size class
   MemoryStatistics statistics_;
 };
 

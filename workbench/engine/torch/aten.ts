@@ -31,7 +31,7 @@ export const SCALAR_TYPE = {
 const META_LENGTH = 1024;
 const meta = new Float64Array(META_LENGTH);
 let addon: Addon | undefined;
-let arena: Handle[] = [];
+const arena: Handle[] = [];
 let lastResult: Handle = -1;
 
 /** The addon with its results' shapes coming to this module. */
@@ -90,23 +90,28 @@ export function hasOperator(name: string, overload = ""): boolean {
   return openAddon().has(`aten::${name}`, overload);
 }
 
-/** Runs `body`; every handle that operators made meanwhile is freed, but for those that `keep` picks from its result. */
-export function withArena<T>(body: () => T, keep: (result: T) => readonly Handle[]): T {
-  const outer = arena;
-  arena = [];
-  let kept: readonly Handle[] = [];
+/** Starts a kernel: everything that operators make from here on belongs to it. Returns the mark to end it with. */
+export const enterArena = (): number => arena.length;
+
+/** Ends a kernel: frees all that it made but for `kept`. */
+export function leaveArena(mark: number, kept: Handle | readonly Handle[] | undefined): void {
+  const native = addon as Addon;
+  for (let i = mark; i < arena.length; i++) {
+    const handle = arena[i] as Handle;
+    if (handle !== kept && !(typeof kept === "object" && kept.includes(handle))) native.free(handle);
+  }
+  arena.length = mark;
+}
+
+/** Runs `body`, keeps the handle it returns and frees the others that operators made meanwhile. */
+export function keepOne(body: () => Handle): Handle {
+  const mark = enterArena();
+  let kept: Handle | undefined;
   try {
-    const result = body();
-    kept = keep(result);
-    return result;
+    kept = body();
+    return kept;
   } finally {
-    const native = addon as Addon;
-    if (arena.length === 1) {
-      if (arena[0] !== kept[0]) native.free(arena[0] as Handle);
-    } else {
-      for (const handle of arena) if (!kept.includes(handle)) native.free(handle);
-    }
-    arena = outer;
+    leaveArena(mark, kept);
   }
 }
 

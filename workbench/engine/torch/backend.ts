@@ -10,7 +10,7 @@ import {
   util,
 } from "@tensorflow/tfjs-core";
 import { type Addon, type DtypeName, type Handle, loadAddon } from "./addon.ts";
-import { aten, infoOf, openAddon, SCALAR_TYPE, type TorchDataId, withArena } from "./aten.ts";
+import { aten, infoOf, keepOne, openAddon, SCALAR_TYPE, type TorchDataId } from "./aten.ts";
 
 const cast = aten("to", "dtype");
 const viewAsReal = aten("view_as_real");
@@ -62,10 +62,7 @@ export class TorchBackend extends KernelBackend {
   }
 
   private convert(handle: Handle, dtype: DtypeName): Handle {
-    const converted = withArena(
-      () => cast(handle, dtype),
-      (result) => [result],
-    );
+    const converted = keepOne(() => cast(handle, dtype));
     this.addon.free(handle);
     return converted;
   }
@@ -114,10 +111,7 @@ export class TorchBackend extends KernelBackend {
   private uploadComplex(values: Float32Array, shape: number[]): Handle {
     const pairs = this.addon.fromBytes(values, "float32", [...shape, 2], this.device);
     try {
-      return withArena(
-        () => viewAsComplex(pairs),
-        (result) => [result],
-      );
+      return keepOne(() => viewAsComplex(pairs));
     } finally {
       this.addon.free(pairs);
     }
@@ -156,10 +150,7 @@ export class TorchBackend extends KernelBackend {
       return new Float32Array(bytes);
     };
     if (!half && !complex) return { handle, temporary: false, view };
-    const converted = withArena(
-      () => (half ? cast(handle, "float32") : viewAsReal(handle)),
-      (result) => [result],
-    );
+    const converted = keepOne(() => (half ? cast(handle, "float32") : viewAsReal(handle)));
     return { handle: converted, temporary: true, view };
   }
 

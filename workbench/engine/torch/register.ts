@@ -2,7 +2,7 @@
 
 import { type KernelConfig, registerKernel, type TensorInfo } from "@tensorflow/tfjs-core";
 import type { Handle } from "./addon.ts";
-import { withArena } from "./aten.ts";
+import { enterArena, leaveArena } from "./aten.ts";
 import type { TorchBackend } from "./backend.ts";
 
 /** Attributes of a kernel. tfjs types each kernel's apart; here they are read by name, as its kernels do. */
@@ -61,18 +61,28 @@ export function registerTable(table: KernelTable): void {
   for (const [kernelName, kernel] of Object.entries(table)) registerKernel(wrap(kernelName, kernel));
 }
 
-const handlesOf = (result: Result | Result[]): readonly Handle[] =>
-  (Array.isArray(result) ? result : [result]).filter((item) => typeof item === "number");
-
 function wrap(kernelName: string, kernel: TorchKernel): KernelConfig {
   return {
     kernelName,
     backendName: BACKEND_NAME,
     kernelFunc: ({ inputs, attrs, backend }) => {
       const torch = backend as TorchBackend;
-      const result = withArena(() => kernel(inputs as unknown as Inputs, attrs as Attributes, torch), handlesOf);
-      const adopt = (item: Result) => (typeof item === "number" ? torch.adopt(item) : item);
-      return Array.isArray(result) ? result.map(adopt) : adopt(result);
+      const mark = enterArena();
+      let result: Result | Result[] | undefined;
+      try {
+        result = kernel(inputs as unknown as Inputs, attrs as Attributes, torch);
+        if (typeof result === "number") return torch.adopt(result);
+        return Array.isArray(result) ? result.map((item) => adopt(item, torch)) : result;
+      } finally {
+        leaveArena(mark, handlesIn(result));
+      }
     },
   };
+}
+
+const adopt = (item: Result, torch: TorchBackend) => (typeof item === "number" ? torch.adopt(item) : item);
+
+function handlesIn(result: Result | Result[] | undefined): Handle | Handle[] | undefined {
+  if (typeof result === "number") return result;
+  return Array.isArray(result) ? result.filter((item) => typeof item === "number") : undefined;
 }

@@ -4,7 +4,7 @@
 import { afterAll, beforeAll, describe } from "bun:test";
 import * as tf from "@tensorflow/tfjs-core";
 import { openEngine, probeEngines } from "../../workbench/engine/open.ts";
-import type { Engine, EngineName, OpenEngineOptions } from "../../workbench/engine/types.ts";
+import type { DeviceInfo, Engine, EngineName, OpenEngineOptions } from "../../workbench/engine/types.ts";
 
 /** An engine on one of its devices. */
 export interface EngineUnderTest {
@@ -14,12 +14,11 @@ export interface EngineUnderTest {
   options: OpenEngineOptions;
 }
 
-function variants(name: EngineName, devices: readonly { id: string }[]): EngineUnderTest[] {
-  // Two devices of a kind run the same kernels.
-  const kinds = new Map(devices.map(({ id }) => [id.split(":")[0], id]).reverse());
-  return [...kinds.values()]
-    .reverse()
-    .map((device) => ({ label: `${name} on ${device}`, name, options: { engine: name, device } }));
+/** One of each kind of device: `cuda:0` and `cuda:1` run the same kernels. */
+function variants(name: EngineName, devices: readonly DeviceInfo[]): EngineUnderTest[] {
+  const kindOf = ({ id }: DeviceInfo) => id.split(":")[0];
+  const firsts = devices.filter((device, at) => devices.findIndex((other) => kindOf(other) === kindOf(device)) === at);
+  return firsts.map(({ id }) => ({ label: `${name} on ${id}`, name, options: { engine: name, device: id } }));
 }
 
 const probes = await probeEngines();

@@ -5,12 +5,14 @@ import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
 import * as tf from "@tensorflow/tfjs-core";
 import { plainEngine, requireDevice, requireFloat32, useBackend } from "./backend.ts";
+import { registerWasmKernels } from "./kernels/wasm.ts";
 import type { Engine, EngineAdapter, Probe, ResolvedOptions } from "./types.ts";
 
 async function register(): Promise<string> {
   const backend = await import("@tensorflow/tfjs-backend-wasm");
   const folder = dirname(fileURLToPath(import.meta.resolve("@tensorflow/tfjs-backend-wasm")));
   backend.setWasmPaths(`${folder}/`);
+  await registerWasmKernels();
   return `tfjs-backend-wasm ${backend.version_wasm}`;
 }
 

@@ -1,0 +1,80 @@
+// Einsum of one or two tensors, in tf.*: what is summed in one operand is summed first, the rest is one batched matrix
+// product. For a backend without the kernel; TensorFlow.js has no gradient for it.
+
+import * as tf from "@tensorflow/tfjs-core";
+
+export function registerEinsum(backendName: string): void {
+  tf.registerKernel({
+    kernelName: tf.Einsum,
+    backendName,
+    kernelFunc: ({ inputs, attrs }) => {
+      const operands = Object.values(inputs as Record<string, tf.Tensor>);
+      const { equation } = attrs as unknown as { equation: string };
+      return tf.tidy(() => einsum(equation, operands));
+    },
+  });
+}
+
+/** A tensor and, for each of its axes, the number of the label that stands for it. */
+interface Labelled {
+  tensor: tf.Tensor;
+  labels: readonly number[];
+}
+
+function einsum(equation: string, operands: tf.Tensor[]): tf.Tensor {
+  // Labels are numbered with those of the result first, in its order.
+  const { allDims, summedDims, idDims } = tf.backend_util.decodeEinsumEquation(equation, operands.length);
+  tf.backend_util.checkEinsumDimSizes(allDims.length, idDims, operands);
+  const result = allDims.map((_, label) => label).filter((label) => !summedDims.includes(label));
+  const labelled = operands.map((tensor, index) => {
+    const others = idDims.flatMap((labels, other) => (other === index ? [] : labels));
+    return sumAway(
+      { tensor, labels: idDims[index] ?? [] },
+      (label) => summedDims.includes(label) && !others.includes(label),
+    );
+  });
+  const [left, right] = labelled as [Labelled, Labelled?];
+  const product = right ? multiply(left, right, result) : left;
+  // A tidy returns a tensor of its own, also where nothing had to be done.
+  return tf.clone(order(product, result));
+}
+
+function sumAway({ tensor, labels }: Labelled, drop: (label: number) => boolean): Labelled {
+  const axes = labels.flatMap((label, axis) => (drop(label) ? [axis] : []));
+  return axes.length === 0
+    ? { tensor, labels }
+    : { tensor: tf.sum(tensor, axes), labels: labels.filter((label) => !drop(label)) };
+}
+
+function order({ tensor, labels }: Labelled, wanted: readonly number[]): tf.Tensor {
+  const perm = wanted.map((label) => labels.indexOf(label));
+  return perm.every((axis, place) => axis === place) ? tensor : tf.transpose(tensor, perm);
+}
+
+function multiply(left: Labelled, right: Labelled, result: readonly number[]): Labelled {
+  const shared = left.labels.filter((label) => right.labels.includes(label));
+  const stack = shared.filter((label) => result.includes(label));
+  const inner = shared.filter((label) => !result.includes(label));
+  const rows = left.labels.filter((label) => !shared.includes(label));
+  const columns = right.labels.filter((label) => !shared.includes(label));
+  const a = fold(left, [stack, rows, inner]);
+  const b = fold(right, [stack, inner, columns]);
+  const lengths = [...stack, ...rows, ...columns].map((label) => lengthOf(label, left, right));
+  return { tensor: tf.reshape(tf.matMul(a, b), lengths), labels: [...stack, ...rows, ...columns] };
+}
+
+/** Brings the axes into the order of the groups and makes each group one axis. */
+function fold(operand: Labelled, groups: readonly (readonly number[])[]): tf.Tensor {
+  const lengths = groups.map((group) => group.reduce((size, label) => size * lengthOf(label, operand), 1));
+  return tf.reshape(order(operand, groups.flat()), lengths);
+}
+
+function lengthOf(label: number, ...operands: Labelled[]): number {
+  for (const { tensor, labels } of operands) {
+    const axis = labels.indexOf(label);
+    if (axis >= 0) {
+      return tensor.shape[axis] as number;
+    }
+  }
+  throw new Error(`einsum: no operand has label ${label}`);
+}

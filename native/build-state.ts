@@ -11,8 +11,6 @@ export const sourceFolder = dirname(fileURLToPath(import.meta.url));
 export const buildFolder = join(sourceFolder, "build");
 /** Where the built addon lies. */
 export const addonPath = join(buildFolder, "gblr.node");
-/** Where its stamp lies. */
-export const stampPath = join(buildFolder, "stamp.json");
 
 /** What an addon was built from, kept beside it. */
 export interface Stamp {
@@ -27,9 +25,9 @@ export type BuildState =
   | { state: "stale"; stamp: Stamp; why: string };
 
 /** Whether the addon is built and still fits its sources and its libtorch. */
-export function buildState(): BuildState {
-  if (!existsSync(addonPath) || !existsSync(stampPath)) return { state: "missing" };
-  const stamp = JSON.parse(readFileSync(stampPath, "utf8")) as Stamp;
+export function buildState(folder = buildFolder): BuildState {
+  const stamp = existsSync(join(folder, "gblr.node")) ? readStamp(folder) : undefined;
+  if (!stamp) return { state: "missing" };
   const { lib, version } = stamp.libtorch;
   const now = fingerprint(lib);
   if (!now) return { state: "stale", stamp, why: `libtorch ${version} in ${lib}, which it was built against, is gone` };
@@ -37,6 +35,18 @@ export function buildState(): BuildState {
     return { state: "stale", stamp, why: `libtorch in ${lib} has changed since it was built against ${version}` };
   if (stamp.sources !== hashSources()) return { state: "stale", stamp, why: "its sources have changed since" };
   return { state: "built", stamp };
+}
+
+/** Where a folder's stamp lies. */
+export const stampPath = (folder = buildFolder): string => join(folder, "stamp.json");
+
+/** Undefined when there is none, or none that can be read: the addon counts as not built then. */
+function readStamp(folder: string): Stamp | undefined {
+  try {
+    return JSON.parse(readFileSync(stampPath(folder), "utf8")) as Stamp;
+  } catch {
+    return undefined;
+  }
 }
 
 /** Names of the sources with an extension. */

@@ -37,10 +37,10 @@ export async function build(libtorch: Libtorch): Promise<Stamp> {
     const output = join(work, "gblr.node");
     await run(compiler(), [...objects, "-o", output, ...linkerFlags(libtorch)], { maxBuffer: 1 << 26 });
     const stamp: Stamp = { libtorch, sources };
-    rmSync(stampPath, { force: true });
+    rmSync(stampPath(), { force: true });
     renameSync(output, addonPath);
     writeFileSync(join(work, "stamp.json"), `${JSON.stringify(stamp, null, 2)}\n`);
-    renameSync(join(work, "stamp.json"), stampPath);
+    renameSync(join(work, "stamp.json"), stampPath());
     return stamp;
   } finally {
     rmSync(work, { recursive: true, force: true });

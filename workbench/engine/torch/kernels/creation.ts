@@ -1,6 +1,6 @@
 // Tensors from nothing, copies, and changes of dtype.
 
-import { shared } from "@tensorflow/tfjs-backend-cpu/dist/base";
+import { shared } from "@tensorflow/tfjs-backend-cpu";
 import { type DataType, type TensorInfo, util } from "@tensorflow/tfjs-core";
 import { aten } from "../aten.ts";
 import type { TorchBackend } from "../backend.ts";

@@ -2,6 +2,7 @@
 // installed package, never from the network. It runs on one thread: outside browsers the backend refuses threads.
 
 import { dirname } from "node:path";
+import process from "node:process";
 import { fileURLToPath } from "node:url";
 import * as tf from "@tensorflow/tfjs-core";
 import { plainEngine, requireDevice, requireFloat32, useBackend } from "./backend.ts";
@@ -31,8 +32,22 @@ async function open(options: ResolvedOptions): Promise<Engine> {
   const device = requireDevice("wasm", options.device, ["cpu"]);
   requireFloat32("wasm", options.precision);
   const version = await register();
-  await useBackend("wasm", "wasm");
+  await withoutItsListeners(() => useBackend("wasm", "wasm"));
   return plainEngine({ name: "wasm", backendName: "wasm", device, threads: 1, version });
+}
+
+/** The compiled module listens for errors that nobody caught, only to throw them again from a place of its own. */
+async function withoutItsListeners(start: () => Promise<void>): Promise<void> {
+  const events = ["uncaughtException", "unhandledRejection"];
+  const before = events.map((event) => process.listeners(event as "exit"));
+  await start();
+  for (const [index, event] of events.entries()) {
+    for (const listener of process.listeners(event as "exit")) {
+      if (!before[index]?.includes(listener)) {
+        process.removeListener(event, listener);
+      }
+    }
+  }
 }
 
 export const wasmAdapter: EngineAdapter = { name: "wasm", probe, open };

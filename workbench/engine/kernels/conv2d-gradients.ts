@@ -2,7 +2,7 @@
 // whose convolution is fast and whose gradients are slow or missing. Written in tf.*; no dilation, like TensorFlow.js's.
 
 import * as tf from "@tensorflow/tfjs-core";
-import { addBorder, type ConvAttributes, spread, toChannelsFirst, toChannelsLast } from "./padding.ts";
+import { addBorder, type Border, type ConvAttributes, toChannelsFirst, toChannelsLast } from "./padding.ts";
 
 type Shape4D = [number, number, number, number];
 
@@ -76,15 +76,14 @@ function filterGradient(x: tf.Tensor4D, dy: tf.Tensor4D, filterShape: Shape4D, c
 }
 
 /**
- * dy, with zeros between its positions where the forward pass strode over some, convolved with the filter turned by 180
- * degrees and its channels exchanged.
+ * The rows of dx that lie the same way to the stride see every stride-th row of the filter, and so for columns: each such
+ * phase is a convolution of dy with that part of the filter, turned by 180 degrees and its channels exchanged.
  *
  * @returns (batch, height, width, channels in)
  */
 function inputGradient(dy: tf.Tensor4D, filter: tf.Tensor4D, inputShape: Shape4D, conv: ConvAttributes): tf.Tensor4D {
-  const [filterHeight, filterWidth] = filter.shape;
   const [, height, width] = inputShape;
-  const { padInfo, strideHeight, strideWidth, outHeight, outWidth } = tf.backend_util.computeConv2DInfo(
+  const info = tf.backend_util.computeConv2DInfo(
     inputShape,
     filter.shape,
     conv.strides,
@@ -93,25 +92,63 @@ function inputGradient(dy: tf.Tensor4D, filter: tf.Tensor4D, inputShape: Shape4D
     conv.dimRoundingMode,
   );
   // A transposed convolution may be given more rows than a forward pass would have made.
-  const [, rows, columns] = dy.shape;
-  const made = addBorder(dy, [0, outHeight - rows], [0, outWidth - columns]);
-  if (filterHeight === 1 && filterWidth === 1) {
-    const few = tf.conv2d(made, turn(filter), 1, "valid");
-    const apart = spread(few, strideHeight, strideWidth);
-    const bottom = height + padInfo.top - apart.shape[1];
-    return addBorder(apart, [-padInfo.top, bottom], [-padInfo.left, width + padInfo.left - apart.shape[2]]);
-  }
-  const apart = spread(made, strideHeight, strideWidth);
-  const [, apartHeight, apartWidth] = apart.shape;
-  const top = filterHeight - 1 - padInfo.top;
-  const left = filterWidth - 1 - padInfo.left;
-  const bottom = height + padInfo.top - apartHeight;
-  const right = width + padInfo.left - apartWidth;
-  const padded = addBorder(apart, [top, bottom], [left, right]);
-  return tf.conv2d(padded, turn(filter), 1, "valid");
+  const made = addBorder(dy, [0, info.outHeight - dy.shape[1]], [0, info.outWidth - dy.shape[2]]);
+  const rows = phases(height, info.filterHeight, info.outHeight, info.strideHeight, info.padInfo.top);
+  const columns = phases(width, info.filterWidth, info.outWidth, info.strideWidth, info.padInfo.left);
+  const exchanged = tf.transpose(filter, [0, 1, 3, 2]);
+  const lines = rows.map((row) =>
+    interleave(
+      columns.map((column) => phaseGradient(made, exchanged, row, column)),
+      2,
+    ),
+  );
+  const whole = interleave(lines, 1);
+  return addBorder(whole, [0, height - whole.shape[1]], [0, width - whole.shape[2]]);
 }
 
-/** (height, width, channels in, channels out) to (height, width, channels out, channels in), turned by 180 degrees. */
-function turn(filter: tf.Tensor4D): tf.Tensor4D {
-  return tf.transpose(tf.reverse(filter, [0, 1]), [0, 1, 3, 2]);
+/** One axis of one phase: which taps of the filter it sees, and how dy is to be padded or cut for them. */
+interface Phase {
+  first: number;
+  step: number;
+  length: number;
+  border: Border;
+}
+
+function phases(size: number, taps: number, outSize: number, stride: number, pad: number): Phase[] {
+  const length = Math.ceil(size / stride);
+  return Array.from({ length: stride }, (_, phase) => {
+    const first = (phase + pad) % stride;
+    const seen = Math.max(0, Math.ceil((taps - first) / stride));
+    const shift = (phase + pad - first) / stride;
+    return { first, step: stride, length, border: [seen - 1 - shift, length + shift - outSize] };
+  });
+}
+
+/** @param exchanged the filter as (height, width, channels out, channels in) */
+function phaseGradient(dy: tf.Tensor4D, exchanged: tf.Tensor4D, row: Phase, column: Phase): tf.Tensor4D {
+  const [filterHeight, filterWidth, channelsOut, channelsIn] = exchanged.shape;
+  const rows = tapsBackwards(filterHeight, row);
+  const columns = tapsBackwards(filterWidth, column);
+  if (rows.length === 0 || columns.length === 0) {
+    return tf.zeros([dy.shape[0], row.length, column.length, channelsIn]);
+  }
+  const taps = rows.flatMap((at) => columns.map((across) => at * filterWidth + across));
+  const all = tf.reshape(exchanged, [filterHeight * filterWidth, channelsOut, channelsIn]);
+  const part = tf.reshape(tf.gather(all, taps), [rows.length, columns.length, channelsOut, channelsIn]);
+  return tf.conv2d(addBorder(dy, row.border, column.border), part as tf.Tensor4D, 1, "valid");
+}
+
+/** The numbers of the taps that a phase sees, last first. */
+function tapsBackwards(taps: number, { first, step }: Phase): number[] {
+  return [...Array(taps).keys()].filter((tap) => tap >= first && (tap - first) % step === 0).reverse();
+}
+
+/** Takes rows (axis 1) or columns (axis 2) from each image in turn. */
+function interleave(images: tf.Tensor4D[], axis: 1 | 2): tf.Tensor4D {
+  const [first] = images as [tf.Tensor4D];
+  if (images.length === 1) {
+    return first;
+  }
+  const shape = first.shape.with(axis, (first.shape[axis] ?? 0) * images.length) as Shape4D;
+  return tf.reshape(tf.stack(images, axis + 1), shape);
 }

@@ -8,6 +8,7 @@ import { registerConv2dGradients } from "./conv2d-gradients.ts";
 import { registerDepthwiseConv2dGradients } from "./depthwise-conv2d-gradients.ts";
 import { registerEinsum } from "./einsum.ts";
 import { registerFusedMatMul } from "./fused-matmul-wasm.ts";
+import { registerGather } from "./gather-wasm.ts";
 import { type HostCondition, registerHostKernels } from "./host-fallback.ts";
 import { registerMatMul } from "./matmul-wasm.ts";
 import { registerUnsortedSegmentSum } from "./unsorted-segment-sum-wasm.ts";
@@ -32,6 +33,7 @@ const NUMBERS_ONLY = [
   tf.Concat,
   tf.Equal,
   tf.Fill,
+  tf.GatherV2,
   tf.Greater,
   tf.GreaterEqual,
   tf.Less,
@@ -60,6 +62,7 @@ async function register(): Promise<void> {
   registerCast();
   registerMatMul();
   registerFusedMatMul();
+  registerGather();
   registerConv2dGradients(BACKEND);
   registerDepthwiseConv2dGradients(BACKEND);
   registerUnsortedSegmentSum();

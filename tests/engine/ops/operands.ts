@@ -3,6 +3,7 @@
 
 import { expect } from "bun:test";
 import * as tf from "@tensorflow/tfjs-core";
+import { ShapeError } from "../../../workbench/engine/errors.ts";
 import type { Values } from "./grid.ts";
 
 export interface Operand {
@@ -39,19 +40,31 @@ function uniforms(seed: number): () => number {
   return next;
 }
 
-/** Holds every entry within `tolerance` times the largest expected one. */
-export function expectClose(actual: ArrayLike<number>, expected: ArrayLike<number>, tolerance = 1e-5): void {
+export interface Closeness {
+  /** default 1e-5 */
+  tolerance?: number;
+  /** what the entries are sums of: where they cancel, rounding is as large as these allow */
+  terms?: ArrayLike<number>;
+}
+
+/** Holds every entry within `tolerance` times the largest one expected, or the largest of `terms`. */
+export function expectClose(
+  actual: ArrayLike<number>,
+  expected: ArrayLike<number>,
+  { tolerance = 1e-5, terms = [] }: Closeness = {},
+): void {
   expect(actual.length).toBe(expected.length);
-  let largest = 0;
   let difference = 0;
   for (let i = 0; i < expected.length; i++) {
-    largest = Math.max(largest, Math.abs(expected[i] as number));
     const distance = Math.abs((actual[i] as number) - (expected[i] as number));
     // A NaN compares with nothing: make it a difference that does.
     difference = Math.max(difference, Number.isNaN(distance) ? Number.POSITIVE_INFINITY : distance);
   }
-  expect(difference).toBeLessThanOrEqual(tolerance * largest);
+  expect(difference).toBeLessThanOrEqual(tolerance * Math.max(largest(expected), largest(terms)));
 }
+
+const largest = (values: ArrayLike<number>): number =>
+  Array.from(values).reduce((most, value) => Math.max(most, Math.abs(value)), 0);
 
 export interface OpRun {
   y: Float32Array;
@@ -76,7 +89,7 @@ export async function runOp(
   const dy = toTensor(outer);
   const { value, grads } = tf.valueAndGrads((...tensors: tf.Tensor[]) => op(named(tensors)))(inputs, dy);
   const run: OpRun = { y: await read(alone), shape: alone.shape, dy: outer.values, gradients: {} };
-  expectClose(await read(value), run.y, 1e-6);
+  expectClose(await read(value), run.y, { tolerance: 1e-6 });
   for (const [i, name] of names.entries()) {
     const gradient = grads[i] as tf.Tensor;
     expect(gradient.shape).toEqual((operands[name] as Operand).shape);
@@ -97,3 +110,17 @@ export const toTensor = ({ values, shape }: Operand): tf.Tensor =>
   tf.tensor(Float32Array.from(values), shape, "float32");
 
 export const read = async (tensor: tf.Tensor): Promise<Float32Array> => (await tensor.data()) as Float32Array;
+
+/** Holds that `call` throws a ShapeError with just this message, and leaves no tensor. */
+export function expectRefusal(call: () => unknown, message: string): void {
+  const before = liveTensors();
+  let thrown: unknown;
+  try {
+    tf.tidy(() => void call());
+  } catch (error) {
+    thrown = error;
+  }
+  expect(thrown).toBeInstanceOf(ShapeError);
+  expect((thrown as ShapeError).message).toBe(message);
+  expect(liveTensors()).toEqual(before);
+}

@@ -1,7 +1,20 @@
 // Scaled dot-product attention, causal or not, with its gradient. No dropout inside and no additive mask: the models
 // here need neither. The torch backend takes the fused kernels that its libtorch has; the compositions serve the others.
 
-import { add, cast, greater, mul, range, reshape, softmax, sub, sum, type Tensor, zeros } from "@tensorflow/tfjs-core";
+import {
+  add,
+  cast,
+  greater,
+  matMul,
+  mul,
+  range,
+  reshape,
+  softmax,
+  sub,
+  sum,
+  type Tensor,
+  zeros,
+} from "@tensorflow/tfjs-core";
 import { ShapeError } from "../errors.ts";
 import { differentiable, runKernel } from "./differentiable.ts";
 import {
@@ -12,7 +25,6 @@ import {
   type AttentionInputs,
 } from "./kernels.ts";
 import { expectOperand, expectSetting } from "./operands.ts";
-import { product } from "./product.ts";
 import { registerPortable } from "./register.ts";
 
 export interface AttentionOptions {
@@ -97,11 +109,11 @@ registerPortable<AttentionInputs, AttentionAttributes>(ATTENTION, ({ q, k, v }, 
   if (q.size === 0 || v.size === 0) {
     return zeros([...q.shape.slice(0, 3), v.shape[3] as number]);
   }
-  const scores = product(mul(q, scale), k, { transposeB: true });
+  const scores = matMul(mul(q, scale), k, false, true);
   // A single query comes after all keys: nothing to hide.
   const visible = causal && tokens > 1 ? add(scores, causalMask(tokens, keyTokens)) : scores;
   const probabilities = softmax(visible);
-  const y = product(probabilities, v);
+  const y = matMul(probabilities, v);
   return keepResiduals ? [y, probabilities] : y;
 });
 
@@ -113,12 +125,8 @@ registerPortable<AttentionGradientInputs, AttentionAttributes>(
       return [zeros(q.shape), zeros(k.shape), zeros(v.shape)];
     }
     const rowSums = sum(mul(dy, y), -1, true);
-    const dProbabilities = product(dy, v, { transposeB: true });
+    const dProbabilities = matMul(dy, v, false, true);
     const dScores = mul(mul(probabilities, sub(dProbabilities, rowSums)), scale);
-    return [
-      product(dScores, k),
-      product(dScores, q, { transposeA: true }),
-      product(probabilities, dy, { transposeA: true }),
-    ];
+    return [matMul(dScores, k), matMul(dScores, q, true), matMul(probabilities, dy, true)];
   },
 );

@@ -11,8 +11,8 @@ import {
   type LayerNormInputs,
 } from "./kernels.ts";
 import { expectOperand, expectSetting } from "./operands.ts";
-import { asRows, sumRows } from "./product.ts";
 import { registerPortable } from "./register.ts";
+import { asRows, sumRows } from "./rows.ts";
 
 export interface LayerNormOptions {
   /** added to the variance; default 1e-5 */

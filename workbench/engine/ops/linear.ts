@@ -1,16 +1,7 @@
 // linear, a fully connected layer with optional bias and gelu in one op, for weights kept either way round.
 // Saves x, the weight and, where an activation follows, the preactivation; never a copy of the activation's output.
 
-import {
-  add,
-  fused,
-  type NamedTensorMap,
-  reshape,
-  type Tensor,
-  type Tensor2D,
-  transpose,
-  zeros,
-} from "@tensorflow/tfjs-core";
+import { fused, matMul, type NamedTensorMap, reshape, type Tensor, type Tensor2D } from "@tensorflow/tfjs-core";
 import { differentiable, type Gradients, runKernel } from "./differentiable.ts";
 import { composeGelu, geluGradient } from "./gelu.ts";
 import {
@@ -22,8 +13,8 @@ import {
   type WeightLayout,
 } from "./kernels.ts";
 import { expectOperand, expectSetting } from "./operands.ts";
-import { asRows, product, rowCount, sumRows } from "./product.ts";
 import { registerPortable } from "./register.ts";
+import { asRows, sumRows } from "./rows.ts";
 
 export interface LinearOptions {
   /** applied to the result; `gelu` is exact, `gelu_tanh` GPT-2's approximation. Default `none` */
@@ -96,10 +87,10 @@ function linearGradients(
   };
   const outIn = layout === "out_in";
   return {
-    x: last(() => reshape(product(rows, weight, { transposeB: !outIn }), x.shape)),
+    x: last(() => reshape(matMul(rows, weight, false, !outIn), x.shape)),
     weight: last(() => {
       const [left, right] = outIn ? [rows, asRows(x)] : [asRows(x), rows];
-      return product(left, right, { transposeA: true });
+      return matMul(left, right, true);
     }),
     bias: last(() => sumRows(rows)),
   };
@@ -111,21 +102,12 @@ const geluForm = (activation: Activation): GeluForm => (activation === "gelu_tan
 export const outputWidth = (weight: { shape: readonly number[] }, layout: WeightLayout): number =>
   weight.shape[layout === "out_in" ? 0 : 1] as number;
 
-function composeAffine(x: Tensor, weight: Tensor, bias: Tensor | undefined, layout: WeightLayout): Tensor {
-  if (x.size === 0 || weight.size === 0) {
-    const empty = zeros([rowCount(x), outputWidth(weight, layout)]);
-    return bias === undefined ? empty : add(empty, bias);
-  }
-  // An explicit transposition: see product.ts; it is small beside the product everywhere.
-  const b = (layout === "out_in" ? transpose(weight) : weight) as Tensor2D;
-  return fused.matMul({ a: asRows(x) as Tensor2D, b, bias });
-}
-
 registerPortable<LinearInputs, LinearAttributes>(
   LINEAR,
   ({ x, weight, bias }, { activation, layout, keepPreactivation }) => {
     const shape = [...x.shape.slice(0, -1), outputWidth(weight, layout)];
-    const affine = reshape(composeAffine(x, weight, bias, layout), shape);
+    const operands = { a: asRows(x) as Tensor2D, b: weight as Tensor2D, transposeB: layout === "out_in", bias };
+    const affine = reshape(fused.matMul(operands), shape);
     if (activation === "none") {
       return affine;
     }

@@ -7,6 +7,7 @@ import type { Handle } from "../addon.ts";
 import { aten } from "../aten.ts";
 import { currentAddon, type TorchBackend } from "../backend.ts";
 import type { KernelTable } from "../register.ts";
+import { fusedKernel } from "./fused-kernel.ts";
 
 const reshape = aten("reshape");
 const transpose = aten("t");
@@ -26,18 +27,18 @@ const multiplyInPlace = aten("mul_", "Scalar");
 const cast = aten("to", "dtype");
 
 /** The tensor in float32 where an operator would not take it beside float32 ones; on the CPU all are float32. */
-export function single(x: TensorInfo, backend: TorchBackend): TensorInfo | Handle {
+export function single(x: TensorInfo | Handle, backend: TorchBackend): TensorInfo | Handle {
   return backend.device === "cpu" ? x : cast(x, "float32");
 }
 
-function affine({ x, weight, bias }: Record<string, TensorInfo | undefined>, layout: names.WeightLayout): Handle {
-  const { shape } = x as TensorInfo;
-  const right = layout === "out_in" ? transpose(weight as TensorInfo) : (weight as TensorInfo);
+function affine({ x, weight, bias }: names.LinearInputs, layout: names.WeightLayout): Handle {
+  const { shape } = x;
+  const right = layout === "out_in" ? transpose(weight) : weight;
   const width = shape[shape.length - 1] as number;
   const rows = shape.slice(0, -1).reduce((product, size) => product * size, 1);
-  const left = shape.length === 2 ? (x as TensorInfo) : reshape(x as TensorInfo, [rows, width]);
+  const left = shape.length === 2 ? x : reshape(x, [rows, width]);
   const result = bias ? addMatrixProduct(bias, left, right) : matrixProduct(left, right);
-  const nOut = (weight as TensorInfo).shape[layout === "out_in" ? 0 : 1] as number;
+  const nOut = weight.shape[layout === "out_in" ? 0 : 1] as number;
   return shape.length === 2 ? result : reshape(result, [...shape.slice(0, -1), nOut]);
 }
 
@@ -61,32 +62,41 @@ function dropped(x: TensorInfo, mask: TensorInfo | Handle, rate: number): Handle
 }
 
 export const fusedLayers: KernelTable = {
-  [names.LINEAR]: (inputs, { activation, layout, keepPreactivation }: names.LinearAttributes) => {
+  [names.LINEAR]: fusedKernel<names.LinearInputs, names.LinearAttributes>((inputs, attributes) => {
+    const { activation, layout, keepPreactivation } = attributes;
     const preactivation = affine(inputs, layout);
     if (activation === "none") return preactivation;
     const approximate = activation === "gelu_tanh" ? "tanh" : "none";
     if (keepPreactivation) return [gelu(preactivation, approximate), preactivation];
     geluInPlace(preactivation, approximate);
     return preactivation;
-  },
-  [names.GELU]: ({ x }, { approximate }) => gelu(x, approximate),
-  [names.GELU_GRADIENT]: ({ dy, x }, { approximate }) => geluBackward(dy, x, approximate),
+  }),
 
-  [names.LAYER_NORM]: ({ x, gain, bias }, { epsilon }, backend) =>
-    nativeLayerNorm(single(x, backend), gain.shape, gain, bias, epsilon),
-  [names.LAYER_NORM_GRADIENT]: ({ dy, x, gain, bias, mean, inverseStd }, _, backend) => {
+  [names.GELU]: fusedKernel<names.GeluInputs, names.GeluAttributes>(({ x }, { approximate }) => gelu(x, approximate)),
+  [names.GELU_GRADIENT]: fusedKernel<names.GeluGradientInputs, names.GeluAttributes>(({ dy, x }, { approximate }) =>
+    geluBackward(dy, x, approximate),
+  ),
+
+  [names.LAYER_NORM]: fusedKernel<names.LayerNormInputs, names.LayerNormAttributes>(
+    ({ x, gain, bias }, { epsilon }, backend) => nativeLayerNorm(single(x, backend), gain.shape, gain, bias, epsilon),
+  ),
+  [names.LAYER_NORM_GRADIENT]: fusedKernel<names.LayerNormGradientInputs>((inputs, _, backend) => {
+    const { dy, x, gain, bias, mean, inverseStd } = inputs;
     const outer = single(dy, backend);
     const inner = single(x, backend);
     return nativeLayerNormBackward(outer, inner, gain.shape, mean, inverseStd, gain, bias, [true, true, true]);
-  },
+  }),
 
-  [names.EMBEDDING]: ({ table, ids }) => embedding(table, ids),
-  [names.EMBEDDING_GRADIENT]: ({ dy, ids }, { rows }, backend) =>
-    embeddingBackward(single(dy, backend), ids, rows, -1, false),
+  [names.EMBEDDING]: fusedKernel<names.EmbeddingInputs>(({ table, ids }) => embedding(table, ids)),
+  [names.EMBEDDING_GRADIENT]: fusedKernel<names.EmbeddingGradientInputs, names.EmbeddingGradientAttributes>(
+    ({ dy, ids }, { rows }, backend) => embeddingBackward(single(dy, backend), ids, rows, -1, false),
+  ),
 
-  [names.DROPOUT]: ({ x }, attributes: names.DropoutAttributes, backend) => {
+  [names.DROPOUT]: fusedKernel<names.DropoutInputs, names.DropoutAttributes>(({ x }, attributes, backend) => {
     const mask = keepMask(x, attributes, backend);
     return [dropped(x, mask, attributes.rate), mask];
-  },
-  [names.DROPOUT_GRADIENT]: ({ dy, mask }, { rate }) => dropped(dy, mask, rate),
+  }),
+  [names.DROPOUT_GRADIENT]: fusedKernel<names.DropoutGradientInputs, names.DropoutGradientAttributes>(
+    ({ dy, mask }, { rate }) => dropped(dy, mask, rate),
+  ),
 };

@@ -5,6 +5,7 @@ import { BACKEND_NAME, registerTable } from "../register.ts";
 import { convolutions } from "./convolutions.ts";
 import { creation } from "./creation.ts";
 import { elementwise } from "./elementwise.ts";
+import { fused } from "./fused.ts";
 import { images } from "./images.ts";
 import { indexing } from "./indexing.ts";
 import { normalisation } from "./normalisation.ts";
@@ -92,6 +93,7 @@ async function register(): Promise<void> {
     pooling,
     normalisation,
     images,
+    fused,
   ];
   for (const table of tables) registerTable(table);
   await registerHostKernels(BACKEND_NAME, HOST_KERNELS);

@@ -1,0 +1,127 @@
+// attention against float64: causal and not, more keys than queries, large scores, odd sizes, and what is refused.
+
+import { expect, test } from "bun:test";
+import * as tf from "@tensorflow/tfjs-core";
+import fc from "fast-check";
+import { attention } from "../../../workbench/engine/ops/index.ts";
+import { forEachEngine } from "../engines.ts";
+import * as f64 from "./float64.ts";
+import { expectClose, expectRefusal, runOp, sample } from "./operands.ts";
+
+interface Case {
+  batch: number;
+  heads: number;
+  tokens: number;
+  keyTokens: number;
+  headDim: number;
+  valueDim: number;
+  causal: boolean;
+  /** default 1/√headDim */
+  scale?: number;
+  /** of the sampled operands */
+  spread?: number;
+}
+
+async function check({ spread = 1, ...sizes }: Case): Promise<void> {
+  const { batch, heads, tokens, keyTokens, headDim, valueDim, causal, scale } = sizes;
+  const q = sample(1, [batch, heads, tokens, headDim], spread);
+  const k = sample(2, [batch, heads, keyTokens, headDim], spread);
+  const v = sample(3, [batch, heads, keyTokens, valueDim]);
+  const options = scale === undefined ? { causal } : { causal, scale };
+  const { y, shape, dy, gradients } = await runOp({ q, k, v }, ({ q, k, v }) =>
+    attention(q as tf.Tensor, k as tf.Tensor, v as tf.Tensor, options),
+  );
+  const reference = {
+    ...sizes,
+    q: q.values,
+    k: k.values,
+    v: v.values,
+    heads: batch * heads,
+    scale: scale ?? 1 / Math.sqrt(headDim),
+  };
+  expect(shape).toEqual([batch, heads, tokens, valueDim]);
+  expectClose(y, f64.attention(reference), { terms: v.values });
+  const expected = f64.attentionGradients(reference, dy);
+  expectClose(gradients.q as Float32Array, expected.q, { terms: dy });
+  expectClose(gradients.k as Float32Array, expected.k, { terms: dy });
+  expectClose(gradients.v as Float32Array, expected.v, { terms: dy });
+}
+
+const SMALL: Case = { batch: 2, heads: 3, tokens: 5, keyTokens: 5, headDim: 4, valueDim: 4, causal: false };
+
+forEachEngine("attention", () => {
+  for (const causal of [false, true]) {
+    const kind = causal ? "causal" : "full";
+
+    test(`gives value and gradients, ${kind}`, async () => {
+      await check({ ...SMALL, causal });
+      await check({ ...SMALL, causal, headDim: 8, valueDim: 8, tokens: 17, keyTokens: 17 });
+      await check({ ...SMALL, causal, scale: 0.3 });
+    });
+
+    test(`aligns the last query with the last key, ${kind}`, async () => {
+      await check({ ...SMALL, causal, tokens: 3, keyTokens: 7 });
+      await check({ ...SMALL, causal, tokens: 1, keyTokens: 6 });
+    });
+
+    test(`takes one token, one head and values of their own width, ${kind}`, async () => {
+      await check({ ...SMALL, causal, tokens: 1, keyTokens: 1 });
+      await check({ ...SMALL, causal, batch: 1, heads: 1, valueDim: 3 });
+      await check({ ...SMALL, causal, headDim: 1, valueDim: 1 });
+    });
+
+    test(`takes an empty batch and no queries, ${kind}`, async () => {
+      await check({ ...SMALL, causal, batch: 0 });
+      await check({ ...SMALL, causal, tokens: 0 });
+    });
+  }
+
+  test("takes fewer keys than queries where it is not causal", async () => {
+    await check({ ...SMALL, tokens: 6, keyTokens: 2 });
+  });
+
+  test("stays finite with scores in the hundreds", async () => {
+    await check({ ...SMALL, causal: true, spread: 12 });
+  });
+
+  test("holds for random sizes", async () => {
+    const size = fc.integer({ min: 1, max: 9 });
+    const sizes = { batch: fc.integer({ min: 1, max: 2 }), heads: fc.integer({ min: 1, max: 3 }) };
+    const widths = { headDim: fc.integer({ min: 1, max: 24 }), valueDim: fc.integer({ min: 1, max: 24 }) };
+    const cases = fc.record({ ...sizes, ...widths, tokens: size, more: size, causal: fc.boolean() });
+    await fc.assert(
+      fc.asyncProperty(cases, ({ more, ...sizes }) => check({ ...sizes, keyTokens: sizes.tokens + more - 1 })),
+      { seed: 7, numRuns: 12 },
+    );
+  });
+
+  test("names what does not fit", () => {
+    tf.tidy(() => {
+      const q = tf.ones([2, 3, 5, 4]);
+      const k = tf.ones([2, 3, 2, 4]);
+      const none = tf.ones([2, 3, 0, 4]);
+      const shapes = "(batch, heads, tokens, head_dim)";
+      expectRefusal(
+        () => attention(tf.ones([3, 5, 4]), q, q),
+        `attention: q must be float32 ${shapes}, got float32 (3, 5, 4)`,
+      );
+      expectRefusal(
+        () => attention(q, tf.ones([2, 3, 5, 6]), q),
+        "attention: k must be float32 (2, 3, key_tokens, 4), got float32 (2, 3, 5, 6)",
+      );
+      expectRefusal(
+        () => attention(q, q, k),
+        "attention: v must be float32 (2, 3, 5, value_dim), got float32 (2, 3, 2, 4)",
+      );
+      expectRefusal(
+        () => attention(q, k, k, { causal: true }),
+        "attention: causal needs at least as many key tokens as query tokens, got 2 for 5",
+      );
+      expectRefusal(() => attention(q, none, none), "attention: k must have at least one token to attend to, got 0");
+      expectRefusal(
+        () => attention(q, q, q, { scale: Number.NaN }),
+        "attention: scale must be a finite number, got NaN",
+      );
+    });
+  });
+});

@@ -1,0 +1,9 @@
+// All kernels of the fused ops on this backend; which op has which kernels is said in ops/kernels.ts.
+
+import type { KernelTable } from "../register.ts";
+import { fusedAdamw } from "./fused-adamw.ts";
+import { fusedAttention } from "./fused-attention.ts";
+import { fusedLayers } from "./fused-layers.ts";
+import { fusedLoss } from "./fused-loss.ts";
+
+export const fused: KernelTable = { ...fusedLayers, ...fusedAttention, ...fusedLoss, ...fusedAdamw };

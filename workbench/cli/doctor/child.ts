@@ -14,7 +14,7 @@ export type Task =
   | { kind: "measure"; options: OpenEngineOptions; quick: boolean };
 
 const FULL = { matMul: { size: 1024 }, elementwise: { size: 1 << 24 } };
-const QUICK = { matMul: { size: 512, budget: 0.3 }, elementwise: { size: 1 << 22, budget: 0.3 } };
+const QUICK = { matMul: { size: 512, budget: 0.3 }, elementwise: { size: 1 << 23, budget: 0.3 } };
 
 async function measure(options: OpenEngineOptions, quick: boolean): Promise<Measured> {
   const engine = await openEngine(options);

@@ -1,7 +1,7 @@
 // ATen operators as functions on handles, and the arena that frees what a kernel made on its way.
 // Knows dtypes and shapes only as the addon tells them.
 
-import type { TensorInfo } from "@tensorflow/tfjs-core";
+import { engine, type TensorInfo } from "@tensorflow/tfjs-core";
 import { type Addon, type Argument, type Handle, loadAddon } from "./addon.ts";
 
 /** What a kernel passes to an operator: handles, tensors of tfjs, or lists of them, beside plain values. */
@@ -43,12 +43,19 @@ export function openAddon(): Addon {
   return addon;
 }
 
-/** The handle behind a tensor of this backend. */
-export function handleOf(tensor: TensorInfo): Handle {
-  const data = (tensor.dataId as TorchDataId).torch;
-  if (!data) throw new Error(`tensor ${tensor.dtype} (${tensor.shape}) is disposed or belongs to another engine`);
-  return data.handle;
+/** What this backend holds for a data id; a tensor that lies in another backend is moved here first. */
+export function dataOf(dataId: object): NonNullable<TorchDataId["torch"]> {
+  const id = dataId as TorchDataId;
+  if (!id.torch) {
+    const tfjs = engine();
+    if (!tfjs.state.tensorInfo.has(id)) throw new Error("the tensor is disposed");
+    tfjs.moveData(tfjs.backend, id);
+  }
+  return id.torch as NonNullable<TorchDataId["torch"]>;
 }
+
+/** The handle behind a tensor. */
+export const handleOf = (tensor: TensorInfo): Handle => dataOf(tensor.dataId).handle;
 
 function toArgument(operand: Operand): Argument {
   if (typeof operand !== "object" || operand === null) return operand;

@@ -10,7 +10,7 @@ import {
   util,
 } from "@tensorflow/tfjs-core";
 import { type Addon, type DtypeName, type Handle, loadAddon } from "./addon.ts";
-import { aten, infoOf, keepOne, openAddon, SCALAR_TYPE, type TorchDataId } from "./aten.ts";
+import { aten, dataOf, infoOf, keepOne, openAddon, SCALAR_TYPE, type TorchDataId } from "./aten.ts";
 
 const cast = aten("to", "dtype");
 const viewAsReal = aten("view_as_real");
@@ -74,21 +74,15 @@ export class TorchBackend extends KernelBackend {
 
   /** Makes `tensor` mean another handle from now on; its old one is freed. For updates in place of shared memory. */
   replace(tensor: TensorInfo, handle: Handle): void {
-    const data = this.data(tensor.dataId);
+    const data = dataOf(tensor.dataId);
     this.addon.free(data.handle);
     data.handle = handle;
   }
 
   /** Whether an update in place of this tensor would be seen by another one. */
   isShared(tensor: TensorInfo): boolean {
-    const data = this.data(tensor.dataId);
+    const data = dataOf(tensor.dataId);
     return data.references > 1 || this.addon.isShared(data.handle);
-  }
-
-  private data(dataId: object): NonNullable<TorchDataId["torch"]> {
-    const data = (dataId as TorchDataId).torch;
-    if (!data) throw new Error("the tensor is disposed or belongs to another engine");
-    return data;
   }
 
   override write(values: BackendValues, shape: number[], dtype: DataType): TorchDataId {
@@ -118,7 +112,7 @@ export class TorchBackend extends KernelBackend {
   }
 
   override readSync(dataId: object): BackendValues {
-    const data = this.data(dataId);
+    const data = dataOf(dataId);
     if (data.strings) return data.strings;
     const { handle, temporary, view } = this.readable(data.handle);
     try {
@@ -129,7 +123,7 @@ export class TorchBackend extends KernelBackend {
   }
 
   override async read(dataId: object): Promise<BackendValues> {
-    const data = this.data(dataId);
+    const data = dataOf(dataId);
     if (data.strings) return data.strings;
     const { handle, temporary, view } = this.readable(data.handle);
     try {
@@ -159,7 +153,7 @@ export class TorchBackend extends KernelBackend {
   }
 
   override incRef(dataId: object): void {
-    this.data(dataId).references++;
+    dataOf(dataId).references++;
   }
 
   decRef(dataId: object): void {

@@ -32,6 +32,7 @@ namespace {
 struct AdamW {
   float decay;           // 1 - lr · weight decay
   float beta1, beta2;
+  float rest1, rest2;    // 1 - β, rounded once: 1 - 0.999f is off by 5e-5
   float step_size;       // lr / (1 - β1^t)
   float bias_correction; // 1 / √(1 - β2^t)
   float epsilon;
@@ -43,8 +44,8 @@ GBLR_VECTORISED void adamw_range(float* __restrict parameter, const float* __res
                                  const AdamW& s) {
   for (int64_t i = begin; i < end; ++i) {
     const float g = gradient[i] * s.gradient_scale;
-    const float m = s.beta1 * first[i] + (1 - s.beta1) * g;
-    const float v = s.beta2 * second[i] + (1 - s.beta2) * g * g;
+    const float m = s.beta1 * first[i] + s.rest1 * g;
+    const float v = s.beta2 * second[i] + s.rest2 * g * g;
     first[i] = m;
     second[i] = v;
     parameter[i] = parameter[i] * s.decay - s.step_size * m / (std::sqrt(v) * s.bias_correction + s.epsilon);
@@ -86,6 +87,8 @@ AdamW settings(double learning_rate, double beta1, double beta2, double epsilon,
   return {static_cast<float>(1 - learning_rate * weight_decay),
           static_cast<float>(beta1),
           static_cast<float>(beta2),
+          static_cast<float>(1 - beta1),
+          static_cast<float>(1 - beta2),
           static_cast<float>(learning_rate / (1 - std::pow(beta1, step))),
           static_cast<float>(1 / std::sqrt(1 - std::pow(beta2, step))),
           static_cast<float>(epsilon),

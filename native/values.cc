@@ -296,6 +296,12 @@ Crossing crossing_of(const c10::Argument& argument) {
   return crossing;
 }
 
+// Attention's backward operators take undefined tensors under these names, which their schemas cannot say.
+static bool may_be_undefined(const c10::Argument& argument) {
+  const std::string& name = argument.name();
+  return name == "attn_bias" || name == "cum_seq_q" || name == "cum_seq_k";
+}
+
 c10::IValue to_ivalue(napi_env env, napi_value value, const Operator& op, size_t index) {
   const Crossing& crossing = op.arguments[index];
   c10::IValue out;
@@ -307,6 +313,7 @@ c10::IValue to_ivalue(napi_env env, napi_value value, const Operator& op, size_t
     napi_typeof(env, value, &type);
     if (type == napi_undefined && argument.default_value()) return *argument.default_value();
     if (crossing.optional) return c10::IValue();
+    if (crossing.kind == Kind::kTensor && !crossing.list && may_be_undefined(argument)) return at::Tensor();
   }
   mismatch(env, value, op, index);
 }

@@ -76,6 +76,11 @@ forEachEngine("attention", () => {
     });
   }
 
+  test("joins the blocks that many causal queries are taken in", async () => {
+    // The torch engine's own composition takes 256 queries at a time.
+    await check({ ...SMALL, batch: 1, heads: 2, tokens: 300, keyTokens: 310, headDim: 3, valueDim: 2, causal: true });
+  });
+
   test("takes fewer keys than queries where it is not causal", async () => {
     await check({ ...SMALL, tokens: 6, keyTokens: 2 });
   });

@@ -51,17 +51,17 @@ describe("float64 references", () => {
         expectClose(
           gradients.x,
           differences(options.x, dy, () => f64.linear(options)),
-          1e-8,
+          { tolerance: 1e-8 },
         );
         expectClose(
           gradients.weight,
           differences(options.weight, dy, () => f64.linear(options)),
-          1e-8,
+          { tolerance: 1e-8 },
         );
         expectClose(
           gradients.bias,
           differences(options.bias, dy, () => f64.linear(options)),
-          1e-8,
+          { tolerance: 1e-8 },
         );
       }
     }
@@ -74,17 +74,17 @@ describe("float64 references", () => {
     expectClose(
       gradients.x,
       differences(options.x, dy, () => f64.layerNorm(options)),
-      1e-7,
+      { tolerance: 1e-7 },
     );
     expectClose(
       gradients.gain,
       differences(options.gain, dy, () => f64.layerNorm(options)),
-      1e-7,
+      { tolerance: 1e-7 },
     );
     expectClose(
       gradients.bias,
       differences(options.bias, dy, () => f64.layerNorm(options)),
-      1e-7,
+      { tolerance: 1e-7 },
     );
   });
 
@@ -97,17 +97,17 @@ describe("float64 references", () => {
       expectClose(
         gradients.q,
         differences(options.q, dy, () => f64.attention(options)),
-        1e-8,
+        { tolerance: 1e-8 },
       );
       expectClose(
         gradients.k,
         differences(options.k, dy, () => f64.attention(options)),
-        1e-8,
+        { tolerance: 1e-8 },
       );
       expectClose(
         gradients.v,
         differences(options.v, dy, () => f64.attention(options)),
-        1e-8,
+        { tolerance: 1e-8 },
       );
     }
   });

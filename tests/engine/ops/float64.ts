@@ -230,7 +230,7 @@ function logSoftmax(row: Values): Values {
 }
 
 export function crossEntropy({ logits, targets, ignoreIndex, labelSmoothing }: CrossEntropy): Values {
-  const rows = new Grid(targets.length, logits.length / targets.length, logits);
+  const rows = new Grid(targets.length, logits.length / (targets.length || 1), logits);
   const losses = rows.eachRow((row, r) => {
     const target = targets[r] as number;
     const term = (log: number, c: number) => log * wanted(c, target, rows.columns, labelSmoothing);
@@ -241,7 +241,7 @@ export function crossEntropy({ logits, targets, ignoreIndex, labelSmoothing }: C
 
 export function crossEntropyGradient(options: CrossEntropy, dy: Values): Values {
   const { logits, targets, ignoreIndex, labelSmoothing } = options;
-  const classes = logits.length / targets.length;
+  const classes = logits.length / (targets.length || 1);
   const logs = new Grid(targets.length, classes, logits).eachRow(logSoftmax);
   return Grid.from(targets.length, classes, (r, c) => {
     const target = targets[r] as number;

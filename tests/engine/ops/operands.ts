@@ -106,7 +106,7 @@ export function liveTensors(): { tensors: number; buffers: number } {
   return { tensors: numTensors, buffers: numDataBuffers };
 }
 
-export const toTensor = ({ values, shape }: Operand): tf.Tensor =>
+export const toTensor = ({ values, shape }: { values: ArrayLike<number>; shape: number[] }): tf.Tensor =>
   tf.tensor(Float32Array.from(values), shape, "float32");
 
 export const read = async (tensor: tf.Tensor): Promise<Float32Array> => (await tensor.data()) as Float32Array;

@@ -71,6 +71,9 @@ export function adamwStep(groups: readonly AdamwGroup[], { step, clipNorm }: Ada
 
 /** The Euclidean norm over all of `gradients` together, a float32 scalar. */
 export function gradientNorm(gradients: readonly Tensor[]): Tensor {
+  if (gradients.length === 0) {
+    return scalar(0);
+  }
   return runKernel(GRADIENT_NORM, asInputs(gradients))[0] as Tensor;
 }
 
@@ -122,10 +125,13 @@ function stepGroup(group: AdamwGroup, step: number, scale: Tensor | undefined): 
 // tfjs types a kernel's inputs as a map but takes a list as well, as its own Concat and AddN do.
 const asInputs = (tensors: readonly Tensor[]) => tensors as unknown as NamedTensorMap;
 
+// Row by row first: one running float32 sum over a large matrix would lose digits.
+const sumOfSquares = (x: Tensor): Tensor => sum(x.rank > 1 ? sum(square(x), -1) : square(x));
+
 registerPortable<readonly Tensor[]>(GRADIENT_NORM, (gradients) => {
   // wasm leaves a sum over nothing unwritten
   const filled = gradients.filter((gradient) => gradient.size > 0);
-  return filled.length === 0 ? scalar(0) : sqrt(addN(filled.map((gradient) => sum(square(gradient)))));
+  return filled.length === 0 ? scalar(0) : sqrt(addN(filled.map(sumOfSquares)));
 });
 
 registerPortable<readonly Tensor[], AdamwAttributes>(ADAMW, (operands, { count, ...settings }) => {

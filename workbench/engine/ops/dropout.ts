@@ -12,6 +12,7 @@ import {
   type DropoutInputs,
 } from "./kernels.ts";
 import { expectOperand, expectSetting } from "./operands.ts";
+import { bits, mixSeed } from "./random-bits.ts";
 import { registerPortable } from "./register.ts";
 
 export interface DropoutOptions {
@@ -44,20 +45,8 @@ export function dropout(x: Tensor, { rate, seed }: DropoutOptions): Tensor {
   });
 }
 
-/**
- * The 32 bits that belong to entry `index` under a key: murmur3's finaliser over a Weyl sequence. Good enough to choose
- * entries, and cheaper than the string-seeded generator of tf.randomUniform by a factor of ten.
- */
-function bits(index: number, key: number): number {
-  let h = (Math.imul(index, 0x9e3779b9) ^ key) >>> 0;
-  h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
-  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
-  return (h ^ (h >>> 16)) >>> 0;
-}
-
 function keepMask(size: number, rate: number, seed: number): Uint8Array {
-  // Both halves of the seed count, each mixed first so that neighbouring seeds have nothing in common.
-  const key = bits(seed >>> 0, bits(Math.floor(seed / 2 ** 32), 0x2545f491));
+  const key = mixSeed(seed);
   const dropBelow = rate * 2 ** 32;
   const mask = new Uint8Array(size);
   for (let i = 0; i < size; i++) {

@@ -3,6 +3,7 @@
 
 import type { TensorInfo } from "@tensorflow/tfjs-core";
 import * as names from "../../ops/kernels.ts";
+import { mixSeed } from "../../ops/random-bits.ts";
 import type { Handle } from "../addon.ts";
 import { aten } from "../aten.ts";
 import { currentAddon, type TorchBackend } from "../backend.ts";
@@ -42,11 +43,11 @@ function affine({ x, weight, bias }: names.LinearInputs, layout: names.WeightLay
   return shape.length === 2 ? result : reshape(result, [...shape.slice(0, -1), nOut]);
 }
 
-// The same seed drops the same entries: a generator of its own, not the engine's.
+// The same seed drops the same entries: a generator of its own, not the engine's. It heeds 32 bits of a seed.
 function keepMask(x: TensorInfo, { rate, seed }: names.DropoutAttributes, backend: TorchBackend): Handle {
   const addon = currentAddon();
   const mask = emptyLike(x, "bool");
-  const generator = addon.generator(backend.device, seed);
+  const generator = addon.generator(backend.device, mixSeed(seed));
   try {
     bernoulliInPlace(mask, 1 - rate, generator);
   } finally {

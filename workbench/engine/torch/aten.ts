@@ -28,6 +28,10 @@ export const SCALAR_TYPE = {
   bfloat16: 15,
 } as const;
 
+/** Handles are generation · 2^24 + slot, generations from 1: smaller results are counts and choices, not tensors. */
+const FIRST_HANDLE = 2 ** 24;
+const isHandle = (result: unknown): result is Handle => typeof result === "number" && result >= FIRST_HANDLE;
+
 const META_LENGTH = 1024;
 const meta = new Float64Array(META_LENGTH);
 let addon: Addon | undefined;
@@ -81,12 +85,12 @@ export function aten<Result extends Handle | Handle[] = Handle>(name: string, ov
       if (typeof operand === "object") operands[i] = toArgument(operand);
     }
     const result = native.call(operator, ...(operands as Argument[])) as Result;
-    if (typeof result === "number") {
+    if (isHandle(result)) {
       arena.push(result);
       lastResult = result;
     } else if (Array.isArray(result)) {
-      for (const item of result) if (typeof item === "number") arena.push(item);
-      lastResult = typeof result[0] === "number" ? result[0] : -1;
+      for (const item of result) if (isHandle(item)) arena.push(item);
+      lastResult = isHandle(result[0]) ? result[0] : -1;
     }
     return result;
   };

@@ -1,5 +1,5 @@
 // The module: its exported functions, and the one place where C++ exceptions become JavaScript errors.
-// Bound through Node-API only, so that Bun, Deno and Node load the same file.
+// Bound through Node-API only, so that Bun, Deno and Node load the same file. shim.cc loads this one.
 #include <ATen/Parallel.h>
 #include <c10/core/DeviceGuard.h>
 #include <dlfcn.h>
@@ -242,7 +242,7 @@ void clean_up(void*) {
 
 } // namespace gblr
 
-NAPI_MODULE_INIT() {
+extern "C" __attribute__((visibility("default"))) napi_value gblr_init(napi_env env, napi_value exports) {
   gblr::install_allocator();
   napi_add_env_cleanup_hook(env, gblr::clean_up, nullptr);
   for (const auto& entry : gblr::kExports) {

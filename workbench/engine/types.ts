@@ -66,6 +66,8 @@ export interface EngineMemory {
   peak: number;
   /** times the allocator had to ask the system for fresh memory */
   fresh: number;
+  /** of the GPU that computes, whoever uses it; the figures above are then of host memory */
+  gpu?: { total: number; available: number };
 }
 
 /** An open engine: the registered tfjs backend is current, and tf.* computes on it. */

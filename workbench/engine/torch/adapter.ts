@@ -2,7 +2,7 @@
 
 import * as tf from "@tensorflow/tfjs-core";
 import { EngineError } from "../errors.ts";
-import type { DeviceInfo, Engine, EngineAdapter, Precision, Probe, ResolvedOptions } from "../types.ts";
+import type { DeviceInfo, Engine, EngineAdapter, EngineMemory, Precision, Probe, ResolvedOptions } from "../types.ts";
 import { type Addon, loadAddon } from "./addon.ts";
 import { TorchBackend } from "./backend.ts";
 import { registerKernels } from "./kernels/index.ts";
@@ -47,7 +47,7 @@ export const torchAdapter: EngineAdapter = {
       why: `found in ${stamp.libtorch.lib}`,
       seed: (seed) => addon.seed(seed),
       synchronize: () => settled(addon, device),
-      memory: () => addon.memory(),
+      memory: () => memoryOf(addon, device),
     };
   },
 };
@@ -95,6 +95,14 @@ async function useBackend(addon: Addon, device: string): Promise<void> {
     tf.registerBackend(BACKEND_NAME, () => new TorchBackend(device), FACTORY_PRIORITY);
   }
   await tf.setBackend(BACKEND_NAME);
+}
+
+function memoryOf(addon: Addon, device: string): EngineMemory {
+  const { inUse, cached, peak, fresh } = addon.memory();
+  const host = { inUse, cached, peak, fresh };
+  if (device === "cpu") return host;
+  const { total = 0, available = 0 } = addon.cudaDevices()[Number(device.split(":")[1])] ?? {};
+  return { ...host, gpu: { total, available } };
 }
 
 /** A worker thread waits for the GPU: reading one number queues behind all that is under way. */

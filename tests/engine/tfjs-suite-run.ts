@@ -2,6 +2,7 @@
 // Which outcomes are acceptable is not decided here.
 
 import { createRequire } from "node:module";
+import { registerGradients } from "../../workbench/engine/gradients.ts";
 
 export interface Outcome {
   /** the test's full name without the part that names the environment, the form in which exclusions name it */
@@ -54,8 +55,7 @@ export async function runSuite(options: RunOptions): Promise<Outcome[]> {
   const { backendName, grep = "", loud = false } = options;
   const core = createRequire(import.meta.url)("jasmine-core") as JasmineCore;
   const jasmine = core.boot(core).getEnv();
-  await import("@tensorflow/tfjs-core/dist/register_all_gradients.js");
-  await import("@tensorflow/tfjs-core/dist/public/chained_ops/register_all_chained_ops.js");
+  await registerGradients();
   const { setTestEnvs } = await import("@tensorflow/tfjs-core/dist/jasmine_util.js");
   setTestEnvs([{ name: backendName, backendName, isDataSync: true }]);
   // Only now: the tests are declared while this is being imported, once for each environment known at that time.

@@ -18,7 +18,14 @@ export interface Verdict {
   unknown: string[];
 }
 
-export function judge(outcomes: readonly Outcome[], exclusions: readonly Exclusion[], partial: boolean): Verdict {
+export interface Scope {
+  /** only a part of the suite ran */
+  partial: boolean;
+  /** the list was written for this engine: its entries must be needed */
+  own: boolean;
+}
+
+export function judge(outcomes: readonly Outcome[], exclusions: readonly Exclusion[], scope: Scope): Verdict {
   const names = new Set(exclusions.map(({ test }) => test));
   const failed = outcomes.filter(({ status }) => status === "failed");
   const ran = new Set(outcomes.map(({ test }) => test));
@@ -29,7 +36,7 @@ export function judge(outcomes: readonly Outcome[], exclusions: readonly Exclusi
     failures,
     excluded: failed.length - failures.length,
     skipped: outcomes.filter(({ status }) => status === "skipped").length,
-    needless: [...names].filter((test) => ran.has(test) && !broken.has(test)),
-    unknown: partial ? [] : [...names].filter((test) => !ran.has(test)),
+    needless: scope.own ? [...names].filter((test) => ran.has(test) && !broken.has(test)) : [],
+    unknown: scope.partial ? [] : [...names].filter((test) => !ran.has(test)),
   };
 }

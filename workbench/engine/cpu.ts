@@ -3,6 +3,7 @@
 
 import * as tf from "@tensorflow/tfjs-core";
 import { plainEngine, requireDevice, requireFloat32, useBackend } from "./backend.ts";
+import { registerCpuKernels } from "./kernels/cpu.ts";
 import type { Engine, EngineAdapter, Probe, ResolvedOptions } from "./types.ts";
 
 /** Registers the backend, and keeps its first operation from advertising the Node binding on the console. */
@@ -10,6 +11,7 @@ async function register(): Promise<string> {
   const { version_cpu } = await import("@tensorflow/tfjs-backend-cpu");
   const backend = tf.findBackend("cpu") as tf.KernelBackend & { firstUse?: boolean };
   backend.firstUse = false;
+  registerCpuKernels();
   return `tfjs-backend-cpu ${version_cpu}`;
 }
 

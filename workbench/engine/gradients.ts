@@ -1,5 +1,6 @@
-// Registers the gradients of TensorFlow.js's kernels, which @tensorflow/tfjs-core ships but does not register by itself
-// (the @tensorflow/tfjs package, with its layers and its browser backends, is what does). Defines no gradient.
+// Registers the gradients of TensorFlow.js's kernels, and the tensor methods that some of them call, which
+// @tensorflow/tfjs-core ships but does not register by itself (the @tensorflow/tfjs package, with its layers and its
+// browser backends, is what does). Defines no gradient.
 
 import * as nodeModule from "node:module";
 import * as tf from "@tensorflow/tfjs-core";
@@ -41,6 +42,7 @@ async function register(): Promise<void> {
   tf.env().set("IS_TEST", true);
   try {
     await import("@tensorflow/tfjs-core/dist/register_all_gradients.js");
+    await import("@tensorflow/tfjs-core/dist/public/chained_ops/register_all_chained_ops.js");
   } finally {
     tf.env().set("IS_TEST", wasTest);
   }

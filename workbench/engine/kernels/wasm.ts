@@ -2,6 +2,7 @@
 // those that training would wait for: products of transposed or stacked matrices, and gradients of convolutions.
 
 import * as tf from "@tensorflow/tfjs-core";
+import { registerAveragePoolGradient } from "./average-pool-gradient.ts";
 import { registerCast } from "./cast-wasm.ts";
 import { registerComplex } from "./complex-wasm.ts";
 import { registerConv2dGradients } from "./conv2d-gradients.ts";
@@ -11,13 +12,17 @@ import { registerFusedMatMul } from "./fused-matmul-wasm.ts";
 import { registerGather } from "./gather-wasm.ts";
 import { type HostCondition, registerHostKernels } from "./host-fallback.ts";
 import { registerMatMul } from "./matmul-wasm.ts";
+import { registerMaxPoolGradient } from "./max-pool-gradient-wasm.ts";
+import { registerResizeGradients } from "./resize-gradients.ts";
 import { registerUnsortedSegmentSum } from "./unsorted-segment-sum-wasm.ts";
 
 const BACKEND = "wasm";
 
-/** Rare enough to compute in plain JavaScript. */
+/** Missing or, as the gradients of 3-D convolutions, wrong; rare enough to compute in plain JavaScript. */
 const ON_HOST = [
   tf.ComplexAbs,
+  tf.Conv3DBackpropFilterV2,
+  tf.Conv3DBackpropInputV2,
   tf.FFT,
   tf.IFFT,
   tf.RaggedGather,
@@ -66,6 +71,9 @@ async function register(): Promise<void> {
   registerConv2dGradients(BACKEND);
   registerDepthwiseConv2dGradients(BACKEND);
   registerUnsortedSegmentSum();
+  registerMaxPoolGradient();
+  registerAveragePoolGradient(BACKEND);
+  registerResizeGradients(BACKEND);
   registerEinsum(BACKEND);
   await registerComplex();
   await registerHostKernels(BACKEND, ON_HOST);

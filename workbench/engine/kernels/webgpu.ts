@@ -3,9 +3,11 @@
 // synchronous read.
 
 import * as tf from "@tensorflow/tfjs-core";
+import { registerAveragePoolGradient } from "./average-pool-gradient.ts";
 import { registerBitwiseAnd } from "./bitwise-and-webgpu.ts";
 import { registerEmptyProducts } from "./empty-products.ts";
 import { registerHostKernels } from "./host-fallback.ts";
+import { registerResizeGradients } from "./resize-gradients.ts";
 
 const BACKEND = "webgpu";
 
@@ -36,6 +38,8 @@ export function registerWebgpuKernels(): Promise<void> {
 async function register(): Promise<void> {
   registerBitwiseAnd();
   registerEmptyProducts(BACKEND);
+  registerAveragePoolGradient(BACKEND);
+  registerResizeGradients(BACKEND);
   await registerHostKernels(BACKEND, ON_HOST);
   await registerHostKernels(BACKEND, REDUCTIONS, ([x]) => x !== undefined && tf.util.sizeFromShape(x.shape) === 0);
 }

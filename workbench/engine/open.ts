@@ -5,6 +5,7 @@ import { useBackend } from "./backend.ts";
 import { EngineError } from "./errors.ts";
 import { registerGradients } from "./gradients.ts";
 import { resolveOptions } from "./options.ts";
+import { registerReductionGradients } from "./reduction-gradients.ts";
 import {
   ENGINE_NAMES,
   type Engine,
@@ -32,7 +33,7 @@ const CANDIDATES: readonly { engine: EngineName; device: "cuda" | "gpu" | "cpu" 
   { engine: "wasm", device: "cpu" },
 ];
 
-const CUDA_REMEDY = "leave out the device, or set LIBTORCH to a CUDA build of libtorch and run `bun run build`";
+const CUDA_REMEDY = "leave out the device, or set LIBTORCH to a CUDA build of libtorch and run `npm run build`";
 
 export interface EngineProbe {
   name: EngineName;
@@ -63,6 +64,7 @@ export async function probeEngine(name: EngineName): Promise<Probe> {
 export async function openEngine(options: OpenEngineOptions = {}): Promise<Engine> {
   const { engine: name, ...resolved } = resolveOptions(options);
   await registerGradients();
+  registerReductionGradients();
   return name === "auto" ? openBest(resolved) : openNamed(name, resolved);
 }
 

@@ -78,11 +78,9 @@ function checkPrecision(precision: Precision, device: string): void {
   );
 }
 
-/** Autocast runs matrix products, convolutions and attention in bfloat16 and leaves reductions in float32. */
 function setPrecision(addon: Addon, precision: Precision, device: string): void {
-  if (!device.startsWith("cuda")) return;
-  addon.allowTf32(precision === "tf32");
-  addon.autocast(device, precision === "bfloat16", "bfloat16");
+  if (device.startsWith("cuda")) addon.allowTf32(precision === "tf32");
+  (tf.backend() as TorchBackend).useBfloat16(precision === "bfloat16");
 }
 
 /** Registers the backend for the device; one opened before on another device gives way. */

@@ -44,12 +44,23 @@ export class TorchBackend extends KernelBackend {
   readonly device: string;
   private readonly addon: Addon;
   private tensors = 0;
+  /** whether tensors that say float32 may be held as bfloat16 */
+  mixed = false;
 
   /** @param device `cpu` or `cuda:0` */
   constructor(device: string) {
     super();
     this.device = device;
     this.addon = openAddon();
+  }
+
+  /**
+   * With `enabled`, matrix products, convolutions and attention compute in bfloat16 and hand it out; everything else
+   * takes it in as it comes or as float32. Weights and what sums over many values stay float32.
+   */
+  useBfloat16(enabled: boolean): void {
+    this.mixed = enabled;
+    this.addon.autocast(this.device, enabled, "bfloat16");
   }
 
   /** Takes a handle over as a tfjs tensor. */

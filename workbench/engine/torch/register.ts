@@ -4,6 +4,7 @@ import { type KernelConfig, registerKernel, type TensorInfo } from "@tensorflow/
 import type { Handle } from "./addon.ts";
 import { enterArena, leaveArena } from "./aten.ts";
 import type { TorchBackend } from "./backend.ts";
+import { singleInfo } from "./precision.ts";
 
 /** Attributes of a kernel. tfjs types each kernel's apart; here they are read by name, as its kernels do. */
 // biome-ignore lint/suspicious/noExplicitAny: tfjs types attributes as any; every kernel states its own
@@ -59,6 +60,20 @@ export const BACKEND_NAME = "torch";
 /** Adds every kernel of a table to the `torch` backend. */
 export function registerTable(table: KernelTable): void {
   for (const [kernelName, kernel] of Object.entries(table)) registerKernel(wrap(kernelName, kernel));
+}
+
+/** A table whose operators want all their operands in one type: what is held as bfloat16 comes to them as float32. */
+export function inFloat32(table: KernelTable): KernelTable {
+  const strict = Object.entries(table).map(([name, kernel]): [string, TorchKernel] => [
+    name,
+    (inputs, attrs, backend) => kernel(backend.mixed ? singles(inputs, backend) : inputs, attrs, backend),
+  ]);
+  return Object.fromEntries(strict);
+}
+
+function singles(inputs: Inputs, backend: TorchBackend): Inputs {
+  const named = Object.entries(inputs).map(([name, x]) => [name, x && singleInfo(x, backend)]);
+  return Object.fromEntries(named) as Inputs;
 }
 
 function wrap(kernelName: string, kernel: TorchKernel): KernelConfig {

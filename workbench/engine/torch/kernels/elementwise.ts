@@ -128,7 +128,7 @@ export const elementwise: KernelTable = {
 export function activate(
   x: number,
   activation: string | undefined,
-  { slopes, alpha }: { slopes?: TensorInfo; alpha?: number },
+  { slopes, alpha }: { slopes?: TensorInfo | number; alpha?: number },
 ): number {
   switch (activation) {
     case undefined:
@@ -146,7 +146,7 @@ export function activate(
     case "leakyrelu":
       return leakyRelu(x, alpha);
     case "prelu":
-      return where(lessScalar(x, 0), mul(x, slopes as TensorInfo), x);
+      return where(lessScalar(x, 0), mul(x, slopes), x);
     default:
       throw new Error(`activation ${activation} has not been implemented for the torch engine`);
   }

@@ -7,6 +7,7 @@ import { mixSeed } from "../../ops/random-bits.ts";
 import type { Handle } from "../addon.ts";
 import { aten } from "../aten.ts";
 import { currentAddon, type TorchBackend } from "../backend.ts";
+import { single } from "../precision.ts";
 import type { KernelTable } from "../register.ts";
 import { fusedKernel } from "./fused-kernel.ts";
 
@@ -25,12 +26,6 @@ const emptyLike = aten("empty_like");
 const bernoulliInPlace = aten("bernoulli_", "float");
 const multiply = aten("mul", "Tensor");
 const multiplyInPlace = aten("mul_", "Scalar");
-const cast = aten("to", "dtype");
-
-/** The tensor in float32 where an operator would not take it beside float32 ones; on the CPU all are float32. */
-export function single(x: TensorInfo | Handle, backend: TorchBackend): TensorInfo | Handle {
-  return backend.device === "cpu" ? x : cast(x, "float32");
-}
 
 function affine({ x, weight, bias }: names.LinearInputs, layout: names.WeightLayout): Handle {
   const { shape } = x;

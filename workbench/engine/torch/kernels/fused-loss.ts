@@ -6,9 +6,9 @@ import * as names from "../../ops/kernels.ts";
 import type { Handle } from "../addon.ts";
 import { aten } from "../aten.ts";
 import type { TorchBackend } from "../backend.ts";
+import { single } from "../precision.ts";
 import type { KernelTable } from "../register.ts";
 import { fusedKernel } from "./fused-kernel.ts";
-import { single } from "./fused-layers.ts";
 
 const narrow = aten("narrow");
 const logSumExp = aten("logsumexp");

@@ -1,7 +1,7 @@
 // Every kernel of the torch backend: the tables over ATen, and the kernels that run on the host instead.
 
 import { registerHostKernels } from "../../kernels/host-fallback.ts";
-import { BACKEND_NAME, registerTable } from "../register.ts";
+import { BACKEND_NAME, inFloat32, registerTable } from "../register.ts";
 import { convolutions } from "./convolutions.ts";
 import { creation } from "./creation.ts";
 import { elementwise } from "./elementwise.ts";
@@ -84,16 +84,12 @@ export function registerKernels(): Promise<void> {
 async function register(): Promise<void> {
   const tables = [
     elementwise,
-    reductions,
     creation,
     shapes,
-    indexing,
     products,
     convolutions,
-    pooling,
-    normalisation,
-    images,
     fused,
+    ...[reductions, indexing, pooling, normalisation, images].map(inFloat32),
   ];
   for (const table of tables) registerTable(table);
   await registerHostKernels(BACKEND_NAME, HOST_KERNELS);

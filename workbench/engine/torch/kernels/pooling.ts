@@ -5,6 +5,7 @@ import type { Handle } from "../addon.ts";
 import { aten } from "../aten.ts";
 import type { TorchBackend } from "../backend.ts";
 import type { Attributes, KernelTable } from "../register.ts";
+import { paddingsFor } from "./convolution-geometry.ts";
 import { upload } from "./creation.ts";
 
 const constantPad = aten("constant_pad_nd");
@@ -26,7 +27,7 @@ const OPERATORS = { 2: operators(2), 3: operators(3) };
 
 interface Window {
   dimensions: 2 | 3;
-  size: number[];
+  filter: number[];
   strides: number[];
   dilations: number[];
   inSpatial: number[];
@@ -45,7 +46,7 @@ function window2d(shape: number[], { filterSize, strides, dilations = 1, pad, di
   );
   return {
     dimensions: 2,
-    size: [info.filterHeight, info.filterWidth],
+    filter: [info.filterHeight, info.filterWidth],
     strides: [info.strideHeight, info.strideWidth],
     dilations: [info.dilationHeight, info.dilationWidth],
     inSpatial: [info.inHeight, info.inWidth],
@@ -65,7 +66,7 @@ function window3d(shape: number[], { filterSize, strides, dilations = 1, pad, di
   );
   return {
     dimensions: 3,
-    size: [info.filterDepth, info.filterHeight, info.filterWidth],
+    filter: [info.filterDepth, info.filterHeight, info.filterWidth],
     strides: [info.strideDepth, info.strideHeight, info.strideWidth],
     dilations: [info.dilationDepth, info.dilationHeight, info.dilationWidth],
     inSpatial: [info.inDepth, info.inHeight, info.inWidth],
@@ -74,15 +75,8 @@ function window3d(shape: number[], { filterSize, strides, dilations = 1, pad, di
   };
 }
 
-/** Such that exactly the windows wanted fit; negative cuts. Last axis first, as ATen counts. */
-function paddings(w: Window): number[] {
-  const each = w.inSpatial.map((size, i) => {
-    const extent = ((w.size[i] as number) - 1) * (w.dilations[i] as number) + 1;
-    const before = w.before[i] as number;
-    return [before, ((w.outSpatial[i] as number) - 1) * (w.strides[i] as number) + extent - size - before];
-  });
-  return each.reverse().flat();
-}
+/** Such that exactly the windows wanted fit. Last axis first, as ATen counts. */
+const paddings = (w: Window): number[] => paddingsFor(w.inSpatial, w.outSpatial, w).reverse().flat();
 
 const channelsFirst = (x: TensorInfo | Handle, { dimensions: n }: Window) =>
   permute(x, n === 2 ? [0, 3, 1, 2] : [0, 4, 1, 2, 3]);
@@ -110,7 +104,7 @@ function counts(w: Window, backend: TorchBackend): TensorInfo {
   const axes = w.inSpatial.map((length, i) =>
     Array.from({ length: w.outSpatial[i] as number }, (_, out) => {
       const start = out * (w.strides[i] as number) - (w.before[i] as number);
-      return Math.max(0, Math.min(start + (w.size[i] as number), length) - Math.max(start, 0));
+      return Math.max(0, Math.min(start + (w.filter[i] as number), length) - Math.max(start, 0));
     }),
   );
   const total = axes.reduce<number[]>((products, axis) => products.flatMap((p) => axis.map((n) => p * n)), [1]);
@@ -139,13 +133,13 @@ function noWindows(x: TensorInfo, w: Window, backend: TorchBackend): Handle | un
   return zeros([x.shape[0] as number, ...w.outSpatial, x.shape.at(-1) as number], x.dtype, STRIDED, backend.device);
 }
 
-const zerosFor = (w: Window) => w.size.map(() => 0);
+const zerosFor = (w: Window) => w.filter.map(() => 0);
 
 function average(x: TensorInfo, w: Window, backend: TorchBackend): Handle {
   const none = noWindows(x, w, backend);
   if (none !== undefined) return none;
   const pool = OPERATORS[w.dimensions].average;
-  const sum = pool(prepare(x, w, 0), w.size, w.strides, zerosFor(w), false, true, 1);
+  const sum = pool(prepare(x, w, 0), w.filter, w.strides, zerosFor(w), false, true, 1);
   const mean = perSample(channelsLast(sum, w), w, backend);
   return x.dtype === "int32" ? cast(mean, "int32") : mean;
 }
@@ -153,14 +147,14 @@ function average(x: TensorInfo, w: Window, backend: TorchBackend): Handle {
 function averageGradient(dy: TensorInfo, x: TensorInfo, w: Window, backend: TorchBackend): Handle {
   const backward = OPERATORS[w.dimensions].averageBackward;
   const shares = channelsFirst(perSample(dy, w, backend), w);
-  return uncover(backward(shares, prepare(x, w, 0), w.size, w.strides, zerosFor(w), false, true, 1), w);
+  return uncover(backward(shares, prepare(x, w, 0), w.filter, w.strides, zerosFor(w), false, true, 1), w);
 }
 
 function maximum(x: TensorInfo, w: Window, backend: TorchBackend): Handle {
   const none = noWindows(x, w, backend);
   if (none !== undefined) return none;
   const pool = OPERATORS[w.dimensions].maximum;
-  const [values] = pool(prepare(x, w, Number.NEGATIVE_INFINITY), w.size, w.strides, zerosFor(w), w.dilations) as [
+  const [values] = pool(prepare(x, w, Number.NEGATIVE_INFINITY), w.filter, w.strides, zerosFor(w), w.dilations) as [
     Handle,
   ];
   const result = channelsLast(values, w);
@@ -170,9 +164,9 @@ function maximum(x: TensorInfo, w: Window, backend: TorchBackend): Handle {
 function maximumGradient(dy: TensorInfo, x: TensorInfo, w: Window): Handle {
   const { maximum: pool, maximumBackward: backward } = OPERATORS[w.dimensions];
   const input = prepare(x, w, Number.NEGATIVE_INFINITY);
-  const [, positions] = pool(input, w.size, w.strides, zerosFor(w), w.dilations) as [Handle, Handle];
+  const [, positions] = pool(input, w.filter, w.strides, zerosFor(w), w.dilations) as [Handle, Handle];
   const first = channelsFirst(dy, w);
-  return uncover(backward(first, input, w.size, w.strides, zerosFor(w), w.dilations, false, positions), w);
+  return uncover(backward(first, input, w.filter, w.strides, zerosFor(w), w.dilations, false, positions), w);
 }
 
 export const pooling: KernelTable = {

@@ -1,0 +1,139 @@
+// Precision bfloat16 on the torch engine. On a machine without CUDA the same path runs on the CPU, where it is slower than
+// float32 and therefore not offered, but computes the same kinds of products.
+
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import * as tf from "@tensorflow/tfjs-core";
+import { openEngine } from "../../workbench/engine/open.ts";
+import {
+  adamwStep,
+  attention,
+  crossEntropy,
+  dropout,
+  embedding,
+  layerNorm,
+  linear,
+} from "../../workbench/engine/ops/index.ts";
+import type { TorchBackend } from "../../workbench/engine/torch/backend.ts";
+import { ENGINES } from "./engines.ts";
+
+const [vocabulary, width, heads, tokens, batch] = [50, 32, 4, 16, 2];
+
+/** The parameters of one transformer block with a convolution behind it. */
+function makeParameters() {
+  const normal = (shape: number[], seed: number) => tf.variable(tf.randomNormal(shape, 0, 0.1, "float32", seed));
+  return {
+    embedding: normal([vocabulary, width], 1),
+    gain: tf.variable(tf.ones([width])),
+    shift: normal([width], 2),
+    qkv: normal([width, 3 * width], 3),
+    qkvBias: normal([3 * width], 4),
+    projection: normal([width, width], 5),
+    up: normal([width, 4 * width], 6),
+    upBias: normal([4 * width], 7),
+    down: normal([4 * width, width], 8),
+    filter: normal([3, 3, width, width], 9),
+  };
+}
+
+type Parameters = ReturnType<typeof makeParameters>;
+
+function loss(p: Parameters): tf.Scalar {
+  const ids = Array.from({ length: batch * tokens }, (_, i) => (i * 7) % vocabulary);
+  const targets = ids.map((id) => (id * 3 + 1) % vocabulary);
+  let x = embedding(p.embedding, tf.tensor2d(ids, [batch, tokens], "int32"));
+  const normalise = (y: tf.Tensor) => layerNorm(y, p.gain, p.shift, { epsilon: 1e-5 });
+  const qkv = linear(normalise(x), p.qkv, p.qkvBias, { layout: "in_out" });
+  const [q, k, v] = tf
+    .split(qkv, 3, -1)
+    .map((t) => tf.transpose(tf.reshape(t, [batch, tokens, heads, width / heads]), [0, 2, 1, 3])) as [
+    tf.Tensor,
+    tf.Tensor,
+    tf.Tensor,
+  ];
+  const y = tf.reshape(tf.transpose(attention(q, k, v, { causal: true }), [0, 2, 1, 3]), [batch, tokens, width]);
+  x = tf.add(x, dropout(linear(y, p.projection, undefined, { layout: "in_out" }), { rate: 0.1, seed: 1 }));
+  const hidden = linear(normalise(x), p.up, p.upBias, { layout: "in_out", activation: "gelu_tanh" });
+  x = tf.add(x, linear(hidden, p.down, undefined, { layout: "in_out" }));
+  const image = tf.reshape(x, [batch, 4, 4, width]) as tf.Tensor4D;
+  const pooled = tf.avgPool(tf.relu(tf.conv2d(image, p.filter as tf.Variable<tf.Rank.R4>, 1, "same")), 2, 1, "same");
+  x = tf.add(x, tf.reshape(tf.maxPool(pooled, 2, 1, "same"), [batch, tokens, width]));
+  const logits = linear(tf.reshape(x, [batch * tokens, width]), p.embedding);
+  return tf.mean(crossEntropy(logits, tf.tensor1d(targets, "int32")));
+}
+
+/** ‖a − b‖ / ‖b‖ */
+function relativeDistance(a: ArrayLike<number>, b: ArrayLike<number>): number {
+  let [difference, norm] = [0, 0];
+  for (let i = 0; i < b.length; i++) {
+    difference += ((a[i] as number) - (b[i] as number)) ** 2;
+    norm += (b[i] as number) ** 2;
+  }
+  return Math.sqrt(difference / norm);
+}
+
+for (const under of ENGINES.filter(({ name }) => name === "torch")) {
+  describe(`precision bfloat16 (${under.label})`, () => {
+    let backend: TorchBackend;
+    beforeAll(async () => {
+      await openEngine(under.options);
+      backend = tf.backend() as TorchBackend;
+      tf.engine().startScope();
+    });
+    afterAll(() => {
+      backend.useBfloat16(false);
+      tf.engine().endScope();
+      tf.disposeVariables();
+    });
+
+    test("products differ from float32's by rounding, say float32 and read as float32", async () => {
+      const a = tf.randomUniform([33, 48], -1, 1, "float32", 1) as tf.Tensor2D;
+      const b = tf.randomUniform([48, 17], -1, 1, "float32", 2) as tf.Tensor2D;
+      const full = tf.matMul(a, b).dataSync();
+      backend.useBfloat16(true);
+      const half = tf.matMul(a, b);
+      backend.useBfloat16(false);
+      expect(half.dtype).toBe("float32");
+      expect(half.dataSync()).toBeInstanceOf(Float32Array);
+      expect(await half.data()).toEqual(half.dataSync());
+      expect(relativeDistance(half.dataSync(), full)).toBeGreaterThan(1e-5);
+      expect(relativeDistance(half.dataSync(), full)).toBeLessThan(0.01);
+    });
+
+    test("loss and gradients of a block agree with float32 within 5 per cent, and all gradients reach the optimizer", () => {
+      const parameters = makeParameters();
+      const variables = Object.values(parameters) as tf.Variable[];
+      const gradients = () => tf.variableGrads(() => loss(parameters), variables);
+      const full = gradients();
+      backend.useBfloat16(true);
+      const half = gradients();
+      const zeros = () => variables.map((v) => tf.variable(tf.zerosLike(v), false));
+      const before = variables.map((v) => v.dataSync());
+      adamwStep(
+        [
+          {
+            parameters: variables,
+            gradients: variables.map(({ name }) => half.grads[name] as tf.Tensor),
+            firstMoments: zeros(),
+            secondMoments: zeros(),
+            learningRate: 1e-3,
+            betas: [0.9, 0.95],
+            epsilon: 1e-8,
+            weightDecay: 0.1,
+          },
+        ],
+        { step: 1, clipNorm: 1 },
+      );
+      backend.useBfloat16(false);
+      expect(relativeDistance(half.value.dataSync(), full.value.dataSync())).toBeLessThan(0.005);
+      for (const [index, variable] of variables.entries()) {
+        const { name } = variable;
+        const distance = relativeDistance(
+          (half.grads[name] as tf.Tensor).dataSync(),
+          (full.grads[name] as tf.Tensor).dataSync(),
+        );
+        expect(distance).toBeLessThan(0.05);
+        expect(variable.dataSync()).not.toEqual(before[index] as Float32Array);
+      }
+    });
+  });
+}

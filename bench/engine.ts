@@ -28,7 +28,7 @@ const FAULT_STEPS = 20;
 /** Minor page faults are counted for the loops worth comparing: ours and PyTorch's. */
 const FAULT_CONTESTANTS = ["torch", "PyTorch"];
 
-const options = new Command("bun bench/engine.ts")
+const command = new Command("bun bench/engine.ts")
   .description("compares our engines with PyTorch and OpenBLAS on this machine")
   .option("--device <device>", "where torch and PyTorch compute: cpu, cuda", "cpu")
   .addOption(new Option("--precision <precision>", "of torch and PyTorch").choices(PRECISIONS).default("float32"))
@@ -39,20 +39,22 @@ const options = new Command("bun bench/engine.ts")
   .option("--json", "one JSON document on stdout")
   .option("--out [file]", "also write the page (default: bench/results/engine-<cpu>.md)")
   .addHelpText("after", "\nExample:\n  bun bench/engine.ts --quick --only product")
-  .parse()
-  .opts<Options>();
+  .parse();
 
+const options = command.opts<Options>();
 const report = await bench(options);
 process.stdout.write(`${options.json ? JSON.stringify(report, null, 2) : markdown(report)}\n`);
 if (options.out !== undefined) await write(options.out, report);
 
 async function bench({ device, precision, threads, python, only = "", quick = false }: Options): Promise<BenchReport> {
+  const chosen = CASES.filter(({ title }) => title.includes(only));
+  if (chosen.length === 0) command.error(`no case has "${only}" in its title; there is: ${titles()}`, { exitCode: 2 });
   const effort = quick ? QUICK : FULL;
   const contestants = findContestants({ device, precision, threads, ...(python === undefined ? {} : { python }) });
   const date = new Date().toISOString();
   const { running, abouts, absent } = await startAll(contestants);
   const cases: BenchReport["cases"] = [];
-  for (const named of CASES.filter(({ title }) => title.includes(only))) {
+  for (const named of chosen) {
     progress(named.title);
     cases.push(await runCase(named, running, effort));
   }
@@ -63,6 +65,10 @@ async function bench({ device, precision, threads, python, only = "", quick = fa
   progress("");
   const setting = { device, precision, threads, rounds: effort.rounds };
   return { date, machine: inspectMachine(), setting, contestants: abouts, absent, cases, faults };
+}
+
+function titles(): string {
+  return CASES.map(({ title }) => title).join("; ");
 }
 
 async function write(out: string | true, report: BenchReport): Promise<void> {

@@ -11,7 +11,7 @@ async function register(): Promise<string> {
   const { version_cpu } = await import("@tensorflow/tfjs-backend-cpu");
   const backend = tf.findBackend("cpu") as tf.KernelBackend & { firstUse?: boolean };
   backend.firstUse = false;
-  registerCpuKernels();
+  await registerCpuKernels();
   return `tfjs-backend-cpu ${version_cpu}`;
 }
 

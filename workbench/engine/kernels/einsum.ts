@@ -1,9 +1,13 @@
 // Einsum of one or two tensors, in tf.*: what is summed in one operand is summed first, the rest is one batched matrix
-// product. For a backend without the kernel; TensorFlow.js has no gradient for it.
+// product. TensorFlow.js's own kernels are missing or multiply out the whole product first, and go wrong where an axis is
+// summed in one operand alone. It has no gradient.
 
 import * as tf from "@tensorflow/tfjs-core";
 
 export function registerEinsum(backendName: string): void {
+  if (tf.getKernel(tf.Einsum, backendName)) {
+    tf.unregisterKernel(tf.Einsum, backendName);
+  }
   tf.registerKernel({
     kernelName: tf.Einsum,
     backendName,

@@ -10,22 +10,28 @@ type HostBackend = tf.KernelBackend & { firstUse: boolean };
 type DeviceBackend = Pick<tf.KernelBackend, "readSync" | "write" | "disposeData">;
 
 let host: HostBackend | undefined;
+/** As the package brings them: a replacement made of tf.* would not compute on the host. */
+const hostKernels = new Map<string, tf.KernelFunc>();
 
-async function loadHost(): Promise<void> {
+/** To be called before any kernel of backend `cpu` is replaced. */
+export async function loadHost(): Promise<void> {
   if (!host) {
     const { MathBackendCPU } = await import("@tensorflow/tfjs-backend-cpu");
     // Its own, apart from the one that tf.setBackend("cpu") would use: tensors here live for one kernel call.
     host = new MathBackendCPU() as unknown as HostBackend;
     host.firstUse = false;
+    for (const { kernelName, kernelFunc } of tf.getKernelsForBackend("cpu")) {
+      hostKernels.set(kernelName, kernelFunc);
+    }
   }
 }
 
 function hostKernel(kernelName: string): tf.KernelFunc {
-  const kernel = tf.getKernel(kernelName, "cpu");
-  if (!kernel) {
+  const kernelFunc = hostKernels.get(kernelName);
+  if (!kernelFunc) {
     throw new Error(`registerHostKernels: tfjs-backend-cpu has no kernel ${kernelName}`);
   }
-  return kernel.kernelFunc;
+  return kernelFunc;
 }
 
 /** When the host shall compute; the backend's own kernel does otherwise. */

@@ -8,6 +8,7 @@ import { registerComplex } from "./complex-wasm.ts";
 import { registerConv2dGradients } from "./conv2d-gradients.ts";
 import { registerDepthwiseConv2dGradients } from "./depthwise-conv2d-gradients.ts";
 import { registerEinsum } from "./einsum.ts";
+import { registerEmptyReductions } from "./empty-reductions.ts";
 import { registerFusedMatMul } from "./fused-matmul-wasm.ts";
 import { registerGather } from "./gather-wasm.ts";
 import { type HostCondition, registerHostKernels } from "./host-fallback.ts";
@@ -75,6 +76,7 @@ async function register(): Promise<void> {
   registerAveragePoolGradient(BACKEND);
   registerResizeGradients(BACKEND);
   registerEinsum(BACKEND);
+  registerEmptyReductions(BACKEND);
   await registerComplex();
   await registerHostKernels(BACKEND, ON_HOST);
   const isOther = (dtype: unknown) => dtype === "string" || dtype === "complex64";

@@ -5,8 +5,10 @@
 import * as tf from "@tensorflow/tfjs-core";
 import { registerAveragePoolGradient } from "./average-pool-gradient.ts";
 import { registerBitwiseAnd } from "./bitwise-and-webgpu.ts";
-import { registerEmptyProducts } from "./empty-products.ts";
+import { registerEinsum } from "./einsum.ts";
+import { registerEmptyReductions } from "./empty-reductions.ts";
 import { registerHostKernels } from "./host-fallback.ts";
+import { registerMatMulEdges } from "./matmul-edges.ts";
 import { registerResizeGradients } from "./resize-gradients.ts";
 
 const BACKEND = "webgpu";
@@ -24,9 +26,6 @@ const ON_HOST = [
   tf.Unique,
 ];
 
-/** They divide the input's size by that of what is reduced. */
-const REDUCTIONS = [tf.All, tf.Any, tf.Max, tf.Mean, tf.Min, tf.Prod, tf.Sum];
-
 let registered: Promise<void> | undefined;
 
 /** Idempotent; the WebGPU backend's own kernels must be registered before. */
@@ -37,9 +36,10 @@ export function registerWebgpuKernels(): Promise<void> {
 
 async function register(): Promise<void> {
   registerBitwiseAnd();
-  registerEmptyProducts(BACKEND);
+  registerEinsum(BACKEND);
+  registerMatMulEdges(BACKEND);
+  registerEmptyReductions(BACKEND);
   registerAveragePoolGradient(BACKEND);
   registerResizeGradients(BACKEND);
   await registerHostKernels(BACKEND, ON_HOST);
-  await registerHostKernels(BACKEND, REDUCTIONS, ([x]) => x !== undefined && tf.util.sizeFromShape(x.shape) === 0);
 }

@@ -5,7 +5,7 @@ import process from "node:process";
 import { parseArgs } from "node:util";
 import * as tf from "@tensorflow/tfjs-core";
 import { EngineError } from "../../workbench/engine/errors.ts";
-import { openEngine } from "../../workbench/engine/open.ts";
+import { openEngine, probeEngine } from "../../workbench/engine/open.ts";
 import { attention } from "../../workbench/engine/ops/attention.ts";
 import { layerNorm } from "../../workbench/engine/ops/layer-norm.ts";
 import type { Engine, EngineName, Precision } from "../../workbench/engine/types.ts";
@@ -135,8 +135,15 @@ async function faults(calls: number): Promise<Faults> {
   return memory === undefined ? { faults: counts } : { faults: counts, held: memory.inUse + memory.cached };
 }
 
+/** A GPU by its maker's name too: results are filed under it. */
+async function deviceName(): Promise<string> {
+  const probe = await probeEngine(engine.name);
+  const found = probe.available ? probe.devices.find(({ id }) => id === engine.device) : undefined;
+  return engine.device === "cpu" || found === undefined ? engine.device : `${engine.device} ${found.name}`;
+}
+
 await serve({
-  about: () => ({ version: engine.version, device: engine.device, threads: engine.threads }),
+  about: async () => ({ version: engine.version, device: await deviceName(), threads: engine.threads }),
   prepare,
   time,
   faults,

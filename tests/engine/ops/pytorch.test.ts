@@ -12,7 +12,7 @@ import {
   layerNorm,
   linear,
 } from "../../../workbench/engine/ops/index.ts";
-import fixture from "../../fixtures/engine/ops.json";
+import fixture from "../../fixtures/engine/ops.json" with { type: "json" };
 import { forEachEngine } from "../engines.ts";
 import { expectClose, read, toTensor } from "./operands.ts";
 

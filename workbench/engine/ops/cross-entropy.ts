@@ -8,7 +8,7 @@ import {
   exp,
   expandDims,
   fill,
-  gatherND,
+  gather,
   greaterEqual,
   less,
   log,
@@ -21,7 +21,6 @@ import {
   range,
   reshape,
   scalar,
-  stack,
   sub,
   sum,
   type Tensor,
@@ -93,7 +92,8 @@ function byTarget(values: Tensor, targets: Tensor, { classes, ignoreIndex }: { c
 function targetLogits(logits: Tensor, targets: Tensor): Tensor {
   const [rows, classes] = logits.shape as [number, number];
   const column = maximum(minimum(targets, scalar(classes - 1, "int32")), scalar(0, "int32"));
-  return gatherND(logits, stack([range(0, rows, 1, "int32"), column], 1));
+  const rowStart = range(0, rows * classes, classes, "int32");
+  return gather(reshape(logits, [rows * classes]), add(rowStart, column));
 }
 
 registerPortable<CrossEntropyInputs, CrossEntropyAttributes>(

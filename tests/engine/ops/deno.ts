@@ -1,0 +1,16 @@
+// Runs the op tests under Deno on every engine that it has, webgpu among them:
+//
+//   bun run test:deno
+
+import "./adamw.test.ts";
+import "./attention.test.ts";
+import "./cross-entropy.test.ts";
+import "./dropout.test.ts";
+import "./embedding.test.ts";
+import "./gelu.test.ts";
+import "./layer-norm.test.ts";
+import "./linear.test.ts";
+import "./pytorch.test.ts";
+import { run } from "./deno-bun-test.ts";
+
+await run();

@@ -206,20 +206,19 @@ const Export kExports[] = {
 napi_value run_export(napi_env env, napi_callback_info info) {
   try {
     void* data = nullptr;
-    napi_value inline_arguments[16];
-    size_t count = 16;
-    check(env, napi_get_cb_info(env, info, &count, inline_arguments, nullptr, &data), "arguments");
+    napi_value few[16];
+    std::vector<napi_value> many;
+    Arguments arguments{few, 16};
+    check(env, napi_get_cb_info(env, info, &arguments.count, few, nullptr, &data), "arguments");
     const auto& entry = *static_cast<const Export*>(data);
-    static thread_local Arguments arguments;
-    if (count <= 16) {
-      arguments.assign(inline_arguments, inline_arguments + count);
-    } else {
-      arguments.resize(count);
-      check(env, napi_get_cb_info(env, info, &count, arguments.data(), nullptr, nullptr), "arguments");
+    if (arguments.count > 16) {
+      many.resize(arguments.count);
+      check(env, napi_get_cb_info(env, info, &arguments.count, many.data(), nullptr, nullptr), "arguments");
+      arguments.values = many.data();
     }
-    if (count < entry.arguments)
+    if (arguments.count < entry.arguments)
       throw UsageError(std::string(entry.name) + ": takes " + std::to_string(entry.arguments) + " arguments, got " +
-                       std::to_string(count));
+                       std::to_string(arguments.count));
     return entry.run(env, arguments);
   } catch (const UsageError& error) {
     napi_throw_type_error(env, "GBLR_USAGE", error.what());

@@ -14,12 +14,20 @@ Optional<c10::OperatorHandle> find(const std::string& name, const std::string& o
   return c10::Dispatcher::singleton().findSchema(c10::OperatorName(name, overload));
 }
 
-// Leaves the stack empty whatever happens, and keeps its memory.
-struct StackScope {
-  std::vector<c10::IValue>& stack;
+// The state's stack for one call: a call within it, from a getter, finds another. Given back empty, memory kept.
+class StackScope {
+ public:
+  explicit StackScope(std::vector<c10::IValue>& lender) : lender_(lender) {
+    stack.swap(lender_);
+  }
   ~StackScope() {
     stack.clear();
+    stack.swap(lender_);
   }
+  std::vector<c10::IValue> stack;
+
+ private:
+  std::vector<c10::IValue>& lender_;
 };
 
 } // namespace
@@ -70,21 +78,22 @@ napi_value call(napi_env env, const Arguments& arguments) {
   if (given > declared.size())
     throw UsageError(op.name + ": takes " + std::to_string(declared.size()) + " arguments, got " +
                      std::to_string(given));
-  StackScope scope{s.stack};
+  StackScope scope(s.stack);
+  auto& stack = scope.stack;
   for (size_t i = 0; i < declared.size(); ++i) {
     if (i < given) {
-      s.stack.push_back(to_ivalue(env, arguments[i + 1], op, i));
+      stack.push_back(to_ivalue(env, arguments[i + 1], op, i));
     } else {
       if (!declared[i].default_value())
         throw UsageError(op.name + ": argument '" + declared[i].name() + "' is missing");
-      s.stack.push_back(*declared[i].default_value());
+      stack.push_back(*declared[i].default_value());
     }
   }
   {
     // TensorFlow.js differentiates; ATen's own recording would only cost time.
     at::AutoDispatchBelowADInplaceOrView no_autograd;
     try {
-      op.handle.callBoxed(s.stack);
+      op.handle.callBoxed(stack);
     } catch (const c10::Error& error) {
       throw OperatorError(op.name, error.what_without_backtrace());
     } catch (const std::exception& error) {
@@ -92,15 +101,15 @@ napi_value call(napi_env env, const Arguments& arguments) {
     }
   }
   size_t meta_used = 0;
-  if (s.stack.size() == 1) return from_ivalue(env, s.stack[0], meta_used);
+  if (stack.size() == 1) return from_ivalue(env, stack[0], meta_used);
   napi_value result;
-  if (s.stack.empty()) {
+  if (stack.empty()) {
     check(env, napi_get_null(env, &result), "null");
     return result;
   }
-  check(env, napi_create_array_with_length(env, s.stack.size(), &result), "array");
-  for (size_t i = 0; i < s.stack.size(); ++i)
-    check(env, napi_set_element(env, result, i, from_ivalue(env, s.stack[i], meta_used)), "array item");
+  check(env, napi_create_array_with_length(env, stack.size(), &result), "array");
+  for (size_t i = 0; i < stack.size(); ++i)
+    check(env, napi_set_element(env, result, i, from_ivalue(env, stack[i], meta_used)), "array item");
   return result;
 }
 

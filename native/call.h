@@ -3,13 +3,20 @@
 
 #include <node_api.h>
 
+#include <cstddef>
 #include <stdexcept>
 #include <string>
-#include <vector>
 
 namespace gblr {
 
-using Arguments = std::vector<napi_value>;
+// What JavaScript passed. Lies on the stack of the exported function: reading an argument may run JavaScript (a getter, a
+// proxy), which may call back into the addon.
+struct Arguments {
+  const napi_value* values;
+  size_t count;
+  size_t size() const { return count; }
+  napi_value operator[](size_t index) const { return values[index]; }
+};
 
 // An operator that threw: JavaScript gets "aten::mm: <ATen's own message>".
 struct OperatorError : std::runtime_error {

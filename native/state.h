@@ -73,7 +73,7 @@ class HandleTable {
 };
 
 // How one argument or result of an operator crosses the border; worked out once, when the operator is looked up.
-enum class Kind { kTensor, kInt, kFloat, kBool, kScalar, kString, kDtype, kDevice, kGenerator, kOther };
+enum class Kind { kTensor, kInt, kLayout, kMemoryFormat, kFloat, kBool, kScalar, kString, kDtype, kDevice, kGenerator, kOther };
 
 struct Crossing {
   Kind kind = Kind::kOther;
@@ -91,7 +91,7 @@ struct Operator {
 struct State {
   HandleTable<at::Tensor> tensors;
   HandleTable<at::Generator> generators;
-  std::vector<Operator> operators;
+  std::deque<Operator> operators; // never moves one: calls hold references
   std::unordered_map<std::string, uint32_t> operator_ids;
   std::vector<c10::IValue> stack; // kept, so that a call allocates nothing for it
   double* meta = nullptr;         // [dtype, rank, sizes…] of each tensor result, in order; see call.cc

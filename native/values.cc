@@ -24,6 +24,8 @@ const char* kind_name(Kind kind) {
   switch (kind) {
     case Kind::kTensor: return "a tensor handle";
     case Kind::kInt: return "an integer";
+    case Kind::kLayout: return "a layout (0, strided)";
+    case Kind::kMemoryFormat: return "a memory format (0 to 3)";
     case Kind::kFloat: return "a number";
     case Kind::kBool: return "a boolean";
     case Kind::kScalar: return "a number or boolean";
@@ -102,10 +104,16 @@ bool convert(napi_env env, napi_value value, Kind kind, c10::IValue& out) {
       return true;
     }
     case Kind::kInt:
+    case Kind::kLayout:
+    case Kind::kMemoryFormat: {
       if (napi_get_value_double(env, value, &number) != napi_ok) return false;
       if (std::trunc(number) != number || std::abs(number) > 9007199254740992.0) return false;
+      // ATen takes these two for enumerators without looking.
+      const double most = kind == Kind::kLayout ? 0 : 3;
+      if (kind != Kind::kInt && (number < 0 || number > most)) return false;
       out = static_cast<int64_t>(number);
       return true;
+    }
     case Kind::kFloat:
       if (napi_get_value_double(env, value, &number) != napi_ok) return false;
       out = number;
@@ -280,9 +288,9 @@ Crossing crossing_of(const c10::Argument& argument) {
   switch (type->kind()) {
     case c10::TypeKind::TensorType: crossing.kind = Kind::kTensor; break;
     case c10::TypeKind::IntType:
-    case c10::TypeKind::SymIntType:
-    case c10::TypeKind::LayoutType:
-    case c10::TypeKind::MemoryFormatType: crossing.kind = Kind::kInt; break;
+    case c10::TypeKind::SymIntType: crossing.kind = Kind::kInt; break;
+    case c10::TypeKind::LayoutType: crossing.kind = Kind::kLayout; break;
+    case c10::TypeKind::MemoryFormatType: crossing.kind = Kind::kMemoryFormat; break;
     case c10::TypeKind::FloatType:
     case c10::TypeKind::SymFloatType: crossing.kind = Kind::kFloat; break;
     case c10::TypeKind::BoolType: crossing.kind = Kind::kBool; break;

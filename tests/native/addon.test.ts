@@ -93,6 +93,28 @@ describe.skipIf(!built)("the native addon", () => {
     addon.free(a);
   });
 
+  test("takes an array whose items are read through JavaScript that calls the addon again", () => {
+    const a = matrix(1, 2, 1);
+    const again = [a, a];
+    Object.defineProperty(again, 0, {
+      get() {
+        addon.free(addon.call(op("cat"), [a, a], 0) as number);
+        return a;
+      },
+    });
+    const joined = addon.call(op("cat"), again, 0) as number;
+    expect(floats(joined)).toEqual([1, 1, 1, 1]);
+    addon.free(joined);
+    addon.free(a);
+  });
+
+  test("takes no layout or memory format that ATen does not know", () => {
+    const a = matrix(1, 1);
+    expect(() => addon.call(op("clone"), a, 77)).toThrow("must be a memory format (0 to 3) or null, got 77");
+    expect(() => addon.call(op("zeros"), [1], "float32", 9)).toThrow("must be a layout (0, strided) or null, got 9");
+    addon.free(a);
+  });
+
   test("recognises a handle that was freed, also after its place was given to another tensor", () => {
     const a = matrix(1, 1);
     addon.free(a);

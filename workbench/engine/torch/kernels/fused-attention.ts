@@ -128,12 +128,12 @@ function backward(
 export const fusedAttention: KernelTable = {
   [names.ATTENTION]: fusedKernel<names.AttentionInputs, names.AttentionAttributes>((inputs, attributes, backend) => {
     const fused = chooseKernel(inputs, attributes, backend);
-    return fused ? fused.forward(inputs, attributes) : forward(inputs, attributes, backend);
+    return fused ? fused.forward(inputs, attributes, backend) : forward(inputs, attributes, backend);
   }),
   [names.ATTENTION_GRADIENT]: fusedKernel<names.AttentionGradientInputs, names.AttentionAttributes>(
     (inputs, attributes, backend) => {
       const fused = chooseKernel(inputs, attributes, backend);
-      return fused ? fused.backward(inputs, attributes) : backward(inputs, attributes, backend);
+      return fused ? fused.backward(inputs, attributes, backend) : backward(inputs, attributes, backend);
     },
   ),
 };

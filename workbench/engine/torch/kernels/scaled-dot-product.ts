@@ -5,14 +5,19 @@
 import type { TensorInfo } from "@tensorflow/tfjs-core";
 import type * as names from "../../ops/kernels.ts";
 import type { Handle } from "../addon.ts";
-import { aten, handleOf, hasOperator, infoOf, openAddon } from "../aten.ts";
+import { aten, hasOperator, openAddon } from "../aten.ts";
 import type { TorchBackend } from "../backend.ts";
+import { half } from "../precision.ts";
 
 interface AttentionKernel {
   /** → y and, where asked to keep it, the log-sum-exp of each query */
-  forward(inputs: names.AttentionInputs, attributes: names.AttentionAttributes): Handle[];
+  forward(inputs: names.AttentionInputs, attributes: names.AttentionAttributes, backend: TorchBackend): Handle[];
   /** → dq, dk, dv */
-  backward(inputs: names.AttentionGradientInputs, attributes: names.AttentionAttributes): Handle[];
+  backward(
+    inputs: names.AttentionGradientInputs,
+    attributes: names.AttentionAttributes,
+    backend: TorchBackend,
+  ): Handle[];
 }
 
 const QKV = ["query", "key", "value"];
@@ -38,7 +43,6 @@ const flashBackward = aten<Handle[]>("_scaled_dot_product_flash_attention_backwa
 const efficientForward = aten<Handle[]>("_scaled_dot_product_efficient_attention");
 const efficientBackward = aten<Handle[]>("_scaled_dot_product_efficient_attention_backward");
 const zero = aten("scalar_tensor");
-const cast = aten("to", "dtype");
 
 const known = new Map<string, boolean>();
 
@@ -78,8 +82,7 @@ export function chooseKernel(
   // Causal masks start at the first key there, with us they end at the last.
   const aligned = !causalHere(inputs, causal) || tokens === k.shape[2];
   if (!aligned || headDim !== v.shape[3] || q.shape.includes(0) || !fits("_fused_sdp_choice")) return undefined;
-  const [query, key, value] = sameType([q, k, v]) as [Operand, Operand, Operand];
-  const chosen = choice(query, key, value, null, 0, causalHere(inputs, causal), scale);
+  const chosen = choice(...queryKeyValue(inputs, backend), null, 0, causalHere(inputs, causal), scale);
   if (backend.device === "cpu") {
     return chosen === FLASH && fits("_scaled_dot_product_flash_attention_for_cpu") ? cpuFlash : undefined;
   }
@@ -92,62 +95,62 @@ export function chooseKernel(
 
 type Operand = TensorInfo | Handle;
 
-/** In bfloat16 when not all are of one type: products hand out halves, other operations float32. */
-function sameType(tensors: readonly TensorInfo[]): Operand[] {
-  const types = tensors.map((tensor) => infoOf(handleOf(tensor)).type);
-  return types.every((type) => type === types[0]) ? [...tensors] : tensors.map((tensor) => cast(tensor, "bfloat16"));
-}
-
-/** q, k, v, dy and y of one type. */
-function operandsOf({ q, k, v, dy, y }: names.AttentionGradientInputs) {
-  return sameType([q, k, v, dy, y]) as [Operand, Operand, Operand, Operand, Operand];
-}
+const queryKeyValue = ({ q, k, v }: names.AttentionInputs, backend: TorchBackend): [Operand, Operand, Operand] => [
+  half(q, backend),
+  half(k, backend),
+  half(v, backend),
+];
 
 const kept = (y: Handle | undefined, logSumExp: Handle | undefined, keep: boolean): Handle[] =>
   [y, ...(keep ? [logSumExp] : [])] as Handle[];
 
 const cpuFlash: AttentionKernel = {
-  forward(inputs, { causal, scale, keepResiduals }) {
-    const { q, k, v } = inputs;
-    const [y, logSumExp] = cpuForward(q, k, v, 0, causalHere(inputs, causal), null, scale);
+  forward(inputs, { causal, scale, keepResiduals }, backend) {
+    const isCausal = causalHere(inputs, causal);
+    const [y, logSumExp] = cpuForward(...queryKeyValue(inputs, backend), 0, isCausal, null, scale);
     return kept(y, logSumExp, keepResiduals);
   },
-  backward(inputs, { causal, scale }) {
-    const { q, k, v, dy, y, residual0 } = inputs;
-    return cpuBackward(dy, q, k, v, y, residual0, 0, causalHere(inputs, causal), null, scale);
+  backward(inputs, { causal, scale }, backend) {
+    const [dy, y] = [half(inputs.dy, backend), half(inputs.y, backend)];
+    const isCausal = causalHere(inputs, causal);
+    const operands = queryKeyValue(inputs, backend);
+    return cpuBackward(dy, ...operands, y, inputs.residual0, 0, isCausal, null, scale);
   },
 };
 
 const flash: AttentionKernel = {
-  forward(inputs, { causal, scale, keepResiduals }) {
-    const [q, k, v] = sameType([inputs.q, inputs.k, inputs.v]) as [Operand, Operand, Operand];
-    const [y, logSumExp] = flashForward(q, k, v, 0, causalHere(inputs, causal), false, scale);
+  forward(inputs, { causal, scale, keepResiduals }, backend) {
+    const isCausal = causalHere(inputs, causal);
+    const [y, logSumExp] = flashForward(...queryKeyValue(inputs, backend), 0, isCausal, false, scale);
     return kept(y, logSumExp, keepResiduals);
   },
-  backward(inputs, { causal, scale }) {
-    const [q, k, v, dy, y] = operandsOf(inputs);
+  backward(inputs, { causal, scale }, backend) {
+    const [dy, y] = [half(inputs.dy, backend), half(inputs.y, backend)];
+    const isCausal = causalHere(inputs, causal);
+    const operands = queryKeyValue(inputs, backend);
     const lengths = [inputs.q.shape[2] as number, inputs.k.shape[2] as number] as const;
     // Without ragged lengths there are no cumulative ones, and without dropout no state of a generator.
     const none = zero(0, "int64");
-    const isCausal = causalHere(inputs, causal);
-    return flashBackward(dy, q, k, v, y, inputs.residual0, null, null, ...lengths, 0, isCausal, none, none, scale);
+    const state = [none, none] as const;
+    return flashBackward(dy, ...operands, y, inputs.residual0, null, null, ...lengths, 0, isCausal, ...state, scale);
   },
 };
 
 const efficient: AttentionKernel = {
-  forward(inputs, { causal, scale, keepResiduals }) {
-    const [q, k, v] = sameType([inputs.q, inputs.k, inputs.v]) as [Operand, Operand, Operand];
-    const [y, logSumExp] = efficientForward(q, k, v, null, keepResiduals, 0, causalHere(inputs, causal), scale);
+  forward(inputs, { causal, scale, keepResiduals }, backend) {
+    const isCausal = causalHere(inputs, causal);
+    const [y, logSumExp] = efficientForward(...queryKeyValue(inputs, backend), null, keepResiduals, 0, isCausal, scale);
     return kept(y, logSumExp, keepResiduals);
   },
-  backward(inputs, { causal, scale }) {
-    const [q, k, v, dy, y] = operandsOf(inputs);
-    const none = zero(0, "int64");
-    const wanted = [true, true, true, false];
+  backward(inputs, { causal, scale }, backend) {
+    const [dy, y] = [half(inputs.dy, backend), half(inputs.y, backend)];
     const isCausal = causalHere(inputs, causal);
-    return efficientBackward(dy, q, k, v, null, y, inputs.residual0, none, none, 0, wanted, isCausal, scale).slice(
-      0,
-      3,
-    );
+    const operands = queryKeyValue(inputs, backend);
+    const none = zero(0, "int64");
+    const state = [none, none] as const;
+    // The fourth gradient would be the bias's.
+    const wanted = [true, true, true, false];
+    const tail = [0, wanted, isCausal, scale] as const;
+    return efficientBackward(dy, ...operands, null, y, inputs.residual0, ...state, ...tail).slice(0, 3);
   },
 };

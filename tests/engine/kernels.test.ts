@@ -479,3 +479,62 @@ describe("pooling on every engine", () => {
     });
   });
 });
+
+forEachEngine("copies", () => {
+  /** 0, 1, 2, … as (2, 3, 4, 5) */
+  const block = () => tf.reshape(tf.range(0, 120), [2, 3, 4, 5]);
+
+  test("slice any axes, the last ones whole or not", async () => {
+    const inner = await run(() => tf.slice(block(), [1, 0, 2, 1], [1, 2, 2, 3]));
+    expect(Array.from(inner.values)).toEqual([71, 72, 73, 76, 77, 78, 91, 92, 93, 96, 97, 98]);
+    const outer = await run(() => tf.slice(block(), [1, 1], [1, -1]));
+    expect(outer.shape).toEqual([1, 2, 4, 5]);
+    expect(Array.from(outer.values)).toEqual(Array.from({ length: 40 }, (_, i) => 80 + i));
+    expect((await run(() => tf.slice(block(), [0, 1], [2, 0]))).shape).toEqual([2, 0, 4, 5]);
+  });
+
+  test("refuse slices that reach outside", () => {
+    expect(() => tf.tidy(() => tf.slice(tf.ones([2, 3]), [1, 1], [1, 3]))).toThrow();
+  });
+
+  test("split into equal and unequal parts along any axis", async () => {
+    for (const [sizes, axis] of [
+      [[1, 2], 1],
+      [2, 0],
+      [[3, 0, 2], -1],
+    ] as const) {
+      const parts = tf.tidy(() => tf.split(block(), typeof sizes === "number" ? sizes : [...sizes], axis));
+      expect(Array.from((await run(() => tf.concat(parts, axis))).values)).toEqual([...Array(120).keys()]);
+      tf.dispose(parts);
+    }
+  });
+
+  test("unstack drops its axis and stack puts it back", async () => {
+    for (const axis of [0, 2, -1]) {
+      const parts = tf.tidy(() => tf.unstack(block(), axis));
+      expect(parts[0]?.shape).toEqual([2, 3, 4, 5].toSpliced(axis, 1));
+      const at = axis < 0 ? axis + 4 : axis;
+      expect(Array.from((await run(() => tf.stack(parts, at))).values)).toEqual([...Array(120).keys()]);
+      tf.dispose(parts);
+    }
+  });
+
+  test("tile repeats axes, whole blocks and single values", async () => {
+    const small = () =>
+      tf.tensor2d([
+        [1, 2],
+        [3, 4],
+      ]);
+    expect(Array.from((await run(() => tf.tile(small(), [1, 2]))).values)).toEqual([1, 2, 1, 2, 3, 4, 3, 4]);
+    expect(Array.from((await run(() => tf.tile(small(), [3, 1]))).values)).toEqual([
+      1, 2, 3, 4, 1, 2, 3, 4, 1, 2, 3, 4,
+    ]);
+    expect(Array.from((await run(() => tf.tile(tf.tensor2d([[5], [6]]), [2, 3]))).values)).toEqual([
+      5, 5, 5, 6, 6, 6, 5, 5, 5, 6, 6, 6,
+    ]);
+    const { values, dtype } = await run(() => tf.tile(tf.tensor1d([true, false], "bool"), [2]));
+    expect(dtype).toBe("bool");
+    expect(Array.from(values)).toEqual([1, 0, 1, 0]);
+    expect((await run(() => tf.tile(small(), [0, 2]))).shape).toEqual([0, 4]);
+  });
+});

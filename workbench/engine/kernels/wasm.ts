@@ -6,6 +6,7 @@ import { registerAveragePoolGradient } from "./average-pool-gradient.ts";
 import { registerCast } from "./cast-wasm.ts";
 import { registerComplex } from "./complex-wasm.ts";
 import { registerConv2dGradients } from "./conv2d-gradients.ts";
+import { registerCopies } from "./copies-wasm.ts";
 import { registerDepthwiseConv2dGradients } from "./depthwise-conv2d-gradients.ts";
 import { registerEinsum } from "./einsum.ts";
 import { registerEmptyReductions } from "./empty-reductions.ts";
@@ -49,10 +50,12 @@ const NUMBERS_ONLY = [
   tf.OnesLike,
   tf.Slice,
   tf.SparseToDense,
+  tf.SplitV,
   tf.StridedSlice,
   tf.Sub,
   tf.Tile,
   tf.Transpose,
+  tf.Unpack,
   tf.ZerosLike,
 ];
 
@@ -69,6 +72,7 @@ async function register(): Promise<void> {
   registerMatMul();
   registerFusedMatMul();
   registerGather();
+  registerCopies();
   registerConv2dGradients(BACKEND);
   registerDepthwiseConv2dGradients(BACKEND);
   registerUnsortedSegmentSum();

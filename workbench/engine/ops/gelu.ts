@@ -1,7 +1,7 @@
 // gelu, the Gaussian error linear unit, exact and in its tanh form, with its gradient. Hendrycks and Gimpel 2016.
 // The torch backend runs aten::gelu and aten::gelu_backward; the compositions here serve the others and `linear`.
 
-import { add, erf, exp, mul, square, sub, type Tensor, tanh } from "@tensorflow/tfjs-core";
+import { add, erf, exp, mul, sigmoid, square, sub, type Tensor } from "@tensorflow/tfjs-core";
 import { differentiable, runKernel } from "./differentiable.ts";
 import {
   GELU,
@@ -46,8 +46,11 @@ const CUBIC = 0.044715;
 const TANH_SCALE = Math.sqrt(2 / Math.PI);
 
 function normalDistribution(x: Tensor, form: GeluForm): Tensor {
-  const inner = form === "none" ? erf(mul(x, Math.SQRT1_2)) : tanh(tanhArgument(x));
-  return mul(add(inner, 1), 0.5);
+  if (form === "tanh") {
+    // (1 + tanh u) / 2 in one kernel, and one that takes a tenth of tanh's time on wasm.
+    return sigmoid(mul(tanhArgument(x), 2));
+  }
+  return mul(add(erf(mul(x, Math.SQRT1_2)), 1), 0.5);
 }
 
 // √(2/π) (x + c x³)

@@ -1,7 +1,8 @@
-// Runs the op tests under Deno on every engine that it has, webgpu among them:
+// Runs the tests of ops and kernels under Deno on every engine that it has, webgpu among them:
 //
 //   bun run test:deno
 
+import "../kernels.test.ts";
 import "./adamw.test.ts";
 import "./attention.test.ts";
 import "./cross-entropy.test.ts";

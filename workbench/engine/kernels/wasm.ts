@@ -16,7 +16,7 @@ import { type HostCondition, registerHostKernels } from "./host-fallback.ts";
 import { registerMatMul } from "./matmul-wasm.ts";
 import { registerMaxPoolGradient } from "./max-pool-gradient-wasm.ts";
 import { registerResizeGradients } from "./resize-gradients.ts";
-import { registerUnsortedSegmentSum } from "./unsorted-segment-sum-wasm.ts";
+import { registerSegmentSum } from "./segment-sum-wasm.ts";
 
 const BACKEND = "wasm";
 
@@ -75,7 +75,7 @@ async function register(): Promise<void> {
   registerCopies();
   registerConv2dGradients(BACKEND);
   registerDepthwiseConv2dGradients(BACKEND);
-  registerUnsortedSegmentSum();
+  registerSegmentSum();
   registerMaxPoolGradient();
   registerAveragePoolGradient(BACKEND);
   registerResizeGradients(BACKEND);

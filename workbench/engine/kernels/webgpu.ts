@@ -1,5 +1,5 @@
 // Registers, for the webgpu engine, the kernels that TensorFlow.js's WebGPU backend lacks, and mends those that get empty
-// tensors wrong. Kernels on the host take only tensors whose values are still there (strings always are): WebGPU has no
+// tensors, padded borders or broadcast stacks wrong. Kernels on the host take only tensors whose values are still there (strings always are): WebGPU has no
 // synchronous read.
 
 import * as tf from "@tensorflow/tfjs-core";
@@ -10,6 +10,7 @@ import { registerEmptyReductions } from "./empty-reductions.ts";
 import { registerHostKernels } from "./host-fallback.ts";
 import { registerMatMulEdges } from "./matmul-edges.ts";
 import { registerResizeGradients } from "./resize-gradients.ts";
+import { registerSegmentSum } from "./segment-sum-webgpu.ts";
 
 const BACKEND = "webgpu";
 
@@ -41,5 +42,6 @@ async function register(): Promise<void> {
   registerEmptyReductions(BACKEND);
   registerAveragePoolGradient(BACKEND);
   registerResizeGradients(BACKEND);
+  registerSegmentSum();
   await registerHostKernels(BACKEND, ON_HOST);
 }

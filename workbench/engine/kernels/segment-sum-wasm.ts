@@ -4,7 +4,7 @@
 import * as tf from "@tensorflow/tfjs-core";
 import { floats, integers, type WasmBackend } from "./wasm-memory.ts";
 
-export function registerUnsortedSegmentSum(): void {
+export function registerSegmentSum(): void {
   tf.registerKernel({
     kernelName: tf.UnsortedSegmentSum,
     backendName: "wasm",

@@ -5,6 +5,7 @@
 
 import process from "node:process";
 import * as tf from "@tensorflow/tfjs-core";
+import { EngineError } from "../../workbench/engine/errors.ts";
 import { openEngine, probeEngines } from "../../workbench/engine/open.ts";
 import type { Engine, EngineName } from "../../workbench/engine/types.ts";
 import { GRADIENT_CASES, runCase } from "./gradient-cases.ts";
@@ -17,6 +18,9 @@ const LOSS_TOLERANCE = 1e-4;
 const GRADIENT_TOLERANCE = 1e-3;
 /** TensorFlow.js's own kernel is wrong on webgpu as it is on cpu, with which the others are compared. */
 const NOT_COMPARED: readonly string[] = [tf.MaxPool3D];
+
+/** bytes; a tensor beyond the limit of a large GPU takes too much memory for a test */
+const LARGEST_TRIED = 2 ** 28;
 
 const results = { passed: 0, failed: 0 };
 
@@ -102,6 +106,35 @@ async function checkGradients(engine: Engine, reference: Gradients): Promise<voi
   report(wrong.length === 0, `${engine.name} on ${engine.device}: ${cases.length} gradients, ${found}`);
 }
 
+/** The message of the error that `attempt` ends in, or nothing when it succeeds. */
+async function complaint(attempt: () => unknown): Promise<string | undefined> {
+  try {
+    await attempt();
+  } catch (error) {
+    return error instanceof EngineError ? error.message : `${error}, which is no EngineError`;
+  }
+}
+
+/** What WebGPU cannot do must be said: left alone it reads as zeros, or fails inside a canvas. */
+async function checkRefusals(): Promise<void> {
+  // A product: the backend computes sums this small in JavaScript, and then it can read them.
+  const sum = tf.tidy(() => tf.matMul(tf.ones([2, 2]), tf.ones([2, 1])));
+  const synchronous = await complaint(() => sum.dataSync());
+  report(Boolean(synchronous?.includes("synchronously")), `webgpu: synchronous read: ${synchronous}`);
+  const { device } = tf.backend() as unknown as { device: GPUDevice };
+  const limit = device.limits.maxStorageBufferBindingSize;
+  if (limit > LARGEST_TRIED) {
+    console.log(`not tried: a tensor beyond webgpu's ${limit} bytes`);
+    return;
+  }
+  const large = tf.fill([limit / 4 + 1024], 1);
+  const tooLarge = await complaint(() => large.data());
+  report(Boolean(tooLarge?.startsWith("WebGPU could not compute")), `webgpu: a tensor too large: ${tooLarge}`);
+  const after = await sum.data();
+  report(after[0] === 2 && after[1] === 2, "webgpu: goes on after both");
+  tf.dispose([sum, large]);
+}
+
 await openEngine({ engine: "cpu" });
 const losses = await train();
 const gradients: Gradients = new Map();
@@ -120,6 +153,9 @@ for (const { name, probe } of await probeEngines()) {
     const engine = await openEngine({ engine: name });
     await checkTraining(engine, losses);
     await checkGradients(engine, gradients);
+    if (name === "webgpu") {
+      await checkRefusals();
+    }
   } catch (error) {
     report(false, `${name}: ${(error as Error).message}`);
   }

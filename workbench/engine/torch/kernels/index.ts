@@ -8,6 +8,7 @@ import { elementwise } from "./elementwise.ts";
 import { fused } from "./fused.ts";
 import { images } from "./images.ts";
 import { indexing } from "./indexing.ts";
+import { linearAlgebra } from "./linear-algebra.ts";
 import { normalisation } from "./normalisation.ts";
 import { pooling } from "./pooling.ts";
 import { products } from "./products.ts";
@@ -89,6 +90,7 @@ async function register(): Promise<void> {
     products,
     convolutions,
     fused,
+    linearAlgebra,
     ...[reductions, indexing, pooling, normalisation, images].map(inFloat32),
   ];
   for (const table of tables) registerTable(table);

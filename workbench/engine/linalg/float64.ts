@@ -1,0 +1,153 @@
+// Decompositions on the host in float64, for engines without any and for callers that need every digit: the eigen-
+// decomposition is ml-matrix's, the singular values come from that of the smaller Gram matrix. No tensors.
+
+import { EigenvalueDecomposition, Matrix } from "ml-matrix";
+import { completeRows, orthogonaliseRows, rowNorms } from "./jacobi.ts";
+import { LEAST_GRAM_RATIO } from "./kernels.ts";
+
+/** A dense matrix, row by row. */
+export interface Float64Matrix {
+  values: Float64Array;
+  rows: number;
+  columns: number;
+}
+
+export interface Float64Svd {
+  /** (k, m): left vectors as rows */
+  left: Float64Array;
+  /** (k), largest first */
+  s: Float64Array;
+  /** (k, n): right vectors as rows */
+  right: Float64Array;
+}
+
+export interface Float64Eigen {
+  /** (n), largest first */
+  values: Float64Array;
+  /** (n, n): vectors as rows */
+  vectors: Float64Array;
+}
+
+/** Eigenvalues and vectors of the symmetric part of `values` (n, n). */
+export function symmetricEigenFloat64(values: Float64Array, n: number): Float64Eigen {
+  const matrix = new Matrix(n, n);
+  for (let i = 0; i < n; i++) {
+    for (let j = 0; j < n; j++) {
+      matrix.set(i, j, 0.5 * ((values[i * n + j] as number) + (values[j * n + i] as number)));
+    }
+  }
+  if (n === 0) {
+    return { values: new Float64Array(0), vectors: new Float64Array(0) };
+  }
+  const { realEigenvalues, eigenvectorMatrix } = new EigenvalueDecomposition(matrix, { assumeSymmetric: true });
+  const order = realEigenvalues.map((_, i) => i).sort((a, b) => at(realEigenvalues, b) - at(realEigenvalues, a));
+  const vectors = new Float64Array(n * n);
+  order.forEach((column, row) => {
+    for (let i = 0; i < n; i++) {
+      vectors[row * n + i] = eigenvectorMatrix.get(i, column);
+    }
+  });
+  return { values: Float64Array.from(order, (i) => at(realEigenvalues, i)), vectors };
+}
+
+export interface Float64SvdOptions {
+  /** how many of the largest triples. Default all */
+  rank?: number;
+  /** to the last digit of float64; else to what float32 can tell, several times faster. Default true */
+  exact?: boolean;
+}
+
+/** The largest singular triples of a matrix. */
+export function svdFloat64(matrix: Float64Matrix, { rank: wanted, exact = true }: Float64SvdOptions = {}): Float64Svd {
+  const { rows, columns } = matrix;
+  const rank = wanted ?? Math.min(rows, columns);
+  const wide = rows <= columns;
+  const flat = wide ? matrix.values : transposed(matrix);
+  const [small, large] = wide ? [rows, columns] : [columns, rows];
+  const { vectors } = symmetricEigenFloat64(gram(flat, small, large), small);
+  const images = product(vectors, flat, { rows: small, inner: small, columns: large });
+  if (exact || !(ratioOf(rowNorms(images, small, large), rank) >= LEAST_GRAM_RATIO)) {
+    orthogonaliseRows(images, vectors, { count: small, length: large, partnerLength: small });
+  }
+  const { near, s, far } = sortedTriples(images, vectors, { rank, small, large });
+  return wide ? { left: near, s, right: far } : { left: far, s, right: near };
+}
+
+interface Sizes {
+  rank: number;
+  small: number;
+  large: number;
+}
+
+/** Rows of `images` are singular values times far vectors, rows of `vectors` the near ones. */
+function sortedTriples(images: Float64Array, vectors: Float64Array, { rank, small, large }: Sizes) {
+  const norms = rowNorms(images, small, large);
+  const order = Array.from(norms, (_, i) => i)
+    .sort((a, b) => at(norms, b) - at(norms, a))
+    .slice(0, rank);
+  const s = Float64Array.from(order, (i) => at(norms, i));
+  const near = new Float64Array(rank * small);
+  const far = new Float64Array(rank * large);
+  order.forEach((from, to) => {
+    near.set(vectors.subarray(from * small, (from + 1) * small), to * small);
+    const inverse = at(norms, from) > 0 ? 1 / at(norms, from) : 0;
+    for (let j = 0; j < large; j++) {
+      far[to * large + j] = at(images, from * large + j) * inverse;
+    }
+  });
+  completeRows(far, s, { count: rank, length: large });
+  return { near, s, far };
+}
+
+function ratioOf(norms: Float64Array, rank: number): number {
+  const sorted = norms.slice().sort().reverse();
+  return at(sorted, rank - 1) / at(sorted, 0);
+}
+
+/** X Xᵀ of X (rows, columns). */
+function gram(x: Float64Array, rows: number, columns: number): Float64Array {
+  const g = new Float64Array(rows * rows);
+  for (let i = 0; i < rows; i++) {
+    for (let j = i; j < rows; j++) {
+      let sum = 0;
+      for (let t = 0; t < columns; t++) {
+        sum += at(x, i * columns + t) * at(x, j * columns + t);
+      }
+      g[i * rows + j] = sum;
+      g[j * rows + i] = sum;
+    }
+  }
+  return g;
+}
+
+/** A (rows, inner) · B (inner, columns). */
+export function product(
+  a: Float64Array,
+  b: Float64Array,
+  { rows, inner, columns }: { rows: number; inner: number; columns: number },
+): Float64Array {
+  const c = new Float64Array(rows * columns);
+  for (let i = 0; i < rows; i++) {
+    const into = c.subarray(i * columns, (i + 1) * columns);
+    for (let t = 0; t < inner; t++) {
+      const factor = at(a, i * inner + t);
+      const from = b.subarray(t * columns, (t + 1) * columns);
+      for (let j = 0; j < columns; j++) {
+        into[j] = at(into, j) + factor * at(from, j);
+      }
+    }
+  }
+  return c;
+}
+
+function transposed({ values, rows, columns }: Float64Matrix): Float64Array {
+  const result = new Float64Array(values.length);
+  for (let i = 0; i < rows; i++) {
+    for (let j = 0; j < columns; j++) {
+      result[j * rows + i] = at(values, i * columns + j);
+    }
+  }
+  return result;
+}
+
+const at = (values: ArrayLike<number>, i: number): number => values[i] as number;

@@ -6,7 +6,8 @@ import * as tf from "@tensorflow/tfjs-core";
 import { openEngine } from "../../workbench/engine/open.ts";
 import type { EngineName } from "../../workbench/engine/types.ts";
 import { forEachEngine } from "./engines.ts";
-import { fill, GRADIENT_CASES, type GradientCase, lossOf, registeredGradients, runCase } from "./gradient-cases.ts";
+import type { GradientCase } from "./gradient-case.ts";
+import { fill, GRADIENT_CASES, lossOf, registeredGradients, runCase } from "./gradient-cases.ts";
 
 const STEP = 1e-2;
 /** float32 values divided by the step leave about three digits */

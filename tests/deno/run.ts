@@ -1,0 +1,23 @@
+// Runs the engine tests under Deno, on every engine that it has. Bun has no WebGPU: that engine is tested here alone.
+//
+//   bun run test:deno
+
+import { readdirSync } from "node:fs";
+import process from "node:process";
+import { runDeclared } from "./bun-test.ts";
+
+/** Folders and files under tests/ whose tests use an engine and nothing of Bun's. */
+const SUITES = ["engine/kernels", "engine/linalg.test.ts", "engine/ops"];
+
+const tests = new URL("../", import.meta.url);
+
+function filesOf(suite: string): string[] {
+  if (suite.endsWith(".ts")) return [suite];
+  const names = readdirSync(new URL(suite, tests), { recursive: true, encoding: "utf8" });
+  return names.filter((name) => name.endsWith(".test.ts")).map((name) => `${suite}/${name}`);
+}
+
+for (const file of SUITES.flatMap(filesOf)) await import(new URL(file, tests).href);
+const { passed, failed } = await runDeclared();
+console.log(`engine tests under Deno: ${passed} passed, ${failed} failed`);
+process.exit(failed === 0 ? 0 : 1);

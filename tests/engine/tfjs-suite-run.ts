@@ -2,6 +2,7 @@
 // Which outcomes are acceptable is not decided here.
 
 import { createRequire } from "node:module";
+import * as tf from "@tensorflow/tfjs-core";
 import { registerGradients } from "../../workbench/engine/gradients.ts";
 
 export interface Outcome {
@@ -56,6 +57,8 @@ export async function runSuite(options: RunOptions): Promise<Outcome[]> {
   const core = createRequire(import.meta.url)("jasmine-core") as JasmineCore;
   const jasmine = core.boot(core).getEnv();
   await registerGradients();
+  // The tests load a second copy of the package over the same global state, which would announce itself.
+  tf.env().set("IS_TEST", true);
   const { setTestEnvs } = await import("@tensorflow/tfjs-core/dist/jasmine_util.js");
   setTestEnvs([{ name: backendName, backendName, isDataSync: true }]);
   // Only now: the tests are declared while this is being imported, once for each environment known at that time.

@@ -85,43 +85,53 @@ async function start(name: EngineName, options: ResolvedOptions): Promise<Engine
   return engine;
 }
 
+type Kind = (typeof CANDIDATES)[number]["device"];
+
+/** What `auto` did not take, in words, and what would help. */
+interface Passed {
+  over: string[];
+  remedies: string[];
+}
+
 async function openBest(options: ResolvedOptions): Promise<Engine> {
-  const passed: string[] = [];
-  const remedies: string[] = [];
+  const passed: Passed = { over: [], remedies: [] };
   const probes = new Map<EngineName, Probe>();
-  for (const { engine: name, device } of CANDIDATES) {
-    if (!suits(device, options)) {
-      continue;
-    }
-    const probe = probes.get(name) ?? (await probeEngine(name));
+  for (const { engine: name, device } of CANDIDATES.filter((candidate) => suits(candidate.device, options))) {
     const seenBefore = probes.has(name);
+    const probe = probes.get(name) ?? (await probeEngine(name));
     probes.set(name, probe);
     const obstacle = obstacleTo(probe, device, options);
     if (obstacle === undefined) {
-      try {
-        const engine = await start(name, { ...options, device: exactDevice(device, options) });
+      const engine = await tryStart(name, { ...options, device: exactDevice(device, options) }, passed);
+      if (engine) {
         engine.why = explain(engine, passed);
         return engine;
-      } catch (error) {
-        if (!(error instanceof EngineError)) {
-          throw error;
-        }
-        passed.push(`${name} on ${device} (${error.message})`);
-        remedies.push(error.remedy);
       }
     } else if (probe.available) {
-      passed.push(`${name} on ${device} (${obstacle})`);
-      remedies.push(...(device === "cuda" ? [CUDA_REMEDY] : []));
+      passed.over.push(`${name} on ${device} (${obstacle})`);
+      passed.remedies.push(...(device === "cuda" ? [CUDA_REMEDY] : []));
     } else if (!seenBefore) {
-      passed.push(`${name} (${obstacle})`);
-      remedies.push(probe.remedy);
+      passed.over.push(`${name} (${obstacle})`);
+      passed.remedies.push(probe.remedy);
     }
   }
-  throw nothingFound(options, passed, remedies);
+  throw nothingFound(options, passed);
+}
+
+async function tryStart(name: EngineName, options: ResolvedOptions, passed: Passed): Promise<Engine | undefined> {
+  try {
+    return await start(name, options);
+  } catch (error) {
+    if (!(error instanceof EngineError)) {
+      throw error;
+    }
+    passed.over.push(`${name} on ${options.device} (${error.message})`);
+    passed.remedies.push(error.remedy);
+  }
 }
 
 /** Whether `device` could be what was asked for: `gpu` takes any GPU, and reduced precision needs CUDA. */
-function suits(device: "cuda" | "gpu" | "cpu", options: ResolvedOptions): boolean {
+function suits(device: Kind, options: ResolvedOptions): boolean {
   if (options.precision !== "float32" && device !== "cuda") {
     return false;
   }
@@ -131,12 +141,12 @@ function suits(device: "cuda" | "gpu" | "cpu", options: ResolvedOptions): boolea
   return options.device === "gpu" ? device !== "cpu" : options.device.split(":")[0] === device;
 }
 
-function exactDevice(device: "cuda" | "gpu" | "cpu", options: ResolvedOptions): string {
+function exactDevice(device: Kind, options: ResolvedOptions): string {
   return options.device?.startsWith(device) ? options.device : device;
 }
 
 /** Why this engine cannot run on that device here, or undefined when it can. */
-function obstacleTo(probe: Probe, device: "cuda" | "gpu" | "cpu", options: ResolvedOptions): string | undefined {
+function obstacleTo(probe: Probe, device: Kind, options: ResolvedOptions): string | undefined {
   if (!probe.available) {
     return probe.reason;
   }
@@ -150,16 +160,16 @@ function obstacleTo(probe: Probe, device: "cuda" | "gpu" | "cpu", options: Resol
   return undefined;
 }
 
-function explain(engine: Engine, passed: readonly string[]): string {
-  const over = passed.length === 0 ? "it is the first choice" : `passed over ${passed.join(", ")}`;
-  return `auto took ${engine.name} on ${engine.device}: ${over}`;
+function explain(engine: Engine, { over }: Passed): string {
+  const reason = over.length === 0 ? "it is the first choice" : `passed over ${over.join(", ")}`;
+  return `auto took ${engine.name} on ${engine.device}: ${reason}`;
 }
 
-function nothingFound(options: ResolvedOptions, passed: readonly string[], remedies: readonly string[]): EngineError {
+function nothingFound(options: ResolvedOptions, { over, remedies }: Passed): EngineError {
   const { device, precision } = options;
   const reduced = precision !== "float32";
   const asked = [device && `device "${device}"`, reduced && `precision "${precision}"`].filter(Boolean);
-  const why = passed.length === 0 ? "only torch on CUDA has that precision" : `passed over ${passed.join(", ")}`;
+  const why = over.length === 0 ? "only torch on CUDA has that precision" : `passed over ${over.join(", ")}`;
   return new EngineError(
     `no engine here for ${asked.join(" with ") || "this machine"}: ${why}`,
     remedies[0] ?? "run `gblr doctor` to see what this machine has",

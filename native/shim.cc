@@ -23,6 +23,8 @@ NAPI_MODULE_INIT() {
 #ifdef GBLR_PASSIVE_WAIT
   // The system's BLAS has threads of its own: OpenMP's, spinning between two operations, would take their cores.
   setenv("OMP_WAIT_POLICY", "PASSIVE", /*overwrite=*/0);
+  // And the other way round: OpenBLAS's threads spin for 2^26 cycles by default, through the operations between products.
+  setenv("OPENBLAS_THREAD_TIMEOUT", "14", /*overwrite=*/0);
 #endif
   void* addon = dlopen(beside_this_file("libgblr.so").c_str(), RTLD_NOW | RTLD_LOCAL);
   void* init = addon ? dlsym(addon, "gblr_init") : nullptr;

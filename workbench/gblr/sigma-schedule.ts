@@ -1,0 +1,52 @@
+// How smooth masks are at a given time of training: sigma rises linearly from its first to its last value, by epoch or
+// by batch, as arXiv 2310.18882 anneals it. Computes the number only; who holds masks applies it.
+
+import { expectSetting } from "../engine/ops/operands.ts";
+
+export interface SigmaSchedule {
+  /** sigma until `startEpoch`, above 0 */
+  initial: number;
+  /** sigma from `endEpoch` on, above 0 */
+  final: number;
+  /** counted from 0 */
+  startEpoch: number;
+  /** epoch in which `final` is reached; a run of ten epochs, 0 to 9, that names 10 here stops one step short of it */
+  endEpoch: number;
+  /** `epoch`: one sigma an epoch. `batch`: a new one each batch. Default `epoch` */
+  every?: "epoch" | "batch";
+}
+
+/** Where training stands. */
+export interface TrainingTime {
+  /** counted from 0 */
+  epoch: number;
+  /** within the epoch, counted from 0 */
+  batch: number;
+  batchesPerEpoch: number;
+}
+
+/** Epochs since training began, with the share of the present one that is over. */
+export const epochsSoFar = ({ epoch, batch, batchesPerEpoch }: TrainingTime): number => epoch + batch / batchesPerEpoch;
+
+/** How far `time` is from `start` to `end`, from 0 to 1; a span of no length is over as soon as it starts. */
+export function progressOf(time: number, start: number, end: number): number {
+  if (time >= end) {
+    return 1;
+  }
+  return Math.max(0, (time - start) / (end - start));
+}
+
+/**
+ * sigma(t) = initial + (final - initial) · (t - startEpoch) / (endEpoch - startEpoch), held constant outside.
+ * @param time of schedules by epoch only `epoch` counts
+ * @throws ShapeError when a sigma is not above 0 and finite, or the end lies before the start
+ */
+export function sigmaAt(schedule: SigmaSchedule, time: TrainingTime): number {
+  const { initial, final, startEpoch, endEpoch, every = "epoch" } = schedule;
+  for (const [name, sigma] of Object.entries({ initial, final })) {
+    expectSetting("sigmaAt", { [name]: sigma }, "a finite number above 0", sigma > 0 && Number.isFinite(sigma));
+  }
+  expectSetting("sigmaAt", { endEpoch }, `at least startEpoch ${startEpoch}`, endEpoch >= startEpoch);
+  const now = every === "batch" ? epochsSoFar(time) : time.epoch;
+  return initial + (final - initial) * progressOf(now, startEpoch, endEpoch);
+}

@@ -17,13 +17,7 @@
 #include <cmath>
 
 #include "compat.h"
-
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-// One version for each kind of vector unit, chosen when the addon loads: the built file runs on any x86-64.
-#define GBLR_VECTORISED __attribute__((target_clones("avx512f", "avx2", "default")))
-#else
-#define GBLR_VECTORISED
-#endif
+#include "vectorised.h"
 
 namespace gblr {
 

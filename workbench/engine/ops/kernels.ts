@@ -65,6 +65,14 @@ export const DROPOUT_GRADIENT = "FusedDropoutGradient";
 export type DropoutGradientInputs = { dy: TensorInfo; mask: TensorInfo };
 export type DropoutGradientAttributes = { rate: number };
 
+/** → mask (K, length) */
+export const GAUDI_MASK = "FusedGaudiMask";
+export type GaudiMaskInputs = { widths: TensorInfo; locations: TensorInfo; edges: TensorInfo };
+export type GaudiMaskAttributes = { boxcar: boolean; evaluate: boolean };
+/** → dwidths, dlocations (K) */
+export const GAUDI_MASK_GRADIENT = "FusedGaudiMaskGradient";
+export type GaudiMaskGradientInputs = { dy: TensorInfo; widths: TensorInfo; locations: TensorInfo; slopes: TensorInfo };
+
 /** inputs are the gradients as a list → their Euclidean norm, a scalar */
 export const GRADIENT_NORM = "FusedGradientNorm";
 

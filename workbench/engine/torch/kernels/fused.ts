@@ -3,7 +3,8 @@
 import type { KernelTable } from "../register.ts";
 import { fusedAdamw } from "./fused-adamw.ts";
 import { fusedAttention } from "./fused-attention.ts";
+import { fusedGaudiMask } from "./fused-gaudi-mask.ts";
 import { fusedLayers } from "./fused-layers.ts";
 import { fusedLoss } from "./fused-loss.ts";
 
-export const fused: KernelTable = { ...fusedLayers, ...fusedAttention, ...fusedLoss, ...fusedAdamw };
+export const fused: KernelTable = { ...fusedLayers, ...fusedAttention, ...fusedLoss, ...fusedAdamw, ...fusedGaudiMask };

@@ -1,0 +1,5 @@
+// Starting values of a GBLR matrix from a trained one, one import for all.
+
+export { type LocationOptions, locationsByRule } from "./location-rules.ts";
+export { type SvdFactors, type SvdFactorsOptions, svdFactors } from "./svd-factors.ts";
+export { type BlockGrid, widthsByRule } from "./width-rules.ts";

@@ -9,7 +9,8 @@ import { expectClose, liveTensors } from "../../engine/ops/operands.ts";
 import { type GoldenTensor, readGolden } from "../../golden.ts";
 
 const golden = readGolden("gblr/svd-init.safetensors");
-const toTensor = ({ values, shape }: GoldenTensor): tf.Tensor2D => tf.tensor(Float32Array.from(values), shape);
+const toTensor = ({ values, shape }: GoldenTensor): tf.Tensor2D =>
+  tf.tensor2d(Float32Array.from(values), shape as [number, number]);
 
 forEachEngine("svdFactors", () => {
   for (const name of ["a", "b"]) {

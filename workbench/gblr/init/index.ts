@@ -1,5 +1,6 @@
 // Starting values of a GBLR matrix from a trained one, one import for all.
 
+export { type FindMaskOptions, type FoundMask, findMask } from "./find-mask.ts";
 export { type LocationOptions, locationsByRule } from "./location-rules.ts";
 export { type SvdFactors, type SvdFactorsOptions, svdFactors } from "./svd-factors.ts";
 export { type BlockGrid, widthsByRule } from "./width-rules.ts";

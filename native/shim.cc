@@ -23,6 +23,8 @@ NAPI_MODULE_INIT() {
 #ifdef GBLR_PASSIVE_WAIT
   // The system's BLAS has threads of its own: OpenMP's, spinning between two operations, would take their cores.
   setenv("OMP_WAIT_POLICY", "PASSIVE", /*overwrite=*/0);
+  // But for a few microseconds: sleeping and waking costs more than a small operation.
+  setenv("GOMP_SPINCOUNT", "1000", /*overwrite=*/0);
   // And the other way round: OpenBLAS's threads spin for 2^26 cycles by default, through the operations between products.
   setenv("OPENBLAS_THREAD_TIMEOUT", "14", /*overwrite=*/0);
 #endif

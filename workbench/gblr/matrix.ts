@@ -1,0 +1,146 @@
+// A GBLR matrix: its parameters, the settings of its masks, and the two ways to multiply with it (arXiv 2310.18882,
+// equation 4). Owns no tensor: whoever made the parameters disposes of them. Inference without zeros is packed.ts.
+
+import {
+  expandDims,
+  matMul,
+  mul,
+  pad,
+  reshape,
+  slice,
+  type Tensor,
+  type Tensor2D,
+  tidy,
+  transpose,
+} from "@tensorflow/tfjs-core";
+import { ShapeError } from "../engine/errors.ts";
+import { linear } from "../engine/ops/index.ts";
+import { expectOperand } from "../engine/ops/operands.ts";
+import { type BlockUse, blockUse } from "./cost.ts";
+import { gaudiMask } from "./mask.ts";
+import type { GblrParameters, MaskSettings } from "./parameters.ts";
+
+export interface ApplyOptions {
+  /**
+   * `dense`: the matrix is built once, then one product, for large batches; `factored`: two thin products, for small
+   * ones. Default `dense`
+   */
+  via?: "dense" | "factored";
+}
+
+/** The two sides of a matrix: input first, as in row 0 and 1 of widths and locations. */
+export interface Sides<T> {
+  input: T;
+  output: T;
+}
+
+export class GblrMatrix<T extends Tensor = Tensor> {
+  readonly parameters: GblrParameters<T>;
+  /** in force from the next product on, so that a schedule can change them */
+  settings: MaskSettings;
+  readonly nIn: number;
+  readonly nOut: number;
+  /** K, how many blocks, live or not */
+  readonly blocks: number;
+  /** r, the rank of each block */
+  readonly rank: number;
+
+  /** @throws ShapeError such as `GblrMatrix: widths must be float32 (2, 48), got float32 (2, 40)` */
+  constructor(parameters: GblrParameters<T>, settings: MaskSettings = {}) {
+    const { lr_weight1, lr_weight2, widths, locations, bias } = parameters;
+    expectOperand("GblrMatrix", { lr_weight1 }, { dtype: "float32", shape: ["K", "r", "n_in"] });
+    const [blocks, rank, nIn] = lr_weight1.shape as [number, number, number];
+    expectOperand("GblrMatrix", { lr_weight2 }, { dtype: "float32", shape: [blocks, "n_out", rank] });
+    const nOut = lr_weight2.shape[1] as number;
+    expectOperand("GblrMatrix", { widths, locations }, { dtype: "float32", shape: [2, blocks] });
+    if (bias !== undefined) {
+      expectOperand("GblrMatrix", { bias }, { dtype: "float32", shape: [nOut] });
+    }
+    this.parameters = parameters;
+    this.settings = settings;
+    [this.blocks, this.rank, this.nIn, this.nOut] = [blocks, rank, nIn, nOut];
+  }
+
+  /** m_in (K, n_in) and m_out (K, n_out). */
+  masks(): Sides<Tensor2D> {
+    return tidy(() => ({ input: this.mask(0, this.nIn), output: this.mask(1, this.nOut) }));
+  }
+
+  /** m ⊙ v and m ⊙ u, one row for each rank of each block: (K·r, n_in) and (K·r, n_out). */
+  factors(): Sides<Tensor2D> {
+    return tidy(() => {
+      const { input, output } = this.masks();
+      const { lr_weight1, lr_weight2 } = this.parameters;
+      const rows = this.rank === 1 ? lr_weight2 : transpose(lr_weight2, [0, 2, 1]);
+      return { input: this.masked(lr_weight1, input), output: this.masked(rows, output) };
+    });
+  }
+
+  /** W, (n_out, n_in), without the bias; differentiable in all parameters. */
+  dense(): Tensor2D {
+    return tidy(() => {
+      const { input, output } = this.factors();
+      return matMul(output, input, true);
+    });
+  }
+
+  /**
+   * y = x Wᵀ + b, differentiable in x and all parameters.
+   * @param x float32 (..., n_in); shorter rows count as filled up with zeros
+   * @returns float32 (..., n_out)
+   * @throws ShapeError when rows of x are longer than n_in
+   */
+  apply(x: Tensor, { via = "dense" }: ApplyOptions = {}): Tensor {
+    if (via !== "dense" && via !== "factored") {
+      throw new ShapeError(`GblrMatrix: via must be "dense" or "factored", got ${String(via)}`);
+    }
+    return tidy(() => {
+      const filled = filledUp(x, this.nIn);
+      if (via === "dense") {
+        return linear(filled, this.dense(), this.parameters.bias);
+      }
+      const { input, output } = this.factors();
+      return linear(linear(filled, input), output, this.parameters.bias, { layout: "in_out" });
+    });
+  }
+
+  /** Multiply-adds a row of x, as the reference counts them. */
+  async cost(): Promise<number> {
+    return (await this.use()).cost;
+  }
+
+  /** Which blocks are live, what they cost, and how wide they are. */
+  async use(): Promise<BlockUse> {
+    const { nIn, nOut, rank, settings } = this;
+    const { sigma = Number.POSITIVE_INFINITY } = settings;
+    return blockUse((await this.parameters.widths.data()) as Float32Array, { nIn, nOut, rank, sigma });
+  }
+
+  private mask(side: 0 | 1, length: number): Tensor2D {
+    const [widths, locations] = [this.parameters.widths, this.parameters.locations].map((pair) =>
+      reshape(slice(pair, [side, 0], [1, this.blocks]), [this.blocks]),
+    );
+    return gaudiMask(widths as never, locations as never, length, this.settings);
+  }
+
+  // rows (K, r, n) by mask (K, n) → (K·r, n)
+  private masked(rows: Tensor, mask: Tensor2D): Tensor2D {
+    const [blocks, n] = mask.shape;
+    if (this.rank === 1) {
+      return mul(reshape(rows, [blocks, n]), mask);
+    }
+    return reshape(mul(rows, expandDims(mask, 1)), [blocks * this.rank, n]);
+  }
+}
+
+/** x (..., shorter) → (..., width) */
+export function filledUp(x: Tensor, width: number): Tensor {
+  expectOperand("GblrMatrix", { x }, { dtype: "float32", shape: ["...", "n_in"] });
+  const missing = width - (x.shape[x.rank - 1] as number);
+  if (missing < 0) {
+    throw new ShapeError(
+      `GblrMatrix: x must be float32 (..., ${width}) or shorter, got float32 (${x.shape.join(", ")})`,
+    );
+  }
+  return missing === 0 ? x : pad(x, [...x.shape.slice(1).map((): [number, number] => [0, 0]), [0, missing]]);
+}

@@ -3,6 +3,7 @@
 // synchronous read.
 
 import * as tf from "@tensorflow/tfjs-core";
+import { registerAddN } from "./add-n-webgpu.ts";
 import { registerAveragePoolGradient } from "./average-pool-gradient.ts";
 import { registerBitwiseAnd } from "./bitwise-and-webgpu.ts";
 import { registerEinsum } from "./einsum.ts";
@@ -36,6 +37,7 @@ export function registerWebgpuKernels(): Promise<void> {
 }
 
 async function register(): Promise<void> {
+  registerAddN();
   registerBitwiseAnd();
   registerEinsum(BACKEND);
   registerMatMulEdges(BACKEND);

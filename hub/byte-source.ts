@@ -1,0 +1,96 @@
+// Bytes that are read by position: a file, or an array in memory. A read costs its own bytes, whatever the size of the
+// whole. Nothing here knows a format; the format gives the error that a source throws.
+
+import { type FileHandle, open } from "node:fs/promises";
+
+/** Makes the error of the format that reads the source, from a clause such as `cannot be opened: no such file`. */
+export type Fail = (problem: string, options?: ErrorOptions) => Error;
+
+export interface ByteSource {
+  /** bytes in all */
+  readonly size: number;
+  /**
+   * `length` bytes from `start`, in a buffer of their own.
+   * @throws what `Fail` makes when the source ends before
+   */
+  read(start: number, length: number): Promise<Uint8Array<ArrayBuffer>>;
+  close(): Promise<void>;
+}
+
+/** Bytes that `chunksOf` reads at a time, and that a stream of a tensor holds. */
+export const CHUNK_BYTES = 4 * 2 ** 20;
+
+/** Longest read that every system takes in one call. */
+const LONGEST_READ = 2 ** 30;
+
+/** @throws what `fail` makes when there is no such file, or it is a folder */
+export async function openFile(path: string, fail: Fail): Promise<ByteSource> {
+  let handle: FileHandle | undefined;
+  try {
+    handle = await open(path, "r");
+    const status = await handle.stat();
+    if (!status.isFile()) throw new Error("it is not a file");
+    return fileSource(handle, status.size, fail);
+  } catch (error) {
+    await handle?.close();
+    throw fail(`cannot be opened: ${reason(error)}`, { cause: error });
+  }
+}
+
+function fileSource(handle: FileHandle, size: number, fail: Fail): ByteSource {
+  const read = async (start: number, length: number) => {
+    const bytes = allocate(length, fail);
+    let done = 0;
+    while (done < length) {
+      const { bytesRead } = await handle
+        .read(bytes, done, Math.min(length - done, LONGEST_READ), start + done)
+        .catch((error: unknown) => {
+          throw fail(`cannot be read: ${reason(error)}`, { cause: error });
+        });
+      if (bytesRead === 0) throw fail(`ends at byte ${start + done}; it was ${size} bytes long when it was opened`);
+      done += bytesRead;
+    }
+    return bytes;
+  };
+  return { size, read, close: () => handle.close() };
+}
+
+export function memorySource(bytes: Uint8Array, fail: Fail): ByteSource {
+  const read = async (start: number, length: number) => {
+    if (start + length > bytes.byteLength) throw fail(`ends at byte ${bytes.byteLength}`);
+    return Uint8Array.from(bytes.subarray(start, start + length));
+  };
+  return { size: bytes.byteLength, read, close: async () => {} };
+}
+
+/** The bytes from `start` to `end`, a few megabytes at a time. */
+export async function* chunksOf(
+  source: ByteSource,
+  { start, end }: { start: number; end: number },
+): AsyncGenerator<Uint8Array<ArrayBuffer>> {
+  for (let at = start; at < end; at += CHUNK_BYTES) {
+    yield await source.read(at, Math.min(CHUNK_BYTES, end - at));
+  }
+}
+
+function allocate(length: number, fail: Fail): Uint8Array<ArrayBuffer> {
+  try {
+    return new Uint8Array(length);
+  } catch (error) {
+    throw fail(`${length} bytes do not fit in memory`, { cause: error });
+  }
+}
+
+const REASONS: Record<string, string> = {
+  ENOENT: "no such file",
+  EACCES: "permission denied",
+  EISDIR: "it is not a file",
+  ENOSPC: "the disk is full",
+};
+
+/** Why a file operation failed, as a clause. */
+export function reason(error: unknown): string {
+  const code = (error as { code?: unknown } | undefined)?.code;
+  if (typeof code === "string" && code in REASONS) return REASONS[code] as string;
+  return error instanceof Error ? error.message : String(error);
+}

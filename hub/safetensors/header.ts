@@ -1,0 +1,172 @@
+// The header of a safetensors file, and every rule that it must keep. Reads no file: it is given bytes and sizes.
+//
+// A file is 8 bytes (length N of the header, unsigned, little-endian), N bytes of JSON, and the buffer of all tensors.
+// The header MUST begin with `{`, be UTF-8 and name nothing twice; it MAY end in spaces. Each tensor MUST have the bytes
+// that its dtype and shape need; together they MUST cover the buffer from its start without overlap and without holes.
+
+import { quote, SafetensorsError } from "./errors.ts";
+import { scanJson } from "./json-scan.ts";
+import { byteLengthOf, DTYPES, type Dtype, type TensorInfo } from "./types.ts";
+
+/** Bytes before the header. */
+export const PREFIX_BYTES = 8;
+/** The format's own limit: a reader must not be made to parse gigabytes. */
+export const MAX_HEADER_BYTES = 100_000_000;
+const METADATA = "__metadata__";
+
+export interface PlacedTensor extends TensorInfo {
+  /** first byte, counted from the start of the buffer */
+  start: number;
+  /** byte after the last */
+  end: number;
+}
+
+export interface Header {
+  metadata: ReadonlyMap<string, string>;
+  /** in the order of their bytes */
+  tensors: ReadonlyMap<string, PlacedTensor>;
+}
+
+/** @returns bytes of the header, from the first eight of the file */
+export function headerLength(prefix: Uint8Array, { file, fileSize }: { file: string; fileSize: number }): number {
+  if (fileSize < PREFIX_BYTES) {
+    throw new SafetensorsError(`is ${fileSize} bytes long, shorter than the 8 that say how long its header is`, {
+      file,
+    });
+  }
+  const length = new DataView(prefix.buffer, prefix.byteOffset, PREFIX_BYTES).getBigUint64(0, true);
+  if (length > MAX_HEADER_BYTES) {
+    throw new SafetensorsError(`header of ${length} bytes is longer than ${MAX_HEADER_BYTES}`, { file });
+  }
+  if (PREFIX_BYTES + Number(length) > fileSize) {
+    throw new SafetensorsError(`header of ${length} bytes does not fit in a file of ${fileSize} bytes`, { file });
+  }
+  return Number(length);
+}
+
+/** @param bufferSize bytes of the file after the header */
+export function parseHeader(bytes: Uint8Array, { file, bufferSize }: { file: string; bufferSize: number }): Header {
+  const entries = parseJson(bytes, file);
+  const metadata = new Map<string, string>();
+  const tensors: [string, PlacedTensor][] = [];
+  for (const [name, entry] of entries) {
+    if (name === METADATA) readMetadata(entry, { file, into: metadata });
+    else tensors.push([name, readEntry(entry, { file, tensor: name, bufferSize })]);
+  }
+  tensors.sort(([, a], [, b]) => a.start - b.start || a.end - b.end);
+  checkCover(tensors, { file, bufferSize });
+  return { metadata, tensors: new Map(tensors) };
+}
+
+function parseJson(bytes: Uint8Array, file: string): [string, unknown][] {
+  if (bytes[0] !== "{".charCodeAt(0)) throw new SafetensorsError("header must begin with {", { file });
+  let text: string;
+  try {
+    text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch (error) {
+    throw new SafetensorsError("header is not UTF-8", { file }, { cause: error });
+  }
+  let value: object;
+  try {
+    value = JSON.parse(text) as object;
+  } catch (error) {
+    throw new SafetensorsError("header is not JSON", { file }, { cause: error });
+  }
+  const { duplicate, fraction } = scanJson(text);
+  if (duplicate) throw namedTwice(duplicate, file);
+  if (fraction) throw new SafetensorsError("numbers must be plain integers", placeOf(fraction, file));
+  return Object.entries(value);
+}
+
+function placeOf([name]: string[], file: string): { file: string; tensor?: string } {
+  return name === undefined || name === METADATA ? { file } : { file, tensor: name };
+}
+
+function namedTwice(path: string[], file: string): SafetensorsError {
+  const key = path.at(-1) as string;
+  if (path.length === 1) return new SafetensorsError(`${quote(key)} is named twice`, { file });
+  const where = path[0] === METADATA ? "metadata " : "";
+  return new SafetensorsError(`${where}${quote(key)} is named twice`, placeOf(path, file));
+}
+
+function readMetadata(entry: unknown, { file, into }: { file: string; into: Map<string, string> }): void {
+  if (!isObject(entry)) throw new SafetensorsError(`${METADATA} must map strings to strings`, { file });
+  for (const [key, value] of Object.entries(entry)) {
+    if (typeof value !== "string") {
+      throw new SafetensorsError(`metadata ${quote(key)} must be a string, is ${show(value)}`, { file });
+    }
+    into.set(key, value);
+  }
+}
+
+interface EntryPlace {
+  file: string;
+  tensor: string;
+  bufferSize: number;
+}
+
+function readEntry(entry: unknown, { bufferSize, ...place }: EntryPlace): PlacedTensor {
+  const fail = (problem: string) => new SafetensorsError(problem, place);
+  if (!place.tensor.isWellFormed()) throw fail("the name is not well-formed Unicode");
+  if (!isObject(entry)) throw fail(`must be an object, is ${show(entry)}`);
+  const { dtype, shape, data_offsets: offsets } = entry;
+  if (!isDtype(dtype)) {
+    throw fail(`dtype ${show(dtype)} is not one of ${Object.keys(DTYPES).join(" ")}`);
+  }
+  if (!isSizes(shape)) throw fail(`shape must be a list of non-negative integers, is ${show(shape)}`);
+  if (!isSizes(offsets) || offsets.length !== 2) {
+    throw fail(`data_offsets must be two non-negative integers, are ${show(offsets)}`);
+  }
+  const [start, end] = offsets as [number, number];
+  if (start > end) throw fail(`data_offsets begin at ${start}, after their end at ${end}`);
+  if (end > bufferSize) throw fail(`data_offsets end at ${end}, outside the buffer of ${bufferSize} bytes`);
+  const byteLength = byteLengthOf(dtype, shape);
+  if (byteLength === undefined) throw fail(`shape ${show(shape)} has more bytes than can be counted`);
+  if (byteLength !== end - start) {
+    throw fail(`${dtype} ${show(shape)} needs ${byteLength} bytes, data_offsets give ${end - start}`);
+  }
+  return { dtype, shape, byteLength, start, end };
+}
+
+function checkCover(
+  tensors: readonly [string, PlacedTensor][],
+  { file, bufferSize }: { file: string; bufferSize: number },
+): void {
+  let covered = 0;
+  let previous = "";
+  for (const [tensor, { start, end }] of tensors) {
+    if (start < covered) throw new SafetensorsError(`its bytes overlap those of ${quote(previous)}`, { file, tensor });
+    if (start > covered) {
+      throw new SafetensorsError(`bytes ${covered} to ${start} before it belong to no tensor`, { file, tensor });
+    }
+    covered = end;
+    previous = tensor;
+  }
+  if (covered < bufferSize) {
+    throw new SafetensorsError(`the last ${bufferSize - covered} bytes belong to no tensor`, { file });
+  }
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function isDtype(value: unknown): value is Dtype {
+  return typeof value === "string" && Object.hasOwn(DTYPES, value);
+}
+
+function isSizes(value: unknown): value is number[] {
+  return Array.isArray(value) && value.every((size) => Number.isSafeInteger(size) && size >= 0);
+}
+
+function show(value: unknown): string {
+  if (value === undefined) return "missing";
+  if (typeof value === "string") return quote(value);
+  let text: string;
+  try {
+    text = JSON.stringify(value);
+  } catch {
+    return "nested too deep"; // more levels than the stack has
+  }
+  return text.length > 100 ? `${text.slice(0, 100)}…` : text.replaceAll(",", ", ");
+}

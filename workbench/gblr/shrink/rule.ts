@@ -24,6 +24,8 @@ export interface ShrinkReport {
   applied: boolean;
   /** the structure is final: the rule will not act again, and the optimizer should leave it alone too */
   frozen: boolean;
+  /** multiply-adds now as a share of the dense layers', from rules that count them */
+  relativeCost?: number;
 }
 
 /** What a rule remembers from step to step; plain JSON, for checkpoints. */

@@ -40,6 +40,11 @@ forEachEngine("gelu", () => {
     });
   }
 
+  test("joins the pieces that many values are taken in", async () => {
+    // The torch engine's threads take 32768 at a time.
+    await check(sample(8, [70_001], 2), "tanh");
+  });
+
   test("holds for random sizes", async () => {
     const shapes = fc.array(fc.integer({ min: 1, max: 17 }), { maxLength: 3 });
     await fc.assert(

@@ -1,5 +1,5 @@
-// The fused layers over ATen: linear, gelu, layerNorm, embedding and dropout, forward and backward.
-// What each must return is said in ops/kernels.ts.
+// The fused layers over ATen: linear, gelu, layerNorm, embedding and dropout, forward and backward. What each must
+// return is said in ops/kernels.ts. gelu's tanh form on the CPU is the addon's own operator.
 
 import type { TensorInfo } from "@tensorflow/tfjs-core";
 import * as names from "../../ops/kernels.ts";
@@ -18,6 +18,9 @@ const addMatrixProduct = aten("addmm");
 const gelu = aten("gelu");
 const geluInPlace = aten("gelu_");
 const geluBackward = aten("gelu_backward");
+const geluTanh = aten("gelu_tanh", "", "gblr");
+const geluTanhInPlace = aten("gelu_tanh_", "", "gblr");
+const geluTanhBackward = aten("gelu_tanh_backward", "", "gblr");
 const nativeLayerNorm = aten<Handle[]>("native_layer_norm");
 const nativeLayerNormBackward = aten<Handle[]>("native_layer_norm_backward");
 const embedding = aten("embedding");
@@ -36,6 +39,20 @@ function affine({ x, weight, bias }: names.LinearInputs, layout: names.WeightLay
   const result = bias ? addMatrixProduct(bias, left, right) : matrixProduct(left, right);
   const nOut = weight.shape[layout === "out_in" ? 0 : 1] as number;
   return shape.length === 2 ? result : reshape(result, [...shape.slice(0, -1), nOut]);
+}
+
+/** Whether the addon's own operators take the tanh form: on the CPU, where all is float32. */
+const isOurs = (approximate: names.GeluForm, backend: TorchBackend): boolean =>
+  approximate === "tanh" && backend.device === "cpu" && !backend.mixed;
+
+function activated(x: TensorInfo | Handle, approximate: names.GeluForm, backend: TorchBackend): Handle {
+  return isOurs(approximate, backend) ? geluTanh(x) : gelu(x, approximate);
+}
+
+function activateInPlace(x: Handle, approximate: names.GeluForm, backend: TorchBackend): Handle {
+  if (isOurs(approximate, backend)) geluTanhInPlace(x);
+  else geluInPlace(x, approximate);
+  return x;
 }
 
 // The same seed drops the same entries: a generator of its own, not the engine's. It heeds 32 bits of a seed.
@@ -58,19 +75,21 @@ function dropped(x: TensorInfo, mask: TensorInfo | Handle, rate: number): Handle
 }
 
 export const fusedLayers: KernelTable = {
-  [names.LINEAR]: fusedKernel<names.LinearInputs, names.LinearAttributes>((inputs, attributes) => {
+  [names.LINEAR]: fusedKernel<names.LinearInputs, names.LinearAttributes>((inputs, attributes, backend) => {
     const { activation, layout, keepPreactivation } = attributes;
     const preactivation = affine(inputs, layout);
     if (activation === "none") return preactivation;
     const approximate = activation === "gelu_tanh" ? "tanh" : "none";
-    if (keepPreactivation) return [gelu(preactivation, approximate), preactivation];
-    geluInPlace(preactivation, approximate);
-    return preactivation;
+    if (keepPreactivation) return [activated(preactivation, approximate, backend), preactivation];
+    return activateInPlace(preactivation, approximate, backend);
   }),
 
-  [names.GELU]: fusedKernel<names.GeluInputs, names.GeluAttributes>(({ x }, { approximate }) => gelu(x, approximate)),
-  [names.GELU_GRADIENT]: fusedKernel<names.GeluGradientInputs, names.GeluAttributes>(({ dy, x }, { approximate }) =>
-    geluBackward(dy, x, approximate),
+  [names.GELU]: fusedKernel<names.GeluInputs, names.GeluAttributes>(({ x }, { approximate }, backend) =>
+    activated(x, approximate, backend),
+  ),
+  [names.GELU_GRADIENT]: fusedKernel<names.GeluGradientInputs, names.GeluAttributes>(
+    ({ dy, x }, { approximate }, backend) =>
+      isOurs(approximate, backend) ? geluTanhBackward(dy, x) : geluBackward(dy, x, approximate),
   ),
 
   [names.LAYER_NORM]: fusedKernel<names.LayerNormInputs, names.LayerNormAttributes>(

@@ -11,3 +11,4 @@ export { type GeluOptions, gelu } from "./gelu.ts";
 export type { Activation, GeluForm, WeightLayout } from "./kernels.ts";
 export { type LayerNormOptions, layerNorm } from "./layer-norm.ts";
 export { type LinearOptions, linear } from "./linear.ts";
+export { type PackedProductOperands, packedProduct } from "./packed-product.ts";

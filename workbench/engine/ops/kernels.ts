@@ -73,6 +73,17 @@ export type GaudiMaskAttributes = { boxcar: boolean; evaluate: boolean };
 export const GAUDI_MASK_GRADIENT = "FusedGaudiMaskGradient";
 export type GaudiMaskGradientInputs = { dy: TensorInfo; widths: TensorInfo; locations: TensorInfo; slopes: TensorInfo };
 
+/** → y (rows, n_out) */
+export const PACKED_PRODUCT = "FusedPackedProduct";
+export type PackedProductInputs = {
+  x: TensorInfo;
+  spans: TensorInfo;
+  valuesIn: TensorInfo;
+  valuesOut: TensorInfo;
+  bias?: TensorInfo;
+};
+export type PackedProductAttributes = { nOut: number };
+
 /** inputs are the gradients as a list → their Euclidean norm, a scalar */
 export const GRADIENT_NORM = "FusedGradientNorm";
 

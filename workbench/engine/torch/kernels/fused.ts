@@ -6,5 +6,13 @@ import { fusedAttention } from "./fused-attention.ts";
 import { fusedGaudiMask } from "./fused-gaudi-mask.ts";
 import { fusedLayers } from "./fused-layers.ts";
 import { fusedLoss } from "./fused-loss.ts";
+import { fusedPackedProduct } from "./fused-packed-product.ts";
 
-export const fused: KernelTable = { ...fusedLayers, ...fusedAttention, ...fusedLoss, ...fusedAdamw, ...fusedGaudiMask };
+export const fused: KernelTable = {
+  ...fusedLayers,
+  ...fusedAttention,
+  ...fusedLoss,
+  ...fusedAdamw,
+  ...fusedGaudiMask,
+  ...fusedPackedProduct,
+};

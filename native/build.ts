@@ -62,6 +62,8 @@ function compilerFlags({ include, lib, version, origin }: Libtorch): string[] {
     // The compiler turns a loop with a square root into vector instructions only when nobody asks for errno and traps.
     "-fno-math-errno",
     "-fno-trapping-math",
+    // at::parallel_for is a plain loop without it. Not for the linker: the OpenMP library to use is libtorch's own.
+    "-fopenmp",
     "-fPIC",
     "-fvisibility=hidden",
     `-D_GLIBCXX_USE_CXX11_ABI=${usesNewStrings(lib) ? 1 : 0}`,

@@ -2,63 +2,66 @@
 // it. Several can be staged and put in place together. What the bytes mean is the caller's business.
 
 import { randomBytes } from "node:crypto";
-import { open, rename, rm } from "node:fs/promises";
+import { type FileHandle, open, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 
-export type WriteBytes = (bytes: Uint8Array) => Promise<void>;
-
 export interface StagedFile {
-  /** puts the file in its place */
+  /** where the file will be */
+  readonly path: string;
+  append(bytes: Uint8Array): Promise<void>;
+  /** flushes what was appended to the disk; nothing can be appended after */
+  finish(): Promise<void>;
+  /** puts a finished file in its place */
   commit(): Promise<void>;
-  /** removes what was written */
+  /** removes what was written, unless it is in its place */
   discard(): Promise<void>;
 }
 
-/**
- * Writes a temporary file in the folder of `path`, flushed to the disk; nothing stays behind when `write` throws.
- * @param write is given a function that appends
- */
-export async function stageFile(path: string, write: (append: WriteBytes) => Promise<void>): Promise<StagedFile> {
+/** Longest write that every system takes in one call. */
+const LONGEST_WRITE = 2 ** 30;
+
+/** Begins a temporary file in the folder of `path`. Finish and commit it, or discard it. */
+export async function stageFile(path: string): Promise<StagedFile> {
   const temporary = join(dirname(path), `.${basename(path)}.${randomBytes(6).toString("hex")}.tmp`);
-  const handle = await open(temporary, "wx");
-  try {
-    await write(async (bytes) => {
-      // A short write is no error to the system: a disk filling up gives one before it gives ENOSPC.
-      let done = 0;
-      while (done < bytes.byteLength) {
-        done += (await handle.write(bytes, done, bytes.byteLength - done)).bytesWritten;
-      }
-    });
-    await handle.sync();
-    await handle.close();
-  } catch (error) {
-    await handle.close().catch(() => {});
-    await rm(temporary, { force: true });
-    throw error;
-  }
+  let handle: FileHandle | undefined = await open(temporary, "wx");
+  const close = async () => {
+    const closing = handle;
+    handle = undefined;
+    await closing?.close();
+  };
   return {
+    path,
+    append: async (bytes) => {
+      // A short write is no error to the system: a disk filling up gives one before it says that it is full.
+      for (let done = 0; done < bytes.byteLength; ) {
+        const length = Math.min(bytes.byteLength - done, LONGEST_WRITE);
+        done += (await (handle as FileHandle).write(bytes, done, length)).bytesWritten;
+      }
+    },
+    finish: async () => {
+      await (handle as FileHandle).sync();
+      await close();
+    },
     commit: async () => {
       await rename(temporary, path);
       await syncFolder(dirname(path));
     },
-    discard: () => rm(temporary, { force: true }),
+    discard: async () => {
+      await close().catch(() => {});
+      await rm(temporary, { force: true });
+    },
   };
 }
 
-/** Stages one file and puts it in its place. */
+/** Writes a small file whole. */
 export async function writeFileAtomically(path: string, content: string | Uint8Array): Promise<void> {
-  const bytes = typeof content === "string" ? new TextEncoder().encode(content) : content;
-  const staged = await stageFile(path, (append) => append(bytes));
-  await commitAll([staged]);
-}
-
-/** Puts every file in its place, in order; on an error the rest is discarded. */
-export async function commitAll(files: readonly StagedFile[]): Promise<void> {
+  const staged = await stageFile(path);
   try {
-    for (const file of files) await file.commit();
-  } catch (error) {
-    await Promise.all(files.map((file) => file.discard()));
-    throw error;
+    await staged.append(typeof content === "string" ? new TextEncoder().encode(content) : content);
+    await staged.finish();
+    await staged.commit();
+  } finally {
+    await staged.discard();
   }
 }
 

@@ -12,7 +12,7 @@ import { byteLengthOf, DTYPES, type Dtype, type TensorInfo } from "./types.ts";
 export const PREFIX_BYTES = 8;
 /** The format's own limit: a reader must not be made to parse gigabytes. */
 export const MAX_HEADER_BYTES = 100_000_000;
-const METADATA = "__metadata__";
+export const METADATA = "__metadata__";
 
 export interface PlacedTensor extends TensorInfo {
   /** first byte, counted from the start of the buffer */

@@ -1,0 +1,12 @@
+// Safetensors files, read and written. The one door of this folder: what is not listed here is its own business.
+
+export { fromFloat32, toFloat32, toFloat64 } from "./convert.ts";
+export { SafetensorsError } from "./errors.ts";
+export { bfloat16ToFloat32, float16ToFloat32, float32ToBfloat16, float32ToFloat16 } from "./half.ts";
+export type { Metadata, TensorSource } from "./layout.ts";
+export { openTensors } from "./open.ts";
+export { openSafetensors, openSafetensorsBytes, readAll, readSafetensors, type SafetensorsFile } from "./read.ts";
+export { INDEX_FILE, openSharded, type ShardedFile, SINGLE_FILE } from "./shards.ts";
+export { DTYPES, type Dtype, type StoredTensor, type TensorFile, type TensorInfo } from "./types.ts";
+export { encodeSafetensors, sourcesOf, type WriteProgress, writeSafetensors } from "./write.ts";
+export { MAX_SHARD_BYTES, type ModelWritten, type WriteModelOptions, writeModel } from "./write-shards.ts";

@@ -1,0 +1,144 @@
+// A model in several safetensors files: the index that maps each tensor to its shard, by the names that Hugging Face's
+// libraries use. The index is not believed: what it says is checked against the header of every shard.
+
+import { dirname, join } from "node:path";
+import { openFile } from "../byte-source.ts";
+import { quote, SafetensorsError } from "./errors.ts";
+import { MAX_HEADER_BYTES } from "./header.ts";
+import { scanJson } from "./json-scan.ts";
+import { openSafetensors, type SafetensorsFile } from "./read.ts";
+import type { TensorFile, TensorInfo } from "./types.ts";
+
+export const SINGLE_FILE = "model.safetensors";
+export const INDEX_FILE = "model.safetensors.index.json";
+
+/** `model-00002-of-00003.safetensors` for number 2 of 3. */
+export function shardName(number: number, count: number): string {
+  return `model-${String(number).padStart(5, "0")}-of-${String(count).padStart(5, "0")}.safetensors`;
+}
+
+/** What an index file holds, as its text: tensor name to shard, and the bytes of all tensors. */
+export function indexText(weights: ReadonlyMap<string, string>, totalBytes: number): string {
+  const lines = [...weights]
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([name, shard]) => `    ${JSON.stringify(name)}: ${JSON.stringify(shard)}`);
+  return `{\n  "metadata": { "total_size": ${totalBytes} },\n  "weight_map": {\n${lines.join(",\n")}\n  }\n}\n`;
+}
+
+/** All shards of an index, as one. */
+export interface ShardedFile extends TensorFile {
+  readonly metadata: ReadonlyMap<string, string>;
+}
+
+/**
+ * Opens every shard and reads its header, nothing else.
+ * @throws SafetensorsError when index and shards disagree, or any of them breaks a rule of its format
+ */
+export async function openSharded(indexPath: string): Promise<ShardedFile> {
+  const weights = await readIndex(indexPath);
+  const shards = new Map<string, SafetensorsFile>();
+  const close = async () => {
+    await Promise.all(Array.from(shards.values(), (shard) => shard.close()));
+  };
+  try {
+    for (const shard of new Set(weights.values())) {
+      shards.set(shard, await openSafetensors(join(dirname(indexPath), shard)));
+    }
+    checkShards({ weights, shards, file: indexPath });
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  return joined({ weights, shards, file: indexPath, close });
+}
+
+interface Index {
+  weights: ReadonlyMap<string, string>;
+  shards: ReadonlyMap<string, SafetensorsFile>;
+  file: string;
+}
+
+function joined({ weights, shards, file, close }: Index & { close: () => Promise<void> }): ShardedFile {
+  const tensors = new Map<string, TensorInfo>();
+  const metadata = new Map<string, string>();
+  for (const shard of shards.values()) {
+    for (const [name, tensor] of shard.tensors) tensors.set(name, tensor);
+    for (const [key, value] of shard.metadata) metadata.set(key, value);
+  }
+  const shardOf = (name: string): SafetensorsFile => {
+    const shard = shards.get(weights.get(name) ?? "");
+    if (!shard) throw new SafetensorsError(`has no tensor ${quote(name)}`, { file });
+    return shard;
+  };
+  return {
+    tensors,
+    metadata,
+    read: async (name) => shardOf(name).read(name),
+    chunks: (name) => shardOf(name).chunks(name),
+    close,
+  };
+}
+
+function checkShards({ weights, shards, file }: Index): void {
+  for (const [tensor, shard] of weights) {
+    if (!shards.get(shard)?.tensors.has(tensor)) {
+      throw new SafetensorsError(`is not in ${shard}, where the index puts it`, { file, tensor });
+    }
+  }
+  for (const [shard, { tensors }] of shards) {
+    for (const tensor of tensors.keys()) {
+      if (weights.get(tensor) !== shard) {
+        throw new SafetensorsError(`is in ${shard}, where the index does not put it`, { file, tensor });
+      }
+    }
+  }
+}
+
+async function readIndex(path: string): Promise<Map<string, string>> {
+  const fail = (problem: string, options?: ErrorOptions) => new SafetensorsError(problem, { file: path }, options);
+  const value = parseIndex(await readText(path, fail), fail);
+  const weightMap = (value as { weight_map?: unknown } | null)?.weight_map;
+  if (typeof weightMap !== "object" || weightMap === null || Array.isArray(weightMap)) {
+    throw fail("weight_map must map tensors to files");
+  }
+  const weights = new Map<string, string>();
+  for (const [tensor, shard] of Object.entries(weightMap)) {
+    if (typeof shard !== "string" || !isPlainName(shard)) {
+      const problem = `its shard must be the name of a safetensors file beside the index, is ${quote(String(shard))}`;
+      throw new SafetensorsError(problem, { file: path, tensor });
+    }
+    weights.set(tensor, shard);
+  }
+  return weights;
+}
+
+/** A name from a file must not lead out of its folder. */
+function isPlainName(name: string): boolean {
+  return name.endsWith(".safetensors") && !/[/\\\0]/.test(name);
+}
+
+type Fail = (problem: string, options?: ErrorOptions) => SafetensorsError;
+
+async function readText(path: string, fail: Fail): Promise<Uint8Array> {
+  const source = await openFile(path, fail);
+  try {
+    if (source.size > MAX_HEADER_BYTES) throw fail(`index of ${source.size} bytes is longer than ${MAX_HEADER_BYTES}`);
+    return await source.read(0, source.size);
+  } finally {
+    await source.close();
+  }
+}
+
+function parseIndex(bytes: Uint8Array, fail: Fail): unknown {
+  let text: string;
+  let value: unknown;
+  try {
+    text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+    value = JSON.parse(text);
+  } catch (error) {
+    throw fail("index is not JSON", { cause: error });
+  }
+  const { duplicate } = scanJson(text);
+  if (duplicate) throw fail(`${quote(duplicate.at(-1) as string)} is named twice`);
+  return value;
+}

@@ -7,7 +7,16 @@ import process from "node:process";
 import { runDeclared } from "./bun-test.ts";
 
 /** Folders and files under tests/ whose tests use an engine and nothing of Bun's. */
-const SUITES = ["engine/kernels", "engine/linalg.test.ts", "engine/ops"];
+const SUITES = [
+  "engine/kernels",
+  "engine/linalg.test.ts",
+  "engine/ops",
+  "gblr/convolution.test.ts",
+  "gblr/mask.test.ts",
+  "gblr/matrix.test.ts",
+  "gblr/packed.test.ts",
+  "gblr/special-cases.test.ts",
+];
 
 const tests = new URL("../", import.meta.url);
 

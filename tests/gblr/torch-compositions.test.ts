@@ -1,0 +1,96 @@
+// The operators' forms for devices without a loop of their own, on the CPU: what CUDA tensors get, against what CPU
+// tensors get.
+
+import { beforeAll, describe, expect, test } from "bun:test";
+import * as tf from "@tensorflow/tfjs-core";
+import { openEngine } from "../../workbench/engine/open.ts";
+import type { Handle } from "../../workbench/engine/torch/addon.ts";
+import { aten, enterArena, leaveArena, type Operand } from "../../workbench/engine/torch/aten.ts";
+import type { TorchBackend } from "../../workbench/engine/torch/backend.ts";
+import { TERMS_BETWEEN_SAMPLES } from "../../workbench/gblr/kernels.ts";
+import { maskTables } from "../../workbench/gblr/mask-tables.ts";
+import { GblrMatrix } from "../../workbench/gblr/matrix.ts";
+import { pack } from "../../workbench/gblr/packed.ts";
+import { ENGINES } from "../engine/engines.ts";
+import { expectClose, read } from "../engine/ops/operands.ts";
+
+const present = ENGINES.some(({ name }) => name === "torch");
+
+/** An operator of the addon, its results as tensors. */
+function operator(name: string): (...operands: Operand[]) => tf.Tensor[] {
+  const native = aten<Handle | Handle[]>(name, "", "gblr");
+  return (...operands) => {
+    const mark = enterArena();
+    const result = native(...operands);
+    const handles = Array.isArray(result) ? result : [result];
+    leaveArena(mark, handles);
+    const backend = tf.engine().backend as TorchBackend;
+    return handles.map((handle) => tf.engine().makeTensorFromTensorInfo(backend.adopt(handle)));
+  };
+}
+
+async function expectEqual(actual: tf.Tensor[], expected: tf.Tensor[], tolerance: number): Promise<void> {
+  expect(actual.length).toBe(expected.length);
+  for (const [i, tensor] of actual.entries()) {
+    const other = expected[i] as tf.Tensor;
+    expect(tensor.shape).toEqual(other.shape);
+    expectClose(await read(tensor), Float64Array.from(await read(other)), { tolerance });
+  }
+}
+
+const SHARES = [0, 0.004, 0.5, 1, 1.03, -0.02, 0.3, 0.77, 0.049, 0.51];
+
+describe.skipIf(!present)("the torch compositions", () => {
+  beforeAll(async () => {
+    await openEngine({ engine: "torch", device: "cpu" });
+  });
+
+  for (const [sigma, terms, boxcar] of [
+    [Number.POSITIVE_INFINITY, 1, true],
+    [20, 1, false],
+    [20, TERMS_BETWEEN_SAMPLES, false],
+    [Number.POSITIVE_INFINITY, TERMS_BETWEEN_SAMPLES, false],
+  ] as const) {
+    test(`give the masks and gradients of the loops, sigma ${sigma}, ${terms} terms`, async () => {
+      for (const n of [33, 48]) {
+        const [w, l] = [tf.tensor1d(SHARES), tf.tensor1d(SHARES.toReversed())];
+        const { edges, slopes } = maskTables({ length: n, sigma, terms });
+        for (const evaluate of [false, true]) {
+          const operands = [w, l, edges, boxcar, evaluate] as const;
+          const expected = operator("gaudi_mask")(...operands);
+          await expectEqual(operator("gaudi_mask_composed")(...operands), expected, boxcar ? 0 : 1e-6);
+        }
+        const dy = tf.randomNormal([SHARES.length, n], 0, 1, "float32", 4);
+        const expected = operator("gaudi_mask_backward")(dy, w, l, slopes);
+        await expectEqual(operator("gaudi_mask_backward_composed")(dy, w, l, slopes), expected, 2e-6);
+      }
+    });
+  }
+
+  test("give the packed product of the loop", async () => {
+    const [K, nIn, nOut] = [SHARES.length, 33, 20];
+    const matrix = new GblrMatrix({
+      lr_weight1: tf.randomNormal([K, 1, nIn], 0, 1, "float32", 1),
+      lr_weight2: tf.randomNormal([K, nOut, 1], 0, 1, "float32", 2),
+      widths: tf.tensor2d([SHARES.map(Math.abs), SHARES.toReversed().map(Math.abs)]),
+      locations: tf.tensor2d([SHARES, SHARES]),
+    });
+    const { spans, values_in, values_out } = await pack(matrix);
+    const x = tf.randomNormal([5, nIn], 0, 1, "float32", 3);
+    for (const bias of [null, tf.randomNormal([nOut], 0, 1, "float32", 5)]) {
+      const operands = [x, spans, values_in, values_out, bias, nOut] as const;
+      const expected = operator("packed_product")(...operands);
+      await expectEqual(operator("packed_product_composed")(...operands), expected, 2e-6);
+    }
+  });
+
+  test("refuse spans outside the matrix", () => {
+    const bad = tf.tensor2d([30, 5, 0, 5], [4, 1], "int32");
+    const operands = [tf.zeros([1, 20]), bad, tf.zeros([5]), tf.zeros([5]), null, 8] as const;
+    expect(() => operator("packed_product")(...operands)).toThrow("block 0 lies outside a matrix of 8 by 20");
+    const long = tf.tensor2d([3, 5, 0, 5], [4, 1], "int32");
+    expect(() => operator("packed_product")(tf.zeros([1, 20]), long, tf.zeros([4]), tf.zeros([5]), null, 8)).toThrow(
+      "spans cover 5 and 5 values, there are 4 and 5",
+    );
+  });
+});

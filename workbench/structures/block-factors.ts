@@ -1,0 +1,143 @@
+// A matrix cut into J × K blocks that all have one low rank, kept as two stacks of factors: what Monarch and block low
+// rank have in common. They differ in which rows make a block: every J-th (`strided`) or neighbours (`contiguous`).
+// Sizes that J and K do not divide are filled up with zeros inside a product; parameters hold none.
+
+import {
+  matMul,
+  pad,
+  reshape,
+  slice,
+  type Tensor,
+  type Tensor2D,
+  type Tensor3D,
+  tidy,
+  transpose,
+} from "@tensorflow/tfjs-core";
+import { expectOperand } from "../engine/ops/operands.ts";
+import { asRows } from "../engine/ops/rows.ts";
+import type { MatrixSize } from "./budget.ts";
+
+/** Which rows of the matrix a block has: rows j, j + J, j + 2 J, … or rows j s … j s + s - 1. */
+export type RowOrder = "strided" | "contiguous";
+
+export interface BlockFactors {
+  /** input side, (n_in, r, J): row c belongs to the block column that c lies in */
+  first: Tensor3D;
+  /** output side, (n_out, K, r): row o belongs to the block row that o lies in */
+  second: Tensor3D;
+}
+
+export interface BlockSizes extends MatrixSize {
+  /** J, blocks on the output side */
+  rows: number;
+  /** K, blocks on the input side */
+  columns: number;
+  rank: number;
+  /** rows of a block, ⌈n_out / J⌉ */
+  height: number;
+  /** columns of a block, ⌈n_in / K⌉ */
+  width: number;
+}
+
+/** @throws ShapeError when the two do not belong together */
+export function blockSizes(structure: string, { first, second }: BlockFactors): BlockSizes {
+  expectOperand(structure, { first }, { dtype: "float32", shape: ["n_in", "rank", "rows"] });
+  const [nIn, rank, rows] = first.shape;
+  expectOperand(structure, { second }, { dtype: "float32", shape: ["n_out", "columns", rank] });
+  const [nOut, columns] = second.shape;
+  return { nIn, nOut, rows, columns, rank, height: Math.ceil(nOut / rows), width: Math.ceil(nIn / columns) };
+}
+
+/** Multiply-adds a row of `blockProduct`, those with the zeros that fill up a block included. */
+export const blockCost = ({ rows, columns, rank, height, width }: Omit<BlockSizes, "nIn" | "nOut">): number =>
+  rows * columns * rank * (height + width);
+
+/** x (…, n_in) → (…, n_out), differentiable in x and both factors. */
+export function blockProduct(factors: BlockFactors, x: Tensor, order: RowOrder, structure: string): Tensor {
+  const sizes = blockSizes(structure, factors);
+  expectOperand(structure, { x }, { dtype: "float32", shape: ["...", sizes.nIn] });
+  return tidy(() => {
+    const stacks = stacked(factors, sizes, order);
+    const y = blockDiagonalProduct(asRows(x) as Tensor2D, { ...stacks, nOut: sizes.nOut, order });
+    return reshape(y, [...x.shape.slice(0, -1), sizes.nOut]);
+  });
+}
+
+export interface BlockDiagonals {
+  /** (K, p, q): K dense blocks on the input side, K p ≥ n_in */
+  first: Tensor3D;
+  /** (J, s, t): J dense blocks on the output side, J t = K q, J s ≥ n_out */
+  second: Tensor3D;
+  nOut: number;
+  order: RowOrder;
+}
+
+/**
+ * Two block-diagonal products with a permutation between them: output f of the first stack, counted over all its
+ * blocks, is input ⌊f / J⌋ of block f mod J of the second (Dao et al. 2022, arXiv 2204.00595, section 3.1).
+ * @param x (rows, n_in)
+ * @returns (rows, n_out)
+ */
+export function blockDiagonalProduct(x: Tensor2D, { first, second, nOut, order }: BlockDiagonals): Tensor2D {
+  return tidy(() => {
+    const [columns, width] = first.shape;
+    const [rows, height, inner] = second.shape;
+    const count = x.shape[0];
+    const inputs = transpose(reshape(filled(x, 1, columns * width), [count, columns, width]), [1, 0, 2]);
+    const between = transpose(matMul(inputs, first), [1, 0, 2]);
+    const middle = transpose(reshape(between, [count, inner, rows]), [2, 0, 1]);
+    const outputs = transpose(matMul(middle, second, false, true), order === "strided" ? [1, 2, 0] : [1, 0, 2]);
+    return cut(reshape(outputs, [count, rows * height]) as Tensor2D, 1, nOut);
+  });
+}
+
+/** The matrix itself, (n_out, n_in); differentiable in both factors. */
+export function blockMatrix(factors: BlockFactors, order: RowOrder, structure: string): Tensor2D {
+  const sizes = blockSizes(structure, factors);
+  const { rows, columns, rank, height, width, nOut, nIn } = sizes;
+  return tidy(() => {
+    const { first, second } = stacked(factors, sizes, order);
+    const left = transpose(reshape(second, [rows, height, columns, rank]), [0, 2, 1, 3]);
+    const right = transpose(reshape(first, [columns, width, rank, rows]), [3, 0, 2, 1]);
+    const blocks = matMul(left, right);
+    const placed = transpose(blocks, order === "strided" ? [2, 0, 1, 3] : [0, 2, 1, 3]);
+    const whole = reshape(placed, [rows * height, columns * width]) as Tensor2D;
+    return cut(cut(whole, 0, nOut), 1, nIn);
+  });
+}
+
+/** Both factors as stacks of dense blocks, filled up: (K, p, r J) and (J, s, K r). */
+function stacked({ first, second }: BlockFactors, sizes: BlockSizes, order: RowOrder) {
+  const { rows, columns, rank, height, width } = sizes;
+  const outputs = filled(second, 0, rows * height);
+  const inner = columns * rank;
+  const strided = () => transpose(reshape(outputs, [height, rows, inner]), [1, 0, 2]);
+  return {
+    first: reshape(filled(first, 0, columns * width), [columns, width, rank * rows]) as Tensor3D,
+    second: (order === "strided" ? strided() : reshape(outputs, [rows, height, inner])) as Tensor3D,
+  };
+}
+
+/** Zeros behind, along one axis, up to `length`. */
+export function filled<T extends Tensor>(tensor: T, axis: number, length: number): T {
+  const missing = length - (tensor.shape[axis] as number);
+  return missing === 0
+    ? tensor
+    : (pad(
+        tensor as Tensor,
+        tensor.shape.map((_, i): [number, number] => [0, i === axis ? missing : 0]),
+      ) as T);
+}
+
+/** The first `length` along one axis. */
+export function cut<T extends Tensor>(tensor: T, axis: number, length: number): T {
+  if (tensor.shape[axis] === length) {
+    return tensor;
+  }
+  const size = tensor.shape.map((all, i) => (i === axis ? length : all));
+  return slice(
+    tensor as Tensor,
+    tensor.shape.map(() => 0),
+    size,
+  ) as T;
+}

@@ -1,0 +1,107 @@
+// Block-sparse plus low rank in the manner of Pixelfly (Chen et al. 2022, arXiv 2112.00029): dense blocks in a fixed
+// flat-butterfly pattern, the rest of the budget in two thin factors. The pattern does not look at the matrix.
+
+import { add, gather, matMul, reshape, type Tensor, type Tensor2D, tidy, transpose } from "@tensorflow/tfjs-core";
+import { linear } from "../engine/ops/index.ts";
+import { expectOperand, expectSetting } from "../engine/ops/operands.ts";
+import { asRows } from "../engine/ops/rows.ts";
+import { cut, filled } from "./block-factors.ts";
+import { fitBlockSparse } from "./block-sparse-fit.ts";
+import { type BlockSparseParameters, blockCells, type Pattern, placed } from "./block-sparse-pattern.ts";
+import { allowance, expectPaid, type MatrixSize } from "./budget.ts";
+import { butterflyMasks } from "./butterfly.ts";
+import type { Structure, StructureParameters } from "./structure.ts";
+
+export interface BlockSparseOptions {
+  /** blocks on each side, a power of two. Default up to 16, as many as fit without much padding */
+  side?: number;
+  /** least share of the budget for the low-rank part, from 0 to 1, while some block is left out. Default 0.25 */
+  lowRankShare?: number;
+  /** how often each part is fitted anew to what the other leaves. Default 4 */
+  rounds?: number;
+}
+
+/**
+ * Parameters: `values` (side, height, kept, width), the kept blocks of each block row; `left` (n_out, r) and `right`
+ * (r, n_in), r 0 when every block is kept.
+ */
+export const blockSparse: Structure<BlockSparseOptions> = {
+  name: "block-sparse",
+  parameterNames: ["values", "left", "right"],
+
+  /** @throws EngineError when the budget does not pay for the blocks on the diagonal */
+  async fromDense(weight, budget, { side: wanted, lowRankShare = 0.25, rounds = 4 } = {}) {
+    expectOperand("block-sparse", { weight }, { dtype: "float32", shape: ["n_out", "n_in"] });
+    const isShare = lowRankShare >= 0 && lowRankShare <= 1;
+    expectSetting("block-sparse", { lowRankShare }, "from 0 to 1", isShare);
+    expectSetting("block-sparse", { rounds }, "a whole number from 0", Number.isInteger(rounds) && rounds >= 0);
+    const [nOut, nIn] = weight.shape;
+    const size = { nOut, nIn };
+    const allowed = allowance("block-sparse", budget, size);
+    const side = wanted ?? (allowed >= nOut * nIn ? 1 : usualSide(size));
+    const isSide = Number.isInteger(Math.log2(side)) && side >= 1 && side <= Math.min(nOut, nIn);
+    expectSetting("block-sparse", { side }, `a power of two from 1 to ${Math.min(nOut, nIn)}`, isSide);
+    const layer = side * Math.ceil(nOut / side) * Math.ceil(nIn / side);
+    const all = side * layer <= allowed;
+    const kept = all ? side : Math.max(1, Math.min(side, Math.floor((allowed * (1 - lowRankShare)) / layer)));
+    const what = `${kept} of ${side} blocks a row`;
+    expectPaid({ structure: "block-sparse", what, cost: kept * layer, budget, ...size });
+    const affordable = Math.floor((allowed - kept * layer) / (nOut + nIn));
+    const rank = kept === side ? 0 : Math.min(affordable, nOut, nIn);
+    return { ...(await fitBlockSparse(weight, { side, masks: butterflyMasks(side, kept), rank, rounds })) };
+  },
+
+  apply(parameters, x) {
+    const { values, left, right, pattern } = partsOf(parameters);
+    const [nOut, nIn] = [left.shape[0], right.shape[1]];
+    expectOperand("block-sparse", { x }, { dtype: "float32", shape: ["...", nIn] });
+    return tidy(() => {
+      const [side, height, kept, width] = values.shape;
+      const rows = asRows(x) as Tensor2D;
+      const count = rows.shape[0];
+      const columns = reshape(filled(rows, 1, side * width), [count, side, width]);
+      const inputs = reshape(gather(columns, blockCells(pattern).columns, 1), [count, side, kept * width]);
+      const weights = reshape(values, [side, height, kept * width]);
+      const outputs = transpose(matMul(transpose(inputs, [1, 0, 2]), weights, false, true), [1, 0, 2]);
+      const sparse = cut(reshape(outputs, [count, side * height]) as Tensor2D, 1, nOut);
+      const y = add(sparse, linear(linear(rows, right), left));
+      return reshape(y, [...x.shape.slice(0, -1), nOut]);
+    });
+  },
+
+  dense(parameters) {
+    const { values, left, right, pattern } = partsOf(parameters);
+    const [nOut, nIn] = [left.shape[0], right.shape[1]];
+    return tidy(() => add(placed(values, pattern, { nOut, nIn }), matMul(left, right)));
+  },
+
+  async cost(parameters) {
+    const { values, left, right } = partsOf(parameters);
+    return values.size + left.size + right.size;
+  },
+};
+
+const MOST_SIDE = 16;
+/** largest share of entries that filling up may add */
+const MOST_PADDING = 1 / 16;
+
+function usualSide({ nOut, nIn }: MatrixSize): number {
+  const area = (side: number) => side * Math.ceil(nOut / side) * side * Math.ceil(nIn / side);
+  let side = MOST_SIDE;
+  while (side > 1 && (side > Math.min(nOut, nIn) || area(side) > (1 + MOST_PADDING) * nOut * nIn)) {
+    side /= 2;
+  }
+  return side;
+}
+
+function partsOf({ values, left, right }: StructureParameters): BlockSparseParameters & { pattern: Pattern } {
+  expectOperand("block-sparse", { right: right as Tensor }, { dtype: "float32", shape: ["rank", "n_in"] });
+  const [rank, nIn] = (right as Tensor2D).shape;
+  expectOperand("block-sparse", { left: left as Tensor }, { dtype: "float32", shape: ["n_out", rank] });
+  const nOut = (left as Tensor2D).shape[0];
+  const side = values?.shape[0] as number;
+  const shape = [side, Math.ceil(nOut / side), "kept", Math.ceil(nIn / side)];
+  expectOperand("block-sparse", { values: values as Tensor }, { dtype: "float32", shape });
+  const pattern = { side, masks: butterflyMasks(side, values?.shape[2] as number) };
+  return { values, left, right, pattern } as BlockSparseParameters & { pattern: Pattern };
+}

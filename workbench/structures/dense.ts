@@ -1,0 +1,35 @@
+// The matrix itself as a structure: what all others are measured against, and what a layer stays when nothing is
+// gained by changing it.
+
+import { clone, type Tensor, type Tensor2D } from "@tensorflow/tfjs-core";
+import { linear } from "../engine/ops/index.ts";
+import { expectOperand } from "../engine/ops/operands.ts";
+import { expectPaid } from "./budget.ts";
+import type { Structure, StructureParameters } from "./structure.ts";
+
+/** Parameters: `weight` (n_out, n_in). */
+export const dense: Structure = {
+  name: "dense",
+  parameterNames: ["weight"],
+
+  /** @throws EngineError when the budget is below 1 */
+  async fromDense(weight, budget) {
+    expectOperand("dense", { weight }, { dtype: "float32", shape: ["n_out", "n_in"] });
+    const [nOut, nIn] = weight.shape;
+    expectPaid({ structure: "dense", what: "all", cost: nOut * nIn, budget, nOut, nIn });
+    return { weight: clone(weight) };
+  },
+
+  apply: (parameters, x) => linear(x, weightOf(parameters)),
+
+  dense: (parameters) => clone(weightOf(parameters)),
+
+  async cost(parameters) {
+    return weightOf(parameters).size;
+  },
+};
+
+function weightOf({ weight }: StructureParameters): Tensor2D {
+  expectOperand("dense", { weight: weight as Tensor }, { dtype: "float32", shape: ["n_out", "n_in"] });
+  return weight as Tensor2D;
+}

@@ -3,8 +3,8 @@
 
 import { expect, test } from "bun:test";
 import * as tf from "@tensorflow/tfjs-core";
-import { type AdamwGroup, adamwStep, gelu, linear } from "../../workbench/engine/ops/index.ts";
-import { gaudiMask } from "../../workbench/gblr/mask.ts";
+import { type AdamwGroup, adamwStep, gelu } from "../../workbench/engine/ops/index.ts";
+import { GblrMatrix } from "../../workbench/gblr/matrix.ts";
 import type { GblrParameters } from "../../workbench/gblr/parameters.ts";
 import { meanShrink, meanWidth } from "../../workbench/gblr/shrink/index.ts";
 import { forEachEngine } from "../engine/engines.ts";
@@ -46,18 +46,9 @@ const startNetwork = (start: string): Network => ({
   fc2: startLayer(`${start}.init.fc2`),
 });
 
-function dense({ lr_weight1, lr_weight2, widths, locations }: Layer): tf.Tensor2D {
-  const factors = { in: tf.squeeze(lr_weight1, [1]), out: tf.squeeze(lr_weight2, [2]) };
-  const sides = [factors.in, factors.out].map((factor, side) => {
-    const rowOf = (structure: tf.Tensor) => tf.reshape(tf.slice(structure, [side, 0], [1, -1]), [-1]) as tf.Tensor1D;
-    return tf.mul(gaudiMask(rowOf(widths), rowOf(locations), factor.shape[1] as number), factor);
-  });
-  return tf.matMul(sides[1] as tf.Tensor2D, sides[0] as tf.Tensor2D, true, false);
-}
-
 function lossOf({ fc1, fc2 }: Network, x: tf.Tensor, y: tf.Tensor): tf.Scalar {
-  const hidden = gelu(linear(x, dense(fc1), fc1.bias));
-  return tf.mean(tf.square(tf.sub(linear(hidden, dense(fc2), fc2.bias), y)));
+  const hidden = gelu(new GblrMatrix(fc1).apply(x));
+  return tf.mean(tf.square(tf.sub(new GblrMatrix(fc2).apply(hidden), y)));
 }
 
 /** The optimizer's groups, with moments at zero and gradients still to come. */

@@ -67,13 +67,13 @@ const share = (min = 0, max = 1) => fc.double({ min, max, noNaN: true });
 
 function fitted(layers: LayerWidths[], part: number): { limit: number; result: FittedWidths } {
   const limit = part * costBefore(layers);
-  return { limit, result: fitWidths(layers, limit) };
+  return { limit, result: fitWidths(layers, { limit }) };
 }
 
-/** The least that a sample more of a live block below its former width would cost. */
-function cheapestSample(layers: LayerWidths[], widths: Float32Array[]): number {
+/** The least that a sample more of a live block would cost; blocks end at their former width, or at `most`. */
+function cheapestSample(layers: LayerWidths[], widths: Float32Array[], most?: number): number {
   const extras = layers.flatMap((layer, i) => {
-    const before = samplesOf(layer, clamped(layer.widths));
+    const before = samplesOf(layer, most === undefined ? clamped(layer.widths) : layer.widths.map(() => most));
     return samplesOf(layer, widths[i] as Float32Array).flatMap(([a, b], k) => {
       const [mostA, mostB] = before[k] as [number, number];
       const now = blockCost(layer, [a, b]);
@@ -162,9 +162,31 @@ describe("fitWidths", () => {
   test("only clamps what is within the limit already", () => {
     fc.assert(
       fc.property(structures(SMALL), (layers) => {
-        const { cost, shift, widths } = fitWidths(layers, costBefore(layers));
+        const { cost, shift, widths } = fitWidths(layers, { limit: costBefore(layers) });
         expect([cost, shift]).toEqual([costBefore(layers), 0]);
         expect(widths).toEqual(layers.map((layer) => clamped(layer.widths)));
+      }),
+      RUNS,
+    );
+  });
+
+  test("widens live blocks up to the limit when asked, and leaves dead ones as they were", () => {
+    fc.assert(
+      fc.property(structures(SMALL), share(1, 4), (layers, part) => {
+        const limit = part * costBefore(layers);
+        const { cost, widths } = fitWidths(layers, { limit, widen: true });
+        expect(cost).toBe(costOf(layers, widths));
+        expect(cost).toBeLessThanOrEqual(limit);
+        expect(cost + cheapestSample(layers, widths, 1)).toBeGreaterThan(limit);
+        layers.forEach((layer, i) => {
+          const [before, after] = [clamped(layer.widths), widths[i] as Float32Array];
+          expect(after.every((width, at) => width >= (before[at] as number) && width <= 1)).toBe(true);
+          samplesOf(layer, before).forEach((block, k) => {
+            if (blockCost(layer, block) === 0) {
+              expect([after[k], after[k + after.length / 2]]).toEqual([before[k], before[k + after.length / 2]]);
+            }
+          });
+        });
       }),
       RUNS,
     );
@@ -173,13 +195,13 @@ describe("fitWidths", () => {
   test("shifts a dense row of equal widths to the very sample", () => {
     const layer = { widths: new Float32Array(2 * 96).fill(1), nIn: 96, nOut: 96 };
     for (const limit of [96 * 96, 96 * 96 - 1, 5000, 4001]) {
-      expect(fitWidths([layer], limit).cost).toBe(limit);
+      expect(fitWidths([layer], { limit }).cost).toBe(limit);
     }
   });
 
   test("keeps as many of equal small blocks as fit, where one shift would keep all or none", () => {
     const layer = { widths: new Float32Array(2 * 200).fill(2 / 96), nIn: 96, nOut: 96 };
-    const { cost, widths } = fitWidths([layer], 402);
+    const { cost, widths } = fitWidths([layer], { limit: 402 });
     expect(cost).toBe(400);
     const live = samplesOf(layer, widths[0] as Float32Array).filter(([a, b]) => a === 2 && b === 2);
     expect(live.length).toBe(100);
@@ -188,21 +210,21 @@ describe("fitWidths", () => {
   test("takes more from blocks whose samples cost more", () => {
     const widths = new Float32Array(20).fill(0.5);
     const layers = [1, 4].map((rank) => ({ widths, nIn: 1000, nOut: 1000, rank }));
-    const result = fitWidths(layers, 0.5 * costBefore(layers));
+    const result = fitWidths(layers, { limit: 0.5 * costBefore(layers) });
     const lost = result.widths.map((after) => 0.5 - (after[0] as number));
     expect((lost[1] as number) / (lost[0] as number)).toBeCloseTo(4, 1);
   });
 
   test("reaches a limit of nothing", () => {
     const layer = { widths: new Float32Array(20).fill(1), nIn: 8, nOut: 8 };
-    expect(fitWidths([layer], 0).cost).toBe(0);
-    expect(fitWidths([], 0)).toEqual({ widths: [], shift: 0, cost: 0 });
+    expect(fitWidths([layer], { limit: 0 }).cost).toBe(0);
+    expect(fitWidths([], { limit: 0 })).toEqual({ widths: [], shift: 0, cost: 0 });
   });
 
   test("refuses a limit that is none", () => {
     for (const limit of [-1, Number.NaN]) {
       const refusal = new ShapeError(`fitWidths: limit must be a number of at least 0, got ${limit}`);
-      expect(() => fitWidths([], limit)).toThrow(refusal);
+      expect(() => fitWidths([], { limit })).toThrow(refusal);
     }
   });
 });

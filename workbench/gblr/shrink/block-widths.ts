@@ -18,6 +18,8 @@ export interface BlockWidths {
   count: number;
   /** sides: width in [0, 1], a float32 number */
   width: Float64Array;
+  /** sides: the largest width allowed, float32 numbers as well */
+  most: Float64Array;
   /** sides: n */
   length: Float64Array;
   /** blocks */
@@ -34,9 +36,11 @@ const ROUNDER = 2 ** 52;
 /** Whole samples of a width, as masks round it: product in float32, then half to even. */
 export const samplesOf = (width: number, length: number): number => Math.fround(width * length) + ROUNDER - ROUNDER;
 
-/** What is left of side `side` after a shift; a float32 number of at least 0. */
-export const shifted = ({ width, weight }: BlockWidths, side: number, shift: number): number =>
-  Math.max(0, Math.fround((width[side] as number) - shift * (weight[side >> 1] as number)));
+/** Side `side` after a shift, which takes off or, below 0, adds; a float32 number in [0, most]. */
+export function shifted({ width, weight, most }: BlockWidths, side: number, shift: number): number {
+  const moved = Math.fround((width[side] as number) - shift * (weight[side >> 1] as number));
+  return Math.min(Math.max(0, moved), most[side] as number);
+}
 
 /** Multiply-adds of block k with a and b samples: uses · min((a + b) r, a b), nothing unless both exceed 1. */
 export function blockCost({ rank, uses }: BlockWidths, k: number, a: number, b: number): number {
@@ -59,12 +63,20 @@ export function costAfter(blocks: BlockWidths, shift: number): number {
 export const denseCost = (layers: readonly Omit<LayerWidths, "widths">[]): number =>
   layers.reduce((cost, { nIn, nOut, uses = 1 }) => cost + nIn * nOut * uses, 0);
 
-/** Clamps to [0, 1] and weighs. */
+/** Clamps to [0, 1] and weighs; none may widen. */
 export function blockWidths(layers: readonly LayerWidths[]): BlockWidths {
   const count = layers.reduce((sum, { widths }) => sum + widths.length / 2, 0);
   const sides = () => new Float64Array(2 * count);
   const each = () => new Float64Array(count);
-  const blocks = { count, width: sides(), length: sides(), rank: each(), uses: each(), weight: each() };
+  const blocks = {
+    count,
+    width: sides(),
+    most: sides(),
+    length: sides(),
+    rank: each(),
+    uses: each(),
+    weight: each(),
+  };
   let k = 0;
   for (const { widths, nIn, nOut, rank = 1, uses = 1 } of layers) {
     for (let own = 0; own < widths.length / 2; own++, k++) {
@@ -75,7 +87,20 @@ export function blockWidths(layers: readonly LayerWidths[]): BlockWidths {
       blocks.weight[k] = sampleCost(blocks, k);
     }
   }
+  blocks.most.set(blocks.width);
   return blocks;
+}
+
+/** The same, but that live blocks may widen up to 1. */
+export function freeToWiden(blocks: BlockWidths): BlockWidths {
+  const most = blocks.width.slice();
+  for (let k = 0; k < blocks.count; k++) {
+    const [a, b] = [2 * k, 2 * k + 1].map((side) => samplesOf(most[side] as number, blocks.length[side] as number));
+    if (blockCost(blocks, k, a as number, b as number) > 0) {
+      most.fill(1, 2 * k, 2 * k + 2);
+    }
+  }
+  return { ...blocks, most };
 }
 
 const clamp = (width: number): number => Math.min(Math.max(width, 0), 1);

@@ -23,9 +23,9 @@ export interface BudgetSchedule {
 }
 
 /**
- * The share of the dense cost allowed now: `from` until `start`, `target` from `end` on. A `from` below the target
- * allows the target throughout.
- * @param from relative cost at the outset
+ * The cost allowed now: `from` until `start`, the target from `end` on. A `from` below the target allows the target
+ * throughout.
+ * @param from cost at the outset, in the target's unit
  */
 export function budgetAt(
   { target, start, end, shape = "cubic" }: BudgetSchedule,
@@ -42,5 +42,5 @@ export function expectBudgetSchedule(rule: string, { target, start, end, shape =
   expectSetting(rule, { target }, "above 0 and at most 1", target > 0 && target <= 1);
   expectSetting(rule, { start }, "a finite number of epochs", Number.isFinite(start));
   expectSetting(rule, { end }, `at least start ${start}`, end >= start);
-  expectSetting(rule, { shape }, Object.keys(SHAPES).join(", "), Object.hasOwn(SHAPES, shape));
+  expectSetting(rule, { shape }, `"linear", "cosine" or "cubic"`, Object.hasOwn(SHAPES, shape));
 }

@@ -5,15 +5,7 @@ import { concat, reshape, type Tensor, tensor2d, tidy } from "@tensorflow/tfjs-c
 import { blockWidths, costAfter, denseCost, type LayerWidths } from "./block-widths.ts";
 import { type BudgetSchedule, budgetAt, expectBudgetSchedule } from "./budget-schedule.ts";
 import { fitWidths } from "./fit-widths.ts";
-import {
-  expectRate,
-  isDue,
-  NOT_DUE,
-  type RateOptions,
-  type ShrinkLayer,
-  type ShrinkRule,
-  type ShrinkState,
-} from "./rule.ts";
+import { expectRate, isDue, NOT_DUE, type RateOptions, type ShrinkLayer, type ShrinkRule } from "./rule.ts";
 import { wrapLocations } from "./shift-widths.ts";
 
 /** A layer's structure and what its blocks cost. */
@@ -22,11 +14,13 @@ export interface BudgetLayer extends ShrinkLayer, Omit<LayerWidths, "widths"> {}
 export interface BudgetShrinkOptions extends BudgetSchedule, RateOptions {}
 
 /**
- * Allows no more cost than budgetAt(schedule), starting from the cost found at the first application: whatever exceeds
- * it, the optimizer's last step included, is taken off by fitWidths, one shift of all widths weighted by what their
- * samples cost. So the cost after a step is at the schedule, or below it where training itself has gone below: widths
- * never grow here. Each application that is due waits for one read of all widths and writes them back; between the call
- * and its end nothing else may change them. State: `from`, the cost at the outset.
+ * Puts the cost where budgetAt(schedule) is, starting from the cost found at the first application: what exceeds it, the
+ * optimizer's last step included, is taken off by fitWidths, one shift of all widths weighted by what their samples
+ * cost. A cost below the schedule may rise to it by training, but not fall: what the optimizer's step took since the last
+ * application is spread over the live blocks again, so that the run ends at the target and not by chance below it.
+ *
+ * Each application that is due waits for one read of all widths and writes them back; between the call and its end
+ * nothing else may change them. State: `from` and `last`, multiply-adds at the outset and now.
  *
  * Why samples and not shares are weighed: a width's gradient grows with n as its cost does, and Adam divides by the
  * gradient's size, so n drops out of the balance between the two; likewise the uses of a layer.
@@ -36,12 +30,12 @@ export function budgetShrink(options: BudgetShrinkOptions): ShrinkRule<BudgetLay
   const { rate = 1 } = options;
   expectBudgetSchedule("budgetShrink", options);
   expectRate("budgetShrink", rate);
-  let from: number | undefined;
+  let costs: { from: number; last: number } | undefined;
   return {
     name: "budget-shrink",
-    state: (): ShrinkState => (from === undefined ? {} : { from }),
-    restore: (state) => {
-      from = typeof state.from === "number" ? state.from : undefined;
+    state: () => ({ ...costs }),
+    restore: ({ from, last }) => {
+      costs = typeof from === "number" && typeof last === "number" ? { from, last } : undefined;
     },
     async apply(layers, step) {
       if (!isDue(step, rate)) {
@@ -49,9 +43,12 @@ export function budgetShrink(options: BudgetShrinkOptions): ShrinkRule<BudgetLay
       }
       const dense = denseCost(layers);
       const present = await readWidths(layers);
-      from ??= costAfter(blockWidths(present), 0) / dense;
-      const { widths, cost } = fitWidths(present, budgetAt(options, from, step) * dense);
+      const found = costAfter(blockWidths(present), 0);
+      const { from, last } = costs ?? { from: found, last: found };
+      const allowed = budgetAt({ ...options, target: options.target * dense }, from, step);
+      const { widths, cost } = fitWidths(present, { limit: Math.min(allowed, Math.max(found, last)), widen: true });
       writeWidths(layers, widths);
+      costs = { from, last: cost };
       return { applied: true, frozen: false, relativeCost: cost / dense };
     },
   };

@@ -1,5 +1,5 @@
-// Gives samples back to widths that were shifted too far, so that a limit that lies between two steps of the cost is used
-// as well as whole samples allow. The second half of fitWidths; no tensors.
+// Gives samples back to widths after a shift, so that a limit that lies between two steps of the cost is used as well as
+// whole samples allow. The second half of fitWidths; no tensors.
 
 import { type BlockWidths, blockCost, costAfter, samplesOf, shifted } from "./block-widths.ts";
 
@@ -17,7 +17,7 @@ const NEAREST = 2 ** -25;
 
 /**
  * Shifts, then gives back in the order in which ever smaller shifts would have kept: one sample at a time to live blocks,
- * to dead ones what makes them live, passing over what no longer fits. No width ends larger than before the shift.
+ * to dead ones what makes them live, passing over what no longer fits. No width ends above the largest allowed.
  */
 export function giveBack(blocks: BlockWidths, options: ShiftAndLimit): { width: Float64Array; cost: number } {
   const widths = new ShiftedWidths(blocks, options);
@@ -95,10 +95,10 @@ class ShiftedWidths {
   }
 
   private distance(side: number): number {
-    const { width, length, weight } = this.blocks;
+    const { width, most, length, weight } = this.blocks;
     const [before, n] = [width[side] as number, length[side] as number];
     const next = this.next(side);
-    if (next > samplesOf(before, n)) {
+    if (next > samplesOf(most[side] as number, n)) {
       return Number.POSITIVE_INFINITY;
     }
     const shiftThatKeeps = (before - (next - 0.5) / n) / (weight[side >> 1] as number);
@@ -129,9 +129,9 @@ class ShiftedWidths {
     if (samples === this.samples[side]) {
       return;
     }
-    const { width, length } = this.blocks;
+    const { most, length } = this.blocks;
     const justEnough = Math.fround((samples - 1 + ABOVE_TIE) / (length[side] as number));
-    this.width[side] = Math.min(width[side] as number, justEnough);
+    this.width[side] = Math.min(most[side] as number, justEnough);
     this.samples[side] = samples;
   }
 }

@@ -4,7 +4,7 @@ export { type AdaptiveSoftshrinkOptions, adaptiveSoftshrink, adaptiveThreshold }
 export type { LayerWidths } from "./block-widths.ts";
 export { type BudgetSchedule, budgetAt } from "./budget-schedule.ts";
 export { type BudgetLayer, type BudgetShrinkOptions, budgetShrink } from "./budget-shrink.ts";
-export { type FittedWidths, fitWidths } from "./fit-widths.ts";
+export { type FitOptions, type FittedWidths, fitWidths } from "./fit-widths.ts";
 export { type MeanShrinkOptions, meanShrink } from "./mean-shrink.ts";
 export { meanWidth } from "./mean-width.ts";
 export type { ShrinkLayer, ShrinkReport, ShrinkRule, ShrinkState, ShrinkStep } from "./rule.ts";

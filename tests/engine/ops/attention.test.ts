@@ -85,6 +85,18 @@ forEachEngine("attention", () => {
     await check({ ...SMALL, tokens: 6, keyTokens: 2 });
   });
 
+  test("adds up the gradients of a tensor that is query, key and value at once", async () => {
+    const x = sample(1, [1, 2, 5, 4]);
+    const { dy, gradients } = await runOp({ x }, ({ x }) => attention(x as tf.Tensor, x as tf.Tensor, x as tf.Tensor));
+    const { values } = x;
+    const sizes = { heads: 2, tokens: 5, keyTokens: 5, headDim: 4, valueDim: 4, causal: false, scale: 0.5 };
+    const { q, k, v } = f64.attentionGradients({ q: values, k: values, v: values, ...sizes }, dy);
+    expectClose(
+      gradients.x as Float32Array,
+      q.map((value, i) => value + (k[i] as number) + (v[i] as number)),
+    );
+  });
+
   test("stays finite with scores in the hundreds", async () => {
     await check({ ...SMALL, causal: true, spread: 12 });
   });

@@ -1,6 +1,9 @@
 // Starting values of a GBLR matrix from a trained one, one import for all.
 
+export type { Blocks } from "./block-state.ts";
+export { type FindBlocksEvent, type FindBlocksOptions, type FoundBlocks, findBlocks } from "./find-blocks.ts";
 export { type FindMaskOptions, type FoundMask, findMask } from "./find-mask.ts";
+export { type FitOptions, type FitProgress, fitBlocks } from "./fit-blocks.ts";
 export { type LocationOptions, locationsByRule } from "./location-rules.ts";
 export { type SvdFactors, type SvdFactorsOptions, svdFactors } from "./svd-factors.ts";
 export { type BlockGrid, widthsByRule } from "./width-rules.ts";

@@ -1,5 +1,5 @@
 // gelu, the Gaussian error linear unit, exact and in its tanh form, with its gradient. Hendrycks and Gimpel 2016.
-// The torch backend runs aten::gelu and aten::gelu_backward; the compositions here serve the others and `linear`.
+// The torch backend has kernels of its own; the compositions here serve the other backends, alone and within `linear`.
 
 import { add, erf, exp, mul, sigmoid, square, sub, type Tensor } from "@tensorflow/tfjs-core";
 import { differentiable, runKernel } from "./differentiable.ts";

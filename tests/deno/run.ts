@@ -15,7 +15,9 @@ const SUITES = [
   "gblr/mask.test.ts",
   "gblr/matrix.test.ts",
   "gblr/packed.test.ts",
+  "gblr/shrink",
   "gblr/special-cases.test.ts",
+  "gblr/train.test.ts",
 ];
 
 const tests = new URL("../", import.meta.url);

@@ -106,23 +106,18 @@ struct Sums {
   float width, location;
 };
 
-// Sixteen sums side by side: the compiler may not reorder one.
 GBLR_VECTORISED Sums weighted_sums(const float* dy, const float* start, const float* end, int64_t n) {
-  float to_width[16] = {0}, to_location[16] = {0};
+  Lanes to_width{}, to_location{};
   int64_t j = 0;
-  for (; j + 16 <= n; j += 16)
-    for (int lane = 0; lane < 16; ++lane) {
-      to_width[lane] += dy[j + lane] * end[j + lane];
-      to_location[lane] += dy[j + lane] * (end[j + lane] - start[j + lane]);
-    }
-  for (; j < n; ++j) {
-    to_width[0] += dy[j] * end[j];
-    to_location[0] += dy[j] * (end[j] - start[j]);
+  for (; j + kLanes <= n; j += kLanes) {
+    const Lanes weight = lanes_at(dy + j), slope = lanes_at(end + j);
+    to_width += weight * slope;
+    to_location += weight * (slope - lanes_at(start + j));
   }
-  Sums sums{0, 0};
-  for (int lane = 0; lane < 16; ++lane) {
-    sums.width += to_width[lane];
-    sums.location += to_location[lane];
+  Sums sums{sum_of(to_width), sum_of(to_location)};
+  for (; j < n; ++j) {
+    sums.width += dy[j] * end[j];
+    sums.location += dy[j] * (end[j] - start[j]);
   }
   return sums;
 }

@@ -28,13 +28,11 @@ struct Block {
 };
 
 GBLR_VECTORISED float dot(const float* a, const float* b, int64_t count) {
-  float lanes[16] = {0};
+  Lanes lanes{};
   int64_t i = 0;
-  for (; i + 16 <= count; i += 16)
-    for (int lane = 0; lane < 16; ++lane) lanes[lane] += a[i + lane] * b[i + lane];
-  float sum = 0;
+  for (; i + kLanes <= count; i += kLanes) lanes += lanes_at(a + i) * lanes_at(b + i);
+  float sum = sum_of(lanes);
   for (; i < count; ++i) sum += a[i] * b[i];
-  for (const float lane : lanes) sum += lane;
   return sum;
 }
 

@@ -1,5 +1,6 @@
 // Starting values of a GBLR matrix from a trained one, one import for all.
 
+export { type ActivationAwareOptions, activationAwareSvd } from "./activation-aware.ts";
 export type { Blocks } from "./block-state.ts";
 export { type FindBlocksEvent, type FindBlocksOptions, type FoundBlocks, findBlocks } from "./find-blocks.ts";
 export { type FindMaskOptions, type FoundMask, findMask } from "./find-mask.ts";

@@ -6,7 +6,7 @@ import * as tf from "@tensorflow/tfjs-core";
 import { type AdamwGroup, adamwStep, gelu } from "../../workbench/engine/ops/index.ts";
 import { GblrMatrix } from "../../workbench/gblr/matrix.ts";
 import type { GblrParameters } from "../../workbench/gblr/parameters.ts";
-import { meanShrink, meanWidth } from "../../workbench/gblr/shrink/index.ts";
+import { budgetShrink, meanShrink, meanWidth } from "../../workbench/gblr/shrink/index.ts";
 import { forEachEngine } from "../engine/engines.ts";
 import { liveTensors, read } from "../engine/ops/operands.ts";
 import { type GoldenTensor, readGolden } from "../golden.ts";
@@ -114,6 +114,21 @@ function startRun(start: string): Run {
   return { start, network, groups: optimizerGroups(network), x, y };
 }
 
+function optimize(groups: Run["groups"], grads: tf.NamedTensorMap, step: number): void {
+  const gradientsOf = (keys: string[]) => keys.map((key) => grads[key] as tf.Tensor);
+  const filled = groups.map(({ group, keys }) => ({ ...group, gradients: gradientsOf(keys) }));
+  adamwStep(filled, { step: step + 1 }).dispose();
+}
+
+/** One step of the optimizer; the loss before it. */
+async function learn({ network, groups, x, y }: Run, step: number): Promise<number> {
+  const { value, grads } = tf.variableGrads(() => lossOf(network, x, y));
+  optimize(groups, grads, step);
+  const [loss] = await read(value);
+  tf.dispose([value, grads]);
+  return loss as number;
+}
+
 /** Loss and gradients, optimizer, shrink rule; compared after each. */
 async function stepAndCompare({ start, network, groups, x, y }: Run, step: number): Promise<void> {
   const expected = (name: string) => [golden.get(`${start}.f64.${name}`).values[step] as number];
@@ -123,9 +138,7 @@ async function stepAndCompare({ start, network, groups, x, y }: Run, step: numbe
   if (step === 0) {
     await expectFirstGradients(start, network, grads);
   }
-  const gradientsOf = (keys: string[]) => keys.map((key) => grads[key] as tf.Tensor);
-  const filled = groups.map(({ group, keys }) => ({ ...group, gradients: gradientsOf(keys) }));
-  adamwStep(filled, { step: step + 1 }).dispose();
+  optimize(groups, grads, step);
   const mean = meanWidth(layers);
   expect(await distance(mean, expected("mean_width_before_rule"))).toBeLessThanOrEqual(TOLERANCE.trace);
   tf.dispose([value, grads, mean]);
@@ -162,4 +175,25 @@ forEachEngine("training", () => {
       disposeRun(run);
     });
   }
+
+  test("ends within 0.1 % of the cost that was asked for, and learns, with budgetShrink in the rule's place", async () => {
+    const run = startRun("b");
+    const layers = Object.values(run.network).map((layer) => {
+      const { nIn, nOut } = new GblrMatrix(layer);
+      return { ...layer, nIn, nOut };
+    });
+    const budget = budgetShrink({ target: 0.3, start: 0, end: 0.5 });
+    const losses: number[] = [];
+    for (let step = 0; step < STEPS; step++) {
+      losses.push(await learn(run, step));
+      await budget.apply(layers, { epoch: 0, batch: step, batchesPerEpoch: STEPS, learningRate: LEARNING_RATE });
+    }
+    const costs = await Promise.all(Object.values(run.network).map((layer) => new GblrMatrix(layer).cost()));
+    const dense = layers.reduce((sum, { nIn, nOut }) => sum + nIn * nOut, 0);
+    const relative = costs.reduce((sum, cost) => sum + cost, 0) / dense;
+    expect(relative).toBeLessThanOrEqual(0.3);
+    expect(relative).toBeGreaterThanOrEqual(0.999 * 0.3);
+    expect(losses.at(-1)).toBeLessThan(0.98 * (losses[0] as number));
+    disposeRun(run);
+  });
 });

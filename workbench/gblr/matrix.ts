@@ -3,7 +3,6 @@
 
 import {
   expandDims,
-  matMul,
   mul,
   pad,
   reshape,
@@ -14,7 +13,7 @@ import {
   transpose,
 } from "@tensorflow/tfjs-core";
 import { ShapeError } from "../engine/errors.ts";
-import { linear } from "../engine/ops/index.ts";
+import { gblrWeight, linear } from "../engine/ops/index.ts";
 import { expectOperand } from "../engine/ops/operands.ts";
 import { type BlockUse, blockUse } from "./cost.ts";
 import { gaudiMask } from "./mask.ts";
@@ -80,7 +79,7 @@ export class GblrMatrix<T extends Tensor = Tensor> {
   dense(): Tensor2D {
     return tidy(() => {
       const { input, output } = this.factors();
-      return matMul(output, input, true);
+      return gblrWeight(output, input);
     });
   }
 

@@ -7,6 +7,7 @@ export { type CrossEntropyOptions, crossEntropy } from "./cross-entropy.ts";
 export { type DropoutOptions, dropout } from "./dropout.ts";
 export { embedding } from "./embedding.ts";
 export { type GaudiMaskOptions, type GaudiMaskTables, gaudiMask } from "./gaudi-mask.ts";
+export { gblrWeight } from "./gblr-weight.ts";
 export { type GeluOptions, gelu } from "./gelu.ts";
 export type { Activation, GeluForm, WeightLayout } from "./kernels.ts";
 export { type LayerNormOptions, layerNorm } from "./layer-norm.ts";

@@ -73,6 +73,13 @@ export type GaudiMaskAttributes = { boxcar: boolean; evaluate: boolean };
 export const GAUDI_MASK_GRADIENT = "FusedGaudiMaskGradient";
 export type GaudiMaskGradientInputs = { dy: TensorInfo; widths: TensorInfo; locations: TensorInfo; slopes: TensorInfo };
 
+/** → W (n_out, n_in) */
+export const GBLR_WEIGHT = "FusedGblrWeight";
+export type GblrWeightInputs = { output: TensorInfo; input: TensorInfo };
+/** → doutput, dinput */
+export const GBLR_WEIGHT_GRADIENT = "FusedGblrWeightGradient";
+export type GblrWeightGradientInputs = GblrWeightInputs & { dy: TensorInfo };
+
 /** → y (rows, n_out) */
 export const PACKED_PRODUCT = "FusedPackedProduct";
 export type PackedProductInputs = {

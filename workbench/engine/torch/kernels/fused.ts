@@ -4,6 +4,7 @@ import type { KernelTable } from "../register.ts";
 import { fusedAdamw } from "./fused-adamw.ts";
 import { fusedAttention } from "./fused-attention.ts";
 import { fusedGaudiMask } from "./fused-gaudi-mask.ts";
+import { fusedGblrWeight } from "./fused-gblr-weight.ts";
 import { fusedLayers } from "./fused-layers.ts";
 import { fusedLoss } from "./fused-loss.ts";
 import { fusedPackedProduct } from "./fused-packed-product.ts";
@@ -14,5 +15,6 @@ export const fused: KernelTable = {
   ...fusedLoss,
   ...fusedAdamw,
   ...fusedGaudiMask,
+  ...fusedGblrWeight,
   ...fusedPackedProduct,
 };

@@ -1,7 +1,7 @@
 // Block-sparse plus low rank in the manner of Pixelfly (Chen et al. 2022, arXiv 2112.00029): dense blocks in a fixed
 // flat-butterfly pattern, the rest of the budget in two thin factors. The pattern does not look at the matrix.
 
-import { add, gather, matMul, reshape, type Tensor, type Tensor2D, tidy, transpose } from "@tensorflow/tfjs-core";
+import { add, gather, matMul, reshape, type Tensor2D, tidy, transpose } from "@tensorflow/tfjs-core";
 import { linear } from "../engine/ops/index.ts";
 import { expectOperand, expectSetting } from "../engine/ops/operands.ts";
 import { asRows } from "../engine/ops/rows.ts";
@@ -10,6 +10,7 @@ import { fitBlockSparse } from "./block-sparse-fit.ts";
 import { type BlockSparseParameters, blockCells, type Pattern, placed } from "./block-sparse-pattern.ts";
 import { allowance, expectPaid, type MatrixSize } from "./budget.ts";
 import { butterflyMasks } from "./butterfly.ts";
+import { parametersNamed } from "./parameters.ts";
 import type { Structure, StructureParameters } from "./structure.ts";
 
 export interface BlockSparseOptions {
@@ -38,10 +39,10 @@ export const blockSparse: Structure<BlockSparseOptions> = {
     const [nOut, nIn] = weight.shape;
     const size = { nOut, nIn };
     const allowed = allowance("block-sparse", budget, size);
-    const side = wanted ?? (allowed >= nOut * nIn ? 1 : usualSide(size));
+    const side = wanted ?? (allowed >= nOut * nIn ? 1 : usualSide(size, allowed));
     const isSide = Number.isInteger(Math.log2(side)) && side >= 1 && side <= Math.min(nOut, nIn);
     expectSetting("block-sparse", { side }, `a power of two from 1 to ${Math.min(nOut, nIn)}`, isSide);
-    const layer = side * Math.ceil(nOut / side) * Math.ceil(nIn / side);
+    const layer = diagonal(size, side);
     const all = side * layer <= allowed;
     const kept = all ? side : Math.max(1, Math.min(side, Math.floor((allowed * (1 - lowRankShare)) / layer)));
     const what = `${kept} of ${side} blocks a row`;
@@ -81,27 +82,30 @@ export const blockSparse: Structure<BlockSparseOptions> = {
   },
 };
 
-const MOST_SIDE = 16;
-/** largest share of entries that filling up may add */
-const MOST_PADDING = 1 / 16;
+const SIDES = [16, 8, 4, 2, 1];
+/** share of entries that filling up may add without a smaller side being tried */
+const LITTLE_PADDING = 1 / 16;
 
-function usualSide({ nOut, nIn }: MatrixSize): number {
-  const area = (side: number) => side * Math.ceil(nOut / side) * side * Math.ceil(nIn / side);
-  let side = MOST_SIDE;
-  while (side > 1 && (side > Math.min(nOut, nIn) || area(side) > (1 + MOST_PADDING) * nOut * nIn)) {
-    side /= 2;
-  }
-  return side;
+/** Of the sides whose diagonal the budget pays for, the largest with little padding, else that with the least. */
+function usualSide({ nOut, nIn }: MatrixSize, allowed: number): number {
+  const padding = (side: number) => Math.max(LITTLE_PADDING, (side * diagonal({ nOut, nIn }, side)) / (nOut * nIn) - 1);
+  const possible = SIDES.filter((side) => side <= Math.min(nOut, nIn) && diagonal({ nOut, nIn }, side) <= allowed);
+  return possible.reduce((best, side) => (padding(side) < padding(best) ? side : best), possible[0] ?? 1);
 }
 
-function partsOf({ values, left, right }: StructureParameters): BlockSparseParameters & { pattern: Pattern } {
-  expectOperand("block-sparse", { right: right as Tensor }, { dtype: "float32", shape: ["rank", "n_in"] });
-  const [rank, nIn] = (right as Tensor2D).shape;
-  expectOperand("block-sparse", { left: left as Tensor }, { dtype: "float32", shape: ["n_out", rank] });
-  const nOut = (left as Tensor2D).shape[0];
-  const side = values?.shape[0] as number;
+/** Entries of the blocks that one mask keeps. */
+const diagonal = ({ nOut, nIn }: MatrixSize, side: number): number =>
+  side * Math.ceil(nOut / side) * Math.ceil(nIn / side);
+
+function partsOf(parameters: StructureParameters): BlockSparseParameters & { pattern: Pattern } {
+  const { values, left, right } = parametersNamed("block-sparse", parameters, ["values", "left", "right"]);
+  expectOperand("block-sparse", { right }, { dtype: "float32", shape: ["rank", "n_in"] });
+  const [rank, nIn] = right.shape as [number, number];
+  expectOperand("block-sparse", { left }, { dtype: "float32", shape: ["n_out", rank] });
+  const nOut = left.shape[0] as number;
+  const side = values.shape[0] as number;
   const shape = [side, Math.ceil(nOut / side), "kept", Math.ceil(nIn / side)];
-  expectOperand("block-sparse", { values: values as Tensor }, { dtype: "float32", shape });
-  const pattern = { side, masks: butterflyMasks(side, values?.shape[2] as number) };
+  expectOperand("block-sparse", { values }, { dtype: "float32", shape });
+  const pattern = { side, masks: butterflyMasks(side, values.shape[2] as number) };
   return { values, left, right, pattern } as BlockSparseParameters & { pattern: Pattern };
 }

@@ -3,9 +3,10 @@
 
 import type { Tensor3D } from "@tensorflow/tfjs-core";
 import { expectOperand, expectSetting } from "../engine/ops/operands.ts";
-import { type BlockFactors, blockCost, blockMatrix, blockProduct, blockSizes, type RowOrder } from "./block-factors.ts";
+import { blockCost, blockMatrix, blockProduct, blockSizes, type RowOrder } from "./block-factors.ts";
 import { projectBlocks } from "./block-projection.ts";
 import { allowance, expectPaid, type MatrixSize } from "./budget.ts";
+import { parametersNamed } from "./parameters.ts";
 import type { Structure, StructureParameters } from "./structure.ts";
 
 export interface BlockOptions {
@@ -24,6 +25,8 @@ export interface BlockRule {
 
 /** Parameters: `first` (n_in, r, blocks) and `second` (n_out, blocks, r), see block-factors.ts. */
 export function blockStructure({ name, order, chooseBlocks }: BlockRule): Structure<BlockOptions> {
+  const factorsOf = (parameters: StructureParameters) =>
+    parametersNamed(name, parameters, ["first", "second"]) as { first: Tensor3D; second: Tensor3D };
   return {
     name,
     parameterNames: ["first", "second"],
@@ -74,8 +77,3 @@ export const costOfRank = ({ nOut, nIn, blocks }: BlockedSize): number =>
 
 /** The shorter side of a block: its full rank. */
 const blockSide = ({ nOut, nIn, blocks }: BlockedSize): number => Math.ceil(Math.min(nOut, nIn) / blocks);
-
-const factorsOf = ({ first, second }: StructureParameters): BlockFactors => ({
-  first: first as Tensor3D,
-  second: second as Tensor3D,
-});

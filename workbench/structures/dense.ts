@@ -1,10 +1,11 @@
 // The matrix itself as a structure: what all others are measured against, and what a layer stays when nothing is
 // gained by changing it.
 
-import { clone, type Tensor, type Tensor2D } from "@tensorflow/tfjs-core";
+import { clone, type Tensor2D } from "@tensorflow/tfjs-core";
 import { linear } from "../engine/ops/index.ts";
 import { expectOperand } from "../engine/ops/operands.ts";
 import { expectPaid } from "./budget.ts";
+import { parametersNamed } from "./parameters.ts";
 import type { Structure, StructureParameters } from "./structure.ts";
 
 /** Parameters: `weight` (n_out, n_in). */
@@ -29,7 +30,8 @@ export const dense: Structure = {
   },
 };
 
-function weightOf({ weight }: StructureParameters): Tensor2D {
-  expectOperand("dense", { weight: weight as Tensor }, { dtype: "float32", shape: ["n_out", "n_in"] });
+function weightOf(parameters: StructureParameters): Tensor2D {
+  const { weight } = parametersNamed("dense", parameters, ["weight"]);
+  expectOperand("dense", { weight }, { dtype: "float32", shape: ["n_out", "n_in"] });
   return weight as Tensor2D;
 }

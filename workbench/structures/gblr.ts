@@ -5,9 +5,10 @@ import { expectOperand } from "../engine/ops/operands.ts";
 import { blockUse } from "../gblr/cost.ts";
 import { locationsByRule, svdFactors, widthsByRule } from "../gblr/init/index.ts";
 import { GblrMatrix } from "../gblr/matrix.ts";
-import type { GblrParameters, MaskSettings } from "../gblr/parameters.ts";
-import { expectPaid } from "./budget.ts";
-import { rankOfBudget } from "./rank.ts";
+import type { MaskSettings } from "../gblr/parameters.ts";
+import { allowance, expectPaid } from "./budget.ts";
+import { parametersNamed } from "./parameters.ts";
+import { affordableRank } from "./rank.ts";
 import type { Structure, StructureParameters } from "./structure.ts";
 
 export interface GblrOptions {
@@ -18,6 +19,8 @@ export interface GblrOptions {
   /** of `uniform` locations. Default 0 */
   seed?: number;
 }
+
+const NAMES = ["lr_weight1", "lr_weight2", "widths", "locations"] as const;
 
 /** With the masks' settings, which a training loop changes from step to step. */
 export interface GblrStructure extends Structure<GblrOptions> {
@@ -31,10 +34,11 @@ export interface GblrStructure extends Structure<GblrOptions> {
  * @param settings read anew at each product
  */
 export function gblrStructure(settings: MaskSettings = {}): GblrStructure {
-  const matrix = (parameters: StructureParameters) => new GblrMatrix(parameters as unknown as GblrParameters, settings);
+  const matrix = (parameters: StructureParameters) =>
+    new GblrMatrix(parametersNamed("gblr", parameters, NAMES), settings);
   return {
     name: "gblr",
-    parameterNames: ["lr_weight1", "lr_weight2", "widths", "locations"],
+    parameterNames: NAMES,
     matrix,
 
     /** @throws EngineError when the budget does not pay for one block of full width, or for the widths of the rule */
@@ -42,7 +46,7 @@ export function gblrStructure(settings: MaskSettings = {}): GblrStructure {
       expectOperand("gblr", { weight }, { dtype: "float32", shape: ["n_out", "n_in"] });
       const [nOut, nIn] = weight.shape;
       const blocks = Math.min(nOut, nIn);
-      const full = Math.max(1, rankOfBudget(budget, { nOut, nIn }));
+      const full = Math.max(1, affordableRank(allowance("gblr", budget, { nOut, nIn }), { nOut, nIn }));
       // half a block more, so that rounding the share down gives `full` blocks whatever the quotient rounds to
       const widths = widthsByRule(rule ?? `lr${Math.min(1, (full + 0.5) / blocks)}`, { blocks, nIn, nOut });
       const { cost } = blockUse(await widths.data(), { nIn, nOut, sigma: settings.sigma });

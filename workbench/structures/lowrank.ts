@@ -1,12 +1,13 @@
 // A matrix of low rank: W = left · right, two thin products. The rank is given, or what the budget pays for, or what
 // keeps a share of the energy; ranks for several layers at once come from allocation.ts.
 
-import { matMul, mul, slice, sqrt, type Tensor, type Tensor2D, tidy, transpose } from "@tensorflow/tfjs-core";
+import { matMul, mul, slice, sqrt, type Tensor2D, tidy, transpose } from "@tensorflow/tfjs-core";
 import { svd } from "../engine/linalg/index.ts";
 import { linear } from "../engine/ops/index.ts";
 import { expectOperand, expectSetting } from "../engine/ops/operands.ts";
-import { expectPaid } from "./budget.ts";
-import { rankOfBudget, rankOfEnergy } from "./rank.ts";
+import { allowance, expectPaid } from "./budget.ts";
+import { parametersNamed } from "./parameters.ts";
+import { affordableRank, rankOfEnergy } from "./rank.ts";
 import type { Structure, StructureParameters } from "./structure.ts";
 
 export interface LowRankOptions {
@@ -27,9 +28,11 @@ export const lowrank: Structure<LowRankOptions> = {
     const [nOut, nIn] = weight.shape;
     const most = Math.min(nOut, nIn);
     expectSetting("lowrank", { energy }, "left out when rank is given", wanted === undefined || energy === undefined);
+    const isShare = energy === undefined || (energy >= 0 && energy <= 1);
+    expectSetting("lowrank", { energy }, "from 0 to 1", isShare);
     const isRank = wanted === undefined || (Number.isInteger(wanted) && wanted >= 1 && wanted <= most);
     expectSetting("lowrank", { rank: wanted }, `an integer from 1 to ${most}`, isRank);
-    const affordable = rankOfBudget(budget, { nOut, nIn });
+    const affordable = affordableRank(allowance("lowrank", budget, { nOut, nIn }), { nOut, nIn });
     const rank = wanted ?? Math.max(affordable, 1);
     expectPaid({ structure: "lowrank", what: `rank ${rank}`, cost: rank * (nOut + nIn), budget, nOut, nIn });
     return truncated(weight, rank, energy);
@@ -66,9 +69,10 @@ async function truncated(weight: Tensor2D, rank: number, energy?: number): Promi
   return factors;
 }
 
-function factorsOf({ left, right }: StructureParameters): { left: Tensor2D; right: Tensor2D } {
-  expectOperand("lowrank", { right: right as Tensor }, { dtype: "float32", shape: ["rank", "n_in"] });
+function factorsOf(parameters: StructureParameters): { left: Tensor2D; right: Tensor2D } {
+  const { left, right } = parametersNamed("lowrank", parameters, ["left", "right"]);
+  expectOperand("lowrank", { right }, { dtype: "float32", shape: ["rank", "n_in"] });
   const [rank] = (right as Tensor2D).shape;
-  expectOperand("lowrank", { left: left as Tensor }, { dtype: "float32", shape: ["n_out", rank] });
+  expectOperand("lowrank", { left }, { dtype: "float32", shape: ["n_out", rank] });
   return { left: left as Tensor2D, right: right as Tensor2D };
 }

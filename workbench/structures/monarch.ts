@@ -9,12 +9,15 @@ export const monarch = blockStructure({ name: "monarch", order: "strided", choos
 
 /**
  * As many blocks as make the product in the middle about min(n_out, n_in) wide, like the published layers; of the
- * numbers near that the one that spends most of the budget, as sizes that do not divide waste some.
+ * numbers near that the one that spends most of the budget, as sizes that do not divide waste some. No more than leave
+ * rank 1.
  */
 export function chooseBlocks(allowed: number, { nOut, nIn }: MatrixSize): number {
   const side = Math.min(nOut, nIn);
-  const aim = Math.min(side, Math.max(1, side / Math.max(1, Math.floor(allowed / (nOut + nIn)))));
-  let [best, most, nearest] = [1, -1, Number.POSITIVE_INFINITY];
+  // rank times blocks
+  const product = Math.max(1, Math.floor(allowed / (nOut + nIn)));
+  const aim = Math.min(product, Math.max(1, side / product));
+  let [best, most, nearest] = [1, 0, Number.POSITIVE_INFINITY];
   for (let blocks = Math.max(1, Math.floor(0.7 * aim)); blocks <= Math.min(side, Math.ceil(1.4 * aim)); blocks++) {
     const size = { nOut, nIn, blocks };
     const spent = rankOfBlocks(allowed, size) * costOfRank(size);

@@ -1,24 +1,17 @@
 // How large a rank: from a budget, or from the energy to keep. Numbers in, numbers out.
 
-import { ShapeError } from "../engine/errors.ts";
-import { allowance, type MatrixSize } from "./budget.ts";
+import type { MatrixSize } from "./budget.ts";
 
-/** The largest rank whose two factors, n_out + n_in multiply-adds a row for each rank, cost no more than the budget. */
-export function rankOfBudget(budget: number, { nOut, nIn }: MatrixSize): number {
-  const affordable = Math.floor(allowance("rank", budget, { nOut, nIn }) / (nOut + nIn));
-  return Math.min(affordable, nOut, nIn);
-}
+/** The largest rank whose two factors, n_out + n_in multiply-adds a row for each rank, cost no more than `allowed`. */
+export const affordableRank = (allowed: number, { nOut, nIn }: MatrixSize): number =>
+  Math.min(Math.floor(allowed / (nOut + nIn)), nOut, nIn);
 
 /**
  * The smallest rank that keeps at least this share of Σ s².
  * @param singularValues all of a matrix, largest first
  * @param energy from 0 to 1
- * @throws ShapeError when energy is out of range
  */
 export function rankOfEnergy(singularValues: ArrayLike<number>, energy: number): number {
-  if (!(energy >= 0 && energy <= 1)) {
-    throw new ShapeError(`rank: energy must be from 0 to 1, got ${energy}`);
-  }
   // What is left out is summed smallest first: a tail of 1e-9 must not drown in the head.
   const squares = Array.from(singularValues, (s) => s * s);
   const total = squares.reduceRight((sum, square) => sum + square, 0);

@@ -10,7 +10,7 @@ import { gaudiMask } from "../../../workbench/gblr/mask.ts";
 import { roundHalfEven } from "../../../workbench/gblr/rounding.ts";
 import { forEachEngine } from "../../engine/engines.ts";
 import { liveTensors, sample } from "../../engine/ops/operands.ts";
-import olb from "../../fixtures/gblr/olb.json";
+import olb from "../../fixtures/gblr/olb.json" with { type: "json" };
 import { readGolden } from "../../golden.ts";
 
 const golden = readGolden("gblr/olb.safetensors");

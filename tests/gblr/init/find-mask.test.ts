@@ -5,7 +5,7 @@ import fc from "fast-check";
 import { findMask } from "../../../workbench/gblr/init/index.ts";
 import { longestRun } from "../../../workbench/gblr/init/longest-run.ts";
 import { sample } from "../../engine/ops/operands.ts";
-import olb from "../../fixtures/gblr/olb.json";
+import olb from "../../fixtures/gblr/olb.json" with { type: "json" };
 import { readGolden } from "../../golden.ts";
 
 const golden = readGolden("gblr/olb.safetensors");

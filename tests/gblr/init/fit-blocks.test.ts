@@ -3,7 +3,7 @@
 import { describe, expect, test } from "bun:test";
 import { svdFloat64 } from "../../../workbench/engine/linalg/float64.ts";
 import { fitBlocks } from "../../../workbench/gblr/init/index.ts";
-import olb from "../../fixtures/gblr/olb.json";
+import olb from "../../fixtures/gblr/olb.json" with { type: "json" };
 import { type GoldenTensor, readGolden } from "../../golden.ts";
 
 const golden = readGolden("gblr/olb.safetensors");

@@ -1,0 +1,56 @@
+// Opens a model on the disk: a folder with config.json and safetensors, or one safetensors file. Reads config.json and
+// the headers, no tensor. Names on the Hub are not looked up here.
+
+import { readFile, stat } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { reason } from "../byte-source.ts";
+import { INDEX_FILE, openTensors, SINGLE_FILE, type TensorFile } from "../safetensors/index.ts";
+import { ModelError } from "./errors.ts";
+import { type GblrConfig, parseGblrConfig } from "./gblr-config.ts";
+
+export const CONFIG_FILE = "config.json";
+export const TRAINABLE_FILE = "trainable.safetensors";
+
+export interface OpenModel {
+  /** the file that was opened, or the index of its shards: what errors about tensors name */
+  path: string;
+  tensors: TensorFile;
+  /** undefined for a dense model, and for a file without a config.json beside it */
+  config?: GblrConfig;
+}
+
+/**
+ * Close its tensors. In a folder with both forms the packed one is opened: it is what runs.
+ * @param path a model folder, a safetensors file, or the index of a sharded one
+ * @throws ModelError or SafetensorsError, one line
+ */
+export async function openModel(path: string): Promise<OpenModel> {
+  const status = await stat(path).catch((error: unknown) => {
+    throw new ModelError(`cannot be opened: ${reason(error)}`, { file: path }, { cause: error });
+  });
+  const isFolder = status.isDirectory();
+  const config = await readConfig(join(isFolder ? path : dirname(path), CONFIG_FILE), isFolder);
+  const file = isFolder ? await tensorsIn(path) : path;
+  if (!/\.safetensors(\.index\.json)?$/.test(file)) {
+    throw new ModelError("is not a safetensors file; `gblr import` makes one of a PyTorch checkpoint", { file });
+  }
+  return { path: file, tensors: await openTensors(file), ...(config && { config }) };
+}
+
+/** A folder without config.json is no model; a file may lie alone. */
+async function readConfig(file: string, required: boolean): Promise<GblrConfig | undefined> {
+  const text = await readFile(file, "utf8").catch((error: unknown) => {
+    if ((error as { code?: unknown }).code === "ENOENT" && !required) return undefined;
+    const problem = `cannot be opened: ${reason(error)}; a model folder has one, with ${SINGLE_FILE} beside it`;
+    throw new ModelError(problem, { file }, { cause: error });
+  });
+  return text === undefined ? undefined : parseGblrConfig(text, file);
+}
+
+async function tensorsIn(folder: string): Promise<string> {
+  for (const name of [SINGLE_FILE, INDEX_FILE, TRAINABLE_FILE]) {
+    const file = join(folder, name);
+    if (await stat(file).catch(() => undefined)) return file;
+  }
+  throw new ModelError(`has neither ${SINGLE_FILE}, nor ${INDEX_FILE}, nor ${TRAINABLE_FILE}`, { file: folder });
+}

@@ -1,0 +1,82 @@
+// `gblr inspect`: what the linear layers of a model are, what they cost, and where their blocks lie. Reads headers,
+// spans and widths, never the weights. The numbers come from inspect/describe.ts, the text from inspect/print.ts, the
+// picture from inspect/plot.ts.
+
+import { existsSync } from "node:fs";
+import { dirname } from "node:path";
+import process from "node:process";
+import type { Command } from "commander";
+import { findLayers, openModel } from "../../hub/model-folder/index.ts";
+import { describe } from "./inspect/describe.ts";
+import { writePlot } from "./inspect/plot.ts";
+import { printInspection } from "./inspect/print.ts";
+import { chooseLayers } from "./layer-pattern.ts";
+import { CommandFailed, UsageError, verb } from "./program.ts";
+import { paletteFor } from "./terminal.ts";
+
+interface InspectOptions {
+  layer?: string;
+  plot?: string;
+  json?: boolean;
+}
+
+// Lines of at most 78 characters: wider ones are broken again.
+const DESCRIPTION = `
+Shows the linear layers of a model and what they cost. MODEL is a model folder
+or a .safetensors file: packed, trainable (a reference checkpoint too), or
+dense. Weights are not read.
+
+blocks  those that evaluation keeps, of all
+widths  of the kept blocks, in eighths of n: first bar (0, 1/8], last (7/8, 1]
+cover   mean number of blocks on an entry, the sum of w_in · w_out over blocks;
+        where all widths are 1 it is the rank
+rank    of the low-rank matrix that costs as much: cost / (n_in + n_out)
+cost    multiply-adds a row of input (a position, in convolutions), counted as
+        the reference implementation does
+share   of what the dense layer costs
+
+Masks count as 0/1 unless "gblr.sigma" in config.json says how smooth they are.
+`.trim();
+
+export function addInspect(program: Command): void {
+  verb(program, {
+    name: "inspect",
+    summary: "show a model's layers: blocks, widths, cost, and a picture of where blocks lie",
+    example: "gblr inspect runs/gpt2-gaudi\ngblr inspect runs/gpt2-gaudi --layer 'h.0.*' --plot layout.png --json",
+  })
+    .summary("show a model's layers: blocks, widths, cost, and a picture of where blocks lie")
+    .description(DESCRIPTION)
+    .argument("<model>", "a model folder or a .safetensors file")
+    .option("--layer <pattern>", "only layers with this in their name; * stands for any characters")
+    .option("--plot <file>", "draw the blocks of each GBLR matrix, brighter where more overlap: .png or .svg")
+    .option("--json", "one JSON document on stdout")
+    .action(inspect);
+}
+
+async function inspect(path: string, { layer, plot, json = false }: InspectOptions): Promise<void> {
+  if (plot !== undefined && !/\.(png|svg)$/i.test(plot)) {
+    throw new UsageError(`--plot writes .png or .svg, "${plot}" is neither`);
+  }
+  if (plot !== undefined && !existsSync(dirname(plot))) {
+    throw new CommandFailed(`${plot} cannot be written: there is no folder "${dirname(plot)}"; make it first`);
+  }
+  if (!existsSync(path)) {
+    throw new CommandFailed(`there is no file or folder "${path}"; give a model folder or a .safetensors file`);
+  }
+  const model = await openModel(path);
+  try {
+    const found = findLayers(model);
+    const layers = layer === undefined ? found.layers : chooseLayers(found.layers, { pattern: layer, model: path });
+    if (layers.length === 0) throw new CommandFailed(`${path} has no linear layer; it has tensors of other kinds only`);
+    const sigma = model.config?.sigma;
+    const described = await describe({ ...found, layers }, { path, ...(sigma !== undefined && { sigma }) });
+    if (plot !== undefined) await writePlot(plot, described);
+    const { inspection } = described;
+    const text = json
+      ? JSON.stringify({ ...inspection, ...(plot !== undefined && { plot }) }, null, 2)
+      : printInspection(inspection, { palette: paletteFor(process.stdout, process.env), ...(plot && { plot }) });
+    process.stdout.write(`${text}\n`);
+  } finally {
+    await model.tensors.close();
+  }
+}

@@ -1,0 +1,60 @@
+// The few SVG elements that our drawings are made of, as text. Text is dark on white, in Inter where the reader has it.
+
+import { Buffer } from "node:buffer";
+
+export const INK = { strong: "#16161d", soft: "#5b5b66" } as const;
+
+/** Device pixels for each px of a drawing, so that text is sharp. */
+export const PIXELS = 2;
+
+export const FONT_FAMILY = "Inter";
+
+export interface TextStyle {
+  /** of the baseline's beginning, middle or end; px */
+  x: number;
+  y: number;
+  /** of the font, px */
+  size: number;
+  weight?: 400 | 600;
+  anchor?: "start" | "middle" | "end";
+  colour?: string;
+}
+
+export interface Box {
+  x: number;
+  y: number;
+  width: number;
+  height: number;
+}
+
+export function svgDocument({ width, height }: { width: number; height: number }, elements: readonly string[]): string {
+  return [
+    `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}"`,
+    ` font-family="${FONT_FAMILY}, 'Helvetica Neue', Arial, sans-serif">\n`,
+    `<rect width="100%" height="100%" fill="#ffffff"/>\n`,
+    `${elements.join("\n")}\n</svg>\n`,
+  ].join("");
+}
+
+export function textElement(
+  text: string,
+  { x, y, size, weight = 400, anchor = "start", colour = INK.strong }: TextStyle,
+): string {
+  const style = `font-size="${size}" font-weight="${weight}" text-anchor="${anchor}" fill="${colour}"`;
+  return `<text x="${x}" y="${y}" ${style}>${escaped(text)}</text>`;
+}
+
+/** A PNG, stretched to the box without smoothing: each of its pixels stays one colour. */
+export function imageElement(png: Uint8Array, { x, y, width, height }: Box): string {
+  const place = `x="${x}" y="${y}" width="${width}" height="${height}"`;
+  const data = `data:image/png;base64,${Buffer.from(png).toString("base64")}`;
+  return `<image ${place} preserveAspectRatio="none" image-rendering="optimizeSpeed" href="${data}"/>`;
+}
+
+const ENTITIES: Record<string, string> = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" };
+
+/** Control characters have no place in XML, not even escaped. */
+function escaped(text: string): string {
+  const visible = Array.from(text, (c) => ((c.codePointAt(0) as number) < 32 ? " " : c)).join("");
+  return visible.replace(/[&<>"]/g, (c) => ENTITIES[c] as string);
+}

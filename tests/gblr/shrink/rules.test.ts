@@ -6,6 +6,7 @@ import * as tf from "@tensorflow/tfjs-core";
 import {
   adaptiveSoftshrink,
   adaptiveThreshold,
+  budgetShrink,
   meanShrink,
   meanWidth,
   type ShrinkLayer,
@@ -183,6 +184,14 @@ forEachEngine("shrink rules", () => {
     });
     expect(Array.from(await read(locations))).toEqual([0, 0.75, 0, 0.5]);
     tf.dispose([widths, locations]);
+  });
+
+  test("a model without layers is refused by rules that look at its widths", async () => {
+    const step = { epoch: 0, batch: 0, batchesPerEpoch: 1, learningRate: 1 };
+    expectRefusal(() => meanWidth([]), "meanWidth: layers must be at least one, got 0");
+    await expect(meanShrink({ target: 0.5 }).apply([], step)).rejects.toThrow("layers must be at least one, got 0");
+    const budget = budgetShrink({ target: 0.5, start: 0, end: 0 });
+    await expect(budget.apply([], step)).rejects.toThrow("budgetShrink: layers must be at least one, got 0");
   });
 
   test("what does not fit is named", () => {

@@ -2,6 +2,7 @@
 // paper's: no threshold or target width to search for, and the count itself is held, not the mean width.
 
 import { concat, reshape, type Tensor, tensor2d, tidy } from "@tensorflow/tfjs-core";
+import { expectSetting } from "../../engine/ops/operands.ts";
 import { blockWidths, costAfter, denseCost, type LayerWidths } from "./block-widths.ts";
 import { type BudgetSchedule, budgetAt, expectBudgetSchedule } from "./budget-schedule.ts";
 import { fitWidths } from "./fit-widths.ts";
@@ -24,7 +25,7 @@ export interface BudgetShrinkOptions extends BudgetSchedule, RateOptions {}
  *
  * Why samples and not shares are weighed: a width's gradient grows with n as its cost does, and Adam divides by the
  * gradient's size, so n drops out of the balance between the two; likewise the uses of a layer.
- * @throws ShapeError when a setting is out of range
+ * @throws ShapeError when a setting is out of range; `apply` rejects with one when there is no layer
  */
 export function budgetShrink(options: BudgetShrinkOptions): ShrinkRule<BudgetLayer> {
   const { rate = 1 } = options;
@@ -41,6 +42,7 @@ export function budgetShrink(options: BudgetShrinkOptions): ShrinkRule<BudgetLay
       if (!isDue(step, rate)) {
         return NOT_DUE;
       }
+      expectSetting("budgetShrink", { layers: layers.length }, "at least one", layers.length > 0);
       const dense = denseCost(layers);
       const present = await readWidths(layers);
       const found = costAfter(blockWidths(present), 0);

@@ -1,0 +1,107 @@
+// What a checkpoint's value comes to: its tensors by name, and everything else as JSON. A `state_dict` at the top is what
+// the tensors are taken from; without one, all that are nested in dictionaries and lists are, their keys joined by dots.
+
+import type { Fail } from "../byte-source.ts";
+import { CheckpointError } from "./errors.ts";
+import { type Json, JsonWriter, keyText } from "./json.ts";
+import { Dict, itemsOf, type PickleValue, TensorView } from "./pickle-values.ts";
+import type { Storage } from "./storage.ts";
+import { type LocatedTensor, locateTensor } from "./tensor-view.ts";
+
+const STATE_DICT = "state_dict";
+/** The name of a tensor that is all there is. */
+const LONE_TENSOR = "tensor";
+
+export interface Contents {
+  tensors: Map<string, LocatedTensor>;
+  /** everything that is no tensor; tensors outside the state_dict are named by type and shape */
+  rest: { [key: string]: Json };
+}
+
+export interface ContentsOptions {
+  file: string;
+  storage(key: string): Storage | undefined;
+}
+
+/** @throws CheckpointError when any tensor, taken or not, is not inside its storage */
+export function contentsOf(root: PickleValue, { file, storage }: ContentsOptions): Contents {
+  const fail: Fail = (problem, options) => new CheckpointError(problem, { file }, options);
+  const locate = (view: TensorView, tensor: string) =>
+    locateTensor(view, { storage, fail: (problem, o) => new CheckpointError(problem, { file, tensor }, o) });
+  const writer = new JsonWriter({
+    fail,
+    tensor: (view, path) => {
+      const { dtype, shape } = locate(view, path.join("."));
+      return `<tensor ${dtype} [${shape.join(", ")}]>`;
+    },
+  });
+  const tensors = new Map<string, LocatedTensor>();
+  const take = (view: TensorView, path: readonly string[]) => {
+    const name = path.join(".") || LONE_TENSOR;
+    if (tensors.has(name)) throw new CheckpointError("two tensors have this name", { file, tensor: name });
+    tensors.set(name, locate(view, name));
+  };
+  const walker = new Walker({ writer, take });
+  const rest = new Map<string, Json>();
+  const keep = (key: string, json: Json | undefined) => {
+    if (json !== undefined) rest.set(key, json);
+  };
+  const state = root instanceof Dict ? root.entries.get(STATE_DICT) : undefined;
+  if (root instanceof Dict && state instanceof Dict) {
+    for (const [key, value] of root.entries) {
+      if (value !== state) keep(keyText(key), writer.write(value, [keyText(key)]));
+    }
+    keep(STATE_DICT, walker.walk(state, []));
+  } else if (root instanceof Dict) {
+    for (const [key, value] of root.entries) keep(keyText(key), walker.walk(value, [keyText(key)]));
+  } else {
+    keep("value", walker.walk(root, []));
+  }
+  return { tensors, rest: Object.fromEntries(rest) };
+}
+
+interface WalkerOptions {
+  writer: JsonWriter;
+  take(view: TensorView, path: readonly string[]): void;
+}
+
+/** Takes the tensors out of nested dictionaries and lists, and returns what is left. */
+class Walker {
+  readonly #options: WalkerOptions;
+  readonly #open = new Set<PickleValue>();
+
+  constructor(options: WalkerOptions) {
+    this.#options = options;
+  }
+
+  /** @returns undefined where nothing but tensors was */
+  walk(value: PickleValue, path: readonly string[]): Json | undefined {
+    const { writer, take } = this.#options;
+    if (value instanceof TensorView) {
+      writer.count(path);
+      return void take(value, path);
+    }
+    const items = itemsOf(value);
+    if (!items && !(value instanceof Dict)) return writer.write(value, path);
+    writer.count(path);
+    if (this.#open.has(value)) return "<cycle>";
+    this.#open.add(value);
+    const left = items ? this.#list(items, path) : this.#dict(value as Dict, path);
+    this.#open.delete(value);
+    return left;
+  }
+
+  #dict({ entries }: Dict, path: readonly string[]): Json | undefined {
+    const left = Array.from(entries, ([key, value]) => {
+      const name = keyText(key);
+      return [name, this.walk(value, [...path, name])] as const;
+    }).filter((pair): pair is readonly [string, Json] => pair[1] !== undefined);
+    return left.length === 0 && entries.size > 0 ? undefined : Object.fromEntries(left);
+  }
+
+  #list(items: readonly PickleValue[], path: readonly string[]): Json | undefined {
+    const left = items.map((item, i) => this.walk(item, [...path, String(i)]));
+    if (items.length > 0 && left.every((item) => item === undefined)) return undefined;
+    return left.map((item) => item ?? null);
+  }
+}

@@ -1,0 +1,183 @@
+// Which names a pickle may mention, which it may call, and what each call gives here. The rule:
+// - the globals listed below rebuild tensors and plain data, in our own code;
+// - a class of any other library may be named, and its objects are kept as records (Instance), never built;
+// - anything else of Python's standard library, and any call of a function that is not listed, is refused by name.
+
+import { DTYPES, type Dtype } from "../safetensors/types.ts";
+import { numpyScalar } from "./numpy-scalar.ts";
+import {
+  Dict,
+  type ElementType,
+  Global,
+  Instance,
+  itemsOf,
+  type PickleValue,
+  SetOf,
+  StorageView,
+  TensorView,
+  Tuple,
+} from "./pickle-values.ts";
+import { isStandardLibrary } from "./standard-library.ts";
+
+/** Arguments that a listed global cannot take give undefined. */
+type Call = (args: readonly PickleValue[]) => PickleValue | undefined;
+
+/** Makes the record, tensor or data that a call stands for. */
+export const CALLS: Readonly<Record<string, Call>> = {
+  "collections.OrderedDict": ([pairs]) => dictOf(pairs),
+  "collections.defaultdict": ([, pairs]) => dictOf(pairs),
+  "builtins.dict": ([pairs]) => dictOf(pairs),
+  "builtins.list": ([items]) => (items === undefined ? [] : itemsOf(items)?.slice()),
+  "builtins.tuple": ([items]) => tupleOf(items),
+  "builtins.set": ([items]) => setOf(items),
+  "builtins.frozenset": ([items]) => setOf(items),
+  "builtins.bytearray": ([bytes]) => (bytes instanceof Uint8Array ? bytes : undefined),
+  // Protocol 2 has no bytes: it writes them as text to be encoded.
+  "_codecs.encode": ([text, encoding]) => (encoding === "latin1" ? latin1(text) : undefined),
+  "copyreg._reconstructor": ([type]) => (type instanceof Global ? new Instance(type.path) : undefined),
+  "torch.Size": ([items]) => tupleOf(items),
+  "torch.device": ([type, index]) => deviceOf(type, index),
+  "torch._utils._rebuild_tensor": ([storage, offset, shape, strides]) => tensorOf(storage, { offset, shape, strides }),
+  "torch._utils._rebuild_tensor_v2": ([storage, offset, shape, strides]) =>
+    tensorOf(storage, { offset, shape, strides }),
+  "torch._utils._rebuild_tensor_v3": ([storage, offset, shape, strides, , , dtype]) =>
+    tensorOf(storage, { offset, shape, strides, dtype }),
+  "torch._utils._rebuild_parameter": ([tensor]) => onlyTensor(tensor),
+  "torch._utils._rebuild_parameter_with_state": ([tensor]) => onlyTensor(tensor),
+  "torch._tensor._rebuild_from_type_v2": ([rebuild, , args]) =>
+    rebuild instanceof Global && REBUILD.test(rebuild.path) ? CALLS[rebuild.path]?.(itemsOf(args) ?? []) : undefined,
+  "numpy.core.multiarray.scalar": numpyScalar,
+  "numpy._core.multiarray.scalar": numpyScalar,
+  "numpy.dtype": ([name]) => (typeof name === "string" ? new Instance("numpy.dtype", [name]) : undefined),
+};
+
+/** What a tensor with attributes may be rebuilt by: not itself again, which could nest without end. */
+const REBUILD = /^torch\._utils\./;
+
+/** Names of the standard library that are data: types that are mentioned, and classes whose objects are kept as records. */
+const DATA_NAMES = new Set([
+  ..."bool bytes complex dict float frozenset int list long object set slice str tuple type unicode range bytearray"
+    .split(" ")
+    .map((name) => `builtins.${name}`),
+  ..."argparse.Namespace types.SimpleNamespace collections.Counter collections.deque functools.partial".split(" "),
+  ..."datetime.datetime datetime.date datetime.time datetime.timedelta datetime.timezone".split(" "),
+  ..."decimal.Decimal fractions.Fraction uuid.UUID".split(" "),
+  ..."pathlib.Path pathlib.PosixPath pathlib.WindowsPath pathlib.PurePosixPath pathlib.PureWindowsPath".split(" "),
+]);
+
+const PYTHON_2_MODULES: Readonly<Record<string, string>> = { __builtin__: "builtins", copy_reg: "copyreg" };
+
+/** @returns undefined where the name must not even be mentioned */
+export function findGlobal(module: string, name: string): Global | undefined {
+  const home = PYTHON_2_MODULES[module] ?? module;
+  const path = `${home}.${name}`;
+  if (isListed(path) || DATA_NAMES.has(path) || home === "typing") return new Global(path);
+  return isStandardLibrary(home) ? undefined : new Global(path);
+}
+
+/** Whether a call of the name is answered from the list above. */
+export function isListed(path: string): boolean {
+  return Object.hasOwn(CALLS, path);
+}
+
+/** Whether objects of the name are kept as records. By Python's custom a class begins with a capital, a function does not. */
+export function isClass(path: string): boolean {
+  const name = path.slice(path.lastIndexOf(".") + 1);
+  return DATA_NAMES.has(path) || (!isStandardLibrary(path) && /^_*\p{Lu}/u.test(name));
+}
+
+const STORAGES: Readonly<Record<string, Dtype>> = {
+  DoubleStorage: "F64",
+  FloatStorage: "F32",
+  HalfStorage: "F16",
+  BFloat16Storage: "BF16",
+  LongStorage: "I64",
+  IntStorage: "I32",
+  ShortStorage: "I16",
+  CharStorage: "I8",
+  ByteStorage: "U8",
+  BoolStorage: "BOOL",
+};
+
+const TORCH_DTYPES: Readonly<Record<string, Dtype>> = {
+  float64: "F64",
+  float32: "F32",
+  float16: "F16",
+  bfloat16: "BF16",
+  int64: "I64",
+  int32: "I32",
+  int16: "I16",
+  int8: "I8",
+  uint8: "U8",
+  bool: "BOOL",
+};
+
+/** The element type of a storage class such as `torch.FloatStorage` or `torch.cuda.HalfStorage`. */
+export function storageElement({ path }: Global): ElementType {
+  const name = path.slice(path.lastIndexOf(".") + 1);
+  if (/^_?UntypedStorage$/.test(name)) return undefined;
+  const dtype = path.startsWith("torch.") && Object.hasOwn(STORAGES, name) ? STORAGES[name] : undefined;
+  return dtype === undefined ? { unsupported: path } : { dtype };
+}
+
+/** Bytes of one element; raw storages count bytes. */
+export function elementBytes(element: ElementType): number | undefined {
+  if (element === undefined) return 1;
+  return "dtype" in element ? DTYPES[element.dtype].bytes : undefined;
+}
+
+function dtypeElement({ path }: Global): ElementType {
+  const name = path.replace(/^torch\./, "");
+  const dtype = Object.hasOwn(TORCH_DTYPES, name) ? TORCH_DTYPES[name] : undefined;
+  return dtype === undefined ? { unsupported: path } : { dtype };
+}
+
+interface TensorArguments {
+  offset: PickleValue | undefined;
+  shape: PickleValue | undefined;
+  strides: PickleValue | undefined;
+  dtype?: PickleValue | undefined;
+}
+
+function tensorOf(storage: PickleValue | undefined, { offset, shape, strides, dtype }: TensorArguments) {
+  if (!(storage instanceof StorageView)) return undefined;
+  if (offset === undefined || shape === undefined || strides === undefined) return undefined;
+  const element = dtype instanceof Global ? dtypeElement(dtype) : storage.element;
+  return new TensorView({ storage, element, offset, shape, strides });
+}
+
+function onlyTensor(value: PickleValue | undefined): TensorView | undefined {
+  return value instanceof TensorView ? value : undefined;
+}
+
+function dictOf(pairs: PickleValue | undefined): Dict | undefined {
+  const dict = new Dict();
+  if (pairs instanceof Dict) for (const [key, value] of pairs.entries) dict.entries.set(key, value);
+  if (pairs === undefined || pairs instanceof Dict) return dict;
+  for (const pair of itemsOf(pairs) ?? [undefined]) {
+    const [key, value, ...more] = itemsOf(pair) ?? [];
+    if (key === undefined || value === undefined || more.length > 0) return undefined;
+    dict.entries.set(key, value);
+  }
+  return dict;
+}
+
+function tupleOf(items: PickleValue | undefined): Tuple | undefined {
+  const list = items === undefined ? [] : itemsOf(items);
+  return list && new Tuple(list);
+}
+
+function setOf(items: PickleValue | undefined): SetOf | undefined {
+  const list = items === undefined ? [] : itemsOf(items);
+  return list && new SetOf(list);
+}
+
+function deviceOf(type: PickleValue | undefined, index: PickleValue | undefined): string | undefined {
+  if (typeof type !== "string") return undefined;
+  return typeof index === "number" ? `${type}:${index}` : type;
+}
+
+function latin1(text: PickleValue | undefined): Uint8Array | undefined {
+  if (typeof text !== "string" || /[^\0-\xff]/.test(text)) return undefined;
+  return Uint8Array.from(text, (character) => character.charCodeAt(0));
+}

@@ -1,0 +1,86 @@
+// Opens a PyTorch checkpoint (.ckpt, .pth, .pt, .bin; zip or legacy): lists its tensors, checks all that can be checked
+// without reading them, and reads each when asked for. Nothing of the file is run.
+
+import { openFile } from "../byte-source.ts";
+import { quote } from "../safetensors/errors.ts";
+import { type StoredTensor, type TensorFile, viewTensor } from "../safetensors/types.ts";
+import { readArchive } from "./archive.ts";
+import { contentsOf } from "./contents.ts";
+import { CheckpointError } from "./errors.ts";
+import type { Json } from "./json.ts";
+import { type LocatedTensor, readTensor, streamTensor } from "./tensor-view.ts";
+
+/** An open checkpoint. Close it. */
+export interface Checkpoint extends TensorFile {
+  /** everything that is no tensor: epoch, hyper-parameters, the optimizer's settings */
+  readonly rest: { readonly [key: string]: Json };
+  /** name of a tensor to the name of an earlier one that is the same view of the same bytes */
+  readonly tied: ReadonlyMap<string, string>;
+}
+
+/**
+ * @throws CheckpointError when the file is none, is damaged, or names a global that a checkpoint must not use
+ */
+export async function openCheckpoint(path: string): Promise<Checkpoint> {
+  const fail = (problem: string, options?: ErrorOptions) => new CheckpointError(problem, { file: path }, options);
+  const source = await openFile(path, fail);
+  try {
+    const { root, storage } = await readArchive(source, fail);
+    const { tensors, rest } = contentsOf(root, { file: path, storage });
+    const find = (name: string): LocatedTensor => {
+      const tensor = tensors.get(name);
+      if (!tensor) throw fail(`has no tensor ${quote(name)}`);
+      return tensor;
+    };
+    return {
+      tensors,
+      rest,
+      tied: tiesAmong(tensors),
+      read: (name) => readNamed(find(name), { file: path, tensor: name }),
+      chunks: (name) => streamNamed(find(name), { file: path, tensor: name }),
+      close: () => source.close(),
+    };
+  } catch (error) {
+    await source.close();
+    throw error;
+  }
+}
+
+function tiesAmong(tensors: ReadonlyMap<string, LocatedTensor>): Map<string, string> {
+  const first = new Map<string, string>();
+  const tied = new Map<string, string>();
+  for (const [name, { identity, byteLength }] of tensors) {
+    const earlier = first.get(identity);
+    if (byteLength === 0) continue; // nothing is shared
+    if (earlier === undefined) first.set(identity, name);
+    else tied.set(name, earlier);
+  }
+  return tied;
+}
+
+interface Place {
+  file: string;
+  tensor: string;
+}
+
+async function readNamed(tensor: LocatedTensor, place: Place): Promise<StoredTensor> {
+  try {
+    return viewTensor(tensor, await readTensor(tensor));
+  } catch (error) {
+    throw named(error, place);
+  }
+}
+
+async function* streamNamed(tensor: LocatedTensor, place: Place): AsyncGenerator<Uint8Array> {
+  try {
+    yield* streamTensor(tensor);
+  } catch (error) {
+    throw named(error, place);
+  }
+}
+
+/** An error of the bytes that a tensor lies in is the tensor's too. */
+function named(error: unknown, place: Place): unknown {
+  if (!(error instanceof CheckpointError) || error.tensor !== undefined) return error;
+  return new CheckpointError(error.message.slice(error.file.length + 2), place, { cause: error });
+}

@@ -1,0 +1,29 @@
+// The persistent ids of a checkpoint's pickle: each stands for a storage, by its key in the file.
+
+import type { Fail } from "../byte-source.ts";
+import { storageElement } from "./globals.ts";
+import { Global, Instance, itemsOf, type PickleValue, StorageView } from "./pickle-values.ts";
+
+/**
+ * @param id ("storage", type, key, location, elements), and in legacy files a sixth: None or (key, offset, elements) of a
+ *   view; or ("module", class, …), the source of a class, which is not looked at
+ * @throws what `fail` makes for any other
+ */
+export function resolveStorage(id: PickleValue, fail: Fail): StorageView | Instance {
+  const [kind, type, key, , length, view] = itemsOf(id) ?? [];
+  if (kind === "module" && type instanceof Global) return new Instance(type.path);
+  if (kind !== "storage" || !(type instanceof Global) || typeof key !== "string" || !isCount(length)) {
+    throw fail("pickle: a persistent id names no storage");
+  }
+  const element = storageElement(type);
+  if (view === undefined || view === null) return new StorageView({ key, element, length, offset: 0 });
+  const [, offset, viewLength] = itemsOf(view) ?? [];
+  if (!isCount(offset) || !isCount(viewLength) || offset + viewLength > length) {
+    throw fail(`storage ${JSON.stringify(key)}: a view of it lies outside`);
+  }
+  return new StorageView({ key, element, length: viewLength, offset });
+}
+
+function isCount(value: PickleValue | undefined): value is number {
+  return typeof value === "number" && Number.isSafeInteger(value) && value >= 0;
+}

@@ -1,0 +1,199 @@
+// Counts of whole models against those of the reference implementation, exactly.
+
+import { describe, expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
+import type { Counts, LayerCosts } from "../../../workbench/structures/counting/count.ts";
+import {
+  countGpt2,
+  GPT2_MEDIUM,
+  GPT2_SMALL,
+  type Gpt2Size,
+  gpt2Layers,
+} from "../../../workbench/structures/counting/gpt2.ts";
+import { countResnet18, RESNET18_224, resnet18Layers } from "../../../workbench/structures/counting/resnet18.ts";
+import { countVit, VIT_B_16, vitLayers } from "../../../workbench/structures/counting/vit.ts";
+
+interface RowCosts {
+  width_init: string;
+  multiply_adds_per_row: Record<string, number>;
+  relative_flops: number;
+}
+
+interface CountedLayer {
+  per_position: number;
+  input_size: [number, number];
+  output_size: [number, number];
+  stride: number;
+  counted: number;
+  at_output_positions: number;
+}
+
+interface Resnet {
+  width_init: string;
+  per_kernel: boolean;
+  dense_total: number;
+  dense_by_operator: Record<string, number>;
+  counted: number;
+  "relative_to_1.82e9": number;
+  counted_at_output_positions: number;
+  layers: Record<string, CountedLayer>;
+}
+
+interface Flops {
+  gpt2_small: { runs: RowCosts[] };
+  gpt2_medium: { runs: RowCosts[] };
+  vit_b_16_224: {
+    dense: { all_parts: number; counted_total: number; formula_parts: Record<string, number> };
+    gblr: {
+      multiply_adds_per_row: Record<string, number>;
+      counted: number;
+      "relative_to_1.72e10": number;
+      empty_fc1_and_v_in_block_0: { counted: number };
+    };
+  };
+  resnet18_224: { runs: Resnet[] };
+}
+
+const path = new URL("../../fixtures/structures/flops.json", import.meta.url);
+const FLOPS: Flops = JSON.parse(readFileSync(path, "utf8"));
+
+/** The same costs in every block: `attn.c_attn` for `h.3.attn.c_attn`. */
+function everywhere(perRow: Record<string, number>, layers: readonly { name: string }[]): Record<string, number> {
+  const costs: Record<string, number> = {};
+  for (const { name } of layers) {
+    const cost = perRow[name.split(".").slice(2).join(".")];
+    if (cost !== undefined) {
+      costs[name] = cost;
+    }
+  }
+  return costs;
+}
+
+const expectRatio = (actual: number, expected: number) => expect(Math.abs(actual / expected - 1)).toBeLessThan(1e-6);
+
+function expectSums(counts: Counts): void {
+  for (const { parts, total } of [counts.reference, counts.actual]) {
+    expect(Object.values(parts).reduce((sum, part) => sum + part, 0)).toBe(total);
+  }
+}
+
+const gpt2Runs: [string, Gpt2Size, RowCosts][] = [
+  ...FLOPS.gpt2_small.runs.map((run): [string, Gpt2Size, RowCosts] => [`small ${run.width_init}`, GPT2_SMALL, run]),
+  ...FLOPS.gpt2_medium.runs.map((run): [string, Gpt2Size, RowCosts] => [`medium ${run.width_init}`, GPT2_MEDIUM, run]),
+];
+
+describe("GPT-2", () => {
+  test.each(gpt2Runs)("%s costs the share that the reference gives", (_, size, run) => {
+    const counts = countGpt2(size, everywhere(run.multiply_adds_per_row, gpt2Layers(size)));
+    expectRatio(counts.reference.relative, run.relative_flops);
+    expectSums(counts);
+  });
+
+  test("has the layers and the dense total of the published model", () => {
+    const layers = gpt2Layers(GPT2_SMALL);
+    expect(layers.length).toBe(48);
+    expect(layers.reduce((sum, { nOut, nIn }) => sum + nOut * nIn, 0)).toBe(12 * 12 * 768 ** 2);
+    const { reference, actual } = countGpt2(GPT2_SMALL);
+    expect(reference.total).toBe(96636764160);
+    expect(actual.relative).toBe(1);
+    // By hand: linears, two attention products, 25 normalisations, the head.
+    const parts = [1024 * 144 * 768 ** 2, 2 * 12 * 1024 ** 2 * 768, 25 * 1024 * 768 * 5, 1024 * 768 * 50257];
+    expect(actual.total).toBe(parts.reduce((sum, part) => sum + part, 0));
+  });
+
+  test("counts attention's projection as it is, where the reference takes it for dense", () => {
+    const costs = { "h.3.attn.c_proj": 1000 };
+    const [dense, one] = [countGpt2(GPT2_SMALL), countGpt2(GPT2_SMALL, costs)];
+    expect(one.reference.total).toBe(dense.reference.total);
+    expect(dense.actual.total - one.actual.total).toBe(1024 * (768 ** 2 - 1000));
+  });
+});
+
+describe("ViT-B/16", () => {
+  const { dense, gblr } = FLOPS.vit_b_16_224;
+
+  test("dense costs what the reference counts, and with all parts what it names", () => {
+    const { reference, actual } = countVit(VIT_B_16);
+    expect(reference.total).toBe(dense.counted_total);
+    expect(actual.total).toBe(dense.all_parts);
+    expect(Object.values(actual.parts).toSorted((a, b) => a - b)).toEqual(
+      Object.values(dense.formula_parts).toSorted((a, b) => a - b),
+    );
+  });
+
+  test("structured costs what the reference counts: patches for tokens, no attention product", () => {
+    const costs = everywhere(gblr.multiply_adds_per_row, vitLayers(VIT_B_16));
+    const counts = countVit(VIT_B_16, costs);
+    expect(counts.reference.total).toBe(gblr.counted);
+    expectRatio(counts.reference.relative, gblr["relative_to_1.72e10"]);
+    expectSums(counts);
+    const rows = Object.values(costs).reduce((sum, cost) => sum + cost, 0);
+    expect(counts.actual.total).toBe(
+      gblr.counted + rows + 2 * (dense.formula_parts["attention scores (q k^T)"] as number),
+    );
+  });
+
+  test("a block without values or hidden units costs the reference neither what feeds nor what follows them", () => {
+    const costs = everywhere(gblr.multiply_adds_per_row, vitLayers(VIT_B_16));
+    const empty = countVit(VIT_B_16, { ...costs, "blocks.0.attn.v_proj": 0, "blocks.0.mlp.fc1": 0 });
+    expect(empty.reference.total).toBe(gblr.empty_fc1_and_v_in_block_0.counted);
+    const saved = 197 * ((costs["blocks.0.attn.v_proj"] as number) + (costs["blocks.0.mlp.fc1"] as number));
+    expect(countVit(VIT_B_16, costs).actual.total - empty.actual.total).toBe(saved);
+  });
+});
+
+describe("ResNet-18", () => {
+  test.each(
+    FLOPS.resnet18_224.runs.map((run): [string, Resnet] => [
+      `${run.width_init} ${run.per_kernel ? "per kernel" : "integrated"}`,
+      run,
+    ]),
+  )("%s costs what the reference counts at inputs, and what it names at outputs", (_, run) => {
+    const costs: LayerCosts = Object.fromEntries(
+      Object.entries(run.layers).map(([name, { per_position }]) => [name, per_position]),
+    );
+    const counts = countResnet18(RESNET18_224, costs);
+    expect(counts.reference.total).toBe(run.counted);
+    expectRatio(counts.reference.relative, run["relative_to_1.82e9"]);
+    expect(counts.actual.total).toBe(run.counted_at_output_positions);
+    expectSums(counts);
+  });
+
+  test("dense costs what the reference counts, operator by operator", () => {
+    const [run] = FLOPS.resnet18_224.runs as [Resnet];
+    const { reference, actual } = countResnet18(RESNET18_224);
+    expect(reference.total).toBe(run.dense_total);
+    expect(actual.total).toBe(run.dense_total);
+    const { conv, batch_norm, avg_pool, linear } = run.dense_by_operator;
+    expect(actual.parts).toMatchObject({ convolutions: conv, "batch norms": batch_norm, "average pool": avg_pool });
+    expect(actual.parts.head).toBe(linear as number);
+  });
+
+  test("has the structured layers of the reference, at its sizes and costs", () => {
+    const layers = new Map(resnet18Layers(RESNET18_224).map((layer) => [layer.name, layer]));
+    for (const { width_init, per_kernel, layers: counted } of FLOPS.resnet18_224.runs) {
+      const share = Number(width_init.slice(2));
+      for (const [name, expected] of Object.entries(counted)) {
+        const { nIn, nOut, inputSide, outputSide, stride } = layers.get(name) ?? {};
+        expect({ inputSide, outputSide, stride }).toEqual({
+          inputSide: expected.input_size[0],
+          outputSide: expected.output_size[0],
+          stride: expected.stride,
+        });
+        // lrR: R of all blocks at full width, each as many multiply-adds as both sides have samples.
+        const [matrices, columns] = per_kernel ? [9, nIn as number] : [1, 9 * (nIn as number)];
+        const blocks = Math.floor(share * Math.min(columns, nOut as number));
+        expect(matrices * blocks * (columns + (nOut as number))).toBe(expected.per_position);
+      }
+    }
+  });
+});
+
+test("a cost for a layer that a model does not have is refused by name", () => {
+  expect(() => countGpt2(GPT2_SMALL, { "h.12.mlp.c_fc": 1 })).toThrow(
+    'GPT-2 has no layer "h.12.mlp.c_fc": there are 48, from h.0.attn.c_attn to h.11.mlp.c_proj; ' +
+      "give costs by the names of its layers",
+  );
+  expect(() => countVit(VIT_B_16, { "blocks.0.attn.qkv": 1 })).toThrow('ViT has no layer "blocks.0.attn.qkv"');
+  expect(() => countResnet18(RESNET18_224, { fc: 1 })).toThrow('ResNet-18 has no layer "fc"');
+});

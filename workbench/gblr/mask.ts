@@ -1,4 +1,4 @@
-// The Gaudi mask (arXiv 2310.18882, equations 6 to 9) by its closed form: no Fourier transform, no complex numbers.
+// The Gaudi mask (arXiv 2310.18882, section 3) by its closed form: no Fourier transform, no complex numbers.
 // Rounding, smoothness and evaluation are settings here; the functions behind are in kernels.ts.
 
 import type { Tensor1D, Tensor2D } from "@tensorflow/tfjs-core";

@@ -1,5 +1,5 @@
 // A GBLR matrix: its parameters, the settings of its masks, and the two ways to multiply with it (arXiv 2310.18882,
-// equation 4). Owns no tensor: whoever made the parameters disposes of them. Inference without zeros is packed.ts.
+// section 3). Owns no tensor: whoever made the parameters disposes of them. Inference without zeros is packed.ts.
 
 import {
   expandDims,

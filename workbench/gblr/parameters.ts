@@ -4,7 +4,7 @@
 import type { Tensor } from "@tensorflow/tfjs-core";
 
 /**
- * W (n_out, n_in) = Σ_k (m_out,k ⊙ u_k)(m_in,k ⊙ v_k)ᵀ with K blocks of rank r (arXiv 2310.18882, equation 4).
+ * W (n_out, n_in) = Σ_k (m_out,k ⊙ u_k)(m_in,k ⊙ v_k)ᵀ with K blocks of rank r (arXiv 2310.18882, section 3).
  * Row 0 of `widths` and `locations` is the input side, row 1 the output side.
  */
 export interface GblrParameters<T extends Tensor = Tensor> {

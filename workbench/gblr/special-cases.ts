@@ -1,5 +1,5 @@
 // Low-rank, block-low-rank and block-sparse matrices written as GBLR parameters: the same matrix, at the same cost
-// (arXiv 2310.18882, section 3.2). Places given factors or blocks; approximates nothing.
+// (arXiv 2310.18882, section 3). Places given factors or blocks; approximates nothing.
 
 import {
   eye,

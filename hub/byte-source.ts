@@ -85,6 +85,8 @@ const REASONS: Record<string, string> = {
   ENOENT: "no such file",
   EACCES: "permission denied",
   EISDIR: "it is not a file",
+  EEXIST: "a file is there",
+  ENOTDIR: "part of its path is a file",
   ENOSPC: "the disk is full",
 };
 

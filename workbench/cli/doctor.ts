@@ -9,6 +9,7 @@ import { ENGINE_NAMES, type OpenEngineOptions, PRECISIONS } from "../engine/type
 import { collectReport } from "./doctor/collect.ts";
 import { printReport } from "./doctor/print.ts";
 import { CommandFailed, UsageError, verb } from "./program.ts";
+import { progressLine } from "./progress.ts";
 import { paletteFor } from "./terminal.ts";
 
 interface DoctorOptions extends OpenEngineOptions {
@@ -36,7 +37,12 @@ export function addDoctor(program: Command): void {
 async function doctor({ json = false, quick = false, ...requested }: DoctorOptions): Promise<void> {
   checkUsage(requested);
   const progress = progressLine();
-  const report = await collectReport({ requested, quick, environment: process.env, onStep: progress.show });
+  const report = await collectReport({
+    requested,
+    quick,
+    environment: process.env,
+    onStep: (step) => progress.show(`${step} …`),
+  });
   progress.clear();
   const text = json ? JSON.stringify(report, null, 2) : printReport(report, paletteFor(process.stdout, process.env));
   process.stdout.write(`${text}\n`);
@@ -50,14 +56,6 @@ function checkUsage(requested: OpenEngineOptions): void {
   } catch (error) {
     throw error instanceof EngineError ? new UsageError(error.message) : error;
   }
-}
-
-/** One line on stderr that replaces itself; nothing where stderr is not a terminal. */
-function progressLine(): { show: (step: string) => void; clear: () => void } {
-  const write = (text: string) => {
-    if (process.stderr.isTTY) process.stderr.write(`\r\u001b[K${text}`);
-  };
-  return { show: (step) => write(`${step} …`), clear: () => write("") };
 }
 
 function parseThreads(text: string): number {

@@ -3,8 +3,9 @@
 
 import process from "node:process";
 import { addDoctor } from "./doctor.ts";
+import { addImport } from "./import.ts";
 import { addInspect } from "./inspect.ts";
 import { createProgram, runProgram } from "./program.ts";
 
 // Set instead of exiting at once: what was printed still has to leave the pipe.
-process.exitCode = await runProgram(createProgram([addDoctor, addInspect]), process.argv.slice(2));
+process.exitCode = await runProgram(createProgram([addDoctor, addImport, addInspect]), process.argv.slice(2));

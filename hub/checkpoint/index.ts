@@ -1,0 +1,13 @@
+// PyTorch checkpoints, read and imported. The one door of this folder: what is not listed here is its own business.
+
+export { CheckpointError } from "./errors.ts";
+export {
+  HYPERPARAMETERS_FILE,
+  type ImportEvent,
+  type ImportOptions,
+  type ImportSummary,
+  importCheckpoint,
+  outputsIn,
+} from "./import.ts";
+export type { Json } from "./json.ts";
+export { type Checkpoint, openCheckpoint } from "./open.ts";

@@ -44,14 +44,15 @@ interface Windows {
 }
 
 /** Entries of evaluation masks no larger than this are 0. */
-const LEAST_ENTRY = 1e-3;
+export const LEAST_ENTRY = 1e-3;
 
 export function composeGaudiMask(
   { widths, locations, edges }: Tensors<GaudiMaskInputs>,
   { boxcar, evaluate }: GaudiMaskAttributes,
 ): Tensor {
   const [terms, n] = edges.shape as [number, number];
-  const { start, end, width } = terms === 1 ? rounded({ widths, locations, n, evaluate }) : exact(widths, locations, n);
+  const { start, end, width } =
+    terms === 1 ? roundedWindows({ widths, locations, n, evaluate }) : exactWindows(widths, locations, n);
   if (boxcar) {
     return boxcars(start, mul(width, n), n);
   }
@@ -66,13 +67,14 @@ export function composeGaudiMaskGradient({
   slopes,
 }: Tensors<GaudiMaskGradientInputs>): Tensor[] {
   const [terms, n] = slopes.shape as [number, number];
-  const { start, end } = terms === 1 ? rounded({ widths, locations, n }) : exact(widths, locations, n);
+  const { start, end } = terms === 1 ? roundedWindows({ widths, locations, n }) : exactWindows(widths, locations, n);
   const toWidth = shifted(slopes, end);
   const toLocation = sub(toWidth, shifted(slopes, start));
   return [sum(mul(dy, toWidth), 1), sum(mul(dy, toLocation), 1)];
 }
 
-function rounded(options: { widths: Tensor; locations: Tensor; n: number; evaluate?: boolean }): Windows {
+/** Windows of whole samples. */
+export function roundedWindows(options: { widths: Tensor; locations: Tensor; n: number; evaluate?: boolean }): Windows {
   const { widths, locations, n, evaluate = false } = options;
   const asked = round(mul(widths, n));
   const samples = evaluate ? mul(asked, indicator(greater(abs(asked), 1))) : asked;
@@ -84,7 +86,7 @@ function rounded(options: { widths: Tensor; locations: Tensor; n: number; evalua
   };
 }
 
-function exact(widths: Tensor, locations: Tensor, n: number): Windows {
+function exactWindows(widths: Tensor, locations: Tensor, n: number): Windows {
   const first = position(locations, n);
   const length = position(widths, n);
   const rest = add(first.fraction, length.fraction);

@@ -5,6 +5,7 @@
 import { cast, mul, notEqual, type Tensor, type Tensor1D, type Tensor2D, tidy } from "@tensorflow/tfjs-core";
 import { differentiable, runKernel } from "./differentiable.ts";
 import { composeGaudiMask, composeGaudiMaskGradient } from "./gaudi-mask-composed.ts";
+import { registerGaudiMaskWasm } from "./gaudi-mask-wasm.ts";
 import {
   GAUDI_MASK,
   GAUDI_MASK_GRADIENT,
@@ -73,3 +74,4 @@ registerPortable<GaudiMaskInputs, GaudiMaskAttributes>(GAUDI_MASK, (inputs, attr
   composeGaudiMask(inputs, attributes),
 );
 registerPortable<GaudiMaskGradientInputs>(GAUDI_MASK_GRADIENT, (inputs) => composeGaudiMaskGradient(inputs));
+registerGaudiMaskWasm();

@@ -21,6 +21,10 @@ const SUITES = [
   "gblr/shrink",
   "gblr/special-cases.test.ts",
   "gblr/train.test.ts",
+  "structures/counting/layer-counts.test.ts",
+  "structures/golden.test.ts",
+  "structures/structures.test.ts",
+  "structures/tucker.test.ts",
 ];
 
 const tests = new URL("../", import.meta.url);

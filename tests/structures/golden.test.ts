@@ -65,10 +65,10 @@ function nearest({ values, shape }: { values: Float64Array; shape: number[] }, b
 // not (a, 3 blocks) they lie 1.6e-5 from the nearest matrix. Ours is held within 1e-5 of that itself.
 const STORED = { tolerance: 2e-5 };
 
-const LAYERS = ["a", "b", "c"].flatMap((layer) => [3, 4, 6].map((blocks) => ({ layer, blocks })));
+const LAYERS = ["a", "b", "c"].flatMap((layer) => [3, 4, 6].map((blocks): [string, number] => [layer, blocks]));
 
 forEachEngine("structures against golden values", () => {
-  test.each(LAYERS)("monarch projects $layer to its nearest with $blocks blocks", async ({ layer, blocks }) => {
+  test.each(LAYERS)("monarch projects %s to its nearest with %i blocks", async (layer, blocks) => {
     const key = `${layer}.monarch.nb${blocks}`;
     const { rank } = reference(key);
     const parameters = await monarch.fromDense(tensor<tf.Tensor2D>(`${layer}.M`), 2, { blocks, rank });

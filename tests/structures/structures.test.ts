@@ -7,6 +7,7 @@ import fc from "fast-check";
 import { svdFloat64 } from "../../workbench/engine/linalg/float64.ts";
 import { GblrMatrix } from "../../workbench/gblr/matrix.ts";
 import type { GblrParameters } from "../../workbench/gblr/parameters.ts";
+import { chooseBlocks } from "../../workbench/structures/monarch.ts";
 import { STRUCTURES, structureNamed } from "../../workbench/structures/registry.ts";
 import type { Structure, StructureParameters } from "../../workbench/structures/structure.ts";
 import { forEachEngine } from "../engine/engines.ts";
@@ -194,6 +195,15 @@ forEachEngine("structures", () => {
       const rest = tf.tidy(() => tf.norm(tf.sub(weight, structure.dense(parameters))));
       expect(Math.abs(((await read(rest))[0] as number) / lost - 1)).toBeLessThan(1e-5);
     }
+  });
+
+  test("monarch takes about the published number of blocks, one where the budget pays for full rank", () => {
+    const blocksAt = (budget: number, nOut: number, nIn: number) => chooseBlocks(budget * nOut * nIn, { nOut, nIn });
+    expect([0.125, 0.25, 0.5].map((budget) => blocksAt(budget, 768, 768))).toEqual([16, 8, 4]);
+    // Published: 10, where whole ranks spend less.
+    expect([0.125, 0.25].map((budget) => blocksAt(budget, 3072, 768))).toEqual([9, 5]);
+    expect(blocksAt(0.25, 768, 2304)).toBe(5);
+    expect([blocksAt(2, 768, 768), blocksAt(3, 17, 26)]).toEqual([1, 1]);
   });
 
   test("lowrank keeps the energy asked for with the smallest rank, as far as the budget goes", async () => {

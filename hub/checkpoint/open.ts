@@ -36,7 +36,7 @@ export async function openCheckpoint(path: string): Promise<Checkpoint> {
       tensors,
       rest,
       tied: tiesAmong(tensors),
-      read: (name) => readNamed(find(name), { file: path, tensor: name }),
+      read: async (name) => readNamed(find(name), { file: path, tensor: name }),
       chunks: (name) => streamNamed(find(name), { file: path, tensor: name }),
       close: () => source.close(),
     };

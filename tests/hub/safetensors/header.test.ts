@@ -245,5 +245,5 @@ test("names that objects treat specially are names like others", async () => {
 
 test("a tensor that is not there is an error that names it", async () => {
   const file = await openSafetensorsBytes(fileBytes("{}"), "f");
-  expect(file.read("toString")).rejects.toThrow('f: has no tensor "toString"');
+  await expect(file.read("toString")).rejects.toThrow('f: has no tensor "toString"');
 });

@@ -27,7 +27,7 @@ or a .safetensors file: packed, trainable (a reference checkpoint too), or
 dense. Weights are not read.
 
 blocks  those that evaluation keeps, of all
-widths  of the kept blocks, in eighths of n: first bar (0, 1/8], last (7/8, 1]
+width   of the kept blocks, in eighths of n: first bar (0, 1/8], last (7/8, 1]
 cover   mean number of blocks on an entry, the sum of w_in · w_out over blocks;
         where all widths are 1 it is the rank
 rank    of the low-rank matrix that costs as much: cost / (n_in + n_out)

@@ -19,16 +19,16 @@ interface Column {
 
 const COLUMNS: readonly Column[] = [
   { heading: "layer", align: "left", text: ({ name }) => visible(name) },
-  { heading: "structure", align: "left", text: ({ structure }) => visible(structure) },
+  { heading: "kind", align: "left", text: ({ structure }) => visible(structure) },
   { heading: "in × out", align: "right", text: ({ nIn, nOut }) => `${nIn} × ${nOut}` },
   { heading: "blocks", align: "right", text: ({ blocks }) => (blocks ? `${blocks.live}/${blocks.all}` : "") },
-  { heading: "widths in", align: "left", text: ({ blocks }) => (blocks ? sparkline(blocks.widthsIn) : "") },
+  { heading: "width in", align: "left", text: ({ blocks }) => (blocks ? sparkline(blocks.widthsIn) : "") },
   { heading: "out", align: "left", text: ({ blocks }) => (blocks ? sparkline(blocks.widthsOut) : "") },
-  { heading: "cover", align: "right", text: ({ blocks }) => blocks?.cover.toFixed(1) ?? "" },
+  { heading: "cover", align: "right", text: ({ blocks }) => (blocks ? threeDigits(blocks.cover) : "") },
   {
     heading: "rank",
     align: "right",
-    text: ({ structure, equalCostRank }) => (structure === "dense" ? "" : equalCostRank.toFixed(1)),
+    text: ({ structure, equalCostRank }) => (structure === "dense" ? "" : threeDigits(equalCostRank)),
   },
   { heading: "cost", align: "right", text: ({ cost }) => formatCount(cost) },
   { heading: "share", align: "right", text: ({ share }) => percent(share) },

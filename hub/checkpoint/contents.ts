@@ -42,22 +42,21 @@ export function contentsOf(root: PickleValue, { file, storage }: ContentsOptions
     tensors.set(name, locate(view, name));
   };
   const walker = new Walker({ writer, take });
-  const rest = new Map<string, Json>();
-  const keep = (key: string, json: Json | undefined) => {
-    if (json !== undefined) rest.set(key, json);
-  };
   const state = root instanceof Dict ? root.entries.get(STATE_DICT) : undefined;
-  if (root instanceof Dict && state instanceof Dict) {
-    for (const [key, value] of root.entries) {
-      if (value !== state) keep(keyText(key), writer.write(value, [keyText(key)]));
-    }
-    keep(STATE_DICT, walker.walk(state, []));
-  } else if (root instanceof Dict) {
-    for (const [key, value] of root.entries) keep(keyText(key), walker.walk(value, [keyText(key)]));
-  } else {
-    keep("value", walker.walk(root, []));
+  if (!(root instanceof Dict) || !(state instanceof Dict)) {
+    const left = walker.walk(root, []);
+    return { tensors, rest: root instanceof Dict ? ((left ?? {}) as Contents["rest"]) : objectOf({ value: left }) };
   }
-  return { tensors, rest: Object.fromEntries(rest) };
+  const others = Array.from(root.entries, ([key, value]) => {
+    const name = keyText(key);
+    return [name, value === state ? walker.walk(state, []) : writer.write(value, [name])] as const;
+  });
+  return { tensors, rest: objectOf(Object.fromEntries(others)) };
+}
+
+/** The same without what is undefined. */
+function objectOf(values: { [key: string]: Json | undefined }): { [key: string]: Json } {
+  return Object.fromEntries(Object.entries(values).filter((pair): pair is [string, Json] => pair[1] !== undefined));
 }
 
 interface WalkerOptions {
@@ -95,8 +94,9 @@ class Walker {
     const left = Array.from(entries, ([key, value]) => {
       const name = keyText(key);
       return [name, this.walk(value, [...path, name])] as const;
-    }).filter((pair): pair is readonly [string, Json] => pair[1] !== undefined);
-    return left.length === 0 && entries.size > 0 ? undefined : Object.fromEntries(left);
+    });
+    const kept = objectOf(Object.fromEntries(left));
+    return Object.keys(kept).length === 0 && entries.size > 0 ? undefined : kept;
   }
 
   #list(items: readonly PickleValue[], path: readonly string[]): Json | undefined {

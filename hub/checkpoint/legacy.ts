@@ -4,7 +4,7 @@
 import type { ByteSource, Fail } from "../byte-source.ts";
 import type { Archive } from "./archive.ts";
 import { elementBytes } from "./globals.ts";
-import { MAX_PICKLE_BYTES, type Unpickled, unpickle } from "./pickle.ts";
+import { MAX_PICKLE_BYTES, type PickleOptions, type Unpickled, unpickle } from "./pickle.ts";
 import { EndOfPickle } from "./pickle-reader.ts";
 import { Dict, type ElementType, type PickleValue, StorageView } from "./pickle-values.ts";
 import { fileStorage, type Storage } from "./storage.ts";
@@ -56,12 +56,13 @@ function parsePickles(bytes: Uint8Array, fail: Fail): Pickles {
     return storage;
   };
   let end = 0;
-  const next = (options: { persistent?: typeof persistent } = {}): PickleValue => {
+  const next = (options: Partial<PickleOptions> = {}): PickleValue => {
     const read: Unpickled = unpickle(bytes, { start: end, fail, ...options });
     end = read.end;
     return read.value;
   };
-  if (next() !== MAGIC) throw fail("is a pickle and no PyTorch checkpoint");
+  const failAtFirst: Fail = (problem, options) => fail(`is no PyTorch checkpoint: ${problem}`, options);
+  if (next({ fail: failAtFirst }) !== MAGIC) throw fail("is a pickle and no PyTorch checkpoint");
   const version = next();
   if (version !== PROTOCOL) throw fail(`is of legacy version ${String(version)}, not ${PROTOCOL}`);
   const system = next();

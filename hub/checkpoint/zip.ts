@@ -36,7 +36,9 @@ const MAX_RATIO = 1032;
 
 /** Whether a file begins as zip archives do. */
 export function beginsLikeZip(bytes: Uint8Array): boolean {
-  return bytes.length >= 4 && viewOf(bytes).getUint32(0, true) === LOCAL.signature;
+  if (bytes.length < 4) return false;
+  const signature = viewOf(bytes).getUint32(0, true);
+  return signature === LOCAL.signature || signature === END.signature; // an empty archive is its end
 }
 
 /** @throws what `fail` makes when the archive is cut off or its directory is not as it should be */

@@ -42,7 +42,7 @@ const NO_END = "begins like a zip archive and has no end of one: it was cut off,
 test.each([
   ["bad-os-system.ckpt", undefined, `pickle: the global "posix.system" ${NOTHING_RAN}`],
   ["bad-os-system-legacy.ckpt", undefined, `pickle: the global "posix.system" ${NOTHING_RAN}`],
-  ["bad-os-system-raw.pkl", undefined, `pickle: the global "os.system" ${NOTHING_RAN}`],
+  ["bad-os-system-raw.pkl", undefined, `is no PyTorch checkpoint: pickle: the global "os.system" ${NOTHING_RAN}`],
   ["bad-truncated.ckpt", undefined, NO_END],
   ["bad-truncated-legacy.ckpt", undefined, 'is cut off: storage "1116330000" ends after the file does'],
   ["bad-empty.ckpt", undefined, "is empty"],

@@ -1,0 +1,129 @@
+// `gblr import` as a user runs it: the real command in a process of its own, on checkpoints that PyTorch wrote.
+
+import { expect, test } from "bun:test";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import type { ImportSummary } from "../../hub/checkpoint/index.ts";
+import { openTensors, readAll, readSafetensors } from "../../hub/safetensors/index.ts";
+import { bitsByName } from "../hub/safetensors/tensors.ts";
+import { fixture, temporaryFolder } from "../hub/temporary.ts";
+
+const GBLR = path.join(import.meta.dir, "../../workbench/cli/gblr.ts");
+const at = temporaryFolder();
+
+function gblr(...args: string[]) {
+  const { exitCode, stdout, stderr } = Bun.spawnSync([process.execPath, GBLR, "import", ...args]);
+  return { code: exitCode, stdout: stdout.toString(), stderr: stderr.toString() };
+}
+
+test("import writes the checkpoint's tensors and its hyper-parameters, and says what it wrote", async () => {
+  const { code, stdout, stderr } = gblr(fixture("tiny-gpt2-gaudi.ckpt"), "--out", at("new", "model"));
+  expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+  expect(stdout).toMatch(/dtype +tensors +size/);
+  expect(stdout).toMatch(/F32 +67 +40\.7 kB/);
+  expect(stdout).toMatch(/total +69 +40\.8 kB/);
+  expect(stdout).toContain("model.lm_head.weight shares the values of model.transformer.wte.weight");
+  expect(stdout).not.toContain("\u001b[");
+  expect(readdirSync(at("new", "model")).sort()).toEqual(["hyperparameters.json", "model.safetensors"]);
+
+  const file = await openTensors(at("new", "model"));
+  expect(Object.fromEntries(file.metadata)).toEqual({
+    format: "pt",
+    tied: '{"model.lm_head.weight":"model.transformer.wte.weight"}',
+  });
+  const expected = await readSafetensors(fixture("tiny-gpt2-gaudi.safetensors"));
+  expect(bitsByName(await readAll(file))).toEqual(bitsByName(expected));
+  expect(JSON.parse(readFileSync(at("new", "model", "hyperparameters.json"), "utf8"))).toMatchObject({
+    epoch: 9,
+    hyper_parameters: { model: { layer_type: "gaudi" } },
+  });
+});
+
+test("import --json is one document; shards hold what one file would", async () => {
+  const { code, stdout, stderr } = gblr(
+    fixture("variants.ckpt"),
+    "--out",
+    at("shards"),
+    "--json",
+    "--max-shard-size",
+    "0.4kB",
+  );
+  expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+  const summary = JSON.parse(stdout) as ImportSummary;
+  expect(summary).toMatchObject({ tensors: 20, bytes: 911, dtypes: { BF16: { tensors: 1, bytes: 30 } }, tied: {} });
+  expect(summary.files).toContain("model.safetensors.index.json");
+  expect(readdirSync(at("shards")).sort()).toEqual([...summary.files].sort());
+  const expected = await readSafetensors(fixture("variants.safetensors"));
+  expect(bitsByName(await readAll(await openTensors(at("shards"))))).toEqual(bitsByName(expected));
+});
+
+test("import does not replace a model without --force, and replaces all of it with --force", () => {
+  const out = at("twice");
+  expect(gblr(fixture("tiny-gpt2-gaudi.ckpt"), "--out", out).code).toBe(0);
+  writeFileSync(path.join(out, "README.md"), "mine");
+  const refused = gblr(fixture("variants.ckpt"), "--out", out);
+  expect(refused).toEqual({
+    code: 1,
+    stdout: "",
+    stderr: expect.stringMatching(/^gblr: .* already; pass --force to replace it\n$/),
+  });
+  expect(gblr(fixture("variants.ckpt"), "--out", out, "--force").code).toBe(0);
+  expect(readdirSync(out).sort()).toEqual(["README.md", "model.safetensors"]);
+});
+
+test.each([
+  ["bad-os-system.ckpt", 'the global "posix.system"'],
+  ["bad-crc.ckpt", "is damaged"],
+  ["bad-empty.ckpt", "is empty"],
+  ["bad-deep-nesting.ckpt", "nests values"],
+  ["none.ckpt", "no such file"],
+])("import of %s exits 1 with one line, and leaves no folder", (name, message) => {
+  const { code, stdout, stderr } = gblr(fixture(name), "--out", at("bad"), "--json");
+  expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+  expect(stderr).toStartWith(`gblr: ${fixture(name)}: `);
+  expect(stderr).toContain(message);
+  expect(stderr.trim().split("\n")).toHaveLength(1);
+  expect(existsSync(at("bad"))).toBe(false);
+});
+
+test("a failed import leaves the model that was there", () => {
+  const out = at("kept");
+  gblr(fixture("tiny-gpt2-gaudi.ckpt"), "--out", out);
+  const before = readFileSync(path.join(out, "model.safetensors"));
+  expect(gblr(fixture("bad-crc.ckpt"), "--out", out, "--force").code).toBe(1);
+  expect(readFileSync(path.join(out, "model.safetensors")).equals(before)).toBe(true);
+  expect(readdirSync(out).sort()).toEqual(["hyperparameters.json", "model.safetensors"]);
+});
+
+test("a place that cannot be a folder is an error", () => {
+  writeFileSync(at("file"), "");
+  const { code, stderr } = gblr(fixture("variants.ckpt"), "--out", at("file"));
+  expect({ code, stderr }).toEqual({
+    code: 1,
+    stderr: `gblr: ${at("file")}: cannot be made a folder: a file is there\n`,
+  });
+});
+
+test.each([
+  [["--out", "y"], "missing required argument 'file'"],
+  [["x.ckpt"], "--out"],
+  [["x.ckpt", "--out", "y", "--max-shard-size", "some"], "such as 500MB"],
+  [["x.ckpt", "--out", "y", "--max-shard-size", "0"], "such as 500MB"],
+  [["x.ckpt", "--out", "y", "--colour"], "--colour"],
+])("bad usage exits 2 with one line: gblr import %p", (args, named) => {
+  const { code, stdout, stderr } = gblr(...args);
+  expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
+  expect(stderr).toContain(named);
+  expect(stderr.trim().split("\n")).toHaveLength(1);
+});
+
+const deno = path.join(import.meta.dir, "../../node_modules/.bin/deno");
+
+test.skipIf(!existsSync(deno))("import runs under Deno too, deflated and legacy checkpoints included", async () => {
+  for (const name of ["tiny-gpt2-gaudi-deflated", "tiny-gpt2-gaudi-legacy"]) {
+    const args = ["run", "-A", GBLR, "import", fixture(`${name}.ckpt`), "--out", at("deno", name)];
+    expect(Bun.spawnSync([deno, ...args], { stderr: "inherit" }).exitCode).toBe(0);
+    const expected = await readSafetensors(fixture("tiny-gpt2-gaudi.safetensors"));
+    expect(bitsByName(await readSafetensors(at("deno", name, "model.safetensors")))).toEqual(bitsByName(expected));
+  }
+});

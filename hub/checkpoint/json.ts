@@ -11,7 +11,7 @@ export const CLASS_KEY = "__class__";
 /** Levels of nesting, over which a checkpoint is refused. */
 export const MAX_DEPTH = 200;
 /** Values in all, counted each time one appears. */
-export const MAX_VALUES = 2_000_000;
+export const MAX_VALUES = 1_000_000;
 
 export interface JsonOptions {
   fail: Fail;

@@ -10,6 +10,9 @@ import { Dict, Instance, type PickleValue, SetOf, TensorView, Tuple } from "./pi
 /** Bytes of a pickle, over which none is read: a description of tensors takes a few hundred bytes for each. */
 export const MAX_PICKLE_BYTES = 2 ** 26;
 
+/** Opcodes of a pickle, at most: one of a byte can make a value of fifty. A tensor takes about thirty. */
+export const MAX_OPCODES = 2 ** 23;
+
 export interface PickleOptions {
   /** first byte of the pickle */
   start?: number;
@@ -31,7 +34,9 @@ export interface Unpickled {
 export function unpickle(bytes: Uint8Array, { start = 0, fail, persistent }: PickleOptions): Unpickled {
   const reader = new PickleReader(bytes, start);
   const machine = new Machine(reader, { fail, persistent });
-  while (machine.step(reader.uint8()));
+  for (let steps = 1; machine.step(reader.uint8()); steps++) {
+    if (steps > MAX_OPCODES) throw fail(`a pickle of more than ${MAX_OPCODES} opcodes`);
+  }
   return { value: machine.result(), end: reader.position };
 }
 

@@ -309,13 +309,19 @@ function wrapState(): Uint8Array {
 test("a few bytes that mean endless JSON are an error: each list holds the one before it ten times", async () => {
   const level = bytesOf("q", 1, "0](", "h\x01".repeat(10), "e");
   const value = bytesOf("]", ...Array.from({ length: 30 }, () => level));
-  expect(await messageOf(readValue(value))).toBe("describes more than 2000000 values");
+  expect(await messageOf(readValue(value))).toBe("describes more than 1000000 values");
 });
 
 test("a pickle over the limit is not read", async () => {
   const bytes = new Uint8Array(2 ** 26 + 1);
   writeFileSync(at("m.ckpt"), zip({ "archive/data.pkl": bytes }, { deflated: true }));
   expect(await messageOf(openCheckpoint(at("m.ckpt")))).toBe("a pickle of 67108865 bytes is longer than 67108864");
+});
+
+test("a pickle of too many steps is not run to its end", async () => {
+  const value = new Uint8Array(2 ** 23 + 100).map((_, i) => (i % 2 === 0 ? "N" : "0").charCodeAt(0));
+  writeFileSync(at("m.ckpt"), zip({ "archive/data.pkl": value }, { deflated: true }));
+  expect(await messageOf(openCheckpoint(at("m.ckpt")))).toBe("a pickle of more than 8388608 opcodes");
 });
 
 test("values that are no dictionary, and none at all, are what they are", async () => {

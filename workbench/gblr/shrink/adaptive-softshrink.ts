@@ -5,17 +5,8 @@ import { ShapeError } from "../../engine/errors.ts";
 import { expectSetting } from "../../engine/ops/operands.ts";
 import { epochsSoFar, progressOf, type TrainingTime } from "../sigma-schedule.ts";
 import { meanWidth } from "./mean-width.ts";
-import {
-  APPLIED,
-  expectNonNegative,
-  expectRate,
-  isDue,
-  NOT_DUE,
-  type RateOptions,
-  type ShrinkRule,
-  STATELESS,
-} from "./rule.ts";
-import { shiftWidths } from "./shift-widths.ts";
+import { expectNonNegative, expectRate, type RateOptions, type ShrinkRule } from "./rule.ts";
+import { shiftRule } from "./shift-rule.ts";
 import { expectTargetOptions, type TargetOptions, targetedThreshold } from "./targeted-softshrink.ts";
 
 export interface AdaptiveSoftshrinkOptions extends TargetOptions, RateOptions {
@@ -60,18 +51,7 @@ export function adaptiveSoftshrink(options: AdaptiveSoftshrinkOptions): ShrinkRu
   expectNonNegative("adaptiveSoftshrink", { startThreshold: startThresholdOf(options) });
   expectSetting("adaptiveSoftshrink", { endEpoch }, `at least startEpoch ${startEpoch}`, endEpoch >= startEpoch);
   expectRate("adaptiveSoftshrink", rate);
-  return {
-    name: "adaptive-softshrink",
-    ...STATELESS,
-    async apply(layers, step) {
-      if (!isDue(step, rate)) {
-        return NOT_DUE;
-      }
-      tidy(() => {
-        const threshold = adaptiveThreshold(meanWidth(layers), options, step);
-        shiftWidths(layers, mul(threshold, step.learningRate));
-      });
-      return APPLIED;
-    },
-  };
+  return shiftRule("adaptive-softshrink", rate, (layers, step) =>
+    mul(adaptiveThreshold(meanWidth(layers), options, step), step.learningRate),
+  );
 }

@@ -1,19 +1,9 @@
 // MeanShrink: holds the mean width at a target by taking the excess off every width. No threshold, no learning rate.
 
-import { mul, relu, type Scalar, sub, tidy } from "@tensorflow/tfjs-core";
+import { mul, relu, type Scalar, sub } from "@tensorflow/tfjs-core";
 import { meanWidth } from "./mean-width.ts";
-import {
-  APPLIED,
-  expectNonNegative,
-  expectRate,
-  expectTarget,
-  isDue,
-  NOT_DUE,
-  type RateOptions,
-  type ShrinkRule,
-  STATELESS,
-} from "./rule.ts";
-import { shiftWidths } from "./shift-widths.ts";
+import { expectNonNegative, expectRate, expectTarget, type RateOptions, type ShrinkRule } from "./rule.ts";
+import { shiftRule } from "./shift-rule.ts";
 
 export interface MeanShrinkOptions extends RateOptions {
   /** mean width to hold; what is below it stays */
@@ -32,18 +22,8 @@ export function meanShrink({ target, strength = 1, rate = 1 }: MeanShrinkOptions
   expectTarget("meanShrink", { target });
   expectNonNegative("meanShrink", { strength });
   expectRate("meanShrink", rate);
-  return {
-    name: "mean-shrink",
-    ...STATELESS,
-    async apply(layers, step) {
-      if (!isDue(step, rate)) {
-        return NOT_DUE;
-      }
-      tidy(() => {
-        const excess = relu(sub<Scalar>(meanWidth(layers), target));
-        shiftWidths(layers, mul(excess, strength));
-      });
-      return APPLIED;
-    },
-  };
+  return shiftRule("mean-shrink", rate, (layers) => {
+    const excess = relu(sub<Scalar>(meanWidth(layers), target));
+    return mul(excess, strength);
+  });
 }

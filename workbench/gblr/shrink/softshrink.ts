@@ -1,17 +1,8 @@
 // Softshrink: every width loses threshold times the learning rate, at every step, whatever the structure has become.
 
-import { scalar, tidy } from "@tensorflow/tfjs-core";
-import {
-  APPLIED,
-  expectNonNegative,
-  expectRate,
-  isDue,
-  NOT_DUE,
-  type RateOptions,
-  type ShrinkRule,
-  STATELESS,
-} from "./rule.ts";
-import { shiftWidths } from "./shift-widths.ts";
+import { scalar } from "@tensorflow/tfjs-core";
+import { expectNonNegative, expectRate, type RateOptions, type ShrinkRule } from "./rule.ts";
+import { shiftRule } from "./shift-rule.ts";
 
 export interface SoftshrinkOptions extends RateOptions {
   /** shift of widths for a learning rate of 1 */
@@ -26,15 +17,5 @@ export interface SoftshrinkOptions extends RateOptions {
 export function softshrink({ threshold, rate = 1 }: SoftshrinkOptions): ShrinkRule {
   expectNonNegative("softshrink", { threshold });
   expectRate("softshrink", rate);
-  return {
-    name: "softshrink",
-    ...STATELESS,
-    async apply(layers, step) {
-      if (!isDue(step, rate)) {
-        return NOT_DUE;
-      }
-      tidy(() => shiftWidths(layers, scalar(threshold * step.learningRate)));
-      return APPLIED;
-    },
-  };
+  return shiftRule("softshrink", rate, (_, step) => scalar(threshold * step.learningRate));
 }

@@ -7,5 +7,10 @@ import { addImport } from "./import.ts";
 import { addInspect } from "./inspect.ts";
 import { createProgram, runProgram } from "./program.ts";
 
+// A reader that stops early, such as `head`, is no failure.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  process.exit(error.code === "EPIPE" ? 0 : 1);
+});
+
 // Set instead of exiting at once: what was printed still has to leave the pipe.
 process.exitCode = await runProgram(createProgram([addDoctor, addImport, addInspect]), process.argv.slice(2));

@@ -8,11 +8,12 @@ import { Command, Option } from "commander";
 import { inspectMachine } from "../workbench/cli/doctor/machine.ts";
 import { median } from "../workbench/engine/measure.ts";
 import { openEngine } from "../workbench/engine/open.ts";
-import { type AdamwGroup, adamwStep } from "../workbench/engine/ops/index.ts";
+import { adamwStep } from "../workbench/engine/ops/index.ts";
 import type { Engine, EngineName } from "../workbench/engine/types.ts";
 import { gaudiMask } from "../workbench/gblr/mask.ts";
 import { GblrMatrix } from "../workbench/gblr/matrix.ts";
 import type { GblrParameters } from "../workbench/gblr/parameters.ts";
+import { adamwGroup } from "./engine/training.ts";
 
 interface Options {
   engine: EngineName | "auto";
@@ -118,19 +119,6 @@ function layerOf(nIn: number, nOut: number): GblrParameters<tf.Variable> {
     widths: tf.variable(tf.randomUniform([2, blocks])),
     locations: tf.variable(tf.randomUniform([2, blocks])),
     bias: tf.variable(tf.zeros([nOut])),
-  };
-}
-
-function adamwGroup(parameters: tf.Variable[]): Omit<AdamwGroup, "gradients"> {
-  const zeros = () => parameters.map(({ shape }) => tf.variable(tf.zeros(shape), false));
-  return {
-    parameters,
-    firstMoments: zeros(),
-    secondMoments: zeros(),
-    learningRate: 1e-4,
-    betas: [0.9, 0.999],
-    epsilon: 1e-8,
-    weightDecay: 0.01,
   };
 }
 

@@ -1,3 +1,4 @@
+// Blocks by size class, each behind a small header; freed ones are kept for the next request of their class.
 #include "allocator.h"
 
 #include <c10/core/Allocator.h>

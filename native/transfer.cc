@@ -1,3 +1,4 @@
+// Bytes in and out of tensors. A read from a GPU is queued behind what is being computed, and waited for on a worker.
 #include "transfer.h"
 
 #include <ATen/ops/empty.h>

@@ -1,3 +1,5 @@
+// JavaScript values to and from ATen's boxed values: what each kind of argument takes, and what is said when it gets
+// something else. Names of dtypes and devices are in names.cc.
 #include "values.h"
 
 #include <cmath>

@@ -32,7 +32,8 @@ export function trainingStep(
   };
 }
 
-function adamwGroup(parameters: tf.Variable[]): Omit<AdamwGroup, "gradients"> {
+/** What the benches train with; moments start at zero. */
+export function adamwGroup(parameters: tf.Variable[]): Omit<AdamwGroup, "gradients"> {
   const zeros = () => parameters.map(({ shape }) => tf.variable(tf.zeros(shape), false));
   return {
     parameters,

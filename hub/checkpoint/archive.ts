@@ -2,7 +2,7 @@
 // 1.6 and newer) here, the form before it in legacy.ts.
 
 import type { ByteSource, Fail } from "../byte-source.ts";
-import { quote } from "../safetensors/errors.ts";
+import { quote } from "../file-error.ts";
 import { readLegacy } from "./legacy.ts";
 import { MAX_PICKLE_BYTES, unpickle } from "./pickle.ts";
 import { EndOfPickle } from "./pickle-reader.ts";

@@ -2,7 +2,7 @@
 // without reading them, and reads each when asked for. Nothing of the file is run.
 
 import { openFile } from "../byte-source.ts";
-import { quote } from "../safetensors/errors.ts";
+import { quote } from "../file-error.ts";
 import { type StoredTensor, type TensorFile, viewTensor } from "../safetensors/types.ts";
 import { readArchive } from "./archive.ts";
 import { contentsOf } from "./contents.ts";

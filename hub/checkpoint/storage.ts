@@ -4,7 +4,7 @@
 import { pipeline, Readable } from "node:stream";
 import { crc32, createInflateRaw } from "node:zlib";
 import { type ByteSource, chunksOf, type Fail } from "../byte-source.ts";
-import { quote } from "../safetensors/errors.ts";
+import { quote } from "../file-error.ts";
 import type { ZipArchive, ZipEntry } from "./zip.ts";
 
 export interface Range {

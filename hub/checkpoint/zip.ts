@@ -2,7 +2,7 @@
 // an entry's own header when that entry is wanted. What an entry holds is read by zip-entry.ts.
 
 import type { ByteSource, Fail } from "../byte-source.ts";
-import { quote } from "../safetensors/errors.ts";
+import { quote } from "../file-error.ts";
 
 export interface ZipEntry {
   name: string;

@@ -1,7 +1,7 @@
 // What config.json says about structured layers: its "gblr" part, checked. Everything else in config.json belongs to
 // the model's architecture and is not looked at.
 
-import { quote } from "../safetensors/errors.ts";
+import { quote } from "../file-error.ts";
 import { ModelError } from "./errors.ts";
 
 export interface LayerConfig {

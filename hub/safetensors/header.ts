@@ -4,7 +4,8 @@
 // The header MUST begin with `{`, be UTF-8 and name nothing twice; it MAY end in spaces. Each tensor MUST have the bytes
 // that its dtype and shape need; together they MUST cover the buffer from its start without overlap and without holes.
 
-import { quote, SafetensorsError } from "./errors.ts";
+import { quote } from "../file-error.ts";
+import { SafetensorsError } from "./errors.ts";
 import { scanJson } from "./json-scan.ts";
 import { byteLengthOf, DTYPES, type Dtype, type TensorInfo } from "./types.ts";
 

@@ -1,6 +1,7 @@
 // Where each tensor goes in a safetensors file that is to be written, and the header that says so. Writes nothing.
 
-import { quote, SafetensorsError } from "./errors.ts";
+import { quote } from "../file-error.ts";
+import { SafetensorsError } from "./errors.ts";
 import { MAX_HEADER_BYTES, METADATA, type PlacedTensor, PREFIX_BYTES } from "./header.ts";
 import { byteLengthOf, DTYPES, type Dtype } from "./types.ts";
 

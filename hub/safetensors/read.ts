@@ -2,7 +2,8 @@
 // 5 GB file costs what that tensor weighs. One file only; sharded models are in open.ts.
 
 import { type ByteSource, chunksOf, type Fail, memorySource, openFile } from "../byte-source.ts";
-import { quote, SafetensorsError } from "./errors.ts";
+import { quote } from "../file-error.ts";
+import { SafetensorsError } from "./errors.ts";
 import { type Header, headerLength, type PlacedTensor, PREFIX_BYTES, parseHeader } from "./header.ts";
 import { type StoredTensor, type TensorFile, viewTensor } from "./types.ts";
 

@@ -3,7 +3,8 @@
 
 import { dirname, join } from "node:path";
 import { openFile } from "../byte-source.ts";
-import { quote, SafetensorsError } from "./errors.ts";
+import { quote } from "../file-error.ts";
+import { SafetensorsError } from "./errors.ts";
 import { MAX_HEADER_BYTES } from "./header.ts";
 import { scanJson } from "./json-scan.ts";
 import { openSafetensors, type SafetensorsFile } from "./read.ts";

@@ -80,7 +80,9 @@ export class Model<Config = unknown> {
     return tidy(() => {
       const product = structure.apply(this.structureParameters(name), x);
       const affine = bias === undefined ? product : add(product, bias);
-      return activation === "none" ? affine : gelu(affine, { approximate: activation === "gelu_tanh" ? "tanh" : "none" });
+      return activation === "none"
+        ? affine
+        : gelu(affine, { approximate: activation === "gelu_tanh" ? "tanh" : "none" });
     });
   }
 

@@ -1,0 +1,85 @@
+import { expect, test } from "bun:test";
+import { Command } from "commander";
+import { z } from "zod";
+import { UsageError } from "../../workbench/cli/program.ts";
+import { optionsOf, readSettings } from "../../workbench/cli/settings.ts";
+
+const SCHEMA = z.object({
+  learningRate: z.number().positive().default(1e-3).meta({ description: "of weights" }),
+  warmupEpochs: z.number().min(0).default(1).meta({ description: "until the full rate", unit: "epochs" }),
+  structure: z.enum(["gblr", "lowrank"]).default("gblr").meta({ description: "of converted layers" }),
+  layers: z.array(z.string()).default(["recipe"]).meta({ description: "which to convert" }),
+  resume: z.boolean().default(true).meta({ description: "go on with the run in the folder" }),
+  fresh: z.boolean().default(false).meta({ description: "begin again" }),
+  push: z.string().optional().meta({ description: "repository to push to" }),
+});
+
+/** The settings of a command line, read by commander as verbs read them. */
+function read(line: string[], defaults: Parameters<typeof readSettings<typeof SCHEMA.shape>>[2] = {}) {
+  const command = new Command();
+  for (const option of optionsOf(SCHEMA, defaults)) command.addOption(option);
+  command.exitOverride().configureOutput({ writeErr: () => {} });
+  command.parse(line, { from: "user" });
+  return readSettings(SCHEMA, command.opts(), defaults);
+}
+
+test("settings that no flag names have their defaults", () => {
+  expect(read([])).toEqual({
+    learningRate: 1e-3,
+    warmupEpochs: 1,
+    structure: "gblr",
+    layers: ["recipe"],
+    resume: true,
+    fresh: false,
+  });
+});
+
+test("a recipe's defaults stand in front of the schema's, and flags in front of both", () => {
+  expect(read([], { warmupEpochs: 5 }).warmupEpochs).toBe(5);
+  expect(read(["--warmup-epochs", "2.5"], { warmupEpochs: 5 }).warmupEpochs).toBe(2.5);
+});
+
+test("flags of each type are read as that type", () => {
+  const settings = read([
+    "--learning-rate",
+    "2e-4",
+    "--layers",
+    "h.0.*, h.1.*",
+    "--no-resume",
+    "--fresh",
+    "--push",
+    "a/b",
+  ]);
+  expect(settings).toMatchObject({
+    learningRate: 2e-4,
+    layers: ["h.0.*", "h.1.*"],
+    resume: false,
+    fresh: true,
+    push: "a/b",
+  });
+});
+
+test("one error names every flag whose value makes no sense", () => {
+  const wrong = () => read(["--learning-rate", "-1", "--warmup-epochs", "soon"]);
+  expect(wrong).toThrow(UsageError);
+  expect(wrong).toThrow("--learning-rate -1: expected number to be >0; --warmup-epochs soon: ");
+});
+
+test("an empty number is no zero", () => {
+  expect(() => read(["--warmup-epochs", ""])).toThrow("--warmup-epochs");
+});
+
+test("a name that is no choice is refused by the command line", () => {
+  expect(() => read(["--structure", "lowrnk"])).toThrow("lowrnk");
+});
+
+test("help tells description, unit and default of every setting", () => {
+  const command = new Command();
+  for (const option of optionsOf(SCHEMA, { warmupEpochs: 5 })) command.addOption(option);
+  const help = command.configureHelp({ helpWidth: 200 }).helpInformation();
+  expect(help).toContain("--warmup-epochs <epochs>");
+  expect(help).toContain("until the full rate, epochs (default: 5)");
+  expect(help).toContain("of weights (default: 0.001)");
+  expect(help).toContain('(choices: "gblr", "lowrank")');
+  expect(help).toContain("--no-resume");
+});

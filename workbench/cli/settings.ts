@@ -1,0 +1,90 @@
+// Settings of a recipe as flags: a zod object says name, type, default, unit and limits of each, once; the command line,
+// its help and the checks all come from it. What the settings do is not known here.
+
+import { Option } from "commander";
+import { z } from "zod";
+import { UsageError } from "./program.ts";
+
+/** A description, and the unit that the value is counted in, for `--help`. */
+export interface SettingMeta {
+  description: string;
+  unit?: string;
+}
+
+interface Property {
+  type?: string;
+  description?: string;
+  unit?: string;
+  default?: unknown;
+  enum?: readonly string[];
+}
+
+/** `learningRate` → `--learning-rate` */
+export const flagOf = (name: string): string => `--${name.replace(/[A-Z]/g, (capital) => `-${capital.toLowerCase()}`)}`;
+
+/**
+ * One commander option a setting.
+ * @param defaults shown instead of the schema's own
+ */
+export function optionsOf<Shape extends z.ZodRawShape>(
+  schema: z.ZodObject<Shape>,
+  defaults: Partial<z.input<z.ZodObject<Shape>>> = {},
+): Option[] {
+  return Object.entries(propertiesOf(schema)).flatMap(([name, property]) => {
+    const given = name in defaults ? (defaults as Record<string, unknown>)[name] : property.default;
+    const text = `${describe(property)}${given === undefined ? "" : ` (default: ${shown(given)})`}`;
+    if (property.type === "boolean") {
+      const flag = flagOf(name);
+      return given === true ? [new Option(flag.replace("--", "--no-"), `not: ${text}`)] : [new Option(flag, text)];
+    }
+    const option = new Option(
+      `${flagOf(name)} <${property.enum ? "name" : (property.unit ?? valueName(property))}>`,
+      text,
+    );
+    return [property.enum ? option.choices(property.enum) : option];
+  });
+}
+
+/**
+ * What was given on the command line over `defaults` over the schema's own.
+ * @throws UsageError that names every flag whose value makes no sense
+ */
+export function readSettings<Shape extends z.ZodRawShape>(
+  schema: z.ZodObject<Shape>,
+  given: Readonly<Record<string, unknown>>,
+  defaults: Partial<z.input<z.ZodObject<Shape>>> = {},
+): z.output<z.ZodObject<Shape>> {
+  const properties = propertiesOf(schema);
+  const values: Record<string, unknown> = { ...defaults };
+  for (const [name, property] of Object.entries(properties)) {
+    if (given[name] !== undefined) values[name] = converted(given[name], property);
+  }
+  const result = schema.safeParse(values);
+  if (result.success) return result.data;
+  const problems = result.error.issues.map(({ path, message }) => {
+    const name = String(path[0] ?? "");
+    const told = message.replace(/^(Too small|Too big|Invalid option|Invalid input|Invalid string): /, "");
+    const value = given[name] ?? values[name];
+    return name === "" ? told : `${flagOf(name)} ${shown(value)}: ${told}`;
+  });
+  throw new UsageError(problems.join("; "));
+}
+
+function propertiesOf(schema: z.ZodObject): Record<string, Property> {
+  return z.toJSONSchema(schema, { io: "input", unrepresentable: "any" }).properties as Record<string, Property>;
+}
+
+function converted(value: unknown, { type }: Property): unknown {
+  if (typeof value !== "string") return value;
+  if (type === "number" || type === "integer") return value.trim() === "" ? Number.NaN : Number(value);
+  if (type === "array") return value.split(",").map((part) => part.trim());
+  return value;
+}
+
+const describe = ({ description = "", unit }: Property): string => (unit ? `${description}, ${unit}` : description);
+
+const valueName = ({ type }: Property): string =>
+  type === "number" || type === "integer" ? "number" : type === "array" ? "names" : "text";
+
+const shown = (value: unknown): string =>
+  Array.isArray(value) ? value.join(",") : typeof value === "string" ? value : JSON.stringify(value);

@@ -1,0 +1,41 @@
+// What a run tells while it goes on. The command line draws them; nothing else depends on them.
+
+import type { EvaluationMetrics, StepMetrics, StructureMetrics } from "./metrics.ts";
+
+export interface Started {
+  /** `resumed`: from a checkpoint of the same settings */
+  kind: "started" | "resumed";
+  /** optimizer steps done already */
+  step: number;
+  /** optimizer steps of the whole run */
+  steps: number;
+  stepsPerEpoch: number;
+  /** what rates are counted in */
+  unit: string;
+  /** newer checkpoints that were not whole, one line each */
+  passedOver: string[];
+}
+
+export interface StepDone extends StepMetrics {
+  steps: number;
+  /** until the last step, at the pace of this process so far, evaluations included */
+  secondsLeft: number;
+}
+
+export interface CheckpointWritten {
+  kind: "checkpoint";
+  step: number;
+  /** the file that names it */
+  file: string;
+}
+
+/** Ended by its signal or by the last step; a checkpoint of this step is on the disk. */
+export interface Ended {
+  kind: "interrupted" | "finished";
+  step: number;
+  steps: number;
+  /** of training, over all processes */
+  seconds: number;
+}
+
+export type FitEvent = Started | StepDone | EvaluationMetrics | StructureMetrics | CheckpointWritten | Ended;

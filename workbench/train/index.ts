@@ -1,0 +1,8 @@
+// Training: the one door of this folder. What is not listed here is its own business.
+
+export { NonFiniteError, RunError } from "./errors.ts";
+export type { CheckpointWritten, Ended, FitEvent, Started, StepDone } from "./events.ts";
+export { type LearningRateSchedule, learningRateAt, type RateTime, type Span, stepsOf } from "./learning-rate.ts";
+export type { EvaluationMetrics, Metrics, StepMetrics, StructureMetrics } from "./metrics.ts";
+export type { CheckpointOptions, Evaluation, EvaluationOptions, FitOptions, OptimizerOptions } from "./options.ts";
+export type { LossOptions, ReadOptions, Settings, SettingValue, Task } from "./task.ts";

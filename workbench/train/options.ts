@@ -1,0 +1,82 @@
+// What a run is told: data, sizes, rates, schedules, and when to evaluate and save. Says what the settings mean; what is
+// done with them is in fit.ts.
+
+import type { BudgetLayer, ShrinkRule } from "../gblr/shrink/index.ts";
+import type { SigmaSchedule } from "../gblr/sigma-schedule.ts";
+import type { Model } from "../models/model.ts";
+import type { LearningRateSchedule, Span } from "./learning-rate.ts";
+import type { Settings, Task } from "./task.ts";
+
+export interface OptimizerOptions {
+  /** highest rate of everything but widths and locations */
+  learningRate: number;
+  /** highest rate of widths and locations. Default `learningRate` */
+  structureLearningRate?: number;
+  /** default [0.9, 0.999]; widths and locations have (0, 0.999) always */
+  betas?: readonly [number, number];
+  /** default 1e-8 */
+  epsilon?: number;
+  /** of everything but biases, normalisation weights, widths and locations. Default 0 */
+  weightDecay?: number;
+  /** largest norm of the gradient over all parameters. Default: not clipped */
+  clipNorm?: number;
+  /** of all groups. Default `{ decay: "constant" }` */
+  schedule?: LearningRateSchedule;
+}
+
+/** Named values of each split, such as `{ validation: { nll: 3.1, perplexity: 22.2 } }`; all must be finite. */
+export type Evaluation = Record<string, Record<string, number>>;
+
+export interface EvaluationOptions {
+  /** the model's masks are in evaluation mode meanwhile; tensors it makes are its own to dispose */
+  run(options: { signal?: AbortSignal | undefined; step: number }): Promise<Evaluation>;
+  /** default once an epoch */
+  every?: Span;
+  /** before the first step too. Default true */
+  first?: boolean;
+}
+
+export interface CheckpointOptions {
+  /** default once an epoch */
+  every?: Span;
+  /** and whenever so many seconds have passed since the last one. Default 600 */
+  seconds?: number;
+  /** how many are kept. Default 2 */
+  keep?: number;
+}
+
+export interface FitOptions {
+  /** changed in place */
+  model: Model;
+  task: Task;
+  /** of this run: metrics.jsonl and checkpoint/; made if it is not there */
+  folder: string;
+  /** how long to train */
+  length: Span;
+  /** items of one optimizer step */
+  batch: number;
+  /** items of one forward pass, at most. Default `batch` */
+  microBatch?: number;
+  /** what to do with an epoch's last items when they do not fill a batch. Default `keep`: a smaller step */
+  lastBatch?: "keep" | "drop";
+  optimizer: OptimizerOptions;
+  /** of the data's order and of every random choice in training */
+  seed: number;
+  /** default: the model's masks stay as they are */
+  sigma?: SigmaSchedule;
+  /** applied after every optimizer step to all GBLR layers */
+  shrink?: ShrinkRule<BudgetLayer>;
+  /** what else resuming must agree in, such as the shrink rule's settings and the model's origin */
+  settings?: Settings;
+  evaluation?: EvaluationOptions;
+  checkpoint?: CheckpointOptions;
+  /**
+   * `auto`: continue from the run folder's newest checkpoint if there is one; `never`: start anew and drop what is
+   * there; `require`: fail when there is none. Default `auto`
+   */
+  resume?: "auto" | "never" | "require";
+  /** ends the run after the present step, with a checkpoint */
+  signal?: AbortSignal;
+  /** milliseconds. Default performance.now */
+  clock?: () => number;
+}

@@ -1,0 +1,3 @@
+// Model cards: what the README.md of a model repository says. The one door of this folder.
+
+export type { BaseMetadata, CardFacts, ComparisonRow, DatasetFacts, MeasuredMetric } from "./facts.ts";

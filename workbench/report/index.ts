@@ -1,0 +1,23 @@
+// Reports: what a run leaves behind for people. The one door for recipes and verbs; drawings and tables that others
+// make themselves are in the files of this folder.
+
+export { RunError } from "./run-error.ts";
+export {
+  type Clock,
+  RUN_FILES,
+  type Run,
+  type RunFacts,
+  readRun,
+  startRun,
+  updateRun,
+  writeClassification,
+  writeComparison,
+  writeConversion,
+} from "./run-files.ts";
+export type {
+  Classification,
+  ComparisonRow,
+  ConvertedLayer,
+  RunRecord,
+  RunStatus,
+} from "./run-record.ts";

@@ -1,0 +1,181 @@
+// Writes and reads the files of a run folder. Each is there whole or not at all, but for metrics.jsonl, which grows line
+// by line under the trainer's hand. Reading takes what there is: a file that is missing or broken is reported as a
+// sentence, never as an error, since a report must open while the run goes on and after it was killed.
+
+import { mkdir, readFile, stat } from "node:fs/promises";
+import { join } from "node:path";
+import type { z } from "zod";
+import { writeFileAtomically } from "../../hub/atomic-file.ts";
+import { reason } from "../../hub/byte-source.ts";
+import type { Metrics } from "../train/metrics.ts";
+import { parseMetrics } from "./metrics-log.ts";
+import { RunError } from "./run-error.ts";
+import {
+  type Classification,
+  type ComparisonRow,
+  type ConvertedLayer,
+  classificationSchema,
+  comparisonSchema,
+  conversionSchema,
+  type RunRecord,
+  runRecordSchema,
+} from "./run-record.ts";
+
+export const RUN_FILES = {
+  record: "run.json",
+  metrics: "metrics.jsonl",
+  comparison: "comparison.json",
+  conversion: "conversion.json",
+  classification: "classification.json",
+  model: "model",
+  picture: "structure.png",
+  report: "report.html",
+} as const;
+
+/** A run as far as it is on the disk. */
+export interface Run {
+  folder: string;
+  record?: RunRecord;
+  /** in the order of their steps; a step that was done again after an interruption counts once, as it was done last */
+  metrics: Metrics[];
+  comparison?: ComparisonRow[];
+  conversion?: ConvertedLayer[];
+  classification?: Classification;
+  /** when any of its files was last written */
+  touched?: Date;
+  /** a sentence each about what is broken */
+  problems: string[];
+}
+
+/** What `startRun` fills in itself. */
+type Automatic = "format" | "status" | "error" | "started" | "updated";
+export type RunFacts = Omit<RunRecord, Automatic>;
+
+export interface Clock {
+  /** default the system's */
+  now?: () => Date;
+}
+
+/**
+ * Makes the folder and its run.json. A run that is resumed keeps the time at which it first started.
+ * @throws RunError when the folder or the file cannot be written
+ */
+export async function startRun(folder: string, facts: RunFacts, { now = systemClock }: Clock = {}): Promise<RunRecord> {
+  await mkdir(folder, { recursive: true }).catch((error: unknown) => {
+    throw new RunError(`cannot be made: ${reason(error)}`, { file: folder }, { cause: error });
+  });
+  const updated = now().toISOString();
+  const started = (await readRun(folder).catch(() => undefined))?.record?.started ?? updated;
+  const record: RunRecord = { ...facts, format: 1, status: "running", started, updated };
+  await write(join(folder, RUN_FILES.record), record, runRecordSchema);
+  return record;
+}
+
+/**
+ * Writes what has changed, such as the status, and the time.
+ * @throws RunError when there is no run.json to change, or it cannot be written
+ */
+export async function updateRun(
+  folder: string,
+  changes: Partial<RunRecord>,
+  { now = systemClock }: Clock = {},
+): Promise<RunRecord> {
+  const { record } = await readRun(folder);
+  const file = join(folder, RUN_FILES.record);
+  if (!record) throw new RunError("is missing or broken; a run starts with it", { file });
+  const changed: RunRecord = { ...record, ...changes, updated: now().toISOString() };
+  await write(file, changed, runRecordSchema);
+  return changed;
+}
+
+/** @throws RunError when a number is not finite, or the file cannot be written */
+export async function writeComparison(folder: string, rows: readonly ComparisonRow[]): Promise<void> {
+  await write(join(folder, RUN_FILES.comparison), rows, comparisonSchema);
+}
+
+/** @throws RunError as `writeComparison` */
+export async function writeConversion(folder: string, layers: readonly ConvertedLayer[]): Promise<void> {
+  await write(join(folder, RUN_FILES.conversion), layers, conversionSchema);
+}
+
+/** @throws RunError as `writeComparison` */
+export async function writeClassification(folder: string, classification: Classification): Promise<void> {
+  await write(join(folder, RUN_FILES.classification), classification, classificationSchema);
+}
+
+/** @throws RunError when there is no such folder, or nothing in it comes from a run */
+export async function readRun(folder: string): Promise<Run> {
+  const status = await stat(folder).catch(() => undefined);
+  if (!status?.isDirectory()) throw new RunError("there is no such folder; give the folder of a run", { file: folder });
+  const problems: string[] = [];
+  const times: Date[] = [];
+  const read = async (name: string): Promise<string | undefined> => {
+    const file = join(folder, name);
+    const text = await readFile(file, "utf8").catch((error: unknown) => {
+      if ((error as { code?: unknown }).code !== "ENOENT") problems.push(`${name} cannot be read: ${reason(error)}.`);
+      return undefined;
+    });
+    if (text !== undefined) times.push((await stat(file)).mtime);
+    return text;
+  };
+  const readJson = async <T>(name: string, schema: z.ZodType<T>): Promise<T | undefined> => {
+    const text = await read(name);
+    if (text === undefined) return undefined;
+    const { value, problem } = parseJson(text, schema);
+    if (problem !== undefined) problems.push(`${name} is left out: ${problem}.`);
+    return value;
+  };
+  const record = await readJson(RUN_FILES.record, runRecordSchema);
+  const lines = parseMetrics((await read(RUN_FILES.metrics)) ?? "");
+  if (lines.refused > 0) {
+    const count = `${lines.refused} ${lines.refused === 1 ? "line" : "lines"}`;
+    problems.push(`${count} of ${RUN_FILES.metrics} could not be understood and are left out.`);
+  }
+  const comparison = await readJson<ComparisonRow[]>(RUN_FILES.comparison, comparisonSchema);
+  const conversion = await readJson(RUN_FILES.conversion, conversionSchema);
+  const classification = await readJson(RUN_FILES.classification, classificationSchema);
+  if (times.length === 0 && problems.length === 0) {
+    const names = [RUN_FILES.record, RUN_FILES.metrics, RUN_FILES.comparison].join(", ");
+    throw new RunError(`is not the folder of a run: it has none of ${names}`, { file: folder });
+  }
+  return {
+    folder,
+    ...(record && { record }),
+    metrics: lines.metrics,
+    ...(comparison && { comparison }),
+    ...(conversion && { conversion }),
+    ...(classification && { classification }),
+    ...(times.length > 0 && { touched: new Date(Math.max(...times.map(Number))) }),
+    problems,
+  };
+}
+
+const systemClock = () => new Date();
+
+async function write(file: string, value: unknown, schema: z.ZodType): Promise<void> {
+  const text = JSON.stringify(value, numbersAsText, 2);
+  // What is written must be what can be read back: a number that is not finite fails here, by its name.
+  const { problem } = parseJson(text, schema);
+  if (problem !== undefined) throw new RunError(`is not written: ${problem}`, { file });
+  await writeFileAtomically(file, `${text}\n`).catch((error: unknown) => {
+    throw new RunError(`cannot be written: ${reason(error)}`, { file }, { cause: error });
+  });
+}
+
+/** JSON has no Infinity, and σ = Infinity is a setting. */
+const numbersAsText = (_: string, value: unknown): unknown =>
+  typeof value === "number" && !Number.isFinite(value) ? String(value) : value;
+
+function parseJson<T>(text: string, schema: z.ZodType<T>): { value?: T; problem?: string } {
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch {
+    return { problem: "it is not JSON" };
+  }
+  const result = schema.safeParse(json);
+  if (result.success) return { value: result.data };
+  const [issue] = result.error.issues;
+  const place = issue?.path.length ? `${issue.path.join(".")}: ` : "";
+  return { problem: `${place}${issue?.message.replace(/\s+/g, " ")}` };
+}

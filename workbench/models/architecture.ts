@@ -31,12 +31,26 @@ export interface Architecture<Config = unknown> {
    * @throws ModelError naming the field that is missing or makes no sense
    */
   readConfig(json: Record<string, unknown>, file: string): Config;
-  /** the name under which a checkpoint's tensor is known here; undefined: not a parameter, to be passed over */
-  parameterName(name: string): string | undefined;
+  /**
+   * What names in checkpoints can begin with, e.g. `transformer.`. A model is saved with the one it was read with, a new
+   * one with the first.
+   */
+  readonly prefixes: readonly string[];
+  /** the name of a parameter, or of a part of a layer, in a checkpoint with this prefix */
+  storedName(name: string, prefix: string): string;
+  /** the inverse; a name without the prefix comes back as it is */
+  parameterName(stored: string, prefix: string): string;
+  /** whether a checkpoint's tensor of this name is no parameter and is passed over: causal masks, tied heads */
+  ignores(name: string, config: Config): boolean;
   /** every parameter of the dense model, in the order in which they are saved */
   parameters(config: Config): Map<string, ParameterInfo>;
   /** every linear layer, in the order in which they run; the weight of each is `<name>.weight` among the parameters */
   layers(config: Config): LayerInfo[];
+  /**
+   * What is to be dropped of a tensor that a checkpoint holds longer than the parameter is: rows behind, as vocabularies
+   * are padded with. Default none
+   */
+  mayHaveMoreRows?(name: string): boolean;
   /** whether the published recipe converts this layer */
   converts(layer: string): boolean;
   /** multiply-adds of the model with these costs of its structured layers */

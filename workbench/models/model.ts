@@ -21,6 +21,7 @@ export interface ModelParts<Config> {
   parameters: Map<string, Variable>;
   layers: Map<string, LinearLayer>;
   masks?: MaskSettings;
+  prefix?: string;
 }
 
 export interface ApplyOptions {
@@ -40,14 +41,17 @@ export class Model<Config = unknown> {
   readonly layers: Map<string, LinearLayer>;
   /** of all GBLR layers, read anew at each product: schedules change them in place */
   readonly masks: MaskSettings;
+  /** what its names begin with in checkpoints, see Architecture.prefixes */
+  readonly prefix: string;
 
-  constructor({ architecture, config, json, parameters, layers, masks = {} }: ModelParts<Config>) {
+  constructor({ architecture, config, json, parameters, layers, masks = {}, prefix }: ModelParts<Config>) {
     this.architecture = architecture;
     this.config = config;
     this.json = json;
     this.parameters = parameters;
     this.layers = layers;
     this.masks = masks;
+    this.prefix = prefix ?? architecture.prefixes[0] ?? "";
   }
 
   /** @throws EngineError when the model has no such parameter */

@@ -12,4 +12,5 @@ export { type GeluOptions, gelu } from "./gelu.ts";
 export type { Activation, GeluForm, WeightLayout } from "./kernels.ts";
 export { type LayerNormOptions, layerNorm } from "./layer-norm.ts";
 export { type LinearOptions, linear } from "./linear.ts";
+export { type LinearCrossEntropyOptions, linearCrossEntropy, linearNll } from "./linear-cross-entropy.ts";
 export { type PackedProductOperands, packedProduct } from "./packed-product.ts";

@@ -9,6 +9,8 @@ export interface Gpt2Size {
   blocks: number;
   /** n, of the residual stream */
   width: number;
+  /** of the layer in the middle of each MLP. Default 4 · width */
+  innerWidth?: number;
   vocabulary: number;
   /** tokens that the count is for */
   tokens: number;
@@ -27,12 +29,12 @@ export const GPT2_SMALL: Gpt2Size = {
 export const GPT2_MEDIUM: Gpt2Size = { ...GPT2_SMALL, blocks: 24, width: 1024, publishedDense: 3.35e11 };
 
 /** The linear layers of all blocks by the checkpoint's names. */
-export function gpt2Layers({ blocks, width }: Gpt2Size): LinearLayer[] {
+export function gpt2Layers({ blocks, width, innerWidth = 4 * width }: Gpt2Size): LinearLayer[] {
   return Array.from({ length: blocks }, (_, i) => [
     { name: `h.${i}.attn.c_attn`, nOut: 3 * width, nIn: width },
     { name: `h.${i}.${PROJECTION}`, nOut: width, nIn: width },
-    { name: `h.${i}.mlp.c_fc`, nOut: 4 * width, nIn: width },
-    { name: `h.${i}.mlp.c_proj`, nOut: width, nIn: 4 * width },
+    { name: `h.${i}.mlp.c_fc`, nOut: innerWidth, nIn: width },
+    { name: `h.${i}.mlp.c_proj`, nOut: width, nIn: innerWidth },
   ]).flat();
 }
 

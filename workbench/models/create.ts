@@ -1,0 +1,63 @@
+// A model that has learned nothing: every parameter as training from scratch starts with. The numbers come from the seed
+// alone, the same on every machine and engine.
+
+import type { Variable } from "@tensorflow/tfjs-core";
+import { seededUniform } from "../gblr/init/seeded-uniform.ts";
+import { dense } from "../structures/dense.ts";
+import type { Architecture, ParameterInfo } from "./architecture.ts";
+import { Model } from "./model.ts";
+import { variableFrom } from "./variables.ts";
+
+export interface CreateOptions {
+  /** a whole number; default 0 */
+  seed?: number;
+}
+
+/**
+ * @param json what config.json is to hold, e.g. `{ model_type: "gpt2", n_layer: 2, … }`
+ * @throws ModelError when the config makes no sense
+ */
+export function createModel<Config>(
+  architecture: Architecture<Config>,
+  json: Readonly<Record<string, unknown>>,
+  { seed = 0 }: CreateOptions = {},
+): Model<Config> {
+  const whole = { model_type: architecture.type, ...json };
+  const config = architecture.readConfig(whole, "config");
+  const normal = seededNormal(seed);
+  const parameters = new Map<string, Variable>();
+  for (const [name, info] of architecture.parameters(config)) {
+    const size = info.shape.reduce((product, side) => product * side, 1);
+    parameters.set(
+      name,
+      variableFrom(startOf(info, new Float32Array(size), normal), info.shape, { trainable: !info.buffer }),
+    );
+  }
+  const layers = new Map(architecture.layers(config).map((layer) => [layer.name, { ...layer, structure: dense }]));
+  return new Model({ architecture, config, json: whole, parameters, layers });
+}
+
+function startOf({ start }: ParameterInfo, values: Float32Array, normal: () => number): Float32Array {
+  if (start.kind === "ones") return values.fill(1);
+  if (start.kind === "normal") {
+    for (let i = 0; i < values.length; i++) values[i] = start.deviation * normal();
+  }
+  return values;
+}
+
+/** Standard normal numbers. Box and Muller 1958. */
+export function seededNormal(seed: number): () => number {
+  const uniform = seededUniform(seed);
+  let spare: number | undefined;
+  return () => {
+    if (spare !== undefined) {
+      const value = spare;
+      spare = undefined;
+      return value;
+    }
+    const radius = Math.sqrt(-2 * Math.log(1 - uniform()));
+    const angle = 2 * Math.PI * uniform();
+    spare = radius * Math.sin(angle);
+    return radius * Math.cos(angle);
+  };
+}

@@ -13,11 +13,11 @@ import {
   writeModel,
   writeSafetensors,
 } from "../../hub/safetensors/index.ts";
-import type { Inspection } from "../../workbench/cli/inspect/describe.ts";
 import { openEngine } from "../../workbench/engine/open.ts";
 import { GblrMatrix } from "../../workbench/gblr/matrix.ts";
 import { pack } from "../../workbench/gblr/packed.ts";
 import type { GblrParameters } from "../../workbench/gblr/parameters.ts";
+import type { Inspection } from "../../workbench/report/describe-model.ts";
 
 export const GBLR = path.join(import.meta.dir, "../../workbench/cli/gblr.ts");
 export const REFERENCE = path.join(import.meta.dir, "../fixtures/checkpoint/tiny-gpt2-gaudi.safetensors");

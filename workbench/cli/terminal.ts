@@ -1,6 +1,8 @@
 // Text for a terminal: colour where it is wanted, tables with aligned columns, paragraphs that keep to a width.
 // No verb's words are here.
 
+export { formatBytes, threeDigits } from "../../hub/numbers.ts";
+
 /** Widest line that any verb prints. */
 export const WIDTH = 100;
 
@@ -76,24 +78,4 @@ export function wrap(text: string, width = WIDTH): string[] {
     line += line === "" ? word : ` ${word}`;
   }
   return [...lines, line];
-}
-
-const BYTE_UNITS = ["B", "kB", "MB", "GB", "TB"] as const;
-
-/** `23.4 GB`: decimal units, three digits. */
-export function formatBytes(bytes: number): string {
-  let value = bytes;
-  let unit = 0;
-  while (value >= 999.5 && unit < BYTE_UNITS.length - 1) {
-    value /= 1000;
-    unit++;
-  }
-  return `${unit === 0 ? value : threeDigits(value)} ${BYTE_UNITS[unit]}`;
-}
-
-/** `1840`, `186`, `18.6`, `1.86`, `0.186`: three digits of a positive quantity, never an exponent. */
-export function threeDigits(value: number): string {
-  if (!Number.isFinite(value) || value === 0) return String(value);
-  const decimals = Math.max(0, 2 - Math.floor(Math.log10(Math.abs(value))));
-  return value.toFixed(Math.min(decimals, 6));
 }

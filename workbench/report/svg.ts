@@ -1,6 +1,7 @@
 // The few SVG elements that our drawings are made of, as text. Text is dark on white, in Inter where the reader has it.
 
 import { Buffer } from "node:buffer";
+import { escaped } from "./escape.ts";
 
 export const INK = { strong: "#16161d", soft: "#5b5b66" } as const;
 
@@ -49,12 +50,4 @@ export function imageElement(png: Uint8Array, { x, y, width, height }: Box): str
   const place = `x="${x}" y="${y}" width="${width}" height="${height}"`;
   const data = `data:image/png;base64,${Buffer.from(png).toString("base64")}`;
   return `<image ${place} preserveAspectRatio="none" image-rendering="optimizeSpeed" href="${data}"/>`;
-}
-
-const ENTITIES: Record<string, string> = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" };
-
-/** Control characters have no place in XML, not even escaped. */
-function escaped(text: string): string {
-  const visible = Array.from(text, (c) => ((c.codePointAt(0) as number) < 32 ? " " : c)).join("");
-  return visible.replace(/[&<>"]/g, (c) => ENTITIES[c] as string);
 }

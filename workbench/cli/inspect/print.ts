@@ -1,9 +1,10 @@
-// An inspection as text: a table that keeps to the width of a terminal, then the totals. Numbers come from describe.ts.
+// An inspection as text: a table that keeps to the width of a terminal, then the totals. Numbers come from report/describe-model.ts.
 
+import { formatCount, percent, threeDigits } from "../../../hub/numbers.ts";
+import type { InspectedLayer, Inspection, Total } from "../../report/describe-model.ts";
 import { shortName } from "../../report/short-name.ts";
 import { sparkline } from "../../report/sparkline.ts";
-import { type Cell, type Palette, table, threeDigits, WIDTH, wrap } from "../terminal.ts";
-import type { InspectedLayer, Inspection, Total } from "./describe.ts";
+import { type Cell, type Palette, table, WIDTH, wrap } from "../terminal.ts";
 
 export interface PrintOptions {
   palette: Palette;
@@ -57,23 +58,6 @@ export function printInspection(
     ...(embeddings.length > 0 ? wrap(`embedding tables, not counted: ${visible(embeddings.join(", "))}`) : []),
     ...(plot === undefined ? [] : [`picture of the blocks: ${plot}`]),
   ].join("\n");
-}
-
-/** `43.7 %` */
-export function percent(share: number): string {
-  return `${(100 * share).toFixed(1)} %`;
-}
-
-/** `482`, `1.18 M`: three digits from a thousand on. */
-export function formatCount(count: number): string {
-  const units = ["", " k", " M", " G", " T"];
-  let unit = 0;
-  let value = count;
-  while (value >= 999.5 && unit < units.length - 1) {
-    value /= 1000;
-    unit++;
-  }
-  return `${unit === 0 ? Math.round(value) : threeDigits(value)}${units[unit]}`;
 }
 
 /** Heading and cells of a column. */

@@ -1,8 +1,8 @@
-// The numbers of `gblr inspect`: each layer's summary and the totals, from a model's layers. Reads spans, widths and
-// locations through the layers; prints nothing. `Inspection` is what --json prints.
+// A model's linear layers in numbers: each one's summary and the totals. Reads spans, widths and locations through the
+// layers; prints nothing. `Inspection` is what `gblr inspect --json` prints.
 
-import type { ModelLayers, StoredLayer } from "../../../hub/model-folder/index.ts";
-import { type BlockLayout, layoutOfSpans } from "../../report/block-layout.ts";
+import type { ModelLayers, StoredLayer } from "../../hub/model-folder/index.ts";
+import { type BlockLayout, layoutOfSpans } from "./block-layout.ts";
 import {
   type BlockSummary,
   blockCost,
@@ -11,8 +11,8 @@ import {
   type LayerCost,
   type Size,
   summarizeBlocks,
-} from "../../report/layer-summary.ts";
-import { layoutOfWidths } from "../../report/trainable-layout.ts";
+} from "./layer-summary.ts";
+import { layoutOfWidths } from "./trainable-layout.ts";
 
 export interface InspectedLayer extends Size, LayerCost {
   name: string;

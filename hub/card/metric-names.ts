@@ -1,0 +1,56 @@
+// What is known of the metrics that models are compared by: how they are called and written, and which way is better.
+// A metric that is not known keeps its name and is called neither good nor bad.
+
+import { threeDigits } from "../numbers.ts";
+
+export interface Metric {
+  /** for people, lower case */
+  label: string;
+  better: "lower" | "higher" | undefined;
+  /** of 1, written in per cent */
+  isShare: boolean;
+}
+
+const METRICS: Record<string, Metric> = {
+  perplexity: { label: "perplexity", better: "lower", isShare: false },
+  nll: { label: "negative log-likelihood, nats", better: "lower", isShare: false },
+  loss: { label: "loss", better: "lower", isShare: false },
+  perplexityPerWord: { label: "perplexity per word", better: "lower", isShare: false },
+  perplexityPerByte: { label: "perplexity per byte", better: "lower", isShare: false },
+  accuracy: { label: "accuracy", better: "higher", isShare: true },
+  top1: { label: "top-1 accuracy", better: "higher", isShare: true },
+  top5: { label: "top-5 accuracy", better: "higher", isShare: true },
+};
+
+export function metricNamed(name: string): Metric {
+  return Object.hasOwn(METRICS, name) ? (METRICS[name] as Metric) : { label: name, better: undefined, isShare: false };
+}
+
+/** `19.24` for perplexities, `78.51 %` for accuracies, else four decimals or three digits. */
+export function valueText(name: string, value: number): string {
+  const { isShare, label } = metricNamed(name);
+  if (isShare) return `${(100 * value).toFixed(2)} %`;
+  if (label.startsWith("perplexity")) return value < 1e6 ? value.toFixed(2) : value.toExponential(2);
+  return Math.abs(value) < 100 ? value.toFixed(4) : threeDigits(value);
+}
+
+/** `43.75 %`: as many digits as published tables have. */
+export const flopsText = (share: number): string => `${(100 * share).toFixed(2)} %`;
+
+/** The names that rows have, in the order in which they are known, then as they come. */
+export function metricsOf(rows: readonly { metrics: Readonly<Record<string, number>> }[]): string[] {
+  const present = [...new Set(rows.flatMap(({ metrics }) => Object.keys(metrics)))];
+  const known = Object.keys(METRICS).filter((name) => present.includes(name));
+  return [...known, ...present.filter((name) => !known.includes(name))];
+}
+
+/** The best value of a metric, undefined where better has no meaning or nothing is to choose from. */
+export function bestOf(
+  name: string,
+  rows: readonly { metrics: Readonly<Record<string, number>> }[],
+): number | undefined {
+  const values = rows.flatMap(({ metrics }) => (metrics[name] === undefined ? [] : [metrics[name]]));
+  const { better } = metricNamed(name);
+  if (better === undefined || values.length < 2) return undefined;
+  return better === "lower" ? Math.min(...values) : Math.max(...values);
+}

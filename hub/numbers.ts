@@ -1,0 +1,43 @@
+// Numbers as people read them: three digits and a unit. Decimal units throughout.
+
+/** `1840`, `186`, `18.6`, `1.86`, `0.186`: three digits, never an exponent. */
+export function threeDigits(value: number): string {
+  if (!Number.isFinite(value) || value === 0) return String(value);
+  const decimals = Math.max(0, 2 - Math.floor(Math.log10(Math.abs(value))));
+  return value.toFixed(Math.min(decimals, 6));
+}
+
+/** `43.7 %` */
+export function percent(share: number): string {
+  return `${(100 * share).toFixed(1)} %`;
+}
+
+/** `482`, `1.18 M`: three digits from a thousand on. */
+export function formatCount(count: number): string {
+  const { value, unit } = scaled(count, ["", " k", " M", " G", " T"]);
+  return `${unit === "" ? Math.round(value) : threeDigits(value)}${unit}`;
+}
+
+/** `23.4 GB`. */
+export function formatBytes(bytes: number): string {
+  const { value, unit } = scaled(bytes, ["B", "kB", "MB", "GB", "TB"]);
+  return `${unit === "B" ? value : threeDigits(value)} ${unit}`;
+}
+
+/** `48 s`, `3 min 20 s`, `5 h 07 min`. */
+export function formatDuration(seconds: number): string {
+  if (seconds < 9.95) return `${seconds.toFixed(1)} s`;
+  const whole = Math.round(seconds);
+  const [hours, minutes, rest] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
+  if (hours > 0) return `${hours} h ${String(minutes).padStart(2, "0")} min`;
+  return minutes > 0 ? `${minutes} min ${String(rest).padStart(2, "0")} s` : `${rest} s`;
+}
+
+function scaled(count: number, units: readonly string[]): { value: number; unit: string } {
+  let [value, unit] = [count, 0];
+  while (value >= 999.5 && unit < units.length - 1) {
+    value /= 1000;
+    unit++;
+  }
+  return { value, unit: units[unit] as string };
+}

@@ -1,0 +1,87 @@
+// How good the model is as training goes on, beside what it is compared with: a curve a split, and a dashed line for the
+// dense model and for each baseline. Lines of metrics.jsonl and of the comparison in, a chart out.
+
+import { metricNamed, valueText } from "../../../hub/card/metric-names.ts";
+import type { EvaluationMetrics } from "../../train/metrics.ts";
+import type { Chart } from "../chart.ts";
+import type { ComparisonRow } from "../run-record.ts";
+import { SERIES } from "../theme.ts";
+import { thinned } from "../thin.ts";
+import { numberAxis, spansDecades, stepAxis, VIEW } from "./encodings.ts";
+
+/** More lines than these cannot be told apart. */
+const MOST_REFERENCES = 5;
+
+/** The metrics that a run is shown by: those that people read, else whatever was measured. */
+export function shownMetrics(evaluations: readonly EvaluationMetrics[]): string[] {
+  const names = [...new Set(evaluations.flatMap(({ values }) => Object.keys(values)))];
+  const read = names.filter((name) => ["perplexity", "accuracy", "top1", "top5"].includes(name));
+  return read.length > 0 ? read : names.slice(0, 2);
+}
+
+/** @param evaluations at least one with this metric */
+export function evaluationChart(
+  metric: string,
+  {
+    evaluations,
+    comparison = [],
+  }: { evaluations: readonly EvaluationMetrics[]; comparison?: readonly ComparisonRow[] },
+): Chart {
+  const { label } = metricNamed(metric);
+  const splits = [...new Set(evaluations.filter(({ values }) => metric in values).map(({ split }) => split))];
+  const curves = splits.flatMap((split) =>
+    thinned(
+      evaluations
+        .filter((line) => line.split === split && metric in line.values)
+        .map(({ step: x, values }) => ({ x, y: values[metric] as number, series: split })),
+    ),
+  );
+  const references = referencesFor(metric, comparison);
+  const names = [...splits, ...references.map(({ series }) => series)];
+  const isLogarithmic = spansDecades([...curves, ...references].map(({ y }) => y));
+  const y = numberAxis(label, { isLogarithmic, ...(isShare(metric) && { format: ".0%" }) });
+  const last = splits.map((split) => {
+    const end = curves.findLast(({ series }) => series === split);
+    return `${split} ${valueText(metric, end?.y as number)} at step ${end?.x}`;
+  });
+  return {
+    title: `${label[0]?.toUpperCase()}${label.slice(1)}`,
+    description: `${label} by optimizer step: ${last.join(", ")}; dashed: ${
+      references.map(({ series, y }) => `${series} ${valueText(metric, y)}`).join(", ") || "nothing to compare with yet"
+    }.`,
+    spec: {
+      ...VIEW,
+      height: VIEW.height + 18 * Math.ceil(names.length / 2 - 1),
+      layer: [
+        {
+          data: { values: references },
+          mark: { type: "rule", strokeDash: [5, 4] },
+          encoding: { y, color: { field: "series", type: "nominal" } },
+        },
+        {
+          data: { values: curves },
+          mark: { type: "line", point: curves.length <= 60 },
+          encoding: { x: stepAxis(), y, color: { field: "series", type: "nominal" } },
+        },
+      ],
+      encoding: { color: { type: "nominal", scale: { domain: names, range: names.map(colourOf) } } },
+    },
+  };
+}
+
+const isShare = (metric: string): boolean => metricNamed(metric).isShare;
+
+const colourOf = (_: string, i: number): string => SERIES[i % SERIES.length] as string;
+
+/** The dense model and the finished baselines; of one model before and after fine-tuning, after. */
+function referencesFor(metric: string, comparison: readonly ComparisonRow[]): { y: number; series: string }[] {
+  const measured = comparison.filter(({ metrics }) => metrics[metric] !== undefined);
+  const final = measured.filter(
+    ({ name, stage }) => stage === "after" || !measured.some((other) => other.name === name && other.stage === "after"),
+  );
+  const dense = final.filter(({ structure }) => structure === "dense");
+  const others = final.filter(({ structure, stage }) => structure !== "dense" && stage === "after");
+  return [...dense, ...others]
+    .slice(0, MOST_REFERENCES)
+    .map(({ name, metrics }) => ({ y: metrics[metric] as number, series: name }));
+}

@@ -1,0 +1,43 @@
+// The colours of charts and pages. A chart is drawn in the light ones, so that it is right as a file; in a page each of
+// them gives way to a variable, which dark mode sets anew.
+
+import { INK } from "./svg.ts";
+
+interface Tone {
+  light: string;
+  dark: string;
+}
+
+/** By the name of the page's variable. Series are told apart by colour-blind eyes too, and differ in lightness. */
+export const TONES = {
+  ink: { light: INK.strong, dark: "#ececf1" },
+  soft: { light: INK.soft, dark: "#a6a6b3" },
+  line: { light: "#e3e3ea", dark: "#34343f" },
+  paper: { light: "#ffffff", dark: "#1b1b22" },
+  series1: { light: "#4a3db0", dark: "#a99dff" },
+  series2: { light: "#d1490f", dark: "#ff9a5e" },
+  series3: { light: "#0b7d76", dark: "#4fd0c4" },
+  series4: { light: "#a82f6b", dark: "#ff8dbb" },
+  series5: { light: "#8a6c02", dark: "#e2bf4b" },
+  series6: { light: "#4d6a85", dark: "#9dbbd6" },
+} as const satisfies Record<string, Tone>;
+
+export const SERIES: readonly string[] = Object.entries(TONES).flatMap(([name, { light }]) =>
+  name.startsWith("series") ? [light] : [],
+);
+
+/** Declarations of the variables, for a CSS rule. */
+export function toneVariables(mode: keyof Tone): string {
+  return Object.entries(TONES)
+    .map(([name, tone]) => `--${name}:${tone[mode]}`)
+    .join(";");
+}
+
+/** Fills and strokes of an SVG drawing in the page's variables. Text is left alone. */
+export function withVariables(svg: string): string {
+  return svg.replace(/\b(fill|stroke)="(#[0-9a-f]{6}|white)"/gi, (whole, attribute: string, colour: string) => {
+    const hex = colour === "white" ? TONES.paper.light : colour.toLowerCase();
+    const name = Object.entries(TONES).find(([, { light }]) => light === hex)?.[0];
+    return name === undefined ? whole : `${attribute}="var(--${name})"`;
+  });
+}

@@ -31,26 +31,16 @@ export const blockSparse: Structure<BlockSparseOptions> = {
   parameterNames: ["values", "left", "right"],
 
   /** @throws EngineError when the budget does not pay for the blocks on the diagonal */
-  async fromDense(weight, budget, { side: wanted, lowRankShare = 0.25, rounds = 4 } = {}) {
+  async fromDense(weight, budget, options = {}) {
     expectOperand("block-sparse", { weight }, { dtype: "float32", shape: ["n_out", "n_in"] });
-    const isShare = lowRankShare >= 0 && lowRankShare <= 1;
-    expectSetting("block-sparse", { lowRankShare }, "from 0 to 1", isShare);
+    const { rounds = 4 } = options;
     expectSetting("block-sparse", { rounds }, "a whole number from 0", Number.isInteger(rounds) && rounds >= 0);
     const [nOut, nIn] = weight.shape;
-    const size = { nOut, nIn };
-    const allowed = allowance("block-sparse", budget, size);
-    const side = wanted ?? (allowed >= nOut * nIn ? 1 : usualSide(size, allowed));
-    const isSide = Number.isInteger(Math.log2(side)) && side >= 1 && side <= Math.min(nOut, nIn);
-    expectSetting("block-sparse", { side }, `a power of two from 1 to ${Math.min(nOut, nIn)}`, isSide);
-    const layer = diagonal(size, side);
-    const all = side * layer <= allowed;
-    const kept = all ? side : Math.max(1, Math.min(side, Math.floor((allowed * (1 - lowRankShare)) / layer)));
-    const what = `${kept} of ${side} blocks a row`;
-    expectPaid({ structure: "block-sparse", what, cost: kept * layer, budget, ...size });
-    const affordable = Math.floor((allowed - kept * layer) / (nOut + nIn));
-    const rank = kept === side ? 0 : Math.min(affordable, nOut, nIn);
+    const { side, kept, rank } = partsWithin({ nOut, nIn }, budget, options);
     return { ...(await fitBlockSparse(weight, { side, masks: butterflyMasks(side, kept), rank, rounds })) };
   },
+
+  costWithin: (size, budget, options = {}) => partsWithin(size, budget, options).cost,
 
   apply(parameters, x) {
     const { values, left, right, pattern } = partsOf(parameters);
@@ -81,6 +71,29 @@ export const blockSparse: Structure<BlockSparseOptions> = {
     return values.size + left.size + right.size;
   },
 };
+
+/** Blocks on a side, how many of a block row are kept, and the rank that the rest pays for. */
+function partsWithin(
+  { nOut, nIn }: MatrixSize,
+  budget: number,
+  { side: wanted, lowRankShare = 0.25 }: BlockSparseOptions,
+) {
+  const isShare = lowRankShare >= 0 && lowRankShare <= 1;
+  expectSetting("block-sparse", { lowRankShare }, "from 0 to 1", isShare);
+  const size = { nOut, nIn };
+  const allowed = allowance("block-sparse", budget, size);
+  const side = wanted ?? (allowed >= nOut * nIn ? 1 : usualSide(size, allowed));
+  const isSide = Number.isInteger(Math.log2(side)) && side >= 1 && side <= Math.min(nOut, nIn);
+  expectSetting("block-sparse", { side }, `a power of two from 1 to ${Math.min(nOut, nIn)}`, isSide);
+  const layer = diagonal(size, side);
+  const all = side * layer <= allowed;
+  const kept = all ? side : Math.max(1, Math.min(side, Math.floor((allowed * (1 - lowRankShare)) / layer)));
+  const what = `${kept} of ${side} blocks a row`;
+  expectPaid({ structure: "block-sparse", what, cost: kept * layer, budget, ...size });
+  const affordable = Math.floor((allowed - kept * layer) / (nOut + nIn));
+  const rank = kept === side ? 0 : Math.min(affordable, nOut, nIn);
+  return { side, kept, rank, cost: kept * layer + rank * (nOut + nIn) };
+}
 
 const SIDES = [16, 8, 4, 2, 1];
 /** share of entries that filling up may add without a smaller side being tried */

@@ -27,28 +27,34 @@ export interface BlockRule {
 export function blockStructure({ name, order, chooseBlocks }: BlockRule): Structure<BlockOptions> {
   const factorsOf = (parameters: StructureParameters) =>
     parametersNamed(name, parameters, ["first", "second"]) as { first: Tensor3D; second: Tensor3D };
+  const gridWithin = (size: MatrixSize, budget: number, { blocks: wanted, rank: wantedRank }: BlockOptions) => {
+    const { nOut, nIn } = size;
+    const allowed = allowance(name, budget, size);
+    const blocks = wanted ?? chooseBlocks(allowed, size);
+    const most = Math.min(nOut, nIn);
+    const isCount = Number.isInteger(blocks) && blocks >= 1 && blocks <= most;
+    expectSetting(name, { blocks }, `an integer from 1 to ${most}`, isCount);
+    const rank = wantedRank ?? Math.max(1, rankOfBlocks(allowed, { ...size, blocks }));
+    const mostRank = blockSide({ ...size, blocks });
+    const isRank = Number.isInteger(rank) && rank >= 1 && rank <= mostRank;
+    expectSetting(name, { rank }, `an integer from 1 to ${mostRank}`, isRank);
+    const cost = rank * costOfRank({ ...size, blocks });
+    expectPaid({ structure: name, what: `rank ${rank} in ${blocks} × ${blocks} blocks`, cost, budget, ...size });
+    return { blocks, rank, cost };
+  };
   return {
     name,
     parameterNames: ["first", "second"],
 
     /** @throws EngineError when the budget does not pay for rank 1, or for the rank given */
-    async fromDense(weight, budget, { blocks: wanted, rank: wantedRank } = {}) {
+    async fromDense(weight, budget, options = {}) {
       expectOperand(name, { weight }, { dtype: "float32", shape: ["n_out", "n_in"] });
       const [nOut, nIn] = weight.shape;
-      const size = { nOut, nIn };
-      const allowed = allowance(name, budget, size);
-      const blocks = wanted ?? chooseBlocks(allowed, size);
-      const most = Math.min(nOut, nIn);
-      const isCount = Number.isInteger(blocks) && blocks >= 1 && blocks <= most;
-      expectSetting(name, { blocks }, `an integer from 1 to ${most}`, isCount);
-      const rank = wantedRank ?? Math.max(1, rankOfBlocks(allowed, { ...size, blocks }));
-      const mostRank = blockSide({ ...size, blocks });
-      const isRank = Number.isInteger(rank) && rank >= 1 && rank <= mostRank;
-      expectSetting(name, { rank }, `an integer from 1 to ${mostRank}`, isRank);
-      const cost = rank * costOfRank({ ...size, blocks });
-      expectPaid({ structure: name, what: `rank ${rank} in ${blocks} × ${blocks} blocks`, cost, budget, ...size });
+      const { blocks, rank } = gridWithin({ nOut, nIn }, budget, options);
       return { ...(await projectBlocks(weight, { blocks, rank, order })) };
     },
+
+    costWithin: (size, budget, options = {}) => gridWithin(size, budget, options).cost,
 
     apply: (parameters, x) => blockProduct(factorsOf(parameters), x, order, name),
     dense: (parameters) => blockMatrix(factorsOf(parameters), order, name),

@@ -4,7 +4,7 @@
 import { clone, type Tensor2D } from "@tensorflow/tfjs-core";
 import { linear } from "../engine/ops/index.ts";
 import { expectOperand } from "../engine/ops/operands.ts";
-import { expectPaid } from "./budget.ts";
+import { expectPaid, type MatrixSize } from "./budget.ts";
 import { parametersNamed } from "./parameters.ts";
 import type { Structure, StructureParameters } from "./structure.ts";
 
@@ -17,9 +17,11 @@ export const dense: Structure = {
   async fromDense(weight, budget) {
     expectOperand("dense", { weight }, { dtype: "float32", shape: ["n_out", "n_in"] });
     const [nOut, nIn] = weight.shape;
-    expectPaid({ structure: "dense", what: "all", cost: nOut * nIn, budget, nOut, nIn });
+    allPaid({ nOut, nIn }, budget);
     return { weight: clone(weight) };
   },
+
+  costWithin: allPaid,
 
   apply: (parameters, x) => linear(x, weightOf(parameters)),
 
@@ -29,6 +31,11 @@ export const dense: Structure = {
     return weightOf(parameters).size;
   },
 };
+
+function allPaid({ nOut, nIn }: MatrixSize, budget: number): number {
+  expectPaid({ structure: "dense", what: "all", cost: nOut * nIn, budget, nOut, nIn });
+  return nOut * nIn;
+}
 
 function weightOf(parameters: StructureParameters): Tensor2D {
   const { weight } = parametersNamed("dense", parameters, ["weight"]);

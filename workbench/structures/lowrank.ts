@@ -5,7 +5,7 @@ import { matMul, mul, slice, sqrt, type Tensor2D, tidy, transpose } from "@tenso
 import { svd } from "../engine/linalg/index.ts";
 import { linear } from "../engine/ops/index.ts";
 import { expectOperand, expectSetting } from "../engine/ops/operands.ts";
-import { allowance, expectPaid } from "./budget.ts";
+import { allowance, expectPaid, type MatrixSize } from "./budget.ts";
 import { parametersNamed } from "./parameters.ts";
 import { affordableRank, rankOfEnergy } from "./rank.ts";
 import type { Structure, StructureParameters } from "./structure.ts";
@@ -23,20 +23,13 @@ export const lowrank: Structure<LowRankOptions> = {
   parameterNames: ["left", "right"],
 
   /** @throws EngineError when the budget does not pay for the rank, or for any; ShapeError for options that make no sense */
-  async fromDense(weight, budget, { rank: wanted, energy } = {}) {
+  async fromDense(weight, budget, options = {}) {
     expectOperand("lowrank", { weight }, { dtype: "float32", shape: ["n_out", "n_in"] });
     const [nOut, nIn] = weight.shape;
-    const most = Math.min(nOut, nIn);
-    expectSetting("lowrank", { energy }, "left out when rank is given", wanted === undefined || energy === undefined);
-    const isShare = energy === undefined || (energy >= 0 && energy <= 1);
-    expectSetting("lowrank", { energy }, "from 0 to 1", isShare);
-    const isRank = wanted === undefined || (Number.isInteger(wanted) && wanted >= 1 && wanted <= most);
-    expectSetting("lowrank", { rank: wanted }, `an integer from 1 to ${most}`, isRank);
-    const affordable = affordableRank(allowance("lowrank", budget, { nOut, nIn }), { nOut, nIn });
-    const rank = wanted ?? Math.max(affordable, 1);
-    expectPaid({ structure: "lowrank", what: `rank ${rank}`, cost: rank * (nOut + nIn), budget, nOut, nIn });
-    return truncated(weight, rank, energy);
+    return truncated(weight, rankWithin({ nOut, nIn }, budget, options), options.energy);
   },
+
+  costWithin: (size, budget, options = {}) => rankWithin(size, budget, options) * (size.nOut + size.nIn),
 
   apply(parameters, x) {
     const { left, right } = factorsOf(parameters);
@@ -53,6 +46,20 @@ export const lowrank: Structure<LowRankOptions> = {
     return left.size + right.size;
   },
 };
+
+/** The rank that the options ask for, or the largest that the budget pays for. */
+function rankWithin({ nOut, nIn }: MatrixSize, budget: number, { rank: wanted, energy }: LowRankOptions): number {
+  const most = Math.min(nOut, nIn);
+  expectSetting("lowrank", { energy }, "left out when rank is given", wanted === undefined || energy === undefined);
+  const isShare = energy === undefined || (energy >= 0 && energy <= 1);
+  expectSetting("lowrank", { energy }, "from 0 to 1", isShare);
+  const isRank = wanted === undefined || (Number.isInteger(wanted) && wanted >= 1 && wanted <= most);
+  expectSetting("lowrank", { rank: wanted }, `an integer from 1 to ${most}`, isRank);
+  const affordable = affordableRank(allowance("lowrank", budget, { nOut, nIn }), { nOut, nIn });
+  const rank = wanted ?? Math.max(affordable, 1);
+  expectPaid({ structure: "lowrank", what: `rank ${rank}`, cost: rank * (nOut + nIn), budget, nOut, nIn });
+  return rank;
+}
 
 async function truncated(weight: Tensor2D, rank: number, energy?: number): Promise<StructureParameters> {
   const triples = await svd(weight, energy === undefined ? { rank } : {});

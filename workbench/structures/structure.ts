@@ -1,6 +1,7 @@
 // What every structured linear layer is, GBLR among them: one interface, one object a structure, one line in the registry.
 
 import type { Tensor, Tensor2D } from "@tensorflow/tfjs-core";
+import type { MatrixSize } from "./budget.ts";
 
 /** Tensors by parameter name. */
 export type StructureParameters = Readonly<Record<string, Tensor>>;
@@ -16,6 +17,12 @@ export interface Structure<Options extends object = object> {
    * @param budget multiply-adds a row as a share of the dense n_out · n_in; the result's cost never exceeds it
    */
   fromDense(weight: Tensor2D, budget: number, options?: Options): Promise<StructureParameters>;
+  /**
+   * Multiply-adds a row of what `fromDense` makes of any matrix of this size, at most, without making it: sizes and
+   * budget alone decide, unless an option asks to look at the matrix.
+   * @throws EngineError when the budget does not pay for the structure
+   */
+  costWithin(size: MatrixSize, budget: number, options?: Options): number;
   /** x (…, n_in) → (…, n_out), differentiable in x and all parameters */
   apply(parameters: StructureParameters, x: Tensor): Tensor;
   /** the matrix itself, (n_out, n_in) */

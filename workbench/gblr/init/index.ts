@@ -2,9 +2,10 @@
 
 export { type ActivationAwareOptions, activationAwareSvd } from "./activation-aware.ts";
 export type { Blocks } from "./block-state.ts";
+export { type BlockCounts, blocksWithin, type SpendOptions, spendBudget } from "./blocks-within.ts";
 export { type FindBlocksEvent, type FindBlocksOptions, type FoundBlocks, findBlocks } from "./find-blocks.ts";
 export { type FindMaskOptions, type FoundMask, findMask } from "./find-mask.ts";
 export { type FitOptions, type FitProgress, fitBlocks } from "./fit-blocks.ts";
 export { type LocationOptions, locationsByRule } from "./location-rules.ts";
 export { type SvdFactors, type SvdFactorsOptions, svdFactors } from "./svd-factors.ts";
-export { type BlockGrid, widthsByRule } from "./width-rules.ts";
+export { type BlockGrid, widthsByRule, widthValues } from "./width-rules.ts";

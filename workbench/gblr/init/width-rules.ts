@@ -28,6 +28,11 @@ const RULE = /^(lr|splr|zero|const)(\d*\.?\d*)$/;
  * @throws EngineError when the rule is not one of these or its number is not from 0 to 1
  */
 export function widthsByRule(rule: string, grid: BlockGrid): Tensor2D {
+  return tensor2d(widthValues(rule, grid), [2, grid.blocks], "float32");
+}
+
+/** The same as numbers, row by row. */
+export function widthValues(rule: string, grid: BlockGrid): Float32Array {
   const { blocks } = grid;
   const { name, share } = parse(rule, grid);
   if (name === "const") {
@@ -49,9 +54,9 @@ export function widthsByRule(rule: string, grid: BlockGrid): Tensor2D {
 
 type Pair = readonly [input: number, output: number];
 
-function rows(blocks: number, pair: (k: number) => Pair): Tensor2D {
+function rows(blocks: number, pair: (k: number) => Pair): Float32Array {
   const pairs = Array.from({ length: blocks }, (_, k) => pair(k));
-  return tensor2d([...pairs.map(([input]) => input), ...pairs.map(([, output]) => output)], [2, blocks], "float32");
+  return Float32Array.from([...pairs.map(([input]) => input), ...pairs.map(([, output]) => output)]);
 }
 
 function parse(rule: string, { blocks, nIn, nOut, rank = 1 }: BlockGrid): { name: string; share: number } {

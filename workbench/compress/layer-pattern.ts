@@ -1,12 +1,12 @@
-// Layers chosen by a part of their name, as --layer gives it.
+// Layers chosen by a part of their name, as --layer and --layers give it. Which layers there are is the caller's to know.
 
-import { CommandFailed } from "./program.ts";
+import { EngineError } from "../engine/errors.ts";
 
 const MOST_NAMED = 3;
 
 /**
  * Layers whose name contains the pattern; `*` stands for any characters.
- * @throws CommandFailed when there is none, naming some that there are
+ * @throws EngineError when there is none, naming some that there are
  */
 export function chooseLayers<L extends { name: string }>(
   layers: readonly L[],
@@ -18,8 +18,9 @@ export function chooseLayers<L extends { name: string }>(
   if (chosen.length === 0) {
     const some = layers.slice(0, MOST_NAMED).map(({ name }) => name);
     const names = some.join(", ") + (layers.length > MOST_NAMED ? ", …" : "");
-    throw new CommandFailed(
-      `no layer of ${model} has "${pattern}" in its name; there is ${names || "no layer at all"}`,
+    throw new EngineError(
+      `no layer of ${model} has "${pattern}" in its name`,
+      `there is ${names || "no layer at all"}`,
     );
   }
   return chosen;

@@ -1,0 +1,52 @@
+// From what was asked of a whole model to what its converted layers may cost. The two meanings of a budget meet here:
+// a share of those layers' own multiply-adds, or the published relative FLOPs of everything. No tensors.
+
+import { EngineError } from "../engine/errors.ts";
+import type { LayerInfo } from "../models/architecture.ts";
+import type { Model } from "../models/model.ts";
+import { rowsThrough } from "./rows-through.ts";
+
+/**
+ * @returns the budget itself
+ * @throws EngineError when it is not above 0 and at most 1
+ */
+export function expectShare(budget: number): number {
+  if (!(budget > 0 && budget <= 1)) {
+    throw new EngineError(
+      `the budget must be above 0 and at most 1, a share of the converted layers' multiply-adds, got ${budget}`,
+      "give such a share, e.g. 0.35",
+    );
+  }
+  return budget;
+}
+
+/**
+ * The share of the layers' dense multiply-adds at which the model has these relative FLOPs as the reference counts them:
+ * what they may cost is what is asked for less what the rest of the model takes.
+ * @throws EngineError when the model cannot have them, whatever these layers cost
+ */
+export function shareOfFlops(model: Model, layers: readonly LayerInfo[], flops: number): number {
+  const { reference } = model.architecture.count(model.config, {});
+  const rows = rowsThrough(model, layers, "reference");
+  const uncounted = layers.find(({ name }) => rows.get(name) === 0);
+  if (uncounted) {
+    throw new EngineError(
+      `relative FLOPs as published count ${uncounted.name} as dense whatever it is`,
+      "leave it out, or give a budget instead",
+    );
+  }
+  const dense = layers.reduce((sum, { name, nIn, nOut }) => sum + (rows.get(name) ?? 0) * nIn * nOut, 0);
+  // relative = total / what published tables divide by
+  const unit = reference.total / reference.relative;
+  const share = (flops * unit - (reference.total - dense)) / dense;
+  if (!(share > 0 && share <= 1)) {
+    const least = (reference.total - dense) / unit;
+    const [from, to] = [least, reference.relative].map((value) => value.toPrecision(4));
+    throw new EngineError(
+      `relative FLOPs must be above ${from}, what the rest of the model takes, and at most ${to}, those of the dense ` +
+        `model, got ${flops}`,
+      "give a number between, or convert more layers",
+    );
+  }
+  return share;
+}

@@ -1,0 +1,120 @@
+// Plans a conversion: which layers, what each may cost, what they and the model will cost then. Looks at weights only
+// where the budget is shared out by singular values. Changes nothing; convert.ts does.
+
+import type { Tensor2D } from "@tensorflow/tfjs-core";
+import { EngineError } from "../engine/errors.ts";
+import type { LayerInfo } from "../models/architecture.ts";
+import type { Model } from "../models/model.ts";
+import type { MatrixSize } from "../structures/budget.ts";
+import { gblrStructure } from "../structures/gblr.ts";
+import { structureNamed } from "../structures/registry.ts";
+import type { Structure } from "../structures/structure.ts";
+import { shareGlobally, shareUniformly } from "./allocate.ts";
+import { expectShare, shareOfFlops } from "./budget-share.ts";
+import { type Allocation, type ConversionPlan, type PlannedLayer, totalsOf } from "./conversion-plan.ts";
+import { chooseLayers } from "./layer-pattern.ts";
+import { rowsThrough } from "./rows-through.ts";
+
+/** Exactly one of `budget`, `flops` and `widths` says how much the layers may cost. */
+export interface PlanOptions {
+  /** as the registry names it */
+  structure: string;
+  /** of the converted layers' dense multiply-adds, above 0 to 1 */
+  budget?: number;
+  /** relative FLOPs of the whole model as the reference counts them, e.g. 0.4375; never exceeded */
+  flops?: number;
+  /** GBLR only: widths by a rule of gblr/init, as published settings give them, e.g. `lr0.25` */
+  widths?: string;
+  /** `recipe`: those of the published settings; else patterns of names, see layer-pattern.ts. Default `recipe` */
+  layers?: string | readonly string[];
+  /**
+   * `uniform`: the same share for each layer; `global`: by singular values, for the least largest relative error over
+   * all layers. Default `uniform`
+   */
+  allocation?: Allocation;
+  /** Σ (n_in, n_in) of inputs by layer name: `global` then goes by the errors of outputs */
+  covariances?: ReadonlyMap<string, Tensor2D>;
+}
+
+/** @throws EngineError when options contradict, no layer matches, or the budget does not pay for one of them */
+export async function planConversion(model: Model, options: PlanOptions): Promise<ConversionPlan> {
+  const { allocation = "uniform", covariances } = options;
+  const structure = structureFor(model, options.structure);
+  const asked = askedFor(options);
+  const chosen = layersToConvert(model, options.layers);
+  const rows = rowsThrough(model, chosen, "flops" in asked ? "reference" : "actual");
+  const layers = chosen.map(({ name, nIn, nOut }) => {
+    return { name, nIn, nOut, dense: nIn * nOut, rows: rows.get(name) as number };
+  });
+  const costs = (planned: PlannedLayer[]) => Object.fromEntries(planned.map(({ name, cost }) => [name, cost]));
+  const finished = (planned: PlannedLayer[], budget?: number): ConversionPlan => ({
+    structure: structure.name,
+    allocation,
+    asked,
+    layers: planned,
+    totals: totalsOf(planned, budget),
+    counts: {
+      before: model.architecture.count(model.config, {}),
+      after: model.architecture.count(model.config, costs(planned)),
+    },
+  });
+  if ("widths" in asked) {
+    const { widths } = asked;
+    return finished(layers.map((layer) => ({ ...layer, structure: structure.name, ...byRule(layer, widths) })));
+  }
+  const budget = "flops" in asked ? shareOfFlops(model, chosen, asked.flops) : expectShare(asked.budget);
+  const shared = { structure, layers, budget };
+  return finished(
+    allocation === "global" ? await shareGlobally(model, { ...shared, covariances }) : shareUniformly(shared),
+    budget,
+  );
+}
+
+/** GBLR layers of one model share its masks' settings. */
+export function structureFor(model: Model, name: string): Structure {
+  return name === "gblr" ? gblrStructure(model.masks) : structureNamed(name);
+}
+
+/** What a rule costs is what it may cost: nobody asked for less. */
+function byRule(
+  { nIn, nOut, dense }: MatrixSize & { dense: number },
+  widths: string,
+): { allowed: number; cost: number } {
+  const everything = (Math.min(nIn, nOut) * (nIn + nOut)) / dense;
+  const cost = gblrStructure().costWithin({ nIn, nOut }, everything, { widths });
+  return { allowed: cost, cost };
+}
+
+function askedFor({ structure, budget, flops, widths, allocation }: PlanOptions): ConversionPlan["asked"] {
+  const given = Object.entries({ budget, flops, widths }).filter(([, value]) => value !== undefined);
+  if (given.length !== 1) {
+    const names = given.map(([name]) => name).join(" and ") || "none of them";
+    throw new EngineError(`a conversion takes one of budget, flops and widths, got ${names}`, "choose one");
+  }
+  if (widths === undefined) return flops === undefined ? { budget: budget as number } : { flops };
+  if (structure !== "gblr") {
+    throw new EngineError(`widths are of GBLR layers, the structure is ${structure}`, "give a budget or flops instead");
+  }
+  if (allocation === "global") {
+    throw new EngineError(`widths "${widths}" say what each layer costs, nothing is left to allocate`, "choose one");
+  }
+  return { widths };
+}
+
+function layersToConvert(model: Model, asked: PlanOptions["layers"] = "recipe"): LayerInfo[] {
+  const layers = [...model.layers.values()];
+  const done = layers.find(({ structure }) => structure.name !== "dense");
+  if (done) {
+    throw new EngineError(
+      `the model is compressed already: ${done.name} is ${done.structure.name}`,
+      "export it to dense first, `gblr export --to dense`",
+    );
+  }
+  const kind = model.architecture.type;
+  if (asked === "recipe") return layers.filter(({ name }) => model.architecture.converts(name));
+  const patterns = typeof asked === "string" ? [asked] : asked;
+  const names = new Set(
+    patterns.flatMap((pattern) => chooseLayers(layers, { pattern, model: kind }).map(({ name }) => name)),
+  );
+  return layers.filter(({ name }) => names.has(name));
+}

@@ -1,0 +1,188 @@
+// Widths that use a budget up: blocks of full width in order of their singular values, one narrower block for what is
+// left, all others dead but with a gradient. Factors come from a decomposition made elsewhere; nothing is searched.
+
+import {
+  gather,
+  matMul,
+  mul,
+  reshape,
+  slice,
+  sub,
+  sum,
+  type Tensor2D,
+  tensor1d,
+  tensor2d,
+  tensor3d,
+  tidy,
+} from "@tensorflow/tfjs-core";
+import type { GblrParameters } from "../parameters.ts";
+import type { Sides } from "./block-budget.ts";
+import { locationsByRule } from "./location-rules.ts";
+import type { SvdFactors } from "./svd-factors.ts";
+import { widthValues } from "./width-rules.ts";
+
+export interface BlockCounts {
+  /** blocks of full width */
+  full: number;
+  /** multiply-adds of the narrower one, a + b of its two widths; 0: there is none */
+  rest: number;
+  /** of all blocks together: at most 3 below what is allowed, unless that pays for every block */
+  cost: number;
+}
+
+/** A live block is at least two samples wide on either side. */
+const LEAST_BLOCK = 4;
+
+/** @param allowed multiply-adds a row */
+export function blocksWithin(allowed: number, { nIn, nOut }: Sides): BlockCounts {
+  const most = Math.min(nIn, nOut);
+  const full = Math.min(most, Math.floor(allowed / (nIn + nOut)));
+  const left = allowed - full * (nIn + nOut);
+  const rest = full < most && most >= 2 && left >= LEAST_BLOCK ? left : 0;
+  return { full, rest, cost: full * (nIn + nOut) + rest };
+}
+
+export interface SpendOptions {
+  /** multiply-adds a row */
+  allowed: number;
+  /** rule of location-rules.ts for all blocks but the narrower one. Default `linspace` */
+  locations?: string;
+  /** of `uniform` locations. Default 0 */
+  seed?: number;
+  /** of the layer's inputs, (n_in, n_in): the error is then that of its outputs. Default the identity */
+  covariance?: Tensor2D;
+}
+
+/**
+ * The narrower block lies where the next singular triple has most of its energy, and is scaled to take as much of the
+ * error as such a block can: the result is never worse than the blocks of full width alone.
+ *
+ * @param weight M, float32 (n_out, n_in)
+ * @param factors of min(n_out, n_in) blocks of rank 1; disposed of
+ */
+export async function spendBudget(
+  weight: Tensor2D,
+  { lr_weight1, lr_weight2, singularValues }: SvdFactors,
+  { allowed, locations: rule = "linspace", seed = 0, covariance }: SpendOptions,
+): Promise<GblrParameters> {
+  singularValues.dispose();
+  const [nOut, nIn] = weight.shape;
+  const blocks = lr_weight1.shape[0];
+  const { full, rest } = blocksWithin(allowed, { nIn, nOut });
+  // half a block more, so that rounding the share down gives `full` blocks whatever the quotient rounds to
+  const widths = widthValues(`lr${Math.min(1, (full + 0.5) / blocks)}`, { blocks, nIn, nOut });
+  const start = locationsByRule(rule, { blocks, seed });
+  const locations = Float32Array.from(await start.data());
+  start.dispose();
+  const made = () => ({ widths: tensor2d(widths, [2, blocks]), locations: tensor2d(locations, [2, blocks]) });
+  if (rest === 0) return { lr_weight1, lr_weight2, ...made() };
+
+  const rows = tidy(() => ({
+    input: reshape(slice(lr_weight1, full, 1), [nIn]),
+    output: reshape(slice(lr_weight2, full, 1), [nOut]),
+  }));
+  const [v, u] = [await rows.input.data(), await rows.output.data()];
+  const seen = covariance && (await diagonalOf(covariance));
+  const spans = placeRest(rest, { input: energies(v, seen), output: energies(u) });
+  for (const tensor of Object.values(rows)) tensor.dispose();
+  widths[full] = spans.input.length / nIn;
+  widths[blocks + full] = spans.output.length / nOut;
+  locations[full] = spans.input.start / nIn;
+  locations[blocks + full] = spans.output.start / nOut;
+
+  const under = { v: masked(v, spans.input), u: masked(u, spans.output) };
+  const share = await bestShare(weight, { lr_weight1, lr_weight2, full, ...under, ...(covariance && { covariance }) });
+  const scaled = tidy(() => {
+    const size = Math.sqrt(Math.abs(share));
+    return {
+      lr_weight1: mul(lr_weight1, onlyBlock(blocks, full, size)),
+      lr_weight2: mul(lr_weight2, onlyBlock(blocks, full, Math.sign(share) * size)),
+    };
+  });
+  lr_weight1.dispose();
+  lr_weight2.dispose();
+  return { ...scaled, ...made() };
+}
+
+interface Window {
+  start: number;
+  length: number;
+}
+
+/** Splits to look at: the energy under a window changes little from one sample to the next. */
+const MOST_SPLITS = 128;
+
+/** The two windows, `rest` samples together, under which the product of energies is largest. */
+function placeRest(rest: number, energy: { input: Float64Array; output: Float64Array }) {
+  const first = Math.max(2, rest - energy.output.length);
+  const last = Math.min(energy.input.length, rest - 2);
+  const stride = Math.max(1, Math.ceil((last - first) / MOST_SPLITS));
+  let best = { input: { start: 0, length: first }, output: { start: 0, length: rest - first }, energy: -1 };
+  for (let length = first; length <= last; length = length < last ? Math.min(last, length + stride) : last + 1) {
+    const input = bestWindow(energy.input, length);
+    const output = bestWindow(energy.output, rest - length);
+    const together = input.energy * output.energy;
+    if (together > best.energy) best = { input, output, energy: together };
+  }
+  return best;
+}
+
+/** The window of so many samples on the circle that holds most. */
+function bestWindow(energy: Float64Array, length: number): Window & { energy: number } {
+  const n = energy.length;
+  let held = energy.subarray(0, length).reduce((total, each) => total + each, 0);
+  let best = { start: 0, length, energy: held };
+  for (let start = 1; start < n && length < n; start++) {
+    held += (energy[(start + length - 1) % n] as number) - (energy[start - 1] as number);
+    if (held > best.energy) best = { start, length, energy: held };
+  }
+  return best;
+}
+
+const energies = (row: ArrayLike<number>, weights?: ArrayLike<number>): Float64Array =>
+  Float64Array.from(row, (value, i) => value ** 2 * (weights?.[i] ?? 1));
+
+function masked(row: ArrayLike<number>, { start, length }: Window): Float32Array {
+  const n = row.length;
+  return Float32Array.from(row, (value, i) => ((i - start + n) % n < length ? value : 0));
+}
+
+interface RestBlock extends Pick<SvdFactors, "lr_weight1" | "lr_weight2"> {
+  full: number;
+  /** the block's factors under their masks */
+  v: Float32Array;
+  u: Float32Array;
+  covariance?: Tensor2D;
+}
+
+/** The c for which c u vᵀ takes most off the error that the full blocks leave, ‖(M − Σ u_k v_kᵀ − c u vᵀ) Σ^½‖. */
+async function bestShare(weight: Tensor2D, { lr_weight1, lr_weight2, full, v, u, covariance }: RestBlock) {
+  const [nOut, nIn] = weight.shape;
+  const quotient = tidy(() => {
+    const [column, row] = [tensor2d(v, [nIn, 1]), tensor2d(u, [nOut, 1])];
+    const seen = covariance === undefined ? column : (matMul(covariance, column) as Tensor2D);
+    const kept = [slice(lr_weight1, 0, full), slice(lr_weight2, 0, full)] as const;
+    const through = matMul(reshape(kept[0], [full, nIn]) as Tensor2D, seen);
+    const left = sub(matMul(weight, seen), matMul(reshape(kept[1], [full, nOut]) as Tensor2D, through, true));
+    return { gain: sum(mul(row, left)), size: mul(sum(mul(row, row)), sum(mul(column, seen))) };
+  });
+  const [[gain = 0], [size = 0]] = [await quotient.gain.data(), await quotient.size.data()];
+  for (const tensor of Object.values(quotient)) tensor.dispose();
+  return size > 0 && Number.isFinite(gain / size) ? gain / size : 1;
+}
+
+/** (K, 1, 1): 1 but for one block. */
+function onlyBlock(blocks: number, block: number, scale: number) {
+  const values = new Float32Array(blocks).fill(1);
+  values[block] = scale;
+  return tensor3d(values, [blocks, 1, 1]);
+}
+
+async function diagonalOf(matrix: Tensor2D): Promise<Float32Array> {
+  const n = matrix.shape[0];
+  const places = Int32Array.from({ length: n }, (_, i) => i * n + i);
+  const diagonal = tidy(() => gather(reshape(matrix, [n * n]), tensor1d(places, "int32")));
+  const values = (await diagonal.data()) as Float32Array;
+  diagonal.dispose();
+  return values;
+}

@@ -12,7 +12,7 @@ export interface PythonFile {
   path: string;
 }
 
-const NAMES = ["configuration_gblr.py", "modeling_gblr.py", "gblr_layers.py", "gblr_files.py"];
+const NAMES = ["configuration_gblr.py", "modeling_gblr.py", "gblr_layers.py", "gblr_masks.py", "gblr_files.py"];
 
 /** The files that go into every model folder. */
 export async function pythonFiles(): Promise<PythonFile[]> {

@@ -1,0 +1,84 @@
+"""What config.json says of a model with structured layers: the base model's own settings, and "gblr".
+
+Under transformers these are its configuration classes; without it, plain objects with the same fields. No tensors.
+"""
+
+import json
+import os
+
+try:
+    from transformers import GPT2Config as _GPT2Config
+except ImportError:
+    _GPT2Config = None
+
+GPT2_DEFAULTS = {
+    "vocab_size": 50257,
+    "n_positions": 1024,
+    "n_embd": 768,
+    "n_layer": 12,
+    "n_head": 12,
+    "n_inner": None,
+    "activation_function": "gelu_new",
+    "resid_pdrop": 0.1,
+    "embd_pdrop": 0.1,
+    "attn_pdrop": 0.1,
+    "layer_norm_epsilon": 1e-5,
+    "scale_attn_weights": True,
+    "scale_attn_by_inverse_layer_idx": False,
+    "tie_word_embeddings": True,
+}
+
+
+class PlainConfig:
+    """Fields of a config.json as attributes; those of `defaults` where it has none."""
+
+    model_type = ""
+    defaults = {}
+
+    def __init__(self, **fields):
+        for name, value in {**self.defaults, "gblr": None, "gblr_mode": "dense", **fields}.items():
+            if name != "model_type":
+                setattr(self, name, value)
+
+    @classmethod
+    def from_pretrained(cls, folder):
+        """folder: a model folder on the disk."""
+        return cls(**read_config(folder))
+
+
+class PlainGPT2Config(PlainConfig):
+    model_type = "gblr_gpt2"
+    defaults = GPT2_DEFAULTS
+
+
+if _GPT2Config is None:
+    GblrGPT2Config = PlainGPT2Config
+else:
+
+    class GblrGPT2Config(_GPT2Config):
+        """GPT2Config, with `gblr`: the part of config.json that says which layers are structured.
+
+        `gblr_mode` says how packed layers multiply: "dense" builds each matrix once, "packed" touches what is stored.
+        """
+
+        model_type = "gblr_gpt2"
+        gblr = None
+        gblr_mode = "dense"
+
+
+def read_config(folder):
+    """The fields of a folder's config.json.
+
+    Raises ValueError, one line, when there is none or it is no JSON object.
+    """
+    path = os.path.join(folder, "config.json")
+    try:
+        with open(path, encoding="utf-8") as file:
+            fields = json.load(file)
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read: {error.strerror}; a model folder has one") from error
+    except ValueError as error:
+        raise ValueError(f"{path}: is not JSON") from error
+    if not isinstance(fields, dict):
+        raise ValueError(f"{path}: is not a JSON object")
+    return fields

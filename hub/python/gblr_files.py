@@ -1,0 +1,139 @@
+"""Reads safetensors files with nothing but torch, one or several with an index, and checks them as they are read.
+
+Whatever breaks a rule of the format is refused in one line that names the tensor and the rule.
+"""
+
+import json
+import os
+import struct
+
+import torch
+
+DTYPES = {
+    "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I64": torch.int64,
+    "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8, "BOOL": torch.bool,
+}  # fmt: skip
+LONGEST_HEADER = 100_000_000
+
+
+class Tensors:
+    """The tensors of one file or of all shards of an index, by name; each is read when it is asked for."""
+
+    def __init__(self, path):
+        self.path = path
+        self.entries = {}
+        if path.endswith(".json"):
+            self._open_index(path)
+        else:
+            self._open_file(path)
+
+    def shapes(self):
+        return {name: entry["shape"] for name, entry in self.entries.items()}
+
+    def read(self, name):
+        file, dtype, shape, start, end = (self.entries[name][key] for key in ("file", "dtype", "shape", "start", "end"))
+        if start == end:
+            return torch.zeros(shape, dtype=DTYPES[dtype])
+        data = bytearray(end - start)
+        with open(file, "rb") as source:
+            source.seek(start)
+            if source.readinto(data) != len(data):
+                raise problem(file, name, "the file ends inside it")
+        return torch.frombuffer(data, dtype=DTYPES[dtype]).reshape(shape)
+
+    def _open_index(self, path):
+        weights = _json(_bytes(path, 0, LONGEST_HEADER), path).get("weight_map")
+        if not isinstance(weights, dict):
+            raise problem(path, None, "weight_map must map tensors to files")
+        for name, shard in weights.items():
+            if not isinstance(shard, str) or not shard.endswith(".safetensors") or shard != os.path.basename(shard):
+                raise problem(path, name, "its shard must be the name of a safetensors file beside the index")
+        for shard in sorted(set(weights.values())):
+            self._open_file(os.path.join(os.path.dirname(path), shard))
+        for name, shard in weights.items():
+            if name not in self.entries or os.path.basename(self.entries[name]["file"]) != shard:
+                raise problem(path, name, f"is not in {shard}, where the index puts it")
+
+    def _open_file(self, path):
+        size, header, data = _header(path)
+        filled = 0
+        by_offset = []
+        for name, entry in header.items():
+            if name != "__metadata__":
+                by_offset.append((_checked(path, name, entry), name))
+        for entry, name in sorted(by_offset, key=lambda each: (each[0]["start"], each[0]["end"])):
+            if name in self.entries:
+                raise problem(path, name, "is in two files")
+            if entry["start"] != filled:
+                raise problem(path, name, f"data_offsets must begin where the tensor before ends, at {filled}")
+            filled = entry["end"]
+            self.entries[name] = {**entry, "file": path, "start": data + entry["start"], "end": data + entry["end"]}
+        if data + filled != size:
+            raise problem(path, None, f"must be {data + filled} bytes long, as its header says, is {size}")
+
+
+def _header(path):
+    prefix = _bytes(path, 0, 8)
+    size = os.path.getsize(path)
+    if len(prefix) < 8:
+        raise problem(path, None, f"is too short for a safetensors file: {size} bytes")
+    (length,) = struct.unpack("<Q", prefix)
+    if length > min(size - 8, LONGEST_HEADER):
+        raise problem(path, None, f"header of {length} bytes does not fit in a file of {size}")
+    header = _json(_bytes(path, 8, length), path)
+    return size, header, 8 + length
+
+
+def _checked(path, name, entry):
+    """dtype, shape, start and end of a header's entry."""
+    if not isinstance(entry, dict):
+        raise problem(path, name, "its entry must be an object")
+    dtype, shape, offsets = entry.get("dtype"), entry.get("shape"), entry.get("data_offsets")
+    if dtype not in DTYPES:
+        raise problem(path, name, f"dtype must be one of {', '.join(DTYPES)}, is {dtype}")
+    if not _counts(shape):
+        raise problem(path, name, "shape must be a list of whole numbers from 0")
+    if not _counts(offsets) or len(offsets) != 2:
+        raise problem(path, name, "data_offsets must be two whole numbers from 0")
+    needed = torch.empty(0, dtype=DTYPES[dtype]).element_size()
+    for side in shape:
+        needed *= side
+    if offsets[1] - offsets[0] != needed:
+        raise problem(path, name, f"{dtype} {tuple(shape)} takes {needed} bytes, data_offsets give {offsets}")
+    return {"dtype": dtype, "shape": shape, "start": offsets[0], "end": offsets[1]}
+
+
+def _counts(values):
+    return isinstance(values, list) and all(type(value) is int and value >= 0 for value in values)
+
+
+def _bytes(path, start, length):
+    try:
+        with open(path, "rb") as file:
+            file.seek(start)
+            return file.read(length)
+    except OSError as error:
+        raise problem(path, None, f"cannot be read: {error.strerror}") from error
+
+
+def _json(data, path):
+    def once(pairs):
+        fields = {}
+        for name, value in pairs:
+            if name in fields:
+                raise problem(path, name, "is named twice")
+            fields[name] = value
+        return fields
+
+    try:
+        value = json.loads(data.decode("utf-8"), object_pairs_hook=once)
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise problem(path, None, "header is not JSON") from error
+    if not isinstance(value, dict):
+        raise problem(path, None, "header is not a JSON object")
+    return value
+
+
+def problem(path, tensor, what):
+    where = f'{path}: tensor "{tensor}"' if tensor is not None else path
+    return ValueError(f"{where}: {what}")

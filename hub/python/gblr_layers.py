@@ -1,0 +1,236 @@
+"""Linear layers whose matrix is held in a structure: GBLR (packed, and to train), low rank, Monarch, block low rank,
+block sparse. Each is a torch module with the parameters of docs/format.md by name. No files, no models.
+"""
+
+import math
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+try:
+    from .gblr_masks import gaudi_mask
+except ImportError:
+    from gblr_masks import gaudi_mask
+
+
+class StructuredLinear(nn.Module):
+    """y = x W^T + bias. W is (n_out, n_in); x (..., n_in)."""
+
+    parts = ()
+
+    def __init__(self, name, n_in, n_out, shapes, bias=True, mode="dense"):
+        """shapes: by parameter name, without the bias. Parameters are not initialised: they are to be loaded."""
+        super().__init__()
+        self.name, self.n_in, self.n_out, self.mode = name, n_in, n_out, mode
+        for part in self.parts:
+            self._add(part, shapes[part])
+        self.bias = nn.Parameter(torch.zeros(n_out)) if bias else None
+        self._built = self._placed = None
+
+    def _add(self, part, shape):
+        self.register_parameter(part, nn.Parameter(torch.zeros(tuple(shape))))
+
+    def matrix(self):
+        """W (n_out, n_in), differentiable in the parameters."""
+        raise NotImplementedError
+
+    def product(self, rows):
+        """rows (count, n_in) times W^T, differentiable."""
+        return functional.linear(rows, self._kept())
+
+    def forward(self, x):
+        y = self.product(x.reshape(-1, self.n_in)).reshape(*x.shape[:-1], self.n_out)
+        return y if self.bias is None else y + self.bias
+
+    def _kept(self):
+        """W, built anew only when it takes part in a gradient or its parameters have changed."""
+        tensors = [tensor for tensor in (*self.parameters(), *self.buffers()) if tensor is not self.bias]
+        if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
+            return self.matrix()
+        key = [(t.data_ptr(), t.device, t.dtype, _version(t)) for t in tensors] + [self.training]
+        if self._built is None or self._built[0] != key:
+            # made in inference mode it could not take part in a gradient to x later
+            with torch.inference_mode(False), torch.no_grad():
+                self._built = (key, self.matrix())
+        return self._built[1]
+
+    def problem(self, what):
+        return ValueError(f'layer "{self.name}": {what}')
+
+
+def _version(tensor):
+    try:
+        return tensor._version
+    except RuntimeError:  # tensors made in inference mode have none, and do not change
+        return 0
+
+
+class PackedGblrLinear(StructuredLinear):
+    """The live blocks as spans and the values under them (docs/format.md). The values can be trained, spans cannot."""
+
+    parts = ("spans", "values_in", "values_out")
+
+    def _add(self, part, shape):
+        if part == "spans":
+            self.register_buffer(part, torch.zeros(tuple(shape), dtype=torch.int32))
+        else:
+            super()._add(part, shape)
+
+    def matrix(self):
+        rows_in, at_in, rows_out, at_out = self.places()
+        blocks = self.spans.shape[1]
+        left = self.values_out.new_zeros(blocks, self.n_out).index_put((rows_out, at_out), self.values_out)
+        right = self.values_in.new_zeros(blocks, self.n_in).index_put((rows_in, at_in), self.values_in)
+        return left.t() @ right
+
+    def product(self, rows):
+        if self.mode == "dense":
+            return super().product(rows)
+        rows_in, at_in, rows_out, at_out = self.places()
+        middle = rows.new_zeros(len(rows), self.spans.shape[1])
+        middle = middle.index_add(1, rows_in, rows[:, at_in] * self.values_in)
+        spread = middle[:, rows_out] * self.values_out
+        return rows.new_zeros(len(rows), self.n_out).index_add(1, at_out, spread)
+
+    def places(self):
+        """Of each value its block and its sample: of the input side, then of the output side."""
+        key = (self.spans.data_ptr(), self.spans.device, _version(self.spans))
+        if self._placed is None or self._placed[0] != key:
+            self.check()
+            start_in, length_in, start_out, length_out = self.spans.long()
+            sides = ((start_in, length_in, self.n_in), (start_out, length_out, self.n_out))
+            self._placed = (key, [each for side in sides for each in _spread(*side)])
+        return self._placed[1]
+
+    def check(self):
+        """Raises ValueError, one line, when a rule of the format is broken."""
+        starts_lengths = self.spans.cpu().long()
+        for row, (side, n) in enumerate((("in", self.n_in), ("out", self.n_out))):
+            start, length = starts_lengths[2 * row], starts_lengths[2 * row + 1]
+            rules = [
+                (start >= 0) & (start < n), f"start_{side} must be in 0 ... {n - 1}",
+                (length >= 2) & (length <= n), f"length_{side} must be in 2 ... {n}",
+                (length < n) | (start == 0), f"a full turn of {n} must start at 0",
+            ]  # fmt: skip
+            for met, rule in zip(rules[::2], rules[1::2]):
+                if not bool(met.all()):
+                    block = int((~met).nonzero()[0])
+                    is_ = f"start_{side} {int(start[block])}, length_{side} {int(length[block])}"
+                    raise self.problem(f"spans: {rule}, block {block} has {is_}")
+            values = getattr(self, f"values_{side}").numel()
+            if int(length.sum()) != values:
+                raise self.problem(f"values_{side} must have {int(length.sum())} values, as spans say, has {values}")
+
+
+def _spread(start, length, n):
+    block = torch.repeat_interleave(torch.arange(len(start), device=start.device), length)
+    before = torch.cumsum(length, 0) - length
+    sample = torch.arange(len(block), device=start.device) - before[block] + start[block]
+    return block, torch.remainder(sample, n)
+
+
+class GblrLinear(StructuredLinear):
+    """All blocks with their masks, under the reference's names, to train further.
+
+    `widths` and `locations` learn through straight-through rounding. Clamp widths to [0, 1] and wrap locations into
+    [0, 1) after each step. `sigma` is the smoothness in force, inf for windows without a Gaussian.
+    """
+
+    parts = ("lr_weight1", "lr_weight2", "widths", "locations")
+
+    def __init__(self, name, n_in, n_out, shapes, **options):
+        super().__init__(name, n_in, n_out, shapes, **options)
+        self.register_buffer("sigma", torch.tensor(math.inf))
+
+    def masks(self):
+        """(K, n_in) and (K, n_out)."""
+        sigma, evaluate = float(self.sigma), not self.training
+        sides = zip(self.widths, self.locations, (self.n_in, self.n_out))
+        return tuple(gaudi_mask(width, location, n, sigma, evaluate) for width, location, n in sides)
+
+    def matrix(self):
+        mask_in, mask_out = self.masks()
+        right = (self.lr_weight1 * mask_in[:, None, :]).reshape(-1, self.n_in)
+        left = (self.lr_weight2 * mask_out[:, :, None]).transpose(1, 2).reshape(-1, self.n_out)
+        return left.t() @ right
+
+    @torch.no_grad()
+    def clamp_structure(self):
+        """Widths into [0, 1], locations into [0, 1): after each step of an optimizer."""
+        self.widths.clamp_(0, 1)
+        self.locations.remainder_(1)
+
+
+class LowRankLinear(StructuredLinear):
+    """left (n_out, r) times right (r, n_in)."""
+
+    parts = ("left", "right")
+
+    def matrix(self):
+        return self.left @ self.right
+
+    def product(self, rows):
+        return functional.linear(functional.linear(rows, self.right), self.left)
+
+
+class BlockLinear(StructuredLinear):
+    """J x K blocks of rank r each: first (n_in, r, J), second (n_out, K, r). Block rows are neighbours, or for Monarch
+    every J-th row. Sizes that J and K do not divide are filled up with zeros."""
+
+    parts = ("first", "second")
+    strided = False
+
+    def matrix(self):
+        return self.product(torch.eye(self.n_in, dtype=self.first.dtype, device=self.first.device)).t()
+
+    def product(self, rows):
+        (_, rank, row_blocks), column_blocks = self.first.shape, self.second.shape[1]
+        width, height = -(-self.n_in // column_blocks), -(-self.n_out // row_blocks)
+        first = _filled(self.first, column_blocks * width).reshape(column_blocks, width, rank, row_blocks)
+        inputs = _filled(rows.t(), column_blocks * width).t().reshape(-1, column_blocks, width)
+        middle = torch.einsum("nkp,kprj->nkrj", inputs, first)
+        second = _filled(self.second, row_blocks * height)
+        if self.strided:
+            y = torch.einsum("nkrj,sjkr->nsj", middle, second.reshape(height, row_blocks, column_blocks, rank))
+        else:
+            y = torch.einsum("nkrj,jskr->njs", middle, second.reshape(row_blocks, height, column_blocks, rank))
+        return y.reshape(len(rows), -1)[:, : self.n_out]
+
+
+class MonarchLinear(BlockLinear):
+    strided = True
+
+
+class BlockSparseLinear(StructuredLinear):
+    """values (side, height, kept, width), dense blocks of a flat butterfly: block row i keeps columns i XOR m; plus
+    left (n_out, r) times right (r, n_in)."""
+
+    parts = ("values", "left", "right")
+
+    def matrix(self):
+        return self.product(torch.eye(self.n_in, dtype=self.values.dtype, device=self.values.device)).t()
+
+    def product(self, rows):
+        side, _, kept, width = self.values.shape
+        masks = sorted(range(side), key=lambda mask: (bin(mask).count("1"), mask))[:kept]
+        columns = torch.tensor([[row ^ mask for mask in masks] for row in range(side)], device=rows.device)
+        inputs = _filled(rows.t(), side * width).t().reshape(-1, side, width)[:, columns]
+        sparse = torch.einsum("nikw,ihkw->nih", inputs, self.values).reshape(len(rows), -1)[:, : self.n_out]
+        return sparse + functional.linear(functional.linear(rows, self.right), self.left)
+
+
+def _filled(tensor, length):
+    """Zeros behind, along the first axis, up to `length`."""
+    missing = length - tensor.shape[0]
+    return tensor if missing == 0 else torch.cat([tensor, tensor.new_zeros(missing, *tensor.shape[1:])])
+
+
+LAYERS = {
+    "packed": PackedGblrLinear,
+    "gblr": GblrLinear,
+    "lowrank": LowRankLinear,
+    "monarch": MonarchLinear,
+    "block-low-rank": BlockLinear,
+    "block-sparse": BlockSparseLinear,
+}

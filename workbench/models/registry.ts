@@ -1,18 +1,20 @@
 // The architectures by `model_type`. A new one is a line here.
 
 import { ModelError } from "../../hub/model-folder/index.ts";
+import { baseModelType } from "../../hub/python/index.ts";
 import type { Architecture } from "./architecture.ts";
 import { gpt2 } from "./gpt2/architecture.ts";
 
 export const ARCHITECTURES: readonly Architecture[] = [gpt2 as Architecture];
 
 /**
- * @param type `model_type` of config.json
+ * @param type `model_type` of config.json; that of a structured model counts as its base model's
  * @param file what the error calls it
  * @throws ModelError such as `x/config.json: model_type is "llama", there is gpt2`
  */
 export function architectureOf(type: unknown, file = "config.json"): Architecture {
-  const found = ARCHITECTURES.find((architecture) => architecture.type === type);
+  const base = typeof type === "string" ? baseModelType(type) : type;
+  const found = ARCHITECTURES.find((architecture) => architecture.type === base);
   if (!found) {
     const is = type === undefined ? "missing" : JSON.stringify(type).slice(0, 80);
     throw new ModelError(`model_type is ${is}, there is ${ARCHITECTURES.map(({ type }) => type).join(", ")}`, { file });

@@ -26,19 +26,23 @@ export async function copyPythonFiles(folder: string): Promise<string[]> {
   return files.map(({ name }) => name);
 }
 
-/** Fields of config.json that tell transformers which classes of the folder to use. */
-export interface PythonConfig {
-  model_type: string;
-  architectures: string[];
-  auto_map: Record<string, string>;
-  tokenizer_class?: string;
-}
-
 /** What a structured model's `model_type` begins with; the base model's follows. */
 const PREFIX = "gblr_";
 
-const CLASSES: Record<string, { auto: string; model: string; config: string; tokenizer?: string }> = {
+interface PythonClasses {
+  /** transformers' class for the dense model */
+  base: string;
+  /** what a user asks for the model by */
+  auto: string;
+  model: string;
+  config: string;
+  /** for folders that leave it to transformers, which goes by `model_type` */
+  tokenizer?: string;
+}
+
+const CLASSES: Record<string, PythonClasses> = {
   gpt2: {
+    base: "GPT2LMHeadModel",
     auto: "AutoModelForCausalLM",
     model: "GblrGPT2LMHeadModel",
     config: "GblrGPT2Config",
@@ -47,20 +51,28 @@ const CLASSES: Record<string, { auto: string; model: string; config: string; tok
 };
 
 /**
- * The fields to lay over the base model's config.json when a layer is structured. `model_type` is a name of its own, so
- * that a program that only knows the base model refuses the folder instead of filling the layers it misses at random.
- * @param baseModelType e.g. `gpt2`
- * @returns undefined for an architecture that the Python files do not have
+ * A config.json whose fields tell transformers which classes to use: those of the folder where a layer is structured,
+ * else its own. `model_type` is then a name apart, so that a program that only knows the base model refuses the folder
+ * instead of filling the layers it misses at random.
+ *
+ * The Python classes build a layer before they see its tensors: for each X, `gblr.layers[X].shapes` must map its
+ * parameters (`spans`, `values_in`, `left`, …, not the bias) to their shapes in model.safetensors.
+ * @param json with the `model_type` of the base model or of a structured one
  */
-export function pythonConfig(baseModelType: string): PythonConfig | undefined {
-  const found = CLASSES[baseModelType];
-  if (!found) return undefined;
+export function pythonConfig(json: Readonly<Record<string, unknown>>, structured: boolean): Record<string, unknown> {
+  const type = baseModelType(String(json.model_type));
+  const classes = CLASSES[type];
+  if (!classes) return { ...json };
+  const { auto_map: _, tokenizer_class, ...rest } = json;
+  const own = tokenizer_class === undefined ? {} : { tokenizer_class };
+  if (!structured) return { ...rest, ...own, model_type: type, architectures: [classes.base] };
   return {
-    model_type: PREFIX + baseModelType,
-    architectures: [found.model],
-    auto_map: { AutoConfig: `configuration_gblr.${found.config}`, [found.auto]: `modeling_gblr.${found.model}` },
-    // The base model's folder need not name its tokenizer, where transformers knows it by `model_type`.
-    ...(found.tokenizer && { tokenizer_class: found.tokenizer }),
+    ...rest,
+    ...(classes.tokenizer && { tokenizer_class: classes.tokenizer }),
+    ...own,
+    model_type: PREFIX + type,
+    architectures: [classes.model],
+    auto_map: { AutoConfig: `configuration_gblr.${classes.config}`, [classes.auto]: `modeling_gblr.${classes.model}` },
   };
 }
 

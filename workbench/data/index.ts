@@ -1,12 +1,13 @@
 // Text for language models: data sets laid out as on the Hub, tokenised once, kept as files of ids, read in windows.
-//
-//   openTextTokens(options: TextTokensOptions): AsyncGenerator<TokeniseEvent>      the last event holds the tokens
-//   tokenWindows(tokens: TokenFile, { context, stride? }): TextWindows
-//   openTokenizer(folder: string): Promise<Tokenizer>
-//   wordsAndBytes(windows: TextWindows, tokenizer: Tokenizer): Promise<TextCounts>  of the targets that count
-//   dataFilePatterns({ readme?, files?, config?, split }): string[]                what to pull for a split
+// Images are not here.
 
+export { dataFilePatterns } from "./dataset/data-files.ts";
+export { splitFilesOf } from "./dataset/open-folder.ts";
+export { DataError } from "./errors.ts";
+export { openTextTokens } from "./open-text-tokens.ts";
+export { openTokenFile } from "./token-file/open.ts";
 export type { TokenWindows } from "./token-windows.ts";
+export { openTokenizer } from "./tokenizer/open.ts";
 export type {
   StreamDecoder,
   TextCounts,
@@ -16,3 +17,4 @@ export type {
   TokeniseEvent,
   Tokenizer,
 } from "./types.ts";
+export { tokenWindows, wordsAndBytes } from "./windows.ts";

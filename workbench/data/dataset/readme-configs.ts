@@ -1,0 +1,83 @@
+// The configurations that a data set's README declares in its YAML front matter (`configs:`), in every form that the Hub
+// allows: a pattern, a list of them, a map from split to patterns, a list of `{ split, path }`.
+
+import { parse } from "yaml";
+import { z } from "zod";
+import { DataError, why } from "../errors.ts";
+
+export interface ReadmeConfig {
+  name: string;
+  isDefault: boolean;
+  /** patterns below `folder`, by split; nothing where the README leaves the files to the Hub's conventions */
+  splits: Map<string, string[]> | undefined;
+  /** where its files are, ending in `/`; empty for the whole repository */
+  folder: string;
+}
+
+const Paths = z.union([z.string().transform((path) => [path]), z.array(z.string())]);
+const SplitPaths = z.object({ split: z.union([z.string(), z.number()]).transform(String), path: Paths });
+const Declared = z.looseObject({
+  config_name: z.union([z.string(), z.number()]).transform(String).default("default"),
+  data_files: z.union([Paths, z.array(SplitPaths), SplitPaths, z.record(z.string(), Paths)]).nullish(),
+  data_dir: z.string().nullish(),
+  default: z.boolean().nullish(),
+});
+const FrontMatter = z.looseObject({
+  configs: z.union([z.array(Declared), Declared.transform((one) => [one])]).nullish(),
+});
+
+/**
+ * @param file how messages name the README
+ * @throws DataError when its front matter is no YAML, or declares configurations in no form that the Hub has
+ */
+export function readmeConfigs(readme: string, file: string): ReadmeConfig[] {
+  const front = /^\uFEFF?---[ \t]*\r?\n(.*?)(?:^|\n)---[ \t]*(?:\r?\n|$)/s.exec(readme)?.[1];
+  if (front === undefined) return [];
+  let yaml: unknown;
+  try {
+    yaml = parse(front) ?? {};
+  } catch (error) {
+    throw new DataError(file, `its front matter is no YAML: ${why(error)}`, { cause: error });
+  }
+  const result = FrontMatter.safeParse(yaml);
+  if (!result.success) {
+    const path = result.error.issues[0]?.path.join(".");
+    throw new DataError(file, `its front matter has ${path || "a form"} that no data set has`);
+  }
+  const configs = result.data.configs ?? [];
+  return configs.map((declared) => ({
+    name: declared.config_name,
+    isDefault: declared.default === true,
+    splits: declared.data_files ? bySplit(declared.data_files) : undefined,
+    folder: folderOf(declared.data_dir ?? ""),
+  }));
+}
+
+function bySplit(files: NonNullable<z.infer<typeof Declared>["data_files"]>): Map<string, string[]> {
+  if (Array.isArray(files)) {
+    // Patterns without a split are the training data.
+    const pairs = files.map((entry) => (typeof entry === "string" ? { split: "train", path: [entry] } : entry));
+    return collect(pairs);
+  }
+  if (isPair(files)) return collect([files]);
+  return collect(Object.entries(files).map(([split, path]) => ({ split, path: path as string[] })));
+}
+
+function isPair(files: object): files is { split: string; path: string[] } {
+  return "split" in files && "path" in files && typeof files.split === "string";
+}
+
+function collect(pairs: readonly { split: string; path: string[] }[]): Map<string, string[]> {
+  const splits = new Map<string, string[]>();
+  for (const { split, path } of pairs) splits.set(split, [...(splits.get(split) ?? []), ...path.map(relative)]);
+  return splits;
+}
+
+function relative(path: string): string {
+  return path.replace(/^(\.?\/)+/, "");
+}
+
+function folderOf(path: string): string {
+  const folder = relative(path).replace(/\/+$/, "");
+  return folder === "" || folder === "." ? "" : `${folder}/`;
+}

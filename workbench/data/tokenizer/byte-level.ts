@@ -1,0 +1,36 @@
+// The alphabet of byte-level BPE: each byte is one printable character, so that a vocabulary is text. Bytes that print
+// keep their character, the other 68 take those from U+0100 on, in order (Radford et al. 2019, the GPT-2 code).
+
+const PRINTABLE: readonly [first: number, last: number][] = [
+  [0x21, 0x7e],
+  [0xa1, 0xac],
+  [0xae, 0xff],
+];
+
+const CHARACTERS: readonly string[] = (() => {
+  let next = 0x100;
+  const prints = (byte: number) => PRINTABLE.some(([first, last]) => byte >= first && byte <= last);
+  return Array.from({ length: 256 }, (_, byte) => String.fromCharCode(prints(byte) ? byte : next++));
+})();
+
+const BYTES: ReadonlyMap<string, number> = new Map(CHARACTERS.map((character, byte) => [character, byte]));
+
+const utf8 = new TextEncoder();
+
+/** A text in the alphabet, one character a byte of its UTF-8. */
+export function toByteLevel(text: string): string {
+  let mapped = "";
+  for (const byte of utf8.encode(text)) mapped += CHARACTERS[byte];
+  return mapped;
+}
+
+/** Bytes that a vocabulary entry stands for; nothing when it has characters outside the alphabet. */
+export function fromByteLevel(entry: string): Uint8Array | undefined {
+  const bytes = new Uint8Array(entry.length);
+  for (let i = 0; i < entry.length; i++) {
+    const byte = BYTES.get(entry[i] as string);
+    if (byte === undefined) return undefined;
+    bytes[i] = byte;
+  }
+  return bytes;
+}

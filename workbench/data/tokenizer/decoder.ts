@@ -1,0 +1,98 @@
+// Ids to text. A byte-level vocabulary is decoded from its bytes, so that a text can come in parts and a character whose
+// bytes lie in two tokens is never torn; other vocabularies go through the library, whole.
+
+import type { Tokenizer as Library } from "@huggingface/tokenizers";
+import type { StreamDecoder } from "../types.ts";
+import { fromByteLevel } from "./byte-level.ts";
+import type { TokenizerDefinition } from "./definition.ts";
+
+export interface Decoder {
+  decode(ids: ArrayLike<number>): string;
+  stream(): StreamDecoder;
+  /** UTF-8 bytes of one token by itself, where tokens have bytes */
+  readonly bytes: ((id: number) => Uint8Array) | undefined;
+}
+
+export function openDecoder(library: Library, definition: TokenizerDefinition): Decoder {
+  return definition.decoder?.type === "ByteLevel" ? byBytes(library) : byLibrary(library);
+}
+
+function byBytes(library: Library): Decoder {
+  const known: Uint8Array[] = [];
+  const added = library.get_added_tokens_decoder();
+  const bytes = (id: number): Uint8Array => {
+    known[id] ??= bytesOf(tokenOf(library, id), added.has(id));
+    return known[id];
+  };
+  const stream = (): StreamDecoder => {
+    const text = newTextDecoder();
+    return { push: (id) => text.decode(bytes(id), { stream: true }), end: () => text.decode() };
+  };
+  const decode = (ids: ArrayLike<number>): string => {
+    const text = newTextDecoder();
+    let decoded = "";
+    for (let start = 0; start < ids.length; start += PART) {
+      const part = Array.from({ length: Math.min(PART, ids.length - start) }, (_, i) =>
+        bytes(ids[start + i] as number),
+      );
+      decoded += text.decode(joined(part), { stream: true });
+    }
+    return decoded + text.decode();
+  };
+  return { decode, stream, bytes };
+}
+
+/** Tokens decoded in one call. */
+const PART = 8192;
+
+function byLibrary(library: Library): Decoder {
+  const decode = (ids: ArrayLike<number>): string => {
+    if (ids.length === 0) return "";
+    const list = Array.from(ids);
+    for (const id of list) tokenOf(library, id);
+    return library.decode(list, { clean_up_tokenization_spaces: false });
+  };
+  const stream = (): StreamDecoder => {
+    const ids: number[] = [];
+    let shown = 0;
+    const rest = (text: string) => {
+      const more = text.slice(shown);
+      shown = text.length;
+      return more;
+    };
+    return {
+      push: (id) => {
+        ids.push(id);
+        const text = decode(ids);
+        // A character begun and not ended reads as U+FFFD until its last byte is there.
+        return text.endsWith("\ufffd") || text.length < shown ? "" : rest(text);
+      },
+      end: () => rest(decode(ids)),
+    };
+  };
+  return { decode, stream, bytes: undefined };
+}
+
+function tokenOf(library: Library, id: number): string {
+  const token = library.id_to_token(id);
+  if (token !== undefined) return token;
+  throw new RangeError(`id ${id}: the tokenizer has no such token`);
+}
+
+function bytesOf(token: string, added: boolean): Uint8Array {
+  return (added ? undefined : fromByteLevel(token)) ?? new TextEncoder().encode(token);
+}
+
+function newTextDecoder(): TextDecoder {
+  return new TextDecoder("utf-8", { ignoreBOM: true });
+}
+
+function joined(parts: readonly Uint8Array[]): Uint8Array {
+  const whole = new Uint8Array(parts.reduce((bytes, part) => bytes + part.byteLength, 0));
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.byteLength;
+  }
+  return whole;
+}

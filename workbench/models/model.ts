@@ -22,6 +22,8 @@ export interface ModelParts<Config> {
   layers: Map<string, LinearLayer>;
   masks?: MaskSettings;
   prefix?: string;
+  /** names of parameters that are another model's to dispose of. Default none */
+  borrowed?: Iterable<string>;
 }
 
 export interface ApplyOptions {
@@ -43,14 +45,25 @@ export class Model<Config = unknown> {
   readonly masks: MaskSettings;
   /** what its names begin with in checkpoints, see Architecture.prefixes */
   readonly prefix: string;
+  private readonly borrowed: ReadonlySet<string>;
 
-  constructor({ architecture, config, json, parameters, layers, masks = {}, prefix }: ModelParts<Config>) {
+  constructor({
+    architecture,
+    config,
+    json,
+    parameters,
+    layers,
+    masks = {},
+    prefix,
+    borrowed = [],
+  }: ModelParts<Config>) {
     this.architecture = architecture;
     this.config = config;
     this.json = json;
     this.parameters = parameters;
     this.layers = layers;
     this.masks = masks;
+    this.borrowed = new Set(borrowed);
     this.prefix = prefix ?? architecture.prefixes[0] ?? "";
   }
 
@@ -90,8 +103,11 @@ export class Model<Config = unknown> {
     });
   }
 
+  /** Its parameters but those borrowed. */
   dispose(): void {
-    for (const variable of this.parameters.values()) variable.dispose();
+    for (const [name, variable] of this.parameters) {
+      if (!this.borrowed.has(name)) variable.dispose();
+    }
     this.parameters.clear();
   }
 }

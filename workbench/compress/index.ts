@@ -1,11 +1,22 @@
 // Turns a dense model into a structured one: plan, calibrate, convert, and back. The one door of this folder.
 
 export {
+  type CalibrateEvent,
+  type CalibrateOptions,
+  type Covariances,
+  calibrate,
+  type WindowInputsOptions,
+  type WindowSource,
+  windowInputs,
+} from "./calibrate.ts";
+export {
   ALLOCATIONS,
   type Allocation,
   type ConversionPlan,
   type PlannedLayer,
   type PlanTotals,
 } from "./conversion-plan.ts";
+export { type Conversion, type ConvertEvent, type ConvertedLayer, type ConvertOptions, convert } from "./convert.ts";
 export { chooseLayers } from "./layer-pattern.ts";
 export { type PlanOptions, planConversion } from "./plan.ts";
+export { expectInit, INITS, type Init } from "./start-layer.ts";

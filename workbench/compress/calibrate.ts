@@ -1,0 +1,140 @@
+// What a layer's inputs are like: the mean of x xᵀ over the rows that go through it while the model runs on real data.
+// Which data and which forward pass are the caller's; nothing of the model changes.
+
+import {
+  add,
+  matMul,
+  mul,
+  reshape,
+  sub,
+  type Tensor,
+  type Tensor2D,
+  tensor2d,
+  tidy,
+  type Variable,
+  variable,
+  zeros,
+} from "@tensorflow/tfjs-core";
+import { EngineError } from "../engine/errors.ts";
+import type { Model } from "../models/model.ts";
+
+export interface CalibrateOptions {
+  /** names of the layers to watch */
+  layers: readonly string[];
+  /** one forward pass; what it returns is let go */
+  forward: (input: Tensor2D) => Tensor;
+  signal?: AbortSignal;
+}
+
+/** Σ, float32 (n_in, n_in) by layer name; the caller's to dispose. */
+export type Covariances = Map<string, Tensor2D>;
+
+export type CalibrateEvent =
+  | { kind: "progress"; inputs: number; rows: number }
+  | { kind: "calibrated"; covariances: Covariances; rows: number };
+
+/**
+ * Memory: n_in² floats a layer, 510 MB for all that GPT-2 small converts.
+ * @param inputs disposed of, one after the other
+ * @throws EngineError when no input comes, or one does not reach a layer
+ */
+export async function* calibrate(
+  model: Model,
+  inputs: AsyncIterable<Tensor2D>,
+  { layers, forward, signal }: CalibrateOptions,
+): AsyncGenerator<CalibrateEvent, void> {
+  const means = new Map(layers.map((name) => [name, new RunningMean(model.layer(name).nIn)]));
+  let done = false;
+  try {
+    let count = 0;
+    for await (const input of inputs) {
+      signal?.throwIfAborted();
+      try {
+        watch(model, means, () => forward(input).dispose());
+      } finally {
+        input.dispose();
+      }
+      count += input.shape[0];
+      yield { kind: "progress", inputs: count, rows: rowsOf(means) };
+      await new Promise((resolve) => setTimeout(resolve));
+    }
+    const unseen = [...means].find(([, { rows }]) => rows === 0);
+    if (unseen) {
+      throw new EngineError(`calibration: nothing went through ${unseen[0]}, ${count} inputs in all`, "give more data");
+    }
+    done = true;
+    const covariances = new Map([...means].map(([name, { mean }]) => [name, mean as unknown as Tensor2D]));
+    yield { kind: "calibrated", covariances, rows: rowsOf(means) };
+  } finally {
+    if (!done) for (const { mean } of means.values()) mean.dispose();
+  }
+}
+
+/** Token windows as data/ has them: each `context` inputs and one more, for its targets. */
+export interface WindowSource {
+  readonly length: number;
+  readonly context: number;
+  read(i: number): Promise<Int32Array>;
+}
+
+export interface WindowInputsOptions {
+  /** windows from the first on; all there are where there are fewer */
+  samples: number;
+  /** windows at a time. Default 1 */
+  batch?: number;
+}
+
+/** The inputs of windows as int32 (batch, context): targets are left off. */
+export async function* windowInputs(
+  windows: WindowSource,
+  { samples, batch = 1 }: WindowInputsOptions,
+): AsyncGenerator<Tensor2D, void> {
+  const count = Math.min(samples, windows.length);
+  for (let first = 0; first < count; first += batch) {
+    const size = Math.min(batch, count - first);
+    const ids = new Int32Array(size * windows.context);
+    for (let i = 0; i < size; i++) {
+      ids.set((await windows.read(first + i)).subarray(0, windows.context), i * windows.context);
+    }
+    yield tensor2d(ids, [size, windows.context], "int32");
+  }
+}
+
+function watch(model: Model, means: ReadonlyMap<string, RunningMean>, run: () => void): void {
+  const before = model.observer;
+  model.observer = (name, x) => {
+    before?.(name, x);
+    means.get(name)?.take(x);
+  };
+  try {
+    tidy(run);
+  } finally {
+    model.observer = before;
+  }
+}
+
+const rowsOf = (means: ReadonlyMap<string, RunningMean>): number =>
+  Math.max(0, ...Array.from(means.values(), ({ rows }) => rows));
+
+/** A mean that never grows with what it has seen: sums of many batches would lose the last ones' digits in float32. */
+class RunningMean {
+  rows = 0;
+  readonly mean: Variable;
+  private readonly n: number;
+
+  constructor(n: number) {
+    this.n = n;
+    this.mean = tidy(() => variable(zeros([n, n]), false));
+  }
+
+  /** @param x (…, n) */
+  take(x: Tensor): void {
+    tidy(() => {
+      const flat = reshape(x, [-1, this.n]) as Tensor2D;
+      const count = flat.shape[0];
+      this.rows += count;
+      const here = mul(matMul(flat, flat, true), 1 / count);
+      this.mean.assign(add(this.mean, mul(sub(here, this.mean), count / this.rows)));
+    });
+  }
+}

@@ -1,0 +1,120 @@
+// Carries a plan out, layer by layer: a matrix is read, its structure fitted, the layer replaced, the matrix let go.
+// Biases stay as they are. Deterministic by seed.
+
+import type { Tensor2D } from "@tensorflow/tfjs-core";
+import { EngineError, ShapeError } from "../engine/errors.ts";
+import { denseWeight, replaceLayer } from "../models/index.ts";
+import type { Model } from "../models/model.ts";
+import type { Counts } from "../structures/counting/count.ts";
+import { type ConversionPlan, type PlannedLayer, type PlanTotals, totalsOf } from "./conversion-plan.ts";
+import { type LayerErrors, layerErrors } from "./layer-errors.ts";
+import { structureFor } from "./plan.ts";
+import { expectInit, type Init, type SearchProgress, startLayer } from "./start-layer.ts";
+
+export interface ConvertOptions {
+  /** see INITS. Default `svd` */
+  init?: Init;
+  /** Σ (n_in, n_in) of inputs by layer name: `activation` needs them; others then report errors of outputs too */
+  covariances?: ReadonlyMap<string, Tensor2D>;
+  /** GBLR: rule of gblr/init for starting locations. Default `linspace` */
+  locations?: string;
+  /** of the search and of `uniform` locations. Default 0 */
+  seed?: number;
+  /** optimizer steps of the search, each layer. Default 1000 */
+  searchSteps?: number;
+  /** ends the conversion between two layers; those done stay converted */
+  signal?: AbortSignal;
+}
+
+export interface ConvertedLayer extends PlannedLayer, LayerErrors {
+  /** wall clock */
+  seconds: number;
+}
+
+export interface Conversion {
+  structure: string;
+  init: Init;
+  layers: ConvertedLayer[];
+  totals: PlanTotals;
+  counts: Counts;
+}
+
+export type ConvertEvent =
+  | { kind: "layer"; name: string; index: number; of: number }
+  | SearchProgress
+  | { kind: "replaced"; layer: ConvertedLayer }
+  | ({ kind: "converted" } & Conversion);
+
+/**
+ * @param model dense, the one that was planned for; it is changed in place
+ * @throws EngineError when the initialisation is none of the structure's, or lacks what it needs
+ */
+export async function* convert(
+  model: Model,
+  plan: ConversionPlan,
+  options: ConvertOptions = {},
+): AsyncGenerator<ConvertEvent, void> {
+  const init = expectInit(options.init ?? "svd", plan.structure);
+  if (init === "search" && "widths" in plan.asked) {
+    throw new EngineError(`init search finds widths itself, the plan has "${plan.asked.widths}"`, "choose one");
+  }
+  const layers: ConvertedLayer[] = [];
+  for (const [index, layer] of plan.layers.entries()) {
+    options.signal?.throwIfAborted();
+    yield { kind: "layer", name: layer.name, index, of: plan.layers.length };
+    const converted = yield* convertLayer(model, layer, { ...options, plan, init });
+    layers.push(converted);
+    yield { kind: "replaced", layer: converted };
+    // Engines compute without a pause: let signals and timers through.
+    await new Promise((resolve) => setTimeout(resolve));
+  }
+  const costs = Object.fromEntries(layers.map(({ name, cost }) => [name, cost]));
+  yield {
+    kind: "converted",
+    structure: plan.structure,
+    init,
+    layers,
+    totals: { ...totalsOf(layers, plan.totals.budget), allowed: plan.totals.allowed },
+    counts: model.architecture.count(model.config, costs),
+  };
+}
+
+interface LayerOptions extends ConvertOptions {
+  plan: ConversionPlan;
+  init: Init;
+}
+
+async function* convertLayer(
+  model: Model,
+  layer: PlannedLayer,
+  { plan, init, covariances, locations, seed = 0, searchSteps = 1000 }: LayerOptions,
+): AsyncGenerator<SearchProgress, ConvertedLayer> {
+  const began = performance.now();
+  const seconds = () => (performance.now() - began) / 1000;
+  const covariance = covariances?.get(layer.name);
+  if (layer.structure === "dense") {
+    return { ...layer, error: 0, ...(covariance && { outputError: 0 }), seconds: seconds() };
+  }
+  const structure = structureFor(model, layer.structure);
+  const widths = "widths" in plan.asked ? plan.asked.widths : undefined;
+  const weight = denseWeight(model, layer.name);
+  try {
+    const start = { structure, init, layer, covariance, searchSteps, seed };
+    const parameters = yield* startLayer(weight, {
+      ...start,
+      ...(widths !== undefined && { widths }),
+      ...(locations !== undefined && { locations }),
+    });
+    const approximation = structure.dense(parameters);
+    const errors = await layerErrors(weight, approximation, covariance);
+    approximation.dispose();
+    const cost = await structure.cost(parameters);
+    replaceLayer(model, layer.name, structure, parameters);
+    return { ...layer, cost, ...errors, seconds: seconds() };
+  } catch (error) {
+    // What is wrong with a matrix says nothing of whose it is.
+    throw error instanceof ShapeError ? new ShapeError(`${layer.name}: ${error.message}`, { cause: error }) : error;
+  } finally {
+    weight.dispose();
+  }
+}

@@ -1,0 +1,122 @@
+// The parameters that one layer starts with: the plan's structure fitted to its matrix, by entries, by outputs, or by
+// search. One function an initialisation; which layers and how dear is the plan's.
+
+import { reshape, squeeze, type Tensor2D, tidy, transpose } from "@tensorflow/tfjs-core";
+import { EngineError } from "../engine/errors.ts";
+import {
+  activationAwareSvd,
+  findBlocks,
+  locationsByRule,
+  spendBudget,
+  widthsByRule,
+  withGradients,
+} from "../gblr/init/index.ts";
+import type { GblrOptions } from "../structures/gblr.ts";
+import type { Structure, StructureParameters } from "../structures/structure.ts";
+import type { PlannedLayer } from "./conversion-plan.ts";
+
+/**
+ * `svd`: nearest in its entries; `activation`: nearest in its outputs, for inputs as calibration saw them; `search`:
+ * GBLR's budgeted block search.
+ */
+export const INITS = ["svd", "search", "activation"] as const;
+export type Init = (typeof INITS)[number];
+
+/** Structures that each can start; `svd` starts all. */
+const STARTS: Readonly<Record<Init, readonly string[] | undefined>> = {
+  svd: undefined,
+  search: ["gblr"],
+  activation: ["gblr", "lowrank"],
+};
+
+/** @throws EngineError when there is no such initialisation, or none of this structure */
+export function expectInit(init: string, structure: string): Init {
+  if (!(INITS as readonly string[]).includes(init)) {
+    throw new EngineError(`there is no init "${init}": there is ${INITS.join(", ")}`, "give one of these names");
+  }
+  const known = STARTS[init as Init];
+  if (known && !known.includes(structure)) {
+    throw new EngineError(`init ${init} is for ${known.join(" and ")}, the structure is ${structure}`, "use init svd");
+  }
+  return init as Init;
+}
+
+export interface StartOptions extends GblrOptions {
+  structure: Structure;
+  init: Init;
+  layer: PlannedLayer;
+  /** Σ (n_in, n_in) of its inputs: `activation` needs it */
+  covariance?: Tensor2D | undefined;
+  /** of `search` */
+  searchSteps: number;
+}
+
+export interface SearchProgress {
+  kind: "search";
+  name: string;
+  step: number;
+  steps: number;
+  /** ‖W − W'‖ / ‖W‖ so far */
+  error: number;
+}
+
+/**
+ * @param weight float32 (n_out, n_in)
+ * @returns parameters by the structure's names, the caller's to dispose
+ */
+export async function* startLayer(
+  weight: Tensor2D,
+  options: StartOptions,
+): AsyncGenerator<SearchProgress, StructureParameters> {
+  const { structure, init, layer, widths, locations, seed } = options;
+  if (init === "search") return yield* searched(weight, options);
+  if (init === "activation") return byOutputs(weight, options);
+  const gblr = { ...(widths && { widths }), ...(locations && { locations }), ...(seed !== undefined && { seed }) };
+  return structure.fromDense(weight, layer.allowed / layer.dense, structure.name === "gblr" ? gblr : {});
+}
+
+async function* searched(
+  weight: Tensor2D,
+  { layer, searchSteps, seed = 0 }: StartOptions,
+): AsyncGenerator<SearchProgress, StructureParameters> {
+  const { name, nIn, nOut, cost } = layer;
+  const budget = cost / (Math.min(nIn, nOut) * (nIn + nOut));
+  for await (const event of findBlocks(weight, { budget, steps: searchSteps, seed })) {
+    if (event.type === "progress") {
+      yield { kind: "search", name, step: event.step, steps: event.steps, error: event.error };
+    } else {
+      const { widths, ...others } = event.parameters;
+      return { ...others, widths: await withGradients(widths, { nIn, nOut }) };
+    }
+  }
+  throw new EngineError(`the block search of ${name} ended without a result`, "report this");
+}
+
+async function byOutputs(weight: Tensor2D, options: StartOptions): Promise<StructureParameters> {
+  const { structure, layer, covariance, widths, locations = "linspace", seed = 0 } = options;
+  const { name, nIn, nOut, cost, allowed } = layer;
+  if (!covariance) {
+    throw new EngineError(`init activation: ${name} has no covariance of its inputs`, "calibrate it first");
+  }
+  if (structure.name === "lowrank") {
+    const factors = await activationAwareSvd(weight, covariance, { blocks: cost / (nIn + nOut) });
+    const { lr_weight1, lr_weight2, singularValues } = factors;
+    const parameters = tidy(() => ({
+      left: transpose(squeeze(lr_weight2, [2]) as Tensor2D),
+      right: reshape(lr_weight1, [lr_weight1.shape[0], nIn]),
+    }));
+    for (const tensor of [lr_weight1, lr_weight2, singularValues]) tensor.dispose();
+    return parameters;
+  }
+  const factors = await activationAwareSvd(weight, covariance);
+  if (widths === undefined)
+    return { ...(await spendBudget(weight, factors, { allowed, locations, seed, covariance })) };
+  const { singularValues, ...others } = factors;
+  singularValues.dispose();
+  const blocks = Math.min(nIn, nOut);
+  return {
+    ...others,
+    widths: widthsByRule(widths, { blocks, nIn, nOut }),
+    locations: locationsByRule(locations, { blocks, seed }),
+  };
+}

@@ -1,0 +1,134 @@
+// `/<repository>/resolve/<revision>/<path>`: the content of a file, or a part of it; `/raw/` is the same, but of a large
+// file it is the pointer, as in git.
+
+import type { FileHandle } from "node:fs/promises";
+import { quote } from "../../file-error.ts";
+import { requireGateOpen } from "../permissions.ts";
+import { type Selection, select } from "../ranges.ts";
+import { HubRefusal } from "../refusal.ts";
+import type { ByteBody, HubReply } from "../reply.ts";
+import { type RepoRequest, splitRevision } from "../repo-request.ts";
+import { type HubCommit, type HubFile, pointerText } from "../store/commit-object.ts";
+
+export async function resolveFile(request: RepoRequest): Promise<HubReply> {
+  const { file, commit } = await findFile(request);
+  const handle = await request.repository.open(file);
+  if (!handle) {
+    throw new HubRefusal(
+      404,
+      `${quote(file.path)} of commit ${commit.id} was changed by hand and not kept`,
+      "EntryNotFound",
+    );
+  }
+  const etag = `"${file.large ? file.sha256 : file.oid}"`;
+  const headers: Record<string, string> = file.large ? { "X-Linked-Size": `${file.size}`, "X-Linked-ETag": etag } : {};
+  return answer(request, { file, commit, etag, headers, content: fileBody(handle) });
+}
+
+export async function rawFile(request: RepoRequest): Promise<HubReply> {
+  const { file, commit } = await findFile(request);
+  if (!file.large) return resolveFile(request);
+  const pointer = Buffer.from(pointerText(file));
+  const content: PartialContent = {
+    size: pointer.length,
+    read: async function* (start, length) {
+      yield pointer.subarray(start, start + length);
+    },
+    close: async () => {},
+  };
+  return answer(request, { file, commit, etag: `"${file.oid}"`, headers: {}, content });
+}
+
+async function findFile(request: RepoRequest): Promise<{ file: HubFile; commit: HubCommit }> {
+  const { repository, rest, settings, caller } = request;
+  requireGateOpen(settings, caller, repository.id);
+  const { commit, revision, path } = await splitRevision(repository, rest);
+  const file = commit.files.find((entry) => entry.path === path);
+  if (!file) {
+    throw new HubRefusal(404, `${repository.id} has no file ${quote(path)} at ${quote(revision)}`, "EntryNotFound");
+  }
+  return { file, commit };
+}
+
+interface PartialContent {
+  /** bytes; undefined: those of the file */
+  size?: number;
+  read(start: number, length: number): AsyncIterable<Uint8Array>;
+  close(): Promise<void>;
+}
+
+interface Answer {
+  file: HubFile;
+  commit: HubCommit;
+  etag: string;
+  headers: Record<string, string>;
+  content: PartialContent;
+}
+
+function answer(request: RepoRequest, { file, commit, etag, headers, content }: Answer): HubReply {
+  const { size = file.size } = content;
+  const selection = select({ size, etag, header: request.header });
+  const name = file.path.split("/").at(-1) as string;
+  const common = {
+    ...headers,
+    ETag: etag,
+    "X-Repo-Commit": commit.id,
+    "Accept-Ranges": "bytes",
+    "Access-Control-Expose-Headers": "X-Repo-Commit, X-Linked-Size, X-Linked-ETag, ETag, Content-Range",
+    "Content-Disposition": `inline; filename*=UTF-8''${encodeURIComponent(name)}; filename="${name.replace(/[^\x20-\x7e]|"/g, "_")}"`,
+    // What is in a file is not for a browser to run.
+    "Content-Type": file.large ? "application/octet-stream" : "text/plain; charset=utf-8",
+  };
+  const { start, length } = selection.kind === "part" ? selection : { start: 0, length: size };
+  const body: ByteBody = { length, read: () => content.read(start, length), close: content.close };
+  return {
+    ...partOf(selection, size, common),
+    body: hasBody(selection) ? body : { ...body, length: 0, read: nothing },
+  };
+}
+
+function hasBody({ kind }: Selection): boolean {
+  return kind === "whole" || kind === "part";
+}
+
+async function* nothing(): AsyncGenerator<Uint8Array> {}
+
+function partOf(selection: Selection, size: number, headers: Record<string, string>): Omit<HubReply, "body"> {
+  switch (selection.kind) {
+    case "whole":
+      return { status: 200, headers };
+    case "part": {
+      const end = selection.start + selection.length - 1;
+      return { status: 206, headers: { ...headers, "Content-Range": `bytes ${selection.start}-${end}/${size}` } };
+    }
+    case "unsatisfiable":
+      // The official client asks for the first byte of every file to learn its size, of empty files too.
+      return { status: size === 0 ? 200 : 416, headers: { ...headers, "Content-Range": `bytes */${size}` } };
+    case "unchanged":
+      return { status: 304, headers };
+    case "changed":
+      return { status: 412, headers };
+  }
+}
+
+/** Bytes read at once. */
+const READ_BYTES = 2 ** 18;
+
+function fileBody(handle: FileHandle): PartialContent {
+  let closed: Promise<void> | undefined;
+  return {
+    read: async function* (start, length) {
+      for (let done = 0; done < length; ) {
+        const buffer = Buffer.allocUnsafe(Math.min(READ_BYTES, length - done));
+        const { bytesRead } = await handle.read(buffer, 0, buffer.length, start + done);
+        if (bytesRead === 0) throw new Error("a file became shorter while it was sent");
+        done += bytesRead;
+        yield buffer.subarray(0, bytesRead);
+      }
+    },
+    close: () => {
+      closed ??= handle.close();
+      return closed;
+    },
+  };
+}

@@ -1,0 +1,101 @@
+// A request as handlers see it, and what they give back. No sockets here: server.ts turns one into the other.
+
+import type { Caller } from "./permissions.ts";
+import { HubRefusal } from "./refusal.ts";
+
+export interface HubRequest {
+  method: string;
+  /** decoded parts of the path */
+  segments: string[];
+  query: URLSearchParams;
+  /** one header by its name in lower case */
+  header(name: string): string | undefined;
+  body: AsyncIterable<Uint8Array>;
+  /** address of this Hub as the client wrote it, without a slash at its end */
+  base: string;
+  /** path with its query, as it came */
+  target: string;
+  caller: Caller | undefined;
+}
+
+export interface HubReply {
+  status: number;
+  headers?: Record<string, string>;
+  /** text, or bytes as they are asked for; none for an empty body */
+  body?: string | ByteBody;
+}
+
+export interface ByteBody {
+  length: number;
+  /** called unless the body is not wanted (HEAD) */
+  read(): AsyncIterable<Uint8Array>;
+  /** called in any case, at the end */
+  close(): Promise<void>;
+}
+
+export function json(value: unknown, { status = 200, headers = {} }: Omit<Partial<HubReply>, "body"> = {}): HubReply {
+  return {
+    status,
+    headers: { "Content-Type": "application/json; charset=utf-8", ...headers },
+    body: JSON.stringify(value),
+  };
+}
+
+export function text(body: string, { status = 200, headers = {} }: Omit<Partial<HubReply>, "body"> = {}): HubReply {
+  return { status, headers: { "Content-Type": "text/plain; charset=utf-8", ...headers }, body };
+}
+
+export interface PageOptions<T> {
+  /** in order */
+  items: readonly T[];
+  /** position in the order; the same every time */
+  key(item: T): string;
+  /** items on a page unless `limit` asks for fewer */
+  most: number;
+  /** put into the address of later pages, so that they are of the same list */
+  pin?: string;
+}
+
+/** One page of a list, with the `Link` to the next. The cursor is the key of the last item. */
+export function page<T>(request: HubRequest, options: PageOptions<T>): { items: T[]; headers: Record<string, string> } {
+  const { items, key, most, pin } = options;
+  const after = cursorOf(request)?.after;
+  const start = after === undefined ? 0 : lowerBound(items, (item) => key(item) <= after);
+  const limit = Math.min(positive(request.query.get("limit")) ?? most, most);
+  const shown = items.slice(start, start + limit);
+  const last = shown.at(-1);
+  if (last === undefined || start + limit >= items.length) return { items: shown, headers: {} };
+  const query = new URLSearchParams(request.query);
+  query.set("cursor", Buffer.from(JSON.stringify({ after: key(last), pin })).toString("base64url"));
+  const path = request.target.split("?")[0];
+  return { items: shown, headers: { Link: `<${request.base}${path}?${query}>; rel="next"` } };
+}
+
+/** Where a list goes on. @throws {HubRefusal} 400 if it is none of ours */
+export function cursorOf(request: HubRequest): { after: string; pin?: string } | undefined {
+  const cursor = request.query.get("cursor");
+  if (cursor === null) return undefined;
+  try {
+    const { after, pin } = JSON.parse(Buffer.from(cursor, "base64url").toString()) as Record<string, unknown>;
+    if (typeof after === "string" && (pin === undefined || typeof pin === "string"))
+      return { after, ...(pin && { pin }) };
+  } catch {}
+  throw new HubRefusal(400, "this cursor is not one that the Hub gave; begin the list again");
+}
+
+/** First index where `before` is no longer true. */
+function lowerBound<T>(items: readonly T[], before: (item: T) => boolean): number {
+  let low = 0;
+  let high = items.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (before(items[middle] as T)) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+export function positive(digits: string | null): number | undefined {
+  const value = Number(digits ?? Number.NaN);
+  return Number.isSafeInteger(value) && value > 0 ? value : undefined;
+}

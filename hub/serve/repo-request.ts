@@ -1,0 +1,63 @@
+// What most handlers begin with: the repository of an address, if the caller may see it, and the commit of a revision.
+
+import type { RepoType } from "../access.ts";
+import { quote } from "../file-error.ts";
+import { mayRead, noRepository, requireWriter } from "./permissions.ts";
+import { HubRefusal } from "./refusal.ts";
+import type { HubRequest } from "./reply.ts";
+import type { HubCommit } from "./store/commit-object.ts";
+import type { HubStore } from "./store/hub-store.ts";
+import type { RepoSettings } from "./store/records.ts";
+import type { Repository } from "./store/repository.ts";
+
+export interface RepoAddress {
+  type: RepoType;
+  id: string;
+  /** parts of the path after the repository and the action */
+  rest: string[];
+}
+
+export interface RepoRequest extends HubRequest {
+  store: HubStore;
+  repository: Repository;
+  settings: RepoSettings;
+  rest: string[];
+}
+
+/** @throws {HubRefusal} RepoNotFound */
+export async function openRepository(request: HubRequest, store: HubStore, address: RepoAddress): Promise<RepoRequest> {
+  const { type, id, rest } = address;
+  const repository = await store.find(type, id);
+  const settings = await repository?.settings();
+  if (!repository || !settings || !mayRead(settings, request.caller)) throw noRepository(id, request.caller);
+  return { ...request, store, repository, settings, rest };
+}
+
+/** The same for those who want to change it: who may not write is told so before what there is. */
+export async function openForWriting(request: HubRequest, store: HubStore, address: RepoAddress): Promise<RepoRequest> {
+  requireWriter(request.caller);
+  return openRepository(request, store, address);
+}
+
+/** Parts of a path that can be a revision with slashes in it, such as `refs/heads/main`. */
+const LONGEST_REVISION = 5;
+
+/**
+ * Splits a path that begins with a revision. A client may or may not have encoded the slashes of a branch's name.
+ * @throws {HubRefusal} RevisionNotFound
+ */
+export async function splitRevision(
+  repository: Repository,
+  segments: readonly string[],
+): Promise<{ revision: string; commit: HubCommit; path: string }> {
+  for (let count = 1; count <= Math.min(segments.length, LONGEST_REVISION); count++) {
+    const revision = segments.slice(0, count).join("/");
+    const commit = await repository.commit(revision);
+    if (commit) return { revision, commit, path: segments.slice(count).join("/") };
+  }
+  throw noRevision(repository, segments[0] ?? "");
+}
+
+export function noRevision({ id }: Repository, revision: string): HubRefusal {
+  return new HubRefusal(404, `${id} has no branch, tag or commit ${quote(revision)}`, "RevisionNotFound");
+}

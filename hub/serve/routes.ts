@@ -1,0 +1,95 @@
+// From an address to the handler that answers it. Names of repositories and of actions come from the same path, so
+// names that are actions are reserved (names.ts).
+
+import type { RepoType } from "../access.ts";
+import { listCommits, listRefs } from "./api/history.ts";
+import { repositoryInfo } from "./api/info.ts";
+import { listRepositories } from "./api/list.ts";
+import { rawFile, resolveFile } from "./api/resolve.ts";
+import { listTree, pathsInfo } from "./api/tree.ts";
+import { whoAmI } from "./api/who-am-i.ts";
+import { HubRefusal } from "./refusal.ts";
+import { type HubReply, type HubRequest, json, text } from "./reply.ts";
+import { openForWriting, openRepository, type RepoAddress, type RepoRequest } from "./repo-request.ts";
+import type { HubStore } from "./store/hub-store.ts";
+
+type RepoHandler = (request: RepoRequest) => Promise<HubReply>;
+type Method = "GET" | "POST" | "PUT" | "DELETE";
+
+/** `/api/<type>/<id>/<action>/…` by action and method. A handler that writes is marked so. */
+const ACTIONS: Record<string, Partial<Record<Method, { run: RepoHandler; writes?: true }>>> = {
+  "": { GET: { run: repositoryInfo } },
+  revision: { GET: { run: repositoryInfo } },
+  tree: { GET: { run: listTree } },
+  "paths-info": { POST: { run: pathsInfo } },
+  refs: { GET: { run: listRefs } },
+  commits: { GET: { run: listCommits } },
+};
+
+const TYPES: Record<string, RepoType> = { models: "model", datasets: "dataset" };
+
+export async function route(request: HubRequest, store: HubStore): Promise<HubReply> {
+  const [first = "", ...rest] = request.segments;
+  if (first === "" && rest.length === 0) return text("A local Hub. Lists: /api/models and /api/datasets\n");
+  if (first === "api") return routeApi(request, store, rest);
+  return first === "datasets"
+    ? routeFiles(request, store, "dataset", rest)
+    : routeFiles(request, store, "model", request.segments);
+}
+
+async function routeApi(request: HubRequest, store: HubStore, segments: string[]): Promise<HubReply> {
+  const [area = "", ...rest] = segments;
+  const type = TYPES[area];
+  if (type && rest.length === 0) return allow(request, { GET: () => listRepositories(request, store, type) });
+  if (type) {
+    const { id, action, rest: args } = splitId(rest, (name) => name in ACTIONS);
+    const handlers = ACTIONS[action];
+    if (!handlers || id === "") throw notHere();
+    return allow(
+      request,
+      Object.fromEntries(
+        Object.entries(handlers).map(([method, { run, writes }]) => [
+          method,
+          async () => run(await (writes ? openForWriting : openRepository)(request, store, { type, id, rest: args })),
+        ]),
+      ),
+    );
+  }
+  switch (segments.join("/")) {
+    case "whoami-v2":
+      return allow(request, { GET: async () => whoAmI(request) });
+    case "validate-yaml":
+      return allow(request, { POST: async () => json({ errors: [], warnings: [] }) });
+  }
+  if (area === "telemetry") return { status: 204 };
+  throw notHere();
+}
+
+async function routeFiles(request: HubRequest, store: HubStore, type: RepoType, segments: string[]): Promise<HubReply> {
+  const { id, action, rest } = splitId(segments, (name) => name === "resolve" || name === "raw");
+  const handler = { resolve: resolveFile, raw: rawFile }[action];
+  if (!handler || rest.length === 0) throw notHere();
+  const address: RepoAddress = { type, id, rest };
+  return allow(request, { GET: async () => handler(await openRepository(request, store, address)) });
+}
+
+/** A bare name is followed by an action at once. */
+function splitId(
+  segments: string[],
+  isAction: (name: string) => boolean,
+): { id: string; action: string; rest: string[] } {
+  const length = segments.length === 1 || isAction(segments[1] ?? "") ? 1 : 2;
+  return { id: segments.slice(0, length).join("/"), action: segments[length] ?? "", rest: segments.slice(length + 1) };
+}
+
+/** HEAD is GET without its body. */
+function allow(request: HubRequest, handlers: Partial<Record<Method, () => Promise<HubReply>>>): Promise<HubReply> {
+  const method = request.method === "HEAD" ? "GET" : request.method;
+  const handler = Object.hasOwn(handlers, method) ? handlers[method as Method] : undefined;
+  if (handler) return handler();
+  throw new HubRefusal(405, `this address takes ${Object.keys(handlers).join(" or ")} only`);
+}
+
+function notHere(): HubRefusal {
+  return new HubRefusal(404, "a local Hub has nothing at this address");
+}

@@ -1,0 +1,116 @@
+// Files and commits as the Hub keeps them, with the ids that git would give them: of contents, of the pointers that
+// stand for large files, of trees and of commits. Pure functions; nothing is read or written.
+
+import { createHash, type Hash } from "node:crypto";
+
+export interface HubFile {
+  /** `/` between its parts */
+  path: string;
+  /** bytes */
+  size: number;
+  /** of the content; names it in the object store */
+  sha256: string;
+  /** git's id of the content, or of the pointer of a large file */
+  oid: string;
+  /** kept by LFS: its ETag is the SHA-256 */
+  large: boolean;
+}
+
+export interface HubCommit {
+  id: string;
+  /** undefined for the first */
+  parent?: string | undefined;
+  title: string;
+  message: string;
+  author: string;
+  /** ISO 8601 */
+  date: string;
+  /** sorted by path */
+  files: HubFile[];
+}
+
+/** Hash of git's id of a blob; give it the content. @param size bytes of the content */
+export function blobHash(size: number): Hash {
+  return createHash("sha1").update(`blob ${size}\0`);
+}
+
+/** Text of the pointer file that git keeps in place of a large file. */
+export function pointerText({ sha256, size }: Pick<HubFile, "sha256" | "size">): string {
+  return `version https://git-lfs.github.com/spec/v1\noid sha256:${sha256}\nsize ${size}\n`;
+}
+
+export function pointerOid(file: Pick<HubFile, "sha256" | "size">): string {
+  const text = pointerText(file);
+  return blobHash(text.length).update(text).digest("hex");
+}
+
+interface Tree {
+  files: Map<string, string>;
+  folders: Map<string, Tree>;
+}
+
+/** Git's ids of all folders of a commit, by path; the root's path is "". */
+export function treeIds(files: readonly Pick<HubFile, "path" | "oid">[]): Map<string, string> {
+  const root: Tree = { files: new Map(), folders: new Map() };
+  for (const { path, oid } of files) {
+    const parts = path.split("/");
+    const name = parts.pop() as string;
+    let tree = root;
+    for (const part of parts) {
+      const next: Tree = tree.folders.get(part) ?? { files: new Map(), folders: new Map() };
+      tree.folders.set(part, next);
+      tree = next;
+    }
+    tree.files.set(name, oid);
+  }
+  const ids = new Map<string, string>();
+  treeId(root, "", ids);
+  return ids;
+}
+
+function treeId(tree: Tree, path: string, ids: Map<string, string>): string {
+  const entries = [...tree.files].map(([name, oid]) => ({ key: Buffer.from(name), mode: "100644", name, oid }));
+  for (const [name, folder] of tree.folders) {
+    const oid = treeId(folder, path === "" ? name : `${path}/${name}`, ids);
+    // Git sorts a folder as if its name ended with a slash.
+    entries.push({ key: Buffer.from(`${name}/`), mode: "40000", name, oid });
+  }
+  entries.sort((a, b) => Buffer.compare(a.key, b.key));
+  const body = Buffer.concat(
+    entries.flatMap(({ mode, name, oid }) => [Buffer.from(`${mode} ${name}\0`), Buffer.from(oid, "hex")]),
+  );
+  const id = createHash("sha1").update(`tree ${body.length}\0`).update(body).digest("hex");
+  ids.set(path, id);
+  return id;
+}
+
+/** A commit with its id. @param seconds since 1970, part of the id; the date that is shown if `date` is not given */
+export function makeCommit(
+  commit: Omit<HubCommit, "id" | "date"> & { seconds: number; date?: string | undefined },
+): HubCommit {
+  const { parent, title, message, author, seconds, date = new Date(seconds * 1000).toISOString() } = commit;
+  const files = [...commit.files].sort((a, b) => compareText(a.path, b.path));
+  const person = `${author} <${author}@localhost> ${seconds} +0000`;
+  const lines = [
+    `tree ${treeIds(files).get("")}`,
+    ...(parent ? [`parent ${parent}`] : []),
+    `author ${person}`,
+    `committer ${person}`,
+    "",
+    title,
+    ...(message ? ["", message] : []),
+    "",
+  ];
+  const body = Buffer.from(lines.join("\n"));
+  const id = createHash("sha1").update(`commit ${body.length}\0`).update(body).digest("hex");
+  return { id, ...(parent && { parent }), title, message, author, date, files };
+}
+
+/** Order of paths everywhere: by UTF-16 code unit, so that it does not depend on a locale. */
+export function compareText(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
+export function sameFiles(a: readonly HubFile[], b: readonly HubFile[]): boolean {
+  return a.length === b.length && a.every(({ path, sha256 }, i) => path === b[i]?.path && sha256 === b[i]?.sha256);
+}

@@ -1,0 +1,93 @@
+// All repositories of one served folder: which there are, and one object for each. A repository is there when its folder
+// is: `models/<owner>/<name>`, or `models/<name>` with files in it.
+
+import { existsSync } from "node:fs";
+import { lstat, readdir, realpath, stat } from "node:fs/promises";
+import { join } from "node:path";
+import type { RepoType } from "../../access.ts";
+import { isRepoId, isRepoPart, STORE_FOLDER, TYPE_FOLDERS } from "../names.ts";
+import { compareText } from "./commit-object.ts";
+import { FolderScanner } from "./folder-scan.ts";
+import { ObjectStore } from "./objects.ts";
+import { RepoRecords } from "./records.ts";
+import { Repository } from "./repository.ts";
+
+export class HubStore {
+  readonly root: string;
+  readonly objects: ObjectStore;
+  private readonly scanner: FolderScanner;
+  private readonly repositories = new Map<string, Repository>();
+
+  private constructor(root: string) {
+    this.root = root;
+    this.objects = new ObjectStore(join(root, STORE_FOLDER, "objects"));
+    this.scanner = new FolderScanner(root);
+  }
+
+  /** @throws if `folder` is no folder */
+  static async open(folder: string): Promise<HubStore> {
+    const root = await realpath(folder);
+    if (!(await stat(root)).isDirectory()) throw new Error(`${folder} is not a folder`);
+    return new HubStore(root);
+  }
+
+  /** Folder for what is written down below the served one. */
+  storeFolder(...names: string[]): string {
+    return join(this.root, STORE_FOLDER, ...names);
+  }
+
+  repoFolder(type: RepoType, id: string): string {
+    return join(this.root, TYPE_FOLDERS[type], ...id.split("/"));
+  }
+
+  recordsFolder(type: RepoType, id: string): string {
+    return this.storeFolder("repositories", TYPE_FOLDERS[type], ...id.split("/"));
+  }
+
+  /** Undefined where there is none. A bare name stands for the only owner's repository of that name. */
+  async find(type: RepoType, id: string): Promise<Repository | undefined> {
+    if (!isRepoId(id)) return undefined;
+    if (await this.exists(type, id)) return this.repository(type, id);
+    if (id.includes("/")) return undefined;
+    const named = (await this.ids(type)).filter((other) => other.endsWith(`/${id}`));
+    return named.length === 1 ? this.repository(type, named[0] as string) : undefined;
+  }
+
+  /** The repository of that name, whether its folder is there or not. */
+  repository(type: RepoType, id: string): Repository {
+    const key = `${type}/${id}`;
+    let repository = this.repositories.get(key);
+    if (!repository) {
+      const { objects, scanner } = this;
+      const records = new RepoRecords(this.recordsFolder(type, id));
+      repository = new Repository({ type, id, folder: this.repoFolder(type, id), records, objects, scanner });
+      this.repositories.set(key, repository);
+    }
+    return repository;
+  }
+
+  /** Sorted. */
+  async ids(type: RepoType): Promise<string[]> {
+    const ids: string[] = [];
+    for (const owner of await this.folders(join(this.root, TYPE_FOLDERS[type]))) {
+      if (await this.exists(type, owner)) ids.push(owner);
+      else ids.push(...(await this.folders(this.repoFolder(type, owner))).map((name) => `${owner}/${name}`));
+    }
+    return ids.sort(compareText);
+  }
+
+  private async folders(folder: string): Promise<string[]> {
+    const entries = await readdir(folder, { withFileTypes: true }).catch(() => []);
+    return entries.filter((entry) => entry.isDirectory() && isRepoPart(entry.name)).map(({ name }) => name);
+  }
+
+  /** Links do not count: they could lead anywhere. */
+  async exists(type: RepoType, id: string): Promise<boolean> {
+    const folder = this.repoFolder(type, id);
+    const places = id.includes("/") ? [join(folder, ".."), folder] : [folder];
+    for (const place of [join(this.root, TYPE_FOLDERS[type]), ...places]) {
+      if (!(await lstat(place).catch(() => undefined))?.isDirectory()) return false;
+    }
+    return id.includes("/") || existsSync(join(folder, "config.json")) || existsSync(join(folder, "README.md"));
+  }
+}

@@ -1,0 +1,105 @@
+// Contents by their SHA-256, each in a file of its own below `objects/`. A content is there whole and checked or not at
+// all; it is never changed. Which commit needs it is not known here.
+
+import { createHash, randomBytes } from "node:crypto";
+import { constants } from "node:fs";
+import { copyFile, type FileHandle, mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { stageFile } from "../../atomic-file.ts";
+import { HubRefusal } from "../refusal.ts";
+
+export interface ExpectedContent {
+  sha256: string;
+  /** bytes */
+  size: number;
+}
+
+/** Unfinished files of a process that died are removed after this time, in milliseconds. */
+const LEFT_OVER = 24 * 3600 * 1000;
+
+export class ObjectStore {
+  private readonly folder: string;
+
+  constructor(folder: string) {
+    this.folder = folder;
+  }
+
+  path(sha256: string): string {
+    return join(this.folder, sha256.slice(0, 2), sha256);
+  }
+
+  async has({ sha256, size }: ExpectedContent): Promise<boolean> {
+    return (await stat(this.path(sha256)).catch(() => undefined))?.size === size;
+  }
+
+  async open({ sha256, size }: ExpectedContent): Promise<FileHandle | undefined> {
+    const handle = await open(this.path(sha256), "r").catch(() => undefined);
+    if (handle && (await handle.stat()).size === size) return handle;
+    await handle?.close();
+    return undefined;
+  }
+
+  /**
+   * Keeps a content as it comes in.
+   * @throws {HubRefusal} 400 if it is not what was promised; nothing is kept then
+   */
+  async receive(content: AsyncIterable<Uint8Array>, expected: ExpectedContent): Promise<void> {
+    const path = this.path(expected.sha256);
+    await mkdir(join(path, ".."), { recursive: true });
+    const staged = await stageFile(path);
+    try {
+      const hash = createHash("sha256");
+      let size = 0;
+      for await (const bytes of content) {
+        size += bytes.length;
+        if (size > expected.size)
+          throw new HubRefusal(400, `the upload is longer than the ${expected.size} bytes announced`);
+        hash.update(bytes);
+        await staged.append(bytes);
+      }
+      if (size !== expected.size) {
+        throw new HubRefusal(400, `the upload ended after ${size} of ${expected.size} bytes; send it again`);
+      }
+      if (hash.digest("hex") !== expected.sha256) {
+        throw new HubRefusal(400, "the upload does not have the SHA-256 that was announced; send it again");
+      }
+      await staged.finish();
+      await staged.commit();
+    } finally {
+      await staged.discard();
+    }
+  }
+
+  /** Keeps a small content that is in memory. */
+  async add(content: Uint8Array): Promise<ExpectedContent> {
+    const expected = { sha256: createHash("sha256").update(content).digest("hex"), size: content.length };
+    if (!(await this.has(expected))) await this.receive(once(content), expected);
+    return expected;
+  }
+
+  /** Puts a copy of a content at `target`, in place of what is there. Shares the blocks on disks that can. */
+  async copyTo(content: ExpectedContent, target: string): Promise<void> {
+    const temporary = join(this.folder, `.copy.${randomBytes(6).toString("hex")}.tmp`);
+    try {
+      await copyFile(this.path(content.sha256), temporary, constants.COPYFILE_FICLONE);
+      const handle = await open(temporary, "r+");
+      await handle.sync().finally(() => handle.close());
+      await rename(temporary, target);
+    } finally {
+      await rm(temporary, { force: true });
+    }
+  }
+
+  /** Removes what killed processes left unfinished. */
+  async sweep(now = Date.now()): Promise<void> {
+    for (const name of await readdir(this.folder, { recursive: true }).catch(() => [])) {
+      if (!name.endsWith(".tmp")) continue;
+      const stats = await stat(join(this.folder, name)).catch(() => undefined);
+      if (stats && now - stats.mtimeMs > LEFT_OVER) await rm(join(this.folder, name), { force: true });
+    }
+  }
+}
+
+async function* once(content: Uint8Array): AsyncGenerator<Uint8Array> {
+  yield content;
+}

@@ -1,0 +1,153 @@
+// One repository: which commit a revision is, and the content of a commit's files. `main` is the plain folder as it is
+// at this moment; other branches, tags and history are in the records. Reading never writes.
+
+import type { FileHandle } from "node:fs/promises";
+import type { RepoType } from "../../access.ts";
+import { COMMIT_ID } from "../names.ts";
+import { type HubCommit, type HubFile, makeCommit, sameFiles } from "./commit-object.ts";
+import type { FolderScan, FolderScanner } from "./folder-scan.ts";
+import type { ObjectStore } from "./objects.ts";
+import type { Ref, RepoRecords, RepoSettings } from "./records.ts";
+
+export const MAIN = "main";
+/** Commits of plain folders that are kept in mind after the folder has changed. */
+const REMEMBERED = 32;
+
+export interface RepositoryPlaces {
+  type: RepoType;
+  id: string;
+  /** the plain folder */
+  folder: string;
+  records: RepoRecords;
+  objects: ObjectStore;
+  scanner: FolderScanner;
+}
+
+export class Repository {
+  readonly type: RepoType;
+  readonly id: string;
+  readonly folder: string;
+  readonly records: RepoRecords;
+  readonly objects: ObjectStore;
+  readonly scanner: FolderScanner;
+  private readonly seen = new Map<string, HubCommit>();
+
+  constructor({ type, id, folder, records, objects, scanner }: RepositoryPlaces) {
+    this.type = type;
+    this.id = id;
+    this.folder = folder;
+    this.records = records;
+    this.objects = objects;
+    this.scanner = scanner;
+  }
+
+  settings(): Promise<RepoSettings> {
+    return this.records.settings();
+  }
+
+  /** The commit of `main`, or of a branch, a tag or a commit id. Undefined where there is none. */
+  async commit(revision: string): Promise<HubCommit | undefined> {
+    const name = revision.replace(/^refs\/(heads|tags)\//, "");
+    if (name === MAIN || revision === "HEAD") return this.main();
+    if (COMMIT_ID.test(revision)) {
+      const known = this.seen.get(revision) ?? (await this.records.commit(revision));
+      if (known) return known;
+      const main = await this.main();
+      return main.id === revision ? main : undefined;
+    }
+    const ref = (await this.records.ref("heads", name)) ?? (await this.records.ref("tags", name));
+    return ref && this.stored(ref.commit);
+  }
+
+  /** The commit that the plain folder is at. */
+  async main(): Promise<HubCommit> {
+    for (;;) {
+      const ref = await this.records.ref("heads", MAIN);
+      // While the folder is being made equal to a commit, that commit is what counts.
+      if (ref?.pending) return this.stored(ref.commit);
+      const last = ref && (await this.stored(ref.commit));
+      const scan = await this.scanner.scan(this.folder);
+      // A commit that began meanwhile may have been seen half done.
+      if (!sameRef(ref, await this.records.ref("heads", MAIN))) continue;
+      return last && sameFiles(last.files, scan.files) ? last : this.remember(folderCommit(scan, last));
+    }
+  }
+
+  /** Opens the content of a file of a commit; undefined if it was not kept (a file edited by hand takes the old one away). */
+  async open(file: HubFile): Promise<FileHandle | undefined> {
+    const kept = (await this.objects.open(file)) ?? (await this.scanner.open(this.folder, file));
+    if (kept) return kept;
+    const moved = (await this.scanner.scan(this.folder)).files.find(({ sha256 }) => sha256 === file.sha256);
+    return moved && this.scanner.open(this.folder, moved);
+  }
+
+  /** One file of the plain folder. */
+  fileNow(path: string): Promise<HubFile | undefined> {
+    return this.scanner.file(this.folder, path);
+  }
+
+  /** Branches with their commits, `main` first. */
+  async branches(): Promise<{ name: string; commit: string }[]> {
+    const others = (await this.refs("heads")).filter(({ name }) => name !== MAIN);
+    return [{ name: MAIN, commit: (await this.main()).id }, ...others];
+  }
+
+  tags(): Promise<{ name: string; commit: string }[]> {
+    return this.refs("tags");
+  }
+
+  /** A commit and those before it, latest first. */
+  async *history(commit: HubCommit): AsyncGenerator<HubCommit> {
+    for (let at: HubCommit | undefined = commit; at; ) {
+      yield at;
+      at = at.parent === undefined ? undefined : (this.seen.get(at.parent) ?? (await this.records.commit(at.parent)));
+    }
+  }
+
+  private async refs(kind: "heads" | "tags"): Promise<{ name: string; commit: string }[]> {
+    const names = await this.records.refNames(kind);
+    const refs = await Promise.all(names.map((name) => this.records.ref(kind, name)));
+    return names.flatMap((name, i) => (refs[i] ? [{ name, commit: refs[i].commit }] : []));
+  }
+
+  private async stored(id: string): Promise<HubCommit> {
+    const commit = this.seen.get(id) ?? (await this.records.commit(id));
+    if (!commit) throw new Error(`${this.type} ${this.id}: a branch points to commit ${id}, which is not there`);
+    return commit;
+  }
+
+  private remember(commit: HubCommit): HubCommit {
+    this.seen.delete(commit.id);
+    this.seen.set(commit.id, commit);
+    for (const oldest of this.seen.keys()) {
+      if (this.seen.size <= REMEMBERED) break;
+      this.seen.delete(oldest);
+    }
+    return commit;
+  }
+}
+
+/**
+ * The commit of a folder that nobody pushed. Its id depends on the files and on the commit before it alone, so that it
+ * is the same after a restart and in another place.
+ */
+function folderCommit({ files, changed }: FolderScan, parent: HubCommit | undefined): HubCommit {
+  const before = new Map(parent?.files.map((file) => [file.path, file]));
+  return makeCommit({
+    parent: parent?.id,
+    title: parent ? "Files changed in the folder" : "Files of the folder",
+    message: "",
+    author: "folder",
+    seconds: 0,
+    date: new Date(changed).toISOString(),
+    // What was pushed as a large file stays one, whatever its name would say.
+    files: files.map((file) => {
+      const earlier = before.get(file.path);
+      return earlier?.sha256 === file.sha256 ? earlier : file;
+    }),
+  });
+}
+
+function sameRef(a: Ref | undefined, b: Ref | undefined): boolean {
+  return a?.commit === b?.commit && a?.pending?.from === b?.pending?.from;
+}

@@ -45,6 +45,8 @@ export class Model<Config = unknown> {
   readonly masks: MaskSettings;
   /** what its names begin with in checkpoints, see Architecture.prefixes */
   readonly prefix: string;
+  /** sees the input of each layer as it is applied; a tensor that it wants to keep it must keep itself */
+  observer: ((layer: string, x: Tensor) => void) | undefined;
   private readonly borrowed: ReadonlySet<string>;
 
   constructor({
@@ -90,6 +92,7 @@ export class Model<Config = unknown> {
   /** activation(x Wᵀ + b). @param x float32 (…, n_in) @returns float32 (…, n_out) */
   linear(name: string, x: Tensor, { activation = "none" }: ApplyOptions = {}): Tensor {
     const { structure, layout } = this.layer(name);
+    this.observer?.(name, x);
     const bias = this.parameters.get(`${name}.bias`);
     if (structure.name === "dense") {
       return linear(x, this.parameter(`${name}.weight`), bias, { activation, layout });

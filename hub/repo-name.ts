@@ -9,7 +9,7 @@ export class RepoNameError extends Error {
   override readonly name = "RepoNameError";
 }
 
-const LONGEST_ID = 96;
+const LONGEST_PART = 96;
 const LONGEST_REVISION = 255;
 const PART = /^[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?$/;
 
@@ -47,8 +47,8 @@ export function isCommit(revision: string): boolean {
 function problemOfId(id: string): string | undefined {
   const parts = id.split("/");
   if (id === "") return "it is empty";
-  if (id.length > LONGEST_ID) return `it is longer than ${LONGEST_ID} characters`;
   if (parts.length > 2) return "it has more than one slash";
+  if (parts.some((part) => part.length > LONGEST_PART)) return `it is longer than ${LONGEST_PART} characters`;
   if (!parts.every((part) => PART.test(part))) {
     return 'letters, digits, "-", "_" and "." make it up, "-" and "." not at its ends';
   }

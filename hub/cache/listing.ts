@@ -1,0 +1,73 @@
+// Which files a commit has, with sizes and hashes, kept in the cache as `trees/<commit>.json` in the format of Python's
+// client. A commit never changes, so neither does its listing; it is what tells a whole snapshot from a broken one.
+
+import { mkdir, readFile } from "node:fs/promises";
+import { dirname } from "node:path";
+import { z } from "zod";
+import { writeFileAtomically } from "../atomic-file.ts";
+import { isHash, isSafeFileName, type RepoPaths } from "./paths.ts";
+
+export interface RepoFile {
+  /** with slashes */
+  path: string;
+  /** bytes */
+  size: number;
+  /** git's name of the file, or of the pointer to it if it is large: SHA-1 in hexadecimal */
+  gitHash: string;
+  /** of the content, if it is a large file (LFS) */
+  sha256?: string | undefined;
+  /** of Xet storage: unused here, kept for Python */
+  xetHash?: string | undefined;
+}
+
+/** What the file is called among the blobs: the ETag that the Hub gives it. */
+export function blobName({ gitHash, sha256 }: RepoFile): string {
+  return sha256 ?? gitHash;
+}
+
+const FORMAT_VERSION = 1;
+const hash = z.string().refine(isHash);
+const size = z.int().nonnegative();
+const listingSchema = z.object({
+  format_version: z.literal(FORMAT_VERSION),
+  files: z.record(
+    z.string().refine(isSafeFileName),
+    z.object({
+      size,
+      blob_id: hash,
+      lfs_sha256: hash.nullish(),
+      lfs_size: size.nullish(),
+      xet_hash: z.string().nullish(),
+    }),
+  ),
+});
+
+/** Nothing if the cache has no listing of the commit, or none that can be read: the Hub is asked again then. */
+export async function readListing(paths: RepoPaths, commit: string): Promise<RepoFile[] | undefined> {
+  const text = await readFile(paths.listing(commit), "utf8").catch(() => undefined);
+  if (text === undefined) return undefined;
+  try {
+    const { files } = listingSchema.parse(JSON.parse(text));
+    return Object.entries(files).map(([path, file]) => ({
+      path,
+      size: file.lfs_size ?? file.size,
+      gitHash: file.blob_id,
+      sha256: file.lfs_sha256 ?? undefined,
+      xetHash: file.xet_hash ?? undefined,
+    }));
+  } catch {
+    return undefined;
+  }
+}
+
+export async function writeListing(paths: RepoPaths, commit: string, files: readonly RepoFile[]): Promise<void> {
+  const byPath = [...files].sort((a, b) => (a.path < b.path ? -1 : 1));
+  const entries = byPath.map(({ path, size, gitHash, sha256, xetHash }) => {
+    const large = sha256 === undefined ? {} : { lfs_sha256: sha256, lfs_size: size };
+    return [path, { size, blob_id: gitHash, ...large, ...(xetHash !== undefined && { xet_hash: xetHash }) }];
+  });
+  const path = paths.listing(commit);
+  await mkdir(dirname(path), { recursive: true });
+  const listing = { format_version: FORMAT_VERSION, files: Object.fromEntries(entries) };
+  await writeFileAtomically(path, JSON.stringify(listing, null, 1));
+}

@@ -1,0 +1,192 @@
+// Fetches a model or a data set into the Hugging Face cache. The last event names the snapshot's folder, which has every
+// file that was asked for, verified; there is no last event otherwise.
+
+import { mkdir, statfs } from "node:fs/promises";
+import type { HubAccess, RepoName } from "../access.ts";
+import { reason } from "../byte-source.ts";
+import { blobName, type RepoFile } from "../cache/listing.ts";
+import { type RepoPaths, repoPaths } from "../cache/paths.ts";
+import { type FileState, linkFile, readRef, sizeOf, stateOf, writeRef } from "../cache/snapshot.ts";
+import { describePatterns, fileFilter, isLiteral } from "../file-patterns.ts";
+import { HubError } from "../hub-error.ts";
+import { formatRepoName, isCommit } from "../repo-name.ts";
+import { type RequestContext, requestContext } from "../request/context.ts";
+import { type Emit, eachOf, emitting } from "../request/emitting.ts";
+import type { PullEvent, PullOptions } from "./events.ts";
+import { fetchBlob } from "./fetch-blob.ts";
+import { type Resolved, resolveRevision } from "./resolve.ts";
+
+export type { PullEvent, Pulled, PullOptions } from "./events.ts";
+
+const CONNECTIONS = 4;
+
+/** @throws HubError, RepoNameError; the signal's reason when it is aborted. What was fetched stays for the next pull. */
+export function pull(repo: RepoName, access: HubAccess, options: PullOptions = {}): AsyncGenerator<PullEvent, void> {
+  const paths = repoPaths(access.cache, repo);
+  return emitting(async (emit, signal) => {
+    const { patience } = options;
+    const context = requestContext(access, repo, { patience, signal, onRetry: emit });
+    try {
+      await pullAll({ context, paths, emit, options });
+    } catch (error) {
+      throw signal.aborted ? signal.reason : explained(error, access);
+    }
+  }, options.signal);
+}
+
+interface Pull {
+  context: RequestContext;
+  paths: RepoPaths;
+  emit: Emit<PullEvent>;
+  options: PullOptions;
+}
+
+interface Wanted {
+  file: RepoFile;
+  state: FileState;
+}
+
+async function pullAll(job: Pull): Promise<void> {
+  const { context, paths, emit, options } = job;
+  const { repo } = context;
+  const resolved = await resolveRevision(context, paths);
+  const { commit, without } = resolved;
+  if (without instanceof HubError) emit({ kind: "unreachable", reason: without.message });
+  const files = resolved.files ? chooseFiles(resolved.files, job) : await filesByName(resolved, job);
+  const wanted: Wanted[] = await Promise.all(
+    files.map(async (file) => ({ file, state: await stateOf(paths, commit, file) })),
+  );
+  emit({ kind: "resolved", repo: repo.id, commit, ...countOf(wanted) });
+  const missing = wanted.filter(({ state }) => state.kind === "missing" || state.kind === "partial");
+  if (without && missing.length > 0) throw incomplete(resolved, { missing, wanted, context });
+  const branch = !isCommit(repo.revision) && !without;
+  // A first pull says early which commit it is after, so that its remains can be told from nothing. Later ones leave the
+  // branch at the snapshot that is whole until the new one is.
+  if (branch && missing.length > 0 && !(await readRef(paths, repo.revision))) {
+    await writeRef(paths, repo.revision, commit);
+  }
+  await checkSpace(missing, context);
+  await placeAll(wanted, { ...job, commit, connections: options.connections ?? CONNECTIONS });
+  if (branch) await updateRef(job, commit);
+  const names = files.map(({ path }) => path).sort();
+  emit({ kind: "pulled", folder: paths.snapshot(commit), commit, files: names });
+}
+
+function chooseFiles(files: readonly RepoFile[], { context, options }: Pull): RepoFile[] {
+  const chosen = files.filter((file) => fileFilter(options)(file.path));
+  if (chosen.length > 0) return chosen;
+  const name = formatRepoName(context.repo);
+  if (files.length === 0) throw new HubError("no-match", `${name} has no files yet`);
+  throw new HubError("no-match", `${name} has no file that ${describePatterns(options)}; it has ${someOf(files)}`);
+}
+
+/** A cache that another program has filled may know no listing; files that are named one by one can be found still. */
+async function filesByName({ commit }: Resolved, { context, paths, options }: Pull): Promise<RepoFile[]> {
+  const names = options.include ?? [];
+  const sizes = await Promise.all(
+    names.map((name) => (isLiteral(name) ? sizeOf(paths.pointer(commit, name)) : undefined)),
+  );
+  if (names.length > 0 && sizes.every((size) => size !== undefined)) {
+    return names.map((path, i) => ({ path, size: sizes[i] as number, gitHash: commit }));
+  }
+  throw new HubError(
+    "not-cached",
+    `${formatRepoName(context.repo)}: the cache ${context.access.cache} does not know all of its files; pull it once with a network`,
+  );
+}
+
+interface Placing extends Pull {
+  commit: string;
+  connections: number;
+}
+
+/** One blob can be several files of a snapshot. Large ones first: the end is not one connection's then. */
+async function placeAll(wanted: readonly Wanted[], { connections, ...job }: Placing): Promise<void> {
+  const { context, emit, paths, commit } = job;
+  const blobs = Map.groupBy(wanted, ({ file }) => blobName(file));
+  const queue = [...blobs.values()].sort((a, b) => (b[0]?.file.size ?? 0) - (a[0]?.file.size ?? 0));
+  const signal = context.signal ?? new AbortController().signal;
+  await eachOf(queue, { connections, signal }, async (group, signal) => {
+    const fetched = group.some(({ state }) => state.kind === "missing" || state.kind === "partial")
+      ? await fetchBlob((group[0] as Wanted).file, { ...job, context: { ...context, signal } })
+      : false;
+    for (const { file, state } of group) {
+      const linked = state.kind === "linked";
+      const path = linked ? paths.pointer(commit, file.path) : await linkFile(paths, commit, file);
+      emit({ kind: "file", file: file.path, path, size: file.size, from: fetched ? "hub" : "cache" });
+    }
+  });
+}
+
+async function updateRef({ paths, context: { repo } }: Pull, commit: string): Promise<void> {
+  if ((await readRef(paths, repo.revision)) === commit) return;
+  // A whole snapshot in a cache that cannot be written is whole all the same.
+  await writeRef(paths, repo.revision, commit).catch(() => {});
+}
+
+function countOf(wanted: readonly Wanted[]) {
+  const bytesOf = ({ file, state }: Wanted) => {
+    if (state.kind === "partial") return state.bytes;
+    return state.kind === "missing" ? 0 : file.size;
+  };
+  const sum = (sizes: number[]) => sizes.reduce((total, size) => total + size, 0);
+  return {
+    files: wanted.length,
+    bytes: sum(wanted.map(({ file }) => file.size)),
+    cachedFiles: wanted.filter(({ state }) => state.kind === "linked" || state.kind === "stored").length,
+    cachedBytes: sum(wanted.map(bytesOf)),
+  };
+}
+
+async function checkSpace(missing: readonly Wanted[], { access, repo }: RequestContext): Promise<void> {
+  if (missing.length === 0) return;
+  await mkdir(access.cache, { recursive: true });
+  const space = await statfs(access.cache).catch(() => undefined);
+  if (!space || space.blocks === 0) return;
+  const free = space.bavail * space.bsize;
+  const { bytes, cachedBytes } = countOf(missing);
+  const needed = bytes - cachedBytes;
+  if (needed <= free) return;
+  throw new HubError(
+    "no-space",
+    `${formatRepoName(repo)} needs ${needed} bytes more and ${access.cache} has ${free} free; make room, or set HF_HOME to another disk`,
+  );
+}
+
+interface Incomplete {
+  missing: readonly Wanted[];
+  wanted: readonly Wanted[];
+  context: RequestContext;
+}
+
+function incomplete({ commit, without }: Resolved, { missing, wanted, context }: Incomplete): HubError {
+  const files = missing.map(({ file }) => file);
+  const why = without instanceof HubError ? without.message : "--offline or HF_HUB_OFFLINE is set; pull once without";
+  return new HubError(
+    "not-cached",
+    `${formatRepoName(context.repo)}: the cache lacks ${files.length} of ${wanted.length} files of commit ${commit.slice(0, 8)} (${someOf(files)}): ${why}`,
+  );
+}
+
+const MOST_NAMES = 5;
+
+function someOf(files: readonly RepoFile[]): string {
+  const names = files.slice(0, MOST_NAMES).map(({ path }) => path);
+  return [...names, ...(files.length > MOST_NAMES ? [`${files.length - MOST_NAMES} more`] : [])].join(", ");
+}
+
+/** What the file system says, as one line about the cache. */
+function explained(error: unknown, { cache }: HubAccess): unknown {
+  const code = (error as NodeJS.ErrnoException | undefined)?.code;
+  if (error instanceof HubError || typeof code !== "string") return error;
+  if (code === "ENOSPC" || code === "EDQUOT") {
+    return new HubError("no-space", `${cache} is full; make room and pull again: what was fetched is kept`, {
+      cause: error,
+    });
+  }
+  const path = (error as NodeJS.ErrnoException).path ?? cache;
+  const problem = code === "EROFS" ? "it is read-only" : reason(error);
+  return new HubError("no-access", `${path} cannot be written: ${problem}; set HF_HOME to a folder that can`, {
+    cause: error,
+  });
+}

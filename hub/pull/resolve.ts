@@ -1,0 +1,100 @@
+// From a revision to a commit and its files: out of the cache where it can tell, else by asking the Hub. Says where the
+// answer is from; fetches no file.
+
+import { datasetInfo, listFiles, modelInfo } from "@huggingface/hub";
+import { type RepoFile, readListing, writeListing } from "../cache/listing.ts";
+import { checkFileName, isHash, type RepoPaths } from "../cache/paths.ts";
+import { readRef } from "../cache/snapshot.ts";
+import { quote } from "../file-error.ts";
+import { HubError } from "../hub-error.ts";
+import { formatRepoName, isCommit } from "../repo-name.ts";
+import { hostOf, type RequestContext } from "../request/context.ts";
+import { hubFetch } from "../request/hub-fetch.ts";
+
+export interface Resolved {
+  commit: string;
+  /** all of the commit's; nothing if only the Hub could tell them and it is not asked */
+  files: RepoFile[] | undefined;
+  /** why the Hub was not asked for what is missing, if it was not */
+  without?: "offline" | HubError;
+}
+
+/** @throws HubError */
+export async function resolveRevision(context: RequestContext, paths: RepoPaths): Promise<Resolved> {
+  const { repo, access } = context;
+  if (access.offline) {
+    const cached = await resolveInCache(context, paths);
+    if (cached) return { ...cached, without: "offline" };
+    throw new HubError(
+      "not-cached",
+      `${formatRepoName(repo)} is not in the cache ${access.cache} and --offline or HF_HUB_OFFLINE is set; pull it once without`,
+    );
+  }
+  try {
+    const commit = isCommit(repo.revision) ? repo.revision : await latestCommit(context);
+    const known = await readListing(paths, commit);
+    return { commit, files: known ?? (await askForListing(commit, context, paths)) };
+  } catch (error) {
+    if (!(error instanceof HubError) || error.code !== "unreachable") throw error;
+    const cached = await resolveInCache(context, paths);
+    if (!cached) throw error;
+    return { ...cached, without: error };
+  }
+}
+
+async function resolveInCache({ repo }: RequestContext, paths: RepoPaths): Promise<Resolved | undefined> {
+  const commit = isCommit(repo.revision) ? repo.revision : await readRef(paths, repo.revision);
+  if (commit === undefined) return undefined;
+  return { commit, files: await readListing(paths, commit) };
+}
+
+/** The commit that a branch or tag has now. @throws HubError */
+export async function latestCommit(context: RequestContext): Promise<string> {
+  const { repo, access } = context;
+  const asked = {
+    name: repo.id,
+    revision: repo.revision,
+    additionalFields: ["sha" as const],
+    hubUrl: access.endpoint,
+    fetch: hubFetch(context) as typeof fetch,
+  };
+  const { sha } = repo.type === "model" ? await modelInfo(asked) : await datasetInfo(asked);
+  if (isHash(sha)) return sha;
+  throw new HubError("refused", `${formatRepoName(repo)}: ${hostOf(access)} names no commit for it; is it a Hub?`);
+}
+
+/** More than any repository has: a server that never ends must not fill the memory. */
+const MOST_FILES = 1_000_000;
+
+/** The files of a commit as the Hub lists them. @throws HubError, for a name that leads out of its folder too */
+export async function listCommit(commit: string, context: RequestContext): Promise<RepoFile[]> {
+  const { repo, access } = context;
+  const files: RepoFile[] = [];
+  const entries = listFiles({
+    repo: { type: repo.type, name: repo.id },
+    revision: commit,
+    recursive: true,
+    hubUrl: access.endpoint,
+    fetch: hubFetch(context) as typeof fetch,
+  });
+  for await (const { type, path, size, oid, lfs, xetHash } of entries) {
+    if (type !== "file") continue;
+    const bytes = lfs?.size ?? size;
+    const known = isHash(oid) && (lfs === undefined || isHash(lfs.oid)) && Number.isSafeInteger(bytes) && bytes >= 0;
+    if (!known || files.length >= MOST_FILES) {
+      throw new HubError(
+        "refused",
+        `${formatRepoName(repo)}: ${hostOf(access)} gives ${quote(path)} no hash and size that can be used; is it a Hub?`,
+      );
+    }
+    files.push({ path: checkFileName(path), size: bytes, gitHash: oid, sha256: lfs?.oid, xetHash });
+  }
+  return files;
+}
+
+async function askForListing(commit: string, context: RequestContext, paths: RepoPaths): Promise<RepoFile[]> {
+  const files = await listCommit(commit, context);
+  // A cache that cannot be written may still have every file.
+  await writeListing(paths, commit, files).catch(() => {});
+  return files;
+}

@@ -1,0 +1,70 @@
+// Turns work that tells its events by a callback, several parts of it at once, into an async generator. Whoever stops
+// reading stops the work, and waits until it has let go of its files and locks.
+
+export type Emit<Event> = (event: Event) => void;
+
+export async function* emitting<Event>(
+  work: (emit: Emit<Event>, signal: AbortSignal) => Promise<void>,
+  signal?: AbortSignal,
+): AsyncGenerator<Event, void> {
+  const stop = new AbortController();
+  const waiting: Event[] = [];
+  let wake = () => {};
+  let ended = false;
+  const emit = (event: Event) => {
+    waiting.push(event);
+    wake();
+  };
+  const end = () => {
+    ended = true;
+    wake();
+  };
+  const running = work(emit, signal ? AbortSignal.any([signal, stop.signal]) : stop.signal);
+  running.then(end, end);
+  try {
+    while (!ended || waiting.length > 0) {
+      if (waiting.length === 0) {
+        await new Promise<void>((resolve) => {
+          wake = resolve;
+        });
+      }
+      yield* waiting.splice(0);
+    }
+    await running;
+  } finally {
+    if (!ended) stop.abort(new Error("nobody waits for it any more"));
+    await running.catch(() => {});
+  }
+}
+
+export interface EachOptions {
+  /** how many at a time */
+  connections: number;
+  signal: AbortSignal;
+}
+
+/** Works on every item, some at a time. The first that fails stops the rest; its error is thrown once all have stopped. */
+export async function eachOf<Item>(
+  items: readonly Item[],
+  { connections, signal }: EachOptions,
+  work: (item: Item, signal: AbortSignal) => Promise<void>,
+): Promise<void> {
+  const stop = new AbortController();
+  const either = AbortSignal.any([signal, stop.signal]);
+  let failure: { error: unknown } | undefined;
+  const queue = items.values();
+  const worker = async () => {
+    for (const item of queue) {
+      if (either.aborted) return;
+      try {
+        await work(item, either);
+      } catch (error) {
+        failure ??= { error };
+        stop.abort(error);
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: Math.max(1, Math.min(connections, items.length)) }, worker));
+  if (failure) throw failure.error;
+  signal.throwIfAborted();
+}

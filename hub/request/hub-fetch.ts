@@ -1,0 +1,83 @@
+// A fetch for the Hub's API, also given to @huggingface/hub: adds the token, retries what passes, reads the answer whole
+// and throws HubError for any that is no success. Bodies of files are for pull/blob-body.ts.
+
+import { HubError } from "../hub-error.ts";
+import type { RequestContext } from "./context.ts";
+import { brokenBy, errorOf, isPassing, retryAfter, unreachable } from "./failures.ts";
+import { follow } from "./follow.ts";
+import { delayBefore, pause } from "./patience.ts";
+import { stallClock } from "./stall.ts";
+
+export type HubFetch = (input: string | URL | Request, init?: RequestInit) => Promise<Response>;
+
+export interface HubFetchOptions {
+  /** what to send at each try. A stream can be read but once. Default `init` itself */
+  prepare?: (init: RequestInit, poke: () => void) => RequestInit;
+  /** told when a try has failed, before the next */
+  onFailedTry?: (init: RequestInit) => void;
+}
+
+export function hubFetch(context: RequestContext, options: HubFetchOptions = {}): HubFetch {
+  return async (input, init = {}) => {
+    const url = input instanceof Request ? input.url : String(input);
+    const { patience, onRetry } = context;
+    const signal = init.signal ?? context.signal;
+    for (let attempt = 1; ; attempt++) {
+      const tried = await tryOnce(url, init, context, options);
+      if (tried instanceof Response) return tried;
+      signal?.throwIfAborted();
+      options.onFailedTry?.(init);
+      if (attempt >= patience.attempts) throw tried.final();
+      const delayMs = delayBefore(attempt + 1, patience, tried.askedDelay);
+      onRetry({ kind: "retrying", attempt: attempt + 1, delayMs, reason: tried.reason });
+      await pause(delayMs, signal ?? undefined);
+    }
+  };
+}
+
+interface FailedTry {
+  reason: string;
+  askedDelay?: number | undefined;
+  final(): Error;
+}
+
+/** @throws HubError where another try cannot help */
+async function tryOnce(
+  url: string,
+  init: RequestInit,
+  context: RequestContext,
+  { prepare }: HubFetchOptions,
+): Promise<Response | FailedTry> {
+  const caller = init.signal ?? context.signal;
+  const clock = stallClock(context.patience.stallMs, caller ?? undefined);
+  try {
+    const sent = prepare ? prepare(init, clock.poke) : init;
+    const { response } = await follow(url, { ...sent, signal: clock.signal }, context);
+    const whole = await readWhole(response, clock.poke);
+    if (whole.ok) return whole;
+    const error = await errorOf(whole, context);
+    if (!isPassing(whole.status)) throw error;
+    const reason = `status ${whole.status}`;
+    return { reason, askedDelay: retryAfter(whole.headers), final: () => error };
+  } catch (error) {
+    if (error instanceof HubError) throw error;
+    caller?.throwIfAborted();
+    const cause = clock.signal.aborted ? clock.signal.reason : error;
+    const reason = brokenBy(cause, context);
+    return { reason, final: () => unreachable(reason, context) };
+  } finally {
+    clock.stop();
+  }
+}
+
+/** The same answer with its body in memory, so that a connection that breaks now is retried too. */
+async function readWhole(response: Response, poke: () => void): Promise<Response> {
+  const chunks: Uint8Array<ArrayBuffer>[] = [];
+  for await (const chunk of response.body ?? []) {
+    poke();
+    chunks.push(chunk as Uint8Array<ArrayBuffer>);
+  }
+  const bodiless = response.status === 204 || response.status === 304;
+  const { status, statusText, headers } = response;
+  return new Response(bodiless ? null : new Blob(chunks), { status, statusText, headers });
+}

@@ -21,3 +21,5 @@ export type {
   RunRecord,
   RunStatus,
 } from "./run-record.ts";
+export { describeModel, structurePicture } from "./structure-picture.ts";
+export { writeReport } from "./write-report.ts";

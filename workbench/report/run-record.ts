@@ -84,7 +84,7 @@ export const conversionSchema = z.array(
 /** A line of conversion.json. */
 export type ConvertedLayer = z.infer<typeof conversionSchema>[number];
 
-export const classificationSchema = z.object({
+const classification = z.object({
   /** names of the classes, in the order of their ids */
   classes: z.array(z.string()),
   /** by split, e.g. `train`, `validation`: `loss`, `accuracy`, … */
@@ -93,5 +93,11 @@ export const classificationSchema = z.object({
   confusion: z.array(z.array(z.number())).optional(),
 });
 
+export const classificationSchema = classification.refine(
+  ({ classes, confusion }) =>
+    confusion === undefined || [confusion, ...confusion].every(({ length }) => length === classes.length),
+  { message: "must have a row and a column for each class", path: ["confusion"] },
+);
+
 /** classification.json */
-export type Classification = z.infer<typeof classificationSchema>;
+export type Classification = z.infer<typeof classification>;

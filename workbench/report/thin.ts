@@ -41,15 +41,23 @@ export function sampled<T>(items: readonly T[], most: number): T[] {
 }
 
 /**
- * Exponential running mean whose weights fall to 1/e over `span` points. The first values are divided by the weights that
- * they have so far, as Adam does, so that the curve does not start at zero.
+ * Running mean whose weights fall to 1/e over `span` points, to either side, so that it does not lag behind what it
+ * follows. At the ends it is the mean of what is there.
  */
 export function smoothed<P extends Point>(points: readonly P[], span: number): P[] {
+  const values = points.map(({ y }) => y);
+  const forward = trailing(values, span);
+  const backward = trailing(values.reverse(), span).reverse();
+  return points.map((point, i) => ({ ...point, y: ((forward[i] as number) + (backward[i] as number)) / 2 }));
+}
+
+/** Each mean is divided by the weights that it has so far, as Adam does, so that it does not start at zero. */
+function trailing(values: readonly number[], span: number): number[] {
   const decay = Math.exp(-1 / Math.max(span, 1e-9));
   let [mean, weight] = [0, 0];
-  return points.map((point) => {
-    mean = decay * mean + (1 - decay) * point.y;
+  return values.map((value) => {
+    mean = decay * mean + (1 - decay) * value;
     weight = decay * weight + (1 - decay);
-    return { ...point, y: mean / weight };
+    return mean / weight;
   });
 }

@@ -42,7 +42,9 @@ export function numberAxis(
     field,
     type: "quantitative",
     title,
-    scale: isLogarithmic ? { type: "log" as const, nice: true } : { type: "linear" as const, zero, nice: true },
+    scale: isLogarithmic
+      ? { type: "log" as const, nice: false, padding: 6 }
+      : { type: "linear" as const, zero, nice: true },
     ...(format !== undefined && { axis: { format } }),
   } as const;
 }
@@ -51,5 +53,5 @@ export function numberAxis(
 export function spansDecades(values: readonly number[]): boolean {
   const least = values.reduce((a, b) => Math.min(a, b), Number.POSITIVE_INFINITY);
   const most = values.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY);
-  return least > 0 && most / least > 8;
+  return least > 0 && most / least > 4;
 }

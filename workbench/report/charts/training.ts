@@ -12,25 +12,58 @@ const SMOOTHING = 0.02;
 
 /** @param steps of a run, at least one */
 export function lossChart(steps: readonly StepMetrics[]): Chart {
-  const raw = steps.map(({ step: x, loss: y }) => ({ x, y }));
-  const span = Math.max(1, Math.round(SMOOTHING * raw.length));
-  const mean = sampled(smoothed(raw, span), MOST_POINTS / 2);
-  const name = `running mean over ${span} ${span === 1 ? "step" : "steps"}`;
+  return noisyChart("Loss", { points: pointsOf(steps, ({ loss }) => loss), axis: "training loss, nats" });
+}
+
+/** The curves beside the loss; those of which no step says anything are left out. */
+export function stepCharts(steps: readonly StepMetrics[], { unit }: { unit: string }): Chart[] {
+  const rates = { points: pointsOf(steps, ({ learningRate }) => learningRate), axis: "learning rate" };
+  const sigmas = { points: pointsOf(steps, ({ sigma }) => sigma), axis: "σ of the masks" };
+  const norms = { points: pointsOf(steps, ({ gradientNorm }) => gradientNorm), axis: "norm before clipping" };
+  const speeds = { points: pointsOf(steps, ({ rate }) => rate), axis: `${unit} a second` };
+  return [
+    lineChart("Learning rate", rates),
+    ...(sigmas.points.length > 0 ? [lineChart("σ", sigmas)] : []),
+    noisyChart("Gradient norm", norms),
+    noisyChart("Speed", speeds),
+  ];
+}
+
+/** The values that are there, by step. */
+export function pointsOf(steps: readonly StepMetrics[], value: (metrics: StepMetrics) => number | undefined): Point[] {
+  return steps.flatMap((metrics) => {
+    const y = value(metrics);
+    return y === undefined || !Number.isFinite(y) ? [] : [{ x: metrics.step, y }];
+  });
+}
+
+interface Curve {
+  /** by optimizer step */
+  points: readonly Point[];
+  /** what y is, with its unit */
+  axis: string;
+}
+
+/** Every point faint, their running mean over it. */
+function noisyChart(title: string, { points, axis }: Curve): Chart {
+  const span = Math.max(1, Math.round(SMOOTHING * points.length));
+  const name = `mean of about ${span} ${span === 1 ? "step" : "steps"}`;
+  const [x, y] = [stepAxis(), numberAxis(axis)];
   return {
-    title: "Loss",
-    description: `Training loss, mean negative log-likelihood in nats, by optimizer step: ${ends(raw)}.`,
+    title,
+    description: `${title}: ${axis} by optimizer step: ${ends(points)}.`,
     spec: {
       ...VIEW,
       layer: [
         {
-          data: { values: thinned(raw) },
-          mark: { type: "line", strokeWidth: 1, opacity: 0.35 },
-          encoding: { x: stepAxis(), y: numberAxis("loss, nats", { zero: false }), color: { datum: "each step" } },
+          data: { values: thinned(points) },
+          mark: { type: "line", strokeWidth: 1, opacity: 0.4, point: points.length === 1 },
+          encoding: { x, y, color: { datum: "each step" } },
         },
         {
-          data: { values: mean },
-          mark: { type: "line", strokeWidth: 2.5 },
-          encoding: { x: stepAxis(), y: numberAxis("loss, nats", { zero: false }), color: { datum: name } },
+          data: { values: sampled(smoothed(points, span), MOST_POINTS / 2) },
+          mark: { type: "line", strokeWidth: 2.25 },
+          encoding: { x, y, color: { datum: name } },
         },
       ],
       encoding: {
@@ -43,36 +76,14 @@ export function lossChart(steps: readonly StepMetrics[]): Chart {
   };
 }
 
-/** The curves that are lines alone; those of which no step says anything are left out. */
-export function stepCharts(steps: readonly StepMetrics[], { unit }: { unit: string }): Chart[] {
-  const curves = [
-    { title: "Learning rate", y: ({ learningRate }: StepMetrics) => learningRate, axis: "learning rate" },
-    { title: "σ", y: ({ sigma }: StepMetrics) => sigma, axis: "σ of the masks" },
-    { title: "Gradient norm", y: ({ gradientNorm }: StepMetrics) => gradientNorm, axis: "norm, before clipping" },
-    { title: "Speed", y: ({ rate }: StepMetrics) => rate, axis: `${unit} a second` },
-  ];
-  return curves.flatMap(({ title, y, axis }) => {
-    const points = pointsOf(steps, y);
-    return points.length === 0 ? [] : [lineChart(title, { points, axis })];
-  });
-}
-
-/** The values that are there, by step. */
-export function pointsOf(steps: readonly StepMetrics[], value: (metrics: StepMetrics) => number | undefined): Point[] {
-  return steps.flatMap((metrics) => {
-    const y = value(metrics);
-    return y === undefined || !Number.isFinite(y) ? [] : [{ x: metrics.step, y }];
-  });
-}
-
-function lineChart(title: string, { points, axis }: { points: readonly Point[]; axis: string }): Chart {
+function lineChart(title: string, { points, axis }: Curve): Chart {
   return {
     title,
     description: `${title}: ${axis} by optimizer step: ${ends(points)}.`,
     spec: {
       ...VIEW,
       data: { values: thinned(points) },
-      mark: { type: "line", strokeWidth: points.length > MOST_POINTS ? 1 : 1.75, color: SERIES[0] as string },
+      mark: { type: "line", color: SERIES[0] as string, point: points.length === 1 },
       encoding: { x: stepAxis(), y: numberAxis(axis, { zero: true }) },
     },
   };

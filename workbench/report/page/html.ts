@@ -1,7 +1,7 @@
 // HTML as text that cannot be broken into: what is put into a template is escaped unless it is itself made of such
 // templates. The elements here are those of our pages; what they say is the caller's.
 
-import { escaped } from "./escape.ts";
+import { escaped } from "../escape.ts";
 
 /** Markup that is safe as it is. */
 export class Html {
@@ -34,20 +34,22 @@ export interface TableOptions<Row> {
   /** read out before the table */
   caption: string;
   columns: readonly Column<Row>[];
+  /** `dense`: low rows, for long tables */
+  kind?: "dense";
 }
 
 /** The first column heads its row. A table wider than the page scrolls by itself. */
-export function table<Row>(rows: readonly Row[], { caption, columns }: TableOptions<Row>): Html {
-  const kind = ({ align }: Column<Row>) => (align === "right" ? html` class="number"` : html``);
-  const heads = columns.map((column) => html`<th scope="col"${kind(column)}>${column.heading}</th>`);
+export function table<Row>(rows: readonly Row[], { caption, columns, kind }: TableOptions<Row>): Html {
+  const side = ({ align }: Column<Row>) => (align === "right" ? html` class="number"` : html``);
+  const heads = columns.map((column) => html`<th scope="col"${side(column)}>${column.heading}</th>`);
   const cells = (row: Row) =>
     columns.map((column, i) => {
       const content = column.isBest?.(row)
         ? html`<strong class="best" title="best">${column.cell(row)}</strong>`
         : column.cell(row);
-      return i === 0 ? html`<th scope="row"${kind(column)}>${content}</th>` : html`<td${kind(column)}>${content}</td>`;
+      return i === 0 ? html`<th scope="row"${side(column)}>${content}</th>` : html`<td${side(column)}>${content}</td>`;
     });
-  return html`<div class="scroll" tabindex="0" role="region" aria-label="${caption}"><table>
+  return html`<div class="scroll" tabindex="0" role="region" aria-label="${caption}"><table class="${kind}">
 <caption>${caption}</caption>
 <thead><tr>${heads}</tr></thead>
 <tbody>${rows.map((row) => html`<tr>${cells(row)}</tr>\n`)}</tbody>

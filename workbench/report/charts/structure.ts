@@ -1,0 +1,177 @@
+// How the structure of a model changes as it trains: what it costs, and how wide the blocks of each layer are. Lines of
+// metrics.jsonl in, charts out.
+
+import type { StepMetrics, StructureMetrics } from "../../train/metrics.ts";
+import { CHART, type Chart } from "../chart.ts";
+import { PALETTE, type Rgb } from "../heat-scale.ts";
+import { shortName } from "../short-name.ts";
+import { SERIES } from "../theme.ts";
+import { sampled, thinned } from "../thin.ts";
+import { numberAxis, stepAxis, VIEW } from "./encodings.ts";
+import { ends, pointsOf } from "./training.ts";
+
+const NAME_LENGTH = 22;
+const ROW_HEIGHT = 15;
+/** Rectangles of a heat map, so that a page stays small. */
+const MOST_CELLS = 2400;
+
+interface CostOptions {
+  /** cost of the converted layers that training aims at, of dense */
+  target?: number;
+}
+
+/** Cost of the layers and of the model, and mean width of the blocks. Undefined where nothing is known of them. */
+export function costChart(
+  steps: readonly StepMetrics[],
+  structures: readonly StructureMetrics[],
+  { target }: CostOptions = {},
+): Chart | undefined {
+  const model = structures.map(({ step: x, relativeFlops: { reference: y } }) => ({ x, y }));
+  const curves = [
+    { name: "cost of the layers", points: pointsOf(steps, ({ relativeCost }) => relativeCost), colour: SERIES[0] },
+    { name: "FLOPs of the model", points: model, colour: SERIES[2] },
+    { name: "mean width of blocks", points: pointsOf(steps, ({ meanWidth }) => meanWidth), colour: SERIES[1] },
+  ].filter(({ points }) => points.length > 0);
+  if (curves.length === 0) return undefined;
+  const goal = target === undefined ? [] : [{ y: target, series: "target of the layers" }];
+  const names = [...curves.map(({ name }) => name), ...goal.map(({ series }) => series)];
+  const colours = [...curves.map(({ colour }) => colour as string), SERIES[5] as string];
+  const y = numberAxis("share of dense", { zero: true, format: ".0%" });
+  return {
+    title: "Cost and mean width",
+    description: `Shares of the dense model by optimizer step. ${curves.map(({ name, points }) => `${name}: ${ends(points)}`).join(". ")}.`,
+    spec: {
+      ...VIEW,
+      layer: [
+        {
+          data: { values: goal },
+          mark: { type: "rule", strokeDash: [5, 4] },
+          encoding: { y, color: { field: "series", type: "nominal" } },
+        },
+        {
+          data: { values: curves.flatMap(({ name, points }) => thinned(points).map((p) => ({ ...p, series: name }))) },
+          mark: { type: "line", point: model.length === 1 },
+          encoding: { x: stepAxis(), y, color: { field: "series", type: "nominal" } },
+        },
+      ],
+      encoding: { color: { type: "nominal", scale: { domain: names, range: colours.slice(0, names.length) } } },
+    },
+  };
+}
+
+/** Mean width of each layer's live blocks over time, both sides together. @param structures two at least */
+export function widthHistoryChart(structures: readonly StructureMetrics[]): Chart {
+  const last = structures.at(-1) as StructureMetrics;
+  const names = Object.keys(last.layers);
+  const shown = sampled(structures, Math.max(2, Math.min(40, Math.floor(MOST_CELLS / names.length))));
+  const cells = shown.flatMap(({ step, layers }, i) =>
+    names.flatMap((layer) => {
+      const found = layers[layer];
+      if (!found) return [];
+      const end = shown[i + 1]?.step ?? step + (step - (shown[i - 1]?.step ?? step - 1));
+      return [{ layer, from: step, to: end, width: (found.meanWidthIn + found.meanWidthOut) / 2 }];
+    }),
+  );
+  return {
+    title: "Mean width by layer, over time",
+    description: "Mean width of each layer's live blocks as a share of the side, by optimizer step; brighter is wider.",
+    spec: {
+      ...VIEW,
+      height: heightFor(names.length) + 46,
+      data: { values: cells },
+      mark: { type: "rect" },
+      encoding: {
+        x: { ...stepAxis("from"), scale: { nice: false, zero: false } },
+        x2: { field: "to" },
+        y: layerAxis(names),
+        color: {
+          field: "width",
+          type: "quantitative",
+          title: "width",
+          scale: { zero: true, range: PALETTE.filter((_, i) => i % 15 === 0).map(hex) },
+          legend: {
+            type: "gradient",
+            orient: "bottom",
+            direction: "horizontal",
+            gradientLength: 200,
+            gradientThickness: 8,
+            format: ".0%",
+            title: "mean width, share of the side",
+            titleFontSize: 12,
+            titleFontWeight: 400,
+            titleLimit: 300,
+          },
+        },
+      },
+      config: { axis: { grid: false } },
+    },
+  };
+}
+
+/** Mean width of each layer's live blocks on either side, and its cost by the size of the point. */
+export function finalWidthsChart({ step, layers }: StructureMetrics): Chart {
+  const names = Object.keys(layers);
+  const values = Object.entries(layers).flatMap(([layer, { meanWidthIn, meanWidthOut }]) => [
+    { layer, width: meanWidthIn, side: "input side" },
+    { layer, width: meanWidthOut, side: "output side" },
+  ]);
+  return {
+    title: `Mean width by layer, step ${step}`,
+    description: `Mean width of each layer's live blocks as a share of the side at step ${step}, input and output side.`,
+    spec: {
+      ...VIEW,
+      height: heightFor(names.length) + 24,
+      data: { values },
+      layer: [
+        {
+          mark: { type: "rule", strokeWidth: 2, opacity: 0.35 },
+          transform: [
+            {
+              aggregate: [
+                { op: "min", field: "width", as: "low" },
+                { op: "max", field: "width", as: "high" },
+              ],
+              groupby: ["layer"],
+            },
+          ],
+          encoding: { y: layerAxis(names), x: { field: "low", type: "quantitative" }, x2: { field: "high" } },
+        },
+        {
+          mark: { type: "point", filled: true, size: 55, opacity: 1 },
+          encoding: {
+            y: layerAxis(names),
+            x: {
+              field: "width",
+              type: "quantitative",
+              title: "mean width, share of the side",
+              scale: { zero: true },
+              axis: { format: ".0%", grid: true, ticks: false },
+            },
+            color: { field: "side", type: "nominal", legend: { symbolType: "circle" } },
+          },
+        },
+      ],
+    },
+  };
+}
+
+const heightFor = (layers: number): number => Math.max(CHART.height - 60, 50 + ROW_HEIGHT * layers);
+
+/** Layers down the side, in their order, by the end of their names. */
+function layerAxis(names: readonly string[]) {
+  const labels = Object.fromEntries(names.map((name) => [name, shortName(name, NAME_LENGTH)]));
+  return {
+    field: "layer",
+    type: "nominal",
+    title: null,
+    sort: [...names],
+    axis: {
+      grid: false,
+      labelFontSize: 10.5,
+      labelLimit: 160,
+      labelExpr: `${JSON.stringify(labels)}[datum.value]`,
+    },
+  } as const;
+}
+
+const hex = (colour: Rgb): string => `#${colour.map((value) => value.toString(16).padStart(2, "0")).join("")}`;

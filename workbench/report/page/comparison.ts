@@ -1,0 +1,66 @@
+// The table that compressed models are judged by: dense, before and after fine-tuning, side by side, the best of the
+// compressed ones marked, and what it comes to in a sentence.
+
+import { bestOf, flopsText, metricNamed, metricsOf, valueText } from "../../../hub/card/metric-names.ts";
+import { formatBytes, formatCount, formatDuration } from "../../../hub/numbers.ts";
+import type { ComparisonRow } from "../run-record.ts";
+import { type Column, type Html, table } from "./html.ts";
+
+const NONE = "–";
+
+export function comparisonTable(rows: readonly ComparisonRow[]): Html {
+  const compressed = rows.filter(isCompressed);
+  const metrics = metricsOf(rows).map((name): Column<ComparisonRow> => {
+    const best = bestOf(name, compressed);
+    const { label, better } = metricNamed(name);
+    return {
+      heading: `${label}${better === undefined ? "" : better === "lower" ? " ↓" : " ↑"}`,
+      align: "right",
+      cell: (row) => written(row.metrics[name], (value) => valueText(name, value)),
+      isBest: (row) => isCompressed(row) && best !== undefined && row.metrics[name] === best,
+    };
+  });
+  const number = (
+    heading: string,
+    value: (row: ComparisonRow) => number | undefined,
+    text: (value: number) => string,
+  ): Column<ComparisonRow> => ({ heading, align: "right", cell: (row) => written(value(row), text) });
+  const columns: Column<ComparisonRow>[] = [
+    { heading: "model", cell: ({ name }) => name },
+    {
+      heading: "fine-tuning",
+      cell: ({ stage, structure }) => (structure === "dense" && stage === "before" ? NONE : stage),
+    },
+    ...metrics,
+    number("relative FLOPs, as published", ({ relativeFlops }) => relativeFlops?.reference, flopsText),
+    number("as they are", ({ relativeFlops }) => relativeFlops?.actual, flopsText),
+    number("parameters", ({ parameters }) => parameters, formatCount),
+    number("file", ({ fileBytes }) => fileBytes, formatBytes),
+    number("time", ({ seconds }) => seconds, formatDuration),
+    { heading: "note", cell: ({ note }) => note ?? "" },
+  ];
+  const used = columns.filter(({ cell }, i) => i === 0 || rows.some((row) => ![NONE, ""].includes(String(cell(row)))));
+  return table(rows, { caption: "Models compared", columns: used });
+}
+
+/** What the table says about the best of the compressed models, beside the dense one. Undefined before there is one. */
+export function comparisonSentence(rows: readonly ComparisonRow[]): string | undefined {
+  const [metric] = metricsOf(rows);
+  if (metric === undefined) return undefined;
+  const { better, label } = metricNamed(metric);
+  const measured = rows.filter(({ metrics }) => metrics[metric] !== undefined);
+  const value = ({ metrics }: ComparisonRow): number => metrics[metric] as number;
+  const sign = better === "higher" ? -1 : 1;
+  const [best] = measured.filter(isCompressed).sort((a, b) => sign * (value(a) - value(b)));
+  if (!best || better === undefined) return undefined;
+  const dense = measured.find((row) => !isCompressed(row));
+  const flops = best.relativeFlops ? ` at ${flopsText(best.relativeFlops.reference)} of the dense FLOPs` : "";
+  const than = measured.filter(isCompressed).length > 1 ? "Best of the compressed models: " : "";
+  const beside = dense ? `; the dense model has ${valueText(metric, value(dense))}` : "";
+  return `${than}${best.name}, ${label} ${valueText(metric, value(best))} ${best.stage} fine-tuning${flops}${beside}.`;
+}
+
+const isCompressed = ({ structure }: ComparisonRow): boolean => structure !== "dense";
+
+const written = (value: number | undefined, text: (value: number) => string): string =>
+  value === undefined ? NONE : text(value);

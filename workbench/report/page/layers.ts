@@ -1,0 +1,103 @@
+// The layers of a run one by one: what each costs, how many of its blocks live, how far conversion moved it. From the
+// model folder where there is one, else from the last structure that training wrote down.
+
+import { formatCount, percent } from "../../../hub/numbers.ts";
+import type { StructureMetrics } from "../../train/metrics.ts";
+import type { Inspection } from "../describe-model.ts";
+import type { ConvertedLayer } from "../run-record.ts";
+import { type Column, type Html, html, table } from "./html.ts";
+
+export interface LayerRow {
+  layer: string;
+  structure?: string | undefined;
+  nIn?: number | undefined;
+  nOut?: number | undefined;
+  /** multiply-adds a row */
+  cost?: number | undefined;
+  /** of dense */
+  share?: number | undefined;
+  live?: number | undefined;
+  blocks?: number | undefined;
+  /** share of entries that no block covers */
+  uncovered?: number | undefined;
+  /** of conversion, ‖W − Ŵ‖ / ‖W‖ */
+  relativeError?: number | undefined;
+}
+
+export interface LayerSources {
+  inspection?: Inspection | undefined;
+  structure?: StructureMetrics | undefined;
+  conversion?: readonly ConvertedLayer[] | undefined;
+}
+
+/** A row for every layer that is not dense, in the order of the model. */
+export function layerRows({ inspection, structure, conversion = [] }: LayerSources): LayerRow[] {
+  const converted = new Map(conversion.map((layer) => [layer.layer, layer]));
+  if (inspection) {
+    return inspection.layers
+      .filter((layer) => layer.structure !== "dense")
+      .map(({ name, blocks, ...layer }) => ({
+        layer: name,
+        structure: layer.structure,
+        nIn: layer.nIn,
+        nOut: layer.nOut,
+        cost: layer.cost,
+        share: layer.share,
+        live: blocks?.live,
+        blocks: blocks?.all,
+        uncovered: blocks?.uncovered,
+        relativeError: converted.get(name)?.relativeError,
+      }));
+  }
+  const names = structure ? Object.keys(structure.layers) : conversion.map(({ layer }) => layer);
+  return names.map((name) => {
+    const [now, before] = [structure?.layers[name], converted.get(name)];
+    const cost = now?.cost ?? before?.costAfter;
+    return {
+      layer: name,
+      structure: before?.structure,
+      nIn: before?.nIn,
+      nOut: before?.nOut,
+      cost,
+      share: before && cost !== undefined ? cost / before.costBefore : undefined,
+      live: now?.live,
+      relativeError: before?.relativeError,
+    };
+  });
+}
+
+export function layerTable(rows: readonly LayerRow[]): Html {
+  const number = (
+    heading: string,
+    value: (row: LayerRow) => number | undefined,
+    text: (value: number) => string,
+  ): Column<LayerRow> => ({
+    heading,
+    align: "right",
+    cell: (row) => {
+      const found = value(row);
+      return found === undefined ? "" : text(found);
+    },
+  });
+  const columns: Column<LayerRow>[] = [
+    { heading: "layer", cell: ({ layer }) => layer },
+    { heading: "structure", cell: ({ structure }) => structure ?? "" },
+    {
+      heading: "in × out",
+      align: "right",
+      cell: ({ nIn, nOut }) => (nIn === undefined || nOut === undefined ? "" : `${nIn} × ${nOut}`),
+    },
+    number("cost", ({ cost }) => cost, formatCount),
+    number("share of dense", ({ share }) => share, percent),
+    {
+      heading: "live blocks",
+      align: "right",
+      cell: ({ live, blocks }) => (live === undefined ? "" : blocks === undefined ? `${live}` : `${live} of ${blocks}`),
+    },
+    number("not covered", ({ uncovered }) => uncovered, percent),
+    number("error of conversion", ({ relativeError }) => relativeError, percent),
+  ];
+  const used = columns.filter(({ cell }) => rows.some((row) => cell(row) !== ""));
+  return html`${table(rows, { caption: "Layers", columns: used, kind: "dense" })}
+<p class="soft">Cost is multiply-adds a row of input. The error is ‖W − Ŵ‖ / ‖W‖ right after conversion.</p>`;
+}

@@ -1,0 +1,76 @@
+// A whole report as one HTML document: nothing is fetched, nothing runs. While the run goes on the page asks the browser
+// to load it again.
+
+import { formatDuration } from "../../../hub/numbers.ts";
+import { stepsOf } from "../metrics-log.ts";
+import type { Run } from "../run-files.ts";
+import { dateText } from "./facts.ts";
+import { drawing, type Html, html } from "./html.ts";
+import {
+  classificationSection,
+  comparisonSection,
+  factsSection,
+  layersSection,
+  layoutSection,
+  type Shown,
+  structureSection,
+  trainingSection,
+} from "./sections.ts";
+import { STYLE } from "./style.ts";
+
+/** Seconds until a page of a running run is loaded again. */
+const RELOAD = 30;
+
+/** @param title of a run without a run.json */
+export async function reportPage(shown: Shown, title: string): Promise<string> {
+  const { run } = shown;
+  const name = run.record?.name ?? title;
+  const isRunning = run.record?.status === "running";
+  const page = html`<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+${isRunning ? html`<meta http-equiv="refresh" content="${RELOAD}">` : undefined}
+<title>${isRunning ? "(running) " : ""}${name}</title>
+<style>${drawing(STYLE)}</style>
+</head>
+<body>
+<main>
+${headline(run, name)}
+${comparisonSection(shown)}
+${await classificationSection(shown)}
+${await trainingSection(shown)}
+${await structureSection(shown)}
+${layoutSection(shown)}
+${layersSection(shown)}
+${factsSection(shown)}
+</main>
+</body>
+</html>
+`;
+  return page.text;
+}
+
+function headline(run: Run, name: string): Html {
+  const { record, problems, touched } = run;
+  const updated = touched ? `updated ${dateText(touched)}` : "";
+  const status = record
+    ? html`<p><span class="status ${record.status}">${record.status}</span> <span class="soft">${[updated, progress(run)].filter(Boolean).join(" · ")}</span></p>`
+    : html`<p class="soft">${updated}</p>`;
+  return html`<header>
+<h1>${name}</h1>
+${status}
+${record?.error === undefined ? undefined : html`<p class="problem">${record.error}</p>`}
+${problems.map((problem) => html`<p class="problem">${problem}</p>`)}
+${record ? html`<pre>${record.command}</pre>` : undefined}
+</header>`;
+}
+
+/** How far training has come. */
+function progress({ record, metrics }: Run): string {
+  const last = stepsOf(metrics).at(-1);
+  if (!last) return "";
+  const of = record?.steps === undefined ? "" : ` of ${record.steps}`;
+  return `step ${last.step}${of}, epoch ${Number(last.epoch.toFixed(2))} · ${formatDuration(last.seconds)} of training`;
+}

@@ -1,0 +1,140 @@
+// The sections of a report, each from the part of a run that it shows. A section whose part is not there says so in a
+// sentence. Which charts there are is in ../charts, how tables look in the files beside this one.
+
+import { Buffer } from "node:buffer";
+import { type Chart, chartElement } from "../chart.ts";
+import { confusionChart, MOST_CLASSES } from "../charts/classification.ts";
+import { evaluationChart, shownMetrics } from "../charts/evaluation.ts";
+import { costChart, finalWidthsChart, widthHistoryChart } from "../charts/structure.ts";
+import { lossChart, stepCharts } from "../charts/training.ts";
+import type { Described } from "../describe-model.ts";
+import { evaluationsOf, stepsOf, structuresOf } from "../metrics-log.ts";
+import type { Run } from "../run-files.ts";
+import { structurePicture } from "../structure-picture.ts";
+import { gapTable, mistakesTable } from "./classification.ts";
+import { comparisonSentence, comparisonTable } from "./comparison.ts";
+import { environmentTable, settingsTable } from "./facts.ts";
+import { drawing, type Html, html, section, sentence } from "./html.ts";
+import { layerRows, layerTable } from "./layers.ts";
+
+/** A run and what has been read of its model. */
+export interface Shown {
+  run: Run;
+  /** of the folder model/ */
+  model?: Described | undefined;
+  /** why the model could not be read */
+  modelProblem?: string | undefined;
+  /** structure.png, where the model cannot be drawn */
+  picture?: Uint8Array | undefined;
+}
+
+export function comparisonSection({ run: { comparison = [] } }: Shown): Html {
+  const said = comparisonSentence(comparison);
+  const body =
+    comparison.length === 0
+      ? sentence("No model has been measured yet: the table stands here once there is a comparison.json.")
+      : html`${said === undefined ? undefined : html`<p class="lead">${said}</p>`}${comparisonTable(comparison)}`;
+  return section("comparison", "Comparison", body);
+}
+
+export async function trainingSection({ run }: Shown): Promise<Html> {
+  const [steps, evaluations] = [stepsOf(run.metrics), evaluationsOf(run.metrics)];
+  if (steps.length === 0 && evaluations.length === 0) {
+    return section("training", "Training", sentence("No step has been trained yet: metrics.jsonl has none."));
+  }
+  const unit = run.record?.task === "image-classification" ? "images" : "tokens";
+  const charts = [
+    ...(steps.length > 0 ? [lossChart(steps)] : []),
+    ...shownMetrics(evaluations).map((metric) =>
+      evaluationChart(metric, { evaluations, ...(run.comparison && { comparison: run.comparison }) }),
+    ),
+    ...stepCharts(steps, { unit }),
+  ];
+  return section("training", "Training", await figures("training", charts));
+}
+
+export async function structureSection({ run }: Shown): Promise<Html> {
+  const structures = structuresOf(run.metrics);
+  const target = run.record?.targetCost;
+  const cost = costChart(stepsOf(run.metrics), structures, target === undefined ? {} : { target });
+  const last = structures.at(-1);
+  const charts = [
+    ...(cost ? [cost] : []),
+    ...(last ? [finalWidthsChart(last)] : []),
+    ...(structures.length > 1 ? [widthHistoryChart(structures)] : []),
+  ];
+  const body =
+    charts.length > 0
+      ? await figures("structure", charts)
+      : sentence("Nothing is known of the widths of blocks: metrics.jsonl has no line about the structure.");
+  return section("structure", "Cost and widths", body);
+}
+
+export function layoutSection({ model, modelProblem, picture }: Shown): Html {
+  const svg = model && structurePicture(model, "Final model");
+  const label = "Where the blocks of each GBLR matrix lie; brighter where more of them overlap";
+  const body = svg
+    ? html`<figure class="picture">${drawing(labelled(svg, label))}</figure>`
+    : picture
+      ? html`<figure class="picture"><img alt="${label}" src="data:image/png;base64,${base64(picture)}"></figure>`
+      : sentence(
+          modelProblem ??
+            (model
+              ? "The model has no GBLR layer, so there are no blocks to draw."
+              : "There is no model yet: its blocks are drawn once the folder model/ is written."),
+        );
+  return section("layout", "Block layout", body);
+}
+
+export function layersSection({ run, model }: Shown): Html {
+  const rows = layerRows({
+    inspection: model?.inspection,
+    structure: structuresOf(run.metrics).at(-1),
+    conversion: run.conversion,
+  });
+  const body =
+    rows.length > 0
+      ? layerTable(rows)
+      : sentence(
+          "No layer has been converted: there is neither a model, nor conversion.json, nor a line about structure.",
+        );
+  return section("layers", "Layers", body);
+}
+
+/** Undefined for runs that tell no classes apart. */
+export async function classificationSection({ run }: Shown): Promise<Html | undefined> {
+  const { classification, record } = run;
+  if (!classification) {
+    if (record?.task !== "image-classification") return undefined;
+    return section("classes", "Classes", sentence("Nothing is known of classes yet: there is no classification.json."));
+  }
+  const { classes, confusion, splits } = classification;
+  const gap = Object.keys(splits).length > 0 ? gapTable(classification) : undefined;
+  const square =
+    confusion === undefined
+      ? undefined
+      : classes.length <= MOST_CLASSES
+        ? await figures("classes", [confusionChart(classes, confusion)], "own")
+        : html`<h3>Mistakes made most often</h3>${mistakesTable(classification)}`;
+  return section("classes", "Generalisation and classes", html`${gap}<p></p>${square}`);
+}
+
+export function factsSection({ run: { record } }: Shown): Html {
+  if (!record) {
+    return section("facts", "Settings", sentence("There is no run.json, so settings and versions are not known."));
+  }
+  return html`${section("facts", "Settings", settingsTable(record))}${section("environment", "Environment", environmentTable(record))}`;
+}
+
+async function figures(id: string, charts: readonly Chart[], kind = ""): Promise<Html> {
+  const drawn: Html[] = [];
+  for (const [i, chart] of charts.entries()) {
+    const svg = drawing(await chartElement(chart, `${id}-${i}`));
+    drawn.push(html`<figure class="${kind}"><figcaption>${chart.title}</figcaption>${svg}</figure>\n`);
+  }
+  return html`<div class="charts">${drawn}</div>`;
+}
+
+const labelled = (svg: string, label: string): string => svg.replace("<svg ", `<svg role="img" aria-label="${label}" `);
+
+const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString("base64");

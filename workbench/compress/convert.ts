@@ -27,6 +27,8 @@ export interface ConvertOptions {
 }
 
 export interface ConvertedLayer extends PlannedLayer, LayerErrors {
+  /** the initialisation that its parameters are of: `svd` where the search found nothing nearer */
+  by: Init;
   /** wall clock */
   seconds: number;
 }
@@ -93,14 +95,14 @@ async function* convertLayer(
   const seconds = () => (performance.now() - began) / 1000;
   const covariance = covariances?.get(layer.name);
   if (layer.structure === "dense") {
-    return { ...layer, error: 0, ...(covariance && { outputError: 0 }), seconds: seconds() };
+    return { ...layer, by: init, error: 0, ...(covariance && { outputError: 0 }), seconds: seconds() };
   }
   const structure = structureFor(model, layer.structure);
   const widths = "widths" in plan.asked ? plan.asked.widths : undefined;
   const weight = denseWeight(model, layer.name);
   try {
     const start = { structure, init, layer, covariance, searchSteps, seed };
-    const parameters = yield* startLayer(weight, {
+    const { parameters, by } = yield* startLayer(weight, {
       ...start,
       ...(widths !== undefined && { widths }),
       ...(locations !== undefined && { locations }),
@@ -110,7 +112,7 @@ async function* convertLayer(
     approximation.dispose();
     const cost = await structure.cost(parameters);
     replaceLayer(model, layer.name, structure, parameters);
-    return { ...layer, cost, ...errors, seconds: seconds() };
+    return { ...layer, cost, by, ...errors, seconds: seconds() };
   } catch (error) {
     // What is wrong with a matrix says nothing of whose it is.
     throw error instanceof ShapeError ? new ShapeError(`${layer.name}: ${error.message}`, { cause: error }) : error;

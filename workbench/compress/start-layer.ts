@@ -14,6 +14,7 @@ import {
 import type { GblrOptions } from "../structures/gblr.ts";
 import type { Structure, StructureParameters } from "../structures/structure.ts";
 import type { PlannedLayer } from "./conversion-plan.ts";
+import { layerErrors } from "./layer-errors.ts";
 
 /**
  * `svd`: nearest in its entries; `activation`: nearest in its outputs, for inputs as calibration saw them; `search`:
@@ -60,25 +61,31 @@ export interface SearchProgress {
   error: number;
 }
 
-/**
- * @param weight float32 (n_out, n_in)
- * @returns parameters by the structure's names, the caller's to dispose
- */
+export interface StartedLayer {
+  /** by the structure's names, the caller's to dispose */
+  parameters: StructureParameters;
+  /** `svd` where a search found nothing nearer */
+  by: Init;
+}
+
+/** @param weight float32 (n_out, n_in) */
 export async function* startLayer(
   weight: Tensor2D,
   options: StartOptions,
-): AsyncGenerator<SearchProgress, StructureParameters> {
-  const { structure, init, layer, widths, locations, seed } = options;
+): AsyncGenerator<SearchProgress, StartedLayer> {
+  const { init } = options;
   if (init === "search") return yield* searched(weight, options);
-  if (init === "activation") return byOutputs(weight, options);
+  return { parameters: await (init === "activation" ? byOutputs : byEntries)(weight, options), by: init };
+}
+
+async function byEntries(weight: Tensor2D, options: StartOptions): Promise<StructureParameters> {
+  const { structure, layer, widths, locations, seed } = options;
   const gblr = { ...(widths && { widths }), ...(locations && { locations }), ...(seed !== undefined && { seed }) };
   return structure.fromDense(weight, layer.allowed / layer.dense, structure.name === "gblr" ? gblr : {});
 }
 
-async function* searched(
-  weight: Tensor2D,
-  { layer, searchSteps, seed = 0 }: StartOptions,
-): AsyncGenerator<SearchProgress, StructureParameters> {
+async function* searched(weight: Tensor2D, options: StartOptions): AsyncGenerator<SearchProgress, StartedLayer> {
+  const { layer, structure, searchSteps, seed = 0 } = options;
   const { name, nIn, nOut, cost } = layer;
   const budget = cost / (Math.min(nIn, nOut) * (nIn + nOut));
   for await (const event of findBlocks(weight, { budget, steps: searchSteps, seed })) {
@@ -86,10 +93,25 @@ async function* searched(
       yield { kind: "search", name, step: event.step, steps: event.steps, error: event.error };
     } else {
       const { widths, ...others } = event.parameters;
-      return { ...others, widths: await withGradients(widths, { nIn, nOut }) };
+      const found = { ...others, widths: await withGradients(widths, { nIn, nOut }) };
+      // The search knows blocks of full width only to fall back on, and leaves the last samples of the budget.
+      const plain = await byEntries(weight, options);
+      const [nearer, other] =
+        event.from === "search" && event.error <= (await errorOf(weight, structure, plain))
+          ? [{ parameters: found, by: "search" as const }, plain]
+          : [{ parameters: plain, by: "svd" as const }, found];
+      for (const tensor of Object.values(other)) tensor.dispose();
+      return nearer;
     }
   }
   throw new EngineError(`the block search of ${name} ended without a result`, "report this");
+}
+
+async function errorOf(weight: Tensor2D, structure: Structure, parameters: StructureParameters): Promise<number> {
+  const dense = structure.dense(parameters);
+  const { error } = await layerErrors(weight, dense);
+  dense.dispose();
+  return error;
 }
 
 async function byOutputs(weight: Tensor2D, options: StartOptions): Promise<StructureParameters> {

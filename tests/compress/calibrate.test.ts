@@ -1,0 +1,105 @@
+// Calibration on every engine: the mean of x xᵀ is that of float64, however inputs are batched, and what is fitted with it
+// is nearer in its outputs than what is fitted without.
+
+import { expect, test } from "bun:test";
+import * as tf from "@tensorflow/tfjs-core";
+import { type Covariances, calibrate, planConversion, windowInputs } from "../../workbench/compress/index.ts";
+import { type Gpt2, gpt2Hidden } from "../../workbench/models/index.ts";
+import { forEachEngine } from "../engine/engines.ts";
+import { expectClose, read, sampleIds } from "../engine/ops/operands.ts";
+import { converted, TINY, tinyModel } from "./tiny.ts";
+
+const windows = {
+  length: 7,
+  context: TINY.n_positions,
+  read: async (i: number) => sampleIds(40 + i, TINY.n_positions + 1, TINY.vocab_size),
+};
+
+async function covariancesOf(model: Gpt2, layers: string[], { samples = 7, batch = 1 } = {}): Promise<Covariances> {
+  const inputs = windowInputs(windows, { samples, batch });
+  for await (const event of calibrate(model, inputs, { layers, forward: (ids) => gpt2Hidden(model, ids) })) {
+    if (event.kind === "calibrated") return event.covariances;
+  }
+  throw new Error("calibration did not end");
+}
+
+forEachEngine("calibrate", () => {
+  test("gives the mean of x xᵀ over all rows, whatever the batch", async () => {
+    const model = tinyModel();
+    const name = "h.1.mlp.c_proj";
+    const rows: number[][] = [];
+    model.observer = (layer, x) => {
+      if (layer !== name) return;
+      for (const row of tf.reshape(x, [-1, 64]).arraySync() as number[][]) rows.push(row);
+    };
+    for (let i = 0; i < 7; i++) {
+      const ids = (await windows.read(i)).subarray(0, TINY.n_positions);
+      gpt2Hidden(model, tf.tensor2d(ids, [1, TINY.n_positions], "int32"));
+    }
+    model.observer = undefined;
+    expect(rows.length).toBe(7 * TINY.n_positions);
+    const expected = new Float64Array(64 * 64);
+    for (const row of rows) {
+      for (let i = 0; i < 64; i++) {
+        for (let j = 0; j < 64; j++) {
+          expected[64 * i + j] =
+            (expected[64 * i + j] as number) + ((row[i] as number) * (row[j] as number)) / rows.length;
+        }
+      }
+    }
+    for (const batch of [1, 3]) {
+      const found = await covariancesOf(model, [name, "h.0.attn.c_attn"], { batch });
+      expect([...found.keys()]).toEqual([name, "h.0.attn.c_attn"]);
+      expectClose(await read(found.get(name) as tf.Tensor), expected, { tolerance: 2e-6 });
+    }
+    expect(model.observer).toBeUndefined();
+    model.dispose();
+  });
+
+  test("fits by outputs nearer in outputs, by entries nearer in entries, at the same cost", async () => {
+    for (const structure of ["gblr", "lowrank"]) {
+      const fitted = async (init: "svd" | "activation", allocation: "uniform" | "global" = "uniform") => {
+        const model = tinyModel();
+        const plan = await planConversion(model, { structure, budget: 0.53 });
+        const covariances = await covariancesOf(
+          model,
+          plan.layers.map(({ name }) => name),
+        );
+        const final =
+          allocation === "uniform"
+            ? plan
+            : await planConversion(model, { structure, budget: 0.53, allocation, covariances });
+        const { layers } = await converted(model, final, { init, covariances });
+        model.dispose();
+        for (const covariance of covariances.values()) covariance.dispose();
+        return layers;
+      };
+      const [plain, aware] = [await fitted("svd"), await fitted("activation")];
+      for (const [i, layer] of aware.entries()) {
+        expect(layer.cost).toBe(plain[i]?.cost as number);
+        expect(layer.outputError as number).toBeLessThan(plain[i]?.outputError as number);
+        expect(layer.error).toBeGreaterThanOrEqual((plain[i]?.error as number) - 1e-6);
+      }
+      const worst = (layers: typeof aware) => Math.max(...layers.map(({ outputError = 0 }) => outputError));
+      expect(worst(await fitted("activation", "global"))).toBeLessThan(worst(aware));
+    }
+  });
+
+  test("leaves nothing behind when it is stopped", async () => {
+    const model = tinyModel();
+    const before = tf.memory().numTensors;
+    const inputs = windowInputs(windows, { samples: 5 });
+    for await (const event of calibrate(model, inputs, {
+      layers: ["h.0.mlp.c_fc"],
+      forward: (ids) => gpt2Hidden(model, ids),
+    })) {
+      expect(event.kind).toBe("progress");
+      break;
+    }
+    expect(tf.memory().numTensors).toBe(before);
+    expect(covariancesOf(model, ["h.0.mlp.c_fc"], { samples: 0 })).rejects.toThrow(
+      "nothing went through h.0.mlp.c_fc, 0 inputs in all; give more data",
+    );
+    model.dispose();
+  });
+});

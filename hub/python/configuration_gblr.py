@@ -36,6 +36,8 @@ class PlainConfig:
     defaults = {}
 
     def __init__(self, **fields):
+        if "n_ctx" in fields:  # what old files call it
+            fields.setdefault("n_positions", fields["n_ctx"])
         for name, value in {**self.defaults, "gblr": None, "gblr_mode": "dense", **fields}.items():
             if name != "model_type":
                 setattr(self, name, value)

@@ -22,13 +22,16 @@ except ImportError:
     from gblr_files import Tensors, problem
     from gblr_layers import LAYERS, GblrLinear, PackedGblrLinear, StructuredLinear
 
+
+def gelu_tanh(x):
+    return functional.gelu(x, approximate="tanh")
+
+
 ACTIVATIONS = {
-    "gelu_new": lambda x: functional.gelu(x, approximate="tanh"),
-    "gelu_pytorch_tanh": lambda x: functional.gelu(x, approximate="tanh"),
-    "gelu": functional.gelu,
-    "relu": functional.relu,
-    "silu": functional.silu,
-}
+    "gelu_new": gelu_tanh, "gelu_pytorch_tanh": gelu_tanh, "gelu_fast": gelu_tanh, "gelu": functional.gelu,
+    "gelu_python": functional.gelu, "relu": functional.relu, "silu": functional.silu, "swish": functional.silu,
+    "tanh": torch.tanh,
+}  # fmt: skip
 
 
 class Dense(nn.Module):

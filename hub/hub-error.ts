@@ -15,6 +15,8 @@ export type HubErrorCode =
   | "conflict"
   /** any other answer that is no success */
   | "refused"
+  /** the storage that the Hub sends us to gives no file, or takes none: its addresses expire */
+  | "storage"
   /** no answer, after retries */
   | "unreachable"
   /** what came is not what the Hub had announced, after retries */

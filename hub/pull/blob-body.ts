@@ -85,13 +85,14 @@ async function openRest({ file, done }: PartialBlob, { context, commit, signal }
     headers.set("range", `bytes=${done}-`);
     headers.set("if-range", `"${blobName(file)}"`);
   }
-  const { response, first } = await follow(url, { headers, signal }, context);
+  const { response, first, storage } = await follow(url, { headers, signal }, context);
   if (isPassing(response.status)) {
     await response.body?.cancel();
     throw new BrokenTry(`status ${response.status}`, retryAfter(response.headers));
   }
   if (response.status === 416) throw new WrongContent("the server has fewer bytes of it than announced");
-  if (response.status !== 200 && response.status !== 206) throw await errorOf(response, context, file.path);
+  if (response.status !== 200 && response.status !== 206)
+    throw await errorOf(response, context, { file: file.path, storage });
   const tag = hashOf(first.get("x-linked-etag") ?? first.get("etag"));
   const wrong =
     tag !== undefined && tag !== blobName(file)

@@ -22,10 +22,26 @@ export function retryAfter(headers: Headers): number | undefined {
   return Number.isFinite(milliseconds) ? Math.max(0, milliseconds) : undefined;
 }
 
-/** Reads an answer that is no success. @param file the one that was asked for */
-export async function errorOf(response: Response, context: RequestContext, file?: string): Promise<HubError> {
+export interface Asked {
+  /** the file that was asked for */
+  file?: string | undefined;
+  /** who answers, if it is not the Hub but storage that it sent us to */
+  storage?: string | undefined;
+}
+
+/** Reads an answer that is no success. */
+export async function errorOf(
+  response: Response,
+  context: RequestContext,
+  { file, storage }: Asked = {},
+): Promise<HubError> {
   const said = await messageOf(response, context);
   const { status, headers } = response;
+  if (storage !== undefined) {
+    const saying = `answers with status ${status}${said === "" ? "" : `: ${quote(said)}`}`;
+    const name = formatRepoName(context.repo);
+    return new HubError("storage", `${name}: the storage at ${storage} ${saying}; try again`, { status });
+  }
   const code = codeOf(response, said, context);
   const requestId = headers.get("x-request-id") ?? undefined;
   return new HubError(code, explain(code, { status, said, file }, context), { status, requestId });
@@ -52,14 +68,13 @@ const BY_HEADER: Record<string, HubErrorCode> = {
 
 function codeOf({ status, headers }: Response, said: string, { access }: RequestContext): HubErrorCode {
   const known = BY_HEADER[headers.get("x-error-code") ?? ""];
-  if (status === 401 && /invalid (?:credentials|user)|invalid.*token/i.test(said)) return "unauthorized";
+  if (status === 401 && /invalid credentials in authorization/i.test(said)) return "unauthorized";
   if (known) return known;
   // Whoever has no token is not told that a private repository exists.
   if (status === 401) return access.token ? "unauthorized" : "no-repository";
   if (status === 403) return "forbidden";
   if (status === 404) return "no-repository";
   if (status === 409 || status === 412) return "conflict";
-  if (status === 507) return "refused";
   return isPassing(status) ? "unreachable" : "refused";
 }
 

@@ -14,6 +14,8 @@ export interface Followed {
   response: Response;
   /** headers of the Hub's own answer, which names the file's hash even where the storage does not */
   first: Headers;
+  /** host of the storage that the answer is from, if it is not the Hub's own */
+  storage: string | undefined;
 }
 
 /** @throws what fetch throws; HubError for a redirect that leads nowhere */
@@ -33,7 +35,9 @@ export async function follow(url: string, init: RequestInit, { access }: Request
     const response = await fetcher(target.href, { ...request, headers: sent });
     first ??= response.headers;
     const location = response.headers.get("location");
-    if (!REDIRECTS.has(response.status) || location === null) return { response, first };
+    if (!REDIRECTS.has(response.status) || location === null) {
+      return { response, first, storage: target.origin === home ? undefined : target.host };
+    }
     await response.body?.cancel();
     target = redirectTarget(location, target);
     if (response.status === 303 || (response.status < 303 && request.method === "POST")) {

@@ -13,6 +13,8 @@ export type HubFetch = (input: string | URL | Request, init?: RequestInit) => Pr
 export interface HubFetchOptions {
   /** what to send at each try. A stream can be read but once. Default `init` itself */
   prepare?: (init: RequestInit, poke: () => void) => RequestInit;
+  /** which file a request is about */
+  fileOf?: (init: RequestInit) => string | undefined;
   /** told when a try has failed, before the next */
   onFailedTry?: (init: RequestInit) => void;
 }
@@ -29,7 +31,7 @@ export function hubFetch(context: RequestContext, options: HubFetchOptions = {})
       options.onFailedTry?.(init);
       if (attempt >= patience.attempts) throw tried.final();
       const delayMs = delayBefore(attempt + 1, patience, tried.askedDelay);
-      onRetry({ kind: "retrying", attempt: attempt + 1, delayMs, reason: tried.reason });
+      onRetry({ kind: "retrying", file: options.fileOf?.(init), attempt: attempt + 1, delayMs, reason: tried.reason });
       await pause(delayMs, signal ?? undefined);
     }
   };
@@ -52,10 +54,10 @@ async function tryOnce(
   const clock = stallClock(context.patience.stallMs, caller ?? undefined);
   try {
     const sent = prepare ? prepare(init, clock.poke) : init;
-    const { response } = await follow(url, { ...sent, signal: clock.signal }, context);
+    const { response, storage } = await follow(url, { ...sent, signal: clock.signal }, context);
     const whole = await readWhole(response, clock.poke);
     if (whole.ok) return whole;
-    const error = await errorOf(whole, context);
+    const error = await errorOf(whole, context, { storage });
     if (!isPassing(whole.status)) throw error;
     const reason = `status ${whole.status}`;
     return { reason, askedDelay: retryAfter(whole.headers), final: () => error };

@@ -1,0 +1,165 @@
+// Puts the files of a folder into a repository on a Hub, in one commit, by @huggingface/hub. What the Hub has already is
+// not sent again: files that are the same, and large ones whose content it knows from a push that was broken off.
+
+import { commitIter } from "@huggingface/hub";
+import type { HubAccess, RepoName } from "../access.ts";
+import { HubError } from "../hub-error.ts";
+import { checkRepoName, formatRepoName } from "../repo-name.ts";
+import { hostOf, pageOf, type RequestContext, requestContext } from "../request/context.ts";
+import { type Emit, emitting } from "../request/emitting.ts";
+import type { PushEvent, PushOptions } from "./events.ts";
+import { FileSlice } from "./file-slice.ts";
+import { folderFiles, type LocalFile } from "./folder-files.ts";
+import { openTarget, type Target } from "./target.ts";
+import { changedFiles } from "./unchanged.ts";
+import { uploadFetch } from "./upload-fetch.ts";
+
+export type { PushEvent, PushOptions } from "./events.ts";
+
+/** @throws HubError, RepoNameError; the signal's reason when it is aborted. Pushing again goes on where it stopped. */
+export function push(
+  folder: string,
+  repo: RepoName,
+  access: HubAccess,
+  options: PushOptions = {},
+): AsyncGenerator<PushEvent, void> {
+  const target: RepoName = { ...repo, revision: options.revision ?? repo.revision };
+  checkRepoName(target);
+  return emitting(async (emit, signal) => {
+    const context = requestContext(access, target, { patience: options.patience, signal, onRetry: emit });
+    try {
+      await pushAll(folder, { context, emit, signal, options });
+    } catch (error) {
+      throw signal.aborted ? signal.reason : error;
+    }
+  }, options.signal);
+}
+
+interface Push {
+  context: RequestContext;
+  emit: Emit<PushEvent>;
+  signal: AbortSignal;
+  options: PushOptions;
+}
+
+/** Times that a commit is tried when the branch moves, or storage stops taking what it had said it would. */
+const MOST_COMMITS = 3;
+
+async function pushAll(folder: string, job: Push): Promise<void> {
+  const { context, options } = job;
+  checkAllowed(context);
+  const files = await folderFiles(folder, options);
+  for (let tries = 1; ; tries++) {
+    try {
+      return await pushOnce(files, job);
+    } catch (error) {
+      const again = error instanceof HubError && (error.code === "conflict" || error.code === "storage");
+      if (!again || tries >= MOST_COMMITS) throw error;
+    }
+  }
+}
+
+function checkAllowed({ access, repo }: RequestContext): void {
+  const name = formatRepoName(repo);
+  if (access.offline) {
+    throw new HubError("refused", `${name} cannot be pushed while --offline or HF_HUB_OFFLINE is set; push without`);
+  }
+  if (access.token) return;
+  throw new HubError(
+    "unauthorized",
+    `${name} cannot be pushed without a token; make one at ${access.endpoint}/settings/tokens and set HF_TOKEN to it`,
+  );
+}
+
+async function pushOnce(files: readonly LocalFile[], job: Push): Promise<void> {
+  const { context, emit, signal, options } = job;
+  const url = pageOf(context.access, context.repo);
+  const target = await openTarget(context, {
+    create: options.create ?? false,
+    private: options.private,
+    onCreated: (created) => emit({ kind: "created", url: created }),
+  });
+  const onHashed = ({ path, size }: LocalFile, done: number) => emit({ kind: "hashing", file: path, done, size });
+  const changed = await changedFiles(files, target.files, { signal, onHashed });
+  const bytes = sizeOf(files);
+  emit({
+    kind: "listed",
+    files: files.length,
+    bytes,
+    unchanged: files.length - changed.length,
+    unchangedBytes: bytes - sizeOf(changed),
+  });
+  const latest = target.commit;
+  const commit = changed.length === 0 && latest !== undefined ? latest : await commitFiles(changed, target, job);
+  emit({ kind: "pushed", url, commit, files: changed.map(({ path }) => path) });
+}
+
+async function commitFiles(files: readonly LocalFile[], target: Target, job: Push): Promise<string> {
+  const { context, signal, options } = job;
+  const { access, repo } = context;
+  const progress = progressOf(files, job.emit);
+  const iterator = commitIter({
+    repo: { type: repo.type, name: repo.id },
+    title: options.message ?? `Upload ${files.length === 1 ? (files[0] as LocalFile).path : `${files.length} files`}`,
+    operations: files.map(({ path, source, size }) => ({
+      operation: "addOrUpdate",
+      path,
+      content: new FileSlice(source, { start: 0, end: size }),
+    })),
+    branch: repo.revision,
+    // The branch must not have moved: a try whose answer was lost would commit the same again.
+    ...(target.commit !== undefined && { parentCommit: target.commit }),
+    hubUrl: access.endpoint,
+    fetch: uploadFetch(context, { onSent: progress.sent }) as typeof fetch,
+    abortSignal: signal,
+    // Plain LFS is what every Hub understands, large and local ones.
+    useXet: false,
+    useWebWorkers: false,
+  });
+  for (;;) {
+    const step = await iterator.next();
+    if (!step.done) {
+      progress.told(step.value);
+      continue;
+    }
+    progress.finish();
+    const commit = step.value?.commit.oid;
+    if (commit) return commit;
+    throw new HubError("refused", `${formatRepoName(repo)}: ${hostOf(access)} took the files and names no commit`);
+  }
+}
+
+type LibraryEvent = ReturnType<typeof commitIter> extends AsyncGenerator<infer Event, unknown> ? Event : never;
+
+/** The library tells shares of files, and not of those that are being sent; what is sent is counted here. */
+function progressOf(files: readonly LocalFile[], emit: Emit<PushEvent>) {
+  const sizes = new Map(files.map(({ path, size }) => [path, size]));
+  const done = new Map<string, number>();
+  const sent = (file: string, bytes: number) => {
+    const total = (done.get(file) ?? 0) + bytes;
+    done.set(file, total);
+    emit({ kind: "uploading", file, bytes, done: total, size: sizes.get(file) ?? total });
+  };
+  const told = (event: LibraryEvent) => {
+    if (event.event === "phase") {
+      if (event.phase === "committing") emit({ kind: "committing", files: files.length });
+      return;
+    }
+    const { path: file, progress, state } = event;
+    const size = sizes.get(file) ?? 0;
+    if (state === "hashing") emit({ kind: "hashing", file, done: Math.round(progress * size), size });
+    else if (state === "uploading" && progress === 1 && !done.has(file)) {
+      done.set(file, size);
+      emit({ kind: "present", file, size });
+    }
+  };
+  /** Small files travel in the commit itself. */
+  const finish = () => {
+    for (const [file, size] of sizes) if (!done.has(file)) sent(file, size);
+  };
+  return { sent, told, finish };
+}
+
+function sizeOf(files: readonly LocalFile[]): number {
+  return files.reduce((total, { size }) => total + size, 0);
+}

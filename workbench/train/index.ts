@@ -1,7 +1,10 @@
 // Training: the one door of this folder. What is not listed here is its own business.
 
+export { type DistillationOperands, type DistillationOptions, distillationLoss } from "./distillation.ts";
 export { NonFiniteError, RunError } from "./errors.ts";
 export type { CheckpointWritten, Ended, FitEvent, Started, StepDone } from "./events.ts";
+export { fit } from "./fit.ts";
+export { type LanguageTaskOptions, languageTask } from "./language-task.ts";
 export { type LearningRateSchedule, learningRateAt, type RateTime, type Span, stepsOf } from "./learning-rate.ts";
 export type { EvaluationMetrics, Metrics, StepMetrics, StructureMetrics } from "./metrics.ts";
 export type { CheckpointOptions, Evaluation, EvaluationOptions, FitOptions, OptimizerOptions } from "./options.ts";

@@ -15,7 +15,6 @@ export interface LossOptions {
 export interface ReadOptions {
   /** of all random choices in these items, such as crops; differs from one micro-batch to the next */
   seed: number;
-  signal?: AbortSignal | undefined;
 }
 
 export interface Task {
@@ -25,7 +24,7 @@ export interface Task {
   readonly unit: { name: string; perItem: number };
   /** all that a run must agree in to be resumed: data set, split, context, distillation, … */
   readonly settings: Settings;
-  /** The tensors of these items, for the caller to dispose. Called ahead of its turn; no tensor outlives an error. */
+  /** The tensors of these items, for the caller to dispose. Called ahead of its turn; leaves none when it throws. */
   read(items: readonly number[], options: ReadOptions): Promise<NamedTensorMap>;
   /** Mean loss over the items of a batch; differentiable; reads nothing from the device. */
   loss(batch: NamedTensorMap, options: LossOptions): Scalar;

@@ -1,0 +1,67 @@
+// Finds the newest checkpoint that is whole: its state is as states are, its tensors have the size and the SHA-256 that
+// the state names. Newer ones that are not are passed over, with the reason.
+
+import { readdir, readFile, stat } from "node:fs/promises";
+import { join } from "node:path";
+import type { Variable } from "@tensorflow/tfjs-core";
+import { reason } from "../../../hub/byte-source.ts";
+import { openSafetensors } from "../../../hub/safetensors/index.ts";
+import { stepsIn } from "./save.ts";
+import { CHECKPOINT_STATE, type CheckpointState, nameOf, type RunState } from "./state.ts";
+import { assignAll, digestOf } from "./tensors.ts";
+
+export interface FoundCheckpoint {
+  /** of the state */
+  path: string;
+  run: RunState;
+  /** puts the tensors into these variables. @throws RunError when they do not fit; none is changed then */
+  restore(variables: ReadonlyMap<string, Variable>): Promise<void>;
+}
+
+export interface Found {
+  checkpoint: FoundCheckpoint | undefined;
+  /** newer checkpoints that are not whole, one line each */
+  passedOver: string[];
+}
+
+export async function findCheckpoint(folder: string): Promise<Found> {
+  const names = await readdir(folder).catch(() => []);
+  const passedOver: string[] = [];
+  for (const step of stepsIn(names)) {
+    const path = join(folder, nameOf(step, "json"));
+    try {
+      return { checkpoint: await openCheckpoint(folder, path), passedOver };
+    } catch (error) {
+      passedOver.push(`${path}: ${reason(error).replaceAll("\n", " ")}`);
+    }
+  }
+  return { checkpoint: undefined, passedOver };
+}
+
+async function openCheckpoint(folder: string, path: string): Promise<FoundCheckpoint> {
+  const parsed = CHECKPOINT_STATE.safeParse(JSON.parse(await readFile(path, "utf8")));
+  if (!parsed.success) throw new Error(`is no checkpoint: ${parsed.error.issues[0]?.message}`);
+  const { tensors, run } = parsed.data;
+  const file = join(folder, tensors.file);
+  await verify(file, tensors);
+  const restore = async (variables: ReadonlyMap<string, Variable>) => {
+    const open = await openSafetensors(file);
+    try {
+      await assignAll(open, variables, file);
+    } finally {
+      await open.close();
+    }
+  };
+  return { path, run, restore };
+}
+
+async function verify(path: string, { bytes, sha256 }: CheckpointState["tensors"]): Promise<void> {
+  const { size } = await stat(path);
+  if (size !== bytes) throw new Error(`its tensors are ${size} bytes, were ${bytes}`);
+  const file = await openSafetensors(path);
+  try {
+    if ((await digestOf(file)) !== sha256) throw new Error("its tensors are not those that were saved");
+  } finally {
+    await file.close();
+  }
+}

@@ -1,0 +1,136 @@
+// The loss of a head that learns from targets and from another model's distribution at once (Hinton et al. 2015,
+// arXiv 1503.02531). The logits of both, the largest tensors of all, are made some rows at a time and never kept; where a
+// gradient may follow, it is taken on the spot.
+
+import {
+  add,
+  concat,
+  div,
+  exp,
+  fill,
+  logSoftmax,
+  matMul,
+  mul,
+  type Scalar,
+  slice,
+  sub,
+  sum,
+  type Tensor,
+  type Tensor1D,
+  type Tensor2D,
+  tidy,
+} from "@tensorflow/tfjs-core";
+import { differentiable, runKernel } from "../engine/ops/differentiable.ts";
+import { linear } from "../engine/ops/index.ts";
+import { CROSS_ENTROPY, CROSS_ENTROPY_GRADIENT } from "../engine/ops/kernels.ts";
+import { expectOperand, expectSetting } from "../engine/ops/operands.ts";
+
+export interface DistillationOptions {
+  /** T, above 0. Default 2 */
+  temperature?: number;
+  /** α, the teacher's share of the loss, 0 to 1. Default 0.5 */
+  weight?: number;
+  /** logits of the student in memory at one time, at most, but at least one row; the teacher's and a few copies besides */
+  chunk?: number;
+}
+
+export interface DistillationOperands {
+  /** what the student's head is applied to, float32 (rows, width) */
+  rows: Tensor2D;
+  /** float32 (classes, width) */
+  head: Tensor2D;
+  /** int32 (rows) */
+  targets: Tensor1D;
+  /** of the teacher, float32 (rows, its width) and (classes, its width); called off the tape, the tensors stay its own */
+  teacher: () => { rows: Tensor2D; head: Tensor2D };
+}
+
+const ATTRIBUTES = { ignoreIndex: -100, labelSmoothing: 0 };
+const CHUNK = 2 ** 23;
+
+/**
+ * The mean over rows of (1 - α) (lse(z) - z[target]) + α T² KL(softmax(t/T) ‖ softmax(z/T)), z and t the logits of
+ * student and teacher. Differentiable in the student's operands.
+ * @throws ShapeError when an operand or a setting does not fit
+ */
+export function distillationLoss(operands: DistillationOperands, options: DistillationOptions = {}): Scalar {
+  const { rows, head, targets, teacher } = operands;
+  const { temperature = 2, weight = 0.5, chunk = CHUNK } = options;
+  expectOperand("distillationLoss", { rows }, { dtype: "float32", shape: ["rows", "width"] });
+  expectOperand("distillationLoss", { head }, { dtype: "float32", shape: ["classes", rows.shape[1]] });
+  expectOperand("distillationLoss", { targets }, { dtype: "int32", shape: [rows.shape[0]] });
+  expectSetting("distillationLoss", { temperature }, "a number above 0", temperature > 0);
+  expectSetting("distillationLoss", { weight }, "from 0 to 1", weight >= 0 && weight <= 1);
+  expectSetting("distillationLoss", { chunk }, "a number above 0", chunk > 0);
+  const count = rows.shape[0];
+  const each = Math.max(1, Math.floor(chunk / head.shape[0]));
+  return differentiable({
+    name: "distillationLoss",
+    inputs: { rows, head },
+    forward: (recording) => {
+      const other = teacher();
+      expectOperand("distillationLoss", { "teacher rows": other.rows }, { dtype: "float32", shape: [count, "width"] });
+      const parts: ChunkLoss[] = [];
+      for (let start = 0; start < count; start += each) {
+        const place = { start, size: Math.min(each, count - start), of: count };
+        const settings = { temperature, weight, recording };
+        const part = tidy(() => chunkLoss({ ...operands, other }, place, settings)) as ChunkLoss;
+        parts.push(joined(parts.pop(), part));
+      }
+      const [whole] = parts as [ChunkLoss];
+      return { value: whole.loss, saved: whole.dRows && whole.dHead ? [whole.dRows, whole.dHead] : [] };
+    },
+    backward: (dy, [dRows, dHead]) => ({
+      rows: () => mul(dRows as Tensor, dy),
+      head: () => mul(dHead as Tensor, dy),
+    }),
+  }) as Scalar;
+}
+
+/** Of some rows: their part of the mean loss, its gradient. */
+type ChunkLoss = { loss: Tensor; dRows?: Tensor; dHead?: Tensor };
+
+interface Place {
+  start: number;
+  size: number;
+  of: number;
+}
+
+function chunkLoss(
+  { rows, head, targets, other }: Omit<DistillationOperands, "teacher"> & { other: { rows: Tensor2D; head: Tensor2D } },
+  { start, size, of }: Place,
+  { temperature, weight, recording }: { temperature: number; weight: number; recording: boolean },
+): ChunkLoss {
+  const own = sliced(rows, start, size);
+  const wanted = slice(targets, start, size);
+  const logits = linear(own, head);
+  const [likely, logSumExp] = runKernel(CROSS_ENTROPY, { logits, targets: wanted }, ATTRIBUTES) as [Tensor, Tensor];
+  const teacher = logSoftmax(div(linear(sliced(other.rows, start, size), other.head), temperature));
+  const student = logSoftmax(div(logits, temperature));
+  const p = exp(teacher);
+  const divergence = sum(mul(p, sub(teacher, student)));
+  teacher.dispose();
+  const loss = add(mul(sum(likely), (1 - weight) / of), mul(divergence, (weight * temperature ** 2) / of));
+  if (!recording) return { loss };
+  const dy = fill([size], (1 - weight) / of);
+  const gradient = runKernel(
+    CROSS_ENTROPY_GRADIENT,
+    { dy, logits, targets: wanted, logSumExp },
+    ATTRIBUTES,
+  )[0] as Tensor;
+  const dLogits = add(gradient, mul(sub(exp(student), p), (weight * temperature) / of)) as Tensor2D;
+  return { loss, dRows: matMul(dLogits, head), dHead: matMul(dLogits, own, true) };
+}
+
+const sliced = (x: Tensor2D, start: number, size: number): Tensor2D => slice(x, [start, 0], [size, x.shape[1]]);
+
+function joined(before: ChunkLoss | undefined, part: ChunkLoss): ChunkLoss {
+  if (!before) return part;
+  const both = tidy((): ChunkLoss => {
+    const loss = add(before.loss, part.loss);
+    if (!before.dRows || !part.dRows || !before.dHead || !part.dHead) return { loss };
+    return { loss, dRows: concat([before.dRows, part.dRows]), dHead: add(before.dHead, part.dHead) };
+  });
+  for (const tensor of [...Object.values(before), ...Object.values(part)]) tensor?.dispose();
+  return both;
+}

@@ -1,0 +1,261 @@
+// The loop of training: steps, evaluations and checkpoints, each told as an event. Tasks, optimizers and shrink rules do
+// the work; here is their order, and what makes a run that is stopped anywhere go on as if it never had been.
+
+import { join } from "node:path";
+import { dispose, type Variable } from "@tensorflow/tfjs-core";
+import { type BudgetLayer, type ShrinkRule, softshrink } from "../gblr/shrink/index.ts";
+import { sigmaAt } from "../gblr/sigma-schedule.ts";
+import { saveCheckpoint } from "./checkpoint/save.ts";
+import type { RunState } from "./checkpoint/state.ts";
+import { checkpointVariables } from "./checkpoint/tensors.ts";
+import { NonFiniteError, RunError } from "./errors.ts";
+import type { CheckpointWritten, FitEvent, StepDone } from "./events.ts";
+import { batchGradients } from "./global-batch.ts";
+import { stepsOf } from "./learning-rate.ts";
+import type { EvaluationMetrics, Metrics, StepMetrics, StructureMetrics } from "./metrics.ts";
+import { METRICS_FILE, MetricsFile } from "./metrics-file.ts";
+import { Optimizer } from "./optimizer.ts";
+import type { Evaluation, FitOptions } from "./options.ts";
+import { type LoadedBatch, readAhead } from "./read-ahead.ts";
+import { CHECKPOINT_FOLDER, findStart } from "./resume.ts";
+import { expectPlain, runSettings, settingsHash } from "./run-settings.ts";
+import { microBatches, type Schedule, scheduleOf, timeAt } from "./schedule.ts";
+import { gblrLayers, type NamedLayer, structureNow, structureSummary } from "./structure.ts";
+import type { Settings } from "./task.ts";
+
+/**
+ * Trains the model to the end of the schedule, or until the signal. Stopping the iteration early loses what came after
+ * the last checkpoint, as killing the process does.
+ * @throws NonFiniteError when a loss, gradient or metric is not finite; RunError when the run cannot be resumed or saved;
+ * ShapeError when a setting makes no sense
+ */
+export async function* fit(options: FitOptions): AsyncGenerator<FitEvent> {
+  const schedule = scheduleOf(options);
+  const settings = runSettings(options, schedule);
+  expectPlain(settings);
+  const optimizer = new Optimizer(options.model, options.optimizer);
+  const { mode } = options.model.masks;
+  options.model.masks.mode = "train";
+  try {
+    // Wrong settings are told before anything is read or written.
+    optimizer.rates({ step: 0, ...schedule });
+    if (options.sigma) sigmaAt(options.sigma, timeAt(schedule, 0));
+    if (optimizer.learned.length === 0)
+      throw new RunError("the model has no parameter to train; load its trainable form");
+    const { checkpoint, passedOver } = await findStart(options, settings);
+    await checkpoint?.restore(checkpointVariables(options.model, optimizer));
+    const metrics = await MetricsFile.open(join(options.folder, METRICS_FILE), checkpoint?.run.metricsBytes ?? 0);
+    try {
+      const run = new Run({ options, schedule, settings, optimizer, metrics, from: checkpoint?.run });
+      const { steps, stepsPerEpoch } = schedule;
+      const kind = checkpoint ? "resumed" : "started";
+      yield { kind, step: run.step, steps, stepsPerEpoch, unit: options.task.unit.name, passedOver };
+      yield* run.toTheEnd();
+    } finally {
+      await metrics.close();
+    }
+  } finally {
+    options.model.masks.mode = mode;
+    optimizer.dispose();
+  }
+}
+
+interface RunParts {
+  options: FitOptions;
+  schedule: Schedule;
+  settings: Settings;
+  optimizer: Optimizer;
+  metrics: MetricsFile;
+  from: RunState | undefined;
+}
+
+/** Widths stay within [0, 1] and locations within [0, 1) where no rule shrinks. */
+const HOLD: ShrinkRule<BudgetLayer> = softshrink({ threshold: 0 });
+
+class Run {
+  step: number;
+  private evaluatedAt: number;
+  private frozen: boolean;
+  private savedAt: { step: number; milliseconds: number };
+  private readonly begun: { step: number; seconds: number; milliseconds: number };
+  private readonly layers: readonly NamedLayer[];
+  private readonly shrink: ShrinkRule<BudgetLayer>;
+  private readonly clock: () => number;
+  private readonly variables: ReadonlyMap<string, Variable>;
+  private readonly parts: RunParts;
+
+  constructor(parts: RunParts) {
+    const { options, optimizer, from } = parts;
+    this.parts = parts;
+    this.clock = options.clock ?? (() => performance.now());
+    this.step = from?.step ?? 0;
+    this.evaluatedAt = from?.evaluatedAt ?? -1;
+    this.frozen = from?.frozen ?? false;
+    this.begun = { step: this.step, seconds: from?.seconds ?? 0, milliseconds: this.clock() };
+    this.savedAt = { step: from ? this.step : -1, milliseconds: this.begun.milliseconds };
+    this.layers = gblrLayers(options.model);
+    this.shrink = options.shrink ?? HOLD;
+    this.variables = checkpointVariables(options.model, optimizer);
+    if (from) {
+      this.shrink.restore(from.shrink);
+      options.model.masks.sigma = from.sigma === null ? undefined : Number(from.sigma);
+    } else {
+      this.setSigma();
+    }
+  }
+
+  async *toTheEnd(): AsyncGenerator<FitEvent> {
+    const { options, schedule } = this.parts;
+    const batches = readAhead(options.task, microBatches(schedule, this.step));
+    try {
+      for (;;) {
+        yield* this.evaluateIfDue();
+        const stopped = options.signal?.aborted === true;
+        const over = this.step === schedule.steps;
+        if (stopped || over || this.saveIsDue()) yield* this.save();
+        if (stopped || over) break;
+        yield await this.next(batches);
+      }
+    } finally {
+      await batches.return(undefined);
+    }
+    const kind = this.step === schedule.steps ? "finished" : "interrupted";
+    yield { kind, step: this.step, steps: schedule.steps, seconds: this.seconds() };
+  }
+
+  private async next(batches: AsyncGenerator<LoadedBatch>): Promise<StepDone> {
+    const { options, schedule, optimizer, metrics } = this.parts;
+    const start = this.clock();
+    this.setSigma();
+    const time = { step: this.step, ...schedule };
+    const found = await batchGradients(options.task, batches, optimizer.variables({ frozen: this.frozen }));
+    optimizer.step(found.gradients, time);
+    dispose([...found.gradients.values()]);
+    await this.shrinkStructure(optimizer.rates(time).structure);
+    const structure = await structureSummary(this.layers);
+    this.step++;
+    const line: StepMetrics = {
+      kind: "step",
+      ...this.place(),
+      loss: found.loss,
+      learningRate: optimizer.rates(time).weights,
+      gradientNorm: found.gradientNorm,
+      rate: (found.items * options.task.unit.perItem * 1000) / (this.clock() - start),
+      ...structure,
+      ...this.sigmaShown(),
+    };
+    await metrics.append(line);
+    return { ...line, steps: schedule.steps, secondsLeft: this.secondsLeft() };
+  }
+
+  private async shrinkStructure(learningRate: number): Promise<void> {
+    if (this.layers.length === 0) return;
+    const report = await this.shrink.apply(this.layers, { ...timeAt(this.parts.schedule, this.step), learningRate });
+    this.frozen ||= report.frozen;
+  }
+
+  /** Evaluation and structure at the step that is due, once; the signal ends it early and it is due again. */
+  private async *evaluateIfDue(): AsyncGenerator<FitEvent> {
+    const { evaluation, model, signal } = this.parts.options;
+    if (!this.evaluationIsDue() || signal?.aborted) return;
+    const lines: Metrics[] = [];
+    if (evaluation) {
+      const mode = model.masks.mode;
+      model.masks.mode = "eval";
+      try {
+        lines.push(...this.linesOf(await evaluation.run({ signal, step: this.step })));
+      } catch (error) {
+        if (signal?.aborted) return;
+        throw error;
+      } finally {
+        model.masks.mode = mode;
+      }
+    }
+    if (this.layers.length > 0) lines.push({ ...(await structureNow(model)), ...this.place() });
+    // All lines or none, as far as checkpoints go: one is saved before the first or after the last.
+    for (const line of lines) await this.parts.metrics.append(line);
+    this.evaluatedAt = this.step;
+    yield* lines as (EvaluationMetrics | StructureMetrics)[];
+  }
+
+  private evaluationIsDue(): boolean {
+    const { evaluation } = this.parts.options;
+    const { steps } = this.parts.schedule;
+    if (this.evaluatedAt === this.step) return false;
+    if (this.step === 0) return evaluation?.first ?? true;
+    return this.step === steps || this.step % this.spanOf(evaluation?.every) === 0;
+  }
+
+  private linesOf(splits: Evaluation): EvaluationMetrics[] {
+    return Object.entries(splits).map(([split, values]) => {
+      const bad = Object.entries(values).find(([, value]) => !Number.isFinite(value));
+      if (bad) throw new NonFiniteError(`step ${this.step}: ${bad[0]} of ${split} is ${bad[1]}`, this.step);
+      return { kind: "evaluation", ...this.place(), split, values };
+    });
+  }
+
+  private saveIsDue(): boolean {
+    const { every, seconds = 600 } = this.parts.options.checkpoint ?? {};
+    if (this.savedAt.step === this.step || this.step === this.begun.step) return false;
+    return this.step % this.spanOf(every) === 0 || this.clock() - this.savedAt.milliseconds >= 1000 * seconds;
+  }
+
+  private async *save(): AsyncGenerator<CheckpointWritten> {
+    const { options, metrics } = this.parts;
+    if (this.savedAt.step === this.step) return;
+    await metrics.flush();
+    const folder = join(options.folder, CHECKPOINT_FOLDER);
+    const keep = options.checkpoint?.keep ?? 2;
+    const file = await saveCheckpoint(folder, { run: this.state(), variables: this.variables, keep });
+    this.savedAt = { step: this.step, milliseconds: this.clock() };
+    yield { kind: "checkpoint", step: this.step, file };
+  }
+
+  private state(): RunState {
+    const { options, schedule, settings, metrics } = this.parts;
+    const { sigma } = options.model.masks;
+    const { epoch, batch } = timeAt(schedule, this.step);
+    return {
+      step: this.step,
+      epoch,
+      batch,
+      seed: schedule.seed,
+      evaluatedAt: this.evaluatedAt,
+      seconds: this.seconds(),
+      metricsBytes: metrics.length,
+      sigma: sigma === undefined ? null : Number.isFinite(sigma) ? sigma : "Infinity",
+      shrink: { ...this.shrink.state() },
+      frozen: this.frozen,
+      settings: { ...settings },
+      settingsHash: settingsHash(settings),
+    };
+  }
+
+  /** Of the step to come: what was last trained with is what is evaluated and saved. */
+  private setSigma(): void {
+    const { sigma, model } = this.parts.options;
+    if (sigma) model.masks.sigma = sigmaAt(sigma, timeAt(this.parts.schedule, this.step));
+  }
+
+  private sigmaShown(): { sigma?: number } {
+    const { sigma } = this.parts.options.model.masks;
+    return this.layers.length > 0 && sigma !== undefined && Number.isFinite(sigma) ? { sigma } : {};
+  }
+
+  private spanOf(span = { epochs: 1 } as { epochs: number } | { steps: number }): number {
+    return Math.max(1, stepsOf(span, this.parts.schedule));
+  }
+
+  private place(): { step: number; epoch: number; seconds: number } {
+    return { step: this.step, epoch: this.step / this.parts.schedule.stepsPerEpoch, seconds: this.seconds() };
+  }
+
+  private seconds(): number {
+    return this.begun.seconds + (this.clock() - this.begun.milliseconds) / 1000;
+  }
+
+  private secondsLeft(): number {
+    const each = (this.seconds() - this.begun.seconds) / (this.step - this.begun.step);
+    return each * (this.parts.schedule.steps - this.step);
+  }
+}

@@ -1,0 +1,72 @@
+// Language modelling as a task: windows of tokens, the mean negative log-likelihood of each next one, and if asked for
+// a teacher's distribution beside it.
+
+import { type NamedTensorMap, reshape, type Scalar, slice, type Tensor2D, tensor2d, tidy } from "@tensorflow/tfjs-core";
+import type { TokenWindows } from "../data/token-windows.ts";
+import { type Gpt2, gpt2Hidden, gpt2Loss, headOf } from "../models/index.ts";
+import { type DistillationOptions, distillationLoss } from "./distillation.ts";
+import type { Settings, Task } from "./task.ts";
+
+export interface LanguageTaskOptions {
+  model: Gpt2;
+  /** those to train on */
+  windows: TokenWindows;
+  /** whether the model's dropout is in force. Default true */
+  dropout?: boolean;
+  /** learns from this model's distribution too; it stays as it is */
+  teacher?: DistillationOptions & { model: Gpt2 };
+  /** what else tells this data from other data: data set, split, tokenizer, the teacher's name */
+  settings?: Settings;
+}
+
+/** An item is a window; the batch has `windows`, int32 (items, context + 1). */
+export function languageTask({ model, windows, dropout = true, teacher, settings = {} }: LanguageTaskOptions): Task {
+  const { context } = windows;
+  const { temperature = 2, weight = 0.5 } = teacher ?? {};
+  return {
+    length: windows.length,
+    unit: { name: "tokens", perItem: context },
+    settings: { context, dropout, ...(teacher ? { temperature, "teacher weight": weight } : {}), ...settings },
+    async read(items) {
+      const ids = new Int32Array(items.length * (context + 1));
+      const all = await Promise.all(items.map((item) => windows.read(item)));
+      all.forEach((window, i) => {
+        ids.set(window, i * (context + 1));
+      });
+      return { windows: tensor2d(ids, [items.length, context + 1], "int32") };
+    },
+    loss(batch, { seed }) {
+      const options = dropout ? { dropoutSeed: seed } : {};
+      const ids = idsOf(batch);
+      return teacher ? taughtLoss(model, ids, { ...options, teacher }) : gpt2Loss(model, ids, options);
+    },
+  };
+}
+
+const idsOf = (batch: NamedTensorMap): Tensor2D => batch.windows as Tensor2D;
+
+function taughtLoss(
+  model: Gpt2,
+  windows: Tensor2D,
+  { teacher, ...options }: { teacher: DistillationOptions & { model: Gpt2 }; dropoutSeed?: number },
+): Scalar {
+  return tidy(() => {
+    const [batch, length] = windows.shape;
+    const [inputs, targets] = [0, 1].map((start) => slice(windows, [0, start], [batch, length - 1])) as [
+      Tensor2D,
+      Tensor2D,
+    ];
+    const count = batch * (length - 1);
+    const rowsOf = (of: Gpt2, how: { dropoutSeed?: number }) =>
+      reshape(gpt2Hidden(of, inputs, how), [count, of.config.width]) as Tensor2D;
+    return distillationLoss(
+      {
+        rows: rowsOf(model, options),
+        head: headOf(model),
+        targets: reshape(targets, [count]),
+        teacher: () => ({ rows: rowsOf(teacher.model, {}), head: headOf(teacher.model) }),
+      },
+      teacher,
+    );
+  });
+}

@@ -1,0 +1,92 @@
+// The optimizer of a run: parameters in their groups, moments, one step (arXiv 2310.18882, Algorithm 1, its first half).
+// The update itself is adamwStep; rates and clipping come from the options.
+
+import { type Tensor, tidy, type Variable, variable, zeros } from "@tensorflow/tfjs-core";
+import { type AdamwGroup, adamwStep } from "../engine/ops/index.ts";
+import type { Model } from "../models/model.ts";
+import { learningRateAt, type RateTime } from "./learning-rate.ts";
+import type { OptimizerOptions } from "./options.ts";
+
+export type GroupName = "weights" | "plain" | "structure";
+
+/** A parameter that learns. */
+export interface Learned {
+  name: string;
+  group: GroupName;
+  parameter: Variable;
+  /** running means of its gradients and of their squares */
+  moments: readonly [Variable, Variable];
+}
+
+/**
+ * `structure`: widths and locations of GBLR layers. `plain`: biases, and what has one side only, as the weights of
+ * normalisations have; nothing of it decays. `weights`: the rest.
+ */
+export function groupOf(model: Model, name: string): GroupName {
+  const dot = name.lastIndexOf(".");
+  const [layer, own] = [name.slice(0, dot), name.slice(dot + 1)];
+  const isStructure = own === "widths" || own === "locations";
+  if (isStructure && model.layers.get(layer)?.structure.name === "gblr") return "structure";
+  return own === "bias" || model.parameter(name).rank <= 1 ? "plain" : "weights";
+}
+
+/** Adam's first moment of widths and locations has no memory: they follow the present gradient. */
+const STRUCTURE_BETAS = [0, 0.999] as const;
+
+export class Optimizer {
+  /** every float32 parameter that is trainable, in the model's order */
+  readonly learned: readonly Learned[];
+  private readonly options: OptimizerOptions;
+
+  constructor(model: Model, options: OptimizerOptions) {
+    this.options = options;
+    const learning = [...model.parameters].filter(([, { trainable, dtype }]) => trainable && dtype === "float32");
+    const moment = ({ shape }: Variable) => tidy(() => variable(zeros(shape), false));
+    this.learned = learning.map(([name, parameter]) => ({
+      name,
+      group: groupOf(model, name),
+      parameter,
+      moments: [moment(parameter), moment(parameter)],
+    }));
+  }
+
+  /** What gradients are wanted of. @param frozen leaves widths and locations out */
+  variables({ frozen }: { frozen: boolean }): Variable[] {
+    return this.learned.filter(({ group }) => !(frozen && group === "structure")).map(({ parameter }) => parameter);
+  }
+
+  /** Learning rates of the step that follows `time.step` steps. */
+  rates(time: RateTime): Record<GroupName, number> {
+    const { learningRate, structureLearningRate = learningRate, schedule = { decay: "constant" } } = this.options;
+    const rate = learningRateAt(schedule, learningRate, time);
+    return { weights: rate, plain: rate, structure: learningRateAt(schedule, structureLearningRate, time) };
+  }
+
+  /** Changes every parameter that has a gradient; the gradients remain the caller's. */
+  step(gradients: ReadonlyMap<Variable, Tensor>, time: RateTime): void {
+    const rates = this.rates(time);
+    const groups = (Object.keys(rates) as GroupName[]).map((name) => this.group(name, rates[name], gradients));
+    const { clipNorm } = this.options;
+    adamwStep(groups, { step: time.step + 1, ...(clipNorm === undefined ? {} : { clipNorm }) }).dispose();
+  }
+
+  private group(name: GroupName, learningRate: number, gradients: ReadonlyMap<Variable, Tensor>): AdamwGroup {
+    const { betas = [0.9, 0.999], epsilon = 1e-8, weightDecay = 0 } = this.options;
+    const own = this.learned.filter(({ group, parameter }) => group === name && gradients.has(parameter));
+    return {
+      parameters: own.map(({ parameter }) => parameter),
+      gradients: own.map(({ parameter }) => gradients.get(parameter) as Tensor),
+      firstMoments: own.map(({ moments }) => moments[0]),
+      secondMoments: own.map(({ moments }) => moments[1]),
+      learningRate,
+      betas: name === "structure" ? STRUCTURE_BETAS : betas,
+      epsilon,
+      weightDecay: name === "weights" ? weightDecay : 0,
+    };
+  }
+
+  /** Moments only: parameters are the model's. */
+  dispose(): void {
+    for (const { moments } of this.learned) for (const moment of moments) moment.dispose();
+  }
+}

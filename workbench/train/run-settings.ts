@@ -1,0 +1,70 @@
+// What a run is, as flat JSON: two runs with the same are the same run, so that one can go on where the other stopped.
+// How often it is saved, and where, is not part of it.
+
+import { createHash } from "node:crypto";
+import { ShapeError } from "../engine/errors.ts";
+import type { FitOptions } from "./options.ts";
+import type { Schedule } from "./schedule.ts";
+import type { Settings, SettingValue } from "./task.ts";
+
+export function runSettings(options: FitOptions, schedule: Schedule): Settings {
+  const { model, task, optimizer, lastBatch = "keep", sigma, shrink, evaluation, settings = {} } = options;
+  const { learningRate, structureLearningRate = learningRate } = optimizer;
+  const own: Record<string, unknown> = {
+    steps: schedule.steps,
+    batch: schedule.batch,
+    "micro-batch": schedule.microBatch,
+    "last batch": lastBatch,
+    items: schedule.items,
+    seed: schedule.seed,
+    "learning rate": learningRate,
+    "structure learning rate": structureLearningRate,
+    betas: optimizer.betas ?? [0.9, 0.999],
+    epsilon: optimizer.epsilon ?? 1e-8,
+    "weight decay": optimizer.weightDecay ?? 0,
+    "clip norm": optimizer.clipNorm ?? null,
+    "learning rate schedule": optimizer.schedule ?? { decay: "constant" },
+    sigma: sigma ?? null,
+    shrink: shrink?.name ?? null,
+    evaluation: evaluation ? [evaluation.every ?? { epochs: 1 }, evaluation.first ?? true] : null,
+    "model parameters": fingerprint(model.parameters),
+  };
+  const flat = Object.entries(own).map(([name, value]) => [name, flattened(value)]);
+  return { ...Object.fromEntries(flat), ...prefixed("task", task.settings), ...settings };
+}
+
+const prefixed = (prefix: string, settings: Settings) =>
+  Object.fromEntries(Object.entries(settings).map(([name, value]) => [`${prefix} ${name}`, value]));
+
+const flattened = (value: unknown): SettingValue =>
+  typeof value === "object" && value !== null ? JSON.stringify(value) : (value as SettingValue);
+
+/** Names and shapes, not values. */
+function fingerprint(parameters: FitOptions["model"]["parameters"]): string {
+  const shapes = Array.from(parameters, ([name, { shape, dtype, trainable }]) => [name, shape, dtype, trainable]);
+  return `${shapes.length} of ${digest(JSON.stringify(shapes)).slice(0, 12)}`;
+}
+
+/** Of settings in any order. */
+export function settingsHash(settings: Settings): string {
+  return digest(JSON.stringify(Object.entries(settings).sort(([a], [b]) => (a < b ? -1 : 1))));
+}
+
+const digest = (text: string): string => createHash("sha256").update(text).digest("hex");
+
+/** The first setting that differs, e.g. `seed is 1, asked for 2`; undefined when none does. */
+export function firstDifference(made: Settings, asked: Settings): string | undefined {
+  const shown = (value: SettingValue | undefined) => (value === undefined ? "absent" : JSON.stringify(value));
+  for (const name of new Set([...Object.keys(asked), ...Object.keys(made)])) {
+    if (made[name] !== asked[name]) return `${name} is ${shown(made[name])}, asked for ${shown(asked[name])}`;
+  }
+  return undefined;
+}
+
+/** @throws ShapeError where a setting is no plain JSON, so that it would not come back as it was */
+export function expectPlain(settings: Settings): void {
+  for (const [name, value] of Object.entries(settings)) {
+    const plain = value === null || ["string", "boolean"].includes(typeof value) || Number.isFinite(value);
+    if (!plain) throw new ShapeError(`fit: setting "${name}" must be a finite number, text, boolean or null`);
+  }
+}

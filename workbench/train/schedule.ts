@@ -1,0 +1,100 @@
+// Where a run stands after so many optimizer steps: epoch, batch, items, seeds. All of it follows from the settings and
+// the step alone, so a resumed run stands where the first one stood.
+
+import { expectSetting } from "../engine/ops/operands.ts";
+import { bits, mixSeed } from "../engine/ops/random-bits.ts";
+import type { TrainingTime } from "../gblr/sigma-schedule.ts";
+import { stepsOf } from "./learning-rate.ts";
+import type { FitOptions } from "./options.ts";
+
+export interface Schedule {
+  /** of the whole run */
+  steps: number;
+  stepsPerEpoch: number;
+  /** items of one optimizer step, at most */
+  batch: number;
+  microBatch: number;
+  /** items of one epoch */
+  items: number;
+  seed: number;
+}
+
+/** Some items for one forward pass. */
+export interface MicroBatch {
+  /** optimizer steps done before this one */
+  step: number;
+  /** within the step, counted from 0 */
+  index: number;
+  /** micro-batches of the step */
+  count: number;
+  items: number[];
+  /** items of the step */
+  total: number;
+  readSeed: number;
+  lossSeed: number;
+}
+
+/** @throws ShapeError when a size makes no sense */
+export function scheduleOf(options: FitOptions): Schedule {
+  const { task, batch, microBatch = batch, lastBatch = "keep", length, seed } = options;
+  const items = task.length;
+  const whole = (value: number, least: number) => Number.isSafeInteger(value) && value >= least;
+  for (const [name, value] of Object.entries({ items, batch, microBatch })) {
+    expectSetting("fit", { [name]: value }, "a whole number of at least 1", whole(value, 1));
+  }
+  expectSetting("fit", { seed }, "a whole number of at least 0", whole(seed, 0));
+  expectSetting("fit", { lastBatch }, '"keep" or "drop"', lastBatch === "keep" || lastBatch === "drop");
+  const full = Math.floor(items / batch);
+  const stepsPerEpoch = lastBatch === "keep" ? Math.ceil(items / batch) : full;
+  expectSetting("fit", { batch }, `at most the ${items} items where the last batch is dropped`, stepsPerEpoch > 0);
+  const steps = stepsOf(length, { stepsPerEpoch });
+  expectSetting("fit", { "length in steps": steps }, "a whole number of at least 1", whole(steps, 1));
+  return { steps, stepsPerEpoch, batch, microBatch: Math.min(microBatch, batch), items, seed };
+}
+
+/** Epoch and batch of the step that follows `step` steps. */
+export function timeAt({ stepsPerEpoch }: Schedule, step: number): TrainingTime {
+  return { epoch: Math.floor(step / stepsPerEpoch), batch: step % stepsPerEpoch, batchesPerEpoch: stepsPerEpoch };
+}
+
+/** What is random in training draws from streams that have nothing in common. */
+const STREAMS = { order: 1, read: 2, loss: 3 } as const;
+
+/** 32 bits that depend on the run's seed, the stream, and where in it. */
+export function seedOf(seed: number, stream: keyof typeof STREAMS, ...place: number[]): number {
+  return [STREAMS[stream], ...place].reduce((key, part) => bits(part, key), mixSeed(seed));
+}
+
+/** The items of an epoch in the order in which they are seen. Fisher and Yates. */
+export function epochOrder({ items, seed }: Schedule, epoch: number): Uint32Array {
+  const order = Uint32Array.from({ length: items }, (_, i) => i);
+  const key = seedOf(seed, "order", epoch);
+  for (let last = items - 1; last > 0; last--) {
+    const other = Math.floor((bits(last, key) / 2 ** 32) * (last + 1));
+    [order[last], order[other]] = [order[other] as number, order[last] as number];
+  }
+  return order;
+}
+
+/** Every micro-batch from the one that follows `start` steps to the last of the run. */
+export function* microBatches(schedule: Schedule, start: number): Generator<MicroBatch> {
+  let order: { epoch: number; items: Uint32Array } | undefined;
+  for (let step = start; step < schedule.steps; step++) {
+    const { epoch, batch } = timeAt(schedule, step);
+    if (order?.epoch !== epoch) order = { epoch, items: epochOrder(schedule, epoch) };
+    const first = batch * schedule.batch;
+    const items = [...order.items.subarray(first, first + schedule.batch)];
+    const count = Math.ceil(items.length / schedule.microBatch);
+    for (let index = 0; index < count; index++) {
+      yield {
+        step,
+        index,
+        count,
+        items: items.slice(index * schedule.microBatch, (index + 1) * schedule.microBatch),
+        total: items.length,
+        readSeed: seedOf(schedule.seed, "read", step, index),
+        lossSeed: seedOf(schedule.seed, "loss", step, index),
+      };
+    }
+  }
+}

@@ -1,14 +1,16 @@
 // Models: loaded, made, run, changed and saved. The one door of this folder.
 
 export type { Architecture, LayerInfo, ParameterInfo } from "./architecture.ts";
+export { layerCosts, modelCounts } from "./counts.ts";
 export { type CreateOptions, createModel } from "./create.ts";
 export { gpt2 } from "./gpt2/architecture.ts";
 export { type KeyValueCache, keyValueCache } from "./gpt2/cache.ts";
 export type { Gpt2Config } from "./gpt2/config.ts";
-export { type Gpt2, type Gpt2Options, gpt2Hidden, gpt2Logits } from "./gpt2/forward.ts";
+export { type Gpt2, type Gpt2Options, gpt2Hidden, gpt2Logits, headOf } from "./gpt2/forward.ts";
 export { type Gpt2LossOptions, gpt2Loss, gpt2Nll } from "./gpt2/loss.ts";
 export { forInference, type InferenceOptions } from "./inference.ts";
 export { denseWeight, replaceLayer } from "./layers.ts";
 export { type LoadEvent, type LoadOptions, loadModel, loadModelNow } from "./load.ts";
 export { type LinearLayer, Model } from "./model.ts";
 export { ARCHITECTURES, architectureOf } from "./registry.ts";
+export { type SaveEvent, type SaveOptions, saveModel, saveModelNow } from "./save.ts";

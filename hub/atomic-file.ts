@@ -8,6 +8,8 @@ import { basename, dirname, join } from "node:path";
 export interface StagedFile {
   /** where the file will be */
   readonly path: string;
+  /** where it is before, in the same folder */
+  readonly temporary: string;
   append(bytes: Uint8Array): Promise<void>;
   /** flushes what was appended to the disk; nothing can be appended after */
   finish(): Promise<void>;
@@ -31,6 +33,7 @@ export async function stageFile(path: string): Promise<StagedFile> {
   };
   return {
     path,
+    temporary,
     append: async (bytes) => {
       // A short write is no error to the system: a disk filling up gives one before it says that it is full.
       for (let done = 0; done < bytes.byteLength; ) {
@@ -66,7 +69,7 @@ export async function writeFileAtomically(path: string, content: string | Uint8A
 }
 
 /** A rename is on the disk only once its folder is. Some systems cannot open a folder; there it is theirs to keep. */
-async function syncFolder(folder: string): Promise<void> {
+export async function syncFolder(folder: string): Promise<void> {
   const handle = await open(folder, "r").catch(() => undefined);
   await handle?.sync().catch(() => {});
   await handle?.close();

@@ -7,6 +7,7 @@ import { reason } from "../byte-source.ts";
 import { INDEX_FILE, openTensors, SINGLE_FILE, type TensorFile } from "../safetensors/index.ts";
 import { ModelError } from "./errors.ts";
 import { type GblrConfig, parseGblrConfig } from "./gblr-config.ts";
+import { finishReplacing } from "./replace-files.ts";
 
 export const CONFIG_FILE = "config.json";
 export const TRAINABLE_FILE = "trainable.safetensors";
@@ -29,6 +30,7 @@ export async function openModel(path: string): Promise<OpenModel> {
     throw new ModelError(`cannot be opened: ${reason(error)}`, { file: path }, { cause: error });
   });
   const isFolder = status.isDirectory();
+  await finishReplacing(isFolder ? path : dirname(path));
   const config = await readConfig(join(isFolder ? path : dirname(path), CONFIG_FILE), isFolder);
   const file = isFolder ? await tensorsIn(path) : path;
   if (!/\.safetensors(\.index\.json)?$/.test(file)) {

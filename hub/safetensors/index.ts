@@ -8,5 +8,13 @@ export { openTensors } from "./open.ts";
 export { openSafetensors, openSafetensorsBytes, readAll, readSafetensors, type SafetensorsFile } from "./read.ts";
 export { INDEX_FILE, openSharded, type ShardedFile, SINGLE_FILE } from "./shards.ts";
 export { DTYPES, type Dtype, type StoredTensor, type TensorFile, type TensorInfo } from "./types.ts";
-export { encodeSafetensors, sourcesOf, type WriteProgress, writeSafetensors } from "./write.ts";
-export { MAX_SHARD_BYTES, type ModelWritten, type WriteModelOptions, writeModel } from "./write-shards.ts";
+export { encodeSafetensors, sourcesOf, stageSafetensors, type WriteProgress, writeSafetensors } from "./write.ts";
+export {
+  MAX_SHARD_BYTES,
+  type ModelStaged,
+  type ModelWritten,
+  otherModelFiles,
+  stageModel,
+  type WriteModelOptions,
+  writeModel,
+} from "./write-shards.ts";

@@ -2,7 +2,7 @@
 // only when all of them are on the disk, the index last; what an earlier model left of the other form is then removed.
 
 import { readdir, rm } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import type { StagedFile } from "../atomic-file.ts";
 import { type Layout, layOut, type Metadata, type TensorSource } from "./layout.ts";
 import { INDEX_FILE, indexText, SINGLE_FILE, shardName } from "./shards.ts";
@@ -26,6 +26,15 @@ export interface ModelWritten {
   bytes: number;
 }
 
+/** A model that is on the disk, but not in its place. */
+export interface ModelStaged {
+  kind: "staged";
+  /** finished; to be put in place in this order, the index last, or discarded */
+  staged: StagedFile[];
+  /** of all tensors */
+  bytes: number;
+}
+
 /**
  * Writes the tensors, in the order given, to `folder`, which must exist.
  * @throws SafetensorsError when the tensors break a rule of the format, or the disk does not take them
@@ -33,10 +42,34 @@ export interface ModelWritten {
 export async function* writeModel(
   folder: string,
   tensors: Iterable<TensorSource>,
-  { metadata = {}, maxShardBytes = MAX_SHARD_BYTES }: WriteModelOptions = {},
+  options: WriteModelOptions = {},
 ): AsyncGenerator<WriteProgress | ModelWritten> {
+  for await (const event of stageModel(folder, tensors, options)) {
+    if (event.kind === "progress") {
+      yield event;
+      continue;
+    }
+    const { staged, bytes } = event;
+    try {
+      for (const file of staged) await committing(file);
+    } finally {
+      await Promise.all(staged.map((file) => file.discard()));
+    }
+    const files = staged.map(({ path }) => basename(path));
+    for (const name of await otherModelFiles(folder, files)) await rm(join(folder, name), { force: true });
+    yield { kind: "written", files, bytes };
+  }
+}
+
+/** As writeModel, but for the last step: who asked puts the files in place, perhaps with others. */
+export async function* stageModel(
+  folder: string,
+  tensors: Iterable<TensorSource>,
+  { metadata = {}, maxShardBytes = MAX_SHARD_BYTES }: WriteModelOptions = {},
+): AsyncGenerator<WriteProgress | ModelStaged> {
   const layouts = layOutShards([...tensors], { folder, metadata, maxShardBytes });
   const staged: StagedFile[] = [];
+  let isWhole = false;
   try {
     for (const [file, layout] of layouts) {
       const shard = await staging(join(folder, file));
@@ -45,13 +78,17 @@ export async function* writeModel(
     }
     const bytes = sum(Array.from(layouts.values(), ({ bufferSize }) => bufferSize));
     if (layouts.size > 1) staged.push(await stageIndex(folder, { layouts, bytes }));
-    for (const file of staged) await committing(file);
-    const files = layouts.size > 1 ? [...layouts.keys(), INDEX_FILE] : [...layouts.keys()];
-    await removeOthers(folder, files);
-    yield { kind: "written", files, bytes };
+    isWhole = true;
+    yield { kind: "staged", staged, bytes };
   } finally {
-    await Promise.all(staged.map((file) => file.discard()));
+    if (!isWhole) await Promise.all(staged.map((file) => file.discard()));
   }
+}
+
+/** Files of a model in a folder that are not among these: a reader must not find two models there. */
+export async function otherModelFiles(folder: string, files: readonly string[]): Promise<string[]> {
+  const ours = /^model(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?$/;
+  return (await readdir(folder)).filter((name) => ours.test(name) && !files.includes(name));
 }
 
 function layOutShards(
@@ -101,14 +138,6 @@ async function stageIndex(
   } catch (error) {
     await staged.discard();
     throw cannotBeWritten(staged.path, error);
-  }
-}
-
-/** A reader must not find two models in one folder. */
-async function removeOthers(folder: string, files: readonly string[]): Promise<void> {
-  const ours = /^model(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?$/;
-  for (const name of await readdir(folder)) {
-    if (ours.test(name) && !files.includes(name)) await rm(join(folder, name), { force: true });
   }
 }
 

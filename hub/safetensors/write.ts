@@ -21,13 +21,32 @@ export async function writeSafetensors(
   tensors: Iterable<TensorSource>,
   { metadata = {} }: { metadata?: Metadata } = {},
 ): Promise<void> {
+  let staged: StagedFile | undefined;
+  try {
+    for await (const event of stageSafetensors(path, tensors, { metadata })) {
+      if (event.kind === "staged") staged = event.staged;
+    }
+    if (staged) await committing(staged);
+  } finally {
+    await staged?.discard();
+  }
+}
+
+/** As writeSafetensors, but for the last step: who asked puts the finished file in place, or discards it. */
+export async function* stageSafetensors(
+  path: string,
+  tensors: Iterable<TensorSource>,
+  { metadata = {} }: { metadata?: Metadata } = {},
+): AsyncGenerator<WriteProgress | { kind: "staged"; staged: StagedFile; bytes: number }> {
   const layout = layOut(tensors, { file: path, metadata });
   const staged = await staging(path);
+  let isWhole = false;
   try {
-    for await (const _ of writeLayout(staged, layout));
-    await committing(staged);
+    yield* writeLayout(staged, layout);
+    isWhole = true;
+    yield { kind: "staged", staged, bytes: layout.bufferSize };
   } finally {
-    await staged.discard();
+    if (!isWhole) await staged.discard();
   }
 }
 

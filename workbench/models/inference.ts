@@ -93,7 +93,10 @@ async function inferenceForm(
   const matrix = new GblrMatrix(structure.matrix(parameters).parameters, { ...masks, mode: "eval" });
   if (!packs) return fastest({ matrix, live: await liveRanks(matrix) });
   const { spans, values_in, values_out, nIn, nOut } = await pack(matrix);
-  return { structure: packedStructure({ nIn, nOut }), parameters: { spans, values_in, values_out } };
+  return {
+    structure: packedStructure({ nIn, nOut, blocks: matrix.blocks * matrix.rank }),
+    parameters: { spans, values_in, values_out },
+  };
 }
 
 /** Positions of the rows of `factors` that evaluation keeps. */

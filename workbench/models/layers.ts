@@ -1,6 +1,6 @@
 // Changes how a layer of a model is held, and reads its matrix however it is held.
 
-import { clone, keep, type Tensor2D, tidy, transpose } from "@tensorflow/tfjs-core";
+import { clone, keep, slice, type Tensor, type Tensor2D, tidy, transpose } from "@tensorflow/tfjs-core";
 import { EngineError } from "../engine/errors.ts";
 import { gblrStructure } from "../structures/gblr.ts";
 import type { Structure, StructureParameters } from "../structures/structure.ts";
@@ -30,11 +30,11 @@ export function replaceLayer<Config>(
   const entries = [...model.parameters];
   const at = entries.findIndex(([name]) => name === old[0]);
   const added = held.parameterNames.map((name) => {
-    const values = parameters[name] as Tensor2D;
+    const values = parameters[name] as Tensor;
     // Dense matrices lie in the model as the checkpoint has them, in structures as (n_out, n_in).
-    const turned = held.name === "dense" && layer.layout === "in_out" ? tidy(() => clone(transpose(values))) : values;
-    if (turned !== values) values.dispose();
-    return [`${layerName}.${name}`, variableOf(turned, { trainable })] as const;
+    const turned = held.name === "dense" && layer.layout === "in_out" ? transpose(values) : clone(values);
+    values.dispose();
+    return [`${layerName}.${name}`, variableOf(laidOut(turned), { trainable })] as const;
   });
   const others = entries.filter(([name]) => !old.includes(name));
   for (const name of old) model.parameters.get(name)?.dispose();
@@ -56,4 +56,15 @@ export function denseWeight<Config>(model: Model<Config>, layerName: string): Te
     const matrix = structure.dense(parameters);
     return keep(structure.name === "dense" && layout === "in_out" ? transpose(matrix) : matrix) as Tensor2D;
   });
+}
+
+/**
+ * A copy whose values lie row by row, as those of a loaded parameter do. Engines compute on views such as transposes
+ * too, but in another order: a model would not give the same bits after it is saved and loaded.
+ */
+function laidOut(values: Tensor): Tensor {
+  const start = values.shape.map(() => 0);
+  const copy = tidy(() => slice(values, start, values.shape));
+  values.dispose();
+  return copy;
 }

@@ -7,6 +7,7 @@ import type { Variable } from "@tensorflow/tfjs-core";
 import { reason } from "../../hub/byte-source.ts";
 import {
   CONFIG_FILE,
+  finishReplacing,
   ModelError,
   type OpenModel,
   openModel,
@@ -39,6 +40,7 @@ export type LoadEvent =
  * missing, too much or misshapen, a form that is not there
  */
 export async function* loadModel(folder: string, { form = "auto" }: LoadOptions = {}): AsyncGenerator<LoadEvent> {
+  await finishReplacing(folder);
   const { json, architecture, config } = await readConfig(folder);
   const open = form === "trainable" ? await openTrainable(folder) : await openModel(folder);
   const parameters = new Map<string, Variable>();

@@ -13,10 +13,12 @@ const NAMES = ["spans", "values_in", "values_out"] as const;
 /** Parameters: `spans` int32 (4, B), `values_in` and `values_out`. */
 export interface PackedStructure extends Structure {
   readonly name: "packed";
+  /** K of the matrix that was packed, the dead ones counted */
+  readonly blocks: number;
   packed(parameters: StructureParameters): PackedGblr;
 }
 
-export function packedStructure({ nIn, nOut }: MatrixSize): PackedStructure {
+export function packedStructure({ nIn, nOut, blocks }: MatrixSize & { blocks: number }): PackedStructure {
   const packed = (parameters: StructureParameters): PackedGblr => {
     const { spans, values_in, values_out } = parametersNamed("packed", parameters, NAMES);
     return {
@@ -29,6 +31,7 @@ export function packedStructure({ nIn, nOut }: MatrixSize): PackedStructure {
   };
   return {
     name: "packed",
+    blocks,
     parameterNames: NAMES,
     packed,
     fromDense: () => Promise.reject(noConversion()),

@@ -1,0 +1,88 @@
+// Several files of one folder put in place together: config.json and the tensors that it describes. Renaming is atomic
+// for one file only, so a list of the renames is put in place first: from then on the new files are the folder's, and
+// whoever finds the list carries it out, after a power cut too. Programs that do not know the list can see old and new
+// files side by side for as long as the renames take.
+
+import { readFile, rename, rm } from "node:fs/promises";
+import { basename, join } from "node:path";
+import { type StagedFile, syncFolder, writeFileAtomically } from "../atomic-file.ts";
+import { reason } from "../byte-source.ts";
+import { ModelError } from "./errors.ts";
+
+const LIST_FILE = ".replacing.json";
+
+export interface Replacement {
+  /** finished files, of this folder */
+  staged: readonly StagedFile[];
+  /** names of files that are to go */
+  removed?: readonly string[];
+}
+
+interface List {
+  /** temporary name and name of each file */
+  renamed: [string, string][];
+  removed: string[];
+}
+
+/** @throws ModelError when the folder does not take the files; they are then discarded, unless some are in place */
+export async function replaceFiles(folder: string, { staged, removed = [] }: Replacement): Promise<void> {
+  const renamed = staged.map(({ temporary, path }): [string, string] => [basename(temporary), basename(path)]);
+  try {
+    await writeFileAtomically(join(folder, LIST_FILE), JSON.stringify({ renamed, removed }));
+  } catch (error) {
+    await Promise.all(staged.map((file) => file.discard()));
+    throw new ModelError(`cannot be written: ${reason(error)}`, { file: folder }, { cause: error });
+  }
+  await finishReplacing(folder);
+}
+
+/**
+ * Carries out what an interrupted replacement has left to do; nothing where none has been.
+ * @throws ModelError when the folder does not let it
+ */
+export async function finishReplacing(folder: string): Promise<void> {
+  const file = join(folder, LIST_FILE);
+  const text = await readFile(file, "utf8").catch(() => undefined);
+  if (text === undefined) return;
+  const { renamed, removed } = checked(text, file);
+  try {
+    for (const [from, to] of renamed) await unlessDone(rename(join(folder, from), join(folder, to)));
+    for (const name of removed) await rm(join(folder, name), { force: true });
+    await syncFolder(folder);
+    await rm(file, { force: true });
+  } catch (error) {
+    throw new ModelError(`cannot be carried out: ${reason(error)}`, { file }, { cause: error });
+  }
+}
+
+/** Another process, or this one before it was interrupted, may have done it. */
+async function unlessDone(renaming: Promise<void>): Promise<void> {
+  await renaming.catch((error: unknown) => {
+    if ((error as { code?: unknown }).code !== "ENOENT") throw error;
+  });
+}
+
+/** A folder can come from anywhere: its list may only name what a list of ours names. */
+function checked(text: string, file: string): List {
+  const { renamed, removed } = (parsed(text) ?? {}) as Partial<List>;
+  const isOurs =
+    Array.isArray(renamed) && renamed.every(isRename) && Array.isArray(removed) && removed.every(isModelFile);
+  if (!isOurs) throw new ModelError("is no list of files to replace; remove it", { file });
+  return { renamed, removed };
+}
+
+const isName = (name: unknown): name is string =>
+  typeof name === "string" && /^[\w.-]+$/.test(name) && !/^\.+$/.test(name);
+const isModelFile = (name: unknown) => isName(name) && /\.safetensors(\.index\.json)?$/.test(name);
+const isRename = (pair: unknown) => {
+  const [from, to] = Array.isArray(pair) ? pair : [];
+  return isName(from) && isName(to) && from.startsWith(`.${to}.`) && from.endsWith(".tmp");
+};
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}

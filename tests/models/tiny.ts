@@ -1,0 +1,65 @@
+// Tiny models for tests: two blocks of GPT-2, wide enough for structures to be more than one block, made from a seed.
+
+import * as tf from "@tensorflow/tfjs-core";
+import { seededUniform } from "../../workbench/gblr/init/seeded-uniform.ts";
+import { createModel, type Gpt2, gpt2, replaceLayer } from "../../workbench/models/index.ts";
+import { structureNamed } from "../../workbench/structures/registry.ts";
+
+export const TINY = {
+  n_layer: 2,
+  n_embd: 16,
+  n_head: 2,
+  n_positions: 12,
+  vocab_size: 40,
+  embd_pdrop: 0,
+  resid_pdrop: 0,
+  attn_pdrop: 0,
+} as const;
+
+export function tinyGpt2(settings: Readonly<Record<string, unknown>> = {}, seed = 1): Gpt2 {
+  return createModel(gpt2, { ...TINY, ...settings }, { seed });
+}
+
+/** Every matrix as it is plus noise of size 0.3: at a GPT-2's start all is so small that mistakes hide. */
+export function livelier(model: Gpt2, seed = 2): Gpt2 {
+  for (const [at, variable] of [...model.parameters.values()].entries()) {
+    if (variable.dtype !== "float32" || !variable.trainable) continue;
+    tf.tidy(() => variable.assign(tf.add(variable, tf.randomNormal(variable.shape, 0, 0.3, "float32", seed + at))));
+  }
+  return model;
+}
+
+/** Holds these layers in a structure, at half the multiply-adds; GBLR blocks of many widths, some of them dead. */
+export async function structured(model: Gpt2, names: readonly string[], name: string): Promise<Gpt2> {
+  const structure = structureNamed(name);
+  for (const layer of names) {
+    const { nIn, nOut } = model.layer(layer);
+    const weight = tf.randomNormal([nOut, nIn], 0, 0.3, "float32", 7) as tf.Tensor2D;
+    const parameters = await structure.fromDense(weight, 0.5);
+    weight.dispose();
+    if (name === "gblr") tf.dispose([parameters.widths, parameters.locations]);
+    replaceLayer(model, layer, structure, { ...parameters, ...(name === "gblr" && scattered(Math.min(nIn, nOut))) });
+  }
+  return model;
+}
+
+function scattered(blocks: number): { widths: tf.Tensor; locations: tf.Tensor } {
+  const uniform = seededUniform(5);
+  const widths = Array.from({ length: 2 * blocks }, (_, i) => (i % blocks < blocks / 2 ? 0.15 + 0.5 * uniform() : 0));
+  const locations = widths.map(() => uniform());
+  return { widths: tf.tensor2d(widths, [2, blocks]), locations: tf.tensor2d(locations, [2, blocks]) };
+}
+
+export const ids = (batch: number, tokens: number, vocabulary = TINY.vocab_size): tf.Tensor2D =>
+  tf.tensor2d(
+    Int32Array.from({ length: batch * tokens }, (_, i) => (i * 7 + 3) % vocabulary),
+    [batch, tokens],
+    "int32",
+  );
+
+/** The values of a tensor, which is disposed. */
+export async function taken(tensor: tf.Tensor): Promise<Float32Array> {
+  const values = (await tensor.data()) as Float32Array;
+  tensor.dispose();
+  return values;
+}

@@ -1,0 +1,52 @@
+// The config.json of a GPT-2 out of the reference implementation's checkpoint: sizes from shapes. The fields that leave no
+// trace in shapes are those of the published models, which it starts from.
+
+import { ModelError } from "../../../hub/model-folder/index.ts";
+import { findSetting, isCount } from "./hyper-parameters.ts";
+import type { ReferenceReader } from "./reader.ts";
+
+const BODY = "transformer.";
+const HEAD = "lm_head.weight";
+const WIDTH_OF_HEAD = 64;
+const VOCABULARY = 50257;
+/** the last token of the published vocabulary */
+const END_OF_TEXT = VOCABULARY - 1;
+
+export const gpt2Reader: ReferenceReader = {
+  type: "gpt2",
+
+  recognises: (tensors) => tensors.has(`${BODY}wte.weight`) && tensors.has(`${BODY}h.0.ln_1.weight`),
+
+  config({ file, tensors, rest, tied }, { heads }) {
+    const side = (name: string, axis: number): number => {
+      const length = tensors.get(BODY + name)?.shape[axis];
+      if (length === undefined) throw new ModelError("is missing", { file, tensor: BODY + name });
+      return length;
+    };
+    const [vocabulary, width] = [side("wte.weight", 0), side("wte.weight", 1)];
+    const blocks = Array.from(tensors.keys(), (name) => Number(/^transformer\.h\.(\d+)\./.exec(name)?.[1] ?? -1));
+    const inner = side("h.0.mlp.c_fc.bias", 0);
+    const hyper = rest.hyper_parameters ?? {};
+    return {
+      model_type: "gpt2",
+      architectures: ["GPT2LMHeadModel"],
+      vocab_size: vocabulary,
+      n_embd: width,
+      n_layer: Math.max(...blocks) + 1,
+      n_head: heads ?? findSetting(hyper, ["n_head", "num_attention_heads"], isCount) ?? usualHeads(width, file),
+      n_positions: side("wpe.weight", 0),
+      n_inner: inner === 4 * width ? null : inner,
+      activation_function: "gelu_new",
+      layer_norm_epsilon: 1e-5,
+      tie_word_embeddings: !tensors.has(HEAD) || tied.has(HEAD),
+      ...(vocabulary >= VOCABULARY && { bos_token_id: END_OF_TEXT, eos_token_id: END_OF_TEXT }),
+    };
+  },
+};
+
+function usualHeads(width: number, file: string): number {
+  if (width % WIDTH_OF_HEAD === 0) return width / WIDTH_OF_HEAD;
+  throw new ModelError(`does not tell how many heads it has, and its width ${width} is no multiple of 64; say heads`, {
+    file,
+  });
+}

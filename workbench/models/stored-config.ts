@@ -1,0 +1,71 @@
+// The config.json of a model as it is saved: what it was read with, what transformers needs, and the "gblr" part about
+// its structured layers.
+
+import { pythonConfig } from "../../hub/python/index.ts";
+import { modelCounts } from "./counts.ts";
+import type { Model } from "./model.ts";
+import type { StoredLayerConfig } from "./stored-layers.ts";
+
+/** Of the "gblr" part; a reader refuses a larger one. */
+export const FORMAT = 1;
+
+export interface StoredConfigOptions {
+  layers: Readonly<Record<string, StoredLayerConfig>>;
+  /** name of the dense model, as on the Hub */
+  baseModel?: string | undefined;
+  /** more fields of the "gblr" part, e.g. `budget`; they must not be those that are written here */
+  gblr?: Readonly<Record<string, unknown>> | undefined;
+}
+
+export async function storedConfig(
+  model: Model,
+  { layers, baseModel, gblr = {} }: StoredConfigOptions,
+): Promise<Record<string, unknown>> {
+  const { gblr: before, ...json } = model.json;
+  const structures = Object.values(layers).map(({ structure }) => structure);
+  const [structure] = structures.toSorted((a, b) => countOf(structures, b) - countOf(structures, a));
+  const config = { ...pythonConfig(json, structure !== undefined), ...savedType(json) };
+  if (structure === undefined) return config;
+  const { reference, actual } = await modelCounts(model);
+  const base = baseModel ?? (before as { base_model?: string } | undefined)?.base_model;
+  const part = {
+    format: FORMAT,
+    structure,
+    ...(base !== undefined && { base_model: base }),
+    ...kept(before),
+    ...gblr,
+    relative_flops: { reference: reference.relative, actual: actual.relative },
+    ...(isSmooth(model.masks.sigma) && { sigma: model.masks.sigma }),
+    layers: Object.fromEntries(
+      Object.entries(layers).map(([name, { structure: own, ...sizes }]) => [
+        name,
+        { ...(own !== structure && { structure: own }), ...sizes },
+      ]),
+    ),
+  };
+  return { ...config, gblr: part };
+}
+
+const countOf = (all: readonly string[], one: string): number => all.filter((each) => each === one).length;
+
+const isSmooth = (sigma: number | undefined): boolean => sigma !== undefined && Number.isFinite(sigma);
+
+/** What was said of a model as a whole stays true when it is saved again. */
+function kept(before: unknown): Record<string, unknown> {
+  const {
+    format: _,
+    structure: _1,
+    sigma: _2,
+    layers: _3,
+    relative_flops: _4,
+    base_model: _5,
+    ...rest
+  } = (before ?? {}) as Record<string, unknown>;
+  return rest;
+}
+
+/** Files hold float32, whatever the base model's did. */
+function savedType(json: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const said = ["torch_dtype", "dtype"].filter((field) => json[field] !== undefined);
+  return Object.fromEntries(said.map((field) => [field, "float32"]));
+}

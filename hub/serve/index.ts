@@ -6,6 +6,7 @@ import type { AddressInfo } from "node:net";
 import { authenticator, type HubToken } from "./permissions.ts";
 import { route } from "./routes.ts";
 import { createHubServer, type HubEvent } from "./server.ts";
+import { createSigner } from "./signed-address.ts";
 import { HubStore } from "./store/hub-store.ts";
 
 export type { HubToken, Role } from "./permissions.ts";
@@ -22,6 +23,10 @@ export interface ServeOptions {
   token?: string;
   /** further tokens */
   tokens?: readonly HubToken[];
+  /** large files of more bytes go in parts, which are not sent twice */
+  multipartFrom?: number;
+  /** bytes of a part */
+  partSize?: number;
   log?: (event: HubEvent) => void;
 }
 
@@ -38,6 +43,7 @@ export class HubServeError extends Error {
   override readonly name = "HubServeError";
 }
 
+const MEBI = 2 ** 20;
 const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|::1|\[::1\])$/i;
 
 export function isLoopback(host: string): boolean {
@@ -47,6 +53,7 @@ export function isLoopback(host: string): boolean {
 /** @throws {HubServeError} if the folder, the address or a token cannot be used */
 export async function serveHub(options: ServeOptions): Promise<ServedHub> {
   const { folder, host = "127.0.0.1", port = 0, token = makeToken(), tokens = [], log = () => {} } = options;
+  const { multipartFrom = 32 * MEBI, partSize = 16 * MEBI } = options;
   const all: HubToken[] = [{ token, role: "write" }, ...tokens];
   if (all.some(({ token }) => !/^hf_[\x21-\x7e]{5,}$/.test(token))) {
     throw new HubServeError("a token begins with hf_ and has at least 5 characters more, none of them blank");
@@ -54,8 +61,10 @@ export async function serveHub(options: ServeOptions): Promise<ServedHub> {
   const store = await HubStore.open(folder).catch((error: Error) => {
     throw new HubServeError(`${folder} cannot be served: ${error.message}`, { cause: error });
   });
+  await store.recover();
+  const transfers = { signer: createSigner(token), multipartFrom, partSize };
   const server = createHubServer({
-    route: (request) => route(request, store),
+    route: (request) => route(request, { store, transfers }),
     authenticate: authenticator(all),
     isHost: isLoopback(host) ? (name) => isLoopback(name.replace(/:\d+$/, "")) : undefined,
     log,

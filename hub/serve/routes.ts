@@ -2,9 +2,13 @@
 // names that are actions are reserved (names.ts).
 
 import type { RepoType } from "../access.ts";
+import { commit, preupload } from "./api/commit.ts";
 import { listCommits, listRefs } from "./api/history.ts";
 import { repositoryInfo } from "./api/info.ts";
+import { batch, complete, type TransferSettings, upload } from "./api/large-files.ts";
 import { listRepositories } from "./api/list.ts";
+import { createBranch, createTag, deleteBranch, deleteTag } from "./api/references.ts";
+import { changeSettings, create, remove } from "./api/repositories.ts";
 import { rawFile, resolveFile } from "./api/resolve.ts";
 import { listTree, pathsInfo } from "./api/tree.ts";
 import { whoAmI } from "./api/who-am-i.ts";
@@ -17,33 +21,48 @@ type RepoHandler = (request: RepoRequest) => Promise<HubReply>;
 type Method = "GET" | "POST" | "PUT" | "DELETE";
 
 /** `/api/<type>/<id>/<action>/…` by action and method. A handler that writes is marked so. */
-const ACTIONS: Record<string, Partial<Record<Method, { run: RepoHandler; writes?: true }>>> = {
-  "": { GET: { run: repositoryInfo } },
-  revision: { GET: { run: repositoryInfo } },
-  tree: { GET: { run: listTree } },
-  "paths-info": { POST: { run: pathsInfo } },
-  refs: { GET: { run: listRefs } },
-  commits: { GET: { run: listCommits } },
-};
+const ACTIONS = new Map<string, Partial<Record<Method, { run: RepoHandler; writes?: true }>>>(
+  Object.entries({
+    "": { GET: { run: repositoryInfo } },
+    revision: { GET: { run: repositoryInfo } },
+    tree: { GET: { run: listTree } },
+    "paths-info": { POST: { run: pathsInfo } },
+    preupload: { POST: { run: preupload, writes: true } },
+    commit: { POST: { run: commit, writes: true } },
+    branch: { POST: { run: createBranch, writes: true }, DELETE: { run: deleteBranch, writes: true } },
+    tag: { POST: { run: createTag, writes: true }, DELETE: { run: deleteTag, writes: true } },
+    settings: { PUT: { run: changeSettings, writes: true } },
+    refs: { GET: { run: listRefs } },
+    commits: { GET: { run: listCommits } },
+  }),
+);
 
-const TYPES: Record<string, RepoType> = { models: "model", datasets: "dataset" };
+const TYPES = new Map<string, RepoType>([
+  ["models", "model"],
+  ["datasets", "dataset"],
+]);
 
-export async function route(request: HubRequest, store: HubStore): Promise<HubReply> {
-  const [first = "", ...rest] = request.segments;
-  if (first === "" && rest.length === 0) return text("A local Hub. Lists: /api/models and /api/datasets\n");
-  if (first === "api") return routeApi(request, store, rest);
-  return first === "datasets"
-    ? routeFiles(request, store, "dataset", rest)
-    : routeFiles(request, store, "model", request.segments);
+export interface RouteSettings {
+  store: HubStore;
+  transfers: TransferSettings;
 }
 
-async function routeApi(request: HubRequest, store: HubStore, segments: string[]): Promise<HubReply> {
+export async function route(request: HubRequest, settings: RouteSettings): Promise<HubReply> {
+  const [first = "", ...rest] = request.segments;
+  if (first === "" && rest.length === 0) return text("A local Hub. Lists: /api/models and /api/datasets\n");
+  if (first === "api") return routeApi(request, settings, rest);
+  if (first === "datasets") return routeFiles(request, settings, { type: "dataset", segments: rest });
+  return routeFiles(request, settings, { type: "model", segments: request.segments });
+}
+
+async function routeApi(request: HubRequest, settings: RouteSettings, segments: string[]): Promise<HubReply> {
+  const { store, transfers } = settings;
   const [area = "", ...rest] = segments;
-  const type = TYPES[area];
+  const type = TYPES.get(area);
   if (type && rest.length === 0) return allow(request, { GET: () => listRepositories(request, store, type) });
   if (type) {
-    const { id, action, rest: args } = splitId(rest, (name) => name in ACTIONS);
-    const handlers = ACTIONS[action];
+    const { id, action, rest: args } = splitId(rest, (name) => ACTIONS.has(name));
+    const handlers = ACTIONS.get(action);
     if (!handlers || id === "") throw notHere();
     return allow(
       request,
@@ -58,16 +77,33 @@ async function routeApi(request: HubRequest, store: HubStore, segments: string[]
   switch (segments.join("/")) {
     case "whoami-v2":
       return allow(request, { GET: async () => whoAmI(request) });
+    case "repos/create":
+      return allow(request, { POST: () => create(request, store) });
+    case "repos/delete":
+      return allow(request, { DELETE: () => remove(request, store) });
     case "validate-yaml":
       return allow(request, { POST: async () => json({ errors: [], warnings: [] }) });
+  }
+  if (area === "lfs" && rest.length === 2 && rest[0] === "upload") {
+    const [PUT, POST] = [() => upload(request, store, transfers), () => complete(request, store, transfers)];
+    return allow(request, { PUT, POST });
   }
   if (area === "telemetry") return { status: 204 };
   throw notHere();
 }
 
-async function routeFiles(request: HubRequest, store: HubStore, type: RepoType, segments: string[]): Promise<HubReply> {
+async function routeFiles(
+  request: HubRequest,
+  { store, transfers }: RouteSettings,
+  { type, segments }: { type: RepoType; segments: string[] },
+): Promise<HubReply> {
+  const lfs = /^(.+)\.git\/info\/lfs\/objects\/batch$/.exec(segments.join("/"));
+  if (lfs) {
+    const address: RepoAddress = { type, id: lfs[1] as string, rest: [] };
+    return allow(request, { POST: async () => batch(await openForWriting(request, store, address), transfers) });
+  }
   const { id, action, rest } = splitId(segments, (name) => name === "resolve" || name === "raw");
-  const handler = { resolve: resolveFile, raw: rawFile }[action];
+  const handler = action === "resolve" ? resolveFile : action === "raw" ? rawFile : undefined;
   if (!handler || rest.length === 0) throw notHere();
   const address: RepoAddress = { type, id, rest };
   return allow(request, { GET: async () => handler(await openRepository(request, store, address)) });

@@ -82,11 +82,24 @@ function readRequest(message: IncomingMessage, { authenticate, isHost }: ServerS
     segments: path.slice(1).split("/").map(decodeSegment),
     query: new URLSearchParams(query),
     header,
-    body: message,
+    body: bodyOf(message),
     base: `http://${host}`,
     target,
     caller: authenticate(header("authorization")),
   };
+}
+
+/** A body that ended before its time is an error here, not a short body. */
+async function* bodyOf(message: IncomingMessage): AsyncGenerator<Uint8Array> {
+  const announced = message.headers["content-length"];
+  let received = 0;
+  for await (const bytes of message as AsyncIterable<Uint8Array>) {
+    received += bytes.length;
+    yield bytes;
+  }
+  if (!message.complete || (announced !== undefined && received !== Number(announced))) {
+    throw new HubRefusal(400, `the request ended after ${received} bytes; send it again`);
+  }
 }
 
 /** Official clients do not encode the names of files, so a percent sign can be one. */

@@ -2,7 +2,7 @@
 // is: `models/<owner>/<name>`, or `models/<name>` with files in it.
 
 import { existsSync } from "node:fs";
-import { lstat, readdir, realpath, stat } from "node:fs/promises";
+import { lstat, readdir, realpath, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { RepoType } from "../../access.ts";
 import { isRepoId, isRepoPart, STORE_FOLDER, TYPE_FOLDERS } from "../names.ts";
@@ -10,17 +10,21 @@ import { compareText } from "./commit-object.ts";
 import { FolderScanner } from "./folder-scan.ts";
 import { ObjectStore } from "./objects.ts";
 import { RepoRecords } from "./records.ts";
-import { Repository } from "./repository.ts";
+import { MAIN, Repository } from "./repository.ts";
+import { UploadStore } from "./uploads.ts";
+import { finishCheckout } from "./write-commit.ts";
 
 export class HubStore {
   readonly root: string;
   readonly objects: ObjectStore;
+  readonly uploads: UploadStore;
   private readonly scanner: FolderScanner;
   private readonly repositories = new Map<string, Repository>();
 
   private constructor(root: string) {
     this.root = root;
     this.objects = new ObjectStore(join(root, STORE_FOLDER, "objects"));
+    this.uploads = new UploadStore(join(root, STORE_FOLDER, "uploads"), this.objects);
     this.scanner = new FolderScanner(root);
   }
 
@@ -29,6 +33,20 @@ export class HubStore {
     const root = await realpath(folder);
     if (!(await stat(root)).isDirectory()) throw new Error(`${folder} is not a folder`);
     return new HubStore(root);
+  }
+
+  /** Finishes what a killed server had begun, and removes what it left. A folder that cannot be written stays as it is. */
+  async recover(): Promise<void> {
+    for (const type of ["model", "dataset"] as const) {
+      for (const id of await this.ids(type)) {
+        const repository = this.repository(type, id);
+        const isPending = async () => (await repository.records.ref("heads", MAIN))?.pending !== undefined;
+        // Until it can be finished, the commit is served from the store.
+        if (await isPending()) await repository.exclusively(() => finishCheckout(repository)).catch(() => {});
+      }
+    }
+    await Promise.all([this.objects.sweep(), this.uploads.sweep()]).catch(() => {});
+    await rm(this.storeFolder("trash"), { recursive: true, force: true }).catch(() => {});
   }
 
   /** Folder for what is written down below the served one. */
@@ -64,6 +82,10 @@ export class HubStore {
       this.repositories.set(key, repository);
     }
     return repository;
+  }
+
+  forget(type: RepoType, id: string): void {
+    this.repositories.delete(`${type}/${id}`);
   }
 
   /** Sorted. */

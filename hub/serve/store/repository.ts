@@ -2,7 +2,9 @@
 // at this moment; other branches, tags and history are in the records. Reading never writes.
 
 import type { FileHandle } from "node:fs/promises";
+import { join } from "node:path";
 import type { RepoType } from "../../access.ts";
+import { lockFile } from "../../cache/lock.ts";
 import { COMMIT_ID } from "../names.ts";
 import { type HubCommit, type HubFile, makeCommit, sameFiles } from "./commit-object.ts";
 import type { FolderScan, FolderScanner } from "./folder-scan.ts";
@@ -31,6 +33,8 @@ export class Repository {
   readonly objects: ObjectStore;
   readonly scanner: FolderScanner;
   private readonly seen = new Map<string, HubCommit>();
+  /** ends when the last one who asked to change something is done */
+  private last: Promise<void> = Promise.resolve();
 
   constructor({ type, id, folder, records, objects, scanner }: RepositoryPlaces) {
     this.type = type;
@@ -79,6 +83,26 @@ export class Repository {
     if (kept) return kept;
     const moved = (await this.scanner.scan(this.folder)).files.find(({ sha256 }) => sha256 === file.sha256);
     return moved && this.scanner.open(this.folder, moved);
+  }
+
+  /** One who changes something at a time, in whatever process. */
+  async exclusively<T>(work: () => Promise<T>): Promise<T> {
+    const before = this.last;
+    let done = () => {};
+    this.last = new Promise((resolve) => {
+      done = resolve;
+    });
+    await before;
+    try {
+      const release = await lockFile(join(this.records.folder, "lock"));
+      try {
+        return await work();
+      } finally {
+        await release();
+      }
+    } finally {
+      done();
+    }
   }
 
   /** One file of the plain folder. */

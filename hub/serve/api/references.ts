@@ -1,0 +1,81 @@
+// `/api/…/branch/<name>` and `/api/…/tag/<revision>`: making and removing branches and tags. What they point to is then
+// kept, contents and all. `main` is the plain folder, always.
+
+import { z } from "zod";
+import { quote } from "../../file-error.ts";
+import { readJson } from "../body.ts";
+import { isRefName } from "../names.ts";
+import { requireWriter } from "../permissions.ts";
+import { HubRefusal } from "../refusal.ts";
+import { type HubReply, json } from "../reply.ts";
+import { noRevision, type RepoRequest, splitRevision } from "../repo-request.ts";
+import { type HubCommit, makeCommit } from "../store/commit-object.ts";
+import type { RefKind } from "../store/records.ts";
+import { MAIN } from "../store/repository.ts";
+import { keepCommit } from "../store/write-commit.ts";
+
+const BRANCH = z.object({
+  startingPoint: z.string().nullish(),
+  emptyBranch: z.boolean().nullish(),
+  overwrite: z.boolean().nullish(),
+});
+
+export async function createBranch(request: RepoRequest): Promise<HubReply> {
+  const name = request.rest.join("/");
+  const { startingPoint, emptyBranch, overwrite } = await readJson(request, BRANCH);
+  const start = emptyBranch ? emptyCommit(request) : await commitAt(request, startingPoint ?? MAIN);
+  return point(request, { kind: "heads", name, commit: start, overwrite: overwrite ?? false });
+}
+
+const TAG = z.object({ tag: z.string(), message: z.string().nullish() });
+
+export async function createTag(request: RepoRequest): Promise<HubReply> {
+  const { tag: name } = await readJson(request, TAG);
+  return point(request, {
+    kind: "tags",
+    name,
+    commit: await commitAt(request, request.rest.join("/")),
+    overwrite: false,
+  });
+}
+
+export const deleteBranch = (request: RepoRequest): Promise<HubReply> => remove(request, "heads");
+export const deleteTag = (request: RepoRequest): Promise<HubReply> => remove(request, "tags");
+
+interface Pointing {
+  kind: RefKind;
+  name: string;
+  commit: HubCommit;
+  overwrite: boolean;
+}
+
+async function point({ repository }: RepoRequest, { kind, name, commit, overwrite }: Pointing): Promise<HubReply> {
+  if (!isRefName(name)) throw new HubRefusal(400, `${quote(name)} cannot be a branch or tag`);
+  if (name === MAIN) throw new HubRefusal(409, `${MAIN} is there already`);
+  return repository.exclusively(async () => {
+    const { records } = repository;
+    if (!overwrite && (await records.ref(kind, name))) throw new HubRefusal(409, `${quote(name)} is there already`);
+    await keepCommit(repository, commit);
+    await records.writeRef(kind, name, { commit: commit.id });
+    return json({ name, commit: commit.id });
+  });
+}
+
+async function remove({ repository, rest }: RepoRequest, kind: RefKind): Promise<HubReply> {
+  const name = rest.join("/");
+  if (name === MAIN) throw new HubRefusal(403, `${MAIN} cannot be removed: it is the folder itself`);
+  return repository.exclusively(async () => {
+    if (!isRefName(name) || !(await repository.records.ref(kind, name))) throw noRevision(repository, name);
+    await repository.records.removeRef(kind, name);
+    return json({});
+  });
+}
+
+async function commitAt({ repository }: RepoRequest, revision: string): Promise<HubCommit> {
+  return (await splitRevision(repository, [revision])).commit;
+}
+
+function emptyCommit({ caller }: RepoRequest): HubCommit {
+  const seconds = Math.floor(Date.now() / 1000);
+  return makeCommit({ title: "Empty branch", message: "", author: requireWriter(caller).user, seconds, files: [] });
+}

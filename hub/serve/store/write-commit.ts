@@ -1,0 +1,116 @@
+// Adds a commit to a branch. One small file written at one moment decides whether it is there: killed before it, the
+// branch is as it was; killed after it, the commit is whole and the plain folder is brought up to it later.
+
+import { quote } from "../../file-error.ts";
+import { HubRefusal } from "../refusal.ts";
+import { checkOut, checkWays, difference } from "./checkout.ts";
+import { type HubCommit, type HubFile, makeCommit, sameFiles } from "./commit-object.ts";
+import { MAIN, type Repository } from "./repository.ts";
+
+export interface CommitRequest {
+  branch: string;
+  title: string;
+  message: string;
+  author: string;
+  /** the branch must still be there */
+  parent?: string | undefined;
+  /** turns the files of the branch, by path, into those of the commit */
+  change(files: Map<string, HubFile>): void;
+  /** milliseconds since 1970 */
+  now?: number;
+}
+
+/**
+ * The new commit, or the branch's own where nothing would change. Contents of new files must be in the object store, or
+ * in a file that the branch has.
+ * @throws {HubRefusal} 412 if the branch has moved on, 404 if there is none, 400 if the files cannot be
+ */
+export function writeCommit(repository: Repository, request: CommitRequest): Promise<HubCommit> {
+  return repository.exclusively(async () => {
+    await finishCheckout(repository);
+    const head = await headOf(repository, request.branch);
+    if (request.parent !== undefined && request.parent !== head.id) {
+      throw new HubRefusal(
+        412,
+        `${quote(request.branch)} is at ${head.id} by now, not at ${request.parent}; pull and try again`,
+      );
+    }
+    const files = new Map(head.files.map((file) => [file.path, file]));
+    request.change(files);
+    checkFolders(files);
+    const { title, message, author, now = Date.now() } = request;
+    const seconds = Math.floor(now / 1000);
+    const commit = makeCommit({ parent: head.id, title, message, author, seconds, files: [...files.values()] });
+    if (sameFiles(commit.files, head.files)) return head;
+    await keepContents(repository, head, commit);
+    const { records, folder } = repository;
+    if (request.branch !== MAIN) {
+      await records.writeCommit(commit);
+      await records.writeRef("heads", request.branch, { commit: commit.id });
+      return commit;
+    }
+    await checkWays({ folder, from: head, to: commit });
+    await records.writeCommit(head);
+    await records.writeCommit(commit);
+    await records.writeRef("heads", MAIN, { commit: commit.id, pending: { from: head.id } });
+    // From here on the commit is made. If the folder cannot follow now, it is served from the store until it can.
+    await finishCheckout(repository).catch(() => {});
+    return commit;
+  });
+}
+
+/** Brings the plain folder up to a commit that was made and not laid out. To be called with the repository's lock. */
+export async function finishCheckout({ records, folder, objects }: Repository): Promise<void> {
+  const ref = await records.ref("heads", MAIN);
+  if (!ref?.pending) return;
+  const [from, to] = [await records.commit(ref.pending.from), await records.commit(ref.commit)];
+  if (!from || !to) throw new Error(`${folder}: a commit that its records name is not there`);
+  await checkOut({ folder, from, to }, objects);
+  await records.writeRef("heads", MAIN, { commit: ref.commit });
+}
+
+/** Writes a commit and all its contents into the store, for a branch or tag that is to stay. */
+export async function keepCommit(repository: Repository, commit: HubCommit): Promise<void> {
+  for (const file of commit.files) await keepContent(repository, file);
+  await repository.records.writeCommit(commit);
+}
+
+async function headOf(repository: Repository, branch: string): Promise<HubCommit> {
+  const ref = branch === MAIN ? undefined : await repository.records.ref("heads", branch);
+  const head = branch === MAIN ? await repository.main() : ref && (await repository.commit(ref.commit));
+  if (!head)
+    throw new HubRefusal(404, `${repository.id} has no branch ${quote(branch)}; make it first`, "RevisionNotFound");
+  return head;
+}
+
+/** What the commit adds, and what it takes away from the plain folder: a commit stays readable after the next. */
+async function keepContents(repository: Repository, from: HubCommit, to: HubCommit): Promise<void> {
+  const { written, removed } = difference({ from, to });
+  const before = new Map(from.files.map((file) => [file.path, file]));
+  const replaced = written.flatMap(({ path }) => before.get(path) ?? []);
+  for (const file of [...replaced, ...removed, ...written]) await keepContent(repository, file);
+}
+
+async function keepContent(repository: Repository, file: HubFile): Promise<void> {
+  const { objects } = repository;
+  if (await objects.has(file)) return;
+  const handle = await repository.open(file);
+  if (!handle) throw new HubRefusal(409, `${quote(file.path)} was changed by hand meanwhile; try again`);
+  try {
+    await objects.receive(handle.createReadStream({ autoClose: false }), file);
+  } finally {
+    await handle.close();
+  }
+}
+
+/** No file can be where a folder is. */
+function checkFolders(files: ReadonlyMap<string, HubFile>): void {
+  for (const path of files.keys()) {
+    for (let slash = path.indexOf("/"); slash >= 0; slash = path.indexOf("/", slash + 1)) {
+      const folder = path.slice(0, slash);
+      if (files.has(folder)) {
+        throw new HubRefusal(400, `${quote(folder)} cannot be both a file and the folder of ${quote(path)}`);
+      }
+    }
+  }
+}

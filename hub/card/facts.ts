@@ -44,7 +44,7 @@ export interface DatasetFacts {
 
 /** What the base model's card says about itself and holds for what is made of it. */
 export interface BaseMetadata {
-  license?: string;
+  license?: string | readonly string[];
   /** for licenses that the Hub has no name of */
   licenseName?: string;
   licenseLink?: string;
@@ -76,7 +76,7 @@ export interface CardFacts {
   context?: number;
   /** is there a structure.png beside the card? */
   hasPicture?: boolean;
-  /** are configuration_gblr.py and modeling_gblr.py beside the card? */
+  /** are modeling_gblr.py and its neighbours beside the card? */
   hasPython?: boolean;
   /** is there a trainable.safetensors beside the card? */
   hasTrainable?: boolean;

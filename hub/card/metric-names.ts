@@ -17,6 +17,7 @@ const METRICS: Record<string, Metric> = {
   loss: { label: "loss", better: "lower", isShare: false },
   perplexityPerWord: { label: "perplexity per word", better: "lower", isShare: false },
   perplexityPerByte: { label: "perplexity per byte", better: "lower", isShare: false },
+  bitsPerByte: { label: "bits per byte", better: "lower", isShare: false },
   accuracy: { label: "accuracy", better: "higher", isShare: true },
   top1: { label: "top-1 accuracy", better: "higher", isShare: true },
   top5: { label: "top-5 accuracy", better: "higher", isShare: true },

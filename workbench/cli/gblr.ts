@@ -6,6 +6,9 @@ import { addDoctor } from "./doctor.ts";
 import { addImport } from "./import.ts";
 import { addInspect } from "./inspect.ts";
 import { createProgram, runProgram } from "./program.ts";
+import { addPull } from "./pull.ts";
+import { addPush } from "./push.ts";
+import { addReport } from "./report.ts";
 
 // A reader that stops early, such as `head`, is no failure.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
@@ -13,4 +16,7 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
 });
 
 // Set instead of exiting at once: what was printed still has to leave the pipe.
-process.exitCode = await runProgram(createProgram([addDoctor, addImport, addInspect]), process.argv.slice(2));
+process.exitCode = await runProgram(
+  createProgram([addDoctor, addImport, addInspect, addReport]),
+  process.argv.slice(2),
+);

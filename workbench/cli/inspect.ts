@@ -1,16 +1,16 @@
 // `gblr inspect`: what the linear layers of a model are, what they cost, and where their blocks lie. Reads headers,
-// spans and widths, never the weights. The numbers come from inspect/describe.ts, the text from inspect/print.ts, the
-// picture from inspect/plot.ts.
+// spans and widths, never the weights. The numbers come from report/describe-model.ts, the text from inspect/print.ts,
+// the picture from inspect/plot.ts.
 
 import { existsSync } from "node:fs";
 import { dirname } from "node:path";
 import process from "node:process";
 import type { Command } from "commander";
 import { findLayers, openModel } from "../../hub/model-folder/index.ts";
-import { describe } from "./inspect/describe.ts";
+import { chooseLayers } from "../compress/layer-pattern.ts";
+import { describe } from "../report/describe-model.ts";
 import { writePlot } from "./inspect/plot.ts";
 import { printInspection } from "./inspect/print.ts";
-import { chooseLayers } from "./layer-pattern.ts";
 import { CommandFailed, UsageError, verb } from "./program.ts";
 import { paletteFor } from "./terminal.ts";
 

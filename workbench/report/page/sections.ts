@@ -4,13 +4,11 @@
 import { Buffer } from "node:buffer";
 import { type Chart, chartElement } from "../chart.ts";
 import { confusionChart, MOST_CLASSES } from "../charts/classification.ts";
-import { evaluationChart, shownMetrics } from "../charts/evaluation.ts";
-import { costChart, finalWidthsChart, widthHistoryChart } from "../charts/structure.ts";
-import { lossChart, stepCharts } from "../charts/training.ts";
 import type { Described } from "../describe-model.ts";
-import { evaluationsOf, stepsOf, structuresOf } from "../metrics-log.ts";
+import { structuresOf } from "../metrics-log.ts";
 import type { Run } from "../run-files.ts";
 import { structurePicture } from "../structure-picture.ts";
+import { structureCharts, trainingCharts } from "./charts.ts";
 import { gapTable, mistakesTable } from "./classification.ts";
 import { comparisonSentence, comparisonTable } from "./comparison.ts";
 import { environmentTable, settingsTable } from "./facts.ts";
@@ -38,31 +36,16 @@ export function comparisonSection({ run: { comparison = [] } }: Shown): Html {
 }
 
 export async function trainingSection({ run }: Shown): Promise<Html> {
-  const [steps, evaluations] = [stepsOf(run.metrics), evaluationsOf(run.metrics)];
-  if (steps.length === 0 && evaluations.length === 0) {
-    return section("training", "Training", sentence("No step has been trained yet: metrics.jsonl has none."));
-  }
-  const unit = run.record?.task === "image-classification" ? "images" : "tokens";
-  const charts = [
-    ...(steps.length > 0 ? [lossChart(steps)] : []),
-    ...shownMetrics(evaluations).map((metric) =>
-      evaluationChart(metric, { evaluations, ...(run.comparison && { comparison: run.comparison }) }),
-    ),
-    ...stepCharts(steps, { unit }),
-  ];
-  return section("training", "Training", await figures("training", charts));
+  const charts = trainingCharts(run);
+  const body =
+    charts.length > 0
+      ? await figures("training", charts)
+      : sentence("No step has been trained yet: metrics.jsonl has none.");
+  return section("training", "Training", body);
 }
 
 export async function structureSection({ run }: Shown): Promise<Html> {
-  const structures = structuresOf(run.metrics);
-  const target = run.record?.targetCost;
-  const cost = costChart(stepsOf(run.metrics), structures, target === undefined ? {} : { target });
-  const last = structures.at(-1);
-  const charts = [
-    ...(cost ? [cost] : []),
-    ...(last ? [finalWidthsChart(last)] : []),
-    ...(structures.length > 1 ? [widthHistoryChart(structures)] : []),
-  ];
+  const charts = structureCharts(run);
   const body =
     charts.length > 0
       ? await figures("structure", charts)

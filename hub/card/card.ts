@@ -1,0 +1,101 @@
+// A model card whole: front matter, what the model is, how good, how to use it, how it came about, whom to cite. A fact
+// that is missing takes its sentence with it.
+
+import type { CardFacts } from "./facts.ts";
+import { loadingSection } from "./loading.ts";
+import { code, codeBlock, markdownTable, plain } from "./markdown.ts";
+import { cardMetadata, isRepositoryId } from "./metadata.ts";
+import { flopsText } from "./metric-names.ts";
+import { pictureSection, resultsSection } from "./results.ts";
+
+const STRUCTURES: Record<string, string> = {
+  gblr: "Gaudi-GBLR matrices (generalized block low rank, with learned block widths and places)",
+  lowrank: "low-rank matrices",
+  monarch: "Monarch matrices",
+  "block-low-rank": "block low-rank matrices",
+  "block-sparse": "low-rank plus block-sparse matrices",
+};
+
+/** @returns the text of a README.md */
+export function modelCard(facts: CardFacts): string {
+  const sections = [
+    `# ${plain(facts.title)}`,
+    introduction(facts),
+    resultsSection(facts),
+    pictureSection(facts),
+    loadingSection(facts),
+    originSection(facts),
+    citation(facts),
+  ];
+  return `${cardMetadata(facts)}\n${sections.filter((part) => part !== undefined).join("\n\n")}\n`;
+}
+
+function introduction({ baseModel, baseRevision, structure, relativeFlops, dataset }: CardFacts): string {
+  const kind = Object.hasOwn(STRUCTURES, structure)
+    ? STRUCTURES[structure]
+    : `matrices of structure ${code(structure)}`;
+  const revision = baseRevision === undefined ? "" : ` at revision ${code(baseRevision)}`;
+  const base = baseModel === undefined ? "A network" : `${named(baseModel)}${revision}`;
+  const share = finite(relativeFlops?.reference);
+  const cost = share === undefined ? "" : ` It takes ${flopsText(share)} of the dense model's multiply-adds.`;
+  const data = dataset ? ` The data set is ${named(dataset.id, "datasets/")}.` : "";
+  return `${base}, with its linear layers replaced by ${kind}.${cost}${data}`;
+}
+
+/** The command, the settings, the versions and the seed. */
+function originSection(facts: CardFacts): string | undefined {
+  const { command, seed, engine, device, precision, versions = {}, settings = {} } = facts;
+  const known: [string, string | undefined][] = [
+    ["seed", finite(seed)?.toString()],
+    ["engine", engine === undefined || device === undefined ? engine : `${engine} on ${device}`],
+    ["precision", precision],
+    ...Object.entries(versions).map(([name, version]): [string, string] => [`version of ${name}`, version]),
+  ];
+  const rows = known.flatMap(([name, value]) => (value === undefined ? [] : [{ name, value }]));
+  const chosen = Object.entries(settings).flatMap(([name, value]) => {
+    const text = settingText(value);
+    return text === undefined ? [] : [{ name, value: text }];
+  });
+  const parts = [
+    ...(command === undefined ? [] : ["Made by", codeBlock("sh", command)]),
+    ...(rows.length === 0 ? [] : [factTable("environment", rows)]),
+    ...(chosen.length === 0
+      ? []
+      : [`<details>\n<summary>All settings</summary>\n\n${factTable("setting", chosen)}\n\n</details>`]),
+  ];
+  return parts.length === 0 ? undefined : ["## How it was made", ...parts].join("\n\n");
+}
+
+function factTable(heading: string, rows: readonly { name: string; value: string }[]): string {
+  return markdownTable(rows, [
+    { heading, align: "left", cell: ({ name }) => plain(name) },
+    { heading: "value", align: "left", cell: ({ value }) => code(value) },
+  ]);
+}
+
+function citation({ structure }: CardFacts): string | undefined {
+  if (structure !== "gblr") return undefined;
+  const entry = `@inproceedings{lee2024differentiable,
+  title     = {Differentiable Learning of Generalized Structured Matrices for Efficient Deep Neural Networks},
+  author    = {Lee, Changwoo and Kim, Hun-Seok},
+  booktitle = {International Conference on Learning Representations},
+  year      = {2024},
+  url       = {https://arxiv.org/abs/2310.18882}
+}`;
+  return `## Citation\n\nThe matrices are those of Lee and Kim, ICLR 2024:\n\n${codeBlock("bibtex", entry)}`;
+}
+
+/** A repository with a link to it; what is no repository's name, such as a folder, stays text. */
+function named(name: string, prefix = ""): string {
+  return isRepositoryId(name) ? `[${plain(name)}](https://huggingface.co/${prefix}${name})` : code(name);
+}
+
+/** Undefined for what has no value: it is left out. */
+function settingText(value: unknown): string | undefined {
+  if (value === undefined || value === null || value === "" || Number.isNaN(value)) return undefined;
+  if (Array.isArray(value)) return value.flatMap((each) => settingText(each) ?? []).join(", ") || undefined;
+  return typeof value === "object" ? JSON.stringify(value) : String(value);
+}
+
+const finite = (value: number | undefined): number | undefined =>
+  value !== undefined && Number.isFinite(value) ? value : undefined;

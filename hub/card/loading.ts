@@ -1,0 +1,81 @@
+// The part of a card that says how to use the model: on the command line, in TypeScript, in Python with and without
+// transformers. What is said depends on where the model is and on what lies beside the card.
+
+import type { CardFacts } from "./facts.ts";
+import { codeBlock } from "./markdown.ts";
+
+export function loadingSection(facts: CardFacts): string {
+  return ["## Use", commandLine(facts), ...typescript(facts), ...python(facts)].join("\n\n");
+}
+
+function commandLine({ repository, dataset, metrics = [], task, context }: CardFacts): string {
+  const model = word(repository ?? ".");
+  const split = metrics[0]?.split;
+  const options = [
+    ...(dataset ? ["--dataset", dataset.id] : []),
+    ...(dataset?.config === undefined ? [] : ["--config", dataset.config]),
+    ...(split === undefined ? [] : ["--split", split]),
+    ...(context === undefined ? [] : ["--context", String(context)]),
+  ].map(word);
+  const isText = task === "text-generation";
+  const commands = [
+    ...(repository === undefined ? [] : [`npx gblr pull ${model}`]),
+    ...(dataset ? [`npx gblr eval ${isText ? "ppl" : "acc"} ${model} ${options.join(" ")}`] : []),
+    ...(isText ? [`npx gblr generate ${model} --prompt "The history of"`] : []),
+    ...(repository === undefined ? [`npx gblr inspect ${model}`] : []),
+  ];
+  const where = repository === undefined ? "On the command line, in this folder:" : "On the command line:";
+  return `${where}\n\n${codeBlock("sh", commands.join("\n"))}`;
+}
+
+function typescript({ repository, task }: CardFacts): string[] {
+  if (task !== "text-generation") return [];
+  const lines = [
+    'import { tensor2d } from "@tensorflow/tfjs-core";',
+    'import { openEngine } from "gblr/workbench/engine/open.ts";',
+    'import { gpt2Logits, loadModelNow } from "gblr/workbench/models/index.ts";',
+    "",
+    "await openEngine();",
+    `const model = await loadModelNow(".");`,
+    'const logits = gpt2Logits(model, tensor2d([[1, 2, 3]], [1, 3], "int32"));',
+  ];
+  const where = repository === undefined ? "this folder" : "the folder that `gblr pull` prints";
+  return [`In TypeScript, under Bun or Deno, in ${where}:`, codeBlock("ts", lines.join("\n"))];
+}
+
+function python({ hasPython = false, repository, task, hasTrainable = false }: CardFacts): string[] {
+  if (!hasPython || task !== "text-generation") return [];
+  const name = JSON.stringify(repository ?? ".");
+  const transformers = [
+    "from transformers import AutoModelForCausalLM, AutoTokenizer",
+    "",
+    `model = AutoModelForCausalLM.from_pretrained(${name}, trust_remote_code=True)`,
+    `tokenizer = AutoTokenizer.from_pretrained(${name})`,
+    'tokens = tokenizer("The history of", return_tensors="pt")',
+    "print(tokenizer.decode(model.generate(**tokens, max_new_tokens=40)[0]))",
+  ];
+  const fetched = [
+    "import sys",
+    "import torch",
+    ...(repository === undefined ? [] : ["from huggingface_hub import snapshot_download"]),
+    "",
+    `folder = ${repository === undefined ? '"."' : `snapshot_download(${name})`}`,
+    "sys.path.insert(0, folder)",
+    "from modeling_gblr import load",
+    "",
+    "model = load(folder)",
+    "logits = model(torch.tensor([[1, 2, 3]]))",
+  ];
+  return [
+    "In Python, with transformers; the code that it runs is `modeling_gblr.py` beside this card:",
+    codeBlock("python", transformers.join("\n")),
+    "With PyTorch alone:",
+    codeBlock("python", fetched.join("\n")),
+    ...(hasTrainable ? ['To train on, `load(folder, form="trainable")` reads `trainable.safetensors`.'] : []),
+  ];
+}
+
+/** A word of a shell's command line. */
+function word(text: string): string {
+  return /^[\w./@:=+-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''").replace(/\s+/g, " ")}'`;
+}

@@ -1,0 +1,51 @@
+// Text made into Markdown that says what the text says: names and values come from files and command lines, and none of
+// them may become markup. Line ends within a value become spaces.
+
+/** Running text. */
+export function plain(text: string): string {
+  return oneLine(text).replace(/[\\`*_{}[\]<>#|~$&]/g, (c) => (c === "&" ? "&amp;" : c === "<" ? "&lt;" : `\\${c}`));
+}
+
+/** Text as code within a line. Backticks inside need a longer fence outside. */
+export function code(text: string): string {
+  const line = oneLine(text);
+  const fence = "`".repeat(longestRun(line) + 1);
+  const padding = /^`|`$|^ .* $/.test(line) ? " " : "";
+  return line === "" ? "" : `${fence}${padding}${line}${padding}${fence}`;
+}
+
+/** Lines of code, as they are. */
+export function codeBlock(language: string, text: string): string {
+  const fence = "`".repeat(Math.max(3, longestRun(text) + 1));
+  return `${fence}${language}\n${visible(text, true)}\n${fence}`;
+}
+
+export interface TableColumn<Row> {
+  heading: string;
+  align: "left" | "right";
+  /** Markdown */
+  cell: (row: Row) => string;
+}
+
+export function markdownTable<Row>(rows: readonly Row[], columns: readonly TableColumn<Row>[]): string {
+  const line = (cells: readonly string[]) => `| ${cells.map(inCell).join(" | ")} |`;
+  return [
+    line(columns.map(({ heading }) => heading)),
+    line(columns.map(({ align }) => (align === "right" ? "--:" : ":--"))),
+    ...rows.map((row) => line(columns.map(({ cell }) => cell(row)))),
+  ].join("\n");
+}
+
+/** A bar ends a cell, even in code, unless it is escaped. */
+const inCell = (markdown: string): string => markdown.replace(/(?<!\\)((?:\\\\)*)\|/g, "$1\\|");
+
+const longestRun = (text: string): number => Math.max(0, ...(text.match(/`+/g) ?? []).map(({ length }) => length));
+
+function oneLine(text: string): string {
+  return visible(text, false).replace(/\s+/g, " ").trim();
+}
+
+function visible(text: string, keepsLines: boolean): string {
+  const shown = text.toWellFormed().replace(/[^\P{Cc}\n\t]|\p{Cf}/gu, " ");
+  return keepsLines ? shown : shown.replace(/[\n\t]/g, " ");
+}

@@ -1,0 +1,32 @@
+// Which charts a run has, in the order in which a report shows them.
+
+import type { Chart } from "../chart.ts";
+import { evaluationChart, shownMetrics } from "../charts/evaluation.ts";
+import { costChart, finalWidthsChart, widthHistoryChart } from "../charts/structure.ts";
+import { lossChart, stepCharts } from "../charts/training.ts";
+import { evaluationsOf, stepsOf, structuresOf } from "../metrics-log.ts";
+import type { Run } from "../run-files.ts";
+
+/** Empty before the first step and the first evaluation. */
+export function trainingCharts({ record, metrics, comparison = [] }: Run): Chart[] {
+  const [steps, evaluations] = [stepsOf(metrics), evaluationsOf(metrics)];
+  const unit = record?.task === "image-classification" ? "images" : "tokens";
+  return [
+    ...(steps.length > 0 ? [lossChart(steps)] : []),
+    ...shownMetrics(evaluations).map((metric) => evaluationChart(metric, { evaluations, comparison })),
+    ...(steps.length > 0 ? stepCharts(steps, { unit }) : []),
+  ];
+}
+
+/** Empty when no line tells of costs and widths. */
+export function structureCharts({ record, metrics }: Run): Chart[] {
+  const structures = structuresOf(metrics);
+  const target = record?.targetCost;
+  const cost = costChart(stepsOf(metrics), structures, target === undefined ? {} : { target });
+  const last = structures.at(-1);
+  return [
+    ...(cost ? [cost] : []),
+    ...(last ? [finalWidthsChart(last)] : []),
+    ...(structures.length > 1 ? [widthHistoryChart(structures)] : []),
+  ];
+}

@@ -1,6 +1,7 @@
 // Where things are in the Hugging Face cache, which Python's huggingface_hub shares, and which names may become paths
 // in it. Everything that a server or another program says is checked here before it is one.
 
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { RepoName } from "../access.ts";
 import { quote } from "../file-error.ts";
@@ -69,4 +70,12 @@ export function checkFileName(path: string): string {
     "unsafe-name",
     `${quote(path)} would not be a file in the repository's own folder; the Hub that names it is broken or hostile`,
   );
+}
+
+/** Marks the cache as one, so that backups leave it out: https://bford.info/cachedir/ */
+export async function tagCache(cache: string): Promise<void> {
+  const tag =
+    "Signature: 8a477f597d28d172789f06886806bc55\n# This folder is a cache of files from the Hugging Face Hub.\n";
+  // There already, or no right to write: either way no harm.
+  await writeFile(join(cache, "CACHEDIR.TAG"), tag, { flag: "wx" }).catch(() => {});
 }

@@ -5,7 +5,7 @@ import { mkdir, statfs } from "node:fs/promises";
 import type { HubAccess, RepoName } from "../access.ts";
 import { reason } from "../byte-source.ts";
 import { blobName, type RepoFile } from "../cache/listing.ts";
-import { type RepoPaths, repoPaths } from "../cache/paths.ts";
+import { type RepoPaths, repoPaths, tagCache } from "../cache/paths.ts";
 import { type FileState, linkFile, readRef, sizeOf, stateOf, writeRef } from "../cache/snapshot.ts";
 import { describePatterns, fileFilter, isLiteral } from "../file-patterns.ts";
 import { HubError } from "../hub-error.ts";
@@ -141,6 +141,7 @@ function countOf(wanted: readonly Wanted[]) {
 async function checkSpace(missing: readonly Wanted[], { access, repo }: RequestContext): Promise<void> {
   if (missing.length === 0) return;
   await mkdir(access.cache, { recursive: true });
+  await tagCache(access.cache);
   const space = await statfs(access.cache).catch(() => undefined);
   if (!space || space.blocks === 0) return;
   const free = space.bavail * space.bsize;

@@ -5,7 +5,7 @@ import { commitIter } from "@huggingface/hub";
 import type { HubAccess, RepoName } from "../access.ts";
 import { HubError } from "../hub-error.ts";
 import { checkRepoName, formatRepoName } from "../repo-name.ts";
-import { hostOf, pageOf, type RequestContext, requestContext } from "../request/context.ts";
+import { hostOf, howToGetToken, pageOf, type RequestContext, requestContext } from "../request/context.ts";
 import { type Emit, emitting } from "../request/emitting.ts";
 import type { PushEvent, PushOptions } from "./events.ts";
 import { FileSlice } from "./file-slice.ts";
@@ -65,10 +65,7 @@ function checkAllowed({ access, repo }: RequestContext): void {
     throw new HubError("refused", `${name} cannot be pushed while --offline or HF_HUB_OFFLINE is set; push without`);
   }
   if (access.token) return;
-  throw new HubError(
-    "unauthorized",
-    `${name} cannot be pushed without a token; make one at ${access.endpoint}/settings/tokens and set HF_TOKEN to it`,
-  );
+  throw new HubError("unauthorized", `${name} cannot be pushed without a token; ${howToGetToken(access)}`);
 }
 
 async function pushOnce(files: readonly LocalFile[], job: Push): Promise<void> {

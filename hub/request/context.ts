@@ -41,6 +41,12 @@ export function hostOf({ endpoint }: HubAccess): string {
   return URL.canParse(endpoint) ? new URL(endpoint).host : endpoint;
 }
 
+/** What to do without a token that the Hub knows. */
+export function howToGetToken({ endpoint }: HubAccess): string {
+  const page = endpoint === "https://huggingface.co" ? `make one at ${endpoint}/settings/tokens and ` : "";
+  return `${page}set HF_TOKEN to ${page ? "it" : "one of its tokens"}`;
+}
+
 /** `models/owner/name` has no prefix on the Hub's pages, data sets do. */
 export function pageOf({ endpoint }: HubAccess, { type, id }: RepoName): string {
   return `${endpoint}/${type === "model" ? "" : `${type}s/`}${id}`;

@@ -4,7 +4,7 @@
 import { quote } from "../file-error.ts";
 import { HubError, type HubErrorCode } from "../hub-error.ts";
 import { formatRepoName } from "../repo-name.ts";
-import { hostOf, pageOf, type RequestContext, safeText } from "./context.ts";
+import { hostOf, howToGetToken, pageOf, type RequestContext, safeText } from "./context.ts";
 import { Stalled } from "./stall.ts";
 
 /** Busy, overloaded, restarting, or cut off by something in between. */
@@ -91,9 +91,7 @@ function explain(code: HubErrorCode, { status, said, file }: Answer, { access, r
   const saying = said === "" ? `status ${status}` : `status ${status}: ${quote(said)}`;
   switch (code) {
     case "unauthorized":
-      return access.token
-        ? `${name}: ${host} does not know this token; make one at ${access.endpoint}/settings/tokens and set HF_TOKEN to it`
-        : `${name}: ${host} wants a token; make one at ${access.endpoint}/settings/tokens and set HF_TOKEN to it`;
+      return `${name}: ${host} ${access.token ? "does not know this token" : "wants a token"}; ${howToGetToken(access)}`;
     case "gated":
       return access.token
         ? `${name} is gated and the account of this token has no access yet; ask for it at ${pageOf(access, repo)}`

@@ -1,0 +1,106 @@
+// `gblr pull`: a model or data set from the Hub into the cache that Python shares. The work is in hub/pull; here are the
+// options and the progress.
+
+import process from "node:process";
+import type { Command } from "commander";
+import type { HubAccess, RepoName } from "../../hub/access.ts";
+import { type PullEvent, type Pulled, type PullOptions, pull } from "../../hub/pull/index.ts";
+import { parseRepoName, RepoNameError } from "../../hub/repo-name.ts";
+import { withHub } from "./hub-access.ts";
+import { interruptible } from "./interrupt.ts";
+import { CommandFailed, UsageError, verb } from "./program.ts";
+import { type ProgressBar, progressBar } from "./progress-bar.ts";
+
+interface PullVerbOptions {
+  dataset?: boolean;
+  include?: string[];
+  exclude?: string[];
+  offline?: boolean;
+  json?: boolean;
+}
+
+export function addPull(program: Command): void {
+  verb(program, {
+    name: "pull",
+    summary: "fetch a model or data set from the Hub into the Hugging Face cache, and print its folder",
+    example: [
+      "gblr pull openai-community/gpt2",
+      "gblr pull Salesforce/wikitext --dataset --include 'wikitext-103-raw-v1/*'",
+      "HF_TOKEN=hf_… gblr pull owner/private@v1.0 --json",
+    ].join("\n"),
+  })
+    .argument("<name>", "owner/name, or owner/name@revision: a branch, a tag or a commit")
+    .option("--dataset", "a data set, not a model")
+    .option("--include <patterns...>", "only files that match; * stands for any characters, slashes too")
+    .option("--exclude <patterns...>", "no files that match")
+    .option("--offline", "take it from the cache or not at all")
+    .option("--json", "one JSON document on stdout")
+    .action(pullVerb);
+}
+
+async function pullVerb(name: string, options: PullVerbOptions): Promise<void> {
+  const repo = repoNamed(name, options.dataset ? "dataset" : "model");
+  const { include, exclude, offline = false, json = false } = options;
+  const pulled = await withHub(process.env, (access) =>
+    interruptible("interrupted; what was fetched is kept: pull again to go on", (signal) =>
+      pullWithProgress(repo, offline ? { ...access, offline } : access, { include, exclude, signal }),
+    ),
+  );
+  const { folder, commit, files } = pulled;
+  const text = json
+    ? JSON.stringify({ repo: repo.id, type: repo.type, revision: repo.revision, commit, folder, files }, null, 2)
+    : folder;
+  process.stdout.write(`${text}\n`);
+}
+
+/** @throws UsageError for what can be no name */
+export function repoNamed(text: string, type: RepoName["type"]): RepoName {
+  try {
+    return parseRepoName(text, type);
+  } catch (error) {
+    throw error instanceof RepoNameError ? new UsageError(error.message) : error;
+  }
+}
+
+/** Pulls with a bar on stderr. */
+export async function pullWithProgress(repo: RepoName, access: HubAccess, options: PullOptions): Promise<Pulled> {
+  const bar = progressBar({ label: repo.id });
+  try {
+    for await (const event of pull(repo, access, options)) {
+      if (event.kind === "pulled") return event;
+      showPull(event, bar);
+    }
+    throw new CommandFailed(`${repo.id}: the pull ended early`);
+  } finally {
+    bar.stop();
+  }
+}
+
+/** Puts an event of a pull on a bar. */
+export function showPull(event: PullEvent, bar: ProgressBar): void {
+  if (event.kind === "resolved") {
+    bar.setTotal(event.bytes);
+    bar.skip(event.cachedBytes);
+  }
+  if (event.kind === "progress") bar.advance(event.bytes);
+  const note = noteOf(event);
+  if (note !== undefined) bar.note(note);
+}
+
+function noteOf(event: PullEvent): string | undefined {
+  switch (event.kind) {
+    case "progress":
+      return event.file;
+    case "waiting":
+      return `${event.file}: another process is fetching it`;
+    case "retrying":
+      return retryNote(event);
+    case "unreachable":
+      return "the Hub cannot be reached; using the cache";
+  }
+}
+
+/** Pulls and pushes say alike that they try again. */
+export function retryNote({ file, reason, delayMs }: { file?: string | undefined; reason: string; delayMs: number }) {
+  return `${file ?? "the Hub"}: ${reason}; trying again in ${Math.ceil(delayMs / 1000)} s`;
+}

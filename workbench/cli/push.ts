@@ -1,0 +1,125 @@
+// `gblr push`: the files of a folder into a repository on the Hub, in one commit. The work is in hub/push; here are the
+// options and the progress.
+
+import process from "node:process";
+import type { Command } from "commander";
+import type { HubAccess, RepoName } from "../../hub/access.ts";
+import { type PushEvent, type PushOptions, push } from "../../hub/push/index.ts";
+import { withHub } from "./hub-access.ts";
+import { interruptible } from "./interrupt.ts";
+import { CommandFailed, UsageError, verb } from "./program.ts";
+import { type ProgressBar, progressBar } from "./progress-bar.ts";
+import { repoNamed, retryNote } from "./pull.ts";
+import { formatBytes } from "./terminal.ts";
+
+type Pushed = Extract<PushEvent, { kind: "pushed" }>;
+type Listed = Extract<PushEvent, { kind: "listed" }>;
+
+interface PushVerbOptions {
+  create?: boolean;
+  private?: boolean;
+  dataset?: boolean;
+  message?: string;
+  revision?: string;
+  include?: string[];
+  exclude?: string[];
+  json?: boolean;
+}
+
+export function addPush(program: Command): void {
+  verb(program, {
+    name: "push",
+    summary: "upload a folder to a repository on the Hub, in one commit",
+    example: [
+      "HF_TOKEN=hf_… gblr push runs/gpt2-gaudi owner/gpt2-gaudi --create",
+      "gblr push runs/gpt2-gaudi owner/gpt2-gaudi --revision trial --message 'Half the budget'",
+    ].join("\n"),
+  })
+    .argument("<folder>", "a model folder or a data set")
+    .argument("<name>", "owner/name, or owner/name@branch")
+    .option("--create", "make the repository, and the branch, if it is not there")
+    .option("--private", "with --create: nobody else may see it")
+    .option("--dataset", "a data set, not a model")
+    .option("--message <title>", "of the commit")
+    .option("--revision <branch>", "where the commit goes (default: main)")
+    .option("--include <patterns...>", "only files that match; * stands for any characters, slashes too")
+    .option("--exclude <patterns...>", "no files that match; checkpoints and temporary files never go")
+    .option("--json", "one JSON document on stdout")
+    .action(pushVerb);
+}
+
+async function pushVerb(folder: string, name: string, options: PushVerbOptions): Promise<void> {
+  const { dataset = false, json = false, revision, ...rest } = options;
+  if (rest.private && !rest.create) throw new UsageError("--private is for a repository made now; add --create");
+  if (revision !== undefined && name.includes("@")) {
+    throw new UsageError(`${name} and --revision ${revision} both name a branch; choose one`);
+  }
+  const repo = repoNamed(revision === undefined ? name : `${name}@${revision}`, dataset ? "dataset" : "model");
+  const { pushed, listed } = await withHub(process.env, (access) =>
+    interruptible(
+      "interrupted; nothing was committed: push again, and large files that are there are not sent again",
+      (signal) => pushWithProgress({ folder, repo, access }, { ...rest, signal }),
+    ),
+  );
+  const { url, commit, files } = pushed;
+  const text = json
+    ? JSON.stringify({ repo: repo.id, type: repo.type, revision: repo.revision, url, commit, files }, null, 2)
+    : summary(pushed, listed);
+  process.stdout.write(`${text}\n`);
+}
+
+function summary({ url, commit, files }: Pushed, { bytes, unchanged, unchangedBytes }: Listed): string {
+  if (files.length === 0) return `${url} has all of it already, at commit ${commit.slice(0, 8)}`;
+  const rest = unchanged > 0 ? `; ${unchanged} more were there already` : "";
+  const count = files.length === 1 ? "1 file" : `${files.length} files`;
+  return `${url}\n  commit ${commit.slice(0, 8)}: ${count}, ${formatBytes(bytes - unchangedBytes)}${rest}`;
+}
+
+interface Pushing {
+  folder: string;
+  repo: RepoName;
+  access: HubAccess;
+}
+
+/** Pushes with a bar on stderr. */
+export async function pushWithProgress(
+  { folder, repo, access }: Pushing,
+  options: PushOptions,
+): Promise<{ pushed: Pushed; listed: Listed }> {
+  const bar = progressBar({ label: repo.id });
+  let listed: Listed | undefined;
+  try {
+    for await (const event of push(folder, repo, access, options)) {
+      if (event.kind === "listed") listed = event;
+      if (event.kind === "pushed" && listed) return { pushed: event, listed };
+      showPush(event, bar);
+    }
+    throw new CommandFailed(`${repo.id}: the push ended early`);
+  } finally {
+    bar.stop();
+  }
+}
+
+/** Puts an event of a push on a bar. */
+export function showPush(event: PushEvent, bar: ProgressBar): void {
+  if (event.kind === "listed") bar.setTotal(event.bytes - event.unchangedBytes);
+  if (event.kind === "uploading") bar.advance(event.bytes);
+  if (event.kind === "present") bar.skip(event.size);
+  const note = noteOf(event);
+  if (note !== undefined) bar.note(note);
+}
+
+function noteOf(event: PushEvent): string | undefined {
+  switch (event.kind) {
+    case "uploading":
+      return event.file;
+    case "present":
+      return `${event.file} is there already`;
+    case "hashing":
+      return `hashing ${event.file}`;
+    case "committing":
+      return "committing";
+    case "retrying":
+      return retryNote(event);
+  }
+}

@@ -1,0 +1,138 @@
+// Writes a model folder (docs/format.md): everything is written beside its place first, then put in place at once, so
+// that the folder holds the old model or the new one whenever the process ends. What else is in the folder stays. Which
+// tensors a model has is the caller's business.
+
+import { mkdir, readdir, readFile, rm } from "node:fs/promises";
+import { basename, join } from "node:path";
+import { type StagedFile, stageFile } from "../../hub/atomic-file.ts";
+import { reason } from "../../hub/byte-source.ts";
+import {
+  CONFIG_FILE,
+  finishReplacing,
+  ModelError,
+  replaceFiles,
+  TRAINABLE_FILE,
+} from "../../hub/model-folder/index.ts";
+import { pythonFiles } from "../../hub/python/index.ts";
+import {
+  DTYPES,
+  otherModelFiles,
+  stageModel,
+  stageSafetensors,
+  type TensorSource,
+  type WriteProgress,
+} from "../../hub/safetensors/index.ts";
+
+export type SaveEvent =
+  | { kind: "opened"; tensors: number; bytes: number }
+  | WriteProgress
+  | { kind: "saved"; folder: string; files: string[]; bytes: number };
+
+export interface FolderContent {
+  /** what is in model.safetensors */
+  model: readonly TensorSource[];
+  /** what is in trainable.safetensors; none: there is no such file afterwards */
+  training?: readonly TensorSource[];
+  /** what is in config.json */
+  config: Readonly<Record<string, unknown>>;
+  /** whether Python needs our files to load it. Default false */
+  python?: boolean;
+  /** folder whose tokenizer and preprocessor files are copied */
+  base?: string | undefined;
+  /** bytes of tensors in one file, at most. Default 5 GB */
+  maxShardBytes?: number | undefined;
+}
+
+/** Of a base model, what is not its weights and not its description. */
+const COMPANIONS =
+  /^(tokenizer.*\.json|vocab\.(json|txt)|merges\.txt|special_tokens_map\.json|added_tokens\.json|(tokenizer|spiece|sentencepiece)[\w.]*\.model|(generation|pre?processor|processor)_config\.json)$/;
+
+/**
+ * @param folder as `prepareFolder` leaves it
+ * @throws ModelError, SafetensorsError when it cannot be written: the folder is then as it was
+ */
+export async function* writeModelFolder(
+  folder: string,
+  { model, training = [], config, python = false, base, maxShardBytes }: FolderContent,
+): AsyncGenerator<SaveEvent> {
+  const all = [...model, ...training];
+  const size = all.reduce((sum, { dtype, shape }) => sum + DTYPES[dtype].bytes * product(shape), 0);
+  yield { kind: "opened", tensors: all.length, bytes: size };
+  const staged: StagedFile[] = [];
+  let bytes = 0;
+  try {
+    for await (const event of stageTensors(folder, { model, training, maxShardBytes })) {
+      if (event.kind === "progress") yield event;
+      else {
+        staged.push(...[event.staged].flat());
+        bytes += event.bytes;
+      }
+    }
+    const companions = await companionsOf(base, folder);
+    if (python) for (const { name, path } of await pythonFiles()) companions.set(name, path);
+    for (const [name, path] of companions) staged.push(await staging(folder, name, await readFile(path)));
+    staged.push(await staging(folder, CONFIG_FILE, `${JSON.stringify(config, null, 2)}\n`));
+    const files = staged.map(({ path }) => basename(path));
+    const removed = await otherModelFiles(folder, files);
+    if (training.length === 0) removed.push(TRAINABLE_FILE);
+    await replaceFiles(folder, { staged, removed });
+    yield { kind: "saved", folder, files, bytes };
+  } finally {
+    await Promise.all(staged.map((file) => file.discard()));
+  }
+}
+
+const product = (shape: readonly number[]): number => shape.reduce((size, side) => size * side, 1);
+
+/**
+ * Makes the folder, and clears it of what a process that was killed may have left.
+ * @throws ModelError when it cannot be
+ */
+export async function prepareFolder(folder: string): Promise<void> {
+  try {
+    await mkdir(folder, { recursive: true });
+    await finishReplacing(folder);
+    const left = /^\.(config\.json|(model|trainable)[\w.-]*)\.[0-9a-f]{12}\.tmp$/;
+    for (const name of await readdir(folder)) if (left.test(name)) await rm(join(folder, name), { force: true });
+  } catch (error) {
+    if (error instanceof ModelError) throw error;
+    throw new ModelError(`cannot be written: ${reason(error)}`, { file: folder }, { cause: error });
+  }
+}
+
+/** Python's transformers reads a file only when it says which framework's layout it has. */
+const METADATA = { format: "pt" };
+
+interface Stages {
+  model: readonly TensorSource[];
+  training: readonly TensorSource[];
+  maxShardBytes: number | undefined;
+}
+
+async function* stageTensors(folder: string, { model, training, maxShardBytes }: Stages) {
+  if (training.length > 0) yield* stageSafetensors(join(folder, TRAINABLE_FILE), training, { metadata: METADATA });
+  yield* stageModel(folder, model, { metadata: METADATA, ...(maxShardBytes !== undefined && { maxShardBytes }) });
+}
+
+/** Files of the base model that go along, by name; none where the model is saved over its base. */
+async function companionsOf(base: string | undefined, folder: string): Promise<Map<string, string>> {
+  if (base === undefined || base === folder) return new Map();
+  const names = await readdir(base).catch((error: unknown) => {
+    throw new ModelError(`cannot be opened: ${reason(error)}`, { file: base }, { cause: error });
+  });
+  return new Map(names.filter((name) => COMPANIONS.test(name)).map((name) => [name, join(base, name)]));
+}
+
+async function staging(folder: string, name: string, content: string | Uint8Array): Promise<StagedFile> {
+  const path = join(folder, name);
+  let staged: StagedFile | undefined;
+  try {
+    staged = await stageFile(path);
+    await staged.append(typeof content === "string" ? new TextEncoder().encode(content) : content);
+    await staged.finish();
+    return staged;
+  } catch (error) {
+    await staged?.discard();
+    throw new ModelError(`cannot be written: ${reason(error)}`, { file: path }, { cause: error });
+  }
+}

@@ -1,4 +1,4 @@
-// Runs the engine tests under Deno, on every engine that it has. Bun has no WebGPU: that engine is tested here alone.
+// Runs tests under Deno: text, and the engines, on every one that it has. Bun has no WebGPU: that engine is tested here alone.
 //
 //   bun run test:deno
 
@@ -6,8 +6,9 @@ import { readdirSync } from "node:fs";
 import process from "node:process";
 import { runDeclared } from "./bun-test.ts";
 
-/** Folders and files under tests/ whose tests use an engine and nothing of Bun's. */
+/** Folders and files under tests/ whose tests use nothing of Bun's. */
 const SUITES = [
+  "data",
   "engine/kernels",
   "engine/linalg.test.ts",
   "engine/ops",
@@ -37,5 +38,5 @@ function filesOf(suite: string): string[] {
 
 for (const file of SUITES.flatMap(filesOf)) await import(new URL(file, tests).href);
 const { passed, failed } = await runDeclared();
-console.log(`engine tests under Deno: ${passed} passed, ${failed} failed`);
+console.log(`tests under Deno: ${passed} passed, ${failed} failed`);
 process.exit(failed === 0 ? 0 : 1);

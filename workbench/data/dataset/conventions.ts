@@ -68,7 +68,7 @@ function byPath(a: DataFile, b: DataFile): number {
 
 function placeOf(path: string): { config: string; split: string } {
   const folders = path.split("/");
-  const name = (folders.pop() as string).replace(/(\.[a-z]+)+$/i, "");
+  const name = (folders.pop() as string).replace(/\.[a-z]+(\.gz)?$/i, "");
   const inFolder = folders.findLastIndex((folder) => folder.toLowerCase() in SPLITS);
   const config = folders.filter((folder, i) => i !== inFolder && folder !== "data").join("/") || "default";
   const sharded = /^(.+?)-\d{5}-of-\d{5}/.exec(name)?.[1];

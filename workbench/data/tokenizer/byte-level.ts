@@ -17,6 +17,11 @@ const BYTES: ReadonlyMap<string, number> = new Map(CHARACTERS.map((character, by
 
 const utf8 = new TextEncoder();
 
+/** @param byte 0 to 255 */
+export function byteLevelCharacter(byte: number): string {
+  return CHARACTERS[byte] as string;
+}
+
 /** A text in the alphabet, one character a byte of its UTF-8. */
 export function toByteLevel(text: string): string {
   let mapped = "";

@@ -1,12 +1,13 @@
 // Text to ids through the library, and faster than it where that is exact. In a byte-level BPE tokenizer of GPT-2's kind
-// a text is cut into pieces by one regular expression and each piece becomes ids by itself: pieces are cut here, and the
-// library is asked once for each. Rows with added tokens in them, and all other kinds of tokenizers, go through it whole.
+// a text is cut into pieces by one regular expression and each piece becomes ids by itself: pieces are cut and merged here,
+// once each. Rows with added tokens in them, and all other kinds of tokenizers, go through it whole.
 
 import { Tokenizer as Library } from "@huggingface/tokenizers";
 import { DataError, why } from "../errors.ts";
 import { toByteLevel } from "./byte-level.ts";
 import type { TokenizerDefinition, TokenizerFiles } from "./definition.ts";
 import type { IdList } from "./id-list.ts";
+import { type Merge, openMerges } from "./merges.ts";
 import { PieceMemo } from "./piece-memo.ts";
 
 export interface Encoder {
@@ -58,14 +59,12 @@ function pieceByPiece(folder: string, library: Library, definition: TokenizerDef
   const normalise = (text: string) => library.normalizer?.normalize(text) ?? text;
   const added = anyOf(definition.added_tokens.flatMap(({ content }) => [content, normalise(content)]));
   const prefixed = definition.pre_tokenizer?.add_prefix_space === true;
-  const model = library.model as NonNullable<Library["model"]>;
-  const memo = new PieceMemo((piece) =>
-    model.encode([toByteLevel(piece)]).map((token) => {
-      const id = library.token_to_id(token);
-      if (id === undefined) throw unknownPiece(folder, piece);
-      return id;
-    }),
-  );
+  // Made when the first text comes: who only decodes does not wait for it.
+  let merge: Merge | null | undefined;
+  const memo = new PieceMemo((piece) => {
+    if (merge === undefined) merge = openMerges(library, definition) ?? null;
+    return merge?.(piece) ?? encodePiece(folder, library, piece);
+  });
   const throughLibrary = whole(folder, library);
   return (text, to) => {
     const normal = normalise(text);
@@ -74,6 +73,16 @@ function pieceByPiece(folder: string, library: Library, definition: TokenizerDef
     const pieces = (prefixed && !normal.startsWith(" ") ? ` ${normal}` : normal).match(PIECES);
     if (pieces) memo.encode(pieces, to);
   };
+}
+
+/** A piece's ids by the library's model. */
+function encodePiece(folder: string, library: Library, piece: string): number[] {
+  const tokens = library.model?.encode([toByteLevel(piece)]) ?? [];
+  return tokens.map((token) => {
+    const id = library.token_to_id(token);
+    if (id === undefined) throw unknownPiece(folder, piece);
+    return id;
+  });
 }
 
 /** Finds any of the texts, by UTF-16 units as the library does; nothing when there are none. */

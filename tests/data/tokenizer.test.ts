@@ -1,0 +1,244 @@
+// The fast tokenizer against the plain library, id for id: on real text, on any Unicode, and on every setting that moves
+// the borders of pieces.
+
+import { describe, expect, test } from "bun:test";
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { Tokenizer as Library } from "@huggingface/tokenizers";
+import fc from "fast-check";
+import { parquetRows } from "../../workbench/data/dataset/parquet-rows.ts";
+import { openTokenizer } from "../../workbench/data/index.ts";
+import { temporaryFolder } from "../hub/temporary.ts";
+import { GPT2, HUB_IS_HERE, type TinyTokenizer, WIKITEXT, writeTinyTokenizer } from "./hub-folders.ts";
+
+const folder = temporaryFolder();
+
+function openLibrary(from: string): Library {
+  const read = (name: string) => JSON.parse(readFileSync(join(from, name), "utf8"));
+  return new Library(read("tokenizer.json"), read("tokenizer_config.json"));
+}
+
+function plainIds(library: Library, text: string): number[] {
+  return library.encode(text, { add_special_tokens: false }).ids;
+}
+
+/** Texts that meet what tokenizers get wrong: borders, joiners, halves of characters, and tokens written out. */
+const anyText = fc
+  .array(
+    fc.oneof(
+      fc.string({ unit: "binary", maxLength: 12 }),
+      fc.string({ unit: "grapheme", maxLength: 12 }),
+      fc.constantFrom(
+        "<|endoftext|>",
+        "<|endof",
+        "text|>",
+        " the",
+        "the",
+        "'s",
+        "'S",
+        "'ll",
+        " 's",
+        "''d",
+        "1919",
+        "the and",
+      ),
+      fc.constantFrom(
+        " ",
+        "  ",
+        "    ",
+        "\n",
+        "\n\n",
+        "\r\n",
+        "\t ",
+        "\u00a0",
+        "\u3000",
+        "\ufeff",
+        "\u0085",
+        "\u200b",
+        "\0",
+      ),
+      fc.constantFrom("e\u0301", "é", "👩‍👩‍👧", "🇩🇪", "\ud83d", "\udc69", "ß½²Ⅷ", "𝟘𝔸", "한국", "नि", "￾", "\u2028"),
+    ),
+    { maxLength: 12 },
+  )
+  .map((parts) => parts.join(""));
+
+const SETTINGS: Record<string, TinyTokenizer> = {
+  "as GPT-2": {},
+  "a space before each text": { pre_tokenizer: { type: "ByteLevel", add_prefix_space: true } },
+  "no regular expression": { pre_tokenizer: { type: "ByteLevel", use_regex: false } },
+  "no pre-tokenizer": { pre_tokenizer: null },
+  "a Unicode normaliser": { normalizer: { type: "NFC" } },
+  "a normaliser that makes and unmakes added tokens": {
+    normalizer: { type: "Lowercase" },
+    added_tokens: added("THE", "and"),
+  },
+  "added tokens that eat white space": { added_tokens: added("<|endoftext|>", "the") },
+  "words that end in a suffix": { model: { end_of_word_suffix: "</w>" } },
+  "words left whole when they are known": { model: { ignore_merges: true } },
+  "a merge that makes no token": { model: { merges: ["x y", "t h", "th e"] } },
+  "one merge listed twice": { model: { merges: ["t h", "h e", "th e", "t h"] } },
+  "an unknown token, and no entry for a letter": { model: { unk_token: "a", vocab: { a: 0, b: 1, Ġ: 2 }, merges: [] } },
+  "unknown tokens fused": {
+    model: { unk_token: "a", fuse_unk: true, vocab: { a: 0, b: 1 }, merges: [] },
+    added_tokens: [],
+  },
+  "special tokens at the ends": { post_processor: { type: "RobertaProcessing", cls: ["a", 97], sep: ["b", 98] } },
+  "white space taken out": { config: { remove_space: true } },
+};
+
+function added(...contents: string[]): object[] {
+  return contents.map((content, i) => ({ id: 400 + i, content, lstrip: i === 1, rstrip: true, special: i === 0 }));
+}
+
+describe("ids are the plain library's", () => {
+  test.each(Object.keys(SETTINGS).map((name) => [name] as const))("on any Unicode: %s", async (name) => {
+    const at = writeTinyTokenizer(folder(name), SETTINGS[name]);
+    const [tokenizer, library] = [await openTokenizer(at), openLibrary(at)];
+    fc.assert(
+      fc.property(anyText, (text) => expect([...tokenizer.encode(text)]).toEqual(plainIds(library, text))),
+      { numRuns: 400 },
+    );
+  });
+
+  test.skipIf(!HUB_IS_HERE)("on any Unicode: GPT-2 itself", async () => {
+    const [tokenizer, library] = [await openTokenizer(GPT2), openLibrary(GPT2)];
+    fc.assert(
+      fc.property(anyText, (text) => expect([...tokenizer.encode(text)]).toEqual(plainIds(library, text))),
+      { numRuns: 1500 },
+    );
+  });
+
+  test.skipIf(!HUB_IS_HERE)("on the whole WikiText test text, which they also decode to", async () => {
+    const [tokenizer, library] = [await openTokenizer(GPT2), openLibrary(GPT2)];
+    let differing = 0;
+    let rows = 0;
+    for await (const { texts } of parquetRows(join(WIKITEXT, "wikitext-mini-v1/test-00000-of-00001.parquet"), "text")) {
+      for (const text of texts) {
+        const ids = tokenizer.encode(text);
+        const plain = plainIds(library, text);
+        if (ids.length !== plain.length || plain.some((id, i) => ids[i] !== id) || tokenizer.decode(ids) !== text)
+          differing++;
+        rows++;
+      }
+    }
+    expect({ rows, differing }).toEqual({ rows: 4358, differing: 0 });
+  });
+
+  test("on pieces longer than any memo or merge keeps", async () => {
+    const at = writeTinyTokenizer(folder("long"));
+    const [tokenizer, library] = [await openTokenizer(at), openLibrary(at)];
+    for (const length of [63, 64, 65, 127, 128, 129, 1000]) {
+      for (const text of ["a".repeat(length), "é".repeat(length), " ".repeat(length), `the${"\n".repeat(length)}x`]) {
+        expect([...tokenizer.encode(text)]).toEqual(plainIds(library, text));
+        expect([...tokenizer.encode(text)]).toEqual(plainIds(library, text));
+      }
+    }
+  });
+});
+
+describe("decoding", () => {
+  test("gives the text back, byte for byte, whatever it was", async () => {
+    const tokenizer = await openTokenizer(writeTinyTokenizer(folder("decode")));
+    const utf8 = new TextEncoder();
+    fc.assert(
+      fc.property(anyText, (text) => {
+        const ids = tokenizer.encode(text);
+        expect(tokenizer.decode(ids)).toBe(text.toWellFormed());
+        expect(tokenizer.textCounts(ids)).toEqual({
+          words: text.toWellFormed().match(/\S+/g)?.length ?? 0,
+          bytes: utf8.encode(text).length,
+        });
+      }),
+      { numRuns: 400 },
+    );
+  });
+
+  test("as ids come never ends inside a character, and loses none", async () => {
+    const tokenizer = await openTokenizer(writeTinyTokenizer(folder("stream")));
+    fc.assert(
+      fc.property(anyText, (text) => {
+        const decoder = tokenizer.streamDecoder();
+        const parts = [...tokenizer.encode(text.toWellFormed())].map((id) => decoder.push(id));
+        if (!text.toWellFormed().includes("\ufffd")) expect(parts.join("")).not.toContain("\ufffd");
+        expect(parts.join("") + decoder.end()).toBe(text.toWellFormed());
+      }),
+      { numRuns: 400 },
+    );
+  });
+
+  test("marks a character that was never finished", async () => {
+    const tokenizer = await openTokenizer(writeTinyTokenizer(folder("half")));
+    const [first] = tokenizer.encode("€");
+    const decoder = tokenizer.streamDecoder();
+    expect([decoder.push(first as number), decoder.push(97), decoder.push(first as number), decoder.end()]).toEqual([
+      "",
+      "\ufffda",
+      "",
+      "\ufffd",
+    ]);
+    expect(tokenizer.decode([first as number])).toBe("\ufffd");
+    expect(tokenizer.textCounts([first as number])).toEqual({ words: 1, bytes: 1 });
+  });
+
+  test("streams through the library where tokens have no bytes", async () => {
+    const at = writeTinyTokenizer(folder("word-pieces"), { pre_tokenizer: { type: "WhitespaceSplit" } });
+    const definition = JSON.parse(readFileSync(join(at, "tokenizer.json"), "utf8"));
+    definition.model = {
+      type: "WordPiece",
+      unk_token: "[UNK]",
+      continuing_subword_prefix: "##",
+      vocab: { "[UNK]": 0, un: 1, "##able": 2, to: 3 },
+    };
+    definition.decoder = { type: "WordPiece", prefix: "##", cleanup: false };
+    definition.added_tokens = [];
+    writeFileSync(join(at, "tokenizer.json"), JSON.stringify(definition));
+    const tokenizer = await openTokenizer(at);
+    const ids = tokenizer.encode("unable to");
+    expect([...ids]).toEqual([1, 2, 3]);
+    expect(tokenizer.fast).toBe(false);
+    expect(tokenizer.decode(ids)).toBe("unable to");
+    const decoder = tokenizer.streamDecoder();
+    expect([...ids].map((id) => decoder.push(id)).join("") + decoder.end()).toBe("unable to");
+    expect(tokenizer.textCounts(ids)).toEqual({ words: 2, bytes: 9 });
+  });
+
+  test("refuses an id that there is not", async () => {
+    const tokenizer = await openTokenizer(writeTinyTokenizer(folder("unknown")));
+    expect(() => tokenizer.decode([97, 5000])).toThrow(new RangeError("id 5000: the tokenizer has no such token"));
+  });
+});
+
+describe("a tokenizer's folder", () => {
+  test("says its size and the token that ends a text", async () => {
+    const tokenizer = await openTokenizer(writeTinyTokenizer(folder("facts")));
+    expect([tokenizer.vocabSize, tokenizer.eosTokenId, tokenizer.fast]).toEqual([278, 277, true]);
+    const other = writeTinyTokenizer(folder("facts-other"), { config: { eos_token: { content: "and" } } });
+    expect((await openTokenizer(other)).eosTokenId).toBe(266);
+    const none = writeTinyTokenizer(folder("facts-none"), { config: {} });
+    expect((await openTokenizer(none)).eosTokenId).toBeUndefined();
+  });
+
+  test("is refused in one line when it has no tokenizer.json, or a damaged one", async () => {
+    const refusal = async (name: string, content: string) => {
+      const at = writeTinyTokenizer(folder(name));
+      writeFileSync(join(at, "tokenizer.json"), content);
+      return (await openTokenizer(at).catch((error: Error) => error)) as Error;
+    };
+    const missing = (await openTokenizer(folder("nowhere")).catch((error: Error) => error)) as Error;
+    expect(missing.message).toBe(
+      `${folder("nowhere")}: has no tokenizer.json; copy or pull it from the model whose tokenizer this is`,
+    );
+    expect((await refusal("cut", '{"model": {')).message).toMatch(
+      /tokenizer\.json: is no JSON \(.+\); fetch it again$/,
+    );
+    expect((await refusal("list", "[]")).message).toMatch(/tokenizer\.json: is no tokenizer's: the whole: /);
+    expect((await refusal("empty", "{}")).message).toMatch(/tokenizer\.json: is no tokenizer's: model: /);
+    const odd = JSON.stringify({ model: { type: "Magic" }, added_tokens: [] });
+    expect((await refusal("odd", odd)).message).toMatch(/tokenizer.json that cannot be used: .*Magic/);
+    for (const error of [missing, await refusal("cut", "{"), await refusal("odd", odd)]) {
+      expect(error.name).toBe("DataError");
+      expect(error.message).not.toContain("\n");
+    }
+  });
+});

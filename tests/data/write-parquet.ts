@@ -1,0 +1,123 @@
+// Writes small parquet files from the format's specification, so that the reader meets more than the files at hand: nulls,
+// several row groups, several columns, codecs. Plain encoding, one page a column chunk.
+
+import { gzipSync, zstdCompressSync } from "node:zlib";
+
+export const CODECS = {
+  none: [0, (bytes: Uint8Array) => bytes],
+  gzip: [2, (bytes: Uint8Array) => gzipSync(bytes)],
+  zstd: [6, (bytes: Uint8Array) => zstdCompressSync(bytes)],
+} as const;
+
+export type ParquetValues = (string | null)[] | number[];
+
+/** @param groups values by column, a record a row group */
+export function parquetFile(groups: Record<string, ParquetValues>[], codec: keyof typeof CODECS = "none"): Uint8Array {
+  const parts: Uint8Array[] = [utf8("PAR1")];
+  let offset = 4;
+  const rowGroups = groups.map((columns) => {
+    const chunks = Object.entries(columns).map(([name, values]) => {
+      const [number, compress] = CODECS[codec];
+      const body = pageBody(values);
+      const stored = compress(body);
+      const header = struct(
+        [1, i32(0)],
+        [2, i32(body.length)],
+        [3, i32(stored.length)],
+        [5, pageHeader(values.length)],
+      );
+      const place = offset;
+      parts.push(Uint8Array.from(header.bytes), stored);
+      offset += header.bytes.length + stored.length;
+      const sizes = [header.bytes.length + body.length, offset - place];
+      const about = struct(
+        [1, i32(typeOf(values))],
+        [2, list([i32(0)])],
+        [3, list([binary(name)])],
+        [4, i32(number)],
+        [5, i64(values.length)],
+        [6, i64(sizes[0] as number)],
+        [7, i64(sizes[1] as number)],
+        [9, i64(place)],
+      );
+      return struct([2, i64(place)], [3, about]);
+    });
+    return struct([1, list(chunks)], [2, i64(offset)], [3, i64(rowsIn(columns))]);
+  });
+  const first = groups[0] as Record<string, ParquetValues>;
+  const columns = Object.entries(first).map(([name, values]) =>
+    struct(
+      [1, i32(typeOf(values))],
+      [3, i32(isText(values) ? 1 : 0)],
+      [4, binary(name)],
+      ...(isText(values) ? [[6, i32(0)] as Field] : []),
+    ),
+  );
+  const schema = [struct([4, binary("schema")], [5, i32(columns.length)]), ...columns];
+  const rows = groups.reduce((sum, group) => sum + rowsIn(group), 0);
+  const footer = Uint8Array.from(struct([1, i32(1)], [2, list(schema)], [3, i64(rows)], [4, list(rowGroups)]).bytes);
+  return joined([...parts, footer, littleEndian(footer.length), utf8("PAR1")]);
+}
+
+interface Value {
+  type: number;
+  bytes: number[];
+}
+type Field = [id: number, value: Value];
+
+const BYTE_ARRAY = 6;
+const DOUBLE = 5;
+const isText = (values: ParquetValues): values is (string | null)[] =>
+  values.some((value) => typeof value !== "number");
+const typeOf = (values: ParquetValues) => (isText(values) ? BYTE_ARRAY : DOUBLE);
+const rowsIn = (group: Record<string, ParquetValues>) => (Object.values(group)[0] as ParquetValues).length;
+const pageHeader = (count: number) => struct([1, i32(count)], [2, i32(0)], [3, i32(3)], [4, i32(3)]);
+
+function pageBody(values: ParquetValues): Uint8Array {
+  if (!isText(values)) return new Uint8Array(Float64Array.from(values).buffer);
+  // Definition levels: a run of one for each value, 1 where it is there.
+  const levels = Uint8Array.from(values.flatMap((value) => [2, value === null ? 0 : 1]));
+  const texts = values.filter((value) => value !== null).map(utf8);
+  return joined([littleEndian(levels.length), levels, ...texts.flatMap((text) => [littleEndian(text.length), text])]);
+}
+
+function varint(value: number): number[] {
+  return value < 128 ? [value] : [(value % 128) + 128, ...varint(Math.floor(value / 128))];
+}
+const i32 = (value: number): Value => ({ type: 5, bytes: varint(2 * value) });
+const i64 = (value: number): Value => ({ type: 6, bytes: varint(2 * value) });
+const binary = (text: string): Value => ({ type: 8, bytes: [...varint(utf8(text).length), ...utf8(text)] });
+const list = (values: Value[]): Value => ({
+  type: 9,
+  bytes: [
+    ...(values.length < 15
+      ? [16 * values.length + (values[0] as Value).type]
+      : [240 + (values[0] as Value).type, ...varint(values.length)]),
+    ...values.flatMap(({ bytes }) => bytes),
+  ],
+});
+function struct(...fields: Field[]): Value {
+  let previous = 0;
+  const bytes = fields.flatMap(([id, value]) => {
+    const head = 16 * (id - previous) + value.type;
+    previous = id;
+    return [head, ...value.bytes];
+  });
+  return { type: 12, bytes: [...bytes, 0] };
+}
+
+function utf8(text: string): Uint8Array {
+  return new TextEncoder().encode(text);
+}
+function littleEndian(value: number): Uint8Array {
+  return new Uint8Array(Uint32Array.of(value).buffer);
+}
+function joined(parts: Uint8Array[]): Uint8Array {
+  const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
+}

@@ -8,7 +8,7 @@ import type { Model } from "../models/model.ts";
 import type { Counts } from "../structures/counting/count.ts";
 import { type ConversionPlan, type PlannedLayer, type PlanTotals, totalsOf } from "./conversion-plan.ts";
 import { type LayerErrors, layerErrors } from "./layer-errors.ts";
-import { structureFor } from "./plan.ts";
+import { expectDense, structureFor } from "./plan.ts";
 import { expectInit, type Init, type SearchProgress, startLayer } from "./start-layer.ts";
 
 export interface ConvertOptions {
@@ -56,6 +56,8 @@ export async function* convert(
   plan: ConversionPlan,
   options: ConvertOptions = {},
 ): AsyncGenerator<ConvertEvent, void> {
+  const names = plan.layers.map(({ name }) => name);
+  expectDense(model, names);
   const init = expectInit(options.init ?? "svd", plan.structure);
   if (init === "search" && "widths" in plan.asked) {
     throw new EngineError(`init search finds widths itself, the plan has "${plan.asked.widths}"`, "choose one");

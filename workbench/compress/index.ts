@@ -17,6 +17,8 @@ export {
   type PlanTotals,
 } from "./conversion-plan.ts";
 export { type Conversion, type ConvertEvent, type ConvertedLayer, type ConvertOptions, convert } from "./convert.ts";
+export { exportDense } from "./export-dense.ts";
+export { referenceTensors } from "./export-reference.ts";
 export { chooseLayers } from "./layer-pattern.ts";
-export { type PlanOptions, planConversion } from "./plan.ts";
+export { expectDense, type PlanOptions, planConversion } from "./plan.ts";
 export { expectInit, INITS, type Init } from "./start-layer.ts";

@@ -36,7 +36,10 @@ export interface PlanOptions {
   covariances?: ReadonlyMap<string, Tensor2D>;
 }
 
-/** @throws EngineError when options contradict, no layer matches, or the budget does not pay for one of them */
+/**
+ * Sizes alone decide, unless the allocation is `global`: then the model must be dense.
+ * @throws EngineError when options contradict, no layer matches, or the budget does not pay for one of them
+ */
 export async function planConversion(model: Model, options: PlanOptions): Promise<ConversionPlan> {
   const { allocation = "uniform", covariances } = options;
   const structure = structureFor(model, options.structure);
@@ -64,9 +67,24 @@ export async function planConversion(model: Model, options: PlanOptions): Promis
   }
   const budget = "flops" in asked ? shareOfFlops(model, chosen, asked.flops) : expectShare(asked.budget);
   const shared = { structure, layers, budget };
+  const names = chosen.map(({ name }) => name);
+  if (allocation === "global") expectDense(model, names);
   return finished(
     allocation === "global" ? await shareGlobally(model, { ...shared, covariances }) : shareUniformly(shared),
     budget,
+  );
+}
+
+/**
+ * @param names of layers; default all
+ * @throws EngineError when one of them is structured
+ */
+export function expectDense(model: Model, names: Iterable<string> = model.layers.keys()): void {
+  const done = Array.from(names, (name) => model.layer(name)).find(({ structure }) => structure.name !== "dense");
+  if (!done) return;
+  throw new EngineError(
+    `the model is compressed already: ${done.name} is ${done.structure.name === "packed" ? "gblr" : done.structure.name}`,
+    "export it to dense first, `gblr export --to dense`",
   );
 }
 
@@ -103,13 +121,6 @@ function askedFor({ structure, budget, flops, widths, allocation }: PlanOptions)
 
 function layersToConvert(model: Model, asked: PlanOptions["layers"] = "recipe"): LayerInfo[] {
   const layers = [...model.layers.values()];
-  const done = layers.find(({ structure }) => structure.name !== "dense");
-  if (done) {
-    throw new EngineError(
-      `the model is compressed already: ${done.name} is ${done.structure.name}`,
-      "export it to dense first, `gblr export --to dense`",
-    );
-  }
   const kind = model.architecture.type;
   if (asked === "recipe") return layers.filter(({ name }) => model.architecture.converts(name));
   const patterns = typeof asked === "string" ? [asked] : asked;

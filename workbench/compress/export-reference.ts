@@ -1,0 +1,110 @@
+// A GBLR model under the names and shapes of the authors' PyTorch implementation: what their layers' load_state_dict
+// takes, buffers included. Gives tensors to write; nothing is written here.
+
+import { concat, type Tensor, tidy, zeros } from "@tensorflow/tfjs-core";
+import type { TensorSource } from "../../hub/safetensors/index.ts";
+import { EngineError } from "../engine/errors.ts";
+import { withGradients } from "../gblr/init/index.ts";
+import { unpack } from "../gblr/packed.ts";
+import type { Gpt2Config } from "../models/index.ts";
+import type { LinearLayer, Model } from "../models/model.ts";
+import type { PackedStructure } from "../models/packed-structure.ts";
+
+/**
+ * In the model's order. A layer that was loaded packed has its dead blocks as zeros.
+ * @throws EngineError when a layer is neither dense nor GBLR, or the architecture is not among the reference's
+ */
+export async function referenceTensors(model: Model): Promise<TensorSource[]> {
+  const { architecture, config } = model;
+  if (architecture.type !== "gpt2") {
+    throw new EngineError(
+      `the reference's names are known for gpt2, the model is ${architecture.type}`,
+      "export dense",
+    );
+  }
+  const gpt2 = config as Gpt2Config;
+  const storedName = (name: string) => architecture.storedName(name, "transformer.");
+  const known = new Map(architecture.layers(config).map((layer) => [layer.name, layer]));
+  const sources: TensorSource[] = [];
+  const add = async (name: string, tensor: Tensor) => sources.push(await sourceOf(storedName(name), tensor));
+  const done = new Set<string>();
+  for (const [name, variable] of model.parameters) {
+    const owner = [...model.layers.values()].find(
+      (layer) => name.startsWith(`${layer.name}.`) && name !== `${layer.name}.bias`,
+    );
+    if (owner === undefined || owner.structure.name === "dense") {
+      const turned = owner !== undefined && owner.layout !== known.get(owner.name)?.layout;
+      await (turned ? addTurned(name, variable, add) : add(name, variable));
+    } else if (!done.has(owner.name)) {
+      done.add(owner.name);
+      const parameters = await blocksOf(model, owner);
+      for (const [part, tensor] of Object.entries(parameters)) {
+        await add(`${owner.name}.${part}`, tensor);
+        if (owner.structure.name === "packed") tensor.dispose();
+      }
+      sources.push(...bufferSources(storedName(owner.name), owner, model.masks.sigma));
+    }
+  }
+  for (let block = 0; block < gpt2.blocks; block++) sources.push(...causalMask(storedName(`h.${block}.attn`), gpt2));
+  if (gpt2.tiedHead) await add("lm_head.weight", model.parameter("wte.weight"));
+  return sources;
+}
+
+async function addTurned(
+  name: string,
+  matrix: Tensor,
+  add: (name: string, tensor: Tensor) => Promise<unknown>,
+): Promise<void> {
+  const turned = matrix.transpose();
+  await add(name, turned);
+  turned.dispose();
+}
+
+async function sourceOf(name: string, tensor: Tensor): Promise<TensorSource> {
+  return { name, dtype: "F32", shape: tensor.shape, data: (await tensor.data()) as Float32Array };
+}
+
+/** lr_weight1, lr_weight2, widths, locations. Those of a packed layer are the caller's to dispose. */
+async function blocksOf(model: Model, layer: LinearLayer): Promise<Record<string, Tensor>> {
+  const { name, structure, nIn, nOut } = layer;
+  const parameters = model.structureParameters(name);
+  if (structure.name === "gblr") return { ...parameters };
+  if (structure.name !== "packed") {
+    throw new EngineError(
+      `the reference's checkpoints hold GBLR and dense layers, ${name} is ${structure.name}`,
+      "export dense",
+    );
+  }
+  const { packed, blocks } = structure as PackedStructure;
+  const { bias: _, widths, ...live } = unpack(packed(parameters)).parameters;
+  const dead = Math.max(0, blocks - (widths.shape[1] as number));
+  const filled = tidy(() => ({
+    lr_weight1: concat([live.lr_weight1, zeros([dead, 1, nIn])]),
+    lr_weight2: concat([live.lr_weight2, zeros([dead, nOut, 1])]),
+    widths: concat([widths, zeros([2, dead])], 1),
+    locations: concat([live.locations, zeros([2, dead])], 1),
+  }));
+  for (const tensor of [widths, ...Object.values(live)]) tensor.dispose();
+  return { ...filled, widths: await withGradients(filled.widths, { nIn, nOut }) };
+}
+
+/** The reference keeps the smoothness and the frequencies of its masks with each layer; no Gaussian is an infinite σ. */
+function bufferSources(layer: string, { nIn, nOut }: LinearLayer, sigma = Number.POSITIVE_INFINITY): TensorSource[] {
+  const frequencies = (n: number) => Float32Array.from({ length: Math.floor(n / 2) + 1 }, (_, f) => f);
+  const [input, output] = [frequencies(nIn), frequencies(nOut)];
+  return [
+    { name: `${layer}.sigma`, dtype: "F32", shape: [], data: Float32Array.of(sigma) },
+    { name: `${layer}.freq_in`, dtype: "F32", shape: [input.length], data: input },
+    { name: `${layer}.freq_out`, dtype: "F32", shape: [output.length], data: output },
+  ];
+}
+
+/** Buffers that transformers of that time kept in checkpoints. */
+function causalMask(attention: string, { positions }: Gpt2Config): TensorSource[] {
+  const mask = new Uint8Array(positions * positions);
+  for (let row = 0; row < positions; row++) mask.fill(1, row * positions, row * positions + row + 1);
+  return [
+    { name: `${attention}.bias`, dtype: "U8", shape: [1, 1, positions, positions], data: mask },
+    { name: `${attention}.masked_bias`, dtype: "F32", shape: [], data: Float32Array.of(-1e4) },
+  ];
+}

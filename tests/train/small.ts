@@ -74,8 +74,14 @@ export function forward(model: Model, x: tf.Tensor): tf.Tensor {
 
 /** Regression on a fixed random function, squared error; with noise on inputs that only seeds decide. */
 export function smallTask(model: Model, { length = 40, noise = 0.05 } = {}): Task {
-  const teach = values(11, [INPUT, OUTPUT], 0.7).arraySync() as number[][];
-  const inputs = values(12, [length, INPUT]).arraySync() as number[][];
+  const rowsOf = (seed: number, shape: number[], scale: number) => {
+    const held = values(seed, shape, scale);
+    const rows = held.arraySync() as number[][];
+    held.dispose();
+    return rows;
+  };
+  const teach = rowsOf(11, [INPUT, OUTPUT], 0.7);
+  const inputs = rowsOf(12, [length, INPUT], 1);
   return {
     length,
     unit: { name: "rows", perItem: 1 },

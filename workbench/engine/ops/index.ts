@@ -14,3 +14,4 @@ export { type LayerNormOptions, layerNorm } from "./layer-norm.ts";
 export { type LinearOptions, linear } from "./linear.ts";
 export { type LinearCrossEntropyOptions, linearCrossEntropy, linearNll } from "./linear-cross-entropy.ts";
 export { type PackedProductOperands, packedProduct } from "./packed-product.ts";
+export { canWriteRows, writeRows } from "./write-rows.ts";

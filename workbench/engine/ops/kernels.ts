@@ -91,6 +91,11 @@ export type PackedProductInputs = {
 };
 export type PackedProductAttributes = { nOut: number };
 
+/** `buffer` is a Variable and changes; only backends that can have it. → nothing */
+export const WRITE_ROWS = "FusedWriteRows";
+export type WriteRowsInputs = { buffer: TensorInfo; rows: TensorInfo };
+export type WriteRowsAttributes = { at: number };
+
 /** inputs are the gradients as a list → their Euclidean norm, a scalar */
 export const GRADIENT_NORM = "FusedGradientNorm";
 

@@ -89,7 +89,7 @@ function attention(model: Gpt2, x: Tensor, { block, drop, cache }: BlockOptions)
   const [batch, tokens] = x.shape as [number, number];
   const inHeads = (all: Tensor) => transpose(reshape(all, [batch, tokens, heads, width / heads]), [0, 2, 1, 3]);
   const [q, k, v] = split(model.linear(`h.${block}.attn.c_attn`, x), 3, -1).map(inHeads) as [Tensor, Tensor, Tensor];
-  const seen = cache ? cache.extend(block, k, v) : { k, v };
+  const seen = cache ? cache.extend(block, { k, v }) : { k, v };
   const scale = (scaleAttention ? 1 / Math.sqrt(width / heads) : 1) / (scaleAttentionByBlock ? block + 1 : 1);
   const y = attend(q, seen.k, seen.v, { scale, drop, rate: dropout.attention });
   return model.linear(`h.${block}.attn.c_proj`, reshape(transpose(y, [0, 2, 1, 3]), [batch, tokens, width]));

@@ -8,6 +8,7 @@ import { fusedGblrWeight } from "./fused-gblr-weight.ts";
 import { fusedLayers } from "./fused-layers.ts";
 import { fusedLoss } from "./fused-loss.ts";
 import { fusedPackedProduct } from "./fused-packed-product.ts";
+import { fusedWriteRows } from "./fused-write-rows.ts";
 
 export const fused: KernelTable = {
   ...fusedLayers,
@@ -17,4 +18,5 @@ export const fused: KernelTable = {
   ...fusedGaudiMask,
   ...fusedGblrWeight,
   ...fusedPackedProduct,
+  ...fusedWriteRows,
 };

@@ -1,0 +1,273 @@
+// One way to compress, from the dense model to a model folder: convert, measure, fine-tune, measure, save. Each stage
+// leaves its result in the run folder, and one whose result is there is not run again, so that a run that was stopped
+// anywhere goes on where it stopped.
+
+import { stat } from "node:fs/promises";
+import { join } from "node:path";
+import type { Tensor2D } from "@tensorflow/tfjs-core";
+import {
+  type Conversion,
+  type ConversionPlan,
+  type Covariances,
+  calibrate,
+  convert,
+  planConversion,
+  windowInputs,
+} from "../compress/index.ts";
+import type { TextWindows } from "../data/index.ts";
+import { perplexity } from "../evaluate/perplexity.ts";
+import { type Gpt2, gpt2Hidden, loadModelNow, saveModelNow } from "../models/index.ts";
+import { type ComparisonRow, readRun, updateRun, writeConversion, writeReport } from "../report/index.ts";
+import { type Ended, type Evaluation, type FitOptions, fit, languageTask } from "../train/index.ts";
+import type { ExperimentContext } from "./context.ts";
+import type { ExperimentEvent } from "./events.ts";
+import type { LanguageSettings } from "./language-settings.ts";
+import { measure } from "./measure.ts";
+import type { RunTable } from "./run-table.ts";
+import type { Source } from "./sources.ts";
+import { askedCost, epochsOf, lengthOf, optimizerOf, shrinkOf, sigmaOf } from "./training.ts";
+import type { Variant } from "./variants.ts";
+
+export interface Splits {
+  train: TextWindows;
+  validation: TextWindows;
+  test: TextWindows;
+}
+
+export interface VariantOptions {
+  variant: Variant;
+  /** of this variant's run */
+  folder: string;
+  settings: LanguageSettings;
+  context: ExperimentContext;
+  source: Source;
+  splits: Splits;
+  table: RunTable;
+}
+
+/** Where a model lies in its run folder: as converted, and as fine-tuned. */
+export const CONVERTED = "converted";
+export const MODEL = "model";
+
+/** @returns rows before and after fine-tuning; undefined when the signal ended it */
+export async function* compressVariant(
+  options: VariantOptions,
+): AsyncGenerator<ExperimentEvent, ComparisonRow | undefined> {
+  const { variant, table, folder, context } = options;
+  const done = table.find(variant.title, "after");
+  if (done && (await isModel(join(folder, MODEL)))) {
+    yield { kind: "stage", stage: "done", of: variant.title, done: true };
+    return done;
+  }
+  const started = variant.structure === "dense" ? await loadDense(options) : yield* converted(options);
+  const { model, seconds } = started;
+  try {
+    const ended = yield* fineTuned(model, options);
+    if (ended.kind === "interrupted" || context.signal.aborted) return undefined;
+    const target = join(folder, MODEL);
+    await saveModelNow(model, target, savingOf(options));
+    yield { kind: "stage", stage: "measure", of: variant.title };
+    const measured = yield* measure(model, { ...measuring(options), folder: target });
+    const row: ComparisonRow = { ...rowOf(options, "after"), ...measured, seconds: seconds + ended.seconds };
+    await table.put(row);
+    yield { kind: "row", row, rows: table.rows };
+    return row;
+  } finally {
+    model.dispose();
+  }
+}
+
+interface Started {
+  model: Gpt2;
+  /** that converting took */
+  seconds: number;
+}
+
+async function loadDense({ source }: VariantOptions): Promise<Started> {
+  return { model: (await loadModelNow(source.folder)) as Gpt2, seconds: 0 };
+}
+
+/** The converted model, from the run folder where an earlier process left it. */
+async function* converted(options: VariantOptions): AsyncGenerator<ExperimentEvent, Started> {
+  const { folder, variant, table } = options;
+  const place = join(folder, CONVERTED);
+  const before = table.find(variant.title, "before");
+  if (before && (await isModel(place))) {
+    yield { kind: "stage", stage: "convert", of: variant.title, done: true };
+    return { model: (await loadModelNow(place, { form: "trainable" })) as Gpt2, seconds: before.seconds ?? 0 };
+  }
+  const { model, seconds } = yield* conversion(options);
+  try {
+    await saveModelNow(model, place, savingOf(options));
+    yield { kind: "stage", stage: "measure", of: variant.title };
+    const measured = yield* measure(model, { ...measuring(options), folder: place });
+    const row: ComparisonRow = { ...rowOf(options, "before"), ...measured, seconds };
+    await table.put(row);
+    yield { kind: "row", row, rows: table.rows };
+    return { model, seconds };
+  } catch (error) {
+    model.dispose();
+    throw error;
+  }
+}
+
+async function* conversion(options: VariantOptions): AsyncGenerator<ExperimentEvent, Started> {
+  const { folder, variant, settings, context, splits } = options;
+  yield { kind: "stage", stage: "convert", of: variant.title };
+  const { model } = await loadDense(options);
+  const began = performance.now();
+  let covariances: Covariances | undefined;
+  try {
+    const aim = await planOf(model, variant, settings);
+    const plan = startsLarger(variant, settings) ? await planOf(model, variant, atStart(settings)) : aim;
+    await updateRun(folder, { targetCost: aim.totals.share });
+    if (variant.init === "activation") covariances = yield* watched(model, { plan, settings, splits });
+    const how = { init: variant.init, seed: settings.seed, searchSteps: settings.searchSteps, signal: context.signal };
+    for await (const event of convert(model as never, plan, { ...how, ...(covariances && { covariances }) })) {
+      yield { kind: "inner", of: "convert", event };
+      if (event.kind === "converted") await record(folder, event);
+    }
+    return { model, seconds: (performance.now() - began) / 1000 };
+  } catch (error) {
+    model.dispose();
+    throw error;
+  } finally {
+    for (const covariance of covariances?.values() ?? []) covariance.dispose();
+  }
+}
+
+/** What every variant may cost; where nothing else is said, what the rule for GBLR's widths costs. */
+async function planOf(model: Gpt2, { structure }: Variant, settings: LanguageSettings): Promise<ConversionPlan> {
+  const { layers, allocate: allocation } = settings;
+  const cost = askedCost(settings);
+  if (!("widths" in cost)) return planConversion(model as never, { structure, layers, allocation, ...cost });
+  const published = await planConversion(model as never, { structure: "gblr", layers, ...cost });
+  if (structure === "gblr") return published;
+  const flops = published.counts.after.reference.relative;
+  return planConversion(model as never, { structure, layers, allocation, flops });
+}
+
+/** Budget shrinking may begin with more than it ends with. */
+const startsLarger = ({ structure }: Variant, { startCost, shrink }: LanguageSettings): boolean =>
+  structure === "gblr" && shrink === "budget" && startCost !== undefined;
+
+const atStart = ({ flops: _, startCost, ...settings }: LanguageSettings): LanguageSettings => ({
+  ...settings,
+  budget: startCost,
+});
+
+interface Watching {
+  plan: ConversionPlan;
+  settings: LanguageSettings;
+  splits: Splits;
+}
+
+async function* watched(
+  model: Gpt2,
+  { plan, settings, splits }: Watching,
+): AsyncGenerator<ExperimentEvent, Covariances> {
+  const inputs = windowInputs(splits.train, { samples: settings.calibrationWindows, batch: settings.microBatch });
+  const layers = plan.layers.map(({ name }) => name);
+  const forward = (ids: Tensor2D) => gpt2Hidden(model, ids);
+  for await (const event of calibrate(model as never, inputs, { layers, forward })) {
+    yield { kind: "inner", of: "calibrate", event };
+    if (event.kind === "calibrated") return event.covariances;
+  }
+  throw new Error("the calibration ended early");
+}
+
+async function record(folder: string, { layers }: Conversion): Promise<void> {
+  await writeConversion(
+    folder,
+    layers.map(({ name, structure, nIn, nOut, dense, cost, error }) => {
+      return { layer: name, structure, nIn, nOut, costBefore: dense, costAfter: cost, relativeError: error };
+    }),
+  );
+}
+
+async function* fineTuned(model: Gpt2, options: VariantOptions): AsyncGenerator<ExperimentEvent, Ended> {
+  const { folder, settings, variant, source } = options;
+  yield { kind: "stage", stage: "fine-tune", of: variant.title };
+  const teacher = settings.distill > 0 ? ((await loadModelNow(source.folder)) as Gpt2) : undefined;
+  let reported = performance.now();
+  try {
+    for await (const event of fit(await fitOptions(model, { ...options, teacher }))) {
+      yield { kind: "inner", of: "fit", event };
+      if (event.kind === "finished" || event.kind === "interrupted") return event;
+      if (event.kind === "evaluation" || performance.now() - reported > REPORT_EVERY) {
+        await writeReport(folder);
+        reported = performance.now();
+      }
+    }
+    throw new Error("the training ended early");
+  } finally {
+    teacher?.dispose();
+  }
+}
+
+/** Milliseconds. */
+const REPORT_EVERY = 60_000;
+
+async function fitOptions(
+  model: Gpt2,
+  { folder, settings, context, splits, source, variant, teacher }: VariantOptions & { teacher: Gpt2 | undefined },
+): Promise<FitOptions> {
+  const epochs = epochsOf(settings, splits.train.length);
+  const shrink = await shrinkOf(settings, model, { cost: await aimOf(folder), epochs });
+  const sigma = sigmaOf(settings, epochs);
+  const { distill: weight, temperature, batch, microBatch, seed } = settings;
+  return {
+    model: model as never,
+    task: languageTask({
+      model,
+      windows: splits.train,
+      ...(teacher && { teacher: { model: teacher, weight, temperature } }),
+      settings: { model: source.name, dataset: settings.dataset, split: settings.trainSplit },
+    }),
+    folder,
+    length: lengthOf(settings),
+    batch: Math.min(batch, splits.train.length),
+    microBatch,
+    optimizer: optimizerOf(settings),
+    seed,
+    ...(sigma && { sigma }),
+    ...(shrink && { shrink }),
+    evaluation: {
+      every: { epochs: settings.evaluateEvery },
+      run: ({ signal }) => evaluation(model, splits.validation, signal),
+    },
+    checkpoint: { every: { epochs: settings.checkpointEvery } },
+    settings: { variant: variant.key },
+    signal: context.signal,
+  };
+}
+
+/** Relative cost of the converted layers that training aims at, as it was planned. */
+async function aimOf(folder: string): Promise<number> {
+  return (await readRun(folder)).record?.targetCost ?? 1;
+}
+
+async function evaluation(model: Gpt2, windows: TextWindows, signal?: AbortSignal): Promise<Evaluation> {
+  for await (const event of perplexity(model, { windows, signal })) {
+    if (event.kind === "perplexity") return { validation: { nll: event.nll, perplexity: event.perplexity } };
+  }
+  throw new Error("the evaluation ended early");
+}
+
+const measuring = ({ splits, context }: VariantOptions) => ({ windows: splits.test, signal: context.signal });
+
+const savingOf = ({ source, settings, variant }: VariantOptions) => ({
+  trainable: variant.structure === "gblr",
+  base: { folder: source.folder, name: source.name },
+  gblr: { ...askedCost(settings), init: variant.init },
+});
+
+const rowOf = ({ variant }: VariantOptions, stage: ComparisonRow["stage"]) => ({
+  name: variant.title,
+  structure: variant.structure,
+  stage,
+});
+
+async function isModel(folder: string): Promise<boolean> {
+  return (await stat(join(folder, "config.json")).catch(() => undefined)) !== undefined;
+}

@@ -1,0 +1,32 @@
+// What an experiment tells while it goes on: which stage it is in, what that stage itself tells, and each result. The
+// command line draws them; nothing else depends on them.
+
+import type { PullEvent } from "../../hub/pull/events.ts";
+import type { PushEvent } from "../../hub/push/events.ts";
+import type { CalibrateEvent, ConvertEvent } from "../compress/index.ts";
+import type { TokeniseEvent } from "../data/index.ts";
+import type { PerplexityEvent } from "../evaluate/perplexity.ts";
+import type { LoadEvent } from "../models/index.ts";
+import type { ComparisonRow } from "../report/index.ts";
+import type { FitEvent } from "../train/index.ts";
+
+/** Events of the part of the workbench that is at work. */
+export type InnerEvent =
+  | { of: "pull"; event: PullEvent }
+  | { of: "tokenise"; event: TokeniseEvent }
+  | { of: "load"; event: LoadEvent }
+  | { of: "calibrate"; event: CalibrateEvent }
+  | { of: "convert"; event: ConvertEvent }
+  | { of: "evaluate"; event: PerplexityEvent }
+  | { of: "fit"; event: FitEvent }
+  | { of: "push"; event: PushEvent };
+
+export type ExperimentEvent =
+  /** begins a stage, e.g. `convert` of `GBLR, SVD`; `done`: its result was there from before */
+  | { kind: "stage"; stage: string; of?: string; done?: boolean }
+  | ({ kind: "inner" } & InnerEvent)
+  /** a line of the table */
+  | { kind: "row"; row: ComparisonRow; rows: readonly ComparisonRow[] }
+  /** ended by its signal; the run folder can be gone on with */
+  | { kind: "interrupted"; folder: string }
+  | { kind: "finished"; folder: string; model: string; rows: readonly ComparisonRow[]; pushed?: string };

@@ -1,0 +1,102 @@
+// What makes a model folder a repository: the card, the picture of its blocks, what it was made with; and the push.
+
+import { copyFile, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { writeFileAtomically } from "../../hub/atomic-file.ts";
+import { type CardFacts, modelCard, parseCardMetadata } from "../../hub/card/index.ts";
+import { push } from "../../hub/push/index.ts";
+import { parseRepoName } from "../../hub/repo-name.ts";
+import { type ComparisonRow, describeModel, structurePicture } from "../report/index.ts";
+import { renderPng } from "../report/render-svg.ts";
+import { MODEL, type VariantOptions } from "./compress-variant.ts";
+import type { ExperimentEvent } from "./events.ts";
+import type { Source } from "./sources.ts";
+
+export interface PublishOptions extends VariantOptions {
+  text: Source;
+}
+
+/** @returns the address of the repository that it was pushed to, where one was asked for */
+export async function* publish(options: PublishOptions): AsyncGenerator<ExperimentEvent, string | undefined> {
+  const { folder, settings, context, variant } = options;
+  const model = join(folder, MODEL);
+  yield { kind: "stage", stage: "card", of: variant.title };
+  const hasPicture = await drawStructure(model, options);
+  if (hasPicture) await copyFile(join(model, PICTURE), join(folder, PICTURE));
+  const facts = await factsOf(options, { hasPicture });
+  await writeFileAtomically(join(model, "training.json"), `${JSON.stringify(trainingOf(options), null, 2)}\n`);
+  await writeFileAtomically(join(model, "README.md"), modelCard(facts));
+  if (settings.push === undefined) return undefined;
+  yield { kind: "stage", stage: "push", of: settings.push };
+  const repo = parseRepoName(settings.push, "model");
+  const message = `${variant.title} of ${settings.model}`;
+  const { signal, access } = context;
+  for await (const event of push(model, repo, access, { create: true, private: settings.private, message, signal })) {
+    yield { kind: "inner", of: "push", event };
+    if (event.kind === "pushed") return event.url;
+  }
+  throw new Error("the push ended early");
+}
+
+const PICTURE = "structure.png";
+
+async function drawStructure(model: string, { settings, variant }: PublishOptions): Promise<boolean> {
+  const svg = structurePicture(await describeModel(model), settings.push ?? `${settings.model}, ${variant.title}`);
+  if (svg === undefined) return false;
+  await writeFileAtomically(join(model, PICTURE), await renderPng(svg));
+  return true;
+}
+
+async function factsOf(options: PublishOptions, { hasPicture }: { hasPicture: boolean }): Promise<CardFacts> {
+  const { settings, context, variant, source, text, table } = options;
+  const row = table.find(variant.title, "after") as ComparisonRow;
+  const readme = await readFile(join(source.folder, "README.md"), "utf8").catch(() => "");
+  const base = baseName(source);
+  const { engine, command, versions } = context;
+  return {
+    title: settings.push?.split("/").at(-1) ?? `${base.split("/").at(-1)}-${variant.key}`,
+    ...(settings.push !== undefined && { repository: settings.push }),
+    task: "text-generation",
+    structure: variant.structure,
+    baseModel: base,
+    ...(source.revision !== undefined && { baseRevision: source.revision }),
+    base: parseCardMetadata(readme),
+    dataset: {
+      id: baseName(text),
+      config: settings.config,
+      ...(text.revision !== undefined && { revision: text.revision }),
+    },
+    metrics: [{ type: "perplexity", value: row.metrics.perplexity as number, split: settings.testSplit }],
+    comparison: table.rows,
+    ...(row.relativeFlops && { relativeFlops: row.relativeFlops }),
+    context: settings.context,
+    hasPicture,
+    hasPython: variant.structure !== "dense",
+    hasTrainable: variant.structure === "gblr",
+    command,
+    versions,
+    engine: engine.name,
+    device: engine.device,
+    precision: engine.precision,
+    seed: settings.seed,
+    settings,
+  };
+}
+
+/** training.json: everything that a repetition needs, and what came out. */
+function trainingOf({ settings, context, source, text, table }: PublishOptions): object {
+  const { engine, command, versions, recipe } = context;
+  return {
+    recipe,
+    command,
+    model: { name: baseName(source), revision: source.revision },
+    dataset: { name: baseName(text), revision: text.revision, config: settings.config },
+    seed: settings.seed,
+    engine: { name: engine.name, device: engine.device, precision: engine.precision },
+    versions,
+    settings,
+    results: table.rows,
+  };
+}
+
+const baseName = ({ name }: Source): string => name.replace(/@[^@/]*$/, "");

@@ -1,0 +1,81 @@
+// Where an experiment's model and text come from: folders as they are, repositories pulled from the Hub, and of those no
+// more than is needed.
+
+import { readdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { HubAccess } from "../../hub/access.ts";
+import { locate } from "../../hub/locate.ts";
+import { dataFilePatterns } from "../data/index.ts";
+import type { ExperimentEvent } from "./events.ts";
+
+export interface Source {
+  /** as it was named, `owner/name@revision` or a folder */
+  name: string;
+  folder: string;
+  /** commit, of a repository */
+  revision?: string;
+}
+
+export interface LocateOptions {
+  access: HubAccess;
+  signal: AbortSignal;
+}
+
+/** What a language model's folder is read for. */
+const MODEL_FILES = [
+  "config.json",
+  "generation_config.json",
+  "model*.safetensors",
+  "model.safetensors.index.json",
+  "trainable.safetensors",
+  "tokenizer*",
+  "special_tokens_map.json",
+  "added_tokens.json",
+  "vocab.json",
+  "merges.txt",
+  "README.md",
+  "LICENSE*",
+];
+
+/** Weights of repositories from before safetensors. */
+const OLD_WEIGHTS = ["pytorch_model*.bin", "pytorch_model.bin.index.json"];
+
+export async function* locateModel(name: string, options: LocateOptions): AsyncGenerator<ExperimentEvent, Source> {
+  const source = yield* located(name, "model", MODEL_FILES, options);
+  const files = await readdir(source.folder);
+  if (source.revision === undefined || files.some((file) => file.endsWith(".safetensors"))) return source;
+  return yield* located(name, "model", [...MODEL_FILES, ...OLD_WEIGHTS], options);
+}
+
+export interface TextSource {
+  /** as it was named */
+  name: string;
+  config: string | undefined;
+  splits: readonly string[];
+}
+
+export async function* locateText(
+  { name, config, splits }: TextSource,
+  options: LocateOptions,
+): AsyncGenerator<ExperimentEvent, Source> {
+  const card = yield* located(name, "dataset", ["README.md"], options);
+  const readme = await readFile(join(card.folder, "README.md"), "utf8").catch(() => undefined);
+  const patterns = splits.flatMap((split) => dataFilePatterns({ readme, config, split }));
+  return yield* located(name, "dataset", ["README.md", ...new Set(patterns)], options);
+}
+
+async function* located(
+  name: string,
+  type: "model" | "dataset",
+  include: readonly string[],
+  { access, signal }: LocateOptions,
+): AsyncGenerator<ExperimentEvent, Source> {
+  for await (const event of locate(name, type, access, { include, signal })) {
+    if (event.kind === "located") {
+      const { folder, commit } = event;
+      return { name, folder, ...(commit && { revision: commit }) };
+    }
+    yield { kind: "inner", of: "pull", event };
+  }
+  throw new Error(`${name} was not located to its end`);
+}

@@ -1,0 +1,72 @@
+// The text of an experiment as windows of token ids, one list a split, and what its ids stand for.
+
+import {
+  openTextTokens,
+  openTokenizer,
+  type TextWindows,
+  type TokenFile,
+  type Tokenizer,
+  tokenWindows,
+} from "../data/index.ts";
+import type { ExperimentEvent } from "./events.ts";
+
+export interface TextsOptions {
+  /** folders */
+  dataset: string;
+  tokenizer: string;
+  config: string | undefined;
+  column: string | undefined;
+  /** tokens of a window */
+  context: number;
+  /** for files of token ids */
+  cache: string;
+  signal: AbortSignal;
+}
+
+/** Opens splits as they are asked for. Close it. */
+export class Texts {
+  private readonly open: TokenFile[] = [];
+  private readonly options: TextsOptions;
+  readonly tokenizer: Tokenizer;
+
+  constructor(options: TextsOptions, tokenizer: Tokenizer) {
+    this.options = options;
+    this.tokenizer = tokenizer;
+  }
+
+  /** @throws DataError when there is no such split or column */
+  async *windows(split: string): AsyncGenerator<ExperimentEvent, TextWindows> {
+    const { context, ...rest } = this.options;
+    for await (const event of openTextTokens({ ...rest, split })) {
+      yield { kind: "inner", of: "tokenise", event };
+      if (event.kind === "tokens") {
+        this.open.push(event.tokens);
+        return tokenWindows(event.tokens, { context });
+      }
+    }
+    throw new Error(`${split} was not tokenised to its end`);
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.open.splice(0).map((tokens) => tokens.close()));
+  }
+}
+
+export async function openTexts(options: TextsOptions): Promise<Texts> {
+  return new Texts(options, await openTokenizer(options.tokenizer));
+}
+
+/** The first `limit` of them. */
+export function firstWindows(windows: TextWindows, limit: number | undefined): TextWindows {
+  if (limit === undefined || limit >= windows.length) return windows;
+  let scored = 0;
+  for (let i = 0; i < limit; i++) scored += windows.newTargets(i);
+  return {
+    length: limit,
+    context: windows.context,
+    stride: windows.stride,
+    scored,
+    read: (i) => windows.read(i),
+    newTargets: (i) => windows.newTargets(i),
+  };
+}

@@ -1,0 +1,72 @@
+// From settings to what `fit` takes: schedules, the optimizer, the rule on widths. Numbers only; no data and no files.
+
+import type { Tensor } from "@tensorflow/tfjs-core";
+import { type BudgetLayer, budgetShrink, meanShrink, meanWidth, type ShrinkRule } from "../gblr/shrink/index.ts";
+import type { SigmaSchedule } from "../gblr/sigma-schedule.ts";
+import type { Model } from "../models/model.ts";
+import type { OptimizerOptions, Span } from "../train/index.ts";
+import type { LanguageSettings } from "./language-settings.ts";
+
+export function lengthOf({ epochs, steps }: LanguageSettings): Span {
+  return steps === undefined ? { epochs } : { steps };
+}
+
+export function optimizerOf(settings: LanguageSettings): OptimizerOptions {
+  const { learningRate, structureLearningRate, weightDecay, clip, schedule, warmupEpochs, minimumRate } = settings;
+  return {
+    learningRate,
+    ...(structureLearningRate !== undefined && { structureLearningRate }),
+    weightDecay,
+    clipNorm: clip,
+    schedule: { decay: schedule, warmup: { epochs: warmupEpochs }, minimum: minimumRate },
+  };
+}
+
+/** Epochs that the training lasts, however its length was given. */
+export function epochsOf({ epochs, steps, batch }: LanguageSettings, windows: number): number {
+  return steps === undefined ? epochs : steps / Math.ceil(windows / batch);
+}
+
+/** From first to last smoothness, constant in warm-up, as published. */
+export function sigmaOf({ sigma, warmupEpochs }: LanguageSettings, epochs: number): SigmaSchedule | undefined {
+  if (!sigma) return undefined;
+  const [initial, final] = sigma as [number, number];
+  return { initial, final, startEpoch: Math.min(warmupEpochs, epochs), endEpoch: epochs };
+}
+
+export interface ShrinkPlan {
+  /** multiply-adds of the converted layers as a share of dense, that the settings ask for in the end */
+  cost: number;
+  epochs: number;
+}
+
+/** The rule on widths, for models that have GBLR layers. */
+export async function shrinkOf(
+  { shrink, target, shrinkEpochs }: LanguageSettings,
+  model: Model,
+  { cost, epochs }: ShrinkPlan,
+): Promise<ShrinkRule<BudgetLayer> | undefined> {
+  const widths = [...model.layers.keys()].flatMap((name) => model.parameters.get(`${name}.widths`) ?? []);
+  if (shrink === "none" || widths.length === 0) return undefined;
+  if (shrink === "budget") {
+    return budgetShrink({ target: target ?? cost, start: 0, end: Math.min(epochs, shrinkEpochs ?? epochs / 2) });
+  }
+  return meanShrink({ target: target ?? (await meanOf(widths)) });
+}
+
+async function meanOf(widths: readonly Tensor[]): Promise<number> {
+  const mean = meanWidth(widths.map((of) => ({ widths: of })));
+  const [value] = await mean.data();
+  mean.dispose();
+  return value as number;
+}
+
+/** The one of budget, flops and widths that counts: the rule for widths where neither of the others is given. */
+export function askedCost({
+  budget,
+  flops,
+  widths,
+}: LanguageSettings): { budget: number } | { flops: number } | { widths: string } {
+  if (budget !== undefined) return { budget };
+  return flops === undefined ? { widths } : { flops };
+}

@@ -1,0 +1,51 @@
+// The ways to compress that one experiment compares: a structure and what its factors start as. `gblr:activation` as
+// flags name it, `gblr-activation` as folders do, `GBLR, activation-aware` as tables do.
+
+import { INITS, STRUCTURE_NAMES } from "./language-settings.ts";
+import { SettingsError } from "./settings-error.ts";
+
+export interface Variant {
+  structure: (typeof STRUCTURE_NAMES)[number];
+  init: (typeof INITS)[number];
+  /** of folders */
+  key: string;
+  /** of tables */
+  title: string;
+}
+
+const TITLES: Record<Variant["structure"], string> = {
+  gblr: "GBLR",
+  lowrank: "low rank",
+  monarch: "Monarch",
+  "block-low-rank": "block low rank",
+  "block-sparse": "block sparse",
+  dense: "dense, fine-tuned",
+};
+
+const STARTS: Record<Variant["init"], string> = { svd: "SVD", search: "block search", activation: "activation-aware" };
+
+/** @throws SettingsError when there is no such structure or start, or they do not go together */
+export function variantOf(structure: string, init: string): Variant {
+  const known = STRUCTURE_NAMES.find((name) => name === structure);
+  if (!known) throw new SettingsError(`there is no structure "${structure}": there is ${STRUCTURE_NAMES.join(", ")}`);
+  const start = INITS.find((name) => name === init);
+  if (!start) throw new SettingsError(`there is no start "${init}": there is ${INITS.join(", ")}`);
+  if (start === "search" && known !== "gblr") throw new SettingsError(`a block search is for gblr, not for ${known}`);
+  if (start === "activation" && known !== "gblr" && known !== "lowrank") {
+    throw new SettingsError(`activation-aware factors are for gblr and lowrank, not for ${known}`);
+  }
+  const named = known === "gblr" || start !== "svd";
+  return {
+    structure: known,
+    init: start,
+    key: start === "svd" ? known : `${known}-${start}`,
+    title: named ? `${TITLES[known]}, ${STARTS[start]}` : TITLES[known],
+  };
+}
+
+/** @param text `structure` or `structure:init` */
+export function parseVariant(text: string): Variant {
+  const [structure = "", init = "svd", ...rest] = text.split(":");
+  if (rest.length > 0) throw new SettingsError(`"${text}" is no way to compress; give structure or structure:init`);
+  return variantOf(structure, init);
+}

@@ -13,7 +13,7 @@ export interface Metric {
 
 const METRICS: Record<string, Metric> = {
   perplexity: { label: "perplexity", better: "lower", isShare: false },
-  nll: { label: "negative log-likelihood, nats", better: "lower", isShare: false },
+  nll: { label: "NLL, nats", better: "lower", isShare: false },
   loss: { label: "loss", better: "lower", isShare: false },
   perplexityPerWord: { label: "perplexity per word", better: "lower", isShare: false },
   perplexityPerByte: { label: "perplexity per byte", better: "lower", isShare: false },

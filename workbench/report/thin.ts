@@ -46,18 +46,27 @@ export function sampled<T>(items: readonly T[], most: number): T[] {
  */
 export function smoothed<P extends Point>(points: readonly P[], span: number): P[] {
   const values = points.map(({ y }) => y);
-  const forward = trailing(values, span);
-  const backward = trailing(values.reverse(), span).reverse();
-  return points.map((point, i) => ({ ...point, y: ((forward[i] as number) + (backward[i] as number)) / 2 }));
+  const before = decayingSums(values, span);
+  const after = decayingSums(values.toReversed(), span).reverse();
+  return points.map((point, i) => {
+    const [left, right] = [before[i] as Sum, after[i] as Sum];
+    // The point itself is in both sums, with weight 1.
+    return { ...point, y: (left.sum + right.sum - point.y) / (left.weight + right.weight - 1) };
+  });
 }
 
-/** Each mean is divided by the weights that it has so far, as Adam does, so that it does not start at zero. */
-function trailing(values: readonly number[], span: number): number[] {
+interface Sum {
+  sum: number;
+  weight: number;
+}
+
+/** Σ e^(−distance / span) · value over each value and those before it, and the sum of the weights. */
+function decayingSums(values: readonly number[], span: number): Sum[] {
   const decay = Math.exp(-1 / Math.max(span, 1e-9));
-  let [mean, weight] = [0, 0];
+  let [sum, weight] = [0, 0];
   return values.map((value) => {
-    mean = decay * mean + (1 - decay) * value;
-    weight = decay * weight + (1 - decay);
-    return mean / weight;
+    sum = decay * sum + value;
+    weight = decay * weight + 1;
+    return { sum, weight };
   });
 }

@@ -5,7 +5,7 @@ import type { StepMetrics, StructureMetrics } from "../../train/metrics.ts";
 import { CHART, type Chart } from "../chart.ts";
 import { PALETTE, type Rgb } from "../heat-scale.ts";
 import { shortName } from "../short-name.ts";
-import { SERIES } from "../theme.ts";
+import { SERIES, TONES } from "../theme.ts";
 import { sampled, thinned } from "../thin.ts";
 import { numberAxis, stepAxis, VIEW } from "./encodings.ts";
 import { ends, pointsOf } from "./training.ts";
@@ -124,7 +124,7 @@ export function finalWidthsChart({ step, layers }: StructureMetrics): Chart {
       data: { values },
       layer: [
         {
-          mark: { type: "rule", strokeWidth: 2, opacity: 0.35 },
+          mark: { type: "rule", strokeWidth: 2, opacity: 0.35, color: TONES.soft.light },
           transform: [
             {
               aggregate: [

@@ -10,23 +10,23 @@ import type { Run } from "../run-files.ts";
 /** Empty before the first step and the first evaluation. */
 export function trainingCharts({ record, metrics, comparison = [] }: Run): Chart[] {
   const [steps, evaluations] = [stepsOf(metrics), evaluationsOf(metrics)];
+  const cost = costChart(
+    steps,
+    structuresOf(metrics),
+    record?.targetCost === undefined ? {} : { target: record.targetCost },
+  );
   const unit = record?.task === "image-classification" ? "images" : "tokens";
   return [
     ...(steps.length > 0 ? [lossChart(steps)] : []),
     ...shownMetrics(evaluations).map((metric) => evaluationChart(metric, { evaluations, comparison })),
+    ...(cost ? [cost] : []),
     ...(steps.length > 0 ? stepCharts(steps, { unit }) : []),
   ];
 }
 
-/** Empty when no line tells of costs and widths. */
-export function structureCharts({ record, metrics }: Run): Chart[] {
+/** Empty when no line tells of widths. */
+export function structureCharts({ metrics }: Run): Chart[] {
   const structures = structuresOf(metrics);
-  const target = record?.targetCost;
-  const cost = costChart(stepsOf(metrics), structures, target === undefined ? {} : { target });
   const last = structures.at(-1);
-  return [
-    ...(cost ? [cost] : []),
-    ...(last ? [finalWidthsChart(last)] : []),
-    ...(structures.length > 1 ? [widthHistoryChart(structures)] : []),
-  ];
+  return [...(last ? [finalWidthsChart(last)] : []), ...(structures.length > 1 ? [widthHistoryChart(structures)] : [])];
 }

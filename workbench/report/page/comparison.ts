@@ -57,7 +57,8 @@ export function comparisonSentence(rows: readonly ComparisonRow[]): string | und
   const flops = best.relativeFlops ? ` at ${flopsText(best.relativeFlops.reference)} of the dense FLOPs` : "";
   const than = measured.filter(isCompressed).length > 1 ? "Best of the compressed models: " : "";
   const beside = dense ? `; the dense model has ${valueText(metric, value(dense))}` : "";
-  return `${than}${best.name}, ${label} ${valueText(metric, value(best))} ${best.stage} fine-tuning${flops}${beside}.`;
+  const said = `${than}${best.name}, ${label} ${valueText(metric, value(best))} ${best.stage} fine-tuning${flops}${beside}.`;
+  return said.replace(/ %/g, "\u00a0%"); // a number keeps its sign when the line breaks
 }
 
 const isCompressed = ({ structure }: ComparisonRow): boolean => structure !== "dense";

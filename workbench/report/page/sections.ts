@@ -50,7 +50,7 @@ export async function structureSection({ run }: Shown): Promise<Html> {
     charts.length > 0
       ? await figures("structure", charts)
       : sentence("Nothing is known of the widths of blocks: metrics.jsonl has no line about the structure.");
-  return section("structure", "Cost and widths", body);
+  return section("structure", "Widths by layer", body);
 }
 
 export function layoutSection({ model, modelProblem, picture }: Shown): Html {

@@ -24,7 +24,7 @@ pre{background:var(--paper);border:1px solid var(--line);border-radius:8px;paddi
 .charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,430px),1fr));gap:16px;align-items:start}
 figure{margin:0;background:var(--paper);border:1px solid var(--line);border-radius:10px;padding:12px 14px 8px;min-width:0}
 figure svg,figure img{display:block;width:100%;height:auto}
-figure.wide{grid-column:1/-1}
+figure .mark-rect path{shape-rendering:crispEdges}
 figure.own{max-width:max-content}
 figure.picture{background:#fff;overflow-x:auto}
 figure.picture svg,figure.picture img{min-width:560px}

@@ -58,8 +58,10 @@ export async function serveHub(options: ServeOptions): Promise<ServedHub> {
   if (all.some(({ token }) => !/^hf_[\x21-\x7e]{5,}$/.test(token))) {
     throw new HubServeError("a token begins with hf_ and has at least 5 characters more, none of them blank");
   }
-  const store = await HubStore.open(folder).catch((error: Error) => {
-    throw new HubServeError(`${folder} cannot be served: ${error.message}`, { cause: error });
+  const store = await HubStore.open(folder).catch((error: NodeJS.ErrnoException) => {
+    const missing = error.code === "ENOENT" || error.code === "ENOTDIR";
+    const reason = missing ? "there is no such folder; make it first" : error.message;
+    throw new HubServeError(`${folder} cannot be served: ${reason}`, { cause: error });
   });
   await store.recover();
   const transfers = { signer: createSigner(token), multipartFrom, partSize };

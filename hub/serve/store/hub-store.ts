@@ -31,7 +31,7 @@ export class HubStore {
   /** @throws if `folder` is no folder */
   static async open(folder: string): Promise<HubStore> {
     const root = await realpath(folder);
-    if (!(await stat(root)).isDirectory()) throw new Error(`${folder} is not a folder`);
+    if (!(await stat(root)).isDirectory()) throw new Error("it is not a folder");
     return new HubStore(root);
   }
 

@@ -1,0 +1,110 @@
+// `gblr hub serve`: a folder as a local Hub, until Ctrl-C. The Hub itself is in hub/serve; here are its options, what is
+// printed of it, and its log.
+
+import process from "node:process";
+import { type Command, InvalidArgumentError } from "commander";
+import { type HubEvent, HubServeError, isLoopback, type ServedHub, serveHub } from "../../hub/serve/index.ts";
+import { CommandFailed, oneLine, UsageError, verb } from "./program.ts";
+import { type Palette, paletteFor } from "./terminal.ts";
+
+interface ServeVerbOptions {
+  host: string;
+  port: number;
+  token?: string;
+  verbose?: boolean;
+  json?: boolean;
+}
+
+const DEFAULT_PORT = 8090;
+
+const DESCRIPTION = `
+Serves DIR over the protocol of huggingface.co, for work without a network:
+models/<owner>/<name>/… and datasets/<owner>/<name>/… are its repositories, as
+they are. What is pushed appears there too; history is kept in DIR/.gblr-hub.
+Anybody who reaches the address can read; writing needs the token.
+`.trim();
+
+export function addHub(program: Command): void {
+  const hub = program.command("hub").description("a Hub of your own");
+  verb(hub, {
+    name: "serve",
+    summary: "serve a folder as a local Hub, to pull from and push to without a network",
+    example:
+      "gblr hub serve ~/hub\nHF_TOKEN=hf_mine gblr hub serve ~/hub --port 9000\nHF_ENDPOINT=http://127.0.0.1:8090 gblr pull gblr/gpt2-mini",
+  })
+    .summary("serve a folder as a local Hub, to pull from and push to without a network")
+    .description(DESCRIPTION)
+    .argument("<dir>", "folder with models/ and datasets/ in it; they are made when something is pushed")
+    .option("--host <address>", "address to listen at; other than loopback needs a token of yours", "127.0.0.1")
+    .option("--port <number>", "port to listen at; 0 takes any that is free", parsePort, DEFAULT_PORT)
+    .option("--token <token>", "token that may write (default: HF_TOKEN if it is set, else one is made)")
+    .option("--verbose", "log each request on stderr")
+    .option("--json", "one line of JSON on stdout when it listens: url, token, folder")
+    .action(serveVerb);
+}
+
+async function serveVerb(
+  folder: string,
+  { host, port, token, verbose = false, json = false }: ServeVerbOptions,
+): Promise<void> {
+  const own = token ?? (process.env.HF_TOKEN || undefined);
+  if (!isLoopback(host) && own === undefined) {
+    throw new UsageError(`--host ${host} lets others in; give a token of yours with --token or HF_TOKEN`);
+  }
+  if (own !== undefined && !own.startsWith("hf_")) {
+    throw new UsageError(`${token ? "--token" : "HF_TOKEN"} must begin with hf_; official clients take no other`);
+  }
+  const palette = paletteFor(process.stdout, process.env);
+  const served = await serveHub({
+    folder,
+    host,
+    port,
+    ...(own !== undefined && { token: own }),
+    log: (event) => {
+      if (verbose || event.kind === "fault") process.stderr.write(`${logLine(event)}\n`);
+    },
+  }).catch((error: Error) => {
+    throw error instanceof HubServeError ? new CommandFailed(error.message) : error;
+  });
+  const facts = { url: served.url, folder, ...(own === undefined && { token: served.token }) };
+  process.stdout.write(`${json ? JSON.stringify(facts) : greeting(served, { folder, own, palette })}\n`);
+  await stopSignal();
+  await served.close();
+}
+
+/** A token that the user gave is his to know; one that was made is shown once. */
+function greeting(
+  { url, token }: ServedHub,
+  { folder, own, palette }: { folder: string; own: string | undefined; palette: Palette },
+): string {
+  return [
+    `${palette.bold(folder)} at ${palette.bold(url)}   (Ctrl-C stops it)`,
+    `  ${palette.dim("read ")} HF_ENDPOINT=${url} gblr pull owner/name`,
+    `  ${palette.dim("write")} HF_ENDPOINT=${url} HF_TOKEN=${own === undefined ? token : "…"} gblr push folder owner/name`,
+  ].join("\n");
+}
+
+function logLine(event: HubEvent): string {
+  if (event.kind === "fault") {
+    return `gblr: fault at ${printable(event.path)}: ${oneLine(event.error instanceof Error ? event.error.message : String(event.error))}`;
+  }
+  const { method, path, status, took } = event;
+  return `${new Date().toISOString()} ${status} ${printable(method)} ${printable(path)} ${took.toFixed(1)} ms`;
+}
+
+/** Whoever asks for an address decides what is in it. */
+function printable(text: string): string {
+  return text.replace(/[^\x21-\x7e]/g, "?").slice(0, 300);
+}
+
+function stopSignal(): Promise<void> {
+  return new Promise((resolve) => {
+    for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => resolve());
+  });
+}
+
+function parsePort(text: string): number {
+  const port = Number(text);
+  if (!/^\d+$/.test(text) || port > 65_535) throw new InvalidArgumentError("It must be a number from 0 to 65535.");
+  return port;
+}

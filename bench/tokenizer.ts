@@ -1,0 +1,168 @@
+// `bun bench/tokenizer.ts`: how fast English text becomes ids, beside @huggingface/tokenizers called row by row, the
+// library that the ids are identical to. Contestants take turns, so that a busy moment hits all of them; a contestant
+// that gives other ids stops the bench.
+
+import { Buffer } from "node:buffer";
+import { writeFile } from "node:fs/promises";
+import os from "node:os";
+import path from "node:path";
+import process from "node:process";
+import { Command } from "commander";
+import { inspectMachine } from "../workbench/cli/doctor/machine.ts";
+import { threeDigits } from "../workbench/cli/terminal.ts";
+import { rowsOf } from "../workbench/data/dataset/rows.ts";
+import { splitFilesOf } from "../workbench/data/index.ts";
+import { batched, encodeBatch, type RowBatch } from "../workbench/data/tokenise/batch.ts";
+import { startPool } from "../workbench/data/tokenise/pool.ts";
+import { readTokenizerFiles } from "../workbench/data/tokenizer/definition.ts";
+import { openEncoder } from "../workbench/data/tokenizer/encoder.ts";
+
+interface Options {
+  dataset: string;
+  config?: string;
+  split: string;
+  column: string;
+  tokenizer: string;
+  rounds: number;
+  workers: number;
+  json?: boolean;
+  out?: string;
+}
+
+const options = new Command("bun bench/tokenizer.ts")
+  .description("times tokenising a text data set against the plain library")
+  .requiredOption("--dataset <folder>", "a text data set laid out as on the Hub")
+  .requiredOption("--tokenizer <folder>", "with tokenizer.json")
+  .option("--config <name>", "of the data set")
+  .option("--split <name>", "of the data set", "test")
+  .option("--column <name>", "of the text", "text")
+  .option("--rounds <count>", "samples of each contestant", Number, 9)
+  .option("--workers <count>", "threads of the last contestant", Number, os.availableParallelism())
+  .option("--json", "one JSON document on stdout")
+  .option("--out <file>", "also write the page")
+  .addHelpText("after", "\nExample:\n  bun bench/tokenizer.ts --dataset data/wikitext --tokenizer models/gpt2")
+  .parse()
+  .opts<Options>();
+
+/** Seconds that a pass over the text takes, and how many ids it made. */
+type Contestant = () => Promise<{ seconds: number; ids: number }>;
+
+/** The threads' text is this many times the data set's: one pass would end before they are warm. */
+const REPEATS = 16;
+
+const { rows, batches } = await readText();
+const text = { rows: rows.length, bytes: rows.reduce((sum, row) => sum + Buffer.byteLength(row), 0) };
+const files = await readTokenizerFiles(options.tokenizer);
+const warm = openEncoder(options.tokenizer, files);
+const pool = startPool({ tokenizer: options.tokenizer, workers: options.workers, encoder: warm });
+const contestants: Record<string, Contestant> = {
+  "plain library": () => timed(async () => sum(rows.map((row) => library(row)))),
+  "first pass": firstPass,
+  "later passes": () => timed(async () => sum(batches.map((batch) => encodeBatch(warm, batch).ids.length))),
+  [`${options.workers} threads`]: throughPool,
+};
+const samples = await takeTurns();
+await pool.close();
+const report = {
+  date: new Date().toISOString(),
+  machine: inspectMachine(),
+  text,
+  rounds: options.rounds,
+  contestants: Object.fromEntries(Object.keys(contestants).map((name) => [name, summary(name)])),
+};
+process.stdout.write(`${options.json ? JSON.stringify(report, null, 2) : page()}\n`);
+if (options.out !== undefined) await writeFile(options.out, `${page()}\n`);
+
+async function readText(): Promise<{ rows: string[]; batches: RowBatch[] }> {
+  const { dataset, config, split, column } = options;
+  const found = await splitFilesOf(dataset, { config, split });
+  const rows: string[] = [];
+  for (const file of found.files) {
+    for await (const { texts } of rowsOf(path.join(dataset, file), column)) rows.push(...texts);
+  }
+  async function* source() {
+    yield { texts: rows, fraction: 1 };
+  }
+  return { rows, batches: await Array.fromAsync(batched(source())) };
+}
+
+function library(row: string): number {
+  return warm.library.encode(row, { add_special_tokens: false }).ids.length;
+}
+
+/** A tokenizer that has seen no piece; opening it is not counted, what it builds on its first text is. */
+async function firstPass(): Promise<{ seconds: number; ids: number }> {
+  const fresh = openEncoder(options.tokenizer, files);
+  return timed(async () => sum(batches.map((batch) => encodeBatch(fresh, batch).ids.length)));
+}
+
+async function throughPool(): Promise<{ seconds: number; ids: number }> {
+  const { seconds, ids } = await timed(async () => {
+    const many = Array.from({ length: REPEATS }, () => batches).flat();
+    return sum((await Promise.all(many.map((batch) => pool.encode(batch)))).map((part) => part.ids.length));
+  });
+  return { seconds: seconds / REPEATS, ids: ids / REPEATS };
+}
+
+async function timed(pass: () => Promise<number>): Promise<{ seconds: number; ids: number }> {
+  const start = performance.now();
+  const ids = await pass();
+  return { seconds: (performance.now() - start) / 1000, ids };
+}
+
+async function takeTurns(): Promise<Record<string, number[]>> {
+  const seconds: Record<string, number[]> = Object.fromEntries(Object.keys(contestants).map((name) => [name, []]));
+  const counts = new Map<string, number>();
+  // The first round warms up.
+  for (let round = -1; round < options.rounds; round++) {
+    for (const [name, run] of Object.entries(contestants)) {
+      const took = await run();
+      counts.set(name, took.ids);
+      if (round >= 0) seconds[name]?.push(took.seconds);
+    }
+  }
+  if (new Set(counts.values()).size !== 1) {
+    throw new Error(`the contestants disagree on the number of ids: ${JSON.stringify(Object.fromEntries(counts))}`);
+  }
+  return seconds;
+}
+
+/** Median rate, and the median over the rounds of how many times faster than the library in the same round. */
+function summary(name: string): { megabytesPerSecond: number; timesTheLibrary: number } {
+  const own = samples[name] as number[];
+  const peer = samples["plain library"] as number[];
+  return {
+    megabytesPerSecond: text.bytes / 1e6 / median(own),
+    timesTheLibrary: median(own.map((seconds, round) => (peer[round] as number) / seconds)),
+  };
+}
+
+function page(): string {
+  const { machine, date, rounds } = report;
+  const lines = Object.entries(report.contestants).map(
+    ([name, { megabytesPerSecond, timesTheLibrary }]) =>
+      `| ${name} | ${threeDigits(megabytesPerSecond)} MB/s | ${threeDigits(timesTheLibrary)} |`,
+  );
+  return [
+    `# Tokenizer bench on ${machine.cpu}, ${machine.cores} cores`,
+    "",
+    `${date.slice(0, 10)}. ${machine.runtime.name} ${machine.runtime.version}, ${machine.kernel}, ${machine.architecture}.`,
+    `${text.rows} rows, ${threeDigits(text.bytes / 1e6)} MB of text. Medians of ${rounds} interleaved samples; the threads tokenise the text ${REPEATS} times over.`,
+    "",
+    "| contestant | rate | times the plain library |",
+    "| --- | ---: | ---: |",
+    ...lines,
+  ].join("\n");
+}
+
+function median(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 === 1
+    ? (sorted[middle] as number)
+    : ((sorted[middle - 1] as number) + (sorted[middle] as number)) / 2;
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0);
+}

@@ -54,6 +54,7 @@ const STYLE: Config = {
     rowPadding: 3,
   },
   range: { category: [...SERIES] },
+  title: { color: ink, fontSize: 15, fontWeight: 600 },
   line: { strokeWidth: 2, strokeJoin: "round" },
   rule: { strokeWidth: 1.5 },
   point: { size: 36, filled: true },

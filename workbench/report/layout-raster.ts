@@ -18,16 +18,35 @@ export function rasterOf(layout: BlockLayout, most: number): Raster {
   const [width, height] = [Math.min(nIn, most), Math.min(nOut, most)];
   const counts = overlapCounts(layout);
   const values = new Float64Array(width * height);
+  const [column, row] = [pixelOf(nIn, width), pixelOf(nOut, height)];
+  // One pass in the order of memory: a full GPT-2 has tens of millions of entries.
+  for (let i = 0, entry = 0; i < nOut; i++) {
+    const line = (row[i] as number) * width;
+    for (let j = 0; j < nIn; j++, entry++) {
+      const at = line + (column[j] as number);
+      values[at] = (values[at] as number) + (counts[entry] as number);
+    }
+  }
+  const [across, down] = [sizes(column, width), sizes(row, height)];
   for (let y = 0; y < height; y++) {
-    const [top, bottom] = [Math.floor((y * nOut) / height), Math.floor(((y + 1) * nOut) / height)];
     for (let x = 0; x < width; x++) {
-      const [left, right] = [Math.floor((x * nIn) / width), Math.floor(((x + 1) * nIn) / width)];
-      let sum = 0;
-      for (let i = top; i < bottom; i++) {
-        for (let j = left; j < right; j++) sum += counts[i * nIn + j] as number;
-      }
-      values[y * width + x] = sum / ((bottom - top) * (right - left));
+      const at = y * width + x;
+      values[at] = (values[at] as number) / ((across[x] as number) * (down[y] as number));
     }
   }
   return { width, height, values };
+}
+
+/** The pixel that each of n entries falls into: pixel p has those from ⌊p n / pixels⌋ on. */
+function pixelOf(n: number, pixels: number): Int32Array {
+  const found = new Int32Array(n);
+  for (let p = 0; p < pixels; p++) found.fill(p, Math.floor((p * n) / pixels), Math.floor(((p + 1) * n) / pixels));
+  return found;
+}
+
+/** How many entries each pixel has. */
+function sizes(pixelOfEntry: Int32Array, pixels: number): Int32Array {
+  const count = new Int32Array(pixels);
+  for (const pixel of pixelOfEntry) count[pixel] = (count[pixel] as number) + 1;
+  return count;
 }

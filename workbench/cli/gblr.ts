@@ -3,6 +3,7 @@
 
 import process from "node:process";
 import { addDoctor } from "./doctor.ts";
+import { addGenerate } from "./generate.ts";
 import { addHub } from "./hub.ts";
 import { addImport } from "./import.ts";
 import { addInspect } from "./inspect.ts";
@@ -18,6 +19,6 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
 
 // Set instead of exiting at once: what was printed still has to leave the pipe.
 process.exitCode = await runProgram(
-  createProgram([addDoctor, addHub, addImport, addInspect, addPull, addPush, addReport]),
+  createProgram([addDoctor, addGenerate, addHub, addImport, addInspect, addPull, addPush, addReport]),
   process.argv.slice(2),
 );

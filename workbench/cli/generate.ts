@@ -1,0 +1,138 @@
+// `gblr generate`: text from a language model, printed as it is made. Sampling is in models/gpt2, text and ids in data/;
+// here are the options, the stream and its rate.
+
+import process from "node:process";
+import { text as textOf } from "node:stream/consumers";
+import { type Command, InvalidArgumentError } from "commander";
+import { openTokenizer, type Tokenizer } from "../data/index.ts";
+import type { OpenEngineOptions } from "../engine/types.ts";
+import { forInference, type GenerateEvent, type Gpt2, gpt2Generate } from "../models/index.ts";
+import { addEngineOptions, openEngineFor } from "./engine-options.ts";
+import { interruptible } from "./interrupt.ts";
+import { loadWithProgress, locateModel } from "./open-model.ts";
+import { CommandFailed, UsageError, verb } from "./program.ts";
+import { threeDigits } from "./terminal.ts";
+
+interface GenerateVerbOptions extends OpenEngineOptions {
+  tokens: number;
+  temperature: number;
+  topK?: number;
+  topP: number;
+  seed: number;
+  json?: boolean;
+}
+
+export function addGenerate(program: Command): void {
+  const command = verb(program, {
+    name: "generate",
+    summary: "continue a text with a language model",
+    example: [
+      "gblr generate openai-community/gpt2 'The tower is' --tokens 40 --top-k 50 --seed 1",
+      "echo 'The tower is' | gblr generate runs/gpt2-gaudi - --temperature 0 --json",
+    ].join("\n"),
+  })
+    .argument("<model>", "a model folder, or owner/name[@revision]")
+    .argument("[prompt...]", "text to go on from; - reads it from stdin. Without one a new text is begun")
+    .option("--tokens <count>", "tokens to add, at most", countOf(1), 100)
+    .option("--temperature <value>", "0 takes the likeliest token each time; above 1 is bolder", numberFrom(0), 1)
+    .option("--top-k <count>", "choose among this many likeliest tokens (default: all)", countOf(1))
+    .option("--top-p <share>", "choose among the likeliest that hold this share of the chances", shareOf, 1)
+    .option("--seed <number>", "same seed, same text on the same engine", countOf(0), 0)
+    .option("--json", "one JSON document on stdout, at the end");
+  addEngineOptions(command).action(generate);
+}
+
+async function generate(name: string, words: string[], options: GenerateVerbOptions): Promise<void> {
+  if (options.topK !== undefined && options.temperature === 0) {
+    throw new UsageError("--top-k and --temperature 0 contradict each other; choose one");
+  }
+  await interruptible("interrupted; the text so far is all there is", async (signal) => {
+    const prompt = words.join(" ") === "-" ? (await textOf(process.stdin)).replace(/\r?\n$/, "") : words.join(" ");
+    const { folder } = await locateModel(name, { signal });
+    const engine = await openEngineFor(options);
+    const tokenizer = await openTokenizer(folder);
+    const loaded = await loadWithProgress(folder);
+    if (loaded.architecture.type !== "gpt2") throw new CommandFailed(`${name} is no language model`);
+    const model = (await forInference(loaded, { rows: "few" })) as Gpt2;
+    const ids = tokenizer.encode(prompt);
+    const started = performance.now();
+    const { tokens, temperature, topK, topP, seed, json = false } = options;
+    const events = gpt2Generate(model, ids, { tokens, temperature, topK, topP, seed, signal });
+    const made = await stream(events, { tokenizer, prompt, silent: json });
+    const seconds = (performance.now() - started) / 1000;
+    const rate = made.ids.length / seconds;
+    if (json) {
+      const settings = { tokens, temperature, topK: topK ?? null, topP, seed };
+      const run = { engine: engine.name, device: engine.device, seconds, tokensPerSecond: rate };
+      const document = { model: name, prompt, text: made.text, ids: made.ids, stopped: made.reason, settings, ...run };
+      process.stdout.write(`${JSON.stringify(document, null, 2)}\n`);
+    }
+    if (process.stderr.isTTY) {
+      const count = `${made.ids.length} tokens, ${threeDigits(rate)} tokens/s on ${engine.name} ${engine.device}`;
+      process.stderr.write(`${count}; ${WHY[made.reason]}\n`);
+    }
+    model.dispose();
+    loaded.dispose();
+  });
+}
+
+type Reason = Extract<GenerateEvent, { kind: "stopped" }>["reason"];
+
+const WHY: Record<Reason, string> = {
+  tokens: "as many as asked",
+  "end of text": "the model ended the text",
+  positions: "the model has no positions for more",
+};
+
+interface StreamOptions {
+  tokenizer: Tokenizer;
+  prompt: string;
+  /** prints nothing */
+  silent: boolean;
+}
+
+/** Prints the prompt and the text behind it as it comes. */
+async function stream(events: AsyncGenerator<GenerateEvent>, { tokenizer, prompt, silent }: StreamOptions) {
+  const write = (text: string) => {
+    if (!silent) process.stdout.write(text);
+    return text;
+  };
+  const decoder = tokenizer.streamDecoder();
+  const made: { text: string; ids: number[]; reason: Reason } = { text: "", ids: [], reason: "tokens" };
+  write(prompt);
+  try {
+    for await (const event of events) {
+      if (event.kind === "stopped") made.reason = event.reason;
+      else {
+        made.ids.push(event.id);
+        made.text += write(decoder.push(event.id));
+      }
+    }
+    made.text += write(decoder.end());
+    return made;
+  } finally {
+    write("\n");
+  }
+}
+
+function countOf(least: number): (text: string) => number {
+  return (text) => {
+    const count = Number(text);
+    if (text.trim() !== "" && Number.isSafeInteger(count) && count >= least) return count;
+    throw new InvalidArgumentError(`It must be a whole number from ${least}.`);
+  };
+}
+
+function numberFrom(least: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (text.trim() !== "" && Number.isFinite(value) && value >= least) return value;
+    throw new InvalidArgumentError(`It must be a number from ${least}.`);
+  };
+}
+
+function shareOf(text: string): number {
+  const share = Number(text);
+  if (share > 0 && share <= 1) return share;
+  throw new InvalidArgumentError("It must be above 0 and at most 1.");
+}

@@ -1,0 +1,45 @@
+// A model by the name that a user gives it, opened with progress: found in a folder or pulled from the Hub, then loaded
+// into the open engine. For every verb that runs a model.
+
+import process from "node:process";
+import type { Located } from "../../hub/locate.ts";
+import { locate } from "../../hub/locate.ts";
+import { type LoadOptions, loadModel, type Model } from "../models/index.ts";
+import { withHub } from "./hub-access.ts";
+import { CommandFailed } from "./program.ts";
+import { progressBar } from "./progress-bar.ts";
+import { showPull } from "./pull.ts";
+
+/** Files of a repository that a model and its tokenizer are in: not the same weights in other formats. */
+export const MODEL_FILES = ["*.json", "*.safetensors", "merges.txt", "vocab.txt", "*.model"];
+
+/** Bar and all; the Hub is only asked for a name that is no folder. */
+export async function locateModel(name: string, { signal }: { signal?: AbortSignal } = {}): Promise<Located> {
+  return withHub(process.env, async (access) => {
+    const bar = progressBar({ label: name });
+    try {
+      for await (const event of locate(name, "model", access, { include: MODEL_FILES, signal })) {
+        if (event.kind === "located") return event;
+        showPull(event, bar);
+      }
+    } finally {
+      bar.stop();
+    }
+    throw new CommandFailed(`${name}: the pull ended early`);
+  });
+}
+
+/** Into the engine that is open. */
+export async function loadWithProgress(folder: string, options: LoadOptions = {}): Promise<Model> {
+  const bar = progressBar({ label: "loading" });
+  try {
+    for await (const event of loadModel(folder, options)) {
+      if (event.kind === "loaded") return event.model;
+      if (event.kind === "opened") bar.setTotal(event.bytes);
+      else bar.advance(event.bytes);
+    }
+  } finally {
+    bar.stop();
+  }
+  throw new CommandFailed(`${folder}: the load ended early`);
+}

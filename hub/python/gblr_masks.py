@@ -23,22 +23,20 @@ class _GaudiMask(torch.autograd.Function):
     def forward(ctx, widths, locations, n, sigma, evaluate):
         width = torch.round(widths.float() * n).long()
         if evaluate:
-            width = torch.where(width > 1, width, torch.zeros_like(width))
+            width = torch.where(width.abs() > 1, width, torch.zeros_like(width))
         begin = torch.round(locations.float() * n).long()
-        # how many samples lie between the window's first one and each sample
+        # how many samples each sample lies past the window's first one, and past its end
         since = torch.remainder(torch.arange(n, device=widths.device) - begin[:, None], n)
-        past = torch.remainder(since - width[:, None], n)
-        inside = since < width[:, None]
-        if math.isinf(sigma):
-            mask = inside.to(widths.dtype)
-        else:
-            # The running sum of the Gaussian grows by 1 with each turn: past the end it is one turn further.
+        after = since - width[:, None]
+        past = torch.remainder(after, n)
+        mask = -torch.div(after, n, rounding_mode="floor")
+        if not math.isinf(sigma):
+            # the running sum of the Gaussian grows by 1 with each turn, which are counted apart
             total = _running_sum(n, sigma).to(widths.device)
-            mask = (total[since] - total[past] + inside).to(widths.dtype)
-            full = (width >= n)[:, None]
-            mask = torch.where(full, torch.ones_like(mask), mask)
-            if evaluate:
-                mask = torch.where(mask.abs() > 1e-3, mask, torch.zeros_like(mask))
+            mask = total[since] - total[past] + mask
+        mask = mask.to(widths.dtype)
+        if evaluate and not math.isinf(sigma):
+            mask = torch.where(mask.abs() > 1e-3, mask, torch.zeros_like(mask))
         ctx.save_for_backward(since, past, mask)
         ctx.n, ctx.sigma, ctx.evaluate = n, sigma, evaluate
         return mask

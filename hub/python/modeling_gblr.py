@@ -221,9 +221,10 @@ def _stored(folder, form, parameter_name):
     for source in (packed, trainable):
         names = {parameter_name(name): (source, name) for name in (source.entries if source else {})}
         names.pop(None, None)
-        # a layer that is there to train is not taken in its packed form too
+        # a layer that is there to train is not taken in its packed form too; its bias lies with that
         taken = {name.rsplit(".", 1)[0] for name in names if name.endswith(".lr_weight1")}
-        found = {name: each for name, each in found.items() if name.rsplit(".", 1)[0] not in taken}
+        parts = {f"{layer}.{part}" for layer in taken for part in PackedGblrLinear.parts}
+        found = {name: each for name, each in found.items() if name not in parts}
         found.update(names)
     return found
 

@@ -1,0 +1,259 @@
+// Model folders that we write, read by PyTorch with the Python files that lie in them: logits must be ours. Every
+// structure, both forms, smooth masks, shards, heads tied and not; folders that are damaged are refused.
+
+import { beforeAll, describe, expect, test } from "bun:test";
+import { copyFileSync, cpSync, existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import { pythonConfig, pythonFiles } from "../../hub/python/index.ts";
+import { encodeSafetensors, openTensors, readAll, type StoredTensor, sourcesOf } from "../../hub/safetensors/index.ts";
+import { loadModelNow, saveModelNow } from "../../workbench/models/index.ts";
+import { forEachEngine } from "../engine/engines.ts";
+import { temporaryFolder } from "../hub/temporary.ts";
+import { askPython, PATIENCE, pythonWith, SOURCES } from "./python.ts";
+import { IDS, logitsOf, smallModel } from "./small-models.ts";
+
+const torch = pythonWith("torch");
+const transformers = pythonWith("torch", "transformers");
+const at = temporaryFolder();
+/** a folder that is as it should be, once there is one */
+let good: string | undefined;
+const FIXTURES = path.join(import.meta.dir, "../fixtures/gblr");
+
+interface Answer {
+  logits: number[];
+  trains: string[];
+  error?: string;
+  class?: string;
+  cached?: number[][];
+  whole?: number[][];
+}
+
+const IDS_TEXT = JSON.stringify(IDS);
+
+/** @param cases folders, each with a form and a mode behind colons */
+const ask = (python: string | undefined, cases: string[], env: Record<string, string> = {}): Answer[] =>
+  askPython(python as string, "logits.py", [IDS_TEXT, ...cases], env) as Answer[];
+
+function expectLogits(logits: ArrayLike<number>, truth: Float32Array): void {
+  expect(logits.length).toBe(truth.length);
+  const deviation = truth.reduce((worst, value, i) => Math.max(worst, Math.abs(value - (logits[i] as number))), 0);
+  expect(deviation).toBeLessThan(1e-4);
+  expect(Math.max(...truth.map(Math.abs))).toBeGreaterThan(1);
+}
+
+const SETTINGS = {
+  boxcar: {},
+  smooth: { sigma: 6 },
+  untied: { config: { tie_word_embeddings: false, n_inner: 40, activation_function: "gelu" } },
+};
+
+forEachEngine("a folder that we wrote", (_, { label }) => {
+  const inEngine = (name: string) => at(label.replaceAll(/\W/g, "-"), name);
+  const truths = new Map<string, Float32Array>();
+
+  beforeAll(async () => {
+    if (!torch) return;
+    for (const [name, settings] of Object.entries(SETTINGS)) {
+      const model = await smallModel(settings);
+      await saveModelNow(model, inEngine(name), { trainable: true });
+      await saveModelNow(model, inEngine(`${name}-sharded`), { maxShardBytes: 8000 });
+      model.dispose();
+      const packed = await loadModelNow(inEngine(name), { form: "packed" });
+      truths.set(name, await logitsOf(packed));
+      good ??= inEngine(name);
+      packed.dispose();
+    }
+  }, PATIENCE);
+
+  test.skipIf(!torch)(
+    "gives our logits in PyTorch: packed both ways, trainable, sharded",
+    () => {
+      const forms = [":packed", ":packed:packed", ":trainable", ":auto:packed", "-sharded"];
+      for (const name of Object.keys(SETTINGS)) {
+        const answers = ask(
+          torch,
+          forms.map((form) => inEngine(name) + form),
+        );
+        for (const [i, { logits, trains }] of answers.entries()) {
+          expectLogits(logits, truths.get(name) as Float32Array);
+          expect(trains.includes("widths")).toBe(forms[i] === ":trainable");
+          expect(trains.includes("lr_weight1")).toBe(forms[i] === ":trainable");
+        }
+        const shards = readdirSync(inEngine(`${name}-sharded`)).filter((file) => file.endsWith(".safetensors"));
+        expect(shards.length).toBeGreaterThan(3);
+      }
+    },
+    PATIENCE,
+  );
+
+  test.skipIf(!transformers)(
+    "gives our logits under transformers, and the same text with and without its cache",
+    () => {
+      const names = ["boxcar", "untied", "smooth-sharded"];
+      const cases = names.map((name) => `${inEngine(name)}:transformers`);
+      const offline = { HF_HUB_OFFLINE: "1", HF_HOME: at("huggingface") };
+      for (const [i, found] of ask(transformers, cases, offline).entries()) {
+        expectLogits(found.logits, truths.get(names[i]?.replace("-sharded", "") ?? "") as Float32Array);
+        expect(found.class).toBe("GblrGPT2LMHeadModel");
+        expect(found.cached?.[0]?.length).toBe(8);
+        expect(found.cached).toEqual(found.whole);
+      }
+    },
+    PATIENCE,
+  );
+});
+
+describe("the Python layers", () => {
+  test.skipIf(!torch)(
+    "agree with the reference's masks, gradients and layers",
+    () => {
+      const found = askPython(torch as string, "check_layers.py", [SOURCES, FIXTURES]) as {
+        [group: string]: { [what: string]: number | boolean };
+      };
+      expect(found.masks?.cases).toBe(468);
+      expect(found.masks?.mask).toBeLessThan(2e-6);
+      expect(found.masks?.gradient).toBeLessThan(5e-5);
+      expect(found.layers?.checked).toBe(12);
+      expect(found.layers?.output).toBeLessThan(2e-5);
+      expect(found.layers?.gradient).toBeLessThan(5e-5);
+      expect(found.packed?.ways).toBeLessThan(1e-5);
+      expect(found.packed?.matrix).toBeLessThan(1e-5);
+      expect(found.packed?.kept).toBe(true);
+      expect(found.packed?.doubled).toBeLessThan(1e-6);
+    },
+    PATIENCE,
+  );
+});
+
+describe("a damaged folder", () => {
+  const source = () => good as string;
+
+  /** A copy of a good folder with one file changed. */
+  function damaged(name: string, change: (folder: string) => void): string {
+    const folder = at("damaged", name);
+    cpSync(source(), folder, { recursive: true });
+    change(folder);
+    return folder;
+  }
+
+  async function withTensors(
+    name: string,
+    change: (tensors: Awaited<ReturnType<typeof readAll>>) => void,
+  ): Promise<string> {
+    const file = await openTensors(source());
+    const tensors = await readAll(file);
+    await file.close();
+    change(tensors);
+    const bytes = await encodeSafetensors(sourcesOf(tensors));
+    return damaged(name, (folder) => writeFileSync(path.join(folder, "model.safetensors"), bytes));
+  }
+
+  test.skipIf(!torch)(
+    "is refused in one line that names the tensor and the rule",
+    async () => {
+      const layer = "h.0.attn.c_attn";
+      const cut = (folder: string) => {
+        const file = path.join(folder, "model.safetensors");
+        writeFileSync(file, readFileSync(file).subarray(0, -10));
+      };
+      const otherModel = (folder: string) => {
+        const config = path.join(folder, "config.json");
+        writeFileSync(config, readFileSync(config, "utf8").replace('"gblr_gpt2"', '"gblr_llama"'));
+      };
+      const cases: [folder: string, message: RegExp][] = [
+        [damaged("cut", cut), /model\.safetensors: must be \d+ bytes long, as its header says, is \d+$/],
+        [
+          await withTensors("outside", (tensors) => {
+            (tensors.get(`${layer}.spans`)?.data as Int32Array)[0] = 24;
+          }),
+          /layer "h\.0\.attn\.c_attn": spans: start_in must be in 0 \.\.\. 23, block 0 has/,
+        ],
+        [
+          await withTensors("long", (tensors) => {
+            const { data, shape } = tensors.get(`${layer}.spans`) as StoredTensor & { dtype: "I32" };
+            const at = (shape[1] as number) * 3;
+            data[at] = (data[at] as number) > 2 ? 2 : 3;
+          }),
+          /values_out must have \d+ values, as spans say, has \d+$/,
+        ],
+        [
+          await withTensors("missing", (tensors) => void tensors.delete("h.1.ln_2.weight")),
+          /tensor "h\.1\.ln_2\.weight": is missing from the files$/,
+        ],
+        [
+          await withTensors("half", (tensors) => void tensors.delete("h.0.mlp.c_proj.left")),
+          /tensor "h\.0\.mlp\.c_proj\.left": is missing, a layer of structure lowrank has one$/,
+        ],
+        [damaged("other", otherModel), /config\.json: model_type is "llama", there is gpt2$/],
+        [
+          damaged("none", (folder) => writeFileSync(path.join(folder, "config.json"), "{")),
+          /config\.json: is not JSON$/,
+        ],
+      ];
+      const answers = ask(torch, [source(), ...cases.map(([folder]) => folder)]);
+      expect(answers.shift()?.error).toBeUndefined();
+      for (const [i, [, message]] of cases.entries()) {
+        expect(answers[i]?.error).toMatch(message);
+        expect(answers[i]?.error).not.toContain("\n");
+      }
+    },
+    PATIENCE,
+  );
+});
+
+describe("the Python files", () => {
+  test("are there under the names that config.json points to", async () => {
+    const files = await pythonFiles();
+    for (const { path } of files) expect(existsSync(path)).toBe(true);
+    expect(files.map(({ name }) => name).sort()).toEqual(
+      readdirSync(SOURCES)
+        .filter((name) => name.endsWith(".py"))
+        .sort(),
+    );
+    const { auto_map, model_type, architectures } = pythonConfig({ model_type: "gpt2" }, true) as {
+      auto_map: Record<string, string>;
+      model_type: string;
+      architectures: string[];
+    };
+    for (const reference of Object.values(auto_map)) {
+      const [module, name] = reference.split(".") as [string, string];
+      const source = files.find((file) => file.name === `${module}.py`);
+      expect(readFileSync(source?.path ?? "", "utf8")).toMatch(new RegExp(`^ *(class )?${name}( =|\\()`, "m"));
+    }
+    expect(auto_map.AutoModelForCausalLM?.split(".")[1]).toBe(architectures[0] as string);
+    const configuration = files.find(({ name }) => name === "configuration_gblr.py")?.path ?? "";
+    expect(readFileSync(configuration, "utf8")).toContain(`model_type = "${model_type}"`);
+  });
+
+  test("leave no trace in the config of a dense model", () => {
+    const dense = { model_type: "gpt2", n_layer: 2, architectures: ["GPT2LMHeadModel"] };
+    const structured = pythonConfig(dense, true);
+    expect(structured.model_type).toBe("gblr_gpt2");
+    expect(pythonConfig(structured, false)).toMatchObject(dense);
+    expect(pythonConfig(structured, false).auto_map).toBeUndefined();
+    expect(pythonConfig({ model_type: "vit", x: 1 }, true)).toEqual({ model_type: "vit", x: 1 });
+  });
+
+  const python = ["python3", "/usr/bin/python3"].find((name) => Bun.which(name));
+
+  test.skipIf(!python)(
+    "can be imported without torch or transformers where they need neither, and are Python 3.9",
+    async () => {
+      for (const { name, path: file } of await pythonFiles()) copyFileSync(file, at(name));
+      const code = [
+        "import ast, sys",
+        `sys.path.insert(0, ${JSON.stringify(at())})`,
+        // Importing them must not be what finds the libraries: it is as if they were not installed.
+        "sys.modules['transformers'] = sys.modules['torch'] = None",
+        "from configuration_gblr import GblrGPT2Config",
+        "config = GblrGPT2Config(n_layer=2, gblr={'layers': {}})",
+        "assert (config.model_type, config.n_layer, config.n_head) == ('gblr_gpt2', 2, 12)",
+        "for name in sys.argv[1:]: ast.parse(open(name).read(), feature_version=(3, 9))",
+      ].join("\n");
+      const files = (await pythonFiles()).map(({ path }) => path);
+      const { exitCode, stderr } = Bun.spawnSync([python as string, "-B", "-c", code, ...files]);
+      expect({ exitCode, stderr: stderr.toString() }).toEqual({ exitCode: 0, stderr: "" });
+    },
+    PATIENCE,
+  );
+});

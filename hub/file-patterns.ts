@@ -35,7 +35,7 @@ function toExpression(pattern: string): RegExp {
     if (text.startsWith("*")) return "[^]*";
     if (text === "?") return "[^]";
     if (set !== undefined) return `[${not ? "^" : ""}${set.replace(/[\\\][^&~]/g, "\\$&")}]`;
-    return text.replace(/[\\^$.*+?()[\]{}|/-]/g, "\\$&");
+    return text.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&");
   });
   try {
     return new RegExp(`^${source}$`, "u");

@@ -1,6 +1,7 @@
 // `/<repository>/resolve/<revision>/<path>`: the content of a file, or a part of it; `/raw/` is the same, but of a large
 // file it is the pointer, as in git.
 
+import type { BigIntStats } from "node:fs";
 import type { FileHandle } from "node:fs/promises";
 import { quote } from "../../file-error.ts";
 import { requireGateOpen } from "../permissions.ts";
@@ -22,7 +23,13 @@ export async function resolveFile(request: RepoRequest): Promise<HubReply> {
   }
   const etag = `"${file.large ? file.sha256 : file.oid}"`;
   const headers: Record<string, string> = file.large ? { "X-Linked-Size": `${file.size}`, "X-Linked-ETag": etag } : {};
-  return answer(request, { file, commit, etag, headers, content: fileBody(handle) });
+  return answer(request, {
+    file,
+    commit,
+    etag,
+    headers,
+    content: fileBody(handle, await handle.stat({ bigint: true })),
+  });
 }
 
 export async function rawFile(request: RepoRequest): Promise<HubReply> {
@@ -114,7 +121,8 @@ function partOf(selection: Selection, size: number, headers: Record<string, stri
 /** Bytes read at once. */
 const READ_BYTES = 2 ** 18;
 
-function fileBody(handle: FileHandle): PartialContent {
+/** A file written over by hand while it is sent is not brought to an end: what arrived would be neither old nor new. */
+function fileBody(handle: FileHandle, before: BigIntStats): PartialContent {
   let closed: Promise<void> | undefined;
   return {
     read: async function* (start, length) {
@@ -123,6 +131,7 @@ function fileBody(handle: FileHandle): PartialContent {
         const { bytesRead } = await handle.read(buffer, 0, buffer.length, start + done);
         if (bytesRead === 0) throw new Error("a file became shorter while it was sent");
         done += bytesRead;
+        if (done >= length) await checkUnchanged(handle, before);
         yield buffer.subarray(0, bytesRead);
       }
     },
@@ -131,4 +140,9 @@ function fileBody(handle: FileHandle): PartialContent {
       return closed;
     },
   };
+}
+
+async function checkUnchanged(handle: FileHandle, { size, mtimeNs }: BigIntStats): Promise<void> {
+  const now = await handle.stat({ bigint: true });
+  if (now.size !== size || now.mtimeNs !== mtimeNs) throw new Error("a file was changed by hand while it was sent");
 }

@@ -2,7 +2,7 @@
 // process at once.
 
 import process from "node:process";
-import { CommandFailed } from "./program.ts";
+import { Interrupted } from "./program.ts";
 
 const SIGNALS = ["SIGINT", "SIGTERM"] as const;
 
@@ -14,7 +14,7 @@ export async function interruptible<Result>(
   const controller = new AbortController();
   const stop = (signal: NodeJS.Signals) => {
     if (controller.signal.aborted) process.exit(signal === "SIGINT" ? 130 : 143);
-    controller.abort(new CommandFailed(message));
+    controller.abort(new Interrupted(message));
   };
   for (const signal of SIGNALS) process.on(signal, stop);
   try {

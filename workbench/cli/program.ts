@@ -5,7 +5,8 @@ import { stripVTControlCharacters } from "node:util";
 import { Command, CommanderError } from "commander";
 import packageJson from "../../package.json" with { type: "json" };
 
-export const EXIT = { ok: 0, failed: 1, usage: 2 } as const;
+/** `interrupted` as shells have it for SIGINT. */
+export const EXIT = { ok: 0, failed: 1, usage: 2, interrupted: 130 } as const;
 
 /** A verb that could not do what was asked. Its message is the one line that the user sees. */
 export class CommandFailed extends Error {
@@ -16,6 +17,9 @@ export class CommandFailed extends Error {
 export class UsageError extends Error {
   override readonly name = "UsageError";
 }
+
+/** Work that the user stopped, and that can be gone on with. */
+export class Interrupted extends CommandFailed {}
 
 export type AddVerb = (program: Command) => void;
 
@@ -32,14 +36,19 @@ export function verb(program: Command, { name, summary, example }: VerbSettings)
 }
 
 export function createProgram(verbs: readonly AddVerb[]): Command {
-  const program = new Command("gblr")
+  const program = programNamed("gblr")
     .description(packageJson.description)
-    .version(packageJson.version)
-    .exitOverride()
-    .configureOutput({ outputError: (text, write) => write(`${oneLine(text.replace(/^error: /, "gblr: "))}\n`) })
     .addHelpText("after", exampleText("gblr doctor\ngblr <verb> --help"));
   for (const add of verbs) add(program);
   return program;
+}
+
+/** A program whose errors are one line that begins with its name. */
+export function programNamed(name: string): Command {
+  return new Command(name)
+    .version(packageJson.version)
+    .exitOverride()
+    .configureOutput({ outputError: (text, write) => write(`${oneLine(text.replace(/^error: /, `${name}: `))}\n`) });
 }
 
 /** Runs one command line and returns its exit code. Errors are one line on stderr. */
@@ -49,12 +58,13 @@ export async function runProgram(program: Command, argv: readonly string[]): Pro
     return EXIT.ok;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage; // commander has printed it
-    process.stderr.write(`gblr: ${oneLine(error instanceof Error ? error.message : String(error))}\n`);
+    process.stderr.write(`${program.name()}: ${oneLine(error instanceof Error ? error.message : String(error))}\n`);
+    if (error instanceof Interrupted) return EXIT.interrupted;
     return error instanceof UsageError ? EXIT.usage : EXIT.failed;
   }
 }
 
-function exampleText(example: string): string {
+export function exampleText(example: string): string {
   const lines = example.split("\n").map((line) => `  ${line}`);
   return `\nExample:\n${lines.join("\n")}`;
 }

@@ -32,7 +32,7 @@ export function optionsOf<Shape extends z.ZodRawShape>(
 ): Option[] {
   return Object.entries(propertiesOf(schema)).flatMap(([name, property]) => {
     const given = name in defaults ? (defaults as Record<string, unknown>)[name] : property.default;
-    const text = `${describe(property)}${given === undefined ? "" : ` (default: ${shown(given)})`}`;
+    const text = `${describe(property)}${isTold(given) ? ` (default: ${shown(given)})` : ""}`;
     if (property.type === "boolean") {
       const flag = flagOf(name);
       return given === true ? [new Option(flag.replace("--", "--no-"), `not: ${text}`)] : [new Option(flag, text)];
@@ -88,3 +88,7 @@ const valueName = ({ type }: Property): string =>
 
 const shown = (value: unknown): string =>
   Array.isArray(value) ? value.join(",") : typeof value === "string" ? value : JSON.stringify(value);
+
+/** Flags that are off and lists that are empty are what one takes for granted. */
+const isTold = (value: unknown): boolean =>
+  value !== undefined && value !== false && !(Array.isArray(value) && value.length === 0);

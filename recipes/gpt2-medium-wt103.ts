@@ -1,0 +1,13 @@
+#!/usr/bin/env bun
+// GPT-2 medium on WikiText-103: as gpt2-wt103.ts, with a larger model and smaller passes, so that it fits a GPU of 40 GB.
+//
+//   bun run recipes/gpt2-medium-wt103.ts --precision bfloat16
+
+import { runRecipe } from "../workbench/cli/experiment.ts";
+
+await runRecipe({
+  name: "gpt2-medium-wt103",
+  summary: "GPT-2 medium on WikiText-103: measured, compressed with GBLR, fine-tuned, measured again, published.",
+  example: "bun run recipes/gpt2-medium-wt103.ts --precision bfloat16",
+  defaults: { model: "Graphcore/gpt2-medium-wikitext-103", microBatch: 8 },
+});

@@ -1,0 +1,100 @@
+// An experiment with a language model as a command: its settings are flags, what happens is shown, Ctrl-C keeps what is
+// done. Recipes and `gblr finetune` are made of this.
+
+import process from "node:process";
+import type { Command } from "commander";
+import type { OpenEngineOptions } from "../engine/types.ts";
+import type { ExperimentEvent } from "../experiment/events.ts";
+import { languageExperiment } from "../experiment/language-experiment.ts";
+import { type LanguageSettings, languageSettings } from "../experiment/language-settings.ts";
+import { SettingsError } from "../experiment/settings-error.ts";
+import { workbenchCache } from "./cache-folder.ts";
+import { addEngineOptions, openEngineFor } from "./engine-options.ts";
+import { comparisonTable, ExperimentView } from "./experiment-view.ts";
+import { withHub } from "./hub-access.ts";
+import { interruptible } from "./interrupt.ts";
+import { exampleText, Interrupted, programNamed, runProgram, UsageError } from "./program.ts";
+import { optionsOf, readSettings } from "./settings.ts";
+import { paletteFor } from "./terminal.ts";
+import { commandLine, versionsOf } from "./versions.ts";
+
+export interface Recipe {
+  /** as the file is called, e.g. `gpt2-wt103` */
+  name: string;
+  summary: string;
+  /** lines of a shell session, shown under the help */
+  example: string;
+  /** over those of the settings themselves */
+  defaults?: Partial<LanguageSettings>;
+}
+
+/** Runs a recipe with the flags of this process; the exit code says how it ended. */
+export async function runRecipe(recipe: Recipe, argv: readonly string[] = process.argv.slice(2)): Promise<void> {
+  const program = programNamed(recipe.name)
+    .description(recipe.summary)
+    .addHelpText("after", exampleText(recipe.example));
+  addSettings(program, recipe.defaults).action((flags) => runExperiment(recipe, flags));
+  process.exitCode = await runProgram(program, argv);
+}
+
+/** A flag for each setting, and those that every experiment has. */
+export function addSettings(command: Command, defaults: Partial<LanguageSettings> = {}): Command {
+  for (const option of optionsOf(languageSettings, defaults)) command.addOption(option);
+  return addEngineOptions(command)
+    .option("--offline", "take model and data from the cache or not at all")
+    .option("--json", "one JSON document on stdout");
+}
+
+export interface ExperimentFlags extends OpenEngineOptions {
+  offline?: boolean;
+  json?: boolean;
+  [setting: string]: unknown;
+}
+
+/** @throws UsageError before any work; Interrupted when it was stopped */
+export async function runExperiment(recipe: Recipe, flags: ExperimentFlags): Promise<void> {
+  const settings = readSettings(languageSettings, flags, recipe.defaults);
+  const folder = settings.run ?? `runs/${recipe.name}-${settings.structure}`;
+  const { json = false, offline = false } = flags;
+  const view = new ExperimentView({ silent: json });
+  try {
+    const engine = await openEngineFor(flags);
+    const message = `interrupted; ${folder} keeps what is done: run the same command again to go on`;
+    await interruptible(message, (signal) =>
+      withHub(process.env, async (access) => {
+        const versions = versionsOf(engine);
+        const tokens = `${workbenchCache(process.env)}/tokens`;
+        const reach = offline ? { ...access, offline } : access;
+        const context = {
+          access: reach,
+          engine,
+          tokens,
+          recipe: recipe.name,
+          command: commandLine(),
+          versions,
+          signal,
+        };
+        for await (const event of languageExperiment(settings, context, folder)) {
+          view.show(event);
+          if (event.kind === "interrupted") throw new Interrupted(message);
+          if (event.kind === "finished") tell(event, json);
+        }
+      }),
+    );
+  } catch (error) {
+    throw error instanceof SettingsError ? new UsageError(error.message) : error;
+  } finally {
+    view.stop();
+  }
+}
+
+function tell({ folder, model, rows, pushed }: Extract<ExperimentEvent, { kind: "finished" }>, json: boolean): void {
+  if (json) {
+    process.stdout.write(`${JSON.stringify({ folder, model, pushed, rows }, null, 2)}\n`);
+    return;
+  }
+  const palette = paletteFor(process.stdout, process.env);
+  const places = [`model   ${model}`, `report  ${folder}/report.html`, ...(pushed ? [`pushed  ${pushed}`] : [])];
+  const lines = ["", ...comparisonTable(rows, palette), "", ...places.map((line) => `  ${line}`)];
+  process.stdout.write(`${lines.join("\n")}\n`);
+}

@@ -2,6 +2,7 @@
 
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
+import { fileFilter } from "../../hub/file-patterns.ts";
 import { splitFiles } from "../../workbench/data/dataset/data-files.ts";
 import { globOf, globToRegExp } from "../../workbench/data/dataset/glob.ts";
 import { dataFilePatterns } from "../../workbench/data/index.ts";
@@ -171,17 +172,27 @@ describe("what to pull", () => {
     );
   });
 
+  test("lets a pull, whose ** is no folder or more, find files at any depth", () => {
+    const deep = readmeOf("configs:\n- data_files: '**/train/**/*.txt'\n");
+    const wanted = fileFilter({ include: dataFilePatterns({ readme: deep, split: "train" }) });
+    const paths = ["train/a.txt", "x/train/a.txt", "train/x/a.txt", "x/y/train/z/a.txt"];
+    expect(paths.filter(wanted)).toEqual(paths);
+    expect(files(["b.txt", ...paths], { readme: deep, split: "train" })).toBe(
+      `default train: ${paths.toSorted().join(" ")}`,
+    );
+  });
+
   test("covers the split's files, and no other split's, where nothing is known", () => {
     for (const config of ["wikitext-103-raw-v1", undefined]) {
-      const patterns = dataFilePatterns({ split: "train", ...(config ? { config } : {}) }).map(globToRegExp);
-      const matched = WIKITEXT.filter((path) => patterns.some((pattern) => pattern.test(path)));
+      const patterns = dataFilePatterns({ split: "train", ...(config ? { config } : {}) });
+      const matched = WIKITEXT.filter(fileFilter({ include: patterns }));
       expect(matched).toEqual(
         WIKITEXT.filter((path) => path.includes("/train-") && (!config || path.startsWith(config))),
       );
     }
-    const plain = dataFilePatterns({ split: "validation" }).map(globToRegExp);
+    const plain = fileFilter({ include: dataFilePatterns({ split: "validation" }) });
     for (const path of ["valid.txt", "data/dev-00000-of-00001.parquet", "corpus.validation.jsonl"]) {
-      expect(plain.some((pattern) => pattern.test(path))).toBe(true);
+      expect(plain(path)).toBe(true);
     }
   });
 });
@@ -191,7 +202,7 @@ describe("patterns", () => {
     ["a/*.txt", ["a/b.txt"], ["a/b/c.txt", "a/b.txt.gz", "xa/b.txt"]],
     ["**/b.txt", ["b.txt", "a/b.txt", "a/c/b.txt"], ["ab.txt"]],
     ["a/**", ["a/b", "a/b/c"], ["b/a/c"]],
-    ["x-[0-9][!a]?.{txt,md}", ["x-1bc.txt", "x-1bc.md"], ["x-1ac.txt", "x-bbc.txt", "x-1b/.txt", "x-1bc.gz"]],
+    ["x-[0-9][!a]?.{t}*", ["x-1bc.{t}", "x-1bc.{t}.gz"], ["x-1ac.{t}", "x-bbc.{t}", "x-1b/.{t}", "x-1bc.t"]],
     ["(a|b)+.txt", ["(a|b)+.txt"], ["a.txt", "aab.txt"]],
   ])("%s", (pattern, matching, others) => {
     expect(matching.filter((path) => !globToRegExp(pattern).test(path))).toEqual([]);

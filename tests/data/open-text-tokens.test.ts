@@ -1,7 +1,7 @@
 // A data set to a file of ids and back: the golden text, threads, the cache under damage, kills and races, and refusals.
 
 import { describe, expect, test } from "bun:test";
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import {
   chmodSync,
   mkdirSync,
@@ -58,6 +58,24 @@ async function tokensOf(
   const last = events.at(-1);
   if (last?.kind !== "tokens") throw new Error("the last event is not the tokens");
   return { ...last, events };
+}
+
+/** Arguments of this runtime that tokenise in a process of their own and print the number of ids, or the error. */
+function commandFor(options: TextTokensOptions): string[] {
+  const index = fileURLToPath(new URL("../../workbench/data/index.ts", import.meta.url));
+  const config = fileURLToPath(new URL("../../deno.json", import.meta.url));
+  const script = join(options.dataset, "../tokenise.ts");
+  const settings = JSON.stringify({ ...options, workers: 1 });
+  writeFileSync(
+    script,
+    `import { openTextTokens } from ${JSON.stringify(index)};
+    try {
+      for await (const event of openTextTokens(${settings})) if (event.kind === "tokens") console.log(event.tokens.length);
+    } catch (error) {
+      console.log(error.name, error.message);
+    }`,
+  );
+  return process.versions.deno ? ["run", "-A", "--config", config, script] : [script];
 }
 
 async function refusal(options: TextTokensOptions): Promise<string> {
@@ -253,15 +271,7 @@ describe("the cache", () => {
 
   test("may be filled by several processes at once, some of them killed", async () => {
     const options = setUp(TEXT.repeat(30));
-    const index = fileURLToPath(new URL("../../workbench/data/index.ts", import.meta.url));
-    const script = folder("fill.ts");
-    writeFileSync(
-      script,
-      `import { openTextTokens } from ${JSON.stringify(index)};
-      for await (const event of openTextTokens(${JSON.stringify({ ...options, workers: 1 })})) if (event.kind === "tokens") console.log(event.tokens.length);`,
-    );
-    const config = fileURLToPath(new URL("../../deno.json", import.meta.url));
-    const command = process.versions.deno ? ["run", "-A", "--config", config, script] : [script];
+    const command = commandFor(options);
     const start = (killAfter?: number) =>
       new Promise<string>((resolve) => {
         const child = spawn(process.execPath, command, { stdio: ["ignore", "pipe", "inherit"] });
@@ -290,6 +300,15 @@ describe("the cache", () => {
     truncateSync(tokens.path, 3);
     await tokensOf(options);
     expect(readdirSync(options.cache).sort()).toEqual([young, name]);
+  });
+
+  test.skipIf(process.platform !== "linux")("that runs out of room is refused in one line, and nothing is left", () => {
+    const options = setUp(TEXT.repeat(3));
+    // A limit on the size of files, in units of 1024 bytes, stands for a full disk.
+    const command = [process.execPath, ...commandFor(options)].map((word) => `'${word}'`).join(" ");
+    const run = spawnSync("bash", ["-c", `trap '' XFSZ; ulimit -f 64; exec ${command}`], { encoding: "utf8" });
+    expect(run.stdout).toMatch(/^DataError .*\.tokens: cannot be written: .*(EFBIG|too large).*\n$/);
+    expect(readdirSync(options.cache)).toEqual([]);
   });
 
   test("that cannot be written is refused in one line", async () => {

@@ -59,11 +59,19 @@ export function dataFilePatterns(
   const declared = readmeConfigs(readme ?? "", `${dataset}: README.md`);
   if (declared.length > 0) {
     const chosen = chooseDeclared(declared, dataset, config);
-    if (chosen.splits) return ["README.md", ...patternsOf(chosen, { dataset, split })];
+    if (chosen.splits) return ["README.md", ...patternsOf(chosen, { dataset, split }).flatMap(forPulling)];
     return ["README.md", ...anywhere(chosen.folder, split)];
   }
   const folders = config === undefined || config === "default" ? ["", "data/", "*/"] : [`${globOf(config)}/`];
   return ["README.md", ...folders.flatMap((folder) => anywhere(folder, split))];
+}
+
+/** To a pull any `*` matches slashes, and the slash of a double star must be there: no folder at all is said apart. */
+function forPulling(pattern: string): string[] {
+  const at = pattern.indexOf("**/");
+  if (at < 0) return [pattern];
+  const [before, after] = [pattern.slice(0, at), pattern.slice(at + 3)];
+  return forPulling(after).flatMap((rest) => [`${before}**/${rest}`, `${before}${rest}`]);
 }
 
 /** By convention a split's name is at the start of a file's name, or a folder. */

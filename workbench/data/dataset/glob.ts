@@ -1,10 +1,9 @@
-// Patterns of file paths as data sets' READMEs write them: `*` and `?` within a folder, `**` across folders, `[0-9]` sets,
-// `{a,b}` choices. Not a shell's: no escapes but a set of one, `[[]`, and no hidden rules.
+// Patterns of file paths as data sets' READMEs write them: `*` and `?` within a folder, `**` across folders, `[0-9]` sets. Not
+// a shell's: no escapes but a set of one, `[[]`, no choices in braces, and no hidden rules.
 
 /** @param pattern relative, with `/` between folders */
 export function globToRegExp(pattern: string): RegExp {
   let source = "";
-  let depth = 0;
   for (let i = 0; i < pattern.length; i++) {
     const character = pattern[i] as string;
     const set = character === "[" ? /^\[[!^]?\]?[^\]]*\]/.exec(pattern.slice(i))?.[0] : undefined;
@@ -19,21 +18,14 @@ export function globToRegExp(pattern: string): RegExp {
       i += 1;
     } else if (character === "*") source += "[^/]*";
     else if (character === "?") source += "[^/]";
-    else if (character === "{" && pattern.indexOf("}", i) > 0) {
-      source += "(?:";
-      depth++;
-    } else if (character === "}" && depth > 0) {
-      source += ")";
-      depth--;
-    } else if (character === "," && depth > 0) source += "|";
     else source += literal(character);
   }
-  return new RegExp(`^${source}${")".repeat(depth)}$`, "s");
+  return new RegExp(`^${source}$`, "s");
 }
 
 /** A pattern that matches one path alone. */
 export function globOf(path: string): string {
-  return path.replace(/[*?[{]/g, "[$&]");
+  return path.replace(/[*?[]/g, "[$&]");
 }
 
 function toSet(set: string): string {

@@ -22,12 +22,11 @@ async function pathsIn(dataset: string): Promise<string[]> {
   const found: string[] = [];
   const visit = async (below: string): Promise<void> => {
     const entries = await readdir(join(dataset, below), { withFileTypes: true });
-    for (const { name } of entries.filter((entry) => !entry.name.startsWith("."))) {
-      const path = `${below}${name}`;
-      // A link whose target is gone is no file.
-      const status = await stat(join(dataset, path)).catch(() => undefined);
-      if (status?.isDirectory()) await visit(`${path}/`);
-      else if (status?.isFile()) found.push(path);
+    for (const entry of entries.filter(({ name }) => !name.startsWith("."))) {
+      const path = `${below}${entry.name}`;
+      // Links to folders are not followed: they may lead in circles. A link whose target is gone is no file.
+      if (entry.isDirectory()) await visit(`${path}/`);
+      else if ((await stat(join(dataset, path)).catch(() => undefined))?.isFile()) found.push(path);
     }
   };
   try {

@@ -48,7 +48,7 @@ export function startPool(options: {
     thread.waiting.splice(0).forEach(here);
   };
   for (let i = 0; i < workers; i++) {
-    const thread = startThread(module, { tokenizer }, lose);
+    const thread = startThread(module, { tokenizer }, { here, lose });
     if (thread) threads.add(thread);
   }
   return {
@@ -66,12 +66,18 @@ export function startPool(options: {
     close: async () => {
       const ending = [...threads];
       threads.clear();
+      // Nobody waits for what is left: a thread that ends now has nothing to hand over.
+      for (const { waiting } of ending) waiting.length = 0;
       await Promise.all(ending.map(({ worker }) => worker.terminate()));
     },
   };
 }
 
-function startThread(module: URL, workerData: WorkerData, lose: (thread: Thread) => void): Thread | undefined {
+function startThread(
+  module: URL,
+  workerData: WorkerData,
+  { here, lose }: { here(waiting: Waiting): void; lose(thread: Thread): void },
+): Thread | undefined {
   let worker: Worker;
   try {
     worker = new Worker(module, { workerData });
@@ -81,8 +87,9 @@ function startThread(module: URL, workerData: WorkerData, lose: (thread: Thread)
   const thread: Thread = { worker, waiting: [] };
   worker.on("message", (answer: WorkerAnswer) => {
     const waiting = thread.waiting.shift();
-    if ("error" in answer) waiting?.reject(new Error(answer.error));
-    else waiting?.resolve(answer);
+    // An error loses its class on the way: the same text gives it again here.
+    if ("error" in answer && waiting) here(waiting);
+    else waiting?.resolve(answer as IdBatch);
   });
   worker.on("error", () => lose(thread));
   worker.on("exit", () => lose(thread));

@@ -1,0 +1,135 @@
+// A model of the zoo, from its short name to a model folder in the cache: fetched, checked, converted, with the tokenizer
+// of its base model where that can be had. Done once; later calls find the folder.
+
+import { readFile, stat } from "node:fs/promises";
+import { join } from "node:path";
+import type { HubAccess } from "../../../hub/access.ts";
+import { writeFileAtomically } from "../../../hub/atomic-file.ts";
+import { lockFile } from "../../../hub/cache/lock.ts";
+import { CheckpointError } from "../../../hub/checkpoint/index.ts";
+import { HubError } from "../../../hub/hub-error.ts";
+import type { Located } from "../../../hub/locate.ts";
+import { CONFIG_FILE, ModelError } from "../../../hub/model-folder/index.ts";
+import { type PullEvent, type PullOptions, pull } from "../../../hub/pull/index.ts";
+import { parseRepoName } from "../../../hub/repo-name.ts";
+import {
+  fetchCheckpoint,
+  forgetCheckpoint,
+  ZOO_RELEASE,
+  type ZooEntry,
+  ZooError,
+  type ZooEvent,
+  zooEntry,
+  zooFolder,
+} from "../../../hub/zoo.ts";
+import { type ImportReferenceEvent, importReference } from "./import-reference.ts";
+import type { ReadingOptions } from "./reader.ts";
+import { expectReadable } from "./readers.ts";
+
+export interface PullZooOptions extends ReadingOptions, Pick<PullOptions, "signal" | "patience"> {
+  /** address of the release, without a slash at its end. Default the authors' */
+  release?: string | undefined;
+  /** called before an engine is needed: packing computes. Default one is open already */
+  openEngine?: (() => Promise<unknown>) | undefined;
+}
+
+export type PullZooEvent =
+  | ZooEvent
+  | ImportReferenceEvent
+  /** of the base model's tokenizer */
+  | { kind: "tokenizer"; event: PullEvent }
+  /** what the user should know, one line */
+  | { kind: "note"; text: string }
+  /** last of all */
+  | Located;
+
+/** Files that a converted checkpoint takes from its base model. */
+const COMPANIONS = ["tokenizer*.json", "vocab.json", "merges.txt", "special_tokens_map.json", "generation_config.json"];
+
+/**
+ * @param name such as `zoo:gpt2-gaudi`
+ * @throws ZooError, CheckpointError, ModelError, one line; a file that is no checkpoint is not kept
+ */
+export async function* pullZoo(
+  name: string,
+  access: HubAccess,
+  options: PullZooOptions = {},
+): AsyncGenerator<PullZooEvent, void> {
+  const entry = zooEntry(name);
+  const folder = zooFolder(access.cache);
+  const out = join(folder, "models", entry.name);
+  const unlock = await lockFile(`${out}.lock`, { signal: options.signal });
+  try {
+    if (!(await exists(join(out, CONFIG_FILE)))) {
+      const checkpoint = yield* fetched(entry, { folder, access, options });
+      yield* convert(entry, { folder, checkpoint, out, options });
+    }
+    if (!(await exists(join(out, "tokenizer.json")))) yield* addTokenizer(entry, { out, access, options });
+    yield { kind: "located", folder: out, name: `zoo:${entry.name}` };
+  } finally {
+    await unlock();
+  }
+}
+
+interface Job {
+  folder: string;
+  options: PullZooOptions;
+}
+
+async function* fetched(
+  entry: ZooEntry,
+  { folder, access, options }: Job & { access: HubAccess },
+): AsyncGenerator<PullZooEvent, string> {
+  const { release = ZOO_RELEASE, signal, patience } = options;
+  const { offline, fetch } = access;
+  for await (const event of fetchCheckpoint(entry, { folder, release, offline, fetch, signal, patience })) {
+    yield event;
+    if (event.kind === "fetched") return event.path;
+  }
+  throw new ZooError("was not fetched to its end", { file: entry.file });
+}
+
+async function* convert(
+  entry: ZooEntry,
+  { folder, checkpoint, out, options }: Job & { checkpoint: string; out: string },
+): AsyncGenerator<PullZooEvent, void> {
+  try {
+    expectReadable(entry.modelType, checkpoint);
+  } catch (error) {
+    if (!(error instanceof ModelError)) throw error;
+    const problem = `is fetched, but models of type "${entry.modelType}" are not known yet; its tensors can be had by`;
+    throw new ZooError(`${problem}: gblr import ${checkpoint} --out FOLDER`, { file: `zoo:${entry.name}` });
+  }
+  await options.openEngine?.();
+  try {
+    const { gaussian, base } = entry;
+    yield* importReference(checkpoint, { out, gaussian, heads: options.heads, base: { name: base } });
+  } catch (error) {
+    if (error instanceof CheckpointError) await forgetCheckpoint(entry, folder);
+    throw error;
+  }
+}
+
+/** The model runs without its tokenizer, so that one that cannot be had is no failure. */
+async function* addTokenizer(
+  { base }: ZooEntry,
+  { out, access, options }: Omit<Job, "folder"> & { out: string; access: HubAccess },
+): AsyncGenerator<PullZooEvent, void> {
+  const { signal, patience } = options;
+  try {
+    const repo = parseRepoName(base, "model");
+    for await (const event of pull(repo, access, { include: COMPANIONS, signal, patience })) {
+      yield { kind: "tokenizer", event };
+      if (event.kind !== "pulled") continue;
+      for (const file of event.files)
+        await writeFileAtomically(join(out, file), await readFile(join(event.folder, file)));
+    }
+  } catch (error) {
+    if (!(error instanceof HubError)) throw error;
+    yield { kind: "note", text: `without the tokenizer of ${base}: ${error.message}` };
+  }
+}
+
+async function exists(path: string): Promise<boolean> {
+  return (await stat(path).catch(() => undefined)) !== undefined;
+}

@@ -15,7 +15,8 @@ export async function stateOf(paths: RepoPaths, commit: string, file: RepoFile):
   const blob = paths.blob(blobName(file));
   if ((await sizeOf(blob)) === file.size) return { kind: "stored" };
   const bytes = await sizeOf(incompletePath(blob));
-  return bytes === undefined ? { kind: "missing" } : { kind: "partial", bytes: Math.min(bytes, file.size) };
+  // More than the whole is of no use.
+  return bytes === undefined || bytes > file.size ? { kind: "missing" } : { kind: "partial", bytes };
 }
 
 /** Bytes of a file, through links; nothing if there is none. */

@@ -41,7 +41,7 @@ export async function receiveRest(partial: PartialBlob, { context, commit, onByt
       return await action;
     } catch (error) {
       context.signal?.throwIfAborted();
-      if (error instanceof HubError) throw error;
+      if (error instanceof HubError || error instanceof BrokenTry || error instanceof WrongContent) throw error;
       throw new BrokenTry(brokenBy(clock.signal.aborted ? clock.signal.reason : error, context));
     }
   };

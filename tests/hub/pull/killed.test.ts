@@ -1,0 +1,122 @@
+// Real processes that pull: killed with SIGKILL at random moments until one is left to finish, and two at once. The
+// snapshot is whole and the same byte for byte at the end, and never called whole before.
+
+import { afterAll, beforeAll, expect, test } from "bun:test";
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, readdirSync } from "node:fs";
+import { rm } from "node:fs/promises";
+import path from "node:path";
+import process from "node:process";
+import { bytesOf, type HostileHub, hostileHub } from "../hostile-server.ts";
+import { temporaryFolder } from "../temporary.ts";
+import { failureOf, filesIn, pullAll } from "./pulling.ts";
+
+const folder = temporaryFolder();
+const FILES = {
+  "model-1.safetensors": bytesOf(900_000, 1),
+  "model-2.safetensors": bytesOf(700_000, 2),
+  "vocab.json": bytesOf(300_000, 3),
+  "config.json": bytesOf(400, 4),
+};
+const TOTAL = Object.values(FILES).reduce((sum, { length }) => sum + length, 0);
+let hub: HostileHub;
+beforeAll(async () => {
+  hub = await hostileHub(FILES);
+  hub.fault = (what) => (what in FILES ? { slow: 4 } : undefined);
+});
+afterAll(() => hub.close());
+
+const CHILD = path.join(import.meta.dirname, "pull-child.ts");
+
+function startPull(cache: string, ...rest: string[]): ChildProcess & { text: () => string } {
+  const child = spawn(process.execPath, [CHILD, hub.url, cache, ...rest], { stdio: ["ignore", "pipe", "pipe"] });
+  let text = "";
+  for (const stream of [child.stdout, child.stderr]) stream?.on("data", (chunk) => (text += chunk));
+  return Object.assign(child, { text: () => text });
+}
+
+async function expectWhole(cache: string): Promise<void> {
+  const { pulled } = await pullAll({ endpoint: "http://127.0.0.1:9", cache, offline: true });
+  const contents = await filesIn(pulled.folder);
+  expect([...contents.keys()]).toEqual(Object.keys(FILES).sort());
+  for (const [name, bytes] of Object.entries(FILES)) {
+    expect([name, Buffer.compare(contents.get(name) as Buffer, bytes)]).toEqual([name, 0]);
+  }
+  expect(readdirSync(`${cache}/models--x--y/blobs`).filter((name) => name.endsWith(".incomplete"))).toEqual([]);
+}
+
+test("a pull killed again and again goes on each time, and ends whole", async () => {
+  const cache = folder("killed");
+  hub.sent = 0;
+  let kills = 0;
+  for (let code: number | null = null; code !== 0; ) {
+    const child = startPull(cache);
+    const patience = kills < 12 ? 60 + Math.random() * 200 : 30_000;
+    const timer = setTimeout(() => child.kill("SIGKILL"), patience);
+    [code] = await once(child, "exit");
+    clearTimeout(timer);
+    if (code === 0) break;
+    kills++;
+    expect(child.signalCode).toBe("SIGKILL");
+    await expectIncomplete(cache);
+  }
+  expect(kills).toBeGreaterThan(1);
+  await expectWhole(cache);
+  const resumed = hub.asked.filter(({ headers }) => headers.range !== undefined);
+  expect(resumed.length).toBeGreaterThan(0);
+  // Lost at each kill: what was on its way, a chunk or two a connection, never a whole file.
+  expect(hub.sent).toBeLessThan(TOTAL + kills * 4 * 8 * 2 ** 14);
+}, 60_000);
+
+/** Unless the kill came before anything was known, what is missing is named; whole it is not. */
+async function expectIncomplete(cache: string): Promise<void> {
+  const offline = pullAll({ endpoint: "http://127.0.0.1:9", cache, offline: true });
+  const error = await failureOf(offline);
+  expect(error.message).toMatch(
+    /is not in the cache|does not know all of its files|the cache lacks \d of 4 files of commit c0ffee00 \([a-z0-9., -]+\): --offline/,
+  );
+}
+
+test("two processes that pull the same at once share the work", async () => {
+  const cache = folder("two");
+  hub.sent = 0;
+  const children = [startPull(cache), startPull(cache)];
+  const codes = await Promise.all(children.map(async (child) => (await once(child, "exit"))[0]));
+  expect(codes).toEqual([0, 0]);
+  expect(children.map((child) => child.text()).join("")).toContain('"waiting"');
+  expect(hub.sent).toBe(TOTAL);
+  await expectWhole(cache);
+}, 30_000);
+
+test("the lock of a killed process holds nobody up", async () => {
+  const cache = folder("stale");
+  const child = startPull(cache);
+  while (!existsSync(`${cache}/.locks/models--x--y`)) await new Promise((resolve) => setTimeout(resolve, 5));
+  child.kill("SIGKILL");
+  await once(child, "exit");
+  const { events } = await pullAll({ endpoint: hub.url, cache });
+  expect(events.filter(({ kind }) => kind === "waiting")).toEqual([]);
+  await expectWhole(cache);
+}, 30_000);
+
+const python = spawn("/usr/bin/python3", ["-c", "import fcntl"]);
+const [pythonCode] = await once(python, "exit").catch(() => [1]);
+
+test.skipIf(pythonCode !== 0)("the lock is the one that Python's client takes", async () => {
+  const cache = folder("python");
+  const { pulled } = await pullAll({ endpoint: hub.url, cache });
+  const [lock] = readdirSync(`${cache}/.locks/models--x--y`) as [string];
+  const source = `import fcntl, sys, time
+file = open(sys.argv[1], "a")
+fcntl.flock(file, fcntl.LOCK_EX)
+print("held", flush=True)
+time.sleep(0.5)`;
+  const holder = spawn("/usr/bin/python3", ["-c", source, `${cache}/.locks/models--x--y/${lock}`]);
+  await once(holder.stdout, "data");
+  await rm(`${cache}/models--x--y/blobs/${lock.replace(/\.lock$/, "")}`);
+  const { events } = await pullAll({ endpoint: hub.url, cache });
+  expect(events.filter(({ kind }) => kind === "waiting")).toHaveLength(1);
+  expect(existsSync(pulled.folder)).toBe(true);
+  await expectWhole(cache);
+});

@@ -2,7 +2,9 @@
 // The `gblr` command. Each verb is one file beside this one, listed here; what they share is in program.ts.
 
 import process from "node:process";
+import { addConvert } from "./convert.ts";
 import { addDoctor } from "./doctor.ts";
+import { addExport } from "./export.ts";
 import { addGenerate } from "./generate.ts";
 import { addHub } from "./hub.ts";
 import { addImport } from "./import.ts";
@@ -19,6 +21,17 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
 
 // Set instead of exiting at once: what was printed still has to leave the pipe.
 process.exitCode = await runProgram(
-  createProgram([addDoctor, addGenerate, addHub, addImport, addInspect, addPull, addPush, addReport]),
+  createProgram([
+    addConvert,
+    addDoctor,
+    addExport,
+    addGenerate,
+    addHub,
+    addImport,
+    addInspect,
+    addPull,
+    addPush,
+    addReport,
+  ]),
   process.argv.slice(2),
 );

@@ -1,0 +1,128 @@
+// Runs a model over text of a data set and collects what the inputs of its layers are like, with progress on stderr.
+
+import { dirname, join } from "node:path";
+import type { HubAccess } from "../../../hub/access.ts";
+import { formatCount, percent } from "../../../hub/numbers.ts";
+import { type Covariances, calibrate, windowInputs } from "../../compress/index.ts";
+import type { ExperimentEvent } from "../../experiment/events.ts";
+import { locateText } from "../../experiment/sources.ts";
+import { openTexts, type Texts } from "../../experiment/texts.ts";
+import { type Gpt2, gpt2Hidden, type Model } from "../../models/index.ts";
+import { CommandFailed } from "../program.ts";
+import { type ProgressBar, progressBar } from "../progress-bar.ts";
+import { showPull } from "../pull.ts";
+
+export interface CalibrationSettings {
+  /** a folder, or `owner/name[@revision]` */
+  dataset: string;
+  config?: string | undefined;
+  split: string;
+  column?: string | undefined;
+  /** windows */
+  samples: number;
+  /** tokens of a window */
+  context?: number | undefined;
+}
+
+export interface CalibrationOptions {
+  model: Model;
+  /** folder */
+  tokenizer: string;
+  layers: readonly string[];
+  access: HubAccess;
+  signal: AbortSignal;
+}
+
+export interface Calibration {
+  covariances: Covariances;
+  /** inputs of a layer that were seen */
+  rows: number;
+}
+
+/** @throws DataError when there is no such text; CommandFailed when it is too short, or the model reads no text */
+export async function calibrateOnText(
+  settings: CalibrationSettings,
+  options: CalibrationOptions,
+): Promise<Calibration> {
+  const { access, signal, tokenizer } = options;
+  const model = languageModel(options.model);
+  const { positions } = model.config;
+  const { dataset: name, config, split, column, context = positions } = settings;
+  if (context > positions) {
+    throw new CommandFailed(`--calibrate-context is ${context}, the model has ${positions} positions; give no more`);
+  }
+  const data = await shown({ label: name }, locateText({ name, config, splits: [split] }, { access, signal }));
+  const cache = join(dirname(access.cache), "gblr-tokens");
+  const texts = await openTexts({
+    dataset: data.folder,
+    tokenizer,
+    config,
+    column,
+    context,
+    cache,
+    signal,
+  });
+  try {
+    return await collect(texts, { ...options, model, split, samples: settings.samples });
+  } finally {
+    await texts.close();
+  }
+}
+
+async function collect(
+  texts: Texts,
+  { model, layers, split, samples, signal }: { model: Gpt2; split: string; samples: number } & CalibrationOptions,
+): Promise<Calibration> {
+  const windows = await shown({ label: "tokenising", format: () => "" }, texts.windows(split));
+  if (windows.length === 0) {
+    throw new CommandFailed(
+      `${split} is shorter than one window of ${windows.context} tokens; give a smaller --calibrate-context`,
+    );
+  }
+  const total = Math.min(samples, windows.length);
+  const bar = progressBar({ label: "calibrating", total, format: (count) => `${Math.round(count)} windows` });
+  try {
+    const forward = (ids: Parameters<typeof gpt2Hidden>[1]) => gpt2Hidden(model, ids);
+    let done = 0;
+    for await (const event of calibrate(model, windowInputs(windows, { samples }), { layers, forward, signal })) {
+      if (event.kind === "calibrated") return { covariances: event.covariances, rows: event.rows };
+      bar.advance(event.inputs - done);
+      done = event.inputs;
+    }
+    throw new CommandFailed("the calibration ended early");
+  } finally {
+    bar.stop();
+  }
+}
+
+function languageModel(model: Model): Gpt2 {
+  const { type } = model.architecture;
+  if (type !== "gpt2") throw new CommandFailed(`--calibrate is for models that read text, this is ${type}`);
+  return model as Gpt2;
+}
+
+/** Runs a stage of an experiment to its result, with a bar. */
+async function shown<Result>(
+  settings: Parameters<typeof progressBar>[0],
+  events: AsyncGenerator<Parameters<typeof show>[0], Result>,
+): Promise<Result> {
+  const bar = progressBar(settings);
+  try {
+    for (;;) {
+      const { done, value } = await events.next();
+      if (done) return value;
+      show(value, bar);
+    }
+  } finally {
+    bar.stop();
+  }
+}
+
+function show(event: ExperimentEvent, bar: ProgressBar): void {
+  if (event.kind !== "inner") return;
+  if (event.of === "pull") showPull(event.event, bar);
+  if (event.of === "tokenise" && event.event.kind === "tokenising") {
+    bar.note(`${percent(event.event.fraction)}, ${formatCount(event.event.tokens)} tokens`);
+    bar.advance(0);
+  }
+}

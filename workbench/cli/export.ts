@@ -1,0 +1,127 @@
+// `gblr export`: a compressed model made an ordinary one again, or written as the reference implementation names things.
+// The work is in compress/ and models/; here are the options and the progress.
+
+import { stat } from "node:fs/promises";
+import { join } from "node:path";
+import process from "node:process";
+import { type Command, Option } from "commander";
+import { TRAINABLE_FILE } from "../../hub/model-folder/index.ts";
+import { formatBytes } from "../../hub/numbers.ts";
+import { exportDense, referenceTensors } from "../compress/index.ts";
+import type { OpenEngineOptions } from "../engine/types.ts";
+import {
+  FILE_TYPES,
+  type FileType,
+  type Model,
+  prepareFolder,
+  type SaveEvent,
+  saveModel,
+  storedConfig,
+  writeModelFolder,
+} from "../models/index.ts";
+import { addEngineOptions, openEngineFor } from "./engine-options.ts";
+import { interruptible } from "./interrupt.ts";
+import { loadWithProgress, locateModel } from "./open-model.ts";
+import { expectPlaceForModel } from "./place-for-model.ts";
+import { CommandFailed, UsageError, verb } from "./program.ts";
+import { progressBar } from "./progress-bar.ts";
+
+const TARGETS = ["dense", "reference"] as const;
+
+interface ExportVerbOptions extends OpenEngineOptions {
+  to: (typeof TARGETS)[number];
+  out: string;
+  dtype: FileType;
+  force?: boolean;
+  json?: boolean;
+}
+
+const SUMMARY = "write a compressed model as a dense checkpoint, or under the reference's names";
+
+// Lines of at most 78 characters: wider ones are broken again.
+const DESCRIPTION = `
+--to dense      a plain checkpoint that any program loads: every layer as the
+                matrix that it is in evaluation, official names and config.json
+--to reference  model.safetensors with the parameters and buffers that the
+                authors' PyTorch layers have (lr_weight1, lr_weight2, widths,
+                locations, sigma, freq_in, freq_out). From a folder without
+                trainable.safetensors dead blocks are zeros
+`.trim();
+
+export function addExport(program: Command): void {
+  const command = verb(program, {
+    name: "export",
+    summary: SUMMARY,
+    example: [
+      "gblr export models/gpt2-gblr --to dense --dtype bfloat16 --out models/gpt2-dense",
+      "gblr export owner/gpt2-gblr --to reference --out models/gpt2-reference",
+    ].join("\n"),
+  })
+    .summary(SUMMARY)
+    .description(DESCRIPTION)
+    .argument("<model>", "a model folder, or owner/name[@revision] on the Hub")
+    .addOption(new Option("--to <form>", "what to write").choices(TARGETS).makeOptionMandatory())
+    .requiredOption("--out <folder>", "where the model goes")
+    .addOption(
+      new Option("--dtype <type>", "of the numbers in the file").choices(Object.keys(FILE_TYPES)).default("float32"),
+    );
+  addEngineOptions(command)
+    .option("--force", "replace the model that is in the folder")
+    .option("--json", "one JSON document on stdout")
+    .action(exportVerb);
+}
+
+async function exportVerb(name: string, options: ExportVerbOptions): Promise<void> {
+  const { to, out, dtype, force = false, json = false } = options;
+  if (to === "reference" && dtype !== "float32") {
+    throw new UsageError(`--to reference is float32, as the reference trains it, not ${dtype}`);
+  }
+  await expectPlaceForModel(out, { force });
+  await interruptible("interrupted; nothing was written", async (signal) => {
+    const { folder } = await locateModel(name, { signal });
+    await openEngineFor(options);
+    const hasTrainable = (await stat(join(folder, TRAINABLE_FILE)).catch(() => undefined)) !== undefined;
+    const model = await loadWithProgress(folder, to === "reference" && hasTrainable ? { form: "trainable" } : {});
+    try {
+      const layers = structuredLayers(model);
+      const events = to === "dense" ? denseEvents(model, options, folder) : referenceEvents(model, options, folder);
+      const { files, bytes } = await written(events, signal);
+      const text = json
+        ? JSON.stringify({ model: name, to, out, dtype, layers, files, bytes }, null, 2)
+        : `${out}: ${formatBytes(bytes)} of ${dtype}, ${layers.length} layers ${to === "dense" ? "made dense" : "as the reference has them"}`;
+      process.stdout.write(`${text}\n`);
+    } finally {
+      model.dispose();
+    }
+  });
+}
+
+const structuredLayers = (model: Model): string[] =>
+  [...model.layers.values()].flatMap(({ name, structure }) => (structure.name === "dense" ? [] : [name]));
+
+function denseEvents(model: Model, { out, dtype }: ExportVerbOptions, base: string): AsyncGenerator<SaveEvent> {
+  exportDense(model);
+  return saveModel(model, out, { dtype, base: { folder: base } });
+}
+
+async function* referenceEvents(model: Model, { out }: ExportVerbOptions, base: string): AsyncGenerator<SaveEvent> {
+  const tensors = await referenceTensors(model);
+  const config = await storedConfig(model, { layers: {} });
+  await prepareFolder(out);
+  yield* writeModelFolder(out, { model: tensors, config, base });
+}
+
+async function written(events: AsyncGenerator<SaveEvent>, signal: AbortSignal) {
+  const bar = progressBar({ label: "saving" });
+  try {
+    for await (const event of events) {
+      if (event.kind === "saved") return event;
+      signal.throwIfAborted();
+      if (event.kind === "opened") bar.setTotal(event.bytes);
+      else bar.advance(event.bytes);
+    }
+    throw new CommandFailed("saving ended early");
+  } finally {
+    bar.stop();
+  }
+}

@@ -3,8 +3,6 @@
 
 import { randomUUID } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import { Readable } from "node:stream";
-import { pipeline } from "node:stream/promises";
 import type { Authenticate } from "./permissions.ts";
 import { HubRefusal, refusalFor } from "./refusal.ts";
 import { type HubReply, type HubRequest, json } from "./reply.ts";
@@ -55,8 +53,9 @@ async function serve(message: IncomingMessage, response: ServerResponse, setting
   try {
     await send(message, response, { reply, id });
   } catch {
-    // The client went away, or the content could not be read to its end: the connection says so.
-    response.destroy();
+    // The client went away, or the content could not be read to its end: the connection says so. Not by destroying the
+    // response: Bun answers an empty 200 where no header has left yet.
+    message.socket.destroy();
   } finally {
     if (typeof reply.body === "object") await reply.body.close().catch(() => {});
     settings.log({ kind: "request", method, path, status: reply.status, took: performance.now() - started });
@@ -138,6 +137,26 @@ async function send(message: IncomingMessage, response: ServerResponse, { reply,
     ...(status !== 204 && status !== 304 && { "Content-Length": length }),
   });
   if (message.method === "HEAD" || length === 0) response.end();
-  else if (typeof body === "object") await pipeline(Readable.from(body.read(), { objectMode: false }), response);
+  else if (typeof body === "object") await sendBytes(response, body.read());
   else response.end(body);
+}
+
+async function sendBytes(response: ServerResponse, content: AsyncIterable<Uint8Array>): Promise<void> {
+  let closed = false;
+  let wake = () => {};
+  const onDrain = () => wake();
+  const onClose = () => {
+    closed = true;
+    wake();
+  };
+  response.on("drain", onDrain).on("close", onClose).on("error", onClose);
+  for await (const bytes of content) {
+    if (closed) throw new Error("the client went away");
+    if (response.write(bytes)) continue;
+    await new Promise<void>((resolve) => {
+      wake = resolve;
+      if (closed) resolve();
+    });
+  }
+  response.end();
 }

@@ -23,6 +23,13 @@ interface FoundFile {
   stamp: Stamp;
 }
 
+interface Hashed {
+  file: HubFile;
+  stamp: Stamp;
+  /** milliseconds since 1970 when hashing began */
+  began: number;
+}
+
 export interface FolderScan {
   files: HubFile[];
   /** latest time of change of a file, in milliseconds since 1970; 0 without files */
@@ -36,7 +43,7 @@ const READ_BYTES = 2 ** 20;
 export class FolderScanner {
   /** the served folder, links followed */
   readonly root: string;
-  private readonly hashed = new Map<string, { stamp: Stamp; file: HubFile }>();
+  private readonly hashed = new Map<string, Hashed>();
   private readonly hashing = new Map<string, Promise<HubFile | undefined>>();
 
   constructor(root: string) {
@@ -107,9 +114,10 @@ export class FolderScanner {
   /** Who asks for a file that is being hashed waits for it. */
   private async hash(found: FoundFile): Promise<HubFile | undefined> {
     const key = hashedKey(found);
+    const asked = Date.now();
     for (;;) {
       const known = this.hashed.get(key);
-      if (known && sameStamp(known.stamp, found.stamp)) return known.file;
+      if (known && sameStamp(known.stamp, found.stamp) && (known.began > asked || isSettled(known))) return known.file;
       const other = this.hashing.get(key);
       if (!other) break;
       await other.catch(() => {});
@@ -124,12 +132,13 @@ export class FolderScanner {
     const { path, real, stamp } = found;
     // A file that changes under the reader is read again: a copy in progress has an end.
     for (let before = stamp, tries = 0; tries < 3; tries++) {
+      const began = Date.now();
       const handle = await openFile(real);
       try {
         const file = await hashFile(handle, { path, size: Number(before.size) });
         const after = await handle.stat({ bigint: true });
         if (file && sameStamp(before, after)) {
-          this.hashed.set(hashedKey(found), { stamp: after, file });
+          this.hashed.set(hashedKey(found), { file, stamp: after, began });
           found.stamp = after;
           return file;
         }
@@ -166,6 +175,17 @@ async function hashFile(
   const digest = sha256.digest("hex");
   const oid = large ? pointerOid({ sha256: digest, size }) : blob.digest("hex");
   return { path, size, sha256: digest, oid, large };
+}
+
+/**
+ * Whether a change after the hash would show in the times: clocks of file systems tick every few milliseconds, those of
+ * some every second or two, and two changes in one tick look like one.
+ */
+function isSettled({ stamp, began }: Hashed): boolean {
+  const tick = stamp.ctimeNs % 1_000_000_000n === 0n ? 2000 : 50;
+  const age = began - milliseconds(stamp.ctimeNs);
+  // A clock that is far ahead says nothing.
+  return age > tick || age < -10_000;
 }
 
 /** A content reached by two names can be large by one of them alone. */

@@ -2,16 +2,7 @@
 // outside is reached, and reading writes nothing.
 
 import { afterAll, expect, test } from "bun:test";
-import {
-  appendFileSync,
-  mkdirSync,
-  readdirSync,
-  renameSync,
-  rmSync,
-  symlinkSync,
-  utimesSync,
-  writeFileSync,
-} from "node:fs";
+import { appendFileSync, readdirSync, renameSync, rmSync, symlinkSync, utimesSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { serveHub } from "../../../hub/serve/index.ts";
 import { makeCommit, pointerOid, treeIds } from "../../../hub/serve/store/commit-object.ts";
@@ -128,6 +119,18 @@ test("a change by hand is a new commit at the next request, one of the same leng
   rmSync(path.join(at, "b"), { recursive: true });
   renameSync(path.join(at, "a.txt"), path.join(at, "c.txt"));
   expect((await get<Info>("/api/models/me/m")).siblings).toHaveLength(1);
+});
+
+test("changes faster than the file system's clock are seen", async () => {
+  const folder = newFolder();
+  const at = path.join(folder, "models/me/m");
+  lay(at, { "a.txt": "0000" });
+  const { fetch: request } = await testHub({ folder });
+  for (let i = 0; i < 50; i++) {
+    const text = String(i).padStart(4, "0");
+    writeFileSync(path.join(at, "a.txt"), text);
+    expect(await (await request("/me/m/resolve/main/a.txt")).text()).toBe(text);
+  }
 });
 
 test("changes by hand after a push are children of the pushed commit, and putting things back is none", async () => {
@@ -267,9 +270,10 @@ test("a file that is written over while it is served arrives whole or not at all
   lay(at, { "a.txt": "first" });
   const { fetch: request } = await testHub({ folder });
   const writer = (async () => {
-    for (let i = 0; i < 60; i++) {
+    for (let i = 0; i < 40; i++) {
       writeFileSync(path.join(at, "a.txt"), `${i} `.repeat(20_000));
-      await Bun.sleep(1);
+      // Longer than a tick of the file system's clock.
+      await Bun.sleep(15);
     }
     return "done";
   })();

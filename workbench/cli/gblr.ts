@@ -4,6 +4,7 @@
 import process from "node:process";
 import { addConvert } from "./convert.ts";
 import { addDoctor } from "./doctor.ts";
+import { addEval } from "./eval.ts";
 import { addExport } from "./export.ts";
 import { addGenerate } from "./generate.ts";
 import { addHub } from "./hub.ts";
@@ -24,6 +25,7 @@ process.exitCode = await runProgram(
   createProgram([
     addConvert,
     addDoctor,
+    addEval,
     addExport,
     addGenerate,
     addHub,

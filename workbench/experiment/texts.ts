@@ -18,6 +18,8 @@ export interface TextsOptions {
   column: string | undefined;
   /** tokens of a window */
   context: number;
+  /** tokens from one window to the next. Default `context` */
+  stride?: number | undefined;
   /** for files of token ids */
   cache: string;
   signal: AbortSignal;
@@ -36,12 +38,12 @@ export class Texts {
 
   /** @throws DataError when there is no such split or column */
   async *windows(split: string): AsyncGenerator<ExperimentEvent, TextWindows> {
-    const { context, ...rest } = this.options;
+    const { context, stride, ...rest } = this.options;
     for await (const event of openTextTokens({ ...rest, split })) {
       yield { kind: "inner", of: "tokenise", event };
       if (event.kind === "tokens") {
         this.open.push(event.tokens);
-        return tokenWindows(event.tokens, { context });
+        return tokenWindows(event.tokens, { context, ...(stride !== undefined && { stride }) });
       }
     }
     throw new Error(`${split} was not tokenised to its end`);

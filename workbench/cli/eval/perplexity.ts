@@ -1,0 +1,172 @@
+// `gblr eval ppl`: perplexity of a language model on a text of the Hub or of a folder. The model and the text are found,
+// the text is tokenised once, every window is scored; here are the options, the progress and the table.
+
+import process from "node:process";
+import type { Command } from "commander";
+import type { HubAccess } from "../../../hub/access.ts";
+import { percent } from "../../../hub/numbers.ts";
+import { wordsAndBytes } from "../../data/index.ts";
+import type { OpenEngineOptions } from "../../engine/types.ts";
+import { type Perplexity, perplexity, perUnit } from "../../evaluate/perplexity.ts";
+import type { ExperimentEvent } from "../../experiment/events.ts";
+import { locateModel, locateText } from "../../experiment/sources.ts";
+import { firstWindows, openTexts } from "../../experiment/texts.ts";
+import { modelCounts } from "../../models/counts.ts";
+import type { Gpt2, Model } from "../../models/index.ts";
+import { workbenchCache } from "../cache-folder.ts";
+import { addEngineOptions, openEngineFor } from "../engine-options.ts";
+import { ExperimentView } from "../experiment-view.ts";
+import { withHub } from "../hub-access.ts";
+import { interruptible } from "../interrupt.ts";
+import { loadWithProgress } from "../open-model.ts";
+import { countFrom } from "../option-values.ts";
+import { CommandFailed, UsageError, verb } from "../program.ts";
+import { type Cell, type Palette, paletteFor, table, threeDigits } from "../terminal.ts";
+
+interface PerplexityFlags extends OpenEngineOptions {
+  dataset: string;
+  config?: string;
+  split: string;
+  column?: string;
+  context?: number;
+  stride?: number;
+  limit?: number;
+  batch?: number;
+  offline?: boolean;
+  json?: boolean;
+}
+
+const DESCRIPTION = `
+Scores every token of a text but the first of each window, by all tokens before
+it in that window. Each row of the text is tokenised by itself; all ids are one
+list, cut into windows of --context tokens; what is left at the end is dropped.
+With a --stride shorter than the context windows overlap, and each scores only
+the tokens that no earlier one has: slower, lower, closer to reading on.
+`.trim();
+
+export function addPerplexity(program: Command): void {
+  const command = verb(program, {
+    name: "ppl",
+    summary: "perplexity of a language model on a text",
+    example: [
+      "gblr eval ppl openai-community/gpt2 --dataset Salesforce/wikitext --config wikitext-103-raw-v1",
+      "gblr eval ppl runs/gpt2-wt103-gblr/model --dataset my-texts --split test --context 256 --limit 100 --json",
+    ].join("\n"),
+  })
+    .description(DESCRIPTION)
+    .summary("perplexity of a language model on a text")
+    .argument("<model>", "a model folder, or owner/name[@revision]")
+    .requiredOption("--dataset <name>", "a text data set: owner/name[@revision], or a folder")
+    .option("--config <name>", "configuration of the data set (default: the only one, or its own default)")
+    .option("--split <name>", "part of the data set", "test")
+    .option("--column <name>", "column that holds the text (default: text)")
+    .option("--context <tokens>", "length of a window (default: the model's positions)", countFrom(1))
+    .option("--stride <tokens>", "from one window to the next (default: the context)", countFrom(1))
+    .option("--limit <windows>", "the first so many windows only", countFrom(1))
+    .option("--batch <windows>", "in one forward pass (default: as many as have 4096 tokens)", countFrom(1))
+    .option("--offline", "take model and data from the cache or not at all")
+    .option("--json", "one JSON document on stdout");
+  addEngineOptions(command).action(evaluate);
+}
+
+async function evaluate(name: string, flags: PerplexityFlags): Promise<void> {
+  const { context, stride, json = false, offline = false } = flags;
+  if (context !== undefined && stride !== undefined && stride > context) {
+    throw new UsageError(`--stride ${stride} is longer than --context ${context}: tokens between would not be scored`);
+  }
+  const engine = await openEngineFor(flags);
+  const result = await interruptible("interrupted; nothing is kept of an evaluation", (signal) =>
+    withHub(process.env, (access) => measured(name, flags, offline ? { ...access, offline } : access, signal)),
+  );
+  const whole = { ...result, engine: engine.name, device: engine.device, precision: engine.precision };
+  const text = json ? JSON.stringify(whole, null, 2) : printed(whole, paletteFor(process.stdout, process.env));
+  process.stdout.write(`${text}\n`);
+}
+
+async function measured(name: string, flags: PerplexityFlags, access: HubAccess, signal: AbortSignal) {
+  const { dataset, config, split, column, stride, limit, batch } = flags;
+  const view = new ExperimentView({ silent: true });
+  try {
+    const source = await shown(locateModel(name, { access, signal }), view);
+    const text = await shown(locateText({ name: dataset, config, splits: [split] }, { access, signal }), view);
+    const model = languageModel(await loadWithProgress(source.folder), name);
+    const { positions } = model.config;
+    const { context = positions } = flags;
+    if (context > positions)
+      throw new UsageError(`--context ${context} is longer than the model's ${positions} positions`);
+    const cache = `${workbenchCache(process.env)}/tokens`;
+    const places = { dataset: text.folder, tokenizer: source.folder, cache };
+    const texts = await openTexts({ ...places, config, column, context, stride, signal });
+    try {
+      const windows = firstWindows(await shown(texts.windows(split), view), limit);
+      const options = { windows, signal, ...(batch !== undefined && { batch }) };
+      const score = await shown(scoring(model, options), view);
+      const counts = await modelCounts(model as never);
+      const relativeFlops = { reference: counts.reference.relative, actual: counts.actual.relative };
+      const units = perUnit(score, await wordsAndBytes(windows, texts.tokenizer));
+      const origin = { revision: source.revision, datasetRevision: text.revision };
+      return { model: name, dataset, config, split, ...origin, ...score, ...units, relativeFlops };
+    } finally {
+      await texts.close();
+      model.dispose();
+    }
+  } finally {
+    view.stop();
+  }
+}
+
+async function* scoring(
+  model: Gpt2,
+  options: Parameters<typeof perplexity>[1],
+): AsyncGenerator<ExperimentEvent, Perplexity> {
+  for await (const event of perplexity(model, options)) {
+    if (event.kind === "progress") yield { kind: "inner", of: "evaluate", event };
+    else {
+      const { kind: _, ...score } = event;
+      return score;
+    }
+  }
+  throw new CommandFailed("the evaluation ended early");
+}
+
+/** Runs a stage to its end with its progress on the view. */
+async function shown<Result>(stage: AsyncGenerator<ExperimentEvent, Result>, view: ExperimentView): Promise<Result> {
+  for (;;) {
+    const { value, done } = await stage.next();
+    if (done) return value;
+    view.show(value);
+  }
+}
+
+function languageModel(model: Model, name: string): Gpt2 {
+  if (model.architecture.type === "gpt2") return model as Gpt2;
+  throw new CommandFailed(`${name} is a ${model.architecture.type}, no language model; eval acc is for classifiers`);
+}
+
+type Result = Awaited<ReturnType<typeof measured>> & { engine: string; device: string; precision: string };
+
+function printed(result: Result, palette: Palette): string {
+  const { model, dataset, config, split, relativeFlops, tokens, windows, context, stride } = result;
+  const overlap = stride === context ? "" : `, one every ${stride}`;
+  const rows: [string, string, string][] = [
+    ["perplexity", result.perplexity.toFixed(3), "per token"],
+    ["", result.perplexityPerWord.toFixed(3), "per word"],
+    ["", result.perplexityPerByte.toFixed(4), `per byte, ${result.bitsPerByte.toFixed(4)} bits`],
+    ["NLL", result.nll.toFixed(5), "nats a token"],
+    ["tokens", String(tokens), `in ${windows} windows of ${context}${overlap}`],
+    ["FLOPs", percent(relativeFlops.reference), "of dense, as the reference counts"],
+    ["", percent(relativeFlops.actual), "of dense, all of them"],
+    [
+      "speed",
+      threeDigits(result.tokensPerSecond),
+      `tokens/s on ${result.engine} ${result.device}, ${result.precision}`,
+    ],
+  ];
+  const cells = rows.map(([label, value, note]): Cell[] => [
+    { text: label, paint: palette.dim },
+    { text: value, align: "right", ...(label === "perplexity" && { paint: palette.bold }) },
+    { text: note, paint: palette.dim },
+  ]);
+  const title = `${model} on ${dataset}${config === undefined ? "" : `, ${config}`}, ${split}`;
+  return [palette.bold(title), ...table(cells)].join("\n");
+}

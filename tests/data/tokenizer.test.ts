@@ -63,11 +63,41 @@ const anyText = fc
   )
   .map((parts) => parts.join(""));
 
+/** The expression of a later model's tokenizer, which the library translates. */
+const LATER =
+  "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
+
+function splitFirst(byteLevel: object): object {
+  const split = { type: "Split", pattern: { Regex: LATER }, behavior: "Isolated", invert: false };
+  return { type: "Sequence", pretokenizers: [split, { type: "ByteLevel", add_prefix_space: false, ...byteLevel }] };
+}
+
+/** A token before each text, when special tokens are asked for. */
+const TEMPLATE = {
+  type: "Sequence",
+  processors: [
+    { type: "ByteLevel" },
+    {
+      type: "TemplateProcessing",
+      single: [{ SpecialToken: { id: "the", type_id: 0 } }, { Sequence: { id: "A", type_id: 0 } }],
+      pair: [],
+      special_tokens: {},
+    },
+  ],
+};
+
 const SETTINGS: Record<string, TinyTokenizer> = {
   "as GPT-2": {},
   "a space before each text": { pre_tokenizer: { type: "ByteLevel", add_prefix_space: true } },
   "no regular expression": { pre_tokenizer: { type: "ByteLevel", use_regex: false } },
   "no pre-tokenizer": { pre_tokenizer: null },
+  "an expression of its own": {
+    pre_tokenizer: splitFirst({ use_regex: false }),
+    post_processor: TEMPLATE,
+    model: { ignore_merges: true },
+  },
+  "an expression before GPT-2's": { pre_tokenizer: splitFirst({}) },
+  "an expression of its own, and spaces": { pre_tokenizer: splitFirst({ use_regex: false, add_prefix_space: true }) },
   "a Unicode normaliser": { normalizer: { type: "NFC" } },
   "a normaliser that makes and unmakes added tokens": {
     normalizer: { type: "Lowercase" },
@@ -135,6 +165,18 @@ describe("ids are the plain library's", () => {
       }
     }
   });
+});
+
+test("tokenizers of GPT-2's kind are memoised, with expressions of their own too; others are not", async () => {
+  const memoised = async (name: string) =>
+    (await openTokenizer(writeTinyTokenizer(folder(`kind ${name}`), SETTINGS[name]))).fast;
+  const kinds = await Promise.all(Object.keys(SETTINGS).map(async (name) => ((await memoised(name)) ? "" : name)));
+  expect(kinds.filter((name) => name !== "")).toEqual([
+    "no pre-tokenizer",
+    "an expression of its own, and spaces",
+    "unknown tokens fused",
+    "white space taken out",
+  ]);
 });
 
 describe("decoding", () => {

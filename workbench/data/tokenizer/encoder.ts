@@ -1,10 +1,11 @@
-// Text to ids through the library, and faster than it where that is exact. In a byte-level BPE tokenizer of GPT-2's kind
-// a text is cut into pieces by one regular expression and each piece becomes ids by itself: pieces are cut and merged here,
-// once each. Rows with added tokens in them, and all other kinds of tokenizers, go through it whole.
+// Text to ids through the library, and faster than it where that is exact: in byte-level BPE tokenizers a text is cut into
+// pieces and each becomes ids by itself, so that a piece is merged once. Rows with added tokens in them, and all other kinds
+// of tokenizers, go through the library whole.
 
 import { Tokenizer as Library } from "@huggingface/tokenizers";
 import { DataError, why } from "../errors.ts";
 import { toByteLevel } from "./byte-level.ts";
+import { type Cut, openCut } from "./cut-pieces.ts";
 import type { TokenizerDefinition, TokenizerFiles } from "./definition.ts";
 import type { IdList } from "./id-list.ts";
 import { type Merge, openMerges } from "./merges.ts";
@@ -17,9 +18,6 @@ export interface Encoder {
   encode(text: string, to: IdList): void;
 }
 
-/** Cuts as the byte-level pre-tokenizer does: contractions, words, numbers, other runs, white space. */
-const PIECES = /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+/gu;
-
 /** @throws DataError when the library refuses the definition */
 export function openEncoder(folder: string, { definition, config }: TokenizerFiles): Encoder {
   let library: Library;
@@ -28,24 +26,30 @@ export function openEncoder(folder: string, { definition, config }: TokenizerFil
   } catch (error) {
     throw new DataError(folder, `has a tokenizer.json that cannot be used: ${why(error)}`, { cause: error });
   }
-  const fast = memoises(definition, config);
-  return { library, fast, encode: fast ? pieceByPiece(folder, library, definition) : whole(folder, library) };
+  const cut = piecesAreApart(definition, config) ? openCut(definition.pre_tokenizer) : undefined;
+  const encode = cut ? pieceByPiece(folder, { library, definition, cut }) : whole(folder, library);
+  return { library, fast: cut !== undefined, encode };
 }
 
-/** Whether a text's ids are those of its pieces, one after the other, and the pieces are PIECES'. */
-export function memoises(
-  { model, pre_tokenizer: cut, post_processor: end }: TokenizerDefinition,
+/** Whether a text's ids are those of its pieces, one after the other, with nothing done to the text but normalising. */
+function piecesAreApart(
+  { model, post_processor: end }: TokenizerDefinition,
   config: TokenizerFiles["config"],
 ): boolean {
-  const pieces = cut?.type === "ByteLevel" && (cut.use_regex ?? true) === true;
   // Fused unknown tokens reach across pieces.
   const apart = model.type === "BPE" && !model.fuse_unk;
   const unchanged = !config.remove_space && !config.do_lowercase_and_remove_accent;
-  return pieces && apart && unchanged && (end === null || END_UNCHANGED.has(end.type));
+  return apart && unchanged && endsUnchanged(end);
 }
 
-/** Post-processors that leave the tokens of a single text alone when no special tokens are asked for. */
-const END_UNCHANGED = new Set(["ByteLevel", "RobertaProcessing"]);
+/** Whether a post-processor leaves the tokens of a single text alone when no special tokens are asked for. */
+function endsUnchanged(end: TokenizerDefinition["post_processor"]): boolean {
+  if (end === null || end.type === "ByteLevel" || end.type === "RobertaProcessing") return true;
+  if (end.type === "Sequence" && Array.isArray(end.processors)) return end.processors.every(endsUnchanged);
+  if (end.type !== "TemplateProcessing" || !Array.isArray(end.single)) return false;
+  const texts = end.single.filter((item) => "Sequence" in item).map((item) => item.Sequence.id);
+  return texts.length === 1 && texts[0] === "A";
+}
 
 function whole(folder: string, library: Library): Encoder["encode"] {
   return (text, to) => {
@@ -55,10 +59,12 @@ function whole(folder: string, library: Library): Encoder["encode"] {
   };
 }
 
-function pieceByPiece(folder: string, library: Library, definition: TokenizerDefinition): Encoder["encode"] {
+function pieceByPiece(
+  folder: string,
+  { library, definition, cut }: { library: Library; definition: TokenizerDefinition; cut: Cut },
+): Encoder["encode"] {
   const normalise = (text: string) => library.normalizer?.normalize(text) ?? text;
   const added = anyOf(definition.added_tokens.flatMap(({ content }) => [content, normalise(content)]));
-  const prefixed = definition.pre_tokenizer?.add_prefix_space === true;
   // Made when the first text comes: who only decodes does not wait for it.
   let merge: Merge | null | undefined;
   const memo = new PieceMemo((piece) => {
@@ -69,9 +75,7 @@ function pieceByPiece(folder: string, library: Library, definition: TokenizerDef
   return (text, to) => {
     const normal = normalise(text);
     if (added?.test(text) || (normal !== text && added?.test(normal))) return throughLibrary(text, to);
-    if (normal === "") return;
-    const pieces = (prefixed && !normal.startsWith(" ") ? ` ${normal}` : normal).match(PIECES);
-    if (pieces) memo.encode(pieces, to);
+    if (normal !== "") memo.encode(cut(normal), to);
   };
 }
 

@@ -32,6 +32,8 @@ const anyText = fc
         "<|endoftext|>",
         "<|endof",
         "text|>",
+        "tHe",
+        "aND",
         " the",
         "the",
         "'s",

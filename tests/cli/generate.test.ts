@@ -1,0 +1,63 @@
+// `gblr generate` as a user runs it, on a tiny model with a tokenizer of bytes: the real command in a process of its own.
+
+import { beforeAll, expect, test } from "bun:test";
+import { writeFileSync } from "node:fs";
+import path from "node:path";
+import { openEngine } from "../../workbench/engine/open.ts";
+import { saveModelNow } from "../../workbench/models/index.ts";
+import { temporaryFolder } from "../hub/temporary.ts";
+import { livelier, structured, tinyGpt2 } from "../models/tiny.ts";
+
+const GBLR = path.join(import.meta.dir, "../../workbench/cli/gblr.ts");
+const folder = temporaryFolder();
+
+function generate(args: string[], stdin = "") {
+  const run = Bun.spawnSync([process.execPath, GBLR, "generate", ...args], { stdin: Buffer.from(stdin) });
+  return { code: run.exitCode, stdout: run.stdout.toString(), stderr: run.stderr.toString() };
+}
+
+beforeAll(async () => {
+  await openEngine();
+  const model = livelier(tinyGpt2({ vocab_size: 26, n_positions: 24, eos_token_id: null }));
+  await saveModelNow(await structured(model, ["h.0.mlp.c_fc"], "gblr"), folder("model"));
+  const letters = [..."abcdefghijklmnopqrstuvwxyz"];
+  const tokenizer = {
+    version: "1.0",
+    added_tokens: [],
+    pre_tokenizer: { type: "ByteLevel", add_prefix_space: false, trim_offsets: true, use_regex: true },
+    decoder: { type: "ByteLevel", add_prefix_space: true, trim_offsets: true, use_regex: true },
+    model: { type: "BPE", vocab: Object.fromEntries(letters.map((letter, id) => [letter, id])), merges: [] },
+  };
+  writeFileSync(folder("model", "tokenizer.json"), JSON.stringify(tokenizer));
+  writeFileSync(folder("model", "tokenizer_config.json"), JSON.stringify({ tokenizer_class: "GPT2Tokenizer" }));
+});
+
+test("the prompt goes on, the same each time, from words or from stdin", () => {
+  const { code, stdout, stderr } = generate([folder("model"), "abc", "--tokens", "8", "--seed", "3"]);
+  expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+  expect(stdout).toMatch(/^abc[a-z]{8}\n$/);
+  expect(generate([folder("model"), "-", "--tokens", "8", "--seed", "3"], "abc\n").stdout).toBe(stdout);
+});
+
+test("--json is one document that says how the text came about", () => {
+  const { code, stdout } = generate([folder("model"), "ab", "--temperature", "0", "--json", "--engine", "cpu"]);
+  expect(code).toBe(0);
+  const said = JSON.parse(stdout);
+  expect(said).toMatchObject({ prompt: "ab", stopped: "positions", engine: "cpu", settings: { temperature: 0 } });
+  expect(said.ids.length).toBe(23);
+  expect(said.text).toMatch(/^[a-z]{23}$/);
+});
+
+test("what cannot be is one line, with the exit code of its kind", () => {
+  const refused = (args: string[], code: number, message: RegExp) => {
+    const { stderr, ...run } = generate(args);
+    expect(run.code).toBe(code);
+    expect(stderr).toMatch(message);
+    expect(stderr.trim()).not.toContain("\n");
+  };
+  refused([folder("model"), "a".repeat(30)], 1, /prompt must be from 1 to 24 tokens, the model's positions, got 30/);
+  refused([folder("nowhere"), "a"], 1, /there is no folder/);
+  refused([folder("model"), "a", "--top-p", "2"], 2, /It must be above 0 and at most 1/);
+  refused([folder("model"), "a", "--tokens", "0"], 2, /It must be a whole number from 1/);
+  refused([folder("model"), "a", "--top-k", "3", "--temperature", "0"], 2, /contradict each other/);
+});

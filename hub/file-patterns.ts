@@ -31,7 +31,7 @@ export function describePatterns({ include, exclude }: FilePatterns): string {
 function toExpression(pattern: string): RegExp {
   const whole = pattern.endsWith("/") ? `${pattern}*` : pattern;
   // An unclosed bracket stands for itself, as does every other character.
-  const source = whole.replace(/\*+|\?|\[(!?)(\]?[^\]]*)\]|[\s\S]/gu, (text, not?: string, set?: string) => {
+  const source = whole.replace(/\*+|\?|\[(!|(?!!))(\][^\]]*|[^\]]+)\]|[\s\S]/gu, (text, not?: string, set?: string) => {
     if (text.startsWith("*")) return "[^]*";
     if (text === "?") return "[^]";
     if (set !== undefined) return `[${not ? "^" : ""}${set.replace(/[\\\][^&~]/g, "\\$&")}]`;

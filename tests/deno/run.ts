@@ -12,6 +12,7 @@ const SUITES = [
   "engine/kernels",
   "engine/linalg.test.ts",
   "engine/ops",
+  "engine/tape.test.ts",
   "gblr/convolution.test.ts",
   "gblr/init/activation-aware.test.ts",
   "gblr/init/svd-factors.test.ts",
@@ -22,10 +23,17 @@ const SUITES = [
   "gblr/shrink",
   "gblr/special-cases.test.ts",
   "gblr/train.test.ts",
+  "hub/card",
+  "report/charts.test.ts",
+  "report/report.test.ts",
+  "report/run-files.test.ts",
+  "report/thin.test.ts",
   "structures/counting/layer-counts.test.ts",
   "structures/golden.test.ts",
   "structures/structures.test.ts",
   "structures/tucker.test.ts",
+  "train/checkpoint.test.ts",
+  "train/distillation.test.ts",
 ];
 
 const tests = new URL("../", import.meta.url);

@@ -51,7 +51,8 @@ forEachEngine("fit", () => {
     const mean = (part: number[]) => part.reduce((sum, loss) => sum + loss, 0) / part.length;
     expect(mean(losses.slice(-8))).toBeLessThan(0.5 * first);
     const last = events.findLast((event) => event.kind === "step");
-    expect(last?.relativeCost).toBeWithin(0.38, 0.4 + 1e-9);
+    expect(last?.relativeCost).toBeGreaterThan(0.38);
+    expect(last?.relativeCost).toBeLessThanOrEqual(0.4);
     expect(last?.sigma).toBe(30);
     const told = events.filter(({ kind }) => ["step", "evaluation", "structure"].includes(kind));
     const timeless = told.map((event) => {
@@ -141,8 +142,8 @@ forEachEngine("fit", () => {
     const model = smallModel();
     await collect(plain(model, { length: { steps: 20 }, optimizer: { learningRate: 0.2 } }));
     const { "fc1.widths": widths, "fc1.locations": locations } = await numbersOf(model);
-    for (const width of widths as number[]) expect(width).toBeWithin(0, 1 + 1e-12);
-    for (const location of locations as number[]) expect(location).toBeWithin(0, 1);
+    expect((widths as number[]).every((width) => width >= 0 && width <= 1)).toBe(true);
+    expect((locations as number[]).every((location) => location >= 0 && location < 1)).toBe(true);
     expect(Math.max(...(widths as number[]))).toBe(1);
     model.dispose();
   });

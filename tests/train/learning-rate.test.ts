@@ -44,7 +44,7 @@ test("is between 0 and the highest rate, rises in the warm-up and never after", 
     fc.property(schedules, (schedule) => {
       const rates = all(schedule);
       rates.forEach((rate, step) => {
-        expect(rate).toBeWithin(0, 1 + 1e-12);
+        expect(rate >= 0 && rate <= 1).toBe(true);
         const before = rates[step - 1] ?? 0;
         if (step < schedule.warmup.steps) expect(rate).toBeGreaterThan(before);
         else if (step > schedule.warmup.steps) expect(rate).toBeLessThanOrEqual(before + 1e-12);

@@ -39,7 +39,7 @@ export async function findCheckpoint(folder: string): Promise<Found> {
 }
 
 async function openCheckpoint(folder: string, path: string): Promise<FoundCheckpoint> {
-  const parsed = CHECKPOINT_STATE.safeParse(JSON.parse(await readFile(path, "utf8")));
+  const parsed = CHECKPOINT_STATE.safeParse(jsonIn(await readFile(path, "utf8")));
   if (!parsed.success) throw new Error(`is no checkpoint: ${parsed.error.issues[0]?.message}`);
   const { tensors, run } = parsed.data;
   const file = join(folder, tensors.file);
@@ -53,6 +53,15 @@ async function openCheckpoint(folder: string, path: string): Promise<FoundCheckp
     }
   };
   return { path, run, restore };
+}
+
+/** Runtimes word their complaints differently. */
+function jsonIn(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new Error("is not JSON");
+  }
 }
 
 async function verify(path: string, { bytes, sha256 }: CheckpointState["tensors"]): Promise<void> {

@@ -1,6 +1,7 @@
 // Fetches a released checkpoint into the zoo's folder: goes on where it was broken off, follows redirects, and checks the
 // length, version and checksum that the server gives. No token is sent: releases are public. The file is not opened.
 
+import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { reason } from "../byte-source.ts";
 import { lockFile } from "../cache/lock.ts";
@@ -50,6 +51,7 @@ export async function* fetchCheckpoint(
   if (known) return yield { kind: "fetched", path, size: known.size as number, from: "cache" };
   if (options.offline) throw new ZooError("is not in the cache, and nothing may be fetched offline", { file: path });
   const patience = patienceOf(options.patience);
+  await onDisk(path, mkdir(options.folder, { recursive: true }));
   let waited = false;
   const unlock = await lockFile(`${path}.lock`, { signal: options.signal, onWait: () => (waited = true) });
   try {
@@ -101,7 +103,7 @@ interface Attempt {
 }
 
 async function* fetchOnce({ url, path, file, options, patience }: Attempt): AsyncGenerator<ZooEvent, void> {
-  const partial = await opened(path);
+  const partial = await onDisk(path, openPartial(path));
   const clock = stallClock(patience.stallMs, options.signal);
   try {
     const { remote: known, done } = partial;
@@ -208,10 +210,6 @@ async function expectChecksum(partial: PartialFile, remote: RemoteFile): Promise
   if (md5 === undefined || (await partial.md5()) === md5) return;
   await partial.restart(remote);
   throw new Passing("the checksum is not the one that the server gives");
-}
-
-async function opened(path: string): Promise<PartialFile> {
-  return onDisk(path, openPartial(path));
 }
 
 async function onDisk<T>(path: string, work: Promise<T>): Promise<T> {

@@ -3,8 +3,7 @@
 
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
-import { type FileHandle, mkdir, open, readFile, rename, rm, stat } from "node:fs/promises";
-import { dirname } from "node:path";
+import { type FileHandle, open, readFile, rename, rm, stat } from "node:fs/promises";
 import { writeFileAtomically } from "../atomic-file.ts";
 
 /** What a server says of a file, as far as it does. */
@@ -33,10 +32,9 @@ export interface PartialFile {
 
 const recordOf = (path: string): string => `${path}.json`;
 
-/** @param path where the file will be when it is whole */
+/** @param path where the file will be when it is whole, in a folder that is there */
 export async function openPartial(path: string): Promise<PartialFile> {
   const part = `${path}.part`;
-  await mkdir(dirname(path), { recursive: true });
   let remote = await readRecord(part);
   // Without a record nobody can tell which file this is a part of.
   let handle: FileHandle | undefined = await open(part, remote ? "a" : "w");

@@ -9,5 +9,10 @@ await runRecipe({
   name: "gpt2-medium-wt103",
   summary: "GPT-2 medium on WikiText-103: measured, compressed with GBLR, fine-tuned, measured again, published.",
   example: "bun run recipes/gpt2-medium-wt103.ts --precision bfloat16",
-  defaults: { model: "Graphcore/gpt2-medium-wikitext-103", microBatch: 8 },
+  defaults: {
+    model: "Graphcore/gpt2-medium-wikitext-103",
+    dataset: "Salesforce/wikitext",
+    config: "wikitext-103-raw-v1",
+    microBatch: 8,
+  },
 });

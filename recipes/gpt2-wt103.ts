@@ -16,4 +16,9 @@ await runRecipe({
     "bun run recipes/gpt2-wt103.ts --flops 0.35 --shrink budget --precision bfloat16",
     "bun run recipes/gpt2-wt103.ts --compare lowrank,monarch --push owner/gpt2-wt103-gblr",
   ].join("\n"),
+  defaults: {
+    model: "Graphcore/gpt2-wikitext-103",
+    dataset: "Salesforce/wikitext",
+    config: "wikitext-103-raw-v1",
+  },
 });

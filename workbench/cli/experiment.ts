@@ -37,9 +37,16 @@ export async function runRecipe(recipe: Recipe, argv: readonly string[] = proces
   process.exitCode = await runProgram(program, argv);
 }
 
-/** A flag for each setting, and those that every experiment has. */
-export function addSettings(command: Command, defaults: Partial<LanguageSettings> = {}): Command {
-  for (const option of optionsOf(languageSettings, defaults)) command.addOption(option);
+/** A flag for each setting but those `without`, and flags that every experiment has. */
+export function addSettings(
+  command: Command,
+  defaults: Partial<LanguageSettings> = {},
+  without: readonly (keyof LanguageSettings)[] = [],
+): Command {
+  const hidden: readonly string[] = without;
+  for (const option of optionsOf(languageSettings, defaults)) {
+    if (!hidden.includes(option.attributeName())) command.addOption(option);
+  }
   return addEngineOptions(command)
     .option("--offline", "take model and data from the cache or not at all")
     .option("--json", "one JSON document on stdout");

@@ -6,6 +6,7 @@ import { addConvert } from "./convert.ts";
 import { addDoctor } from "./doctor.ts";
 import { addEval } from "./eval.ts";
 import { addExport } from "./export.ts";
+import { addFinetune } from "./finetune.ts";
 import { addGenerate } from "./generate.ts";
 import { addHub } from "./hub.ts";
 import { addImport } from "./import.ts";
@@ -27,6 +28,7 @@ process.exitCode = await runProgram(
     addDoctor,
     addEval,
     addExport,
+    addFinetune,
     addGenerate,
     addHub,
     addImport,

@@ -59,7 +59,7 @@ export async function* compressVariant(
     yield { kind: "stage", stage: "done", of: variant.title, done: true };
     return done;
   }
-  const started = variant.structure === "dense" ? await loadDense(options) : yield* converted(options);
+  const started = variant.converts ? yield* converted(options) : await loadBase(options);
   const { model, seconds } = started;
   try {
     const ended = yield* fineTuned(model, options);
@@ -83,8 +83,9 @@ interface Started {
   seconds: number;
 }
 
-async function loadDense({ source }: VariantOptions): Promise<Started> {
-  return { model: (await loadModelNow(source.folder)) as Gpt2, seconds: 0 };
+/** With all parameters that training needs. */
+async function loadBase({ source }: VariantOptions): Promise<Started> {
+  return { model: (await loadModelNow(source.folder, { form: "trainable" })) as Gpt2, seconds: 0 };
 }
 
 /** The converted model, from the run folder where an earlier process left it. */
@@ -114,7 +115,7 @@ async function* converted(options: VariantOptions): AsyncGenerator<ExperimentEve
 async function* conversion(options: VariantOptions): AsyncGenerator<ExperimentEvent, Started> {
   const { folder, variant, settings, context, splits } = options;
   yield { kind: "stage", stage: "convert", of: variant.title };
-  const { model } = await loadDense(options);
+  const { model } = await loadBase(options);
   const began = performance.now();
   let covariances: Covariances | undefined;
   try {
@@ -259,7 +260,7 @@ const measuring = ({ splits, context }: VariantOptions) => ({ windows: splits.te
 const savingOf = ({ source, settings, variant }: VariantOptions) => ({
   trainable: variant.structure === "gblr",
   base: { folder: source.folder, name: source.name },
-  gblr: { ...askedCost(settings), init: variant.init },
+  ...(variant.converts && { gblr: { ...askedCost(settings), init: variant.init } }),
 });
 
 const rowOf = ({ variant }: VariantOptions, stage: ComparisonRow["stage"]) => ({

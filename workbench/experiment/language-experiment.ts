@@ -5,6 +5,7 @@
 import { mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { type Gpt2, loadModelNow } from "../models/index.ts";
+import { readConfig } from "../models/load.ts";
 import { startRun, updateRun, writeReport } from "../report/index.ts";
 import { compressVariant, MODEL, type Splits, type VariantOptions } from "./compress-variant.ts";
 import type { ExperimentContext } from "./context.ts";
@@ -17,7 +18,7 @@ import { RunTable } from "./run-table.ts";
 import { SettingsError } from "./settings-error.ts";
 import { locateModel, locateText, type Source } from "./sources.ts";
 import { firstWindows, openTexts, type Texts } from "./texts.ts";
-import { parseVariant, type Variant, variantOf } from "./variants.ts";
+import { asItIs, parseVariant, titleOf, type Variant, variantOf } from "./variants.ts";
 
 /**
  * @param folder of the run: made if it is not there, gone on with if it is
@@ -56,8 +57,9 @@ interface Plan {
 }
 
 async function* stages(settings: LanguageSettings, plan: Plan): AsyncGenerator<ExperimentEvent> {
-  const { context, folder, main, rivals } = plan;
+  const { context, folder, rivals } = plan;
   const sources = yield* fetched(settings, context);
+  const main = plan.main.converts ? plan.main : asItIs(await structureOf(sources.model));
   await begin(folder, main, { settings, context, ...sources });
   const texts = await openTexts({
     dataset: sources.text.folder,
@@ -72,7 +74,7 @@ async function* stages(settings: LanguageSettings, plan: Plan): AsyncGenerator<E
     const splits = yield* splitsOf(texts, settings);
     const table = await RunTable.open(folder);
     const shared = { settings, context, source: sources.model, splits };
-    yield* measureDense({ ...shared, table });
+    yield* measureBase({ ...shared, table });
     for (const variant of rivals) {
       const own = join(folder, "compare", variant.key);
       await begin(own, variant, { settings, context, ...sources });
@@ -127,7 +129,7 @@ async function begin(
     precision: engine.precision,
     seed: settings.seed,
     model: nameOf(model),
-    dataset: { ...nameOf(text), config: settings.config },
+    dataset: { ...nameOf(text), ...(settings.config !== undefined && { config: settings.config }) },
   });
   await writeReport(folder);
 }
@@ -159,27 +161,33 @@ async function* splitsOf(texts: Texts, settings: LanguageSettings): AsyncGenerat
   return { train, validation: validation.length > 0 ? validation : test, test };
 }
 
-const DENSE = "dense";
-
-async function* measureDense({
+async function* measureBase({
   source,
   splits,
   context,
   table,
 }: Pick<VariantOptions, "source" | "splits" | "context" | "table">): AsyncGenerator<ExperimentEvent> {
-  const known = table.find(DENSE, "before");
-  yield { kind: "stage", stage: "measure", of: "the dense model", done: known !== undefined };
+  const structure = await structureOf(source);
+  const name = titleOf(structure);
+  const known = table.find(name, "before");
+  yield { kind: "stage", stage: "measure", of: "the model as it is", done: known !== undefined };
   if (known) return;
   const model = (await loadModelNow(source.folder)) as Gpt2;
   try {
     expectContext(model, splits);
-    const measured = yield* measure(model, { windows: splits.test, signal: context.signal });
-    const row = { name: DENSE, structure: "dense", stage: "before" as const, ...measured };
+    const measured = yield* measure(model, { windows: splits.test, signal: context.signal, folder: source.folder });
+    const row = { name, structure, stage: "before" as const, ...measured };
     await table.put(row);
     yield { kind: "row", row, rows: table.rows };
   } finally {
     model.dispose();
   }
+}
+
+/** What most layers of a model folder are. */
+async function structureOf({ folder }: Source): Promise<string> {
+  const { json } = await readConfig(folder);
+  return (json.gblr as { structure?: string } | undefined)?.structure ?? "dense";
 }
 
 function expectContext({ config }: Gpt2, { test }: Splits): void {

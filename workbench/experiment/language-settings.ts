@@ -21,9 +21,9 @@ export const STRUCTURE_NAMES = ["gblr", "lowrank", "monarch", "block-low-rank", 
 export const INITS = ["svd", "search", "activation"] as const;
 
 export const languageSettings = z.object({
-  model: text("model to start from: owner/name[@revision] or a folder").default("Graphcore/gpt2-wikitext-103"),
-  dataset: text("text data set: owner/name[@revision] or a folder").default("Salesforce/wikitext"),
-  config: text("configuration of the data set").default("wikitext-103-raw-v1"),
+  model: text("model to start from: owner/name[@revision] or a folder"),
+  dataset: text("text data set: owner/name[@revision] or a folder"),
+  config: text("configuration of the data set (default: the only one, or its own default)").optional(),
   column: text("column that holds the text").default("text"),
   trainSplit: text("split to train on").default("train"),
   validationSplit: text("split to evaluate on while training").default("validation"),

@@ -10,6 +10,7 @@ import { type ComparisonRow, describeModel, structurePicture } from "../report/i
 import { renderPng } from "../report/render-svg.ts";
 import { MODEL, type VariantOptions } from "./compress-variant.ts";
 import type { ExperimentEvent } from "./events.ts";
+import type { LanguageSettings } from "./language-settings.ts";
 import type { Source } from "./sources.ts";
 
 export interface PublishOptions extends VariantOptions {
@@ -63,7 +64,7 @@ async function factsOf(options: PublishOptions, { hasPicture }: { hasPicture: bo
     base: parseCardMetadata(readme),
     dataset: {
       id: baseName(text),
-      config: settings.config,
+      ...(settings.config !== undefined && { config: settings.config }),
       ...(text.revision !== undefined && { revision: text.revision }),
     },
     metrics: [{ type: "perplexity", value: row.metrics.perplexity as number, split: settings.testSplit }],
@@ -79,8 +80,13 @@ async function factsOf(options: PublishOptions, { hasPicture }: { hasPicture: bo
     device: engine.device,
     precision: engine.precision,
     seed: settings.seed,
-    settings,
+    settings: told(settings),
   };
+}
+
+/** Where a run lay on somebody's disk, and what became of it, is nobody else's business. */
+function told({ run: _, fresh: _1, push: _2, private: _3, ...settings }: LanguageSettings): Partial<LanguageSettings> {
+  return settings;
 }
 
 /** training.json: everything that a repetition needs, and what came out. */
@@ -94,7 +100,7 @@ function trainingOf({ settings, context, source, text, table }: PublishOptions):
     seed: settings.seed,
     engine: { name: engine.name, device: engine.device, precision: engine.precision },
     versions,
-    settings,
+    settings: told(settings),
     results: table.rows,
   };
 }

@@ -11,6 +11,8 @@ export interface Variant {
   key: string;
   /** of tables */
   title: string;
+  /** whether layers are replaced, or the model is trained on as it is */
+  converts: boolean;
 }
 
 const TITLES: Record<Variant["structure"], string> = {
@@ -19,8 +21,16 @@ const TITLES: Record<Variant["structure"], string> = {
   monarch: "Monarch",
   "block-low-rank": "block low rank",
   "block-sparse": "block sparse",
-  dense: "dense, fine-tuned",
+  dense: "dense",
 };
+
+/** A model that is trained on as it is. @param structure of most of its layers, `dense` where it was never compressed */
+export function asItIs(structure: string): Variant {
+  const known = STRUCTURE_NAMES.find((name) => name === structure) ?? "dense";
+  return { structure: known, init: "svd", key: known, title: titleOf(known), converts: false };
+}
+
+export const titleOf = (structure: string): string => TITLES[structure as Variant["structure"]] ?? structure;
 
 const STARTS: Record<Variant["init"], string> = { svd: "SVD", search: "block search", activation: "activation-aware" };
 
@@ -39,7 +49,8 @@ export function variantOf(structure: string, init: string): Variant {
     structure: known,
     init: start,
     key: start === "svd" ? known : `${known}-${start}`,
-    title: named ? `${TITLES[known]}, ${STARTS[start]}` : TITLES[known],
+    title: named && known !== "dense" ? `${TITLES[known]}, ${STARTS[start]}` : TITLES[known],
+    converts: known !== "dense",
   };
 }
 

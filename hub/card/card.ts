@@ -27,7 +27,7 @@ export function modelCard(facts: CardFacts): string {
     originSection(facts),
     citation(facts),
   ];
-  return `${cardMetadata(facts)}\n${sections.filter((part) => part !== undefined).join("\n\n")}\n`;
+  return `${cardMetadata(facts)}\n${sections.filter((part) => part !== undefined).join("\n\n")}\n`.toWellFormed();
 }
 
 function introduction({ baseModel, baseRevision, structure, relativeFlops, dataset }: CardFacts): string {
@@ -35,11 +35,11 @@ function introduction({ baseModel, baseRevision, structure, relativeFlops, datas
     ? STRUCTURES[structure]
     : `matrices of structure ${code(structure)}`;
   const revision = baseRevision === undefined ? "" : ` at revision ${code(baseRevision)}`;
-  const base = baseModel === undefined ? "A network" : `${named(baseModel)}${revision}`;
+  const base = baseModel === undefined ? "a network" : `${named(baseModel)}${revision}`;
   const share = finite(relativeFlops?.reference);
   const cost = share === undefined ? "" : ` It takes ${flopsText(share)} of the dense model's multiply-adds.`;
   const data = dataset ? ` The data set is ${named(dataset.id, "datasets/")}.` : "";
-  return `${base}, with its linear layers replaced by ${kind}.${cost}${data}`;
+  return `This is ${base}, with its linear layers replaced by ${kind}.${cost}${data}`;
 }
 
 /** The command, the settings, the versions and the seed. */

@@ -41,7 +41,7 @@ export function cardMetadata(facts: CardFacts): string {
     license: base.license,
     license_name: base.licenseName,
     license_link: base.licenseLink,
-    language: base.language,
+    language: base.language && several(base.language),
     library_name: hasPython ? "transformers" : "gblr",
     pipeline_tag: task,
     base_model: baseModel !== undefined && isRepositoryId(baseModel) ? baseModel : undefined,
@@ -49,7 +49,7 @@ export function cardMetadata(facts: CardFacts): string {
     tags: several(["gblr", facts.structure, "model-compression", ...(base.tags ?? [])]),
     ...(index && { "model-index": [index] }),
   };
-  const present = Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
+  const present = Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined && value !== ""));
   // No block scalars and no folding: a value with line ends stays in quotes, where it cannot end the front matter.
   return `---\n${stringify(present, { blockQuote: false, lineWidth: 0 })}---\n`;
 }
@@ -95,6 +95,6 @@ function textsOf(value: unknown): string[] | undefined {
 }
 
 function several(texts: readonly string[]): string[] | undefined {
-  const distinct = [...new Set(texts)];
+  const distinct = [...new Set(texts)].filter((text) => text !== "");
   return distinct.length > 0 ? distinct : undefined;
 }

@@ -2,7 +2,7 @@
 // What is drawn is in charts/; files are written in chart-files.ts.
 
 import type { Config, TopLevelSpec } from "vega-lite";
-import { escaped } from "./escape.ts";
+import { escaped, visible } from "./escape.ts";
 import { FONT_FAMILY } from "./svg.ts";
 import { SERIES, TONES, withVariables } from "./theme.ts";
 
@@ -77,7 +77,7 @@ export async function chartSvg({ spec }: Chart): Promise<string> {
   (vega as unknown as TextMetrics).textMetrics.width = textWidth; // exported, but not in the types
   const view = new vega.View(vega.parse(compile(spec, { config: STYLE }).spec), { renderer: "none" });
   try {
-    return await view.toSVG();
+    return visible(await view.toSVG()); // Vega escapes markup, and leaves control characters in
   } finally {
     view.finalize();
   }

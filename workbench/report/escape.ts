@@ -2,8 +2,12 @@
 
 const ENTITIES: Record<string, string> = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;" };
 
-/** Control characters and halves of characters have no place in XML, not even escaped: they become spaces and marks. */
+/** Names as content and as attributes. */
 export function escaped(text: string): string {
-  const visible = text.toWellFormed().replace(/[^\P{Cc}\n\t]|[\ufffe\uffff]/gu, " ");
-  return visible.replace(/[&<>"']/g, (c) => ENTITIES[c] as string);
+  return visible(text).replace(/[&<>"']/g, (c) => ENTITIES[c] as string);
+}
+
+/** Control characters and halves of characters have no place in XML, not even escaped: they become spaces and marks. */
+export function visible(text: string): string {
+  return text.toWellFormed().replace(/[^\P{Cc}\n\t]|[\ufffe\uffff]/gu, " ");
 }

@@ -1,8 +1,9 @@
 // The lines of metrics.jsonl, one JSON object each, appended as training goes on: what the progress bar, the report and
-// the proof of equal resumption read. No line depends on the clock but for its `seconds` and rates.
+// the proof of equal resumption read. No line depends on the clock but for its `seconds` and rates. A resumed run cuts
+// the file back to its checkpoint, so no step is there twice; while a run goes on, the last line may be half there.
 
 interface At {
-  /** optimizer steps done, from 1 */
+  /** optimizer steps done: from 1, and 0 for what was found before the first */
   step: number;
   /** epochs done, with the share of the present one */
   epoch: number;
@@ -14,14 +15,17 @@ export interface StepMetrics extends At {
   kind: "step";
   /** mean over the global batch */
   loss: number;
+  /** of the weights' group */
   learningRate: number;
-  /** before clipping */
+  /** Euclidean, over all parameters, before clipping */
   gradientNorm: number;
   /** tokens or images a second */
   rate: number;
+  /** of the masks in this step; absent where they have no Gaussian */
   sigma?: number;
-  /** mean width of live blocks, and multiply-adds as a share of the dense model's layers, where structure is learned */
+  /** mean over GBLR layers of the mean of their widths, those of dead blocks counting as 0; absent without such layers */
   meanWidth?: number;
+  /** multiply-adds of the GBLR layers' whole samples, whatever σ, as a share of dense matrices' in their place */
   relativeCost?: number;
 }
 
@@ -32,7 +36,7 @@ export interface EvaluationMetrics extends At {
   values: Record<string, number>;
 }
 
-/** The structure of every GBLR layer. */
+/** The structure of every GBLR layer at the evaluations' times; masks and cost as σ makes them. */
 export interface StructureMetrics extends At {
   kind: "structure";
   layers: Record<string, { live: number; cost: number; meanWidthIn: number; meanWidthOut: number }>;

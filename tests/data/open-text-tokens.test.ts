@@ -287,7 +287,7 @@ describe("the cache", () => {
     expect([cached, lengths[0], lengths[1]]).toEqual([true, String(tokens.length), String(tokens.length)]);
     const names = readdirSync(options.cache).filter((name) => !name.startsWith("."));
     expect(names.length).toBe(1);
-  });
+  }, 60_000);
 
   test("is cleared of what killed processes left, and of nothing that is being written", async () => {
     const options = setUp("the\n");

@@ -1,7 +1,6 @@
 // Reports: what a run leaves behind for people. The one door for recipes and verbs; drawings and tables that others
 // make themselves are in the files of this folder.
 
-export { type CardOptions, cardFacts } from "./card-facts.ts";
 export { type Chart, chartSvg } from "./chart.ts";
 export { chartToFiles } from "./chart-files.ts";
 export { structureCharts, trainingCharts } from "./page/charts.ts";

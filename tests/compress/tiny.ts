@@ -15,8 +15,8 @@ import { sample, sampleIds, toTensor } from "../engine/ops/operands.ts";
 export const TINY = { n_layer: 2, n_embd: 16, n_head: 2, n_positions: 24, vocab_size: 50 };
 
 /** Weights are far larger than training starts with: logits must tell models apart. */
-export function tinyModel(seed = 3): Model<Gpt2Config> {
-  const model = createModel(gpt2, TINY, { seed });
+export function tinyModel(seed = 3, settings: Readonly<Record<string, unknown>> = {}): Model<Gpt2Config> {
+  const model = createModel(gpt2, { ...TINY, ...settings }, { seed });
   for (const [at, name] of [...model.layers.keys()].entries()) {
     const variable = model.parameter(`${name}.weight`);
     const [rows, columns] = variable.shape as [number, number];

@@ -17,6 +17,7 @@ import {
 } from "@tensorflow/tfjs-core";
 import { EngineError } from "../engine/errors.ts";
 import type { Model } from "../models/model.ts";
+import { breathe } from "./start-layer.ts";
 
 export interface CalibrateOptions {
   /** names of the layers to watch */
@@ -56,7 +57,7 @@ export async function* calibrate(
       }
       count += input.shape[0];
       yield { kind: "progress", inputs: count, rows: rowsOf(means) };
-      await new Promise((resolve) => setTimeout(resolve));
+      await breathe();
     }
     const unseen = [...means].find(([, { rows }]) => rows === 0);
     if (unseen) {

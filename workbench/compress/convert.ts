@@ -9,7 +9,7 @@ import type { Counts } from "../structures/counting/count.ts";
 import { type ConversionPlan, type PlannedLayer, type PlanTotals, totalsOf } from "./conversion-plan.ts";
 import { type LayerErrors, layerErrors } from "./layer-errors.ts";
 import { expectDense, structureFor } from "./plan.ts";
-import { expectInit, type Init, type SearchProgress, startLayer } from "./start-layer.ts";
+import { breathe, expectInit, type Init, type SearchProgress, startLayer } from "./start-layer.ts";
 
 export interface ConvertOptions {
   /** see INITS. Default `svd` */
@@ -22,7 +22,7 @@ export interface ConvertOptions {
   seed?: number;
   /** optimizer steps of the search, each layer. Default 1000 */
   searchSteps?: number;
-  /** ends the conversion between two layers; those done stay converted */
+  /** ends the conversion between two layers, or within a search; layers done stay converted */
   signal?: AbortSignal;
 }
 
@@ -69,8 +69,7 @@ export async function* convert(
     const converted = yield* convertLayer(model, layer, { ...options, plan, init });
     layers.push(converted);
     yield { kind: "replaced", layer: converted };
-    // Engines compute without a pause: let signals and timers through.
-    await new Promise((resolve) => setTimeout(resolve));
+    await breathe();
   }
   const costs = Object.fromEntries(layers.map(({ name, cost }) => [name, cost]));
   yield {
@@ -91,7 +90,7 @@ interface LayerOptions extends ConvertOptions {
 async function* convertLayer(
   model: Model,
   layer: PlannedLayer,
-  { plan, init, covariances, locations, seed = 0, searchSteps = 1000 }: LayerOptions,
+  { plan, init, covariances, locations, signal, seed = 0, searchSteps = 1000 }: LayerOptions,
 ): AsyncGenerator<SearchProgress, ConvertedLayer> {
   const began = performance.now();
   const seconds = () => (performance.now() - began) / 1000;
@@ -103,7 +102,7 @@ async function* convertLayer(
   const widths = "widths" in plan.asked ? plan.asked.widths : undefined;
   const weight = denseWeight(model, layer.name);
   try {
-    const start = { structure, init, layer, covariance, searchSteps, seed };
+    const start = { structure, init, layer, covariance, searchSteps, seed, signal };
     const { parameters, by } = yield* startLayer(weight, {
       ...start,
       ...(widths !== undefined && { widths }),

@@ -50,7 +50,12 @@ export interface StartOptions extends GblrOptions {
   covariance?: Tensor2D | undefined;
   /** of `search` */
   searchSteps: number;
+  /** ends a search between two of its events */
+  signal?: AbortSignal | undefined;
 }
+
+/** Engines compute without a pause: lets signals and timers through. */
+export const breathe = (): Promise<void> => new Promise((resolve) => setTimeout(resolve));
 
 export interface SearchProgress {
   kind: "search";
@@ -85,12 +90,14 @@ async function byEntries(weight: Tensor2D, options: StartOptions): Promise<Struc
 }
 
 async function* searched(weight: Tensor2D, options: StartOptions): AsyncGenerator<SearchProgress, StartedLayer> {
-  const { layer, structure, searchSteps, seed = 0 } = options;
+  const { layer, structure, searchSteps, signal, seed = 0 } = options;
   const { name, nIn, nOut, cost } = layer;
   const budget = cost / (Math.min(nIn, nOut) * (nIn + nOut));
   for await (const event of findBlocks(weight, { budget, steps: searchSteps, seed })) {
     if (event.type === "progress") {
       yield { kind: "search", name, step: event.step, steps: event.steps, error: event.error };
+      await breathe();
+      signal?.throwIfAborted();
     } else {
       const { widths, ...others } = event.parameters;
       const found = { ...others, widths: await withGradients(widths, { nIn, nOut }) };

@@ -1,0 +1,27 @@
+// Runs a command line of one verb in this process, where starting another for each would take most of the time. What
+// only a process of its own can show (signals, exit codes that the system sees, other runtimes) is for such tests to run.
+
+import { type AddVerb, createProgram, runProgram } from "../../workbench/cli/program.ts";
+
+export interface Ran {
+  code: number;
+  stdout: string;
+  stderr: string;
+}
+
+export async function runVerb(add: AddVerb, args: readonly string[]): Promise<Ran> {
+  const written = { stdout: "", stderr: "" };
+  const before = { stdout: process.stdout.write, stderr: process.stderr.write };
+  for (const name of ["stdout", "stderr"] as const) {
+    process[name].write = ((text: string | Uint8Array) => {
+      written[name] += typeof text === "string" ? text : new TextDecoder().decode(text);
+      return true;
+    }) as typeof process.stdout.write;
+  }
+  try {
+    return { code: await runProgram(createProgram([add]), args), ...written };
+  } finally {
+    process.stdout.write = before.stdout;
+    process.stderr.write = before.stderr;
+  }
+}

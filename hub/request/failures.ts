@@ -127,16 +127,24 @@ const CAUSES: Record<string, string> = {
   ENETUNREACH: "the network cannot be reached",
 };
 
+/** Of runtimes that give no code. */
+const WORDS: [RegExp, string][] = [
+  [/connection refused/i, "connection refused"],
+  [/connection reset|reset by peer/i, "connection reset"],
+  [/failed to lookup address|dns error|name or service not known/i, "no such host"],
+  [/connection (?:was )?closed|connection error|unexpected (?:end|eof)/i, "connection closed"],
+  [/timed out/i, "timed out"],
+];
+
 /** Why a connection failed, as a clause without addresses: those of storage are secrets for a while. */
 export function brokenBy(error: unknown, { access }: RequestContext): string {
   if (error instanceof Stalled) return error.message;
   for (let at: unknown = error, depth = 0; at instanceof Error && depth < 5; at = at.cause, depth++) {
-    const known = CAUSES[String((at as { code?: unknown }).code)];
+    const known =
+      CAUSES[String((at as { code?: unknown }).code)] ?? WORDS.find(([words]) => words.test(at.message))?.[1];
     if (known) return known;
   }
   const text = error instanceof Error ? error.message : String(error);
-  const resets = /reset|refused|closed|timed out/i.exec(text);
-  if (resets) return `connection ${resets[0].toLowerCase()}`;
   return safeText(text.replace(/\(?https?:\/\/\S+/g, "the server"), access).slice(0, 200);
 }
 

@@ -51,7 +51,7 @@ test("pull prints the folder, and nothing else where stderr is no terminal", asy
 
 test("pull --json tells commit, folder and files, offline too", async () => {
   const { code, out } = await run(["pull", "x/y@main", "--offline", "--include", "*.json", "--json"], {
-    HF_ENDPOINT: "http://127.0.0.1:9",
+    HF_ENDPOINT: "http://127.0.0.1:64999",
   });
   expect(code).toBe(0);
   expect(JSON.parse(out)).toEqual({

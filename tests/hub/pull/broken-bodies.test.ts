@@ -1,7 +1,7 @@
 // Bodies that break, lie, stand still or never fit: a pull goes on from the byte it has, takes nothing wrong for whole,
 // and gives up in time with one line.
 
-import { afterEach, expect, test } from "bun:test";
+import { afterAll, expect, test } from "bun:test";
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { bytesOf, type Fault, gitHash, type HostileHub, hostileHub, sha256 } from "../hostile-server.ts";
 import { temporaryFolder } from "../temporary.ts";
@@ -14,11 +14,12 @@ const SMALL = bytesOf(5000, 9);
 let hub: HostileHub;
 let name = 0;
 const start = async (fault: (what: string, count: number) => Fault | undefined) => {
+  if (name > 0) await hub.close();
   hub = await hostileHub({ [FILE]: BYTES, "config.json": SMALL });
   hub.fault = fault;
   return { endpoint: hub.url, cache: folder(String(name++)) };
 };
-afterEach(() => hub.close());
+afterAll(() => hub.close());
 
 const onFile = (faults: (Fault | undefined)[]) => (what: string, count: number) =>
   what === FILE ? faults[count - 1] : undefined;
@@ -153,7 +154,9 @@ test("stopping keeps what was fetched, and lets go of the locks", async () => {
   const stop = new AbortController();
   const stopped = new Error("stopped by the test");
   const pulling = pullAll(access, { signal: stop.signal });
-  setTimeout(() => stop.abort(stopped), 60);
+  const started = () => (statSync(`${blobOf(access.cache)}.incomplete`, { throwIfNoEntry: false })?.size ?? 0) > 0;
+  while (!started()) await new Promise((resolve) => setTimeout(resolve, 2));
+  stop.abort(stopped);
   expect(await failureOf(pulling)).toBe(stopped);
   const kept = statSync(`${blobOf(access.cache)}.incomplete`).size;
   expect(kept).toBeGreaterThan(0);

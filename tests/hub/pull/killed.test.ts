@@ -37,7 +37,7 @@ function startPull(cache: string, ...rest: string[]): ChildProcess & { text: () 
 }
 
 async function expectWhole(cache: string): Promise<void> {
-  const { pulled } = await pullAll({ endpoint: "http://127.0.0.1:9", cache, offline: true });
+  const { pulled } = await pullAll({ endpoint: "http://127.0.0.1:64999", cache, offline: true });
   const contents = await filesIn(pulled.folder);
   expect([...contents.keys()]).toEqual(Object.keys(FILES).sort());
   for (const [name, bytes] of Object.entries(FILES)) {
@@ -71,7 +71,7 @@ test("a pull killed again and again goes on each time, and ends whole", async ()
 
 /** Unless the kill came before anything was known, what is missing is named; whole it is not. */
 async function expectIncomplete(cache: string): Promise<void> {
-  const offline = pullAll({ endpoint: "http://127.0.0.1:9", cache, offline: true });
+  const offline = pullAll({ endpoint: "http://127.0.0.1:64999", cache, offline: true });
   const error = await failureOf(offline);
   expect(error.message).toMatch(
     /is not in the cache|does not know all of its files|the cache lacks \d of 4 files of commit c0ffee00 \([a-z0-9., -]+\): --offline/,

@@ -4,6 +4,7 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { spawnSync } from "node:child_process";
 import { mkdirSync, rmSync } from "node:fs";
+import { writeFile } from "node:fs/promises";
 import { bytesOf, COMMIT, type HostileHub, hostileHub, tagOf } from "../hostile-server.ts";
 import { temporaryFolder } from "../temporary.ts";
 import { failureOf, filesIn, pullAll, REPO } from "./pulling.ts";
@@ -14,7 +15,7 @@ const FILES = {
   "model.safetensors": bytesOf(200_000),
   "tokenizer.json": bytesOf(5000, 3),
 };
-const NOWHERE = "http://127.0.0.1:9";
+const NOWHERE = "http://127.0.0.1:64999";
 const AT_COMMIT = { ...REPO, revision: COMMIT };
 let hub: HostileHub;
 beforeAll(async () => {
@@ -46,7 +47,8 @@ test("a branch falls back on the cache when the Hub does not answer, and says so
   const cache = await cached("fallback");
   const { events, pulled } = await pullAll({ endpoint: NOWHERE, cache });
   expect(events.find(({ kind }) => kind === "unreachable")).toMatchObject({
-    reason: "x/y: 127.0.0.1:9 cannot be reached after 4 tries (connection refused); check the network and HF_ENDPOINT",
+    reason:
+      "x/y: 127.0.0.1:64999 cannot be reached after 4 tries (connection refused); check the network and HF_ENDPOINT",
   });
   expect(pulled.commit).toBe(COMMIT);
 });
@@ -58,7 +60,9 @@ test("what is not there is named, offline and when the Hub does not answer", asy
     "x/y: the cache lacks 1 of 3 files of commit c0ffee00 (model.safetensors): --offline or HF_HUB_OFFLINE is set; pull once without",
   );
   const alone = await failureOf(pullAll({ endpoint: NOWHERE, cache }));
-  expect(alone.message).toMatch(/lacks 1 of 3 files .* \(model\.safetensors\): x\/y: 127\.0\.0\.1:9 cannot be reached/);
+  expect(alone.message).toMatch(
+    /lacks 1 of 3 files .* \(model\.safetensors\): x\/y: 127\.0\.0\.1:64999 cannot be reached/,
+  );
   const { pulled } = await pullAll({ endpoint: NOWHERE, cache, offline: true }, { include: ["*.json"] });
   expect(pulled.files).toEqual(["config.json", "tokenizer.json"]);
 });
@@ -66,7 +70,7 @@ test("what is not there is named, offline and when the Hub does not answer", asy
 test("a file that is too short for the listing is missing", async () => {
   const cache = await cached("short");
   const name = tagOf("config.json", FILES["config.json"]);
-  await Bun.write(`${cache}/models--x--y/blobs/${name}`, "{}");
+  await writeFile(`${cache}/models--x--y/blobs/${name}`, "{}");
   const error = await failureOf(pullAll({ endpoint: NOWHERE, cache, offline: true }));
   expect(error.message).toContain("lacks 1 of 3 files of commit c0ffee00 (config.json)");
 });
@@ -88,7 +92,7 @@ test.each([
   ['{"format_version": 1, "files": {"../x": {"size": 1, "blob_id": "a"}}}'],
 ])("a listing that says %j is asked for again", async (text) => {
   const cache = await cached(`listing-${text.length}`);
-  await Bun.write(`${cache}/models--x--y/trees/${COMMIT}.json`, text);
+  await writeFile(`${cache}/models--x--y/trees/${COMMIT}.json`, text);
   hub.asked.length = 0;
   await pullAll({ endpoint: hub.url, cache });
   expect(hub.asked.map(({ path }) => path)).toContain(`/api/models/x/y/tree/${COMMIT}`);
@@ -167,7 +171,7 @@ test.skipIf(!mayMount)("a disk that fills up meanwhile is one line, and no file 
     hub.fault = (what) => (what === "model.safetensors" ? { slow: 15 } : undefined);
     const pulling = failureOf(pullAll({ endpoint: hub.url, cache }));
     await new Promise((resolve) => setTimeout(resolve, 60));
-    await Bun.write(`${cache}/other`, new Uint8Array(120_000)).catch(() => {});
+    await writeFile(`${cache}/other`, new Uint8Array(120_000)).catch(() => {});
     const error = await pulling;
     expect(error.code).toBe("no-space");
     expect(error.message).toMatch(/is full; make room and pull again: what was fetched is kept$/);

@@ -1,8 +1,9 @@
 // Answers that are no file, and names that are no file names: each is one line that says what to do, with its own code,
 // and never the token, which goes to the Hub alone.
 
-import { afterAll, afterEach, beforeAll, expect, test } from "bun:test";
+import { afterAll, beforeAll, expect, test } from "bun:test";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { inspect } from "node:util";
 import { bytesOf, type Fault, type HostileHub, hostileHub } from "../hostile-server.ts";
 import { temporaryFolder } from "../temporary.ts";
 import { failureOf, filesIn, pullAll } from "./pulling.ts";
@@ -15,11 +16,11 @@ const access = (token?: string) => ({ endpoint: hub.url, cache: folder(String(na
 beforeAll(async () => {
   hub = await hostileHub({ "config.json": bytesOf(300, 2), "model.safetensors": bytesOf(70_000) });
 });
-afterEach(() => {
+function fresh(): void {
   hub.fault = () => undefined;
   hub.listing = (entries) => entries;
   hub.asked.length = 0;
-});
+}
 afterAll(() => hub.close());
 
 const refuse = (status: number, code = "", message = ""): Fault => ({
@@ -134,6 +135,7 @@ const CASES: [string, Case][] = [
 ];
 
 test.each(CASES)("%s is one line", async (_, { what, fault, token, code, says }) => {
+  fresh();
   hub.fault = (asked) => (asked === what ? fault : undefined);
   const error = await failureOf(pullAll(access(token)));
   expect(error.message).toMatch(says);
@@ -142,19 +144,21 @@ test.each(CASES)("%s is one line", async (_, { what, fault, token, code, says })
 });
 
 test("a Hub that says the token in its answer does not get it into the error", async () => {
+  fresh();
   hub.fault = () => refuse(403, "", `bad token ${TOKEN}`);
   const error = await failureOf(pullAll(access(TOKEN)));
   expect(error.message).toContain('"bad token …"');
-  expect(Bun.inspect(error)).not.toContain(TOKEN);
+  expect(inspect(error)).not.toContain(TOKEN);
 });
 
 test("nobody at the address is one line too", async () => {
-  const nobody = { endpoint: "http://127.0.0.1:9", cache: folder("nobody"), token: TOKEN };
+  fresh();
+  const nobody = { endpoint: "http://127.0.0.1:64999", cache: folder("nobody"), token: TOKEN };
   const error = await failureOf(pullAll(nobody));
   expect(error.message).toBe(
-    "x/y: 127.0.0.1:9 cannot be reached after 4 tries (connection refused); check the network and HF_ENDPOINT",
+    "x/y: 127.0.0.1:64999 cannot be reached after 4 tries (connection refused); check the network and HF_ENDPOINT",
   );
-  expect(Bun.inspect(error)).not.toContain(TOKEN);
+  expect(inspect(error)).not.toContain(TOKEN);
 });
 
 const UNSAFE = [
@@ -173,6 +177,7 @@ const UNSAFE = [
 ];
 
 test.each(UNSAFE.map((path) => [path]))("a listing with the name %j is refused whole", async (path) => {
+  fresh();
   hub.listing = (entries) => [...entries, { ...entries[0], path }];
   const to = access();
   const error = await failureOf(pullAll(to));
@@ -187,11 +192,13 @@ test.each([
   ["size", "12"],
   ["lfs", { oid: "../../../x", size: 3, pointerSize: 1 }],
 ])("a listing whose %s is %j is refused", async (key, value) => {
+  fresh();
   hub.listing = ([entry]) => [{ ...entry, [key]: value }];
   expect((await failureOf(pullAll(access()))).message).toContain("no hash and size that can be used");
 });
 
 test("a commit that is no hash is refused", async () => {
+  fresh();
   const commit = hub.commit;
   hub.commit = "../../elsewhere";
   const error = await failureOf(pullAll(access()));
@@ -200,12 +207,14 @@ test("a commit that is no hash is refused", async () => {
 });
 
 test("a file that is a folder of another file is an error, not a loop", async () => {
+  fresh();
   hub.listing = ([entry]) => [entry, { ...entry, path: "config.json/inner" }];
   const error = await failureOf(pullAll(access()));
   expect(error.code).toBe("no-access");
 });
 
 test("the token goes to the Hub, and not to the storage that it redirects to", async () => {
+  fresh();
   const storage = await hostileHub({ "model.safetensors": bytesOf(70_000) });
   try {
     hub.fault = (what) =>
@@ -221,6 +230,7 @@ test("the token goes to the Hub, and not to the storage that it redirects to", a
 });
 
 test("a broken body is gone on with at the storage, by a new redirect of the Hub", async () => {
+  fresh();
   const storage = await hostileHub({ "model.safetensors": bytesOf(70_000) });
   try {
     storage.fault = (_, count) => (count === 1 ? { cutAt: 20_000 } : undefined);
@@ -235,11 +245,13 @@ test("a broken body is gone on with at the storage, by a new redirect of the Hub
 });
 
 test.each([["ftp://127.0.0.1/x"], ["file:///etc/passwd"], ["http://"]])("a redirect to %s is refused", async (to) => {
+  fresh();
   hub.fault = (what) => (what === "config.json" ? { redirect: to } : undefined);
   expect((await failureOf(pullAll(access()))).message).toContain("not safe to follow");
 });
 
 test("redirects in a circle end", async () => {
+  fresh();
   hub.fault = (what) => (what === "config.json" ? { redirect: "config.json" } : undefined);
   expect((await failureOf(pullAll(access()))).message).toContain("redirects more than 10 times");
 });

@@ -10,8 +10,11 @@ import { batched } from "../../workbench/data/tokenise/batch.ts";
 import { tokenise } from "../../workbench/data/tokenise/tokenise.ts";
 import { readTokenizerFiles } from "../../workbench/data/tokenizer/definition.ts";
 import { openEncoder } from "../../workbench/data/tokenizer/encoder.ts";
+import { temporaryFolder } from "../hub/temporary.ts";
 import { GOLDEN, GPT2, HUB_IS_HERE, WIKITEXT, writeTinyTokenizer } from "./hub-folders.ts";
-import { folder, refusal, setUp, TEXT, tokensOf } from "./text-set.ts";
+import { refusal, setUp, TEXT, tokensOf } from "./text-set.ts";
+
+const folder = temporaryFolder();
 
 describe.skipIf(!HUB_IS_HERE)("WikiText", () => {
   test("has the golden windows once the raw file's blank lines are back", async () => {
@@ -56,7 +59,7 @@ describe.skipIf(!HUB_IS_HERE)("WikiText", () => {
 
 describe("ids", () => {
   test("are those of each row by itself, in order, and survive the disk", async () => {
-    const options = setUp(TEXT);
+    const options = setUp(folder("set-1"), TEXT);
     const { tokens, cached, events } = await tokensOf(options);
     const tokenizer = await openTokenizer(options.tokenizer);
     const expected = TEXT.split(/(?<=\n)/).flatMap((row) => [...tokenizer.encode(row)]);
@@ -75,7 +78,7 @@ describe("ids", () => {
   });
 
   test("are the same whatever the number of threads, and however rows fall into batches", async () => {
-    const { tokenizer } = setUp("");
+    const { tokenizer } = setUp(folder("set-2"), "");
     const encoder = openEncoder(tokenizer, await readTokenizerFiles(tokenizer));
     const rows = TEXT.split(/(?<=\n)/);
     const run = async (workers: number, batchUnits: number, module?: URL) => {
@@ -106,7 +109,7 @@ describe("ids", () => {
   });
 
   test("of a vocabulary above 65 536 take four bytes each", async () => {
-    const options = setUp("the and <|long|> the\n");
+    const options = setUp(folder("set-3"), "the and <|long|> the\n");
     writeTinyTokenizer(options.tokenizer, { added_tokens: [{ id: 70000, content: "<|long|>", special: true }] });
     const { tokens } = await tokensOf(options);
     expect([...(await tokens.read(0, tokens.length))]).toContain(70000);
@@ -114,14 +117,14 @@ describe("ids", () => {
   });
 
   test("of a text without rows are none", async () => {
-    const { tokens } = await tokensOf(setUp(""));
+    const { tokens } = await tokensOf(setUp(folder("set-4"), ""));
     expect([tokens.length, (await tokens.read(0, 0)).length]).toEqual([0, 0]);
     expect(tokenWindows(tokens, { context: 8 }).length).toBe(0);
   });
 });
 
 test("what there is not is refused in one line", async () => {
-  const options = setUp('{"body":"a"}\n', "train.jsonl");
+  const options = setUp(folder("set-5"), '{"body":"a"}\n', "train.jsonl");
   expect(await refusal({ ...options, dataset: folder("nowhere") })).toBe(
     `${folder("nowhere")}: no such folder; a data set is a folder here, pull it first`,
   );

@@ -12,23 +12,14 @@ import {
   type TokenFile,
   type TokeniseEvent,
 } from "../../workbench/data/index.ts";
-import { temporaryFolder } from "../hub/temporary.ts";
 import { writeTinyTokenizer } from "./hub-folders.ts";
 
-export const folder = temporaryFolder();
-let made = 0;
-
-/** A data set of one text file, a tokenizer and a cache that is not there yet. */
-export function setUp(text: string, name = "train.txt"): TextTokensOptions {
-  const at = folder(`set-${made++}`);
+/** Makes a data set of one text file, a tokenizer, and the path of a cache that is not there yet, in a new folder. */
+export function setUp(at: string, text: string, name = "train.txt"): TextTokensOptions {
   mkdirSync(join(at, "data"), { recursive: true });
   writeFileSync(join(at, "data", name), text);
-  return {
-    dataset: join(at, "data"),
-    split: "train",
-    tokenizer: writeTinyTokenizer(join(at, "tokenizer")),
-    cache: join(at, "cache/tokens"),
-  };
+  const tokenizer = writeTinyTokenizer(join(at, "tokenizer"));
+  return { dataset: join(at, "data"), split: "train", tokenizer, cache: join(at, "cache/tokens") };
 }
 
 export async function tokensOf(

@@ -15,12 +15,15 @@ import {
 import { join } from "node:path";
 import process from "node:process";
 import { openTextTokens, openTokenFile } from "../../workbench/data/index.ts";
+import { temporaryFolder } from "../hub/temporary.ts";
 import { writeTinyTokenizer } from "./hub-folders.ts";
-import { commandFor, folder, refusal, setUp, TEXT, tokensOf } from "./text-set.ts";
+import { commandFor, refusal, setUp, TEXT, tokensOf } from "./text-set.ts";
+
+const folder = temporaryFolder();
 
 describe("the cache", () => {
   test("is used again, by position as by map, until anything that ids depend on changes", async () => {
-    const options = setUp("the and\n");
+    const options = setUp(folder("set-1"), "the and\n");
     const first = await tokensOf(options);
     const again = await tokensOf(options);
     expect([first.cached, again.cached, again.tokens.path]).toEqual([false, true, first.tokens.path]);
@@ -37,7 +40,7 @@ describe("the cache", () => {
   });
 
   test("knows a snapshot's file by its blob", async () => {
-    const options = setUp("the and\n");
+    const options = setUp(folder("set-2"), "the and\n");
     const blobs = folder("repository/blobs");
     const snapshot = folder("repository/snapshots/0123/data");
     mkdirSync(blobs, { recursive: true });
@@ -53,7 +56,7 @@ describe("the cache", () => {
   });
 
   test("is made again when it was cut off or changed, at any byte", async () => {
-    const options = setUp("the and the end of it\n");
+    const options = setUp(folder("set-3"), "the and the end of it\n");
     const { tokens } = await tokensOf(options);
     const { path } = tokens;
     const whole = readFileSync(path);
@@ -75,7 +78,7 @@ describe("the cache", () => {
   });
 
   test("has nothing half-written in it after an abort or an early stop", async () => {
-    const options = setUp(TEXT.repeat(20));
+    const options = setUp(folder("set-4"), TEXT.repeat(20));
     const stopped = new AbortController();
     const run = async () => {
       for await (const { kind } of openTextTokens({ ...options, signal: stopped.signal })) {
@@ -88,7 +91,7 @@ describe("the cache", () => {
   });
 
   test("may be filled by several processes at once, some of them killed", async () => {
-    const options = setUp(TEXT.repeat(30));
+    const options = setUp(folder("set-5"), TEXT.repeat(30));
     const command = commandFor(options);
     const start = (killAfter?: number) =>
       new Promise<string>((resolve) => {
@@ -108,7 +111,7 @@ describe("the cache", () => {
   }, 60_000);
 
   test("is cleared of what killed processes left, and of nothing that is being written", async () => {
-    const options = setUp("the\n");
+    const options = setUp(folder("set-6"), "the\n");
     const { tokens } = await tokensOf(options);
     const name = tokens.path.slice(options.cache.length + 1);
     const [old, young] = [`.${name}.0a.tmp`, `.${name}.0b.tmp`];
@@ -121,7 +124,7 @@ describe("the cache", () => {
   });
 
   test.skipIf(process.platform !== "linux")("that runs out of room is refused in one line, and nothing is left", () => {
-    const options = setUp(TEXT.repeat(3));
+    const options = setUp(folder("set-7"), TEXT.repeat(3));
     // A limit on the size of files, in units of 1024 bytes, stands for a full disk.
     const command = [process.execPath, ...commandFor(options)].map((word) => `'${word}'`).join(" ");
     const run = spawnSync("bash", ["-c", `trap '' XFSZ; ulimit -f 64; exec ${command}`], { encoding: "utf8" });
@@ -130,7 +133,7 @@ describe("the cache", () => {
   });
 
   test("that cannot be written is refused in one line", async () => {
-    const options = setUp("the\n");
+    const options = setUp(folder("set-8"), "the\n");
     writeFileSync(`${options.dataset}/../file`, "");
     expect(await refusal({ ...options, cache: join(options.dataset, "../file/cache") })).toMatch(
       /: cannot be written: part of its path is a file$/,

@@ -6,6 +6,7 @@ import type { Command } from "commander";
 import type { HubAccess, RepoName } from "../../hub/access.ts";
 import { type PullEvent, type Pulled, type PullOptions, pull } from "../../hub/pull/index.ts";
 import { parseRepoName, RepoNameError } from "../../hub/repo-name.ts";
+import { isZooName } from "../../hub/zoo.ts";
 import { withHub } from "./hub-access.ts";
 import { interruptible } from "./interrupt.ts";
 import { CommandFailed, UsageError, verb } from "./program.ts";
@@ -27,9 +28,10 @@ export function addPull(program: Command): void {
       "gblr pull openai-community/gpt2",
       "gblr pull Salesforce/wikitext --dataset --include 'wikitext-103-raw-v1/*'",
       "HF_TOKEN=hf_… gblr pull owner/private@v1.0 --json",
+      "gblr pull zoo:gpt2-gaudi",
     ].join("\n"),
   })
-    .argument("<name>", "owner/name, or owner/name@revision: a branch, a tag or a commit")
+    .argument("<name>", "owner/name, owner/name@revision (a branch, tag or commit), or zoo:name")
     .option("--dataset", "a data set, not a model")
     .option("--include <patterns...>", "only files that match; * stands for any characters, slashes too")
     .option("--exclude <patterns...>", "no files that match")
@@ -39,6 +41,7 @@ export function addPull(program: Command): void {
 }
 
 async function pullVerb(name: string, options: PullVerbOptions): Promise<void> {
+  if (isZooName(name)) return pullZooVerb(name, options);
   const repo = repoNamed(name, options.dataset ? "dataset" : "model");
   const { include, exclude, offline = false, json = false } = options;
   const pulled = await withHub(process.env, (access) =>
@@ -51,6 +54,21 @@ async function pullVerb(name: string, options: PullVerbOptions): Promise<void> {
     ? JSON.stringify({ repo: repo.id, type: repo.type, revision: repo.revision, commit, folder, files }, null, 2)
     : folder;
   process.stdout.write(`${text}\n`);
+}
+
+async function pullZooVerb(name: string, { dataset, include, exclude, offline, json }: PullVerbOptions): Promise<void> {
+  const contrary = Object.entries({ "--dataset": dataset, "--include": include, "--exclude": exclude });
+  const [flag] = contrary.find(([, given]) => given) ?? [];
+  if (flag)
+    throw new UsageError(`${flag} has no meaning for ${name}, which is one checkpoint made a model; leave it out`);
+  // Only here, so that reaching the Hub does not load what computes.
+  const { pullZooWithProgress } = await import("./pull-zoo.ts");
+  const { folder } = await withHub(process.env, (access) =>
+    interruptible("interrupted; what was fetched is kept: pull again to go on", (signal) =>
+      pullZooWithProgress(name, offline ? { ...access, offline } : access, { env: process.env, signal }),
+    ),
+  );
+  process.stdout.write(`${json ? JSON.stringify({ name, folder }, null, 2) : folder}\n`);
 }
 
 /** @throws UsageError for what can be no name */

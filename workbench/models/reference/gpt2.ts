@@ -46,7 +46,5 @@ export const gpt2Reader: ReferenceReader = {
 
 function usualHeads(width: number, file: string): number {
   if (width % WIDTH_OF_HEAD === 0) return width / WIDTH_OF_HEAD;
-  throw new ModelError(`does not tell how many heads it has, and its width ${width} is no multiple of 64; say heads`, {
-    file,
-  });
+  throw new ModelError(`does not tell how many heads it has, and its width ${width} is no multiple of 64`, { file });
 }

@@ -1,0 +1,62 @@
+// `gblr pull zoo:name`: a released checkpoint of the method's authors as a model folder. The work is in
+// models/reference; here are the progress and the engine, which packing needs.
+
+import process from "node:process";
+import type { HubAccess } from "../../hub/access.ts";
+import type { Located } from "../../hub/locate.ts";
+import { openEngine } from "../engine/open.ts";
+import { type PullZooEvent, pullZoo } from "../models/reference/index.ts";
+import { CommandFailed } from "./program.ts";
+import { type ProgressBar, progressBar } from "./progress-bar.ts";
+import { retryNote } from "./pull.ts";
+import type { Environment } from "./terminal.ts";
+
+export interface PullZooSettings {
+  /** GBLR_ZOO is the address of another copy of the release */
+  env: Environment;
+  signal?: AbortSignal | undefined;
+}
+
+/** Pulls with a bar on stderr, and a line there for what the user should know. @param name such as `zoo:gpt2-gaudi` */
+export async function pullZooWithProgress(
+  name: string,
+  access: HubAccess,
+  { env, signal }: PullZooSettings,
+): Promise<Located> {
+  const bar = progressBar({ label: name });
+  const notes: string[] = [];
+  try {
+    const release = env.GBLR_ZOO?.replace(/\/+$/, "") || undefined;
+    for await (const event of pullZoo(name, access, { release, signal, openEngine: () => openEngine() })) {
+      if (event.kind === "located") return event;
+      if (event.kind === "note") notes.push(event.text);
+      else show(event, bar);
+    }
+    throw new CommandFailed(`${name}: the pull ended early`);
+  } finally {
+    bar.stop();
+    for (const note of notes) process.stderr.write(`gblr: ${note}\n`);
+  }
+}
+
+function show(event: PullZooEvent, bar: ProgressBar): void {
+  if (event.kind === "progress") {
+    if (event.size !== undefined) bar.setTotal(event.size);
+    bar.advance(event.bytes);
+  }
+  const note = noteOf(event);
+  if (note !== undefined) bar.note(note);
+}
+
+function noteOf(event: PullZooEvent): string | undefined {
+  switch (event.kind) {
+    case "waiting":
+      return "another process is fetching it";
+    case "retrying":
+      return retryNote(event);
+    case "checking":
+      return `checking ${event.tensor}`;
+    case "converting":
+      return `packing ${event.layers} layers`;
+  }
+}

@@ -69,9 +69,12 @@ export function gpt2Hidden(model: Gpt2, ids: Tensor2D, { dropoutSeed, cache }: G
     const normed = (name: string) =>
       layerNorm(x, model.parameter(`${name}.weight`), model.parameter(`${name}.bias`), { epsilon });
     for (let block = 0; block < blocks; block++) {
-      const attended = attention(model, normed(`h.${block}.ln_1`), { block, drop, cache });
-      x = add(x, drop(attended, rates.residual));
-      x = add(x, drop(mlp(model, normed(`h.${block}.ln_2`), block), rates.residual));
+      // What no gradient keeps goes with its half of the block, not with the whole pass.
+      x = tidy(() => {
+        const attended = attention(model, normed(`h.${block}.ln_1`), { block, drop, cache });
+        return add(x, drop(attended, rates.residual));
+      });
+      x = tidy(() => add(x, drop(mlp(model, normed(`h.${block}.ln_2`), block), rates.residual)));
     }
     cache?.advance(tokens);
     return normed("ln_f") as Tensor3D;

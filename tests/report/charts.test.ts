@@ -110,6 +110,20 @@ test("dense and finished baselines are lines to compare with, unfinished ones ar
   expect(description).not.toContain("4120");
 });
 
+test("a line of another split than the curve's says of which", () => {
+  const shown = (comparisonSplit?: string) =>
+    evaluationChart("perplexity", { evaluations, comparison: ROWS, comparisonSplit }).description;
+  expect(shown("test")).toContain("dense: test 890.61");
+  expect(shown("validation")).toContain("dense 890.61");
+});
+
+test("the widths over time end where training has come to", () => {
+  const values = JSON.stringify(widthHistoryChart(structures).spec);
+  const steps = structures.map(({ step }) => step);
+  const edges = [...values.matchAll(/"(?:from|to)":([\d.]+)/g)].map(([, edge]) => Number(edge));
+  expect([Math.min(...edges), Math.max(...edges)]).toEqual([steps[0] as number, steps.at(-1) as number]);
+});
+
 test("perplexity and accuracy are shown before anything else that was measured", () => {
   expect(shownMetrics(evaluations)).toEqual(["perplexity"]);
   const loss = { ...(evaluations[0] as (typeof evaluations)[number]), values: { loss: 1, other: 2, third: 3 } };

@@ -130,6 +130,7 @@ async function begin(
     seed: settings.seed,
     model: nameOf(model),
     dataset: { ...nameOf(text), ...(settings.config !== undefined && { config: settings.config }) },
+    comparisonSplit: settings.testSplit,
   });
   await writeReport(folder);
 }

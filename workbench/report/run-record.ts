@@ -45,6 +45,8 @@ export const runRecordSchema = z.object({
   dataset: repository.optional(),
   /** multiply-adds a row of the converted layers, as a share of dense, that training aims at */
   targetCost: z.number().optional(),
+  /** that the comparison is measured on, e.g. `test` */
+  comparisonSplit: z.string().optional(),
   /** optimizer steps that are planned */
   steps: z.number().optional(),
 });

@@ -19,13 +19,17 @@ export function shownMetrics(evaluations: readonly EvaluationMetrics[]): string[
   return read.length > 0 ? read : names.slice(0, 2);
 }
 
-/** @param evaluations at least one with this metric */
+export interface EvaluationChartOptions {
+  /** at least one with this metric */
+  evaluations: readonly EvaluationMetrics[];
+  comparison?: readonly ComparisonRow[];
+  /** that the comparison is measured on: named where a curve is of another */
+  comparisonSplit?: string | undefined;
+}
+
 export function evaluationChart(
   metric: string,
-  {
-    evaluations,
-    comparison = [],
-  }: { evaluations: readonly EvaluationMetrics[]; comparison?: readonly ComparisonRow[] },
+  { evaluations, comparison = [], comparisonSplit }: EvaluationChartOptions,
 ): Chart {
   const { label } = metricNamed(metric);
   const splits = [...new Set(evaluations.filter(({ values }) => metric in values).map(({ split }) => split))];
@@ -36,7 +40,11 @@ export function evaluationChart(
         .map(({ step: x, values }) => ({ x, y: values[metric] as number, series: split })),
     ),
   );
-  const references = referencesFor(metric, comparison);
+  const isSame = comparisonSplit === undefined || (splits.length === 1 && splits[0] === comparisonSplit);
+  const references = referencesFor(metric, comparison).map(({ y, series }) => ({
+    y,
+    series: isSame ? series : `${series}: ${comparisonSplit}`,
+  }));
   const names = [...splits, ...references.map(({ series }) => series)];
   const isLogarithmic = spansDecades([...curves, ...references].map(({ y }) => y));
   const y = numberAxis(label, { isLogarithmic, ...(isShare(metric) && { format: ".0%" }) });

@@ -68,8 +68,9 @@ export function widthHistoryChart(structures: readonly StructureMetrics[]): Char
     names.flatMap((layer) => {
       const found = layers[layer];
       if (!found) return [];
-      const end = shown[i + 1]?.step ?? step + (step - (shown[i - 1]?.step ?? step - 1));
-      return [{ layer, from: step, to: end, width: (found.meanWidthIn + found.meanWidthOut) / 2 }];
+      // From half-way since the last to half-way to the next: the axis ends where training has come to.
+      const [from, to] = [shown[i - 1], shown[i + 1]].map((beside) => (step + (beside?.step ?? step)) / 2);
+      return [{ layer, from, to, width: (found.meanWidthIn + found.meanWidthOut) / 2 }];
     }),
   );
   return {

@@ -7,6 +7,7 @@ import { SERIES } from "../theme.ts";
 import { MOST_POINTS, type Point, sampled, smoothed, thinned } from "../thin.ts";
 import { numberAxis, stepAxis, VIEW } from "./encodings.ts";
 
+const FEW = 30;
 /** The span of the running mean, as a share of the steps. */
 const SMOOTHING = 0.02;
 
@@ -44,8 +45,9 @@ interface Curve {
   axis: string;
 }
 
-/** Every point faint, their running mean over it. */
+/** Every point faint, their running mean over it; a few points need no mean. */
 function noisyChart(title: string, { points, axis }: Curve): Chart {
+  if (points.length < FEW) return lineChart(title, { points, axis }, { zero: false });
   const span = Math.max(1, Math.round(SMOOTHING * points.length));
   const name = `mean of about ${span} ${span === 1 ? "step" : "steps"}`;
   const [x, y] = [stepAxis(), numberAxis(axis)];
@@ -76,7 +78,7 @@ function noisyChart(title: string, { points, axis }: Curve): Chart {
   };
 }
 
-function lineChart(title: string, { points, axis }: Curve): Chart {
+function lineChart(title: string, { points, axis }: Curve, { zero = true }: { zero?: boolean } = {}): Chart {
   return {
     title,
     description: `${title}: ${axis} by optimizer step: ${ends(points)}.`,
@@ -84,7 +86,7 @@ function lineChart(title: string, { points, axis }: Curve): Chart {
       ...VIEW,
       data: { values: thinned(points) },
       mark: { type: "line", color: SERIES[0] as string, point: points.length === 1 },
-      encoding: { x: stepAxis(), y: numberAxis(axis, { zero: true }) },
+      encoding: { x: stepAxis(), y: numberAxis(axis, { zero }) },
     },
   };
 }

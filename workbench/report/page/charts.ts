@@ -18,7 +18,9 @@ export function trainingCharts({ record, metrics, comparison = [] }: Run): Chart
   const unit = record?.task === "image-classification" ? "images" : "tokens";
   return [
     ...(steps.length > 0 ? [lossChart(steps)] : []),
-    ...shownMetrics(evaluations).map((metric) => evaluationChart(metric, { evaluations, comparison })),
+    ...shownMetrics(evaluations).map((metric) =>
+      evaluationChart(metric, { evaluations, comparison, comparisonSplit: record?.comparisonSplit }),
+    ),
     ...(cost ? [cost] : []),
     ...(steps.length > 0 ? stepCharts(steps, { unit }) : []),
   ];

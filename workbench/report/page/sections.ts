@@ -26,12 +26,14 @@ export interface Shown {
   picture?: Uint8Array | undefined;
 }
 
-export function comparisonSection({ run: { comparison = [] } }: Shown): Html {
+export function comparisonSection({ run: { record, comparison = [] } }: Shown): Html {
   const said = comparisonSentence(comparison);
+  const split = record?.comparisonSplit;
+  const on = split === undefined ? undefined : html`<p class="soft">Measured on the split ${split}.</p>`;
   const body =
     comparison.length === 0
       ? sentence("No model has been measured yet: the table stands here once there is a comparison.json.")
-      : html`${said === undefined ? undefined : html`<p class="lead">${said}</p>`}${comparisonTable(comparison)}`;
+      : html`${said === undefined ? undefined : html`<p class="lead">${said}</p>`}${comparisonTable(comparison)}${on}`;
   return section("comparison", "Comparison", body);
 }
 

@@ -15,6 +15,7 @@ h2{font-size:18px;margin:40px 0 12px}
 h3{font-size:14px;margin:0 0 6px}
 p{margin:0 0 10px;overflow-wrap:anywhere}
 .soft{color:var(--soft)}
+.scroll+.soft{margin-top:8px;font-size:13px}
 .lead{font-size:17px;max-width:46em}
 .status{display:inline-block;border-radius:999px;padding:2px 12px;font-size:13px;font-weight:600;background:var(--busy);color:var(--series1)}
 .status.finished{background:var(--good);color:var(--good-ink)}

@@ -30,17 +30,21 @@ export async function resolveRevision(context: RequestContext, paths: RepoPaths)
       `${formatRepoName(repo)} is not in the cache ${access.cache} and --offline or HF_HUB_OFFLINE is set; pull it once without`,
     );
   }
+  const cached = await resolveInCache(context, paths);
+  // Whoever has no network and a full cache should not wait long for that to be found out.
+  const attempts = cached?.files ? Math.min(TRIES_WITH_CACHE, context.patience.attempts) : context.patience.attempts;
+  const asking = { ...context, patience: { ...context.patience, attempts } };
   try {
-    const commit = isCommit(repo.revision) ? repo.revision : await latestCommit(context);
+    const commit = isCommit(repo.revision) ? repo.revision : await latestCommit(asking);
     const known = await readListing(paths, commit);
-    return { commit, files: known ?? (await askForListing(commit, context, paths)) };
+    return { commit, files: known ?? (await askForListing(commit, asking, paths)) };
   } catch (error) {
-    if (!(error instanceof HubError) || error.code !== "unreachable") throw error;
-    const cached = await resolveInCache(context, paths);
-    if (!cached) throw error;
+    if (!cached || !(error instanceof HubError) || error.code !== "unreachable") throw error;
     return { ...cached, without: error };
   }
 }
+
+const TRIES_WITH_CACHE = 3;
 
 async function resolveInCache({ repo }: RequestContext, paths: RepoPaths): Promise<Resolved | undefined> {
   const commit = isCommit(repo.revision) ? repo.revision : await readRef(paths, repo.revision);

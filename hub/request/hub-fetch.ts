@@ -2,7 +2,7 @@
 // and throws HubError for any that is no success. Bodies of files are for pull/blob-body.ts.
 
 import { HubError } from "../hub-error.ts";
-import type { RequestContext } from "./context.ts";
+import { hostOf, type RequestContext } from "./context.ts";
 import { brokenBy, errorOf, isPassing, retryAfter, unreachable } from "./failures.ts";
 import { follow } from "./follow.ts";
 import { delayBefore, pause } from "./patience.ts";
@@ -55,7 +55,7 @@ async function tryOnce(
   try {
     const sent = prepare ? prepare(init, clock.poke) : init;
     const { response, storage } = await follow(url, { ...sent, signal: clock.signal }, context);
-    const whole = await readWhole(response, clock.poke);
+    const whole = await readWhole(response, clock.poke, context);
     if (whole.ok) return whole;
     const error = await errorOf(whole, context, { storage });
     if (!isPassing(whole.status)) throw error;
@@ -72,12 +72,19 @@ async function tryOnce(
   }
 }
 
+/** Far more than any answer of the API is long. */
+const MOST_BYTES = 2 ** 28;
+
 /** The same answer with its body in memory, so that a connection that breaks now is retried too. */
-async function readWhole(response: Response, poke: () => void): Promise<Response> {
+async function readWhole(response: Response, poke: () => void, { access }: RequestContext): Promise<Response> {
   const chunks: Uint8Array<ArrayBuffer>[] = [];
+  let bytes = 0;
   for await (const chunk of response.body ?? []) {
     poke();
     chunks.push(chunk as Uint8Array<ArrayBuffer>);
+    bytes += chunk.byteLength;
+    if (bytes > MOST_BYTES)
+      throw new HubError("refused", `${hostOf(access)} gives an answer without an end; is it a Hub?`);
   }
   const bodiless = response.status === 204 || response.status === 304;
   const { status, statusText, headers } = response;

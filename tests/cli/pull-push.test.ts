@@ -64,6 +64,15 @@ test("pull --json tells commit, folder and files, offline too", async () => {
   });
 });
 
+test("a Hub that does not answer is said on stderr, and the cache used", async () => {
+  const { code, out, err } = await run(["pull", "x/y"], { HF_ENDPOINT: "http://127.0.0.1:64999" });
+  expect(code).toBe(0);
+  expect(out).toContain(COMMIT);
+  expect(err).toBe(
+    "gblr: x/y: 127.0.0.1:64999 cannot be reached after 3 tries (connection refused); check the network and HF_ENDPOINT; using the cache\n",
+  );
+});
+
 test("a folder goes up to a local Hub and comes down again", async () => {
   const local = { HF_ENDPOINT: `file:${folder("local")}` };
   const args = ["push", folder("model"), "me/tiny", "--create", "--message", "First"];

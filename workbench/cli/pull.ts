@@ -80,17 +80,24 @@ export function repoNamed(text: string, type: RepoName["type"]): RepoName {
   }
 }
 
-/** Pulls with a bar on stderr. */
+/** Pulls with a bar on stderr, and a line there, terminal or not, if what came is not from the Hub of now. */
 export async function pullWithProgress(repo: RepoName, access: HubAccess, options: PullOptions): Promise<Pulled> {
   const bar = progressBar({ label: repo.id });
+  let warning = "";
   try {
     for await (const event of pull(repo, access, options)) {
+      if (event.kind === "unreachable") warning = `gblr: ${event.reason}; using the cache\n`;
       if (event.kind === "pulled") return event;
       showPull(event, bar);
     }
     throw new CommandFailed(`${repo.id}: the pull ended early`);
+  } catch (error) {
+    // The error says the same.
+    warning = "";
+    throw error;
   } finally {
     bar.stop();
+    process.stderr.write(warning);
   }
 }
 

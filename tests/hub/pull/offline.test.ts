@@ -48,7 +48,7 @@ test("a branch falls back on the cache when the Hub does not answer, and says so
   const { events, pulled } = await pullAll({ endpoint: NOWHERE, cache });
   expect(events.find(({ kind }) => kind === "unreachable")).toMatchObject({
     reason:
-      "x/y: 127.0.0.1:64999 cannot be reached after 4 tries (connection refused); check the network and HF_ENDPOINT",
+      "x/y: 127.0.0.1:64999 cannot be reached after 3 tries (connection refused); check the network and HF_ENDPOINT",
   });
   expect(pulled.commit).toBe(COMMIT);
 });

@@ -44,12 +44,21 @@ const options = new Command("bun bench/tokenizer.ts")
   .parse()
   .opts<Options>();
 
-/** Seconds that a pass over the text takes, and how many ids it made. */
-type Contestant = () => Promise<{ seconds: number; ids: number }>;
+interface Pass {
+  /** by the clock */
+  seconds: number;
+  /** of all cores together: what a busy machine does not stretch */
+  cpuSeconds: number;
+  ids: number;
+}
+
+/** One pass over the text. */
+type Contestant = () => Promise<Pass>;
 
 /** The threads' text is this many times the data set's: one pass would end before they are warm. */
 const REPEATS = 16;
 
+const load = os.loadavg()[0] as number;
 const { rows, batches } = await readText();
 const text = { rows: rows.length, bytes: rows.reduce((sum, row) => sum + Buffer.byteLength(row), 0) };
 const files = await readTokenizerFiles(options.tokenizer);
@@ -68,6 +77,8 @@ const report = {
   machine: inspectMachine(),
   text,
   rounds: options.rounds,
+  /** processes that wanted a core when the bench began */
+  load,
   contestants: Object.fromEntries(Object.keys(contestants).map((name) => [name, summary(name)])),
 };
 process.stdout.write(`${options.json ? JSON.stringify(report, null, 2) : page()}\n`);
@@ -91,66 +102,69 @@ function library(row: string): number {
 }
 
 /** A tokenizer that has seen no piece; opening it is not counted, what it builds on its first text is. */
-async function firstPass(): Promise<{ seconds: number; ids: number }> {
+async function firstPass(): Promise<Pass> {
   const fresh = openEncoder(options.tokenizer, files);
   return timed(async () => sum(batches.map((batch) => encodeBatch(fresh, batch).ids.length)));
 }
 
-async function throughPool(): Promise<{ seconds: number; ids: number }> {
-  const { seconds, ids } = await timed(async () => {
+async function throughPool(): Promise<Pass> {
+  const { seconds, cpuSeconds, ids } = await timed(async () => {
     const many = Array.from({ length: REPEATS }, () => batches).flat();
     return sum((await Promise.all(many.map((batch) => pool.encode(batch)))).map((part) => part.ids.length));
   });
-  return { seconds: seconds / REPEATS, ids: ids / REPEATS };
+  return { seconds: seconds / REPEATS, cpuSeconds: cpuSeconds / REPEATS, ids: ids / REPEATS };
 }
 
-async function timed(pass: () => Promise<number>): Promise<{ seconds: number; ids: number }> {
-  const start = performance.now();
+async function timed(pass: () => Promise<number>): Promise<Pass> {
+  const [start, before] = [performance.now(), process.cpuUsage()];
   const ids = await pass();
-  return { seconds: (performance.now() - start) / 1000, ids };
+  const seconds = (performance.now() - start) / 1000;
+  const { user, system } = process.cpuUsage(before);
+  return { seconds, cpuSeconds: (user + system) / 1e6, ids };
 }
 
-async function takeTurns(): Promise<Record<string, number[]>> {
-  const seconds: Record<string, number[]> = Object.fromEntries(Object.keys(contestants).map((name) => [name, []]));
+async function takeTurns(): Promise<Record<string, Pass[]>> {
+  const passes: Record<string, Pass[]> = Object.fromEntries(Object.keys(contestants).map((name) => [name, []]));
   const counts = new Map<string, number>();
   // The first round warms up.
   for (let round = -1; round < options.rounds; round++) {
     for (const [name, run] of Object.entries(contestants)) {
       const took = await run();
       counts.set(name, took.ids);
-      if (round >= 0) seconds[name]?.push(took.seconds);
+      if (round >= 0) passes[name]?.push(took);
     }
   }
   if (new Set(counts.values()).size !== 1) {
     throw new Error(`the contestants disagree on the number of ids: ${JSON.stringify(Object.fromEntries(counts))}`);
   }
-  return seconds;
+  return passes;
 }
 
-/** Median rate, and the median over the rounds of how many times faster than the library in the same round. */
-function summary(name: string): { megabytesPerSecond: number; timesTheLibrary: number } {
-  const own = samples[name] as number[];
-  const peer = samples["plain library"] as number[];
+/** Median rates, and the median over the rounds of how many times faster than the library in the same round. */
+function summary(name: string) {
+  const own = samples[name] as Pass[];
+  const peer = samples["plain library"] as Pass[];
   return {
-    megabytesPerSecond: text.bytes / 1e6 / median(own),
-    timesTheLibrary: median(own.map((seconds, round) => (peer[round] as number) / seconds)),
+    megabytesPerSecond: text.bytes / 1e6 / median(own.map(({ seconds }) => seconds)),
+    megabytesPerCoreSecond: text.bytes / 1e6 / median(own.map(({ cpuSeconds }) => cpuSeconds)),
+    timesTheLibrary: median(own.map(({ seconds }, round) => (peer[round] as Pass).seconds / seconds)),
   };
 }
 
 function page(): string {
   const { machine, date, rounds } = report;
   const lines = Object.entries(report.contestants).map(
-    ([name, { megabytesPerSecond, timesTheLibrary }]) =>
-      `| ${name} | ${threeDigits(megabytesPerSecond)} MB/s | ${threeDigits(timesTheLibrary)} |`,
+    ([name, { megabytesPerSecond, megabytesPerCoreSecond, timesTheLibrary }]) =>
+      `| ${name} | ${threeDigits(megabytesPerSecond)} MB/s | ${threeDigits(megabytesPerCoreSecond)} MB | ${threeDigits(timesTheLibrary)} |`,
   );
   return [
     `# Tokenizer bench on ${machine.cpu}, ${machine.cores} cores`,
     "",
-    `${date.slice(0, 10)}. ${machine.runtime.name} ${machine.runtime.version}, ${machine.kernel}, ${machine.architecture}.`,
+    `${date.slice(0, 10)}. ${machine.runtime.name} ${machine.runtime.version}, ${machine.kernel}, ${machine.architecture}. Load ${load.toFixed(1)} before it began.`,
     `${text.rows} rows, ${threeDigits(text.bytes / 1e6)} MB of text. Medians of ${rounds} interleaved samples; the threads tokenise the text ${REPEATS} times over.`,
     "",
-    "| contestant | rate | times the plain library |",
-    "| --- | ---: | ---: |",
+    "| contestant | rate | for a second of one core | times the plain library |",
+    "| --- | ---: | ---: | ---: |",
     ...lines,
   ].join("\n");
 }

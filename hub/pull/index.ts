@@ -1,7 +1,7 @@
 // Fetches a model or a data set into the Hugging Face cache. The last event names the snapshot's folder, which has every
 // file that was asked for, verified; there is no last event otherwise.
 
-import { mkdir, statfs } from "node:fs/promises";
+import { mkdir, rm, statfs } from "node:fs/promises";
 import type { HubAccess, RepoName } from "../access.ts";
 import { reason } from "../byte-source.ts";
 import { blobName, type RepoFile } from "../cache/listing.ts";
@@ -66,7 +66,13 @@ async function pullAll(job: Pull): Promise<void> {
     await writeRef(paths, repo.revision, commit);
   }
   await checkSpace(missing, context);
-  await placeAll(wanted, { ...job, commit, connections: options.connections ?? CONNECTIONS });
+  await placeAll(wanted, { ...job, commit, connections: options.connections ?? CONNECTIONS }).catch(async (error) => {
+    // Files that are not as the listing says: perhaps it is the listing that is wrong. The next pull asks for it again.
+    if (error instanceof HubError && (error.code === "no-file" || error.code === "corrupt")) {
+      await rm(paths.listing(commit), { force: true }).catch(() => {});
+    }
+    throw error;
+  });
   if (branch) await updateRef(job, commit);
   const names = files.map(({ path }) => path).sort();
   emit({ kind: "pulled", folder: paths.snapshot(commit), commit, files: names });

@@ -82,9 +82,14 @@ export async function listCommit(commit: string, context: RequestContext): Promi
     fetch: hubFetch(context) as typeof fetch,
   });
   for await (const { type, path, size, oid, lfs, xetHash } of entries) {
-    if (type !== "file") continue;
+    if (type === "directory") continue;
     const bytes = lfs?.size ?? size;
-    const known = isHash(oid) && (lfs === undefined || isHash(lfs.oid)) && Number.isSafeInteger(bytes) && bytes >= 0;
+    const known =
+      type === "file" &&
+      isHash(oid) &&
+      (lfs === undefined || isHash(lfs.oid)) &&
+      Number.isSafeInteger(bytes) &&
+      bytes >= 0;
     if (!known || files.length >= MOST_FILES) {
       throw new HubError(
         "refused",

@@ -20,6 +20,7 @@ export function uploadFetch(context: RequestContext, { onSent }: UploadFetchOpti
   const fileOf = (init: RequestInit) => (init as Hinted).progressHint?.path;
   return hubFetch(context, {
     fileOf,
+    sendsFile: ({ body }) => body instanceof FileSlice,
     prepare: (init, poke) => {
       const { body } = init;
       if (!(body instanceof FileSlice)) return init;

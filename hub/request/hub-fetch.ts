@@ -15,6 +15,8 @@ export interface HubFetchOptions {
   prepare?: (init: RequestInit, poke: () => void) => RequestInit;
   /** which file a request is about */
   fileOf?: (init: RequestInit) => string | undefined;
+  /** whether a request sends a file, which its storage may refuse where another try can help */
+  sendsFile?: (init: RequestInit) => boolean;
   /** told when a try has failed, before the next */
   onFailedTry?: (init: RequestInit) => void;
 }
@@ -48,7 +50,7 @@ async function tryOnce(
   url: string,
   init: RequestInit,
   context: RequestContext,
-  { prepare }: HubFetchOptions,
+  { prepare, sendsFile }: HubFetchOptions,
 ): Promise<Response | FailedTry> {
   const caller = init.signal ?? context.signal;
   const clock = stallClock(context.patience.stallMs, caller ?? undefined);
@@ -56,8 +58,11 @@ async function tryOnce(
     const sent = prepare ? prepare(init, clock.poke) : init;
     const { response, storage } = await follow(url, { ...sent, signal: clock.signal }, context);
     const whole = await readWhole(response, clock.poke, context);
-    if (whole.ok) return whole;
-    const error = await errorOf(whole, context, { storage });
+    if (whole.ok && (await isReadable(whole))) return whole;
+    if (whole.ok) return failedBy("its answer is no JSON", context);
+    const error = await errorOf(whole, context, {
+      storage: storage ?? (sendsFile?.(init) ? new URL(url).host : undefined),
+    });
     if (!isPassing(whole.status)) throw error;
     const reason = `status ${whole.status}`;
     return { reason, askedDelay: retryAfter(whole.headers), final: () => error };
@@ -65,10 +70,25 @@ async function tryOnce(
     if (error instanceof HubError) throw error;
     caller?.throwIfAborted();
     const cause = clock.signal.aborted ? clock.signal.reason : error;
-    const reason = brokenBy(cause, context);
-    return { reason, final: () => unreachable(reason, context) };
+    return failedBy(brokenBy(cause, context), context);
   } finally {
     clock.stop();
+  }
+}
+
+function failedBy(reason: string, context: RequestContext): FailedTry {
+  return { reason, final: () => unreachable(reason, context) };
+}
+
+/** What says that it is JSON has to be: an answer that was spoilt on its way is asked for again. */
+async function isReadable(whole: Response): Promise<boolean> {
+  if (!whole.headers.get("content-type")?.includes("json")) return true;
+  const text = await whole.clone().text();
+  try {
+    if (text !== "") JSON.parse(text);
+    return true;
+  } catch {
+    return false;
   }
 }
 

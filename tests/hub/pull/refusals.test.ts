@@ -190,11 +190,33 @@ test.each([
   ["oid", "../../x"],
   ["size", -1],
   ["size", "12"],
+  ["type", "fiLe"],
   ["lfs", { oid: "../../../x", size: 3, pointerSize: 1 }],
 ])("a listing whose %s is %j is refused", async (key, value) => {
   fresh();
   hub.listing = ([entry]) => [{ ...entry, [key]: value }];
   expect((await failureOf(pullAll(access()))).message).toContain("no hash and size that can be used");
+});
+
+test("a listing that was wrong is not kept: the next pull asks for it again", async () => {
+  fresh();
+  const to = access();
+  hub.listing = ([entry, ...rest]) => [{ ...entry, path: "config.jsoN" }, ...rest];
+  expect((await failureOf(pullAll(to))).message).toBe('x/y has no file "config.jsoN"');
+  fresh();
+  expect((await pullAll(to)).pulled.files).toEqual(["config.json", "model.safetensors"]);
+});
+
+test("an answer of the API that was spoilt on its way is asked for again", async () => {
+  fresh();
+  const spoilt = { status: 200, headers: { "content-type": "application/json" }, text: '{"sha": "c0f' };
+  let spoiled = 0;
+  hub.fault = (what) => (what === "info" && spoiled++ === 0 ? spoilt : undefined);
+  const { events } = await pullAll(access());
+  expect(events[0]).toMatchObject({ kind: "retrying", reason: "its answer is no JSON" });
+  fresh();
+  hub.fault = (what) => (what === "info" ? spoilt : undefined);
+  expect((await failureOf(pullAll(access()))).message).toContain("after 4 tries (its answer is no JSON)");
 });
 
 test("a commit that is no hash is refused", async () => {

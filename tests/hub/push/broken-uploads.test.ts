@@ -79,6 +79,29 @@ test.each([[1], [2], [3], [4]])(
   30_000,
 );
 
+test("large files that are spoilt on their way are sent again", async () => {
+  const access = { endpoint: hub.url, token: TOKEN, cache: folder("unused") };
+  mkdirSync(folder("spoilt"));
+  const bytes = bytesOf(600_000, 1234);
+  writeFileSync(folder("spoilt", "model.safetensors"), bytes);
+  const onUpload = (method: string) => method === "PUT";
+  const proxy = await faultyProxy({ target: hub.url, seed: 3, rate: 1, faults: ["corrupt-upload"], only: onUpload });
+  try {
+    const events: PushEvent[] = [];
+    const spoiling = { ...access, endpoint: proxy.url };
+    for await (const event of push(folder("spoilt"), named("me/spoilt"), spoiling, { create: true, patience: HASTY })) {
+      if (proxy.counts["corrupt-upload"] > 0) proxy.rate = 0;
+      events.push(event);
+    }
+    expect(proxy.counts["corrupt-upload"]).toBeGreaterThan(0);
+    const cache = folder("cache-spoilt");
+    const { pulled } = await pullAll({ ...access, cache }, {}, named("me/spoilt"));
+    expect(Buffer.compare((await filesIn(pulled.folder)).get("model.safetensors") as Buffer, bytes)).toBe(0);
+  } finally {
+    await proxy.close();
+  }
+});
+
 test("a pull through a storm arrives whole too", async () => {
   const access = { endpoint: hub.url, token: TOKEN, cache: folder("unused") };
   await Array.fromAsync(push(folder("model"), named("me/down"), access, { create: true }));

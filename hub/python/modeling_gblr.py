@@ -17,6 +17,7 @@ try:
     from .configuration_gblr import GblrGPT2Config, PlainGPT2Config, read_config
     from .gblr_files import Tensors, problem
     from .gblr_layers import LAYERS, GblrLinear, PackedGblrLinear, StructuredLinear
+    from .gblr_masks import gaudi_mask  # noqa: F401  transformers 4 copies only those files of a folder named in this one
 except ImportError:
     from configuration_gblr import GblrGPT2Config, PlainGPT2Config, read_config
     from gblr_files import Tensors, problem

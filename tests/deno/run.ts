@@ -32,6 +32,7 @@ const SUITES = [
   "report/report.test.ts",
   "report/run-files.test.ts",
   "report/thin.test.ts",
+  "hub/zoo.test.ts",
   "structures/counting/layer-counts.test.ts",
   "structures/golden.test.ts",
   "structures/structures.test.ts",

@@ -19,8 +19,8 @@ const CARD = "README.md";
 export async function cardFacts(repository: Repository, commit?: HubCommit): Promise<CardFacts> {
   const file = commit ? commit.files.find(({ path }) => path === CARD) : await repository.fileNow(CARD);
   if (!file || file.size > LONGEST_CARD) return { tags: [] };
-  const handle = await repository.open(file);
-  const text = await handle?.readFile("utf8").finally(() => handle.close());
+  const content = await repository.open(file);
+  const text = await content?.handle.readFile("utf8").finally(() => content.handle.close());
   const cardData = frontMatter(text ?? "");
   if (!cardData) return { tags: [] };
   const { pipeline_tag, library_name } = cardData;

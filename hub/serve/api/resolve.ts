@@ -10,11 +10,12 @@ import { HubRefusal } from "../refusal.ts";
 import type { ByteBody, HubReply } from "../reply.ts";
 import { type RepoRequest, splitRevision } from "../repo-request.ts";
 import { type HubCommit, type HubFile, pointerText } from "../store/commit-object.ts";
+import type { OpenContent } from "../store/objects.ts";
 
 export async function resolveFile(request: RepoRequest): Promise<HubReply> {
   const { file, commit } = await findFile(request);
-  const handle = await request.repository.open(file);
-  if (!handle) {
+  const content = await request.repository.open(file);
+  if (!content) {
     throw new HubRefusal(
       404,
       `${quote(file.path)} of commit ${commit.id} was changed by hand and not kept`,
@@ -28,7 +29,7 @@ export async function resolveFile(request: RepoRequest): Promise<HubReply> {
     commit,
     etag,
     headers,
-    content: fileBody(handle, await handle.stat({ bigint: true })),
+    content: fileBody(content),
   });
 }
 
@@ -122,7 +123,7 @@ function partOf(selection: Selection, size: number, headers: Record<string, stri
 const READ_BYTES = 2 ** 18;
 
 /** A file written over by hand while it is sent is not brought to an end: what arrived would be neither old nor new. */
-function fileBody(handle: FileHandle, before: BigIntStats): PartialContent {
+function fileBody({ handle, stats }: OpenContent): PartialContent {
   let closed: Promise<void> | undefined;
   return {
     read: async function* (start, length) {
@@ -131,7 +132,7 @@ function fileBody(handle: FileHandle, before: BigIntStats): PartialContent {
         const { bytesRead } = await handle.read(buffer, 0, buffer.length, start + done);
         if (bytesRead === 0) throw new Error("a file became shorter while it was sent");
         done += bytesRead;
-        if (done >= length) await checkUnchanged(handle, before);
+        if (done >= length) await checkUnchanged(handle, stats);
         yield buffer.subarray(0, bytesRead);
       }
     },

@@ -8,6 +8,7 @@ import { join, sep } from "node:path";
 import { pathProblem, STORE_FOLDER } from "../names.ts";
 import { blobHash, compareText, type HubFile, pointerOid } from "./commit-object.ts";
 import { isLarge, SAMPLE_BYTES } from "./large-files.ts";
+import type { OpenContent } from "./objects.ts";
 
 interface Stamp {
   size: bigint;
@@ -79,12 +80,12 @@ export class FolderScanner {
   }
 
   /** Opens a file if its content is what `file` says. */
-  async open(folder: string, file: HubFile): Promise<FileHandle | undefined> {
+  async open(folder: string, file: HubFile): Promise<OpenContent | undefined> {
     const found = await this.find(folder, file.path).catch(ignoreGone);
     if (!found || (await this.hash(found).catch(ignoreGone))?.sha256 !== file.sha256) return undefined;
     const handle = await openFile(found.real).catch(ignoreGone);
-    if (handle && sameStamp(await handle.stat({ bigint: true }), this.hashed.get(hashedKey(found))?.stamp))
-      return handle;
+    const stats = await handle?.stat({ bigint: true });
+    if (handle && stats && sameStamp(stats, this.hashed.get(hashedKey(found))?.stamp)) return { handle, stats };
     await handle?.close();
     return undefined;
   }

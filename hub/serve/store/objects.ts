@@ -2,7 +2,7 @@
 // all; it is never changed. Which commit needs it is not known here.
 
 import { createHash, randomBytes } from "node:crypto";
-import { constants } from "node:fs";
+import { type BigIntStats, constants } from "node:fs";
 import { copyFile, type FileHandle, mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { stageFile } from "../../atomic-file.ts";
@@ -12,6 +12,12 @@ export interface ExpectedContent {
   sha256: string;
   /** bytes */
   size: number;
+}
+
+export interface OpenContent {
+  handle: FileHandle;
+  /** when the content was what it should be */
+  stats: BigIntStats;
 }
 
 /** Unfinished files of a process that died are removed after this time, in milliseconds. */
@@ -32,9 +38,13 @@ export class ObjectStore {
     return (await stat(this.path(sha256)).catch(() => undefined))?.size === size;
   }
 
-  async open({ sha256, size }: ExpectedContent): Promise<FileHandle | undefined> {
-    const handle = await open(this.path(sha256), "r").catch(() => undefined);
-    if (handle && (await handle.stat()).size === size) return handle;
+  async open({ sha256, size }: ExpectedContent): Promise<OpenContent | undefined> {
+    const handle = await open(this.path(sha256), "r").catch((error: NodeJS.ErrnoException) => {
+      if (error.code === "ENOENT" || error.code === "ENOTDIR") return undefined;
+      throw error;
+    });
+    const stats = await handle?.stat({ bigint: true });
+    if (handle && stats?.size === BigInt(size)) return { handle, stats };
     await handle?.close();
     return undefined;
   }

@@ -1,14 +1,13 @@
 // One repository: which commit a revision is, and the content of a commit's files. `main` is the plain folder as it is
 // at this moment; other branches, tags and history are in the records. Reading never writes.
 
-import type { FileHandle } from "node:fs/promises";
 import { join } from "node:path";
 import type { RepoType } from "../../access.ts";
 import { lockFile } from "../../cache/lock.ts";
 import { COMMIT_ID } from "../names.ts";
 import { type HubCommit, type HubFile, makeCommit, sameFiles } from "./commit-object.ts";
 import type { FolderScan, FolderScanner } from "./folder-scan.ts";
-import type { ObjectStore } from "./objects.ts";
+import type { ObjectStore, OpenContent } from "./objects.ts";
 import type { Ref, RepoRecords, RepoSettings } from "./records.ts";
 
 export const MAIN = "main";
@@ -78,7 +77,7 @@ export class Repository {
   }
 
   /** Opens the content of a file of a commit; undefined if it was not kept (a file edited by hand takes the old one away). */
-  async open(file: HubFile): Promise<FileHandle | undefined> {
+  async open(file: HubFile): Promise<OpenContent | undefined> {
     const kept = (await this.objects.open(file)) ?? (await this.scanner.open(this.folder, file));
     if (kept) return kept;
     const moved = (await this.scanner.scan(this.folder)).files.find(({ sha256 }) => sha256 === file.sha256);

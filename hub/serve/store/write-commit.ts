@@ -94,12 +94,12 @@ async function keepContents(repository: Repository, from: HubCommit, to: HubComm
 async function keepContent(repository: Repository, file: HubFile): Promise<void> {
   const { objects } = repository;
   if (await objects.has(file)) return;
-  const handle = await repository.open(file);
-  if (!handle) throw new HubRefusal(409, `${quote(file.path)} was changed by hand meanwhile; try again`);
+  const content = await repository.open(file);
+  if (!content) throw new HubRefusal(409, `${quote(file.path)} was changed by hand meanwhile; try again`);
   try {
-    await objects.receive(handle.createReadStream({ autoClose: false }), file);
+    await objects.receive(content.handle.createReadStream({ autoClose: false }), file);
   } finally {
-    await handle.close();
+    await content.handle.close();
   }
 }
 

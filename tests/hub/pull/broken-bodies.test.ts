@@ -123,7 +123,7 @@ test("a connection that falls silent is left, and the file gone on with", async 
 
 test("a slow body is no silence", async () => {
   const access = await start(onFile([{ slow: 40 }]));
-  const { events } = await pullAll(access, { patience: { ...HASTY, stallMs: 150 } });
+  const { events } = await pullAll(access, { patience: { ...HASTY, stallMs: 600 } });
   expect(events.filter((event) => event.kind === "retrying")).toEqual([]);
 });
 

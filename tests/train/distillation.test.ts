@@ -8,6 +8,9 @@ import { forEachEngine } from "../engine/engines.ts";
 import { expectClose, liveTensors, sample, sampleIds, toTensor } from "../engine/ops/operands.ts";
 import { fromPytorch, HAS_PYTORCH } from "./pytorch.ts";
 
+/** milliseconds: a busy machine takes long to start PyTorch, or to flush a file */
+const PATIENCE = 60_000;
+
 const [ROWS, WIDTH, TEACHER_WIDTH, CLASSES] = [7, 6, 9, 13];
 const stored = {
   rows: sample(1, [ROWS, WIDTH]),
@@ -46,27 +49,31 @@ async function run(options: DistillationOptions, { same = false } = {}): Promise
 }
 
 forEachEngine("distillationLoss", () => {
-  test.skipIf(!HAS_PYTORCH)("gives PyTorch's loss and gradients, whatever the chunks", async () => {
-    for (const [temperature, weight] of [
-      [1, 0.5],
-      [2, 0.3],
-      [4, 1],
-    ] as const) {
-      const listed = Object.fromEntries(
-        Object.entries(stored).map(([name, { values, shape }]) => [name, { values: [...values], shape }]),
-      );
-      const given = { what: "distillation", ...listed, targets: [...ids], temperature, weight };
-      const expected = fromPytorch<{ loss: number; rows: number[]; head: number[] }>(given);
-      for (const chunk of [1, 3 * CLASSES, 1000]) {
-        const before = liveTensors();
-        const { loss, rows, head } = await run({ temperature, weight, chunk });
-        expect(liveTensors()).toEqual(before);
-        expectClose([loss], [expected.loss]);
-        expectClose(rows, expected.rows);
-        expectClose(head, expected.head);
+  test.skipIf(!HAS_PYTORCH)(
+    "gives PyTorch's loss and gradients, whatever the chunks",
+    async () => {
+      for (const [temperature, weight] of [
+        [1, 0.5],
+        [2, 0.3],
+        [4, 1],
+      ] as const) {
+        const listed = Object.fromEntries(
+          Object.entries(stored).map(([name, { values, shape }]) => [name, { values: [...values], shape }]),
+        );
+        const given = { what: "distillation", ...listed, targets: [...ids], temperature, weight };
+        const expected = fromPytorch<{ loss: number; rows: number[]; head: number[] }>(given);
+        for (const chunk of [1, 3 * CLASSES, 1000]) {
+          const before = liveTensors();
+          const { loss, rows, head } = await run({ temperature, weight, chunk });
+          expect(liveTensors()).toEqual(before);
+          expectClose([loss], [expected.loss]);
+          expectClose(rows, expected.rows);
+          expectClose(head, expected.head);
+        }
       }
-    }
-  });
+    },
+    PATIENCE,
+  );
 
   test("is the cross-entropy where the teacher has no weight", async () => {
     const [rows, head] = [toTensor(stored.rows), toTensor(stored.head)];

@@ -1,7 +1,7 @@
 // What `fit` does to a model, on every engine: it learns, its steps are those of one large batch, it stops before it
 // spoils anything, and it leaves no tensor behind.
 
-import { afterAll, beforeAll, expect, test } from "bun:test";
+import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -13,6 +13,9 @@ import { forEachEngine } from "../engine/engines.ts";
 import { liveTensors } from "../engine/ops/operands.ts";
 import { collect, fullOptions, kinds, timelessMetrics } from "./runs.ts";
 import { numbersOf, smallModel, smallTask } from "./small.ts";
+
+// a busy machine takes long to start PyTorch or to flush a file
+setDefaultTimeout(60_000);
 
 let root: string;
 let runs = 0;

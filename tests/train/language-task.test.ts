@@ -1,7 +1,7 @@
 // Training a language model: five steps of a tiny GPT-2 beside PyTorch's AdamW on the same windows, dropout by seed, and
 // learning from a teacher.
 
-import { afterAll, beforeAll, expect, test } from "bun:test";
+import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -44,6 +44,9 @@ function windowsOf(length: number, context = 12): TokenWindows {
     },
   };
 }
+
+// a busy machine takes long to start PyTorch or to flush a file
+setDefaultTimeout(60_000);
 
 let root: string;
 let runs = 0;
@@ -131,8 +134,8 @@ forEachEngine("language-model training", () => {
 
   test("learns from a teacher alone what the teacher knows, and leaves the teacher as it is", async () => {
     const teacher = tiny(2);
-    const optimizer = { learningRate: 1e-2 };
-    await collect(optionsFor(teacher, { optimizer, length: { steps: 25 }, microBatch: 8 }));
+    const optimizer = { learningRate: 2e-2 };
+    await collect(optionsFor(teacher, { optimizer, length: { steps: 12 }, batch: 4, microBatch: 4 }));
     const known = await numbersOf(teacher);
     const student = tiny(3);
     const windows = windowsOf(20);
@@ -143,10 +146,12 @@ forEachEngine("language-model training", () => {
       teacher: { model: teacher, temperature: 1, weight: 1, chunk: 100 },
     });
     const before = liveTensors();
-    const divergences = lossesOf(await collect(optionsFor(student, { task, optimizer, length: { steps: 25 } })));
+    const divergences = lossesOf(
+      await collect(optionsFor(student, { task, optimizer, length: { steps: 14 }, batch: 4 })),
+    );
     expect(liveTensors()).toEqual(before);
     expect(divergences.every((divergence) => divergence > 0)).toBe(true);
-    expect(divergences.at(-1)).toBeLessThan(0.25 * (divergences[0] as number));
+    expect(divergences.at(-1)).toBeLessThan(0.3 * (divergences[0] as number));
     expect(await numbersOf(teacher)).toEqual(known);
     const probe = tf.tensor2d(await windows.read(3), [1, 13], "int32");
     const [own] = [languageTask({ model: student, windows, dropout: false }).loss({ windows: probe }, { seed: 0 })];

@@ -1,7 +1,7 @@
 // Makes the plain folder what a commit says. Every step can be done again, so that one who was killed in the middle, or
 // his successor, begins anew; what the folder shows meanwhile does not count (repository.ts).
 
-import { lstat, mkdir, rm, rmdir } from "node:fs/promises";
+import { lstat, mkdir, rmdir, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { syncFolder } from "../../atomic-file.ts";
 import { quote } from "../../file-error.ts";
@@ -54,7 +54,7 @@ export async function checkOut(change: FolderChange, objects: ObjectStore): Prom
   const { written, removed } = difference(change);
   const touched = new Set<string>();
   for (const { path } of removed) {
-    await rm(join(folder, path), { force: true }).catch(ignoreFolderInPlace);
+    await removeFile(join(folder, path));
     await removeEmpty(folder, dirname(path));
   }
   for (const file of written) {
@@ -77,7 +77,10 @@ async function removeEmpty(folder: string, path: string): Promise<void> {
   }
 }
 
-/** Done before: where the file was there is a folder by now, or a file where its folder was. */
-function ignoreFolderInPlace(error: NodeJS.ErrnoException): void {
-  if (!["EISDIR", "ERR_FS_EISDIR", "ENOTDIR", "EPERM"].includes(error.code ?? "")) throw error;
+/** Removed before, and by now there may be a folder in the file's place, or a file in its folder's. */
+async function removeFile(path: string): Promise<void> {
+  await unlink(path).catch(async (error: NodeJS.ErrnoException) => {
+    if (["ENOENT", "ENOTDIR"].includes(error.code ?? "")) return;
+    if (!(await lstat(path)).isDirectory()) throw error;
+  });
 }

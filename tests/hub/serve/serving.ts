@@ -92,7 +92,7 @@ export function sendRaw(url: string, bytes: string | Uint8Array): Promise<string
   return new Promise((resolve, reject) => {
     const socket = connect(Number(port), hostname, () => socket.write(bytes));
     let answer = "";
-    socket.setTimeout(5000, () => socket.destroy());
+    socket.setTimeout(1000, () => socket.destroy());
     socket.on("data", (data) => {
       answer += data.toString("latin1");
     });

@@ -4,7 +4,7 @@
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
-import { type Command, InvalidArgumentError, Option } from "commander";
+import { type Command, Option } from "commander";
 import type { Located } from "../../hub/locate.ts";
 import {
   ALLOCATIONS,
@@ -14,50 +14,24 @@ import {
   type Covariances,
   convert,
   expectDense,
-  expectInit,
   INITS,
-  type Init,
   type PlanOptions,
   planConversion,
 } from "../compress/index.ts";
-import { EngineError } from "../engine/errors.ts";
-import type { OpenEngineOptions } from "../engine/types.ts";
-import { widthValues } from "../gblr/init/index.ts";
 import { type Model, saveModel } from "../models/index.ts";
 import { STRUCTURES } from "../structures/registry.ts";
 import { type Calibration, calibrateOnText } from "./convert/calibration.ts";
 import { printConversion, printPlan, type Written } from "./convert/print.ts";
+import { type ConvertVerbOptions, checkUsage, share, whole } from "./convert/usage.ts";
 import { addEngineOptions, openEngineFor } from "./engine-options.ts";
 import { withHub } from "./hub-access.ts";
 import { interruptible } from "./interrupt.ts";
 import { loadWithProgress, locateModel } from "./open-model.ts";
 import { expectPlaceForModel } from "./place-for-model.ts";
-import { CommandFailed, UsageError, verb } from "./program.ts";
+import { CommandFailed, verb } from "./program.ts";
 import { progressLine, throttled } from "./progress.ts";
 import { progressBar } from "./progress-bar.ts";
 import { paletteFor } from "./terminal.ts";
-
-interface ConvertVerbOptions extends OpenEngineOptions {
-  structure: string;
-  budget?: number;
-  flops?: number;
-  widths?: string;
-  layers?: string[];
-  allocate: Allocation;
-  init: Init;
-  searchSteps: number;
-  calibrate?: string;
-  calibrateConfig?: string;
-  calibrateSplit?: string;
-  calibrateColumn?: string;
-  calibrateSamples?: number;
-  calibrateContext?: number;
-  seed: number;
-  out?: string;
-  dryRun?: boolean;
-  force?: boolean;
-  json?: boolean;
-}
 
 const SUMMARY = "compress a model: replace its linear layers by structured ones";
 
@@ -299,60 +273,3 @@ async function modelBytes(folder: string): Promise<number> {
   const sizes = await Promise.all(names.map(async (name) => (await stat(join(folder, name))).size));
   return sizes.reduce((sum, size) => sum + size, 0);
 }
-
-/** What cannot be meant, before anything is fetched. @throws UsageError */
-function checkUsage(options: ConvertVerbOptions): void {
-  const { structure, budget, flops, widths, init, allocate, calibrate, out, dryRun } = options;
-  const given = Object.entries({ budget, flops, widths }).filter(([, value]) => value !== undefined);
-  if (given.length !== 1) {
-    const names = given.map(([name]) => `--${name}`).join(" and ");
-    throw new UsageError(
-      given.length === 0
-        ? "say what layers may cost: --budget, --flops or --widths"
-        : `${names} contradict each other; choose one`,
-    );
-  }
-  if (out === undefined && !dryRun) throw new UsageError("--out is missing: a folder for the model, or --dry-run");
-  if (widths !== undefined && structure !== "gblr") throw new UsageError(`--widths is for gblr, not ${structure}`);
-  for (const [flag, other] of [
-    ["--allocate global", allocate === "global"],
-    ["--init search", init === "search"],
-  ] as const) {
-    if (widths !== undefined && other) throw new UsageError(`--widths and ${flag} contradict each other; choose one`);
-  }
-  if (init === "activation" && calibrate === undefined) {
-    throw new UsageError("--init activation needs --calibrate, a data set of text to see inputs on");
-  }
-  const detail = DETAILS.find((name) => options[name] !== undefined);
-  if (calibrate === undefined && detail) {
-    throw new UsageError(`--${detail.replace("calibrate", "calibrate-").toLowerCase()} needs --calibrate`);
-  }
-  try {
-    expectInit(init, structure);
-    if (widths !== undefined) widthValues(widths, { blocks: 8, nIn: 8, nOut: 8 });
-  } catch (error) {
-    throw error instanceof EngineError ? new UsageError(error.message) : error;
-  }
-}
-
-const DETAILS = [
-  "calibrateConfig",
-  "calibrateSplit",
-  "calibrateColumn",
-  "calibrateSamples",
-  "calibrateContext",
-] as const;
-
-function share(text: string): number {
-  const value = Number(text);
-  if (!(value > 0 && value <= 1)) throw new InvalidArgumentError("It must be above 0 and at most 1, e.g. 0.35.");
-  return value;
-}
-
-const whole =
-  (least: number) =>
-  (text: string): number => {
-    const value = Number(text);
-    if (Number.isSafeInteger(value) && value >= least) return value;
-    throw new InvalidArgumentError(`It must be a whole number from ${least}.`);
-  };

@@ -1,0 +1,89 @@
+// What `gblr convert` can be told, and which of it contradicts: all that is bad usage before anything is fetched.
+
+import { InvalidArgumentError } from "commander";
+import { type Allocation, expectInit, type Init } from "../../compress/index.ts";
+import { EngineError } from "../../engine/errors.ts";
+import type { OpenEngineOptions } from "../../engine/types.ts";
+import { widthValues } from "../../gblr/init/index.ts";
+import { UsageError } from "../program.ts";
+
+export interface ConvertVerbOptions extends OpenEngineOptions {
+  structure: string;
+  budget?: number;
+  flops?: number;
+  widths?: string;
+  layers?: string[];
+  allocate: Allocation;
+  init: Init;
+  searchSteps: number;
+  calibrate?: string;
+  calibrateConfig?: string;
+  calibrateSplit?: string;
+  calibrateColumn?: string;
+  calibrateSamples?: number;
+  calibrateContext?: number;
+  seed: number;
+  out?: string;
+  dryRun?: boolean;
+  force?: boolean;
+  json?: boolean;
+}
+
+/** @throws UsageError for what cannot be meant */
+export function checkUsage(options: ConvertVerbOptions): void {
+  const { structure, budget, flops, widths, init, allocate, calibrate, out, dryRun } = options;
+  const given = Object.entries({ budget, flops, widths }).filter(([, value]) => value !== undefined);
+  if (given.length !== 1) {
+    const names = given.map(([name]) => `--${name}`).join(" and ");
+    throw new UsageError(
+      given.length === 0
+        ? "say what layers may cost: --budget, --flops or --widths"
+        : `${names} contradict each other; choose one`,
+    );
+  }
+  if (out === undefined && !dryRun) throw new UsageError("--out is missing: a folder for the model, or --dry-run");
+  if (widths !== undefined && structure !== "gblr") throw new UsageError(`--widths is for gblr, not ${structure}`);
+  for (const [flag, other] of [
+    ["--allocate global", allocate === "global"],
+    ["--init search", init === "search"],
+  ] as const) {
+    if (widths !== undefined && other) throw new UsageError(`--widths and ${flag} contradict each other; choose one`);
+  }
+  if (init === "activation" && calibrate === undefined) {
+    throw new UsageError("--init activation needs --calibrate, a data set of text to see inputs on");
+  }
+  const detail = DETAILS.find((name) => options[name] !== undefined);
+  if (calibrate === undefined && detail) {
+    throw new UsageError(`--${detail.replace("calibrate", "calibrate-").toLowerCase()} needs --calibrate`);
+  }
+  try {
+    expectInit(init, structure);
+    if (widths !== undefined) widthValues(widths, { blocks: 8, nIn: 8, nOut: 8 });
+  } catch (error) {
+    throw error instanceof EngineError ? new UsageError(error.message) : error;
+  }
+}
+
+const DETAILS = [
+  "calibrateConfig",
+  "calibrateSplit",
+  "calibrateColumn",
+  "calibrateSamples",
+  "calibrateContext",
+] as const;
+
+/** A flag that is a share. */
+export function share(text: string): number {
+  const value = Number(text);
+  if (!(value > 0 && value <= 1)) throw new InvalidArgumentError("It must be above 0 and at most 1, e.g. 0.35.");
+  return value;
+}
+
+/** A flag that is a whole number. */
+export const whole =
+  (least: number) =>
+  (text: string): number => {
+    const value = Number(text);
+    if (Number.isSafeInteger(value) && value >= least) return value;
+    throw new InvalidArgumentError(`It must be a whole number from ${least}.`);
+  };

@@ -1,0 +1,92 @@
+// What is done to a decoded image before a network sees it: settings only, of evaluation and of training.
+
+export type Interpolation = "bilinear" | "bicubic";
+
+/** As torchvision and timm evaluate: the shorter side to size / crop share, then the centre. */
+export interface EvaluationTransform {
+  kind: "evaluate";
+  /** share of the resized image's shorter side that the centre crop keeps. Default 0.875 */
+  cropShare?: number;
+  /** default bicubic */
+  interpolation?: Interpolation;
+}
+
+export interface RandomErasing {
+  /** default 0.25 */
+  probability?: number;
+  /** `pixel`: normal noise, each value its own; `constant`: the mean. Default pixel */
+  fill?: "pixel" | "constant";
+  /** least and most of the image's area. Default [0.02, 1/3] */
+  area?: readonly [number, number];
+  /** least ratio of height to width, the most its inverse. Default 0.3 */
+  aspect?: number;
+}
+
+/** Strengths; 0.4 draws a factor from 0.6 to 1.4. */
+export interface ColourJitter {
+  brightness?: number;
+  contrast?: number;
+  saturation?: number;
+  /** of the circle, at most 0.5 */
+  hue?: number;
+}
+
+export interface RandAugmentSettings {
+  /** operations an image. Default 2 */
+  operations?: number;
+  /** 0 to 10. Default 9 */
+  magnitude?: number;
+  /** standard deviation of the magnitude. Default 0.5 */
+  deviation?: number;
+  /** chance of each operation. Default 0.5 */
+  probability?: number;
+  /** magnitudes mean stronger changes for all operations (timm's `inc1`). Default false */
+  increasing?: boolean;
+}
+
+/** In this order: crop, flip, RandAugment or AutoAugment or colour jitter, normalisation, erasing. */
+export interface TrainingTransform {
+  kind: "train";
+  /**
+   * `resized`: a random part of the image, resized; `padded`: the whole image, resized where it is of another size, with
+   * a border of zeros, and of that a random part, as on CIFAR
+   */
+  crop?:
+    | {
+        kind: "resized";
+        /** least and most of the image's area. Default [0.08, 1] */
+        scale?: readonly [number, number];
+        /** least and most of width over height. Default [3/4, 4/3] */
+        ratio?: readonly [number, number];
+        /** default `random`: either, as timm trains */
+        interpolation?: Interpolation | "random";
+      }
+    | {
+        kind: "padded";
+        /** pixels on each side. Default 4 */
+        padding?: number;
+      };
+  /** chance of a mirror image. Default 0.5 */
+  flip?: number;
+  /** at most one of this and the next two */
+  randAugment?: RandAugmentSettings;
+  autoAugment?: "imagenet" | "cifar10";
+  colourJitter?: ColourJitter;
+  erasing?: RandomErasing;
+}
+
+export type ImageTransform = EvaluationTransform | TrainingTransform;
+
+export interface ImageLoaderOptions {
+  /** edge of what the network sees, pixels */
+  size: number;
+  /** `evaluate`: the evaluation transform with its defaults */
+  transform: ImageTransform | "evaluate";
+  /** of red, green, blue, values 0 to 1 */
+  mean: readonly [number, number, number];
+  std: readonly [number, number, number];
+  /** worker threads, 0 for none; default one a core, at most 16. Changes no pixel. */
+  workers?: number | undefined;
+  /** leave out and count images that cannot be decoded, instead of failing. Default false */
+  skipBad?: boolean | undefined;
+}

@@ -2,13 +2,15 @@
 
 export type Interpolation = "bilinear" | "bicubic";
 
-/** As torchvision and timm evaluate: the shorter side to size / crop share, then the centre. */
+/** As torchvision and timm evaluate: the shorter side to size / crop share, rounded down, then the centre. */
 export interface EvaluationTransform {
   kind: "evaluate";
   /** share of the resized image's shorter side that the centre crop keeps. Default 0.875 */
   cropShare?: number;
   /** default bicubic */
   interpolation?: Interpolation;
+  /** `squash`: both sides to size / crop share, whatever the image's shape, as Hugging Face's ViT. Default shorter */
+  fit?: "shorter" | "squash";
 }
 
 export interface RandomErasing {

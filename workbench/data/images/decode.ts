@@ -1,0 +1,74 @@
+// Encoded images to red, green and blue, as PIL's `convert("RGB")` gives them: colour profiles and the camera's
+// orientation are not applied, transparency is dropped, CMYK is converted by its plain formula. Equal to the last bit for
+// JPEG, PNG, WebP, TIFF and GIF (its first picture); the one difference: PIL turns 16 bit greyscale white above 255,
+// here it keeps its upper 8 bits.
+
+import sharp, { type Sharp } from "sharp";
+import { why } from "../errors.ts";
+import { blank, type Pixels } from "./pixels.ts";
+
+/** An image that cannot be decoded; says what is wrong with it, not which it is. */
+export class ImageError extends Error {
+  override readonly name = "ImageError";
+}
+
+/** Above this a small file would take gigabytes, as PIL warns. */
+const MOST_PIXELS = 2 ** 28;
+
+// What `cut off` is to PIL is an error; what libjpeg merely warns of is none.
+const READING = { ignoreIcc: true, failOn: "truncated", limitInputPixels: MOST_PIXELS } as const;
+
+// Threads are the caller's to have, and no image comes twice in a row.
+sharp.concurrency(1);
+sharp.cache(false);
+
+/** @throws ImageError, a clause, when the bytes are no image that is known here, or a damaged one */
+export async function decodeImage(bytes: Uint8Array): Promise<Pixels> {
+  if (bytes.length === 0) throw new ImageError("is empty, 0 bytes");
+  try {
+    const image = sharp(bytes, READING);
+    const { space } = await image.metadata();
+    if (space === "cmyk") return await fromCmyk(image);
+    const { data, info } = await image.toColourspace("srgb").removeAlpha().raw().toBuffer({ resolveWithObject: true });
+    const { width, height } = info;
+    // Of some kinds greyscale stays so.
+    if (info.channels === 1) return fromGrey(data, { width, height });
+    return { width, height, data: owned(data) };
+  } catch (error) {
+    throw new ImageError(`cannot be decoded: ${clauseOf(error)}`, { cause: error });
+  }
+}
+
+/** red = (255 - cyan) (255 - black) / 255, rounded as PIL does. */
+async function fromCmyk(image: Sharp): Promise<Pixels> {
+  // All of the way in CMYK: sharp would take a printer's profile.
+  const raw = image.pipelineColourspace("cmyk").toColourspace("cmyk").raw();
+  const { data, info } = await raw.toBuffer({ resolveWithObject: true });
+  const pixels = blank(info.width, info.height);
+  const { channels } = info;
+  for (let from = 0, to = 0; to < pixels.data.length; from += channels, to += 3) {
+    const light = 255 - (data[from + 3] as number);
+    for (let c = 0; c < 3; c++) {
+      const product = (data[from + c] as number) * light + 128;
+      pixels.data[to + c] = Math.max(0, light - (((product >> 8) + product) >> 8));
+    }
+  }
+  return pixels;
+}
+
+function fromGrey(data: Uint8Array, { width, height }: { width: number; height: number }): Pixels {
+  const pixels = blank(width, height);
+  data.forEach((value, i) => {
+    pixels.data.fill(value, 3 * i, 3 * i + 3);
+  });
+  return pixels;
+}
+
+/** Without a copy: the buffer is sharp's own, and nobody else's. */
+const owned = ({ buffer, byteOffset, length }: Uint8Array): Uint8Array<ArrayBuffer> =>
+  new Uint8Array(buffer as ArrayBuffer, byteOffset, length);
+
+function clauseOf(error: unknown): string {
+  const text = why(error).replace(/^Vips\w+: |^vips\w+: /i, "");
+  return text.startsWith("Input buffer contains unsupported image format") ? "no format that is known here" : text;
+}

@@ -1,0 +1,45 @@
+// Pixels of a decoded image, as every step here takes and gives them.
+
+/** Red, green and blue of each pixel, 0 to 255, row by row. */
+export interface Pixels {
+  width: number;
+  height: number;
+  /** width · height · 3 */
+  data: Uint8Array<ArrayBuffer>;
+}
+
+/** A rectangle of an image, whole pixels. */
+export interface Box {
+  left: number;
+  top: number;
+  width: number;
+  height: number;
+}
+
+export const blank = (width: number, height: number): Pixels => ({
+  width,
+  height,
+  data: new Uint8Array(3 * width * height),
+});
+
+export function cut({ width, data }: Pixels, box: Box): Pixels {
+  const part = blank(box.width, box.height);
+  for (let y = 0; y < box.height; y++) {
+    const from = 3 * ((box.top + y) * width + box.left);
+    part.data.set(data.subarray(from, from + 3 * box.width), 3 * y * box.width);
+  }
+  return part;
+}
+
+/** In place. */
+export function mirror({ width, height, data }: Pixels): void {
+  for (let y = 0; y < height; y++) {
+    for (let a = 3 * y * width, b = a + 3 * (width - 1); a < b; a += 3, b -= 3) {
+      for (let c = 0; c < 3; c++) {
+        const kept = data[a + c] as number;
+        data[a + c] = data[b + c] as number;
+        data[b + c] = kept;
+      }
+    }
+  }
+}

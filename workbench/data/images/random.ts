@@ -1,0 +1,76 @@
+// What is random in one image, or one batch: a stream of numbers that its seed decides, the same on every machine and in
+// every thread.
+
+import { bits, mixSeed } from "../../engine/ops/random-bits.ts";
+
+/** The seed of an item within what has a seed of its own. */
+export const seedWithin = (seed: number, item: number): number => bits(item, mixSeed(seed));
+
+export class RandomStream {
+  private readonly key: number;
+  private drawn = 0;
+  /** the second of a pair of normal numbers */
+  private spare: number | undefined;
+
+  constructor(seed: number) {
+    this.key = mixSeed(seed);
+  }
+
+  /** Uniform in [low, high). */
+  uniform(low = 0, high = 1): number {
+    return low + (high - low) * (bits(this.drawn++, this.key) / 2 ** 32);
+  }
+
+  /** One of `low` … `high`, both of them possible. */
+  integer(low: number, high: number): number {
+    return low + Math.floor(this.uniform() * (high - low + 1));
+  }
+
+  chance(probability: number): boolean {
+    return this.uniform() < probability;
+  }
+
+  pick<T>(values: readonly T[]): T {
+    return values[this.integer(0, values.length - 1)] as T;
+  }
+
+  /** The numbers 0 … count - 1 in some order. */
+  order(count: number): number[] {
+    const order = Array.from({ length: count }, (_, i) => i);
+    for (let last = count - 1; last > 0; last--) {
+      const other = this.integer(0, last);
+      [order[last], order[other]] = [order[other] as number, order[last] as number];
+    }
+    return order;
+  }
+
+  /** Standard normal. Box and Muller. */
+  normal(): number {
+    if (this.spare !== undefined) {
+      const kept = this.spare;
+      this.spare = undefined;
+      return kept;
+    }
+    const radius = Math.sqrt(-2 * Math.log(1 - this.uniform()));
+    const angle = 2 * Math.PI * this.uniform();
+    this.spare = radius * Math.sin(angle);
+    return radius * Math.cos(angle);
+  }
+
+  /** Of a Beta distribution with both parameters `alpha`; above 0. */
+  beta(alpha: number): number {
+    const [a, b] = [this.gamma(alpha), this.gamma(alpha)];
+    return a + b > 0 ? a / (a + b) : Number(this.chance(0.5));
+  }
+
+  /** Marsaglia and Tsang 2000; below shape 1 by the power of a uniform number. */
+  private gamma(shape: number): number {
+    if (shape < 1) return this.gamma(shape + 1) * (1 - this.uniform()) ** (1 / shape);
+    const d = shape - 1 / 3;
+    for (;;) {
+      const x = this.normal();
+      const v = (1 + x / Math.sqrt(9 * d)) ** 3;
+      if (v > 0 && Math.log(1 - this.uniform()) < 0.5 * x * x + d - d * v + d * Math.log(v)) return d * v;
+    }
+  }
+}

@@ -22,25 +22,34 @@ export function createModel<Config>(
   json: Readonly<Record<string, unknown>>,
   { seed = 0 }: CreateOptions = {},
 ): Model<Config> {
-  const whole = { model_type: architecture.type, ...json };
-  const config = architecture.readConfig(whole, "config");
-  const normal = seededNormal(seed);
+  const whole = architecture.recognises?.(json) ? json : { model_type: architecture.type, ...json };
+  const config = architecture.readConfig({ ...whole }, "config");
+  const random = { normal: seededNormal(seed), uniform: seededUniform(seed + 1) };
   const parameters = new Map<string, Variable>();
   for (const [name, info] of architecture.parameters(config)) {
     const size = info.shape.reduce((product, side) => product * side, 1);
     parameters.set(
       name,
-      variableFrom(startOf(info, new Float32Array(size), normal), info.shape, { trainable: !info.buffer }),
+      variableFrom(startOf(info, new Float32Array(size), random), info.shape, { trainable: !info.buffer }),
     );
   }
   const layers = new Map(architecture.layers(config).map((layer) => [layer.name, { ...layer, structure: dense }]));
-  return new Model({ architecture, config, json: whole, parameters, layers });
+  const prefix = architecture.prefixOf?.(config) ?? architecture.prefixes[0] ?? "";
+  return new Model({ architecture, config, json: whole, parameters, layers, prefix });
 }
 
-function startOf({ start }: ParameterInfo, values: Float32Array, normal: () => number): Float32Array {
+interface Random {
+  normal: () => number;
+  /** from 0 to 1 */
+  uniform: () => number;
+}
+
+function startOf({ start }: ParameterInfo, values: Float32Array, { normal, uniform }: Random): Float32Array {
   if (start.kind === "ones") return values.fill(1);
-  if (start.kind === "normal") {
-    for (let i = 0; i < values.length; i++) values[i] = start.deviation * normal();
+  if (start.kind === "constant") return values.fill(start.value);
+  if (start.kind === "zeros") return values;
+  for (let i = 0; i < values.length; i++) {
+    values[i] = start.kind === "normal" ? start.deviation * normal() : start.bound * (2 * uniform() - 1);
   }
   return values;
 }

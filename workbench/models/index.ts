@@ -1,6 +1,7 @@
 // Models: loaded, made, run, changed and saved. The one door of this folder.
 
-export type { Architecture, LayerInfo, ParameterInfo } from "./architecture.ts";
+export type { Architecture, ConvolutionInfo, LayerInfo, ParameterInfo } from "./architecture.ts";
+export { type ClassifierOptions, classifierLogits, isClassifier } from "./classifier.ts";
 export { layerCosts, modelCounts } from "./counts.ts";
 export { type CreateOptions, createModel } from "./create.ts";
 export { gpt2 } from "./gpt2/architecture.ts";
@@ -9,11 +10,19 @@ export type { Gpt2Config } from "./gpt2/config.ts";
 export { type Gpt2, type Gpt2Options, gpt2Hidden, gpt2Logits, headOf } from "./gpt2/forward.ts";
 export { type GenerateEvent, type GenerateOptions, gpt2Generate } from "./gpt2/generate.ts";
 export { type Gpt2LossOptions, gpt2Loss, gpt2Nll } from "./gpt2/loss.ts";
+export { type ImageSettings, imageSettings } from "./image-settings.ts";
 export { forInference, type InferenceOptions } from "./inference.ts";
 export { denseWeight, replaceLayer } from "./layers.ts";
 export { type LoadEvent, type LoadOptions, loadModel, loadModelNow } from "./load.ts";
+export { mixer } from "./mixer/architecture.ts";
+export type { MixerConfig } from "./mixer/config.ts";
 export { type LinearLayer, Model } from "./model.ts";
-export { ARCHITECTURES, architectureOf } from "./registry.ts";
+export { ARCHITECTURES, architectureOf, architectureOfConfig } from "./registry.ts";
+export { resnet } from "./resnet/architecture.ts";
+export type { ResnetConfig } from "./resnet/config.ts";
 export { FILE_TYPES, type FileType, type SaveOptions, saveModel, saveModelNow } from "./save.ts";
 export { storedConfig } from "./stored-config.ts";
+export { vit } from "./vit/architecture.ts";
+export type { VitConfig } from "./vit/config.ts";
+export { resizePositions } from "./vit/resize-positions.ts";
 export { type FolderContent, prepareFolder, type SaveEvent, writeModelFolder } from "./write-folder.ts";

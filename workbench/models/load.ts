@@ -17,7 +17,7 @@ import {
 import { toFloat32 } from "../../hub/safetensors/index.ts";
 import type { Architecture } from "./architecture.ts";
 import { Model } from "./model.ts";
-import { architectureOf } from "./registry.ts";
+import { architectureOfConfig } from "./registry.ts";
 import { type StoredModel, type StoredParameter, storedParameters } from "./stored-parameters.ts";
 import { variableFrom } from "./variables.ts";
 
@@ -87,7 +87,7 @@ export async function readConfig(folder: string): Promise<ReadConfig> {
   });
   const json = parsed(text);
   if (json === undefined) throw new ModelError("is not a JSON object", { file });
-  const architecture = architectureOf(json.model_type, file);
+  const architecture = architectureOfConfig(json, file);
   return { json, architecture, config: architecture.readConfig(json, file) };
 }
 

@@ -1,12 +1,14 @@
-// A model in memory: its config, its parameters by checkpoint name, and how each linear layer is held. Forward passes ask
-// it for a layer by name and never for that layer's structure. Files are read and written elsewhere.
+// A model in memory: its config, its parameters by checkpoint name, and how each linear layer and convolution is held.
+// Forward passes ask it for a layer by name and never for that layer's structure. Files are read and written elsewhere.
 
-import { add, type Tensor, tidy, type Variable } from "@tensorflow/tfjs-core";
+import { add, type Tensor, type Tensor4D, tidy, type Variable } from "@tensorflow/tfjs-core";
 import { EngineError } from "../engine/errors.ts";
 import { type Activation, gelu, linear } from "../engine/ops/index.ts";
 import type { MaskSettings } from "../gblr/parameters.ts";
+import { dense } from "../structures/dense.ts";
 import type { Structure, StructureParameters } from "../structures/structure.ts";
-import type { Architecture, LayerInfo } from "./architecture.ts";
+import type { Architecture, ConvolutionInfo, LayerInfo } from "./architecture.ts";
+import { convolve, inputsOfPositions, kernelOfPositions, patchesUnder } from "./convolution.ts";
 
 /** A linear layer and what holds its matrix: `dense` where it is as the checkpoint has it. */
 export interface LinearLayer extends LayerInfo {
@@ -22,6 +24,8 @@ export interface ModelParts<Config> {
   layers: Map<string, LinearLayer>;
   masks?: MaskSettings;
   prefix?: string;
+  /** preprocessor_config.json as it was read, where there is one */
+  preprocessor?: Readonly<Record<string, unknown>> | undefined;
   /** names of parameters that are another model's to dispose of. Default none */
   borrowed?: Iterable<string>;
 }
@@ -45,6 +49,8 @@ export class Model<Config = unknown> {
   readonly masks: MaskSettings;
   /** what its names begin with in checkpoints, see Architecture.prefixes */
   readonly prefix: string;
+  /** how Hugging Face's image processors prepare its images, where the folder says so */
+  readonly preprocessor: Readonly<Record<string, unknown>> | undefined;
   /** sees the input of each layer as it is applied; a tensor that it wants to keep it must keep itself */
   observer: ((layer: string, x: Tensor) => void) | undefined;
   private readonly borrowed: ReadonlySet<string>;
@@ -57,6 +63,7 @@ export class Model<Config = unknown> {
     layers,
     masks = {},
     prefix,
+    preprocessor,
     borrowed = [],
   }: ModelParts<Config>) {
     this.architecture = architecture;
@@ -66,6 +73,7 @@ export class Model<Config = unknown> {
     this.layers = layers;
     this.masks = masks;
     this.borrowed = new Set(borrowed);
+    this.preprocessor = preprocessor;
     this.prefix = prefix ?? architecture.prefixes[0] ?? "";
   }
 
@@ -81,6 +89,17 @@ export class Model<Config = unknown> {
     const found = this.layers.get(name);
     if (!found) throw new EngineError(`the model has no layer "${name}"`, "check the checkpoint's names");
     return found;
+  }
+
+  /** Whether there is such a layer, whole or in positions. */
+  hasLayer(name: string): boolean {
+    return this.layers.has(name) || this.layers.has(`${name}.0`);
+  }
+
+  /** The layers of a convolution that is held position by position, in their order; none where it is whole. */
+  positionsOf(name: string): LinearLayer[] {
+    const count = this.layers.get(`${name}.0`)?.position?.convolution.kernel.reduce((rows, columns) => rows * columns);
+    return Array.from({ length: count ?? 0 }, (_, index) => this.layer(`${name}.${index}`));
   }
 
   /** The parameters of a layer by the structure's names, without the bias. */
@@ -106,6 +125,40 @@ export class Model<Config = unknown> {
     });
   }
 
+  /**
+   * The convolution of x with the layer's kernel, its bias added.
+   * @param x float32 (batch, height, width, channels)
+   * @returns float32 (batch, height', width', n_out)
+   * @throws EngineError when the layer is no convolution
+   */
+  convolution(name: string, x: Tensor4D): Tensor4D {
+    const positions = this.positionsOf(name);
+    const layer = positions[0] ?? this.layer(name);
+    const geometry = layer.position?.convolution ?? layer.convolution;
+    if (!geometry) throw new EngineError(`${name} is a linear layer`, "apply it with linear");
+    if (this.observer) this.observe({ name, x, geometry, positions });
+    const bias = this.parameters.get(`${name}.bias`);
+    return tidy(() => {
+      const parameters = positions.length === 0 ? this.structureParameters(name) : { weight: this.kernel(positions) };
+      const structure = positions.length === 0 ? layer.structure : dense;
+      const product = convolve(x, { structure, parameters }, geometry);
+      return bias === undefined ? product : add(product, bias);
+    });
+  }
+
+  private kernel(positions: readonly LinearLayer[]): Tensor4D {
+    const matrices = positions.map(({ name, structure }) => structure.dense(this.structureParameters(name)));
+    return kernelOfPositions(matrices, positions[0]?.position?.convolution as ConvolutionInfo);
+  }
+
+  /** The observer sees what a linear layer would: patches, or what each position sees. */
+  private observe({ name, x, geometry, positions }: Seen): void {
+    tidy(() => {
+      if (positions.length === 0) this.observer?.(name, patchesUnder(x, geometry));
+      else for (const [i, seen] of inputsOfPositions(x, geometry).entries()) this.observer?.(`${name}.${i}`, seen);
+    });
+  }
+
   /** Its parameters but those borrowed. */
   dispose(): void {
     for (const [name, variable] of this.parameters) {
@@ -113,4 +166,11 @@ export class Model<Config = unknown> {
     }
     this.parameters.clear();
   }
+}
+
+interface Seen {
+  name: string;
+  x: Tensor4D;
+  geometry: ConvolutionInfo;
+  positions: readonly LinearLayer[];
 }

@@ -3,8 +3,8 @@
 
 import { expect, test } from "bun:test";
 import * as tf from "@tensorflow/tfjs-core";
-import { attend } from "../../../workbench/models/gpt2/attention.ts";
-import { dropper } from "../../../workbench/models/gpt2/dropout.ts";
+import { attend } from "../../../workbench/models/attention.ts";
+import { dropper } from "../../../workbench/models/dropout.ts";
 import { type Gpt2, gpt2Logits, gpt2Loss, gpt2Nll } from "../../../workbench/models/index.ts";
 import { ENGINES, forEachEngine } from "../../engine/engines.ts";
 import { ids, livelier, structured, taken, tinyGpt2 } from "../tiny.ts";
@@ -38,7 +38,12 @@ forEachEngine("dropout in GPT-2", () => {
     const run = (seed: number | undefined, rate: number) =>
       taken(
         tf.tidy(() =>
-          attend(q as tf.Tensor, k as tf.Tensor, v as tf.Tensor, { scale: 0.5, drop: dropper(seed), rate }),
+          attend(q as tf.Tensor, k as tf.Tensor, v as tf.Tensor, {
+            causal: true,
+            scale: 0.5,
+            drop: dropper(seed),
+            rate,
+          }),
         ),
       );
     const fused = await run(undefined, 0.5);
@@ -87,7 +92,7 @@ forEachEngine("learning", (_, { name: engine }) => {
     const nll = await taken(gpt2Nll(model, windows));
     expect((await taken(gpt2Loss(model, windows)))[0]).toBeCloseTo(nll.reduce((sum, each) => sum + each, 0) / 18, 5);
     expect(() => gpt2Loss(model, ids(1, 14))).toThrow(/ids must be at most 12 tokens, the model's positions, got 13/);
-    expect(() => gpt2Loss(model, windows, { dropoutSeed: -1 })).toThrow(/dropoutSeed must be a whole number from 0/);
+    expect(() => gpt2Loss(model, windows, { dropoutSeed: -1 })).toThrow(/seed must be a whole number from 0/);
     windows.dispose();
     model.dispose();
   });

@@ -10,7 +10,7 @@ import {
   type Gpt2Size,
   gpt2Layers,
 } from "../../../workbench/structures/counting/gpt2.ts";
-import { countResnet18, RESNET18_224, resnet18Layers } from "../../../workbench/structures/counting/resnet18.ts";
+import { countResnet, RESNET18_224, resnetLayers } from "../../../workbench/structures/counting/resnet.ts";
 import { countVit, VIT_B_16, vitLayers } from "../../../workbench/structures/counting/vit.ts";
 
 interface RowCosts {
@@ -152,7 +152,7 @@ describe("ResNet-18", () => {
     const costs: LayerCosts = Object.fromEntries(
       Object.entries(run.layers).map(([name, { per_position }]) => [name, per_position]),
     );
-    const counts = countResnet18(RESNET18_224, costs);
+    const counts = countResnet(RESNET18_224, costs);
     expect(counts.reference.total).toBe(run.counted);
     expectRatio(counts.reference.relative, run["relative_to_1.82e9"]);
     expect(counts.actual.total).toBe(run.counted_at_output_positions);
@@ -161,7 +161,7 @@ describe("ResNet-18", () => {
 
   test("dense costs what the reference counts, operator by operator", () => {
     const [run] = FLOPS.resnet18_224.runs as [Resnet];
-    const { reference, actual } = countResnet18(RESNET18_224);
+    const { reference, actual } = countResnet(RESNET18_224);
     expect(reference.total).toBe(run.dense_total);
     expect(actual.total).toBe(run.dense_total);
     const { conv, batch_norm, avg_pool, linear } = run.dense_by_operator;
@@ -170,7 +170,7 @@ describe("ResNet-18", () => {
   });
 
   test("has the structured layers of the reference, at its sizes and costs", () => {
-    const layers = new Map(resnet18Layers(RESNET18_224).map((layer) => [layer.name, layer]));
+    const layers = new Map(resnetLayers(RESNET18_224).map((layer) => [layer.name, layer]));
     for (const { width_init, per_kernel, layers: counted } of FLOPS.resnet18_224.runs) {
       const share = Number(width_init.slice(2));
       for (const [name, expected] of Object.entries(counted)) {
@@ -195,5 +195,5 @@ test("a cost for a layer that a model does not have is refused by name", () => {
       "give costs by the names of its layers",
   );
   expect(() => countVit(VIT_B_16, { "blocks.0.attn.qkv": 1 })).toThrow('ViT has no layer "blocks.0.attn.qkv"');
-  expect(() => countResnet18(RESNET18_224, { fc: 1 })).toThrow('ResNet-18 has no layer "fc"');
+  expect(() => countResnet(RESNET18_224, { fc: 1 })).toThrow('ResNet has no layer "fc"');
 });

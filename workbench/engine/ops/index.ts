@@ -3,6 +3,7 @@
 
 export { type AdamwGroup, type AdamwOptions, adamwStep, gradientNorm } from "./adamw.ts";
 export { type AttentionOptions, attention } from "./attention.ts";
+export { type BatchNormOptions, type BatchStatistics, batchNorm } from "./batch-norm.ts";
 export { type CrossEntropyOptions, crossEntropy } from "./cross-entropy.ts";
 export { type DropoutOptions, dropout } from "./dropout.ts";
 export { embedding } from "./embedding.ts";

@@ -19,12 +19,12 @@ import {
 import { ShapeError } from "../../engine/errors.ts";
 import { type Activation, embedding, layerNorm, linear } from "../../engine/ops/index.ts";
 import { expectOperand } from "../../engine/ops/operands.ts";
+import { attend } from "../attention.ts";
+import { type DropAt, dropper } from "../dropout.ts";
 import type { Model } from "../model.ts";
 import { HEAD } from "./architecture.ts";
-import { attend } from "./attention.ts";
 import type { KeyValueCache } from "./cache.ts";
 import type { Gpt2Activation, Gpt2Config } from "./config.ts";
-import { type DropAt, dropper } from "./dropout.ts";
 
 export type Gpt2 = Model<Gpt2Config>;
 
@@ -94,7 +94,7 @@ function attention(model: Gpt2, x: Tensor, { block, drop, cache }: BlockOptions)
   const [q, k, v] = split(model.linear(`h.${block}.attn.c_attn`, x), 3, -1).map(inHeads) as [Tensor, Tensor, Tensor];
   const seen = cache ? cache.extend(block, { k, v }) : { k, v };
   const scale = (scaleAttention ? 1 / Math.sqrt(width / heads) : 1) / (scaleAttentionByBlock ? block + 1 : 1);
-  const y = attend(q, seen.k, seen.v, { scale, drop, rate: dropout.attention });
+  const y = attend(q, seen.k, seen.v, { causal: true, scale, drop, rate: dropout.attention });
   return model.linear(`h.${block}.attn.c_proj`, reshape(transpose(y, [0, 2, 1, 3]), [batch, tokens, width]));
 }
 

@@ -1,5 +1,5 @@
 // Parameters and multiply-adds of one structured layer, as the reference counts them and as they are. Whole models:
-// gpt2.ts, vit.ts, resnet18.ts.
+// gpt2.ts, vit.ts, resnet.ts.
 
 import type { Tensor } from "@tensorflow/tfjs-core";
 import { pack } from "../../gblr/packed.ts";

@@ -1,4 +1,4 @@
-// The layers of models as counting sees them: names and sizes. Shared pieces of gpt2.ts, vit.ts and resnet18.ts.
+// The layers of models as counting sees them: names and sizes. Shared pieces of gpt2.ts, vit.ts and resnet.ts.
 
 import { EngineError } from "../../engine/errors.ts";
 import type { MatrixSize } from "../budget.ts";

@@ -8,6 +8,8 @@ import { denseRow, expectLayers, LAYER_NORM_PER_ENTRY, type LinearLayer } from "
 export interface VitSize {
   blocks: number;
   width: number;
+  /** of the layer in the middle of each MLP. Default 4 · width */
+  innerWidth?: number;
   /** rows and columns of the image */
   image: number;
   /** rows and columns of a patch */
@@ -15,6 +17,10 @@ export interface VitSize {
   /** of the image */
   colours: number;
   classes: number;
+  /** whether a token of its own is before the patches. Default true */
+  classToken?: boolean;
+  /** width of a layer before the head. Default none */
+  representation?: number | undefined;
   /** the dense total that published relative costs divide by, rounded as there */
   publishedDense: number;
 }
@@ -31,15 +37,15 @@ export const VIT_B_16: VitSize = {
 };
 
 /** The linear layers of all blocks, queries, keys and values apart. */
-export function vitLayers({ blocks, width }: VitSize): LinearLayer[] {
+export function vitLayers({ blocks, width, innerWidth = 4 * width }: VitSize): LinearLayer[] {
   return Array.from({ length: blocks }, (_, i) => [
     ...["q_proj", "k_proj", "v_proj", "proj"].map((part) => ({
       name: `blocks.${i}.attn.${part}`,
       nOut: width,
       nIn: width,
     })),
-    { name: `blocks.${i}.mlp.fc1`, nOut: 4 * width, nIn: width },
-    { name: `blocks.${i}.mlp.fc2`, nOut: width, nIn: 4 * width },
+    { name: `blocks.${i}.mlp.fc1`, nOut: innerWidth, nIn: width },
+    { name: `blocks.${i}.mlp.fc2`, nOut: width, nIn: innerWidth },
   ]).flat();
 }
 
@@ -55,9 +61,10 @@ export function countVit(size: VitSize, costs: LayerCosts = {}): Counts {
   };
 }
 
-function sharedParts({ blocks, width, image, patch, colours, classes }: VitSize) {
+function sharedParts(size: VitSize) {
+  const { blocks, width, image, patch, colours, classes, classToken = true, representation } = size;
   const patches = Math.floor(image / patch) ** 2;
-  const tokens = patches + 1;
+  const tokens = patches + (classToken ? 1 : 0);
   return {
     patches,
     tokens,
@@ -65,7 +72,7 @@ function sharedParts({ blocks, width, image, patch, colours, classes }: VitSize)
     parts: {
       "patch embedding": patches * width * colours * patch ** 2,
       "layer norms": (2 * blocks + 1) * tokens * width * LAYER_NORM_PER_ENTRY,
-      head: width * classes,
+      head: representation === undefined ? width * classes : representation * (width + classes),
     },
   };
 }

@@ -18,7 +18,8 @@ export async function splitFilesOf(
   return splitFiles(paths, { dataset, readme, config, split });
 }
 
-async function pathsIn(dataset: string): Promise<string[]> {
+/** Of all its files, but those that are hidden. @throws DataError when there is no such folder */
+export async function pathsIn(dataset: string): Promise<string[]> {
   const found: string[] = [];
   const visit = async (below: string): Promise<void> => {
     const entries = await readdir(join(dataset, below), { withFileTypes: true });

@@ -27,18 +27,26 @@ const FrontMatter = z.looseObject({
 });
 
 /**
+ * The YAML at a README's head; nothing where there is none.
+ * @throws DataError when it is no YAML
+ */
+export function frontMatter(readme: string, file: string): unknown {
+  const front = /^\uFEFF?---[ \t]*\r?\n(.*?)(?:^|\n)---[ \t]*(?:\r?\n|$)/s.exec(readme)?.[1];
+  if (front === undefined) return undefined;
+  try {
+    return parse(front) ?? {};
+  } catch (error) {
+    throw new DataError(file, `its front matter is no YAML: ${why(error)}`, { cause: error });
+  }
+}
+
+/**
  * @param file how messages name the README
  * @throws DataError when its front matter is no YAML, or declares configurations in no form that the Hub has
  */
 export function readmeConfigs(readme: string, file: string): ReadmeConfig[] {
-  const front = /^\uFEFF?---[ \t]*\r?\n(.*?)(?:^|\n)---[ \t]*(?:\r?\n|$)/s.exec(readme)?.[1];
-  if (front === undefined) return [];
-  let yaml: unknown;
-  try {
-    yaml = parse(front) ?? {};
-  } catch (error) {
-    throw new DataError(file, `its front matter is no YAML: ${why(error)}`, { cause: error });
-  }
+  const yaml = frontMatter(readme, file);
+  if (yaml === undefined) return [];
   const result = FrontMatter.safeParse(yaml);
   if (!result.success) {
     const path = result.error.issues[0]?.path.join(".");

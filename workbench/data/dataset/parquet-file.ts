@@ -1,0 +1,81 @@
+// A parquet file as its columns, a row group at a time. What a column means is the caller's.
+
+import { type DecodedArray, type FileMetaData, parquetMetadataAsync, parquetScan, parquetSchema } from "hyparquet";
+import { compressors } from "hyparquet-compressors";
+import { type ByteSource, openFile } from "../../../hub/byte-source.ts";
+import { DataError, why } from "../errors.ts";
+
+export type ParquetColumn = ReturnType<typeof parquetSchema>["children"][number];
+
+export interface ParquetFile {
+  readonly path: string;
+  readonly rows: number;
+  readonly metadata: FileMetaData;
+  readonly columns: readonly ParquetColumn[];
+  /**
+   * The values of some columns, row group by row group; the others are not read.
+   * @param options.utf8 whether bytes that are not said to be text are. Default true
+   * @throws DataError when the file is damaged
+   */
+  groups(names: readonly string[], options?: { utf8?: boolean }): AsyncGenerator<RowGroup>;
+  close(): Promise<void>;
+}
+
+export interface RowGroup {
+  rowStart: number;
+  rowEnd: number;
+  /** by the names' order */
+  values: DecodedArray[];
+}
+
+/** @throws DataError when there is no such file, or it is no parquet file */
+export async function openParquet(path: string): Promise<ParquetFile> {
+  const source = await openFile(path, (problem, options) => new DataError(path, problem, options));
+  try {
+    const file = bufferOf(source);
+    const metadata = await orDamaged(path, () => parquetMetadataAsync(file));
+    return {
+      path,
+      rows: Number(metadata.num_rows),
+      metadata,
+      columns: parquetSchema(metadata).children,
+      groups: async function* (names, { utf8 = true } = {}) {
+        const columns = [...names];
+        const scan = await orDamaged(path, () => parquetScan({ file, metadata, compressors, columns, utf8 }));
+        for (const { rowStart, rowEnd } of scan.ranges) {
+          const values: DecodedArray[] = [];
+          for (const column of columns) {
+            const read = await orDamaged(path, () => scan.readColumn({ column, rowStart, rowEnd }));
+            if (read.length !== rowEnd - rowStart) {
+              const rows = `rows ${rowStart} to ${rowEnd}`;
+              throw new DataError(path, `is damaged: ${rows} hold ${read.length} values; fetch it again`);
+            }
+            values.push(read);
+          }
+          yield { rowStart, rowEnd, values };
+        }
+      },
+      close: () => source.close(),
+    };
+  } catch (error) {
+    await source.close();
+    throw error;
+  }
+}
+
+function bufferOf(source: ByteSource) {
+  const slice = async (start: number, end: number = source.size) => {
+    const from = start < 0 ? Math.max(0, source.size + start) : start;
+    return (await source.read(from, Math.max(0, Math.min(end, source.size) - from))).buffer;
+  };
+  return { byteLength: source.size, slice };
+}
+
+async function orDamaged<T>(path: string, read: () => Promise<T>): Promise<T> {
+  try {
+    return await read();
+  } catch (error) {
+    if (error instanceof DataError) throw error;
+    throw new DataError(path, `is no parquet file, or a damaged one: ${why(error)}; fetch it again`, { cause: error });
+  }
+}

@@ -1,0 +1,42 @@
+// A split of an image data set, in whichever way its images are kept. The one door to image sets.
+
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { formatOf } from "../dataset/conventions.ts";
+import { pathsIn, splitFilesOf } from "../dataset/open-folder.ts";
+import { DataError, listed } from "../errors.ts";
+import { folderImages } from "./folder-images.ts";
+import { foldersOf } from "./image-folders.ts";
+import { parquetImages } from "./parquet-images.ts";
+import type { ImagesEvent, OpenImagesOptions } from "./types.ts";
+
+/**
+ * The last event holds the images; stop before and nothing is left behind but whole files in the cache.
+ * @throws DataError in one line, with what there is, for a data set, configuration, split, column or label that is not
+ *   there or damaged, for a set without images, and for a cache that cannot be written; the signal's reason when it aborts
+ */
+export async function* openImages(options: OpenImagesOptions): AsyncGenerator<ImagesEvent> {
+  const { dataset, config, split } = options;
+  const folders = await foldersOf(dataset, { config, split });
+  if (folders) {
+    yield {
+      kind: "data",
+      config: folders.config,
+      split: folders.split,
+      files: folders.classes.map(({ path }) => path),
+    };
+    yield { kind: "images", images: folderImages(dataset, folders, options) };
+    return;
+  }
+  if (!(await pathsIn(dataset)).some((path) => formatOf(path) !== undefined)) {
+    const wanted = "neither parquet files nor a folder a split with a folder a class, such as train/cat/1.jpg";
+    throw new DataError(dataset, `has no images: ${wanted}`);
+  }
+  const chosen = await splitFilesOf(dataset, { config, split });
+  const others = chosen.files.filter((file) => formatOf(file) !== "parquet");
+  if (others.length > 0)
+    throw new DataError(dataset, `split ${JSON.stringify(split)} is text, no images: ${listed(others)}`);
+  yield { kind: "data", ...chosen };
+  const readme = await readFile(join(dataset, "README.md"), "utf8").catch(() => undefined);
+  yield { kind: "images", images: yield* parquetImages(chosen, { ...options, readme }) };
+}

@@ -22,7 +22,7 @@ import { type Ended, type Evaluation, type FitOptions, fit, languageTask } from 
 import type { ExperimentContext } from "./context.ts";
 import type { ExperimentEvent } from "./events.ts";
 import type { LanguageSettings } from "./language-settings.ts";
-import { measure } from "./measure.ts";
+import { type Measured, measure } from "./measure.ts";
 import type { RunTable } from "./run-table.ts";
 import type { Source } from "./sources.ts";
 import { askedCost, epochsOf, lengthOf, optimizerOf, shrinkOf, sigmaOf } from "./training.ts";
@@ -67,11 +67,21 @@ export async function* compressVariant(
     const target = join(folder, MODEL);
     await saveModelNow(model, target, savingOf(options));
     yield { kind: "stage", stage: "measure", of: variant.title };
-    const measured = yield* measure(model, { ...measuring(options), folder: target });
+    const measured = yield* measureSaved(target, options);
     const row: ComparisonRow = { ...rowOf(options, "after"), ...measured, seconds: seconds + ended.seconds };
     await table.put(row);
     yield { kind: "row", row, rows: table.rows };
     return row;
+  } finally {
+    model.dispose();
+  }
+}
+
+/** What is published is what was measured: the model as it is read back from its folder. */
+async function* measureSaved(folder: string, options: VariantOptions): AsyncGenerator<ExperimentEvent, Measured> {
+  const model = (await loadModelNow(folder)) as Gpt2;
+  try {
+    return yield* measure(model, { ...measuring(options), folder });
   } finally {
     model.dispose();
   }
@@ -101,7 +111,7 @@ async function* converted(options: VariantOptions): AsyncGenerator<ExperimentEve
   try {
     await saveModelNow(model, place, savingOf(options));
     yield { kind: "stage", stage: "measure", of: variant.title };
-    const measured = yield* measure(model, { ...measuring(options), folder: place });
+    const measured = yield* measureSaved(place, options);
     const row: ComparisonRow = { ...rowOf(options, "before"), ...measured, seconds };
     await table.put(row);
     yield { kind: "row", row, rows: table.rows };
@@ -124,7 +134,7 @@ async function* conversion(options: VariantOptions): AsyncGenerator<ExperimentEv
     await updateRun(folder, { targetCost: aim.totals.share });
     if (variant.init === "activation") covariances = yield* watched(model, { plan, settings, splits });
     const how = { init: variant.init, seed: settings.seed, searchSteps: settings.searchSteps, signal: context.signal };
-    for await (const event of convert(model as never, plan, { ...how, ...(covariances && { covariances }) })) {
+    for await (const event of convert(model, plan, { ...how, ...(covariances && { covariances }) })) {
       yield { kind: "inner", of: "convert", event };
       if (event.kind === "converted") await record(folder, event);
     }
@@ -138,14 +148,18 @@ async function* conversion(options: VariantOptions): AsyncGenerator<ExperimentEv
 }
 
 /** What every variant may cost; where nothing else is said, what the rule for GBLR's widths costs. */
-async function planOf(model: Gpt2, { structure }: Variant, settings: LanguageSettings): Promise<ConversionPlan> {
-  const { layers, allocate: allocation } = settings;
+async function planOf(
+  model: Gpt2,
+  { structure, allocation }: Variant,
+  settings: LanguageSettings,
+): Promise<ConversionPlan> {
+  const { layers } = settings;
   const cost = askedCost(settings);
-  if (!("widths" in cost)) return planConversion(model as never, { structure, layers, allocation, ...cost });
-  const published = await planConversion(model as never, { structure: "gblr", layers, ...cost });
+  if (!("widths" in cost)) return planConversion(model, { structure, layers, allocation, ...cost });
+  const published = await planConversion(model, { structure: "gblr", layers, ...cost });
   if (structure === "gblr") return published;
   const flops = published.counts.after.reference.relative;
-  return planConversion(model as never, { structure, layers, allocation, flops });
+  return planConversion(model, { structure, layers, allocation, flops });
 }
 
 /** Budget shrinking may begin with more than it ends with. */
@@ -170,7 +184,7 @@ async function* watched(
   const inputs = windowInputs(splits.train, { samples: settings.calibrationWindows, batch: settings.microBatch });
   const layers = plan.layers.map(({ name }) => name);
   const forward = (ids: Tensor2D) => gpt2Hidden(model, ids);
-  for await (const event of calibrate(model as never, inputs, { layers, forward })) {
+  for await (const event of calibrate(model, inputs, { layers, forward })) {
     yield { kind: "inner", of: "calibrate", event };
     if (event.kind === "calibrated") return event.covariances;
   }
@@ -218,7 +232,7 @@ async function fitOptions(
   const sigma = sigmaOf(settings, epochs);
   const { distill: weight, temperature, batch, microBatch, seed } = settings;
   return {
-    model: model as never,
+    model,
     task: languageTask({
       model,
       windows: splits.train,

@@ -29,7 +29,7 @@ export async function* languageExperiment(
   context: ExperimentContext,
   folder: string,
 ): AsyncGenerator<ExperimentEvent> {
-  const main = variantOf(settings.structure, settings.init);
+  const main = variantOf({ ...settings, allocation: settings.allocate });
   const rivals = settings.compare.map(parseVariant);
   checkSettings(settings, [main, ...rivals]);
   if (settings.fresh) await rm(folder, { recursive: true, force: true });

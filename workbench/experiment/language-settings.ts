@@ -2,7 +2,7 @@
 // the checks are made of. The defaults are those of GPT-2 small on WikiText-103 in the published experiment.
 
 import { z } from "zod";
-import { ALLOCATIONS } from "../compress/index.ts";
+import { ALLOCATIONS, INITS } from "../compress/index.ts";
 
 const text = (description: string) => z.string().min(1).meta({ description });
 const count = (description: string, unit?: string) =>
@@ -18,7 +18,6 @@ const amount = (description: string, unit?: string) =>
 const share = (description: string) => z.number().positive().max(1).meta({ description, unit: "share" });
 
 export const STRUCTURE_NAMES = ["gblr", "lowrank", "monarch", "block-low-rank", "block-sparse", "dense"] as const;
-export const INITS = ["svd", "search", "activation"] as const;
 
 export const languageSettings = z.object({
   model: text("model to start from: owner/name[@revision] or a folder"),
@@ -37,7 +36,9 @@ export const languageSettings = z.object({
   compare: z
     .array(z.string())
     .default([])
-    .meta({ description: "structures trained in the same way beside it, e.g. lowrank,monarch,gblr:activation" }),
+    .meta({
+      description: "rivals trained alike, as structure[:init[:allocation]], e.g. lowrank,monarch,gblr:activation",
+    }),
   widths: text("rule for the first widths of gblr, where neither flops nor budget is given").default("lr0.25"),
   flops: share("cost of the whole model, relative to dense, as the reference counts it").optional(),
   budget: share("cost of the converted layers, relative to dense").optional(),

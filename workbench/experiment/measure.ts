@@ -35,7 +35,7 @@ export async function* measure(
   options: MeasureOptions & { folder?: string },
 ): AsyncGenerator<ExperimentEvent, Measured> {
   const { nll, perplexity } = yield* scored(model, options);
-  const counts = await modelCounts(model as never);
+  const counts = await modelCounts(model);
   const size = options.folder === undefined ? sizeInMemory(model) : await sizeOnDisk(options.folder);
   return {
     metrics: { perplexity, nll },

@@ -4,6 +4,7 @@
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { HubAccess } from "../../hub/access.ts";
+import { HubError } from "../../hub/hub-error.ts";
 import { locate } from "../../hub/locate.ts";
 import { dataFilePatterns } from "../data/index.ts";
 import type { ExperimentEvent } from "./events.ts";
@@ -58,10 +59,20 @@ export async function* locateText(
   { name, config, splits }: TextSource,
   options: LocateOptions,
 ): AsyncGenerator<ExperimentEvent, Source> {
-  const card = yield* located(name, "dataset", ["README.md"], options);
-  const readme = await readFile(join(card.folder, "README.md"), "utf8").catch(() => undefined);
+  const readme = yield* readCard(name, options);
   const patterns = splits.flatMap((split) => dataFilePatterns({ readme, config, split }));
   return yield* located(name, "dataset", ["README.md", ...new Set(patterns)], options);
+}
+
+/** The card says where splits are; a data set without one keeps to the Hub's conventions. */
+async function* readCard(name: string, options: LocateOptions): AsyncGenerator<ExperimentEvent, string | undefined> {
+  try {
+    const { folder } = yield* located(name, "dataset", ["README.md"], options);
+    return await readFile(join(folder, "README.md"), "utf8").catch(() => undefined);
+  } catch (error) {
+    if (error instanceof HubError && error.code === "no-match") return undefined;
+    throw error;
+  }
 }
 
 async function* located(

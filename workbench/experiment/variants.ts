@@ -1,12 +1,15 @@
-// The ways to compress that one experiment compares: a structure and what its factors start as. `gblr:activation` as
-// flags name it, `gblr-activation` as folders do, `GBLR, activation-aware` as tables do.
+// The ways to compress that one experiment compares: a structure, what its factors start as, how layers share the budget.
+// `gblr:activation:global` as flags name one, `gblr-activation-global` as folders do, `GBLR, activation-aware` as tables.
 
-import { INITS, STRUCTURE_NAMES } from "./language-settings.ts";
+import { ALLOCATIONS, type Allocation, INITS, type Init } from "../compress/index.ts";
+import { STRUCTURE_NAMES } from "./language-settings.ts";
 import { SettingsError } from "./settings-error.ts";
 
 export interface Variant {
   structure: (typeof STRUCTURE_NAMES)[number];
-  init: (typeof INITS)[number];
+  init: Init;
+  /** how layers share the budget */
+  allocation: Allocation;
   /** of folders */
   key: string;
   /** of tables */
@@ -27,36 +30,56 @@ const TITLES: Record<Variant["structure"], string> = {
 /** A model that is trained on as it is. @param structure of most of its layers, `dense` where it was never compressed */
 export function asItIs(structure: string): Variant {
   const known = STRUCTURE_NAMES.find((name) => name === structure) ?? "dense";
-  return { structure: known, init: "svd", key: known, title: titleOf(known), converts: false };
+  return { structure: known, init: "svd", allocation: "uniform", key: known, title: titleOf(known), converts: false };
 }
 
 export const titleOf = (structure: string): string => TITLES[structure as Variant["structure"]] ?? structure;
 
 const STARTS: Record<Variant["init"], string> = { svd: "SVD", search: "block search", activation: "activation-aware" };
 
-/** @throws SettingsError when there is no such structure or start, or they do not go together */
-export function variantOf(structure: string, init: string): Variant {
-  const known = STRUCTURE_NAMES.find((name) => name === structure);
-  if (!known) throw new SettingsError(`there is no structure "${structure}": there is ${STRUCTURE_NAMES.join(", ")}`);
-  const start = INITS.find((name) => name === init);
-  if (!start) throw new SettingsError(`there is no start "${init}": there is ${INITS.join(", ")}`);
-  if (start === "search" && known !== "gblr") throw new SettingsError(`a block search is for gblr, not for ${known}`);
-  if (start === "activation" && known !== "gblr" && known !== "lowrank") {
-    throw new SettingsError(`activation-aware factors are for gblr and lowrank, not for ${known}`);
+export interface VariantNames {
+  structure: string;
+  init?: string | undefined;
+  allocation?: string | undefined;
+}
+
+/** @throws SettingsError when there is no such structure, start or allocation, or they do not go together */
+export function variantOf({ structure: named, init = "svd", allocation = "uniform" }: VariantNames): Variant {
+  const structure = expectOne(named, { what: "structure", known: STRUCTURE_NAMES });
+  const start = expectOne(init, { what: "start", known: INITS });
+  const shared = expectOne(allocation, { what: "allocation", known: ALLOCATIONS });
+  if (start === "search" && structure !== "gblr")
+    throw new SettingsError(`a block search is for gblr, not for ${named}`);
+  if (start === "activation" && structure !== "gblr" && structure !== "lowrank") {
+    throw new SettingsError(`activation-aware factors are for gblr and lowrank, not for ${named}`);
   }
-  const named = known === "gblr" || start !== "svd";
+  const parts = [structure, ...(start === "svd" ? [] : [start]), ...(shared === "uniform" ? [] : [shared])];
   return {
-    structure: known,
+    structure,
     init: start,
-    key: start === "svd" ? known : `${known}-${start}`,
-    title: named && known !== "dense" ? `${TITLES[known]}, ${STARTS[start]}` : TITLES[known],
-    converts: known !== "dense",
+    allocation: shared,
+    key: parts.join("-"),
+    title: titled(structure, start, shared),
+    converts: structure !== "dense",
   };
 }
 
-/** @param text `structure` or `structure:init` */
+/** Unlike others, GBLR always says what it starts from. */
+function titled(structure: Variant["structure"], init: Variant["init"], allocation: Allocation): string {
+  if (structure === "dense") return TITLES.dense;
+  const start = structure === "gblr" || init !== "svd" ? [STARTS[init]] : [];
+  return [TITLES[structure], ...start, ...(allocation === "global" ? ["global"] : [])].join(", ");
+}
+
+function expectOne<Name extends string>(name: string, { what, known }: { what: string; known: readonly Name[] }): Name {
+  const found = known.find((one) => one === name);
+  if (found === undefined) throw new SettingsError(`there is no ${what} "${name}": there is ${known.join(", ")}`);
+  return found;
+}
+
+/** @param text `structure`, `structure:init` or `structure:init:allocation` */
 export function parseVariant(text: string): Variant {
-  const [structure = "", init = "svd", ...rest] = text.split(":");
-  if (rest.length > 0) throw new SettingsError(`"${text}" is no way to compress; give structure or structure:init`);
-  return variantOf(structure, init);
+  const [structure = "", init, allocation, ...rest] = text.split(":");
+  if (rest.length > 0) throw new SettingsError(`"${text}" is no way to compress; give structure:init:allocation`);
+  return variantOf({ structure, init, allocation });
 }

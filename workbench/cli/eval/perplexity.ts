@@ -101,7 +101,7 @@ async function measured(name: string, flags: PerplexityFlags, access: HubAccess,
       const windows = firstWindows(await shown(texts.windows(split), view), limit);
       const options = { windows, signal, ...(batch !== undefined && { batch }) };
       const score = await shown(scoring(model, options), view);
-      const counts = await modelCounts(model as never);
+      const counts = await modelCounts(model);
       const relativeFlops = { reference: counts.reference.relative, actual: counts.actual.relative };
       const units = perUnit(score, await wordsAndBytes(windows, texts.tokenizer));
       const origin = { revision: source.revision, datasetRevision: text.revision };

@@ -1,0 +1,154 @@
+// A tour of the workbench on one machine, without a network: a Hub of its own in the run's folder, a model trained there,
+// compressed, pushed, pulled back as somebody else would, and measured once more. What is trained is the recipe's.
+
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
+import process from "node:process";
+import type { HubAccess } from "../../hub/access.ts";
+import { serveHub } from "../../hub/serve/index.ts";
+import type { Engine, OpenEngineOptions } from "../engine/types.ts";
+import type { ExperimentContext } from "../experiment/context.ts";
+import type { ExperimentEvent } from "../experiment/events.ts";
+import { languageExperiment } from "../experiment/language-experiment.ts";
+import { type LanguageSettings, languageSettings } from "../experiment/language-settings.ts";
+import { type Measured, measure } from "../experiment/measure.ts";
+import { locateModel, locateText } from "../experiment/sources.ts";
+import { openTexts } from "../experiment/texts.ts";
+import { type Gpt2, loadModelNow } from "../models/index.ts";
+import type { ComparisonRow } from "../report/index.ts";
+import { addEngineOptions, openEngineFor } from "./engine-options.ts";
+import { comparisonTable, ExperimentView } from "./experiment-view.ts";
+import { interruptible } from "./interrupt.ts";
+import { CommandFailed, Interrupted, programNamed, runProgram } from "./program.ts";
+import { formatDuration } from "./progress-bar.ts";
+import { readSettings } from "./settings.ts";
+import { paletteFor } from "./terminal.ts";
+import { commandLine, versionsOf } from "./versions.ts";
+
+type Given = Partial<LanguageSettings> & { push: string };
+
+export interface Tour {
+  name: string;
+  summary: string;
+  /** begun anew at each run */
+  folder: string;
+  /** lays out repositories in the folder of a Hub */
+  prepare(hub: string): Promise<void>;
+  /** the dense model */
+  train: Given;
+  compress: Given;
+}
+
+interface TourFlags extends OpenEngineOptions {
+  json?: boolean;
+}
+
+export async function runTour(tour: Tour, argv: readonly string[] = process.argv.slice(2)): Promise<void> {
+  const program = programNamed(tour.name).description(tour.summary);
+  addEngineOptions(program)
+    .option("--json", "one JSON document on stdout")
+    .action((flags: TourFlags) =>
+      interruptible("interrupted; start it again from the beginning", (signal) => follow(tour, flags, signal)),
+    );
+  process.exitCode = await runProgram(program, argv);
+}
+
+async function follow(tour: Tour, flags: TourFlags, signal: AbortSignal): Promise<void> {
+  const began = performance.now();
+  const engine = await openEngineFor(flags);
+  const view = new ExperimentView({ silent: flags.json === true });
+  const say = (line: string) => flags.json || process.stdout.write(`${line}\n`);
+  await rm(tour.folder, { recursive: true, force: true });
+  const hub = join(tour.folder, "hub");
+  await tour.prepare(hub);
+  const served = await serveHub({ folder: hub });
+  try {
+    const access = { endpoint: served.url, token: served.token, cache: join(tour.folder, "cache") };
+    const context = contextOf(tour, { engine, access, signal });
+    say(`${tour.summary}\nEngine ${engine.name} on ${engine.device}; Hub ${served.url}, in ${hub}.\n`);
+    await through(experiment(tour.train, context, join(tour.folder, "dense")), view);
+    say("");
+    const { rows, report } = await through(experiment(tour.compress, context, join(tour.folder, "gblr")), view);
+    // Another cache, as on another machine: all of it has to come from the Hub.
+    const elsewhere = { ...context, access: { ...access, cache: join(tour.folder, "cache-elsewhere") } };
+    const back = await through(pulledBack(tour.compress, elsewhere), view);
+    const last = rows.at(-1) as ComparisonRow;
+    expectSame(last, back);
+    const seconds = (performance.now() - began) / 1000;
+    if (flags.json) {
+      process.stdout.write(
+        `${JSON.stringify({ engine: engine.name, device: engine.device, seconds, rows, pulledBack: back.metrics, report }, null, 2)}\n`,
+      );
+      return;
+    }
+    const same = `pulled ${tour.compress.push} back from the Hub: perplexity ${back.metrics.perplexity?.toFixed(3)}, the same`;
+    const lines = ["", ...comparisonTable(rows, paletteFor(process.stdout, process.env)), "", `  ${same}`];
+    say([...lines, `  report  ${report}`, `  ${formatDuration(seconds)} in all`].join("\n"));
+  } finally {
+    view.stop();
+    await served.close();
+  }
+}
+
+function contextOf(
+  { name, folder }: Tour,
+  { engine, access, signal }: { engine: Engine; access: HubAccess; signal: AbortSignal },
+): ExperimentContext {
+  const tokens = join(folder, "tokens");
+  return { access, engine, tokens, recipe: name, command: commandLine(), versions: versionsOf(engine), signal };
+}
+
+interface Finished {
+  rows: readonly ComparisonRow[];
+  report: string;
+}
+
+async function* experiment(
+  given: Given,
+  context: ExperimentContext,
+  folder: string,
+): AsyncGenerator<ExperimentEvent, Finished> {
+  const settings = readSettings(
+    languageSettings,
+    {},
+    { structure: given.flops === undefined ? "dense" : "gblr", ...given },
+  );
+  for await (const event of languageExperiment(settings, context, folder)) {
+    yield event;
+    if (event.kind === "interrupted") throw new Interrupted("interrupted; start it again from the beginning");
+    if (event.kind === "finished") return { rows: event.rows, report: join(folder, "report.html") };
+  }
+  throw new CommandFailed("the experiment ended early");
+}
+
+async function* pulledBack(given: Given, context: ExperimentContext): AsyncGenerator<ExperimentEvent, Measured> {
+  yield { kind: "stage", stage: "pull back", of: given.push };
+  const { dataset, config, column, testSplit, context: length } = readSettings(languageSettings, {}, given);
+  const { folder } = yield* locateModel(given.push, context);
+  const text = yield* locateText({ name: dataset, config, splits: [testSplit] }, context);
+  const places = { dataset: text.folder, tokenizer: folder, cache: context.tokens };
+  const texts = await openTexts({ ...places, config, column, context: length, signal: context.signal });
+  const model = (await loadModelNow(folder)) as Gpt2;
+  try {
+    const windows = yield* texts.windows(testSplit);
+    return yield* measure(model, { windows, signal: context.signal, folder });
+  } finally {
+    model.dispose();
+    await texts.close();
+  }
+}
+
+function expectSame(row: ComparisonRow, back: Measured): void {
+  if (row.metrics.perplexity === back.metrics.perplexity) return;
+  const [before, after] = [row.metrics.perplexity, back.metrics.perplexity];
+  throw new CommandFailed(`the model that came back from the Hub has perplexity ${after}, not ${before}`);
+}
+
+/** Runs to the end, shown. */
+async function through<Result>(events: AsyncGenerator<ExperimentEvent, Result>, view: ExperimentView): Promise<Result> {
+  for (;;) {
+    const { value, done } = await events.next();
+    if (done) return value;
+    view.show(value);
+  }
+}

@@ -1,0 +1,77 @@
+// Shears, rotations and shifts of an image, as PIL's `transform` samples them: at pixel centres, edges repeated within
+// half a pixel, beyond them a colour, values cut off and not rounded.
+
+import { blank, type Pixels } from "../pixels.ts";
+import type { Interpolation } from "../transform.ts";
+
+/** Where a pixel at (x, y) comes from: (a x + b y + c, d x + e y + f). */
+export type Affine = readonly [a: number, b: number, c: number, d: number, e: number, f: number];
+
+export interface AffineOptions {
+  interpolation: Interpolation;
+  /** of what comes from outside the image */
+  fill: readonly [number, number, number];
+}
+
+/** By degrees, against the clock, about the centre. */
+export function rotation({ width, height }: Pixels, degrees: number): Affine {
+  const angle = (-degrees * Math.PI) / 180;
+  const [cos, sin] = [Math.cos(angle), Math.sin(angle)];
+  const [x, y] = [width / 2, height / 2];
+  return [cos, sin, x - cos * x - sin * y, -sin, cos, y + sin * x - cos * y];
+}
+
+export function transformed(image: Pixels, [a, b, c, d, e, f]: Affine, { interpolation, fill }: AffineOptions): Pixels {
+  const { width, height } = image;
+  const out = blank(width, height);
+  const sample = interpolation === "bilinear" ? bilinear : bicubic;
+  for (let y = 0, to = 0; y < height; y++) {
+    for (let x = 0; x < width; x++, to += 3) {
+      const fromX = a * (x + 0.5) + b * (y + 0.5) + c;
+      const fromY = d * (x + 0.5) + e * (y + 0.5) + f;
+      if (fromX < 0 || fromX >= width || fromY < 0 || fromY >= height) out.data.set(fill, to);
+      else sample(image, { x: fromX - 0.5, y: fromY - 0.5 }, out.data, to);
+    }
+  }
+  return out;
+}
+
+interface Point {
+  x: number;
+  y: number;
+}
+
+const within = (value: number, length: number): number => (value < 0 ? 0 : Math.min(value, length - 1));
+
+function bilinear({ width, height, data }: Pixels, { x, y }: Point, out: Uint8Array, to: number): void {
+  const [column, row] = [Math.floor(x), Math.floor(y)];
+  const [dx, dy] = [x - column, y - row];
+  const [left, right] = [3 * within(column, width), 3 * within(column + 1, width)];
+  const [upper, lower] = [3 * width * within(row, height), 3 * width * within(row + 1, height)];
+  for (let c = 0; c < 3; c++) {
+    const above = mix(data[upper + left + c] as number, data[upper + right + c] as number, dx);
+    const below = mix(data[lower + left + c] as number, data[lower + right + c] as number, dx);
+    out[to + c] = Math.trunc(mix(above, below, dy));
+  }
+}
+
+const mix = (a: number, b: number, share: number): number => a + (b - a) * share;
+
+function bicubic({ width, height, data }: Pixels, { x, y }: Point, out: Uint8Array, to: number): void {
+  const [column, row] = [Math.floor(x), Math.floor(y)];
+  const [dx, dy] = [x - column, y - row];
+  const columns = [-1, 0, 1, 2].map((k) => 3 * within(column + k, width)) as [number, number, number, number];
+  const lines = [-1, 0, 1, 2].map((k) => 3 * width * within(row + k, height));
+  for (let c = 0; c < 3; c++) {
+    const across = lines.map((line) => {
+      const at = (k: 0 | 1 | 2 | 3) => data[line + columns[k] + c] as number;
+      return cubic(at(0), at(1), at(2), at(3), dx);
+    }) as [number, number, number, number];
+    out[to + c] = Math.max(0, Math.min(255, Math.trunc(cubic(...across, dy))));
+  }
+}
+
+/** Through b at 0 and c at 1, Keys' cubic with a = -1: not the one of resizing. */
+function cubic(a: number, b: number, c: number, d: number, x: number): number {
+  return b + x * (-a + c + x * (2 * (a - b) + c - d + x * (-a + b - c + d)));
+}

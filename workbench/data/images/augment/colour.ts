@@ -1,0 +1,158 @@
+// Changes of an image's colours, each as PIL's ImageOps and ImageEnhance have it, to the last bit. In place, but for
+// sharpness.
+
+import type { Pixels } from "../pixels.ts";
+
+/** From `other` at factor 0 to the image at 1 and beyond; whole numbers by cutting off, as PIL blends. */
+function blend({ data }: Pixels, other: (i: number) => number, factor: number): void {
+  const share = Math.fround(factor);
+  for (let i = 0; i < data.length; i++) {
+    const from = other(i);
+    const value = Math.trunc(Math.fround(from + Math.fround(share * ((data[i] as number) - from))));
+    data[i] = value < 0 ? 0 : Math.min(value, 255);
+  }
+}
+
+/** ITU-R 601 in 16 bit fixed point. */
+const luma = (data: Uint8Array, i: number): number =>
+  ((data[i] as number) * 19595 + (data[i + 1] as number) * 38470 + (data[i + 2] as number) * 7471 + 0x8000) >> 16;
+
+export function brightness(image: Pixels, factor: number): void {
+  blend(image, () => 0, factor);
+}
+
+export function contrast(image: Pixels, factor: number): void {
+  const { data } = image;
+  let sum = 0;
+  for (let i = 0; i < data.length; i += 3) sum += luma(data, i);
+  const mean = Math.trunc(sum / (data.length / 3) + 0.5);
+  blend(image, () => mean, factor);
+}
+
+export function saturation(image: Pixels, factor: number): void {
+  const { data } = image;
+  let grey = 0;
+  // Red is the first of a pixel to be blended: grey is that of the pixel as it was.
+  const greyAt = (i: number): number => {
+    if (i % 3 === 0) grey = luma(data, i);
+    return grey;
+  };
+  blend(image, greyAt, factor);
+}
+
+export function sharpness(image: Pixels, factor: number): void {
+  const smooth = smoothed(image);
+  blend(image, (i) => smooth[i] as number, factor);
+}
+
+/** Each pixel 5 and its eight neighbours 1 each, of 13; the border as it is. */
+function smoothed({ width, height, data }: Pixels): Uint8Array {
+  const out = Uint8Array.from(data);
+  const stride = 3 * width;
+  for (let y = 1; y < height - 1; y++) {
+    for (let i = y * stride + 3; i < (y + 1) * stride - 3; i++) {
+      let sum = 4 * (data[i] as number);
+      for (let row = i - stride; row <= i + stride; row += stride) {
+        sum += (data[row - 3] as number) + (data[row] as number) + (data[row + 3] as number);
+      }
+      out[i] = Math.trunc(sum / 13 + 0.5);
+    }
+  }
+  return out;
+}
+
+/** The channel's values through a table. */
+function through({ data }: Pixels, channel: number, table: (value: number) => number): void {
+  const values = Uint8Array.from({ length: 256 }, (_, value) => table(value));
+  for (let i = channel; i < data.length; i += 3) data[i] = values[data[i] as number] as number;
+}
+
+const everywhere = (image: Pixels, table: (value: number) => number): void => {
+  for (let c = 0; c < 3; c++) through(image, c, table);
+};
+
+export const invert = (image: Pixels): void => everywhere(image, (value) => 255 - value);
+
+/** @param kept upper bits, 0 to 8 */
+export const posterize = (image: Pixels, kept: number): void =>
+  everywhere(image, (value) => (kept >= 8 ? value : value & ~(2 ** (8 - kept) - 1)));
+
+/** Inverts what is not below the threshold. */
+export const solarize = (image: Pixels, threshold: number): void =>
+  everywhere(image, (value) => (value < threshold ? value : 255 - value));
+
+/** Brightens what is below the threshold. */
+export const solarizeAdd = (image: Pixels, { add, threshold = 128 }: { add: number; threshold?: number }): void =>
+  everywhere(image, (value) => (value < threshold ? Math.min(255, value + add) : value));
+
+function histogram({ data }: Pixels, channel: number): Uint32Array {
+  const counts = new Uint32Array(256);
+  for (let i = channel; i < data.length; i += 3) (counts[data[i] as number] as number)++;
+  return counts;
+}
+
+export function autoContrast(image: Pixels): void {
+  for (let c = 0; c < 3; c++) {
+    const counts = histogram(image, c);
+    const [low, high] = [counts.findIndex((count) => count > 0), counts.findLastIndex((count) => count > 0)];
+    if (high <= low) continue;
+    const scale = 255 / (high - low);
+    const offset = -low * scale;
+    through(image, c, (value) => Math.max(0, Math.min(255, Math.trunc(value * scale + offset))));
+  }
+}
+
+export function equalize(image: Pixels): void {
+  for (let c = 0; c < 3; c++) {
+    const counts = histogram(image, c);
+    const present = counts.filter((count) => count > 0);
+    if (present.length <= 1) continue;
+    const step = Math.floor((image.width * image.height - (present.at(-1) as number)) / 255);
+    if (step === 0) continue;
+    let sum = Math.floor(step / 2);
+    const table = Uint8Array.from(counts, (count) => {
+      const value = Math.min(255, Math.floor(sum / step));
+      sum += count;
+      return value;
+    });
+    through(image, c, (value) => table[value] as number);
+  }
+}
+
+/** @param turn share of the circle, -0.5 to 0.5 */
+export function hue({ data }: Pixels, turn: number): void {
+  const shift = Math.trunc(turn * 255) & 255;
+  for (let i = 0; i < data.length; i += 3) {
+    const [h, s, v] = toHsv(data[i] as number, data[i + 1] as number, data[i + 2] as number);
+    data.set(fromHsv((h + shift) & 255, s, v), i);
+  }
+}
+
+type Three = [number, number, number];
+
+/** All of them 0 to 255. */
+function toHsv(r: number, g: number, b: number): Three {
+  const [most, least] = [Math.max(r, g, b), Math.min(r, g, b)];
+  if (most === least) return [0, 0, most];
+  const range = most - least;
+  const [rc, gc, bc] = [(most - r) / range, (most - g) / range, (most - b) / range];
+  const sixths = r === most ? bc - gc : g === most ? 2 + rc - bc : 4 + gc - rc;
+  return [Math.trunc(((sixths / 6 + 1) % 1) * 255), Math.trunc((range / most) * 255), most];
+}
+
+function fromHsv(h: number, s: number, v: number): Three {
+  if (s === 0) return [v, v, v];
+  const place = (h * 6) / 255;
+  const sixth = Math.floor(place);
+  const [rest, full] = [place - sixth, s / 255];
+  const [p, q, t] = [1 - full, 1 - full * rest, 1 - full * (1 - rest)].map((share) => Math.round(v * share)) as Three;
+  const sixths: Three[] = [
+    [v, t, p],
+    [q, v, p],
+    [p, v, t],
+    [p, q, v],
+    [t, p, v],
+    [v, p, q],
+  ];
+  return sixths[sixth % 6] as Three;
+}

@@ -1,0 +1,118 @@
+// The operations of AutoAugment (Cubuk et al. 2018, arXiv 1805.09501) and RandAugment (arXiv 1909.13719), and what a
+// magnitude from 0 to 10 means in each, as in timm.
+
+import type { Pixels } from "../pixels.ts";
+import type { RandomStream } from "../random.ts";
+import type { Interpolation } from "../transform.ts";
+import { type Affine, rotation, transformed } from "./affine.ts";
+import {
+  autoContrast,
+  brightness,
+  contrast,
+  equalize,
+  invert,
+  posterize,
+  saturation,
+  sharpness,
+  solarize,
+  solarizeAdd,
+} from "./colour.ts";
+
+export interface AugmentContext {
+  random: RandomStream;
+  /** of shears, rotations and shifts; `random`: either, drawn each time */
+  interpolation: Interpolation | "random";
+  /** what comes from outside the image, 0 to 255 */
+  fill: readonly [number, number, number];
+}
+
+export const MOST_MAGNITUDE = 10;
+
+const SHEAR = 0.3;
+const SHIFT = 0.45;
+const DEGREES = 30;
+
+/** In place, or a new image. @param magnitude 0 to 10 */
+type Operation = (image: Pixels, magnitude: number, context: AugmentContext) => Pixels;
+
+const share = (magnitude: number): number => magnitude / MOST_MAGNITUDE;
+
+const inPlace =
+  (change: (image: Pixels, magnitude: number, context: AugmentContext) => void): Operation =>
+  (image, magnitude, context) => {
+    change(image, magnitude, context);
+    return image;
+  };
+
+const eitherWay = (amount: number, { random }: AugmentContext): number => (random.chance(0.5) ? -amount : amount);
+
+const moved =
+  (matrix: (image: Pixels, magnitude: number, context: AugmentContext) => Affine): Operation =>
+  (image, magnitude, context) => {
+    const affine = matrix(image, magnitude, context);
+    const { fill, random } = context;
+    const interpolation =
+      context.interpolation === "random" ? random.pick(["bilinear", "bicubic"] as const) : context.interpolation;
+    return transformed(image, affine, { interpolation, fill });
+  };
+
+/** Factor 0.1 to 1.9, 1 being no change; a small magnitude is a strong change as much as a large one. */
+const enhanced = (enhance: (image: Pixels, factor: number) => void): Operation =>
+  inPlace((image, magnitude) => enhance(image, 0.1 + 1.8 * share(magnitude)));
+
+/** Factor 1 less or more by up to 0.9. */
+const enhancedIncreasing = (enhance: (image: Pixels, factor: number) => void): Operation =>
+  inPlace((image, magnitude, context) => enhance(image, Math.max(0.1, 1 + eitherWay(0.9 * share(magnitude), context))));
+
+const OPERATIONS = {
+  autoContrast: inPlace(autoContrast),
+  equalize: inPlace(equalize),
+  invert: inPlace(invert),
+  rotate: moved((image, magnitude, context) => rotation(image, eitherWay(DEGREES * share(magnitude), context))),
+  /** 0 to 4 bits are kept: the smaller the magnitude, the stronger */
+  posterize: inPlace((image, magnitude) => posterize(image, Math.trunc(4 * share(magnitude)))),
+  /** 4 to 0 bits are kept */
+  posterizeIncreasing: inPlace((image, magnitude) => posterize(image, 4 - Math.trunc(4 * share(magnitude)))),
+  /** 4 to 8 bits are kept, as in AutoAugment's paper */
+  posterizeOriginal: inPlace((image, magnitude) => posterize(image, 4 + Math.trunc(4 * share(magnitude)))),
+  solarize: inPlace((image, magnitude) => solarize(image, Math.trunc(256 * share(magnitude)))),
+  solarizeIncreasing: inPlace((image, magnitude) => solarize(image, 256 - Math.trunc(256 * share(magnitude)))),
+  solarizeAdd: inPlace((image, magnitude) => solarizeAdd(image, { add: Math.trunc(110 * share(magnitude)) })),
+  colour: enhanced(saturation),
+  colourIncreasing: enhancedIncreasing(saturation),
+  contrast: enhanced(contrast),
+  contrastIncreasing: enhancedIncreasing(contrast),
+  brightness: enhanced(brightness),
+  brightnessIncreasing: enhancedIncreasing(brightness),
+  sharpness: enhanced(sharpness),
+  sharpnessIncreasing: enhancedIncreasing(sharpness),
+  shearX: moved((_, magnitude, context) => [1, eitherWay(SHEAR * share(magnitude), context), 0, 0, 1, 0]),
+  shearY: moved((_, magnitude, context) => [1, 0, 0, eitherWay(SHEAR * share(magnitude), context), 1, 0]),
+  translateX: moved(({ width }, magnitude, context) => [
+    1,
+    0,
+    eitherWay(SHIFT * share(magnitude), context) * width,
+    0,
+    1,
+    0,
+  ]),
+  translateY: moved(({ height }, magnitude, context) => [
+    1,
+    0,
+    0,
+    0,
+    1,
+    eitherWay(SHIFT * share(magnitude), context) * height,
+  ]),
+} satisfies Record<string, Operation>;
+
+export type OperationName = keyof typeof OPERATIONS;
+
+/** The image may be changed in place; what is returned counts. */
+export function augmented(
+  image: Pixels,
+  { operation, magnitude }: { operation: OperationName; magnitude: number },
+  context: AugmentContext,
+): Pixels {
+  return OPERATIONS[operation](image, magnitude, context);
+}

@@ -1,0 +1,115 @@
+// Images in batches, prepared in worker threads. Jobs go to the threads before a read returns, and threads read the files
+// themselves: while the calling thread computes for seconds on end, the next batch is made.
+
+import os from "node:os";
+import { DataError } from "../errors.ts";
+import { startPool } from "../workers/pool.ts";
+import { type ImageAnswer, type ImageJob, prepareImages } from "./job.ts";
+import type { PrepareSettings } from "./prepare.ts";
+import { seedWithin } from "./random.ts";
+import type { ImageLoaderOptions } from "./transform.ts";
+import { checkTransform } from "./transform-check.ts";
+import type { ImageBatch, ImageLoader, ImageSet, SkippedImage } from "./types.ts";
+
+const MOST_WORKERS = 16;
+
+/** Images of a job: some for each thread several times over, so that all end at about the same time. */
+const MOST_IMAGES = 16;
+const JOBS_EACH = 4;
+
+/** Batches in preparation while one is in use, going through a set in its order. */
+const AHEAD = 2;
+
+/** @throws ShapeError on a setting that makes no sense */
+export function imageLoader(images: ImageSet, options: ImageLoaderOptions): ImageLoader {
+  const { size, mean, std, skipBad = false, workers = Math.min(os.availableParallelism(), MOST_WORKERS) } = options;
+  const transform = options.transform === "evaluate" ? { kind: "evaluate" as const } : options.transform;
+  const settings: PrepareSettings = { size, transform, mean, std };
+  checkTransform(settings);
+  const pool = startPool<ImageJob, ImageAnswer>({
+    module: new URL("./worker.ts", import.meta.url),
+    workerData: settings,
+    workers,
+    here: (job) => prepareImages(job, settings),
+  });
+  const skipped = new Map<number, SkippedImage>();
+  const each = size * size * 3;
+
+  const start = (items: readonly number[], seed: number): Promise<ImageAnswer>[] => {
+    const count = Math.max(1, Math.min(MOST_IMAGES, Math.ceil(items.length / (JOBS_EACH * Math.max(1, pool.workers)))));
+    const jobs: Promise<ImageAnswer>[] = [];
+    for (let from = 0; from < items.length; from += count) {
+      const some = items.slice(from, from + count);
+      const job = pool.run({
+        places: some.map((item) => images.place(item)),
+        seeds: some.map((item) => seedWithin(seed, item)),
+      });
+      // Failures are met in order, when it is their turn.
+      job.catch(() => {});
+      jobs.push(job);
+    }
+    return jobs;
+  };
+
+  const gathered = async (items: readonly number[], jobs: Promise<ImageAnswer>[]): Promise<ImageBatch> => {
+    const pixels = new Float32Array(items.length * each);
+    const good: number[] = [];
+    let at = 0;
+    for (const job of jobs) {
+      const answer = await job;
+      for (let i = 0; i < answer.pixels.length / each; i++, at++) {
+        const item = items[at] as number;
+        const problem = answer.problems[i];
+        if (problem === undefined) {
+          pixels.set(answer.pixels.subarray(i * each, (i + 1) * each), good.length * each);
+          good.push(item);
+          continue;
+        }
+        const name = images.nameOf(item);
+        if (!skipBad)
+          throw new DataError(name, `${problem}; mend or remove it, or leave such images out with --skip-bad`);
+        skipped.set(item, { item, name, problem });
+      }
+    }
+    const labels = Int32Array.from(good, (item) => images.label(item));
+    return { items: good, pixels: pixels.subarray(0, good.length * each), labels, size };
+  };
+
+  const read: ImageLoader["read"] = (items, { seed = 0 } = {}) => {
+    const batch = gathered(items, start(items, seed));
+    return batch.then((found) => {
+      if (found.items.length > 0 || items.length === 0) return found;
+      const { name, problem } = skipped.get(items[0] as number) as SkippedImage;
+      throw new DataError(name, `${problem}; and none of the ${items.length} images of its batch can be used`);
+    });
+  };
+
+  return {
+    images,
+    size,
+    get skipped() {
+      return [...skipped.values()];
+    },
+    get workers() {
+      return pool.workers;
+    },
+    read,
+    async *batches({ batch, limit = images.length, signal }) {
+      const count = Math.min(limit, images.length);
+      const waiting: { items: number[]; jobs: Promise<ImageAnswer>[] }[] = [];
+      let next = 0;
+      while (next < count || waiting.length > 0) {
+        signal?.throwIfAborted();
+        while (next < count && waiting.length <= AHEAD) {
+          const items = Array.from({ length: Math.min(batch, count - next) }, (_, i) => next + i);
+          waiting.push({ items, jobs: start(items, 0) });
+          next += items.length;
+        }
+        const { items, jobs } = waiting.shift() as (typeof waiting)[number];
+        const found = await gathered(items, jobs);
+        if (found.items.length > 0) yield found;
+      }
+    },
+    close: () => pool.close(),
+  };
+}

@@ -1,0 +1,92 @@
+// One image from bytes to what a network sees. All that a worker thread does; which thread does it changes no number.
+
+import { autoAugment } from "./augment/auto-augment.ts";
+import { colourJitter } from "./augment/colour-jitter.ts";
+import type { AugmentContext } from "./augment/operations.ts";
+import { randAugment } from "./augment/rand-augment.ts";
+import { randomPaddedCrop, randomResizedCrop } from "./crop.ts";
+import { decodeImage } from "./decode.ts";
+import { erase } from "./erase.ts";
+import { evaluationView } from "./evaluation.ts";
+import { mirror, type Pixels } from "./pixels.ts";
+import { RandomStream } from "./random.ts";
+import type { ImageTransform, TrainingTransform } from "./transform.ts";
+
+/** What is done to every image, the same in all threads. */
+export interface PrepareSettings {
+  size: number;
+  transform: ImageTransform;
+  mean: readonly [number, number, number];
+  std: readonly [number, number, number];
+}
+
+/**
+ * Decoded, transformed, normalised: size · size · 3 numbers into `out`.
+ * @throws ImageError when the bytes are no image
+ */
+export async function prepareImage(
+  bytes: Uint8Array,
+  { settings, seed, out }: { settings: PrepareSettings; seed: number; out: Float32Array },
+): Promise<void> {
+  const { size, transform } = settings;
+  const image = await decodeImage(bytes);
+  if (transform.kind === "evaluate") {
+    normalise(evaluationView(image, { ...transform, size }), settings, out);
+    return;
+  }
+  const random = new RandomStream(seed);
+  normalise(trainingView(image, { ...settings, transform }, random), settings, out);
+  if (transform.erasing) erase(out, { size, ...transform.erasing }, random);
+}
+
+function trainingView(
+  image: Pixels,
+  { size, transform, mean }: PrepareSettings & { transform: TrainingTransform },
+  random: RandomStream,
+): Pixels {
+  const {
+    crop = { kind: "resized" },
+    flip = 0.5,
+    randAugment: rand,
+    autoAugment: policy,
+    colourJitter: jitter,
+  } = transform;
+  const interpolation = crop.kind === "resized" ? (crop.interpolation ?? "random") : "random";
+  const context: AugmentContext = {
+    random,
+    interpolation,
+    fill: mean.map((value) => Math.min(255, Math.round(255 * value))) as [number, number, number],
+  };
+  const seen = cropped(image, { size, crop, interpolation }, random);
+  if (random.chance(flip)) mirror(seen);
+  if (rand) return randAugment(seen, rand, context);
+  if (policy) return autoAugment(seen, policy, context);
+  return jitter ? colourJitter(seen, jitter, random) : seen;
+}
+
+function cropped(
+  image: Pixels,
+  {
+    size,
+    crop,
+    interpolation,
+  }: {
+    size: number;
+    crop: NonNullable<TrainingTransform["crop"]>;
+    interpolation: "bilinear" | "bicubic" | "random";
+  },
+  random: RandomStream,
+): Pixels {
+  if (crop.kind === "padded") return randomPaddedCrop(image, { size, padding: crop.padding ?? 4 }, random);
+  const { scale = [0.08, 1], ratio = [3 / 4, 4 / 3] } = crop;
+  const by = interpolation === "random" ? random.pick(["bilinear", "bicubic"] as const) : interpolation;
+  return randomResizedCrop(image, { size, interpolation: by, scale, ratio }, random);
+}
+
+function normalise({ data }: Pixels, { mean, std }: PrepareSettings, out: Float32Array): void {
+  for (let c = 0; c < 3; c++) {
+    const factor = 1 / (255 * (std[c] as number));
+    const shift = (mean[c] as number) / (std[c] as number);
+    for (let i = c; i < data.length; i += 3) out[i] = (data[i] as number) * factor - shift;
+  }
+}

@@ -2,7 +2,7 @@
 // as every other matrix. Embedding tables are looked up, not multiplied with, and are listed apart.
 
 import type { LayerConfig } from "./gblr-config.ts";
-import { expectBias, isReal, type LayerPlace, problemOf } from "./layer-tensors.ts";
+import { expectBias, expectTensor, isReal, type LayerPlace, problemOf } from "./layer-tensors.ts";
 import type { OpenModel } from "./open-model.ts";
 import { packedLayer } from "./packed-layer.ts";
 import type { DenseLayer, FactoredLayer, StoredLayer } from "./stored-layer.ts";
@@ -25,6 +25,7 @@ const FORMS = [
   },
   { form: "factored", signs: ["left", "right"], parts: ["left", "right", "values"] },
   { form: "factored", signs: ["first", "second"], parts: ["first", "second"] },
+  { form: "factored", signs: ["core"], parts: ["input", "core", "output"] },
 ] as const;
 
 const EMBEDDING = /(^|[._])(wte|wpe|shared|[a-z_]*embed|[a-z_]*embeddings?|[a-z]*embed_tokens)(\.weight)?$/;
@@ -40,7 +41,7 @@ export function findLayers({ tensors, path, config }: OpenModel): ModelLayers {
       const settings = config?.layers.get(layer);
       if (form === "packed") layers.set(layer, packedLayer(place(layer), settings));
       else if (form === "trainable") layers.set(layer, trainableLayer(place(layer)));
-      else layers.set(layer, factoredLayer(place(layer), { parts, structure: settings?.structure }));
+      else layers.set(layer, factoredLayer(place(layer), { parts, settings }));
       for (const part of parts) claimed.add(`${layer}.${part}`);
     }
   }
@@ -89,13 +90,20 @@ function denseLayer({ layer, tensors }: LayerPlace, shape: readonly number[]): D
 
 function factoredLayer(
   place: LayerPlace,
-  { parts, structure }: { parts: readonly string[]; structure: string | undefined },
+  { parts, settings }: { parts: readonly string[]; settings: LayerConfig | undefined },
 ): FactoredLayer {
   const shapes: Record<string, readonly number[]> = {};
   for (const part of parts) {
     const shape = place.tensors.tensors.get(`${place.layer}.${part}`)?.shape;
     if (shape) shapes[part] = shape;
   }
+  const named = {
+    form: "factored",
+    name: place.layer,
+    structure: settings?.structure ?? guess(shapes),
+    shapes,
+  } as const;
+  if (shapes.core) return { ...named, ...tuckerSizes(place, shapes), stride: settings?.stride ?? 1 };
   const [outputs, inputs] = shapes.first ? [shapes.second, shapes.first] : [shapes.left, shapes.right];
   const ranks = shapes.first ? 3 : 2;
   if (outputs?.length !== ranks || inputs?.length !== ranks) {
@@ -104,11 +112,22 @@ function factoredLayer(
   const nIn = inputs[shapes.first ? 0 : 1] as number;
   const nOut = outputs[0] as number;
   expectBias(place, nOut);
-  return { form: "factored", name: place.layer, structure: structure ?? guess(shapes), nIn, nOut, shapes };
+  return { ...named, nIn, nOut };
+}
+
+/** Of the matrix of patches that a Tucker-2 kernel is. */
+function tuckerSizes(place: LayerPlace, { core }: FactoredLayer["shapes"]): { nIn: number; nOut: number } {
+  const [rows, columns, rankIn, rankOut] = core as [number, number, number, number];
+  expectTensor(place, "core", { shape: ["rows", "columns", "r_in", "r_out"] });
+  const [channels] = expectTensor(place, "input", { shape: ["n_in", rankIn] }) as [number];
+  const [, nOut] = expectTensor(place, "output", { shape: [rankOut, "n_out"] }) as [number, number];
+  expectBias(place, nOut);
+  return { nIn: rows * columns * channels, nOut };
 }
 
 /** What the parameters can be when no config.json says. */
 function guess(shapes: FactoredLayer["shapes"]): string {
+  if (shapes.core) return "tucker";
   if (shapes.first) return "block low rank";
   return shapes.values ? "block-sparse" : "lowrank";
 }

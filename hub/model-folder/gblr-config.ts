@@ -11,6 +11,8 @@ export interface LayerConfig {
   nOut: number;
   /** K, live or not; other structures have none */
   blocks?: number;
+  /** of a convolution. Default 1 */
+  stride?: number;
 }
 
 export interface GblrConfig {
@@ -65,6 +67,7 @@ function layerOf(
     nIn: count("n_in", 1),
     nOut: count("n_out", 1),
     ...(needsBlocks && { blocks: count("blocks", 0) }),
+    ...(fields.stride !== undefined && { stride: count("stride", 1) }),
   };
 }
 

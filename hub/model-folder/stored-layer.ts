@@ -37,6 +37,8 @@ export interface FactoredLayer extends Layer {
   form: "factored";
   structure: string;
   shapes: Readonly<Record<string, readonly number[]>>;
+  /** of a convolution, where it matters to what its parameters cost */
+  stride?: number;
 }
 
 export type StoredLayer = DenseLayer | PackedLayer | TrainableLayer | FactoredLayer;

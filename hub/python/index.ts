@@ -62,7 +62,7 @@ const CLASSES: Record<string, PythonClasses> = {
 export function pythonConfig(json: Readonly<Record<string, unknown>>, structured: boolean): Record<string, unknown> {
   const type = baseModelType(String(json.model_type));
   const classes = CLASSES[type];
-  if (!classes) return { ...json };
+  if (!classes) return { ...json, model_type: structured ? PREFIX + type : type };
   const { auto_map: _, tokenizer_class, ...rest } = json;
   const own = tokenizer_class === undefined ? {} : { tokenizer_class };
   if (!structured) return { ...rest, ...own, model_type: type, architectures: [classes.base] };
@@ -75,6 +75,9 @@ export function pythonConfig(json: Readonly<Record<string, unknown>>, structured
     auto_map: { AutoConfig: `configuration_gblr.${classes.config}`, [classes.auto]: `modeling_gblr.${classes.model}` },
   };
 }
+
+/** Whether the Python files know this kind of model. @param modelType of the base model */
+export const isKnownInPython = (modelType: string): boolean => modelType in CLASSES;
 
 /** `gpt2` of `gblr_gpt2`; others as they are. */
 export function baseModelType(modelType: string): string {

@@ -9,6 +9,7 @@ import type { Located } from "../../hub/locate.ts";
 import {
   ALLOCATIONS,
   type Allocation,
+  CONVOLUTIONS,
   type Conversion,
   type ConversionPlan,
   type Covariances,
@@ -51,6 +52,10 @@ model folder. How much they may cost is given in one of three ways:
 Neither budget is ever exceeded; what whole ranks leave over is handed on to
 other layers, or spent on a narrower block. The plan is printed first.
 
+Convolutions become the matrix of the patches under their kernel; with
+--convolution per-kernel one matrix for each position of the kernel. tucker is
+for convolutions only.
+
 Starts: svd, nearest in the entries; search, GBLR's budgeted block search;
 activation, nearest in the outputs for inputs as text of --calibrate gives them.
 `.trim();
@@ -65,6 +70,7 @@ export function addConvert(program: Command): void {
       "gblr convert models/gpt2 --structure gblr --budget 0.35 --init activation \\",
       "  --calibrate Salesforce/wikitext --calibrate-config wikitext-103-raw-v1 --out models/gpt2-aware",
       "gblr convert models/gpt2 --structure gblr --widths lr0.25 --layers 'h.*.mlp' --dry-run",
+      "gblr convert timm/resnet18.tv_in1k --structure gblr --widths lr0.35 --out models/resnet18-gblr",
     ].join("\n"),
   })
     .summary(SUMMARY)
@@ -72,7 +78,7 @@ export function addConvert(program: Command): void {
     .argument("<model>", "a model folder, or owner/name[@revision] on the Hub")
     .addOption(
       new Option("--structure <name>", "what layers become")
-        .choices(STRUCTURES.map(({ name }) => name))
+        .choices([...STRUCTURES.map(({ name }) => name), "tucker"])
         .makeOptionMandatory(),
     )
     .option("--budget <share>", "of the converted layers' multiply-adds, above 0 to 1", share)
@@ -83,6 +89,11 @@ export function addConvert(program: Command): void {
       new Option("--allocate <how>", "the same share for each layer, or by singular values over all layers")
         .choices(ALLOCATIONS)
         .default("uniform"),
+    )
+    .addOption(
+      new Option("--convolution <how>", "one matrix of the patches under the kernel, or one for each of its positions")
+        .choices(CONVOLUTIONS)
+        .default("integrated"),
     )
     .addOption(new Option("--init <how>", "what layers start with").choices(INITS).default("svd"))
     .option("--search-steps <count>", "optimizer steps a layer, of --init search", whole(1), 1000)
@@ -170,12 +181,13 @@ async function convertLoaded(model: Model, work: Work): Promise<void> {
 }
 
 function askedOf(
-  { structure, budget, flops, widths, layers }: Work,
+  { structure, budget, flops, widths, layers, convolution }: Work,
   { allocation }: { allocation: Allocation },
 ): PlanOptions {
   return {
     structure,
     allocation,
+    convolutions: convolution,
     ...(budget !== undefined && { budget }),
     ...(flops !== undefined && { flops }),
     ...(widths !== undefined && { widths }),
@@ -240,6 +252,7 @@ async function saveWithProgress(model: Model, plan: ConversionPlan, work: Work):
         budget: plan.totals.budget,
         ...plan.asked,
         allocation: plan.allocation,
+        ...(plan.convolutions !== "integrated" && { convolutions: plan.convolutions }),
         init,
         seed,
         ...(calibrate !== undefined && { calibration: calibrate }),

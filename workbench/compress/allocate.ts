@@ -1,10 +1,10 @@
 // Shares one budget out over layers: the same share for each, or by singular values (structures/allocation.ts). Either
 // way what whole ranks leave over is handed on, so that the sum comes as near the budget as the structure allows.
 
-import type { Tensor2D } from "@tensorflow/tfjs-core";
+import type { Tensor2D, Tensor4D } from "@tensorflow/tfjs-core";
 import { svd } from "../engine/linalg/index.ts";
 import { activationAwareSvd } from "../gblr/init/index.ts";
-import { denseWeight } from "../models/index.ts";
+import { denseWeight, matrixOfPosition } from "../models/index.ts";
 import type { Model } from "../models/model.ts";
 import { allocateRanks, type LayerSpectrum } from "../structures/allocation.ts";
 import { allowance } from "../structures/budget.ts";
@@ -14,7 +14,8 @@ import type { PlannedLayer } from "./conversion-plan.ts";
 export type LayerToPlan = Omit<PlannedLayer, "structure" | "allowed" | "cost">;
 
 export interface ToShare {
-  structure: Structure;
+  /** what a layer becomes; one kind for all */
+  structure: (layer: LayerToPlan) => Structure;
   layers: readonly LayerToPlan[];
   /** of the dense multiply-adds of all layers together */
   budget: number;
@@ -23,8 +24,9 @@ export interface ToShare {
 /** @throws EngineError when the share of a layer does not pay for the structure */
 export function shareUniformly({ structure, layers, budget }: ToShare): PlannedLayer[] {
   const planned = layers.map((layer) => {
-    const allowed = allowance(structure.name, budget, layer);
-    return { ...layer, structure: structure.name, allowed, cost: structure.costWithin(layer, budget) };
+    const own = structure(layer);
+    const allowed = allowance(own.name, budget, layer);
+    return { ...layer, structure: own.name, allowed, cost: own.costWithin(layer, budget) };
   });
   // First to those that whole ranks rounded down most.
   const lost = ({ allowed, cost, dense }: PlannedLayer) => (allowed - cost) / dense;
@@ -40,18 +42,21 @@ export async function shareGlobally(
   model: Model,
   { structure, layers, budget, covariances }: ToShare & { covariances?: ReadonlyMap<string, Tensor2D> | undefined },
 ): Promise<PlannedLayer[]> {
-  if (structure.name === "dense") return shareUniformly({ structure, layers, budget });
+  const isDense = layers[0] && structure(layers[0]).name === "dense";
+  if (isDense) return shareUniformly({ structure, layers, budget });
   const spectra: LayerSpectrum[] = [];
-  for (const { name, nIn, nOut, rows } of layers) {
-    spectra.push({ name, nIn, nOut, rows, singularValues: await spectrumOf(model, name, covariances?.get(name)) });
+  for (const layer of layers) {
+    const { name, nIn, nOut, rows } = layer;
+    spectra.push({ name, nIn, nOut, rows, singularValues: await spectrumOf(model, layer, covariances?.get(name)) });
   }
   const ranks = allocateRanks(spectra, budget, { norm: "frobenius" });
   const planned = layers.map((layer, i): PlannedLayer => {
     const { dense, rank } = ranks[i] as (typeof ranks)[number];
     if (dense) return { ...layer, structure: "dense", allowed: layer.dense, cost: layer.dense };
     const allowed = rank * (layer.nIn + layer.nOut);
-    const cost = structure.costWithin(layer, allowed / layer.dense);
-    return { ...layer, structure: structure.name, allowed, cost };
+    const own = structure(layer);
+    const cost = own.costWithin(layer, allowed / layer.dense);
+    return { ...layer, structure: own.name, allowed, cost };
   });
   // The worst first: it gains most from a part of a rank.
   const errors = new Map(ranks.map(({ name, error }) => [name, error]));
@@ -65,11 +70,11 @@ export async function shareGlobally(
 /** Gives each layer in turn up to one more rank of what all of them leave of the budget. */
 function handOn(planned: PlannedLayer[], { structure, budget }: Pick<ToShare, "structure" | "budget">): void {
   const total = (of: "dense" | "cost") => planned.reduce((sum, layer) => sum + layer.rows * layer[of], 0);
-  let left = allowance(structure.name, budget, { nOut: total("dense"), nIn: 1 }) - total("cost");
+  let left = allowance("plan", budget, { nOut: total("dense"), nIn: 1 }) - total("cost");
   for (const layer of planned) {
     const room = Math.min(layer.cost + Math.floor(left / layer.rows), layer.allowed + layer.nIn + layer.nOut);
     if (layer.structure === "dense" || room <= layer.allowed || room > layer.dense) continue;
-    const cost = structure.costWithin(layer, room / layer.dense);
+    const cost = structure(layer).costWithin(layer, room / layer.dense);
     if (cost <= layer.cost) continue;
     left -= layer.rows * (cost - layer.cost);
     layer.allowed = room;
@@ -77,8 +82,18 @@ function handOn(planned: PlannedLayer[], { structure, budget }: Pick<ToShare, "s
   }
 }
 
-async function spectrumOf(model: Model, name: string, covariance: Tensor2D | undefined): Promise<ArrayLike<number>> {
-  const weight = denseWeight(model, name);
+/** (n_out, n_in), also of a position while its convolution is whole. */
+function plannedWeight(model: Model, { name, position }: LayerToPlan): Tensor2D {
+  if (!position || model.layers.has(name)) return denseWeight(model, name);
+  return matrixOfPosition(model.parameter(`${position.of}.weight`) as unknown as Tensor4D, position.index);
+}
+
+async function spectrumOf(
+  model: Model,
+  layer: LayerToPlan,
+  covariance: Tensor2D | undefined,
+): Promise<ArrayLike<number>> {
+  const weight = plannedWeight(model, layer);
   try {
     const { singularValues, ...vectors } = covariance
       ? await activationAwareSvd(weight, covariance)

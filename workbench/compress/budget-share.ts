@@ -3,6 +3,7 @@
 
 import { EngineError } from "../engine/errors.ts";
 import type { LayerInfo } from "../models/architecture.ts";
+import { countsWith } from "../models/index.ts";
 import type { Model } from "../models/model.ts";
 import { rowsThrough } from "./rows-through.ts";
 
@@ -26,7 +27,7 @@ export function expectShare(budget: number): number {
  * @throws EngineError when the model cannot have them, whatever these layers cost
  */
 export function shareOfFlops(model: Model, layers: readonly LayerInfo[], flops: number): number {
-  const { reference } = model.architecture.count(model.config, {});
+  const { reference } = countsWith(model, {});
   const rows = rowsThrough(model, layers, "reference");
   const uncounted = layers.find(({ name }) => rows.get(name) === 0);
   if (uncounted) {
@@ -36,12 +37,14 @@ export function shareOfFlops(model: Model, layers: readonly LayerInfo[], flops: 
     );
   }
   const dense = layers.reduce((sum, { name, nIn, nOut }) => sum + (rows.get(name) ?? 0) * nIn * nOut, 0);
+  // Structured layers may count for more or less than dense ones of the same cost: where they are, not what they take.
+  const whole = countsWith(model, Object.fromEntries(layers.map(({ name, nIn, nOut }) => [name, nIn * nOut])));
+  const rest = whole.reference.total - dense;
   // relative = total / what published tables divide by
   const unit = reference.total / reference.relative;
-  const share = (flops * unit - (reference.total - dense)) / dense;
+  const share = (flops * unit - rest) / dense;
   if (!(share > 0 && share <= 1)) {
-    const least = (reference.total - dense) / unit;
-    const [from, to] = [least, reference.relative].map((value) => value.toPrecision(4));
+    const [from, to] = [rest / unit, whole.reference.relative].map((value) => value.toPrecision(4));
     throw new EngineError(
       `relative FLOPs must be above ${from}, what the rest of the model takes, and at most ${to}, those of the dense ` +
         `model, got ${flops}`,

@@ -19,11 +19,11 @@ import { EngineError } from "../engine/errors.ts";
 import type { Model } from "../models/model.ts";
 import { breathe } from "./start-layer.ts";
 
-export interface CalibrateOptions {
+export interface CalibrateOptions<Input extends Tensor = Tensor2D> {
   /** names of the layers to watch */
   layers: readonly string[];
   /** one forward pass; what it returns is let go */
-  forward: (input: Tensor2D) => Tensor;
+  forward: (input: Input) => Tensor;
   signal?: AbortSignal;
 }
 
@@ -39,10 +39,10 @@ export type CalibrateEvent =
  * @param inputs disposed of, one after the other
  * @throws EngineError when no input comes, or one does not reach a layer
  */
-export async function* calibrate(
+export async function* calibrate<Input extends Tensor>(
   model: Model,
-  inputs: AsyncIterable<Tensor2D>,
-  { layers, forward, signal }: CalibrateOptions,
+  inputs: AsyncIterable<Input>,
+  { layers, forward, signal }: CalibrateOptions<Input>,
 ): AsyncGenerator<CalibrateEvent, void> {
   const means = new Map(layers.map((name) => [name, new RunningMean(model.layer(name).nIn)]));
   let done = false;
@@ -55,7 +55,7 @@ export async function* calibrate(
       } finally {
         input.dispose();
       }
-      count += input.shape[0];
+      count += input.shape[0] ?? 1;
       yield { kind: "progress", inputs: count, rows: rowsOf(means) };
       await breathe();
     }

@@ -1,17 +1,26 @@
 // What a conversion is going to do, as plain data: which layers, into what, and what each may cost. Made by plan.ts,
 // carried out by convert.ts, printed by whoever wants to.
 
+import type { ConvolutionInfo, LayerInfo } from "../models/index.ts";
 import type { Counts } from "../structures/counting/count.ts";
 
 /** How the budget is shared out: the same share for each layer, or by their singular values. */
 export const ALLOCATIONS = ["uniform", "global"] as const;
 export type Allocation = (typeof ALLOCATIONS)[number];
 
+/** A convolution as one matrix of the patches under its kernel, or as one matrix for each position of it. */
+export const CONVOLUTIONS = ["integrated", "per-kernel"] as const;
+export type Convolutions = (typeof CONVOLUTIONS)[number];
+
 export interface PlannedLayer {
   /** by the checkpoint's name, without `.weight` */
   name: string;
   nIn: number;
   nOut: number;
+  /** of a convolution that is one matrix; n_in is rows · columns · channels */
+  convolution?: ConvolutionInfo;
+  /** of one position of a convolution's kernel */
+  position?: NonNullable<LayerInfo["position"]>;
   /** what it becomes; `dense` where factors would cost as much as the matrix: it then stays as it is */
   structure: string;
   /** rows that go through it in one pass of the model, as the count that the budget is about sees it */
@@ -39,6 +48,7 @@ export interface PlanTotals {
 export interface ConversionPlan {
   structure: string;
   allocation: Allocation;
+  convolutions: Convolutions;
   /** as it was asked for: exactly one of the three, see PlanOptions */
   asked: { budget: number } | { flops: number } | { widths: string };
   layers: PlannedLayer[];

@@ -3,12 +3,12 @@
 
 import type { Tensor2D } from "@tensorflow/tfjs-core";
 import { EngineError, ShapeError } from "../engine/errors.ts";
-import { denseWeight, replaceLayer } from "../models/index.ts";
+import { countsWith, denseWeight, replaceLayer, splitConvolution } from "../models/index.ts";
 import type { Model } from "../models/model.ts";
 import type { Counts } from "../structures/counting/count.ts";
 import { type ConversionPlan, type PlannedLayer, type PlanTotals, totalsOf } from "./conversion-plan.ts";
 import { type LayerErrors, layerErrors } from "./layer-errors.ts";
-import { expectDense, structureFor } from "./plan.ts";
+import { expectDense, namesIn, structureFor } from "./plan.ts";
 import { breathe, expectInit, type Init, type SearchProgress, startLayer } from "./start-layer.ts";
 
 export interface ConvertOptions {
@@ -56,8 +56,7 @@ export async function* convert(
   plan: ConversionPlan,
   options: ConvertOptions = {},
 ): AsyncGenerator<ConvertEvent, void> {
-  const names = plan.layers.map(({ name }) => name);
-  expectDense(model, names);
+  expectDense(model, namesIn(model, plan.layers));
   const init = expectInit(options.init ?? "svd", plan.structure);
   if (init === "search" && "widths" in plan.asked) {
     throw new EngineError(`init search finds widths itself, the plan has "${plan.asked.widths}"`, "choose one");
@@ -65,21 +64,31 @@ export async function* convert(
   const layers: ConvertedLayer[] = [];
   for (const [index, layer] of plan.layers.entries()) {
     options.signal?.throwIfAborted();
+    takeApart(model, [layer]);
     yield { kind: "layer", name: layer.name, index, of: plan.layers.length };
     const converted = yield* convertLayer(model, layer, { ...options, plan, init });
     layers.push(converted);
     yield { kind: "replaced", layer: converted };
     await breathe();
   }
-  const costs = Object.fromEntries(layers.map(({ name, cost }) => [name, cost]));
   yield {
     kind: "converted",
     structure: plan.structure,
     init,
     layers,
     totals: { ...totalsOf(layers, plan.totals.budget), allowed: plan.totals.allowed },
-    counts: model.architecture.count(model.config, costs),
+    counts: countsWith(model, Object.fromEntries(layers.map(({ name, cost }) => [name, cost]))),
   };
+}
+
+/**
+ * Holds convolutions position by position where the plan has them so. Calibration for such a plan needs it done before;
+ * a conversion does it as it goes.
+ */
+export function takeApart(model: Model, layers: readonly PlannedLayer[]): void {
+  for (const { position } of layers) {
+    if (position && model.layers.has(position.of)) splitConvolution(model, position.of);
+  }
 }
 
 interface LayerOptions extends ConvertOptions {
@@ -98,7 +107,7 @@ async function* convertLayer(
   if (layer.structure === "dense") {
     return { ...layer, by: init, error: 0, ...(covariance && { outputError: 0 }), seconds: seconds() };
   }
-  const structure = structureFor(model, layer.structure);
+  const structure = structureFor(model, layer.structure, layer);
   const widths = "widths" in plan.asked ? plan.asked.widths : undefined;
   const weight = denseWeight(model, layer.name);
   try {

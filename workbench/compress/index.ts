@@ -12,11 +12,20 @@ export {
 export {
   ALLOCATIONS,
   type Allocation,
+  CONVOLUTIONS,
   type ConversionPlan,
+  type Convolutions,
   type PlannedLayer,
   type PlanTotals,
 } from "./conversion-plan.ts";
-export { type Conversion, type ConvertEvent, type ConvertedLayer, type ConvertOptions, convert } from "./convert.ts";
+export {
+  type Conversion,
+  type ConvertEvent,
+  type ConvertedLayer,
+  type ConvertOptions,
+  convert,
+  takeApart,
+} from "./convert.ts";
 export { exportDense } from "./export-dense.ts";
 export { referenceTensors } from "./export-reference.ts";
 export { chooseLayers } from "./layer-pattern.ts";

@@ -3,15 +3,22 @@
 
 import type { Tensor2D } from "@tensorflow/tfjs-core";
 import { EngineError } from "../engine/errors.ts";
-import type { LayerInfo } from "../models/architecture.ts";
+import { type ConvolutionInfo, countsWith, type LayerInfo, positionLayers } from "../models/index.ts";
 import type { Model } from "../models/model.ts";
 import type { MatrixSize } from "../structures/budget.ts";
 import { gblrStructure } from "../structures/gblr.ts";
 import { structureNamed } from "../structures/registry.ts";
 import type { Structure } from "../structures/structure.ts";
-import { shareGlobally, shareUniformly } from "./allocate.ts";
+import { expectConvolution, tuckerStructure } from "../structures/tucker-structure.ts";
+import { type LayerToPlan, shareGlobally, shareUniformly } from "./allocate.ts";
 import { expectShare, shareOfFlops } from "./budget-share.ts";
-import { type Allocation, type ConversionPlan, type PlannedLayer, totalsOf } from "./conversion-plan.ts";
+import {
+  type Allocation,
+  type ConversionPlan,
+  type Convolutions,
+  type PlannedLayer,
+  totalsOf,
+} from "./conversion-plan.ts";
 import { chooseLayers } from "./layer-pattern.ts";
 import { rowsThrough } from "./rows-through.ts";
 
@@ -32,6 +39,8 @@ export interface PlanOptions {
    * all layers. Default `uniform`
    */
   allocation?: Allocation;
+  /** how convolutions are seen: as one matrix each, or as one for each position of the kernel. Default `integrated` */
+  convolutions?: Convolutions;
   /** Σ (n_in, n_in) of inputs by layer name: `global` then goes by the errors of outputs */
   covariances?: ReadonlyMap<string, Tensor2D>;
 }
@@ -41,34 +50,35 @@ export interface PlanOptions {
  * @throws EngineError when options contradict, no layer matches, or the budget does not pay for one of them
  */
 export async function planConversion(model: Model, options: PlanOptions): Promise<ConversionPlan> {
-  const { allocation = "uniform", covariances } = options;
-  const structure = structureFor(model, options.structure);
+  const { allocation = "uniform", convolutions = "integrated", covariances } = options;
   const asked = askedFor(options);
-  const chosen = layersToConvert(model, options.layers);
+  const chosen = asSeen(layersToConvert(model, options.layers), { ...options, convolutions });
+  const structureOf = (layer: LayerToPlan) => structureFor(model, options.structure, layer);
   const rows = rowsThrough(model, chosen, "flops" in asked ? "reference" : "actual");
-  const layers = chosen.map(({ name, nIn, nOut }) => {
-    return { name, nIn, nOut, dense: nIn * nOut, rows: rows.get(name) as number };
+  const layers = chosen.map(({ name, nIn, nOut, convolution, position }) => {
+    const place = { ...(convolution && { convolution }), ...(position && { position }) };
+    return { name, nIn, nOut, ...place, dense: nIn * nOut, rows: rows.get(name) as number };
   });
   const costs = (planned: PlannedLayer[]) => Object.fromEntries(planned.map(({ name, cost }) => [name, cost]));
   const finished = (planned: PlannedLayer[], budget?: number): ConversionPlan => ({
-    structure: structure.name,
+    structure: options.structure,
     allocation,
+    convolutions,
     asked,
     layers: planned,
     totals: totalsOf(planned, budget),
     counts: {
-      before: model.architecture.count(model.config, {}),
-      after: model.architecture.count(model.config, costs(planned)),
+      before: countsWith(model, {}),
+      after: countsWith(model, costs(planned)),
     },
   });
   if ("widths" in asked) {
     const { widths } = asked;
-    return finished(layers.map((layer) => ({ ...layer, structure: structure.name, ...byRule(layer, widths) })));
+    return finished(layers.map((layer) => ({ ...layer, structure: "gblr", ...byRule(layer, widths) })));
   }
   const budget = "flops" in asked ? shareOfFlops(model, chosen, asked.flops) : expectShare(asked.budget);
-  const shared = { structure, layers, budget };
-  const names = chosen.map(({ name }) => name);
-  if (allocation === "global") expectDense(model, names);
+  const shared = { structure: structureOf, layers, budget };
+  if (allocation === "global") expectDense(model, namesIn(model, layers));
   return finished(
     allocation === "global" ? await shareGlobally(model, { ...shared, covariances }) : shareUniformly(shared),
     budget,
@@ -88,9 +98,38 @@ export function expectDense(model: Model, names: Iterable<string> = model.layers
   );
 }
 
-/** GBLR layers of one model share its masks' settings. */
-export function structureFor(model: Model, name: string): Structure {
+/**
+ * GBLR layers of one model share its masks' settings; Tucker-2 knows its kernel.
+ * @throws EngineError when there is no such structure, or it is none for this layer
+ */
+export function structureFor(
+  model: Model,
+  name: string,
+  layer: { name: string; convolution?: ConvolutionInfo },
+): Structure {
+  if (name === "tucker") return tuckerStructure(expectConvolution(layer));
   return name === "gblr" ? gblrStructure(model.masks) : structureNamed(name);
+}
+
+/** As the model has them: of a position its convolution while that is whole. */
+export const namesIn = (model: Model, layers: readonly Pick<PlannedLayer, "name" | "position">[]): string[] => [
+  ...new Set(layers.map(({ name, position }) => (position && model.layers.has(position.of) ? position.of : name))),
+];
+
+/** @throws EngineError when there are no convolutions to take apart, or nothing is gained by it */
+function asSeen(
+  layers: readonly LayerInfo[],
+  { convolutions, structure }: { convolutions: Convolutions; structure: string },
+): LayerInfo[] {
+  if (convolutions === "integrated") return [...layers];
+  if (structure === "tucker") throw new EngineError("tucker is of whole kernels, not per kernel", "choose one");
+  if (!layers.some(({ convolution, position }) => convolution ?? position)) {
+    throw new EngineError("per kernel is for convolutions, none is among these layers", "leave it out");
+  }
+  return layers.flatMap((layer) => {
+    const positions = positionLayers(layer);
+    return positions.length > 1 ? positions : [layer];
+  });
 }
 
 /** What a rule costs is what it may cost: nobody asked for less. */
@@ -109,6 +148,9 @@ function askedFor({ structure, budget, flops, widths, allocation }: PlanOptions)
     const names = given.map(([name]) => name).join(" and ") || "none of them";
     throw new EngineError(`a conversion takes one of budget, flops and widths, got ${names}`, "choose one");
   }
+  if (structure === "tucker" && allocation === "global") {
+    throw new EngineError("tucker's two ranks are no rank to allocate over layers", "use uniform allocation");
+  }
   if (widths === undefined) return flops === undefined ? { budget: budget as number } : { flops };
   if (structure !== "gblr") {
     throw new EngineError(`widths are of GBLR layers, the structure is ${structure}`, "give a budget or flops instead");
@@ -122,7 +164,8 @@ function askedFor({ structure, budget, flops, widths, allocation }: PlanOptions)
 function layersToConvert(model: Model, asked: PlanOptions["layers"] = "recipe"): LayerInfo[] {
   const layers = [...model.layers.values()];
   const kind = model.architecture.type;
-  if (asked === "recipe") return layers.filter(({ name }) => model.architecture.converts(name));
+  if (asked === "recipe")
+    return layers.filter(({ name, position }) => model.architecture.converts(position?.of ?? name));
   const patterns = typeof asked === "string" ? [asked] : asked;
   const names = new Set(
     patterns.flatMap((pattern) => chooseLayers(layers, { pattern, model: kind }).map(({ name }) => name)),

@@ -2,6 +2,7 @@
 // a row of that layer is worth in the whole. No tensors.
 
 import type { LayerInfo } from "../models/architecture.ts";
+import { countsWith } from "../models/index.ts";
 import type { Model } from "../models/model.ts";
 import type { Counts } from "../structures/counting/count.ts";
 
@@ -10,14 +11,13 @@ export type CountKind = keyof Counts;
 
 /** By layer name. */
 export function rowsThrough(model: Model, layers: readonly LayerInfo[], kind: CountKind): Map<string, number> {
-  const { architecture, config } = model;
-  const whole = architecture.count(config, {})[kind].total;
   return new Map(
     layers.map(({ name, nIn, nOut }) => {
-      // Half, not 0: counts leave out what a layer of cost 0 makes unreachable.
-      const half = (nIn * nOut) / 2;
-      const total = architecture.count(config, { [name]: half })[kind].total;
-      return [name, Math.round((whole - total) / half)];
+      const dense = nIn * nOut;
+      // From half to all, not from 0: counts leave out what a layer of cost 0 makes unreachable. Nor from what the dense
+      // model counts: published tables take the rows of a structured layer elsewhere.
+      const [all, half] = [dense, dense / 2].map((cost) => countsWith(model, { [name]: cost })[kind].total);
+      return [name, Math.round(((all as number) - (half as number)) / (dense / 2))];
     }),
   );
 }

@@ -1,7 +1,10 @@
-// What a model costs as it is: multiply-adds of its structured layers and of the whole, counted as architectures count.
+// What a model costs: multiply-adds of its structured layers and of the whole, counted as architectures count. A
+// convolution that is held position by position counts as one layer.
 
 import type { Counts, LayerCosts } from "../structures/counting/count.ts";
+import type { LayerInfo } from "./architecture.ts";
 import type { Model } from "./model.ts";
+import { positionLayers } from "./positions.ts";
 
 /** Multiply-adds a row of each layer that is not dense. */
 export async function layerCosts(model: Model): Promise<LayerCosts> {
@@ -14,5 +17,26 @@ export async function layerCosts(model: Model): Promise<LayerCosts> {
 
 /** Of the whole model, as the reference counts and as it runs. */
 export async function modelCounts(model: Model): Promise<Counts> {
-  return model.architecture.count(model.config, await layerCosts(model));
+  return countsWith(model, await layerCosts(model));
+}
+
+/**
+ * The same with these costs of layers, and the others dense.
+ * @param costs multiply-adds a row, also of single positions of convolutions
+ */
+export function countsWith<Config>({ architecture, config }: Model<Config>, costs: LayerCosts): Counts {
+  return architecture.count(config, wholeCosts(architecture.layers(config), costs));
+}
+
+/** Of whole convolutions, where some of the costs are of their positions: those that have none are dense. */
+function wholeCosts(layers: readonly LayerInfo[], costs: LayerCosts): LayerCosts {
+  const positions = layers.flatMap(positionLayers).filter(({ position }) => position);
+  if (!positions.some(({ name }) => costs[name] !== undefined)) return costs;
+  const found: Record<string, number> = { ...costs };
+  for (const [whole, own] of Map.groupBy(positions, ({ position }) => position?.of as string)) {
+    if (own.every(({ name }) => costs[name] === undefined)) continue;
+    found[whole] = own.reduce((sum, { name, nIn, nOut }) => sum + (costs[name] ?? nIn * nOut), 0);
+    for (const { name } of own) delete found[name];
+  }
+  return found;
 }

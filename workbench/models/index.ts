@@ -2,7 +2,8 @@
 
 export type { Architecture, ConvolutionInfo, LayerInfo, ParameterInfo } from "./architecture.ts";
 export { type ClassifierOptions, classifierLogits, isClassifier } from "./classifier.ts";
-export { layerCosts, modelCounts } from "./counts.ts";
+export { matrixOfPosition } from "./convolution.ts";
+export { countsWith, layerCosts, modelCounts } from "./counts.ts";
 export { type CreateOptions, createModel } from "./create.ts";
 export { gpt2 } from "./gpt2/architecture.ts";
 export { type CacheOptions, type KeyValueCache, keyValueCache } from "./gpt2/cache.ts";
@@ -17,6 +18,7 @@ export { type LoadEvent, type LoadOptions, loadModel, loadModelNow } from "./loa
 export { mixer } from "./mixer/architecture.ts";
 export type { MixerConfig } from "./mixer/config.ts";
 export { type LinearLayer, Model } from "./model.ts";
+export { joinConvolution, positionLayers, splitConvolution } from "./positions.ts";
 export { ARCHITECTURES, architectureOf, architectureOfConfig } from "./registry.ts";
 export { resnet } from "./resnet/architecture.ts";
 export type { ResnetConfig } from "./resnet/config.ts";

@@ -22,9 +22,12 @@ import { dense } from "../structures/dense.ts";
 import type { GblrStructure } from "../structures/gblr.ts";
 import { lowrank } from "../structures/lowrank.ts";
 import type { Structure, StructureParameters } from "../structures/structure.ts";
+import type { ConvolutionInfo } from "./architecture.ts";
+import { kernelOf, kernelOfPositions } from "./convolution.ts";
 import { type LinearLayer, Model } from "./model.ts";
 import { type PackedStructure, packedStructure } from "./packed-structure.ts";
-import { variableOf } from "./variables.ts";
+import { replaceEntries } from "./replace-entries.ts";
+import { rowByRow, variableOf } from "./variables.ts";
 
 export interface InferenceOptions {
   /** of x in most products: `many` as in evaluation, `few` as in generating token by token. Default `many` */
@@ -48,25 +51,27 @@ export async function forInference<Config>(
   const layers = new Map<string, LinearLayer>(model.layers);
   const own = new Map<string, Variable>();
   try {
-    for (const [name, layer] of model.layers) {
-      const { structure } = layer;
-      if (!isGblr(structure) && !isPacked(structure)) continue;
-      const held = await inferenceForm(structure, model.structureParameters(name), { rows, masks: model.masks });
+    for (const layer of model.layers.values()) {
+      if (layer.position && layer.position.index > 0) continue;
+      const replaced = layer.position ? model.positionsOf(layer.position.of) : [layer];
+      const held = layer.position ? joinedForm(model, replaced) : await inferenceForm(model, layer, rows);
       if (!held) continue;
-      for (const parameter of structure.parameterNames) parameters.delete(`${name}.${parameter}`);
-      for (const parameter of held.structure.parameterNames) {
-        const variable = variableOf(held.parameters[parameter] as Tensor, { trainable: false });
-        own.set(`${name}.${parameter}`, variable);
-        parameters.set(`${name}.${parameter}`, variable);
-      }
-      layers.set(name, { ...layer, structure: held.structure, layout: "out_in" });
+      const { layer: info, parameters: added } = held;
+      const taken = info.structure.parameterNames.map((part) => {
+        const variable = variableOf(added[part] as Tensor, { trainable: false });
+        return [`${info.name}.${part}`, variable] as const;
+      });
+      for (const [name, variable] of taken) own.set(name, variable);
+      replaceEntries(parameters, replaced.flatMap(parameterNames), taken);
+      const names = replaced.map(({ name }) => name);
+      replaceEntries<LinearLayer>(layers, names, [[info.name, info]]);
     }
   } catch (error) {
     for (const variable of own.values()) variable.dispose();
     throw error;
   }
   const borrowed = [...parameters.keys()].filter((name) => !own.has(name));
-  const { architecture, config, json, prefix } = model;
+  const { architecture, config, json, prefix, preprocessor } = model;
   return new Model({
     architecture,
     config,
@@ -74,35 +79,81 @@ export async function forInference<Config>(
     parameters,
     layers,
     prefix,
+    preprocessor,
     borrowed,
     masks: { ...model.masks, mode: "eval" },
   });
 }
 
+const parameterNames = ({ name, structure }: LinearLayer): string[] =>
+  structure.parameterNames.map((part) => `${name}.${part}`);
+
 const isGblr = (structure: Structure): structure is GblrStructure => structure.name === "gblr";
 const isPacked = (structure: Structure): structure is PackedStructure => structure.name === "packed";
 
+/** A layer of the view and its parameters. */
+interface InferenceLayer {
+  layer: LinearLayer;
+  parameters: StructureParameters;
+}
+
 /** undefined: as it is */
-async function inferenceForm(
-  structure: GblrStructure | PackedStructure,
-  parameters: StructureParameters,
-  { rows, masks }: { rows: "many" | "few"; masks: Model["masks"] },
-): Promise<Held | undefined> {
-  const packs = rows === "few" && getBackend() === "torch";
-  if (isPacked(structure)) return packs ? undefined : fastest(unpacked(structure.packed(parameters)));
-  const matrix = new GblrMatrix(structure.matrix(parameters).parameters, { ...masks, mode: "eval" });
-  if (!packs) return fastest({ matrix, live: await liveRanks(matrix) });
-  const { spans, values_in, values_out, nIn, nOut } = await pack(matrix);
-  return {
-    structure: packedStructure({ nIn, nOut, blocks: matrix.blocks * matrix.rank }),
-    parameters: { spans, values_in, values_out },
-  };
+async function inferenceForm<Config>(
+  model: Model<Config>,
+  layer: LinearLayer,
+  rows: "many" | "few",
+): Promise<InferenceLayer | undefined> {
+  const { structure, convolution, name, nIn, nOut } = layer;
+  if (!isGblr(structure) && !isPacked(structure)) return undefined;
+  const parameters = model.structureParameters(name);
+  // A convolution has a row for each position of its images.
+  const packs = rows === "few" && !convolution && getBackend() === "torch";
+  if (packs && isPacked(structure)) return undefined;
+  if (packs && isGblr(structure)) {
+    const matrix = evaluated(model, structure, parameters);
+    const { spans, values_in, values_out } = await pack(matrix);
+    const packed = packedStructure({ nIn, nOut, blocks: matrix.blocks * matrix.rank });
+    return { layer: { ...layer, structure: packed, layout: "out_in" }, parameters: { spans, values_in, values_out } };
+  }
+  const held = isPacked(structure)
+    ? fastest(unpacked(structure.packed(parameters)))
+    : await liveRanks(evaluated(model, structure, parameters)).then(fastest);
+  if (held.structure !== dense || !convolution) {
+    return { layer: { ...layer, structure: held.structure, layout: "out_in" }, parameters: held.parameters };
+  }
+  return { layer: { ...layer, structure: dense }, parameters: { weight: kernelTaken(held.parameters, convolution) } };
+}
+
+const evaluated = <Config>(model: Model<Config>, structure: GblrStructure, parameters: StructureParameters) =>
+  new GblrMatrix(structure.matrix(parameters).parameters, { ...model.masks, mode: "eval" });
+
+/** As a kernel; the matrix is disposed. */
+function kernelTaken({ weight }: StructureParameters, convolution: ConvolutionInfo): Tensor {
+  const kernel = rowByRow(kernelOf(weight as Tensor2D, convolution));
+  weight?.dispose();
+  return kernel;
+}
+
+/** The positions of a convolution as the one kernel that they make. */
+function joinedForm<Config>(model: Model<Config>, positions: readonly LinearLayer[]): InferenceLayer {
+  const [{ position, nIn, nOut }] = positions as readonly [LinearLayer];
+  const { of: name, convolution } = position as NonNullable<LinearLayer["position"]>;
+  const kernel = tidy(() => {
+    const matrices = positions.map(({ name: own, structure }) => {
+      const parameters = model.structureParameters(own);
+      return (isGblr(structure) ? evaluated(model, structure, parameters) : structure).dense(parameters);
+    });
+    return kernelOfPositions(matrices, convolution);
+  });
+  const layer = { name, nIn: positions.length * nIn, nOut, layout: "in_out", convolution, structure: dense } as const;
+  return { layer, parameters: { weight: rowByRow(kernel) } };
 }
 
 /** Positions of the rows of `factors` that evaluation keeps. */
-async function liveRanks(matrix: GblrMatrix): Promise<number[]> {
-  const { live } = await matrix.use();
-  return live.flatMap((kept, k) => (kept ? Array.from({ length: matrix.rank }, (_, i) => k * matrix.rank + i) : []));
+async function liveRanks(matrix: GblrMatrix): Promise<{ matrix: GblrMatrix; live: number[] }> {
+  const use = await matrix.use();
+  const ranks = (k: number) => Array.from({ length: matrix.rank }, (_, i) => k * matrix.rank + i);
+  return { matrix, live: use.live.flatMap((kept, k) => (kept ? ranks(k) : [])) };
 }
 
 function unpacked(packed: PackedGblr): { matrix: GblrMatrix; live: number[]; temporary: boolean } {

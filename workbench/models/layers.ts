@@ -1,11 +1,13 @@
 // Changes how a layer of a model is held, and reads its matrix however it is held.
 
-import { clone, keep, slice, type Tensor, type Tensor2D, tidy, transpose } from "@tensorflow/tfjs-core";
+import { clone, keep, type Tensor, type Tensor2D, type Tensor4D, tidy, transpose } from "@tensorflow/tfjs-core";
 import { EngineError } from "../engine/errors.ts";
 import { gblrStructure } from "../structures/gblr.ts";
 import type { Structure, StructureParameters } from "../structures/structure.ts";
-import type { Model } from "./model.ts";
-import { variableOf } from "./variables.ts";
+import { kernelOf, matrixOf } from "./convolution.ts";
+import type { LinearLayer, Model } from "./model.ts";
+import { replaceEntries } from "./replace-entries.ts";
+import { rowByRow, variableOf } from "./variables.ts";
 
 /**
  * Holds a layer in another structure from now on. The old parameters are disposed and the new ones taken over, their
@@ -27,44 +29,34 @@ export function replaceLayer<Config>(
   }
   const trainable = held.name !== "packed";
   const old = layer.structure.parameterNames.map((name) => `${layerName}.${name}`);
-  const entries = [...model.parameters];
-  const at = entries.findIndex(([name]) => name === old[0]);
   const added = held.parameterNames.map((name) => {
     const values = parameters[name] as Tensor;
-    // Dense matrices lie in the model as the checkpoint has them, in structures as (n_out, n_in).
-    const turned = held.name === "dense" && layer.layout === "in_out" ? transpose(values) : clone(values);
+    const laid = held.name === "dense" ? asHeld(layer, values as Tensor2D) : clone(values);
     values.dispose();
-    return [`${layerName}.${name}`, variableOf(laidOut(turned), { trainable })] as const;
+    return [`${layerName}.${name}`, variableOf(rowByRow(laid), { trainable })] as const;
   });
-  const others = entries.filter(([name]) => !old.includes(name));
   for (const name of old) model.parameters.get(name)?.dispose();
-  model.parameters.clear();
-  for (const [name, variable] of [...others.slice(0, at), ...added, ...others.slice(at)]) {
-    model.parameters.set(name, variable);
-  }
+  replaceEntries(model.parameters, old, added);
   model.layers.set(layerName, { ...layer, structure: held });
 }
 
-/**
- * The matrix of a layer as it multiplies now.
- * @returns float32 (n_out, n_in), the caller's to dispose
- */
-export function denseWeight<Config>(model: Model<Config>, layerName: string): Tensor2D {
-  const { structure, layout } = model.layer(layerName);
-  return tidy(() => {
-    const parameters = model.structureParameters(layerName);
-    const matrix = structure.dense(parameters);
-    return keep(structure.name === "dense" && layout === "in_out" ? transpose(matrix) : matrix) as Tensor2D;
-  });
+/** A matrix (n_out, n_in) as a dense layer has it in the model. */
+export function asHeld({ layout, convolution }: LinearLayer, matrix: Tensor2D): Tensor {
+  if (convolution) return kernelOf(matrix, convolution);
+  return layout === "in_out" ? transpose(matrix) : clone(matrix);
 }
 
 /**
- * A copy whose values lie row by row, as those of a loaded parameter do. Engines compute on views such as transposes
- * too, but in another order: a model would not give the same bits after it is saved and loaded.
+ * The matrix of a layer as it multiplies now; of a convolution that of the patches under its kernel.
+ * @returns float32 (n_out, n_in), the caller's to dispose
  */
-function laidOut(values: Tensor): Tensor {
-  const start = values.shape.map(() => 0);
-  const copy = tidy(() => slice(values, start, values.shape));
-  values.dispose();
-  return copy;
+export function denseWeight<Config>(model: Model<Config>, layerName: string): Tensor2D {
+  const { structure, layout, convolution } = model.layer(layerName);
+  return tidy(() => {
+    const parameters = model.structureParameters(layerName);
+    if (structure.name !== "dense") return keep(structure.dense(parameters));
+    const { weight } = parameters as { weight: Tensor };
+    if (convolution) return keep(matrixOf(weight as Tensor4D));
+    return keep(layout === "in_out" ? transpose(weight) : clone(weight)) as Tensor2D;
+  });
 }

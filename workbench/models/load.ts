@@ -3,7 +3,7 @@
 
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import type { Variable } from "@tensorflow/tfjs-core";
+import { tensor4d, tidy, transpose, type Variable } from "@tensorflow/tfjs-core";
 import { reason } from "../../hub/byte-source.ts";
 import {
   CONFIG_FILE,
@@ -19,7 +19,9 @@ import type { Architecture } from "./architecture.ts";
 import { Model } from "./model.ts";
 import { architectureOfConfig } from "./registry.ts";
 import { type StoredModel, type StoredParameter, storedParameters } from "./stored-parameters.ts";
-import { variableFrom } from "./variables.ts";
+import { rowByRow, variableFrom, variableOf } from "./variables.ts";
+
+const PREPROCESSOR_FILE = "preprocessor_config.json";
 
 export interface LoadOptions {
   /**
@@ -42,21 +44,25 @@ export type LoadEvent =
 export async function* loadModel(folder: string, { form = "auto" }: LoadOptions = {}): AsyncGenerator<LoadEvent> {
   await finishReplacing(folder);
   const { json, architecture, config } = await readConfig(folder);
+  const preprocessor = await readPreprocessor(folder);
   const open = form === "trainable" ? await openTrainable(folder) : await openModel(folder);
   const parameters = new Map<string, Variable>();
   try {
     const stored = storedParameters(open, { architecture, config });
     expectForm(stored, { form, folder });
     const { tensors } = open.tensors;
-    const bytesOf = ({ stored }: StoredParameter) => tensors.get(stored)?.byteLength ?? 0;
+    const bytesOf = ({ stored, part }: StoredParameter) =>
+      part && part.first > 0 ? 0 : (tensors.get(stored)?.byteLength ?? 0);
     const bytes = [...stored.parameters.values()].reduce((sum, parameter) => sum + bytesOf(parameter), 0);
     yield { kind: "opened", tensors: stored.parameters.size, bytes };
+    const reader = new Reader(open);
     for (const [name, parameter] of stored.parameters) {
-      parameters.set(name, await readParameter(open, parameter));
+      parameters.set(name, await reader.variable(parameter));
       yield { kind: "progress", tensor: parameter.stored, bytes: bytesOf(parameter) };
     }
     const { layers, masks, prefix } = stored;
-    yield { kind: "loaded", model: new Model({ architecture, config, json, parameters, layers, masks, prefix }) };
+    const made = { architecture, config, json, parameters, layers, masks, prefix, preprocessor };
+    yield { kind: "loaded", model: new Model(made) };
   } catch (error) {
     for (const variable of parameters.values()) variable.dispose();
     throw error;
@@ -91,6 +97,12 @@ export async function readConfig(folder: string): Promise<ReadConfig> {
   return { json, architecture, config: architecture.readConfig(json, file) };
 }
 
+/** How images are prepared, where the folder says so in Hugging Face's manner. */
+async function readPreprocessor(folder: string): Promise<Record<string, unknown> | undefined> {
+  const text = await readFile(join(folder, PREPROCESSOR_FILE), "utf8").catch(() => undefined);
+  return text === undefined ? undefined : parsed(text);
+}
+
 function parsed(text: string): Record<string, unknown> | undefined {
   try {
     const value: unknown = JSON.parse(text);
@@ -114,13 +126,36 @@ function expectForm({ layers }: StoredModel, { form, folder }: { form: string; f
   }
 }
 
-async function readParameter(
-  { tensors }: OpenModel,
-  { stored, shape, dtype, trainable }: StoredParameter,
-): Promise<Variable> {
-  const tensor = await tensors.read(stored);
-  const size = shape.reduce((product, side) => product * side, 1);
-  if (dtype === "int32") return variableFrom(tensor.data as Int32Array, shape, { trainable });
-  const values = tensor.dtype === "F32" ? tensor.data : toFloat32(tensor);
-  return variableFrom(values.length === size ? values : values.subarray(0, size), shape, { trainable });
+/** Reads tensors in the order of the parameters; one that holds several of them once. */
+class Reader {
+  private readonly shared = new Map<string, Float32Array>();
+  private readonly tensors: OpenModel["tensors"];
+
+  constructor({ tensors }: OpenModel) {
+    this.tensors = tensors;
+  }
+
+  async variable({ stored, shape, dtype, trainable, kernel, part }: StoredParameter): Promise<Variable> {
+    const size = shape.reduce((product, side) => product * side, 1);
+    if (dtype === "int32") {
+      return variableFrom((await this.tensors.read(stored)).data as Int32Array, shape, { trainable });
+    }
+    const values = await this.values(stored, part);
+    const { first = 0 } = part ?? {};
+    const own = values.length === size ? values : values.subarray(first, first + size);
+    if (!kernel) return variableFrom(own, shape, { trainable });
+    const [rows, columns, nIn, nOut] = shape as [number, number, number, number];
+    const turned = tidy(() => transpose(tensor4d(own, [nOut, nIn, rows, columns]), [2, 3, 1, 0]));
+    return variableOf(rowByRow(turned), { trainable });
+  }
+
+  private async values(stored: string, part: StoredParameter["part"]): Promise<Float32Array> {
+    const before = this.shared.get(stored);
+    if (part?.last) this.shared.delete(stored);
+    if (before) return before;
+    const tensor = await this.tensors.read(stored);
+    const values = tensor.dtype === "F32" ? tensor.data : toFloat32(tensor);
+    if (part && !part.last) this.shared.set(stored, values);
+    return values;
+  }
 }

@@ -5,6 +5,7 @@ import { pythonConfig } from "../../hub/python/index.ts";
 import { modelCounts } from "./counts.ts";
 import type { Model } from "./model.ts";
 import type { StoredLayerConfig } from "./stored-layers.ts";
+import { isTimm } from "./timm-config.ts";
 
 /** Of the "gblr" part; a reader refuses a larger one. */
 export const FORMAT = 1;
@@ -24,7 +25,10 @@ export async function storedConfig(
   const { gblr: before, ...json } = model.json;
   const structures = Object.values(layers).map(({ structure }) => structure);
   const [structure] = structures.toSorted((a, b) => countOf(structures, b) - countOf(structures, a));
-  const config = { ...pythonConfig(json, structure !== undefined), ...savedType(json) };
+  const known = { model_type: model.architecture.type, ...json };
+  const config: Record<string, unknown> = { ...pythonConfig(known, structure !== undefined), ...savedType(json) };
+  // timm's checkpoints say what they are in a field of their own; model_type would be transformers' to read.
+  if (structure === undefined && isTimm(json)) delete config.model_type;
   if (structure === undefined) return config;
   const { reference, actual } = await modelCounts(model);
   const base = baseModel ?? (before as { base_model?: string } | undefined)?.base_model;

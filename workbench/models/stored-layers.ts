@@ -1,7 +1,7 @@
 // How the layers of a model lie in its files: a GBLR layer packed for inference and whole for training, every other as
 // it is. Gives tensors to write, and what config.json says of each layer.
 
-import type { Variable } from "@tensorflow/tfjs-core";
+import { transpose, type Variable } from "@tensorflow/tfjs-core";
 import type { TensorSource } from "../../hub/safetensors/index.ts";
 import { pack } from "../gblr/packed.ts";
 import type { GblrStructure } from "../structures/gblr.ts";
@@ -15,6 +15,10 @@ export interface StoredLayerConfig {
   n_out: number;
   /** GBLR: rank-1 blocks, live or not */
   blocks?: number;
+  /** convolutions: rows and columns; n_in is rows · columns · channels, in this order */
+  kernel?: readonly [number, number];
+  /** convolutions */
+  stride?: number;
   /** of its tensors in model.safetensors, the bias left out */
   shapes: Record<string, readonly number[]>;
 }
@@ -32,10 +36,15 @@ export async function storedTensors(model: Model): Promise<StoredTensors> {
   const storedName = (name: string) => model.architecture.storedName(name, model.prefix);
   const found: StoredTensors = { model: [], trainable: [], layers: {} };
   const owners = ownersOf(model);
+  const infos = model.architecture.parameters(model.config);
+  const joined = joinedSources(model);
   for (const [name, variable] of model.parameters) {
     const layer = owners.get(name);
     if (!layer || layer.structure.name === "dense") {
-      found.model.push(await denseSource(model, { name, stored: storedName(name), variable }));
+      const stored = storedName(name);
+      const source =
+        joined.get(name) ?? denseSource(model, { name, stored, variable, kernel: infos.get(name)?.kernel });
+      if (source !== "elsewhere") found.model.push(source);
       continue;
     }
     const stored = storedName(layer.name);
@@ -48,6 +57,31 @@ export async function storedTensors(model: Model): Promise<StoredTensors> {
       found.trainable.push(sigmaSource(stored, model.masks.sigma));
       found.layers[stored] = packed.config;
     } else found.layers[stored] = configOf(model, layer);
+  }
+  return found;
+}
+
+/**
+ * What checkpoints have in one tensor, where all layers of it are dense: the tensor in the place of its first parameter,
+ * the others elsewhere.
+ */
+function joinedSources({
+  architecture,
+  config,
+  prefix,
+  parameters,
+  layers,
+}: Model): Map<string, TensorSource | "elsewhere"> {
+  const found = new Map<string, TensorSource | "elsewhere">();
+  for (const [stored, names] of architecture.joined?.(config, prefix) ?? []) {
+    const owners = names.map((name) => layers.get(name.replace(/\.\w+$/, "")));
+    if (owners.some((layer) => layer?.structure.name !== "dense")) continue;
+    const variables = names.map((name) => parameters.get(name) as Variable);
+    const [count, ...rest] = (variables[0] as Variable).shape;
+    const rows = variables.reduce((sum, { shape: [own] }) => sum + (own as number), 0);
+    const shape = count === undefined ? [] : [rows, ...rest];
+    found.set(names[0] as string, { name: stored, dtype: "F32", shape, data: () => bytesOf(...variables) });
+    for (const name of names.slice(1)) found.set(name, "elsewhere");
   }
   return found;
 }
@@ -66,26 +100,38 @@ function sourceOf(name: string, variable: Variable): TensorSource {
   return { name, dtype, shape: variable.shape, data: () => bytesOf(variable) };
 }
 
-async function* bytesOf(variable: Variable): AsyncGenerator<Uint8Array> {
-  const { buffer, byteOffset, byteLength } = await variable.data();
-  yield new Uint8Array(buffer as ArrayBuffer, byteOffset, byteLength);
+async function* bytesOf(...variables: Variable[]): AsyncGenerator<Uint8Array> {
+  for (const variable of variables) {
+    const { buffer, byteOffset, byteLength } = await variable.data();
+    yield new Uint8Array(buffer as ArrayBuffer, byteOffset, byteLength);
+  }
 }
 
-/** A matrix that was turned in memory is turned back: files have it as the architecture says. */
-async function denseSource(
-  { layers, architecture, config }: Model,
-  { name, stored, variable }: { name: string; stored: string; variable: Variable },
-): Promise<TensorSource> {
-  const layer = layers.get(name.replace(/\.weight$/, ""));
-  if (!layer || !name.endsWith(".weight")) return sourceOf(stored, variable);
+interface DenseParameter {
+  name: string;
+  stored: string;
+  variable: Variable;
+  /** see ParameterInfo */
+  kernel: boolean | undefined;
+}
+
+/** What lies otherwise in memory is turned back: kernels, and matrices that inference turned. */
+function denseSource(model: Model, { name, stored, variable, kernel }: DenseParameter): TensorSource {
+  if (kernel) return turnedSource(stored, variable, [3, 2, 0, 1]);
+  const { layers, architecture, config } = model;
+  const layer = name.endsWith(".weight") ? layers.get(name.replace(/\.weight$/, "")) : undefined;
+  if (!layer) return sourceOf(stored, variable);
   const layout = architecture.layers(config).find((known) => known.name === layer.name)?.layout ?? layer.layout;
-  if (layout === layer.layout) return sourceOf(stored, variable);
-  const [rows, columns] = variable.shape as [number, number];
-  return { name: stored, dtype: "F32", shape: [columns, rows], data: () => turnedBytes(variable) };
+  return layout === layer.layout ? sourceOf(stored, variable) : turnedSource(stored, variable, [1, 0]);
 }
 
-async function* turnedBytes(variable: Variable): AsyncGenerator<Uint8Array> {
-  const turned = variable.transpose();
+function turnedSource(name: string, variable: Variable, axes: number[]): TensorSource {
+  const shape = axes.map((axis) => variable.shape[axis] as number);
+  return { name, dtype: "F32", shape, data: () => turnedBytes(variable, axes) };
+}
+
+async function* turnedBytes(variable: Variable, axes: number[]): AsyncGenerator<Uint8Array> {
+  const turned = transpose(variable, axes);
   try {
     const { buffer, byteOffset, byteLength } = await turned.data();
     yield new Uint8Array(buffer as ArrayBuffer, byteOffset, byteLength);
@@ -99,18 +145,24 @@ function sigmaSource(layer: string, sigma = Number.POSITIVE_INFINITY): TensorSou
   return { name: `${layer}.sigma`, dtype: "F32", shape: [], data: Float32Array.of(sigma) };
 }
 
-function configOf(model: Model, { name, structure, nIn, nOut }: LinearLayer): StoredLayerConfig {
+const geometryOf = ({ convolution }: LinearLayer) =>
+  convolution ? { kernel: convolution.kernel, stride: convolution.stride } : {};
+
+function configOf(model: Model, layer: LinearLayer): StoredLayerConfig {
+  const { name, structure, nIn, nOut } = layer;
+  const sizes = { n_in: nIn, n_out: nOut, ...geometryOf(layer) };
   const parameters = Object.entries(model.structureParameters(name));
   const shapes = Object.fromEntries(parameters.map(([parameter, { shape }]) => [parameter, shape]));
-  if (structure.name !== "packed") return { structure: structure.name, n_in: nIn, n_out: nOut, shapes };
-  return { structure: "gblr", n_in: nIn, n_out: nOut, blocks: (structure as PackedStructure).blocks, shapes };
+  if (structure.name !== "packed") return { structure: structure.name, ...sizes, shapes };
+  return { structure: "gblr", ...sizes, blocks: (structure as PackedStructure).blocks, shapes };
 }
 
 async function packedSources(
   model: Model,
-  { name, structure, nIn, nOut }: LinearLayer,
+  layer: LinearLayer,
   stored: string,
 ): Promise<{ sources: TensorSource[]; config: StoredLayerConfig }> {
+  const { name, structure, nIn, nOut } = layer;
   const matrix = (structure as GblrStructure).matrix(model.structureParameters(name));
   const { spans, values_in, values_out } = await pack(matrix);
   const sources: TensorSource[] = [];
@@ -127,5 +179,5 @@ async function packedSources(
     tensor.dispose();
   }
   const blocks = matrix.blocks * matrix.rank;
-  return { sources, config: { structure: "gblr", n_in: nIn, n_out: nOut, blocks, shapes } };
+  return { sources, config: { structure: "gblr", n_in: nIn, n_out: nOut, blocks, ...geometryOf(layer), shapes } };
 }

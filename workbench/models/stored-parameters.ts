@@ -1,7 +1,6 @@
 // What a model is to be made of, before a value is read: for each of its parameters the tensor in the file, and for
 // each of its layers how it is held. Here a checkpoint is held against its architecture.
 
-import type { ModelError as Problem } from "../../hub/model-folder/index.ts";
 import { findLayers, ModelError, type OpenModel, type StoredLayer } from "../../hub/model-folder/index.ts";
 import type { TensorInfo } from "../../hub/safetensors/index.ts";
 import type { MaskSettings } from "../gblr/parameters.ts";
@@ -9,9 +8,11 @@ import { dense } from "../structures/dense.ts";
 import { gblrStructure } from "../structures/gblr.ts";
 import { structureNamed } from "../structures/registry.ts";
 import type { Structure } from "../structures/structure.ts";
-import type { Architecture, LayerInfo } from "./architecture.ts";
+import { tuckerStructure } from "../structures/tucker-structure.ts";
+import type { Architecture, LayerInfo, ParameterInfo } from "./architecture.ts";
 import type { LinearLayer } from "./model.ts";
 import { packedStructure } from "./packed-structure.ts";
+import { positionLayers } from "./positions.ts";
 
 export interface StoredParameter {
   /** the tensor's name in the file */
@@ -20,6 +21,10 @@ export interface StoredParameter {
   shape: readonly number[];
   dtype: "float32" | "int32";
   trainable: boolean;
+  /** (out, in, rows, columns) in the file, (rows, columns, in, out) in memory. Default false */
+  kernel?: boolean;
+  /** of a tensor that is several parameters: the value that this one begins with, and whether it is the last of them */
+  part?: { first: number; last: boolean };
 }
 
 export interface StoredModel {
@@ -35,87 +40,169 @@ export function storedParameters<Config>(
   open: OpenModel,
   { architecture, config }: { architecture: Architecture<Config>; config: Config },
 ): StoredModel {
-  const { tensors, path, config: gblr } = open;
-  const expected = architecture.parameters(config);
-  const prefix = prefixOf(architecture, { names: tensors.tensors, first: [...expected.keys()][0] as string });
-  const storedName = (name: string) => architecture.storedName(name, prefix);
-  const masks: MaskSettings = gblr?.sigma === undefined ? {} : { sigma: gblr.sigma };
-  const structured = new Map(
-    findLayers(open)
-      .layers.filter(({ form }) => form !== "dense")
-      .map((layer) => [architecture.parameterName(layer.name, prefix), layer]),
-  );
+  const checkpoint = new Checkpoint(open, architecture as Architecture, config);
   const infos = new Map(architecture.layers(config).map((layer) => [layer.name, layer]));
-  const layers = new Map<string, LinearLayer>();
-  const parameters = new Map<string, StoredParameter>();
-  const claimed = new Set<string>();
-  const problem = (tensor: string, text: string): Problem => new ModelError(text, { file: path, tensor });
-  const find = (name: string): TensorInfo => {
-    const info = tensors.tensors.get(storedName(name));
-    if (!info) {
-      const wanted = expected.get(name);
-      throw problem(storedName(name), `is missing${wanted ? `, must be (${wanted.shape.join(", ")})` : ""}`);
-    }
-    claimed.add(storedName(name));
-    return info;
-  };
-
-  for (const [name, { shape, buffer = false }] of expected) {
-    const layer = infos.get(name.replace(/\.weight$/, ""));
-    const held = name.endsWith(".weight") && layer ? structured.get(layer.name) : undefined;
-    if (layer && held) {
-      expectSize(layer, held, problem);
-      const structure = structureOf(held, masks);
-      layers.set(layer.name, { ...layer, structure });
-      for (const parameter of structure.parameterNames) {
-        const info = find(`${layer.name}.${parameter}`);
-        const dtype = info.dtype === "I32" ? "int32" : "float32";
-        const stored = storedName(`${layer.name}.${parameter}`);
-        parameters.set(`${layer.name}.${parameter}`, {
-          stored,
-          shape: info.shape,
-          dtype,
-          trainable: structure.name !== "packed",
-        });
-      }
-      for (const part of ["sigma", "freq_in", "freq_out"]) claimed.add(storedName(`${layer.name}.${part}`));
-    } else {
-      const info = find(name);
-      expectShape(info, { shape, moreRows: architecture.mayHaveMoreRows?.(name) ?? false }, (text) =>
-        problem(storedName(name), text),
-      );
-      parameters.set(name, { stored: storedName(name), shape, dtype: "float32", trainable: !buffer });
-      if (layer && name.endsWith(".weight")) layers.set(layer.name, { ...layer, structure: dense });
-    }
+  for (const [name, info] of checkpoint.expected) {
+    const layer = name.endsWith(".weight") ? infos.get(name.slice(0, -".weight".length)) : undefined;
+    if (layer) checkpoint.addLayer(layer, info);
+    else checkpoint.addParameter(name, info);
   }
-  for (const stored of tensors.tensors.keys()) {
-    if (claimed.has(stored) || architecture.ignores(architecture.parameterName(stored, prefix), config)) continue;
-    throw problem(
-      stored,
-      `is no parameter of this ${architecture.type}; expected are ${expected.size}, by config.json`,
-    );
-  }
+  checkpoint.expectNoOthers();
+  const { prefix, masks, layers, parameters } = checkpoint;
   return { prefix, masks, layers, parameters };
 }
 
-function prefixOf<Config>(
-  architecture: Architecture<Config>,
-  { names, first }: { names: ReadonlyMap<string, unknown>; first: string },
-): string {
-  const found = architecture.prefixes.find((prefix) => names.has(architecture.storedName(first, prefix)));
-  return found ?? architecture.prefixes[0] ?? "";
+/** A file that is being held against an architecture. */
+class Checkpoint {
+  readonly expected: Map<string, ParameterInfo>;
+  readonly prefix: string;
+  readonly masks: MaskSettings;
+  readonly layers = new Map<string, LinearLayer>();
+  readonly parameters = new Map<string, StoredParameter>();
+  private readonly claimed = new Set<string>();
+  /** layers that are not dense, by our names */
+  private readonly structured: Map<string, StoredLayer>;
+  /** parameters that lie in one tensor with others, which the file has */
+  private readonly parts: Map<string, { stored: string; first: number; rows: number; last: boolean }>;
+  private readonly open: OpenModel;
+  private readonly architecture: Architecture;
+  private readonly config: unknown;
+
+  constructor(open: OpenModel, architecture: Architecture, config: unknown) {
+    [this.open, this.architecture, this.config] = [open, architecture, config];
+    this.expected = architecture.parameters(config);
+    this.prefix = this.findPrefix();
+    this.masks = open.config?.sigma === undefined ? {} : { sigma: open.config.sigma };
+    this.structured = new Map(
+      findLayers(open)
+        .layers.filter(({ form }) => form !== "dense")
+        .map((layer) => [architecture.parameterName(layer.name, this.prefix), layer]),
+    );
+    this.parts = this.findParts();
+  }
+
+  addLayer(layer: LayerInfo, info: ParameterInfo): void {
+    const held = this.structured.get(layer.name);
+    if (held) {
+      this.addStructured(layer, held);
+      return;
+    }
+    const positions = this.has(`${layer.name}.weight`) ? [] : positionLayers(layer);
+    if (positions.some(({ name }) => this.structured.has(name) || this.has(`${name}.weight`))) {
+      for (const position of positions) {
+        const { nIn, nOut } = position;
+        this.addLayer(position, { shape: [nOut, nIn], start: info.start });
+      }
+      return;
+    }
+    this.addParameter(`${layer.name}.weight`, info);
+    this.layers.set(layer.name, { ...layer, structure: dense });
+  }
+
+  addParameter(name: string, { shape, buffer = false, kernel = false }: ParameterInfo): void {
+    const part = this.parts.get(name);
+    const moreRows = this.architecture.mayHaveMoreRows?.(name) ?? false;
+    const stored = part?.stored ?? this.storedName(name);
+    const inFile = kernel ? inCheckpoints(shape) : part ? [part.rows, ...shape.slice(1)] : shape;
+    const wanted = { shape: inFile, moreRows };
+    expectShape(this.find(stored, inFile), wanted, (text) => this.problem(stored, text));
+    this.parameters.set(name, {
+      stored,
+      shape,
+      dtype: "float32",
+      trainable: !buffer,
+      ...(kernel && { kernel }),
+      ...(part && { part: { first: part.first, last: part.last } }),
+    });
+  }
+
+  /** @throws ModelError naming a tensor that is no parameter */
+  expectNoOthers(): void {
+    const { architecture, config, expected } = this;
+    for (const stored of this.open.tensors.tensors.keys()) {
+      if (this.claimed.has(stored)) continue;
+      if (architecture.ignores(architecture.parameterName(stored, this.prefix), config)) continue;
+      const what = `is no parameter of this ${architecture.type}; expected are ${expected.size}, by config.json`;
+      throw this.problem(stored, what);
+    }
+  }
+
+  private addStructured(layer: LayerInfo, held: StoredLayer): void {
+    if (held.nIn !== layer.nIn || held.nOut !== layer.nOut) {
+      const [is, must] = [held, layer].map(({ nIn, nOut }) => `n_in × n_out = ${nIn} × ${nOut}`);
+      throw this.problem(held.name, `must be of ${must}, is of ${is}`);
+    }
+    const structure = this.structureOf(layer, held);
+    this.layers.set(layer.name, { ...layer, structure });
+    for (const parameter of structure.parameterNames) {
+      const stored = this.storedName(`${layer.name}.${parameter}`);
+      const { shape, dtype } = this.find(stored);
+      const trainable = structure.name !== "packed";
+      const own = { stored, shape, dtype: dtype === "I32" ? "int32" : "float32", trainable } as const;
+      this.parameters.set(`${layer.name}.${parameter}`, own);
+    }
+    for (const part of ["sigma", "freq_in", "freq_out"]) this.claimed.add(this.storedName(`${layer.name}.${part}`));
+  }
+
+  private structureOf(layer: LayerInfo, held: StoredLayer): Structure {
+    if (held.form === "packed") return packedStructure(held);
+    if (held.form === "trainable") return gblrStructure(this.masks);
+    if (held.form !== "factored") return dense;
+    if (held.structure !== "tucker") return structureNamed(held.structure);
+    if (layer.convolution) return tuckerStructure(layer.convolution);
+    throw this.problem(held.name, "is tucker, which only convolutions can be");
+  }
+
+  private storedName(name: string): string {
+    return this.architecture.storedName(name, this.prefix);
+  }
+
+  private has(name: string): boolean {
+    return this.open.tensors.tensors.has(this.storedName(name));
+  }
+
+  private find(stored: string, shape?: readonly number[]): TensorInfo {
+    const info = this.open.tensors.tensors.get(stored);
+    if (!info) throw this.problem(stored, `is missing${shape ? `, must be (${shape.join(", ")})` : ""}`);
+    this.claimed.add(stored);
+    return info;
+  }
+
+  private problem(tensor: string, text: string): ModelError {
+    return new ModelError(text, { file: this.open.path, tensor });
+  }
+
+  /** By the first parameter that no structure can have replaced. */
+  private findPrefix(): string {
+    const { architecture, expected, open, config } = this;
+    const weights = new Set(architecture.layers(config).map(({ name }) => `${name}.weight`));
+    const first = [...expected.keys()].find((name) => !weights.has(name)) as string;
+    const found = architecture.prefixes.find((prefix) =>
+      open.tensors.tensors.has(architecture.storedName(first, prefix)),
+    );
+    return found ?? architecture.prefixes[0] ?? "";
+  }
+
+  private findParts(): Map<string, { stored: string; first: number; rows: number; last: boolean }> {
+    const found = new Map<string, { stored: string; first: number; rows: number; last: boolean }>();
+    for (const [stored, names] of this.architecture.joined?.(this.config, this.prefix) ?? []) {
+      if (!this.open.tensors.tensors.has(stored)) continue;
+      const shapes = names.map((name) => (this.expected.get(name) as ParameterInfo).shape);
+      const rows = shapes.reduce((sum, [count]) => sum + (count as number), 0);
+      let first = 0;
+      for (const [i, name] of names.entries()) {
+        found.set(name, { stored, first, rows, last: i === names.length - 1 });
+        first += (shapes[i] as readonly number[]).reduce((product, side) => product * side, 1);
+      }
+    }
+    return found;
+  }
 }
 
-function structureOf(layer: StoredLayer, masks: MaskSettings): Structure {
-  if (layer.form === "packed") return packedStructure(layer);
-  if (layer.form === "trainable") return gblrStructure(masks);
-  return layer.form === "factored" ? structureNamed(layer.structure) : dense;
-}
-
-function expectSize(layer: LayerInfo, held: StoredLayer, problem: (tensor: string, text: string) => Problem): void {
-  if (held.nIn === layer.nIn && held.nOut === layer.nOut) return;
-  const [is, must] = [held, layer].map(({ nIn, nOut }) => `n_in × n_out = ${nIn} × ${nOut}`);
-  throw problem(held.name, `must be of ${must}, is of ${is}`);
+/** (rows, columns, in, out) as checkpoints have it. */
+function inCheckpoints(shape: readonly number[]): number[] {
+  const [rows, columns, nIn, nOut] = shape as [number, number, number, number];
+  return [nOut, nIn, rows, columns];
 }
 
 const REAL = new Set(["F64", "F32", "F16", "BF16"]);
@@ -123,7 +210,7 @@ const REAL = new Set(["F64", "F32", "F16", "BF16"]);
 function expectShape(
   { dtype, shape }: TensorInfo,
   wanted: { shape: readonly number[]; moreRows: boolean },
-  problem: (text: string) => Problem,
+  problem: (text: string) => ModelError,
 ): void {
   const fits =
     REAL.has(dtype) &&

@@ -1,6 +1,6 @@
 // Variables out of arrays and tensors, without a copy where there need be none.
 
-import { type Tensor, tensor, tidy, type Variable, variable } from "@tensorflow/tfjs-core";
+import { slice, type Tensor, tensor, tidy, type Variable, variable } from "@tensorflow/tfjs-core";
 
 export interface VariableOptions {
   /** whether training changes it. Default true */
@@ -21,4 +21,15 @@ export function variableFrom(
 ): Variable {
   const dtype = values instanceof Int32Array ? "int32" : "float32";
   return variableOf(tensor(values, [...shape], dtype), options);
+}
+
+/**
+ * A copy whose values lie row by row, as those of a loaded parameter do; the tensor is disposed. Engines compute on views
+ * such as transposes too, but in another order: a model would not give the same bits after it is saved and loaded.
+ */
+export function rowByRow<T extends Tensor>(values: T): T {
+  const start = values.shape.map(() => 0);
+  const copy = tidy(() => slice(values, start, values.shape));
+  values.dispose();
+  return copy as T;
 }

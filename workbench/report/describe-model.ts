@@ -84,7 +84,7 @@ function inspectLayer(layer: StoredLayer, layout: BlockLayout | undefined): Insp
   const { name, nIn, nOut } = layer;
   if (layer.form === "dense") return { name, structure: "dense", nIn, nOut, ...costOf(nIn * nOut, layer) };
   if (layer.form === "factored") {
-    return { name, structure: layer.structure, nIn, nOut, ...costOf(factoredCost(layer.shapes), layer) };
+    return { name, structure: layer.structure, nIn, nOut, ...costOf(factoredCost(layer.shapes, layer.stride), layer) };
   }
   const rank = layer.form === "trainable" ? layer.rank : 1;
   const blocks = layout as BlockLayout;

@@ -85,14 +85,18 @@ export function blockCost({ lengthIn, lengthOut }: BlockLayout, rank = 1): numbe
 
 /**
  * Multiply-adds a row of a layer that is kept as factors, from their shapes alone. Monarch and block low rank: `first`
- * (n_in, r, J) and `second` (n_out, K, r), blocks filled up to one size. Others: one for each stored value.
+ * (n_in, r, J) and `second` (n_out, K, r), blocks filled up to one size. Others: one for each stored value, of Tucker-2's
+ * `input` one for each input position under an output position.
  */
-export function factoredCost(shapes: Readonly<Record<string, readonly number[]>>): number {
+export function factoredCost(shapes: Readonly<Record<string, readonly number[]>>, stride = 1): number {
   const { first, second } = shapes;
   if (first && second) {
     const [nIn, rank, rows] = first as [number, number, number];
     const [nOut, columns] = second as [number, number, number];
     return rows * columns * rank * (Math.ceil(nOut / rows) + Math.ceil(nIn / columns));
   }
-  return Object.values(shapes).reduce((sum, shape) => sum + shape.reduce((product, side) => product * side, 1), 0);
+  return Object.entries(shapes).reduce((sum, [name, shape]) => {
+    const size = shape.reduce((product, side) => product * side, 1);
+    return sum + (shapes.core && name === "input" ? stride ** 2 * size : size);
+  }, 0);
 }

@@ -4,6 +4,7 @@
 import { concat, reshape, tidy } from "@tensorflow/tfjs-core";
 import { blockUse } from "../gblr/cost.ts";
 import type { BudgetLayer } from "../gblr/shrink/index.ts";
+import { modelCounts } from "../models/index.ts";
 import type { Model } from "../models/model.ts";
 import type { StructureMetrics } from "./metrics.ts";
 
@@ -62,21 +63,12 @@ export async function structureNow(model: Model): Promise<Omit<StructureMetrics,
     const [meanWidthIn, meanWidthOut] = meanWidth;
     layers[layer.name] = { live: live.filter(Boolean).length, cost, meanWidthIn, meanWidthOut };
   }
-  const { reference, actual } = model.architecture.count(model.config, await layerCosts(model));
+  const { reference, actual } = await modelCounts(model);
   return {
     kind: "structure",
     layers,
     relativeFlops: { reference: reference.relative, actual: actual.relative },
   };
-}
-
-/** Multiply-adds a row of every layer that is not dense. */
-async function layerCosts(model: Model): Promise<Record<string, number>> {
-  const costs: Record<string, number> = {};
-  for (const { name, structure } of model.layers.values()) {
-    if (structure.name !== "dense") costs[name] = await structure.cost(model.structureParameters(name));
-  }
-  return costs;
 }
 
 const shapeOf = ({ nIn, nOut, rank = 1 }: NamedLayer) => ({ nIn, nOut, rank });

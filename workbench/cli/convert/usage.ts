@@ -1,7 +1,7 @@
 // What `gblr convert` can be told, and which of it contradicts: all that is bad usage before anything is fetched.
 
 import { InvalidArgumentError } from "commander";
-import { type Allocation, expectInit, type Init } from "../../compress/index.ts";
+import { type Allocation, type Convolutions, expectInit, type Init } from "../../compress/index.ts";
 import { EngineError } from "../../engine/errors.ts";
 import type { OpenEngineOptions } from "../../engine/types.ts";
 import { widthValues } from "../../gblr/init/index.ts";
@@ -14,6 +14,7 @@ export interface ConvertVerbOptions extends OpenEngineOptions {
   widths?: string;
   layers?: string[];
   allocate: Allocation;
+  convolution: Convolutions;
   init: Init;
   searchSteps: number;
   calibrate?: string;
@@ -43,6 +44,9 @@ export function checkUsage(options: ConvertVerbOptions): void {
   }
   if (out === undefined && !dryRun) throw new UsageError("--out is missing: a folder for the model, or --dry-run");
   if (widths !== undefined && structure !== "gblr") throw new UsageError(`--widths is for gblr, not ${structure}`);
+  if (structure === "tucker" && options.convolution === "per-kernel") {
+    throw new UsageError("--structure tucker is of whole kernels, not --convolution per-kernel; choose one");
+  }
   for (const [flag, other] of [
     ["--allocate global", allocate === "global"],
     ["--init search", init === "search"],

@@ -3,12 +3,14 @@
 
 import type { Pixels } from "../pixels.ts";
 
+const { fround } = Math;
+
 /** From `other` at factor 0 to the image at 1 and beyond; whole numbers by cutting off, as PIL blends. */
 function blend({ data }: Pixels, other: (i: number) => number, factor: number): void {
-  const share = Math.fround(factor);
+  const share = fround(factor);
   for (let i = 0; i < data.length; i++) {
     const from = other(i);
-    const value = Math.trunc(Math.fround(from + Math.fround(share * ((data[i] as number) - from))));
+    const value = Math.trunc(fround(from + fround(share * ((data[i] as number) - from))));
     data[i] = value < 0 ? 0 : Math.min(value, 255);
   }
 }
@@ -123,36 +125,26 @@ export function equalize(image: Pixels): void {
 export function hue({ data }: Pixels, turn: number): void {
   const shift = Math.trunc(turn * 255) & 255;
   for (let i = 0; i < data.length; i += 3) {
-    const [h, s, v] = toHsv(data[i] as number, data[i + 1] as number, data[i + 2] as number);
-    data.set(fromHsv((h + shift) & 255, s, v), i);
+    const [r, g, b] = [data[i] as number, data[i + 1] as number, data[i + 2] as number];
+    const [most, least] = [Math.max(r, g, b), Math.min(r, g, b)];
+    if (most === least) continue;
+    // PIL's HSV has 8 bits each, and float32 on the way.
+    const colour = (hueOf(r, g, b, most, most - least) + shift) & 255;
+    const full = fround(Math.trunc(fround((most - least) / most) * 255) / 255);
+    const place = fround((colour * 6) / 255);
+    const rest = fround(place - Math.floor(place));
+    const p = Math.round(most * (1 - full));
+    const q = Math.round(most * (1 - full * rest));
+    const t = Math.round(most * (1 - full * (1 - rest)));
+    const sixth = Math.floor(place) % 6;
+    data[i] = sixth === 0 || sixth === 5 ? most : sixth === 1 ? q : sixth === 4 ? t : p;
+    data[i + 1] = sixth === 1 || sixth === 2 ? most : sixth === 3 ? q : sixth === 0 ? t : p;
+    data[i + 2] = sixth === 3 || sixth === 4 ? most : sixth === 5 ? q : sixth === 2 ? t : p;
   }
 }
 
-type Three = [number, number, number];
-
-/** All of them 0 to 255. */
-function toHsv(r: number, g: number, b: number): Three {
-  const [most, least] = [Math.max(r, g, b), Math.min(r, g, b)];
-  if (most === least) return [0, 0, most];
-  const range = most - least;
-  const [rc, gc, bc] = [(most - r) / range, (most - g) / range, (most - b) / range];
-  const sixths = r === most ? bc - gc : g === most ? 2 + rc - bc : 4 + gc - rc;
-  return [Math.trunc(((sixths / 6 + 1) % 1) * 255), Math.trunc((range / most) * 255), most];
-}
-
-function fromHsv(h: number, s: number, v: number): Three {
-  if (s === 0) return [v, v, v];
-  const place = (h * 6) / 255;
-  const sixth = Math.floor(place);
-  const [rest, full] = [place - sixth, s / 255];
-  const [p, q, t] = [1 - full, 1 - full * rest, 1 - full * (1 - rest)].map((share) => Math.round(v * share)) as Three;
-  const sixths: Three[] = [
-    [v, t, p],
-    [q, v, p],
-    [p, v, t],
-    [p, q, v],
-    [t, p, v],
-    [v, p, q],
-  ];
-  return sixths[sixth % 6] as Three;
+function hueOf(r: number, g: number, b: number, most: number, range: number): number {
+  const [rc, gc, bc] = [fround((most - r) / range), fround((most - g) / range), fround((most - b) / range)];
+  const sixths = fround(r === most ? bc - gc : g === most ? 2 + rc - bc : 4 + gc - rc);
+  return Math.trunc(fround((sixths / 6 + 1) % 1) * 255);
 }

@@ -23,7 +23,7 @@ await runTour({
   folder: "runs/quickstart",
   prepare: (hub) => makeRepositories(hub, 1),
   // Compressing is only worth watching where a model has something to lose: it learns until it knows the stories.
-  train: { ...shared, model: UNTRAINED, steps: 700, learningRate: 6e-3, warmupEpochs: 0.05, push: "quickstart/gpt2" },
+  train: { ...shared, model: UNTRAINED, steps: 500, learningRate: 6e-3, warmupEpochs: 0.05, push: "quickstart/gpt2" },
   compress: {
     ...shared,
     model: "quickstart/gpt2",

@@ -60,7 +60,7 @@ export interface ExperimentFlags extends OpenEngineOptions {
 
 /** @throws UsageError before any work; Interrupted when it was stopped */
 export async function runExperiment(recipe: Recipe, flags: ExperimentFlags): Promise<void> {
-  const settings = readSettings(languageSettings, flags, recipe.defaults);
+  const settings = readSettings(languageSettings, flags, defaultsFor(recipe, flags));
   const folder = settings.run ?? `runs/${recipe.name}-${settings.structure}`;
   const { json = false, offline = false } = flags;
   const view = new ExperimentView({ silent: json });
@@ -93,6 +93,12 @@ export async function runExperiment(recipe: Recipe, flags: ExperimentFlags): Pro
   } finally {
     view.stop();
   }
+}
+
+/** A configuration belongs to its data set: another one has its own. */
+function defaultsFor({ defaults = {} }: Recipe, flags: ExperimentFlags): Partial<LanguageSettings> {
+  const { config: _, ...rest } = defaults;
+  return flags.dataset === undefined ? defaults : rest;
 }
 
 function tell({ folder, model, rows, pushed }: Extract<ExperimentEvent, { kind: "finished" }>, json: boolean): void {

@@ -60,7 +60,7 @@ export async function* locateText(
   options: LocateOptions,
 ): AsyncGenerator<ExperimentEvent, Source> {
   const readme = yield* readCard(name, options);
-  const patterns = splits.flatMap((split) => dataFilePatterns({ readme, config, split }));
+  const patterns = splits.flatMap((split) => dataFilePatterns({ dataset: name, readme, config, split }));
   return yield* located(name, "dataset", ["README.md", ...new Set(patterns)], options);
 }
 

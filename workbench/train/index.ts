@@ -4,6 +4,7 @@ export { type DistillationOperands, type DistillationOptions, distillationLoss }
 export { NonFiniteError, RunError } from "./errors.ts";
 export type { CheckpointWritten, Ended, FitEvent, Started, StepDone } from "./events.ts";
 export { fit } from "./fit.ts";
+export { type ImageTaskOptions, imageTask } from "./image-task.ts";
 export { type LanguageTaskOptions, languageTask } from "./language-task.ts";
 export { type LearningRateSchedule, learningRateAt, type RateTime, type Span, stepsOf } from "./learning-rate.ts";
 export type { EvaluationMetrics, Metrics, StepMetrics, StructureMetrics } from "./metrics.ts";

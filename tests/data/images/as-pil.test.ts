@@ -83,6 +83,7 @@ describe.skipIf(!HAS_PIL)("images are as PIL has them", () => {
       [33, 0.9, "bicubic"],
       [37, 1, "bicubic"],
       [32, 0.875, "bilinear"],
+      [32, 0.9, "nearest"],
     ] as const) {
       fromPil({ what: "evaluate", folder, names, size, share, interpolation });
       for (const name of names) {

@@ -14,7 +14,7 @@ interface Filter {
   at(x: number): number;
 }
 
-const FILTERS: Record<Interpolation, Filter> = {
+const FILTERS: Record<Exclude<Interpolation, "nearest">, Filter> = {
   bilinear: { support: 1, at: (x) => Math.max(0, 1 - Math.abs(x)) },
   // Keys 1981 with a = -1/2
   bicubic: {
@@ -62,9 +62,14 @@ export function resize(
     from = { left: 0, top: 0, width: image.width, height: image.height },
   }: ResizeOptions,
 ): Pixels {
-  const filter = FILTERS[interpolation];
-  const across = from.width === width ? undefined : weightsOf(filter, from.width, width, window.left, window.width);
-  const down = from.height === height ? undefined : weightsOf(filter, from.height, height, window.top, window.height);
+  const across =
+    from.width === width
+      ? undefined
+      : weightsOf(interpolation, from.width, width, { first: window.left, count: window.width });
+  const down =
+    from.height === height
+      ? undefined
+      : weightsOf(interpolation, from.height, height, { first: window.top, count: window.height });
   // Rows that the second pass looks at; a pass that changes no size is none, as in PIL.
   const firstRow = down ? (down.starts[0] as number) : window.top;
   const lastRow = down
@@ -75,8 +80,15 @@ export function resize(
   return down ? vertical(narrow, down, { firstRow, height: window.height }) : narrow;
 }
 
-function weightsOf(filter: Filter, input: number, output: number, first: number, count: number): Weights {
+function weightsOf(
+  interpolation: Interpolation,
+  input: number,
+  output: number,
+  { first, count }: { first: number; count: number },
+): Weights {
   const scale = input / output;
+  if (interpolation === "nearest") return nearestWeights(scale, { first, count });
+  const filter = FILTERS[interpolation];
   const stretch = Math.max(1, scale);
   const support = filter.support * stretch;
   const most = 2 * Math.ceil(support) + 1;
@@ -102,6 +114,15 @@ function weightsOf(filter: Filter, input: number, output: number, first: number,
     counts[i] = end - start;
   }
   return { starts, counts, values, most };
+}
+
+/** The one pixel that the centre is in. Centres are summed up, as PIL does: of two as near it says which. */
+function nearestWeights(scale: number, { first, count }: { first: number; count: number }): Weights {
+  const starts = new Int32Array(count);
+  for (let x = 0, centre = 0.5 * scale; x < first + count; x++, centre += scale) {
+    if (x >= first) starts[x - first] = Math.floor(centre);
+  }
+  return { starts, counts: new Int32Array(count).fill(1), values: new Int32Array(count).fill(1 << BITS), most: 1 };
 }
 
 function horizontal(

@@ -1,6 +1,6 @@
 // What is done to a decoded image before a network sees it: settings only, of evaluation and of training.
 
-export type Interpolation = "bilinear" | "bicubic";
+export type Interpolation = "nearest" | "bilinear" | "bicubic";
 
 /** As torchvision and timm evaluate: the shorter side to size / crop share, rounded down, then the centre. */
 export interface EvaluationTransform {
@@ -61,7 +61,7 @@ export interface TrainingTransform {
         /** least and most of width over height. Default [3/4, 4/3] */
         ratio?: readonly [number, number];
         /** default `random`: either, as timm trains */
-        interpolation?: Interpolation | "random";
+        interpolation?: "bilinear" | "bicubic" | "random";
       }
     | {
         kind: "padded";

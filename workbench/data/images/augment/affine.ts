@@ -8,7 +8,7 @@ import type { Interpolation } from "../transform.ts";
 export type Affine = readonly [a: number, b: number, c: number, d: number, e: number, f: number];
 
 export interface AffineOptions {
-  interpolation: Interpolation;
+  interpolation: Exclude<Interpolation, "nearest">;
   /** of what comes from outside the image */
   fill: readonly [number, number, number];
 }

@@ -3,8 +3,7 @@
 
 import type { Pixels } from "../pixels.ts";
 import type { RandomStream } from "../random.ts";
-import type { Interpolation } from "../transform.ts";
-import { type Affine, rotation, transformed } from "./affine.ts";
+import { type Affine, type AffineOptions, rotation, transformed } from "./affine.ts";
 import {
   autoContrast,
   brightness,
@@ -21,7 +20,7 @@ import {
 export interface AugmentContext {
   random: RandomStream;
   /** of shears, rotations and shifts; `random`: either, drawn each time */
-  interpolation: Interpolation | "random";
+  interpolation: AffineOptions["interpolation"] | "random";
   /** what comes from outside the image, 0 to 255 */
   fill: readonly [number, number, number];
 }

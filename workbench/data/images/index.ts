@@ -1,0 +1,28 @@
+// Images for classifiers: data sets as on the Hub or in folders, decoded and transformed in worker threads. The one door
+// of this folder.
+
+export { expectClasses } from "./expect-classes.ts";
+export { imageLoader } from "./loader.ts";
+export { drawMix, type Mix, type MixSettings } from "./mix.ts";
+export { openImages } from "./open-images.ts";
+export { seedWithin } from "./random.ts";
+export { heldOut, subsetOf } from "./subset.ts";
+export type {
+  ColourJitter,
+  EvaluationTransform,
+  ImageLoaderOptions,
+  ImageTransform,
+  Interpolation,
+  RandAugmentSettings,
+  RandomErasing,
+  TrainingTransform,
+} from "./transform.ts";
+export type {
+  ImageBatch,
+  ImageLoader,
+  ImagePlace,
+  ImageSet,
+  ImagesEvent,
+  OpenImagesOptions,
+  SkippedImage,
+} from "./types.ts";

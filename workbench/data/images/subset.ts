@@ -1,0 +1,41 @@
+// Some images of a set as a set: what is held out for validation where a data set has no split for it.
+
+import { RandomStream } from "./random.ts";
+import type { ImageSet } from "./types.ts";
+
+/** In the order given. The set stays open for the whole's owner to close. */
+export function subsetOf(images: ImageSet, items: ArrayLike<number>): ImageSet {
+  const kept = Uint32Array.from(items);
+  const at = (i: number): number => {
+    if (Number.isInteger(i) && i >= 0 && i < kept.length) return kept[i] as number;
+    throw new RangeError(`image ${i}: there are ${kept.length}`);
+  };
+  return {
+    dataset: images.dataset,
+    config: images.config,
+    split: images.split,
+    length: kept.length,
+    classes: images.classes,
+    declared: images.declared,
+    label: (i) => images.label(at(i)),
+    place: (i) => images.place(at(i)),
+    nameOf: (i) => images.nameOf(at(i)),
+    bytes: async (i) => images.bytes(at(i)),
+    close: async () => {},
+  };
+}
+
+/** A share of the images at random, by the seed, and the rest; both in the set's order. */
+export function heldOut(
+  images: ImageSet,
+  { share, seed }: { share: number; seed: number },
+): { train: ImageSet; validation: ImageSet } {
+  const order = new RandomStream(seed).order(images.length);
+  const count = Math.round(share * images.length);
+  const sorted = (items: number[]) =>
+    subsetOf(
+      images,
+      items.sort((a, b) => a - b),
+    );
+  return { train: sorted(order.slice(count)), validation: sorted(order.slice(0, count)) };
+}

@@ -1,0 +1,120 @@
+// Accuracy of a classifier on images: how often the right class comes first, how often among the first five, the mean
+// loss in float64, and what is taken for what. A value that is not finite is an error, never dropped.
+
+import { type Tensor2D, tensor4d } from "@tensorflow/tfjs-core";
+import { expectClasses, type ImageBatch, type ImageLoader } from "../data/images/index.ts";
+import { EngineError } from "../engine/errors.ts";
+import { classifierLogits, forInference, imageSettings, type Model } from "../models/index.ts";
+
+export interface AccuracyOptions {
+  /** images, prepared as the model wants them */
+  loader: ImageLoader;
+  /** images in one forward pass. Default 32 */
+  batch?: number;
+  /** the first so many images only. Default all */
+  limit?: number;
+  signal?: AbortSignal | undefined;
+  /** milliseconds. Default performance.now */
+  clock?: () => number;
+}
+
+export interface Accuracy {
+  /** share of the images whose class is the likeliest, 0 to 1; of classes that are as likely the first counts */
+  top1: number;
+  /** share of the images whose class is among the five likeliest */
+  top5: number;
+  /** mean negative log-likelihood of an image's class, nats */
+  loss: number;
+  /** images that were scored */
+  images: number;
+  /** images that were left out since they cannot be decoded */
+  skipped: number;
+  /** (classes, classes), row by row: images of each class (row) that were taken for each (column) */
+  confusion: Uint32Array;
+  classes: number;
+  seconds: number;
+  imagesPerSecond: number;
+}
+
+export type AccuracyEvent =
+  | { kind: "progress"; images: number; of: number; top1: number; loss: number }
+  | ({ kind: "accuracy" } & Accuracy);
+
+const TOP = 5;
+
+/**
+ * Scores images in their order.
+ * @throws DataError when the data set has other classes than the model's head, or an image cannot be decoded; EngineError
+ *   when a value is not finite, no image could be scored, or the model classifies no images
+ */
+export async function* accuracy<Config>(
+  model: Model<Config>,
+  { loader, batch = 32, limit = Number.POSITIVE_INFINITY, signal, clock = () => performance.now() }: AccuracyOptions,
+): AsyncGenerator<AccuracyEvent> {
+  const { classes } = imageSettings(model);
+  const of = Math.min(limit, loader.images.length);
+  expectClasses(loader.images, { classes, limit: of });
+  const skippedBefore = loader.skipped.length;
+  const began = clock();
+  const prepared = await forInference(model);
+  const confusion = new Uint32Array(classes * classes);
+  let [images, first, among, loss] = [0, 0, 0, 0];
+  try {
+    for await (const some of loader.batches({ batch, limit: of, signal })) {
+      const logits = await logitsOf(prepared, some);
+      for (const [row, label] of some.labels.entries()) {
+        const score = scoreOf(logits.subarray(row * classes, (row + 1) * classes), label);
+        if (!Number.isFinite(score.loss)) throw notFinite(score.loss, loader.images.nameOf(some.items[row] as number));
+        loss += score.loss;
+        first += Number(score.rank === 0);
+        among += Number(score.rank < TOP);
+        (confusion[label * classes + score.taken] as number)++;
+      }
+      images += some.items.length;
+      yield { kind: "progress", images, of, top1: first / images, loss: loss / images };
+    }
+  } finally {
+    prepared.dispose();
+  }
+  const skipped = loader.skipped.length - skippedBefore;
+  if (images === 0) {
+    const why = skipped > 0 ? `all ${skipped} cannot be decoded` : "there are none";
+    throw new EngineError(`${loader.images.dataset} has no image to score: ${why}`, "choose another split");
+  }
+  const seconds = (clock() - began) / 1000;
+  const shares = { top1: first / images, top5: among / images, loss: loss / images };
+  const speed = { seconds, imagesPerSecond: images / seconds };
+  yield { kind: "accuracy", ...shares, images, skipped, confusion, classes, ...speed };
+}
+
+/** (images · classes), row by row */
+async function logitsOf<Config>(model: Model<Config>, { pixels, items, size }: ImageBatch): Promise<Float32Array> {
+  const input = tensor4d(pixels, [items.length, size, size, 3]);
+  let logits: Tensor2D | undefined;
+  try {
+    logits = classifierLogits(model, input);
+    return (await logits.data()) as Float32Array;
+  } finally {
+    input.dispose();
+    logits?.dispose();
+  }
+}
+
+/** @returns the loss, how many classes come before the right one, and which comes first */
+function scoreOf(logits: Float32Array, label: number): { loss: number; rank: number; taken: number } {
+  const own = logits[label] as number;
+  let [taken, rank] = [0, 0];
+  for (let k = 0; k < logits.length; k++) {
+    const value = logits[k] as number;
+    if (value > (logits[taken] as number)) taken = k;
+    if (value > own || (value === own && k < label)) rank++;
+  }
+  const most = logits[taken] as number;
+  let sum = 0;
+  for (const value of logits) sum += Math.exp(value - most);
+  return { loss: most + Math.log(sum) - own, rank, taken };
+}
+
+function notFinite(loss: number, image: string): EngineError {
+  return new EngineError(`the loss of ${image} is ${loss}`, "check the checkpoint's values, or use float32");
+}

@@ -1,0 +1,121 @@
+// Classifying images as a task: the mean cross-entropy of a classifier, with smoothed labels, mixup and cutmix if asked
+// for. Cropping, flipping and the like are the loader's.
+
+import {
+  add,
+  dispose,
+  logSoftmax,
+  mean,
+  mul,
+  type NamedTensorMap,
+  neg,
+  oneHot,
+  reverse,
+  type Scalar,
+  sum,
+  type Tensor2D,
+  type Tensor4D,
+  tensor,
+  tensor1d,
+  tensor4d,
+  tidy,
+} from "@tensorflow/tfjs-core";
+import {
+  drawMix,
+  expectClasses,
+  type ImageLoader,
+  type Mix,
+  type MixSettings,
+  seedWithin,
+} from "../data/images/index.ts";
+import { crossEntropy } from "../engine/ops/index.ts";
+import { expectSetting } from "../engine/ops/operands.ts";
+import { classifierLogits, imageSettings, type Model } from "../models/index.ts";
+import type { Settings, Task } from "./task.ts";
+
+export interface ImageTaskOptions<Config> extends MixSettings {
+  model: Model<Config>;
+  /** of the images to train on, with a training transform; the caller closes it */
+  loader: ImageLoader;
+  /** share of a target's probability that is spread evenly over all classes. Default 0 */
+  labelSmoothing?: number;
+  /** whether the model's dropout and drop path are in force. Default true */
+  dropout?: boolean;
+  /** what else tells this data from other data: data set, split, transform */
+  settings?: Settings;
+}
+
+/** Mixing draws from a stream of its own. */
+const MIX_STREAM = 0x6d697865;
+
+/**
+ * An item is an image. The batch has `pixels`, float32 (items, size, size, 3), and `labels`, int32 (items), or where images
+ * are mixed `targets`, float32 (items, classes).
+ * @throws DataError when the images have other classes than the model's head; ShapeError on a setting that makes no sense
+ */
+export function imageTask<Config>(options: ImageTaskOptions<Config>): Task {
+  const { model, loader, labelSmoothing = 0, dropout = true, settings = {} } = options;
+  const { mixup = 0, cutmix = 0, probability = 1, switching = 0.5 } = options;
+  for (const [name, value] of Object.entries({ labelSmoothing, probability, switching }))
+    expectSetting("imageTask", { [name]: value }, "from 0 to 1", value >= 0 && value <= 1);
+  for (const [name, value] of Object.entries({ mixup, cutmix }))
+    expectSetting("imageTask", { [name]: value }, "a number, 0 or more", value >= 0 && Number.isFinite(value));
+  const { classes } = imageSettings(model);
+  expectClasses(loader.images, { classes });
+  const mixing = { mixup, cutmix, probability, switching };
+  const isMixing = mixup > 0 || cutmix > 0;
+  return {
+    length: loader.images.length,
+    unit: { name: "images", perItem: 1 },
+    settings: { size: loader.size, labelSmoothing, dropout, ...(isMixing && mixing), ...settings },
+    async read(items, { seed }): Promise<NamedTensorMap> {
+      const { pixels, labels, size } = await loader.read(items, { seed });
+      const mix = drawMix(mixing, { size, seed: seedWithin(seed, MIX_STREAM) });
+      const images = tensor4d(pixels, [labels.length, size, size, 3]);
+      if (!mix) return { pixels: images, labels: tensor1d(labels, "int32") };
+      try {
+        return {
+          pixels: tidy(() => mixed(images, mix)),
+          targets: tidy(() => softTargets(labels, { classes, labelSmoothing, mix })),
+        };
+      } finally {
+        dispose(images);
+      }
+    },
+    loss(batch, { seed }) {
+      return tidy(() => {
+        const logits = classifierLogits(model, batch.pixels as Tensor4D, { training: true, ...(dropout && { seed }) });
+        return lossOf(logits, batch, labelSmoothing);
+      });
+    },
+  };
+}
+
+function lossOf(logits: Tensor2D, { labels, targets }: NamedTensorMap, labelSmoothing: number): Scalar {
+  if (labels) return mean(crossEntropy(logits, labels, { labelSmoothing }));
+  return neg(mean(sum(mul(targets as Tensor2D, logSoftmax(logits)), -1)));
+}
+
+function mixed(images: Tensor4D, mix: Mix): Tensor4D {
+  const partners = reverse(images, 0);
+  if (mix.kind === "mixup") return add(mul(images, mix.share), mul(partners, 1 - mix.share));
+  const size = images.shape[1];
+  const { top, bottom, left, right } = mix.box;
+  const inside = new Float32Array(size * size);
+  for (let y = top; y < bottom; y++) inside.fill(1, y * size + left, y * size + right);
+  const cut = tensor(inside, [1, size, size, 1]);
+  const kept = tensor(
+    inside.map((value) => 1 - value),
+    [1, size, size, 1],
+  );
+  return add(mul(images, kept), mul(partners, cut));
+}
+
+function softTargets(
+  labels: Int32Array,
+  { classes, labelSmoothing, mix }: { classes: number; labelSmoothing: number; mix: Mix },
+): Tensor2D {
+  const off = labelSmoothing / classes;
+  const own = oneHot(tensor1d(labels, "int32"), classes, 1 - labelSmoothing + off, off);
+  return add(mul(own, mix.share), mul(reverse(own, 0), 1 - mix.share));
+}

@@ -11,3 +11,4 @@ export {
 } from "./import.ts";
 export type { Json } from "./json.ts";
 export { type Checkpoint, openCheckpoint } from "./open.ts";
+export { isOldWeights, OLD_INDEX_FILE, OLD_SINGLE_FILE, openOldWeights } from "./weights.ts";

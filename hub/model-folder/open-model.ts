@@ -1,9 +1,10 @@
-// Opens a model on the disk: a folder with config.json and safetensors, or one safetensors file. Reads config.json and
-// the headers, no tensor. Names on the Hub are not looked up here.
+// Opens a model on the disk: a folder with config.json and safetensors, or with the pytorch_model.bin of older
+// repositories, or one such file. Reads config.json and the headers, no tensor. Names on the Hub are not looked up here.
 
 import { readFile, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { reason } from "../byte-source.ts";
+import { isOldWeights, OLD_INDEX_FILE, OLD_SINGLE_FILE, openOldWeights } from "../checkpoint/index.ts";
 import { INDEX_FILE, openTensors, SINGLE_FILE, type TensorFile } from "../safetensors/index.ts";
 import { ModelError } from "./errors.ts";
 import { type GblrConfig, parseGblrConfig } from "./gblr-config.ts";
@@ -23,7 +24,7 @@ export interface OpenModel {
 /**
  * Close its tensors. In a folder with both forms the packed one is opened: it is what runs.
  * @param path a model folder, a safetensors file, or the index of a sharded one
- * @throws ModelError or SafetensorsError, one line
+ * @throws ModelError, SafetensorsError or CheckpointError, one line
  */
 export async function openModel(path: string): Promise<OpenModel> {
   const status = await stat(path).catch((error: unknown) => {
@@ -33,6 +34,7 @@ export async function openModel(path: string): Promise<OpenModel> {
   await finishReplacing(isFolder ? path : dirname(path));
   const config = await readConfig(join(isFolder ? path : dirname(path), CONFIG_FILE), isFolder);
   const file = isFolder ? await tensorsIn(path) : path;
+  if (isOldWeights(file)) return { path: file, tensors: await openOldWeights(file), ...(config && { config }) };
   if (!/\.safetensors(\.index\.json)?$/.test(file)) {
     throw new ModelError("is not a safetensors file; `gblr import` makes one of a PyTorch checkpoint", { file });
   }
@@ -50,9 +52,11 @@ async function readConfig(file: string, required: boolean): Promise<GblrConfig |
 }
 
 async function tensorsIn(folder: string): Promise<string> {
-  for (const name of [SINGLE_FILE, INDEX_FILE, TRAINABLE_FILE]) {
+  for (const name of [SINGLE_FILE, INDEX_FILE, TRAINABLE_FILE, OLD_SINGLE_FILE, OLD_INDEX_FILE]) {
     const file = join(folder, name);
     if (await stat(file).catch(() => undefined)) return file;
   }
-  throw new ModelError(`has neither ${SINGLE_FILE}, nor ${INDEX_FILE}, nor ${TRAINABLE_FILE}`, { file: folder });
+  throw new ModelError(`has neither ${SINGLE_FILE}, nor ${INDEX_FILE}, nor ${TRAINABLE_FILE}, nor ${OLD_SINGLE_FILE}`, {
+    file: folder,
+  });
 }

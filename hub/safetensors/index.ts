@@ -6,7 +6,7 @@ export { bfloat16ToFloat32, float16ToFloat32, float32ToBfloat16, float32ToFloat1
 export type { Metadata, TensorSource } from "./layout.ts";
 export { openTensors } from "./open.ts";
 export { openSafetensors, openSafetensorsBytes, readAll, readSafetensors, type SafetensorsFile } from "./read.ts";
-export { INDEX_FILE, openSharded, type ShardedFile, SINGLE_FILE } from "./shards.ts";
+export { INDEX_FILE, openSharded, type ShardedFile, type ShardFormat, SINGLE_FILE } from "./shards.ts";
 export { DTYPES, type Dtype, type StoredTensor, type TensorFile, type TensorInfo } from "./types.ts";
 export { encodeSafetensors, sourcesOf, stageSafetensors, type WriteProgress, writeSafetensors } from "./write.ts";
 export {

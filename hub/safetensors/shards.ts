@@ -7,7 +7,7 @@ import { quote } from "../file-error.ts";
 import { SafetensorsError } from "./errors.ts";
 import { MAX_HEADER_BYTES } from "./header.ts";
 import { scanJson } from "./json-scan.ts";
-import { openSafetensors, type SafetensorsFile } from "./read.ts";
+import { openSafetensors } from "./read.ts";
 import type { TensorFile, TensorInfo } from "./types.ts";
 
 export const SINGLE_FILE = "model.safetensors";
@@ -31,19 +31,31 @@ export interface ShardedFile extends TensorFile {
   readonly metadata: ReadonlyMap<string, string>;
 }
 
+type Shard = TensorFile & { readonly metadata?: ReadonlyMap<string, string> };
+
+export interface ShardFormat {
+  /** of a shard's name */
+  suffix: string;
+  /** reads what the shard holds, without the values */
+  open(path: string): Promise<Shard>;
+}
+
+const SAFETENSORS: ShardFormat = { suffix: ".safetensors", open: openSafetensors };
+
 /**
  * Opens every shard and reads its header, nothing else.
+ * @param format of the shards: indices of other formats are the same
  * @throws SafetensorsError when index and shards disagree, or any of them breaks a rule of its format
  */
-export async function openSharded(indexPath: string): Promise<ShardedFile> {
-  const weights = await readIndex(indexPath);
-  const shards = new Map<string, SafetensorsFile>();
+export async function openSharded(indexPath: string, format: ShardFormat = SAFETENSORS): Promise<ShardedFile> {
+  const weights = await readIndex(indexPath, format);
+  const shards = new Map<string, Shard>();
   const close = async () => {
     await Promise.all(Array.from(shards.values(), (shard) => shard.close()));
   };
   try {
     for (const shard of new Set(weights.values())) {
-      shards.set(shard, await openSafetensors(join(dirname(indexPath), shard)));
+      shards.set(shard, await format.open(join(dirname(indexPath), shard)));
     }
     checkShards({ weights, shards, file: indexPath });
   } catch (error) {
@@ -55,7 +67,7 @@ export async function openSharded(indexPath: string): Promise<ShardedFile> {
 
 interface Index {
   weights: ReadonlyMap<string, string>;
-  shards: ReadonlyMap<string, SafetensorsFile>;
+  shards: ReadonlyMap<string, Shard>;
   file: string;
 }
 
@@ -64,9 +76,9 @@ function joined({ weights, shards, file, close }: Index & { close: () => Promise
   const metadata = new Map<string, string>();
   for (const shard of shards.values()) {
     for (const [name, tensor] of shard.tensors) tensors.set(name, tensor);
-    for (const [key, value] of shard.metadata) metadata.set(key, value);
+    for (const [key, value] of shard.metadata ?? []) metadata.set(key, value);
   }
-  const shardOf = (name: string): SafetensorsFile => {
+  const shardOf = (name: string): Shard => {
     const shard = shards.get(weights.get(name) ?? "");
     if (!shard) throw new SafetensorsError(`has no tensor ${quote(name)}`, { file });
     return shard;
@@ -95,7 +107,7 @@ function checkShards({ weights, shards, file }: Index): void {
   }
 }
 
-async function readIndex(path: string): Promise<Map<string, string>> {
+async function readIndex(path: string, { suffix }: ShardFormat): Promise<Map<string, string>> {
   const fail = (problem: string, options?: ErrorOptions) => new SafetensorsError(problem, { file: path }, options);
   const value = parseIndex(await readText(path, fail), fail);
   const weightMap = (value as { weight_map?: unknown } | null)?.weight_map;
@@ -104,8 +116,8 @@ async function readIndex(path: string): Promise<Map<string, string>> {
   }
   const weights = new Map<string, string>();
   for (const [tensor, shard] of Object.entries(weightMap)) {
-    if (typeof shard !== "string" || !isPlainName(shard)) {
-      const problem = `its shard must be the name of a safetensors file beside the index, is ${quote(String(shard))}`;
+    if (typeof shard !== "string" || !shard.endsWith(suffix) || !isPlainName(shard)) {
+      const problem = `its shard must be the name of a ${suffix.slice(1)} file beside the index, is ${quote(String(shard))}`;
       throw new SafetensorsError(problem, { file: path, tensor });
     }
     weights.set(tensor, shard);
@@ -115,7 +127,7 @@ async function readIndex(path: string): Promise<Map<string, string>> {
 
 /** A name from a file must not lead out of its folder. */
 function isPlainName(name: string): boolean {
-  return name.endsWith(".safetensors") && !/[/\\\0]/.test(name);
+  return !/[/\\\0]/.test(name);
 }
 
 type Fail = (problem: string, options?: ErrorOptions) => SafetensorsError;

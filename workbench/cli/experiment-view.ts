@@ -75,6 +75,14 @@ export class ExperimentView {
       const bar = this.barFor("evaluate", event.of, windows);
       this.moveTo(bar, event.windows);
       bar.note(`perplexity ${Math.exp(event.nll).toFixed(3)}`);
+    } else if (of === "images" && event.kind === "extracting") {
+      const bar = this.barFor("images", 1, percent);
+      this.moveTo(bar, event.fraction);
+      bar.note(`${event.images} images, ${formatBytes(event.bytes)}`);
+    } else if (of === "accuracy" && event.kind === "progress") {
+      const bar = this.barFor("accuracy", event.of, images);
+      this.moveTo(bar, event.images);
+      bar.note(`top-1 ${percent(event.top1)}  loss ${event.loss.toFixed(4)}`);
     } else if (of === "convert") this.convert(event);
     else if (of === "fit") this.fit(event);
   }
@@ -111,6 +119,7 @@ export class ExperimentView {
 }
 
 const windows = (count: number) => `${Math.round(count)} windows`;
+const images = (count: number) => `${Math.round(count)} images`;
 const layers = (count: number) => `${Math.round(count)} layers`;
 const steps = (count: number) =>
   count < 10 && count % 1 !== 0 ? `${count.toFixed(2)} steps` : `${Math.round(count)} steps`;

@@ -4,7 +4,9 @@
 import type { PullEvent } from "../../hub/pull/events.ts";
 import type { PushEvent } from "../../hub/push/events.ts";
 import type { CalibrateEvent, ConvertEvent } from "../compress/index.ts";
+import type { ImagesEvent } from "../data/images/index.ts";
 import type { TokeniseEvent } from "../data/index.ts";
+import type { AccuracyEvent } from "../evaluate/accuracy.ts";
 import type { PerplexityEvent } from "../evaluate/perplexity.ts";
 import type { LoadEvent } from "../models/index.ts";
 import type { ComparisonRow } from "../report/index.ts";
@@ -14,10 +16,12 @@ import type { FitEvent } from "../train/index.ts";
 export type InnerEvent =
   | { of: "pull"; event: PullEvent }
   | { of: "tokenise"; event: TokeniseEvent }
+  | { of: "images"; event: ImagesEvent }
   | { of: "load"; event: LoadEvent }
   | { of: "calibrate"; event: CalibrateEvent }
   | { of: "convert"; event: ConvertEvent }
   | { of: "evaluate"; event: PerplexityEvent }
+  | { of: "accuracy"; event: AccuracyEvent }
   | { of: "fit"; event: FitEvent }
   | { of: "push"; event: PushEvent };
 

@@ -22,10 +22,11 @@ export interface LocateOptions {
   signal: AbortSignal;
 }
 
-/** What a language model's folder is read for. */
+/** What a model's folder is read for. */
 const MODEL_FILES = [
   "config.json",
   "generation_config.json",
+  "preprocessor_config.json",
   "model*.safetensors",
   "model.safetensors.index.json",
   "trainable.safetensors",

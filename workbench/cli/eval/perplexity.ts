@@ -4,14 +4,12 @@
 import process from "node:process";
 import type { Command } from "commander";
 import type { HubAccess } from "../../../hub/access.ts";
-import { percent } from "../../../hub/numbers.ts";
 import { wordsAndBytes } from "../../data/index.ts";
 import type { OpenEngineOptions } from "../../engine/types.ts";
 import { type Perplexity, perplexity, perUnit } from "../../evaluate/perplexity.ts";
 import type { ExperimentEvent } from "../../experiment/events.ts";
 import { locateModel, locateText } from "../../experiment/sources.ts";
 import { firstWindows, openTexts } from "../../experiment/texts.ts";
-import { modelCounts } from "../../models/counts.ts";
 import type { Gpt2, Model } from "../../models/index.ts";
 import { workbenchCache } from "../cache-folder.ts";
 import { addEngineOptions, openEngineFor } from "../engine-options.ts";
@@ -21,7 +19,18 @@ import { interruptible } from "../interrupt.ts";
 import { loadWithProgress } from "../open-model.ts";
 import { countFrom } from "../option-values.ts";
 import { CommandFailed, UsageError, verb } from "../program.ts";
-import { type Cell, type Palette, paletteFor, table, threeDigits } from "../terminal.ts";
+import type { Palette } from "../terminal.ts";
+import {
+  flopsRows,
+  type OnEngine,
+  type ResultRow,
+  relativeFlopsOf,
+  resultTable,
+  shown,
+  speedRow,
+  titleOf,
+  writeResult,
+} from "./results.ts";
 
 interface PerplexityFlags extends OpenEngineOptions {
   dataset: string;
@@ -79,8 +88,7 @@ async function evaluate(name: string, flags: PerplexityFlags): Promise<void> {
     withHub(process.env, (access) => measured(name, flags, offline ? { ...access, offline } : access, signal)),
   );
   const whole = { ...result, engine: engine.name, device: engine.device, precision: engine.precision };
-  const text = json ? JSON.stringify(whole, null, 2) : printed(whole, paletteFor(process.stdout, process.env));
-  process.stdout.write(`${text}\n`);
+  writeResult(whole, { json, print: printed });
 }
 
 async function measured(name: string, flags: PerplexityFlags, access: HubAccess, signal: AbortSignal) {
@@ -101,8 +109,7 @@ async function measured(name: string, flags: PerplexityFlags, access: HubAccess,
       const windows = firstWindows(await shown(texts.windows(split), view), limit);
       const options = { windows, signal, ...(batch !== undefined && { batch }) };
       const score = await shown(scoring(model, options), view);
-      const counts = await modelCounts(model);
-      const relativeFlops = { reference: counts.reference.relative, actual: counts.actual.relative };
+      const relativeFlops = await relativeFlopsOf(model);
       const units = perUnit(score, await wordsAndBytes(windows, texts.tokenizer));
       const origin = { revision: source.revision, datasetRevision: text.revision };
       return { model: name, dataset, config, split, ...origin, ...score, ...units, relativeFlops };
@@ -129,44 +136,24 @@ async function* scoring(
   throw new CommandFailed("the evaluation ended early");
 }
 
-/** Runs a stage to its end with its progress on the view. */
-async function shown<Result>(stage: AsyncGenerator<ExperimentEvent, Result>, view: ExperimentView): Promise<Result> {
-  for (;;) {
-    const { value, done } = await stage.next();
-    if (done) return value;
-    view.show(value);
-  }
-}
-
 function languageModel(model: Model, name: string): Gpt2 {
   if (model.architecture.type === "gpt2") return model as Gpt2;
   throw new CommandFailed(`${name} is a ${model.architecture.type}, no language model; eval acc is for classifiers`);
 }
 
-type Result = Awaited<ReturnType<typeof measured>> & { engine: string; device: string; precision: string };
+type Result = Awaited<ReturnType<typeof measured>> & OnEngine;
 
 function printed(result: Result, palette: Palette): string {
   const { model, dataset, config, split, relativeFlops, tokens, windows, context, stride } = result;
   const overlap = stride === context ? "" : `, one every ${stride}`;
-  const rows: [string, string, string][] = [
+  const rows: ResultRow[] = [
     ["perplexity", result.perplexity.toFixed(3), "per token"],
     ["", result.perplexityPerWord.toFixed(3), "per word"],
     ["", result.perplexityPerByte.toFixed(4), `per byte, ${result.bitsPerByte.toFixed(4)} bits`],
     ["NLL", result.nll.toFixed(5), "nats a token"],
     ["tokens", String(tokens), `in ${windows} windows of ${context}${overlap}`],
-    ["FLOPs", percent(relativeFlops.reference), "of dense, as the reference counts"],
-    ["", percent(relativeFlops.actual), "of dense, all of them"],
-    [
-      "speed",
-      threeDigits(result.tokensPerSecond),
-      `tokens/s on ${result.engine} ${result.device}, ${result.precision}`,
-    ],
+    ...flopsRows(relativeFlops),
+    speedRow(result.tokensPerSecond, "tokens", result),
   ];
-  const cells = rows.map(([label, value, note]): Cell[] => [
-    { text: label, paint: palette.dim },
-    { text: value, align: "right", ...(label === "perplexity" && { paint: palette.bold }) },
-    { text: note, paint: palette.dim },
-  ]);
-  const title = `${model} on ${dataset}${config === undefined ? "" : `, ${config}`}, ${split}`;
-  return [palette.bold(title), ...table(cells)].join("\n");
+  return resultTable(titleOf(model, dataset, config, split), rows, palette);
 }

@@ -1,0 +1,286 @@
+// `gblr eval acc`: accuracy of a classifier on images of the Hub or of a folder. The model and the images are found, the
+// images are prepared as the model's checkpoint says, every one is scored; here are the options, the progress, the table
+// and the report.
+
+import process from "node:process";
+import { type Command, Option } from "commander";
+import type { HubAccess } from "../../../hub/access.ts";
+import { percent } from "../../../hub/numbers.ts";
+import {
+  type ImageLoader,
+  type ImageLoaderOptions,
+  type ImageSet,
+  imageLoader,
+  type OpenImagesOptions,
+  openImages,
+} from "../../data/images/index.ts";
+import type { Engine, OpenEngineOptions } from "../../engine/types.ts";
+import { type Accuracy, type AccuracyOptions, accuracy } from "../../evaluate/accuracy.ts";
+import type { ExperimentEvent } from "../../experiment/events.ts";
+import { locateModel, locateText } from "../../experiment/sources.ts";
+import { imageSettings, isClassifier, type Model } from "../../models/index.ts";
+import { startRun, updateRun, writeClassification, writeReport } from "../../report/index.ts";
+import { workbenchCache } from "../cache-folder.ts";
+import { addEngineOptions, openEngineFor } from "../engine-options.ts";
+import { ExperimentView } from "../experiment-view.ts";
+import { withHub } from "../hub-access.ts";
+import { interruptible } from "../interrupt.ts";
+import { loadWithProgress } from "../open-model.ts";
+import { countFrom, share } from "../option-values.ts";
+import { CommandFailed, verb } from "../program.ts";
+import type { Palette } from "../terminal.ts";
+import { commandLine, versionsOf } from "../versions.ts";
+import {
+  flopsRows,
+  type OnEngine,
+  type ResultRow,
+  relativeFlopsOf,
+  resultTable,
+  shown,
+  speedRow,
+  titleOf,
+  writeResult,
+} from "./results.ts";
+
+interface AccuracyFlags extends OpenEngineOptions {
+  dataset: string;
+  config?: string;
+  split: string;
+  imageColumn?: string;
+  labelColumn?: string;
+  size?: number;
+  crop?: number;
+  interpolation?: "nearest" | "bilinear" | "bicubic";
+  limit?: number;
+  batch?: number;
+  workers?: number;
+  skipBad: boolean;
+  report?: string;
+  offline?: boolean;
+  json?: boolean;
+}
+
+const DESCRIPTION = `
+Scores every image by whether its class is the likeliest, or among the five
+likeliest. Images are resized and cropped as torchvision and timm do it, to the
+last bit, with the size, crop, mean and deviation of the checkpoint. An image
+that cannot be decoded is an error that names it, or is left out and counted.
+`.trim();
+
+export function addAccuracy(program: Command): void {
+  const command = verb(program, {
+    name: "acc",
+    summary: "accuracy of a classifier on images",
+    example: [
+      "gblr eval acc timm/vit_base_patch16_224.augreg_in1k --dataset ILSVRC/imagenet-1k --split validation",
+      "gblr eval acc runs/vit-s-cifar10-gblr/model --dataset uoft-cs/cifar10 --split test --limit 1000 --json",
+    ].join("\n"),
+  })
+    .description(DESCRIPTION)
+    .summary("accuracy of a classifier on images")
+    .argument("<model>", "a model folder, or owner/name[@revision]")
+    .requiredOption("--dataset <name>", "an image data set: owner/name[@revision], or a folder")
+    .option("--config <name>", "configuration of the data set (default: the only one, or its own default)")
+    .option("--split <name>", "part of the data set", "test")
+    .option("--image-column <name>", "column of the images (default: image, else img)")
+    .option("--label-column <name>", "column of the classes (default: label, else labels, else fine_label)")
+    .option("--size <pixels>", "edge of what the model sees (default: the checkpoint's)", countFrom(1))
+    .option("--crop <share>", "of the resized image's shorter side that is seen (default: the checkpoint's)", share)
+    .addOption(
+      new Option("--interpolation <name>", "of resizing (default: the checkpoint's)").choices([
+        "nearest",
+        "bilinear",
+        "bicubic",
+      ]),
+    )
+    .option("--limit <images>", "the first so many images only", countFrom(1))
+    .option("--batch <images>", "in one forward pass", countFrom(1), 32)
+    .option("--workers <threads>", "that prepare images, 0 for none (default: one a core, at most 16)", countFrom(0))
+    .option("--skip-bad", "leave out and count images that cannot be decoded", false)
+    .option("--report <folder>", "write a report with the confusion of classes into this folder")
+    .option("--offline", "take model and data from the cache or not at all")
+    .option("--json", "one JSON document on stdout");
+  addEngineOptions(command).action(evaluate);
+}
+
+async function evaluate(name: string, flags: AccuracyFlags): Promise<void> {
+  const { json = false, offline = false } = flags;
+  const engine = await openEngineFor(flags);
+  const result = await interruptible("interrupted; nothing is kept of an evaluation", (signal) =>
+    withHub(process.env, (access) =>
+      measured(name, flags, { access: { ...access, ...(offline && { offline }) }, engine, signal }),
+    ),
+  );
+  writeResult(result, { json, print: printed });
+}
+
+interface Around {
+  access: HubAccess;
+  engine: Engine;
+  signal: AbortSignal;
+}
+
+async function measured(name: string, flags: AccuracyFlags, { access, engine, signal }: Around) {
+  const { config, split, limit, workers, skipBad, batch } = flags;
+  const view = new ExperimentView({ silent: true });
+  try {
+    const source = await shown(locateModel(name, { access, signal }), view);
+    const data = await shown(locateText({ name: flags.dataset, config, splits: [split] }, { access, signal }), view);
+    const model = classifier(await loadWithProgress(source.folder), name);
+    const cache = `${workbenchCache(process.env)}/images`;
+    const { imageColumn, labelColumn } = flags;
+    const columns = { imageColumn, labelColumn };
+    const images = await shown(
+      opening({ dataset: data.folder, config, split, ...columns, limit, cache, signal }),
+      view,
+    );
+    const settings = settingsOf(model, flags);
+    const loader = imageLoader(images, { ...settings, workers, skipBad });
+    try {
+      const options = { loader, signal, ...(batch !== undefined && { batch }), ...(limit !== undefined && { limit }) };
+      const { confusion, ...score } = await shown(scoring(model, options), view);
+      const classes = classNames(model, images);
+      const made = { engine: engine.name, device: engine.device, precision: engine.precision };
+      const origin = { revision: source.revision, datasetRevision: data.revision };
+      const places = { model: name, dataset: flags.dataset, config, split: images.split, ...origin };
+      const bad = [...loader.skipped];
+      const relativeFlops = await relativeFlopsOf(model);
+      const result = { ...places, ...score, relativeFlops, ...settings, ...made, skippedImages: bad };
+      if (flags.report !== undefined) await report(flags.report, { result, confusion, classes, engine });
+      return { ...result, confusions: confusionsOf(confusion, classes) };
+    } finally {
+      await close(loader, model);
+    }
+  } finally {
+    view.stop();
+  }
+}
+
+async function close(loader: ImageLoader, model: Model): Promise<void> {
+  await loader.close();
+  await loader.images.close();
+  model.dispose();
+}
+
+function settingsOf(model: Model, { size, crop, interpolation }: AccuracyFlags) {
+  const own = imageSettings(model);
+  const transform = {
+    kind: "evaluate",
+    cropShare: crop ?? own.cropShare,
+    interpolation: interpolation ?? own.interpolation,
+  } as const;
+  return { size: size ?? own.size, mean: own.mean, std: own.std, transform } satisfies ImageLoaderOptions;
+}
+
+async function* opening(options: OpenImagesOptions): AsyncGenerator<ExperimentEvent, ImageSet> {
+  for await (const event of openImages(options)) {
+    if (event.kind === "images") return event.images;
+    yield { kind: "inner", of: "images", event };
+  }
+  throw new CommandFailed("the images were not opened to their end");
+}
+
+async function* scoring(model: Model, options: AccuracyOptions): AsyncGenerator<ExperimentEvent, Accuracy> {
+  for await (const event of accuracy(model, options)) {
+    if (event.kind === "progress") yield { kind: "inner", of: "accuracy", event };
+    else {
+      const { kind: _, ...score } = event;
+      return score;
+    }
+  }
+  throw new CommandFailed("the evaluation ended early");
+}
+
+function classifier(model: Model, name: string): Model {
+  if (isClassifier(model)) return model;
+  throw new CommandFailed(
+    `${name} is a ${model.architecture.type}, no classifier of images; eval ppl is for language models`,
+  );
+}
+
+/** The data set's where it names them, else the model's, else numbers. */
+function classNames(model: Model, { classes, declared }: ImageSet): string[] {
+  const { classes: count, labels } = imageSettings(model);
+  const names = declared ? classes : labels;
+  return Array.from({ length: count }, (_, i) => names?.[i] ?? String(i));
+}
+
+/** Pairs of classes with the images of one that were taken for the other, or for itself. */
+function confusionsOf(confusion: Uint32Array, classes: readonly string[]) {
+  const pairs: { class: string; taken: string; images: number }[] = [];
+  confusion.forEach((images, i) => {
+    const [row, column] = [Math.floor(i / classes.length), i % classes.length];
+    if (images > 0) pairs.push({ class: classes[row] as string, taken: classes[column] as string, images });
+  });
+  return pairs;
+}
+
+type Result = Awaited<ReturnType<typeof measured>> & OnEngine;
+
+interface Reported {
+  result: Omit<Result, "confusions">;
+  confusion: Uint32Array;
+  classes: readonly string[];
+  engine: Engine;
+}
+
+async function report(folder: string, { result, confusion, classes, engine }: Reported): Promise<void> {
+  const {
+    model,
+    dataset,
+    config,
+    split,
+    top1,
+    top5,
+    loss,
+    transform,
+    size,
+    images,
+    skipped,
+    revision,
+    datasetRevision,
+  } = result;
+  await startRun(folder, {
+    name: titleOf(model, dataset, config, split),
+    recipe: "eval acc",
+    command: commandLine(),
+    task: "image-classification",
+    settings: { ...transform, size, images, skipped, mean: [...result.mean], std: [...result.std] },
+    versions: versionsOf(engine),
+    engine: engine.name,
+    device: engine.device,
+    precision: engine.precision,
+    seed: 0,
+    model: { name: model.replace(/@.*$/, ""), ...(revision && { revision }) },
+    dataset: {
+      name: dataset.replace(/@.*$/, ""),
+      ...(datasetRevision && { revision: datasetRevision }),
+      ...(config !== undefined && { config }),
+    },
+  });
+  const rows = classes.map((_, i) => [...confusion.subarray(i * classes.length, (i + 1) * classes.length)]);
+  await writeClassification(folder, {
+    classes: [...classes],
+    splits: { [split]: { top1, top5, loss } },
+    confusion: rows,
+  });
+  await updateRun(folder, { status: "finished" });
+  await writeReport(folder);
+}
+
+function printed(result: Result, palette: Palette): string {
+  const { model, dataset, config, split, top1, top5, loss, images, skipped, size, transform } = result;
+  const rows: ResultRow[] = [
+    ["top-1", percent(top1), "of the images"],
+    ["top-5", percent(top5), ""],
+    ["loss", loss.toFixed(5), "nats an image"],
+    ["images", String(images), `at ${size}, crop ${transform.cropShare}, ${transform.interpolation}`],
+    ...flopsRows(result.relativeFlops),
+    speedRow(result.imagesPerSecond, "images", result),
+  ];
+  if (skipped > 0) {
+    const first = result.skippedImages[0];
+    rows.splice(4, 0, ["skipped", String(skipped), `first ${first?.name}: ${first?.problem}`]);
+  }
+  return resultTable(titleOf(model, dataset, config, split), rows, palette);
+}

@@ -1,0 +1,76 @@
+// What the verbs under `gblr eval` have in common: stages with their progress on a view, and the table of what was
+// measured.
+
+import process from "node:process";
+import { percent } from "../../../hub/numbers.ts";
+import type { ExperimentEvent } from "../../experiment/events.ts";
+import { modelCounts } from "../../models/counts.ts";
+import type { Model } from "../../models/index.ts";
+import type { ExperimentView } from "../experiment-view.ts";
+import { type Cell, type Palette, paletteFor, table, threeDigits } from "../terminal.ts";
+
+/** Runs a stage to its end with its progress on the view. */
+export async function shown<Result>(
+  stage: AsyncGenerator<ExperimentEvent, Result>,
+  view: ExperimentView,
+): Promise<Result> {
+  for (;;) {
+    const { value, done } = await stage.next();
+    if (done) return value;
+    view.show(value);
+  }
+}
+
+export interface RelativeFlops {
+  /** as the reference counts */
+  reference: number;
+  /** all of them */
+  actual: number;
+}
+
+export async function relativeFlopsOf<Config>(model: Model<Config>): Promise<RelativeFlops> {
+  const { reference, actual } = await modelCounts(model);
+  return { reference: reference.relative, actual: actual.relative };
+}
+
+export interface OnEngine {
+  engine: string;
+  device: string;
+  precision: string;
+}
+
+export type ResultRow = [label: string, value: string, note: string];
+
+export const flopsRows = ({ reference, actual }: RelativeFlops): ResultRow[] => [
+  ["FLOPs", percent(reference), "of dense, as the reference counts"],
+  ["", percent(actual), "of dense, all of them"],
+];
+
+export const speedRow = (perSecond: number, unit: string, { engine, device, precision }: OnEngine): ResultRow => [
+  "speed",
+  threeDigits(perSecond),
+  `${unit}/s on ${engine} ${device}, ${precision}`,
+];
+
+/** The document for machines, or the table for people, on stdout. */
+export function writeResult<Result>(
+  result: Result,
+  { json, print }: { json: boolean; print(result: Result, palette: Palette): string },
+): void {
+  const text = json ? JSON.stringify(result, null, 2) : print(result, paletteFor(process.stdout, process.env));
+  process.stdout.write(`${text}\n`);
+}
+
+/** The first row is what was asked for. */
+export function resultTable(title: string, rows: readonly ResultRow[], palette: Palette): string {
+  const cells = rows.map(([label, value, note], i): Cell[] => [
+    { text: label, paint: palette.dim },
+    { text: value, align: "right", ...(i === 0 && { paint: palette.bold }) },
+    { text: note, paint: palette.dim },
+  ]);
+  return [palette.bold(title), ...table(cells)].join("\n");
+}
+
+/** `model on data set, configuration, split` */
+export const titleOf = (...[model, dataset, config, split]: [string, string, string | undefined, string]): string =>
+  `${model} on ${dataset}${config === undefined ? "" : `, ${config}`}, ${split}`;

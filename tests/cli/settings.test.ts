@@ -65,6 +65,25 @@ test("one error names every flag whose value makes no sense", () => {
   expect(wrong).toThrow("--learning-rate -1: expected number to be >0; --warmup-epochs soon: ");
 });
 
+test("a setting that has to be given and is not is missing by its flag", () => {
+  const schema = SCHEMA.extend({ trainSplit: z.string() });
+  expect(() => readSettings(schema, { learningRate: "-1" })).toThrow(
+    "--learning-rate -1: expected number to be >0; --train-split is missing",
+  );
+});
+
+test("settings of a group stand together in the help, under its name", () => {
+  const command = new Command();
+  const schema = z.object({
+    before: z.string().meta({ description: "of none" }),
+    rate: z.number().meta({ description: "of learning", group: "Training" }),
+  });
+  for (const option of optionsOf(schema)) command.addOption(option);
+  expect(command.helpInformation()).toMatch(
+    /Options:\n\s+--before[^\n]+\n[^\n]*--help[\s\S]*\nTraining:\n\s+--rate <number>/,
+  );
+});
+
 test("an empty number is no zero", () => {
   expect(() => read(["--warmup-epochs", ""])).toThrow("--warmup-epochs");
 });

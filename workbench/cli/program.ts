@@ -1,6 +1,7 @@
 // What every verb shares: exit codes, one-line errors, help that ends with an example. A verb is a function that adds
 // itself to the program; none of them is known here.
 
+import process from "node:process";
 import { stripVTControlCharacters } from "node:util";
 import { Command, CommanderError } from "commander";
 import packageJson from "../../package.json" with { type: "json" };
@@ -49,6 +50,16 @@ export function programNamed(name: string): Command {
     .version(packageJson.version)
     .exitOverride()
     .configureOutput({ outputError: (text, write) => write(`${oneLine(text.replace(/^error: /, `${name}: `))}\n`) });
+}
+
+/** Runs the command line of this process; its exit code says how it ended. */
+export async function runMain(program: Command, argv: readonly string[] = process.argv.slice(2)): Promise<void> {
+  // A reader that stops early, such as `head`, is no failure.
+  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+    process.exit(error.code === "EPIPE" ? EXIT.ok : EXIT.failed);
+  });
+  // Set instead of exiting at once: what was printed still has to leave the pipe.
+  process.exitCode = await runProgram(program, argv);
 }
 
 /** Runs one command line and returns its exit code. Errors are one line on stderr. */

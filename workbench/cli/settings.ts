@@ -5,16 +5,18 @@ import { Option } from "commander";
 import { z } from "zod";
 import { UsageError } from "./program.ts";
 
-/** A description, and the unit that the value is counted in, for `--help`. */
+/** A description, the unit that the value is counted in, and the heading that it stands under, for `--help`. */
 export interface SettingMeta {
   description: string;
   unit?: string;
+  group?: string;
 }
 
 interface Property {
   type?: string;
   description?: string;
   unit?: string;
+  group?: string;
   default?: unknown;
   enum?: readonly string[];
 }
@@ -30,19 +32,20 @@ export function optionsOf<Shape extends z.ZodRawShape>(
   schema: z.ZodObject<Shape>,
   defaults: Partial<z.input<z.ZodObject<Shape>>> = {},
 ): Option[] {
-  return Object.entries(propertiesOf(schema)).flatMap(([name, property]) => {
+  return Object.entries(propertiesOf(schema)).map(([name, property]) => {
     const given = name in defaults ? (defaults as Record<string, unknown>)[name] : property.default;
     const text = `${describe(property)}${isTold(given) ? ` (default: ${shown(given)})` : ""}`;
-    if (property.type === "boolean") {
-      const flag = flagOf(name);
-      return given === true ? [new Option(flag.replace("--", "--no-"), `not: ${text}`)] : [new Option(flag, text)];
-    }
-    const option = new Option(
-      `${flagOf(name)} <${property.enum ? "name" : (property.unit ?? valueName(property))}>`,
-      text,
-    );
-    return [property.enum ? option.choices(property.enum) : option];
+    const option = optionOf(name, property, { text, isOn: given === true });
+    return property.group === undefined ? option : option.helpGroup(`${property.group}:`);
   });
+}
+
+function optionOf(name: string, property: Property, { text, isOn }: { text: string; isOn: boolean }): Option {
+  const flag = flagOf(name);
+  if (property.type === "boolean")
+    return isOn ? new Option(flag.replace("--", "--no-"), `not: ${text}`) : new Option(flag, text);
+  const option = new Option(`${flag} <${property.enum ? "name" : (property.unit ?? valueName(property))}>`, text);
+  return property.enum ? option.choices(property.enum) : option;
 }
 
 /**
@@ -65,6 +68,7 @@ export function readSettings<Shape extends z.ZodRawShape>(
     const name = String(path[0] ?? "");
     const told = message.replace(/^(Too small|Too big|Invalid option|Invalid input|Invalid string): /, "");
     const value = given[name] ?? values[name];
+    if (name !== "" && value === undefined) return `${flagOf(name)} is missing`;
     return name === "" ? told : `${flagOf(name)} ${shown(value)}: ${told}`;
   });
   throw new UsageError(problems.join("; "));

@@ -5,7 +5,8 @@ import process from "node:process";
 import type { Command } from "commander";
 import type { OpenEngineOptions } from "../engine/types.ts";
 import type { ExperimentEvent } from "../experiment/events.ts";
-import { languageExperiment } from "../experiment/language-experiment.ts";
+import { experiment } from "../experiment/experiment.ts";
+import { languageDomain } from "../experiment/language-domain.ts";
 import { type LanguageSettings, languageSettings } from "../experiment/language-settings.ts";
 import { SettingsError } from "../experiment/settings-error.ts";
 import { workbenchCache } from "./cache-folder.ts";
@@ -81,7 +82,7 @@ export async function runExperiment(recipe: Recipe, flags: ExperimentFlags): Pro
           versions,
           signal,
         };
-        for await (const event of languageExperiment(settings, context, folder)) {
+        for await (const event of experiment(languageDomain, settings, { context, folder })) {
           view.show(event);
           if (event.kind === "interrupted") throw new Interrupted(message);
           if (event.kind === "finished") tell(event, json);

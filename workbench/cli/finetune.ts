@@ -18,7 +18,7 @@ const CONVERSION = [
   "layers",
   "init",
   "searchSteps",
-  "calibrationWindows",
+  "calibrationSamples",
   "startCost",
 ] as const;
 

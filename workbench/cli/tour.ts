@@ -9,12 +9,11 @@ import { serveHub } from "../../hub/serve/index.ts";
 import type { Engine, OpenEngineOptions } from "../engine/types.ts";
 import type { ExperimentContext } from "../experiment/context.ts";
 import type { ExperimentEvent } from "../experiment/events.ts";
-import { languageExperiment } from "../experiment/language-experiment.ts";
+import { experiment as runExperiment } from "../experiment/experiment.ts";
+import { languageDomain } from "../experiment/language-domain.ts";
 import { type LanguageSettings, languageSettings } from "../experiment/language-settings.ts";
 import { type Measured, measure } from "../experiment/measure.ts";
-import { locateModel, locateText } from "../experiment/sources.ts";
-import { openTexts } from "../experiment/texts.ts";
-import { type Gpt2, loadModelNow } from "../models/index.ts";
+import { loadModelNow } from "../models/index.ts";
 import type { ComparisonRow } from "../report/index.ts";
 import { addEngineOptions, openEngineFor } from "./engine-options.ts";
 import { comparisonTable, ExperimentView } from "./experiment-view.ts";
@@ -113,7 +112,7 @@ async function* experiment(
     {},
     { structure: given.flops === undefined ? "dense" : "gblr", ...given },
   );
-  for await (const event of languageExperiment(settings, context, folder)) {
+  for await (const event of runExperiment(languageDomain, settings, { context, folder })) {
     yield event;
     if (event.kind === "interrupted") throw new Interrupted("interrupted; start it again from the beginning");
     if (event.kind === "finished") return { rows: event.rows, report: join(folder, "report.html") };
@@ -123,18 +122,16 @@ async function* experiment(
 
 async function* pulledBack(given: Given, context: ExperimentContext): AsyncGenerator<ExperimentEvent, Measured> {
   yield { kind: "stage", stage: "pull back", of: given.push };
-  const { dataset, config, column, testSplit, context: length } = readSettings(languageSettings, {}, given);
-  const { folder } = yield* locateModel(given.push, context);
-  const text = yield* locateText({ name: dataset, config, splits: [testSplit] }, context);
-  const places = { dataset: text.folder, tokenizer: folder, cache: context.tokens };
-  const texts = await openTexts({ ...places, config, column, context: length, signal: context.signal });
-  const model = (await loadModelNow(folder)) as Gpt2;
+  const settings = readSettings(languageSettings, {}, { ...given, model: given.push });
+  const sources = yield* languageDomain.fetch(settings, context);
+  const data = yield* languageDomain.open(settings, sources, context);
+  const { folder } = sources.model;
+  const model = await loadModelNow(folder);
   try {
-    const windows = yield* texts.windows(testSplit);
-    return yield* measure(model, { windows, signal: context.signal, folder });
+    return yield* measure(model, { data, signal: context.signal, folder });
   } finally {
     model.dispose();
-    await texts.close();
+    await data.close();
   }
 }
 

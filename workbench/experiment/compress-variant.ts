@@ -4,7 +4,7 @@
 
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
-import type { Tensor2D } from "@tensorflow/tfjs-core";
+import type { Tensor } from "@tensorflow/tfjs-core";
 import {
   type Conversion,
   type ConversionPlan,
@@ -12,36 +12,28 @@ import {
   calibrate,
   convert,
   planConversion,
-  windowInputs,
 } from "../compress/index.ts";
-import type { TextWindows } from "../data/index.ts";
-import { perplexity } from "../evaluate/perplexity.ts";
-import { type Gpt2, gpt2Hidden, loadModelNow, saveModelNow } from "../models/index.ts";
+import { loadModelNow, type Model, saveModelNow } from "../models/index.ts";
 import { type ComparisonRow, readRun, updateRun, writeConversion, writeReport } from "../report/index.ts";
-import { type Ended, type Evaluation, type FitOptions, fit, languageTask } from "../train/index.ts";
+import { type Ended, type FitOptions, fit } from "../train/index.ts";
 import type { ExperimentContext } from "./context.ts";
+import type { OpenData, Teacher } from "./domain.ts";
 import type { ExperimentEvent } from "./events.ts";
-import type { LanguageSettings } from "./language-settings.ts";
 import { type Measured, measure } from "./measure.ts";
 import type { RunTable } from "./run-table.ts";
+import type { ExperimentSettings } from "./settings.ts";
 import type { Source } from "./sources.ts";
 import { askedCost, epochsOf, lengthOf, optimizerOf, shrinkOf, sigmaOf } from "./training.ts";
 import type { Variant } from "./variants.ts";
-
-export interface Splits {
-  train: TextWindows;
-  validation: TextWindows;
-  test: TextWindows;
-}
 
 export interface VariantOptions {
   variant: Variant;
   /** of this variant's run */
   folder: string;
-  settings: LanguageSettings;
+  settings: ExperimentSettings;
   context: ExperimentContext;
   source: Source;
-  splits: Splits;
+  data: OpenData;
   table: RunTable;
 }
 
@@ -68,6 +60,7 @@ export async function* compressVariant(
     await saveModelNow(model, target, savingOf(options));
     yield { kind: "stage", stage: "measure", of: variant.title };
     const measured = yield* measureSaved(target, options);
+    if (options.data.conclude) yield* options.data.conclude(model, folder, context.signal);
     const row: ComparisonRow = { ...rowOf(options, "after"), ...measured, seconds: seconds + ended.seconds };
     await table.put(row);
     yield { kind: "row", row, rows: table.rows };
@@ -79,7 +72,7 @@ export async function* compressVariant(
 
 /** What is published is what was measured: the model as it is read back from its folder. */
 async function* measureSaved(folder: string, options: VariantOptions): AsyncGenerator<ExperimentEvent, Measured> {
-  const model = (await loadModelNow(folder)) as Gpt2;
+  const model = await loadModelNow(folder);
   try {
     return yield* measure(model, { ...measuring(options), folder });
   } finally {
@@ -88,14 +81,14 @@ async function* measureSaved(folder: string, options: VariantOptions): AsyncGene
 }
 
 interface Started {
-  model: Gpt2;
+  model: Model;
   /** that converting took */
   seconds: number;
 }
 
 /** With all parameters that training needs. */
 async function loadBase({ source }: VariantOptions): Promise<Started> {
-  return { model: (await loadModelNow(source.folder, { form: "trainable" })) as Gpt2, seconds: 0 };
+  return { model: await loadModelNow(source.folder, { form: "trainable" }), seconds: 0 };
 }
 
 /** The converted model, from the run folder where an earlier process left it. */
@@ -105,7 +98,7 @@ async function* converted(options: VariantOptions): AsyncGenerator<ExperimentEve
   const before = table.find(variant.title, "before");
   if (before && (await isModel(place))) {
     yield { kind: "stage", stage: "convert", of: variant.title, done: true };
-    return { model: (await loadModelNow(place, { form: "trainable" })) as Gpt2, seconds: before.seconds ?? 0 };
+    return { model: await loadModelNow(place, { form: "trainable" }), seconds: before.seconds ?? 0 };
   }
   const { model, seconds } = yield* conversion(options);
   try {
@@ -123,7 +116,7 @@ async function* converted(options: VariantOptions): AsyncGenerator<ExperimentEve
 }
 
 async function* conversion(options: VariantOptions): AsyncGenerator<ExperimentEvent, Started> {
-  const { folder, variant, settings, context, splits } = options;
+  const { folder, variant, settings, context, data } = options;
   yield { kind: "stage", stage: "convert", of: variant.title };
   const { model } = await loadBase(options);
   const began = performance.now();
@@ -132,7 +125,7 @@ async function* conversion(options: VariantOptions): AsyncGenerator<ExperimentEv
     const aim = await planOf(model, variant, settings);
     const plan = startsLarger(variant, settings) ? await planOf(model, variant, atStart(settings)) : aim;
     await updateRun(folder, { targetCost: aim.totals.share });
-    if (variant.init === "activation") covariances = yield* watched(model, { plan, settings, splits });
+    if (variant.init === "activation") covariances = yield* watched(model, { plan, settings, data });
     const how = { init: variant.init, seed: settings.seed, searchSteps: settings.searchSteps, signal: context.signal };
     for await (const event of convert(model, plan, { ...how, ...(covariances && { covariances }) })) {
       yield { kind: "inner", of: "convert", event };
@@ -149,9 +142,9 @@ async function* conversion(options: VariantOptions): AsyncGenerator<ExperimentEv
 
 /** What every variant may cost; where nothing else is said, what the rule for GBLR's widths costs. */
 async function planOf(
-  model: Gpt2,
+  model: Model,
   { structure, allocation }: Variant,
-  settings: LanguageSettings,
+  settings: ExperimentSettings,
 ): Promise<ConversionPlan> {
   const { layers } = settings;
   const cost = askedCost(settings);
@@ -163,27 +156,27 @@ async function planOf(
 }
 
 /** Budget shrinking may begin with more than it ends with. */
-const startsLarger = ({ structure }: Variant, { startCost, shrink }: LanguageSettings): boolean =>
+const startsLarger = ({ structure }: Variant, { startCost, shrink }: ExperimentSettings): boolean =>
   structure === "gblr" && shrink === "budget" && startCost !== undefined;
 
-const atStart = ({ flops: _, startCost, ...settings }: LanguageSettings): LanguageSettings => ({
+const atStart = ({ flops: _, startCost, ...settings }: ExperimentSettings): ExperimentSettings => ({
   ...settings,
   budget: startCost,
 });
 
 interface Watching {
   plan: ConversionPlan;
-  settings: LanguageSettings;
-  splits: Splits;
+  settings: ExperimentSettings;
+  data: OpenData;
 }
 
 async function* watched(
-  model: Gpt2,
-  { plan, settings, splits }: Watching,
+  model: Model,
+  { plan, settings, data }: Watching,
 ): AsyncGenerator<ExperimentEvent, Covariances> {
-  const inputs = windowInputs(splits.train, { samples: settings.calibrationWindows, batch: settings.microBatch });
+  const inputs = data.inputs(settings.calibrationSamples, settings.microBatch);
   const layers = plan.layers.map(({ name }) => name);
-  const forward = (ids: Tensor2D) => gpt2Hidden(model, ids);
+  const forward = (input: Tensor) => data.forward(model, input);
   for await (const event of calibrate(model, inputs, { layers, forward })) {
     yield { kind: "inner", of: "calibrate", event };
     if (event.kind === "calibrated") return event.covariances;
@@ -200,10 +193,11 @@ async function record(folder: string, { layers }: Conversion): Promise<void> {
   );
 }
 
-async function* fineTuned(model: Gpt2, options: VariantOptions): AsyncGenerator<ExperimentEvent, Ended> {
+async function* fineTuned(model: Model, options: VariantOptions): AsyncGenerator<ExperimentEvent, Ended> {
   const { folder, settings, variant, source } = options;
   yield { kind: "stage", stage: "fine-tune", of: variant.title };
-  const teacher = settings.distill > 0 ? ((await loadModelNow(source.folder)) as Gpt2) : undefined;
+  const { distill: weight, temperature } = settings;
+  const teacher = weight > 0 ? { model: await loadModelNow(source.folder), weight, temperature } : undefined;
   let reported = performance.now();
   try {
     for await (const event of fit(await fitOptions(model, { ...options, teacher }))) {
@@ -216,7 +210,7 @@ async function* fineTuned(model: Gpt2, options: VariantOptions): AsyncGenerator<
     }
     throw new Error("the training ended early");
   } finally {
-    teacher?.dispose();
+    teacher?.model.dispose();
   }
 }
 
@@ -224,24 +218,19 @@ async function* fineTuned(model: Gpt2, options: VariantOptions): AsyncGenerator<
 const REPORT_EVERY = 60_000;
 
 async function fitOptions(
-  model: Gpt2,
-  { folder, settings, context, splits, source, variant, teacher }: VariantOptions & { teacher: Gpt2 | undefined },
+  model: Model,
+  { folder, settings, context, data, variant, teacher }: VariantOptions & { teacher: Teacher | undefined },
 ): Promise<FitOptions> {
-  const epochs = epochsOf(settings, splits.train.length);
+  const epochs = epochsOf(settings, data.trainItems);
   const shrink = await shrinkOf(settings, model, { cost: await aimOf(folder), epochs });
   const sigma = sigmaOf(settings, epochs);
-  const { distill: weight, temperature, batch, microBatch, seed } = settings;
+  const { batch, microBatch, seed } = settings;
   return {
     model,
-    task: languageTask({
-      model,
-      windows: splits.train,
-      ...(teacher && { teacher: { model: teacher, weight, temperature } }),
-      settings: { model: source.name, dataset: settings.dataset, split: settings.trainSplit },
-    }),
+    task: data.task(model, teacher),
     folder,
     length: lengthOf(settings),
-    batch: Math.min(batch, splits.train.length),
+    batch: Math.min(batch, data.trainItems),
     microBatch,
     optimizer: optimizerOf(settings),
     seed,
@@ -249,7 +238,7 @@ async function fitOptions(
     ...(shrink && { shrink }),
     evaluation: {
       every: { epochs: settings.evaluateEvery },
-      run: ({ signal }) => evaluation(model, splits.validation, signal),
+      run: ({ signal }) => data.evaluate(model, signal),
     },
     checkpoint: { every: { epochs: settings.checkpointEvery } },
     settings: { variant: variant.key },
@@ -262,14 +251,7 @@ async function aimOf(folder: string): Promise<number> {
   return (await readRun(folder)).record?.targetCost ?? 1;
 }
 
-async function evaluation(model: Gpt2, windows: TextWindows, signal?: AbortSignal): Promise<Evaluation> {
-  for await (const event of perplexity(model, { windows, signal })) {
-    if (event.kind === "perplexity") return { validation: { nll: event.nll, perplexity: event.perplexity } };
-  }
-  throw new Error("the evaluation ended early");
-}
-
-const measuring = ({ splits, context }: VariantOptions) => ({ windows: splits.test, signal: context.signal });
+const measuring = ({ data, context }: VariantOptions) => ({ data, signal: context.signal });
 
 const savingOf = ({ source, settings, variant }: VariantOptions) => ({
   trainable: variant.structure === "gblr",

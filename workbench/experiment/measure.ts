@@ -1,44 +1,32 @@
-// One line of the comparison: a model's perplexity on a split, with what it costs and weighs.
+// One line of the comparison: how good a model is on the split that counts, with what it costs and weighs.
 
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { openModel } from "../../hub/model-folder/index.ts";
-import type { TextWindows } from "../data/index.ts";
-import { type Perplexity, perplexity } from "../evaluate/perplexity.ts";
 import { modelCounts } from "../models/counts.ts";
-import type { Gpt2 } from "../models/index.ts";
+import type { Model } from "../models/index.ts";
 import type { ComparisonRow } from "../report/index.ts";
+import type { OpenData } from "./domain.ts";
 import type { ExperimentEvent } from "./events.ts";
 
 export interface MeasureOptions {
-  windows: TextWindows;
+  data: Pick<OpenData, "score">;
   signal: AbortSignal;
-}
-
-/** Perplexity with its progress told. */
-export async function* scored(
-  model: Gpt2,
-  { windows, signal }: MeasureOptions,
-): AsyncGenerator<ExperimentEvent, Perplexity> {
-  for await (const event of perplexity(model, { windows, signal })) {
-    yield { kind: "inner", of: "evaluate", event };
-    if (event.kind === "perplexity") return event;
-  }
-  throw new Error("the evaluation ended early");
+  /** of the model as it is on the disk: what its size is taken from; without one, float32 is counted */
+  folder?: string;
 }
 
 export type Measured = Pick<ComparisonRow, "metrics" | "relativeFlops" | "parameters" | "fileBytes">;
 
-/** @param folder of the model as it is on the disk: what its size is taken from; without one, float32 is counted */
 export async function* measure(
-  model: Gpt2,
-  options: MeasureOptions & { folder?: string },
+  model: Model,
+  { data, signal, folder }: MeasureOptions,
 ): AsyncGenerator<ExperimentEvent, Measured> {
-  const { nll, perplexity } = yield* scored(model, options);
+  const metrics = yield* data.score(model, signal);
   const counts = await modelCounts(model);
-  const size = options.folder === undefined ? sizeInMemory(model) : await sizeOnDisk(options.folder);
+  const size = folder === undefined ? sizeInMemory(model) : await sizeOnDisk(folder);
   return {
-    metrics: { perplexity, nll },
+    metrics,
     relativeFlops: { reference: counts.reference.relative, actual: counts.actual.relative },
     ...size,
   };
@@ -50,7 +38,7 @@ interface Size {
   fileBytes: number;
 }
 
-function sizeInMemory(model: Gpt2): Size {
+function sizeInMemory(model: Model): Size {
   const parameters = [...model.parameters.values()].reduce((sum, { size }) => sum + size, 0);
   return { parameters, fileBytes: 4 * parameters };
 }

@@ -3,18 +3,23 @@
 import { copyFile, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { writeFileAtomically } from "../../hub/atomic-file.ts";
-import { type CardFacts, modelCard, parseCardMetadata } from "../../hub/card/index.ts";
+import { type CardFacts, type MeasuredMetric, modelCard, parseCardMetadata } from "../../hub/card/index.ts";
 import { push } from "../../hub/push/index.ts";
 import { parseRepoName } from "../../hub/repo-name.ts";
 import { type ComparisonRow, describeModel, structurePicture } from "../report/index.ts";
 import { renderPng } from "../report/render-svg.ts";
 import { MODEL, type VariantOptions } from "./compress-variant.ts";
 import type { ExperimentEvent } from "./events.ts";
-import type { LanguageSettings } from "./language-settings.ts";
+import type { ExperimentSettings } from "./settings.ts";
 import type { Source } from "./sources.ts";
 
 export interface PublishOptions extends VariantOptions {
-  text: Source;
+  /** as the Hub names it */
+  task: string;
+  dataset: Source;
+  metrics: MeasuredMetric[];
+  /** tokens of a window, of language models */
+  contextLength: number | undefined;
 }
 
 /** @returns the address of the repository that it was pushed to, where one was asked for */
@@ -49,7 +54,7 @@ async function drawStructure(model: string, { settings, variant }: PublishOption
 }
 
 async function factsOf(options: PublishOptions, { hasPicture }: { hasPicture: boolean }): Promise<CardFacts> {
-  const { settings, context, variant, source, text, table } = options;
+  const { settings, context, variant, source, task, dataset, metrics, contextLength, table } = options;
   const row = table.find(variant.title, "after") as ComparisonRow;
   const readme = await readFile(join(source.folder, "README.md"), "utf8").catch(() => "");
   const base = baseName(source);
@@ -57,20 +62,20 @@ async function factsOf(options: PublishOptions, { hasPicture }: { hasPicture: bo
   return {
     title: settings.push?.split("/").at(-1) ?? `${base.split("/").at(-1)}-${variant.key}`,
     ...(settings.push !== undefined && { repository: settings.push }),
-    task: "text-generation",
+    task,
     structure: variant.structure,
     baseModel: base,
     ...(source.revision !== undefined && { baseRevision: source.revision }),
     base: parseCardMetadata(readme),
     dataset: {
-      id: baseName(text),
+      id: baseName(dataset),
       ...(settings.config !== undefined && { config: settings.config }),
-      ...(text.revision !== undefined && { revision: text.revision }),
+      ...(dataset.revision !== undefined && { revision: dataset.revision }),
     },
-    metrics: [{ type: "perplexity", value: row.metrics.perplexity as number, split: settings.testSplit }],
+    metrics,
     comparison: table.rows,
     ...(row.relativeFlops && { relativeFlops: row.relativeFlops }),
-    context: settings.context,
+    ...(contextLength !== undefined && { context: contextLength }),
     hasPicture,
     hasPython: variant.structure !== "dense",
     hasTrainable: variant.structure === "gblr",
@@ -85,18 +90,24 @@ async function factsOf(options: PublishOptions, { hasPicture }: { hasPicture: bo
 }
 
 /** Where a run lay on somebody's disk, and what became of it, is nobody else's business. */
-function told({ run: _, fresh: _1, push: _2, private: _3, ...settings }: LanguageSettings): Partial<LanguageSettings> {
+function told({
+  run: _,
+  fresh: _1,
+  push: _2,
+  private: _3,
+  ...settings
+}: ExperimentSettings): Partial<ExperimentSettings> {
   return settings;
 }
 
 /** training.json: everything that a repetition needs, and what came out. */
-function trainingOf({ settings, context, source, text, table }: PublishOptions): object {
+function trainingOf({ settings, context, source, dataset, table }: PublishOptions): object {
   const { engine, command, versions, recipe } = context;
   return {
     recipe,
     command,
     model: { name: baseName(source), revision: source.revision },
-    dataset: { name: baseName(text), revision: text.revision, config: settings.config },
+    dataset: { name: baseName(dataset), revision: dataset.revision, config: settings.config },
     seed: settings.seed,
     engine: { name: engine.name, device: engine.device, precision: engine.precision },
     versions,

@@ -3,14 +3,14 @@
 
 import { stat } from "node:fs/promises";
 import { readRun } from "../report/index.ts";
-import type { LanguageSettings } from "./language-settings.ts";
+import type { ExperimentSettings } from "./settings.ts";
 import { SettingsError } from "./settings-error.ts";
 
 /** Where it lies, what becomes of it, how often it is looked at. */
 const FREE: readonly string[] = ["run", "fresh", "push", "private", "checkpointEvery", "compare"];
 
 /** @throws SettingsError naming the settings that differ */
-export async function expectSameSettings(folder: string, settings: LanguageSettings): Promise<void> {
+export async function expectSameSettings(folder: string, settings: ExperimentSettings): Promise<void> {
   if (!(await stat(folder).catch(() => undefined))) return;
   const run = await readRun(folder).catch(() => undefined);
   if (!run?.record) return;

@@ -1,17 +1,25 @@
 // From settings to what `fit` takes: schedules, the optimizer, the rule on widths. Numbers only; no data and no files.
 
 import type { Tensor } from "@tensorflow/tfjs-core";
-import { type BudgetLayer, budgetShrink, meanShrink, meanWidth, type ShrinkRule } from "../gblr/shrink/index.ts";
+import {
+  adaptiveSoftshrink,
+  type BudgetLayer,
+  budgetShrink,
+  meanShrink,
+  meanWidth,
+  type ShrinkRule,
+  targetedSoftshrink,
+} from "../gblr/shrink/index.ts";
 import type { SigmaSchedule } from "../gblr/sigma-schedule.ts";
 import type { Model } from "../models/model.ts";
 import type { OptimizerOptions, Span } from "../train/index.ts";
-import type { LanguageSettings } from "./language-settings.ts";
+import type { ExperimentSettings } from "./settings.ts";
 
-export function lengthOf({ epochs, steps }: LanguageSettings): Span {
+export function lengthOf({ epochs, steps }: ExperimentSettings): Span {
   return steps === undefined ? { epochs } : { steps };
 }
 
-export function optimizerOf(settings: LanguageSettings): OptimizerOptions {
+export function optimizerOf(settings: ExperimentSettings): OptimizerOptions {
   const { learningRate, structureLearningRate, weightDecay, clip, schedule, warmupEpochs, minimumRate } = settings;
   return {
     learningRate,
@@ -23,15 +31,19 @@ export function optimizerOf(settings: LanguageSettings): OptimizerOptions {
 }
 
 /** Epochs that the training lasts, however its length was given. */
-export function epochsOf({ epochs, steps, batch }: LanguageSettings, windows: number): number {
-  return steps === undefined ? epochs : steps / Math.ceil(windows / batch);
+export function epochsOf({ epochs, steps, batch }: ExperimentSettings, items: number): number {
+  return steps === undefined ? epochs : steps / Math.ceil(items / batch);
 }
 
-/** From first to last smoothness, constant in warm-up, as published. */
-export function sigmaOf({ sigma, warmupEpochs }: LanguageSettings, epochs: number): SigmaSchedule | undefined {
+/** From first to last smoothness, constant in warm-up unless epochs are given, as published. */
+export function sigmaOf(
+  { sigma, sigmaEpochs, warmupEpochs }: ExperimentSettings,
+  epochs: number,
+): SigmaSchedule | undefined {
   if (!sigma) return undefined;
   const [initial, final] = sigma as [number, number];
-  return { initial, final, startEpoch: Math.min(warmupEpochs, epochs), endEpoch: epochs };
+  const [startEpoch, endEpoch] = (sigmaEpochs ?? [Math.min(warmupEpochs, epochs), epochs]) as [number, number];
+  return { initial, final, startEpoch, endEpoch };
 }
 
 export interface ShrinkPlan {
@@ -42,16 +54,21 @@ export interface ShrinkPlan {
 
 /** The rule on widths, for models that have GBLR layers. */
 export async function shrinkOf(
-  { shrink, target, shrinkEpochs }: LanguageSettings,
+  settings: ExperimentSettings,
   model: Model,
   { cost, epochs }: ShrinkPlan,
 ): Promise<ShrinkRule<BudgetLayer> | undefined> {
+  const { shrink, target, threshold, shrinkEpochs, warmupEpochs } = settings;
   const widths = [...model.layers.keys()].flatMap((name) => model.parameters.get(`${name}.widths`) ?? []);
   if (shrink === "none" || widths.length === 0) return undefined;
   if (shrink === "budget") {
     return budgetShrink({ target: target ?? cost, start: 0, end: Math.min(epochs, shrinkEpochs ?? epochs / 2) });
   }
-  return meanShrink({ target: target ?? (await meanOf(widths)) });
+  const aim = { target: target ?? (await meanOf(widths)), threshold: threshold ?? 0 };
+  if (shrink === "mean") return meanShrink({ target: aim.target });
+  if (shrink === "targeted") return targetedSoftshrink(aim);
+  const endEpoch = warmupEpochs + (shrinkEpochs ?? 0);
+  return adaptiveSoftshrink({ ...aim, startMultiple: 1, startEpoch: warmupEpochs, endEpoch });
 }
 
 async function meanOf(widths: readonly Tensor[]): Promise<number> {
@@ -66,7 +83,7 @@ export function askedCost({
   budget,
   flops,
   widths,
-}: LanguageSettings): { budget: number } | { flops: number } | { widths: string } {
+}: ExperimentSettings): { budget: number } | { flops: number } | { widths: string } {
   if (budget !== undefined) return { budget };
   return flops === undefined ? { widths } : { flops };
 }

@@ -2,7 +2,7 @@
 // `gblr:activation:global` as flags name one, `gblr-activation-global` as folders do, `GBLR, activation-aware` as tables.
 
 import { ALLOCATIONS, type Allocation, INITS, type Init } from "../compress/index.ts";
-import { STRUCTURE_NAMES } from "./language-settings.ts";
+import { STRUCTURE_NAMES } from "./settings.ts";
 import { SettingsError } from "./settings-error.ts";
 
 export interface Variant {

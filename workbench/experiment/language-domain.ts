@@ -1,0 +1,115 @@
+// Text for experiments with language models: windows of tokens, scored by perplexity.
+
+import type { Tensor, Tensor2D } from "@tensorflow/tfjs-core";
+import { windowInputs } from "../compress/index.ts";
+import type { TextWindows } from "../data/index.ts";
+import { type Perplexity, perplexity } from "../evaluate/perplexity.ts";
+import { type Gpt2, gpt2Hidden, type Model } from "../models/index.ts";
+import { readConfig } from "../models/load.ts";
+import { languageTask } from "../train/index.ts";
+import type { Domain, OpenData, Sources } from "./domain.ts";
+import type { ExperimentEvent } from "./events.ts";
+import type { LanguageSettings } from "./language-settings.ts";
+import { SettingsError } from "./settings-error.ts";
+import { locateModel, locateText } from "./sources.ts";
+import { firstWindows, openTexts, type Texts } from "./texts.ts";
+
+export const languageDomain: Domain<LanguageSettings> = {
+  task: "text-generation",
+  check: () => {},
+
+  async *fetch({ model, dataset, config, trainSplit, validationSplit, testSplit }, context) {
+    const splits = [trainSplit, validationSplit, testSplit];
+    const found = yield* locateModel(model, context);
+    return { model: found, data: yield* locateText({ name: dataset, config, splits }, context) };
+  },
+
+  async *open(settings, { model, data }, context) {
+    await expectFitting(model.folder, settings);
+    const { config, column, context: length } = settings;
+    const places = { dataset: data.folder, tokenizer: model.folder, cache: context.tokens };
+    const texts = await openTexts({ ...places, config, column, context: length, signal: context.signal });
+    try {
+      return openData(yield* splitsOf(texts, settings), { texts, settings, model });
+    } catch (error) {
+      await texts.close();
+      throw error;
+    }
+  },
+
+  metrics: ({ metrics }, { testSplit }) => [
+    { type: "perplexity", value: metrics.perplexity as number, split: testSplit },
+  ],
+  contextOf: ({ context }) => context,
+};
+
+interface Splits {
+  train: TextWindows;
+  validation: TextWindows;
+  test: TextWindows;
+}
+
+function openData(
+  { train, validation, test }: Splits,
+  { texts, settings, model: source }: { texts: Texts; settings: LanguageSettings; model: Sources["model"] },
+): OpenData {
+  return {
+    trainItems: train.length,
+    task: (model, teacher) =>
+      languageTask({
+        model: model as Gpt2,
+        windows: train,
+        ...(teacher && { teacher: { ...teacher, model: teacher.model as Gpt2 } }),
+        settings: { model: source.name, dataset: settings.dataset, split: settings.trainSplit },
+      }),
+    async *score(model, signal) {
+      const { perplexity, nll } = yield* scored(model, test, signal);
+      return { perplexity, nll };
+    },
+    async evaluate(model, signal) {
+      for await (const event of perplexity(model as Gpt2, { windows: validation, signal })) {
+        if (event.kind === "perplexity") return { validation: { nll: event.nll, perplexity: event.perplexity } };
+      }
+      throw new Error("the evaluation ended early");
+    },
+    inputs: (samples, batch) => windowInputs(train, { samples, batch }),
+    forward: (model, ids: Tensor) => gpt2Hidden(model as Gpt2, ids as Tensor2D),
+    close: () => texts.close(),
+  };
+}
+
+/** Perplexity with its progress told. */
+export async function* scored(
+  model: Model,
+  windows: TextWindows,
+  signal: AbortSignal,
+): AsyncGenerator<ExperimentEvent, Perplexity> {
+  for await (const event of perplexity(model as Gpt2, { windows, signal })) {
+    yield { kind: "inner", of: "evaluate", event };
+    if (event.kind === "perplexity") return event;
+  }
+  throw new Error("the evaluation ended early");
+}
+
+async function* splitsOf(texts: Texts, settings: LanguageSettings): AsyncGenerator<ExperimentEvent, Splits> {
+  yield { kind: "stage", stage: "tokenise" };
+  const { dataset, context, trainSplit, testSplit, validationSplit, trainLimit, limit } = settings;
+  const train = firstWindows(yield* texts.windows(trainSplit), trainLimit);
+  const validation = firstWindows(yield* texts.windows(validationSplit), limit);
+  const test = firstWindows(yield* texts.windows(testSplit), limit);
+  for (const [split, windows] of Object.entries({ [trainSplit]: train, [testSplit]: test })) {
+    if (windows.length > 0) continue;
+    throw new SettingsError(`${dataset}: split ${split} has no window of ${context} tokens; shorten --context`);
+  }
+  return { train, validation: validation.length > 0 ? validation : test, test };
+}
+
+async function expectFitting(folder: string, { model, context }: LanguageSettings): Promise<void> {
+  const { architecture, config } = await readConfig(folder);
+  if (architecture.type !== "gpt2") {
+    throw new SettingsError(`--model ${model} is a ${architecture.type}, no language model`);
+  }
+  const { positions } = config as Gpt2["config"];
+  if (context > positions)
+    throw new SettingsError(`--context ${context} is longer than the model's ${positions} positions`);
+}

@@ -3,9 +3,8 @@
 
 import { EngineError } from "../engine/errors.ts";
 import type { LayerInfo } from "../models/architecture.ts";
-import { countsWith } from "../models/index.ts";
+import { countsWith, rowsThrough } from "../models/index.ts";
 import type { Model } from "../models/model.ts";
-import { rowsThrough } from "./rows-through.ts";
 
 /**
  * @returns the budget itself

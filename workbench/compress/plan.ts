@@ -3,7 +3,7 @@
 
 import type { Tensor2D } from "@tensorflow/tfjs-core";
 import { EngineError } from "../engine/errors.ts";
-import { type ConvolutionInfo, countsWith, type LayerInfo, positionLayers } from "../models/index.ts";
+import { type ConvolutionInfo, countsWith, type LayerInfo, positionLayers, rowsThrough } from "../models/index.ts";
 import type { Model } from "../models/model.ts";
 import type { MatrixSize } from "../structures/budget.ts";
 import { gblrStructure } from "../structures/gblr.ts";
@@ -20,7 +20,6 @@ import {
   totalsOf,
 } from "./conversion-plan.ts";
 import { chooseLayers } from "./layer-pattern.ts";
-import { rowsThrough } from "./rows-through.ts";
 
 /** Exactly one of `budget`, `flops` and `widths` says how much the layers may cost. */
 export interface PlanOptions {

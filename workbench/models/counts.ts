@@ -24,19 +24,19 @@ export async function modelCounts(model: Model): Promise<Counts> {
  * The same with these costs of layers, and the others dense.
  * @param costs multiply-adds a row, also of single positions of convolutions
  */
-export function countsWith<Config>({ architecture, config }: Model<Config>, costs: LayerCosts): Counts {
-  return architecture.count(config, wholeCosts(architecture.layers(config), costs));
+export function countsWith<Config>({ architecture, config, layers }: Model<Config>, costs: LayerCosts): Counts {
+  const isWhole = Object.keys(costs).every((name) => layers.has(name) && !layers.get(name)?.position);
+  return architecture.count(config, isWhole ? costs : wholeCosts(architecture.layers(config), costs));
 }
 
-/** Of whole convolutions, where some of the costs are of their positions: those that have none are dense. */
+/** Where some of the costs are of positions, those of their convolutions: positions that have none are dense. */
 function wholeCosts(layers: readonly LayerInfo[], costs: LayerCosts): LayerCosts {
-  const positions = layers.flatMap(positionLayers).filter(({ position }) => position);
-  if (!positions.some(({ name }) => costs[name] !== undefined)) return costs;
   const found: Record<string, number> = { ...costs };
-  for (const [whole, own] of Map.groupBy(positions, ({ position }) => position?.of as string)) {
-    if (own.every(({ name }) => costs[name] === undefined)) continue;
-    found[whole] = own.reduce((sum, { name, nIn, nOut }) => sum + (costs[name] ?? nIn * nOut), 0);
-    for (const { name } of own) delete found[name];
+  for (const layer of layers) {
+    const positions = positionLayers(layer);
+    if (positions.every(({ name }) => costs[name] === undefined)) continue;
+    found[layer.name] = positions.reduce((sum, { name, nIn, nOut }) => sum + (costs[name] ?? nIn * nOut), 0);
+    for (const { name } of positions) delete found[name];
   }
   return found;
 }

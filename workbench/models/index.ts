@@ -22,6 +22,7 @@ export { joinConvolution, positionLayers, splitConvolution } from "./positions.t
 export { ARCHITECTURES, architectureOf, architectureOfConfig } from "./registry.ts";
 export { resnet } from "./resnet/architecture.ts";
 export type { ResnetConfig } from "./resnet/config.ts";
+export { type CountKind, rowsThrough } from "./rows-through.ts";
 export { FILE_TYPES, type FileType, type SaveOptions, saveModel, saveModelNow } from "./save.ts";
 export { storedConfig } from "./stored-config.ts";
 export { vit } from "./vit/architecture.ts";

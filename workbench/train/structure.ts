@@ -4,7 +4,7 @@
 import { concat, reshape, tidy } from "@tensorflow/tfjs-core";
 import { blockUse } from "../gblr/cost.ts";
 import type { BudgetLayer } from "../gblr/shrink/index.ts";
-import { modelCounts } from "../models/index.ts";
+import { modelCounts, rowsThrough } from "../models/index.ts";
 import type { Model } from "../models/model.ts";
 import type { StructureMetrics } from "./metrics.ts";
 
@@ -14,16 +14,19 @@ export interface NamedLayer extends BudgetLayer {
 
 /** Every GBLR layer, in the model's order. */
 export function gblrLayers(model: Model): NamedLayer[] {
-  return [...model.layers.values()]
-    .filter(({ structure }) => structure.name === "gblr")
-    .map(({ name, nIn, nOut }) => ({
-      name,
-      nIn,
-      nOut,
-      rank: model.parameter(`${name}.lr_weight1`).shape[1] as number,
-      widths: model.parameter(`${name}.widths`),
-      locations: model.parameter(`${name}.locations`),
-    }));
+  const layers = [...model.layers.values()].filter(({ structure }) => structure.name === "gblr");
+  const rows = rowsThrough(model, layers, "actual");
+  // Where all have the same number of rows a sample costs the same in each.
+  const differ = new Set(rows.values()).size > 1;
+  return layers.map(({ name, nIn, nOut }) => ({
+    name,
+    nIn,
+    nOut,
+    ...(differ && { uses: rows.get(name) as number }),
+    rank: model.parameter(`${name}.lr_weight1`).shape[1] as number,
+    widths: model.parameter(`${name}.widths`),
+    locations: model.parameter(`${name}.locations`),
+  }));
 }
 
 type Widths = NamedLayer & { values: Float32Array };
@@ -49,8 +52,8 @@ export async function structureSummary(
 ): Promise<{ meanWidth: number; relativeCost: number } | undefined> {
   if (layers.length === 0) return undefined;
   const widths = await readWidths(layers);
-  const cost = sum(widths.map((layer) => blockUse(layer.values, shapeOf(layer)).cost));
-  const dense = sum(layers.map(({ nIn, nOut }) => nIn * nOut));
+  const cost = sum(widths.map((layer) => usesOf(layer) * blockUse(layer.values, shapeOf(layer)).cost));
+  const dense = sum(layers.map((layer) => usesOf(layer) * layer.nIn * layer.nOut));
   return { meanWidth: sum(widths.map(({ values }) => meanOfLive(values))) / layers.length, relativeCost: cost / dense };
 }
 
@@ -70,6 +73,8 @@ export async function structureNow(model: Model): Promise<Omit<StructureMetrics,
     relativeFlops: { reference: reference.relative, actual: actual.relative },
   };
 }
+
+const usesOf = ({ uses = 1 }: NamedLayer) => uses;
 
 const shapeOf = ({ nIn, nOut, rank = 1 }: NamedLayer) => ({ nIn, nOut, rank });
 

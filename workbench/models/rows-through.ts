@@ -1,10 +1,10 @@
 // How many rows go through each layer in one pass of a model, read off the architecture's own count: what a multiply-add
 // a row of that layer is worth in the whole. No tensors.
 
-import type { LayerInfo } from "../models/architecture.ts";
-import { countsWith } from "../models/index.ts";
-import type { Model } from "../models/model.ts";
 import type { Counts } from "../structures/counting/count.ts";
+import type { LayerInfo } from "./architecture.ts";
+import { countsWith } from "./counts.ts";
+import type { Model } from "./model.ts";
 
 /** `reference`: as published tables count; 0 for layers that they leave dense whatever those are. */
 export type CountKind = keyof Counts;

@@ -1,0 +1,179 @@
+// `bun bench/gpt2.ts`: GPT-2 at full size, with random weights: converted, evaluated, and trained for some steps, dense
+// and compressed, beside PyTorch on the same device in the same run. Each phase is a process of its own (gpt2/phase.ts).
+// Not a test: nothing passes or fails.
+
+import { spawn } from "node:child_process";
+import { mkdtemp, rm } from "node:fs/promises";
+import os from "node:os";
+import path from "node:path";
+import process from "node:process";
+import { Command, Option } from "commander";
+import { formatBytes } from "../hub/numbers.ts";
+import { inspectMachine } from "../workbench/cli/doctor/machine.ts";
+import { countFrom } from "../workbench/cli/option-values.ts";
+import { ENGINE_NAMES, PRECISIONS } from "../workbench/engine/types.ts";
+import type { PhaseAnswer, PhaseRequest } from "./gpt2/phase.ts";
+
+const SIZES = {
+  mini: { width: 192, blocks: 6, heads: 6 },
+  small: { width: 768, blocks: 12, heads: 12 },
+  medium: { width: 1024, blocks: 24, heads: 16 },
+};
+
+interface Options {
+  size: keyof typeof SIZES;
+  engine: (typeof ENGINE_NAMES)[number] | "auto";
+  device?: string;
+  precision: (typeof PRECISIONS)[number];
+  threads: number;
+  context: number;
+  batch: number;
+  microBatch: number;
+  steps: number;
+  only?: string;
+  python: string;
+  json?: boolean;
+}
+
+const command = new Command("bun bench/gpt2.ts")
+  .description("GPT-2 with random weights: tokens a second and memory, dense and compressed, beside PyTorch")
+  .addOption(new Option("--size <name>").choices(Object.keys(SIZES)).default("small"))
+  .addOption(new Option("--engine <name>").choices(["auto", ...ENGINE_NAMES]).default("auto"))
+  .option("--device <device>", "cpu, cuda")
+  .addOption(new Option("--precision <precision>").choices(PRECISIONS).default("float32"))
+  .option("--threads <count>", "CPU threads", countFrom(1), os.availableParallelism())
+  .option("--context <tokens>", "of a window", countFrom(1), 1024)
+  .option("--batch <windows>", "of a step", countFrom(1), 4)
+  .option("--micro-batch <windows>", "of a forward pass", countFrom(1), 4)
+  .option("--steps <count>", "of training, each contestant", countFrom(2), 10)
+  .option("--only <text>", "rows whose name contains this")
+  .option("--python <path>", "the Python whose PyTorch runs", "/usr/bin/python3")
+  .option("--json", "one JSON document on stdout")
+  .addHelpText("after", "\nExample:\n  bun bench/gpt2.ts --steps 10 --batch 4")
+  .parse();
+
+interface Row {
+  name: string;
+  relativeFlops?: number;
+  convertSeconds?: number;
+  /** median of all but the first step */
+  tokensPerSecond: number;
+  peakBytes: number;
+  detail: unknown;
+}
+
+const options = command.opts<Options>();
+const size = { ...SIZES[options.size], context: options.context, vocabulary: 50257 };
+const scratch = await mkdtemp(path.join(os.tmpdir(), "gblr-bench-"));
+const rows: Row[] = [];
+try {
+  for (const phase of ["evaluate", "train"] as const) {
+    for (const structure of ["dense", "gblr", "lowrank"] as const) await ours(phase, structure);
+    if (phase === "train") await pytorch();
+  }
+} finally {
+  await rm(scratch, { recursive: true, force: true });
+}
+const report = { date: new Date().toISOString(), machine: inspectMachine(), options, rows };
+process.stdout.write(`${options.json ? JSON.stringify(report, null, 2) : markdown()}\n`);
+
+async function ours(phase: PhaseRequest["phase"], structure: PhaseRequest["structure"]): Promise<void> {
+  const name = `${phase}, ${structure}`;
+  if (!name.includes(options.only ?? "")) return;
+  const { engine, device, precision, threads, batch, microBatch, steps } = options;
+  const asked = { engine, precision, threads, ...(device !== undefined && { device }) };
+  const request: PhaseRequest = { phase, structure, engine: asked, size, batch, microBatch, steps, folder: scratch };
+  progress(name);
+  const file = path.join(import.meta.dirname, "gpt2/phase.ts");
+  const answer = JSON.parse(await run([process.execPath, file], request)) as PhaseAnswer;
+  const { relativeFlops, convertSeconds, rates, peakBytes, ...detail } = answer;
+  const gpu = (answer.memory as { gpu?: { total: number; available: number } } | undefined)?.gpu;
+  const held = gpu ? gpu.total - gpu.available : peakBytes;
+  rows.push({
+    name,
+    relativeFlops,
+    convertSeconds,
+    tokensPerSecond: median(rates),
+    peakBytes: held,
+    detail: { rates, ...detail },
+  });
+}
+
+async function pytorch(): Promise<void> {
+  const name = "train, PyTorch dense";
+  if (!name.includes(options.only ?? "")) return;
+  const { device = "cpu", precision, threads, batch, steps, python } = options;
+  progress(name);
+  const asked = { ...size, batch, steps, device: device === "gpu" ? "cuda" : device, precision, threads };
+  const file = path.join(import.meta.dirname, "gpt2/pytorch.py");
+  try {
+    const answer = JSON.parse(await run([python, file], asked)) as { seconds: number[]; peakBytes: number };
+    const rates = answer.seconds.map((seconds) => (batch * size.context) / seconds);
+    rows.push({ name, relativeFlops: 1, tokensPerSecond: median(rates), peakBytes: answer.peakBytes, detail: answer });
+  } catch (error) {
+    process.stderr.write(`${name}: ${error instanceof Error ? error.message : String(error)}\n`);
+  }
+}
+
+/** The last line that a process prints, which takes its request on stdin. */
+function run([program, ...argv]: [string, ...string[]], request: object): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(program, argv, { stdio: ["pipe", "pipe", "inherit"] });
+    let output = "";
+    child.stdout.setEncoding("utf8").on("data", (text: string) => {
+      output += text;
+    });
+    child.on("error", reject);
+    child.on("close", (code, signal) => {
+      if (code === 0) resolve(output.trim().split("\n").at(-1) ?? "");
+      else reject(new Error(`${program} ended with ${signal ?? `exit code ${code}`}`));
+    });
+    child.stdin.end(JSON.stringify(request));
+  });
+}
+
+function median(values: readonly number[]): number {
+  const sorted = (values.length > 1 ? values.slice(1) : [...values]).sort((a, b) => a - b);
+  return ((sorted[(sorted.length - 1) >> 1] as number) + (sorted[sorted.length >> 1] as number)) / 2;
+}
+
+function markdown(): string {
+  const { machine } = report;
+  const { size: name, batch, microBatch, context, steps, precision, threads } = options;
+  const peer = (phase: string) =>
+    rows.find((row) => row.name === (phase === "train" ? "train, PyTorch dense" : "evaluate, dense"));
+  const line = (row: Row) => {
+    const other = peer(row.name.split(",")[0] as string)?.tokensPerSecond;
+    return [
+      row.name,
+      row.relativeFlops === undefined ? "" : `${(100 * row.relativeFlops).toFixed(2)} %`,
+      row.convertSeconds ? `${row.convertSeconds.toFixed(1)} s` : "",
+      row.tokensPerSecond.toFixed(0),
+      other === undefined ? "" : (row.tokensPerSecond / other).toFixed(2),
+      formatBytes(row.peakBytes),
+    ].join(" | ");
+  };
+  const [first] = rows.map(({ detail }) => detail as { engine?: string; device?: string });
+  return [
+    `# GPT-2 ${name} with random weights`,
+    "",
+    `${report.date.slice(0, 10)}, ${machine.cpu}, ${machine.cores} cores, ${formatBytes(machine.memory)} of memory, ${machine.system}.`,
+    `${first?.engine ?? ""} on ${first?.device ?? ""}, ${precision}, ${threads} threads. Batches of ${batch} × ${context} tokens, ` +
+      `${microBatch} windows a forward pass, ${steps} steps, no dropout.`,
+    "",
+    "| what | FLOPs as the reference counts | converting | tokens/s | ratio | peak memory |",
+    "| :-- | --: | --: | --: | --: | --: |",
+    ...rows.map((row) => `| ${line(row)} |`),
+    "",
+    "Tokens/s are the median of all steps but the first. Ratios are to PyTorch in training, to our dense model in evaluation.",
+    "Peak memory is the process's resident set, or what the GPU holds.",
+    "",
+    "```sh",
+    `bun bench/gpt2.ts ${process.argv.slice(2).join(" ")}`.trim(),
+    "```",
+  ].join("\n");
+}
+
+function progress(step: string): void {
+  if (process.stderr.isTTY) process.stderr.write(`\r\u001b[K${step}`);
+}

@@ -14,7 +14,7 @@ import { addEngineOptions, openEngineFor } from "./engine-options.ts";
 import { comparisonTable, ExperimentView } from "./experiment-view.ts";
 import { withHub } from "./hub-access.ts";
 import { interruptible } from "./interrupt.ts";
-import { exampleText, Interrupted, programNamed, runProgram, UsageError } from "./program.ts";
+import { exampleText, Interrupted, programNamed, runMain, UsageError } from "./program.ts";
 import { optionsOf, readSettings } from "./settings.ts";
 import { paletteFor } from "./terminal.ts";
 import { commandLine, versionsOf } from "./versions.ts";
@@ -30,12 +30,15 @@ export interface Recipe {
 }
 
 /** Runs a recipe with the flags of this process; the exit code says how it ended. */
-export async function runRecipe(recipe: Recipe, argv: readonly string[] = process.argv.slice(2)): Promise<void> {
+export async function runRecipe(recipe: Recipe): Promise<void> {
+  await runMain(recipeProgram(recipe));
+}
+
+export function recipeProgram(recipe: Recipe): Command {
   const program = programNamed(recipe.name)
     .description(recipe.summary)
     .addHelpText("after", exampleText(recipe.example));
-  addSettings(program, recipe.defaults).action((flags) => runExperiment(recipe, flags));
-  process.exitCode = await runProgram(program, argv);
+  return addSettings(program, recipe.defaults).action((flags) => runExperiment(recipe, flags));
 }
 
 /** A flag for each setting but those `without`, and flags that every experiment has. */
@@ -48,7 +51,7 @@ export function addSettings(
   for (const option of optionsOf(languageSettings, defaults)) {
     if (!hidden.includes(option.attributeName())) command.addOption(option);
   }
-  return addEngineOptions(command)
+  return addEngineOptions(command.optionsGroup("Machine:"))
     .option("--offline", "take model and data from the cache or not at all")
     .option("--json", "one JSON document on stdout");
 }

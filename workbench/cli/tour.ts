@@ -18,7 +18,7 @@ import type { ComparisonRow } from "../report/index.ts";
 import { addEngineOptions, openEngineFor } from "./engine-options.ts";
 import { comparisonTable, ExperimentView } from "./experiment-view.ts";
 import { interruptible } from "./interrupt.ts";
-import { CommandFailed, Interrupted, programNamed, runProgram } from "./program.ts";
+import { CommandFailed, Interrupted, programNamed, runMain } from "./program.ts";
 import { formatDuration } from "./progress-bar.ts";
 import { readSettings } from "./settings.ts";
 import { paletteFor } from "./terminal.ts";
@@ -42,14 +42,14 @@ interface TourFlags extends OpenEngineOptions {
   json?: boolean;
 }
 
-export async function runTour(tour: Tour, argv: readonly string[] = process.argv.slice(2)): Promise<void> {
+export async function runTour(tour: Tour): Promise<void> {
   const program = programNamed(tour.name).description(tour.summary);
   addEngineOptions(program)
     .option("--json", "one JSON document on stdout")
     .action((flags: TourFlags) =>
       interruptible("interrupted; start it again from the beginning", (signal) => follow(tour, flags, signal)),
     );
-  process.exitCode = await runProgram(program, argv);
+  await runMain(program);
 }
 
 async function follow(tour: Tour, flags: TourFlags, signal: AbortSignal): Promise<void> {

@@ -74,12 +74,11 @@ export async function runExperiment(recipe: Recipe, flags: ExperimentFlags): Pro
     await interruptible(message, (signal) =>
       withHub(process.env, async (access) => {
         const versions = versionsOf(engine);
-        const tokens = `${workbenchCache(process.env)}/tokens`;
         const reach = offline ? { ...access, offline } : access;
         const context = {
           access: reach,
           engine,
-          tokens,
+          cache: workbenchCache(process.env),
           recipe: recipe.name,
           command: commandLine(),
           versions,

@@ -93,8 +93,7 @@ function contextOf(
   { name, folder }: Tour,
   { engine, access, signal }: { engine: Engine; access: HubAccess; signal: AbortSignal },
 ): ExperimentContext {
-  const tokens = join(folder, "tokens");
-  return { access, engine, tokens, recipe: name, command: commandLine(), versions: versionsOf(engine), signal };
+  return { access, engine, cache: folder, recipe: name, command: commandLine(), versions: versionsOf(engine), signal };
 }
 
 interface Finished {
@@ -123,7 +122,7 @@ async function* experiment(
 async function* pulledBack(given: Given, context: ExperimentContext): AsyncGenerator<ExperimentEvent, Measured> {
   yield { kind: "stage", stage: "pull back", of: given.push };
   const settings = readSettings(languageSettings, {}, { ...given, model: given.push });
-  const sources = yield* languageDomain.fetch(settings, context);
+  const sources = yield* languageDomain.fetch(settings, { ...context, folder: context.cache });
   const data = yield* languageDomain.open(settings, sources, context);
   const { folder } = sources.model;
   const model = await loadModelNow(folder);

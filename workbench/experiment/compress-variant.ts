@@ -12,6 +12,7 @@ import {
   calibrate,
   convert,
   planConversion,
+  takeApart,
 } from "../compress/index.ts";
 import { loadModelNow, type Model, saveModelNow } from "../models/index.ts";
 import { type ComparisonRow, readRun, updateRun, writeConversion, writeReport } from "../report/index.ts";
@@ -126,7 +127,8 @@ async function* conversion(options: VariantOptions): AsyncGenerator<ExperimentEv
     const plan = startsLarger(variant, settings) ? await planOf(model, variant, atStart(settings)) : aim;
     await updateRun(folder, { targetCost: aim.totals.share });
     if (variant.init === "activation") covariances = yield* watched(model, { plan, settings, data });
-    const how = { init: variant.init, seed: settings.seed, searchSteps: settings.searchSteps, signal: context.signal };
+    const { seed, searchSteps, locations } = settings;
+    const how = { init: variant.init, seed, searchSteps, locations, signal: context.signal };
     for await (const event of convert(model, plan, { ...how, ...(covariances && { covariances }) })) {
       yield { kind: "inner", of: "convert", event };
       if (event.kind === "converted") await record(folder, event);
@@ -146,13 +148,15 @@ async function planOf(
   { structure, allocation }: Variant,
   settings: ExperimentSettings,
 ): Promise<ConversionPlan> {
-  const { layers } = settings;
+  const { layers, convolutions } = settings;
   const cost = askedCost(settings);
-  if (!("widths" in cost)) return planConversion(model, { structure, layers, allocation, ...cost });
-  const published = await planConversion(model, { structure: "gblr", layers, ...cost });
+  // Tucker-2 is of whole kernels; what else is compared with it may not be.
+  const seen = { layers, convolutions: structure === "tucker" ? ("integrated" as const) : convolutions };
+  if (!("widths" in cost)) return planConversion(model, { structure, allocation, ...seen, ...cost });
+  const published = await planConversion(model, { structure: "gblr", layers, convolutions, ...cost });
   if (structure === "gblr") return published;
   const flops = published.counts.after.reference.relative;
-  return planConversion(model, { structure, layers, allocation, flops });
+  return planConversion(model, { structure, allocation, ...seen, flops });
 }
 
 /** Budget shrinking may begin with more than it ends with. */
@@ -176,6 +180,7 @@ async function* watched(
 ): AsyncGenerator<ExperimentEvent, Covariances> {
   const inputs = data.inputs(settings.calibrationSamples, settings.microBatch);
   const layers = plan.layers.map(({ name }) => name);
+  takeApart(model, plan.layers);
   const forward = (input: Tensor) => data.forward(model, input);
   for await (const event of calibrate(model, inputs, { layers, forward })) {
     yield { kind: "inner", of: "calibrate", event };

@@ -7,8 +7,8 @@ export interface ExperimentContext {
   access: HubAccess;
   /** open, and current */
   engine: Engine;
-  /** folder for files of token ids */
-  tokens: string;
+  /** folder for what is made of data sets once: files of token ids in `tokens`, of images in `images` */
+  cache: string;
   /** the recipe's name, e.g. `gpt2-wt103` */
   recipe: string;
   /** the command line as typed */

@@ -44,7 +44,8 @@ export interface Domain<Settings extends ExperimentSettings> {
   readonly task: RunRecord["task"];
   /** @throws SettingsError for what can be told from the settings alone */
   check(settings: Settings): void;
-  fetch(settings: Settings, context: ExperimentContext): AsyncGenerator<ExperimentEvent, Sources>;
+  /** @param context.folder of the run, for a model that is made for it */
+  fetch(settings: Settings, context: ExperimentContext & { folder: string }): AsyncGenerator<ExperimentEvent, Sources>;
   /** @throws SettingsError when the data or the model does not fit the settings */
   open(settings: Settings, sources: Sources, context: ExperimentContext): AsyncGenerator<ExperimentEvent, OpenData>;
   /** for the card */

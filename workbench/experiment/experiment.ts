@@ -64,7 +64,7 @@ async function* stages<Settings extends ExperimentSettings>(
 ): AsyncGenerator<ExperimentEvent> {
   const { context, folder, rivals } = plan;
   yield { kind: "stage", stage: "fetch" };
-  const sources = yield* domain.fetch(settings, context);
+  const sources = yield* domain.fetch(settings, { ...context, folder });
   const main = plan.main.converts ? plan.main : asItIs(await structureOf(sources.model));
   const beginning = { settings, context, task: domain.task, ...sources };
   await begin(folder, main, beginning);
@@ -171,7 +171,7 @@ async function structureOf({ folder }: Source): Promise<string> {
 
 /** Everything that can be checked before an hour is spent. */
 function checkSettings(settings: ExperimentSettings, variants: readonly Variant[]): void {
-  const { budget, flops, startCost, shrink, threshold, sigma, epochs, warmupEpochs, steps } = settings;
+  const { budget, flops, startCost, shrink, threshold, sigma, epochs, warmupEpochs, warmupSteps, steps } = settings;
   const problems: string[] = [];
   if (budget !== undefined && flops !== undefined) problems.push("--budget and --flops contradict; choose one");
   if (startCost !== undefined && shrink !== "budget") problems.push("--start-cost needs --shrink budget");
@@ -181,7 +181,7 @@ function checkSettings(settings: ExperimentSettings, variants: readonly Variant[
   if ((shrink === "targeted" || shrink === "adaptive") !== (threshold !== undefined)) {
     problems.push(`--threshold goes with --shrink targeted and adaptive, and those with it`);
   }
-  if (steps === undefined && warmupEpochs > epochs) {
+  if (steps === undefined && warmupSteps === undefined && warmupEpochs > epochs) {
     problems.push(`--warmup-epochs ${warmupEpochs} is longer than --epochs ${epochs}`);
   }
   if (sigma && (sigma[0] as number) > (sigma[1] as number)) problems.push(`--sigma ${sigma} falls; it has to rise`);

@@ -1,5 +1,6 @@
 // Text for experiments with language models: windows of tokens, scored by perplexity.
 
+import { join } from "node:path";
 import type { Tensor, Tensor2D } from "@tensorflow/tfjs-core";
 import { windowInputs } from "../compress/index.ts";
 import type { TextWindows } from "../data/index.ts";
@@ -11,7 +12,7 @@ import type { Domain, OpenData, Sources } from "./domain.ts";
 import type { ExperimentEvent } from "./events.ts";
 import type { LanguageSettings } from "./language-settings.ts";
 import { SettingsError } from "./settings-error.ts";
-import { locateModel, locateText } from "./sources.ts";
+import { locateDataset, locateModel } from "./sources.ts";
 import { firstWindows, openTexts, type Texts } from "./texts.ts";
 
 export const languageDomain: Domain<LanguageSettings> = {
@@ -21,13 +22,13 @@ export const languageDomain: Domain<LanguageSettings> = {
   async *fetch({ model, dataset, config, trainSplit, validationSplit, testSplit }, context) {
     const splits = [trainSplit, validationSplit, testSplit];
     const found = yield* locateModel(model, context);
-    return { model: found, data: yield* locateText({ name: dataset, config, splits }, context) };
+    return { model: found, data: yield* locateDataset({ name: dataset, config, splits }, context) };
   },
 
   async *open(settings, { model, data }, context) {
     await expectFitting(model.folder, settings);
     const { config, column, context: length } = settings;
-    const places = { dataset: data.folder, tokenizer: model.folder, cache: context.tokens };
+    const places = { dataset: data.folder, tokenizer: model.folder, cache: join(context.cache, "tokens") };
     const texts = await openTexts({ ...places, config, column, context: length, signal: context.signal });
     try {
       return openData(yield* splitsOf(texts, settings), { texts, settings, model });

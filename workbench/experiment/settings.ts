@@ -2,7 +2,7 @@
 // of. The defaults are those of the published experiment with GPT-2; recipes have their own over them.
 
 import { z } from "zod";
-import { ALLOCATIONS, INITS } from "../compress/index.ts";
+import { ALLOCATIONS, CONVOLUTIONS, INITS } from "../compress/index.ts";
 
 export const text = (description: string) => z.string().min(1).meta({ description });
 export const count = (description: string, unit?: string) =>
@@ -17,7 +17,15 @@ export const amount = (description: string, unit?: string) =>
     .meta({ description, ...(unit && { unit }) });
 export const share = (description: string) => z.number().positive().max(1).meta({ description, unit: "share" });
 
-export const STRUCTURE_NAMES = ["gblr", "lowrank", "monarch", "block-low-rank", "block-sparse", "dense"] as const;
+export const STRUCTURE_NAMES = [
+  "gblr",
+  "lowrank",
+  "monarch",
+  "block-low-rank",
+  "block-sparse",
+  "tucker",
+  "dense",
+] as const;
 
 /** @param items what data sets are counted in: `windows`, `images` */
 export const experimentShape = (items: string) => ({
@@ -36,10 +44,15 @@ export const experimentShape = (items: string) => ({
     description: "rivals trained alike, as structure[:init[:allocation]], e.g. lowrank,monarch,gblr:activation",
   }),
   widths: text("rule for the first widths of gblr, where neither flops nor budget is given").default("lr0.25"),
+  locations: text("rule for the first locations of gblr: linspace, uniform or constX").default("linspace"),
   flops: share("cost of the whole model, relative to dense, as the reference counts it").optional(),
   budget: share("cost of the converted layers, relative to dense").optional(),
   allocate: z.enum(ALLOCATIONS).default("uniform").meta({ description: "how layers share the budget" }),
   layers: text("layers to convert: recipe, or a pattern such as h.0.*").default("recipe"),
+  convolutions: z
+    .enum(CONVOLUTIONS)
+    .default("integrated")
+    .meta({ description: "as one matrix each, or as one for each position of the kernel" }),
   init: z.enum(INITS).default("svd").meta({ description: "what the factors start as" }),
   searchSteps: count("of the block search, for each layer", "steps").default(1000),
   calibrationSamples: count("of the training data that activation-aware factors look at", items).default(128),
@@ -58,6 +71,8 @@ export const experimentShape = (items: string) => ({
     .meta({ description: "of weights; biases, norms and structure have none" }),
   schedule: z.enum(["linear", "cosine", "constant"]).default("linear").meta({ description: "of the learning rate" }),
   warmupEpochs: z.number().min(0).default(1).meta({ description: "of rising learning rate", unit: "epochs" }),
+  warmupSteps: count("of rising learning rate, instead of epochs", "steps").optional(),
+  decayEpochs: amount("after which the learning rate has reached its minimum (default: all)", "epochs").optional(),
   minimumRate: z.number().min(0).default(0).meta({ description: "learning rate at the end" }),
   clip: amount("largest norm of the gradient").default(1),
   distill: z

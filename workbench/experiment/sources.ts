@@ -1,4 +1,4 @@
-// Where an experiment's model and text come from: folders as they are, repositories pulled from the Hub, and of those no
+// Where an experiment's model and data come from: folders as they are, repositories pulled from the Hub, and of those no
 // more than is needed.
 
 import { readdir, readFile } from "node:fs/promises";
@@ -49,15 +49,15 @@ export async function* locateModel(name: string, options: LocateOptions): AsyncG
   return yield* located(name, "model", [...MODEL_FILES, ...OLD_WEIGHTS], options);
 }
 
-export interface TextSource {
+export interface DatasetSource {
   /** as it was named */
   name: string;
   config: string | undefined;
   splits: readonly string[];
 }
 
-export async function* locateText(
-  { name, config, splits }: TextSource,
+export async function* locateDataset(
+  { name, config, splits }: DatasetSource,
   options: LocateOptions,
 ): AsyncGenerator<ExperimentEvent, Source> {
   const readme = yield* readCard(name, options);

@@ -20,14 +20,23 @@ export function lengthOf({ epochs, steps }: ExperimentSettings): Span {
 }
 
 export function optimizerOf(settings: ExperimentSettings): OptimizerOptions {
-  const { learningRate, structureLearningRate, weightDecay, clip, schedule, warmupEpochs, minimumRate } = settings;
+  const { learningRate, structureLearningRate, weightDecay, clip, schedule, minimumRate, decayEpochs } = settings;
   return {
     learningRate,
     ...(structureLearningRate !== undefined && { structureLearningRate }),
     weightDecay,
     clipNorm: clip,
-    schedule: { decay: schedule, warmup: { epochs: warmupEpochs }, minimum: minimumRate },
+    schedule: {
+      decay: schedule,
+      warmup: warmupOf(settings),
+      minimum: minimumRate,
+      ...(decayEpochs !== undefined && { end: { epochs: decayEpochs } }),
+    },
   };
+}
+
+function warmupOf({ warmupEpochs, warmupSteps }: ExperimentSettings): Span {
+  return warmupSteps === undefined ? { epochs: warmupEpochs } : { steps: warmupSteps };
 }
 
 /** Epochs that the training lasts, however its length was given. */

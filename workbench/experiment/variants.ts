@@ -24,6 +24,7 @@ const TITLES: Record<Variant["structure"], string> = {
   monarch: "Monarch",
   "block-low-rank": "block low rank",
   "block-sparse": "block sparse",
+  tucker: "Tucker-2",
   dense: "dense",
 };
 

@@ -5,7 +5,7 @@ import type { HubAccess } from "../../../hub/access.ts";
 import { formatCount, percent } from "../../../hub/numbers.ts";
 import { type Covariances, calibrate, windowInputs } from "../../compress/index.ts";
 import type { ExperimentEvent } from "../../experiment/events.ts";
-import { locateText } from "../../experiment/sources.ts";
+import { locateDataset } from "../../experiment/sources.ts";
 import { openTexts, type Texts } from "../../experiment/texts.ts";
 import { type Gpt2, gpt2Hidden, type Model } from "../../models/index.ts";
 import { CommandFailed } from "../program.ts";
@@ -51,7 +51,7 @@ export async function calibrateOnText(
   if (context > positions) {
     throw new CommandFailed(`--calibrate-context is ${context}, the model has ${positions} positions; give no more`);
   }
-  const data = await shown({ label: name }, locateText({ name, config, splits: [split] }, { access, signal }));
+  const data = await shown({ label: name }, locateDataset({ name, config, splits: [split] }, { access, signal }));
   const cache = join(dirname(access.cache), "gblr-tokens");
   const texts = await openTexts({
     dataset: data.folder,

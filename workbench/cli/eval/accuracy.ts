@@ -17,7 +17,7 @@ import {
 import type { Engine, OpenEngineOptions } from "../../engine/types.ts";
 import { type Accuracy, type AccuracyOptions, accuracy } from "../../evaluate/accuracy.ts";
 import type { ExperimentEvent } from "../../experiment/events.ts";
-import { locateModel, locateText } from "../../experiment/sources.ts";
+import { locateDataset, locateModel } from "../../experiment/sources.ts";
 import { imageSettings, isClassifier, type Model } from "../../models/index.ts";
 import { startRun, updateRun, writeClassification, writeReport } from "../../report/index.ts";
 import { workbenchCache } from "../cache-folder.ts";
@@ -125,7 +125,7 @@ async function measured(name: string, flags: AccuracyFlags, { access, engine, si
   const view = new ExperimentView({ silent: true });
   try {
     const source = await shown(locateModel(name, { access, signal }), view);
-    const data = await shown(locateText({ name: flags.dataset, config, splits: [split] }, { access, signal }), view);
+    const data = await shown(locateDataset({ name: flags.dataset, config, splits: [split] }, { access, signal }), view);
     const model = classifier(await loadWithProgress(source.folder), name);
     const cache = `${workbenchCache(process.env)}/images`;
     const { imageColumn, labelColumn } = flags;

@@ -8,7 +8,7 @@ import { wordsAndBytes } from "../../data/index.ts";
 import type { OpenEngineOptions } from "../../engine/types.ts";
 import { type Perplexity, perplexity, perUnit } from "../../evaluate/perplexity.ts";
 import type { ExperimentEvent } from "../../experiment/events.ts";
-import { locateModel, locateText } from "../../experiment/sources.ts";
+import { locateDataset, locateModel } from "../../experiment/sources.ts";
 import { firstWindows, openTexts } from "../../experiment/texts.ts";
 import type { Gpt2, Model } from "../../models/index.ts";
 import { workbenchCache } from "../cache-folder.ts";
@@ -96,7 +96,7 @@ async function measured(name: string, flags: PerplexityFlags, access: HubAccess,
   const view = new ExperimentView({ silent: true });
   try {
     const source = await shown(locateModel(name, { access, signal }), view);
-    const text = await shown(locateText({ name: dataset, config, splits: [split] }, { access, signal }), view);
+    const text = await shown(locateDataset({ name: dataset, config, splits: [split] }, { access, signal }), view);
     const model = languageModel(await loadWithProgress(source.folder), name);
     const { positions } = model.config;
     const { context = positions } = flags;

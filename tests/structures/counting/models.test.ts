@@ -10,6 +10,7 @@ import {
   type Gpt2Size,
   gpt2Layers,
 } from "../../../workbench/structures/counting/gpt2.ts";
+import { countMixer } from "../../../workbench/structures/counting/mixer.ts";
 import { countResnet, RESNET18_224, resnetLayers } from "../../../workbench/structures/counting/resnet.ts";
 import { countVit, VIT_B_16, vitLayers } from "../../../workbench/structures/counting/vit.ts";
 
@@ -186,6 +187,49 @@ describe("ResNet-18", () => {
         expect(matrices * blocks * (columns + (nOut as number))).toBe(expected.per_position);
       }
     }
+  });
+});
+
+describe("sizes beside the published ones", () => {
+  test("ViT without a class token has as many rows as patches, a middle and a layer before the head of their own", () => {
+    const size = { blocks: 1, width: 6, innerWidth: 10, image: 8, patch: 4, colours: 1, classes: 3, publishedDense: 1 };
+    const { actual } = countVit({ ...size, classToken: false, representation: 5 });
+    expect(actual.parts).toEqual({
+      "patch embedding": 4 * 6 * 16,
+      "layer norms": 3 * 4 * 6 * 5,
+      head: 6 * 5 + 5 * 3,
+      linears: 4 * (4 * 36 + 2 * 60),
+      "attention scores": 4 * 4 * 6,
+      "attention values": 4 * 4 * 6,
+    });
+  });
+
+  test("ResNet-34 has published multiply-adds, 3.66 G without normalisations", () => {
+    const stages = [3, 4, 6, 3].map((blocks, i) => ({ blocks, width: 64 * 2 ** i }));
+    const { parts } = countResnet({ ...RESNET18_224, stages }).actual;
+    expect(resnetLayers({ ...RESNET18_224, stages }).length).toBe(36);
+    expect(((parts.convolutions as number) + (parts.head as number)) / 1e9).toBeCloseTo(3.664, 2);
+  });
+
+  test("MLP-Mixer-S/16 has published multiply-adds, 3.79 G, and its layers rows of their own", () => {
+    const size = {
+      blocks: 8,
+      width: 512,
+      tokenWidth: 256,
+      channelWidth: 2048,
+      image: 224,
+      patch: 16,
+      colours: 3,
+      classes: 1000,
+    };
+    const { reference, actual } = countMixer(size);
+    expect(reference).toEqual(actual);
+    const norms = actual.parts["layer norms"] as number;
+    expect((actual.total - norms) / 1e9).toBeCloseTo(3.79, 1);
+    const costs = { "blocks.0.mlp_tokens.fc1": 7, "blocks.7.mlp_channels.fc2": 11 };
+    const saved = 512 * (196 * 256 - 7) + 196 * (2048 * 512 - 11);
+    expect(actual.total - countMixer(size, costs).actual.total).toBe(saved);
+    expect(countMixer(size, costs).actual.relative).toBe(1 - saved / actual.total);
   });
 });
 

@@ -55,7 +55,7 @@ const SIZES: Readonly<Record<string, { width: number; blocks: number; heads: num
   large: { width: 1024, blocks: 24, heads: 16 },
 };
 
-const NAME = /^(?:vit|deit|deit3)_(tiny|small|base|large)_patch(\d+)(?:_(\d+))?$/;
+const NAME = /^(vit|deit|deit3)_(tiny|small|base|large)_patch(\d+)(?:_(\d+))?$/;
 
 /** timm's name of a plain vision transformer, of whatever patch and image. */
 export const isVitName = (name: string): boolean => NAME.test(name.replace(/\..*$/, ""));
@@ -120,8 +120,10 @@ function fromTimm(json: Record<string, unknown>, file: string): VitConfig {
   if (!found) throw new ModelError(`architecture "${name}" is no plain vision transformer of timm's`, { file });
   const defaults = { pre_norm: false, qk_norm: false, num_classes: classes, reg_tokens: 0, dynamic_img_size: false };
   refuseOthers(model, { known: Object.keys(TIMM.shape), defaults, file });
-  const fields = checked(TIMM, model, file, "model_args.");
-  const known = SIZES[found[1] as string] as (typeof SIZES)[string];
+  // Touvron et al. 2022: made with these, which timm therefore does not write down.
+  const made = found[1] === "deit3" ? { no_embed_class: true, init_values: 1e-6 } : {};
+  const fields = checked(TIMM, { ...made, ...model }, file, "model_args.");
+  const known = SIZES[found[2] as string] as (typeof SIZES)[string];
   const width = fields.embed_dim ?? known.width;
   const average = fields.global_pool === "avg";
   return {
@@ -129,8 +131,8 @@ function fromTimm(json: Record<string, unknown>, file: string): VitConfig {
     width,
     heads: fields.num_heads ?? known.heads,
     innerWidth: Math.floor(width * fields.mlp_ratio),
-    image: square(fields.img_size, "img_size", file) ?? image ?? Number(found[3] ?? 224),
-    patch: square(fields.patch_size, "patch_size", file) ?? Number(found[2]),
+    image: square(fields.img_size, "img_size", file) ?? image ?? Number(found[4] ?? 224),
+    patch: square(fields.patch_size, "patch_size", file) ?? Number(found[3]),
     colours: fields.in_chans ?? colours,
     classes,
     epsilon: 1e-6,

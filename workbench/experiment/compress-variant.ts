@@ -11,6 +11,7 @@ import {
   type Covariances,
   calibrate,
   convert,
+  expectDense,
   planConversion,
   takeApart,
 } from "../compress/index.ts";
@@ -159,6 +160,34 @@ async function planOf(
   return planConversion(model, { structure, allocation, ...seen, flops });
 }
 
+/**
+ * Budgets that do not pay for a layer and patterns that match none, found before any work.
+ * @throws EngineError
+ */
+export async function expectPlans(
+  { folder }: Source,
+  variants: readonly Variant[],
+  settings: ExperimentSettings,
+): Promise<void> {
+  const converting = variants.filter(({ converts }) => converts);
+  if (converting.length === 0) return;
+  const model = await loadModelNow(folder);
+  try {
+    for (const variant of converting) {
+      // Who shares out what takes singular values; whether it is enough does not.
+      const plan = await planOf(model, { ...variant, allocation: "uniform" }, settings);
+      expectDense(
+        model,
+        plan.layers.map(({ name }) => name),
+      );
+      if (startsLarger(variant, settings))
+        await planOf(model, { ...variant, allocation: "uniform" }, atStart(settings));
+    }
+  } finally {
+    model.dispose();
+  }
+}
+
 /** Budget shrinking may begin with more than it ends with. */
 const startsLarger = ({ structure }: Variant, { startCost, shrink }: ExperimentSettings): boolean =>
   structure === "gblr" && shrink === "budget" && startCost !== undefined;
@@ -251,9 +280,9 @@ async function fitOptions(
   };
 }
 
-/** Relative cost of the converted layers that training aims at, as it was planned. */
-async function aimOf(folder: string): Promise<number> {
-  return (await readRun(folder)).record?.targetCost ?? 1;
+/** Relative cost of the converted layers that training aims at, as it was planned; of a model that came converted none. */
+async function aimOf(folder: string): Promise<number | undefined> {
+  return (await readRun(folder)).record?.targetCost;
 }
 
 const measuring = ({ data, context }: VariantOptions) => ({ data, signal: context.signal });

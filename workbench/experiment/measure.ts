@@ -51,7 +51,7 @@ async function sizeOnDisk(folder: string): Promise<Size> {
     if (dtype !== "I32") parameters += shape.reduce((product, side) => product * side, 1);
   }
   await tensors.close();
-  const names = (await readdir(folder)).filter((name) => /^model.*\.safetensors$/.test(name));
+  const names = (await readdir(folder)).filter((name) => /^model.*\.safetensors$|^pytorch_model.*\.bin$/.test(name));
   const sizes = await Promise.all(names.map(async (name) => (await stat(join(folder, name))).size));
   return { parameters, fileBytes: sizes.reduce((sum, size) => sum + size, 0) };
 }

@@ -11,7 +11,7 @@ import { renderPng } from "../report/render-svg.ts";
 import { MODEL, type VariantOptions } from "./compress-variant.ts";
 import type { ExperimentEvent } from "./events.ts";
 import type { ExperimentSettings } from "./settings.ts";
-import type { Source } from "./sources.ts";
+import { baseName, type Source } from "./sources.ts";
 
 export interface PublishOptions extends VariantOptions {
   /** as the Hub names it */
@@ -115,5 +115,3 @@ function trainingOf({ settings, context, source, dataset, table }: PublishOption
     results: table.rows,
   };
 }
-
-const baseName = ({ name }: Source): string => name.replace(/@[^@/]*$/, "");

@@ -17,6 +17,10 @@ export interface Source {
   revision?: string;
 }
 
+/** A repository's name without its revision, which is told beside it. */
+export const baseName = ({ name, revision }: Source): string =>
+  revision === undefined ? name : name.replace(/@[^@]*$/, "");
+
 export interface LocateOptions {
   access: HubAccess;
   signal: AbortSignal;

@@ -12,7 +12,7 @@ import {
 } from "../gblr/shrink/index.ts";
 import type { SigmaSchedule } from "../gblr/sigma-schedule.ts";
 import type { Model } from "../models/model.ts";
-import type { OptimizerOptions, Span } from "../train/index.ts";
+import { gblrLayers, type OptimizerOptions, type Span, structureSummary } from "../train/index.ts";
 import type { ExperimentSettings } from "./settings.ts";
 
 export function lengthOf({ epochs, steps }: ExperimentSettings): Span {
@@ -56,8 +56,8 @@ export function sigmaOf(
 }
 
 export interface ShrinkPlan {
-  /** multiply-adds of the converted layers as a share of dense, that the settings ask for in the end */
-  cost: number;
+  /** multiply-adds of the converted layers as a share of dense, that the settings ask for in the end. Default as now */
+  cost: number | undefined;
   epochs: number;
 }
 
@@ -71,7 +71,8 @@ export async function shrinkOf(
   const widths = [...model.layers.keys()].flatMap((name) => model.parameters.get(`${name}.widths`) ?? []);
   if (shrink === "none" || widths.length === 0) return undefined;
   if (shrink === "budget") {
-    return budgetShrink({ target: target ?? cost, start: 0, end: Math.min(epochs, shrinkEpochs ?? epochs / 2) });
+    const aim = target ?? cost ?? (await costOf(model));
+    return budgetShrink({ target: aim, start: 0, end: Math.min(epochs, shrinkEpochs ?? epochs / 2) });
   }
   const aim = { target: target ?? (await meanOf(widths)), threshold: threshold ?? 0 };
   if (shrink === "mean") return meanShrink({ target: aim.target });
@@ -85,6 +86,10 @@ async function meanOf(widths: readonly Tensor[]): Promise<number> {
   const [value] = await mean.data();
   mean.dispose();
   return value as number;
+}
+
+async function costOf(model: Model): Promise<number> {
+  return (await structureSummary(gblrLayers(model)))?.relativeCost ?? 1;
 }
 
 /** The one of budget, flops and widths that counts: the rule for widths where neither of the others is given. */

@@ -9,4 +9,5 @@ export { type LanguageTaskOptions, languageTask } from "./language-task.ts";
 export { type LearningRateSchedule, learningRateAt, type RateTime, type Span, stepsOf } from "./learning-rate.ts";
 export type { EvaluationMetrics, Metrics, StepMetrics, StructureMetrics } from "./metrics.ts";
 export type { CheckpointOptions, Evaluation, EvaluationOptions, FitOptions, OptimizerOptions } from "./options.ts";
+export { gblrLayers, structureSummary } from "./structure.ts";
 export type { LossOptions, ReadOptions, Settings, SettingValue, Task } from "./task.ts";

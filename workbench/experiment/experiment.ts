@@ -2,7 +2,7 @@
 // compressed, fine-tuned, measured again, and saved with its card and report; rivals are treated alike beside it. Which
 // model and which data are settings; what kind of data is the domain's.
 
-import { mkdir, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { loadModelNow } from "../models/index.ts";
 import { readConfig } from "../models/load.ts";
@@ -13,7 +13,7 @@ import type { Domain, Sources } from "./domain.ts";
 import type { ExperimentEvent } from "./events.ts";
 import { measure } from "./measure.ts";
 import { publish } from "./publish.ts";
-import { expectSameSettings } from "./run-settings.ts";
+import { claim, expectSameSettings, isRun } from "./run-folder.ts";
 import { RunTable } from "./run-table.ts";
 import type { ExperimentSettings } from "./settings.ts";
 import { SettingsError } from "./settings-error.ts";
@@ -33,12 +33,14 @@ export async function* experiment<Settings extends ExperimentSettings>(
   const rivals = settings.compare.map(parseVariant);
   checkSettings(settings, [main, ...rivals]);
   domain.check(settings);
-  if (settings.fresh) await rm(folder, { recursive: true, force: true });
   await expectSameSettings(folder, settings);
-  await mkdir(folder, { recursive: true });
+  const isOurs = await isRun(folder);
+  if (settings.fresh && isOurs) await rm(folder, { recursive: true, force: true });
+  const plan: Plan = { context, folder, main, rivals, release: async () => {} };
   try {
-    yield* stages(domain, settings, { context, folder, main, rivals });
+    yield* stages(domain, settings, plan);
   } catch (error) {
+    if (error instanceof SettingsError) throw error;
     const interrupted = context.signal.aborted;
     const told = error instanceof Error ? error.message : String(error);
     await updateRun(folder, interrupted ? { status: "interrupted" } : { status: "failed", error: told }).catch(
@@ -47,6 +49,8 @@ export async function* experiment<Settings extends ExperimentSettings>(
     await writeReport(folder).catch(() => {});
     if (!interrupted) throw error;
     yield { kind: "interrupted", folder };
+  } finally {
+    await plan.release();
   }
 }
 
@@ -55,6 +59,8 @@ interface Plan {
   folder: string;
   main: Variant;
   rivals: readonly Variant[];
+  /** lets another process have the run folder */
+  release: () => Promise<void>;
 }
 
 async function* stages<Settings extends ExperimentSettings>(
@@ -67,6 +73,7 @@ async function* stages<Settings extends ExperimentSettings>(
   const sources = yield* domain.fetch(settings, { ...context, folder });
   const main = plan.main.converts ? plan.main : asItIs(await structureOf(sources.model));
   const beginning = { settings, context, task: domain.task, ...sources };
+  plan.release = await claim(folder);
   await begin(folder, main, beginning);
   const data = yield* domain.open(settings, sources, context);
   try {

@@ -1,7 +1,9 @@
-// Whether a run folder may be gone on with: only by the settings that it was begun with, but for those that change
-// nothing of its numbers.
+// Whether a run folder may be worked in: by one process at a time, and only by the settings that it was begun with, but
+// for those that change nothing of its numbers.
 
-import { stat } from "node:fs/promises";
+import { readdir } from "node:fs/promises";
+import { join } from "node:path";
+import { lockFile } from "../../hub/cache/lock.ts";
 import { readRun } from "../report/index.ts";
 import type { ExperimentSettings } from "./settings.ts";
 import { SettingsError } from "./settings-error.ts";
@@ -9,11 +11,13 @@ import { SettingsError } from "./settings-error.ts";
 /** Where it lies, what becomes of it, how often it is looked at. */
 const FREE: readonly string[] = ["run", "fresh", "push", "private", "checkpointEvery", "compare"];
 
-/** @throws SettingsError naming the settings that differ */
+/** @throws SettingsError naming the settings that differ, or when there is something else in the folder */
 export async function expectSameSettings(folder: string, settings: ExperimentSettings): Promise<void> {
-  if (!(await stat(folder).catch(() => undefined))) return;
+  const files = await readdir(folder).catch(() => []);
+  if (files.every((file) => file === LOCK)) return;
   const run = await readRun(folder).catch(() => undefined);
-  if (!run?.record) return;
+  if (!run?.record) throw new SettingsError(`${folder} has files in it that are of no run; give another --run`);
+  if (settings.fresh) return;
   const [made, asked] = [run.record.settings, JSON.parse(JSON.stringify(settings)) as Record<string, unknown>];
   const names = [...new Set([...Object.keys(made), ...Object.keys(asked)])].filter((name) => !FREE.includes(name));
   const changed = names.filter((name) => JSON.stringify(made[name]) !== JSON.stringify(asked[name]));
@@ -22,6 +26,21 @@ export async function expectSameSettings(folder: string, settings: ExperimentSet
   throw new SettingsError(
     `${folder} was begun with other settings: ${told}; pass --fresh to begin again, or another --run`,
   );
+}
+
+export async function isRun(folder: string): Promise<boolean> {
+  return (await readRun(folder).catch(() => undefined))?.record !== undefined;
+}
+
+const LOCK = ".lock";
+
+/** Makes the folder this process's own. @returns what gives it back @throws SettingsError while another one has it */
+export function claim(folder: string): Promise<() => Promise<void>> {
+  return lockFile(join(folder, LOCK), {
+    onWait: () => {
+      throw new SettingsError(`${folder} is in use by another process; wait for it, or give another --run`);
+    },
+  });
 }
 
 const shown = (value: unknown): string => (value === undefined ? "unset" : JSON.stringify(value));

@@ -22,7 +22,8 @@ type Forward = (model: Model<never>, images: Tensor4D, options?: ClassifierOptio
 const FORWARDS: Readonly<Record<string, Forward>> = { vit: vitLogits, resnet: resnetLogits, mixer: mixerLogits };
 
 /** Whether the model is for images and classes. */
-export const isClassifier = <Config>({ architecture }: Model<Config>): boolean => architecture.type in FORWARDS;
+export const isClassifier = <Config>({ architecture }: Pick<Model<Config>, "architecture">): boolean =>
+  architecture.type in FORWARDS;
 
 /**
  * @param images float32 (batch, height, width, colours), normalised as imageSettings says

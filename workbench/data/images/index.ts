@@ -6,7 +6,7 @@ export { imageLoader } from "./loader.ts";
 export { drawMix, type Mix, type MixSettings } from "./mix.ts";
 export { openImages } from "./open-images.ts";
 export { seedWithin } from "./random.ts";
-export { heldOut, subsetOf } from "./subset.ts";
+export { heldOut, sampleOf, subsetOf } from "./subset.ts";
 export type {
   ColourJitter,
   EvaluationTransform,

@@ -25,6 +25,11 @@ export function subsetOf(images: ImageSet, items: ArrayLike<number>): ImageSet {
   };
 }
 
+/** So many of the images by the seed, in an order that has nothing to do with the set's; all where there are fewer. */
+export function sampleOf(images: ImageSet, { count, seed }: { count: number; seed: number }): ImageSet {
+  return subsetOf(images, new RandomStream(seed).order(images.length).slice(0, count));
+}
+
 /** A share of the images at random, by the seed, and the rest; both in the set's order. */
 export function heldOut(
   images: ImageSet,

@@ -1,0 +1,198 @@
+// Images for experiments with classifiers: decoded and changed in worker threads, scored by how often the right class
+// comes first.
+
+import { type Tensor, type Tensor4D, tensor4d } from "@tensorflow/tfjs-core";
+import { expectClasses, type ImageLoader, type ImageSet, imageLoader } from "../data/images/index.ts";
+import { type Accuracy, accuracy } from "../evaluate/accuracy.ts";
+import { classifierLogits, imageSettings, isClassifier, loadModelNow, type Model } from "../models/index.ts";
+import { readConfig } from "../models/load.ts";
+import { writeClassification } from "../report/index.ts";
+import { type Evaluation, imageTask } from "../train/index.ts";
+import type { Domain, OpenData, Sources } from "./domain.ts";
+import type { ExperimentEvent } from "./events.ts";
+import { classesOf, type ImageSets, openImageSets, splitsOf } from "./image-sets.ts";
+import type { ImageSettings } from "./image-settings.ts";
+import { evaluationTransform, trainingTransform } from "./image-transforms.ts";
+import { checkScratch, scratchModel, scratchName } from "./scratch-model.ts";
+import { SettingsError } from "./settings-error.ts";
+import { locateDataset, locateModel } from "./sources.ts";
+
+export const imageDomain: Domain<ImageSettings> = {
+  task: "image-classification",
+
+  check(settings) {
+    const { distill, randAugment, autoAugment, colourJitter } = settings;
+    checkScratch(settings);
+    if (distill > 0) throw new SettingsError("--distill is for language models; leave it out");
+    const given = Object.entries({ randAugment, autoAugment, colourJitter }).filter(([, value]) => value !== undefined);
+    if (given.length < 2) return;
+    const flags = { randAugment: "--rand-augment", autoAugment: "--auto-augment", colourJitter: "--colour-jitter" };
+    const names = given.map(([name]) => flags[name as keyof typeof flags]);
+    throw new SettingsError(`${names.join(" and ")} contradict; choose one`);
+  },
+
+  async *fetch(settings, context) {
+    const { model, dataset, config } = settings;
+    const found = scratchName(model) === undefined ? yield* locateModel(model, context) : undefined;
+    const data = yield* locateDataset({ name: dataset, config, splits: splitsOf(settings) }, context);
+    if (found) return { model: found, data };
+    const classes = yield* classesOf(data.folder, settings, context);
+    return { model: await scratchModel(settings, { classes, folder: context.folder }), data };
+  },
+
+  async *open(settings, sources, context) {
+    const own = await preparationOf(sources.model.folder, settings);
+    yield { kind: "stage", stage: "open images" };
+    const sets = yield* openImageSets(sources.data.folder, settings, context);
+    try {
+      for (const images of [sets.train, sets.validation, sets.test]) expectClasses(images, own);
+      return openData({ settings, sources, sets, own });
+    } catch (error) {
+      await sets.close();
+      throw error;
+    }
+  },
+
+  metrics: ({ metrics }, { testSplit: split }) => [
+    { type: "accuracy", name: "top-1 accuracy", value: metrics.top1 as number, split },
+    { type: "accuracy", name: "top-5 accuracy", value: metrics.top5 as number, split },
+  ],
+};
+
+type Preparation = ReturnType<typeof imageSettings>;
+
+interface Opened {
+  settings: ImageSettings;
+  sources: Sources;
+  sets: ImageSets;
+  /** how the model wants images */
+  own: Preparation;
+}
+
+function openData({ settings, sources, sets, own }: Opened): OpenData {
+  const { workers, skipBad, dropPath, mixup, cutmix, labelSmoothing, dataset, trainSplit } = settings;
+  const evaluation = evaluationTransform(settings, own);
+  const training = trainingTransform(settings) ?? evaluation;
+  const loaders = new Map<ImageSet, ImageLoader>();
+  const loaderOf = (images: ImageSet, transform = evaluation as typeof training): ImageLoader => {
+    const { size, mean, std } = own;
+    const loader = loaders.get(images) ?? imageLoader(images, { size, mean, std, transform, workers, skipBad });
+    loaders.set(images, loader);
+    return loader;
+  };
+  const scoreOn = (images: ImageSet, model: Model, signal: AbortSignal | undefined) =>
+    scored(model, { loader: loaderOf(images), batch: settings.microBatch, signal });
+  /** of the model that was scored last: what conclude would measure again */
+  let onTest: Accuracy | undefined;
+  return {
+    trainItems: sets.train.length,
+    task(model) {
+      if (dropPath !== undefined) (model.config as { dropPath: number }).dropPath = dropPath;
+      return imageTask({
+        model,
+        loader: loaderOf(sets.train, training),
+        mixup,
+        cutmix,
+        labelSmoothing,
+        settings: {
+          model: sources.model.name,
+          dataset,
+          split: trainSplit,
+          transform: JSON.stringify(training),
+          ...(dropPath !== undefined && { dropPath }),
+        },
+      });
+    },
+    async *score(model, signal) {
+      onTest = yield* scoreOn(sets.test, model, signal);
+      const { top1, top5, loss } = onTest;
+      return { top1, top5, loss };
+    },
+    async evaluate(model, signal) {
+      const values: Evaluation = {};
+      for (const [split, images] of [
+        ["train", sets.trainSample],
+        ["validation", sets.validation],
+      ] as const) {
+        const { top1, loss } = await lastOf(scoreOn(images, model, signal));
+        values[split] = { top1, loss };
+      }
+      return values;
+    },
+    inputs: (samples, batch) => inputsOf(loaderOf(sets.trainSample), { samples, batch }),
+    forward: (model, images: Tensor) => classifierLogits(model, images as Tensor4D),
+    async *conclude(model, folder, signal) {
+      const test = onTest ?? (yield* scoreOn(sets.test, model, signal));
+      const train = yield* scoreOn(sets.trainSample, model, signal);
+      const isOwn = sets.test !== sets.validation;
+      const validation = isOwn ? yield* scoreOn(sets.validation, model, signal) : test;
+      const splits = { train, validation, ...(isOwn && { [settings.testSplit]: test }) };
+      await writeClassification(folder, {
+        classes: namesOf(sets.test, own),
+        splits: Object.fromEntries(
+          Object.entries(splits).map(([name, { top1, top5, loss }]) => [name, { top1, top5, loss }]),
+        ),
+        confusion: rowsOf(test),
+      });
+    },
+    async close() {
+      await Promise.all([...loaders.values()].map((loader) => loader.close()));
+      await sets.close();
+    },
+  };
+}
+
+/** @throws SettingsError when the model is no classifier */
+async function preparationOf(folder: string, { model: name }: ImageSettings): Promise<Preparation> {
+  const { architecture } = await readConfig(folder);
+  if (!isClassifier({ architecture })) {
+    throw new SettingsError(`--model ${name} is a ${architecture.type}, no classifier of images`);
+  }
+  const model = await loadModelNow(folder);
+  try {
+    return imageSettings(model);
+  } finally {
+    model.dispose();
+  }
+}
+
+interface Scored {
+  loader: ImageLoader;
+  /** images of a forward pass */
+  batch: number;
+  signal: AbortSignal | undefined;
+}
+
+/** Accuracy with its progress told. */
+async function* scored(model: Model, options: Scored): AsyncGenerator<ExperimentEvent, Accuracy> {
+  for await (const event of accuracy(model, options)) {
+    if (event.kind === "accuracy") return event;
+    yield { kind: "inner", of: "accuracy", event };
+  }
+  throw new Error("the evaluation ended early");
+}
+
+async function lastOf<Result>(events: AsyncGenerator<unknown, Result>): Promise<Result> {
+  for (;;) {
+    const { value, done } = await events.next();
+    if (done) return value;
+  }
+}
+
+async function* inputsOf(
+  loader: ImageLoader,
+  { samples, batch }: { samples: number; batch: number },
+): AsyncGenerator<Tensor4D> {
+  for await (const { pixels, items, size } of loader.batches({ batch, limit: samples })) {
+    yield tensor4d(pixels, [items.length, size, size, 3]);
+  }
+}
+
+/** The data set's where it names them, else the model's, else numbers. */
+function namesOf({ classes, declared }: ImageSet, { classes: count, labels }: Preparation): string[] {
+  const names = declared ? classes : labels;
+  return Array.from({ length: count }, (_, i) => names?.[i] ?? String(i));
+}
+
+const rowsOf = ({ confusion, classes }: Accuracy): number[][] =>
+  Array.from({ length: classes }, (_, i) => [...confusion.subarray(i * classes, (i + 1) * classes)]);

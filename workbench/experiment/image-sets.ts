@@ -1,0 +1,100 @@
+// The images of an experiment, one set a split, all with the same classes. Where a data set has no validation split, a
+// share of the training images is held out.
+
+import { join } from "node:path";
+import { heldOut, type ImageSet, type OpenImagesOptions, openImages, sampleOf } from "../data/images/index.ts";
+import type { ExperimentContext } from "./context.ts";
+import type { ExperimentEvent } from "./events.ts";
+import type { ImageSettings } from "./image-settings.ts";
+
+/** Of a data set that was opened. Close it. */
+export interface ImageSets {
+  train: ImageSet;
+  /** some of `train`, in an order by chance */
+  trainSample: ImageSet;
+  validation: ImageSet;
+  /** that the results are of; `validation` itself where both are the same split */
+  test: ImageSet;
+  close(): Promise<void>;
+}
+
+/** Those that files are needed of. */
+export function splitsOf({ trainSplit, validationSplit, testSplit, holdOut }: ImageSettings): string[] {
+  return [...new Set([trainSplit, ...(holdOut === undefined ? [validationSplit] : []), testSplit])];
+}
+
+/** What tells the seed of a choice from those of others. */
+const STREAMS = { train: 1, sample: 2, limit: 3 } as const;
+
+/** @param folder of the data set; @throws DataError for a split, column or label that is not there */
+export async function* openImageSets(
+  folder: string,
+  settings: ImageSettings,
+  context: ExperimentContext,
+): AsyncGenerator<ExperimentEvent, ImageSets> {
+  const { trainSplit, validationSplit, testSplit, holdOut, trainLimit, limit, trainSample, seed } = settings;
+  const open: ImageSet[] = [];
+  const opened = async function* (split: string): AsyncGenerator<ExperimentEvent, ImageSet> {
+    // Classes are numbered by the training split: another one may lack some.
+    const [first] = open;
+    const classes = first?.declared ? { classes: first.classes } : {};
+    const images = yield* openedImages({ ...placeOf(folder, settings, context), split, ...classes });
+    open.push(images);
+    return images;
+  };
+  const some = (images: ImageSet, count: number | undefined, stream: keyof typeof STREAMS): ImageSet =>
+    count === undefined || count >= images.length ? images : sampleOf(images, { count, seed: seed + STREAMS[stream] });
+  try {
+    const whole = yield* opened(trainSplit);
+    const parts =
+      holdOut === undefined
+        ? { train: whole, validation: yield* opened(validationSplit) }
+        : heldOut(whole, { share: holdOut, seed });
+    const train = some(parts.train, trainLimit, "train");
+    const validation = some(parts.validation, limit, "limit");
+    const isSame = holdOut === undefined && testSplit === validationSplit;
+    const test = isSame ? validation : some(yield* opened(testSplit), limit, "limit");
+    return {
+      train,
+      trainSample: sampleOf(train, { count: trainSample, seed: seed + STREAMS.sample }),
+      validation,
+      test,
+      close: () => closeAll(open),
+    };
+  } catch (error) {
+    await closeAll(open);
+    throw error;
+  }
+}
+
+/** The names of the classes, in the order of their numbers. */
+export async function* classesOf(
+  folder: string,
+  settings: ImageSettings,
+  context: ExperimentContext,
+): AsyncGenerator<ExperimentEvent, readonly string[]> {
+  const images = yield* openedImages({ ...placeOf(folder, settings, context), split: settings.trainSplit });
+  await images.close();
+  return images.classes;
+}
+
+const placeOf = (dataset: string, { config, imageColumn, labelColumn }: ImageSettings, context: ExperimentContext) => ({
+  dataset,
+  config,
+  imageColumn,
+  labelColumn,
+  cache: join(context.cache, "images"),
+  signal: context.signal,
+});
+
+async function* openedImages(options: OpenImagesOptions): AsyncGenerator<ExperimentEvent, ImageSet> {
+  for await (const event of openImages(options)) {
+    if (event.kind === "images") return event.images;
+    yield { kind: "inner", of: "images", event };
+  }
+  throw new Error("the images were not opened to their end");
+}
+
+async function closeAll(sets: ImageSet[]): Promise<void> {
+  await Promise.all(sets.splice(0).map((images) => images.close()));
+}

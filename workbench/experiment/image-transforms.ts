@@ -1,0 +1,42 @@
+// From settings to what is done to images: in evaluation as the model's checkpoint says, in training as was asked for.
+
+import type { EvaluationTransform, RandAugmentSettings, TrainingTransform } from "../data/images/index.ts";
+import type { ImageSettings as Preparation } from "../models/index.ts";
+import type { ImageSettings } from "./image-settings.ts";
+
+/** @param own what the checkpoint says */
+export function evaluationTransform(
+  { crop, interpolation }: ImageSettings,
+  own: Pick<Preparation, "cropShare" | "interpolation">,
+): EvaluationTransform {
+  return { kind: "evaluate", cropShare: crop ?? own.cropShare, interpolation: interpolation ?? own.interpolation };
+}
+
+export function trainingTransform(settings: ImageSettings): TrainingTransform | undefined {
+  const { trainCrop, flip, randAugment, autoAugment, colourJitter: jitter, erasing } = settings;
+  if (trainCrop === "none") return undefined;
+  return {
+    kind: "train",
+    crop: { kind: trainCrop },
+    flip,
+    ...(randAugment !== undefined && { randAugment: parseRandAugment(randAugment) }),
+    ...(autoAugment !== undefined && { autoAugment }),
+    ...(jitter !== undefined && { colourJitter: { brightness: jitter, contrast: jitter, saturation: jitter } }),
+    ...(erasing > 0 && { erasing: { probability: erasing } }),
+  };
+}
+
+/** timm's way to write it, e.g. `m9-mstd0.5-inc1`; what is not said is as timm has it. */
+export function parseRandAugment(text: string): RandAugmentSettings {
+  const number = (name: string): number | undefined => {
+    const found = new RegExp(`(?:^|-)${name}(\\d+(?:\\.\\d+)?)`).exec(text)?.[1];
+    return found === undefined ? undefined : Number(found);
+  };
+  const [magnitude, deviation, operations] = ["m", "mstd", "n"].map(number);
+  return {
+    ...(magnitude !== undefined && { magnitude }),
+    deviation: deviation ?? 0,
+    ...(operations !== undefined && { operations }),
+    increasing: text.endsWith("-inc1"),
+  };
+}

@@ -1,13 +1,17 @@
-// An experiment with a language model as a command: its settings are flags, what happens is shown, Ctrl-C keeps what is
+// An experiment with a language model or a classifier of images as a command: its settings are flags, what happens is shown, Ctrl-C keeps what is
 // done. Recipes and `gblr finetune` are made of this.
 
 import process from "node:process";
 import type { Command } from "commander";
 import type { OpenEngineOptions } from "../engine/types.ts";
+import type { ExperimentContext } from "../experiment/context.ts";
 import type { ExperimentEvent } from "../experiment/events.ts";
 import { experiment } from "../experiment/experiment.ts";
+import { imageDomain } from "../experiment/image-domain.ts";
+import { type ImageSettings, imageExperiment } from "../experiment/image-settings.ts";
 import { languageDomain } from "../experiment/language-domain.ts";
 import { type LanguageSettings, languageSettings } from "../experiment/language-settings.ts";
+import type { ExperimentSettings } from "../experiment/settings.ts";
 import { SettingsError } from "../experiment/settings-error.ts";
 import { workbenchCache } from "./cache-folder.ts";
 import { addEngineOptions, openEngineFor } from "./engine-options.ts";
@@ -19,15 +23,26 @@ import { optionsOf, readSettings } from "./settings.ts";
 import { paletteFor } from "./terminal.ts";
 import { commandLine, versionsOf } from "./versions.ts";
 
-export interface Recipe {
+interface RecipeText {
   /** as the file is called, e.g. `gpt2-wt103` */
   name: string;
   summary: string;
   /** lines of a shell session, shown under the help */
   example: string;
-  /** over those of the settings themselves */
-  defaults?: Partial<LanguageSettings>;
 }
+
+/** `defaults` stand over those of the settings themselves. */
+export type Recipe =
+  | (RecipeText & { kind?: "language"; defaults?: Partial<LanguageSettings> })
+  | (RecipeText & { kind: "images"; defaults?: Partial<ImageSettings> });
+
+type Kind = NonNullable<Recipe["kind"]>;
+
+/** What a kind of experiment has no use for. */
+const NOT_OF: Readonly<Record<Kind, readonly string[]>> = {
+  language: ["convolutions"],
+  images: ["distill", "temperature"],
+};
 
 /** Runs a recipe with the flags of this process; the exit code says how it ended. */
 export async function runRecipe(recipe: Recipe): Promise<void> {
@@ -38,23 +53,26 @@ export function recipeProgram(recipe: Recipe): Command {
   const program = programNamed(recipe.name)
     .description(recipe.summary)
     .addHelpText("after", exampleText(recipe.example));
-  return addSettings(program, recipe.defaults).action((flags) => runExperiment(recipe, flags));
+  return addSettings(program, recipe).action((flags) => runExperiment(recipe, flags));
 }
 
 /** A flag for each setting but those `without`, and flags that every experiment has. */
 export function addSettings(
   command: Command,
-  defaults: Partial<LanguageSettings> = {},
-  without: readonly (keyof LanguageSettings)[] = [],
+  recipe: Pick<Recipe, "kind" | "defaults">,
+  without: readonly string[] = [],
 ): Command {
-  const hidden: readonly string[] = without;
-  for (const option of optionsOf(languageSettings, defaults)) {
+  const hidden = [...NOT_OF[recipe.kind ?? "language"], ...without];
+  for (const option of optionsFor(recipe as Recipe)) {
     if (!hidden.includes(option.attributeName())) command.addOption(option);
   }
   return addEngineOptions(command.optionsGroup("Machine:"))
     .option("--offline", "take model and data from the cache or not at all")
     .option("--json", "one JSON document on stdout");
 }
+
+const optionsFor = (recipe: Recipe) =>
+  recipe.kind === "images" ? optionsOf(imageExperiment, recipe.defaults) : optionsOf(languageSettings, recipe.defaults);
 
 export interface ExperimentFlags extends OpenEngineOptions {
   offline?: boolean;
@@ -64,7 +82,7 @@ export interface ExperimentFlags extends OpenEngineOptions {
 
 /** @throws UsageError before any work; Interrupted when it was stopped */
 export async function runExperiment(recipe: Recipe, flags: ExperimentFlags): Promise<void> {
-  const settings = readSettings(languageSettings, flags, defaultsFor(recipe, flags));
+  const { settings, start } = experimentOf(recipe, flags);
   const folder = settings.run ?? `runs/${recipe.name}-${settings.structure}`;
   const { json = false, offline = false } = flags;
   const view = new ExperimentView({ silent: json });
@@ -84,7 +102,7 @@ export async function runExperiment(recipe: Recipe, flags: ExperimentFlags): Pro
           versions,
           signal,
         };
-        for await (const event of experiment(languageDomain, settings, { context, folder })) {
+        for await (const event of start({ context, folder })) {
           view.show(event);
           if (event.kind === "interrupted") throw new Interrupted(message);
           if (event.kind === "finished") tell(event, json);
@@ -98,10 +116,28 @@ export async function runExperiment(recipe: Recipe, flags: ExperimentFlags): Pro
   }
 }
 
+interface Prepared {
+  settings: ExperimentSettings;
+  start(place: { context: ExperimentContext; folder: string }): AsyncGenerator<ExperimentEvent>;
+}
+
+function experimentOf(recipe: Recipe, flags: ExperimentFlags): Prepared {
+  if (recipe.kind === "images") {
+    const settings = readSettings(imageExperiment, flags, defaultsFor(recipe, flags));
+    return { settings, start: (place) => experiment(imageDomain, settings, place) };
+  }
+  const settings = readSettings(languageSettings, flags, defaultsFor(recipe, flags));
+  return { settings, start: (place) => experiment(languageDomain, settings, place) };
+}
+
 /** A configuration belongs to its data set: another one has its own. */
-function defaultsFor({ defaults = {} }: Recipe, flags: ExperimentFlags): Partial<LanguageSettings> {
-  const { config: _, ...rest } = defaults;
-  return flags.dataset === undefined ? defaults : rest;
+function defaultsFor<Defaults extends { config?: string | undefined }>(
+  { defaults }: { defaults?: Defaults },
+  flags: ExperimentFlags,
+): Omit<Defaults, "config"> | Record<string, never> {
+  if (flags.dataset === undefined) return defaults ?? {};
+  const { config: _, ...rest } = defaults ?? ({} as Defaults);
+  return rest;
 }
 
 function tell({ folder, model, rows, pushed }: Extract<ExperimentEvent, { kind: "finished" }>, json: boolean): void {

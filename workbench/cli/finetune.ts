@@ -12,6 +12,7 @@ const CONVERSION = [
   "structure",
   "compare",
   "widths",
+  "locations",
   "flops",
   "budget",
   "allocate",
@@ -40,7 +41,7 @@ export function addFinetune(program: Command): void {
       "gblr finetune runs/gpt2-40 --dataset my-texts --epochs 3 --shrink budget --target 0.3 --run runs/gpt2-30",
     ].join("\n"),
   }).argument("<model>", "a model folder with trainable.safetensors, a dense one, or owner/name[@revision]");
-  addSettings(command, DEFAULTS, CONVERSION).action((model: string, flags: ExperimentFlags) =>
+  addSettings(command, { defaults: DEFAULTS }, CONVERSION).action((model: string, flags: ExperimentFlags) =>
     runExperiment({ name: "finetune", summary: "", example: "", defaults: DEFAULTS }, { ...flags, model }),
   );
 }

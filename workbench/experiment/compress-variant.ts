@@ -124,8 +124,8 @@ async function* conversion(options: VariantOptions): AsyncGenerator<ExperimentEv
   const began = performance.now();
   let covariances: Covariances | undefined;
   try {
-    const aim = await planOf(model, variant, settings);
-    const plan = startsLarger(variant, settings) ? await planOf(model, variant, atStart(settings)) : aim;
+    const aim = await planOf(model, variant, atEnd(settings));
+    const plan = variant.structure === "gblr" ? await planOf(model, variant, atStart(settings)) : aim;
     await updateRun(folder, { targetCost: aim.totals.share });
     if (variant.init === "activation") covariances = yield* watched(model, { plan, settings, data });
     const { seed, searchSteps, locations } = settings;
@@ -175,13 +175,13 @@ export async function expectPlans(
   try {
     for (const variant of converting) {
       // Who shares out what takes singular values; whether it is enough does not.
-      const plan = await planOf(model, { ...variant, allocation: "uniform" }, settings);
+      const uniform = { ...variant, allocation: "uniform" as const };
+      const plan = await planOf(model, uniform, atEnd(settings));
       expectDense(
         model,
         plan.layers.map(({ name }) => name),
       );
-      if (startsLarger(variant, settings))
-        await planOf(model, { ...variant, allocation: "uniform" }, atStart(settings));
+      if (variant.structure === "gblr") await planOf(model, uniform, atStart(settings));
     }
   } finally {
     model.dispose();
@@ -189,13 +189,17 @@ export async function expectPlans(
 }
 
 /** Budget shrinking may begin with more than it ends with. */
-const startsLarger = ({ structure }: Variant, { startCost, shrink }: ExperimentSettings): boolean =>
-  structure === "gblr" && shrink === "budget" && startCost !== undefined;
+function atStart(settings: ExperimentSettings): ExperimentSettings {
+  const { flops: _, startCost, ...others } = settings;
+  return settings.shrink === "budget" && startCost !== undefined ? { ...others, budget: startCost } : settings;
+}
 
-const atStart = ({ flops: _, startCost, ...settings }: ExperimentSettings): ExperimentSettings => ({
-  ...settings,
-  budget: startCost,
-});
+/** The other rules end at a mean width, whatever widths they begin with. */
+function atEnd(settings: ExperimentSettings): ExperimentSettings {
+  const { shrink, target } = settings;
+  const moves = shrink !== "none" && shrink !== "budget" && target !== undefined;
+  return moves ? { ...settings, widths: `const${target}` } : settings;
+}
 
 interface Watching {
   plan: ConversionPlan;

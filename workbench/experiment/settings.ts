@@ -74,7 +74,7 @@ export const experimentShape = (items: string) => ({
   warmupSteps: count("of rising learning rate, instead of epochs", "steps").optional(),
   decayEpochs: amount("after which the learning rate has reached its minimum (default: all)", "epochs").optional(),
   minimumRate: z.number().min(0).default(0).meta({ description: "learning rate at the end" }),
-  clip: amount("largest norm of the gradient").default(1),
+  clip: z.number().min(0).default(1).meta({ description: "largest norm of the gradient; 0: any" }),
   distill: z
     .number()
     .min(0)

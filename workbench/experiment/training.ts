@@ -25,7 +25,7 @@ export function optimizerOf(settings: ExperimentSettings): OptimizerOptions {
     learningRate,
     ...(structureLearningRate !== undefined && { structureLearningRate }),
     weightDecay,
-    clipNorm: clip,
+    ...(clip > 0 && { clipNorm: clip }),
     schedule: {
       decay: schedule,
       warmup: warmupOf(settings),

@@ -1,0 +1,40 @@
+#!/usr/bin/env bun
+// A trained ResNet-18 on ImageNet, its convolutions compressed with GBLR and fine-tuned (arXiv 2310.18882, section 5.3),
+// with the settings of its reference configuration. Each convolution is one matrix, which is what gives the published
+// FLOPs; --convolutions per-kernel takes one matrix for each position of the kernel, as that configuration says.
+//
+//   bun run recipes/resnet18-imagenet.ts
+//   bun run recipes/resnet18-imagenet.ts --compare lowrank,tucker
+
+import { runRecipe } from "../workbench/cli/experiment.ts";
+
+await runRecipe({
+  kind: "images",
+  name: "resnet18-imagenet",
+  summary: "ResNet-18 on ImageNet: measured, convolutions compressed with GBLR, fine-tuned, measured again, published.",
+  example: [
+    "bun run recipes/resnet18-imagenet.ts",
+    "bun run recipes/resnet18-imagenet.ts --convolutions per-kernel",
+    "bun run recipes/resnet18-imagenet.ts --compare lowrank,tucker",
+  ].join("\n"),
+  defaults: {
+    model: "timm/resnet18.tv_in1k",
+    dataset: "ILSVRC/imagenet-1k",
+    testSplit: "validation",
+    widths: "lr0.35",
+    shrink: "targeted",
+    threshold: 0.005,
+    target: 0.35,
+    epochs: 10,
+    batch: 512,
+    microBatch: 128,
+    learningRate: 1e-4,
+    weightDecay: 0.05,
+    schedule: "cosine",
+    warmupSteps: 100,
+    minimumRate: 1e-6,
+    clip: 0,
+    crop: 0.875,
+    trainSample: 10_000,
+  },
+});

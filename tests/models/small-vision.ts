@@ -4,6 +4,7 @@
 import * as tf from "@tensorflow/tfjs-core";
 import { seededUniform } from "../../workbench/gblr/init/seeded-uniform.ts";
 import {
+  classifierLogits,
   createModel,
   type MixerConfig,
   type Model,
@@ -13,6 +14,7 @@ import {
   type VitConfig,
   vit,
 } from "../../workbench/models/index.ts";
+import { taken } from "./tiny.ts";
 
 export const VIT = {
   architecture: "vit_tiny_patch4_16",
@@ -77,3 +79,6 @@ export function someImages(count: number, size: number): tf.Tensor4D {
   const values = Float32Array.from({ length: count * size * size * 3 }, () => 2 * uniform() - 1);
   return tf.tensor4d(values, [count, size, size, 3]);
 }
+
+export const logitsOf = (model: Model, images: tf.Tensor4D): Promise<Float32Array> =>
+  taken(tf.tidy(() => classifierLogits(model, images)));

@@ -14,6 +14,7 @@ import { forInference, loadModelNow, type Model, modelCounts, saveModelNow } fro
 import { forEachEngine } from "../engine/engines.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
 import {
+  logitsOf,
   MIXER,
   RESNET,
   RESNET_TRANSFORMERS,
@@ -24,7 +25,6 @@ import {
   VIT,
   VIT_TRANSFORMERS,
 } from "./small-vision.ts";
-import { logitsOf } from "./vision.ts";
 
 const folder = temporaryFolder();
 const FILE = "model.safetensors";

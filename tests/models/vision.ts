@@ -6,7 +6,8 @@ import { mkdirSync } from "node:fs";
 import path from "node:path";
 import * as tf from "@tensorflow/tfjs-core";
 import { crossEntropy } from "../../workbench/engine/ops/index.ts";
-import { classifierLogits, loadModelNow, type Model } from "../../workbench/models/index.ts";
+import { classifierLogits, loadModelNow } from "../../workbench/models/index.ts";
+import { logitsOf } from "./small-vision.ts";
 import { taken } from "./tiny.ts";
 
 const PYTHON = "/usr/bin/python3";
@@ -62,9 +63,6 @@ export function expectNear(values: ArrayLike<number>, expected: readonly number[
 
 export const imagesOf = ({ images }: Reference, size: number): tf.Tensor4D =>
   tf.tensor4d(Float32Array.from(images), [images.length / (3 * size * size), size, size, 3]);
-
-export const logitsOf = (model: Model, images: tf.Tensor4D): Promise<Float32Array> =>
-  taken(tf.tidy(() => classifierLogits(model, images)));
 
 /**
  * Loads the folder, and expects PyTorch's logits, loss in training, gradients and running statistics of it.

@@ -13,8 +13,8 @@ import {
   saveModelNow,
 } from "../../../workbench/models/index.ts";
 import { temporaryFolder } from "../../hub/temporary.ts";
-import { smallResnet, smallVit, someImages, VIT, VIT_TRANSFORMERS } from "../small-vision.ts";
-import { expectNear, hasTorch, logitsOf } from "../vision.ts";
+import { logitsOf, smallResnet, smallVit, someImages, VIT, VIT_TRANSFORMERS } from "../small-vision.ts";
+import { expectNear, hasTorch } from "../vision.ts";
 
 const folder = temporaryFolder();
 

@@ -50,7 +50,7 @@ export async function* compressVariant(
   const { variant, table, folder, context } = options;
   const done = table.find(variant.title, "after");
   if (done && (await isModel(join(folder, MODEL)))) {
-    yield { kind: "stage", stage: "done", of: variant.title, done: true };
+    yield { kind: "stage", stage: variant.title, done: true };
     return done;
   }
   const started = variant.converts ? yield* converted(options) : await loadBase(options);

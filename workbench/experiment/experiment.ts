@@ -2,22 +2,22 @@
 // compressed, fine-tuned, measured again, and saved with its card and report; rivals are treated alike beside it. Which
 // model and which data are settings; what kind of data is the domain's.
 
-import { rm } from "node:fs/promises";
 import { join } from "node:path";
+import { parseRepoName, RepoNameError } from "../../hub/repo-name.ts";
 import { loadModelNow } from "../models/index.ts";
 import { readConfig } from "../models/load.ts";
-import { type RunRecord, startRun, updateRun, writeReport } from "../report/index.ts";
-import { compressVariant, MODEL, type VariantOptions } from "./compress-variant.ts";
+import { type RunRecord, readRun, startRun, updateRun, writeReport } from "../report/index.ts";
+import { compressVariant, expectPlans, MODEL, type VariantOptions } from "./compress-variant.ts";
 import type { ExperimentContext } from "./context.ts";
 import type { Domain, Sources } from "./domain.ts";
 import type { ExperimentEvent } from "./events.ts";
 import { measure } from "./measure.ts";
 import { publish } from "./publish.ts";
-import { claim, expectSameSettings, isRun } from "./run-folder.ts";
+import { claim, clear, expectSameSettings, isRun } from "./run-folder.ts";
 import { RunTable } from "./run-table.ts";
 import type { ExperimentSettings } from "./settings.ts";
 import { SettingsError } from "./settings-error.ts";
-import type { Source } from "./sources.ts";
+import { baseName, type Source } from "./sources.ts";
 import { asItIs, parseVariant, titleOf, type Variant, variantOf } from "./variants.ts";
 
 /**
@@ -32,25 +32,19 @@ export async function* experiment<Settings extends ExperimentSettings>(
   const main = variantOf({ ...settings, allocation: settings.allocate });
   const rivals = settings.compare.map(parseVariant);
   checkSettings(settings, [main, ...rivals]);
+  checkPush(settings, context);
   domain.check(settings);
   await expectSameSettings(folder, settings);
-  const isOurs = await isRun(folder);
-  if (settings.fresh && isOurs) await rm(folder, { recursive: true, force: true });
-  const plan: Plan = { context, folder, main, rivals, release: async () => {} };
+  const plan: Plan = { context, folder, main, rivals };
   try {
     yield* stages(domain, settings, plan);
   } catch (error) {
-    if (error instanceof SettingsError) throw error;
     const interrupted = context.signal.aborted;
-    const told = error instanceof Error ? error.message : String(error);
-    await updateRun(folder, interrupted ? { status: "interrupted" } : { status: "failed", error: told }).catch(
-      () => {},
-    );
-    await writeReport(folder).catch(() => {});
+    if (plan.release) await leaveWord(folder, interrupted ? undefined : error);
     if (!interrupted) throw error;
     yield { kind: "interrupted", folder };
   } finally {
-    await plan.release();
+    await plan.release?.();
   }
 }
 
@@ -59,8 +53,8 @@ interface Plan {
   folder: string;
   main: Variant;
   rivals: readonly Variant[];
-  /** lets another process have the run folder */
-  release: () => Promise<void>;
+  /** lets another process have the run folder, while this one has it */
+  release?: () => Promise<void>;
 }
 
 async function* stages<Settings extends ExperimentSettings>(
@@ -73,10 +67,13 @@ async function* stages<Settings extends ExperimentSettings>(
   const sources = yield* domain.fetch(settings, { ...context, folder });
   const main = plan.main.converts ? plan.main : asItIs(await structureOf(sources.model));
   const beginning = { settings, context, task: domain.task, ...sources };
-  plan.release = await claim(folder);
-  await begin(folder, main, beginning);
   const data = yield* domain.open(settings, sources, context);
   try {
+    // Nothing is on the disk, and nothing of an earlier run gone, before it is known that all of it can be meant.
+    if (settings.fresh || !(await isRun(folder))) await expectPlans(sources.model, [...rivals, main], settings);
+    plan.release = await claim(folder);
+    if (settings.fresh) await clear(folder);
+    await begin(folder, main, beginning);
     const table = await RunTable.open(folder);
     const shared = { settings, context, source: sources.model, data };
     yield* measureBase({ ...shared, table });
@@ -116,9 +113,13 @@ async function begin(
   { settings, context, task, model, data }: Beginning,
 ): Promise<void> {
   const { engine, recipe, command, versions } = context;
-  const nameOf = ({ name, revision }: Source) => ({ name: name.replace(/@.*$/, ""), ...(revision && { revision }) });
+  const nameOf = (source: Source) => ({
+    name: baseName(source),
+    ...(source.revision && { revision: source.revision }),
+  });
+  const before = (await readRun(folder).catch(() => undefined))?.record;
   await startRun(folder, {
-    name: `${settings.model.replace(/@.*$/, "")}, ${variant.title}`,
+    name: `${baseName(model)}, ${variant.title}`,
     recipe,
     command,
     task,
@@ -131,8 +132,17 @@ async function begin(
     model: nameOf(model),
     dataset: { ...nameOf(data), ...(settings.config !== undefined && { config: settings.config }) },
     comparisonSplit: settings.testSplit,
+    ...(before?.targetCost !== undefined && { targetCost: before.targetCost }),
   });
   await writeReport(folder);
+}
+
+/** How it ended, for those who open the report. What went wrong first is what counts. @param error unless interrupted */
+async function leaveWord(folder: string, error: unknown): Promise<void> {
+  const told = error instanceof Error ? error.message : String(error);
+  const status = error === undefined ? { status: "interrupted" as const } : { status: "failed" as const, error: told };
+  await updateRun(folder, status).catch(() => {});
+  await writeReport(folder).catch(() => {});
 }
 
 async function finish(folder: string): Promise<void> {
@@ -174,6 +184,18 @@ async function* measureBase({
 async function structureOf({ folder }: Source): Promise<string> {
   const { json } = await readConfig(folder);
   return (json.gblr as { structure?: string } | undefined)?.structure ?? "dense";
+}
+
+/** A name or a token that is missing is better missed now than when all is done. */
+function checkPush({ push }: ExperimentSettings, { access }: ExperimentContext): void {
+  if (push === undefined) return;
+  try {
+    parseRepoName(push, "model");
+  } catch (error) {
+    throw error instanceof RepoNameError ? new SettingsError(`--push ${error.message}`) : error;
+  }
+  if (access.offline) throw new SettingsError("--push and --offline contradict; choose one");
+  if (access.token === undefined) throw new SettingsError(`--push ${push} needs a token that may write; set HF_TOKEN`);
 }
 
 /** Everything that can be checked before an hour is spent. */

@@ -1,7 +1,7 @@
 // Whether a run folder may be worked in: by one process at a time, and only by the settings that it was begun with, but
 // for those that change nothing of its numbers.
 
-import { readdir } from "node:fs/promises";
+import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { lockFile } from "../../hub/cache/lock.ts";
 import { readRun } from "../report/index.ts";
@@ -41,6 +41,12 @@ export function claim(folder: string): Promise<() => Promise<void>> {
       throw new SettingsError(`${folder} is in use by another process; wait for it, or give another --run`);
     },
   });
+}
+
+/** Removes everything of an earlier run from a folder that is claimed. */
+export async function clear(folder: string): Promise<void> {
+  const files = (await readdir(folder)).filter((file) => file !== LOCK);
+  for (const file of files) await rm(join(folder, file), { recursive: true });
 }
 
 const shown = (value: unknown): string => (value === undefined ? "unset" : JSON.stringify(value));

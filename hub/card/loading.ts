@@ -21,7 +21,7 @@ function commandLine({ repository, dataset, metrics = [], task, context }: CardF
   const commands = [
     ...(repository === undefined ? [] : [`npx gblr pull ${model}`]),
     ...(dataset ? [`npx gblr eval ${isText ? "ppl" : "acc"} ${model} ${options.join(" ")}`] : []),
-    ...(isText ? [`npx gblr generate ${model} --prompt "The history of"`] : []),
+    ...(isText ? [`npx gblr generate ${model} "The history of"`] : []),
     ...(repository === undefined ? [`npx gblr inspect ${model}`] : []),
   ];
   const where = repository === undefined ? "On the command line, in this folder:" : "On the command line:";

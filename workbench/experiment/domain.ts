@@ -45,7 +45,7 @@ export interface Domain<Settings extends ExperimentSettings> {
   /** @throws SettingsError for what can be told from the settings alone */
   check(settings: Settings): void;
   /** @param context.folder of the run, for a model that is made for it */
-  fetch(settings: Settings, context: ExperimentContext & { folder: string }): AsyncGenerator<ExperimentEvent, Sources>;
+  fetch(settings: Settings, context: ExperimentContext): AsyncGenerator<ExperimentEvent, Sources>;
   /** @throws SettingsError when the data or the model does not fit the settings */
   open(settings: Settings, sources: Sources, context: ExperimentContext): AsyncGenerator<ExperimentEvent, OpenData>;
   /** for the card */

@@ -64,7 +64,7 @@ async function* stages<Settings extends ExperimentSettings>(
 ): AsyncGenerator<ExperimentEvent> {
   const { context, folder, rivals } = plan;
   yield { kind: "stage", stage: "fetch" };
-  const sources = yield* domain.fetch(settings, { ...context, folder });
+  const sources = yield* domain.fetch(settings, context);
   const main = plan.main.converts ? plan.main : asItIs(await structureOf(sources.model));
   const beginning = { settings, context, task: domain.task, ...sources };
   const data = yield* domain.open(settings, sources, context);

@@ -37,7 +37,7 @@ export const imageDomain: Domain<ImageSettings> = {
     const data = yield* locateDataset({ name: dataset, config, splits: splitsOf(settings) }, context);
     if (found) return { model: found, data };
     const classes = yield* classesOf(data.folder, settings, context);
-    return { model: await scratchModel(settings, { classes, folder: context.folder }), data };
+    return { model: await scratchModel(settings, { classes, cache: context.cache }), data };
   },
 
   async *open(settings, sources, context) {

@@ -1,8 +1,10 @@
 // A model that has learned nothing yet, as a model folder that an experiment can start from like from any other. Named
 // `scratch:` and timm's name; its random numbers come from the seed alone.
 
+import { createHash } from "node:crypto";
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
+import { lockFile } from "../../hub/cache/lock.ts";
 import { architectureOfConfig, createModel, saveModelNow } from "../models/index.ts";
 import { isMixerName } from "../models/mixer/config.ts";
 import { isResnetName } from "../models/resnet/config.ts";
@@ -39,23 +41,34 @@ export function checkScratch({ model, ...settings }: ImageSettings): void {
 export interface ScratchOptions {
   /** that the data has, in the order of their numbers */
   classes: readonly string[];
-  /** of the run */
-  folder: string;
+  /** where it is kept: the same settings are the same model, in any run */
+  cache: string;
 }
 
-/** Made once a run. @throws ModelError when the sizes make no sense */
-export async function scratchModel(settings: ImageSettings, { classes, folder }: ScratchOptions): Promise<Source> {
-  const place = join(folder, "base");
-  const source = { name: settings.model, folder: place };
-  if (await stat(join(place, "config.json")).catch(() => undefined)) return source;
+/** Made once. @throws ModelError when the sizes make no sense */
+export async function scratchModel(settings: ImageSettings, { classes, cache }: ScratchOptions): Promise<Source> {
   const json = scratchConfig(settings, classes);
+  const key = createHash("sha256")
+    .update(JSON.stringify([json, settings.seed]))
+    .digest("hex")
+    .slice(0, 32);
+  const place = join(cache, "scratch", key);
+  const unlock = await lockFile(`${place}.lock`);
+  try {
+    if (!(await stat(join(place, "config.json")).catch(() => undefined))) await make(json, settings, place);
+    return { name: settings.model, folder: place };
+  } finally {
+    await unlock();
+  }
+}
+
+async function make(json: Record<string, unknown>, settings: ImageSettings, place: string): Promise<void> {
   const model = createModel(architectureOfConfig(json, settings.model), json, { seed: settings.seed });
   try {
     await saveModelNow(model, place);
   } finally {
     model.dispose();
   }
-  return source;
 }
 
 /** A config.json in timm's manner. */

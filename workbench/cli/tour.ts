@@ -122,7 +122,7 @@ async function* experiment(
 async function* pulledBack(given: Given, context: ExperimentContext): AsyncGenerator<ExperimentEvent, Measured> {
   yield { kind: "stage", stage: "pull back", of: given.push };
   const settings = readSettings(languageSettings, {}, { ...given, model: given.push });
-  const sources = yield* languageDomain.fetch(settings, { ...context, folder: context.cache });
+  const sources = yield* languageDomain.fetch(settings, context);
   const data = yield* languageDomain.open(settings, sources, context);
   const { folder } = sources.model;
   const model = await loadModelNow(folder);

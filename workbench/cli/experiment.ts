@@ -11,6 +11,7 @@ import { imageDomain } from "../experiment/image-domain.ts";
 import { type ImageSettings, imageExperiment } from "../experiment/image-settings.ts";
 import { languageDomain } from "../experiment/language-domain.ts";
 import { type LanguageSettings, languageSettings } from "../experiment/language-settings.ts";
+import { SCRATCH_SETTINGS, scratchName } from "../experiment/scratch-model.ts";
 import type { ExperimentSettings } from "../experiment/settings.ts";
 import { SettingsError } from "../experiment/settings-error.ts";
 import { workbenchCache } from "./cache-folder.ts";
@@ -130,14 +131,23 @@ function experimentOf(recipe: Recipe, flags: ExperimentFlags): Prepared {
   return { settings, start: (place) => experiment(languageDomain, settings, place) };
 }
 
-/** A configuration belongs to its data set: another one has its own. */
-function defaultsFor<Defaults extends { config?: string | undefined }>(
-  { defaults }: { defaults?: Defaults },
-  flags: ExperimentFlags,
-): Omit<Defaults, "config"> | Record<string, never> {
-  if (flags.dataset === undefined) return defaults ?? {};
-  const { config: _, ...rest } = defaults ?? ({} as Defaults);
-  return rest;
+/** Defaults that say something of what a flag names otherwise: they go with what they belong to. */
+const BELONG: readonly { flag: string; unless?: (value: string) => boolean; settings: readonly string[] }[] = [
+  { flag: "dataset", settings: ["config"] },
+  { flag: "structure", unless: (value) => value === "gblr", settings: ["init"] },
+  { flag: "shrink", settings: ["threshold", "target", "startCost"] },
+  { flag: "flops", settings: ["budget"] },
+  { flag: "budget", settings: ["flops"] },
+  { flag: "model", unless: (value) => scratchName(value) !== undefined, settings: SCRATCH_SETTINGS },
+];
+
+/** What a recipe says stands where no flag says otherwise. */
+function defaultsFor<Defaults extends object>({ defaults }: { defaults?: Defaults }, flags: ExperimentFlags) {
+  const gone = BELONG.filter(({ flag, unless }) => flags[flag] !== undefined && !unless?.(String(flags[flag])));
+  const names = gone.flatMap(({ settings }) => settings);
+  return Object.fromEntries(
+    Object.entries(defaults ?? {}).filter(([name]) => !names.includes(name)),
+  ) as Partial<Defaults>;
 }
 
 function tell({ folder, model, rows, pushed }: Extract<ExperimentEvent, { kind: "finished" }>, json: boolean): void {

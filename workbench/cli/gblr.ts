@@ -14,6 +14,7 @@ import { createProgram, runMain } from "./program.ts";
 import { addPull } from "./pull.ts";
 import { addPush } from "./push.ts";
 import { addReport } from "./report.ts";
+import { addSweep } from "./sweep.ts";
 
 await runMain(
   createProgram([
@@ -29,5 +30,6 @@ await runMain(
     addPull,
     addPush,
     addReport,
+    addSweep,
   ]),
 );

@@ -60,7 +60,7 @@ async function factsOf(options: PublishOptions, { hasPicture }: { hasPicture: bo
   const base = baseName(source);
   const { engine, command, versions } = context;
   return {
-    title: settings.push?.split("/").at(-1) ?? `${base.split("/").at(-1)}-${variant.key}`,
+    title: settings.push?.split("/").at(-1) ?? `${base.split(/[/:]/).at(-1)}-${variant.key}`,
     ...(settings.push !== undefined && { repository: settings.push }),
     task,
     structure: variant.structure,

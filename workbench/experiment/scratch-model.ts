@@ -15,6 +15,9 @@ import type { Source } from "./sources.ts";
 
 const PREFIX = "scratch:";
 
+/** Of such models only: others have their own. */
+export const SCRATCH_SETTINGS = ["width", "blocks", "heads", "size", "mean", "std"] as const;
+
 /** @returns timm's name of the model; nothing where it is one that exists */
 export const scratchName = (model: string): string | undefined =>
   model.startsWith(PREFIX) ? model.slice(PREFIX.length) : undefined;
@@ -23,9 +26,7 @@ export const scratchName = (model: string): string | undefined =>
 export function checkScratch({ model, ...settings }: ImageSettings): void {
   const name = scratchName(model);
   if (name === undefined) {
-    const own = (["width", "blocks", "heads", "size", "mean", "std"] as const).find(
-      (one) => settings[one] !== undefined,
-    );
+    const own = SCRATCH_SETTINGS.find((one) => settings[one] !== undefined);
     if (own === undefined) return;
     throw new SettingsError(`--${own} is of a model from scratch, --model ${model} has its own; leave it out`);
   }

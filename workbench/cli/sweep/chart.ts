@@ -1,0 +1,65 @@
+// How good models are at what they cost: a curve for each way to compress, the model that all began with as a dashed line.
+// Results in, a chart out.
+
+import { metricNamed, metricsOf, valueText } from "../../../hub/card/metric-names.ts";
+import { percent } from "../../../hub/numbers.ts";
+import { numberAxis, VIEW } from "../../report/charts/encodings.ts";
+import type { Chart } from "../../report/index.ts";
+import type { SweepResult } from "./results.ts";
+
+/** What a model's name or its place on the axis says already. */
+const SAID = ["structure", "init", "allocate", "budget", "flops", "widths", "target", "threshold", "compare"];
+
+interface Point {
+  x: number;
+  y: number;
+  series: string;
+}
+
+/** @returns nothing where no model was both measured and counted */
+export function costChart(recipe: string, results: readonly SweepResult[]): Chart | undefined {
+  const [metric] = metricsOf(results.slice(-1).map(({ metrics }) => ({ metrics: firstOf(metrics) })));
+  if (metric === undefined) return undefined;
+  const points = results.flatMap((row): (Point & { isBase: boolean })[] => {
+    const [x, y] = [row.relativeFlops?.reference, row.metrics[metric]];
+    if (x === undefined || y === undefined) return [];
+    return [{ x, y, series: seriesOf(row), isBase: row.stage === "before" }];
+  });
+  const curves = points.filter(({ isBase }) => !isBase);
+  if (curves.length === 0) return undefined;
+  const base = points.filter(({ isBase }) => isBase).map(({ y }) => ({ y, series: "to start with" }));
+  const { label, isShare } = metricNamed(metric);
+  const y = numberAxis(label, isShare ? { format: ".1%" } : {});
+  const x = {
+    field: "x",
+    type: "quantitative",
+    title: "FLOPs relative to dense, as published",
+    scale: { zero: false, nice: true },
+    axis: { format: ".0%" },
+  } as const;
+  const names = [...new Set([...base, ...curves].map(({ series }) => series))];
+  const told = curves.map((point) => `${point.series} ${valueText(metric, point.y)} at ${percent(point.x)}`);
+  return {
+    title: `${recipe}: ${label} by cost`,
+    description: `${label} by relative FLOPs: ${told.join(", ")}.`,
+    spec: {
+      ...VIEW,
+      width: 560,
+      height: 320 + 18 * Math.ceil(names.length / 2 - 1),
+      layer: [
+        { data: { values: base }, mark: { type: "rule", strokeDash: [5, 4] }, encoding: { y } },
+        { data: { values: curves }, mark: { type: "line", point: true }, encoding: { x, y } },
+      ],
+      encoding: { color: { field: "series", type: "nominal", scale: { domain: names } } },
+    },
+  };
+}
+
+/** What counts first comes first. */
+const firstOf = (metrics: Readonly<Record<string, number>>): Record<string, number> =>
+  Object.fromEntries(Object.entries(metrics).slice(0, 1));
+
+function seriesOf({ name, values }: SweepResult): string {
+  const others = Object.entries(values).filter(([setting]) => !SAID.includes(setting));
+  return [name, ...others.map(([setting, value]) => `${setting} ${value}`)].join(", ");
+}

@@ -1,0 +1,48 @@
+// What a sweep found as one table: a line a model, and the lines for a terminal.
+
+import { metricNamed, metricsOf, valueText } from "../../../hub/card/metric-names.ts";
+import { percent } from "../../../hub/numbers.ts";
+import type { ComparisonRow } from "../../report/index.ts";
+import { type Cell, formatBytes, type Palette, table, threeDigits } from "../terminal.ts";
+import type { SweepRun } from "./sweep.ts";
+
+/** A model at its end, with the values of its point; without any, the model that all began with. */
+export interface SweepResult extends ComparisonRow {
+  values: Readonly<Record<string, string>>;
+}
+
+/** The model as it was once, then of each run those that were trained. */
+export function resultsOf(runs: readonly SweepRun[]): SweepResult[] {
+  const base = new Map<string, SweepResult>();
+  const trained = runs.flatMap(({ point: { values }, rows }) =>
+    rows.flatMap((row): SweepResult[] => (row.stage === "after" ? [{ ...row, values }] : [])),
+  );
+  for (const { rows } of runs) {
+    // Random starts and other models differ from run to run; the same one is measured alike.
+    const [first] = rows;
+    if (first) base.set(JSON.stringify([first.name, first.metrics]), { ...first, values: {} });
+  }
+  return [...base.values(), ...trained];
+}
+
+/** Lines of the table, for a terminal. */
+export function resultLines(results: readonly SweepResult[], palette: Palette): string[] {
+  const settings = [...new Set(results.flatMap(({ values }) => Object.keys(values)))];
+  const metrics = metricsOf(results);
+  const right = (text: string): Cell => ({ text, align: "right" });
+  const labels = metrics.map((name) => metricNamed(name).label);
+  const heading = [...settings, "model", ...labels, "FLOPs (reference)", "FLOPs (all)", "file", "seconds"];
+  const body = results.map((row): Cell[] => [
+    ...settings.map((name) => ({ text: row.values[name] ?? "" })),
+    { text: row.name },
+    ...metrics.map((name) => right(row.metrics[name] === undefined ? "" : valueText(name, row.metrics[name]))),
+    right(row.relativeFlops ? percent(row.relativeFlops.reference) : ""),
+    right(row.relativeFlops ? percent(row.relativeFlops.actual) : ""),
+    right(row.fileBytes === undefined ? "" : formatBytes(row.fileBytes)),
+    right(row.seconds === undefined ? "" : threeDigits(row.seconds)),
+  ]);
+  const head = heading.map(
+    (text, i): Cell => ({ text, paint: palette.dim, align: i <= settings.length ? "left" : "right" }),
+  );
+  return table([head, ...body]);
+}

@@ -18,10 +18,11 @@ import {
   INITS,
   type PlanOptions,
   planConversion,
+  takeApart,
 } from "../compress/index.ts";
 import { type Model, saveModel } from "../models/index.ts";
 import { STRUCTURES } from "../structures/registry.ts";
-import { type Calibration, calibrateOnText } from "./convert/calibration.ts";
+import { type Calibration, calibrateOn } from "./convert/calibration.ts";
 import { printConversion, printPlan, type Written } from "./convert/print.ts";
 import { type ConvertVerbOptions, checkUsage, share, whole } from "./convert/usage.ts";
 import { addEngineOptions, openEngineFor } from "./engine-options.ts";
@@ -57,7 +58,8 @@ Convolutions become the matrix of the patches under their kernel; with
 for convolutions only.
 
 Starts: svd, nearest in the entries; search, GBLR's budgeted block search;
-activation, nearest in the outputs for inputs as text of --calibrate gives them.
+activation, nearest in the outputs for inputs as the data of --calibrate gives
+them.
 `.trim();
 
 export function addConvert(program: Command): void {
@@ -97,11 +99,11 @@ export function addConvert(program: Command): void {
     )
     .addOption(new Option("--init <how>", "what layers start with").choices(INITS).default("svd"))
     .option("--search-steps <count>", "optimizer steps a layer, of --init search", whole(1), 1000)
-    .option("--calibrate <dataset>", "text to run the model on: a folder, or owner/name[@revision]")
+    .option("--calibrate <dataset>", "text or images to run the model on: a folder, or owner/name[@revision]")
     .option("--calibrate-config <name>", "its configuration (default: its only one)")
     .option("--calibrate-split <name>", "its split (default: train)")
-    .option("--calibrate-column <name>", "its column of text (default: text)")
-    .option("--calibrate-samples <count>", "windows of it (default: 32)", whole(1))
+    .option("--calibrate-column <name>", "its column of text or images (default: text; image, img)")
+    .option("--calibrate-samples <count>", "windows or images of it (default: 32)", whole(1))
     .option("--calibrate-context <tokens>", "tokens of a window (default: the model's positions)", whole(1));
   addEngineOptions(command)
     .option("--seed <number>", "of the search", whole(0), 0)
@@ -207,8 +209,9 @@ async function calibrated(model: Model, plan: ConversionPlan, work: Work): Promi
     context: work.calibrateContext,
   };
   const layers = plan.layers.map(({ name }) => name);
+  takeApart(model, plan.layers);
   return withHub(process.env, (access) =>
-    calibrateOnText(settings, { model, tokenizer: source.folder, layers, access, signal }),
+    calibrateOn(settings, { model, tokenizer: source.folder, layers, access, signal }),
   );
 }
 

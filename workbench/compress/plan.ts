@@ -85,11 +85,12 @@ export async function planConversion(model: Model, options: PlanOptions): Promis
 }
 
 /**
- * @param names of layers; default all
+ * @param names of layers, also of positions of convolutions that are whole; default all
  * @throws EngineError when one of them is structured
  */
 export function expectDense(model: Model, names: Iterable<string> = model.layers.keys()): void {
-  const done = Array.from(names, (name) => model.layer(name)).find(({ structure }) => structure.name !== "dense");
+  const layers = Array.from(names, (name) => model.layers.get(name) ?? model.layer(name.replace(/\.\d+$/, "")));
+  const done = layers.find(({ structure }) => structure.name !== "dense");
   if (!done) return;
   throw new EngineError(
     `the model is compressed already: ${done.name} is ${done.structure.name === "packed" ? "gblr" : done.structure.name}`,

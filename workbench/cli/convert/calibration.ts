@@ -1,4 +1,5 @@
-// Runs a model over text of a data set and collects what the inputs of its layers are like, with progress on stderr.
+// Runs a model over data and collects what the inputs of its layers are like, with progress on stderr. Text here, images
+// in image-calibration.ts.
 
 import { dirname, join } from "node:path";
 import type { HubAccess } from "../../../hub/access.ts";
@@ -7,10 +8,11 @@ import { type Covariances, calibrate, windowInputs } from "../../compress/index.
 import type { ExperimentEvent } from "../../experiment/events.ts";
 import { locateDataset } from "../../experiment/sources.ts";
 import { openTexts, type Texts } from "../../experiment/texts.ts";
-import { type Gpt2, gpt2Hidden, type Model } from "../../models/index.ts";
+import { type Gpt2, gpt2Hidden, isClassifier, type Model } from "../../models/index.ts";
 import { CommandFailed } from "../program.ts";
 import { type ProgressBar, progressBar } from "../progress-bar.ts";
 import { showPull } from "../pull.ts";
+import { calibrateOnImages } from "./image-calibration.ts";
 
 export interface CalibrationSettings {
   /** a folder, or `owner/name[@revision]` */
@@ -18,7 +20,7 @@ export interface CalibrationSettings {
   config?: string | undefined;
   split: string;
   column?: string | undefined;
-  /** windows */
+  /** windows of text, or images */
   samples: number;
   /** tokens of a window */
   context?: number | undefined;
@@ -39,11 +41,12 @@ export interface Calibration {
   rows: number;
 }
 
+/** On text or images, as the model takes them. */
+export const calibrateOn = (settings: CalibrationSettings, options: CalibrationOptions): Promise<Calibration> =>
+  (isClassifier(options.model) ? calibrateOnImages : calibrateOnText)(settings, options);
+
 /** @throws DataError when there is no such text; CommandFailed when it is too short, or the model reads no text */
-export async function calibrateOnText(
-  settings: CalibrationSettings,
-  options: CalibrationOptions,
-): Promise<Calibration> {
+async function calibrateOnText(settings: CalibrationSettings, options: CalibrationOptions): Promise<Calibration> {
   const { access, signal, tokenizer } = options;
   const model = languageModel(options.model);
   const { positions } = model.config;
@@ -102,7 +105,7 @@ function languageModel(model: Model): Gpt2 {
 }
 
 /** Runs a stage of an experiment to its result, with a bar. */
-async function shown<Result>(
+export async function shown<Result>(
   settings: Parameters<typeof progressBar>[0],
   events: AsyncGenerator<Parameters<typeof show>[0], Result>,
 ): Promise<Result> {
@@ -121,6 +124,10 @@ async function shown<Result>(
 function show(event: ExperimentEvent, bar: ProgressBar): void {
   if (event.kind !== "inner") return;
   if (event.of === "pull") showPull(event.event, bar);
+  if (event.of === "images" && event.event.kind === "extracting") {
+    bar.note(`${percent(event.event.fraction)}, ${formatCount(event.event.images)} images`);
+    bar.advance(0);
+  }
   if (event.of === "tokenise" && event.event.kind === "tokenising") {
     bar.note(`${percent(event.event.fraction)}, ${formatCount(event.event.tokens)} tokens`);
     bar.advance(0);

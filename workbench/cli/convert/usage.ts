@@ -54,7 +54,7 @@ export function checkUsage(options: ConvertVerbOptions): void {
     if (widths !== undefined && other) throw new UsageError(`--widths and ${flag} contradict each other; choose one`);
   }
   if (init === "activation" && calibrate === undefined) {
-    throw new UsageError("--init activation needs --calibrate, a data set of text to see inputs on");
+    throw new UsageError("--init activation needs --calibrate, a data set to see inputs on");
   }
   const detail = DETAILS.find((name) => options[name] !== undefined);
   if (calibrate === undefined && detail) {

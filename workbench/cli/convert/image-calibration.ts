@@ -1,0 +1,69 @@
+// Runs a classifier over images of a data set and collects what the inputs of its layers are like, with progress on
+// stderr. Text is in calibration.ts.
+
+import { join } from "node:path";
+import process from "node:process";
+import { type Tensor4D, tensor4d } from "@tensorflow/tfjs-core";
+import { calibrate } from "../../compress/index.ts";
+import {
+  type ImageLoader,
+  type ImageSet,
+  imageLoader,
+  type OpenImagesOptions,
+  openImages,
+} from "../../data/images/index.ts";
+import type { ExperimentEvent } from "../../experiment/events.ts";
+import { locateDataset } from "../../experiment/sources.ts";
+import { classifierLogits, imageSettings } from "../../models/index.ts";
+import { workbenchCache } from "../cache-folder.ts";
+import { CommandFailed } from "../program.ts";
+import { progressBar } from "../progress-bar.ts";
+import { type Calibration, type CalibrationOptions, type CalibrationSettings, shown } from "./calibration.ts";
+
+/** Images of one forward pass. */
+const BATCH = 16;
+
+/** @throws DataError when there are no such images */
+export async function calibrateOnImages(
+  { dataset: name, config, split, column, context, samples }: CalibrationSettings,
+  { model, layers, access, signal }: CalibrationOptions,
+): Promise<Calibration> {
+  if (context !== undefined)
+    throw new CommandFailed("--calibrate-context is of text, this model takes images; leave it out");
+  const data = await shown({ label: name }, locateDataset({ name, config, splits: [split] }, { access, signal }));
+  const cache = join(workbenchCache(process.env), "images");
+  const place = { dataset: data.folder, config, split, imageColumn: column, limit: samples, cache, signal };
+  const images = await shown({ label: "images", format: () => "" }, opened(place));
+  const { size, mean, std, cropShare, interpolation } = imageSettings(model);
+  const loader = imageLoader(images, { size, mean, std, transform: { kind: "evaluate", cropShare, interpolation } });
+  const total = Math.min(samples, images.length);
+  const bar = progressBar({ label: "calibrating", total, format: (count) => `${Math.round(count)} images` });
+  try {
+    const forward = (pixels: Tensor4D) => classifierLogits(model, pixels);
+    let done = 0;
+    for await (const event of calibrate(model, inputsOf(loader, total), { layers, forward, signal })) {
+      if (event.kind === "calibrated") return { covariances: event.covariances, rows: event.rows };
+      bar.advance(event.inputs - done);
+      done = event.inputs;
+    }
+    throw new CommandFailed("the calibration ended early");
+  } finally {
+    bar.stop();
+    await loader.close();
+    await images.close();
+  }
+}
+
+async function* opened(options: OpenImagesOptions): AsyncGenerator<ExperimentEvent, ImageSet> {
+  for await (const event of openImages(options)) {
+    if (event.kind === "images") return event.images;
+    yield { kind: "inner", of: "images", event };
+  }
+  throw new CommandFailed("the images were not opened to their end");
+}
+
+async function* inputsOf(loader: ImageLoader, limit: number): AsyncGenerator<Tensor4D> {
+  for await (const { pixels, items, size } of loader.batches({ batch: BATCH, limit })) {
+    yield tensor4d(pixels, [items.length, size, size, 3]);
+  }
+}

@@ -14,13 +14,13 @@ export interface Metric {
 const METRICS: Record<string, Metric> = {
   perplexity: { label: "perplexity", better: "lower", isShare: false },
   nll: { label: "NLL, nats", better: "lower", isShare: false },
-  loss: { label: "loss", better: "lower", isShare: false },
   perplexityPerWord: { label: "perplexity per word", better: "lower", isShare: false },
   perplexityPerByte: { label: "perplexity per byte", better: "lower", isShare: false },
   bitsPerByte: { label: "bits per byte", better: "lower", isShare: false },
   accuracy: { label: "accuracy", better: "higher", isShare: true },
   top1: { label: "top-1 accuracy", better: "higher", isShare: true },
   top5: { label: "top-5 accuracy", better: "higher", isShare: true },
+  loss: { label: "loss", better: "lower", isShare: false },
 };
 
 export function metricNamed(name: string): Metric {

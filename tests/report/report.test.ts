@@ -173,8 +173,8 @@ test("columns that no row fills are left out", () => {
 test("the gap between the splits is told with its sign", () => {
   const splits = { train: { loss: 0.41, accuracy: 0.912 }, validation: { loss: 0.522, accuracy: 0.871 } };
   expect(cells(gapTable({ splits }).text).slice(4)).toEqual([
-    ...["loss", "0.4100", "0.5220", "+0.1120"],
     ...["accuracy", "91.20 %", "87.10 %", "−4.10 points"],
+    ...["loss", "0.4100", "0.5220", "+0.1120"],
   ]);
 });
 

@@ -1,5 +1,6 @@
 // Writes small parquet files from the format's specification, so that the reader meets more than the files at hand: nulls,
-// several row groups, several columns, codecs. Plain encoding, one page a column chunk.
+// several row groups, several columns, pairs of bytes and path as images are kept in, codecs. Plain encoding, one page a
+// column chunk.
 
 import { gzipSync, zstdCompressSync } from "node:zlib";
 
@@ -9,14 +10,27 @@ export const CODECS = {
   zstd: [6, (bytes: Uint8Array) => zstdCompressSync(bytes)],
 } as const;
 
-export type ParquetValues = (string | null)[] | number[];
+export interface ParquetImage {
+  bytes: Uint8Array | null;
+  path: string | null;
+}
+type Plain = (string | null)[] | (Uint8Array | null)[] | number[] | bigint[];
+export type ParquetValues = Plain | ParquetImage[];
+type Columns = Record<string, ParquetValues>;
+
+interface ParquetOptions {
+  codec?: keyof typeof CODECS;
+  /** of the file's metadata */
+  entries?: Record<string, string>;
+}
 
 /** @param groups values by column, a record a row group */
-export function parquetFile(groups: Record<string, ParquetValues>[], codec: keyof typeof CODECS = "none"): Uint8Array {
+export function parquetFile(groups: Columns[], options: keyof typeof CODECS | ParquetOptions = {}): Uint8Array {
+  const { codec = "none", entries = {} } = typeof options === "string" ? { codec: options } : options;
   const parts: Uint8Array[] = [utf8("PAR1")];
   let offset = 4;
   const rowGroups = groups.map((columns) => {
-    const chunks = Object.entries(columns).map(([name, values]) => {
+    const chunks = leavesOf(columns).map(({ path, values }) => {
       const [number, compress] = CODECS[codec];
       const body = pageBody(values);
       const stored = compress(body);
@@ -31,9 +45,9 @@ export function parquetFile(groups: Record<string, ParquetValues>[], codec: keyo
       offset += header.bytes.length + stored.length;
       const sizes = [header.bytes.length + body.length, offset - place];
       const about = struct(
-        [1, i32(typeOf(values))],
+        [1, i32(TYPES[kindOf(values)])],
         [2, list([i32(0)])],
-        [3, list([binary(name)])],
+        [3, list(path.map(binary))],
         [4, i32(number)],
         [5, i64(values.length)],
         [6, i64(sizes[0] as number)],
@@ -44,18 +58,23 @@ export function parquetFile(groups: Record<string, ParquetValues>[], codec: keyo
     });
     return struct([1, list(chunks)], [2, i64(offset)], [3, i64(rowsIn(columns))]);
   });
-  const first = groups[0] as Record<string, ParquetValues>;
-  const columns = Object.entries(first).map(([name, values]) =>
-    struct(
-      [1, i32(typeOf(values))],
-      [3, i32(isText(values) ? 1 : 0)],
-      [4, binary(name)],
-      ...(isText(values) ? [[6, i32(0)] as Field] : []),
-    ),
-  );
-  const schema = [struct([4, binary("schema")], [5, i32(columns.length)]), ...columns];
+  const first = groups[0] as Columns;
+  const columns = Object.entries(first).flatMap(([name, values]) => [
+    ...(isImages(values) ? [struct([3, i32(0)], [4, binary(name)], [5, i32(2)])] : []),
+    ...leavesOf({ [name]: values }).map(({ path, values: leaf }) => element(path.at(-1) as string, leaf)),
+  ]);
+  const schema = [struct([4, binary("schema")], [5, i32(Object.keys(first).length)]), ...columns];
   const rows = groups.reduce((sum, group) => sum + rowsIn(group), 0);
-  const footer = Uint8Array.from(struct([1, i32(1)], [2, list(schema)], [3, i64(rows)], [4, list(rowGroups)]).bytes);
+  const pairs = Object.entries(entries).map(([key, value]) => struct([1, binary(key)], [2, binary(value)]));
+  const footer = Uint8Array.from(
+    struct(
+      [1, i32(1)],
+      [2, list(schema)],
+      [3, i64(rows)],
+      [4, list(rowGroups)],
+      ...(pairs.length > 0 ? [[5, list(pairs)] as Field] : []),
+    ).bytes,
+  );
   return joined([...parts, footer, littleEndian(footer.length), utf8("PAR1")]);
 }
 
@@ -65,19 +84,52 @@ interface Value {
 }
 type Field = [id: number, value: Value];
 
-const BYTE_ARRAY = 6;
-const DOUBLE = 5;
-const isText = (values: ParquetValues): values is (string | null)[] =>
-  values.some((value) => typeof value !== "number");
-const typeOf = (values: ParquetValues) => (isText(values) ? BYTE_ARRAY : DOUBLE);
-const rowsIn = (group: Record<string, ParquetValues>) => (Object.values(group)[0] as ParquetValues).length;
+const TYPES = { text: 6, bytes: 6, double: 5, integer: 2 } as const;
+
+const isImages = (values: ParquetValues): values is ParquetImage[] =>
+  values.some((value) => typeof value === "object" && value !== null && "bytes" in value);
+
+function kindOf(values: Plain): keyof typeof TYPES {
+  const present = (values as unknown[]).find((value) => value !== null);
+  if (typeof present === "number") return "double";
+  if (typeof present === "bigint") return "integer";
+  return present instanceof Uint8Array ? "bytes" : "text";
+}
+
+/** Columns as they are stored: a pair is two of them. */
+function leavesOf(columns: Columns): { path: string[]; values: Plain }[] {
+  return Object.entries(columns).flatMap(([name, values]) =>
+    isImages(values)
+      ? [
+          { path: [name, "bytes"], values: values.map(({ bytes }) => bytes) },
+          { path: [name, "path"], values: values.map(({ path }) => path) },
+        ]
+      : [{ path: [name], values }],
+  );
+}
+
+function element(name: string, values: Plain): Value {
+  const kind = kindOf(values);
+  const optional = kind === "text" || kind === "bytes";
+  return struct(
+    [1, i32(TYPES[kind])],
+    [3, i32(optional ? 1 : 0)],
+    [4, binary(name)],
+    ...(kind === "text" ? [[6, i32(0)] as Field] : []),
+  );
+}
+
+const rowsIn = (group: Columns) => (Object.values(group)[0] as ParquetValues).length;
 const pageHeader = (count: number) => struct([1, i32(count)], [2, i32(0)], [3, i32(3)], [4, i32(3)]);
 
-function pageBody(values: ParquetValues): Uint8Array {
-  if (!isText(values)) return new Uint8Array(Float64Array.from(values).buffer);
+function pageBody(values: Plain): Uint8Array {
+  const kind = kindOf(values);
+  if (kind === "double") return new Uint8Array(Float64Array.from(values as number[]).buffer);
+  if (kind === "integer") return new Uint8Array(BigInt64Array.from(values as bigint[]).buffer);
   // Definition levels: a run of one for each value, 1 where it is there.
-  const levels = Uint8Array.from(values.flatMap((value) => [2, value === null ? 0 : 1]));
-  const texts = values.filter((value) => value !== null).map(utf8);
+  const levels = Uint8Array.from((values as unknown[]).flatMap((value) => [2, value === null ? 0 : 1]));
+  const present = (values as (string | Uint8Array | null)[]).filter((value) => value !== null);
+  const texts = present.map((value) => (typeof value === "string" ? utf8(value) : value));
   return joined([littleEndian(levels.length), levels, ...texts.flatMap((text) => [littleEndian(text.length), text])]);
 }
 

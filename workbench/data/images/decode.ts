@@ -68,7 +68,13 @@ function fromGrey(data: Uint8Array, { width, height }: { width: number; height: 
 const owned = ({ buffer, byteOffset, length }: Uint8Array): Uint8Array<ArrayBuffer> =>
   new Uint8Array(buffer as ArrayBuffer, byteOffset, length);
 
+/** libvips keeps one list of errors for all threads: of two at a time one may have lost its own. */
+const CLAUSES: Record<string, string> = {
+  "Input buffer contains unsupported image format": "no format that is known here",
+  "Unknown error": "it is damaged",
+};
+
 function clauseOf(error: unknown): string {
-  const text = why(error).replace(/^Vips\w+: |^vips\w+: /i, "");
-  return text.startsWith("Input buffer contains unsupported image format") ? "no format that is known here" : text;
+  const text = why(error).replace(/^vips\w+: /i, "");
+  return CLAUSES[text] ?? text;
 }

@@ -63,7 +63,8 @@ export function rawLabels(
     const value: unknown = values[i];
     if (typeof value === "bigint") return Number(value);
     if (typeof value === "string" || (typeof value === "number" && Number.isInteger(value))) return value;
-    const held = value === null || value === undefined ? "nothing" : `a ${typeof value}`;
+    const held =
+      value === null || value === undefined ? "nothing" : typeof value === "object" ? "an object" : `a ${typeof value}`;
     throw new DataError(path, `row ${rowStart + i}: column ${JSON.stringify(column)} holds ${held}, no class`);
   });
 }

@@ -77,7 +77,7 @@ export function addConvert(program: Command): void {
   })
     .summary(SUMMARY)
     .description(DESCRIPTION)
-    .argument("<model>", "a model folder, or owner/name[@revision] on the Hub")
+    .argument("<model>", "a model folder, owner/name[@revision] on the Hub, or zoo:gpt2-gaudi")
     .addOption(
       new Option("--structure <name>", "what layers become")
         .choices([...STRUCTURES.map(({ name }) => name), "tucker"])

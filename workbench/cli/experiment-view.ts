@@ -7,6 +7,7 @@ import type { ExperimentEvent, InnerEvent } from "../experiment/events.ts";
 import type { ComparisonRow } from "../report/index.ts";
 import { type ProgressBar, progressBar } from "./progress-bar.ts";
 import { showPull } from "./pull.ts";
+import { showPullZoo } from "./pull-zoo.ts";
 import { showPush } from "./push.ts";
 import { type Cell, formatBytes, type Palette, paletteFor, table, threeDigits } from "./terminal.ts";
 
@@ -44,6 +45,12 @@ export class ExperimentView {
     if (!this.silent) process.stdout.write(`${text}\n`);
   }
 
+  /** What the user should know, whatever stdout is for. */
+  private aside(text: string): void {
+    this.stop();
+    process.stderr.write(`gblr: ${text}\n`);
+  }
+
   /** The present bar, or a new one for another kind of amount. */
   private barFor(key: string, total: number, format: (amount: number) => string): ProgressBar {
     if (this.bar && this.barKey === key) return this.bar;
@@ -64,6 +71,8 @@ export class ExperimentView {
 
   private inner({ of, event }: InnerEvent): void {
     if (of === "pull") showPull(event, this.barFor("pull", 0, formatBytes));
+    else if (of === "zoo" && event.kind === "note") this.aside(event.text);
+    else if (of === "zoo") showPullZoo(event, this.barFor("pull", 0, formatBytes));
     else if (of === "push") showPush(event, this.barFor("push", 0, formatBytes));
     else if (of === "tokenise" && event.kind === "tokenising") {
       const bar = this.barFor("tokenise", 1, percent);

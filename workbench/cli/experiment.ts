@@ -1,5 +1,5 @@
-// An experiment with a language model or a classifier of images as a command: its settings are flags, what happens is shown, Ctrl-C keeps what is
-// done. Recipes and `gblr finetune` are made of this.
+// An experiment with a language model or a classifier of images as a command: its settings are flags, what happens is
+// shown, Ctrl-C keeps what is done. Recipes and `gblr finetune` are made of this.
 
 import process from "node:process";
 import type { Command } from "commander";
@@ -20,6 +20,7 @@ import { comparisonTable, ExperimentView } from "./experiment-view.ts";
 import { withHub } from "./hub-access.ts";
 import { interruptible } from "./interrupt.ts";
 import { exampleText, Interrupted, programNamed, runMain, UsageError } from "./program.ts";
+import { zooReleaseOf } from "./pull-zoo.ts";
 import { optionsOf, readSettings } from "./settings.ts";
 import { paletteFor } from "./terminal.ts";
 import { commandLine, versionsOf } from "./versions.ts";
@@ -97,6 +98,7 @@ export async function runExperiment(recipe: Recipe, flags: ExperimentFlags): Pro
         const context = {
           access: reach,
           engine,
+          zooRelease: zooReleaseOf(process.env),
           cache: workbenchCache(process.env),
           recipe: recipe.name,
           command: commandLine(),

@@ -59,7 +59,7 @@ export function addExport(program: Command): void {
   })
     .summary(SUMMARY)
     .description(DESCRIPTION)
-    .argument("<model>", "a model folder, or owner/name[@revision] on the Hub")
+    .argument("<model>", "a model folder, owner/name[@revision] on the Hub, or zoo:gpt2-gaudi")
     .addOption(new Option("--to <form>", "what to write").choices(TARGETS).makeOptionMandatory())
     .requiredOption("--out <folder>", "where the model goes")
     .addOption(

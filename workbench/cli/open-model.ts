@@ -2,31 +2,50 @@
 // into the open engine. For every verb that runs a model.
 
 import process from "node:process";
+import type { HubAccess } from "../../hub/access.ts";
 import type { Located } from "../../hub/locate.ts";
 import { locate } from "../../hub/locate.ts";
+import { isZooName } from "../../hub/zoo.ts";
+import { lacksSafetensors, OLD_WEIGHTS } from "../experiment/sources.ts";
 import { type LoadOptions, loadModel, type Model } from "../models/index.ts";
 import { withHub } from "./hub-access.ts";
 import { CommandFailed } from "./program.ts";
 import { progressBar } from "./progress-bar.ts";
 import { showPull } from "./pull.ts";
+import { pullZooWithProgress } from "./pull-zoo.ts";
 
 /** Files of a repository that a model and its tokenizer are in: not the same weights in other formats. */
 export const MODEL_FILES = ["*.json", "*.safetensors", "merges.txt", "vocab.txt", "*.model"];
 
-/** Bar and all; the Hub is only asked for a name that is no folder. */
-export async function locateModel(name: string, { signal }: { signal?: AbortSignal } = {}): Promise<Located> {
+interface Wait {
+  signal?: AbortSignal | undefined;
+}
+
+/** Bar and all; the Hub is only asked for a name that is no folder. A name of the zoo opens an engine. */
+export async function locateModel(name: string, { signal }: Wait = {}): Promise<Located> {
   return withHub(process.env, async (access) => {
-    const bar = progressBar({ label: name });
-    try {
-      for await (const event of locate(name, "model", access, { include: MODEL_FILES, signal })) {
-        if (event.kind === "located") return event;
-        showPull(event, bar);
-      }
-    } finally {
-      bar.stop();
-    }
-    throw new CommandFailed(`${name}: the pull ended early`);
+    if (isZooName(name)) return pullZooWithProgress(name, access, { env: process.env, signal });
+    const located = await locateFiles(name, access, { include: MODEL_FILES, signal });
+    if (located.repo === undefined || !(await lacksSafetensors(located.folder))) return located;
+    return locateFiles(name, access, { include: [...MODEL_FILES, ...OLD_WEIGHTS], signal });
   });
+}
+
+async function locateFiles(
+  name: string,
+  access: HubAccess,
+  { include, signal }: Wait & { include: readonly string[] },
+): Promise<Located> {
+  const bar = progressBar({ label: name });
+  try {
+    for await (const event of locate(name, "model", access, { include, signal })) {
+      if (event.kind === "located") return event;
+      showPull(event, bar);
+    }
+  } finally {
+    bar.stop();
+  }
+  throw new CommandFailed(`${name}: the pull ended early`);
 }
 
 /** Into the engine that is open. */

@@ -26,11 +26,14 @@ export async function pullZooWithProgress(
   const bar = progressBar({ label: name });
   const notes: string[] = [];
   try {
-    const release = env.GBLR_ZOO?.replace(/\/+$/, "") || undefined;
-    for await (const event of pullZoo(name, access, { release, signal, openEngine: () => openEngine() })) {
+    for await (const event of pullZoo(name, access, {
+      release: zooReleaseOf(env),
+      signal,
+      openEngine: () => openEngine(),
+    })) {
       if (event.kind === "located") return event;
       if (event.kind === "note") notes.push(event.text);
-      else show(event, bar);
+      else showPullZoo(event, bar);
     }
     throw new CommandFailed(`${name}: the pull ended early`);
   } finally {
@@ -39,7 +42,11 @@ export async function pullZooWithProgress(
   }
 }
 
-function show(event: PullZooEvent, bar: ProgressBar): void {
+/** The address of another copy of the release, from GBLR_ZOO. */
+export const zooReleaseOf = (env: Environment): string | undefined => env.GBLR_ZOO?.replace(/\/+$/, "") || undefined;
+
+/** Puts an event of such a pull on a bar. */
+export function showPullZoo(event: PullZooEvent, bar: ProgressBar): void {
   if (event.kind === "progress") {
     if (event.size !== undefined) bar.setTotal(event.size);
     bar.advance(event.bytes);

@@ -34,7 +34,7 @@ export function optionsOf<Shape extends z.ZodRawShape>(
 ): Option[] {
   return Object.entries(propertiesOf(schema)).map(([name, property]) => {
     const given = name in defaults ? (defaults as Record<string, unknown>)[name] : property.default;
-    const text = `${describe(property)}${isTold(given) ? ` (default: ${shown(given)})` : ""}`;
+    const text = isTold(given) ? withDefault(describe(property), given) : describe(property);
     const option = optionOf(name, property, { text, isOn: given === true });
     return property.group === undefined ? option : option.helpGroup(`${property.group}:`);
   });
@@ -87,8 +87,12 @@ function converted(value: unknown, { type }: Property): unknown {
 
 const describe = ({ description = "", unit }: Property): string => (unit ? `${description}, ${unit}` : description);
 
+/** In the place of the default that there is without it. */
+const withDefault = (text: string, given: unknown): string =>
+  `${text.replace(/ \(default: [^)]*\)(?=$|,)/, "")} (default: ${shown(given)})`;
+
 const valueName = ({ type }: Property): string =>
-  type === "number" || type === "integer" ? "number" : type === "array" ? "names" : "text";
+  type === "number" || type === "integer" ? "number" : type === "array" ? "list" : "text";
 
 const shown = (value: unknown): string =>
   Array.isArray(value) ? value.join(",") : typeof value === "string" ? value : JSON.stringify(value);

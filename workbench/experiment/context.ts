@@ -5,6 +5,8 @@ import type { Engine } from "../engine/types.ts";
 
 export interface ExperimentContext {
   access: HubAccess;
+  /** address of another copy of the zoo of released checkpoints. Default where they are released */
+  zooRelease?: string | undefined;
   /** open, and current */
   engine: Engine;
   /** folder for what is made of data sets once: files of token ids in `tokens`, of images in `images` */

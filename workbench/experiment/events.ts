@@ -9,12 +9,14 @@ import type { TokeniseEvent } from "../data/index.ts";
 import type { AccuracyEvent } from "../evaluate/accuracy.ts";
 import type { PerplexityEvent } from "../evaluate/perplexity.ts";
 import type { LoadEvent } from "../models/index.ts";
+import type { PullZooEvent } from "../models/reference/index.ts";
 import type { ComparisonRow } from "../report/index.ts";
 import type { FitEvent } from "../train/index.ts";
 
 /** Events of the part of the workbench that is at work. */
 export type InnerEvent =
   | { of: "pull"; event: PullEvent }
+  | { of: "zoo"; event: PullZooEvent }
   | { of: "tokenise"; event: TokeniseEvent }
   | { of: "images"; event: ImagesEvent }
   | { of: "load"; event: LoadEvent }

@@ -2,7 +2,7 @@
 // while training, and what a model that starts from nothing is like.
 
 import { z } from "zod";
-import { amount, count, experimentShape, share, text } from "./settings.ts";
+import { amount, count, experimentShape, grouped, share, text } from "./settings.ts";
 
 const chance = (description: string) => z.number().min(0).max(1).meta({ description, unit: "share" });
 const colours = (description: string) =>
@@ -14,61 +14,64 @@ const colours = (description: string) =>
 
 export const imageExperiment = z.object({
   ...experimentShape("images"),
-  model: text(
-    "model to start from: owner/name[@revision], a folder, or scratch:<timm's name>, e.g. scratch:mixer_s4_32",
-  ),
-  width: count("of a model from scratch (default: as its name says)", "channels").optional(),
-  blocks: count("of a model from scratch (default: as its name says)", "blocks").optional(),
-  heads: count("of a vision transformer from scratch (default: as its name says)", "heads").optional(),
-  size: count("edge of what a model from scratch sees (default: as its name says)", "pixels").optional(),
-  mean: colours("taken off the values 0 to 1, by a model from scratch"),
-  std: colours("divided by, by a model from scratch"),
+  ...grouped("Model and data", {
+    model: text(
+      "model to start from: owner/name[@revision], a folder, or scratch:<timm's name>, e.g. scratch:mixer_s4_32",
+    ),
+    width: count("of a model from scratch (default: as its name says)", "channels").optional(),
+    blocks: count("of a model from scratch (default: as its name says)", "blocks").optional(),
+    heads: count("of a vision transformer from scratch (default: as its name says)", "heads").optional(),
+    size: count("edge of what a model from scratch sees (default: as its name says)", "pixels").optional(),
+    mean: colours("taken off the values 0 to 1, by a model from scratch"),
+    std: colours("divided by, by a model from scratch"),
 
-  imageColumn: text("column of the images (default: image, else img)").optional(),
-  labelColumn: text("column of the classes (default: label, else labels, else fine_label)").optional(),
-  holdOut: share("of the training images for validation, instead of a split").optional(),
-  trainLimit: count("train on so many only, drawn by the seed", "images").optional(),
-  limit: count("evaluate on so many of each split only, drawn by the seed", "images").optional(),
-  trainSample: count("training images that are measured beside validation's", "images").default(1000),
-  crop: share("of the shorter side that evaluation sees (default: the checkpoint's)").optional(),
-  interpolation: z
-    .enum(["nearest", "bilinear", "bicubic"])
-    .optional()
-    .meta({ description: "of resizing in evaluation (default: the checkpoint's)" }),
-  workers: z
-    .int()
-    .min(0)
-    .optional()
-    .meta({ description: "that prepare images (default: one a core, at most 16)", unit: "threads" }),
-  skipBad: z.boolean().default(false).meta({ description: "leave out images that cannot be decoded" }),
-
-  trainCrop: z
-    .enum(["resized", "padded", "none"])
-    .default("resized")
-    .meta({ description: "in training: a random part resized, CIFAR's shifts, or as in evaluation" }),
-  flip: chance("of a mirror image").default(0.5),
-  randAugment: z
-    .string()
-    .regex(/^m\d+(\.\d+)?(-mstd\d+(\.\d+)?)?(-n\d+)?(-inc1)?$/, "expected such as m9-mstd0.5-n2-inc1")
-    .optional()
-    .meta({ description: "magnitude, its deviation, operations, as timm writes it: m9-mstd0.5-inc1" }),
-  autoAugment: z.enum(["imagenet", "cifar10"]).optional().meta({ description: "a published policy instead" }),
-  colourJitter: amount("of brightness, contrast and saturation, instead").optional(),
-  erasing: chance("of random erasing").default(0),
-  mixup: z.number().min(0).default(0).meta({ description: "alpha of mixup; 0: none" }),
-  cutmix: z.number().min(0).default(0).meta({ description: "alpha of cutmix; 0: none" }),
-  labelSmoothing: z
-    .number()
-    .min(0)
-    .lt(1)
-    .default(0)
-    .meta({ description: "of a target, spread over all classes", unit: "share" }),
-  dropPath: z
-    .number()
-    .min(0)
-    .lt(1)
-    .optional()
-    .meta({ description: "chance that the last block is skipped (default: the checkpoint's)", unit: "share" }),
+    imageColumn: text("column of the images (default: image, else img)").optional(),
+    labelColumn: text("column of the classes (default: label, else labels, else fine_label)").optional(),
+    holdOut: share("of the training images for validation, instead of a split").optional(),
+    trainLimit: count("train on so many only, drawn by the seed", "images").optional(),
+    limit: count("evaluate on so many of each split only, drawn by the seed", "images").optional(),
+    trainSample: count("training images that are measured beside validation's", "images").default(1000),
+    crop: share("of the shorter side that evaluation sees (default: the checkpoint's)").optional(),
+    interpolation: z
+      .enum(["nearest", "bilinear", "bicubic"])
+      .optional()
+      .meta({ description: "of resizing in evaluation (default: the checkpoint's)" }),
+    workers: z
+      .int()
+      .min(0)
+      .optional()
+      .meta({ description: "that prepare images (default: one a core, at most 16)", unit: "threads" }),
+    skipBad: z.boolean().default(false).meta({ description: "leave out images that cannot be decoded" }),
+  }),
+  ...grouped("Augmentation", {
+    trainCrop: z
+      .enum(["resized", "padded", "none"])
+      .default("resized")
+      .meta({ description: "in training: a random part resized, CIFAR's shifts, or as in evaluation" }),
+    flip: chance("of a mirror image").default(0.5),
+    randAugment: z
+      .string()
+      .regex(/^m\d+(\.\d+)?(-mstd\d+(\.\d+)?)?(-n\d+)?(-inc1)?$/, "expected such as m9-mstd0.5-n2-inc1")
+      .optional()
+      .meta({ description: "magnitude, its deviation, operations, as timm writes it: m9-mstd0.5-inc1" }),
+    autoAugment: z.enum(["imagenet", "cifar10"]).optional().meta({ description: "a published policy instead" }),
+    colourJitter: amount("of brightness, contrast and saturation, instead").optional(),
+    erasing: chance("of random erasing").default(0),
+    mixup: z.number().min(0).default(0).meta({ description: "alpha of mixup; 0: none" }),
+    cutmix: z.number().min(0).default(0).meta({ description: "alpha of cutmix; 0: none" }),
+    labelSmoothing: z
+      .number()
+      .min(0)
+      .lt(1)
+      .default(0)
+      .meta({ description: "of a target, spread over all classes", unit: "share" }),
+    dropPath: z
+      .number()
+      .min(0)
+      .lt(1)
+      .optional()
+      .meta({ description: "chance that the last block is skipped (default: the checkpoint's)", unit: "share" }),
+  }),
 });
 
 export type ImageSettings = z.output<typeof imageExperiment>;

@@ -1,12 +1,14 @@
 // The settings of an experiment with a language model: those of every experiment, and how its text is read.
 
 import { z } from "zod";
-import { count, experimentShape, text } from "./settings.ts";
+import { count, experimentShape, grouped, text } from "./settings.ts";
 
 export const languageSettings = z.object({
   ...experimentShape("windows"),
-  column: text("column that holds the text").default("text"),
-  context: count("length of a window", "tokens").default(1024),
+  ...grouped("Model and data", {
+    column: text("column that holds the text").default("text"),
+    context: count("length of a window", "tokens").default(1024),
+  }),
 });
 
 export type LanguageSettings = z.output<typeof languageSettings>;

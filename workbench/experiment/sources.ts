@@ -1,12 +1,13 @@
 // Where an experiment's model and data come from: folders as they are, repositories pulled from the Hub, and of those no
-// more than is needed.
+// more than is needed; released checkpoints made into models.
 
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { HubAccess } from "../../hub/access.ts";
 import { HubError } from "../../hub/hub-error.ts";
-import { locate } from "../../hub/locate.ts";
+import { type Located, type LocateZoo, locate } from "../../hub/locate.ts";
 import { dataFilePatterns } from "../data/index.ts";
+import { type PullZooEvent, pullZoo } from "../models/reference/index.ts";
 import type { ExperimentEvent } from "./events.ts";
 
 export interface Source {
@@ -24,6 +25,8 @@ export const baseName = ({ name, revision }: Source): string =>
 export interface LocateOptions {
   access: HubAccess;
   signal: AbortSignal;
+  /** address of another copy of the zoo */
+  zooRelease?: string | undefined;
 }
 
 /** What a model's folder is read for. */
@@ -44,14 +47,17 @@ const MODEL_FILES = [
 ];
 
 /** Weights of repositories from before safetensors. */
-const OLD_WEIGHTS = ["pytorch_model*.bin", "pytorch_model.bin.index.json"];
+export const OLD_WEIGHTS = ["pytorch_model*.bin", "pytorch_model.bin.index.json"];
 
+/** An engine must be open for a name of the zoo. */
 export async function* locateModel(name: string, options: LocateOptions): AsyncGenerator<ExperimentEvent, Source> {
   const source = yield* located(name, "model", MODEL_FILES, options);
-  const files = await readdir(source.folder);
-  if (source.revision === undefined || files.some((file) => file.endsWith(".safetensors"))) return source;
+  if (source.revision === undefined || !(await lacksSafetensors(source.folder))) return source;
   return yield* located(name, "model", [...MODEL_FILES, ...OLD_WEIGHTS], options);
 }
+
+export const lacksSafetensors = async (folder: string): Promise<boolean> =>
+  !(await readdir(folder)).some((file) => file.endsWith(".safetensors"));
 
 export interface DatasetSource {
   /** as it was named */
@@ -84,14 +90,26 @@ async function* located(
   name: string,
   type: "model" | "dataset",
   include: readonly string[],
-  { access, signal }: LocateOptions,
+  { access, signal, zooRelease: release }: LocateOptions,
 ): AsyncGenerator<ExperimentEvent, Source> {
-  for await (const event of locate(name, type, access, { include, signal })) {
+  const zoo: LocateZoo<ZooStep> = (name, access, { signal }) => stepsOf(pullZoo(name, access, { release, signal }));
+  for await (const event of locate(name, type, access, { include, signal, zoo })) {
     if (event.kind === "located") {
       const { folder, commit } = event;
       return { name, folder, ...(commit && { revision: commit }) };
     }
-    yield { kind: "inner", of: "pull", event };
+    if (event.kind === "zoo") yield { kind: "inner", of: "zoo", event: event.step };
+    else yield { kind: "inner", of: "pull", event };
   }
   throw new Error(`${name} was not located to its end`);
+}
+
+/** Told apart from the steps of a pull, which have the same names. */
+interface ZooStep {
+  kind: "zoo";
+  step: PullZooEvent;
+}
+
+async function* stepsOf(events: AsyncGenerator<PullZooEvent>): AsyncGenerator<ZooStep | Located, void> {
+  for await (const event of events) yield event.kind === "located" ? event : { kind: "zoo", step: event };
 }

@@ -28,6 +28,7 @@ import { interruptible } from "../interrupt.ts";
 import { loadWithProgress } from "../open-model.ts";
 import { countFrom, share } from "../option-values.ts";
 import { CommandFailed, verb } from "../program.ts";
+import { zooReleaseOf } from "../pull-zoo.ts";
 import type { Palette } from "../terminal.ts";
 import { commandLine, versionsOf } from "../versions.ts";
 import {
@@ -124,7 +125,7 @@ async function measured(name: string, flags: AccuracyFlags, { access, engine, si
   const { config, split, limit, workers, skipBad, batch } = flags;
   const view = new ExperimentView({ silent: true });
   try {
-    const source = await shown(locateModel(name, { access, signal }), view);
+    const source = await shown(locateModel(name, { access, signal, zooRelease: zooReleaseOf(process.env) }), view);
     const data = await shown(locateDataset({ name: flags.dataset, config, splits: [split] }, { access, signal }), view);
     const model = classifier(await loadWithProgress(source.folder), name);
     const cache = `${workbenchCache(process.env)}/images`;

@@ -19,6 +19,7 @@ import { interruptible } from "../interrupt.ts";
 import { loadWithProgress } from "../open-model.ts";
 import { countFrom } from "../option-values.ts";
 import { CommandFailed, UsageError, verb } from "../program.ts";
+import { zooReleaseOf } from "../pull-zoo.ts";
 import type { Palette } from "../terminal.ts";
 import {
   flopsRows,
@@ -64,7 +65,7 @@ export function addPerplexity(program: Command): void {
   })
     .description(DESCRIPTION)
     .summary("perplexity of a language model on a text")
-    .argument("<model>", "a model folder, or owner/name[@revision]")
+    .argument("<model>", "a model folder, owner/name[@revision], or zoo:gpt2-gaudi")
     .requiredOption("--dataset <name>", "a text data set: owner/name[@revision], or a folder")
     .option("--config <name>", "configuration of the data set (default: the only one, or its own default)")
     .option("--split <name>", "part of the data set", "test")
@@ -95,13 +96,17 @@ async function measured(name: string, flags: PerplexityFlags, access: HubAccess,
   const { dataset, config, split, column, stride, limit, batch } = flags;
   const view = new ExperimentView({ silent: true });
   try {
-    const source = await shown(locateModel(name, { access, signal }), view);
+    const source = await shown(locateModel(name, { access, signal, zooRelease: zooReleaseOf(process.env) }), view);
     const text = await shown(locateDataset({ name: dataset, config, splits: [split] }, { access, signal }), view);
     const model = languageModel(await loadWithProgress(source.folder), name);
     const { positions } = model.config;
     const { context = positions } = flags;
     if (context > positions)
       throw new UsageError(`--context ${context} is longer than the model's ${positions} positions`);
+    if (stride !== undefined && stride > context)
+      throw new UsageError(
+        `--stride ${stride} is longer than a window of ${context}: tokens between would not be scored`,
+      );
     const cache = `${workbenchCache(process.env)}/tokens`;
     const places = { dataset: text.folder, tokenizer: source.folder, cache };
     const texts = await openTexts({ ...places, config, column, context, stride, signal });

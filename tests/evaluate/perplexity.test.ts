@@ -136,6 +136,17 @@ describe("on any engine", () => {
     model.dispose();
   });
 
+  test("a text of another tokenizer is an error that names the token", async () => {
+    const model = tinyGpt2();
+    const ids = new Int32Array(40).fill(3);
+    ids[27] = TINY.vocab_size;
+    const file = { ...tokens(40), read: async (start: number, count: number) => ids.slice(start, start + count) };
+    await expect(scored(model, { windows: tokenWindows(file, { context: 10 }) })).rejects.toThrow(
+      "window 2 has the token 40, the model has 40; tokenise the text with the model's own tokenizer",
+    );
+    model.dispose();
+  });
+
   test("a signal ends it between two batches", async () => {
     const model = tinyGpt2();
     const before = tf.memory().numTensors;

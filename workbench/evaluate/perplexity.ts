@@ -85,7 +85,11 @@ async function lossesOf(
 ): Promise<Float32Array> {
   const length = windows.context + 1;
   const ids = new Int32Array(size * length);
-  for (let row = 0; row < size; row++) ids.set(await windows.read(start + row), row * length);
+  for (let row = 0; row < size; row++) {
+    const window = await windows.read(start + row);
+    expectIds(window, model.config, start + row);
+    ids.set(window, row * length);
+  }
   const input: Tensor2D = tensor2d(ids, [size, length], "int32");
   const losses = gpt2Nll(model, input);
   try {
@@ -94,6 +98,16 @@ async function lossesOf(
     input.dispose();
     losses.dispose();
   }
+}
+
+/** What engines make of an id that is not in the table is their own affair, an error or a number. */
+function expectIds(ids: Int32Array, { vocabulary }: Gpt2Config, window: number): void {
+  const strange = ids.find((id) => id < 0 || id >= vocabulary);
+  if (strange === undefined) return;
+  throw new EngineError(
+    `window ${window} has the token ${strange}, the model has ${vocabulary}`,
+    "tokenise the text with the model's own tokenizer",
+  );
 }
 
 function sumOf(losses: Float32Array, window: number): number {

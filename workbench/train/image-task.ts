@@ -116,6 +116,6 @@ function softTargets(
   { classes, labelSmoothing, mix }: { classes: number; labelSmoothing: number; mix: Mix },
 ): Tensor2D {
   const off = labelSmoothing / classes;
-  const own = oneHot(tensor1d(labels, "int32"), classes, 1 - labelSmoothing + off, off);
+  const own = oneHot(tensor1d(labels, "int32"), classes, 1 - labelSmoothing + off, off, "float32");
   return add(mul(own, mix.share), mul(reverse(own, 0), 1 - mix.share));
 }

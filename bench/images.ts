@@ -1,0 +1,108 @@
+// How fast images are prepared: real ImageNet photographs and CIFAR-10 pictures, as evaluated and as trained on, by
+// number of threads. Not how fast a network takes them.
+//
+//   bun bench/images.ts FOLDER_OF_DATA_SETS [OUT.json]     (a folder with imagenet-sample and cifar10-jpeg in it)
+
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import os from "node:os";
+import { dirname, join } from "node:path";
+import {
+  type ImageLoaderOptions,
+  type ImageSet,
+  imageLoader,
+  openImages,
+  type TrainingTransform,
+} from "../workbench/data/images/index.ts";
+
+const [folder, out] = process.argv.slice(2);
+if (folder === undefined) throw new Error("usage: bun bench/images.ts FOLDER_OF_DATA_SETS [OUT.json]");
+
+const COLOURS = { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] } as const;
+const SECONDS = 3;
+const BATCH = 64;
+
+const RESNET: TrainingTransform = { kind: "train" };
+const VIT: TrainingTransform = { kind: "train", randAugment: {}, erasing: {} };
+const SMALL: TrainingTransform = { kind: "train", crop: { kind: "padded" } };
+
+const CASES: { name: string; set: string; split: string; options: Pick<ImageLoaderOptions, "size" | "transform"> }[] = [
+  {
+    name: "ImageNet 224, evaluation",
+    set: "imagenet-sample",
+    split: "validation",
+    options: { size: 224, transform: "evaluate" },
+  },
+  {
+    name: "ImageNet 224, crop and flip",
+    set: "imagenet-sample",
+    split: "validation",
+    options: { size: 224, transform: RESNET },
+  },
+  {
+    name: "ImageNet 224, RandAugment and erasing",
+    set: "imagenet-sample",
+    split: "validation",
+    options: { size: 224, transform: VIT },
+  },
+  {
+    name: "CIFAR 32, evaluation",
+    set: "cifar10-jpeg",
+    split: "test",
+    options: { size: 32, transform: { kind: "evaluate", cropShare: 1 } },
+  },
+  { name: "CIFAR 32, crop and flip", set: "cifar10-jpeg", split: "test", options: { size: 32, transform: SMALL } },
+];
+
+const cache = mkdtempSync(join(os.tmpdir(), "bench-images-"));
+const results: { name: string; workers: number; imagesPerSecond: number; cpuMillisecondsAnImage: number }[] = [];
+try {
+  for (const { name, set, split, options } of CASES) {
+    const images = await opened(join(folder, set), split);
+    for (const workers of [...new Set([0, 1, os.availableParallelism()])]) {
+      const result = { name, workers, ...(await measured(images, { ...options, ...COLOURS, workers })) };
+      results.push(result);
+      const { imagesPerSecond, cpuMillisecondsAnImage } = result;
+      console.log(
+        `${name.padEnd(40)} ${workers} threads  ${imagesPerSecond.toFixed(0).padStart(6)} images/s  ${cpuMillisecondsAnImage.toFixed(2)} ms of a core each`,
+      );
+    }
+  }
+} finally {
+  rmSync(cache, { recursive: true });
+}
+if (out !== undefined) {
+  const machine = { cpu: os.cpus()[0]?.model, cores: os.availableParallelism(), load: os.loadavg()[0] };
+  mkdirSync(dirname(out), { recursive: true });
+  writeFileSync(
+    out,
+    `${JSON.stringify({ machine, runtime: `bun ${process.versions.bun}`, batch: BATCH, results }, null, 2)}\n`,
+  );
+}
+
+async function opened(dataset: string, split: string): Promise<ImageSet> {
+  for await (const event of openImages({ dataset, split, cache })) if (event.kind === "images") return event.images;
+  throw new Error(`${dataset}: no images`);
+}
+
+/** Two batches ahead, as in training. Other work on the machine lowers the rate, and not the milliseconds. */
+async function measured(images: ImageSet, options: ImageLoaderOptions) {
+  const loader = imageLoader(images, options);
+  const items = (start: number) => Array.from({ length: BATCH }, (_, i) => (start + i) % images.length);
+  try {
+    await loader.read(items(0));
+    const [cpu, start] = [process.cpuUsage(), performance.now()];
+    let count = 0;
+    const ahead = [loader.read(items(0), { seed: 1 }), loader.read(items(BATCH), { seed: 2 })];
+    for (let at = 2 * BATCH; performance.now() - start < 1000 * SECONDS; at += BATCH) {
+      ahead.push(loader.read(items(at), { seed: at }));
+      count += (await (ahead.shift() as (typeof ahead)[number])).items.length;
+    }
+    const seconds = (performance.now() - start) / 1000;
+    const last = await Promise.all(ahead);
+    const { user, system } = process.cpuUsage(cpu);
+    const all = count + last.reduce((sum, batch) => sum + batch.items.length, 0);
+    return { imagesPerSecond: count / seconds, cpuMillisecondsAnImage: (user + system) / 1000 / all };
+  } finally {
+    await loader.close();
+  }
+}

@@ -1,0 +1,134 @@
+// Classifying as a task: losses against float64 sums over the model's own logits, mixed images against mixing by hand, and
+// training that learns, on every engine.
+
+import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import * as tf from "@tensorflow/tfjs-core";
+import { drawMix, type ImageLoader, imageLoader, seedWithin } from "../../workbench/data/images/index.ts";
+import { classifierLogits } from "../../workbench/models/index.ts";
+import { fit, type ImageTaskOptions, imageTask } from "../../workbench/train/index.ts";
+import { madeImages } from "../data/images/made-images.ts";
+import { forEachEngine } from "../engine/engines.ts";
+import { liveTensors } from "../engine/ops/operands.ts";
+import { smallResnet, smallVit } from "../models/small-vision.ts";
+
+setDefaultTimeout(60_000);
+
+const root = mkdtempSync(join(tmpdir(), "gblr-image-task-"));
+const EDGE = 16;
+let loader: ImageLoader;
+beforeAll(async () => {
+  const images = await madeImages(join(root, "images"), { count: 20, classes: 5 });
+  const colours = { mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5] } as const;
+  loader = imageLoader(images, {
+    size: EDGE,
+    transform: { kind: "train", crop: { kind: "padded", padding: 1 } },
+    ...colours,
+    workers: 1,
+  });
+});
+afterAll(async () => {
+  await loader.close();
+  rmSync(root, { recursive: true });
+});
+
+const ITEMS = [0, 7, 11, 13, 19];
+
+forEachEngine("the image task", (_, under) => {
+  test("has the mean cross-entropy of smoothed labels as its loss", async () => {
+    const model = smallVit();
+    const task = imageTask({ model, loader, labelSmoothing: 0.1, dropout: false });
+    expect([task.length, task.unit]).toEqual([20, { name: "images", perItem: 1 }]);
+    const batch = await task.read(ITEMS, { seed: 3 });
+    const logits = tf.tidy(() => classifierLogits(model, batch.pixels as tf.Tensor4D)).arraySync() as number[][];
+    const labels = (batch.labels as tf.Tensor).arraySync() as number[];
+    expect(labels).toEqual(ITEMS.map((item) => loader.images.label(item)));
+    const expected = meanOf(logits.map((row, i) => softLoss(row, smoothed(labels[i] as number))));
+    expect((task.loss(batch, { seed: 1 }).arraySync() as number) - expected).toBeCloseTo(0, 5);
+    tf.dispose(batch);
+    model.dispose();
+  });
+
+  test("mixes each image and its label with the one from the batch's other end", async () => {
+    const model = smallVit();
+    for (const mixing of [{ mixup: 0.8 }, { cutmix: 1 }] as Partial<ImageTaskOptions<never>>[]) {
+      const task = imageTask({ model, loader, labelSmoothing: 0.1, dropout: false, ...mixing });
+      const [seed, before] = [5, liveTensors().tensors];
+      const batch = await task.read(ITEMS, { seed });
+      expect(liveTensors().tensors).toBe(before + 2);
+      const plain = await loader.read(ITEMS, { seed });
+      const mix = drawMix(mixing, { size: EDGE, seed: seedWithin(seed, 0x6d697865) });
+      if (!mix) throw new Error("not mixed");
+      const each = EDGE * EDGE * 3;
+      const own = (y: number, x: number): number => {
+        if (mix.kind === "mixup") return mix.share;
+        const { top, bottom, left, right } = mix.box;
+        return y >= top && y < bottom && x >= left && x < right ? 0 : 1;
+      };
+      const expected = plain.pixels.map((value, i) => {
+        const [row, at] = [Math.floor(i / each), i % each];
+        const [y, x] = [Math.floor(at / 3 / EDGE), Math.floor(at / 3) % EDGE];
+        const partner = plain.pixels[(ITEMS.length - 1 - row) * each + at] as number;
+        return own(y, x) * value + (1 - own(y, x)) * partner;
+      });
+      const seen = (batch.pixels as tf.Tensor).dataSync();
+      const most = expected.reduce((sofar, value, i) => Math.max(sofar, Math.abs(value - (seen[i] as number))), 0);
+      expect(most).toBeLessThan(1e-5);
+      const targets = (batch.targets as tf.Tensor).arraySync() as number[][];
+      for (const [i, row] of targets.entries()) {
+        const [mine, other] = [i, ITEMS.length - 1 - i].map((at) => smoothed(plain.labels[at] as number)) as [
+          number[],
+          number[],
+        ];
+        row.forEach((value, k) => {
+          expect(value).toBeCloseTo(mix.share * (mine[k] as number) + (1 - mix.share) * (other[k] as number), 5);
+        });
+      }
+      const logits = tf.tidy(() => classifierLogits(model, batch.pixels as tf.Tensor4D)).arraySync() as number[][];
+      const loss = meanOf(logits.map((row, i) => softLoss(row, targets[i] as number[])));
+      expect((task.loss(batch, { seed: 1 }).arraySync() as number) - loss).toBeCloseTo(0, 5);
+      tf.dispose(batch);
+    }
+    model.dispose();
+  });
+
+  // Plain JavaScript takes ten seconds.
+  test.skipIf(under.name === "cpu")("is learned: a small network tells plain colours apart", async () => {
+    const model = smallResnet();
+    const task = imageTask({ model, loader, labelSmoothing: 0.05 });
+    const losses: number[] = [];
+    for await (const event of fit({
+      model,
+      task,
+      folder: mkdtempSync(join(root, "run-")),
+      length: { epochs: 6 },
+      batch: 10,
+      optimizer: { learningRate: 0.02 },
+      seed: 1,
+    }))
+      if (event.kind === "step") losses.push(event.loss);
+    expect(losses.length).toBe(12);
+    expect(meanOf(losses.slice(-3))).toBeLessThan(0.75 * meanOf(losses.slice(0, 3)));
+    model.dispose();
+  });
+});
+
+test("other classes than the head's and settings that make no sense are refused", async () => {
+  const images = await madeImages(join(root, "three"), { count: 3, classes: 3 });
+  const model = smallVit();
+  const three = { ...loader, images };
+  expect(() => imageTask({ model, loader: three })).toThrow("has 3 classes and the model's head 5");
+  expect(() => imageTask({ model, loader, mixup: -1 })).toThrow("mixup must be a number, 0 or more");
+  expect(() => imageTask({ model, loader, labelSmoothing: 1.5 })).toThrow("labelSmoothing must be from 0 to 1");
+  model.dispose();
+});
+
+const meanOf = (values: number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
+const smoothed = (label: number) => Array.from({ length: 5 }, (_, k) => (k === label ? 0.92 : 0.02));
+
+function softLoss(logits: number[], targets: number[]): number {
+  const sum = Math.log(logits.reduce((total, z) => total + Math.exp(z), 0));
+  return targets.reduce((loss, target, k) => loss - target * ((logits[k] as number) - sum), 0);
+}

@@ -1,10 +1,11 @@
 // `gblr convert`: a dense model made into a structured one. The work is in compress/ and models/; here are the options,
 // the order of things, the progress and the tables.
 
-import { readdir, stat } from "node:fs/promises";
-import { join } from "node:path";
+import { readdir, readFile, stat } from "node:fs/promises";
+import { basename, join, resolve } from "node:path";
 import process from "node:process";
 import { type Command, Option } from "commander";
+import { type CardFacts, parseCardMetadata } from "../../hub/card/index.ts";
 import type { Located } from "../../hub/locate.ts";
 import {
   ALLOCATIONS,
@@ -20,7 +21,9 @@ import {
   planConversion,
   takeApart,
 } from "../compress/index.ts";
-import { type Model, saveModel } from "../models/index.ts";
+import type { Engine } from "../engine/types.ts";
+import { writeCard } from "../experiment/card.ts";
+import { isClassifier, type Model, saveModel } from "../models/index.ts";
 import { STRUCTURES } from "../structures/registry.ts";
 import { type Calibration, calibrateOn } from "./convert/calibration.ts";
 import { printConversion, printPlan, type Written } from "./convert/print.ts";
@@ -34,6 +37,7 @@ import { CommandFailed, verb } from "./program.ts";
 import { progressLine, throttled } from "./progress.ts";
 import { progressBar } from "./progress-bar.ts";
 import { paletteFor } from "./terminal.ts";
+import { commandLine, versionsOf } from "./versions.ts";
 
 const SUMMARY = "compress a model: replace its linear layers by structured ones";
 
@@ -120,10 +124,10 @@ async function convertVerb(name: string, options: ConvertVerbOptions): Promise<v
   if (out !== undefined && !dryRun) await expectPlaceForModel(out, { force });
   await interruptible("interrupted; nothing was written", async (signal) => {
     const source = await locateModel(name, { signal });
-    await openEngineFor(options);
+    const engine = await openEngineFor(options);
     const model = await loadWithProgress(source.folder);
     try {
-      await convertLoaded(model, { ...options, source, signal });
+      await convertLoaded(model, { ...options, source, engineOpen: engine, signal });
     } finally {
       model.dispose();
     }
@@ -132,6 +136,7 @@ async function convertVerb(name: string, options: ConvertVerbOptions): Promise<v
 
 interface Work extends ConvertVerbOptions {
   source: Located;
+  engineOpen: Engine;
   signal: AbortSignal;
 }
 
@@ -160,8 +165,9 @@ async function convertLoaded(model: Model, work: Work): Promise<void> {
     if (isLater) announce(plan);
     const before = parametersOf(model);
     const conversion = await convertWithProgress(model, plan, { ...work, covariances });
-    const files = await saveWithProgress(model, plan, work);
     const out = work.out as string;
+    const files = await saveWithProgress(model, plan, work);
+    await writeCard(out, await cardFacts(model, conversion, work));
     const written: Written = {
       out,
       files,
@@ -241,6 +247,26 @@ async function convertWithProgress(
   } finally {
     line.clear();
   }
+}
+
+async function cardFacts(model: Model, { structure, counts }: Conversion, work: Work): Promise<CardFacts> {
+  const { source, out, seed, engineOpen: engine } = work;
+  const readme = await readFile(join(source.folder, "README.md"), "utf8").catch(() => "");
+  return {
+    title: basename(resolve(out as string)),
+    task: isClassifier(model) ? "image-classification" : "text-generation",
+    structure,
+    ...(source.repo !== undefined && { baseModel: source.repo }),
+    ...(source.commit !== undefined && { baseRevision: source.commit }),
+    base: parseCardMetadata(readme),
+    relativeFlops: { reference: counts.reference.relative, actual: counts.actual.relative },
+    command: commandLine(),
+    versions: versionsOf(engine),
+    engine: engine.name,
+    device: engine.device,
+    precision: engine.precision,
+    seed,
+  };
 }
 
 /** @returns names of the files */

@@ -3,11 +3,11 @@
 import { copyFile, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { writeFileAtomically } from "../../hub/atomic-file.ts";
-import { type CardFacts, type MeasuredMetric, modelCard, parseCardMetadata } from "../../hub/card/index.ts";
+import { type CardFacts, type MeasuredMetric, parseCardMetadata } from "../../hub/card/index.ts";
 import { push } from "../../hub/push/index.ts";
 import { parseRepoName } from "../../hub/repo-name.ts";
-import { type ComparisonRow, describeModel, structurePicture } from "../report/index.ts";
-import { renderPng } from "../report/render-svg.ts";
+import type { ComparisonRow } from "../report/index.ts";
+import { PICTURE, writeCard } from "./card.ts";
 import { MODEL, type VariantOptions } from "./compress-variant.ts";
 import type { ExperimentEvent } from "./events.ts";
 import type { ExperimentSettings } from "./settings.ts";
@@ -27,11 +27,9 @@ export async function* publish(options: PublishOptions): AsyncGenerator<Experime
   const { folder, settings, context, variant } = options;
   const model = join(folder, MODEL);
   yield { kind: "stage", stage: "card", of: variant.title };
-  const hasPicture = await drawStructure(model, options);
+  const hasPicture = await writeCard(model, await factsOf(options));
   if (hasPicture) await copyFile(join(model, PICTURE), join(folder, PICTURE));
-  const facts = await factsOf(options, { hasPicture });
   await writeFileAtomically(join(model, "training.json"), `${JSON.stringify(trainingOf(options), null, 2)}\n`);
-  await writeFileAtomically(join(model, "README.md"), modelCard(facts));
   if (settings.push === undefined) return undefined;
   yield { kind: "stage", stage: "push", of: settings.push };
   const repo = parseRepoName(settings.push, "model");
@@ -44,16 +42,7 @@ export async function* publish(options: PublishOptions): AsyncGenerator<Experime
   throw new Error("the push ended early");
 }
 
-const PICTURE = "structure.png";
-
-async function drawStructure(model: string, { settings, variant }: PublishOptions): Promise<boolean> {
-  const svg = structurePicture(await describeModel(model), settings.push ?? `${settings.model}, ${variant.title}`);
-  if (svg === undefined) return false;
-  await writeFileAtomically(join(model, PICTURE), await renderPng(svg));
-  return true;
-}
-
-async function factsOf(options: PublishOptions, { hasPicture }: { hasPicture: boolean }): Promise<CardFacts> {
+async function factsOf(options: PublishOptions): Promise<CardFacts> {
   const { settings, context, variant, source, task, dataset, metrics, contextLength, table } = options;
   const row = table.find(variant.title, "after") as ComparisonRow;
   const readme = await readFile(join(source.folder, "README.md"), "utf8").catch(() => "");
@@ -76,9 +65,6 @@ async function factsOf(options: PublishOptions, { hasPicture }: { hasPicture: bo
     comparison: table.rows,
     ...(row.relativeFlops && { relativeFlops: row.relativeFlops }),
     ...(contextLength !== undefined && { context: contextLength }),
-    hasPicture,
-    hasPython: variant.structure !== "dense",
-    hasTrainable: variant.structure === "gblr",
     command,
     versions,
     engine: engine.name,

@@ -1,0 +1,28 @@
+// The card of a model folder, with the picture of its blocks: README.md and structure.png. What lies beside them in the
+// folder is looked up; everything else that the card says is the caller's to know.
+
+import { readdir } from "node:fs/promises";
+import { join } from "node:path";
+import { writeFileAtomically } from "../../hub/atomic-file.ts";
+import { type CardFacts, modelCard } from "../../hub/card/index.ts";
+import { describeModel, structurePicture } from "../report/index.ts";
+import { renderPng } from "../report/render-svg.ts";
+
+export const PICTURE = "structure.png";
+
+/** @returns whether there is a picture: only GBLR layers have one */
+export async function writeCard(
+  folder: string,
+  facts: Omit<CardFacts, "hasPicture" | "hasPython" | "hasTrainable">,
+): Promise<boolean> {
+  const svg = structurePicture(await describeModel(folder), facts.repository ?? facts.title);
+  if (svg !== undefined) await writeFileAtomically(join(folder, PICTURE), await renderPng(svg));
+  const names = await readdir(folder);
+  const beside = {
+    hasPicture: svg !== undefined,
+    hasPython: names.includes("modeling_gblr.py"),
+    hasTrainable: names.includes("trainable.safetensors"),
+  };
+  await writeFileAtomically(join(folder, "README.md"), modelCard({ ...facts, ...beside }));
+  return svg !== undefined;
+}

@@ -119,7 +119,7 @@ function openData({ settings, sources, sets, own }: Opened): OpenData {
       }
       return values;
     },
-    inputs: (samples, batch) => inputsOf(loaderOf(sets.trainSample), { samples, batch }),
+    inputs: (samples, batch) => inputsOf(loaderOf(sets.someOfTrain(samples)), batch),
     forward: (model, images: Tensor) => classifierLogits(model, images as Tensor4D),
     async *conclude(model, folder, signal) {
       const test = onTest ?? (yield* scoreOn(sets.test, model, signal));
@@ -179,11 +179,8 @@ async function lastOf<Result>(events: AsyncGenerator<unknown, Result>): Promise<
   }
 }
 
-async function* inputsOf(
-  loader: ImageLoader,
-  { samples, batch }: { samples: number; batch: number },
-): AsyncGenerator<Tensor4D> {
-  for await (const { pixels, items, size } of loader.batches({ batch, limit: samples })) {
+async function* inputsOf(loader: ImageLoader, batch: number): AsyncGenerator<Tensor4D> {
+  for await (const { pixels, items, size } of loader.batches({ batch })) {
     yield tensor4d(pixels, [items.length, size, size, 3]);
   }
 }

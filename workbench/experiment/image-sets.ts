@@ -10,8 +10,10 @@ import type { ImageSettings } from "./image-settings.ts";
 /** Of a data set that was opened. Close it. */
 export interface ImageSets {
   train: ImageSet;
-  /** some of `train`, in an order by chance */
+  /** of `train`, what is measured of it */
   trainSample: ImageSet;
+  /** so many of `train`, in an order by chance */
+  someOfTrain(count: number): ImageSet;
   validation: ImageSet;
   /** that the results are of; `validation` itself where both are the same split */
   test: ImageSet;
@@ -54,9 +56,11 @@ export async function* openImageSets(
     const validation = some(parts.validation, limit, "limit");
     const isSame = holdOut === undefined && testSplit === validationSplit;
     const test = isSame ? validation : some(yield* opened(testSplit), limit, "limit");
+    const someOfTrain = (count: number) => sampleOf(train, { count, seed: seed + STREAMS.sample });
     return {
       train,
-      trainSample: sampleOf(train, { count: trainSample, seed: seed + STREAMS.sample }),
+      trainSample: someOfTrain(trainSample),
+      someOfTrain,
       validation,
       test,
       close: () => closeAll(open),

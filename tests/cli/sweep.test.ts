@@ -1,0 +1,194 @@
+// gblr sweep as it is called: a grid of experiments on tiny images, each in its folder; called again it does nothing twice;
+// one that fails leaves the others be.
+
+import { beforeAll, describe, expect, test } from "bun:test";
+import { mkdirSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { UsageError } from "../../workbench/cli/program.ts";
+import { costChart } from "../../workbench/cli/sweep/chart.ts";
+import { gridOf, parseVaried } from "../../workbench/cli/sweep/grid.ts";
+import type { SweepResult } from "../../workbench/cli/sweep/results.ts";
+import { GBLR, run, start } from "../experiment/tiny-hub.ts";
+import { makeTinyImages, QUICK_VIT } from "../experiment/tiny-images.ts";
+import { temporaryFolder } from "../hub/temporary.ts";
+
+const folder = temporaryFolder();
+const PATIENCE = 120_000;
+let place: { hub: string; work: string };
+let shared: string[];
+
+beforeAll(async () => {
+  const images = await makeTinyImages(folder("images"), { each: 4 });
+  place = { hub: folder("hub"), work: folder("work") };
+  for (const path of Object.values(place)) mkdirSync(path);
+  shared = ["--", "--dataset", images, ...QUICK_VIT, "--steps", "2", "--shrink", "none"];
+});
+
+const sweep = (...args: string[]) => run(GBLR, ["sweep", "vit-s-cifar10", ...args, ...shared], place);
+const at = (...names: string[]) => join(place.work, ...names);
+
+interface Told {
+  runs: { values: Record<string, string>; folder: string; status: string; error?: string }[];
+  results: SweepResult[];
+  files: string[];
+}
+
+describe("a grid of two budgets and two structures", () => {
+  const GRID = ["--vary", "budget=0.4,0.6", "--vary", "structure=gblr,lowrank", "--out", "grid", "--json"];
+  let told: Told;
+
+  beforeAll(async () => {
+    const { code, stdout, stderr } = await sweep(...GRID);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    told = JSON.parse(stdout);
+  }, PATIENCE);
+
+  test("every combination is run in a folder of its own, with what it says", () => {
+    expect(told.runs.map(({ values }) => Object.values(values).join(" "))).toEqual([
+      "0.4 gblr",
+      "0.4 lowrank",
+      "0.6 gblr",
+      "0.6 lowrank",
+    ]);
+    for (const { values, folder: own, status } of told.runs) {
+      expect(status).toBe("finished");
+      const { settings } = JSON.parse(readFileSync(at(own, "run.json"), "utf8"));
+      expect(settings).toMatchObject({ structure: values.structure, budget: Number(values.budget) });
+    }
+  });
+
+  test("the table has the model that all began with once, and each model that was trained", () => {
+    expect(told.results.map(({ name, stage }) => `${name} ${stage}`)).toEqual([
+      "dense before",
+      "GBLR, SVD after",
+      "low rank after",
+      "GBLR, SVD after",
+      "low rank after",
+    ]);
+    const [, first, , third] = told.results.map(({ relativeFlops }) => relativeFlops?.reference as number);
+    expect(first as number).toBeLessThan(third as number);
+    for (const { values, metrics } of told.results.slice(1)) {
+      const own = told.runs.find(
+        (one) => one.values.budget === values.budget && one.values.structure === values.structure,
+      );
+      const rows: SweepResult[] = JSON.parse(readFileSync(at(own?.folder as string, "comparison.json"), "utf8"));
+      expect(metrics).toEqual(rows.find(({ stage }) => stage === "after")?.metrics as typeof metrics);
+    }
+  });
+
+  test("the plot is there as PNG, SVG and its data", () => {
+    expect(told.files).toEqual(["grid/results.json", "grid/cost.svg", "grid/cost.png", "grid/cost.json"]);
+    expect([...readFileSync(at("grid/cost.png")).subarray(1, 4)]).toEqual([..."PNG"].map((sign) => sign.charCodeAt(0)));
+    const { layer } = JSON.parse(readFileSync(at("grid/cost.json"), "utf8"));
+    expect(layer.at(-1).data.values).toHaveLength(4);
+    expect(readFileSync(at("grid/cost.svg"), "utf8")).toContain("top-1 accuracy");
+  });
+
+  test(
+    "called again it runs nothing and tells the same; more values run only what is new",
+    async () => {
+      const files = readdirSync(at("grid")).filter((name) => name.includes("+"));
+      const written = () => files.map((name) => statSync(at("grid", name, "run.json")).mtimeMs);
+      const before = written();
+      const again = await sweep(...GRID);
+      expect(JSON.parse(again.stdout)).toEqual(told);
+      const more = await sweep("--vary", "budget=0.4,0.5,0.6", "--vary", "structure=lowrank", "--out", "grid");
+      expect({ code: more.code, stderr: more.stderr }).toEqual({ code: 0, stderr: "" });
+      expect(more.stdout.match(/done before/g)).toHaveLength(2);
+      expect(more.stdout).toContain("finished, grid/budget-0.5+structure-lowrank/report.html");
+      expect(written()).toEqual(before);
+    },
+    PATIENCE,
+  );
+
+  test("a sweep with other flags, or of another recipe, needs another folder", async () => {
+    const { code, stderr } = await run(GBLR, ["sweep", "vit-s-cifar10", ...GRID, "--", "--steps", "3"], place);
+    expect(code).toBe(2);
+    expect(stderr).toMatch(/^gblr: grid has a sweep of another recipe or with other flags[^\n]*--out\n$/);
+  });
+});
+
+test(
+  "one that fails leaves the others be, and is told at the end",
+  async () => {
+    const { code, stdout, stderr } = await sweep(
+      "--vary",
+      "structure=lowrnk,lowrank",
+      "--vary",
+      "budget=0.5",
+      "--json",
+    );
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/^gblr: 1 of 2 runs failed; structure lowrnk, budget 0\.5: [^\n]*lowrnk[^\n]*\n$/);
+    const told: Told = JSON.parse(stdout);
+    expect(told.runs.map(({ status }) => status)).toEqual(["failed", "finished"]);
+    expect(told.results.map(({ name }) => name)).toEqual(["dense", "low rank"]);
+  },
+  PATIENCE,
+);
+
+test(
+  "Ctrl-C ends the run where it can be gone on with, and the same command goes on",
+  async () => {
+    const args = ["sweep", "vit-s-cifar10", "--vary", "structure=lowrank,monarch", "--vary", "budget=0.5"];
+    const all = [...args, "--out", "stopped", ...shared];
+    const child = start(GBLR, all, place);
+    const stderr = new Response(child.stderr).text();
+    let told = "";
+    for await (const bytes of child.stdout) {
+      const before = told.includes("2 of 2");
+      told += new TextDecoder().decode(bytes);
+      // Once: a second time ends it at once.
+      if (!before && told.includes("2 of 2")) child.kill("SIGINT");
+    }
+    expect(await child.exited).toBe(130);
+    expect(await stderr).toMatch(/^gblr: interrupted; stopped keeps what is done[^\n]*\n$/);
+    const again = await run(GBLR, all, place);
+    expect({ code: again.code, stderr: again.stderr }).toEqual({ code: 0, stderr: "" });
+    expect(again.stdout.match(/done before/g)).toHaveLength(1);
+  },
+  PATIENCE,
+);
+
+test("what is no recipe is told with those that there are", async () => {
+  const { code, stderr } = await run(GBLR, ["sweep", "vit", "--vary", "budget=1"], place);
+  expect(code).toBe(2);
+  expect(stderr).toMatch(/^gblr: there is no recipe "vit": there is [^\n]*vit-s-cifar10[^\n]*\n$/);
+});
+
+test("grids are the product of their values, the last changing fastest", () => {
+  const points = gridOf([parseVaried("budget=0.1,0.2"), parseVaried("--learningRate=1e-3")]);
+  expect(points.map(({ key }) => key)).toEqual(["budget-0.1+learning-rate-1e-3", "budget-0.2+learning-rate-1e-3"]);
+  expect(points[1]?.flags).toEqual(["--budget=0.2", "--learning-rate=1e-3"]);
+});
+
+test.each(["budget", "=0.1", "budget=", "budget=0.1,,0.2", "budget=0.1,0.1", "run=a,b"])(
+  "--vary %p is refused",
+  (text) => {
+    expect(() => parseVaried(text)).toThrow(UsageError);
+  },
+);
+
+test("a setting varied twice is refused", () => {
+  expect(() => gridOf([parseVaried("budget=1"), parseVaried("budget=2")])).toThrow("--vary budget is there twice");
+});
+
+test("ways to compress are curves of their own, also where another setting tells them apart", () => {
+  const row = (flops: number, rate: string): SweepResult => ({
+    name: "GBLR, SVD",
+    structure: "gblr",
+    stage: "after",
+    metrics: { perplexity: 20 + flops, nll: 3 },
+    relativeFlops: { reference: flops, actual: flops },
+    values: { budget: String(flops), "learning-rate": rate },
+  });
+  const spec = costChart("r", [row(0.2, "1"), row(0.3, "1"), row(0.2, "2")])?.spec as unknown as {
+    layer: { data: { values: unknown[] } }[];
+  };
+  expect(spec.layer.at(-1)?.data.values).toEqual([
+    { x: 0.2, y: 20.2, series: "GBLR, SVD, learning-rate 1", isBase: false },
+    { x: 0.3, y: 20.3, series: "GBLR, SVD, learning-rate 1", isBase: false },
+    { x: 0.2, y: 20.2, series: "GBLR, SVD, learning-rate 2", isBase: false },
+  ]);
+  expect(costChart("r", [])).toBeUndefined();
+});

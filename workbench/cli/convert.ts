@@ -27,11 +27,12 @@ import { isClassifier, type Model, saveModel } from "../models/index.ts";
 import { STRUCTURES } from "../structures/registry.ts";
 import { type Calibration, calibrateOn } from "./convert/calibration.ts";
 import { printConversion, printPlan, type Written } from "./convert/print.ts";
-import { type ConvertVerbOptions, checkUsage, share, whole } from "./convert/usage.ts";
+import { type ConvertVerbOptions, checkUsage } from "./convert/usage.ts";
 import { addEngineOptions, openEngineFor } from "./engine-options.ts";
 import { withHub } from "./hub-access.ts";
 import { interruptible } from "./interrupt.ts";
 import { loadWithProgress, locateModel } from "./open-model.ts";
+import { countFrom, share } from "./option-values.ts";
 import { expectPlaceForModel } from "./place-for-model.ts";
 import { CommandFailed, verb } from "./program.ts";
 import { progressLine, throttled } from "./progress.ts";
@@ -102,15 +103,15 @@ export function addConvert(program: Command): void {
         .default("integrated"),
     )
     .addOption(new Option("--init <how>", "what layers start with").choices(INITS).default("svd"))
-    .option("--search-steps <count>", "optimizer steps a layer, of --init search", whole(1), 1000)
+    .option("--search-steps <count>", "optimizer steps a layer, of --init search", countFrom(1), 1000)
     .option("--calibrate <dataset>", "text or images to run the model on: a folder, or owner/name[@revision]")
     .option("--calibrate-config <name>", "its configuration (default: its only one)")
     .option("--calibrate-split <name>", "its split (default: train)")
     .option("--calibrate-column <name>", "its column of text or images (default: text; image, img)")
-    .option("--calibrate-samples <count>", "windows or images of it (default: 32)", whole(1))
-    .option("--calibrate-context <tokens>", "tokens of a window (default: the model's positions)", whole(1));
+    .option("--calibrate-samples <count>", "windows or images of it (default: 32)", countFrom(1))
+    .option("--calibrate-context <tokens>", "tokens of a window (default: the model's positions)", countFrom(1));
   addEngineOptions(command)
-    .option("--seed <number>", "of the search", whole(0), 0)
+    .option("--seed <number>", "of the search", countFrom(0), 0)
     .option("--out <folder>", "where the model goes")
     .option("--dry-run", "print the plan and stop")
     .option("--force", "replace the model that is in the folder")

@@ -1,10 +1,11 @@
 // The options that choose an engine, for every verb that computes: flags, checks, and opening it.
 
-import { type Command, InvalidArgumentError, Option } from "commander";
+import { type Command, Option } from "commander";
 import { EngineError } from "../engine/errors.ts";
 import { openEngine } from "../engine/open.ts";
 import { resolveOptions } from "../engine/options.ts";
 import { ENGINE_NAMES, type Engine, type OpenEngineOptions, PRECISIONS } from "../engine/types.ts";
+import { countFrom } from "./option-values.ts";
 import { UsageError } from "./program.ts";
 
 /** Adds --engine, --device, --precision and --threads. */
@@ -13,7 +14,7 @@ export function addEngineOptions(command: Command, engine = "what computes (defa
     .addOption(new Option("--engine <name>", engine).choices(["auto", ...ENGINE_NAMES]))
     .option("--device <device>", "cpu, cuda, cuda:1, gpu (default: the best there is)")
     .addOption(new Option("--precision <precision>", "how products compute (default: float32)").choices(PRECISIONS))
-    .option("--threads <count>", "CPU threads (default: what the machine has)", parseThreads);
+    .option("--threads <count>", "CPU threads (default: what the machine has)", countFrom(1));
 }
 
 /** The same options by name, out of all that a verb was given. */
@@ -43,10 +44,4 @@ export function checkEngineUsage(options: OpenEngineOptions): void {
   } catch (error) {
     throw error instanceof EngineError ? new UsageError(error.message) : error;
   }
-}
-
-function parseThreads(text: string): number {
-  const threads = Number(text);
-  if (!Number.isInteger(threads) || threads < 1) throw new InvalidArgumentError("It must be a whole number from 1.");
-  return threads;
 }

@@ -3,13 +3,14 @@
 
 import process from "node:process";
 import { text as textOf } from "node:stream/consumers";
-import { type Command, InvalidArgumentError } from "commander";
+import type { Command } from "commander";
 import { openTokenizer, type Tokenizer } from "../data/index.ts";
 import type { OpenEngineOptions } from "../engine/types.ts";
 import { forInference, type GenerateEvent, type Gpt2, gpt2Generate } from "../models/index.ts";
 import { addEngineOptions, openEngineFor } from "./engine-options.ts";
 import { interruptible } from "./interrupt.ts";
 import { loadWithProgress, locateModel } from "./open-model.ts";
+import { countFrom, numberFrom, share } from "./option-values.ts";
 import { CommandFailed, UsageError, verb } from "./program.ts";
 import { threeDigits } from "./terminal.ts";
 
@@ -33,11 +34,11 @@ export function addGenerate(program: Command): void {
   })
     .argument("<model>", "a model folder, owner/name[@revision], or zoo:gpt2-gaudi")
     .argument("[prompt...]", "text to go on from; - reads it from stdin. Without one a new text is begun")
-    .option("--tokens <count>", "tokens to add, at most", countOf(1), 100)
+    .option("--tokens <count>", "tokens to add, at most", countFrom(1), 100)
     .option("--temperature <value>", "0 takes the likeliest token each time; above 1 is bolder", numberFrom(0), 1)
-    .option("--top-k <count>", "choose among this many likeliest tokens (default: all)", countOf(1))
-    .option("--top-p <share>", "choose among the likeliest that hold this share of the chances", shareOf, 1)
-    .option("--seed <number>", "same seed, same text on the same engine", countOf(0), 0)
+    .option("--top-k <count>", "choose among this many likeliest tokens (default: all)", countFrom(1))
+    .option("--top-p <share>", "choose among the likeliest that hold this share of the chances", share, 1)
+    .option("--seed <number>", "same seed, same text on the same engine", countFrom(0), 0)
     .option("--json", "one JSON document on stdout, at the end");
   addEngineOptions(command).action(generate);
 }
@@ -113,26 +114,4 @@ async function stream(events: AsyncGenerator<GenerateEvent>, { tokenizer, prompt
   } finally {
     write("\n");
   }
-}
-
-function countOf(least: number): (text: string) => number {
-  return (text) => {
-    const count = Number(text);
-    if (text.trim() !== "" && Number.isSafeInteger(count) && count >= least) return count;
-    throw new InvalidArgumentError(`It must be a whole number from ${least}.`);
-  };
-}
-
-function numberFrom(least: number): (text: string) => number {
-  return (text) => {
-    const value = Number(text);
-    if (text.trim() !== "" && Number.isFinite(value) && value >= least) return value;
-    throw new InvalidArgumentError(`It must be a number from ${least}.`);
-  };
-}
-
-function shareOf(text: string): number {
-  const share = Number(text);
-  if (share > 0 && share <= 1) return share;
-  throw new InvalidArgumentError("It must be above 0 and at most 1.");
 }

@@ -1,6 +1,5 @@
 // What `gblr convert` can be told, and which of it contradicts: all that is bad usage before anything is fetched.
 
-import { InvalidArgumentError } from "commander";
 import { type Allocation, type Convolutions, expectInit, type Init } from "../../compress/index.ts";
 import { EngineError } from "../../engine/errors.ts";
 import type { OpenEngineOptions } from "../../engine/types.ts";
@@ -75,19 +74,3 @@ const DETAILS = [
   "calibrateSamples",
   "calibrateContext",
 ] as const;
-
-/** A flag that is a share. */
-export function share(text: string): number {
-  const value = Number(text);
-  if (!(value > 0 && value <= 1)) throw new InvalidArgumentError("It must be above 0 and at most 1, e.g. 0.35.");
-  return value;
-}
-
-/** A flag that is a whole number. */
-export const whole =
-  (least: number) =>
-  (text: string): number => {
-    const value = Number(text);
-    if (Number.isSafeInteger(value) && value >= least) return value;
-    throw new InvalidArgumentError(`It must be a whole number from ${least}.`);
-  };

@@ -161,8 +161,9 @@ async function planOf(
 }
 
 /**
- * Budgets that do not pay for a layer and patterns that match none, found before any work.
- * @throws EngineError
+ * Budgets that do not pay for a layer, patterns that match none and models that cannot be trained on, found before any
+ * work.
+ * @throws EngineError, ModelError
  */
 export async function expectPlans(
   { folder }: Source,
@@ -170,8 +171,8 @@ export async function expectPlans(
   settings: ExperimentSettings,
 ): Promise<void> {
   const converting = variants.filter(({ converts }) => converts);
-  if (converting.length === 0) return;
-  const model = await loadModelNow(folder);
+  const form = converting.length < variants.length ? "trainable" : "auto";
+  const model = await loadModelNow(folder, { form });
   try {
     for (const variant of converting) {
       // Who shares out what takes singular values; whether it is enough does not.

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import type { HubAccess } from "../../hub/access.ts";
 import { HubError } from "../../hub/hub-error.ts";
 import { type Located, type LocateZoo, locate } from "../../hub/locate.ts";
-import { dataFilePatterns } from "../data/index.ts";
+import { DataError, dataFilePatterns } from "../data/index.ts";
 import { type PullZooEvent, pullZoo } from "../models/reference/index.ts";
 import type { ExperimentEvent } from "./events.ts";
 
@@ -71,8 +71,18 @@ export async function* locateDataset(
   options: LocateOptions,
 ): AsyncGenerator<ExperimentEvent, Source> {
   const readme = yield* readCard(name, options);
-  const patterns = splits.flatMap((split) => dataFilePatterns({ dataset: name, readme, config, split }));
-  return yield* located(name, "dataset", ["README.md", ...new Set(patterns)], options);
+  const patterns = splits.map((split) => dataFilePatterns({ dataset: name, readme, config, split }));
+  for (const [i, split] of splits.entries()) {
+    try {
+      const own = (patterns[i] as string[]).filter((pattern) => pattern !== "README.md");
+      yield* located(name, "dataset", own, options);
+    } catch (error) {
+      if (!(error instanceof HubError) || error.code !== "no-match") throw error;
+      const inside = config === undefined ? "" : ` in configuration "${config}"`;
+      throw new DataError(name, `has no split "${split}"${inside}, by its card or by the names of its files`);
+    }
+  }
+  return yield* located(name, "dataset", [...new Set(patterns.flat())], options);
 }
 
 /** The card says where splits are; a data set without one keeps to the Hub's conventions. */

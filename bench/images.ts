@@ -1,7 +1,7 @@
 // How fast images are prepared: real ImageNet photographs and CIFAR-10 pictures, as evaluated and as trained on, by
 // number of threads. Not how fast a network takes them.
 //
-//   bun bench/images.ts FOLDER_OF_DATA_SETS [OUT.json]     (a folder with imagenet-sample and cifar10-jpeg in it)
+//   bun bench/images.ts FOLDER_OF_DATA_SETS [OUT.md]     (a folder with imagenet-sample and cifar10-jpeg in it)
 
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import os from "node:os";
@@ -15,10 +15,11 @@ import {
 } from "../workbench/data/images/index.ts";
 
 const [folder, out] = process.argv.slice(2);
-if (folder === undefined) throw new Error("usage: bun bench/images.ts FOLDER_OF_DATA_SETS [OUT.json]");
+if (folder === undefined) throw new Error("usage: bun bench/images.ts FOLDER_OF_DATA_SETS [OUT.md]");
 
 const COLOURS = { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] } as const;
 const SECONDS = 3;
+const loadBefore = os.loadavg()[0] as number;
 const BATCH = 64;
 
 const RESNET: TrainingTransform = { kind: "train" };
@@ -71,12 +72,25 @@ try {
   rmSync(cache, { recursive: true });
 }
 if (out !== undefined) {
-  const machine = { cpu: os.cpus()[0]?.model, cores: os.availableParallelism(), load: os.loadavg()[0] };
   mkdirSync(dirname(out), { recursive: true });
-  writeFileSync(
-    out,
-    `${JSON.stringify({ machine, runtime: `bun ${process.versions.bun}`, batch: BATCH, results }, null, 2)}\n`,
+  writeFileSync(out, `${report()}\n`);
+}
+
+function report(): string {
+  const rows = results.map(
+    ({ name, workers, imagesPerSecond, cpuMillisecondsAnImage }) =>
+      `| ${name} | ${workers} | ${imagesPerSecond.toFixed(0)} | ${cpuMillisecondsAnImage.toFixed(2)} ms |`,
   );
+  return [
+    `# Preparing images on ${os.cpus()[0]?.model}, ${os.availableParallelism()} cores`,
+    "",
+    `Bun ${process.versions.bun}, ${os.type()} ${os.release()}, ${os.arch()}. Load ${loadBefore.toFixed(1)} before it began.`,
+    `Batches of ${BATCH}, ${SECONDS} seconds each. Other work on the machine lowers the rate, and not the time of a core.`,
+    "",
+    "| images | threads | images/s | of a core, each |",
+    "| --- | ---: | ---: | ---: |",
+    ...rows,
+  ].join("\n");
 }
 
 async function opened(dataset: string, split: string): Promise<ImageSet> {

@@ -9,7 +9,6 @@ import {
   mul,
   type NamedTensorMap,
   neg,
-  oneHot,
   reverse,
   type Scalar,
   sum,
@@ -17,6 +16,7 @@ import {
   type Tensor4D,
   tensor,
   tensor1d,
+  tensor2d,
   tensor4d,
   tidy,
 } from "@tensorflow/tfjs-core";
@@ -76,7 +76,7 @@ export function imageTask<Config>(options: ImageTaskOptions<Config>): Task {
       try {
         return {
           pixels: tidy(() => mixed(images, mix)),
-          targets: tidy(() => softTargets(labels, { classes, labelSmoothing, mix })),
+          targets: softTargets(labels, { classes, labelSmoothing, mix }),
         };
       } finally {
         dispose(images);
@@ -115,7 +115,13 @@ function softTargets(
   labels: Int32Array,
   { classes, labelSmoothing, mix }: { classes: number; labelSmoothing: number; mix: Mix },
 ): Tensor2D {
-  const off = labelSmoothing / classes;
-  const own = oneHot(tensor1d(labels, "int32"), classes, 1 - labelSmoothing + off, off, "float32");
-  return add(mul(own, mix.share), mul(reverse(own, 0), 1 - mix.share));
+  const values = new Float32Array(labels.length * classes).fill(labelSmoothing / classes);
+  for (const row of labels.keys()) {
+    const add = (label: number, share: number) => {
+      (values[row * classes + label] as number) += share * (1 - labelSmoothing);
+    };
+    add(labels[row] as number, mix.share);
+    add(labels[labels.length - 1 - row] as number, 1 - mix.share);
+  }
+  return tensor2d(values, [labels.length, classes]);
 }

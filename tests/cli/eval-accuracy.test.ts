@@ -1,0 +1,84 @@
+// `gblr eval acc` on folders of images: the table, the document for machines, the report, and what is refused.
+
+import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { addEval } from "../../workbench/cli/eval.ts";
+import { openEngine } from "../../workbench/engine/open.ts";
+import { saveModelNow } from "../../workbench/models/index.ts";
+import { madeImages } from "../data/images/made-images.ts";
+import { smallVit } from "../models/small-vision.ts";
+import { runVerb } from "./in-process.ts";
+
+setDefaultTimeout(60_000);
+
+const root = mkdtempSync(join(tmpdir(), "gblr-eval-acc-"));
+const model = join(root, "model");
+let dataset: string;
+const cacheBefore = process.env.GBLR_CACHE;
+beforeAll(async () => {
+  process.env.GBLR_CACHE = join(root, "cache");
+  await openEngine({ engine: "wasm" });
+  const made = smallVit();
+  await saveModelNow(made as never, model, {});
+  made.dispose();
+  dataset = (await madeImages(join(root, "five"), { count: 15, classes: 5 })).dataset;
+});
+afterAll(() => {
+  if (cacheBefore === undefined) delete process.env.GBLR_CACHE;
+  else process.env.GBLR_CACHE = cacheBefore;
+  rmSync(root, { recursive: true });
+});
+
+const run = (...args: string[]) =>
+  runVerb(addEval, ["eval", "acc", model, "--engine", "wasm", "--workers", "1", ...args]);
+
+test("prints top-1, top-5, images a second and FLOPs, for people and for machines, and writes a report", async () => {
+  const report = join(root, "report");
+  const table = await run("--dataset", dataset, "--split", "train", "--report", report);
+  expect([table.code, table.stderr]).toEqual([0, ""]);
+  for (const part of ["top-1", "top-5", "100.0 %", "nats an image", "FLOPs", "images/s on wasm cpu, float32"])
+    expect(table.stdout).toContain(part);
+  const json = await run("--dataset", dataset, "--split", "train", "--json", "--batch", "4");
+  const result = JSON.parse(json.stdout);
+  expect(result).toMatchObject({
+    split: "train",
+    images: 15,
+    skipped: 0,
+    classes: 5,
+    top5: 1,
+    size: 16,
+    engine: "wasm",
+  });
+  const correct = result.confusions.filter((pair: { class: string; taken: string }) => pair.class === pair.taken);
+  const sum = (pairs: { images: number }[]) => pairs.reduce((total, { images }) => total + images, 0);
+  expect(sum(result.confusions)).toBe(15);
+  expect(sum(correct) / 15).toBeCloseTo(result.top1, 12);
+  const written = JSON.parse(readFileSync(join(report, "classification.json"), "utf8"));
+  expect(written.classes).toEqual(["class-000", "class-001", "class-002", "class-003", "class-004"]);
+  expect(written.splits.train.top1).toBe(result.top1);
+  expect(readFileSync(join(report, "report.html"), "utf8")).toContain("class-003");
+});
+
+test("refuses in one line: no such split, other classes, no images, an image of zero size unless it is skipped", async () => {
+  const refused = async (...args: string[]) => {
+    const { code, stdout, stderr } = await run(...args);
+    expect([code, stdout, stderr.trim().split("\n").length]).toEqual([1, "", 1]);
+    return stderr;
+  };
+  expect(await refused("--dataset", dataset, "--split", "test")).toContain('has no split "test"; there is train');
+  const three = await madeImages(join(root, "three"), { count: 3, classes: 3 });
+  expect(await refused("--dataset", three.dataset, "--split", "train")).toContain(
+    "has 3 classes and the model's head 5",
+  );
+  const empty = mkdtempSync(join(root, "empty-"));
+  expect(await refused("--dataset", empty, "--split", "train")).toContain("has no images");
+  const holed = await madeImages(join(root, "holed"), { count: 5, classes: 5 });
+  writeFileSync(holed.nameOf(2), "");
+  const message = await refused("--dataset", holed.dataset, "--split", "train");
+  expect(message).toContain(`${holed.nameOf(2)}: is empty, 0 bytes`);
+  const skipped = await run("--dataset", holed.dataset, "--split", "train", "--skip-bad");
+  expect([skipped.code, skipped.stdout.includes("skipped")]).toEqual([0, true]);
+  expect((await run("--dataset", dataset, "--crop", "1.5")).code).toBe(2);
+});

@@ -23,7 +23,7 @@ async function refusal(options: Partial<OpenImagesOptions> & { dataset: string }
     () => "",
     (error: Error) => `${error.name}: ${error.message}`,
   );
-  expect(message).toStartWith("DataError: ");
+  expect(message).toMatch(/^DataError: /);
   expect(message).not.toContain("\n");
   return message;
 }

@@ -45,9 +45,21 @@ export async function withHub<Result>(
   const { access, close } = await hubAccessFrom(env);
   try {
     return await action(access);
+  } catch (error) {
+    throw isLocal(env) && error instanceof Error ? inTermsOf(error, access, env) : error;
   } finally {
     await close();
   }
+}
+
+const isLocal = ({ HF_ENDPOINT }: Environment): boolean => HF_ENDPOINT?.startsWith("file:") === true;
+
+/** The address of a server of our own says nothing to whoever named a folder. */
+function inTermsOf(error: Error, { endpoint }: HubAccess, { HF_ENDPOINT }: Environment): Error {
+  error.message = error.message
+    .replaceAll(endpoint, HF_ENDPOINT as string)
+    .replaceAll(new URL(endpoint).host, HF_ENDPOINT as string);
+  return error;
 }
 
 function hubHome(env: Environment): string {

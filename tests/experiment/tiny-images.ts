@@ -32,7 +32,7 @@ export async function makeTinyImages(folder: string, { each = 12 } = {}): Promis
 /** Flags of a ViT of two blocks on such images, that learns for a few seconds. */
 export const QUICK_VIT = [
   ...["--model", "scratch:vit_tiny_patch4_16", "--width", "32", "--blocks", "2", "--heads", "2", "--size", "16"],
-  ...["--hold-out", "0.25", "--mixup", "0", "--cutmix", "0", "--sigma-epochs", "0,2", "--decay-epochs", "20"],
+  ...["--hold-out", "0.25", "--mixup", "0", "--cutmix", "0", "--sigma-epochs", "0,2"],
   ...["--batch", "9", "--micro-batch", "9", "--steps", "24", "--warmup-epochs", "0.5", "--learning-rate", "2e-3"],
   ...["--evaluate-every", "4", "--engine", "wasm", "--workers", "0"],
 ];

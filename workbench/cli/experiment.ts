@@ -140,7 +140,14 @@ const BELONG: readonly { flag: string; unless?: (value: string) => boolean; sett
   { flag: "shrink", settings: ["threshold", "target", "startCost"] },
   { flag: "flops", settings: ["budget"] },
   { flag: "budget", settings: ["flops"] },
-  { flag: "model", unless: (value) => scratchName(value) !== undefined, settings: SCRATCH_SETTINGS },
+  { flag: "epochs", settings: ["decayEpochs", "sigmaEpochs"] },
+  { flag: "steps", settings: ["decayEpochs", "sigmaEpochs"] },
+  {
+    flag: "model",
+    unless: (value) => scratchName(value) !== undefined,
+    // Wide blocks at one place under smooth masks are for learning from nothing.
+    settings: [...SCRATCH_SETTINGS, "widths", "locations", "sigma", "sigmaEpochs"],
+  },
 ];
 
 /** What a recipe says stands where no flag says otherwise. */

@@ -83,7 +83,7 @@ describe("a whole experiment", () => {
     for (const own of ["runs/a", "runs/a/compare/gblr-activation-global"]) {
       const model = await loadModelNow(at(own, "model"), { form: "trainable" });
       const dense = await loadModelNow(join(place.hub, "models/tiny/gpt2"));
-      const [, ...layers] = [dense, ...(await planConversion(dense, { structure: "gblr", budget: 0.5 })).layers];
+      const { layers } = await planConversion(dense, { structure: "gblr", budget: 0.5 });
       let [cost, allowed] = [0, 0];
       for (const { name, nIn, nOut } of layers) {
         cost += await model.layer(name).structure.cost(model.structureParameters(name));

@@ -28,7 +28,8 @@ await runTour({
     ...shared,
     model: "quickstart/gpt2",
     flops: 0.4,
-    compare: ["lowrank"],
+    // As usual, and with all that GBLR starts from here.
+    compare: ["lowrank", "lowrank:activation:global"],
     init: "activation",
     allocate: "global",
     shrink: "budget",

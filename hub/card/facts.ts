@@ -74,6 +74,8 @@ export interface CardFacts {
   relativeFlops?: { reference: number; actual: number };
   /** tokens of a window */
   context?: number;
+  /** measured on so many windows or images of the split only, the first ones unless the run drew them */
+  limit?: number;
   /** is there a structure.png beside the card? */
   hasPicture?: boolean;
   /** are modeling_gblr.py and its neighbours beside the card? */

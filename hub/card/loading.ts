@@ -8,7 +8,7 @@ export function loadingSection(facts: CardFacts): string {
   return ["## Use", commandLine(facts), ...typescript(facts), ...python(facts)].join("\n\n");
 }
 
-function commandLine({ repository, dataset, metrics = [], task, context }: CardFacts): string {
+function commandLine({ repository, dataset, metrics = [], task, context, limit }: CardFacts): string {
   const model = word(repository ?? ".");
   const split = metrics[0]?.split;
   const options = [
@@ -16,6 +16,7 @@ function commandLine({ repository, dataset, metrics = [], task, context }: CardF
     ...(dataset?.config === undefined ? [] : ["--config", dataset.config]),
     ...(split === undefined ? [] : ["--split", split]),
     ...(context === undefined ? [] : ["--context", String(context)]),
+    ...(limit === undefined ? [] : ["--limit", String(limit)]),
   ].map(word);
   const isText = task === "text-generation";
   const commands = [

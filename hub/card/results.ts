@@ -8,13 +8,21 @@ import { bestOf, flopsText, metricNamed, metricsOf, valueText } from "./metric-n
 const NONE = "–";
 
 /** Undefined when nothing was measured. */
-export function resultsSection({ comparison = [], dataset, context, metrics = [] }: CardFacts): string | undefined {
+export function resultsSection({
+  comparison = [],
+  dataset,
+  context,
+  limit,
+  task,
+  metrics = [],
+}: CardFacts): string | undefined {
   const rows = comparison.map(withFiniteMetrics);
   if (rows.length === 0) return undefined;
   const splits = [...new Set(metrics.map(({ split }) => split))];
   const on = [
     dataset && plain([dataset.name ?? dataset.id, dataset.config].filter(Boolean).join(", ")),
     splits.length === 1 && `split ${plain(splits[0] as string)}`,
+    limit !== undefined && `${limit} ${task === "text-generation" ? "windows" : "images"} of it only`,
     context !== undefined && `windows of ${context} tokens`,
   ].filter((part) => typeof part === "string");
   return [

@@ -65,6 +65,7 @@ async function factsOf(options: PublishOptions): Promise<CardFacts> {
     comparison: table.rows,
     ...(row.relativeFlops && { relativeFlops: row.relativeFlops }),
     ...(contextLength !== undefined && { context: contextLength }),
+    ...(settings.limit !== undefined && { limit: settings.limit }),
     command,
     versions,
     engine: engine.name,

@@ -1,11 +1,10 @@
 // `gblr convert`: a dense model made into a structured one. The work is in compress/ and models/; here are the options,
 // the order of things, the progress and the tables.
 
-import { readdir, readFile, stat } from "node:fs/promises";
-import { basename, join, resolve } from "node:path";
+import { readdir, stat } from "node:fs/promises";
+import { join } from "node:path";
 import process from "node:process";
 import { type Command, Option } from "commander";
-import { type CardFacts, parseCardMetadata } from "../../hub/card/index.ts";
 import type { Located } from "../../hub/locate.ts";
 import {
   ALLOCATIONS,
@@ -23,9 +22,10 @@ import {
 } from "../compress/index.ts";
 import type { Engine } from "../engine/types.ts";
 import { writeCard } from "../experiment/card.ts";
-import { isClassifier, type Model, saveModel } from "../models/index.ts";
+import { type Model, saveModel } from "../models/index.ts";
 import { STRUCTURES } from "../structures/registry.ts";
 import { type Calibration, calibrateOn } from "./convert/calibration.ts";
+import { cardFacts } from "./convert/card.ts";
 import { printConversion, printPlan, type Written } from "./convert/print.ts";
 import { type ConvertVerbOptions, checkUsage } from "./convert/usage.ts";
 import { addEngineOptions, openEngineFor } from "./engine-options.ts";
@@ -38,7 +38,6 @@ import { CommandFailed, verb } from "./program.ts";
 import { progressLine, throttled } from "./progress.ts";
 import { progressBar } from "./progress-bar.ts";
 import { paletteFor } from "./terminal.ts";
-import { commandLine, versionsOf } from "./versions.ts";
 
 const SUMMARY = "compress a model: replace its linear layers by structured ones";
 
@@ -168,7 +167,7 @@ async function convertLoaded(model: Model, work: Work): Promise<void> {
     const conversion = await convertWithProgress(model, plan, { ...work, covariances });
     const out = work.out as string;
     const files = await saveWithProgress(model, plan, work);
-    await writeCard(out, await cardFacts(model, conversion, work));
+    await writeCard(out, await cardFacts(model, conversion, { ...work, out, engine: work.engineOpen }));
     const written: Written = {
       out,
       files,
@@ -248,26 +247,6 @@ async function convertWithProgress(
   } finally {
     line.clear();
   }
-}
-
-async function cardFacts(model: Model, { structure, counts }: Conversion, work: Work): Promise<CardFacts> {
-  const { source, out, seed, engineOpen: engine } = work;
-  const readme = await readFile(join(source.folder, "README.md"), "utf8").catch(() => "");
-  return {
-    title: basename(resolve(out as string)),
-    task: isClassifier(model) ? "image-classification" : "text-generation",
-    structure,
-    ...(source.repo !== undefined && { baseModel: source.repo }),
-    ...(source.commit !== undefined && { baseRevision: source.commit }),
-    base: parseCardMetadata(readme),
-    relativeFlops: { reference: counts.reference.relative, actual: counts.actual.relative },
-    command: commandLine(),
-    versions: versionsOf(engine),
-    engine: engine.name,
-    device: engine.device,
-    precision: engine.precision,
-    seed,
-  };
 }
 
 /** @returns names of the files */

@@ -1,16 +1,16 @@
 // The card of a model folder, with the picture of its blocks: README.md and structure.png. What lies beside them in the
 // folder is looked up; everything else that the card says is the caller's to know.
 
-import { readdir } from "node:fs/promises";
+import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { writeFileAtomically } from "../../hub/atomic-file.ts";
-import { type CardFacts, modelCard } from "../../hub/card/index.ts";
+import { type CardFacts, modelCard, parseCardMetadata } from "../../hub/card/index.ts";
 import { describeModel, structurePicture } from "../report/index.ts";
 import { renderPng } from "../report/render-svg.ts";
 
 export const PICTURE = "structure.png";
 
-/** @returns whether there is a picture: only GBLR layers have one */
+/** A card that somebody else wrote is left as it is. @returns whether there is a picture: only GBLR layers have one */
 export async function writeCard(
   folder: string,
   facts: Omit<CardFacts, "hasPicture" | "hasPython" | "hasTrainable">,
@@ -23,6 +23,10 @@ export async function writeCard(
     hasPython: names.includes("modeling_gblr.py"),
     hasTrainable: names.includes("trainable.safetensors"),
   };
-  await writeFileAtomically(join(folder, "README.md"), modelCard({ ...facts, ...beside }));
+  const card = join(folder, "README.md");
+  const before = await readFile(card, "utf8").catch(() => undefined);
+  if (before === undefined || isOurs(before)) await writeFileAtomically(card, modelCard({ ...facts, ...beside }));
   return svg !== undefined;
 }
+
+const isOurs = (card: string): boolean => parseCardMetadata(card).tags?.includes("gblr") === true;

@@ -34,7 +34,9 @@ await runRecipe({
     warmupSteps: 100,
     minimumRate: 1e-6,
     clip: 0,
+    labelSmoothing: 0.1,
     crop: 0.875,
+    interpolation: "bicubic",
     trainSample: 10_000,
   },
 });

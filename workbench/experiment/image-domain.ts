@@ -2,7 +2,13 @@
 // comes first.
 
 import { type Tensor, type Tensor4D, tensor4d } from "@tensorflow/tfjs-core";
-import { expectClasses, type ImageLoader, type ImageSet, imageLoader } from "../data/images/index.ts";
+import {
+  expectClasses,
+  type ImageLoader,
+  type ImageSet,
+  type ImageTransform,
+  imageLoader,
+} from "../data/images/index.ts";
 import { type Accuracy, accuracy } from "../evaluate/accuracy.ts";
 import { classifierLogits, imageSettings, isClassifier, loadModelNow, type Model } from "../models/index.ts";
 import { readConfig } from "../models/load.ts";
@@ -72,9 +78,9 @@ interface Opened {
 function openData({ settings, sources, sets, own }: Opened): OpenData {
   const { workers, skipBad, dropPath, mixup, cutmix, labelSmoothing, dataset, trainSplit } = settings;
   const evaluation = evaluationTransform(settings, own);
-  const training = trainingTransform(settings) ?? evaluation;
+  const training = trainingTransform(settings, evaluation);
   const loaders = new Map<ImageSet, ImageLoader>();
-  const loaderOf = (images: ImageSet, transform = evaluation as typeof training): ImageLoader => {
+  const loaderOf = (images: ImageSet, transform: ImageTransform = evaluation): ImageLoader => {
     const { size, mean, std } = own;
     const loader = loaders.get(images) ?? imageLoader(images, { size, mean, std, transform, workers, skipBad });
     loaders.set(images, loader);

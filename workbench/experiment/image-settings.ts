@@ -47,7 +47,7 @@ export const imageExperiment = z.object({
     trainCrop: z
       .enum(["resized", "padded", "none"])
       .default("resized")
-      .meta({ description: "in training: a random part resized, CIFAR's shifts, or as in evaluation" }),
+      .meta({ description: "in training: a random part resized, CIFAR's shifts, or what evaluation sees" }),
     flip: chance("of a mirror image").default(0.5),
     randAugment: z
       .string()

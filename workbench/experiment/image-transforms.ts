@@ -12,12 +12,12 @@ export function evaluationTransform(
   return { kind: "evaluate", cropShare: crop ?? own.cropShare, interpolation: interpolation ?? own.interpolation };
 }
 
-export function trainingTransform(settings: ImageSettings): TrainingTransform | undefined {
+/** @param evaluation what training sees too where it does not crop by itself */
+export function trainingTransform(settings: ImageSettings, evaluation: EvaluationTransform): TrainingTransform {
   const { trainCrop, flip, randAugment, autoAugment, colourJitter: jitter, erasing } = settings;
-  if (trainCrop === "none") return undefined;
   return {
     kind: "train",
-    crop: { kind: trainCrop },
+    crop: trainCrop === "none" ? evaluation : { kind: trainCrop },
     flip,
     ...(randAugment !== undefined && { randAugment: parseRandAugment(randAugment) }),
     ...(autoAugment !== undefined && { autoAugment }),

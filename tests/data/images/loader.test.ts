@@ -98,6 +98,19 @@ describe("a batch", () => {
     expect(reversed.pixels.slice(-16 * 16 * 3)).toEqual(alone.slice(0, 16 * 16 * 3));
   });
 
+  test("for training without a crop sees what evaluation sees, then mirrored or augmented as asked", async () => {
+    const items = [...Array(21).keys()];
+    const view = { kind: "evaluate", cropShare: 0.8, interpolation: "bilinear" } as const;
+    const pixelsOf = (transform: ImageLoaderOptions["transform"]) =>
+      using(good, { ...PLAIN, transform }, async (loader) => (await loader.read(items, { seed: 3 })).pixels);
+    const seen = await pixelsOf(view);
+    expect(await pixelsOf({ kind: "train", crop: view, flip: 0 })).toEqual(seen);
+    const mirrored = await pixelsOf({ kind: "train", crop: view, flip: 1 });
+    const row = 16 * 3;
+    expect([...mirrored.subarray(row - 3, row)]).toEqual([...seen.subarray(0, 3)]);
+    expect(await pixelsOf({ kind: "train", crop: view, flip: 0, autoAugment: "cifar10" })).not.toEqual(seen);
+  });
+
   test("is made while the thread that asked for it computes", async () => {
     await using(good, { ...PLAIN, workers: 1 }, async (loader) => {
       await loader.read([0]);

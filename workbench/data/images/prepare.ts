@@ -77,6 +77,7 @@ function cropped(
   },
   random: RandomStream,
 ): Pixels {
+  if (crop.kind === "evaluate") return evaluationView(image, { ...crop, size });
   if (crop.kind === "padded") return randomPaddedCrop(image, { size, padding: crop.padding ?? 4 }, random);
   const { scale = [0.08, 1], ratio = [3 / 4, 4 / 3] } = crop;
   const by = interpolation === "random" ? random.pick(["bilinear", "bicubic"] as const) : interpolation;

@@ -14,11 +14,12 @@ export function checkTransform({ size, transform, mean, std }: PrepareSettings):
   expect("size", size, "a whole number of pixels, 1 or more", Number.isInteger(size) && size >= 1);
   expect("mean", mean, "three numbers", mean.length === 3 && mean.every(Number.isFinite));
   expect("std", std, "three numbers above 0", std.length === 3 && std.every((value) => value > 0));
-  if (transform.kind === "evaluate") {
-    const { cropShare = 1 } = transform;
+  const evaluated = transform.kind === "evaluate" ? transform : transform.crop;
+  if (evaluated?.kind === "evaluate") {
+    const { cropShare = 1 } = evaluated;
     expect("cropShare", cropShare, "above 0, at most 1", cropShare > 0 && cropShare <= 1);
-    return;
   }
+  if (transform.kind === "evaluate") return;
   const { crop, flip = 0, erasing, randAugment, autoAugment, colourJitter } = transform;
   const chosen = Object.entries({ randAugment, autoAugment, colourJitter }).filter(([, value]) => value !== undefined);
   const names = chosen.map(([name]) => name).join(" and ");

@@ -51,7 +51,7 @@ export interface TrainingTransform {
   kind: "train";
   /**
    * `resized`: a random part of the image, resized; `padded`: the whole image, resized where it is of another size, with
-   * a border of zeros, and of that a random part, as on CIFAR
+   * a border of zeros, and of that a random part, as on CIFAR; `evaluate`: what evaluation sees
    */
   crop?:
     | {
@@ -67,7 +67,8 @@ export interface TrainingTransform {
         kind: "padded";
         /** pixels on each side. Default 4 */
         padding?: number;
-      };
+      }
+    | EvaluationTransform;
   /** chance of a mirror image. Default 0.5 */
   flip?: number;
   /** at most one of this and the next two */

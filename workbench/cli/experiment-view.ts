@@ -127,6 +127,18 @@ export class ExperimentView {
   }
 }
 
+/** Runs a stage to its end with its progress on the view. */
+export async function shown<Result>(
+  stage: AsyncGenerator<ExperimentEvent, Result>,
+  view: ExperimentView,
+): Promise<Result> {
+  for (;;) {
+    const { value, done } = await stage.next();
+    if (done) return value;
+    view.show(value);
+  }
+}
+
 const windows = (count: number) => `${Math.round(count)} windows`;
 const images = (count: number) => `${Math.round(count)} images`;
 const layers = (count: number) => `${Math.round(count)} layers`;

@@ -2,7 +2,7 @@
 // shown, Ctrl-C keeps what is done. Recipes and `gblr finetune` are made of this.
 
 import process from "node:process";
-import type { Command } from "commander";
+import type { Command, Option } from "commander";
 import type { OpenEngineOptions } from "../engine/types.ts";
 import type { ExperimentContext } from "../experiment/context.ts";
 import type { ExperimentEvent } from "../experiment/events.ts";
@@ -38,12 +38,12 @@ export type Recipe =
   | (RecipeText & { kind?: "language"; defaults?: Partial<LanguageSettings> })
   | (RecipeText & { kind: "images"; defaults?: Partial<ImageSettings> });
 
-type Kind = NonNullable<Recipe["kind"]>;
+export type Kind = NonNullable<Recipe["kind"]>;
 
 /** What a kind of experiment has no use for. */
-const NOT_OF: Readonly<Record<Kind, readonly string[]>> = {
-  language: ["convolutions"],
-  images: ["distill", "temperature"],
+export const NOT_OF: Readonly<Record<Kind, ReadonlySet<string>>> = {
+  language: new Set(["convolutions"]),
+  images: new Set(["distill", "temperature"]),
 };
 
 /** Runs a recipe with the flags of this process; the exit code says how it ended. */
@@ -55,25 +55,19 @@ export function recipeProgram(recipe: Recipe): Command {
   const program = programNamed(recipe.name)
     .description(recipe.summary)
     .addHelpText("after", exampleText(recipe.example));
-  return addSettings(program, recipe).action((flags) => runExperiment(recipe, flags));
+  const options = optionsFor(recipe).filter((option) => !NOT_OF[recipe.kind ?? "language"].has(option.attributeName()));
+  return addSettings(program, options).action((flags) => runExperiment(recipe, flags));
 }
 
-/** A flag for each setting but those `without`, and flags that every experiment has. */
-export function addSettings(
-  command: Command,
-  recipe: Pick<Recipe, "kind" | "defaults">,
-  without: readonly string[] = [],
-): Command {
-  const hidden = [...NOT_OF[recipe.kind ?? "language"], ...without];
-  for (const option of optionsFor(recipe as Recipe)) {
-    if (!hidden.includes(option.attributeName())) command.addOption(option);
-  }
+/** Flags of settings, and those that every experiment has. */
+export function addSettings(command: Command, options: readonly Option[]): Command {
+  for (const option of options) command.addOption(option);
   return addEngineOptions(command.optionsGroup("Machine:"))
     .option("--offline", "take model and data from the cache or not at all")
     .option("--json", "one JSON document on stdout");
 }
 
-const optionsFor = (recipe: Recipe) =>
+const optionsFor = (recipe: Recipe): Option[] =>
   recipe.kind === "images" ? optionsOf(imageExperiment, recipe.defaults) : optionsOf(languageSettings, recipe.defaults);
 
 export interface ExperimentFlags extends OpenEngineOptions {

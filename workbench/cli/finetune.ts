@@ -1,47 +1,52 @@
 // `gblr finetune`: trains a model on as it is, dense or compressed, with everything that recipes have: schedules, rules on
-// widths, checkpoints, evaluation, report. Conversion is `gblr convert`; both at once are recipes.
+// widths, checkpoints, evaluation, report. What the model is, for text or for images, it says itself. Conversion is
+// `gblr convert`; both at once are recipes.
 
+import process from "node:process";
 import type { Command } from "commander";
-import type { LanguageSettings } from "../experiment/language-settings.ts";
-import { addSettings, type ExperimentFlags, runExperiment } from "./experiment.ts";
+import { locateArchitecture } from "../experiment/sources.ts";
+import { isClassifier } from "../models/index.ts";
+import { addSettings, type ExperimentFlags, type Kind, type Recipe, runExperiment } from "./experiment.ts";
+import { ExperimentView, shown } from "./experiment-view.ts";
+import { DEFAULTS, expectFlagsOf, finetuneOptions } from "./finetune/flags.ts";
+import { withHub } from "./hub-access.ts";
+import { interruptible } from "./interrupt.ts";
 import { verb } from "./program.ts";
 
-/** What only converting needs. */
-const CONVERSION = [
-  "model",
-  "structure",
-  "compare",
-  "widths",
-  "locations",
-  "flops",
-  "budget",
-  "allocate",
-  "layers",
-  "init",
-  "searchSteps",
-  "calibrationSamples",
-  "startCost",
-] as const;
-
-const DEFAULTS: Partial<LanguageSettings> = {
-  structure: "dense",
-  epochs: 1,
-  batch: 32,
-  microBatch: 4,
-  learningRate: 1e-4,
-  warmupEpochs: 0.1,
+const TEXT = {
+  name: "finetune",
+  summary: "train a model on, dense or compressed: a language model or a classifier of images",
+  example: [
+    "gblr finetune runs/gpt2-40 --dataset Salesforce/wikitext --config wikitext-103-raw-v1 --run runs/gpt2-40-tuned",
+    "gblr finetune runs/gpt2-40 --dataset my-texts --epochs 3 --shrink budget --target 0.3 --run runs/gpt2-30",
+    "gblr finetune runs/vit-40 --dataset ILSVRC/imagenet-1k --test-split validation --mixup 0.5 --run runs/vit-40-tuned",
+  ].join("\n"),
 };
 
 export function addFinetune(program: Command): void {
-  const command = verb(program, {
-    name: "finetune",
-    summary: "train a model on, dense or compressed",
-    example: [
-      "gblr finetune runs/gpt2-40 --dataset Salesforce/wikitext --config wikitext-103-raw-v1 --run runs/gpt2-40-tuned",
-      "gblr finetune runs/gpt2-40 --dataset my-texts --epochs 3 --shrink budget --target 0.3 --run runs/gpt2-30",
-    ].join("\n"),
-  }).argument("<model>", "a model folder with trainable.safetensors, a dense one, or owner/name[@revision]");
-  addSettings(command, { defaults: DEFAULTS }, CONVERSION).action((model: string, flags: ExperimentFlags) =>
-    runExperiment({ name: "finetune", summary: "", example: "", defaults: DEFAULTS }, { ...flags, model }),
+  const command = verb(program, TEXT).argument(
+    "<model>",
+    "a model folder with trainable.safetensors, a dense one, or owner/name[@revision]",
   );
+  addSettings(command, finetuneOptions()).action(finetune);
+}
+
+async function finetune(model: string, flags: ExperimentFlags): Promise<void> {
+  const { kind, type } = await kindOf(model, flags);
+  expectFlagsOf(kind, flags, { model, type });
+  await runExperiment({ ...TEXT, kind, defaults: DEFAULTS[kind] } as Recipe, { ...flags, model });
+}
+
+async function kindOf(model: string, { offline }: ExperimentFlags): Promise<{ kind: Kind; type: string }> {
+  const view = new ExperimentView({ silent: true });
+  try {
+    const architecture = await interruptible("interrupted; nothing is done yet", (signal) =>
+      withHub(process.env, (access) =>
+        shown(locateArchitecture(model, { access: { ...access, ...(offline && { offline }) }, signal }), view),
+      ),
+    );
+    return { kind: isClassifier({ architecture }) ? "images" : "language", type: architecture.type };
+  } finally {
+    view.stop();
+  }
 }

@@ -30,10 +30,10 @@ export const flagOf = (name: string): string => `--${name.replace(/[A-Z]/g, (cap
  */
 export function optionsOf<Shape extends z.ZodRawShape>(
   schema: z.ZodObject<Shape>,
-  defaults: Partial<z.input<z.ZodObject<Shape>>> = {},
+  defaults: Readonly<Record<string, unknown>> = {},
 ): Option[] {
   return Object.entries(propertiesOf(schema)).map(([name, property]) => {
-    const given = name in defaults ? (defaults as Record<string, unknown>)[name] : property.default;
+    const given = name in defaults ? defaults[name] : property.default;
     const text = isTold(given) ? withDefault(describe(property), given) : describe(property);
     const option = optionOf(name, property, { text, isOn: given === true });
     return property.group === undefined ? option : option.helpGroup(`${property.group}:`);
@@ -46,6 +46,16 @@ function optionOf(name: string, property: Property, { text, isOn }: { text: stri
     return isOn ? new Option(flag.replace("--", "--no-"), `not: ${text}`) : new Option(flag, text);
   const option = new Option(`${flag} <${property.enum ? "name" : (property.unit ?? valueName(property))}>`, text);
   return property.enum ? option.choices(property.enum) : option;
+}
+
+/** What each setting is where nothing is given, as help shows it. */
+export function defaultsOf(
+  schema: z.ZodObject,
+  defaults: Readonly<Record<string, unknown>> = {},
+): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(propertiesOf(schema)).map(([name, property]) => [name, defaults[name] ?? property.default]),
+  );
 }
 
 /**

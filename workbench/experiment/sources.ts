@@ -6,8 +6,12 @@ import { join } from "node:path";
 import type { HubAccess } from "../../hub/access.ts";
 import { HubError } from "../../hub/hub-error.ts";
 import { type Located, type LocateZoo, locate } from "../../hub/locate.ts";
+import { isZooName, zooEntry } from "../../hub/zoo.ts";
 import { DataError, dataFilePatterns } from "../data/index.ts";
+import type { Architecture } from "../models/architecture.ts";
+import { readConfig } from "../models/load.ts";
 import { type PullZooEvent, pullZoo } from "../models/reference/index.ts";
+import { architectureOf } from "../models/registry.ts";
 import type { ExperimentEvent } from "./events.ts";
 
 export interface Source {
@@ -54,6 +58,16 @@ export async function* locateModel(name: string, options: LocateOptions): AsyncG
   const source = yield* located(name, "model", MODEL_FILES, options);
   if (source.revision === undefined || !(await lacksSafetensors(source.folder))) return source;
   return yield* located(name, "model", [...MODEL_FILES, ...OLD_WEIGHTS], options);
+}
+
+/** What a model is, of which no more than config.json is fetched. */
+export async function* locateArchitecture(
+  name: string,
+  options: LocateOptions,
+): AsyncGenerator<ExperimentEvent, Architecture> {
+  if (isZooName(name)) return architectureOf(zooEntry(name).modelType);
+  const { folder } = yield* located(name, "model", ["config.json"], options);
+  return (await readConfig(folder)).architecture;
 }
 
 export const lacksSafetensors = async (folder: string): Promise<boolean> =>

@@ -22,7 +22,7 @@ import { imageSettings, isClassifier, type Model } from "../../models/index.ts";
 import { startRun, updateRun, writeClassification, writeReport } from "../../report/index.ts";
 import { workbenchCache } from "../cache-folder.ts";
 import { addEngineOptions, openEngineFor } from "../engine-options.ts";
-import { ExperimentView } from "../experiment-view.ts";
+import { ExperimentView, shown } from "../experiment-view.ts";
 import { withHub } from "../hub-access.ts";
 import { interruptible } from "../interrupt.ts";
 import { loadWithProgress } from "../open-model.ts";
@@ -37,7 +37,6 @@ import {
   type ResultRow,
   relativeFlopsOf,
   resultTable,
-  shown,
   speedRow,
   titleOf,
   writeResult,

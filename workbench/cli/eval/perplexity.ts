@@ -13,7 +13,7 @@ import { firstWindows, openTexts } from "../../experiment/texts.ts";
 import type { Gpt2, Model } from "../../models/index.ts";
 import { workbenchCache } from "../cache-folder.ts";
 import { addEngineOptions, openEngineFor } from "../engine-options.ts";
-import { ExperimentView } from "../experiment-view.ts";
+import { ExperimentView, shown } from "../experiment-view.ts";
 import { withHub } from "../hub-access.ts";
 import { interruptible } from "../interrupt.ts";
 import { loadWithProgress } from "../open-model.ts";
@@ -27,7 +27,6 @@ import {
   type ResultRow,
   relativeFlopsOf,
   resultTable,
-  shown,
   speedRow,
   titleOf,
   writeResult,

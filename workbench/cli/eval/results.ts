@@ -1,25 +1,10 @@
-// What the verbs under `gblr eval` have in common: stages with their progress on a view, and the table of what was
-// measured.
+// What the verbs under `gblr eval` have in common: the table of what was measured, or the document of it.
 
 import process from "node:process";
 import { percent } from "../../../hub/numbers.ts";
-import type { ExperimentEvent } from "../../experiment/events.ts";
 import { modelCounts } from "../../models/counts.ts";
 import type { Model } from "../../models/index.ts";
-import type { ExperimentView } from "../experiment-view.ts";
 import { type Cell, type Palette, paletteFor, table, threeDigits } from "../terminal.ts";
-
-/** Runs a stage to its end with its progress on the view. */
-export async function shown<Result>(
-  stage: AsyncGenerator<ExperimentEvent, Result>,
-  view: ExperimentView,
-): Promise<Result> {
-  for (;;) {
-    const { value, done } = await stage.next();
-    if (done) return value;
-    view.show(value);
-  }
-}
 
 export interface RelativeFlops {
   /** as the reference counts */

@@ -1,0 +1,145 @@
+// `gblr finetune` on classifiers of images, as processes: from a dense folder and a compressed one, killed and gone on
+// with; and which flags are for which kind of model, told by config.json alone. Text is in tests/experiment.
+
+import { beforeAll, describe, expect, test } from "bun:test";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { openEngine } from "../../workbench/engine/open.ts";
+import { saveModelNow } from "../../workbench/models/index.ts";
+import type { ComparisonRow, RunRecord } from "../../workbench/report/index.ts";
+import { GBLR, type Ran, run, start } from "../experiment/tiny-hub.ts";
+import { makeTinyImages } from "../experiment/tiny-images.ts";
+import { temporaryFolder } from "../hub/temporary.ts";
+import { smallVit, VIT } from "../models/small-vision.ts";
+
+const folder = temporaryFolder();
+const PATIENCE = 120_000;
+let place: { hub: string; work: string };
+let images: string;
+
+const at = (...names: string[]) => join(place.work, ...names);
+const gblr = (...args: string[]) => run(GBLR, args, place);
+const read = <T>(...names: string[]): T => JSON.parse(readFileSync(at(...names), "utf8")) as T;
+
+const QUICK = [
+  ...["--hold-out", "0.25", "--batch", "9", "--micro-batch", "9", "--learning-rate", "2e-3", "--evaluate-every", "4"],
+  ...["--engine", "wasm", "--workers", "0"],
+];
+
+beforeAll(async () => {
+  images = await makeTinyImages(folder("images"));
+  place = { hub: folder("hub"), work: folder("work") };
+  for (const path of Object.values(place)) mkdirSync(path);
+  await openEngine({ engine: "wasm" });
+  const model = smallVit({ ...VIT, num_classes: 3 });
+  await saveModelNow(model, at("dense"));
+  model.dispose();
+}, PATIENCE);
+
+function rowsOf({ code, stdout, stderr }: Ran): ComparisonRow[] {
+  expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+  return JSON.parse(stdout).rows;
+}
+
+const timeless = (rows: readonly ComparisonRow[]) => rows.map(({ seconds: _, ...row }) => row);
+
+describe("a classifier of images is trained on", () => {
+  test(
+    "from a dense folder, with the settings that images have",
+    async () => {
+      const args = ["--dataset", images, ...QUICK, "--steps", "12", "--run", "tuned", "--json"];
+      const rows = rowsOf(await gblr("finetune", "dense", ...args));
+      expect(rows.map(({ name, stage }) => `${name} ${stage}`)).toEqual(["dense before", "dense after"]);
+      const [before, after] = rows.map(({ metrics }) => metrics.loss as number) as [number, number];
+      expect(after).toBeLessThan(before);
+      const { task, settings } = read<RunRecord>("tuned/run.json");
+      expect(task).toBe("image-classification");
+      expect(settings).toMatchObject({
+        schedule: "cosine",
+        labelSmoothing: 0.1,
+        weightDecay: 0.05,
+        trainCrop: "resized",
+      });
+    },
+    PATIENCE,
+  );
+
+  test(
+    "from a compressed folder, killed on the way, to the rows of one left alone",
+    async () => {
+      const converted = ["convert", "dense", "--structure", "gblr", "--budget", "0.5", "--engine", "wasm"];
+      expect((await gblr(...converted, "--out", "half")).code).toBe(0);
+      const args = ["finetune", "half", "--dataset", images, ...QUICK, "--steps", "12", "--mixup", "0.8"];
+      const all = [...args, "--shrink", "budget", "--evaluate-every", "2", "--checkpoint-every", "0.5"];
+      const rows = rowsOf(await gblr(...all, "--run", "alone", "--json"));
+      expect(rows.map(({ name, stage }) => `${name} ${stage}`)).toEqual(["GBLR before", "GBLR after"]);
+      expect(rows[1]?.metrics.loss as number).toBeLessThan(rows[0]?.metrics.loss as number);
+      const [before, after] = rows.map(({ relativeFlops }) => relativeFlops?.actual as number) as [number, number];
+      expect(after).toBeLessThanOrEqual(before);
+
+      const child = start(GBLR, [...all, "--run", "killed"], place);
+      for await (const bytes of child.stdout) {
+        if (new TextDecoder().decode(bytes).includes("step 6 ")) child.kill("SIGKILL");
+      }
+      await child.exited;
+      expect(child.signalCode).toBe("SIGKILL");
+      const again = await gblr(...all, "--run", "killed");
+      expect({ code: again.code, stderr: again.stderr }).toEqual({ code: 0, stderr: "" });
+      expect(again.stdout).toMatch(/goes on after step \d+ of 12/);
+      expect(timeless(read("killed/comparison.json"))).toEqual(timeless(rows));
+    },
+    PATIENCE,
+  );
+});
+
+describe("flags are refused that the model has no use for", () => {
+  const refused = async (...args: string[]): Promise<string> => {
+    const { code, stdout, stderr } = await gblr("finetune", ...args, "--engine", "wasm", "--run", "refused");
+    expect({ code, stdout, lines: stderr.trim().split("\n").length }).toEqual({ code: 2, stdout: "", lines: 1 });
+    expect(existsSync(at("refused"))).toBe(false);
+    return stderr;
+  };
+
+  test(
+    "of language models by a classifier",
+    async () => {
+      expect(await refused("dense", "--dataset", images, "--context", "32")).toBe(
+        "gblr: --context is for language models; dense is a vit\n",
+      );
+      expect(await refused("dense", "--dataset", images, "--context", "32", "--column", "text")).toBe(
+        "gblr: --column and --context are for language models; dense is a vit\n",
+      );
+    },
+    PATIENCE,
+  );
+
+  test(
+    "of classifiers by a language model of the Hub, of which config.json alone is fetched",
+    async () => {
+      const repository = join(place.hub, "models/tiny/gpt2");
+      mkdirSync(repository, { recursive: true });
+      const config = { model_type: "gpt2", n_layer: 1, n_embd: 8, n_head: 2, n_positions: 8, vocab_size: 5 };
+      writeFileSync(join(repository, "config.json"), JSON.stringify(config));
+      expect(await refused("tiny/gpt2", "--dataset", "tiny/stories", "--mixup", "0.5", "--skip-bad")).toBe(
+        "gblr: --skip-bad and --mixup are for classifiers of images; tiny/gpt2 is a gpt2\n",
+      );
+      expect(await refused("zoo:resnet18-gaudi", "--dataset", images, "--context", "32")).toBe(
+        "gblr: --context is for language models; zoo:resnet18-gaudi is a resnet\n",
+      );
+    },
+    PATIENCE,
+  );
+});
+
+test("help has each setting once, those of one kind of model under its heading, and an example of either", async () => {
+  const { stdout } = await gblr("finetune", "--help");
+  const flags = [...stdout.matchAll(/^ {2}(?:-\w, )?(--[\w-]+)/gm)].map(([, flag]) => flag);
+  expect(new Set(flags).size).toBe(flags.length);
+  const [, text, pictures] = /\nText models:\n([\s\S]*)\nImage models:\n([\s\S]*)\nMachine:\n/.exec(stdout) ?? [];
+  expect(text).toContain("--context");
+  expect(pictures).toMatch(/--crop[\s\S]*--mixup/);
+  for (const shared of ["--epochs", "--batch", "--dataset"])
+    expect(text + (pictures as string)).not.toContain(`${shared} `);
+  expect(stdout.replace(/\s+/g, " ")).toContain("(default: 32 for text, 64 for images)");
+  expect(stdout.split("\nExample:\n")[1]).toMatch(/gblr finetune [^\n]*gpt2[\s\S]*gblr finetune [^\n]*vit/);
+});

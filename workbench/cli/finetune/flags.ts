@@ -1,0 +1,92 @@
+// The flags of `gblr finetune`: settings that language models and classifiers of images share once, those of one kind under
+// a heading of their own, and which of them the other kind refuses.
+
+import type { Option } from "commander";
+import { z } from "zod";
+import { type ImageSettings, imageExperiment } from "../../experiment/image-settings.ts";
+import { type LanguageSettings, languageSettings } from "../../experiment/language-settings.ts";
+import { SCRATCH_SETTINGS } from "../../experiment/scratch-model.ts";
+import { experimentShape } from "../../experiment/settings.ts";
+import { type Kind, NOT_OF } from "../experiment.ts";
+import { UsageError } from "../program.ts";
+import { defaultsOf, flagOf, optionsOf } from "../settings.ts";
+
+/** What only converting needs, and what the argument says. */
+const WITHOUT = new Set<string>([
+  ...["model", "structure", "compare", "widths", "locations", "flops", "budget", "allocate", "layers", "convolutions"],
+  ...["init", "searchSteps", "calibrationSamples", "startCost"],
+  ...SCRATCH_SETTINGS,
+]);
+
+const SCHEMAS: Readonly<Record<Kind, z.ZodObject>> = { language: languageSettings, images: imageExperiment };
+
+/** Of a model that has learned before: gentler than training from nothing. */
+export const DEFAULTS: { language: Partial<LanguageSettings>; images: Partial<ImageSettings> } = {
+  language: { structure: "dense", epochs: 1, batch: 32, microBatch: 4, learningRate: 1e-4, warmupEpochs: 0.1 },
+  images: {
+    structure: "dense",
+    epochs: 5,
+    batch: 64,
+    microBatch: 32,
+    learningRate: 5e-5,
+    weightDecay: 0.05,
+    schedule: "cosine",
+    warmupEpochs: 0.5,
+    labelSmoothing: 0.1,
+  },
+};
+
+const namesOf = (kind: Kind): string[] =>
+  Object.keys(SCHEMAS[kind].shape).filter((name) => !WITHOUT.has(name) && !NOT_OF[kind].has(name));
+
+const OF = { language: namesOf("language"), images: namesOf("images") };
+const SHARED = OF.language.filter((name) => OF.images.includes(name));
+const onlyOf = (kind: Kind): string[] => OF[kind].filter((name) => !SHARED.includes(name));
+
+/** How many are kept of a split differs: text keeps its order. */
+const LIMITS = {
+  trainLimit: "train on so many only: the first windows, or images drawn by the seed",
+  limit: "evaluate on so many only: the first windows, or images drawn by the seed",
+};
+
+const HEADINGS: Readonly<Record<Kind, string>> = { language: "Text models:", images: "Image models:" };
+const KINDS: Readonly<Record<Kind, string>> = { language: "language models", images: "classifiers of images" };
+
+export function finetuneOptions(): Option[] {
+  const shape = experimentShape("windows or images");
+  const limits = Object.entries(LIMITS).map(([name, description]) => {
+    const schema = shape[name as keyof typeof LIMITS];
+    return [name, schema.meta({ ...schema.meta(), description, unit: undefined })];
+  });
+  const both = z.object({ ...shape, ...Object.fromEntries(limits) });
+  const own = (["language", "images"] as const).flatMap((kind) =>
+    chosen(optionsOf(SCHEMAS[kind], DEFAULTS[kind]), onlyOf(kind)).map((option) => option.helpGroup(HEADINGS[kind])),
+  );
+  return [...chosen(optionsOf(both, sharedDefaults()), SHARED), ...own];
+}
+
+const chosen = (options: Option[], names: readonly string[]): Option[] =>
+  options.filter((option) => names.includes(option.attributeName()));
+
+/** One value where both kinds have the same, else both. */
+function sharedDefaults(): Record<string, unknown> {
+  const text = defaultsOf(SCHEMAS.language, DEFAULTS.language);
+  const images = defaultsOf(SCHEMAS.images, DEFAULTS.images);
+  const isSame = (name: string) => JSON.stringify(text[name]) === JSON.stringify(images[name]);
+  return Object.fromEntries(
+    SHARED.map((name) => [name, isSame(name) ? text[name] : `${text[name]} for text, ${images[name]} for images`]),
+  );
+}
+
+/** @throws UsageError that names the flags which a model of this kind has no use for */
+export function expectFlagsOf(
+  kind: Kind,
+  flags: Readonly<Record<string, unknown>>,
+  { model, type }: { model: string; type: string },
+): void {
+  const other = kind === "language" ? "images" : "language";
+  const strange = onlyOf(other).filter((name) => flags[name] !== undefined);
+  if (strange.length === 0) return;
+  const names = strange.map(flagOf).join(" and ");
+  throw new UsageError(`${names} ${strange.length > 1 ? "are" : "is"} for ${KINDS[other]}; ${model} is a ${type}`);
+}

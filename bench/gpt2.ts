@@ -2,7 +2,6 @@
 // and compressed, beside PyTorch on the same device in the same run. Each phase is a process of its own (gpt2/phase.ts).
 // Not a test: nothing passes or fails.
 
-import { spawn } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
@@ -13,6 +12,7 @@ import { inspectMachine } from "../workbench/cli/doctor/machine.ts";
 import { countFrom } from "../workbench/cli/option-values.ts";
 import { ENGINE_NAMES, PRECISIONS } from "../workbench/engine/types.ts";
 import type { PhaseAnswer, PhaseRequest } from "./gpt2/phase.ts";
+import { heldBytes, progress, runPhase, steadyRate } from "./phases.ts";
 
 const SIZES = {
   mini: { width: 192, blocks: 6, heads: 6 },
@@ -82,21 +82,14 @@ async function ours(phase: PhaseRequest["phase"], structure: PhaseRequest["struc
   if (!name.includes(options.only ?? "")) return;
   const { engine, device, precision, threads, batch, microBatch, steps } = options;
   const asked = { engine, precision, threads, ...(device !== undefined && { device }) };
-  const request: PhaseRequest = { phase, structure, engine: asked, size, batch, microBatch, steps, folder: scratch };
+  const folder = await mkdtemp(path.join(scratch, "phase-"));
+  const request: PhaseRequest = { phase, structure, engine: asked, size, batch, microBatch, steps, folder };
   progress(name);
   const file = path.join(import.meta.dirname, "gpt2/phase.ts");
-  const answer = JSON.parse(await run([process.execPath, file], request)) as PhaseAnswer;
-  const { relativeFlops, convertSeconds, rates, peakBytes, ...detail } = answer;
-  const gpu = (answer.memory as { gpu?: { total: number; available: number } } | undefined)?.gpu;
-  const held = gpu ? gpu.total - gpu.available : peakBytes;
-  rows.push({
-    name,
-    relativeFlops,
-    convertSeconds,
-    tokensPerSecond: median(rates),
-    peakBytes: held,
-    detail: { rates, ...detail },
-  });
+  const answer = await runPhase<PhaseAnswer>([process.execPath, file], request);
+  const { relativeFlops, convertSeconds, rates } = answer;
+  const tokensPerSecond = steadyRate(rates);
+  rows.push({ name, relativeFlops, convertSeconds, tokensPerSecond, peakBytes: heldBytes(answer), detail: answer });
 }
 
 async function pytorch(): Promise<void> {
@@ -107,34 +100,18 @@ async function pytorch(): Promise<void> {
   const asked = { ...size, batch, steps, device: device === "gpu" ? "cuda" : device, precision, threads };
   const file = path.join(import.meta.dirname, "gpt2/pytorch.py");
   try {
-    const answer = JSON.parse(await run([python, file], asked)) as { seconds: number[]; peakBytes: number };
+    const answer = await runPhase<{ seconds: number[]; peakBytes: number }>([python, file], asked);
     const rates = answer.seconds.map((seconds) => (batch * size.context) / seconds);
-    rows.push({ name, relativeFlops: 1, tokensPerSecond: median(rates), peakBytes: answer.peakBytes, detail: answer });
+    rows.push({
+      name,
+      relativeFlops: 1,
+      tokensPerSecond: steadyRate(rates),
+      peakBytes: answer.peakBytes,
+      detail: answer,
+    });
   } catch (error) {
     process.stderr.write(`${name}: ${error instanceof Error ? error.message : String(error)}\n`);
   }
-}
-
-/** The last line that a process prints, which takes its request on stdin. */
-function run([program, ...argv]: [string, ...string[]], request: object): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(program, argv, { stdio: ["pipe", "pipe", "inherit"] });
-    let output = "";
-    child.stdout.setEncoding("utf8").on("data", (text: string) => {
-      output += text;
-    });
-    child.on("error", reject);
-    child.on("close", (code, signal) => {
-      if (code === 0) resolve(output.trim().split("\n").at(-1) ?? "");
-      else reject(new Error(`${program} ended with ${signal ?? `exit code ${code}`}`));
-    });
-    child.stdin.end(JSON.stringify(request));
-  });
-}
-
-function median(values: readonly number[]): number {
-  const sorted = (values.length > 1 ? values.slice(1) : [...values]).sort((a, b) => a - b);
-  return ((sorted[(sorted.length - 1) >> 1] as number) + (sorted[sorted.length >> 1] as number)) / 2;
 }
 
 function markdown(): string {
@@ -172,8 +149,4 @@ function markdown(): string {
     `bun bench/gpt2.ts ${process.argv.slice(2).join(" ")}`.trim(),
     "```",
   ].join("\n");
-}
-
-function progress(step: string): void {
-  if (process.stderr.isTTY) process.stderr.write(`\r\u001b[K${step}`);
 }

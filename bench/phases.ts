@@ -1,0 +1,125 @@
+// What the benches of whole models share: each phase is a process of its own, so that its peak memory is its own; it takes
+// a JSON request on stdin and prints a JSON answer as its last line.
+
+import { spawn } from "node:child_process";
+import process from "node:process";
+import { convert, planConversion } from "../workbench/compress/index.ts";
+import type { Engine } from "../workbench/engine/types.ts";
+import { meanShrink } from "../workbench/gblr/shrink/index.ts";
+import type { Model } from "../workbench/models/index.ts";
+import { fit, type Task } from "../workbench/train/index.ts";
+
+export type BenchStructure = "dense" | "gblr" | "lowrank";
+
+/** What every phase says of itself. */
+export interface PhaseReport {
+  engine: string;
+  device: string;
+  /** of the process; bytes */
+  peakBytes: number;
+  /** of the engine: host memory in tensors, and what the GPU holds */
+  memory: { gpu?: { total: number; available: number } };
+}
+
+export interface TrainingRates {
+  /** items a second, by step */
+  rates: number[];
+  losses: number[];
+}
+
+interface TrainingSettings {
+  model: Model;
+  task: Task;
+  batch: number;
+  microBatch: number;
+  steps: number;
+  /** a scratch folder */
+  folder: string;
+}
+
+/** @throws Error when the process fails or prints no JSON */
+export async function runPhase<Answer>(argv: [string, ...string[]], request: object): Promise<Answer> {
+  const [program, ...rest] = argv;
+  const output = await new Promise<string>((resolve, reject) => {
+    const child = spawn(program, rest, { stdio: ["pipe", "pipe", "inherit"] });
+    let text = "";
+    child.stdout.setEncoding("utf8").on("data", (part: string) => {
+      text += part;
+    });
+    child.on("error", reject);
+    child.on("close", (code, signal) => {
+      if (code === 0) resolve(text);
+      else reject(new Error(`${program} ended with ${signal ?? `exit code ${code}`}`));
+    });
+    child.stdin.end(JSON.stringify(request));
+  });
+  return JSON.parse(output.trim().split("\n").at(-1) ?? "") as Answer;
+}
+
+export function phaseReport(engine: Engine): PhaseReport {
+  return {
+    engine: `${engine.name}, ${engine.version}`,
+    device: engine.device,
+    peakBytes: process.resourceUsage().maxRSS * 1024,
+    memory: engine.memory() as PhaseReport["memory"],
+  };
+}
+
+/** Bytes a phase held: of the GPU where there is one, else the process's peak. */
+export function heldBytes({ peakBytes, memory }: PhaseReport): number {
+  return memory.gpu ? memory.gpu.total - memory.gpu.available : peakBytes;
+}
+
+/**
+ * Compressed in place, to about 44 % of the dense multiply-adds; a dense model stays as it is.
+ * @returns FLOPs relative to dense as the reference counts, and the seconds that it took
+ */
+export async function converted<Config>(
+  model: Model<Config>,
+  structure: BenchStructure,
+): Promise<{ relativeFlops: number; convertSeconds: number }> {
+  if (structure === "dense") return { relativeFlops: 1, convertSeconds: 0 };
+  const began = performance.now();
+  const asked = structure === "gblr" ? { widths: "lr0.25" } : { flops: 0.4375 };
+  const plan = await planConversion(model, { structure, ...asked });
+  for await (const _ of convert(model, plan)) {
+    // only its end counts
+  }
+  return {
+    relativeFlops: plan.counts.after.reference.relative,
+    convertSeconds: (performance.now() - began) / 1000,
+  };
+}
+
+/** Some steps of AdamW, without evaluations and without the checkpoint at the end, a gigabyte that nobody asked for. */
+export async function trained(settings: TrainingSettings): Promise<TrainingRates> {
+  const [rates, losses]: [number[], number[]] = [[], []];
+  const { steps, ...rest } = settings;
+  const far = { steps: 10 ** 6 };
+  const run = fit({
+    ...rest,
+    length: { steps },
+    optimizer: { learningRate: 1e-4, weightDecay: 0.1, clipNorm: 1 },
+    seed: 1,
+    shrink: meanShrink({ target: 0.25 }),
+    evaluation: { every: far, first: false, run: async () => ({}) },
+    checkpoint: { every: far, seconds: 10 ** 9 },
+  });
+  for await (const event of run) {
+    if (event.kind !== "step") continue;
+    rates.push(event.rate);
+    losses.push(event.loss);
+    if (event.step === steps) break;
+  }
+  return { rates, losses };
+}
+
+/** Median of all but the first, which also fetches its memory from the system; of one, that one. */
+export function steadyRate(rates: readonly number[]): number {
+  const sorted = (rates.length > 1 ? rates.slice(1) : [...rates]).sort((a, b) => a - b);
+  return ((sorted[(sorted.length - 1) >> 1] as number) + (sorted[sorted.length >> 1] as number)) / 2;
+}
+
+export function progress(step: string): void {
+  if (process.stderr.isTTY) process.stderr.write(`\r\u001b[K${step}`);
+}

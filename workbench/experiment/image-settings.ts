@@ -54,7 +54,10 @@ export const imageExperiment = z.object({
       .regex(/^m\d+(\.\d+)?(-mstd\d+(\.\d+)?)?(-n\d+)?(-inc1)?$/, "expected such as m9-mstd0.5-n2-inc1")
       .optional()
       .meta({ description: "magnitude, its deviation, operations, as timm writes it: m9-mstd0.5-inc1" }),
-    autoAugment: z.enum(["imagenet", "cifar10"]).optional().meta({ description: "a published policy instead" }),
+    autoAugment: z
+      .enum(["imagenet", "cifar10", "none"])
+      .optional()
+      .meta({ description: "a published policy instead, or none of these where a recipe has one" }),
     colourJitter: amount("of brightness, contrast and saturation, instead").optional(),
     erasing: chance("of random erasing").default(0),
     mixup: z.number().min(0).default(0).meta({ description: "alpha of mixup; 0: none" }),

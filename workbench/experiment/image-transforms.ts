@@ -20,7 +20,7 @@ export function trainingTransform(settings: ImageSettings, evaluation: Evaluatio
     crop: trainCrop === "none" ? evaluation : { kind: trainCrop },
     flip,
     ...(randAugment !== undefined && { randAugment: parseRandAugment(randAugment) }),
-    ...(autoAugment !== undefined && { autoAugment }),
+    ...(autoAugment !== undefined && autoAugment !== "none" && { autoAugment }),
     ...(jitter !== undefined && { colourJitter: { brightness: jitter, contrast: jitter, saturation: jitter } }),
     ...(erasing > 0 && { erasing: { probability: erasing } }),
   };

@@ -69,7 +69,19 @@ describe("a classifier of images is trained on", () => {
     async () => {
       const converted = ["convert", "dense", "--structure", "gblr", "--budget", "0.5", "--engine", "wasm"];
       expect((await gblr(...converted, "--out", "half")).code).toBe(0);
-      const args = ["finetune", "half", "--dataset", images, ...QUICK, "--steps", "12", "--mixup", "0.8"];
+      const args = [
+        "finetune",
+        "half",
+        "--dataset",
+        images,
+        ...QUICK,
+        "--steps",
+        "12",
+        "--mixup",
+        "0.8",
+        "--distill",
+        "0.3",
+      ];
       const all = [...args, "--shrink", "budget", "--evaluate-every", "2", "--checkpoint-every", "0.5"];
       const rows = rowsOf(await gblr(...all, "--run", "alone", "--json"));
       expect(rows.map(({ name, stage }) => `${name} ${stage}`)).toEqual(["GBLR before", "GBLR after"]);

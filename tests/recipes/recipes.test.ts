@@ -37,7 +37,7 @@ describe.each(files)("recipes/%s", (file) => {
       const text = help(file);
       expect(text).toStartWith(`Usage: ${file.replace(".ts", "")} [options]\n`);
       const schema = source.includes('kind: "images"') ? imageExperiment : languageSettings;
-      const foreign = source.includes('kind: "images"') ? ["distill", "temperature"] : ["convolutions"];
+      const foreign = source.includes('kind: "images"') ? [] : ["convolutions"];
       const names = isTour ? [] : Object.keys(schema.shape).filter((name) => !foreign.includes(name));
       for (const name of [...names, "engine", "device", "precision", "threads", "json"]) {
         expect(text).toMatch(new RegExp(`^  ${flagOf(name).replace("--", "--(no-)?")}[ ,]`, "m"));

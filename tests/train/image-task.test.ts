@@ -12,7 +12,7 @@ import { fit, type ImageTaskOptions, imageTask } from "../../workbench/train/ind
 import { madeImages } from "../data/images/made-images.ts";
 import { forEachEngine } from "../engine/engines.ts";
 import { liveTensors } from "../engine/ops/operands.ts";
-import { smallResnet, smallVit } from "../models/small-vision.ts";
+import { smallResnet, smallVit, VIT } from "../models/small-vision.ts";
 
 setDefaultTimeout(60_000);
 
@@ -94,6 +94,35 @@ forEachEngine("the image task", (_, under) => {
     model.dispose();
   });
 
+  test("learns from a teacher, which sees the images as they are mixed", async () => {
+    const [model, teacher] = [smallVit(), smallVit({ ...VIT, model_args: { ...VIT.model_args, depth: 1 } })];
+    const teaching = { temperature: 3, weight: 0.4 };
+    for (const mixing of [{}, { mixup: 0.8 }, { cutmix: 1 }] as Partial<ImageTaskOptions<never>>[]) {
+      const options = { model, loader, labelSmoothing: 0.1, dropout: false, ...mixing };
+      const task = imageTask({ ...options, teacher: { model: teacher as never, ...teaching } });
+      expect(task.settings).toMatchObject({ temperature: 3, "teacher weight": 0.4 });
+      const batch = await task.read(ITEMS, { seed: 5 });
+      const seen = (by: typeof model) =>
+        tf.tidy(() => classifierLogits(by, batch.pixels as tf.Tensor4D)).arraySync() as number[][];
+      const [own, wanted] = [seen(model), seen(teacher)];
+      const plain = imageTask(options).loss(batch, { seed: 1 });
+      const divergence = meanOf(
+        own.map((row, i) => {
+          const soft = logSoftmax((wanted[i] as number[]).map((z) => z / teaching.temperature));
+          const scaled = logSoftmax(row.map((z) => z / teaching.temperature));
+          return soft.reduce((sum, q, k) => sum + Math.exp(q) * (q - (scaled[k] as number)), 0);
+        }),
+      );
+      const expected = 0.6 * (plain.arraySync() as number) + 0.4 * 9 * divergence;
+      const loss = task.loss(batch, { seed: 1 });
+      expect((loss.arraySync() as number) - expected).toBeCloseTo(0, 5);
+      expect(divergence).toBeGreaterThan(1e-4);
+      tf.dispose([batch, loss, plain]);
+    }
+    model.dispose();
+    teacher.dispose();
+  });
+
   // Plain JavaScript takes ten seconds.
   test.skipIf(under.name === "cpu")("is learned: a small network tells plain colours apart", async () => {
     const model = smallResnet();
@@ -128,7 +157,12 @@ test("other classes than the head's and settings that make no sense are refused"
 const meanOf = (values: number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
 const smoothed = (label: number) => Array.from({ length: 5 }, (_, k) => (k === label ? 0.92 : 0.02));
 
-function softLoss(logits: number[], targets: number[]): number {
+function logSoftmax(logits: number[]): number[] {
   const sum = Math.log(logits.reduce((total, z) => total + Math.exp(z), 0));
-  return targets.reduce((loss, target, k) => loss - target * ((logits[k] as number) - sum), 0);
+  return logits.map((z) => z - sum);
+}
+
+function softLoss(logits: number[], targets: number[]): number {
+  const likely = logSoftmax(logits);
+  return targets.reduce((loss, target, k) => loss - target * (likely[k] as number), 0);
 }

@@ -43,7 +43,7 @@ export type Kind = NonNullable<Recipe["kind"]>;
 /** What a kind of experiment has no use for. */
 export const NOT_OF: Readonly<Record<Kind, ReadonlySet<string>>> = {
   language: new Set(["convolutions"]),
-  images: new Set(["distill", "temperature"]),
+  images: new Set(),
 };
 
 /** Runs a recipe with the flags of this process; the exit code says how it ended. */

@@ -27,9 +27,8 @@ export const imageDomain: Domain<ImageSettings> = {
   task: "image-classification",
 
   check(settings) {
-    const { distill, randAugment, autoAugment, colourJitter } = settings;
+    const { randAugment, autoAugment, colourJitter } = settings;
     checkScratch(settings);
-    if (distill > 0) throw new SettingsError("--distill is for language models; leave it out");
     const given = Object.entries({ randAugment, autoAugment, colourJitter }).filter(([, value]) => value !== undefined);
     if (given.length < 2) return;
     const flags = { randAugment: "--rand-augment", autoAugment: "--auto-augment", colourJitter: "--colour-jitter" };
@@ -92,7 +91,7 @@ function openData({ settings, sources, sets, own }: Opened): OpenData {
   let onTest: Accuracy | undefined;
   return {
     trainItems: sets.train.length,
-    task(model) {
+    task(model, teacher) {
       if (dropPath !== undefined) (model.config as { dropPath: number }).dropPath = dropPath;
       return imageTask({
         model,
@@ -100,6 +99,7 @@ function openData({ settings, sources, sets, own }: Opened): OpenData {
         mixup,
         cutmix,
         labelSmoothing,
+        ...(teacher && { teacher }),
         settings: {
           model: sources.model.name,
           dataset,

@@ -5,15 +5,11 @@
 import {
   add,
   concat,
-  div,
-  exp,
   fill,
-  logSoftmax,
   matMul,
   mul,
   type Scalar,
   slice,
-  sub,
   sum,
   type Tensor,
   type Tensor1D,
@@ -24,12 +20,9 @@ import { differentiable, runKernel } from "../engine/ops/differentiable.ts";
 import { linear } from "../engine/ops/index.ts";
 import { CROSS_ENTROPY, CROSS_ENTROPY_GRADIENT } from "../engine/ops/kernels.ts";
 import { expectOperand, expectSetting } from "../engine/ops/operands.ts";
+import { divergence, expectTeaching, type TeachingOptions } from "./teaching.ts";
 
-export interface DistillationOptions {
-  /** T, above 0. Default 2 */
-  temperature?: number;
-  /** α, the teacher's share of the loss, 0 to 1. Default 0.5 */
-  weight?: number;
+export interface DistillationOptions extends TeachingOptions {
   /** logits of the student in memory at one time, at most, but at least one row; the teacher's and a few copies besides */
   chunk?: number;
 }
@@ -55,12 +48,11 @@ const CHUNK = 2 ** 23;
  */
 export function distillationLoss(operands: DistillationOperands, options: DistillationOptions = {}): Scalar {
   const { rows, head, targets, teacher } = operands;
-  const { temperature = 2, weight = 0.5, chunk = CHUNK } = options;
+  const { chunk = CHUNK } = options;
   expectOperand("distillationLoss", { rows }, { dtype: "float32", shape: ["rows", "width"] });
   expectOperand("distillationLoss", { head }, { dtype: "float32", shape: ["classes", rows.shape[1]] });
   expectOperand("distillationLoss", { targets }, { dtype: "int32", shape: [rows.shape[0]] });
-  expectSetting("distillationLoss", { temperature }, "a number above 0", temperature > 0);
-  expectSetting("distillationLoss", { weight }, "from 0 to 1", weight >= 0 && weight <= 1);
+  const { temperature, weight } = expectTeaching("distillationLoss", options);
   expectSetting("distillationLoss", { chunk }, "a number above 0", chunk > 0);
   const count = rows.shape[0];
   const each = Math.max(1, Math.floor(chunk / head.shape[0]));
@@ -105,12 +97,10 @@ function chunkLoss(
   const wanted = slice(targets, start, size);
   const logits = linear(own, head);
   const [likely, logSumExp] = runKernel(CROSS_ENTROPY, { logits, targets: wanted }, ATTRIBUTES) as [Tensor, Tensor];
-  const teacher = logSoftmax(div(linear(sliced(other.rows, start, size), other.head), temperature));
-  const student = logSoftmax(div(logits, temperature));
-  const p = exp(teacher);
-  const divergence = sum(mul(p, sub(teacher, student)));
+  const teacher = linear(sliced(other.rows, start, size), other.head) as Tensor2D;
+  const { value, slope } = divergence({ student: logits as Tensor2D, teacher }, temperature);
   teacher.dispose();
-  const loss = add(mul(sum(likely), (1 - weight) / of), mul(divergence, (weight * temperature ** 2) / of));
+  const loss = add(mul(sum(likely), (1 - weight) / of), mul(value, weight / of));
   if (!recording) return { loss };
   const dy = fill([size], (1 - weight) / of);
   const gradient = runKernel(
@@ -118,7 +108,7 @@ function chunkLoss(
     { dy, logits, targets: wanted, logSumExp },
     ATTRIBUTES,
   )[0] as Tensor;
-  const dLogits = add(gradient, mul(sub(exp(student), p), (weight * temperature) / of)) as Tensor2D;
+  const dLogits = add(gradient, mul(slope(), weight / of)) as Tensor2D;
   return { loss, dRows: matMul(dLogits, head), dHead: matMul(dLogits, own, true) };
 }
 

@@ -1,5 +1,5 @@
-// Classifying images as a task: the mean cross-entropy of a classifier, with smoothed labels, mixup and cutmix if asked
-// for. Cropping, flipping and the like are the loader's.
+// Classifying images as a task: the mean cross-entropy of a classifier, with smoothed labels, mixup, cutmix and a teacher's
+// distribution beside them if asked for. Cropping, flipping and the like are the loader's.
 
 import {
   add,
@@ -32,6 +32,7 @@ import { crossEntropy } from "../engine/ops/index.ts";
 import { expectSetting } from "../engine/ops/operands.ts";
 import { classifierLogits, imageSettings, type Model } from "../models/index.ts";
 import type { Settings, Task } from "./task.ts";
+import { type TeachingOptions, taughtLoss, teachingSettings } from "./teaching.ts";
 
 export interface ImageTaskOptions<Config> extends MixSettings {
   model: Model<Config>;
@@ -41,7 +42,9 @@ export interface ImageTaskOptions<Config> extends MixSettings {
   labelSmoothing?: number;
   /** whether the model's dropout and drop path are in force. Default true */
   dropout?: boolean;
-  /** what else tells this data from other data: data set, split, transform */
+  /** learns from this model's distribution on the same images too, mixed as they are; it stays as it is */
+  teacher?: TeachingOptions & { model: Model };
+  /** what else tells this data from other data: data set, split, transform, the teacher's name */
   settings?: Settings;
 }
 
@@ -54,7 +57,7 @@ const MIX_STREAM = 0x6d697865;
  * @throws DataError when the images have other classes than the model's head; ShapeError on a setting that makes no sense
  */
 export function imageTask<Config>(options: ImageTaskOptions<Config>): Task {
-  const { model, loader, labelSmoothing = 0, dropout = true, settings = {} } = options;
+  const { model, loader, labelSmoothing = 0, dropout = true, teacher, settings = {} } = options;
   const { mixup = 0, cutmix = 0, probability = 1, switching = 0.5 } = options;
   for (const [name, value] of Object.entries({ labelSmoothing, probability, switching }))
     expectSetting("imageTask", { [name]: value }, "from 0 to 1", value >= 0 && value <= 1);
@@ -67,7 +70,14 @@ export function imageTask<Config>(options: ImageTaskOptions<Config>): Task {
   return {
     length: loader.images.length,
     unit: { name: "images", perItem: 1 },
-    settings: { size: loader.size, labelSmoothing, dropout, ...(isMixing && mixing), ...settings },
+    settings: {
+      size: loader.size,
+      labelSmoothing,
+      dropout,
+      ...(isMixing && mixing),
+      ...(teacher && teachingSettings(teacher)),
+      ...settings,
+    },
     async read(items, { seed }): Promise<NamedTensorMap> {
       const { pixels, labels, size } = await loader.read(items, { seed });
       const mix = drawMix(mixing, { size, seed: seedWithin(seed, MIX_STREAM) });
@@ -84,8 +94,11 @@ export function imageTask<Config>(options: ImageTaskOptions<Config>): Task {
     },
     loss(batch, { seed }) {
       return tidy(() => {
-        const logits = classifierLogits(model, batch.pixels as Tensor4D, { training: true, ...(dropout && { seed }) });
-        return lossOf(logits, batch, labelSmoothing);
+        const pixels = batch.pixels as Tensor4D;
+        const logits = classifierLogits(model, pixels, { training: true, ...(dropout && { seed }) });
+        const labels = lossOf(logits, batch, labelSmoothing);
+        if (!teacher) return labels;
+        return taughtLoss({ logits, labels, teacher: () => classifierLogits(teacher.model, pixels) }, teacher);
       });
     },
   };

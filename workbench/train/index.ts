@@ -11,3 +11,4 @@ export type { EvaluationMetrics, Metrics, StepMetrics, StructureMetrics } from "
 export type { CheckpointOptions, Evaluation, EvaluationOptions, FitOptions, OptimizerOptions } from "./options.ts";
 export { gblrLayers, structureSummary } from "./structure.ts";
 export type { LossOptions, ReadOptions, Settings, SettingValue, Task } from "./task.ts";
+export { type TaughtOperands, type TeachingOptions, taughtLoss } from "./teaching.ts";

@@ -6,6 +6,7 @@ import type { TokenWindows } from "../data/token-windows.ts";
 import { type Gpt2, gpt2Hidden, gpt2Loss, headOf } from "../models/index.ts";
 import { type DistillationOptions, distillationLoss } from "./distillation.ts";
 import type { Settings, Task } from "./task.ts";
+import { teachingSettings } from "./teaching.ts";
 
 export interface LanguageTaskOptions {
   model: Gpt2;
@@ -22,11 +23,10 @@ export interface LanguageTaskOptions {
 /** An item is a window; the batch has `windows`, int32 (items, context + 1). */
 export function languageTask({ model, windows, dropout = true, teacher, settings = {} }: LanguageTaskOptions): Task {
   const { context } = windows;
-  const { temperature = 2, weight = 0.5 } = teacher ?? {};
   return {
     length: windows.length,
     unit: { name: "tokens", perItem: context },
-    settings: { context, dropout, ...(teacher ? { temperature, "teacher weight": weight } : {}), ...settings },
+    settings: { context, dropout, ...(teacher && teachingSettings(teacher)), ...settings },
     async read(items) {
       const ids = new Int32Array(items.length * (context + 1));
       const all = await Promise.all(items.map((item) => windows.read(item)));

@@ -111,6 +111,25 @@ describe("a batch", () => {
     expect(await pixelsOf({ kind: "train", crop: view, flip: 0, autoAugment: "cifar10" })).not.toEqual(seen);
   });
 
+  test("of small images is decoded once for all threads, and is the same ever after", async () => {
+    const pictures = await Promise.all(
+      [...Array(21).keys()].map((i) => plainImage(i, { width: 16, height: i === 20 ? 17 : 16 })),
+    );
+    const small = await setOf("small", pictures);
+    const items = [...Array(20).keys()];
+    const options: ImageLoaderOptions = { ...PLAIN, transform: { kind: "train", autoAugment: "cifar10" }, workers: 2 };
+    await using(small, options, async (loader) => {
+      const read = async (some: number[], seed: number) => (await loader.read(some, { seed })).pixels;
+      const [first, other] = [await read(items, 1), await read(items, 2)];
+      rmSync(small.place(0).file);
+      expect(await read(items, 1)).toEqual(first);
+      expect(await read(items, 2)).toEqual(other);
+      expect(await read([...items].reverse(), 1)).not.toEqual(first);
+      // Of another height than what is asked for: it was not kept.
+      await expect(read([20], 1)).rejects.toThrow("cannot be opened");
+    });
+  });
+
   test("is made while the thread that asked for it computes", async () => {
     await using(good, { ...PLAIN, workers: 1 }, async (loader) => {
       await loader.read([0]);

@@ -1,12 +1,22 @@
-// Some images as a thread is given them, and what it gives back.
+// Some images as a thread is given them, and what it gives back: read, decoded, and prepared.
 
 import { DataError, why } from "../errors.ts";
-import { ImageError } from "./decode.ts";
+import { decodeImage, ImageError } from "./decode.ts";
+import { type DecodedImages, keep, recalled } from "./decoded-images.ts";
+import type { Pixels } from "./pixels.ts";
 import { readPlace } from "./places.ts";
 import { type PrepareSettings, prepareImage } from "./prepare.ts";
 import type { ImagePlace } from "./types.ts";
 
+/** What all threads of a loader are told at their start. */
+export interface LoaderSettings extends PrepareSettings {
+  /** where images are kept that are decoded */
+  decoded?: DecodedImages | undefined;
+}
+
 export interface ImageJob {
+  /** of the set */
+  items: readonly number[];
   places: ImagePlace[];
   /** of all that is random in each */
   seeds: number[];
@@ -20,18 +30,28 @@ export interface ImageAnswer {
 }
 
 /** @throws DataError when a file cannot be read: that is no fault of one image */
-export async function prepareImages({ places, seeds }: ImageJob, settings: PrepareSettings): Promise<ImageAnswer> {
+export async function prepareImages(job: ImageJob, settings: LoaderSettings): Promise<ImageAnswer> {
+  const { places, seeds } = job;
   const each = settings.size * settings.size * 3;
   const pixels = new Float32Array(places.length * each);
   const problems: Record<number, string> = {};
-  for (const [i, place] of places.entries()) {
+  for (const i of places.keys()) {
     const out = pixels.subarray(i * each, (i + 1) * each);
     try {
-      await prepareImage(await readPlace(place), { settings, seed: seeds[i] as number, out });
+      prepareImage(await pixelsOf(job, i, settings), { settings, seed: seeds[i] as number, out });
     } catch (error) {
       if (error instanceof DataError) throw error;
       problems[i] = error instanceof ImageError ? error.message : `cannot be prepared: ${why(error)}`;
     }
   }
   return { pixels, problems };
+}
+
+async function pixelsOf({ items, places }: ImageJob, i: number, { decoded }: LoaderSettings): Promise<Pixels> {
+  const item = items[i] as number;
+  const known = decoded && recalled(decoded, item);
+  if (known) return known;
+  const image = await decodeImage(await readPlace(places[i] as ImagePlace));
+  if (decoded) keep(decoded, item, image);
+  return image;
 }

@@ -4,8 +4,8 @@
 import os from "node:os";
 import { DataError } from "../errors.ts";
 import { startPool } from "../workers/pool.ts";
-import { type ImageAnswer, type ImageJob, prepareImages } from "./job.ts";
-import type { PrepareSettings } from "./prepare.ts";
+import { roomForDecoded } from "./decoded-images.ts";
+import { type ImageAnswer, type ImageJob, type LoaderSettings, prepareImages } from "./job.ts";
 import { seedWithin } from "./random.ts";
 import type { ImageLoaderOptions } from "./transform.ts";
 import { checkTransform } from "./transform-check.ts";
@@ -24,8 +24,9 @@ const AHEAD = 2;
 export function imageLoader(images: ImageSet, options: ImageLoaderOptions): ImageLoader {
   const { size, mean, std, skipBad = false, workers = Math.min(os.availableParallelism(), MOST_WORKERS) } = options;
   const transform = options.transform === "evaluate" ? { kind: "evaluate" as const } : options.transform;
-  const settings: PrepareSettings = { size, transform, mean, std };
-  checkTransform(settings);
+  const prepare = { size, transform, mean, std };
+  checkTransform(prepare);
+  const settings: LoaderSettings = { ...prepare, decoded: roomForDecoded({ images: images.length, size }) };
   const pool = startPool<ImageJob, ImageAnswer>({
     module: new URL("./worker.ts", import.meta.url),
     workerData: settings,
@@ -41,6 +42,7 @@ export function imageLoader(images: ImageSet, options: ImageLoaderOptions): Imag
     for (let from = 0; from < items.length; from += count) {
       const some = items.slice(from, from + count);
       const job = pool.run({
+        items: some,
         places: some.map((item) => images.place(item)),
         seeds: some.map((item) => seedWithin(seed, item)),
       });

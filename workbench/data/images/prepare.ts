@@ -1,11 +1,10 @@
-// One image from bytes to what a network sees. All that a worker thread does; which thread does it changes no number.
+// One image from its pixels to what a network sees; which thread does it changes no number.
 
 import { autoAugment } from "./augment/auto-augment.ts";
 import { colourJitter } from "./augment/colour-jitter.ts";
 import type { AugmentContext } from "./augment/operations.ts";
 import { randAugment } from "./augment/rand-augment.ts";
 import { randomPaddedCrop, randomResizedCrop } from "./crop.ts";
-import { decodeImage } from "./decode.ts";
 import { erase } from "./erase.ts";
 import { evaluationView } from "./evaluation.ts";
 import { mirror, type Pixels } from "./pixels.ts";
@@ -20,16 +19,12 @@ export interface PrepareSettings {
   std: readonly [number, number, number];
 }
 
-/**
- * Decoded, transformed, normalised: size · size · 3 numbers into `out`.
- * @throws ImageError when the bytes are no image
- */
-export async function prepareImage(
-  bytes: Uint8Array,
+/** Transformed, normalised: size · size · 3 numbers into `out`. The image may be changed. */
+export function prepareImage(
+  image: Pixels,
   { settings, seed, out }: { settings: PrepareSettings; seed: number; out: Float32Array },
-): Promise<void> {
+): void {
   const { size, transform } = settings;
-  const image = await decodeImage(bytes);
   if (transform.kind === "evaluate") {
     normalise(evaluationView(image, { ...transform, size }), settings, out);
     return;

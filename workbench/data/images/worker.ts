@@ -3,9 +3,8 @@
 
 import { workerData } from "node:worker_threads";
 import { answerJobs } from "../workers/answer.ts";
-import { type ImageAnswer, type ImageJob, prepareImages } from "./job.ts";
-import type { PrepareSettings } from "./prepare.ts";
+import { type ImageAnswer, type ImageJob, type LoaderSettings, prepareImages } from "./job.ts";
 
-const settings = workerData as PrepareSettings;
+const settings = workerData as LoaderSettings;
 
 answerJobs<ImageJob, ImageAnswer>((job) => prepareImages(job, settings), { transfer: ({ pixels }) => [pixels.buffer] });

@@ -20,10 +20,10 @@ export interface ZooEntry {
   file: string;
   /** `model_type` of what is inside */
   modelType: string;
-  /** repository on the Hub whose tokenizer or preprocessor goes with it */
-  base: string;
-  /** whether its masks have a Gaussian, where its hyper-parameters do not say */
-  gaussian: boolean;
+  /** repository on the Hub of the dense model that it was made from; none where it was trained from scratch */
+  base?: string;
+  /** repository on the Hub whose tokenizer goes with it; models of images have none */
+  tokenizer?: string;
 }
 
 /** The release, without a slash at its end. */
@@ -37,21 +37,18 @@ export const ZOO: readonly ZooEntry[] = [
     file: "gpt2-gaudi.ckpt",
     modelType: "gpt2",
     base: "openai-community/gpt2",
-    gaussian: false,
+    tokenizer: "openai-community/gpt2",
   },
   {
     name: "vit-b-gaudi",
     file: "imagenet-vit-b-gaudi.ckpt",
     modelType: "vit",
-    base: "google/vit-base-patch16-224",
-    gaussian: true,
   },
   {
     name: "resnet18-gaudi",
     file: "imagenet-resnet18-gaudi.ckpt",
     modelType: "resnet",
     base: "timm/resnet18.tv_in1k",
-    gaussian: false,
   },
 ];
 

@@ -9,7 +9,6 @@ import type { AddressInfo } from "node:net";
 import path from "node:path";
 import type { Tensor2D } from "@tensorflow/tfjs-core";
 import type { HubAccess } from "../../hub/access.ts";
-import { openCheckpoint } from "../../hub/checkpoint/index.ts";
 import { readSafetensors, type StoredTensor, toFloat32 } from "../../hub/safetensors/index.ts";
 import { serveHub } from "../../hub/serve/index.ts";
 import { denseWeight, loadModelNow } from "../../workbench/models/index.ts";
@@ -117,7 +116,10 @@ describe("a checkpoint that is no such thing", () => {
     const cases: [file: string, message: RegExp][] = [
       [fixture("bad-truncated.ckpt"), /bad-truncated\.ckpt: /],
       [fixture("bad-os-system.ckpt"), /bad-os-system\.ckpt: .*system/],
-      [fixture("variants.ckpt"), /its tensors are of no architecture that is known, such as ".*"; known are gpt2$/],
+      [
+        fixture("variants.ckpt"),
+        /its tensors are of no architecture that is known, such as ".*"; known are gpt2, vit, resnet$/,
+      ],
       [
         await changed("missing", (tensors) => void tensors.delete(`${LAYER}.lr_weight2`)),
         /tensor "transformer\.h\.1\.mlp\.c_fc\.lr_weight2": is missing$/,
@@ -131,6 +133,12 @@ describe("a checkpoint that is no such thing", () => {
           (tensors.get(`${LAYER}.lr_weight1`)?.data as Float32Array)[5] = Number.NaN;
         }),
         /tensor "model\.transformer\.h\.1\.mlp\.c_fc\.lr_weight1": value 5 is not finite$/,
+      ],
+      [
+        await changed("wide", (tensors) => {
+          (tensors.get(`${LAYER}.widths`)?.data as Float32Array)[17] = 1.2;
+        }),
+        /tensor "model\.transformer\.h\.1\.mlp\.c_fc\.widths": value 17 is 1\.200, which is no share of 64: from 0 to 1$/,
       ],
       [
         await changed("misshapen", (tensors) => {
@@ -184,7 +192,7 @@ describe("the zoo", () => {
     "/good/gpt2-gaudi.ckpt": "tiny-gpt2-gaudi.ckpt",
     "/hostile/gpt2-gaudi.ckpt": "bad-os-system.ckpt",
     "/truncated/gpt2-gaudi.ckpt": "bad-truncated.ckpt",
-    "/good/imagenet-vit-b-gaudi.ckpt": "variants.ckpt",
+    "/good/imagenet-vit-b-gaudi.ckpt": "tiny-gpt2-gaudi.ckpt",
     "/good/imagenet-resnet18-gaudi.ckpt": "variants.ckpt",
   };
   let server: Server;
@@ -260,17 +268,10 @@ describe("the zoo", () => {
     }
   });
 
-  test("says which models it can fetch and not yet convert", async () => {
-    for (const [name, type] of [
-      ["zoo:vit-b-gaudi", "vit"],
-      ["zoo:resnet18-gaudi", "resnet"],
-    ]) {
-      const message = await refusal(pulled(name as string, "good"));
-      expect(message).toStartWith(`${name}: is fetched, but models of type "${type}" are not known yet`);
-      const file = /gblr import (\S+) --out/.exec(message)?.[1] as string;
-      const checkpoint = await openCheckpoint(file);
-      expect(checkpoint.tensors.size).toBeGreaterThan(5);
-      await checkpoint.close();
-    }
+  test("refuses a file that holds another model than its name says, and keeps nothing made of it", async () => {
+    const message = await refusal(pulled("zoo:vit-b-gaudi", "good"));
+    expect(message).toEndWith("imagenet-vit-b-gaudi.ckpt: is a gpt2, no vit");
+    expect(readdirSync(at("good", "gblr-zoo", "models"))).not.toContain("vit-b-gaudi");
+    expect(await refusal(pulled("zoo:resnet18-gaudi", "good"))).toMatch(/of no architecture that is known/);
   });
 });

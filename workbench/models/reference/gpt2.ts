@@ -1,30 +1,27 @@
 // The config.json of a GPT-2 out of the reference implementation's checkpoint: sizes from shapes. The fields that leave no
 // trace in shapes are those of the published models, which it starts from.
 
-import { ModelError } from "../../../hub/model-folder/index.ts";
+import { usualHeads } from "./heads.ts";
 import { findSetting, isCount } from "./hyper-parameters.ts";
 import type { ReferenceReader } from "./reader.ts";
+import { countNumbered, sideOf } from "./shapes.ts";
 
 const BODY = "transformer.";
 const HEAD = "lm_head.weight";
-const WIDTH_OF_HEAD = 64;
 const VOCABULARY = 50257;
 /** the last token of the published vocabulary */
 const END_OF_TEXT = VOCABULARY - 1;
 
 export const gpt2Reader: ReferenceReader = {
   type: "gpt2",
+  gaussian: false,
 
   recognises: (tensors) => tensors.has(`${BODY}wte.weight`) && tensors.has(`${BODY}h.0.ln_1.weight`),
 
-  config({ file, tensors, rest, tied }, { heads }) {
-    const side = (name: string, axis: number): number => {
-      const length = tensors.get(BODY + name)?.shape[axis];
-      if (length === undefined) throw new ModelError("is missing", { file, tensor: BODY + name });
-      return length;
-    };
+  config(checkpoint, { heads }) {
+    const { file, tensors, rest, tied } = checkpoint;
+    const side = (name: string, axis: number): number => sideOf(checkpoint, BODY + name, axis);
     const [vocabulary, width] = [side("wte.weight", 0), side("wte.weight", 1)];
-    const blocks = Array.from(tensors.keys(), (name) => Number(/^transformer\.h\.(\d+)\./.exec(name)?.[1] ?? -1));
     const inner = side("h.0.mlp.c_fc.bias", 0);
     const hyper = rest.hyper_parameters ?? {};
     return {
@@ -32,7 +29,7 @@ export const gpt2Reader: ReferenceReader = {
       architectures: ["GPT2LMHeadModel"],
       vocab_size: vocabulary,
       n_embd: width,
-      n_layer: Math.max(...blocks) + 1,
+      n_layer: countNumbered(checkpoint, /^transformer\.h\.(\d+)\./),
       n_head: heads ?? findSetting(hyper, ["n_head", "num_attention_heads"], isCount) ?? usualHeads(width, file),
       n_positions: side("wpe.weight", 0),
       n_inner: inner === 4 * width ? null : inner,
@@ -43,8 +40,3 @@ export const gpt2Reader: ReferenceReader = {
     };
   },
 };
-
-function usualHeads(width: number, file: string): number {
-  if (width % WIDTH_OF_HEAD === 0) return width / WIDTH_OF_HEAD;
-  throw new ModelError(`does not tell how many heads it has, and its width ${width} is no multiple of 64`, { file });
-}

@@ -3,9 +3,12 @@
 
 import type { Json } from "../../../hub/checkpoint/index.ts";
 
+/** A checkpoint's hyper-parameters, or a part of them. */
+export type Settings = Json | { readonly [key: string]: Json } | undefined;
+
 /** The first value under one of these keys, outermost first, that `accepts` takes. */
 export function findSetting<T extends Json>(
-  value: Json | { readonly [key: string]: Json },
+  value: Settings,
   keys: readonly string[],
   accepts: (value: Json) => value is T,
 ): T | undefined {
@@ -27,3 +30,8 @@ export function findSetting<T extends Json>(
 export const isCount = (value: Json): value is number => Number.isSafeInteger(value) && (value as number) >= 1;
 
 export const isBoolean = (value: Json): value is boolean => typeof value === "boolean";
+
+export const isText = (value: Json): value is string => typeof value === "string";
+
+export const isRecord = (value: Json): value is { [key: string]: Json } =>
+  typeof value === "object" && value !== null && !Array.isArray(value);

@@ -1,10 +1,10 @@
 // What has to be known of an architecture to make a model of one of the reference implementation's checkpoints: its
-// config.json, which those checkpoints do not hold. One object an architecture.
+// config.json, which those checkpoints do not hold, and what they call its parameters. One object an architecture.
 
 import type { Json } from "../../../hub/checkpoint/index.ts";
 import type { TensorInfo } from "../../../hub/safetensors/index.ts";
 
-/** A checkpoint as the readers see it: names without what the trainer put before them. */
+/** A checkpoint as the readers see it: names without what the trainer put before them, in our naming. */
 export interface ReferenceCheckpoint {
   /** what errors call it */
   file: string;
@@ -20,10 +20,20 @@ export interface ReadingOptions {
   heads?: number | undefined;
 }
 
+/** A parameter or layer to the other naming; what is called alike comes back as it is. */
+export interface ReferenceNames {
+  toOurs(name: string): string;
+  toTheirs(name: string): string;
+}
+
 export interface ReferenceReader {
   /** `model_type` */
   readonly type: string;
-  /** whether a checkpoint with these tensors is one */
+  /** whether masks have a Gaussian where nothing in the checkpoint says: as its published model was trained */
+  readonly gaussian: boolean;
+  /** default the same names */
+  readonly names?: ReferenceNames;
+  /** whether a checkpoint with these tensors, named as in the file, is one */
   recognises(tensors: ReadonlyMap<string, TensorInfo>): boolean;
   /**
    * config.json of the dense model, from shapes and hyper-parameters.

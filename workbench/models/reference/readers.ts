@@ -2,30 +2,22 @@
 
 import { ModelError } from "../../../hub/model-folder/index.ts";
 import type { TensorInfo } from "../../../hub/safetensors/index.ts";
-import { architectureOf } from "../registry.ts";
 import { gpt2Reader } from "./gpt2.ts";
 import type { ReferenceReader } from "./reader.ts";
+import { resnetReader } from "./resnet.ts";
+import { vitReader } from "./vit.ts";
 
-const READERS: readonly ReferenceReader[] = [gpt2Reader];
+const READERS: readonly ReferenceReader[] = [gpt2Reader, vitReader, resnetReader];
 
-/**
- * Whether checkpoints of this architecture become models.
- * @param type `model_type`
- * @throws ModelError when they do not
- */
-export function expectReadable(type: string, file: string): void {
-  architectureOf(type, file);
-  if (READERS.some((reader) => reader.type === type)) return;
-  throw new ModelError(`cannot be read from reference checkpoints: it is "${type}", known are ${known()}`, { file });
-}
+/** @returns undefined when no architecture has these tensors */
+export const findReader = (tensors: ReadonlyMap<string, TensorInfo>): ReferenceReader | undefined =>
+  READERS.find((reader) => reader.recognises(tensors));
 
 /** @throws ModelError when no architecture has these tensors */
 export function readerFor(tensors: ReadonlyMap<string, TensorInfo>, file: string): ReferenceReader {
-  const found = READERS.find((reader) => reader.recognises(tensors));
+  const found = findReader(tensors);
   if (found) return found;
   const [first = "none"] = tensors.keys();
-  const problem = `its tensors are of no architecture that is known, such as ${JSON.stringify(first)}; known are`;
-  throw new ModelError(`${problem} ${known()}`, { file });
+  const problem = `its tensors are of no architecture that is known, such as ${JSON.stringify(first.slice(0, 200))}`;
+  throw new ModelError(`${problem}; known are ${READERS.map(({ type }) => type).join(", ")}`, { file });
 }
-
-const known = (): string => READERS.map(({ type }) => type).join(", ");

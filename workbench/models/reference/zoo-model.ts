@@ -9,7 +9,7 @@ import { lockFile } from "../../../hub/cache/lock.ts";
 import { CheckpointError } from "../../../hub/checkpoint/index.ts";
 import { HubError } from "../../../hub/hub-error.ts";
 import type { Located } from "../../../hub/locate.ts";
-import { CONFIG_FILE, ModelError } from "../../../hub/model-folder/index.ts";
+import { CONFIG_FILE } from "../../../hub/model-folder/index.ts";
 import { type PullEvent, type PullOptions, pull } from "../../../hub/pull/index.ts";
 import { parseRepoName } from "../../../hub/repo-name.ts";
 import {
@@ -24,7 +24,6 @@ import {
 } from "../../../hub/zoo.ts";
 import { type ImportReferenceEvent, importReference } from "./import-reference.ts";
 import type { ReadingOptions } from "./reader.ts";
-import { expectReadable } from "./readers.ts";
 
 export interface PullZooOptions extends ReadingOptions, Pick<PullOptions, "signal" | "patience"> {
   /** address of the release, without a slash at its end. Default the authors' */
@@ -64,7 +63,10 @@ export async function* pullZoo(
       const checkpoint = yield* fetched(entry, { folder, access, options });
       yield* convert(entry, { folder, checkpoint, out, options });
     }
-    if (!(await exists(join(out, "tokenizer.json")))) yield* addTokenizer(entry, { out, access, options });
+    const { tokenizer } = entry;
+    if (tokenizer !== undefined && !(await exists(join(out, "tokenizer.json")))) {
+      yield* addTokenizer(tokenizer, { out, access, options });
+    }
     yield { kind: "located", folder: out, name: `zoo:${entry.name}` };
   } finally {
     await unlock();
@@ -93,17 +95,10 @@ async function* convert(
   entry: ZooEntry,
   { folder, checkpoint, out, options }: Job & { checkpoint: string; out: string },
 ): AsyncGenerator<PullZooEvent, void> {
-  try {
-    expectReadable(entry.modelType, checkpoint);
-  } catch (error) {
-    if (!(error instanceof ModelError)) throw error;
-    const problem = `is fetched, but models of type "${entry.modelType}" are not known yet; its tensors can be had by`;
-    throw new ZooError(`${problem}: gblr import ${checkpoint} --out FOLDER`, { file: `zoo:${entry.name}` });
-  }
   await options.openEngine?.();
   try {
-    const { gaussian, base } = entry;
-    yield* importReference(checkpoint, { out, gaussian, heads: options.heads, base: { name: base } });
+    const { modelType: type, base } = entry;
+    yield* importReference(checkpoint, { out, type, heads: options.heads, base: { name: base } });
   } catch (error) {
     if (error instanceof CheckpointError) await forgetCheckpoint(entry, folder);
     throw error;
@@ -112,12 +107,12 @@ async function* convert(
 
 /** The model runs without its tokenizer, so that one that cannot be had is no failure. */
 async function* addTokenizer(
-  { base }: ZooEntry,
+  of: string,
   { out, access, options }: Omit<Job, "folder"> & { out: string; access: HubAccess },
 ): AsyncGenerator<PullZooEvent, void> {
   const { signal, patience } = options;
   try {
-    const repo = parseRepoName(base, "model");
+    const repo = parseRepoName(of, "model");
     for await (const event of pull(repo, access, { include: COMPANIONS, signal, patience })) {
       yield { kind: "tokenizer", event };
       if (event.kind !== "pulled") continue;
@@ -126,7 +121,7 @@ async function* addTokenizer(
     }
   } catch (error) {
     if (!(error instanceof HubError)) throw error;
-    yield { kind: "note", text: `without the tokenizer of ${base}: ${error.message}` };
+    yield { kind: "note", text: `without the tokenizer of ${of}: ${error.message}` };
   }
 }
 

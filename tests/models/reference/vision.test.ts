@@ -1,0 +1,176 @@
+// Vision transformers and residual networks out of checkpoints as the authors' trainer leaves them: logits and costs are
+// those of an independent forward pass in PyTorch, packed and to train, and the folder is one like any other.
+
+import { beforeAll, describe, expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
+import path from "node:path";
+import * as tf from "@tensorflow/tfjs-core";
+import { readSafetensors } from "../../../hub/safetensors/index.ts";
+import { openEngine } from "../../../workbench/engine/open.ts";
+import { imageSettings, loadModelNow, type Model } from "../../../workbench/models/index.ts";
+import { importReference } from "../../../workbench/models/reference/index.ts";
+import { forEachEngine } from "../../engine/engines.ts";
+import { temporaryFolder } from "../../hub/temporary.ts";
+import { logitsOf } from "../small-vision.ts";
+import { expectNear, hasTorch, imagesOf } from "../vision.ts";
+import { askGaudi, type GaudiAnswer, type GaudiVision, RESNET, VIT } from "./gaudi.ts";
+
+const at = temporaryFolder();
+
+const CASES: Record<string, GaudiVision> = {
+  "a ViT with smooth masks": VIT,
+  "a ViT without a Gaussian, a block of it dense": {
+    ...VIT,
+    gaussian: false,
+    dense: [1],
+    hyper: { model: { mlp_cfg: { linear1_cfg: { no_gaussian: true } }, num_heads: 3 } },
+  },
+  "a ViT that has blocks of rank 2 and a packed matrix where it is dense": {
+    ...VIT,
+    rank: 2,
+    dense: [0],
+    packed: true,
+  },
+  "a ResNet with a matrix for each position of a kernel": RESNET,
+  "a ResNet with one matrix over all positions": {
+    ...RESNET,
+    convolutions: "all",
+    hyper: { model: { per_kernel: false, gaudi_params: { no_gaussian: true } } },
+  },
+  "a ResNet with smooth masks over all positions, its hyper-parameters silent": {
+    ...RESNET,
+    convolutions: "all",
+    gaussian: true,
+    hyper: { model: { gaudi_params: { width_init: "splr" } } },
+  },
+};
+
+const { hyper: _, ...BARE_VIT } = VIT;
+const { hyper: _1, ...BARE_RESNET } = RESNET;
+
+/** Checkpoints of which only the folder is looked at. */
+const OTHERS: Record<string, GaudiVision> = {
+  cifar: { ...VIT, hyper: { datamodule: { _target_: "src.datamodules.cifar.CIFAR100" } } },
+  "bare vit": BARE_VIT,
+  "bare resnet": BARE_RESNET,
+};
+
+const fileOf = (name: string) => at(`${name.replaceAll(/\W+/g, "-")}.ckpt`);
+
+let answers: Record<string, GaudiAnswer> = {};
+
+beforeAll(async () => {
+  if (!hasTorch) return;
+  const all = Object.entries({ ...CASES, ...OTHERS }).map(([name, setup]) => [fileOf(name), setup] as const);
+  answers = await askGaudi(Object.fromEntries(all));
+}, 60_000);
+
+async function converted(file: string, out: string, options: { heads?: number; gaussian?: boolean } = {}) {
+  for await (const event of importReference(file, { out, ...options })) if (event.kind === "converted") return event;
+  throw new Error("was not converted");
+}
+
+const structured = (model: Model) => [...model.layers.values()].filter(({ structure }) => structure.name !== "dense");
+
+async function costsOf(model: Model): Promise<number[]> {
+  const costs: number[] = [];
+  for (const { name, structure } of structured(model))
+    costs.push(await structure.cost(model.structureParameters(name)));
+  return costs;
+}
+
+forEachEngine("a reference checkpoint of a vision model", (_, { label }) => {
+  for (const [name, setup] of Object.entries(CASES)) {
+    test.skipIf(!hasTorch)(`${name} has PyTorch's logits and costs, packed and to train`, async () => {
+      const expected = answers[fileOf(name)] as GaudiAnswer;
+      const out = at(label.replaceAll(/\W/g, "-"), path.basename(fileOf(name), ".ckpt"));
+      await converted(fileOf(name), out, setup.model === "vit" ? { heads: 3 } : {});
+      for (const form of ["packed", "trainable"] as const) {
+        const model = await loadModelNow(out, { form });
+        model.masks.mode = "eval";
+        expect(model.masks.sigma).toBe(setup.gaussian ? 3 : undefined);
+        expect(structured(model).every(({ structure }) => structure.name === (form === "packed" ? form : "gblr"))).toBe(
+          true,
+        );
+        const images = imagesOf({ images: expected.images } as Parameters<typeof imagesOf>[0], setup.image);
+        expectNear(await logitsOf(model, images), expected.logits, 1e-4);
+        // A block of rank r is r blocks once it is packed, and a smooth mask as long as its span.
+        if (form === "trainable" || !(setup.gaussian || setup.rank)) {
+          expect(await costsOf(model)).toEqual(expected.costs);
+        }
+        tf.dispose(images);
+        model.dispose();
+      }
+    });
+  }
+});
+
+describe.skipIf(!hasTorch)("the folder of a converted vision model", () => {
+  beforeAll(() => openEngine({ engine: "wasm" }));
+
+  test("says what a ViT is and how its images are prepared, in timm's way", async () => {
+    const name = "a ViT with smooth masks";
+    const { config } = await converted(fileOf(name), at("vit"), { heads: 3 });
+    expect(config).toMatchObject({
+      architecture: "vit_base_patch4_16",
+      num_classes: 5,
+      model_args: { embed_dim: 24, depth: 2, num_heads: 3, qkv_bias: true },
+      gblr: { sigma: 3 },
+    });
+    const model = await loadModelNow(at("vit"));
+    expect(model.config).toMatchObject({ image: 16, patch: 4, innerWidth: 40, epsilon: 1e-6, naming: "timm" });
+    expect(imageSettings(model)).toMatchObject({
+      size: 16,
+      mean: [0.485, 0.456, 0.406],
+      std: [0.229, 0.224, 0.225],
+      interpolation: "bicubic",
+      cropShare: 0.9,
+      classes: 5,
+    });
+    model.dispose();
+    const stored = JSON.parse(readFileSync(at("vit", "config.json"), "utf8"));
+    expect(Object.keys(stored.gblr.layers)).toContain("blocks.1.attn.v_proj");
+    expect(Object.keys(stored.gblr.layers)).toHaveLength(10);
+  });
+
+  test("says what a ResNet is, and keeps running statistics and masks for training", async () => {
+    const name = "a ResNet with a matrix for each position of a kernel";
+    const { config } = await converted(fileOf(name), at("resnet"));
+    expect(config).toMatchObject({
+      architecture: "resnet18",
+      num_classes: 5,
+      model_args: { layers: [1, 2], channels: [8, 12] },
+      pretrained_cfg: { input_size: [3, 24, 24], interpolation: "bilinear", crop_pct: 0.875 },
+    });
+    const stored = JSON.parse(readFileSync(at("resnet", "config.json"), "utf8"));
+    expect(stored.gblr).not.toHaveProperty("sigma");
+    expect(stored.gblr.layers["layer1.0.conv1.8"]).toMatchObject({ n_in: 64, n_out: 8, blocks: 8 });
+    const trainable = await readSafetensors(at("resnet", "trainable.safetensors"));
+    expect(trainable.get("layer2.1.conv2.4.lr_weight2")?.shape).toEqual([12, 12, 1]);
+    const packed = await readSafetensors(at("resnet", "model.safetensors"));
+    expect(packed.get("layer2.0.downsample.1.running_var")?.shape).toEqual([12]);
+    expect(packed.has("layer2.0.downsample.0.weight")).toBe(true);
+  });
+
+  test("takes CIFAR's statistics where the checkpoint was trained on it", async () => {
+    await converted(fileOf("cifar"), at("cifar"), { heads: 3 });
+    const model = await loadModelNow(at("cifar"));
+    const { mean, cropShare } = imageSettings(model);
+    expect(mean[0]).toBeCloseTo(129.3 / 255);
+    expect(cropShare).toBe(1);
+    model.dispose();
+  });
+
+  test("has smooth masks by what the published model has, where there are no hyper-parameters", async () => {
+    const folder = (name: string) => at("bare", name);
+    const smooth = await converted(fileOf("bare vit"), folder("vit"), { heads: 3 });
+    expect(smooth.config.gblr).toHaveProperty("sigma", 3);
+    for (const [out, checkpoint, options] of [
+      ["resnet", "bare resnet", {}],
+      ["sharp", "bare vit", { heads: 3, gaussian: false }],
+    ] as const) {
+      const { config } = await converted(fileOf(checkpoint), folder(out), options);
+      expect(config.gblr).not.toHaveProperty("sigma");
+    }
+  });
+});

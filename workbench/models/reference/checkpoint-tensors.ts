@@ -1,0 +1,57 @@
+// The tensors of a checkpoint that are the model's, by the names that they have in a model folder. What the trainer put
+// before names is taken off, what it has beside the model is left out.
+
+import type { Checkpoint } from "../../../hub/checkpoint/index.ts";
+import { ModelError } from "../../../hub/model-folder/index.ts";
+import type { TensorInfo } from "../../../hub/safetensors/index.ts";
+import type { ReferenceCheckpoint, ReferenceReader } from "./reader.ts";
+import { findReader, readerFor } from "./readers.ts";
+
+/** What the trainer's wrapper puts before the model's names. */
+const WRAPPER = "model.";
+
+/** A parameter that only GBLR layers have. */
+const SIGN = ".lr_weight1";
+
+export interface ReadCheckpoint {
+  reader: ReferenceReader;
+  /** under our names */
+  seen: ReferenceCheckpoint;
+  /** our names to those in the file */
+  names: ReadonlyMap<string, string>;
+}
+
+/** @throws ModelError when no architecture has these tensors, or two of them are one in our naming */
+export function readTensors(checkpoint: Checkpoint, file: string): ReadCheckpoint {
+  const { tensors, rest, tied } = checkpoint;
+  const theirs = unwrapped(checkpoint);
+  const reader = readerFor(infos(checkpoint, theirs), file);
+  const names = new Map<string, string>();
+  for (const [name, stored] of theirs) {
+    const own = reader.names?.toOurs(name) ?? name;
+    if (names.has(own)) throw new ModelError(`is "${own}", which is there already`, { file, tensor: stored });
+    names.set(own, stored);
+  }
+  const ours = new Map(Array.from(names, ([name, stored]) => [stored, name]));
+  const ties = Array.from(tied, ([from, to]) => [ours.get(from), ours.get(to)] as const);
+  const known = ties.filter((tie): tie is [string, string] => tie[0] !== undefined && tie[1] !== undefined);
+  const seen = { file, rest, tensors: new Map<string, TensorInfo>(), tied: new Map(known) };
+  for (const [name, stored] of names) seen.tensors.set(name, tensors.get(stored) as TensorInfo);
+  return { reader, seen, names };
+}
+
+/** Whether a checkpoint is one of the reference's models with GBLR layers. */
+export function isReferenceCheckpoint(checkpoint: Checkpoint): boolean {
+  const theirs = unwrapped(checkpoint);
+  return [...theirs.keys()].some((name) => name.endsWith(SIGN)) && findReader(infos(checkpoint, theirs)) !== undefined;
+}
+
+/** The model's own tensors: name to name in the checkpoint. Others, such as a loss's, are the trainer's. */
+function unwrapped({ tensors }: Checkpoint): Map<string, string> {
+  const wrapped = [...tensors.keys()].filter((name) => name.startsWith(WRAPPER));
+  if (wrapped.length === 0) return new Map(Array.from(tensors.keys(), (name) => [name, name]));
+  return new Map(wrapped.map((name) => [name.slice(WRAPPER.length), name]));
+}
+
+const infos = ({ tensors }: Checkpoint, names: ReadonlyMap<string, string>): Map<string, TensorInfo> =>
+  new Map(Array.from(names, ([name, stored]) => [name, tensors.get(stored) as TensorInfo]));

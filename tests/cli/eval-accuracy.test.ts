@@ -61,6 +61,21 @@ test("prints top-1, top-5, images a second and FLOPs, for people and for machine
   expect(readFileSync(join(report, "report.html"), "utf8")).toContain("class-003");
 });
 
+test("resizes as the checkpoint says, or as is asked for instead", async () => {
+  const transformOf = async (...args: string[]) =>
+    JSON.parse((await run("--dataset", dataset, "--split", "train", "--json", ...args)).stdout).transform;
+  expect(await transformOf()).toEqual({
+    kind: "evaluate",
+    cropShare: 0.9,
+    cropMode: "center",
+    interpolation: "bicubic",
+  });
+  const border = [128, 128, 128];
+  expect(await transformOf("--crop-mode", "border", "--crop", "1")).toMatchObject({ cropMode: "border", border });
+  const table = await run("--dataset", dataset, "--split", "train", "--crop-mode", "squash");
+  expect(table.stdout).toContain("at 16, squash, crop 0.9, bicubic");
+});
+
 test("refuses in one line: no such split, other classes, no images, an image of zero size unless it is skipped", async () => {
   const refused = async (...args: string[]) => {
     const { code, stdout, stderr } = await run(...args);

@@ -127,6 +127,7 @@ describe("preparation of images", () => {
       std: [0.4, 0.5, 0.6],
       interpolation: "bilinear",
       cropShare: 0.95,
+      cropMode: "center",
       classes: 5,
       labels: ["a", "b", "c", "d", "e"],
     });
@@ -157,6 +158,7 @@ describe("preparation of images", () => {
       std: [1, 1, 1],
       interpolation: "bilinear",
       cropShare: 1,
+      cropMode: "squash",
       classes: 5,
       labels: ["a", "b", "c", "d", "e"],
     });
@@ -177,6 +179,60 @@ describe("preparation of images", () => {
     write({ size: { shortest_edge: 256 }, do_center_crop: true, crop_size: { height: 224, width: 224 }, resample: 3 });
     expect(settingsOf(await loadModelNow(folder("resnet")))).toMatchObject({ size: 224, cropShare: 0.875 });
     resnet.dispose();
+  });
+
+  test("resizes the shorter side, both or the longer, as timm's crop_mode or the kind of preprocessor says", async () => {
+    const border = { input_size: [3, 16, 16], crop_mode: "border" };
+    expect(settingsOf(smallVit({ ...VIT, pretrained_cfg: border }))).toMatchObject({ cropMode: "border" });
+    const vit = smallVit(VIT_TRANSFORMERS);
+    await saveModelNow(vit, folder("modes"));
+    vit.dispose();
+    const both = { height: 256, width: 256 };
+    for (const [fields, expected] of [
+      [{ size: 16 }, { cropMode: "squash", cropShare: 1, interpolation: "bilinear" }],
+      [
+        { size: both, do_center_crop: true, crop_size: 224 },
+        { cropMode: "squash", cropShare: 0.875 },
+      ],
+      [
+        { size: { shortest_edge: 224 }, do_center_crop: true, crop_size: 224 },
+        { cropMode: "center", cropShare: 1 },
+      ],
+      [
+        { feature_extractor_type: "CLIPFeatureExtractor", size: 224 },
+        { cropMode: "center", cropShare: 1 },
+      ],
+      [
+        { image_processor_type: "ConvNextImageProcessor", size: 224 },
+        { cropMode: "center", cropShare: 0.875, interpolation: "bicubic" },
+      ],
+      [
+        { image_processor_type: "ConvNextImageProcessor", size: { shortest_edge: 384 }, crop_pct: 0.875 },
+        { cropMode: "squash", cropShare: 1 },
+      ],
+    ] as const) {
+      writeFileSync(folder("modes", "preprocessor_config.json"), JSON.stringify(fields));
+      expect([fields, settingsOf(await loadModelNow(folder("modes")))]).toEqual([
+        fields,
+        expect.objectContaining(expected),
+      ]);
+    }
+  });
+
+  test("gives back the size that a preprocessor resizes to, whatever the rounding of the share", async () => {
+    const vit = smallVit(VIT_TRANSFORMERS);
+    await saveModelNow(vit, folder("sizes"));
+    vit.dispose();
+    for (const [kept, side] of [
+      [384, 650],
+      [224, 248],
+      [49, 98],
+      [384, 703],
+    ] as const) {
+      const fields = { size: { shortest_edge: side }, do_center_crop: true, crop_size: kept };
+      writeFileSync(folder("sizes", "preprocessor_config.json"), JSON.stringify(fields));
+      expect(Math.floor(kept / settingsOf(await loadModelNow(folder("sizes"))).cropShare)).toBe(side);
+    }
   });
 
   test("is refused of a model that takes no images", () => {

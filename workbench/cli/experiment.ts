@@ -142,8 +142,9 @@ const BELONG: readonly { flag: string; unless?: (value: string) => boolean; sett
   {
     flag: "model",
     unless: (value) => scratchName(value) !== undefined,
-    // Wide blocks at one place under smooth masks are for learning from nothing.
-    settings: [...SCRATCH_SETTINGS, "widths", "locations", "sigma", "sigmaEpochs"],
+    // Wide blocks at one place under smooth masks are for learning from nothing; how images are prepared a model that has
+    // learned says itself.
+    settings: [...SCRATCH_SETTINGS, "widths", "locations", "sigma", "sigmaEpochs", "crop", "cropMode", "interpolation"],
   },
 ];
 

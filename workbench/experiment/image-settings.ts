@@ -2,6 +2,7 @@
 // while training, and what a model that starts from nothing is like.
 
 import { z } from "zod";
+import { CROP_MODES, INTERPOLATIONS } from "../models/index.ts";
 import { amount, count, experimentShape, grouped, share, text } from "./settings.ts";
 
 const chance = (description: string) => z.number().min(0).max(1).meta({ description, unit: "share" });
@@ -31,9 +32,13 @@ export const imageExperiment = z.object({
     trainLimit: count("train on so many only, drawn by the seed", "images").optional(),
     limit: count("evaluate on so many of each split only, drawn by the seed", "images").optional(),
     trainSample: count("training images that are measured beside validation's", "images").default(1000),
-    crop: share("of the shorter side that evaluation sees (default: the checkpoint's)").optional(),
+    crop: share("of the resized side that evaluation sees (default: the checkpoint's)").optional(),
+    cropMode: z.enum(CROP_MODES).optional().meta({
+      description:
+        "what evaluation resizes: the shorter side, both to a square, or the longer with a border (default: the checkpoint's)",
+    }),
     interpolation: z
-      .enum(["nearest", "bilinear", "bicubic"])
+      .enum(INTERPOLATIONS)
       .optional()
       .meta({ description: "of resizing in evaluation (default: the checkpoint's)" }),
     workers: z

@@ -1,15 +1,27 @@
 // From settings to what is done to images: in evaluation as the model's checkpoint says, in training as was asked for.
 
-import type { EvaluationTransform, RandAugmentSettings, TrainingTransform } from "../data/images/index.ts";
+import {
+  borderOf,
+  type EvaluationTransform,
+  type RandAugmentSettings,
+  type TrainingTransform,
+} from "../data/images/index.ts";
 import type { ImageSettings as Preparation } from "../models/index.ts";
 import type { ImageSettings } from "./image-settings.ts";
 
 /** @param own what the checkpoint says */
 export function evaluationTransform(
-  { crop, interpolation }: ImageSettings,
-  own: Pick<Preparation, "cropShare" | "interpolation">,
-): EvaluationTransform {
-  return { kind: "evaluate", cropShare: crop ?? own.cropShare, interpolation: interpolation ?? own.interpolation };
+  { crop, cropMode, interpolation }: Partial<Pick<ImageSettings, "crop" | "cropMode" | "interpolation">>,
+  own: Pick<Preparation, "cropShare" | "cropMode" | "interpolation" | "mean">,
+) {
+  const mode = cropMode ?? own.cropMode;
+  return {
+    kind: "evaluate" as const,
+    cropShare: crop ?? own.cropShare,
+    cropMode: mode,
+    interpolation: interpolation ?? own.interpolation,
+    ...(mode === "border" && { border: borderOf(own.mean) }),
+  } satisfies EvaluationTransform;
 }
 
 /** @param evaluation what training sees too where it does not crop by itself */

@@ -74,7 +74,7 @@ async function make(json: Record<string, unknown>, settings: ImageSettings, plac
 
 /** A config.json in timm's manner. */
 function scratchConfig(settings: ImageSettings, classes: readonly string[]): Record<string, unknown> {
-  const { model, width, blocks, heads, size, mean, std, crop, interpolation } = settings;
+  const { model, width, blocks, heads, size, mean, std, crop, cropMode, interpolation } = settings;
   const name = scratchName(model) as string;
   const edge = size ?? Number(/_(\d+)$/.exec(name)?.[1] ?? 224);
   const sizes = {
@@ -92,6 +92,7 @@ function scratchConfig(settings: ImageSettings, classes: readonly string[]): Rec
       ...(mean && { mean }),
       ...(std && { std }),
       ...(crop !== undefined && { crop_pct: crop }),
+      ...(cropMode !== undefined && { crop_mode: cropMode }),
       ...(interpolation !== undefined && { interpolation }),
     },
     label_names: classes,

@@ -21,7 +21,7 @@ import {
   solarizeAdd,
 } from "../../../workbench/data/images/augment/colour.ts";
 import { decodeImage } from "../../../workbench/data/images/decode.ts";
-import { evaluationView } from "../../../workbench/data/images/evaluation.ts";
+import { borderOf, evaluationView } from "../../../workbench/data/images/evaluation.ts";
 import type { Pixels } from "../../../workbench/data/images/pixels.ts";
 import { resize } from "../../../workbench/data/images/resample.ts";
 import { IMAGENET, IMAGES_ARE_HERE, openImagesNow } from "./image-sets.ts";
@@ -89,6 +89,33 @@ describe.skipIf(!HAS_PIL)("images are as PIL has them", () => {
       for (const name of names) {
         const view = evaluationView(await decoded(name), { size, cropShare: share, interpolation });
         expect([name, size, difference(view.data, pixelsOf(folder, name)).most]).toEqual([name, size, 0]);
+      }
+    }
+  });
+
+  test("squashed to a square, or within a border of the mean, in timm's and Hugging Face's manner", async () => {
+    const sizes: [number, number][] = [
+      [91, 60],
+      [60, 91],
+      [300, 7],
+      [20, 33],
+      [32, 32],
+    ];
+    const names = sizes.map(([width, height]) => `mode-${width}x${height}.png`);
+    for (const [i, name] of names.entries())
+      writeFileSync(join(folder, name), await picture(...(sizes[i] as [number, number])));
+    const mean = [0.3, 0.5, 0.1] as const;
+    for (const [mode, size, share, interpolation] of [
+      ["squash", 32, 1, "bilinear"],
+      ["squash", 28, 0.875, "bicubic"],
+      ["border", 32, 1, "bicubic"],
+      ["border", 33, 0.8, "bilinear"],
+    ] as const) {
+      fromPil({ what: "evaluate", folder, names, size, share, interpolation, mode, mean });
+      for (const name of names) {
+        const how = { size, cropShare: share, interpolation, cropMode: mode, border: borderOf(mean) };
+        const view = evaluationView(await decoded(name), how);
+        expect([name, mode, difference(view.data, pixelsOf(folder, name)).most]).toEqual([name, mode, 0]);
       }
     }
   });

@@ -9,12 +9,21 @@ import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
 
-def evaluation(image, size, share, interpolation):
-    """Resize and CenterCrop as torchvision composes them."""
+def evaluation(image, size, share, interpolation, mode="center", mean=(0, 0, 0)):
+    """Resize and CenterCrop as torchvision composes them, and timm's other crop modes."""
     edge, (w, h) = math.floor(size / share), image.size
-    to = (edge, int(edge * h / w)) if w <= h else (int(edge * w / h), edge)
+    ratio = max(w / edge, h / edge)
+    to = {
+        "center": (edge, int(edge * h / w)) if w <= h else (int(edge * w / h), edge),
+        "squash": (edge, edge),
+        "border": (round(w / ratio), round(h / ratio)),
+    }[mode]
     image = image.resize(to, getattr(Image, interpolation.upper()))
-    left, top = int(round((to[0] - size) / 2.0)), int(round((to[1] - size) / 2.0))
+    across, down = max(0, size - to[0]), max(0, size - to[1])
+    padding = (across // 2, down // 2, (across + 1) // 2, (down + 1) // 2)
+    image = ImageOps.expand(image, padding, tuple(round(255 * value) for value in mean))
+    w, h = image.size
+    left, top = int(round((w - size) / 2.0)), int(round((h - size) / 2.0))
     return image.crop((left, top, left + size, top + size))
 
 
@@ -95,7 +104,8 @@ def main():
         answers = []
         for name in given["names"]:
             image = Image.open(os.path.join(folder, name)).convert("RGB")
-            made = evaluation(image, given["size"], given["share"], given["interpolation"])
+            how = {name: given[name] for name in ("mode", "mean") if name in given}
+            made = evaluation(image, given["size"], given["share"], given["interpolation"], **how)
             answers.append(dump(folder, name, made))
         return answers
     if given["what"] == "crop":

@@ -13,6 +13,7 @@ import {
   openImages,
 } from "../../data/images/index.ts";
 import type { ExperimentEvent } from "../../experiment/events.ts";
+import { evaluationTransform } from "../../experiment/image-transforms.ts";
 import { locateDataset } from "../../experiment/sources.ts";
 import { classifierLogits, imageSettings } from "../../models/index.ts";
 import { workbenchCache } from "../cache-folder.ts";
@@ -34,8 +35,9 @@ export async function calibrateOnImages(
   const cache = join(workbenchCache(process.env), "images");
   const place = { dataset: data.folder, config, split, imageColumn: column, limit: samples, cache, signal };
   const images = await shown({ label: "images", format: () => "" }, opened(place));
-  const { size, mean, std, cropShare, interpolation } = imageSettings(model);
-  const loader = imageLoader(images, { size, mean, std, transform: { kind: "evaluate", cropShare, interpolation } });
+  const own = imageSettings(model);
+  const { size, mean, std } = own;
+  const loader = imageLoader(images, { size, mean, std, transform: evaluationTransform({}, own) });
   const total = Math.min(samples, images.length);
   const bar = progressBar({ label: "calibrating", total, format: (count) => `${Math.round(count)} images` });
   try {

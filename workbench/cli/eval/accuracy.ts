@@ -7,9 +7,11 @@ import { type Command, Option } from "commander";
 import type { HubAccess } from "../../../hub/access.ts";
 import { percent } from "../../../hub/numbers.ts";
 import {
+  type CropMode,
   type ImageLoader,
   type ImageLoaderOptions,
   type ImageSet,
+  type Interpolation,
   imageLoader,
   type OpenImagesOptions,
   openImages,
@@ -17,8 +19,9 @@ import {
 import type { Engine, OpenEngineOptions } from "../../engine/types.ts";
 import { type Accuracy, type AccuracyOptions, accuracy } from "../../evaluate/accuracy.ts";
 import type { ExperimentEvent } from "../../experiment/events.ts";
+import { evaluationTransform } from "../../experiment/image-transforms.ts";
 import { locateDataset, locateModel } from "../../experiment/sources.ts";
-import { imageSettings, isClassifier, type Model } from "../../models/index.ts";
+import { CROP_MODES, INTERPOLATIONS, imageSettings, isClassifier, type Model } from "../../models/index.ts";
 import { startRun, updateRun, writeClassification, writeReport } from "../../report/index.ts";
 import { workbenchCache } from "../cache-folder.ts";
 import { addEngineOptions, openEngineFor } from "../engine-options.ts";
@@ -50,7 +53,8 @@ interface AccuracyFlags extends OpenEngineOptions {
   labelColumn?: string;
   size?: number;
   crop?: number;
-  interpolation?: "nearest" | "bilinear" | "bicubic";
+  cropMode?: CropMode;
+  interpolation?: Interpolation;
   limit?: number;
   batch?: number;
   workers?: number;
@@ -62,9 +66,10 @@ interface AccuracyFlags extends OpenEngineOptions {
 
 const DESCRIPTION = `
 Scores every image by whether its class is the likeliest, or among the five
-likeliest. Images are resized and cropped as torchvision and timm do it, to the
-last bit, with the size, crop, mean and deviation of the checkpoint. An image
-that cannot be decoded is an error that names it, or is left out and counted.
+likeliest. Images are resized and cropped as torchvision, timm and Hugging Face
+do it, to the last bit, with the size, crop, mean and deviation of the
+checkpoint. An image that cannot be decoded is an error that names it, or is
+left out and counted.
 `.trim();
 
 export function addAccuracy(program: Command): void {
@@ -85,14 +90,14 @@ export function addAccuracy(program: Command): void {
     .option("--image-column <name>", "column of the images (default: image, else img)")
     .option("--label-column <name>", "column of the classes (default: label, else labels, else fine_label)")
     .option("--size <pixels>", "edge of what the model sees (default: the checkpoint's)", countFrom(1))
-    .option("--crop <share>", "of the resized image's shorter side that is seen (default: the checkpoint's)", share)
+    .option("--crop <share>", "of the resized image's side that is seen (default: the checkpoint's)", share)
     .addOption(
-      new Option("--interpolation <name>", "of resizing (default: the checkpoint's)").choices([
-        "nearest",
-        "bilinear",
-        "bicubic",
-      ]),
+      new Option(
+        "--crop-mode <name>",
+        "what is resized: the shorter side, both to a square, or the longer with a border (default: the checkpoint's)",
+      ).choices(CROP_MODES),
     )
+    .addOption(new Option("--interpolation <name>", "of resizing (default: the checkpoint's)").choices(INTERPOLATIONS))
     .option("--limit <images>", "the first so many images only", countFrom(1))
     .option("--batch <images>", "in one forward pass", countFrom(1), 32)
     .option("--workers <threads>", "that prepare images, 0 for none (default: one a core, at most 16)", countFrom(0))
@@ -162,13 +167,9 @@ async function close(loader: ImageLoader, model: Model): Promise<void> {
   model.dispose();
 }
 
-function settingsOf(model: Model, { size, crop, interpolation }: AccuracyFlags) {
+function settingsOf(model: Model, { size, ...flags }: AccuracyFlags) {
   const own = imageSettings(model);
-  const transform = {
-    kind: "evaluate",
-    cropShare: crop ?? own.cropShare,
-    interpolation: interpolation ?? own.interpolation,
-  } as const;
+  const transform = evaluationTransform(flags, own);
   return { size: size ?? own.size, mean: own.mean, std: own.std, transform } satisfies ImageLoaderOptions;
 }
 
@@ -268,13 +269,16 @@ async function report(folder: string, { result, confusion, classes, engine }: Re
   await writeReport(folder);
 }
 
+const cropTold = ({ cropMode, cropShare }: Result["transform"]): string =>
+  cropMode === "center" ? `crop ${cropShare}` : `${cropMode}, crop ${cropShare}`;
+
 function printed(result: Result, palette: Palette): string {
   const { model, dataset, config, split, top1, top5, loss, images, skipped, size, transform } = result;
   const rows: ResultRow[] = [
     ["top-1", percent(top1), "of the images"],
     ["top-5", percent(top5), ""],
     ["loss", loss.toFixed(5), "nats an image"],
-    ["images", String(images), `at ${size}, crop ${transform.cropShare}, ${transform.interpolation}`],
+    ["images", String(images), `at ${size}, ${cropTold(transform)}, ${transform.interpolation}`],
     ...flopsRows(result.relativeFlops),
     speedRow(result.imagesPerSecond, "images", result),
   ];

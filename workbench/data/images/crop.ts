@@ -1,7 +1,7 @@
 // The random parts of an image that training sees: of any size and shape, resized, as on ImageNet; or moved by some
 // pixels, as on CIFAR.
 
-import { type Box, blank, cut, type Pixels } from "./pixels.ts";
+import { type Box, blank, cut, type Pixels, paste } from "./pixels.ts";
 import type { RandomStream } from "./random.ts";
 import { resize } from "./resample.ts";
 import type { Interpolation } from "./transform.ts";
@@ -59,10 +59,6 @@ export function randomPaddedCrop(
   };
   const moved = blank(size, size);
   if (seen.width <= 0 || seen.height <= 0) return moved;
-  const part = cut(whole, seen);
-  for (let y = 0; y < seen.height; y++) {
-    const row = part.data.subarray(3 * y * seen.width, 3 * (y + 1) * seen.width);
-    moved.data.set(row, 3 * ((y + Math.max(0, -top)) * size + Math.max(0, -left)));
-  }
+  paste(moved, cut(whole, seen), { left: Math.max(0, -left), top: Math.max(0, -top) });
   return moved;
 }

@@ -1,6 +1,7 @@
 // Images for classifiers: data sets as on the Hub or in folders, decoded and transformed in worker threads. The one door
 // of this folder.
 
+export { borderOf } from "./evaluation.ts";
 export { expectClasses } from "./expect-classes.ts";
 export { imageLoader } from "./loader.ts";
 export { drawMix, type Mix, type MixSettings } from "./mix.ts";
@@ -9,6 +10,7 @@ export { seedWithin } from "./random.ts";
 export { heldOut, sampleOf, subsetOf } from "./subset.ts";
 export type {
   ColourJitter,
+  CropMode,
   EvaluationTransform,
   ImageLoaderOptions,
   ImageTransform,

@@ -22,6 +22,21 @@ export const blank = (width: number, height: number): Pixels => ({
   data: new Uint8Array(3 * width * height),
 });
 
+/** All of one colour, 0 to 255. */
+export function plain(width: number, height: number, colour: readonly [number, number, number]): Pixels {
+  const image = blank(width, height);
+  for (let i = 0; i < image.data.length; i++) image.data[i] = colour[i % 3] as number;
+  return image;
+}
+
+/** Over a part of another image. */
+export function paste({ width, data }: Pixels, part: Pixels, { left, top }: Pick<Box, "left" | "top">): void {
+  for (let y = 0; y < part.height; y++) {
+    const row = part.data.subarray(3 * y * part.width, 3 * (y + 1) * part.width);
+    data.set(row, 3 * ((top + y) * width + left));
+  }
+}
+
 export function cut({ width, data }: Pixels, box: Box): Pixels {
   const part = blank(box.width, box.height);
   for (let y = 0; y < box.height; y++) {

@@ -1,16 +1,23 @@
 // What is done to a decoded image before a network sees it: settings only, of evaluation and of training.
 
-export type Interpolation = "nearest" | "bilinear" | "bicubic";
+import type { CropMode, Interpolation } from "../../models/image-settings.ts";
 
-/** As torchvision and timm evaluate: the shorter side to size / crop share, rounded down, then the centre. */
+export type { CropMode, Interpolation } from "../../models/image-settings.ts";
+
+/** As torchvision, timm and Hugging Face evaluate: resized to size / crop share, rounded down, then the centre. */
 export interface EvaluationTransform {
   kind: "evaluate";
-  /** share of the resized image's shorter side that the centre crop keeps. Default 0.875 */
+  /** share of the resized image's side that the centre crop keeps. Default 0.875 */
   cropShare?: number;
   /** default bicubic */
   interpolation?: Interpolation;
-  /** `squash`: both sides to size / crop share, whatever the image's shape, as Hugging Face's ViT. Default shorter */
-  fit?: "shorter" | "squash";
+  /**
+   * what is resized to that: `center` the shorter side; `squash` both, whatever the image's shape, as Hugging Face's ViT;
+   * `border` the longer one, with a border about what is then too short. Default `center`
+   */
+  cropMode?: CropMode;
+  /** colour of the border, 0 to 255. Default black */
+  border?: readonly [number, number, number];
 }
 
 export interface RandomErasing {

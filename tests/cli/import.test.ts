@@ -17,7 +17,7 @@ function gblr(...args: string[]) {
 }
 
 test("import writes the checkpoint's tensors and its hyper-parameters, and says what it wrote", async () => {
-  const { code, stdout, stderr } = gblr(fixture("tiny-gpt2-gaudi.ckpt"), "--out", at("new", "model"));
+  const { code, stdout, stderr } = gblr(fixture("tiny-gpt2-gaudi.ckpt"), "--raw", "--out", at("new", "model"));
   expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
   expect(stdout).toMatch(/dtype +tensors +size/);
   expect(stdout).toMatch(/F32 +67 +40\.7 kB/);
@@ -59,7 +59,7 @@ test("import --json is one document; shards hold what one file would", async () 
 
 test("import does not replace a model without --force, and replaces all of it with --force", () => {
   const out = at("twice");
-  expect(gblr(fixture("tiny-gpt2-gaudi.ckpt"), "--out", out).code).toBe(0);
+  expect(gblr(fixture("tiny-gpt2-gaudi.ckpt"), "--raw", "--out", out).code).toBe(0);
   writeFileSync(path.join(out, "README.md"), "mine");
   const refused = gblr(fixture("variants.ckpt"), "--out", out);
   expect(refused).toEqual({
@@ -70,6 +70,25 @@ test("import does not replace a model without --force, and replaces all of it wi
   expect(gblr(fixture("variants.ckpt"), "--out", out, "--force").code).toBe(0);
   expect(readdirSync(out).sort()).toEqual(["README.md", "model.safetensors"]);
 });
+
+test("import makes a model of a checkpoint with the authors' GBLR layers, and says what it is", async () => {
+  const out = at("gpt2");
+  const tiny = fixture("tiny-gpt2-gaudi.ckpt");
+  const headless = gblr(tiny, "--out", out);
+  expect({ code: headless.code, there: existsSync(out) }).toEqual({ code: 1, there: false });
+  expect(headless.stderr).toMatch(/^gblr: [^\n]+does not tell how many heads it has[^\n]+\n$/);
+  const { code, stdout, stderr } = gblr(tiny, "--out", out, "--heads", "2", "--json");
+  expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+  const summary = JSON.parse(stdout);
+  expect(summary).toMatchObject({ file: tiny, out, type: "gpt2", layers: 6 });
+  expect(summary).not.toHaveProperty("sigma");
+  expect(summary.files).toEqual(readdirSync(out).sort());
+  expect(summary.files).toContain("trainable.safetensors");
+  const refused = gblr(tiny, "--out", out, "--heads", "2");
+  expect(refused.stderr).toMatch(/^gblr: .* has config\.json already; pass --force to replace it\n$/);
+  const smooth = gblr(tiny, "--out", out, "--heads", "2", "--force");
+  expect(smooth.stdout).toContain("gpt2 with 6 GBLR matrices, masks without a Gaussian; ");
+}, 60_000);
 
 test.each([
   ["bad-os-system.ckpt", 'the global "posix.system"'],
@@ -88,7 +107,7 @@ test.each([
 
 test("a failed import leaves the model that was there", () => {
   const out = at("kept");
-  gblr(fixture("tiny-gpt2-gaudi.ckpt"), "--out", out);
+  gblr(fixture("tiny-gpt2-gaudi.ckpt"), "--raw", "--out", out);
   const before = readFileSync(path.join(out, "model.safetensors"));
   expect(gblr(fixture("bad-crc.ckpt"), "--out", out, "--force").code).toBe(1);
   expect(readFileSync(path.join(out, "model.safetensors")).equals(before)).toBe(true);
@@ -110,6 +129,10 @@ test.each([
   [["x.ckpt", "--out", "y", "--max-shard-size", "some"], "such as 500MB"],
   [["x.ckpt", "--out", "y", "--max-shard-size", "0"], "such as 500MB"],
   [["x.ckpt", "--out", "y", "--colour"], "--colour"],
+  [["x.ckpt", "--out", "y", "--heads", "0"], "--heads"],
+  [["x.ckpt", "--out", "y", "--masks", "round"], "gaussian, boxcar"],
+  [[fixture("variants.ckpt"), "--out", "y", "--masks", "boxcar"], "--masks has no meaning for"],
+  [[fixture("tiny-gpt2-gaudi.ckpt"), "--out", "y", "--raw", "--heads", "2"], "--heads has no meaning with --raw"],
 ])("bad usage exits 2 with one line: gblr import %p", (args, named) => {
   const { code, stdout, stderr } = gblr(...args);
   expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
@@ -121,7 +144,7 @@ const deno = path.join(import.meta.dir, "../../node_modules/.bin/deno");
 
 test.skipIf(!existsSync(deno))("import runs under Deno too, deflated and legacy checkpoints included", async () => {
   for (const name of ["tiny-gpt2-gaudi-deflated", "tiny-gpt2-gaudi-legacy"]) {
-    const args = ["run", "-A", GBLR, "import", fixture(`${name}.ckpt`), "--out", at("deno", name)];
+    const args = ["run", "-A", GBLR, "import", fixture(`${name}.ckpt`), "--raw", "--out", at("deno", name)];
     expect(Bun.spawnSync([deno, ...args], { stderr: "inherit" }).exitCode).toBe(0);
     const expected = await readSafetensors(fixture("tiny-gpt2-gaudi.safetensors"));
     expect(bitsByName(await readSafetensors(at("deno", name, "model.safetensors")))).toEqual(bitsByName(expected));

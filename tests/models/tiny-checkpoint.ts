@@ -14,13 +14,18 @@ export async function tinyCheckpoint(
 ): Promise<Uint8Array> {
   const tensors = await readSafetensors(fixture("tiny-gpt2-gaudi.safetensors"));
   change(tensors);
+  return checkpointOf(tensors, hyper);
+}
+
+/** These tensors as a trainer would have written them. @param hyper the hyper-parameters, pickled */
+export function checkpointOf(tensors: ReadonlyMap<string, StoredTensor>, hyper: Uint8Array): Uint8Array {
   const storages: Record<string, Uint8Array> = {};
   const state: Record<string, Uint8Array> = {};
   for (const [i, [name, { dtype, shape, data }]] of [...tensors].entries()) {
     const key = String(i);
     const strides = shape.map((_, axis) => shape.slice(axis + 1).reduce((product, side) => product * side, 1));
     storages[key] = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-    const storage = dtype === "U8" ? "ByteStorage" : "FloatStorage";
+    const storage = { U8: "ByteStorage", I64: "LongStorage" }[dtype as string] ?? "FloatStorage";
     state[name] = tensor({ key, storage, length: data.length, shape: [...shape], strides });
   }
   return checkpoint(push.dict({ state_dict: push.dict(state), hyper_parameters: hyper }), storages);

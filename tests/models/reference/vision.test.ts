@@ -1,14 +1,16 @@
 // Vision transformers and residual networks out of checkpoints as the authors' trainer leaves them: logits and costs are
 // those of an independent forward pass in PyTorch, packed and to train, and the folder is one like any other.
 
-import { beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
 import path from "node:path";
 import * as tf from "@tensorflow/tfjs-core";
 import { readSafetensors } from "../../../hub/safetensors/index.ts";
 import { openEngine } from "../../../workbench/engine/open.ts";
 import { imageSettings, loadModelNow, type Model } from "../../../workbench/models/index.ts";
-import { importReference } from "../../../workbench/models/reference/index.ts";
+import { importReference, pullZoo } from "../../../workbench/models/reference/index.ts";
 import { forEachEngine } from "../../engine/engines.ts";
 import { temporaryFolder } from "../../hub/temporary.ts";
 import { logitsOf } from "../small-vision.ts";
@@ -171,6 +173,43 @@ describe.skipIf(!hasTorch)("the folder of a converted vision model", () => {
     ] as const) {
       const { config } = await converted(fileOf(checkpoint), folder(out), options);
       expect(config.gblr).not.toHaveProperty("sigma");
+    }
+  });
+});
+
+describe.skipIf(!hasTorch)("the zoo's vision models", () => {
+  const FILES: Record<string, string> = {
+    "/imagenet-vit-b-gaudi.ckpt": "a ViT with smooth masks",
+    "/imagenet-resnet18-gaudi.ckpt": "a ResNet with a matrix for each position of a kernel",
+  };
+  let server: Server;
+  beforeAll(async () => {
+    await openEngine({ engine: "wasm" });
+    server = createServer(({ url = "" }, response) => response.end(readFileSync(fileOf(FILES[url] as string))));
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  });
+  afterAll(() => void server.close());
+
+  test("are model folders after one fetch, and ask no Hub for a tokenizer", async () => {
+    const access = { endpoint: "http://127.0.0.1:1", cache: at("zoo", "hub") };
+    const release = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    for (const [name, base] of [
+      ["vit-b-gaudi", undefined],
+      ["resnet18-gaudi", "timm/resnet18.tv_in1k"],
+    ]) {
+      const kinds: string[] = [];
+      for await (const { kind } of pullZoo(`zoo:${name}`, access, { release, heads: 3 })) kinds.push(kind);
+      expect(kinds).toContain("converted");
+      expect(kinds).not.toContain("note");
+      for await (const event of pullZoo(`zoo:${name}`, { ...access, offline: true })) {
+        expect(event).toEqual({
+          kind: "located",
+          folder: at("zoo", "gblr-zoo", "models", name as string),
+          name: `zoo:${name}`,
+        });
+      }
+      const config = JSON.parse(readFileSync(at("zoo", "gblr-zoo", "models", name as string, "config.json"), "utf8"));
+      expect(config.gblr.base_model).toBe(base);
     }
   });
 });

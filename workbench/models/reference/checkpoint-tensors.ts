@@ -1,7 +1,7 @@
 // The tensors of a checkpoint that are the model's, by the names that they have in a model folder. What the trainer put
 // before names is taken off, what it has beside the model is left out.
 
-import type { Checkpoint } from "../../../hub/checkpoint/index.ts";
+import { type Checkpoint, openCheckpoint } from "../../../hub/checkpoint/index.ts";
 import { ModelError } from "../../../hub/model-folder/index.ts";
 import type { TensorInfo } from "../../../hub/safetensors/index.ts";
 import type { ReferenceCheckpoint, ReferenceReader } from "./reader.ts";
@@ -40,8 +40,13 @@ export function readTensors(checkpoint: Checkpoint, file: string): ReadCheckpoin
   return { reader, seen, names };
 }
 
-/** Whether a checkpoint is one of the reference's models with GBLR layers. */
-export function isReferenceCheckpoint(checkpoint: Checkpoint): boolean {
+/**
+ * Whether a file is a checkpoint of one of the reference's models, with GBLR layers. Opens it and reads no tensor.
+ * @throws CheckpointError as openCheckpoint
+ */
+export async function isReferenceCheckpoint(file: string): Promise<boolean> {
+  const checkpoint = await openCheckpoint(file);
+  await checkpoint.close();
   const theirs = unwrapped(checkpoint);
   return [...theirs.keys()].some((name) => name.endsWith(SIGN)) && findReader(infos(checkpoint, theirs)) !== undefined;
 }

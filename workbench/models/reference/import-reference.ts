@@ -16,7 +16,7 @@ import { readTensors } from "./checkpoint-tensors.ts";
 import type { ReadingOptions, ReferenceReader } from "./reader.ts";
 import { gblrPart } from "./stored-masks.ts";
 
-export interface ImportReferenceOptions extends ReadingOptions, Pick<SaveOptions, "base"> {
+export interface ImportReferenceOptions extends ReadingOptions, Pick<SaveOptions, "base" | "maxShardBytes"> {
   /** the model folder, made if it is not there; a model in it is replaced */
   out: string;
   /** whether masks have a Gaussian, where the hyper-parameters do not say. Default as in the published model */
@@ -44,7 +44,7 @@ export async function* importReference(
   file: string,
   options: ImportReferenceOptions,
 ): AsyncGenerator<ImportReferenceEvent, void> {
-  const { out, trainable = true, base } = options;
+  const { out, trainable = true, base, maxShardBytes } = options;
   await mkdir(dirname(out), { recursive: true });
   const stage = join(dirname(out), `.${basename(out)}.${randomBytes(6).toString("hex")}.tmp`);
   await mkdir(stage);
@@ -54,7 +54,8 @@ export async function* importReference(
     try {
       const layers = [...model.layers.values()].filter(({ structure }) => structure.name === "gblr").length;
       yield { kind: "converting", layers };
-      for await (const _ of saveModel(model, out, { trainable, ...(base && { base }) }));
+      const settings = { trainable, ...(base && { base }), ...(maxShardBytes !== undefined && { maxShardBytes }) };
+      for await (const _ of saveModel(model, out, settings));
     } finally {
       model.dispose();
     }

@@ -8,7 +8,7 @@ import { openEngine } from "../../workbench/engine/open.ts";
 import { saveModelNow } from "../../workbench/models/index.ts";
 import type { ComparisonRow, RunRecord } from "../../workbench/report/index.ts";
 import { GBLR, type Ran, run, start } from "../experiment/tiny-hub.ts";
-import { makeTinyImages } from "../experiment/tiny-images.ts";
+import { CLASSES, makeTinyImages } from "../experiment/tiny-images.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
 import { smallVit, VIT } from "../models/small-vision.ts";
 
@@ -99,6 +99,60 @@ describe("a classifier of images is trained on", () => {
       expect({ code: again.code, stderr: again.stderr }).toEqual({ code: 0, stderr: "" });
       expect(again.stdout).toMatch(/goes on after step \d+ of 12/);
       expect(timeless(read("killed/comparison.json"))).toEqual(timeless(rows));
+    },
+    PATIENCE,
+  );
+});
+
+describe("a classifier of other classes than the data's", () => {
+  beforeAll(async () => {
+    const model = smallVit();
+    await saveModelNow(model, at("five"));
+    model.dispose();
+  });
+
+  test(
+    "is refused in one line that names the flag for a new head",
+    async () => {
+      const ended = await gblr("finetune", "five", "--dataset", images, ...QUICK, "--run", "refused");
+      expect({ code: ended.code, stderr: ended.stderr }).toEqual({
+        code: 1,
+        stderr: `gblr: ${images}: has 3 classes and the model's head 5; choose a model trained on these classes, or pass --new-head\n`,
+      });
+      expect(existsSync(at("refused"))).toBe(false);
+      const taught = await gblr("finetune", "five", "--dataset", images, "--new-head", "--distill", "0.5");
+      expect(taught.code).toBe(2);
+      expect(taught.stderr).toMatch(/^gblr: --new-head and --distill contradict[^\n]*\n$/);
+    },
+    PATIENCE,
+  );
+
+  test(
+    "learns them with a new head, killed on the way or not, and names them in its folder",
+    async () => {
+      const args = ["finetune", "five", "--dataset", images, ...QUICK, "--steps", "12", "--new-head"];
+      const all = [...args, "--evaluate-every", "2", "--checkpoint-every", "0.5"];
+      const rows = rowsOf(await gblr(...all, "--run", "headed", "--json"));
+      const [before, after] = rows.map(({ metrics }) => metrics) as [
+        ComparisonRow["metrics"],
+        ComparisonRow["metrics"],
+      ];
+      expect(before.loss as number).toBeCloseTo(Math.log(3), 0);
+      expect(after.loss as number).toBeLessThan(before.loss as number);
+      expect(read<RunRecord>("headed/run.json").settings.newHead).toBe(true);
+      const config = read<Record<string, unknown>>("headed/model/config.json");
+      expect(config).toMatchObject({ num_classes: 3, label_names: Object.keys(CLASSES) });
+      const child = start(GBLR, [...all, "--run", "headed-killed"], place);
+      for await (const bytes of child.stdout) {
+        if (new TextDecoder().decode(bytes).includes("step 6 ")) child.kill("SIGKILL");
+      }
+      await child.exited;
+      expect(child.signalCode).toBe("SIGKILL");
+      const again = await gblr(...all, "--run", "headed-killed");
+      expect(again.stdout).toMatch(/goes on after step \d+ of 12/);
+      expect(timeless(read("headed-killed/comparison.json"))).toEqual(timeless(rows));
+      const scored = await gblr("eval", "acc", "headed/model", "--dataset", images, "--engine", "wasm", "--json");
+      expect(JSON.parse(scored.stdout).top1).toBe(after.top1 as number);
     },
     PATIENCE,
   );

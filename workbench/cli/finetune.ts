@@ -19,6 +19,7 @@ const TEXT = {
   example: [
     "gblr finetune runs/gpt2-40 --dataset Salesforce/wikitext --config wikitext-103-raw-v1 --run runs/gpt2-40-tuned",
     "gblr finetune runs/gpt2-40 --dataset my-texts --epochs 3 --shrink budget --target 0.3 --run runs/gpt2-30",
+    "gblr finetune timm/vit_base_patch16_224.augreg_in1k --dataset uoft-cs/cifar10 --new-head --hold-out 0.1 --run runs/vit",
     "gblr finetune runs/vit-40 --dataset ILSVRC/imagenet-1k --test-split validation --mixup 0.5 --run runs/vit-40-tuned",
   ].join("\n"),
 };

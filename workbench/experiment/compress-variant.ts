@@ -24,7 +24,7 @@ import type { ExperimentEvent } from "./events.ts";
 import { type Measured, measure } from "./measure.ts";
 import type { RunTable } from "./run-table.ts";
 import type { ExperimentSettings } from "./settings.ts";
-import type { Source } from "./sources.ts";
+import { loadSource, type Source } from "./sources.ts";
 import { askedCost, epochsOf, lengthOf, optimizerOf, shrinkOf, sigmaOf } from "./training.ts";
 import type { Variant } from "./variants.ts";
 
@@ -90,7 +90,7 @@ interface Started {
 
 /** With all parameters that training needs. */
 async function loadBase({ source }: VariantOptions): Promise<Started> {
-  return { model: await loadModelNow(source.folder, { form: "trainable" }), seconds: 0 };
+  return { model: await loadSource(source, { form: "trainable" }), seconds: 0 };
 }
 
 /** The converted model, from the run folder where an earlier process left it. */
@@ -166,13 +166,13 @@ async function planOf(
  * @throws EngineError, ModelError
  */
 export async function expectPlans(
-  { folder }: Source,
+  source: Source,
   variants: readonly Variant[],
   settings: ExperimentSettings,
 ): Promise<void> {
   const converting = variants.filter(({ converts }) => converts);
   const form = converting.length < variants.length ? "trainable" : "auto";
-  const model = await loadModelNow(folder, { form });
+  const model = await loadSource(source, { form });
   try {
     for (const variant of converting) {
       // Who shares out what takes singular values; whether it is enough does not.
@@ -236,7 +236,7 @@ async function* fineTuned(model: Model, options: VariantOptions): AsyncGenerator
   const { folder, settings, variant, source } = options;
   yield { kind: "stage", stage: "fine-tune", of: variant.title };
   const { distill: weight, temperature } = settings;
-  const teacher = weight > 0 ? { model: await loadModelNow(source.folder), weight, temperature } : undefined;
+  const teacher = weight > 0 ? { model: await loadSource(source), weight, temperature } : undefined;
   let reported = performance.now();
   try {
     for await (const event of fit(await fitOptions(model, { ...options, teacher }))) {

@@ -4,7 +4,6 @@
 
 import { join } from "node:path";
 import { parseRepoName, RepoNameError } from "../../hub/repo-name.ts";
-import { loadModelNow } from "../models/index.ts";
 import { readConfig } from "../models/load.ts";
 import { type RunRecord, readRun, startRun, updateRun, writeReport } from "../report/index.ts";
 import { compressVariant, expectPlans, MODEL, type VariantOptions } from "./compress-variant.ts";
@@ -17,7 +16,7 @@ import { claim, clear, expectSameSettings, isRun } from "./run-folder.ts";
 import { RunTable } from "./run-table.ts";
 import type { ExperimentSettings } from "./settings.ts";
 import { SettingsError } from "./settings-error.ts";
-import { baseName, type Source } from "./sources.ts";
+import { baseName, loadSource, type Source } from "./sources.ts";
 import { asItIs, parseVariant, titleOf, type Variant, variantOf } from "./variants.ts";
 
 /**
@@ -169,9 +168,10 @@ async function* measureBase({
   const known = table.find(name, "before");
   yield { kind: "stage", stage: "measure", of: "the model as it is", done: known !== undefined };
   if (known) return;
-  const model = await loadModelNow(source.folder);
+  const model = await loadSource(source);
   try {
-    const measured = yield* measure(model, { data, signal: context.signal, folder: source.folder });
+    const onDisk = source.head === undefined && { folder: source.folder };
+    const measured = yield* measure(model, { data, signal: context.signal, ...onDisk });
     const row = { name, structure, stage: "before" as const, ...measured };
     await table.put(row);
     yield { kind: "row", row, rows: table.rows };

@@ -10,7 +10,7 @@ import {
   imageLoader,
 } from "../data/images/index.ts";
 import { type Accuracy, accuracy } from "../evaluate/accuracy.ts";
-import { classifierLogits, imageSettings, isClassifier, loadModelNow, type Model } from "../models/index.ts";
+import { classifierLogits, imageSettings, isClassifier, type Model } from "../models/index.ts";
 import { readConfig } from "../models/load.ts";
 import { writeClassification } from "../report/index.ts";
 import { type Evaluation, imageTask } from "../train/index.ts";
@@ -21,14 +21,17 @@ import type { ImageSettings } from "./image-settings.ts";
 import { evaluationTransform, trainingTransform } from "./image-transforms.ts";
 import { checkScratch, scratchModel, scratchName } from "./scratch-model.ts";
 import { SettingsError } from "./settings-error.ts";
-import { locateDataset, locateModel } from "./sources.ts";
+import { loadSource, locateDataset, locateModel, type Source } from "./sources.ts";
 
 export const imageDomain: Domain<ImageSettings> = {
   task: "image-classification",
 
   check(settings) {
-    const { randAugment, autoAugment, colourJitter } = settings;
+    const { randAugment, autoAugment, colourJitter, newHead, distill } = settings;
     checkScratch(settings);
+    if (newHead && distill > 0) {
+      throw new SettingsError("--new-head and --distill contradict: there is no teacher for these classes; choose one");
+    }
     const given = Object.entries({ randAugment, autoAugment, colourJitter }).filter(([, value]) => value !== undefined);
     if (given.length < 2) return;
     const flags = { randAugment: "--rand-augment", autoAugment: "--auto-augment", colourJitter: "--colour-jitter" };
@@ -40,17 +43,19 @@ export const imageDomain: Domain<ImageSettings> = {
     const { model, dataset, config } = settings;
     const found = scratchName(model) === undefined ? yield* locateModel(model, context) : undefined;
     const data = yield* locateDataset({ name: dataset, config, splits: splitsOf(settings) }, context);
-    if (found) return { model: found, data };
+    if (found && !settings.newHead) return { model: found, data };
     const classes = yield* classesOf(data.folder, settings, context);
+    if (found) return { model: { ...found, head: { classes, seed: settings.seed } }, data };
     return { model: await scratchModel(settings, { classes, cache: context.cache }), data };
   },
 
   async *open(settings, sources, context) {
-    const own = await preparationOf(sources.model.folder, settings);
+    const own = await preparationOf(sources.model, settings);
     yield { kind: "stage", stage: "open images" };
     const sets = yield* openImageSets(sources.data.folder, settings, context);
     try {
-      for (const images of [sets.train, sets.validation, sets.test]) expectClasses(images, own);
+      const { classes } = own;
+      for (const images of [sets.train, sets.validation, sets.test]) expectClasses(images, { classes, advice: ADVICE });
       return openData({ settings, sources, sets, own });
     } catch (error) {
       await sets.close();
@@ -63,6 +68,8 @@ export const imageDomain: Domain<ImageSettings> = {
     { type: "accuracy", name: "top-5 accuracy", value: metrics.top5 as number, split },
   ],
 };
+
+const ADVICE = "choose a model trained on these classes, or pass --new-head";
 
 type Preparation = ReturnType<typeof imageSettings>;
 
@@ -149,12 +156,12 @@ function openData({ settings, sources, sets, own }: Opened): OpenData {
 }
 
 /** @throws SettingsError when the model is no classifier */
-async function preparationOf(folder: string, { model: name }: ImageSettings): Promise<Preparation> {
-  const { architecture } = await readConfig(folder);
+async function preparationOf(source: Source, { model: name }: ImageSettings): Promise<Preparation> {
+  const { architecture } = await readConfig(source.folder);
   if (!isClassifier({ architecture })) {
     throw new SettingsError(`--model ${name} is a ${architecture.type}, no classifier of images`);
   }
-  const model = await loadModelNow(folder);
+  const model = await loadSource(source);
   try {
     return imageSettings(model);
   } finally {

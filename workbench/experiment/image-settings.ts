@@ -19,6 +19,10 @@ export const imageExperiment = z.object({
     model: text(
       "model to start from: owner/name[@revision], a folder, or scratch:<timm's name>, e.g. scratch:mixer_s4_32",
     ),
+    newHead: z
+      .boolean()
+      .optional()
+      .meta({ description: "make the head anew, for the classes of the data set; all else is kept" }),
     width: count("of a model from scratch (default: as its name says)", "channels").optional(),
     blocks: count("of a model from scratch (default: as its name says)", "blocks").optional(),
     heads: count("of a vision transformer from scratch (default: as its name says)", "heads").optional(),

@@ -34,6 +34,7 @@ export function checkScratch({ model, ...settings }: ImageSettings): void {
     const known = "vit_small_patch4_32, mixer_s4_32, resnet18 and others of their kind";
     throw new SettingsError(`--model ${model}: timm's "${name}" is none that is known here; there is ${known}`);
   }
+  if (settings.newHead) throw new SettingsError("--new-head is of a model that has learned; one from scratch has one");
   if (settings.heads !== undefined && !isVitName(name)) throw new SettingsError(`--heads: a ${name} has none`);
   const own = (["width", "blocks"] as const).find((one) => settings[one] !== undefined);
   if (own && isResnetName(name)) throw new SettingsError(`--${own}: a ${name} has those of its name`);

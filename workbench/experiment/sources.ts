@@ -8,10 +8,16 @@ import { HubError } from "../../hub/hub-error.ts";
 import { type Located, type LocateZoo, locate } from "../../hub/locate.ts";
 import { isZooName, zooEntry } from "../../hub/zoo.ts";
 import { DataError, dataFilePatterns } from "../data/index.ts";
-import type { Architecture } from "../models/architecture.ts";
+import {
+  type Architecture,
+  architectureOf,
+  type LoadOptions,
+  loadModelNow,
+  type Model,
+  type NewHead,
+} from "../models/index.ts";
 import { readConfig } from "../models/load.ts";
 import { type PullZooEvent, pullZoo } from "../models/reference/index.ts";
-import { architectureOf } from "../models/registry.ts";
 import type { ExperimentEvent } from "./events.ts";
 
 export interface Source {
@@ -20,7 +26,13 @@ export interface Source {
   folder: string;
   /** commit, of a repository */
   revision?: string;
+  /** of a classifier that is started from with another head than it has there */
+  head?: NewHead;
 }
+
+/** A model as an experiment starts from it. */
+export const loadSource = ({ folder, head }: Source, options: LoadOptions = {}): Promise<Model> =>
+  loadModelNow(folder, { ...options, head });
 
 /** A repository's name without its revision, which is told beside it. */
 export const baseName = ({ name, revision }: Source): string =>

@@ -24,18 +24,22 @@ export function createModel<Config>(
 ): Model<Config> {
   const whole = architecture.recognises?.(json) ? json : { model_type: architecture.type, ...json };
   const config = architecture.readConfig({ ...whole }, "config");
-  const random = { normal: seededNormal(seed), uniform: seededUniform(seed + 1) };
-  const parameters = new Map<string, Variable>();
-  for (const [name, info] of architecture.parameters(config)) {
-    const size = info.shape.reduce((product, side) => product * side, 1);
-    parameters.set(
-      name,
-      variableFrom(startOf(info, new Float32Array(size), random), info.shape, { trainable: !info.buffer }),
-    );
-  }
+  const parameters = startParameters(architecture.parameters(config), seed);
   const layers = new Map(architecture.layers(config).map((layer) => [layer.name, { ...layer, structure: dense }]));
   const prefix = architecture.prefixOf?.(config) ?? architecture.prefixes[0] ?? "";
   return new Model({ architecture, config, json: whole, parameters, layers, prefix });
+}
+
+/** As training from scratch starts with, in their order. */
+export function startParameters(infos: ReadonlyMap<string, ParameterInfo>, seed: number): Map<string, Variable> {
+  const random = { normal: seededNormal(seed), uniform: seededUniform(seed + 1) };
+  const parameters = new Map<string, Variable>();
+  for (const [name, info] of infos) {
+    const size = info.shape.reduce((product, side) => product * side, 1);
+    const values = startOf(info, new Float32Array(size), random);
+    parameters.set(name, variableFrom(values, info.shape, { trainable: !info.buffer }));
+  }
+  return parameters;
 }
 
 interface Random {

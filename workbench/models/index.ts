@@ -18,6 +18,7 @@ export { type LoadEvent, type LoadOptions, loadModel, loadModelNow } from "./loa
 export { mixer } from "./mixer/architecture.ts";
 export type { MixerConfig } from "./mixer/config.ts";
 export { type LinearLayer, Model } from "./model.ts";
+export type { NewHead } from "./new-head.ts";
 export { joinConvolution, positionLayers, splitConvolution } from "./positions.ts";
 export { ARCHITECTURES, architectureOf, architectureOfConfig } from "./registry.ts";
 export { resnet } from "./resnet/architecture.ts";

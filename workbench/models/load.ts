@@ -15,8 +15,10 @@ import {
   TRAINABLE_FILE,
 } from "../../hub/model-folder/index.ts";
 import { toFloat32 } from "../../hub/safetensors/index.ts";
-import type { Architecture } from "./architecture.ts";
+import type { Architecture, ParameterInfo } from "./architecture.ts";
+import { startParameters } from "./create.ts";
 import { Model } from "./model.ts";
+import { configForClasses, headParameters, type NewHead } from "./new-head.ts";
 import { architectureOfConfig } from "./registry.ts";
 import { type StoredModel, type StoredParameter, storedParameters } from "./stored-parameters.ts";
 import { rowByRow, variableFrom, variableOf } from "./variables.ts";
@@ -29,6 +31,8 @@ export interface LoadOptions {
    * packed form where there is one. Default `auto`
    */
   form?: "auto" | "trainable" | "packed";
+  /** of a classifier: made anew for these classes, whatever the folder has. Default as it is there */
+  head?: NewHead | undefined;
 }
 
 export type LoadEvent =
@@ -41,14 +45,14 @@ export type LoadEvent =
  * @throws ModelError or SafetensorsError, one line: no model, an architecture that is not known, a tensor that is
  * missing, too much or misshapen, a form that is not there
  */
-export async function* loadModel(folder: string, { form = "auto" }: LoadOptions = {}): AsyncGenerator<LoadEvent> {
+export async function* loadModel(folder: string, { form = "auto", head }: LoadOptions = {}): AsyncGenerator<LoadEvent> {
   await finishReplacing(folder);
-  const { json, architecture, config } = await readConfig(folder);
+  const { json, architecture, config, made } = await readConfigWith(folder, head);
   const preprocessor = await readPreprocessor(folder);
   const open = form === "trainable" ? await openTrainable(folder) : await openModel(folder);
   const parameters = new Map<string, Variable>();
   try {
-    const stored = storedParameters(open, { architecture, config });
+    const stored = storedParameters(open, { architecture, config, without: new Set(made.keys()) });
     expectForm(stored, { form, folder });
     const { tensors } = open.tensors;
     const bytesOf = ({ stored, part }: StoredParameter) =>
@@ -60,9 +64,10 @@ export async function* loadModel(folder: string, { form = "auto" }: LoadOptions 
       parameters.set(name, await reader.variable(parameter));
       yield { kind: "progress", tensor: parameter.stored, bytes: bytesOf(parameter) };
     }
+    for (const [name, variable] of startParameters(made, head?.seed ?? 0)) parameters.set(name, variable);
     const { layers, masks, prefix } = stored;
-    const made = { architecture, config, json, parameters, layers, masks, prefix, preprocessor };
-    yield { kind: "loaded", model: new Model(made) };
+    const parts = { architecture, config, json, parameters, layers, masks, prefix, preprocessor };
+    yield { kind: "loaded", model: new Model(parts) };
   } catch (error) {
     for (const variable of parameters.values()) variable.dispose();
     throw error;
@@ -95,6 +100,19 @@ export async function readConfig(folder: string): Promise<ReadConfig> {
   if (json === undefined) throw new ModelError("is not a JSON object", { file });
   const architecture = architectureOfConfig(json, file);
   return { json, architecture, config: architecture.readConfig(json, file) };
+}
+
+/** For other classes, where a new head is asked for. @returns with the parameters that are not in the folder then */
+async function readConfigWith(
+  folder: string,
+  head: NewHead | undefined,
+): Promise<ReadConfig & { made: ReadonlyMap<string, ParameterInfo> }> {
+  const { json: before, architecture, config } = await readConfig(folder);
+  if (!head) return { json: before, architecture, config, made: new Map() };
+  const file = join(folder, CONFIG_FILE);
+  const json = configForClasses(before, head.classes);
+  const made = headParameters(architecture, json, file);
+  return { json, architecture, config: architecture.readConfig({ ...json }, file), made };
 }
 
 /** How images are prepared, where the folder says so in Hugging Face's manner. */

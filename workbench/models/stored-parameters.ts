@@ -35,16 +35,24 @@ export interface StoredModel {
   parameters: Map<string, StoredParameter>;
 }
 
+export interface StoredParametersOptions<Config> {
+  architecture: Architecture<Config>;
+  config: Config;
+  /** parameters that are not read: the file may have others in their places, or none. Default none */
+  without?: ReadonlySet<string>;
+}
+
 /** @throws ModelError naming the tensor that is missing, too much or misshapen */
 export function storedParameters<Config>(
   open: OpenModel,
-  { architecture, config }: { architecture: Architecture<Config>; config: Config },
+  { architecture, config, without }: StoredParametersOptions<Config>,
 ): StoredModel {
   const checkpoint = new Checkpoint(open, architecture as Architecture, config);
   const infos = new Map(architecture.layers(config).map((layer) => [layer.name, layer]));
   for (const [name, info] of checkpoint.expected) {
     const layer = name.endsWith(".weight") ? infos.get(name.slice(0, -".weight".length)) : undefined;
-    if (layer) checkpoint.addLayer(layer, info);
+    if (without?.has(name)) checkpoint.passOver(name);
+    else if (layer) checkpoint.addLayer(layer, info);
     else checkpoint.addParameter(name, info);
   }
   checkpoint.expectNoOthers();
@@ -114,6 +122,10 @@ class Checkpoint {
       ...(kernel && { kernel }),
       ...(part && { part: { first: part.first, last: part.last } }),
     });
+  }
+
+  passOver(name: string): void {
+    this.claimed.add(this.storedName(name));
   }
 
   /** @throws ModelError naming a tensor that is no parameter */

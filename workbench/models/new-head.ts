@@ -1,0 +1,46 @@
+// A classifier's head made anew, for classes that its checkpoint was not trained on: config.json says the new ones, and the
+// parameters whose shapes depend on their number start as in training from scratch. Everything else is read as it is.
+
+import { ModelError } from "../../hub/model-folder/index.ts";
+import type { Architecture, ParameterInfo } from "./architecture.ts";
+import { isTimm } from "./timm-config.ts";
+
+export interface NewHead {
+  /** names in the order of their numbers */
+  classes: readonly string[];
+  /** of its first values, a whole number; default 0 */
+  seed?: number;
+}
+
+type Fields = Readonly<Record<string, unknown>>;
+
+/** config.json for other classes, in the manner of whoever wrote it. */
+export function configForClasses(json: Fields, classes: readonly string[]): Record<string, unknown> {
+  if (isTimm(json)) {
+    const { label_descriptions: _, pretrained_cfg, ...others } = json;
+    const count = { num_classes: classes.length };
+    const cfg = pretrained_cfg == null ? {} : { pretrained_cfg: { ...pretrained_cfg, ...count } };
+    return { ...others, ...count, ...cfg, label_names: [...classes] };
+  }
+  const { num_labels: _, ...others } = json;
+  return {
+    ...others,
+    id2label: Object.fromEntries(classes.map((name, i) => [i, name])),
+    label2id: Object.fromEntries(classes.map((name, i) => [name, i])),
+  };
+}
+
+/**
+ * The parameters whose shapes depend on the number of classes.
+ * @param json a config.json @param file what errors call it @throws ModelError when there are none
+ */
+export function headParameters(architecture: Architecture, json: Fields, file: string): Map<string, ParameterInfo> {
+  const [own, other] = [3, 4].map((count) => {
+    const classes = Array.from({ length: count }, (_, i) => String(i));
+    return architecture.parameters(architecture.readConfig(configForClasses(json, classes), file));
+  }) as [Map<string, ParameterInfo>, Map<string, ParameterInfo>];
+  const names = [...own.keys()].filter((name) => String(own.get(name)?.shape) !== String(other.get(name)?.shape));
+  if (names.length === 0) throw new ModelError(`is a ${architecture.type}, which has no head for classes`, { file });
+  const now = architecture.parameters(architecture.readConfig({ ...json }, file));
+  return new Map(names.map((name) => [name, now.get(name) as ParameterInfo]));
+}

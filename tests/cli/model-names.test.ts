@@ -2,7 +2,7 @@
 // of their own, a release and a Hub on this machine.
 
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
@@ -55,6 +55,37 @@ test(
     expect([...tensors.keys()].some((name) => name.endsWith("h.0.attn.c_attn.weight"))).toBe(true);
     const generated = await gblr("generate", "zoo:gpt2-gaudi", "to be or", "--tokens", "3", "--engine", "wasm");
     expect({ code: generated.code, stderr: generated.stderr }).toEqual({ code: 0, stderr: "" });
+  },
+  PATIENCE,
+);
+
+test(
+  "gblr inspect shows a model of the zoo, and of a repository fetches no more than what it reads",
+  async () => {
+    const zoo = await gblr("inspect", "zoo:gpt2-gaudi", "--json");
+    const found = JSON.parse(zoo.stdout);
+    expect(found.model).toBe("zoo:gpt2-gaudi");
+    expect(found.layers.some(({ structure }: { structure: string }) => structure === "gblr")).toBe(true);
+    const models = join(place.hub, "models/tiny");
+    for (const [name, files] of Object.entries({
+      packed: { "config.json": "{}", "tokenizer.json": "{}", "model.fp16.safetensors": "none" },
+      trainable: { "config.json": "{}", "trainable.safetensors": "" },
+    })) {
+      mkdirSync(join(models, name), { recursive: true });
+      for (const [file, text] of Object.entries(files)) writeFileSync(join(models, name, file), text);
+    }
+    cpSync(join(models, "gpt2/model.safetensors"), join(models, "packed/model.safetensors"));
+    cpSync(join(models, "gpt2/model.safetensors"), join(models, "packed/trainable.safetensors"));
+    cpSync(join(models, "gpt2/model.safetensors"), join(models, "trainable/trainable.safetensors"));
+    const inspected = await gblr("inspect", "tiny/packed");
+    expect([inspected.code, inspected.stderr, inspected.stdout.split("\n")[0]]).toEqual([0, "", "tiny/packed"]);
+    const cached = join(place.work, "huggingface/hub/models--tiny--packed/snapshots");
+    const [commit] = readdirSync(cached);
+    expect(readdirSync(join(cached, commit as string)).sort()).toEqual(["config.json", "model.safetensors"]);
+    expect((await gblr("inspect", "tiny/trainable")).code).toBe(0);
+    const nowhere = await gblr("inspect", "tiny/nowhere");
+    expect([nowhere.code, nowhere.stderr.trim().split("\n").length]).toEqual([1, 1]);
+    expect(nowhere.stderr).toContain('has no model "tiny/nowhere"');
   },
   PATIENCE,
 );

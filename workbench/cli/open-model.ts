@@ -17,24 +17,29 @@ import { pullZooWithProgress } from "./pull-zoo.ts";
 /** Files of a repository that a model and its tokenizer are in: not the same weights in other formats. */
 export const MODEL_FILES = ["*.json", "*.safetensors", "merges.txt", "vocab.txt", "*.model"];
 
-interface Wait {
+interface LocateModelOptions {
   signal?: AbortSignal | undefined;
+  /** patterns of what is pulled of a repository; old weights besides where it has no other. Default all of a model */
+  files?: readonly string[];
 }
 
 /** Bar and all; the Hub is only asked for a name that is no folder. A name of the zoo opens an engine. */
-export async function locateModel(name: string, { signal }: Wait = {}): Promise<Located> {
+export async function locateModel(
+  name: string,
+  { signal, files = MODEL_FILES }: LocateModelOptions = {},
+): Promise<Located> {
   return withHub(process.env, async (access) => {
     if (isZooName(name)) return pullZooWithProgress(name, access, { env: process.env, signal });
-    const located = await locateFiles(name, access, { include: MODEL_FILES, signal });
+    const located = await locateFiles(name, access, { include: files, signal });
     if (located.repo === undefined || !(await lacksSafetensors(located.folder))) return located;
-    return locateFiles(name, access, { include: [...MODEL_FILES, ...OLD_WEIGHTS], signal });
+    return locateFiles(name, access, { include: [...files, ...OLD_WEIGHTS], signal });
   });
 }
 
 async function locateFiles(
   name: string,
   access: HubAccess,
-  { include, signal }: Wait & { include: readonly string[] },
+  { include, signal }: { include: readonly string[]; signal: AbortSignal | undefined },
 ): Promise<Located> {
   const bar = progressBar({ label: name });
   try {

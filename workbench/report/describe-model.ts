@@ -33,7 +33,7 @@ export interface Total {
 }
 
 export interface Inspection {
-  /** path as it was given */
+  /** path or name as it was given */
   model: string;
   layers: InspectedLayer[];
   totals: {
@@ -52,6 +52,7 @@ export interface Described {
 }
 
 export interface DescribeOptions {
+  /** what the user calls the model */
   path: string;
   /** of the masks of trainable layers; default: no Gaussian */
   sigma?: number;

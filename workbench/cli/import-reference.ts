@@ -75,10 +75,13 @@ export function printReferenceSummary(
   palette: Palette,
 ): string {
   const masks = sigma === undefined ? "masks without a Gaussian" : `masks of σ = ${sigma}`;
+  const python = files.filter((name) => name.endsWith(".py")).length;
+  const others = files.filter((name) => !name.endsWith(".py"));
+  const written = [...others, ...(python > 0 ? [`${python} files for Python`] : [])].join(", ");
   const cost = `${(100 * relativeFlops).toFixed(1)} % of the dense multiply-adds as the reference counts`;
   return [
     palette.bold(`${file} → ${out}`),
     `  ${type} with ${layers} GBLR matrices, ${masks}; ${cost}`,
-    `  ${palette.dim("written")} ${files.join(", ")}`,
+    `  ${palette.dim("written")} ${written}`,
   ].join("\n");
 }

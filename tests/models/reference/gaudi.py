@@ -30,7 +30,7 @@ def mask(widths, locations, n, sigma):
 
 
 class Gaudi(nn.Module):
-    """A matrix of blocks. Widths are of every kind: none, one sample, halves that round to even, full, a little outside."""
+    """A matrix of blocks. Widths are of every kind: none, one sample, halves that round to even, full, outside."""
 
     def __init__(self, n_in, n_out, settings, bias):
         super().__init__()
@@ -40,8 +40,9 @@ class Gaudi(nn.Module):
         widths, locations = torch.rand(2, blocks), torch.rand(2, blocks)
         widths[torch.rand(2, blocks) < 0.2] = 0
         for row, n in enumerate((n_in, n_out)):
-            special = torch.tensor([1.0, 1 / n, 1.5 / n, 2.5 / n, 3.5 / n, -3e-4, 1 + 3e-4, -1 / n])
-            widths[row, : len(special)] = special.roll(row * 3)[:blocks]
+            special = torch.tensor([1.0, 1 / n, 1.5 / n, 2.5 / n, 3.5 / n, -3e-4, 1 + 3e-4, -1 / n, 1.2, -0.2])
+            at = torch.randperm(blocks)[: blocks // 2]
+            widths[row, at[: len(special)]] = special[torch.randperm(len(special))[: len(at)]]
             locations[row, :4] = torch.tensor([0.0, 1.0, 2.5 / n, -0.2])
         self.widths, self.locations = nn.Parameter(widths), nn.Parameter(locations)
         self.register_buffer("freq_in", torch.arange(0.0, n_in // 2 + 1))

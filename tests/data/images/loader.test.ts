@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { crc32 } from "node:zlib";
 import { decodeImage } from "../../../workbench/data/images/decode.ts";
 import { evaluationView } from "../../../workbench/data/images/evaluation.ts";
 import {
@@ -180,9 +181,28 @@ describe("an image that cannot be decoded", () => {
           /train\.parquet, row 1: cannot be decoded: .*; mend or remove it, or .*--skip-bad$/,
         );
         expect(await refused([3])).toMatch(/row 3: is empty, 0 bytes; /);
-        expect(await refused([4])).toMatch(/row 4: cannot be decoded: no format that is known here; /);
+        expect(await refused([4])).toMatch(/row 4: cannot be decoded: it is not JPEG, .* or AVIF; /);
       });
     }
+  });
+
+  test("is told in a clause when it is a drawing, has no size, or is a small file of a great many pixels", async () => {
+    const problem = (bytes: Uint8Array) =>
+      decodeImage(bytes).then(
+        () => "",
+        (error: Error) => error.message,
+      );
+    const drawing = '<svg xmlns="http://www.w3.org/2000/svg" width="8" height="8"><rect width="8" height="8"/></svg>';
+    expect(await problem(new TextEncoder().encode(drawing))).toMatch(/^cannot be decoded: it is SVG, not JPEG, /);
+    const sized = async (edge: number) => {
+      const header = Uint8Array.from(await plainImage(0));
+      const view = new DataView(header.buffer);
+      for (const at of [16, 20]) view.setUint32(at, edge);
+      view.setUint32(29, crc32(header.subarray(12, 29)));
+      return header;
+    };
+    expect(await problem(await sized(0))).toBe("cannot be decoded: Input buffer has corrupt header");
+    expect(await problem(await sized(20_000))).toBe("cannot be decoded: it has more than 268,435,456 pixels");
   });
 
   test("is left out and counted once where that is asked for", async () => {
@@ -207,6 +227,7 @@ test("settings that make no sense are refused by name", () => {
   const refused = (changes: Partial<ImageLoaderOptions>) => (message: string) =>
     expect(() => imageLoader(good, { ...PLAIN, ...changes })).toThrow(message);
   refused({ size: 0 })("size must be");
+  refused({ workers: 1000 })("workers must be a whole number from 0 to 256, got 1000");
   refused({ std: [0, 1, 1] })("std must be");
   refused({ transform: { kind: "evaluate", cropShare: 1.2 } })("cropShare must be");
   refused({ transform: { kind: "train", randAugment: {}, colourJitter: {} } })(

@@ -15,6 +15,11 @@ export class ImageError extends Error {
 /** Above this a small file would take gigabytes, as PIL warns. */
 const MOST_PIXELS = 2 ** 28;
 
+/** Vector graphics and documents, which sharp draws, have no pixels of their own, and PIL refuses them. */
+const FORMATS: readonly string[] = ["jpeg", "png", "webp", "gif", "tiff", "heif"];
+
+const KNOWN = "JPEG, PNG, WebP, GIF, TIFF or AVIF";
+
 // What `cut off` is to PIL is an error; what libjpeg merely warns of is none.
 const READING = { ignoreIcc: true, failOn: "truncated", limitInputPixels: MOST_PIXELS } as const;
 
@@ -27,7 +32,8 @@ export async function decodeImage(bytes: Uint8Array): Promise<Pixels> {
   if (bytes.length === 0) throw new ImageError("is empty, 0 bytes");
   try {
     const image = sharp(bytes, READING);
-    const { space } = await image.metadata();
+    const { space, format } = await image.metadata();
+    if (!FORMATS.includes(format)) throw new Error(`it is ${format.toUpperCase()}, not ${KNOWN}`);
     if (space === "cmyk") return await fromCmyk(image);
     const { data, info } = await image.toColourspace("srgb").removeAlpha().raw().toBuffer({ resolveWithObject: true });
     const { width, height } = info;
@@ -70,11 +76,12 @@ const owned = ({ buffer, byteOffset, length }: Uint8Array): Uint8Array<ArrayBuff
 
 /** libvips keeps one list of errors for all threads: of two at a time one may have lost its own. */
 const CLAUSES: Record<string, string> = {
-  "Input buffer contains unsupported image format": "no format that is known here",
+  "Input buffer contains unsupported image format": `it is not ${KNOWN}`,
+  "Input image exceeds pixel limit": `it has more than ${MOST_PIXELS.toLocaleString("en")} pixels`,
   "Unknown error": "it is damaged",
 };
 
 function clauseOf(error: unknown): string {
-  const text = why(error).replace(/^vips\w+: /i, "");
+  const text = why(error).replace(/^vips\w+: |:\s*$/gi, "");
   return CLAUSES[text] ?? text;
 }

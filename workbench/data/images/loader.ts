@@ -2,6 +2,7 @@
 // themselves: while the calling thread computes for seconds on end, the next batch is made.
 
 import os from "node:os";
+import { expectSetting } from "../../engine/ops/operands.ts";
 import { DataError } from "../errors.ts";
 import { startPool } from "../workers/pool.ts";
 import { roomForDecoded } from "./decoded-images.ts";
@@ -12,6 +13,9 @@ import { checkTransform } from "./transform-check.ts";
 import type { ImageBatch, ImageLoader, ImageSet, SkippedImage } from "./types.ts";
 
 const MOST_WORKERS = 16;
+
+/** Each takes tens of megabytes: a slip of the keyboard must not take the machine's memory. */
+const WORKERS_ALLOWED = 256;
 
 /** Images of a job: some for each thread several times over, so that all end at about the same time. */
 const MOST_IMAGES = 16;
@@ -26,6 +30,8 @@ export function imageLoader(images: ImageSet, options: ImageLoaderOptions): Imag
   const transform = options.transform === "evaluate" ? { kind: "evaluate" as const } : options.transform;
   const prepare = { size, transform, mean, std };
   checkTransform(prepare);
+  const holds = Number.isInteger(workers) && workers >= 0 && workers <= WORKERS_ALLOWED;
+  expectSetting("imageLoader", { workers }, `a whole number from 0 to ${WORKERS_ALLOWED}`, holds);
   const settings: LoaderSettings = { ...prepare, decoded: roomForDecoded({ images: images.length, size }) };
   const pool = startPool<ImageJob, ImageAnswer>({
     module: new URL("./worker.ts", import.meta.url),

@@ -11,7 +11,6 @@ import { imageDomain } from "../experiment/image-domain.ts";
 import { type ImageSettings, imageExperiment } from "../experiment/image-settings.ts";
 import { languageDomain } from "../experiment/language-domain.ts";
 import { type LanguageSettings, languageSettings } from "../experiment/language-settings.ts";
-import { SCRATCH_SETTINGS, scratchName } from "../experiment/scratch-model.ts";
 import type { ExperimentSettings } from "../experiment/settings.ts";
 import { SettingsError } from "../experiment/settings-error.ts";
 import { workbenchCache } from "./cache-folder.ts";
@@ -21,6 +20,7 @@ import { withHub } from "./hub-access.ts";
 import { interruptible } from "./interrupt.ts";
 import { exampleText, Interrupted, programNamed, runMain, UsageError } from "./program.ts";
 import { zooReleaseOf } from "./pull-zoo.ts";
+import { defaultsFor } from "./recipe-defaults.ts";
 import { optionsOf, readSettings } from "./settings.ts";
 import { paletteFor } from "./terminal.ts";
 import { commandLine, versionsOf } from "./versions.ts";
@@ -125,36 +125,6 @@ function experimentOf(recipe: Recipe, flags: ExperimentFlags): Prepared {
   }
   const settings = readSettings(languageSettings, flags, defaultsFor(recipe, flags));
   return { settings, start: (place) => experiment(languageDomain, settings, place) };
-}
-
-/** Defaults that say something of what a flag names otherwise: they go with what they belong to. */
-const BELONG: readonly { flag: string; unless?: (value: string) => boolean; settings: readonly string[] }[] = [
-  { flag: "dataset", settings: ["config"] },
-  { flag: "structure", unless: (value) => value === "gblr", settings: ["init"] },
-  { flag: "shrink", settings: ["threshold", "target", "startCost"] },
-  { flag: "flops", settings: ["budget"] },
-  { flag: "budget", settings: ["flops"] },
-  { flag: "epochs", settings: ["decayEpochs", "sigmaEpochs"] },
-  { flag: "steps", settings: ["decayEpochs", "sigmaEpochs"] },
-  { flag: "randAugment", settings: ["autoAugment", "colourJitter"] },
-  { flag: "autoAugment", settings: ["randAugment", "colourJitter"] },
-  { flag: "colourJitter", settings: ["randAugment", "autoAugment"] },
-  {
-    flag: "model",
-    unless: (value) => scratchName(value) !== undefined,
-    // Wide blocks at one place under smooth masks are for learning from nothing; how images are prepared a model that has
-    // learned says itself.
-    settings: [...SCRATCH_SETTINGS, "widths", "locations", "sigma", "sigmaEpochs", "crop", "cropMode", "interpolation"],
-  },
-];
-
-/** What a recipe says stands where no flag says otherwise. */
-function defaultsFor<Defaults extends object>({ defaults }: { defaults?: Defaults }, flags: ExperimentFlags) {
-  const gone = BELONG.filter(({ flag, unless }) => flags[flag] !== undefined && !unless?.(String(flags[flag])));
-  const names = gone.flatMap(({ settings }) => settings);
-  return Object.fromEntries(
-    Object.entries(defaults ?? {}).filter(([name]) => !names.includes(name)),
-  ) as Partial<Defaults>;
 }
 
 function tell({ folder, model, rows, pushed }: Extract<ExperimentEvent, { kind: "finished" }>, json: boolean): void {

@@ -1,0 +1,37 @@
+// What of a recipe's settings still stands when a flag says otherwise: some of them belong to what the flag replaces, and go
+// with it. Which flags there are is settings.ts's.
+
+import { SCRATCH_SETTINGS, scratchName } from "../experiment/scratch-model.ts";
+
+/** Defaults that say something of what a flag names otherwise: they go with what they belong to. */
+const BELONG: readonly { flag: string; unless?: (value: string) => boolean; settings: readonly string[] }[] = [
+  { flag: "dataset", settings: ["config"] },
+  { flag: "structure", unless: (value) => value === "gblr", settings: ["init"] },
+  { flag: "shrink", settings: ["threshold", "target", "startCost"] },
+  { flag: "flops", settings: ["budget"] },
+  { flag: "budget", settings: ["flops"] },
+  { flag: "epochs", settings: ["decayEpochs", "sigmaEpochs"] },
+  { flag: "steps", settings: ["decayEpochs", "sigmaEpochs"] },
+  { flag: "randAugment", settings: ["autoAugment", "colourJitter"] },
+  { flag: "autoAugment", settings: ["randAugment", "colourJitter"] },
+  { flag: "colourJitter", settings: ["randAugment", "autoAugment"] },
+  {
+    flag: "model",
+    unless: (value) => scratchName(value) !== undefined,
+    // Wide blocks at one place under smooth masks are for learning from nothing; how images are prepared a model that has
+    // learned says itself.
+    settings: [...SCRATCH_SETTINGS, "widths", "locations", "sigma", "sigmaEpochs", "crop", "cropMode", "interpolation"],
+  },
+];
+
+/** What a recipe says stands where no flag says otherwise. */
+export function defaultsFor<Defaults extends object>(
+  { defaults }: { defaults?: Defaults },
+  flags: Readonly<Record<string, unknown>>,
+): Partial<Defaults> {
+  const gone = BELONG.filter(({ flag, unless }) => flags[flag] !== undefined && !unless?.(String(flags[flag])));
+  const names = gone.flatMap(({ settings }) => settings);
+  return Object.fromEntries(
+    Object.entries(defaults ?? {}).filter(([name]) => !names.includes(name)),
+  ) as Partial<Defaults>;
+}

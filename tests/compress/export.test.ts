@@ -11,14 +11,17 @@ import {
   type Gpt2,
   gpt2Logits,
   loadModelNow,
+  type Model,
   prepareFolder,
   saveModelNow,
+  splitConvolution,
   storedConfig,
   writeModelFolder,
 } from "../../workbench/models/index.ts";
 import { forEachEngine } from "../engine/engines.ts";
 import { expectClose, read } from "../engine/ops/operands.ts";
 import { fixture, temporaryFolder } from "../hub/temporary.ts";
+import { smallMixer, smallResnet } from "../models/small-vision.ts";
 import { converted, tinyModel, tokens } from "./tiny.ts";
 
 const at = temporaryFolder();
@@ -125,8 +128,16 @@ test("the reference's names, shapes and buffers are those of its own checkpoint"
 });
 
 test("only GBLR and dense layers have names in the reference", async () => {
-  expect(referenceTensors(await structured("monarch"))).rejects.toThrow(
+  await expect(referenceTensors(await structured("monarch"))).rejects.toThrow(
     "the reference's checkpoints hold GBLR and dense layers, h.0.attn.c_attn is monarch; export dense",
+  );
+  const split = smallResnet() as unknown as Model;
+  splitConvolution(split, "layer1.0.conv1");
+  await expect(referenceTensors(split)).rejects.toThrow(
+    "the reference's kernels are GBLR at all positions or none, layer1.0.conv1.0 is dense; export dense",
+  );
+  await expect(referenceTensors(smallMixer() as unknown as Model)).rejects.toThrow(
+    "the reference's names are known for gpt2, vit, resnet, the model is mixer; export dense",
   );
 });
 

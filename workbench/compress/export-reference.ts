@@ -1,14 +1,14 @@
 // A GBLR model under the names and shapes of the authors' PyTorch implementation: what their layers' load_state_dict
 // takes, buffers included. Gives tensors to write; nothing is written here.
 
-import { concat, type Tensor, tidy, zeros } from "@tensorflow/tfjs-core";
+import { concat, type Tensor, tidy, transpose, zeros } from "@tensorflow/tfjs-core";
 import type { TensorSource } from "../../hub/safetensors/index.ts";
 import { EngineError } from "../engine/errors.ts";
 import { withGradients } from "../gblr/init/index.ts";
 import { unpack } from "../gblr/packed.ts";
-import type { Gpt2Config } from "../models/index.ts";
 import type { LinearLayer, Model } from "../models/model.ts";
 import type { PackedStructure } from "../models/packed-structure.ts";
+import { referenceLayout } from "./reference-layout.ts";
 
 /**
  * In the model's order. A layer that was loaded packed has its dead blocks as zeros.
@@ -16,15 +16,9 @@ import type { PackedStructure } from "../models/packed-structure.ts";
  */
 export async function referenceTensors(model: Model): Promise<TensorSource[]> {
   const { architecture, config } = model;
-  if (architecture.type !== "gpt2") {
-    throw new EngineError(
-      `the reference's names are known for gpt2, the model is ${architecture.type}`,
-      "export dense",
-    );
-  }
-  const gpt2 = config as Gpt2Config;
-  const storedName = (name: string) => architecture.storedName(name, "transformer.");
+  const { storedName, others } = referenceLayout(architecture.type);
   const known = new Map(architecture.layers(config).map((layer) => [layer.name, layer]));
+  const infos = architecture.parameters(config);
   const sources: TensorSource[] = [];
   const add = async (name: string, tensor: Tensor) => sources.push(await sourceOf(storedName(name), tensor));
   const done = new Set<string>();
@@ -32,30 +26,38 @@ export async function referenceTensors(model: Model): Promise<TensorSource[]> {
     const owner = [...model.layers.values()].find(
       (layer) => name.startsWith(`${layer.name}.`) && name !== `${layer.name}.bias`,
     );
+    if (owner?.structure.name === "dense" && owner.position) {
+      const problem = `the reference's kernels are GBLR at all positions or none, ${owner.name} is dense`;
+      throw new EngineError(problem, "export dense");
+    }
     if (owner === undefined || owner.structure.name === "dense") {
       const turned = owner !== undefined && owner.layout !== known.get(owner.name)?.layout;
-      await (turned ? addTurned(name, variable, add) : add(name, variable));
+      const axes = infos.get(name)?.kernel ? [3, 2, 0, 1] : turned ? [1, 0] : undefined;
+      await (axes ? addTurned(name, { tensor: variable, axes, add }) : add(name, variable));
     } else if (!done.has(owner.name)) {
       done.add(owner.name);
+      const isPacked = owner.structure.name === "packed";
       const parameters = await blocksOf(model, owner);
       for (const [part, tensor] of Object.entries(parameters)) {
         await add(`${owner.name}.${part}`, tensor);
-        if (owner.structure.name === "packed") tensor.dispose();
+        if (isPacked) tensor.dispose();
       }
-      sources.push(...bufferSources(storedName(owner.name), owner, model.masks.sigma));
+      // What is packed has the smoothness of its masks in its values.
+      const sigma = isPacked ? undefined : model.masks.sigma;
+      for (const source of bufferSources(owner, sigma)) sources.push({ ...source, name: storedName(source.name) });
     }
   }
-  for (let block = 0; block < gpt2.blocks; block++) sources.push(...causalMask(storedName(`h.${block}.attn`), gpt2));
-  if (gpt2.tiedHead) await add("lm_head.weight", model.parameter("wte.weight"));
-  return sources;
+  return [...sources, ...(await others(model))];
 }
 
-async function addTurned(
-  name: string,
-  matrix: Tensor,
-  add: (name: string, tensor: Tensor) => Promise<unknown>,
-): Promise<void> {
-  const turned = matrix.transpose();
+interface Turned {
+  tensor: Tensor;
+  axes: number[];
+  add: (name: string, tensor: Tensor) => Promise<unknown>;
+}
+
+async function addTurned(name: string, { tensor, axes, add }: Turned): Promise<void> {
+  const turned = transpose(tensor, axes);
   await add(name, turned);
   turned.dispose();
 }
@@ -89,22 +91,12 @@ async function blocksOf(model: Model, layer: LinearLayer): Promise<Record<string
 }
 
 /** The reference keeps the smoothness and the frequencies of its masks with each layer; no Gaussian is an infinite σ. */
-function bufferSources(layer: string, { nIn, nOut }: LinearLayer, sigma = Number.POSITIVE_INFINITY): TensorSource[] {
+function bufferSources({ name, nIn, nOut }: LinearLayer, sigma = Number.POSITIVE_INFINITY): TensorSource[] {
   const frequencies = (n: number) => Float32Array.from({ length: Math.floor(n / 2) + 1 }, (_, f) => f);
   const [input, output] = [frequencies(nIn), frequencies(nOut)];
   return [
-    { name: `${layer}.sigma`, dtype: "F32", shape: [], data: Float32Array.of(sigma) },
-    { name: `${layer}.freq_in`, dtype: "F32", shape: [input.length], data: input },
-    { name: `${layer}.freq_out`, dtype: "F32", shape: [output.length], data: output },
-  ];
-}
-
-/** Buffers that transformers of that time kept in checkpoints. */
-function causalMask(attention: string, { positions }: Gpt2Config): TensorSource[] {
-  const mask = new Uint8Array(positions * positions);
-  for (let row = 0; row < positions; row++) mask.fill(1, row * positions, row * positions + row + 1);
-  return [
-    { name: `${attention}.bias`, dtype: "U8", shape: [1, 1, positions, positions], data: mask },
-    { name: `${attention}.masked_bias`, dtype: "F32", shape: [], data: Float32Array.of(-1e4) },
+    { name: `${name}.sigma`, dtype: "F32", shape: [], data: Float32Array.of(sigma) },
+    { name: `${name}.freq_in`, dtype: "F32", shape: [input.length], data: input },
+    { name: `${name}.freq_out`, dtype: "F32", shape: [output.length], data: output },
   ];
 }

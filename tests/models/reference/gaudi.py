@@ -218,10 +218,25 @@ DictConfig = class_of("omegaconf.dictconfig", "DictConfig")
 AnyNode = class_of("omegaconf.nodes", "AnyNode")
 
 
+def read_safetensors(path):
+    with open(path, "rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        data = bytearray(file.read())
+    types = {"F32": torch.float32, "I64": torch.int64}
+    tensors = {}
+    for name, info in header.items():
+        if name != "__metadata__":
+            first, end = info["data_offsets"]
+            tensors[name] = torch.frombuffer(data[first:end], dtype=types[info["dtype"]]).view(info["shape"])
+    return tensors
+
+
 def answer(file, asked):
     torch.manual_seed(5)
     model = {"vit": Vit, "resnet": Resnet}[asked["model"]](asked)
     enliven(model)
+    if "load" in asked:
+        model.load_state_dict(read_safetensors(asked["load"]), strict=True)
     state = {f"model.{name}": tensor.clone() for name, tensor in model.state_dict().items()}
     rest = {"epoch": 9, "global_step": 25030, "pytorch-lightning_version": "2.0.0", "lr_schedulers": []}
     hyper = {"hyper_parameters": as_configuration(asked["hyper"])} if "hyper" in asked else {}

@@ -20,6 +20,8 @@ export interface GaudiVision {
   sigma: number;
   /** r. Default 1 */
   rank?: number;
+  /** a safetensors file whose tensors it must have and has, all and no others. Default random ones */
+  load?: string;
   /** hyper-parameters, as OmegaConf keeps them; none where they are left out */
   hyper?: Record<string, unknown>;
   /** ViT: blocks that are dense, and whether queries, keys and values are one matrix there */

@@ -4,8 +4,8 @@ import { afterAll, describe, expect, test } from "bun:test";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { heldOut, openImages, subsetOf } from "../../../workbench/data/images/index.ts";
-import type { OpenImagesOptions } from "../../../workbench/data/images/types.ts";
+import { heldOut, numberedAs, openImages, subsetOf } from "../../../workbench/data/images/index.ts";
+import type { ImageSet, OpenImagesOptions } from "../../../workbench/data/images/types.ts";
 import { type ParquetImage, parquetFile } from "../write-parquet.ts";
 import { CIFAR, IMAGES_ARE_HERE, openImagesNow, plainImage, write } from "./image-sets.ts";
 
@@ -87,6 +87,8 @@ describe("parquet files", () => {
     const classes = ["yak", "emu", "ape"];
     const given = await openImagesNow({ dataset: named, split: "test", cache, classes });
     expect([given.label(0), given.label(1)]).toEqual([0, 2]);
+    const some = await openImagesNow({ dataset: named, split: "test", cache, limit: 1 });
+    expect([some.length, some.classes, some.label(0)]).toEqual([1, ["ape", "yak"], 1]);
     const coarse = await openImagesNow({ dataset: named, split: "train", cache, labelColumn: "coarse" });
     expect([coarse.classes.length, coarse.declared, coarse.label(0)]).toEqual([8, false, 7]);
   });
@@ -156,7 +158,7 @@ describe("parquet files", () => {
     expect(await refusal({ dataset: damaged })).toContain("is no parquet file, or a damaged one");
     expect(await refusal({ dataset: join(root, "nowhere") })).toContain("no such folder");
     expect(await refusal({ dataset: folder({ "notes.md": "a" }) })).toContain(
-      "has no images: neither parquet files nor",
+      'has no images in split "train": neither parquet files nor',
     );
     const unwritable = join(folder({ file: "" }), "file");
     expect(await refusal({ dataset: rows([0n]), cache: unwritable })).toContain("cannot be written");
@@ -215,6 +217,18 @@ describe("folders", () => {
     expect(await refusal({ dataset: folder({ "train/cat/notes.txt": "" }) })).not.toBe("");
     expect(await refusal({ dataset: folder({ "train/cat/notes.md": "" }) })).toContain("has no images");
   });
+});
+
+test("classes take a model's numbers where all of them are its, and their own where any is not", async () => {
+  const pictures = Object.fromEntries(["cat", "dog"].map((name) => [`val/${name}/1.png`, "1"]));
+  const images = await openImagesNow({ dataset: folder(pictures), split: "val", cache });
+  const labelled = ({ label }: ImageSet) => [label(0), label(1)];
+  const model = ["dog", "emu", "cat"];
+  const numbered = numberedAs(images, model);
+  expect([numbered.classes, labelled(numbered)]).toEqual([model, [2, 0]]);
+  expect([numbered.nameOf(1), text(await numbered.bytes(1))]).toEqual([images.nameOf(1), "1"]);
+  for (const names of [undefined, ["cat", "dog"], ["dog", "emu", "yak"], ["dog", "cat", "emu", "emu"]])
+    expect(numberedAs(images, names)).toBe(images);
 });
 
 test("a share held out and the rest are the whole, by the seed alone", async () => {

@@ -5,6 +5,7 @@ export { borderOf } from "./evaluation.ts";
 export { expectClasses } from "./expect-classes.ts";
 export { imageLoader } from "./loader.ts";
 export { drawMix, type Mix, type MixSettings } from "./mix.ts";
+export { numberedAs } from "./number-as.ts";
 export { openImages } from "./open-images.ts";
 export { seedWithin } from "./random.ts";
 export { heldOut, sampleOf, subsetOf } from "./subset.ts";

@@ -24,7 +24,7 @@ export interface LabelsOptions {
 export function labelsOf(raw: readonly RawLabel[], { declared, wanted, dataset, nameOf }: LabelsOptions): Labels {
   const names = raw.filter((label) => typeof label === "string");
   if (names.length === raw.length) {
-    const classes = wanted ?? declared ?? [...new Set(names)].sort();
+    const classes = wanted ?? declared ?? (namesIn(names) as string[]);
     const numbers = new Map(classes.map((name, i) => [name, i]));
     const labels = Int32Array.from(names, (name, i) => numbers.get(name) ?? unknown(nameOf(i), name, classes));
     return { labels, classes, declared: true };
@@ -41,6 +41,12 @@ export function labelsOf(raw: readonly RawLabel[], { declared, wanted, dataset, 
   const above = numbers.findIndex((label) => label >= classes.length);
   if (above >= 0) unknown(nameOf(above), numbers[above] as number, classes);
   return { labels: Int32Array.from(numbers), classes, declared: declared !== undefined };
+}
+
+/** The names that labels are, each once, in byte order; nothing where some are none. */
+export function namesIn(raw: readonly RawLabel[]): string[] | undefined {
+  if (raw.some((label) => typeof label !== "string")) return undefined;
+  return [...new Set(raw as readonly string[])].sort();
 }
 
 function unknown(image: string, label: RawLabel, classes: readonly string[]): never {

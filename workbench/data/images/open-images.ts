@@ -29,8 +29,8 @@ export async function* openImages(options: OpenImagesOptions): AsyncGenerator<Im
     return;
   }
   if (!(await pathsIn(dataset)).some((path) => formatOf(path) !== undefined)) {
-    const wanted = "neither parquet files nor a folder a split with a folder a class, such as train/cat/1.jpg";
-    throw new DataError(dataset, `has no images: ${wanted}`);
+    const wanted = `neither parquet files nor a folder a split with a folder a class, such as ${split}/cat/1.jpg`;
+    throw new DataError(dataset, `has no images in split ${JSON.stringify(split)}: ${wanted}`);
   }
   const chosen = await splitFilesOf(dataset, { config, split });
   const others = chosen.files.filter((file) => formatOf(file) !== "parquet");

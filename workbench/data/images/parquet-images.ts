@@ -10,7 +10,7 @@ import { openParquet, type ParquetFile } from "../dataset/parquet-file.ts";
 import { DataError } from "../errors.ts";
 import { namesInParquet, namesInReadme } from "./class-names.ts";
 import { IMAGE_FILE_FORMAT, type ImageOffsets, readImageOffsets, writeImageFile } from "./image-file.ts";
-import { labelsOf } from "./labels.ts";
+import { labelsOf, namesIn } from "./labels.ts";
 import { type ImageColumns, imageBytes, imageColumns, type RawLabel, rawLabels } from "./parquet-columns.ts";
 import { readPlace } from "./places.ts";
 import type { ImagePlace, ImageSet, ImagesEvent, OpenImagesOptions } from "./types.ts";
@@ -63,6 +63,8 @@ export async function* parquetImages(
       await file.close();
     }
   }
+  // Names are numbered by all that were read: the first few may lack some.
+  declared ??= namesIn(raw);
   if (raw.length > limit) raw.length = limit;
   if (raw.length === 0) throw new DataError(dataset, `has no images in split ${JSON.stringify(split)}: it has no rows`);
   const partOf = partFinder(parts, raw.length);

@@ -6,6 +6,7 @@ import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Tensor } from "@tensorflow/tfjs-core";
 import {
+  type CalibrateEvent,
   type Conversion,
   type ConversionPlan,
   type Covariances,
@@ -21,6 +22,7 @@ import { type Ended, type FitOptions, fit } from "../train/index.ts";
 import type { ExperimentContext } from "./context.ts";
 import type { OpenData, Teacher } from "./domain.ts";
 import type { ExperimentEvent } from "./events.ts";
+import { lastEvent } from "./last-event.ts";
 import { type Measured, measure } from "./measure.ts";
 import type { RunTable } from "./run-table.ts";
 import type { ExperimentSettings } from "./settings.ts";
@@ -216,11 +218,8 @@ async function* watched(
   const layers = plan.layers.map(({ name }) => name);
   takeApart(model, plan.layers);
   const forward = (input: Tensor) => data.forward(model, input);
-  for await (const event of calibrate(model, inputs, { layers, forward })) {
-    yield { kind: "inner", of: "calibrate", event };
-    if (event.kind === "calibrated") return event.covariances;
-  }
-  throw new Error("the calibration ended early");
+  const told = (event: CalibrateEvent) => ({ kind: "inner", of: "calibrate", event }) as const;
+  return (yield* lastEvent(calibrate(model, inputs, { layers, forward }), "calibrated", told)).covariances;
 }
 
 async function record(folder: string, { layers }: Conversion): Promise<void> {

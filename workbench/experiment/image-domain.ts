@@ -9,16 +9,17 @@ import {
   type ImageTransform,
   imageLoader,
 } from "../data/images/index.ts";
-import { type Accuracy, accuracy } from "../evaluate/accuracy.ts";
+import type { Accuracy } from "../evaluate/accuracy.ts";
 import { classifierLogits, imageSettings, isClassifier, type Model } from "../models/index.ts";
 import { readConfig } from "../models/load.ts";
 import { writeClassification } from "../report/index.ts";
 import { type Evaluation, imageTask } from "../train/index.ts";
 import type { Domain, OpenData, Sources } from "./domain.ts";
-import type { ExperimentEvent } from "./events.ts";
 import { classesOf, type ImageSets, openImageSets, splitsOf } from "./image-sets.ts";
 import type { ImageSettings } from "./image-settings.ts";
 import { evaluationTransform, trainingTransform } from "./image-transforms.ts";
+import { resultOf } from "./last-event.ts";
+import { classNames, confusionRows, scoreImages } from "./scores.ts";
 import { checkScratch, scratchModel, scratchName } from "./scratch-model.ts";
 import { SettingsError } from "./settings-error.ts";
 import { loadSource, locateDataset, locateModel, type Source } from "./sources.ts";
@@ -93,7 +94,7 @@ function openData({ settings, sources, sets, own }: Opened): OpenData {
     return loader;
   };
   const scoreOn = (images: ImageSet, model: Model, signal: AbortSignal | undefined) =>
-    scored(model, { loader: loaderOf(images), batch: settings.microBatch, signal });
+    scoreImages(model, { loader: loaderOf(images), batch: settings.microBatch, signal });
   /** of the model that was scored last: what conclude would measure again */
   let onTest: Accuracy | undefined;
   return {
@@ -127,7 +128,7 @@ function openData({ settings, sources, sets, own }: Opened): OpenData {
         ["train", sets.trainSample],
         ["validation", sets.validation],
       ] as const) {
-        const { top1, loss } = await lastOf(scoreOn(images, model, signal));
+        const { top1, loss } = await resultOf(scoreOn(images, model, signal));
         values[split] = { top1, loss };
       }
       return values;
@@ -141,11 +142,11 @@ function openData({ settings, sources, sets, own }: Opened): OpenData {
       const validation = isOwn ? yield* scoreOn(sets.validation, model, signal) : test;
       const splits = { train, validation, ...(isOwn && { [settings.testSplit]: test }) };
       await writeClassification(folder, {
-        classes: namesOf(sets.test, own),
+        classes: classNames(sets.test, own),
         splits: Object.fromEntries(
           Object.entries(splits).map(([name, { top1, top5, loss }]) => [name, { top1, top5, loss }]),
         ),
-        confusion: rowsOf(test),
+        confusion: confusionRows(test),
       });
     },
     async close() {
@@ -169,40 +170,8 @@ async function preparationOf(source: Source, { model: name }: ImageSettings): Pr
   }
 }
 
-interface Scored {
-  loader: ImageLoader;
-  /** images of a forward pass */
-  batch: number;
-  signal: AbortSignal | undefined;
-}
-
-/** Accuracy with its progress told. */
-async function* scored(model: Model, options: Scored): AsyncGenerator<ExperimentEvent, Accuracy> {
-  for await (const event of accuracy(model, options)) {
-    if (event.kind === "accuracy") return event;
-    yield { kind: "inner", of: "accuracy", event };
-  }
-  throw new Error("the evaluation ended early");
-}
-
-async function lastOf<Result>(events: AsyncGenerator<unknown, Result>): Promise<Result> {
-  for (;;) {
-    const { value, done } = await events.next();
-    if (done) return value;
-  }
-}
-
 async function* inputsOf(loader: ImageLoader, batch: number): AsyncGenerator<Tensor4D> {
   for await (const { pixels, items, size } of loader.batches({ batch })) {
     yield tensor4d(pixels, [items.length, size, size, 3]);
   }
 }
-
-/** The data set's where it names them, else the model's, else numbers. */
-function namesOf({ classes, declared }: ImageSet, { classes: count, labels }: Preparation): string[] {
-  const names = declared ? classes : labels;
-  return Array.from({ length: count }, (_, i) => names?.[i] ?? String(i));
-}
-
-const rowsOf = ({ confusion, classes }: Accuracy): number[][] =>
-  Array.from({ length: classes }, (_, i) => [...confusion.subarray(i * classes, (i + 1) * classes)]);

@@ -2,10 +2,18 @@
 // share of the training images is held out.
 
 import { join } from "node:path";
-import { heldOut, type ImageSet, type OpenImagesOptions, openImages, sampleOf } from "../data/images/index.ts";
+import {
+  heldOut,
+  type ImageSet,
+  type ImagesEvent,
+  type OpenImagesOptions,
+  openImages,
+  sampleOf,
+} from "../data/images/index.ts";
 import type { ExperimentContext } from "./context.ts";
 import type { ExperimentEvent } from "./events.ts";
 import type { ImageSettings } from "./image-settings.ts";
+import { lastEvent } from "./last-event.ts";
 
 /** Of a data set that was opened. Close it. */
 export interface ImageSets {
@@ -91,12 +99,10 @@ const placeOf = (dataset: string, { config, imageColumn, labelColumn }: ImageSet
   signal: context.signal,
 });
 
-async function* openedImages(options: OpenImagesOptions): AsyncGenerator<ExperimentEvent, ImageSet> {
-  for await (const event of openImages(options)) {
-    if (event.kind === "images") return event.images;
-    yield { kind: "inner", of: "images", event };
-  }
-  throw new Error("the images were not opened to their end");
+/** Opened with its progress told. */
+export async function* openedImages(options: OpenImagesOptions): AsyncGenerator<ExperimentEvent, ImageSet> {
+  const told = (event: ImagesEvent) => ({ kind: "inner", of: "images", event }) as const;
+  return (yield* lastEvent(openImages(options), "images", told)).images;
 }
 
 async function closeAll(sets: ImageSet[]): Promise<void> {

@@ -4,13 +4,14 @@ import { join } from "node:path";
 import type { Tensor, Tensor2D } from "@tensorflow/tfjs-core";
 import { windowInputs } from "../compress/index.ts";
 import type { TextWindows } from "../data/index.ts";
-import { type Perplexity, perplexity } from "../evaluate/perplexity.ts";
-import { type Gpt2, gpt2Hidden, type Model } from "../models/index.ts";
+import { type Gpt2, gpt2Hidden } from "../models/index.ts";
 import { readConfig } from "../models/load.ts";
 import { languageTask } from "../train/index.ts";
 import type { Domain, OpenData, Sources } from "./domain.ts";
 import type { ExperimentEvent } from "./events.ts";
 import type { LanguageSettings } from "./language-settings.ts";
+import { resultOf } from "./last-event.ts";
+import { scoreText } from "./scores.ts";
 import { SettingsError } from "./settings-error.ts";
 import { locateDataset, locateModel } from "./sources.ts";
 import { firstWindows, openTexts, type Texts } from "./texts.ts";
@@ -64,32 +65,17 @@ function openData(
         settings: { model: source.name, dataset: settings.dataset, split: settings.trainSplit },
       }),
     async *score(model, signal) {
-      const { perplexity, nll } = yield* scored(model, test, signal);
+      const { perplexity, nll } = yield* scoreText(model as Gpt2, { windows: test, signal });
       return { perplexity, nll };
     },
     async evaluate(model, signal) {
-      for await (const event of perplexity(model as Gpt2, { windows: validation, signal })) {
-        if (event.kind === "perplexity") return { validation: { nll: event.nll, perplexity: event.perplexity } };
-      }
-      throw new Error("the evaluation ended early");
+      const { nll, perplexity } = await resultOf(scoreText(model as Gpt2, { windows: validation, signal }));
+      return { validation: { nll, perplexity } };
     },
     inputs: (samples, batch) => windowInputs(train, { samples, batch }),
     forward: (model, ids: Tensor) => gpt2Hidden(model as Gpt2, ids as Tensor2D),
     close: () => texts.close(),
   };
-}
-
-/** Perplexity with its progress told. */
-export async function* scored(
-  model: Model,
-  windows: TextWindows,
-  signal: AbortSignal,
-): AsyncGenerator<ExperimentEvent, Perplexity> {
-  for await (const event of perplexity(model as Gpt2, { windows, signal })) {
-    yield { kind: "inner", of: "evaluate", event };
-    if (event.kind === "perplexity") return event;
-  }
-  throw new Error("the evaluation ended early");
 }
 
 async function* splitsOf(texts: Texts, settings: LanguageSettings): AsyncGenerator<ExperimentEvent, Splits> {

@@ -4,7 +4,7 @@
 import { dirname, join } from "node:path";
 import type { HubAccess } from "../../../hub/access.ts";
 import { formatCount, percent } from "../../../hub/numbers.ts";
-import { type Covariances, calibrate, windowInputs } from "../../compress/index.ts";
+import { type CalibrateEvent, type Covariances, calibrate, windowInputs } from "../../compress/index.ts";
 import type { ExperimentEvent } from "../../experiment/events.ts";
 import { locateDataset } from "../../experiment/sources.ts";
 import { openTexts, type Texts } from "../../experiment/texts.ts";
@@ -83,11 +83,20 @@ async function collect(
     );
   }
   const total = Math.min(samples, windows.length);
-  const bar = progressBar({ label: "calibrating", total, format: (count) => `${Math.round(count)} windows` });
+  const forward = (ids: Parameters<typeof gpt2Hidden>[1]) => gpt2Hidden(model, ids);
+  const events = calibrate(model, windowInputs(windows, { samples }), { layers, forward, signal });
+  return collected(events, { total, unit: "windows" });
+}
+
+/** Runs a calibration to its end, with a bar. @param options.unit what inputs are counted in */
+export async function collected(
+  events: AsyncIterable<CalibrateEvent>,
+  { total, unit }: { total: number; unit: string },
+): Promise<Calibration> {
+  const bar = progressBar({ label: "calibrating", total, format: (count) => `${Math.round(count)} ${unit}` });
   try {
-    const forward = (ids: Parameters<typeof gpt2Hidden>[1]) => gpt2Hidden(model, ids);
     let done = 0;
-    for await (const event of calibrate(model, windowInputs(windows, { samples }), { layers, forward, signal })) {
+    for await (const event of events) {
       if (event.kind === "calibrated") return { covariances: event.covariances, rows: event.rows };
       bar.advance(event.inputs - done);
       done = event.inputs;

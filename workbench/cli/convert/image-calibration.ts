@@ -5,21 +5,20 @@ import { join } from "node:path";
 import process from "node:process";
 import { type Tensor4D, tensor4d } from "@tensorflow/tfjs-core";
 import { calibrate } from "../../compress/index.ts";
-import {
-  type ImageLoader,
-  type ImageSet,
-  imageLoader,
-  type OpenImagesOptions,
-  openImages,
-} from "../../data/images/index.ts";
-import type { ExperimentEvent } from "../../experiment/events.ts";
+import { type ImageLoader, imageLoader } from "../../data/images/index.ts";
+import { openedImages } from "../../experiment/image-sets.ts";
 import { evaluationTransform } from "../../experiment/image-transforms.ts";
 import { locateDataset } from "../../experiment/sources.ts";
 import { classifierLogits, imageSettings } from "../../models/index.ts";
 import { workbenchCache } from "../cache-folder.ts";
 import { CommandFailed } from "../program.ts";
-import { progressBar } from "../progress-bar.ts";
-import { type Calibration, type CalibrationOptions, type CalibrationSettings, shown } from "./calibration.ts";
+import {
+  type Calibration,
+  type CalibrationOptions,
+  type CalibrationSettings,
+  collected,
+  shown,
+} from "./calibration.ts";
 
 /** Images of one forward pass. */
 const BATCH = 16;
@@ -34,34 +33,19 @@ export async function calibrateOnImages(
   const data = await shown({ label: name }, locateDataset({ name, config, splits: [split] }, { access, signal }));
   const cache = join(workbenchCache(process.env), "images");
   const place = { dataset: data.folder, config, split, imageColumn: column, limit: samples, cache, signal };
-  const images = await shown({ label: "images", format: () => "" }, opened(place));
+  const images = await shown({ label: "images", format: () => "" }, openedImages(place));
   const own = imageSettings(model);
   const { size, mean, std } = own;
   const loader = imageLoader(images, { size, mean, std, transform: evaluationTransform({}, own) });
   const total = Math.min(samples, images.length);
-  const bar = progressBar({ label: "calibrating", total, format: (count) => `${Math.round(count)} images` });
   try {
     const forward = (pixels: Tensor4D) => classifierLogits(model, pixels);
-    let done = 0;
-    for await (const event of calibrate(model, inputsOf(loader, total), { layers, forward, signal })) {
-      if (event.kind === "calibrated") return { covariances: event.covariances, rows: event.rows };
-      bar.advance(event.inputs - done);
-      done = event.inputs;
-    }
-    throw new CommandFailed("the calibration ended early");
+    const events = calibrate(model, inputsOf(loader, total), { layers, forward, signal });
+    return await collected(events, { total, unit: "images" });
   } finally {
-    bar.stop();
     await loader.close();
     await images.close();
   }
-}
-
-async function* opened(options: OpenImagesOptions): AsyncGenerator<ExperimentEvent, ImageSet> {
-  for await (const event of openImages(options)) {
-    if (event.kind === "images") return event.images;
-    yield { kind: "inner", of: "images", event };
-  }
-  throw new CommandFailed("the images were not opened to their end");
 }
 
 async function* inputsOf(loader: ImageLoader, limit: number): AsyncGenerator<Tensor4D> {

@@ -10,16 +10,13 @@ import {
   type CropMode,
   type ImageLoader,
   type ImageLoaderOptions,
-  type ImageSet,
   type Interpolation,
   imageLoader,
-  type OpenImagesOptions,
-  openImages,
 } from "../../data/images/index.ts";
 import type { Engine, OpenEngineOptions } from "../../engine/types.ts";
-import { type Accuracy, type AccuracyOptions, accuracy } from "../../evaluate/accuracy.ts";
-import type { ExperimentEvent } from "../../experiment/events.ts";
+import { openedImages } from "../../experiment/image-sets.ts";
 import { evaluationTransform } from "../../experiment/image-transforms.ts";
+import { classNames, confusionRows, scoreImages } from "../../experiment/scores.ts";
 import { locateDataset, locateModel } from "../../experiment/sources.ts";
 import { CROP_MODES, INTERPOLATIONS, imageSettings, isClassifier, type Model } from "../../models/index.ts";
 import { startRun, updateRun, writeClassification, writeReport } from "../../report/index.ts";
@@ -136,15 +133,15 @@ async function measured(name: string, flags: AccuracyFlags, { access, engine, si
     const { imageColumn, labelColumn } = flags;
     const columns = { imageColumn, labelColumn };
     const images = await shown(
-      opening({ dataset: data.folder, config, split, ...columns, limit, cache, signal }),
+      openedImages({ dataset: data.folder, config, split, ...columns, limit, cache, signal }),
       view,
     );
     const settings = settingsOf(model, flags);
     const loader = imageLoader(images, { ...settings, workers, skipBad });
     try {
       const options = { loader, signal, ...(batch !== undefined && { batch }), ...(limit !== undefined && { limit }) };
-      const { confusion, ...score } = await shown(scoring(model, options), view);
-      const classes = classNames(model, images);
+      const { confusion, ...score } = await shown(scoreImages(model, options), view);
+      const classes = classNames(images, imageSettings(model));
       const made = { engine: engine.name, device: engine.device, precision: engine.precision };
       const origin = { revision: source.revision, datasetRevision: data.revision };
       const places = { model: name, dataset: flags.dataset, config, split: images.split, ...origin };
@@ -173,37 +170,11 @@ function settingsOf(model: Model, { size, ...flags }: AccuracyFlags) {
   return { size: size ?? own.size, mean: own.mean, std: own.std, transform } satisfies ImageLoaderOptions;
 }
 
-async function* opening(options: OpenImagesOptions): AsyncGenerator<ExperimentEvent, ImageSet> {
-  for await (const event of openImages(options)) {
-    if (event.kind === "images") return event.images;
-    yield { kind: "inner", of: "images", event };
-  }
-  throw new CommandFailed("the images were not opened to their end");
-}
-
-async function* scoring(model: Model, options: AccuracyOptions): AsyncGenerator<ExperimentEvent, Accuracy> {
-  for await (const event of accuracy(model, options)) {
-    if (event.kind === "progress") yield { kind: "inner", of: "accuracy", event };
-    else {
-      const { kind: _, ...score } = event;
-      return score;
-    }
-  }
-  throw new CommandFailed("the evaluation ended early");
-}
-
 function classifier(model: Model, name: string): Model {
   if (isClassifier(model)) return model;
   throw new CommandFailed(
     `${name} is a ${model.architecture.type}, no classifier of images; eval ppl is for language models`,
   );
-}
-
-/** The data set's where it names them, else the model's, else numbers. */
-function classNames(model: Model, { classes, declared }: ImageSet): string[] {
-  const { classes: count, labels } = imageSettings(model);
-  const names = declared ? classes : labels;
-  return Array.from({ length: count }, (_, i) => names?.[i] ?? String(i));
 }
 
 /** Pairs of classes with the images of one that were taken for the other, or for itself. */
@@ -259,11 +230,10 @@ async function report(folder: string, { result, confusion, classes, engine }: Re
       ...(config !== undefined && { config }),
     },
   });
-  const rows = classes.map((_, i) => [...confusion.subarray(i * classes.length, (i + 1) * classes.length)]);
   await writeClassification(folder, {
     classes: [...classes],
     splits: { [split]: { top1, top5, loss } },
-    confusion: rows,
+    confusion: confusionRows({ confusion, classes: classes.length }),
   });
   await updateRun(folder, { status: "finished" });
   await writeReport(folder);

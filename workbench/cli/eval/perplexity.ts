@@ -6,8 +6,8 @@ import type { Command } from "commander";
 import type { HubAccess } from "../../../hub/access.ts";
 import { wordsAndBytes } from "../../data/index.ts";
 import type { OpenEngineOptions } from "../../engine/types.ts";
-import { type Perplexity, perplexity, perUnit } from "../../evaluate/perplexity.ts";
-import type { ExperimentEvent } from "../../experiment/events.ts";
+import { perUnit } from "../../evaluate/perplexity.ts";
+import { scoreText } from "../../experiment/scores.ts";
 import { locateDataset, locateModel } from "../../experiment/sources.ts";
 import { firstWindows, openTexts } from "../../experiment/texts.ts";
 import type { Gpt2, Model } from "../../models/index.ts";
@@ -112,7 +112,7 @@ async function measured(name: string, flags: PerplexityFlags, access: HubAccess,
     try {
       const windows = firstWindows(await shown(texts.windows(split), view), limit);
       const options = { windows, signal, ...(batch !== undefined && { batch }) };
-      const score = await shown(scoring(model, options), view);
+      const score = await shown(scoreText(model, options), view);
       const relativeFlops = await relativeFlopsOf(model);
       const units = perUnit(score, await wordsAndBytes(windows, texts.tokenizer));
       const origin = { revision: source.revision, datasetRevision: text.revision };
@@ -124,20 +124,6 @@ async function measured(name: string, flags: PerplexityFlags, access: HubAccess,
   } finally {
     view.stop();
   }
-}
-
-async function* scoring(
-  model: Gpt2,
-  options: Parameters<typeof perplexity>[1],
-): AsyncGenerator<ExperimentEvent, Perplexity> {
-  for await (const event of perplexity(model, options)) {
-    if (event.kind === "progress") yield { kind: "inner", of: "evaluate", event };
-    else {
-      const { kind: _, ...score } = event;
-      return score;
-    }
-  }
-  throw new CommandFailed("the evaluation ended early");
 }
 
 function languageModel(model: Model, name: string): Gpt2 {

@@ -35,7 +35,9 @@ function introduction({ baseModel, baseRevision, structure, relativeFlops, datas
     ? STRUCTURES[structure]
     : `matrices of structure ${code(structure)}`;
   const revision = baseRevision === undefined ? "" : ` at revision ${code(baseRevision)}`;
-  const base = baseModel === undefined ? "a network" : `${named(baseModel)}${revision}`;
+  const [, made] = /^scratch:(.+)$/.exec(baseModel ?? "") ?? [];
+  const trained = baseModel === undefined ? "a network" : `${named(baseModel)}${revision}`;
+  const base = made === undefined ? trained : `a ${code(made)} that began from random weights`;
   const share = finite(relativeFlops?.reference);
   const cost = share === undefined ? "" : ` It takes ${flopsText(share)} of the dense model's multiply-adds.`;
   const data = dataset ? ` The data set is ${named(dataset.id, "datasets/")}.` : "";

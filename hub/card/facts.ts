@@ -62,7 +62,7 @@ export interface CardFacts {
   /** `text-generation` or `image-classification`, as the Hub names tasks */
   task: string;
   structure: string;
-  /** `owner/name` */
+  /** `owner/name`; a folder, or `scratch:` and what it is, are named in the text only */
   baseModel?: string;
   baseRevision?: string;
   base?: BaseMetadata;

@@ -3,6 +3,7 @@ import { Command } from "commander";
 import { z } from "zod";
 import { UsageError } from "../../workbench/cli/program.ts";
 import { optionsOf, readSettings } from "../../workbench/cli/settings.ts";
+import { imageExperiment } from "../../workbench/experiment/image-settings.ts";
 
 const SCHEMA = z.object({
   learningRate: z.number().positive().default(1e-3).meta({ description: "of weights" }),
@@ -97,8 +98,15 @@ test("help tells description, unit and default of every setting", () => {
   for (const option of optionsOf(SCHEMA, { warmupEpochs: 5 })) command.addOption(option);
   const help = command.configureHelp({ helpWidth: 200 }).helpInformation();
   expect(help).toContain("--warmup-epochs <epochs>");
-  expect(help).toContain("until the full rate, epochs (default: 5)");
+  expect(help).toContain("until the full rate (default: 5)");
   expect(help).toContain("of weights (default: 0.001)");
   expect(help).toContain('(choices: "gblr", "lowrank")');
   expect(help).toContain("--no-resume");
+});
+
+test("a model from scratch is not made with a deviation of 0 that nothing can be divided by", () => {
+  const deviations = (std: string) =>
+    readSettings(imageExperiment, { std }, { model: "scratch:resnet18", dataset: "x" });
+  expect(deviations("0.2,0.2,1").std).toEqual([0.2, 0.2, 1]);
+  expect(() => deviations("0,0.2,1")).toThrow("--std 0,0.2,1: expected number to be >0");
 });

@@ -5,7 +5,7 @@ import { Option } from "commander";
 import { z } from "zod";
 import { UsageError } from "./program.ts";
 
-/** A description, the unit that the value is counted in, and the heading that it stands under, for `--help`. */
+/** A description, the unit that the value is counted in, which stands in the flag's brackets, and the heading that it stands under, for `--help`. */
 export interface SettingMeta {
   description: string;
   unit?: string;
@@ -34,7 +34,7 @@ export function optionsOf<Shape extends z.ZodRawShape>(
 ): Option[] {
   return Object.entries(propertiesOf(schema)).map(([name, property]) => {
     const given = name in defaults ? defaults[name] : property.default;
-    const text = isTold(given) ? withDefault(describe(property), given) : describe(property);
+    const text = isTold(given) ? withDefault(property.description ?? "", given) : (property.description ?? "");
     const option = optionOf(name, property, { text, isOn: given === true });
     return property.group === undefined ? option : option.helpGroup(`${property.group}:`);
   });
@@ -95,11 +95,9 @@ function converted(value: unknown, { type }: Property): unknown {
   return value;
 }
 
-const describe = ({ description = "", unit }: Property): string => (unit ? `${description}, ${unit}` : description);
-
 /** In the place of the default that there is without it. */
 const withDefault = (text: string, given: unknown): string =>
-  `${text.replace(/ \(default: [^)]*\)(?=$|,)/, "")} (default: ${shown(given)})`;
+  `${text.replace(/ \(default: [^)]*\)$/, "")} (default: ${shown(given)})`;
 
 const valueName = ({ type }: Property): string =>
   type === "number" || type === "integer" ? "number" : type === "array" ? "list" : "text";

@@ -22,9 +22,9 @@ interface SweepFlags {
 }
 
 const DESCRIPTION = `
-Runs a recipe once for each combination of values, each in a process and a folder
-of its own. The same command again goes on: what is finished is not run again.
-What stands after -- is given to every run.
+Runs a recipe once for each combination of values, each in a process and a
+folder of its own. The same command again goes on: what is finished is not run
+again. What stands after -- is given to every run.
 `.trim();
 
 export function addSweep(program: Command): void {

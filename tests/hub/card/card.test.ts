@@ -126,6 +126,14 @@ test("without a fact its sentence is not there", () => {
   });
   expect(card.match(/^## .*$/gm)).toEqual(["## Use"]);
   expect(card).toContain("This is a network, with its linear layers replaced by Monarch matrices.");
+  expect(
+    modelCard({
+      title: "bare",
+      task: "image-classification",
+      structure: "monarch",
+      baseModel: "scratch:vit_tiny_patch4_32",
+    }),
+  ).toContain("This is a `vit_tiny_patch4_32` that began from random weights, with its linear layers replaced by");
   expect(card).not.toMatch(/structure\.png|python|2310\.18882/);
 });
 

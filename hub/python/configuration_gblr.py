@@ -7,9 +7,9 @@ import json
 import os
 
 try:
-    from transformers import GPT2Config as _GPT2Config
+    from transformers import GPT2Config, PretrainedConfig, ResNetConfig, ViTConfig
 except ImportError:
-    _GPT2Config = None
+    PretrainedConfig = None
 
 GPT2_DEFAULTS = {
     "vocab_size": 50257,
@@ -53,19 +53,36 @@ class PlainGPT2Config(PlainConfig):
     defaults = GPT2_DEFAULTS
 
 
-if _GPT2Config is None:
+if PretrainedConfig is None:
     GblrGPT2Config = PlainGPT2Config
 else:
 
-    class GblrGPT2Config(_GPT2Config):
-        """GPT2Config, with `gblr`: the part of config.json that says which layers are structured.
+    class _Gblr:
+        """`gblr`: the part of config.json that says which layers are structured. `gblr_mode`: how packed layers multiply,
+        "dense" builds each matrix once, "packed" touches what is stored."""
 
-        `gblr_mode` says how packed layers multiply: "dense" builds each matrix once, "packed" touches what is stored.
-        """
-
-        model_type = "gblr_gpt2"
         gblr = None
         gblr_mode = "dense"
+
+    class GblrGPT2Config(_Gblr, GPT2Config):
+        model_type = "gblr_gpt2"
+
+    class GblrViTConfig(_Gblr, ViTConfig):
+        model_type = "gblr_vit"
+
+    class GblrResNetConfig(_Gblr, ResNetConfig):
+        model_type = "gblr_resnet"
+
+    class GblrTimmViTConfig(_Gblr, PretrainedConfig):
+        """timm's fields as they are: architecture, model_args, pretrained_cfg."""
+
+        model_type = "gblr_vit"
+
+    class GblrTimmResNetConfig(_Gblr, PretrainedConfig):
+        model_type = "gblr_resnet"
+
+    class GblrTimmMixerConfig(_Gblr, PretrainedConfig):
+        model_type = "gblr_mixer"
 
 
 def read_config(folder):

@@ -17,12 +17,16 @@ except ImportError:
 class StructuredLinear(nn.Module):
     """y = x W^T + bias. W is (n_out, n_in); x (..., n_in)."""
 
-    parts = ()
+    parts = {}  # the shape of each parameter, in names of sizes
 
     def __init__(self, name, n_in, n_out, shapes, bias=True, mode="dense"):
-        """shapes: by parameter name, without the bias. Parameters are not initialised: they are to be loaded."""
+        """shapes: by parameter name, without the bias. Parameters are not initialised: they are to be loaded.
+
+        Raises ValueError, one line, when a shape does not fit.
+        """
         super().__init__()
         self.name, self.n_in, self.n_out, self.mode = name, n_in, n_out, mode
+        self._check_shapes(shapes)
         for part in self.parts:
             self._add(part, shapes[part])
         self.bias = nn.Parameter(torch.zeros(n_out)) if bias else None
@@ -31,19 +35,35 @@ class StructuredLinear(nn.Module):
     def _add(self, part, shape):
         self.register_parameter(part, nn.Parameter(torch.zeros(tuple(shape))))
 
+    def known_sizes(self):
+        """By the names that `parts` has; others may be any, but the same in all shapes."""
+        return {"n_in": self.n_in, "n_out": self.n_out}
+
+    def _check_shapes(self, shapes):
+        sizes = self.known_sizes()
+        for part, names in self.parts.items():
+            shape, wanted = tuple(shapes[part]), tuple(sizes.get(name, name) for name in names)
+            fits = len(shape) == len(names) and all(
+                sizes.setdefault(name, side) == side if isinstance(name, str) else name == side
+                for name, side in zip(names, shape)
+            )
+            if not fits:
+                must = ", ".join(str(side) for side in wanted)
+                raise ValueError(f'tensor "{self.name}.{part}": must be of shape ({must}), is {shape}')
+
     def matrix(self):
         """W (n_out, n_in), differentiable in the parameters."""
         raise NotImplementedError
 
     def product(self, rows):
         """rows (count, n_in) times W^T, differentiable."""
-        return functional.linear(rows, self._kept())
+        return functional.linear(rows, self.kept_matrix())
 
     def forward(self, x):
         y = self.product(x.reshape(-1, self.n_in)).reshape(*x.shape[:-1], self.n_out)
         return y if self.bias is None else y + self.bias
 
-    def _kept(self):
+    def kept_matrix(self):
         """W, built anew only when it takes part in a gradient or its parameters have changed."""
         tensors = [tensor for tensor in (*self.parameters(), *self.buffers()) if tensor is not self.bias]
         if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
@@ -69,7 +89,7 @@ def _version(tensor):
 class PackedGblrLinear(StructuredLinear):
     """The live blocks as spans and the values under them (docs/format.md). The values can be trained, spans cannot."""
 
-    parts = ("spans", "values_in", "values_out")
+    parts = {"spans": (4, "blocks"), "values_in": ("samples_in",), "values_out": ("samples_out",)}
 
     def _add(self, part, shape):
         if part == "spans":
@@ -137,7 +157,12 @@ class GblrLinear(StructuredLinear):
     [0, 1) after each step. `sigma` is the smoothness in force, inf for windows without a Gaussian.
     """
 
-    parts = ("lr_weight1", "lr_weight2", "widths", "locations")
+    parts = {
+        "lr_weight1": ("blocks", "rank", "n_in"),
+        "lr_weight2": ("blocks", "n_out", "rank"),
+        "widths": (2, "blocks"),
+        "locations": (2, "blocks"),
+    }
 
     def __init__(self, name, n_in, n_out, shapes, **options):
         super().__init__(name, n_in, n_out, shapes, **options)
@@ -165,7 +190,7 @@ class GblrLinear(StructuredLinear):
 class LowRankLinear(StructuredLinear):
     """left (n_out, r) times right (r, n_in)."""
 
-    parts = ("left", "right")
+    parts = {"left": ("n_out", "rank"), "right": ("rank", "n_in")}
 
     def matrix(self):
         return self.left @ self.right
@@ -178,7 +203,7 @@ class BlockLinear(StructuredLinear):
     """J x K blocks of rank r each: first (n_in, r, J), second (n_out, K, r). Block rows are neighbours, or for Monarch
     every J-th row. Sizes that J and K do not divide are filled up with zeros."""
 
-    parts = ("first", "second")
+    parts = {"first": ("n_in", "rank", "row_blocks"), "second": ("n_out", "column_blocks", "rank")}
     strided = False
 
     def matrix(self):
@@ -206,7 +231,7 @@ class BlockSparseLinear(StructuredLinear):
     """values (side, height, kept, width), dense blocks of a flat butterfly: block row i keeps columns i XOR m; plus
     left (n_out, r) times right (r, n_in)."""
 
-    parts = ("values", "left", "right")
+    parts = {"values": ("side", "height", "kept", "width"), **LowRankLinear.parts}
 
     def matrix(self):
         return self.product(torch.eye(self.n_in, dtype=self.values.dtype, device=self.values.device)).t()

@@ -12,7 +12,23 @@ export interface PythonFile {
   path: string;
 }
 
-const NAMES = ["configuration_gblr.py", "modeling_gblr.py", "gblr_layers.py", "gblr_masks.py", "gblr_files.py"];
+const NAMES = [
+  "configuration_gblr.py",
+  "modeling_gblr.py",
+  "gblr_load.py",
+  "gblr_files.py",
+  "gblr_build.py",
+  "gblr_layers.py",
+  "gblr_convolutions.py",
+  "gblr_masks.py",
+  "gblr_gpt2.py",
+  "gblr_vit.py",
+  "gblr_resnet.py",
+  "gblr_mixer.py",
+  "gblr_patches.py",
+  "gblr_timm.py",
+  "gblr_images.py",
+];
 
 /** The files that go into every model folder. */
 export async function pythonFiles(): Promise<PythonFile[]> {
@@ -30,30 +46,46 @@ export async function copyPythonFiles(folder: string): Promise<string[]> {
 const PREFIX = "gblr_";
 
 interface PythonClasses {
-  /** transformers' class for the dense model */
-  base: string;
   /** what a user asks for the model by */
   auto: string;
-  model: string;
-  config: string;
+  /** where names are Hugging Face's; `base` is transformers' own class for the dense model */
+  own?: { base: string; model: string; config: string };
+  /** where they are timm's, of which transformers has no class */
+  timm?: { model: string; config: string };
   /** for folders that leave it to transformers, which goes by `model_type` */
   tokenizer?: string;
 }
 
 const CLASSES: Record<string, PythonClasses> = {
   gpt2: {
-    base: "GPT2LMHeadModel",
     auto: "AutoModelForCausalLM",
-    model: "GblrGPT2LMHeadModel",
-    config: "GblrGPT2Config",
+    own: { base: "GPT2LMHeadModel", model: "GblrGPT2LMHeadModel", config: "GblrGPT2Config" },
     tokenizer: "GPT2Tokenizer",
+  },
+  vit: {
+    auto: "AutoModelForImageClassification",
+    own: { base: "ViTForImageClassification", model: "GblrViTForImageClassification", config: "GblrViTConfig" },
+    timm: { model: "GblrTimmViTForImageClassification", config: "GblrTimmViTConfig" },
+  },
+  resnet: {
+    auto: "AutoModelForImageClassification",
+    own: {
+      base: "ResNetForImageClassification",
+      model: "GblrResNetForImageClassification",
+      config: "GblrResNetConfig",
+    },
+    timm: { model: "GblrTimmResNetForImageClassification", config: "GblrTimmResNetConfig" },
+  },
+  mixer: {
+    auto: "AutoModelForImageClassification",
+    timm: { model: "GblrTimmMixerForImageClassification", config: "GblrTimmMixerConfig" },
   },
 };
 
 /**
  * A config.json whose fields tell transformers which classes to use: those of the folder where a layer is structured,
  * else its own. `model_type` is then a name apart, so that a program that only knows the base model refuses the folder
- * instead of filling the layers it misses at random.
+ * instead of filling the layers it misses at random. What timm says of a model, in fields of other names, stays.
  *
  * The Python classes build a layer before they see its tensors: for each X, `gblr.layers[X].shapes` must map its
  * parameters (`spans`, `values_in`, `left`, …, not the bias) to their shapes in model.safetensors.
@@ -61,18 +93,25 @@ const CLASSES: Record<string, PythonClasses> = {
  */
 export function pythonConfig(json: Readonly<Record<string, unknown>>, structured: boolean): Record<string, unknown> {
   const type = baseModelType(String(json.model_type));
-  const classes = CLASSES[type];
-  if (!classes) return { ...json, model_type: structured ? PREFIX + type : type };
-  const { auto_map: _, tokenizer_class, ...rest } = json;
-  const own = tokenizer_class === undefined ? {} : { tokenizer_class };
-  if (!structured) return { ...rest, ...own, model_type: type, architectures: [classes.base] };
+  const known = CLASSES[type];
+  if (!known) return { ...json, model_type: structured ? PREFIX + type : type };
+  const { auto_map: _, tokenizer_class, architectures: _1, ...rest } = json;
+  const tokenizer = tokenizer_class ?? (structured ? known.tokenizer : undefined);
+  const kept = { ...rest, ...(tokenizer !== undefined && { tokenizer_class: tokenizer }) };
+  const isTimm = typeof json.architecture === "string";
+  if (!structured) {
+    return { ...kept, model_type: type, ...(!isTimm && known.own && { architectures: [known.own.base] }) };
+  }
+  const classes = isTimm ? known.timm : known.own;
+  if (!classes) return { ...kept, model_type: PREFIX + type };
   return {
-    ...rest,
-    ...(classes.tokenizer && { tokenizer_class: classes.tokenizer }),
-    ...own,
+    ...kept,
     model_type: PREFIX + type,
     architectures: [classes.model],
-    auto_map: { AutoConfig: `configuration_gblr.${classes.config}`, [classes.auto]: `modeling_gblr.${classes.model}` },
+    auto_map: {
+      AutoConfig: `configuration_gblr.${classes.config}`,
+      [known.auto]: `modeling_gblr.${classes.model}`,
+    },
   };
 }
 

@@ -103,9 +103,9 @@ def packed():
     exact = deviation(layer.matrix().detach(), truth)
     layer.requires_grad_(False)
     layer.mode = "dense"
-    first, second = layer._kept(), layer._kept()
+    first, second = layer.kept_matrix(), layer.kept_matrix()
     layer.values_in.mul_(2)
-    doubled = deviation(layer._kept(), 2 * first)
+    doubled = deviation(layer.kept_matrix(), 2 * first)
     return {"ways": worst, "matrix": exact, "kept": first is second, "doubled": doubled}
 
 

@@ -184,7 +184,7 @@ describe("a damaged folder", () => {
           await withTensors("half", (tensors) => void tensors.delete("h.0.mlp.c_proj.left")),
           /tensor "h\.0\.mlp\.c_proj\.left": is missing, a layer of structure lowrank has one$/,
         ],
-        [damaged("other", otherModel), /config\.json: model_type is "llama", there is gpt2$/],
+        [damaged("other", otherModel), /config\.json: model_type is "llama", there is gpt2, vit, resnet, mixer$/],
         [
           damaged("none", (folder) => writeFileSync(path.join(folder, "config.json"), "{")),
           /config\.json: is not JSON$/,
@@ -237,7 +237,7 @@ describe("the Python files", () => {
     expect(pythonConfig(structured, false)).toMatchObject(dense);
     expect(pythonConfig(structured, false).auto_map).toBeUndefined();
     // Python has no class for it: the name keeps transformers from filling layers that it does not find at random.
-    expect(pythonConfig({ model_type: "vit", x: 1 }, true)).toEqual({ model_type: "gblr_vit", x: 1 });
+    expect(pythonConfig({ model_type: "llama", x: 1 }, true)).toEqual({ model_type: "gblr_llama", x: 1 });
   });
 
   const python = ["python3", "/usr/bin/python3"].find((name) => Bun.which(name));

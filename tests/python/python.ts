@@ -23,14 +23,21 @@ export function pythonWith(...modules: string[]): string | undefined {
 
 /**
  * @param script in this folder
+ * @param input what it reads
  * @returns what it printed, as JSON
  * @throws Error with what it complained of
  */
-export function askPython(python: string, script: string, args: string[], env: Record<string, string> = {}): unknown {
+export function askPython(
+  python: string,
+  script: string,
+  args: string[],
+  env: Record<string, string> = {},
+  input = "",
+): unknown {
   const { exitCode, stdout, stderr } = Bun.spawnSync(
     [python, "-W", "ignore", path.join(import.meta.dir, script), ...args],
     // Nothing is left in the folders that it reads.
-    { env: { ...process.env, PYTHONDONTWRITEBYTECODE: "1", ...env } },
+    { env: { ...process.env, PYTHONDONTWRITEBYTECODE: "1", ...env }, stdin: new TextEncoder().encode(input) },
   );
   if (exitCode !== 0) throw new Error(stderr.toString());
   return JSON.parse(stdout.toString());

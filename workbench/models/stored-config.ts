@@ -2,7 +2,9 @@
 // its structured layers.
 
 import { pythonConfig } from "../../hub/python/index.ts";
+import { isClassifier } from "./classifier.ts";
 import { modelCounts } from "./counts.ts";
+import { imageSettings } from "./image-settings.ts";
 import type { Model } from "./model.ts";
 import type { StoredLayerConfig } from "./stored-layers.ts";
 import { isTimm } from "./timm-config.ts";
@@ -40,6 +42,7 @@ export async function storedConfig(
     ...gblr,
     relative_flops: { reference: reference.relative, actual: actual.relative },
     ...(isSmooth(model.masks.sigma) && { sigma: model.masks.sigma }),
+    ...(isClassifier(model) && { images: storedImages(model) }),
     layers: Object.fromEntries(
       Object.entries(layers).map(([name, { structure: own, ...sizes }]) => [
         name,
@@ -54,6 +57,12 @@ const countOf = (all: readonly string[], one: string): number => all.filter((eac
 
 const isSmooth = (sigma: number | undefined): boolean => sigma !== undefined && Number.isFinite(sigma);
 
+/** What its images must be prepared by: for readers that do not know every processor of Hugging Face's. */
+function storedImages(model: Model): Record<string, unknown> {
+  const { size, mean, std, interpolation, cropShare, cropMode } = imageSettings(model);
+  return { size, mean, std, interpolation, crop_share: cropShare, crop_mode: cropMode };
+}
+
 /** What was said of a model as a whole stays true when it is saved again. */
 function kept(before: unknown): Record<string, unknown> {
   const {
@@ -63,6 +72,7 @@ function kept(before: unknown): Record<string, unknown> {
     layers: _3,
     relative_flops: _4,
     base_model: _5,
+    images: _6,
     ...rest
   } = (before ?? {}) as Record<string, unknown>;
   return rest;

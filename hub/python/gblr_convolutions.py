@@ -1,0 +1,149 @@
+"""Convolutions whose kernel is held in a structure: as the matrix (n_out, rows * columns * channels) of the patches under
+it, as one matrix (n_out, channels) for each position, or in Tucker-2 form. x is (batch, channels, height, width).
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+try:
+    from .gblr_layers import (
+        BlockLinear,
+        BlockSparseLinear,
+        GblrLinear,
+        LowRankLinear,
+        MonarchLinear,
+        PackedGblrLinear,
+        StructuredLinear,
+    )
+except ImportError:
+    from gblr_layers import (
+        BlockLinear,
+        BlockSparseLinear,
+        GblrLinear,
+        LowRankLinear,
+        MonarchLinear,
+        PackedGblrLinear,
+        StructuredLinear,
+    )
+
+
+class Geometry(NamedTuple):
+    """How a square kernel moves over an image; padding is zeros on each side."""
+
+    kernel: int
+    stride: int = 1
+    padding: int = 0
+
+    def convolve(self, x, kernel):
+        """kernel (n_out, channels, rows, columns)."""
+        return functional.conv2d(x, kernel, stride=self.stride, padding=self.padding)
+
+    def convolve_matrix(self, x, matrix):
+        """matrix (n_out, rows * columns * channels), in this order."""
+        return self.convolve(x, matrix.reshape(len(matrix), self.kernel, self.kernel, -1).permute(0, 3, 1, 2))
+
+    def patches(self, x):
+        """What each position of the kernel sees: (batch, height', width', rows * columns, channels)."""
+        batch, channels, height, width = x.shape
+        sides = [(side + 2 * self.padding - self.kernel) // self.stride + 1 for side in (height, width)]
+        under = functional.unfold(x, self.kernel, padding=self.padding, stride=self.stride)
+        return under.reshape(batch, channels, self.kernel**2, *sides).permute(0, 3, 4, 2, 1)
+
+
+class PatchConvolution(StructuredLinear):
+    """A structured layer of patches, as the convolution that it is. Goes before the structure among the bases."""
+
+    def __init__(self, *sizes, geometry, **options):
+        self.geometry = geometry
+        super().__init__(*sizes, **options)
+
+    def known_sizes(self):
+        sizes = super().known_sizes()
+        return {**sizes, "kernel": self.geometry.kernel, "channels": self.n_in // self.geometry.kernel**2}
+
+    def forward(self, x):
+        y = self.convolved(x)
+        return y if self.bias is None else y + self.bias[:, None, None]
+
+    def convolved(self, x):
+        return self.geometry.convolve_matrix(x, self.kept_matrix())
+
+
+class PackedGblrConvolution(PatchConvolution, PackedGblrLinear):
+    def convolved(self, x):
+        if self.mode == "dense":
+            return super().convolved(x)
+        rows = self.geometry.patches(x).flatten(3)
+        y = self.product(rows.reshape(-1, self.n_in))
+        return y.reshape(*rows.shape[:3], self.n_out).permute(0, 3, 1, 2)
+
+
+class GblrConvolution(PatchConvolution, GblrLinear):
+    pass
+
+
+class LowRankConvolution(PatchConvolution, LowRankLinear):
+    def convolved(self, x):
+        return _mix(self.geometry.convolve_matrix(x, self.right), self.left)
+
+
+class BlockConvolution(PatchConvolution, BlockLinear):
+    pass
+
+
+class MonarchConvolution(PatchConvolution, MonarchLinear):
+    pass
+
+
+class BlockSparseConvolution(PatchConvolution, BlockSparseLinear):
+    pass
+
+
+class TuckerConvolution(PatchConvolution):
+    """Channels in by input (channels, r_in), a core (rows, columns, r_in, r_out), channels out by output (r_out, n_out)."""
+
+    parts = {
+        "input": ("channels", "r_in"),
+        "core": ("kernel", "kernel", "r_in", "r_out"),
+        "output": ("r_out", "n_out"),
+    }
+
+    def convolved(self, x):
+        inner = self.geometry.convolve(_mix(x, self.input.t()), self.core.permute(3, 2, 0, 1))
+        return _mix(inner, self.output.t())
+
+
+class PositionConvolution(nn.ModuleList):
+    """A linear layer from channels to channels for each position of the kernel, row by row; structured or dense."""
+
+    def __init__(self, layers, geometry):
+        super().__init__(layers)
+        self.geometry = geometry
+
+    def forward(self, x):
+        if any(getattr(layer, "mode", "dense") == "packed" for layer in self):
+            seen = self.geometry.patches(x).unbind(3)
+            return sum(layer(each) for layer, each in zip(self, seen)).permute(0, 3, 1, 2)
+        matrices = [layer.kept_matrix() if isinstance(layer, StructuredLinear) else layer.weight for layer in self]
+        kernel = torch.stack(matrices, 2)
+        sides = (self.geometry.kernel, self.geometry.kernel)
+        return self.geometry.convolve(x, kernel.reshape(*kernel.shape[:2], *sides))
+
+
+def _mix(x, matrix):
+    """A 1 x 1 convolution by a matrix (n_out, channels)."""
+    return functional.conv2d(x, matrix[:, :, None, None])
+
+
+CONVOLUTIONS = {
+    "packed": PackedGblrConvolution,
+    "gblr": GblrConvolution,
+    "lowrank": LowRankConvolution,
+    "monarch": MonarchConvolution,
+    "block-low-rank": BlockConvolution,
+    "block-sparse": BlockSparseConvolution,
+    "tucker": TuckerConvolution,
+}

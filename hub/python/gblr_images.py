@@ -1,0 +1,88 @@
+"""Prepares images for a model as it was measured: resized, the middle kept, normalised; and names what it sees. Needs
+Pillow when an image is prepared. What is done is in config.json, under "gblr": "images".
+"""
+
+import math
+
+import torch
+
+try:
+    from .configuration_gblr import read_config
+except ImportError:
+    from configuration_gblr import read_config
+
+FIELDS = ("size", "mean", "std", "interpolation", "crop_share", "crop_mode")
+
+
+class Images:
+    """How images of the model in a folder are prepared."""
+
+    def __init__(self, folder):
+        """Raises ValueError, one line, when config.json does not say."""
+        fields = read_config(folder)
+        part = (fields.get("gblr") or {}).get("images") or {}
+        for field in FIELDS:
+            if field not in part:
+                raise ValueError(f"{folder}: config.json: gblr.images.{field} is missing; save the model anew")
+        self.size, self.mean, self.std, self.interpolation, self.crop_share, self.crop_mode = map(part.get, FIELDS)
+        if self.crop_mode not in ("center", "squash", "border"):
+            raise ValueError(f'{folder}: config.json: gblr.images.crop_mode is "{self.crop_mode}", which is not known')
+        self.labels = _labels(fields)
+
+    def pixel_values(self, *images):
+        """Pillow's images to float32 (count, 3, size, size), normalised."""
+        return torch.stack([self._prepared(image.convert("RGB")) for image in images])
+
+    def top(self, logits, count=5):
+        """Of each row of logits (batch, classes) the likeliest classes: a list of (label, probability)."""
+        shares, classes = logits.softmax(1).topk(min(count, logits.shape[1]), 1)
+        rows = zip(shares.tolist(), classes.tolist())
+        return [[(self.labels.get(each, str(each)), share) for share, each in zip(*row)] for row in rows]
+
+    def _prepared(self, image):
+        from PIL import Image
+
+        filters = {"nearest": Image.NEAREST, "bilinear": Image.BILINEAR, "bicubic": Image.BICUBIC}
+        image = image.resize(self._resized(*image.size), filters[self.interpolation])
+        image = self._middle(image)
+        values = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8).reshape(self.size, self.size, 3)
+        mean, std = torch.tensor(self.mean), torch.tensor(self.std)
+        return ((values / 255 - mean) / std).permute(2, 0, 1)
+
+    def _resized(self, width, height):
+        """What an image is resized to, with the roundings of torchvision and timm."""
+        edge = math.floor(self.size / self.crop_share)
+        if self.crop_mode == "squash":
+            return edge, edge
+        if self.crop_mode == "border":
+            ratio = max(width, height) / edge
+            return max(1, round(width / ratio)), max(1, round(height / ratio))
+        if width <= height:
+            return edge, edge * height // width
+        return edge * width // height, edge
+
+    def _middle(self, image):
+        """The square in the middle; what of it lies outside of the image has the colour of the mean."""
+        from PIL import Image
+
+        left, top = (self._before(side) for side in image.size)
+        colour = (0, 0, 0)
+        if self.crop_mode == "border":
+            colour = tuple(round(255 * value) for value in self.mean)
+        square = Image.new("RGB", (self.size, self.size), colour)
+        square.paste(image, (left, top))
+        return square
+
+    def _before(self, side):
+        """Where a side begins in the square; below 0 where it is longer."""
+        missing = self.size - side
+        return missing // 2 if missing > 0 else -round(-missing / 2)
+
+
+def _labels(fields):
+    """Names by class, where the config has them."""
+    names = fields.get("label_names")
+    if isinstance(names, list):
+        return dict(enumerate(names))
+    labels = fields.get("id2label")
+    return {int(index): label for index, label in labels.items()} if isinstance(labels, dict) else {}

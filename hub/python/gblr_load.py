@@ -1,0 +1,134 @@
+"""Loads a model folder with torch alone: config.json, then every tensor into its place. Under transformers its own
+loading does this. What the models compute is in a file for each architecture.
+"""
+
+import math
+import os
+
+import torch
+
+try:
+    from .configuration_gblr import read_config
+    from .gblr_build import Layers
+    from .gblr_files import Tensors, problem
+    from .gblr_gpt2 import GPT2
+    from .gblr_layers import GblrLinear, PackedGblrLinear
+    from .gblr_mixer import Mixer
+    from .gblr_resnet import ResNet
+    from .gblr_timm import is_timm, timm_name
+    from .gblr_vit import VisionTransformer
+except ImportError:
+    from configuration_gblr import read_config
+    from gblr_build import Layers
+    from gblr_files import Tensors, problem
+    from gblr_gpt2 import GPT2
+    from gblr_layers import GblrLinear, PackedGblrLinear
+    from gblr_mixer import Mixer
+    from gblr_resnet import ResNet
+    from gblr_timm import is_timm, timm_name
+    from gblr_vit import VisionTransformer
+
+ARCHITECTURES = {"gpt2": GPT2, "vit": VisionTransformer, "resnet": ResNet, "mixer": Mixer}
+
+
+def load(folder, form="auto", mode="dense"):
+    """A model folder as a torch module: ready to run, or with form="trainable" to train.
+
+    form: "packed" reads model.safetensors, "trainable" what was saved for further training; "auto": packed if there is.
+    mode: of packed layers. "dense" builds each matrix once; "packed" touches only what is stored, in less memory.
+    Raises ValueError, one line, when a file is missing, damaged, or contradicts config.json.
+    """
+    if form not in ("auto", "packed", "trainable") or mode not in ("dense", "packed"):
+        raise ValueError(f'form must be "auto", "packed" or "trainable", mode "dense" or "packed"; got {form}, {mode}')
+    fields = read_config(folder)
+    network_class = _network_class(fields, folder)
+    gblr = fields.get("gblr") or {}
+    stored = _stored(folder, form, network_class.parameter_name)
+    shapes = {name: source.shapes()[original] for name, (source, original) in stored.items()}
+    try:
+        layers = Layers(gblr, network_class.parameter_name, shapes=shapes, mode=mode)
+        network = network_class(fields, layers)
+        layers.expect_all_used()
+        _fill(network, stored, folder)
+        _finish(network, gblr.get("sigma"))
+    except ValueError as error:
+        text = str(error)
+        raise (error if text.startswith(folder) else ValueError(f"{folder}: {text}")) from None
+    trains = form == "trainable" or any(isinstance(module, GblrLinear) for module in network.modules())
+    return network.requires_grad_(trains).eval()
+
+
+def _network_class(fields, folder):
+    kind = str(fields.get("model_type")).replace("gblr_", "", 1)
+    if kind in ARCHITECTURES:
+        return ARCHITECTURES[kind]
+    if "model_type" not in fields and is_timm(fields):
+        kind = timm_name(fields)
+        for network_class in (VisionTransformer, ResNet, Mixer):
+            if network_class.recognises(kind):
+                return network_class
+        raise ValueError(f'{folder}: config.json: architecture "{kind}" is none of {", ".join(ARCHITECTURES)}')
+    raise ValueError(f'{folder}: config.json: model_type is "{kind}", there is {", ".join(ARCHITECTURES)}')
+
+
+def _stored(folder, form, parameter_name):
+    """Where each parameter is: its file and its name there, by its name in the model."""
+    packed, trainable = (_open(folder, name) for name in ("model.safetensors", "trainable.safetensors"))
+    if form == "packed" or (form == "auto" and packed):
+        trainable = None
+    if form == "packed" and not packed:
+        raise problem(os.path.join(folder, "model.safetensors"), None, "is not there, nor its index")
+    if form == "trainable" and not trainable:
+        what = "is not there; the model was not saved for further training"
+        raise problem(os.path.join(folder, "trainable.safetensors"), None, what)
+    if not packed and not trainable:
+        raise problem(folder, None, "has neither model.safetensors nor trainable.safetensors")
+    found = {}
+    for source in (packed, trainable):
+        names = {parameter_name(name): (source, name) for name in (source.entries if source else {})}
+        names.pop(None, None)
+        # a layer that is there to train is not taken in its packed form too; its bias lies with that
+        taken = {name.rsplit(".", 1)[0] for name in names if name.endswith(".lr_weight1")}
+        parts = {f"{layer}.{part}" for layer in taken for part in PackedGblrLinear.parts}
+        found = {name: each for name, each in found.items() if name not in parts}
+        found.update(names)
+    return found
+
+
+def _open(folder, name):
+    for path in (os.path.join(folder, name), os.path.join(folder, f"{name}.index.json")):
+        if os.path.exists(path):
+            return Tensors(path)
+    return None
+
+
+def _fill(network, stored, folder):
+    """Puts the stored tensors into the model; every one must have a place, and every place a tensor of its shape."""
+    places = dict(network.state_dict(keep_vars=True))
+    for name, (source, original) in stored.items():
+        if network.ignores(name) or name.endswith((".sigma", ".freq_in", ".freq_out")):
+            continue
+        place = places.pop(name, None)
+        if place is None:
+            raise problem(source.path, original, "the model of config.json has no such parameter")
+        tensor = source.read(original)
+        wanted = tuple(place.shape)
+        if tensor.shape != wanted and name in network.padded:
+            tensor = tensor[: wanted[0]]  # vocabularies are padded
+        if tuple(tensor.shape) != wanted:
+            raise problem(source.path, original, f"must be of shape {wanted}, is {tuple(tensor.shape)}")
+        if tensor.is_floating_point() != place.is_floating_point():
+            raise problem(source.path, original, f"must be of type {place.dtype}, is {tensor.dtype}")
+        with torch.no_grad():
+            place.copy_(tensor)
+    missing = sorted(name for name in places if not name.endswith((".sigma", ".num_batches_tracked")))
+    if missing:
+        raise problem(folder, missing[0], "is missing from the files")
+
+
+def _finish(network, sigma):
+    for module in network.modules():
+        if isinstance(module, PackedGblrLinear):
+            module.check()
+        if isinstance(module, GblrLinear):
+            module.sigma.fill_(math.inf if sigma is None else sigma)

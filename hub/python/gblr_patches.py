@@ -1,0 +1,39 @@
+"""What vision transformers and mixers share: images cut into patches that do not overlap, each embedded by one linear
+map, and halves of blocks that training skips at random.
+"""
+
+import torch
+from torch import nn
+
+
+class PatchEmbedding(nn.Module):
+    """(batch, colours, height, width) to (batch, patches, n), patches row by row."""
+
+    def __init__(self, sizes):
+        super().__init__()
+        self.proj = nn.Conv2d(sizes.colours, sizes.width, sizes.patch, sizes.patch)
+
+    def forward(self, pixel_values):
+        return self.proj(pixel_values).flatten(2).transpose(1, 2)
+
+
+class DropPath(nn.Module):
+    """In training nothing for some images, scaled up for the others: stochastic depth (Huang et al. 2016)."""
+
+    def __init__(self, rate):
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, x):
+        if not self.training or self.rate == 0:
+            return x
+        kept = torch.rand(len(x), *[1] * (x.dim() - 1), device=x.device) >= self.rate
+        return x * kept / (1 - self.rate)
+
+
+def expect_images(pixel_values, sizes):
+    """Raises ValueError, one line, unless images are as large as the model was made for."""
+    shape, wanted = tuple(pixel_values.shape), (sizes.colours, sizes.image, sizes.image)
+    if shape[1:] != wanted or len(shape) != 4:
+        must = ", ".join(map(str, ("batch", *wanted)))
+        raise ValueError(f"pixel_values must be of shape ({must}), as the model's images, is {shape}")

@@ -1,0 +1,141 @@
+// Small image models with random weights in every naming and structure, saved as folders, with the logits that the
+// workbench has of them: what Python is held against.
+
+import * as tf from "@tensorflow/tfjs-core";
+import { convert, type PlanOptions, planConversion } from "../../workbench/compress/index.ts";
+import { loadModelNow, type Model, saveModelNow } from "../../workbench/models/index.ts";
+import {
+  logitsOf,
+  MIXER,
+  RESNET,
+  RESNET_TRANSFORMERS,
+  smallMixer,
+  smallResnet,
+  smallVit,
+  someImages,
+  VIT,
+  VIT_TRANSFORMERS,
+} from "../models/small-vision.ts";
+
+export const BATCH = 2;
+export const SIZES = [16, 24] as const;
+
+export interface VisionFolder {
+  name: string;
+  folder: string;
+  size: number;
+  trainable: boolean;
+  /** as evaluation has them, (2 · 5) in a row */
+  logits: Float32Array;
+}
+
+interface Kind {
+  make: () => Model;
+  size: number;
+  plans: Record<string, PlanOptions | undefined>;
+}
+
+const DENSE = { dense: undefined };
+const PLANS: Kind["plans"] = {
+  ...DENSE,
+  gblr: { structure: "gblr", budget: 0.6 },
+  lowrank: { structure: "lowrank", budget: 0.6 },
+};
+const BLOCKS: Kind["plans"] = {
+  monarch: { structure: "monarch", budget: 0.6 },
+  "block-low-rank": { structure: "block-low-rank", budget: 0.6 },
+  "block-sparse": { structure: "block-sparse", budget: 0.6 },
+};
+const KEYS: Kind["plans"] = { "gblr of keys": { structure: "gblr", budget: 0.5, layers: "0.attn.k_proj" } };
+const CONVOLUTIONS: Kind["plans"] = {
+  "gblr per kernel": { structure: "gblr", budget: 0.8, convolutions: "per-kernel" },
+  "lowrank per kernel, some dense": {
+    structure: "lowrank",
+    budget: 0.8,
+    convolutions: "per-kernel",
+    allocation: "global",
+  },
+  tucker: { structure: "tucker", budget: 0.5 },
+  "gblr with all convolutions": { structure: "gblr", budget: 0.6, layers: ["conv", "downsample"] },
+};
+
+const timm = (architecture: string, args: object) => ({
+  ...VIT,
+  architecture,
+  model_args: { ...VIT.model_args, ...args },
+});
+const vit = (config: object, plans: Kind["plans"]): Kind => ({
+  make: () => smallVit(config) as Model,
+  size: 16,
+  plans,
+});
+const FEW = { dense: undefined, gblr: PLANS.gblr };
+
+export const KINDS: Record<string, Kind> = {
+  "vit, timm": vit(VIT, { ...PLANS, ...BLOCKS, ...KEYS }),
+  "vit, hugging face": vit(VIT_TRANSFORMERS, { ...PLANS, ...BLOCKS, ...KEYS }),
+  "vit, average": vit(timm("vit_tiny_patch4_16", { global_pool: "avg" }), FEW),
+  "vit, average of what is normalised": vit(timm("vit_tiny_patch4_16", { global_pool: "avg", fc_norm: false }), FEW),
+  "vit, no class token": vit(timm("vit_tiny_patch4_16", { global_pool: "avg", class_token: false }), FEW),
+  "vit, no biases, tanh before the head": vit(
+    timm("vit_tiny_patch4_16", { qkv_bias: false, representation_size: 10, mlp_ratio: 2.5 }),
+    FEW,
+  ),
+  "deit 3": vit(timm("deit3_tiny_patch4_16.tag", {}), FEW),
+  "vit, hugging face, tanh": vit({ ...VIT_TRANSFORMERS, hidden_act: "gelu_new", qkv_bias: false }, FEW),
+  "resnet, timm": {
+    make: () => smallResnet(RESNET) as Model,
+    size: 24,
+    plans: { ...PLANS, ...BLOCKS, ...CONVOLUTIONS },
+  },
+  "resnet, hugging face": {
+    make: () => smallResnet(RESNET_TRANSFORMERS) as Model,
+    size: 24,
+    plans: { ...PLANS, ...CONVOLUTIONS },
+  },
+  mixer: { make: () => smallMixer(MIXER) as Model, size: 16, plans: { ...PLANS, ...BLOCKS } },
+};
+
+/** Saves all of them. @param at gives a folder for a name */
+export async function visionFolders(at: (name: string) => string): Promise<VisionFolder[]> {
+  const found: VisionFolder[] = [];
+  for (const [kind, { make, size, plans }] of Object.entries(KINDS)) {
+    for (const [what, plan] of Object.entries(plans)) {
+      const name = `${kind}: ${what}`;
+      const folder = at(name.replaceAll(/\W+/g, "-"));
+      const model = make();
+      if (plan) await converted(model, plan);
+      model.masks.mode = "eval";
+      const trainable = [...model.layers.values()].some(({ structure }) => structure.name === "gblr");
+      await saveModelNow(model, folder, { trainable });
+      model.dispose();
+      const stored = await loadModelNow(folder);
+      found.push({ name, folder, size, trainable, logits: await logits(stored, size) });
+      stored.dispose();
+    }
+  }
+  return found;
+}
+
+async function converted(model: Model, options: PlanOptions): Promise<void> {
+  const plan = await planConversion(model, options);
+  for await (const event of convert(model, plan)) if (event.kind === "converted") return;
+  throw new Error("the conversion did not end");
+}
+
+async function logits(model: Model, size: number): Promise<Float32Array> {
+  const images = someImages(BATCH, size);
+  const values = await logitsOf(model, images);
+  images.dispose();
+  return values;
+}
+
+/** By size, as they are asked of Python. */
+export function imagesBySize(): Record<string, number[]> {
+  return Object.fromEntries(
+    SIZES.map((size) => {
+      const values = tf.tidy(() => [...someImages(BATCH, size).dataSync()]);
+      return [size, values];
+    }),
+  );
+}

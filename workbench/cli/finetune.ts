@@ -27,7 +27,7 @@ const TEXT = {
 export function addFinetune(program: Command): void {
   const command = verb(program, TEXT).argument(
     "<model>",
-    "a model folder with trainable.safetensors, a dense one, or owner/name[@revision]",
+    "a model folder, dense or with trainable.safetensors, owner/name[@revision] on the Hub, or zoo:vit-b-gaudi",
   );
   addSettings(command, finetuneOptions()).action(finetune);
 }

@@ -32,7 +32,7 @@ export function addGenerate(program: Command): void {
       "echo 'The tower is' | gblr generate runs/gpt2-gaudi - --temperature 0 --json",
     ].join("\n"),
   })
-    .argument("<model>", "a model folder, owner/name[@revision], or zoo:gpt2-gaudi")
+    .argument("<model>", "a model folder, owner/name[@revision] on the Hub, or zoo:gpt2-gaudi")
     .argument("[prompt...]", "text to go on from; - reads it from stdin. Without one a new text is begun")
     .option("--tokens <count>", "tokens to add, at most", countFrom(1), 100)
     .option("--temperature <value>", "0 takes the likeliest token each time; above 1 is bolder", numberFrom(0), 1)

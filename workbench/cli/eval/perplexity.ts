@@ -64,7 +64,7 @@ export function addPerplexity(program: Command): void {
   })
     .description(DESCRIPTION)
     .summary("perplexity of a language model on a text")
-    .argument("<model>", "a model folder, owner/name[@revision], or zoo:gpt2-gaudi")
+    .argument("<model>", "a model folder, owner/name[@revision] on the Hub, or zoo:gpt2-gaudi")
     .requiredOption("--dataset <name>", "a text data set: owner/name[@revision], or a folder")
     .option("--config <name>", "configuration of the data set (default: the only one, or its own default)")
     .option("--split <name>", "part of the data set", "test")

@@ -47,7 +47,7 @@ describe("a classifier of images is trained on", () => {
   test(
     "from a dense folder, with the settings that images have",
     async () => {
-      const args = ["--dataset", images, ...QUICK, "--steps", "12", "--run", "tuned", "--json"];
+      const args = ["--dataset", images, ...QUICK, "--steps", "12", "--crop", "0.5", "--run", "tuned", "--json"];
       const rows = rowsOf(await gblr("finetune", "dense", ...args));
       expect(rows.map(({ name, stage }) => `${name} ${stage}`)).toEqual(["dense before", "dense after"]);
       const [before, after] = rows.map(({ metrics }) => metrics.loss as number) as [number, number];
@@ -59,6 +59,13 @@ describe("a classifier of images is trained on", () => {
         labelSmoothing: 0.1,
         weightDecay: 0.05,
         trainCrop: "resized",
+      });
+      // What was measured is what the folder says: no flag is needed again.
+      const scored = await gblr("eval", "acc", "tuned/model", "--dataset", images, "--engine", "wasm", "--json");
+      expect(JSON.parse(scored.stdout)).toMatchObject({
+        top1: rows[1]?.metrics.top1,
+        loss: expect.closeTo(rows[1]?.metrics.loss as number, 6),
+        transform: { cropShare: 0.5, cropMode: "center" },
       });
     },
     PATIENCE,

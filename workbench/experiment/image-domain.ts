@@ -11,7 +11,7 @@ import {
 } from "../data/images/index.ts";
 import type { Accuracy } from "../evaluate/accuracy.ts";
 import { classifierLogits, imageSettings, isClassifier, type Model } from "../models/index.ts";
-import { readConfig } from "../models/load.ts";
+import { describeModel, readConfig } from "../models/load.ts";
 import { writeClassification } from "../report/index.ts";
 import { type Evaluation, imageTask } from "../train/index.ts";
 import type { Domain, OpenData, Sources } from "./domain.ts";
@@ -22,7 +22,7 @@ import { resultOf } from "./last-event.ts";
 import { classNames, confusionRows, scoreImages } from "./scores.ts";
 import { checkScratch, scratchModel, scratchName } from "./scratch-model.ts";
 import { SettingsError } from "./settings-error.ts";
-import { loadSource, locateDataset, locateModel, type Source } from "./sources.ts";
+import { locateDataset, locateModel, type Source } from "./sources.ts";
 
 export const imageDomain: Domain<ImageSettings> = {
   task: "image-classification",
@@ -41,8 +41,10 @@ export const imageDomain: Domain<ImageSettings> = {
   },
 
   async *fetch(settings, context) {
-    const { model, dataset, config } = settings;
-    const found = scratchName(model) === undefined ? yield* locateModel(model, context) : undefined;
+    const { model, dataset, config, crop: cropShare, cropMode, interpolation } = settings;
+    const preparation = { cropShare, cropMode, interpolation };
+    const found =
+      scratchName(model) === undefined ? { ...(yield* locateModel(model, context)), preparation } : undefined;
     const data = yield* locateDataset({ name: dataset, config, splits: splitsOf(settings) }, context);
     if (found && !settings.newHead) return { model: found, data };
     const classes = yield* classesOf(data.folder, settings, context);
@@ -157,17 +159,12 @@ function openData({ settings, sources, sets, own }: Opened): OpenData {
 }
 
 /** @throws SettingsError when the model is no classifier */
-async function preparationOf(source: Source, { model: name }: ImageSettings): Promise<Preparation> {
-  const { architecture } = await readConfig(source.folder);
+async function preparationOf({ folder, ...changes }: Source, { model: name }: ImageSettings): Promise<Preparation> {
+  const { architecture } = await readConfig(folder);
   if (!isClassifier({ architecture })) {
     throw new SettingsError(`--model ${name} is a ${architecture.type}, no classifier of images`);
   }
-  const model = await loadSource(source);
-  try {
-    return imageSettings(model);
-  } finally {
-    model.dispose();
-  }
+  return imageSettings(await describeModel(folder, changes));
 }
 
 async function* inputsOf(loader: ImageLoader, batch: number): AsyncGenerator<Tensor4D> {

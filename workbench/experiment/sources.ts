@@ -15,6 +15,7 @@ import {
   loadModelNow,
   type Model,
   type NewHead,
+  type Preparation,
 } from "../models/index.ts";
 import { readConfig } from "../models/load.ts";
 import { type PullZooEvent, pullZoo } from "../models/reference/index.ts";
@@ -28,11 +29,13 @@ export interface Source {
   revision?: string;
   /** of a classifier that is started from with another head than it has there */
   head?: NewHead;
+  /** of such a one's images, where it is not as it says there */
+  preparation?: Preparation;
 }
 
 /** A model as an experiment starts from it. */
-export const loadSource = ({ folder, head }: Source, options: LoadOptions = {}): Promise<Model> =>
-  loadModelNow(folder, { ...options, head });
+export const loadSource = ({ folder, head, preparation }: Source, options: LoadOptions = {}): Promise<Model> =>
+  loadModelNow(folder, { ...options, head, preparation });
 
 /** A repository's name without its revision, which is told beside it. */
 export const baseName = ({ name, revision }: Source): string =>

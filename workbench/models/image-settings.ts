@@ -41,7 +41,9 @@ const DEFAULTS: Readonly<Record<string, Omit<ImageSettings, "size" | "classes">>
 };
 
 /** @throws EngineError when the model classifies no images */
-export function imageSettings<Config>(model: Model<Config>): ImageSettings {
+export function imageSettings<Config>(
+  model: Pick<Model<Config>, "architecture" | "config" | "json" | "preprocessor">,
+): ImageSettings {
   const { architecture, json, preprocessor } = model;
   if (!isClassifier(model)) {
     throw new EngineError(`a ${architecture.type} model takes no images`, "give a vit, resnet or mixer model");
@@ -116,6 +118,9 @@ function shareOf(kept: number, side: number): number {
 
 /** Numbers of Pillow's filters. */
 const RESAMPLES: Readonly<Record<number, Interpolation>> = { 0: "nearest", 2: "bilinear", 3: "bicubic" };
+
+export const resampleNumber = (interpolation: Interpolation): number =>
+  Number(Object.keys(RESAMPLES).find((number) => RESAMPLES[Number(number)] === interpolation));
 
 function sideOf(size: unknown): number | undefined {
   if (typeof size === "number") return size;

@@ -20,6 +20,7 @@ export type { MixerConfig } from "./mixer/config.ts";
 export { type LinearLayer, Model } from "./model.ts";
 export type { NewHead } from "./new-head.ts";
 export { joinConvolution, positionLayers, splitConvolution } from "./positions.ts";
+export type { Preparation } from "./preparation.ts";
 export { ARCHITECTURES, architectureOf, architectureOfConfig } from "./registry.ts";
 export { resnet } from "./resnet/architecture.ts";
 export type { ResnetConfig } from "./resnet/config.ts";

@@ -19,11 +19,11 @@ import type { Architecture, ParameterInfo } from "./architecture.ts";
 import { startParameters } from "./create.ts";
 import { Model } from "./model.ts";
 import { configForClasses, headParameters, type NewHead } from "./new-head.ts";
+import { type Preparation, prepared } from "./preparation.ts";
 import { architectureOfConfig } from "./registry.ts";
 import { type StoredModel, type StoredParameter, storedParameters } from "./stored-parameters.ts";
 import { rowByRow, variableFrom, variableOf } from "./variables.ts";
-
-const PREPROCESSOR_FILE = "preprocessor_config.json";
+import { PREPROCESSOR_FILE } from "./write-folder.ts";
 
 export interface LoadOptions {
   /**
@@ -33,6 +33,8 @@ export interface LoadOptions {
   form?: "auto" | "trainable" | "packed";
   /** of a classifier: made anew for these classes, whatever the folder has. Default as it is there */
   head?: NewHead | undefined;
+  /** of a classifier's images: said anew. Default as the folder says */
+  preparation?: Preparation | undefined;
 }
 
 export type LoadEvent =
@@ -45,10 +47,12 @@ export type LoadEvent =
  * @throws ModelError or SafetensorsError, one line: no model, an architecture that is not known, a tensor that is
  * missing, too much or misshapen, a form that is not there
  */
-export async function* loadModel(folder: string, { form = "auto", head }: LoadOptions = {}): AsyncGenerator<LoadEvent> {
+export async function* loadModel(
+  folder: string,
+  { form = "auto", head, preparation }: LoadOptions = {},
+): AsyncGenerator<LoadEvent> {
   await finishReplacing(folder);
-  const { json, architecture, config, made } = await readConfigWith(folder, head);
-  const preprocessor = await readPreprocessor(folder);
+  const { json, architecture, config, preprocessor, made } = await describeModel(folder, { head, preparation });
   const open = form === "trainable" ? await openTrainable(folder) : await openModel(folder);
   const parameters = new Map<string, Variable>();
   try {
@@ -102,17 +106,28 @@ export async function readConfig(folder: string): Promise<ReadConfig> {
   return { json, architecture, config: architecture.readConfig(json, file) };
 }
 
-/** For other classes, where a new head is asked for. @returns with the parameters that are not in the folder then */
-async function readConfigWith(
+export interface ModelDescription extends Omit<ReadConfig, "json"> {
+  json: Readonly<Record<string, unknown>>;
+  preprocessor: Readonly<Record<string, unknown>> | undefined;
+  /** parameters that are not the folder's: of a new head */
+  made: ReadonlyMap<string, ParameterInfo>;
+}
+
+/** All of a model but its values. @throws ModelError as readConfig does, or when it has no head, or images not so prepared */
+export async function describeModel(
   folder: string,
-  head: NewHead | undefined,
-): Promise<ReadConfig & { made: ReadonlyMap<string, ParameterInfo> }> {
-  const { json: before, architecture, config } = await readConfig(folder);
-  if (!head) return { json: before, architecture, config, made: new Map() };
+  { head, preparation }: Pick<LoadOptions, "head" | "preparation"> = {},
+): Promise<ModelDescription> {
   const file = join(folder, CONFIG_FILE);
-  const json = configForClasses(before, head.classes);
-  const made = headParameters(architecture, json, file);
-  return { json, architecture, config: architecture.readConfig({ ...json }, file), made };
+  const { json: stored, architecture } = await readConfig(folder);
+  const classed = head ? configForClasses(stored, head.classes) : stored;
+  const config = architecture.readConfig({ ...classed }, file);
+  const own = { json: classed, architecture, config, preprocessor: await readPreprocessor(folder) };
+  return {
+    ...own,
+    ...(preparation && prepared(own, preparation, join(folder, PREPROCESSOR_FILE))),
+    made: head ? headParameters(architecture, classed, file) : new Map(),
+  };
 }
 
 /** How images are prepared, where the folder says so in Hugging Face's manner. */

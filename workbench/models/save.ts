@@ -47,6 +47,7 @@ export async function* saveModel<Config>(
     training: trainable ? tensors.trainable : [],
     config: dtype === "float32" ? config : { ...config, torch_dtype: dtype },
     python: Object.keys(tensors.layers).length > 0 && isKnownInPython(saved.architecture.type),
+    preprocessor: saved.preprocessor,
     base: base.folder,
     maxShardBytes,
   });

@@ -37,11 +37,15 @@ export interface FolderContent {
   config: Readonly<Record<string, unknown>>;
   /** whether Python needs our files to load it. Default false */
   python?: boolean;
+  /** what is in preprocessor_config.json. Default as `base` has it */
+  preprocessor?: Readonly<Record<string, unknown>> | undefined;
   /** folder whose tokenizer and preprocessor files are copied */
   base?: string | undefined;
   /** bytes of tensors in one file, at most. Default 5 GB */
   maxShardBytes?: number | undefined;
 }
+
+export const PREPROCESSOR_FILE = "preprocessor_config.json";
 
 /** Of a base model, what is not its weights and not its description. */
 const COMPANIONS =
@@ -53,7 +57,7 @@ const COMPANIONS =
  */
 export async function* writeModelFolder(
   folder: string,
-  { model, training = [], config, python = false, base, maxShardBytes }: FolderContent,
+  { model, training = [], config, python = false, preprocessor, base, maxShardBytes }: FolderContent,
 ): AsyncGenerator<SaveEvent> {
   const all = [...model, ...training];
   const size = all.reduce((sum, { dtype, shape }) => sum + DTYPES[dtype].bytes * product(shape), 0);
@@ -70,8 +74,10 @@ export async function* writeModelFolder(
     }
     const companions = await companionsOf(base, folder);
     if (python) for (const { name, path } of await pythonFiles()) companions.set(name, path);
+    if (preprocessor) companions.delete(PREPROCESSOR_FILE);
     for (const [name, path] of companions) staged.push(await staging(folder, name, await readFile(path)));
-    staged.push(await staging(folder, CONFIG_FILE, `${JSON.stringify(config, null, 2)}\n`));
+    if (preprocessor) staged.push(await staging(folder, PREPROCESSOR_FILE, textOf(preprocessor)));
+    staged.push(await staging(folder, CONFIG_FILE, textOf(config)));
     const files = staged.map(({ path }) => basename(path));
     const removed = await otherModelFiles(folder, files);
     if (training.length === 0) removed.push(TRAINABLE_FILE);
@@ -81,6 +87,8 @@ export async function* writeModelFolder(
     await Promise.all(staged.map((file) => file.discard()));
   }
 }
+
+const textOf = (json: object): string => `${JSON.stringify(json, null, 2)}\n`;
 
 const product = (shape: readonly number[]): number => shape.reduce((size, side) => size * side, 1);
 

@@ -1,0 +1,68 @@
+// How a classifier's images are prepared, said anew where an experiment evaluates otherwise than the checkpoint says: what
+// was measured is then what its folder says, in the manner of whoever wrote it. Reading it is image-settings.ts's.
+
+import { ModelError } from "../../hub/model-folder/index.ts";
+import {
+  type CropMode,
+  type ImageSettings,
+  type Interpolation,
+  imageSettings,
+  resampleNumber,
+} from "./image-settings.ts";
+import type { Model } from "./model.ts";
+import { isTimm } from "./timm-config.ts";
+
+export interface Preparation {
+  cropShare?: number | undefined;
+  cropMode?: CropMode | undefined;
+  interpolation?: Interpolation | undefined;
+}
+
+type Described = Pick<Model, "architecture" | "config" | "json" | "preprocessor">;
+
+/**
+ * @param file what errors call it
+ * @returns config.json and preprocessor_config.json that say it; those that there are where they do already
+ * @throws ModelError for a crop that Hugging Face's processors do not know
+ */
+export function prepared(model: Described, asked: Preparation, file: string): Pick<Described, "json" | "preprocessor"> {
+  const { json, preprocessor } = model;
+  const own = imageSettings(model);
+  const now = { ...own, ...defined(asked) };
+  const fields = ["cropShare", "cropMode", "interpolation"] as const;
+  if (fields.every((field) => own[field] === now[field])) return { json, preprocessor };
+  if (!isTimm(json)) return { json, preprocessor: processorOf(now, preprocessor ?? {}, file) };
+  const said = { crop_pct: now.cropShare, crop_mode: now.cropMode, interpolation: now.interpolation };
+  return { json: { ...json, pretrained_cfg: { ...(json.pretrained_cfg as object | null), ...said } }, preprocessor };
+}
+
+/** Those that are given. */
+const defined = (asked: Preparation): Preparation =>
+  Object.fromEntries(Object.entries(asked).filter(([, value]) => value !== undefined));
+
+/** A processor of transformers' that does just that. */
+function processorOf(
+  { size, mean, std, interpolation, cropShare, cropMode }: ImageSettings,
+  before: Readonly<Record<string, unknown>>,
+  file: string,
+): Record<string, unknown> {
+  if (cropMode === "border") {
+    throw new ModelError("no image processor of Hugging Face's adds a border; crop by center or squash", { file });
+  }
+  const { feature_extractor_type: _, crop_pct: _1, crop_size: _2, do_center_crop: _3, ...others } = before;
+  const edge = Math.floor(size / cropShare);
+  const square = (side: number) => ({ height: side, width: side });
+  const crops = cropMode === "center" || edge > size;
+  const type = cropMode === "center" ? "CLIPImageProcessor" : crops ? "DeiTImageProcessor" : "ViTImageProcessor";
+  return {
+    ...others,
+    image_processor_type: type,
+    do_resize: true,
+    size: cropMode === "center" ? { shortest_edge: edge } : square(edge),
+    resample: resampleNumber(interpolation),
+    ...(crops && { do_center_crop: true, crop_size: square(size) }),
+    do_normalize: true,
+    image_mean: mean,
+    image_std: std,
+  };
+}

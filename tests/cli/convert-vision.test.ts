@@ -2,7 +2,7 @@
 // packed attention weights, calibration on images.
 
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { mkdirSync } from "node:fs";
+import { cpSync, mkdirSync, writeFileSync } from "node:fs";
 import sharp from "sharp";
 import { addConvert } from "../../workbench/cli/convert.ts";
 import { addExport } from "../../workbench/cli/export.ts";
@@ -116,6 +116,18 @@ test("images calibrate a classifier, text does not", async () => {
     code: 1,
     stderr: "gblr: --calibrate-context is of text, this model takes images; leave it out\n",
   });
+});
+
+test("an image that cannot be decoded is left out of a calibration and told", async () => {
+  cpSync(at("images"), at("holed"), { recursive: true });
+  writeFileSync(at("holed", "train", "dark", "0.png"), "no image");
+  const asked = ["convert", at("vit"), "--engine", "wasm", "--structure", "lowrank", "--budget", "0.6", "--json"];
+  const { code, stderr } = await runVerb(addConvert, [
+    ...[...asked, "--out", at("vit-holed")],
+    ...["--init", "activation", "--calibrate", at("holed"), "--calibrate-samples", "8"],
+  ]);
+  const told = `gblr: 1 of 8 images left out, the first ${at("holed", "train", "dark", "0.png")}: cannot be decoded: `;
+  expect([code, stderr.slice(0, told.length), stderr.trim().split("\n").length]).toEqual([0, told, 1]);
 });
 
 test("what contradicts is refused in one line", async () => {

@@ -8,7 +8,7 @@ import { addEval } from "../../workbench/cli/eval.ts";
 import { openEngine } from "../../workbench/engine/open.ts";
 import { saveModelNow } from "../../workbench/models/index.ts";
 import { madeImages } from "../data/images/made-images.ts";
-import { smallVit } from "../models/small-vision.ts";
+import { smallVit, VIT } from "../models/small-vision.ts";
 import { runVerb } from "./in-process.ts";
 
 setDefaultTimeout(60_000);
@@ -76,6 +76,42 @@ test("resizes as the checkpoint says, or as is asked for instead", async () => {
   expect(table.stdout).toContain("at 16, squash, crop 0.9, bicubic");
 });
 
+test("numbers a data set's classes as the model does, also where some are missing", async () => {
+  const three = await madeImages(join(root, "subset"), { count: 6, classes: 3 });
+  const names = [0, 1, 2, 3, 4].map((i) => `class-00${i}`);
+  const confused = async (label_names: string[]) => {
+    const made = smallVit({ ...VIT, label_names });
+    const folder = mkdtempSync(join(root, "named-"));
+    await saveModelNow(made as never, folder, {});
+    made.dispose();
+    const args = ["eval", "acc", folder, "--engine", "wasm", "--workers", "0", "--split", "train", "--json"];
+    const { code, stdout, stderr } = await runVerb(addEval, [...args, "--dataset", three.dataset]);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    return JSON.parse(stdout).confusions as { class: string; taken: string; images: number }[];
+  };
+  const [plain, turned] = [await confused(names), await confused(names.toReversed())];
+  const images = (rows: typeof plain) =>
+    names.map((name) => rows.reduce((sum, row) => sum + (row.class === name ? row.images : 0), 0));
+  expect([images(plain), images(turned)]).toEqual([
+    [2, 2, 2, 0, 0],
+    [2, 2, 2, 0, 0],
+  ]);
+  // The same network with its outputs called otherwise takes each image for the class of the other name.
+  const other = (name: string) => names.toReversed()[names.indexOf(name)] as string;
+  const pairs = (rows: typeof plain) => rows.map((row) => `${row.class} ${row.taken} ${row.images}`).sort();
+  expect(pairs(turned)).toEqual(pairs(plain.map((row) => ({ ...row, taken: other(row.taken) }))));
+});
+
+test("sees images of another size with a vision transformer's positions interpolated", async () => {
+  const large = await run("--dataset", dataset, "--split", "train", "--size", "24", "--json");
+  expect(large.stderr).toBe("");
+  const [larger, own] = [large, await run("--dataset", dataset, "--split", "train", "--json")].map(({ stdout }) =>
+    JSON.parse(stdout),
+  );
+  expect([larger.size, larger.images, own.size]).toEqual([24, 15, 16]);
+  expect(Math.abs(larger.loss - own.loss)).toBeLessThan(1);
+});
+
 test("refuses in one line: no such split, other classes, no images, an image of zero size unless it is skipped", async () => {
   const refused = async (...args: string[]) => {
     const { code, stdout, stderr } = await run(...args);
@@ -96,4 +132,14 @@ test("refuses in one line: no such split, other classes, no images, an image of 
   const skipped = await run("--dataset", holed.dataset, "--split", "train", "--skip-bad");
   expect([skipped.code, skipped.stdout.includes("skipped")]).toEqual([0, true]);
   expect((await run("--dataset", dataset, "--crop", "1.5")).code).toBe(2);
+  const taken = holed.nameOf(0);
+  const unkept = await refused(
+    "--dataset",
+    join(root, "nowhere"),
+    "--split",
+    "train",
+    "--report",
+    join(taken, "report"),
+  );
+  expect(unkept).toContain(`${join(taken, "report")}: cannot be made`);
 });

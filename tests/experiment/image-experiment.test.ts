@@ -203,6 +203,14 @@ describe("what cannot be meant is told in one line, before any work", () => {
     expect(await refusal(["--dataset", folder("empty")])).toContain("has no images");
   });
 
+  test("a share held out that leaves nothing to train on, or to validate with", async () => {
+    const left = (share: string) => refusal(["--dataset", images, "--hold-out", share]);
+    expect(await left("0.999")).toMatch(
+      /--hold-out 0.999 of \d+ images leaves 0 to train on and \d+ to validate with; /,
+    );
+    expect(await left("0.001")).toContain("and 0 to validate with; give another share");
+  });
+
   test("a class that the training split does not know", async () => {
     const data = copied("unknown", (copy) =>
       cpSync(join(copy, "test/red"), join(copy, "test/violet"), { recursive: true }),

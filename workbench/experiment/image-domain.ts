@@ -55,7 +55,7 @@ export const imageDomain: Domain<ImageSettings> = {
   async *open(settings, sources, context) {
     const own = await preparationOf(sources.model, settings);
     yield { kind: "stage", stage: "open images" };
-    const sets = yield* openImageSets(sources.data.folder, settings, context);
+    const sets = yield* openImageSets({ folder: sources.data.folder, labels: own.labels }, settings, context);
     try {
       const { classes } = own;
       for (const images of [sets.train, sets.validation, sets.test]) expectClasses(images, { classes, advice: ADVICE });

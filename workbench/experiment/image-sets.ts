@@ -6,6 +6,7 @@ import {
   heldOut,
   type ImageSet,
   type ImagesEvent,
+  numberedAs,
   type OpenImagesOptions,
   openImages,
   sampleOf,
@@ -14,6 +15,7 @@ import type { ExperimentContext } from "./context.ts";
 import type { ExperimentEvent } from "./events.ts";
 import type { ImageSettings } from "./image-settings.ts";
 import { lastEvent } from "./last-event.ts";
+import { SettingsError } from "./settings-error.ts";
 
 /** Of a data set that was opened. Close it. */
 export interface ImageSets {
@@ -36,9 +38,16 @@ export function splitsOf({ trainSplit, validationSplit, testSplit, holdOut }: Im
 /** What tells the seed of a choice from those of others. */
 const STREAMS = { train: 1, sample: 2, limit: 3 } as const;
 
-/** @param folder of the data set; @throws DataError for a split, column or label that is not there */
+export interface ImageSetsPlace {
+  /** of the data set */
+  folder: string;
+  /** names of the model's classes, by which those of the data set are numbered where they are the same */
+  labels?: readonly string[] | undefined;
+}
+
+/** @throws DataError for a split, column or label that is not there; SettingsError when a part is left without images */
 export async function* openImageSets(
-  folder: string,
+  { folder, labels }: ImageSetsPlace,
   settings: ImageSettings,
   context: ExperimentContext,
 ): AsyncGenerator<ExperimentEvent, ImageSets> {
@@ -48,7 +57,8 @@ export async function* openImageSets(
     // Classes are numbered by the training split: another one may lack some.
     const [first] = open;
     const classes = first?.declared ? { classes: first.classes } : {};
-    const images = yield* openedImages({ ...placeOf(folder, settings, context), split, ...classes });
+    const place = { ...placeOf(folder, settings, context), split, ...classes };
+    const images = numberedAs(yield* openedImages(place), labels);
     open.push(images);
     return images;
   };
@@ -59,7 +69,7 @@ export async function* openImageSets(
     const parts =
       holdOut === undefined
         ? { train: whole, validation: yield* opened(validationSplit) }
-        : heldOut(whole, { share: holdOut, seed });
+        : partsOf(whole, { share: holdOut, seed });
     const train = some(parts.train, trainLimit, "train");
     const validation = some(parts.validation, limit, "limit");
     const isSame = holdOut === undefined && testSplit === validationSplit;
@@ -77,6 +87,14 @@ export async function* openImageSets(
     await closeAll(open);
     throw error;
   }
+}
+
+function partsOf(whole: ImageSet, { share, seed }: { share: number; seed: number }): ReturnType<typeof heldOut> {
+  const parts = heldOut(whole, { share, seed });
+  const [rest, held] = [parts.train.length, parts.validation.length];
+  if (rest > 0 && held > 0) return parts;
+  const left = `${rest} to train on and ${held} to validate with`;
+  throw new SettingsError(`--hold-out ${share} of ${whole.length} images leaves ${left}; give another share`);
 }
 
 /** The names of the classes, in the order of their numbers. */

@@ -7,6 +7,7 @@ export { structureCharts, trainingCharts } from "./page/charts.ts";
 export { RunError } from "./run-error.ts";
 export {
   type Clock,
+  makeRunFolder,
   RUN_FILES,
   type Run,
   type RunFacts,

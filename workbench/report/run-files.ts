@@ -56,14 +56,19 @@ export interface Clock {
   now?: () => Date;
 }
 
+/** Before work of hours is spent on what could not be kept. @throws RunError when it cannot be made */
+export async function makeRunFolder(folder: string): Promise<void> {
+  await mkdir(folder, { recursive: true }).catch((error: unknown) => {
+    throw new RunError(`cannot be made: ${reason(error)}`, { file: folder }, { cause: error });
+  });
+}
+
 /**
  * Makes the folder and its run.json. A run that is resumed keeps the time at which it first started.
  * @throws RunError when the folder or the file cannot be written
  */
 export async function startRun(folder: string, facts: RunFacts, { now = systemClock }: Clock = {}): Promise<RunRecord> {
-  await mkdir(folder, { recursive: true }).catch((error: unknown) => {
-    throw new RunError(`cannot be made: ${reason(error)}`, { file: folder }, { cause: error });
-  });
+  await makeRunFolder(folder);
   const updated = now().toISOString();
   const started = (await readRun(folder).catch(() => undefined))?.record?.started ?? updated;
   const record: RunRecord = { ...facts, format: 1, status: "running", started, updated };

@@ -210,6 +210,22 @@ describe("folders", () => {
     );
   });
 
+  test("give some of all classes where only some images are asked for", async () => {
+    const files = ["a", "b"].flatMap((name) => [1, 2, 3, 4].map((i) => [`train/${name}/${i}.png`, `${name}${i}`]));
+    const options = { dataset: folder(Object.fromEntries(files)), split: "train", cache };
+    const seen = async (limit: number) => {
+      const images = await openImagesNow({ ...options, limit });
+      return Promise.all([...Array(images.length).keys()].map(async (i) => text(await images.bytes(i))));
+    };
+    expect([await seen(2), await seen(4)]).toEqual([
+      ["a1", "b1"],
+      ["a1", "a3", "b1", "b3"],
+    ]);
+    expect(await seen(3)).toEqual(["a1", "a3", "b2"]);
+    expect((await seen(9)).length).toBe(8);
+    expect((await openImagesNow({ ...options, limit: 2 })).label(1)).toBe(1);
+  });
+
   test("of classes alone are for training; without images they are none", async () => {
     const dataset = folder({ "cat/a.png": await plainImage(1), "dog/b.png": await plainImage(2) });
     const images = await openImagesNow({ dataset, split: "train", cache });

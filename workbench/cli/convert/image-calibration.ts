@@ -36,13 +36,16 @@ export async function calibrateOnImages(
   const images = await shown({ label: "images", format: () => "" }, openedImages(place));
   const own = imageSettings(model);
   const { size, mean, std } = own;
-  const loader = imageLoader(images, { size, mean, std, transform: evaluationTransform({}, own) });
+  const loader = imageLoader(images, { size, mean, std, transform: evaluationTransform({}, own), skipBad: true });
   const total = Math.min(samples, images.length);
   try {
     const forward = (pixels: Tensor4D) => classifierLogits(model, pixels);
     const events = calibrate(model, inputsOf(loader, total), { layers, forward, signal });
     return await collected(events, { total, unit: "images" });
   } finally {
+    const [first] = loader.skipped;
+    const count = `${loader.skipped.length} of ${total} images`;
+    if (first) process.stderr.write(`gblr: ${count} left out, the first ${first.name}: ${first.problem}\n`);
     await loader.close();
     await images.close();
   }

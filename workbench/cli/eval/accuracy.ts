@@ -12,14 +12,22 @@ import {
   type ImageLoaderOptions,
   type Interpolation,
   imageLoader,
+  numberedAs,
 } from "../../data/images/index.ts";
 import type { Engine, OpenEngineOptions } from "../../engine/types.ts";
 import { openedImages } from "../../experiment/image-sets.ts";
 import { evaluationTransform } from "../../experiment/image-transforms.ts";
 import { classNames, confusionRows, scoreImages } from "../../experiment/scores.ts";
 import { locateDataset, locateModel } from "../../experiment/sources.ts";
-import { CROP_MODES, INTERPOLATIONS, imageSettings, isClassifier, type Model } from "../../models/index.ts";
-import { startRun, updateRun, writeClassification, writeReport } from "../../report/index.ts";
+import {
+  CROP_MODES,
+  INTERPOLATIONS,
+  imageSettings,
+  isClassifier,
+  type Model,
+  resizePositions,
+} from "../../models/index.ts";
+import { makeRunFolder, startRun, updateRun, writeClassification, writeReport } from "../../report/index.ts";
 import { workbenchCache } from "../cache-folder.ts";
 import { addEngineOptions, openEngineFor } from "../engine-options.ts";
 import { ExperimentView, shown } from "../experiment-view.ts";
@@ -80,7 +88,7 @@ export function addAccuracy(program: Command): void {
   })
     .description(DESCRIPTION)
     .summary("accuracy of a classifier on images")
-    .argument("<model>", "a model folder, or owner/name[@revision]")
+    .argument("<model>", "a model folder, owner/name[@revision] on the Hub, or zoo:vit-b-gaudi")
     .requiredOption("--dataset <name>", "an image data set: owner/name[@revision], or a folder")
     .option("--config <name>", "configuration of the data set (default: the only one, or its own default)")
     .option("--split <name>", "part of the data set", "test")
@@ -95,7 +103,7 @@ export function addAccuracy(program: Command): void {
       ).choices(CROP_MODES),
     )
     .addOption(new Option("--interpolation <name>", "of resizing (default: the checkpoint's)").choices(INTERPOLATIONS))
-    .option("--limit <images>", "the first so many images only", countFrom(1))
+    .option("--limit <images>", "so many images only: the first, or of folders evenly from all classes", countFrom(1))
     .option("--batch <images>", "in one forward pass", countFrom(1), 32)
     .option("--workers <threads>", "that prepare images, 0 for none (default: one a core, at most 16)", countFrom(0))
     .option("--skip-bad", "leave out and count images that cannot be decoded", false)
@@ -126,16 +134,15 @@ async function measured(name: string, flags: AccuracyFlags, { access, engine, si
   const { config, split, limit, workers, skipBad, batch } = flags;
   const view = new ExperimentView({ silent: true });
   try {
+    if (flags.report !== undefined) await makeRunFolder(flags.report);
     const source = await shown(locateModel(name, { access, signal, zooRelease: zooReleaseOf(process.env) }), view);
     const data = await shown(locateDataset({ name: flags.dataset, config, splits: [split] }, { access, signal }), view);
-    const model = classifier(await loadWithProgress(source.folder), name);
+    const model = await sized(classifier(await loadWithProgress(source.folder), name), flags.size);
     const cache = `${workbenchCache(process.env)}/images`;
     const { imageColumn, labelColumn } = flags;
     const columns = { imageColumn, labelColumn };
-    const images = await shown(
-      openedImages({ dataset: data.folder, config, split, ...columns, limit, cache, signal }),
-      view,
-    );
+    const place = { dataset: data.folder, config, split, ...columns, limit, cache, signal };
+    const images = numberedAs(await shown(openedImages(place), view), imageSettings(model).labels);
     const settings = settingsOf(model, flags);
     const loader = imageLoader(images, { ...settings, workers, skipBad });
     try {
@@ -168,6 +175,11 @@ function settingsOf(model: Model, { size, ...flags }: AccuracyFlags) {
   const own = imageSettings(model);
   const transform = evaluationTransform(flags, own);
   return { size: size ?? own.size, mean: own.mean, std: own.std, transform } satisfies ImageLoaderOptions;
+}
+
+/** A vision transformer has its positions interpolated to another size; others take it, or say that they do not. */
+async function sized(model: Model, size: number | undefined): Promise<Model> {
+  return size === undefined || model.architecture.type !== "vit" ? model : resizePositions(model, size);
 }
 
 function classifier(model: Model, name: string): Model {

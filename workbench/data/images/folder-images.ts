@@ -14,9 +14,11 @@ export function folderImages(
 ): ImageSet {
   const starts = [0];
   for (const { images } of folders) starts.push((starts.at(-1) as number) + images.length);
-  const length = Math.min(limit, starts.at(-1) as number);
+  const whole = starts.at(-1) as number;
+  const length = Math.min(limit, whole);
+  // The first ones would all be of the first classes.
   const check = (i: number) => {
-    if (Number.isInteger(i) && i >= 0 && i < length) return i;
+    if (Number.isInteger(i) && i >= 0 && i < length) return Math.floor((i * whole) / length);
     throw new RangeError(`image ${i}: there are ${length}`);
   };
   const names = folders.map(({ name }) => name);
@@ -37,9 +39,10 @@ export function folderImages(
     return low;
   };
   const nameOf = (i: number): string => {
-    const at = folderOf(check(i));
+    const file = check(i);
+    const at = folderOf(file);
     const folder = folders[at] as SplitFolders["classes"][number];
-    return join(dataset, folder.path, folder.images[i - (starts[at] as number)] as string);
+    return join(dataset, folder.path, folder.images[file - (starts[at] as number)] as string);
   };
   const place = (i: number): ImagePlace => ({ file: nameOf(i), start: 0 });
   if (length === 0) throw new DataError(dataset, "has no images");

@@ -2,7 +2,7 @@
 // saved so is like any other.
 
 import { beforeAll, describe, expect, test } from "bun:test";
-import { readFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { openModel } from "../../hub/model-folder/index.ts";
 import { sourcesOf, writeSafetensors } from "../../hub/safetensors/index.ts";
 import { convert, planConversion } from "../../workbench/compress/index.ts";
@@ -120,6 +120,47 @@ test("a folder whose model has no head gets one", async () => {
   const loaded = await loadModelNow(folder("headless"), { head: { classes: CLASSES } });
   expect(loaded.parameter("head.weight").shape).toEqual([3, 24]);
   loaded.dispose();
+});
+
+test.each([
+  ["vit", VIT_TRANSFORMERS, () => smallVit(VIT_TRANSFORMERS) as unknown as Model],
+  ["resnet", RESNET_TRANSFORMERS, () => smallResnet(RESNET_TRANSFORMERS) as unknown as Model],
+])("a bare %s of Hugging Face's, whose names begin with nothing, gets one too", async (name, json, make) => {
+  const model = make();
+  await saveModelNow(model, folder(`whole-${name}`));
+  model.dispose();
+  const { tensors } = await openModel(folder(`whole-${name}`));
+  const kept = [...tensors.tensors.keys()].filter((stored) => stored.startsWith(`${name}.`));
+  const read = await Promise.all(
+    kept.map(async (stored) => [stored.slice(name.length + 1), await tensors.read(stored)] as const),
+  );
+  await tensors.close();
+  const pooler = { dtype: "F32", shape: [2], data: new Float32Array(2) } as const;
+  const all = name === "vit" ? [...read, ["pooler.dense.bias", pooler] as const] : read;
+  mkdirSync(folder(`bare-${name}`));
+  await writeSafetensors(folder(`bare-${name}`, "model.safetensors"), sourcesOf(all));
+  const { id2label: _, ...bare } = json;
+  const config = { ...bare, architectures: [name === "vit" ? "ViTModel" : "ResNetModel"] };
+  writeFileSync(folder(`bare-${name}`, "config.json"), JSON.stringify(config));
+  const head = { classes: CLASSES, seed: 5 };
+  const [loaded, whole] = [
+    await loadModelNow(folder(`bare-${name}`), { head }),
+    await loadModelNow(folder(`whole-${name}`), { head }),
+  ];
+  expect(await valuesOf(loaded)).toEqual(await valuesOf(whole));
+  await saveModelNow(loaded, folder(`bare-${name}-saved`));
+  const saved = await openModel(folder(`bare-${name}-saved`));
+  const names = [...saved.tensors.tensors.keys()];
+  await saved.tensors.close();
+  expect(
+    names.filter((stored) => !stored.startsWith(`${name}.`)).every((stored) => stored.startsWith("classifier.")),
+  ).toBe(true);
+  const written = JSON.parse(readFileSync(folder(`bare-${name}-saved`, "config.json"), "utf8"));
+  expect(written.architectures).toEqual([
+    name === "vit" ? "ViTForImageClassification" : "ResNetForImageClassification",
+  ]);
+  loaded.dispose();
+  whole.dispose();
 });
 
 test("a compressed model keeps its blocks, and timm's config says the new number everywhere", async () => {

@@ -61,6 +61,8 @@ export interface Architecture<Config = unknown> {
    * one with the first.
    */
   readonly prefixes: readonly string[];
+  /** what a model that was read with this prefix is saved with. Default the same */
+  savedPrefix?(prefix: string): string;
   /** what names of a new model begin with. Default the first of `prefixes` */
   prefixOf?(config: Config): string;
   /** the name of a parameter, or of a part of a layer, in a checkpoint with this prefix */

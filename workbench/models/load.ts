@@ -69,7 +69,8 @@ export async function* loadModel(
       yield { kind: "progress", tensor: parameter.stored, bytes: bytesOf(parameter) };
     }
     for (const [name, variable] of startParameters(made, head?.seed ?? 0)) parameters.set(name, variable);
-    const { layers, masks, prefix } = stored;
+    const { layers, masks } = stored;
+    const prefix = architecture.savedPrefix?.(stored.prefix) ?? stored.prefix;
     const parts = { architecture, config, json, parameters, layers, masks, prefix, preprocessor };
     yield { kind: "loaded", model: new Model(parts) };
   } catch (error) {

@@ -33,3 +33,19 @@ function translator(pairs: readonly NamePair[]): (name: string) => string | unde
     return undefined;
   };
 }
+
+/** In the place of a prefix: names of a model of Hugging Face's without its head, which begin with nothing. */
+export const BARE = "(bare)";
+
+/** @param prefix what names of such a model with its head begin with, but the head's own */
+export const transformersNames = (table: NameTable, prefix: string) => ({
+  storedName(name: string, by: string): string {
+    if (by !== prefix && by !== BARE) return name;
+    const theirs = table.toTheirs(name) ?? name;
+    return by === BARE && theirs.startsWith(prefix) ? theirs.slice(prefix.length) : theirs;
+  },
+  parameterName(stored: string, by: string): string {
+    if (by !== prefix && by !== BARE) return stored;
+    return table.toOurs(by === BARE ? prefix + stored : stored) ?? stored;
+  },
+});

@@ -22,13 +22,18 @@ export function configForClasses(json: Fields, classes: readonly string[]): Reco
     const cfg = pretrained_cfg == null ? {} : { pretrained_cfg: { ...pretrained_cfg, ...count } };
     return { ...others, ...count, ...cfg, label_names: [...classes] };
   }
-  const { num_labels: _, ...others } = json;
+  const { num_labels: _, architectures, ...others } = json;
   return {
     ...others,
+    ...(Array.isArray(architectures) && { architectures: architectures.map(withHead) }),
     id2label: Object.fromEntries(classes.map((name, i) => [i, name])),
     label2id: Object.fromEntries(classes.map((name, i) => [name, i])),
   };
 }
+
+/** transformers' class of such a model that classifies. */
+const withHead = (name: unknown): unknown =>
+  typeof name === "string" ? name.replace(/Model$/, "ForImageClassification") : name;
 
 /**
  * The parameters whose shapes depend on the number of classes.

@@ -4,13 +4,15 @@
 import type { ConvolutionLayer } from "../../structures/counting/layers.ts";
 import { countResnet, RESNET18_224, type ResnetSize, resnetLayers } from "../../structures/counting/resnet.ts";
 import type { Architecture, LayerInfo, ParameterInfo } from "../architecture.ts";
+import { BARE } from "../name-table.ts";
 import { isResnetName, type ResnetConfig, readResnetConfig } from "./config.ts";
 import { parameterName, storedName, TRANSFORMERS_PREFIX } from "./names.ts";
 
 export const resnet: Architecture<ResnetConfig> = {
   type: "resnet",
   recognises: ({ architecture }) => typeof architecture === "string" && isResnetName(architecture),
-  prefixes: ["", TRANSFORMERS_PREFIX],
+  prefixes: ["", TRANSFORMERS_PREFIX, BARE],
+  savedPrefix: (prefix) => (prefix === BARE ? TRANSFORMERS_PREFIX : prefix),
   prefixOf: ({ naming }) => (naming === "timm" ? "" : TRANSFORMERS_PREFIX),
   storedName,
   parameterName,

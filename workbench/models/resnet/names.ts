@@ -1,6 +1,6 @@
 // What the parameters of a residual network are called: ours, which are torchvision's and timm's, and Hugging Face's.
 
-import { type NamePair, nameTable } from "../name-table.ts";
+import { type NamePair, nameTable, transformersNames } from "../name-table.ts";
 
 /** Before all names of Hugging Face's but the head's. */
 export const TRANSFORMERS_PREFIX = "resnet.";
@@ -27,8 +27,4 @@ const TABLE = nameTable([
   ["fc", "classifier.1"],
 ]);
 
-export const storedName = (name: string, prefix: string): string =>
-  prefix === TRANSFORMERS_PREFIX ? (TABLE.toTheirs(name) ?? name) : name;
-
-export const parameterName = (stored: string, prefix: string): string =>
-  prefix === TRANSFORMERS_PREFIX ? (TABLE.toOurs(stored) ?? stored) : stored;
+export const { storedName, parameterName } = transformersNames(TABLE, TRANSFORMERS_PREFIX);

@@ -3,20 +3,22 @@
 
 import { countVit, VIT_B_16, type VitSize } from "../../structures/counting/vit.ts";
 import type { Architecture, LayerInfo, ParameterInfo } from "../architecture.ts";
+import { BARE } from "../name-table.ts";
 import { isVitName, readVitConfig, type VitConfig } from "./config.ts";
 import { PACKED_PARTS, parameterName, storedName, TRANSFORMERS_PREFIX } from "./names.ts";
 
 export const vit: Architecture<VitConfig> = {
   type: "vit",
   recognises: ({ architecture }) => typeof architecture === "string" && isVitName(architecture),
-  prefixes: ["", TRANSFORMERS_PREFIX],
+  prefixes: ["", TRANSFORMERS_PREFIX, BARE],
+  savedPrefix: (prefix) => (prefix === BARE ? TRANSFORMERS_PREFIX : prefix),
   prefixOf: ({ naming }) => (naming === "timm" ? "" : TRANSFORMERS_PREFIX),
   storedName,
   parameterName,
   joined,
   readConfig: readVitConfig,
   // The pooler of a bare ViTModel feeds no classifier.
-  ignores: (name) => name.startsWith("vit.pooler."),
+  ignores: (name) => /^(vit\.)?pooler\./.test(name),
   parameters,
   layers,
   converts: (layer) => !layer.endsWith("attn.proj"),
@@ -24,7 +26,7 @@ export const vit: Architecture<VitConfig> = {
 };
 
 function joined({ blocks, attentionBias }: VitConfig, prefix: string): Map<string, readonly string[]> {
-  if (prefix === TRANSFORMERS_PREFIX) return new Map();
+  if (prefix !== "") return new Map();
   const own = attentionBias ? ["weight", "bias"] : ["weight"];
   return new Map(
     Array.from({ length: blocks }, (_, i) =>

@@ -1,7 +1,7 @@
 // What the parameters of a vision transformer are called: ours, which are timm's with queries, keys and values apart,
 // and Hugging Face's.
 
-import { nameTable } from "../name-table.ts";
+import { nameTable, transformersNames } from "../name-table.ts";
 
 /** Before all names of Hugging Face's but the head's. */
 export const TRANSFORMERS_PREFIX = "vit.";
@@ -24,11 +24,7 @@ const TABLE = nameTable([
   ["head", "classifier"],
 ]);
 
-export const storedName = (name: string, prefix: string): string =>
-  prefix === TRANSFORMERS_PREFIX ? (TABLE.toTheirs(name) ?? name) : name;
-
-export const parameterName = (stored: string, prefix: string): string =>
-  prefix === TRANSFORMERS_PREFIX ? (TABLE.toOurs(stored) ?? stored) : stored;
+export const { storedName, parameterName } = transformersNames(TABLE, TRANSFORMERS_PREFIX);
 
 /** Queries, keys and values of timm's lie in one matrix, in this order. */
 export const PACKED_PARTS = ["q_proj", "k_proj", "v_proj"] as const;

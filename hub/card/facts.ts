@@ -80,6 +80,8 @@ export interface CardFacts {
   hasPicture?: boolean;
   /** are modeling_gblr.py and its neighbours beside the card? */
   hasPython?: boolean;
+  /** is there a preprocessor_config.json beside the card? */
+  hasProcessor?: boolean;
   /** is there a trainable.safetensors beside the card? */
   hasTrainable?: boolean;
   /** the command line that made the model, as typed */

@@ -3,6 +3,7 @@
 
 import type { CardFacts } from "./facts.ts";
 import { codeBlock } from "./markdown.ts";
+import { python } from "./python.ts";
 
 export function loadingSection(facts: CardFacts): string {
   return ["## Use", commandLine(facts), ...typescript(facts), ...python(facts)].join("\n\n");
@@ -42,38 +43,6 @@ function typescript({ repository, task }: CardFacts): string[] {
   ];
   const where = repository === undefined ? "this folder" : "the folder that `gblr pull` prints";
   return [`In TypeScript, under Bun or Deno, in ${where}:`, codeBlock("ts", lines.join("\n"))];
-}
-
-function python({ hasPython = false, repository, task, hasTrainable = false }: CardFacts): string[] {
-  if (!hasPython || task !== "text-generation") return [];
-  const name = JSON.stringify(repository ?? ".");
-  const transformers = [
-    "from transformers import AutoModelForCausalLM, AutoTokenizer",
-    "",
-    `model = AutoModelForCausalLM.from_pretrained(${name}, trust_remote_code=True)`,
-    `tokenizer = AutoTokenizer.from_pretrained(${name})`,
-    'tokens = tokenizer("The history of", return_tensors="pt")',
-    "print(tokenizer.decode(model.generate(**tokens, max_new_tokens=40)[0]))",
-  ];
-  const fetched = [
-    "import sys",
-    "import torch",
-    ...(repository === undefined ? [] : ["from huggingface_hub import snapshot_download"]),
-    "",
-    `folder = ${repository === undefined ? '"."' : `snapshot_download(${name})`}`,
-    "sys.path.insert(0, folder)",
-    "from modeling_gblr import load",
-    "",
-    "model = load(folder)",
-    "logits = model(torch.tensor([[1, 2, 3]]))",
-  ];
-  return [
-    "In Python, with transformers; the code that it runs is `modeling_gblr.py` beside this card:",
-    codeBlock("python", transformers.join("\n")),
-    "With PyTorch alone:",
-    codeBlock("python", fetched.join("\n")),
-    ...(hasTrainable ? ['To train on, `load(folder, form="trainable")` reads `trainable.safetensors`.'] : []),
-  ];
 }
 
 /** A word of a shell's command line. */

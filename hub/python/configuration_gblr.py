@@ -58,8 +58,8 @@ if PretrainedConfig is None:
 else:
 
     class _Gblr:
-        """`gblr`: the part of config.json that says which layers are structured. `gblr_mode`: how packed layers multiply,
-        "dense" builds each matrix once, "packed" touches what is stored."""
+        """`gblr`: the part of config.json that says which layers are structured. `gblr_mode`: how packed layers
+        multiply, "dense" builds each matrix once, "packed" touches what is stored."""
 
         gblr = None
         gblr_mode = "dense"

@@ -133,8 +133,9 @@ def renamer(table):
         for pattern, new in rules:
             found = pattern.match(name)
             if found:
-                numbers = iter(found.groups())
-                return re.sub("#", lambda _: next(numbers), new) + name[found.end() :]
+                for number in found.groups():
+                    new = new.replace("#", number, 1)
+                return new + name[found.end() :]
         return name
 
     return renamed

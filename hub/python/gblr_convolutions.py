@@ -1,5 +1,5 @@
-"""Convolutions whose kernel is held in a structure: as the matrix (n_out, rows * columns * channels) of the patches under
-it, as one matrix (n_out, channels) for each position, or in Tucker-2 form. x is (batch, channels, height, width).
+"""Convolutions whose kernel is held in a structure: as the matrix (n_out, rows * columns * channels) of the patches
+under it, as one matrix (n_out, channels) for each position, or in Tucker-2 form. x is (batch, channels, height, width).
 """
 
 from typing import NamedTuple
@@ -103,7 +103,7 @@ class BlockSparseConvolution(PatchConvolution, BlockSparseLinear):
 
 
 class TuckerConvolution(PatchConvolution):
-    """Channels in by input (channels, r_in), a core (rows, columns, r_in, r_out), channels out by output (r_out, n_out)."""
+    """A kernel between fewer channels: input (channels, r_in), core (rows, columns, r_in, r_out), output (r_out, n_out)."""
 
     parts = {
         "input": ("channels", "r_in"),

@@ -89,7 +89,8 @@ class Block(nn.Module):
 
 
 class GPT2(Network):
-    """input_ids (batch, tokens) to logits (batch, tokens, vocabulary). No cache of keys and values: transformers has."""
+    """input_ids (batch, tokens) to logits (batch, tokens, vocabulary). No cache of keys and values: transformers has
+    one."""
 
     padded = ("wte.weight", "lm_head.weight")
 

@@ -57,5 +57,6 @@ def chosen(fields, field, choices, default):
     """A field's value, which must be one of these."""
     value = fields.get(field, default)
     if value not in choices:
-        raise ValueError(f'config.json: {field} is {value!r}, there is {", ".join(map(repr, choices))}')
+        known = ", ".join(map(repr, choices))
+        raise ValueError(f"config.json: {field} is {value!r}, there is {known}")
     return value

@@ -3,7 +3,7 @@
 With torch alone:      from modeling_gblr import load; model = load("folder"); logits = model(input_ids)
 Under transformers:    AutoModelForCausalLM.from_pretrained(repo, trust_remote_code=True)
 
-Images are the same: logits = model(pixel_values), AutoModelForImageClassification. A new architecture is a file with its
+Image models take pixel_values, and AutoModelForImageClassification loads them. A new architecture is a file with its
 module, a line in ARCHITECTURES of gblr_load.py, a configuration, and a class at the end.
 """
 
@@ -79,8 +79,8 @@ if PreTrainedModel is not None:
         _keys_to_ignore_on_load_missing = [r"num_batches_tracked"]
 
     class _TimmClassifier:
-        """Goes before a network for torch alone and PreTrainedModel: models with timm's names, of which transformers has
-        none. pixel_values in, an object with `logits` out, and `loss` where there are labels."""
+        """Goes before a network for torch alone and PreTrainedModel: models with timm's names, of which transformers
+        has none. pixel_values in, an object with `logits` out, and `loss` where there are labels."""
 
         main_input_name = "pixel_values"
         _keys_to_ignore_on_load_missing = [r"num_batches_tracked"]
@@ -90,10 +90,10 @@ if PreTrainedModel is not None:
             layers = Layers(config.gblr, self.parameter_name, mode=config.gblr_mode)
             super().__init__(fields, layers, config=config)
             layers.expect_all_used()
-            classes, names = timm_classes(fields), fields.get("label_names") or ()
-            if len(config.id2label) != classes:
-                config.num_labels = classes
-                if len(names) == classes:
+            self.num_labels, names = timm_classes(fields), fields.get("label_names") or ()
+            if len(config.id2label) != self.num_labels:
+                config.num_labels = self.num_labels
+                if len(names) == self.num_labels:
                     config.id2label = dict(enumerate(names))
             self.post_init()
 

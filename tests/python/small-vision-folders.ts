@@ -1,9 +1,10 @@
 // Small image models with random weights in every naming and structure, saved as folders, with the logits that the
 // workbench has of them: what Python is held against.
 
+import { writeFileSync } from "node:fs";
 import * as tf from "@tensorflow/tfjs-core";
 import { convert, type PlanOptions, planConversion } from "../../workbench/compress/index.ts";
-import { loadModelNow, type Model, saveModelNow } from "../../workbench/models/index.ts";
+import { loadModelNow, Model, saveModelNow } from "../../workbench/models/index.ts";
 import {
   logitsOf,
   MIXER,
@@ -99,22 +100,43 @@ export const KINDS: Record<string, Kind> = {
 /** Saves all of them. @param at gives a folder for a name */
 export async function visionFolders(at: (name: string) => string): Promise<VisionFolder[]> {
   const found: VisionFolder[] = [];
-  for (const [kind, { make, size, plans }] of Object.entries(KINDS)) {
-    for (const [what, plan] of Object.entries(plans)) {
-      const name = `${kind}: ${what}`;
-      const folder = at(name.replaceAll(/\W+/g, "-"));
-      const model = make();
-      if (plan) await converted(model, plan);
-      model.masks.mode = "eval";
-      const trainable = [...model.layers.values()].some(({ structure }) => structure.name === "gblr");
-      await saveModelNow(model, folder, { trainable });
-      model.dispose();
+  for (const [name, kind] of Object.entries(KINDS)) {
+    for (const what of Object.keys(kind.plans)) {
+      const folder = at(`${name} ${what}`.replaceAll(/\W+/g, "-"));
+      const trainable = await saveKind(kind, { folder, what });
       const stored = await loadModelNow(folder);
-      found.push({ name, folder, size, trainable, logits: await logits(stored, size) });
+      found.push({
+        name: `${name}: ${what}`,
+        folder,
+        size: kind.size,
+        trainable,
+        logits: await logits(stored, kind.size),
+      });
       stored.dispose();
     }
   }
   return found;
+}
+
+export interface SaveKindOptions {
+  folder: string;
+  /** one of the kind's plans */
+  what: string;
+  /** how Hugging Face's processors prepare its images */
+  processor?: object;
+}
+
+/** @returns whether there is a trainable form */
+export async function saveKind({ make, plans }: Kind, { folder, what, processor }: SaveKindOptions): Promise<boolean> {
+  const plan = plans[what];
+  const made = make();
+  const model = processor ? new Model({ ...made, preprocessor: { ...processor } }) : made;
+  if (plan) await converted(model, plan);
+  const trainable = [...model.layers.values()].some(({ structure }) => structure.name === "gblr");
+  await saveModelNow(model, folder, { trainable });
+  if (processor) writeFileSync(`${folder}/preprocessor_config.json`, JSON.stringify(processor));
+  model.dispose();
+  return trainable;
 }
 
 async function converted(model: Model, options: PlanOptions): Promise<void> {

@@ -1,13 +1,14 @@
 """Loads folders of image models and prints their logits as a JSON list, in order.
 
-    vision_logits.py SOURCES < {"images": {"16": [...]}, "cases": [{"folder": ..., "size": 16, "form": ..., "mode": ...}]}
+    vision_logits.py SOURCES < {"images": {"16": [...]}, "cases": [{"folder": ..., "size": 16, "form": ...}]}
 
-Images are (batch, height, width, 3) in a row, by their size; form "transformers" loads as its user would. A folder that
-is refused gives its error instead.
+Images are (batch, height, width, 3) in a row, by their size. Form "transformers" loads as its user would, saves the model
+once more, and reads that with torch alone. A folder that is refused gives its error instead.
 """
 
 import json
 import sys
+import tempfile
 
 
 def with_transformers(folder, pixel_values):
@@ -21,9 +22,12 @@ def with_transformers(folder, pixel_values):
     with torch.no_grad():
         logits = model(pixel_values).logits
         loss = float(model(pixel_values, labels=labels).loss)
-    keys = sorted(key for part in ("missing_keys", "unexpected_keys", "mismatched_keys") for key in map(str, found[part]))
+    keys = [str(key) for part in ("missing_keys", "unexpected_keys", "mismatched_keys") for key in found[part]]
     wanted = float(torch.nn.functional.cross_entropy(logits, labels))
     config = {"labels": len(model.config.id2label), "type": model.config.model_type}
+    with tempfile.TemporaryDirectory() as again:
+        model.save_pretrained(again)
+        config["again"] = with_torch(again, pixel_values)["logits"]
     return {"class": type(model).__name__, "keys": keys, "loss": [loss, wanted], **config, **answer_of(logits)}
 
 

@@ -13,7 +13,7 @@ export const PICTURE = "structure.png";
 /** A card that somebody else wrote is left as it is. @returns whether there is a picture: only GBLR layers have one */
 export async function writeCard(
   folder: string,
-  facts: Omit<CardFacts, "hasPicture" | "hasPython" | "hasTrainable">,
+  facts: Omit<CardFacts, "hasPicture" | "hasPython" | "hasProcessor" | "hasTrainable">,
 ): Promise<boolean> {
   const svg = structurePicture(await describeModel(folder), facts.repository ?? facts.title);
   if (svg !== undefined) await writeFileAtomically(join(folder, PICTURE), await renderPng(svg));
@@ -21,6 +21,7 @@ export async function writeCard(
   const beside = {
     hasPicture: svg !== undefined,
     hasPython: names.includes("modeling_gblr.py"),
+    hasProcessor: names.includes("preprocessor_config.json"),
     hasTrainable: names.includes("trainable.safetensors"),
   };
   const card = join(folder, "README.md");

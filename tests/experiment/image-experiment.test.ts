@@ -2,7 +2,7 @@
 // of how far splits are apart; killed and started again; and what is told of data that cannot be meant.
 
 import { beforeAll, describe, expect, test } from "bun:test";
-import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { openEngine } from "../../workbench/engine/open.ts";
 import { saveModelNow } from "../../workbench/models/index.ts";
@@ -220,14 +220,17 @@ describe("what cannot be meant is told in one line, before any work", () => {
 
   test("a model whose head has another number of classes", async () => {
     const data = copied("two", (copy) => {
-      for (const split of ["train", "test"]) rmSync(join(copy, split, "red"), { recursive: true });
+      for (const split of ["train", "test"]) {
+        rmSync(join(copy, split, "red"), { recursive: true });
+        renameSync(join(copy, split, "blue"), join(copy, split, "azure"));
+      }
     });
     const { code, stderr } = await recipe(
       ...["--dataset", data, "--model", "run/compare/lowrank/model", "--structure", "dense", "--hold-out", "0.25"],
       ...["--engine", "wasm", "--shrink", "none", "--run", "refused"],
     );
     expect(code).toBe(1);
-    expect(stderr).toMatch(/^[^\n]*has 2 classes and the model's head 3[^\n]*\n$/);
+    expect(stderr).toMatch(/^[^\n]*has 2 classes and the model's head 3; [^\n]*--new-head\n$/);
   });
 
   test("an image of no bytes, which --skip-bad leaves out", async () => {

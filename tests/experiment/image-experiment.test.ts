@@ -6,7 +6,7 @@ import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, r
 import { join } from "node:path";
 import { openEngine } from "../../workbench/engine/open.ts";
 import { saveModelNow } from "../../workbench/models/index.ts";
-import type { Classification, ComparisonRow, RunRecord } from "../../workbench/report/index.ts";
+import type { Classification, ComparisonRow, ConvertedLayer, RunRecord } from "../../workbench/report/index.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
 import { RESNET as SMALL, smallResnet } from "../models/small-vision.ts";
 import { GBLR, type Ran, ROOT, run, start } from "./tiny-hub.ts";
@@ -259,3 +259,19 @@ describe("what cannot be meant is told in one line, before any work", () => {
     expect(stderr).toContain(message);
   });
 });
+
+test(
+  "a budget is shared out by what layers do to images where the start goes by that too",
+  async () => {
+    const lowrank = ["--structure", "lowrank", "--init", "activation", "--allocate", "global"];
+    const rest = ["--compare", "lowrank:svd:global", "--calibration-samples", "12", "--run", "shared-out"];
+    expectEnded(await recipe("--dataset", images, ...ARGS, ...lowrank, ...rest, "--steps", "1"));
+    const costs = (...names: string[]) =>
+      read<ConvertedLayer[]>("shared-out", ...names, "conversion.json").map(({ costAfter }) => costAfter);
+    const sum = (values: number[]) => values.reduce((total, value) => total + value, 0);
+    const [byOutputs, byEntries] = [costs(), costs("compare", "lowrank-global")];
+    expect(byOutputs).not.toEqual(byEntries);
+    expect(Math.abs(sum(byOutputs) / sum(byEntries) - 1)).toBeLessThan(0.02);
+  },
+  PATIENCE,
+);

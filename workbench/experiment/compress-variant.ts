@@ -4,26 +4,15 @@
 
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
-import type { Tensor } from "@tensorflow/tfjs-core";
-import {
-  type CalibrateEvent,
-  type Conversion,
-  type ConversionPlan,
-  type Covariances,
-  calibrate,
-  convert,
-  expectDense,
-  planConversion,
-  takeApart,
-} from "../compress/index.ts";
+import { type Conversion, type Covariances, convert } from "../compress/index.ts";
 import { loadModelNow, type Model, saveModelNow } from "../models/index.ts";
 import { type ComparisonRow, readRun, updateRun, writeConversion, writeReport } from "../report/index.ts";
 import { type Ended, type FitOptions, fit } from "../train/index.ts";
 import type { ExperimentContext } from "./context.ts";
 import type { OpenData, Teacher } from "./domain.ts";
 import type { ExperimentEvent } from "./events.ts";
-import { lastEvent } from "./last-event.ts";
 import { type Measured, measure } from "./measure.ts";
+import { atEnd, atStart, planOf, watched } from "./plan-variant.ts";
 import type { RunTable } from "./run-table.ts";
 import type { ExperimentSettings } from "./settings.ts";
 import { loadSource, type Source } from "./sources.ts";
@@ -126,10 +115,10 @@ async function* conversion(options: VariantOptions): AsyncGenerator<ExperimentEv
   const began = performance.now();
   let covariances: Covariances | undefined;
   try {
-    const aim = await planOf(model, variant, atEnd(settings));
-    const plan = variant.structure === "gblr" ? await planOf(model, variant, atStart(settings)) : aim;
+    if (variant.init === "activation") covariances = yield* watched(model, { variant, settings, data });
+    const aim = await planOf(model, variant, atEnd(settings), covariances);
+    const plan = variant.structure === "gblr" ? await planOf(model, variant, atStart(settings), covariances) : aim;
     await updateRun(folder, { targetCost: aim.totals.share });
-    if (variant.init === "activation") covariances = yield* watched(model, { plan, settings, data });
     const { seed, searchSteps, locations } = settings;
     const how = { init: variant.init, seed, searchSteps, locations, signal: context.signal };
     for await (const event of convert(model, plan, { ...how, ...(covariances && { covariances }) })) {
@@ -143,83 +132,6 @@ async function* conversion(options: VariantOptions): AsyncGenerator<ExperimentEv
   } finally {
     for (const covariance of covariances?.values() ?? []) covariance.dispose();
   }
-}
-
-/** What every variant may cost; where nothing else is said, what the rule for GBLR's widths costs. */
-async function planOf(
-  model: Model,
-  { structure, allocation }: Variant,
-  settings: ExperimentSettings,
-): Promise<ConversionPlan> {
-  const { layers, convolutions } = settings;
-  const cost = askedCost(settings);
-  // Tucker-2 is of whole kernels; what else is compared with it may not be.
-  const seen = { layers, convolutions: structure === "tucker" ? ("integrated" as const) : convolutions };
-  if (!("widths" in cost)) return planConversion(model, { structure, allocation, ...seen, ...cost });
-  const published = await planConversion(model, { structure: "gblr", layers, convolutions, ...cost });
-  if (structure === "gblr") return published;
-  const flops = published.counts.after.reference.relative;
-  return planConversion(model, { structure, allocation, ...seen, flops });
-}
-
-/**
- * Budgets that do not pay for a layer, patterns that match none and models that cannot be trained on, found before any
- * work.
- * @throws EngineError, ModelError
- */
-export async function expectPlans(
-  source: Source,
-  variants: readonly Variant[],
-  settings: ExperimentSettings,
-): Promise<void> {
-  const converting = variants.filter(({ converts }) => converts);
-  const form = converting.length < variants.length ? "trainable" : "auto";
-  const model = await loadSource(source, { form });
-  try {
-    for (const variant of converting) {
-      // Who shares out what takes singular values; whether it is enough does not.
-      const uniform = { ...variant, allocation: "uniform" as const };
-      const plan = await planOf(model, uniform, atEnd(settings));
-      expectDense(
-        model,
-        plan.layers.map(({ name }) => name),
-      );
-      if (variant.structure === "gblr") await planOf(model, uniform, atStart(settings));
-    }
-  } finally {
-    model.dispose();
-  }
-}
-
-/** Budget shrinking may begin with more than it ends with. */
-function atStart(settings: ExperimentSettings): ExperimentSettings {
-  const { flops: _, startCost, ...others } = settings;
-  return settings.shrink === "budget" && startCost !== undefined ? { ...others, budget: startCost } : settings;
-}
-
-/** The other rules end at a mean width, whatever widths they begin with. */
-function atEnd(settings: ExperimentSettings): ExperimentSettings {
-  const { shrink, target } = settings;
-  const moves = shrink !== "none" && shrink !== "budget" && target !== undefined;
-  return moves ? { ...settings, widths: `const${target}` } : settings;
-}
-
-interface Watching {
-  plan: ConversionPlan;
-  settings: ExperimentSettings;
-  data: OpenData;
-}
-
-async function* watched(
-  model: Model,
-  { plan, settings, data }: Watching,
-): AsyncGenerator<ExperimentEvent, Covariances> {
-  const inputs = data.inputs(settings.calibrationSamples, settings.microBatch);
-  const layers = plan.layers.map(({ name }) => name);
-  takeApart(model, plan.layers);
-  const forward = (input: Tensor) => data.forward(model, input);
-  const told = (event: CalibrateEvent) => ({ kind: "inner", of: "calibrate", event }) as const;
-  return (yield* lastEvent(calibrate(model, inputs, { layers, forward }), "calibrated", told)).covariances;
 }
 
 async function record(folder: string, { layers }: Conversion): Promise<void> {

@@ -103,7 +103,8 @@ class BlockSparseConvolution(PatchConvolution, BlockSparseLinear):
 
 
 class TuckerConvolution(PatchConvolution):
-    """A kernel between fewer channels: input (channels, r_in), core (rows, columns, r_in, r_out), output (r_out, n_out)."""
+    """input (channels, r_in) makes fewer channels, core (rows, columns, r_in, r_out) is the kernel between those, output
+    (r_out, n_out) makes all of them."""
 
     parts = {
         "input": ("channels", "r_in"),

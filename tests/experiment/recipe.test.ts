@@ -5,6 +5,7 @@ import { beforeAll, describe, expect, test } from "bun:test";
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { openModel } from "../../hub/model-folder/index.ts";
+import { pythonFiles } from "../../hub/python/index.ts";
 import { planConversion } from "../../workbench/compress/index.ts";
 import { openEngine } from "../../workbench/engine/open.ts";
 import { modelCounts } from "../../workbench/models/counts.ts";
@@ -104,9 +105,8 @@ describe("a whole experiment", () => {
     const names = readdirSync(at("runs/a/model")).sort();
     expect(names).toEqual(
       [
-        ...["README.md", "config.json", "configuration_gblr.py", "gblr_files.py", "gblr_layers.py", "gblr_masks.py"],
-        ...["model.safetensors", "modeling_gblr.py", "structure.png", "tokenizer.json", "tokenizer_config.json"],
-        ...["trainable.safetensors", "training.json"],
+        ...["README.md", "config.json", "model.safetensors", "structure.png", "trainable.safetensors", "training.json"],
+        ...["tokenizer.json", "tokenizer_config.json", ...(await pythonFiles()).map(({ name }) => name)],
       ].sort(),
     );
     const config = JSON.parse(readFileSync(at("runs/a/model/config.json"), "utf8"));

@@ -210,24 +210,35 @@ describe("the Python files", () => {
         .filter((name) => name.endsWith(".py"))
         .sort(),
     );
-    const { auto_map, model_type, architectures } = pythonConfig({ model_type: "gpt2" }, true) as {
-      auto_map: Record<string, string>;
-      model_type: string;
-      architectures: string[];
-    };
-    for (const reference of Object.values(auto_map)) {
-      const [module, name] = reference.split(".") as [string, string];
-      const source = files.find((file) => file.name === `${module}.py`);
-      expect(readFileSync(source?.path ?? "", "utf8")).toMatch(new RegExp(`^ *(class )?${name}( =|\\()`, "m"));
+    const kinds = [
+      { model_type: "gpt2" },
+      ...["vit", "resnet"].map((model_type) => ({ model_type })),
+      ...["vit", "resnet", "mixer"].map((model_type) => ({ model_type, architecture: "timm's name" })),
+    ];
+    for (const kind of kinds) {
+      const { auto_map, model_type, architectures } = pythonConfig(kind, true) as {
+        auto_map: Record<string, string>;
+        model_type: string;
+        architectures: string[];
+      };
+      expect(model_type).toBe(`gblr_${kind.model_type}`);
+      for (const reference of Object.values(auto_map)) {
+        const [module, name] = reference.split(".") as [string, string];
+        const source = files.find((file) => file.name === `${module}.py`);
+        expect(readFileSync(source?.path ?? "", "utf8")).toMatch(new RegExp(`^ *class ${name}\\(`, "m"));
+      }
+      const auto = `AutoModelFor${kind.model_type === "gpt2" ? "CausalLM" : "ImageClassification"}`;
+      expect(auto_map[auto]?.split(".")[1]).toBe(architectures[0] as string);
+      const configuration = files.find(({ name }) => name === "configuration_gblr.py")?.path ?? "";
+      const config = auto_map.AutoConfig?.split(".")[1];
+      const [, text] = readFileSync(configuration, "utf8").split(`class ${config}(`);
+      expect(text?.split("class ")[0]).toContain(`model_type = "${model_type}"`);
     }
-    expect(auto_map.AutoModelForCausalLM?.split(".")[1]).toBe(architectures[0] as string);
     // Some versions of transformers copy only those files of a folder that the first one names.
     const modeling = readFileSync(files.find(({ name }) => name === "modeling_gblr.py")?.path ?? "", "utf8");
     for (const { name } of files.filter(({ name }) => name !== "modeling_gblr.py")) {
       expect(modeling).toContain(`from .${name.replace(".py", "")} import `);
     }
-    const configuration = files.find(({ name }) => name === "configuration_gblr.py")?.path ?? "";
-    expect(readFileSync(configuration, "utf8")).toContain(`model_type = "${model_type}"`);
   });
 
   test("leave no trace in the config of a dense model", () => {
@@ -236,6 +247,11 @@ describe("the Python files", () => {
     expect(structured.model_type).toBe("gblr_gpt2");
     expect(pythonConfig(structured, false)).toMatchObject(dense);
     expect(pythonConfig(structured, false).auto_map).toBeUndefined();
+    const timm = { model_type: "vit", architecture: "vit_tiny_patch16_224", pretrained_cfg: { crop_pct: 0.9 } };
+    expect(pythonConfig(timm, true)).toMatchObject({ ...timm, model_type: "gblr_vit" });
+    expect(pythonConfig(pythonConfig(timm, true), false)).toEqual(timm);
+    const own = { model_type: "resnet", depths: [1], architectures: ["ResNetForImageClassification"] };
+    expect(pythonConfig(pythonConfig(own, true), false)).toEqual(own);
     // Python has no class for it: the name keeps transformers from filling layers that it does not find at random.
     expect(pythonConfig({ model_type: "llama", x: 1 }, true)).toEqual({ model_type: "gblr_llama", x: 1 });
   });

@@ -2,8 +2,8 @@
 
     vision_logits.py SOURCES < {"images": {"16": [...]}, "cases": [{"folder": ..., "size": 16, "form": ...}]}
 
-Images are (batch, height, width, 3) in a row, by their size. Form "transformers" loads as its user would, saves the model
-once more, and reads that with torch alone. A folder that is refused gives its error instead.
+Images are (batch, height, width, 3) in a row, by their size. Form "transformers" loads as its user would, saves the
+model once more, and reads that with torch alone. A folder that is refused gives its error instead.
 """
 
 import json

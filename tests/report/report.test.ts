@@ -61,7 +61,7 @@ test("the report of a finished run has all its parts, fetches nothing and runs n
   const ids = [...page.matchAll(/\bid="([^"]+)"/g)].map(([, id]) => id);
   expect(new Set(ids).size).toBe(ids.length);
   expect(page).toContain('<span class="status finished">finished</span>');
-  expect(page).toContain("bun run recipes/gpt2-wt103.ts --model gblr/gpt2-mini");
+  expect(page.replace(/<[^>]+>/g, "")).toContain("bun run recipes/gpt2-wt103.ts --model gblr/gpt2-mini");
   expect(cells(page)).toEqual(
     expect.arrayContaining(["h.1.mlp.c_proj", "24 of 32", "31.0 %", "learning-rate", "0.0015"]),
   );
@@ -163,6 +163,19 @@ test("the best compressed model is marked in each metric, whichever way is bette
     "Best of the compressed models: gblr, perplexity 11.00 after fine-tuning at 43.75 % of the dense FLOPs; the dense model has 10.00.",
   );
   expect(comparisonSentence(rows.slice(0, 1))).toBeUndefined();
+  const alike = { ...row("dense", "after", 9), metrics: { perplexity: 9 } };
+  expect(comparisonSentence([...rows, alike])).toEndWith("; the dense model, trained alike, has 9.00.");
+});
+
+test("a command breaks between its words, not after the hyphens of a flag", async () => {
+  await startRun(at("command"), { ...facts({}), command: "gblr finetune --micro-batch 4" });
+  const page = await reportOf(at("command"));
+  expect([...page.matchAll(/<span class="word">([^<]*)<\/span>/g)].map(([, word]) => word)).toEqual([
+    "gblr ",
+    "finetune ",
+    "--micro-batch ",
+    "4",
+  ]);
 });
 
 test("columns that no row fills are left out", () => {

@@ -13,6 +13,8 @@ export const TONES = {
   ink: { light: INK.strong, dark: "#ececf1" },
   soft: { light: INK.soft, dark: "#a6a6b3" },
   line: { light: "#e3e3ea", dark: "#34343f" },
+  /** of what stands behind a curve */
+  faint: { light: "#b6c1cc", dark: "#4d5966" },
   paper: { light: "#ffffff", dark: "#1b1b22" },
   series1: { light: "#4a3db0", dark: "#a99dff" },
   series2: { light: "#d1490f", dark: "#ff9a5e" },

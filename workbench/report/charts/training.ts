@@ -3,12 +3,12 @@
 
 import type { StepMetrics } from "../../train/metrics.ts";
 import type { Chart } from "../chart.ts";
-import { SERIES } from "../theme.ts";
+import { SERIES, TONES } from "../theme.ts";
 import { MOST_POINTS, type Point, sampled, smoothed, thinned } from "../thin.ts";
 import { numberAxis, stepAxis, VIEW } from "./encodings.ts";
 
 const FEW = 30;
-/** The span of the running mean, as a share of the steps. */
+/** To either side of a step, of the running mean: a share of the steps. */
 const SMOOTHING = 0.02;
 
 /** @param steps of a run, at least one */
@@ -48,8 +48,8 @@ interface Curve {
 /** Every point faint, their running mean over it; a few points need no mean. */
 function noisyChart(title: string, { points, axis }: Curve): Chart {
   if (points.length < FEW) return lineChart(title, { points, axis }, { zero: false });
-  const span = Math.max(1, Math.round(SMOOTHING * points.length));
-  const name = `mean of about ${span} ${span === 1 ? "step" : "steps"}`;
+  const span = Math.max(2, Math.round(SMOOTHING * points.length));
+  const name = `mean of about ${2 * span} steps`;
   const [x, y] = [stepAxis(), numberAxis(axis)];
   return {
     title,
@@ -59,7 +59,7 @@ function noisyChart(title: string, { points, axis }: Curve): Chart {
       layer: [
         {
           data: { values: thinned(points) },
-          mark: { type: "line", strokeWidth: 1, opacity: 0.4, point: points.length === 1 },
+          mark: { type: "line", strokeWidth: 1, point: points.length === 1 },
           encoding: { x, y, color: { datum: "each step" } },
         },
         {
@@ -71,7 +71,7 @@ function noisyChart(title: string, { points, axis }: Curve): Chart {
       encoding: {
         color: {
           type: "nominal",
-          scale: { domain: ["each step", name], range: [SERIES[5] as string, SERIES[0] as string] },
+          scale: { domain: ["each step", name], range: [TONES.faint.light, SERIES[0] as string] },
         },
       },
     },

@@ -53,10 +53,14 @@ export function comparisonSentence(rows: readonly ComparisonRow[]): string | und
   const sign = better === "higher" ? -1 : 1;
   const [best] = measured.filter(isCompressed).sort((a, b) => sign * (value(a) - value(b)));
   if (!best || better === undefined) return undefined;
-  const dense = measured.find((row) => !isCompressed(row));
+  // Trained alike where there is such a one: of a model from scratch the first is one that has learned nothing.
+  const [dense] = measured
+    .filter((row) => !isCompressed(row))
+    .sort((a, b) => Number(b.stage === "after") - Number(a.stage === "after"));
   const flops = best.relativeFlops ? ` at ${flopsText(best.relativeFlops.reference)} of the dense FLOPs` : "";
   const than = measured.filter(isCompressed).length > 1 ? "Best of the compressed models: " : "";
-  const beside = dense ? `; the dense model has ${valueText(metric, value(dense))}` : "";
+  const alike = dense?.stage === "after" ? ", trained alike," : "";
+  const beside = dense ? `; the dense model${alike} has ${valueText(metric, value(dense))}` : "";
   const said = `${than}${best.name}, ${label} ${valueText(metric, value(best))} ${best.stage} fine-tuning${flops}${beside}.`;
   return said.replace(/ %/g, "\u00a0%"); // a number keeps its sign when the line breaks
 }

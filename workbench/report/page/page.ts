@@ -63,9 +63,13 @@ function headline(run: Run, name: string): Html {
 ${status}
 ${record?.error === undefined ? undefined : html`<p class="problem">${record.error}</p>`}
 ${problems.map((problem) => html`<p class="problem">${problem}</p>`)}
-${record ? html`<pre>${record.command}</pre>` : undefined}
+${record ? html`<pre>${wordsOf(record.command)}</pre>` : undefined}
 </header>`;
 }
+
+/** Lines break between words only: not after the hyphens of flags. */
+const wordsOf = (command: string): Html[] =>
+  command.split(/(?<=\s)(?=\S)/).map((word) => html`<span class="word">${word}</span>`);
 
 /** How far training has come. */
 function progress({ record, metrics }: Run): string {

@@ -22,6 +22,7 @@ p{margin:0 0 10px;overflow-wrap:anywhere}
 .status.failed,.status.interrupted{background:var(--bad);color:var(--bad-ink)}
 .problem{background:var(--bad);color:var(--bad-ink);border-radius:8px;padding:8px 12px}
 pre{background:var(--paper);border:1px solid var(--line);border-radius:8px;padding:10px 14px;margin:0 0 12px;font:13px/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;white-space:pre-wrap;overflow-wrap:anywhere}
+.word{display:inline-block;max-width:100%}
 .charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,430px),1fr));gap:16px;align-items:start}
 figure{margin:0;background:var(--paper);border:1px solid var(--line);border-radius:10px;padding:12px 14px 8px;min-width:0}
 figure svg,figure img{display:block;width:100%;height:auto}

@@ -223,6 +223,13 @@ describe("an image that cannot be decoded", () => {
   });
 });
 
+test("a batch for which there is no memory is refused by its size", async () => {
+  await using(good, { ...PLAIN, size: 1_000_000 }, async (loader) => {
+    const told = "take 12.0 TB, more memory than there is; take smaller batches";
+    await expect(loader.read([0])).rejects.toThrow(`1 images of 1000000 × 1000000 at once ${told}`);
+  });
+});
+
 test("settings that make no sense are refused by name", () => {
   const refused = (changes: Partial<ImageLoaderOptions>) => (message: string) =>
     expect(() => imageLoader(good, { ...PLAIN, ...changes })).toThrow(message);

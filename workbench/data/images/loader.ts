@@ -2,6 +2,7 @@
 // themselves: while the calling thread computes for seconds on end, the next batch is made.
 
 import os from "node:os";
+import { formatBytes } from "../../../hub/numbers.ts";
 import { expectSetting } from "../../engine/ops/operands.ts";
 import { DataError } from "../errors.ts";
 import { startPool } from "../workers/pool.ts";
@@ -42,6 +43,15 @@ export function imageLoader(images: ImageSet, options: ImageLoaderOptions): Imag
   const skipped = new Map<number, SkippedImage>();
   const each = size * size * 3;
 
+  const roomFor = (count: number): Float32Array<ArrayBuffer> => {
+    try {
+      return new Float32Array(count * each);
+    } catch (error) {
+      const what = `${count} images of ${size} × ${size} at once take ${formatBytes(count * each * 4)}`;
+      throw new DataError(images.dataset, `${what}, more memory than there is; take smaller batches`, { cause: error });
+    }
+  };
+
   const start = (items: readonly number[], seed: number): Promise<ImageAnswer>[] => {
     const count = Math.max(1, Math.min(MOST_IMAGES, Math.ceil(items.length / (JOBS_EACH * Math.max(1, pool.workers)))));
     const jobs: Promise<ImageAnswer>[] = [];
@@ -60,7 +70,7 @@ export function imageLoader(images: ImageSet, options: ImageLoaderOptions): Imag
   };
 
   const gathered = async (items: readonly number[], jobs: Promise<ImageAnswer>[]): Promise<ImageBatch> => {
-    const pixels = new Float32Array(items.length * each);
+    const pixels = roomFor(items.length);
     const good: number[] = [];
     let at = 0;
     for (const job of jobs) {

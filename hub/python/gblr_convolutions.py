@@ -103,7 +103,7 @@ class BlockSparseConvolution(PatchConvolution, BlockSparseLinear):
 
 
 class TuckerConvolution(PatchConvolution):
-    """input (channels, r_in) makes fewer channels, core (rows, columns, r_in, r_out) is the kernel between those, output
+    """input (channels, r_in) makes fewer channels, core (rows, columns, r_in, r_out) a kernel between those, output
     (r_out, n_out) makes all of them."""
 
     parts = {

@@ -10,7 +10,7 @@ import torch
 
 
 def gaudi_mask(widths, locations, n, sigma=math.inf, evaluate=False):
-    """Row k is 1 from sample round(l n) on for round(w n) samples, cyclic, half to even; smoothed where sigma is finite.
+    """Row k is 1 from sample round(l n) on for round(w n) samples, cyclic, half to even; smooth where sigma is finite.
 
     widths and locations: (K), shares of n. Returns (K, n). Gradients pass the rounding unchanged. In evaluation windows
     of one sample and entries below 1e-3 in size are 0.

@@ -88,6 +88,7 @@ const REASONS: Record<string, string> = {
   EEXIST: "a file is there",
   ENOTDIR: "part of its path is a file",
   ENOSPC: "the disk is full",
+  EROFS: "the file system is read-only",
 };
 
 /** Why a file operation failed, as a clause. */

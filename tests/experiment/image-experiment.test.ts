@@ -211,6 +211,13 @@ describe("what cannot be meant is told in one line, before any work", () => {
     expect(await left("0.001")).toContain("and 0 to validate with; give another share");
   });
 
+  test("a folder of runs that cannot be made", async () => {
+    writeFileSync(at("taken"), "a file");
+    const { code, stderr } = await recipe(...QUICK_VIT, "--dataset", images, "--run", "taken/run");
+    expect(code).toBe(1);
+    expect(stderr.trim().split("\n").at(-1)).toMatch(/taken\/run: cannot be made: /);
+  });
+
   test("a class that the training split does not know", async () => {
     const data = copied("unknown", (copy) =>
       cpSync(join(copy, "test/red"), join(copy, "test/violet"), { recursive: true }),

@@ -3,8 +3,9 @@
 
 import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
+import { reason } from "../../hub/byte-source.ts";
 import { lockFile } from "../../hub/cache/lock.ts";
-import { readRun } from "../report/index.ts";
+import { makeRunFolder, RunError, readRun } from "../report/index.ts";
 import type { ExperimentSettings } from "./settings.ts";
 import { SettingsError } from "./settings-error.ts";
 
@@ -34,12 +35,22 @@ export async function isRun(folder: string): Promise<boolean> {
 
 const LOCK = ".lock";
 
-/** Makes the folder this process's own. @returns what gives it back @throws SettingsError while another one has it */
-export function claim(folder: string): Promise<() => Promise<void>> {
-  return lockFile(join(folder, LOCK), {
-    onWait: () => {
-      throw new SettingsError(`${folder} is in use by another process; wait for it, or give another --run`);
-    },
+/**
+ * Makes the folder, this process's own. @returns what gives it back
+ * @throws SettingsError while another one has it; RunError when nothing can be written there
+ */
+export async function claim(folder: string): Promise<() => Promise<void>> {
+  await makeRunFolder(folder);
+  const onWait = () => {
+    throw new SettingsError(`${folder} is in use by another process; wait for it, or give another --run`);
+  };
+  return lockFile(join(folder, LOCK), { onWait }).catch((error: unknown) => {
+    if (error instanceof SettingsError) throw error;
+    throw new RunError(
+      `cannot be written to: ${reason(error)}; give another --run`,
+      { file: folder },
+      { cause: error },
+    );
   });
 }
 

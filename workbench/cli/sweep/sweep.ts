@@ -1,10 +1,10 @@
 // Runs a recipe at every point of a grid, one after the other, each in its own folder. A point that is finished is not run
 // again; one that fails leaves the others be. Tells what happens as events; the verb shows them.
 
-import { mkdir, readFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { writeFileAtomically } from "../../../hub/atomic-file.ts";
-import { type ComparisonRow, readRun } from "../../report/index.ts";
+import { type ComparisonRow, makeRunFolder, readRun } from "../../report/index.ts";
 import { UsageError } from "../program.ts";
 import type { GridPoint } from "./grid.ts";
 import type { RecipeFile } from "./recipe-file.ts";
@@ -35,9 +35,9 @@ export type SweepEvent =
   | { kind: "ended"; run: SweepRun; before: boolean }
   | { kind: "swept"; runs: readonly SweepRun[]; interrupted: boolean };
 
-/** @throws UsageError when the folder has a sweep of another recipe, or with other flags */
+/** @throws UsageError when the folder has a sweep of another recipe, or with other flags; RunError when it cannot be made */
 export async function* sweep({ recipe, points, flags, folder, signal }: SweepOptions): AsyncGenerator<SweepEvent> {
-  await mkdir(folder, { recursive: true });
+  await makeRunFolder(folder);
   await expectSameSweep(folder, { recipe: recipe.name, flags });
   const runs: SweepRun[] = [];
   for (const [index, point] of points.entries()) {

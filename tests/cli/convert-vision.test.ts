@@ -68,7 +68,7 @@ async function logits(folder: string): Promise<Float32Array> {
 
 const WAYS: [string, string[], number, string][] = [
   ["resnet-whole", ["--structure", "gblr", "--budget", "0.5"], 4, "gblr"],
-  ["resnet-per-kernel", ["--structure", "gblr", "--budget", "0.8", "--convolution", "per-kernel"], 36, "gblr"],
+  ["resnet-per-kernel", ["--structure", "gblr", "--budget", "0.8", "--convolutions", "per-kernel"], 36, "gblr"],
   ["resnet-tucker", ["--structure", "tucker", "--budget", "0.4"], 4, "tucker"],
   ["vit-gblr", ["--structure", "gblr", "--flops", "0.6"], 10, "gblr"],
 ];
@@ -96,7 +96,7 @@ test("images calibrate a classifier, text does not", async () => {
   const images = ["--init", "activation", "--calibrate", at("images"), "--calibrate-samples", "6"];
   for (const [source, extra] of [
     ["vit", []],
-    ["resnet", ["--convolution", "per-kernel", "--allocate", "global"]],
+    ["resnet", ["--convolutions", "per-kernel", "--allocate", "global"]],
   ] as const) {
     const { layers } = await convert(
       source,
@@ -113,7 +113,7 @@ test("images calibrate a classifier, text does not", async () => {
   const asked = ["convert", at("vit"), "--structure", "gblr", "--budget", "0.5", "--out", at("x"), ...images];
   const { code, stderr } = await runVerb(addConvert, [...asked, "--calibrate-context", "8"]);
   expect({ code, stderr }).toEqual({
-    code: 1,
+    code: 2,
     stderr: "gblr: --calibrate-context is of text, this model takes images; leave it out\n",
   });
 });
@@ -132,10 +132,10 @@ test("an image that cannot be decoded is left out of a calibration and told", as
 
 test("what contradicts is refused in one line", async () => {
   for (const [args, status, text] of [
-    [["resnet", "--structure", "tucker", "--budget", "0.5", "--convolution", "per-kernel"], 2, "choose one"],
+    [["resnet", "--structure", "tucker", "--budget", "0.5", "--convolutions", "per-kernel"], 2, "choose one"],
     [["vit", "--structure", "tucker", "--budget", "0.5"], 1, "tucker is for convolutions, blocks.0.attn.q_proj"],
     [
-      ["vit", "--structure", "gblr", "--budget", "0.5", "--convolution", "per-kernel"],
+      ["vit", "--structure", "gblr", "--budget", "0.5", "--convolutions", "per-kernel"],
       1,
       "per kernel is for convolutions",
     ],

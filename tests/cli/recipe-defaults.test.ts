@@ -46,3 +46,13 @@ test("one augmentation takes the place of another, and a rival structure has no 
   expect(gone({ structure: "gblr" })).toEqual([]);
   expect(gone({ flops: 0.4 })).toEqual(["budget"]);
 });
+
+test("a cost that is asked for is held, where the recipe's rule would let it drift and no other rule is asked for", () => {
+  const published = { shrink: "adaptive", threshold: 0.02, target: 0.05 };
+  const left = (flags: Record<string, unknown>) => defaultsFor({ defaults: published }, flags);
+  expect(left({ flops: 0.4 })).toEqual({ shrink: "budget" } as object);
+  expect(left({ budget: 0.2 })).toEqual({ shrink: "budget" } as object);
+  expect(left({ seed: 1 })).toEqual(published);
+  expect(left({ budget: 0.2, shrink: "mean" })).toEqual({ shrink: "adaptive" });
+  expect(defaultsFor({ defaults: { shrink: "none", budget: 0.2 } }, { budget: 0.1 })).toMatchObject({ shrink: "none" });
+});

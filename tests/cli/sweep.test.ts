@@ -59,7 +59,7 @@ describe("a grid of two budgets and two structures", () => {
 
   test("the table has the model that all began with once, and each model that was trained", () => {
     expect(told.results.map(({ name, stage }) => `${name} ${stage}`)).toEqual([
-      "dense before",
+      "dense, untrained before",
       "GBLR, SVD after",
       "low rank after",
       "GBLR, SVD after",
@@ -122,7 +122,7 @@ test(
     expect(stderr).toMatch(/^gblr: 1 of 2 runs failed; structure lowrnk, budget 0\.5: [^\n]*lowrnk[^\n]*\n$/);
     const told: Told = JSON.parse(stdout);
     expect(told.runs.map(({ status }) => status)).toEqual(["failed", "finished"]);
-    expect(told.results.map(({ name }) => name)).toEqual(["dense", "low rank"]);
+    expect(told.results.map(({ name }) => name)).toEqual(["dense, untrained", "low rank"]);
   },
   PATIENCE,
 );

@@ -53,7 +53,7 @@ describe("a ViT from scratch, with GBLR and low rank", () => {
 
   test("rows are judged by top-1, then top-5 and the loss", () => {
     expect(rows.map(({ name, stage }) => `${name} ${stage}`)).toEqual([
-      "dense before",
+      "dense, untrained before",
       "low rank before",
       "low rank after",
       "GBLR, SVD before",
@@ -63,7 +63,7 @@ describe("a ViT from scratch, with GBLR and low rank", () => {
   });
 
   test("both learn what there is to learn, at half of the cost of the layers", () => {
-    const dense = rowNamed(rows, "dense", "before");
+    const dense = rowNamed(rows, "dense, untrained", "before");
     for (const name of ["low rank", "GBLR, SVD"]) {
       const row = rowNamed(rows, name, "after");
       expect(row.metrics.top1).toBeGreaterThan(0.8);

@@ -58,7 +58,7 @@ Neither budget is ever exceeded; what whole ranks leave over is handed on to
 other layers, or spent on a narrower block. The plan is printed first.
 
 Convolutions become the matrix of the patches under their kernel; with
---convolution per-kernel one matrix for each position of the kernel. tucker is
+--convolutions per-kernel one matrix for each position of the kernel. tucker is
 for convolutions only.
 
 Starts: svd, nearest in the entries; search, GBLR's budgeted block search;
@@ -97,7 +97,7 @@ export function addConvert(program: Command): void {
         .default("uniform"),
     )
     .addOption(
-      new Option("--convolution <how>", "one matrix of the patches under the kernel, or one for each of its positions")
+      new Option("--convolutions <how>", "one matrix of the patches under the kernel, or one for each of its positions")
         .choices(CONVOLUTIONS)
         .default("integrated"),
     )
@@ -189,13 +189,13 @@ async function convertLoaded(model: Model, work: Work): Promise<void> {
 }
 
 function askedOf(
-  { structure, budget, flops, widths, layers, convolution }: Work,
+  { structure, budget, flops, widths, layers, convolutions }: Work,
   { allocation }: { allocation: Allocation },
 ): PlanOptions {
   return {
     structure,
     allocation,
-    convolutions: convolution,
+    convolutions,
     ...(budget !== undefined && { budget }),
     ...(flops !== undefined && { flops }),
     ...(widths !== undefined && { widths }),

@@ -24,14 +24,21 @@ const BELONG: readonly { flag: string; unless?: (value: string) => boolean; sett
   },
 ];
 
-/** What a recipe says stands where no flag says otherwise. */
+/** Rules that let the cost drift from where it began. */
+const DRIFTING = ["mean", "targeted", "adaptive"];
+
+/** What a recipe says stands where no flag says otherwise. A cost that a flag asks for is held, by the rule that holds it. */
 export function defaultsFor<Defaults extends object>(
   { defaults }: { defaults?: Defaults },
   flags: Readonly<Record<string, unknown>>,
 ): Partial<Defaults> {
   const gone = BELONG.filter(({ flag, unless }) => flags[flag] !== undefined && !unless?.(String(flags[flag])));
   const names = gone.flatMap(({ settings }) => settings);
-  return Object.fromEntries(
-    Object.entries(defaults ?? {}).filter(([name]) => !names.includes(name)),
-  ) as Partial<Defaults>;
+  const entries = Object.entries({ ...defaults });
+  const left = Object.fromEntries(entries.filter(([name]) => !names.includes(name)));
+  const asksCost = flags.budget !== undefined || flags.flops !== undefined;
+  if (!asksCost || flags.shrink !== undefined || !DRIFTING.includes(left.shrink as string))
+    return left as Partial<Defaults>;
+  const { threshold: _, target: __, ...others } = left;
+  return { ...others, shrink: "budget" } as object as Partial<Defaults>;
 }

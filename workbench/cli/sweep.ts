@@ -8,6 +8,7 @@ import { writeFileAtomically } from "../../hub/atomic-file.ts";
 import { chartToFiles } from "../report/index.ts";
 import { interruptible } from "./interrupt.ts";
 import { CommandFailed, Interrupted, verb } from "./program.ts";
+import { progressLine } from "./progress.ts";
 import { costChart } from "./sweep/chart.ts";
 import { gridOf, parseVaried, pointText, type Varied } from "./sweep/grid.ts";
 import { recipeFile } from "./sweep/recipe-file.ts";
@@ -54,8 +55,11 @@ async function runSweep(name: string, flags: string[], { vary, out, json = false
   const folder = out ?? `runs/sweep-${recipe.name}`;
   const palette = paletteFor(process.stdout, process.env);
   const message = `interrupted; ${folder} keeps what is done: run the same command again to go on`;
+  const progress = progressLine();
   const runs = await interruptible(message, async (signal) => {
     for await (const event of sweep({ recipe, points, flags, folder, signal })) {
+      if (event.kind === "said") progress.show(`  ${event.line}`);
+      else progress.clear();
       if (!json) show(event, palette);
       if (event.kind !== "swept") continue;
       if (event.interrupted) throw new Interrupted(message);

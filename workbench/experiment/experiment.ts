@@ -165,7 +165,7 @@ async function* measureBase({
   table,
 }: Pick<VariantOptions, "source" | "data" | "context" | "table">): AsyncGenerator<ExperimentEvent> {
   const structure = await structureOf(source);
-  const name = titleOf(structure);
+  const name = source.untrained ? `${titleOf(structure)}, untrained` : titleOf(structure);
   const known = table.find(name, "before");
   yield { kind: "stage", stage: "measure", of: "the model as it is", done: known !== undefined };
   if (known) return;

@@ -58,7 +58,7 @@ export async function scratchModel(settings: ImageSettings, { classes, cache }: 
   const unlock = await lockFile(`${place}.lock`);
   try {
     if (!(await stat(join(place, "config.json")).catch(() => undefined))) await make(json, settings, place);
-    return { name: settings.model, folder: place };
+    return { name: settings.model, folder: place, untrained: true };
   } finally {
     await unlock();
   }

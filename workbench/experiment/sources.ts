@@ -27,6 +27,8 @@ export interface Source {
   folder: string;
   /** commit, of a repository */
   revision?: string;
+  /** it has learned nothing yet */
+  untrained?: boolean;
   /** of a classifier that is started from with another head than it has there */
   head?: NewHead;
   /** of such a one's images, where it is not as it says there */

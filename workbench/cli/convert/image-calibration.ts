@@ -11,7 +11,7 @@ import { evaluationTransform } from "../../experiment/image-transforms.ts";
 import { locateDataset } from "../../experiment/sources.ts";
 import { classifierLogits, imageSettings } from "../../models/index.ts";
 import { workbenchCache } from "../cache-folder.ts";
-import { CommandFailed } from "../program.ts";
+import { UsageError } from "../program.ts";
 import {
   type Calibration,
   type CalibrationOptions,
@@ -29,7 +29,7 @@ export async function calibrateOnImages(
   { model, layers, access, signal }: CalibrationOptions,
 ): Promise<Calibration> {
   if (context !== undefined)
-    throw new CommandFailed("--calibrate-context is of text, this model takes images; leave it out");
+    throw new UsageError("--calibrate-context is of text, this model takes images; leave it out");
   const data = await shown({ label: name }, locateDataset({ name, config, splits: [split] }, { access, signal }));
   const cache = join(workbenchCache(process.env), "images");
   const place = { dataset: data.folder, config, split, imageColumn: column, limit: samples, cache, signal };

@@ -13,7 +13,7 @@ export interface ConvertVerbOptions extends OpenEngineOptions {
   widths?: string;
   layers?: string[];
   allocate: Allocation;
-  convolution: Convolutions;
+  convolutions: Convolutions;
   init: Init;
   searchSteps: number;
   calibrate?: string;
@@ -43,8 +43,8 @@ export function checkUsage(options: ConvertVerbOptions): void {
   }
   if (out === undefined && !dryRun) throw new UsageError("--out is missing: a folder for the model, or --dry-run");
   if (widths !== undefined && structure !== "gblr") throw new UsageError(`--widths is for gblr, not ${structure}`);
-  if (structure === "tucker" && options.convolution === "per-kernel") {
-    throw new UsageError("--structure tucker is of whole kernels, not --convolution per-kernel; choose one");
+  if (structure === "tucker" && options.convolutions === "per-kernel") {
+    throw new UsageError("--structure tucker is of whole kernels, not --convolutions per-kernel; choose one");
   }
   for (const [flag, other] of [
     ["--allocate global", allocate === "global"],

@@ -2,6 +2,7 @@
 
 import { spawn } from "node:child_process";
 import process from "node:process";
+import { createInterface } from "node:readline";
 import { EXIT, oneLine } from "../program.ts";
 
 export type ChildEnd = { kind: "finished" } | { kind: "interrupted" } | { kind: "failed"; error: string };
@@ -12,25 +13,21 @@ export interface ChildOptions {
   signal: AbortSignal;
 }
 
-/** @param path of a recipe */
-export function runChild(path: string, { flags, signal }: ChildOptions): Promise<ChildEnd> {
-  return new Promise((done) => {
-    // In a group of its own: the terminal's Ctrl-C would reach it a second time, which ends it at once.
-    const child = spawn(process.execPath, [...process.execArgv, path, ...flags], {
-      stdio: ["ignore", "ignore", "pipe"],
-      detached: true,
-    });
-    let told = "";
-    child.stderr.setEncoding("utf8").on("data", (text: string) => {
-      told = (told + text).slice(-MOST_TOLD);
-    });
-    const stop = () => child.kill("SIGINT");
-    if (signal.aborted) stop();
-    else signal.addEventListener("abort", stop, { once: true });
-    const end = (result: ChildEnd) => {
-      signal.removeEventListener("abort", stop);
-      done(result);
-    };
+/** Each line that it says of how far it is, then how it ended. @param path of a recipe */
+export async function* runChild(path: string, { flags, signal }: ChildOptions): AsyncGenerator<string, ChildEnd> {
+  // In a group of its own: the terminal's Ctrl-C would reach it a second time, which ends it at once.
+  const child = spawn(process.execPath, [...process.execArgv, path, ...flags], {
+    stdio: ["ignore", "pipe", "pipe"],
+    detached: true,
+  });
+  let told = "";
+  child.stderr.setEncoding("utf8").on("data", (text: string) => {
+    told = (told + text).slice(-MOST_TOLD);
+  });
+  const stop = () => child.kill("SIGINT");
+  if (signal.aborted) stop();
+  else signal.addEventListener("abort", stop, { once: true });
+  const ended = new Promise<ChildEnd>((end) => {
     child.on("error", (error) => end({ kind: "failed", error: `could not be started: ${oneLine(error.message)}` }));
     child.on("close", (code, killed) => {
       if (code === EXIT.ok) end({ kind: "finished" });
@@ -38,6 +35,12 @@ export function runChild(path: string, { flags, signal }: ChildOptions): Promise
       else end({ kind: "failed", error: lastLine(told) || (killed ? `killed by ${killed}` : `exit code ${code}`) });
     });
   });
+  try {
+    for await (const line of createInterface({ input: child.stdout })) if (line.trim()) yield line.trim();
+    return await ended;
+  } finally {
+    signal.removeEventListener("abort", stop);
+  }
 }
 
 /** Characters of what it says on stderr. */

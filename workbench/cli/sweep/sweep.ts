@@ -31,6 +31,8 @@ export interface SweepRun {
 
 export type SweepEvent =
   | { kind: "begun"; point: GridPoint; index: number; of: number; folder: string }
+  /** how far the run is, a line as the recipe tells it */
+  | { kind: "said"; line: string }
   /** `before`: by an earlier sweep */
   | { kind: "ended"; run: SweepRun; before: boolean }
   | { kind: "swept"; runs: readonly SweepRun[]; interrupted: boolean };
@@ -47,23 +49,31 @@ export async function* sweep({ recipe, points, flags, folder, signal }: SweepOpt
     const done = await finishedRows(place);
     const run: SweepRun = done
       ? { point, folder: place, status: "finished", rows: done }
-      : await runPoint(point, { recipe, flags, folder: place, signal });
+      : yield* runPoint(point, { recipe, flags, folder: place, signal });
     runs.push(run);
     yield { kind: "ended", run, before: done !== undefined };
   }
   yield { kind: "swept", runs, interrupted: signal.aborted };
 }
 
-async function runPoint(
+async function* runPoint(
   point: GridPoint,
   { recipe, flags, folder, signal }: Omit<SweepOptions, "points">,
-): Promise<SweepRun> {
-  const end = await runChild(recipe.path, { flags: [...flags, ...point.flags, `--run=${folder}`], signal });
+): AsyncGenerator<SweepEvent, SweepRun> {
+  const end = yield* saidOf(runChild(recipe.path, { flags: [...flags, ...point.flags, `--run=${folder}`], signal }));
   if (end.kind === "failed") return { point, folder, status: "failed", error: end.error, rows: [] };
   if (end.kind === "interrupted") return { point, folder, status: "interrupted", rows: [] };
   const rows = await finishedRows(folder);
   if (rows) return { point, folder, status: "finished", rows };
   return { point, folder, status: "failed", error: `${folder} has no finished run`, rows: [] };
+}
+
+async function* saidOf<End>(lines: AsyncGenerator<string, End>): AsyncGenerator<SweepEvent, End> {
+  for (;;) {
+    const { value, done } = await lines.next();
+    if (done) return value;
+    yield { kind: "said", line: value };
+  }
 }
 
 async function finishedRows(folder: string): Promise<readonly ComparisonRow[] | undefined> {

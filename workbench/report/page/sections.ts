@@ -46,8 +46,15 @@ export async function trainingSection({ run }: Shown): Promise<Html> {
   return section("training", "Training", body);
 }
 
-export async function structureSection({ run }: Shown): Promise<Html> {
-  const charts = structureCharts(run);
+/** Of a run that converts no layer there is nothing to say of structure. */
+const isPlain = ({ run: { record, conversion }, model }: Shown): boolean =>
+  record?.settings.structure === "dense" &&
+  !conversion &&
+  (!model || layerRows({ inspection: model.inspection }).length === 0);
+
+export async function structureSection(shown: Shown): Promise<Html | undefined> {
+  if (isPlain(shown)) return undefined;
+  const charts = structureCharts(shown.run);
   const body =
     charts.length > 0
       ? await figures("structure", charts)
@@ -55,7 +62,9 @@ export async function structureSection({ run }: Shown): Promise<Html> {
   return section("structure", "Widths by layer", body);
 }
 
-export function layoutSection({ model, modelProblem, picture }: Shown): Html {
+export function layoutSection(shown: Shown): Html | undefined {
+  if (isPlain(shown)) return undefined;
+  const { model, modelProblem, picture } = shown;
   const svg = model && structurePicture(model, "Final model");
   const label = "Where the blocks of each GBLR matrix lie; brighter where more of them overlap";
   const body = svg
@@ -71,7 +80,9 @@ export function layoutSection({ model, modelProblem, picture }: Shown): Html {
   return section("layout", "Block layout", body);
 }
 
-export function layersSection({ run, model }: Shown): Html {
+export function layersSection(shown: Shown): Html | undefined {
+  if (isPlain(shown)) return undefined;
+  const { run, model } = shown;
   const rows = layerRows({
     inspection: model?.inspection,
     structure: structuresOf(run.metrics).at(-1),

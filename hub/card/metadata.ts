@@ -46,13 +46,17 @@ export function cardMetadata(facts: CardFacts): string {
     pipeline_tag: task,
     base_model: baseModel !== undefined && isRepositoryId(baseModel) ? baseModel : undefined,
     datasets: several([...(dataset ? [dataset.id] : []), ...(base.datasets ?? [])].filter(isRepositoryId)),
-    tags: several(["gblr", facts.structure, "model-compression", ...(base.tags ?? [])]),
+    tags: several([...ownTags(facts), ...(base.tags ?? [])]),
     ...(index && { "model-index": [index] }),
   };
   const present = Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined && value !== ""));
   // No block scalars and no folding: a value with line ends stays in quotes, where it cannot end the front matter.
   return `---\n${stringify(present, { blockQuote: false, lineWidth: 0 })}---\n`;
 }
+
+/** A dense model that was trained here is neither compressed nor of any structure. */
+const ownTags = ({ structure }: CardFacts): string[] =>
+  structure === "dense" ? [] : ["gblr", structure, "model-compression"];
 
 /** `owner/name`, or a bare name as old repositories have; a folder's path is none. */
 export function isRepositoryId(name: string): boolean {

@@ -137,6 +137,12 @@ test("without a fact its sentence is not there", () => {
   expect(card).not.toMatch(/structure\.png|python|2310\.18882/);
 });
 
+test("a dense model is not tagged as compressed, nor with a structure", () => {
+  const { tags } = frontMatter(modelCard({ ...FACTS, structure: "dense" }));
+  expect(tags).toEqual(["text"]);
+  expect(frontMatter(modelCard({ ...FACTS, structure: "dense", base: {} }))).not.toHaveProperty("tags");
+});
+
 test("a folder on a disk is no base model and no data set of the Hub", () => {
   const card = modelCard({ ...FACTS, baseModel: "/home/me/models/gpt2", dataset: { id: "../data" } });
   expect(frontMatter(card)).toMatchObject({ datasets: ["gblr/wikitext-mini", "a/b"] });

@@ -10,6 +10,10 @@ import type { SweepResult } from "./results.ts";
 /** What a model's name or its place on the axis says already. */
 const SAID = ["structure", "init", "allocate", "budget", "flops", "widths", "target", "threshold", "compare"];
 
+/** Pixels that a line of the legend takes, and the letters of half of one. */
+const LEGEND_LINE = 18;
+const HALF_LINE = 30;
+
 interface Point {
   x: number;
   y: number;
@@ -38,6 +42,7 @@ export function costChart(recipe: string, results: readonly SweepResult[]): Char
     axis: { format: ".0%" },
   } as const;
   const names = [...new Set([...base, ...curves].map(({ series }) => series))];
+  const columns = names.every((name) => name.length <= HALF_LINE) ? 2 : 1;
   const told = curves.map((point) => `${point.series} ${valueText(metric, point.y)} at ${percent(point.x)}`);
   return {
     title: `${recipe}: ${label} by cost`,
@@ -45,12 +50,14 @@ export function costChart(recipe: string, results: readonly SweepResult[]): Char
     spec: {
       ...VIEW,
       width: 560,
-      height: 320 + 18 * Math.ceil(names.length / 2 - 1),
+      height: 320 + LEGEND_LINE * (Math.ceil(names.length / columns) - 1),
       layer: [
         { data: { values: base }, mark: { type: "rule", strokeDash: [5, 4] }, encoding: { y } },
         { data: { values: curves }, mark: { type: "line", point: true }, encoding: { x, y } },
       ],
-      encoding: { color: { field: "series", type: "nominal", scale: { domain: names } } },
+      encoding: {
+        color: { field: "series", type: "nominal", scale: { domain: names }, legend: { columns, labelLimit: 0 } },
+      },
     },
   };
 }

@@ -148,6 +148,8 @@ function markdown(): string {
       formatBytes(row.heldBytes),
     ].join(" | ");
   };
+  const { out } = options;
+  const asked = process.argv.slice(2).filter((word) => word !== "--out" && word !== out);
   const [first] = rows.map(({ detail }) => detail as { engine?: string; device?: string });
   return [
     `# ${model} with random weights`,
@@ -165,7 +167,7 @@ function markdown(): string {
     "Peak memory is the process's resident set, or what the GPU holds.",
     "",
     "```sh",
-    `bun bench/vision.ts ${process.argv.slice(2).join(" ")}`.trim(),
+    `bun bench/vision.ts ${asked.join(" ")}`.trim(),
     "```",
   ].join("\n");
 }

@@ -188,7 +188,7 @@ test.each([
     ["--structure", "gblr", "--budget", "0.5", "--layers", "q_proj"],
     'has "q_proj" in its name; there is h.0.attn.c_attn,',
   ],
-  [["--structure", "gblr", "--flops", "0.01"], "relative FLOPs must be above"],
+  [["--structure", "gblr", "--flops", "0.01"], "relative FLOPs as published tables count must be above"],
   [["--structure", "gblr", "--budget", "0.5", "--calibrate", "./nowhere"], 'there is no folder "./nowhere"'],
 ])("what cannot be done exits 1 with one line and no folder: %j", async (args, message) => {
   const { code, stderr } = await gblr(at("dense"), ...args, "--out", at("bad"), "--json");

@@ -45,9 +45,9 @@ export function shareOfFlops(model: Model, layers: readonly LayerInfo[], flops: 
   if (!(share > 0 && share <= 1)) {
     const [from, to] = [rest / unit, whole.reference.relative].map((value) => value.toPrecision(4));
     throw new EngineError(
-      `relative FLOPs must be above ${from}, what the rest of the model takes, and at most ${to}, those of the dense ` +
-        `model, got ${flops}`,
-      "give a number between, or convert more layers",
+      `relative FLOPs as published tables count must be above ${from}, what the rest of the model takes, and at most ` +
+        `${to}, these layers at their whole cost, got ${flops}`,
+      "give a number between, convert more layers, or give a budget of these layers instead",
     );
   }
   return share;

@@ -130,6 +130,13 @@ test("an image that cannot be decoded is left out of a calibration and told", as
   expect([code, stderr.slice(0, told.length), stderr.trim().split("\n").length]).toEqual([0, told, 1]);
 });
 
+test("a folder of images without classes calibrates too", async () => {
+  cpSync(at("images", "train", "dark"), at("flat"), { recursive: true });
+  const asked = ["--structure", "lowrank", "--budget", "0.6", "--init", "activation", "--calibrate", at("flat")];
+  const { layers } = await convert("vit", "vit-flat", ...asked);
+  expect(layers.every(({ outputError }) => outputError !== undefined)).toBe(true);
+});
+
 test("what contradicts is refused in one line", async () => {
   for (const [args, status, text] of [
     [["resnet", "--structure", "tucker", "--budget", "0.5", "--convolutions", "per-kernel"], 2, "choose one"],

@@ -235,6 +235,25 @@ describe("folders", () => {
   });
 });
 
+test("where classes are not looked at, neither a column nor a folder of them is needed", async () => {
+  const one = { split: "train", cache, unlabelled: true };
+  const bytes = async (images: ImageSet) =>
+    Promise.all(Array.from({ length: images.length }, async (_, i) => text(await images.bytes(i))));
+  const table = folder({
+    "train.parquet": parquetFile([{ image: [picture("a"), picture("bb")] }, { image: [picture("c")] }]),
+  });
+  expect(await bytes(await openImagesNow({ dataset: table, ...one }))).toEqual(["a", "bb", "c"]);
+  expect(await refusal({ dataset: table })).toContain("has no column of classes");
+  const unknown = folder({ "test.parquet": parquetFile([{ image: [picture("a")], label: [-1n] }]) });
+  expect((await openImagesNow({ dataset: unknown, ...one, split: "test" })).length).toBe(1);
+  const flat = folder({ "2.jpg": "two", "1.png": "one", "notes.txt": "none" });
+  expect(await bytes(await openImagesNow({ dataset: flat, ...one }))).toEqual(["one", "two"]);
+  const mixed = folder({ "train/cat/1.jpg": "cat", "train/stray.jpg": "stray" });
+  expect(await bytes(await openImagesNow({ dataset: mixed, ...one }))).toEqual(["cat", "stray"]);
+  expect(await bytes(await openImagesNow({ dataset: mixed, split: "train", cache }))).toEqual(["cat"]);
+  expect(await refusal({ dataset: folder({ "notes.md": "none" }), unlabelled: true })).toContain("such as train/1.jpg");
+});
+
 test("classes take a model's numbers where all of them are its, and their own where any is not", async () => {
   const pictures = Object.fromEntries(["cat", "dog"].map((name) => [`val/${name}/1.png`, "1"]));
   const images = await openImagesNow({ dataset: folder(pictures), split: "val", cache });

@@ -32,7 +32,16 @@ export async function calibrateOnImages(
     throw new UsageError("--calibrate-context is of text, this model takes images; leave it out");
   const data = await shown({ label: name }, locateDataset({ name, config, splits: [split] }, { access, signal }));
   const cache = join(workbenchCache(process.env), "images");
-  const place = { dataset: data.folder, config, split, imageColumn: column, limit: samples, cache, signal };
+  const place = {
+    dataset: data.folder,
+    config,
+    split,
+    imageColumn: column,
+    limit: samples,
+    cache,
+    signal,
+    unlabelled: true,
+  };
   const images = await shown({ label: "images", format: () => "" }, openedImages(place));
   const own = imageSettings(model);
   const { size, mean, std } = own;

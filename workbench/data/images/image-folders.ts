@@ -24,11 +24,19 @@ export interface SplitFolders {
   classes: ClassFolder[];
 }
 
+interface FoldersOptions {
+  config?: string | undefined;
+  split: string;
+  /** images beside the folders of classes, or without any, are found too. Default false */
+  unlabelled?: boolean | undefined;
+}
+
 /** @returns nothing where the data set is not made of folders of images; @throws DataError on an unknown split of one that is */
 export async function foldersOf(
   dataset: string,
-  { config, split }: { config?: string | undefined; split: string },
+  { config, split, unlabelled = false }: FoldersOptions,
 ): Promise<SplitFolders | undefined> {
+  const classesIn = unlabelled ? imagesIn : classFoldersIn;
   const top = await foldersIn(dataset, "");
   for (const base of config === undefined || config === "default" ? ["", "data/"] : [`${config}/`]) {
     const names = base === "" ? top : await foldersIn(dataset, base);
@@ -57,16 +65,29 @@ async function foldersIn(dataset: string, below: string): Promise<string[]> {
   return entries.filter((entry) => entry.isDirectory() && !entry.name.startsWith(".")).map(({ name }) => name);
 }
 
-async function classesIn(dataset: string, below: string): Promise<ClassFolder[]> {
+/** All images, those that lie in no class's folder too. */
+async function imagesIn(dataset: string, below: string): Promise<ClassFolder[]> {
+  const classes = await classFoldersIn(dataset, below);
+  const path = below.replace(/\/$/, "");
+  const beside = { name: path.split("/").at(-1) as string, path, images: await imageNames(join(dataset, below)) };
+  return beside.images.length > 0 ? [...classes, beside] : classes;
+}
+
+async function classFoldersIn(dataset: string, below: string): Promise<ClassFolder[]> {
   const classes: ClassFolder[] = [];
   for (const name of (await foldersIn(dataset, below)).sort()) {
     const path = `${below}${name}`;
-    const entries = await entriesOf(join(dataset, path));
-    const images = entries.filter((entry) => !entry.isDirectory() && IMAGE.test(entry.name)).map((entry) => entry.name);
     // A class without images keeps its number.
-    classes.push({ name, path, images: images.sort() });
+    classes.push({ name, path, images: await imageNames(join(dataset, path)) });
   }
   return classes.some(({ images }) => images.length > 0) ? classes : [];
+}
+
+/** Sorted. */
+async function imageNames(folder: string): Promise<string[]> {
+  const entries = await entriesOf(folder);
+  const images = entries.filter((entry) => !entry.isDirectory() && IMAGE.test(entry.name)).map((entry) => entry.name);
+  return images.sort();
 }
 
 async function entriesOf(folder: string): Promise<Dirent[]> {

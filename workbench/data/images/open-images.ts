@@ -16,8 +16,8 @@ import type { ImagesEvent, OpenImagesOptions } from "./types.ts";
  *   there or damaged, for a set without images, and for a cache that cannot be written; the signal's reason when it aborts
  */
 export async function* openImages(options: OpenImagesOptions): AsyncGenerator<ImagesEvent> {
-  const { dataset, config, split } = options;
-  const folders = await foldersOf(dataset, { config, split });
+  const { dataset, config, split, unlabelled } = options;
+  const folders = await foldersOf(dataset, { config, split, unlabelled });
   if (folders) {
     yield {
       kind: "data",
@@ -29,7 +29,10 @@ export async function* openImages(options: OpenImagesOptions): AsyncGenerator<Im
     return;
   }
   if (!(await pathsIn(dataset)).some((path) => formatOf(path) !== undefined)) {
-    const wanted = `neither parquet files nor a folder a split with a folder a class, such as ${split}/cat/1.jpg`;
+    const folder = unlabelled
+      ? `a folder of images, such as ${split}/1.jpg`
+      : `a folder a split with a folder a class, such as ${split}/cat/1.jpg`;
+    const wanted = `neither parquet files nor ${folder}`;
     throw new DataError(dataset, `has no images in split ${JSON.stringify(split)}: ${wanted}`);
   }
   const chosen = await splitFilesOf(dataset, { config, split });

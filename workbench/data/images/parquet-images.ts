@@ -40,7 +40,7 @@ export async function* parquetImages(
     try {
       const columns = imageColumns(file, options);
       const { label: column } = columns;
-      if (i === 0) {
+      if (i === 0 && column !== undefined) {
         const inReadme = readme && namesInReadme(readme, { file: join(dataset, "README.md"), config, column });
         declared = inReadme || namesInParquet(file.metadata.key_value_metadata, column);
       }
@@ -48,11 +48,7 @@ export async function* parquetImages(
       const progress = { files: files.length, before: i, images: raw.length, bytes };
       const taken = yield* takeOut(file, columns, { ...options, progress });
       const part = { name, ...taken, first: raw.length };
-      for await (const {
-        rowStart,
-        values: [labels = []],
-      } of file.groups([column]))
-        raw.push(...rawLabels(labels, { path: file.path, column, rowStart }));
+      for await (const label of labelsIn(file, column, taken.offsets.length - 1)) raw.push(label);
       if (part.offsets.length - 1 !== raw.length - part.first)
         throw new DataError(
           file.path,
@@ -91,6 +87,17 @@ export async function* parquetImages(
     bytes: async (i) => readPlace(place(i)),
     close: async () => {},
   };
+}
+
+/** Of all rows, in their order; without a column all are of class 0. */
+async function* labelsIn(file: ParquetFile, column: string | undefined, images: number): AsyncGenerator<RawLabel> {
+  if (column === undefined) {
+    for (let i = 0; i < images; i++) yield 0;
+    return;
+  }
+  for await (const { rowStart, values } of file.groups([column])) {
+    yield* rawLabels(values[0] ?? [], { path: file.path, column, rowStart });
+  }
 }
 
 function partFinder(parts: readonly Part[], length: number): (i: number) => Part {

@@ -44,6 +44,8 @@ export interface OpenImagesOptions {
   /** the classes in the order of their numbers, where they are those of another split or of a model; default what the
    *  data set declares, else the names in it, sorted */
   classes?: readonly string[] | undefined;
+  /** classes are not looked at: all images are of one, and need no column or folder of it. Default false */
+  unlabelled?: boolean | undefined;
   /** so many images only: the first, without opening files after them; of folders of classes evenly many of all */
   limit?: number | undefined;
   /** folder for the images taken out of parquet files; made when it is not there */

@@ -1,7 +1,7 @@
 // Images for experiments with classifiers: decoded and changed in worker threads, scored by how often the right class
 // comes first.
 
-import { type Tensor, type Tensor4D, tensor4d } from "@tensorflow/tfjs-core";
+import type { Tensor, Tensor4D } from "@tensorflow/tfjs-core";
 import {
   expectClasses,
   type ImageLoader,
@@ -15,6 +15,7 @@ import { describeModel, readConfig } from "../models/load.ts";
 import { writeClassification } from "../report/index.ts";
 import { type Evaluation, imageTask } from "../train/index.ts";
 import type { Domain, OpenData, Sources } from "./domain.ts";
+import { imageInputs } from "./image-inputs.ts";
 import { classesOf, type ImageSets, openImageSets, splitsOf } from "./image-sets.ts";
 import type { ImageSettings } from "./image-settings.ts";
 import { evaluationTransform, trainingTransform } from "./image-transforms.ts";
@@ -135,7 +136,7 @@ function openData({ settings, sources, sets, own }: Opened): OpenData {
       }
       return values;
     },
-    inputs: (samples, batch) => inputsOf(loaderOf(sets.someOfTrain(samples)), batch),
+    inputs: (samples, batch) => imageInputs(loaderOf(sets.someOfTrain(samples)), { batch }),
     forward: (model, images: Tensor) => classifierLogits(model, images as Tensor4D),
     async *conclude(model, folder, signal) {
       const test = onTest ?? (yield* scoreOn(sets.test, model, signal));
@@ -165,10 +166,4 @@ async function preparationOf({ folder, ...changes }: Source, { model: name }: Im
     throw new SettingsError(`--model ${name} is a ${architecture.type}, no classifier of images`);
   }
   return imageSettings(await describeModel(folder, changes));
-}
-
-async function* inputsOf(loader: ImageLoader, batch: number): AsyncGenerator<Tensor4D> {
-  for await (const { pixels, items, size } of loader.batches({ batch })) {
-    yield tensor4d(pixels, [items.length, size, size, 3]);
-  }
 }

@@ -241,6 +241,7 @@ test("where classes are not looked at, neither a column nor a folder of them is 
     Promise.all(Array.from({ length: images.length }, async (_, i) => text(await images.bytes(i))));
   const table = folder({
     "train.parquet": parquetFile([{ image: [picture("a"), picture("bb")] }, { image: [picture("c")] }]),
+    "logo.png": "an ornament",
   });
   expect(await bytes(await openImagesNow({ dataset: table, ...one }))).toEqual(["a", "bb", "c"]);
   expect(await refusal({ dataset: table })).toContain("has no column of classes");

@@ -3,9 +3,10 @@
 
 import { join } from "node:path";
 import process from "node:process";
-import { type Tensor4D, tensor4d } from "@tensorflow/tfjs-core";
+import type { Tensor4D } from "@tensorflow/tfjs-core";
 import { calibrate } from "../../compress/index.ts";
-import { type ImageLoader, imageLoader } from "../../data/images/index.ts";
+import { imageLoader } from "../../data/images/index.ts";
+import { imageInputs } from "../../experiment/image-inputs.ts";
 import { openedImages } from "../../experiment/image-sets.ts";
 import { evaluationTransform } from "../../experiment/image-transforms.ts";
 import { locateDataset } from "../../experiment/sources.ts";
@@ -49,7 +50,7 @@ export async function calibrateOnImages(
   const total = Math.min(samples, images.length);
   try {
     const forward = (pixels: Tensor4D) => classifierLogits(model, pixels);
-    const events = calibrate(model, inputsOf(loader, total), { layers, forward, signal });
+    const events = calibrate(model, imageInputs(loader, { batch: BATCH, limit: total }), { layers, forward, signal });
     return await collected(events, { total, unit: "images" });
   } finally {
     const [first] = loader.skipped;
@@ -57,11 +58,5 @@ export async function calibrateOnImages(
     if (first) process.stderr.write(`gblr: ${count} left out, the first ${first.name}: ${first.problem}\n`);
     await loader.close();
     await images.close();
-  }
-}
-
-async function* inputsOf(loader: ImageLoader, limit: number): AsyncGenerator<Tensor4D> {
-  for await (const { pixels, items, size } of loader.batches({ batch: BATCH, limit })) {
-    yield tensor4d(pixels, [items.length, size, size, 3]);
   }
 }

@@ -1,5 +1,5 @@
 // Small images kept as pixels once they are decoded, in memory that all threads of a loader share: at 32 × 32 decoding
-// takes ten times what everything else does. Not for photographs, which would fill the memory.
+// is nearly all there is to do. Not for photographs, which would fill the memory.
 
 import type { Pixels } from "./pixels.ts";
 

@@ -17,7 +17,10 @@ import type { ImagesEvent, OpenImagesOptions } from "./types.ts";
  */
 export async function* openImages(options: OpenImagesOptions): AsyncGenerator<ImagesEvent> {
   const { dataset, config, split, unlabelled } = options;
-  const folders = await foldersOf(dataset, { config, split, unlabelled });
+  const formats = (await pathsIn(dataset)).map(formatOf);
+  // A picture beside the tables of a data set is its ornament.
+  const isLoose = unlabelled === true && !formats.includes("parquet");
+  const folders = await foldersOf(dataset, { config, split, unlabelled: isLoose });
   if (folders) {
     yield {
       kind: "data",
@@ -28,7 +31,7 @@ export async function* openImages(options: OpenImagesOptions): AsyncGenerator<Im
     yield { kind: "images", images: folderImages(dataset, folders, options) };
     return;
   }
-  if (!(await pathsIn(dataset)).some((path) => formatOf(path) !== undefined)) {
+  if (formats.every((format) => format === undefined)) {
     const folder = unlabelled
       ? `a folder of images, such as ${split}/1.jpg`
       : `a folder a split with a folder a class, such as ${split}/cat/1.jpg`;

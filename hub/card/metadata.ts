@@ -54,9 +54,9 @@ export function cardMetadata(facts: CardFacts): string {
   return `---\n${stringify(present, { blockQuote: false, lineWidth: 0 })}---\n`;
 }
 
-/** A dense model that was trained here is neither compressed nor of any structure. */
+/** `gblr` is on every card that is ours, by which it is known again; a dense model is neither compressed nor of a structure. */
 const ownTags = ({ structure }: CardFacts): string[] =>
-  structure === "dense" ? [] : ["gblr", structure, "model-compression"];
+  structure === "dense" ? ["gblr"] : ["gblr", structure, "model-compression"];
 
 /** `owner/name`, or a bare name as old repositories have; a folder's path is none. */
 export function isRepositoryId(name: string): boolean {

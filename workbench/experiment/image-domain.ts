@@ -34,7 +34,9 @@ export const imageDomain: Domain<ImageSettings> = {
     if (newHead && distill > 0) {
       throw new SettingsError("--new-head and --distill contradict: there is no teacher for these classes; choose one");
     }
-    const given = Object.entries({ randAugment, autoAugment, colourJitter }).filter(([, value]) => value !== undefined);
+    const policy = autoAugment === "none" ? undefined : autoAugment;
+    const all = { randAugment, autoAugment: policy, colourJitter };
+    const given = Object.entries(all).filter(([, value]) => value !== undefined);
     if (given.length < 2) return;
     const flags = { randAugment: "--rand-augment", autoAugment: "--auto-augment", colourJitter: "--colour-jitter" };
     const names = given.map(([name]) => flags[name as keyof typeof flags]);

@@ -139,8 +139,7 @@ test("without a fact its sentence is not there", () => {
 
 test("a dense model is not tagged as compressed, nor with a structure", () => {
   const { tags } = frontMatter(modelCard({ ...FACTS, structure: "dense" }));
-  expect(tags).toEqual(["text"]);
-  expect(frontMatter(modelCard({ ...FACTS, structure: "dense", base: {} }))).not.toHaveProperty("tags");
+  expect(tags).toEqual(["gblr", "text"]);
 });
 
 test("a folder on a disk is no base model and no data set of the Hub", () => {

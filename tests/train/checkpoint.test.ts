@@ -165,6 +165,17 @@ testStopped("how often it is saved is no setting of a run: it may change on resu
   ]);
 });
 
+testStopped("a run that was killed when its last checkpoint was whole removes the older ones on resuming", async () => {
+  await resume();
+  const left = (await readdir(join(folder, "checkpoint"))).sort();
+  await cp(join(stopped, "checkpoint"), join(folder, "checkpoint"), { recursive: true });
+  await writeFile(join(folder, "checkpoint", ".step-0000000022.safetensors.0a1b2c.tmp"), "half");
+  const { started, model } = await resume();
+  expect(started).toMatchObject({ kind: "resumed", step: 24, passedOver: [] });
+  await expectAsLeftAlone(model);
+  expect((await readdir(join(folder, "checkpoint"))).sort()).toEqual(left);
+});
+
 testStopped("metrics that are shorter than at the checkpoint are refused, longer ones cut back", async () => {
   await writeFile(join(folder, "metrics.jsonl"), `${await readFile(join(folder, "metrics.jsonl"))}{"kind":"st`);
   await expectAsLeftAlone((await resume()).model);

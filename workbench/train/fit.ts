@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { dispose, type Variable } from "@tensorflow/tfjs-core";
 import { type BudgetLayer, type ShrinkRule, softshrink } from "../gblr/shrink/index.ts";
 import { sigmaAt } from "../gblr/sigma-schedule.ts";
-import { saveCheckpoint } from "./checkpoint/save.ts";
+import { removeOldCheckpoints, saveCheckpoint } from "./checkpoint/save.ts";
 import type { RunState } from "./checkpoint/state.ts";
 import { checkpointVariables } from "./checkpoint/tensors.ts";
 import { NonFiniteError, RunError } from "./errors.ts";
@@ -202,10 +202,11 @@ class Run {
 
   private async *save(): AsyncGenerator<CheckpointWritten> {
     const { options, metrics } = this.parts;
-    if (this.savedAt.step === this.step) return;
-    await metrics.flush();
     const folder = join(options.folder, CHECKPOINT_FOLDER);
     const keep = options.checkpoint?.keep ?? 2;
+    // A run that was killed once its last checkpoint was whole may have left older ones.
+    if (this.savedAt.step === this.step) return removeOldCheckpoints(folder, { newest: this.step, keep });
+    await metrics.flush();
     const file = await saveCheckpoint(folder, { run: this.state(), variables: this.variables, keep });
     this.savedAt = { step: this.step, milliseconds: this.clock() };
     yield { kind: "checkpoint", step: this.step, file };

@@ -36,7 +36,7 @@ export async function saveCheckpoint(
     const remedy = "make room and resume from the checkpoint before it";
     throw new RunError(`the checkpoint of step ${run.step} cannot be saved: ${why}; ${remedy}`, { cause: error });
   }
-  await removeOthers(folder, { newest: run.step, keep });
+  await removeOldCheckpoints(folder, { newest: run.step, keep });
   return path;
 }
 
@@ -44,7 +44,10 @@ export async function saveCheckpoint(
  * Removes all but so many checkpoints up to the newest, tensors without a state, and what killed writers left. A later
  * one was not whole, or this run would not be where it is.
  */
-async function removeOthers(folder: string, { newest, keep }: { newest: number; keep: number }): Promise<void> {
+export async function removeOldCheckpoints(
+  folder: string,
+  { newest, keep }: { newest: number; keep: number },
+): Promise<void> {
   const names = await readdir(folder);
   const steps = stepsIn(names).filter((step) => step <= newest);
   const kept = new Set(steps.slice(0, keep));
@@ -67,5 +70,5 @@ export function stepsIn(names: readonly string[]): number[] {
 /** Removes every checkpoint in the folder, and nothing else. */
 export async function dropCheckpoints(folder: string): Promise<void> {
   const present = await stat(folder).catch(() => undefined);
-  if (present) await removeOthers(folder, { newest: 0, keep: 0 });
+  if (present) await removeOldCheckpoints(folder, { newest: 0, keep: 0 });
 }

@@ -2,13 +2,15 @@
 // the engines; here it is what the doctor says, where, and with which exit code.
 
 import { expect, test } from "bun:test";
-import { existsSync, mkdtempSync, writeFileSync } from "node:fs";
+import { existsSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import type { Report } from "../../workbench/cli/doctor/report.ts";
 import { ENGINE_NAMES } from "../../workbench/engine/types.ts";
+import { temporaryFolder } from "../hub/temporary.ts";
 
 const GBLR = path.join(import.meta.dir, "../../workbench/cli/gblr.ts");
+const folder = temporaryFolder();
 /** Real measurements on a machine that other tests may keep busy. */
 const PATIENCE = 120_000;
 
@@ -144,9 +146,9 @@ test.each([
 test(
   "doctor says that a token is set, and where, but never the token",
   async () => {
-    const home = mkdtempSync(path.join(os.tmpdir(), "gblr-doctor-"));
     const secret = "hf_neverprintthis";
     const args = ["doctor", "--quick", "--json", "--engine", "wasm"];
+    const home = folder();
     const without = { HF_TOKEN: "", HF_TOKEN_PATH: "", HF_HOME: home };
 
     const unset = JSON.parse((await gblr(args, without)).stdout) as Report;

@@ -2,7 +2,7 @@
 // is pulled from the Hub, `zoo:name` is left to whoever can make a model of a released checkpoint.
 
 import { stat } from "node:fs/promises";
-import type { HubAccess, RepoType } from "./access.ts";
+import type { HubAccess, RepoName, RepoType } from "./access.ts";
 import { quote } from "./file-error.ts";
 import { HubError } from "./hub-error.ts";
 import { type PullEvent, type PullOptions, pull } from "./pull/index.ts";
@@ -50,7 +50,7 @@ export async function* locate<ZooEvent = never>(
   if ((await stat(text).catch(() => undefined))?.isDirectory()) {
     return yield { kind: "located", folder: text, name: text };
   }
-  const repo = parseName(text, type);
+  const repo = parseLocation(text, type);
   for await (const event of pull(repo, access, options)) {
     yield event;
     if (event.kind !== "pulled") continue;
@@ -58,8 +58,8 @@ export async function* locate<ZooEvent = never>(
   }
 }
 
-/** A path that is not there is taken for a path, not for a name with a typing error. */
-function parseName(text: string, type: RepoType) {
+/** A path that is not there is taken for a path, not for a name with a typing error. @throws HubError, RepoNameError */
+export function parseLocation(text: string, type: RepoType): RepoName {
   if (/^(?:[./~]|[A-Za-z]:[\\/])/.test(text)) {
     throw new HubError(
       "no-file",

@@ -42,7 +42,7 @@ export async function openModel(path: string): Promise<OpenModel> {
 }
 
 /** A folder without config.json is no model; a file may lie alone. */
-async function readConfig(file: string, required: boolean): Promise<GblrConfig | undefined> {
+export async function readConfig(file: string, required: boolean): Promise<GblrConfig | undefined> {
   const text = await readFile(file, "utf8").catch((error: unknown) => {
     if ((error as { code?: unknown }).code === "ENOENT" && !required) return undefined;
     const problem = `cannot be opened: ${reason(error)}; a model folder has one, with ${SINGLE_FILE} beside it`;

@@ -4,7 +4,8 @@
 import { blobName } from "../cache/listing.ts";
 import { isHash } from "../cache/paths.ts";
 import { HubError } from "../hub-error.ts";
-import { pageOf, type RequestContext } from "../request/context.ts";
+import { wrongRange } from "../request/content-range.ts";
+import { type RequestContext, resolveUrl } from "../request/context.ts";
 import { brokenBy, errorOf, isPassing, retryAfter } from "../request/failures.ts";
 import { follow } from "../request/follow.ts";
 import { stallClock } from "../request/stall.ts";
@@ -97,7 +98,7 @@ async function openRest({ file, done }: PartialBlob, { context, commit, signal }
   const wrong =
     tag !== undefined && tag !== blobName(file)
       ? `its hash is ${tag} now, not ${blobName(file)}`
-      : response.status === 206 && wrongRange(response.headers.get("content-range"), { done, size: file.size });
+      : response.status === 206 && wrongRange(response, { start: done, size: file.size });
   if (wrong) {
     await response.body?.cancel();
     throw new WrongContent(wrong);
@@ -105,19 +106,8 @@ async function openRest({ file, done }: PartialBlob, { context, commit, signal }
   return response;
 }
 
-function resolveUrl(path: string, commit: string, { access, repo }: RequestContext): string {
-  const encoded = path.split("/").map(encodeURIComponent).join("/");
-  return `${pageOf(access, repo)}/resolve/${commit}/${encoded}`;
-}
-
 /** An ETag that is a hash; others say nothing about the content. */
 function hashOf(tag: string | null): string | undefined {
   const text = tag?.replace(/^W\//, "").replace(/^"|"$/g, "");
   return isHash(text) ? text : undefined;
-}
-
-function wrongRange(header: string | null, { done, size }: { done: number; size: number }): string | undefined {
-  const [, start, total] = /^bytes (\d+)-\d+\/(\d+|\*)$/.exec(header ?? "") ?? [];
-  if (Number(start) !== done) return `byte ${done} was asked for and "${header}" came`;
-  return total === "*" || Number(total) === size ? undefined : `it has ${total} bytes now, not ${size}`;
 }

@@ -52,6 +52,12 @@ export function pageOf({ endpoint }: HubAccess, { type, id }: RepoName): string 
   return `${endpoint}/${type === "model" ? "" : `${type}s/`}${id}`;
 }
 
+/** Where a file of a commit is. */
+export function resolveUrl(path: string, commit: string, { access, repo }: RequestContext): string {
+  const encoded = path.split("/").map(encodeURIComponent).join("/");
+  return `${pageOf(access, repo)}/resolve/${commit}/${encoded}`;
+}
+
 /** A text from elsewhere, on one line, without the token should it be in there. */
 export function safeText(text: string, { token }: HubAccess): string {
   const line = text.replace(/\s+/g, " ").trim();

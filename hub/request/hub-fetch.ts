@@ -50,7 +50,7 @@ async function tryOnce(
   url: string,
   init: RequestInit,
   context: RequestContext,
-  { prepare, sendsFile }: HubFetchOptions,
+  { prepare, sendsFile, fileOf }: HubFetchOptions,
 ): Promise<Response | FailedTry> {
   const caller = init.signal ?? context.signal;
   const clock = stallClock(context.patience.stallMs, caller ?? undefined);
@@ -61,6 +61,7 @@ async function tryOnce(
     if (whole.ok && (await isReadable(whole))) return whole;
     if (whole.ok) return failedBy("its answer is no JSON", context);
     const error = await errorOf(whole, context, {
+      file: fileOf?.(init),
       storage: storage ?? (sendsFile?.(init) ? new URL(url).host : undefined),
     });
     if (!isPassing(whole.status)) throw error;

@@ -5,7 +5,14 @@ export { SafetensorsError } from "./errors.ts";
 export { bfloat16ToFloat32, float16ToFloat32, float32ToBfloat16, float32ToFloat16 } from "./half.ts";
 export type { Metadata, TensorSource } from "./layout.ts";
 export { openTensors } from "./open.ts";
-export { openSafetensors, openSafetensorsBytes, readAll, readSafetensors, type SafetensorsFile } from "./read.ts";
+export {
+  openSafetensors,
+  openSafetensorsBytes,
+  openSafetensorsSource,
+  readAll,
+  readSafetensors,
+  type SafetensorsFile,
+} from "./read.ts";
 export { INDEX_FILE, openSharded, type ShardedFile, type ShardFormat, SINGLE_FILE } from "./shards.ts";
 export { DTYPES, type Dtype, type StoredTensor, type TensorFile, type TensorInfo } from "./types.ts";
 export { encodeSafetensors, sourcesOf, stageSafetensors, type WriteProgress, writeSafetensors } from "./write.ts";

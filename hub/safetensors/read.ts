@@ -18,12 +18,12 @@ export interface SafetensorsFile extends TensorFile {
  * @throws SafetensorsError when there is no such file or it breaks a rule of the format
  */
 export async function openSafetensors(path: string): Promise<SafetensorsFile> {
-  return openSource(await openFile(path, failIn(path)), path);
+  return openSafetensorsSource(await openFile(path, failIn(path)), path);
 }
 
 /** A whole file already in memory. @param file what errors call it */
 export function openSafetensorsBytes(bytes: Uint8Array, file = "bytes"): Promise<SafetensorsFile> {
-  return openSource(memorySource(bytes, failIn(file)), file);
+  return openSafetensorsSource(memorySource(bytes, failIn(file)), file);
 }
 
 /** All tensors of a file by name, in memory at once. Half-precision types stay bits; `toFloat32` converts them. */
@@ -46,7 +46,8 @@ function failIn(file: string): Fail {
   return (problem, options) => new SafetensorsError(problem, { file }, options);
 }
 
-async function openSource(source: ByteSource, file: string): Promise<SafetensorsFile> {
+/** From any bytes that are read by position; closes them when there is something wrong. @param file what errors call it */
+export async function openSafetensorsSource(source: ByteSource, file: string): Promise<SafetensorsFile> {
   try {
     const prefix = await source.read(0, Math.min(PREFIX_BYTES, source.size));
     const length = headerLength(prefix, { file, fileSize: source.size });

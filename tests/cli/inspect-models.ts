@@ -39,7 +39,9 @@ export const config = (change: object = {}) =>
   JSON.stringify({ model_type: "gpt2", gblr: { format: 1, structure: "gblr", layers, ...change } });
 
 export function run(...args: string[]): { code: number; stdout: string; stderr: string } {
-  const child = Bun.spawnSync([process.execPath, GBLR, "inspect", ...args], { cwd: folder });
+  // A Hub and a cache of its own, for models by name.
+  const env = { ...process.env, HF_ENDPOINT: `file:${at("hub")}`, HF_HOME: at("huggingface"), HF_HUB_CACHE: "" };
+  const child = Bun.spawnSync([process.execPath, GBLR, "inspect", ...args], { cwd: folder, env });
   return { code: child.exitCode, stdout: child.stdout.toString(), stderr: child.stderr.toString() };
 }
 

@@ -2,7 +2,7 @@
 // refuses is in inspect-refusals.test.ts.
 
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { sourcesOf, writeSafetensors } from "../../hub/safetensors/index.ts";
 import { readGolden } from "../golden.ts";
@@ -35,6 +35,17 @@ test("packed, sharded and trainable folders and the bare file give the same numb
     expect(found).toEqual({ model: at(model), layers: expected, totals, embeddings });
   }
   expect(existsSync(at("sharded", "model.safetensors.index.json"))).toBe(true);
+});
+
+test("a model on the Hub gives the numbers of its folder, and its weights stay there", () => {
+  const { layers, totals, embeddings } = inspected(REFERENCE);
+  for (const form of ["packed", "sharded", "trainable"]) {
+    cpSync(at(form), at("hub/models/tiny", form), { recursive: true });
+    expect(inspected(`tiny/${form}`)).toEqual({ model: `tiny/${form}`, layers, totals, embeddings });
+  }
+  const cached = readdirSync(at("huggingface"), { recursive: true, encoding: "utf8" });
+  expect(cached.filter((file) => file.endsWith("config.json"))).toHaveLength(3);
+  expect(cached.filter((file) => file.endsWith(".safetensors"))).toEqual([]);
 });
 
 test("dense layers count in full, totals add up, and embedding tables stand apart", () => {

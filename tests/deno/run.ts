@@ -28,6 +28,7 @@ const SUITES = [
   "hub/names.test.ts",
   "hub/pull",
   "hub/push",
+  "hub/remote-model.test.ts",
   "models/vision-configs.test.ts",
   "report/charts.test.ts",
   "report/report.test.ts",

@@ -142,16 +142,18 @@ const CHUNK = 2 ** 14;
 
 async function sendBody(sending: Sending, request: IncomingMessage, response: ServerResponse): Promise<void> {
   const { hub, bytes, tag, fault, counted } = sending;
-  const range = fault.ignoreRange ? undefined : /^bytes=(\d+)-$/.exec(request.headers.range ?? "")?.[1];
+  const range = fault.ignoreRange ? null : /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? "");
   const whole = request.headers["if-range"] !== undefined && request.headers["if-range"] !== `"${tag}"`;
-  const start = range === undefined || whole ? 0 : Number(range);
-  const body = new Uint8Array(bytes.length - start + (fault.extra ?? 0));
-  body.set(bytes.subarray(start));
+  const start = range === null || whole ? 0 : Number(range[1]);
+  const stop = range?.[2] && !whole ? Number(range[2]) + 1 : bytes.length;
+  const isPart = start > 0 || stop < bytes.length;
+  const body = new Uint8Array(stop - start + (fault.extra ?? 0));
+  body.set(bytes.subarray(start, stop));
   if (fault.corruptAt !== undefined) body[fault.corruptAt - start] = (body[fault.corruptAt - start] ?? 0) ^ 1;
-  response.writeHead(start > 0 ? 206 : 200, {
+  response.writeHead(isPart ? 206 : 200, {
     "content-length": body.length,
     ...(tag && { etag: `"${tag}"` }),
-    ...(start > 0 && { "content-range": `bytes ${start}-${bytes.length - 1}/${bytes.length}` }),
+    ...(isPart && { "content-range": `bytes ${start}-${stop - 1}/${bytes.length}` }),
     ...fault.headers,
   });
   response.flushHeaders();

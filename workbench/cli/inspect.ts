@@ -1,20 +1,24 @@
 // `gblr inspect`: what the linear layers of a model are, what they cost, and where their blocks lie. Reads headers,
-// spans and widths, never the weights; of a repository it fetches no more than the file that they are in. The numbers come from report/describe-model.ts, the text from inspect/print.ts,
-// the picture from inspect/plot.ts.
+// spans and widths, never the weights, and fetches no more of a repository. The numbers come from
+// report/describe-model.ts, the text from inspect/print.ts, the picture from inspect/plot.ts.
 
 import { existsSync } from "node:fs";
-import { readdir } from "node:fs/promises";
 import { dirname } from "node:path";
 import process from "node:process";
 import type { Command } from "commander";
-import { findLayers, openModel, TRAINABLE_FILE } from "../../hub/model-folder/index.ts";
+import { parseLocation } from "../../hub/locate.ts";
+import { findLayers, type OpenModel, openModel, openRemoteModel } from "../../hub/model-folder/index.ts";
+import type { Retry } from "../../hub/request/context.ts";
+import { isZooName } from "../../hub/zoo.ts";
 import { chooseLayers } from "../compress/layer-pattern.ts";
 import { describe } from "../report/describe-model.ts";
+import { withHub } from "./hub-access.ts";
 import { writePlot } from "./inspect/plot.ts";
 import { printInspection } from "./inspect/print.ts";
 import { interruptible } from "./interrupt.ts";
 import { locateModel } from "./open-model.ts";
 import { CommandFailed, UsageError, verb } from "./program.ts";
+import { retryNote } from "./pull.ts";
 import { paletteFor } from "./terminal.ts";
 
 interface InspectOptions {
@@ -26,7 +30,8 @@ interface InspectOptions {
 // Lines of at most 78 characters: wider ones are broken again.
 const DESCRIPTION = `
 Shows the linear layers of a model and what they cost: packed, trainable (a
-reference checkpoint too), or dense. Weights are not read.
+reference checkpoint too), or dense. Weights are not read, nor fetched where
+the model is on the Hub.
 
 blocks  those that evaluation keeps, of all
 width   of the kept blocks, in eighths of n: first bar (0, 1/8], last (7/8, 1]
@@ -58,33 +63,47 @@ export function addInspect(program: Command): void {
     .action(inspect);
 }
 
-/** What layers are and cost is in these; trainable factors only where a repository has no others. */
+/** What layers are and cost is in these. */
 const PACKED_FILES = ["config.json", "model.safetensors", "model.safetensors.index.json", "model-*-of-*.safetensors"];
 
-/** A file or folder as it is, else what is pulled by the name. */
-async function pathOf(name: string): Promise<string> {
-  if (existsSync(name)) return name;
+async function inspect(name: string, options: InspectOptions): Promise<void> {
+  checkPlot(options);
+  if (existsSync(name)) return show(await openModel(name), name, options);
   if (/\.(safetensors|json|bin|ckpt|pth?)$/i.test(name)) {
     throw new CommandFailed(
       `there is no file ${JSON.stringify(name)}; give a .safetensors file, or the name of a model`,
     );
   }
-  const message = "interrupted; what has come is kept, run it again to go on";
-  return interruptible(message, async (signal) => {
-    const { folder, repo } = await locateModel(name, { signal, files: PACKED_FILES });
-    if (repo === undefined || (await readdir(folder)).some((file) => /\.(safetensors|bin)$/.test(file))) return folder;
-    return (await locateModel(name, { signal, files: [...PACKED_FILES, TRAINABLE_FILE] })).folder;
+  await interruptible("interrupted", async (signal) => {
+    if (!isZooName(name) && (await inspectOnHub(name, { ...options, signal }))) return;
+    const { folder } = await locateModel(name, { signal, files: PACKED_FILES });
+    await show(await openModel(folder), name, options);
   });
 }
 
-async function inspect(name: string, { layer, plot, json = false }: InspectOptions): Promise<void> {
-  if (plot !== undefined && !/\.(png|svg)$/i.test(plot)) {
-    throw new UsageError(`--plot writes .png or .svg, "${plot}" is neither`);
-  }
-  if (plot !== undefined && !existsSync(dirname(plot))) {
-    throw new CommandFailed(`${plot} cannot be written: there is no folder "${dirname(plot)}"; make it first`);
-  }
-  const model = await openModel(await pathOf(name));
+/** @returns whether it could be looked at where it is; if not, it has to be pulled */
+function inspectOnHub(
+  name: string,
+  { signal, ...options }: InspectOptions & { signal: AbortSignal },
+): Promise<boolean> {
+  return withHub(process.env, async (access) => {
+    if (access.offline) return false;
+    const onRetry = (retry: Retry) => process.stderr.write(`gblr: ${retryNote(retry)}\n`);
+    const model = await openRemoteModel(parseLocation(name, "model"), access, { signal, onRetry });
+    if (model) await show(model, name, options);
+    return model !== undefined;
+  });
+}
+
+function checkPlot({ plot }: InspectOptions): void {
+  if (plot === undefined) return;
+  if (!/\.(png|svg)$/i.test(plot)) throw new UsageError(`--plot writes .png or .svg, "${plot}" is neither`);
+  if (existsSync(dirname(plot))) return;
+  throw new CommandFailed(`${plot} cannot be written: there is no folder "${dirname(plot)}"; make it first`);
+}
+
+/** Closes the model. */
+async function show(model: OpenModel, name: string, { layer, plot, json = false }: InspectOptions): Promise<void> {
   try {
     const found = findLayers(model);
     const layers = layer === undefined ? found.layers : chooseLayers(found.layers, { pattern: layer, model: name });

@@ -1,0 +1,73 @@
+// Opens a model on the Hub without fetching it: config.json, the index and the headers come, and of the tensors those
+// that are read. For looking at a model; to run it, pull it.
+
+import { basename, join } from "node:path";
+import type { HubAccess, RepoName } from "../access.ts";
+import { type RepoFile, readListing } from "../cache/listing.ts";
+import { repoPaths } from "../cache/paths.ts";
+import { sizeOf } from "../cache/snapshot.ts";
+import { type Pulled, type PullOptions, pull } from "../pull/index.ts";
+import { formatRepoName } from "../repo-name.ts";
+import { type ContextOptions, requestContext } from "../request/context.ts";
+import { remoteFile } from "../request/remote-file.ts";
+import {
+  INDEX_FILE,
+  openSafetensorsSource,
+  openSharded,
+  type ShardFormat,
+  SINGLE_FILE,
+  type TensorFile,
+} from "../safetensors/index.ts";
+import { ModelError } from "./errors.ts";
+import { CONFIG_FILE, type OpenModel, openModel, readConfig, TRAINABLE_FILE } from "./open-model.ts";
+
+/**
+ * Close its tensors, while the Hub is there. Weights that the cache has whole are opened there.
+ * @returns nothing for a repository that has to be pulled to be opened: of weights that are no safetensors
+ * @throws HubError; as openModel
+ */
+export async function openRemoteModel(
+  repo: RepoName,
+  access: HubAccess,
+  options: ContextOptions = {},
+): Promise<OpenModel | undefined> {
+  const { folder, commit } = await pullSmallFiles(repo, access, options);
+  const paths = repoPaths(access.cache, repo);
+  const files = (await readListing(paths, commit)) ?? [];
+  const weights = files.filter(({ path }) => /^model(-\d+-of-\d+)?\.safetensors$/.test(path));
+  const cached = await Promise.all(
+    weights.map(async (file) => (await sizeOf(paths.pointer(commit, file.path))) === file.size),
+  );
+  if (weights.length > 0 && cached.every((whole) => whole)) return openModel(folder);
+  const path = [SINGLE_FILE, INDEX_FILE, TRAINABLE_FILE].find((name) => files.some((file) => file.path === name));
+  if (path === undefined) return undefined;
+  const config = await readConfig(join(folder, CONFIG_FILE), true);
+  const format = remoteShards(files, { commit, context: requestContext(access, repo, options) });
+  const tensors: TensorFile =
+    path === INDEX_FILE ? await openSharded(join(folder, path), format) : await format.open(path);
+  return { path: `${formatRepoName(repo)}/${path}`, tensors, ...(config && { config }) };
+}
+
+async function pullSmallFiles(repo: RepoName, access: HubAccess, options: ContextOptions): Promise<Pulled> {
+  const { signal, patience, onRetry } = options;
+  const include = [CONFIG_FILE, INDEX_FILE];
+  const pulling: PullOptions = { include, signal, patience };
+  for await (const event of pull(repo, access, pulling)) {
+    if (event.kind === "retrying") onRetry?.(event);
+    if (event.kind === "pulled") return event;
+  }
+  throw new ModelError("the pull ended early", { file: formatRepoName(repo) });
+}
+
+type Remote = { commit: string; context: ReturnType<typeof requestContext> };
+
+function remoteShards(files: readonly RepoFile[], { commit, context }: Remote): ShardFormat {
+  const open = async (path: string) => {
+    const name = basename(path);
+    const called = `${formatRepoName(context.repo)}/${name}`;
+    const file = files.find((each) => each.path === name);
+    if (!file) throw new ModelError("is not there, though the index names it", { file: called });
+    return openSafetensorsSource(remoteFile(file, commit, context), called);
+  };
+  return { suffix: ".safetensors", open };
+}

@@ -1,0 +1,42 @@
+// A file of a commit on the Hub as bytes that are read by position, by requests for ranges: what is looked at is fetched
+// and nothing else, and nothing is kept. Without the whole there is no hash to check: for looking, not for using.
+
+import type { ByteSource } from "../byte-source.ts";
+import type { RepoFile } from "../cache/listing.ts";
+import { quote } from "../file-error.ts";
+import { HubError } from "../hub-error.ts";
+import { formatRepoName } from "../repo-name.ts";
+import { wrongRange } from "./content-range.ts";
+import { hostOf, type RequestContext, resolveUrl } from "./context.ts";
+import { hubFetch } from "./hub-fetch.ts";
+
+/** Bytes of a request at least: the header of most models comes with its length in one. */
+const LEAST_BYTES = 2 ** 16;
+
+/** Its reads throw HubError. */
+export function remoteFile(file: RepoFile, commit: string, context: RequestContext): ByteSource {
+  const name = `${formatRepoName(context.repo)}: ${quote(file.path)}`;
+  const ask = hubFetch(context, { fileOf: () => file.path });
+  let near = { start: 0, bytes: new Uint8Array(0) };
+  const fetchRange = async (start: number, length: number) => {
+    const range = `bytes=${start}-${start + length - 1}`;
+    const headers = { range, "accept-encoding": "identity" };
+    const response = await ask(resolveUrl(file.path, commit, context), { headers });
+    const body = new Uint8Array(await response.arrayBuffer());
+    // A server may send the whole instead of a part.
+    const bytes = response.status === 206 ? body : body.subarray(start, start + length);
+    const ended =
+      bytes.byteLength === length ? undefined : `${length} bytes were asked for and ${bytes.byteLength} came`;
+    const wrong = (response.status === 206 && wrongRange(response, { start, size: file.size })) || ended;
+    if (!wrong) return bytes;
+    throw new HubError("corrupt", `${name} came wrong from ${hostOf(context.access)} (${wrong}); try again`);
+  };
+  const read = async (start: number, length: number) => {
+    if (start + length > file.size) throw new HubError("corrupt", `${name} ends at byte ${file.size}`);
+    if (start < near.start || start + length > near.start + near.bytes.byteLength) {
+      near = { start, bytes: await fetchRange(start, Math.min(Math.max(length, LEAST_BYTES), file.size - start)) };
+    }
+    return near.bytes.slice(start - near.start, start - near.start + length);
+  };
+  return { size: file.size, read, close: async () => {} };
+}

@@ -111,8 +111,7 @@ async function placeAll(wanted: readonly Wanted[], { connections, ...job }: Plac
   const { context, emit, paths, commit } = job;
   const blobs = Map.groupBy(wanted, ({ file }) => blobName(file));
   const queue = [...blobs.values()].sort((a, b) => (b[0]?.file.size ?? 0) - (a[0]?.file.size ?? 0));
-  const signal = context.signal ?? new AbortController().signal;
-  await eachOf(queue, { connections, signal }, async (group, signal) => {
+  await eachOf(queue, { connections, signal: context.signal }, async (group, signal) => {
     const fetched = group.some(({ state }) => state.kind === "missing" || state.kind === "partial")
       ? await fetchBlob((group[0] as Wanted).file, { ...job, context: { ...context, signal } })
       : false;

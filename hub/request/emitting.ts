@@ -40,7 +40,7 @@ export async function* emitting<Event>(
 export interface EachOptions {
   /** how many at a time */
   connections: number;
-  signal: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
 
 /** Works on every item, some at a time. The first that fails stops the rest; its error is thrown once all have stopped. */
@@ -50,7 +50,7 @@ export async function eachOf<Item>(
   work: (item: Item, signal: AbortSignal) => Promise<void>,
 ): Promise<void> {
   const stop = new AbortController();
-  const either = AbortSignal.any([signal, stop.signal]);
+  const either = signal ? AbortSignal.any([signal, stop.signal]) : stop.signal;
   let failure: { error: unknown } | undefined;
   const queue = items.values();
   const worker = async () => {
@@ -66,5 +66,5 @@ export async function eachOf<Item>(
   };
   await Promise.all(Array.from({ length: Math.max(1, Math.min(connections, items.length)) }, worker));
   if (failure) throw failure.error;
-  signal.throwIfAborted();
+  signal?.throwIfAborted();
 }

@@ -81,6 +81,7 @@ async function writeFolder(name: string, content: Map<string, StoredTensor>, max
 /** Writes the folders `packed`, `sharded` and `trainable`, all of the same model. For `beforeAll`. */
 export async function makeModels(): Promise<void> {
   folder = mkdtempSync(path.join(os.tmpdir(), "gblr-inspect-"));
+  mkdirSync(at("hub"));
   tensors = await readSafetensors(REFERENCE);
   for (const [name, { shape }] of tensors) {
     if (!name.endsWith(".lr_weight1")) continue;

@@ -2,6 +2,7 @@
 // layers; prints nothing. `Inspection` is what `gblr inspect --json` prints.
 
 import type { ModelLayers, StoredLayer } from "../../hub/model-folder/index.ts";
+import { eachOf } from "../../hub/request/emitting.ts";
 import { type BlockLayout, layoutOfSpans } from "./block-layout.ts";
 import {
   type BlockSummary,
@@ -58,17 +59,19 @@ export interface DescribeOptions {
   sigma?: number;
 }
 
+/** Layers read at a time, for a model that is on the Hub. */
+const CONNECTIONS = 8;
+
 export async function describe(
   { layers, embeddings }: ModelLayers,
   { path, sigma }: DescribeOptions,
 ): Promise<Described> {
-  const layouts = new Map<string, BlockLayout>();
-  const inspected: InspectedLayer[] = [];
-  for (const layer of layers) {
-    const layout = await layoutOf(layer, sigma);
-    if (layout) layouts.set(layer.name, layout);
-    inspected.push(inspectLayer(layer, layout));
-  }
+  const found: (BlockLayout | undefined)[] = [];
+  await eachOf([...layers.entries()], { connections: CONNECTIONS }, async ([i, layer]) => {
+    found[i] = await layoutOf(layer, sigma);
+  });
+  const layouts = new Map(layers.flatMap(({ name }, i) => (found[i] ? [[name, found[i]] as const] : [])));
+  const inspected = layers.map((layer, i) => inspectLayer(layer, found[i]));
   const structured = inspected.filter(({ structure }) => structure !== "dense");
   const totals = { structured: totalOf(structured), all: totalOf(inspected) };
   return { inspection: { model: path, layers: inspected, totals, embeddings }, layouts };

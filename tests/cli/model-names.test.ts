@@ -91,6 +91,30 @@ test(
 );
 
 test(
+  "a model of the Hub is run without its trainable factors being fetched, and trained on with them",
+  async () => {
+    const models = join(place.hub, "models/tiny");
+    const pulled = await gblr("pull", "zoo:gpt2-gaudi");
+    cpSync(pulled.stdout.trim().split("\n").at(-1) as string, join(models, "both"), { recursive: true });
+    const both = ["config.json", "model.safetensors", "trainable.safetensors"];
+    expect(readdirSync(join(models, "both"))).toEqual(expect.arrayContaining(both));
+    const snapshots = join(place.work, "huggingface/hub/models--tiny--both/snapshots");
+    const weights = () =>
+      readdirSync(snapshots, { recursive: true, encoding: "utf8" })
+        .filter((name) => name.endsWith(".safetensors"))
+        .map((name) => name.split("/").at(-1))
+        .sort();
+    const generated = await gblr("generate", "tiny/both", "to be or", "--tokens", "3", "--engine", "wasm");
+    expect({ code: generated.code, stderr: generated.stderr }).toEqual({ code: 0, stderr: "" });
+    expect(weights()).toEqual(["model.safetensors"]);
+    const exported = await gblr("export", "tiny/both", "--to", "reference", "--out", "reference", "--engine", "wasm");
+    expect({ code: exported.code, stderr: exported.stderr }).toEqual({ code: 0, stderr: "" });
+    expect(weights()).toEqual(["model.safetensors", "trainable.safetensors"]);
+  },
+  PATIENCE,
+);
+
+test(
   "gblr eval ppl scores a model of the zoo",
   async () => {
     mkdirSync(join(place.work, "texts"));

@@ -78,7 +78,7 @@ async function exportVerb(name: string, options: ExportVerbOptions): Promise<voi
   }
   await expectPlaceForModel(out, { force });
   await interruptible("interrupted; nothing was written", async (signal) => {
-    const { folder } = await locateModel(name, { signal });
+    const { folder } = await locateModel(name, { signal, trainable: to === "reference" });
     await openEngineFor(options);
     const hasTrainable = (await stat(join(folder, TRAINABLE_FILE)).catch(() => undefined)) !== undefined;
     const model = await loadWithProgress(folder, to === "reference" && hasTrainable ? { form: "trainable" } : {});

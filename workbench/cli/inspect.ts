@@ -63,9 +63,6 @@ export function addInspect(program: Command): void {
     .action(inspect);
 }
 
-/** What layers are and cost is in these. */
-const PACKED_FILES = ["config.json", "model.safetensors", "model.safetensors.index.json", "model-*-of-*.safetensors"];
-
 async function inspect(name: string, options: InspectOptions): Promise<void> {
   checkPlot(options);
   if (existsSync(name)) return show(await openModel(name), name, options);
@@ -76,7 +73,7 @@ async function inspect(name: string, options: InspectOptions): Promise<void> {
   }
   await interruptible("interrupted", async (signal) => {
     if (!isZooName(name) && (await inspectOnHub(name, { ...options, signal }))) return;
-    const { folder } = await locateModel(name, { signal, files: PACKED_FILES });
+    const { folder } = await locateModel(name, { signal });
     await show(await openModel(folder), name, options);
   });
 }

@@ -5,8 +5,9 @@ import process from "node:process";
 import type { HubAccess } from "../../hub/access.ts";
 import type { Located } from "../../hub/locate.ts";
 import { locate } from "../../hub/locate.ts";
+import { TRAINABLE_FILE } from "../../hub/model-folder/index.ts";
 import { isZooName } from "../../hub/zoo.ts";
-import { lacksSafetensors, OLD_WEIGHTS } from "../experiment/sources.ts";
+import { lacksSafetensors, MODEL_FILES, OLD_WEIGHTS } from "../experiment/sources.ts";
 import { type LoadOptions, loadModel, type Model } from "../models/index.ts";
 import { withHub } from "./hub-access.ts";
 import { CommandFailed } from "./program.ts";
@@ -14,25 +15,23 @@ import { progressBar } from "./progress-bar.ts";
 import { showPull } from "./pull.ts";
 import { pullZooWithProgress } from "./pull-zoo.ts";
 
-/** Files of a repository that a model and its tokenizer are in: not the same weights in other formats. */
-export const MODEL_FILES = ["*.json", "*.safetensors", "merges.txt", "vocab.txt", "*.model"];
-
 interface LocateModelOptions {
   signal?: AbortSignal | undefined;
-  /** patterns of what is pulled of a repository; old weights besides where it has no other. Default all of a model */
-  files?: readonly string[];
+  /** fetch trainable factors besides what a model is run from. Default false */
+  trainable?: boolean;
 }
 
 /** Bar and all; the Hub is only asked for a name that is no folder. A name of the zoo opens an engine. */
 export async function locateModel(
   name: string,
-  { signal, files = MODEL_FILES }: LocateModelOptions = {},
+  { signal, trainable = false }: LocateModelOptions = {},
 ): Promise<Located> {
   return withHub(process.env, async (access) => {
     if (isZooName(name)) return pullZooWithProgress(name, access, { env: process.env, signal });
-    const located = await locateFiles(name, access, { include: files, signal });
+    const include = trainable ? [...MODEL_FILES, TRAINABLE_FILE] : MODEL_FILES;
+    const located = await locateFiles(name, access, { include, signal });
     if (located.repo === undefined || !(await lacksSafetensors(located.folder))) return located;
-    return locateFiles(name, access, { include: [...files, ...OLD_WEIGHTS], signal });
+    return locateFiles(name, access, { include: [...MODEL_FILES, ...OLD_WEIGHTS], signal });
   });
 }
 

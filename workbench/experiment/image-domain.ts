@@ -47,7 +47,9 @@ export const imageDomain: Domain<ImageSettings> = {
     const { model, dataset, config, crop: cropShare, cropMode, interpolation } = settings;
     const preparation = { cropShare, cropMode, interpolation };
     const found =
-      scratchName(model) === undefined ? { ...(yield* locateModel(model, context)), preparation } : undefined;
+      scratchName(model) === undefined
+        ? { ...(yield* locateModel(model, { ...context, trainable: true })), preparation }
+        : undefined;
     const data = yield* locateDataset({ name: dataset, config, splits: splitsOf(settings) }, context);
     if (found && !settings.newHead) return { model: found, data };
     const classes = yield* classesOf(data.folder, settings, context);

@@ -22,7 +22,7 @@ export const languageDomain: Domain<LanguageSettings> = {
 
   async *fetch({ model, dataset, config, trainSplit, validationSplit, testSplit }, context) {
     const splits = [trainSplit, validationSplit, testSplit];
-    const found = yield* locateModel(model, context);
+    const found = yield* locateModel(model, { ...context, trainable: true });
     return { model: found, data: yield* locateDataset({ name: dataset, config, splits }, context) };
   },
 

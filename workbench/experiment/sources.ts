@@ -6,6 +6,7 @@ import { join } from "node:path";
 import type { HubAccess } from "../../hub/access.ts";
 import { HubError } from "../../hub/hub-error.ts";
 import { type Located, type LocateZoo, locate } from "../../hub/locate.ts";
+import { TRAINABLE_FILE } from "../../hub/model-folder/index.ts";
 import { isZooName, zooEntry } from "../../hub/zoo.ts";
 import { DataError, dataFilePatterns } from "../data/index.ts";
 import {
@@ -50,14 +51,14 @@ export interface LocateOptions {
   zooRelease?: string | undefined;
 }
 
-/** What a model's folder is read for. */
-const MODEL_FILES = [
+/** What a model is run from: not the same weights in other formats, nor the factors that it is trained on by. */
+export const MODEL_FILES = [
   "config.json",
   "generation_config.json",
   "preprocessor_config.json",
-  "model*.safetensors",
+  "model.safetensors",
+  "model-*-of-*.safetensors",
   "model.safetensors.index.json",
-  "trainable.safetensors",
   "tokenizer*",
   "special_tokens_map.json",
   "added_tokens.json",
@@ -70,9 +71,18 @@ const MODEL_FILES = [
 /** Weights of repositories from before safetensors. */
 export const OLD_WEIGHTS = ["pytorch_model*.bin", "pytorch_model.bin.index.json"];
 
+export interface LocateModelOptions extends LocateOptions {
+  /** fetch trainable factors besides what a model is run from. Default false */
+  trainable?: boolean;
+}
+
 /** An engine must be open for a name of the zoo. */
-export async function* locateModel(name: string, options: LocateOptions): AsyncGenerator<ExperimentEvent, Source> {
-  const source = yield* located(name, "model", MODEL_FILES, options);
+export async function* locateModel(
+  name: string,
+  { trainable = false, ...options }: LocateModelOptions,
+): AsyncGenerator<ExperimentEvent, Source> {
+  const files = trainable ? [...MODEL_FILES, TRAINABLE_FILE] : MODEL_FILES;
+  const source = yield* located(name, "model", files, options);
   if (source.revision === undefined || !(await lacksSafetensors(source.folder))) return source;
   return yield* located(name, "model", [...MODEL_FILES, ...OLD_WEIGHTS], options);
 }

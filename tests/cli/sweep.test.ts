@@ -7,7 +7,9 @@ import { join } from "node:path";
 import { UsageError } from "../../workbench/cli/program.ts";
 import { costChart } from "../../workbench/cli/sweep/chart.ts";
 import { gridOf, parseVaried } from "../../workbench/cli/sweep/grid.ts";
-import type { SweepResult } from "../../workbench/cli/sweep/results.ts";
+import { acrossSeeds, type RepeatedResult } from "../../workbench/cli/sweep/repeats.ts";
+import { resultLines, type SweepResult } from "../../workbench/cli/sweep/results.ts";
+import { paletteFor } from "../../workbench/cli/terminal.ts";
 import { GBLR, run, start } from "../experiment/tiny-hub.ts";
 import { makeTinyImages, QUICK_VIT } from "../experiment/tiny-images.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
@@ -150,6 +152,66 @@ test(
   PATIENCE,
 );
 
+const row = (values: Record<string, string>, metrics: Record<string, number>, flops = 0.2): SweepResult => ({
+  name: "GBLR, SVD",
+  structure: "gblr",
+  stage: "after",
+  metrics,
+  relativeFlops: { reference: flops, actual: flops },
+  seconds: 10 * flops,
+  values,
+});
+
+describe("runs that differ by their seed alone", () => {
+  const results: SweepResult[] = [
+    { ...row({}, { top1: 0.7, loss: 1 }), name: "dense", structure: "dense", stage: "before" },
+    { ...row({}, { top1: 0.9, loss: 1 }), name: "dense", structure: "dense", stage: "before" },
+    row({ budget: "0.1", seed: "1" }, { top1: 0.5, loss: 1 }, 0.2),
+    row({ budget: "0.1", seed: "2" }, { top1: 0.54, loss: 2 }, 0.3),
+    row({ budget: "0.2", seed: "1" }, { top1: 0.6, loss: 1 }),
+    row({ budget: "0.1", seed: "3" }, { top1: 0.52, loss: 6 }, 0.4),
+  ];
+
+  test("are told as their mean and standard deviation, others as they are", () => {
+    const [first, second, three, one] = acrossSeeds(results);
+    expect([first, second, one]).toEqual([0, 1, 4].map((i) => ({ ...(results[i] as SweepResult), runs: 1 })));
+    expect(three).toMatchObject({ values: { budget: "0.1" }, runs: 3, name: "GBLR, SVD" });
+    expect(three?.metrics.top1).toBeCloseTo(0.52, 12);
+    expect(three?.spread?.top1).toBeCloseTo(0.02, 12);
+    expect(three?.metrics.loss).toBe(3);
+    expect(three?.spread?.loss).toBeCloseTo(Math.sqrt(7), 12);
+    expect(three?.relativeFlops?.reference).toBeCloseTo(0.3, 12);
+    expect(three?.seconds).toBeCloseTo(3, 12);
+  });
+
+  test("are one line of the table, and one point of the plot with a bar", () => {
+    const lines = resultLines(results, paletteFor({ isTTY: false }, {}));
+    expect(lines[0]).toMatch(/^ +budget +seed +model +runs +top-1 accuracy/);
+    expect(lines).toHaveLength(5);
+    expect(lines[3]).toMatch(/^ +0\.1 +GBLR, SVD +3 +52\.00 % ± 2\.00 % +3\.0000 ± 2\.6458 +30\.0 %/);
+    const spec = costChart("r", results)?.spec as unknown as { layer: { data: { values: unknown[] } }[] };
+    const [, bars, curves] = spec.layer.map(({ data }) => data.values);
+    expect(bars).toEqual([expect.objectContaining({ series: "GBLR, SVD" })]);
+    expect(curves).toHaveLength(2);
+  });
+
+  test(
+    "are run each, and kept each",
+    async () => {
+      const flags = ["--vary", "structure=lowrank", "--vary", "seed=1,2", "--vary", "budget=0.5", "--json"];
+      const { code, stdout, stderr } = await sweep(...flags, "--out", "seeds");
+      expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+      const { results, means } = JSON.parse(stdout) as { results: SweepResult[]; means: RepeatedResult[] };
+      const [one, two] = results.filter(({ stage }) => stage === "after");
+      const [both] = means.filter(({ runs }) => runs === 2);
+      expect([one?.values.seed, two?.values.seed]).toEqual(["1", "2"]);
+      expect(both?.metrics.loss).toBeCloseTo(((one?.metrics.loss as number) + (two?.metrics.loss as number)) / 2, 9);
+      expect(JSON.parse(readFileSync(at("seeds/results.json"), "utf8"))).toEqual(results);
+    },
+    PATIENCE,
+  );
+});
+
 test("what is no recipe is told with those that there are", async () => {
   const { code, stderr } = await run(GBLR, ["sweep", "vit", "--vary", "budget=1"], place);
   expect(code).toBe(2);
@@ -174,15 +236,9 @@ test("a setting varied twice is refused", () => {
 });
 
 test("ways to compress are curves of their own, also where another setting tells them apart", () => {
-  const row = (flops: number, rate: string): SweepResult => ({
-    name: "GBLR, SVD",
-    structure: "gblr",
-    stage: "after",
-    metrics: { perplexity: 20 + flops, nll: 3 },
-    relativeFlops: { reference: flops, actual: flops },
-    values: { budget: String(flops), "learning-rate": rate },
-  });
-  const spec = costChart("r", [row(0.2, "1"), row(0.3, "1"), row(0.2, "2")])?.spec as unknown as {
+  const of = (flops: number, rate: string): SweepResult =>
+    row({ budget: String(flops), "learning-rate": rate }, { perplexity: 20 + flops, nll: 3 }, flops);
+  const spec = costChart("r", [of(0.2, "1"), of(0.3, "1"), of(0.2, "2")])?.spec as unknown as {
     layer: { data: { values: unknown[] } }[];
   };
   expect(spec.layer.at(-1)?.data.values).toEqual([

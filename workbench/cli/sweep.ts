@@ -12,6 +12,7 @@ import { progressLine } from "./progress.ts";
 import { costChart } from "./sweep/chart.ts";
 import { gridOf, parseVaried, pointText, type Varied } from "./sweep/grid.ts";
 import { recipeFile } from "./sweep/recipe-file.ts";
+import { acrossSeeds } from "./sweep/repeats.ts";
 import { resultLines, resultsOf, type SweepResult } from "./sweep/results.ts";
 import { type SweepEvent, type SweepRun, sweep } from "./sweep/sweep.ts";
 import { type Palette, paletteFor } from "./terminal.ts";
@@ -26,6 +27,9 @@ const DESCRIPTION = `
 Runs a recipe once for each combination of values, each in a process and a
 folder of its own. The same command again goes on: what is finished is not run
 again. What stands after -- is given to every run.
+
+With --vary seed=1,2,3 the table and the plot have the mean of the seeds' runs
+and their standard deviation; results.json has each run.
 `.trim();
 
 export function addSweep(program: Command): void {
@@ -35,6 +39,7 @@ export function addSweep(program: Command): void {
     example: [
       "gblr sweep vit-b-imagenet --vary budget=0.125,0.15,0.175,0.2 --vary structure=gblr,lowrank -- --init svd",
       "gblr sweep recipes/gpt2-wt103.ts --vary flops=0.35,0.4375,0.525 --out runs/flops -- --epochs 2",
+      "gblr sweep vit-s-cifar10 --vary structure=gblr,lowrank --vary seed=1,2,3",
     ].join("\n"),
   })
     .description(DESCRIPTION)
@@ -68,10 +73,12 @@ async function runSweep(name: string, flags: string[], { vary, out, json = false
     throw new CommandFailed("the sweep ended early");
   });
   const results = resultsOf(runs);
+  const means = acrossSeeds(results);
+  const repeated = means.some(({ runs }) => runs > 1) ? { means } : {};
   const files = await write(folder, recipe.name, results);
   if (json)
     process.stdout.write(
-      `${JSON.stringify({ recipe: recipe.name, folder, files, runs: told(runs), results }, null, 2)}\n`,
+      `${JSON.stringify({ recipe: recipe.name, folder, files, runs: told(runs), results, ...repeated }, null, 2)}\n`,
     );
   else
     process.stdout.write(

@@ -1,10 +1,11 @@
-// How good models are at what they cost: a curve for each way to compress, the model that all began with as a dashed line.
-// Results in, a chart out.
+// How good models are at what they cost: a curve for each way to compress, the model that all began with as a dashed line,
+// a bar of a standard deviation each way where several seeds were run. Results in, a chart out.
 
 import { metricNamed, metricsOf, valueText } from "../../../hub/card/metric-names.ts";
 import { percent } from "../../../hub/numbers.ts";
 import { numberAxis, VIEW } from "../../report/charts/encodings.ts";
 import type { Chart } from "../../report/index.ts";
+import { acrossSeeds } from "./repeats.ts";
 import type { SweepResult } from "./results.ts";
 
 /** What a model's name or its place on the axis says already. */
@@ -18,22 +19,28 @@ interface Point {
   x: number;
   y: number;
   series: string;
+  /** ends of the bar, of several runs */
+  low?: number;
+  high?: number;
 }
 
 /** @returns nothing where no model was both measured and counted */
 export function costChart(recipe: string, results: readonly SweepResult[]): Chart | undefined {
   const [metric] = metricsOf(results.slice(-1).map(({ metrics }) => ({ metrics: firstOf(metrics) })));
   if (metric === undefined) return undefined;
-  const points = results.flatMap((row): (Point & { isBase: boolean })[] => {
-    const [x, y] = [row.relativeFlops?.reference, row.metrics[metric]];
+  const points = acrossSeeds(results).flatMap((row): (Point & { isBase: boolean })[] => {
+    const [x, y, spread] = [row.relativeFlops?.reference, row.metrics[metric], row.spread?.[metric]];
     if (x === undefined || y === undefined) return [];
-    return [{ x, y, series: seriesOf(row), isBase: row.stage === "before" }];
+    const bar = spread === undefined ? {} : { low: y - spread, high: y + spread };
+    return [{ x, y, ...bar, series: seriesOf(row), isBase: row.stage === "before" }];
   });
   const curves = points.filter(({ isBase }) => !isBase);
+  const bars = curves.filter(({ low }) => low !== undefined);
   if (curves.length === 0) return undefined;
   const base = points.filter(({ isBase }) => isBase).map(({ y }) => ({ y, series: "to start with" }));
   const { label, isShare } = metricNamed(metric);
-  const y = numberAxis(label, isShare ? { format: ".1%" } : {});
+  const format = isShare ? { format: ".1%" } : {};
+  const y = numberAxis(label, format);
   const x = {
     field: "x",
     type: "quantitative",
@@ -41,6 +48,7 @@ export function costChart(recipe: string, results: readonly SweepResult[]): Char
     scale: { zero: false, nice: true },
     axis: { format: ".0%" },
   } as const;
+  const bar = { x, y: numberAxis(label, { ...format, field: "low" }), y2: { field: "high" } };
   const names = [...new Set([...base, ...curves].map(({ series }) => series))];
   const columns = names.every((name) => name.length <= HALF_LINE) ? 2 : 1;
   const told = curves.map((point) => `${point.series} ${valueText(metric, point.y)} at ${percent(point.x)}`);
@@ -53,6 +61,7 @@ export function costChart(recipe: string, results: readonly SweepResult[]): Char
       height: 320 + LEGEND_LINE * (Math.ceil(names.length / columns) - 1),
       layer: [
         { data: { values: base }, mark: { type: "rule", strokeDash: [5, 4] }, encoding: { y } },
+        ...(bars.length > 0 ? [{ data: { values: bars }, mark: "rule" as const, encoding: bar }] : []),
         { data: { values: curves }, mark: { type: "line", point: true }, encoding: { x, y } },
       ],
       encoding: {

@@ -4,6 +4,7 @@ import { metricNamed, metricsOf, valueText } from "../../../hub/card/metric-name
 import { percent } from "../../../hub/numbers.ts";
 import type { ComparisonRow } from "../../report/index.ts";
 import { type Cell, formatBytes, type Palette, table, threeDigits } from "../terminal.ts";
+import { acrossSeeds, type RepeatedResult } from "./repeats.ts";
 import type { SweepRun } from "./sweep.ts";
 
 /** A model at its end, with the values of its point; without any, the model that all began with. */
@@ -26,16 +27,28 @@ export function resultsOf(runs: readonly SweepRun[]): SweepResult[] {
 }
 
 /** Lines of the table, for a terminal. */
-export function resultLines(results: readonly SweepResult[], palette: Palette): string[] {
+export function resultLines(all: readonly SweepResult[], palette: Palette): string[] {
+  const results = acrossSeeds(all);
+  const repeated = results.some(({ runs }) => runs > 1);
   const settings = [...new Set(results.flatMap(({ values }) => Object.keys(values)))];
   const metrics = metricsOf(results);
   const right = (text: string): Cell => ({ text, align: "right" });
   const labels = metrics.map((name) => metricNamed(name).label);
-  const heading = [...settings, "model", ...labels, "FLOPs (reference)", "FLOPs (all)", "file", "seconds"];
+  const heading = [
+    ...settings,
+    "model",
+    ...(repeated ? ["runs"] : []),
+    ...labels,
+    "FLOPs (reference)",
+    "FLOPs (all)",
+    "file",
+    "seconds",
+  ];
   const body = results.map((row): Cell[] => [
     ...settings.map((name) => ({ text: row.values[name] ?? "" })),
     { text: row.name },
-    ...metrics.map((name) => right(row.metrics[name] === undefined ? "" : valueText(name, row.metrics[name]))),
+    ...(repeated ? [right(String(row.runs))] : []),
+    ...metrics.map((name) => right(metricText(name, row))),
     right(row.relativeFlops ? percent(row.relativeFlops.reference) : ""),
     right(row.relativeFlops ? percent(row.relativeFlops.actual) : ""),
     right(row.fileBytes === undefined ? "" : formatBytes(row.fileBytes)),
@@ -45,4 +58,11 @@ export function resultLines(results: readonly SweepResult[], palette: Palette): 
     (text, i): Cell => ({ text, paint: palette.dim, align: i <= settings.length ? "left" : "right" }),
   );
   return table([head, ...body]);
+}
+
+/** `54.05 % ± 0.42 %` of several runs. */
+function metricText(name: string, { metrics, spread }: RepeatedResult): string {
+  const value = metrics[name];
+  if (value === undefined) return "";
+  return spread ? `${valueText(name, value)} ± ${valueText(name, spread[name] as number)}` : valueText(name, value);
 }

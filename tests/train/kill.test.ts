@@ -62,12 +62,15 @@ for (const engine of ["torch", "wasm"] as const) {
         const { code, signal, lines, errors } = await run([engine, killed], patience);
         expect(errors).toBe("");
         if (lines[0] === "resumed") resumed++;
-        if (code === 0) break;
-        expect(signal).toBe("SIGKILL");
-        kills++;
+        if (code === 0 && kills > 0) break;
+        // A run that ended before it could be killed shows nothing.
+        if (code === 0) await rm(killed, { recursive: true });
+        else {
+          expect(signal).toBe("SIGKILL");
+          kills++;
+        }
       }
       console.log(`${engine}: killed ${kills} times, resumed from a checkpoint ${resumed} times`);
-      expect(kills).toBeGreaterThan(0);
       expect(await timelessMetrics(killed)).toEqual(await timelessMetrics(alone));
       const [expected, actual] = await Promise.all(
         [alone, killed].map((folder) => readFile(join(folder, "checkpoint", LAST))),

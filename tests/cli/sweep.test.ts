@@ -166,7 +166,7 @@ describe("runs that differ by their seed alone", () => {
   const results: SweepResult[] = [
     { ...row({}, { top1: 0.7, loss: 1 }), name: "dense", structure: "dense", stage: "before" },
     { ...row({}, { top1: 0.9, loss: 1 }), name: "dense", structure: "dense", stage: "before" },
-    row({ budget: "0.1", seed: "1" }, { top1: 0.5, loss: 1 }, 0.2),
+    { ...row({ budget: "0.1", seed: "1" }, { top1: 0.5, loss: 1 }, 0.2), parameters: 9 },
     row({ budget: "0.1", seed: "2" }, { top1: 0.54, loss: 2 }, 0.3),
     row({ budget: "0.2", seed: "1" }, { top1: 0.6, loss: 1 }),
     row({ budget: "0.1", seed: "3" }, { top1: 0.52, loss: 6 }, 0.4),
@@ -182,6 +182,8 @@ describe("runs that differ by their seed alone", () => {
     expect(three?.spread?.loss).toBeCloseTo(Math.sqrt(7), 12);
     expect(three?.relativeFlops?.reference).toBeCloseTo(0.3, 12);
     expect(three?.seconds).toBeCloseTo(3, 12);
+    // Not all of them say it.
+    expect(three?.parameters).toBeUndefined();
   });
 
   test("are one line of the table, and one point of the plot with a bar", () => {

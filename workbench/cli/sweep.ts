@@ -74,11 +74,10 @@ async function runSweep(name: string, flags: string[], { vary, out, json = false
   });
   const results = resultsOf(runs);
   const means = acrossSeeds(results);
-  const repeated = means.some(({ runs }) => runs > 1) ? { means } : {};
   const files = await write(folder, recipe.name, results);
   if (json)
     process.stdout.write(
-      `${JSON.stringify({ recipe: recipe.name, folder, files, runs: told(runs), results, ...repeated }, null, 2)}\n`,
+      `${JSON.stringify({ recipe: recipe.name, folder, files, runs: told(runs), results, means }, null, 2)}\n`,
     );
   else
     process.stdout.write(

@@ -12,6 +12,7 @@ import { DataError, dataFilePatterns } from "../data/index.ts";
 import {
   type Architecture,
   architectureOf,
+  COMPANION_FILES,
   type LoadOptions,
   loadModelNow,
   type Model,
@@ -54,16 +55,10 @@ export interface LocateOptions {
 /** What a model is run from: not the same weights in other formats, nor the factors that it is trained on by. */
 export const MODEL_FILES = [
   "config.json",
-  "generation_config.json",
-  "preprocessor_config.json",
   "model.safetensors",
   "model-*-of-*.safetensors",
   "model.safetensors.index.json",
-  "tokenizer*",
-  "special_tokens_map.json",
-  "added_tokens.json",
-  "vocab.json",
-  "merges.txt",
+  ...COMPANION_FILES,
   "README.md",
   "LICENSE*",
 ];

@@ -30,4 +30,10 @@ export { storedConfig } from "./stored-config.ts";
 export { vit } from "./vit/architecture.ts";
 export type { VitConfig } from "./vit/config.ts";
 export { resizePositions } from "./vit/resize-positions.ts";
-export { type FolderContent, prepareFolder, type SaveEvent, writeModelFolder } from "./write-folder.ts";
+export {
+  COMPANION_FILES,
+  type FolderContent,
+  prepareFolder,
+  type SaveEvent,
+  writeModelFolder,
+} from "./write-folder.ts";

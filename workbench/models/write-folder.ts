@@ -6,6 +6,7 @@ import { mkdir, readdir, readFile, rm } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { type StagedFile, stageFile } from "../../hub/atomic-file.ts";
 import { reason } from "../../hub/byte-source.ts";
+import { fileFilter } from "../../hub/file-patterns.ts";
 import {
   CONFIG_FILE,
   finishReplacing,
@@ -47,9 +48,21 @@ export interface FolderContent {
 
 export const PREPROCESSOR_FILE = "preprocessor_config.json";
 
-/** Of a base model, what is not its weights and not its description. */
-const COMPANIONS =
-  /^(tokenizer.*\.json|vocab\.(json|txt)|merges\.txt|special_tokens_map\.json|added_tokens\.json|(tokenizer|spiece|sentencepiece)[\w.]*\.model|(generation|pre?processor|processor)_config\.json)$/;
+/** Of a base model, what is not its weights and not its description. Patterns of hub/file-patterns.ts */
+export const COMPANION_FILES = [
+  "tokenizer*.json",
+  "tokenizer*.model",
+  "spiece*.model",
+  "sentencepiece*.model",
+  "vocab.json",
+  "vocab.txt",
+  "merges.txt",
+  "special_tokens_map.json",
+  "added_tokens.json",
+  "generation_config.json",
+  "preprocessor_config.json",
+  "processor_config.json",
+];
 
 /**
  * @param folder as `prepareFolder` leaves it
@@ -128,7 +141,7 @@ async function companionsOf(base: string | undefined, folder: string): Promise<M
   const names = await readdir(base).catch((error: unknown) => {
     throw new ModelError(`cannot be opened: ${reason(error)}`, { file: base }, { cause: error });
   });
-  return new Map(names.filter((name) => COMPANIONS.test(name)).map((name) => [name, join(base, name)]));
+  return new Map(names.filter(fileFilter({ include: COMPANION_FILES })).map((name) => [name, join(base, name)]));
 }
 
 async function staging(folder: string, name: string, content: string | Uint8Array): Promise<StagedFile> {

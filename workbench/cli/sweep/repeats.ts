@@ -22,10 +22,13 @@ export function acrossSeeds(results: readonly SweepResult[]): RepeatedResult[] {
     const [first] = group as [SweepResult];
     if (group.length === 1) return { ...first, runs: 1 };
     const { [SEED]: _, ...values } = first.values;
+    const { name, structure, stage } = first;
     const names = Object.keys(first.metrics).filter((name) => group.every(({ metrics }) => name in metrics));
     const each = (name: string) => group.map(({ metrics }) => metrics[name] as number);
     return {
-      ...first,
+      name,
+      structure,
+      stage,
       ...meansOf(group),
       values,
       runs: group.length,
@@ -43,12 +46,13 @@ function meansOf(group: readonly SweepResult[]): Partial<SweepResult> {
   };
   const reference = meanOf(({ relativeFlops }) => relativeFlops?.reference);
   const actual = meanOf(({ relativeFlops }) => relativeFlops?.actual);
-  const fileBytes = meanOf((row) => row.fileBytes);
-  const seconds = meanOf((row) => row.seconds);
+  const amounts = (["parameters", "fileBytes", "seconds"] as const).flatMap((name) => {
+    const amount = meanOf((row) => row[name]);
+    return amount === undefined ? [] : [[name, amount]];
+  });
   return {
     ...(reference !== undefined && actual !== undefined && { relativeFlops: { reference, actual } }),
-    ...(fileBytes !== undefined && { fileBytes }),
-    ...(seconds !== undefined && { seconds }),
+    ...Object.fromEntries(amounts),
   };
 }
 

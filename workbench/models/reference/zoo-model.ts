@@ -22,6 +22,7 @@ import {
   zooEntry,
   zooFolder,
 } from "../../../hub/zoo.ts";
+import { COMPANION_FILES } from "../write-folder.ts";
 import { type ImportReferenceEvent, importReference } from "./import-reference.ts";
 import type { ReadingOptions } from "./reader.ts";
 
@@ -41,9 +42,6 @@ export type PullZooEvent =
   | { kind: "note"; text: string }
   /** last of all */
   | Located;
-
-/** Files that a converted checkpoint takes from its base model. */
-const COMPANIONS = ["tokenizer*.json", "vocab.json", "merges.txt", "special_tokens_map.json", "generation_config.json"];
 
 /**
  * @param name such as `zoo:gpt2-gaudi`
@@ -113,7 +111,7 @@ async function* addTokenizer(
   const { signal, patience } = options;
   try {
     const repo = parseRepoName(of, "model");
-    for await (const event of pull(repo, access, { include: COMPANIONS, signal, patience })) {
+    for await (const event of pull(repo, access, { include: COMPANION_FILES, signal, patience })) {
       yield { kind: "tokenizer", event };
       if (event.kind !== "pulled") continue;
       for (const file of event.files)

@@ -13,10 +13,33 @@ import {
   layerNorm,
   linear,
 } from "../../workbench/engine/ops/index.ts";
+import { loadAddon } from "../../workbench/engine/torch/addon.ts";
 import type { TorchBackend } from "../../workbench/engine/torch/backend.ts";
 import { ENGINES } from "./engines.ts";
 
 const [vocabulary, width, heads, tokens, batch] = [50, 32, 4, 16, 2];
+
+/** The largest relative error of a number rounded to bfloat16's 8 significant bits. */
+const ROUNDING = 2 ** -8;
+
+/**
+ * A bound on the relative error, in norm, of a result that depends on several products one after the other. With u = ROUNDING,
+ * a product rounds both operands and its result; each of the three has a mean square error of at most u² / 3 and they
+ * are independent, which makes u² a product. Sums are taken in float32, where the length does not matter. A kernel that keeps
+ * a sum of n terms in bfloat16 rounds it n times while it grows: n u² / 6 more.
+ *
+ * It holds for smooth functions only: behind relu or a maximum a rounding can send a whole gradient another way.
+ *
+ * @param lengths of the sums, one for each product
+ */
+function bound(lengths: readonly number[], sumsInBfloat16: boolean): number {
+  const squares = lengths.map((n) => 1 + (sumsInBfloat16 ? n / 6 : 0));
+  return ROUNDING * Math.sqrt(squares.reduce((a, b) => a + b, 0));
+}
+
+/** Of `loss` below: qkv, scores, values, projection, up, down, convolution, logits; then of the gradients by their inputs. */
+const FORWARD = [width, width / heads, tokens, width, width, 4 * width, 9 * width, width];
+const BACKWARD = [3 * width, tokens, width / heads, width, 4 * width, width, 9 * width, vocabulary];
 
 /** The parameters of one transformer block with a convolution behind it. */
 function makeParameters() {
@@ -55,8 +78,8 @@ function loss(p: Parameters): tf.Scalar {
   const hidden = linear(normalise(x), p.up, p.upBias, { layout: "in_out", activation: "gelu_tanh" });
   x = tf.add(x, linear(hidden, p.down, undefined, { layout: "in_out" }));
   const image = tf.reshape(x, [batch, 4, 4, width]) as tf.Tensor4D;
-  const pooled = tf.avgPool(tf.relu(tf.conv2d(image, p.filter as tf.Variable<tf.Rank.R4>, 1, "same")), 2, 1, "same");
-  x = tf.add(x, tf.reshape(tf.maxPool(pooled, 2, 1, "same"), [batch, tokens, width]));
+  const pooled = tf.avgPool(tf.elu(tf.conv2d(image, p.filter as tf.Variable<tf.Rank.R4>, 1, "same")), 2, 1, "same");
+  x = tf.add(x, tf.reshape(pooled, [batch, tokens, width]));
   const logits = linear(tf.reshape(x, [batch * tokens, width]), p.embedding);
   return tf.mean(crossEntropy(logits, tf.tensor1d(targets, "int32")));
 }
@@ -74,10 +97,16 @@ function relativeDistance(a: ArrayLike<number>, b: ArrayLike<number>): number {
 for (const under of ENGINES.filter(({ name }) => name === "torch")) {
   describe(`precision bfloat16 (${under.label})`, () => {
     let backend: TorchBackend;
+    /** ones times ones, 4096 of them: 2⁸ + 1 rounds back to 2⁸ where sums are kept in bfloat16 */
+    let sumsInBfloat16: boolean;
     beforeAll(async () => {
       await openEngine(under.options);
       backend = tf.backend() as TorchBackend;
       tf.engine().startScope();
+      backend.useBfloat16(true);
+      const [sum] = tf.matMul(tf.ones([16, 4096]), tf.ones([4096, 16])).dataSync();
+      backend.useBfloat16(false);
+      sumsInBfloat16 = sum !== 4096;
     });
     afterAll(() => {
       backend.useBfloat16(false);
@@ -96,10 +125,39 @@ for (const under of ENGINES.filter(({ name }) => name === "torch")) {
       expect(half.dataSync()).toBeInstanceOf(Float32Array);
       expect(await half.data()).toEqual(half.dataSync());
       expect(relativeDistance(half.dataSync(), full)).toBeGreaterThan(1e-5);
-      expect(relativeDistance(half.dataSync(), full)).toBeLessThan(0.01);
+      expect(relativeDistance(half.dataSync(), full)).toBeLessThan(bound([48], sumsInBfloat16));
     });
 
-    test("loss and gradients of a block agree with float32 within 5 per cent, and all gradients reach the optimizer", () => {
+    test("sums of products are kept in float32", () => {
+      if (sumsInBfloat16 && under.label === "torch on cpu" && loadAddon().addon.version().startsWith("1."))
+        console.log("libtorch 1 sums in bfloat16 on a CPU without AVX-512: the bounds allow for it");
+      else expect(sumsInBfloat16).toBe(false);
+    });
+
+    test("relu, average and maximum send gradients exactly where float32 does when every number fits into 8 bits", () => {
+      const wholes = (shape: number[], seed: number) => tf.round(tf.randomUniform(shape, -1.4, 1.4, "float32", seed));
+      const image = wholes([2, 6, 6, 3], 1) as tf.Tensor4D;
+      const filter = wholes([3, 3, 3, 4], 2) as tf.Tensor4D;
+      const pooled = (x: tf.Tensor, w: tf.Tensor) =>
+        tf.maxPool(
+          tf.avgPool(tf.relu(tf.conv2d(x as tf.Tensor4D, w as tf.Tensor4D, 1, "same")), 2, 2, "same"),
+          2,
+          1,
+          "valid",
+        );
+      const gradients = () =>
+        tf
+          .grads(pooled)([image, filter])
+          .map((gradient) => gradient.dataSync());
+      const full = gradients();
+      backend.useBfloat16(true);
+      const half = gradients();
+      backend.useBfloat16(false);
+      expect(half).toEqual(full);
+      for (const gradient of full) expect(gradient.some((value) => value !== 0)).toBe(true);
+    });
+
+    test("loss and gradients of a block differ from float32's by rounding, and all gradients reach the optimizer", () => {
       const parameters = makeParameters();
       const variables = Object.values(parameters) as tf.Variable[];
       const gradients = () => tf.variableGrads(() => loss(parameters), variables);
@@ -131,7 +189,8 @@ for (const under of ENGINES.filter(({ name }) => name === "torch")) {
           (half.grads[name] as tf.Tensor).dataSync(),
           (full.grads[name] as tf.Tensor).dataSync(),
         );
-        expect(distance).toBeLessThan(0.05);
+        expect(distance).toBeGreaterThan(1e-5);
+        expect(distance).toBeLessThan(bound([...FORWARD, ...BACKWARD], sumsInBfloat16));
         expect(variable.dataSync()).not.toEqual(before[index] as Float32Array);
       }
     });

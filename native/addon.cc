@@ -8,6 +8,7 @@
 #include "allocator.h"
 #include "call.h"
 #include "compat.h"
+#include "cuda-driver.h"
 #include "transfer.h"
 #include "values.h"
 
@@ -25,16 +26,6 @@ napi_value undefined(napi_env env) {
   napi_value result;
   check(env, napi_get_undefined(env, &result), "undefined");
   return result;
-}
-
-napi_value text(napi_env env, const char* value) {
-  napi_value result;
-  check(env, napi_create_string_utf8(env, value, NAPI_AUTO_LENGTH, &result), "string");
-  return result;
-}
-
-void set_number(napi_env env, napi_value object, const char* key, double value) {
-  check(env, napi_set_named_property(env, object, key, from_number(env, value)), key);
 }
 
 // attach(Float64Array): where `call` writes the shapes of its results. A reference keeps the array from the collector.
@@ -117,39 +108,6 @@ napi_value synchronize(napi_env env, const Arguments& arguments) {
   return undefined(env);
 }
 
-// cudaDevices() → [{ name, total, available }], bytes. Through the driver, which torch has loaded: no CUDA headers needed.
-napi_value cuda_devices(napi_env env, const Arguments&) {
-  napi_value list;
-  check(env, napi_create_array(env, &list), "array");
-  if (!at::hasCUDA()) return list;
-  using GetName = int (*)(char*, int, int);
-  using GetMemory = int (*)(size_t*, size_t*);
-  auto name_of = reinterpret_cast<GetName>(dlsym(RTLD_DEFAULT, "cuDeviceGetName"));
-  auto memory_of = reinterpret_cast<GetMemory>(dlsym(RTLD_DEFAULT, "cuMemGetInfo_v2"));
-  void* driver = name_of ? nullptr : dlopen("libcuda.so.1", RTLD_LAZY | RTLD_GLOBAL);
-  if (driver) {
-    name_of = reinterpret_cast<GetName>(dlsym(driver, "cuDeviceGetName"));
-    memory_of = reinterpret_cast<GetMemory>(dlsym(driver, "cuMemGetInfo_v2"));
-  }
-  const auto* guard = c10::impl::getDeviceGuardImpl(c10::DeviceType::CUDA);
-  for (int i = 0; i < guard->deviceCount(); ++i) {
-    const c10::Device device(c10::DeviceType::CUDA, static_cast<c10::DeviceIndex>(i));
-    const c10::DeviceGuard here(device);
-    at::empty({0}, at::TensorOptions().device(device)); // makes the device's context, which the driver asks for
-    char name[256] = "CUDA device";
-    size_t available = 0, total = 0;
-    if (name_of) name_of(name, sizeof name, i);
-    if (memory_of) memory_of(&available, &total);
-    napi_value entry;
-    check(env, napi_create_object(env, &entry), "object");
-    check(env, napi_set_named_property(env, entry, "name", text(env, name)), "name");
-    set_number(env, entry, "total", static_cast<double>(total));
-    set_number(env, entry, "available", static_cast<double>(available));
-    check(env, napi_set_element(env, list, i, entry), "array item");
-  }
-  return list;
-}
-
 napi_value memory(napi_env env, const Arguments&) {
   const MemoryStatistics now = memory_statistics();
   napi_value result;
@@ -168,7 +126,7 @@ napi_value release_cache(napi_env env, const Arguments&) {
 }
 
 napi_value version(napi_env env, const Arguments&) {
-  return text(env, TORCH_VERSION);
+  return from_text(env, TORCH_VERSION);
 }
 
 struct Export {
@@ -181,6 +139,7 @@ const Export kExports[] = {
     {"has", 2, has_operator},
     {"lookup", 2, lookup},
     {"schema", 2, schema},
+    {"tensorResults", 1, tensor_results},
     {"call", 1, call},
     {"attach", 1, attach},
     {"fromBytes", 4, from_bytes},
@@ -198,6 +157,7 @@ const Export kExports[] = {
     {"selectDevice", 1, select_device},
     {"synchronize", 1, synchronize},
     {"cudaDevices", 0, cuda_devices},
+    {"cudaMemory", 1, cuda_memory},
     {"memory", 0, memory},
     {"releaseCache", 0, release_cache},
     {"version", 0, version},

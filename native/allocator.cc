@@ -15,6 +15,16 @@
 #include <new>
 #include <vector>
 
+#include "compat.h"
+
+// AddressSanitizer knows this allocator's blocks, not what they are used for: it is told.
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(address, size) ((void)(address), (void)(size))
+#define ASAN_UNPOISON_MEMORY_REGION(address, size) ((void)(address), (void)(size))
+#endif
+
 namespace gblr {
 
 namespace {
@@ -74,17 +84,18 @@ double gigabytes(size_t bytes) {
 
 class CachingAllocator final : public c10::Allocator {
  public:
-  // `allocate` lost its const and `copy_data` became pure virtual within 2.x: without `override`, each overrides where
-  // it exists.
-  c10::DataPtr allocate(size_t bytes) const {
-    return instance().allocate_block(bytes);
-  }
-  c10::DataPtr allocate(size_t bytes) {
+#if GBLR_TORCH_AT_LEAST(2, 3)
+  c10::DataPtr allocate(size_t bytes) override {
     return allocate_block(bytes);
   }
-  void copy_data(void* destination, const void* source, std::size_t count) const {
+  void copy_data(void* destination, const void* source, std::size_t count) const override {
     std::memcpy(destination, source, count);
   }
+#else
+  c10::DataPtr allocate(size_t bytes) const override {
+    return instance().allocate_block(bytes);
+  }
+#endif
   c10::DeleterFnPtr raw_deleter() const override {
     return &CachingAllocator::free_block;
   }
@@ -116,6 +127,8 @@ class CachingAllocator final : public c10::Allocator {
     Header* block = take(size);
     if (block == nullptr) block = fresh(size, bytes);
     void* data = block + 1;
+    ASAN_POISON_MEMORY_REGION(data, size.bytes);
+    ASAN_UNPOISON_MEMORY_REGION(data, bytes);
     return {data, data, &CachingAllocator::free_block, cpu};
   }
 
@@ -159,6 +172,7 @@ class CachingAllocator final : public c10::Allocator {
     if (data == nullptr) return;
     CachingAllocator& self = instance();
     Header* block = static_cast<Header*>(data) - 1;
+    ASAN_POISON_MEMORY_REGION(data, block->bytes);
     std::lock_guard<std::mutex> lock(self.mutex_);
     self.bins_[block->index].push_back(block);
     self.statistics_.in_use -= block->bytes;

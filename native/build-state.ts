@@ -2,20 +2,22 @@
 
 import { createHash } from "node:crypto";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { fingerprint, type Libtorch } from "./libtorch.ts";
 
 /** The folder of the addon's sources. */
 export const sourceFolder = dirname(fileURLToPath(import.meta.url));
-export const buildFolder = join(sourceFolder, "build");
-/** Where the built addon lies. */
+/** Where the built addon lies: `native/build`, or $GBLR_ADDON, so that a clone may hold one for each of several libtorchs. */
+export const buildFolder = process.env.GBLR_ADDON ? resolve(process.env.GBLR_ADDON) : join(sourceFolder, "build");
 export const addonPath = join(buildFolder, "gblr.node");
 
 /** What an addon was built from, kept beside it. */
 export interface Stamp {
   libtorch: Libtorch;
   sources: string;
+  /** compiled with sanitizers: for tests only */
+  sanitized: boolean;
 }
 
 export type BuildState =
@@ -58,7 +60,7 @@ export function sourceFiles(extension: RegExp): string[] {
 /** Changes when any source changes, or how it is compiled. */
 export function hashSources(): string {
   const hash = createHash("sha256");
-  for (const file of [...sourceFiles(/\.(cc|h)$/), "build.ts"])
+  for (const file of [...sourceFiles(/\.(cc|h)$/), "compile.ts"])
     hash.update(file).update(readFileSync(join(sourceFolder, file)));
   return hash.digest("hex");
 }

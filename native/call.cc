@@ -14,6 +14,14 @@ Optional<c10::OperatorHandle> find(const std::string& name, const std::string& o
   return c10::Dispatcher::singleton().findSchema(c10::OperatorName(name, overload));
 }
 
+const Operator& to_operator(napi_env env, napi_value value) {
+  const State& s = state();
+  const int64_t id = to_integer(env, value, "operator");
+  if (id < 0 || id >= static_cast<int64_t>(s.operators.size()))
+    throw UsageError("operator " + std::to_string(id) + " was never looked up");
+  return s.operators[id];
+}
+
 // The state's stack for one call: a call within it, from a getter, finds another. Given back empty, memory kept.
 class StackScope {
  public:
@@ -65,14 +73,25 @@ napi_value schema(napi_env env, const Arguments& arguments) {
   return result;
 }
 
+// tensorResults(operator) → for each result whether its schema says that it is a tensor or a list of tensors: a handle is
+// a number, and so are other results.
+napi_value tensor_results(napi_env env, const Arguments& arguments) {
+  napi_value result;
+  check(env, napi_create_array(env, &result), "array");
+  uint32_t index = 0;
+  for (const auto& returned : to_operator(env, arguments[0]).handle.schema().returns()) {
+    napi_value is_tensor;
+    check(env, napi_get_boolean(env, crossing_of(returned).kind == Kind::kTensor, &is_tensor), "boolean");
+    check(env, napi_set_element(env, result, index++, is_tensor), "array item");
+  }
+  return result;
+}
+
 // call(operator, ...arguments): undefined or missing arguments take the schema's default. Returns a handle, a number,
 // a boolean, null, or an array of these; shapes of returned tensors go to `state().meta`.
 napi_value call(napi_env env, const Arguments& arguments) {
   State& s = state();
-  const int64_t id = to_integer(env, arguments[0], "operator");
-  if (id < 0 || id >= static_cast<int64_t>(s.operators.size()))
-    throw UsageError("operator " + std::to_string(id) + " was never looked up");
-  const Operator& op = s.operators[id];
+  const Operator& op = to_operator(env, arguments[0]);
   const auto& declared = op.handle.schema().arguments();
   const size_t given = arguments.size() - 1;
   if (given > declared.size())

@@ -26,6 +26,7 @@ struct OperatorError : std::runtime_error {
 
 napi_value has_operator(napi_env env, const Arguments& arguments);
 napi_value lookup(napi_env env, const Arguments& arguments);
+napi_value tensor_results(napi_env env, const Arguments& arguments);
 napi_value schema(napi_env env, const Arguments& arguments);
 napi_value call(napi_env env, const Arguments& arguments);
 

@@ -1,4 +1,4 @@
-// What changed its name between libtorch 1.13 and 2.x, in one place.
+// What differs between the versions of libtorch, in one place.
 #pragma once
 
 #include <ATen/Context.h>
@@ -6,7 +6,13 @@
 #include <c10/core/Event.h>
 #include <torch/version.h>
 
-#if TORCH_VERSION_MAJOR > 2 || (TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR >= 5)
+#include <chrono>
+#include <thread>
+
+#define GBLR_TORCH_AT_LEAST(major, minor) \
+  (TORCH_VERSION_MAJOR > major || (TORCH_VERSION_MAJOR == major && TORCH_VERSION_MINOR >= minor))
+
+#if GBLR_TORCH_AT_LEAST(2, 5)
 #include <optional>
 namespace gblr {
 template <typename T>
@@ -22,12 +28,8 @@ using Optional = c10::optional<T>;
 
 namespace gblr {
 
-constexpr bool at_least(int major, int minor) {
-  return TORCH_VERSION_MAJOR > major || (TORCH_VERSION_MAJOR == major && TORCH_VERSION_MINOR >= minor);
-}
-
 inline void set_autocast(c10::DeviceType device, bool enabled, c10::ScalarType dtype) {
-#if TORCH_VERSION_MAJOR > 2 || (TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR >= 4)
+#if GBLR_TORCH_AT_LEAST(2, 4)
   at::autocast::set_autocast_dtype(device, dtype);
   at::autocast::set_autocast_enabled(device, enabled);
 #else
@@ -38,6 +40,15 @@ inline void set_autocast(c10::DeviceType device, bool enabled, c10::ScalarType d
     at::autocast::set_autocast_gpu_dtype(dtype);
     at::autocast::set_enabled(enabled);
   }
+#endif
+}
+
+// Blocks the calling thread until the device has come to the event.
+inline void wait_for(const c10::Event& event) {
+#if GBLR_TORCH_AT_LEAST(2, 4)
+  event.synchronize();
+#else
+  while (!event.query()) std::this_thread::sleep_for(std::chrono::microseconds(20));
 #endif
 }
 

@@ -62,7 +62,7 @@ Window exact_window(float width, float location, int64_t n) {
   return {wrapped(first, n), wrapped(last, n), begin - first, end - last, 0, width};
 }
 
-// The series' function moved to an edge: n values from the returned address on. `space` holds 2n.
+// The series' function moved to an edge: n values from the returned address on. `space` holds 2n, or none for one term.
 GBLR_VECTORISED void sum_series(const float* rows, int64_t terms, int64_t n, double fraction, float* space) {
   std::copy(rows, rows + n, space);
   double power = 1;
@@ -144,7 +144,7 @@ at::Tensor gaudi_mask_cpu(const at::Tensor& widths, const at::Tensor& locations,
   const float *width = w.data_ptr<float>(), *location = l.data_ptr<float>();
   float* out = mask.data_ptr<float>();
   at::parallel_for(0, count, grain(n), [&](int64_t begin, int64_t end) {
-    std::vector<float> space(rounded ? 0 : 4 * n);
+    std::vector<float> from_space(rounded ? 0 : 2 * n), to_space(from_space);
     for (int64_t k = begin; k < end; ++k) {
       const Window window =
           rounded ? rounded_window(width[k], location[k], n, evaluate) : exact_window(width[k], location[k], n);
@@ -153,8 +153,8 @@ at::Tensor gaudi_mask_cpu(const at::Tensor& widths, const at::Tensor& locations,
         boxcar(window, n, row);
         continue;
       }
-      const float* from = at_edge(series, window.start, window.start_fraction, space.data());
-      const float* to = at_edge(series, window.end, window.end_fraction, space.data() + 2 * n);
+      const float* from = at_edge(series, window.start, window.start_fraction, from_space.data());
+      const float* to = at_edge(series, window.end, window.end_fraction, to_space.data());
       difference(from, to, window.width, n, row);
       if (evaluate) cut(n, row);
     }
@@ -175,12 +175,12 @@ std::tuple<at::Tensor, at::Tensor> gaudi_mask_backward_cpu(const at::Tensor& dy,
   const float *width = w.data_ptr<float>(), *location = l.data_ptr<float>(), *rows = outer.data_ptr<float>();
   float *width_out = to_width.data_ptr<float>(), *location_out = to_location.data_ptr<float>();
   at::parallel_for(0, count, grain(n), [&](int64_t begin, int64_t end) {
-    std::vector<float> space(rounded ? 0 : 4 * n);
+    std::vector<float> from_space(rounded ? 0 : 2 * n), to_space(from_space);
     for (int64_t k = begin; k < end; ++k) {
       const Window window =
           rounded ? rounded_window(width[k], location[k], n, false) : exact_window(width[k], location[k], n);
-      const float* from = at_edge(series, window.start, window.start_fraction, space.data());
-      const float* to = at_edge(series, window.end, window.end_fraction, space.data() + 2 * n);
+      const float* from = at_edge(series, window.start, window.start_fraction, from_space.data());
+      const float* to = at_edge(series, window.end, window.end_fraction, to_space.data());
       const Sums sums = weighted_sums(rows + k * n, from, to, n);
       width_out[k] = sums.width;
       location_out[k] = sums.location;

@@ -25,7 +25,7 @@ constexpr float kCubic = 0.044715f * kLinear;
 // polynomial that of the Cephes library.
 inline float exponential(float x) {
   constexpr float kRound = 12582912.f; // 1.5 · 2^23: what is added to it loses its fraction
-  constexpr int32_t kRoundBits = 0x4B400000;
+  constexpr uint32_t kRoundBits = 0x4B400000;
   x = std::min(std::max(x, -87.f), 88.f);
   const float rounded = x * 1.44269504f + kRound;
   const float n = rounded - kRound;
@@ -37,9 +37,9 @@ inline float exponential(float x) {
   p = p * r + 1.6666665459e-1f;
   p = p * r + 5.0000001201e-1f;
   p = p * r * r + r + 1;
-  int32_t bits;
+  uint32_t bits; // unsigned: NaN's overflow, and NaN is what p is then
   std::memcpy(&bits, &rounded, sizeof bits);
-  bits = (bits - kRoundBits + 127) * (1 << 23);
+  bits = (bits - kRoundBits + 127) << 23;
   float power;
   std::memcpy(&power, &bits, sizeof power);
   return p * power;

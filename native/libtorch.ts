@@ -44,7 +44,7 @@ function lookIn(root: string, origin: string): Libtorch | undefined {
 }
 
 function systemLibtorch(): Libtorch | undefined {
-  const triplet = { x64: "x86_64-linux-gnu", arm64: "aarch64-linux-gnu" }[process.arch as "x64" | "arm64"];
+  const triplet = process.arch === "arm64" ? "aarch64-linux-gnu" : "x86_64-linux-gnu";
   const libs = [`/usr/lib/${triplet}`, "/usr/lib64", "/usr/lib", "/usr/local/lib"];
   for (const lib of libs) {
     const include = lib === "/usr/local/lib" ? "/usr/local/include" : "/usr/include";
@@ -56,13 +56,33 @@ function systemLibtorch(): Libtorch | undefined {
 
 function describe(roots: string[], lib: string, origin: string): Libtorch | undefined {
   const include = roots.flatMap((root) => [root, join(root, "torch/csrc/api/include")]);
-  const versionFile = include.map((folder) => join(folder, "torch/version.h")).find(existsSync);
   const mark = fingerprint(lib);
-  if (!existsSync(join(roots[0] as string, "ATen")) || !versionFile || !mark) return undefined;
-  const header = readFileSync(versionFile, "utf8");
-  const part = (name: string) => header.match(new RegExp(`define TORCH_VERSION_${name} (\\d+)`))?.[1] ?? "0";
-  const version = `${part("MAJOR")}.${part("MINOR")}.${part("PATCH")}`;
+  if (!existsSync(join(roots[0] as string, "ATen")) || !mark) return undefined;
+  const version = versionIn(include);
   return { origin, include, lib, version, cuda: existsSync(join(lib, "libtorch_cuda.so")), fingerprint: mark };
+}
+
+/** Where the version's numbers have stood: newer releases keep them in the first, which the second includes. */
+const VERSION_FILES = ["torch/headeronly/version.h", "torch/version.h"];
+
+/** Throws when no header tells it: what the addon needs to know about the headers hangs on it. */
+function versionIn(include: string[]): string {
+  const files = VERSION_FILES.flatMap((file) => include.map((folder) => join(folder, file))).filter(existsSync);
+  const parts = ["MAJOR", "MINOR", "PATCH"].map((name) => new RegExp(`^#define TORCH_VERSION_${name} (\\d+)`, "m"));
+  for (const file of files) {
+    const header = readFileSync(file, "utf8");
+    const numbers = parts.map((part) => header.match(part)?.[1]);
+    if (!numbers.includes(undefined)) return supported(numbers.join("."), file);
+  }
+  const what = files[0] ? `${files[0]} does not define TORCH_VERSION_MAJOR` : `${include[0]} has no torch/version.h`;
+  throw new Error(`the version of libtorch is unknown: ${what}; install PyTorch anew or point LIBTORCH to another`);
+}
+
+/** The version, unless it is older than any that the addon compiles with. */
+function supported(version: string, file: string): string {
+  const [major = 0, minor = 0] = version.split(".").map(Number);
+  if (major > 1 || minor >= 13) return version;
+  throw new Error(`${file} is libtorch ${version}, the addon needs 1.13 or newer; install a newer PyTorch`);
 }
 
 /** Where the first `python3` on the path keeps its torch, without importing it. */

@@ -1,6 +1,8 @@
 // Dtypes and devices by the names that JavaScript gives them.
 #include "values.h"
 
+#include <c10/core/impl/DeviceGuardImplInterface.h>
+
 namespace gblr {
 
 namespace {
@@ -15,6 +17,27 @@ constexpr Dtype kDtypes[] = {
     {"int32", c10::ScalarType::Int},       {"int64", c10::ScalarType::Long},     {"uint8", c10::ScalarType::Byte},
     {"bool", c10::ScalarType::Bool},       {"complex64", c10::ScalarType::ComplexFloat},
 };
+
+c10::Device device_named(const std::string& name) {
+  try {
+    return c10::Device(name);
+  } catch (const c10::Error&) {
+    throw UsageError("device \"" + name + "\" is unknown");
+  }
+}
+
+// libtorch itself would say it in many words, which differ from version to version.
+void check_present(const c10::Device& device) {
+  if (!c10::impl::hasDeviceGuardImpl(device.type()))
+    throw UsageError("device \"" + device.str() + "\" is not there: this libtorch is built without CUDA");
+  const int count = cuda_count();
+  if (count == 0)
+    throw UsageError("device \"" + device.str() +
+                     "\" is not there: CUDA finds no GPU, or no NVIDIA driver that is new enough for this libtorch");
+  if (device.index() >= count)
+    throw UsageError("device \"" + device.str() + "\" is not there: CUDA finds " + std::to_string(count) +
+                     (count == 1 ? " GPU" : " GPUs") + ", counted from 0");
+}
 
 } // namespace
 
@@ -31,11 +54,14 @@ const char* dtype_name(c10::ScalarType type) {
 }
 
 c10::Device parse_device(const std::string& name) {
-  try {
-    return c10::Device(name);
-  } catch (const c10::Error&) {
-    throw UsageError("device \"" + name + "\" is unknown");
-  }
+  const c10::Device device = device_named(name);
+  if (device.is_cuda()) check_present(device);
+  return device;
+}
+
+int cuda_count() {
+  if (!c10::impl::hasDeviceGuardImpl(c10::DeviceType::CUDA)) return 0;
+  return c10::impl::getDeviceGuardImpl(c10::DeviceType::CUDA)->deviceCount();
 }
 
 } // namespace gblr

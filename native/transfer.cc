@@ -62,6 +62,13 @@ napi_value to_array_buffer(napi_env env, const at::Tensor& host) {
 
 // A read under way: the copy is queued on the device's stream, a worker thread waits for it.
 struct PendingRead {
+  explicit PendingRead(napi_env environment) : env(environment) {}
+  PendingRead(const PendingRead&) = delete;
+  PendingRead& operator=(const PendingRead&) = delete;
+  ~PendingRead() {
+    if (work != nullptr) napi_delete_async_work(env, work);
+  }
+  napi_env env;
   napi_async_work work = nullptr;
   napi_deferred deferred = nullptr;
   at::Tensor host;
@@ -69,14 +76,17 @@ struct PendingRead {
   std::string failure;
 };
 
+void reject(napi_env env, napi_deferred deferred, const char* why) {
+  napi_value message, reason;
+  napi_create_string_utf8(env, why, NAPI_AUTO_LENGTH, &message);
+  napi_create_error(env, nullptr, message, &reason);
+  napi_reject_deferred(env, deferred, reason);
+}
+
 void wait_for_copy(napi_env, void* data) {
   auto* pending = static_cast<PendingRead*>(data);
   try {
-#if TORCH_VERSION_MAJOR >= 2
-    if (pending->copied) pending->copied->synchronize();
-#else
-    while (pending->copied && !pending->copied->query()) {}
-#endif
+    if (pending->copied) wait_for(*pending->copied);
   } catch (const std::exception& error) {
     pending->failure = error.what();
   }
@@ -84,15 +94,11 @@ void wait_for_copy(napi_env, void* data) {
 
 void finish_read(napi_env env, napi_status, void* data) {
   std::unique_ptr<PendingRead> pending(static_cast<PendingRead*>(data));
-  napi_delete_async_work(env, pending->work);
   try {
     if (!pending->failure.empty()) throw std::runtime_error(pending->failure);
     check(env, napi_resolve_deferred(env, pending->deferred, to_array_buffer(env, pending->host)), "read");
   } catch (const std::exception& error) {
-    napi_value message, reason;
-    napi_create_string_utf8(env, error.what(), NAPI_AUTO_LENGTH, &message);
-    napi_create_error(env, nullptr, message, &reason);
-    napi_reject_deferred(env, pending->deferred, reason);
+    reject(env, pending->deferred, error.what());
   }
 }
 
@@ -123,7 +129,7 @@ napi_value read(napi_env env, const Arguments& arguments) {
 napi_value read_async(napi_env env, const Arguments& arguments) {
   at::AutoDispatchBelowADInplaceOrView no_autograd;
   const at::Tensor tensor = to_tensor(env, arguments[0]).contiguous();
-  auto pending = std::make_unique<PendingRead>();
+  auto pending = std::make_unique<PendingRead>(env);
   if (tensor.device().is_cpu()) {
     // A view of live memory could be changed in place before the promise resolves.
     pending->host = tensor.clone();
@@ -135,12 +141,15 @@ napi_value read_async(napi_env env, const Arguments& arguments) {
     pending->copied->record(guard->getStream(tensor.device()));
   }
   napi_value promise, name;
-  check(env, napi_create_promise(env, &pending->deferred, &promise), "promise");
   check(env, napi_create_string_utf8(env, "gblr.read", NAPI_AUTO_LENGTH, &name), "string");
   check(env, napi_create_async_work(env, nullptr, name, wait_for_copy, finish_read, pending.get(), &pending->work),
         "read");
-  check(env, napi_queue_async_work(env, pending->work), "read");
-  pending.release(); // finish_read takes it back
+  check(env, napi_create_promise(env, &pending->deferred, &promise), "promise");
+  if (napi_queue_async_work(env, pending->work) == napi_ok) {
+    pending.release(); // finish_read takes it back
+  } else {
+    reject(env, pending->deferred, "read: the runtime took no asynchronous work");
+  }
   return promise;
 }
 

@@ -244,16 +244,17 @@ at::Tensor& to_tensor(napi_env env, napi_value value) {
 
 Crossing crossing_of(const c10::Argument& argument) {
   Crossing crossing;
-  c10::TypePtr type = argument.real_type(); // knows a dtype from an int, which type() does not
+  // The schema keeps them alive. real_type() knows a dtype from an int, which type() does not.
+  const c10::Type* type = argument.real_type().get();
   const auto unwrap = [&type](bool& flag) {
     if (type->kind() != c10::TypeKind::OptionalType) return;
     flag = true;
-    type = type->castRaw<c10::OptionalType>()->getElementType();
+    type = type->castRaw<c10::OptionalType>()->getElementType().get();
   };
   unwrap(crossing.optional);
   if (type->kind() == c10::TypeKind::ListType) {
     crossing.list = true;
-    type = type->castRaw<c10::ListType>()->getElementType();
+    type = type->castRaw<c10::ListType>()->getElementType().get();
     unwrap(crossing.optional_items);
   }
   switch (type->kind()) {
@@ -301,6 +302,16 @@ napi_value from_number(napi_env env, double value) {
   napi_value result;
   check(env, napi_create_double(env, value, &result), "number");
   return result;
+}
+
+napi_value from_text(napi_env env, const char* value) {
+  napi_value result;
+  check(env, napi_create_string_utf8(env, value, NAPI_AUTO_LENGTH, &result), "string");
+  return result;
+}
+
+void set_number(napi_env env, napi_value object, const char* key, double value) {
+  check(env, napi_set_named_property(env, object, key, from_number(env, value)), key);
 }
 
 napi_value from_tensor(napi_env env, at::Tensor tensor, size_t& meta_used) {

@@ -19,7 +19,10 @@ void check(napi_env env, napi_status status, const char* what);
 
 c10::ScalarType parse_dtype(const std::string& name);
 const char* dtype_name(c10::ScalarType type);
+// Throws, too, when the device is a GPU that is not there.
 c10::Device parse_device(const std::string& name);
+// Makes no context on any of them.
+int cuda_count();
 
 std::string to_string(napi_env env, napi_value value);
 double to_double(napi_env env, napi_value value, const char* what);
@@ -31,5 +34,7 @@ c10::IValue to_ivalue(napi_env env, napi_value value, const Operator& op, size_t
 napi_value from_ivalue(napi_env env, const c10::IValue& value, size_t& meta_used);
 napi_value from_tensor(napi_env env, at::Tensor tensor, size_t& meta_used);
 napi_value from_number(napi_env env, double value);
+napi_value from_text(napi_env env, const char* value);
+void set_number(napi_env env, napi_value object, const char* key, double value);
 
 } // namespace gblr

@@ -4,6 +4,7 @@ import { beforeAll, describe, expect, test } from "bun:test";
 import * as tf from "@tensorflow/tfjs-core";
 import { openEngine } from "../../workbench/engine/open.ts";
 import { type Addon, loadAddon } from "../../workbench/engine/torch/addon.ts";
+import { aten, enterArena, handleOf, leaveArena } from "../../workbench/engine/torch/aten.ts";
 import { ENGINES } from "./engines.ts";
 
 const present = ENGINES.some(({ name }) => name === "torch");
@@ -44,6 +45,18 @@ describe.skipIf(!present)("the torch engine", () => {
     };
     expect(leftBehind(() => void tf.grad(network)(image))).toBe(0);
     tf.dispose([image, filter]);
+  });
+
+  test("takes no integer that an operator returns for a handle, however large", () => {
+    // 2^24 + slot is what the first tensor of each slot is called.
+    const held = tf.ones([2]);
+    const [expand, size] = [aten("expand"), aten("size", "int")];
+    const long = 2 ** 24 + (handleOf(held) % 2 ** 24);
+    const mark = enterArena();
+    expect(size(expand(held, [long, 2]), 0)).toBe(long);
+    leaveArena(mark, undefined);
+    expect([...held.dataSync()]).toEqual([1, 1]);
+    held.dispose();
   });
 
   test("frees what a kernel had made when it fails", () => {

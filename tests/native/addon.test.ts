@@ -70,6 +70,23 @@ describe.skipIf(!built)("the native addon", () => {
     addon.free(a);
   });
 
+  test("tells by the schema which results are tensors", () => {
+    expect(addon.tensorResults(op("add", "Tensor"))).toEqual([true]);
+    expect(addon.tensorResults(op("size", "int"))).toEqual([false]);
+    expect(addon.tensorResults(op("unbind", "int"))).toEqual([true]);
+    expect(addon.tensorResults(op("_local_scalar_dense"))).toEqual([false]);
+    expect(addon.tensorResults(op("native_layer_norm"))).toEqual([true, true, true]);
+    expect(addon.tensorResults(op("_choose_qparams_per_tensor"))).toEqual([false, false]);
+    expect(() => addon.tensorResults(1e6)).toThrow("operator 1000000 was never looked up");
+  });
+
+  test("gives NaN for NaN in a product of its own kernels", () => {
+    const x = addon.fromBytes(Float32Array.of(Number.NaN, 0, Number.POSITIVE_INFINITY), "float32", [3], "cpu");
+    const y = addon.call(addon.lookup("gblr::gelu_tanh", ""), x) as number;
+    expect(floats(y)).toEqual([Number.NaN, 0, Number.POSITIVE_INFINITY]);
+    for (const handle of [x, y]) addon.free(handle);
+  });
+
   test("keeps ATen's message and names the operator", () => {
     const a = matrix(2, 3);
     const b = matrix(2, 3);
@@ -145,8 +162,13 @@ describe.skipIf(!built)("the native addon", () => {
 
   test("says so when CUDA is asked for and absent", () => {
     if (addon.cudaDevices().length > 0) return;
-    expect(() => addon.fromBytes(new Float32Array(1), "float32", [1], "cuda:0")).toThrow(/cuda/i);
-    expect(() => addon.synchronize("cuda:0")).toThrow(/cuda/i);
+    const message = /^device "cuda:0" is not there: (this libtorch is built without CUDA|CUDA finds no GPU, or no .*)$/;
+    expect(() => addon.fromBytes(new Float32Array(1), "float32", [1], "cuda:0")).toThrow(message);
+    expect(() => addon.call(op("zeros"), [1], "float32", 0, "cuda:0")).toThrow(message);
+    expect(() => addon.synchronize("cuda:0")).toThrow(message);
+    expect(() => addon.selectDevice("cuda:0")).toThrow(message);
+    expect(() => addon.generator("cuda:0", 1)).toThrow(message);
+    expect(() => addon.cudaMemory("cuda:0")).toThrow(message);
   });
 
   test("gives freed memory out again instead of asking the system", () => {

@@ -4,21 +4,33 @@ import { afterAll, expect, test } from "bun:test";
 import { spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
+import { unsupported } from "../../native/build.ts";
 import { buildState, hashSources, type Stamp, stampPath } from "../../native/build-state.ts";
+import { standardOf } from "../../native/compile.ts";
 import { findLibtorch, fingerprint } from "../../native/libtorch.ts";
 
 const root = mkdtempSync(join(tmpdir(), "gblr-build-"));
 afterAll(() => rmSync(root, { recursive: true }));
 
+const VERSION = "#define TORCH_VERSION_MAJOR 2\n#define TORCH_VERSION_MINOR 9\n#define TORCH_VERSION_PATCH 1\n";
+
+interface Layout {
+  cuda?: boolean;
+  /** what each header under include/ holds */
+  headers?: Record<string, string>;
+}
+
 /** Files where libtorch would have them, so that the search finds it. */
-function layOutLibtorch(name: string, { cuda = false } = {}): string {
+function layOutLibtorch(name: string, { cuda = false, headers = { "torch/version.h": VERSION } }: Layout = {}): string {
   const folder = join(root, name);
   mkdirSync(join(folder, "include/ATen"), { recursive: true });
-  mkdirSync(join(folder, "include/torch"), { recursive: true });
   mkdirSync(join(folder, "lib"), { recursive: true });
-  const version = "#define TORCH_VERSION_MAJOR 2\n#define TORCH_VERSION_MINOR 9\n#define TORCH_VERSION_PATCH 1\n";
-  writeFileSync(join(folder, "include/torch/version.h"), version);
+  for (const [header, text] of Object.entries(headers)) {
+    const file = join(folder, "include", header);
+    mkdirSync(dirname(file), { recursive: true });
+    writeFileSync(file, text);
+  }
   writeFileSync(join(folder, "lib/libtorch_cpu.so"), "first");
   if (cuda) writeFileSync(join(folder, "lib/libtorch_cuda.so"), "");
   return folder;
@@ -28,7 +40,7 @@ function layOutLibtorch(name: string, { cuda = false } = {}): string {
 function layOutBuild(name: string, change: (stamp: Stamp) => void = () => undefined): string {
   const libtorch = findLibtorch({ LIBTORCH: layOutLibtorch(`${name}-libtorch`) });
   if (!libtorch) throw new Error("the libtorch laid out was not found");
-  const stamp: Stamp = { libtorch, sources: hashSources() };
+  const stamp: Stamp = { libtorch, sources: hashSources(), sanitized: false };
   change(stamp);
   const folder = join(root, name);
   mkdirSync(folder);
@@ -44,6 +56,58 @@ test("LIBTORCH comes before any other libtorch, with its version and whether it 
 
 test("a LIBTORCH that holds none is an error that names it, not a silent step to the next", () => {
   expect(() => findLibtorch({ LIBTORCH: "/nowhere" })).toThrow("LIBTORCH=/nowhere holds no include/ATen");
+});
+
+test("the version is read where newer releases keep it", () => {
+  const headers = {
+    "torch/csrc/api/include/torch/version.h": "#include <torch/headeronly/version.h>\n",
+    "torch/headeronly/version.h": VERSION.replace("MINOR 9", "MINOR 15"),
+  };
+  expect(findLibtorch({ LIBTORCH: layOutLibtorch("newer", { headers }) })?.version).toBe("2.15.1");
+});
+
+test("a version that no header tells is an error that names the header, and one line at install", () => {
+  const elsewhere = layOutLibtorch("elsewhere", { headers: { "torch/version.h": '#include "moved.h"\n' } });
+  const header = join(elsewhere, "include/torch/version.h");
+  expect(() => findLibtorch({ LIBTORCH: elsewhere })).toThrow(`${header} does not define TORCH_VERSION_MAJOR`);
+  const none = layOutLibtorch("without", { headers: {} });
+  expect(() => findLibtorch({ LIBTORCH: none })).toThrow(`${none}/include has no torch/version.h`);
+  const build = (...flags: string[]) =>
+    spawnSync(process.execPath, ["native/build.ts", ...flags], {
+      encoding: "utf8",
+      env: { ...process.env, LIBTORCH: elsewhere },
+    });
+  const installing = build("--install");
+  expect(installing.status).toBe(0);
+  expect(installing.stdout.trim().split("\n")).toHaveLength(1);
+  expect(installing.stdout).toContain(header);
+  const building = build();
+  expect(building.status).toBe(1);
+  expect(building.stderr.trim().split("\n")).toHaveLength(1);
+});
+
+test("a libtorch that is too old is refused by its version", () => {
+  const headers = { "torch/version.h": VERSION.replace("MAJOR 2", "MAJOR 1").replace("MINOR 9", "MINOR 12") };
+  const folder = layOutLibtorch("old", { headers });
+  expect(() => findLibtorch({ LIBTORCH: folder })).toThrow("is libtorch 1.12.1, the addon needs 1.13 or newer");
+});
+
+test("the C++ standard is the one that the headers ask for, and at least our own", () => {
+  const standard = (demand: string) => {
+    const text = `#if !defined(_MSC_VER) && __cplusplus < ${demand}\n#error\n#endif\n`;
+    const headers = { "ATen/ATen.h": text, "torch/version.h": VERSION };
+    return standardOf([join(layOutLibtorch(`standard-${demand}`, { headers }), "include")]);
+  };
+  expect([standard("201402L"), standard("201703L"), standard("202002L"), standard("202302L")]).toEqual([
+    17, 17, 20, 23,
+  ]);
+});
+
+test("a platform without an addon is named", () => {
+  expect(unsupported("linux", "x64")).toBeUndefined();
+  expect(unsupported("linux", "arm64")).toBeUndefined();
+  expect(unsupported("darwin", "arm64")).toBe("it is made for Linux on x64 and arm64, this is macOS on arm64");
+  expect(unsupported("linux", "riscv64")).toBe("it is made for Linux on x64 and arm64, this is Linux on riscv64");
 });
 
 test("an addon that fits is built", () => {

@@ -99,8 +99,7 @@ function memoryOf(addon: Addon, device: string): EngineMemory {
   const { inUse, cached, peak, fresh } = addon.memory();
   const host = { inUse, cached, peak, fresh };
   if (device === "cpu") return host;
-  const { total = 0, available = 0 } = addon.cudaDevices()[Number(device.split(":")[1])] ?? {};
-  return { ...host, gpu: { total, available } };
+  return { ...host, gpu: addon.cudaMemory(device) };
 }
 
 /** A worker thread waits for the GPU: reading one number queues behind all that is under way. */

@@ -27,6 +27,8 @@ export interface Addon {
   has(name: string, overload: string): boolean;
   /** throws when this libtorch has no such operator */
   lookup(name: string, overload: string): number;
+  /** for each result of an operator whether it is a tensor's handle or a list of them; other results are numbers, too */
+  tensorResults(operator: number): boolean[];
   schema(name: string, overload: string): string;
   call(operator: number, ...args: Argument[]): unknown;
   /** `call` writes [dtype code, rank, sizes…] of each tensor it returns into this array */
@@ -49,8 +51,10 @@ export interface Addon {
   allowTf32(enabled: boolean): void;
   selectDevice(device: string): void;
   synchronize(device: string): void;
-  /** bytes */
-  cudaDevices(): { name: string; total: number; available: number }[];
+  /** total bytes; makes no context on any of them */
+  cudaDevices(): { name: string; total: number }[];
+  /** bytes; makes the device's context unless it is there */
+  cudaMemory(device: string): { total: number; available: number };
   /** bytes of host memory; `fresh` counts how often the system was asked for more */
   memory(): { inUse: number; cached: number; peak: number; fresh: number; tensors: number };
   releaseCache(): void;

@@ -28,10 +28,6 @@ export const SCALAR_TYPE = {
   bfloat16: 15,
 } as const;
 
-/** Handles are generation · 2^24 + slot, generations from 1: smaller results are counts and choices, not tensors. */
-const FIRST_HANDLE = 2 ** 24;
-const isHandle = (result: unknown): result is Handle => typeof result === "number" && result >= FIRST_HANDLE;
-
 const META_LENGTH = 1024;
 const meta = new Float64Array(META_LENGTH);
 let addon: Addon | undefined;
@@ -77,23 +73,38 @@ function toArgument(operand: Operand): Argument {
  */
 export function aten<Result extends Handle | Handle[] = Handle>(name: string, overload = "", namespace = "aten") {
   let operator = -1;
+  let tensors: readonly boolean[] = [];
   return (...operands: Operand[]): Result => {
     const native = addon as Addon;
-    if (operator < 0) operator = native.lookup(`${namespace}::${name}`, overload);
+    if (operator < 0) {
+      operator = native.lookup(`${namespace}::${name}`, overload);
+      tensors = native.tensorResults(operator);
+    }
     for (let i = 0; i < operands.length; i++) {
       const operand = operands[i];
       if (typeof operand === "object") operands[i] = toArgument(operand);
     }
     const result = native.call(operator, ...(operands as Argument[])) as Result;
-    if (isHandle(result)) {
-      arena.push(result);
-      lastResult = result;
-    } else if (Array.isArray(result)) {
-      for (const item of result) if (isHandle(item)) arena.push(item);
-      lastResult = isHandle(result[0]) ? result[0] : -1;
-    }
+    keepTrack(result, tensors);
     return result;
   };
+}
+
+/** Notes the handles among an operator's results: what else it returns may be numbers as large. */
+function keepTrack(result: unknown, tensors: readonly boolean[]): void {
+  const first = arena.length;
+  if (tensors.length === 1) {
+    if (tensors[0]) addToArena(result);
+  } else {
+    for (let i = 0; i < tensors.length; i++) if (tensors[i]) addToArena((result as unknown[])[i]);
+  }
+  if (arena.length > first) lastResult = arena[first] as Handle;
+}
+
+/** A handle or a list of them; null stands for a tensor that the operator left undefined. */
+function addToArena(result: unknown): void {
+  if (typeof result === "number") arena.push(result);
+  else if (Array.isArray(result)) for (const item of result) addToArena(item);
 }
 
 /** Whether this libtorch has the operator. */

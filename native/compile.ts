@@ -1,0 +1,135 @@
+// Compiles and links the addon against one libtorch.
+
+import { execFile } from "node:child_process";
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { availableParallelism } from "node:os";
+import { dirname, join } from "node:path";
+import { promisify } from "node:util";
+import { buildFolder, hashSources, type Stamp, sourceFiles, sourceFolder, stampPath } from "./build-state.ts";
+import type { Libtorch } from "./libtorch.ts";
+
+const run = promisify(execFile);
+
+export interface CompileOptions {
+  /** with AddressSanitizer and UndefinedBehaviorSanitizer; every finding ends the process */
+  sanitize?: boolean;
+  /** warnings are errors */
+  strict?: boolean;
+}
+
+/** The C++ compiler: $CXX or `g++`. */
+export const compiler = (): string => process.env.CXX ?? "g++";
+
+/** Compiles and links; the finished files replace the old ones at the end. Returns the stamp. */
+export async function build(libtorch: Libtorch, options: CompileOptions = {}): Promise<Stamp> {
+  const sources = hashSources();
+  const work = join(buildFolder, `work-${process.pid}`);
+  mkdirSync(work, { recursive: true });
+  try {
+    const flags = compilerFlags(libtorch, options);
+    const objects = await inParallel(sourceFiles(/\.cc$/), async (file) => {
+      const object = join(work, file.replace(/cc$/, "o"));
+      await runCompiler([...flags, "-c", join(sourceFolder, file), "-o", object]);
+      return object;
+    });
+    const isShim = (object: string) => object.endsWith("/shim.o");
+    const library = join(work, "libgblr.so");
+    await link([...objects.filter((o) => !isShim(o)), "-o", library], libtorch, options);
+    const addon = join(work, "gblr.node");
+    await runCompiler([...objects.filter(isShim), "-o", addon, "-shared", "-ldl", ...sanitizerFlags(options)]);
+    const stamp: Stamp = { libtorch, sources, sanitized: options.sanitize === true };
+    writeFileSync(join(work, "stamp.json"), `${JSON.stringify(stamp, null, 2)}\n`);
+    // Without a stamp nothing counts as built: it goes first and comes back last.
+    rmSync(stampPath(), { force: true });
+    for (const file of ["libgblr.so", "gblr.node", "stamp.json"]) renameSync(join(work, file), join(buildFolder, file));
+    return stamp;
+  } finally {
+    rmSync(work, { recursive: true, force: true });
+  }
+}
+
+async function runCompiler(flags: string[]): Promise<string> {
+  const { stderr } = await run(compiler(), flags, { maxBuffer: 1 << 26 });
+  return stderr;
+}
+
+/** Links the library, and throws when libtorch lacks a function that its headers declare: it would not load. */
+async function link(inputs: string[], libtorch: Libtorch, options: CompileOptions): Promise<void> {
+  const report = await runCompiler([...inputs, ...linkerFlags(libtorch), ...sanitizerFlags(options)]);
+  const undefinedNames = [...report.matchAll(/undefined reference to `([^']+)'/g)].map(([, name]) => name as string);
+  const lacking = undefinedNames.find((name) => !FROM_THE_PROCESS.test(name));
+  if (lacking) throw new Error(`${libtorch.lib} does not define ${lacking}, which its headers declare`);
+}
+
+/** What the runtime gives, and the OpenMP library that libtorch loads. */
+const FROM_THE_PROCESS = /^(napi_|GOMP_|omp_)/;
+
+function compilerFlags({ include, lib, origin }: Libtorch, options: CompileOptions): string[] {
+  const nodeApi = dirname(createRequire(import.meta.url).resolve("node-api-headers/package.json"));
+  // The compiler looks in these by itself, and named again it finds the C library's headers in the wrong order.
+  const folders = include.filter((folder) => folder !== "/usr/include" && folder !== "/usr/local/include");
+  return [
+    `-std=c++${standardOf(include)}`,
+    "-Wall",
+    "-Wextra",
+    ...(options.strict ? ["-Werror"] : []),
+    ...(options.sanitize ? ["-O1", "-g", "-fno-omit-frame-pointer"] : ["-O3"]),
+    ...sanitizerFlags(options),
+    // The compiler turns a loop with a square root into vector instructions only when nobody asks for errno and traps.
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    // at::parallel_for is a plain loop without it. Not for the linker: the OpenMP library to use is libtorch's own.
+    "-fopenmp",
+    "-fPIC",
+    "-fvisibility=hidden",
+    `-D_GLIBCXX_USE_CXX11_ABI=${usesNewStrings(lib) ? 1 : 0}`,
+    "-DNAPI_VERSION=8",
+    // The system's libtorch takes its products from the system's BLAS; a wheel brings one that runs on OpenMP.
+    ...(origin === "system" ? ["-DGBLR_PASSIVE_WAIT"] : []),
+    `-I${join(nodeApi, "include")}`,
+    // Not -I: warnings in libtorch's headers are not ours.
+    ...folders.flatMap((folder) => ["-isystem", folder]),
+  ];
+}
+
+const sanitizerFlags = ({ sanitize }: CompileOptions): string[] =>
+  sanitize ? ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"] : [];
+
+function linkerFlags({ lib, cuda }: Libtorch): string[] {
+  const libraries = ["torch_cpu", "c10", ...(cuda ? ["torch_cuda", "c10_cuda"] : [])];
+  return [
+    "-shared",
+    `-L${lib}`,
+    `-Wl,-rpath,${lib}`,
+    // Nothing of ours names a CUDA symbol, yet its kernels must be loaded.
+    "-Wl,--no-as-needed",
+    ...libraries.map((l) => `-l${l}`),
+    "-ldl",
+    // Says what stays undefined: `link` reads it. A wheel's own libraries may lack NVIDIA's, which the linker leaves alone.
+    "-Wl,-z,defs",
+    "-Wl,--warn-unresolved-symbols",
+  ];
+}
+
+/** The C++ standard that the headers ask for, `__cplusplus < 202002L` being 20; our own sources need 17. */
+export function standardOf(include: readonly string[]): number {
+  const header = include.map((folder) => join(folder, "ATen/ATen.h")).find(existsSync);
+  const year = header && readFileSync(header, "utf8").match(/__cplusplus < 20(\d\d)\d\dL/)?.[1];
+  return Math.max(17, Number(year ?? 17));
+}
+
+/** pip wheels before 2.7 are built with the string layout of GCC 4; the mangled names tell. */
+function usesNewStrings(lib: string): boolean {
+  return readFileSync(join(lib, "libc10.so")).includes("torchCheckFailEPKcS2_jRKNSt7__cxx11");
+}
+
+async function inParallel<A, B>(items: A[], work: (item: A) => Promise<B>): Promise<B[]> {
+  const results: B[] = [];
+  const queue = items.map((item, index) => ({ item, index }));
+  const worker = async () => {
+    for (let next = queue.shift(); next; next = queue.shift()) results[next.index] = await work(next.item);
+  };
+  await Promise.all(Array.from({ length: availableParallelism() }, worker));
+  return results;
+}

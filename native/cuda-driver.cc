@@ -1,0 +1,103 @@
+// The GPUs' names and memory, from CUDA's driver API: libtorch has loaded the driver where there is one, and its functions
+// are looked up by name, so that neither CUDA's headers nor its libraries are needed to build.
+#include "cuda-driver.h"
+
+#include <dlfcn.h>
+
+#include "values.h"
+
+namespace gblr {
+
+namespace {
+
+// As in cuda.h: CUresult and CUdevice are ints, CUcontext is a pointer, and 0 is CUDA_SUCCESS.
+using Result = int;
+using Device = int;
+using Context = void*;
+
+template <typename Function>
+Function* driver_function(const char* name) {
+  static void* driver = dlopen("libcuda.so.1", RTLD_LAZY);
+  void* found = driver == nullptr ? nullptr : dlsym(driver, name);
+  if (found == nullptr) throw std::runtime_error(std::string("CUDA's driver has no function ") + name);
+  return reinterpret_cast<Function*>(found);
+}
+
+template <typename... Parameters>
+void call_driver(const char* name, Parameters... parameters) {
+  const Result result = driver_function<Result(Parameters...)>(name)(parameters...);
+  if (result != 0) throw std::runtime_error(std::string(name) + " failed with CUDA error " + std::to_string(result));
+}
+
+Device device_at(int index) {
+  call_driver("cuInit", 0u);
+  Device device = 0;
+  call_driver("cuDeviceGet", &device, index);
+  return device;
+}
+
+// A device's primary context, which is libtorch's too, current for this thread while the object lives.
+class PrimaryContext {
+ public:
+  explicit PrimaryContext(Device device) : device_(device) {
+    Context context = nullptr;
+    call_driver("cuDevicePrimaryCtxRetain", &context, device_);
+    try {
+      call_driver("cuCtxPushCurrent_v2", context);
+    } catch (...) {
+      driver_function<Result(Device)>("cuDevicePrimaryCtxRelease_v2")(device_);
+      throw;
+    }
+  }
+  PrimaryContext(const PrimaryContext&) = delete;
+  PrimaryContext& operator=(const PrimaryContext&) = delete;
+  ~PrimaryContext() {
+    Context popped = nullptr;
+    driver_function<Result(Context*)>("cuCtxPopCurrent_v2")(&popped);
+    driver_function<Result(Device)>("cuDevicePrimaryCtxRelease_v2")(device_);
+  }
+
+ private:
+  Device device_;
+};
+
+} // namespace
+
+// cudaDevices() → [{ name, total }], bytes. Makes no context, which would take hundreds of megabytes on each GPU.
+napi_value cuda_devices(napi_env env, const Arguments&) {
+  napi_value list;
+  check(env, napi_create_array(env, &list), "array");
+  const int count = cuda_count();
+  for (int i = 0; i < count; ++i) {
+    const Device device = device_at(i);
+    char name[256] = "";
+    size_t total = 0;
+    call_driver("cuDeviceGetName", static_cast<char*>(name), static_cast<int>(sizeof name), device);
+    call_driver("cuDeviceTotalMem_v2", &total, device);
+    napi_value entry;
+    check(env, napi_create_object(env, &entry), "object");
+    check(env, napi_set_named_property(env, entry, "name", from_text(env, name)), "name");
+    set_number(env, entry, "total", static_cast<double>(total));
+    check(env, napi_set_element(env, list, i, entry), "array item");
+  }
+  return list;
+}
+
+// cudaMemory("cuda:0") → { total, available }, bytes. Only a context can tell what is available: for the device in use.
+napi_value cuda_memory(napi_env env, const Arguments& arguments) {
+  const std::string name = to_string(env, arguments[0]);
+  const c10::Device device = parse_device(name);
+  if (!device.is_cuda()) throw UsageError("cudaMemory takes a CUDA device, got \"" + name + "\"");
+  size_t available = 0, total = 0;
+  {
+    const PrimaryContext current(device_at(device.has_index() ? device.index() : 0));
+    call_driver("cuMemGetInfo_v2", &available, &total);
+  }
+  napi_value result;
+  check(env, napi_create_object(env, &result), "object");
+  set_number(env, result, "total", static_cast<double>(total));
+  set_number(env, result, "available", static_cast<double>(available));
+  return result;
+}
+
+} // namespace gblr

@@ -1,5 +1,5 @@
-// Bodies of requests that are read whole: JSON, or a form as Python sends it, of bounded size and checked. Bodies that
-// are files are never read here.
+// Bodies of requests that are read whole: JSON, a form as Python sends it, or bytes, of bounded size. Bodies that are files
+// are never read here.
 
 import type { z } from "zod";
 import { HubRefusal } from "./refusal.ts";
@@ -44,12 +44,17 @@ export function checked<T>(value: unknown, schema: z.ZodType<T>): T {
 }
 
 async function readText(request: HubRequest): Promise<string> {
+  return (await readBytes(request, LONGEST_BODY)).toString("utf8");
+}
+
+/** @throws {HubRefusal} 413 if it is longer than `most` bytes */
+export async function readBytes(request: HubRequest, most: number): Promise<Buffer> {
   const chunks: Uint8Array[] = [];
   let size = 0;
   for await (const bytes of request.body) {
     size += bytes.length;
-    if (size > LONGEST_BODY) throw new HubRefusal(413, `the body is longer than ${LONGEST_BODY} bytes`);
+    if (size > most) throw new HubRefusal(413, `the body is longer than ${most} bytes`);
     chunks.push(bytes);
   }
-  return Buffer.concat(chunks).toString("utf8");
+  return Buffer.concat(chunks);
 }

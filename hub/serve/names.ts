@@ -14,9 +14,10 @@ export const TYPE_FOLDERS: Record<RepoType, string> = { model: "models", dataset
 const REPO_PART = /^[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_-])?$/;
 /** Names that would make an address mean two things. */
 const RESERVED = new Set(
-  "api models datasets spaces resolve raw revision tree paths-info preupload commit commits branch tag settings refs".split(
-    " ",
-  ),
+  (
+    "api models datasets spaces resolve raw revision tree paths-info preupload commit commits branch tag settings refs " +
+    "super-squash xet-write-token discussions"
+  ).split(" "),
 );
 
 /** `owner/name`, or a bare `name`. */

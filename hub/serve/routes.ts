@@ -2,16 +2,17 @@
 // names that are actions are reserved (names.ts).
 
 import type { RepoType } from "../access.ts";
-import { commit, preupload } from "./api/commit.ts";
+import { commit, noPullRequests, preupload } from "./api/commit.ts";
 import { listCommits, listRefs } from "./api/history.ts";
 import { repositoryInfo } from "./api/info.ts";
 import { batch, complete, type TransferSettings, upload } from "./api/large-files.ts";
 import { listRepositories } from "./api/list.ts";
-import { createBranch, createTag, deleteBranch, deleteTag } from "./api/references.ts";
+import { createBranch, createTag, deleteBranch, deleteTag, superSquash } from "./api/references.ts";
 import { changeSettings, create, remove } from "./api/repositories.ts";
 import { rawFile, resolveFile } from "./api/resolve.ts";
 import { listTree, pathsInfo } from "./api/tree.ts";
 import { whoAmI } from "./api/who-am-i.ts";
+import { uploadShard, uploadXorb, xetHasNone, xetWriteToken } from "./api/xet.ts";
 import { HubRefusal } from "./refusal.ts";
 import { type HubReply, type HubRequest, json, text } from "./reply.ts";
 import { openForWriting, openRepository, type RepoAddress, type RepoRequest } from "./repo-request.ts";
@@ -31,6 +32,9 @@ const ACTIONS = new Map<string, Partial<Record<Method, { run: RepoHandler; write
     commit: { POST: { run: commit, writes: true } },
     branch: { POST: { run: createBranch, writes: true }, DELETE: { run: deleteBranch, writes: true } },
     tag: { POST: { run: createTag, writes: true }, DELETE: { run: deleteTag, writes: true } },
+    "super-squash": { POST: { run: superSquash, writes: true } },
+    "xet-write-token": { GET: { run: xetWriteToken, writes: true } },
+    discussions: { GET: { run: noPullRequests }, POST: { run: noPullRequests, writes: true } },
     settings: { PUT: { run: changeSettings, writes: true } },
     refs: { GET: { run: listRefs } },
     commits: { GET: { run: listCommits } },
@@ -88,8 +92,19 @@ async function routeApi(request: HubRequest, settings: RouteSettings, segments: 
     const [PUT, POST] = [() => upload(request, store, transfers), () => complete(request, store, transfers)];
     return allow(request, { PUT, POST });
   }
+  if (area === "xet") return routeXet(request, store, rest);
   if (area === "telemetry") return { status: 204 };
   throw notHere();
+}
+
+/** `/api/xet/<day>/…`: what Xet clients ask of the store of chunks. */
+function routeXet(request: HubRequest, store: HubStore, [day = "", ...rest]: string[]): Promise<HubReply> {
+  const [version, what, , hash = ""] = rest;
+  if (version === "v1" && what === "xorbs") {
+    return allow(request, { POST: () => uploadXorb(request, store, day, hash) });
+  }
+  if (version === "v1" && what === "shards") return allow(request, { POST: () => uploadShard(request, store, day) });
+  return xetHasNone();
 }
 
 async function routeFiles(

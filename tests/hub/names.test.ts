@@ -1,10 +1,10 @@
 // Names of repositories and patterns of files: what is one and what is not, the patterns against Python's own fnmatch.
 
 import { expect, test } from "bun:test";
-import { spawnSync } from "node:child_process";
 import fc from "fast-check";
 import { fileFilter, isLiteral } from "../../hub/file-patterns.ts";
 import { formatRepoName, parseRepoName, RepoNameError } from "../../hub/repo-name.ts";
+import { askPython, pythonWith } from "../python/python.ts";
 
 test.each([
   ["gpt2", "gpt2", "main"],
@@ -65,19 +65,18 @@ test("a name is written as it is read", () => {
   for (const text of ["gpt2", "a/b", "a/b@v2"]) expect(formatRepoName(parseRepoName(text, "model"))).toBe(text);
 });
 
-const python = "/usr/bin/python3";
-const hasPython = spawnSync(python, ["-c", "import fnmatch"]).status === 0;
+const python = pythonWith("fnmatch");
 
-test.skipIf(!hasPython)("patterns match what Python's fnmatch matches", () => {
+test.skipIf(!python)("patterns match what Python's fnmatch matches", async () => {
   const letters = fc.constantFrom("a", "b", "/", ".", "-", "*", "?", "[", "]", "!", "^", "\\", "\n", "é");
   const text = fc.string({ unit: letters, maxLength: 8 });
   const cases = fc.sample(fc.tuple(text, text), { numRuns: 4000, seed: 12 });
   const plain = cases.map(([pattern, path]) => [pattern, path.replace(/[*?[\]]/g, "a")] as const);
   const source = `import fnmatch, json, sys
 print(json.dumps([fnmatch.fnmatchcase(path, pattern + "*" if pattern.endswith("/") else pattern) for pattern, path in json.load(sys.stdin)]))`;
-  const { stdout } = spawnSync(python, ["-c", source], { input: JSON.stringify(plain), encoding: "utf8" });
+  const theirs = await askPython<boolean[]>(python, source, { input: JSON.stringify(plain) });
   const ours = plain.map(([pattern, path]) => fileFilter({ include: [pattern] })(path));
-  const differing = plain.filter((_, i) => ours[i] !== (JSON.parse(stdout) as boolean[])[i]);
+  const differing = plain.filter((_, i) => ours[i] !== theirs[i]);
   expect(differing).toEqual([]);
   expect(ours.filter((matched) => matched).length).toBeGreaterThan(50);
 });

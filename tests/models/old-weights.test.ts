@@ -9,7 +9,7 @@ import { openEngine } from "../../workbench/engine/open.ts";
 import { type Gpt2, gpt2Logits, loadModelNow, saveModelNow } from "../../workbench/models/index.ts";
 import { checkpoint, push, tensor } from "../hub/checkpoint/build.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
-import { PATIENCE, pythonWith } from "../python/python.ts";
+import { PATIENCE, pythonWith, runPython } from "../python/python.ts";
 import { ids, livelier, taken, tinyGpt2 } from "./tiny.ts";
 
 const folder = temporaryFolder();
@@ -127,8 +127,8 @@ torch.save(state, out)
 `;
     const target = written("pytorch", {});
     const args = [folder("model", "model.safetensors"), `${target}/pytorch_model.bin`];
-    const { exitCode, stderr } = Bun.spawnSync([python as string, "-W", "ignore", "-c", script, ...args]);
-    expect({ exitCode, stderr: stderr.toString() }).toEqual({ exitCode: 0, stderr: "" });
+    const { status, stderr } = await runPython(python, script, { args });
+    expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
     await expectSameModel(target);
   },
   PATIENCE,

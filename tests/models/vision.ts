@@ -7,11 +7,12 @@ import path from "node:path";
 import * as tf from "@tensorflow/tfjs-core";
 import { crossEntropy } from "../../workbench/engine/ops/index.ts";
 import { classifierLogits, loadModelNow } from "../../workbench/models/index.ts";
+import { askPython, pythonWith } from "../python/python.ts";
 import { logitsOf } from "./small-vision.ts";
 import { taken } from "./tiny.ts";
 
-const PYTHON = "/usr/bin/python3";
-export const hasTorch = Bun.spawnSync([PYTHON, "-c", "import torch"], { stderr: "ignore" }).success;
+const python = pythonWith("torch");
+export const hasTorch = python !== undefined;
 
 /** What PyTorch makes of a checkpoint. Tensors are row by row; images (batch, height, width, 3). */
 export interface Reference {
@@ -45,11 +46,10 @@ export function askPyTorch(folder: string, { script, ...asked }: VisionCase): Pr
   const before = known.get(folder);
   if (before) return before;
   mkdirSync(folder, { recursive: true });
-  const python = Bun.spawn([PYTHON, path.join(import.meta.dir, script, "reference.py"), folder], {
-    stdin: new Blob([JSON.stringify({ batch: BATCH, ...asked })]),
-    stdout: "pipe",
+  const answer = askPython<Reference>(python, path.join(import.meta.dir, script, "reference.py"), {
+    args: [folder],
+    input: JSON.stringify({ batch: BATCH, ...asked }),
   });
-  const answer = new Response(python.stdout).json() as Promise<Reference>;
   known.set(folder, answer);
   return answer;
 }

@@ -14,7 +14,7 @@ import { loadModelNow, type Model } from "../../workbench/models/index.ts";
 import { ENGINES } from "../engine/engines.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
 import { logitsOf } from "../models/small-vision.ts";
-import { PATIENCE, pythonWith } from "./python.ts";
+import { PATIENCE, pythonWith, runPython } from "./python.ts";
 import { KINDS, saveKind } from "./small-vision-folders.ts";
 
 const pillow = pythonWith("torch", "PIL");
@@ -67,13 +67,15 @@ async function expectedLines(folder: string): Promise<string[]> {
     .map(([share, label]) => `${(100 * share).toFixed(1)}%  ${label}`);
 }
 
-function runBlock(python: string, { card, heading, folder }: { card: string; heading: string; folder: string }) {
+async function runBlock(
+  python: string | undefined,
+  { card, heading, folder }: { card: string; heading: string; folder: string },
+) {
   const [, code] = card.slice(card.indexOf(heading)).match(/```python\n([\s\S]*?)\n```/) as RegExpMatchArray;
-  const env = { ...process.env, PYTHONDONTWRITEBYTECODE: "1", HF_HUB_OFFLINE: "1", HF_HOME: at("huggingface") };
-  const command = [python, "-W", "ignore", "-c", code as string];
-  const { exitCode, stdout, stderr } = Bun.spawnSync(command, { cwd: folder, env });
-  if (exitCode !== 0) throw new Error(stderr.toString());
-  return stdout.toString().trim().split("\n");
+  const env = { PYTHONWARNINGS: "ignore", HF_HUB_OFFLINE: "1", HF_HOME: at("huggingface") };
+  const { status, stdout, stderr } = await runPython(python, code as string, { cwd: folder, env });
+  if (status !== 0) throw new Error(stderr);
+  return stdout.trim().split("\n");
 }
 
 test.skipIf(!pillow)(
@@ -83,7 +85,7 @@ test.skipIf(!pillow)(
       const folder = await prepared(kind, processor);
       const card = modelCard({ ...FACTS, hasProcessor: processor !== undefined });
       const heading = processor ? "With PyTorch alone" : "In Python, with PyTorch and Pillow";
-      const lines = runBlock(pillow as string, { card, heading, folder });
+      const lines = await runBlock(pillow, { card, heading, folder });
       expect(lines).toEqual(await expectedLines(folder));
       expect(new Set(lines).size).toBe(5);
     }
@@ -96,7 +98,7 @@ test.skipIf(!transformers)(
   async () => {
     const folder = await prepared(OWN as string, PROCESSOR);
     const card = modelCard({ ...FACTS, hasProcessor: true });
-    const lines = runBlock(transformers as string, { card, heading: "In Python, with transformers", folder });
+    const lines = await runBlock(transformers, { card, heading: "In Python, with transformers", folder });
     expect(lines).toEqual(await expectedLines(folder));
   },
   PATIENCE,

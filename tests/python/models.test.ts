@@ -31,8 +31,8 @@ interface Answer {
 const IDS_TEXT = JSON.stringify(IDS);
 
 /** @param cases folders, each with a form and a mode behind colons */
-const ask = (python: string | undefined, cases: string[], env: Record<string, string> = {}): Answer[] =>
-  askPython(python as string, "logits.py", [IDS_TEXT, ...cases], env) as Answer[];
+const ask = (python: string | undefined, cases: string[], env: Record<string, string> = {}): Promise<Answer[]> =>
+  askPython(python, "logits.py", { args: [IDS_TEXT, ...cases], env });
 
 function expectLogits(logits: ArrayLike<number>, truth: Float32Array): void {
   expect(logits.length).toBe(truth.length);
@@ -67,10 +67,10 @@ forEachEngine("a folder that we wrote", (_, { label }) => {
 
   test.skipIf(!torch)(
     "gives our logits in PyTorch: packed both ways, trainable, sharded",
-    () => {
+    async () => {
       const forms = [":packed", ":packed:packed", ":trainable", ":auto:packed", "-sharded"];
       for (const name of Object.keys(SETTINGS)) {
-        const answers = ask(
+        const answers = await ask(
           torch,
           forms.map((form) => inEngine(name) + form),
         );
@@ -88,11 +88,11 @@ forEachEngine("a folder that we wrote", (_, { label }) => {
 
   test.skipIf(!transformers)(
     "gives our logits under transformers, and the same text with and without its cache",
-    () => {
+    async () => {
       const names = ["boxcar", "untied", "smooth-sharded"];
       const cases = names.map((name) => `${inEngine(name)}:transformers`);
       const offline = { HF_HUB_OFFLINE: "1", HF_HOME: at("huggingface") };
-      for (const [i, found] of ask(transformers, cases, offline).entries()) {
+      for (const [i, found] of (await ask(transformers, cases, offline)).entries()) {
         expectLogits(found.logits, truths.get(names[i]?.replace("-sharded", "") ?? "") as Float32Array);
         expect(found.class).toBe("GblrGPT2LMHeadModel");
         expect(found.cached?.[0]?.length).toBe(8);
@@ -106,10 +106,12 @@ forEachEngine("a folder that we wrote", (_, { label }) => {
 describe("the Python layers", () => {
   test.skipIf(!torch)(
     "agree with the reference's masks, gradients and layers",
-    () => {
-      const found = askPython(torch as string, "check_layers.py", [SOURCES, FIXTURES]) as {
-        [group: string]: { [what: string]: number | boolean };
-      };
+    async () => {
+      const found = await askPython<{ [group: string]: { [what: string]: number | boolean } }>(
+        torch,
+        "check_layers.py",
+        { args: [SOURCES, FIXTURES] },
+      );
       expect(found.masks?.cases).toBe(468);
       expect(found.masks?.mask).toBeLessThan(2e-6);
       expect(found.masks?.gradient).toBeLessThan(5e-5);
@@ -190,7 +192,7 @@ describe("a damaged folder", () => {
           /config\.json: is not JSON$/,
         ],
       ];
-      const answers = ask(torch, [source(), ...cases.map(([folder]) => folder)]);
+      const answers = await ask(torch, [source(), ...cases.map(([folder]) => folder)]);
       expect(answers.shift()?.error).toBeUndefined();
       for (const [i, [, message]] of cases.entries()) {
         expect(answers[i]?.error).toMatch(message);

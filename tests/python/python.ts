@@ -1,44 +1,98 @@
-// Finds a Python with what a test needs, and runs scripts of this folder with it. Which Python has it differs between
-// machines: tests skip where none has.
+// Finds a Python that has what a test needs, and runs scripts with it. Tests skip, and say why, where none has.
+// $GBLR_PYTHON names one, as of a virtual environment with tests/python/requirements.txt; others are those of the system.
 
+import { spawn, spawnSync } from "node:child_process";
 import path from "node:path";
+import { text } from "node:stream/consumers";
 
 /** Python starts slowly on a machine that other tests keep busy. */
 export const PATIENCE = 120_000;
 
-/** The folder whose files are copied into model folders. */
-export const SOURCES = path.join(import.meta.dir, "../../hub/python");
+/** The folder of the sources of what goes into model folders. */
+export const SOURCES = path.join(import.meta.dirname, "../../hub/python");
 
-/** A Python that can import these. */
+const CANDIDATES = [...new Set([process.env.GBLR_PYTHON || "python3", "python3", "/usr/bin/python3"])];
+
+/** The first Python that has these modules. Where there is none, undefined, and a line on stderr says what is missing. */
 export function pythonWith(...modules: string[]): string | undefined {
-  return ["python3", "/usr/bin/python3"].find((python) => {
-    try {
-      const command = [python, "-c", `import ${modules.join(", ")}`];
-      return Bun.spawnSync(command, { stdout: "ignore", stderr: "ignore" }).exitCode === 0;
-    } catch {
-      return false; // there is no such Python
-    }
-  });
+  const [python] = pythonsWith(...modules);
+  if (!python) explain(modules);
+  return python;
 }
 
-/**
- * @param script in this folder
- * @param input what it reads
- * @returns what it printed, as JSON
- * @throws Error with what it complained of
- */
-export function askPython(
-  python: string,
+/** All Pythons that have these modules. Says nothing where there is none. */
+export function pythonsWith(...modules: string[]): string[] {
+  return CANDIDATES.filter((python) => missing(python, modules).length === 0);
+}
+
+const asked = new Map<string, string[]>();
+
+function missing(python: string, modules: string[]): string[] {
+  const key = [python, ...modules].join(" ");
+  if (!asked.has(key)) {
+    const { status, stdout } = spawnSync(python, ["-c", MISSING, ...modules], { encoding: "utf8" });
+    asked.set(key, status === 0 ? (JSON.parse(stdout) as string[]) : modules);
+  }
+  return asked.get(key) as string[];
+}
+
+const MISSING = `
+import importlib.util, json, sys
+print(json.dumps([name for name in sys.argv[1:] if importlib.util.find_spec(name) is None]))
+`;
+
+const said = new Set<string>();
+
+function explain(modules: string[]): void {
+  const line = CANDIDATES.map((python) => `${python} lacks ${missing(python, modules).join(", ")}`).join("; ");
+  if (said.has(line)) return;
+  said.add(line);
+  const what = "set GBLR_PYTHON to a Python with tests/python/requirements.txt";
+  console.error(`Tests with Python's ${modules.join(", ")} are skipped: ${line}; ${what}.`);
+}
+
+export interface RunOptions {
+  args?: readonly string[];
+  /** beside those of this process */
+  env?: Record<string, string | undefined>;
+  /** what it reads */
+  input?: string;
+  /** folder that it runs in */
+  cwd?: string;
+}
+
+export interface PythonRun {
+  status: number | null;
+  stdout: string;
+  stderr: string;
+}
+
+/** Runs a script. @param script a path, from this folder on; code itself if it has several lines */
+export async function runPython(
+  python: string | undefined,
   script: string,
-  args: string[],
-  env: Record<string, string> = {},
-  input = "",
-): unknown {
-  const { exitCode, stdout, stderr } = Bun.spawnSync(
-    [python, "-W", "ignore", path.join(import.meta.dir, script), ...args],
+  { args = [], env, input = "", cwd }: RunOptions = {},
+): Promise<PythonRun> {
+  const what = script.includes("\n") ? ["-c", script] : [path.resolve(import.meta.dirname, script)];
+  const child = spawn(python as string, [...what, ...args], {
     // Nothing is left in the folders that it reads.
-    { env: { ...process.env, PYTHONDONTWRITEBYTECODE: "1", ...env }, stdin: new TextEncoder().encode(input) },
-  );
-  if (exitCode !== 0) throw new Error(stderr.toString());
-  return JSON.parse(stdout.toString());
+    env: { ...process.env, PYTHONDONTWRITEBYTECODE: "1", ...env },
+    ...(cwd !== undefined && { cwd }),
+  });
+  const ended = new Promise<number | null>((resolve, reject) => child.on("close", resolve).on("error", reject));
+  child.stdin.on("error", () => {}).end(input);
+  const [stdout, stderr, status] = await Promise.all([text(child.stdout), text(child.stderr), ended]);
+  return { status, stdout, stderr };
+}
+
+/** Runs a script that prints JSON. @throws Error with what it complained of */
+export async function askPython<Answer>(
+  python: string | undefined,
+  script: string,
+  options?: RunOptions,
+): Promise<Answer> {
+  const env = { PYTHONWARNINGS: "ignore", ...options?.env };
+  const { status, stdout, stderr } = await runPython(python, script, { ...options, env });
+  if (status !== 0) throw new Error(stderr);
+  return JSON.parse(stdout) as Answer;
 }

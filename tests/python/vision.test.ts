@@ -55,8 +55,8 @@ beforeAll(async () => {
 }, PATIENCE);
 
 /** All of them in one process: starting PyTorch takes longer than any of these models. */
-const ask = (python: string | undefined, cases: Case[], env: Record<string, string> = {}): Answer[] =>
-  askPython(python as string, "vision_logits.py", [SOURCES], env, JSON.stringify({ images, cases })) as Answer[];
+const ask = (python: string | undefined, cases: Case[], env: Record<string, string> = {}): Promise<Answer[]> =>
+  askPython(python, "vision_logits.py", { args: [SOURCES], env, input: JSON.stringify({ images, cases }) });
 
 function expectLogits({ logits, shape, error }: Answer, { name, logits: truth }: VisionFolder): void {
   expect({ name, error, shape }).toEqual({ name, error: undefined, shape: [2, 5] });
@@ -70,14 +70,14 @@ const isStructured = ({ name }: VisionFolder): boolean => !name.endsWith(": dens
 describe("a folder of an image model", () => {
   test.skipIf(!torch)(
     "gives our logits in PyTorch, dense, packed both ways, and trainable",
-    () => {
+    async () => {
       const asked = folders.flatMap((each) => [
         { each, form: "packed", mode: "dense" },
         ...(isStructured(each) ? [{ each, form: "auto", mode: "packed" }] : []),
         ...(each.trainable ? [{ each, form: "trainable", mode: "dense" }] : []),
       ]);
       const cases = asked.map(({ each: { folder, size }, form, mode }) => ({ folder, size, form, mode }));
-      for (const [i, answer] of ask(torch, cases).entries()) {
+      for (const [i, answer] of (await ask(torch, cases)).entries()) {
         const { each, form } = asked[i] as (typeof asked)[number];
         expectLogits(answer, each);
         expect(answer.trains.includes("widths")).toBe(form === "trainable");
@@ -90,10 +90,10 @@ describe("a folder of an image model", () => {
 
   test.skipIf(!transformers)(
     "gives our logits and a loss under transformers, no parameter left over or missing, also when saved again",
-    () => {
+    async () => {
       const structured = folders.filter(isStructured);
       const cases = structured.map(({ folder, size }) => ({ folder, size, form: "transformers" }));
-      const answers = ask(transformers, cases, { HF_HUB_OFFLINE: "1", HF_HOME: at("huggingface") });
+      const answers = await ask(transformers, cases, { HF_HUB_OFFLINE: "1", HF_HOME: at("huggingface") });
       for (const [i, answer] of answers.entries()) {
         const each = structured[i] as VisionFolder;
         expectLogits(answer, each);
@@ -231,7 +231,7 @@ describe("a folder of an image model that contradicts itself", () => {
           /^pixel_values must be of shape \(batch, 3, 16, 16\), as the model's images, is \(2, 3, 24, 24\)$/,
         ],
       ];
-      const answers = ask(
+      const answers = await ask(
         torch,
         cases.map(([each]) => each),
       );
@@ -280,10 +280,9 @@ describe("the images of a model", () => {
         return model;
       });
       const files = photos.map((_, i) => `${folder}/${i}.png`);
-      const answers = askPython(pillow as string, "prepared.py", [SOURCES, JSON.stringify({ models, files })]) as {
-        values: number[][];
-        top: [string, number][][];
-      }[];
+      const answers = await askPython<{ values: number[][]; top: [string, number][][] }[]>(pillow, "prepared.py", {
+        args: [SOURCES, JSON.stringify({ models, files })],
+      });
       for (const [i, [cropMode, interpolation, cropShare]] of SETTINGS.entries()) {
         for (const [j, file] of files.entries()) {
           const border = borderOf(MEAN);

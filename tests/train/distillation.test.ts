@@ -61,7 +61,7 @@ forEachEngine("distillationLoss", () => {
           Object.entries(stored).map(([name, { values, shape }]) => [name, { values: [...values], shape }]),
         );
         const given = { what: "distillation", ...listed, targets: [...ids], temperature, weight };
-        const expected = fromPytorch<{ loss: number; rows: number[]; head: number[] }>(given);
+        const expected = await fromPytorch<{ loss: number; rows: number[]; head: number[] }>(given);
         for (const chunk of [1, 3 * CLASSES, 1000]) {
           const before = liveTensors();
           const { loss, rows, head } = await run({ temperature, weight, chunk });

@@ -89,7 +89,7 @@ forEachEngine("language-model training", () => {
       return [...epochOrder(schedule, epoch).subarray(batch * 8, (batch + 1) * 8)];
     });
     const start = await numbersOf(model);
-    const expected = fromPytorch<{ losses: number[]; norms: number[]; parameters: Record<string, number[]> }>({
+    const expected = await fromPytorch<{ losses: number[]; norms: number[]; parameters: Record<string, number[]> }>({
       what: "gpt2",
       config: CONFIG,
       parameters: Object.fromEntries(

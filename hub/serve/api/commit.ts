@@ -138,8 +138,12 @@ async function hasContent({ repository }: RepoRequest, sha256: string): Promise<
   return (await repository.main()).files.some((file) => file.sha256 === sha256);
 }
 
-function refusePullRequest({ query }: RepoRequest): void {
-  if (query.has("create_pr")) throw new HubRefusal(403, "a local Hub keeps no pull requests; commit to a branch");
+function refusePullRequest(request: RepoRequest): void {
+  if (request.query.has("create_pr")) noPullRequests();
+}
+
+export function noPullRequests(): never {
+  throw new HubRefusal(403, "a local Hub keeps no pull requests or discussions; commit to a branch");
 }
 
 /** Longest line, in bytes: a small file in base64. */

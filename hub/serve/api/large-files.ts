@@ -34,7 +34,7 @@ const MEDIA = { "Content-Type": "application/vnd.git-lfs+json" };
 const MOST_PARTS = 10_000;
 export const UPLOAD_PATH = "/api/lfs/upload";
 
-/** Where contents go. Nothing but LFS's own transfers is offered, so clients that know Xet do without it. */
+/** Where contents go. Nothing but LFS's own transfers is offered here; Xet is in xet.ts. */
 export async function batch(request: RepoRequest, settings: TransferSettings): Promise<HubReply> {
   const { operation, transfers = ["basic"], objects, hash_algo = "sha256" } = await readJson(request, BATCH);
   if (!/^sha_?256$/i.test(hash_algo)) throw new HubRefusal(409, "contents are named by their SHA-256 here");

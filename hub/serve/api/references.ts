@@ -1,5 +1,5 @@
-// `/api/…/branch/<name>` and `/api/…/tag/<revision>`: making and removing branches and tags. What they point to is then
-// kept, contents and all. `main` is the plain folder, always.
+// `/api/…/branch/<name>` and `/api/…/tag/<revision>`: making and removing branches and tags, and making a
+// branch one commit. What they point to is then kept, contents and all. `main` is the plain folder, always.
 
 import { z } from "zod";
 import { quote } from "../../file-error.ts";
@@ -12,7 +12,7 @@ import { noRevision, type RepoRequest, splitRevision } from "../repo-request.ts"
 import { type HubCommit, makeCommit } from "../store/commit-object.ts";
 import type { RefKind } from "../store/records.ts";
 import { MAIN } from "../store/repository.ts";
-import { keepCommit } from "../store/write-commit.ts";
+import { keepCommit, squashBranch } from "../store/write-commit.ts";
 
 const BRANCH = z.object({
   startingPoint: z.string().nullish(),
@@ -69,6 +69,20 @@ async function remove({ repository, rest }: RepoRequest, kind: RefKind): Promise
     await repository.records.removeRef(kind, name);
     return json({});
   });
+}
+
+const SQUASH = z.object({ message: z.string().max(1000).nullish() });
+
+/** Makes a branch one commit of the files that it has. Earlier commits can still be read by their ids. */
+export async function superSquash(request: RepoRequest): Promise<HubReply> {
+  const { repository, rest, caller } = request;
+  const branch = rest.join("/");
+  if (await repository.records.ref("tags", branch))
+    throw new HubRefusal(400, `${quote(branch)} is a tag, not a branch`);
+  const { message } = await readJson(request, SQUASH);
+  const title = message?.replace(/\s+/g, " ").trim() || `Squash ${branch}`;
+  const { id } = await squashBranch(repository, { branch, title, author: requireWriter(caller).user });
+  return json({ commitOid: id });
 }
 
 async function commitAt({ repository }: RepoRequest, revision: string): Promise<HubCommit> {

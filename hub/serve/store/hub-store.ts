@@ -13,11 +13,13 @@ import { RepoRecords } from "./records.ts";
 import { MAIN, Repository } from "./repository.ts";
 import { UploadStore } from "./uploads.ts";
 import { finishCheckout } from "./write-commit.ts";
+import { XorbStore } from "./xorbs.ts";
 
 export class HubStore {
   readonly root: string;
   readonly objects: ObjectStore;
   readonly uploads: UploadStore;
+  readonly xorbs: XorbStore;
   private readonly scanner: FolderScanner;
   private readonly repositories = new Map<string, Repository>();
 
@@ -25,6 +27,7 @@ export class HubStore {
     this.root = root;
     this.objects = new ObjectStore(join(root, STORE_FOLDER, "objects"));
     this.uploads = new UploadStore(join(root, STORE_FOLDER, "uploads"), this.objects);
+    this.xorbs = new XorbStore(join(root, STORE_FOLDER, "xorbs"));
     this.scanner = new FolderScanner(root);
   }
 
@@ -45,7 +48,7 @@ export class HubStore {
         if (await isPending()) await repository.exclusively(() => finishCheckout(repository)).catch(() => {});
       }
     }
-    await Promise.all([this.objects.sweep(), this.uploads.sweep()]).catch(() => {});
+    await Promise.all([this.objects.sweep(), this.uploads.sweep(), this.xorbs.sweep()]).catch(() => {});
     await rm(this.storeFolder("trash"), { recursive: true, force: true }).catch(() => {});
   }
 

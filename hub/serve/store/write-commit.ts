@@ -59,6 +59,21 @@ export function writeCommit(repository: Repository, request: CommitRequest): Pro
   });
 }
 
+/** Makes the branch one commit, without a parent, of the files that it has. @throws {HubRefusal} 404 if there is none */
+export function squashBranch(
+  repository: Repository,
+  { branch, title, author, now = Date.now() }: Pick<CommitRequest, "branch" | "title" | "author" | "now">,
+): Promise<HubCommit> {
+  return repository.exclusively(async () => {
+    await finishCheckout(repository);
+    const { files } = await headOf(repository, branch);
+    const commit = makeCommit({ title, message: "", author, seconds: Math.floor(now / 1000), files });
+    await repository.records.writeCommit(commit);
+    await repository.records.writeRef("heads", branch, { commit: commit.id });
+    return commit;
+  });
+}
+
 /** Brings the plain folder up to a commit that was made and not laid out. To be called with the repository's lock. */
 export async function finishCheckout({ records, folder, objects }: Repository): Promise<void> {
   const ref = await records.ref("heads", MAIN);

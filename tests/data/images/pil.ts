@@ -1,12 +1,25 @@
-// PIL as Debian's python3 has it, for tests that compare with it and are skipped without.
+// PIL, for tests that compare with it: every version that a Python here has, since they differ.
 
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { askPython, pythonsWith, pythonWith } from "../../python/python.ts";
 
-const PYTHON = "/usr/bin/python3";
+export interface Pil {
+  python: string;
+  /** as 9.4 */
+  version: number;
+}
 
-export const HAS_PIL = spawnSync(PYTHON, ["-c", "import PIL, numpy"]).status === 0;
+/** One of each version. Where there is none, it was said why. */
+export function installedPils(): Pil[] {
+  if (!pythonWith("PIL", "numpy")) return [];
+  const all = pythonsWith("PIL", "numpy").map((python) => {
+    const { stdout } = spawnSync(python, ["-c", "import PIL; print(PIL.__version__)"], { encoding: "utf8" });
+    return { python, version: Number.parseFloat(stdout) };
+  });
+  return all.filter(({ version }, i) => all.findIndex((other) => other.version === version) === i);
+}
 
 export interface Dumped {
   name: string;
@@ -15,11 +28,11 @@ export interface Dumped {
 }
 
 /** What pil.py gives. Pictures are beside those that it read, with `.rgb` after their names. */
-export function fromPil<Answer>(given: { what: string; folder: string } & Record<string, unknown>): Answer {
-  const script = join(import.meta.dirname, "pil.py");
-  const { status, stdout, stderr } = spawnSync(PYTHON, [script], { input: JSON.stringify(given), maxBuffer: 2 ** 24 });
-  if (status !== 0) throw new Error(stderr.toString());
-  return JSON.parse(stdout.toString()) as Answer;
+export function fromPil<Answer>(
+  { python }: Pil,
+  given: { what: string; folder: string } & Record<string, unknown>,
+): Promise<Answer> {
+  return askPython(python, join(import.meta.dirname, "pil.py"), { input: JSON.stringify(given) });
 }
 
 export const pixelsOf = (folder: string, name: string): Uint8Array => readFileSync(join(folder, `${name}.rgb`));

@@ -7,26 +7,17 @@ import { readFileSync } from "node:fs";
 import path from "node:path";
 import { importCheckpoint, openCheckpoint } from "../../../hub/checkpoint/index.ts";
 import { readAll } from "../../../hub/safetensors/index.ts";
+import { PATIENCE, pythonWith, runPython } from "../../python/python.ts";
 import { temporaryFolder } from "../temporary.ts";
 
 const SCRIPT = path.join(import.meta.dir, "reference.py");
-const python = ["python3", "/usr/bin/python3"].find(hasTorch);
+const python = pythonWith("torch");
 const at = temporaryFolder();
-/** Python starts slowly on a machine that other tests keep busy. */
-const PATIENCE = 120_000;
 
-function hasTorch(python: string): boolean {
-  try {
-    return Bun.spawnSync([python, "-c", "import torch"], { stdout: "ignore", stderr: "ignore" }).exitCode === 0;
-  } catch {
-    return false; // there is no such Python
-  }
-}
-
-function run(...args: string[]): string {
-  const { exitCode, stdout, stderr } = Bun.spawnSync([python as string, "-W", "ignore", SCRIPT, ...args]);
-  if (exitCode !== 0) throw new Error(stderr.toString());
-  return stdout.toString();
+async function run(...args: string[]): Promise<string> {
+  const { status, stdout, stderr } = await runPython(python, SCRIPT, { args, env: { PYTHONWARNINGS: "ignore" } });
+  if (status !== 0) throw new Error(stderr);
+  return stdout;
 }
 
 interface Truth {
@@ -36,7 +27,7 @@ interface Truth {
 test.skipIf(!python)(
   "what torch.save writes is what we read, and what we import is what Python reads",
   async () => {
-    run("make", at(), "20");
+    await run("make", at(), "20");
     const truth = JSON.parse(readFileSync(at("truth.json"), "utf8")) as Truth;
     expect(Object.keys(truth).length).toBe(24);
     for (const [file, expected] of Object.entries(truth)) {
@@ -61,7 +52,7 @@ test.skipIf(!python)(
     }
     for (const file of Object.keys(truth).slice(0, 3)) {
       for await (const _ of importCheckpoint(at(file), { out: at("out") }));
-      expect(run("check", at("out", "model.safetensors"), at(file))).toEndWith("tensors agree\n");
+      expect(await run("check", at("out", "model.safetensors"), at(file))).toEndWith("tensors agree\n");
     }
   },
   PATIENCE,

@@ -8,6 +8,7 @@ import { existsSync, readdirSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import path from "node:path";
 import process from "node:process";
+import { pythonWith } from "../../python/python.ts";
 import { bytesOf, type HostileHub, hostileHub } from "../hostile-server.ts";
 import { temporaryFolder } from "../temporary.ts";
 import { filesIn, pullAll } from "./pulling.ts";
@@ -112,10 +113,9 @@ test("the lock of a killed process holds nobody up", async () => {
   await expectWhole(cache);
 }, 30_000);
 
-const python = spawn("/usr/bin/python3", ["-c", "import fcntl"]);
-const [pythonCode] = await once(python, "exit").catch(() => [1]);
+const python = pythonWith("fcntl");
 
-test.skipIf(pythonCode !== 0)("the lock is the one that Python's client takes", async () => {
+test.skipIf(!python)("the lock is the one that Python's client takes", async () => {
   const cache = folder("python");
   const { pulled } = await pullAll({ endpoint: hub.url, cache });
   const [lock] = readdirSync(`${cache}/.locks/models--x--y`) as [string];
@@ -124,7 +124,7 @@ file = open(sys.argv[1], "a")
 fcntl.flock(file, fcntl.LOCK_EX)
 print("held", flush=True)
 time.sleep(0.5)`;
-  const holder = spawn("/usr/bin/python3", ["-c", source, `${cache}/.locks/models--x--y/${lock}`]);
+  const holder = spawn(python as string, ["-c", source, `${cache}/.locks/models--x--y/${lock}`]);
   await once(holder.stdout, "data");
   await rm(`${cache}/models--x--y/blobs/${lock.replace(/\.lock$/, "")}`);
   const { events } = await pullAll({ endpoint: hub.url, cache });

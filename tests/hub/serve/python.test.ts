@@ -2,9 +2,10 @@
 // that client's. Skipped where there is no Python.
 
 import { expect, test } from "bun:test";
-import { filesIn, lay, newFolder, TOKEN, testHub } from "./serving.ts";
+import { askPython, pythonWith } from "../../python/python.ts";
+import { filesIn, TOKEN, testHub } from "./serving.ts";
 
-const PYTHON = Bun.which("python3", { PATH: `/usr/bin:${process.env.PATH}` });
+const python = pythonWith("urllib");
 
 const SCRIPT = `
 import base64, hashlib, json, sys, urllib.error, urllib.parse, urllib.request
@@ -66,17 +67,9 @@ out["sha"] = sha
 print(json.dumps(out))
 `;
 
-test.skipIf(PYTHON === null)("what Python's client sends is understood", async () => {
-  const folder = newFolder();
-  lay(folder, { "script.py": SCRIPT });
+test.skipIf(!python)("what Python's client sends is understood", async () => {
   const hub = await testHub({ multipartFrom: 2000, partSize: 1000 });
-  const child = Bun.spawn([PYTHON as string, `${folder}/script.py`, hub.url, TOKEN], {
-    stdout: "pipe",
-    stderr: "pipe",
-  });
-  const [text, errors] = await Promise.all([new Response(child.stdout).text(), new Response(child.stderr).text()]);
-  expect(errors).toBe("");
-  const { sha, ...out } = JSON.parse(text) as Record<string, unknown>;
+  const { sha, ...out } = await askPython<Record<string, unknown>>(python, SCRIPT, { args: [hub.url, TOKEN] });
   expect(out).toEqual({
     create: [200, 409],
     modes: { "config.json": ["regular", false], "w.bin": ["lfs", false] },

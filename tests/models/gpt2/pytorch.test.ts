@@ -1,5 +1,5 @@
 // A small GPT-2 in every variant of its config against a plain one in PyTorch, float64: logits, losses and gradients.
-// Skipped where python3 has no torch.
+// Skipped where no Python has torch.
 
 import { expect, test } from "bun:test";
 import path from "node:path";
@@ -7,10 +7,10 @@ import * as tf from "@tensorflow/tfjs-core";
 import { type Gpt2, gpt2Logits, gpt2Loss, gpt2Nll, saveModelNow } from "../../../workbench/models/index.ts";
 import { forEachEngine } from "../../engine/engines.ts";
 import { temporaryFolder } from "../../hub/temporary.ts";
+import { askPython, pythonWith } from "../../python/python.ts";
 import { ids, livelier, taken, tinyGpt2 } from "../tiny.ts";
 
-const PYTHON = "/usr/bin/python3";
-const hasTorch = Bun.spawnSync([PYTHON, "-c", "import torch"], { stderr: "ignore" }).success;
+const python = pythonWith("torch");
 const folder = temporaryFolder();
 
 interface Reference {
@@ -35,11 +35,8 @@ async function askPyTorch(name: string, model: Gpt2, gradients: string[]): Promi
   const at = folder(name.replace(/\W+/g, "-"));
   await saveModelNow(model, at);
   const windows = await tf.tidy(() => ids(2, 10)).array();
-  const python = Bun.spawn([PYTHON, path.join(import.meta.dir, "reference.py"), at], {
-    stdin: new Blob([JSON.stringify({ windows, gradients })]),
-    stdout: "pipe",
-  });
-  return (await new Response(python.stdout).json()) as Reference;
+  const input = JSON.stringify({ windows, gradients });
+  return askPython(python, path.join(import.meta.dir, "reference.py"), { args: [at], input });
 }
 
 function expectNear(values: ArrayLike<number>, expected: readonly number[], tolerance: number): void {
@@ -51,7 +48,7 @@ function expectNear(values: ArrayLike<number>, expected: readonly number[], tole
 
 forEachEngine("GPT-2 and PyTorch's", () => {
   for (const [name, settings] of Object.entries(VARIANTS)) {
-    test.skipIf(!hasTorch)(`agree: ${name}`, async () => {
+    test.skipIf(!python)(`agree: ${name}`, async () => {
       const model = livelier(tinyGpt2(settings));
       // The same noise on every engine, so that PyTorch is asked once.
       const gradients = ["wte.weight", "wpe.weight", "h.0.attn.c_attn.weight", "h.1.mlp.c_proj.bias", "ln_f.weight"];

@@ -1,5 +1,5 @@
 // A small MLP-Mixer against a plain one in PyTorch, float64, under timm's names: logits, losses and gradients. Skipped
-// where python3 has no torch.
+// where no Python has torch.
 
 import { test } from "bun:test";
 import { forEachEngine } from "../../engine/engines.ts";

@@ -2,6 +2,7 @@
 // networks there are is in gaudi.py.
 
 import path from "node:path";
+import { askPython, pythonWith } from "../../python/python.ts";
 
 /** Tensors row by row; images (2, image, image, 3). */
 export interface GaudiAnswer {
@@ -69,10 +70,6 @@ export const RESNET: GaudiVision = {
 };
 
 /** Writes the checkpoints, and gives an answer for each. @param asked by file, in a folder that is there */
-export async function askGaudi(asked: Readonly<Record<string, GaudiVision>>): Promise<Record<string, GaudiAnswer>> {
-  const python = Bun.spawn(["/usr/bin/python3", path.join(import.meta.dir, "gaudi.py")], {
-    stdin: new Blob([JSON.stringify(asked)]),
-    stdout: "pipe",
-  });
-  return (await new Response(python.stdout).json()) as Record<string, GaudiAnswer>;
+export function askGaudi(asked: Readonly<Record<string, GaudiVision>>): Promise<Record<string, GaudiAnswer>> {
+  return askPython(pythonWith("torch"), path.join(import.meta.dir, "gaudi.py"), { input: JSON.stringify(asked) });
 }

@@ -1,5 +1,5 @@
 // Small residual networks against plain ones in PyTorch, float64, under torchvision's and Hugging Face's names: logits by
-// running statistics, and in training losses, gradients and how the running statistics move. Skipped where python3 has no
+// running statistics, and in training losses, gradients and how the running statistics move. Skipped where no Python has
 // torch.
 
 import { test } from "bun:test";

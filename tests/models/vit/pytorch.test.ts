@@ -1,5 +1,5 @@
 // Small vision transformers in every variant of their configs against plain ones in PyTorch, float64, under timm's and
-// Hugging Face's names: logits, losses and gradients. Skipped where python3 has no torch.
+// Hugging Face's names: logits, losses and gradients. Skipped where no Python has torch.
 
 import { test } from "bun:test";
 import { forEachEngine } from "../../engine/engines.ts";

@@ -13,6 +13,7 @@ import {
   saveModelNow,
 } from "../../../workbench/models/index.ts";
 import { temporaryFolder } from "../../hub/temporary.ts";
+import { askPython, pythonWith } from "../../python/python.ts";
 import { logitsOf, smallResnet, smallVit, someImages, VIT, VIT_TRANSFORMERS } from "../small-vision.ts";
 import { expectNear, hasTorch } from "../vision.ts";
 
@@ -23,11 +24,7 @@ beforeAll(async () => {
 });
 
 async function interpolated(asked: { grid: number; to: number; width: number; values: number[] }): Promise<number[]> {
-  const python = Bun.spawn(["/usr/bin/python3", path.join(import.meta.dir, "resize.py")], {
-    stdin: new Blob([JSON.stringify(asked)]),
-    stdout: "pipe",
-  });
-  return (await new Response(python.stdout).json()) as number[];
+  return askPython(pythonWith("torch"), path.join(import.meta.dir, "resize.py"), { input: JSON.stringify(asked) });
 }
 
 for (const image of [8, 12, 20, 24, 44]) {

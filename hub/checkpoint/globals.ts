@@ -4,6 +4,7 @@
 // - anything else of Python's standard library, and any call of a function that is not listed, is refused by name.
 
 import { bitsOf, type FileDtype } from "../safetensors/types.ts";
+import { arrayOfBytes, emptyArray } from "./numpy-array.ts";
 import { numpyScalar } from "./numpy-scalar.ts";
 import {
   Dict,
@@ -46,10 +47,26 @@ export const CALLS: Readonly<Record<string, Call>> = {
   "torch._utils._rebuild_parameter_with_state": ([tensor]) => onlyTensor(tensor),
   "torch._tensor._rebuild_from_type_v2": ([rebuild, , args]) =>
     rebuild instanceof Global && REBUILD.test(rebuild.path) ? CALLS[rebuild.path]?.(itemsOf(args) ?? []) : undefined,
-  "numpy.core.multiarray.scalar": numpyScalar,
-  "numpy._core.multiarray.scalar": numpyScalar,
+  // The name of a method, as an attribute of a module can be. Never of a global: that is how code is reached.
+  "builtins.getattr": ([of, name]) =>
+    of instanceof Instance && typeof name === "string" ? `${of.className}.${name}` : undefined,
+  ...bothNames("multiarray.scalar", numpyScalar),
+  ...bothNames("multiarray._reconstruct", emptyArray),
+  ...bothNames("numeric._frombuffer", arrayOfBytes),
   "numpy.dtype": ([name]) => (typeof name === "string" ? new Instance("numpy.dtype", [name]) : undefined),
+  "numpy.random._pickle.__randomstate_ctor": (args) => new Instance("numpy.random.RandomState", args),
+  "numpy.random._pickle.__generator_ctor": (args) => new Instance("numpy.random.Generator", args),
+  "numpy.random._pickle.__bit_generator_ctor": (args) => new Instance("numpy.random.BitGenerator", args),
+  "numpy.random.bit_generator.__pyx_unpickle_SeedSequence": (args) => new Instance("numpy.random.SeedSequence", args),
 };
+
+/** The module was `numpy.core` before NumPy 2. */
+function bothNames(name: string, call: Call): Record<string, Call> {
+  return { [`numpy.core.${name}`]: call, [`numpy._core.${name}`]: call };
+}
+
+/** Listed for one kind of arguments; with any other the call is refused as one that is not listed. */
+export const RESTRICTED = new Set(["builtins.getattr"]);
 
 /** What a tensor with attributes may be rebuilt by: not itself again, which could nest without end. */
 const REBUILD = /^torch\._utils\./;

@@ -1,9 +1,11 @@
 // What a checkpoint's value comes to: its tensors by name, and everything else as JSON. A `state_dict` at the top is what
-// the tensors are taken from; without one, all that are nested in dictionaries and lists are, their keys joined by dots.
+// the tensors are taken from; without one, all that are nested in dictionaries, lists and modules are, their keys joined by
+// dots.
 
 import type { Fail } from "../byte-source.ts";
 import { CheckpointError } from "./errors.ts";
-import { type Json, JsonWriter, keyText } from "./json.ts";
+import { CLASS_KEY, type Json, JsonWriter, keyText } from "./json.ts";
+import { isModule, type Module, partsOfModule } from "./module-tensors.ts";
 import { Dict, itemsOf, type PickleValue, TensorView } from "./pickle-values.ts";
 import type { Storage } from "./storage.ts";
 import { type LocatedTensor, locateTensor } from "./tensor-view.ts";
@@ -80,14 +82,36 @@ class Walker {
       writer.count(path);
       return void take(value, path);
     }
-    const items = itemsOf(value);
-    if (!items && !(value instanceof Dict)) return writer.write(value, path);
+    const inside = this.#inside(value, path);
+    if (!inside) return writer.write(value, path);
     writer.count(path);
     if (this.#open.has(value)) return "<cycle>";
     this.#open.add(value);
-    const left = items ? this.#list(items, path) : this.#dict(value as Dict, path);
+    const left = inside();
     this.#open.delete(value);
     return left;
+  }
+
+  /** What walks the values of a container. @returns undefined for what is none */
+  #inside(value: PickleValue, path: readonly string[]): (() => Json | undefined) | undefined {
+    const items = itemsOf(value);
+    if (items) return () => this.#list(items, path);
+    if (value instanceof Dict) return () => this.#dict(value, path);
+    return isModule(value) ? () => this.#module(value, path) : undefined;
+  }
+
+  /** Its tensors, then those of its modules, as state_dict has them. @returns its class and its attributes */
+  #module(value: Module, path: readonly string[]): Json {
+    const { writer } = this.#options;
+    const { tensors, modules, attributes } = partsOfModule(value);
+    const entries = new Dict();
+    for (const [name, part] of [...tensors, ...modules]) entries.entries.set(name, part);
+    const named = Array.from(attributes, ([key, attribute]) => {
+      const name = keyText(key);
+      return [name, writer.write(attribute, [...path, name])] as const;
+    });
+    const inside = this.#dict(entries, path) as { [key: string]: Json } | undefined;
+    return { [CLASS_KEY]: value.className, ...Object.fromEntries(named), ...inside };
   }
 
   #dict({ entries }: Dict, path: readonly string[]): Json | undefined {

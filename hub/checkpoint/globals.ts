@@ -3,7 +3,8 @@
 // - a class of any other library may be named, and its objects are kept as records (Instance), never built;
 // - anything else of Python's standard library, and any call of a function that is not listed, is refused by name.
 
-import { DTYPES, type Dtype } from "../safetensors/types.ts";
+import { bitsOf, type FileDtype } from "../safetensors/types.ts";
+import { arrayOfBytes, emptyArray } from "./numpy-array.ts";
 import { numpyScalar } from "./numpy-scalar.ts";
 import {
   Dict,
@@ -46,10 +47,26 @@ export const CALLS: Readonly<Record<string, Call>> = {
   "torch._utils._rebuild_parameter_with_state": ([tensor]) => onlyTensor(tensor),
   "torch._tensor._rebuild_from_type_v2": ([rebuild, , args]) =>
     rebuild instanceof Global && REBUILD.test(rebuild.path) ? CALLS[rebuild.path]?.(itemsOf(args) ?? []) : undefined,
-  "numpy.core.multiarray.scalar": numpyScalar,
-  "numpy._core.multiarray.scalar": numpyScalar,
+  // The name of a method, as an attribute of a module can be. Never of a global: that is how code is reached.
+  "builtins.getattr": ([of, name]) =>
+    of instanceof Instance && typeof name === "string" ? `${of.className}.${name}` : undefined,
+  ...bothNames("multiarray.scalar", numpyScalar),
+  ...bothNames("multiarray._reconstruct", emptyArray),
+  ...bothNames("numeric._frombuffer", arrayOfBytes),
   "numpy.dtype": ([name]) => (typeof name === "string" ? new Instance("numpy.dtype", [name]) : undefined),
+  "numpy.random._pickle.__randomstate_ctor": (args) => new Instance("numpy.random.RandomState", args),
+  "numpy.random._pickle.__generator_ctor": (args) => new Instance("numpy.random.Generator", args),
+  "numpy.random._pickle.__bit_generator_ctor": (args) => new Instance("numpy.random.BitGenerator", args),
+  "numpy.random.bit_generator.__pyx_unpickle_SeedSequence": (args) => new Instance("numpy.random.SeedSequence", args),
 };
+
+/** The module was `numpy.core` before NumPy 2. */
+function bothNames(name: string, call: Call): Record<string, Call> {
+  return { [`numpy.core.${name}`]: call, [`numpy._core.${name}`]: call };
+}
+
+/** Listed for one kind of arguments; with any other the call is refused as one that is not listed. */
+export const RESTRICTED = new Set(["builtins.getattr"]);
 
 /** What a tensor with attributes may be rebuilt by: not itself again, which could nest without end. */
 const REBUILD = /^torch\._utils\./;
@@ -86,7 +103,7 @@ export function isClass(path: string): boolean {
   return DATA_NAMES.has(path) || (!isStandardLibrary(path) && /^_*\p{Lu}/u.test(name));
 }
 
-const STORAGES: Readonly<Record<string, Dtype>> = {
+const STORAGES: Readonly<Record<string, FileDtype>> = {
   DoubleStorage: "F64",
   FloatStorage: "F32",
   HalfStorage: "F16",
@@ -97,9 +114,10 @@ const STORAGES: Readonly<Record<string, Dtype>> = {
   CharStorage: "I8",
   ByteStorage: "U8",
   BoolStorage: "BOOL",
+  ComplexFloatStorage: "C64",
 };
 
-const TORCH_DTYPES: Readonly<Record<string, Dtype>> = {
+const TORCH_DTYPES: Readonly<Record<string, FileDtype>> = {
   float64: "F64",
   float32: "F32",
   float16: "F16",
@@ -110,6 +128,15 @@ const TORCH_DTYPES: Readonly<Record<string, Dtype>> = {
   int8: "I8",
   uint8: "U8",
   bool: "BOOL",
+  complex64: "C64",
+  uint64: "U64",
+  uint32: "U32",
+  uint16: "U16",
+  float8_e4m3fn: "F8_E4M3",
+  float8_e4m3fnuz: "F8_E4M3FNUZ",
+  float8_e5m2: "F8_E5M2",
+  float8_e5m2fnuz: "F8_E5M2FNUZ",
+  float8_e8m0fnu: "F8_E8M0",
 };
 
 /** The element type of a storage class such as `torch.FloatStorage` or `torch.cuda.HalfStorage`. */
@@ -123,7 +150,7 @@ export function storageElement({ path }: Global): ElementType {
 /** Bytes of one element; raw storages count bytes. */
 export function elementBytes(element: ElementType): number | undefined {
   if (element === undefined) return 1;
-  return "dtype" in element ? DTYPES[element.dtype].bytes : undefined;
+  return "dtype" in element ? bitsOf(element.dtype) / 8 : undefined;
 }
 
 function dtypeElement({ path }: Global): ElementType {

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { writeFileAtomically } from "../atomic-file.ts";
 import { reason } from "../byte-source.ts";
 import {
-  type Dtype,
+  type FileDtype,
   MAX_SHARD_BYTES,
   type TensorSource,
   type WriteProgress,
@@ -35,7 +35,7 @@ export interface ImportSummary {
   tensors: number;
   /** of all tensors */
   bytes: number;
-  dtypes: { [D in Dtype]?: { tensors: number; bytes: number } };
+  dtypes: { [D in FileDtype]?: { tensors: number; bytes: number } };
   /** name of a tied tensor to the one whose values it shares */
   tied: { [name: string]: string };
 }

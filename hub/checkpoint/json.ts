@@ -2,6 +2,8 @@
 // their class; nothing of them is built. Depth and size are bounded: a few bytes of pickle can mean endless JSON.
 
 import type { Fail } from "../byte-source.ts";
+import { isModule } from "./module-tensors.ts";
+import { describeArray } from "./numpy-array.ts";
 import { Dict, Global, Instance, itemsOf, type PickleValue, SetOf, StorageView, TensorView } from "./pickle-values.ts";
 
 export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
@@ -40,6 +42,8 @@ export class JsonWriter {
     if (value instanceof Global) return value.path;
     if (value instanceof StorageView) return "<storage>";
     if (value instanceof TensorView) return this.#options.tensor(value, path);
+    const described = value instanceof Instance ? describe(value) : undefined;
+    if (described !== undefined) return described;
     if (this.#open.has(value)) return "<cycle>";
     this.#open.add(value);
     const written = this.#container(value, path);
@@ -82,6 +86,10 @@ export class JsonWriter {
     return { ...written, ...this.#object(fields, path) };
   }
 }
+
+/** What is too large to be written out: arrays and whole modules. */
+const describe = (value: Instance): string | undefined =>
+  isModule(value) ? `<module ${value.className}>` : describeArray(value);
 
 /** A dictionary's key as text: Python's may be numbers, tuples and more. */
 export function keyText(key: PickleValue): string {

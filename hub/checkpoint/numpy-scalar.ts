@@ -1,4 +1,4 @@
-// Numbers that NumPy pickled, such as a best loss in a trainer's state. Arrays of NumPy are not read.
+// Numbers that NumPy pickled, such as a best loss in a trainer's state. Arrays are in numpy-array.ts.
 
 import { Instance, itemsOf, type PickleValue } from "./pickle-values.ts";
 

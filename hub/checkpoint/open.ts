@@ -3,7 +3,7 @@
 
 import { openFile } from "../byte-source.ts";
 import { quote } from "../file-error.ts";
-import { type StoredTensor, type TensorFile, viewTensor } from "../safetensors/types.ts";
+import { expectDtype, type StoredTensor, type TensorFile, viewTensor } from "../safetensors/types.ts";
 import { readArchive } from "./archive.ts";
 import { contentsOf } from "./contents.ts";
 import { CheckpointError } from "./errors.ts";
@@ -65,7 +65,8 @@ interface Place {
 
 async function readNamed(tensor: LocatedTensor, place: Place): Promise<StoredTensor> {
   try {
-    return viewTensor(tensor, await readTensor(tensor));
+    const typed = expectDtype(tensor, (problem, options) => new CheckpointError(problem, place, options));
+    return viewTensor(typed, await readTensor(tensor));
   } catch (error) {
     throw named(error, place);
   }

@@ -1,7 +1,7 @@
 // What a pickle is read as: plain data, names of globals, and records of objects that are never built. Python's lists
 // are arrays here; what JavaScript has no word for is a class below. Nothing in these values can run.
 
-import type { Dtype } from "../safetensors/types.ts";
+import type { FileDtype } from "../safetensors/types.ts";
 
 export type PickleValue =
   | null
@@ -64,7 +64,7 @@ export class Instance {
 }
 
 /** Type of a storage's or tensor's elements; a name of PyTorch's where we have no such type; undefined for raw bytes. */
-export type ElementType = { dtype: Dtype } | { unsupported: string } | undefined;
+export type ElementType = { dtype: FileDtype } | { unsupported: string } | undefined;
 
 /** A reference to a storage. Nothing about it has been checked. */
 export interface StorageReference {

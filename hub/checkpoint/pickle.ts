@@ -2,7 +2,7 @@
 // and records; it imports nothing and runs nothing. What may be named and called is decided in globals.ts.
 
 import type { Fail } from "../byte-source.ts";
-import { call, global } from "./pickle-calls.ts";
+import { call, doubtfulRecord, expectModule, global } from "./pickle-calls.ts";
 import { literal } from "./pickle-literals.ts";
 import { PickleReader } from "./pickle-reader.ts";
 import { Dict, Instance, type PickleValue, SetOf, TensorView, Tuple } from "./pickle-values.ts";
@@ -51,6 +51,8 @@ class Machine {
   /** the stacks below each mark */
   readonly #marks: PickleValue[][] = [];
   readonly #memo = new Map<number, PickleValue>();
+  /** records that have yet to get a module's state */
+  readonly #doubtful: Instance[] = [];
 
   constructor(reader: PickleReader, { fail, persistent }: Pick<PickleOptions, "fail" | "persistent">) {
     this.#reader = reader;
@@ -59,6 +61,7 @@ class Machine {
   }
 
   result(): PickleValue {
+    for (const record of this.#doubtful) expectModule(record, this.#fail);
     return this.#pop();
   }
 
@@ -211,12 +214,12 @@ class Machine {
       }
       case 0x81: {
         const [type, args] = this.#popMany(2);
-        this.#push(call(type, args, this.#fail));
+        this.#push(this.#create(type, args));
         return true;
       }
       case 0x92: {
         const [type, args, keywords] = this.#popMany(3);
-        const made = call(type, args, this.#fail);
+        const made = this.#create(type, args);
         if (made instanceof Instance && keywords instanceof Dict) copyEntries(keywords, made);
         this.#push(made);
         return true;
@@ -235,6 +238,12 @@ class Machine {
       default:
         return false;
     }
+  }
+
+  #create(type: PickleValue | undefined, args: PickleValue | undefined): PickleValue {
+    const record = doubtfulRecord(type, args);
+    if (record) this.#doubtful.push(record);
+    return record ?? call(type, args, this.#fail);
   }
 
   #build(target: PickleValue, state: PickleValue): void {

@@ -2,16 +2,16 @@
 
 import type { Fail } from "../byte-source.ts";
 import { storageElement } from "./globals.ts";
-import { Global, Instance, itemsOf, type PickleValue, StorageView } from "./pickle-values.ts";
+import { Global, itemsOf, type PickleValue, StorageView } from "./pickle-values.ts";
 
 /**
  * @param id ("storage", type, key, location, elements), and in legacy files a sixth: None or (key, offset, elements) of a
- *   view; or ("module", class, …), the source of a class, which is not looked at
+ *   view; or ("module", class, …), a class with its source, which is not looked at
  * @throws what `fail` makes for any other
  */
-export function resolveStorage(id: PickleValue, fail: Fail): StorageView | Instance {
+export function resolveStorage(id: PickleValue, fail: Fail): StorageView | Global {
   const [kind, type, key, , length, view] = itemsOf(id) ?? [];
-  if (kind === "module" && type instanceof Global) return new Instance(type.path);
+  if (kind === "module" && type instanceof Global) return type;
   if (kind !== "storage" || !(type instanceof Global) || typeof key !== "string" || !isCount(length)) {
     throw fail("pickle: a persistent id names no storage");
   }

@@ -2,7 +2,7 @@
 // row-major order whatever its strides. Says what is wrong; whose tensor it is, the caller knows.
 
 import type { Fail } from "../byte-source.ts";
-import { byteLengthOf, DTYPES, type TensorInfo } from "../safetensors/types.ts";
+import { bitsOf, byteLengthOf, lengthProblem, type TensorInfo } from "../safetensors/types.ts";
 import { elementBytes } from "./globals.ts";
 import { itemsOf, type PickleValue, type TensorView } from "./pickle-values.ts";
 import { type Range, readRange, type Storage } from "./storage.ts";
@@ -33,13 +33,13 @@ export function locateTensor(view: TensorView, { storage: find, fail }: LocateOp
   if (!element) throw fail("its storage has no type");
   if ("unsupported" in element) throw fail(`elements of ${element.unsupported} have no place in safetensors`);
   const { dtype } = element;
-  const bytes = DTYPES[dtype].bytes;
+  const bytes = bitsOf(dtype) / 8;
   const shape = counts(view.shape);
   const strides = counts(view.strides);
   if (!shape || !strides || shape.length !== strides.length) throw fail("its shape or its strides are no sizes");
   if (!isCount(view.offset)) throw fail(`its offset is ${numberText(view.offset)}`);
   const byteLength = byteLengthOf(dtype, shape);
-  if (byteLength === undefined) throw fail(`shape [${shape.join(", ")}] has more bytes than can be counted`);
+  if (byteLength === undefined) throw fail(lengthProblem(dtype, shape));
   const storage = checkedStorage(view, { storage: find, fail });
   const start = view.storage.offset * (elementBytes(view.storage.element) ?? bytes) + view.offset * bytes;
   const reach = shape.reduce((reach, side, i) => reach + (side - 1) * (strides[i] as number), 1) * bytes;
@@ -96,7 +96,7 @@ export async function readTensor(tensor: LocatedTensor): Promise<Uint8Array<Arra
 const WORDS = { 1: Uint8Array, 2: Uint16Array, 4: Uint32Array, 8: BigUint64Array } as const;
 
 async function gather({ dtype, shape, byteLength, storage, span, strides }: LocatedTensor) {
-  const bytes = DTYPES[dtype].bytes;
+  const bytes = (bitsOf(dtype) / 8) as keyof typeof WORDS;
   const from = new WORDS[bytes]((await readRange(storage, span)).buffer);
   const to = new WORDS[bytes](byteLength / bytes);
   const inner = shape.at(-1) ?? 1;

@@ -8,3 +8,4 @@ export { openRemoteModel } from "./open-remote.ts";
 export { openTrainable } from "./open-trainable.ts";
 export { finishReplacing, replaceFiles } from "./replace-files.ts";
 export type { DenseLayer, FactoredLayer, PackedLayer, StoredLayer, TrainableLayer } from "./stored-layer.ts";
+export { unwrapModel, unwrapTensors, wrapperOf } from "./wrappers.ts";

@@ -7,7 +7,7 @@
 import { quote } from "../file-error.ts";
 import { SafetensorsError } from "./errors.ts";
 import { scanJson } from "./json-scan.ts";
-import { byteLengthOf, DTYPES, type Dtype, type TensorInfo } from "./types.ts";
+import { byteLengthOf, FILE_DTYPES, type FileDtype, lengthProblem, type TensorInfo } from "./types.ts";
 
 /** Bytes before the header. */
 export const PREFIX_BYTES = 8;
@@ -112,7 +112,7 @@ function readEntry(entry: unknown, { bufferSize, ...place }: EntryPlace): Placed
   if (!isObject(entry)) throw fail(`must be an object, is ${show(entry)}`);
   const { dtype, shape, data_offsets: offsets } = entry;
   if (!isDtype(dtype)) {
-    throw fail(`dtype ${show(dtype)} is not one of ${Object.keys(DTYPES).join(" ")}`);
+    throw fail(`dtype ${show(dtype)} is not one of ${FILE_DTYPES.join(" ")}`);
   }
   if (!isSizes(shape)) throw fail(`shape must be a list of non-negative integers, is ${show(shape)}`);
   if (!isSizes(offsets) || offsets.length !== 2) {
@@ -122,7 +122,7 @@ function readEntry(entry: unknown, { bufferSize, ...place }: EntryPlace): Placed
   if (start > end) throw fail(`data_offsets begin at ${start}, after their end at ${end}`);
   if (end > bufferSize) throw fail(`data_offsets end at ${end}, outside the buffer of ${bufferSize} bytes`);
   const byteLength = byteLengthOf(dtype, shape);
-  if (byteLength === undefined) throw fail(`shape ${show(shape)} has more bytes than can be counted`);
+  if (byteLength === undefined) throw fail(lengthProblem(dtype, shape));
   if (byteLength !== end - start) {
     throw fail(`${dtype} ${show(shape)} needs ${byteLength} bytes, data_offsets give ${end - start}`);
   }
@@ -152,8 +152,8 @@ function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-function isDtype(value: unknown): value is Dtype {
-  return typeof value === "string" && Object.hasOwn(DTYPES, value);
+function isDtype(value: unknown): value is FileDtype {
+  return (FILE_DTYPES as readonly unknown[]).includes(value);
 }
 
 function isSizes(value: unknown): value is number[] {

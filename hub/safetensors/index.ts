@@ -14,7 +14,15 @@ export {
   type SafetensorsFile,
 } from "./read.ts";
 export { INDEX_FILE, openSharded, type ShardedFile, type ShardFormat, SINGLE_FILE } from "./shards.ts";
-export { DTYPES, type Dtype, type StoredTensor, type TensorFile, type TensorInfo } from "./types.ts";
+export {
+  bitsOf,
+  DTYPES,
+  type Dtype,
+  type FileDtype,
+  type StoredTensor,
+  type TensorFile,
+  type TensorInfo,
+} from "./types.ts";
 export { encodeSafetensors, sourcesOf, stageSafetensors, type WriteProgress, writeSafetensors } from "./write.ts";
 export {
   MAX_SHARD_BYTES,

@@ -3,12 +3,12 @@
 import { quote } from "../file-error.ts";
 import { SafetensorsError } from "./errors.ts";
 import { MAX_HEADER_BYTES, METADATA, type PlacedTensor, PREFIX_BYTES } from "./header.ts";
-import { byteLengthOf, DTYPES, type Dtype } from "./types.ts";
+import { bitsOf, byteLengthOf, type FileDtype, lengthProblem } from "./types.ts";
 
 /** A tensor to write: its bytes, row-major and little-endian, in memory or made piece by piece when its turn comes. */
 export interface TensorSource {
   name: string;
-  dtype: Dtype;
+  dtype: FileDtype;
   shape: readonly number[];
   data: ArrayBufferView | (() => AsyncIterable<Uint8Array>);
 }
@@ -33,7 +33,7 @@ export function layOut(
   tensors: Iterable<TensorSource>,
   { file, metadata = {} }: { file: string; metadata?: Metadata },
 ): Layout {
-  const sources = [...tensors].sort((a, b) => DTYPES[b.dtype].bytes - DTYPES[a.dtype].bytes || compare(a.name, b.name));
+  const sources = [...tensors].sort((a, b) => bitsOf(b.dtype) - bitsOf(a.dtype) || compare(a.name, b.name));
   const placed: Layout["placed"] = [];
   let end = 0;
   let previous: string | undefined;
@@ -70,7 +70,7 @@ function sizeOf({ name: tensor, dtype, shape, data }: TensorSource, file: string
   }
   const byteLength = byteLengthOf(dtype, shape);
   if (byteLength === undefined) {
-    throw new SafetensorsError(`shape [${shape.join(", ")}] has more bytes than can be counted`, { file, tensor });
+    throw new SafetensorsError(lengthProblem(dtype, shape), { file, tensor });
   }
   if (ArrayBuffer.isView(data) && data.byteLength !== byteLength) throw wrongLength({ file, tensor, byteLength }, data);
   return byteLength;

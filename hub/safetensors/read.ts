@@ -5,7 +5,7 @@ import { type ByteSource, chunksOf, type Fail, memorySource, openFile } from "..
 import { quote } from "../file-error.ts";
 import { SafetensorsError } from "./errors.ts";
 import { type Header, headerLength, type PlacedTensor, PREFIX_BYTES, parseHeader } from "./header.ts";
-import { type StoredTensor, type TensorFile, viewTensor } from "./types.ts";
+import { expectDtype, type StoredTensor, type TensorFile, viewTensor } from "./types.ts";
 
 /** One open file. Close it. */
 export interface SafetensorsFile extends TensorFile {
@@ -76,7 +76,9 @@ function tensorsOf({ source, file, header, buffer }: OpenFile): SafetensorsFile 
   };
   const read = async (name: string) => {
     const tensor = find(name);
-    return viewTensor(tensor, await source.read(buffer + tensor.start, tensor.byteLength));
+    const fail: Fail = (problem, options) => new SafetensorsError(problem, { file, tensor: name }, options);
+    const typed = expectDtype(tensor, fail);
+    return viewTensor(typed, await source.read(buffer + tensor.start, tensor.byteLength));
   };
   const chunks = (name: string) => {
     const { start, end } = find(name);

@@ -13,6 +13,7 @@ import {
   openModel,
   openTrainable,
   TRAINABLE_FILE,
+  unwrapModel,
 } from "../../hub/model-folder/index.ts";
 import { toFloat32 } from "../../hub/safetensors/index.ts";
 import type { Architecture, ParameterInfo } from "./architecture.ts";
@@ -53,7 +54,7 @@ export async function* loadModel(
 ): AsyncGenerator<LoadEvent> {
   await finishReplacing(folder);
   const { json, architecture, config, preprocessor, made } = await describeModel(folder, { head, preparation });
-  const open = form === "trainable" ? await openTrainable(folder) : await openModel(folder);
+  const open = unwrapModel(form === "trainable" ? await openTrainable(folder) : await openModel(folder));
   const parameters = new Map<string, Variable>();
   try {
     const stored = storedParameters(open, { architecture, config, without: new Set(made.keys()) });

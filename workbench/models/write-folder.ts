@@ -16,7 +16,7 @@ import {
 } from "../../hub/model-folder/index.ts";
 import { pythonFiles } from "../../hub/python/index.ts";
 import {
-  DTYPES,
+  bitsOf,
   otherModelFiles,
   stageModel,
   stageSafetensors,
@@ -73,7 +73,7 @@ export async function* writeModelFolder(
   { model, training = [], config, python = false, preprocessor, base, maxShardBytes }: FolderContent,
 ): AsyncGenerator<SaveEvent> {
   const all = [...model, ...training];
-  const size = all.reduce((sum, { dtype, shape }) => sum + DTYPES[dtype].bytes * product(shape), 0);
+  const size = all.reduce((sum, { dtype, shape }) => sum + (bitsOf(dtype) / 8) * product(shape), 0);
   yield { kind: "opened", tensors: all.length, bytes: size };
   const staged: StagedFile[] = [];
   let bytes = 0;

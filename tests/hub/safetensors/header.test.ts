@@ -4,6 +4,8 @@ import { expect, test } from "bun:test";
 import { openSafetensorsBytes, SafetensorsError } from "../../../hub/safetensors/index.ts";
 import { entry, fileBytes } from "./bytes.ts";
 
+const ALL_DTYPES =
+  "F64 F32 F16 BF16 I64 I32 I16 I8 U8 BOOL C64 U64 U32 U16 F8_E4M3 F8_E4M3FNUZ F8_E5M2 F8_E5M2FNUZ F8_E8M0 F6_E2M3 F6_E3M2 F4";
 const f32 = entry("F32", [2], [0, 8]);
 const utf8 = (text: string) => new TextEncoder().encode(text);
 const deep = `${"[".repeat(20_000)}${"]".repeat(20_000)}`;
@@ -61,19 +63,19 @@ test.each<[string, Uint8Array, string]>([
   ["a tensor that is a number", fileBytes('{"a":1}'), 'f: tensor "a": must be an object, is 1'],
   ["a tensor that is a list", fileBytes('{"a":[]}'), 'f: tensor "a": must be an object, is []'],
   [
-    "a dtype that we do not read",
-    fileBytes(`{"a":${entry("F8_E4M3", [1], [0, 1])}}`, 1),
-    'f: tensor "a": dtype "F8_E4M3" is not one of F64 F32 F16 BF16 I64 I32 I16 I8 U8 BOOL',
+    "a dtype that the format does not have",
+    fileBytes(`{"a":${entry("F128", [1], [0, 1])}}`, 1),
+    `f: tensor "a": dtype "F128" is not one of ${ALL_DTYPES}`,
   ],
   [
     "a dtype that every object has",
     fileBytes(`{"a":${entry("constructor", [1], [0, 1])}}`, 1),
-    'f: tensor "a": dtype "constructor" is not one of F64 F32 F16 BF16 I64 I32 I16 I8 U8 BOOL',
+    `f: tensor "a": dtype "constructor" is not one of ${ALL_DTYPES}`,
   ],
   [
     "no dtype",
     fileBytes('{"a":{"shape":[1],"data_offsets":[0,1]}}', 1),
-    'f: tensor "a": dtype missing is not one of F64 F32 F16 BF16 I64 I32 I16 I8 U8 BOOL',
+    `f: tensor "a": dtype missing is not one of ${ALL_DTYPES}`,
   ],
   [
     "no shape",

@@ -15,7 +15,7 @@ export const anyTensor: fc.Arbitrary<StoredTensor> = fc
   .map(({ dtype, shape, seed }) => {
     const byteLength = byteLengthOf(dtype, shape) as number;
     const bytes = Uint8Array.from({ length: byteLength }, (_, i) => (seed * (i + 1) * 31 + (seed >> 8)) & 0xff);
-    return viewTensor({ dtype, shape, byteLength }, bytes);
+    return viewTensor({ dtype, shape }, bytes);
   });
 
 /** Names of tensors: whatever is well-formed Unicode. */

@@ -2,7 +2,7 @@
 // before names is taken off, what it has beside the model is left out.
 
 import { type Checkpoint, openCheckpoint } from "../../../hub/checkpoint/index.ts";
-import { ModelError } from "../../../hub/model-folder/index.ts";
+import { ModelError, wrapperOf } from "../../../hub/model-folder/index.ts";
 import type { TensorInfo } from "../../../hub/safetensors/index.ts";
 import type { ReferenceCheckpoint, ReferenceReader } from "./reader.ts";
 import { findReader, readerFor } from "./readers.ts";
@@ -53,9 +53,10 @@ export async function isReferenceCheckpoint(file: string): Promise<boolean> {
 
 /** The model's own tensors: name to name in the checkpoint. Others, such as a loss's, are the trainer's. */
 function unwrapped({ tensors }: Checkpoint): Map<string, string> {
-  const wrapped = [...tensors.keys()].filter((name) => name.startsWith(WRAPPER));
-  if (wrapped.length === 0) return new Map(Array.from(tensors.keys(), (name) => [name, name]));
-  return new Map(wrapped.map((name) => [name.slice(WRAPPER.length), name]));
+  const names = [...tensors.keys()];
+  const own = names.filter((name) => name.startsWith(WRAPPER));
+  const wrapper = wrapperOf(own.length === 0 ? names : own);
+  return new Map((own.length === 0 ? names : own).map((name) => [name.slice(wrapper.length), name]));
 }
 
 const infos = ({ tensors }: Checkpoint, names: ReadonlyMap<string, string>): Map<string, TensorInfo> =>

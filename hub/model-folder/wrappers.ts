@@ -1,0 +1,41 @@
+// What training scripts leave before every name of a checkpoint: DataParallel's `module.`, torch.compile's `_orig_mod.`,
+// and the attribute that a script keeps its network in. It says nothing of the model, and is taken off where all names
+// have it.
+
+import type { TensorFile } from "../safetensors/index.ts";
+import type { OpenModel } from "./open-model.ts";
+
+const WRAPPERS = ["module.", "_orig_mod.", "model.", "backbone.", "net."];
+
+/** What all names begin with, nested in any order, e.g. `module._orig_mod.`; nothing where one name has none of them. */
+export function wrapperOf(names: Iterable<string>): string {
+  const all = [...names];
+  let wrapper = "";
+  for (;;) {
+    const next = WRAPPERS.find((each) => all.every((name) => name.startsWith(wrapper + each)));
+    if (next === undefined || all.length === 0) return wrapper;
+    wrapper += next;
+  }
+}
+
+/** The same tensors under the names of their model. */
+export function unwrapTensors<File extends TensorFile>(file: File): File {
+  const wrapper = wrapperOf(file.tensors.keys());
+  if (wrapper === "") return file;
+  return {
+    ...file,
+    tensors: new Map(Array.from(file.tensors, ([name, info]) => [name.slice(wrapper.length), info])),
+    read: (name) => file.read(wrapper + name),
+    chunks: (name) => file.chunks(wrapper + name),
+  };
+}
+
+/** The same model under its own names, also of the layers that config.json lists. */
+export function unwrapModel(open: OpenModel): OpenModel {
+  const wrapper = wrapperOf(open.tensors.tensors.keys());
+  if (wrapper === "") return open;
+  const own = (name: string) => (name.startsWith(wrapper) ? name.slice(wrapper.length) : name);
+  const { config } = open;
+  const layers = config && new Map(Array.from(config.layers, ([name, layer]) => [own(name), layer]));
+  return { ...open, tensors: unwrapTensors(open.tensors), ...(config && layers && { config: { ...config, layers } }) };
+}

@@ -22,6 +22,9 @@ import type { TextTokensOptions, TokenFile, TokeniseEvent } from "./types.ts";
 const SMALL_BYTES = 8 * 2 ** 20;
 const MOST_WORKERS = 16;
 
+/** Counts up when the same files come to give other ids, so that what an older workbench made is not read. */
+const IDS_VERSION = 2;
+
 /**
  * Each row is tokenised by itself, nothing is added at its ends, and the ids of all rows follow one another.
  * The last event holds the tokens; stop before and nothing is left behind.
@@ -56,7 +59,7 @@ async function settingsOf(
 ): Promise<Record<string, unknown>> {
   const data = [];
   for (const file of files) data.push({ file, ...(await identityOf(join(dataset, file), signal)) });
-  return { format: FORMAT_VERSION, config, split, column, tokenizer, data };
+  return { format: FORMAT_VERSION, ids: IDS_VERSION, config, split, column, tokenizer, data };
 }
 
 /** Nothing where the file is not there, or damaged: it is made again. */

@@ -56,6 +56,8 @@ export interface TextWindows extends TokenWindows {
   readonly stride: number;
   /** targets that count, over all windows; each token at most once */
   readonly scored: number;
+  /** targets of the text that no window has */
+  readonly leftOut: number;
   /** of window i, the last so many targets are new */
   newTargets(i: number): number;
 }

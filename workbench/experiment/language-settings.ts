@@ -8,6 +8,10 @@ export const languageSettings = z.object({
   ...grouped("Model and data", {
     column: text("column that holds the text").default("text"),
     context: count("length of a window", "tokens").default(1024),
+    wholeWindows: z
+      .boolean()
+      .default(false)
+      .meta({ description: "evaluate on whole windows only, as published tables do, without the end of the text" }),
   }),
 });
 

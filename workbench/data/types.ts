@@ -71,6 +71,8 @@ export interface TextTokensOptions {
   split: string;
   /** column of the text; default `text`. Plain text files have no columns. */
   column?: string | undefined;
+  /** of files of text and of JSON, a name of the Encoding Standard. Default UTF-8 */
+  encoding?: string | undefined;
   /** folder with tokenizer.json */
   tokenizer: string;
   /** folder for files of token ids; made when it is not there */

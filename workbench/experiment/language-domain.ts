@@ -28,9 +28,17 @@ export const languageDomain: Domain<LanguageSettings> = {
 
   async *open(settings, { model, data }, context) {
     await expectFitting(model.folder, settings);
-    const { config, column, context: length, wholeWindows: whole } = settings;
+    const { config, column, encoding, context: length, wholeWindows: whole } = settings;
     const places = { dataset: data.folder, tokenizer: model.folder, cache: join(context.cache, "tokens") };
-    const texts = await openTexts({ ...places, config, column, context: length, whole, signal: context.signal });
+    const texts = await openTexts({
+      ...places,
+      config,
+      column,
+      encoding,
+      context: length,
+      whole,
+      signal: context.signal,
+    });
     try {
       return openData(yield* splitsOf(texts, settings), { texts, settings, model });
     } catch (error) {

@@ -16,6 +16,8 @@ export interface TextsOptions {
   tokenizer: string;
   config: string | undefined;
   column: string | undefined;
+  /** of files of text and of JSON. Default UTF-8 */
+  encoding?: string | undefined;
   /** tokens of a window */
   context: number;
   /** tokens from one window to the next. Default `context` */

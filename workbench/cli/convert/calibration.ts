@@ -22,6 +22,8 @@ export interface CalibrationSettings {
   config?: string | undefined;
   split: string;
   column?: string | undefined;
+  /** of files of text */
+  encoding?: string | undefined;
   /** windows of text, or images */
   samples: number;
   /** tokens of a window */
@@ -52,7 +54,7 @@ async function calibrateOnText(settings: CalibrationSettings, options: Calibrati
   const { access, signal, tokenizer } = options;
   const model = languageModel(options.model);
   const { positions } = model.config;
-  const { dataset: name, config, split, column, context = positions } = settings;
+  const { dataset: name, config, split, column, encoding, context = positions } = settings;
   if (context > positions) {
     throw new CommandFailed(`--calibrate-context is ${context}, the model has ${positions} positions; give no more`);
   }
@@ -63,6 +65,7 @@ async function calibrateOnText(settings: CalibrationSettings, options: Calibrati
     tokenizer,
     config,
     column,
+    encoding,
     context,
     cache,
     signal,

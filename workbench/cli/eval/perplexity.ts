@@ -37,6 +37,7 @@ interface PerplexityFlags extends OpenEngineOptions {
   config?: string;
   split: string;
   column?: string;
+  encoding?: string;
   context?: number;
   stride?: number;
   wholeWindows?: boolean;
@@ -71,6 +72,7 @@ export function addPerplexity(program: Command): void {
     .option("--config <name>", "configuration of the data set (default: the only one, or its own default)")
     .option("--split <name>", "part of the data set", "test")
     .option("--column <name>", "column that holds the text (default: text)")
+    .option("--encoding <name>", "of files of text, such as windows-1252 or utf-16le (default: utf-8)")
     .option("--context <tokens>", "length of a window (default: the model's positions)", countFrom(1))
     .option("--stride <tokens>", "from one window to the next (default: the context)", countFrom(1))
     .option("--whole-windows", "without the end of the text that makes no whole window, as published tables count")
@@ -95,7 +97,7 @@ async function evaluate(name: string, flags: PerplexityFlags): Promise<void> {
 }
 
 async function measured(name: string, flags: PerplexityFlags, access: HubAccess, signal: AbortSignal) {
-  const { dataset, config, split, column, stride, wholeWindows: whole, limit, batch } = flags;
+  const { dataset, config, split, column, encoding, stride, wholeWindows: whole, limit, batch } = flags;
   const view = new ExperimentView({ silent: true });
   try {
     const source = await shown(locateModel(name, { access, signal, zooRelease: zooReleaseOf(process.env) }), view);
@@ -111,7 +113,7 @@ async function measured(name: string, flags: PerplexityFlags, access: HubAccess,
       );
     const cache = `${workbenchCache(process.env)}/tokens`;
     const places = { dataset: text.folder, tokenizer: source.folder, cache };
-    const texts = await openTexts({ ...places, config, column, context, stride, whole, signal });
+    const texts = await openTexts({ ...places, config, column, encoding, context, stride, whole, signal });
     try {
       const windows = firstWindows(await shown(texts.windows(split), view), limit);
       const options = { windows, signal, ...(batch !== undefined && { batch }) };

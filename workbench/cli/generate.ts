@@ -7,7 +7,7 @@ import type { Command } from "commander";
 import { decodeUtf8 } from "../../hub/text.ts";
 import { openTokenizer, type Tokenizer } from "../data/index.ts";
 import type { OpenEngineOptions } from "../engine/types.ts";
-import { forInference, type GenerateEvent, type Gpt2, gpt2Generate } from "../models/index.ts";
+import { endOfTextIn, forInference, type GenerateEvent, type Gpt2, gpt2Generate } from "../models/index.ts";
 import { addEngineOptions, openEngineFor } from "./engine-options.ts";
 import { interruptible } from "./interrupt.ts";
 import { loadWithProgress, locateModel } from "./open-model.ts";
@@ -59,7 +59,8 @@ async function generate(name: string, words: string[], options: GenerateVerbOpti
     const ids = tokenizer.encode(prompt);
     const started = performance.now();
     const { tokens, temperature, topK, topP, seed, json = false } = options;
-    const events = gpt2Generate(model, ids, { tokens, temperature, topK, topP, seed, signal });
+    const endOfText = await endOfTextIn(folder);
+    const events = gpt2Generate(model, ids, { tokens, temperature, topK, topP, seed, endOfText, signal });
     const made = await stream(events, { tokenizer, prompt, silent: json });
     const seconds = (performance.now() - started) / 1000;
     const rate = made.ids.length / seconds;

@@ -2,6 +2,7 @@
 // whole. Nothing here knows a format; the format gives the error that a source throws.
 
 import { type FileHandle, open } from "node:fs/promises";
+import { isLfsPointer, LONGEST_POINTER, POINTER_PROBLEM } from "./lfs-pointer.ts";
 
 /** Makes the error of the format that reads the source, from a clause such as `cannot be opened: no such file`. */
 export type Fail = (problem: string, options?: ErrorOptions) => Error;
@@ -23,18 +24,25 @@ export const CHUNK_BYTES = 4 * 2 ** 20;
 /** Longest read that every system takes in one call. */
 const LONGEST_READ = 2 ** 30;
 
-/** @throws what `fail` makes when there is no such file, or it is a folder */
+/** @throws what `fail` makes when there is no such file, it is a folder, or a Git LFS pointer stands in its place */
 export async function openFile(path: string, fail: Fail): Promise<ByteSource> {
   let handle: FileHandle | undefined;
   try {
     handle = await open(path, "r");
     const status = await handle.stat();
     if (!status.isFile()) throw new Error("it is not a file");
-    return fileSource(handle, status.size, fail);
+    const source = fileSource(handle, status.size, fail);
+    if (!(await isPointer(source))) return source;
   } catch (error) {
     await handle?.close();
     throw fail(`cannot be opened: ${reason(error)}`, { cause: error });
   }
+  await handle.close();
+  throw fail(POINTER_PROBLEM);
+}
+
+async function isPointer({ size, read }: ByteSource): Promise<boolean> {
+  return size < LONGEST_POINTER && isLfsPointer(await read(0, size));
 }
 
 function fileSource(handle: FileHandle, size: number, fail: Fail): ByteSource {
@@ -81,19 +89,20 @@ function allocate(length: number, fail: Fail): Uint8Array<ArrayBuffer> {
   }
 }
 
-const REASONS: Record<string, string> = {
-  ENOENT: "no such file",
-  EACCES: "permission denied",
-  EISDIR: "it is not a file",
-  EEXIST: "a file is there",
-  ENOTDIR: "part of its path is a file",
-  ENOSPC: "the disk is full",
-  EROFS: "the file system is read-only",
-};
+const REASONS: ReadonlyMap<string, string> = new Map([
+  ["ENOENT", "no such file"],
+  ["EACCES", "permission denied"],
+  ["EISDIR", "it is not a file"],
+  ["EEXIST", "a file is there"],
+  ["ENOTDIR", "part of its path is a file"],
+  ["ENOSPC", "the disk is full"],
+  ["EROFS", "the file system is read-only"],
+]);
 
 /** Why a file operation failed, as a clause. */
 export function reason(error: unknown): string {
   const code = (error as { code?: unknown } | undefined)?.code;
-  if (typeof code === "string" && code in REASONS) return REASONS[code] as string;
+  const known = REASONS.get(String(code));
+  if (known !== undefined) return known;
   return error instanceof Error ? error.message : String(error);
 }

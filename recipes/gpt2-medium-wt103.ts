@@ -13,6 +13,7 @@ await runRecipe({
     model: "Graphcore/gpt2-medium-wikitext-103",
     dataset: "Salesforce/wikitext",
     config: "wikitext-103-raw-v1",
+    wholeWindows: true,
     microBatch: 8,
   },
 });

@@ -20,5 +20,6 @@ await runRecipe({
     model: "Graphcore/gpt2-wikitext-103",
     dataset: "Salesforce/wikitext",
     config: "wikitext-103-raw-v1",
+    wholeWindows: true,
   },
 });

@@ -10,6 +10,7 @@ import { makeRepositories, STORIES, UNTRAINED } from "./quickstart/repositories.
 const shared = {
   dataset: STORIES,
   context: 64,
+  wholeWindows: true,
   batch: 16,
   microBatch: 16,
   weightDecay: 0.01,

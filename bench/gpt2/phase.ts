@@ -59,5 +59,5 @@ async function evaluated(model: Gpt2, windows: TextWindows, { batch, steps }: { 
 function randomWindows({ context, vocabulary }: PhaseRequest["size"], length: number): TextWindows {
   const read = async (i: number) =>
     Int32Array.from({ length: context + 1 }, (_, j) => ((i * 7919 + j * 104729) * 2654435761) % vocabulary);
-  return { length, context, stride: context, scored: length * context, read, newTargets: () => context };
+  return { length, context, stride: context, scored: length * context, leftOut: 0, read, newTargets: () => context };
 }

@@ -2,6 +2,7 @@
 // the model's architecture and is not looked at.
 
 import { quote } from "../file-error.ts";
+import { parseJson } from "../json.ts";
 import { ModelError } from "./errors.ts";
 
 export interface LayerConfig {
@@ -73,7 +74,7 @@ function layerOf(
 
 function parsed(text: string): unknown {
   try {
-    return JSON.parse(text);
+    return parseJson(text);
   } catch {
     return undefined;
   }

@@ -6,6 +6,7 @@ import { dirname, join } from "node:path";
 import { reason } from "../byte-source.ts";
 import { isOldWeights, OLD_INDEX_FILE, OLD_SINGLE_FILE, openOldWeights } from "../checkpoint/index.ts";
 import { INDEX_FILE, openTensors, SINGLE_FILE, type TensorFile } from "../safetensors/index.ts";
+import { textOfFile } from "../text.ts";
 import { ModelError } from "./errors.ts";
 import { type GblrConfig, parseGblrConfig } from "./gblr-config.ts";
 import { finishReplacing } from "./replace-files.ts";
@@ -43,12 +44,14 @@ export async function openModel(path: string): Promise<OpenModel> {
 
 /** A folder without config.json is no model; a file may lie alone. */
 export async function readConfig(file: string, required: boolean): Promise<GblrConfig | undefined> {
-  const text = await readFile(file, "utf8").catch((error: unknown) => {
+  const bytes = await readFile(file).catch((error: unknown) => {
     if ((error as { code?: unknown }).code === "ENOENT" && !required) return undefined;
     const problem = `cannot be opened: ${reason(error)}; a model folder has one, with ${SINGLE_FILE} beside it`;
     throw new ModelError(problem, { file }, { cause: error });
   });
-  return text === undefined ? undefined : parseGblrConfig(text, file);
+  if (bytes === undefined) return undefined;
+  const fail = (problem: string, options?: ErrorOptions) => new ModelError(problem, { file }, options);
+  return parseGblrConfig(textOfFile(bytes, fail), file);
 }
 
 async function tensorsIn(folder: string): Promise<string> {

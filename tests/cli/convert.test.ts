@@ -10,6 +10,7 @@ import { openEngine } from "../../workbench/engine/open.ts";
 import { loadModelNow, saveModelNow } from "../../workbench/models/index.ts";
 import { tinyModel } from "../compress/tiny.ts";
 import { writeTinyTokenizer } from "../data/hub-folders.ts";
+import { tokensOf } from "../data/text-set.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
 import { runVerb } from "./in-process.ts";
 
@@ -29,10 +30,11 @@ async function converted(...args: string[]): Promise<Result> {
 
 const config = (folder: string) => JSON.parse(readFileSync(path.join(folder, "config.json"), "utf8"));
 
-const kept = { HF_HOME: process.env.HF_HOME, HF_HUB_OFFLINE: process.env.HF_HUB_OFFLINE };
+const { HF_HOME, HF_HUB_OFFLINE, GBLR_CACHE } = process.env;
+const kept = { HF_HOME, HF_HUB_OFFLINE, GBLR_CACHE };
 
 beforeAll(async () => {
-  Object.assign(process.env, { HF_HOME: env.HF_HOME, HF_HUB_OFFLINE: env.HF_HUB_OFFLINE });
+  Object.assign(process.env, { HF_HOME: env.HF_HOME, HF_HUB_OFFLINE: env.HF_HUB_OFFLINE, GBLR_CACHE: at("cache") });
   await openEngine({ engine: "cpu" });
   const model = tinyModel(3, { vocab_size: 300 });
   await saveModelNow(model, at("dense"));
@@ -111,6 +113,38 @@ test("--calibrate with --init activation is nearer in outputs than svd, and says
     code: 1,
     stdout: expect.any(String),
     stderr: "gblr: --calibrate-context is 99, the model has 24 positions; give no more\n",
+  });
+});
+
+test("--calibrate keeps its token ids in the workbench's one cache, where a later evaluation finds them", async () => {
+  const calibrate = [
+    "--calibrate",
+    at("text"),
+    "--calibrate-samples",
+    "2",
+    "--budget",
+    "0.4",
+    "--structure",
+    "lowrank",
+  ];
+  await converted(...calibrate, "--out", at("cached"));
+  const files = readdirSync(at("cache", "tokens"));
+  expect(files).toEqual([expect.stringMatching(/^[0-9a-f]{32}\.tokens$/)]);
+  expect(existsSync(at("hf", "gblr-tokens"))).toBe(false);
+  const options = { dataset: at("text"), split: "train", tokenizer: at("dense"), cache: at("cache", "tokens") };
+  expect((await tokensOf(options)).cached).toBe(true);
+});
+
+test("--calibrate takes a text shorter than a window, and refuses one with nothing to predict", async () => {
+  const args = ["--structure", "lowrank", "--budget", "0.5", "--init", "activation", "--calibrate"];
+  mkdirSync(at("short"));
+  writeFileSync(at("short", "train.txt"), "the and then\n");
+  await converted(...args, at("short"), "--out", at("short model"));
+  mkdirSync(at("shortest"));
+  writeFileSync(at("shortest", "train.txt"), "a");
+  expect(await gblr(at("dense"), ...args, at("shortest"), "--out", at("x"))).toMatchObject({
+    code: 1,
+    stderr: "gblr: train has too little text to calibrate on: a window has two tokens at least\n",
   });
 });
 

@@ -1,7 +1,7 @@
 // `gblr generate` as a user runs it, on a tiny model with a tokenizer of bytes: the real command in a process of its own.
 
 import { beforeAll, expect, test } from "bun:test";
-import { writeFileSync } from "node:fs";
+import { cpSync, existsSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { openEngine } from "../../workbench/engine/open.ts";
 import { saveModelNow } from "../../workbench/models/index.ts";
@@ -48,6 +48,32 @@ test("--json is one document that says how the text came about", () => {
   expect(said.text).toMatch(/^[a-z]{23}$/);
 });
 
+test("a text ends where generation_config.json says, which stands over config.json", async () => {
+  const args = ["abc", "--temperature", "0", "--json", "--engine", "cpu"];
+  const said = (name: string) =>
+    JSON.parse(generate([folder(name), ...args]).stdout) as { ids: number[]; stopped: string };
+  const { ids } = said("model");
+  const [early, late] = [ids[0] as number, ids.find((id) => id !== ids[0]) ?? -1];
+  cpSync(folder("model"), folder("ends"), { recursive: true });
+  const write = (name: string, more: object) => {
+    const file = folder("ends", name);
+    const before = existsSync(file) ? JSON.parse(readFileSync(file, "utf8")) : {};
+    writeFileSync(file, JSON.stringify({ ...before, ...more }));
+  };
+  write("config.json", { eos_token_id: [early, 25] });
+  expect(said("ends")).toMatchObject({ ids: [], stopped: "end of text" });
+  write("generation_config.json", { eos_token_id: late === -1 ? [25] : [late, 25] });
+  const other = said("ends");
+  expect(other.ids).toEqual(late === -1 ? ids : ids.slice(0, ids.indexOf(late)));
+  expect(other.ids.length).toBeGreaterThan(0);
+  write("generation_config.json", { eos_token_id: null });
+  expect(said("ends").ids).toEqual([]);
+  write("generation_config.json", { eos_token_id: "end" });
+  expect(generate([folder("ends"), "abc"]).stderr).toMatch(
+    /generation_config\.json: is no generation config: eos_token_id must be a token's number or a list of them\n$/,
+  );
+});
+
 test("what cannot be is one line, with the exit code of its kind", () => {
   const refused = (args: string[], code: number, message: RegExp) => {
     const { stderr, ...run } = generate(args);
@@ -56,6 +82,11 @@ test("what cannot be is one line, with the exit code of its kind", () => {
     expect(stderr.trim()).not.toContain("\n");
   };
   refused([folder("model"), "a".repeat(30)], 1, /prompt must be from 1 to 24 tokens, the model's positions, got 30/);
+  const notText = Bun.spawnSync([process.execPath, GBLR, "generate", folder("model"), "-"], {
+    stdin: Buffer.of(0x61, 0xe9),
+  });
+  expect(notText.exitCode).toBe(1);
+  expect(notText.stderr.toString()).toBe("gblr: the prompt on stdin is not UTF-8 at byte 1 (0xe9); convert it first\n");
   refused([folder("nowhere"), "a"], 1, /there is no folder/);
   refused([folder("model"), "a", "--top-p", "2"], 2, /It must be above 0 and at most 1/);
   refused([folder("model"), "a", "--tokens", "0"], 2, /It must be a whole number from 1/);

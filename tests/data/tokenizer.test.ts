@@ -65,6 +65,9 @@ const anyText = fc
   )
   .map((parts) => parts.join(""));
 
+/** The two characters that the plain library takes wrongly for white space, or not: tests/data/white-space.test.ts. */
+const libraryText = anyText.map((text) => text.replace(/[\u0085\ufeff]/g, "\u00a0"));
+
 /** The expression of a later model's tokenizer, which the library translates. */
 const LATER =
   "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
@@ -128,7 +131,7 @@ describe("ids are the plain library's", () => {
     const at = writeTinyTokenizer(folder(name), SETTINGS[name]);
     const [tokenizer, library] = [await openTokenizer(at), openLibrary(at)];
     fc.assert(
-      fc.property(anyText, (text) => expect([...tokenizer.encode(text)]).toEqual(plainIds(library, text))),
+      fc.property(libraryText, (text) => expect([...tokenizer.encode(text)]).toEqual(plainIds(library, text))),
       { numRuns: 400 },
     );
   });
@@ -136,7 +139,7 @@ describe("ids are the plain library's", () => {
   test.skipIf(!HUB_IS_HERE)("on any Unicode: GPT-2 itself", async () => {
     const [tokenizer, library] = [await openTokenizer(GPT2), openLibrary(GPT2)];
     fc.assert(
-      fc.property(anyText, (text) => expect([...tokenizer.encode(text)]).toEqual(plainIds(library, text))),
+      fc.property(libraryText, (text) => expect([...tokenizer.encode(text)]).toEqual(plainIds(library, text))),
       { numRuns: 1500 },
     );
   });
@@ -197,7 +200,7 @@ describe("decoding", () => {
         const ids = tokenizer.encode(text);
         expect(tokenizer.decode(ids)).toBe(text.toWellFormed());
         expect(tokenizer.textCounts(ids)).toEqual({
-          words: text.toWellFormed().match(/\S+/g)?.length ?? 0,
+          words: text.toWellFormed().match(/\P{White_Space}+/gu)?.length ?? 0,
           bytes: utf8.encode(text).length,
         });
       }),

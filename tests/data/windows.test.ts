@@ -26,10 +26,27 @@ const sizes = fc.record({
 });
 
 describe("windows", () => {
-  test("without a stride hold context + 1 ids, each input in one window, the incomplete last one dropped", async () => {
+  test("of 600 tokens have 599 targets in one shorter window, of 1524 tokens 1523 in two", async () => {
+    const of = (length: number) => tokenWindows(inMemory(new Int32Array(length)), { context: 1024 });
+    expect(of(600)).toMatchObject({ length: 1, scored: 599, leftOut: 0 });
+    expect((await of(600).read(0)).length).toBe(600);
+    expect(of(1524)).toMatchObject({ length: 2, scored: 1523, leftOut: 0 });
+    expect((await of(1524).read(1)).length).toBe(500);
+    expect([of(1524).newTargets(0), of(1524).newTargets(1)]).toEqual([1024, 499]);
+    expect([0, 1, 2, 1024, 1025, 1026, 2049].map((length) => of(length).length)).toEqual([0, 0, 1, 1, 1, 2, 2]);
+  });
+
+  test("that are whole, as published tables count them, leave the end out and say how much", () => {
+    const of = (length: number) => tokenWindows(inMemory(new Int32Array(length)), { context: 1024, whole: true });
+    expect(of(600)).toMatchObject({ length: 0, scored: 0, leftOut: 599 });
+    expect(of(1524)).toMatchObject({ length: 1, scored: 1024, leftOut: 499 });
+    expect(of(1)).toMatchObject({ length: 0, scored: 0, leftOut: 0 });
+  });
+
+  test("that are whole hold context + 1 ids, each input in one window, the incomplete last one dropped", async () => {
     await fc.assert(
       fc.asyncProperty(sizes, async ({ length, context }) => {
-        const windows = tokenWindows(inMemory(Array.from({ length }, (_, id) => id)), { context });
+        const windows = tokenWindows(inMemory(Array.from({ length }, (_, id) => id)), { context, whole: true });
         expect(windows.length).toBe(Math.max(0, Math.floor((length - 1) / context)));
         for (let i = 0; i < windows.length; i++) {
           expect([...(await windows.read(i))]).toEqual(
@@ -37,24 +54,28 @@ describe("windows", () => {
           );
         }
         expect(windows.scored).toBe(windows.length * context);
+        expect(windows.leftOut).toBe(Math.max(0, length - 1) - windows.scored);
       }),
     );
   });
 
   test("that overlap score every token but the first once, in order", async () => {
     await fc.assert(
-      fc.asyncProperty(sizes, async ({ length, context, by }) => {
+      fc.asyncProperty(sizes, fc.boolean(), async ({ length, context, by }, whole) => {
         const stride = 1 + (by % context);
-        const windows = tokenWindows(inMemory(Array.from({ length }, (_, id) => id)), { context, stride });
+        const windows = tokenWindows(inMemory(Array.from({ length }, (_, id) => id)), { context, stride, whole });
         const scored: number[] = [];
         for (let i = 0; i < windows.length; i++) {
           const ids = await windows.read(i);
-          expect(ids.length).toBe(context + 1);
+          if (whole || i < windows.length - 1) expect(ids.length).toBe(context + 1);
+          expect(ids[0]).toBe(i * stride);
           scored.push(...ids.slice(ids.length - windows.newTargets(i)));
         }
         expect(scored).toEqual(Array.from({ length: windows.scored }, (_, at) => at + 1));
-        // What is left over is too short for one more window.
-        expect(length - 1 - windows.scored).toBeLessThan(windows.length > 0 ? stride : context);
+        expect(windows.scored + windows.leftOut).toBe(Math.max(0, length - 1));
+        // What whole windows leave over is too short for one more.
+        if (whole) expect(windows.leftOut).toBeLessThan(windows.length > 0 ? stride : context);
+        else expect(windows.leftOut).toBe(0);
       }),
     );
   });
@@ -85,8 +106,8 @@ test("words and bytes are those of the text that is scored, whatever windows cut
       const scored = tokenizer.decode(ids.slice(1, 1 + windows.scored));
       const counts = await wordsAndBytes(windows, tokenizer);
       expect(counts).toEqual(tokenizer.textCounts(ids.slice(1, 1 + windows.scored)));
-      expect(counts.words).toBe(scored.match(/\S+/g)?.length ?? 0);
-      const first = windows.length > 0 ? context : 0;
+      expect(counts.words).toBe(scored.match(/\P{White_Space}+/gu)?.length ?? 0);
+      const first = windows.length > 0 ? windows.newTargets(0) : 0;
       expect(await wordsAndBytes(windows, tokenizer, { limit: 1 })).toEqual(
         tokenizer.textCounts(ids.slice(1, 1 + first)),
       );

@@ -58,10 +58,10 @@ forEachEngine("perplexity", () => {
       const each: number[] = [];
       for (let i = 0; i < windows.length; i++) each.push(...(await losses(model, await windows.read(i))));
       const before = tf.memory().numTensors;
-      const nll = sum(each) / 55;
+      const nll = sum(each) / 59;
       for (const batch of [1, 2, 5, undefined]) {
         const result = await scored(model, { windows, ...(batch !== undefined && { batch }) });
-        expect(result).toMatchObject({ tokens: 55, windows: 5, context: 11, stride: 11 });
+        expect(result).toMatchObject({ tokens: 59, windows: 6, context: 11, stride: 11, leftOut: 0 });
         expect(Math.abs(result.nll - nll)).toBeLessThan(2e-5 * nll);
         expect(result.perplexity).toBe(Math.exp(result.nll));
       }
@@ -128,10 +128,30 @@ describe("on any engine", () => {
     model.dispose();
   });
 
+  test("a text shorter than a window is scored whole, and so is the end of a longer one", async () => {
+    const model = livelier(tinyGpt2());
+    for (const [length, windows] of [
+      [7, 1],
+      [24, 2],
+    ] as const) {
+      const cut = tokenWindows(tokens(length), { context: 12 });
+      const each: number[] = [];
+      for (let i = 0; i < cut.length; i++) each.push(...(await losses(model, await cut.read(i))));
+      const result = await scored(model, { windows: cut });
+      expect(result).toMatchObject({ tokens: length - 1, windows, leftOut: 0 });
+      expect(Math.abs(result.nll - sum(each) / (length - 1))).toBeLessThan(1e-5);
+    }
+    model.dispose();
+  });
+
   test("a text without a window is an error that says how long one is", async () => {
     const model = tinyGpt2();
-    await expect(scored(model, { windows: tokenWindows(tokens(12), { context: 12 }) })).rejects.toThrow(
-      "the text has no window of 12 tokens; give a shorter context or more text",
+    const whole = tokenWindows(tokens(12), { context: 12, whole: true });
+    await expect(scored(model, { windows: whole })).rejects.toThrow(
+      "the text has 12 tokens, no whole window of 12; score the shorter window too, or give a shorter context or more text",
+    );
+    await expect(scored(model, { windows: tokenWindows(tokens(1), { context: 12 }) })).rejects.toThrow(
+      "the text has no token to predict; give more text",
     );
     model.dispose();
   });
@@ -189,7 +209,10 @@ describe.skipIf(!HUB_IS_HERE || !TORCH)("WikiText's whole test text", () => {
     const options = { dataset: at, split: "test", tokenizer: GPT2, cache: folder("wiki-cache") };
     const { tokens } = await tokensOf(options);
     const model = (await loadModelNow(GPT2)) as Gpt2;
-    const result = await scored(model, { windows: tokenWindows(tokens, { context: golden.context }) });
+    // PyTorch's figure is of whole windows, as published tables are.
+    const windows = tokenWindows(tokens, { context: golden.context, whole: true });
+    const result = await scored(model, { windows });
+    expect(result.leftOut).toBe(tokens.length - 1 - golden.tokens);
     expect([result.tokens, result.windows]).toEqual([golden.tokens, golden.windows]);
     expect(Math.abs(result.perplexity - golden.perplexity)).toBeLessThan(1e-4 * golden.perplexity);
     expect(Math.abs(result.nll - golden.nll)).toBeLessThan(1e-5);

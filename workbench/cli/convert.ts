@@ -107,6 +107,7 @@ export function addConvert(program: Command): void {
     .option("--calibrate-config <name>", "its configuration (default: its only one)")
     .option("--calibrate-split <name>", "its split (default: train)")
     .option("--calibrate-column <name>", "its column of text or images (default: text; image, img)")
+    .option("--calibrate-encoding <name>", "of its files of text, such as windows-1252 (default: utf-8)")
     .option("--calibrate-samples <count>", "windows or images of it (default: 32)", countFrom(1))
     .option("--calibrate-context <tokens>", "tokens of a window (default: the model's positions)", countFrom(1));
   addEngineOptions(command)
@@ -211,6 +212,7 @@ async function calibrated(model: Model, plan: ConversionPlan, work: Work): Promi
     config: work.calibrateConfig,
     split: work.calibrateSplit ?? "train",
     column: work.calibrateColumn,
+    encoding: work.calibrateEncoding,
     samples: work.calibrateSamples ?? 32,
     context: work.calibrateContext,
   };

@@ -80,6 +80,11 @@ export class ExperimentView {
       bar.note(`${event.tokens} tokens, ${formatBytes(event.bytesPerSecond)}/s`);
     } else if (of === "tokenise" && event.kind === "tokens") {
       this.line(`  ${event.tokens.length} tokens of ${formatBytes(event.tokens.counts.bytes)} text`);
+    } else if (of === "windows") {
+      const { split, windows, context, leftOut } = event;
+      if (leftOut > 0) {
+        this.line(`  ${split}: ${windows} whole windows of ${context} tokens; ${leftOut} tokens at the end left out`);
+      }
     } else if (of === "evaluate" && event.kind === "progress") {
       const bar = this.barFor("evaluate", event.of, windows);
       this.moveTo(bar, event.windows);

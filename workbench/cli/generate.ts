@@ -2,11 +2,12 @@
 // here are the options, the stream and its rate.
 
 import process from "node:process";
-import { text as textOf } from "node:stream/consumers";
+import { buffer } from "node:stream/consumers";
 import type { Command } from "commander";
+import { decodeUtf8 } from "../../hub/text.ts";
 import { openTokenizer, type Tokenizer } from "../data/index.ts";
 import type { OpenEngineOptions } from "../engine/types.ts";
-import { forInference, type GenerateEvent, type Gpt2, gpt2Generate } from "../models/index.ts";
+import { endOfTextIn, forInference, type GenerateEvent, type Gpt2, gpt2Generate } from "../models/index.ts";
 import { addEngineOptions, openEngineFor } from "./engine-options.ts";
 import { interruptible } from "./interrupt.ts";
 import { loadWithProgress, locateModel } from "./open-model.ts";
@@ -48,7 +49,7 @@ async function generate(name: string, words: string[], options: GenerateVerbOpti
     throw new UsageError("--top-k and --temperature 0 contradict each other; choose one");
   }
   await interruptible("interrupted; the text so far is all there is", async (signal) => {
-    const prompt = words.join(" ") === "-" ? (await textOf(process.stdin)).replace(/\r?\n$/, "") : words.join(" ");
+    const prompt = words.join(" ") === "-" ? (await promptFrom(process.stdin)).replace(/\r?\n$/, "") : words.join(" ");
     const { folder } = await locateModel(name, { signal });
     const engine = await openEngineFor(options);
     const tokenizer = await openTokenizer(folder);
@@ -58,7 +59,8 @@ async function generate(name: string, words: string[], options: GenerateVerbOpti
     const ids = tokenizer.encode(prompt);
     const started = performance.now();
     const { tokens, temperature, topK, topP, seed, json = false } = options;
-    const events = gpt2Generate(model, ids, { tokens, temperature, topK, topP, seed, signal });
+    const endOfText = await endOfTextIn(folder);
+    const events = gpt2Generate(model, ids, { tokens, temperature, topK, topP, seed, endOfText, signal });
     const made = await stream(events, { tokenizer, prompt, silent: json });
     const seconds = (performance.now() - started) / 1000;
     const rate = made.ids.length / seconds;
@@ -74,6 +76,12 @@ async function generate(name: string, words: string[], options: GenerateVerbOpti
     }
     model.dispose();
     loaded.dispose();
+  });
+}
+
+async function promptFrom(stream: NodeJS.ReadableStream): Promise<string> {
+  return decodeUtf8(await buffer(stream), (position, found) => {
+    return new CommandFailed(`the prompt on stdin is not UTF-8 at byte ${position} (${found}); convert it first`);
   });
 }
 

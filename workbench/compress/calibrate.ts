@@ -71,7 +71,7 @@ export async function* calibrate<Input extends Tensor>(
   }
 }
 
-/** Token windows as data/ has them: each `context` inputs and one more, for its targets. */
+/** Token windows as data/ has them: each `context` inputs and one more, for its targets; the last may be shorter. */
 export interface WindowSource {
   readonly length: number;
   readonly context: number;
@@ -85,20 +85,30 @@ export interface WindowInputsOptions {
   batch?: number;
 }
 
-/** The inputs of windows as int32 (batch, context): targets are left off. */
+/** The inputs of windows as int32 (batch, context): targets are left off. A shorter window is a batch of its own. */
 export async function* windowInputs(
   windows: WindowSource,
   { samples, batch = 1 }: WindowInputsOptions,
 ): AsyncGenerator<Tensor2D, void> {
   const count = Math.min(samples, windows.length);
   for (let first = 0; first < count; first += batch) {
-    const size = Math.min(batch, count - first);
-    const ids = new Int32Array(size * windows.context);
-    for (let i = 0; i < size; i++) {
-      ids.set((await windows.read(first + i)).subarray(0, windows.context), i * windows.context);
-    }
-    yield tensor2d(ids, [size, windows.context], "int32");
+    const indices = Array.from({ length: Math.min(batch, count - first) }, (_, i) => first + i);
+    const inputs = await Promise.all(indices.map(async (i) => (await windows.read(i)).subarray(0, -1)));
+    const isWhole = ({ length }: Int32Array) => length === windows.context;
+    yield* stacked(inputs.filter(isWhole));
+    for (const shorter of inputs.filter((input) => !isWhole(input))) yield* stacked([shorter]);
   }
+}
+
+/** Rows of one length as int32 (rows, length); nothing of none. */
+function* stacked(rows: readonly Int32Array[]): Generator<Tensor2D, void> {
+  const length = rows[0]?.length ?? 0;
+  if (length === 0) return;
+  const ids = new Int32Array(rows.length * length);
+  rows.forEach((row, i) => {
+    ids.set(row, i * length);
+  });
+  yield tensor2d(ids, [rows.length, length], "int32");
 }
 
 function watch(model: Model, means: ReadonlyMap<string, RunningMean>, run: () => void): void {

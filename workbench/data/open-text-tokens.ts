@@ -22,6 +22,9 @@ import type { TextTokensOptions, TokenFile, TokeniseEvent } from "./types.ts";
 const SMALL_BYTES = 8 * 2 ** 20;
 const MOST_WORKERS = 16;
 
+/** Counts up when the same files come to give other ids, so that what an older workbench made is not read. */
+const IDS_VERSION = 2;
+
 /**
  * Each row is tokenised by itself, nothing is added at its ends, and the ids of all rows follow one another.
  * The last event holds the tokens; stop before and nothing is left behind.
@@ -29,11 +32,11 @@ const MOST_WORKERS = 16;
  *   not there or damaged, and for a cache that cannot be written; the signal's reason when it aborts
  */
 export async function* openTextTokens(options: TextTokensOptions): AsyncGenerator<TokeniseEvent> {
-  const { dataset, config, split, column = "text", tokenizer, cache, signal } = options;
+  const { dataset, config, split, column = "text", encoding, tokenizer, cache, signal } = options;
   const chosen = await splitFilesOf(dataset, { config, split });
   yield { kind: "data", ...chosen };
   const files = await readTokenizerFiles(tokenizer);
-  const settings = await settingsOf(dataset, chosen, { column, tokenizer: files.hash, signal });
+  const settings = await settingsOf(dataset, chosen, { column, encoding, tokenizer: files.hash, signal });
   const path = join(
     cache,
     `${createHash("sha256").update(JSON.stringify(settings)).digest("hex").slice(0, 32)}.tokens`,
@@ -52,11 +55,11 @@ export async function* openTextTokens(options: TextTokensOptions): AsyncGenerato
 async function settingsOf(
   dataset: string,
   { config, split, files }: SplitFiles,
-  { column, tokenizer, signal }: { column: string; tokenizer: string; signal: AbortSignal | undefined },
+  { tokenizer, signal, ...text }: Pick<TextTokensOptions, "column" | "encoding" | "tokenizer" | "signal">,
 ): Promise<Record<string, unknown>> {
   const data = [];
   for (const file of files) data.push({ file, ...(await identityOf(join(dataset, file), signal)) });
-  return { format: FORMAT_VERSION, config, split, column, tokenizer, data };
+  return { format: FORMAT_VERSION, ids: IDS_VERSION, config, split, ...text, tokenizer, data };
 }
 
 /** Nothing where the file is not there, or damaged: it is made again. */
@@ -78,7 +81,7 @@ interface Work extends TextTokensOptions {
 }
 
 async function* writeTokens(path: string, work: Work): AsyncGenerator<TokeniseEvent> {
-  const { column, tokenizer, signal, settings, encoder, paths } = work;
+  const { column, encoding, tokenizer, signal, settings, encoder, paths } = work;
   const sizes = await Promise.all(paths.map(async (file) => (await stat(file)).size));
   const workers = work.workers ?? defaultWorkers(sizes.reduce((sum, size) => sum + size, 0));
   const vocabSize = encoder.library.model?.vocab.length ?? 0;
@@ -87,7 +90,7 @@ async function* writeTokens(path: string, work: Work): AsyncGenerator<TokeniseEv
   const start = performance.now();
   let tokens = 0;
   try {
-    const batches = batched(allRows(paths, { column, sizes }));
+    const batches = batched(allRows(paths, { column, encoding, sizes }));
     for await (const { ids, fraction, workers: threads, ...more } of tokenise(batches, {
       encoder,
       tokenizer,
@@ -122,7 +125,7 @@ function defaultWorkers(bytes: number): number {
 
 async function* allRows(
   paths: readonly string[],
-  { column, sizes }: { column: string; sizes: readonly number[] },
+  { column, encoding, sizes }: { column: string; encoding: string | undefined; sizes: readonly number[] },
 ): AsyncGenerator<Rows> {
   const total = Math.max(
     1,
@@ -131,7 +134,7 @@ async function* allRows(
   let before = 0;
   for (const [i, path] of paths.entries()) {
     const size = sizes[i] as number;
-    for await (const { texts, fraction } of rowsOf(path, column))
+    for await (const { texts, fraction } of rowsOf(path, column, { encoding }))
       yield { texts, fraction: (before + fraction * size) / total };
     before += size;
   }

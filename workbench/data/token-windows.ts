@@ -4,8 +4,8 @@
 export interface TokenWindows {
   /** how many windows */
   readonly length: number;
-  /** tokens of each */
+  /** tokens of each; the last one may have fewer where the text ends */
   readonly context: number;
-  /** ids of window i: `context` inputs and as many targets, together `context + 1` ids */
+  /** ids of window i: `context` inputs and as many targets, together `context + 1` ids, fewer at the text's end */
   read(i: number): Promise<Int32Array>;
 }

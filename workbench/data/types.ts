@@ -56,6 +56,8 @@ export interface TextWindows extends TokenWindows {
   readonly stride: number;
   /** targets that count, over all windows; each token at most once */
   readonly scored: number;
+  /** targets of the text that no window has */
+  readonly leftOut: number;
   /** of window i, the last so many targets are new */
   newTargets(i: number): number;
 }
@@ -69,6 +71,8 @@ export interface TextTokensOptions {
   split: string;
   /** column of the text; default `text`. Plain text files have no columns. */
   column?: string | undefined;
+  /** of files of text and of JSON, a name of the Encoding Standard. Default UTF-8 */
+  encoding?: string | undefined;
   /** folder with tokenizer.json */
   tokenizer: string;
   /** folder for files of token ids; made when it is not there */

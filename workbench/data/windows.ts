@@ -1,24 +1,37 @@
-// Windows of a file of token ids: `context` inputs and as many targets, the inputs shifted by one. An incomplete last
-// window is dropped. Windows may overlap; which targets are new is said, so that no token is scored twice.
+// Windows of a file of token ids: `context` inputs and as many targets, the inputs shifted by one. What is left at the end
+// is a last window that is shorter, or dropped on request. Windows may overlap; which targets are new is said, so that no
+// token is scored twice.
 
 import type { TextCounts, TextWindows, TokenFile, Tokenizer } from "./types.ts";
 import { WordCounter } from "./words.ts";
 
+export interface TokenWindowsOptions {
+  /** inputs of a window, tokens */
+  context: number;
+  /** tokens from one window's start to the next one's, 1 to `context`. Default `context` */
+  stride?: number | undefined;
+  /** whole windows only, as published tables count and as training needs: the targets after the last one are left out */
+  whole?: boolean | undefined;
+}
+
 /**
- * @param options.context inputs of a window, tokens
- * @param options.stride tokens from one window's start to the next one's, 1 to `context`; default `context`
+ * By default every token but the first is a target once.
  * @throws RangeError on a context or stride that makes no windows
  */
 export function tokenWindows(
   tokens: TokenFile,
-  { context, stride = context }: { context: number; stride?: number | undefined },
+  { context, stride = context, whole = false }: TokenWindowsOptions,
 ): TextWindows {
   if (!Number.isInteger(context) || context < 1)
     throw new RangeError(`context ${context}: windows have 1 token or more`);
   if (!Number.isInteger(stride) || stride < 1 || stride > context) {
     throw new RangeError(`stride ${stride}: from 1 to the context, ${context}, or tokens would be skipped`);
   }
-  const length = tokens.length > context ? Math.floor((tokens.length - 1 - context) / stride) + 1 : 0;
+  const targets = Math.max(0, tokens.length - 1);
+  const wholeWindows = targets >= context ? Math.floor((targets - context) / stride) + 1 : 0;
+  const inWhole = wholeWindows === 0 ? 0 : context + (wholeWindows - 1) * stride;
+  const rest = whole ? 0 : targets - inWhole;
+  const length = wholeWindows + (rest > 0 ? 1 : 0);
   const check = (i: number) => {
     if (Number.isInteger(i) && i >= 0 && i < length) return i;
     throw new RangeError(`window ${i}: there are ${length}`);
@@ -27,9 +40,10 @@ export function tokenWindows(
     length,
     context,
     stride,
-    scored: length === 0 ? 0 : context + (length - 1) * stride,
-    read: async (i) => tokens.read(check(i) * stride, context + 1),
-    newTargets: (i) => (check(i) === 0 ? context : stride),
+    scored: inWhole + rest,
+    leftOut: targets - inWhole - rest,
+    read: async (i) => tokens.read(check(i) * stride, Math.min(context + 1, tokens.length - i * stride)),
+    newTargets: (i) => (check(i) === wholeWindows ? rest : i === 0 ? context : stride),
   };
 }
 

@@ -30,6 +30,8 @@ export interface Perplexity {
   /** inputs of a window, and how far apart windows begin */
   context: number;
   stride: number;
+  /** targets of the text that were not scored: after the last whole window, or after the first so many */
+  leftOut: number;
   seconds: number;
   tokensPerSecond: number;
 }
@@ -50,23 +52,22 @@ export async function* perplexity(
   const { context, stride } = windows;
   const { batch = Math.max(1, Math.floor(4096 / context)) } = options;
   const count = Math.min(limit, windows.length);
-  if (count === 0)
-    throw new EngineError(`the text has no window of ${context} tokens`, "give a shorter context or more text");
+  if (count === 0) throw noWindow(windows);
   const began = clock();
   const prepared = await forInference(model);
   let [total, tokens] = [0, 0];
   try {
-    for (let start = 0; start < count; start += batch) {
+    for await (const { start, rows } of batchesOf(windows, { count, batch })) {
       signal?.throwIfAborted();
-      const size = Math.min(batch, count - start);
-      const losses = await lossesOf(prepared, windows, { start, size });
-      for (let row = 0; row < size; row++) {
+      const length = (rows[0] as Int32Array).length - 1;
+      const losses = await lossesOf(prepared, rows, start);
+      for (let row = 0; row < rows.length; row++) {
         const scored = windows.newTargets(start + row);
-        const own = losses.subarray((row + 1) * context - scored, (row + 1) * context);
+        const own = losses.subarray((row + 1) * length - scored, (row + 1) * length);
         total += sumOf(own, start + row);
         tokens += scored;
       }
-      yield { kind: "progress", windows: start + size, of: count, tokens, nll: total / tokens };
+      yield { kind: "progress", windows: start + rows.length, of: count, tokens, nll: total / tokens };
     }
   } finally {
     prepared.dispose();
@@ -74,23 +75,41 @@ export async function* perplexity(
   const nll = total / tokens;
   const seconds = (clock() - began) / 1000;
   const rates = { seconds, tokensPerSecond: tokens / seconds };
-  yield { kind: "perplexity", nll, perplexity: Math.exp(nll), tokens, windows: count, context, stride, ...rates };
+  const leftOut = windows.scored + windows.leftOut - tokens;
+  const sizes = { tokens, windows: count, context, stride, leftOut };
+  yield { kind: "perplexity", nll, perplexity: Math.exp(nll), ...sizes, ...rates };
 }
 
-/** (size · context), row by row */
-async function lossesOf(
-  model: Model<Gpt2Config>,
+function noWindow({ context, leftOut }: TextWindows): EngineError {
+  if (leftOut === 0) return new EngineError("the text has no token to predict", "give more text");
+  const problem = `the text has ${leftOut + 1} tokens, no whole window of ${context}`;
+  return new EngineError(problem, "score the shorter window too, or give a shorter context or more text");
+}
+
+/** Windows of one length together: the last one may be shorter. */
+async function* batchesOf(
   windows: TextWindows,
-  { start, size }: { start: number; size: number },
-): Promise<Float32Array> {
-  const length = windows.context + 1;
-  const ids = new Int32Array(size * length);
-  for (let row = 0; row < size; row++) {
-    const window = await windows.read(start + row);
+  { count, batch }: { count: number; batch: number },
+): AsyncGenerator<{ start: number; rows: Int32Array[] }> {
+  for (let start = 0; start < count; start += batch) {
+    const indices = Array.from({ length: Math.min(batch, count - start) }, (_, i) => start + i);
+    const rows = await Promise.all(indices.map((i) => windows.read(i)));
+    const last = rows.at(-1) as Int32Array;
+    const shorter = rows.length > 1 && last.length < (rows[0] as Int32Array).length;
+    yield { start, rows: shorter ? rows.slice(0, -1) : rows };
+    if (shorter) yield { start: start + rows.length - 1, rows: [last] };
+  }
+}
+
+/** (rows · inputs of each), row by row. @param start number of the first window */
+async function lossesOf(model: Model<Gpt2Config>, rows: readonly Int32Array[], start: number): Promise<Float32Array> {
+  const length = (rows[0] as Int32Array).length;
+  const ids = new Int32Array(rows.length * length);
+  rows.forEach((window, row) => {
     expectIds(window, model.config, start + row);
     ids.set(window, row * length);
-  }
-  const input: Tensor2D = tensor2d(ids, [size, length], "int32");
+  });
+  const input: Tensor2D = tensor2d(ids, [rows.length, length], "int32");
   const losses = gpt2Nll(model, input);
   try {
     return (await losses.data()) as Float32Array;

@@ -13,11 +13,22 @@ import type { PullZooEvent } from "../models/reference/index.ts";
 import type { ComparisonRow } from "../report/index.ts";
 import type { FitEvent } from "../train/index.ts";
 
+/** How a split's tokens are cut. */
+export interface WindowsEvent {
+  split: string;
+  windows: number;
+  /** tokens of a window */
+  context: number;
+  /** tokens at the end that no window predicts */
+  leftOut: number;
+}
+
 /** Events of the part of the workbench that is at work. */
 export type InnerEvent =
   | { of: "pull"; event: PullEvent }
   | { of: "zoo"; event: PullZooEvent }
   | { of: "tokenise"; event: TokeniseEvent }
+  | { of: "windows"; event: WindowsEvent }
   | { of: "images"; event: ImagesEvent }
   | { of: "load"; event: LoadEvent }
   | { of: "calibrate"; event: CalibrateEvent }

@@ -28,9 +28,17 @@ export const languageDomain: Domain<LanguageSettings> = {
 
   async *open(settings, { model, data }, context) {
     await expectFitting(model.folder, settings);
-    const { config, column, context: length } = settings;
+    const { config, column, encoding, context: length, wholeWindows: whole } = settings;
     const places = { dataset: data.folder, tokenizer: model.folder, cache: join(context.cache, "tokens") };
-    const texts = await openTexts({ ...places, config, column, context: length, signal: context.signal });
+    const texts = await openTexts({
+      ...places,
+      config,
+      column,
+      encoding,
+      context: length,
+      whole,
+      signal: context.signal,
+    });
     try {
       return openData(yield* splitsOf(texts, settings), { texts, settings, model });
     } catch (error) {
@@ -81,12 +89,13 @@ function openData(
 async function* splitsOf(texts: Texts, settings: LanguageSettings): AsyncGenerator<ExperimentEvent, Splits> {
   yield { kind: "stage", stage: "tokenise" };
   const { dataset, context, trainSplit, testSplit, validationSplit, trainLimit, limit } = settings;
-  const train = firstWindows(yield* texts.windows(trainSplit), trainLimit);
+  // Windows of one batch have one length: the end of the text is never trained on.
+  const train = firstWindows(yield* texts.windows(trainSplit, { whole: true }), trainLimit);
   const validation = firstWindows(yield* texts.windows(validationSplit), limit);
   const test = firstWindows(yield* texts.windows(testSplit), limit);
   for (const [split, windows] of Object.entries({ [trainSplit]: train, [testSplit]: test })) {
     if (windows.length > 0) continue;
-    throw new SettingsError(`${dataset}: split ${split} has no window of ${context} tokens; shorten --context`);
+    throw new SettingsError(`${dataset}: split ${split} has no window of ${context} tokens; give a shorter --context`);
   }
   return { train, validation: validation.length > 0 ? validation : test, test };
 }

@@ -16,10 +16,14 @@ export interface TextsOptions {
   tokenizer: string;
   config: string | undefined;
   column: string | undefined;
+  /** of files of text and of JSON. Default UTF-8 */
+  encoding?: string | undefined;
   /** tokens of a window */
   context: number;
   /** tokens from one window to the next. Default `context` */
   stride?: number | undefined;
+  /** whole windows only. Default false: the text's end is a shorter one */
+  whole?: boolean | undefined;
   /** for files of token ids */
   cache: string;
   signal: AbortSignal;
@@ -36,14 +40,23 @@ export class Texts {
     this.tokenizer = tokenizer;
   }
 
-  /** @throws DataError when there is no such split or column */
-  async *windows(split: string): AsyncGenerator<ExperimentEvent, TextWindows> {
+  /**
+   * @param options.whole for this split
+   * @throws DataError when there is no such split or column
+   */
+  async *windows(
+    split: string,
+    { whole = this.options.whole }: { whole?: boolean | undefined } = {},
+  ): AsyncGenerator<ExperimentEvent, TextWindows> {
     const { context, stride, ...rest } = this.options;
     for await (const event of openTextTokens({ ...rest, split })) {
       yield { kind: "inner", of: "tokenise", event };
       if (event.kind === "tokens") {
         this.open.push(event.tokens);
-        return tokenWindows(event.tokens, { context, ...(stride !== undefined && { stride }) });
+        const windows = tokenWindows(event.tokens, { context, stride, whole });
+        const { length, leftOut } = windows;
+        yield { kind: "inner", of: "windows", event: { split, windows: length, context, leftOut } };
+        return windows;
       }
     }
     throw new Error(`${split} was not tokenised to its end`);
@@ -68,6 +81,7 @@ export function firstWindows(windows: TextWindows, limit: number | undefined): T
     context: windows.context,
     stride: windows.stride,
     scored,
+    leftOut: windows.leftOut + windows.scored - scored,
     read: (i) => windows.read(i),
     newTargets: (i) => windows.newTargets(i),
   };

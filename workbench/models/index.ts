@@ -10,6 +10,7 @@ export { type CacheOptions, type KeyValueCache, keyValueCache } from "./gpt2/cac
 export type { Gpt2Config } from "./gpt2/config.ts";
 export { type Gpt2, type Gpt2Options, gpt2Hidden, gpt2Logits, headOf } from "./gpt2/forward.ts";
 export { type GenerateEvent, type GenerateOptions, gpt2Generate } from "./gpt2/generate.ts";
+export { endOfTextIn } from "./gpt2/generation-config.ts";
 export { type Gpt2LossOptions, gpt2Loss, gpt2Nll } from "./gpt2/loss.ts";
 export { CROP_MODES, type CropMode, type ImageSettings, INTERPOLATIONS, imageSettings } from "./image-settings.ts";
 export { forInference, type InferenceOptions } from "./inference.ts";

@@ -5,6 +5,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { tensor4d, tidy, transpose, type Variable } from "@tensorflow/tfjs-core";
 import { reason } from "../../hub/byte-source.ts";
+import { parseJson } from "../../hub/json.ts";
 import {
   CONFIG_FILE,
   finishReplacing,
@@ -16,6 +17,7 @@ import {
   unwrapModel,
 } from "../../hub/model-folder/index.ts";
 import { toFloat32 } from "../../hub/safetensors/index.ts";
+import { textOfFile } from "../../hub/text.ts";
 import type { Architecture, ParameterInfo } from "./architecture.ts";
 import { startParameters } from "./create.ts";
 import { Model } from "./model.ts";
@@ -99,10 +101,10 @@ export interface ReadConfig {
 /** @throws ModelError when there is no config.json, or none of an architecture that is known */
 export async function readConfig(folder: string): Promise<ReadConfig> {
   const file = join(folder, CONFIG_FILE);
-  const text = await readFile(file, "utf8").catch((error: unknown) => {
+  const bytes = await readFile(file).catch((error: unknown) => {
     throw new ModelError(`cannot be opened: ${reason(error)}; a model folder has one`, { file }, { cause: error });
   });
-  const json = parsed(text);
+  const json = parsed(bytes, file);
   if (json === undefined) throw new ModelError("is not a JSON object", { file });
   const architecture = architectureOfConfig(json, file);
   return { json, architecture, config: architecture.readConfig(json, file) };
@@ -134,13 +136,16 @@ export async function describeModel(
 
 /** How images are prepared, where the folder says so in Hugging Face's manner. */
 async function readPreprocessor(folder: string): Promise<Record<string, unknown> | undefined> {
-  const text = await readFile(join(folder, PREPROCESSOR_FILE), "utf8").catch(() => undefined);
-  return text === undefined ? undefined : parsed(text);
+  const file = join(folder, PREPROCESSOR_FILE);
+  const bytes = await readFile(file).catch(() => undefined);
+  return bytes === undefined ? undefined : parsed(bytes, file);
 }
 
-function parsed(text: string): Record<string, unknown> | undefined {
+/** @throws ModelError when the file is a Git LFS pointer, or not UTF-8 */
+function parsed(bytes: Uint8Array, file: string): Record<string, unknown> | undefined {
+  const text = textOfFile(bytes, (problem, options) => new ModelError(problem, { file }, options));
   try {
-    const value: unknown = JSON.parse(text);
+    const value = parseJson(text);
     return typeof value === "object" && value !== null && !Array.isArray(value)
       ? (value as Record<string, unknown>)
       : undefined;

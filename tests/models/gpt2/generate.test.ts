@@ -76,19 +76,40 @@ forEachEngine("generation", () => {
 
   test("it stops at the end of the positions, at the end of the text, and at a signal", async () => {
     const model = livelier(tinyGpt2({ eos_token_id: 7 }));
-    const full = await all(model, [1, 2, 3], { endOfText: "none" });
+    const full = await all(model, [1, 2, 3], { endOfText: [] });
     expect(full.at(-1)).toEqual({ kind: "stopped", reason: "positions", tokens: 10 });
-    const first = tokensOf(await all(model, [1, 2], { temperature: 0, tokens: 1, endOfText: "none" }));
-    expect(await all(model, [1, 2], { temperature: 0, endOfText: first[0] as number })).toEqual([
+    const first = tokensOf(await all(model, [1, 2], { temperature: 0, tokens: 1, endOfText: [] }));
+    expect(await all(model, [1, 2], { temperature: 0, endOfText: first })).toEqual([
       { kind: "stopped", reason: "end of text", tokens: 0 },
     ]);
     const before = tf.memory().numTensors;
     const controller = new AbortController();
-    const started = gpt2Generate(model, [], { signal: controller.signal, endOfText: "none" });
+    const started = gpt2Generate(model, [], { signal: controller.signal, endOfText: [] });
     expect((await started.next()).value).toMatchObject({ kind: "token" });
     controller.abort();
     await expect(started.next()).rejects.toThrow(/abort/i);
     expect(tf.memory().numTensors).toBe(before);
+    model.dispose();
+  });
+
+  test("any token of a list ends the text, the one that comes first", async () => {
+    const model = livelier(tinyGpt2());
+    const free = tokensOf(await all(model, [1, 2], { seed: 5, tokens: 8, endOfText: [] }));
+    const [a, b] = [free[5], free.find((id, i) => i > 1 && free.indexOf(id) === i && id !== free[5])] as [
+      number,
+      number,
+    ];
+    const first = Math.min(free.indexOf(a), free.indexOf(b));
+    for (const list of [
+      [a, b],
+      [b, a],
+    ]) {
+      const listed = livelier(tinyGpt2({ eos_token_id: list }));
+      const events = await all(listed, [1, 2], { seed: 5, tokens: 8 });
+      expect(tokensOf(events)).toEqual(free.slice(0, first));
+      expect(events.at(-1)).toEqual({ kind: "stopped", reason: "end of text", tokens: first });
+      listed.dispose();
+    }
     model.dispose();
   });
 

@@ -1,7 +1,8 @@
 // Runs a model over data and collects what the inputs of its layers are like, with progress on stderr. Text here, images
 // in image-calibration.ts.
 
-import { dirname, join } from "node:path";
+import { join } from "node:path";
+import process from "node:process";
 import type { HubAccess } from "../../../hub/access.ts";
 import { formatCount, percent } from "../../../hub/numbers.ts";
 import { type CalibrateEvent, type Covariances, calibrate, windowInputs } from "../../compress/index.ts";
@@ -9,6 +10,7 @@ import type { ExperimentEvent } from "../../experiment/events.ts";
 import { locateDataset } from "../../experiment/sources.ts";
 import { openTexts, type Texts } from "../../experiment/texts.ts";
 import { type Gpt2, gpt2Hidden, isClassifier, type Model } from "../../models/index.ts";
+import { workbenchCache } from "../cache-folder.ts";
 import { CommandFailed } from "../program.ts";
 import { type ProgressBar, progressBar } from "../progress-bar.ts";
 import { showPull } from "../pull.ts";
@@ -20,6 +22,8 @@ export interface CalibrationSettings {
   config?: string | undefined;
   split: string;
   column?: string | undefined;
+  /** of files of text */
+  encoding?: string | undefined;
   /** windows of text, or images */
   samples: number;
   /** tokens of a window */
@@ -50,17 +54,18 @@ async function calibrateOnText(settings: CalibrationSettings, options: Calibrati
   const { access, signal, tokenizer } = options;
   const model = languageModel(options.model);
   const { positions } = model.config;
-  const { dataset: name, config, split, column, context = positions } = settings;
+  const { dataset: name, config, split, column, encoding, context = positions } = settings;
   if (context > positions) {
     throw new CommandFailed(`--calibrate-context is ${context}, the model has ${positions} positions; give no more`);
   }
   const data = await shown({ label: name }, locateDataset({ name, config, splits: [split] }, { access, signal }));
-  const cache = join(dirname(access.cache), "gblr-tokens");
+  const cache = join(workbenchCache(process.env), "tokens");
   const texts = await openTexts({
     dataset: data.folder,
     tokenizer,
     config,
     column,
+    encoding,
     context,
     cache,
     signal,
@@ -78,9 +83,7 @@ async function collect(
 ): Promise<Calibration> {
   const windows = await shown({ label: "tokenising", format: () => "" }, texts.windows(split));
   if (windows.length === 0) {
-    throw new CommandFailed(
-      `${split} is shorter than one window of ${windows.context} tokens; give a smaller --calibrate-context`,
-    );
+    throw new CommandFailed(`${split} has too little text to calibrate on: a window has two tokens at least`);
   }
   const total = Math.min(samples, windows.length);
   const forward = (ids: Parameters<typeof gpt2Hidden>[1]) => gpt2Hidden(model, ids);

@@ -20,6 +20,7 @@ export interface ConvertVerbOptions extends OpenEngineOptions {
   calibrateConfig?: string;
   calibrateSplit?: string;
   calibrateColumn?: string;
+  calibrateEncoding?: string;
   calibrateSamples?: number;
   calibrateContext?: number;
   seed: number;
@@ -71,6 +72,7 @@ const DETAILS = [
   "calibrateConfig",
   "calibrateSplit",
   "calibrateColumn",
+  "calibrateEncoding",
   "calibrateSamples",
   "calibrateContext",
 ] as const;

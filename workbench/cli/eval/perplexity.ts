@@ -37,8 +37,10 @@ interface PerplexityFlags extends OpenEngineOptions {
   config?: string;
   split: string;
   column?: string;
+  encoding?: string;
   context?: number;
   stride?: number;
+  wholeWindows?: boolean;
   limit?: number;
   batch?: number;
   offline?: boolean;
@@ -46,11 +48,12 @@ interface PerplexityFlags extends OpenEngineOptions {
 }
 
 const DESCRIPTION = `
-Scores every token of a text but the first of each window, by all tokens before
-it in that window. Each row of the text is tokenised by itself; all ids are one
-list, cut into windows of --context tokens; what is left at the end is dropped.
-With a --stride shorter than the context windows overlap, and each scores only
-the tokens that no earlier one has: slower, lower, closer to reading on.
+Scores every token of a text but the first, by the tokens before it in its
+window. Each row of the text is tokenised by itself; all ids are one list, cut
+into windows of --context tokens, the last one shorter. Published tables count
+whole windows only: so does --whole-windows, and says what it leaves out. With a
+--stride shorter than the context windows overlap, and each scores only the
+tokens that no earlier one has: slower, lower, closer to reading on.
 `.trim();
 
 export function addPerplexity(program: Command): void {
@@ -69,8 +72,10 @@ export function addPerplexity(program: Command): void {
     .option("--config <name>", "configuration of the data set (default: the only one, or its own default)")
     .option("--split <name>", "part of the data set", "test")
     .option("--column <name>", "column that holds the text (default: text)")
+    .option("--encoding <name>", "of files of text, such as windows-1252 or utf-16le (default: utf-8)")
     .option("--context <tokens>", "length of a window (default: the model's positions)", countFrom(1))
     .option("--stride <tokens>", "from one window to the next (default: the context)", countFrom(1))
+    .option("--whole-windows", "without the end of the text that makes no whole window, as published tables count")
     .option("--limit <windows>", "the first so many windows only", countFrom(1))
     .option("--batch <windows>", "in one forward pass (default: as many as have 4096 tokens)", countFrom(1))
     .option("--offline", "take model and data from the cache or not at all")
@@ -92,7 +97,7 @@ async function evaluate(name: string, flags: PerplexityFlags): Promise<void> {
 }
 
 async function measured(name: string, flags: PerplexityFlags, access: HubAccess, signal: AbortSignal) {
-  const { dataset, config, split, column, stride, limit, batch } = flags;
+  const { dataset, config, split, column, encoding, stride, wholeWindows: whole, limit, batch } = flags;
   const view = new ExperimentView({ silent: true });
   try {
     const source = await shown(locateModel(name, { access, signal, zooRelease: zooReleaseOf(process.env) }), view);
@@ -108,7 +113,7 @@ async function measured(name: string, flags: PerplexityFlags, access: HubAccess,
       );
     const cache = `${workbenchCache(process.env)}/tokens`;
     const places = { dataset: text.folder, tokenizer: source.folder, cache };
-    const texts = await openTexts({ ...places, config, column, context, stride, signal });
+    const texts = await openTexts({ ...places, config, column, encoding, context, stride, whole, signal });
     try {
       const windows = firstWindows(await shown(texts.windows(split), view), limit);
       const options = { windows, signal, ...(batch !== undefined && { batch }) };
@@ -131,6 +136,10 @@ function languageModel(model: Model, name: string): Gpt2 {
   throw new CommandFailed(`${name} is a ${model.architecture.type}, no language model; eval acc is for classifiers`);
 }
 
+function leftOutRows({ leftOut }: Result): ResultRow[] {
+  return leftOut === 0 ? [] : [["left out", String(leftOut), "tokens at the end"]];
+}
+
 type Result = Awaited<ReturnType<typeof measured>> & OnEngine;
 
 function printed(result: Result, palette: Palette): string {
@@ -141,7 +150,8 @@ function printed(result: Result, palette: Palette): string {
     ["", result.perplexityPerWord.toFixed(3), "per word"],
     ["", result.perplexityPerByte.toFixed(4), `per byte, ${result.bitsPerByte.toFixed(4)} bits`],
     ["NLL", result.nll.toFixed(5), "nats a token"],
-    ["tokens", String(tokens), `in ${windows} windows of ${context}${overlap}`],
+    ["tokens", String(tokens), `in ${windows} ${windows === 1 ? "window" : "windows"} of ${context}${overlap}`],
+    ...leftOutRows(result),
     ...flopsRows(relativeFlops),
     speedRow(result.tokensPerSecond, "tokens", result),
   ];

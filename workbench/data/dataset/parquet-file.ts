@@ -3,6 +3,7 @@
 import { type DecodedArray, type FileMetaData, parquetMetadataAsync, parquetScan, parquetSchema } from "hyparquet";
 import { compressors } from "hyparquet-compressors";
 import { type ByteSource, openFile } from "../../../hub/byte-source.ts";
+import { decodeUtf8 } from "../../../hub/text.ts";
 import { DataError, why } from "../errors.ts";
 
 export type ParquetColumn = ReturnType<typeof parquetSchema>["children"][number];
@@ -14,8 +15,8 @@ export interface ParquetFile {
   readonly columns: readonly ParquetColumn[];
   /**
    * The values of some columns, row group by row group; the others are not read.
-   * @param options.utf8 whether bytes that are not said to be text are. Default true
-   * @throws DataError when the file is damaged
+   * @param options.utf8 whether bytes that are not said to be text are, and all text must be UTF-8. Default true
+   * @throws DataError when the file is damaged, or holds text that is not UTF-8
    */
   groups(names: readonly string[], options?: { utf8?: boolean }): AsyncGenerator<RowGroup>;
   close(): Promise<void>;
@@ -41,10 +42,15 @@ export async function openParquet(path: string): Promise<ParquetFile> {
       columns: parquetSchema(metadata).children,
       groups: async function* (names, { utf8 = true } = {}) {
         const columns = [...names];
-        const scan = await orDamaged(path, () => parquetScan({ file, metadata, compressors, columns, utf8 }));
+        let place = "";
+        const stringFromBytes = (bytes: Uint8Array | undefined) =>
+          bytes && decodeUtf8(bytes, (position, found) => notUtf8(path, { place, position, found }));
+        const parsers = utf8 ? { stringFromBytes } : {};
+        const scan = await orDamaged(path, () => parquetScan({ file, metadata, compressors, columns, utf8, parsers }));
         for (const { rowStart, rowEnd } of scan.ranges) {
           const values: DecodedArray[] = [];
           for (const column of columns) {
+            place = `column ${JSON.stringify(column)}, rows ${rowStart} to ${rowEnd}`;
             const read = await orDamaged(path, () => scan.readColumn({ column, rowStart, rowEnd }));
             if (read.length !== rowEnd - rowStart) {
               const rows = `rows ${rowStart} to ${rowEnd}`;
@@ -61,6 +67,12 @@ export async function openParquet(path: string): Promise<ParquetFile> {
     await source.close();
     throw error;
   }
+}
+
+function notUtf8(path: string, text: { place: string; position: number; found: string }): DataError {
+  const { place, position, found } = text;
+  const problem = `${place}: a text is not UTF-8 at its byte ${position} (${found})`;
+  return new DataError(path, `${problem}; write the file again with texts that are`);
 }
 
 function bufferOf(source: ByteSource) {

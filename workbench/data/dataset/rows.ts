@@ -3,7 +3,8 @@
 
 import { DataError } from "../errors.ts";
 import { formatOf } from "./conventions.ts";
-import { lineRows } from "./line-rows.ts";
+import { jsonRows } from "./json-rows.ts";
+import { jsonLineRows, lineRows } from "./line-rows.ts";
 import { parquetRows } from "./parquet-rows.ts";
 
 export interface Rows {
@@ -14,13 +15,19 @@ export interface Rows {
 
 /**
  * @param column of the text; plain text has none
- * @throws DataError when a file is damaged or of no known kind, or lacks the column
+ * @param options.encoding of files of text and of JSON. Default UTF-8
+ * @throws DataError when a file is damaged, of no known kind or of another encoding, or lacks the column
  */
-export function rowsOf(path: string, column: string): AsyncGenerator<Rows> {
+export function rowsOf(
+  path: string,
+  column: string,
+  { encoding }: { encoding?: string | undefined } = {},
+): AsyncGenerator<Rows> {
   const format = formatOf(path);
   if (format === undefined) {
-    throw new DataError(path, "is of no kind that is read here: .parquet, .jsonl, .ndjson, .json (lines) or .txt");
+    throw new DataError(path, "is of no kind that is read here: .parquet, .jsonl, .ndjson, .json or .txt");
   }
   if (format === "parquet") return parquetRows(path, column);
-  return lineRows(path, format === "txt" ? { column: undefined } : { column });
+  if (format === "txt") return lineRows(path, { encoding });
+  return format === "json" ? jsonRows(path, { column, encoding }) : jsonLineRows(path, { column, encoding });
 }

@@ -4,6 +4,7 @@
 // here it keeps its upper 8 bits.
 
 import sharp, { type Sharp } from "sharp";
+import { isLfsPointer, POINTER_PROBLEM } from "../../../hub/lfs-pointer.ts";
 import { why } from "../errors.ts";
 import { blank, type Pixels } from "./pixels.ts";
 
@@ -30,6 +31,7 @@ sharp.cache(false);
 /** @throws ImageError, a clause, when the bytes are no image that is known here, or a damaged one */
 export async function decodeImage(bytes: Uint8Array): Promise<Pixels> {
   if (bytes.length === 0) throw new ImageError("is empty, 0 bytes");
+  if (isLfsPointer(bytes)) throw new ImageError(POINTER_PROBLEM);
   try {
     const image = sharp(bytes, READING);
     const { space, format } = await image.metadata();

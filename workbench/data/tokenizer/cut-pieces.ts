@@ -5,11 +5,9 @@
 import { SplitPreTokenizer } from "@huggingface/tokenizers";
 import { z } from "zod";
 import type { TokenizerDefinition } from "./definition.ts";
+import { GPT2_PIECES } from "./white-space.ts";
 
 export type Cut = (text: string) => readonly string[];
-
-/** Contractions, words, numbers, other runs, each with a space before it; white space. */
-const PIECES = /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+/gu;
 
 const ByteLevel = z.looseObject({
   type: z.literal("ByteLevel"),
@@ -40,6 +38,6 @@ export function openCut(definition: TokenizerDefinition["pre_tokenizer"]): Cut |
 function byteLevelCut({ add_prefix_space: prefix, use_regex: regex }: z.infer<typeof ByteLevel>): Cut {
   return (text) => {
     const whole = prefix && !text.startsWith(" ") ? ` ${text}` : text;
-    return (regex ?? true) ? (whole.match(PIECES) ?? []) : [whole];
+    return (regex ?? true) ? (whole.match(GPT2_PIECES) ?? []) : [whole];
   };
 }

@@ -5,6 +5,8 @@ import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
+import { parseJson } from "../../../hub/json.ts";
+import { textOfFile } from "../../../hub/text.ts";
 import { DataError, why } from "../errors.ts";
 
 const AddedToken = z.looseObject({ id: z.int().min(0), content: z.string() });
@@ -58,9 +60,10 @@ async function readIfThere(path: string): Promise<Uint8Array | undefined> {
 }
 
 function parse<T>(path: string, bytes: Uint8Array, form: z.ZodType<T>): T {
+  const text = textOfFile(bytes, (problem, options) => new DataError(path, problem, options));
   let json: unknown;
   try {
-    json = JSON.parse(new TextDecoder().decode(bytes));
+    json = parseJson(text);
   } catch (error) {
     throw new DataError(path, `is no JSON (${why(error)}); fetch it again`, { cause: error });
   }

@@ -10,6 +10,7 @@ import type { TokenizerDefinition, TokenizerFiles } from "./definition.ts";
 import type { IdList } from "./id-list.ts";
 import { type Merge, openMerges } from "./merges.ts";
 import { PieceMemo } from "./piece-memo.ts";
+import { useUnicodeWhiteSpace } from "./white-space.ts";
 
 export interface Encoder {
   readonly library: Library;
@@ -23,6 +24,7 @@ export function openEncoder(folder: string, { definition, config }: TokenizerFil
   let library: Library;
   try {
     library = new Library(definition, config);
+    useUnicodeWhiteSpace(library);
   } catch (error) {
     throw new DataError(folder, `has a tokenizer.json that cannot be used: ${why(error)}`, { cause: error });
   }

@@ -3,6 +3,7 @@
 
 import { z } from "zod";
 import { ModelError } from "../../../hub/model-folder/index.ts";
+import { EndOfText } from "./generation-config.ts";
 
 export type Gpt2Activation = "gelu" | "gelu_tanh" | "relu" | "silu" | "tanh";
 
@@ -27,8 +28,8 @@ export interface Gpt2Config {
   scaleAttentionByBlock: boolean;
   /** the output head is the token embedding */
   tiedHead: boolean;
-  /** token that ends a text */
-  endOfText: number | undefined;
+  /** tokens of which each ends a text */
+  endOfText: readonly number[];
 }
 
 /** Names of the tanh form differ by the precision of its constants in Python. */
@@ -65,7 +66,7 @@ const FIELDS = z.object({
   reorder_and_upcast_attn: z.boolean().default(false),
   tie_word_embeddings: z.boolean().default(true),
   add_cross_attention: z.literal(false).default(false),
-  eos_token_id: z.union([z.int().min(0), z.array(z.int().min(0)).min(1)]).nullish(),
+  eos_token_id: EndOfText,
 });
 
 /** @throws ModelError such as `gpt2/config.json: n_head must divide n_embd 768, is 10` */
@@ -89,7 +90,7 @@ export function readGpt2Config(json: Record<string, unknown>, file: string): Gpt
     scaleAttention: fields.scale_attn_weights,
     scaleAttentionByBlock: fields.scale_attn_by_inverse_layer_idx,
     tiedHead: fields.tie_word_embeddings,
-    endOfText: [fields.eos_token_id ?? undefined].flat()[0],
+    endOfText: [fields.eos_token_id ?? []].flat(),
   };
 }
 

@@ -15,8 +15,8 @@ export interface GenerateOptions extends SampleOptions {
   tokens?: number;
   /** same seed, same text on the same engine. Default 0 */
   seed?: number;
-  /** token that ends the text; `none`: nothing does. Default the config's */
-  endOfText?: number | "none";
+  /** tokens of which each ends the text; with an empty list nothing does. Default the config's */
+  endOfText?: readonly number[] | undefined;
   signal?: AbortSignal;
 }
 
@@ -39,9 +39,8 @@ export async function* gpt2Generate(
   prompt: ArrayLike<number>,
   options: GenerateOptions = {},
 ): AsyncGenerator<GenerateEvent> {
-  const { positions, endOfText } = model.config;
-  const { tokens = Number.POSITIVE_INFINITY, seed = 0, signal } = options;
-  const last = options.endOfText ?? endOfText;
+  const { positions } = model.config;
+  const { tokens = Number.POSITIVE_INFINITY, seed = 0, signal, endOfText = model.config.endOfText } = options;
   const start = checkedPrompt(model, prompt);
   expectSampling(options);
   expectSetting("generate", { tokens }, "at least 0", tokens >= 0);
@@ -55,7 +54,7 @@ export async function* gpt2Generate(
     while (made < Math.min(tokens, room)) {
       signal?.throwIfAborted();
       const id = sampleToken(await nextLogits(model, ids, cache), options, uniform);
-      if (id === last) {
+      if (endOfText.includes(id)) {
         yield { kind: "stopped", reason: "end of text", tokens: made };
         return;
       }
@@ -72,7 +71,7 @@ export async function* gpt2Generate(
 function checkedPrompt({ config }: Gpt2, prompt: ArrayLike<number>): number[] {
   const { positions, vocabulary, endOfText } = config;
   const ids = Array.from(prompt);
-  if (ids.length === 0 && endOfText !== undefined) ids.push(endOfText);
+  if (ids.length === 0) ids.push(...endOfText.slice(0, 1));
   if (ids.length === 0 || ids.length > positions) {
     throw new ShapeError(
       `generate: prompt must be from 1 to ${positions} tokens, the model's positions, got ${ids.length}`,

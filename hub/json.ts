@@ -1,0 +1,33 @@
+// JSON as Python writes it: its json module has NaN, Infinity and -Infinity for numbers that JSON has no form for.
+
+const STRINGS_AND_NUMBERS = /"(?:[^"\\]|\\.)*"|-?\b(?:NaN|Infinity)\b/g;
+
+/** @throws SyntaxError, JSON.parse's own, when the text is JSON in neither way */
+export function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    const value = parsePythons(text);
+    if (value === undefined) throw error;
+    return value;
+  }
+}
+
+/** Such numbers are strings that nobody else has until they are parsed. */
+function parsePythons(text: string): unknown {
+  const mark = `${crypto.randomUUID()}:`;
+  let found = false;
+  const marked = text.replace(STRINGS_AND_NUMBERS, (part) => {
+    if (part.startsWith('"')) return part;
+    found = true;
+    return `"${mark}${part}"`;
+  });
+  if (!found) return undefined;
+  try {
+    return JSON.parse(marked, (_, value: unknown) =>
+      typeof value === "string" && value.startsWith(mark) ? Number(value.slice(mark.length)) : value,
+    );
+  } catch {
+    return undefined;
+  }
+}

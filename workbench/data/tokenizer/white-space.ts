@@ -1,0 +1,80 @@
+// White space in the library's pre-tokenizers. Rust's tokenizers, which models are trained with, mean Unicode's
+// White_Space; in JavaScript `\s` and `trim` leave U+0085 out and have U+FEFF, and `\w` is ASCII alone. The library
+// translates the expressions of a tokenizer.json itself, but its own are written with these.
+
+import {
+  type AddedToken,
+  BertPreTokenizer,
+  ByteLevelPreTokenizer,
+  type Tokenizer as Library,
+  type PreTokenizer,
+  SequencePreTokenizer,
+  WhitespacePreTokenizer,
+  WhitespaceSplitPreTokenizer,
+} from "@huggingface/tokenizers";
+
+/** GPT-2's expression: contractions, words, numbers, other runs, each with a space before it; white space. */
+export const GPT2_PIECES =
+  /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\p{White_Space}\p{L}\p{N}]+|\p{White_Space}+(?!\P{White_Space})|\p{White_Space}+/gu;
+
+/** `\w+|[^\w\s]+` as Rust's `regex` means it. */
+const WORDS =
+  /[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}]+|[^\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}\p{White_Space}]+/gu;
+
+/** A character of ASCII that is printed and no letter, digit or space counts as punctuation. */
+const BERT_WORDS =
+  /[^\p{White_Space}\p{P}\u0021-\u002f\u003a-\u0040\u005b-\u0060\u007b-\u007e]+|[\p{P}\u0021-\u002f\u003a-\u0040\u005b-\u0060\u007b-\u007e]/gu;
+
+/** Makes a tokenizer of the library cut texts where Rust's does. */
+export function useUnicodeWhiteSpace(library: Library): void {
+  if (library.pre_tokenizer) correct(library.pre_tokenizer);
+  stripAround([...library.get_added_tokens_decoder().values()], library as unknown as Splitters);
+}
+
+function correct(part: PreTokenizer): void {
+  if (part instanceof SequencePreTokenizer) for (const inner of part.tokenizers) if (inner) correct(inner);
+  if (part instanceof ByteLevelPreTokenizer) part.pattern = GPT2_PIECES;
+  if (part instanceof WhitespaceSplitPreTokenizer) cutBy(part, /\P{White_Space}+/gu);
+  if (part instanceof WhitespacePreTokenizer) cutBy(part, WORDS);
+  if (part instanceof BertPreTokenizer) cutBy(part, BERT_WORDS);
+}
+
+function cutBy(part: PreTokenizer, pieces: RegExp): void {
+  Object.assign(part, { pre_tokenize_text: (text: string) => text.match(pieces) ?? [] });
+}
+
+interface Splitter {
+  split(text: string): string[];
+}
+
+/** What the library cuts a text with at added tokens, before and after normalising. */
+interface Splitters {
+  splitter_unnormalized: Splitter;
+  splitter_normalized: Splitter;
+  added_tokens_map: Map<string, AddedToken>;
+}
+
+/** White space that an added token takes in goes with the cut, where the library would trim it afterwards. */
+function stripAround(tokens: readonly AddedToken[], library: Splitters): void {
+  const [left, right] = [new Set<AddedToken>(), new Set<AddedToken>()];
+  for (const token of tokens) {
+    if (token.lstrip) left.add(token);
+    if (token.rstrip) right.add(token);
+    Object.assign(token, { lstrip: false, rstrip: false });
+  }
+  if (left.size + right.size === 0) return;
+  const stripping = (splitter: Splitter): Splitter => ({
+    split: (text) => {
+      const sections = splitter.split(text);
+      const found = sections.map((section) => library.added_tokens_map.get(section));
+      return sections.map((section, i) => {
+        const [before, after] = [found[i - 1], found[i + 1]];
+        if (found[i]) return section;
+        const kept = before && right.has(before) ? section.replace(/^\p{White_Space}+/u, "") : section;
+        return after && left.has(after) ? kept.replace(/\p{White_Space}+$/u, "") : kept;
+      });
+    },
+  });
+  library.splitter_unnormalized = stripping(library.splitter_unnormalized);
+  library.splitter_normalized = stripping(library.splitter_normalized);
+}

@@ -18,7 +18,7 @@ import type { Domain, OpenData, Sources } from "./domain.ts";
 import { imageInputs } from "./image-inputs.ts";
 import { classesOf, type ImageSets, openImageSets, splitsOf } from "./image-sets.ts";
 import type { ImageSettings } from "./image-settings.ts";
-import { evaluationTransform, trainingTransform } from "./image-transforms.ts";
+import { evaluationOptions, trainingTransform } from "./image-transforms.ts";
 import { resultOf } from "./last-event.ts";
 import { classNames, confusionRows, scoreImages } from "./scores.ts";
 import { checkScratch, scratchModel, scratchName } from "./scratch-model.ts";
@@ -91,12 +91,11 @@ interface Opened {
 
 function openData({ settings, sources, sets, own }: Opened): OpenData {
   const { workers, skipBad, dropPath, mixup, cutmix, labelSmoothing, dataset, trainSplit } = settings;
-  const evaluation = evaluationTransform(settings, own);
-  const training = trainingTransform(settings, evaluation);
+  const evaluation = evaluationOptions(settings, own);
+  const training = trainingTransform(settings, evaluation.transform);
   const loaders = new Map<ImageSet, ImageLoader>();
-  const loaderOf = (images: ImageSet, transform: ImageTransform = evaluation): ImageLoader => {
-    const { size, mean, std } = own;
-    const loader = loaders.get(images) ?? imageLoader(images, { size, mean, std, transform, workers, skipBad });
+  const loaderOf = (images: ImageSet, transform: ImageTransform = evaluation.transform): ImageLoader => {
+    const loader = loaders.get(images) ?? imageLoader(images, { ...evaluation, transform, workers, skipBad });
     loaders.set(images, loader);
     return loader;
   };
@@ -169,5 +168,5 @@ async function preparationOf({ folder, ...changes }: Source, { model: name }: Im
   if (!isClassifier({ architecture })) {
     throw new SettingsError(`--model ${name} is a ${architecture.type}, no classifier of images`);
   }
-  return imageSettings(await describeModel(folder, changes));
+  return imageSettings(await describeModel(folder, changes), folder);
 }

@@ -50,7 +50,7 @@ const copyOf = ({ data, ...size }: Pixels): Pixels => ({ ...size, data: Uint8Arr
 describe.skipIf(!HAS_PIL)("images are as PIL has them", () => {
   test("for greyscale, CMYK, transparency, palettes, single bits and a camera's orientation", async () => {
     const files = fromPil<Dumped[]>({ what: "kinds", folder });
-    expect(files.length).toBe(12);
+    expect(files.length).toBe(14);
     for (const { name, width, height } of files) {
       const image = await decoded(name);
       expect([name, image.width, image.height]).toEqual([name, width, height]);
@@ -58,14 +58,16 @@ describe.skipIf(!HAS_PIL)("images are as PIL has them", () => {
     }
   });
 
-  test("but 16 bit greyscale keeps its upper 8 bits, where PIL makes all above 255 white", async () => {
-    fromPil({ what: "kinds", folder });
-    const { data, width } = await decoded("grey16.png");
-    const row = Array.from({ length: width }, (_, x) => data[3 * x]);
-    expect(row).toEqual(Array.from({ length: width }, (_, x) => (x * 1300) >> 8));
+  test("over white where that is asked for, whatever makes them transparent", async () => {
+    const files = fromPil<Dumped[]>({ what: "over white", folder });
+    expect(files.length).toBe(6);
+    for (const { name } of files) {
+      const image = await decodeImage(readFileSync(join(folder, name)), { transparency: "white" });
+      expect([name, difference(image.data, pixelsOf(folder, name)).most]).toEqual([name, 0]);
+    }
   });
 
-  test("resized to any size and cropped to the centre, in both interpolations", async () => {
+  test("resized to any size and cropped to the centre, in all interpolations", async () => {
     // Reduced, enlarged, halves of pixels at either side of the crop, and nothing to resize.
     const sizes: [number, number][] = [
       [91, 60],
@@ -84,6 +86,9 @@ describe.skipIf(!HAS_PIL)("images are as PIL has them", () => {
       [37, 1, "bicubic"],
       [32, 0.875, "bilinear"],
       [32, 0.9, "nearest"],
+      [32, 0.875, "lanczos"],
+      [32, 0.875, "box"],
+      [33, 0.9, "hamming"],
     ] as const) {
       fromPil({ what: "evaluate", folder, names, size, share, interpolation });
       for (const name of names) {

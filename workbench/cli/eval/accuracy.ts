@@ -9,14 +9,13 @@ import { percent } from "../../../hub/numbers.ts";
 import {
   type CropMode,
   type ImageLoader,
-  type ImageLoaderOptions,
   type Interpolation,
   imageLoader,
   numberedAs,
 } from "../../data/images/index.ts";
 import type { Engine, OpenEngineOptions } from "../../engine/types.ts";
 import { openedImages } from "../../experiment/image-sets.ts";
-import { evaluationTransform } from "../../experiment/image-transforms.ts";
+import { evaluationOptions } from "../../experiment/image-transforms.ts";
 import { classNames, confusionRows, scoreImages } from "../../experiment/scores.ts";
 import { locateDataset, locateModel } from "../../experiment/sources.ts";
 import {
@@ -172,9 +171,8 @@ async function close(loader: ImageLoader, model: Model): Promise<void> {
 }
 
 function settingsOf(model: Model, { size, ...flags }: AccuracyFlags) {
-  const own = imageSettings(model);
-  const transform = evaluationTransform(flags, own);
-  return { size: size ?? own.size, mean: own.mean, std: own.std, transform } satisfies ImageLoaderOptions;
+  const options = evaluationOptions(flags, imageSettings(model));
+  return { ...options, size: size ?? options.size };
 }
 
 /** A vision transformer has its positions interpolated to another size; others take it, or say that they do not. */

@@ -95,6 +95,8 @@ export interface ImageLoader {
   readonly size: number;
   /** left out so far, each once */
   readonly skipped: readonly SkippedImage[];
+  /** names of 16 bit greyscale images with values above 255, which became 255; each once, of those prepared so far */
+  readonly clipped: readonly string[];
   /** threads alive now, 0 when it is done in this one */
   readonly workers: number;
   /**

@@ -3,6 +3,7 @@
 
 import type { Tensor, Tensor4D } from "@tensorflow/tfjs-core";
 import {
+  clippedTold,
   expectClasses,
   type ImageLoader,
   type ImageSet,
@@ -15,6 +16,7 @@ import { describeModel, readConfig } from "../models/load.ts";
 import { writeClassification } from "../report/index.ts";
 import { type Evaluation, imageTask } from "../train/index.ts";
 import type { Domain, OpenData, Sources } from "./domain.ts";
+import type { ExperimentEvent } from "./events.ts";
 import { imageInputs } from "./image-inputs.ts";
 import { classesOf, type ImageSets, openImageSets, splitsOf } from "./image-sets.ts";
 import type { ImageSettings } from "./image-settings.ts";
@@ -101,6 +103,16 @@ function openData({ settings, sources, sets, own }: Opened): OpenData {
   };
   const scoreOn = (images: ImageSet, model: Model, signal: AbortSignal | undefined) =>
     scoreImages(model, { loader: loaderOf(images), batch: settings.microBatch, signal });
+  const told = new Set<ImageLoader>();
+  /** Once for each set. */
+  const clipped = function* (): Generator<ExperimentEvent> {
+    for (const loader of loaders.values()) {
+      const text = told.has(loader) ? undefined : clippedTold(loader);
+      if (text === undefined) continue;
+      told.add(loader);
+      yield { kind: "note", text: `${loader.images.split}: ${text}` };
+    }
+  };
   /** of the model that was scored last: what conclude would measure again */
   let onTest: Accuracy | undefined;
   return {
@@ -125,6 +137,7 @@ function openData({ settings, sources, sets, own }: Opened): OpenData {
     },
     async *score(model, signal) {
       onTest = yield* scoreOn(sets.test, model, signal);
+      yield* clipped();
       const { top1, top5, loss } = onTest;
       return { top1, top5, loss };
     },
@@ -146,6 +159,7 @@ function openData({ settings, sources, sets, own }: Opened): OpenData {
       const train = yield* scoreOn(sets.trainSample, model, signal);
       const isOwn = sets.test !== sets.validation;
       const validation = isOwn ? yield* scoreOn(sets.validation, model, signal) : test;
+      yield* clipped();
       const splits = { train, validation, ...(isOwn && { [settings.testSplit]: test }) };
       await writeClassification(folder, {
         classes: classNames(sets.test, own),

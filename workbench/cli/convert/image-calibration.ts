@@ -5,7 +5,7 @@ import { join } from "node:path";
 import process from "node:process";
 import type { Tensor4D } from "@tensorflow/tfjs-core";
 import { calibrate } from "../../compress/index.ts";
-import { imageLoader } from "../../data/images/index.ts";
+import { clippedTold, imageLoader } from "../../data/images/index.ts";
 import { imageInputs } from "../../experiment/image-inputs.ts";
 import { openedImages } from "../../experiment/image-sets.ts";
 import { evaluationOptions } from "../../experiment/image-transforms.ts";
@@ -53,6 +53,8 @@ export async function calibrateOnImages(
   } finally {
     const [first] = loader.skipped;
     const count = `${loader.skipped.length} of ${total} images`;
+    const clipped = clippedTold(loader);
+    if (clipped !== undefined) process.stderr.write(`gblr: ${clipped}\n`);
     if (first) process.stderr.write(`gblr: ${count} left out, the first ${first.name}: ${first.problem}\n`);
     await loader.close();
     await images.close();

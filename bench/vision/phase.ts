@@ -120,6 +120,7 @@ function noise(size: number): ImageLoader {
     images,
     size,
     skipped: [],
+    clipped: [],
     workers: 0,
     read,
     async *batches({ batch, limit = images.length }) {

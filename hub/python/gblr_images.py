@@ -8,9 +8,13 @@ import torch
 
 try:
     from .configuration_gblr import read_config
+    from .gblr_timm import timm_labels
 except ImportError:
     from configuration_gblr import read_config
+    from gblr_timm import timm_labels
 
+# Pillow's numbers.
+FILTERS = {"nearest": 0, "lanczos": 1, "bilinear": 2, "bicubic": 3, "box": 4, "hamming": 5}
 FIELDS = ("size", "mean", "std", "interpolation", "crop_share", "crop_mode")
 
 
@@ -19,19 +23,28 @@ class Images:
 
     def __init__(self, folder):
         """Raises ValueError, one line, when config.json does not say."""
-        fields = read_config(folder)
+        self.folder, fields = folder, read_config(folder)
         part = (fields.get("gblr") or {}).get("images") or {}
         for field in FIELDS:
             if field not in part:
                 raise ValueError(f"{folder}: config.json: gblr.images.{field} is missing; save the model anew")
         self.size, self.mean, self.std, self.interpolation, self.crop_share, self.crop_mode = map(part.get, FIELDS)
-        if self.crop_mode not in ("center", "squash", "border"):
-            raise ValueError(f'{folder}: config.json: gblr.images.crop_mode is "{self.crop_mode}", which is not known')
+        self.crop_rounding = part.get("crop_rounding", "half-even")
+        self.transparency = part.get("transparency")
+        self._expect("interpolation", FILTERS)
+        self._expect("crop_mode", ("center", "squash", "border"))
+        self._expect("crop_rounding", ("half-even", "down"))
+        self._expect("transparency", (None, "white"))
         self.labels = _labels(fields)
+
+    def _expect(self, field, known):
+        value = getattr(self, field)
+        if value not in known:
+            raise ValueError(f'{self.folder}: config.json: gblr.images.{field} is "{value}", which is not known')
 
     def pixel_values(self, *images):
         """Pillow's images to float32 (count, 3, size, size), normalised."""
-        return torch.stack([self._prepared(image.convert("RGB")) for image in images])
+        return torch.stack([self._prepared(self._rgb(image)) for image in images])
 
     def top(self, logits, count=5):
         """Of each row of logits (batch, classes) the likeliest classes: a list of (label, probability)."""
@@ -39,11 +52,17 @@ class Images:
         rows = zip(shares.tolist(), classes.tolist())
         return [[(self.labels.get(each, str(each)), share) for share, each in zip(*row)] for row in rows]
 
-    def _prepared(self, image):
+    def _rgb(self, image):
+        """Red, green and blue; what is transparent is over white where the model wants that."""
         from PIL import Image
 
-        filters = {"nearest": Image.NEAREST, "bilinear": Image.BILINEAR, "bicubic": Image.BICUBIC}
-        image = image.resize(self._resized(*image.size), filters[self.interpolation])
+        if self.transparency == "white" and ("A" in image.getbands() or "transparency" in image.info):
+            image = image.convert("RGBA")
+            image = Image.alpha_composite(Image.new("RGBA", image.size, (255, 255, 255, 255)), image)
+        return image.convert("RGB")
+
+    def _prepared(self, image):
+        image = image.resize(self._resized(*image.size), FILTERS[self.interpolation])
         image = self._middle(image)
         values = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8).reshape(self.size, self.size, 3)
         mean, std = torch.tensor(self.mean), torch.tensor(self.std)
@@ -76,13 +95,15 @@ class Images:
     def _before(self, side):
         """Where a side begins in the square; below 0 where it is longer."""
         missing = self.size - side
-        return missing // 2 if missing > 0 else -round(-missing / 2)
+        if missing > 0:
+            return missing // 2
+        return -(-missing // 2) if self.crop_rounding == "down" else -round(-missing / 2)
 
 
 def _labels(fields):
     """Names by class, where the config has them."""
-    names = fields.get("label_names")
-    if isinstance(names, list):
+    names = timm_labels(fields)
+    if names:
         return dict(enumerate(names))
     labels = fields.get("id2label")
     return {int(index): label for index, label in labels.items()} if isinstance(labels, dict) else {}

@@ -26,16 +26,28 @@ def timm_arguments(fields, known, defaults):
     return {name: value for name, value in arguments.items() if value is not None}
 
 
+def timm_fields(fields):
+    """What the file says of the checkpoint itself: `pretrained_cfg`, or all of an older file that has none."""
+    pretrained = fields.get("pretrained_cfg")
+    return fields if pretrained is None else pretrained
+
+
 def timm_classes(fields):
-    pretrained = fields.get("pretrained_cfg") or {}
-    return fields.get("num_classes") or pretrained.get("num_classes") or 1000
+    return fields.get("num_classes") or timm_fields(fields).get("num_classes") or 1000
+
+
+def timm_labels(fields):
+    """Names in the order of their classes, a list, empty where there are none; `labels` is what older files call them."""
+    places = ((part, key) for key in ("label_names", "labels") for part in (fields, timm_fields(fields)))
+    names = next((part[key] for part, key in places if part.get(key)), [])
+    return [names[key] for key in sorted(names, key=int)] if isinstance(names, dict) else list(names)
 
 
 def timm_input(fields):
     """Colours of the images and their rows, which are as many as columns; None where the file does not say."""
-    size = (fields.get("pretrained_cfg") or {}).get("input_size") or (3, None, None)
+    size = timm_fields(fields).get("input_size") or (3, None, None)
     if size[1] != size[2]:
-        raise ValueError(f"config.json: pretrained_cfg.input_size is {size}: images must be square")
+        raise ValueError(f"config.json: input_size is {size}: images must be square")
     return size[0], size[1]
 
 

@@ -24,7 +24,7 @@ try:
     from .gblr_mixer import Mixer
     from .gblr_patches import PatchEmbedding  # noqa: F401
     from .gblr_resnet import ResNet
-    from .gblr_timm import timm_classes
+    from .gblr_timm import timm_classes, timm_labels
     from .gblr_vit import VisionTransformer
 except ImportError:
     import configuration_gblr as configurations
@@ -35,7 +35,7 @@ except ImportError:
     from gblr_load import load  # noqa: F401
     from gblr_mixer import Mixer
     from gblr_resnet import ResNet
-    from gblr_timm import timm_classes
+    from gblr_timm import timm_classes, timm_labels
     from gblr_vit import VisionTransformer
 
 try:
@@ -90,7 +90,7 @@ if PreTrainedModel is not None:
             layers = Layers(config.gblr, self.parameter_name, mode=config.gblr_mode)
             super().__init__(fields, layers, config=config)
             layers.expect_all_used()
-            self.num_labels, names = timm_classes(fields), fields.get("label_names") or ()
+            self.num_labels, names = timm_classes(fields), timm_labels(fields)
             if len(config.id2label) != self.num_labels:
                 config.num_labels = self.num_labels
                 if len(names) == self.num_labels:

@@ -159,6 +159,7 @@ describe("preparation of images", () => {
       interpolation: "bilinear",
       cropShare: 1,
       cropMode: "squash",
+      cropRounding: "down",
       classes: 5,
       labels: ["a", "b", "c", "d", "e"],
     });

@@ -26,6 +26,7 @@ export class ExperimentView {
     if (event.kind === "stage") this.begin(event);
     else if (event.kind === "inner") this.inner(event);
     else if (event.kind === "row") this.line(rowLine(event.row));
+    else if (event.kind === "note") this.aside(event.text);
     else this.stop();
   }
 

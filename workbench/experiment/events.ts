@@ -42,6 +42,8 @@ export type ExperimentEvent =
   /** begins a stage, e.g. `convert` of `GBLR, SVD`; `done`: its result was there from before */
   | { kind: "stage"; stage: string; of?: string; done?: boolean }
   | ({ kind: "inner" } & InnerEvent)
+  /** what the user should know */
+  | { kind: "note"; text: string }
   /** a line of the table */
   | { kind: "row"; row: ComparisonRow; rows: readonly ComparisonRow[] }
   /** ended by its signal; the run folder can be gone on with */

@@ -3,6 +3,7 @@
 
 import type { Tensor, Tensor4D } from "@tensorflow/tfjs-core";
 import {
+  clippedTold,
   expectClasses,
   type ImageLoader,
   type ImageSet,
@@ -15,10 +16,11 @@ import { describeModel, readConfig } from "../models/load.ts";
 import { writeClassification } from "../report/index.ts";
 import { type Evaluation, imageTask } from "../train/index.ts";
 import type { Domain, OpenData, Sources } from "./domain.ts";
+import type { ExperimentEvent } from "./events.ts";
 import { imageInputs } from "./image-inputs.ts";
 import { classesOf, type ImageSets, openImageSets, splitsOf } from "./image-sets.ts";
 import type { ImageSettings } from "./image-settings.ts";
-import { evaluationTransform, trainingTransform } from "./image-transforms.ts";
+import { evaluationOptions, trainingTransform } from "./image-transforms.ts";
 import { resultOf } from "./last-event.ts";
 import { classNames, confusionRows, scoreImages } from "./scores.ts";
 import { checkScratch, scratchModel, scratchName } from "./scratch-model.ts";
@@ -91,17 +93,26 @@ interface Opened {
 
 function openData({ settings, sources, sets, own }: Opened): OpenData {
   const { workers, skipBad, dropPath, mixup, cutmix, labelSmoothing, dataset, trainSplit } = settings;
-  const evaluation = evaluationTransform(settings, own);
-  const training = trainingTransform(settings, evaluation);
+  const evaluation = evaluationOptions(settings, own);
+  const training = trainingTransform(settings, evaluation.transform);
   const loaders = new Map<ImageSet, ImageLoader>();
-  const loaderOf = (images: ImageSet, transform: ImageTransform = evaluation): ImageLoader => {
-    const { size, mean, std } = own;
-    const loader = loaders.get(images) ?? imageLoader(images, { size, mean, std, transform, workers, skipBad });
+  const loaderOf = (images: ImageSet, transform: ImageTransform = evaluation.transform): ImageLoader => {
+    const loader = loaders.get(images) ?? imageLoader(images, { ...evaluation, transform, workers, skipBad });
     loaders.set(images, loader);
     return loader;
   };
   const scoreOn = (images: ImageSet, model: Model, signal: AbortSignal | undefined) =>
     scoreImages(model, { loader: loaderOf(images), batch: settings.microBatch, signal });
+  const told = new Set<ImageLoader>();
+  /** Once for each set. */
+  const clipped = function* (): Generator<ExperimentEvent> {
+    for (const loader of loaders.values()) {
+      const text = told.has(loader) ? undefined : clippedTold(loader);
+      if (text === undefined) continue;
+      told.add(loader);
+      yield { kind: "note", text: `${loader.images.split}: ${text}` };
+    }
+  };
   /** of the model that was scored last: what conclude would measure again */
   let onTest: Accuracy | undefined;
   return {
@@ -126,6 +137,7 @@ function openData({ settings, sources, sets, own }: Opened): OpenData {
     },
     async *score(model, signal) {
       onTest = yield* scoreOn(sets.test, model, signal);
+      yield* clipped();
       const { top1, top5, loss } = onTest;
       return { top1, top5, loss };
     },
@@ -147,6 +159,7 @@ function openData({ settings, sources, sets, own }: Opened): OpenData {
       const train = yield* scoreOn(sets.trainSample, model, signal);
       const isOwn = sets.test !== sets.validation;
       const validation = isOwn ? yield* scoreOn(sets.validation, model, signal) : test;
+      yield* clipped();
       const splits = { train, validation, ...(isOwn && { [settings.testSplit]: test }) };
       await writeClassification(folder, {
         classes: classNames(sets.test, own),
@@ -169,5 +182,5 @@ async function preparationOf({ folder, ...changes }: Source, { model: name }: Im
   if (!isClassifier({ architecture })) {
     throw new SettingsError(`--model ${name} is a ${architecture.type}, no classifier of images`);
   }
-  return imageSettings(await describeModel(folder, changes));
+  return imageSettings(await describeModel(folder, changes), folder);
 }

@@ -3,6 +3,7 @@
 
 import { join } from "node:path";
 import {
+  classOrderTold,
   heldOut,
   type ImageSet,
   type ImagesEvent,
@@ -58,8 +59,10 @@ export async function* openImageSets(
     const [first] = open;
     const classes = first?.declared ? { classes: first.classes } : {};
     const place = { ...placeOf(folder, settings, context), split, ...classes };
-    const images = numberedAs(yield* openedImages(place), labels);
+    const images = numberedAs(yield* openedImages(place), settings.classOrder === undefined ? labels : undefined);
+    const told = first === undefined ? classOrderTold(images) : undefined;
     open.push(images);
+    if (told !== undefined) yield { kind: "note", text: told };
     return images;
   };
   const some = (images: ImageSet, count: number | undefined, stream: keyof typeof STREAMS): ImageSet =>
@@ -108,11 +111,16 @@ export async function* classesOf(
   return images.classes;
 }
 
-const placeOf = (dataset: string, { config, imageColumn, labelColumn }: ImageSettings, context: ExperimentContext) => ({
+const placeOf = (
+  dataset: string,
+  { config, imageColumn, labelColumn, classOrder }: ImageSettings,
+  context: ExperimentContext,
+) => ({
   dataset,
   config,
   imageColumn,
   labelColumn,
+  classOrder,
   cache: join(context.cache, "images"),
   signal: context.signal,
 });

@@ -2,6 +2,7 @@
 // while training, and what a model that starts from nothing is like.
 
 import { z } from "zod";
+import { CLASS_ORDERS } from "../data/images/index.ts";
 import { CROP_MODES, INTERPOLATIONS } from "../models/index.ts";
 import { amount, count, experimentShape, grouped, share, text } from "./settings.ts";
 
@@ -32,6 +33,10 @@ export const imageExperiment = z.object({
 
     imageColumn: text("column of the images (default: image, else img)").optional(),
     labelColumn: text("column of the classes (default: label, else labels, else fine_label)").optional(),
+    classOrder: z.enum(CLASS_ORDERS).optional().meta({
+      description:
+        "of classes that are names: as text is sorted, or the numbers that they are called (default: the model's labels, else numbers where they are 0 to n - 1, else text)",
+    }),
     holdOut: share("of the training images for validation, instead of a split").optional(),
     trainLimit: count("train on so many only, drawn by the seed", "images").optional(),
     limit: count("evaluate on so many of each split only, drawn by the seed", "images").optional(),

@@ -3,25 +3,32 @@
 import {
   borderOf,
   type EvaluationTransform,
+  type ImageLoaderOptions,
   type RandAugmentSettings,
   type TrainingTransform,
 } from "../data/images/index.ts";
 import type { ImageSettings as Preparation } from "../models/index.ts";
 import type { ImageSettings } from "./image-settings.ts";
 
-/** @param own what the checkpoint says */
-export function evaluationTransform(
+/**
+ * What a loader of images for evaluation is told.
+ * @param own what the checkpoint says
+ */
+export function evaluationOptions(
   { crop, cropMode, interpolation }: Partial<Pick<ImageSettings, "crop" | "cropMode" | "interpolation">>,
-  own: Pick<Preparation, "cropShare" | "cropMode" | "interpolation" | "mean">,
+  own: Preparation,
 ) {
+  const { size, mean, std, transparency } = own;
   const mode = cropMode ?? own.cropMode;
-  return {
+  const transform = {
     kind: "evaluate" as const,
     cropShare: crop ?? own.cropShare,
     cropMode: mode,
     interpolation: interpolation ?? own.interpolation,
-    ...(mode === "border" && { border: borderOf(own.mean) }),
+    ...(own.cropRounding && { cropRounding: own.cropRounding }),
+    ...(mode === "border" && { border: borderOf(mean) }),
   } satisfies EvaluationTransform;
+  return { size, mean, std, ...(transparency && { transparency }), transform } satisfies ImageLoaderOptions;
 }
 
 /** @param evaluation what training sees too where it does not crop by itself */

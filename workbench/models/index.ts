@@ -12,7 +12,8 @@ export { type Gpt2, type Gpt2Options, gpt2Hidden, gpt2Logits, headOf } from "./g
 export { type GenerateEvent, type GenerateOptions, gpt2Generate } from "./gpt2/generate.ts";
 export { endOfTextIn } from "./gpt2/generation-config.ts";
 export { type Gpt2LossOptions, gpt2Loss, gpt2Nll } from "./gpt2/loss.ts";
-export { CROP_MODES, type CropMode, type ImageSettings, INTERPOLATIONS, imageSettings } from "./image-settings.ts";
+export { imageSettings } from "./image-settings.ts";
+export { CROP_MODES, type CropMode, type ImageSettings, INTERPOLATIONS } from "./image-terms.ts";
 export { forInference, type InferenceOptions } from "./inference.ts";
 export { denseWeight, replaceLayer } from "./layers.ts";
 export { type LoadEvent, type LoadOptions, loadModel, loadModelNow } from "./load.ts";

@@ -19,14 +19,16 @@ import {
 import { toFloat32 } from "../../hub/safetensors/index.ts";
 import { textOfFile } from "../../hub/text.ts";
 import type { Architecture, ParameterInfo } from "./architecture.ts";
+import { isClassifier } from "./classifier.ts";
 import { startParameters } from "./create.ts";
+import { PREPROCESSOR_FILE } from "./image-processor.ts";
+import { imageSettings } from "./image-settings.ts";
 import { Model } from "./model.ts";
 import { configForClasses, headParameters, type NewHead } from "./new-head.ts";
 import { type Preparation, prepared } from "./preparation.ts";
 import { architectureOfConfig } from "./registry.ts";
 import { type StoredModel, type StoredParameter, storedParameters } from "./stored-parameters.ts";
 import { rowByRow, variableFrom, variableOf } from "./variables.ts";
-import { PREPROCESSOR_FILE } from "./write-folder.ts";
 
 export interface LoadOptions {
   /**
@@ -56,6 +58,8 @@ export async function* loadModel(
 ): AsyncGenerator<LoadEvent> {
   await finishReplacing(folder);
   const { json, architecture, config, preprocessor, made } = await describeModel(folder, { head, preparation });
+  // Before its tensors are read: what its images need may be nothing that is done here.
+  if (isClassifier({ architecture })) imageSettings({ architecture, config, json, preprocessor }, folder);
   const open = unwrapModel(form === "trainable" ? await openTrainable(folder) : await openModel(folder));
   const parameters = new Map<string, Variable>();
   try {

@@ -3,7 +3,7 @@
 
 import { ModelError } from "../../hub/model-folder/index.ts";
 import type { Architecture, ParameterInfo } from "./architecture.ts";
-import { isTimm } from "./timm-config.ts";
+import { isTimm, withTimmFields } from "./timm-config.ts";
 
 export interface NewHead {
   /** names in the order of their numbers */
@@ -17,10 +17,10 @@ type Fields = Readonly<Record<string, unknown>>;
 /** config.json for other classes, in the manner of whoever wrote it. */
 export function configForClasses(json: Fields, classes: readonly string[]): Record<string, unknown> {
   if (isTimm(json)) {
-    const { label_descriptions: _, pretrained_cfg, ...others } = json;
+    const { label_descriptions: _, labels: _1, ...others } = json;
     const count = { num_classes: classes.length };
-    const cfg = pretrained_cfg == null ? {} : { pretrained_cfg: { ...pretrained_cfg, ...count } };
-    return { ...others, ...count, ...cfg, label_names: [...classes] };
+    const cfg = others.pretrained_cfg == null ? {} : { pretrained_cfg: withoutLabels(others.pretrained_cfg) };
+    return { ...withTimmFields({ ...others, ...cfg }, count), ...count, label_names: [...classes] };
   }
   const { num_labels: _, architectures, ...others } = json;
   return {
@@ -29,6 +29,11 @@ export function configForClasses(json: Fields, classes: readonly string[]): Reco
     id2label: Object.fromEntries(classes.map((name, i) => [i, name])),
     label2id: Object.fromEntries(classes.map((name, i) => [name, i])),
   };
+}
+
+function withoutLabels(cfg: object): object {
+  const { label_names: _, label_descriptions: _1, labels: _2, ...others } = cfg as Fields;
+  return others;
 }
 
 /** transformers' class of such a model that classifies. */

@@ -59,8 +59,12 @@ const isSmooth = (sigma: number | undefined): boolean => sigma !== undefined && 
 
 /** What its images must be prepared by: for readers that do not know every processor of Hugging Face's. */
 function storedImages(model: Model): Record<string, unknown> {
-  const { size, mean, std, interpolation, cropShare, cropMode } = imageSettings(model);
-  return { size, mean, std, interpolation, crop_share: cropShare, crop_mode: cropMode };
+  const { size, mean, std, interpolation, cropShare, cropMode, cropRounding, transparency } = imageSettings(model);
+  return {
+    ...{ size, mean, std, interpolation, crop_share: cropShare, crop_mode: cropMode },
+    ...(cropRounding && { crop_rounding: cropRounding }),
+    ...(transparency && { transparency }),
+  };
 }
 
 /** What was said of a model as a whole stays true when it is saved again. */

@@ -23,10 +23,25 @@ const FIELDS = z.object({
   num_classes: z.int().min(1).nullish(),
   global_pool: z.string().nullish(),
   model_args: z.record(z.string(), z.unknown()).nullish(),
-  pretrained_cfg: z.object({ input_size: size.nullish(), num_classes: z.int().nullish() }).nullish(),
 });
+const PRETRAINED = z.object({ input_size: size.nullish(), num_classes: z.int().nullish() });
 
 export const isTimm = (json: Readonly<Record<string, unknown>>): boolean => typeof json.architecture === "string";
+
+/**
+ * Where timm keeps what it says of the checkpoint itself: `pretrained_cfg`, or the whole file where it has none, as older
+ * ones. `path` is what stands before names of fields in errors.
+ */
+export function timmFields(json: Readonly<Record<string, unknown>>): { fields: TimmArguments; path: string } {
+  const { pretrained_cfg: own } = json;
+  return own == null ? { fields: json, path: "" } : { fields: own as TimmArguments, path: "pretrained_cfg." };
+}
+
+/** Fields of the checkpoint said anew, where the file has them. */
+export function withTimmFields(json: TimmArguments, said: TimmArguments): Record<string, unknown> {
+  const { pretrained_cfg: own } = json;
+  return own == null ? { ...json, ...said } : { ...json, pretrained_cfg: { ...own, ...said } };
+}
 
 /** @throws ModelError naming the field that makes no sense */
 export function readTimmConfig(json: Readonly<Record<string, unknown>>, file: string): TimmConfig {
@@ -35,13 +50,14 @@ export function readTimmConfig(json: Readonly<Record<string, unknown>>, file: st
     ...(fields.global_pool != null && { global_pool: fields.global_pool }),
     ...fields.model_args,
   };
-  const input = fields.pretrained_cfg?.input_size;
+  const { fields: own, path } = timmFields(json);
+  const { input_size: input, num_classes: count } = checked(PRETRAINED, own, file, path);
   if (input && input[1] !== input[2]) {
-    throw new ModelError(`pretrained_cfg.input_size is ${input.join(" × ")}: images must be square`, { file });
+    throw new ModelError(`${path}input_size is ${input.join(" × ")}: images must be square`, { file });
   }
   return {
     name: fields.architecture.replace(/\..*$/, ""),
-    classes: fields.num_classes ?? fields.pretrained_cfg?.num_classes ?? 1000,
+    classes: fields.num_classes ?? count ?? 1000,
     colours: input?.[0] ?? 3,
     image: input?.[1],
     model,

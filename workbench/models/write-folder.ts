@@ -23,6 +23,7 @@ import {
   type TensorSource,
   type WriteProgress,
 } from "../../hub/safetensors/index.ts";
+import { PREPROCESSOR_FILE } from "./image-processor.ts";
 
 export type SaveEvent =
   | { kind: "opened"; tensors: number; bytes: number }
@@ -46,8 +47,6 @@ export interface FolderContent {
   maxShardBytes?: number | undefined;
 }
 
-export const PREPROCESSOR_FILE = "preprocessor_config.json";
-
 /** Of a base model, what is not its weights and not its description. Patterns of hub/file-patterns.ts */
 export const COMPANION_FILES = [
   "tokenizer*.json",
@@ -60,7 +59,7 @@ export const COMPANION_FILES = [
   "special_tokens_map.json",
   "added_tokens.json",
   "generation_config.json",
-  "preprocessor_config.json",
+  PREPROCESSOR_FILE,
   "processor_config.json",
 ];
 

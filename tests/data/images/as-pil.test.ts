@@ -53,6 +53,9 @@ const BEFORE_13: Record<string, number> = {
   "41x130.png center 33 bicubic": 2,
   "41x130.png center 37 bicubic": 1,
   "41x130.png center 32 bilinear": 1,
+  "41x130.png center 32 lanczos": 3,
+  "41x130.png center 32 box": 1,
+  "41x130.png center 33 hamming": 1,
   "mode-60x91.png squash 32 bilinear": 1,
   "mode-60x91.png squash 28 bicubic": 1,
   "mode-20x33.png squash 32 bilinear": 1,
@@ -68,7 +71,7 @@ for (const pil of installedPils())
 
     test("for greyscale, CMYK, transparency, palettes, single bits and a camera's orientation", async () => {
       const files = await fromPil<Dumped[]>(pil, { what: "kinds", folder });
-      expect(files.length).toBe(12);
+      expect(files.length).toBe(14);
       for (const { name, width, height } of files) {
         const image = await decoded(name);
         expect([name, image.width, image.height]).toEqual([name, width, height]);
@@ -76,14 +79,16 @@ for (const pil of installedPils())
       }
     });
 
-    test("but 16 bit greyscale keeps its upper 8 bits, where PIL makes all above 255 white", async () => {
-      await fromPil(pil, { what: "kinds", folder });
-      const { data, width } = await decoded("grey16.png");
-      const row = Array.from({ length: width }, (_, x) => data[3 * x]);
-      expect(row).toEqual(Array.from({ length: width }, (_, x) => (x * 1300) >> 8));
+    test("over white where that is asked for, whatever makes them transparent", async () => {
+      const files = await fromPil<Dumped[]>(pil, { what: "over white", folder });
+      expect(files.length).toBe(6);
+      for (const { name } of files) {
+        const image = await decodeImage(readFileSync(join(folder, name)), { transparency: "white" });
+        expect([name, difference(image.data, pixelsOf(folder, name)).most]).toEqual([name, 0]);
+      }
     });
 
-    test("resized to any size and cropped to the centre, in both interpolations", async () => {
+    test("resized to any size and cropped to the centre, in all interpolations", async () => {
       // Reduced, enlarged, halves of pixels at either side of the crop, and nothing to resize.
       const sizes: [number, number][] = [
         [91, 60],
@@ -103,6 +108,9 @@ for (const pil of installedPils())
         [37, 1, "bicubic"],
         [32, 0.875, "bilinear"],
         [32, 0.9, "nearest"],
+        [32, 0.875, "lanczos"],
+        [32, 0.875, "box"],
+        [33, 0.9, "hamming"],
       ] as const) {
         await fromPil(pil, { what: "evaluate", folder, names, size, share, interpolation });
         for (const name of names) {

@@ -83,11 +83,34 @@ def kinds(folder):
         "palette.gif": (palette, {}),
         "bits.png": (rgb.convert("1"), {}),
         "lossy.webp": (rgb, {}),
+        "grey16.png": (Image.fromarray((x * 1300).astype(np.uint16)), {}),
+        "grey16.tif": (Image.fromarray((x * y).astype(np.uint16)), {}),
     }
     for name, (image, options) in images.items():
         image.save(os.path.join(folder, name), **options)
-    Image.fromarray((x * 1300).astype(np.uint16)).save(os.path.join(folder, "grey16.png"))
     return [dump(folder, name, Image.open(os.path.join(folder, name)).convert("RGB")) for name in images]
+
+
+def over_white(folder):
+    """Transparent pictures as transformers' processors convert them."""
+    y, x = np.mgrid[0:40, 0:50]
+    base = np.stack([x * 5, y * 6, (x + y) * 2, (x * y) % 256], -1).astype(np.uint8)
+    rgba = Image.fromarray(base, "RGBA")
+    images = {
+        "white-alpha.png": (rgba, {}),
+        "white-alpha.webp": (rgba, {"lossless": True}),
+        "white-grey.png": (Image.fromarray(base[..., 2:4].copy(), "LA"), {}),
+        "white-palette.png": (rgba.convert("RGB").convert("P", palette=Image.ADAPTIVE), {"transparency": 3}),
+        "white-colour.png": (rgba.convert("RGB"), {"transparency": (0, 0, 0)}),
+        "white-none.png": (rgba.convert("RGB"), {}),
+    }
+    answers = []
+    for name, (image, options) in images.items():
+        image.save(os.path.join(folder, name), **options)
+        seen = Image.open(os.path.join(folder, name)).convert("RGBA")
+        white = Image.new("RGBA", seen.size, (255, 255, 255, 255))
+        answers.append(dump(folder, name, Image.alpha_composite(white, seen).convert("RGB")))
+    return answers
 
 
 def dump(folder, name, image):
@@ -100,6 +123,8 @@ def main():
     folder = given["folder"]
     if given["what"] == "kinds":
         return kinds(folder)
+    if given["what"] == "over white":
+        return over_white(folder)
     if given["what"] == "evaluate":
         answers = []
         for name in given["names"]:

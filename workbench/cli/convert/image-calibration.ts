@@ -5,10 +5,10 @@ import { join } from "node:path";
 import process from "node:process";
 import type { Tensor4D } from "@tensorflow/tfjs-core";
 import { calibrate } from "../../compress/index.ts";
-import { imageLoader } from "../../data/images/index.ts";
+import { clippedTold, imageLoader } from "../../data/images/index.ts";
 import { imageInputs } from "../../experiment/image-inputs.ts";
 import { openedImages } from "../../experiment/image-sets.ts";
-import { evaluationTransform } from "../../experiment/image-transforms.ts";
+import { evaluationOptions } from "../../experiment/image-transforms.ts";
 import { locateDataset } from "../../experiment/sources.ts";
 import { classifierLogits, imageSettings } from "../../models/index.ts";
 import { workbenchCache } from "../cache-folder.ts";
@@ -44,9 +44,7 @@ export async function calibrateOnImages(
     unlabelled: true,
   };
   const images = await shown({ label: "images", format: () => "" }, openedImages(place));
-  const own = imageSettings(model);
-  const { size, mean, std } = own;
-  const loader = imageLoader(images, { size, mean, std, transform: evaluationTransform({}, own), skipBad: true });
+  const loader = imageLoader(images, { ...evaluationOptions({}, imageSettings(model)), skipBad: true });
   const total = Math.min(samples, images.length);
   try {
     const forward = (pixels: Tensor4D) => classifierLogits(model, pixels);
@@ -55,6 +53,8 @@ export async function calibrateOnImages(
   } finally {
     const [first] = loader.skipped;
     const count = `${loader.skipped.length} of ${total} images`;
+    const clipped = clippedTold(loader);
+    if (clipped !== undefined) process.stderr.write(`gblr: ${clipped}\n`);
     if (first) process.stderr.write(`gblr: ${count} left out, the first ${first.name}: ${first.problem}\n`);
     await loader.close();
     await images.close();

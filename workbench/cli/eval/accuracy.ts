@@ -7,16 +7,19 @@ import { type Command, Option } from "commander";
 import type { HubAccess } from "../../../hub/access.ts";
 import { percent } from "../../../hub/numbers.ts";
 import {
+  CLASS_ORDERS,
+  type ClassOrder,
   type CropMode,
+  classOrderTold,
+  clippedTold,
   type ImageLoader,
-  type ImageLoaderOptions,
   type Interpolation,
   imageLoader,
   numberedAs,
 } from "../../data/images/index.ts";
 import type { Engine, OpenEngineOptions } from "../../engine/types.ts";
 import { openedImages } from "../../experiment/image-sets.ts";
-import { evaluationTransform } from "../../experiment/image-transforms.ts";
+import { evaluationOptions } from "../../experiment/image-transforms.ts";
 import { classNames, confusionRows, scoreImages } from "../../experiment/scores.ts";
 import { locateDataset, locateModel } from "../../experiment/sources.ts";
 import {
@@ -56,6 +59,7 @@ interface AccuracyFlags extends OpenEngineOptions {
   split: string;
   imageColumn?: string;
   labelColumn?: string;
+  classOrder?: ClassOrder;
   size?: number;
   crop?: number;
   cropMode?: CropMode;
@@ -94,6 +98,12 @@ export function addAccuracy(program: Command): void {
     .option("--split <name>", "part of the data set", "test")
     .option("--image-column <name>", "column of the images (default: image, else img)")
     .option("--label-column <name>", "column of the classes (default: label, else labels, else fine_label)")
+    .addOption(
+      new Option(
+        "--class-order <name>",
+        "of classes that are names: as text is sorted, or the numbers that they are called (default: the model's labels, else numbers where they are 0 to n - 1, else text)",
+      ).choices(CLASS_ORDERS),
+    )
     .option("--size <pixels>", "edge of what the model sees (default: the checkpoint's)", countFrom(1))
     .option("--crop <share>", "of the resized image's side that is seen (default: the checkpoint's)", share)
     .addOption(
@@ -139,10 +149,11 @@ async function measured(name: string, flags: AccuracyFlags, { access, engine, si
     const data = await shown(locateDataset({ name: flags.dataset, config, splits: [split] }, { access, signal }), view);
     const model = await sized(classifier(await loadWithProgress(source.folder), name), flags.size);
     const cache = `${workbenchCache(process.env)}/images`;
-    const { imageColumn, labelColumn } = flags;
-    const columns = { imageColumn, labelColumn };
+    const { imageColumn, labelColumn, classOrder } = flags;
+    const columns = { imageColumn, labelColumn, classOrder };
     const place = { dataset: data.folder, config, split, ...columns, limit, cache, signal };
-    const images = numberedAs(await shown(openedImages(place), view), imageSettings(model).labels);
+    const names = classOrder === undefined ? imageSettings(model).labels : undefined;
+    const images = numberedAs(await shown(openedImages(place), view), names);
     const settings = settingsOf(model, flags);
     const loader = imageLoader(images, { ...settings, workers, skipBad });
     try {
@@ -154,7 +165,9 @@ async function measured(name: string, flags: AccuracyFlags, { access, engine, si
       const places = { model: name, dataset: flags.dataset, config, split: images.split, ...origin };
       const bad = [...loader.skipped];
       const relativeFlops = await relativeFlopsOf(model);
-      const result = { ...places, ...score, relativeFlops, ...settings, ...made, skippedImages: bad };
+      const notes = [classOrderTold(images), clippedTold(loader)].filter((text) => text !== undefined);
+      const order = { classOrder: classOrder ?? images.classOrder };
+      const result = { ...places, ...score, relativeFlops, ...settings, ...made, skippedImages: bad, ...order, notes };
       if (flags.report !== undefined) await report(flags.report, { result, confusion, classes, engine });
       return { ...result, confusions: confusionsOf(confusion, classes) };
     } finally {
@@ -172,9 +185,8 @@ async function close(loader: ImageLoader, model: Model): Promise<void> {
 }
 
 function settingsOf(model: Model, { size, ...flags }: AccuracyFlags) {
-  const own = imageSettings(model);
-  const transform = evaluationTransform(flags, own);
-  return { size: size ?? own.size, mean: own.mean, std: own.std, transform } satisfies ImageLoaderOptions;
+  const options = evaluationOptions(flags, imageSettings(model));
+  return { ...options, size: size ?? options.size };
 }
 
 /** A vision transformer has its positions interpolated to another size; others take it, or say that they do not. */
@@ -268,5 +280,6 @@ function printed(result: Result, palette: Palette): string {
     const first = result.skippedImages[0];
     rows.splice(4, 0, ["skipped", String(skipped), `first ${first?.name}: ${first?.problem}`]);
   }
+  for (const text of result.notes) rows.push(["note", "", text]);
   return resultTable(titleOf(model, dataset, config, split), rows, palette);
 }

@@ -77,8 +77,9 @@ function forPulling(pattern: string): string[] {
 /** By convention a split's name is at the start of a file's name, or a folder. */
 function anywhere(folder: string, split: string): string[] {
   const canonical = conventionalSplit(split);
-  const others: Record<string, string[]> = { validation: ["valid", "val", "dev"], test: ["eval"] };
-  const names = unique([split, canonical, ...(others[canonical] ?? [])]);
+  const others = { validation: ["valid", "val", "dev"], test: ["eval"] };
+  const known = Object.hasOwn(others, canonical) ? others[canonical as keyof typeof others] : [];
+  const names = unique([split, canonical, ...known]);
   return names.flatMap((name) => [
     `${folder}${globOf(name)}[-._]*`,
     `${folder}${globOf(name)}/*`,

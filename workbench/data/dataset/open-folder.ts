@@ -2,11 +2,12 @@
 // since the files of a snapshot are links to blobs named by their content.
 
 import { createHash } from "node:crypto";
-import { readdir, readFile, readlink, stat } from "node:fs/promises";
+import { readFile, readlink, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { chunksOf, openFile } from "../../../hub/byte-source.ts";
 import { DataError, why } from "../errors.ts";
 import { type SplitFiles, splitFiles } from "./data-files.ts";
+import { walk } from "./walk.ts";
 
 /** @throws DataError when the folder, the configuration, the split or its files are not there */
 export async function splitFilesOf(
@@ -21,17 +22,8 @@ export async function splitFilesOf(
 /** Of all its files, but those that are hidden. @throws DataError when there is no such folder */
 export async function pathsIn(dataset: string): Promise<string[]> {
   const found: string[] = [];
-  const visit = async (below: string): Promise<void> => {
-    const entries = await readdir(join(dataset, below), { withFileTypes: true });
-    for (const entry of entries.filter(({ name }) => !name.startsWith("."))) {
-      const path = `${below}${entry.name}`;
-      // Links to folders are not followed: they may lead in circles. A link whose target is gone is no file.
-      if (entry.isDirectory()) await visit(`${path}/`);
-      else if ((await stat(join(dataset, path)).catch(() => undefined))?.isFile()) found.push(path);
-    }
-  };
   try {
-    await visit("");
+    for await (const { below, files } of walk(dataset)) for (const name of files) found.push(`${below}${name}`);
   } catch (error) {
     const missing = (error as { code?: unknown }).code === "ENOENT";
     const problem = missing

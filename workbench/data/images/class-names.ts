@@ -18,9 +18,10 @@ const Info = z.looseObject({
 const FrontMatter = z.looseObject({
   dataset_info: z.union([z.array(Info), Info.transform((one) => [one])]).default([]),
 });
-const Stored = z.looseObject({
-  info: z.looseObject({ features: z.record(z.string(), z.looseObject({ names: Names.optional() })) }),
-});
+// Objects of zod's own would lose a column that is called `__proto__`.
+const isObject = (value: unknown) => typeof value === "object" && value !== null;
+const Stored = z.looseObject({ info: z.looseObject({ features: z.custom<Record<string, unknown>>(isObject) }) });
+const StoredFeature = z.looseObject({ names: Names });
 
 function inOrder(names: Record<string, string>): string[] {
   return Object.entries(names)
@@ -50,7 +51,8 @@ export function namesInParquet(
   const text = entries?.find(({ key }) => key === "huggingface")?.value;
   if (text === undefined) return undefined;
   try {
-    return Stored.safeParse(JSON.parse(text)).data?.info.features[column]?.names;
+    const { features } = Stored.parse(JSON.parse(text)).info;
+    return Object.hasOwn(features, column) ? StoredFeature.parse(features[column]).names : undefined;
   } catch {
     return undefined;
   }

@@ -1,7 +1,6 @@
 // Encoded images to red, green and blue, as PIL's `convert("RGB")` gives them: colour profiles and the camera's
-// orientation are not applied, transparency is dropped, CMYK is converted by its plain formula. Equal to the last bit for
-// JPEG, PNG, WebP, TIFF and GIF (its first picture); the one difference: PIL turns 16 bit greyscale white above 255,
-// here it keeps its upper 8 bits.
+// orientation are not applied, transparency is dropped, CMYK is converted by its plain formula, 16 bit greyscale is not
+// scaled: what is above 255 becomes 255. Equal to the last bit for JPEG, PNG, WebP, TIFF and GIF (its first picture).
 
 import sharp, { type Sharp } from "sharp";
 import { isLfsPointer, POINTER_PROBLEM } from "../../../hub/lfs-pointer.ts";
@@ -28,20 +27,36 @@ const READING = { ignoreIcc: true, failOn: "truncated", limitInputPixels: MOST_P
 sharp.concurrency(1);
 sharp.cache(false);
 
+export interface DecodeOptions {
+  /** what is behind transparent pixels. Default none: transparency is dropped */
+  transparency?: "white" | undefined;
+}
+
+export interface DecodedImage extends Pixels {
+  /** whether it is 16 bit greyscale with values above 255, which became 255 */
+  clipped: boolean;
+}
+
 /** @throws ImageError, a clause, when the bytes are no image that is known here, or a damaged one */
-export async function decodeImage(bytes: Uint8Array): Promise<Pixels> {
+export async function decodeImage(bytes: Uint8Array, { transparency }: DecodeOptions = {}): Promise<DecodedImage> {
   if (bytes.length === 0) throw new ImageError("is empty, 0 bytes");
   if (isLfsPointer(bytes)) throw new ImageError(POINTER_PROBLEM);
   try {
     const image = sharp(bytes, READING);
-    const { space, format } = await image.metadata();
+    const { space, format, channels, hasAlpha } = await image.metadata();
     if (!FORMATS.includes(format)) throw new Error(`it is ${format.toUpperCase()}, not ${KNOWN}`);
-    if (space === "cmyk") return await fromCmyk(image);
-    const { data, info } = await image.toColourspace("srgb").removeAlpha().raw().toBuffer({ resolveWithObject: true });
-    const { width, height } = info;
+    if (space === "cmyk") return { ...(await fromCmyk(image)), clipped: false };
+    // A PNG's type of colour tells greyscale with one transparent level from greyscale with transparency.
+    const isGrey = channels === 1 || (format === "png" && bytes[PNG_COLOUR_TYPE] === 0);
+    if (space === "grey16" && isGrey) return await fromDeepGrey(image);
+    const isOpaque = transparency === undefined || !hasAlpha;
+    const colours = isOpaque ? image.toColourspace("srgb").removeAlpha() : image.toColourspace("srgb").ensureAlpha();
+    const { data, info } = await colours.raw().toBuffer({ resolveWithObject: true });
+    const size = { width: info.width, height: info.height };
+    if (!isOpaque) return { ...overWhite(data, size), clipped: false };
     // Of some kinds greyscale stays so.
-    if (info.channels === 1) return fromGrey(data, { width, height });
-    return { width, height, data: owned(data) };
+    const pixels = info.channels === 1 ? fromGrey(data, size) : { ...size, data: owned(data) };
+    return { ...pixels, clipped: false };
   } catch (error) {
     throw new ImageError(`cannot be decoded: ${clauseOf(error)}`, { cause: error });
   }
@@ -64,11 +79,41 @@ async function fromCmyk(image: Sharp): Promise<Pixels> {
   return pixels;
 }
 
-function fromGrey(data: Uint8Array, { width, height }: { width: number; height: number }): Pixels {
+/** Where a PNG says its type of colour, in its first chunk. */
+const PNG_COLOUR_TYPE = 25;
+
+/** 16 bits a pixel; the first channel, where a transparent level has made a second one. */
+async function fromDeepGrey(image: Sharp): Promise<DecodedImage> {
+  const raw = image.toColourspace("grey16").raw({ depth: "ushort" });
+  const { data, info } = await raw.toBuffer({ resolveWithObject: true });
+  const { width, height, channels } = info;
+  const levels = new Uint16Array(owned(data).slice().buffer);
+  const grey = new Uint8ClampedArray(width * height);
+  let clipped = false;
+  for (let i = 0; i < grey.length; i++) {
+    const level = levels[i * channels] as number;
+    grey[i] = level;
+    clipped ||= level > 255;
+  }
+  return { ...fromGrey(grey, { width, height }), clipped };
+}
+
+/** Red, green, blue and opacity over white, with the roundings of PIL's `alpha_composite`. */
+function overWhite(data: Uint8Array, { width, height }: { width: number; height: number }): Pixels {
   const pixels = blank(width, height);
-  data.forEach((value, i) => {
-    pixels.data.fill(value, 3 * i, 3 * i + 3);
-  });
+  for (let from = 0, to = 0; to < pixels.data.length; from += 4, to += 3) {
+    const opacity = data[from + 3] as number;
+    for (let c = 0; c < 3; c++) {
+      const sum = ((data[from + c] as number) * opacity + 255 * (255 - opacity)) * 128 + 128 * 128;
+      pixels.data[to + c] = (((sum >> 8) + sum) >> 8) >> 7;
+    }
+  }
+  return pixels;
+}
+
+function fromGrey(data: ArrayLike<number>, { width, height }: { width: number; height: number }): Pixels {
+  const pixels = blank(width, height);
+  for (let i = 0; i < data.length; i++) pixels.data.fill(data[i] as number, 3 * i, 3 * i + 3);
   return pixels;
 }
 

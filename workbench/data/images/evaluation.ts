@@ -3,7 +3,7 @@
 
 import { type Pixels, paste, plain } from "./pixels.ts";
 import { resize } from "./resample.ts";
-import type { CropMode, EvaluationTransform } from "./transform.ts";
+import type { CropMode, CropRounding, EvaluationTransform } from "./transform.ts";
 
 interface Size {
   width: number;
@@ -31,11 +31,12 @@ export function evaluationView(
     cropShare = 0.875,
     interpolation = "bicubic",
     cropMode = "center",
+    cropRounding = "half-even",
     border = [0, 0, 0],
   }: Omit<EvaluationTransform, "kind"> & { size: number },
 ): Pixels {
   const { width, height } = SIZES[cropMode](Math.floor(size / cropShare), image);
-  const [across, down] = [seen(width, size), seen(height, size)];
+  const [across, down] = [width, height].map((length) => seen(length, size, cropRounding)) as [Seen, Seen];
   const window = { left: across.first, top: down.first, width: across.count, height: down.count };
   const view = resize(image, { width, height, interpolation, window });
   if (view.width === size && view.height === size) return view;
@@ -45,8 +46,15 @@ export function evaluationView(
 }
 
 /** The centre of a side: what of it is kept, and how much border comes before. */
-function seen(length: number, size: number): { first: number; count: number; before: number } {
-  if (length >= size) return { first: roundEven((length - size) / 2), count: size, before: 0 };
+interface Seen {
+  first: number;
+  count: number;
+  before: number;
+}
+
+function seen(length: number, size: number, rounding: CropRounding): Seen {
+  const round = rounding === "down" ? Math.floor : roundEven;
+  if (length >= size) return { first: round((length - size) / 2), count: size, before: 0 };
   return { first: 0, count: length, before: Math.floor((size - length) / 2) };
 }
 

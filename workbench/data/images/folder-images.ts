@@ -5,12 +5,12 @@ import { DataError } from "../errors.ts";
 import type { SplitFolders } from "./image-folders.ts";
 import { labelsOf } from "./labels.ts";
 import { readPlace } from "./places.ts";
-import type { ImagePlace, ImageSet } from "./types.ts";
+import type { ImagePlace, ImageSet, OpenImagesOptions } from "./types.ts";
 
 export function folderImages(
   dataset: string,
   { config, split, classes: folders }: SplitFolders,
-  { classes: wanted, limit = Infinity }: { classes?: readonly string[] | undefined; limit?: number | undefined },
+  { classes: wanted, classOrder: order, limit = Infinity }: Pick<OpenImagesOptions, "classes" | "classOrder" | "limit">,
 ): ImageSet {
   const starts = [0];
   for (const { images } of folders) starts.push((starts.at(-1) as number) + images.length);
@@ -22,10 +22,10 @@ export function folderImages(
     throw new RangeError(`image ${i}: there are ${length}`);
   };
   const names = folders.map(({ name }) => name);
-  // The number of a folder is that of its class, unless classes were given.
-  const numbers = labelsOf(names, {
-    declared: names,
+  const { labels, ...numbered } = labelsOf(names, {
+    declared: undefined,
     wanted,
+    order,
     dataset,
     nameOf: (i) => join(dataset, folders[i]?.path ?? ""),
   });
@@ -51,9 +51,8 @@ export function folderImages(
     config,
     split,
     length,
-    classes: numbers.classes,
-    declared: true,
-    label: (i) => numbers.labels[folderOf(check(i))] as number,
+    ...numbered,
+    label: (i) => labels[folderOf(check(i))] as number,
     place,
     nameOf,
     bytes: async (i) => readPlace(place(i)),

@@ -1,6 +1,7 @@
 // Images for classifiers: data sets as on the Hub or in folders, decoded and transformed in worker threads. The one door
 // of this folder.
 
+export { CLASS_ORDERS, type ClassOrder } from "./class-order.ts";
 export { borderOf } from "./evaluation.ts";
 export { expectClasses } from "./expect-classes.ts";
 export { imageLoader } from "./loader.ts";
@@ -9,6 +10,7 @@ export { numberedAs } from "./number-as.ts";
 export { openImages } from "./open-images.ts";
 export { seedWithin } from "./random.ts";
 export { heldOut, sampleOf, subsetOf } from "./subset.ts";
+export { classOrderTold, clippedTold } from "./told.ts";
 export type {
   ColourJitter,
   CropMode,

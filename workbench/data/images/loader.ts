@@ -27,13 +27,24 @@ const AHEAD = 2;
 
 /** @throws ShapeError on a setting that makes no sense */
 export function imageLoader(images: ImageSet, options: ImageLoaderOptions): ImageLoader {
-  const { size, mean, std, skipBad = false, workers = Math.min(os.availableParallelism(), MOST_WORKERS) } = options;
+  const {
+    size,
+    mean,
+    std,
+    transparency,
+    skipBad = false,
+    workers = Math.min(os.availableParallelism(), MOST_WORKERS),
+  } = options;
   const transform = options.transform === "evaluate" ? { kind: "evaluate" as const } : options.transform;
   const prepare = { size, transform, mean, std };
   checkTransform(prepare);
   const holds = Number.isInteger(workers) && workers >= 0 && workers <= WORKERS_ALLOWED;
   expectSetting("imageLoader", { workers }, `a whole number from 0 to ${WORKERS_ALLOWED}`, holds);
-  const settings: LoaderSettings = { ...prepare, decoded: roomForDecoded({ images: images.length, size }) };
+  const settings: LoaderSettings = {
+    ...prepare,
+    transparency,
+    decoded: roomForDecoded({ images: images.length, size }),
+  };
   const pool = startPool<ImageJob, ImageAnswer>({
     module: new URL("./worker.ts", import.meta.url),
     workerData: settings,
@@ -41,6 +52,7 @@ export function imageLoader(images: ImageSet, options: ImageLoaderOptions): Imag
     here: (job) => prepareImages(job, settings),
   });
   const skipped = new Map<number, SkippedImage>();
+  const clipped = new Set<number>();
   const each = size * size * 3;
 
   const roomFor = (count: number): Float32Array<ArrayBuffer> => {
@@ -75,6 +87,7 @@ export function imageLoader(images: ImageSet, options: ImageLoaderOptions): Imag
     let at = 0;
     for (const job of jobs) {
       const answer = await job;
+      for (const i of answer.clipped) clipped.add(items[at + i] as number);
       for (let i = 0; i < answer.pixels.length / each; i++, at++) {
         const item = items[at] as number;
         const problem = answer.problems[i];
@@ -107,6 +120,9 @@ export function imageLoader(images: ImageSet, options: ImageLoaderOptions): Imag
     size,
     get skipped() {
       return [...skipped.values()];
+    },
+    get clipped() {
+      return [...clipped].map((item) => images.nameOf(item));
     },
     get workers() {
       return pool.workers;

@@ -1,6 +1,7 @@
 // Classes of a set under other numbers: those that a model has for the same names. A folder that lacks some classes, or a
 // data set that lists them in another order, would else be scored against the wrong ones.
 
+import { sortedNames } from "./class-order.ts";
 import type { ImageSet } from "./types.ts";
 
 /**
@@ -14,5 +15,7 @@ export function numberedAs(images: ImageSet, names: readonly string[] | undefine
   const own = images.classes.map((name) => numbers.get(name));
   const isPartOf = numbers.size === names.length && new Set(own).size === own.length && !own.includes(undefined);
   if (!isPartOf || (own.length === names.length && own.every((number, i) => number === i))) return images;
-  return { ...images, classes: names, label: (i) => own[images.label(i)] as number };
+  const inText = sortedNames(images.classes).every((name, i) => numbers.get(name) === i);
+  const classOrder = inText ? undefined : ("model" as const);
+  return { ...images, classes: names, classOrder, label: (i) => own[images.label(i)] as number };
 }

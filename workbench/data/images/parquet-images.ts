@@ -10,7 +10,7 @@ import { openParquet, type ParquetFile } from "../dataset/parquet-file.ts";
 import { DataError } from "../errors.ts";
 import { namesInParquet, namesInReadme } from "./class-names.ts";
 import { IMAGE_FILE_FORMAT, type ImageOffsets, readImageOffsets, writeImageFile } from "./image-file.ts";
-import { labelsOf, namesIn } from "./labels.ts";
+import { labelsOf } from "./labels.ts";
 import { type ImageColumns, imageBytes, imageColumns, type RawLabel, rawLabels } from "./parquet-columns.ts";
 import { readPlace } from "./places.ts";
 import type { ImagePlace, ImageSet, ImagesEvent, OpenImagesOptions } from "./types.ts";
@@ -30,7 +30,7 @@ export async function* parquetImages(
   { config, split, files }: SplitFiles,
   options: OpenImagesOptions & { readme: string | undefined },
 ): AsyncGenerator<ImagesEvent, ImageSet> {
-  const { dataset, readme, limit = Infinity, classes: wanted } = options;
+  const { dataset, readme, limit = Infinity, classes: wanted, classOrder: order } = options;
   const parts: Part[] = [];
   const raw: RawLabel[] = [];
   let declared: readonly string[] | undefined;
@@ -60,7 +60,7 @@ export async function* parquetImages(
     }
   }
   // Names are numbered by all that were read: the first few may lack some.
-  declared ??= namesIn(raw);
+  const names = raw.filter((label) => typeof label === "string");
   if (raw.length > limit) raw.length = limit;
   if (raw.length === 0) throw new DataError(dataset, `has no images in split ${JSON.stringify(split)}: it has no rows`);
   const partOf = partFinder(parts, raw.length);
@@ -73,14 +73,13 @@ export async function* parquetImages(
     const [start, end] = [offsets[i - first] as number, offsets[i - first + 1] as number];
     return { file, start, length: end - start };
   };
-  const { labels, classes, declared: named } = labelsOf(raw, { declared, wanted, dataset, nameOf });
+  const { labels, ...numbered } = labelsOf(raw, { declared, wanted, names, order, dataset, nameOf });
   return {
     dataset,
     config,
     split,
     length: labels.length,
-    classes,
-    declared: named,
+    ...numbered,
     label: (i) => labels[checked(i, labels.length)] as number,
     place,
     nameOf,

@@ -50,7 +50,7 @@ function trainingView(
   const context: AugmentContext = {
     random,
     interpolation,
-    fill: mean.map((value) => Math.min(255, Math.round(255 * value))) as [number, number, number],
+    fill: mean.map((value) => Math.max(0, Math.min(255, Math.round(255 * value)))) as [number, number, number],
   };
   const seen = cropped(image, { size, crop, interpolation }, random);
   if (random.chance(flip)) mirror(seen);

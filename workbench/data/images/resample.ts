@@ -14,7 +14,16 @@ interface Filter {
   at(x: number): number;
 }
 
+/** sin(πx) / πx */
+const sinc = (x: number): number => (x === 0 ? 1 : Math.sin(Math.PI * x) / (Math.PI * x));
+
 const FILTERS: Record<Exclude<Interpolation, "nearest">, Filter> = {
+  box: { support: 0.5, at: (x) => (x > -0.5 && x <= 0.5 ? 1 : 0) },
+  hamming: {
+    support: 1,
+    at: (x) => (Math.abs(x) < 1 ? sinc(x) * (Math.fround(0.54) + Math.fround(0.46) * Math.cos(Math.PI * x)) : 0),
+  },
+  lanczos: { support: 3, at: (x) => (x >= -3 && x < 3 ? sinc(x) * sinc(x / 3) : 0) },
   bilinear: { support: 1, at: (x) => Math.max(0, 1 - Math.abs(x)) },
   // Keys 1981 with a = -1/2
   bicubic: {

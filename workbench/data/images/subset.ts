@@ -17,6 +17,7 @@ export function subsetOf(images: ImageSet, items: ArrayLike<number>): ImageSet {
     length: kept.length,
     classes: images.classes,
     declared: images.declared,
+    classOrder: images.classOrder,
     label: (i) => images.label(at(i)),
     place: (i) => images.place(at(i)),
     nameOf: (i) => images.nameOf(at(i)),

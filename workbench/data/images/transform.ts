@@ -1,8 +1,8 @@
 // What is done to a decoded image before a network sees it: settings only, of evaluation and of training.
 
-import type { CropMode, Interpolation } from "../../models/image-settings.ts";
+import type { CropMode, CropRounding, Interpolation } from "../../models/image-terms.ts";
 
-export type { CropMode, Interpolation } from "../../models/image-settings.ts";
+export type { CropMode, CropRounding, Interpolation } from "../../models/image-terms.ts";
 
 /** As torchvision, timm and Hugging Face evaluate: resized to size / crop share, rounded down, then the centre. */
 export interface EvaluationTransform {
@@ -16,6 +16,8 @@ export interface EvaluationTransform {
    * `border` the longer one, with a border about what is then too short. Default `center`
    */
   cropMode?: CropMode;
+  /** of half a pixel where the middle is cut out. Default `half-even`, as torchvision and timm */
+  cropRounding?: CropRounding;
   /** colour of the border, 0 to 255. Default black */
   border?: readonly [number, number, number];
 }
@@ -95,6 +97,8 @@ export interface ImageLoaderOptions {
   /** of red, green, blue, values 0 to 1 */
   mean: readonly [number, number, number];
   std: readonly [number, number, number];
+  /** what is behind transparent pixels. Default none: transparency is dropped, as by Pillow's `convert("RGB")` */
+  transparency?: "white" | undefined;
   /** worker threads, 0 for none; default one a core, at most 16. Changes no pixel. */
   workers?: number | undefined;
   /** leave out and count images that cannot be decoded, instead of failing. Default false */

@@ -1,6 +1,8 @@
 // What the rest of the workbench knows of images: a set of encoded ones with their labels, what opening it tells, and
 // batches of decoded ones. Interfaces only.
 
+import type { ClassOrder } from "./class-order.ts";
+
 /** Where the bytes of an encoded image are, for any thread to read. */
 export interface ImagePlace {
   file: string;
@@ -20,6 +22,8 @@ export interface ImageSet {
   readonly classes: readonly string[];
   /** whether the data set says which classes there are; else `classes` goes to the largest label in it */
   readonly declared: boolean;
+  /** what decided on the numbers of names, where that is neither the order of text nor the data set */
+  readonly classOrder?: "number" | "model" | undefined;
   /** class of image i */
   label(i: number): number;
   place(i: number): ImagePlace;
@@ -44,6 +48,9 @@ export interface OpenImagesOptions {
   /** the classes in the order of their numbers, where they are those of another split or of a model; default what the
    *  data set declares, else the names in it, sorted */
   classes?: readonly string[] | undefined;
+  /** how classes that are names are numbered, whatever else would decide; `number`: names are numbers. Default as
+   *  class-order.ts says */
+  classOrder?: ClassOrder | undefined;
   /** classes are not looked at: all images are of one, and need no column or folder of it. Default false */
   unlabelled?: boolean | undefined;
   /** so many images only: the first, without opening files after them; of folders of classes evenly many of all */
@@ -95,6 +102,8 @@ export interface ImageLoader {
   readonly size: number;
   /** left out so far, each once */
   readonly skipped: readonly SkippedImage[];
+  /** names of 16 bit greyscale images with values above 255, which became 255; each once, of those prepared so far */
+  readonly clipped: readonly string[];
   /** threads alive now, 0 when it is done in this one */
   readonly workers: number;
   /**

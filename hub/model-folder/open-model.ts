@@ -43,12 +43,23 @@ export async function openModel(path: string): Promise<OpenModel> {
 
 /** A folder without config.json is no model; a file may lie alone. */
 export async function readConfig(file: string, required: boolean): Promise<GblrConfig | undefined> {
-  const text = await readFile(file, "utf8").catch((error: unknown) => {
-    if ((error as { code?: unknown }).code === "ENOENT" && !required) return undefined;
+  if (!required && !(await stat(file).catch(() => undefined))) return undefined;
+  return parseGblrConfig(await readConfigText(file), file);
+}
+
+/** Real ones have some kilobytes; a reader must not be made to parse gigabytes. */
+const MOST_CONFIG_BYTES = 100_000_000;
+
+/** @param file a config.json. @throws ModelError when there is none, or it is far too long */
+export async function readConfigText(file: string): Promise<string> {
+  try {
+    const { size } = await stat(file);
+    if (size > MOST_CONFIG_BYTES) throw new Error(`it has ${size} bytes, more than ${MOST_CONFIG_BYTES}`);
+    return await readFile(file, "utf8");
+  } catch (error) {
     const problem = `cannot be opened: ${reason(error)}; a model folder has one, with ${SINGLE_FILE} beside it`;
     throw new ModelError(problem, { file }, { cause: error });
-  });
-  return text === undefined ? undefined : parseGblrConfig(text, file);
+  }
 }
 
 async function tensorsIn(folder: string): Promise<string> {

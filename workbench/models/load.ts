@@ -4,14 +4,16 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { tensor4d, tidy, transpose, type Variable } from "@tensorflow/tfjs-core";
-import { reason } from "../../hub/byte-source.ts";
+import { isJsonObject, parseJson } from "../../hub/json-value.ts";
 import {
   CONFIG_FILE,
+  checkModel,
   finishReplacing,
   ModelError,
   type OpenModel,
   openModel,
   openTrainable,
+  readConfigText,
   TRAINABLE_FILE,
 } from "../../hub/model-folder/index.ts";
 import { toFloat32 } from "../../hub/safetensors/index.ts";
@@ -56,7 +58,11 @@ export async function* loadModel(
   const open = form === "trainable" ? await openTrainable(folder) : await openModel(folder);
   const parameters = new Map<string, Variable>();
   try {
-    const stored = storedParameters(open, { architecture, config, without: new Set(made.keys()) });
+    const { layers: found } = await checkModel(open);
+    const stored = storedParameters(
+      { ...open, layers: found },
+      { architecture, config, without: new Set(made.keys()) },
+    );
     expectForm(stored, { form, folder });
     const { tensors } = open.tensors;
     const bytesOf = ({ stored, part }: StoredParameter) =>
@@ -98,10 +104,7 @@ export interface ReadConfig {
 /** @throws ModelError when there is no config.json, or none of an architecture that is known */
 export async function readConfig(folder: string): Promise<ReadConfig> {
   const file = join(folder, CONFIG_FILE);
-  const text = await readFile(file, "utf8").catch((error: unknown) => {
-    throw new ModelError(`cannot be opened: ${reason(error)}; a model folder has one`, { file }, { cause: error });
-  });
-  const json = parsed(text);
+  const json = jsonObject(await readConfigText(file));
   if (json === undefined) throw new ModelError("is not a JSON object", { file });
   const architecture = architectureOfConfig(json, file);
   return { json, architecture, config: architecture.readConfig(json, file) };
@@ -134,18 +137,12 @@ export async function describeModel(
 /** How images are prepared, where the folder says so in Hugging Face's manner. */
 async function readPreprocessor(folder: string): Promise<Record<string, unknown> | undefined> {
   const text = await readFile(join(folder, PREPROCESSOR_FILE), "utf8").catch(() => undefined);
-  return text === undefined ? undefined : parsed(text);
+  return text === undefined ? undefined : jsonObject(text);
 }
 
-function parsed(text: string): Record<string, unknown> | undefined {
-  try {
-    const value: unknown = JSON.parse(text);
-    return typeof value === "object" && value !== null && !Array.isArray(value)
-      ? (value as Record<string, unknown>)
-      : undefined;
-  } catch {
-    return undefined;
-  }
+function jsonObject(text: string): Record<string, unknown> | undefined {
+  const value = parseJson(text);
+  return isJsonObject(value) ? value : undefined;
 }
 
 function expectForm({ layers }: StoredModel, { form, folder }: { form: string; folder: string }): void {

@@ -31,3 +31,16 @@ function parsePythons(text: string): unknown {
     return undefined;
   }
 }
+
+/** As `parseJson`, but undefined for what is no JSON, or is nested too deep for the stack. */
+export function jsonOrUndefined(text: string): unknown {
+  try {
+    return parseJson(text);
+  } catch {
+    return undefined;
+  }
+}
+
+export function isJsonObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}

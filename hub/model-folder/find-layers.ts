@@ -1,12 +1,15 @@
 // Finds the linear layers of an open model by the names of its tensors: structured ones by their parameters, dense ones
-// as every other matrix. Embedding tables are looked up, not multiplied with, and are listed apart.
+// as every other matrix. Embedding tables are looked up, not multiplied with, and are listed apart. Names, types and
+// shapes are held to docs/format.md here, by the headers alone; what needs values is in check-model.ts.
 
+import { factoredLayer } from "./factored-layer.ts";
 import type { LayerConfig } from "./gblr-config.ts";
-import { expectBias, expectTensor, isReal, type LayerPlace, problemOf } from "./layer-tensors.ts";
+import { isReal, type LayerPlace, problemOf } from "./layer-tensors.ts";
 import type { OpenModel } from "./open-model.ts";
-import { packedLayer } from "./packed-layer.ts";
-import type { DenseLayer, FactoredLayer, StoredLayer } from "./stored-layer.ts";
-import { trainableLayer } from "./trainable-layer.ts";
+import { PACKED_PARTS, packedLayer } from "./packed-layer.ts";
+import type { DenseLayer, FactoredLayer, StoredLayer, StructuredLayer } from "./stored-layer.ts";
+import { FACTORED } from "./structure-rules.ts";
+import { TRAINABLE_PARTS, trainableLayer } from "./trainable-layer.ts";
 
 export interface ModelLayers {
   /** by name, numbers in names in their order */
@@ -15,54 +18,73 @@ export interface ModelLayers {
   embeddings: string[];
 }
 
-/** Parameters that give a layer away, and all that it has. */
-const FORMS = [
-  { form: "packed", signs: ["spans"], parts: ["spans", "values_in", "values_out"] },
-  {
-    form: "trainable",
+/** How tensors can hold a structured layer: by which of them it is known, and all that it has. */
+interface Form {
+  signs: readonly string[];
+  parts: readonly string[];
+  /** that config.json may name it; where none is named it is the one that is a guess */
+  structures: readonly LayerConfig["structure"][];
+  guess: (parts: ReadonlySet<string>) => LayerConfig["structure"];
+}
+
+/** Buffers of the reference's layers, which say nothing that is not in config.json. */
+export const REFERENCE_BUFFERS = ["sigma", "freq_in", "freq_out"];
+
+const FORMS: Record<"packed" | "trainable" | "factors" | "blocks" | "core", Form> = {
+  packed: { signs: PACKED_PARTS, parts: PACKED_PARTS, structures: ["gblr"], guess: () => "gblr" },
+  trainable: {
     signs: ["lr_weight1", "lr_weight2"],
-    parts: ["lr_weight1", "lr_weight2", "widths", "locations", "sigma", "freq_in", "freq_out"],
+    parts: [...TRAINABLE_PARTS, ...REFERENCE_BUFFERS],
+    structures: ["gblr"],
+    guess: () => "gblr",
   },
-  { form: "factored", signs: ["left", "right"], parts: ["left", "right", "values"] },
-  { form: "factored", signs: ["first", "second"], parts: ["first", "second"] },
-  { form: "factored", signs: ["core"], parts: ["input", "core", "output"] },
-] as const;
+  factors: {
+    signs: ["left", "right"],
+    parts: ["left", "right", "values"],
+    structures: ["lowrank", "block-sparse"],
+    guess: (parts) => (parts.has("values") ? "block-sparse" : "lowrank"),
+  },
+  // The tensors of both are alike, and so is what they cost; what they multiply to is not.
+  blocks: {
+    signs: ["first", "second"],
+    parts: ["first", "second"],
+    structures: ["monarch", "block-low-rank"],
+    guess: () => "block-low-rank",
+  },
+  core: { signs: ["core"], parts: ["input", "core", "output"], structures: ["tucker"], guess: () => "tucker" },
+};
+
+const SIGNS = new Set(Object.values(FORMS).flatMap(({ signs }) => signs));
+const PARTS = new Set([...Object.values(FORMS).flatMap(({ parts }) => parts), "weight"]);
 
 const EMBEDDING = /(^|[._])(wte|wpe|shared|[a-z_]*embed|[a-z_]*embeddings?|[a-z]*embed_tokens)(\.weight)?$/;
 
-/** @throws ModelError when a layer lacks a tensor, or its tensors do not fit each other or config.json */
+/** @throws ModelError when a layer lacks a tensor, or has one too many, or its tensors do not fit each other or config.json */
 export function findLayers({ tensors, path, config }: OpenModel): ModelLayers {
   const layers = new Map<string, StoredLayer>();
   const claimed = new Set<string>();
-  const place = (layer: string): LayerPlace => ({ layer, file: path, tensors });
-  for (const { form, signs, parts } of FORMS) {
-    for (const layer of layersWith(signs, tensors.tensors.keys())) {
-      if (layers.has(layer)) throw problemOf(place(layer), `is in two forms: it has ${signs.join(" or ")} too`);
-      const settings = config?.layers.get(layer);
-      if (form === "packed") layers.set(layer, packedLayer(place(layer), settings));
-      else if (form === "trainable") layers.set(layer, trainableLayer(place(layer)));
-      else layers.set(layer, factoredLayer(place(layer), { parts, settings }));
-      for (const part of parts) claimed.add(`${layer}.${part}`);
-    }
+  for (const [layer, parts] of partsOfLayers(tensors.tensors.keys())) {
+    const settings = config?.layers.get(layer);
+    if (!settings && ![...parts].some((part) => SIGNS.has(part))) continue;
+    const place = { layer, file: path, tensors };
+    const found = structuredLayer(place, { parts, settings, mustBeListed: config !== undefined });
+    if (settings) expectAgreement(place, found, settings);
+    layers.set(layer, found);
+    for (const part of parts) claimed.add(`${layer}.${part}`);
+  }
+  for (const [layer, { structure }] of config?.layers ?? []) {
+    if (layers.has(layer)) continue;
+    throw problemOf({ layer, file: path, tensors }, `config.json lists it as ${structure}, no tensor is its`);
   }
   const embeddings: string[] = [];
   for (const [name, info] of tensors.tensors) {
     const isMatrix = isReal(info) && (info.shape.length === 2 || info.shape.length === 4) && !/bias$/.test(name);
     if (claimed.has(name) || !isMatrix || info.shape.includes(0)) continue;
+    const layer = name.replace(/\.weight$/, "");
     if (info.shape.length === 2 && EMBEDDING.test(name)) embeddings.push(name);
-    else layers.set(name.replace(/\.weight$/, ""), denseLayer(place(name.replace(/\.weight$/, "")), info.shape));
+    else layers.set(layer, denseLayer({ layer, file: path, tensors }, info.shape));
   }
-  for (const [layer, settings] of config?.layers ?? []) expectAgreement(place(layer), layers.get(layer), settings);
   return { layers: [...layers.values()].sort((a, b) => inOrder(a.name, b.name)), embeddings: embeddings.sort(inOrder) };
-}
-
-function expectAgreement(place: LayerPlace, found: StoredLayer | undefined, settings: LayerConfig): void {
-  const { structure, nIn, nOut } = settings;
-  if (!found) throw problemOf(place, `config.json lists it as ${structure}, no tensor is its`);
-  if (found.nIn !== nIn || found.nOut !== nOut) {
-    const [is, says] = [`${found.nIn} × ${found.nOut}`, `${nIn} × ${nOut}`];
-    throw problemOf(place, `its tensors are of n_in × n_out = ${is}, config.json says ${says}`);
-  }
 }
 
 const collator = new Intl.Collator("en", { numeric: true });
@@ -70,13 +92,80 @@ const collator = new Intl.Collator("en", { numeric: true });
 /** `h.2` before `h.10`. */
 export const inOrder = (a: string, b: string): number => collator.compare(a, b);
 
-function layersWith(signs: readonly string[], names: Iterable<string>): Set<string> {
-  const layers = new Set<string>();
+/** By layer the parameters that it could have in some structure. */
+function partsOfLayers(names: Iterable<string>): Map<string, Set<string>> {
+  const found = new Map<string, Set<string>>();
   for (const name of names) {
     const dot = name.lastIndexOf(".");
-    if (dot > 0 && signs.includes(name.slice(dot + 1))) layers.add(name.slice(0, dot));
+    const [layer, part] = [name.slice(0, dot), name.slice(dot + 1)];
+    if (dot <= 0 || !PARTS.has(part)) continue;
+    const parts = found.get(layer) ?? new Set();
+    found.set(layer, parts.add(part));
   }
-  return layers;
+  return found;
+}
+
+interface Found {
+  parts: ReadonlySet<string>;
+  settings: LayerConfig | undefined;
+  /** in config.json */
+  mustBeListed: boolean;
+}
+
+function structuredLayer(place: LayerPlace, { parts, settings, mustBeListed }: Found): StructuredLayer {
+  const [form, other] = Object.values(FORMS).filter(({ signs }) => signs.some((sign) => parts.has(sign)));
+  if (!form) throw problemOf(place, `config.json lists it as ${settings?.structure}, no tensor is its`);
+  if (other) throw problemOf(place, `is in two forms: it has ${other.signs.join(" or ")} too`);
+  if (!form.structures.includes("gblr")) expectWhole(place, form, parts);
+  const structure = settings?.structure ?? form.guess(parts);
+  const names = structure === "gblr" ? form.parts : Object.keys(FACTORED[structure].parts);
+  const extra = [...parts].find((part) => !names.includes(part));
+  if (!form.structures.includes(structure)) {
+    const are = [...parts].filter((part) => form.parts.includes(part)).join(", ");
+    throw problemOf(place, `config.json lists it as ${structure}, its tensors are ${are}`);
+  }
+  if (extra === "weight") throw problemOf(place, `is in two forms: it has weight too, which dense layers have`);
+  if (extra !== undefined) throw problemOf(place, `${extra} is too much in a layer of structure ${structure}`);
+  const found = heldBy(place, { form, structure, settings });
+  if (!mustBeListed || settings) return found;
+  throw problemOf(place, `has ${form.signs.join(" and ")}, and config.json does not list it under gblr.layers`);
+}
+
+/** That the signs are all there: one that is alone is no layer's. */
+function expectWhole(place: LayerPlace, { signs }: Form, parts: ReadonlySet<string>): void {
+  const missing = signs.filter((sign) => !parts.has(sign));
+  if (missing.length === 0) return;
+  const all = signs.length === 2 ? `both ${signs.join(" and ")}` : signs.join(", ");
+  throw problemOf(place, `must have ${all}; ${missing.join(" and ")} is missing`);
+}
+
+interface Held extends Pick<Found, "settings"> {
+  form: Form;
+  structure: LayerConfig["structure"];
+}
+
+function heldBy(place: LayerPlace, { form, structure, settings }: Held): StructuredLayer {
+  if (form === FORMS.packed) return packedLayer(place, settings);
+  if (form === FORMS.trainable) return trainableLayer(place, settings);
+  return factoredLayer(place, { structure: structure as FactoredLayer["structure"], settings });
+}
+
+function expectAgreement(place: LayerPlace, found: StructuredLayer, settings: LayerConfig): void {
+  const { nIn, nOut, shapes } = settings;
+  if (found.nIn !== nIn || found.nOut !== nOut) {
+    const [is, says] = [`${found.nIn} × ${found.nOut}`, `${nIn} × ${nOut}`];
+    throw problemOf(place, `its tensors are of n_in × n_out = ${is}, config.json says ${says}`);
+  }
+  // They are those of model.safetensors; the trainable form lies elsewhere.
+  if (!shapes || found.form === "trainable") return;
+  const parts = found.form === "packed" ? PACKED_PARTS : Object.keys(found.shapes);
+  for (const part of new Set([...parts, ...Object.keys(shapes)])) {
+    const is = place.tensors.tensors.get(`${place.layer}.${part}`)?.shape;
+    const says = Object.hasOwn(shapes, part) ? shapes[part] : undefined;
+    if (is?.join() === says?.join() && parts.includes(part as never)) continue;
+    const [own, said] = [is, says].map((shape) => (shape ? `(${shape.join(", ")})` : "missing"));
+    throw problemOf(place, `${part} is ${own}, shapes in config.json says ${said}`);
+  }
 }
 
 /** GPT-2's files hold (n_in, n_out), as its convolutions of width 1 do; the bias tells which side is which. */
@@ -86,48 +175,4 @@ function denseLayer({ layer, tensors }: LayerPlace, shape: readonly number[]): D
   const bias = tensors.tensors.get(`${layer}.bias`)?.shape[0];
   const isTurned = shape.length === 2 && bias === rest && bias !== first;
   return { form: "dense", name: layer, nIn: isTurned ? first : rest, nOut: isTurned ? rest : first };
-}
-
-function factoredLayer(
-  place: LayerPlace,
-  { parts, settings }: { parts: readonly string[]; settings: LayerConfig | undefined },
-): FactoredLayer {
-  const shapes: Record<string, readonly number[]> = {};
-  for (const part of parts) {
-    const shape = place.tensors.tensors.get(`${place.layer}.${part}`)?.shape;
-    if (shape) shapes[part] = shape;
-  }
-  const named = {
-    form: "factored",
-    name: place.layer,
-    structure: settings?.structure ?? guess(shapes),
-    shapes,
-  } as const;
-  if (shapes.core) return { ...named, ...tuckerSizes(place, shapes), stride: settings?.stride ?? 1 };
-  const [outputs, inputs] = shapes.first ? [shapes.second, shapes.first] : [shapes.left, shapes.right];
-  const ranks = shapes.first ? 3 : 2;
-  if (outputs?.length !== ranks || inputs?.length !== ranks) {
-    throw problemOf(place, `must have both ${parts.slice(0, 2).join(" and ")}, each with ${ranks} sides`);
-  }
-  const nIn = inputs[shapes.first ? 0 : 1] as number;
-  const nOut = outputs[0] as number;
-  expectBias(place, nOut);
-  return { ...named, nIn, nOut };
-}
-
-/** Of the matrix of patches that a Tucker-2 kernel is. */
-function tuckerSizes(place: LayerPlace, { core }: FactoredLayer["shapes"]): { nIn: number; nOut: number } {
-  const [rows, columns, rankIn, rankOut] = core as [number, number, number, number];
-  expectTensor(place, "core", { shape: ["rows", "columns", "r_in", "r_out"] });
-  const [channels] = expectTensor(place, "input", { shape: ["n_in", rankIn] }) as [number];
-  const [, nOut] = expectTensor(place, "output", { shape: [rankOut, "n_out"] }) as [number, number];
-  expectBias(place, nOut);
-  return { nIn: rows * columns * channels, nOut };
-}
-
-/** What the parameters can be when no config.json says. */
-function guess(shapes: FactoredLayer["shapes"]): string {
-  if (shapes.core) return "tucker";
-  if (shapes.first) return "block low rank";
-  return shapes.values ? "block-sparse" : "lowrank";
 }

@@ -1,19 +1,28 @@
-// What config.json says about structured layers: its "gblr" part, checked. Everything else in config.json belongs to
-// the model's architecture and is not looked at.
+// What config.json says about structured layers: its "gblr" part, held to one schema. Everything else in config.json
+// belongs to the model's architecture and is not looked at.
 
+import { z } from "zod";
 import { quote } from "../file-error.ts";
-import { parseJson } from "../json.ts";
+import { isJsonObject, jsonOrUndefined } from "../json.ts";
+import { scanJson } from "../safetensors/index.ts";
 import { ModelError } from "./errors.ts";
+import { MOST_SIDE, MOST_VALUES, STRUCTURES, type StructureName } from "./structure-rules.ts";
+
+/** Of the "gblr" part, as it is written. Older ones are read for ever, newer ones are refused. */
+export const FORMAT = 1;
 
 export interface LayerConfig {
-  /** as the structures are named, e.g. `gblr` */
-  structure: string;
+  structure: StructureName;
   nIn: number;
   nOut: number;
   /** K, live or not; other structures have none */
   blocks?: number;
-  /** of a convolution. Default 1 */
+  /** of a convolution: rows and columns */
+  kernel?: readonly [number, number];
+  /** of a convolution */
   stride?: number;
+  /** of its tensors in model.safetensors, by parameter */
+  shapes?: Readonly<Record<string, readonly number[]>>;
 }
 
 export interface GblrConfig {
@@ -22,6 +31,63 @@ export interface GblrConfig {
   layers: ReadonlyMap<string, LayerConfig>;
 }
 
+// Messages are requirements: `must be …`. What the value is instead is added where it is told.
+const count = (least: number, most = MOST_VALUES) => {
+  const error = `must be a whole number from ${least}`;
+  return z
+    .int({ error })
+    .min(least, { error })
+    .max(most, { error: `must be at most ${most}` });
+};
+const structure = z.enum(STRUCTURES, { error: `must be one of ${STRUCTURES.join(", ")}` });
+const number = z.number({ error: "must be a number" });
+const above = { error: "must be a positive number" };
+const positive = z.number(above).positive(above);
+const text = z.string({ error: "must be text" });
+const object = { error: "must be an object" };
+
+const layerSchema = z.object(
+  {
+    structure: structure.optional(),
+    n_in: count(1, MOST_SIDE),
+    n_out: count(1, MOST_SIDE),
+    blocks: count(0).optional(),
+    kernel: z.tuple([count(1), count(1)], { error: "must be two whole numbers, rows and columns" }).optional(),
+    stride: count(1).optional(),
+    shapes: z
+      .record(z.string(), z.array(count(0), { error: "must be a list of whole numbers" }), {
+        error: "must map tensors to their shapes",
+      })
+      .optional(),
+  },
+  object,
+);
+
+const images = z.object(
+  {
+    size: count(1),
+    mean: z.array(number, { error: "must be a list of numbers" }),
+    std: z.array(positive, { error: "must be a list of positive numbers" }),
+    interpolation: text,
+    crop_share: positive,
+    crop_mode: text,
+  },
+  object,
+);
+
+const partSchema = z.object(
+  {
+    structure: structure.default("gblr"),
+    sigma: positive.optional(),
+    base_model: text.optional(),
+    relative_flops: z.object({ reference: number.nonnegative(), actual: number.nonnegative() }, object).optional(),
+    images: images.optional(),
+    // Each by itself, below: errors name the layer.
+    layers: z.custom<Record<string, unknown>>(isJsonObject, object),
+  },
+  object,
+);
+
 /**
  * @param text a whole config.json
  * @param file what errors call it
@@ -29,62 +95,70 @@ export interface GblrConfig {
  * @throws ModelError when it is no JSON object, or a rule of the "gblr" part is broken
  */
 export function parseGblrConfig(text: string, file: string): GblrConfig | undefined {
-  const fail = (problem: string, layer?: string) => new ModelError(problem, { file, ...(layer && { layer }) });
-  const { gblr } = objectOr(parsed(text), () => fail("is not a JSON object"));
-  if (gblr === undefined) return undefined;
-  const part = objectOr(gblr, () => fail('"gblr" must be an object'));
-  const { structure = "gblr", sigma } = part;
-  if (typeof structure !== "string") throw fail('"gblr.structure" must be a name');
-  if (sigma !== undefined && !(typeof sigma === "number" && sigma > 0)) {
-    throw fail(`"gblr.sigma" must be a positive number, is ${shown(sigma)}`);
+  const fail = (problem: string, layer?: string) =>
+    new ModelError(problem, { file, ...(layer !== undefined && { layer }) });
+  const json = jsonOrUndefined(text);
+  if (!isJsonObject(json)) throw fail("is not a JSON object");
+  const { gblr, model_type: type } = json;
+  if (gblr === undefined) {
+    if (typeof type === "string" && type.startsWith("gblr_")) throw fail(`"gblr" is missing, model_type is "${type}"`);
+    return undefined;
   }
-  const layers = new Map<string, LayerConfig>();
-  for (const [name, value] of Object.entries(objectOr(part.layers, () => fail('"gblr.layers" must be an object')))) {
-    layers.set(
-      name,
-      layerOf(
-        objectOr(value, () => fail("must be an object", name)),
-        { structure, name, file },
-      ),
-    );
-  }
+  if (!isJsonObject(gblr)) throw fail('"gblr" must be an object');
+  checkFormat(gblr.format, fail);
+  const { duplicate } = scanJson(text);
+  if (duplicate) throw fail(`${quote(duplicate.at(-1) as string)} is named twice`);
+  const part = checked(partSchema, gblr, (path, problem) => fail(`"gblr.${path}" ${problem}`));
+  const { sigma, structure } = part;
+  const layers = new Map(
+    Object.entries(part.layers).map(([name, value]) => [name, layerOf(value, structure, (text) => fail(text, name))]),
+  );
+  if (layers.size === 0) throw fail('"gblr.layers" must name a layer; a dense model has no "gblr"');
   return { ...(sigma !== undefined && { sigma }), layers };
 }
 
-function layerOf(
-  fields: Record<string, unknown>,
-  { structure, name: layer, file }: { structure: string; name: string; file: string },
-): LayerConfig {
-  const count = (key: string, least: number): number => {
-    const value = fields[key];
-    if (Number.isSafeInteger(value) && (value as number) >= least) return value as number;
-    throw new ModelError(`${key} must be a whole number from ${least}, is ${shown(value)}`, { file, layer });
-  };
+function checkFormat(format: unknown, fail: (problem: string) => ModelError): void {
+  if (format === FORMAT) return;
+  const isNewer = typeof format === "number" && format > FORMAT;
+  const remedy = isNewer ? "; a newer version of gblr wrote it: update" : "";
+  throw fail(`"gblr.format" must be ${FORMAT}, is ${shown(format)}${remedy}`);
+}
+
+function layerOf(value: unknown, structure: StructureName, fail: (problem: string) => ModelError): LayerConfig {
+  const fields = checked(layerSchema, value, (path, problem) => fail(path === "" ? problem : `${path} ${problem}`));
+  const { n_in: nIn, n_out: nOut, blocks, kernel, stride, shapes } = fields;
   const own = fields.structure ?? structure;
-  if (typeof own !== "string") throw new ModelError("structure must be a name", { file, layer });
-  const needsBlocks = own === "gblr" || fields.blocks !== undefined;
+  if (own === "gblr" && blocks === undefined) throw fail("blocks must be a whole number from 0, is missing");
+  if (nIn * nOut > MOST_VALUES) throw fail(`n_in · n_out must be at most ${MOST_VALUES}, is ${nIn} · ${nOut}`);
+  if ((blocks ?? 0) * Math.max(nIn, nOut) > MOST_VALUES) {
+    throw fail(`blocks · max(n_in, n_out) must be at most ${MOST_VALUES}, is ${blocks} · ${Math.max(nIn, nOut)}`);
+  }
+  if (kernel && nIn % (kernel[0] * kernel[1]) !== 0) {
+    throw fail(`kernel must divide n_in ${nIn} into channels, is ${kernel.join(" × ")}`);
+  }
   return {
     structure: own,
-    nIn: count("n_in", 1),
-    nOut: count("n_out", 1),
-    ...(needsBlocks && { blocks: count("blocks", 0) }),
-    ...(fields.stride !== undefined && { stride: count("stride", 1) }),
+    nIn,
+    nOut,
+    ...(blocks !== undefined && { blocks }),
+    ...(kernel && { kernel }),
+    ...(stride !== undefined && { stride }),
+    ...(shapes && { shapes }),
   };
 }
 
-function parsed(text: string): unknown {
-  try {
-    return parseJson(text);
-  } catch {
-    return undefined;
-  }
-}
-
-function objectOr(value: unknown, fail: () => ModelError): Record<string, unknown> {
-  if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
-  throw fail();
+/** @param fail given the path of the first field that is wrong, and what it must be and is */
+function checked<T>(schema: z.ZodType<T>, value: unknown, fail: (path: string, problem: string) => ModelError): T {
+  const found = schema.safeParse(value);
+  if (found.success) return found.data;
+  const [issue] = found.error.issues as [z.core.$ZodIssue];
+  let at: unknown = value;
+  for (const step of issue.path) at = (at as Record<PropertyKey, unknown> | undefined)?.[step];
+  throw fail(issue.path.map(String).join("."), `${issue.message}, is ${shown(at)}`);
 }
 
 function shown(value: unknown): string {
+  // JSON has no such number, but digits that are read as one.
+  if (typeof value === "number" && !Number.isFinite(value)) return String(value);
   return value === undefined ? "missing" : quote(JSON.stringify(value)).slice(1, -1);
 }

@@ -44,14 +44,28 @@ export async function openModel(path: string): Promise<OpenModel> {
 
 /** A folder without config.json is no model; a file may lie alone. */
 export async function readConfig(file: string, required: boolean): Promise<GblrConfig | undefined> {
-  const bytes = await readFile(file).catch((error: unknown) => {
-    if ((error as { code?: unknown }).code === "ENOENT" && !required) return undefined;
+  if (!required && !(await stat(file).catch(() => undefined))) return undefined;
+  return parseGblrConfig(await readConfigText(file), file);
+}
+
+/** Real ones have some kilobytes; a reader must not be made to parse gigabytes. */
+const MOST_CONFIG_BYTES = 100_000_000;
+
+/** @param file a config.json. @throws ModelError when there is none, it is far too long, a Git LFS pointer, or not UTF-8 */
+export async function readConfigText(file: string): Promise<string> {
+  const bytes = await readConfigBytes(file);
+  return textOfFile(bytes, (problem, options) => new ModelError(problem, { file }, options));
+}
+
+async function readConfigBytes(file: string): Promise<Uint8Array> {
+  try {
+    const { size } = await stat(file);
+    if (size > MOST_CONFIG_BYTES) throw new Error(`it has ${size} bytes, more than ${MOST_CONFIG_BYTES}`);
+    return await readFile(file);
+  } catch (error) {
     const problem = `cannot be opened: ${reason(error)}; a model folder has one, with ${SINGLE_FILE} beside it`;
     throw new ModelError(problem, { file }, { cause: error });
-  });
-  if (bytes === undefined) return undefined;
-  const fail = (problem: string, options?: ErrorOptions) => new ModelError(problem, { file }, options);
-  return parseGblrConfig(textOfFile(bytes, fail), file);
+  }
 }
 
 async function tensorsIn(folder: string): Promise<string> {

@@ -4,22 +4,59 @@
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { openSafetensors, type TensorFile } from "../safetensors/index.ts";
+import { ModelError } from "./errors.ts";
+import { REFERENCE_BUFFERS } from "./find-layers.ts";
+import type { GblrConfig } from "./gblr-config.ts";
 import { type OpenModel, openModel, TRAINABLE_FILE } from "./open-model.ts";
+import { PACKED_PARTS } from "./packed-layer.ts";
+import { TRAINABLE_PARTS } from "./trainable-layer.ts";
 
-/** Close its tensors. A folder without trainable.safetensors opens as it is. @throws as openModel */
+/**
+ * Close its tensors. A folder without trainable.safetensors opens as it is.
+ * @throws as openModel; ModelError where trainable.safetensors does not hold just the GBLR layers of config.json
+ */
 export async function openTrainable(folder: string): Promise<OpenModel> {
   const model = await openModel(folder);
   const path = join(folder, TRAINABLE_FILE);
   try {
     if (model.path === path || !(await stat(path).catch(() => undefined))) return model;
-    return { ...model, tensors: overlaid(model.tensors, await openSafetensors(path)) };
+    const above = await openSafetensors(path);
+    try {
+      expectLayersOnly(above, { file: path, below: model.tensors, config: model.config });
+      return { ...model, tensors: overlaid(model.tensors, above) };
+    } catch (error) {
+      await above.close();
+      throw error;
+    }
   } catch (error) {
     await model.tensors.close();
     throw error;
   }
 }
 
-const PACKED = /\.(spans|values_in|values_out)$/;
+interface Beside {
+  file: string;
+  below: TensorFile;
+  config: GblrConfig | undefined;
+}
+
+/** Nothing may be in both files, and each layer must be whole in this one. */
+function expectLayersOnly({ tensors }: TensorFile, { file, below, config }: Beside): void {
+  const parts: readonly string[] = [...TRAINABLE_PARTS, ...REFERENCE_BUFFERS];
+  const layers = [...(config?.layers ?? [])].flatMap(([name, { structure }]) => (structure === "gblr" ? [name] : []));
+  const allowed = new Set(layers.flatMap((layer) => parts.map((part) => `${layer}.${part}`)));
+  for (const tensor of tensors.keys()) {
+    if (below.tensors.has(tensor)) throw new ModelError("is in model.safetensors too", { file, tensor });
+    if (allowed.has(tensor)) continue;
+    throw new ModelError("is no parameter of a GBLR layer that config.json lists under gblr.layers", { file, tensor });
+  }
+  for (const layer of layers) {
+    const missing = TRAINABLE_PARTS.find((part) => !tensors.has(`${layer}.${part}`));
+    if (missing) throw new ModelError("is missing", { file, tensor: `${layer}.${missing}` });
+  }
+}
+
+const PACKED = new RegExp(`\\.(${PACKED_PARTS.join("|")})$`);
 
 function overlaid(below: TensorFile, above: TensorFile): TensorFile {
   const replaced = (name: string) => PACKED.test(name) && above.tensors.has(name.replace(PACKED, ".lr_weight1"));

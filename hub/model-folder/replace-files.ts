@@ -7,6 +7,7 @@ import { readFile, rename, rm } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { type StagedFile, syncFolder, writeFileAtomically } from "../atomic-file.ts";
 import { reason } from "../byte-source.ts";
+import { jsonOrUndefined } from "../json.ts";
 import { ModelError } from "./errors.ts";
 
 const LIST_FILE = ".replacing.json";
@@ -64,7 +65,7 @@ async function unlessDone(renaming: Promise<void>): Promise<void> {
 
 /** A folder can come from anywhere: its list may only name what a list of ours names. */
 function checked(text: string, file: string): List {
-  const { renamed, removed } = (parsed(text) ?? {}) as Partial<List>;
+  const { renamed, removed } = (jsonOrUndefined(text) ?? {}) as Partial<List>;
   const isOurs =
     Array.isArray(renamed) && renamed.every(isRename) && Array.isArray(removed) && removed.every(isModelFile);
   if (!isOurs) throw new ModelError("is no list of files to replace; remove it", { file });
@@ -78,11 +79,3 @@ const isRename = (pair: unknown) => {
   const [from, to] = Array.isArray(pair) ? pair : [];
   return isName(from) && isName(to) && from.startsWith(`.${to}.`) && from.endsWith(".tmp");
 };
-
-function parsed(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-}

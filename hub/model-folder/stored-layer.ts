@@ -2,6 +2,7 @@
 // find-layers.ts; what they cost is for others to count.
 
 import type { ReadSpans } from "./packed-layer.ts";
+import type { StructureName } from "./structure-rules.ts";
 import type { ReadStructure } from "./trainable-layer.ts";
 
 interface Layer {
@@ -10,13 +11,21 @@ interface Layer {
   nOut: number;
 }
 
+/** What config.json says of a structured layer's convolution; a linear layer has neither. */
+interface Geometry {
+  /** rows and columns */
+  kernel?: readonly [number, number];
+  /** it matters to what parameters cost */
+  stride?: number;
+}
+
 /** W (n_out, n_in); convolutions with n_in = channels × kernel. */
 export interface DenseLayer extends Layer {
   form: "dense";
 }
 
 /** GBLR, live blocks only. */
-export interface PackedLayer extends Layer {
+export interface PackedLayer extends Layer, Geometry {
   form: "packed";
   /** K, the dead ones counted */
   blocks: number;
@@ -24,7 +33,7 @@ export interface PackedLayer extends Layer {
 }
 
 /** GBLR, all blocks with their widths and locations. */
-export interface TrainableLayer extends Layer {
+export interface TrainableLayer extends Layer, Geometry {
   form: "trainable";
   blocks: number;
   /** r, of each block */
@@ -33,12 +42,13 @@ export interface TrainableLayer extends Layer {
 }
 
 /** Any other structure: its parameters by name. */
-export interface FactoredLayer extends Layer {
+export interface FactoredLayer extends Layer, Geometry {
   form: "factored";
-  structure: string;
+  structure: Exclude<StructureName, "gblr">;
+  /** whether config.json names the structure; if not it is the one that such tensors are most likely of */
+  isNamed: boolean;
   shapes: Readonly<Record<string, readonly number[]>>;
-  /** of a convolution, where it matters to what its parameters cost */
-  stride?: number;
 }
 
-export type StoredLayer = DenseLayer | PackedLayer | TrainableLayer | FactoredLayer;
+export type StructuredLayer = PackedLayer | TrainableLayer | FactoredLayer;
+export type StoredLayer = DenseLayer | StructuredLayer;

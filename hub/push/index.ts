@@ -7,6 +7,7 @@ import { HubError } from "../hub-error.ts";
 import { checkRepoName, formatRepoName } from "../repo-name.ts";
 import { hostOf, howToGetToken, pageOf, type RequestContext, requestContext } from "../request/context.ts";
 import { type Emit, emitting } from "../request/emitting.ts";
+import { checkModels } from "./check-models.ts";
 import type { PushEvent, PushOptions } from "./events.ts";
 import { FileSlice } from "./file-slice.ts";
 import { folderFiles, type LocalFile } from "./folder-files.ts";
@@ -16,7 +17,7 @@ import { uploadFetch } from "./upload-fetch.ts";
 
 export type { PushEvent, PushOptions } from "./events.ts";
 
-/** @throws HubError, RepoNameError; the signal's reason when it is aborted. Pushing again goes on where it stopped. */
+/** @throws HubError, RepoNameError; ModelError for a model folder that breaks a rule of docs/format.md; the signal's reason when it is aborted. Pushing again goes on where it stopped. */
 export function push(
   folder: string,
   repo: RepoName,
@@ -49,6 +50,7 @@ async function pushAll(folder: string, job: Push): Promise<void> {
   const { context, options } = job;
   checkAllowed(context);
   const files = await folderFiles(folder, options);
+  if (context.repo.type === "model") await checkModels(files);
   for (let tries = 1; ; tries++) {
     try {
       return await pushOnce(files, job);

@@ -5,6 +5,7 @@
 // that its dtype and shape need; together they MUST cover the buffer from its start without overlap and without holes.
 
 import { quote } from "../file-error.ts";
+import { isJsonObject } from "../json.ts";
 import { SafetensorsError } from "./errors.ts";
 import { scanJson } from "./json-scan.ts";
 import { byteLengthOf, FILE_DTYPES, type FileDtype, lengthProblem, type TensorInfo } from "./types.ts";
@@ -91,7 +92,7 @@ function namedTwice(path: string[], file: string): SafetensorsError {
 }
 
 function readMetadata(entry: unknown, { file, into }: { file: string; into: Map<string, string> }): void {
-  if (!isObject(entry)) throw new SafetensorsError(`${METADATA} must map strings to strings`, { file });
+  if (!isJsonObject(entry)) throw new SafetensorsError(`${METADATA} must map strings to strings`, { file });
   for (const [key, value] of Object.entries(entry)) {
     if (typeof value !== "string") {
       throw new SafetensorsError(`metadata ${quote(key)} must be a string, is ${show(value)}`, { file });
@@ -109,7 +110,7 @@ interface EntryPlace {
 function readEntry(entry: unknown, { bufferSize, ...place }: EntryPlace): PlacedTensor {
   const fail = (problem: string) => new SafetensorsError(problem, place);
   if (!place.tensor.isWellFormed()) throw fail("the name is not well-formed Unicode");
-  if (!isObject(entry)) throw fail(`must be an object, is ${show(entry)}`);
+  if (!isJsonObject(entry)) throw fail(`must be an object, is ${show(entry)}`);
   const { dtype, shape, data_offsets: offsets } = entry;
   if (!isDtype(dtype)) {
     throw fail(`dtype ${show(dtype)} is not one of ${FILE_DTYPES.join(" ")}`);
@@ -146,10 +147,6 @@ function checkCover(
   if (covered < bufferSize) {
     throw new SafetensorsError(`the last ${bufferSize - covered} bytes belong to no tensor`, { file });
   }
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 function isDtype(value: unknown): value is FileDtype {

@@ -3,6 +3,7 @@
 export { fromFloat32, toFloat32, toFloat64 } from "./convert.ts";
 export { SafetensorsError } from "./errors.ts";
 export { bfloat16ToFloat32, float16ToFloat32, float32ToBfloat16, float32ToFloat16 } from "./half.ts";
+export { scanJson } from "./json-scan.ts";
 export type { Metadata, TensorSource } from "./layout.ts";
 export { openTensors } from "./open.ts";
 export {

@@ -12,7 +12,6 @@ import { ALPHABET, GPT2, HUB_IS_HERE, writeTinyTokenizer } from "./hub-folders.t
 
 const folder = temporaryFolder();
 const python = pythonWith("tokenizers");
-if (!python) console.log("no Python has tokenizers: its pieces are not compared with ours");
 
 /** PropList.txt of Unicode, White_Space. */
 const WHITE_SPACE = [
@@ -62,9 +61,13 @@ test.skipIf(!HUB_IS_HERE)(
 
 describe.skipIf(!python)("as tokenizers in Python", () => {
   /** Code points around which ours cuts elsewhere. */
-  function differing(kinds: object[], range: { first: number; last: number }, cuts: ((text: string) => string[])[]) {
+  async function differing(
+    kinds: object[],
+    range: { first: number; last: number },
+    cuts: ((text: string) => string[])[],
+  ) {
     const input = JSON.stringify({ kinds, template: AROUND, ...range });
-    const theirs = askPython(python as string, "pieces.py", [], {}, input) as string[][];
+    const theirs = await askPython<string[][]>(python, "pieces.py", { input });
     const points: number[] = [];
     for (let code = range.first; code <= range.last; code++) if (code < 0xd800 || code > 0xdfff) points.push(code);
     return cuts.map((cut, kind) =>
@@ -91,10 +94,10 @@ describe.skipIf(!python)("as tokenizers in Python", () => {
 
   test.each([0, 4, 8, 12, 16] as const)(
     "GPT-2's pieces are the same around each code point, from plane %d on",
-    (plane) => {
+    async (plane) => {
       const cut = openCut(BYTE_LEVEL) as (text: string) => string[];
       const range = { first: plane * 0x10000, last: Math.min(0x10ffff, plane * 0x10000 + 0x3ffff) };
-      const [others = []] = differing([BYTE_LEVEL], range, [cut]);
+      const [others = []] = await differing([BYTE_LEVEL], range, [cut]);
       expect(others.filter((character) => !YOUNG_LETTERS.test(character))).toEqual([]);
     },
     PATIENCE,
@@ -102,7 +105,7 @@ describe.skipIf(!python)("as tokenizers in Python", () => {
 
   test(
     "the pre-tokenizers that cut at white space do so at the same separators and control characters",
-    () => {
+    async () => {
       const kinds = ["WhitespaceSplit", "Whitespace", "BertPreTokenizer"].map((type) => ({ type }));
       const cuts = kinds.map((pre_tokenizer) => {
         const model = { type: "BPE", vocab: {}, merges: [] };
@@ -111,7 +114,7 @@ describe.skipIf(!python)("as tokenizers in Python", () => {
         useUnicodeWhiteSpace(library);
         return (text: string) => library.pre_tokenizer?.pre_tokenize_text(text) ?? [];
       });
-      const others = differing(kinds, { first: 0, last: 0xffff }, cuts);
+      const others = await differing(kinds, { first: 0, last: 0xffff }, cuts);
       // What a letter or punctuation is depends on the version of Unicode that each was built with.
       const spaces = others.map((some) => some.filter((character) => /[\p{Z}\p{Cc}\p{Cf}]/u.test(character)));
       expect(spaces).toEqual([[], [], []]);
@@ -134,13 +137,9 @@ describe.skipIf(!python)("as tokenizers in Python", () => {
       .map((code) => String.fromCodePoint(code))
       .flatMap((space) => ["<l>", "<r>", "<b>"].map((content) => `a ${space}${content}${space} b${content}${space}`));
     const tokenizer = await openTokenizer(at);
-    const theirs = askPython(
-      python as string,
-      "ids.py",
-      [],
-      {},
-      JSON.stringify({ tokenizer: `${at}/tokenizer.json`, texts }),
-    );
-    expect(texts.map((text) => [...tokenizer.encode(text)])).toEqual(theirs as number[][]);
+    const theirs = await askPython<number[][]>(python, "ids.py", {
+      input: JSON.stringify({ tokenizer: `${at}/tokenizer.json`, texts }),
+    });
+    expect(texts.map((text) => [...tokenizer.encode(text)])).toEqual(theirs);
   });
 });

@@ -14,7 +14,6 @@ import { RESNET_TRANSFORMERS } from "../models/small-vision.ts";
 import { askPython, PATIENCE, pythonWith } from "./python.ts";
 
 const python = pythonWith("transformers", "PIL", "numpy");
-if (!python) console.log("skipped: no Python has transformers and Pillow to compare image processors with");
 const at = temporaryFolder();
 
 const type = (name: string) => ({ image_processor_type: `${name}ImageProcessor` });
@@ -91,7 +90,7 @@ describe.skipIf(!python)("images are as transformers prepares them, with", () =>
         .toFile(files[i] as string);
     }
     const input = JSON.stringify({ files, cases: CASES.map(([, fields]) => fields) });
-    answers = askPython(python as string, "processors.py", [], {}, input) as typeof answers;
+    answers = await askPython<typeof answers>(python, "processors.py", { input });
   }, PATIENCE);
 
   test.each(CASES.map(([name, fields], i) => [name, fields, i] as const))("%s", async (_, fields, i) => {

@@ -12,7 +12,6 @@ import { temporaryFolder } from "../hub/temporary.ts";
 import { askPython, PATIENCE, pythonWith, SOURCES } from "./python.ts";
 
 const python = pythonWith("torch", "PIL");
-if (!python) console.log("skipped: no Python has torch and Pillow to prepare images with");
 const at = temporaryFolder();
 
 const MEAN = [0.485, 0.456, 0.406] as const;
@@ -83,8 +82,8 @@ interface Answer {
   top: [string, number][][];
 }
 
-const ask = (models: string[], files: string[]): Answer[] =>
-  askPython(python as string, "prepared.py", [SOURCES, JSON.stringify({ models, files })]) as Answer[];
+const ask = (models: string[], files: string[]): Promise<Answer[]> =>
+  askPython<Answer[]>(python, "prepared.py", { args: [SOURCES, JSON.stringify({ models, files })] });
 
 describe.skipIf(!python)("the images of a model folder in Python", () => {
   beforeAll(write);
@@ -92,7 +91,7 @@ describe.skipIf(!python)("the images of a model folder in Python", () => {
   test(
     "are the workbench's",
     async () => {
-      const answers = ask(
+      const answers = await ask(
         CASES.map((part, i) => folderOf(`case-${i}`, part)),
         FILES,
       );
@@ -119,10 +118,10 @@ describe.skipIf(!python)("the images of a model folder in Python", () => {
 
   test(
     "of 16 bit greyscale are clipped, and classes have the names of the file",
-    () => {
+    async () => {
       const part = { ...PLAIN, size: 4, mean: [0, 0, 0], std: [1, 1, 1], interpolation: "nearest", crop_share: 1 };
       const models = LABELS.map(([names], i) => folderOf(`labels-${i}`, { ...part, crop_mode: "squash" }, names));
-      for (const [i, { values, top }] of ask(models, [FILES[2] as string]).entries()) {
+      for (const [i, { values, top }] of (await ask(models, [FILES[2] as string])).entries()) {
         const row = values[0]?.slice(0, 4).map((value) => Math.round(255 * value));
         expect({ i, row, names: top[0]?.map(([name]) => name) }).toEqual({
           i,
@@ -136,14 +135,15 @@ describe.skipIf(!python)("the images of a model folder in Python", () => {
 
   test(
     "are refused where the folder wants what is not known",
-    () => {
+    async () => {
       for (const [field, value] of Object.entries({
         crop_rounding: "up",
         transparency: "black",
         interpolation: "cubic",
       })) {
         const folder = folderOf(`unknown-${field}`, { ...PLAIN, [field]: value });
-        expect(() => ask([folder], [])).toThrow(`gblr.images.${field} is "${value}", which is not known`);
+        const message = await ask([folder], []).then(String, ({ message }: Error) => message);
+        expect(message).toContain(`gblr.images.${field} is "${value}", which is not known`);
       }
     },
     PATIENCE,

@@ -7,7 +7,7 @@ import { dirname } from "node:path";
 import process from "node:process";
 import type { Command } from "commander";
 import { parseLocation } from "../../hub/locate.ts";
-import { findLayers, type OpenModel, openModel, openRemoteModel } from "../../hub/model-folder/index.ts";
+import { checkModel, type OpenModel, openModel, openRemoteModel } from "../../hub/model-folder/index.ts";
 import type { Retry } from "../../hub/request/context.ts";
 import { isZooName } from "../../hub/zoo.ts";
 import { chooseLayers } from "../compress/layer-pattern.ts";
@@ -102,7 +102,7 @@ function checkPlot({ plot }: InspectOptions): void {
 /** Closes the model. */
 async function show(model: OpenModel, name: string, { layer, plot, json = false }: InspectOptions): Promise<void> {
   try {
-    const found = findLayers(model);
+    const found = await checkModel(model);
     const layers = layer === undefined ? found.layers : chooseLayers(found.layers, { pattern: layer, model: name });
     if (layers.length === 0) throw new CommandFailed(`${name} has no linear layer; it has tensors of other kinds only`);
     const sigma = model.config?.sigma;

@@ -15,6 +15,7 @@ import {
   tidy,
   zeros,
 } from "@tensorflow/tfjs-core";
+import { type BadSpan, checkSpans } from "../../hub/model-folder/index.ts";
 import { ShapeError } from "../engine/errors.ts";
 import { packedProduct as product } from "../engine/ops/index.ts";
 import { expectOperand } from "../engine/ops/operands.ts";
@@ -103,38 +104,24 @@ export function packedProduct(x: Tensor, { spans, values_in, values_out, bias, n
 }
 
 /**
- * Holds what is packed to the rules of the format, for what comes from a file.
+ * Holds what is packed to the rules of the format. What comes from a file has been held to them before it is a tensor.
  * @throws ShapeError such as `packed: block 3 must end within one turn of 48, got length_in 50`
  */
 export async function checkPacked({ spans, values_in, values_out, bias, nIn, nOut }: PackedGblr): Promise<void> {
   expectOperand("packed", { spans }, { dtype: "int32", shape: [4, "B"] });
-  const rows = await spans.data();
-  const blocks = spans.shape[1];
-  const totals = [0, 0];
-  for (const [side, { name, n }] of [
-    { name: "in", n: nIn },
-    { name: "out", n: nOut },
-  ].entries()) {
-    for (let b = 0; b < blocks; b++) {
-      const start = rows[2 * side * blocks + b] as number;
-      const length = rows[(2 * side + 1) * blocks + b] as number;
-      refuseUnless(start >= 0 && start < n, `start_${name} of block ${b} must be in 0 … ${n - 1}, got ${start}`);
-      refuseUnless(length >= 2 && length <= n, `length_${name} of block ${b} must be in 2 … ${n}, got ${length}`);
-      refuseUnless(length < n || start === 0, `start_${name} of block ${b}, a full turn, must be 0, got ${start}`);
-      totals[side] = (totals[side] as number) + length;
-    }
-  }
-  expectOperand("packed", { values_in }, { dtype: "float32", shape: [totals[0] as number] });
-  expectOperand("packed", { values_out }, { dtype: "float32", shape: [totals[1] as number] });
+  const checked = checkSpans(await spans.data(), { nIn, nOut });
+  if (checked.bad) throw new ShapeError(`packed: ${requirementOf(checked.bad)}`);
+  expectOperand("packed", { values_in }, { dtype: "float32", shape: [checked.values.in] });
+  expectOperand("packed", { values_out }, { dtype: "float32", shape: [checked.values.out] });
   if (bias) {
     expectOperand("packed", { bias }, { dtype: "float32", shape: [nOut] });
   }
 }
 
-function refuseUnless(met: boolean, requirement: string): void {
-  if (!met) {
-    throw new ShapeError(`packed: ${requirement}`);
-  }
+function requirementOf({ rule, side, block, start, length, n }: BadSpan): string {
+  if (rule === "length") return `length_${side} of block ${block} must be in 2 … ${n}, got ${length}`;
+  if (rule === "start") return `start_${side} of block ${block} must be in 0 … ${n - 1}, got ${start}`;
+  return `start_${side} of block ${block}, a full turn, must be 0, got ${start}`;
 }
 
 /** The values of rows (…, n) under their spans, one after the other. */

@@ -4,15 +4,16 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { tensor4d, tidy, transpose, type Variable } from "@tensorflow/tfjs-core";
-import { reason } from "../../hub/byte-source.ts";
-import { parseJson } from "../../hub/json.ts";
+import { isJsonObject, jsonOrUndefined } from "../../hub/json.ts";
 import {
   CONFIG_FILE,
+  checkModel,
   finishReplacing,
   ModelError,
   type OpenModel,
   openModel,
   openTrainable,
+  readConfigText,
   TRAINABLE_FILE,
   unwrapModel,
 } from "../../hub/model-folder/index.ts";
@@ -63,7 +64,11 @@ export async function* loadModel(
   const open = unwrapModel(form === "trainable" ? await openTrainable(folder) : await openModel(folder));
   const parameters = new Map<string, Variable>();
   try {
-    const stored = storedParameters(open, { architecture, config, without: new Set(made.keys()) });
+    const { layers: found } = await checkModel(open);
+    const stored = storedParameters(
+      { ...open, layers: found },
+      { architecture, config, without: new Set(made.keys()) },
+    );
     expectForm(stored, { form, folder });
     const { tensors } = open.tensors;
     const bytesOf = ({ stored, part }: StoredParameter) =>
@@ -105,10 +110,7 @@ export interface ReadConfig {
 /** @throws ModelError when there is no config.json, or none of an architecture that is known */
 export async function readConfig(folder: string): Promise<ReadConfig> {
   const file = join(folder, CONFIG_FILE);
-  const bytes = await readFile(file).catch((error: unknown) => {
-    throw new ModelError(`cannot be opened: ${reason(error)}; a model folder has one`, { file }, { cause: error });
-  });
-  const json = parsed(bytes, file);
+  const json = jsonObject(await readConfigText(file));
   if (json === undefined) throw new ModelError("is not a JSON object", { file });
   const architecture = architectureOfConfig(json, file);
   return { json, architecture, config: architecture.readConfig(json, file) };
@@ -142,20 +144,13 @@ export async function describeModel(
 async function readPreprocessor(folder: string): Promise<Record<string, unknown> | undefined> {
   const file = join(folder, PREPROCESSOR_FILE);
   const bytes = await readFile(file).catch(() => undefined);
-  return bytes === undefined ? undefined : parsed(bytes, file);
+  if (bytes === undefined) return undefined;
+  return jsonObject(textOfFile(bytes, (problem, options) => new ModelError(problem, { file }, options)));
 }
 
-/** @throws ModelError when the file is a Git LFS pointer, or not UTF-8 */
-function parsed(bytes: Uint8Array, file: string): Record<string, unknown> | undefined {
-  const text = textOfFile(bytes, (problem, options) => new ModelError(problem, { file }, options));
-  try {
-    const value = parseJson(text);
-    return typeof value === "object" && value !== null && !Array.isArray(value)
-      ? (value as Record<string, unknown>)
-      : undefined;
-  } catch {
-    return undefined;
-  }
+function jsonObject(text: string): Record<string, unknown> | undefined {
+  const value = jsonOrUndefined(text);
+  return isJsonObject(value) ? value : undefined;
 }
 
 function expectForm({ layers }: StoredModel, { form, folder }: { form: string; folder: string }): void {

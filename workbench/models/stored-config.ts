@@ -1,6 +1,7 @@
 // The config.json of a model as it is saved: what it was read with, what transformers needs, and the "gblr" part about
 // its structured layers.
 
+import { FORMAT } from "../../hub/model-folder/index.ts";
 import { pythonConfig } from "../../hub/python/index.ts";
 import { isClassifier } from "./classifier.ts";
 import { modelCounts } from "./counts.ts";
@@ -8,9 +9,6 @@ import { imageSettings } from "./image-settings.ts";
 import type { Model } from "./model.ts";
 import type { StoredLayerConfig } from "./stored-layers.ts";
 import { isTimm } from "./timm-config.ts";
-
-/** Of the "gblr" part; a reader refuses a larger one. */
-export const FORMAT = 1;
 
 export interface StoredConfigOptions {
   layers: Readonly<Record<string, StoredLayerConfig>>;

@@ -1,7 +1,7 @@
 // What a model is to be made of, before a value is read: for each of its parameters the tensor in the file, and for
 // each of its layers how it is held. Here a checkpoint is held against its architecture.
 
-import { findLayers, ModelError, type OpenModel, type StoredLayer } from "../../hub/model-folder/index.ts";
+import { ModelError, type ModelLayers, type OpenModel, type StoredLayer } from "../../hub/model-folder/index.ts";
 import type { TensorInfo } from "../../hub/safetensors/index.ts";
 import type { MaskSettings } from "../gblr/parameters.ts";
 import { dense } from "../structures/dense.ts";
@@ -42,9 +42,12 @@ export interface StoredParametersOptions<Config> {
   without?: ReadonlySet<string>;
 }
 
+/** An open model with its layers, as the gate has let them through. */
+export type CheckedModel = OpenModel & Pick<ModelLayers, "layers">;
+
 /** @throws ModelError naming the tensor that is missing, too much or misshapen */
 export function storedParameters<Config>(
-  open: OpenModel,
+  open: CheckedModel,
   { architecture, config, without }: StoredParametersOptions<Config>,
 ): StoredModel {
   const checkpoint = new Checkpoint(open, architecture as Architecture, config);
@@ -72,18 +75,18 @@ class Checkpoint {
   private readonly structured: Map<string, StoredLayer>;
   /** parameters that lie in one tensor with others, which the file has */
   private readonly parts: Map<string, { stored: string; first: number; rows: number; last: boolean }>;
-  private readonly open: OpenModel;
+  private readonly open: CheckedModel;
   private readonly architecture: Architecture;
   private readonly config: unknown;
 
-  constructor(open: OpenModel, architecture: Architecture, config: unknown) {
+  constructor(open: CheckedModel, architecture: Architecture, config: unknown) {
     [this.open, this.architecture, this.config] = [open, architecture, config];
     this.expected = architecture.parameters(config);
     this.prefix = this.findPrefix();
     this.masks = open.config?.sigma === undefined ? {} : { sigma: open.config.sigma };
     this.structured = new Map(
-      findLayers(open)
-        .layers.filter(({ form }) => form !== "dense")
+      open.layers
+        .filter(({ form }) => form !== "dense")
         .map((layer) => [architecture.parameterName(layer.name, this.prefix), layer]),
     );
     this.parts = this.findParts();
@@ -145,6 +148,7 @@ class Checkpoint {
       throw this.problem(held.name, `must be of ${must}, is of ${is}`);
     }
     const structure = this.structureOf(layer, held);
+    this.expectGeometry(layer, held);
     this.layers.set(layer.name, { ...layer, structure });
     for (const parameter of structure.parameterNames) {
       const stored = this.storedName(`${layer.name}.${parameter}`);
@@ -153,6 +157,7 @@ class Checkpoint {
       const own = { stored, shape, dtype: dtype === "I32" ? "int32" : "float32", trainable } as const;
       this.parameters.set(`${layer.name}.${parameter}`, own);
     }
+    if (held.form !== "trainable") return;
     for (const part of ["sigma", "freq_in", "freq_out"]) this.claimed.add(this.storedName(`${layer.name}.${part}`));
   }
 
@@ -160,9 +165,35 @@ class Checkpoint {
     if (held.form === "packed") return packedStructure(held);
     if (held.form === "trainable") return gblrStructure(this.masks);
     if (held.form !== "factored") return dense;
+    if (!held.isNamed) {
+      const has = Object.keys(held.shapes).join(", ");
+      throw this.problem(
+        held.name,
+        `has ${has}, and config.json does not say under gblr.layers what structure that is`,
+      );
+    }
     if (held.structure !== "tucker") return structureNamed(held.structure);
     if (layer.convolution) return tuckerStructure(layer.convolution);
     throw this.problem(held.name, "is tucker, which only convolutions can be");
+  }
+
+  private expectGeometry({ convolution, position }: LayerInfo, held: StoredLayer): void {
+    if (held.form === "dense") return;
+    const { kernel, stride } = held;
+    const fields = Object.entries({ kernel, stride }).filter(([, value]) => value !== undefined);
+    if (convolution === undefined && fields.length > 0) {
+      const what = position ? "one position of a convolution" : "no convolution";
+      throw this.problem(
+        held.name,
+        `config.json gives it ${fields.map(([name]) => name).join(" and ")}, it is ${what}`,
+      );
+    }
+    const told = (value: unknown) => [value].flat().join(" × ");
+    for (const [field, value] of fields) {
+      const must = told(convolution?.[field as "kernel" | "stride"]);
+      if (told(value) === must) continue;
+      throw this.problem(held.name, `${field} must be ${must}, config.json says ${told(value)}`);
+    }
   }
 
   private storedName(name: string): string {
@@ -201,6 +232,11 @@ class Checkpoint {
       if (!this.open.tensors.tensors.has(stored)) continue;
       const shapes = names.map((name) => (this.expected.get(name) as ParameterInfo).shape);
       const rows = shapes.reduce((sum, [count]) => sum + (count as number), 0);
+      const apart = names
+        .map((name) => name.replace(/\.(weight|bias)$/, ""))
+        .find((layer) => this.structured.has(layer));
+      if (apart)
+        throw this.problem(stored, `is too much: ${this.storedName(apart)}, a part of it, is a layer of its own`);
       let first = 0;
       for (const [i, name] of names.entries()) {
         found.set(name, { stored, first, rows, last: i === names.length - 1 });

@@ -1,7 +1,7 @@
 // What one linear layer is in numbers: its blocks, how they overlap, what it costs. Pure arithmetic on layouts and
 // shapes; names and files are the caller's.
 
-import { type BlockLayout, overlapCounts } from "./block-layout.ts";
+import { type BlockLayout, overlapRows } from "./block-layout.ts";
 
 /** Equal bins of (0, 1] in a histogram of widths. */
 export const WIDTH_BINS = 8;
@@ -44,13 +44,14 @@ export function costOf(cost: number, { nIn, nOut }: Size): LayerCost {
 export function summarizeBlocks(layout: BlockLayout, { all, rank = 1 }: { all: number; rank?: number }): BlockSummary {
   const { nIn, nOut, lengthIn, lengthOut } = layout;
   const entries = nIn * nOut;
-  const counts = overlapCounts(layout);
   let [area, most, uncovered] = [0, 0, 0];
-  for (let i = 0; i < entries; i++) {
-    const count = counts[i] as number;
-    area += count;
-    if (count > most) most = count;
-    if (count === 0) uncovered++;
+  for (const counts of overlapRows(layout)) {
+    for (let i = 0; i < nIn; i++) {
+      const count = counts[i] as number;
+      area += count;
+      if (count > most) most = count;
+      if (count === 0) uncovered++;
+    }
   }
   return {
     live: lengthIn.length,

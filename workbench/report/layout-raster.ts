@@ -1,7 +1,7 @@
 // A block layout as a small grid of numbers: the mean number of blocks over the entries that a pixel stands for. A
 // matrix smaller than the grid keeps its own entries as pixels.
 
-import { type BlockLayout, overlapCounts } from "./block-layout.ts";
+import { type BlockLayout, overlapRows } from "./block-layout.ts";
 
 export interface Raster {
   /** input side, left to right */
@@ -16,15 +16,15 @@ export interface Raster {
 export function rasterOf(layout: BlockLayout, most: number): Raster {
   const { nIn, nOut } = layout;
   const [width, height] = [Math.min(nIn, most), Math.min(nOut, most)];
-  const counts = overlapCounts(layout);
   const values = new Float64Array(width * height);
   const [column, row] = [pixelOf(nIn, width), pixelOf(nOut, height)];
   // One pass in the order of memory: a full GPT-2 has tens of millions of entries.
-  for (let i = 0, entry = 0; i < nOut; i++) {
-    const line = (row[i] as number) * width;
-    for (let j = 0; j < nIn; j++, entry++) {
+  let i = 0;
+  for (const counts of overlapRows(layout)) {
+    const line = (row[i++] as number) * width;
+    for (let j = 0; j < nIn; j++) {
       const at = line + (column[j] as number);
-      values[at] = (values[at] as number) + (counts[entry] as number);
+      values[at] = (values[at] as number) + (counts[j] as number);
     }
   }
   const [across, down] = [sizes(column, width), sizes(row, height)];

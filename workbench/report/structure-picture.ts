@@ -1,7 +1,7 @@
 // The block layout picture of a whole model, from its folder or from what was read of it. Layers without blocks are left
 // out; a model that has no others has no picture.
 
-import { findLayers, openModel } from "../../hub/model-folder/index.ts";
+import { checkModel, openModel } from "../../hub/model-folder/index.ts";
 import { percent } from "../../hub/numbers.ts";
 import { type Described, describe } from "./describe-model.ts";
 import { layoutPicture } from "./layout-picture.ts";
@@ -31,7 +31,7 @@ export async function describeModel(path: string): Promise<Described> {
   const model = await openModel(path);
   try {
     const sigma = model.config?.sigma;
-    return await describe(findLayers(model), { path, ...(sigma !== undefined && { sigma }) });
+    return await describe(await checkModel(model), { path, ...(sigma !== undefined && { sigma }) });
   } finally {
     await model.tensors.close();
   }

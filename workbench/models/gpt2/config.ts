@@ -3,6 +3,7 @@
 
 import { z } from "zod";
 import { ModelError } from "../../../hub/model-folder/index.ts";
+import { blockCount, chance, count } from "../config-fields.ts";
 import { EndOfText } from "./generation-config.ts";
 
 export type Gpt2Activation = "gelu" | "gelu_tanh" | "relu" | "silu" | "tanh";
@@ -45,12 +46,11 @@ const ACTIVATIONS: Readonly<Record<string, Gpt2Activation>> = {
   tanh: "tanh",
 };
 
-const count = z.int().min(1);
-const chance = z.number().min(0).lt(1).default(0.1);
+const rate = chance(0.1);
 
 // Defaults are GPT2Config's, for what its files may leave out. reorder_and_upcast_attn is of no effect in float32.
 const FIELDS = z.object({
-  n_layer: count,
+  n_layer: blockCount,
   n_embd: count,
   n_head: count,
   n_positions: count,
@@ -58,9 +58,9 @@ const FIELDS = z.object({
   n_inner: count.nullish(),
   layer_norm_epsilon: z.number().positive().default(1e-5),
   activation_function: z.enum(Object.keys(ACTIVATIONS)).default("gelu_new"),
-  embd_pdrop: chance,
-  resid_pdrop: chance,
-  attn_pdrop: chance,
+  embd_pdrop: rate,
+  resid_pdrop: rate,
+  attn_pdrop: rate,
   scale_attn_weights: z.boolean().default(true),
   scale_attn_by_inverse_layer_idx: z.boolean().default(false),
   reorder_and_upcast_attn: z.boolean().default(false),

@@ -2,6 +2,7 @@
 
 import { z } from "zod";
 import { ModelError } from "../../../hub/model-folder/index.ts";
+import { blockCount, chance, count } from "../config-fields.ts";
 import { checked, isTimm, readTimmConfig, refuseOthers } from "../timm-config.ts";
 
 export interface MixerConfig {
@@ -37,8 +38,7 @@ const NAME = /^mixer_([sbl])(\d+)(?:_(\d+))?$/;
 /** timm's name of a plain MLP-Mixer, of whatever patch and image. */
 export const isMixerName = (name: string): boolean => NAME.test(name.replace(/\..*$/, ""));
 
-const count = z.int().min(1);
-const chance = z.number().min(0).lt(1).default(0);
+const rate = chance(0);
 const ratio = z.number().positive();
 
 const FIELDS = z.object({
@@ -46,11 +46,11 @@ const FIELDS = z.object({
   patch_size: count.nullish(),
   in_chans: count.nullish(),
   embed_dim: count.nullish(),
-  num_blocks: count.nullish(),
+  num_blocks: blockCount.nullish(),
   mlp_ratio: z.tuple([ratio, ratio]).default([0.5, 4]),
-  drop_rate: chance,
-  proj_drop_rate: chance,
-  drop_path_rate: chance,
+  drop_rate: rate,
+  proj_drop_rate: rate,
+  drop_path_rate: rate,
 });
 
 /** @throws ModelError such as `mixer/config.json: model_args.num_blocks is 0: …` */

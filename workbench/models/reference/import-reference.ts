@@ -83,7 +83,8 @@ async function* stageModel(
     if (type !== undefined && reader.type !== type) throw new ModelError(`is a ${reader.type}, no ${type}`, { file });
     const plain = reader.config(seen, { heads });
     yield* checkValues(checkpoint, read);
-    const config = { ...plain, gblr: await gblrPart(checkpoint, read, gaussian ?? reader.gaussian) };
+    const gblr = await gblrPart(checkpoint, read, gaussian ?? reader.gaussian);
+    const config = { ...plain, ...(Object.keys(gblr.layers).length > 0 && { gblr }) };
     await writeFileAtomically(join(stage, CONFIG_FILE), JSON.stringify(config));
     const sources = Array.from(names, ([name, stored]): TensorSource => {
       const { dtype, shape } = seen.tensors.get(name) as { dtype: TensorSource["dtype"]; shape: readonly number[] };

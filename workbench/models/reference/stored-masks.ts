@@ -2,12 +2,13 @@
 // reference keeps the smoothness with each layer and whether it counts in the hyper-parameters.
 
 import type { Checkpoint } from "../../../hub/checkpoint/index.ts";
-import { ModelError } from "../../../hub/model-folder/index.ts";
+import { FORMAT, ModelError } from "../../../hub/model-folder/index.ts";
 import { toFloat32 } from "../../../hub/safetensors/index.ts";
 import type { ReadCheckpoint } from "./checkpoint-tensors.ts";
 import { findSetting, isBoolean, isRecord, type Settings } from "./hyper-parameters.ts";
 
 export interface GblrPart {
+  format: typeof FORMAT;
   structure: "gblr";
   /** of all masks, where they have a Gaussian */
   sigma?: number;
@@ -23,7 +24,7 @@ export async function gblrPart(
   { seen, names }: Pick<ReadCheckpoint, "seen" | "names">,
   gaussian: boolean,
 ): Promise<GblrPart> {
-  const part: GblrPart = { structure: "gblr", layers: {} };
+  const part: GblrPart = { format: FORMAT, structure: "gblr", layers: {} };
   const smooth = haveGaussian(seen.rest.hyper_parameters) ?? gaussian;
   for (const [name, { shape }] of seen.tensors) {
     if (!name.endsWith(".lr_weight1")) continue;
@@ -31,11 +32,11 @@ export async function gblrPart(
     const nOut = seen.tensors.get(`${layer}.lr_weight2`)?.shape[1];
     const place = { file: seen.file, tensor: `${layer}.lr_weight2` };
     if (nOut === undefined) throw new ModelError("is missing", place);
-    const [blocks, , nIn] = shape;
-    if (blocks === undefined || nIn === undefined) {
+    const [blocks, rank, nIn] = shape;
+    if (blocks === undefined || rank === undefined || nIn === undefined) {
       throw new ModelError(`must be (K, r, n_in), is (${shape.join(", ")})`, { ...place, tensor: name });
     }
-    part.layers[layer] = { structure: "gblr", n_in: nIn, n_out: nOut, blocks };
+    part.layers[layer] = { structure: "gblr", n_in: nIn, n_out: nOut, blocks: blocks * rank };
     if (!smooth) continue;
     const stored = names.get(`${layer}.sigma`);
     const [value] = stored === undefined ? [] : toFloat32(await checkpoint.read(stored));

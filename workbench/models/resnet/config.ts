@@ -4,6 +4,7 @@
 import { z } from "zod";
 import { ModelError } from "../../../hub/model-folder/index.ts";
 import { classCount } from "../class-count.ts";
+import { blockCount, chance, count } from "../config-fields.ts";
 import { checked, isTimm, readTimmConfig, refuseOthers } from "../timm-config.ts";
 
 export interface ResnetConfig {
@@ -31,15 +32,14 @@ const DEPTHS: Readonly<Record<string, readonly number[]>> = { resnet18: [2, 2, 2
 /** timm's and torchvision's name of a network of basic blocks. */
 export const isResnetName = (name: string): boolean => name.replace(/\..*$/, "") in DEPTHS;
 
-const count = z.int().min(1);
-const chance = z.number().min(0).lt(1).default(0);
+const rate = chance(0);
 
 const TIMM = z.object({
-  layers: z.array(count).min(1).nullish(),
+  layers: z.array(blockCount).min(1).nullish(),
   channels: z.array(count).min(1).default([64, 128, 256, 512]),
   in_chans: count.nullish(),
-  drop_rate: chance,
-  drop_path_rate: chance,
+  drop_rate: rate,
+  drop_path_rate: rate,
   zero_init_last: z.boolean().default(true),
 });
 
@@ -47,7 +47,7 @@ const TRANSFORMERS = z.object({
   num_channels: count.default(3),
   embedding_size: count.default(64),
   hidden_sizes: z.array(count).min(1),
-  depths: z.array(count).min(1),
+  depths: z.array(blockCount).min(1),
   layer_type: z.literal("basic"),
   hidden_act: z.literal("relu").default("relu"),
   downsample_in_first_stage: z.literal(false).default(false),

@@ -4,6 +4,7 @@
 import { z } from "zod";
 import { ModelError } from "../../../hub/model-folder/index.ts";
 import { classCount } from "../class-count.ts";
+import { blockCount, chance, count } from "../config-fields.ts";
 import { checked, isTimm, readTimmConfig, refuseOthers } from "../timm-config.ts";
 
 export interface VitConfig {
@@ -60,15 +61,14 @@ const NAME = /^(vit|deit|deit3)_(tiny|small|base|large)_patch(\d+)(?:_(\d+))?$/;
 /** timm's name of a plain vision transformer, of whatever patch and image. */
 export const isVitName = (name: string): boolean => NAME.test(name.replace(/\..*$/, ""));
 
-const count = z.int().min(1);
-const chance = z.number().min(0).lt(1).default(0);
+const rate = chance(0);
 
 const TIMM = z.object({
   img_size: z.union([count, z.tuple([count, count])]).nullish(),
   patch_size: z.union([count, z.tuple([count, count])]).nullish(),
   in_chans: count.nullish(),
   embed_dim: count.nullish(),
-  depth: count.nullish(),
+  depth: blockCount.nullish(),
   num_heads: count.nullish(),
   mlp_ratio: z.number().positive().default(4),
   qkv_bias: z.boolean().default(true),
@@ -78,21 +78,21 @@ const TIMM = z.object({
   global_pool: z.enum(["token", "avg"]).default("token"),
   fc_norm: z.boolean().nullish(),
   representation_size: count.nullish(),
-  drop_rate: chance,
-  pos_drop_rate: chance,
-  proj_drop_rate: chance,
-  attn_drop_rate: chance,
-  drop_path_rate: chance,
+  drop_rate: rate,
+  pos_drop_rate: rate,
+  proj_drop_rate: rate,
+  attn_drop_rate: rate,
+  drop_path_rate: rate,
 });
 
 const TRANSFORMERS = z.object({
   hidden_size: count.default(768),
-  num_hidden_layers: count.default(12),
+  num_hidden_layers: blockCount.default(12),
   num_attention_heads: count.default(12),
   intermediate_size: count.default(3072),
   hidden_act: z.enum(["gelu", "gelu_new", "gelu_pytorch_tanh", "gelu_fast"]).default("gelu"),
-  hidden_dropout_prob: chance,
-  attention_probs_dropout_prob: chance,
+  hidden_dropout_prob: rate,
+  attention_probs_dropout_prob: rate,
   initializer_range: z.number().positive().default(0.02),
   layer_norm_eps: z.number().positive().default(1e-12),
   image_size: z.union([count, z.tuple([count, count])]).default(224),

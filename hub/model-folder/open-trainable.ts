@@ -10,17 +10,19 @@ import type { GblrConfig } from "./gblr-config.ts";
 import { type OpenModel, openModel, TRAINABLE_FILE } from "./open-model.ts";
 import { PACKED_PARTS } from "./packed-layer.ts";
 import { TRAINABLE_PARTS } from "./trainable-layer.ts";
+import { unwrapModel, unwrapTensors, wrapperOf } from "./wrappers.ts";
 
 /**
- * Close its tensors. A folder without trainable.safetensors opens as it is.
+ * Close its tensors, which have the names of their model, as unwrapModel gives them. A folder without trainable.safetensors opens as it is.
  * @throws as openModel; ModelError where trainable.safetensors does not hold just the GBLR layers of config.json
  */
 export async function openTrainable(folder: string): Promise<OpenModel> {
-  const model = await openModel(folder);
+  const stored = await openModel(folder);
+  const model = unwrapModel(stored);
   const path = join(folder, TRAINABLE_FILE);
   try {
     if (model.path === path || !(await stat(path).catch(() => undefined))) return model;
-    const above = await openSafetensors(path);
+    const above = unwrapTensors(await openSafetensors(path), wrapperOf(stored.tensors.tensors.keys()));
     try {
       expectLayersOnly(above, { file: path, below: model.tensors, config: model.config });
       return { ...model, tensors: overlaid(model.tensors, above) };

@@ -18,10 +18,12 @@ export function wrapperOf(names: Iterable<string>): string {
   }
 }
 
-/** The same tensors under the names of their model. */
-export function unwrapTensors<File extends TensorFile>(file: File): File {
-  const wrapper = wrapperOf(file.tensors.keys());
-  if (wrapper === "") return file;
+/**
+ * The same tensors under the names of their model.
+ * @param wrapper what is taken off where all names begin with it. Default what `wrapperOf` finds
+ */
+export function unwrapTensors<File extends TensorFile>(file: File, wrapper = wrapperOf(file.tensors.keys())): File {
+  if (wrapper === "" || ![...file.tensors.keys()].every((name) => name.startsWith(wrapper))) return file;
   return {
     ...file,
     tensors: new Map(Array.from(file.tensors, ([name, info]) => [name.slice(wrapper.length), info])),

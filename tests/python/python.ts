@@ -36,9 +36,15 @@ function missing(python: string, modules: string[]): string[] {
   return asked.get(key) as string[];
 }
 
+/** A dotted name is an attribute, as `torch.uint64`, and has its module imported. */
 const MISSING = `
-import importlib.util, json, sys
-print(json.dumps([name for name in sys.argv[1:] if importlib.util.find_spec(name) is None]))
+import importlib, importlib.util, json, sys
+def has(name):
+    module, _, attribute = name.rpartition(".")
+    if not module:
+        return importlib.util.find_spec(name) is not None
+    return has(module) and hasattr(importlib.import_module(module), attribute)
+print(json.dumps([name for name in sys.argv[1:] if not has(name)]))
 `;
 
 const said = new Set<string>();

@@ -304,7 +304,8 @@ describe("the images of a model", () => {
               ),
             );
           }, 0);
-          expect(worst).toBeLessThan(1e-5);
+          // Pillow before 13 resizes by a level otherwise.
+          expect(worst).toBeLessThan(1 / 255 + 1e-5);
         }
         const names = answers[i]?.top[0]?.map(([name]) => name);
         expect(names).toEqual(["2", "b", "a"]);

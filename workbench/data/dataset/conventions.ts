@@ -6,18 +6,18 @@
 const FORMATS = ["parquet", "jsonl", "ndjson", "json", "txt"] as const;
 export type Format = (typeof FORMATS)[number];
 
-const SPLITS: Record<string, string> = {
-  train: "train",
-  training: "train",
-  validation: "validation",
-  valid: "validation",
-  val: "validation",
-  dev: "validation",
-  test: "test",
-  testing: "test",
-  eval: "test",
-  evaluation: "test",
-};
+const SPLITS: ReadonlyMap<string, string> = new Map([
+  ["train", "train"],
+  ["training", "train"],
+  ["validation", "validation"],
+  ["valid", "validation"],
+  ["val", "validation"],
+  ["dev", "validation"],
+  ["test", "test"],
+  ["testing", "test"],
+  ["eval", "test"],
+  ["evaluation", "test"],
+]);
 
 /** Files beside the data that have a data file's ending. */
 const NOT_DATA =
@@ -38,7 +38,7 @@ export function formatOf(path: string): Format | undefined {
 
 /** The name that conventions give a split: `dev` and `valid` are `validation`. */
 export function conventionalSplit(name: string): string {
-  return SPLITS[name.toLowerCase()] ?? name;
+  return SPLITS.get(name.toLowerCase()) ?? name;
 }
 
 /**
@@ -69,11 +69,11 @@ function byPath(a: DataFile, b: DataFile): number {
 function placeOf(path: string): { config: string; split: string } {
   const folders = path.split("/");
   const name = (folders.pop() as string).replace(/\.[a-z]+(\.gz)?$/i, "");
-  const inFolder = folders.findLastIndex((folder) => folder.toLowerCase() in SPLITS);
+  const inFolder = folders.findLastIndex((folder) => SPLITS.has(folder.toLowerCase()));
   const config = folders.filter((folder, i) => i !== inFolder && folder !== "data").join("/") || "default";
   const sharded = /^(.+?)-\d{5}-of-\d{5}/.exec(name)?.[1];
   // A word of its own, the last one first: `my_train_data-test` is a test split.
-  const word = name.split(/[-._ 0-9]+/).findLast((part) => part.toLowerCase() in SPLITS);
+  const word = name.split(/[-._ 0-9]+/).findLast((part) => SPLITS.has(part.toLowerCase()));
   const split = word ?? (inFolder >= 0 ? folders[inFolder] : undefined) ?? sharded ?? "train";
   return { config, split: conventionalSplit(split) };
 }

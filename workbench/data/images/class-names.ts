@@ -2,6 +2,7 @@
 // parquet files. Names are in the order of their numbers.
 
 import { z } from "zod";
+import { mapOf } from "../../../hub/map-schema.ts";
 import { frontMatter } from "../dataset/readme-configs.ts";
 
 const Name = z.union([z.string(), z.number(), z.boolean()]).transform(String);
@@ -19,7 +20,7 @@ const FrontMatter = z.looseObject({
   dataset_info: z.union([z.array(Info), Info.transform((one) => [one])]).default([]),
 });
 const Stored = z.looseObject({
-  info: z.looseObject({ features: z.record(z.string(), z.looseObject({ names: Names.optional() })) }),
+  info: z.looseObject({ features: mapOf(z.looseObject({ names: Names.optional() })) }),
 });
 
 function inOrder(names: Record<string, string>): string[] {
@@ -50,7 +51,7 @@ export function namesInParquet(
   const text = entries?.find(({ key }) => key === "huggingface")?.value;
   if (text === undefined) return undefined;
   try {
-    return Stored.safeParse(JSON.parse(text)).data?.info.features[column]?.names;
+    return Stored.safeParse(JSON.parse(text)).data?.info.features.get(column)?.names;
   } catch {
     return undefined;
   }

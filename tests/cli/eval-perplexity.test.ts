@@ -81,13 +81,13 @@ test("text that is not UTF-8 is one line, and reads by --encoding", async () => 
   const latin = dataset("latin", Uint8Array.of(0x61, 0xe9, 0x62, 0x0a));
   expect(await score(latin)).toMatchObject({
     code: 1,
-    stderr: `gblr: ${latin}/test.txt: is not UTF-8 at byte 1 (0xe9); convert it, or give its encoding: --encoding windows-1252, say\n`,
+    stderr: `gblr: ${latin}/test.txt: is not UTF-8 at byte 1 (0xe9); convert it, or give its encoding, e.g. --encoding windows-1252\n`,
   });
   expect((await scored(latin, "--encoding", "windows-1252")).tokens).toBe((await countOf("aéb\n")) - 1);
   const utf16 = dataset("utf16", Buffer.from("\ufeffhello\n", "utf16le"));
   expect(await score(utf16)).toMatchObject({
     code: 1,
-    stderr: expect.stringMatching(/^gblr: .*test\.txt: is not UTF-8 at byte 0, .*: --encoding utf-16le\n$/),
+    stderr: expect.stringMatching(/^gblr: .*test\.txt: is not UTF-8 at byte 0, .*, --encoding utf-16le\n$/),
   });
   expect((await scored(utf16, "--encoding", "utf-16le")).tokens).toBe((await countOf("hello\n")) - 1);
 });

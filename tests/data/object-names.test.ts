@@ -2,7 +2,7 @@
 // keys of a checkpoint, architectures.
 
 import { describe, expect, test } from "bun:test";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { openCheckpoint } from "../../hub/checkpoint/index.ts";
 import { findLayers, openModel } from "../../hub/model-folder/index.ts";
@@ -67,7 +67,7 @@ describe("a data set's names", () => {
     };
     for (const offline of [false, true]) {
       const at = await pulledFolder(offline);
-      for (const name of NAMES) expect(await Bun.file(join(at, name)).text()).toBe(`of ${name}\n`);
+      for (const name of NAMES) expect(readFileSync(join(at, name), "utf8")).toBe(`of ${name}\n`);
     }
   });
 });

@@ -80,6 +80,32 @@ describe.skipIf(!python)("texts are cut as by tokenizers in Python", () => {
     PATIENCE,
   );
 
+  test("normalisers strip the same white space", async () => {
+    const vocab = Object.fromEntries(ALPHABET.map((character, id) => [character, id]));
+    const around = (code: number) => {
+      const space = String.fromCodePoint(code);
+      return `${space} a${space}b ${space}`;
+    };
+    const texts = WHITE_SPACE.concat(0xfeff, 0x200b, 0x1c).map(around);
+    const sides = [
+      [true, true],
+      [true, false],
+      [false, true],
+      [false, false],
+    ];
+    for (const [strip_left, strip_right] of sides) {
+      const strip = { type: "Strip", strip_left, strip_right };
+      for (const normalizer of [strip, { type: "Sequence", normalizers: [{ type: "NFC" }, strip] }]) {
+        const parts = { normalizer, model: { vocab, merges: [] }, added_tokens: [] };
+        const at = writeTinyTokenizer(folder(`normal ${strip_left} ${strip_right}`), parts);
+        const tokenizer = await openTokenizer(at);
+        const input = JSON.stringify({ tokenizer: `${at}/tokenizer.json`, texts });
+        const theirs = askPython(python as string, "ids.py", [], {}, input) as number[][];
+        expect(texts.map((text) => [...tokenizer.encode(text)])).toEqual(theirs);
+      }
+    }
+  });
+
   test("added tokens take in the same white space", async () => {
     const token = { special: true, normalized: false, single_word: false };
     const vocab = Object.fromEntries(ALPHABET.map((character, id) => [character, id]));

@@ -1,6 +1,6 @@
-// White space in the library's normalisers and pre-tokenizers. Rust's tokenizers, which models are trained with, mean Unicode's
-// White_Space; in JavaScript `\s` and `trim` leave U+0085 out and have U+FEFF, and `\w` is ASCII alone. The library
-// translates the expressions of a tokenizer.json itself, but its own are written with these.
+// White space in the library's normalisers and pre-tokenizers. Rust's tokenizers, which models are trained with, mean
+// Unicode's White_Space; JavaScript's `\s` and `trim` lack U+0085 and have U+FEFF, and its `\w` is ASCII alone. The
+// library translates the expressions of a tokenizer.json itself; those that it brings along are corrected here.
 
 import {
   type AddedToken,

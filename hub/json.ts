@@ -1,6 +1,6 @@
 // JSON as Python writes it: its json module has NaN, Infinity and -Infinity for numbers that JSON has no form for.
 
-const STRINGS_AND_NUMBERS = /"(?:[^"\\]|\\.)*"|-?\b(?:NaN|Infinity)\b/g;
+const STRINGS_AND_NUMBERS = /"(?:[^"\\]|\\.)*"|\bNaN\b|-?\bInfinity\b/g;
 
 /** @throws SyntaxError, JSON.parse's own, when the text is JSON in neither way */
 export function parseJson(text: string): unknown {

@@ -5,6 +5,7 @@ import { mkdir, readFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { z } from "zod";
 import { writeFileAtomically } from "../atomic-file.ts";
+import { mapOf } from "../map-schema.ts";
 import { isHash, isSafeFileName, type RepoPaths } from "./paths.ts";
 
 export interface RepoFile {
@@ -30,8 +31,7 @@ const hash = z.string().refine(isHash);
 const size = z.int().nonnegative();
 const listingSchema = z.object({
   format_version: z.literal(FORMAT_VERSION),
-  files: z.record(
-    z.string().refine(isSafeFileName),
+  files: mapOf(
     z.object({
       size,
       blob_id: hash,
@@ -39,6 +39,7 @@ const listingSchema = z.object({
       lfs_size: size.nullish(),
       xet_hash: z.string().nullish(),
     }),
+    z.string().refine(isSafeFileName),
   ),
 });
 
@@ -48,7 +49,7 @@ export async function readListing(paths: RepoPaths, commit: string): Promise<Rep
   if (text === undefined) return undefined;
   try {
     const { files } = listingSchema.parse(JSON.parse(text));
-    return Object.entries(files).map(([path, file]) => ({
+    return Array.from(files, ([path, file]) => ({
       path,
       size: file.lfs_size ?? file.size,
       gitHash: file.blob_id,

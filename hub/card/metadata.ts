@@ -1,9 +1,10 @@
 // The front matter of a card, YAML between two lines of three dashes: read of a base model's README, so that what holds
 // for it is carried on, and written for the Hub. A card that has none, or a broken one, says nothing.
 
-import { parse, stringify } from "yaml";
+import { parse } from "yaml";
 import type { BaseMetadata, CardFacts, MeasuredMetric } from "./facts.ts";
 import { metricNamed } from "./metric-names.ts";
+import { yamlOf } from "./yaml.ts";
 
 /** @param readme a whole README.md */
 export function parseCardMetadata(readme: string): BaseMetadata {
@@ -50,8 +51,8 @@ export function cardMetadata(facts: CardFacts): string {
     ...(index && { "model-index": [index] }),
   };
   const present = Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined && value !== ""));
-  // No block scalars and no folding: a value with line ends stays in quotes, where it cannot end the front matter.
-  return `---\n${stringify(present, { blockQuote: false, lineWidth: 0 })}---\n`;
+  // A value with line ends stands in quotes, where it cannot end the front matter.
+  return `---\n${yamlOf(present)}---\n`;
 }
 
 /** `gblr` is on every card that is ours, by which it is known again; a dense model is neither compressed nor of a structure. */

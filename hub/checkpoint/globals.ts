@@ -82,11 +82,14 @@ const DATA_NAMES = new Set([
   ..."pathlib.Path pathlib.PosixPath pathlib.WindowsPath pathlib.PurePosixPath pathlib.PureWindowsPath".split(" "),
 ]);
 
-const PYTHON_2_MODULES: Readonly<Record<string, string>> = { __builtin__: "builtins", copy_reg: "copyreg" };
+const PYTHON_2_MODULES: ReadonlyMap<string, string> = new Map([
+  ["__builtin__", "builtins"],
+  ["copy_reg", "copyreg"],
+]);
 
 /** @returns undefined where the name must not even be mentioned */
 export function findGlobal(module: string, name: string): Global | undefined {
-  const home = PYTHON_2_MODULES[module] ?? module;
+  const home = PYTHON_2_MODULES.get(module) ?? module;
   const path = `${home}.${name}`;
   if (isListed(path) || DATA_NAMES.has(path) || home === "typing") return new Global(path);
   return isStandardLibrary(home) ? undefined : new Global(path);

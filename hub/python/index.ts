@@ -93,7 +93,7 @@ const CLASSES: Record<string, PythonClasses> = {
  */
 export function pythonConfig(json: Readonly<Record<string, unknown>>, structured: boolean): Record<string, unknown> {
   const type = baseModelType(String(json.model_type));
-  const known = CLASSES[type];
+  const known = isKnownInPython(type) ? CLASSES[type] : undefined;
   if (!known) return { ...json, model_type: structured ? PREFIX + type : type };
   const { auto_map: _, tokenizer_class, architectures: _1, ...rest } = json;
   const tokenizer = tokenizer_class ?? (structured ? known.tokenizer : undefined);
@@ -116,7 +116,7 @@ export function pythonConfig(json: Readonly<Record<string, unknown>>, structured
 }
 
 /** Whether the Python files know this kind of model. @param modelType of the base model */
-export const isKnownInPython = (modelType: string): boolean => modelType in CLASSES;
+export const isKnownInPython = (modelType: string): boolean => Object.hasOwn(CLASSES, modelType);
 
 /** `gpt2` of `gblr_gpt2`; others as they are. */
 export function baseModelType(modelType: string): string {

@@ -59,15 +59,15 @@ async function messageOf(response: Response, { access }: RequestContext): Promis
   }
 }
 
-const BY_HEADER: Record<string, HubErrorCode> = {
-  RepoNotFound: "no-repository",
-  RevisionNotFound: "no-revision",
-  EntryNotFound: "no-file",
-  GatedRepo: "gated",
-};
+const BY_HEADER: ReadonlyMap<string, HubErrorCode> = new Map([
+  ["RepoNotFound", "no-repository"],
+  ["RevisionNotFound", "no-revision"],
+  ["EntryNotFound", "no-file"],
+  ["GatedRepo", "gated"],
+]);
 
 function codeOf({ status, headers }: Response, said: string, { access }: RequestContext): HubErrorCode {
-  const known = BY_HEADER[headers.get("x-error-code") ?? ""];
+  const known = BY_HEADER.get(headers.get("x-error-code") ?? "");
   if (status === 401 && /invalid credentials in authorization/i.test(said)) return "unauthorized";
   if (known) return known;
   // Whoever has no token is not told that a private repository exists.
@@ -113,19 +113,19 @@ function explain(code: HubErrorCode, { status, said, file }: Answer, { access, r
   }
 }
 
-const CAUSES: Record<string, string> = {
-  ECONNREFUSED: "connection refused",
-  ConnectionRefused: "connection refused",
-  ECONNRESET: "connection reset",
-  ConnectionClosed: "connection closed",
-  EPIPE: "connection closed",
-  ENOTFOUND: "no such host",
-  EAI_AGAIN: "the host's name cannot be looked up",
-  FailedToOpenSocket: "the host cannot be reached",
-  ETIMEDOUT: "timed out",
-  EHOSTUNREACH: "the host cannot be reached",
-  ENETUNREACH: "the network cannot be reached",
-};
+const CAUSES: ReadonlyMap<string, string> = new Map([
+  ["ECONNREFUSED", "connection refused"],
+  ["ConnectionRefused", "connection refused"],
+  ["ECONNRESET", "connection reset"],
+  ["ConnectionClosed", "connection closed"],
+  ["EPIPE", "connection closed"],
+  ["ENOTFOUND", "no such host"],
+  ["EAI_AGAIN", "the host's name cannot be looked up"],
+  ["FailedToOpenSocket", "the host cannot be reached"],
+  ["ETIMEDOUT", "timed out"],
+  ["EHOSTUNREACH", "the host cannot be reached"],
+  ["ENETUNREACH", "the network cannot be reached"],
+]);
 
 /** Of runtimes that give no code. */
 const WORDS: [RegExp, string][] = [
@@ -141,7 +141,7 @@ export function brokenBy(error: unknown, { access }: RequestContext): string {
   if (error instanceof Stalled) return error.message;
   for (let at: unknown = error, depth = 0; at instanceof Error && depth < 5; at = at.cause, depth++) {
     const known =
-      CAUSES[String((at as { code?: unknown }).code)] ?? WORDS.find(([words]) => words.test(at.message))?.[1];
+      CAUSES.get(String((at as { code?: unknown }).code)) ?? WORDS.find(([words]) => words.test(at.message))?.[1];
     if (known) return known;
   }
   const text = error instanceof Error ? error.message : String(error);

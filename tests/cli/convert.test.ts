@@ -148,6 +148,17 @@ test("--calibrate takes a text shorter than a window, and refuses one with nothi
   });
 });
 
+test("--calibrate-encoding reads a text that is not UTF-8, which is refused without", async () => {
+  mkdirSync(at("latin"));
+  writeFileSync(at("latin", "train.txt"), Uint8Array.of(0x61, 0xe9, 0x62, 0x0a));
+  const args = ["--structure", "lowrank", "--budget", "0.5", "--init", "activation", "--calibrate", at("latin")];
+  expect(await gblr(at("dense"), ...args, "--out", at("x"))).toMatchObject({
+    code: 1,
+    stderr: expect.stringMatching(/train\.txt: is not UTF-8 at byte 1 \(0xe9\); convert it, or give its encoding, /),
+  });
+  await converted(...args, "--calibrate-encoding", "windows-1252", "--out", at("latin model"));
+});
+
 test("--init search, --layers and --seed do what they say", async () => {
   const search = ["--structure", "gblr", "--budget", "0.5", "--init", "search", "--search-steps", "30"];
   const { layers, init } = await converted(

@@ -1,6 +1,7 @@
 // Rows out of files: parquet of several codecs and row groups, lines of text and of JSON, packed ones, and what is refused.
 
 import { describe, expect, test } from "bun:test";
+import { Buffer } from "node:buffer";
 import { writeFileSync } from "node:fs";
 import { gzipSync } from "node:zlib";
 import fc from "fast-check";
@@ -212,10 +213,10 @@ describe("text of another encoding", () => {
 
   test("is refused with the byte where it begins, and what to do", async () => {
     expect(await refusal("latin.txt", latin)).toBe(
-      "latin.txt: is not UTF-8 at byte 1 (0xe9); convert it, or give its encoding: --encoding windows-1252, say",
+      "latin.txt: is not UTF-8 at byte 1 (0xe9); convert it, or give its encoding, e.g. --encoding windows-1252",
     );
     expect(await refusal("utf16.txt", utf16)).toBe(
-      "utf16.txt: is not UTF-8 at byte 0, where the mark of UTF-16LE is; convert it, or give its encoding: --encoding utf-16le",
+      "utf16.txt: is not UTF-8 at byte 0, where the mark of UTF-16LE is; convert it, or give its encoding, --encoding utf-16le",
     );
     expect(await refusal("big.txt", Uint8Array.of(0xfe, 0xff, 0, 0x61))).toMatch(/ --encoding utf-16be$/);
     const lines = Uint8Array.of(...new TextEncoder().encode('{"text":"é'), 0xe9, ...new TextEncoder().encode('"}\n'));

@@ -180,6 +180,7 @@ describe("a whole experiment", () => {
       expect(readFileSync(at("runs/a/metrics.jsonl"), "utf8")).toBe(before);
       const spoken = await recipe(...ARGS);
       expect(spoken.stdout).toContain("done before");
+      expect(spoken.stdout).toMatch(/ {2}test: \d+ whole windows of 32 tokens; \d+ tokens at the end left out\n/);
       expect(spoken.stdout).not.toMatch(/fine-tune [^d]|convert/);
     },
     PATIENCE,

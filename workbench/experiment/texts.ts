@@ -41,19 +41,19 @@ export class Texts {
   }
 
   /**
-   * @param options.whole for this split
+   * @param options.whole for this split. Default as for all
    * @throws DataError when there is no such split or column
    */
   async *windows(
     split: string,
-    { whole = this.options.whole }: { whole?: boolean | undefined } = {},
+    { whole }: { whole?: boolean | undefined } = {},
   ): AsyncGenerator<ExperimentEvent, TextWindows> {
-    const { context, stride, ...rest } = this.options;
+    const { context, stride, whole: usually, ...rest } = this.options;
     for await (const event of openTextTokens({ ...rest, split })) {
       yield { kind: "inner", of: "tokenise", event };
       if (event.kind === "tokens") {
         this.open.push(event.tokens);
-        const windows = tokenWindows(event.tokens, { context, stride, whole });
+        const windows = tokenWindows(event.tokens, { context, stride, whole: whole ?? usually });
         const { length, leftOut } = windows;
         yield { kind: "inner", of: "windows", event: { split, windows: length, context, leftOut } };
         return windows;

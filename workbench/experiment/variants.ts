@@ -34,7 +34,8 @@ export function asItIs(structure: string): Variant {
   return { structure: known, init: "svd", allocation: "uniform", key: known, title: titleOf(known), converts: false };
 }
 
-export const titleOf = (structure: string): string => TITLES[structure as Variant["structure"]] ?? structure;
+export const titleOf = (structure: string): string =>
+  Object.hasOwn(TITLES, structure) ? TITLES[structure as Variant["structure"]] : structure;
 
 const STARTS: Record<Variant["init"], string> = { svd: "SVD", search: "block search", activation: "activation-aware" };
 

@@ -84,7 +84,7 @@ export function refuseOthers(
 ): void {
   for (const [name, value] of Object.entries(given)) {
     if (known.includes(name)) continue;
-    if (name in defaults && JSON.stringify(defaults[name]) === JSON.stringify(value)) continue;
+    if (Object.hasOwn(defaults, name) && JSON.stringify(defaults[name]) === JSON.stringify(value)) continue;
     throw new ModelError(`model_args.${name} is ${JSON.stringify(value)?.slice(0, 80)}, which is not computed here`, {
       file,
     });

@@ -4,6 +4,7 @@
 
 import { z } from "zod";
 import type { ComparisonRow } from "../../hub/card/facts.ts";
+import { recordOf } from "../../hub/map-schema.ts";
 
 export type { ComparisonRow };
 
@@ -90,7 +91,7 @@ const classification = z.object({
   /** names of the classes, in the order of their ids */
   classes: z.array(z.string()),
   /** by split, e.g. `train`, `validation`: `loss`, `accuracy`, … */
-  splits: z.record(z.string(), z.record(z.string(), z.number())),
+  splits: recordOf(recordOf(z.number())),
   /** images of each class (row) that were taken for each class (column) */
   confusion: z.array(z.array(z.number())).optional(),
 });

@@ -23,7 +23,9 @@ export function acrossSeeds(results: readonly SweepResult[]): RepeatedResult[] {
     if (group.length === 1) return { ...first, runs: 1 };
     const { [SEED]: _, ...values } = first.values;
     const { name, structure, stage } = first;
-    const names = Object.keys(first.metrics).filter((name) => group.every(({ metrics }) => name in metrics));
+    const names = Object.keys(first.metrics).filter((name) =>
+      group.every(({ metrics }) => Object.hasOwn(metrics, name)),
+    );
     const each = (name: string) => group.map(({ metrics }) => metrics[name] as number);
     return {
       name,

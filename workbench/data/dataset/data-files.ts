@@ -74,12 +74,15 @@ function forPulling(pattern: string): string[] {
   return forPulling(after).flatMap((rest) => [`${before}**/${rest}`, `${before}${rest}`]);
 }
 
+const OTHER_NAMES: ReadonlyMap<string, readonly string[]> = new Map([
+  ["validation", ["valid", "val", "dev"]],
+  ["test", ["eval"]],
+]);
+
 /** By convention a split's name is at the start of a file's name, or a folder. */
 function anywhere(folder: string, split: string): string[] {
   const canonical = conventionalSplit(split);
-  const others = { validation: ["valid", "val", "dev"], test: ["eval"] };
-  const known = Object.hasOwn(others, canonical) ? others[canonical as keyof typeof others] : [];
-  const names = unique([split, canonical, ...known]);
+  const names = unique([split, canonical, ...(OTHER_NAMES.get(canonical) ?? [])]);
   return names.flatMap((name) => [
     `${folder}${globOf(name)}[-._]*`,
     `${folder}${globOf(name)}/*`,

@@ -3,6 +3,7 @@
 
 import { parse } from "yaml";
 import { z } from "zod";
+import { mapOf } from "../../../hub/map-schema.ts";
 import { DataError, why } from "../errors.ts";
 
 export interface ReadmeConfig {
@@ -18,7 +19,7 @@ const Paths = z.union([z.string().transform((path) => [path]), z.array(z.string(
 const SplitPaths = z.object({ split: z.union([z.string(), z.number()]).transform(String), path: Paths });
 const Declared = z.looseObject({
   config_name: z.union([z.string(), z.number()]).transform(String).default("default"),
-  data_files: z.union([Paths, z.array(SplitPaths), SplitPaths, z.record(z.string(), Paths)]).nullish(),
+  data_files: z.union([Paths, z.array(SplitPaths), SplitPaths, mapOf(Paths)]).nullish(),
   data_dir: z.string().nullish(),
   default: z.boolean().nullish(),
 });
@@ -67,12 +68,8 @@ function bySplit(files: NonNullable<z.infer<typeof Declared>["data_files"]>): Ma
     const pairs = files.map((entry) => (typeof entry === "string" ? { split: "train", path: [entry] } : entry));
     return collect(pairs);
   }
-  if (isPair(files)) return collect([files]);
-  return collect(Object.entries(files).map(([split, path]) => ({ split, path: path as string[] })));
-}
-
-function isPair(files: object): files is { split: string; path: string[] } {
-  return "split" in files && "path" in files && typeof files.split === "string";
+  if (files instanceof Map) return collect(Array.from(files, ([split, path]) => ({ split, path })));
+  return collect([files]);
 }
 
 function collect(pairs: readonly { split: string; path: string[] }[]): Map<string, string[]> {

@@ -95,7 +95,7 @@ class Utf8Decoder implements Decoder {
   #decode(bytes: Uint8Array): string {
     const text = decodeUtf8(bytes, (position, found) => {
       const problem = `is not UTF-8 at byte ${this.#position + position} (${found})`;
-      return new DataError(this.#path, `${problem}; convert it, or give its encoding: --encoding windows-1252, say`);
+      return new DataError(this.#path, `${problem}; convert it, or give its encoding, e.g. --encoding windows-1252`);
     });
     this.#position += bytes.length;
     return text;
@@ -105,7 +105,7 @@ class Utf8Decoder implements Decoder {
     const found = OTHER_MARKS.find(({ mark }) => mark.every((byte, i) => bytes[i] === byte));
     if (!found) return;
     const problem = `is not UTF-8 at byte 0, where the mark of ${found.encoding.toUpperCase()} is`;
-    throw new DataError(this.#path, `${problem}; convert it, or give its encoding: --encoding ${found.encoding}`);
+    throw new DataError(this.#path, `${problem}; convert it, or give its encoding, --encoding ${found.encoding}`);
   }
 }
 

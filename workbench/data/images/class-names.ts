@@ -2,6 +2,7 @@
 // parquet files. Names are in the order of their numbers.
 
 import { z } from "zod";
+import { mapOf } from "../../../hub/map-schema.ts";
 import { frontMatter } from "../dataset/readme-configs.ts";
 
 const Name = z.union([z.string(), z.number(), z.boolean()]).transform(String);
@@ -18,9 +19,7 @@ const Info = z.looseObject({
 const FrontMatter = z.looseObject({
   dataset_info: z.union([z.array(Info), Info.transform((one) => [one])]).default([]),
 });
-// Objects of zod's own would lose a column that is called `__proto__`.
-const isObject = (value: unknown) => typeof value === "object" && value !== null;
-const Stored = z.looseObject({ info: z.looseObject({ features: z.custom<Record<string, unknown>>(isObject) }) });
+const Stored = z.looseObject({ info: z.looseObject({ features: mapOf(z.unknown()) }) });
 const StoredFeature = z.looseObject({ names: Names });
 
 function inOrder(names: Record<string, string>): string[] {
@@ -52,7 +51,7 @@ export function namesInParquet(
   if (text === undefined) return undefined;
   try {
     const { features } = Stored.parse(JSON.parse(text)).info;
-    return Object.hasOwn(features, column) ? StoredFeature.parse(features[column]).names : undefined;
+    return StoredFeature.safeParse(features.get(column)).data?.names;
   } catch {
     return undefined;
   }

@@ -1,14 +1,17 @@
-// White space in the library's pre-tokenizers. Rust's tokenizers, which models are trained with, mean Unicode's
-// White_Space; in JavaScript `\s` and `trim` leave U+0085 out and have U+FEFF, and `\w` is ASCII alone. The library
-// translates the expressions of a tokenizer.json itself, but its own are written with these.
+// White space in the library's normalisers and pre-tokenizers. Rust's tokenizers, which models are trained with, mean
+// Unicode's White_Space; JavaScript's `\s` and `trim` lack U+0085 and have U+FEFF, and its `\w` is ASCII alone. The
+// library translates the expressions of a tokenizer.json itself; those that it brings along are corrected here.
 
 import {
   type AddedToken,
   BertPreTokenizer,
   ByteLevelPreTokenizer,
   type Tokenizer as Library,
+  type Normalizer,
   type PreTokenizer,
+  SequenceNormalizer,
   SequencePreTokenizer,
+  StripNormalizer,
   WhitespacePreTokenizer,
   WhitespaceSplitPreTokenizer,
 } from "@huggingface/tokenizers";
@@ -27,8 +30,25 @@ const BERT_WORDS =
 
 /** Makes a tokenizer of the library cut texts where Rust's does. */
 export function useUnicodeWhiteSpace(library: Library): void {
+  if (library.normalizer) correctNormalizer(library.normalizer);
   if (library.pre_tokenizer) correct(library.pre_tokenizer);
   stripAround([...library.get_added_tokens_decoder().values()], library as unknown as Splitters);
+}
+
+function correctNormalizer(part: Normalizer): void {
+  if (part instanceof SequenceNormalizer) for (const inner of part.normalizers) if (inner) correctNormalizer(inner);
+  if (!(part instanceof StripNormalizer)) return;
+  const { strip_left: left, strip_right: right } = part.config;
+  const normalize = (text: string) => strippedEnd(strippedStart(text, left), right);
+  Object.assign(part, { normalize });
+}
+
+function strippedStart(text: string, strip: boolean | undefined): string {
+  return strip ? text.replace(/^\p{White_Space}+/u, "") : text;
+}
+
+function strippedEnd(text: string, strip: boolean | undefined): string {
+  return strip ? text.replace(/\p{White_Space}+$/u, "") : text;
 }
 
 function correct(part: PreTokenizer): void {
@@ -70,8 +90,7 @@ function stripAround(tokens: readonly AddedToken[], library: Splitters): void {
       return sections.map((section, i) => {
         const [before, after] = [found[i - 1], found[i + 1]];
         if (found[i]) return section;
-        const kept = before && right.has(before) ? section.replace(/^\p{White_Space}+/u, "") : section;
-        return after && left.has(after) ? kept.replace(/\p{White_Space}+$/u, "") : kept;
+        return strippedEnd(strippedStart(section, before && right.has(before)), after && left.has(after));
       });
     },
   });

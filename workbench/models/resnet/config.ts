@@ -27,10 +27,13 @@ export interface ResnetConfig {
   naming: "timm" | "transformers";
 }
 
-const DEPTHS: Readonly<Record<string, readonly number[]>> = { resnet18: [2, 2, 2, 2], resnet34: [3, 4, 6, 3] };
+const DEPTHS: ReadonlyMap<string, readonly number[]> = new Map([
+  ["resnet18", [2, 2, 2, 2]],
+  ["resnet34", [3, 4, 6, 3]],
+]);
 
 /** timm's and torchvision's name of a network of basic blocks. */
-export const isResnetName = (name: string): boolean => name.replace(/\..*$/, "") in DEPTHS;
+export const isResnetName = (name: string): boolean => DEPTHS.has(name.replace(/\..*$/, ""));
 
 const rate = chance(0);
 
@@ -60,7 +63,7 @@ export function readResnetConfig(json: Record<string, unknown>, file: string): R
 
 function fromTimm(json: Record<string, unknown>, file: string): ResnetConfig {
   const { name, classes, colours, image, model } = readTimmConfig(json, file);
-  const depths = DEPTHS[name];
+  const depths = DEPTHS.get(name);
   if (!depths) throw new ModelError(`architecture "${name}" is neither resnet18 nor resnet34`, { file });
   const defaults = { global_pool: "avg", num_classes: classes, stem_type: "", output_stride: 32 };
   refuseOthers(model, { known: Object.keys(TIMM.shape), defaults, file });

@@ -32,11 +32,13 @@ export function evaluationChart(
   { evaluations, comparison = [], comparisonSplit }: EvaluationChartOptions,
 ): Chart {
   const { label } = metricNamed(metric);
-  const splits = [...new Set(evaluations.filter(({ values }) => metric in values).map(({ split }) => split))];
+  const splits = [
+    ...new Set(evaluations.filter(({ values }) => Object.hasOwn(values, metric)).map(({ split }) => split)),
+  ];
   const curves = splits.flatMap((split) =>
     thinned(
       evaluations
-        .filter((line) => line.split === split && metric in line.values)
+        .filter((line) => line.split === split && Object.hasOwn(line.values, metric))
         .map(({ step: x, values }) => ({ x, y: values[metric] as number, series: split })),
     ),
   );

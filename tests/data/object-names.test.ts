@@ -117,7 +117,7 @@ test("tensors, metadata and layers of these names are read and listed", async ()
   await file.close();
   const settings = JSON.stringify({ structure: "lowrank", n_in: 3, n_out: 3 });
   const layers = NAMES.map((name) => `"low.${name}": ${settings}`).join(", ");
-  writeFileSync(join(at, "config.json"), `{"gblr": {"layers": {${layers}}}}`);
+  writeFileSync(join(at, "config.json"), `{"gblr": {"format": 1, "layers": {${layers}}}}`);
   const model = await openModel(at);
   const found = findLayers(model).layers.map(({ name }) => name);
   expect(found.sort()).toEqual(NAMES.flatMap((name) => [name, `low.${name}`]).sort());

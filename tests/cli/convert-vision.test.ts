@@ -11,6 +11,7 @@ import type { Conversion } from "../../workbench/compress/index.ts";
 import { openEngine } from "../../workbench/engine/open.ts";
 import { loadModelNow, type Model, saveModelNow } from "../../workbench/models/index.ts";
 import type { Inspection } from "../../workbench/report/describe-model.ts";
+import { deepGrey } from "../data/images/deep-grey.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
 import { logitsOf, smallResnet, smallVit, someImages } from "../models/small-vision.ts";
 import { runVerb } from "./in-process.ts";
@@ -128,6 +129,17 @@ test("an image that cannot be decoded is left out of a calibration and told", as
   ]);
   const told = `gblr: 1 of 8 images left out, the first ${at("holed", "train", "dark", "0.png")}: cannot be decoded: `;
   expect([code, stderr.slice(0, told.length), stderr.trim().split("\n").length]).toEqual([0, told, 1]);
+});
+
+test("16 bit greyscale that loses levels is told of in a calibration", async () => {
+  cpSync(at("images"), at("grey"), { recursive: true });
+  const file = at("grey", "train", "dark", "0.png");
+  writeFileSync(file, deepGrey());
+  const asked = ["convert", at("vit"), "--engine", "wasm", "--structure", "lowrank", "--budget", "0.6", "--json"];
+  const calibrating = ["--init", "activation", "--calibrate", at("grey"), "--calibrate-samples", "8"];
+  const { code, stderr } = await runVerb(addConvert, [...asked, "--out", at("vit-grey"), ...calibrating]);
+  const told = `gblr: 1 image is 16 bit greyscale: what is above 255 became 255, as in Pillow; the first is ${file}\n`;
+  expect({ code, stderr }).toEqual({ code: 0, stderr: told });
 });
 
 test("a folder of images without classes calibrates too", async () => {

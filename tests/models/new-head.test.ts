@@ -185,3 +185,15 @@ test("a language model has no such head", async () => {
     "is a gpt2, which has no head for classes",
   );
 });
+
+test.each(["vit", "vit-transformers"])("classes of a %s may be called as properties of every object", async (name) => {
+  const classes = ["__proto__", "constructor", "toString", "valueOf"];
+  const model = await loadModelNow(folder(name), { head: { classes } });
+  await saveModelNow(model, folder("properties"));
+  model.dispose();
+  const again = await loadModelNow(folder("properties"));
+  again.dispose();
+  expect(imageSettings(again).labels).toEqual(classes);
+  const { label2id } = JSON.parse(readFileSync(folder("properties", "config.json"), "utf8"));
+  if (name === "vit-transformers") expect(Object.entries(label2id)).toEqual(classes.map((each, i) => [each, i]));
+});

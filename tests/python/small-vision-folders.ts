@@ -72,9 +72,13 @@ const vit = (config: object, plans: Kind["plans"]): Kind => ({
 });
 const FEW = { dense: undefined, gblr: PLANS.gblr };
 
+/** As timm wrote config.json before it had pretrained_cfg. */
+const SINGLE = { input_size: [3, 16, 16], mean: [0.5, 0.5, 0.5], crop_pct: 0.95, labels: [..."abcde"] };
+
 export const KINDS: Record<string, Kind> = {
   "vit, timm": vit(VIT, { ...PLANS, ...BLOCKS, ...KEYS }),
   "vit, hugging face": vit(VIT_TRANSFORMERS, { ...PLANS, ...BLOCKS, ...KEYS }),
+  "vit, timm in one dictionary": vit({ ...VIT, ...SINGLE }, FEW),
   "vit, average": vit(timm("vit_tiny_patch4_16", { global_pool: "avg" }), FEW),
   "vit, average of what is normalised": vit(timm("vit_tiny_patch4_16", { global_pool: "avg", fc_norm: false }), FEW),
   "vit, no class token": vit(timm("vit_tiny_patch4_16", { global_pool: "avg", class_token: false }), FEW),

@@ -104,6 +104,31 @@ test("names cannot break a chart", async () => {
   }
 });
 
+test.each(["__proto__", "constructor", "toString", "valueOf", "hasOwnProperty"])(
+  "%s is the name of a class or a layer like any other",
+  async (name) => {
+    const widths = { live: 1, cost: 2, meanWidthIn: 0.5, meanWidthOut: 0.25 };
+    const layers = Object.fromEntries([name, "head"].map((layer) => [layer, widths]));
+    const structure: StructureMetrics = { ...(structures[0] as StructureMetrics), layers };
+    const counts = [
+      [5, 2],
+      [3, 7],
+    ];
+    for (const chart of [
+      confusionChart([name, "b"], counts),
+      finalWidthsChart(structure),
+      widthHistoryChart([structure, { ...structure, step: 99 }]),
+    ])
+      expect(await chartSvg(chart)).toContain(`>${name}</text>`);
+    const heights = (svg: string) => svg.match(/<path aria-label="[^"]*|<path d="M[^"]*"/g)?.length;
+    const [own, plain] = [
+      await chartSvg(confusionChart([name, "b"], counts)),
+      await chartSvg(confusionChart(["a", "b"], counts)),
+    ];
+    expect(heights(own)).toBe(heights(plain) as number);
+  },
+);
+
 test("dense and finished baselines are lines to compare with, unfinished ones are not", () => {
   const { description } = evaluationChart("perplexity", { evaluations, comparison: ROWS });
   expect(description).toContain("dense 890.61, lowrank 969.20, monarch 1201.44, gblr, SVD 921.77");

@@ -31,6 +31,7 @@ interface Kind extends Colours {
 
 export const IMAGENET = { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] } as const;
 export const HALF = { mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5] } as const;
+const UNCHANGED = { mean: [0, 0, 0], std: [1, 1, 1] } as const;
 const OPENAI = {
   mean: [0.48145466, 0.4578275, 0.40821073],
   std: [0.26862954, 0.26130258, 0.27577711],
@@ -138,20 +139,17 @@ function coloursOf(fields: ProcessorFields, kind: Kind): Colours {
   const rescales = fields.flag("do_rescale", true);
   const factor = fields.number("rescale_factor", 1 / 255);
   const offset = fields.flag("rescale_offset", false) && rescales ? 1 : 0;
-  const given = fields.colours("image_mean", kind.mean);
-  const deviation = fields.colours("image_std", kind.std, { positive: true });
-  const [mean, std]: Triple[] = fields.flag("do_normalize", true)
-    ? [given, deviation]
-    : [
-        [0, 0, 0],
-        [1, 1, 1],
-      ];
-  const again: Triple = fields.flag("include_top", kind.dividesTwice ?? false) ? deviation : [1, 1, 1];
+  const own = {
+    mean: fields.colours("image_mean", kind.mean),
+    std: fields.colours("image_std", kind.std, { positive: true }),
+  };
+  const { mean, std }: Colours = fields.flag("do_normalize", true) ? own : UNCHANGED;
+  const again = fields.flag("include_top", kind.dividesTwice ?? false) ? own.std : UNCHANGED.std;
   // Files have 1 / 255 in decimals.
   const scale = !rescales ? 255 : Math.abs(255 * factor - 1) < 1e-9 ? 1 : 255 * factor;
   return {
-    mean: each(mean as Triple, (value) => (value + offset) / scale),
-    std: each(std as Triple, (value, i) => (value * (again[i] as number)) / scale),
+    mean: each(mean, (value) => (value + offset) / scale),
+    std: each(std, (value, i) => (value * (again[i] as number)) / scale),
   };
 }
 

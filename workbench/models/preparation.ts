@@ -1,6 +1,7 @@
 // How a classifier's images are prepared, said anew where an experiment evaluates otherwise than the checkpoint says: what
 // was measured is then what its folder says, in the manner of whoever wrote it. Reading it is image-settings.ts's.
 
+import { dirname } from "node:path";
 import { ModelError } from "../../hub/model-folder/index.ts";
 import { resampleNumber } from "./image-processor.ts";
 import { imageSettings } from "./image-settings.ts";
@@ -23,7 +24,7 @@ type Described = Pick<Model, "architecture" | "config" | "json" | "preprocessor"
  */
 export function prepared(model: Described, asked: Preparation, file: string): Pick<Described, "json" | "preprocessor"> {
   const { json, preprocessor } = model;
-  const own = imageSettings(model);
+  const own = imageSettings(model, dirname(file));
   const now = { ...own, ...defined(asked) };
   const fields = ["cropShare", "cropMode", "interpolation"] as const;
   if (fields.every((field) => own[field] === now[field])) return { json, preprocessor };

@@ -90,6 +90,8 @@ test("all images below a class's folder are of that class, with splits and witho
     );
   for (const prefix of ["train/", "data/train/", "data/", ""])
     expect(shown(await open(folder(below(prefix))))).toEqual(expected(prefix));
+  // A folder of splits without images beside them changes nothing.
+  expect(shown(await open(folder({ ...below("data/"), "test/notes.md": "words" })))).toEqual(expected("data/"));
   const images = await open(folder(below("train/")));
   expect(new TextDecoder().decode(await images.bytes(1))).toBe("2");
 });

@@ -1,6 +1,7 @@
 // Which number a class has, where a data set has only its name: by the model's labels, else by the name where names are the
 // numbers 0 … n - 1, else by the order of text, as torchvision's ImageFolder has it.
 
+import { Buffer } from "node:buffer";
 import { DataError } from "../errors.ts";
 
 export const CLASS_ORDERS = ["text", "number"] as const;

@@ -39,13 +39,13 @@ export async function foldersOf(
   const classesIn = unlabelled ? imagesIn : classFoldersIn;
   const chosen = { config, split: conventionalSplit(split) };
   const bases = config === "default" ? ["", "data/"] : [`${config}/`];
-  let hasSplits = false;
+  const plain: string[] = [];
   for (const base of bases) {
     const splits = (await foldersIn(dataset, base)).filter(isSplitName);
     const found =
       splits.find((name) => name === split) ??
       splits.find((name) => conventionalSplit(name) === conventionalSplit(split));
-    hasSplits ||= splits.length > 0;
+    if (splits.length === 0) plain.push(base);
     if (found !== undefined) {
       const classes = await classesIn(dataset, `${base}${found}/`);
       if (classes.length > 0) return { ...chosen, classes };
@@ -53,18 +53,18 @@ export async function foldersOf(
       throw new DataError(dataset, `has no split ${JSON.stringify(split)}; there is ${listed(splits)}`);
     }
   }
-  if (hasSplits || chosen.split !== "train") return undefined;
-  const base = await classesBase(dataset, bases);
+  const base = chosen.split === "train" ? await classesBase(dataset, plain) : undefined;
   const classes = base === undefined ? [] : await classesIn(dataset, base);
   return classes.length > 0 ? { ...chosen, classes } : undefined;
 }
 
-/** Where the folders of classes are, if there are none of splits: a lone folder `data` is no class, nor is one of splits. */
-async function classesBase(dataset: string, bases: readonly string[]): Promise<string | undefined> {
-  const top = await foldersIn(dataset, bases[0] as string);
-  if (bases.includes("data/") && top.length === 1 && top[0] === "data") return "data/";
-  for (const name of top) if ((await foldersIn(dataset, `${bases[0]}${name}/`)).some(isSplitName)) return undefined;
-  return bases[0];
+/** Which of these folders holds those of classes. The inner one alone in the outer one is no class, nor is one of splits. */
+async function classesBase(dataset: string, [outer, inner]: readonly string[]): Promise<string | undefined> {
+  if (outer === undefined) return undefined;
+  const names = await foldersIn(dataset, outer);
+  if (names.length === 1 && `${outer}${names[0]}/` === inner) return inner;
+  for (const name of names) if ((await foldersIn(dataset, `${outer}${name}/`)).some(isSplitName)) return undefined;
+  return outer;
 }
 
 /** In the order of text; none where there is no such folder. */

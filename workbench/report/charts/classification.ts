@@ -2,7 +2,7 @@
 
 import type { Chart } from "../chart.ts";
 import { shortName } from "../short-name.ts";
-import { VIEW } from "./encodings.ts";
+import { textList, VIEW } from "./encodings.ts";
 
 /** With more classes a square is no longer legible. */
 export const MOST_CLASSES = 30;
@@ -12,15 +12,15 @@ export function confusionChart(classes: readonly string[], confusion: readonly (
   const names = classes.map((name, i) => (classes.indexOf(name) === i ? name : `${name} (${i})`));
   const cells = confusion.flatMap((row, i) => {
     const all = row.reduce((sum, count) => sum + count, 0);
-    return row.map((count, j) => ({ actual: names[i], taken: names[j], count, share: all > 0 ? count / all : 0 }));
+    return row.map((count, j) => ({ actual: i, taken: j, count, share: all > 0 ? count / all : 0 }));
   });
   const right = confusion.reduce((sum, row, i) => sum + (row[i] ?? 0), 0);
   const all = cells.reduce((sum, { count }) => sum + count, 0);
-  const labels = Object.fromEntries(names.map((name) => [name, shortName(name, 14)]));
-  const axis = { grid: false, labelFontSize: 11, labelExpr: `${JSON.stringify(labels)}[datum.value]`, labelLimit: 110 };
+  const labelExpr = `${textList(names.map((name) => shortName(name, 14)))}[datum.value]`;
+  const axis = { grid: false, labelFontSize: 11, labelExpr, labelLimit: 110 };
   const position = {
-    x: { field: "taken", type: "nominal", sort: names, title: "taken for", axis: { ...axis, labelAngle: -45 } },
-    y: { field: "actual", type: "nominal", sort: names, title: "class", axis },
+    x: { field: "taken", type: "nominal", title: "taken for", axis: { ...axis, labelAngle: -45 } },
+    y: { field: "actual", type: "nominal", title: "class", axis },
   } as const;
   const side = Math.min(30 * names.length, 620);
   return {

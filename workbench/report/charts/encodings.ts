@@ -55,3 +55,14 @@ export function spansDecades(values: readonly number[]): boolean {
   const most = values.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY);
   return least > 0 && most / least > 4;
 }
+
+/**
+ * Texts as a list in an expression of Vega's, which takes literals such as "valueOf" and "constructor" for what every object
+ * has of that name, but not parts of a literal.
+ */
+export function textList(texts: readonly string[]): string {
+  let code = 0xe000; // of no character that has a meaning
+  while (texts.some((text) => text.includes(String.fromCharCode(code)))) code++;
+  const separator = String.fromCharCode(code);
+  return `split(${JSON.stringify(texts.join(separator))}, ${JSON.stringify(separator)})`;
+}

@@ -7,7 +7,7 @@ import { PALETTE, type Rgb } from "../heat-scale.ts";
 import { shortName } from "../short-name.ts";
 import { SERIES, TONES } from "../theme.ts";
 import { sampled, thinned } from "../thin.ts";
-import { numberAxis, stepAxis, VIEW } from "./encodings.ts";
+import { numberAxis, stepAxis, textList, VIEW } from "./encodings.ts";
 import { ends, pointsOf } from "./training.ts";
 
 const NAME_LENGTH = 22;
@@ -65,12 +65,12 @@ export function widthHistoryChart(structures: readonly StructureMetrics[]): Char
   const names = Object.keys(last.layers);
   const shown = sampled(structures, Math.max(2, Math.min(40, Math.floor(MOST_CELLS / names.length))));
   const cells = shown.flatMap(({ step, layers }, i) =>
-    names.flatMap((layer) => {
+    names.flatMap((layer, row) => {
       const found = layers[layer];
       if (!found) return [];
       // From half-way since the last to half-way to the next: the axis ends where training has come to.
       const [from, to] = [shown[i - 1], shown[i + 1]].map((beside) => (step + (beside?.step ?? step)) / 2);
-      return [{ layer, from, to, width: (found.meanWidthIn + found.meanWidthOut) / 2 }];
+      return [{ layer, row, from, to, width: (found.meanWidthIn + found.meanWidthOut) / 2 }];
     }),
   );
   return {
@@ -112,9 +112,9 @@ export function widthHistoryChart(structures: readonly StructureMetrics[]): Char
 /** Mean width of each layer's live blocks on either side, and its cost by the size of the point. */
 export function finalWidthsChart({ step, layers }: StructureMetrics): Chart {
   const names = Object.keys(layers);
-  const values = Object.entries(layers).flatMap(([layer, { meanWidthIn, meanWidthOut }]) => [
-    { layer, width: meanWidthIn, side: "input side" },
-    { layer, width: meanWidthOut, side: "output side" },
+  const values = Object.entries(layers).flatMap(([layer, { meanWidthIn, meanWidthOut }], row) => [
+    { layer, row, width: meanWidthIn, side: "input side" },
+    { layer, row, width: meanWidthOut, side: "output side" },
   ]);
   return {
     title: `Mean width by layer, step ${step}`,
@@ -132,7 +132,7 @@ export function finalWidthsChart({ step, layers }: StructureMetrics): Chart {
                 { op: "min", field: "width", as: "low" },
                 { op: "max", field: "width", as: "high" },
               ],
-              groupby: ["layer"],
+              groupby: ["row"],
             },
           ],
           encoding: { y: layerAxis(names), x: { field: "low", type: "quantitative" }, x2: { field: "high" } },
@@ -160,17 +160,16 @@ const heightFor = (layers: number): number => Math.max(CHART.height - 60, 50 + R
 
 /** Layers down the side, in their order, by the end of their names. */
 function layerAxis(names: readonly string[]) {
-  const labels = Object.fromEntries(names.map((name) => [name, shortName(name, NAME_LENGTH)]));
+  const labels = names.map((name) => shortName(name, NAME_LENGTH));
   return {
-    field: "layer",
+    field: "row",
     type: "nominal",
     title: null,
-    sort: [...names],
     axis: {
       grid: false,
       labelFontSize: 10.5,
       labelLimit: 160,
-      labelExpr: `${JSON.stringify(labels)}[datum.value]`,
+      labelExpr: `${textList(labels)}[datum.value]`,
     },
   } as const;
 }

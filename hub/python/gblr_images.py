@@ -6,10 +6,7 @@ import math
 
 import torch
 
-try:
-    from .configuration_gblr import read_config
-except ImportError:
-    from configuration_gblr import read_config
+from configuration_gblr import read_config
 
 FIELDS = ("size", "mean", "std", "interpolation", "crop_share", "crop_mode")
 

@@ -102,7 +102,8 @@ for auto, folder, again in json.loads(sys.argv[1]):
     differences.append((logits[0] - logits[1]).abs().max().item())
 print(json.dumps({"refused": refused, "differences": differences}))`);
     const refusal = expect.stringContaining("needs trust_remote_code=True");
-    expect(answer).toEqual({ refused: [refusal, refusal, refusal], differences: [0, 0, 0] });
+    expect(answer.refused).toEqual([refusal, refusal, refusal]);
+    expect(Math.max(...answer.differences)).toBeLessThan(1e-6);
     for (const [name, auto] of Object.entries(KINDS_OF_MODEL)) {
       const configs = [name, `${name} again`].map((each) => JSON.parse(readFileSync(at(each, "config.json"), "utf8")));
       const [before, after] = configs as [Record<string, object>, Record<string, object>];

@@ -73,7 +73,8 @@ else:
 
         @classmethod
         def from_dict(cls, fields, **options):
-            fields = {name: value for name, value in fields.items() if value != GUARD}
+            if fields.get("attn_implementation") == GUARD:
+                fields = {**fields, "attn_implementation": None}
             return super().from_dict(fields, **options)
 
         def to_dict(self):

@@ -11,6 +11,8 @@ try:
 except ImportError:
     PretrainedConfig = None
 
+GUARD = "gblr: needs trust_remote_code=True"
+
 GPT2_DEFAULTS = {
     "vocab_size": 50257,
     "n_positions": 1024,
@@ -49,12 +51,13 @@ class PlainConfig:
 
 
 class PlainGPT2Config(PlainConfig):
-    model_type = "gblr_gpt2"
+    model_type = "gpt2"
     defaults = GPT2_DEFAULTS
 
 
 if PretrainedConfig is None:
     GblrGPT2Config = PlainGPT2Config
+    GblrViTConfig = GblrResNetConfig = GblrTimmViTConfig = GblrTimmResNetConfig = GblrTimmMixerConfig = PlainConfig
 else:
 
     class _Gblr:
@@ -64,14 +67,27 @@ else:
         gblr = None
         gblr_mode = "dense"
 
-    class GblrGPT2Config(_Gblr, GPT2Config):
-        model_type = "gblr_gpt2"
+    class _Guarded(_Gblr):
+        """Has the base model's model_type, so that a tokenizer loads without this code. GUARD is in config.json for
+        transformers to refuse the base model's own class, which would fill structured layers at random."""
 
-    class GblrViTConfig(_Gblr, ViTConfig):
-        model_type = "gblr_vit"
+        @classmethod
+        def from_dict(cls, fields, **options):
+            if fields.get("attn_implementation") == GUARD:
+                fields = {**fields, "attn_implementation": None}
+            return super().from_dict(fields, **options)
 
-    class GblrResNetConfig(_Gblr, ResNetConfig):
-        model_type = "gblr_resnet"
+        def to_dict(self):
+            return {**super().to_dict(), "attn_implementation": GUARD}
+
+    class GblrGPT2Config(_Guarded, GPT2Config):
+        pass
+
+    class GblrViTConfig(_Guarded, ViTConfig):
+        pass
+
+    class GblrResNetConfig(_Guarded, ResNetConfig):
+        pass
 
     class GblrTimmViTConfig(_Gblr, PretrainedConfig):
         """timm's fields as they are: architecture, model_args, pretrained_cfg."""

@@ -6,12 +6,8 @@ import re
 
 from torch import nn
 
-try:
-    from .gblr_convolutions import CONVOLUTIONS, Geometry, PositionConvolution
-    from .gblr_layers import LAYERS
-except ImportError:
-    from gblr_convolutions import CONVOLUTIONS, Geometry, PositionConvolution
-    from gblr_layers import LAYERS
+from gblr_convolutions import CONVOLUTIONS, Geometry, PositionConvolution
+from gblr_layers import LAYERS
 
 BESIDE = ("bias", "sigma", "freq_in", "freq_out")  # of a structured layer, but not of its matrix
 

@@ -8,26 +8,15 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-try:
-    from .gblr_layers import (
-        BlockLinear,
-        BlockSparseLinear,
-        GblrLinear,
-        LowRankLinear,
-        MonarchLinear,
-        PackedGblrLinear,
-        StructuredLinear,
-    )
-except ImportError:
-    from gblr_layers import (
-        BlockLinear,
-        BlockSparseLinear,
-        GblrLinear,
-        LowRankLinear,
-        MonarchLinear,
-        PackedGblrLinear,
-        StructuredLinear,
-    )
+from gblr_layers import (
+    BlockLinear,
+    BlockSparseLinear,
+    GblrLinear,
+    LowRankLinear,
+    MonarchLinear,
+    PackedGblrLinear,
+    StructuredLinear,
+)
 
 
 class Geometry(NamedTuple):

@@ -1,4 +1,4 @@
-"""GPT-2 as a torch module whose linear layers may be structured. No files: load() in gblr_load.py fills it."""
+"""GPT-2 as a torch module whose linear layers may be structured. No files: load() fills it."""
 
 import math
 
@@ -6,26 +6,22 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-try:
-    from .configuration_gblr import PlainGPT2Config
-    from .gblr_build import Network
-except ImportError:
-    from configuration_gblr import PlainGPT2Config
-    from gblr_build import Network
+from configuration_gblr import PlainGPT2Config
+from gblr_build import Network
 
 
 def gelu_tanh(x):
     return functional.gelu(x, approximate="tanh")
 
 
-ACTIVATIONS = {
+GPT2_ACTIVATIONS = {
     "gelu_new": gelu_tanh, "gelu_pytorch_tanh": gelu_tanh, "gelu_fast": gelu_tanh, "gelu": functional.gelu,
     "gelu_python": functional.gelu, "relu": functional.relu, "silu": functional.silu, "swish": functional.silu,
     "tanh": torch.tanh,
 }  # fmt: skip
 
 
-class Dense(nn.Module):
+class Gpt2Dense(nn.Module):
     """y = x W + bias; the weight lies as in GPT-2's checkpoints, (n_in, n_out)."""
 
     def __init__(self, n_in, n_out, bias=True):
@@ -37,13 +33,13 @@ class Dense(nn.Module):
         return functional.linear(x, self.weight.t(), self.bias)
 
 
-class Attention(nn.Module):
+class Gpt2Attention(nn.Module):
     def __init__(self, config, layers, name, index):
         super().__init__()
         width = config.n_embd
         self.heads, self.drop = config.n_head, config.attn_pdrop
-        self.c_attn = layers.linear(f"{name}.c_attn", width, 3 * width, dense=Dense)
-        self.c_proj = layers.linear(f"{name}.c_proj", width, width, dense=Dense)
+        self.c_attn = layers.linear(f"{name}.c_attn", width, 3 * width, dense=Gpt2Dense)
+        self.c_proj = layers.linear(f"{name}.c_proj", width, width, dense=Gpt2Dense)
         self.scale = 1 / math.sqrt(width // config.n_head) if config.scale_attn_weights else 1.0
         if config.scale_attn_by_inverse_layer_idx:
             self.scale /= index + 1
@@ -59,28 +55,28 @@ class Attention(nn.Module):
         return self.c_proj((weights @ v).transpose(1, 2).reshape(x.shape))
 
 
-class Mlp(nn.Module):
+class Gpt2Mlp(nn.Module):
     def __init__(self, config, layers, name):
         super().__init__()
         inner = config.n_inner or 4 * config.n_embd
-        if config.activation_function not in ACTIVATIONS:
-            known = ", ".join(ACTIVATIONS)
+        if config.activation_function not in GPT2_ACTIVATIONS:
+            known = ", ".join(GPT2_ACTIVATIONS)
             raise ValueError(f'config.json: activation_function is "{config.activation_function}", there is {known}')
-        self.activation = ACTIVATIONS[config.activation_function]
-        self.c_fc = layers.linear(f"{name}.c_fc", config.n_embd, inner, dense=Dense)
-        self.c_proj = layers.linear(f"{name}.c_proj", inner, config.n_embd, dense=Dense)
+        self.activation = GPT2_ACTIVATIONS[config.activation_function]
+        self.c_fc = layers.linear(f"{name}.c_fc", config.n_embd, inner, dense=Gpt2Dense)
+        self.c_proj = layers.linear(f"{name}.c_proj", inner, config.n_embd, dense=Gpt2Dense)
 
     def forward(self, x):
         return self.c_proj(self.activation(self.c_fc(x)))
 
 
-class Block(nn.Module):
+class Gpt2Block(nn.Module):
     def __init__(self, config, layers, index):
         super().__init__()
         self.ln_1 = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
-        self.attn = Attention(config, layers, f"h.{index}.attn", index)
+        self.attn = Gpt2Attention(config, layers, f"h.{index}.attn", index)
         self.ln_2 = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
-        self.mlp = Mlp(config, layers, f"h.{index}.mlp")
+        self.mlp = Gpt2Mlp(config, layers, f"h.{index}.mlp")
         self.drop = nn.Dropout(config.resid_pdrop)
 
     def forward(self, x):
@@ -101,7 +97,7 @@ class GPT2(Network):
         self.wte = nn.Embedding(config.vocab_size, config.n_embd)
         self.wpe = nn.Embedding(config.n_positions, config.n_embd)
         self.drop = nn.Dropout(config.embd_pdrop)
-        self.h = nn.ModuleList(Block(config, layers, index) for index in range(config.n_layer))
+        self.h = nn.ModuleList(Gpt2Block(config, layers, index) for index in range(config.n_layer))
         self.ln_f = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
         self.lm_head = None
         if not config.tie_word_embeddings:

@@ -6,12 +6,8 @@ import math
 
 import torch
 
-try:
-    from .configuration_gblr import read_config
-    from .gblr_timm import timm_labels
-except ImportError:
-    from configuration_gblr import read_config
-    from gblr_timm import timm_labels
+from configuration_gblr import read_config
+from gblr_timm import timm_labels
 
 # Pillow's numbers.
 FILTERS = {"nearest": 0, "lanczos": 1, "bilinear": 2, "bicubic": 3, "box": 4, "hamming": 5}

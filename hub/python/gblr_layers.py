@@ -8,10 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-try:
-    from .gblr_masks import gaudi_mask
-except ImportError:
-    from gblr_masks import gaudi_mask
+from gblr_masks import gaudi_mask
 
 
 class StructuredLinear(nn.Module):

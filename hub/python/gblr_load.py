@@ -1,5 +1,5 @@
 """Loads a model folder with torch alone: config.json, then every tensor into its place. Under transformers its own
-loading does this. What the models compute is in a file for each architecture.
+loading does this. What the models compute is in the modules of the architectures.
 """
 
 import math
@@ -7,26 +7,15 @@ import os
 
 import torch
 
-try:
-    from .configuration_gblr import read_config
-    from .gblr_build import Layers
-    from .gblr_files import Tensors, problem
-    from .gblr_gpt2 import GPT2
-    from .gblr_layers import GblrLinear, PackedGblrLinear
-    from .gblr_mixer import Mixer
-    from .gblr_resnet import ResNet
-    from .gblr_timm import is_timm, timm_name
-    from .gblr_vit import VisionTransformer
-except ImportError:
-    from configuration_gblr import read_config
-    from gblr_build import Layers
-    from gblr_files import Tensors, problem
-    from gblr_gpt2 import GPT2
-    from gblr_layers import GblrLinear, PackedGblrLinear
-    from gblr_mixer import Mixer
-    from gblr_resnet import ResNet
-    from gblr_timm import is_timm, timm_name
-    from gblr_vit import VisionTransformer
+from configuration_gblr import read_config
+from gblr_build import Layers
+from gblr_files import Tensors, problem
+from gblr_gpt2 import GPT2
+from gblr_layers import GblrLinear, PackedGblrLinear
+from gblr_mixer import Mixer
+from gblr_resnet import ResNet
+from gblr_timm import is_timm, timm_name
+from gblr_vit import VisionTransformer
 
 ARCHITECTURES = {"gpt2": GPT2, "vit": VisionTransformer, "resnet": ResNet, "mixer": Mixer}
 

@@ -6,18 +6,13 @@ from types import SimpleNamespace
 from torch import nn
 from torch.nn import functional
 
-try:
-    from .gblr_build import Network
-    from .gblr_patches import DropPath, PatchEmbedding, expect_images
-    from .gblr_timm import is_timm, square, timm_arguments, timm_classes, timm_input, timm_name
-except ImportError:
-    from gblr_build import Network
-    from gblr_patches import DropPath, PatchEmbedding, expect_images
-    from gblr_timm import is_timm, square, timm_arguments, timm_classes, timm_input, timm_name
+from gblr_build import Network
+from gblr_patches import DropPath, PatchEmbedding, expect_images
+from gblr_timm import is_timm, square, timm_arguments, timm_classes, timm_input, timm_name
 
-TIMM_NAME = re.compile(r"^mixer_([sbl])(\d+)(?:_(\d+))?$")
-SIZES = {"s": (512, 8), "b": (768, 12), "l": (1024, 24)}
-TIMM_ARGUMENTS = (
+MIXER_NAME = re.compile(r"^mixer_([sbl])(\d+)(?:_(\d+))?$")
+MIXER_SIZES = {"s": (512, 8), "b": (768, 12), "l": (1024, 24)}
+MIXER_ARGUMENTS = (
     "img_size", "patch_size", "in_chans", "embed_dim", "num_blocks", "mlp_ratio", "drop_rate", "proj_drop_rate",
     "drop_path_rate",
 )  # fmt: skip
@@ -29,9 +24,9 @@ class Mixer(Network):
     def __init__(self, fields, layers, **options):
         """fields: of timm's config.json."""
         super().__init__(**options)
-        self.sizes = sizes = _sizes(fields)
+        self.sizes = sizes = _mixer_sizes(fields)
         self.stem = PatchEmbedding(sizes)
-        self.blocks = nn.ModuleList(Block(sizes, layers, f"blocks.{index}") for index in range(sizes.blocks))
+        self.blocks = nn.ModuleList(MixerBlock(sizes, layers, f"blocks.{index}") for index in range(sizes.blocks))
         self.norm = nn.LayerNorm(sizes.width, eps=sizes.epsilon)
         self.head_drop = nn.Dropout(sizes.drop.head)
         self.head = nn.Linear(sizes.width, sizes.classes)
@@ -46,17 +41,17 @@ class Mixer(Network):
     @staticmethod
     def recognises(name):
         """Whether timm's name is one of these."""
-        return TIMM_NAME.match(name) is not None
+        return MIXER_NAME.match(name) is not None
 
 
-class Block(nn.Module):
+class MixerBlock(nn.Module):
     def __init__(self, sizes, layers, name):
         super().__init__()
         patches = (sizes.image // sizes.patch) ** 2
         self.norm1 = nn.LayerNorm(sizes.width, eps=sizes.epsilon)
-        self.mlp_tokens = Mlp(layers, f"{name}.mlp_tokens", (patches, sizes.token_width), sizes.drop.mlp)
+        self.mlp_tokens = MixerMlp(layers, f"{name}.mlp_tokens", (patches, sizes.token_width), sizes.drop.mlp)
         self.norm2 = nn.LayerNorm(sizes.width, eps=sizes.epsilon)
-        self.mlp_channels = Mlp(layers, f"{name}.mlp_channels", (sizes.width, sizes.channel_width), sizes.drop.mlp)
+        self.mlp_channels = MixerMlp(layers, f"{name}.mlp_channels", (sizes.width, sizes.channel_width), sizes.drop.mlp)
         self.drop_path = DropPath(sizes.drop_path)
 
     def forward(self, x):
@@ -65,7 +60,7 @@ class Block(nn.Module):
         return x + self.drop_path(self.mlp_channels(self.norm2(x)))
 
 
-class Mlp(nn.Module):
+class MixerMlp(nn.Module):
     def __init__(self, layers, name, widths, rate):
         super().__init__()
         outer, inner = widths
@@ -77,15 +72,15 @@ class Mlp(nn.Module):
         return self.drop(self.fc2(self.drop(functional.gelu(self.fc1(x)))))
 
 
-def _sizes(fields):
+def _mixer_sizes(fields):
     if not is_timm(fields):
         raise ValueError('config.json: "architecture" is missing: an MLP-Mixer is known by its name in timm')
-    found = TIMM_NAME.match(timm_name(fields))
+    found = MIXER_NAME.match(timm_name(fields))
     if not found:
         raise ValueError(f'config.json: architecture "{timm_name(fields)}" is no plain MLP-Mixer of timm\'s')
     size, patch, named_image = found.groups()
-    given = timm_arguments(fields, TIMM_ARGUMENTS, {"global_pool": "avg"})
-    width, blocks = SIZES[size]
+    given = timm_arguments(fields, MIXER_ARGUMENTS, {"global_pool": "avg"})
+    width, blocks = MIXER_SIZES[size]
     width = given.get("embed_dim", width)
     colours, image = timm_input(fields)
     tokens, channels = given.get("mlp_ratio", (0.5, 4))

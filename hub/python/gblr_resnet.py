@@ -7,22 +7,17 @@ from types import SimpleNamespace
 from torch import nn
 from torch.nn import functional
 
-try:
-    from .gblr_build import Network, renamer
-    from .gblr_patches import DropPath
-    from .gblr_timm import chosen, class_count, is_timm, timm_arguments, timm_classes, timm_input, timm_name
-except ImportError:
-    from gblr_build import Network, renamer
-    from gblr_patches import DropPath
-    from gblr_timm import chosen, class_count, is_timm, timm_arguments, timm_classes, timm_input, timm_name
+from gblr_build import Network, renamer
+from gblr_patches import DropPath
+from gblr_timm import chosen, class_count, is_timm, timm_arguments, timm_classes, timm_input, timm_name
 
-DEPTHS = {"resnet18": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3)}
-TIMM_ARGUMENTS = ("layers", "channels", "in_chans", "drop_rate", "drop_path_rate", "zero_init_last")
-TIMM_DEFAULTS = {"global_pool": "avg", "stem_type": "", "output_stride": 32}
+RESNET_DEPTHS = {"resnet18": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3)}
+RESNET_ARGUMENTS = ("layers", "channels", "in_chans", "drop_rate", "drop_path_rate", "zero_init_last")
+RESNET_DEFAULTS = {"global_pool": "avg", "stem_type": "", "output_stride": 32}
 MOST_STAGES = 8
 
 
-def _stage_names(stage):
+def _resnet_stage_names(stage):
     """Stages are numbered from 1 here and from 0 there."""
     own, theirs = f"layer{stage + 1}.#", f"resnet.encoder.stages.{stage}.layers.#"
     return [
@@ -35,11 +30,11 @@ def _stage_names(stage):
     ]
 
 
-own_name = renamer(
+own_resnet_name = renamer(
     [
         ("resnet.embedder.embedder.convolution", "conv1"),
         ("resnet.embedder.embedder.normalization", "bn1"),
-        *(pair for stage in range(MOST_STAGES) for pair in _stage_names(stage)),
+        *(pair for stage in range(MOST_STAGES) for pair in _resnet_stage_names(stage)),
         ("classifier.1", "fc"),
     ]
 )
@@ -51,7 +46,7 @@ class ResNet(Network):
     def __init__(self, fields, layers, **options):
         """fields: of config.json, timm's or Hugging Face's."""
         super().__init__(**options)
-        self.sizes = sizes = (_timm_sizes if is_timm(fields) else _transformers_sizes)(fields)
+        self.sizes = sizes = (_timm_resnet_sizes if is_timm(fields) else _transformers_resnet_sizes)(fields)
         if len(sizes.depths) != len(sizes.widths):
             counts = f"{len(sizes.depths)} and {len(sizes.widths)}"
             raise ValueError(f"config.json: there must be a depth for each width, got {counts}")
@@ -63,7 +58,7 @@ class ResNet(Network):
             for index in range(depth):
                 stride = 2 if stage > 0 and index == 0 else 1
                 rate = sizes.drop_path * before / max(1, sum(sizes.depths) - 1)
-                block = Block(layers, f"layer{stage + 1}.{index}", (channels, width), stride, rate)
+                block = ResNetBlock(layers, f"layer{stage + 1}.{index}", (channels, width), stride, rate)
                 blocks.append(block)
                 channels, before = width, before + 1
             self.add_module(f"layer{stage + 1}", blocks)
@@ -82,15 +77,15 @@ class ResNet(Network):
 
     @staticmethod
     def parameter_name(stored):
-        return None if stored.endswith(".num_batches_tracked") else own_name(stored)
+        return None if stored.endswith(".num_batches_tracked") else own_resnet_name(stored)
 
     @staticmethod
     def recognises(name):
         """Whether timm's name is one of these."""
-        return name in DEPTHS
+        return name in RESNET_DEPTHS
 
 
-class Block(nn.Module):
+class ResNetBlock(nn.Module):
     def __init__(self, layers, name, channels, stride, rate):
         super().__init__()
         before, width = channels
@@ -110,14 +105,14 @@ class Block(nn.Module):
         return functional.relu(residual + (x if self.downsample is None else self.downsample(x)))
 
 
-def _timm_sizes(fields):
+def _timm_resnet_sizes(fields):
     name = timm_name(fields)
-    if name not in DEPTHS:
+    if name not in RESNET_DEPTHS:
         raise ValueError(f'config.json: architecture "{name}" is neither resnet18 nor resnet34')
-    given = timm_arguments(fields, TIMM_ARGUMENTS, TIMM_DEFAULTS)
+    given = timm_arguments(fields, RESNET_ARGUMENTS, RESNET_DEFAULTS)
     return SimpleNamespace(
         stem=64,
-        depths=given.get("layers", DEPTHS[name]),
+        depths=given.get("layers", RESNET_DEPTHS[name]),
         widths=given.get("channels", (64, 128, 256, 512)),
         colours=given.get("in_chans", timm_input(fields)[0]),
         classes=timm_classes(fields),
@@ -126,7 +121,7 @@ def _timm_sizes(fields):
     )
 
 
-def _transformers_sizes(fields):
+def _transformers_resnet_sizes(fields):
     chosen(fields, "layer_type", ("basic",), "bottleneck")
     chosen(fields, "hidden_act", ("relu",), "relu")
     chosen(fields, "downsample_in_first_stage", (False,), False)

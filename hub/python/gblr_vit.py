@@ -9,45 +9,40 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-try:
-    from .gblr_build import Network, renamer
-    from .gblr_patches import DropPath, PatchEmbedding, expect_images
-    from .gblr_timm import chosen, class_count, is_timm, square, timm_arguments, timm_classes, timm_input, timm_name
-except ImportError:
-    from gblr_build import Network, renamer
-    from gblr_patches import DropPath, PatchEmbedding, expect_images
-    from gblr_timm import chosen, class_count, is_timm, square, timm_arguments, timm_classes, timm_input, timm_name
+from gblr_build import Network, renamer
+from gblr_patches import DropPath, PatchEmbedding, expect_images
+from gblr_timm import chosen, class_count, is_timm, square, timm_arguments, timm_classes, timm_input, timm_name
 
-TIMM_NAME = re.compile(r"^(vit|deit|deit3)_(tiny|small|base|large)_patch(\d+)(?:_(\d+))?$")
-SIZES = {"tiny": (192, 12, 3), "small": (384, 12, 6), "base": (768, 12, 12), "large": (1024, 24, 16)}
-TIMM_ARGUMENTS = (
+VIT_NAME = re.compile(r"^(vit|deit|deit3)_(tiny|small|base|large)_patch(\d+)(?:_(\d+))?$")
+VIT_SIZES = {"tiny": (192, 12, 3), "small": (384, 12, 6), "base": (768, 12, 12), "large": (1024, 24, 16)}
+VIT_ARGUMENTS = (
     "img_size", "patch_size", "in_chans", "embed_dim", "depth", "num_heads", "mlp_ratio", "qkv_bias", "init_values",
     "class_token", "no_embed_class", "global_pool", "fc_norm", "representation_size", "drop_rate", "pos_drop_rate",
     "proj_drop_rate", "attn_drop_rate", "drop_path_rate",
 )  # fmt: skip
-TIMM_DEFAULTS = {"pre_norm": False, "qk_norm": False, "reg_tokens": 0, "dynamic_img_size": False}
-ACTIVATIONS = ("gelu", "gelu_new", "gelu_pytorch_tanh", "gelu_fast")
+VIT_DEFAULTS = {"pre_norm": False, "qk_norm": False, "reg_tokens": 0, "dynamic_img_size": False}
+VIT_ACTIVATIONS = ("gelu", "gelu_new", "gelu_pytorch_tanh", "gelu_fast")
 
 # transformers 5 has other names for its modules than checkpoints have
-THEIRS, MODULES = "vit.encoder.layer.#", "vit.layers.#"
-own_name = renamer(
+THEIR_VIT, VIT_MODULES = "vit.encoder.layer.#", "vit.layers.#"
+own_vit_name = renamer(
     [
         ("vit.embeddings.cls_token", "cls_token"),
         ("vit.embeddings.position_embeddings", "pos_embed"),
         ("vit.embeddings.patch_embeddings.projection", "patch_embed.proj"),
-        (f"{THEIRS}.layernorm_before", "blocks.#.norm1"),
-        (f"{THEIRS}.attention.attention.query", "blocks.#.attn.q_proj"),
-        (f"{THEIRS}.attention.attention.key", "blocks.#.attn.k_proj"),
-        (f"{THEIRS}.attention.attention.value", "blocks.#.attn.v_proj"),
-        (f"{THEIRS}.attention.output.dense", "blocks.#.attn.proj"),
-        (f"{THEIRS}.layernorm_after", "blocks.#.norm2"),
-        (f"{THEIRS}.intermediate.dense", "blocks.#.mlp.fc1"),
-        (f"{THEIRS}.output.dense", "blocks.#.mlp.fc2"),
-        (f"{MODULES}.attention.q_proj", "blocks.#.attn.q_proj"),
-        (f"{MODULES}.attention.k_proj", "blocks.#.attn.k_proj"),
-        (f"{MODULES}.attention.v_proj", "blocks.#.attn.v_proj"),
-        (f"{MODULES}.attention.o_proj", "blocks.#.attn.proj"),
-        (f"{MODULES}.mlp", "blocks.#.mlp"),
+        (f"{THEIR_VIT}.layernorm_before", "blocks.#.norm1"),
+        (f"{THEIR_VIT}.attention.attention.query", "blocks.#.attn.q_proj"),
+        (f"{THEIR_VIT}.attention.attention.key", "blocks.#.attn.k_proj"),
+        (f"{THEIR_VIT}.attention.attention.value", "blocks.#.attn.v_proj"),
+        (f"{THEIR_VIT}.attention.output.dense", "blocks.#.attn.proj"),
+        (f"{THEIR_VIT}.layernorm_after", "blocks.#.norm2"),
+        (f"{THEIR_VIT}.intermediate.dense", "blocks.#.mlp.fc1"),
+        (f"{THEIR_VIT}.output.dense", "blocks.#.mlp.fc2"),
+        (f"{VIT_MODULES}.attention.q_proj", "blocks.#.attn.q_proj"),
+        (f"{VIT_MODULES}.attention.k_proj", "blocks.#.attn.k_proj"),
+        (f"{VIT_MODULES}.attention.v_proj", "blocks.#.attn.v_proj"),
+        (f"{VIT_MODULES}.attention.o_proj", "blocks.#.attn.proj"),
+        (f"{VIT_MODULES}.mlp", "blocks.#.mlp"),
         ("vit.layernorm", "norm"),
         ("classifier", "head"),
     ]
@@ -60,15 +55,15 @@ class VisionTransformer(Network):
     def __init__(self, fields, layers, **options):
         """fields: of config.json, timm's or Hugging Face's."""
         super().__init__(**options)
-        self.sizes = sizes = (_timm_sizes if is_timm(fields) else _transformers_sizes)(fields)
-        _check(sizes)
+        self.sizes = sizes = (_timm_vit_sizes if is_timm(fields) else _transformers_vit_sizes)(fields)
+        _check_vit(sizes)
         width = sizes.width
         self.patch_embed = PatchEmbedding(sizes)
         tokens = (sizes.image // sizes.patch) ** 2 + sizes.class_position
         self.cls_token = nn.Parameter(torch.zeros(1, 1, width)) if sizes.class_token else None
         self.pos_embed = nn.Parameter(torch.zeros(1, tokens, width))
         self.pos_drop = nn.Dropout(sizes.drop.embedding)
-        self.blocks = nn.ModuleList(Block(sizes, layers, index) for index in range(sizes.blocks))
+        self.blocks = nn.ModuleList(VitBlock(sizes, layers, index) for index in range(sizes.blocks))
         self.add_module(sizes.final_norm, nn.LayerNorm(width, eps=sizes.epsilon))
         self.pre_logits = PreLogits(width, sizes.representation) if sizes.representation else nn.Identity()
         self.head_drop = nn.Dropout(sizes.drop.head)
@@ -102,24 +97,24 @@ class VisionTransformer(Network):
     @staticmethod
     def parameter_name(stored):
         # the pooler of a bare ViTModel feeds no classifier
-        return None if stored.startswith("vit.pooler.") else own_name(stored)
+        return None if stored.startswith("vit.pooler.") else own_vit_name(stored)
 
     @staticmethod
     def recognises(name):
         """Whether timm's name is one of these."""
-        return TIMM_NAME.match(name) is not None
+        return VIT_NAME.match(name) is not None
 
 
-class Block(nn.Module):
+class VitBlock(nn.Module):
     def __init__(self, sizes, layers, index):
         super().__init__()
         name, rate = f"blocks.{index}", sizes.drop_path * index / max(1, sizes.blocks - 1)
         self.norm1 = nn.LayerNorm(sizes.width, eps=sizes.epsilon)
-        self.attn = Attention(sizes, layers, f"{name}.attn")
-        self.ls1 = Gains(sizes)
+        self.attn = VitAttention(sizes, layers, f"{name}.attn")
+        self.ls1 = VitGains(sizes)
         self.norm2 = nn.LayerNorm(sizes.width, eps=sizes.epsilon)
-        self.mlp = Mlp(sizes, layers, f"{name}.mlp")
-        self.ls2 = Gains(sizes)
+        self.mlp = VitMlp(sizes, layers, f"{name}.mlp")
+        self.ls2 = VitGains(sizes)
         self.drop_path = DropPath(rate)
 
     def forward(self, x):
@@ -127,7 +122,7 @@ class Block(nn.Module):
         return x + self.drop_path(self.ls2(self.mlp(self.norm2(x))))
 
 
-class Attention(nn.Module):
+class VitAttention(nn.Module):
     PARTS = ("q_proj", "k_proj", "v_proj")
 
     def __init__(self, sizes, layers, name):
@@ -156,7 +151,7 @@ class Attention(nn.Module):
         return self.proj_drop(self.proj((weights @ v).transpose(1, 2).reshape(x.shape)))
 
 
-class Mlp(nn.Module):
+class VitMlp(nn.Module):
     def __init__(self, sizes, layers, name):
         super().__init__()
         self.approximate = "none" if sizes.activation == "gelu" else "tanh"
@@ -168,7 +163,7 @@ class Mlp(nn.Module):
         return self.drop2(self.fc2(self.drop1(functional.gelu(self.fc1(x), approximate=self.approximate))))
 
 
-class Gains(nn.Module):
+class VitGains(nn.Module):
     """A gain for each channel of what half a block adds, where the model has them (Touvron et al. 2021)."""
 
     def __init__(self, sizes):
@@ -188,15 +183,15 @@ class PreLogits(nn.Module):
         return torch.tanh(self.fc(x))
 
 
-def _timm_sizes(fields):
-    found = TIMM_NAME.match(timm_name(fields))
+def _timm_vit_sizes(fields):
+    found = VIT_NAME.match(timm_name(fields))
     if not found:
         raise ValueError(f'config.json: architecture "{timm_name(fields)}" is no plain vision transformer of timm\'s')
     family, size, patch, named_image = found.groups()
-    given = timm_arguments(fields, TIMM_ARGUMENTS, TIMM_DEFAULTS)
+    given = timm_arguments(fields, VIT_ARGUMENTS, VIT_DEFAULTS)
     if family == "deit3":  # made with these, which timm therefore does not write down
         given = {"no_embed_class": True, "init_values": 1e-6, **given}
-    width, blocks, heads = SIZES[size]
+    width, blocks, heads = VIT_SIZES[size]
     width = given.get("embed_dim", width)
     colours, image = timm_input(fields)
     average = chosen(given, "global_pool", ("token", "avg"), "token") == "avg"
@@ -230,7 +225,7 @@ def _timm_sizes(fields):
     )
 
 
-def _transformers_sizes(fields):
+def _transformers_vit_sizes(fields):
     residual = fields.get("hidden_dropout_prob", 0)
     return SimpleNamespace(
         blocks=fields.get("num_hidden_layers", 12),
@@ -242,7 +237,7 @@ def _transformers_sizes(fields):
         colours=fields.get("num_channels", 3),
         classes=class_count(fields),
         epsilon=fields.get("layer_norm_eps", 1e-12),
-        activation=chosen(fields, "hidden_act", ACTIVATIONS, "gelu"),
+        activation=chosen(fields, "hidden_act", VIT_ACTIVATIONS, "gelu"),
         attention_bias=fields.get("qkv_bias", True),
         class_token=True,
         class_position=True,
@@ -261,7 +256,7 @@ def _transformers_sizes(fields):
     )
 
 
-def _check(sizes):
+def _check_vit(sizes):
     if sizes.width % sizes.heads != 0:
         raise ValueError(f"config.json: heads must divide the width {sizes.width}, got {sizes.heads}")
     if sizes.patch > sizes.image:

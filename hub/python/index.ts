@@ -1,49 +1,60 @@
 // The Python side of a model folder: the files by which PyTorch, alone or under transformers, loads what we write, and
-// what config.json must say for that. The files are copied as they are; nothing here runs Python.
+// what config.json must say for that. Two files are written, joined from the modules here; nothing here runs Python.
 
-import { copyFile } from "node:fs/promises";
-import { join } from "node:path";
+import { readdir, readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
+import { joinPython } from "./join.ts";
+
+/** Modules that become files of a model folder, with what they import. The second may import the first. */
+const FILES = ["configuration_gblr", "modeling_gblr"];
+
+/** Files of earlier versions, which nothing reads beside those of today. */
+export const EARLIER_PYTHON_FILES: readonly string[] = [
+  "load",
+  "files",
+  "build",
+  "layers",
+  "convolutions",
+  "masks",
+  "gpt2",
+  "vit",
+  "resnet",
+  "mixer",
+]
+  .concat("patches", "timm", "images")
+  .map((name) => `gblr_${name}.py`);
 
 export interface PythonFile {
   /** in the model folder */
   name: string;
-  /** where it lies in this package */
-  path: string;
+  text: string;
 }
 
-const NAMES = [
-  "configuration_gblr.py",
-  "modeling_gblr.py",
-  "gblr_load.py",
-  "gblr_files.py",
-  "gblr_build.py",
-  "gblr_layers.py",
-  "gblr_convolutions.py",
-  "gblr_masks.py",
-  "gblr_gpt2.py",
-  "gblr_vit.py",
-  "gblr_resnet.py",
-  "gblr_mixer.py",
-  "gblr_patches.py",
-  "gblr_timm.py",
-  "gblr_images.py",
-];
+let files: Promise<PythonFile[]> | undefined;
 
-/** The files that go into every model folder. */
-export async function pythonFiles(): Promise<PythonFile[]> {
-  return NAMES.map((name) => ({ name, path: fileURLToPath(new URL(name, import.meta.url)) }));
+/** The files that go into every folder of a structured model. They are the same for all architectures. */
+export function pythonFiles(): Promise<PythonFile[]> {
+  files ??= joinedFiles();
+  return files;
 }
 
-/** Puts them into a model folder, over those of an earlier version. @returns their names */
-export async function copyPythonFiles(folder: string): Promise<string[]> {
-  const files = await pythonFiles();
-  for (const { name, path } of files) await copyFile(path, join(folder, name));
-  return files.map(({ name }) => name);
+async function joinedFiles(): Promise<PythonFile[]> {
+  const folder = new URL(".", import.meta.url);
+  const names = (await readdir(fileURLToPath(folder))).filter((name) => name.endsWith(".py"));
+  const texts = await Promise.all(names.map((name) => readFile(fileURLToPath(new URL(name, folder)), "utf8")));
+  const sources = Object.fromEntries(names.map((name, i) => [name.slice(0, -".py".length), texts[i] as string]));
+  return Array.from(joinPython(sources, FILES), ([name, text]) => ({ name: `${name}.py`, text }));
 }
 
-/** What a structured model's `model_type` begins with; the base model's follows. */
+/** What a structured model's `model_type` begins with where transformers has no class for the dense one. */
 const PREFIX = "gblr_";
+
+/**
+ * Where it has one, `model_type` is the base model's, so that tokenizer, image processor and configuration load without
+ * code of ours. That the base model's class does not load too, its structured layers filled at random, is seen to by
+ * this: transformers refuses a kind of attention that it does not know. `configuration_gblr.py` takes it away.
+ */
+const GUARD = "gblr: needs trust_remote_code=True";
 
 interface PythonClasses {
   /** what a user asks for the model by */
@@ -84,8 +95,7 @@ const CLASSES: Record<string, PythonClasses> = {
 
 /**
  * A config.json whose fields tell transformers which classes to use: those of the folder where a layer is structured,
- * else its own. `model_type` is then a name apart, so that a program that only knows the base model refuses the folder
- * instead of filling the layers it misses at random. What timm says of a model, in fields of other names, stays.
+ * else its own. What timm says of a model, in fields of other names, stays.
  *
  * The Python classes build a layer before they see its tensors: for each X, `gblr.layers[X].shapes` must map its
  * parameters (`spans`, `values_in`, `left`, …, not the bias) to their shapes in model.safetensors.
@@ -95,7 +105,9 @@ export function pythonConfig(json: Readonly<Record<string, unknown>>, structured
   const type = baseModelType(String(json.model_type));
   const known = isKnownInPython(type) ? CLASSES[type] : undefined;
   if (!known) return { ...json, model_type: structured ? PREFIX + type : type };
-  const { auto_map: _, tokenizer_class, architectures: _1, ...rest } = json;
+  const { auto_map: _, tokenizer_class, architectures: _1, attn_implementation, ...others } = json;
+  const rest =
+    attn_implementation === undefined || attn_implementation === GUARD ? others : { ...others, attn_implementation };
   const tokenizer = tokenizer_class ?? (structured ? known.tokenizer : undefined);
   const kept = { ...rest, ...(tokenizer !== undefined && { tokenizer_class: tokenizer }) };
   const isTimm = typeof json.architecture === "string";
@@ -106,7 +118,7 @@ export function pythonConfig(json: Readonly<Record<string, unknown>>, structured
   if (!classes) return { ...kept, model_type: PREFIX + type };
   return {
     ...kept,
-    model_type: PREFIX + type,
+    ...(isTimm ? { model_type: PREFIX + type } : { model_type: type, attn_implementation: GUARD }),
     architectures: [classes.model],
     auto_map: {
       AutoConfig: `configuration_gblr.${classes.config}`,

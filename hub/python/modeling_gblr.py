@@ -1,42 +1,35 @@
-"""Models whose layers are structured, in PyTorch: the door to the files beside this one, and transformers' classes.
+"""Models whose layers are structured, in PyTorch, alone or under transformers.
 
 With torch alone:      from modeling_gblr import load; model = load("folder"); logits = model(input_ids)
 Under transformers:    AutoModelForCausalLM.from_pretrained(repo, trust_remote_code=True)
 
-Image models take pixel_values, and AutoModelForImageClassification loads them. A new architecture is a file with its
-module, a line in ARCHITECTURES of gblr_load.py, a configuration, and a class at the end.
+Image models take pixel_values, and AutoModelForImageClassification loads them. A new architecture is a module, a line in
+ARCHITECTURES, a configuration in configuration_gblr.py, and a class for transformers at the end.
 """
 
 import torch
 
-# transformers copies only those files of a folder that are named in this one
-try:
-    from . import configuration_gblr as configurations
-    from .configuration_gblr import read_config  # noqa: F401
-    from .gblr_build import Layers, replace_layers
-    from .gblr_convolutions import CONVOLUTIONS  # noqa: F401
-    from .gblr_files import Tensors  # noqa: F401
-    from .gblr_gpt2 import GPT2
-    from .gblr_images import Images  # noqa: F401
-    from .gblr_layers import StructuredLinear
-    from .gblr_load import load  # noqa: F401
-    from .gblr_masks import gaudi_mask  # noqa: F401
-    from .gblr_mixer import Mixer
-    from .gblr_patches import PatchEmbedding  # noqa: F401
-    from .gblr_resnet import ResNet
-    from .gblr_timm import timm_classes, timm_labels
-    from .gblr_vit import VisionTransformer
-except ImportError:
-    import configuration_gblr as configurations
-    from gblr_build import Layers, replace_layers
-    from gblr_gpt2 import GPT2
-    from gblr_images import Images  # noqa: F401
-    from gblr_layers import StructuredLinear
-    from gblr_load import load  # noqa: F401
-    from gblr_mixer import Mixer
-    from gblr_resnet import ResNet
-    from gblr_timm import timm_classes, timm_labels
-    from gblr_vit import VisionTransformer
+from configuration_gblr import (
+    GblrGPT2Config,
+    GblrResNetConfig,
+    GblrTimmMixerConfig,
+    GblrTimmResNetConfig,
+    GblrTimmViTConfig,
+    GblrViTConfig,
+)
+from gblr_build import Layers, replace_layers
+from gblr_gpt2 import GPT2
+from gblr_images import Images
+from gblr_layers import StructuredLinear
+from gblr_load import load
+from gblr_mixer import Mixer
+from gblr_resnet import ResNet
+from gblr_timm import timm_classes, timm_labels
+from gblr_vit import VisionTransformer
+
+# ----------------------------------------------------------------------------------------------------------------------
+# The same models as classes of transformers, where it is installed.
+# ----------------------------------------------------------------------------------------------------------------------
 
 try:
     from transformers import GPT2LMHeadModel, PreTrainedModel, ResNetForImageClassification, ViTForImageClassification
@@ -66,15 +59,15 @@ if PreTrainedModel is not None:
     class GblrGPT2LMHeadModel(_Structured, GPT2LMHeadModel):
         """GPT2LMHeadModel with structured layers: generation, caches and attention kernels are its own."""
 
-        config_class = configurations.GblrGPT2Config
+        config_class = GblrGPT2Config
         network = GPT2
 
     class GblrViTForImageClassification(_Structured, ViTForImageClassification):
-        config_class = configurations.GblrViTConfig
+        config_class = GblrViTConfig
         network = VisionTransformer
 
     class GblrResNetForImageClassification(_Structured, ResNetForImageClassification):
-        config_class = configurations.GblrResNetConfig
+        config_class = GblrResNetConfig
         network = ResNet
         _keys_to_ignore_on_load_missing = [r"num_batches_tracked"]
 
@@ -108,10 +101,10 @@ if PreTrainedModel is not None:
                 super()._init_weights(module)
 
     class GblrTimmViTForImageClassification(_TimmClassifier, VisionTransformer, PreTrainedModel):
-        config_class = configurations.GblrTimmViTConfig
+        config_class = GblrTimmViTConfig
 
     class GblrTimmResNetForImageClassification(_TimmClassifier, ResNet, PreTrainedModel):
-        config_class = configurations.GblrTimmResNetConfig
+        config_class = GblrTimmResNetConfig
 
     class GblrTimmMixerForImageClassification(_TimmClassifier, Mixer, PreTrainedModel):
-        config_class = configurations.GblrTimmMixerConfig
+        config_class = GblrTimmMixerConfig

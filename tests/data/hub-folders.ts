@@ -9,6 +9,8 @@ const shared = fileURLToPath(new URL("../../../shared/", import.meta.url));
 export const GOLDEN = join(shared, "golden");
 export const WIKITEXT = join(shared, "hub/datasets/gblr/wikitext-mini");
 export const GPT2 = join(shared, "hub/models/gblr/gpt2-mini");
+/** GPT-2's own tokenizer */
+export const GPT2_TOKENIZER = join(shared, "hub/models/openai-community/gpt2");
 export const HUB_IS_HERE = existsSync(WIKITEXT) && existsSync(GPT2) && existsSync(GOLDEN);
 
 /** One character a byte, as GPT-2's vocabulary writes them: an independent statement of the alphabet. */

@@ -111,7 +111,7 @@ describe("a whole experiment", () => {
     );
     const config = JSON.parse(readFileSync(at("runs/a/model/config.json"), "utf8"));
     expect(config).toMatchObject({
-      model_type: "gblr_gpt2",
+      model_type: "gpt2",
       gblr: { structure: "gblr", base_model: "tiny/gpt2", budget: 0.5 },
     });
     const { tensors } = await openModel(at("runs/a/model"));

@@ -236,7 +236,7 @@ describe("the zoo", () => {
     }
     expect(readFileSync(path.join(folder, "tokenizer.json"), "utf8")).toContain("tokenizer.json");
     expect(JSON.parse(readFileSync(path.join(folder, "config.json"), "utf8"))).toMatchObject({
-      model_type: "gblr_gpt2",
+      model_type: "gpt2",
       gblr: { base_model: "openai-community/gpt2", structure: "gblr" },
     });
     const requests = asked.length;

@@ -94,7 +94,7 @@ describe("on any engine", () => {
     expect(gblr.layers["h.0.mlp.c_fc"]).toMatchObject({ n_in: 16, n_out: 64, blocks: 16 });
     expect(gblr.relative_flops.actual).toBeLessThan(1);
     expect(gblr.relative_flops.reference).toBeLessThan(1);
-    expect(model_type).toBe("gblr_gpt2");
+    expect(model_type).toBe("gpt2");
     expect(Object.values(auto_map as object)).toContain("modeling_gblr.GblrGPT2LMHeadModel");
     const back = await load(folder("mixed"), "trainable");
     expect(back.masks.sigma).toBe(80);

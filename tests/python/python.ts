@@ -6,7 +6,7 @@ import path from "node:path";
 import { text } from "node:stream/consumers";
 
 /** Python starts slowly on a machine that other tests keep busy. */
-export const PATIENCE = 120_000;
+export const PATIENCE = 400_000;
 
 /** The folder of the sources of what goes into model folders. */
 export const SOURCES = path.join(import.meta.dirname, "../../hub/python");

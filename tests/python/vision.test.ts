@@ -260,7 +260,7 @@ describe("the images of a model", () => {
     "are prepared in Python as the workbench prepares them, and classes have their names",
     async () => {
       const photos = [
-        [37, 53],
+        [43, 53],
         [64, 40],
         [20, 20],
       ];

@@ -6,10 +6,8 @@ import { linearCrossEntropy } from "../../workbench/engine/ops/index.ts";
 import { type DistillationOptions, distillationLoss } from "../../workbench/train/index.ts";
 import { forEachEngine } from "../engine/engines.ts";
 import { expectClose, liveTensors, sample, sampleIds, toTensor } from "../engine/ops/operands.ts";
+import { PATIENCE } from "../python/python.ts";
 import { fromPytorch, HAS_PYTORCH } from "./pytorch.ts";
-
-/** milliseconds: a busy machine takes long to start PyTorch, or to flush a file */
-const PATIENCE = 60_000;
 
 const [ROWS, WIDTH, TEACHER_WIDTH, CLASSES] = [7, 6, 9, 13];
 const stored = {

@@ -12,6 +12,7 @@ import { type FitOptions, languageTask, learningRateAt } from "../../workbench/t
 import { epochOrder, scheduleOf, timeAt } from "../../workbench/train/schedule.ts";
 import { forEachEngine } from "../engine/engines.ts";
 import { liveTensors } from "../engine/ops/operands.ts";
+import { PATIENCE } from "../python/python.ts";
 import { fromPytorch, HAS_PYTORCH } from "./pytorch.ts";
 import { collect } from "./runs.ts";
 import { numbersOf } from "./small.ts";
@@ -46,7 +47,7 @@ function windowsOf(length: number, context = 12): TokenWindows {
 }
 
 // a busy machine takes long to start PyTorch or to flush a file
-setDefaultTimeout(60_000);
+setDefaultTimeout(PATIENCE);
 
 let root: string;
 let runs = 0;

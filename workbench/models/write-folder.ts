@@ -14,7 +14,7 @@ import {
   replaceFiles,
   TRAINABLE_FILE,
 } from "../../hub/model-folder/index.ts";
-import { pythonFiles } from "../../hub/python/index.ts";
+import { EARLIER_PYTHON_FILES, pythonFiles } from "../../hub/python/index.ts";
 import {
   bitsOf,
   otherModelFiles,
@@ -85,15 +85,17 @@ export async function* writeModelFolder(
       }
     }
     const companions = await companionsOf(base, folder);
-    if (python) for (const { name, path } of await pythonFiles()) companions.set(name, path);
     if (preprocessor) companions.delete(PREPROCESSOR_FILE);
     for (const [name, path] of companions) staged.push(await staging(folder, name, await readFile(path)));
+    if (python) for (const { name, text } of await pythonFiles()) staged.push(await staging(folder, name, text));
     if (preprocessor) staged.push(await staging(folder, PREPROCESSOR_FILE, textOf(preprocessor)));
     staged.push(await staging(folder, CONFIG_FILE, textOf(config)));
     const files = staged.map(({ path }) => basename(path));
     const removed = await otherModelFiles(folder, files);
     if (training.length === 0) removed.push(TRAINABLE_FILE);
     await replaceFiles(folder, { staged, removed });
+    // Nothing reads them beside the new ones, so it does not matter when they go.
+    if (python) await Promise.all(EARLIER_PYTHON_FILES.map((name) => rm(join(folder, name), { force: true })));
     yield { kind: "saved", folder, files, bytes };
   } finally {
     await Promise.all(staged.map((file) => file.discard()));

@@ -1,5 +1,5 @@
-// `/api/…/branch/<name>` and `/api/…/tag/<revision>`: making and removing branches and tags, and making a
-// branch one commit. What they point to is then kept, contents and all. `main` is the plain folder, always.
+// `/api/…/branch/<name>` and `/api/…/tag/<revision>`: making and removing branches and tags;
+// `/api/…/super-squash/<branch>`: making a branch one commit. What they point to is then kept, contents and all. `main` is the plain folder, always.
 
 import { z } from "zod";
 import { quote } from "../../file-error.ts";

@@ -10,7 +10,7 @@ import type { RepoRequest } from "../repo-request.ts";
 import type { HubStore } from "../store/hub-store.ts";
 import { shardFiles } from "../xet/index.ts";
 
-export const XET_PATH = "/api/xet";
+const XET_PATH = "/api/xet";
 
 /** How long a client uses an answer before it asks again, in seconds. */
 const LIFETIME = 3600;

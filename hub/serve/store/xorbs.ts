@@ -15,8 +15,8 @@ const FORGOTTEN = 7 * DAY;
 /** Longest xorb, in bytes. Clients make them of 64 MiB of content. */
 const LONGEST_XORB = 80 * 2 ** 20;
 const XORB = /^[0-9a-f]{64}$/;
-/** When it was made, in milliseconds since 1970, and something that no other has. */
-const SESSION = /^(\d{13})-[0-9a-f]{12}$/;
+/** Name of a day: when it was made, in milliseconds since 1970, and something that no other has. */
+const DAY_NAME = /^(\d{13})-[0-9a-f]{12}$/;
 
 export class XorbStore {
   private readonly folder: string;
@@ -34,7 +34,7 @@ export class XorbStore {
     return day;
   }
 
-  /** @throws {HubRefusal} 400 if it is too long, 404 if there is no such day (any more) */
+  /** @throws {HubRefusal} 413 if it is too long, 404 if there is no such day (any more) */
   async receive(day: string, xorb: string, content: AsyncIterable<Uint8Array>): Promise<void> {
     await this.expectDay(day);
     const staged = await stageFile(this.path(day, xorb));
@@ -84,7 +84,7 @@ export class XorbStore {
 
   /** Earliest first. */
   private async days(): Promise<string[]> {
-    return (await readdir(this.folder).catch(() => [])).filter((name) => SESSION.test(name)).sort();
+    return (await readdir(this.folder).catch(() => [])).filter((name) => DAY_NAME.test(name)).sort();
   }
 
   private path(day: string, xorb: string): string {
@@ -93,4 +93,4 @@ export class XorbStore {
   }
 }
 
-const madeAt = (day: string) => Number(SESSION.exec(day)?.[1]);
+const madeAt = (day: string) => Number(DAY_NAME.exec(day)?.[1]);

@@ -82,7 +82,7 @@ def make(folder, seed):
 
 
 def check(path, checkpoint):
-    expected = torch.load(checkpoint)["state_dict"]
+    expected = torch.load(checkpoint, weights_only=False)["state_dict"]
     with open(path, "rb") as file:
         data = file.read()
     (length,) = struct.unpack("<Q", data[:8])

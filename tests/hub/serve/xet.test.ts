@@ -3,7 +3,9 @@
 
 import { expect, test } from "bun:test";
 import { createHash } from "node:crypto";
-import { GUEST, type TestHub, testHub } from "./serving.ts";
+import { readdirSync } from "node:fs";
+import { XorbStore } from "../../../hub/serve/store/xorbs.ts";
+import { GUEST, newFolder, type TestHub, testHub } from "./serving.ts";
 
 const sha256 = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex");
 const XORB = "00112233445566778899aabbccddeeff".repeat(2);
@@ -151,4 +153,18 @@ test("what is damaged or not there is refused in a line, and nothing is kept", a
   expect((await hub.fetch(`${at}/v1/chunks/default/${XORB}`)).status).toBe(404);
   expect(hub.events.filter(({ kind }) => kind === "fault")).toEqual([]);
   expect(await sent(chunk(CONTENT))).toEqual([200, '{"result":1}']);
+});
+
+test("xorbs lie in a folder for each day, which is removed after seven days", async () => {
+  const [folder, start, hour] = [newFolder(), 1_800_000_000_000, 3600 * 1000];
+  const store = new XorbStore(folder);
+  const first = await store.today(start);
+  expect(await store.today(start + 23 * hour)).toBe(first);
+  const second = await store.today(start + 25 * hour);
+  expect(second).not.toBe(first);
+  await store.sweep(start + 7 * 24 * hour);
+  expect(readdirSync(folder).sort()).toEqual([first, second]);
+  await store.sweep(start + 7 * 24 * hour + 1);
+  expect(readdirSync(folder)).toEqual([second]);
+  await expect(store.expectDay(first)).rejects.toThrow("this upload is too old");
 });

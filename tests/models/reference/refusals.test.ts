@@ -9,6 +9,7 @@ import { openEngine } from "../../../workbench/engine/open.ts";
 import { importReference } from "../../../workbench/models/reference/index.ts";
 import { bytesOf, push } from "../../hub/checkpoint/build.ts";
 import { temporaryFolder } from "../../hub/temporary.ts";
+import { PATIENCE } from "../../python/python.ts";
 import { checkpointOf } from "../tiny-checkpoint.ts";
 import { hasTorch } from "../vision.ts";
 import { askGaudi, RESNET, VIT } from "./gaudi.ts";
@@ -154,7 +155,7 @@ describe.skipIf(!hasTorch)("a checkpoint of a vision model", () => {
       await checkpoint.close();
     }
     mkdirSync(at("out"));
-  }, 60_000);
+  }, PATIENCE);
 
   const converting = async (file: string, out: string) => {
     for await (const _ of importReference(file, { out, heads: 3 }));

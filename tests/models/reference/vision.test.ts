@@ -14,6 +14,7 @@ import { imageSettings, loadModelNow, type Model } from "../../../workbench/mode
 import { importReference, pullZoo } from "../../../workbench/models/reference/index.ts";
 import { forEachEngine } from "../../engine/engines.ts";
 import { temporaryFolder } from "../../hub/temporary.ts";
+import { PATIENCE } from "../../python/python.ts";
 import { logitsOf } from "../small-vision.ts";
 import { expectNear, hasTorch, imagesOf } from "../vision.ts";
 import { askGaudi, type GaudiAnswer, type GaudiVision, RESNET, VIT } from "./gaudi.ts";
@@ -66,7 +67,7 @@ beforeAll(async () => {
   if (!hasTorch) return;
   const all = Object.entries({ ...CASES, ...OTHERS }).map(([name, setup]) => [fileOf(name), setup] as const);
   answers = await askGaudi(Object.fromEntries(all));
-}, 60_000);
+}, PATIENCE);
 
 async function converted(file: string, out: string, options: { heads?: number; gaussian?: boolean } = {}) {
   for await (const event of importReference(file, { out, ...options })) if (event.kind === "converted") return event;
@@ -153,27 +154,31 @@ describe.skipIf(!hasTorch)("the folder of a converted vision model", () => {
     expect(packed.has("layer2.0.downsample.0.weight")).toBe(true);
   });
 
-  test("written under the reference's names again is what its modules load, and gives the same logits", async () => {
-    const again: Record<string, GaudiVision> = {};
-    for (const [name, setup] of Object.entries(CASES)) {
-      if (setup.rank !== undefined || setup.packed) continue;
-      const folder = path.basename(fileOf(name), ".ckpt");
-      await converted(fileOf(name), at("again", folder), setup.model === "vit" ? { heads: 3 } : {});
-      for (const form of ["packed", "trainable"] as const) {
-        const model = await loadModelNow(at("again", folder), { form });
-        const load = at("again", `${folder}-${form}.safetensors`);
-        await writeSafetensors(load, await referenceTensors(model));
-        again[at("again", `${folder}-${form}.ckpt`)] = { ...setup, load };
-        model.dispose();
+  test(
+    "written under the reference's names again is what its modules load, and gives the same logits",
+    async () => {
+      const again: Record<string, GaudiVision> = {};
+      for (const [name, setup] of Object.entries(CASES)) {
+        if (setup.rank !== undefined || setup.packed) continue;
+        const folder = path.basename(fileOf(name), ".ckpt");
+        await converted(fileOf(name), at("again", folder), setup.model === "vit" ? { heads: 3 } : {});
+        for (const form of ["packed", "trainable"] as const) {
+          const model = await loadModelNow(at("again", folder), { form });
+          const load = at("again", `${folder}-${form}.safetensors`);
+          await writeSafetensors(load, await referenceTensors(model));
+          again[at("again", `${folder}-${form}.ckpt`)] = { ...setup, load };
+          model.dispose();
+        }
       }
-    }
-    const found = await askGaudi(again);
-    expect(Object.keys(found)).toHaveLength(10);
-    for (const [file, { logits }] of Object.entries(found)) {
-      const before = answers[at(path.basename(file).replace(/-(packed|trainable)(?=\.ckpt$)/, ""))] as GaudiAnswer;
-      expectNear(logits, before.logits, 1e-4);
-    }
-  }, 60_000);
+      const found = await askGaudi(again);
+      expect(Object.keys(found)).toHaveLength(10);
+      for (const [file, { logits }] of Object.entries(found)) {
+        const before = answers[at(path.basename(file).replace(/-(packed|trainable)(?=\.ckpt$)/, ""))] as GaudiAnswer;
+        expectNear(logits, before.logits, 1e-4);
+      }
+    },
+    PATIENCE,
+  );
 
   test("takes CIFAR's statistics where the checkpoint was trained on it", async () => {
     await converted(fileOf("cifar"), at("cifar"), { heads: 3 });

@@ -1,5 +1,5 @@
-// Resizing as PIL does it since Pillow 13, bit by bit: two passes, the filter stretched by the factor of reduction (antialiasing),
-// weights in fixed point, bytes between the passes. Only what is looked at is computed.
+// Resizing as PIL does it since Pillow 13, bit by bit: two passes, the filter stretched by the factor of reduction
+// (antialiasing), weights in fixed point, bytes between the passes. Only what is looked at is computed.
 //
 // Why not sharp's own resizing: on 100 ImageNet validation images with the shorter side made 256, its best kernel (cubic)
 // differs from PIL's by up to 15 levels of 255 (0.22 on average) where it reduces, and by up to 144 (5.6 on average)

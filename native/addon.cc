@@ -9,6 +9,7 @@
 #include "call.h"
 #include "compat.h"
 #include "cuda-driver.h"
+#include "sanitizer.h"
 #include "transfer.h"
 #include "values.h"
 
@@ -202,6 +203,7 @@ void clean_up(void*) {
 } // namespace gblr
 
 extern "C" __attribute__((visibility("default"))) napi_value gblr_init(napi_env env, napi_value exports) {
+  gblr::align_signal_stack();
   gblr::install_allocator();
   napi_add_env_cleanup_hook(env, gblr::clean_up, nullptr);
   for (const auto& entry : gblr::kExports) {

@@ -16,14 +16,7 @@
 #include <vector>
 
 #include "compat.h"
-
-// AddressSanitizer knows this allocator's blocks, not what they are used for: it is told.
-#ifdef __SANITIZE_ADDRESS__
-#include <sanitizer/asan_interface.h>
-#else
-#define ASAN_POISON_MEMORY_REGION(address, size) ((void)(address), (void)(size))
-#define ASAN_UNPOISON_MEMORY_REGION(address, size) ((void)(address), (void)(size))
-#endif
+#include "sanitizer.h"
 
 namespace gblr {
 
@@ -127,6 +120,7 @@ class CachingAllocator final : public c10::Allocator {
     Header* block = take(size);
     if (block == nullptr) block = fresh(size, bytes);
     void* data = block + 1;
+    // A tensor's own bytes only: what its block has more of, and freed blocks, nobody may touch.
     ASAN_POISON_MEMORY_REGION(data, size.bytes);
     ASAN_UNPOISON_MEMORY_REGION(data, bytes);
     return {data, data, &CachingAllocator::free_block, cpu};

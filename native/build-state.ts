@@ -8,8 +8,8 @@ import { fingerprint, type Libtorch } from "./libtorch.ts";
 
 /** The folder of the addon's sources. */
 export const sourceFolder = dirname(fileURLToPath(import.meta.url));
-/** Where the built addon lies: `native/build`, or $GBLR_ADDON, so that a clone may hold one for each of several libtorchs. */
-export const buildFolder = process.env.GBLR_ADDON ? resolve(process.env.GBLR_ADDON) : join(sourceFolder, "build");
+/** Where the built addon lies: `native/build`, or $GBLR_ADDON (from the repository's root), for one clone with several. */
+export const buildFolder = resolve(sourceFolder, "..", process.env.GBLR_ADDON || "native/build");
 export const addonPath = join(buildFolder, "gblr.node");
 
 /** What an addon was built from, kept beside it. */

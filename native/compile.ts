@@ -50,7 +50,8 @@ export async function build(libtorch: Libtorch, options: CompileOptions = {}): P
 }
 
 async function runCompiler(flags: string[]): Promise<string> {
-  const { stderr } = await run(compiler(), flags, { maxBuffer: 1 << 26 });
+  // In English: what it says is searched for words.
+  const { stderr } = await run(compiler(), flags, { maxBuffer: 1 << 26, env: { ...process.env, LC_ALL: "C" } });
   return stderr;
 }
 

@@ -1,5 +1,5 @@
 // Finds the libtorch to build against, and tells whether two looks found the same one.
-// Order: $LIBTORCH, the Python environment's torch, the system's.
+// Order: $LIBTORCH (a folder, or `system`), the Python environment's torch, the system's.
 
 import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync, realpathSync, statSync } from "node:fs";
@@ -23,9 +23,10 @@ export interface Libtorch {
 export function findLibtorch(environment: Record<string, string | undefined> = process.env): Libtorch | undefined {
   const asked = environment.LIBTORCH;
   if (asked) {
-    const found = lookIn(asked, "$LIBTORCH");
-    if (!found) throw new Error(`LIBTORCH=${asked} holds no include/ATen and lib/libtorch.so; point it to a libtorch`);
-    return found;
+    const found = asked === "system" ? systemLibtorch() : lookIn(asked, "$LIBTORCH");
+    if (found) return found;
+    if (asked === "system") throw new Error("LIBTORCH=system, but the system has no libtorch; install libtorch-dev");
+    throw new Error(`LIBTORCH=${asked} holds no include/ATen and lib/libtorch.so; point it to a libtorch`);
   }
   const python = pythonTorch();
   return (python ? lookIn(python, "Python") : undefined) ?? systemLibtorch();

@@ -115,7 +115,7 @@ function faultsTable({ faults }: BenchReport): string[] {
 }
 
 /** First column left, the others right; padded, so that it lines up unrendered too. */
-function markdownTable(heading: readonly string[], rows: readonly (readonly string[])[]): string[] {
+export function markdownTable(heading: readonly string[], rows: readonly (readonly string[])[]): string[] {
   const widths = heading.map((text, column) =>
     Math.max(3, text.length, ...rows.map((row) => row[column]?.length ?? 0)),
   );

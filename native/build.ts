@@ -8,6 +8,7 @@ import { createRequire } from "node:module";
 import { availableParallelism } from "node:os";
 import { dirname, join } from "node:path";
 import { promisify } from "node:util";
+import { kernelsFor } from "./blas-kernels.ts";
 import {
   buildFolder,
   buildState,
@@ -33,16 +34,18 @@ export async function build(libtorch: Libtorch): Promise<Stamp> {
       await runCompiler([...compile, "-c", join(sourceFolder, file), "-o", object]);
       return object;
     });
-    const isShim = (object: string) => object.endsWith("/shim.o");
+    const [shim, probe] = [join(work, "shim.o"), join(work, "blas-probe.o")];
+    const ofLibrary = objects.filter((object) => object !== shim && object !== probe);
     const library = join(work, "libgblr.so");
-    await runCompiler([...objects.filter((o) => !isShim(o)), "-o", library, ...linkerFlags(libtorch)]);
-    const addon = join(work, "gblr.node");
-    await runCompiler([...objects.filter(isShim), "-o", addon, "-shared", "-ldl"]);
+    await runCompiler([...ofLibrary, "-o", library, ...linkerFlags(libtorch)]);
+    await runCompiler([shim, "-o", join(work, "gblr.node"), "-shared", "-ldl"]);
+    await runCompiler([probe, "-o", join(work, "blas-probe"), "-ldl"]);
     const stamp: Stamp = { libtorch, sources };
     writeFileSync(join(work, "stamp.json"), `${JSON.stringify(stamp, null, 2)}\n`);
     // Without a stamp nothing counts as built: it goes first and comes back last.
     rmSync(stampPath(), { force: true });
-    for (const file of ["libgblr.so", "gblr.node", "stamp.json"]) renameSync(join(work, file), join(buildFolder, file));
+    const files = ["blas-probe", "libgblr.so", "gblr.node", "stamp.json"];
+    for (const file of files) renameSync(join(work, file), join(buildFolder, file));
     return stamp;
   } finally {
     rmSync(work, { recursive: true, force: true });
@@ -115,9 +118,13 @@ async function main(force: boolean): Promise<{ line: string; ok: boolean }> {
   const now = buildState();
   const name = `libtorch ${libtorch.version} (${libtorch.origin}: ${libtorch.lib}${libtorch.cuda ? ", CUDA" : ""})`;
   const same = now.state === "built" && now.stamp.libtorch.lib === libtorch.lib;
-  if (same && !force) return { line: `native engine is up to date with ${name}`, ok: true };
+  if (same && !force) {
+    kernelsFor(libtorch);
+    return { line: `native engine is up to date with ${name}`, ok: true };
+  }
   const start = performance.now();
   await build(libtorch);
+  kernelsFor(libtorch);
   return {
     line: `native engine built against ${name} in ${Math.round((performance.now() - start) / 1000)} s`,
     ok: true,

@@ -1,22 +1,22 @@
-// A program of its own, built beside the addon: `blas-probe <library>` loads libtorch or a BLAS, and tells in one line of
-// JSON which OpenBLAS came with it, which of its kernels run ($OPENBLAS_CORETYPE, or OpenBLAS's own choice), whether they
-// multiply correctly, and how fast. Kernels that crash or hang take this process down, not the one that asked.
+// A program of its own, built beside the addon: `blas-probe <library> <seconds>` loads libtorch or a BLAS, and tells in
+// one line of JSON which OpenBLAS came with it, which of its kernels run ($OPENBLAS_CORETYPE, or OpenBLAS's own choice),
+// whether they multiply correctly, and how fast. Kernels that crash or hang take down this process, not the one that asked.
 #include <dlfcn.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
+#include <cstdlib>
 #include <limits>
 #include <string>
 #include <vector>
 
 namespace {
-
-constexpr unsigned kTimeLimitSeconds = 30;
 
 // Integers go by reference: of a 64-bit one, a BLAS with 32-bit integers reads the lower half.
 using Integer = int64_t;
@@ -189,7 +189,7 @@ std::string quoted(const std::string& text) {
 }
 
 // A hang ends with SIGALRM, and a crash leaves no core file.
-void limit_this_process() {
+void limit_this_process(unsigned seconds) {
   const rlimit no_core{0, 0};
   setrlimit(RLIMIT_CORE, &no_core);
   signal(SIGALRM, SIG_DFL);
@@ -197,15 +197,19 @@ void limit_this_process() {
   sigemptyset(&alarms);
   sigaddset(&alarms, SIGALRM);
   sigprocmask(SIG_UNBLOCK, &alarms, nullptr);
-  alarm(kTimeLimitSeconds);
+  alarm(seconds);
 }
 
 } // namespace
 
 int main(int count, char** arguments) {
-  limit_this_process();
-  if (count != 2 || dlopen(arguments[1], RTLD_LAZY | RTLD_GLOBAL) == nullptr) {
-    std::fprintf(stderr, "%s\n", count == 2 ? dlerror() : "usage: blas-probe <library>");
+  if (count != 3) {
+    std::fprintf(stderr, "usage: blas-probe <library> <seconds>\n");
+    return 2;
+  }
+  limit_this_process(static_cast<unsigned>(std::atoi(arguments[2])));
+  if (dlopen(arguments[1], RTLD_LAZY | RTLD_GLOBAL) == nullptr) {
+    std::fprintf(stderr, "%s\n", dlerror());
     return 1;
   }
   const auto core = symbol<Text>("openblas_get_corename");

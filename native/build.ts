@@ -8,7 +8,6 @@ import { createRequire } from "node:module";
 import { availableParallelism } from "node:os";
 import { dirname, join } from "node:path";
 import { promisify } from "node:util";
-import { kernelsFor } from "./blas-kernels.ts";
 import {
   buildFolder,
   buildState,
@@ -18,6 +17,7 @@ import {
   sourceFolder,
   stampPath,
 } from "./build-state.ts";
+import { kernelsFor } from "./kernel-record.ts";
 import { findLibtorch, type Libtorch } from "./libtorch.ts";
 
 const run = promisify(execFile);
@@ -118,17 +118,17 @@ async function main(force: boolean): Promise<{ line: string; ok: boolean }> {
   const now = buildState();
   const name = `libtorch ${libtorch.version} (${libtorch.origin}: ${libtorch.lib}${libtorch.cuda ? ", CUDA" : ""})`;
   const same = now.state === "built" && now.stamp.libtorch.lib === libtorch.lib;
-  if (same && !force) {
-    kernelsFor(libtorch);
-    return { line: `native engine is up to date with ${name}`, ok: true };
-  }
+  if (same && !force) return { line: `native engine is up to date with ${name}${kernelsChosen(libtorch)}`, ok: true };
   const start = performance.now();
   await build(libtorch);
-  kernelsFor(libtorch);
-  return {
-    line: `native engine built against ${name} in ${Math.round((performance.now() - start) / 1000)} s`,
-    ok: true,
-  };
+  const seconds = Math.round((performance.now() - start) / 1000);
+  return { line: `native engine built against ${name} in ${seconds} s${kernelsChosen(libtorch)}`, ok: true };
+}
+
+/** What is said of OpenBLAS's kernels, where we choose them. */
+function kernelsChosen(libtorch: Libtorch): string {
+  const { own, chosen } = kernelsFor(libtorch);
+  return own && chosen ? `; OpenBLAS multiplies with its ${chosen.core} kernels instead of ${own.core}` : "";
 }
 
 if (import.meta.main) {

@@ -2,8 +2,8 @@
 // longer fits its libtorch. Nothing here knows TensorFlow.js.
 
 import { createRequire } from "node:module";
-import { kernelChoice } from "../../../native/blas-kernels.ts";
 import { addonPath, type BuildState, buildState, type Stamp } from "../../../native/build-state.ts";
+import { kernelsToAskFor } from "../../../native/kernel-record.ts";
 import { EngineError } from "../errors.ts";
 
 /** A tensor that lives in the addon. */
@@ -78,7 +78,7 @@ export function loadAddon(): { addon: Addon; stamp: Stamp } {
   const stamp = usable(state);
   try {
     const loader = createRequire(import.meta.url)(addonPath) as Loader;
-    loaded = { addon: loader.load(kernelChoice(stamp.libtorch)), stamp };
+    loaded = { addon: loader.load(kernelsToAskFor(stamp.libtorch)), stamp };
   } catch (cause) {
     const message = (cause as Error).message.split("\n")[0];
     throw new EngineError(`the native engine did not load: ${message}`, BUILD, { cause });

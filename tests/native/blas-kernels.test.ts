@@ -18,7 +18,7 @@ const AVX512 = [...AVX2, "avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512v
 const root = mkdtempSync(join(tmpdir(), "gblr-kernels-"));
 afterAll(() => rmSync(root, { recursive: true }));
 
-describe("kernels worth trying", () => {
+describe("the kernels to try", () => {
   test.each<[string, string[], string[]]>([
     ["Prescott", AVX512, ["SkylakeX", "Haswell"]],
     ["Nehalem", AVX512, ["SkylakeX", "Haswell"]],
@@ -57,7 +57,7 @@ describe("kernels worth trying", () => {
   );
 });
 
-describe("kernels that were tried", () => {
+describe("the objection to kernels that were tried", () => {
   const kernels = (core: string, gflops: number, wrong?: string): Kernels => ({
     core,
     config: "OpenBLAS",
@@ -78,7 +78,7 @@ describe("kernels that were tried", () => {
     expect(objection("SkylakeX", probed, own)).toBe(expected as string);
   });
 
-  test("need not be faster where OpenBLAS's own choice multiplies wrongly", () => {
+  test("is not their speed where OpenBLAS's own choice computes wrong results", () => {
     expect(objection("SkylakeX", tried("SkylakeX", 60), kernels("Prescott", 64, "sgemm NN 1×1×1"))).toBeUndefined();
   });
 });
@@ -102,7 +102,7 @@ describe.skipIf(!openblas)("this machine's OpenBLAS", () => {
   });
 
   test.skipIf(inspectProcessor().flags.includes("fma4"))(
-    "with kernels that this processor cannot run, crashes apart",
+    "crashes in the probe's process with kernels that the processor cannot run",
     () => {
       const probed = probeLibtorch(real, "Excavator");
       // Where OpenBLAS is built without them, it takes its own instead.
@@ -110,6 +110,13 @@ describe.skipIf(!openblas)("this machine's OpenBLAS", () => {
       else expect(probed).toEqual({ failure: "crashed with SIGILL" });
     },
   );
+
+  test.skipIf(!inspectProcessor().flags.includes("avx2"))("is given wider kernels where it chooses narrow ones", () => {
+    const { own, chosen } = chooseKernels((core = "Prescott") => probeLibtorch(real, core), inspectProcessor());
+    expect(own?.core).toBe("Prescott");
+    expect(["SkylakeX", "Haswell"]).toContain(chosen?.core as string);
+    expect(chosen?.gflops).toBeGreaterThan(own?.gflops as number);
+  });
 
   /** What the addon runs on in a fresh process that loads it with these kernels. */
   function loadedWith(kernels: string, environment: Record<string, string>): string {
@@ -119,7 +126,7 @@ describe.skipIf(!openblas)("this machine's OpenBLAS", () => {
     return spawnSync(process.execPath, ["-e", script], { env: { ...rest, ...environment }, encoding: "utf8" }).stdout;
   }
 
-  test("is loaded with the kernels that were chosen, but never against the user's variable", () => {
+  test("is loaded with the chosen kernels, unless OPENBLAS_CORETYPE is set", () => {
     expect(loadedWith("Prescott", {}).trim()).toBe("Prescott");
     expect(loadedWith("Prescott", { OPENBLAS_CORETYPE: "Core2" }).trim()).toBe("Core2");
   });
@@ -187,7 +194,7 @@ const canCompile = existsSync(probePath) && spawnSync(compiler, ["--version"]).s
 if (!canCompile)
   console.log("kernels of a library made for tests: no addon or no C++ compiler, their tests are skipped");
 
-describe.skipIf(!canCompile)("an OpenBLAS that takes less than the processor could do", () => {
+describe.skipIf(!canCompile)("a library that chooses narrow kernels", () => {
   const library = join(root, "libfake.so");
 
   beforeAll(() => {
@@ -211,7 +218,7 @@ describe.skipIf(!canCompile)("an OpenBLAS that takes less than the processor cou
 
   const choose = (behaviour: string) => chooseKernels(withKernels(behaviour), { name: "any", flags: AVX512 });
 
-  test("gives way to the widest kernels that are right and faster", () => {
+  test("is given the widest kernels that are right and faster", () => {
     const { own, chosen, rejected } = choose("SkylakeX=right Haswell=right");
     expect(own?.core).toBe("Prescott");
     expect(chosen?.core).toBe("SkylakeX");
@@ -222,24 +229,24 @@ describe.skipIf(!canCompile)("an OpenBLAS that takes less than the processor cou
     ["wrong", "wrong result of sgemm TN 1×1×1"],
     ["crashing", "crashed with SIGABRT"],
     ["slow", "not faster"],
-  ])("and not to %s ones: the next are tried", (behaviour, why) => {
+  ])("is not given kernels that are %s: the next ones are tried", (behaviour, why) => {
     const { chosen, rejected } = choose(`SkylakeX=${behaviour} Haswell=right`);
     expect(rejected).toEqual([{ core: "SkylakeX", why }]);
     expect(chosen?.core).toBe("Haswell");
   });
 
-  test("keeps its own where it has no others, or none that are good", () => {
+  test("keeps its own kernels where the others are missing or bad", () => {
     expect(choose("").chosen).toBeUndefined();
     const { chosen, rejected } = choose("SkylakeX=wrong Haswell=crashing");
     expect(chosen).toBeUndefined();
     expect(rejected.map(({ core }) => core)).toEqual(["SkylakeX", "Haswell"]);
   });
 
-  test("is not waited for when its kernels hang", () => {
+  test("is ended when its kernels hang", () => {
     expect(withKernels("SkylakeX=hanging", 1)("SkylakeX")).toEqual({ failure: "no answer within 1 s" });
   });
 
-  test("or is no OpenBLAS, or not there: everything stays as it is", () => {
+  test("is left alone when it is no OpenBLAS or cannot be loaded", () => {
     const other = join(root, "libother.so");
     spawnSync(compiler, ["-shared", "-x", "c++", "/dev/null", "-o", other]);
     const processor = { name: "any", flags: AVX512 };

@@ -44,10 +44,21 @@ export function probe({ library, core, program = probePath, patience = 30 }: Pro
   });
   if (error) return { failure: `could not run: ${error.message}` };
   if (signal) return { failure: signal === "SIGALRM" ? `no answer within ${patience} s` : `crashed with ${signal}` };
-  if (status !== 0) return { failure: `failed: ${stderr.trim().split("\n").at(-1)}` };
-  const { files, ...kernels } = JSON.parse(stdout) as { files: string[] } & Partial<Kernels>;
-  return kernels.core === undefined ? { files } : { files, kernels: kernels as Kernels };
+  if (status !== 0) return { failure: `failed: ${lastLine(stderr)}` };
+  return parse(lastLine(stdout));
 }
+
+function parse(line: string): Probed {
+  try {
+    const { files, ...kernels } = JSON.parse(line) as { files: string[] } & Partial<Kernels>;
+    return kernels.core === undefined ? { files } : { files, kernels: kernels as Kernels };
+  } catch {
+    return { failure: `answered ${JSON.stringify(line)}` };
+  }
+}
+
+/** Libraries may print others before. */
+const lastLine = (text: string) => text.trim().split("\n").at(-1) ?? "";
 
 /** The BLAS that libtorch runs on. */
 export function probeLibtorch({ lib }: Libtorch, core?: string): Probed {

@@ -18,8 +18,8 @@ std::string beside_this_file(const char* name) {
   return path.substr(0, path.rfind('/') + 1) + name;
 }
 
-// OpenBLAS's variable for the kernels to use, set while OpenBLAS is loaded, unless the user has set it: processes started
-// later choose for themselves.
+// Sets OpenBLAS's variable for the kernels to use while OpenBLAS is being loaded, unless the user has set it. Processes
+// started later do not get it: they may load another OpenBLAS.
 class CoreType {
  public:
   explicit CoreType(const std::string& value) : ours_(!value.empty() && std::getenv(kName) == nullptr) {
@@ -37,7 +37,7 @@ class CoreType {
 // Empty when the argument is absent or no string.
 std::string first_argument(napi_env env, napi_callback_info info) {
   size_t count = 1, length = 0;
-  napi_value argument;
+  napi_value argument = nullptr;
   char text[64] = "";
   napi_get_cb_info(env, info, &count, &argument, nullptr, nullptr);
   if (count > 0) napi_get_value_string_utf8(env, argument, text, sizeof text, &length);

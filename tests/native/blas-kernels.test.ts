@@ -255,6 +255,7 @@ describe.skipIf(!canCompile)("a library that chooses narrow kernels", () => {
     const absent = () => probe({ library: join(root, "nothing.so") });
     expect(chooseKernels(absent, processor)).toEqual({ failure, files: [], rejected: [] });
     expect(probe({ library: other, program: join(root, "no-program") })).toHaveProperty("failure");
+    expect(probe({ library: other, program: "/bin/echo" })).toHaveProperty("failure");
   });
 });
 

@@ -1,5 +1,5 @@
-// A program of its own, built beside the addon: `blas-probe <library> <seconds>` loads libtorch or a BLAS, and tells in
-// one line of JSON which OpenBLAS came with it, which of its kernels run ($OPENBLAS_CORETYPE, or OpenBLAS's own choice),
+// A program of its own, built beside the addon: `blas-probe <library> <seconds> [kernels]` loads libtorch or a BLAS, and
+// tells in one line of JSON which OpenBLAS came with it, which of its kernels run (those named, or OpenBLAS's own choice),
 // whether they multiply correctly, and how fast. Kernels that crash or hang take down this process, not the one that asked.
 #include <dlfcn.h>
 #include <signal.h>
@@ -203,10 +203,12 @@ void limit_this_process(unsigned seconds) {
 } // namespace
 
 int main(int count, char** arguments) {
-  if (count != 3) {
-    std::fprintf(stderr, "usage: blas-probe <library> <seconds>\n");
+  if (count < 3) {
+    std::fprintf(stderr, "usage: blas-probe <library> <seconds> [kernels]\n");
     return 2;
   }
+  if (count > 3) setenv("OPENBLAS_CORETYPE", arguments[3], /*overwrite=*/1);
+  else unsetenv("OPENBLAS_CORETYPE");
   limit_this_process(static_cast<unsigned>(std::atoi(arguments[2])));
   if (dlopen(arguments[1], RTLD_LAZY | RTLD_GLOBAL) == nullptr) {
     std::fprintf(stderr, "%s\n", dlerror());

@@ -37,10 +37,10 @@ export const probePath = join(buildFolder, "blas-probe");
 
 /** Never throws. */
 export function probe({ library, core, program = probePath, patience = 30 }: ProbeOptions): Probed {
-  const { [CORE_TYPE]: _, ...environment } = process.env;
-  const { stdout, stderr, status, signal, error } = spawnSync(program, [library, String(patience)], {
+  const asked = core === undefined ? [] : [core];
+  const { stdout, stderr, status, signal, error } = spawnSync(program, [library, String(patience), ...asked], {
     encoding: "utf8",
-    env: core === undefined ? environment : { ...environment, [CORE_TYPE]: core },
+    env: process.env,
   });
   if (error) return { failure: `could not run: ${error.message}` };
   if (signal) return { failure: signal === "SIGALRM" ? `no answer within ${patience} s` : `crashed with ${signal}` };

@@ -1,11 +1,21 @@
-// The choice of OpenBLAS's kernels, kept beside the addon: it is made when the addon is built, and again when the
-// processor, libtorch or the BLAS is another one.
+// The choice of OpenBLAS's kernels, kept beside the addon, or in the user's cache where that folder cannot be written.
+// It is made when the addon is built, and again when the processor, libtorch or the BLAS is another one.
 
-import { readFileSync, realpathSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { type Choice, chooseKernels } from "./blas-kernels.ts";
 import { CORE_TYPE, type Probed, probeLibtorch } from "./blas-probe.ts";
 import { buildFolder } from "./build-state.ts";
+import { workbenchCache } from "./cache-folder.ts";
 import type { Libtorch } from "./libtorch.ts";
 import { inspectProcessor, type Processor } from "./processor.ts";
 
@@ -29,24 +39,30 @@ interface KernelRecord {
 const VERSION = 1;
 
 export interface KernelOptions {
-  folder?: string;
+  /** where to look for the choice; a new one is kept in the first that can be written */
+  folders?: readonly string[];
   processor?: Processor;
   /** tries the kernels of a name, or OpenBLAS's own choice */
   run?: (core?: string) => Probed;
 }
 
-/** The choice made before, if it still holds, or a new one; kept in the folder where that can be written. */
+/** The choice made before, if it still holds, or a new one. */
 export function kernelsFor(libtorch: Libtorch, options: KernelOptions = {}): Choice {
-  const { folder = buildFolder, processor = inspectProcessor() } = options;
+  const { folders = [buildFolder, workbenchCache(process.env)], processor = inspectProcessor() } = options;
   const { run = (core) => probeLibtorch(libtorch, core) } = options;
-  const file = join(folder, "kernels.json");
   const key = keyOf(libtorch, processor);
-  const known = read(file, key);
-  if (known) return known;
+  for (const folder of folders) {
+    const known = read(folder, key);
+    if (known) return known;
+  }
   const choice = chooseKernels(run, processor);
-  write(file, { key, fingerprints: choice.files.map(fingerprint), choice });
+  const record = { key, fingerprints: choice.files.map(fingerprint), choice };
+  // Where it can be kept nowhere, it is made again next time.
+  folders.some((folder) => write(folder, record));
   return choice;
 }
+
+const fileIn = (folder: string) => join(folder, "kernels.json");
 
 /** The kernels to ask OpenBLAS for; undefined leaves the choice to OpenBLAS, or to the user who has made it. */
 export function kernelsToAskFor(libtorch: Libtorch): string | undefined {
@@ -76,9 +92,9 @@ function fingerprint(file: string): string {
 }
 
 /** The choice, if there is one that holds. A record that is torn, or of another form, is none. */
-function read(file: string, wanted: Key): Choice | undefined {
+function read(folder: string, wanted: Key): Choice | undefined {
   try {
-    const { key, fingerprints, choice } = JSON.parse(readFileSync(file, "utf8")) as KernelRecord;
+    const { key, fingerprints, choice } = JSON.parse(readFileSync(fileIn(folder), "utf8")) as KernelRecord;
     const names = Object.keys(wanted) as (keyof Key)[];
     const holds =
       names.every((name) => key[name] === wanted[name]) &&
@@ -89,13 +105,16 @@ function read(file: string, wanted: Key): Choice | undefined {
   }
 }
 
-/** In one step, so that nobody reads half of it. A choice that cannot be kept is made again next time. */
-function write(file: string, record: KernelRecord): void {
-  const draft = `${file}-${process.pid}`;
+/** Whether it could be written. In one step, so that nobody reads half of it. */
+function write(folder: string, record: KernelRecord): boolean {
+  const draft = `${fileIn(folder)}-${process.pid}`;
   try {
+    mkdirSync(folder, { recursive: true });
     writeFileSync(draft, `${JSON.stringify(record, null, 2)}\n`);
-    renameSync(draft, file);
+    renameSync(draft, fileIn(folder));
+    return true;
   } catch {
-    rmSync(draft, { force: true });
+    if (existsSync(draft)) rmSync(draft);
+    return false;
   }
 }

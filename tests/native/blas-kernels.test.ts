@@ -279,7 +279,11 @@ describe("the choice of kernels", () => {
   test("is made once, and again when the processor, libtorch or the library changes", () => {
     const folder = mkdtempSync(join(root, "build-"));
     const choose = (changed: { libtorch?: Libtorch; processor?: Processor } = {}) =>
-      kernelsFor(changed.libtorch ?? libtorch, { folder, run, processor: changed.processor ?? processor });
+      kernelsFor(changed.libtorch ?? libtorch, {
+        folders: [folder],
+        run,
+        processor: changed.processor ?? processor,
+      });
     const runsOf = (body: () => unknown) => {
       const before = runs;
       body();
@@ -304,9 +308,17 @@ describe("the choice of kernels", () => {
     expect(readdirSync(folder)).toEqual(["kernels.json"]);
   });
 
-  test("is made each time where it cannot be kept", () => {
-    const folder = join(root, "not-there");
-    expect(kernelsFor(libtorch, { folder, run, processor }).chosen?.core).toBe("SkylakeX");
-    expect(existsSync(folder)).toBe(false);
+  test("is kept in the next folder where the first cannot be written, and made each time where none can", () => {
+    const unwritable = join(real, "no-folder-because-this-is-in-a-file");
+    const folder = join(root, "cache", "of-the-user");
+    const choose = (folders: string[]) => kernelsFor(libtorch, { folders, run, processor }).chosen?.core;
+    const before = runs;
+    expect(choose([unwritable, folder])).toBe("SkylakeX");
+    expect(readdirSync(folder)).toEqual(["kernels.json"]);
+    expect(choose([unwritable, folder])).toBe("SkylakeX");
+    expect(runs).toBe(before + 2);
+    expect(choose([unwritable])).toBe("SkylakeX");
+    expect(choose([unwritable])).toBe("SkylakeX");
+    expect(runs).toBe(before + 6);
   });
 });

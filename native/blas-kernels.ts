@@ -2,7 +2,7 @@
 // it may fall back to kernels of a fraction of the speed. Where the processor could do more than OpenBLAS chose, wider
 // kernels are tried, and taken if their products are right and faster.
 
-import type { Kernels, Probed } from "./blas-probe.ts";
+import { type Kernels, type Probed, sameKernels } from "./blas-probe.ts";
 import type { Processor } from "./processor.ts";
 
 /** Kernels that were tried and not taken. */
@@ -59,7 +59,7 @@ const WORTHWHILE = 1.1;
 export function objection(asked: string, tried: Probed, own: Kernels): string | undefined {
   if ("failure" in tried) return tried.failure;
   const { kernels } = tried;
-  if (kernels?.core.toLowerCase() !== asked.toLowerCase()) return "this OpenBLAS is built without them";
+  if (!kernels || !sameKernels(kernels.core, asked)) return "this OpenBLAS is built without them";
   if (kernels.wrong !== undefined) return `wrong result of ${kernels.wrong}`;
   if (own.wrong === undefined && kernels.gflops < own.gflops * WORTHWHILE) return "not faster";
   return undefined;

@@ -23,6 +23,9 @@ export interface Kernels {
 /** `files` define the BLAS, which is not OpenBLAS where there are no `kernels`. `failure` is one clause. */
 export type Probed = { files: string[]; kernels?: Kernels } | { failure: string };
 
+/** Whether two names mean the same kernels: OpenBLAS takes them in upper and lower case. */
+export const sameKernels = (a: string, b: string): boolean => a.toLowerCase() === b.toLowerCase();
+
 export interface ProbeOptions {
   /** a library that brings the BLAS with it: libtorch, or the BLAS itself */
   library: string;

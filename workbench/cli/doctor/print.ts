@@ -93,14 +93,10 @@ function blasNote({ blas }: Report, palette: Palette): string[] {
 export function blasParagraphs({ library, kernels }: BlasReport): string[] {
   if (kernels === undefined) return [library];
   const { core, chosenBy, measured, otherwise, rejected } = kernels;
-  const chosen = chosenBy.startsWith("OPENBLAS_") ? `set by ${chosenBy}` : `chosen by ${chosenBy}`;
-  const others = {
-    OpenBLAS: "",
-    gblr: "OpenBLAS's own choice",
-    OPENBLAS_CORETYPE: "without the variable",
-  }[chosenBy];
+  const who = chosenBy === "OPENBLAS_CORETYPE" ? `set by ${chosenBy}` : `chosen by ${chosenBy}`;
+  const others = chosenBy === "gblr" ? "OpenBLAS's own choice" : "without the variable";
   return [
-    `${library} with its ${core} kernels, ${chosen}${measured ? `: ${rate(measured)} on one thread` : ""}`,
+    `${library} with its ${core} kernels, ${who}${measured ? `: ${rate(measured)} on one thread` : ""}`,
     ...(otherwise ? [`${others}: ${otherwise.core}, ${rate(otherwise)}`] : []),
     ...(measured?.wrong ? [`✗ wrong result of ${measured.wrong}: set OPENBLAS_CORETYPE to other kernels`] : []),
     ...rejected.map(({ core, why }) => `${core} kernels were tried and not taken: ${why}`),

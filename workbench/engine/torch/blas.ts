@@ -2,7 +2,7 @@
 // another choice would give.
 
 import type { Rejected } from "../../../native/blas-kernels.ts";
-import { CORE_TYPE, type Kernels, probeLibtorch } from "../../../native/blas-probe.ts";
+import { CORE_TYPE, type Kernels, probeLibtorch, sameKernels } from "../../../native/blas-probe.ts";
 import { kernelsFor } from "../../../native/kernel-record.ts";
 import { loadAddon } from "./addon.ts";
 
@@ -31,30 +31,24 @@ export function inspectBlas(): BlasReport {
   const { description, core } = addon.blas();
   const library = shortName(description);
   if (core === undefined) return { library };
-  const asked = process.env[CORE_TYPE];
   const { chosen, rejected } = kernelsFor(stamp.libtorch);
-  const isInUse = (name: string | undefined) => name?.toLowerCase() === core.toLowerCase();
   const measure = (name: string | undefined) => {
     const probed = probeLibtorch(stamp.libtorch, name);
     return "kernels" in probed ? probed.kernels : undefined;
   };
-  const report = (chosenBy: KernelReport["chosenBy"], otherwise?: Kernels): BlasReport => {
-    const measured = measure(core);
-    return {
-      library,
-      kernels: {
-        core,
-        chosenBy,
-        ...(measured && { measured }),
-        ...(otherwise && !isInUse(otherwise.core) && { otherwise }),
-        rejected,
-      },
-    };
-  };
-  if (isInUse(asked)) return report(CORE_TYPE, measure(chosen?.core));
-  // OpenBLAS passes over a name that it does not know.
-  if (asked !== undefined || !isInUse(chosen?.core)) return report("OpenBLAS");
-  return report("gblr", measure(undefined));
+  const chosenBy = whoChose(core, chosen?.core);
+  const measured = measure(core);
+  const otherwise = chosenBy === "OpenBLAS" ? undefined : measure(chosenBy === "gblr" ? undefined : chosen?.core);
+  const differs = otherwise !== undefined && !sameKernels(otherwise.core, core);
+  const kernels = { core, chosenBy, ...(measured && { measured }), ...(differs && { otherwise }), rejected };
+  return { library, kernels };
+}
+
+function whoChose(inUse: string, ours: string | undefined): KernelReport["chosenBy"] {
+  const asked = process.env[CORE_TYPE];
+  // OpenBLAS passes over a name that it does not know, and chooses by itself.
+  if (asked !== undefined) return sameKernels(asked, inUse) ? CORE_TYPE : "OpenBLAS";
+  return ours !== undefined && sameKernels(ours, inUse) ? "gblr" : "OpenBLAS";
 }
 
 /** The first words of what a BLAS says of itself, or all of it. */

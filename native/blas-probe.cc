@@ -188,11 +188,11 @@ std::string quoted(const std::string& text) {
   return result + '"';
 }
 
-// A hang ends with SIGALRM, and a crash leaves no core file.
+// A hang ends with SIGALRM. A crash ends with its own signal, whoever else would handle it, and leaves no core file.
 void limit_this_process(unsigned seconds) {
   const rlimit no_core{0, 0};
   setrlimit(RLIMIT_CORE, &no_core);
-  signal(SIGALRM, SIG_DFL);
+  for (const int each : {SIGALRM, SIGILL, SIGSEGV, SIGBUS, SIGFPE, SIGABRT}) signal(each, SIG_DFL);
   sigset_t alarms;
   sigemptyset(&alarms);
   sigaddset(&alarms, SIGALRM);

@@ -22,6 +22,9 @@ import { findLibtorch, type Libtorch } from "./libtorch.ts";
 
 const run = promisify(execFile);
 
+/** A program of its own, with nothing of libtorch. */
+const PROBE = "blas-probe.cc";
+
 /** Compiles and links; the finished file replaces the old one in one step. Returns its stamp. */
 export async function build(libtorch: Libtorch): Promise<Stamp> {
   const sources = hashSources();
@@ -29,23 +32,24 @@ export async function build(libtorch: Libtorch): Promise<Stamp> {
   mkdirSync(work, { recursive: true });
   try {
     const compile = compilerFlags(libtorch);
-    const objects = await inParallel(sourceFiles(/\.cc$/), async (file) => {
+    const files = sourceFiles(/\.cc$/).filter((file) => file !== PROBE);
+    const objects = await inParallel(files, async (file) => {
       const object = join(work, file.replace(/cc$/, "o"));
       await runCompiler([...compile, "-c", join(sourceFolder, file), "-o", object]);
       return object;
     });
-    const [shim, probe] = [join(work, "shim.o"), join(work, "blas-probe.o")];
-    const ofLibrary = objects.filter((object) => object !== shim && object !== probe);
+    const isShim = (object: string) => object.endsWith("/shim.o");
     const library = join(work, "libgblr.so");
-    await runCompiler([...ofLibrary, "-o", library, ...linkerFlags(libtorch)]);
-    await runCompiler([shim, "-o", join(work, "gblr.node"), "-shared", "-ldl"]);
-    await runCompiler([probe, "-o", join(work, "blas-probe"), "-ldl"]);
+    await runCompiler([...objects.filter((o) => !isShim(o)), "-o", library, ...linkerFlags(libtorch)]);
+    const addon = join(work, "gblr.node");
+    await runCompiler([...objects.filter(isShim), "-o", addon, "-shared", "-ldl"]);
+    await runCompiler(["-std=c++17", "-O2", join(sourceFolder, PROBE), "-o", join(work, "blas-probe"), "-ldl"]);
     const stamp: Stamp = { libtorch, sources };
     writeFileSync(join(work, "stamp.json"), `${JSON.stringify(stamp, null, 2)}\n`);
     // Without a stamp nothing counts as built: it goes first and comes back last.
     rmSync(stampPath(), { force: true });
-    const files = ["blas-probe", "libgblr.so", "gblr.node", "stamp.json"];
-    for (const file of files) renameSync(join(work, file), join(buildFolder, file));
+    for (const file of ["blas-probe", "libgblr.so", "gblr.node", "stamp.json"])
+      renameSync(join(work, file), join(buildFolder, file));
     return stamp;
   } finally {
     rmSync(work, { recursive: true, force: true });

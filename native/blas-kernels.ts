@@ -52,7 +52,7 @@ export function widerKernels(core: string, { flags }: Processor): string[] {
     .map(({ kernels }) => kernels);
 }
 
-/** What wider kernels must gain over OpenBLAS's choice: they also make some processors run slower. */
+/** What wider kernels must gain over OpenBLAS's choice: some processors lower their clock for wide instructions. */
 const WORTHWHILE = 1.1;
 
 /** Why kernels that were tried are not to be taken; undefined when they are. */

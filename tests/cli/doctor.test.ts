@@ -158,7 +158,7 @@ test.skipIf(!openblas)(
     const kernelsWith = async (environment: Record<string, string | undefined>) => {
       const { blas } = await report(["--engine", "torch", "--device", "cpu"], environment);
       if (blas === undefined || "error" in blas) throw new Error(blas?.error ?? "no BLAS in the report");
-      expect(blas.library).toMatch(/^OpenBLAS \d+\.\d+\.\d+$/);
+      expect(blas.library).toMatch(/^OpenBLAS \d\S+$/);
       return blas.kernels as KernelReport;
     };
     const without = await kernelsWith({ OPENBLAS_CORETYPE: undefined });

@@ -58,13 +58,14 @@ async function bench({ device, precision, threads, python, only = "", quick = fa
     progress(named.title);
     cases.push(await runCase(named, running, effort));
   }
+  const waiting = Object.fromEntries(running.map((each) => [each.contestant.name, each.waiting]));
   await Promise.all(running.map((each) => each.close()));
   progress("page faults");
   const counted = contestants.filter(({ name }) => FAULT_CONTESTANTS.includes(name) && name in abouts);
   const faults = await countFaults(counted, FAULT_STEPS);
   progress("");
   const setting = { device, precision, threads, rounds: effort.rounds };
-  return { date, machine: inspectMachine(), setting, contestants: abouts, absent, cases, faults };
+  return { date, machine: inspectMachine(), setting, contestants: abouts, absent, waiting, cases, faults };
 }
 
 function titles(): string {

@@ -6,6 +6,7 @@
 #include <node_api.h>
 
 #include "allocator.h"
+#include "blas.h"
 #include "call.h"
 #include "compat.h"
 #include "cuda-driver.h"
@@ -162,6 +163,7 @@ const Export kExports[] = {
     {"memory", 0, memory},
     {"releaseCache", 0, release_cache},
     {"version", 0, version},
+    {"blas", 0, blas},
 };
 
 napi_value run_export(napi_env env, napi_callback_info info) {

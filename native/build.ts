@@ -6,7 +6,8 @@ import { spawnSync } from "node:child_process";
 import { parseArgs } from "node:util";
 import { buildState } from "./build-state.ts";
 import { build, type CompileOptions, compiler } from "./compile.ts";
-import { findLibtorch } from "./libtorch.ts";
+import { kernelsFor } from "./kernel-record.ts";
+import { findLibtorch, type Libtorch } from "./libtorch.ts";
 
 const PLATFORMS: Record<string, string> = { darwin: "macOS", linux: "Linux", win32: "Windows" };
 
@@ -34,11 +35,17 @@ async function main(force: boolean, options: CompileOptions): Promise<{ line: st
     now.state === "built" &&
     now.stamp.libtorch.lib === libtorch.lib &&
     now.stamp.sanitized === (options.sanitize === true);
-  if (same && !force) return { line: `native engine is up to date with ${name}`, ok: true };
+  if (same && !force) return { line: `native engine is up to date with ${name}${kernelsChosen(libtorch)}`, ok: true };
   const start = performance.now();
   await build(libtorch, options);
   const seconds = Math.round((performance.now() - start) / 1000);
-  return { line: `native engine built against ${name} in ${seconds} s`, ok: true };
+  return { line: `native engine built against ${name} in ${seconds} s${kernelsChosen(libtorch)}`, ok: true };
+}
+
+/** What is said of OpenBLAS's kernels, where we choose them. */
+function kernelsChosen(libtorch: Libtorch): string {
+  const { own, chosen } = kernelsFor(libtorch);
+  return own && chosen ? `; OpenBLAS multiplies with its ${chosen.core} kernels instead of ${own.core}` : "";
 }
 
 /** A compiler's first complaint, or an error's message, in one line. */

@@ -21,6 +21,9 @@ export interface CompileOptions {
 /** The C++ compiler: $CXX or `g++`. */
 export const compiler = (): string => process.env.CXX ?? "g++";
 
+/** A program of its own, with nothing of libtorch. */
+const PROBE = "blas-probe.cc";
+
 /** Compiles and links; the finished files replace the old ones at the end. Returns the stamp. */
 export async function build(libtorch: Libtorch, options: CompileOptions = {}): Promise<Stamp> {
   const sources = hashSources();
@@ -28,7 +31,8 @@ export async function build(libtorch: Libtorch, options: CompileOptions = {}): P
   mkdirSync(work, { recursive: true });
   try {
     const flags = compilerFlags(libtorch, options);
-    const objects = await inParallel(sourceFiles(/\.cc$/), async (file) => {
+    const files = sourceFiles(/\.cc$/).filter((file) => file !== PROBE);
+    const objects = await inParallel(files, async (file) => {
       const object = join(work, file.replace(/cc$/, "o"));
       await runCompiler([...flags, "-c", join(sourceFolder, file), "-o", object]);
       return object;
@@ -38,11 +42,13 @@ export async function build(libtorch: Libtorch, options: CompileOptions = {}): P
     await link([...objects.filter((o) => !isShim(o)), "-o", library], libtorch, options);
     const addon = join(work, "gblr.node");
     await runCompiler([...objects.filter(isShim), "-o", addon, "-shared", "-ldl", ...sanitizerFlags(options)]);
+    await runCompiler(["-std=c++17", "-O2", join(sourceFolder, PROBE), "-o", join(work, "blas-probe"), "-ldl"]);
     const stamp: Stamp = { libtorch, sources, sanitized: options.sanitize === true };
     writeFileSync(join(work, "stamp.json"), `${JSON.stringify(stamp, null, 2)}\n`);
     // Without a stamp nothing counts as built: it goes first and comes back last.
     rmSync(stampPath(), { force: true });
-    for (const file of ["libgblr.so", "gblr.node", "stamp.json"]) renameSync(join(work, file), join(buildFolder, file));
+    for (const file of ["blas-probe", "libgblr.so", "gblr.node", "stamp.json"])
+      renameSync(join(work, file), join(buildFolder, file));
     return stamp;
   } finally {
     rmSync(work, { recursive: true, force: true });

@@ -1,5 +1,6 @@
-// The file that the runtime loads. It sets what OpenMP reads once, when it is loaded, and only then loads the addon
-// proper, libgblr.so beside it, with libtorch. A libtorch that does not load becomes an error with the loader's words.
+// The file that the runtime loads. It exports `load`, which sets what OpenMP and OpenBLAS read once, when they are loaded,
+// and only then loads the addon proper, libgblr.so beside it, with libtorch. A libtorch that does not load becomes an
+// error with the loader's words.
 #include <dlfcn.h>
 #include <node_api.h>
 
@@ -17,9 +18,34 @@ std::string beside_this_file(const char* name) {
   return path.substr(0, path.rfind('/') + 1) + name;
 }
 
-} // namespace
+// Sets OpenBLAS's variable for the kernels to use while OpenBLAS is being loaded, unless the user has set it. Processes
+// started later do not get it: they may load another OpenBLAS.
+class CoreType {
+ public:
+  explicit CoreType(const std::string& value) : ours_(!value.empty() && std::getenv(kName) == nullptr) {
+    if (ours_) setenv(kName, value.c_str(), /*overwrite=*/0);
+  }
+  ~CoreType() {
+    if (ours_) unsetenv(kName);
+  }
 
-NAPI_MODULE_INIT() {
+ private:
+  static constexpr const char* kName = "OPENBLAS_CORETYPE";
+  const bool ours_;
+};
+
+// Empty when the argument is absent or no string.
+std::string first_argument(napi_env env, napi_callback_info info) {
+  size_t count = 1, length = 0;
+  napi_value argument = nullptr;
+  char text[64] = "";
+  napi_get_cb_info(env, info, &count, &argument, nullptr, nullptr);
+  if (count > 0) napi_get_value_string_utf8(env, argument, text, sizeof text, &length);
+  return text;
+}
+
+// load(kernels?) → the addon. `kernels` is OpenBLAS's name for those to use; without it OpenBLAS chooses.
+napi_value load(napi_env env, napi_callback_info info) {
 #ifdef GBLR_PASSIVE_WAIT
   // The system's BLAS has threads of its own: OpenMP's, spinning between two operations, would take their cores.
   setenv("OMP_WAIT_POLICY", "PASSIVE", /*overwrite=*/0);
@@ -28,11 +54,24 @@ NAPI_MODULE_INIT() {
   // And the other way round: OpenBLAS's threads spin for 2^26 cycles by default, through the operations between products.
   setenv("OPENBLAS_THREAD_TIMEOUT", "14", /*overwrite=*/0);
 #endif
+  const CoreType core_type(first_argument(env, info));
   void* addon = dlopen(beside_this_file("libgblr.so").c_str(), RTLD_NOW | RTLD_LOCAL);
   void* init = addon ? dlsym(addon, "gblr_init") : nullptr;
+  napi_value exports = nullptr;
   if (init == nullptr) {
     napi_throw_error(env, "GBLR_LOAD", dlerror());
     return exports;
   }
+  napi_create_object(env, &exports);
   return reinterpret_cast<Init>(init)(env, exports);
+}
+
+} // namespace
+
+NAPI_MODULE_INIT() {
+  napi_value function;
+  if (napi_create_function(env, "load", NAPI_AUTO_LENGTH, load, nullptr, &function) != napi_ok ||
+      napi_set_named_property(env, exports, "load", function) != napi_ok)
+    napi_throw_error(env, "GBLR_LOAD", "the addon could not define its functions");
+  return exports;
 }

@@ -2,6 +2,7 @@
 // calls take. Which contestants there are is in contestants.ts.
 
 import { type ChildProcess, spawn } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { type Case, operationsPerCall } from "./cases.ts";
 import type { About, Answer, Faults, Request } from "./protocol.ts";
@@ -24,6 +25,9 @@ export class Running {
   /** calls of the prepared case that make one sample long enough for the clock */
   #calls = 1;
   #perCall = 1;
+  /** seconds of all samples, and of those that the process waited for a core */
+  #sampled = 0;
+  #waited = 0;
 
   constructor(contestant: Contestant) {
     this.contestant = contestant;
@@ -62,7 +66,25 @@ export class Running {
 
   /** One sample: seconds an operation. */
   async sample(): Promise<number> {
-    return (await this.#time()) / this.#calls / this.#perCall;
+    const before = this.#waitedForCore();
+    const seconds = await this.#time();
+    this.#waited += this.#waitedForCore() - before;
+    this.#sampled += seconds;
+    return seconds / this.#calls / this.#perCall;
+  }
+
+  /** The share of its samples' time that the process's main thread was ready to run and other threads had the cores. */
+  get waiting(): number {
+    return this.#sampled === 0 ? 0 : Math.min(1, this.#waited / this.#sampled);
+  }
+
+  /** Seconds since the process began, as Linux counts them; 0 where it does not. */
+  #waitedForCore(): number {
+    try {
+      return Number(readFileSync(`/proc/${this.#child.pid}/schedstat`, "utf8").split(" ")[1]) / 1e9;
+    } catch {
+      return 0;
+    }
   }
 
   /** Page faults of the first `calls` calls of a case that has not run yet. */

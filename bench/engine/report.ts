@@ -13,6 +13,8 @@ export interface BenchReport {
   contestants: Record<string, About>;
   /** contestants that did not start, and why */
   absent: Record<string, string>;
+  /** share of its samples' time that each contestant waited for a core */
+  waiting: Record<string, number>;
   cases: CaseResult[];
   /** minor page faults of each of the first training steps */
   faults: Record<string, Faults | { failure: string }>;
@@ -73,6 +75,7 @@ export function markdown(report: BenchReport): string {
     "",
     ...versions,
     ...absent,
+    ...busyLines(report),
     "",
     `Medians of up to ${setting.rounds} interleaved samples. A ratio is the median over the rounds of one time over ` +
       "the other's in the same round: `torch/PyTorch` below 1 means that torch is the faster.",
@@ -86,6 +89,19 @@ export function markdown(report: BenchReport): string {
     "",
     ...faultsTable(report),
   ].join("\n");
+}
+
+/** From this share on, the times depend on what else the machine does. */
+const BUSY = 0.1;
+
+function busyLines({ waiting }: BenchReport): string[] {
+  const waited = Object.entries(waiting).filter(([, share]) => share > BUSY);
+  if (waited.length === 0) return [];
+  const shares = waited.map(([name, share]) => `${name} ${Math.round(share * 100)} %`).join(", ");
+  return [
+    "",
+    `**The machine was busy with other work**, so the times are too long: waiting for a core took ${shares}.`,
+  ];
 }
 
 function describe({ version, device, threads }: About): string {

@@ -29,6 +29,7 @@ const REPORT: BenchReport = {
     OpenBLAS: { version: "OpenBLAS 1", device: "cpu", threads: 2 },
   },
   absent: { wasm: "it is not there" },
+  waiting: { torch: 0.02, PyTorch: 0.01, OpenBLAS: 0 },
   cases: [PRODUCT, { title: "attention", samples: { torch: [] }, failures: { torch: "out of memory" } }],
   faults: { torch: { faults: [500, 40, 3, 2, 1, 10, 20], held: 2e6 }, PyTorch: { failure: "killed" } },
 };
@@ -59,6 +60,13 @@ test("the page has a row for each case and leaves out a contestant that ran none
   expect(cells(lines[heading])).toEqual(["case", "torch", "PyTorch", "torch/PyTorch"]);
   expect(cells(lines[heading + 2])).toEqual(["matrix product", "2.00 ms", "3.00 ms", "0.50"]);
   expect(cells(lines[heading + 3])).toEqual(["attention", "failed", "", ""]);
+});
+
+test("the page says when contestants had to wait for a core, and only then", () => {
+  expect(markdown(REPORT)).not.toContain("busy");
+  expect(markdown({ ...REPORT, waiting: { torch: 0.62, PyTorch: 0.55, OpenBLAS: 0.1 } })).toContain(
+    "waiting for a core took torch 62 %, PyTorch 55 %.\n",
+  );
 });
 
 test("the page counts the first page faults one by one and averages the later ones", () => {

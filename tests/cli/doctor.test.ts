@@ -5,7 +5,11 @@ import { expect, test } from "bun:test";
 import { existsSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
+import { blasParagraphs } from "../../workbench/cli/doctor/print.ts";
 import type { Report } from "../../workbench/cli/doctor/report.ts";
+import { probeEngine } from "../../workbench/engine/open.ts";
+import { loadAddon } from "../../workbench/engine/torch/addon.ts";
+import type { KernelReport } from "../../workbench/engine/torch/blas.ts";
 import { ENGINE_NAMES } from "../../workbench/engine/types.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
 
@@ -20,7 +24,7 @@ interface Run {
   stderr: string;
 }
 
-async function gblr(args: string[], environment: Record<string, string> = {}): Promise<Run> {
+async function gblr(args: string[], environment: Record<string, string | undefined> = {}): Promise<Run> {
   const child = Bun.spawn([process.execPath, GBLR, ...args], {
     env: { ...process.env, ...environment },
     stdout: "pipe",
@@ -34,7 +38,7 @@ async function gblr(args: string[], environment: Record<string, string> = {}): P
   return { code, stdout, stderr };
 }
 
-async function report(args: string[], environment: Record<string, string> = {}): Promise<Report> {
+async function report(args: string[], environment: Record<string, string | undefined> = {}): Promise<Report> {
   return JSON.parse((await gblr(["doctor", "--quick", "--json", ...args], environment)).stdout) as Report;
 }
 
@@ -141,6 +145,60 @@ test.each([
   expect(stderr).toStartWith("gblr: ");
   expect(stderr).toContain(named);
   expect(stderr.trim().split("\n")).toHaveLength(1);
+});
+
+const torch = await probeEngine("torch");
+const blas = torch.available ? loadAddon().addon.blas() : undefined;
+const openblas = blas?.core !== undefined && blas.description.includes("DYNAMIC_ARCH");
+if (!openblas) console.log("doctor's words on OpenBLAS: torch does not run on one here, their tests are skipped");
+
+test.skipIf(!openblas)(
+  "doctor names OpenBLAS's kernels, who chose them, and what others would give",
+  async () => {
+    const kernelsWith = async (environment: Record<string, string | undefined>) => {
+      const { blas } = await report(["--engine", "torch", "--device", "cpu"], environment);
+      if (blas === undefined || "error" in blas) throw new Error(blas?.error ?? "no BLAS in the report");
+      expect(blas.library).toMatch(/^OpenBLAS \d\S+$/);
+      return blas.kernels as KernelReport;
+    };
+    const without = await kernelsWith({ OPENBLAS_CORETYPE: undefined });
+    expect(["OpenBLAS", "gblr"]).toContain(without.chosenBy);
+    expect(without.measured?.gflops).toBeGreaterThan(0);
+
+    const asked = await kernelsWith({ OPENBLAS_CORETYPE: "Core2" });
+    expect(asked).toMatchObject({ core: "Core2", chosenBy: "OPENBLAS_CORETYPE", measured: { core: "Core2" } });
+    expect(asked.otherwise?.core).toBe(without.core);
+
+    const unknown = await kernelsWith({ OPENBLAS_CORETYPE: "Abacus" });
+    expect(unknown).toMatchObject({ chosenBy: "OpenBLAS" });
+    expect(unknown.core).not.toBe("Abacus");
+  },
+  PATIENCE,
+);
+
+test("doctor says what OpenBLAS's own choice costs where another was made, and which kernels were not taken", () => {
+  const kernels = (core: string, gflops: number) => ({ core, gflops, config: "OpenBLAS 0.3.21 DYNAMIC_ARCH" });
+  const chosen = {
+    core: "SkylakeX",
+    chosenBy: "gblr",
+    measured: kernels("SkylakeX", 265),
+    otherwise: kernels("Prescott", 64),
+    rejected: [],
+  } as const;
+  expect(blasParagraphs({ library: "OpenBLAS 0.3.21", kernels: chosen })).toEqual([
+    "OpenBLAS 0.3.21 with its SkylakeX kernels, chosen by gblr: 265 GFLOP/s on one thread",
+    "OpenBLAS's own choice: Prescott, 64.0 GFLOP/s",
+  ]);
+  const kept = {
+    core: "Prescott",
+    chosenBy: "OpenBLAS",
+    rejected: [{ core: "SkylakeX", why: "crashed with SIGILL" }],
+  } as const;
+  expect(blasParagraphs({ library: "OpenBLAS 0.3.21", kernels: kept })).toEqual([
+    "OpenBLAS 0.3.21 with its Prescott kernels, chosen by OpenBLAS",
+    "SkylakeX kernels were tried and not taken: crashed with SIGILL",
+  ]);
+  expect(blasParagraphs({ library: "oneMKL 2025.3" })).toEqual(["oneMKL 2025.3"]);
 });
 
 test(

@@ -3,6 +3,7 @@
 
 import process from "node:process";
 import type { Command, Option } from "commander";
+import { workbenchCache } from "../../native/cache-folder.ts";
 import type { OpenEngineOptions } from "../engine/types.ts";
 import type { ExperimentContext } from "../experiment/context.ts";
 import type { ExperimentEvent } from "../experiment/events.ts";
@@ -13,7 +14,6 @@ import { languageDomain } from "../experiment/language-domain.ts";
 import { type LanguageSettings, languageSettings } from "../experiment/language-settings.ts";
 import type { ExperimentSettings } from "../experiment/settings.ts";
 import { SettingsError } from "../experiment/settings-error.ts";
-import { workbenchCache } from "./cache-folder.ts";
 import { addEngineOptions, openEngineFor } from "./engine-options.ts";
 import { comparisonTable, ExperimentView } from "./experiment-view.ts";
 import { withHub } from "./hub-access.ts";

@@ -4,6 +4,7 @@
 import { join } from "node:path";
 import process from "node:process";
 import type { Tensor4D } from "@tensorflow/tfjs-core";
+import { workbenchCache } from "../../../native/cache-folder.ts";
 import { calibrate } from "../../compress/index.ts";
 import { clippedTold, imageLoader } from "../../data/images/index.ts";
 import { imageInputs } from "../../experiment/image-inputs.ts";
@@ -11,7 +12,6 @@ import { openedImages } from "../../experiment/image-sets.ts";
 import { evaluationOptions } from "../../experiment/image-transforms.ts";
 import { locateDataset } from "../../experiment/sources.ts";
 import { classifierLogits, imageSettings } from "../../models/index.ts";
-import { workbenchCache } from "../cache-folder.ts";
 import { UsageError } from "../program.ts";
 import {
   type Calibration,

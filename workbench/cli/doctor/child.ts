@@ -5,12 +5,14 @@
 import process from "node:process";
 import { measureBandwidth, measureMatMul } from "../../engine/measure.ts";
 import { openEngine, probeEngine } from "../../engine/open.ts";
+import { inspectBlas } from "../../engine/torch/blas.ts";
 import type { EngineName, OpenEngineOptions } from "../../engine/types.ts";
 import { oneLine } from "../program.ts";
 import type { Measured } from "./report.ts";
 
 export type Task =
   | { kind: "probe"; name: EngineName }
+  | { kind: "blas" }
   | { kind: "measure"; options: OpenEngineOptions; quick: boolean };
 
 const FULL = { matMul: { size: 1024 }, elementwise: { size: 1 << 24 } };
@@ -33,6 +35,7 @@ async function measure(options: OpenEngineOptions, quick: boolean): Promise<Meas
 async function answer(task: Task): Promise<unknown> {
   try {
     if (task.kind === "probe") return { probe: await probeEngine(task.name) };
+    if (task.kind === "blas") return { blas: inspectBlas() };
     return { measured: await measure(task.options, task.quick) };
   } catch (error) {
     return { error: oneLine(error instanceof Error ? error.message : String(error)) };

@@ -3,6 +3,7 @@
 
 import { fileURLToPath } from "node:url";
 import packageJson from "../../../package.json" with { type: "json" };
+import type { BlasReport } from "../../engine/torch/blas.ts";
 import { ENGINE_NAMES, type EngineName, type OpenEngineOptions, type Probe } from "../../engine/types.ts";
 import { outputOf } from "../subprocess.ts";
 import type { Environment } from "../terminal.ts";
@@ -41,8 +42,28 @@ export async function collectReport({ requested, quick, environment, onStep }: C
       engines.push({ name, probe, outcome: await measure({ engine: name, ...threads }, quick) });
     }
   }
+  const blas = engines.some(multipliesOnProcessor) ? { blas: await inspectBlas(onStep) } : {};
   const { version } = packageJson;
-  return { gblr: version, machine: inspectMachine(), requested, engines, opened, hub: inspectHub(environment) };
+  return {
+    gblr: version,
+    machine: inspectMachine(),
+    requested,
+    engines,
+    ...blas,
+    opened,
+    hub: inspectHub(environment),
+  };
+}
+
+/** Whether an engine takes its products from the machine's BLAS. */
+function multipliesOnProcessor({ name, outcome }: EngineReport): boolean {
+  return name === "torch" && outcome !== undefined && "measured" in outcome && outcome.measured.device === "cpu";
+}
+
+async function inspectBlas(onStep: CollectOptions["onStep"]): Promise<NonNullable<Report["blas"]>> {
+  onStep?.("measuring the BLAS");
+  const answer = await ask<{ blas: BlasReport }>({ kind: "blas" });
+  return "blas" in answer ? answer.blas : { error: answer.error };
 }
 
 /** Whoever names an engine wants to hear about that one: the others are listed but not measured. */

@@ -1,6 +1,7 @@
 // The doctor's report as text for people: at most 100 columns, aligned, each missing engine with its remedy.
 // Only words and layout; every fact comes from the report.
 
+import type { BlasReport } from "../../engine/torch/blas.ts";
 import type { DeviceInfo } from "../../engine/types.ts";
 import { type Cell, formatBytes, type Palette, table, threeDigits, WIDTH, wrap } from "../terminal.ts";
 import type { EngineReport, HubSettings, Machine, Outcome, Report } from "./report.ts";
@@ -14,6 +15,7 @@ export function printReport(report: Report, palette: Palette): string {
     ...engineTable(report, palette),
     "",
     ...report.engines.flatMap((engine) => engineNote(engine, palette)),
+    ...blasNote(report, palette),
     ...choiceLines(report),
     "",
     palette.bold("Devices"),
@@ -81,6 +83,27 @@ function engineNote({ name, probe, outcome }: EngineReport, palette: Palette): s
   const failure = outcome !== undefined && "error" in outcome ? [`✗ ${outcome.error}`] : [];
   return note(name, [found, ...failure], palette);
 }
+
+function blasNote({ blas }: Report, palette: Palette): string[] {
+  if (blas === undefined) return [];
+  return note("BLAS", "error" in blas ? [`✗ ${blas.error}`] : blasParagraphs(blas), palette);
+}
+
+/** Which kernels, who chose them, and what they cost. */
+export function blasParagraphs({ library, kernels }: BlasReport): string[] {
+  if (kernels === undefined) return [library];
+  const { core, chosenBy, measured, otherwise, rejected } = kernels;
+  const who = chosenBy === "OPENBLAS_CORETYPE" ? `set by ${chosenBy}` : `chosen by ${chosenBy}`;
+  const others = chosenBy === "gblr" ? "OpenBLAS's own choice" : "without the variable";
+  return [
+    `${library} with its ${core} kernels, ${who}${measured ? `: ${rate(measured)} on one thread` : ""}`,
+    ...(otherwise ? [`${others}: ${otherwise.core}, ${rate(otherwise)}`] : []),
+    ...(measured?.wrong ? [`✗ wrong result of ${measured.wrong}: set OPENBLAS_CORETYPE to other kernels`] : []),
+    ...rejected.map(({ core, why }) => `${core} kernels were tried and not taken: ${why}`),
+  ];
+}
+
+const rate = ({ gflops }: { gflops: number }) => `${threeDigits(gflops)} GFLOP/s`;
 
 /** Paragraphs that keep to the right of their label. */
 function note(label: string, paragraphs: readonly string[], palette: Palette): string[] {

@@ -1,6 +1,7 @@
 // What `gblr doctor` found, as plain data: printed by print.ts, and by --json as it stands.
 
 import type { Bandwidth, MatMulRate } from "../../engine/measure.ts";
+import type { BlasReport } from "../../engine/torch/blas.ts";
 import type { EngineName, OpenEngineOptions, Precision, Probe } from "../../engine/types.ts";
 
 export interface Machine {
@@ -51,6 +52,8 @@ export interface Report {
   machine: Machine;
   requested: OpenEngineOptions;
   engines: EngineReport[];
+  /** what the torch engine multiplies with on the CPU; absent where that engine was not measured there */
+  blas?: BlasReport | { error: string };
   /** what `requested` opened, or why it could not */
   opened: Outcome;
   hub: HubSettings;

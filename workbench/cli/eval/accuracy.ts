@@ -6,6 +6,7 @@ import process from "node:process";
 import { type Command, Option } from "commander";
 import type { HubAccess } from "../../../hub/access.ts";
 import { percent } from "../../../hub/numbers.ts";
+import { workbenchCache } from "../../../native/cache-folder.ts";
 import {
   CLASS_ORDERS,
   type ClassOrder,
@@ -31,7 +32,6 @@ import {
   resizePositions,
 } from "../../models/index.ts";
 import { makeRunFolder, startRun, updateRun, writeClassification, writeReport } from "../../report/index.ts";
-import { workbenchCache } from "../cache-folder.ts";
 import { addEngineOptions, openEngineFor } from "../engine-options.ts";
 import { ExperimentView, shown } from "../experiment-view.ts";
 import { withHub } from "../hub-access.ts";

@@ -4,6 +4,7 @@
 import process from "node:process";
 import type { Command } from "commander";
 import type { HubAccess } from "../../../hub/access.ts";
+import { workbenchCache } from "../../../native/cache-folder.ts";
 import { wordsAndBytes } from "../../data/index.ts";
 import type { OpenEngineOptions } from "../../engine/types.ts";
 import { perUnit } from "../../evaluate/perplexity.ts";
@@ -11,7 +12,6 @@ import { scoreText } from "../../experiment/scores.ts";
 import { locateDataset, locateModel } from "../../experiment/sources.ts";
 import { firstWindows, openTexts } from "../../experiment/texts.ts";
 import type { Gpt2, Model } from "../../models/index.ts";
-import { workbenchCache } from "../cache-folder.ts";
 import { addEngineOptions, openEngineFor } from "../engine-options.ts";
 import { ExperimentView, shown } from "../experiment-view.ts";
 import { withHub } from "../hub-access.ts";

@@ -3,6 +3,7 @@
 
 import { createRequire } from "node:module";
 import { addonPath, type BuildState, buildState, type Stamp } from "../../../native/build-state.ts";
+import { kernelsToAskFor } from "../../../native/kernel-record.ts";
 import { EngineError } from "../errors.ts";
 
 /** A tensor that lives in the addon. */
@@ -59,6 +60,13 @@ export interface Addon {
   memory(): { inUse: number; cached: number; peak: number; fresh: number; tensors: number };
   releaseCache(): void;
   version(): string;
+  /** what multiplies matrices on the CPU; of OpenBLAS also the kernels that it runs, e.g. `SkylakeX` */
+  blas(): { description: string; core?: string };
+}
+
+/** The file that is loaded first: it loads the rest, with OpenBLAS's kernels of that name where one is given. */
+interface Loader {
+  load(kernels?: string): Addon;
 }
 
 let loaded: { addon: Addon; stamp: Stamp } | undefined;
@@ -73,7 +81,8 @@ export function loadAddon(): { addon: Addon; stamp: Stamp } {
   const state = buildState();
   const stamp = usable(state);
   try {
-    loaded = { addon: createRequire(import.meta.url)(addonPath) as Addon, stamp };
+    const loader = createRequire(import.meta.url)(addonPath) as Loader;
+    loaded = { addon: loader.load(kernelsToAskFor(stamp.libtorch)), stamp };
   } catch (cause) {
     const message = (cause as Error).message.split("\n")[0];
     throw new EngineError(`the native engine did not load: ${message}`, BUILD, { cause });

@@ -2,8 +2,8 @@
 
 import { homedir } from "node:os";
 import { join } from "node:path";
-import type { Environment } from "./terminal.ts";
 
-export function workbenchCache({ GBLR_CACHE, XDG_CACHE_HOME, HOME }: Environment): string {
+export function workbenchCache(environment: Readonly<Record<string, string | undefined>>): string {
+  const { GBLR_CACHE, XDG_CACHE_HOME, HOME } = environment;
   return GBLR_CACHE || join(XDG_CACHE_HOME || join(HOME || homedir(), ".cache"), "gblr");
 }

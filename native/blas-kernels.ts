@@ -1,0 +1,85 @@
+// Which kernels OpenBLAS should multiply with. A release chooses well among the processors that it knows; for a later one
+// it may fall back to kernels of a fraction of the speed. Where the processor could do more than OpenBLAS chose, wider
+// kernels are tried, and taken if their products are right and faster.
+
+import { type Kernels, type Probed, sameKernels } from "./blas-probe.ts";
+import type { Processor } from "./processor.ts";
+
+/** Kernels that were tried and not taken. */
+export interface Rejected {
+  core: string;
+  /** one clause */
+  why: string;
+}
+
+/** What came of looking for better kernels. */
+export interface Choice {
+  /** OpenBLAS's own choice; absent where the BLAS is another, or where `failure` tells */
+  own?: Kernels;
+  /** why OpenBLAS could not be tried, one clause */
+  failure?: string;
+  /** ours, where it is another one */
+  chosen?: Kernels;
+  rejected: Rejected[];
+  /** that define the BLAS */
+  files: string[];
+}
+
+/** The extensions that OpenBLAS compiles its wide kernels for, and which of them to ask for; widest first. */
+const LEVELS = [
+  { needs: ["avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512vl", "avx2", "fma"], kernels: "SkylakeX" },
+  { needs: ["avx2", "fma"], kernels: "Haswell" },
+] as const;
+
+/** How wide each of OpenBLAS's kernels for x86-64 are, in the order of LEVELS and below. */
+const LEVEL_OF: Readonly<Record<string, number>> = Object.fromEntries(
+  [
+    ["SkylakeX", "Cooperlake", "SapphireRapids"],
+    ["Haswell", "Zen"],
+    // AVX
+    ["Sandybridge", "Bulldozer", "Piledriver", "Steamroller", "Excavator"],
+    // SSE
+    ["Katmai", "Coppermine", "Northwood", "Prescott", "Banias", "Atom", "Core2", "Penryn", "Dunnington", "Nehalem"],
+    ["Athlon", "Opteron", "Barcelona", "Nano", "Bobcat", "Generic", "Unknown"],
+  ].flatMap((names, level) => names.map((name) => [name.toLowerCase(), level])),
+);
+
+/** Kernels wider than `core` that the processor can run, widest first. None where `core` is not known here. */
+export function widerKernels(core: string, { flags }: Processor): string[] {
+  const level = LEVEL_OF[core.toLowerCase()] ?? 0;
+  return LEVELS.slice(0, level)
+    .filter(({ needs }) => needs.every((flag) => flags.includes(flag)))
+    .map(({ kernels }) => kernels);
+}
+
+/** What wider kernels must gain over OpenBLAS's choice: some processors lower their clock for wide instructions. */
+const WORTHWHILE = 1.1;
+
+/** Why kernels that were tried are not to be taken; undefined when they are. */
+export function objection(asked: string, tried: Probed, own: Kernels): string | undefined {
+  if ("failure" in tried) return tried.failure;
+  const { kernels } = tried;
+  if (!kernels || !sameKernels(kernels.core, asked)) return "this OpenBLAS is built without them";
+  if (kernels.wrong !== undefined) return `wrong result of ${kernels.wrong}`;
+  if (own.wrong === undefined && kernels.gflops < own.gflops * WORTHWHILE) return "not faster";
+  return undefined;
+}
+
+/**
+ * Tries OpenBLAS's choice and, where the processor could do more, wider kernels until some are good.
+ * @param run tries the kernels of a name, or OpenBLAS's own choice
+ */
+export function chooseKernels(run: (core?: string) => Probed, processor: Processor): Choice {
+  const first = run();
+  if ("failure" in first) return { failure: first.failure, rejected: [], files: [] };
+  const { files, kernels: own } = first;
+  const rejected: Rejected[] = [];
+  if (own === undefined) return { rejected, files };
+  for (const core of widerKernels(own.core, processor)) {
+    const tried = run(core);
+    const why = objection(core, tried, own);
+    if (why !== undefined) rejected.push({ core, why });
+    else if ("kernels" in tried && tried.kernels) return { own, chosen: tried.kernels, rejected, files };
+  }
+  return { own, rejected, files };
+}

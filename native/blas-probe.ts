@@ -1,0 +1,69 @@
+// Runs blas-probe.cc: OpenBLAS with some of its kernels, tried in a process of its own.
+
+import { spawnSync } from "node:child_process";
+import { join } from "node:path";
+import { buildFolder } from "./build-state.ts";
+import type { Libtorch } from "./libtorch.ts";
+
+/** The variable that OpenBLAS reads once, when it is loaded: which kernels to use. */
+export const CORE_TYPE = "OPENBLAS_CORETYPE";
+
+/** An OpenBLAS with one kind of its kernels. */
+export interface Kernels {
+  /** OpenBLAS's name for them, e.g. `SkylakeX` */
+  core: string;
+  /** OpenBLAS's description of itself, e.g. `OpenBLAS 0.3.21 DYNAMIC_ARCH …` */
+  config: string;
+  /** the first product that came out wrong, e.g. `sgemm TN 5×1×17` */
+  wrong?: string;
+  /** of a float32 product on one thread */
+  gflops: number;
+}
+
+/** `files` define the BLAS, which is not OpenBLAS where there are no `kernels`. `failure` is one clause. */
+export type Probed = { files: string[]; kernels?: Kernels } | { failure: string };
+
+/** Whether two names mean the same kernels: OpenBLAS takes them in upper and lower case. */
+export const sameKernels = (a: string, b: string): boolean => a.toLowerCase() === b.toLowerCase();
+
+export interface ProbeOptions {
+  /** a library that brings the BLAS with it: libtorch, or the BLAS itself */
+  library: string;
+  /** kernels to ask for; OpenBLAS chooses by default */
+  core?: string | undefined;
+  program?: string;
+  /** seconds after which the program ends itself */
+  patience?: number;
+}
+
+export const probePath = join(buildFolder, "blas-probe");
+
+/** Never throws. */
+export function probe({ library, core, program = probePath, patience = 30 }: ProbeOptions): Probed {
+  const asked = core === undefined ? [] : [core];
+  const { stdout, stderr, status, signal, error } = spawnSync(program, [library, String(patience), ...asked], {
+    encoding: "utf8",
+    env: process.env,
+  });
+  if (error) return { failure: `could not run: ${error.message}` };
+  if (signal) return { failure: signal === "SIGALRM" ? `no answer within ${patience} s` : `crashed with ${signal}` };
+  if (status !== 0) return { failure: `failed: ${lastLine(stderr)}` };
+  return parse(lastLine(stdout));
+}
+
+function parse(line: string): Probed {
+  try {
+    const { files, ...kernels } = JSON.parse(line) as { files: string[] } & Partial<Kernels>;
+    return kernels.core === undefined ? { files } : { files, kernels: kernels as Kernels };
+  } catch {
+    return { failure: `answered ${JSON.stringify(line)}` };
+  }
+}
+
+/** Libraries may print others before. */
+const lastLine = (text: string) => text.trim().split("\n").at(-1) ?? "";
+
+/** The BLAS that libtorch runs on. */
+export function probeLibtorch({ lib }: Libtorch, core?: string): Probed {
+  return probe({ library: join(lib, "libtorch_cpu.so"), core });
+}

@@ -40,6 +40,9 @@ const DEFAULTS: Readonly<Record<string, Omit<ImageSettings, "size" | "classes">>
   resnet: { ...IMAGENET, interpolation: "bilinear", cropShare: 0.875, cropMode: "center" },
 };
 
+/** How images of a family's checkpoints are usually prepared. @param type `model_type` of a classifier */
+export const usualPreparation = (type: string) => DEFAULTS[type];
+
 /** @throws EngineError when the model classifies no images */
 export function imageSettings<Config>(
   model: Pick<Model<Config>, "architecture" | "config" | "json" | "preprocessor">,

@@ -24,32 +24,31 @@ export async function filesOfSnapshot(paths: RepoPaths, commit: string): Promise
 
 const PART = /^(.*-)(\d+)-of-(\d+)(.*)$/;
 
-/** The parts of files in several that are not among these. */
-function missingParts(names: readonly string[]): string[] {
-  const parts = names.flatMap((name) => {
-    const [, before, number, count, after] = PART.exec(name) ?? [];
-    return before === undefined ? [] : [{ before, number, count, after } as Record<PartField, string>];
-  });
-  const groups = Map.groupBy(parts, ({ before, count }) => `${before}${count}`);
-  return [...groups.values()].flatMap((group) => {
-    const [
-      {
-        before,
-        count,
-        after,
-        number: { length },
-      },
-    ] = group as [Record<PartField, string>];
-    const there = new Set(group.map(({ number }) => Number(number)));
-    // Weights are numbered from 1, data from 0.
-    const first = there.has(0) || (!there.has(Number(count)) && !/\.(safetensors|bin)$/.test(after)) ? 0 : 1;
-    const numbers = Array.from({ length: Math.min(Number(count), MOST_PARTS) }, (_, i) => first + i);
-    const gone = numbers.filter((number) => !there.has(number));
-    return gone.map((number) => `${before}${String(number).padStart(length, "0")}-of-${count}${after}`);
-  });
+interface Part {
+  before: string;
+  number: string;
+  count: string;
+  after: string;
 }
 
-type PartField = "before" | "number" | "count" | "after";
+function partOf(name: string): Part[] {
+  const [, before, number, count, after] = PART.exec(name) ?? [];
+  return before === undefined ? [] : [{ before, number, count, after } as Part];
+}
+
+/** The parts of files in several that are not among these. */
+function missingParts(names: readonly string[]): string[] {
+  const groups = Map.groupBy(names.flatMap(partOf), ({ before, count }) => `${before}${count}`);
+  return [...groups.values()].flatMap((group) => {
+    const [{ before, number, count, after }] = group as [Part];
+    const there = new Set(group.map((part) => Number(part.number)));
+    // Weights are numbered from 1, data from 0.
+    const first = there.has(0) || (!there.has(Number(count)) && !/\.(safetensors|bin)$/.test(after)) ? 0 : 1;
+    const all = Array.from({ length: Math.min(Number(count), MOST_PARTS) }, (_, i) => first + i);
+    const gone = all.filter((each) => !there.has(each));
+    return gone.map((each) => `${before}${String(each).padStart(number.length, "0")}-of-${count}${after}`);
+  });
+}
 
 /** A name can claim any number. */
 const MOST_PARTS = 10_000;

@@ -19,8 +19,8 @@ export function underEndpoint(address: URL, endpoint: URL): URL | undefined {
 const HUB = "https://huggingface.co";
 
 /**
- * Headers whose `Link`s are whole addresses, written as is usual, for readers that know no others. They lead to the endpoint also where they are
- * relative, lack its path, or name the Hub behind a mirror.
+ * Headers whose `Link`s are whole addresses, written as is usual, for readers that know no others. They lead to the endpoint
+ * also where they are relative, lack its path, or name the Hub behind a mirror.
  * @param from where the answer is from
  */
 export function withWholeLinks(headers: Headers, from: URL, { endpoint }: HubAccess): Headers {

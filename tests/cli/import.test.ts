@@ -160,6 +160,12 @@ test("import keeps the tensors of weights that it cannot make a model of, and sa
   expect(readdirSync(at("headless")).sort()).toEqual(["hyperparameters.json", "model.safetensors"]);
   const other = gblr(fixture("variants.ckpt"), "--out", at("unknown"), "--json");
   expect(JSON.parse(other.stdout).noConfig).toMatch(/^its tensors are of no model that is known: GPT-2, /);
+  const asked = gblr(headless, "--out", at("asked"), "--image-size", "24");
+  expect({ code: asked.code, stderr: asked.stderr }).toEqual({
+    code: 1,
+    stderr: `gblr: ${headless}: tensor "fc.weight": is missing, must be (5, 12)\n`,
+  });
+  expect(existsSync(at("asked"))).toBe(false);
   expect(gblr(headless, "--out", at("raw"), "--raw").stdout).not.toContain("missing");
 });
 

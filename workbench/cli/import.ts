@@ -36,10 +36,10 @@ const DESCRIPTION = `
 Weights of a GPT-2, ViT, MLP-Mixer, ResNet-18 or ResNet-34, under the names of
 timm, torchvision or Hugging Face, become a model folder for every other verb:
 names and shapes tell what model they are. What they do not tell is assumed as
-is usual, and printed with the flag that says otherwise. So does a checkpoint
-with GBLR layers that the method's authors' trainer wrote. Any other file keeps
-its tensors as they are, in model.safetensors, and all else that it holds in
-hyperparameters.json.
+is usual, and printed with the flag that says otherwise. A checkpoint with GBLR
+layers that the method's authors' trainer wrote becomes a model folder too. Of
+any other file, tensors are written as they are to model.safetensors, and
+everything else to hyperparameters.json.
 `.trim();
 
 export function addImport(program: Command): void {
@@ -84,8 +84,10 @@ async function kindOf(file: string, { raw = false, ...flags }: ImportVerbOptions
   try {
     if (await recogniseFile(file, flags)) return { kind: "weights" };
   } catch (error) {
-    // One that no flag mends: its tensors are kept all the same.
-    if (!(error instanceof ModelError) || error instanceof HeadsUnknown || isSafetensors(file)) throw error;
+    // Where no flag was given or would help, the tensors are kept all the same.
+    const isAsked = WEIGHTS_FLAGS.some((flag) => flags[flag] !== undefined);
+    const isFinal = error instanceof HeadsUnknown || isAsked || isSafetensors(file);
+    if (!(error instanceof ModelError) || isFinal) throw error;
     return { kind: "raw", why: error.message.slice(error.file.length + 2) };
   }
   const why = "its tensors are of no model that is known: GPT-2, ViT, MLP-Mixer, ResNet-18 or ResNet-34";
@@ -117,7 +119,7 @@ async function importAs(kind: Kind, file: string, options: ImportVerbOptions): P
     return { summary, text: (palette) => printWeightsSummary(summary, palette) };
   }
   const { raw, why } = { raw: options.raw ?? false, why: kind.why };
-  expectNone(options, ["heads", ...IMAGE_FLAGS, "masks"], raw ? why : `for ${file}: ${why}`);
+  expectNone(options, [...WEIGHTS_FLAGS, "masks"], raw ? why : `for ${file}: ${why}`);
   const [existing] = force ? [] : await outputsIn(out);
   if (existing) throw new CommandFailed(`${out} has ${existing} already; pass --force to replace it`);
   const summary = await importWithProgress(file, { out, maxShardBytes: maxShardSize });
@@ -129,6 +131,7 @@ async function importAs(kind: Kind, file: string, options: ImportVerbOptions): P
 }
 
 const IMAGE_FLAGS = ["imageSize", "mean", "std"] as const;
+const WEIGHTS_FLAGS = ["heads", ...IMAGE_FLAGS] as const;
 
 function expectNone(options: ImportVerbOptions, flags: readonly (keyof ImportVerbOptions)[], where: string): void {
   const given = flags.find((flag) => options[flag] !== undefined);

@@ -52,8 +52,12 @@ export interface LocateOptions {
   zooRelease?: string | undefined;
 }
 
-/** What a model can do without, or is missed only when it is used. */
-export const OPTIONAL_FILES = [...COMPANION_FILES, "README.md", "LICENSE*"];
+/** What a model can do without, or is missed by name when it is used. Settings are neither: without them figures differ. */
+export const OPTIONAL_FILES = [
+  ...COMPANION_FILES.filter((name) => !name.endsWith("_config.json")),
+  "README.md",
+  "LICENSE*",
+];
 
 /** What a model is run from: not the same weights in other formats, nor the factors that it is trained on by. */
 export const MODEL_FILES = [
@@ -61,7 +65,9 @@ export const MODEL_FILES = [
   "model.safetensors",
   "model-*-of-*.safetensors",
   "model.safetensors.index.json",
-  ...OPTIONAL_FILES,
+  ...COMPANION_FILES,
+  "README.md",
+  "LICENSE*",
 ];
 
 /** Weights of repositories from before safetensors. */

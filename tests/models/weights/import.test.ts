@@ -261,6 +261,20 @@ test("weights of a known kind that do not fit it say which tensor", async () => 
   model.dispose();
 });
 
+test("layers that are not dense are refused, for nothing says how they are to be read", async () => {
+  const model = smallMixer() as Model;
+  const tensor = (...shape: number[]): StoredTensor => {
+    return { dtype: "F32", shape, data: new Float32Array(shape.reduce((product, side) => product * side, 1)) };
+  };
+  const file = await weightsOf(model, (tensors) => {
+    tensors.delete("blocks.1.mlp_channels.fc1.weight");
+    tensors.set("blocks.1.mlp_channels.fc1.left", tensor(96, 2));
+    return tensors.set("blocks.1.mlp_channels.fc1.right", tensor(2, 24));
+  });
+  await expect(recogniseFile(file)).rejects.toThrow('layer "blocks.1.mlp_channels.fc1": is held as lowrank');
+  model.dispose();
+});
+
 test("tensors of no known model are none", async () => {
   const tensor: StoredTensor = { dtype: "F32", shape: [2], data: Float32Array.of(1, 2) };
   writeFileSync(at("other.pth"), checkpointOf(new Map([["encoder.weight", tensor]]), push.dict({})));

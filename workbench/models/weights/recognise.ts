@@ -1,7 +1,7 @@
 // Which model a file of weights is, by the names and shapes of its tensors alone: its architecture, a config.json for it,
 // and what had to be assumed because no tensor tells.
 
-import { unwrapTensors, wrapperOf } from "../../../hub/model-folder/index.ts";
+import { ModelError, unwrapTensors, wrapperOf } from "../../../hub/model-folder/index.ts";
 import type { TensorFile } from "../../../hub/safetensors/index.ts";
 import type { Architecture } from "../architecture.ts";
 import { findSetting, isCount, type ReferenceCheckpoint, sideOf, usualHeads } from "../reference/index.ts";
@@ -58,7 +58,11 @@ export function recognise(weights: Weights, options: WeightsOptions = {}): Recog
   const own: Pick<Recognised, "config" | "preprocessor"> =
     images && kind.prefix !== "" ? inTheirManner(kind, { described, images, file }) : { config: described };
   const config = architecture.readConfig({ ...own.config }, file);
-  storedParameters({ path: file, tensors }, { architecture, config });
+  const stored = storedParameters({ path: file, tensors }, { architecture, config });
+  for (const { name: layer, structure } of stored.layers.values()) {
+    if (structure.name === "dense") continue;
+    throw new ModelError(`is held as ${structure.name}; of weights alone only dense layers are known`, { file, layer });
+  }
   const model = { architecture, config, json: own.config, preprocessor: own.preprocessor };
   const assumed = {
     ...(heads.isAssumed && { heads: heads.count }),

@@ -122,6 +122,8 @@ test("import makes a model of weights alone, which the other verbs take, and say
     "  written model.safetensors, config.json, hyperparameters.json",
     "",
   ]);
+  const headed = gblr(file, "--out", out, "--heads", "2");
+  expect(headed).toEqual({ code: 2, stdout: "", stderr: `gblr: --heads has no meaning for ${file}, a dense resnet\n` });
   const again = gblr(file, "--out", out);
   expect(again.stderr).toMatch(/^gblr: .* has config\.json already; pass --force to replace it\n$/);
   const json = gblr(file, "--out", out, "--force", "--json", "--mean", "0,0,0", "--std", "1,1,1");

@@ -71,7 +71,7 @@ async function importVerb(file: string, options: ImportVerbOptions): Promise<voi
   process.stdout.write(`${json ? JSON.stringify(summary, null, 2) : text(palette)}\n`);
 }
 
-type Kind = { kind: "reference" } | { kind: "weights" } | { kind: "raw"; why: string };
+type Kind = { kind: "reference" } | { kind: "weights"; type: string } | { kind: "raw"; why: string };
 
 /** What is to be made of a file. Opens it, and loads no engine. */
 async function kindOf(file: string, { raw = false, ...flags }: ImportVerbOptions): Promise<Kind> {
@@ -82,7 +82,8 @@ async function kindOf(file: string, { raw = false, ...flags }: ImportVerbOptions
   const { isReferenceCheckpoint } = await import("../models/reference/index.ts");
   if (!isSafetensors(file) && (await isReferenceCheckpoint(file))) return { kind: "reference" };
   try {
-    if (await recogniseFile(file, flags)) return { kind: "weights" };
+    const found = await recogniseFile(file, flags);
+    if (found) return { kind: "weights", type: found.architecture.type };
   } catch (error) {
     // Where no flag was given or would help, the tensors are kept all the same.
     const isAsked = WEIGHTS_FLAGS.some((flag) => flags[flag] !== undefined);
@@ -112,18 +113,18 @@ async function importAs(kind: Kind, file: string, options: ImportVerbOptions): P
     return { summary, text: (palette) => printReferenceSummary(summary, palette) };
   }
   if (kind.kind === "weights") {
-    expectNone(options, ["masks"], `for ${file}, which holds no GBLR layers`);
+    expectNone(options, ["masks", ...(MEANINGLESS[kind.type] ?? [])], `for ${file}, a dense ${kind.type}`);
     const { importWeightsWithProgress, printWeightsSummary } = await import("./import-weights.ts");
     const { imageSize, mean, std } = options;
     const summary = await importWeightsWithProgress(file, { ...common, imageSize, mean, std });
     return { summary, text: (palette) => printWeightsSummary(summary, palette) };
   }
-  const { raw, why } = { raw: options.raw ?? false, why: kind.why };
-  expectNone(options, [...WEIGHTS_FLAGS, "masks"], raw ? why : `for ${file}: ${why}`);
+  const { raw = false } = options;
+  expectNone(options, [...WEIGHTS_FLAGS, "masks"], raw ? "with --raw" : `for ${file}: ${kind.why}`);
   const [existing] = force ? [] : await outputsIn(out);
   if (existing) throw new CommandFailed(`${out} has ${existing} already; pass --force to replace it`);
   const summary = await importWithProgress(file, { out, maxShardBytes: maxShardSize });
-  const missing = raw ? undefined : why;
+  const missing = raw ? undefined : kind.why;
   return {
     summary: missing === undefined ? summary : { ...summary, noConfig: missing },
     text: (palette) => printSummary(summary, palette, missing),
@@ -132,6 +133,13 @@ async function importAs(kind: Kind, file: string, options: ImportVerbOptions): P
 
 const IMAGE_FLAGS = ["imageSize", "mean", "std"] as const;
 const WEIGHTS_FLAGS = ["heads", ...IMAGE_FLAGS] as const;
+
+/** By `model_type`. */
+const MEANINGLESS: Readonly<Record<string, readonly (keyof WeightsFlags)[]>> = {
+  gpt2: IMAGE_FLAGS,
+  resnet: ["heads"],
+  mixer: ["heads"],
+};
 
 function expectNone(options: ImportVerbOptions, flags: readonly (keyof ImportVerbOptions)[], where: string): void {
   const given = flags.find((flag) => options[flag] !== undefined);

@@ -136,6 +136,7 @@ test("import makes a model of weights alone, which the other verbs take, and say
     tensors: 37,
     bytes: 71_684,
     assumed: { imageSize: 224, interpolation: "bilinear", cropShare: 0.875, cropMode: "center" },
+    leftOut: [],
     files: ["model.safetensors", "config.json", "hyperparameters.json"],
   });
   for (const args of [

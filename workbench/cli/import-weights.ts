@@ -23,6 +23,8 @@ export interface WeightsSummary {
   bytes: number;
   /** what no tensor tells and no flag said */
   assumed: Recognised["assumed"];
+  /** names of tensors that are none of the model's */
+  leftOut: string[];
   /** names in the folder */
   files: string[];
 }
@@ -52,14 +54,14 @@ export async function importWeightsWithProgress(
 }
 
 function described({ model, files }: { model: Recognised; files: string[] }) {
-  const { architecture, config, assumed } = model;
+  const { architecture, config, assumed, others: leftOut } = model;
   const { classes } = architecture.readConfig({ ...config }, CONFIG_FILE) as { classes?: number };
   const name = typeof config.architecture === "string" ? config.architecture : architecture.type;
-  return { type: architecture.type, name, ...(classes !== undefined && { classes }), assumed, files };
+  return { type: architecture.type, name, ...(classes !== undefined && { classes }), assumed, leftOut, files };
 }
 
 export function printWeightsSummary(
-  { file, out, type, name, classes, tensors, bytes, assumed, files }: WeightsSummary,
+  { file, out, type, name, classes, tensors, bytes, assumed, leftOut, files }: WeightsSummary,
   palette: Palette,
 ): string {
   const what = classes === undefined ? name : `${name} of ${classes} classes`;
@@ -70,6 +72,7 @@ export function printWeightsSummary(
     ...(type === "gpt2"
       ? [`  ${palette.dim("missing")} a tokenizer: copy tokenizer.json of its base model to it`]
       : []),
+    ...(leftOut.length === 0 ? [] : [`  ${palette.dim("left out")} ${leftOut.length} tensors, such as ${leftOut[0]}`]),
     `  ${palette.dim("written")} ${files.join(", ")}`,
   ].join("\n");
 }

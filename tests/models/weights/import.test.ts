@@ -199,6 +199,19 @@ test.each(["fc.weight", "fc.bias"])("a head in a Sequential is the head: %s", as
   model.dispose();
 });
 
+test.each(["model.", "model_state_dict.module."])("a model in %s beside an optimizer is found", async (prefix) => {
+  const model = livelier(tinyGpt2()) as Model;
+  const file = await weightsOf(model, (tensors) => {
+    const wrapped = renamed((name) => prefix + name)(tensors);
+    return wrapped.set("optimizer.state.0.exp_avg", tensors.get("wte.weight") as StoredTensor);
+  });
+  const { others, tensors } = await imported(file, { heads: 2 });
+  expect(others).toEqual(["optimizer.state.0.exp_avg"]);
+  expect([...tensors.tensors.keys()]).toContain("wte.weight");
+  await expectFigures(await figures(model));
+  model.dispose();
+});
+
 const IN_MEMORY: [RegExp, string][] = [
   [/encoder\.layer\.(\d+)\.attention\.attention\.(query|key|value)/, "layers.$1.attention.$2"],
   [/attention\.query/, "attention.q_proj"],

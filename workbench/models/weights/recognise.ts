@@ -1,17 +1,17 @@
 // Which model a file of weights is, by the names and shapes of its tensors alone: its architecture, a config.json for it,
 // and what had to be assumed because no tensor tells.
 
-import { ModelError, unwrapTensors, wrapperOf } from "../../../hub/model-folder/index.ts";
+import { ModelError } from "../../../hub/model-folder/index.ts";
 import type { TensorFile } from "../../../hub/safetensors/index.ts";
 import type { Architecture } from "../architecture.ts";
 import { findSetting, isCount, type ReferenceCheckpoint, sideOf, usualHeads } from "../reference/index.ts";
 import type { ResnetConfig } from "../resnet/config.ts";
 import { storedParameters } from "../stored-parameters.ts";
 import type { VitConfig } from "../vit/config.ts";
-import { type FoundKind, findKind } from "./kinds.ts";
+import type { FoundKind } from "./kinds.ts";
+import { type ModelTensors, modelTensors } from "./model-tensors.ts";
 import { processorFor, resnetForTransformers, vitForTransformers } from "./transformers-config.ts";
 import { type AssumedImages, assumedImages, type ImageOptions, type UsualImages, usualImages } from "./usual-images.ts";
-import { usualNames } from "./usual-names.ts";
 
 export interface Weights extends Pick<ReferenceCheckpoint, "rest" | "tied"> {
   /** what errors call it */
@@ -36,6 +36,8 @@ export interface Recognised {
   /** of models in Hugging Face's manner that take images */
   preprocessor?: Record<string, unknown>;
   assumed: Assumed;
+  /** names of the file's other tensors, such as an optimizer's */
+  others: string[];
   /** under the names that they have in the model's folder */
   tensors: TensorFile;
 }
@@ -46,12 +48,12 @@ export interface Recognised {
  */
 export function recognise(weights: Weights, options: WeightsOptions = {}): Recognised | undefined {
   const { file } = weights;
-  const tensors = usualNames(unwrapTensors(weights.tensors));
-  const kind = findKind(tensors);
-  if (!kind) return undefined;
+  const found = modelTensors(weights.tensors);
+  if (!found) return undefined;
+  const { kind, tensors } = found;
   const { architecture, reader } = kind;
   const heads = headsOf(kind, weights, options);
-  const plain = reader.config(seenBy(kind, weights), { heads: heads.count });
+  const plain = reader.config(seenBy(found, weights), { heads: heads.count });
   const cfg = plain.pretrained_cfg as Record<string, unknown> | undefined;
   const images = cfg && usualImages(cfg, { ...options, type: architecture.type, file });
   const described = images ? { ...plain, pretrained_cfg: images.cfg } : plain;
@@ -68,14 +70,16 @@ export function recognise(weights: Weights, options: WeightsOptions = {}): Recog
     ...(heads.isAssumed && { heads: heads.count }),
     ...(images && assumedImages(model, options)),
   };
-  return { architecture, ...own, assumed, tensors };
+  const others = [...weights.tensors.tensors.keys()].filter((name) => !name.startsWith(found.prefix));
+  return { architecture, ...own, assumed, others, tensors };
 }
 
 /** The weights as the reader of a kind takes them. */
-function seenBy({ seen, readerName }: FoundKind, { file, tensors, rest, tied }: Weights): ReferenceCheckpoint {
-  const { length } = wrapperOf(tensors.tensors.keys());
-  const called = (name: string) => readerName(name.slice(length));
-  const ties = Array.from(tied, ([name, first]) => [called(name), called(first)] as const);
+function seenBy({ kind, prefix }: ModelTensors, { file, rest, tied }: Weights): ReferenceCheckpoint {
+  const { seen, readerName } = kind;
+  const called = (name: string) => readerName(name.slice(prefix.length));
+  const own = [...tied].filter((names) => names.every((name) => name.startsWith(prefix)));
+  const ties = own.map(([name, first]) => [called(name), called(first)] as const);
   return { file, tensors: seen, rest: { hyper_parameters: rest }, tied: new Map(ties) };
 }
 

@@ -46,8 +46,13 @@ function logitsOf(model: Model, images: readonly number[]): Promise<Float32Array
   );
 }
 
+/** Asked once: these packages start slowly. */
+const pythons = new Map(
+  [...new Set(CASES.map(([, module]) => module))].map((each) => [each, pythonWith("torch", each)]),
+);
+
 for (const [kind, module, config, assumed] of CASES) {
-  const python = pythonWith("torch", module);
+  const python = pythons.get(module);
   if (!python) console.log(`peers.test.ts: skipped ${kind}, for want of ${module}`);
   test.skipIf(!python)(
     `${kind}: weights alone give its own logits`,

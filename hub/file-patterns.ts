@@ -14,11 +14,6 @@ export function fileFilter({ include, exclude = [] }: FilePatterns): (path: stri
   return (path) => (wanted === undefined || matches(wanted, path)) && !matches(unwanted, path);
 }
 
-/** A pattern that can match one name only, its own. */
-export function isLiteral(pattern: string): boolean {
-  return !/[*?[]|\/$/.test(pattern);
-}
-
 /** Patterns as they were given, for messages. */
 export function describePatterns({ include, exclude }: FilePatterns): string {
   const parts = [

@@ -2,6 +2,7 @@
 // transformers. What is said depends on where the model is and on what lies beside the card.
 
 import type { CardFacts } from "./facts.ts";
+import { COMMAND_INSTALLATION, PACKAGE_INSTALLATION } from "./install.ts";
 import { codeBlock } from "./markdown.ts";
 import { python } from "./python.ts";
 
@@ -21,13 +22,13 @@ function commandLine({ repository, dataset, metrics = [], task, context, limit }
   ].map(word);
   const isText = task === "text-generation";
   const commands = [
-    ...(repository === undefined ? [] : [`npx gblr pull ${model}`]),
-    ...(dataset ? [`npx gblr eval ${isText ? "ppl" : "acc"} ${model} ${options.join(" ")}`] : []),
-    ...(isText ? [`npx gblr generate ${model} "The history of"`] : []),
-    ...(repository === undefined ? [`npx gblr inspect ${model}`] : []),
+    ...(repository === undefined ? [] : [`gblr pull ${model}`]),
+    ...(dataset ? [`gblr eval ${isText ? "ppl" : "acc"} ${model} ${options.join(" ")}`] : []),
+    ...(isText ? [`gblr generate ${model} "The history of"`] : []),
+    ...(repository === undefined ? [`gblr inspect ${model}`] : []),
   ];
   const where = repository === undefined ? "On the command line, in this folder:" : "On the command line:";
-  return `${where}\n\n${codeBlock("sh", commands.join("\n"))}`;
+  return [COMMAND_INSTALLATION, where, codeBlock("sh", commands.join("\n"))].join("\n\n");
 }
 
 function typescript({ repository, task }: CardFacts): string[] {
@@ -42,7 +43,8 @@ function typescript({ repository, task }: CardFacts): string[] {
     'const logits = gpt2Logits(model, tensor2d([[1, 2, 3]], [1, 3], "int32"));',
   ];
   const where = repository === undefined ? "this folder" : "the folder that `gblr pull` prints";
-  return [`In TypeScript, under Bun or Deno, in ${where}:`, codeBlock("ts", lines.join("\n"))];
+  const project = `in a project that has the package by ${PACKAGE_INSTALLATION}, run in ${where}`;
+  return [`In TypeScript, under Bun or Deno, ${project}:`, codeBlock("ts", lines.join("\n"))];
 }
 
 /** A word of a shell's command line. */

@@ -117,7 +117,8 @@ async function makeFolder(out: string): Promise<boolean> {
   }
 }
 
-async function writeRest({ rest }: Checkpoint, out: string): Promise<string[]> {
+/** What is no tensor, as JSON; an earlier import's goes. @returns names of files that were written */
+export async function writeRest({ rest }: Pick<Checkpoint, "rest">, out: string): Promise<string[]> {
   const path = join(out, HYPERPARAMETERS_FILE);
   try {
     if (Object.keys(rest).length === 0) {

@@ -8,6 +8,7 @@ export {
   type ImportSummary,
   importCheckpoint,
   outputsIn,
+  writeRest,
 } from "./import.ts";
 export type { Json } from "./json.ts";
 export { type Checkpoint, openCheckpoint } from "./open.ts";

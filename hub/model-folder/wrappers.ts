@@ -2,7 +2,7 @@
 // and the attribute that a script keeps its network in. It says nothing of the model, and is taken off where all names
 // have it.
 
-import type { TensorFile } from "../safetensors/index.ts";
+import { renameTensors, type TensorFile } from "../safetensors/index.ts";
 import type { OpenModel } from "./open-model.ts";
 
 const WRAPPERS = ["module.", "_orig_mod.", "model.", "backbone.", "net."];
@@ -24,12 +24,7 @@ export function wrapperOf(names: Iterable<string>): string {
  */
 export function unwrapTensors<File extends TensorFile>(file: File, wrapper = wrapperOf(file.tensors.keys())): File {
   if (wrapper === "" || ![...file.tensors.keys()].every((name) => name.startsWith(wrapper))) return file;
-  return {
-    ...file,
-    tensors: new Map(Array.from(file.tensors, ([name, info]) => [name.slice(wrapper.length), info])),
-    read: (name) => file.read(wrapper + name),
-    chunks: (name) => file.chunks(wrapper + name),
-  };
+  return renameTensors(file, (name) => name.slice(wrapper.length));
 }
 
 /** The same model under its own names, also of the layers that config.json lists. */

@@ -7,6 +7,8 @@ export interface PullOptions {
   include?: readonly string[] | undefined;
   /** but none that match one of these */
   exclude?: readonly string[] | undefined;
+  /** of these, what may be left out where the Hub is not asked and the cache does not have it */
+  optional?: readonly string[] | undefined;
   signal?: AbortSignal | undefined;
   /** files fetched at a time. Default 4 */
   connections?: number | undefined;

@@ -6,8 +6,9 @@ import type { HubAccess, RepoName } from "../access.ts";
 import { reason } from "../byte-source.ts";
 import { blobName, type RepoFile } from "../cache/listing.ts";
 import { type RepoPaths, repoPaths, tagCache } from "../cache/paths.ts";
-import { type FileState, linkFile, readRef, sizeOf, stateOf, writeRef } from "../cache/snapshot.ts";
-import { describePatterns, fileFilter, isLiteral } from "../file-patterns.ts";
+import { type FileState, linkFile, readRef, stateOf, writeRef } from "../cache/snapshot.ts";
+import { filesOfSnapshot } from "../cache/unlisted.ts";
+import { describePatterns, fileFilter } from "../file-patterns.ts";
 import { HubError } from "../hub-error.ts";
 import { formatRepoName, isCommit } from "../repo-name.ts";
 import { type RequestContext, requestContext } from "../request/context.ts";
@@ -52,12 +53,14 @@ async function pullAll(job: Pull): Promise<void> {
   const resolved = await resolveRevision(context, paths);
   const { commit, without } = resolved;
   if (without instanceof HubError) emit({ kind: "unreachable", reason: without.message });
-  const files = resolved.files ? chooseFiles(resolved.files, job) : await filesByName(resolved, job);
-  const wanted: Wanted[] = await Promise.all(
+  const files = resolved.files ? chooseFiles(resolved.files, job) : await unlistedFiles(commit, job);
+  const all: Wanted[] = await Promise.all(
     files.map(async (file) => ({ file, state: await stateOf(paths, commit, file) })),
   );
+  const isOptional = fileFilter({ include: options.optional ?? [] });
+  const wanted = without ? all.filter((each) => !isMissing(each) || !isOptional(each.file.path)) : all;
   emit({ kind: "resolved", repo: repo.id, commit, ...countOf(wanted) });
-  const missing = wanted.filter(({ state }) => state.kind === "missing" || state.kind === "partial");
+  const missing = wanted.filter(isMissing);
   if (without && missing.length > 0) throw incomplete(resolved, { missing, wanted, context });
   const branch = !isCommit(repo.revision) && !without;
   // A first pull says early which commit it is after, so that its remains can be told from nothing. Later ones leave the
@@ -74,7 +77,7 @@ async function pullAll(job: Pull): Promise<void> {
     throw error;
   });
   if (branch) await updateRef(job, commit);
-  const names = files.map(({ path }) => path).sort();
+  const names = wanted.map(({ file }) => file.path).sort();
   emit({ kind: "pulled", folder: paths.snapshot(commit), commit, files: names });
 }
 
@@ -86,20 +89,19 @@ function chooseFiles(files: readonly RepoFile[], { context, options }: Pull): Re
   throw new HubError("no-match", `${name} has no file that ${describePatterns(options)}; it has ${someOf(files)}`);
 }
 
-/** A cache that another program has filled may know no listing; files that are named one by one can be found still. */
-async function filesByName({ commit }: Resolved, { context, paths, options }: Pull): Promise<RepoFile[]> {
-  const names = options.include ?? [];
-  const sizes = await Promise.all(
-    names.map((name) => (isLiteral(name) ? sizeOf(paths.pointer(commit, name)) : undefined)),
-  );
-  if (names.length > 0 && sizes.every((size) => size !== undefined)) {
-    return names.map((path, i) => ({ path, size: sizes[i] as number, gitHash: commit }));
-  }
-  throw new HubError(
-    "not-cached",
-    `${formatRepoName(context.repo)}: the cache ${context.access.cache} does not know all of its files; pull it once with a network`,
-  );
+/** A cache that another program has filled may know no listing: what its snapshot has is what there is. */
+async function unlistedFiles(commit: string, { context, paths, options }: Pull): Promise<RepoFile[]> {
+  const files = await filesOfSnapshot(paths, commit);
+  const chosen = files.filter((file) => fileFilter(options)(file.path));
+  if (chosen.length > 0) return chosen;
+  const which = describePatterns(options);
+  const inCommit = `of commit ${commit.slice(0, 8)}`;
+  const only = `no file ${inCommit}${which && ` that ${which}`}, only ${someOf(files)}`;
+  const where = `the cache ${context.access.cache} has ${files.length === 0 ? `no files ${inCommit}` : only}`;
+  throw new HubError("not-cached", `${formatRepoName(context.repo)}: ${where}; pull it once with a network`);
 }
+
+const isMissing = ({ state }: Wanted): boolean => state.kind === "missing" || state.kind === "partial";
 
 interface Placing extends Pull {
   commit: string;
@@ -112,7 +114,7 @@ async function placeAll(wanted: readonly Wanted[], { connections, ...job }: Plac
   const blobs = Map.groupBy(wanted, ({ file }) => blobName(file));
   const queue = [...blobs.values()].sort((a, b) => (b[0]?.file.size ?? 0) - (a[0]?.file.size ?? 0));
   await eachOf(queue, { connections, signal: context.signal }, async (group, signal) => {
-    const fetched = group.some(({ state }) => state.kind === "missing" || state.kind === "partial")
+    const fetched = group.some(isMissing)
       ? await fetchBlob((group[0] as Wanted).file, { ...job, context: { ...context, signal } })
       : false;
     for (const { file, state } of group) {

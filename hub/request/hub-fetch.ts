@@ -3,8 +3,9 @@
 
 import { HubError } from "../hub-error.ts";
 import { hostOf, type RequestContext } from "./context.ts";
+import { withWholeLinks } from "./endpoint-path.ts";
 import { brokenBy, errorOf, isPassing, retryAfter, unreachable } from "./failures.ts";
-import { follow } from "./follow.ts";
+import { type Followed, follow } from "./follow.ts";
 import { delayBefore, pause } from "./patience.ts";
 import { stallClock } from "./stall.ts";
 
@@ -56,13 +57,14 @@ async function tryOnce(
   const clock = stallClock(context.patience.stallMs, caller ?? undefined);
   try {
     const sent = prepare ? prepare(init, clock.poke) : init;
-    const { response, storage } = await follow(url, { ...sent, signal: clock.signal }, context);
-    const whole = await readWhole(response, clock.poke, context);
+    const followed = await follow(url, { ...sent, signal: clock.signal }, context);
+    const { storage } = followed;
+    const whole = await readWhole(followed, clock.poke, context);
     if (whole.ok && (await isReadable(whole))) return whole;
     if (whole.ok) return failedBy("its answer is no JSON", context);
     const error = await errorOf(whole, context, {
       file: fileOf?.(init),
-      storage: storage ?? (sendsFile?.(init) ? new URL(url).host : undefined),
+      storage: storage ?? (sendsFile?.(init) ? followed.address.host : undefined),
     });
     if (!isPassing(whole.status)) throw error;
     const reason = `status ${whole.status}`;
@@ -97,7 +99,11 @@ async function isReadable(whole: Response): Promise<boolean> {
 const MOST_BYTES = 2 ** 28;
 
 /** The same answer with its body in memory, so that a connection that breaks now is retried too. */
-async function readWhole(response: Response, poke: () => void, { access }: RequestContext): Promise<Response> {
+async function readWhole(
+  { response, address }: Followed,
+  poke: () => void,
+  { access }: RequestContext,
+): Promise<Response> {
   const chunks: Uint8Array<ArrayBuffer>[] = [];
   let bytes = 0;
   for await (const chunk of response.body ?? []) {
@@ -108,6 +114,7 @@ async function readWhole(response: Response, poke: () => void, { access }: Reque
       throw new HubError("refused", `${hostOf(access)} gives an answer without an end; is it a Hub?`);
   }
   const bodiless = response.status === 204 || response.status === 304;
-  const { status, statusText, headers } = response;
+  const { status, statusText } = response;
+  const headers = withWholeLinks(response.headers, address, access);
   return new Response(bodiless ? null : new Blob(chunks), { status, statusText, headers });
 }

@@ -14,6 +14,7 @@ export {
   readSafetensors,
   type SafetensorsFile,
 } from "./read.ts";
+export { renameTensors } from "./rename.ts";
 export { INDEX_FILE, openSharded, type ShardedFile, type ShardFormat, SINGLE_FILE } from "./shards.ts";
 export {
   bitsOf,

@@ -4,9 +4,14 @@ import { expect, test } from "bun:test";
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import type { ImportSummary } from "../../hub/checkpoint/index.ts";
-import { openTensors, readAll, readSafetensors } from "../../hub/safetensors/index.ts";
+import { openTensors, readAll, readSafetensors, type StoredTensor } from "../../hub/safetensors/index.ts";
+import { openEngine } from "../../workbench/engine/open.ts";
+import { type Model, saveModelNow } from "../../workbench/models/index.ts";
+import { push } from "../hub/checkpoint/build.ts";
 import { bitsByName } from "../hub/safetensors/tensors.ts";
 import { fixture, temporaryFolder } from "../hub/temporary.ts";
+import { smallResnet } from "../models/small-vision.ts";
+import { checkpointOf } from "../models/tiny-checkpoint.ts";
 
 const GBLR = path.join(import.meta.dir, "../../workbench/cli/gblr.ts");
 const at = temporaryFolder();
@@ -90,6 +95,83 @@ test("import makes a model of a checkpoint with the authors' GBLR layers, and sa
   expect(smooth.stdout).toContain("gpt2 with 6 GBLR matrices, masks without a Gaussian; ");
 }, 60_000);
 
+/** Weights of a small ResNet behind `backbone.`, as a script saves them. */
+async function someWeights(name: string, change: (tensors: Map<string, StoredTensor>) => void = () => {}) {
+  await openEngine();
+  const model = smallResnet() as Model;
+  await saveModelNow(model, at(`${name}-source`));
+  model.dispose();
+  const tensors = await readSafetensors(at(`${name}-source`, "model.safetensors"));
+  change(tensors);
+  const wrapped = new Map([...tensors].map(([own, tensor]) => [`backbone.${own}`, tensor]));
+  writeFileSync(at(`${name}.pth`), checkpointOf(wrapped, push.dict({ epochs: push.int(3) })));
+  return at(`${name}.pth`);
+}
+
+test("import makes a model of weights alone, which the other verbs take, and says what it assumed", async () => {
+  const file = await someWeights("resnet");
+  const out = at("resnet");
+  const { code, stdout, stderr } = gblr(file, "--out", out, "--image-size", "24");
+  expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+  expect(stdout.split("\n")).toEqual([
+    `${file} → ${out}`,
+    "  resnet18 of 5 classes, by names and shapes: 37 tensors, 71.7 kB",
+    "  assumed mean 0.485,0.456,0.406 of red, green and blue (--mean)",
+    "  assumed standard deviation 0.229,0.224,0.225 (--std)",
+    "  assumed bilinear resizing, crop 0.875 center (--interpolation, --crop, --crop-mode of eval acc)",
+    "  written model.safetensors, config.json, hyperparameters.json",
+    "",
+  ]);
+  const headed = gblr(file, "--out", out, "--heads", "2");
+  expect(headed).toEqual({ code: 2, stdout: "", stderr: `gblr: --heads has no meaning for ${file}, a dense resnet\n` });
+  const again = gblr(file, "--out", out);
+  expect(again.stderr).toMatch(/^gblr: .* has config\.json already; pass --force to replace it\n$/);
+  const json = gblr(file, "--out", out, "--force", "--json", "--mean", "0,0,0", "--std", "1,1,1");
+  expect(JSON.parse(json.stdout)).toEqual({
+    file,
+    out,
+    type: "resnet",
+    name: "resnet18",
+    classes: 5,
+    tensors: 37,
+    bytes: 71_684,
+    assumed: { imageSize: 224, interpolation: "bilinear", cropShare: 0.875, cropMode: "center" },
+    leftOut: [],
+    files: ["model.safetensors", "config.json", "hyperparameters.json"],
+  });
+  for (const args of [
+    ["inspect", out],
+    ["convert", out, "--structure", "lowrank", "--budget", "0.6", "--out", at("resnet-lowrank")],
+    ["export", at("resnet-lowrank"), "--to", "dense", "--out", at("resnet-dense")],
+  ]) {
+    const { exitCode, stderr } = Bun.spawnSync([process.execPath, GBLR, ...args]);
+    expect({ args, exitCode, stderr: exitCode === 0 ? "" : stderr.toString() }).toEqual({
+      args,
+      exitCode: 0,
+      stderr: "",
+    });
+  }
+}, 60_000);
+
+test("import keeps the tensors of weights that it cannot make a model of, and says why", async () => {
+  const headless = await someWeights("headless", (tensors) => void tensors.delete("fc.weight"));
+  const { code, stdout } = gblr(headless, "--out", at("headless"));
+  expect(code).toBe(0);
+  expect(stdout).toContain(
+    'missing config.json, which other verbs need: tensor "fc.weight": is missing, must be (5, 12)',
+  );
+  expect(readdirSync(at("headless")).sort()).toEqual(["hyperparameters.json", "model.safetensors"]);
+  const other = gblr(fixture("variants.ckpt"), "--out", at("unknown"), "--json");
+  expect(JSON.parse(other.stdout).noConfig).toMatch(/^its tensors are of no model that is known: GPT-2, /);
+  const asked = gblr(headless, "--out", at("asked"), "--image-size", "24");
+  expect({ code: asked.code, stderr: asked.stderr }).toEqual({
+    code: 1,
+    stderr: `gblr: ${headless}: tensor "fc.weight": is missing, must be (5, 12)\n`,
+  });
+  expect(existsSync(at("asked"))).toBe(false);
+  expect(gblr(headless, "--out", at("raw"), "--raw").stdout).not.toContain("missing");
+});
+
 test.each([
   ["bad-os-system.ckpt", 'the global "posix.system"'],
   ["bad-crc.ckpt", "is damaged"],
@@ -131,6 +213,11 @@ test.each([
   [["x.ckpt", "--out", "y", "--colour"], "--colour"],
   [["x.ckpt", "--out", "y", "--heads", "0"], "--heads"],
   [["x.ckpt", "--out", "y", "--masks", "round"], "gaussian, boxcar"],
+  [["x.ckpt", "--out", "y", "--mean", "0.5,0.5"], "three numbers such as 0.485,0.456,0.406"],
+  [["x.ckpt", "--out", "y", "--std", "1,0,1"], "three numbers above 0"],
+  [[fixture("variants.ckpt"), "--out", "y", "--image-size", "32"], "--image-size has no meaning for"],
+  [[fixture("tiny-gpt2-gaudi.ckpt"), "--out", "y", "--mean", "0,0,0"], "--mean has no meaning for"],
+  [[fixture("variants.safetensors"), "--out", "y", "--raw"], "which is safetensors already"],
   [[fixture("variants.ckpt"), "--out", "y", "--masks", "boxcar"], "--masks has no meaning for"],
   [[fixture("tiny-gpt2-gaudi.ckpt"), "--out", "y", "--raw", "--heads", "2"], "--heads has no meaning with --raw"],
 ])("bad usage exits 2 with one line: gblr import %p", (args, named) => {

@@ -153,7 +153,7 @@ describe("a checkpoint that is no such thing", () => {
     }
     const heads = refusal(converted(TINY, at("refused", "heads"), "none"));
     expect(await heads).toMatch(
-      /does not tell how many heads it has, and its width 16 is no multiple of 64; say how many$/,
+      /does not tell how many heads it has, and its width 16 is no multiple of 64; say how many with --heads$/,
     );
     expect(readdirSync(at("refused"))).toEqual([]);
   });

@@ -1,47 +1,62 @@
-// `gblr import`: a PyTorch checkpoint made into safetensors, without running any of it; one of the method's authors' into
-// a model. The work is in hub/checkpoint and models/reference; here are the options, the progress and the table.
+// `gblr import`: weights of PyTorch made into a model folder, without running any of it; those of a model that is not
+// known into safetensors. The work is in hub/checkpoint, models/reference and models/weights; here are the options and
+// what decides between them, and the table of the last.
 
 import process from "node:process";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { type ImportSummary, importCheckpoint, outputsIn } from "../../hub/checkpoint/index.ts";
+import { ModelError } from "../../hub/model-folder/index.ts";
 import { countFrom } from "./option-values.ts";
 import { CommandFailed, UsageError, verb } from "./program.ts";
 import { progressLine, throttled } from "./progress.ts";
 import { type Cell, formatBytes, type Palette, paletteFor, table } from "./terminal.ts";
 
-interface ImportVerbOptions {
+interface ImportVerbOptions extends WeightsFlags {
   out: string;
   raw?: boolean;
-  heads?: number;
   masks?: (typeof MASKS)[number];
   maxShardSize?: number;
   force?: boolean;
   json?: boolean;
 }
 
+/** What shapes do not tell. */
+interface WeightsFlags {
+  heads?: number;
+  imageSize?: number;
+  mean?: [number, number, number];
+  std?: [number, number, number];
+}
+
 const MASKS = ["gaussian", "boxcar"] as const;
-const SUMMARY = "turn a PyTorch checkpoint into safetensors, without running any of it";
+const SUMMARY = "turn weights of PyTorch into a model folder, without running any of it";
 
 // Lines of at most 78 characters: wider ones are broken again.
 const DESCRIPTION = `
-A checkpoint with GBLR layers that the method's authors' trainer wrote, of
-GPT-2, ViT or ResNet, becomes a model folder for every other verb. Any other
-keeps its tensors as they are, in model.safetensors, and all else that it
-holds in hyperparameters.json.
+Weights of a GPT-2, ViT, MLP-Mixer, ResNet-18 or ResNet-34, under the names of
+timm, torchvision or Hugging Face, become a model folder for every other verb:
+names and shapes tell what model they are. What they do not tell is assumed as
+is usual, and printed with the flag that says otherwise. A checkpoint with GBLR
+layers that the method's authors' trainer wrote becomes a model folder too. Of
+any other file, tensors are written as they are to model.safetensors, and
+everything else to hyperparameters.json.
 `.trim();
 
 export function addImport(program: Command): void {
   verb(program, {
     name: "import",
     summary: SUMMARY,
-    example: "gblr import last.ckpt --out models/vit-gblr\ngblr import pytorch_model.bin --out models/vit --json",
+    example: "gblr import weights.pth --out models/resnet18\ngblr import last.ckpt --out models/vit-gblr --json",
   })
     .summary(SUMMARY)
     .description(DESCRIPTION)
-    .argument("<file>", "a .ckpt, .pth, .pt or .bin written by torch.save")
+    .argument("<file>", "a .ckpt, .pth, .pt or .bin written by torch.save, or a .safetensors")
     .requiredOption("--out <folder>", "where model.safetensors and the rest go")
-    .option("--raw", "keep tensors as they are, GBLR layers too")
-    .option("--heads <count>", "attention heads, where the checkpoint does not tell", countFrom(1))
+    .option("--raw", "keep tensors as they are, whatever they are of")
+    .option("--heads <count>", "attention heads, where the file does not tell", countFrom(1))
+    .option("--image-size <pixels>", "edge of images, where the file does not tell", countFrom(1))
+    .option("--mean <r,g,b>", "taken off each colour from 0 to 1 (default: as is usual)", colours)
+    .option("--std <r,g,b>", "what each colour is then divided by (default: as is usual)", deviations)
     .addOption(new Option("--masks <kind>", "of GBLR layers, where the checkpoint does not tell").choices(MASKS))
     .option("--max-shard-size <size>", "bytes in one file, e.g. 500MB (default: 5GB)", parseSize)
     .option("--force", "replace the model that is in the folder")
@@ -50,42 +65,87 @@ export function addImport(program: Command): void {
 }
 
 async function importVerb(file: string, options: ImportVerbOptions): Promise<void> {
-  const { out, maxShardSize, raw = false, force = false, json = false } = options;
+  const { json = false } = options;
   const palette = paletteFor(process.stdout, process.env);
-  if (!raw && (await isReference(file))) {
-    const { importReferenceWithProgress, printReferenceSummary } = await import("./import-reference.ts");
-    const { heads, masks } = options;
-    const gaussian = masks === undefined ? undefined : masks === "gaussian";
-    const settings = {
-      out,
-      force,
-      heads,
-      gaussian,
-      ...(maxShardSize !== undefined && { maxShardBytes: maxShardSize }),
-    };
-    const summary = await importReferenceWithProgress(file, settings);
-    process.stdout.write(`${json ? JSON.stringify(summary, null, 2) : printReferenceSummary(summary, palette)}\n`);
-    return;
+  const { summary, text } = await importAs(await kindOf(file, options), file, options);
+  process.stdout.write(`${json ? JSON.stringify(summary, null, 2) : text(palette)}\n`);
+}
+
+type Kind = { kind: "reference" } | { kind: "weights"; type: string } | { kind: "raw"; why: string };
+
+/** What is to be made of a file. Opens it, and loads no engine. */
+async function kindOf(file: string, { raw = false, ...flags }: ImportVerbOptions): Promise<Kind> {
+  const { HeadsUnknown, isSafetensors, recogniseFile } = await import("../models/weights/index.ts");
+  if (raw && isSafetensors(file))
+    throw new UsageError(`--raw has no meaning for ${file}, which is safetensors already`);
+  if (raw) return { kind: "raw", why: "with --raw" };
+  const { isReferenceCheckpoint } = await import("../models/reference/index.ts");
+  if (!isSafetensors(file) && (await isReferenceCheckpoint(file))) return { kind: "reference" };
+  try {
+    const found = await recogniseFile(file, flags);
+    if (found) return { kind: "weights", type: found.architecture.type };
+  } catch (error) {
+    // Where no flag was given or would help, the tensors are kept all the same.
+    const isAsked = WEIGHTS_FLAGS.some((flag) => flags[flag] !== undefined);
+    const isFinal = error instanceof HeadsUnknown || isAsked || isSafetensors(file);
+    if (!(error instanceof ModelError) || isFinal) throw error;
+    return { kind: "raw", why: error.message.slice(error.file.length + 2) };
   }
-  expectNoModelOptions(file, options);
+  const why = "its tensors are of no model that is known: GPT-2, ViT, MLP-Mixer, ResNet-18 or ResNet-34";
+  if (isSafetensors(file)) throw new CommandFailed(`${file} cannot be made a model folder: ${why}`);
+  return { kind: "raw", why };
+}
+
+interface Imported {
+  /** for machines */
+  summary: object;
+  text(palette: Palette): string;
+}
+
+async function importAs(kind: Kind, file: string, options: ImportVerbOptions): Promise<Imported> {
+  const { out, maxShardSize, force = false, heads, masks } = options;
+  const common = { out, force, heads, ...(maxShardSize !== undefined && { maxShardBytes: maxShardSize }) };
+  if (kind.kind === "reference") {
+    expectNone(options, IMAGE_FLAGS, `for ${file}, which has GBLR layers`);
+    const { importReferenceWithProgress, printReferenceSummary } = await import("./import-reference.ts");
+    const gaussian = masks === undefined ? undefined : masks === "gaussian";
+    const summary = await importReferenceWithProgress(file, { ...common, gaussian });
+    return { summary, text: (palette) => printReferenceSummary(summary, palette) };
+  }
+  if (kind.kind === "weights") {
+    expectNone(options, ["masks", ...(MEANINGLESS[kind.type] ?? [])], `for ${file}, a dense ${kind.type}`);
+    const { importWeightsWithProgress, printWeightsSummary } = await import("./import-weights.ts");
+    const { imageSize, mean, std } = options;
+    const summary = await importWeightsWithProgress(file, { ...common, imageSize, mean, std });
+    return { summary, text: (palette) => printWeightsSummary(summary, palette) };
+  }
+  const { raw = false } = options;
+  expectNone(options, [...WEIGHTS_FLAGS, "masks"], raw ? "with --raw" : `for ${file}: ${kind.why}`);
   const [existing] = force ? [] : await outputsIn(out);
   if (existing) throw new CommandFailed(`${out} has ${existing} already; pass --force to replace it`);
   const summary = await importWithProgress(file, { out, maxShardBytes: maxShardSize });
-  const text = json ? JSON.stringify(summary, null, 2) : printSummary(summary, palette);
-  process.stdout.write(`${text}\n`);
+  const missing = raw ? undefined : kind.why;
+  return {
+    summary: missing === undefined ? summary : { ...summary, noConfig: missing },
+    text: (palette) => printSummary(summary, palette, missing),
+  };
 }
 
-/** Only then is an engine loaded. */
-async function isReference(file: string): Promise<boolean> {
-  const { isReferenceCheckpoint } = await import("../models/reference/index.ts");
-  return isReferenceCheckpoint(file);
-}
+const IMAGE_FLAGS = ["imageSize", "mean", "std"] as const;
+const WEIGHTS_FLAGS = ["heads", ...IMAGE_FLAGS] as const;
 
-function expectNoModelOptions(file: string, { raw, heads, masks }: ImportVerbOptions): void {
-  const given = Object.entries({ heads, masks }).find(([, value]) => value !== undefined);
-  if (!given) return;
-  const why = raw ? "with --raw" : `for ${file}, which holds no GBLR layers of a known architecture`;
-  throw new UsageError(`--${given[0]} has no meaning ${why}`);
+/** By `model_type`. */
+const MEANINGLESS: Readonly<Record<string, readonly (keyof WeightsFlags)[]>> = {
+  gpt2: IMAGE_FLAGS,
+  resnet: ["heads"],
+  mixer: ["heads"],
+};
+
+function expectNone(options: ImportVerbOptions, flags: readonly (keyof ImportVerbOptions)[], where: string): void {
+  const given = flags.find((flag) => options[flag] !== undefined);
+  if (given === undefined) return;
+  const flag = given.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+  throw new UsageError(`--${flag} has no meaning ${where}`);
 }
 
 async function importWithProgress(
@@ -112,7 +172,12 @@ async function importWithProgress(
   }
 }
 
-function printSummary({ file, out, files, tensors, bytes, dtypes, tied }: ImportSummary, palette: Palette): string {
+/** @param missing why there is no config.json, where there should be one */
+function printSummary(
+  { file, out, files, tensors, bytes, dtypes, tied }: ImportSummary,
+  palette: Palette,
+  missing: string | undefined,
+): string {
   const row = (name: string, count: number, size: number): Cell[] => [
     { text: name },
     { text: String(count), align: "right" },
@@ -125,7 +190,22 @@ function printSummary({ file, out, files, tensors, bytes, dtypes, tied }: Import
   const lines = table([heading, ...rows, row("total", tensors, bytes)]);
   const ties = Object.entries(tied).map(([name, first]) => `  ${name} shares the values of ${first}`);
   const title = palette.bold(`${file} → ${out}`);
-  return [title, ...lines, ...ties, `  ${palette.dim("written")} ${files.join(", ")}`].join("\n");
+  const note =
+    missing === undefined ? [] : [`  ${palette.dim("missing")} config.json, which other verbs need: ${missing}`];
+  return [title, ...lines, ...ties, `  ${palette.dim("written")} ${files.join(", ")}`, ...note].join("\n");
+}
+
+/** Three numbers, of red, green and blue. */
+function colours(text: string): [number, number, number] {
+  const values = text.split(",").map((part) => (part.trim() === "" ? Number.NaN : Number(part)));
+  if (values.length === 3 && values.every(Number.isFinite)) return values as [number, number, number];
+  throw new InvalidArgumentError("It must be three numbers such as 0.485,0.456,0.406.");
+}
+
+function deviations(text: string): [number, number, number] {
+  const values = colours(text);
+  if (values.every((value) => value > 0)) return values;
+  throw new InvalidArgumentError("It must be three numbers above 0 such as 0.229,0.224,0.225.");
 }
 
 const UNITS: Record<string, number> = { "": 1, b: 1, kb: 1e3, mb: 1e6, gb: 1e9 };

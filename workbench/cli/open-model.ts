@@ -7,7 +7,7 @@ import type { Located } from "../../hub/locate.ts";
 import { locate } from "../../hub/locate.ts";
 import { TRAINABLE_FILE } from "../../hub/model-folder/index.ts";
 import { isZooName } from "../../hub/zoo.ts";
-import { lacksSafetensors, MODEL_FILES, OLD_WEIGHTS } from "../experiment/sources.ts";
+import { lacksSafetensors, MODEL_FILES, OLD_WEIGHTS, OPTIONAL_FILES } from "../experiment/sources.ts";
 import { type LoadOptions, loadModel, type Model } from "../models/index.ts";
 import { withHub } from "./hub-access.ts";
 import { CommandFailed } from "./program.ts";
@@ -42,7 +42,7 @@ async function locateFiles(
 ): Promise<Located> {
   const bar = progressBar({ label: name });
   try {
-    for await (const event of locate(name, "model", access, { include, signal })) {
+    for await (const event of locate(name, "model", access, { include, optional: OPTIONAL_FILES, signal })) {
       if (event.kind === "located") return event;
       showPull(event, bar);
     }

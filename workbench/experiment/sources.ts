@@ -52,6 +52,13 @@ export interface LocateOptions {
   zooRelease?: string | undefined;
 }
 
+/** What a model can do without, or is missed by name when it is used. Settings are neither: without them figures differ. */
+export const OPTIONAL_FILES = [
+  ...COMPANION_FILES.filter((name) => !name.endsWith("_config.json")),
+  "README.md",
+  "LICENSE*",
+];
+
 /** What a model is run from: not the same weights in other formats, nor the factors that it is trained on by. */
 export const MODEL_FILES = [
   "config.json",
@@ -127,7 +134,7 @@ async function* readCard(name: string, options: LocateOptions): AsyncGenerator<E
     const { folder } = yield* located(name, "dataset", ["README.md"], options);
     return await readFile(join(folder, "README.md"), "utf8").catch(() => undefined);
   } catch (error) {
-    if (error instanceof HubError && error.code === "no-match") return undefined;
+    if (error instanceof HubError && (error.code === "no-match" || error.code === "not-cached")) return undefined;
     throw error;
   }
 }
@@ -139,7 +146,8 @@ async function* located(
   { access, signal, zooRelease: release }: LocateOptions,
 ): AsyncGenerator<ExperimentEvent, Source> {
   const zoo: LocateZoo<ZooStep> = (name, access, { signal }) => stepsOf(pullZoo(name, access, { release, signal }));
-  for await (const event of locate(name, type, access, { include, signal, zoo })) {
+  const optional = type === "model" ? OPTIONAL_FILES : ["README.md"];
+  for await (const event of locate(name, type, access, { include, optional, signal, zoo })) {
     if (event.kind === "located") {
       const { folder, commit } = event;
       return { name, folder, ...(commit && { revision: commit }) };

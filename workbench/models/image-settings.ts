@@ -20,6 +20,9 @@ const DEFAULTS: Readonly<Record<string, Omit<ImageSettings, "size" | "classes">>
   resnet: { ...IMAGENET, interpolation: "bilinear", cropShare: 0.875, cropMode: "center" },
 };
 
+/** How images of a family's checkpoints are usually prepared. @param type `model_type` of a classifier */
+export const usualPreparation = (type: string) => DEFAULTS[type];
+
 /**
  * @param folder of the model, for errors
  * @throws EngineError when the model classifies no images; ModelError for a preparation that makes no sense, or that is not

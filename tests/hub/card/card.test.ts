@@ -104,8 +104,10 @@ test("the text has the table, the picture, the ways to load, the command, the ve
   expect(card).toContain("| gblr | after | **902.06** | 43.75 % | 46.80 % | 7.65 M | 30.6 MB |");
   expect(card).toContain("](structure.png)");
   expect(card).toContain(
-    "npx gblr eval ppl me/gpt2-mini-gblr --dataset gblr/wikitext-mini --config wikitext-mini-v1 --split test --context 256\n",
+    "gblr eval ppl me/gpt2-mini-gblr --dataset gblr/wikitext-mini --config wikitext-mini-v1 --split test --context 256\n",
   );
+  expect(card).toContain("```sh\nnpm install\nnpm install --global bun .\n```");
+  expect(card).not.toMatch(/npx|bunx/); // no registry has the package: another's would be run
   expect(card).toContain('AutoModelForCausalLM.from_pretrained("me/gpt2-mini-gblr", trust_remote_code=True)');
   expect(card).toContain('snapshot_download("me/gpt2-mini-gblr")');
   expect(card).toContain("```sh\nbun run recipes/gpt2-wt103.ts --budget 0.4375\n```");

@@ -75,15 +75,29 @@ test("a file that is too short for the listing is missing", async () => {
   expect(error.message).toContain("lacks 1 of 3 files of commit c0ffee00 (config.json)");
 });
 
-test("a cache without a listing serves files that are named one by one, and nothing else", async () => {
+test("a cache without a listing serves what its snapshot has", async () => {
   const cache = await cached("unlisted");
   rmSync(`${cache}/models--x--y/trees`, { recursive: true });
   const access = { endpoint: NOWHERE, cache, offline: true };
   const { pulled } = await pullAll(access, { include: ["config.json", "model.safetensors"] });
   expect(pulled.files).toEqual(["config.json", "model.safetensors"]);
-  expect((await failureOf(pullAll(access))).message).toContain("does not know all of its files");
-  expect((await failureOf(pullAll(access, { include: ["*.json"] }))).code).toBe("not-cached");
-  expect((await failureOf(pullAll(access, { include: ["merges.txt"] }))).code).toBe("not-cached");
+  expect((await pullAll(access)).pulled.files).toEqual(["config.json", "model.safetensors", "tokenizer.json"]);
+  const some = await pullAll(access, { include: ["*.json"], exclude: ["t*"] });
+  expect(some.pulled.files).toEqual(["config.json"]);
+  const none = await failureOf(pullAll(access, { include: ["merges.txt"] }));
+  expect(none.message).toMatch(
+    /^x\/y: the cache \S+ has no file of commit c0ffee00 that matches merges\.txt, only config\.json, model\.safetensors, tokenizer\.json; pull it once with a network$/,
+  );
+});
+
+test("files that can be done without are not missed, with a listing or without", async () => {
+  const cache = await cached("optional", ["*.safetensors"]);
+  const access = { endpoint: NOWHERE, cache, offline: true };
+  const { pulled } = await pullAll(access, { optional: ["*.json"] });
+  expect(pulled.files).toEqual(["model.safetensors"]);
+  expect((await failureOf(pullAll(access, { optional: ["token*"] }))).message).toContain(
+    "lacks 1 of 2 files of commit c0ffee00 (config.json)",
+  );
 });
 
 test.each([

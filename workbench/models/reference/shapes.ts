@@ -12,6 +12,12 @@ export function sideOf({ tensors, file }: Shapes, tensor: string, axis: number):
   throw new ModelError(tensors.has(tensor) ? `has no axis ${axis}` : "is missing", { file, tensor });
 }
 
+/** What timm multiplies a width by and rounds down to have an inner width. */
+export function ratioOf(inner: number, width: number): number {
+  const ratio = inner / width;
+  return Math.floor(ratio * width) === inner ? ratio : (inner + 0.5) / width;
+}
+
 /**
  * How many different numbers names have in the place of the pattern's group. They are counted, not the largest taken: a
  * number in a name can be as large as it likes.

@@ -6,7 +6,7 @@ import { usualHeads } from "./heads.ts";
 import { findSetting, isCount } from "./hyper-parameters.ts";
 import { preparation } from "./preparation.ts";
 import type { ReferenceCheckpoint, ReferenceReader } from "./reader.ts";
-import { countNumbered, sideOf } from "./shapes.ts";
+import { countNumbered, ratioOf, sideOf } from "./shapes.ts";
 
 /** timm's names by width; of any other width it is `base` with a width of its own. */
 const NAMES: Readonly<Record<number, string>> = { 192: "tiny", 384: "small", 1024: "large" };
@@ -27,7 +27,9 @@ export const vitReader: ReferenceReader = {
       number,
     ];
     const blocks = countNumbered(checkpoint, /^blocks\.(\d+)\./);
-    const image = patch * gridOf(checkpoint);
+    const { grid, classPosition } = positionsOf(checkpoint);
+    const image = patch * grid;
+    const classToken = tensors.has("cls_token");
     const classes = side("head.bias", 0);
     const hyper = rest.hyper_parameters;
     const hasBias = [...tensors.keys()].some((name) => /\.attn\.(q_proj|k_proj|v_proj|qkv)\.bias$/.test(name));
@@ -35,7 +37,7 @@ export const vitReader: ReferenceReader = {
     return {
       architecture: `vit_${NAMES[width] ?? "base"}_patch${patch}_${image}`,
       num_classes: classes,
-      global_pool: "token",
+      global_pool: tensors.has("fc_norm.weight") ? "avg" : "token",
       model_args: {
         img_size: image,
         patch_size: patch,
@@ -46,6 +48,9 @@ export const vitReader: ReferenceReader = {
           heads ?? findSetting(hyper, ["num_heads"], isCount) ?? ownHeads(width, blocks) ?? usualHeads(width, file),
         mlp_ratio: ratioOf(side("blocks.0.mlp.fc1.bias", 0), width),
         qkv_bias: hasBias,
+        ...(!classToken && { class_token: false }),
+        ...(classToken && !classPosition && { no_embed_class: true }),
+        ...(tensors.has("blocks.0.ls1.gamma") && { init_values: LAYER_SCALE }),
         ...(representation !== undefined && { representation_size: representation }),
       },
       pretrained_cfg: {
@@ -60,17 +65,22 @@ export const vitReader: ReferenceReader = {
 /** The reference's own small models are 768 wide, with 8 blocks of 8 heads. */
 const ownHeads = (width: number, blocks: number): number | undefined => (width === 768 && blocks === 8 ? 8 : undefined);
 
-/** Patches in a row. @throws ModelError when positions are not those of a square and a class token */
-function gridOf(checkpoint: ReferenceCheckpoint): number {
-  const positions = sideOf(checkpoint, "pos_embed", 1);
-  const grid = Math.round(Math.sqrt(positions - 1));
-  if (grid >= 1 && grid * grid === positions - 1) return grid;
-  const problem = `has ${positions} positions, which are not those of a square of patches and a class token`;
-  throw new ModelError(problem, { file: checkpoint.file, tensor: "pos_embed" });
-}
+/** What gains start with in training from scratch, which no trained checkpoint tells. */
+const LAYER_SCALE = 1e-5;
 
-/** What timm multiplies the width by and rounds down. */
-function ratioOf(inner: number, width: number): number {
-  const ratio = inner / width;
-  return Math.floor(ratio * width) === inner ? ratio : (inner + 0.5) / width;
+/**
+ * Patches in a row, and whether the class token has a position beside theirs.
+ * @throws ModelError when positions are not those of a square of patches
+ */
+function positionsOf(checkpoint: ReferenceCheckpoint): { grid: number; classPosition: boolean } {
+  const positions = sideOf(checkpoint, "pos_embed", 1);
+  const hasToken = checkpoint.tensors.has("cls_token");
+  for (const classPosition of hasToken ? [true, false] : [false]) {
+    const patches = positions - (classPosition ? 1 : 0);
+    const grid = Math.round(Math.sqrt(patches));
+    if (grid >= 1 && grid * grid === patches) return { grid, classPosition };
+  }
+  const token = hasToken ? " and a class token" : "";
+  const problem = `has ${positions} positions, which are not those of a square of patches${token}`;
+  throw new ModelError(problem, { file: checkpoint.file, tensor: "pos_embed" });
 }

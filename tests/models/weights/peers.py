@@ -1,0 +1,85 @@
+"""Models of torchvision, timm and transformers for peers.test.ts: `peers.py KIND FOLDER` writes FOLDER/weights.pth, a
+state_dict or a whole module as people save them, and prints the logits of FOLDER/input as JSON."""
+
+import json
+import os
+import sys
+
+import torch
+
+SIZE = 64
+
+
+def torchvision_resnet18():
+    import torchvision
+
+    class Net(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.backbone = torchvision.models.resnet18(weights=None)
+            self.backbone.fc = torch.nn.Linear(512, 10)
+
+        def forward(self, x):
+            return self.backbone(x)
+
+    model = Net()
+    return model, model.state_dict()
+
+
+def torchvision_resnet34():
+    import torchvision
+
+    model = torchvision.models.resnet34(weights=None)
+    model.fc = torch.nn.Sequential(torch.nn.Dropout(), torch.nn.Linear(512, 7))
+    return model, model
+
+
+def timm_vit():
+    import timm
+
+    model = timm.create_model("vit_tiny_patch16_224", img_size=SIZE, num_classes=6, depth=2)
+    return model, torch.nn.DataParallel(model).state_dict()
+
+
+def timm_mixer():
+    import timm
+
+    model = timm.create_model("mixer_s32_224", img_size=SIZE, num_classes=6)
+    return model, {"model": model.state_dict(), "epoch": 3}
+
+
+def transformers_vit():
+    from transformers import ViTConfig, ViTForImageClassification
+
+    model = ViTForImageClassification(ViTConfig(num_hidden_layers=2, image_size=SIZE, num_labels=5))
+    return model, model.state_dict()
+
+
+def transformers_gpt2():
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    model = GPT2LMHeadModel(GPT2Config(n_layer=2, n_embd=128, n_head=4, vocab_size=200, n_positions=32))
+    return model, model
+
+
+def main(kind, folder):
+    torch.manual_seed(0)
+    model, saved = globals()[kind]()
+    for name, tensor in model.state_dict().items():
+        if tensor.is_floating_point():
+            tensor.add_(torch.randn_like(tensor) * 0.02)  # statistics and biases that are none of the plain ones
+    model.eval()
+    torch.save(saved, os.path.join(folder, "weights.pth"))
+    if kind == "transformers_gpt2":
+        x = torch.arange(9)[None] * 7 % 200
+    else:
+        x = torch.randn(2, 3, SIZE, SIZE)
+    with torch.no_grad():
+        y = model(x)
+    logits = y if isinstance(y, torch.Tensor) else y.logits
+    images = [] if x.dim() == 2 else x.permute(0, 2, 3, 1).flatten().tolist()
+    print(json.dumps({"images": images, "logits": logits.double().flatten().tolist()}))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,80 @@
+// A file of weights made into a model folder: config.json from the names and shapes of its tensors, which are streamed
+// from one file to the other as they are. Nothing of a checkpoint is run, and no engine is needed.
+
+import { type Checkpoint, openCheckpoint, writeRest } from "../../../hub/checkpoint/index.ts";
+import { CONFIG_FILE } from "../../../hub/model-folder/index.ts";
+import { openTensors, type TensorSource, type WriteProgress } from "../../../hub/safetensors/index.ts";
+import { prepareFolder, writeModelFolder } from "../write-folder.ts";
+import { type Recognised, recognise, type WeightsOptions } from "./recognise.ts";
+
+export interface ImportWeightsOptions extends WeightsOptions {
+  /** the model folder, made if it is not there; a model in it is replaced */
+  out: string;
+  /** bytes of tensors in one file, at most. Default 5 GB */
+  maxShardBytes?: number | undefined;
+}
+
+export type ImportWeightsEvent =
+  | { kind: "opened"; tensors: number; bytes: number }
+  | WriteProgress
+  /** last of all */
+  | { kind: "imported"; model: Recognised; files: string[] };
+
+/** Whether a path is of safetensors: a file, or the index of several. */
+export const isSafetensors = (path: string): boolean => /\.safetensors(\.index\.json)?$/.test(path);
+
+/** Close it. @param path a checkpoint of PyTorch's, or of safetensors @throws CheckpointError, SafetensorsError */
+async function openWeights(path: string): Promise<Checkpoint & { file: string }> {
+  if (!isSafetensors(path)) return { file: path, ...(await openCheckpoint(path)) };
+  return { file: path, ...(await openTensors(path)), rest: {}, tied: new Map() };
+}
+
+/**
+ * What a file of weights is. Opens it and reads no tensor.
+ * @returns undefined for weights of no architecture that is known
+ * @throws CheckpointError, SafetensorsError for a file that is damaged; ModelError as `recognise`
+ */
+export async function recogniseFile(path: string, options: WeightsOptions = {}): Promise<Recognised | undefined> {
+  const weights = await openWeights(path);
+  try {
+    return recognise({ ...weights, tensors: weights }, options);
+  } finally {
+    await weights.close();
+  }
+}
+
+/**
+ * @param path weights that are recognised
+ * @throws as `recogniseFile`; ModelError, SafetensorsError when the folder cannot be written: it is then as it was
+ */
+export async function* importWeights(
+  path: string,
+  { out, maxShardBytes, ...options }: ImportWeightsOptions,
+): AsyncGenerator<ImportWeightsEvent, void> {
+  const weights = await openWeights(path);
+  try {
+    const model = recognise({ ...weights, tensors: weights }, options);
+    if (!model) throw new Error(`${path} is of no architecture that is known`);
+    await prepareFolder(out);
+    const files: string[] = [];
+    const { config, preprocessor } = model;
+    for await (const event of writeModelFolder(out, { model: sourcesOf(model), config, preprocessor, maxShardBytes })) {
+      if (event.kind === "saved") files.push(...event.files);
+      else yield event;
+    }
+    files.push(...(await writeRest(weights, out)));
+    yield { kind: "imported", model, files };
+  } finally {
+    await weights.close();
+  }
+}
+
+/** All tensors but a head that is the embedding again. */
+function sourcesOf({ architecture, config, tensors }: Recognised): TensorSource[] {
+  const settings = architecture.readConfig({ ...config }, CONFIG_FILE);
+  const isTied = (name: string) =>
+    /(^|\.)lm_head\.weight$/.test(name) && architecture.ignores("lm_head.weight", settings);
+  return Array.from(tensors.tensors)
+    .filter(([name]) => !isTied(name))
+    .map(([name, { dtype, shape }]) => ({ name, dtype, shape, data: () => tensors.chunks(name) }));
+}

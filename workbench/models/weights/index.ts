@@ -1,0 +1,11 @@
+// Files of weights alone, made into model folders. The one door of this folder.
+
+export { HeadsUnknown } from "../reference/index.ts";
+export {
+  type ImportWeightsEvent,
+  type ImportWeightsOptions,
+  importWeights,
+  isSafetensors,
+  recogniseFile,
+} from "./import-weights.ts";
+export type { Assumed, Recognised, WeightsOptions } from "./recognise.ts";

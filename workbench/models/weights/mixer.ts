@@ -1,0 +1,40 @@
+// The config.json of an MLP-Mixer out of the shapes of its tensors, as timm writes it.
+
+import { ModelError } from "../../../hub/model-folder/index.ts";
+import { countNumbered, type ReferenceReader, ratioOf, sideOf } from "../reference/index.ts";
+
+export const mixerReader: ReferenceReader = {
+  type: "mixer",
+  gaussian: false,
+
+  recognises: (tensors) => tensors.has("stem.proj.weight") && tensors.has("blocks.0.mlp_tokens.fc1.weight"),
+
+  config(checkpoint) {
+    const side = (name: string, axis: number): number => sideOf(checkpoint, name, axis);
+    const [width, colours, patch] = [0, 1, 2].map((axis) => side("stem.proj.weight", axis)) as [number, number, number];
+    const [tokenWidth, patches] = [0, 1].map((axis) => side("blocks.0.mlp_tokens.fc1.weight", axis)) as [
+      number,
+      number,
+    ];
+    const grid = Math.round(Math.sqrt(patches));
+    if (grid * grid !== patches) {
+      const place = { file: checkpoint.file, tensor: "blocks.0.mlp_tokens.fc1.weight" };
+      throw new ModelError(`has ${patches} patches, which are not those of a square`, place);
+    }
+    const image = patch * grid;
+    const classes = side("head.bias", 0);
+    return {
+      architecture: `mixer_b${patch}_${image}`,
+      num_classes: classes,
+      model_args: {
+        img_size: image,
+        patch_size: patch,
+        in_chans: colours,
+        embed_dim: width,
+        num_blocks: countNumbered(checkpoint, /^blocks\.(\d+)\./),
+        mlp_ratio: [tokenWidth, side("blocks.0.mlp_channels.fc1.bias", 0)].map((inner) => ratioOf(inner, width)),
+      },
+      pretrained_cfg: { input_size: [colours, image, image], num_classes: classes },
+    };
+  },
+};

@@ -114,7 +114,9 @@ interface Found {
 
 function structuredLayer(place: LayerPlace, { parts, settings, mustBeListed }: Found): StructuredLayer {
   const [form, other] = Object.values(FORMS).filter(({ signs }) => signs.some((sign) => parts.has(sign)));
-  if (!form) throw problemOf(place, `config.json lists it as ${settings?.structure}, no tensor is its`);
+  if (!form) {
+    throw problemOf(place, `config.json lists it as ${settings?.structure}, its tensors are ${[...parts].join(", ")}`);
+  }
   if (other) throw problemOf(place, `is in two forms: it has ${other.signs.join(" or ")} too`);
   if (!form.structures.includes("gblr")) expectWhole(place, form, parts);
   const structure = settings?.structure ?? form.guess(parts);

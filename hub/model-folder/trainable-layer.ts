@@ -48,5 +48,9 @@ async function readCheckedStructure(
     if (large !== undefined) throw problemOf(place, `${part} must be shares of n, has ${large}`);
     return values;
   };
-  return { widths: await read("widths"), locations: await read("locations") };
+  const found = { widths: await read("widths"), locations: await read("locations") };
+  const name = `${place.layer}.sigma`;
+  const [sigma = 1] = place.tensors.tensors.has(name) ? toFloat32(await place.tensors.read(name)) : [];
+  if (!(sigma > 0)) throw problemOf(place, `sigma must be positive, is ${sigma}`);
+  return found;
 }

@@ -17,6 +17,7 @@ const NAMES = [
   "modeling_gblr.py",
   "gblr_load.py",
   "gblr_files.py",
+  "gblr_rules.py",
   "gblr_build.py",
   "gblr_layers.py",
   "gblr_convolutions.py",

@@ -3,7 +3,7 @@
 // shapes are held to docs/format.md here, by the headers alone; what needs values is in check-model.ts.
 
 import { factoredLayer } from "./factored-layer.ts";
-import type { LayerConfig } from "./gblr-config.ts";
+import type { GblrConfig, LayerConfig } from "./gblr-config.ts";
 import { isReal, type LayerPlace, problemOf } from "./layer-tensors.ts";
 import type { OpenModel } from "./open-model.ts";
 import { PACKED_PARTS, packedLayer } from "./packed-layer.ts";
@@ -63,16 +63,18 @@ const EMBEDDING = /(^|[._])(wte|wpe|shared|[a-z_]*embed|[a-z_]*embeddings?|[a-z]
 export function findLayers({ tensors, path, config }: OpenModel): ModelLayers {
   const layers = new Map<string, StoredLayer>();
   const claimed = new Set<string>();
-  for (const [layer, parts] of partsOfLayers(tensors.tensors.keys())) {
-    const settings = config?.layers.get(layer);
+  const found = partsOfLayers(tensors.tensors.keys());
+  const listed = config && namedAsInFile(config.layers, found);
+  for (const [layer, parts] of found) {
+    const settings = listed?.get(layer);
     if (!settings && ![...parts].some((part) => SIGNS.has(part))) continue;
     const place = { layer, file: path, tensors };
-    const found = structuredLayer(place, { parts, settings, mustBeListed: config !== undefined });
-    if (settings) expectAgreement(place, found, settings);
-    layers.set(layer, found);
+    const held = structuredLayer(place, { parts, settings, mustBeListed: config !== undefined });
+    if (settings) expectAgreement(place, held, settings);
+    layers.set(layer, held);
     for (const part of parts) claimed.add(`${layer}.${part}`);
   }
-  for (const [layer, { structure }] of config?.layers ?? []) {
+  for (const [layer, { structure }] of listed ?? []) {
     if (layers.has(layer)) continue;
     throw problemOf({ layer, file: path, tensors }, `config.json lists it as ${structure}, no tensor is its`);
   }
@@ -103,6 +105,18 @@ function partsOfLayers(names: Iterable<string>): Map<string, Set<string>> {
     found.set(layer, parts.add(part));
   }
   return found;
+}
+
+/**
+ * Layers under the names that the file has. transformers saves GPT-2 with `transformer.` before all names, also where
+ * config.json, which it leaves as it was, has none.
+ */
+function namedAsInFile(layers: GblrConfig["layers"], found: ReadonlyMap<string, unknown>): GblrConfig["layers"] {
+  const [first = ""] = layers.keys();
+  const prefixed = found.has(first) ? undefined : [...found.keys()].find((name) => name.endsWith(`.${first}`));
+  if (prefixed === undefined) return layers;
+  const prefix = prefixed.slice(0, -first.length);
+  return new Map([...layers].map(([name, settings]) => [prefix + name, settings]));
 }
 
 interface Found {

@@ -158,8 +158,9 @@ def _checked_layer(layer, settings, structure):
 
 
 def own_tensors(tensors, own_name):
-    """tensors: of a file, by name. Returns them by the names that they have in the model. Two must not have the same."""
-    found = {}
+    """tensors: of a file. Returns them by the names that they have in the model. Two must not have the same, and those of
+    a structured layer must have the layer's name in common."""
+    found, layers = {}, {}
     for tensor in tensors:
         name = own_name(tensor.name)
         if name is None:
@@ -167,6 +168,9 @@ def own_tensors(tensors, own_name):
         if name in found:
             raise ValueError(f'tensor "{tensor.name}": is there twice, as "{found[name].name}" too')
         found[name] = tensor
+        (layer, _, part), stored = name.rpartition("."), tensor.name.rpartition(".")[0]
+        if part in PARTS and layers.setdefault(layer, stored) != stored:
+            raise ValueError(f'tensor "{tensor.name}": others of its layer are of "{layers[layer]}"')
     return found
 
 
@@ -247,7 +251,7 @@ class _Place(NamedTuple):
         )
         if not fits or tensor.dtype not in dtypes:
             is_ = f"{tensor.dtype} ({', '.join(map(str, tensor.shape))})"
-            raise problem(self.layer, f"{part} must be {' or '.join(dtypes)} {must}, is {is_}")
+            raise LayerError(self.layer, f"must be {'float' if dtypes == REAL else dtypes[0]} of shape {must}, is {is_}", part)
         return tensor.shape
 
     def expect_size(self, settings, n_in, n_out):
@@ -284,7 +288,7 @@ def _check_trainable(place, settings):
 
 
 def _check_factored(place, settings):
-    structure, sizes = settings["structure"], {}
+    structure, sizes = settings["structure"], {"n_in": settings["n_in"], "n_out": settings["n_out"]}
     for part, names in FACTORED[structure].items():
         shape = place.expect(part, [sizes.get(name, name) for name in names], ("F32",))
         sizes.update(zip(names, shape))

@@ -179,7 +179,7 @@ describe("a folder changed in one place", () => {
       );
       const cases = asked.map(({ folder, size, form }) => ({ folder, size: size ?? null, form }));
       const input = JSON.stringify({ ids: tf.tidy(() => [...ids(1, 9).dataSync()]), images, cases });
-      const answers = askPython(torch as string, "mutated.py", [SOURCES], {}, input) as {
+      const answers = askPython(torch as string, "folder_logits.py", [SOURCES], {}, input) as {
         logits?: number[];
         refusal?: string;
       }[];

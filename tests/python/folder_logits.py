@@ -1,6 +1,6 @@
 """Loads model folders that may break rules, and prints the logits or the refusal of each as a JSON list.
 
-    mutated.py SOURCES < {"ids": [...], "images": {"16": [...]}, "cases": [{"folder": ..., "size": 16, "form": ...}]}
+    folder_logits.py SOURCES < {"ids": [...], "images": {"16": [...]}, "cases": [{"folder": ..., "size": 16, "form": ...}]}
 
 A size of null is a language model. Anything but a ValueError is no refusal, and ends the program.
 """

@@ -3,6 +3,7 @@
 
 import { z } from "zod";
 import { quote } from "../file-error.ts";
+import { versionProblem } from "../format-version.ts";
 import { isJsonObject, parseJson } from "../json-value.ts";
 import { scanJson } from "../safetensors/index.ts";
 import { ModelError } from "./errors.ts";
@@ -105,7 +106,8 @@ export function parseGblrConfig(text: string, file: string): GblrConfig | undefi
     return undefined;
   }
   if (!isJsonObject(gblr)) throw fail('"gblr" must be an object');
-  checkFormat(gblr.format, fail);
+  // First of all: the fields of another version may be others.
+  if (gblr.format !== FORMAT) throw fail(`"gblr.format" ${versionProblem(FORMAT, gblr.format)}`);
   const { duplicate } = scanJson(text);
   if (duplicate) throw fail(`${quote(duplicate.at(-1) as string)} is named twice`);
   const part = checked(partSchema, gblr, (path, problem) => fail(`"gblr.${path}" ${problem}`));
@@ -115,13 +117,6 @@ export function parseGblrConfig(text: string, file: string): GblrConfig | undefi
   );
   if (layers.size === 0) throw fail('"gblr.layers" must name a layer; a dense model has no "gblr"');
   return { ...(sigma !== undefined && { sigma }), layers };
-}
-
-function checkFormat(format: unknown, fail: (problem: string) => ModelError): void {
-  if (format === FORMAT) return;
-  const isNewer = typeof format === "number" && format > FORMAT;
-  const remedy = isNewer ? "; a newer version of gblr wrote it: update" : "";
-  throw fail(`"gblr.format" must be ${FORMAT}, is ${shown(format)}${remedy}`);
 }
 
 function layerOf(value: unknown, structure: StructureName, fail: (problem: string) => ModelError): LayerConfig {

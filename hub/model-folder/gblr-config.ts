@@ -125,6 +125,9 @@ function layerOf(value: unknown, structure: StructureName, fail: (problem: strin
   const own = fields.structure ?? structure;
   if (own === "gblr" && blocks === undefined) throw fail("blocks must be a whole number from 0, is missing");
   if (nIn * nOut > MOST_VALUES) throw fail(`n_in · n_out must be at most ${MOST_VALUES}, is ${nIn} · ${nOut}`);
+  if (blocks !== undefined && blocks > nIn * nOut) {
+    throw fail(`blocks must be at most n_in · n_out, ${nIn * nOut}, is ${blocks}`);
+  }
   if ((blocks ?? 0) * Math.max(nIn, nOut) > MOST_VALUES) {
     throw fail(`blocks · max(n_in, n_out) must be at most ${MOST_VALUES}, is ${blocks} · ${Math.max(nIn, nOut)}`);
   }

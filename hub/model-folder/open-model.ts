@@ -50,12 +50,12 @@ export async function readConfig(file: string, required: boolean): Promise<GblrC
 /** Real ones have some kilobytes; a reader must not be made to parse gigabytes. */
 const MOST_CONFIG_BYTES = 100_000_000;
 
-/** @param file a config.json. @throws ModelError when there is none, or it is far too long */
+/** @param file a config.json. @throws ModelError when there is none, it is no UTF-8, or far too long */
 export async function readConfigText(file: string): Promise<string> {
   try {
     const { size } = await stat(file);
     if (size > MOST_CONFIG_BYTES) throw new Error(`it has ${size} bytes, more than ${MOST_CONFIG_BYTES}`);
-    return await readFile(file, "utf8");
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(await readFile(file));
   } catch (error) {
     const problem = `cannot be opened: ${reason(error)}; a model folder has one, with ${SINGLE_FILE} beside it`;
     throw new ModelError(problem, { file }, { cause: error });

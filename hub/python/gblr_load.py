@@ -18,6 +18,7 @@ try:
     from .gblr_rules import (
         BUFFERS,
         LayerError,
+        check_claims,
         check_config,
         check_layers,
         check_trainable,
@@ -38,6 +39,7 @@ except ImportError:
     from gblr_rules import (
         BUFFERS,
         LayerError,
+        check_claims,
         check_config,
         check_layers,
         check_trainable,
@@ -66,6 +68,7 @@ def load(folder, form="auto", mode="dense"):
     try:
         stored = checked_tensors(fields, _sources(folder, form), network_class.parameter_name)
         shapes = {name: source.shapes()[original] for name, (source, original) in stored.items()}
+        check_claims(fields, len(stored))
         layers = Layers(gblr, network_class.parameter_name, shapes=shapes, mode=mode)
         network = network_class(fields, layers)
         layers.expect_all_used()

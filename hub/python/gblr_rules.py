@@ -82,7 +82,7 @@ def check_config(fields):
     if "relative_flops" in part:
         _check_flops(part["relative_flops"])
     if "images" in part:
-        check_images(part["images"])
+        _check_images(part["images"])
     layers = part.get("layers")
     _expect(isinstance(layers, dict), "gblr.layers", "must be an object", layers)
     if not layers:
@@ -104,7 +104,7 @@ def _check_flops(value):
         _expect(_is_number(share) and share >= 0, f"gblr.relative_flops.{name}", "must be a number from 0", share)
 
 
-def check_images(value):
+def _check_images(value):
     """How images are prepared."""
     _expect(isinstance(value, dict), "gblr.images", "must be an object", value)
     rules = {
@@ -152,6 +152,8 @@ def _checked_layer(layer, settings, structure):
         expect(all(_all(shape, is_side) for shape in shapes.values()), "shapes", "must be lists of whole numbers")
     if n_in * n_out > MOST_VALUES:
         raise problem(layer, f"n_in * n_out must be at most {MOST_VALUES}, is {n_in} * {n_out}")
+    if settings.get("blocks", 0) > n_in * n_out:
+        raise problem(layer, f"blocks must be at most n_in * n_out, {n_in * n_out}, is {settings['blocks']}")
     if settings.get("blocks", 0) * max(n_in, n_out) > MOST_VALUES:
         raise problem(layer, f"blocks * max(n_in, n_out) must be at most {MOST_VALUES}, blocks is {settings['blocks']}")
     return settings
@@ -172,6 +174,17 @@ def own_tensors(tensors, own_name):
         if part in PARTS and layers.setdefault(layer, stored) != stored:
             raise ValueError(f'tensor "{tensor.name}": others of its layer are of "{layers[layer]}"')
     return found
+
+
+def check_claims(fields, tensors):
+    """That config.json does not claim more blocks than files of so many tensors can have: building them takes memory."""
+    arguments = fields.get("model_args")
+    given = {**(arguments if isinstance(arguments, dict) else {}), **fields}
+    for field in ("n_layer", "num_hidden_layers", "depth", "num_blocks", "layers", "depths"):
+        claimed = given.get(field)
+        for count in claimed if isinstance(claimed, (list, tuple)) else [claimed]:
+            if _is_number(count) and count > tensors:
+                raise _field(field, f"is {count}, which is more than the files have tensors: {tensors}")
 
 
 def check_trainable(layers, above, below):

@@ -154,7 +154,11 @@ describe("what a file claims costs nothing before it is checked:", () => {
   test.each<[string, (files: Files) => void, RegExp]>([
     ["sides that no mask can have", claims({ n_in: 2 ** 24 + 1 }), /n_in must be at most 16777216, is 16777217$/],
     ["more entries than can be counted", claims({ n_in: 2 ** 20, n_out: 2 ** 20 }), /n_in · n_out must be at most/],
-    ["more blocks than can be counted", claims({ blocks: 2 ** 30 }), /blocks · max\(n_in, n_out\) must be at most/],
+    [
+      "more blocks than entries",
+      claims({ blocks: 2 ** 30 }),
+      /blocks must be at most n_in · n_out, 512, is 1073741824$/,
+    ],
     ["more samples than JSON can say", claims({ n_in: 1e300 }), /n_in must be a whole number from 1, is 1e\+300$/],
   ])("%s", async (what, change, line) => {
     const folder = changed(what.replaceAll(/\W+/g, "-"), change);

@@ -190,6 +190,13 @@ describe("a damaged folder", () => {
           /config\.json: is not JSON$/,
         ],
       ];
+      cases.push([
+        damaged("claims", (folder) => {
+          const config = path.join(folder, "config.json");
+          writeFileSync(config, readFileSync(config, "utf8").replace('"n_layer": 3', '"n_layer": 1000000000'));
+        }),
+        /config\.json: "n_layer" is 1000000000, which is more than the files have tensors: \d+$/,
+      ]);
       const answers = ask(torch, [source(), ...cases.map(([folder]) => folder)]);
       expect(answers.shift()?.error).toBeUndefined();
       for (const [i, [, message]] of cases.entries()) {

@@ -18,12 +18,15 @@ export interface ModelLayers {
   embeddings: string[];
 }
 
-/** How tensors can hold a structured layer: by which of them it is known, and all that it has. */
+/** How tensors can hold a structured layer. */
 interface Form {
+  /** tensors by which it is known */
   signs: readonly string[];
+  /** all that it can have */
   parts: readonly string[];
-  /** that config.json may name it; where none is named it is the one that is a guess */
+  /** what config.json may call the layer */
   structures: readonly LayerConfig["structure"][];
+  /** what it most likely is where no config.json says */
   guess: (parts: ReadonlySet<string>) => LayerConfig["structure"];
 }
 
@@ -142,9 +145,10 @@ function structuredLayer(place: LayerPlace, { parts, settings, mustBeListed }: F
   }
   if (extra === "weight") throw problemOf(place, `is in two forms: it has weight too, which dense layers have`);
   if (extra !== undefined) throw problemOf(place, `${extra} is too much in a layer of structure ${structure}`);
-  const found = heldBy(place, { form, structure, settings });
-  if (!mustBeListed || settings) return found;
-  throw problemOf(place, `has ${form.signs.join(" and ")}, and config.json does not list it under gblr.layers`);
+  if (mustBeListed && !settings) {
+    throw problemOf(place, `has ${form.signs.join(", ")}, and config.json does not list it under gblr.layers`);
+  }
+  return heldBy(place, { form, structure, settings });
 }
 
 /** That the signs are all there: one that is alone is no layer's. */

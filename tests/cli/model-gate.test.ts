@@ -2,7 +2,7 @@
 // is computed, copied or drawn.
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import process from "node:process";
 import { addExport } from "../../workbench/cli/export.ts";
@@ -135,6 +135,27 @@ test("push looks into folders within, and leaves other programs' models alone", 
   writeFileSync(at("other", "config.json"), '{"model_type":"llama"}');
   writeFileSync(at("other", "model.safetensors"), "no tensors");
   expect((await runVerb(addPush, ["push", at("other"), "me/other", "--create"])).code).toBe(0);
+});
+
+test("a folder that transformers has saved again, with its prefix before all names, is the same model", async () => {
+  const prefixed = (names: RegExp) => (files: Files) => {
+    files.trainable = [];
+    for (const each of files.model) if (names.test(each.name)) each.name = `transformer.${each.name}`;
+  };
+  const folder = changed("prefixed", prefixed(/./));
+  rmSync(path.join(folder, "trainable.safetensors"));
+  const { code, stdout } = await runVerb(addInspect, ["inspect", folder, "--json"]);
+  expect(code).toBe(0);
+  const names = (JSON.parse(stdout).layers as { name: string; structure: string }[])
+    .filter(({ structure }) => structure === "gblr")
+    .map(({ name }) => name);
+  expect(names).toContain(`transformer.${LAYER}`);
+  const exporting = ["export", folder, "--to", "dense", "--out", at("prefixed-dense"), "--engine", "wasm"];
+  expect((await runVerb(addExport, exporting)).code).toBe(0);
+  const mixture = changed("mixture", prefixed(/^h\.0\.mlp\.c_fc/));
+  expect((await runVerb(addInspect, ["inspect", mixture])).stderr).toMatch(
+    /layer "transformer\.h\.0\.mlp\.c_fc": has spans, values_in, values_out, and config\.json does not list it/,
+  );
 });
 
 describe("what a file claims costs nothing before it is checked:", () => {

@@ -44,6 +44,12 @@ const structure = z.enum(STRUCTURES, { error: `must be one of ${STRUCTURES.join(
 const number = z.number({ error: "must be a number" });
 const above = { error: "must be a positive number" };
 const positive = z.number(above).positive(above);
+const held = { error: "must be a positive number that float32 holds" };
+/** Engines hold it in a tensor: from the smallest normal number of float32 to the largest. */
+const inFloat32 = z
+  .number(held)
+  .min(2 ** -126, held)
+  .max((2 - 2 ** -23) * 2 ** 127, held);
 const text = z.string({ error: "must be text" });
 const object = { error: "must be an object" };
 
@@ -79,7 +85,7 @@ const images = z.object(
 const partSchema = z.object(
   {
     structure: structure.default("gblr"),
-    sigma: positive.optional(),
+    sigma: inFloat32.optional(),
     base_model: text.optional(),
     relative_flops: z.object({ reference: number.nonnegative(), actual: number.nonnegative() }, object).optional(),
     images: images.optional(),

@@ -76,7 +76,8 @@ def check_config(fields):
     structure = part.get("structure", "gblr")
     _expect(structure in STRUCTURES, "gblr.structure", f"must be one of {', '.join(STRUCTURES)}", structure)
     if "sigma" in part:
-        _expect(_positive(part["sigma"]), "gblr.sigma", "must be a positive number", part["sigma"])
+        held = _is_number(part["sigma"]) and 2.0**-126 <= part["sigma"] <= (2 - 2.0**-23) * 2.0**127
+        _expect(held, "gblr.sigma", "must be a positive number that float32 holds", part["sigma"])
     if "base_model" in part:
         _expect(isinstance(part["base_model"], str), "gblr.base_model", "must be text", part["base_model"])
     if "relative_flops" in part:

@@ -3,7 +3,7 @@
 // shapes are held to docs/format.md here, by the headers alone; what needs values is in check-model.ts.
 
 import { factoredLayer } from "./factored-layer.ts";
-import type { LayerConfig } from "./gblr-config.ts";
+import type { GblrConfig, LayerConfig } from "./gblr-config.ts";
 import { isReal, type LayerPlace, problemOf } from "./layer-tensors.ts";
 import type { OpenModel } from "./open-model.ts";
 import { PACKED_PARTS, packedLayer } from "./packed-layer.ts";
@@ -18,12 +18,15 @@ export interface ModelLayers {
   embeddings: string[];
 }
 
-/** How tensors can hold a structured layer: by which of them it is known, and all that it has. */
+/** How tensors can hold a structured layer. */
 interface Form {
+  /** tensors by which it is known */
   signs: readonly string[];
+  /** all that it can have */
   parts: readonly string[];
-  /** that config.json may name it; where none is named it is the one that is a guess */
+  /** what config.json may call the layer */
   structures: readonly LayerConfig["structure"][];
+  /** what it most likely is where no config.json says */
   guess: (parts: ReadonlySet<string>) => LayerConfig["structure"];
 }
 
@@ -63,16 +66,18 @@ const EMBEDDING = /(^|[._])(wte|wpe|shared|[a-z_]*embed|[a-z_]*embeddings?|[a-z]
 export function findLayers({ tensors, path, config }: OpenModel): ModelLayers {
   const layers = new Map<string, StoredLayer>();
   const claimed = new Set<string>();
-  for (const [layer, parts] of partsOfLayers(tensors.tensors.keys())) {
-    const settings = config?.layers.get(layer);
+  const found = partsOfLayers(tensors.tensors.keys());
+  const listed = config && namedAsInFile(config.layers, found);
+  for (const [layer, parts] of found) {
+    const settings = listed?.get(layer);
     if (!settings && ![...parts].some((part) => SIGNS.has(part))) continue;
     const place = { layer, file: path, tensors };
-    const found = structuredLayer(place, { parts, settings, mustBeListed: config !== undefined });
-    if (settings) expectAgreement(place, found, settings);
-    layers.set(layer, found);
+    const held = structuredLayer(place, { parts, settings, mustBeListed: config !== undefined });
+    if (settings) expectAgreement(place, held, settings);
+    layers.set(layer, held);
     for (const part of parts) claimed.add(`${layer}.${part}`);
   }
-  for (const [layer, { structure }] of config?.layers ?? []) {
+  for (const [layer, { structure }] of listed ?? []) {
     if (layers.has(layer)) continue;
     throw problemOf({ layer, file: path, tensors }, `config.json lists it as ${structure}, no tensor is its`);
   }
@@ -105,6 +110,18 @@ function partsOfLayers(names: Iterable<string>): Map<string, Set<string>> {
   return found;
 }
 
+/**
+ * Layers under the names that the file has. transformers saves GPT-2 with `transformer.` before all names, also where
+ * config.json, which it leaves as it was, has none.
+ */
+function namedAsInFile(layers: GblrConfig["layers"], found: ReadonlyMap<string, unknown>): GblrConfig["layers"] {
+  const [first = ""] = layers.keys();
+  const prefixed = found.has(first) ? undefined : [...found.keys()].find((name) => name.endsWith(`.${first}`));
+  if (prefixed === undefined) return layers;
+  const prefix = prefixed.slice(0, -first.length);
+  return new Map([...layers].map(([name, settings]) => [prefix + name, settings]));
+}
+
 interface Found {
   parts: ReadonlySet<string>;
   settings: LayerConfig | undefined;
@@ -114,7 +131,9 @@ interface Found {
 
 function structuredLayer(place: LayerPlace, { parts, settings, mustBeListed }: Found): StructuredLayer {
   const [form, other] = Object.values(FORMS).filter(({ signs }) => signs.some((sign) => parts.has(sign)));
-  if (!form) throw problemOf(place, `config.json lists it as ${settings?.structure}, no tensor is its`);
+  if (!form) {
+    throw problemOf(place, `config.json lists it as ${settings?.structure}, its tensors are ${[...parts].join(", ")}`);
+  }
   if (other) throw problemOf(place, `is in two forms: it has ${other.signs.join(" or ")} too`);
   if (!form.structures.includes("gblr")) expectWhole(place, form, parts);
   const structure = settings?.structure ?? form.guess(parts);
@@ -126,9 +145,10 @@ function structuredLayer(place: LayerPlace, { parts, settings, mustBeListed }: F
   }
   if (extra === "weight") throw problemOf(place, `is in two forms: it has weight too, which dense layers have`);
   if (extra !== undefined) throw problemOf(place, `${extra} is too much in a layer of structure ${structure}`);
-  const found = heldBy(place, { form, structure, settings });
-  if (!mustBeListed || settings) return found;
-  throw problemOf(place, `has ${form.signs.join(" and ")}, and config.json does not list it under gblr.layers`);
+  if (mustBeListed && !settings) {
+    throw problemOf(place, `has ${form.signs.join(", ")}, and config.json does not list it under gblr.layers`);
+  }
+  return heldBy(place, { form, structure, settings });
 }
 
 /** That the signs are all there: one that is alone is no layer's. */

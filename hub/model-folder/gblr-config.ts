@@ -3,6 +3,7 @@
 
 import { z } from "zod";
 import { quote } from "../file-error.ts";
+import { versionProblem } from "../format-version.ts";
 import { isJsonObject, jsonOrUndefined } from "../json.ts";
 import { scanJson } from "../safetensors/index.ts";
 import { ModelError } from "./errors.ts";
@@ -43,6 +44,12 @@ const structure = z.enum(STRUCTURES, { error: `must be one of ${STRUCTURES.join(
 const number = z.number({ error: "must be a number" });
 const above = { error: "must be a positive number" };
 const positive = z.number(above).positive(above);
+const held = { error: "must be a positive number that float32 holds" };
+/** Engines hold it in a tensor: from the smallest normal number of float32 to the largest. */
+const inFloat32 = z
+  .number(held)
+  .min(2 ** -126, held)
+  .max((2 - 2 ** -23) * 2 ** 127, held);
 const text = z.string({ error: "must be text" });
 const object = { error: "must be an object" };
 
@@ -78,7 +85,7 @@ const images = z.object(
 const partSchema = z.object(
   {
     structure: structure.default("gblr"),
-    sigma: positive.optional(),
+    sigma: inFloat32.optional(),
     base_model: text.optional(),
     relative_flops: z.object({ reference: number.nonnegative(), actual: number.nonnegative() }, object).optional(),
     images: images.optional(),
@@ -105,7 +112,8 @@ export function parseGblrConfig(text: string, file: string): GblrConfig | undefi
     return undefined;
   }
   if (!isJsonObject(gblr)) throw fail('"gblr" must be an object');
-  checkFormat(gblr.format, fail);
+  // First of all: the fields of another version may be others.
+  if (gblr.format !== FORMAT) throw fail(`"gblr.format" ${versionProblem(FORMAT, gblr.format)}`);
   const { duplicate } = scanJson(text);
   if (duplicate) throw fail(`${quote(duplicate.at(-1) as string)} is named twice`);
   const part = checked(partSchema, gblr, (path, problem) => fail(`"gblr.${path}" ${problem}`));
@@ -117,19 +125,15 @@ export function parseGblrConfig(text: string, file: string): GblrConfig | undefi
   return { ...(sigma !== undefined && { sigma }), layers };
 }
 
-function checkFormat(format: unknown, fail: (problem: string) => ModelError): void {
-  if (format === FORMAT) return;
-  const isNewer = typeof format === "number" && format > FORMAT;
-  const remedy = isNewer ? "; a newer version of gblr wrote it: update" : "";
-  throw fail(`"gblr.format" must be ${FORMAT}, is ${shown(format)}${remedy}`);
-}
-
 function layerOf(value: unknown, structure: StructureName, fail: (problem: string) => ModelError): LayerConfig {
   const fields = checked(layerSchema, value, (path, problem) => fail(path === "" ? problem : `${path} ${problem}`));
   const { n_in: nIn, n_out: nOut, blocks, kernel, stride, shapes } = fields;
   const own = fields.structure ?? structure;
   if (own === "gblr" && blocks === undefined) throw fail("blocks must be a whole number from 0, is missing");
   if (nIn * nOut > MOST_VALUES) throw fail(`n_in · n_out must be at most ${MOST_VALUES}, is ${nIn} · ${nOut}`);
+  if (blocks !== undefined && blocks > nIn * nOut) {
+    throw fail(`blocks must be at most n_in · n_out, ${nIn * nOut}, is ${blocks}`);
+  }
   if ((blocks ?? 0) * Math.max(nIn, nOut) > MOST_VALUES) {
     throw fail(`blocks · max(n_in, n_out) must be at most ${MOST_VALUES}, is ${blocks} · ${Math.max(nIn, nOut)}`);
   }

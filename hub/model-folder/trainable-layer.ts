@@ -1,7 +1,7 @@
 // A GBLR layer in a file under the reference's parameter names. Widths and locations are read once, when they are asked
 // for; the factors never.
 
-import { toFloat32 } from "../safetensors/index.ts";
+import { toFloat32, toFloat64 } from "../safetensors/index.ts";
 import type { LayerConfig } from "./gblr-config.ts";
 import { expectBias, expectTensor, type LayerPlace, onlyOnce, problemOf } from "./layer-tensors.ts";
 import type { TrainableLayer } from "./stored-layer.ts";
@@ -48,5 +48,9 @@ async function readCheckedStructure(
     if (large !== undefined) throw problemOf(place, `${part} must be shares of n, has ${large}`);
     return values;
   };
-  return { widths: await read("widths"), locations: await read("locations") };
+  const found = { widths: await read("widths"), locations: await read("locations") };
+  const name = `${place.layer}.sigma`;
+  const [sigma = 1] = place.tensors.tensors.has(name) ? toFloat64(await place.tensors.read(name)) : [];
+  if (!(sigma > 0)) throw problemOf(place, `sigma must be positive, is ${sigma}`);
+  return found;
 }

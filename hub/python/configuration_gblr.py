@@ -107,13 +107,28 @@ def read_config(folder):
     Raises ValueError, one line, when there is none or it is no JSON object.
     """
     path = os.path.join(folder, "config.json")
+    twice = []
+
+    def once(pairs):
+        fields = {}
+        for name, value in pairs:
+            if name in fields:
+                twice.append(name)
+            fields[name] = value
+        return fields
+
+    def no_number(text):
+        raise ValueError(text + " is no number of JSON's")
+
     try:
         with open(path, encoding="utf-8") as file:
-            fields = json.load(file)
+            fields = json.load(file, object_pairs_hook=once, parse_constant=no_number)
     except OSError as error:
         raise ValueError(f"{path}: cannot be read: {error.strerror}; a model folder has one") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: is not JSON") from error
     if not isinstance(fields, dict):
         raise ValueError(f"{path}: is not a JSON object")
+    if "gblr" in fields and twice:
+        raise ValueError(f'{path}: "{twice[0]}" is named twice')
     return fields

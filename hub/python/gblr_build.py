@@ -8,6 +8,7 @@ from torch import nn
 
 from gblr_convolutions import CONVOLUTIONS, Geometry, PositionConvolution
 from gblr_layers import LAYERS
+from gblr_rules import check_geometry
 
 BESIDE = ("bias", "sigma", "freq_in", "freq_out")  # of a structured layer, but not of its matrix
 
@@ -89,6 +90,7 @@ class Layers:
         if said != (n_in, n_out):
             must = f"must be n_in x n_out = {n_in} x {n_out}"
             raise ValueError(f'layer "{name}": {must}, config.json says {said[0]} x {said[1]}')
+        check_geometry(name, settings, options.get("geometry"))
         structure = settings.get("structure", "gblr")
         kind = kinds.get("packed" if structure == "gblr" and "spans" in shapes else structure)
         if kind is None:

@@ -9,6 +9,8 @@ import struct
 
 import torch
 
+from gblr_rules import Stored
+
 DTYPES = {
     "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I64": torch.int64,
     "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8, "BOOL": torch.bool,
@@ -29,6 +31,10 @@ class Tensors:
 
     def shapes(self):
         return {name: entry["shape"] for name, entry in self.entries.items()}
+
+    def stored(self):
+        """Of each tensor its name, type and shape."""
+        return [Stored(name, entry["dtype"], tuple(entry["shape"])) for name, entry in self.entries.items()]
 
     def read(self, name):
         file, dtype, shape, start, end = (self.entries[name][key] for key in ("file", "dtype", "shape", "start", "end"))
@@ -59,7 +65,10 @@ class Tensors:
         filled = 0
         by_offset = []
         for name, entry in header.items():
-            if name != "__metadata__":
+            if name == "__metadata__":
+                if not isinstance(entry, dict) or not all(isinstance(value, str) for value in entry.values()):
+                    raise problem(path, None, "__metadata__ must map strings to strings")
+            else:
                 by_offset.append((_checked(path, name, entry), name))
         for entry, name in sorted(by_offset, key=lambda each: (each[0]["start"], each[0]["end"])):
             if name in self.entries:
@@ -80,12 +89,17 @@ def _header(path):
     (length,) = struct.unpack("<Q", prefix)
     if length > min(size - 8, LONGEST_HEADER):
         raise problem(path, None, f"header of {length} bytes does not fit in a file of {size}")
-    header = _json(_bytes(path, 8, length), path)
+    data = _bytes(path, 8, length)
+    if data[:1] != b"{":
+        raise problem(path, None, "header must begin with {")
+    header = _json(data, path)
     return size, header, 8 + length
 
 
 def _checked(path, name, entry):
     """dtype, shape, start and end of a header's entry."""
+    if any("\ud800" <= character <= "\udfff" for character in name):
+        raise problem(path, ascii(name), "the name is not well-formed Unicode")
     if not isinstance(entry, dict):
         raise problem(path, name, "its entry must be an object")
     dtype, shape, offsets = entry.get("dtype"), entry.get("shape"), entry.get("data_offsets")
@@ -104,7 +118,7 @@ def _checked(path, name, entry):
 
 
 def _counts(values):
-    return isinstance(values, list) and all(type(value) is int and value >= 0 for value in values)
+    return isinstance(values, list) and all(type(value) is int and 0 <= value < 2**53 for value in values)
 
 
 def _bytes(path, start, length):
@@ -126,12 +140,16 @@ def _json(data, path):
         return fields
 
     try:
-        value = json.loads(data.decode("utf-8"), object_pairs_hook=once)
+        value = json.loads(data.decode("utf-8"), object_pairs_hook=once, parse_constant=_no_number)
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise problem(path, None, "header is not JSON") from error
     if not isinstance(value, dict):
         raise problem(path, None, "header is not a JSON object")
     return value
+
+
+def _no_number(text):
+    raise json.JSONDecodeError("is no number of JSON's", text, 0)
 
 
 def problem(path, tensor, what):

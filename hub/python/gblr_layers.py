@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from gblr_masks import gaudi_mask
+from gblr_rules import check_spans
 
 
 class StructuredLinear(nn.Module):
@@ -72,9 +73,6 @@ class StructuredLinear(nn.Module):
                 self._built = (key, self.matrix())
         return self._built[1]
 
-    def problem(self, what):
-        return ValueError(f'layer "{self.name}": {what}')
-
 
 def _version(tensor):
     try:
@@ -122,22 +120,9 @@ class PackedGblrLinear(StructuredLinear):
 
     def check(self):
         """Raises ValueError, one line, when a rule of the format is broken."""
-        starts_lengths = self.spans.cpu().long()
-        for row, (side, n) in enumerate((("in", self.n_in), ("out", self.n_out))):
-            start, length = starts_lengths[2 * row], starts_lengths[2 * row + 1]
-            rules = [
-                (start >= 0) & (start < n), f"start_{side} must be in 0 ... {n - 1}",
-                (length >= 2) & (length <= n), f"length_{side} must be in 2 ... {n}",
-                (length < n) | (start == 0), f"a full turn of {n} must start at 0",
-            ]  # fmt: skip
-            for met, rule in zip(rules[::2], rules[1::2]):
-                if not bool(met.all()):
-                    block = int((~met).nonzero()[0])
-                    is_ = f"start_{side} {int(start[block])}, length_{side} {int(length[block])}"
-                    raise self.problem(f"spans: {rule}, block {block} has {is_}")
-            values = getattr(self, f"values_{side}").numel()
-            if int(length.sum()) != values:
-                raise self.problem(f"values_{side} must have {int(length.sum())} values, as spans say, has {values}")
+        counts = (self.values_in.numel(), self.values_out.numel())
+        check_spans(self.name, self.spans, self.n_in, self.n_out, *counts)
+
 
 
 def _spread(start, length, n):

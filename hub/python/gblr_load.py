@@ -14,6 +14,17 @@ from gblr_gpt2 import GPT2
 from gblr_layers import GblrLinear, PackedGblrLinear
 from gblr_mixer import Mixer
 from gblr_resnet import ResNet
+from gblr_rules import (
+    BUFFERS,
+    LayerError,
+    check_claims,
+    check_config,
+    check_layers,
+    check_trainable,
+    check_values,
+    own_tensors,
+    sizes_of,
+)
 from gblr_timm import is_timm, timm_name
 from gblr_vit import VisionTransformer
 
@@ -32,9 +43,10 @@ def load(folder, form="auto", mode="dense"):
     fields = read_config(folder)
     network_class = _network_class(fields, folder)
     gblr = fields.get("gblr") or {}
-    stored = _stored(folder, form, network_class.parameter_name)
-    shapes = {name: source.shapes()[original] for name, (source, original) in stored.items()}
     try:
+        stored = checked_tensors(fields, _sources(folder, form), network_class.parameter_name)
+        shapes = {name: source.shapes()[original] for name, (source, original) in stored.items()}
+        check_claims(fields, len(stored))
         layers = Layers(gblr, network_class.parameter_name, shapes=shapes, mode=mode)
         network = network_class(fields, layers)
         layers.expect_all_used()
@@ -60,11 +72,10 @@ def _network_class(fields, folder):
     raise ValueError(f'{folder}: config.json: model_type is "{kind}", there is {", ".join(ARCHITECTURES)}')
 
 
-def _stored(folder, form, parameter_name):
-    """Where each parameter is: its file and its name there, by its name in the model."""
-    packed, trainable = (_open(folder, name) for name in ("model.safetensors", "trainable.safetensors"))
-    if form == "packed" or (form == "auto" and packed):
-        trainable = None
+def _sources(folder, form):
+    """The files of a form: model.safetensors, then trainable.safetensors; None for what is not wanted of them."""
+    packed = _open(folder, "model.safetensors")
+    trainable = None if form == "packed" or (form == "auto" and packed) else _open(folder, "trainable.safetensors")
     if form == "packed" and not packed:
         raise problem(os.path.join(folder, "model.safetensors"), None, "is not there, nor its index")
     if form == "trainable" and not trainable:
@@ -72,16 +83,47 @@ def _stored(folder, form, parameter_name):
         raise problem(os.path.join(folder, "trainable.safetensors"), None, what)
     if not packed and not trainable:
         raise problem(folder, None, "has neither model.safetensors nor trainable.safetensors")
-    found = {}
-    for source in (packed, trainable):
-        names = {parameter_name(name): (source, name) for name in (source.entries if source else {})}
-        names.pop(None, None)
-        # a layer that is there to train is not taken in its packed form too; its bias lies with that
-        taken = {name.rsplit(".", 1)[0] for name in names if name.endswith(".lr_weight1")}
-        parts = {f"{layer}.{part}" for layer in taken for part in PackedGblrLinear.parts}
-        found = {name: each for name, each in found.items() if name not in parts}
-        found.update(names)
+    return packed, trainable
+
+
+def checked_tensors(fields, sources, own_name):
+    """Where each parameter is: its file and its name there, by its name in the model, once config.json and the files have
+    been held to the rules of the format. fields: of config.json. sources: as _sources gives them.
+
+    Raises ValueError, one line, naming the tensor and the rule.
+    """
+    listed = check_config(fields)
+    names = {own_name(name): name for name in listed or ()}
+    layers = None if listed is None else {own: listed[name] for own, name in names.items()}
+    if len(names) < len(listed or ()):
+        raise ValueError('config.json: "gblr.layers" lists a layer twice, by two names')
+    try:
+        found, tensors = _overlaid(filter(None, sources), layers, own_name, names)
+        forms = check_layers(layers, tensors)
+        read = {tensor: found[own][0].read for own, tensor in tensors.items()}
+        check_values(forms, tensors, lambda each: read[each](each.name), sizes_of(forms, layers, tensors))
+    except LayerError as error:
+        # by its name in the files
+        raise error.renamed(names.get(error.layer, error.layer)) from None
     return found
+
+
+def _overlaid(sources, layers, own_name, names):
+    """Of each parameter its file with its name there, and what is stored; what is there to train goes first. names: gets
+    what layers are called in the files."""
+    found, tensors = {}, {}
+    for source in sources:
+        own = own_tensors(source.stored(), own_name)
+        for name, tensor in own.items():
+            names.setdefault(name.rpartition(".")[0], tensor.name.rpartition(".")[0])
+        if found:
+            check_trainable(layers, own, tensors)
+            replaced = {f"{name.rpartition('.')[0]}.{part}" for name in own for part in PackedGblrLinear.parts}
+            found = {name: each for name, each in found.items() if name not in replaced}
+            tensors = {name: each for name, each in tensors.items() if name not in replaced}
+        tensors.update(own)
+        found.update({name: (source, tensor.name) for name, tensor in own.items()})
+    return found, tensors
 
 
 def _open(folder, name):
@@ -95,7 +137,7 @@ def _fill(network, stored, folder):
     """Puts the stored tensors into the model; every one must have a place, and every place a tensor of its shape."""
     places = dict(network.state_dict(keep_vars=True))
     for name, (source, original) in stored.items():
-        if network.ignores(name) or name.endswith((".sigma", ".freq_in", ".freq_out")):
+        if network.ignores(name) or _is_buffer(network, name):
             continue
         place = places.pop(name, None)
         if place is None:
@@ -115,9 +157,13 @@ def _fill(network, stored, folder):
         raise problem(folder, missing[0], "is missing from the files")
 
 
+def _is_buffer(network, name):
+    """Whether it is a tensor that the reference's layers have and that says nothing new."""
+    layer, _, part = name.rpartition(".")
+    return part in BUFFERS and isinstance(dict(network.named_modules()).get(layer), GblrLinear)
+
+
 def _finish(network, sigma):
     for module in network.modules():
-        if isinstance(module, PackedGblrLinear):
-            module.check()
         if isinstance(module, GblrLinear):
             module.sigma.fill_(math.inf if sigma is None else sigma)

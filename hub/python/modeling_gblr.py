@@ -18,12 +18,14 @@ from configuration_gblr import (
     GblrViTConfig,
 )
 from gblr_build import Layers, replace_layers
+from gblr_files import Tensors
 from gblr_gpt2 import GPT2
 from gblr_images import Images
-from gblr_layers import StructuredLinear
-from gblr_load import load
+from gblr_layers import PackedGblrLinear, StructuredLinear
+from gblr_load import checked_tensors, load
 from gblr_mixer import Mixer
 from gblr_resnet import ResNet
+from gblr_rules import check_config
 from gblr_timm import timm_classes, timm_labels
 from gblr_vit import VisionTransformer
 
@@ -34,17 +36,51 @@ from gblr_vit import VisionTransformer
 try:
     from transformers import GPT2LMHeadModel, PreTrainedModel, ResNetForImageClassification, ViTForImageClassification
     from transformers.modeling_outputs import ImageClassifierOutputWithNoAttention
+    from transformers.utils import cached_file
 except (ImportError, RuntimeError):  # RuntimeError: a transformers that cannot use this torch
     PreTrainedModel = None
 
 if PreTrainedModel is not None:
 
-    class _Structured:
+    class _Checked:
+        """Goes before a class of transformers' among the bases: what is loaded is held to the rules of the format."""
+
+        @classmethod
+        def from_pretrained(cls, name, *inputs, **options):
+            found = super().from_pretrained(name, *inputs, **options)
+            model = found[0] if isinstance(found, tuple) else found
+            path = _weights_file(name, options)
+            if model.config.gblr is not None and path is not None:
+                network = getattr(cls, "network", cls)
+                checked_tensors({"gblr": model.config.gblr}, [Tensors(path)], network.parameter_name)
+            for module in model.modules():
+                if isinstance(module, PackedGblrLinear) and not module.spans.is_meta:
+                    module.check()
+            return found
+
+    def _weights_file(name, options):
+        """What transformers has read the weights from; None where that is not a safetensors file of the usual name."""
+        if options.get("state_dict") is not None or options.get("gguf_file") or options.get("variant"):
+            return None
+        known = ("cache_dir", "token", "revision", "local_files_only", "subfolder", "proxies")
+        where = {key: options[key] for key in known if options.get(key) is not None}
+        for file in ("model.safetensors", "model.safetensors.index.json"):
+            path = cached_file(name, file, _raise_exceptions_for_missing_entries=False, **where)
+            if path is not None:
+                return path
+        return None
+
+    def _check_config(config):
+        if config.gblr is not None:
+            check_config({"gblr": config.gblr})
+
+    class _Structured(_Checked):
         """Goes before a class of transformers' among the bases: its structured layers are put in."""
 
         network = None  # the same architecture for torch alone, which knows the names
 
         def __init__(self, config, *inputs, **options):
+            _check_config(config)
             super().__init__(config, *inputs, **options)
             own_name = self.network.parameter_name
             replace_layers(self, Layers(config.gblr, own_name, mode=config.gblr_mode), own_name)
@@ -71,7 +107,7 @@ if PreTrainedModel is not None:
         network = ResNet
         _keys_to_ignore_on_load_missing = [r"num_batches_tracked"]
 
-    class _TimmClassifier:
+    class _TimmClassifier(_Checked):
         """Goes before a network for torch alone and PreTrainedModel: models with timm's names, of which transformers
         has none. pixel_values in, an object with `logits` out, and `loss` where there are labels."""
 
@@ -79,6 +115,7 @@ if PreTrainedModel is not None:
         _keys_to_ignore_on_load_missing = [r"num_batches_tracked"]
 
         def __init__(self, config):
+            _check_config(config)
             fields = config.to_dict()
             layers = Layers(config.gblr, self.parameter_name, mode=config.gblr_mode)
             super().__init__(fields, layers, config=config)

@@ -195,12 +195,60 @@ describe("a damaged folder", () => {
           /config\.json: is not JSON$/,
         ],
       ];
+      cases.push([
+        damaged("claims", (folder) => {
+          const config = path.join(folder, "config.json");
+          writeFileSync(config, readFileSync(config, "utf8").replace('"n_layer": 3', '"n_layer": 1000000000'));
+        }),
+        /config\.json: "n_layer" is 1000000000, which is more than the files have tensors: \d+$/,
+      ]);
       const answers = await ask(torch, [source(), ...cases.map(([folder]) => folder)]);
       expect(answers.shift()?.error).toBeUndefined();
       for (const [i, [, message]] of cases.entries()) {
         expect(answers[i]?.error).toMatch(message);
         expect(answers[i]?.error).not.toContain("\n");
       }
+    },
+    PATIENCE,
+  );
+
+  test.skipIf(!transformers)(
+    "is refused under transformers too",
+    async () => {
+      const layer = "h.0.attn.c_attn";
+      const configured = (name: string, from: string, to: string) =>
+        damaged(name, (folder) => {
+          const config = path.join(folder, "config.json");
+          writeFileSync(config, readFileSync(config, "utf8").replace(from, to));
+        });
+      const cases: [folder: string, message: RegExp][] = [
+        [
+          await withTensors("transformers-short", (tensors) => {
+            const { data, shape } = tensors.get(`${layer}.spans`) as StoredTensor & { dtype: "I32" };
+            data[shape[1] as number] = (data[shape[1] as number] as number) - 1;
+          }),
+          /^layer "h\.0\.attn\.c_attn": values_in must have \d+ values, as spans say, has \d+$/,
+        ],
+        [
+          await withTensors("transformers-doubled", (tensors) => {
+            tensors.set(`${layer}.weight`, { dtype: "F32", shape: [24, 72], data: new Float32Array(24 * 72) });
+          }),
+          /^layer "h\.0\.attn\.c_attn": is in two forms: it has spans, values_in, values_out, weight$/,
+        ],
+        [
+          configured("transformers-newer", '"format": 1', '"format": 2'),
+          /"gblr\.format" must be 1, is 2; a newer version/,
+        ],
+        [
+          configured("transformers-unknown", '"structure": "monarch"', '"structure": "toeplitz"'),
+          /^layer "h\.1\.attn\.c_attn": structure must be one of gblr, lowrank, .*, is 'toeplitz'$/,
+        ],
+      ];
+      const offline = { HF_HUB_OFFLINE: "1", HF_HOME: at("huggingface") };
+      const asked = [source(), ...cases.map(([folder]) => folder)].map((folder) => `${folder}:transformers`);
+      const answers = await ask(transformers, asked, offline);
+      expect(answers.shift()?.error).toBeUndefined();
+      for (const [i, [, message]] of cases.entries()) expect(answers[i]?.error).toMatch(message);
     },
     PATIENCE,
   );

@@ -215,15 +215,14 @@ class Checkpoint {
     return new ModelError(text, { file: this.open.path, tensor });
   }
 
-  /** By the first parameter that no structure can have replaced. */
+  /** The one with which most parameters are there: one that is missing must not be told by a name of another naming. */
   private findPrefix(): string {
-    const { architecture, expected, open, config } = this;
-    const weights = new Set(architecture.layers(config).map(({ name }) => `${name}.weight`));
-    const first = [...expected.keys()].find((name) => !weights.has(name)) as string;
-    const found = architecture.prefixes.find((prefix) =>
-      open.tensors.tensors.has(architecture.storedName(first, prefix)),
-    );
-    return found ?? architecture.prefixes[0] ?? "";
+    const { architecture, expected, open } = this;
+    const names = [...expected.keys()];
+    const found = (prefix: string) =>
+      names.filter((name) => open.tensors.tensors.has(architecture.storedName(name, prefix))).length;
+    const counts = architecture.prefixes.map((prefix) => ({ prefix, count: found(prefix) }));
+    return counts.reduce((best, each) => (each.count > best.count ? each : best), { prefix: "", count: -1 }).prefix;
   }
 
   private findParts(): Map<string, { stored: string; first: number; rows: number; last: boolean }> {

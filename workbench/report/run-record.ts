@@ -4,6 +4,7 @@
 
 import { z } from "zod";
 import type { ComparisonRow } from "../../hub/card/facts.ts";
+import { formatVersion } from "../../hub/format-version.ts";
 import { recordOf } from "../../hub/map-schema.ts";
 
 export type { ComparisonRow };
@@ -19,7 +20,7 @@ const repository = z.object({
 export const RUN_STATUS = ["running", "finished", "interrupted", "failed"] as const;
 
 export const runRecordSchema = z.object({
-  format: z.literal(1),
+  format: formatVersion(1),
   /** of the run, for people */
   name: z.string(),
   /** the recipe's, e.g. `gpt2-wt103` */

@@ -7,6 +7,7 @@
 //   mark         8 bytes
 
 import { z } from "zod";
+import { isJsonObject, jsonOrUndefined } from "../../../hub/json.ts";
 
 export const FORMAT_VERSION = 1;
 
@@ -52,11 +53,10 @@ export function footerLength(trailer: Uint8Array): number | undefined {
   return length <= MOST_FOOTER_BYTES ? length : undefined;
 }
 
-/** @returns nothing where the JSON is damaged, or not this version's */
-export function parseFooter(json: Uint8Array): TokenFileFooter | undefined {
-  try {
-    return Footer.safeParse(JSON.parse(new TextDecoder().decode(json))).data;
-  } catch {
-    return undefined;
-  }
+/** @returns nothing where the JSON is damaged; only its version where that is not this one */
+export function parseFooter(json: Uint8Array): TokenFileFooter | { otherVersion: unknown } | undefined {
+  const value = jsonOrUndefined(new TextDecoder().decode(json));
+  if (!isJsonObject(value)) return undefined;
+  if (value.format !== FORMAT_VERSION) return { otherVersion: value.format };
+  return Footer.safeParse(value).data;
 }

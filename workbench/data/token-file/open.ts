@@ -3,9 +3,10 @@
 
 import { crc32 } from "node:zlib";
 import { type ByteSource, openFile } from "../../../hub/byte-source.ts";
+import { versionProblem } from "../../../hub/format-version.ts";
 import { DataError } from "../errors.ts";
 import type { TokenFile } from "../types.ts";
-import { footerLength, parseFooter, type TokenFileFooter, TRAILER_BYTES } from "./footer.ts";
+import { FORMAT_VERSION, footerLength, parseFooter, type TokenFileFooter, TRAILER_BYTES } from "./footer.ts";
 
 /** Ids checked at a time, in bytes. */
 const CHECKED_BYTES = 2 ** 24;
@@ -23,6 +24,9 @@ export async function openTokenFile(path: string, { map = true }: { map?: boolea
     const footer = await readFooter(source);
     if (!footer)
       throw new DataError(path, "is no file of token ids, or a damaged one; remove it to have it made again");
+    if ("otherVersion" in footer) {
+      throw new DataError(path, `format ${versionProblem(FORMAT_VERSION, footer.otherVersion)}, or remove the file`);
+    }
     const counts = { rows: footer.rows, words: footer.words, bytes: footer.bytes };
     const { length, vocabSize } = footer;
     return { path, length, vocabSize, counts, read: reader(source, footer, path), close: () => source.close() };
@@ -45,12 +49,13 @@ function reader(source: ByteSource, { width, length }: TokenFileFooter, path: st
 }
 
 /** @returns nothing where any part of the file is damaged */
-async function readFooter(source: ByteSource): Promise<TokenFileFooter | undefined> {
+async function readFooter(source: ByteSource): Promise<ReturnType<typeof parseFooter>> {
   if (source.size < TRAILER_BYTES) return undefined;
   const jsonLength = footerLength(await source.read(source.size - TRAILER_BYTES, TRAILER_BYTES));
   if (jsonLength === undefined || jsonLength + TRAILER_BYTES > source.size) return undefined;
   const end = source.size - TRAILER_BYTES - jsonLength;
   const footer = parseFooter(await source.read(end, jsonLength));
+  if (footer && "otherVersion" in footer) return footer;
   if (!footer || footer.length * footer.width !== end) return undefined;
   return (await checksum(source, end)) === footer.crc32 ? footer : undefined;
 }

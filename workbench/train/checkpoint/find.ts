@@ -5,9 +5,11 @@ import { readdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Variable } from "@tensorflow/tfjs-core";
 import { reason } from "../../../hub/byte-source.ts";
+import { jsonOrUndefined } from "../../../hub/json.ts";
 import { openSafetensors } from "../../../hub/safetensors/index.ts";
+import { RunError } from "../errors.ts";
 import { stepsIn } from "./save.ts";
-import { CHECKPOINT_STATE, type CheckpointState, nameOf, type RunState } from "./state.ts";
+import { CHECKPOINT_STATE, type CheckpointState, checkpointVersionProblem, nameOf, type RunState } from "./state.ts";
 import { assignAll, digestOf } from "./tensors.ts";
 
 export interface FoundCheckpoint {
@@ -24,6 +26,7 @@ export interface Found {
   passedOver: string[];
 }
 
+/** @throws RunError for a checkpoint of a version that is not known */
 export async function findCheckpoint(folder: string): Promise<Found> {
   const names = await readdir(folder).catch(() => []);
   const passedOver: string[] = [];
@@ -32,6 +35,8 @@ export async function findCheckpoint(folder: string): Promise<Found> {
     try {
       return { checkpoint: await openCheckpoint(folder, path), passedOver };
     } catch (error) {
+      // Of another version it may well be whole: an older one must not take its place unasked.
+      if (error instanceof RunError) throw error;
       passedOver.push(`${path}: ${reason(error).replaceAll("\n", " ")}`);
     }
   }
@@ -39,8 +44,14 @@ export async function findCheckpoint(folder: string): Promise<Found> {
 }
 
 async function openCheckpoint(folder: string, path: string): Promise<FoundCheckpoint> {
-  const parsed = CHECKPOINT_STATE.safeParse(jsonIn(await readFile(path, "utf8")));
-  if (!parsed.success) throw new Error(`is no checkpoint: ${parsed.error.issues[0]?.message}`);
+  const json = jsonIn(await readFile(path, "utf8"));
+  const problem = checkpointVersionProblem(json);
+  if (problem !== undefined) throw new RunError(`${path}: ${problem}`);
+  const parsed = CHECKPOINT_STATE.safeParse(json);
+  if (!parsed.success) {
+    const [issue] = parsed.error.issues;
+    throw new Error(`is no checkpoint: ${[issue?.path.join("."), issue?.message].filter(Boolean).join(" ")}`);
+  }
   const { tensors, run } = parsed.data;
   const file = join(folder, tensors.file);
   await verify(file, tensors);
@@ -55,13 +66,10 @@ async function openCheckpoint(folder: string, path: string): Promise<FoundCheckp
   return { path, run, restore };
 }
 
-/** Runtimes word their complaints differently. */
 function jsonIn(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    throw new Error("is not JSON");
-  }
+  const json = jsonOrUndefined(text);
+  if (json === undefined) throw new Error("is not JSON");
+  return json;
 }
 
 async function verify(path: string, { bytes, sha256 }: CheckpointState["tensors"]): Promise<void> {

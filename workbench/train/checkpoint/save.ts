@@ -8,7 +8,7 @@ import { writeFileAtomically } from "../../../hub/atomic-file.ts";
 import { reason } from "../../../hub/byte-source.ts";
 import { writeSafetensors } from "../../../hub/safetensors/index.ts";
 import { RunError } from "../errors.ts";
-import { type CheckpointState, nameOf, type RunState, stepOf } from "./state.ts";
+import { CHECKPOINT_FORMAT, CHECKPOINT_VERSION, type CheckpointState, nameOf, type RunState, stepOf } from "./state.ts";
 import { hashedSources } from "./tensors.ts";
 
 /**
@@ -28,7 +28,7 @@ export async function saveCheckpoint(
     await writeSafetensors(join(folder, file), sources);
     const { size: bytes } = await stat(join(folder, file));
     const tensors = { file, bytes, sha256: digest() };
-    const state: CheckpointState = { format: "gblr-training-checkpoint", version: 1, tensors, run };
+    const state: CheckpointState = { format: CHECKPOINT_FORMAT, version: CHECKPOINT_VERSION, tensors, run };
     await writeFileAtomically(path, `${JSON.stringify(state, null, 2)}\n`);
   } catch (error) {
     const why =

@@ -3,6 +3,8 @@
 // is.
 
 import { z } from "zod";
+import { versionProblem } from "../../../hub/format-version.ts";
+import { isJsonObject } from "../../../hub/json.ts";
 
 const count = z.int().min(0);
 const setting = z.union([z.string(), z.number(), z.boolean(), z.null()]);
@@ -32,12 +34,21 @@ const RUN_STATE = z.object({
   settingsHash: z.string(),
 });
 
+export const CHECKPOINT_FORMAT = "gblr-training-checkpoint";
+export const CHECKPOINT_VERSION = 1;
+
 export const CHECKPOINT_STATE = z.object({
-  format: z.literal("gblr-training-checkpoint"),
-  version: z.literal(1),
+  format: z.literal(CHECKPOINT_FORMAT),
+  version: z.literal(CHECKPOINT_VERSION),
   tensors: z.object({ file: z.string(), bytes: count, sha256: z.string() }),
   run: RUN_STATE,
 });
+
+/** What is wrong with the version of what is a checkpoint, else undefined. */
+export function checkpointVersionProblem(json: unknown): string | undefined {
+  if (!isJsonObject(json) || json.format !== CHECKPOINT_FORMAT || json.version === CHECKPOINT_VERSION) return undefined;
+  return `version ${versionProblem(CHECKPOINT_VERSION, json.version)}, or start anew`;
+}
 
 export type RunState = z.infer<typeof RUN_STATE>;
 export type CheckpointState = z.infer<typeof CHECKPOINT_STATE>;

@@ -1,4 +1,4 @@
-// What white space is to a tokenizer: Unicode's White_Space, stated here. tests/python/white-space.test.ts asks Python.
+// What white space is to a tokenizer: Unicode's White_Space, stated here. tests/python/white-space.slow.test.ts asks Python.
 
 import { expect, test } from "bun:test";
 import { openTokenizer } from "../../workbench/data/index.ts";

@@ -39,6 +39,8 @@ if (!(globalThis as { enginesWereShown?: boolean }).enginesWereShown) {
   for (const { name, reason } of ABSENT) {
     console.log(`engine not tested: ${name} (${reason})`);
   }
+  if (ENGINES.some(({ name }) => name === "cpu"))
+    console.log("engine cpu is plain JavaScript: tests that would take it seconds are skipped");
 }
 
 /**

@@ -284,7 +284,9 @@ test("layers that are not dense are refused, for nothing says how they are to be
     tensors.set("blocks.1.mlp_channels.fc1.left", tensor(96, 2));
     return tensors.set("blocks.1.mlp_channels.fc1.right", tensor(2, 24));
   });
-  await expect(recogniseFile(file)).rejects.toThrow('layer "blocks.1.mlp_channels.fc1": is held as lowrank');
+  await expect(recogniseFile(file)).rejects.toThrow(
+    'tensor "blocks.1.mlp_channels.fc1": has left, right, and config.json does not say',
+  );
   model.dispose();
 });
 

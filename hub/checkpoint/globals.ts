@@ -53,6 +53,7 @@ export const CALLS: Readonly<Record<string, Call>> = {
   ...bothNames("multiarray.scalar", numpyScalar),
   ...bothNames("multiarray._reconstruct", emptyArray),
   ...bothNames("numeric._frombuffer", arrayOfBytes),
+  "numpy.ma.core._mareconstruct": emptyArray, // its state begins as an array's
   "numpy.dtype": ([name]) => (typeof name === "string" ? new Instance("numpy.dtype", [name]) : undefined),
   "numpy.random._pickle.__randomstate_ctor": (args) => new Instance("numpy.random.RandomState", args),
   "numpy.random._pickle.__generator_ctor": (args) => new Instance("numpy.random.Generator", args),

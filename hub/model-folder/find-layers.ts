@@ -4,7 +4,7 @@
 
 import { factoredLayer } from "./factored-layer.ts";
 import type { GblrConfig, LayerConfig } from "./gblr-config.ts";
-import { isReal, type LayerPlace, problemOf } from "./layer-tensors.ts";
+import { isWeight, type LayerPlace, problemOf } from "./layer-tensors.ts";
 import type { OpenModel } from "./open-model.ts";
 import { PACKED_PARTS, packedLayer } from "./packed-layer.ts";
 import type { DenseLayer, FactoredLayer, StoredLayer, StructuredLayer } from "./stored-layer.ts";
@@ -83,7 +83,7 @@ export function findLayers({ tensors, path, config }: OpenModel): ModelLayers {
   }
   const embeddings: string[] = [];
   for (const [name, info] of tensors.tensors) {
-    const isMatrix = isReal(info) && (info.shape.length === 2 || info.shape.length === 4) && !/bias$/.test(name);
+    const isMatrix = isWeight(info) && (info.shape.length === 2 || info.shape.length === 4) && !/bias$/.test(name);
     if (claimed.has(name) || !isMatrix || info.shape.includes(0)) continue;
     const layer = name.replace(/\.weight$/, "");
     if (info.shape.length === 2 && EMBEDDING.test(name)) embeddings.push(name);

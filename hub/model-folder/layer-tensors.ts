@@ -25,6 +25,11 @@ export function isReal({ dtype }: TensorInfo): boolean {
   return REAL.has(dtype);
 }
 
+const QUANTIZED = new Set(["F8_E4M3", "F8_E4M3FNUZ", "F8_E5M2", "F8_E5M2FNUZ"]);
+
+/** Whether it can be a weight: of real numbers, also of those whose values are not read here but which cost the same. */
+export const isWeight = (info: TensorInfo): boolean => isReal(info) || QUANTIZED.has(info.dtype);
+
 /** @throws ModelError such as `layer "fc1": widths must be (2, 48), is F32 (2, 40)` */
 export function expectTensor(place: LayerPlace, part: string, { shape, dtype, why = "" }: Expected): readonly number[] {
   const info = place.tensors.tensors.get(`${place.layer}.${part}`);

@@ -2,7 +2,7 @@
 // leaves is looked at file by file; going on, going on otherwise, and beginning again are told apart.
 
 import { beforeAll, describe, expect, test } from "bun:test";
-import { existsSync, mkdirSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { openModel } from "../../hub/model-folder/index.ts";
 import { pythonFiles } from "../../hub/python/index.ts";
@@ -251,6 +251,23 @@ describe("a run", () => {
       expect(after as number).toBeLessThanOrEqual(before as number);
       expect(after as number).toBeGreaterThan((before as number) - 0.01);
       dense.dispose();
+    },
+    PATIENCE,
+  );
+
+  test.each(["train", "test"])(
+    "on a text shorter than a window says how long its windows may be, with %s to test on",
+    async (testSplit) => {
+      const words = readFileSync(join(place.hub, "datasets/tiny/stories/train.txt"), "utf8").split(/\s+/);
+      mkdirSync(at("short"), { recursive: true });
+      writeFileSync(at("short/train.txt"), words.slice(0, 6).join(" "));
+      writeFileSync(at("short/test.txt"), words.slice(0, 60).join(" "));
+      const splits = ["--dataset", "short", "--validation-split", "test", "--test-split", testSplit];
+      const { code, stderr } = await recipe("--structure", "dense", ...splits, "--run", "runs/short");
+      expect(code).toBe(2);
+      expect(stderr).toMatch(
+        /^gpt2-wt103: short: split train has no whole window of 32 tokens; give --context \d or less, or more text\n$/,
+      );
     },
     PATIENCE,
   );

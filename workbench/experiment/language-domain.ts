@@ -93,9 +93,12 @@ async function* splitsOf(texts: Texts, settings: LanguageSettings): AsyncGenerat
   const train = firstWindows(yield* texts.windows(trainSplit, { whole: true }), trainLimit);
   const validation = firstWindows(yield* texts.windows(validationSplit), limit);
   const test = firstWindows(yield* texts.windows(testSplit), limit);
-  for (const [split, windows] of Object.entries({ [trainSplit]: train, [testSplit]: test })) {
+  // Two lists, not one by name: both may be of one split.
+  for (const [split, windows] of [[trainSplit, train] as const, [testSplit, test] as const]) {
     if (windows.length > 0) continue;
-    throw new SettingsError(`${dataset}: split ${split} has no window of ${context} tokens; give a shorter --context`);
+    const targets = windows.scored + windows.leftOut;
+    const cure = targets > 0 ? `give --context ${targets} or less, or more text` : "give more text";
+    throw new SettingsError(`${dataset}: split ${split} has no whole window of ${context} tokens; ${cure}`);
   }
   return { train, validation: validation.length > 0 ? validation : test, test };
 }

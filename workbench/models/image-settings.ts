@@ -13,11 +13,21 @@ import { timmLabels, timmPreparation } from "./timm-preparation.ts";
 
 type Fields = Readonly<Record<string, unknown>>;
 
+export type Preparation = Readonly<Omit<ImageSettings, "size" | "classes">>;
+
+/** torchvision's presets for evaluation. */
+export const TORCHVISION: Preparation = {
+  ...IMAGENET,
+  interpolation: "bilinear",
+  cropShare: 0.875,
+  cropMode: "center",
+};
+
 /** What each family's checkpoints were trained with where theirs do not say. */
-const DEFAULTS: Readonly<Record<string, Omit<ImageSettings, "size" | "classes">>> = {
+const DEFAULTS: Readonly<Record<string, Preparation>> = {
   vit: { ...HALF, interpolation: "bicubic", cropShare: 0.9, cropMode: "center" },
   mixer: { ...HALF, interpolation: "bicubic", cropShare: 0.875, cropMode: "center" },
-  resnet: { ...IMAGENET, interpolation: "bilinear", cropShare: 0.875, cropMode: "center" },
+  resnet: TORCHVISION,
 };
 
 /** How images of a family's checkpoints are usually prepared. @param type `model_type` of a classifier */
@@ -37,7 +47,7 @@ export function imageSettings<Config>(
     throw new EngineError(`a ${architecture.type} model takes no images`, "give a vit, resnet or mixer model");
   }
   const { image, classes } = model.config as { image: number; classes: number };
-  const base = DEFAULTS[architecture.type] as Omit<ImageSettings, "size" | "classes">;
+  const base = DEFAULTS[architecture.type] as Preparation;
   const labels = labelsOf(json, classes);
   const own = isTimm(json)
     ? timmPreparation(json, join(folder, CONFIG_FILE))

@@ -73,6 +73,16 @@ test("links in circles end, and links to nowhere are nothing", async () => {
   ]);
 });
 
+test("a link back among the folders of classes is no class", async () => {
+  const dataset = folder({ "train/a/1.png": "a", "train/b/2.png": "b" });
+  symlinkSync(".", join(dataset, "train/loop"));
+  symlinkSync(dataset, join(dataset, "train/above"));
+  expect(shown(await open(dataset))).toEqual(["a 0 train/a/1.png", "b 1 train/b/2.png"]);
+  const plain = folder({ "a/1.png": "a", "b/2.png": "b" });
+  for (const split of ["train", "val"]) symlinkSync(".", join(plain, split));
+  expect(shown(await open(plain, { split: "validation" }))).toEqual(["a 0 val/a/1.png", "b 1 val/b/2.png"]);
+});
+
 test("all images below a class's folder are of that class, with splits and without", async () => {
   const files = {
     "n01/images/1.png": "1",

@@ -17,6 +17,7 @@ def arrays(file, protocol):
 
     hyper = {
         "class_weights": np.ones(3),
+        "masked": np.ma.array([1.0, 2.0], mask=[False, True]),
         "pixels": np.arange(6, dtype=np.uint8).reshape(2, 3),
         "columns": np.asfortranarray(np.zeros((2, 3), dtype=np.float32)),
         "big": np.ones(2, dtype=">f8"),

@@ -234,6 +234,33 @@ test("a ViT as transformers 5 has it in memory is written as it has it in files"
   model.dispose();
 });
 
+const TO_TORCHVISION: readonly [RegExp, string][] = [
+  [/^cls_token/, "class_token"],
+  [/^pos_embed/, "encoder.pos_embedding"],
+  [/^patch_embed\.proj/, "conv_proj"],
+  [/^norm\./, "encoder.ln."],
+  [/^blocks\.(\d+)\./, "encoder.layers.encoder_layer_$1."],
+  [/norm(?=\d\.)/, "ln_"],
+  [/attn\.qkv\./, "self_attention.in_proj_"],
+  [/attn\.proj\./, "self_attention.out_proj."],
+];
+
+test.each([
+  ["mlp.0.", "mlp.3.", "heads.head."],
+  ["mlp.linear_1.", "mlp.linear_2.", "heads.1."],
+  ["mlp.0.", "mlp.3.", "heads."],
+])("a ViT of torchvision's with %s, %s and %s is written as timm's", async (first, second, head) => {
+  const model = smallVit() as Model;
+  const names = [...TO_TORCHVISION, [/mlp\.fc1\./, first], [/mlp\.fc2\./, second], [/^head\./, head]] as const;
+  const inTorchvision = (name: string) => names.reduce((text, [from, to]) => text.replace(from, to), name);
+  const { config, assumed } = await imported(await weightsOf(model, renamed(inTorchvision)), { heads: 3 });
+  expect(config).toMatchObject({ num_classes: 5, pretrained_cfg: { interpolation: "bilinear", crop_pct: 0.875 } });
+  expect(assumed).toMatchObject(IMAGENET);
+  await expectFigures(await figures(model));
+  expect([...(await readSafetensors(at("model", "model.safetensors"))).keys()]).toContain("blocks.1.attn.qkv.weight");
+  model.dispose();
+});
+
 test("heads are those that lie beside the weights, else one for each 64 of the width", async () => {
   const wide = { ...VIT, model_args: { ...VIT.model_args, embed_dim: 128, num_heads: 2 } };
   const model = smallVit(wide) as Model;

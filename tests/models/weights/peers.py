@@ -34,6 +34,15 @@ def torchvision_resnet34():
     return model, model
 
 
+def torchvision_vit():
+    import torchvision
+
+    size = {"image_size": SIZE, "patch_size": 16, "num_layers": 2, "num_heads": 4, "hidden_dim": 64, "mlp_dim": 128}
+    model = torchvision.models.VisionTransformer(num_classes=6, **size)
+    torch.nn.init.normal_(model.heads.head.weight)
+    return model, model
+
+
 def timm_vit():
     import timm
 

@@ -17,6 +17,16 @@ const at = temporaryFolder();
 const CASES: [kind: string, module: string, config: object, assumed: object][] = [
   ["torchvision_resnet18", "torchvision", { architecture: "resnet18", num_classes: 10 }, { imageSize: 224 }],
   ["torchvision_resnet34", "torchvision", { architecture: "resnet34", num_classes: 7 }, { imageSize: 224 }],
+  [
+    "torchvision_vit",
+    "torchvision",
+    {
+      num_classes: 6,
+      model_args: { num_heads: 4, depth: 2 },
+      pretrained_cfg: { interpolation: "bilinear", crop_pct: 0.875, mean: [0.485, 0.456, 0.406] },
+    },
+    {},
+  ],
   ["timm_vit", "timm", { num_classes: 6, model_args: { img_size: SIZE, num_heads: 3, depth: 2 } }, { heads: 3 }],
   ["timm_mixer", "timm", { num_classes: 6, model_args: { img_size: SIZE, num_blocks: 8 } }, {}],
   ["transformers_vit", "transformers", { model_type: "vit", num_attention_heads: 12, image_size: SIZE }, { heads: 12 }],

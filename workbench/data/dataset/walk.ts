@@ -1,7 +1,7 @@
 // Through folders on the disk, links followed: data sets are often put together of links to folders elsewhere.
 
 import { readdir, realpath, stat } from "node:fs/promises";
-import { join, sep } from "node:path";
+import { dirname, join, sep } from "node:path";
 
 export interface Entries {
   folders: string[];
@@ -54,9 +54,17 @@ async function* walkBelow({
   for (const name of folders) {
     const path = join(folder, name);
     const real = await realpath(path);
-    const leadsBack = within.some(
-      (outer) => outer === real || outer.startsWith(real.endsWith(sep) ? real : real + sep),
-    );
-    if (!leadsBack) yield* walkBelow({ folder: path, below: `${below}${name}/`, within: [...within, real] });
+    if (!within.some((outer) => liesIn(outer, real)))
+      yield* walkBelow({ folder: path, below: `${below}${name}/`, within: [...within, real] });
   }
+}
+
+/** Whether a folder is a link back to one that it lies in, or to the one that it stands in. Folders that are none are not. */
+export async function leadsBack(folder: string): Promise<boolean> {
+  return liesIn(await realpath(dirname(folder)), await realpath(folder));
+}
+
+/** Of real paths; a folder lies in itself. */
+function liesIn(inner: string, outer: string): boolean {
+  return inner === outer || inner.startsWith(outer.endsWith(sep) ? outer : outer + sep);
 }

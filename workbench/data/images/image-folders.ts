@@ -3,7 +3,7 @@
 
 import { join } from "node:path";
 import { conventionalSplit, isSplitName } from "../dataset/conventions.ts";
-import { entriesOf, walk } from "../dataset/walk.ts";
+import { entriesOf, leadsBack, walk } from "../dataset/walk.ts";
 import { DataError, listed } from "../errors.ts";
 import { sortedNames } from "./class-order.ts";
 
@@ -87,6 +87,7 @@ async function classFoldersIn(dataset: string, below: string): Promise<ClassFold
   const classes: ClassFolder[] = [];
   for (const name of await foldersIn(dataset, below)) {
     const path = `${below}${name}`;
+    if (await leadsBack(join(dataset, path))) continue;
     // A class without images keeps its number.
     classes.push({ name, path, images: await imagesBelow(join(dataset, path)) });
   }

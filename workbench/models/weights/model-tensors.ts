@@ -4,7 +4,7 @@
 import { unwrapTensors, wrapperOf } from "../../../hub/model-folder/index.ts";
 import type { TensorFile } from "../../../hub/safetensors/index.ts";
 import { type FoundKind, findKind } from "./kinds.ts";
-import { usualNames } from "./usual-names.ts";
+import { isTorchvisionVit, usualNames } from "./usual-names.ts";
 
 /** What scripts call it, the likeliest first. */
 const DICTIONARIES = [
@@ -24,6 +24,8 @@ export interface ModelTensors {
   tensors: TensorFile;
   /** what was taken off their names in the file */
   prefix: string;
+  /** whether their names were those of a vision transformer of torchvision's */
+  isTorchvisionVit: boolean;
 }
 
 /** @returns undefined for tensors of no architecture that is known */
@@ -38,9 +40,11 @@ export function modelTensors(file: TensorFile): ModelTensors | undefined {
       read: (name) => file.read(dictionary + name),
       chunks: (name) => file.chunks(dictionary + name),
     };
-    const tensors = usualNames(unwrapTensors(part));
+    const unwrapped = unwrapTensors(part);
+    const tensors = usualNames(unwrapped);
     const kind = findKind(tensors);
-    if (kind) return { kind, tensors, prefix: dictionary + wrapper };
+    if (!kind) continue;
+    return { kind, tensors, prefix: dictionary + wrapper, isTorchvisionVit: isTorchvisionVit(unwrapped) };
   }
   return undefined;
 }

@@ -4,6 +4,7 @@
 import { findLayers, ModelError } from "../../../hub/model-folder/index.ts";
 import type { TensorFile } from "../../../hub/safetensors/index.ts";
 import type { Architecture } from "../architecture.ts";
+import { TORCHVISION } from "../image-settings.ts";
 import { findSetting, isCount, type ReferenceCheckpoint, sideOf, usualHeads } from "../reference/index.ts";
 import type { ResnetConfig } from "../resnet/config.ts";
 import { storedParameters } from "../stored-parameters.ts";
@@ -55,7 +56,8 @@ export function recognise(weights: Weights, options: WeightsOptions = {}): Recog
   const heads = headsOf(kind, weights, options);
   const plain = reader.config(seenBy(found, weights), { heads: heads.count });
   const cfg = plain.pretrained_cfg as Record<string, unknown> | undefined;
-  const images = cfg && usualImages(cfg, { ...options, type: architecture.type, file });
+  const usual = found.isTorchvisionVit ? TORCHVISION : undefined;
+  const images = cfg && usualImages(cfg, { ...options, type: architecture.type, file, usual });
   const described = images ? { ...plain, pretrained_cfg: images.cfg } : plain;
   const own: Pick<Recognised, "config" | "preprocessor"> =
     images && kind.prefix !== "" ? inTheirManner(kind, { described, images, file }) : { config: described };

@@ -2,7 +2,7 @@
 // usual and was not said is told: no tensor tells it.
 
 import { ModelError } from "../../../hub/model-folder/index.ts";
-import { imageSettings, usualPreparation } from "../image-settings.ts";
+import { imageSettings, type Preparation, usualPreparation } from "../image-settings.ts";
 import type { ImageSettings } from "../image-terms.ts";
 
 export interface ImageOptions {
@@ -26,13 +26,18 @@ export interface UsualImages extends Pick<ImageSettings, "size" | "mean" | "std"
 /**
  * @param cfg `pretrained_cfg` as the shapes tell it: with `input_size`
  * @param type `model_type` of the classifier
+ * @param usual what is assumed. Default what is usual for the type
  * @throws ModelError for another size than positions have
  */
 export function usualImages(
   cfg: Record<string, unknown>,
-  { type, file, ...options }: ImageOptions & { type: string; file: string },
+  {
+    type,
+    file,
+    usual = usualPreparation(type) as Preparation,
+    ...options
+  }: ImageOptions & { type: string; file: string; usual?: Preparation | undefined },
 ): UsualImages {
-  const usual = usualPreparation(type) as NonNullable<ReturnType<typeof usualPreparation>>;
   const [colours, told] = cfg.input_size as [number, number, number];
   const { imageSize: size = told, mean = usual.mean, std = usual.std } = options;
   if (hasPositions(type) && size !== told) {

@@ -3,9 +3,39 @@
 import { renameTensors, type TensorFile } from "../../../hub/safetensors/index.ts";
 import { nameTable } from "../name-table.ts";
 
-/** The same tensors under the names of checkpoints. */
-export const usualNames = (file: TensorFile): TensorFile => loneHead(renameTensors(file, checkpointName));
+/** The same tensors under the names of checkpoints; a vision transformer of torchvision's under timm's. */
+export function usualNames(file: TensorFile): TensorFile {
+  const toOurs = isTorchvisionVit(file) ? TORCHVISION_VIT.toOurs : FROM_5.toOurs;
+  return loneHead(renameTensors(file, (name) => toOurs(name) ?? name));
+}
 
+/** ResNets have the same names in both libraries; vision transformers have not. */
+export const isTorchvisionVit = ({ tensors }: TensorFile): boolean =>
+  tensors.has("class_token") && tensors.has("conv_proj.weight");
+
+const LAYER = "encoder.layers.encoder_layer_#";
+
+const TORCHVISION_VIT = nameTable([
+  ["cls_token", "class_token"],
+  ["pos_embed", "encoder.pos_embedding"],
+  ["patch_embed.proj", "conv_proj"],
+  ["blocks.#.norm1", `${LAYER}.ln_1`],
+  ["blocks.#.attn.qkv.weight", `${LAYER}.self_attention.in_proj_weight`],
+  ["blocks.#.attn.qkv.bias", `${LAYER}.self_attention.in_proj_bias`],
+  ["blocks.#.attn.proj", `${LAYER}.self_attention.out_proj`],
+  ["blocks.#.norm2", `${LAYER}.ln_2`],
+  ["blocks.#.mlp.fc1", `${LAYER}.mlp.0`],
+  ["blocks.#.mlp.fc2", `${LAYER}.mlp.3`],
+  // As before torchvision 0.12, in the weights that it still downloads.
+  ["blocks.#.mlp.fc1", `${LAYER}.mlp.linear_1`],
+  ["blocks.#.mlp.fc2", `${LAYER}.mlp.linear_2`],
+  ["norm", "encoder.ln"],
+  ["head", "heads.head"],
+  // A head of one's own in the place of them all.
+  ["head", "heads"],
+]);
+
+/** transformers 5 calls a ViT's layers otherwise than the files that it writes and reads. */
 const FROM_5 = nameTable(
   ["vit.", ""].flatMap((prefix) => {
     const [memory, file] = [`${prefix}layers.#`, `${prefix}encoder.layer.#`];
@@ -21,9 +51,6 @@ const FROM_5 = nameTable(
     ] as const;
   }),
 );
-
-/** transformers 5 calls a ViT's layers otherwise than the files that it writes and reads. */
-const checkpointName = (name: string): string => FROM_5.toOurs(name) ?? name;
 
 const NUMBERED_HEAD = /^(fc|head|classifier)\.\d+(?=\.(weight|bias)$)/;
 

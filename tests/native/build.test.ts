@@ -117,8 +117,10 @@ test("an addon that fits is built", () => {
 test("without addon or with a broken stamp nothing is built", () => {
   expect(buildState(join(root, "nothing"))).toEqual({ state: "missing" });
   const folder = layOutBuild("broken");
-  writeFileSync(stampPath(folder), '{"libtorch":');
-  expect(buildState(folder)).toEqual({ state: "missing" });
+  for (const text of ['{"libtorch":', "null", "{}", '{"libtorch":{"lib":5},"sources":"","sanitized":false}']) {
+    writeFileSync(stampPath(folder), text);
+    expect(buildState(folder)).toEqual({ state: "missing" });
+  }
 });
 
 test("a libtorch that changed under the addon is told, with its place", () => {

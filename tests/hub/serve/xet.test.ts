@@ -86,7 +86,7 @@ test("a shard may name the last of many chunks many times", async () => {
   const content = Buffer.alloc(many, "x");
   const terms = Array.from({ length: many }, () => ({ first: many, end: many + 1, size: 1 }));
   const sent = shard([{ sha256: sha256(content), size: content.length, terms }]);
-  expect(await post(hub, `${at}/v1/shards`, sent)).toEqual([200, '{"result":1}']);
+  expect(await post(hub, `${at}/v1/shards`, new Uint8Array(sent))).toEqual([200, '{"result":1}']);
 });
 
 const grouped = Buffer.from([0, 1, 2, 3].flatMap((first) => [...CONTENT].filter((_, i) => i % 4 === first)));

@@ -72,6 +72,8 @@ test("a version that no header tells is an error that names the header, and one 
   expect(() => findLibtorch({ LIBTORCH: elsewhere })).toThrow(`${header} does not define TORCH_VERSION_MAJOR`);
   const none = layOutLibtorch("without", { headers: {} });
   expect(() => findLibtorch({ LIBTORCH: none })).toThrow(`${none}/include has no torch/version.h`);
+  const folder = layOutLibtorch("folder", { headers: { "torch/version.h/moved.h": VERSION } });
+  expect(() => findLibtorch({ LIBTORCH: folder })).toThrow(`${folder}/include has no torch/version.h`);
   const build = (...flags: string[]) =>
     spawnSync(process.execPath, ["native/build.ts", ...flags], {
       encoding: "utf8",

@@ -27,7 +27,11 @@ export class FileError extends Error {
 
 const LONGEST_QUOTE = 200;
 
+/** What JSON leaves as it is and terminals take for an end of line or a command. */
+const CONTROLS = /[\u007f-\u009f\u2028\u2029]/g;
+
 /** Text out of a file, in quotes, on one line and of bounded length. */
 export function quote(text: string): string {
-  return JSON.stringify(text.length > LONGEST_QUOTE ? `${text.slice(0, LONGEST_QUOTE)}…` : text);
+  const json = JSON.stringify(text.length > LONGEST_QUOTE ? `${text.slice(0, LONGEST_QUOTE)}…` : text);
+  return json.replace(CONTROLS, (each) => `\\u${each.charCodeAt(0).toString(16).padStart(4, "0")}`);
 }

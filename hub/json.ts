@@ -1,6 +1,7 @@
 // JSON as Python writes it: its json module has NaN, Infinity and -Infinity for numbers that JSON has no form for.
 
-const STRINGS_AND_NUMBERS = /"(?:[^"\\]|\\.)*"|\bNaN\b|-?\bInfinity\b/g;
+/** A string that does not end is taken to the end of the text: looked for from every later quote, it would take hours. */
+const STRINGS_AND_NUMBERS = /"(?:[^"\\]|\\.)*"?|\bNaN\b|-?\bInfinity\b/g;
 
 /** @throws SyntaxError, JSON.parse's own, when the text is JSON in neither way */
 export function parseJson(text: string): unknown {

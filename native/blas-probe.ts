@@ -2,6 +2,8 @@
 
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
+import { z } from "zod";
+import { jsonOrUndefined } from "../hub/json.ts";
 import { buildFolder } from "./build-state.ts";
 import type { Libtorch } from "./libtorch.ts";
 
@@ -32,32 +34,40 @@ export interface ProbeOptions {
   /** kernels to ask for; OpenBLAS chooses by default */
   core?: string | undefined;
   program?: string;
-  /** seconds after which the program ends itself */
+  /** seconds after which the program ends itself; it takes one. Less than doctor waits for three of them. Default 8 */
   patience?: number;
 }
 
 export const probePath = join(buildFolder, "blas-probe");
 
 /** Never throws. */
-export function probe({ library, core, program = probePath, patience = 30 }: ProbeOptions): Probed {
+export function probe({ library, core, program = probePath, patience = 8 }: ProbeOptions): Probed {
   const asked = core === undefined ? [] : [core];
   const { stdout, stderr, status, signal, error } = spawnSync(program, [library, String(patience), ...asked], {
     encoding: "utf8",
     env: process.env,
+    // For a program that does not end itself.
+    timeout: (patience + 1) * 1000,
+    killSignal: "SIGKILL",
   });
+  const isLate = signal === "SIGALRM" || (error as NodeJS.ErrnoException | undefined)?.code === "ETIMEDOUT";
+  if (isLate) return { failure: `no answer within ${patience} s` };
   if (error) return { failure: `could not run: ${error.message}` };
-  if (signal) return { failure: signal === "SIGALRM" ? `no answer within ${patience} s` : `crashed with ${signal}` };
+  if (signal) return { failure: `crashed with ${signal}` };
   if (status !== 0) return { failure: `failed: ${lastLine(stderr)}` };
   return parse(lastLine(stdout));
 }
 
+const answer = z.object({ files: z.array(z.string()) });
+const kernelsOf = z.object({ core: z.string(), config: z.string(), wrong: z.string().optional(), gflops: z.number() });
+
 function parse(line: string): Probed {
-  try {
-    const { files, ...kernels } = JSON.parse(line) as { files: string[] } & Partial<Kernels>;
-    return kernels.core === undefined ? { files } : { files, kernels: kernels as Kernels };
-  } catch {
-    return { failure: `answered ${JSON.stringify(line)}` };
-  }
+  const json = jsonOrUndefined(line);
+  const { data: found } = answer.safeParse(json);
+  if (!found) return { failure: `answered ${JSON.stringify(line)}` };
+  if (!Object.hasOwn(json as object, "core")) return found;
+  const { data: kernels } = kernelsOf.safeParse(json);
+  return kernels ? { ...found, kernels: kernels as Kernels } : { failure: `answered ${JSON.stringify(line)}` };
 }
 
 /** Libraries may print others before. */

@@ -4,6 +4,7 @@ import { createHash } from "node:crypto";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
+import { z } from "zod";
 import { fingerprint, type Libtorch } from "./libtorch.ts";
 
 /** The folder of the addon's sources. */
@@ -42,10 +43,23 @@ export function buildState(folder = buildFolder): BuildState {
 /** Where a folder's stamp lies. */
 export const stampPath = (folder = buildFolder): string => join(folder, "stamp.json");
 
+const stampSchema: z.ZodType<Stamp> = z.object({
+  libtorch: z.object({
+    origin: z.string(),
+    include: z.array(z.string()),
+    lib: z.string(),
+    version: z.string(),
+    cuda: z.boolean(),
+    fingerprint: z.string(),
+  }),
+  sources: z.string(),
+  sanitized: z.boolean(),
+});
+
 /** Undefined when there is none, or none that can be read: the addon counts as not built then. */
 function readStamp(folder: string): Stamp | undefined {
   try {
-    return JSON.parse(readFileSync(stampPath(folder), "utf8")) as Stamp;
+    return stampSchema.parse(JSON.parse(readFileSync(stampPath(folder), "utf8")));
   } catch {
     return undefined;
   }

@@ -19,7 +19,7 @@ export interface CompileOptions {
 }
 
 /** The C++ compiler: $CXX or `g++`. */
-export const compiler = (): string => process.env.CXX ?? "g++";
+export const compiler = (): string => process.env.CXX || "g++";
 
 /** A program of its own, with nothing of libtorch. */
 const PROBE = "blas-probe.cc";

@@ -13,7 +13,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { type Choice, chooseKernels } from "./blas-kernels.ts";
-import { CORE_TYPE, type Probed, probeLibtorch } from "./blas-probe.ts";
+import { CORE_TYPE, type Probed, probeLibtorch, probePath } from "./blas-probe.ts";
 import { buildFolder } from "./build-state.ts";
 import { workbenchCache } from "./cache-folder.ts";
 import type { Libtorch } from "./libtorch.ts";
@@ -25,6 +25,8 @@ interface Key {
   version: number;
   processor: string;
   libtorch: string;
+  /** of the program that tries kernels: where it failed, a new build tries again */
+  probe: string;
   /** variables that make the loader take other libraries */
   loader: string;
 }
@@ -44,19 +46,21 @@ export interface KernelOptions {
   processor?: Processor;
   /** tries the kernels of a name, or OpenBLAS's own choice */
   run?: (core?: string) => Probed;
+  /** that `run` runs */
+  program?: string;
 }
 
 /** The choice made before, if it still holds, or a new one. */
 export function kernelsFor(libtorch: Libtorch, options: KernelOptions = {}): Choice {
   const { folders = [buildFolder, workbenchCache(process.env)], processor = inspectProcessor() } = options;
-  const { run = (core) => probeLibtorch(libtorch, core) } = options;
-  const key = keyOf(libtorch, processor);
+  const { run = (core) => probeLibtorch(libtorch, core), program = probePath } = options;
+  const key = keyOf(libtorch, processor, program);
   for (const folder of folders) {
     const known = read(folder, key);
     if (known) return known;
   }
   const choice = chooseKernels(run, processor);
-  const record = { key, fingerprints: choice.files.map(fingerprint), choice };
+  const record = { key, fingerprints: choice.files.map(fileMark), choice };
   // Where it can be kept nowhere, it is made again next time.
   folders.some((folder) => write(folder, record));
   return choice;
@@ -70,18 +74,19 @@ export function kernelsToAskFor(libtorch: Libtorch): string | undefined {
   return kernelsFor(libtorch).chosen?.core;
 }
 
-function keyOf({ lib, fingerprint }: Libtorch, { name, flags }: Processor): Key {
+function keyOf({ lib, fingerprint }: Libtorch, { name, flags }: Processor, program: string): Key {
   const { LD_LIBRARY_PATH = "", LD_PRELOAD = "" } = process.env;
   return {
     version: VERSION,
     processor: [name, ...flags.filter((flag) => /^(avx|fma|sse)/.test(flag))].join(" "),
     libtorch: `${lib} ${fingerprint}`,
+    probe: fileMark(program),
     loader: `${LD_LIBRARY_PATH} ${LD_PRELOAD}`,
   };
 }
 
 /** Follows links: a distribution's alternatives are some. */
-function fingerprint(file: string): string {
+function fileMark(file: string): string {
   try {
     const real = realpathSync(file);
     const { size, mtimeMs } = statSync(real);
@@ -98,7 +103,7 @@ function read(folder: string, wanted: Key): Choice | undefined {
     const names = Object.keys(wanted) as (keyof Key)[];
     const holds =
       names.every((name) => key[name] === wanted[name]) &&
-      choice.files.every((file, index) => fingerprint(file) === fingerprints[index]);
+      choice.files.every((file, index) => fileMark(file) === fingerprints[index]);
     return holds ? choice : undefined;
   } catch {
     return undefined;

@@ -35,10 +35,12 @@ export function findLibtorch(environment: Record<string, string | undefined> = p
 /** The fingerprint of what is there now at a place found earlier; undefined when it is gone. */
 export function fingerprint(lib: string): string | undefined {
   const file = join(lib, "libtorch_cpu.so");
-  if (!existsSync(file)) return undefined;
+  if (!isFile(file)) return undefined;
   const { size, mtimeMs } = statSync(realpathSync(file));
   return `${size}-${Math.round(mtimeMs)}`;
 }
+
+const isFile = (path: string) => statSync(path, { throwIfNoEntry: false })?.isFile() === true;
 
 function lookIn(root: string, origin: string): Libtorch | undefined {
   return describe([join(root, "include")], join(root, "lib"), origin);
@@ -68,7 +70,7 @@ const VERSION_FILES = ["torch/headeronly/version.h", "torch/version.h"];
 
 /** Throws when no header tells it: what the addon needs to know about the headers hangs on it. */
 function versionIn(include: string[]): string {
-  const files = VERSION_FILES.flatMap((file) => include.map((folder) => join(folder, file))).filter(existsSync);
+  const files = VERSION_FILES.flatMap((file) => include.map((folder) => join(folder, file))).filter(isFile);
   const parts = ["MAJOR", "MINOR", "PATCH"].map((name) => new RegExp(`^#define TORCH_VERSION_${name} (\\d+)`, "m"));
   for (const file of files) {
     const header = readFileSync(file, "utf8");

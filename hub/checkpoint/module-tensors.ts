@@ -23,9 +23,9 @@ export const isModule = (value: PickleValue): value is Module =>
 
 export function partsOfModule({ state }: Module): ModuleParts {
   const { entries } = state;
-  const hidden = entries.get("_non_persistent_buffers_set");
-  const isHidden = (name: PickleValue) => hidden instanceof SetOf && hidden.items.includes(name);
-  const buffers = [...(partOf(state, "_buffers") ?? [])].filter(([name]) => !isHidden(name));
+  const notPersistent = entries.get("_non_persistent_buffers_set");
+  const hidden = new Set(notPersistent instanceof SetOf ? notPersistent.items : []);
+  const buffers = [...(partOf(state, "_buffers") ?? [])].filter(([name]) => !hidden.has(name));
   const tensors = [...(partOf(state, "_parameters") ?? []), ...buffers].filter(([, tensor]) => tensor !== null);
   const attributes = [...entries].filter(([name]) => typeof name === "string" && !name.startsWith("_"));
   return {

@@ -108,7 +108,8 @@ export function parseGblrConfig(text: string, file: string): GblrConfig | undefi
   if (!isJsonObject(json)) throw fail("is not a JSON object");
   const { gblr, model_type: type } = json;
   if (gblr === undefined) {
-    if (typeof type === "string" && type.startsWith("gblr_")) throw fail(`"gblr" is missing, model_type is "${type}"`);
+    if (typeof type === "string" && type.startsWith("gblr_"))
+      throw fail(`"gblr" is missing, model_type is ${quote(type)}`);
     return undefined;
   }
   if (!isJsonObject(gblr)) throw fail('"gblr" must be an object');

@@ -18,9 +18,9 @@ import { unwrapModel, unwrapTensors, wrapperOf } from "./wrappers.ts";
  */
 export async function openTrainable(folder: string): Promise<OpenModel> {
   const stored = await openModel(folder);
-  const model = unwrapModel(stored);
   const path = join(folder, TRAINABLE_FILE);
   try {
+    const model = unwrapModel(stored);
     if (model.path === path || !(await stat(path).catch(() => undefined))) return model;
     const above = unwrapTensors(await openSafetensors(path), wrapperOf(stored.tensors.tensors.keys()));
     try {
@@ -31,7 +31,7 @@ export async function openTrainable(folder: string): Promise<OpenModel> {
       throw error;
     }
   } catch (error) {
-    await model.tensors.close();
+    await stored.tensors.close();
     throw error;
   }
 }

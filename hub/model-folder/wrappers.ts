@@ -3,6 +3,7 @@
 // have it.
 
 import { renameTensors, type TensorFile } from "../safetensors/index.ts";
+import { ModelError } from "./errors.ts";
 import type { OpenModel } from "./open-model.ts";
 
 const WRAPPERS = ["module.", "_orig_mod.", "model.", "backbone.", "net."];
@@ -27,12 +28,19 @@ export function unwrapTensors<File extends TensorFile>(file: File, wrapper = wra
   return renameTensors(file, (name) => name.slice(wrapper.length));
 }
 
-/** The same model under its own names, also of the layers that config.json lists. */
+/**
+ * The same model under its own names, also of the layers that config.json lists.
+ * @throws ModelError where config.json lists one layer by both of its names
+ */
 export function unwrapModel(open: OpenModel): OpenModel {
   const wrapper = wrapperOf(open.tensors.tensors.keys());
   if (wrapper === "") return open;
   const own = (name: string) => (name.startsWith(wrapper) ? name.slice(wrapper.length) : name);
-  const { config } = open;
+  const { config, path } = open;
+  const twice = [...(config?.layers.keys() ?? [])].find((name) => own(name) !== name && config?.layers.has(own(name)));
+  if (twice !== undefined) {
+    throw new ModelError(`config.json lists it under gblr.layers as "${own(twice)}" too`, { file: path, layer: twice });
+  }
   const layers = config && new Map(Array.from(config.layers, ([name, layer]) => [own(name), layer]));
   return { ...open, tensors: unwrapTensors(open.tensors), ...(config && layers && { config: { ...config, layers } }) };
 }

@@ -12,6 +12,7 @@ except ImportError:
     PretrainedConfig = None
 
 GUARD = "gblr: needs trust_remote_code=True"
+GUARDED = ("attn_implementation", "transformers_weights")
 
 GPT2_DEFAULTS = {
     "vocab_size": 50257,
@@ -69,16 +70,16 @@ else:
 
     class _Guarded(_Gblr):
         """Has the base model's model_type, so that a tokenizer loads without this code. GUARD is in config.json for
-        transformers to refuse the base model's own class, which would fill structured layers at random."""
+        transformers to refuse the base model's own class, which would fill structured layers at random: as a kind of
+        attention, which a caller's argument replaces, and as a name of weights, which transformers reads since 5."""
 
         @classmethod
         def from_dict(cls, fields, **options):
-            if fields.get("attn_implementation") == GUARD:
-                fields = {**fields, "attn_implementation": None}
-            return super().from_dict(fields, **options)
+            guards = {name: None for name in GUARDED if fields.get(name) == GUARD}
+            return super().from_dict({**fields, **guards}, **options)
 
         def to_dict(self):
-            return {**super().to_dict(), "attn_implementation": GUARD}
+            return {**super().to_dict(), **dict.fromkeys(GUARDED, GUARD)}
 
     class GblrGPT2Config(_Guarded, GPT2Config):
         pass

@@ -9,7 +9,7 @@ import struct
 
 import torch
 
-from gblr_rules import Stored
+from gblr_rules import Stored, one_line
 
 DTYPES = {
     "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I64": torch.int64,
@@ -154,4 +154,4 @@ def _no_number(text):
 
 def problem(path, tensor, what):
     where = f'{path}: tensor "{tensor}"' if tensor is not None else path
-    return ValueError(f"{where}: {what}")
+    return ValueError(one_line(f"{where}: {what}"))

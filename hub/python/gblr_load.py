@@ -22,6 +22,7 @@ from gblr_rules import (
     check_layers,
     check_trainable,
     check_values,
+    one_line,
     own_tensors,
     sizes_of,
 )
@@ -40,23 +41,32 @@ def load(folder, form="auto", mode="dense"):
     """
     if form not in ("auto", "packed", "trainable") or mode not in ("dense", "packed"):
         raise ValueError(f'form must be "auto", "packed" or "trainable", mode "dense" or "packed"; got {form}, {mode}')
-    fields = read_config(folder)
-    network_class = _network_class(fields, folder)
-    gblr = fields.get("gblr") or {}
     try:
+        fields = read_config(folder)
+        network_class = _network_class(fields, folder)
+        gblr = fields.get("gblr") or {}
         stored = checked_tensors(fields, _sources(folder, form), network_class.parameter_name)
         shapes = {name: source.shapes()[original] for name, (source, original) in stored.items()}
-        check_claims(fields, len(stored))
+        check_claims(fields, list(shapes.values()))
         layers = Layers(gblr, network_class.parameter_name, shapes=shapes, mode=mode)
-        network = network_class(fields, layers)
+        network = _built(network_class, fields, layers)
         layers.expect_all_used()
         _fill(network, stored, folder)
         _finish(network, gblr.get("sigma"))
     except ValueError as error:
         text = str(error)
-        raise (error if text.startswith(folder) else ValueError(f"{folder}: {text}")) from None
+        raise ValueError(one_line(text if text.startswith(folder) else f"{folder}: {text}")) from None
     trains = form == "trainable" or any(isinstance(module, GblrLinear) for module in network.modules())
     return network.requires_grad_(trains).eval()
+
+
+def _built(network_class, fields, layers):
+    try:
+        return network_class(fields, layers)
+    except (TypeError, ArithmeticError, LookupError, AttributeError, RuntimeError, MemoryError) as error:
+        # values that its classes do not take: text for a number, no heads, a width below 0
+        why = str(error).partition("\n")[0]
+        raise ValueError(f"config.json: no model can be built of it: {type(error).__name__}: {why}") from None
 
 
 def _network_class(fields, folder):

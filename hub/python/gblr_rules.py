@@ -39,12 +39,17 @@ SIGNS = {sign for signs, _, _ in FORMS.values() for sign in signs}
 PARTS = {part for _, parts, _ in FORMS.values() for part in parts} | {"weight"}
 
 
+def one_line(text):
+    """The same text with escapes for what would break the line or steer a terminal: names in files can be any text."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+
+
 class LayerError(ValueError):
     """What is wrong with a layer, or with one of its tensors."""
 
     def __init__(self, layer, what, part=None):
         place = f'layer "{layer}"' if part is None else f'tensor "{layer}.{part}"'
-        super().__init__(f"{place}: {what}".replace("\n", " "))
+        super().__init__(one_line(f"{place}: {what}"))
         self.layer, self.what, self.part = layer, what, part
 
     def renamed(self, layer):
@@ -173,15 +178,22 @@ def own_tensors(tensors, own_name):
     return found
 
 
-def check_claims(fields, tensors):
-    """That config.json does not claim more blocks than files of so many tensors can have: building them takes memory."""
+def check_claims(fields, shapes):
+    """That config.json does not claim more blocks or longer sides than files with tensors of these shapes can have:
+    building them takes memory."""
     arguments = fields.get("model_args")
     given = {**(arguments if isinstance(arguments, dict) else {}), **fields}
     for field in ("n_layer", "num_hidden_layers", "depth", "num_blocks", "layers", "depths"):
         claimed = given.get(field)
         for count in claimed if isinstance(claimed, (list, tuple)) else [claimed]:
-            if _is_number(count) and count > tensors:
-                raise _field(field, f"is {count}, which is more than the files have tensors: {tensors}")
+            if _is_number(count) and count > len(shapes):
+                raise _field(field, f"is {count}, which is more than the files have tensors: {len(shapes)}")
+    longest = max((side for shape in shapes for side in shape), default=0)
+    # each is a side of a table or a norm, which are never structured
+    for field in ("vocab_size", "n_positions", "n_embd", "hidden_size", "embed_dim"):
+        side = given.get(field)
+        if _is_number(side) and side > longest:
+            raise _field(field, f"is {side}, no tensor has a side of more than {longest}")
 
 
 def check_trainable(layers, above, below):

@@ -52,9 +52,11 @@ const PREFIX = "gblr_";
 /**
  * Where it has one, `model_type` is the base model's, so that tokenizer, image processor and configuration load without
  * code of ours. That the base model's class does not load too, its structured layers filled at random, is seen to by
- * this: transformers refuses a kind of attention that it does not know. `configuration_gblr.py` takes it away.
+ * this: transformers refuses a kind of attention that it does not know, and, where the caller asks for another kind, a
+ * file of weights that is none (since version 5). `configuration_gblr.py` takes both away.
  */
 const GUARD = "gblr: needs trust_remote_code=True";
+const GUARDS = { attn_implementation: GUARD, transformers_weights: GUARD };
 
 interface PythonClasses {
   /** what a user asks for the model by */
@@ -105,9 +107,10 @@ export function pythonConfig(json: Readonly<Record<string, unknown>>, structured
   const type = baseModelType(String(json.model_type));
   const known = isKnownInPython(type) ? CLASSES[type] : undefined;
   if (!known) return { ...json, model_type: structured ? PREFIX + type : type };
-  const { auto_map: _, tokenizer_class, architectures: _1, attn_implementation, ...others } = json;
-  const rest =
-    attn_implementation === undefined || attn_implementation === GUARD ? others : { ...others, attn_implementation };
+  const { auto_map: _, tokenizer_class, architectures: _1, ...others } = json;
+  const rest = Object.fromEntries(
+    Object.entries(others).filter(([name, value]) => !(Object.hasOwn(GUARDS, name) && value === GUARD)),
+  );
   const tokenizer = tokenizer_class ?? (structured ? known.tokenizer : undefined);
   const kept = { ...rest, ...(tokenizer !== undefined && { tokenizer_class: tokenizer }) };
   const isTimm = typeof json.architecture === "string";
@@ -118,7 +121,7 @@ export function pythonConfig(json: Readonly<Record<string, unknown>>, structured
   if (!classes) return { ...kept, model_type: PREFIX + type };
   return {
     ...kept,
-    ...(isTimm ? { model_type: PREFIX + type } : { model_type: type, attn_implementation: GUARD }),
+    ...(isTimm ? { model_type: PREFIX + type } : { model_type: type, ...GUARDS }),
     architectures: [classes.model],
     auto_map: {
       AutoConfig: `configuration_gblr.${classes.config}`,

@@ -50,9 +50,10 @@ if PreTrainedModel is not None:
             found = super().from_pretrained(name, *inputs, **options)
             model = found[0] if isinstance(found, tuple) else found
             path = _weights_file(name, options)
-            if model.config.gblr is not None and path is not None:
-                network = getattr(cls, "network", cls)
-                checked_tensors({"gblr": model.config.gblr}, [Tensors(path)], network.parameter_name)
+            if path is not None:
+                gblr, network = model.config.gblr, getattr(cls, "network", cls)
+                # without "gblr" no layer may be structured: transformers would leave those tensors out with a warning
+                checked_tensors({} if gblr is None else {"gblr": gblr}, [Tensors(path)], network.parameter_name)
             for module in model.modules():
                 if isinstance(module, PackedGblrLinear) and not module.spans.is_meta:
                     module.check()

@@ -198,6 +198,11 @@ test("doctor says what OpenBLAS's own choice costs where another was made, and w
     "OpenBLAS 0.3.21 with its Prescott kernels, chosen by OpenBLAS",
     "SkylakeX kernels were tried and not taken: crashed with SIGILL",
   ]);
+  const untried = { core: "Prescott", chosenBy: "OpenBLAS", rejected: [], failure: "crashed with SIGSEGV" } as const;
+  expect(blasParagraphs({ library: "OpenBLAS 0.3.21", kernels: untried })).toEqual([
+    "OpenBLAS 0.3.21 with its Prescott kernels, chosen by OpenBLAS",
+    "✗ kernels could not be tried: crashed with SIGSEGV; run `npm run build -- --force`",
+  ]);
   expect(blasParagraphs({ library: "oneMKL 2025.3" })).toEqual(["oneMKL 2025.3"]);
 });
 

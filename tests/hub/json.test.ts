@@ -20,6 +20,11 @@ test.each(["", "nan", "-NaN", "+Infinity", "NaN1", "[NaN", "[NaN NaN]", '{"a":In
   },
 );
 
+test("a text of quotes alone is refused at once", () => {
+  // Looking for the end of a string from each of them would take hours.
+  expect(() => parseJson(`{${'\\"'.repeat(2_000_000)}`)).toThrow(SyntaxError);
+});
+
 test("all other JSON is what it is to JSON.parse", () => {
   fc.assert(
     fc.property(fc.json(), (text) => {

@@ -110,6 +110,20 @@ test.each([
   expect(wrapperOf(names)).toBe(wrapper);
 });
 
+test("config.json may not list a layer both with the wrapper and without it", async () => {
+  const folder = at("listed twice");
+  cpSync(at("GPT-2 in GBLR module."), folder, { recursive: true });
+  const config = JSON.parse(readFileSync(`${folder}/config.json`, "utf8"));
+  const [[name, settings]] = Object.entries(config.gblr.layers) as [[string, object]];
+  config.gblr.layers[`module.${name}`] = { ...settings, blocks: 1 };
+  writeFileSync(`${folder}/config.json`, JSON.stringify(config));
+  for (const form of ["auto", "trainable"] as const) {
+    await expect(loadModelNow(folder, { form })).rejects.toThrow(
+      `layer "module.${name}": config.json lists it under gblr.layers as "${name}" too`,
+    );
+  }
+});
+
 test("config.json may list layers with the wrapper or without it", async () => {
   const { layers } = JSON.parse(readFileSync(at("GPT-2 in GBLR", "config.json"), "utf8")).gblr;
   const [name] = Object.keys(layers) as [string];

@@ -217,6 +217,13 @@ describe.skipIf(!canCompile)("a library that chooses narrow kernels", () => {
     };
   }
 
+  /** A program that passes for the real one. */
+  function script(body: string): string {
+    const file = join(mkdtempSync(join(root, "program-")), "probe");
+    writeFileSync(file, `#!/bin/sh\n${body}\n`, { mode: 0o755 });
+    return file;
+  }
+
   const choose = (behaviour: string) => chooseKernels(withKernels(behaviour), { name: "any", flags: AVX512 });
 
   test("is given the widest kernels that are right and faster", () => {
@@ -257,6 +264,15 @@ describe.skipIf(!canCompile)("a library that chooses narrow kernels", () => {
     expect(chooseKernels(absent, processor)).toEqual({ failure, files: [], rejected: [] });
     expect(probe({ library: other, program: join(root, "no-program") })).toHaveProperty("failure");
     expect(probe({ library: other, program: "/bin/echo" })).toHaveProperty("failure");
+    for (const answer of ["null", '{"files":5}', '{"files":[],"core":7}']) {
+      const program = script(`echo '${answer}'`);
+      expect(probe({ library: other, program })).toEqual({ failure: `answered ${JSON.stringify(answer)}` });
+    }
+  });
+
+  test("is given up when the program does not end itself", () => {
+    const program = script("exec sleep 60");
+    expect(probe({ library, program, patience: 1 })).toEqual({ failure: "no answer within 1 s" });
   });
 });
 
@@ -307,6 +323,16 @@ describe("the choice of kernels", () => {
       expect(runsOf(() => choose())).toBe(2);
     }
     expect(readdirSync(folder)).toEqual(["kernels.json"]);
+  });
+
+  test("is made again after a failure once the program that tries kernels is another", () => {
+    const [folder, program] = [mkdtempSync(join(root, "build-")), join(root, "blas-probe")];
+    const choose = (tried: () => Probed) => kernelsFor(libtorch, { folders: [folder], run: tried, processor, program });
+    const failed = (): Probed => ({ failure: "could not run" });
+    expect(choose(failed).failure).toBe("could not run");
+    expect(choose(run).failure).toBe("could not run");
+    writeFileSync(program, "built anew");
+    expect(choose(run).chosen?.core).toBe("SkylakeX");
   });
 
   test("is kept in the next folder where the first cannot be written, and made each time where none can", () => {

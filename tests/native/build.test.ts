@@ -72,6 +72,8 @@ test("a version that no header tells is an error that names the header, and one 
   expect(() => findLibtorch({ LIBTORCH: elsewhere })).toThrow(`${header} does not define TORCH_VERSION_MAJOR`);
   const none = layOutLibtorch("without", { headers: {} });
   expect(() => findLibtorch({ LIBTORCH: none })).toThrow(`${none}/include has no torch/version.h`);
+  const folder = layOutLibtorch("folder", { headers: { "torch/version.h/moved.h": VERSION } });
+  expect(() => findLibtorch({ LIBTORCH: folder })).toThrow(`${folder}/include has no torch/version.h`);
   const build = (...flags: string[]) =>
     spawnSync(process.execPath, ["native/build.ts", ...flags], {
       encoding: "utf8",
@@ -117,8 +119,10 @@ test("an addon that fits is built", () => {
 test("without addon or with a broken stamp nothing is built", () => {
   expect(buildState(join(root, "nothing"))).toEqual({ state: "missing" });
   const folder = layOutBuild("broken");
-  writeFileSync(stampPath(folder), '{"libtorch":');
-  expect(buildState(folder)).toEqual({ state: "missing" });
+  for (const text of ['{"libtorch":', "null", "{}", '{"libtorch":{"lib":5},"sources":"","sanitized":false}']) {
+    writeFileSync(stampPath(folder), text);
+    expect(buildState(folder)).toEqual({ state: "missing" });
+  }
 });
 
 test("a libtorch that changed under the addon is told, with its place", () => {

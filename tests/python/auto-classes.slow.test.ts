@@ -2,7 +2,7 @@
 // closed: tokenizer, image processor and configuration, with not a word on stderr; and that the model itself is refused.
 
 import { beforeAll, expect, test } from "bun:test";
-import { readFileSync, rmSync } from "node:fs";
+import { cpSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 
 import { writeTokenizer } from "../../recipes/quickstart/tokenizer.ts";
 import { openTokenizer } from "../../workbench/data/tokenizer/open.ts";
@@ -89,10 +89,11 @@ refused, differences = [], []
 def load(auto, folder, **options):
     return getattr(transformers, auto).from_pretrained(folder, **options)
 for auto, folder, again in json.loads(sys.argv[1]):
-    try:
-        load(auto, folder)
-    except ValueError as error:
-        refused.append(str(error))
+    for options in ({}, {"attn_implementation": "eager"}):
+        try:
+            load(auto, folder, **options)
+        except ValueError as error:
+            refused.append(str(error))
     model = load(auto, folder, trust_remote_code=True)
     model.save_pretrained(again)
     size = getattr(model.config, "image_size", 24)
@@ -102,14 +103,33 @@ for auto, folder, again in json.loads(sys.argv[1]):
     differences.append((logits[0] - logits[1]).abs().max().item())
 print(json.dumps({"refused": refused, "differences": differences}))`);
     const refusal = expect.stringContaining("needs trust_remote_code=True");
-    expect(answer.refused).toEqual([refusal, refusal, refusal]);
+    expect(answer.refused).toEqual(Array.from({ length: 6 }, () => refusal));
     expect(Math.max(...answer.differences)).toBeLessThan(1e-6);
     for (const [name, auto] of Object.entries(KINDS_OF_MODEL)) {
       const configs = [name, `${name} again`].map((each) => JSON.parse(readFileSync(at(each, "config.json"), "utf8")));
       const [before, after] = configs as [Record<string, object>, Record<string, object>];
-      for (const field of ["model_type", "attn_implementation", "gblr"]) expect(after[field]).toEqual(before[field]);
+      for (const field of ["model_type", "attn_implementation", "transformers_weights", "gblr"])
+        expect(after[field]).toEqual(before[field]);
       expect(Object.keys(after.auto_map as object)).toContain(auto);
     }
+  },
+  PATIENCE,
+);
+
+test.skipIf(!python)(
+  'a structured model whose config.json has lost "gblr" is refused with leave to run code too',
+  async () => {
+    const folder = at("lost");
+    cpSync(at("gpt2"), folder, { recursive: true });
+    const { gblr: _, ...config } = JSON.parse(readFileSync(at("gpt2", "config.json"), "utf8"));
+    writeFileSync(at("lost", "config.json"), JSON.stringify(config));
+    const { answer } = await ask<string>(`
+try:
+    transformers.AutoModelForCausalLM.from_pretrained(${JSON.stringify(folder)}, trust_remote_code=True)
+    print(json.dumps("loaded"))
+except ValueError as error:
+    print(json.dumps(str(error)))`);
+    expect(answer).toMatch(/^layer ".*": has spans, values_in, values_out, and config.json does not list it/);
   },
   PATIENCE,
 );

@@ -61,9 +61,10 @@ export async function* loadModel(
   const { json, architecture, config, preprocessor, made } = await describeModel(folder, { head, preparation });
   // Before its tensors are read: what its images need may be nothing that is done here.
   if (isClassifier({ architecture })) imageSettings({ architecture, config, json, preprocessor }, folder);
-  const open = unwrapModel(form === "trainable" ? await openTrainable(folder) : await openModel(folder));
+  const opened = form === "trainable" ? await openTrainable(folder) : await openModel(folder);
   const parameters = new Map<string, Variable>();
   try {
+    const open = unwrapModel(opened);
     const { layers: found } = await checkModel(open);
     const stored = storedParameters(
       { ...open, layers: found },
@@ -89,7 +90,7 @@ export async function* loadModel(
     for (const variable of parameters.values()) variable.dispose();
     throw error;
   } finally {
-    await open.tensors.close();
+    await opened.tensors.close();
   }
 }
 

@@ -7,7 +7,7 @@ import { mkdir, readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { stageFile } from "../../atomic-file.ts";
 import { HubRefusal } from "../refusal.ts";
-import { type XetFile, xorbChunks } from "../xet/index.ts";
+import { type XetFile, Xorb } from "../xet/index.ts";
 
 const DAY = 24 * 3600 * 1000;
 /** Days are removed after this time, in milliseconds. */
@@ -62,10 +62,10 @@ export class XorbStore {
    * @throws {HubRefusal} 400 if one is not here or is damaged
    */
   async *content(day: string, { terms }: XetFile): AsyncGenerator<Uint8Array> {
-    let last: { xorb: string; bytes: Uint8Array } | undefined;
-    for (const { xorb, ...range } of terms) {
-      if (last?.xorb !== xorb) last = { xorb, bytes: await this.read(day, xorb) };
-      yield* xorbChunks(last.bytes, range);
+    let last: { name: string; xorb: Xorb } | undefined;
+    for (const { xorb: name, ...range } of terms) {
+      if (last?.name !== name) last = { name, xorb: new Xorb(await this.read(day, name)) };
+      yield* last.xorb.chunks(range);
     }
   }
 

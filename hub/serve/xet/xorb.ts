@@ -22,24 +22,45 @@ const DECODERS: readonly ((chunk: Chunk) => Uint8Array)[] = [
   ({ data, size }) => ungrouped(decodeLz4Frame(data, size)),
 ];
 
-/**
- * Contents of the chunks `first` … `end - 1`.
- * @throws {HubRefusal} 400 if the xorb has no such chunks or they are damaged
- */
-export function* xorbChunks(xorb: Uint8Array, { first, end }: { first: number; end: number }): Generator<Uint8Array> {
-  let at = 0;
-  for (let index = 0; index < end; index++) {
-    if (at + HEADER > xorb.length || xorb[at] !== VERSION) throw damaged(`it has no chunk ${index}`);
-    const view = new DataView(xorb.buffer, xorb.byteOffset + at, HEADER);
+/** A xorb in memory. Its headers are walked once, however many terms of a shard are in it. */
+export class Xorb {
+  readonly #bytes: Uint8Array;
+  /** where each chunk begins that was looked for, and the one after it */
+  readonly #starts = [0];
+
+  constructor(bytes: Uint8Array) {
+    this.#bytes = bytes;
+  }
+
+  /**
+   * Contents of the chunks `first` … `end - 1`.
+   * @throws {HubRefusal} 400 if the xorb has no such chunks or they are damaged
+   */
+  *chunks({ first, end }: { first: number; end: number }): Generator<Uint8Array> {
+    for (let index = first; index < end; index++) {
+      const { data, scheme, size } = this.#chunk(index);
+      const decode = DECODERS[scheme];
+      if (!decode) throw damaged(`chunk ${index} is compressed by method ${scheme}, which this Hub does not know`);
+      yield decode({ data, scheme, size });
+    }
+  }
+
+  #chunk(index: number): Chunk {
+    while (this.#starts.length <= index) this.#chunkAt(this.#starts.length - 1);
+    return this.#chunkAt(index);
+  }
+
+  #chunkAt(index: number): Chunk {
+    const bytes = this.#bytes;
+    const at = this.#starts[index] as number;
+    if (at + HEADER > bytes.length || bytes[at] !== VERSION) throw damaged(`it has no chunk ${index}`);
+    const view = new DataView(bytes.buffer, bytes.byteOffset + at, HEADER);
     const length = view.getUint32(0, true) >>> 8;
     const [scheme, size] = [view.getUint8(4), view.getUint32(4, true) >>> 8];
-    const data = xorb.subarray(at + HEADER, at + HEADER + length);
+    const data = bytes.subarray(at + HEADER, at + HEADER + length);
     if (data.length < length) throw damaged(`it ends inside chunk ${index}`);
-    at += HEADER + length;
-    if (index < first) continue;
-    const decode = DECODERS[scheme];
-    if (!decode) throw damaged(`chunk ${index} is compressed by method ${scheme}, which this Hub does not know`);
-    yield decode({ data, scheme, size });
+    this.#starts[index + 1] = at + HEADER + length;
+    return { data, scheme, size };
   }
 }
 

@@ -147,6 +147,17 @@ test("a module that holds itself ends", async () => {
   expect((await contentsOf(module)).names).toEqual(["w"]);
 });
 
+test("a module may have many buffers, and name many that are not persistent", async () => {
+  const names = Array.from({ length: 100_000 }, (_, i) => push.text(`b${i}`));
+  const parts = {
+    _parameters: push.dict({ w: two }),
+    _modules: push.dict({}),
+    _buffers: bytesOf("}(", ...names.flatMap((name) => [name, "N"]), "u"),
+    _non_persistent_buffers_set: bytesOf(0x8f, "(", ...names.toReversed(), 0x90),
+  };
+  expect((await contentsOf(object("Net", parts))).names).toEqual(["w"]);
+});
+
 test("a class that is named like a function is refused unless it is a module's", async () => {
   const parts = { _parameters: push.dict({ w: two }), _modules: push.dict({}) };
   expect((await contentsOf(object("net", parts))).names).toEqual(["w"]);

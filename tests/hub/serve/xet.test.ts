@@ -77,6 +77,18 @@ const post = async (hub: TestHub, path: string, body: BodyInit, init: RequestIni
   return [response.status, (await response.text()).replace(/^.*"error":"(.*)"}$/, "$1")] as [number, string];
 };
 
+test("a shard may name the last of many chunks many times", async () => {
+  const { hub, at } = await started();
+  const many = 50_000;
+  // Walking all headers for each of the terms would take minutes.
+  const xorb = Buffer.concat([...Array.from({ length: many }, () => chunk(Buffer.alloc(0))), chunk(Buffer.from("x"))]);
+  expect((await post(hub, `${at}/v1/xorbs/default/${XORB}`, xorb))[0]).toBe(200);
+  const content = Buffer.alloc(many, "x");
+  const terms = Array.from({ length: many }, () => ({ first: many, end: many + 1, size: 1 }));
+  const sent = shard([{ sha256: sha256(content), size: content.length, terms }]);
+  expect(await post(hub, `${at}/v1/shards`, new Uint8Array(sent))).toEqual([200, '{"result":1}']);
+});
+
 const grouped = Buffer.from([0, 1, 2, 3].flatMap((first) => [...CONTENT].filter((_, i) => i % 4 === first)));
 
 test("a file is put together from chunks that are stored, compressed, and grouped by bytes", async () => {

@@ -92,13 +92,14 @@ function blasNote({ blas }: Report, palette: Palette): string[] {
 /** Which kernels, who chose them, and what they cost. */
 export function blasParagraphs({ library, kernels }: BlasReport): string[] {
   if (kernels === undefined) return [library];
-  const { core, chosenBy, measured, otherwise, rejected } = kernels;
+  const { core, chosenBy, measured, otherwise, rejected, failure } = kernels;
   const who = chosenBy === "OPENBLAS_CORETYPE" ? `set by ${chosenBy}` : `chosen by ${chosenBy}`;
   const others = chosenBy === "gblr" ? "OpenBLAS's own choice" : "without the variable";
   return [
     `${library} with its ${core} kernels, ${who}${measured ? `: ${rate(measured)} on one thread` : ""}`,
     ...(otherwise ? [`${others}: ${otherwise.core}, ${rate(otherwise)}`] : []),
     ...(measured?.wrong ? [`✗ wrong result of ${measured.wrong}: set OPENBLAS_CORETYPE to other kernels`] : []),
+    ...(failure ? [`✗ kernels could not be tried: ${failure}; run \`npm run build -- --force\``] : []),
     ...rejected.map(({ core, why }) => `${core} kernels were tried and not taken: ${why}`),
   ];
 }

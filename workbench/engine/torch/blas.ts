@@ -23,6 +23,8 @@ export interface KernelReport {
   otherwise?: Kernels;
   /** wider kernels that were tried and not taken */
   rejected: readonly Rejected[];
+  /** why no kernels could be tried, one clause: OpenBLAS's choice is then kept */
+  failure?: string;
 }
 
 /** Measures for about a second where the BLAS is OpenBLAS. Throws EngineError without the native engine. */
@@ -31,7 +33,7 @@ export function inspectBlas(): BlasReport {
   const { description, core } = addon.blas();
   const library = shortName(description);
   if (core === undefined) return { library };
-  const { chosen, rejected } = kernelsFor(stamp.libtorch);
+  const { chosen, rejected, failure } = kernelsFor(stamp.libtorch);
   const measure = (name: string | undefined) => {
     const probed = probeLibtorch(stamp.libtorch, name);
     return "kernels" in probed ? probed.kernels : undefined;
@@ -40,8 +42,8 @@ export function inspectBlas(): BlasReport {
   const measured = measure(core);
   const otherwise = chosenBy === "OpenBLAS" ? undefined : measure(chosenBy === "gblr" ? undefined : chosen?.core);
   const differs = otherwise !== undefined && !sameKernels(otherwise.core, core);
-  const kernels = { core, chosenBy, ...(measured && { measured }), ...(differs && { otherwise }), rejected };
-  return { library, kernels };
+  const found = { ...(measured && { measured }), ...(differs && { otherwise }), ...(failure && { failure }) };
+  return { library, kernels: { core, chosenBy, rejected, ...found } };
 }
 
 function whoChose(inUse: string, ours: string | undefined): KernelReport["chosenBy"] {

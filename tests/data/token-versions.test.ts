@@ -7,7 +7,7 @@ import path from "node:path";
 import { openTokenFile } from "../../workbench/data/token-file/open.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
 
-const FIXTURES = path.join(import.meta.dir, "../fixtures/formats/v1");
+const FIXTURES = path.join(import.meta.dirname, "../fixtures/formats/v1");
 const at = temporaryFolder();
 
 test.each([

@@ -6,7 +6,7 @@ import { readdirSync } from "node:fs";
 import process from "node:process";
 import { runDeclared } from "./bun-test.ts";
 
-/** Folders and files under tests/ whose tests use nothing of Bun's. */
+/** Folders and files under tests/ whose tests use nothing of Bun's. Of folders the fast part is run. */
 const SUITES = [
   "data",
   "engine/kernels",
@@ -48,7 +48,9 @@ const tests = new URL("../", import.meta.url);
 function filesOf(suite: string): string[] {
   if (suite.endsWith(".ts")) return [suite];
   const names = readdirSync(new URL(suite, tests), { recursive: true, encoding: "utf8" });
-  return names.filter((name) => name.endsWith(".test.ts")).map((name) => `${suite}/${name}`);
+  return names
+    .filter((name) => name.endsWith(".test.ts") && !name.endsWith(".slow.test.ts"))
+    .map((name) => `${suite}/${name}`);
 }
 
 for (const file of SUITES.flatMap(filesOf)) await import(new URL(file, tests).href);

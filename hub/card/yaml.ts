@@ -6,6 +6,9 @@ import { type ScalarTag, stringify } from "yaml";
 /** Begins with a letter, and has nothing that YAML gives a meaning. */
 const PLAIN = /^\p{L}[\p{L}\p{N}_./+-]*( [\p{L}\p{N}_./+-]+)*$/u;
 
+/** An exponent alone, such as `e0`, which some readers of version 1.1 take for a number. */
+const EXPONENT = /^e[-+]?[\d_]+$/i;
+
 /** Words of version 1.1 for true, false and null, in any case. */
 const WORDS = new Set(["y", "yes", "n", "no", "on", "off", "true", "false", "null"]);
 
@@ -36,7 +39,7 @@ export function yamlOf(value: unknown): string {
 }
 
 function textOf(text: string): string {
-  if (PLAIN.test(text) && !WORDS.has(text.toLowerCase())) return text;
+  if (PLAIN.test(text) && !WORDS.has(text.toLowerCase()) && !EXPONENT.test(text)) return text;
   const escaped = (character: string) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
   return JSON.stringify(text.toWellFormed()).replace(UNPRINTABLE, escaped);
 }

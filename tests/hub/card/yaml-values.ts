@@ -6,7 +6,8 @@ import fc from "fast-check";
 export const TEXTS = [
   ..."no No NO yes on On off OFF y n Y N true True false null Null ~ = <<".split(" "),
   ..."12:30:45 1:30 1:30.5 190:20:30.15 2020-01-01 2001-12-14t21:59:43.10-05:00 2020-01-01T00:00:00Z".split(" "),
-  ..."1e3 1E3 1e+3 1.5e3 1_000 1_0.5 0x10 0b11 0o17 010 0 -0 +1 .5 5. 1.0 0.1.0 e0 E-5 e+1_0 .inf -.Inf +.INF .nan .NaN".split(" "),
+  ..."1e3 1E3 1e+3 1.5e3 1_000 1_0.5 0x10 0b11 0o17 010 0 -0 +1 .5 5. 1.0 0.1.0 .inf -.Inf +.INF .nan .NaN".split(" "),
+  ..."e0 E-5 e+1_0".split(" "),
   ..."- -- --- ... ? : :a a: [a] {a} !a &a *a |a >a %a @a `a #a a#b , ' \"".split(" "),
   ...["", " ", " a", "a ", "a: b", "a #b", "- a", "? a", "--- a", "a\n---\nb", "a\nb", "a\tb", "\\n", "'a'", '"a"'],
   ...[

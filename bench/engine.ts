@@ -7,7 +7,7 @@ import path from "node:path";
 import process from "node:process";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { inspectMachine } from "../workbench/cli/doctor/machine.ts";
-import { PRECISIONS, type Precision } from "../workbench/engine/types.ts";
+import { PRECISIONS, type Precision } from "../workbench/engine/core/types.ts";
 import { CASES } from "./engine/cases.ts";
 import { findContestants } from "./engine/contestants.ts";
 import { type BenchReport, markdown } from "./engine/report.ts";

@@ -4,7 +4,7 @@
 import { spawn } from "node:child_process";
 import process from "node:process";
 import { convert, planConversion } from "../workbench/compress/index.ts";
-import type { Engine } from "../workbench/engine/types.ts";
+import type { Engine } from "../workbench/engine/core/types.ts";
 import { meanShrink } from "../workbench/gblr/shrink/index.ts";
 import type { Model } from "../workbench/models/index.ts";
 import { fit, type Task } from "../workbench/train/index.ts";

@@ -5,9 +5,9 @@ import os from "node:os";
 import process from "node:process";
 import * as tf from "@tensorflow/tfjs-core";
 import { Command, Option } from "commander";
+import { openEngine } from "../workbench/engine/core/open.ts";
+import { ENGINE_NAMES, type EngineName } from "../workbench/engine/core/types.ts";
 import { svd } from "../workbench/engine/linalg/index.ts";
-import { openEngine } from "../workbench/engine/open.ts";
-import { ENGINE_NAMES, type EngineName } from "../workbench/engine/types.ts";
 import { svdFactors } from "../workbench/gblr/init/index.ts";
 
 const SHAPES: readonly [nOut: number, nIn: number][] = [

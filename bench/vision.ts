@@ -10,7 +10,7 @@ import { Command, Option } from "commander";
 import { formatBytes } from "../hub/numbers.ts";
 import { inspectMachine } from "../workbench/cli/doctor/machine.ts";
 import { countFrom } from "../workbench/cli/option-values.ts";
-import { ENGINE_NAMES, PRECISIONS } from "../workbench/engine/types.ts";
+import { ENGINE_NAMES, PRECISIONS } from "../workbench/engine/core/types.ts";
 import { type BenchStructure, heldBytes, progress, runPhase, steadyRate } from "./phases.ts";
 import type { PhaseAnswer, PhaseRequest } from "./vision/phase.ts";
 

@@ -4,7 +4,7 @@
 import { execFileSync } from "node:child_process";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
-import type { EngineName, Precision } from "../../workbench/engine/types.ts";
+import type { EngineName, Precision } from "../../workbench/engine/core/types.ts";
 import type { Contestant } from "./contestant.ts";
 
 export interface Setting {

@@ -1,7 +1,7 @@
 // Runs the cases on the contestants, interleaved (A B A B …) so that whatever else the machine does falls on all of
 // them alike, and reduces the samples to medians and ratios. Prints nothing but progress.
 
-import { median } from "../../workbench/engine/measure.ts";
+import { median } from "../../workbench/engine/core/measure.ts";
 import { type NamedCase, TRAINING } from "./cases.ts";
 import { type Contestant, Running } from "./contestant.ts";
 import type { About, Faults } from "./protocol.ts";

@@ -4,11 +4,11 @@
 import process from "node:process";
 import { parseArgs } from "node:util";
 import * as tf from "@tensorflow/tfjs-core";
-import { EngineError } from "../../workbench/engine/errors.ts";
-import { openEngine, probeEngine } from "../../workbench/engine/open.ts";
+import { EngineError } from "../../workbench/engine/core/errors.ts";
+import { openEngine, probeEngine } from "../../workbench/engine/core/open.ts";
+import type { Engine, EngineName, Precision } from "../../workbench/engine/core/types.ts";
 import { attention } from "../../workbench/engine/ops/attention.ts";
 import { layerNorm } from "../../workbench/engine/ops/layer-norm.ts";
-import type { Engine, EngineName, Precision } from "../../workbench/engine/types.ts";
 import type { Case } from "./cases.ts";
 import { type Faults, serve } from "./protocol.ts";
 import { trainingStep } from "./training.ts";

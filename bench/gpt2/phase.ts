@@ -4,8 +4,8 @@
 import process from "node:process";
 import { text } from "node:stream/consumers";
 import type { TextWindows } from "../../workbench/data/index.ts";
-import { openEngine } from "../../workbench/engine/open.ts";
-import type { OpenEngineOptions } from "../../workbench/engine/types.ts";
+import { openEngine } from "../../workbench/engine/core/open.ts";
+import type { OpenEngineOptions } from "../../workbench/engine/core/types.ts";
 import { perplexity } from "../../workbench/evaluate/perplexity.ts";
 import { createModel, type Gpt2, gpt2 } from "../../workbench/models/index.ts";
 import { languageTask } from "../../workbench/train/index.ts";

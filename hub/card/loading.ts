@@ -35,7 +35,7 @@ function typescript({ repository, task }: CardFacts): string[] {
   if (task !== "text-generation") return [];
   const lines = [
     'import { tensor2d } from "@tensorflow/tfjs-core";',
-    'import { openEngine } from "gblr/workbench/engine/open.ts";',
+    'import { openEngine } from "gblr/workbench/engine/core/open.ts";',
     'import { gpt2Logits, loadModelNow } from "gblr/workbench/models/index.ts";',
     "",
     "await openEngine();",

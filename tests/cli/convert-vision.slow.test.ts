@@ -8,7 +8,7 @@ import { addConvert } from "../../workbench/cli/convert.ts";
 import { addExport } from "../../workbench/cli/export.ts";
 import { addInspect } from "../../workbench/cli/inspect.ts";
 import type { Conversion } from "../../workbench/compress/index.ts";
-import { openEngine } from "../../workbench/engine/open.ts";
+import { openEngine } from "../../workbench/engine/core/open.ts";
 import { loadModelNow, type Model, saveModelNow } from "../../workbench/models/index.ts";
 import type { Inspection } from "../../workbench/report/describe-model.ts";
 import { deepGrey } from "../data/images/deep-grey.ts";

@@ -6,7 +6,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import path from "node:path";
 import { addConvert } from "../../workbench/cli/convert.ts";
 import type { Conversion, ConversionPlan } from "../../workbench/compress/index.ts";
-import { openEngine } from "../../workbench/engine/open.ts";
+import { openEngine } from "../../workbench/engine/core/open.ts";
 import { loadModelNow, saveModelNow } from "../../workbench/models/index.ts";
 import { tinyModel } from "../compress/tiny.ts";
 import { writeTinyTokenizer } from "../data/hub-folders.ts";

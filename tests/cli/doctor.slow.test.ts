@@ -7,10 +7,10 @@ import os from "node:os";
 import path from "node:path";
 import { blasParagraphs } from "../../workbench/cli/doctor/print.ts";
 import type { Report } from "../../workbench/cli/doctor/report.ts";
-import { probeEngine } from "../../workbench/engine/open.ts";
-import { loadAddon } from "../../workbench/engine/torch/addon.ts";
-import type { KernelReport } from "../../workbench/engine/torch/blas.ts";
-import { ENGINE_NAMES } from "../../workbench/engine/types.ts";
+import { loadAddon } from "../../workbench/engine/backends/torch/addon.ts";
+import type { KernelReport } from "../../workbench/engine/backends/torch/blas.ts";
+import { probeEngine } from "../../workbench/engine/core/open.ts";
+import { ENGINE_NAMES } from "../../workbench/engine/core/types.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
 
 const GBLR = path.join(import.meta.dir, "../../workbench/cli/gblr.ts");

@@ -7,7 +7,7 @@ import * as tf from "@tensorflow/tfjs-core";
 import { fromFloat32, readSafetensors } from "../../hub/safetensors/index.ts";
 import { addExport } from "../../workbench/cli/export.ts";
 import { planConversion } from "../../workbench/compress/index.ts";
-import { openEngine } from "../../workbench/engine/open.ts";
+import { openEngine } from "../../workbench/engine/core/open.ts";
 import { forInference, type Gpt2, gpt2Logits, loadModelNow, saveModelNow } from "../../workbench/models/index.ts";
 import { converted, tinyModel, tokens } from "../compress/tiny.ts";
 import { writeTinyTokenizer } from "../data/hub-folders.ts";

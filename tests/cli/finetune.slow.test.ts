@@ -1,16 +1,16 @@
 // `gblr finetune` on classifiers of images, as processes: from a dense folder and a compressed one, killed and gone on
-// with; and which flags are for which kind of model, told by config.json alone. Text is in tests/experiment.
+// with; and which flags are for which kind of model, told by config.json alone. Text is in tests/pipeline.
 
 import { beforeAll, describe, expect, test } from "bun:test";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { openEngine } from "../../workbench/engine/open.ts";
+import { openEngine } from "../../workbench/engine/core/open.ts";
 import { saveModelNow } from "../../workbench/models/index.ts";
 import type { ComparisonRow, RunRecord } from "../../workbench/report/index.ts";
-import { GBLR, type Ran, run, start } from "../experiment/tiny-hub.ts";
-import { CLASSES, makeTinyImages } from "../experiment/tiny-images.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
 import { smallVit, VIT } from "../models/small-vision.ts";
+import { GBLR, type Ran, run, start } from "../pipeline/tiny-hub.ts";
+import { CLASSES, makeTinyImages } from "../pipeline/tiny-images.ts";
 
 const folder = temporaryFolder();
 const PATIENCE = 120_000;

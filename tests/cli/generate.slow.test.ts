@@ -3,7 +3,7 @@
 import { beforeAll, expect, test } from "bun:test";
 import { cpSync, existsSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
-import { openEngine } from "../../workbench/engine/open.ts";
+import { openEngine } from "../../workbench/engine/core/open.ts";
 import { saveModelNow } from "../../workbench/models/index.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
 import { livelier, structured, tinyGpt2 } from "../models/tiny.ts";

@@ -5,7 +5,7 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import type { ImportSummary } from "../../hub/checkpoint/index.ts";
 import { openTensors, readAll, readSafetensors, type StoredTensor } from "../../hub/safetensors/index.ts";
-import { openEngine } from "../../workbench/engine/open.ts";
+import { openEngine } from "../../workbench/engine/core/open.ts";
 import { type Model, saveModelNow } from "../../workbench/models/index.ts";
 import { push } from "../hub/checkpoint/build.ts";
 import { bitsByName } from "../hub/safetensors/tensors.ts";

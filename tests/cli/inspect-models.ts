@@ -13,7 +13,7 @@ import {
   writeModel,
   writeSafetensors,
 } from "../../hub/safetensors/index.ts";
-import { openEngine } from "../../workbench/engine/open.ts";
+import { openEngine } from "../../workbench/engine/core/open.ts";
 import { GblrMatrix } from "../../workbench/gblr/matrix.ts";
 import { pack } from "../../workbench/gblr/packed.ts";
 import type { GblrParameters } from "../../workbench/gblr/parameters.ts";

@@ -7,11 +7,11 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { readSafetensors } from "../../hub/safetensors/index.ts";
-import { openEngine } from "../../workbench/engine/open.ts";
-import { GBLR, makeTinyHub, QUICK, RECIPE, run } from "../experiment/tiny-hub.ts";
+import { openEngine } from "../../workbench/engine/core/open.ts";
 import { checkpoint, push, tensor } from "../hub/checkpoint/build.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
 import { tinyCheckpoint } from "../models/tiny-checkpoint.ts";
+import { GBLR, makeTinyHub, QUICK, RECIPE, run } from "../pipeline/tiny-hub.ts";
 
 const folder = temporaryFolder();
 const PATIENCE = 120_000;

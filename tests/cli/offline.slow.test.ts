@@ -3,7 +3,7 @@
 import { beforeAll, expect, test } from "bun:test";
 import { rmSync } from "node:fs";
 import path from "node:path";
-import { openEngine } from "../../workbench/engine/open.ts";
+import { openEngine } from "../../workbench/engine/core/open.ts";
 import { type Model, saveModelNow } from "../../workbench/models/index.ts";
 import { lay, TOKEN, testHub } from "../hub/serve/serving.ts";
 import { temporaryFolder } from "../hub/temporary.ts";

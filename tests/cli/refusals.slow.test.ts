@@ -6,9 +6,9 @@ import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
-import { openEngine } from "../../workbench/engine/open.ts";
-import { GBLR, makeTinyHub, QUICK, RECIPE, run } from "../experiment/tiny-hub.ts";
+import { openEngine } from "../../workbench/engine/core/open.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
+import { GBLR, makeTinyHub, QUICK, RECIPE, run } from "../pipeline/tiny-hub.ts";
 
 const folder = temporaryFolder();
 const PATIENCE = 120_000;

@@ -3,7 +3,7 @@ import { Command } from "commander";
 import { z } from "zod";
 import { UsageError } from "../../workbench/cli/program.ts";
 import { optionsOf, readSettings } from "../../workbench/cli/settings.ts";
-import { imageExperiment } from "../../workbench/experiment/image-settings.ts";
+import { imageExperiment } from "../../workbench/pipeline/image-settings.ts";
 
 const SCHEMA = z.object({
   learningRate: z.number().positive().default(1e-3).meta({ description: "of weights" }),

@@ -10,9 +10,9 @@ import { gridOf, parseVaried } from "../../workbench/cli/sweep/grid.ts";
 import { acrossSeeds, type RepeatedResult } from "../../workbench/cli/sweep/repeats.ts";
 import { resultLines, type SweepResult } from "../../workbench/cli/sweep/results.ts";
 import { paletteFor } from "../../workbench/cli/terminal.ts";
-import { GBLR, run, start } from "../experiment/tiny-hub.ts";
-import { makeTinyImages, QUICK_VIT } from "../experiment/tiny-images.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
+import { GBLR, run, start } from "../pipeline/tiny-hub.ts";
+import { makeTinyImages, QUICK_VIT } from "../pipeline/tiny-images.ts";
 
 const folder = temporaryFolder();
 const PATIENCE = 120_000;

@@ -4,8 +4,8 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { type ConversionPlan, type PlanOptions, planConversion } from "../../workbench/compress/index.ts";
-import { EngineError } from "../../workbench/engine/errors.ts";
-import { openEngine } from "../../workbench/engine/open.ts";
+import { EngineError } from "../../workbench/engine/core/errors.ts";
+import { openEngine } from "../../workbench/engine/core/open.ts";
 import { createModel, gpt2 } from "../../workbench/models/index.ts";
 import { structureNamed } from "../../workbench/structures/registry.ts";
 import { TINY, tinyModel } from "./tiny.ts";

@@ -12,7 +12,7 @@ import {
   planConversion,
   takeApart,
 } from "../../workbench/compress/index.ts";
-import { openEngine } from "../../workbench/engine/open.ts";
+import { openEngine } from "../../workbench/engine/core/open.ts";
 import { linear } from "../../workbench/engine/ops/index.ts";
 import {
   type Architecture,

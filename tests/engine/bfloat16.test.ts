@@ -3,7 +3,9 @@
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import * as tf from "@tensorflow/tfjs-core";
-import { openEngine } from "../../workbench/engine/open.ts";
+import { loadAddon } from "../../workbench/engine/backends/torch/addon.ts";
+import type { TorchBackend } from "../../workbench/engine/backends/torch/backend.ts";
+import { openEngine } from "../../workbench/engine/core/open.ts";
 import {
   adamwStep,
   attention,
@@ -13,8 +15,6 @@ import {
   layerNorm,
   linear,
 } from "../../workbench/engine/ops/index.ts";
-import { loadAddon } from "../../workbench/engine/torch/addon.ts";
-import type { TorchBackend } from "../../workbench/engine/torch/backend.ts";
 import { ENGINES } from "./engines.ts";
 
 const [vocabulary, width, heads, tokens, batch] = [50, 32, 4, 16, 2];

@@ -5,9 +5,9 @@
 
 import process from "node:process";
 import * as tf from "@tensorflow/tfjs-core";
-import { EngineError } from "../../workbench/engine/errors.ts";
-import { openEngine, probeEngines } from "../../workbench/engine/open.ts";
-import type { Engine, EngineName } from "../../workbench/engine/types.ts";
+import { EngineError } from "../../workbench/engine/core/errors.ts";
+import { openEngine, probeEngines } from "../../workbench/engine/core/open.ts";
+import type { Engine, EngineName } from "../../workbench/engine/core/types.ts";
 import { GRADIENT_CASES, runCase } from "./gradient-cases.ts";
 
 const ENGINES: readonly EngineName[] = ["torch", "webgpu", "wasm"];

@@ -3,8 +3,8 @@
 
 import { afterAll, beforeAll, describe } from "bun:test";
 import * as tf from "@tensorflow/tfjs-core";
-import { openEngine, probeEngines } from "../../workbench/engine/open.ts";
-import type { DeviceInfo, Engine, EngineName, OpenEngineOptions } from "../../workbench/engine/types.ts";
+import { openEngine, probeEngines } from "../../workbench/engine/core/open.ts";
+import type { DeviceInfo, Engine, EngineName, OpenEngineOptions } from "../../workbench/engine/core/types.ts";
 
 /** An engine on one of its devices. */
 export interface EngineUnderTest {

@@ -3,8 +3,8 @@
 
 import { beforeAll, describe, expect, test } from "bun:test";
 import * as tf from "@tensorflow/tfjs-core";
-import { openEngine } from "../../workbench/engine/open.ts";
-import type { EngineName } from "../../workbench/engine/types.ts";
+import { openEngine } from "../../workbench/engine/core/open.ts";
+import type { EngineName } from "../../workbench/engine/core/types.ts";
 import { forEachEngine } from "./engines.ts";
 import type { GradientCase } from "./gradient-case.ts";
 import { fill, GRADIENT_CASES, lossOf, registeredGradients, runCase } from "./gradient-cases.ts";

@@ -4,7 +4,7 @@
 import { describe, expect, test } from "bun:test";
 import * as tf from "@tensorflow/tfjs-core";
 import fc from "fast-check";
-import { ShapeError } from "../../workbench/engine/errors.ts";
+import { ShapeError } from "../../workbench/engine/core/errors.ts";
 import { svdFloat64, symmetricEigenFloat64 } from "../../workbench/engine/linalg/float64.ts";
 import { svd, symmetricEigen } from "../../workbench/engine/linalg/index.ts";
 import { forEachEngine } from "./engines.ts";

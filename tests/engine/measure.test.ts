@@ -4,8 +4,8 @@
 import { expect, test } from "bun:test";
 import * as tf from "@tensorflow/tfjs-core";
 import fc from "fast-check";
-import { measureBandwidth, measureMatMul, median, secondsPerCall } from "../../workbench/engine/measure.ts";
-import { openEngine } from "../../workbench/engine/open.ts";
+import { measureBandwidth, measureMatMul, median, secondsPerCall } from "../../workbench/engine/core/measure.ts";
+import { openEngine } from "../../workbench/engine/core/open.ts";
 
 test("the median of an odd count is its middle value, of an even count the mean of the middle two", () => {
   expect(median([3])).toBe(3);

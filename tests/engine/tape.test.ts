@@ -11,7 +11,7 @@ import {
   layerNorm,
   linear,
 } from "../../workbench/engine/ops/index.ts";
-import { recompute, valueAndGradients } from "../../workbench/engine/tape/index.ts";
+import { recompute, valueAndGradients } from "../../workbench/engine/tfjs/tape/index.ts";
 import { GblrMatrix } from "../../workbench/gblr/matrix.ts";
 import { forEachEngine } from "./engines.ts";
 import { liveTensors, sample, sampleIds } from "./ops/operands.ts";

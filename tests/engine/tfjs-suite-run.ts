@@ -3,7 +3,7 @@
 
 import { createRequire } from "node:module";
 import * as tf from "@tensorflow/tfjs-core";
-import { registerGradients } from "../../workbench/engine/gradients.ts";
+import { registerGradients } from "../../workbench/engine/tfjs/gradients.ts";
 
 export interface Outcome {
   /** the test's full name without the part that names the environment, the form in which exclusions name it */

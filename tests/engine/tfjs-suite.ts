@@ -5,16 +5,16 @@
 //   bun run test:tfjs [--engine torch|wasm|cpu] [--grep text] [--verbose] [--json]
 
 import { parseArgs } from "node:util";
-import type { EngineAdapter } from "../../workbench/engine/types.ts";
+import type { EngineAdapter } from "../../workbench/engine/core/types.ts";
 import { readExclusions } from "./tfjs-suite-exclusions.ts";
 import { runSuite } from "./tfjs-suite-run.ts";
 import { judge, type Verdict } from "./tfjs-suite-verdict.ts";
 
 /** The suite reads tensors synchronously, which webgpu cannot. */
 const ADAPTERS: Record<string, () => Promise<EngineAdapter>> = {
-  torch: async () => (await import("../../workbench/engine/torch/adapter.ts")).torchAdapter,
-  wasm: async () => (await import("../../workbench/engine/wasm.ts")).wasmAdapter,
-  cpu: async () => (await import("../../workbench/engine/cpu.ts")).cpuAdapter,
+  torch: async () => (await import("../../workbench/engine/backends/torch/adapter.ts")).torchAdapter,
+  wasm: async () => (await import("../../workbench/engine/backends/wasm/wasm.ts")).wasmAdapter,
+  cpu: async () => (await import("../../workbench/engine/backends/cpu/cpu.ts")).cpuAdapter,
 };
 
 interface Options {

@@ -2,9 +2,9 @@
 
 import { beforeAll, describe, expect, test } from "bun:test";
 import * as tf from "@tensorflow/tfjs-core";
-import { openEngine } from "../../workbench/engine/open.ts";
-import { type Addon, loadAddon } from "../../workbench/engine/torch/addon.ts";
-import { aten, enterArena, handleOf, leaveArena } from "../../workbench/engine/torch/aten.ts";
+import { type Addon, loadAddon } from "../../workbench/engine/backends/torch/addon.ts";
+import { aten, enterArena, handleOf, leaveArena } from "../../workbench/engine/backends/torch/aten.ts";
+import { openEngine } from "../../workbench/engine/core/open.ts";
 import { ENGINES } from "./engines.ts";
 
 const present = ENGINES.some(({ name }) => name === "torch");

@@ -3,10 +3,10 @@
 
 import { beforeAll, describe, expect, test } from "bun:test";
 import * as tf from "@tensorflow/tfjs-core";
-import { openEngine } from "../../workbench/engine/open.ts";
-import type { Handle } from "../../workbench/engine/torch/addon.ts";
-import { aten, enterArena, leaveArena, type Operand } from "../../workbench/engine/torch/aten.ts";
-import type { TorchBackend } from "../../workbench/engine/torch/backend.ts";
+import type { Handle } from "../../workbench/engine/backends/torch/addon.ts";
+import { aten, enterArena, leaveArena, type Operand } from "../../workbench/engine/backends/torch/aten.ts";
+import type { TorchBackend } from "../../workbench/engine/backends/torch/backend.ts";
+import { openEngine } from "../../workbench/engine/core/open.ts";
 import { TERMS_BETWEEN_SAMPLES } from "../../workbench/gblr/kernels.ts";
 import { maskTables } from "../../workbench/gblr/mask-tables.ts";
 import { GblrMatrix } from "../../workbench/gblr/matrix.ts";

@@ -3,9 +3,9 @@
 
 import { beforeAll, describe, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
-import { openEngine } from "../../workbench/engine/open.ts";
+import { resnet } from "../../workbench/architectures/resnet/architecture.ts";
+import { openEngine } from "../../workbench/engine/core/open.ts";
 import { imageSettings, loadModelNow, saveModelNow } from "../../workbench/models/index.ts";
-import { resnet } from "../../workbench/models/resnet/architecture.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
 import { RESNET_TRANSFORMERS, smallVit, VIT_TRANSFORMERS } from "./small-vision.ts";
 

@@ -12,7 +12,7 @@ import {
   writeModel,
   writeSafetensors,
 } from "../../hub/safetensors/index.ts";
-import { openEngine } from "../../workbench/engine/open.ts";
+import { openEngine } from "../../workbench/engine/core/open.ts";
 import {
   type Gpt2,
   gpt2Logits,

@@ -6,7 +6,7 @@ import { beforeAll, describe, expect, test } from "bun:test";
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import * as tf from "@tensorflow/tfjs-core";
-import { openEngine } from "../../workbench/engine/open.ts";
+import { openEngine } from "../../workbench/engine/core/open.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
 import { askPython, PATIENCE, pythonWith, SOURCES } from "../python/python.ts";
 import { type Base, logitsIn, makeBases } from "./mutated/bases.ts";

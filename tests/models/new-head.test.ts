@@ -6,7 +6,7 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { openModel } from "../../hub/model-folder/index.ts";
 import { sourcesOf, writeSafetensors } from "../../hub/safetensors/index.ts";
 import { convert, planConversion } from "../../workbench/compress/index.ts";
-import { openEngine } from "../../workbench/engine/open.ts";
+import { openEngine } from "../../workbench/engine/core/open.ts";
 import {
   createModel,
   gpt2,

@@ -5,7 +5,7 @@ import { beforeAll, expect, test } from "bun:test";
 import { cpSync, mkdirSync, writeFileSync } from "node:fs";
 import * as tf from "@tensorflow/tfjs-core";
 import { readSafetensors, type StoredTensor } from "../../hub/safetensors/index.ts";
-import { openEngine } from "../../workbench/engine/open.ts";
+import { openEngine } from "../../workbench/engine/core/open.ts";
 import { type Gpt2, gpt2Logits, loadModelNow, saveModelNow } from "../../workbench/models/index.ts";
 import { checkpoint, push, tensor } from "../hub/checkpoint/build.ts";
 import { temporaryFolder } from "../hub/temporary.ts";

@@ -1,7 +1,7 @@
 // Saves two different models into one folder, in turns, until it is killed. Says when it begins. Argument: the folder.
 
 import process from "node:process";
-import { openEngine } from "../../workbench/engine/open.ts";
+import { openEngine } from "../../workbench/engine/core/open.ts";
 import { saveModelNow } from "../../workbench/models/index.ts";
 import { first, second } from "./two-models.ts";
 

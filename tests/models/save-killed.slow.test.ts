@@ -6,7 +6,7 @@ import { rename, writeFile } from "node:fs/promises";
 import * as tf from "@tensorflow/tfjs-core";
 import { stageFile } from "../../hub/atomic-file.ts";
 import { findLayers, finishReplacing, openModel } from "../../hub/model-folder/index.ts";
-import { openEngine } from "../../workbench/engine/open.ts";
+import { openEngine } from "../../workbench/engine/core/open.ts";
 import { type Gpt2, gpt2Logits, loadModelNow, saveModelNow } from "../../workbench/models/index.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
 import { ids, taken } from "./tiny.ts";

@@ -5,7 +5,7 @@ import { beforeAll, describe, expect, test } from "bun:test";
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import * as tf from "@tensorflow/tfjs-core";
 import { findLayers, openModel } from "../../hub/model-folder/index.ts";
-import { openEngine } from "../../workbench/engine/open.ts";
+import { openEngine } from "../../workbench/engine/core/open.ts";
 import {
   denseWeight,
   forInference,

@@ -3,10 +3,10 @@
 
 import { expect, test } from "bun:test";
 import * as tf from "@tensorflow/tfjs-core";
+import { dropPath, dropper } from "../../workbench/architectures/parts/dropout.ts";
 import { convert, planConversion } from "../../workbench/compress/index.ts";
 import { crossEntropy } from "../../workbench/engine/ops/index.ts";
-import { valueAndGradients } from "../../workbench/engine/tape/index.ts";
-import { dropPath, dropper } from "../../workbench/models/dropout.ts";
+import { valueAndGradients } from "../../workbench/engine/tfjs/tape/index.ts";
 import { classifierLogits, type Model } from "../../workbench/models/index.ts";
 import { fit, type Task } from "../../workbench/train/index.ts";
 import { forEachEngine } from "../engine/engines.ts";

@@ -46,7 +46,7 @@ export function askPyTorch(folder: string, { script, ...asked }: VisionCase): Pr
   const before = known.get(folder);
   if (before) return before;
   mkdirSync(folder, { recursive: true });
-  const answer = askPython<Reference>(python, path.join(import.meta.dir, script, "reference.py"), {
+  const answer = askPython<Reference>(python, path.join(import.meta.dir, "../architectures", script, "reference.py"), {
     args: [folder],
     input: JSON.stringify({ batch: BATCH, ...asked }),
   });

@@ -5,7 +5,7 @@ import { beforeAll, expect, test } from "bun:test";
 import { cpSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { unwrapModel, wrapperOf } from "../../hub/model-folder/index.ts";
 import { readSafetensors, type StoredTensor, sourcesOf, writeSafetensors } from "../../hub/safetensors/index.ts";
-import { openEngine } from "../../workbench/engine/open.ts";
+import { openEngine } from "../../workbench/engine/core/open.ts";
 import { type Gpt2, gpt2Logits, loadModelNow, type Model, saveModelNow } from "../../workbench/models/index.ts";
 import { push } from "../hub/checkpoint/build.ts";
 import { temporaryFolder } from "../hub/temporary.ts";

@@ -4,7 +4,7 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { buildState } from "../../native/build-state.ts";
-import { type Addon, loadAddon } from "../../workbench/engine/torch/addon.ts";
+import { type Addon, loadAddon } from "../../workbench/engine/backends/torch/addon.ts";
 
 const built = buildState().state === "built";
 if (!built) console.log("native addon: not built, its tests are skipped");

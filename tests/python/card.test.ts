@@ -8,7 +8,7 @@ import sharp from "sharp";
 import { type CardFacts, modelCard } from "../../hub/card/index.ts";
 import { decodeImage } from "../../workbench/data/images/decode.ts";
 import { evaluationView } from "../../workbench/data/images/evaluation.ts";
-import { openEngine } from "../../workbench/engine/open.ts";
+import { openEngine } from "../../workbench/engine/core/open.ts";
 import { imageSettings } from "../../workbench/models/image-settings.ts";
 import { loadModelNow, type Model } from "../../workbench/models/index.ts";
 import { ENGINES } from "../engine/engines.ts";

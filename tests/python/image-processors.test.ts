@@ -4,10 +4,10 @@
 import { beforeAll, describe, expect, test } from "bun:test";
 import { mkdirSync } from "node:fs";
 import sharp from "sharp";
+import { resnet } from "../../workbench/architectures/resnet/architecture.ts";
 import { imageLoader } from "../../workbench/data/images/index.ts";
-import { evaluationOptions } from "../../workbench/experiment/image-transforms.ts";
 import { imageSettings } from "../../workbench/models/index.ts";
-import { resnet } from "../../workbench/models/resnet/architecture.ts";
+import { evaluationOptions } from "../../workbench/pipeline/image-transforms.ts";
 import { openImagesNow } from "../data/images/image-sets.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
 import { RESNET_TRANSFORMERS } from "../models/small-vision.ts";

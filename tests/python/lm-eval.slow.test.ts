@@ -6,7 +6,7 @@ import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import * as tf from "@tensorflow/tfjs-core";
 import { writeTokenizer } from "../../recipes/quickstart/tokenizer.ts";
 import { openTokenizer } from "../../workbench/data/index.ts";
-import { openEngine } from "../../workbench/engine/open.ts";
+import { openEngine } from "../../workbench/engine/core/open.ts";
 import { type Gpt2, gpt2Nll, loadModelNow, saveModelNow } from "../../workbench/models/index.ts";
 import { ENGINES } from "../engine/engines.ts";
 import { temporaryFolder } from "../hub/temporary.ts";

@@ -8,7 +8,7 @@ import { encodeSafetensors, readSafetensors, type StoredTensor, sourcesOf } from
 import { decodeImage } from "../../workbench/data/images/decode.ts";
 import { evaluationView } from "../../workbench/data/images/evaluation.ts";
 import { borderOf } from "../../workbench/data/images/index.ts";
-import { openEngine } from "../../workbench/engine/open.ts";
+import { openEngine } from "../../workbench/engine/core/open.ts";
 import { imageSettings } from "../../workbench/models/image-settings.ts";
 import type { CropMode, Interpolation } from "../../workbench/models/image-terms.ts";
 import { loadModelNow } from "../../workbench/models/index.ts";

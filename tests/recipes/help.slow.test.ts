@@ -4,7 +4,7 @@
 import { expect, test } from "bun:test";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { ROOT } from "../experiment/tiny-hub.ts";
+import { ROOT } from "../pipeline/tiny-hub.ts";
 
 const FOLDER = join(ROOT, "recipes");
 const RECIPES = readdirSync(FOLDER).filter((file) => file.endsWith(".ts"));

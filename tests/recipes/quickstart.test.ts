@@ -7,7 +7,7 @@ import { makeRepositories, STORIES, UNTRAINED } from "../../recipes/quickstart/r
 import { makeStories, wordsOf } from "../../recipes/quickstart/stories.ts";
 import { writeTokenizer } from "../../recipes/quickstart/tokenizer.ts";
 import { openTokenizer, tokenWindows } from "../../workbench/data/index.ts";
-import { openEngine } from "../../workbench/engine/open.ts";
+import { openEngine } from "../../workbench/engine/core/open.ts";
 import { perplexity } from "../../workbench/evaluate/perplexity.ts";
 import { type Gpt2, loadModelNow } from "../../workbench/models/index.ts";
 import { tokensOf } from "../data/text-set.ts";

@@ -5,8 +5,8 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { type Recipe, recipeProgram } from "../../workbench/cli/experiment.ts";
 import { readSettings } from "../../workbench/cli/settings.ts";
-import { imageExperiment } from "../../workbench/experiment/image-settings.ts";
-import { languageSettings } from "../../workbench/experiment/language-settings.ts";
+import { imageExperiment } from "../../workbench/pipeline/image-settings.ts";
+import { languageSettings } from "../../workbench/pipeline/language-settings.ts";
 
 const ROOT = join(import.meta.dir, "../..");
 const RECIPES = join(ROOT, "recipes");

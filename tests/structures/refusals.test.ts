@@ -2,8 +2,8 @@
 
 import { describe, expect, test } from "bun:test";
 import * as tf from "@tensorflow/tfjs-core";
-import { EngineError, ShapeError } from "../../workbench/engine/errors.ts";
-import { openEngine } from "../../workbench/engine/open.ts";
+import { EngineError, ShapeError } from "../../workbench/engine/core/errors.ts";
+import { openEngine } from "../../workbench/engine/core/open.ts";
 import { STRUCTURES, structureNamed } from "../../workbench/structures/registry.ts";
 
 await openEngine({ engine: "cpu" });

@@ -6,7 +6,7 @@ import { cp, mkdtemp, readdir, readFile, rm, truncate, writeFile } from "node:fs
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as tf from "@tensorflow/tfjs-core";
-import { openEngine } from "../../workbench/engine/open.ts";
+import { openEngine } from "../../workbench/engine/core/open.ts";
 import { meanShrink } from "../../workbench/gblr/shrink/index.ts";
 import type { FitOptions, Started } from "../../workbench/train/index.ts";
 import { collect, fullOptions, timelessMetrics } from "./runs.ts";

@@ -2,8 +2,8 @@
 // of every event on a line; an error in one line on stderr, exit code 1.
 
 import process from "node:process";
-import { openEngine } from "../../workbench/engine/open.ts";
-import type { EngineName } from "../../workbench/engine/types.ts";
+import { openEngine } from "../../workbench/engine/core/open.ts";
+import type { EngineName } from "../../workbench/engine/core/types.ts";
 import { fit } from "../../workbench/train/index.ts";
 import { fullOptions } from "./runs.ts";
 import { smallModel } from "./small.ts";

@@ -2,9 +2,9 @@
 // Used by tests and by the processes that they kill; knows nothing of a test runner.
 
 import * as tf from "@tensorflow/tfjs-core";
+import type { Architecture } from "../../workbench/architectures/architecture.ts";
 import { gelu } from "../../workbench/engine/ops/index.ts";
 import { seededUniform } from "../../workbench/gblr/init/seeded-uniform.ts";
-import type { Architecture } from "../../workbench/models/architecture.ts";
 import { Model } from "../../workbench/models/model.ts";
 import { dense } from "../../workbench/structures/dense.ts";
 import { gblrStructure } from "../../workbench/structures/gblr.ts";

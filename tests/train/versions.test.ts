@@ -6,7 +6,7 @@ import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as tf from "@tensorflow/tfjs-core";
-import { openEngine } from "../../workbench/engine/open.ts";
+import { openEngine } from "../../workbench/engine/core/open.ts";
 import { findCheckpoint } from "../../workbench/train/checkpoint/find.ts";
 
 const FIXTURE = join(import.meta.dir, "../fixtures/formats/v1/checkpoint");

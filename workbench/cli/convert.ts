@@ -20,9 +20,9 @@ import {
   planConversion,
   takeApart,
 } from "../compress/index.ts";
-import type { Engine } from "../engine/types.ts";
-import { writeCard } from "../experiment/card.ts";
+import type { Engine } from "../engine/core/types.ts";
 import { type Model, saveModel } from "../models/index.ts";
+import { writeCard } from "../pipeline/card.ts";
 import { STRUCTURES } from "../structures/registry.ts";
 import { type Calibration, calibrateOn } from "./convert/calibration.ts";
 import { cardFacts } from "./convert/card.ts";

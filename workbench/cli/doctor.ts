@@ -3,7 +3,7 @@
 
 import process from "node:process";
 import type { Command } from "commander";
-import type { OpenEngineOptions } from "../engine/types.ts";
+import type { OpenEngineOptions } from "../engine/core/types.ts";
 import { collectReport } from "./doctor/collect.ts";
 import { printReport } from "./doctor/print.ts";
 import { addEngineOptions, checkEngineUsage } from "./engine-options.ts";

@@ -1,10 +1,10 @@
 // The options that choose an engine, for every verb that computes: flags, checks, and opening it.
 
 import { type Command, Option } from "commander";
-import { EngineError } from "../engine/errors.ts";
-import { openEngine } from "../engine/open.ts";
-import { resolveOptions } from "../engine/options.ts";
-import { ENGINE_NAMES, type Engine, type OpenEngineOptions, PRECISIONS } from "../engine/types.ts";
+import { EngineError } from "../engine/core/errors.ts";
+import { openEngine } from "../engine/core/open.ts";
+import { resolveOptions } from "../engine/core/options.ts";
+import { ENGINE_NAMES, type Engine, type OpenEngineOptions, PRECISIONS } from "../engine/core/types.ts";
 import { countFrom } from "./option-values.ts";
 import { UsageError } from "./program.ts";
 

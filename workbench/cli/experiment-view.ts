@@ -3,7 +3,7 @@
 
 import process from "node:process";
 import { percent } from "../../hub/numbers.ts";
-import type { ExperimentEvent, InnerEvent } from "../experiment/events.ts";
+import type { ExperimentEvent, InnerEvent } from "../pipeline/events.ts";
 import type { ComparisonRow } from "../report/index.ts";
 import { type ProgressBar, progressBar } from "./progress-bar.ts";
 import { showPull } from "./pull.ts";

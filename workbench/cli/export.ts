@@ -8,7 +8,7 @@ import { type Command, Option } from "commander";
 import { TRAINABLE_FILE } from "../../hub/model-folder/index.ts";
 import { formatBytes } from "../../hub/numbers.ts";
 import { exportDense, referenceTensors } from "../compress/index.ts";
-import type { OpenEngineOptions } from "../engine/types.ts";
+import type { OpenEngineOptions } from "../engine/core/types.ts";
 import {
   FILE_TYPES,
   type FileType,

@@ -4,8 +4,8 @@
 
 import process from "node:process";
 import type { Command } from "commander";
-import { locateArchitecture } from "../experiment/sources.ts";
 import { isClassifier } from "../models/index.ts";
+import { locateArchitecture } from "../pipeline/sources.ts";
 import { addSettings, type ExperimentFlags, type Kind, type Recipe, runExperiment } from "./experiment.ts";
 import { ExperimentView, shown } from "./experiment-view.ts";
 import { DEFAULTS, expectFlagsOf, finetuneOptions } from "./finetune/flags.ts";

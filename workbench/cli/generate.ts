@@ -6,7 +6,7 @@ import { buffer } from "node:stream/consumers";
 import type { Command } from "commander";
 import { decodeUtf8 } from "../../hub/text.ts";
 import { openTokenizer, type Tokenizer } from "../data/index.ts";
-import type { OpenEngineOptions } from "../engine/types.ts";
+import type { OpenEngineOptions } from "../engine/core/types.ts";
 import { endOfTextIn, forInference, type GenerateEvent, type Gpt2, gpt2Generate } from "../models/index.ts";
 import { addEngineOptions, openEngineFor } from "./engine-options.ts";
 import { interruptible } from "./interrupt.ts";

@@ -4,7 +4,7 @@
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { CONFIG_FILE } from "../../hub/model-folder/index.ts";
-import { openEngine } from "../engine/open.ts";
+import { openEngine } from "../engine/core/open.ts";
 import { type ImportReferenceOptions, importReference } from "../models/reference/index.ts";
 import { interruptible } from "./interrupt.ts";
 import { expectPlaceForModel } from "./place-for-model.ts";

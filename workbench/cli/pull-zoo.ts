@@ -4,7 +4,7 @@
 import process from "node:process";
 import type { HubAccess } from "../../hub/access.ts";
 import type { Located } from "../../hub/locate.ts";
-import { openEngine } from "../engine/open.ts";
+import { openEngine } from "../engine/core/open.ts";
 import { type PullZooEvent, pullZoo } from "../models/reference/index.ts";
 import { CommandFailed } from "./program.ts";
 import { type ProgressBar, progressBar } from "./progress-bar.ts";

@@ -1,7 +1,7 @@
 // What of a recipe's settings still stands when a flag says otherwise: some of them belong to what the flag replaces, and go
 // with it. Which flags there are is settings.ts's.
 
-import { SCRATCH_SETTINGS, scratchName } from "../experiment/scratch-model.ts";
+import { SCRATCH_SETTINGS, scratchName } from "../pipeline/scratch-model.ts";
 
 /** Defaults that say something of what a flag names otherwise: they go with what they belong to. */
 const BELONG: readonly { flag: string; unless?: (value: string) => boolean; settings: readonly string[] }[] = [

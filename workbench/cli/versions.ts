@@ -5,7 +5,7 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { version_core } from "@tensorflow/tfjs-core";
 import packageJson from "../../package.json" with { type: "json" };
-import type { Engine } from "../engine/types.ts";
+import type { Engine } from "../engine/core/types.ts";
 
 /** By name: gblr, the runtime, tfjs, and what the engine computes with. */
 export function versionsOf(engine: Engine): Record<string, string> {

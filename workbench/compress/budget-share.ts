@@ -1,8 +1,8 @@
 // From what was asked of a whole model to what its converted layers may cost. The two meanings of a budget meet here:
 // a share of those layers' own multiply-adds, or the published relative FLOPs of everything. No tensors.
 
-import { EngineError } from "../engine/errors.ts";
-import type { LayerInfo } from "../models/architecture.ts";
+import type { LayerInfo } from "../architectures/architecture.ts";
+import { EngineError } from "../engine/core/errors.ts";
 import { countsWith, rowsThrough } from "../models/index.ts";
 import type { Model } from "../models/model.ts";
 

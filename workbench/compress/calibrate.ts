@@ -15,7 +15,7 @@ import {
   variable,
   zeros,
 } from "@tensorflow/tfjs-core";
-import { EngineError } from "../engine/errors.ts";
+import { EngineError } from "../engine/core/errors.ts";
 import type { Model } from "../models/model.ts";
 import { breathe } from "./start-layer.ts";
 

@@ -2,7 +2,7 @@
 // Biases stay as they are. Deterministic by seed.
 
 import type { Tensor2D } from "@tensorflow/tfjs-core";
-import { EngineError, ShapeError } from "../engine/errors.ts";
+import { EngineError, ShapeError } from "../engine/core/errors.ts";
 import { countsWith, denseWeight, replaceLayer, splitConvolution } from "../models/index.ts";
 import type { Model } from "../models/model.ts";
 import type { Counts } from "../structures/counting/count.ts";

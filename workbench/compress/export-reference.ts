@@ -3,7 +3,7 @@
 
 import { concat, type Tensor, tidy, transpose, zeros } from "@tensorflow/tfjs-core";
 import type { TensorSource } from "../../hub/safetensors/index.ts";
-import { EngineError } from "../engine/errors.ts";
+import { EngineError } from "../engine/core/errors.ts";
 import { withGradients } from "../gblr/init/index.ts";
 import { unpack } from "../gblr/packed.ts";
 import type { LinearLayer, Model } from "../models/model.ts";

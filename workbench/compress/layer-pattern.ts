@@ -1,6 +1,6 @@
 // Layers chosen by a part of their name, as --layer and --layers give it. Which layers there are is the caller's to know.
 
-import { EngineError } from "../engine/errors.ts";
+import { EngineError } from "../engine/core/errors.ts";
 
 const MOST_NAMED = 3;
 

@@ -2,7 +2,7 @@
 // where the budget is shared out by singular values. Changes nothing; convert.ts does.
 
 import type { Tensor2D } from "@tensorflow/tfjs-core";
-import { EngineError } from "../engine/errors.ts";
+import { EngineError } from "../engine/core/errors.ts";
 import { type ConvolutionInfo, countsWith, type LayerInfo, positionLayers, rowsThrough } from "../models/index.ts";
 import type { Model } from "../models/model.ts";
 import type { MatrixSize } from "../structures/budget.ts";

@@ -2,7 +2,7 @@
 // layers themselves are in export-reference.ts.
 
 import type { TensorSource } from "../../hub/safetensors/index.ts";
-import { EngineError } from "../engine/errors.ts";
+import { EngineError } from "../engine/core/errors.ts";
 import type { Gpt2Config } from "../models/index.ts";
 import type { Model } from "../models/model.ts";
 import { resnetNames } from "../models/reference/index.ts";

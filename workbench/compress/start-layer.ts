@@ -2,7 +2,7 @@
 // search. One function an initialisation; which layers and how dear is the plan's.
 
 import { reshape, squeeze, type Tensor2D, tidy, transpose } from "@tensorflow/tfjs-core";
-import { EngineError } from "../engine/errors.ts";
+import { EngineError } from "../engine/core/errors.ts";
 import {
   activationAwareSvd,
   findBlocks,

@@ -3,7 +3,7 @@
 
 import { type Tensor2D, tensor4d } from "@tensorflow/tfjs-core";
 import { expectClasses, type ImageBatch, type ImageLoader } from "../data/images/index.ts";
-import { EngineError } from "../engine/errors.ts";
+import { EngineError } from "../engine/core/errors.ts";
 import { classifierLogits, forInference, imageSettings, type Model } from "../models/index.ts";
 
 export interface AccuracyOptions {

@@ -2,9 +2,9 @@
 // float64, and what follows from it. A value that is not finite is an error, never dropped.
 
 import { type Tensor2D, tensor2d } from "@tensorflow/tfjs-core";
+import type { Gpt2Config } from "../architectures/gpt2/config.ts";
 import type { TextWindows } from "../data/index.ts";
-import { EngineError } from "../engine/errors.ts";
-import type { Gpt2Config } from "../models/gpt2/config.ts";
+import { EngineError } from "../engine/core/errors.ts";
 import { forInference, gpt2Nll } from "../models/index.ts";
 import type { Model } from "../models/model.ts";
 

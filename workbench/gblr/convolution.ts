@@ -12,7 +12,7 @@ import {
   tidy,
   transpose,
 } from "@tensorflow/tfjs-core";
-import { ShapeError } from "../engine/errors.ts";
+import { ShapeError } from "../engine/core/errors.ts";
 import type { GblrMatrix } from "./matrix.ts";
 
 export interface GblrConvolutionOptions {

@@ -2,7 +2,7 @@
 // Rounding, smoothness and evaluation are settings here; the functions behind are in kernels.ts.
 
 import type { Tensor1D, Tensor2D } from "@tensorflow/tfjs-core";
-import { ShapeError } from "../engine/errors.ts";
+import { ShapeError } from "../engine/core/errors.ts";
 import { gaudiMask as windows } from "../engine/ops/gaudi-mask.ts";
 import { TERMS_BETWEEN_SAMPLES } from "./kernels.ts";
 import { maskTables } from "./mask-tables.ts";

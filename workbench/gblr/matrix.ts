@@ -12,7 +12,7 @@ import {
   tidy,
   transpose,
 } from "@tensorflow/tfjs-core";
-import { ShapeError } from "../engine/errors.ts";
+import { ShapeError } from "../engine/core/errors.ts";
 import { gblrWeight, linear } from "../engine/ops/index.ts";
 import { expectOperand } from "../engine/ops/operands.ts";
 import { type BlockUse, blockUse } from "./cost.ts";

@@ -16,7 +16,7 @@ import {
   zeros,
 } from "@tensorflow/tfjs-core";
 import { type BadSpan, checkSpans } from "../../hub/model-folder/index.ts";
-import { ShapeError } from "../engine/errors.ts";
+import { ShapeError } from "../engine/core/errors.ts";
 import { packedProduct as product } from "../engine/ops/index.ts";
 import { expectOperand } from "../engine/ops/operands.ts";
 import { spreadValues } from "../engine/ops/packed-product.ts";

@@ -13,7 +13,7 @@ import {
   transpose,
   unstack,
 } from "@tensorflow/tfjs-core";
-import { ShapeError } from "../engine/errors.ts";
+import { ShapeError } from "../engine/core/errors.ts";
 import { expectOperand } from "../engine/ops/operands.ts";
 import type { GblrParameters } from "./parameters.ts";
 

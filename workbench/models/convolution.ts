@@ -15,10 +15,10 @@ import {
   tidy,
   transpose,
 } from "@tensorflow/tfjs-core";
+import type { ConvolutionInfo } from "../architectures/architecture.ts";
 import { linear } from "../engine/ops/index.ts";
 import type { Structure, StructureParameters } from "../structures/structure.ts";
 import { isTucker } from "../structures/tucker-structure.ts";
-import type { ConvolutionInfo } from "./architecture.ts";
 
 /** A layer's structure and its parameters; those of a dense convolution are its kernel, (rows, columns, in, out). */
 export interface HeldMatrix {

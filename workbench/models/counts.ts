@@ -1,8 +1,8 @@
 // What a model costs: multiply-adds of its structured layers and of the whole, counted as architectures count. A
 // convolution that is held position by position counts as one layer.
 
+import type { LayerInfo } from "../architectures/architecture.ts";
 import type { Counts, LayerCosts } from "../structures/counting/count.ts";
-import type { LayerInfo } from "./architecture.ts";
 import type { Model } from "./model.ts";
 import { positionLayers } from "./positions.ts";
 

@@ -2,9 +2,9 @@
 // alone, the same on every machine and engine.
 
 import type { Variable } from "@tensorflow/tfjs-core";
+import type { Architecture, ParameterInfo } from "../architectures/architecture.ts";
 import { seededUniform } from "../gblr/init/seeded-uniform.ts";
 import { dense } from "../structures/dense.ts";
-import type { Architecture, ParameterInfo } from "./architecture.ts";
 import { Model } from "./model.ts";
 import { variableFrom } from "./variables.ts";
 

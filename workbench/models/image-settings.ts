@@ -3,12 +3,12 @@
 
 import { join } from "node:path";
 import { CONFIG_FILE } from "../../hub/model-folder/index.ts";
-import { EngineError } from "../engine/errors.ts";
-import { isClassifier } from "./classifier.ts";
+import { isClassifier } from "../architectures/parts/classifier.ts";
+import { isTimm } from "../architectures/parts/timm-config.ts";
+import { EngineError } from "../engine/core/errors.ts";
 import { HALF, IMAGENET, PREPROCESSOR_FILE, processorSettings } from "./image-processor.ts";
 import type { ImageSettings } from "./image-terms.ts";
 import type { Model } from "./model.ts";
-import { isTimm } from "./timm-config.ts";
 import { timmLabels, timmPreparation } from "./timm-preparation.ts";
 
 type Fields = Readonly<Record<string, unknown>>;

@@ -1,37 +1,37 @@
 // Models: loaded, made, run, changed and saved. The one door of this folder.
 
-export type { Architecture, ConvolutionInfo, LayerInfo, ParameterInfo } from "./architecture.ts";
-export { type ClassifierOptions, classifierLogits, isClassifier } from "./classifier.ts";
+export type { Architecture, ConvolutionInfo, LayerInfo, ParameterInfo } from "../architectures/architecture.ts";
+export { gpt2 } from "../architectures/gpt2/architecture.ts";
+export { type CacheOptions, type KeyValueCache, keyValueCache } from "../architectures/gpt2/cache.ts";
+export type { Gpt2Config } from "../architectures/gpt2/config.ts";
+export { type Gpt2, type Gpt2Options, gpt2Hidden, gpt2Logits, headOf } from "../architectures/gpt2/forward.ts";
+export { type GenerateEvent, type GenerateOptions, gpt2Generate } from "../architectures/gpt2/generate.ts";
+export { endOfTextIn } from "../architectures/gpt2/generation-config.ts";
+export { type Gpt2LossOptions, gpt2Loss, gpt2Nll } from "../architectures/gpt2/loss.ts";
+export { mixer } from "../architectures/mixer/architecture.ts";
+export type { MixerConfig } from "../architectures/mixer/config.ts";
+export { type ClassifierOptions, classifierLogits, isClassifier } from "../architectures/parts/classifier.ts";
+export { ARCHITECTURES, architectureOf, architectureOfConfig } from "../architectures/registry.ts";
+export { resnet } from "../architectures/resnet/architecture.ts";
+export type { ResnetConfig } from "../architectures/resnet/config.ts";
+export { vit } from "../architectures/vit/architecture.ts";
+export type { VitConfig } from "../architectures/vit/config.ts";
+export { resizePositions } from "../architectures/vit/resize-positions.ts";
 export { matrixOfPosition } from "./convolution.ts";
 export { countsWith, layerCosts, modelCounts } from "./counts.ts";
 export { type CreateOptions, createModel } from "./create.ts";
-export { gpt2 } from "./gpt2/architecture.ts";
-export { type CacheOptions, type KeyValueCache, keyValueCache } from "./gpt2/cache.ts";
-export type { Gpt2Config } from "./gpt2/config.ts";
-export { type Gpt2, type Gpt2Options, gpt2Hidden, gpt2Logits, headOf } from "./gpt2/forward.ts";
-export { type GenerateEvent, type GenerateOptions, gpt2Generate } from "./gpt2/generate.ts";
-export { endOfTextIn } from "./gpt2/generation-config.ts";
-export { type Gpt2LossOptions, gpt2Loss, gpt2Nll } from "./gpt2/loss.ts";
 export { imageSettings } from "./image-settings.ts";
 export { CROP_MODES, type CropMode, type ImageSettings, INTERPOLATIONS } from "./image-terms.ts";
 export { forInference, type InferenceOptions } from "./inference.ts";
 export { denseWeight, replaceLayer } from "./layers.ts";
 export { type LoadEvent, type LoadOptions, loadModel, loadModelNow } from "./load.ts";
-export { mixer } from "./mixer/architecture.ts";
-export type { MixerConfig } from "./mixer/config.ts";
 export { type LinearLayer, Model } from "./model.ts";
 export type { NewHead } from "./new-head.ts";
 export { joinConvolution, positionLayers, splitConvolution } from "./positions.ts";
 export type { Preparation } from "./preparation.ts";
-export { ARCHITECTURES, architectureOf, architectureOfConfig } from "./registry.ts";
-export { resnet } from "./resnet/architecture.ts";
-export type { ResnetConfig } from "./resnet/config.ts";
 export { type CountKind, rowsThrough } from "./rows-through.ts";
 export { FILE_TYPES, type FileType, type SaveOptions, saveModel, saveModelNow } from "./save.ts";
 export { storedConfig } from "./stored-config.ts";
-export { vit } from "./vit/architecture.ts";
-export type { VitConfig } from "./vit/config.ts";
-export { resizePositions } from "./vit/resize-positions.ts";
 export {
   COMPANION_FILES,
   type FolderContent,

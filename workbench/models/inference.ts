@@ -16,13 +16,13 @@ import {
   transpose,
   type Variable,
 } from "@tensorflow/tfjs-core";
+import type { ConvolutionInfo } from "../architectures/architecture.ts";
 import { GblrMatrix } from "../gblr/matrix.ts";
 import { type PackedGblr, pack, unpack } from "../gblr/packed.ts";
 import { dense } from "../structures/dense.ts";
 import type { GblrStructure } from "../structures/gblr.ts";
 import { lowrank } from "../structures/lowrank.ts";
 import type { Structure, StructureParameters } from "../structures/structure.ts";
-import type { ConvolutionInfo } from "./architecture.ts";
 import { kernelOf, kernelOfPositions } from "./convolution.ts";
 import { type LinearLayer, Model } from "./model.ts";
 import { type PackedStructure, packedStructure } from "./packed-structure.ts";

@@ -1,7 +1,7 @@
 // Changes how a layer of a model is held, and reads its matrix however it is held.
 
 import { clone, keep, type Tensor, type Tensor2D, type Tensor4D, tidy, transpose } from "@tensorflow/tfjs-core";
-import { EngineError } from "../engine/errors.ts";
+import { EngineError } from "../engine/core/errors.ts";
 import { gblrStructure } from "../structures/gblr.ts";
 import type { Structure, StructureParameters } from "../structures/structure.ts";
 import { kernelOf, matrixOf } from "./convolution.ts";

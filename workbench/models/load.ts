@@ -19,15 +19,15 @@ import {
 } from "../../hub/model-folder/index.ts";
 import { toFloat32 } from "../../hub/safetensors/index.ts";
 import { textOfFile } from "../../hub/text.ts";
-import type { Architecture, ParameterInfo } from "./architecture.ts";
-import { isClassifier } from "./classifier.ts";
+import type { Architecture, ParameterInfo } from "../architectures/architecture.ts";
+import { isClassifier } from "../architectures/parts/classifier.ts";
+import { architectureOfConfig } from "../architectures/registry.ts";
 import { startParameters } from "./create.ts";
 import { PREPROCESSOR_FILE } from "./image-processor.ts";
 import { imageSettings } from "./image-settings.ts";
 import { Model } from "./model.ts";
 import { configForClasses, headParameters, type NewHead } from "./new-head.ts";
 import { type Preparation, prepared } from "./preparation.ts";
-import { architectureOfConfig } from "./registry.ts";
 import { type StoredModel, type StoredParameter, storedParameters } from "./stored-parameters.ts";
 import { rowByRow, variableFrom, variableOf } from "./variables.ts";
 

@@ -2,12 +2,12 @@
 // Forward passes ask it for a layer by name and never for that layer's structure. Files are read and written elsewhere.
 
 import { add, type Tensor, type Tensor4D, tidy, type Variable } from "@tensorflow/tfjs-core";
-import { EngineError } from "../engine/errors.ts";
+import type { Architecture, ConvolutionInfo, LayerInfo } from "../architectures/architecture.ts";
+import { EngineError } from "../engine/core/errors.ts";
 import { type Activation, gelu, linear } from "../engine/ops/index.ts";
 import type { MaskSettings } from "../gblr/parameters.ts";
 import { dense } from "../structures/dense.ts";
 import type { Structure, StructureParameters } from "../structures/structure.ts";
-import type { Architecture, ConvolutionInfo, LayerInfo } from "./architecture.ts";
 import { convolve, inputsOfPositions, kernelOfPositions, patchesUnder } from "./convolution.ts";
 
 /** A linear layer and what holds its matrix: `dense` where it is as the checkpoint has it. */

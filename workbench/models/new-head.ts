@@ -2,8 +2,8 @@
 // parameters whose shapes depend on their number start as in training from scratch. Everything else is read as it is.
 
 import { ModelError } from "../../hub/model-folder/index.ts";
-import type { Architecture, ParameterInfo } from "./architecture.ts";
-import { isTimm, withTimmFields } from "./timm-config.ts";
+import type { Architecture, ParameterInfo } from "../architectures/architecture.ts";
+import { isTimm, withTimmFields } from "../architectures/parts/timm-config.ts";
 
 export interface NewHead {
   /** names in the order of their numbers */

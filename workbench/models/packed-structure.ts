@@ -2,7 +2,7 @@
 // no dense matrix. Its sizes are not in its tensors, so there is one structure a layer.
 
 import type { Tensor, Tensor1D, Tensor2D } from "@tensorflow/tfjs-core";
-import { EngineError } from "../engine/errors.ts";
+import { EngineError } from "../engine/core/errors.ts";
 import { type PackedGblr, packedProduct, unpack } from "../gblr/packed.ts";
 import type { MatrixSize } from "../structures/budget.ts";
 import { parametersNamed } from "../structures/parameters.ts";

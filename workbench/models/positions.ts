@@ -2,9 +2,9 @@
 // convolutions are structured position by position.
 
 import { type Tensor4D, tidy } from "@tensorflow/tfjs-core";
-import { EngineError } from "../engine/errors.ts";
+import type { ConvolutionInfo, LayerInfo } from "../architectures/architecture.ts";
+import { EngineError } from "../engine/core/errors.ts";
 import { dense } from "../structures/dense.ts";
-import type { ConvolutionInfo, LayerInfo } from "./architecture.ts";
 import { kernelOfPositions, matrixOfPosition } from "./convolution.ts";
 import { denseWeight } from "./layers.ts";
 import type { LinearLayer, Model } from "./model.ts";

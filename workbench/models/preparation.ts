@@ -3,11 +3,11 @@
 
 import { dirname } from "node:path";
 import { ModelError } from "../../hub/model-folder/index.ts";
+import { isTimm, withTimmFields } from "../architectures/parts/timm-config.ts";
 import { resampleNumber } from "./image-processor.ts";
 import { imageSettings } from "./image-settings.ts";
 import type { CropMode, ImageSettings, Interpolation } from "./image-terms.ts";
 import type { Model } from "./model.ts";
-import { isTimm, withTimmFields } from "./timm-config.ts";
 
 export interface Preparation {
   cropShare?: number | undefined;

@@ -1,8 +1,8 @@
 // How many rows go through each layer in one pass of a model, read off the architecture's own count: what a multiply-add
 // a row of that layer is worth in the whole. No tensors.
 
+import type { LayerInfo } from "../architectures/architecture.ts";
 import type { Counts } from "../structures/counting/count.ts";
-import type { LayerInfo } from "./architecture.ts";
 import { countsWith } from "./counts.ts";
 import type { Model } from "./model.ts";
 

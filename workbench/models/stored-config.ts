@@ -3,12 +3,12 @@
 
 import { FORMAT } from "../../hub/model-folder/index.ts";
 import { pythonConfig } from "../../hub/python/index.ts";
-import { isClassifier } from "./classifier.ts";
+import { isClassifier } from "../architectures/parts/classifier.ts";
+import { isTimm } from "../architectures/parts/timm-config.ts";
 import { modelCounts } from "./counts.ts";
 import { imageSettings } from "./image-settings.ts";
 import type { Model } from "./model.ts";
 import type { StoredLayerConfig } from "./stored-layers.ts";
-import { isTimm } from "./timm-config.ts";
 
 export interface StoredConfigOptions {
   layers: Readonly<Record<string, StoredLayerConfig>>;

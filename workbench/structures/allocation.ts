@@ -1,7 +1,7 @@
 // Shares one budget out over the ranks of several layers, from their singular values: the least largest error over all
 // layers (after Liebenwein et al. 2021, ALDS, arXiv 2107.11442), or the same share for each. Numbers in, numbers out.
 
-import { EngineError, ShapeError } from "../engine/errors.ts";
+import { EngineError, ShapeError } from "../engine/core/errors.ts";
 import { allowance, type MatrixSize } from "./budget.ts";
 import { affordableRank, frobeniusErrors } from "./rank.ts";
 

@@ -1,7 +1,7 @@
 // What a budget allows: checks and the one error of a budget that is too small. A budget is a share of the dense
 // matrix's multiply-adds. No tensors.
 
-import { EngineError, ShapeError } from "../engine/errors.ts";
+import { EngineError, ShapeError } from "../engine/core/errors.ts";
 
 /** Sizes of a matrix W (n_out, n_in). */
 export interface MatrixSize {

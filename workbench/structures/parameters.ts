@@ -1,7 +1,7 @@
 // Takes a structure's parameters out of the record that holds them, and names the one that is not there.
 
 import type { Tensor } from "@tensorflow/tfjs-core";
-import { ShapeError } from "../engine/errors.ts";
+import { ShapeError } from "../engine/core/errors.ts";
 import type { StructureParameters } from "./structure.ts";
 
 /** @throws ShapeError such as `lowrank: right is missing, there is left` */

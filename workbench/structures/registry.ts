@@ -1,6 +1,6 @@
 // The structures of linear layers by name. A new one is a line here. Convolutions: tucker.ts.
 
-import { EngineError } from "../engine/errors.ts";
+import { EngineError } from "../engine/core/errors.ts";
 import { blockLowRank } from "./block-low-rank.ts";
 import { blockSparse } from "./block-sparse.ts";
 import { dense } from "./dense.ts";

@@ -2,7 +2,7 @@
 // planning, converting and saving need not tell it from the others. One structure a layer: it knows its kernel.
 
 import { reshape, type Tensor, type Tensor2D, type Tensor4D, tidy, transpose } from "@tensorflow/tfjs-core";
-import { EngineError } from "../engine/errors.ts";
+import { EngineError } from "../engine/core/errors.ts";
 import { linear } from "../engine/ops/index.ts";
 import { allowance, expectPaid, type MatrixSize } from "./budget.ts";
 import type { ConvolutionGeometry } from "./convolution-structure.ts";

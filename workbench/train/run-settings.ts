@@ -2,7 +2,7 @@
 // How often it is saved, and where, is not part of it.
 
 import { createHash } from "node:crypto";
-import { ShapeError } from "../engine/errors.ts";
+import { ShapeError } from "../engine/core/errors.ts";
 import type { FitOptions } from "./options.ts";
 import type { Schedule } from "./schedule.ts";
 import type { Settings, SettingValue } from "./task.ts";

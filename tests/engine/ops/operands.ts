@@ -3,7 +3,7 @@
 
 import { expect } from "bun:test";
 import * as tf from "@tensorflow/tfjs-core";
-import { ShapeError } from "../../../workbench/engine/errors.ts";
+import { ShapeError } from "../../../workbench/engine/core/errors.ts";
 import type { Values } from "./grid.ts";
 
 export interface Operand {

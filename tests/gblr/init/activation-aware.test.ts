@@ -3,7 +3,7 @@
 import { expect, test } from "bun:test";
 import * as tf from "@tensorflow/tfjs-core";
 import fc from "fast-check";
-import { ShapeError } from "../../../workbench/engine/errors.ts";
+import { ShapeError } from "../../../workbench/engine/core/errors.ts";
 import { product, svdFloat64, symmetricEigenFloat64 } from "../../../workbench/engine/linalg/float64.ts";
 import { activationAwareSvd, svdFactors } from "../../../workbench/gblr/init/index.ts";
 import { forEachEngine } from "../../engine/engines.ts";

@@ -1,7 +1,7 @@
 // Width and location rules against the values that the reference starts with.
 
 import { expect, test } from "bun:test";
-import { EngineError } from "../../../workbench/engine/errors.ts";
+import { EngineError } from "../../../workbench/engine/core/errors.ts";
 import { locationsByRule, widthsByRule } from "../../../workbench/gblr/init/index.ts";
 import { forEachEngine } from "../../engine/engines.ts";
 import { readGolden } from "../../golden.ts";

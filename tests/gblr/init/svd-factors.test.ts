@@ -2,7 +2,7 @@
 
 import { expect, test } from "bun:test";
 import * as tf from "@tensorflow/tfjs-core";
-import { ShapeError } from "../../../workbench/engine/errors.ts";
+import { ShapeError } from "../../../workbench/engine/core/errors.ts";
 import { svdFactors } from "../../../workbench/gblr/init/index.ts";
 import { forEachEngine } from "../../engine/engines.ts";
 import { expectClose, liveTensors } from "../../engine/ops/operands.ts";

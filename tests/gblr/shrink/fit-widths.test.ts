@@ -3,7 +3,7 @@
 
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { ShapeError } from "../../../workbench/engine/errors.ts";
+import { ShapeError } from "../../../workbench/engine/core/errors.ts";
 import { type FittedWidths, fitWidths, type LayerWidths } from "../../../workbench/gblr/shrink/index.ts";
 
 const RUNS = { seed: 20231018, numRuns: 300 };

@@ -6,7 +6,7 @@ import { rm } from "node:fs/promises";
 import path from "node:path";
 import process from "node:process";
 import { convert, type PlanOptions, planConversion } from "../../../workbench/compress/index.ts";
-import { openEngine } from "../../../workbench/engine/open.ts";
+import { openEngine } from "../../../workbench/engine/core/open.ts";
 import { Model, saveModelNow } from "../../../workbench/models/index.ts";
 import { askPython, pythonWith, SOURCES } from "../../python/python.ts";
 import { RESNET_TRANSFORMERS, smallResnet, smallVit, VIT, VIT_TRANSFORMERS } from "../small-vision.ts";

@@ -5,7 +5,7 @@ import { beforeAll, describe, expect, test } from "bun:test";
 import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { openCheckpoint } from "../../../hub/checkpoint/index.ts";
 import type { StoredTensor } from "../../../hub/safetensors/index.ts";
-import { openEngine } from "../../../workbench/engine/open.ts";
+import { openEngine } from "../../../workbench/engine/core/open.ts";
 import { importReference } from "../../../workbench/models/reference/index.ts";
 import { bytesOf, push } from "../../hub/checkpoint/build.ts";
 import { temporaryFolder } from "../../hub/temporary.ts";

@@ -9,7 +9,7 @@ import path from "node:path";
 import * as tf from "@tensorflow/tfjs-core";
 import { readSafetensors, writeSafetensors } from "../../../hub/safetensors/index.ts";
 import { referenceTensors } from "../../../workbench/compress/index.ts";
-import { openEngine } from "../../../workbench/engine/open.ts";
+import { openEngine } from "../../../workbench/engine/core/open.ts";
 import { imageSettings, loadModelNow, type Model } from "../../../workbench/models/index.ts";
 import { importReference, pullZoo } from "../../../workbench/models/reference/index.ts";
 import { forEachEngine } from "../../engine/engines.ts";

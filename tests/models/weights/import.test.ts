@@ -4,7 +4,7 @@
 import { beforeAll, expect, test } from "bun:test";
 import { readFileSync, writeFileSync } from "node:fs";
 import { readSafetensors, type StoredTensor } from "../../../hub/safetensors/index.ts";
-import { openEngine } from "../../../workbench/engine/open.ts";
+import { openEngine } from "../../../workbench/engine/core/open.ts";
 import { type Gpt2, gpt2Logits, loadModelNow, type Model, saveModelNow } from "../../../workbench/models/index.ts";
 import {
   type ImportWeightsOptions,

@@ -3,7 +3,7 @@
 import { beforeAll, expect, test } from "bun:test";
 import path from "node:path";
 import * as tf from "@tensorflow/tfjs-core";
-import { openEngine } from "../../../workbench/engine/open.ts";
+import { openEngine } from "../../../workbench/engine/core/open.ts";
 import { classifierLogits, type Gpt2, gpt2Logits, loadModelNow, type Model } from "../../../workbench/models/index.ts";
 import { importWeights, type Recognised } from "../../../workbench/models/weights/index.ts";
 import { temporaryFolder } from "../../hub/temporary.ts";

@@ -7,11 +7,11 @@ import type { Tensor4D } from "@tensorflow/tfjs-core";
 import { workbenchCache } from "../../../native/cache-folder.ts";
 import { calibrate } from "../../compress/index.ts";
 import { clippedTold, imageLoader } from "../../data/images/index.ts";
-import { imageInputs } from "../../experiment/image-inputs.ts";
-import { openedImages } from "../../experiment/image-sets.ts";
-import { evaluationOptions } from "../../experiment/image-transforms.ts";
-import { locateDataset } from "../../experiment/sources.ts";
 import { classifierLogits, imageSettings } from "../../models/index.ts";
+import { imageInputs } from "../../pipeline/image-inputs.ts";
+import { openedImages } from "../../pipeline/image-sets.ts";
+import { evaluationOptions } from "../../pipeline/image-transforms.ts";
+import { locateDataset } from "../../pipeline/sources.ts";
 import { UsageError } from "../program.ts";
 import {
   type Calibration,

@@ -1,8 +1,8 @@
 // What `gblr convert` can be told, and which of it contradicts: all that is bad usage before anything is fetched.
 
 import { type Allocation, type Convolutions, expectInit, type Init } from "../../compress/index.ts";
-import { EngineError } from "../../engine/errors.ts";
-import type { OpenEngineOptions } from "../../engine/types.ts";
+import { EngineError } from "../../engine/core/errors.ts";
+import type { OpenEngineOptions } from "../../engine/core/types.ts";
 import { widthValues } from "../../gblr/init/index.ts";
 import { UsageError } from "../program.ts";
 

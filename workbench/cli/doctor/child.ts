@@ -3,10 +3,10 @@
 // line of JSON on stdout.
 
 import process from "node:process";
-import { measureBandwidth, measureMatMul } from "../../engine/measure.ts";
-import { openEngine, probeEngine } from "../../engine/open.ts";
-import { inspectBlas } from "../../engine/torch/blas.ts";
-import type { EngineName, OpenEngineOptions } from "../../engine/types.ts";
+import { inspectBlas } from "../../engine/backends/torch/blas.ts";
+import { measureBandwidth, measureMatMul } from "../../engine/core/measure.ts";
+import { openEngine, probeEngine } from "../../engine/core/open.ts";
+import type { EngineName, OpenEngineOptions } from "../../engine/core/types.ts";
 import { oneLine } from "../program.ts";
 import type { Measured } from "./report.ts";
 

@@ -3,8 +3,8 @@
 
 import { fileURLToPath } from "node:url";
 import packageJson from "../../../package.json" with { type: "json" };
-import type { BlasReport } from "../../engine/torch/blas.ts";
-import { ENGINE_NAMES, type EngineName, type OpenEngineOptions, type Probe } from "../../engine/types.ts";
+import type { BlasReport } from "../../engine/backends/torch/blas.ts";
+import { ENGINE_NAMES, type EngineName, type OpenEngineOptions, type Probe } from "../../engine/core/types.ts";
 import { outputOf } from "../subprocess.ts";
 import type { Environment } from "../terminal.ts";
 import type { Task } from "./child.ts";

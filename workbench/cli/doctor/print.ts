@@ -1,8 +1,8 @@
 // The doctor's report as text for people: at most 100 columns, aligned, each missing engine with its remedy.
 // Only words and layout; every fact comes from the report.
 
-import type { BlasReport } from "../../engine/torch/blas.ts";
-import type { DeviceInfo } from "../../engine/types.ts";
+import type { BlasReport } from "../../engine/backends/torch/blas.ts";
+import type { DeviceInfo } from "../../engine/core/types.ts";
 import { type Cell, formatBytes, type Palette, table, threeDigits, WIDTH, wrap } from "../terminal.ts";
 import type { EngineReport, HubSettings, Machine, Outcome, Report } from "./report.ts";
 

@@ -1,8 +1,8 @@
 // What `gblr doctor` found, as plain data: printed by print.ts, and by --json as it stands.
 
-import type { Bandwidth, MatMulRate } from "../../engine/measure.ts";
-import type { BlasReport } from "../../engine/torch/blas.ts";
-import type { EngineName, OpenEngineOptions, Precision, Probe } from "../../engine/types.ts";
+import type { BlasReport } from "../../engine/backends/torch/blas.ts";
+import type { Bandwidth, MatMulRate } from "../../engine/core/measure.ts";
+import type { EngineName, OpenEngineOptions, Precision, Probe } from "../../engine/core/types.ts";
 
 export interface Machine {
   runtime: { name: string; version: string };

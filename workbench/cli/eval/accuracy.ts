@@ -18,11 +18,7 @@ import {
   imageLoader,
   numberedAs,
 } from "../../data/images/index.ts";
-import type { Engine, OpenEngineOptions } from "../../engine/types.ts";
-import { openedImages } from "../../experiment/image-sets.ts";
-import { evaluationOptions } from "../../experiment/image-transforms.ts";
-import { classNames, confusionRows, scoreImages } from "../../experiment/scores.ts";
-import { locateDataset, locateModel } from "../../experiment/sources.ts";
+import type { Engine, OpenEngineOptions } from "../../engine/core/types.ts";
 import {
   CROP_MODES,
   INTERPOLATIONS,
@@ -31,6 +27,10 @@ import {
   type Model,
   resizePositions,
 } from "../../models/index.ts";
+import { openedImages } from "../../pipeline/image-sets.ts";
+import { evaluationOptions } from "../../pipeline/image-transforms.ts";
+import { classNames, confusionRows, scoreImages } from "../../pipeline/scores.ts";
+import { locateDataset, locateModel } from "../../pipeline/sources.ts";
 import { makeRunFolder, startRun, updateRun, writeClassification, writeReport } from "../../report/index.ts";
 import { addEngineOptions, openEngineFor } from "../engine-options.ts";
 import { ExperimentView, shown } from "../experiment-view.ts";

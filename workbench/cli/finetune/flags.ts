@@ -3,10 +3,10 @@
 
 import type { Option } from "commander";
 import { z } from "zod";
-import { type ImageSettings, imageExperiment } from "../../experiment/image-settings.ts";
-import { type LanguageSettings, languageSettings } from "../../experiment/language-settings.ts";
-import { SCRATCH_SETTINGS } from "../../experiment/scratch-model.ts";
-import { experimentShape } from "../../experiment/settings.ts";
+import { type ImageSettings, imageExperiment } from "../../pipeline/image-settings.ts";
+import { type LanguageSettings, languageSettings } from "../../pipeline/language-settings.ts";
+import { SCRATCH_SETTINGS } from "../../pipeline/scratch-model.ts";
+import { experimentShape } from "../../pipeline/settings.ts";
 import { type Kind, NOT_OF } from "../experiment.ts";
 import { UsageError } from "../program.ts";
 import { defaultsOf, flagOf, optionsOf } from "../settings.ts";

@@ -1,7 +1,7 @@
 // Whether all entries of a matrix are numbers, asked before a decomposition that would never end or tell nonsense.
 
 import { mul, sum, type Tensor, tidy } from "@tensorflow/tfjs-core";
-import { ShapeError } from "../errors.ts";
+import { ShapeError } from "../core/errors.ts";
 
 /**
  * @param operands one operand by its name, e.g. `{ matrix }`

@@ -17,7 +17,7 @@ import {
   tidy,
   type Variable,
 } from "@tensorflow/tfjs-core";
-import { ShapeError } from "../errors.ts";
+import { ShapeError } from "../core/errors.ts";
 import { runKernel } from "./differentiable.ts";
 import { ADAMW, type AdamwAttributes, GRADIENT_NORM } from "./kernels.ts";
 import { expectOperand, expectSetting } from "./operands.ts";

@@ -15,7 +15,7 @@ import {
   type Tensor,
   zeros,
 } from "@tensorflow/tfjs-core";
-import { ShapeError } from "../errors.ts";
+import { ShapeError } from "../core/errors.ts";
 import { differentiable, runKernel } from "./differentiable.ts";
 import {
   ATTENTION,

@@ -2,7 +2,7 @@
 // Not a type system: just dtype and shape, with free dimensions given by name.
 
 import type { DataType, Tensor } from "@tensorflow/tfjs-core";
-import { ShapeError } from "../errors.ts";
+import { ShapeError } from "../core/errors.ts";
 
 /** What an operand must be. A number in `shape` must match, a string names a free dimension, a leading `...` any. */
 export interface Expected {

@@ -2,7 +2,7 @@
 // backend can, which is torch; tensors of the others are immutable. No gradient.
 
 import { engine, getBackend, getKernel, type NamedTensorMap, type Tensor, type Variable } from "@tensorflow/tfjs-core";
-import { ShapeError } from "../errors.ts";
+import { ShapeError } from "../core/errors.ts";
 import { WRITE_ROWS } from "./kernels.ts";
 import { expectOperand, expectSetting } from "./operands.ts";
 

@@ -1,7 +1,7 @@
 // Starting locations by name: `linspace`, `uniform`, `const0.25`. Looks at no matrix.
 
 import { type Tensor2D, tensor2d } from "@tensorflow/tfjs-core";
-import { EngineError } from "../../engine/errors.ts";
+import { EngineError } from "../../engine/core/errors.ts";
 import { seededUniform } from "./seeded-uniform.ts";
 
 export interface LocationOptions {

@@ -1,7 +1,7 @@
 // Starting widths by name, as published recipes write them: `lr0.25`, `splr`, `zero`, `const0.3`. Looks at no matrix.
 
 import { type Tensor2D, tensor2d } from "@tensorflow/tfjs-core";
-import { EngineError } from "../../engine/errors.ts";
+import { EngineError } from "../../engine/core/errors.ts";
 
 /** What a rule needs to know of the matrix. */
 export interface BlockGrid {

@@ -1,7 +1,7 @@
 // AdaptiveSoftshrink: a fixed threshold first, later the targeted rule's, and between the two a linear passage.
 
 import { add, mul, type Scalar, tidy } from "@tensorflow/tfjs-core";
-import { ShapeError } from "../../engine/errors.ts";
+import { ShapeError } from "../../engine/core/errors.ts";
 import { expectSetting } from "../../engine/ops/operands.ts";
 import { epochsSoFar, progressOf, type TrainingTime } from "../sigma-schedule.ts";
 import { meanWidth } from "./mean-width.ts";

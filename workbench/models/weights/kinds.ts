@@ -2,12 +2,12 @@
 // line here.
 
 import type { TensorFile, TensorInfo } from "../../../hub/safetensors/index.ts";
-import type { Architecture } from "../architecture.ts";
-import { gpt2 } from "../gpt2/architecture.ts";
-import { mixer } from "../mixer/architecture.ts";
+import type { Architecture } from "../../architectures/architecture.ts";
+import { gpt2 } from "../../architectures/gpt2/architecture.ts";
+import { mixer } from "../../architectures/mixer/architecture.ts";
+import { resnet } from "../../architectures/resnet/architecture.ts";
+import { vit } from "../../architectures/vit/architecture.ts";
 import { gpt2Reader, type ReferenceReader, resnetReader, vitReader } from "../reference/index.ts";
-import { resnet } from "../resnet/architecture.ts";
-import { vit } from "../vit/architecture.ts";
 import { mixerReader } from "./mixer.ts";
 
 interface Kind {

@@ -3,12 +3,12 @@
 
 import { findLayers, ModelError } from "../../../hub/model-folder/index.ts";
 import type { TensorFile } from "../../../hub/safetensors/index.ts";
-import type { Architecture } from "../architecture.ts";
+import type { Architecture } from "../../architectures/architecture.ts";
+import type { ResnetConfig } from "../../architectures/resnet/config.ts";
+import type { VitConfig } from "../../architectures/vit/config.ts";
 import { TORCHVISION } from "../image-settings.ts";
 import { findSetting, isCount, type ReferenceCheckpoint, sideOf, usualHeads } from "../reference/index.ts";
-import type { ResnetConfig } from "../resnet/config.ts";
 import { storedParameters } from "../stored-parameters.ts";
-import type { VitConfig } from "../vit/config.ts";
 import type { FoundKind } from "./kinds.ts";
 import { type ModelTensors, modelTensors } from "./model-tensors.ts";
 import { processorFor, resnetForTransformers, vitForTransformers } from "./transformers-config.ts";

@@ -1,7 +1,7 @@
 // Names of tensors in the memory of a program that are not those of its checkpoints, as a saved state_dict has them.
 
 import { renameTensors, type TensorFile } from "../../../hub/safetensors/index.ts";
-import { nameTable } from "../name-table.ts";
+import { nameTable } from "../../architectures/parts/name-table.ts";
 
 /** The same tensors under the names of checkpoints; a vision transformer of torchvision's under timm's. */
 export function usualNames(file: TensorFile): TensorFile {

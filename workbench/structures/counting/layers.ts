@@ -1,6 +1,6 @@
 // The layers of models as counting sees them: names and sizes. Shared pieces of gpt2.ts, vit.ts and resnet.ts.
 
-import { EngineError } from "../../engine/errors.ts";
+import { EngineError } from "../../engine/core/errors.ts";
 import type { MatrixSize } from "../budget.ts";
 import type { LayerCosts } from "./count.ts";
 

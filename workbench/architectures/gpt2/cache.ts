@@ -1,0 +1,115 @@
+// Keys and values of the tokens that a model has seen, so that the next token costs one token's work. For one sequence;
+// no gradient goes through it. Where the engine can write into a tensor, room for all tokens is made once; elsewhere
+// the tensors grow, which copies no more than attention is about to read.
+
+import { concat, keep, slice, type Tensor, tidy, type Variable, variable, zeros } from "@tensorflow/tfjs-core";
+import { ShapeError } from "../../engine/core/errors.ts";
+import { canWriteRows, writeRows } from "../../engine/ops/index.ts";
+
+export interface KeysAndValues {
+  /** (1, heads, tokens, head_dim) */
+  k: Tensor;
+  v: Tensor;
+}
+
+export interface KeyValueCache {
+  /** tokens in it */
+  readonly length: number;
+  /** adds keys and values of one block; gives all there are, the new ones last, for as long as the present tidy */
+  extend(block: number, added: KeysAndValues): KeysAndValues;
+  /** counts tokens as seen, when every block has been extended by them */
+  advance(tokens: number): void;
+  dispose(): void;
+}
+
+export interface CacheOptions {
+  /** tokens that there is room for */
+  capacity: number;
+}
+
+export function keyValueCache({ capacity }: CacheOptions): KeyValueCache {
+  const store: Store = canWriteRows() ? new FixedStore(capacity) : new GrowingStore();
+  let length = 0;
+  return {
+    get length() {
+      return length;
+    },
+    extend(block, added) {
+      const tokens = added.k.shape[2] as number;
+      if (added.k.shape[0] !== 1 || length + tokens > capacity) {
+        const asked = `${added.k.shape[0]} × ${length + tokens}`;
+        throw new ShapeError(`keyValueCache: there is room for 1 × ${capacity} tokens, got ${asked}`);
+      }
+      return store.extend(block, added, length);
+    },
+    advance(tokens) {
+      length += tokens;
+    },
+    dispose() {
+      store.dispose();
+      length = 0;
+    },
+  };
+}
+
+interface Store {
+  extend(block: number, added: KeysAndValues, length: number): KeysAndValues;
+  dispose(): void;
+}
+
+class FixedStore implements Store {
+  private readonly capacity: number;
+  private readonly buffers = new Map<number, { k: Variable; v: Variable }>();
+
+  constructor(capacity: number) {
+    this.capacity = capacity;
+  }
+
+  extend(block: number, { k, v }: KeysAndValues, length: number): KeysAndValues {
+    const held = this.buffers.get(block) ?? { k: this.room(k), v: this.room(v) };
+    this.buffers.set(block, held);
+    return { k: written(held.k, k, length), v: written(held.v, v, length) };
+  }
+
+  dispose(): void {
+    for (const { k, v } of this.buffers.values()) {
+      k.dispose();
+      v.dispose();
+    }
+    this.buffers.clear();
+  }
+
+  private room({ shape }: Tensor): Variable {
+    const [batch, heads, , width] = shape as [number, number, number, number];
+    return tidy(() => variable(zeros([batch, heads, this.capacity, width]), false));
+  }
+}
+
+function written(buffer: Variable, rows: Tensor, at: number): Tensor {
+  writeRows(buffer, rows, at);
+  const [batch, heads, , width] = buffer.shape as [number, number, number, number];
+  return slice(buffer as Tensor, [0, 0, 0, 0], [batch, heads, at + (rows.shape[2] as number), width]);
+}
+
+class GrowingStore implements Store {
+  private readonly held = new Map<number, KeysAndValues>();
+
+  extend(block: number, { k, v }: KeysAndValues): KeysAndValues {
+    const before = this.held.get(block);
+    const all = before ? { k: concat([before.k, k], 2), v: concat([before.v, v], 2) } : { k: k.clone(), v: v.clone() };
+    if (before) disposeOf(before);
+    // Copies of the handles alone: a tidy around the caller may dispose of what it is given.
+    this.held.set(block, { k: keep(all.k.clone()), v: keep(all.v.clone()) });
+    return all;
+  }
+
+  dispose(): void {
+    for (const held of this.held.values()) disposeOf(held);
+    this.held.clear();
+  }
+}
+
+function disposeOf({ k, v }: KeysAndValues): void {
+  k.dispose();
+  v.dispose();
+}

@@ -1,0 +1,104 @@
+// GPT-2's config.json, checked: the fields of Hugging Face's GPT2Config that change what is computed. What cannot be
+// computed here is refused by name.
+
+import { z } from "zod";
+import { ModelError } from "../../../hub/model-folder/index.ts";
+import { blockCount, chance, count } from "../parts/config-fields.ts";
+import { EndOfText } from "./generation-config.ts";
+
+export type Gpt2Activation = "gelu" | "gelu_tanh" | "relu" | "silu" | "tanh";
+
+export interface Gpt2Config {
+  blocks: number;
+  /** n, of the residual stream */
+  width: number;
+  heads: number;
+  /** longest sequence, tokens */
+  positions: number;
+  vocabulary: number;
+  /** of the layer in the middle of each MLP */
+  innerWidth: number;
+  /** of the layer normalisations */
+  epsilon: number;
+  activation: Gpt2Activation;
+  /** chances, in training: of embeddings, of what each block adds to the residual stream, of attention weights */
+  dropout: { embedding: number; residual: number; attention: number };
+  /** scores divided by √head_dim */
+  scaleAttention: boolean;
+  /** scores of block i divided by i + 1 */
+  scaleAttentionByBlock: boolean;
+  /** the output head is the token embedding */
+  tiedHead: boolean;
+  /** tokens of which each ends a text */
+  endOfText: readonly number[];
+}
+
+/** Names of the tanh form differ by the precision of its constants in Python. */
+const ACTIVATIONS: Readonly<Record<string, Gpt2Activation>> = {
+  gelu_new: "gelu_tanh",
+  gelu_pytorch_tanh: "gelu_tanh",
+  gelu_fast: "gelu_tanh",
+  gelu: "gelu",
+  gelu_python: "gelu",
+  relu: "relu",
+  silu: "silu",
+  swish: "silu",
+  tanh: "tanh",
+};
+
+const rate = chance(0.1);
+
+// Defaults are GPT2Config's, for what its files may leave out. reorder_and_upcast_attn is of no effect in float32.
+const FIELDS = z.object({
+  n_layer: blockCount,
+  n_embd: count,
+  n_head: count,
+  n_positions: count,
+  vocab_size: count,
+  n_inner: count.nullish(),
+  layer_norm_epsilon: z.number().positive().default(1e-5),
+  activation_function: z.enum(Object.keys(ACTIVATIONS)).default("gelu_new"),
+  embd_pdrop: rate,
+  resid_pdrop: rate,
+  attn_pdrop: rate,
+  scale_attn_weights: z.boolean().default(true),
+  scale_attn_by_inverse_layer_idx: z.boolean().default(false),
+  reorder_and_upcast_attn: z.boolean().default(false),
+  tie_word_embeddings: z.boolean().default(true),
+  add_cross_attention: z.literal(false).default(false),
+  eos_token_id: EndOfText,
+});
+
+/** @throws ModelError such as `gpt2/config.json: n_head must divide n_embd 768, is 10` */
+export function readGpt2Config(json: Record<string, unknown>, file: string): Gpt2Config {
+  const parsed = FIELDS.safeParse({ ...json, n_positions: json.n_positions ?? json.n_ctx });
+  if (!parsed.success) throw new ModelError(problemOf(parsed.error, json), { file });
+  const fields = parsed.data;
+  if (fields.n_embd % fields.n_head !== 0) {
+    throw new ModelError(`n_head must divide n_embd ${fields.n_embd}, is ${fields.n_head}`, { file });
+  }
+  return {
+    blocks: fields.n_layer,
+    width: fields.n_embd,
+    heads: fields.n_head,
+    positions: fields.n_positions,
+    vocabulary: fields.vocab_size,
+    innerWidth: fields.n_inner ?? 4 * fields.n_embd,
+    epsilon: fields.layer_norm_epsilon,
+    activation: ACTIVATIONS[fields.activation_function] as Gpt2Activation,
+    dropout: { embedding: fields.embd_pdrop, residual: fields.resid_pdrop, attention: fields.attn_pdrop },
+    scaleAttention: fields.scale_attn_weights,
+    scaleAttentionByBlock: fields.scale_attn_by_inverse_layer_idx,
+    tiedHead: fields.tie_word_embeddings,
+    endOfText: [fields.eos_token_id ?? []].flat(),
+  };
+}
+
+function problemOf(error: z.ZodError, json: Record<string, unknown>): string {
+  const [issue] = error.issues;
+  const field = String(issue?.path[0]);
+  const value = json[field];
+  const is = value === undefined ? "is missing" : `is ${JSON.stringify(value).slice(0, 80)}`;
+  const rule = (issue?.message ?? "is wrong").replace(/^Invalid (input|option): /, "");
+  return `${field} ${is}: ${rule}`;
+}

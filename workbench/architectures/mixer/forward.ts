@@ -1,0 +1,50 @@
+// The forward pass of MLP-Mixer, images to logits: MLPs across patches and across channels in turn, the mean over patches,
+// the head. Tolstikhin et al. 2021.
+
+import { add, mean, reshape, type Tensor, type Tensor2D, type Tensor4D, tidy, transpose } from "@tensorflow/tfjs-core";
+import { layerNorm, linear } from "../../engine/ops/index.ts";
+import type { Model } from "../../models/model.ts";
+import type { ClassifierOptions } from "../parts/classifier.ts";
+import { type DropAt, dropPath, dropper } from "../parts/dropout.ts";
+import { embedPatches, expectImages } from "../parts/patches.ts";
+import type { MixerConfig } from "./config.ts";
+
+export type Mixer = Model<MixerConfig>;
+
+/**
+ * @param images float32 (batch, image, image, colours), normalised
+ * @returns logits, float32 (batch, classes)
+ * @throws ShapeError when images are of another size
+ */
+export function mixerLogits(
+  model: Mixer,
+  images: Tensor4D,
+  { training = false, seed }: ClassifierOptions = {},
+): Tensor2D {
+  const { blocks, epsilon, patch, dropPath: rate, dropout } = model.config;
+  expectImages("mixer", images, model.config);
+  return tidy(() => {
+    const drop = dropper(training ? seed : undefined);
+    let x: Tensor = embedPatches(model, "stem.proj", { images, patch });
+    const normed = (name: string) =>
+      layerNorm(x, model.parameter(`${name}.weight`), model.parameter(`${name}.bias`), { epsilon });
+    const skipping = (half: Tensor) => add(x, dropPath(half, { drop, rate }));
+    for (let block = 0; block < blocks; block++) {
+      const name = `blocks.${block}`;
+      x = tidy(() => skipping(turned(mlp(model, `${name}.mlp_tokens`, { x: turned(normed(`${name}.norm1`)), drop }))));
+      x = tidy(() => skipping(mlp(model, `${name}.mlp_channels`, { x: normed(`${name}.norm2`), drop })));
+    }
+    const pooled = drop(mean(normed("norm"), 1), dropout.head);
+    return linear(pooled, model.parameter("head.weight"), model.parameter("head.bias")) as Tensor2D;
+  });
+}
+
+/** (batch, patches, channels) ↔ (batch, channels, patches) */
+const turned = (x: Tensor): Tensor =>
+  reshape(transpose(x, [0, 2, 1]), [x.shape[0], x.shape[2] as number, x.shape[1] as number]);
+
+function mlp(model: Mixer, name: string, { x, drop }: { x: Tensor; drop: DropAt }): Tensor {
+  const { mlp: rate } = model.config.dropout;
+  const inner = drop(model.linear(`${name}.fc1`, x, { activation: "gelu" }), rate);
+  return drop(model.linear(`${name}.fc2`, inner), rate);
+}

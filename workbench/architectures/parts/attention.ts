@@ -1,0 +1,35 @@
+// Attention: the fused op, or in training with dropout of attention weights, which that op does not have, the same in
+// steps.
+
+import { add, cast, greater, matMul, mul, range, reshape, softmax, type Tensor } from "@tensorflow/tfjs-core";
+import { attention } from "../../engine/ops/index.ts";
+import type { DropAt } from "./dropout.ts";
+
+export interface AttendOptions {
+  /** default 1/√head_dim */
+  scale?: number;
+  /** whether a query sees only keys up to its own. Default false */
+  causal?: boolean;
+  drop: DropAt;
+  /** chance of each attention weight to be dropped */
+  rate: number;
+}
+
+/**
+ * @param q float32 (batch, heads, tokens, head_dim); k and v (batch, heads, key_tokens, head_dim); where
+ * causal, the last of them belongs to the last query
+ * @returns float32 (batch, heads, tokens, head_dim)
+ */
+export function attend(q: Tensor, k: Tensor, v: Tensor, options: AttendOptions): Tensor {
+  const { scale = 1 / Math.sqrt(q.shape[3] as number), causal = false, drop, rate } = options;
+  if (!drop.active || rate === 0) return attention(q, k, v, { causal, scale });
+  const scores = matMul(mul(q, scale), k, false, true);
+  const weights = softmax(causal ? add(scores, hidden(q.shape[2] as number, k.shape[2] as number)) : scores);
+  return matMul(drop(weights, rate), v);
+}
+
+/** (tokens, key_tokens): 0 where a query may see a key, so far below any score where not that its weight is 0. */
+function hidden(tokens: number, keyTokens: number): Tensor {
+  const last = add(reshape(range(0, tokens, 1, "float32"), [tokens, 1]), keyTokens - tokens);
+  return mul(cast(greater(range(0, keyTokens, 1, "float32"), last), "float32"), -1e30);
+}

@@ -1,0 +1,104 @@
+// What a residual network of basic blocks is, read from a config.json of timm's or of Hugging Face's ResNetConfig. What
+// cannot be computed here, such as bottlenecks, is refused by name.
+
+import { z } from "zod";
+import { ModelError } from "../../../hub/model-folder/index.ts";
+import { classCount } from "../parts/class-count.ts";
+import { blockCount, chance, count } from "../parts/config-fields.ts";
+import { checked, isTimm, readTimmConfig, refuseOthers } from "../parts/timm-config.ts";
+
+export interface ResnetConfig {
+  /** output channels of the first convolution */
+  stem: number;
+  /** blocks and channels of each stage; all but the first halve the image */
+  stages: readonly { blocks: number; width: number }[];
+  /** of the image */
+  colours: number;
+  /** rows and columns that counts are for; the network takes others too */
+  image: number;
+  classes: number;
+  /** chance, in training, of entries of what goes to the head */
+  dropout: number;
+  /** chance, in training, that the last block is skipped for an image; rises evenly from 0 */
+  dropPath: number;
+  /** whether the last normalisation of each block starts at 0, so that blocks start as nothing */
+  zeroStart: boolean;
+  /** whose names the checkpoint has */
+  naming: "timm" | "transformers";
+}
+
+const DEPTHS: ReadonlyMap<string, readonly number[]> = new Map([
+  ["resnet18", [2, 2, 2, 2]],
+  ["resnet34", [3, 4, 6, 3]],
+]);
+
+/** timm's and torchvision's name of a network of basic blocks. */
+export const isResnetName = (name: string): boolean => DEPTHS.has(name.replace(/\..*$/, ""));
+
+const rate = chance(0);
+
+const TIMM = z.object({
+  layers: z.array(blockCount).min(1).nullish(),
+  channels: z.array(count).min(1).default([64, 128, 256, 512]),
+  in_chans: count.nullish(),
+  drop_rate: rate,
+  drop_path_rate: rate,
+  zero_init_last: z.boolean().default(true),
+});
+
+const TRANSFORMERS = z.object({
+  num_channels: count.default(3),
+  embedding_size: count.default(64),
+  hidden_sizes: z.array(count).min(1),
+  depths: z.array(blockCount).min(1),
+  layer_type: z.literal("basic"),
+  hidden_act: z.literal("relu").default("relu"),
+  downsample_in_first_stage: z.literal(false).default(false),
+});
+
+/** @throws ModelError such as `resnet/config.json: layer_type is "bottleneck": expected "basic"` */
+export function readResnetConfig(json: Record<string, unknown>, file: string): ResnetConfig {
+  return isTimm(json) ? fromTimm(json, file) : fromTransformers(json, file);
+}
+
+function fromTimm(json: Record<string, unknown>, file: string): ResnetConfig {
+  const { name, classes, colours, image, model } = readTimmConfig(json, file);
+  const depths = DEPTHS.get(name);
+  if (!depths) throw new ModelError(`architecture "${name}" is neither resnet18 nor resnet34`, { file });
+  const defaults = { global_pool: "avg", num_classes: classes, stem_type: "", output_stride: 32 };
+  refuseOthers(model, { known: Object.keys(TIMM.shape), defaults, file });
+  const fields = checked(TIMM, model, file, "model_args.");
+  return {
+    stem: 64,
+    stages: stagesOf({ depths: fields.layers ?? depths, widths: fields.channels, file }),
+    colours: fields.in_chans ?? colours,
+    image: image ?? 224,
+    classes,
+    dropout: fields.drop_rate,
+    dropPath: fields.drop_path_rate,
+    zeroStart: fields.zero_init_last,
+    naming: "timm",
+  };
+}
+
+function fromTransformers(json: Record<string, unknown>, file: string): ResnetConfig {
+  const fields = checked(TRANSFORMERS, { layer_type: "bottleneck", ...json }, file);
+  return {
+    stem: fields.embedding_size,
+    stages: stagesOf({ depths: fields.depths, widths: fields.hidden_sizes, file }),
+    colours: fields.num_channels,
+    image: typeof json.image_size === "number" ? json.image_size : 224,
+    classes: classCount(json),
+    dropout: 0,
+    dropPath: 0,
+    zeroStart: false,
+    naming: "transformers",
+  };
+}
+
+function stagesOf({ depths, widths, file }: { depths: readonly number[]; widths: readonly number[]; file: string }) {
+  if (depths.length !== widths.length) {
+    throw new ModelError(`there must be a depth for each width, got ${depths.length} and ${widths.length}`, { file });
+  }
+  return depths.map((blocks, i) => ({ blocks, width: widths[i] as number }));
+}

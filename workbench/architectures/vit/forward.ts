@@ -1,0 +1,108 @@
+// The forward pass of a vision transformer, images to logits: patches, pre-norm blocks of attention and MLP, a pooled
+// token, the head (Dosovitskiy et al. 2021).
+
+import {
+  add,
+  concat,
+  mean,
+  mul,
+  reshape,
+  slice,
+  type Tensor,
+  type Tensor2D,
+  type Tensor4D,
+  tanh,
+  tidy,
+  tile,
+  transpose,
+} from "@tensorflow/tfjs-core";
+import { layerNorm, linear } from "../../engine/ops/index.ts";
+import type { Model } from "../../models/model.ts";
+import { attend } from "../parts/attention.ts";
+import type { ClassifierOptions } from "../parts/classifier.ts";
+import { type DropAt, dropPath, dropper } from "../parts/dropout.ts";
+import { embedPatches, expectImages } from "../parts/patches.ts";
+import type { VitConfig } from "./config.ts";
+
+export type Vit = Model<VitConfig>;
+
+/**
+ * @param images float32 (batch, image, image, colours), normalised
+ * @returns logits, float32 (batch, classes)
+ * @throws ShapeError when images are of another size; resizePositions makes a model for it
+ */
+export function vitLogits(model: Vit, images: Tensor4D, { training = false, seed }: ClassifierOptions = {}): Tensor2D {
+  const { blocks, dropPath: mostDropped, dropout } = model.config;
+  expectImages("vit", images, model.config);
+  return tidy(() => {
+    const drop = dropper(training ? seed : undefined);
+    let x: Tensor = drop(tokens(model, images), dropout.embedding);
+    for (let block = 0; block < blocks; block++) {
+      const rate = (mostDropped * block) / Math.max(1, blocks - 1);
+      const half = (gains: string, added: Tensor) =>
+        add(x, dropPath(scaled(model, gains, drop(added, dropout.residual)), { drop, rate }));
+      const name = `blocks.${block}`;
+      // What no gradient keeps goes with its half of the block, not with the whole pass.
+      x = tidy(() =>
+        half(`${name}.ls1`, attention(model, `${name}.attn`, { x: normed(model, `${name}.norm1`, x), drop })),
+      );
+      x = tidy(() => half(`${name}.ls2`, mlp(model, `${name}.mlp`, { x: normed(model, `${name}.norm2`, x), drop })));
+    }
+    const pooled = tanhLayer(model, pool(model, x));
+    return linear(drop(pooled, dropout.head), model.parameter("head.weight"), model.parameter("head.bias")) as Tensor2D;
+  });
+}
+
+/** Patches with their positions, the class token before them: (batch, tokens, n). */
+function tokens(model: Vit, images: Tensor4D): Tensor {
+  const { patch, width, classToken, classPosition } = model.config;
+  const patches = embedPatches(model, "patch_embed.proj", { images, patch });
+  const positions = model.parameter("pos_embed");
+  if (!classToken) return add(patches, positions);
+  const own = tile(reshape(model.parameter("cls_token"), [1, 1, width]), [images.shape[0], 1, 1]);
+  return classPosition ? add(concat([own, patches], 1), positions) : concat([own, add(patches, positions)], 1);
+}
+
+interface Within {
+  x: Tensor;
+  drop: DropAt;
+}
+
+const normed = (model: Vit, name: string, x: Tensor): Tensor =>
+  layerNorm(x, model.parameter(`${name}.weight`), model.parameter(`${name}.bias`), { epsilon: model.config.epsilon });
+
+const scaled = (model: Vit, name: string, x: Tensor): Tensor =>
+  model.config.layerScale === undefined ? x : mul(x, model.parameter(`${name}.gamma`));
+
+function attention(model: Vit, name: string, { x, drop }: Within): Tensor {
+  const { heads, width, dropout } = model.config;
+  const [batch, count] = x.shape as [number, number];
+  const inHeads = (part: string) =>
+    transpose(reshape(model.linear(`${name}.${part}`, x), [batch, count, heads, width / heads]), [0, 2, 1, 3]);
+  const y = attend(inHeads("q_proj"), inHeads("k_proj"), inHeads("v_proj"), { drop, rate: dropout.attention });
+  return model.linear(`${name}.proj`, reshape(transpose(y, [0, 2, 1, 3]), [batch, count, width]));
+}
+
+function mlp(model: Vit, name: string, { x, drop }: Within): Tensor {
+  const { activation, dropout } = model.config;
+  return model.linear(`${name}.fc2`, drop(model.linear(`${name}.fc1`, x, { activation }), dropout.middle));
+}
+
+/** (batch, n), normalised. */
+function pool(model: Vit, x: Tensor): Tensor {
+  const { pooling, finalNorm, classToken, width } = model.config;
+  const [batch, count] = x.shape as [number, number];
+  const first = classToken ? 1 : 0;
+  const taken = (from: Tensor) =>
+    pooling === "token"
+      ? reshape(slice(from, [0, 0, 0], [batch, 1, width]), [batch, width])
+      : mean(slice(from, [0, first, 0], [batch, count - first, width]), 1);
+  // One token is normalised alone: the others' normalisation would be for nothing.
+  if (finalNorm === "fc_norm" || pooling === "token") return normed(model, finalNorm, taken(x));
+  return taken(normed(model, finalNorm, x));
+}
+
+function tanhLayer(model: Vit, x: Tensor): Tensor {
+  if (model.config.representation === undefined) return x;
+  return tanh(linear(x, model.parameter("pre_logits.fc.weight"), model.parameter("pre_logits.fc.bias")));
+}

@@ -1,0 +1,119 @@
+// The torch engine: what libtorch offers on this machine, and opening it on a device with a precision.
+
+import * as tf from "@tensorflow/tfjs-core";
+import { EngineError } from "../../core/errors.ts";
+import type {
+  DeviceInfo,
+  Engine,
+  EngineAdapter,
+  EngineMemory,
+  Precision,
+  Probe,
+  ResolvedOptions,
+} from "../../core/types.ts";
+import { type Addon, loadAddon } from "./addon.ts";
+import { TorchBackend } from "./backend.ts";
+import { registerKernels } from "./kernels/index.ts";
+import { BACKEND_NAME } from "./register.ts";
+
+const FACTORY_PRIORITY = 4;
+
+export const torchAdapter: EngineAdapter = {
+  name: "torch",
+  async probe(): Promise<Probe> {
+    try {
+      const { addon, stamp } = loadAddon();
+      const { origin, lib } = stamp.libtorch;
+      return {
+        available: true,
+        version: `libtorch ${addon.version()}`,
+        devices: devices(addon),
+        detail: `${lib} (${origin})`,
+      };
+    } catch (error) {
+      if (!(error instanceof EngineError))
+        return { available: false, reason: String(error), remedy: "run `npm run build`" };
+      const reason = error.message.slice(0, -error.remedy.length - 2);
+      return { available: false, reason, remedy: error.remedy };
+    }
+  },
+  async open(options: ResolvedOptions): Promise<Engine> {
+    const { addon, stamp } = loadAddon();
+    const device = chooseDevice(options.device, devices(addon));
+    const { precision } = options;
+    checkPrecision(precision, device);
+    const threads = addon.setThreads(options.threads);
+    await useBackend(addon, device);
+    setPrecision(addon, precision, device);
+    return {
+      name: "torch",
+      backendName: BACKEND_NAME,
+      device,
+      precision,
+      threads,
+      version: `libtorch ${addon.version()}`,
+      why: `found in ${stamp.libtorch.lib}`,
+      seed: (seed) => addon.seed(seed),
+      synchronize: () => settled(addon, device),
+      memory: () => memoryOf(addon, device),
+    };
+  },
+};
+
+function devices(addon: Addon): DeviceInfo[] {
+  const cuda = addon.cudaDevices().map(({ name, total }, i) => ({ id: `cuda:${i}`, name, memory: total }));
+  return [...cuda, { id: "cpu", name: "CPU" }];
+}
+
+/** `cuda` is the first GPU; without a request the best device there is. */
+function chooseDevice(asked: string | undefined, available: DeviceInfo[]): string {
+  const wanted = asked === "cuda" ? "cuda:0" : (asked ?? (available[0] as DeviceInfo).id);
+  if (available.some(({ id }) => id === wanted)) return wanted;
+  const list = available.map(({ id }) => id).join(", ");
+  throw new EngineError(
+    `device "${asked}" is not there: libtorch sees ${list}`,
+    wanted.startsWith("cuda")
+      ? 'install a libtorch with CUDA and an NVIDIA driver and run `npm run build`, or ask for device "cpu"'
+      : `ask for ${list}`,
+  );
+}
+
+function checkPrecision(precision: Precision, device: string): void {
+  if (precision === "float32" || device.startsWith("cuda")) return;
+  throw new EngineError(
+    `precision "${precision}" needs a CUDA device, the engine runs on ${device}`,
+    'ask for precision "float32"',
+  );
+}
+
+function setPrecision(addon: Addon, precision: Precision, device: string): void {
+  if (device.startsWith("cuda")) addon.allowTf32(precision === "tf32");
+  (tf.backend() as TorchBackend).useBfloat16(precision === "bfloat16");
+}
+
+/** Registers the backend for the device; one opened before on another device gives way. */
+async function useBackend(addon: Addon, device: string): Promise<void> {
+  await registerKernels();
+  const current = tf.findBackend(BACKEND_NAME) as TorchBackend | null;
+  if (current && current.device !== device) tf.removeBackend(BACKEND_NAME);
+  if (!current || current.device !== device) {
+    addon.selectDevice(device);
+    tf.registerBackend(BACKEND_NAME, () => new TorchBackend(device), FACTORY_PRIORITY);
+  }
+  await tf.setBackend(BACKEND_NAME);
+}
+
+function memoryOf(addon: Addon, device: string): EngineMemory {
+  const { inUse, cached, peak, fresh } = addon.memory();
+  const host = { inUse, cached, peak, fresh };
+  if (device === "cpu") return host;
+  return { ...host, gpu: addon.cudaMemory(device) };
+}
+
+/** A worker thread waits for the GPU: reading one number queues behind all that is under way. */
+async function settled(addon: Addon, device: string): Promise<void> {
+  if (device === "cpu") return;
+  const mark = addon.fromBytes(new Float32Array(1), "float32", [1], device);
+  await addon.readAsync(mark);
+  addon.free(mark);
+}

@@ -1,0 +1,97 @@
+// The native addon as TypeScript sees it: what it exports, and loading it with a clear line when it is missing or no
+// longer fits its libtorch. Nothing here knows TensorFlow.js.
+
+import { createRequire } from "node:module";
+import { addonPath, type BuildState, buildState, type Stamp } from "../../../../native/build-state.ts";
+import { kernelsToAskFor } from "../../../../native/kernel-record.ts";
+import { EngineError } from "../../core/errors.ts";
+
+/** A tensor that lives in the addon. */
+export type Handle = number;
+
+/** What an operator takes: handles and numbers look alike, the operator's schema tells them apart. */
+export type Argument = number | boolean | string | null | undefined | readonly (number | boolean | null)[];
+
+export type DtypeName =
+  | "float32"
+  | "float64"
+  | "float16"
+  | "bfloat16"
+  | "int32"
+  | "int64"
+  | "uint8"
+  | "bool"
+  | "complex64";
+
+/** Errors of every function: TypeError for wrong handles, counts and types; Error `aten::mm: …` for ATen's own. */
+export interface Addon {
+  has(name: string, overload: string): boolean;
+  /** throws when this libtorch has no such operator */
+  lookup(name: string, overload: string): number;
+  /** for each result of an operator whether it is a tensor's handle or a list of them; other results are numbers, too */
+  tensorResults(operator: number): boolean[];
+  schema(name: string, overload: string): string;
+  call(operator: number, ...args: Argument[]): unknown;
+  /** `call` writes [dtype code, rank, sizes…] of each tensor it returns into this array */
+  attach(meta: Float64Array): void;
+  fromBytes(data: ArrayBufferView, dtype: DtypeName, shape: readonly number[], device: string): Handle;
+  read(tensor: Handle): ArrayBuffer;
+  /** does not block while a GPU computes */
+  readAsync(tensor: Handle): Promise<ArrayBuffer>;
+  /** [dtype name, device, …shape] */
+  describe(tensor: Handle): [string, string, ...number[]];
+  /** whether another live tensor looks at the same memory */
+  isShared(tensor: Handle): boolean;
+  free(tensor: Handle): void;
+  generator(device: string, seed: number): number;
+  freeGenerator(generator: number): void;
+  seed(seed: number): void;
+  /** returns the count in force */
+  setThreads(count: number): number;
+  autocast(device: string, enabled: boolean, dtype: DtypeName): void;
+  allowTf32(enabled: boolean): void;
+  selectDevice(device: string): void;
+  synchronize(device: string): void;
+  /** total bytes; makes no context on any of them */
+  cudaDevices(): { name: string; total: number }[];
+  /** bytes; makes the device's context unless it is there */
+  cudaMemory(device: string): { total: number; available: number };
+  /** bytes of host memory; `fresh` counts how often the system was asked for more */
+  memory(): { inUse: number; cached: number; peak: number; fresh: number; tensors: number };
+  releaseCache(): void;
+  version(): string;
+  /** what multiplies matrices on the CPU; of OpenBLAS also the kernels that it runs, e.g. `SkylakeX` */
+  blas(): { description: string; core?: string };
+}
+
+/** The file that is loaded first: it loads the rest, with OpenBLAS's kernels of that name where one is given. */
+interface Loader {
+  load(kernels?: string): Addon;
+}
+
+let loaded: { addon: Addon; stamp: Stamp } | undefined;
+
+const BUILD = "run `npm run build`";
+const INSTALL =
+  "install g++ and libtorch (Debian: apt-get install g++ libtorch-dev libopenblas0-pthread), then run `npm run build`";
+
+/** The addon, loaded once. Throws EngineError when it is not built, is stale, or does not load. */
+export function loadAddon(): { addon: Addon; stamp: Stamp } {
+  if (loaded) return loaded;
+  const state = buildState();
+  const stamp = usable(state);
+  try {
+    const loader = createRequire(import.meta.url)(addonPath) as Loader;
+    loaded = { addon: loader.load(kernelsToAskFor(stamp.libtorch)), stamp };
+  } catch (cause) {
+    const message = (cause as Error).message.split("\n")[0];
+    throw new EngineError(`the native engine did not load: ${message}`, BUILD, { cause });
+  }
+  return loaded;
+}
+
+function usable(state: BuildState): Stamp {
+  if (state.state === "missing") throw new EngineError("the native engine is not built", INSTALL);
+  if (state.state === "stale") throw new EngineError(`the native engine is stale: ${state.why}`, BUILD);
+  return state.stamp;
+}

@@ -1,0 +1,60 @@
+// What multiplies matrices for the torch engine on the CPU: which library, which of its kernels, who chose them, and what
+// another choice would give.
+
+import type { Rejected } from "../../../../native/blas-kernels.ts";
+import { CORE_TYPE, type Kernels, probeLibtorch, sameKernels } from "../../../../native/blas-probe.ts";
+import { kernelsFor } from "../../../../native/kernel-record.ts";
+import { loadAddon } from "./addon.ts";
+
+export interface BlasReport {
+  /** e.g. `OpenBLAS 0.3.21`, `oneMKL 2025.3` */
+  library: string;
+  /** of OpenBLAS alone */
+  kernels?: KernelReport;
+}
+
+export interface KernelReport {
+  /** OpenBLAS's name for the kernels in use, e.g. `SkylakeX` */
+  core: string;
+  chosenBy: "OpenBLAS" | "gblr" | typeof CORE_TYPE;
+  /** of these kernels; absent where they could not be measured */
+  measured?: Kernels;
+  /** without the user's variable; or OpenBLAS's own choice, where gblr made another */
+  otherwise?: Kernels;
+  /** wider kernels that were tried and not taken */
+  rejected: readonly Rejected[];
+  /** why no kernels could be tried, one clause: OpenBLAS's choice is then kept */
+  failure?: string;
+}
+
+/** Measures for about a second where the BLAS is OpenBLAS. Throws EngineError without the native engine. */
+export function inspectBlas(): BlasReport {
+  const { addon, stamp } = loadAddon();
+  const { description, core } = addon.blas();
+  const library = shortName(description);
+  if (core === undefined) return { library };
+  const { chosen, rejected, failure } = kernelsFor(stamp.libtorch);
+  const measure = (name: string | undefined) => {
+    const probed = probeLibtorch(stamp.libtorch, name);
+    return "kernels" in probed ? probed.kernels : undefined;
+  };
+  const chosenBy = whoChose(core, chosen?.core);
+  const measured = measure(core);
+  const otherwise = chosenBy === "OpenBLAS" ? undefined : measure(chosenBy === "gblr" ? undefined : chosen?.core);
+  const differs = otherwise !== undefined && !sameKernels(otherwise.core, core);
+  const found = { ...(measured && { measured }), ...(differs && { otherwise }), ...(failure && { failure }) };
+  return { library, kernels: { core, chosenBy, rejected, ...found } };
+}
+
+function whoChose(inUse: string, ours: string | undefined): KernelReport["chosenBy"] {
+  const asked = process.env[CORE_TYPE];
+  // OpenBLAS passes over a name that it does not know, and chooses by itself.
+  if (asked !== undefined) return sameKernels(asked, inUse) ? CORE_TYPE : "OpenBLAS";
+  return ours !== undefined && sameKernels(ours, inUse) ? "gblr" : "OpenBLAS";
+}
+
+/** The first words of what a BLAS says of itself, or all of it. */
+function shortName(description: string): string {
+  const mkl = description.match(/Math Kernel Library Version ([\d.]+)/)?.[1];
+  return mkl === undefined ? (description.match(/^OpenBLAS \S+/)?.[0] ?? description) : `oneMKL ${mkl}`;
+}

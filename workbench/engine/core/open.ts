@@ -1,0 +1,177 @@
+// Opens the engine that a caller asked for, or the best one that this machine has. It knows which engines there are and
+// in which order to try them; how each is found and started is its adapter's business.
+
+import { registerGradients } from "../tfjs/gradients.ts";
+import { registerReductionGradients } from "../tfjs/reduction-gradients.ts";
+import { useBackend } from "./backend.ts";
+import { EngineError } from "./errors.ts";
+import { resolveOptions } from "./options.ts";
+import {
+  ENGINE_NAMES,
+  type Engine,
+  type EngineAdapter,
+  type EngineName,
+  type OpenEngineOptions,
+  type Probe,
+  type ResolvedOptions,
+} from "./types.ts";
+
+/** Imported only when needed: each brings a backend of several hundred kernels. */
+const ADAPTERS: Record<EngineName, () => Promise<EngineAdapter>> = {
+  torch: async () => (await import("../backends/torch/adapter.ts")).torchAdapter,
+  webgpu: async () => (await import("../backends/webgpu/webgpu.ts")).webgpuAdapter,
+  wasm: async () => (await import("../backends/wasm/wasm.ts")).wasmAdapter,
+  tensorflow: async () => (await import("../backends/tensorflow/tensorflow.ts")).tensorflowAdapter,
+  cpu: async () => (await import("../backends/cpu/cpu.ts")).cpuAdapter,
+};
+
+/** What `auto` tries, best first. */
+const CANDIDATES: readonly { engine: EngineName; device: "cuda" | "gpu" | "cpu" }[] = [
+  { engine: "torch", device: "cuda" },
+  { engine: "torch", device: "cpu" },
+  { engine: "webgpu", device: "gpu" },
+  { engine: "wasm", device: "cpu" },
+];
+
+const CUDA_REMEDY = "leave out the device, or set LIBTORCH to a CUDA build of libtorch and run `npm run build`";
+
+export interface EngineProbe {
+  name: EngineName;
+  probe: Probe;
+}
+
+/** Looks for every engine on this machine, in the order of `ENGINE_NAMES`. Opens none. */
+export async function probeEngines(): Promise<EngineProbe[]> {
+  const found: EngineProbe[] = [];
+  for (const name of ENGINE_NAMES) {
+    found.push({ name, probe: await probeEngine(name) });
+  }
+  return found;
+}
+
+/** Looks for one engine on this machine. Opens nothing. */
+export async function probeEngine(name: EngineName): Promise<Probe> {
+  const adapter = await ADAPTERS[name]();
+  return adapter.probe();
+}
+
+/**
+ * Opens an engine and makes it the one that tf.* computes on. An engine that is open already can be opened again, with
+ * other options too; tensors stay with the engine that made them.
+ *
+ * @throws EngineError when an option is not understood, or when what it asks for is not to be had on this machine
+ */
+export async function openEngine(options: OpenEngineOptions = {}): Promise<Engine> {
+  const { engine: name, ...resolved } = resolveOptions(options);
+  await registerGradients();
+  registerReductionGradients();
+  return name === "auto" ? openBest(resolved) : openNamed(name, resolved);
+}
+
+async function openNamed(name: EngineName, options: ResolvedOptions): Promise<Engine> {
+  const probe = await probeEngine(name);
+  if (!probe.available) {
+    throw new EngineError(`engine "${name}" is not available: ${probe.reason}`, probe.remedy);
+  }
+  const engine = await start(name, options);
+  engine.why = `engine "${name}" was asked for`;
+  return engine;
+}
+
+async function start(name: EngineName, options: ResolvedOptions): Promise<Engine> {
+  const adapter = await ADAPTERS[name]();
+  const engine = await adapter.open(options);
+  await useBackend(name, engine.backendName);
+  return engine;
+}
+
+type Kind = (typeof CANDIDATES)[number]["device"];
+
+/** What `auto` did not take, in words, and what would help. */
+interface Passed {
+  over: string[];
+  remedies: string[];
+}
+
+async function openBest(options: ResolvedOptions): Promise<Engine> {
+  const passed: Passed = { over: [], remedies: [] };
+  const probes = new Map<EngineName, Probe>();
+  for (const { engine: name, device } of CANDIDATES.filter((candidate) => suits(candidate.device, options))) {
+    const seenBefore = probes.has(name);
+    const probe = probes.get(name) ?? (await probeEngine(name));
+    probes.set(name, probe);
+    const obstacle = obstacleTo(probe, device, options);
+    if (obstacle === undefined) {
+      const engine = await tryStart(name, { ...options, device: exactDevice(device, options) }, passed);
+      if (engine) {
+        engine.why = explain(engine, passed);
+        return engine;
+      }
+    } else if (probe.available) {
+      passed.over.push(`${name} on ${device} (${obstacle})`);
+      passed.remedies.push(...(device === "cuda" ? [CUDA_REMEDY] : []));
+    } else if (!seenBefore) {
+      passed.over.push(`${name} (${obstacle})`);
+      passed.remedies.push(probe.remedy);
+    }
+  }
+  throw nothingFound(options, passed);
+}
+
+async function tryStart(name: EngineName, options: ResolvedOptions, passed: Passed): Promise<Engine | undefined> {
+  try {
+    return await start(name, options);
+  } catch (error) {
+    if (!(error instanceof EngineError)) {
+      throw error;
+    }
+    passed.over.push(`${name} on ${options.device} (${error.message})`);
+    passed.remedies.push(error.remedy);
+  }
+}
+
+/** Whether `device` could be what was asked for: `gpu` takes any GPU, and reduced precision needs CUDA. */
+function suits(device: Kind, options: ResolvedOptions): boolean {
+  if (options.precision !== "float32" && device !== "cuda") {
+    return false;
+  }
+  if (options.device === undefined) {
+    return true;
+  }
+  return options.device === "gpu" ? device !== "cpu" : options.device.split(":")[0] === device;
+}
+
+function exactDevice(device: Kind, options: ResolvedOptions): string {
+  return options.device?.startsWith(device) ? options.device : device;
+}
+
+/** Why this engine cannot run on that device here, or undefined when it can. */
+function obstacleTo(probe: Probe, device: Kind, options: ResolvedOptions): string | undefined {
+  if (!probe.available) {
+    return probe.reason;
+  }
+  const fit = probe.devices.filter(({ id }) => id.split(":")[0] === device);
+  if (fit.length === 0) {
+    return `no ${device === "cuda" ? "CUDA" : device} device`;
+  }
+  if (options.device === undefined && fit.every(({ software }) => software)) {
+    return `${fit.map(({ name }) => name).join(", ")} is a software renderer`;
+  }
+  return undefined;
+}
+
+function explain(engine: Engine, { over }: Passed): string {
+  const reason = over.length === 0 ? "it is the first choice" : `passed over ${over.join(", ")}`;
+  return `auto took ${engine.name} on ${engine.device}: ${reason}`;
+}
+
+function nothingFound(options: ResolvedOptions, { over, remedies }: Passed): EngineError {
+  const { device, precision } = options;
+  const reduced = precision !== "float32";
+  const asked = [device && `device "${device}"`, reduced && `precision "${precision}"`].filter(Boolean);
+  const why = over.length === 0 ? "only torch on CUDA has that precision" : `passed over ${over.join(", ")}`;
+  return new EngineError(
+    `no engine here for ${asked.join(" with ") || "this machine"}: ${why}`,
+    remedies[0] ?? "run `gblr doctor` to see what this machine has",
+  );
+}

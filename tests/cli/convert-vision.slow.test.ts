@@ -11,9 +11,9 @@ import type { Conversion } from "../../workbench/compress/index.ts";
 import { openEngine } from "../../workbench/engine/core/open.ts";
 import { loadModelNow, type Model, saveModelNow } from "../../workbench/models/index.ts";
 import type { Inspection } from "../../workbench/report/describe-model.ts";
+import { logitsOf, smallResnet, smallVit, someImages } from "../architectures/small-vision.ts";
 import { deepGrey } from "../data/images/deep-grey.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
-import { logitsOf, smallResnet, smallVit, someImages } from "../models/small-vision.ts";
 import { runVerb } from "./in-process.ts";
 
 const at = temporaryFolder();

@@ -7,8 +7,8 @@ import { join } from "node:path";
 import { addEval } from "../../workbench/cli/eval.ts";
 import { openEngine } from "../../workbench/engine/core/open.ts";
 import { saveModelNow } from "../../workbench/models/index.ts";
+import { smallVit, VIT } from "../architectures/small-vision.ts";
 import { madeImages } from "../data/images/made-images.ts";
-import { smallVit, VIT } from "../models/small-vision.ts";
 import { runVerb } from "./in-process.ts";
 
 setDefaultTimeout(60_000);

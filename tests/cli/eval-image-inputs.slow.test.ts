@@ -6,10 +6,10 @@ import { cpSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "nod
 import { addEval } from "../../workbench/cli/eval.ts";
 import { openEngine } from "../../workbench/engine/core/open.ts";
 import { saveModelNow } from "../../workbench/models/index.ts";
+import { smallVit, VIT, VIT_TRANSFORMERS } from "../architectures/small-vision.ts";
 import { deepGrey } from "../data/images/deep-grey.ts";
 import { plainImage } from "../data/images/image-sets.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
-import { smallVit, VIT, VIT_TRANSFORMERS } from "../models/small-vision.ts";
 import { runVerb } from "./in-process.ts";
 
 setDefaultTimeout(60_000);

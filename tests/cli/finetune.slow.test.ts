@@ -7,8 +7,8 @@ import { join } from "node:path";
 import { openEngine } from "../../workbench/engine/core/open.ts";
 import { saveModelNow } from "../../workbench/models/index.ts";
 import type { ComparisonRow, RunRecord } from "../../workbench/report/index.ts";
+import { smallVit, VIT } from "../architectures/small-vision.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
-import { smallVit, VIT } from "../models/small-vision.ts";
 import { GBLR, type Ran, run, start } from "../pipeline/tiny-hub.ts";
 import { CLASSES, makeTinyImages } from "../pipeline/tiny-images.ts";
 

@@ -7,10 +7,10 @@ import type { ImportSummary } from "../../hub/checkpoint/index.ts";
 import { openTensors, readAll, readSafetensors, type StoredTensor } from "../../hub/safetensors/index.ts";
 import { openEngine } from "../../workbench/engine/core/open.ts";
 import { type Model, saveModelNow } from "../../workbench/models/index.ts";
+import { smallResnet } from "../architectures/small-vision.ts";
 import { push } from "../hub/checkpoint/build.ts";
 import { bitsByName } from "../hub/safetensors/tensors.ts";
 import { fixture, temporaryFolder } from "../hub/temporary.ts";
-import { smallResnet } from "../models/small-vision.ts";
 import { checkpointOf } from "../models/tiny-checkpoint.ts";
 
 const GBLR = path.join(import.meta.dir, "../../workbench/cli/gblr.ts");

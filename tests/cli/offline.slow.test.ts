@@ -5,9 +5,9 @@ import { rmSync } from "node:fs";
 import path from "node:path";
 import { openEngine } from "../../workbench/engine/core/open.ts";
 import { type Model, saveModelNow } from "../../workbench/models/index.ts";
+import { smallResnet } from "../architectures/small-vision.ts";
 import { lay, TOKEN, testHub } from "../hub/serve/serving.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
-import { smallResnet } from "../models/small-vision.ts";
 import { PATIENCE, pythonWith } from "../python/python.ts";
 
 const GBLR = path.join(import.meta.dir, "../../workbench/cli/gblr.ts");

@@ -18,10 +18,10 @@ import {
   storedConfig,
   writeModelFolder,
 } from "../../workbench/models/index.ts";
+import { smallMixer, smallResnet } from "../architectures/small-vision.ts";
 import { forEachEngine } from "../engine/engines.ts";
 import { expectClose, read } from "../engine/ops/operands.ts";
 import { fixture, temporaryFolder } from "../hub/temporary.ts";
-import { smallMixer, smallResnet } from "../models/small-vision.ts";
 import { converted, tinyModel, tokens } from "./tiny.ts";
 
 const at = temporaryFolder();

@@ -23,8 +23,8 @@ import {
   modelCounts,
 } from "../../workbench/models/index.ts";
 import { dense } from "../../workbench/structures/dense.ts";
+import { MIXER, smallResnet, smallVit, someImages } from "../architectures/small-vision.ts";
 import { forEachEngine } from "../engine/engines.ts";
-import { MIXER, smallResnet, smallVit, someImages } from "../models/small-vision.ts";
 
 /** Sizes decide: a model of the published size without its values. */
 function hollow(json: Record<string, unknown>): Model {

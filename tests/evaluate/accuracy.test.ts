@@ -13,9 +13,9 @@ import {
 } from "../../workbench/data/images/index.ts";
 import { type Accuracy, type AccuracyOptions, accuracy } from "../../workbench/evaluate/accuracy.ts";
 import { classifierLogits, imageSettings, type Model } from "../../workbench/models/index.ts";
+import { smallResnet, smallVit, VIT } from "../architectures/small-vision.ts";
 import { madeImages } from "../data/images/made-images.ts";
 import { forEachEngine } from "../engine/engines.ts";
-import { smallResnet, smallVit, VIT } from "../models/small-vision.ts";
 
 setDefaultTimeout(60_000);
 

@@ -6,8 +6,8 @@ import { writeFileSync } from "node:fs";
 import { resnet } from "../../workbench/architectures/resnet/architecture.ts";
 import { openEngine } from "../../workbench/engine/core/open.ts";
 import { imageSettings, loadModelNow, saveModelNow } from "../../workbench/models/index.ts";
+import { RESNET_TRANSFORMERS, smallVit, VIT_TRANSFORMERS } from "../architectures/small-vision.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
-import { RESNET_TRANSFORMERS, smallVit, VIT_TRANSFORMERS } from "./small-vision.ts";
 
 /** Of a network that takes images of any size. */
 const settingsOf = (preprocessor: Record<string, unknown>) =>

@@ -7,13 +7,13 @@ import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import * as tf from "@tensorflow/tfjs-core";
 import { openEngine } from "../../workbench/engine/core/open.ts";
+import { someImages } from "../architectures/small-vision.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
 import { askPython, PATIENCE, pythonWith, SOURCES } from "../python/python.ts";
 import { type Base, logitsIn, makeBases } from "./mutated/bases.ts";
 import { denseModel } from "./mutated/evaluate.ts";
 import { encodeTensors, type RawFolder } from "./mutated/files.ts";
 import { type Mutation, mutate, Random } from "./mutated/mutate.ts";
-import { someImages } from "./small-vision.ts";
 import { ids } from "./tiny.ts";
 
 const COUNT = 2000;

@@ -15,7 +15,6 @@ import {
   type Model,
   saveModelNow,
 } from "../../workbench/models/index.ts";
-import { temporaryFolder } from "../hub/temporary.ts";
 import {
   logitsOf,
   RESNET_TRANSFORMERS,
@@ -25,7 +24,8 @@ import {
   someImages,
   VIT,
   VIT_TRANSFORMERS,
-} from "./small-vision.ts";
+} from "../architectures/small-vision.ts";
+import { temporaryFolder } from "../hub/temporary.ts";
 
 const folder = temporaryFolder();
 const CLASSES = ["blue", "green", "red"];

@@ -7,11 +7,11 @@ import path from "node:path";
 import * as tf from "@tensorflow/tfjs-core";
 import { checkModelFolder } from "../../hub/model-folder/index.ts";
 import { type Gpt2, gpt2Logits, loadModelNow, type Model, saveModelNow } from "../../workbench/models/index.ts";
+import { logitsOf } from "../architectures/small-vision.ts";
 import { forEachEngine } from "../engine/engines.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
 import { askPython, PATIENCE, pythonWith, SOURCES } from "../python/python.ts";
 import { IDS, pixels } from "./old-folders/inputs.ts";
-import { logitsOf } from "./small-vision.ts";
 import { taken } from "./tiny.ts";
 
 const ROOT = path.join(import.meta.dir, "../fixtures/model-folders");

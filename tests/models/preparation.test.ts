@@ -11,8 +11,8 @@ import {
   type Preparation,
   saveModelNow,
 } from "../../workbench/models/index.ts";
+import { RESNET_TRANSFORMERS, smallResnet, smallVit, VIT, VIT_TRANSFORMERS } from "../architectures/small-vision.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
-import { RESNET_TRANSFORMERS, smallResnet, smallVit, VIT, VIT_TRANSFORMERS } from "./small-vision.ts";
 
 const folder = temporaryFolder();
 const PROCESSOR = {

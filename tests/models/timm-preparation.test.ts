@@ -12,8 +12,8 @@ import {
   type Preparation,
   saveModelNow,
 } from "../../workbench/models/index.ts";
+import { smallVit, VIT } from "../architectures/small-vision.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
-import { smallVit, VIT } from "./small-vision.ts";
 
 type Json = Record<string, unknown>;
 

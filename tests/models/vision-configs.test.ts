@@ -15,7 +15,6 @@ import {
   saveModelNow,
   type VitConfig,
 } from "../../workbench/models/index.ts";
-import { temporaryFolder } from "../hub/temporary.ts";
 import {
   RESNET,
   RESNET_TRANSFORMERS,
@@ -24,7 +23,8 @@ import {
   smallVit,
   VIT,
   VIT_TRANSFORMERS,
-} from "./small-vision.ts";
+} from "../architectures/small-vision.ts";
+import { temporaryFolder } from "../hub/temporary.ts";
 
 const folder = temporaryFolder();
 

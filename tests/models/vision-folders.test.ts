@@ -11,8 +11,6 @@ import {
   planConversion,
 } from "../../workbench/compress/index.ts";
 import { forInference, loadModelNow, type Model, modelCounts, saveModelNow } from "../../workbench/models/index.ts";
-import { forEachEngine } from "../engine/engines.ts";
-import { temporaryFolder } from "../hub/temporary.ts";
 import {
   logitsOf,
   MIXER,
@@ -24,7 +22,9 @@ import {
   someImages,
   VIT,
   VIT_TRANSFORMERS,
-} from "./small-vision.ts";
+} from "../architectures/small-vision.ts";
+import { forEachEngine } from "../engine/engines.ts";
+import { temporaryFolder } from "../hub/temporary.ts";
 
 const folder = temporaryFolder();
 const FILE = "model.safetensors";

@@ -9,9 +9,9 @@ import { crossEntropy } from "../../workbench/engine/ops/index.ts";
 import { valueAndGradients } from "../../workbench/engine/tfjs/tape/index.ts";
 import { classifierLogits, type Model } from "../../workbench/models/index.ts";
 import { fit, type Task } from "../../workbench/train/index.ts";
+import { MIXER, RESNET, smallMixer, smallResnet, smallVit, someImages, VIT } from "../architectures/small-vision.ts";
 import { forEachEngine } from "../engine/engines.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
-import { MIXER, RESNET, smallMixer, smallResnet, smallVit, someImages, VIT } from "./small-vision.ts";
 import { taken } from "./tiny.ts";
 
 const folder = temporaryFolder();

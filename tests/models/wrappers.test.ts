@@ -7,9 +7,17 @@ import { unwrapModel, wrapperOf } from "../../hub/model-folder/index.ts";
 import { readSafetensors, type StoredTensor, sourcesOf, writeSafetensors } from "../../hub/safetensors/index.ts";
 import { openEngine } from "../../workbench/engine/core/open.ts";
 import { type Gpt2, gpt2Logits, loadModelNow, type Model, saveModelNow } from "../../workbench/models/index.ts";
+import {
+  logitsOf,
+  RESNET,
+  smallMixer,
+  smallResnet,
+  smallVit,
+  someImages,
+  VIT_TRANSFORMERS,
+} from "../architectures/small-vision.ts";
 import { push } from "../hub/checkpoint/build.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
-import { logitsOf, RESNET, smallMixer, smallResnet, smallVit, someImages, VIT_TRANSFORMERS } from "./small-vision.ts";
 import { ids, livelier, structured, taken, tinyGpt2 } from "./tiny.ts";
 import { checkpointOf } from "./tiny-checkpoint.ts";
 

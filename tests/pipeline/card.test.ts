@@ -6,8 +6,8 @@ import { join } from "node:path";
 import { openEngine } from "../../workbench/engine/core/open.ts";
 import { type Model, saveModelNow } from "../../workbench/models/index.ts";
 import { writeCard } from "../../workbench/pipeline/card.ts";
+import { smallVit } from "../architectures/small-vision.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
-import { smallVit } from "../models/small-vision.ts";
 
 const at = temporaryFolder();
 

@@ -7,8 +7,8 @@ import { join } from "node:path";
 import { openEngine } from "../../workbench/engine/core/open.ts";
 import { saveModelNow } from "../../workbench/models/index.ts";
 import type { Classification, ComparisonRow, ConvertedLayer, RunRecord } from "../../workbench/report/index.ts";
+import { RESNET as SMALL, smallResnet } from "../architectures/small-vision.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
-import { RESNET as SMALL, smallResnet } from "../models/small-vision.ts";
 import { GBLR, type Ran, ROOT, run, start } from "./tiny-hub.ts";
 import { CLASSES, makeTinyImages, QUICK_VIT } from "./tiny-images.ts";
 

@@ -11,9 +11,9 @@ import { evaluationView } from "../../workbench/data/images/evaluation.ts";
 import { openEngine } from "../../workbench/engine/core/open.ts";
 import { imageSettings } from "../../workbench/models/image-settings.ts";
 import { loadModelNow, type Model } from "../../workbench/models/index.ts";
+import { logitsOf } from "../architectures/small-vision.ts";
 import { ENGINES } from "../engine/engines.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
-import { logitsOf } from "../models/small-vision.ts";
 import { PATIENCE, pythonWith, runPython } from "./python.ts";
 import { KINDS, saveKind } from "./small-vision-folders.ts";
 

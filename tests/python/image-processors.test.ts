@@ -8,9 +8,9 @@ import { resnet } from "../../workbench/architectures/resnet/architecture.ts";
 import { imageLoader } from "../../workbench/data/images/index.ts";
 import { imageSettings } from "../../workbench/models/index.ts";
 import { evaluationOptions } from "../../workbench/pipeline/image-transforms.ts";
+import { RESNET_TRANSFORMERS } from "../architectures/small-vision.ts";
 import { openImagesNow } from "../data/images/image-sets.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
-import { RESNET_TRANSFORMERS } from "../models/small-vision.ts";
 import { askPython, PATIENCE, pythonWith } from "./python.ts";
 
 const python = pythonWith("transformers", "PIL", "numpy");

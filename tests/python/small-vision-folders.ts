@@ -16,7 +16,7 @@ import {
   someImages,
   VIT,
   VIT_TRANSFORMERS,
-} from "../models/small-vision.ts";
+} from "../architectures/small-vision.ts";
 
 export const BATCH = 2;
 export const SIZES = [16, 24] as const;

@@ -9,10 +9,10 @@ import * as tf from "@tensorflow/tfjs-core";
 import { drawMix, type ImageLoader, imageLoader, seedWithin } from "../../workbench/data/images/index.ts";
 import { classifierLogits } from "../../workbench/models/index.ts";
 import { fit, type ImageTaskOptions, imageTask } from "../../workbench/train/index.ts";
+import { smallResnet, smallVit, VIT } from "../architectures/small-vision.ts";
 import { madeImages } from "../data/images/made-images.ts";
 import { forEachEngine } from "../engine/engines.ts";
 import { liveTensors } from "../engine/ops/operands.ts";
-import { smallResnet, smallVit, VIT } from "../models/small-vision.ts";
 
 setDefaultTimeout(60_000);
 

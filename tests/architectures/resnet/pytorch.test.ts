@@ -5,7 +5,7 @@
 import { test } from "bun:test";
 import { forEachEngine } from "../../engine/engines.ts";
 import { temporaryFolder } from "../../hub/temporary.ts";
-import { expectAsPyTorch, hasTorch, type VisionCase } from "../../models/vision.ts";
+import { expectAsPyTorch, hasTorch, type VisionCase } from "../vision.ts";
 
 const folder = temporaryFolder();
 const IMAGE = 40;

@@ -13,9 +13,9 @@ import {
   saveModelNow,
 } from "../../../workbench/models/index.ts";
 import { temporaryFolder } from "../../hub/temporary.ts";
-import { logitsOf, smallResnet, smallVit, someImages, VIT, VIT_TRANSFORMERS } from "../../models/small-vision.ts";
-import { expectNear, hasTorch } from "../../models/vision.ts";
 import { askPython, pythonWith } from "../../python/python.ts";
+import { logitsOf, smallResnet, smallVit, someImages, VIT, VIT_TRANSFORMERS } from "../small-vision.ts";
+import { expectNear, hasTorch } from "../vision.ts";
 
 const folder = temporaryFolder();
 

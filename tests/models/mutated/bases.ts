@@ -11,8 +11,8 @@ import {
   Model,
   saveModelNow,
 } from "../../../workbench/models/index.ts";
+import { logitsOf, someImages } from "../../architectures/small-vision.ts";
 import { KINDS, saveKind } from "../../python/small-vision-folders.ts";
-import { logitsOf, someImages } from "../small-vision.ts";
 import { ids, livelier, structured, taken, tinyGpt2 } from "../tiny.ts";
 import { decodeTensors, type RawFolder } from "./files.ts";
 

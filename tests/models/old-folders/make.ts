@@ -8,8 +8,8 @@ import process from "node:process";
 import { convert, type PlanOptions, planConversion } from "../../../workbench/compress/index.ts";
 import { openEngine } from "../../../workbench/engine/core/open.ts";
 import { Model, saveModelNow } from "../../../workbench/models/index.ts";
+import { RESNET_TRANSFORMERS, smallResnet, smallVit, VIT, VIT_TRANSFORMERS } from "../../architectures/small-vision.ts";
 import { askPython, pythonWith, SOURCES } from "../../python/python.ts";
-import { RESNET_TRANSFORMERS, smallResnet, smallVit, VIT, VIT_TRANSFORMERS } from "../small-vision.ts";
 import { livelier, structured, tinyGpt2 } from "../tiny.ts";
 import { IDS, pixels } from "./inputs.ts";
 

@@ -7,11 +7,11 @@ import { openCheckpoint } from "../../../hub/checkpoint/index.ts";
 import type { StoredTensor } from "../../../hub/safetensors/index.ts";
 import { openEngine } from "../../../workbench/engine/core/open.ts";
 import { importReference } from "../../../workbench/models/reference/index.ts";
+import { hasTorch } from "../../architectures/vision.ts";
 import { bytesOf, push } from "../../hub/checkpoint/build.ts";
 import { temporaryFolder } from "../../hub/temporary.ts";
 import { PATIENCE } from "../../python/python.ts";
 import { checkpointOf } from "../tiny-checkpoint.ts";
-import { hasTorch } from "../vision.ts";
 import { askGaudi, RESNET, VIT } from "./gaudi.ts";
 
 const at = temporaryFolder();

@@ -12,11 +12,11 @@ import { referenceTensors } from "../../../workbench/compress/index.ts";
 import { openEngine } from "../../../workbench/engine/core/open.ts";
 import { imageSettings, loadModelNow, type Model } from "../../../workbench/models/index.ts";
 import { importReference, pullZoo } from "../../../workbench/models/reference/index.ts";
+import { logitsOf } from "../../architectures/small-vision.ts";
+import { expectNear, hasTorch, imagesOf } from "../../architectures/vision.ts";
 import { forEachEngine } from "../../engine/engines.ts";
 import { temporaryFolder } from "../../hub/temporary.ts";
 import { PATIENCE } from "../../python/python.ts";
-import { logitsOf } from "../small-vision.ts";
-import { expectNear, hasTorch, imagesOf } from "../vision.ts";
 import { askGaudi, type GaudiAnswer, type GaudiVision, RESNET, VIT } from "./gaudi.ts";
 
 const at = temporaryFolder();

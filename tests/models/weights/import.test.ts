@@ -12,8 +12,6 @@ import {
   type Recognised,
   recogniseFile,
 } from "../../../workbench/models/weights/index.ts";
-import { bytesOf, checkpoint, push } from "../../hub/checkpoint/build.ts";
-import { temporaryFolder } from "../../hub/temporary.ts";
 import {
   logitsOf,
   MIXER,
@@ -25,7 +23,9 @@ import {
   someImages,
   VIT,
   VIT_TRANSFORMERS,
-} from "../small-vision.ts";
+} from "../../architectures/small-vision.ts";
+import { bytesOf, checkpoint, push } from "../../hub/checkpoint/build.ts";
+import { temporaryFolder } from "../../hub/temporary.ts";
 import { ids, livelier, taken, tinyGpt2 } from "../tiny.ts";
 import { checkpointOf } from "../tiny-checkpoint.ts";
 

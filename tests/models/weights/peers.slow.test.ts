@@ -6,10 +6,10 @@ import * as tf from "@tensorflow/tfjs-core";
 import { openEngine } from "../../../workbench/engine/core/open.ts";
 import { classifierLogits, type Gpt2, gpt2Logits, loadModelNow, type Model } from "../../../workbench/models/index.ts";
 import { importWeights, type Recognised } from "../../../workbench/models/weights/index.ts";
+import { expectNear } from "../../architectures/vision.ts";
 import { temporaryFolder } from "../../hub/temporary.ts";
 import { PATIENCE, pythonWith } from "../../python/python.ts";
 import { taken } from "../tiny.ts";
-import { expectNear } from "../vision.ts";
 
 const SIZE = 64;
 const at = temporaryFolder();

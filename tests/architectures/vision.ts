@@ -7,9 +7,9 @@ import path from "node:path";
 import * as tf from "@tensorflow/tfjs-core";
 import { crossEntropy } from "../../workbench/engine/ops/index.ts";
 import { classifierLogits, loadModelNow } from "../../workbench/models/index.ts";
+import { taken } from "../models/tiny.ts";
 import { askPython, pythonWith } from "../python/python.ts";
 import { logitsOf } from "./small-vision.ts";
-import { taken } from "./tiny.ts";
 
 const python = pythonWith("torch");
 export const hasTorch = python !== undefined;
@@ -46,7 +46,7 @@ export function askPyTorch(folder: string, { script, ...asked }: VisionCase): Pr
   const before = known.get(folder);
   if (before) return before;
   mkdirSync(folder, { recursive: true });
-  const answer = askPython<Reference>(python, path.join(import.meta.dir, "../architectures", script, "reference.py"), {
+  const answer = askPython<Reference>(python, path.join(import.meta.dir, "./", script, "reference.py"), {
     args: [folder],
     input: JSON.stringify({ batch: BATCH, ...asked }),
   });

@@ -14,7 +14,7 @@ import {
   type VitConfig,
   vit,
 } from "../../workbench/models/index.ts";
-import { taken } from "./tiny.ts";
+import { taken } from "../models/tiny.ts";
 
 export const VIT = {
   architecture: "vit_tiny_patch4_16",

@@ -17,7 +17,7 @@ import {
 const [folder, out] = process.argv.slice(2);
 if (folder === undefined) throw new Error("usage: bun bench/images.ts FOLDER_OF_DATA_SETS [OUT.md]");
 
-const COLOURS = { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] } as const;
+const COLORS = { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] } as const;
 const SECONDS = 3;
 const loadBefore = os.loadavg()[0] as number;
 const BATCH = 64;
@@ -78,7 +78,7 @@ try {
   for (const { name, set, split, options, pass } of CASES) {
     const images = await opened(join(folder, set), split);
     for (const workers of [...new Set([0, 1, os.availableParallelism()])]) {
-      const result = { name, workers, ...(await measured(images, { ...options, ...COLOURS, workers }, pass)) };
+      const result = { name, workers, ...(await measured(images, { ...options, ...COLORS, workers }, pass)) };
       results.push(result);
       const { imagesPerSecond, cpuMillisecondsAnImage } = result;
       console.log(

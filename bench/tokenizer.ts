@@ -12,8 +12,8 @@ import { inspectMachine } from "../workbench/cli/doctor/machine.ts";
 import { threeDigits } from "../workbench/cli/terminal.ts";
 import { rowsOf } from "../workbench/data/dataset/rows.ts";
 import { splitFilesOf } from "../workbench/data/index.ts";
-import { batched, encodeBatch, type RowBatch } from "../workbench/data/tokenise/batch.ts";
-import { startPool } from "../workbench/data/tokenise/pool.ts";
+import { batched, encodeBatch, type RowBatch } from "../workbench/data/tokenize/batch.ts";
+import { startPool } from "../workbench/data/tokenize/pool.ts";
 import { readTokenizerFiles } from "../workbench/data/tokenizer/definition.ts";
 import { openEncoder } from "../workbench/data/tokenizer/encoder.ts";
 
@@ -30,7 +30,7 @@ interface Options {
 }
 
 const options = new Command("bun bench/tokenizer.ts")
-  .description("times tokenising a text data set against the plain library")
+  .description("times tokenizing a text data set against the plain library")
   .requiredOption("--dataset <folder>", "a text data set laid out as on the Hub")
   .requiredOption("--tokenizer <folder>", "with tokenizer.json")
   .option("--config <name>", "of the data set")
@@ -161,7 +161,7 @@ function page(): string {
     `# Tokenizer bench on ${machine.cpu}, ${machine.cores} cores`,
     "",
     `${date.slice(0, 10)}. ${machine.runtime.name} ${machine.runtime.version}, ${machine.kernel}, ${machine.architecture}. Load ${load.toFixed(1)} before it began.`,
-    `${text.rows} rows, ${threeDigits(text.bytes / 1e6)} MB of text. Medians of ${rounds} interleaved samples; the threads tokenise the text ${REPEATS} times over.`,
+    `${text.rows} rows, ${threeDigits(text.bytes / 1e6)} MB of text. Medians of ${rounds} interleaved samples; the threads tokenize the text ${REPEATS} times over.`,
     "",
     "| contestant | rate | for a second of one core | times the plain library |",
     "| --- | ---: | ---: | ---: |",

@@ -11,7 +11,7 @@
 #include <cmath>
 #include <vector>
 
-#include "vectorised.h"
+#include "vectorized.h"
 
 namespace gblr {
 
@@ -63,7 +63,7 @@ Window exact_window(float width, float location, int64_t n) {
 }
 
 // The series' function moved to an edge: n values from the returned address on. `space` holds 2n, or none for one term.
-GBLR_VECTORISED void sum_series(const float* rows, int64_t terms, int64_t n, double fraction, float* space) {
+GBLR_VECTORIZED void sum_series(const float* rows, int64_t terms, int64_t n, double fraction, float* space) {
   std::copy(rows, rows + n, space);
   double power = 1;
   for (int64_t m = 1; m < terms; ++m) {
@@ -84,11 +84,11 @@ const float* at_edge(const Series& series, int64_t edge, double fraction, float*
   return base + series.n - edge;
 }
 
-GBLR_VECTORISED void difference(const float* start, const float* end, float width, int64_t n, float* mask) {
+GBLR_VECTORIZED void difference(const float* start, const float* end, float width, int64_t n, float* mask) {
   for (int64_t j = 0; j < n; ++j) mask[j] = (start[j] - end[j]) + width;
 }
 
-GBLR_VECTORISED void cut(int64_t n, float* mask) {
+GBLR_VECTORIZED void cut(int64_t n, float* mask) {
   for (int64_t j = 0; j < n; ++j) mask[j] = std::abs(mask[j]) > kLeastEntry ? mask[j] : 0;
 }
 
@@ -106,7 +106,7 @@ struct Sums {
   float width, location;
 };
 
-GBLR_VECTORISED Sums weighted_sums(const float* dy, const float* start, const float* end, int64_t n) {
+GBLR_VECTORIZED Sums weighted_sums(const float* dy, const float* start, const float* end, int64_t n) {
   Lanes to_width{}, to_location{};
   int64_t j = 0;
   for (; j + kLanes <= n; j += kLanes) {

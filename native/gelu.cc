@@ -9,7 +9,7 @@
 #include <cstdint>
 #include <cstring>
 
-#include "vectorised.h"
+#include "vectorized.h"
 
 namespace gblr {
 
@@ -46,7 +46,7 @@ inline float exponential(float x) {
 }
 
 // `y` may be `x`.
-GBLR_VECTORISED void forward_range(const float* x, float* y, int64_t begin, int64_t end) {
+GBLR_VECTORIZED void forward_range(const float* x, float* y, int64_t begin, int64_t end) {
 #pragma GCC ivdep
   for (int64_t i = begin; i < end; ++i) {
     const float v = x[i];
@@ -56,7 +56,7 @@ GBLR_VECTORISED void forward_range(const float* x, float* y, int64_t begin, int6
   }
 }
 
-GBLR_VECTORISED void backward_range(const float* __restrict dy, const float* __restrict x, float* __restrict dx,
+GBLR_VECTORIZED void backward_range(const float* __restrict dy, const float* __restrict x, float* __restrict dx,
                                     int64_t begin, int64_t end) {
   for (int64_t i = begin; i < end; ++i) {
     const float v = x[i], square = v * v;

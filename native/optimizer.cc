@@ -17,7 +17,7 @@
 #include <cmath>
 
 #include "compat.h"
-#include "vectorised.h"
+#include "vectorized.h"
 
 namespace gblr {
 
@@ -34,7 +34,7 @@ struct AdamW {
   float gradient_scale;
 };
 
-GBLR_VECTORISED void adamw_range(float* __restrict parameter, const float* __restrict gradient,
+GBLR_VECTORIZED void adamw_range(float* __restrict parameter, const float* __restrict gradient,
                                  float* __restrict first, float* __restrict second, int64_t begin, int64_t end,
                                  const AdamW& s) {
   for (int64_t i = begin; i < end; ++i) {
@@ -47,7 +47,7 @@ GBLR_VECTORISED void adamw_range(float* __restrict parameter, const float* __res
   }
 }
 
-GBLR_VECTORISED double sum_of_squares(const float* values, int64_t begin, int64_t end) {
+GBLR_VECTORIZED double sum_of_squares(const float* values, int64_t begin, int64_t end) {
   // Sixteen sums side by side: the compiler may not reorder one.
   double lanes[16] = {0};
   int64_t i = begin;

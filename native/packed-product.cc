@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "compat.h"
-#include "vectorised.h"
+#include "vectorized.h"
 
 namespace gblr {
 
@@ -27,7 +27,7 @@ struct Block {
   Span in, out;
 };
 
-GBLR_VECTORISED float dot(const float* a, const float* b, int64_t count) {
+GBLR_VECTORIZED float dot(const float* a, const float* b, int64_t count) {
   Lanes lanes{};
   int64_t i = 0;
   for (; i + kLanes <= count; i += kLanes) lanes += lanes_at(a + i) * lanes_at(b + i);
@@ -36,7 +36,7 @@ GBLR_VECTORISED float dot(const float* a, const float* b, int64_t count) {
   return sum;
 }
 
-GBLR_VECTORISED void add_scaled(float factor, const float* a, int64_t count, float* sum) {
+GBLR_VECTORIZED void add_scaled(float factor, const float* a, int64_t count, float* sum) {
   for (int64_t i = 0; i < count; ++i) sum[i] += factor * a[i];
 }
 

@@ -14,7 +14,7 @@
 
 namespace gblr {
 
-// Handles are generation * 2^24 + slot: exact in a double, and a handle kept after its tensor was freed is recognised.
+// Handles are generation * 2^24 + slot: exact in a double, and a handle kept after its tensor was freed is recognized.
 template <typename T>
 class HandleTable {
  public:

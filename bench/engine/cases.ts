@@ -6,7 +6,7 @@ export type Case =
   | { kind: "product"; size: number }
   /** tanh(2·x + 1)·x − 3 on `size` values, each operation a call of its own */
   | { kind: "elementwise"; size: number }
-  /** (rows, width) normalised over its last axis, with scale and offset */
+  /** (rows, width) normalized over its last axis, with scale and offset */
   | { kind: "layerNorm"; rows: number; width: number }
   /** causal, (1, heads, tokens, width); backward gives the gradients of queries, keys and values */
   | { kind: "attention"; heads: number; tokens: number; width: number; backward: boolean }

@@ -78,7 +78,7 @@ export interface CardFacts {
   limit?: number;
   /** is there a structure.png beside the card? */
   hasPicture?: boolean;
-  /** are modeling_gblr.py and its neighbours beside the card? */
+  /** are modeling_gblr.py and its neighbors beside the card? */
   hasPython?: boolean;
   /** is there a preprocessor_config.json beside the card? */
   hasProcessor?: boolean;

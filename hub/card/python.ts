@@ -59,7 +59,7 @@ function forImages(facts: CardFacts): string[] {
     "from modeling_gblr import Images, load",
     "",
     "model, images = load(folder), Images(folder)",
-    'pixel_values = images.pixel_values(Image.open("photo.jpg"))  # resized and normalised as config.json says',
+    'pixel_values = images.pixel_values(Image.open("photo.jpg"))  # resized and normalized as config.json says',
     "with torch.no_grad():",
     "    logits = model(pixel_values)",
     "for label, value in images.top(logits, 5)[0]:",

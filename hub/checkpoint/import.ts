@@ -55,7 +55,7 @@ export async function* importCheckpoint(
 ): AsyncGenerator<ImportEvent> {
   const checkpoint = await openCheckpoint(file);
   try {
-    const summary = summarise(checkpoint, { file, out });
+    const summary = summarize(checkpoint, { file, out });
     if (summary.tensors === 0) throw new CheckpointError("holds no tensors", { file });
     yield { kind: "opened", tensors: summary.tensors, bytes: summary.bytes };
     const made = await makeFolder(out);
@@ -82,7 +82,7 @@ export async function outputsIn(folder: string): Promise<string[]> {
   return names.filter((name) => /^model.*\.safetensors(\.index\.json)?$/.test(name) || name === HYPERPARAMETERS_FILE);
 }
 
-function summarise({ tensors, tied }: Checkpoint, { file, out }: { file: string; out: string }): ImportSummary {
+function summarize({ tensors, tied }: Checkpoint, { file, out }: { file: string; out: string }): ImportSummary {
   const dtypes: ImportSummary["dtypes"] = {};
   let bytes = 0;
   for (const { dtype, byteLength } of tensors.values()) {

@@ -1,4 +1,4 @@
-"""Prepares images for a model as it was measured: resized, the middle kept, normalised; and names what it sees. Needs
+"""Prepares images for a model as it was measured: resized, the middle kept, normalized; and names what it sees. Needs
 Pillow when an image is prepared. What is done is in config.json, under "gblr": "images".
 """
 
@@ -39,7 +39,7 @@ class Images:
             raise ValueError(f'{self.folder}: config.json: gblr.images.{field} is "{value}", which is not known')
 
     def pixel_values(self, *images):
-        """Pillow's images to float32 (count, 3, size, size), normalised."""
+        """Pillow's images to float32 (count, 3, size, size), normalized."""
         return torch.stack([self._prepared(self._rgb(image)) for image in images])
 
     def top(self, logits, count=5):
@@ -77,14 +77,14 @@ class Images:
         return edge * width // height, edge
 
     def _middle(self, image):
-        """The square in the middle; what of it lies outside of the image has the colour of the mean."""
+        """The square in the middle; what of it lies outside of the image has the color of the mean."""
         from PIL import Image
 
         left, top = (self._before(side) for side in image.size)
-        colour = (0, 0, 0)
+        color = (0, 0, 0)
         if self.crop_mode == "border":
-            colour = tuple(round(255 * value) for value in self.mean)
-        square = Image.new("RGB", (self.size, self.size), colour)
+            color = tuple(round(255 * value) for value in self.mean)
+        square = Image.new("RGB", (self.size, self.size), color)
         square.paste(image, (left, top))
         return square
 

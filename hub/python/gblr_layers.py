@@ -18,7 +18,7 @@ class StructuredLinear(nn.Module):
     parts = {}  # the shape of each parameter, in names of sizes
 
     def __init__(self, name, n_in, n_out, shapes, bias=True, mode="dense"):
-        """shapes: by parameter name, without the bias. Parameters are not initialised: they are to be loaded.
+        """shapes: by parameter name, without the bias. Parameters are not initialized: they are to be loaded.
 
         Raises ValueError, one line, when a shape does not fit.
         """
@@ -182,7 +182,7 @@ class LowRankLinear(StructuredLinear):
 
 
 class BlockLinear(StructuredLinear):
-    """J x K blocks of rank r each: first (n_in, r, J), second (n_out, K, r). Block rows are neighbours, or for Monarch
+    """J x K blocks of rank r each: first (n_in, r, J), second (n_out, K, r). Block rows are neighbors, or for Monarch
     every J-th row. Sizes that J and K do not divide are filled up with zeros."""
 
     parts = {"first": ("n_in", "rank", "row_blocks"), "second": ("n_out", "column_blocks", "rank")}

@@ -76,7 +76,7 @@ def _network_class(fields, folder):
     if "model_type" not in fields and is_timm(fields):
         kind = timm_name(fields)
         for network_class in (VisionTransformer, ResNet, Mixer):
-            if network_class.recognises(kind):
+            if network_class.recognizes(kind):
                 return network_class
         raise ValueError(f'{folder}: config.json: architecture "{kind}" is none of {", ".join(ARCHITECTURES)}')
     raise ValueError(f'{folder}: config.json: model_type is "{kind}", there is {", ".join(ARCHITECTURES)}')

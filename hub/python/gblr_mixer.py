@@ -19,7 +19,7 @@ MIXER_ARGUMENTS = (
 
 
 class Mixer(Network):
-    """pixel_values (batch, colours, image, image), normalised, to logits (batch, classes)."""
+    """pixel_values (batch, colors, image, image), normalized, to logits (batch, classes)."""
 
     def __init__(self, fields, layers, **options):
         """fields: of timm's config.json."""
@@ -39,7 +39,7 @@ class Mixer(Network):
         return self.head(self.head_drop(self.norm(x).mean(1)))
 
     @staticmethod
-    def recognises(name):
+    def recognizes(name):
         """Whether timm's name is one of these."""
         return MIXER_NAME.match(name) is not None
 
@@ -82,7 +82,7 @@ def _mixer_sizes(fields):
     given = timm_arguments(fields, MIXER_ARGUMENTS, {"global_pool": "avg"})
     width, blocks = MIXER_SIZES[size]
     width = given.get("embed_dim", width)
-    colours, image = timm_input(fields)
+    colors, image = timm_input(fields)
     tokens, channels = given.get("mlp_ratio", (0.5, 4))
     sizes = SimpleNamespace(
         blocks=given.get("num_blocks", blocks),
@@ -92,7 +92,7 @@ def _mixer_sizes(fields):
         channel_width=int(channels * width),
         image=square(given.get("img_size", image or int(named_image or 224)), "model_args.img_size"),
         patch=square(given.get("patch_size", int(patch)), "model_args.patch_size"),
-        colours=given.get("in_chans", colours),
+        colors=given.get("in_chans", colors),
         classes=timm_classes(fields),
         epsilon=1e-6,
         drop=SimpleNamespace(mlp=given.get("proj_drop_rate", 0), head=given.get("drop_rate", 0)),

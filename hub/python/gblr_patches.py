@@ -7,11 +7,11 @@ from torch import nn
 
 
 class PatchEmbedding(nn.Module):
-    """(batch, colours, height, width) to (batch, patches, n), patches row by row."""
+    """(batch, colors, height, width) to (batch, patches, n), patches row by row."""
 
     def __init__(self, sizes):
         super().__init__()
-        self.proj = nn.Conv2d(sizes.colours, sizes.width, sizes.patch, sizes.patch)
+        self.proj = nn.Conv2d(sizes.colors, sizes.width, sizes.patch, sizes.patch)
 
     def forward(self, pixel_values):
         return self.proj(pixel_values).flatten(2).transpose(1, 2)
@@ -33,7 +33,7 @@ class DropPath(nn.Module):
 
 def expect_images(pixel_values, sizes):
     """Raises ValueError, one line, unless images are as large as the model was made for."""
-    shape, wanted = tuple(pixel_values.shape), (sizes.colours, sizes.image, sizes.image)
+    shape, wanted = tuple(pixel_values.shape), (sizes.colors, sizes.image, sizes.image)
     if shape[1:] != wanted or len(shape) != 4:
         must = ", ".join(map(str, ("batch", *wanted)))
         raise ValueError(f"pixel_values must be of shape ({must}), as the model's images, is {shape}")

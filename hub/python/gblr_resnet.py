@@ -41,7 +41,7 @@ own_resnet_name = renamer(
 
 
 class ResNet(Network):
-    """pixel_values (batch, colours, height, width), normalised, to logits (batch, classes)."""
+    """pixel_values (batch, colors, height, width), normalized, to logits (batch, classes)."""
 
     def __init__(self, fields, layers, **options):
         """fields: of config.json, timm's or Hugging Face's."""
@@ -50,7 +50,7 @@ class ResNet(Network):
         if len(sizes.depths) != len(sizes.widths):
             counts = f"{len(sizes.depths)} and {len(sizes.widths)}"
             raise ValueError(f"config.json: there must be a depth for each width, got {counts}")
-        self.conv1 = layers.convolution("conv1", sizes.colours, sizes.stem, (7, 2, 3))
+        self.conv1 = layers.convolution("conv1", sizes.colors, sizes.stem, (7, 2, 3))
         self.bn1 = nn.BatchNorm2d(sizes.stem)
         channels, before = sizes.stem, 0
         for stage, (depth, width) in enumerate(zip(sizes.depths, sizes.widths)):
@@ -66,8 +66,8 @@ class ResNet(Network):
         self.fc = nn.Linear(channels, sizes.classes)
 
     def forward(self, pixel_values):
-        if pixel_values.dim() != 4 or pixel_values.shape[1] != self.sizes.colours:
-            must = f"(batch, {self.sizes.colours}, height, width)"
+        if pixel_values.dim() != 4 or pixel_values.shape[1] != self.sizes.colors:
+            must = f"(batch, {self.sizes.colors}, height, width)"
             raise ValueError(f"pixel_values must be of shape {must}, is {tuple(pixel_values.shape)}")
         x = functional.relu(self.bn1(self.conv1(pixel_values)))
         x = functional.max_pool2d(x, 3, 2, 1)
@@ -80,7 +80,7 @@ class ResNet(Network):
         return None if stored.endswith(".num_batches_tracked") else own_resnet_name(stored)
 
     @staticmethod
-    def recognises(name):
+    def recognizes(name):
         """Whether timm's name is one of these."""
         return name in RESNET_DEPTHS
 
@@ -114,7 +114,7 @@ def _timm_resnet_sizes(fields):
         stem=64,
         depths=given.get("layers", RESNET_DEPTHS[name]),
         widths=given.get("channels", (64, 128, 256, 512)),
-        colours=given.get("in_chans", timm_input(fields)[0]),
+        colors=given.get("in_chans", timm_input(fields)[0]),
         classes=timm_classes(fields),
         drop=given.get("drop_rate", 0),
         drop_path=given.get("drop_path_rate", 0),
@@ -132,7 +132,7 @@ def _transformers_resnet_sizes(fields):
         stem=fields.get("embedding_size", 64),
         depths=fields["depths"],
         widths=fields["hidden_sizes"],
-        colours=fields.get("num_channels", 3),
+        colors=fields.get("num_channels", 3),
         classes=class_count(fields),
         drop=0,
         drop_path=0,

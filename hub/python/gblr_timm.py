@@ -44,7 +44,7 @@ def timm_labels(fields):
 
 
 def timm_input(fields):
-    """Colours of the images and their rows, which are as many as columns; None where the file does not say."""
+    """Colors of the images and their rows, which are as many as columns; None where the file does not say."""
     size = timm_fields(fields).get("input_size") or (3, None, None)
     if size[1] != size[2]:
         raise ValueError(f"config.json: input_size is {size}: images must be square")

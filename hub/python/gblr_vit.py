@@ -50,7 +50,7 @@ own_vit_name = renamer(
 
 
 class VisionTransformer(Network):
-    """pixel_values (batch, colours, image, image), normalised, to logits (batch, classes)."""
+    """pixel_values (batch, colors, image, image), normalized, to logits (batch, classes)."""
 
     def __init__(self, fields, layers, **options):
         """fields: of config.json, timm's or Hugging Face's."""
@@ -100,7 +100,7 @@ class VisionTransformer(Network):
         return None if stored.startswith("vit.pooler.") else own_vit_name(stored)
 
     @staticmethod
-    def recognises(name):
+    def recognizes(name):
         """Whether timm's name is one of these."""
         return VIT_NAME.match(name) is not None
 
@@ -193,7 +193,7 @@ def _timm_vit_sizes(fields):
         given = {"no_embed_class": True, "init_values": 1e-6, **given}
     width, blocks, heads = VIT_SIZES[size]
     width = given.get("embed_dim", width)
-    colours, image = timm_input(fields)
+    colors, image = timm_input(fields)
     average = chosen(given, "global_pool", ("token", "avg"), "token") == "avg"
     class_token, proj_drop = given.get("class_token", True), given.get("proj_drop_rate", 0)
     return SimpleNamespace(
@@ -203,7 +203,7 @@ def _timm_vit_sizes(fields):
         inner_width=int(width * given.get("mlp_ratio", 4)),
         image=square(given.get("img_size", image or int(named_image or 224)), "model_args.img_size"),
         patch=square(given.get("patch_size", int(patch)), "model_args.patch_size"),
-        colours=given.get("in_chans", colours),
+        colors=given.get("in_chans", colors),
         classes=timm_classes(fields),
         epsilon=1e-6,
         activation="gelu",
@@ -234,7 +234,7 @@ def _transformers_vit_sizes(fields):
         inner_width=fields.get("intermediate_size", 3072),
         image=square(fields.get("image_size", 224), "image_size"),
         patch=square(fields.get("patch_size", 16), "patch_size"),
-        colours=fields.get("num_channels", 3),
+        colors=fields.get("num_channels", 3),
         classes=class_count(fields),
         epsilon=fields.get("layer_norm_eps", 1e-12),
         activation=chosen(fields, "hidden_act", VIT_ACTIVATIONS, "gelu"),

@@ -10,7 +10,7 @@ const NAMES =
 const SURNAMES = "Berg Costa".split(" ");
 const TOWNS = "Bergen Cadiz Delft Essen Fano Ghent Hilo Izmir Jena Kiel Lund Mons".split(" ");
 const TRADES = "baker carpenter doctor farmer gardener juggler mason painter sailor tailor weaver miller".split(" ");
-const COLOURS = "amber black copper green ivory purple silver yellow".split(" ");
+const COLORS = "amber black copper green ivory purple silver yellow".split(" ");
 const THINGS = "boat cart drum flute kettle lamp mill oven rope saddle table violin".split(" ");
 const DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split(" ");
 const MOODS = "glad tired proud late hungry quiet".split(" ");
@@ -20,7 +20,7 @@ interface Person {
   she: boolean;
   town: string;
   trade: string;
-  colour: string;
+  color: string;
   thing: string;
   friend: string;
   day: string;
@@ -52,7 +52,7 @@ function makePeople(pick: Pick): Person[] {
     she: Math.floor(i / SURNAMES.length) % 2 === 0,
     town: pick(TOWNS),
     trade: pick(TRADES),
-    colour: pick(COLOURS),
+    color: pick(COLORS),
     thing: pick(THINGS),
     friend: pick(names.filter((other) => other !== name)),
     day: pick(DAYS),
@@ -64,10 +64,10 @@ function story(person: Person, people: readonly Person[], pick: Pick): string {
   const friend = people.find(({ name }) => name === person.friend) as Person;
   const sentences = [
     `${He} is a ${person.trade} in ${person.town} .`,
-    `${He} has a ${person.colour} ${person.thing} .`,
+    `${He} has a ${person.color} ${person.thing} .`,
     `On ${person.day} ${person.name} meets ${friend.name} , the ${friend.trade} from ${friend.town} .`,
     `${friend.name} wants to buy ${his} ${person.thing} , but ${person.name} keeps it .`,
-    `${person.name} gives ${his} ${person.thing} to ${friend.name} for a ${friend.colour} ${friend.thing} .`,
+    `${person.name} gives ${his} ${person.thing} to ${friend.name} for a ${friend.color} ${friend.thing} .`,
     `In ${person.town} it is ${pick(DAYS)} and ${person.name} is ${pick(MOODS)} .`,
   ];
   const told = sentences.filter(() => pick([true, true, false]));

@@ -12,7 +12,7 @@ import { openEngine } from "../../workbench/engine/core/open.ts";
 import { loadModelNow, type Model, saveModelNow } from "../../workbench/models/index.ts";
 import type { Inspection } from "../../workbench/report/describe-model.ts";
 import { logitsOf, smallResnet, smallVit, someImages } from "../architectures/small-vision.ts";
-import { deepGrey } from "../data/images/deep-grey.ts";
+import { deepGray } from "../data/images/deep-gray.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
 import { runVerb } from "./in-process.ts";
 
@@ -131,14 +131,14 @@ test("an image that cannot be decoded is left out of a calibration and told", as
   expect([code, stderr.slice(0, told.length), stderr.trim().split("\n").length]).toEqual([0, told, 1]);
 });
 
-test("16 bit greyscale that loses levels is told of in a calibration", async () => {
-  cpSync(at("images"), at("grey"), { recursive: true });
-  const file = at("grey", "train", "dark", "0.png");
-  writeFileSync(file, deepGrey());
+test("16 bit grayscale that loses levels is told of in a calibration", async () => {
+  cpSync(at("images"), at("gray"), { recursive: true });
+  const file = at("gray", "train", "dark", "0.png");
+  writeFileSync(file, deepGray());
   const asked = ["convert", at("vit"), "--engine", "wasm", "--structure", "lowrank", "--budget", "0.6", "--json"];
-  const calibrating = ["--init", "activation", "--calibrate", at("grey"), "--calibrate-samples", "8"];
-  const { code, stderr } = await runVerb(addConvert, [...asked, "--out", at("vit-grey"), ...calibrating]);
-  const told = `gblr: 1 image is 16 bit greyscale: what is above 255 became 255, as in Pillow; the first is ${file}\n`;
+  const calibrating = ["--init", "activation", "--calibrate", at("gray"), "--calibrate-samples", "8"];
+  const { code, stderr } = await runVerb(addConvert, [...asked, "--out", at("vit-gray"), ...calibrating]);
+  const told = `gblr: 1 image is 16 bit grayscale: what is above 255 became 255, as in Pillow; the first is ${file}\n`;
   expect({ code, stderr }).toEqual({ code: 0, stderr: told });
 });
 

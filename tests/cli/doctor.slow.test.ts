@@ -89,7 +89,7 @@ test(
 );
 
 test(
-  "doctor for people keeps to 100 columns and has no colour in a pipe",
+  "doctor for people keeps to 100 columns and has no color in a pipe",
   async () => {
     const { code, stdout, stderr } = await gblr(["doctor", "--quick", "--engine", "wasm"]);
     expect({ code, stderr }).toEqual({ code: 0, stderr: "" });

@@ -1,5 +1,5 @@
 // `gblr eval acc` on images and models as people have them: class folders that are numbers, links, folders below a class's
-// own, 16 bit greyscale, names that are properties of objects, preprocessors that are not to be done.
+// own, 16 bit grayscale, names that are properties of objects, preprocessors that are not to be done.
 
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { cpSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
@@ -7,7 +7,7 @@ import { addEval } from "../../workbench/cli/eval.ts";
 import { openEngine } from "../../workbench/engine/core/open.ts";
 import { saveModelNow } from "../../workbench/models/index.ts";
 import { smallVit, VIT, VIT_TRANSFORMERS } from "../architectures/small-vision.ts";
-import { deepGrey } from "../data/images/deep-grey.ts";
+import { deepGray } from "../data/images/deep-gray.ts";
 import { plainImage } from "../data/images/image-sets.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
 import { runVerb } from "./in-process.ts";
@@ -79,8 +79,8 @@ test("classes that are numbers are those outputs of the network, or in the order
   // The same outputs for the same images, under other names.
   expect(outputs(number, ELEVEN)).toEqual(outputs(text, IN_TEXT));
   expect(number.loss).not.toBe(text.loss);
-  const labelled = await measured("text", "numbers");
-  expect([labelled.loss, labelled.notes]).toEqual([text.loss, []]);
+  const labeled = await measured("text", "numbers");
+  expect([labeled.loss, labeled.notes]).toEqual([text.loss, []]);
   expect((await measured("text", "numbers", "--class-order", "number")).loss).toBe(number.loss);
   const table = await run("eleven", "numbers");
   expect(table.stdout).toContain("classes of validation are numbered by their names, which are numbers; --class-order");
@@ -107,12 +107,12 @@ test("links and folders below a class's own give what plain folders give", async
   }
 });
 
-test("16 bit greyscale with levels above 255 is told of", async () => {
-  cpSync(at("numbers"), at("grey"), { recursive: true });
-  writeFileSync(at("grey", "val", "3", "1.png"), deepGrey());
-  const told = `1 image is 16 bit greyscale: what is above 255 became 255, as in Pillow; the first is ${at("grey", "val", "3", "1.png")}`;
-  expect((await measured("eleven", "grey")).notes[1]).toBe(told);
-  expect((await run("eleven", "grey")).stdout).toContain(told);
+test("16 bit grayscale with levels above 255 is told of", async () => {
+  cpSync(at("numbers"), at("gray"), { recursive: true });
+  writeFileSync(at("gray", "val", "3", "1.png"), deepGray());
+  const told = `1 image is 16 bit grayscale: what is above 255 became 255, as in Pillow; the first is ${at("gray", "val", "3", "1.png")}`;
+  expect((await measured("eleven", "gray")).notes[1]).toBe(told);
+  expect((await run("eleven", "gray")).stdout).toContain(told);
 });
 
 test("classes may be called as properties of every object", async () => {

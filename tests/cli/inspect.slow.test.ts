@@ -101,7 +101,7 @@ test("other structures are counted from their shapes, by the name that config.js
   ]);
 });
 
-test("the table keeps to 100 columns, without colour in a pipe", () => {
+test("the table keeps to 100 columns, without color in a pipe", () => {
   const { code, stdout, stderr } = run(at("packed"));
   expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
   const lines = stdout.split("\n").slice(1);

@@ -40,7 +40,7 @@ test("a trained model takes away what is for learning from nothing, another one 
 
 test("one augmentation takes the place of another, and a rival structure has no search", () => {
   expect(gone({ randAugment: "m9-mstd0.5" })).toEqual(["autoAugment"]);
-  expect(gone({ colourJitter: 0.4 })).toEqual(["autoAugment"]);
+  expect(gone({ colorJitter: 0.4 })).toEqual(["autoAugment"]);
   expect(gone({ autoAugment: "none" })).toEqual([]);
   expect(gone({ structure: "lowrank" })).toEqual(["init"]);
   expect(gone({ structure: "gblr" })).toEqual([]);

@@ -80,9 +80,9 @@ const CASES: Record<string, Case> = {
     line: /^--start-cost 0.4 is below --budget 0.5$/,
   },
   "a rival that is not known": {
-    args: ["--compare", "quantised"],
+    args: ["--compare", "quantized"],
     code: 2,
-    line: /^there is no structure "quantised": there is gblr, /,
+    line: /^there is no structure "quantized": there is gblr, /,
   },
   "a rival twice": { args: ["--compare", "gblr"], code: 2, line: /^GBLR, SVD is compared with itself/ },
   "a pattern that no layer has": { args: ["--layers", "encoder.*"], code: 1, line: /encoder\.\*/ },

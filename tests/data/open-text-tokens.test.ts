@@ -6,8 +6,8 @@ import { join } from "node:path";
 import { openSafetensors } from "../../hub/safetensors/index.ts";
 import { rowsOf } from "../../workbench/data/dataset/rows.ts";
 import { openTokenizer, tokenWindows, wordsAndBytes } from "../../workbench/data/index.ts";
-import { batched } from "../../workbench/data/tokenise/batch.ts";
-import { tokenise } from "../../workbench/data/tokenise/tokenise.ts";
+import { batched } from "../../workbench/data/tokenize/batch.ts";
+import { tokenize } from "../../workbench/data/tokenize/tokenize.ts";
 import { readTokenizerFiles } from "../../workbench/data/tokenizer/definition.ts";
 import { openEncoder } from "../../workbench/data/tokenizer/encoder.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
@@ -74,7 +74,7 @@ describe("ids", () => {
       bytes: new TextEncoder().encode(TEXT).length,
     });
     expect([cached, tokens.vocabSize]).toEqual([false, 278]);
-    const progress = events.filter((event) => event.kind === "tokenising").at(-1);
+    const progress = events.filter((event) => event.kind === "tokenizing").at(-1);
     expect(progress).toMatchObject({ fraction: 1, rows: 3000, tokens: expected.length, workers: 0 });
     await expect(tokens.read(expected.length, 1)).rejects.toThrow(RangeError);
     await expect(tokens.read(-1, 1)).rejects.toThrow(RangeError);
@@ -91,7 +91,7 @@ describe("ids", () => {
       const ids: number[] = [];
       const counts = { rows: 0, words: 0, bytes: 0, most: 0 };
       const options = { encoder, tokenizer, workers, ...(module ? { module } : {}) };
-      for await (const part of tokenise(batched(source(), batchUnits), options)) {
+      for await (const part of tokenize(batched(source(), batchUnits), options)) {
         for (const id of part.ids) ids.push(id);
         counts.rows += part.rows;
         counts.words += part.words;

@@ -1,4 +1,4 @@
-// Our tokenizer against PyPI's tokenizers, id for id: every code point of Unicode in every neighbourhood that moves the
+// Our tokenizer against PyPI's tokenizers, id for id: every code point of Unicode in every neighborhood that moves the
 // borders of pieces, and 20 MB of text in many scripts.
 
 import { beforeAll, expect, test } from "bun:test";

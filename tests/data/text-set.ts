@@ -10,7 +10,7 @@ import {
   openTextTokens,
   type TextTokensOptions,
   type TokenFile,
-  type TokeniseEvent,
+  type TokenizeEvent,
 } from "../../workbench/data/index.ts";
 import { writeTinyTokenizer } from "./hub-folders.ts";
 
@@ -24,19 +24,19 @@ export function setUp(at: string, text: string, name = "train.txt"): TextTokensO
 
 export async function tokensOf(
   options: TextTokensOptions,
-): Promise<{ tokens: TokenFile; cached: boolean; events: TokeniseEvent[] }> {
-  const events: TokeniseEvent[] = [];
+): Promise<{ tokens: TokenFile; cached: boolean; events: TokenizeEvent[] }> {
+  const events: TokenizeEvent[] = [];
   for await (const event of openTextTokens(options)) events.push(event);
   const last = events.at(-1);
   if (last?.kind !== "tokens") throw new Error("the last event is not the tokens");
   return { ...last, events };
 }
 
-/** Arguments of this runtime that tokenise in a process of their own and print the number of ids, or the error. */
+/** Arguments of this runtime that tokenize in a process of their own and print the number of ids, or the error. */
 export function commandFor(options: TextTokensOptions): string[] {
   const index = fileURLToPath(new URL("../../workbench/data/index.ts", import.meta.url));
   const config = fileURLToPath(new URL("../../deno.json", import.meta.url));
-  const script = join(options.dataset, "../tokenise.ts");
+  const script = join(options.dataset, "../tokenize.ts");
   const settings = JSON.stringify({ ...options, workers: 1 });
   writeFileSync(
     script,

@@ -82,11 +82,11 @@ describe("the cache", () => {
     const stopped = new AbortController();
     const run = async () => {
       for await (const { kind } of openTextTokens({ ...options, signal: stopped.signal })) {
-        if (kind === "tokenising") stopped.abort(new Error("enough"));
+        if (kind === "tokenizing") stopped.abort(new Error("enough"));
       }
     };
     await expect(run()).rejects.toThrow("enough");
-    for await (const { kind } of openTextTokens({ ...options, workers: 2 })) if (kind === "tokenising") break;
+    for await (const { kind } of openTextTokens({ ...options, workers: 2 })) if (kind === "tokenizing") break;
     expect(readdirSync(options.cache)).toEqual([]);
   });
 

@@ -103,8 +103,8 @@ const SETTINGS: Record<string, TinyTokenizer> = {
   },
   "an expression before GPT-2's": { pre_tokenizer: splitFirst({}) },
   "an expression of its own, and spaces": { pre_tokenizer: splitFirst({ use_regex: false, add_prefix_space: true }) },
-  "a Unicode normaliser": { normalizer: { type: "NFC" } },
-  "a normaliser that makes and unmakes added tokens": {
+  "a Unicode normalizer": { normalizer: { type: "NFC" } },
+  "a normalizer that makes and unmakes added tokens": {
     normalizer: { type: "Lowercase" },
     added_tokens: added("THE", "and"),
   },

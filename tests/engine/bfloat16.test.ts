@@ -64,8 +64,8 @@ function loss(p: Parameters): tf.Scalar {
   const ids = Array.from({ length: batch * tokens }, (_, i) => (i * 7) % vocabulary);
   const targets = ids.map((id) => (id * 3 + 1) % vocabulary);
   let x = embedding(p.embedding, tf.tensor2d(ids, [batch, tokens], "int32"));
-  const normalise = (y: tf.Tensor) => layerNorm(y, p.gain, p.shift, { epsilon: 1e-5 });
-  const qkv = linear(normalise(x), p.qkv, p.qkvBias, { layout: "in_out" });
+  const normalize = (y: tf.Tensor) => layerNorm(y, p.gain, p.shift, { epsilon: 1e-5 });
+  const qkv = linear(normalize(x), p.qkv, p.qkvBias, { layout: "in_out" });
   const [q, k, v] = tf
     .split(qkv, 3, -1)
     .map((t) => tf.transpose(tf.reshape(t, [batch, tokens, heads, width / heads]), [0, 2, 1, 3])) as [
@@ -75,7 +75,7 @@ function loss(p: Parameters): tf.Scalar {
   ];
   const y = tf.reshape(tf.transpose(attention(q, k, v, { causal: true }), [0, 2, 1, 3]), [batch, tokens, width]);
   x = tf.add(x, dropout(linear(y, p.projection, undefined, { layout: "in_out" }), { rate: 0.1, seed: 1 }));
-  const hidden = linear(normalise(x), p.up, p.upBias, { layout: "in_out", activation: "gelu_tanh" });
+  const hidden = linear(normalize(x), p.up, p.upBias, { layout: "in_out", activation: "gelu_tanh" });
   x = tf.add(x, linear(hidden, p.down, undefined, { layout: "in_out" }));
   const image = tf.reshape(x, [batch, 4, 4, width]) as tf.Tensor4D;
   const pooled = tf.avgPool(tf.elu(tf.conv2d(image, p.filter as tf.Variable<tf.Rank.R4>, 1, "same")), 2, 1, "same");

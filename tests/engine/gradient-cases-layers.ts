@@ -1,4 +1,4 @@
-// Gradient cases of products, convolutions, pooling, normalisation and resizing; see gradient-cases.ts.
+// Gradient cases of products, convolutions, pooling, normalization and resizing; see gradient-cases.ts.
 
 import * as tf from "@tensorflow/tfjs-core";
 import { type GradientCase, of } from "./gradient-case.ts";

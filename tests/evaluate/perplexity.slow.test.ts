@@ -162,7 +162,7 @@ describe("on any engine", () => {
     ids[27] = TINY.vocab_size;
     const file = { ...tokens(40), read: async (start: number, count: number) => ids.slice(start, start + count) };
     await expect(scored(model, { windows: tokenWindows(file, { context: 10 }) })).rejects.toThrow(
-      "window 2 has the token 40, the model has 40; tokenise the text with the model's own tokenizer",
+      "window 2 has the token 40, the model has 40; tokenize the text with the model's own tokenizer",
     );
     model.dispose();
   });

@@ -27,15 +27,15 @@ const ends = (preprocessor: Record<string, unknown>): number[] => {
   return [0, 1].map((value) => (value - mean[0]) / std[0]);
 };
 
-describe("a preprocessor's colours", () => {
+describe("a preprocessor's colors", () => {
   test.each([
     ["are from -1 to 1 by ViT's own mean and deviation", {}, [-1, 1]],
     ["are so by 1 / 255 in decimals", { rescale_factor: 0.00392156862745098 }, [-1, 1]],
     ["have white at 3 by twice the usual factor", { ...HALF, rescale_factor: 0.00784313725490196 }, [-1, 3]],
     ["are bytes less the mean, by the deviation, without rescaling", { ...HALF, do_rescale: false }, [-1, 509]],
-    ["are from 0 to 1 without normalising", { ...HALF, do_normalize: false }, [0, 1]],
+    ["are from 0 to 1 without normalizing", { ...HALF, do_normalize: false }, [0, 1]],
     [
-      "are from 0 to 2 with another factor and no normalising",
+      "are from 0 to 2 with another factor and no normalizing",
       { do_normalize: false, rescale_factor: 2 / 255 },
       [0, 2],
     ],

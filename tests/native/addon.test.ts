@@ -132,7 +132,7 @@ describe.skipIf(!built)("the native addon", () => {
     addon.free(a);
   });
 
-  test("recognises a handle that was freed, also after its place was given to another tensor", () => {
+  test("recognizes a handle that was freed, also after its place was given to another tensor", () => {
     const a = matrix(1, 1);
     addon.free(a);
     const b = matrix(1, 1);

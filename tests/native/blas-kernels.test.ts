@@ -147,7 +147,7 @@ static std::string core() {
   const std::string known = getenv("FAKE_KERNELS") ? getenv("FAKE_KERNELS") : "";
   return asked && known.find(std::string(asked) + "=") != std::string::npos ? asked : "Prescott";
 }
-static std::string behaviour() {
+static std::string behavior() {
   const std::string known = getenv("FAKE_KERNELS") ? getenv("FAKE_KERNELS") : "", mine = core() + "=";
   const size_t at = known.find(mine);
   if (at == std::string::npos) return "slow";
@@ -156,7 +156,7 @@ static std::string behaviour() {
 }
 template <typename T>
 void gemm(bool ta, bool tb, int m, int n, int k, T alpha, const T* a, int lda, const T* b, int ldb, T beta, T* c, int ldc) {
-  static const std::string how = behaviour();
+  static const std::string how = behavior();
   if (how == "crashing") abort();
   if (how == "hanging") for (;;) pause();
   // Only the timed products are this large; leaving them out makes "right" fast.
@@ -206,9 +206,9 @@ describe.skipIf(!canCompile)("a library that chooses narrow kernels", () => {
   });
 
   /** Runs the real program on the library. */
-  function withKernels(behaviour: string, patience = 60) {
+  function withKernels(behavior: string, patience = 60) {
     return (core?: string): Probed => {
-      process.env.FAKE_KERNELS = behaviour;
+      process.env.FAKE_KERNELS = behavior;
       try {
         return probe({ library, core, patience });
       } finally {
@@ -224,7 +224,7 @@ describe.skipIf(!canCompile)("a library that chooses narrow kernels", () => {
     return file;
   }
 
-  const choose = (behaviour: string) => chooseKernels(withKernels(behaviour), { name: "any", flags: AVX512 });
+  const choose = (behavior: string) => chooseKernels(withKernels(behavior), { name: "any", flags: AVX512 });
 
   test("is given the widest kernels that are right and faster", () => {
     const { own, chosen, rejected } = choose("SkylakeX=right Haswell=right");
@@ -237,8 +237,8 @@ describe.skipIf(!canCompile)("a library that chooses narrow kernels", () => {
     ["wrong", "wrong result of sgemm TN 1×1×1"],
     ["crashing", "crashed with SIGABRT"],
     ["slow", "not faster"],
-  ])("is not given kernels that are %s: the next ones are tried", (behaviour, why) => {
-    const { chosen, rejected } = choose(`SkylakeX=${behaviour} Haswell=right`);
+  ])("is not given kernels that are %s: the next ones are tried", (behavior, why) => {
+    const { chosen, rejected } = choose(`SkylakeX=${behavior} Haswell=right`);
     expect(rejected).toEqual([{ core: "SkylakeX", why }]);
     expect(chosen?.core).toBe("Haswell");
   });

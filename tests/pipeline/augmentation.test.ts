@@ -8,9 +8,9 @@ import { imageExperiment } from "../../workbench/pipeline/image-settings.ts";
 const check = (flags: Record<string, unknown>) => () =>
   imageDomain.check(readSettings(imageExperiment, { model: "owner/name", dataset: "owner/images", ...flags }, {}));
 
-test("one policy for colours and shapes is enough, and none of them is no second one", () => {
+test("one policy for colors and shapes is enough, and none of them is no second one", () => {
   expect(check({ randAugment: "m9", autoAugment: "cifar10" })).toThrow("--rand-augment and --auto-augment contradict");
-  expect(check({ autoAugment: "cifar10", colourJitter: "0.4" })).toThrow("contradict");
+  expect(check({ autoAugment: "cifar10", colorJitter: "0.4" })).toThrow("contradict");
   expect(check({ randAugment: "m9", autoAugment: "none" })).not.toThrow();
   expect(check({ autoAugment: "none" })).not.toThrow();
 });

@@ -5,7 +5,7 @@ import { beforeAll, describe, expect, test } from "bun:test";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Classification } from "../../workbench/report/index.ts";
-import { deepGrey } from "../data/images/deep-grey.ts";
+import { deepGray } from "../data/images/deep-gray.ts";
 import { plainImage } from "../data/images/image-sets.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
 import { GBLR, type Ran, ROOT, run } from "./tiny-hub.ts";
@@ -58,7 +58,7 @@ describe("class folders that are numbers", () => {
   let dataset: string;
   beforeAll(async () => {
     dataset = await images("numbers", ELEVEN);
-    writeFileSync(folder("numbers", "test", "4", "1.png"), deepGrey());
+    writeFileSync(folder("numbers", "test", "4", "1.png"), deepGray());
   });
 
   test(
@@ -67,7 +67,7 @@ describe("class folders that are numbers", () => {
       const { code, stderr } = await recipe(dataset, "--run", "number");
       expect(stderr.trim().split("\n")).toEqual([
         "gblr: classes of train are numbered by their names, which are numbers; --class-order text sorts them as text, as torchvision does",
-        `gblr: test: 1 image is 16 bit greyscale: what is above 255 became 255, as in Pillow; the first is ${folder("numbers", "test", "4", "1.png")}`,
+        `gblr: test: 1 image is 16 bit grayscale: what is above 255 became 255, as in Pillow; the first is ${folder("numbers", "test", "4", "1.png")}`,
       ]);
       expect(code).toBe(0);
       expect(read<{ label_names: string[] }>("number/model/config.json").label_names).toEqual(ELEVEN);

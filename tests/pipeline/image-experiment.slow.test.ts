@@ -117,7 +117,7 @@ describe("a ViT from scratch, with GBLR and low rank", () => {
   });
 
   test(
-    "the trained model is one to start from: its size, classes and colours are its own",
+    "the trained model is one to start from: its size, classes and colors are its own",
     async () => {
       const { code, stdout, stderr } = await recipe(
         ...["--dataset", images, "--model", "run/compare/lowrank/model", "--structure", "dense", "--steps", "1"],
@@ -254,7 +254,7 @@ describe("what cannot be meant is told in one line, before any work", () => {
   test.each([
     [["--hold-out", "1.5"], "--hold-out 1.5"],
     [["--rand-augment", "strong"], "m9-mstd0.5"],
-    [["--rand-augment", "m9", "--colour-jitter", "0.4"], "--rand-augment and --colour-jitter contradict"],
+    [["--rand-augment", "m9", "--color-jitter", "0.4"], "--rand-augment and --color-jitter contradict"],
     [["--model", "scratch:vgg16"], `timm's "vgg16" is none that is known here`],
     [["--model", "run/model", "--size", "32"], "--size is of a model from scratch"],
     [["--crop", "0"], "--crop 0"],

@@ -1,5 +1,5 @@
 // A data set of images in folders, small enough for tests and easy enough to learn in seconds: three classes, each of a
-// colour of its own with noise on it. And flags of experiments on it.
+// color of its own with noise on it. And flags of experiments on it.
 
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -14,11 +14,11 @@ const EDGE = 16;
 export async function makeTinyImages(folder: string, { each = 12 } = {}): Promise<string> {
   const uniform = seededUniform(5);
   for (const [split, count] of Object.entries({ train: each, test: each / 2 })) {
-    for (const [name, colour] of Object.entries(CLASSES)) {
+    for (const [name, color] of Object.entries(CLASSES)) {
       mkdirSync(join(folder, split, name), { recursive: true });
       for (let i = 0; i < count; i++) {
         const data = Uint8Array.from({ length: EDGE * EDGE * 3 }, (_, k) => {
-          const value = (colour[k % 3] as number) + 100 * (uniform() - 0.5);
+          const value = (color[k % 3] as number) + 100 * (uniform() - 0.5);
           return Math.max(0, Math.min(255, Math.round(value)));
         });
         const image = sharp(data, { raw: { width: EDGE, height: EDGE, channels: 3 } });

@@ -53,8 +53,8 @@ async function expectedLines(folder: string): Promise<string[]> {
     ...{ size, interpolation, cropShare, cropMode },
   });
   const values = Float32Array.from(view.data, (value, i) => {
-    const colour = i % 3;
-    return (value / 255 - (mean[colour] as number)) / (std[colour] as number);
+    const color = i % 3;
+    return (value / 255 - (mean[color] as number)) / (std[color] as number);
   });
   const images = tf.tensor4d(values, [1, size, size, 3]);
   const logits = await logitsOf(model, images);

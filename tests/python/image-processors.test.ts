@@ -29,7 +29,7 @@ const CASES: [string, Record<string, unknown>][] = [
   ["a plain number", { ...type("ViT"), size: 20 }],
   ["twice the usual factor", { ...type("ViT"), size: 20, ...HALF, rescale_factor: 0.00784313725490196 }],
   ["no rescaling", { ...type("ViT"), size: 20, ...HALF, do_rescale: false }],
-  ["no normalising", { ...type("ViT"), size: 20, ...HALF, do_normalize: false }],
+  ["no normalizing", { ...type("ViT"), size: 20, ...HALF, do_normalize: false }],
   ["neither", { ...type("ViT"), size: 20, do_normalize: false, do_rescale: false }],
   ["one mean and one deviation", { ...type("ViT"), size: 20, image_mean: 0.3, image_std: 0.7 }],
   ["white behind what is transparent", { ...type("ViT"), size: 20, do_convert_rgb: true }],

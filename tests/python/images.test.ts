@@ -1,12 +1,12 @@
 // Images that model folders prepare in Python, against the workbench: all filters, both roundings of the middle, what is
-// transparent, 16 bit greyscale; and the names of classes as each of timm's files has them.
+// transparent, 16 bit grayscale; and the names of classes as each of timm's files has them.
 
 import { beforeAll, describe, expect, test } from "bun:test";
 import { mkdirSync, writeFileSync } from "node:fs";
 import sharp from "sharp";
 import { imageLoader } from "../../workbench/data/images/index.ts";
 import type { ImageLoaderOptions } from "../../workbench/data/images/transform.ts";
-import { CLIPPED, deepGrey } from "../data/images/deep-grey.ts";
+import { CLIPPED, deepGray } from "../data/images/deep-gray.ts";
 import { openImagesNow } from "../data/images/image-sets.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
 import { askPython, PATIENCE, pythonWith, SOURCES } from "./python.ts";
@@ -74,7 +74,7 @@ async function write(): Promise<void> {
       .png()
       .toFile(FILES[i] as string);
   }
-  writeFileSync(FILES[2] as string, deepGrey());
+  writeFileSync(FILES[2] as string, deepGray());
 }
 
 interface Answer {
@@ -101,11 +101,11 @@ describe.skipIf(!python)("the images of a model folder in Python", () => {
         const { pixels } = await loader.read([0, 1, 2]);
         await loader.close();
         for (const [j, values] of (answers[i] as Answer).values.entries()) {
-          // Python has colour by colour, we pixel by pixel.
+          // Python has color by color, we pixel by pixel.
           const levels = values.map((value, k) => {
-            const [colour, pixel] = [Math.floor(k / 400), k % 400];
-            const ours = pixels[1200 * j + 3 * pixel + colour] as number;
-            return Math.abs(value - ours) * 255 * ((part.std as number[])[colour] as number);
+            const [color, pixel] = [Math.floor(k / 400), k % 400];
+            const ours = pixels[1200 * j + 3 * pixel + color] as number;
+            return Math.abs(value - ours) * 255 * ((part.std as number[])[color] as number);
           });
           const [most, mean] = [Math.max(...levels), levels.reduce((sum, level) => sum + level, 0) / levels.length];
           // Pillow's later versions round otherwise, by one level here and there.
@@ -117,7 +117,7 @@ describe.skipIf(!python)("the images of a model folder in Python", () => {
   );
 
   test(
-    "of 16 bit greyscale are clipped, and classes have the names of the file",
+    "of 16 bit grayscale are clipped, and classes have the names of the file",
     async () => {
       const part = { ...PLAIN, size: 4, mean: [0, 0, 0], std: [1, 1, 1], interpolation: "nearest", crop_share: 1 };
       const models = LABELS.map(([names], i) => folderOf(`labels-${i}`, { ...part, crop_mode: "squash" }, names));

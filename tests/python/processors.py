@@ -19,7 +19,7 @@ def processor(fields):
 
 def prepared(kind, file):
     image = Image.open(file)
-    # Without conversion a processor takes only images that have three colours.
+    # Without conversion a processor takes only images that have three colors.
     image = image if kind.do_convert_rgb else image.convert("RGB")
     values = kind(image, return_tensors="np")["pixel_values"][0]
     return {"shape": list(values.shape), "values": np.asarray(values, np.float64).transpose(1, 2, 0).ravel().tolist()}

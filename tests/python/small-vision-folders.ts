@@ -80,7 +80,7 @@ export const KINDS: Record<string, Kind> = {
   "vit, hugging face": vit(VIT_TRANSFORMERS, { ...PLANS, ...BLOCKS, ...KEYS }),
   "vit, timm in one dictionary": vit({ ...VIT, ...SINGLE }, FEW),
   "vit, average": vit(timm("vit_tiny_patch4_16", { global_pool: "avg" }), FEW),
-  "vit, average of what is normalised": vit(timm("vit_tiny_patch4_16", { global_pool: "avg", fc_norm: false }), FEW),
+  "vit, average of what is normalized": vit(timm("vit_tiny_patch4_16", { global_pool: "avg", fc_norm: false }), FEW),
   "vit, no class token": vit(timm("vit_tiny_patch4_16", { global_pool: "avg", class_token: false }), FEW),
   "vit, no biases, tanh before the head": vit(
     timm("vit_tiny_patch4_16", { qkv_bias: false, representation_size: 10, mlp_ratio: 2.5 }),

@@ -295,13 +295,13 @@ describe("the images of a model", () => {
           const values = answers[i]?.values[j] as number[];
           expect(values.length).toBe(3 * 24 * 24);
           const worst = values.reduce((worst, value, at) => {
-            const [colour, pixel] = [Math.floor(at / 576), at % 576];
+            const [color, pixel] = [Math.floor(at / 576), at % 576];
             return Math.max(
               worst,
               Math.abs(
-                value * (STD[colour] as number) +
-                  (MEAN[colour] as number) -
-                  (view.data[3 * pixel + colour] as number) / 255,
+                value * (STD[color] as number) +
+                  (MEAN[color] as number) -
+                  (view.data[3 * pixel + color] as number) / 255,
               ),
             );
           }, 0);

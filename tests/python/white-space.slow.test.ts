@@ -83,7 +83,7 @@ describe.skipIf(!python)("texts are cut as by tokenizers in Python", () => {
     PATIENCE,
   );
 
-  test("normalisers strip the same white space", async () => {
+  test("normalizers strip the same white space", async () => {
     const vocab = Object.fromEntries(ALPHABET.map((character, id) => [character, id]));
     const around = (code: number) => {
       const space = String.fromCodePoint(code);

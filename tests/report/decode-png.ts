@@ -29,8 +29,8 @@ export function decodePng(bytes: Uint8Array): Pixels {
   const palette = chunks.get("PLTE")?.[0];
   const at = (x: number, y: number): [number, number, number] => {
     const pixel = (rows[y] as Uint8Array).subarray(x * channels, x * channels + 3);
-    const colour = channels === 1 ? (palette as Uint8Array).subarray(3 * (pixel[0] as number)) : pixel;
-    return [colour[0] as number, colour[1] as number, colour[2] as number];
+    const color = channels === 1 ? (palette as Uint8Array).subarray(3 * (pixel[0] as number)) : pixel;
+    return [color[0] as number, color[1] as number, color[2] as number];
   };
   return { width, height, at };
 }
@@ -56,8 +56,8 @@ function paeth(left: number, up: number, corner: number): number {
   return near(up) <= near(corner) ? up : corner;
 }
 
-/** How bright a colour is to the eye, 0 to 1 (ITU-R BT.709, gamma undone). */
-export function luminance(colour: readonly number[]): number {
-  const [red, green, blue] = colour.map((value) => (value / 255) ** 2.2) as [number, number, number];
+/** How bright a color is to the eye, 0 to 1 (ITU-R BT.709, gamma undone). */
+export function luminance(color: readonly number[]): number {
+  const [red, green, blue] = color.map((value) => (value / 255) ** 2.2) as [number, number, number];
   return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
 }

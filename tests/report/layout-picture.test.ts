@@ -1,8 +1,8 @@
-// The block layout picture as pixels: its size, its colours against the counts, its text. Drawn by the real renderer.
+// The block layout picture as pixels: its size, its colors against the counts, its text. Drawn by the real renderer.
 
 import { expect, test } from "bun:test";
 import { layoutOfSpans, overlapCounts } from "../../workbench/report/block-layout.ts";
-import { ticksFor } from "../../workbench/report/colour-bar.ts";
+import { ticksFor } from "../../workbench/report/color-bar.ts";
 import { heat, LEVELS, levelOf, PALETTE } from "../../workbench/report/heat-scale.ts";
 import { layoutPicture } from "../../workbench/report/layout-picture.ts";
 import { panelGrid } from "../../workbench/report/panel-grid.ts";
@@ -42,7 +42,7 @@ test("the picture has two pixels for each px of the drawing", async () => {
   expect([pixels.width, pixels.height]).toEqual([2 * Number(width), 2 * Number(height)]);
 });
 
-test("every entry of the matrix has the colour of its count, and more blocks are brighter", async () => {
+test("every entry of the matrix has the color of its count, and more blocks are brighter", async () => {
   const { svg, pixels } = await draw();
   const counts = overlapCounts(layout);
   const most = Math.max(...counts);
@@ -96,7 +96,7 @@ test("a larger matrix than the panel has pixels is averaged into it", async () =
   expect(at(0.75)).toBe(luminance(PALETTE[0] as readonly number[]));
 });
 
-test("colours get brighter with every level", () => {
+test("colors get brighter with every level", () => {
   expect(PALETTE).toHaveLength(LEVELS);
   const bright = PALETTE.map(luminance);
   for (let level = 1; level < LEVELS; level++) expect(bright[level]).toBeGreaterThan(bright[level - 1] as number);

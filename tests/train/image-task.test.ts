@@ -21,11 +21,11 @@ const EDGE = 16;
 let loader: ImageLoader;
 beforeAll(async () => {
   const images = await madeImages(join(root, "images"), { count: 20, classes: 5 });
-  const colours = { mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5] } as const;
+  const colors = { mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5] } as const;
   loader = imageLoader(images, {
     size: EDGE,
     transform: { kind: "train", crop: { kind: "padded", padding: 1 } },
-    ...colours,
+    ...colors,
     workers: 1,
   });
 });
@@ -124,7 +124,7 @@ forEachEngine("the image task", (_, under) => {
   });
 
   // Plain JavaScript takes ten seconds.
-  test.skipIf(under.name === "cpu")("is learned: a small network tells plain colours apart", async () => {
+  test.skipIf(under.name === "cpu")("is learned: a small network tells plain colors apart", async () => {
     const model = smallResnet();
     const task = imageTask({ model, loader, labelSmoothing: 0.05 });
     const losses: number[] = [];

@@ -50,7 +50,7 @@ test("keeps a last, smaller batch or drops it, as told", () => {
   expect(itemsOf(dropped).map(({ items }) => items.length)).toEqual([4, 4, 4, 4]);
 });
 
-test("orders items without favour: each is first about as often as any other", () => {
+test("orders items without favor: each is first about as often as any other", () => {
   const firsts = new Array(8).fill(0);
   for (let seed = 0; seed < 4000; seed++) firsts[epochOrder(scheduled({ items: 8, seed }), 0)[0] as number]++;
   // 500 each, deviation 21

@@ -33,7 +33,7 @@ export function values(seed: number, shape: number[], scale = 1): tf.Tensor {
   );
 }
 
-/** fc1 a GBLR matrix with a live and dead blocks, or dense; a normalisation's gain; fc2 dense. */
+/** fc1 a GBLR matrix with a live and dead blocks, or dense; a normalization's gain; fc2 dense. */
 export function smallModel({ structured = true } = {}): Model {
   const parameters = new Map<string, tf.Variable>();
   const add = (name: string, start: tf.Tensor, trainable = true) =>

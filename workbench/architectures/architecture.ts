@@ -49,7 +49,7 @@ export interface Architecture<Config = unknown> {
   /** `model_type` of config.json */
   readonly type: string;
   /** whether this config.json, which has no model_type, is its own: timm's say it in a field `architecture` */
-  recognises?(json: Readonly<Record<string, unknown>>): boolean;
+  recognizes?(json: Readonly<Record<string, unknown>>): boolean;
   /**
    * @param json a config.json
    * @param file what errors call it

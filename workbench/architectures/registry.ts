@@ -31,12 +31,12 @@ export function architectureOf(type: unknown, file = "config.json"): Architectur
 }
 
 /**
- * The architecture of a config.json: by `model_type`, or where there is none by what the architectures recognise.
+ * The architecture of a config.json: by `model_type`, or where there is none by what the architectures recognize.
  * @throws ModelError when it is none that is known
  */
 export function architectureOfConfig(json: Readonly<Record<string, unknown>>, file = "config.json"): Architecture {
   const { model_type: type, architecture: name } = json;
-  const found = ARCHITECTURES.find((architecture) => type === undefined && architecture.recognises?.(json));
+  const found = ARCHITECTURES.find((architecture) => type === undefined && architecture.recognizes?.(json));
   if (!found && type === undefined && typeof name === "string") {
     const known = "vit_*, deit_*, resnet18, resnet34 and mixer_* of timm's";
     throw new ModelError(`architecture is ${JSON.stringify(name).slice(0, 80)}, there is ${known}`, { file });

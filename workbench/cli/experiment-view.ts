@@ -75,11 +75,11 @@ export class ExperimentView {
     else if (of === "zoo" && event.kind === "note") this.aside(event.text);
     else if (of === "zoo") showPullZoo(event, this.barFor("pull", 0, formatBytes));
     else if (of === "push") showPush(event, this.barFor("push", 0, formatBytes));
-    else if (of === "tokenise" && event.kind === "tokenising") {
-      const bar = this.barFor("tokenise", 1, percent);
+    else if (of === "tokenize" && event.kind === "tokenizing") {
+      const bar = this.barFor("tokenize", 1, percent);
       this.moveTo(bar, event.fraction);
       bar.note(`${event.tokens} tokens, ${formatBytes(event.bytesPerSecond)}/s`);
-    } else if (of === "tokenise" && event.kind === "tokens") {
+    } else if (of === "tokenize" && event.kind === "tokens") {
       this.line(`  ${event.tokens.length} tokens of ${formatBytes(event.tokens.counts.bytes)} text`);
     } else if (of === "windows") {
       const { split, windows, context, leftOut } = event;

@@ -2,7 +2,7 @@
 // what had to be assumed is printed with the flag that says otherwise. The work is in models/weights.
 
 import { CONFIG_FILE } from "../../hub/model-folder/index.ts";
-import { type ImportWeightsOptions, importWeights, type Recognised } from "../models/weights/index.ts";
+import { type ImportWeightsOptions, importWeights, type Recognized } from "../models/weights/index.ts";
 import { interruptible } from "./interrupt.ts";
 import { expectPlaceForModel } from "./place-for-model.ts";
 import { CommandFailed } from "./program.ts";
@@ -22,7 +22,7 @@ export interface WeightsSummary {
   /** of all tensors */
   bytes: number;
   /** what no tensor tells and no flag said */
-  assumed: Recognised["assumed"];
+  assumed: Recognized["assumed"];
   /** names of tensors that are none of the model's */
   leftOut: string[];
   /** names in the folder */
@@ -53,7 +53,7 @@ export async function importWeightsWithProgress(
   });
 }
 
-function described({ model, files }: { model: Recognised; files: string[] }) {
+function described({ model, files }: { model: Recognized; files: string[] }) {
   const { architecture, config, assumed, others: leftOut } = model;
   const { classes } = architecture.readConfig({ ...config }, CONFIG_FILE) as { classes?: number };
   const name = typeof config.architecture === "string" ? config.architecture : architecture.type;
@@ -78,7 +78,7 @@ export function printWeightsSummary(
 }
 
 /** A line for each thing that no tensor tells, with what says otherwise. */
-function assumptions({ heads, imageSize, mean, std, ...images }: Recognised["assumed"]): string[] {
+function assumptions({ heads, imageSize, mean, std, ...images }: Recognized["assumed"]): string[] {
   const { interpolation, cropShare, cropMode } = images;
   return [
     ...(heads === undefined ? [] : [`${heads} attention heads, one for each 64 of the width (--heads)`]),

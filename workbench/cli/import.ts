@@ -55,8 +55,8 @@ export function addImport(program: Command): void {
     .option("--raw", "keep tensors as they are, whatever they are of")
     .option("--heads <count>", "attention heads, where the file does not tell", countFrom(1))
     .option("--image-size <pixels>", "edge of images, where the file does not tell", countFrom(1))
-    .option("--mean <r,g,b>", "taken off each colour from 0 to 1 (default: as is usual)", colours)
-    .option("--std <r,g,b>", "what each colour is then divided by (default: as is usual)", deviations)
+    .option("--mean <r,g,b>", "taken off each color from 0 to 1 (default: as is usual)", colors)
+    .option("--std <r,g,b>", "what each color is then divided by (default: as is usual)", deviations)
     .addOption(new Option("--masks <kind>", "of GBLR layers, where the checkpoint does not tell").choices(MASKS))
     .option("--max-shard-size <size>", "bytes in one file, e.g. 500MB (default: 5GB)", parseSize)
     .option("--force", "replace the model that is in the folder")
@@ -75,14 +75,14 @@ type Kind = { kind: "reference" } | { kind: "weights"; type: string } | { kind: 
 
 /** What is to be made of a file. Opens it, and loads no engine. */
 async function kindOf(file: string, { raw = false, ...flags }: ImportVerbOptions): Promise<Kind> {
-  const { HeadsUnknown, isSafetensors, recogniseFile } = await import("../models/weights/index.ts");
+  const { HeadsUnknown, isSafetensors, recognizeFile } = await import("../models/weights/index.ts");
   if (raw && isSafetensors(file))
     throw new UsageError(`--raw has no meaning for ${file}, which is safetensors already`);
   if (raw) return { kind: "raw", why: "with --raw" };
   const { isReferenceCheckpoint } = await import("../models/reference/index.ts");
   if (!isSafetensors(file) && (await isReferenceCheckpoint(file))) return { kind: "reference" };
   try {
-    const found = await recogniseFile(file, flags);
+    const found = await recognizeFile(file, flags);
     if (found) return { kind: "weights", type: found.architecture.type };
   } catch (error) {
     // Where no flag was given or would help, the tensors are kept all the same.
@@ -196,14 +196,14 @@ function printSummary(
 }
 
 /** Three numbers, of red, green and blue. */
-function colours(text: string): [number, number, number] {
+function colors(text: string): [number, number, number] {
   const values = text.split(",").map((part) => (part.trim() === "" ? Number.NaN : Number(part)));
   if (values.length === 3 && values.every(Number.isFinite)) return values as [number, number, number];
   throw new InvalidArgumentError("It must be three numbers such as 0.485,0.456,0.406.");
 }
 
 function deviations(text: string): [number, number, number] {
-  const values = colours(text);
+  const values = colors(text);
   if (values.every((value) => value > 0)) return values;
   throw new InvalidArgumentError("It must be three numbers above 0 such as 0.229,0.224,0.225.");
 }

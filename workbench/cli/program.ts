@@ -80,7 +80,7 @@ export function exampleText(example: string): string {
   return `\nExample:\n${lines.join("\n")}`;
 }
 
-/** Errors of libraries can span lines, and Deno colours them; ours do neither. */
+/** Errors of libraries can span lines, and Deno colors them; ours do neither. */
 export function oneLine(text: string): string {
   return stripVTControlCharacters(text)
     .trim()

@@ -12,9 +12,9 @@ const BELONG: readonly { flag: string; unless?: (value: string) => boolean; sett
   { flag: "budget", settings: ["flops"] },
   { flag: "epochs", settings: ["decayEpochs", "sigmaEpochs"] },
   { flag: "steps", settings: ["decayEpochs", "sigmaEpochs"] },
-  { flag: "randAugment", settings: ["autoAugment", "colourJitter"] },
-  { flag: "autoAugment", settings: ["randAugment", "colourJitter"] },
-  { flag: "colourJitter", settings: ["randAugment", "autoAugment"] },
+  { flag: "randAugment", settings: ["autoAugment", "colorJitter"] },
+  { flag: "autoAugment", settings: ["randAugment", "colorJitter"] },
+  { flag: "colorJitter", settings: ["randAugment", "autoAugment"] },
   {
     flag: "model",
     unless: (value) => scratchName(value) !== undefined,

@@ -1,4 +1,4 @@
-// Text for a terminal: colour where it is wanted, tables with aligned columns, paragraphs that keep to a width.
+// Text for a terminal: color where it is wanted, tables with aligned columns, paragraphs that keep to a width.
 // No verb's words are here.
 
 export { formatBytes, threeDigits } from "../../hub/numbers.ts";
@@ -22,17 +22,17 @@ const sgr =
   (text) =>
     text === "" ? "" : `\u001b[${on}m${text}\u001b[${off}m`;
 
-const COLOURS: Palette = { bold: sgr(1, 22), dim: sgr(2, 22), good: sgr(32, 39), warn: sgr(33, 39), bad: sgr(31, 39) };
+const COLORS: Palette = { bold: sgr(1, 22), dim: sgr(2, 22), good: sgr(32, 39), warn: sgr(33, 39), bad: sgr(31, 39) };
 const PLAIN: Palette = { bold: plain, dim: plain, good: plain, warn: plain, bad: plain };
 
 export interface Environment {
   readonly [name: string]: string | undefined;
 }
 
-/** Colours on a terminal; none in a file or a pipe, with NO_COLOR (no-color.org), or on a dumb terminal. */
+/** Colors on a terminal; none in a file or a pipe, with NO_COLOR (no-color.org), or on a dumb terminal. */
 export function paletteFor(stream: { isTTY?: boolean }, environment: Environment): Palette {
   const wanted = stream.isTTY === true && !environment.NO_COLOR && environment.TERM !== "dumb";
-  return wanted ? COLOURS : PLAIN;
+  return wanted ? COLORS : PLAIN;
 }
 
 export interface Cell {
@@ -48,7 +48,7 @@ export interface TableOptions {
   gap?: number;
 }
 
-/** Lines of a table whose columns are as wide as their widest cell. Padding is counted before colour is added. */
+/** Lines of a table whose columns are as wide as their widest cell. Padding is counted before color is added. */
 export function table(rows: readonly (readonly Cell[])[], { indent = 2, gap = 2 }: TableOptions = {}): string[] {
   const count = Math.max(0, ...rows.map((row) => row.length));
   const widths = Array.from({ length: count }, (_, column) =>

@@ -27,7 +27,7 @@ export interface ConvertOptions {
 }
 
 export interface ConvertedLayer extends PlannedLayer, LayerErrors {
-  /** the initialisation that its parameters are of: `svd` where the search found nothing nearer */
+  /** the initialization that its parameters are of: `svd` where the search found nothing nearer */
   by: Init;
   /** wall clock */
   seconds: number;
@@ -49,7 +49,7 @@ export type ConvertEvent =
 
 /**
  * @param model dense, the one that was planned for; it is changed in place
- * @throws EngineError when the initialisation is none of the structure's, or lacks what it needs
+ * @throws EngineError when the initialization is none of the structure's, or lacks what it needs
  */
 export async function* convert(
   model: Model,

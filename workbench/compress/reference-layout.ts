@@ -33,7 +33,7 @@ const vit: ReferenceLayout = { storedName: (name) => name, others: async () => [
 
 const resnet: ReferenceLayout = {
   storedName: resnetNames.toTheirs,
-  // How many batches each normalisation has seen: PyTorch wants it, and uses it for nothing here.
+  // How many batches each normalization has seen: PyTorch wants it, and uses it for nothing here.
   others: async ({ parameters }) =>
     [...parameters.keys()]
       .filter((name) => name.endsWith(".running_var"))

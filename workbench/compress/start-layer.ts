@@ -1,5 +1,5 @@
 // The parameters that one layer starts with: the plan's structure fitted to its matrix, by entries, by outputs, or by
-// search. One function an initialisation; which layers and how dear is the plan's.
+// search. One function an initialization; which layers and how dear is the plan's.
 
 import { reshape, squeeze, type Tensor2D, tidy, transpose } from "@tensorflow/tfjs-core";
 import { EngineError } from "../engine/core/errors.ts";
@@ -30,7 +30,7 @@ const STARTS: Readonly<Record<Init, readonly string[] | undefined>> = {
   activation: ["gblr", "lowrank"],
 };
 
-/** @throws EngineError when there is no such initialisation, or none of this structure */
+/** @throws EngineError when there is no such initialization, or none of this structure */
 export function expectInit(init: string, structure: string): Init {
   if (!(INITS as readonly string[]).includes(init)) {
     throw new EngineError(`there is no init "${init}": there is ${INITS.join(", ")}`, "give one of these names");

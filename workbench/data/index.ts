@@ -1,4 +1,4 @@
-// Text for language models: data sets laid out as on the Hub, tokenised once, kept as files of ids, read in windows.
+// Text for language models: data sets laid out as on the Hub, tokenized once, kept as files of ids, read in windows.
 // Images are not here.
 
 export { dataFilePatterns } from "./dataset/data-files.ts";
@@ -14,7 +14,7 @@ export type {
   TextTokensOptions,
   TextWindows,
   TokenFile,
-  TokeniseEvent,
+  TokenizeEvent,
   Tokenizer,
 } from "./types.ts";
 export { tokenWindows, wordsAndBytes } from "./windows.ts";

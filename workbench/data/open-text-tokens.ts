@@ -12,11 +12,11 @@ import { DataError } from "./errors.ts";
 import { FORMAT_VERSION } from "./token-file/footer.ts";
 import { openTokenFile } from "./token-file/open.ts";
 import { writeTokenFile } from "./token-file/write.ts";
-import { batched } from "./tokenise/batch.ts";
-import { tokenise } from "./tokenise/tokenise.ts";
+import { batched } from "./tokenize/batch.ts";
+import { tokenize } from "./tokenize/tokenize.ts";
 import { readTokenizerFiles } from "./tokenizer/definition.ts";
 import { type Encoder, openEncoder } from "./tokenizer/encoder.ts";
-import type { TextTokensOptions, TokenFile, TokeniseEvent } from "./types.ts";
+import type { TextTokensOptions, TokenFile, TokenizeEvent } from "./types.ts";
 
 /** Below so many bytes of files, starting threads takes longer than they save. */
 const SMALL_BYTES = 8 * 2 ** 20;
@@ -26,12 +26,12 @@ const MOST_WORKERS = 16;
 const IDS_VERSION = 2;
 
 /**
- * Each row is tokenised by itself, nothing is added at its ends, and the ids of all rows follow one another.
+ * Each row is tokenized by itself, nothing is added at its ends, and the ids of all rows follow one another.
  * The last event holds the tokens; stop before and nothing is left behind.
  * @throws DataError in one line, with what there is, for a data set, configuration, split, column or tokenizer that is
  *   not there or damaged, and for a cache that cannot be written; the signal's reason when it aborts
  */
-export async function* openTextTokens(options: TextTokensOptions): AsyncGenerator<TokeniseEvent> {
+export async function* openTextTokens(options: TextTokensOptions): AsyncGenerator<TokenizeEvent> {
   const { dataset, config, split, column = "text", encoding, tokenizer, cache, signal } = options;
   const chosen = await splitFilesOf(dataset, { config, split });
   yield { kind: "data", ...chosen };
@@ -80,7 +80,7 @@ interface Work extends TextTokensOptions {
   paths: string[];
 }
 
-async function* writeTokens(path: string, work: Work): AsyncGenerator<TokeniseEvent> {
+async function* writeTokens(path: string, work: Work): AsyncGenerator<TokenizeEvent> {
   const { column, encoding, tokenizer, signal, settings, encoder, paths } = work;
   const sizes = await Promise.all(paths.map(async (file) => (await stat(file)).size));
   const workers = work.workers ?? defaultWorkers(sizes.reduce((sum, size) => sum + size, 0));
@@ -91,7 +91,7 @@ async function* writeTokens(path: string, work: Work): AsyncGenerator<TokeniseEv
   let tokens = 0;
   try {
     const batches = batched(allRows(paths, { column, encoding, sizes }));
-    for await (const { ids, fraction, workers: threads, ...more } of tokenise(batches, {
+    for await (const { ids, fraction, workers: threads, ...more } of tokenize(batches, {
       encoder,
       tokenizer,
       workers,
@@ -104,7 +104,7 @@ async function* writeTokens(path: string, work: Work): AsyncGenerator<TokeniseEv
       counts.bytes += more.bytes;
       const bytesPerSecond = counts.bytes / Math.max(1e-3, (performance.now() - start) / 1000);
       yield {
-        kind: "tokenising",
+        kind: "tokenizing",
         fraction,
         rows: counts.rows,
         bytes: counts.bytes,

@@ -43,7 +43,7 @@ export interface TokenFile {
   readonly length: number;
   /** one more than the largest id that its tokenizer knows */
   readonly vocabSize: number;
-  /** of the text that was tokenised */
+  /** of the text that was tokenized */
   readonly counts: TextCounts & { rows: number };
   /** ids `start` … `start + count`, copied. @throws RangeError outside the file */
   read(start: number, count: number): Promise<Int32Array>;
@@ -82,7 +82,7 @@ export interface TextTokensOptions {
   signal?: AbortSignal | undefined;
 }
 
-export type TokeniseEvent =
+export type TokenizeEvent =
   | {
       kind: "data";
       config: string;
@@ -91,7 +91,7 @@ export type TokeniseEvent =
       files: string[];
     }
   | {
-      kind: "tokenising";
+      kind: "tokenizing";
       /** of the files, 0 to 1 */
       fraction: number;
       rows: number;

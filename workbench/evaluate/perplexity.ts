@@ -125,7 +125,7 @@ function expectIds(ids: Int32Array, { vocabulary }: Gpt2Config, window: number):
   if (strange === undefined) return;
   throw new EngineError(
     `window ${window} has the token ${strange}, the model has ${vocabulary}`,
-    "tokenise the text with the model's own tokenizer",
+    "tokenize the text with the model's own tokenizer",
   );
 }
 

@@ -22,7 +22,7 @@ export function createModel<Config>(
   json: Readonly<Record<string, unknown>>,
   { seed = 0 }: CreateOptions = {},
 ): Model<Config> {
-  const whole = architecture.recognises?.(json) ? json : { model_type: architecture.type, ...json };
+  const whole = architecture.recognizes?.(json) ? json : { model_type: architecture.type, ...json };
   const config = architecture.readConfig({ ...whole }, "config");
   const parameters = startParameters(architecture.parameters(config), seed);
   const layers = new Map(architecture.layers(config).map((layer) => [layer.name, { ...layer, structure: dense }]));

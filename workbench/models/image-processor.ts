@@ -7,12 +7,12 @@ import { ProcessorFields } from "./processor-fields.ts";
 
 export const PREPROCESSOR_FILE = "preprocessor_config.json";
 
-interface Colours {
+interface Colors {
   mean: Triple;
   std: Triple;
 }
 
-interface Kind extends Colours {
+interface Kind extends Colors {
   resample: Interpolation;
   /** pixels, where the file gives no size */
   size: number;
@@ -81,8 +81,8 @@ const RESAMPLES: readonly Interpolation[] = ["nearest", "lanczos", "bilinear", "
 export const resampleNumber = (interpolation: Interpolation): number => RESAMPLES.indexOf(interpolation);
 
 export interface ProcessorSettingsOptions {
-  /** where the file names neither a type nor colours */
-  base: Colours;
+  /** where the file names neither a type nor colors */
+  base: Colors;
   /** what errors call it */
   file: string;
 }
@@ -100,7 +100,7 @@ export function processorSettings(
   refuseOthers(fields, kind);
   return {
     ...croppingOf(fields, kind),
-    ...coloursOf(fields, kind),
+    ...colorsOf(fields, kind),
     interpolation: interpolationOf(fields, kind),
     cropRounding: "down",
     ...(fields.flag("do_convert_rgb", kind.convertsRgb ?? false) && { transparency: "white" }),
@@ -108,7 +108,7 @@ export function processorSettings(
 }
 
 /** Without a type ConvNext's is known by its crop_pct; the keys of others are ViT's. */
-function kindOf(fields: ProcessorFields, { mean, std }: Colours): Kind {
+function kindOf(fields: ProcessorFields, { mean, std }: Colors): Kind {
   const key = typeKey(fields);
   if (key === undefined) return { ...(fields.value("crop_pct") === undefined ? VIT : CONVNEXT), mean, std };
   const name = String(fields.value(key)).replace(/(ImageProcessor|FeatureExtractor)(Fast|Pil)?$/, "");
@@ -135,15 +135,15 @@ function refuseOthers(fields: ProcessorFields, kind: Kind): void {
 /**
  * (byte · factor - offset - mean) / std, said as what is taken off values from 0 to 1 and what they are then divided by.
  */
-function coloursOf(fields: ProcessorFields, kind: Kind): Colours {
+function colorsOf(fields: ProcessorFields, kind: Kind): Colors {
   const rescales = fields.flag("do_rescale", true);
   const factor = fields.number("rescale_factor", 1 / 255);
   const offset = fields.flag("rescale_offset", false) && rescales ? 1 : 0;
   const own = {
-    mean: fields.colours("image_mean", kind.mean),
-    std: fields.colours("image_std", kind.std, { positive: true }),
+    mean: fields.colors("image_mean", kind.mean),
+    std: fields.colors("image_std", kind.std, { positive: true }),
   };
-  const { mean, std }: Colours = fields.flag("do_normalize", true) ? own : UNCHANGED;
+  const { mean, std }: Colors = fields.flag("do_normalize", true) ? own : UNCHANGED;
   const again = fields.flag("include_top", kind.dividesTwice ?? false) ? own.std : UNCHANGED.std;
   // Files have 1 / 255 in decimals.
   const scale = !rescales ? 255 : Math.abs(255 * factor - 1) < 1e-9 ? 1 : 255 * factor;

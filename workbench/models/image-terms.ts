@@ -16,7 +16,7 @@ export type Triple = readonly [number, number, number];
 export interface ImageSettings {
   /** rows and columns */
   size: number;
-  /** taken off each colour, and what it is then divided by; of values from 0 to 1 */
+  /** taken off each color, and what it is then divided by; of values from 0 to 1 */
   mean: Triple;
   std: Triple;
   interpolation: Interpolation;

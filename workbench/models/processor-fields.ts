@@ -44,11 +44,11 @@ export class ProcessorFields {
   }
 
   /** Of red, green and blue; one number is of all three. */
-  colours(key: string, otherwise: Triple, { positive = false } = {}): Triple {
+  colors(key: string, otherwise: Triple, { positive = false } = {}): Triple {
     const value = this.value(key) ?? otherwise;
     const three: unknown = typeof value === "number" ? [value, value, value] : value;
-    const isColour = (one: unknown) => Number.isFinite(one) && (!positive || (one as number) > 0);
-    if (Array.isArray(three) && three.length === 3 && three.every(isColour)) return three as unknown as Triple;
+    const isColor = (one: unknown) => Number.isFinite(one) && (!positive || (one as number) > 0);
+    if (Array.isArray(three) && three.length === 3 && three.every(isColor)) return three as unknown as Triple;
     return this.refuse(key, `expected three numbers${positive ? " above 0" : ""}`);
   }
 

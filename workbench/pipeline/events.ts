@@ -5,7 +5,7 @@ import type { PullEvent } from "../../hub/pull/events.ts";
 import type { PushEvent } from "../../hub/push/events.ts";
 import type { CalibrateEvent, ConvertEvent } from "../compress/index.ts";
 import type { ImagesEvent } from "../data/images/index.ts";
-import type { TokeniseEvent } from "../data/index.ts";
+import type { TokenizeEvent } from "../data/index.ts";
 import type { AccuracyEvent } from "../evaluate/accuracy.ts";
 import type { PerplexityEvent } from "../evaluate/perplexity.ts";
 import type { LoadEvent } from "../models/index.ts";
@@ -27,7 +27,7 @@ export interface WindowsEvent {
 export type InnerEvent =
   | { of: "pull"; event: PullEvent }
   | { of: "zoo"; event: PullZooEvent }
-  | { of: "tokenise"; event: TokeniseEvent }
+  | { of: "tokenize"; event: TokenizeEvent }
   | { of: "windows"; event: WindowsEvent }
   | { of: "images"; event: ImagesEvent }
   | { of: "load"; event: LoadEvent }

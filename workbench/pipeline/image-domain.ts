@@ -31,16 +31,16 @@ export const imageDomain: Domain<ImageSettings> = {
   task: "image-classification",
 
   check(settings) {
-    const { randAugment, autoAugment, colourJitter, newHead, distill } = settings;
+    const { randAugment, autoAugment, colorJitter, newHead, distill } = settings;
     checkScratch(settings);
     if (newHead && distill > 0) {
       throw new SettingsError("--new-head and --distill contradict: there is no teacher for these classes; choose one");
     }
     const policy = autoAugment === "none" ? undefined : autoAugment;
-    const all = { randAugment, autoAugment: policy, colourJitter };
+    const all = { randAugment, autoAugment: policy, colorJitter };
     const given = Object.entries(all).filter(([, value]) => value !== undefined);
     if (given.length < 2) return;
-    const flags = { randAugment: "--rand-augment", autoAugment: "--auto-augment", colourJitter: "--colour-jitter" };
+    const flags = { randAugment: "--rand-augment", autoAugment: "--auto-augment", colorJitter: "--color-jitter" };
     const names = given.map(([name]) => flags[name as keyof typeof flags]);
     throw new SettingsError(`${names.join(" and ")} contradict; choose one`);
   },

@@ -7,7 +7,7 @@ import { CROP_MODES, INTERPOLATIONS } from "../models/index.ts";
 import { amount, count, experimentShape, grouped, share, text } from "./settings.ts";
 
 const chance = (description: string) => z.number().min(0).max(1).meta({ description, unit: "share" });
-const colours = (description: string, value: z.ZodType<number, unknown> = z.coerce.number()) =>
+const colors = (description: string, value: z.ZodType<number, unknown> = z.coerce.number()) =>
   z
     .array(value)
     .length(3)
@@ -28,8 +28,8 @@ export const imageExperiment = z.object({
     blocks: count("of a model from scratch (default: as its name says)", "blocks").optional(),
     heads: count("of a vision transformer from scratch (default: as its name says)", "heads").optional(),
     size: count("edge of what a model from scratch sees (default: as its name says)", "pixels").optional(),
-    mean: colours("taken off values from 0 to 1 by a model from scratch"),
-    std: colours("what a model from scratch then divides by", z.coerce.number().positive()),
+    mean: colors("taken off values from 0 to 1 by a model from scratch"),
+    std: colors("what a model from scratch then divides by", z.coerce.number().positive()),
 
     imageColumn: text("column of the images (default: image, else img)").optional(),
     labelColumn: text("column of the classes (default: label, else labels, else fine_label)").optional(),
@@ -72,7 +72,7 @@ export const imageExperiment = z.object({
       .enum(["imagenet", "cifar10", "none"])
       .optional()
       .meta({ description: "a published policy instead, or none of these where a recipe has one" }),
-    colourJitter: amount("of changes of brightness, contrast and saturation, instead").optional(),
+    colorJitter: amount("of changes of brightness, contrast and saturation, instead").optional(),
     erasing: chance("of random erasing").default(0),
     mixup: z.number().min(0).default(0).meta({ description: "alpha of mixup; 0: none" }),
     cutmix: z.number().min(0).default(0).meta({ description: "alpha of cutmix; 0: none" }),

@@ -33,14 +33,14 @@ export function evaluationOptions(
 
 /** @param evaluation what training sees too where it does not crop by itself */
 export function trainingTransform(settings: ImageSettings, evaluation: EvaluationTransform): TrainingTransform {
-  const { trainCrop, flip, randAugment, autoAugment, colourJitter: jitter, erasing } = settings;
+  const { trainCrop, flip, randAugment, autoAugment, colorJitter: jitter, erasing } = settings;
   return {
     kind: "train",
     crop: trainCrop === "none" ? evaluation : { kind: trainCrop },
     flip,
     ...(randAugment !== undefined && { randAugment: parseRandAugment(randAugment) }),
     ...(autoAugment !== undefined && autoAugment !== "none" && { autoAugment }),
-    ...(jitter !== undefined && { colourJitter: { brightness: jitter, contrast: jitter, saturation: jitter } }),
+    ...(jitter !== undefined && { colorJitter: { brightness: jitter, contrast: jitter, saturation: jitter } }),
     ...(erasing > 0 && { erasing: { probability: erasing } }),
   };
 }

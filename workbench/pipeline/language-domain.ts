@@ -87,7 +87,7 @@ function openData(
 }
 
 async function* splitsOf(texts: Texts, settings: LanguageSettings): AsyncGenerator<ExperimentEvent, Splits> {
-  yield { kind: "stage", stage: "tokenise" };
+  yield { kind: "stage", stage: "tokenize" };
   const { dataset, context, trainSplit, testSplit, validationSplit, trainLimit, limit } = settings;
   // Windows of one batch have one length: the end of the text is never trained on.
   const train = firstWindows(yield* texts.windows(trainSplit, { whole: true }), trainLimit);

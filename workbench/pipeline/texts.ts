@@ -50,7 +50,7 @@ export class Texts {
   ): AsyncGenerator<ExperimentEvent, TextWindows> {
     const { context, stride, whole: usually, ...rest } = this.options;
     for await (const event of openTextTokens({ ...rest, split })) {
-      yield { kind: "inner", of: "tokenise", event };
+      yield { kind: "inner", of: "tokenize", event };
       if (event.kind === "tokens") {
         this.open.push(event.tokens);
         const windows = tokenWindows(event.tokens, { context, stride, whole: whole ?? usually });
@@ -59,7 +59,7 @@ export class Texts {
         return windows;
       }
     }
-    throw new Error(`${split} was not tokenised to its end`);
+    throw new Error(`${split} was not tokenized to its end`);
   }
 
   async close(): Promise<void> {

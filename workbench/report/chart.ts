@@ -84,7 +84,7 @@ export async function chartSvg({ spec }: Chart): Promise<string> {
 }
 
 /**
- * The chart as an element of a page: in the page's colours, as wide as its place, with a title and a description.
+ * The chart as an element of a page: in the page's colors, as wide as its place, with a title and a description.
  * @param id unique in the page
  */
 export async function chartElement(chart: Chart, id: string): Promise<string> {

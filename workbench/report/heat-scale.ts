@@ -1,9 +1,9 @@
-// Colours for counts: the more, the brighter, from black through violet and orange to pale yellow. Lightness rises all
-// along, so that the picture reads in grey and for colour-blind eyes too.
+// Colors for counts: the more, the brighter, from black through violet and orange to pale yellow. Lightness rises all
+// along, so that the picture reads in gray and for color-blind eyes too.
 
 export type Rgb = readonly [number, number, number];
 
-/** Colours in a palette, the first for 0. */
+/** Colors in a palette, the first for 0. */
 export const LEVELS = 256;
 
 const STOPS: readonly Rgb[] = [
@@ -16,7 +16,7 @@ const STOPS: readonly Rgb[] = [
   [252, 246, 196],
 ];
 
-/** LEVELS colours, even steps along the stops. */
+/** LEVELS colors, even steps along the stops. */
 export const PALETTE: readonly Rgb[] = Array.from({ length: LEVELS }, (_, level) => {
   const at = (level / (LEVELS - 1)) * (STOPS.length - 1);
   const below = Math.min(Math.floor(at), STOPS.length - 2);

@@ -1,8 +1,8 @@
-// The block layout picture: one panel a matrix, brighter where more blocks overlap, one colour scale for all. Makes SVG
+// The block layout picture: one panel a matrix, brighter where more blocks overlap, one color scale for all. Makes SVG
 // text with the rasters inside; render-svg.ts makes a PNG of it.
 
 import type { BlockLayout } from "./block-layout.ts";
-import { colourBar } from "./colour-bar.ts";
+import { colorBar } from "./color-bar.ts";
 import { levelOf, PALETTE } from "./heat-scale.ts";
 import { type Raster, rasterOf } from "./layout-raster.ts";
 import { cellHeight, cellWidth, type Grid, PANEL_MARGIN, panelGrid } from "./panel-grid.ts";
@@ -42,9 +42,9 @@ export function layoutPicture({ title, subtitle, panels }: LayoutPicture): strin
   const width = right + BAR_WIDTH;
   return svgDocument({ width, height: MARGIN + HEADER + grid.rows * cellHeight(grid.side) }, [
     textElement(fitted(title, width - 2 * MARGIN, 20), { x: MARGIN, y: MARGIN + 18, size: 20, weight: 600 }),
-    textElement(subtitle, { x: MARGIN, y: MARGIN + 40, size: 13, colour: INK.soft }),
+    textElement(subtitle, { x: MARGIN, y: MARGIN + 40, size: 13, color: INK.soft }),
     ...body,
-    colourBar({
+    colorBar({
       x: right + 8,
       y: top,
       height: Math.min(grid.side * 2, 300, grid.rows * cellHeight(grid.side) - 70),
@@ -63,7 +63,7 @@ function placeOf(i: number, { side, columns }: Grid): { x: number; y: number } {
 interface Drawing {
   grid: Grid;
   raster: Raster;
-  /** count of the brightest colour */
+  /** count of the brightest color */
   most: number;
   /** upper left corner of the square */
   x: number;
@@ -72,7 +72,7 @@ interface Drawing {
 
 function drawPanel({ name, note, layout }: LayoutPanel, { grid: { side }, raster, most, x, y }: Drawing): string {
   const size = side > 250 ? 14 : 12;
-  const tick = { size: 10.5, colour: INK.soft };
+  const tick = { size: 10.5, color: INK.soft };
   const [right, bottom, middle] = [x + side, y + side, side / 2];
   const room = side - note.length * size * 0.6 - 8;
   return [

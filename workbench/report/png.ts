@@ -7,7 +7,7 @@ export interface IndexedImage {
   height: number;
   /** one palette index a pixel, row by row from the top */
   pixels: Uint8Array;
-  /** at most 256 colours */
+  /** at most 256 colors */
   palette: readonly (readonly [number, number, number])[];
 }
 

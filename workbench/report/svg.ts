@@ -18,7 +18,7 @@ export interface TextStyle {
   size: number;
   weight?: 400 | 600;
   anchor?: "start" | "middle" | "end";
-  colour?: string;
+  color?: string;
 }
 
 export interface Box {
@@ -39,13 +39,13 @@ export function svgDocument({ width, height }: { width: number; height: number }
 
 export function textElement(
   text: string,
-  { x, y, size, weight = 400, anchor = "start", colour = INK.strong }: TextStyle,
+  { x, y, size, weight = 400, anchor = "start", color = INK.strong }: TextStyle,
 ): string {
-  const style = `font-size="${size}" font-weight="${weight}" text-anchor="${anchor}" fill="${colour}"`;
+  const style = `font-size="${size}" font-weight="${weight}" text-anchor="${anchor}" fill="${color}"`;
   return `<text x="${x}" y="${y}" ${style}>${escaped(text)}</text>`;
 }
 
-/** A PNG, stretched to the box without smoothing: each of its pixels stays one colour. */
+/** A PNG, stretched to the box without smoothing: each of its pixels stays one color. */
 export function imageElement(png: Uint8Array, { x, y, width, height }: Box): string {
   const place = `x="${x}" y="${y}" width="${width}" height="${height}"`;
   const data = `data:image/png;base64,${Buffer.from(png).toString("base64")}`;

@@ -1,4 +1,4 @@
-// The colours of charts and pages. A chart is drawn in the light ones, so that it is right as a file; in a page each of
+// The colors of charts and pages. A chart is drawn in the light ones, so that it is right as a file; in a page each of
 // them gives way to a variable, which dark mode sets anew.
 
 import { INK } from "./svg.ts";
@@ -8,7 +8,7 @@ interface Tone {
   dark: string;
 }
 
-/** By the name of the page's variable. Series are told apart by colour-blind eyes too, and differ in lightness. */
+/** By the name of the page's variable. Series are told apart by color-blind eyes too, and differ in lightness. */
 export const TONES = {
   ink: { light: INK.strong, dark: "#ececf1" },
   soft: { light: INK.soft, dark: "#a6a6b3" },
@@ -37,8 +37,8 @@ export function toneVariables(mode: keyof Tone): string {
 
 /** Fills and strokes of an SVG drawing in the page's variables. Text is left alone. */
 export function withVariables(svg: string): string {
-  return svg.replace(/\b(fill|stroke)="(#[0-9a-f]{6}|white)"/gi, (whole, attribute: string, colour: string) => {
-    const hex = colour === "white" ? TONES.paper.light : colour.toLowerCase();
+  return svg.replace(/\b(fill|stroke)="(#[0-9a-f]{6}|white)"/gi, (whole, attribute: string, color: string) => {
+    const hex = color === "white" ? TONES.paper.light : color.toLowerCase();
     const name = Object.entries(TONES).find(([, { light }]) => light === hex)?.[0];
     return name === undefined ? whole : `${attribute}="var(--${name})"`;
   });

@@ -1,5 +1,5 @@
 // A matrix cut into J × K blocks that all have one low rank, kept as two stacks of factors: what Monarch and block low
-// rank have in common. They differ in which rows make a block: every J-th (`strided`) or neighbours (`contiguous`).
+// rank have in common. They differ in which rows make a block: every J-th (`strided`) or neighbors (`contiguous`).
 // Sizes that J and K do not divide are filled up with zeros inside a product; parameters hold none.
 
 import {

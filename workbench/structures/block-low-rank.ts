@@ -1,4 +1,4 @@
-// Block low rank: a grid of neighbouring blocks, each of the same low rank. A Monarch matrix without the permutation
+// Block low rank: a grid of neighboring blocks, each of the same low rank. A Monarch matrix without the permutation
 // of its rows.
 
 import { blockStructure, rankOfBlocks } from "./block-structure.ts";

@@ -1,4 +1,4 @@
-// Language modelling as a task: windows of tokens, the mean negative log-likelihood of each next one, and if asked for
+// Language modeling as a task: windows of tokens, the mean negative log-likelihood of each next one, and if asked for
 // a teacher's distribution beside it.
 
 import { type NamedTensorMap, reshape, type Scalar, slice, type Tensor2D, tensor2d, tidy } from "@tensorflow/tfjs-core";

@@ -20,7 +20,7 @@ export interface Learned {
 
 /**
  * `structure`: widths and locations of GBLR layers. `plain`: biases, and what has one side only, as the weights of
- * normalisations have; nothing of it decays. `weights`: the rest.
+ * normalizations have; nothing of it decays. `weights`: the rest.
  */
 export function groupOf(model: Model, name: string): GroupName {
   const dot = name.lastIndexOf(".");

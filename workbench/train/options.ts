@@ -16,7 +16,7 @@ export interface OptimizerOptions {
   betas?: readonly [number, number];
   /** default 1e-8 */
   epsilon?: number;
-  /** of everything but biases, normalisation weights, widths and locations. Default 0 */
+  /** of everything but biases, normalization weights, widths and locations. Default 0 */
   weightDecay?: number;
   /** largest norm of the gradient over all parameters. Default: not clipped */
   clipNorm?: number;

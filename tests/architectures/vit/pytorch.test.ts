@@ -19,8 +19,8 @@ const timm = (args: Record<string, unknown> = {}) => ({
 
 const CONFIGS: Record<string, Record<string, unknown>> = {
   "class token": timm(),
-  "average of patches, normalised after": timm({ global_pool: "avg" }),
-  "average of patches, normalised before, no class token": timm({
+  "average of patches, normalized after": timm({ global_pool: "avg" }),
+  "average of patches, normalized before, no class token": timm({
     global_pool: "avg",
     fc_norm: false,
     class_token: false,

@@ -1,4 +1,4 @@
-// Decoding, resizing and every change of colour and shape, against PIL itself on the same pictures: equal to the last
+// Decoding, resizing and every change of color and shape, against PIL itself on the same pictures: equal to the last
 // bit, but for what is said.
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
@@ -19,7 +19,7 @@ import {
   sharpness,
   solarize,
   solarizeAdd,
-} from "../../../workbench/data/images/augment/colour.ts";
+} from "../../../workbench/data/images/augment/color.ts";
 import { decodeImage } from "../../../workbench/data/images/decode.ts";
 import { borderOf, evaluationView } from "../../../workbench/data/images/evaluation.ts";
 import type { Pixels } from "../../../workbench/data/images/pixels.ts";
@@ -69,7 +69,7 @@ for (const pil of installedPils())
     const expectDifference = (what: string, most: number) =>
       expect([what, most]).toEqual([what, pil.version < 13 ? (BEFORE_13[what] ?? 0) : 0]);
 
-    test("for greyscale, CMYK, transparency, palettes, single bits and a camera's orientation", async () => {
+    test("for grayscale, CMYK, transparency, palettes, single bits and a camera's orientation", async () => {
       const files = await fromPil<Dumped[]>(pil, { what: "kinds", folder });
       expect(files.length).toBe(14);
       for (const { name, width, height } of files) {
@@ -88,7 +88,7 @@ for (const pil of installedPils())
       }
     });
 
-    test("resized to any size and cropped to the centre, in all interpolations", async () => {
+    test("resized to any size and cropped to the center, in all interpolations", async () => {
       // Reduced, enlarged, halves of pixels at either side of the crop, and nothing to resize.
       const sizes: [number, number][] = [
         [91, 60],
@@ -173,7 +173,7 @@ for (const pil of installedPils())
       }
     });
 
-    test("every operation on colours, rotations, shears and shifts", async () => {
+    test("every operation on colors, rotations, shears and shifts", async () => {
       writeFileSync(join(folder, "augment.png"), await picture(51, 43));
       const image = await decoded("augment.png");
       const options = { fill: [9, 99, 199] as const };

@@ -2,7 +2,7 @@
 
 import { describe, expect, test } from "bun:test";
 import { autoAugment } from "../../../workbench/data/images/augment/auto-augment.ts";
-import { colourJitter } from "../../../workbench/data/images/augment/colour-jitter.ts";
+import { colorJitter } from "../../../workbench/data/images/augment/color-jitter.ts";
 import type { AugmentContext } from "../../../workbench/data/images/augment/operations.ts";
 import { POLICIES } from "../../../workbench/data/images/augment/policies.ts";
 import { randAugment } from "../../../workbench/data/images/augment/rand-augment.ts";
@@ -12,7 +12,7 @@ import { drawMix } from "../../../workbench/data/images/index.ts";
 import { blank, mirror, type Pixels } from "../../../workbench/data/images/pixels.ts";
 import { RandomStream } from "../../../workbench/data/images/random.ts";
 
-/** Every pixel another colour. */
+/** Every pixel another color. */
 function numbered(width: number, height: number): Pixels {
   const image = blank(width, height);
   for (let i = 0; i < width * height; i++) image.data.set([1 + (i % 200), 1 + Math.floor(i / 200), 77], 3 * i);
@@ -121,7 +121,7 @@ describe("augmentation", () => {
       (seed) => randAugment(image(), {}, contextOf(seed)),
       (seed) => randAugment(image(), { increasing: true, operations: 3, deviation: 0 }, contextOf(seed)),
       (seed) =>
-        colourJitter(image(), { brightness: 0.4, contrast: 0.4, saturation: 0.4, hue: 0.1 }, new RandomStream(seed)),
+        colorJitter(image(), { brightness: 0.4, contrast: 0.4, saturation: 0.4, hue: 0.1 }, new RandomStream(seed)),
     ];
     for (const change of changes) {
       const results = Array.from({ length: 200 }, (_, seed) => change(seed));

@@ -108,7 +108,7 @@ test("all images below a class's folder are of that class, with splits and witho
 
 test("where classes are not looked at, each image counts once, at any depth", async () => {
   const dataset = folder({ "train/1.png": "1", "train/a/2.png": "2", "train/a/b/c/3.png": "3" });
-  const images = await open(dataset, { unlabelled: true });
+  const images = await open(dataset, { unlabeled: true });
   expect(images.length).toBe(3);
 });
 

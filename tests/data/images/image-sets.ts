@@ -18,7 +18,7 @@ export async function openImagesNow(options: OpenImagesOptions): Promise<ImageSe
   throw new Error("no images came");
 }
 
-/** One colour and a brighter square in it, at a place of its own. */
+/** One color and a brighter square in it, at a place of its own. */
 export async function plainImage(
   seed: number,
   { width = 12, height = 10, format = "png" }: { width?: number; height?: number; format?: "png" | "jpeg" } = {},

@@ -20,8 +20,8 @@ import { openImagesNow, plainImage, write } from "./image-sets.ts";
 const root = mkdtempSync(join(tmpdir(), "gblr-loader-"));
 afterAll(() => rmSync(root, { recursive: true }));
 
-const COLOURS = { mean: [0.5, 0.4, 0.3], std: [0.2, 0.3, 0.4] } as const;
-const PLAIN: ImageLoaderOptions = { size: 16, transform: "evaluate", ...COLOURS, workers: 0 };
+const COLORS = { mean: [0.5, 0.4, 0.3], std: [0.2, 0.3, 0.4] } as const;
+const PLAIN: ImageLoaderOptions = { size: 16, transform: "evaluate", ...COLORS, workers: 0 };
 const TRAINING: ImageLoaderOptions = {
   ...PLAIN,
   transform: { kind: "train", randAugment: {}, erasing: { probability: 0.5 } },
@@ -63,7 +63,7 @@ async function using<Result>(
 }
 
 describe("a batch", () => {
-  test("holds images in the order asked for, normalised, red green blue", async () => {
+  test("holds images in the order asked for, normalized, red green blue", async () => {
     const items = [5, 0, 20];
     const batch = await using(good, PLAIN, (loader) => loader.read(items));
     expect([batch.items, [...batch.labels], batch.size]).toEqual([items, [2, 0, 2], 16]);
@@ -71,7 +71,7 @@ describe("a batch", () => {
     for (const item of items) {
       const { data } = evaluationView(await decodeImage(await good.bytes(item)), { size: 16 });
       data.forEach((value, i) => {
-        expected.push((value / 255 - (COLOURS.mean[i % 3] as number)) / (COLOURS.std[i % 3] as number));
+        expected.push((value / 255 - (COLORS.mean[i % 3] as number)) / (COLORS.std[i % 3] as number));
       });
     }
     expect(batch.pixels.length).toBe(expected.length);
@@ -94,7 +94,7 @@ describe("a batch", () => {
     expect(await made(1, 7)).toEqual(alone);
     expect(await made(3, 7)).toEqual(alone);
     expect(await made(0, 8)).not.toEqual(alone);
-    // An image depends on the seed and on itself, not on its place or on its neighbours.
+    // An image depends on the seed and on itself, not on its place or on its neighbors.
     const reversed = await using(good, TRAINING, (loader) => loader.read([...items].reverse(), { seed: 7 }));
     expect(reversed.pixels.slice(-16 * 16 * 3)).toEqual(alone.slice(0, 16 * 16 * 3));
   });
@@ -237,8 +237,8 @@ test("settings that make no sense are refused by name", () => {
   refused({ workers: 1000 })("workers must be a whole number from 0 to 256, got 1000");
   refused({ std: [0, 1, 1] })("std must be");
   refused({ transform: { kind: "evaluate", cropShare: 1.2 } })("cropShare must be");
-  refused({ transform: { kind: "train", randAugment: {}, colourJitter: {} } })(
-    "one of randAugment, autoAugment and colourJitter",
+  refused({ transform: { kind: "train", randAugment: {}, colorJitter: {} } })(
+    "one of randAugment, autoAugment and colorJitter",
   );
   refused({ transform: { kind: "train", crop: { kind: "resized", scale: [0.5, 0.1] } } })("scale must be");
   refused({ transform: { kind: "train", erasing: { probability: 2 } } })("erasing probability must be");

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import type { ImageSet } from "../../../workbench/data/images/index.ts";
 import { openImagesNow, plainImage, write } from "./image-sets.ts";
 
-/** Images of `classes` classes by turns, each class of a colour of its own. Its folder is `dataset`. */
+/** Images of `classes` classes by turns, each class of a color of its own. Its folder is `dataset`. */
 export async function madeImages(
   root: string,
   { count, classes, size = 16 }: { count: number; classes: number; size?: number },

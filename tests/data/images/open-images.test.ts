@@ -236,7 +236,7 @@ describe("folders", () => {
 });
 
 test("where classes are not looked at, neither a column nor a folder of them is needed", async () => {
-  const one = { split: "train", cache, unlabelled: true };
+  const one = { split: "train", cache, unlabeled: true };
   const bytes = async (images: ImageSet) =>
     Promise.all(Array.from({ length: images.length }, async (_, i) => text(await images.bytes(i))));
   const table = folder({
@@ -252,16 +252,16 @@ test("where classes are not looked at, neither a column nor a folder of them is 
   const mixed = folder({ "train/cat/1.jpg": "cat", "train/stray.jpg": "stray" });
   expect(await bytes(await openImagesNow({ dataset: mixed, ...one }))).toEqual(["cat", "stray"]);
   expect(await bytes(await openImagesNow({ dataset: mixed, split: "train", cache }))).toEqual(["cat"]);
-  expect(await refusal({ dataset: folder({ "notes.md": "none" }), unlabelled: true })).toContain("such as train/1.jpg");
+  expect(await refusal({ dataset: folder({ "notes.md": "none" }), unlabeled: true })).toContain("such as train/1.jpg");
 });
 
 test("classes take a model's numbers where all of them are its, and their own where any is not", async () => {
   const pictures = Object.fromEntries(["cat", "dog"].map((name) => [`val/${name}/1.png`, "1"]));
   const images = await openImagesNow({ dataset: folder(pictures), split: "val", cache });
-  const labelled = ({ label }: ImageSet) => [label(0), label(1)];
+  const labeled = ({ label }: ImageSet) => [label(0), label(1)];
   const model = ["dog", "emu", "cat"];
   const numbered = numberedAs(images, model);
-  expect([numbered.classes, labelled(numbered)]).toEqual([model, [2, 0]]);
+  expect([numbered.classes, labeled(numbered)]).toEqual([model, [2, 0]]);
   expect([numbered.nameOf(1), text(await numbered.bytes(1))]).toEqual([images.nameOf(1), "1"]);
   for (const names of [undefined, ["cat", "dog"], ["dog", "emu", "yak"], ["dog", "cat", "emu", "emu"]])
     expect(numberedAs(images, names)).toBe(images);

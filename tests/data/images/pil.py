@@ -71,14 +71,14 @@ def kinds(folder):
     palette = rgb.convert("P", palette=Image.ADAPTIVE)
     cmyk = Image.fromarray(base, "CMYK")
     images = {
-        "grey.jpg": (rgb.convert("L"), {}),
+        "gray.jpg": (rgb.convert("L"), {}),
         "progressive.jpg": (rgb, {"progressive": True}),
         "rotated.jpg": (rgb, {"exif": exif}),
         "cmyk.jpg": (cmyk, {}),
         "cmyk.tif": (cmyk, {}),
         "alpha.png": (rgba, {}),
         "alpha.webp": (rgba, {"lossless": True}),
-        "grey-alpha.png": (Image.fromarray(base[..., 2:4].copy(), "LA"), {}),
+        "gray-alpha.png": (Image.fromarray(base[..., 2:4].copy(), "LA"), {}),
         "palette.png": (palette, {"transparency": 3}),
         "palette.gif": (palette, {}),
         "bits.png": (rgb.convert("1"), {}),
@@ -99,9 +99,9 @@ def over_white(folder):
     images = {
         "white-alpha.png": (rgba, {}),
         "white-alpha.webp": (rgba, {"lossless": True}),
-        "white-grey.png": (Image.fromarray(base[..., 2:4].copy(), "LA"), {}),
+        "white-gray.png": (Image.fromarray(base[..., 2:4].copy(), "LA"), {}),
         "white-palette.png": (rgba.convert("RGB").convert("P", palette=Image.ADAPTIVE), {"transparency": 3}),
-        "white-colour.png": (rgba.convert("RGB"), {"transparency": (0, 0, 0)}),
+        "white-color.png": (rgba.convert("RGB"), {"transparency": (0, 0, 0)}),
         "white-none.png": (rgba.convert("RGB"), {}),
     }
     answers = []

@@ -45,7 +45,7 @@ LIBRARIES = {
 
 
 def levels(values):
-    """What normalisation was given, rounded: it is a byte but for float32's last bits."""
+    """What normalization was given, rounded: it is a byte but for float32's last bits."""
     mean, std = (torch.tensor(each)[:, None, None] for each in (MEAN, STD))
     return (255 * (values * std + mean)).round().clamp(0, 255).byte().permute(1, 2, 0).contiguous()
 

@@ -97,7 +97,7 @@ export interface LayerNorm {
 }
 
 /** Rows less their mean, over their deviation, and the deviations. */
-function normalise({ x, gain, epsilon }: LayerNorm): { normal: Grid; deviations: number[] } {
+function normalize({ x, gain, epsilon }: LayerNorm): { normal: Grid; deviations: number[] } {
   const width = gain.length;
   const rows = new Grid(x.length / width, width, x);
   const means = rows.eachRow((row) => row.reduce((sum, value) => sum + value / width, 0));
@@ -113,13 +113,13 @@ function normalise({ x, gain, epsilon }: LayerNorm): { normal: Grid; deviations:
 }
 
 export function layerNorm(options: LayerNorm): Values {
-  const { normal } = normalise(options);
+  const { normal } = normalize(options);
   const [gain, bias] = [new Grid(1, normal.columns, options.gain), new Grid(1, normal.columns, options.bias)];
   return Grid.from(normal.rows, normal.columns, (r, j) => normal.at(r, j) * gain.at(0, j) + bias.at(0, j)).values;
 }
 
 export function layerNormGradients(options: LayerNorm, dy: Values): { x: Values; gain: Values; bias: Values } {
-  const { normal, deviations } = normalise(options);
+  const { normal, deviations } = normalize(options);
   const { rows, columns: width } = normal;
   const [gain, outer] = [new Grid(1, width, options.gain), new Grid(rows, width, dy)];
   const [dx, dgain, dbias] = [new Grid(rows, width), new Grid(1, width), new Grid(1, width)];

@@ -41,7 +41,7 @@ interface Sizes {
   n: { min: number; max: number };
 }
 
-/** Widths as training leaves them, some on rounding ties, or all alike as the first initialisations make them. */
+/** Widths as training leaves them, some on rounding ties, or all alike as the first initializations make them. */
 function layerOf({ blocks, n }: Sizes): fc.Arbitrary<LayerWidths> {
   const length = fc.integer(n);
   return fc

@@ -121,7 +121,7 @@ test.each<[string, Parameters<typeof tensor>[0], string]>([
     "elements of torch.ComplexDoubleStorage have no place in safetensors",
   ],
   [
-    "quantised numbers",
+    "quantized numbers",
     { storage: "QInt8Storage", length: 3, shape: [3], strides: [1] },
     "elements of torch.QInt8Storage have no place in safetensors",
   ],

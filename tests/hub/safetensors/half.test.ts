@@ -26,7 +26,7 @@ function value(bits: number, { exponentBits, fractionBits }: { exponentBits: num
   return sign * (1 + fraction / 2 ** fractionBits) * 2 ** (exponent - bias);
 }
 
-/** The neighbours of a float32 in both directions. */
+/** The neighbors of a float32 in both directions. */
 function next(value: number, step: 1 | -1): number {
   const bits = Uint32Array.of(bitsOf(Float32Array.of(value))[0] as number);
   bits[0] = (bits[0] as number) + (value > 0 ? step : -step);

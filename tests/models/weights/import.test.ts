@@ -9,8 +9,8 @@ import { type Gpt2, gpt2Logits, loadModelNow, type Model, saveModelNow } from ".
 import {
   type ImportWeightsOptions,
   importWeights,
-  type Recognised,
-  recogniseFile,
+  type Recognized,
+  recognizeFile,
 } from "../../../workbench/models/weights/index.ts";
 import {
   logitsOf,
@@ -50,7 +50,7 @@ const renamed =
   (tensors: Tensors): Tensors =>
     new Map([...tensors].map(([name, tensor]) => [rename(name), tensor]));
 
-async function imported(file: string, options: Partial<ImportWeightsOptions> = {}): Promise<Recognised> {
+async function imported(file: string, options: Partial<ImportWeightsOptions> = {}): Promise<Recognized> {
   for await (const event of importWeights(file, { out: at("model"), ...options })) {
     if (event.kind === "imported") return event.model;
   }
@@ -166,7 +166,7 @@ for (const [name, { make, options, config, assumed }] of Object.entries(CASES)) 
         renamed((stored) => wrapper + stored),
       );
       const found = await imported(file, options);
-      expect(found.assumed).toEqual(assumed as Recognised["assumed"]);
+      expect(found.assumed).toEqual(assumed as Recognized["assumed"]);
       expect(JSON.parse(readFileSync(at("model", "config.json"), "utf8"))).toMatchObject(config);
       await expectFigures(expected);
     }
@@ -265,11 +265,11 @@ test("heads are those that lie beside the weights, else one for each 64 of the w
   const wide = { ...VIT, model_args: { ...VIT.model_args, embed_dim: 128, num_heads: 2 } };
   const model = smallVit(wide) as Model;
   const file = await weightsOf(model);
-  expect((await recogniseFile(file))?.assumed.heads).toBe(2);
-  expect((await recogniseFile(file, { heads: 4 }))?.assumed.heads).toBeUndefined();
+  expect((await recognizeFile(file))?.assumed.heads).toBe(2);
+  expect((await recognizeFile(file, { heads: 4 }))?.assumed.heads).toBeUndefined();
   const tensors = await readSafetensors(at("source", "model.safetensors"));
   writeFileSync(at("told.pth"), checkpointOf(tensors, push.dict({ model: push.dict({ num_heads: push.int(8) }) })));
-  const told = await recogniseFile(at("told.pth"));
+  const told = await recognizeFile(at("told.pth"));
   expect(told?.config).toMatchObject({ model_args: { num_heads: 8 } });
   expect(told?.assumed.heads).toBeUndefined();
   model.dispose();
@@ -277,8 +277,8 @@ test("heads are those that lie beside the weights, else one for each 64 of the w
 
 test("weights that do not tell how many heads they have name the flag that does", async () => {
   const model = smallVit() as Model;
-  const recognising = recogniseFile(await weightsOf(model));
-  await expect(recognising).rejects.toThrow(
+  const recognizing = recognizeFile(await weightsOf(model));
+  await expect(recognizing).rejects.toThrow(
     "weights.pth: does not tell how many heads it has, and its width 24 is no multiple of 64; say how many with --heads",
   );
   model.dispose();
@@ -290,12 +290,12 @@ test("weights of a known kind that do not fit it say which tensor", async () => 
     tensors.delete(name);
     return tensors;
   };
-  await expect(recogniseFile(await weightsOf(model, without("fc.bias")))).rejects.toThrow(
+  await expect(recognizeFile(await weightsOf(model, without("fc.bias")))).rejects.toThrow(
     'tensor "fc.bias": is missing',
   );
   const more = await weightsOf(model, (tensors) => tensors.set("extra.weight", tensors.get("fc.bias") as StoredTensor));
-  await expect(recogniseFile(more)).rejects.toThrow('tensor "extra.weight": is no parameter of this resnet');
-  await expect(recogniseFile(await weightsOf(smallVit() as Model), { heads: 3, imageSize: 32 })).rejects.toThrow(
+  await expect(recognizeFile(more)).rejects.toThrow('tensor "extra.weight": is no parameter of this resnet');
+  await expect(recognizeFile(await weightsOf(smallVit() as Model), { heads: 3, imageSize: 32 })).rejects.toThrow(
     "its positions are those of images of 16 × 16, not 32 × 32",
   );
   model.dispose();
@@ -311,7 +311,7 @@ test("layers that are not dense are refused, for nothing says how they are to be
     tensors.set("blocks.1.mlp_channels.fc1.left", tensor(96, 2));
     return tensors.set("blocks.1.mlp_channels.fc1.right", tensor(2, 24));
   });
-  await expect(recogniseFile(file)).rejects.toThrow(
+  await expect(recognizeFile(file)).rejects.toThrow(
     'tensor "blocks.1.mlp_channels.fc1": has left, right, and config.json does not say',
   );
   model.dispose();
@@ -320,7 +320,7 @@ test("layers that are not dense are refused, for nothing says how they are to be
 test("tensors of no known model are none", async () => {
   const tensor: StoredTensor = { dtype: "F32", shape: [2], data: Float32Array.of(1, 2) };
   writeFileSync(at("other.pth"), checkpointOf(new Map([["encoder.weight", tensor]]), push.dict({})));
-  expect(await recogniseFile(at("other.pth"))).toBeUndefined();
+  expect(await recognizeFile(at("other.pth"))).toBeUndefined();
   writeFileSync(at("empty.pth"), checkpoint(push.dict({ epoch: bytesOf("N") })));
-  expect(await recogniseFile(at("empty.pth"))).toBeUndefined();
+  expect(await recognizeFile(at("empty.pth"))).toBeUndefined();
 });

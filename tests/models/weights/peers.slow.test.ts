@@ -5,7 +5,7 @@ import path from "node:path";
 import * as tf from "@tensorflow/tfjs-core";
 import { openEngine } from "../../../workbench/engine/core/open.ts";
 import { classifierLogits, type Gpt2, gpt2Logits, loadModelNow, type Model } from "../../../workbench/models/index.ts";
-import { importWeights, type Recognised } from "../../../workbench/models/weights/index.ts";
+import { importWeights, type Recognized } from "../../../workbench/models/weights/index.ts";
 import { expectNear } from "../../architectures/vision.ts";
 import { temporaryFolder } from "../../hub/temporary.ts";
 import { PATIENCE, pythonWith } from "../../python/python.ts";
@@ -38,7 +38,7 @@ beforeAll(async () => {
   await openEngine();
 });
 
-async function imported(file: string): Promise<Recognised> {
+async function imported(file: string): Promise<Recognized> {
   for await (const event of importWeights(file, { out: at("model") })) {
     if (event.kind === "imported") return event.model;
   }
@@ -73,7 +73,7 @@ for (const [kind, module, config, assumed] of CASES) {
       const truth = JSON.parse(stdout.toString()) as { images: number[]; logits: number[] };
       const found = await imported(at("weights.pth"));
       expect(found.config).toMatchObject(config);
-      expect(found.assumed).toMatchObject(assumed as Recognised["assumed"]);
+      expect(found.assumed).toMatchObject(assumed as Recognized["assumed"]);
       expect("heads" in found.assumed).toBe("heads" in assumed);
       const model = await loadModelNow(at("model"));
       expectNear(await logitsOf(model, truth.images), truth.logits, 1e-4);

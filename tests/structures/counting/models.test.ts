@@ -97,7 +97,7 @@ describe("GPT-2", () => {
     const { reference, actual } = countGpt2(GPT2_SMALL);
     expect(reference.total).toBe(96636764160);
     expect(actual.relative).toBe(1);
-    // By hand: linears, two attention products, 25 normalisations, the head.
+    // By hand: linears, two attention products, 25 normalizations, the head.
     const parts = [1024 * 144 * 768 ** 2, 2 * 12 * 1024 ** 2 * 768, 25 * 1024 * 768 * 5, 1024 * 768 * 50257];
     expect(actual.total).toBe(parts.reduce((sum, part) => sum + part, 0));
   });
@@ -192,7 +192,7 @@ describe("ResNet-18", () => {
 
 describe("sizes beside the published ones", () => {
   test("ViT without a class token has as many rows as patches, a middle and a layer before the head of their own", () => {
-    const size = { blocks: 1, width: 6, innerWidth: 10, image: 8, patch: 4, colours: 1, classes: 3, publishedDense: 1 };
+    const size = { blocks: 1, width: 6, innerWidth: 10, image: 8, patch: 4, colors: 1, classes: 3, publishedDense: 1 };
     const { actual } = countVit({ ...size, classToken: false, representation: 5 });
     expect(actual.parts).toEqual({
       "patch embedding": 4 * 6 * 16,
@@ -204,7 +204,7 @@ describe("sizes beside the published ones", () => {
     });
   });
 
-  test("ResNet-34 has published multiply-adds, 3.66 G without normalisations", () => {
+  test("ResNet-34 has published multiply-adds, 3.66 G without normalizations", () => {
     const stages = [3, 4, 6, 3].map((blocks, i) => ({ blocks, width: 64 * 2 ** i }));
     const { parts } = countResnet({ ...RESNET18_224, stages }).actual;
     expect(resnetLayers({ ...RESNET18_224, stages }).length).toBe(36);
@@ -219,7 +219,7 @@ describe("sizes beside the published ones", () => {
       channelWidth: 2048,
       image: 224,
       patch: 16,
-      colours: 3,
+      colors: 3,
       classes: 1000,
     };
     const { reference, actual } = countMixer(size);

@@ -18,7 +18,7 @@ export interface Gpt2Config {
   vocabulary: number;
   /** of the layer in the middle of each MLP */
   innerWidth: number;
-  /** of the layer normalisations */
+  /** of the layer normalizations */
   epsilon: number;
   activation: Gpt2Activation;
   /** chances, in training: of embeddings, of what each block adds to the residual stream, of attention weights */

@@ -1,4 +1,4 @@
-// GPT-2's forward pass: token ids to the residual stream behind the last normalisation, and to logits. Pre-norm blocks
+// GPT-2's forward pass: token ids to the residual stream behind the last normalization, and to logits. Pre-norm blocks
 // of attention and MLP (Radford et al. 2019). Losses are in loss.ts, sampling in generate.ts.
 
 import {

@@ -7,7 +7,7 @@ import { isMixerName, type MixerConfig, readMixerConfig } from "./config.ts";
 
 export const mixer: Architecture<MixerConfig> = {
   type: "mixer",
-  recognises: ({ architecture }) => typeof architecture === "string" && isMixerName(architecture),
+  recognizes: ({ architecture }) => typeof architecture === "string" && isMixerName(architecture),
   prefixes: [""],
   storedName: (name) => name,
   parameterName: (stored) => stored,
@@ -22,7 +22,7 @@ export const mixer: Architecture<MixerConfig> = {
 
 // What training from scratch starts with is timm's: Glorot's uniform distribution in the MLPs, a head of zeros.
 function parameters(config: MixerConfig): Map<string, ParameterInfo> {
-  const { blocks, width, patch, colours, classes } = config;
+  const { blocks, width, patch, colors, classes } = config;
   const found = new Map<string, ParameterInfo>();
   const norm = (name: string) => {
     found.set(`${name}.weight`, { shape: [width], start: { kind: "ones" } });
@@ -36,8 +36,8 @@ function parameters(config: MixerConfig): Map<string, ParameterInfo> {
       found.set(`${layer}.bias`, { shape: [nOut], start: { kind: "normal", deviation: 1e-6 } });
     }
   };
-  const deviation = Math.sqrt(1 / (colours * patch ** 2));
-  const shape = [patch, patch, colours, width];
+  const deviation = Math.sqrt(1 / (colors * patch ** 2));
+  const shape = [patch, patch, colors, width];
   found.set("stem.proj.weight", { shape, start: { kind: "normal", deviation }, kernel: true });
   found.set("stem.proj.bias", { shape: [width], start: { kind: "zeros" } });
   for (let i = 0; i < blocks; i++) {

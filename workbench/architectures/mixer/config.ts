@@ -17,9 +17,9 @@ export interface MixerConfig {
   /** rows and columns of a patch */
   patch: number;
   /** of the image */
-  colours: number;
+  colors: number;
   classes: number;
-  /** of the layer normalisations */
+  /** of the layer normalizations */
   epsilon: number;
   /** chances, in training: of entries within MLPs and of their outputs, of what goes to the head */
   dropout: { mlp: number; head: number };
@@ -57,7 +57,7 @@ const FIELDS = z.object({
 export function readMixerConfig(json: Record<string, unknown>, file: string): MixerConfig {
   if (!isTimm(json))
     throw new ModelError('"architecture" is missing: an MLP-Mixer is known by its name in timm', { file });
-  const { name, classes, colours, image: input, model } = readTimmConfig(json, file);
+  const { name, classes, colors, image: input, model } = readTimmConfig(json, file);
   const found = NAME.exec(name);
   if (!found) throw new ModelError(`architecture "${name}" is no plain MLP-Mixer of timm's`, { file });
   refuseOthers(model, {
@@ -80,7 +80,7 @@ export function readMixerConfig(json: Record<string, unknown>, file: string): Mi
     channelWidth: Math.floor(channelRatio * width),
     image,
     patch,
-    colours: fields.in_chans ?? colours,
+    colors: fields.in_chans ?? colors,
     classes,
     epsilon: 1e-6,
     dropout: { mlp: fields.proj_drop_rate, head: fields.drop_rate },

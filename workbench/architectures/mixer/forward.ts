@@ -12,7 +12,7 @@ import type { MixerConfig } from "./config.ts";
 export type Mixer = Model<MixerConfig>;
 
 /**
- * @param images float32 (batch, image, image, colours), normalised
+ * @param images float32 (batch, image, image, colors), normalized
  * @returns logits, float32 (batch, classes)
  * @throws ShapeError when images are of another size
  */

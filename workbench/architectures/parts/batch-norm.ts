@@ -1,11 +1,11 @@
-// Batch normalisation as a layer of a model: by the statistics of the batch in training, which move the running ones, and
+// Batch normalization as a layer of a model: by the statistics of the batch in training, which move the running ones, and
 // by those in evaluation. Ioffe and Szegedy 2015; the arithmetic with its gradient is an op of the engine.
 
 import { add, mul, rsqrt, sub, type Tensor, tidy } from "@tensorflow/tfjs-core";
 import { batchNorm } from "../../engine/ops/index.ts";
 import type { Model } from "../../models/model.ts";
 
-/** Of all normalisations, as PyTorch's default. */
+/** Of all normalizations, as PyTorch's default. */
 const EPSILON = 1e-5;
 /** Share of the running statistics that a batch replaces. */
 const MOMENTUM = 0.1;
@@ -14,7 +14,7 @@ const MOMENTUM = 0.1;
  * @param name parameters `weight` and `bias`, buffers `running_mean` and `running_var`
  * @param x float32 (…, channels)
  */
-export function normaliseBatch<Config>(
+export function normalizeBatch<Config>(
   model: Model<Config>,
   name: string,
   { x, training }: { x: Tensor; training: boolean },

@@ -50,10 +50,10 @@ function weightsOf(from: number, to: number): Window[] {
   const scale = from / to;
   const reach = Math.max(scale, 1);
   return Array.from({ length: to }, (_, at): Window => {
-    const centre = scale * (at + 0.5);
-    const first = Math.max(0, Math.trunc(centre - 2 * reach + 0.5));
-    const end = Math.min(from, Math.trunc(centre + 2 * reach + 0.5));
-    const weights = Array.from({ length: end - first }, (_, i) => keys((i + first - centre + 0.5) / reach));
+    const center = scale * (at + 0.5);
+    const first = Math.max(0, Math.trunc(center - 2 * reach + 0.5));
+    const end = Math.min(from, Math.trunc(center + 2 * reach + 0.5));
+    const weights = Array.from({ length: end - first }, (_, i) => keys((i + first - center + 0.5) / reach));
     const total = weights.reduce((sum, weight) => sum + weight, 0);
     return { first, weights: weights.map((weight) => weight / total) };
   });

@@ -8,7 +8,7 @@ import { resnetLogits } from "../resnet/forward.ts";
 import { vitLogits } from "../vit/forward.ts";
 
 export interface ClassifierOptions {
-  /** normalises batches by their own statistics, which move the running ones. Default false */
+  /** normalizes batches by their own statistics, which move the running ones. Default false */
   training?: boolean;
   /**
    * in training: of what is dropped, at the config's rates; give each step its own, a whole number from 0. Default:
@@ -26,7 +26,7 @@ export const isClassifier = <Config>({ architecture }: Pick<Model<Config>, "arch
   architecture.type in FORWARDS;
 
 /**
- * @param images float32 (batch, height, width, colours), normalised as imageSettings says
+ * @param images float32 (batch, height, width, colors), normalized as imageSettings says
  * @returns float32 (batch, classes)
  * @throws ShapeError when images are of another size than the model's; EngineError when it classifies no images
  */

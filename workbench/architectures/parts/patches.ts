@@ -6,7 +6,7 @@ import { expectOperand } from "../../engine/ops/operands.ts";
 import type { Model } from "../../models/model.ts";
 
 /**
- * @param name parameters `weight` (patch, patch, colours, n) and `bias` (n)
+ * @param name parameters `weight` (patch, patch, colors, n) and `bias` (n)
  * @returns float32 (batch, patches, n), patches row by row
  */
 export function embedPatches<Config>(
@@ -25,9 +25,9 @@ export function embedPatches<Config>(
 export function expectImages(
   what: string,
   images: Tensor4D,
-  { image, colours }: { image: number; colours: number },
+  { image, colors }: { image: number; colors: number },
 ): void {
-  expectOperand(what, { images }, { dtype: "float32", shape: ["batch", "height", "width", colours] });
+  expectOperand(what, { images }, { dtype: "float32", shape: ["batch", "height", "width", colors] });
   const [, height, width] = images.shape;
   if (height === image && width === image) return;
   throw new ShapeError(`${what}: images must be ${image} × ${image}, as the model's, got ${height} × ${width}`);

@@ -10,7 +10,7 @@ export interface TimmConfig {
   /** e.g. `vit_base_patch16_224`, the tag of its weights left off */
   name: string;
   classes: number;
-  colours: number;
+  colors: number;
   /** rows and columns of images, where the file says */
   image: number | undefined;
   /** `model_args`, and fields that timm writes beside them */
@@ -58,7 +58,7 @@ export function readTimmConfig(json: Readonly<Record<string, unknown>>, file: st
   return {
     name: fields.architecture.replace(/\..*$/, ""),
     classes: fields.num_classes ?? count ?? 1000,
-    colours: input?.[0] ?? 3,
+    colors: input?.[0] ?? 3,
     image: input?.[1],
     model,
   };

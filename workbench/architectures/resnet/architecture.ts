@@ -10,7 +10,7 @@ import { parameterName, storedName, TRANSFORMERS_PREFIX } from "./names.ts";
 
 export const resnet: Architecture<ResnetConfig> = {
   type: "resnet",
-  recognises: ({ architecture }) => typeof architecture === "string" && isResnetName(architecture),
+  recognizes: ({ architecture }) => typeof architecture === "string" && isResnetName(architecture),
   prefixes: ["", TRANSFORMERS_PREFIX, BARE],
   savedPrefix: (prefix) => (prefix === BARE ? TRANSFORMERS_PREFIX : prefix),
   prefixOf: ({ naming }) => (naming === "timm" ? "" : TRANSFORMERS_PREFIX),
@@ -55,7 +55,7 @@ function parameters(config: ResnetConfig): Map<string, ParameterInfo> {
   return found;
 }
 
-/** The normalisation that follows a convolution: `bn1` of `conv1`, `downsample.1` of `downsample.0`. */
+/** The normalization that follows a convolution: `bn1` of `conv1`, `downsample.1` of `downsample.0`. */
 export const normOf = (convolution: string): string =>
   convolution.replace(/conv(\d+)$/, "bn$1").replace(/downsample\.0$/, "downsample.1");
 

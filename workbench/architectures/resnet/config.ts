@@ -13,7 +13,7 @@ export interface ResnetConfig {
   /** blocks and channels of each stage; all but the first halve the image */
   stages: readonly { blocks: number; width: number }[];
   /** of the image */
-  colours: number;
+  colors: number;
   /** rows and columns that counts are for; the network takes others too */
   image: number;
   classes: number;
@@ -21,7 +21,7 @@ export interface ResnetConfig {
   dropout: number;
   /** chance, in training, that the last block is skipped for an image; rises evenly from 0 */
   dropPath: number;
-  /** whether the last normalisation of each block starts at 0, so that blocks start as nothing */
+  /** whether the last normalization of each block starts at 0, so that blocks start as nothing */
   zeroStart: boolean;
   /** whose names the checkpoint has */
   naming: "timm" | "transformers";
@@ -62,7 +62,7 @@ export function readResnetConfig(json: Record<string, unknown>, file: string): R
 }
 
 function fromTimm(json: Record<string, unknown>, file: string): ResnetConfig {
-  const { name, classes, colours, image, model } = readTimmConfig(json, file);
+  const { name, classes, colors, image, model } = readTimmConfig(json, file);
   const depths = DEPTHS.get(name);
   if (!depths) throw new ModelError(`architecture "${name}" is neither resnet18 nor resnet34`, { file });
   const defaults = { global_pool: "avg", num_classes: classes, stem_type: "", output_stride: 32 };
@@ -71,7 +71,7 @@ function fromTimm(json: Record<string, unknown>, file: string): ResnetConfig {
   return {
     stem: 64,
     stages: stagesOf({ depths: fields.layers ?? depths, widths: fields.channels, file }),
-    colours: fields.in_chans ?? colours,
+    colors: fields.in_chans ?? colors,
     image: image ?? 224,
     classes,
     dropout: fields.drop_rate,
@@ -86,7 +86,7 @@ function fromTransformers(json: Record<string, unknown>, file: string): ResnetCo
   return {
     stem: fields.embedding_size,
     stages: stagesOf({ depths: fields.depths, widths: fields.hidden_sizes, file }),
-    colours: fields.num_channels,
+    colors: fields.num_channels,
     image: typeof json.image_size === "number" ? json.image_size : 224,
     classes: classCount(json),
     dropout: 0,

@@ -1,11 +1,11 @@
-// The forward pass of a residual network of basic blocks, images to logits. Batches are normalised by their own statistics
+// The forward pass of a residual network of basic blocks, images to logits. Batches are normalized by their own statistics
 // in training and by the running ones else.
 
 import { add, maxPool, mean, relu, type Tensor, type Tensor2D, type Tensor4D, tidy } from "@tensorflow/tfjs-core";
 import { linear } from "../../engine/ops/index.ts";
 import { expectOperand } from "../../engine/ops/operands.ts";
 import type { Model } from "../../models/model.ts";
-import { normaliseBatch } from "../parts/batch-norm.ts";
+import { normalizeBatch } from "../parts/batch-norm.ts";
 import type { ClassifierOptions } from "../parts/classifier.ts";
 import { dropPath, dropper } from "../parts/dropout.ts";
 import { normOf } from "./architecture.ts";
@@ -14,17 +14,17 @@ import type { ResnetConfig } from "./config.ts";
 export type Resnet = Model<ResnetConfig>;
 
 /**
- * @param images float32 (batch, height, width, colours), normalised
+ * @param images float32 (batch, height, width, colors), normalized
  * @returns logits, float32 (batch, classes)
  */
 export function resnetLogits(model: Resnet, images: Tensor4D, options: ClassifierOptions = {}): Tensor2D {
-  const { colours, stages, dropPath: mostDropped, dropout } = model.config;
-  expectOperand("resnet", { images }, { dtype: "float32", shape: ["batch", "height", "width", colours] });
+  const { colors, stages, dropPath: mostDropped, dropout } = model.config;
+  expectOperand("resnet", { images }, { dtype: "float32", shape: ["batch", "height", "width", colors] });
   const { training = false } = options;
   return tidy(() => {
     const drop = dropper(training ? options.seed : undefined);
     const convolved = (name: string, x: Tensor) =>
-      tidy(() => normaliseBatch(model, normOf(name), { x: model.convolution(name, x as Tensor4D), training }));
+      tidy(() => normalizeBatch(model, normOf(name), { x: model.convolution(name, x as Tensor4D), training }));
     let x: Tensor = tidy(() => maxPool(relu(convolved("conv1", images)) as Tensor4D, 3, 2, 1));
     const blocks = stages.flatMap((stage, i) => Array.from({ length: stage.blocks }, (_, j) => `layer${i + 1}.${j}`));
     for (const [at, block] of blocks.entries()) {

@@ -9,7 +9,7 @@ import { PACKED_PARTS, parameterName, storedName, TRANSFORMERS_PREFIX } from "./
 
 export const vit: Architecture<VitConfig> = {
   type: "vit",
-  recognises: ({ architecture }) => typeof architecture === "string" && isVitName(architecture),
+  recognizes: ({ architecture }) => typeof architecture === "string" && isVitName(architecture),
   prefixes: ["", TRANSFORMERS_PREFIX, BARE],
   savedPrefix: (prefix) => (prefix === BARE ? TRANSFORMERS_PREFIX : prefix),
   prefixOf: ({ naming }) => (naming === "timm" ? "" : TRANSFORMERS_PREFIX),
@@ -48,7 +48,7 @@ export const positionsOf = (config: VitConfig): number =>
 
 // What training from scratch starts with is timm's: normal 0.02 in all matrices, the patch embedding as PyTorch starts it.
 function parameters(config: VitConfig): Map<string, ParameterInfo> {
-  const { blocks, width, innerWidth, patch, colours, classes, deviation } = config;
+  const { blocks, width, innerWidth, patch, colors, classes, deviation } = config;
   const found = new Map<string, ParameterInfo>();
   const normal = { kind: "normal", deviation } as const;
   const layer = (name: string, [nOut, nIn]: [number, number], bias = true) => {
@@ -63,8 +63,8 @@ function parameters(config: VitConfig): Map<string, ParameterInfo> {
     if (config.layerScale === undefined) return;
     found.set(`${name}.gamma`, { shape: [width], start: { kind: "constant", value: config.layerScale } });
   };
-  const patchStart = { kind: "uniform", bound: 1 / Math.sqrt(colours * patch ** 2) } as const;
-  found.set("patch_embed.proj.weight", { shape: [patch, patch, colours, width], start: patchStart, kernel: true });
+  const patchStart = { kind: "uniform", bound: 1 / Math.sqrt(colors * patch ** 2) } as const;
+  found.set("patch_embed.proj.weight", { shape: [patch, patch, colors, width], start: patchStart, kernel: true });
   found.set("patch_embed.proj.bias", { shape: [width], start: patchStart });
   if (config.classToken) found.set("cls_token", { shape: [1, 1, width], start: { kind: "normal", deviation: 1e-6 } });
   found.set("pos_embed", { shape: [1, positionsOf(config), width], start: normal });
@@ -97,8 +97,8 @@ function layers({ blocks, width, innerWidth }: VitConfig): LayerInfo[] {
 
 /** The published constant for ViT-B/16 at 224; for any other, the reference's own count of the dense model. */
 function sizeOf(config: VitConfig): VitSize {
-  const { blocks, width, innerWidth, image, patch, colours, classes, classToken, representation } = config;
-  const size = { blocks, width, innerWidth, image, patch, colours, classes, classToken, representation };
+  const { blocks, width, innerWidth, image, patch, colors, classes, classToken, representation } = config;
+  const size = { blocks, width, innerWidth, image, patch, colors, classes, classToken, representation };
   const { publishedDense, ...published } = VIT_B_16;
   const isPublished =
     Object.entries(published).every(([field, value]) => size[field as keyof typeof size] === value) &&

@@ -19,9 +19,9 @@ export interface VitConfig {
   /** rows and columns of a patch */
   patch: number;
   /** of the image */
-  colours: number;
+  colors: number;
   classes: number;
-  /** of the layer normalisations */
+  /** of the layer normalizations */
   epsilon: number;
   activation: "gelu" | "gelu_tanh";
   /** whether queries, keys and values have a bias */
@@ -32,7 +32,7 @@ export interface VitConfig {
   classPosition: boolean;
   /** what goes to the head: the class token, or the mean over patches */
   pooling: "token" | "average";
-  /** normalised before pooling (`norm`) or after (`fc_norm`) */
+  /** normalized before pooling (`norm`) or after (`fc_norm`) */
   finalNorm: "norm" | "fc_norm";
   /** width of a layer with tanh before the head; undefined: none */
   representation: number | undefined;
@@ -115,7 +115,7 @@ export function readVitConfig(json: Record<string, unknown>, file: string): VitC
 }
 
 function fromTimm(json: Record<string, unknown>, file: string): VitConfig {
-  const { name, classes, colours, image, model } = readTimmConfig(json, file);
+  const { name, classes, colors, image, model } = readTimmConfig(json, file);
   const found = NAME.exec(name);
   if (!found) throw new ModelError(`architecture "${name}" is no plain vision transformer of timm's`, { file });
   const defaults = { pre_norm: false, qk_norm: false, num_classes: classes, reg_tokens: 0, dynamic_img_size: false };
@@ -133,7 +133,7 @@ function fromTimm(json: Record<string, unknown>, file: string): VitConfig {
     innerWidth: Math.floor(width * fields.mlp_ratio),
     image: square(fields.img_size, "img_size", file) ?? image ?? Number(found[4] ?? 224),
     patch: square(fields.patch_size, "patch_size", file) ?? Number(found[3]),
-    colours: fields.in_chans ?? colours,
+    colors: fields.in_chans ?? colors,
     classes,
     epsilon: 1e-6,
     activation: "gelu",
@@ -166,7 +166,7 @@ function fromTransformers(json: Record<string, unknown>, file: string): VitConfi
     innerWidth: fields.intermediate_size,
     image: square(fields.image_size, "image_size", file) as number,
     patch: square(fields.patch_size, "patch_size", file) as number,
-    colours: fields.num_channels,
+    colors: fields.num_channels,
     classes: classCount(json),
     epsilon: fields.layer_norm_eps,
     activation: fields.hidden_act === "gelu" ? "gelu" : "gelu_tanh",

@@ -27,7 +27,7 @@ import type { VitConfig } from "./config.ts";
 export type Vit = Model<VitConfig>;
 
 /**
- * @param images float32 (batch, image, image, colours), normalised
+ * @param images float32 (batch, image, image, colors), normalized
  * @returns logits, float32 (batch, classes)
  * @throws ShapeError when images are of another size; resizePositions makes a model for it
  */
@@ -88,7 +88,7 @@ function mlp(model: Vit, name: string, { x, drop }: Within): Tensor {
   return model.linear(`${name}.fc2`, drop(model.linear(`${name}.fc1`, x, { activation }), dropout.middle));
 }
 
-/** (batch, n), normalised. */
+/** (batch, n), normalized. */
 function pool(model: Vit, x: Tensor): Tensor {
   const { pooling, finalNorm, classToken, width } = model.config;
   const [batch, count] = x.shape as [number, number];
@@ -97,7 +97,7 @@ function pool(model: Vit, x: Tensor): Tensor {
     pooling === "token"
       ? reshape(slice(from, [0, 0, 0], [batch, 1, width]), [batch, width])
       : mean(slice(from, [0, first, 0], [batch, count - first, width]), 1);
-  // One token is normalised alone: the others' normalisation would be for nothing.
+  // One token is normalized alone: the others' normalization would be for nothing.
   if (finalNorm === "fc_norm" || pooling === "token") return normed(model, finalNorm, taken(x));
   return taken(normed(model, finalNorm, x));
 }

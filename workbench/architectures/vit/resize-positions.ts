@@ -63,10 +63,10 @@ export async function resizePositions<Config>(model: Model<Config>, image: numbe
 function resizedJson(json: Readonly<Record<string, unknown>>, image: number): Record<string, unknown> {
   if (!isTimm(json)) return { ...json, image_size: image };
   const { model_args, pretrained_cfg } = json as { model_args?: object; pretrained_cfg?: { input_size?: number[] } };
-  const [colours = 3] = pretrained_cfg?.input_size ?? [];
+  const [colors = 3] = pretrained_cfg?.input_size ?? [];
   return {
     ...json,
     model_args: { ...model_args, img_size: image },
-    ...(pretrained_cfg && { pretrained_cfg: { ...pretrained_cfg, input_size: [colours, image, image] } }),
+    ...(pretrained_cfg && { pretrained_cfg: { ...pretrained_cfg, input_size: [colors, image, image] } }),
   };
 }

@@ -81,7 +81,7 @@ async function collect(
   texts: Texts,
   { model, layers, split, samples, signal }: { model: Gpt2; split: string; samples: number } & CalibrationOptions,
 ): Promise<Calibration> {
-  const windows = await shown({ label: "tokenising", format: () => "" }, texts.windows(split));
+  const windows = await shown({ label: "tokenizing", format: () => "" }, texts.windows(split));
   if (windows.length === 0) {
     throw new CommandFailed(`${split} has too little text to calibrate on: a window has two tokens at least`);
   }
@@ -140,7 +140,7 @@ function show(event: ExperimentEvent, bar: ProgressBar): void {
     bar.note(`${percent(event.event.fraction)}, ${formatCount(event.event.images)} images`);
     bar.advance(0);
   }
-  if (event.of === "tokenise" && event.event.kind === "tokenising") {
+  if (event.of === "tokenize" && event.event.kind === "tokenizing") {
     bar.note(`${percent(event.event.fraction)}, ${formatCount(event.event.tokens)} tokens`);
     bar.advance(0);
   }

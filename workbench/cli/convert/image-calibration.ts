@@ -41,7 +41,7 @@ export async function calibrateOnImages(
     limit: samples,
     cache,
     signal,
-    unlabelled: true,
+    unlabeled: true,
   };
   const images = await shown({ label: "images", format: () => "" }, openedImages(place));
   const loader = imageLoader(images, { ...evaluationOptions({}, imageSettings(model)), skipBad: true });

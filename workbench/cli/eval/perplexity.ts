@@ -1,5 +1,5 @@
 // `gblr eval ppl`: perplexity of a language model on a text of the Hub or of a folder. The model and the text are found,
-// the text is tokenised once, every window is scored; here are the options, the progress and the table.
+// the text is tokenized once, every window is scored; here are the options, the progress and the table.
 
 import process from "node:process";
 import type { Command } from "commander";
@@ -49,7 +49,7 @@ interface PerplexityFlags extends OpenEngineOptions {
 
 const DESCRIPTION = `
 Scores every token of a text but the first, by the tokens before it in its
-window. Each row of the text is tokenised by itself; all ids are one list, cut
+window. Each row of the text is tokenized by itself; all ids are one list, cut
 into windows of --context tokens, the last one shorter. Published tables count
 whole windows only: so does --whole-windows, and says what it leaves out. With a
 --stride shorter than the context windows overlap, and each scores only the

@@ -1,5 +1,5 @@
-// Encoded images to red, green and blue, as PIL's `convert("RGB")` gives them: colour profiles and the camera's
-// orientation are not applied, transparency is dropped, CMYK is converted by its plain formula, 16 bit greyscale is not
+// Encoded images to red, green and blue, as PIL's `convert("RGB")` gives them: color profiles and the camera's
+// orientation are not applied, transparency is dropped, CMYK is converted by its plain formula, 16 bit grayscale is not
 // scaled: what is above 255 becomes 255. Equal to the last bit for JPEG, PNG, WebP, TIFF and GIF (its first picture).
 
 import sharp, { type Sharp } from "sharp";
@@ -33,7 +33,7 @@ export interface DecodeOptions {
 }
 
 export interface DecodedImage extends Pixels {
-  /** whether it is 16 bit greyscale with values above 255, which became 255 */
+  /** whether it is 16 bit grayscale with values above 255, which became 255 */
   clipped: boolean;
 }
 
@@ -46,16 +46,16 @@ export async function decodeImage(bytes: Uint8Array, { transparency }: DecodeOpt
     const { space, format, channels, hasAlpha } = await image.metadata();
     if (!FORMATS.includes(format)) throw new Error(`it is ${format.toUpperCase()}, not ${KNOWN}`);
     if (space === "cmyk") return { ...(await fromCmyk(image)), clipped: false };
-    // A PNG's type of colour tells greyscale with one transparent level from greyscale with transparency.
-    const isGrey = channels === 1 || (format === "png" && bytes[PNG_COLOUR_TYPE] === 0);
-    if (space === "grey16" && isGrey) return await fromDeepGrey(image);
+    // A PNG's type of color tells grayscale with one transparent level from grayscale with transparency.
+    const isGray = channels === 1 || (format === "png" && bytes[PNG_COLOR_TYPE] === 0);
+    if (space === "grey16" && isGray) return await fromDeepGray(image);
     const isOpaque = transparency === undefined || !hasAlpha;
-    const colours = isOpaque ? image.toColourspace("srgb").removeAlpha() : image.toColourspace("srgb").ensureAlpha();
-    const { data, info } = await colours.raw().toBuffer({ resolveWithObject: true });
+    const colors = isOpaque ? image.toColourspace("srgb").removeAlpha() : image.toColourspace("srgb").ensureAlpha();
+    const { data, info } = await colors.raw().toBuffer({ resolveWithObject: true });
     const size = { width: info.width, height: info.height };
     if (!isOpaque) return { ...overWhite(data, size), clipped: false };
-    // Of some kinds greyscale stays so.
-    const pixels = info.channels === 1 ? fromGrey(data, size) : { ...size, data: owned(data) };
+    // Of some kinds grayscale stays so.
+    const pixels = info.channels === 1 ? fromGray(data, size) : { ...size, data: owned(data) };
     return { ...pixels, clipped: false };
   } catch (error) {
     throw new ImageError(`cannot be decoded: ${clauseOf(error)}`, { cause: error });
@@ -79,23 +79,23 @@ async function fromCmyk(image: Sharp): Promise<Pixels> {
   return pixels;
 }
 
-/** Where a PNG says its type of colour, in its first chunk. */
-const PNG_COLOUR_TYPE = 25;
+/** Where a PNG says its type of color, in its first chunk. */
+const PNG_COLOR_TYPE = 25;
 
 /** 16 bits a pixel; the first channel, where a transparent level has made a second one. */
-async function fromDeepGrey(image: Sharp): Promise<DecodedImage> {
+async function fromDeepGray(image: Sharp): Promise<DecodedImage> {
   const raw = image.toColourspace("grey16").raw({ depth: "ushort" });
   const { data, info } = await raw.toBuffer({ resolveWithObject: true });
   const { width, height, channels } = info;
   const levels = new Uint16Array(owned(data).slice().buffer);
-  const grey = new Uint8ClampedArray(width * height);
+  const gray = new Uint8ClampedArray(width * height);
   let clipped = false;
-  for (let i = 0; i < grey.length; i++) {
+  for (let i = 0; i < gray.length; i++) {
     const level = levels[i * channels] as number;
-    grey[i] = level;
+    gray[i] = level;
     clipped ||= level > 255;
   }
-  return { ...fromGrey(grey, { width, height }), clipped };
+  return { ...fromGray(gray, { width, height }), clipped };
 }
 
 /** Red, green, blue and opacity over white, with the roundings of PIL's `alpha_composite`. */
@@ -111,7 +111,7 @@ function overWhite(data: Uint8Array, { width, height }: { width: number; height:
   return pixels;
 }
 
-function fromGrey(data: ArrayLike<number>, { width, height }: { width: number; height: number }): Pixels {
+function fromGray(data: ArrayLike<number>, { width, height }: { width: number; height: number }): Pixels {
   const pixels = blank(width, height);
   for (let i = 0; i < data.length; i++) pixels.data.fill(data[i] as number, 3 * i, 3 * i + 3);
   return pixels;

@@ -1,4 +1,4 @@
-// Random erasing (Zhong et al. 2017, arXiv 1708.04896) with timm's rules: a rectangle of a normalised image becomes noise
+// Random erasing (Zhong et al. 2017, arXiv 1708.04896) with timm's rules: a rectangle of a normalized image becomes noise
 // or the mean.
 
 import type { RandomStream } from "./random.ts";

@@ -1,4 +1,4 @@
-// What evaluation does to an image: resized to size / crop share, then the centre, with the roundings of torchvision and
+// What evaluation does to an image: resized to size / crop share, then the center, with the roundings of torchvision and
 // timm.
 
 import { type Pixels, paste, plain } from "./pixels.ts";
@@ -45,7 +45,7 @@ export function evaluationView(
   return whole;
 }
 
-/** The centre of a side: what of it is kept, and how much border comes before. */
+/** The center of a side: what of it is kept, and how much border comes before. */
 interface Seen {
   first: number;
   count: number;
@@ -58,7 +58,7 @@ function seen(length: number, size: number, rounding: CropRounding): Seen {
   return { first: 0, count: length, before: Math.floor((size - length) / 2) };
 }
 
-/** The mean, which becomes 0 when it is normalised, or nearly. @param mean of values from 0 to 1 */
+/** The mean, which becomes 0 when it is normalized, or nearly. @param mean of values from 0 to 1 */
 export const borderOf = (mean: readonly [number, number, number]): [number, number, number] =>
   mean.map((value) => roundEven(255 * value)) as [number, number, number];
 

@@ -28,15 +28,15 @@ interface FoldersOptions {
   config?: string | undefined;
   split: string;
   /** images beside the folders of classes, or without any, are found too. Default false */
-  unlabelled?: boolean | undefined;
+  unlabeled?: boolean | undefined;
 }
 
 /** @returns nothing where the data set is not made of folders of images; @throws DataError on an unknown split of one that is */
 export async function foldersOf(
   dataset: string,
-  { config = "default", split, unlabelled = false }: FoldersOptions,
+  { config = "default", split, unlabeled = false }: FoldersOptions,
 ): Promise<SplitFolders | undefined> {
-  const classesIn = unlabelled ? imagesIn : classFoldersIn;
+  const classesIn = unlabeled ? imagesIn : classFoldersIn;
   const chosen = { config, split: conventionalSplit(split) };
   const bases = config === "default" ? ["", "data/"] : [`${config}/`];
   const plain: string[] = [];

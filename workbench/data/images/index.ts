@@ -12,7 +12,7 @@ export { seedWithin } from "./random.ts";
 export { heldOut, sampleOf, subsetOf } from "./subset.ts";
 export { classOrderTold, clippedTold } from "./told.ts";
 export type {
-  ColourJitter,
+  ColorJitter,
   CropMode,
   EvaluationTransform,
   ImageLoaderOptions,

@@ -27,7 +27,7 @@ export interface ImageAnswer {
   pixels: Float32Array<ArrayBuffer>;
   /** why an image cannot be used, as a clause, by its place in the job */
   problems: Record<number, string>;
-  /** places in the job of 16 bit greyscale that lost what is above 255 */
+  /** places in the job of 16 bit grayscale that lost what is above 255 */
   clipped: number[];
 }
 

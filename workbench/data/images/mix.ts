@@ -36,7 +36,7 @@ export function drawMix(
   return cuts ? cut(share, size, random) : { kind: "mixup", share };
 }
 
-/** A square of 1 - share of the area about a random centre; what is outside the image is lost, and the share follows. */
+/** A square of 1 - share of the area about a random center; what is outside the image is lost, and the share follows. */
 function cut(share: number, size: number, random: RandomStream): Mix {
   const half = Math.floor(Math.trunc(size * Math.sqrt(1 - share)) / 2);
   const [y, x] = [random.integer(0, size - 1), random.integer(0, size - 1)];

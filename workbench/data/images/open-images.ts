@@ -16,11 +16,11 @@ import type { ImagesEvent, OpenImagesOptions } from "./types.ts";
  *   there or damaged, for a set without images, and for a cache that cannot be written; the signal's reason when it aborts
  */
 export async function* openImages(options: OpenImagesOptions): AsyncGenerator<ImagesEvent> {
-  const { dataset, config, split, unlabelled } = options;
+  const { dataset, config, split, unlabeled } = options;
   const formats = (await pathsIn(dataset)).map(formatOf);
   // A picture beside the tables of a data set is its ornament.
-  const isLoose = unlabelled === true && !formats.includes("parquet");
-  const folders = await foldersOf(dataset, { config, split, unlabelled: isLoose });
+  const isLoose = unlabeled === true && !formats.includes("parquet");
+  const folders = await foldersOf(dataset, { config, split, unlabeled: isLoose });
   if (folders) {
     yield {
       kind: "data",
@@ -32,7 +32,7 @@ export async function* openImages(options: OpenImagesOptions): AsyncGenerator<Im
     return;
   }
   if (formats.every((format) => format === undefined)) {
-    const folder = unlabelled
+    const folder = unlabeled
       ? `a folder of images, such as ${split}/1.jpg`
       : `a folder a split with a folder a class, such as ${split}/cat/1.jpg`;
     const wanted = `neither parquet files nor ${folder}`;

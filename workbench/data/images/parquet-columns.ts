@@ -16,13 +16,13 @@ export interface ImageColumns {
 interface ColumnsOptions {
   imageColumn?: string | undefined;
   labelColumn?: string | undefined;
-  unlabelled?: boolean | undefined;
+  unlabeled?: boolean | undefined;
 }
 
 /** @throws DataError, with what there is, when there are none, or not those asked for */
 export function imageColumns(
   { path, columns }: ParquetFile,
-  { imageColumn, labelColumn, unlabelled = false }: ColumnsOptions,
+  { imageColumn, labelColumn, unlabeled = false }: ColumnsOptions,
 ): ImageColumns {
   const names = columns.map(({ element }) => element.name);
   const images = columns.filter(holdsImages).map(({ element }) => element.name);
@@ -34,7 +34,7 @@ export function imageColumns(
     const what = image === undefined ? "has no column of images" : `column ${JSON.stringify(image)} holds no images`;
     throw new DataError(path, `${what}, {bytes, path}; there is ${listed(names)}`);
   }
-  if (unlabelled) return { image };
+  if (unlabeled) return { image };
   const label = labelColumn ?? LABEL_NAMES.find((name) => names.includes(name));
   if (label === undefined) {
     const wanted = LABEL_NAMES.join(", ");

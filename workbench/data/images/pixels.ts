@@ -22,10 +22,10 @@ export const blank = (width: number, height: number): Pixels => ({
   data: new Uint8Array(3 * width * height),
 });
 
-/** All of one colour, 0 to 255. */
-export function plain(width: number, height: number, colour: readonly [number, number, number]): Pixels {
+/** All of one color, 0 to 255. */
+export function plain(width: number, height: number, color: readonly [number, number, number]): Pixels {
   const image = blank(width, height);
-  for (let i = 0; i < image.data.length; i++) image.data[i] = colour[i % 3] as number;
+  for (let i = 0; i < image.data.length; i++) image.data[i] = color[i % 3] as number;
   return image;
 }
 

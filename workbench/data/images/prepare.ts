@@ -1,7 +1,7 @@
 // One image from its pixels to what a network sees; which thread does it changes no number.
 
 import { autoAugment } from "./augment/auto-augment.ts";
-import { colourJitter } from "./augment/colour-jitter.ts";
+import { colorJitter } from "./augment/color-jitter.ts";
 import type { AugmentContext } from "./augment/operations.ts";
 import { randAugment } from "./augment/rand-augment.ts";
 import { randomPaddedCrop, randomResizedCrop } from "./crop.ts";
@@ -19,18 +19,18 @@ export interface PrepareSettings {
   std: readonly [number, number, number];
 }
 
-/** Transformed, normalised: size · size · 3 numbers into `out`. The image may be changed. */
+/** Transformed, normalized: size · size · 3 numbers into `out`. The image may be changed. */
 export function prepareImage(
   image: Pixels,
   { settings, seed, out }: { settings: PrepareSettings; seed: number; out: Float32Array },
 ): void {
   const { size, transform } = settings;
   if (transform.kind === "evaluate") {
-    normalise(evaluationView(image, { ...transform, size }), settings, out);
+    normalize(evaluationView(image, { ...transform, size }), settings, out);
     return;
   }
   const random = new RandomStream(seed);
-  normalise(trainingView(image, { ...settings, transform }, random), settings, out);
+  normalize(trainingView(image, { ...settings, transform }, random), settings, out);
   if (transform.erasing) erase(out, { size, ...transform.erasing }, random);
 }
 
@@ -44,7 +44,7 @@ function trainingView(
     flip = 0.5,
     randAugment: rand,
     autoAugment: policy,
-    colourJitter: jitter,
+    colorJitter: jitter,
   } = transform;
   const interpolation = crop.kind === "resized" ? (crop.interpolation ?? "random") : "random";
   const context: AugmentContext = {
@@ -56,7 +56,7 @@ function trainingView(
   if (random.chance(flip)) mirror(seen);
   if (rand) return randAugment(seen, rand, context);
   if (policy) return autoAugment(seen, policy, context);
-  return jitter ? colourJitter(seen, jitter, random) : seen;
+  return jitter ? colorJitter(seen, jitter, random) : seen;
 }
 
 function cropped(
@@ -79,7 +79,7 @@ function cropped(
   return randomResizedCrop(image, { size, interpolation: by, scale, ratio }, random);
 }
 
-function normalise({ data }: Pixels, { mean, std }: PrepareSettings, out: Float32Array): void {
+function normalize({ data }: Pixels, { mean, std }: PrepareSettings, out: Float32Array): void {
   for (let c = 0; c < 3; c++) {
     const factor = 1 / (255 * (std[c] as number));
     const shift = (mean[c] as number) / (std[c] as number);

@@ -3,7 +3,7 @@
 //
 // Why not sharp's own resizing: on 100 ImageNet validation images with the shorter side made 256, its best kernel (cubic)
 // differs from PIL's by up to 15 levels of 255 (0.22 on average) where it reduces, and by up to 144 (5.6 on average)
-// where it enlarges, since there it samples from another place. This differs by 0; a centre crop takes as long.
+// where it enlarges, since there it samples from another place. This differs by 0; a center crop takes as long.
 
 import { type Box, cut, type Pixels } from "./pixels.ts";
 import type { Interpolation } from "./transform.ts";
@@ -125,12 +125,12 @@ function weightsOf(
   const values = new Int32Array(count * most);
   const real = new Float64Array(most);
   for (let i = 0; i < count; i++) {
-    const centre = (first + i + 0.5) * scale;
-    const start = Math.max(0, Math.trunc(centre - support + 0.5));
-    const end = Math.min(input, Math.trunc(centre + support + 0.5));
+    const center = (first + i + 0.5) * scale;
+    const start = Math.max(0, Math.trunc(center - support + 0.5));
+    const end = Math.min(input, Math.trunc(center + support + 0.5));
     let sum = 0;
     for (let k = 0; k < end - start; k++) {
-      const weight = filter.at((start + k - centre + 0.5) / stretch);
+      const weight = filter.at((start + k - center + 0.5) / stretch);
       real[k] = weight;
       sum += weight;
     }
@@ -144,11 +144,11 @@ function weightsOf(
   return { starts, counts, values, most };
 }
 
-/** The one pixel that the centre is in. Centres are summed up, as PIL does: of two as near it says which. */
+/** The one pixel that the center is in. Centers are summed up, as PIL does: of two as near it says which. */
 function nearestWeights(scale: number, { first, count }: { first: number; count: number }): Weights {
   const starts = new Int32Array(count);
-  for (let x = 0, centre = 0.5 * scale; x < first + count; x++, centre += scale) {
-    if (x >= first) starts[x - first] = Math.floor(centre);
+  for (let x = 0, center = 0.5 * scale; x < first + count; x++, center += scale) {
+    if (x >= first) starts[x - first] = Math.floor(center);
   }
   return { starts, counts: new Int32Array(count).fill(1), values: new Int32Array(count).fill(1 << BITS), most: 1 };
 }

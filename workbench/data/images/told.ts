@@ -13,5 +13,5 @@ export function classOrderTold({ classOrder, split }: Pick<ImageSet, "classOrder
 export function clippedTold({ clipped }: Pick<ImageLoader, "clipped">): string | undefined {
   if (clipped.length === 0) return undefined;
   const count = clipped.length === 1 ? "1 image is" : `${clipped.length} images are`;
-  return `${count} 16 bit greyscale: what is above 255 became 255, as in Pillow; the first is ${clipped[0]}`;
+  return `${count} 16 bit grayscale: what is above 255 became 255, as in Pillow; the first is ${clipped[0]}`;
 }

@@ -20,10 +20,10 @@ export function checkTransform({ size, transform, mean, std }: PrepareSettings):
     expect("cropShare", cropShare, "above 0, at most 1", cropShare > 0 && cropShare <= 1);
   }
   if (transform.kind === "evaluate") return;
-  const { crop, flip = 0, erasing, randAugment, autoAugment, colourJitter } = transform;
-  const chosen = Object.entries({ randAugment, autoAugment, colourJitter }).filter(([, value]) => value !== undefined);
+  const { crop, flip = 0, erasing, randAugment, autoAugment, colorJitter } = transform;
+  const chosen = Object.entries({ randAugment, autoAugment, colorJitter }).filter(([, value]) => value !== undefined);
   const names = chosen.map(([name]) => name).join(" and ");
-  expect("augmentation", names, "one of randAugment, autoAugment and colourJitter", chosen.length <= 1);
+  expect("augmentation", names, "one of randAugment, autoAugment and colorJitter", chosen.length <= 1);
   expect("flip", flip, "from 0 to 1", share(flip));
   if (crop?.kind === "resized") {
     if (crop.scale)
@@ -36,7 +36,7 @@ export function checkTransform({ size, transform, mean, std }: PrepareSettings):
   expect("erasing probability", probability, "from 0 to 1", share(probability));
   expect("erasing area", area, "two shares above 0, the lesser first", range(area) && area[1] <= 1);
   expect("erasing aspect", aspect, "above 0, at most 1", aspect > 0 && aspect <= 1);
-  const { magnitude = 0, hue = 0 } = { ...randAugment, ...colourJitter };
+  const { magnitude = 0, hue = 0 } = { ...randAugment, ...colorJitter };
   expect("magnitude", magnitude, "from 0 to 10", magnitude >= 0 && magnitude <= 10);
   expect("hue", hue, "from 0 to 0.5", hue >= 0 && hue <= 0.5);
 }

@@ -4,10 +4,10 @@ import type { CropMode, CropRounding, Interpolation } from "../../models/image-t
 
 export type { CropMode, CropRounding, Interpolation } from "../../models/image-terms.ts";
 
-/** As torchvision, timm and Hugging Face evaluate: resized to size / crop share, rounded down, then the centre. */
+/** As torchvision, timm and Hugging Face evaluate: resized to size / crop share, rounded down, then the center. */
 export interface EvaluationTransform {
   kind: "evaluate";
-  /** share of the resized image's side that the centre crop keeps. Default 0.875 */
+  /** share of the resized image's side that the center crop keeps. Default 0.875 */
   cropShare?: number;
   /** default bicubic */
   interpolation?: Interpolation;
@@ -18,7 +18,7 @@ export interface EvaluationTransform {
   cropMode?: CropMode;
   /** of half a pixel where the middle is cut out. Default `half-even`, as torchvision and timm */
   cropRounding?: CropRounding;
-  /** colour of the border, 0 to 255. Default black */
+  /** color of the border, 0 to 255. Default black */
   border?: readonly [number, number, number];
 }
 
@@ -34,7 +34,7 @@ export interface RandomErasing {
 }
 
 /** Strengths; 0.4 draws a factor from 0.6 to 1.4. */
-export interface ColourJitter {
+export interface ColorJitter {
   brightness?: number;
   contrast?: number;
   saturation?: number;
@@ -55,7 +55,7 @@ export interface RandAugmentSettings {
   increasing?: boolean;
 }
 
-/** In this order: crop, flip, RandAugment or AutoAugment or colour jitter, normalisation, erasing. */
+/** In this order: crop, flip, RandAugment or AutoAugment or color jitter, normalization, erasing. */
 export interface TrainingTransform {
   kind: "train";
   /**
@@ -83,7 +83,7 @@ export interface TrainingTransform {
   /** at most one of this and the next two */
   randAugment?: RandAugmentSettings;
   autoAugment?: "imagenet" | "cifar10";
-  colourJitter?: ColourJitter;
+  colorJitter?: ColorJitter;
   erasing?: RandomErasing;
 }
 

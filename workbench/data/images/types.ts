@@ -52,7 +52,7 @@ export interface OpenImagesOptions {
    *  class-order.ts says */
   classOrder?: ClassOrder | undefined;
   /** classes are not looked at: all images are of one, and need no column or folder of it. Default false */
-  unlabelled?: boolean | undefined;
+  unlabeled?: boolean | undefined;
   /** so many images only: the first, without opening files after them; of folders of classes evenly many of all */
   limit?: number | undefined;
   /** folder for the images taken out of parquet files; made when it is not there */
@@ -84,7 +84,7 @@ export interface SkippedImage {
   problem: string;
 }
 
-/** Decoded images, transformed and normalised. */
+/** Decoded images, transformed and normalized. */
 export interface ImageBatch {
   /** of the set, in the order of the rows */
   items: readonly number[];
@@ -102,7 +102,7 @@ export interface ImageLoader {
   readonly size: number;
   /** left out so far, each once */
   readonly skipped: readonly SkippedImage[];
-  /** names of 16 bit greyscale images with values above 255, which became 255; each once, of those prepared so far */
+  /** names of 16 bit grayscale images with values above 255, which became 255; each once, of those prepared so far */
   readonly clipped: readonly string[];
   /** threads alive now, 0 when it is done in this one */
   readonly workers: number;

@@ -1,4 +1,4 @@
-// A worker thread that prepares images: reads, decodes, transforms and normalises those that it is told of. Runs only as
+// A worker thread that prepares images: reads, decodes, transforms and normalizes those that it is told of. Runs only as
 // a worker.
 
 import { workerData } from "node:worker_threads";

@@ -33,7 +33,7 @@ export function openEncoder(folder: string, { definition, config }: TokenizerFil
   return { library, fast: cut !== undefined, encode };
 }
 
-/** Whether a text's ids are those of its pieces, one after the other, with nothing done to the text but normalising. */
+/** Whether a text's ids are those of its pieces, one after the other, with nothing done to the text but normalizing. */
 function piecesAreApart(
   { model, post_processor: end }: TokenizerDefinition,
   config: TokenizerFiles["config"],
@@ -65,8 +65,8 @@ function pieceByPiece(
   folder: string,
   { library, definition, cut }: { library: Library; definition: TokenizerDefinition; cut: Cut },
 ): Encoder["encode"] {
-  const normalise = (text: string) => library.normalizer?.normalize(text) ?? text;
-  const added = anyOf(definition.added_tokens.flatMap(({ content }) => [content, normalise(content)]));
+  const normalize = (text: string) => library.normalizer?.normalize(text) ?? text;
+  const added = anyOf(definition.added_tokens.flatMap(({ content }) => [content, normalize(content)]));
   // Made when the first text comes: who only decodes does not wait for it.
   let merge: Merge | null | undefined;
   const memo = new PieceMemo((piece) => {
@@ -75,7 +75,7 @@ function pieceByPiece(
   });
   const throughLibrary = whole(folder, library);
   return (text, to) => {
-    const normal = normalise(text);
+    const normal = normalize(text);
     if (added?.test(text) || (normal !== text && added?.test(normal))) return throughLibrary(text, to);
     if (normal !== "") memo.encode(cut(normal), to);
   };

@@ -1,4 +1,4 @@
-// White space in the library's normalisers and pre-tokenizers. Rust's tokenizers, which models are trained with, mean
+// White space in the library's normalizers and pre-tokenizers. Rust's tokenizers, which models are trained with, mean
 // Unicode's White_Space; JavaScript's `\s` and `trim` lack U+0085 and have U+FEFF, and its `\w` is ASCII alone. The
 // library translates the expressions of a tokenizer.json itself; those that it brings along are corrected here.
 
@@ -67,7 +67,7 @@ interface Splitter {
   split(text: string): string[];
 }
 
-/** What the library cuts a text with at added tokens, before and after normalising. */
+/** What the library cuts a text with at added tokens, before and after normalizing. */
 interface Splitters {
   splitter_unnormalized: Splitter;
   splitter_normalized: Splitter;

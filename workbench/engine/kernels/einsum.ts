@@ -20,7 +20,7 @@ export function registerEinsum(backendName: string): void {
 }
 
 /** A tensor and, for each of its axes, the number of the label that stands for it. */
-interface Labelled {
+interface Labeled {
   tensor: tf.Tensor;
   labels: readonly number[];
 }
@@ -30,32 +30,32 @@ function einsum(equation: string, operands: tf.Tensor[]): tf.Tensor {
   const { allDims, summedDims, idDims } = tf.backend_util.decodeEinsumEquation(equation, operands.length);
   tf.backend_util.checkEinsumDimSizes(allDims.length, idDims, operands);
   const result = allDims.map((_, label) => label).filter((label) => !summedDims.includes(label));
-  const labelled = operands.map((tensor, index) => {
+  const labeled = operands.map((tensor, index) => {
     const others = idDims.flatMap((labels, other) => (other === index ? [] : labels));
     return sumAway(
       { tensor, labels: idDims[index] ?? [] },
       (label) => summedDims.includes(label) && !others.includes(label),
     );
   });
-  const [left, right] = labelled as [Labelled, Labelled?];
+  const [left, right] = labeled as [Labeled, Labeled?];
   const product = right ? multiply(left, right, result) : left;
   // A tidy returns a tensor of its own, also where nothing had to be done.
   return tf.clone(order(product, result));
 }
 
-function sumAway({ tensor, labels }: Labelled, drop: (label: number) => boolean): Labelled {
+function sumAway({ tensor, labels }: Labeled, drop: (label: number) => boolean): Labeled {
   const axes = labels.flatMap((label, axis) => (drop(label) ? [axis] : []));
   return axes.length === 0
     ? { tensor, labels }
     : { tensor: tf.sum(tensor, axes), labels: labels.filter((label) => !drop(label)) };
 }
 
-function order({ tensor, labels }: Labelled, wanted: readonly number[]): tf.Tensor {
+function order({ tensor, labels }: Labeled, wanted: readonly number[]): tf.Tensor {
   const perm = wanted.map((label) => labels.indexOf(label));
   return perm.every((axis, place) => axis === place) ? tensor : tf.transpose(tensor, perm);
 }
 
-function multiply(left: Labelled, right: Labelled, result: readonly number[]): Labelled {
+function multiply(left: Labeled, right: Labeled, result: readonly number[]): Labeled {
   const shared = left.labels.filter((label) => right.labels.includes(label));
   const stack = shared.filter((label) => result.includes(label));
   const inner = shared.filter((label) => !result.includes(label));
@@ -68,12 +68,12 @@ function multiply(left: Labelled, right: Labelled, result: readonly number[]): L
 }
 
 /** Brings the axes into the order of the groups and makes each group one axis. */
-function fold(operand: Labelled, groups: readonly (readonly number[])[]): tf.Tensor {
+function fold(operand: Labeled, groups: readonly (readonly number[])[]): tf.Tensor {
   const lengths = groups.map((group) => group.reduce((size, label) => size * lengthOf(label, operand), 1));
   return tf.reshape(order(operand, groups.flat()), lengths);
 }
 
-function lengthOf(label: number, ...operands: Labelled[]): number {
+function lengthOf(label: number, ...operands: Labeled[]): number {
   for (const { tensor, labels } of operands) {
     const axis = labels.indexOf(label);
     if (axis >= 0) {

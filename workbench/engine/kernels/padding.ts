@@ -20,7 +20,7 @@ export function addBorder(x: tf.Tensor4D, rows: Border, columns: Border): tf.Ten
     : tf.pad(trimmed, [[0, 0], ...added, [0, 0]] as [number, number][]);
 }
 
-/** Puts `stride - 1` zeros between neighbouring rows and columns: n of them become (n - 1)·stride + 1. */
+/** Puts `stride - 1` zeros between neighboring rows and columns: n of them become (n - 1)·stride + 1. */
 export function spread(x: tf.Tensor4D, strideHeight: number, strideWidth: number): tf.Tensor4D {
   if (strideHeight === 1 && strideWidth === 1) {
     return x;

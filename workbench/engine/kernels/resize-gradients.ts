@@ -1,5 +1,5 @@
 // The gradients of resizing images, as the transposed products of the two interpolation matrices. TensorFlow.js's own
-// gradients know nothing of half-pixel centres, and those of its plain-JavaScript backend want square images.
+// gradients know nothing of half-pixel centers, and those of its plain-JavaScript backend want square images.
 
 import * as tf from "@tensorflow/tfjs-core";
 

@@ -1,4 +1,4 @@
-// The singular value decomposition of a matrix on any engine. Not differentiable: initialisation needs values only.
+// The singular value decomposition of a matrix on any engine. Not differentiable: initialization needs values only.
 
 import { getBackend, getKernel, type Tensor1D, type Tensor2D, tensor1d, tensor2d } from "@tensorflow/tfjs-core";
 import { runKernel } from "../ops/differentiable.ts";

@@ -1,5 +1,5 @@
 // batchNorm by the statistics of the batch, with its gradient. Ioffe and Szegedy 2015. Composed of tfjs ops on every
-// engine; saves x and two numbers a channel, no normalised copy. Running statistics are the caller's.
+// engine; saves x and two numbers a channel, no normalized copy. Running statistics are the caller's.
 
 import { add, mean, mul, reshape, rsqrt, square, sub, sum, type Tensor, tidy } from "@tensorflow/tfjs-core";
 import { differentiable } from "./differentiable.ts";
@@ -67,8 +67,8 @@ export function batchNorm(
           const scale = mul(gain, inverseStd);
           const slope = mul(mul(dGain, inverseStd), 1 / count);
           const shift = sub(mul(slope, average), mul(dBias, 1 / count));
-          const centred = sub(add(dRows, shift), mul(rows, slope));
-          return reshape(mul(centred, scale), x.shape);
+          const centerd = sub(add(dRows, shift), mul(rows, slope));
+          return reshape(mul(centerd, scale), x.shape);
         },
         gain: () => dGain.clone(),
         bias: () => dBias.clone(),

@@ -52,17 +52,17 @@ export function layerNorm(x: Tensor, gain: Tensor, bias: Tensor, { epsilon = 1e-
 
 registerPortable<LayerNormInputs, LayerNormAttributes>(LAYER_NORM, ({ x, gain, bias }, { epsilon }) => {
   const average = mean(x, -1, true);
-  const centred = sub(x, average);
-  const inverseStd = rsqrt(add(mean(square(centred), -1, true), epsilon));
-  return [add(mul(mul(centred, inverseStd), gain), bias), average, inverseStd];
+  const centerd = sub(x, average);
+  const inverseStd = rsqrt(add(mean(square(centerd), -1, true), epsilon));
+  return [add(mul(mul(centerd, inverseStd), gain), bias), average, inverseStd];
 });
 
 // With x̂ = (x - mean)/std and g = dy · gain: dx = (g - mean(g) - x̂ mean(g x̂)) / std, dgain = Σ dy x̂, dbias = Σ dy
 registerPortable<LayerNormGradientInputs>(LAYER_NORM_GRADIENT, ({ dy, x, gain, mean: average, inverseStd }) => {
-  const normalised = mul(sub(x, average), inverseStd);
+  const normalized = mul(sub(x, average), inverseStd);
   const scaled = mul(dy, gain);
   const width = x.shape[x.rank - 1] as number;
-  const along = mul(sum(mul(scaled, normalised), -1, true), 1 / width);
-  const residue = sub(sub(scaled, mul(sum(scaled, -1, true), 1 / width)), mul(normalised, along));
-  return [mul(residue, inverseStd), sumRows(asRows(mul(dy, normalised))), sumRows(asRows(dy))];
+  const along = mul(sum(mul(scaled, normalized), -1, true), 1 / width);
+  const residue = sub(sub(scaled, mul(sum(scaled, -1, true), 1 / width)), mul(normalized, along));
+  return [mul(residue, inverseStd), sumRows(asRows(mul(dy, normalized))), sumRows(asRows(dy))];
 });

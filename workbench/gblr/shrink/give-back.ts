@@ -21,7 +21,7 @@ const NEAREST = 2 ** -25;
  */
 export function giveBack(blocks: BlockWidths, options: ShiftAndLimit): { width: Float64Array; cost: number } {
   const widths = new ShiftedWidths(blocks, options);
-  // In growing neighbourhoods of the shift: mostly the first one does, and few candidates are in it.
+  // In growing neighborhoods of the shift: mostly the first one does, and few candidates are in it.
   for (let reach = NEAREST; widths.hasRoom(); reach *= 16) {
     const given = widths.giveWithin(reach);
     if (reach > 1 && given === 0) {

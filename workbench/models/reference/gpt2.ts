@@ -16,7 +16,7 @@ export const gpt2Reader: ReferenceReader = {
   type: "gpt2",
   gaussian: false,
 
-  recognises: (tensors) => tensors.has(`${BODY}wte.weight`) && tensors.has(`${BODY}h.0.ln_1.weight`),
+  recognizes: (tensors) => tensors.has(`${BODY}wte.weight`) && tensors.has(`${BODY}h.0.ln_1.weight`),
 
   config(checkpoint, { heads }) {
     const { file, tensors, rest, tied } = checkpoint;

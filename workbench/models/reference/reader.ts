@@ -34,7 +34,7 @@ export interface ReferenceReader {
   /** default the same names */
   readonly names?: ReferenceNames;
   /** whether a checkpoint with these tensors, named as in the file, is one */
-  recognises(tensors: ReadonlyMap<string, TensorInfo>): boolean;
+  recognizes(tensors: ReadonlyMap<string, TensorInfo>): boolean;
   /**
    * config.json of the dense model, from shapes and hyper-parameters.
    * @throws ModelError when they do not tell

@@ -11,7 +11,7 @@ const READERS: readonly ReferenceReader[] = [gpt2Reader, vitReader, resnetReader
 
 /** @returns undefined when no architecture has these tensors */
 export const findReader = (tensors: ReadonlyMap<string, TensorInfo>): ReferenceReader | undefined =>
-  READERS.find((reader) => reader.recognises(tensors));
+  READERS.find((reader) => reader.recognizes(tensors));
 
 /** @throws ModelError when no architecture has these tensors */
 export function readerFor(tensors: ReadonlyMap<string, TensorInfo>, file: string): ReferenceReader {

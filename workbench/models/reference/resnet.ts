@@ -26,7 +26,7 @@ export const resnetReader: ReferenceReader = {
   gaussian: false,
   names: resnetNames,
 
-  recognises: (tensors) => tensors.has("bn1.running_mean") && tensors.has("layer1.0.bn1.running_mean"),
+  recognizes: (tensors) => tensors.has("bn1.running_mean") && tensors.has("layer1.0.bn1.running_mean"),
 
   config(checkpoint) {
     const hyper = checkpoint.rest.hyper_parameters;

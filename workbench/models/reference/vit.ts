@@ -16,12 +16,12 @@ export const vitReader: ReferenceReader = {
   // Trained from scratch with σ rising to 100; models that were tuned from dense ones say that theirs have none.
   gaussian: true,
 
-  recognises: (tensors) => tensors.has("patch_embed.proj.weight") && tensors.has("blocks.0.norm1.weight"),
+  recognizes: (tensors) => tensors.has("patch_embed.proj.weight") && tensors.has("blocks.0.norm1.weight"),
 
   config(checkpoint, { heads }) {
     const { file, tensors, rest } = checkpoint;
     const side = (name: string, axis: number): number => sideOf(checkpoint, name, axis);
-    const [width, colours, patch] = [0, 1, 2].map((axis) => side("patch_embed.proj.weight", axis)) as [
+    const [width, colors, patch] = [0, 1, 2].map((axis) => side("patch_embed.proj.weight", axis)) as [
       number,
       number,
       number,
@@ -41,7 +41,7 @@ export const vitReader: ReferenceReader = {
       model_args: {
         img_size: image,
         patch_size: patch,
-        in_chans: colours,
+        in_chans: colors,
         embed_dim: width,
         depth: blocks,
         num_heads:
@@ -55,7 +55,7 @@ export const vitReader: ReferenceReader = {
       },
       pretrained_cfg: {
         ...preparation(hyper, { interpolation: "bicubic", crop_pct: 0.9 }),
-        input_size: [colours, image, image],
+        input_size: [colors, image, image],
         num_classes: classes,
       },
     };

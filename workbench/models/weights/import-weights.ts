@@ -5,7 +5,7 @@ import { type Checkpoint, openCheckpoint, writeRest } from "../../../hub/checkpo
 import { CONFIG_FILE } from "../../../hub/model-folder/index.ts";
 import { openTensors, type TensorSource, type WriteProgress } from "../../../hub/safetensors/index.ts";
 import { prepareFolder, writeModelFolder } from "../write-folder.ts";
-import { type Recognised, recognise, type WeightsOptions } from "./recognise.ts";
+import { type Recognized, recognize, type WeightsOptions } from "./recognize.ts";
 
 export interface ImportWeightsOptions extends WeightsOptions {
   /** the model folder, made if it is not there; a model in it is replaced */
@@ -18,7 +18,7 @@ export type ImportWeightsEvent =
   | { kind: "opened"; tensors: number; bytes: number }
   | WriteProgress
   /** last of all */
-  | { kind: "imported"; model: Recognised; files: string[] };
+  | { kind: "imported"; model: Recognized; files: string[] };
 
 /** Whether a path is of safetensors: a file, or the index of several. */
 export const isSafetensors = (path: string): boolean => /\.safetensors(\.index\.json)?$/.test(path);
@@ -32,20 +32,20 @@ async function openWeights(path: string): Promise<Checkpoint & { file: string }>
 /**
  * What a file of weights is. Opens it and reads no tensor.
  * @returns undefined for weights of no architecture that is known
- * @throws CheckpointError, SafetensorsError for a file that is damaged; ModelError as `recognise`
+ * @throws CheckpointError, SafetensorsError for a file that is damaged; ModelError as `recognize`
  */
-export async function recogniseFile(path: string, options: WeightsOptions = {}): Promise<Recognised | undefined> {
+export async function recognizeFile(path: string, options: WeightsOptions = {}): Promise<Recognized | undefined> {
   const weights = await openWeights(path);
   try {
-    return recognise({ ...weights, tensors: weights }, options);
+    return recognize({ ...weights, tensors: weights }, options);
   } finally {
     await weights.close();
   }
 }
 
 /**
- * @param path weights that are recognised
- * @throws as `recogniseFile`; ModelError, SafetensorsError when the folder cannot be written: it is then as it was
+ * @param path weights that are recognized
+ * @throws as `recognizeFile`; ModelError, SafetensorsError when the folder cannot be written: it is then as it was
  */
 export async function* importWeights(
   path: string,
@@ -53,7 +53,7 @@ export async function* importWeights(
 ): AsyncGenerator<ImportWeightsEvent, void> {
   const weights = await openWeights(path);
   try {
-    const model = recognise({ ...weights, tensors: weights }, options);
+    const model = recognize({ ...weights, tensors: weights }, options);
     if (!model) throw new Error(`${path} is of no architecture that is known`);
     await prepareFolder(out);
     const files: string[] = [];
@@ -70,7 +70,7 @@ export async function* importWeights(
 }
 
 /** All tensors but a head that is the embedding again. */
-function sourcesOf({ architecture, config, tensors }: Recognised): TensorSource[] {
+function sourcesOf({ architecture, config, tensors }: Recognized): TensorSource[] {
   const settings = architecture.readConfig({ ...config }, CONFIG_FILE);
   const isTied = (name: string) =>
     /(^|\.)lm_head\.weight$/.test(name) && architecture.ignores("lm_head.weight", settings);

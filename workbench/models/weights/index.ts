@@ -6,6 +6,6 @@ export {
   type ImportWeightsOptions,
   importWeights,
   isSafetensors,
-  recogniseFile,
+  recognizeFile,
 } from "./import-weights.ts";
-export type { Assumed, Recognised, WeightsOptions } from "./recognise.ts";
+export type { Assumed, Recognized, WeightsOptions } from "./recognize.ts";

@@ -48,7 +48,7 @@ export function findKind({ tensors }: TensorFile): FoundKind | undefined {
       const readerName = (stored: string) =>
         architecture.storedName(architecture.parameterName(stored, prefix), expected);
       const seen = new Map(Array.from(tensors, ([name, info]) => [readerName(name), info]));
-      if (reader.recognises(seen)) return { ...kind, prefix, seen, readerName };
+      if (reader.recognizes(seen)) return { ...kind, prefix, seen, readerName };
     }
   }
   return undefined;

@@ -7,11 +7,11 @@ export const mixerReader: ReferenceReader = {
   type: "mixer",
   gaussian: false,
 
-  recognises: (tensors) => tensors.has("stem.proj.weight") && tensors.has("blocks.0.mlp_tokens.fc1.weight"),
+  recognizes: (tensors) => tensors.has("stem.proj.weight") && tensors.has("blocks.0.mlp_tokens.fc1.weight"),
 
   config(checkpoint) {
     const side = (name: string, axis: number): number => sideOf(checkpoint, name, axis);
-    const [width, colours, patch] = [0, 1, 2].map((axis) => side("stem.proj.weight", axis)) as [number, number, number];
+    const [width, colors, patch] = [0, 1, 2].map((axis) => side("stem.proj.weight", axis)) as [number, number, number];
     const [tokenWidth, patches] = [0, 1].map((axis) => side("blocks.0.mlp_tokens.fc1.weight", axis)) as [
       number,
       number,
@@ -29,12 +29,12 @@ export const mixerReader: ReferenceReader = {
       model_args: {
         img_size: image,
         patch_size: patch,
-        in_chans: colours,
+        in_chans: colors,
         embed_dim: width,
         num_blocks: countNumbered(checkpoint, /^blocks\.(\d+)\./),
         mlp_ratio: [tokenWidth, side("blocks.0.mlp_channels.fc1.bias", 0)].map((inner) => ratioOf(inner, width)),
       },
-      pretrained_cfg: { input_size: [colours, image, image], num_classes: classes },
+      pretrained_cfg: { input_size: [colors, image, image], num_classes: classes },
     };
   },
 };

@@ -19,13 +19,13 @@ export function vitForTransformers(config: VitConfig): Fields {
     layer_norm_eps: 1e-12,
     image_size: config.image,
     patch_size: config.patch,
-    num_channels: config.colours,
+    num_channels: config.colors,
     qkv_bias: config.attentionBias,
     ...labels(config.classes),
   };
 }
 
-export function resnetForTransformers({ stages, colours, classes }: ResnetConfig, stem: number): Fields {
+export function resnetForTransformers({ stages, colors, classes }: ResnetConfig, stem: number): Fields {
   return {
     model_type: "resnet",
     architectures: ["ResNetForImageClassification"],
@@ -35,7 +35,7 @@ export function resnetForTransformers({ stages, colours, classes }: ResnetConfig
     layer_type: "basic",
     hidden_act: "relu",
     downsample_in_first_stage: false,
-    num_channels: colours,
+    num_channels: colors,
     ...labels(classes),
   };
 }
@@ -49,12 +49,12 @@ function labels(classes: number): Fields {
   };
 }
 
-type Colours = Pick<ImageSettings, "size" | "mean" | "std">;
+type Colors = Pick<ImageSettings, "size" | "mean" | "std">;
 
 const RESAMPLE = { bilinear: 2, bicubic: 3 };
 
 /** As the published checkpoints of google/vit and microsoft/resnet have it. */
-export function processorFor(type: "vit" | "resnet", { size, mean, std }: Colours): Fields {
+export function processorFor(type: "vit" | "resnet", { size, mean, std }: Colors): Fields {
   const own =
     type === "vit"
       ? { image_processor_type: "ViTImageProcessor", size: { height: size, width: size }, resample: RESAMPLE.bilinear }

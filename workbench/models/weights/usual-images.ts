@@ -1,4 +1,4 @@
-// How the images of recognised weights are prepared: as is usual for the architecture, but for what a user says. What is
+// How the images of recognized weights are prepared: as is usual for the architecture, but for what a user says. What is
 // usual and was not said is told: no tensor tells it.
 
 import { ModelError } from "../../../hub/model-folder/index.ts";
@@ -8,7 +8,7 @@ import type { ImageSettings } from "../image-terms.ts";
 export interface ImageOptions {
   /** rows and columns of images, where positions do not tell. Default 224 */
   imageSize?: number | undefined;
-  /** taken off each colour, and what it is then divided by; of values from 0 to 1 */
+  /** taken off each color, and what it is then divided by; of values from 0 to 1 */
   mean?: ImageSettings["mean"] | undefined;
   std?: ImageSettings["std"] | undefined;
 }
@@ -38,7 +38,7 @@ export function usualImages(
     ...options
   }: ImageOptions & { type: string; file: string; usual?: Preparation | undefined },
 ): UsualImages {
-  const [colours, told] = cfg.input_size as [number, number, number];
+  const [colors, told] = cfg.input_size as [number, number, number];
   const { imageSize: size = told, mean = usual.mean, std = usual.std } = options;
   if (hasPositions(type) && size !== told) {
     throw new ModelError(`its positions are those of images of ${told} × ${told}, not ${size} × ${size}`, { file });
@@ -49,13 +49,13 @@ export function usualImages(
     size,
     mean,
     std,
-    cfg: { ...cfg, input_size: [colours, size, size], ...said },
+    cfg: { ...cfg, input_size: [colors, size, size], ...said },
   };
 }
 
 const hasPositions = (type: string): boolean => type !== "resnet";
 
-/** What a recognised classifier is said to want, without having been asked. */
+/** What a recognized classifier is said to want, without having been asked. */
 export function assumedImages(
   model: Parameters<typeof imageSettings>[0],
   { imageSize, mean, std }: ImageOptions,

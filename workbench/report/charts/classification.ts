@@ -1,4 +1,4 @@
-// Which classes are taken for which: a square of counts, coloured by the share of a class. Counts in, a chart out.
+// Which classes are taken for which: a square of counts, colored by the share of a class. Counts in, a chart out.
 
 import type { Chart } from "../chart.ts";
 import { shortName } from "../short-name.ts";

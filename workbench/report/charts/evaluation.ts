@@ -74,14 +74,14 @@ export function evaluationChart(
           encoding: { x: stepAxis(), y, color: { field: "series", type: "nominal" } },
         },
       ],
-      encoding: { color: { type: "nominal", scale: { domain: names, range: names.map(colourOf) } } },
+      encoding: { color: { type: "nominal", scale: { domain: names, range: names.map(colorOf) } } },
     },
   };
 }
 
 const isShare = (metric: string): boolean => metricNamed(metric).isShare;
 
-const colourOf = (_: string, i: number): string => SERIES[i % SERIES.length] as string;
+const colorOf = (_: string, i: number): string => SERIES[i % SERIES.length] as string;
 
 /** The dense model and the finished baselines; of one model before and after fine-tuning, after. */
 function referencesFor(metric: string, comparison: readonly ComparisonRow[]): { y: number; series: string }[] {

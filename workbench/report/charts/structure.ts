@@ -28,14 +28,14 @@ export function costChart(
 ): Chart | undefined {
   const model = structures.map(({ step: x, relativeFlops: { reference: y } }) => ({ x, y }));
   const curves = [
-    { name: "cost of the layers", points: pointsOf(steps, ({ relativeCost }) => relativeCost), colour: SERIES[0] },
-    { name: "FLOPs of the model", points: model, colour: SERIES[2] },
-    { name: "mean width of blocks", points: pointsOf(steps, ({ meanWidth }) => meanWidth), colour: SERIES[1] },
+    { name: "cost of the layers", points: pointsOf(steps, ({ relativeCost }) => relativeCost), color: SERIES[0] },
+    { name: "FLOPs of the model", points: model, color: SERIES[2] },
+    { name: "mean width of blocks", points: pointsOf(steps, ({ meanWidth }) => meanWidth), color: SERIES[1] },
   ].filter(({ points }) => points.length > 0);
   if (curves.length === 0) return undefined;
   const goal = target === undefined ? [] : [{ y: target, series: "target of the layers" }];
   const names = [...curves.map(({ name }) => name), ...goal.map(({ series }) => series)];
-  const colours = [...curves.map(({ colour }) => colour as string), SERIES[5] as string];
+  const colors = [...curves.map(({ color }) => color as string), SERIES[5] as string];
   const y = numberAxis("share of dense", { zero: true, format: ".0%" });
   return {
     title: "Cost and mean width",
@@ -54,7 +54,7 @@ export function costChart(
           encoding: { x: stepAxis(), y, color: { field: "series", type: "nominal" } },
         },
       ],
-      encoding: { color: { type: "nominal", scale: { domain: names, range: colours.slice(0, names.length) } } },
+      encoding: { color: { type: "nominal", scale: { domain: names, range: colors.slice(0, names.length) } } },
     },
   };
 }
@@ -174,4 +174,4 @@ function layerAxis(names: readonly string[]) {
   } as const;
 }
 
-const hex = (colour: Rgb): string => `#${colour.map((value) => value.toString(16).padStart(2, "0")).join("")}`;
+const hex = (color: Rgb): string => `#${color.map((value) => value.toString(16).padStart(2, "0")).join("")}`;

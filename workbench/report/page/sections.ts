@@ -68,7 +68,7 @@ export function layoutSection(shown: Shown): Html | undefined {
   const svg = model && structurePicture(model, "Final model");
   const label = "Where the blocks of each GBLR matrix lie; brighter where more of them overlap";
   const body = svg
-    ? html`<figure class="picture">${drawing(labelled(svg, label))}</figure>`
+    ? html`<figure class="picture">${drawing(labeled(svg, label))}</figure>`
     : picture
       ? html`<figure class="picture"><img alt="${label}" src="data:image/png;base64,${base64(picture)}"></figure>`
       : sentence(
@@ -112,7 +112,7 @@ export async function classificationSection({ run }: Shown): Promise<Html | unde
       : classes.length <= MOST_CLASSES
         ? await figures("classes", [confusionChart(classes, confusion)], "own")
         : html`<h3>Mistakes made most often</h3>${mistakesTable(classification)}`;
-  return section("classes", "Generalisation and classes", html`${gap}<p></p>${square}`);
+  return section("classes", "Generalization and classes", html`${gap}<p></p>${square}`);
 }
 
 export function factsSection({ run: { record } }: Shown): Html {
@@ -131,6 +131,6 @@ async function figures(id: string, charts: readonly Chart[], kind = ""): Promise
   return html`<div class="charts">${drawn}</div>`;
 }
 
-const labelled = (svg: string, label: string): string => svg.replace("<svg ", `<svg role="img" aria-label="${label}" `);
+const labeled = (svg: string, label: string): string => svg.replace("<svg ", `<svg role="img" aria-label="${label}" `);
 
 const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString("base64");

@@ -1,5 +1,5 @@
 // GPT-2 in multiply-adds for one full sequence. The reference counts the structured layers, one of the two attention
-// products (both are causal: half of each), and attention's output projection as dense whatever it is; no normalisation,
+// products (both are causal: half of each), and attention's output projection as dense whatever it is; no normalization,
 // no output head.
 
 import { type Counts, counted, type LayerCosts, type Parts, sumOver, totalOf } from "./count.ts";

@@ -18,9 +18,9 @@ export interface ConvolutionLayer extends LinearLayer {
   outputSide: number;
 }
 
-/** Multiply-adds that the reference's counter takes for each entry that a layer normalisation sees. */
+/** Multiply-adds that the reference's counter takes for each entry that a layer normalization sees. */
 export const LAYER_NORM_PER_ENTRY = 5;
-/** Of a batch normalisation: one scale, one shift. */
+/** Of a batch normalization: one scale, one shift. */
 export const BATCH_NORM_PER_ENTRY = 2;
 
 /** Multiply-adds a row. */

@@ -15,7 +15,7 @@ export interface MixerSize {
   image: number;
   patch: number;
   /** of the image */
-  colours: number;
+  colors: number;
   classes: number;
 }
 
@@ -49,10 +49,10 @@ export function countMixer(size: MixerSize, costs: LayerCosts = {}): Counts {
 }
 
 function parts(size: MixerSize, costs: LayerCosts) {
-  const { blocks, width, patch, colours, classes } = size;
+  const { blocks, width, patch, colors, classes } = size;
   const patches = patchesOf(size);
   return {
-    "patch embedding": patches * width * colours * patch ** 2,
+    "patch embedding": patches * width * colors * patch ** 2,
     linears: sumOver(mixerLayers(size), (layer) => layer.rows * (costs[layer.name] ?? denseRow(layer))),
     "layer norms": (2 * blocks + 1) * patches * width * LAYER_NORM_PER_ENTRY,
     head: width * classes,

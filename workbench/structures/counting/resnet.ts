@@ -8,7 +8,7 @@ export interface ResnetSize {
   /** rows and columns of the image */
   image: number;
   /** of the image. Default 3 */
-  colours?: number;
+  colors?: number;
   /** channels of the first convolution. Default 64 */
   stem?: number;
   /** default ResNet-18's four */
@@ -25,7 +25,7 @@ const RESNET18_STAGES = [64, 128, 256, 512].map((width) => ({ blocks: 2, width }
 /** All convolutions by torchvision's names, in the order in which they run; kernels of 3 are what is structured. */
 export function resnetLayers({
   image,
-  colours = 3,
+  colors = 3,
   stem = 64,
   stages = RESNET18_STAGES,
 }: ResnetSize): ConvolutionLayer[] {
@@ -33,7 +33,7 @@ export function resnetLayers({
   const layers: ConvolutionLayer[] = [];
   const add = (name: string, [nIn, nOut, kernel, stride, inputSide]: [number, number, number, number, number]) =>
     layers.push({ name, nIn, nOut, kernel, stride, inputSide, outputSide: stride === 2 ? half(inputSide) : inputSide });
-  add("conv1", [colours, stem, 7, 2, image]);
+  add("conv1", [colors, stem, 7, 2, image]);
   let [nIn, side]: [number, number] = [stem, half(half(image))];
   for (const [stage, { blocks, width: nOut }] of stages.entries()) {
     for (let block = 0; block < blocks; block++) {

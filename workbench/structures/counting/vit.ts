@@ -15,7 +15,7 @@ export interface VitSize {
   /** rows and columns of a patch */
   patch: number;
   /** of the image */
-  colours: number;
+  colors: number;
   classes: number;
   /** whether a token of its own is before the patches. Default true */
   classToken?: boolean;
@@ -31,7 +31,7 @@ export const VIT_B_16: VitSize = {
   width: 768,
   image: 224,
   patch: 16,
-  colours: 3,
+  colors: 3,
   classes: 1000,
   publishedDense: 1.72e10,
 };
@@ -62,7 +62,7 @@ export function countVit(size: VitSize, costs: LayerCosts = {}): Counts {
 }
 
 function sharedParts(size: VitSize) {
-  const { blocks, width, image, patch, colours, classes, classToken = true, representation } = size;
+  const { blocks, width, image, patch, colors, classes, classToken = true, representation } = size;
   const patches = Math.floor(image / patch) ** 2;
   const tokens = patches + (classToken ? 1 : 0);
   return {
@@ -70,7 +70,7 @@ function sharedParts(size: VitSize) {
     tokens,
     attentionProduct: blocks * tokens ** 2 * width,
     parts: {
-      "patch embedding": patches * width * colours * patch ** 2,
+      "patch embedding": patches * width * colors * patch ** 2,
       "layer norms": (2 * blocks + 1) * tokens * width * LAYER_NORM_PER_ENTRY,
       head: representation === undefined ? width * classes : representation * (width + classes),
     },

@@ -1,5 +1,5 @@
-// Shears, rotations and shifts of an image, as PIL's `transform` samples them: at pixel centres, edges repeated within
-// half a pixel, beyond them a colour, values cut off and not rounded.
+// Shears, rotations and shifts of an image, as PIL's `transform` samples them: at pixel centers, edges repeated within
+// half a pixel, beyond them a color, values cut off and not rounded.
 
 import { blank, type Pixels } from "../pixels.ts";
 import type { Interpolation } from "../transform.ts";
@@ -13,7 +13,7 @@ export interface AffineOptions {
   fill: readonly [number, number, number];
 }
 
-/** By degrees, against the clock, about the centre. */
+/** By degrees, against the clock, about the center. */
 export function rotation({ width, height }: Pixels, degrees: number): Affine {
   const angle = (-degrees * Math.PI) / 180;
   // As PIL rounds them: values that are cut off depend on the last digit.
@@ -58,7 +58,7 @@ function bilinear({ width, height, data }: Pixels, { x, y }: Point, out: Uint8Ar
 
 const mix = (a: number, b: number, share: number): number => a + (b - a) * share;
 
-/** Sixteen neighbours, named and not listed: a list for each pixel takes ten times as long. */
+/** Sixteen neighbors, named and not listed: a list for each pixel takes ten times as long. */
 function bicubic({ width, height, data }: Pixels, { x, y }: Point, out: Uint8Array, to: number): void {
   const [column, row] = [Math.floor(x), Math.floor(y)];
   const [dx, dy] = [x - column, y - row];

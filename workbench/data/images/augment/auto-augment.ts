@@ -9,7 +9,7 @@ import { POLICIES, type PolicyName } from "./policies.ts";
 const NAMES: Record<string, OperationName> = {
   AutoContrast: "autoContrast",
   Brightness: "brightness",
-  Color: "colour",
+  Color: "color",
   Contrast: "contrast",
   Equalize: "equalize",
   Invert: "invert",

@@ -15,7 +15,7 @@ import {
   sharpness,
   solarize,
   solarizeAdd,
-} from "./colour.ts";
+} from "./color.ts";
 
 export interface AugmentContext {
   random: RandomStream;
@@ -77,8 +77,8 @@ const OPERATIONS = {
   solarize: inPlace((image, magnitude) => solarize(image, Math.trunc(256 * share(magnitude)))),
   solarizeIncreasing: inPlace((image, magnitude) => solarize(image, 256 - Math.trunc(256 * share(magnitude)))),
   solarizeAdd: inPlace((image, magnitude) => solarizeAdd(image, { add: Math.trunc(110 * share(magnitude)) })),
-  colour: enhanced(saturation),
-  colourIncreasing: enhancedIncreasing(saturation),
+  color: enhanced(saturation),
+  colorIncreasing: enhancedIncreasing(saturation),
   contrast: enhanced(contrast),
   contrastIncreasing: enhancedIncreasing(contrast),
   brightness: enhanced(brightness),

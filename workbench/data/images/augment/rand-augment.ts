@@ -13,7 +13,7 @@ const DRAWN: readonly OperationName[] = [
   "posterize",
   "solarize",
   "solarizeAdd",
-  "colour",
+  "color",
   "contrast",
   "brightness",
   "sharpness",
@@ -27,7 +27,7 @@ const DRAWN: readonly OperationName[] = [
 const INCREASING: Partial<Record<OperationName, OperationName>> = {
   posterize: "posterizeIncreasing",
   solarize: "solarizeIncreasing",
-  colour: "colourIncreasing",
+  color: "colorIncreasing",
   contrast: "contrastIncreasing",
   brightness: "brightnessIncreasing",
   sharpness: "sharpnessIncreasing",

@@ -9,7 +9,7 @@ import { fused } from "./fused.ts";
 import { images } from "./images.ts";
 import { indexing } from "./indexing.ts";
 import { linearAlgebra } from "./linear-algebra.ts";
-import { normalisation } from "./normalisation.ts";
+import { normalization } from "./normalization.ts";
 import { pooling } from "./pooling.ts";
 import { products } from "./products.ts";
 import { reductions } from "./reductions.ts";
@@ -91,7 +91,7 @@ async function register(): Promise<void> {
     convolutions,
     fused,
     linearAlgebra,
-    ...[reductions, indexing, pooling, normalisation, images].map(inFloat32),
+    ...[reductions, indexing, pooling, normalization, images].map(inFloat32),
   ];
   for (const table of tables) registerTable(table);
   await registerHostKernels(BACKEND_NAME, HOST_KERNELS);

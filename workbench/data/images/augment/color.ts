@@ -1,4 +1,4 @@
-// Changes of an image's colours, each as PIL's ImageOps and ImageEnhance have it, to the last bit. In place, but for
+// Changes of an image's colors, each as PIL's ImageOps and ImageEnhance have it, to the last bit. In place, but for
 // sharpness.
 
 import type { Pixels } from "../pixels.ts";
@@ -33,13 +33,13 @@ export function contrast(image: Pixels, factor: number): void {
 
 export function saturation(image: Pixels, factor: number): void {
   const { data } = image;
-  let grey = 0;
-  // Red is the first of a pixel to be blended: grey is that of the pixel as it was.
-  const greyAt = (i: number): number => {
-    if (i % 3 === 0) grey = luma(data, i);
-    return grey;
+  let gray = 0;
+  // Red is the first of a pixel to be blended: gray is that of the pixel as it was.
+  const grayAt = (i: number): number => {
+    if (i % 3 === 0) gray = luma(data, i);
+    return gray;
   };
-  blend(image, greyAt, factor);
+  blend(image, grayAt, factor);
 }
 
 export function sharpness(image: Pixels, factor: number): void {
@@ -47,7 +47,7 @@ export function sharpness(image: Pixels, factor: number): void {
   blend(image, (i) => smooth[i] as number, factor);
 }
 
-/** Each pixel 5 and its eight neighbours 1 each, of 13; the border as it is. */
+/** Each pixel 5 and its eight neighbors 1 each, of 13; the border as it is. */
 function smoothed({ width, height, data }: Pixels): Uint8Array {
   const out = Uint8Array.from(data);
   const stride = 3 * width;
@@ -129,9 +129,9 @@ export function hue({ data }: Pixels, turn: number): void {
     const [most, least] = [Math.max(r, g, b), Math.min(r, g, b)];
     if (most === least) continue;
     // PIL's HSV has 8 bits each, and float32 on the way.
-    const colour = (hueOf(r, g, b, most, most - least) + shift) & 255;
+    const color = (hueOf(r, g, b, most, most - least) + shift) & 255;
     const full = fround(Math.trunc(fround((most - least) / most) * 255) / 255);
-    const place = fround((colour * 6) / 255);
+    const place = fround((color * 6) / 255);
     const rest = fround(place - Math.floor(place));
     const p = Math.round(most * (1 - full));
     const q = Math.round(most * (1 - full * rest));

@@ -1,4 +1,4 @@
-// Tokenises batches of rows, in this thread or in several at once, and gives the ids in the order of the rows: how many
+// Tokenizes batches of rows, in this thread or in several at once, and gives the ids in the order of the rows: how many
 // threads there are can be seen in the time alone.
 
 import type { Encoder } from "../tokenizer/encoder.ts";
@@ -8,22 +8,22 @@ import { startPool } from "./pool.ts";
 /** Batches given to each thread ahead of its answers: enough that none waits, few enough for memory. */
 const AHEAD = 2;
 
-export interface Tokenised extends IdBatch {
+export interface Tokenized extends IdBatch {
   fraction: number;
   /** threads at work, 0 when it is this one */
   workers: number;
 }
 
 /** @throws the reason of the signal's abort; DataError when a text has no ids */
-export async function* tokenise(
+export async function* tokenize(
   batches: AsyncIterable<RowBatch>,
   options: { encoder: Encoder; tokenizer: string; workers: number; signal?: AbortSignal | undefined; module?: URL },
-): AsyncGenerator<Tokenised> {
+): AsyncGenerator<Tokenized> {
   const { signal } = options;
   signal?.throwIfAborted();
   const pool = startPool(options);
   const waiting: { fraction: number; ids: Promise<IdBatch> }[] = [];
-  const next = async (): Promise<Tokenised> => {
+  const next = async (): Promise<Tokenized> => {
     const { fraction, ids } = waiting.shift() as (typeof waiting)[number];
     return { ...(await orAbort(ids, signal)), fraction, workers: pool.workers };
   };

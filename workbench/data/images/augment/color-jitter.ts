@@ -1,12 +1,12 @@
-// Colour jitter: brightness, contrast, saturation and hue changed at random, in a random order, as torchvision does it.
+// Color jitter: brightness, contrast, saturation and hue changed at random, in a random order, as torchvision does it.
 
 import type { Pixels } from "../pixels.ts";
 import type { RandomStream } from "../random.ts";
-import type { ColourJitter } from "../transform.ts";
-import { brightness, contrast, hue, saturation } from "./colour.ts";
+import type { ColorJitter } from "../transform.ts";
+import { brightness, contrast, hue, saturation } from "./color.ts";
 
 /** In place. */
-export function colourJitter(image: Pixels, strengths: ColourJitter, random: RandomStream): Pixels {
+export function colorJitter(image: Pixels, strengths: ColorJitter, random: RandomStream): Pixels {
   const factor = (strength: number) => random.uniform(Math.max(0, 1 - strength), 1 + strength);
   const changes: [number | undefined, (strength: number) => void][] = [
     [strengths.brightness, (strength) => brightness(image, factor(strength))],

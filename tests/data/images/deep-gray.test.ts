@@ -1,4 +1,4 @@
-// 16 bit greyscale: what is above 255 becomes 255, as Pillow's convert("RGB") has it, wherever an image comes from; and it
+// 16 bit grayscale: what is above 255 becomes 255, as Pillow's convert("RGB") has it, wherever an image comes from; and it
 // is told.
 
 import { afterAll, expect, test } from "bun:test";
@@ -8,28 +8,28 @@ import { join } from "node:path";
 import { decodeImage } from "../../../workbench/data/images/decode.ts";
 import { imageLoader } from "../../../workbench/data/images/index.ts";
 import { parquetFile } from "../write-parquet.ts";
-import { CLIPPED, deepGrey } from "./deep-grey.ts";
+import { CLIPPED, deepGray } from "./deep-gray.ts";
 import { openImagesNow, plainImage, write } from "./image-sets.ts";
 
 const root = mkdtempSync(join(tmpdir(), "gblr-deep-"));
 afterAll(() => rmSync(root, { recursive: true }));
 
-const grey = (levels: readonly number[]) => levels.flatMap((level) => [level, level, level]);
+const gray = (levels: readonly number[]) => levels.flatMap((level) => [level, level, level]);
 
 test("is clipped to 255, and says whether anything was", async () => {
-  const deep = await decodeImage(deepGrey());
-  expect([deep.width, deep.height, [...deep.data], deep.clipped]).toEqual([4, 1, grey(CLIPPED), true]);
-  const shallow = await decodeImage(deepGrey([0, 200, 255]));
-  expect([[...shallow.data], shallow.clipped]).toEqual([grey([0, 200, 255]), false]);
+  const deep = await decodeImage(deepGray());
+  expect([deep.width, deep.height, [...deep.data], deep.clipped]).toEqual([4, 1, gray(CLIPPED), true]);
+  const shallow = await decodeImage(deepGray([0, 200, 255]));
+  expect([[...shallow.data], shallow.clipped]).toEqual([gray([0, 200, 255]), false]);
   expect((await decodeImage(await plainImage(1))).clipped).toBe(false);
 });
 
 test("is clipped with one transparent level too, which is no second channel", async () => {
-  expect([...(await decodeImage(deepGrey([0, 200, 300, 40000], 300))).data]).toEqual(grey(CLIPPED));
+  expect([...(await decodeImage(deepGray([0, 200, 300, 40000], 300))).data]).toEqual(gray(CLIPPED));
 });
 
 test("is the same in folders and in parquet, in and out of threads, and the loader names those that lost levels", async () => {
-  const [deep, plain] = [deepGrey(), await plainImage(3)];
+  const [deep, plain] = [deepGray(), await plainImage(3)];
   const dataset = write(join(root, "folders"), { "train/a/1.png": deep, "train/a/2.png": plain });
   const table = write(join(root, "table"), {
     "train.parquet": parquetFile([
@@ -49,5 +49,5 @@ test("is the same in folders and in parquet, in and out of threads, and the load
       await loader.close();
     }
   }
-  expect(found).toEqual(Array(4).fill(grey(CLIPPED)));
+  expect(found).toEqual(Array(4).fill(gray(CLIPPED)));
 });

@@ -31,7 +31,7 @@ export interface Assumed extends AssumedImages {
   heads?: number;
 }
 
-export interface Recognised {
+export interface Recognized {
   architecture: Architecture;
   config: Record<string, unknown>;
   /** of models in Hugging Face's manner that take images */
@@ -47,7 +47,7 @@ export interface Recognised {
  * @returns undefined for weights of no architecture that is known
  * @throws ModelError for those of one that is known which do not fit it, or do not tell what has to be known
  */
-export function recognise(weights: Weights, options: WeightsOptions = {}): Recognised | undefined {
+export function recognize(weights: Weights, options: WeightsOptions = {}): Recognized | undefined {
   const { file } = weights;
   const found = modelTensors(weights.tensors);
   if (!found) return undefined;
@@ -59,7 +59,7 @@ export function recognise(weights: Weights, options: WeightsOptions = {}): Recog
   const usual = found.isTorchvisionVit ? TORCHVISION : undefined;
   const images = cfg && usualImages(cfg, { ...options, type: architecture.type, file, usual });
   const described = images ? { ...plain, pretrained_cfg: images.cfg } : plain;
-  const own: Pick<Recognised, "config" | "preprocessor"> =
+  const own: Pick<Recognized, "config" | "preprocessor"> =
     images && kind.prefix !== "" ? inTheirManner(kind, { described, images, file }) : { config: described };
   const config = architecture.readConfig({ ...own.config }, file);
   const { layers } = findLayers({ path: file, tensors });
@@ -106,7 +106,7 @@ interface Described {
 function inTheirManner(
   { architecture, seen }: FoundKind,
   { described, images, file }: Described,
-): Required<Pick<Recognised, "config" | "preprocessor">> {
+): Required<Pick<Recognized, "config" | "preprocessor">> {
   const config = architecture.readConfig(described, file);
   if (architecture.type === "vit") {
     return { config: vitForTransformers(config as VitConfig), preprocessor: processorFor("vit", images) };

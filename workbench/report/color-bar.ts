@@ -1,22 +1,22 @@
-// The scale of a layout picture: colours beside the counts that they stand for.
+// The scale of a layout picture: colors beside the counts that they stand for.
 
 import { heat, LEVELS, PALETTE } from "./heat-scale.ts";
 import { encodePng } from "./png.ts";
 import { INK, imageElement, textElement } from "./svg.ts";
 
-export interface ColourBar {
+export interface ColorBar {
   /** upper left corner, px */
   x: number;
   y: number;
   height: number;
-  /** count of the brightest colour */
+  /** count of the brightest color */
   most: number;
 }
 
 const WIDTH = 16;
 const LEAST_GAP = 16;
 
-export function colourBar({ x, y, height, most }: ColourBar): string {
+export function colorBar({ x, y, height, most }: ColorBar): string {
   const column = encodePng({
     width: 1,
     height: LEVELS,
@@ -25,11 +25,11 @@ export function colourBar({ x, y, height, most }: ColourBar): string {
   });
   const ticks = ticksFor(most, height).map((count) => {
     const at = y + height * (1 - heat(count, most));
-    return textElement(`${count}`, { x: x + WIDTH + 6, y: at + 4, size: 11, colour: INK.soft });
+    return textElement(`${count}`, { x: x + WIDTH + 6, y: at + 4, size: 11, color: INK.soft });
   });
   return [
     textElement("blocks", { x, y: y - 26, size: 12, weight: 600 }),
-    textElement("on an entry", { x, y: y - 12, size: 11, colour: INK.soft }),
+    textElement("on an entry", { x, y: y - 12, size: 11, color: INK.soft }),
     imageElement(column, { x, y, width: WIDTH, height }),
     ...ticks,
   ].join("\n");

@@ -1,4 +1,4 @@
-// Softmax, batch normalisation with given statistics, Fourier transforms along the last axis.
+// Softmax, batch normalization with given statistics, Fourier transforms along the last axis.
 
 import { aten } from "../aten.ts";
 import type { KernelTable } from "../register.ts";
@@ -13,7 +13,7 @@ const addProduct = aten("addcmul");
 const fft = aten("fft_fft");
 const ifft = aten("fft_ifft");
 
-export const normalisation: KernelTable = {
+export const normalization: KernelTable = {
   Softmax: ({ logits }, { dim }) => softmax(logits, dim, false),
   /** (x − mean) / √(variance + ε) · scale + offset, gathered into one product and sum over x. */
   FusedBatchNorm: ({ x, mean, variance, offset, scale }, { varianceEpsilon }) => {

@@ -1,11 +1,11 @@
-// Worker threads that tokenise batches, each with a tokenizer of its own.
+// Worker threads that tokenize batches, each with a tokenizer of its own.
 
 import type { Encoder } from "../tokenizer/encoder.ts";
 import { startPool as startWorkers } from "../workers/pool.ts";
 import { encodeBatch, type IdBatch, type RowBatch } from "./batch.ts";
 import type { WorkerData } from "./worker.ts";
 
-export interface TokenisePool {
+export interface TokenizePool {
   /** threads alive now */
   readonly workers: number;
   /** ids of a batch. Rejects when the text has no ids */
@@ -20,7 +20,7 @@ export function startPool(options: {
   encoder: Encoder;
   /** module of the workers */
   module?: URL;
-}): TokenisePool {
+}): TokenizePool {
   const { tokenizer, encoder, workers, module = new URL("./worker.ts", import.meta.url) } = options;
   const pool = startWorkers<RowBatch, IdBatch>({
     module,

@@ -1,4 +1,4 @@
-// A worker thread that tokenises: opens the tokenizer that it is told of, then answers batches in the order in which they
+// A worker thread that tokenizes: opens the tokenizer that it is told of, then answers batches in the order in which they
 // come. Runs only as a worker.
 
 import { workerData } from "node:worker_threads";

@@ -5,9 +5,9 @@
 #include <cstdint>
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-#define GBLR_VECTORISED __attribute__((target_clones("avx512f", "avx2", "default")))
+#define GBLR_VECTORIZED __attribute__((target_clones("avx512f", "avx2", "default")))
 #else
-#define GBLR_VECTORISED
+#define GBLR_VECTORIZED
 #endif
 
 namespace gblr {

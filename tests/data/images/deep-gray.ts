@@ -1,4 +1,4 @@
-// A greyscale PNG of 16 bits with the levels 0, 200, 300 and 40000, which no library of ours would write as they are.
+// A grayscale PNG of 16 bits with the levels 0, 200, 300 and 40000, which no library of ours would write as they are.
 
 import { crc32, deflateSync } from "node:zlib";
 
@@ -16,12 +16,12 @@ function chunk(type: string, data: Buffer): Buffer {
 }
 
 /** @param levels of the columns of the one row @param transparent a level, if any */
-export function deepGrey(levels: readonly number[] = DEEP_LEVELS, transparent?: number): Uint8Array<ArrayBuffer> {
+export function deepGray(levels: readonly number[] = DEEP_LEVELS, transparent?: number): Uint8Array<ArrayBuffer> {
   const bytes = (values: readonly number[]) => Buffer.from(values.flatMap((value) => [value >> 8, value & 255]));
   const header = Buffer.alloc(13);
   header.writeUInt32BE(levels.length, 0);
   header.writeUInt32BE(1, 4);
-  // 16 bits, greyscale
+  // 16 bits, grayscale
   header.set([16, 0], 8);
   const row = Buffer.concat([Buffer.alloc(1), bytes(levels)]);
   const parts = [

@@ -1,4 +1,4 @@
-// What tokenising hands from thread to thread: rows as one text with their ends, and the ids of all of them. One string
+// What tokenizing hands from thread to thread: rows as one text with their ends, and the ids of all of them. One string
 // crosses to a worker in a single copy; an array of a thousand does not.
 
 import { Buffer } from "node:buffer";
@@ -15,7 +15,7 @@ export interface RowBatch {
 }
 
 export interface IdBatch {
-  /** ids of the rows one after the other, each row tokenised by itself */
+  /** ids of the rows one after the other, each row tokenized by itself */
   ids: Int32Array<ArrayBuffer>;
   rows: number;
   words: number;

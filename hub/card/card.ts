@@ -1,20 +1,13 @@
 // A model card whole: front matter, what the model is, how good, how to use it, how it came about, whom to cite. A fact
 // that is missing takes its sentence with it.
 
+import { storedStructure } from "../model-folder/index.ts";
 import type { CardFacts } from "./facts.ts";
 import { loadingSection } from "./loading.ts";
 import { code, codeBlock, markdownTable, plain } from "./markdown.ts";
 import { cardMetadata, isRepositoryId } from "./metadata.ts";
 import { flopsText } from "./metric-names.ts";
 import { pictureSection, resultsSection } from "./results.ts";
-
-const STRUCTURES: Record<string, string> = {
-  gblr: "Gaudi-GBLR matrices (generalized block low rank, with learned block widths and places)",
-  lowrank: "low-rank matrices",
-  monarch: "Monarch matrices",
-  "block-low-rank": "block low-rank matrices",
-  "block-sparse": "low-rank plus block-sparse matrices",
-};
 
 /** @returns the text of a README.md */
 export function modelCard(facts: CardFacts): string {
@@ -31,9 +24,7 @@ export function modelCard(facts: CardFacts): string {
 }
 
 function introduction({ baseModel, baseRevision, structure, relativeFlops, dataset }: CardFacts): string {
-  const kind = Object.hasOwn(STRUCTURES, structure)
-    ? STRUCTURES[structure]
-    : `matrices of structure ${code(structure)}`;
+  const kind = storedStructure(structure)?.matrices ?? `matrices of structure ${code(structure)}`;
   const revision = baseRevision === undefined ? "" : ` at revision ${code(baseRevision)}`;
   const [, made] = /^scratch:(.+)$/.exec(baseModel ?? "") ?? [];
   const trained = baseModel === undefined ? "a network" : `${named(baseModel)}${revision}`;
@@ -76,15 +67,8 @@ function factTable(heading: string, rows: readonly { name: string; value: string
 }
 
 function citation({ structure }: CardFacts): string | undefined {
-  if (structure !== "gblr") return undefined;
-  const entry = `@inproceedings{lee2024differentiable,
-  title     = {Differentiable Learning of Generalized Structured Matrices for Efficient Deep Neural Networks},
-  author    = {Lee, Changwoo and Kim, Hun-Seok},
-  booktitle = {International Conference on Learning Representations},
-  year      = {2024},
-  url       = {https://arxiv.org/abs/2310.18882}
-}`;
-  return `## Citation\n\nThe matrices are those of Lee and Kim, ICLR 2024:\n\n${codeBlock("bibtex", entry)}`;
+  const cited = storedStructure(structure)?.citation;
+  return cited && `## Citation\n\n${cited.text}\n\n${codeBlock("bibtex", cited.bibtex)}`;
 }
 
 /** A repository with a link to it; what is no repository's name, such as a folder, stays text. */

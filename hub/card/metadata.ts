@@ -2,6 +2,7 @@
 // for it is carried on, and written for the Hub. A card that has none, or a broken one, says nothing.
 
 import { parse } from "yaml";
+import { isDense } from "../model-folder/index.ts";
 import type { BaseMetadata, CardFacts, MeasuredMetric } from "./facts.ts";
 import { metricNamed } from "./metric-names.ts";
 import { yamlOf } from "./yaml.ts";
@@ -57,7 +58,7 @@ export function cardMetadata(facts: CardFacts): string {
 
 /** `gblr` is on every card that is ours, by which it is known again; a dense model is neither compressed nor of a structure. */
 const ownTags = ({ structure }: CardFacts): string[] =>
-  structure === "dense" ? ["gblr"] : ["gblr", structure, "model-compression"];
+  isDense(structure) ? ["gblr"] : ["gblr", structure, "model-compression"];
 
 /** `owner/name`, or a bare name as old repositories have; a folder's path is none. */
 export function isRepositoryId(name: string): boolean {

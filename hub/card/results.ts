@@ -1,5 +1,6 @@
 // The part of a card that says how good the model is: the table of what was compared, and the picture of its blocks.
 
+import { isDense } from "../model-folder/index.ts";
 import { formatBytes, formatCount, formatDuration } from "../numbers.ts";
 import type { CardFacts, ComparisonRow } from "./facts.ts";
 import { markdownTable, plain, type TableColumn } from "./markdown.ts";
@@ -44,7 +45,7 @@ export function pictureSection({ hasPicture = false }: CardFacts): string | unde
 }
 
 function columnsFor(rows: readonly ComparisonRow[]): TableColumn<ComparisonRow>[] {
-  const compressed = rows.filter(({ structure }) => structure !== "dense");
+  const compressed = rows.filter(({ structure }) => !isDense(structure));
   const metrics = metricsOf(rows).map((name): TableColumn<ComparisonRow> => {
     const best = bestOf(name, compressed);
     return {
@@ -52,7 +53,7 @@ function columnsFor(rows: readonly ComparisonRow[]): TableColumn<ComparisonRow>[
       align: "right",
       cell: ({ metrics, structure }) => {
         const text = written(metrics[name], (value) => valueText(name, value));
-        return structure !== "dense" && best !== undefined && metrics[name] === best ? `**${text}**` : text;
+        return !isDense(structure) && best !== undefined && metrics[name] === best ? `**${text}**` : text;
       },
     };
   });
@@ -66,7 +67,7 @@ function columnsFor(rows: readonly ComparisonRow[]): TableColumn<ComparisonRow>[
     {
       heading: "fine-tuning",
       align: "left",
-      cell: ({ stage, structure }) => (structure === "dense" && stage === "before" ? NONE : stage),
+      cell: ({ stage, structure }) => (isDense(structure) && stage === "before" ? NONE : stage),
     },
     ...metrics,
     number("relative FLOPs", ({ relativeFlops }) => relativeFlops?.reference, flopsText),

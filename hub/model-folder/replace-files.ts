@@ -8,7 +8,7 @@ import { basename, join } from "node:path";
 import { type StagedFile, syncFolder, writeFileAtomically } from "../atomic-file.ts";
 import { reason } from "../byte-source.ts";
 import { jsonOrUndefined } from "../json.ts";
-import { ModelError } from "./errors.ts";
+import { ModelError } from "./stored-layer.ts";
 
 const LIST_FILE = ".replacing.json";
 

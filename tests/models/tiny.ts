@@ -3,7 +3,7 @@
 import * as tf from "@tensorflow/tfjs-core";
 import { seededUniform } from "../../workbench/gblr/init/seeded-uniform.ts";
 import { createModel, type Gpt2, gpt2, replaceLayer } from "../../workbench/models/index.ts";
-import { structureNamed } from "../../workbench/structures/registry.ts";
+import { matrixStructure } from "../structures/matrix-structures.ts";
 
 export const TINY = {
   n_layer: 2,
@@ -33,7 +33,7 @@ export function livelier(model: Gpt2, seed = 2): Gpt2 {
 
 /** Holds these layers in a structure, at half the multiply-adds; GBLR blocks of many widths, some of them dead. */
 export async function structured(model: Gpt2, names: readonly string[], name: string): Promise<Gpt2> {
-  const structure = structureNamed(name);
+  const structure = matrixStructure(name);
   for (const layer of names) {
     const { nIn, nOut } = model.layer(layer);
     const weight = tf.randomNormal([nOut, nIn], 0, 0.3, "float32", 7) as tf.Tensor2D;

@@ -4,7 +4,7 @@ import * as tf from "@tensorflow/tfjs-core";
 import type { Gpt2 } from "../../workbench/models/index.ts";
 import { createModel, denseWeight, gpt2, gpt2Logits, type Model, replaceLayer } from "../../workbench/models/index.ts";
 import { gblrStructure } from "../../workbench/structures/gblr.ts";
-import { structureNamed } from "../../workbench/structures/registry.ts";
+import { matrixStructure } from "../structures/matrix-structures.ts";
 
 const CONFIG = { n_layer: 3, n_embd: 24, n_head: 4, n_positions: 16, vocab_size: 50, tie_word_embeddings: true };
 
@@ -53,7 +53,7 @@ async function hold(model: Gpt2, name: string, structure: string): Promise<void>
     tf.dispose([widths, locations]);
     replaceLayer(model, name, held, parameters as never);
   } else {
-    const held = structureNamed(structure);
+    const held = matrixStructure(structure);
     replaceLayer(model, name, held, await held.fromDense(weight, 0.7));
   }
   weight.dispose();

@@ -1,7 +1,7 @@
 // The block layout picture as pixels: its size, its colors against the counts, its text. Drawn by the real renderer.
 
 import { expect, test } from "bun:test";
-import { layoutOfSpans, overlapCounts } from "../../workbench/report/block-layout.ts";
+import { overlapCounts } from "../../workbench/report/block-layout.ts";
 import { ticksFor } from "../../workbench/report/color-bar.ts";
 import { heat, LEVELS, levelOf, PALETTE } from "../../workbench/report/heat-scale.ts";
 import { layoutPicture } from "../../workbench/report/layout-picture.ts";
@@ -10,6 +10,7 @@ import { encodePng } from "../../workbench/report/png.ts";
 import { renderPng } from "../../workbench/report/render-svg.ts";
 import { shortName } from "../../workbench/report/short-name.ts";
 import { sparkline } from "../../workbench/report/sparkline.ts";
+import { layoutOfSpans } from "../../workbench/structures/gblr-layout.ts";
 import { decodePng, luminance, type Pixels } from "./decode-png.ts";
 
 // On 8 × 6 entries two blocks in one place, which wrap, and a third across them.

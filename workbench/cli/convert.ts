@@ -23,7 +23,7 @@ import {
 import type { Engine } from "../engine/core/types.ts";
 import { type Model, saveModel } from "../models/index.ts";
 import { writeCard } from "../pipeline/card.ts";
-import { STRUCTURES } from "../structures/registry.ts";
+import { structureNamed, structures } from "../structures/registry.ts";
 import { type Calibration, calibrateOn } from "./convert/calibration.ts";
 import { cardFacts } from "./convert/card.ts";
 import { printConversion, printPlan, type Written } from "./convert/print.ts";
@@ -84,7 +84,7 @@ export function addConvert(program: Command): void {
     .argument("<model>", "a model folder, owner/name[@revision] on the Hub, or zoo:gpt2-gaudi")
     .addOption(
       new Option("--structure <name>", "what layers become")
-        .choices([...STRUCTURES.map(({ name }) => name), "tucker"])
+        .choices(structures().map(({ name }) => name))
         .makeOptionMandatory(),
     )
     .option("--budget <share>", "of the converted layers' multiply-adds, above 0 to 1", share)
@@ -257,7 +257,7 @@ async function saveWithProgress(model: Model, plan: ConversionPlan, work: Work):
   const bar = progressBar({ label: "saving" });
   try {
     const events = saveModel(model, out as string, {
-      trainable: plan.structure === "gblr",
+      trainable: structureNamed(plan.structure).hasWidths ?? false,
       base: { folder: source.folder, ...(source.repo && { name: source.name }) },
       gblr: {
         budget: plan.totals.budget,
@@ -283,7 +283,7 @@ async function saveWithProgress(model: Model, plan: ConversionPlan, work: Work):
 
 /** Numbers that inference needs: of GBLR layers those under live blocks, which are what such a layer costs. */
 function parametersOf(model: Model, conversion?: Conversion): number {
-  const packed = conversion?.layers.filter(({ structure }) => structure === "gblr") ?? [];
+  const packed = conversion?.layers.filter(({ structure }) => structureNamed(structure).hasWidths) ?? [];
   const whole = [...model.parameters.values()].reduce((sum, { size }) => sum + size, 0);
   return packed.reduce((sum, { name, cost }) => {
     const held = Object.values(model.structureParameters(name)).reduce((size, tensor) => size + tensor.size, 0);

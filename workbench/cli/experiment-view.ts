@@ -2,6 +2,7 @@
 // at the end. With --json stdout is left to the one document.
 
 import process from "node:process";
+import { isDense } from "../../hub/model-folder/index.ts";
 import { percent } from "../../hub/numbers.ts";
 import type { ExperimentEvent, InnerEvent } from "../pipeline/events.ts";
 import type { ComparisonRow } from "../report/index.ts";
@@ -152,7 +153,7 @@ const steps = (count: number) =>
   count < 10 && count % 1 !== 0 ? `${count.toFixed(2)} steps` : `${Math.round(count)} steps`;
 
 const stageName = ({ stage, structure }: ComparisonRow) =>
-  structure === "dense" && stage === "before" ? "" : stage === "before" ? " before fine-tuning" : " fine-tuned";
+  isDense(structure) && stage === "before" ? "" : stage === "before" ? " before fine-tuning" : " fine-tuned";
 
 function rowLine(row: ComparisonRow): string {
   const metrics = Object.entries(row.metrics).map(([name, value]) => `${name} ${value.toFixed(4)}`);

@@ -84,11 +84,12 @@ async function exportVerb(name: string, options: ExportVerbOptions): Promise<voi
     const model = await loadWithProgress(folder, to === "reference" && hasTrainable ? { form: "trainable" } : {});
     try {
       const layers = structuredLayers(model);
-      const events = to === "dense" ? denseEvents(model, options, folder) : referenceEvents(model, options, folder);
+      const { events: eventsOf, made } = EXPORTS[to];
+      const events = eventsOf(model, options, folder);
       const { files, bytes } = await written(events, signal);
       const text = json
         ? JSON.stringify({ model: name, to, out, dtype, layers, files, bytes }, null, 2)
-        : `${out}: ${formatBytes(bytes)} of ${dtype}, ${layers.length} layers ${to === "dense" ? "made dense" : "as the reference has them"}`;
+        : `${out}: ${formatBytes(bytes)} of ${dtype}, ${layers.length} layers ${made}`;
       process.stdout.write(`${text}\n`);
     } finally {
       model.dispose();
@@ -97,7 +98,7 @@ async function exportVerb(name: string, options: ExportVerbOptions): Promise<voi
 }
 
 const structuredLayers = (model: Model): string[] =>
-  [...model.layers.values()].flatMap(({ name, structure }) => (structure.name === "dense" ? [] : [name]));
+  [...model.layers.values()].flatMap(({ name, structure }) => (structure.isDense ? [] : [name]));
 
 function denseEvents(model: Model, { out, dtype }: ExportVerbOptions, base: string): AsyncGenerator<SaveEvent> {
   exportDense(model);
@@ -110,6 +111,12 @@ async function* referenceEvents(model: Model, { out }: ExportVerbOptions, base: 
   await prepareFolder(out);
   yield* writeModelFolder(out, { model: tensors, config, base });
 }
+
+/** By the values of --to. */
+const EXPORTS = {
+  dense: { events: denseEvents, made: "made dense" },
+  reference: { events: referenceEvents, made: "as the reference has them" },
+};
 
 async function written(events: AsyncGenerator<SaveEvent>, signal: AbortSignal) {
   const bar = progressBar({ label: "saving" });

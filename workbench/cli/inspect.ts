@@ -10,7 +10,7 @@ import { parseLocation } from "../../hub/locate.ts";
 import { checkModel, type OpenModel, openModel, openRemoteModel } from "../../hub/model-folder/index.ts";
 import type { Retry } from "../../hub/request/context.ts";
 import { isZooName } from "../../hub/zoo.ts";
-import { chooseLayers } from "../compress/layer-pattern.ts";
+import { chooseLayers } from "../compress/index.ts";
 import { describe } from "../report/describe-model.ts";
 import { withHub } from "./hub-access.ts";
 import { writePlot } from "./inspect/plot.ts";

@@ -2,11 +2,12 @@
 // with it. Which flags there are is settings.ts's.
 
 import { SCRATCH_SETTINGS, scratchName } from "../pipeline/scratch-model.ts";
+import { structureNamed } from "../structures/registry.ts";
 
 /** Defaults that say something of what a flag names otherwise: they go with what they belong to. */
 const BELONG: readonly { flag: string; unless?: (value: string) => boolean; settings: readonly string[] }[] = [
   { flag: "dataset", settings: ["config"] },
-  { flag: "structure", unless: (value) => value === "gblr", settings: ["init"] },
+  { flag: "structure", unless: (value) => structureNamed(value).hasWidths ?? false, settings: ["init"] },
   { flag: "shrink", settings: ["threshold", "target", "startCost"] },
   { flag: "flops", settings: ["budget"] },
   { flag: "budget", settings: ["flops"] },

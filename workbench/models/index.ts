@@ -17,7 +17,6 @@ export type { ResnetConfig } from "../architectures/resnet/config.ts";
 export { vit } from "../architectures/vit/architecture.ts";
 export type { VitConfig } from "../architectures/vit/config.ts";
 export { resizePositions } from "../architectures/vit/resize-positions.ts";
-export { matrixOfPosition } from "./convolution.ts";
 export { countsWith, layerCosts, modelCounts } from "./counts.ts";
 export { type CreateOptions, createModel } from "./create.ts";
 export { imageSettings } from "./image-settings.ts";

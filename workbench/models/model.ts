@@ -6,9 +6,9 @@ import type { Architecture, ConvolutionInfo, LayerInfo } from "../architectures/
 import { EngineError } from "../engine/core/errors.ts";
 import { type Activation, gelu, linear } from "../engine/ops/index.ts";
 import type { MaskSettings } from "../gblr/parameters.ts";
+import { convolve, inputsOfPositions, kernelOfPositions, patchesUnder } from "../structures/convolution.ts";
 import { dense } from "../structures/dense.ts";
 import type { Structure, StructureParameters } from "../structures/structure.ts";
-import { convolve, inputsOfPositions, kernelOfPositions, patchesUnder } from "./convolution.ts";
 
 /** A linear layer and what holds its matrix: `dense` where it is as the checkpoint has it. */
 export interface LinearLayer extends LayerInfo {
@@ -113,7 +113,7 @@ export class Model<Config = unknown> {
     const { structure, layout } = this.layer(name);
     this.observer?.(name, x);
     const bias = this.parameters.get(`${name}.bias`);
-    if (structure.name === "dense") {
+    if (structure.isDense) {
       return linear(x, this.parameter(`${name}.weight`), bias, { activation, layout });
     }
     return tidy(() => {

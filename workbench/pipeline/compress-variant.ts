@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { type Conversion, type Covariances, convert } from "../compress/index.ts";
 import { loadModelNow, type Model, saveModelNow } from "../models/index.ts";
 import { type ComparisonRow, readRun, updateRun, writeConversion, writeReport } from "../report/index.ts";
+import { structureNamed } from "../structures/registry.ts";
 import { type Ended, type FitOptions, fit } from "../train/index.ts";
 import type { ExperimentContext } from "./context.ts";
 import type { OpenData, Teacher } from "./domain.ts";
@@ -117,7 +118,9 @@ async function* conversion(options: VariantOptions): AsyncGenerator<ExperimentEv
   try {
     if (variant.init === "activation") covariances = yield* watched(model, { variant, settings, data });
     const aim = await planOf(model, variant, atEnd(settings), covariances);
-    const plan = variant.structure === "gblr" ? await planOf(model, variant, atStart(settings), covariances) : aim;
+    const plan = structureNamed(variant.structure).hasWidths
+      ? await planOf(model, variant, atStart(settings), covariances)
+      : aim;
     await updateRun(folder, { targetCost: aim.totals.share });
     const { seed, searchSteps, locations } = settings;
     const how = { init: variant.init, seed, searchSteps, locations, signal: context.signal };
@@ -204,7 +207,7 @@ async function aimOf(folder: string): Promise<number | undefined> {
 const measuring = ({ data, context }: VariantOptions) => ({ data, signal: context.signal });
 
 const savingOf = ({ source, settings, variant }: VariantOptions) => ({
-  trainable: variant.structure === "gblr",
+  trainable: structureNamed(variant.structure).hasWidths ?? false,
   base: { folder: source.folder, name: source.name },
   ...(variant.converts && { gblr: { ...askedCost(settings), init: variant.init } }),
 });

@@ -3,6 +3,7 @@
 // model and which data are settings; what kind of data is the domain's.
 
 import { join } from "node:path";
+import { structureTitle } from "../../hub/model-folder/index.ts";
 import { parseRepoName, RepoNameError } from "../../hub/repo-name.ts";
 import { readConfig } from "../models/load.ts";
 import { type RunRecord, readRun, startRun, updateRun, writeReport } from "../report/index.ts";
@@ -18,7 +19,7 @@ import { RunTable } from "./run-table.ts";
 import type { ExperimentSettings } from "./settings.ts";
 import { SettingsError } from "./settings-error.ts";
 import { baseName, loadSource, type Source } from "./sources.ts";
-import { asItIs, parseVariant, titleOf, type Variant, variantOf } from "./variants.ts";
+import { asItIs, parseVariant, type Variant, variantOf } from "./variants.ts";
 
 /**
  * @param folder of the run: made if it is not there, gone on with if it is
@@ -165,7 +166,7 @@ async function* measureBase({
   table,
 }: Pick<VariantOptions, "source" | "data" | "context" | "table">): AsyncGenerator<ExperimentEvent> {
   const structure = await structureOf(source);
-  const name = source.untrained ? `${titleOf(structure)}, untrained` : titleOf(structure);
+  const name = source.untrained ? `${structureTitle(structure)}, untrained` : structureTitle(structure);
   const known = table.find(name, "before");
   yield { kind: "stage", stage: "measure", of: "the model as it is", done: known !== undefined };
   if (known) return;

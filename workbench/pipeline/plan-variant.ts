@@ -12,6 +12,8 @@ import {
   takeApart,
 } from "../compress/index.ts";
 import type { Model } from "../models/index.ts";
+import { gblr } from "../structures/gblr.ts";
+import { structureNamed } from "../structures/registry.ts";
 import type { OpenData } from "./domain.ts";
 import type { ExperimentEvent } from "./events.ts";
 import { lastEvent } from "./last-event.ts";
@@ -32,15 +34,16 @@ export async function planOf(
 ): Promise<ConversionPlan> {
   const { layers, convolutions } = settings;
   const cost = askedCost(settings);
+  const kind = structureNamed(structure);
   // Tucker-2 is of whole kernels; what else is compared with it may not be.
   const seen = {
     layers,
-    convolutions: structure === "tucker" ? ("integrated" as const) : convolutions,
+    convolutions: kind.needsConvolution ? ("integrated" as const) : convolutions,
     ...(covariances && { covariances }),
   };
   if (!("widths" in cost)) return planConversion(model, { structure, allocation, ...seen, ...cost });
-  const published = await planConversion(model, { structure: "gblr", layers, convolutions, ...cost });
-  if (structure === "gblr") return published;
+  const published = await planConversion(model, { structure: gblr.name, layers, convolutions, ...cost });
+  if (kind.hasWidths) return published;
   const flops = published.counts.after.reference.relative;
   return planConversion(model, { structure, allocation, ...seen, flops });
 }
@@ -67,7 +70,7 @@ export async function expectPlans(
         model,
         plan.layers.map(({ name }) => name),
       );
-      if (variant.structure === "gblr") await planOf(model, uniform, atStart(settings));
+      if (structureNamed(variant.structure).hasWidths) await planOf(model, uniform, atStart(settings));
     }
   } finally {
     model.dispose();

@@ -1,23 +1,7 @@
-// Where the blocks of a GBLR matrix lie, and how many of them cover each entry. Spans in, counts out: no files, no
-// tensors. How the spans come out of a trainable matrix is in trainable-layout.ts.
+// How many blocks of a GBLR matrix cover each entry. Spans in, counts out: no files, no tensors. How the spans come out of a
+// file is in structures/gblr-layout.ts.
 
-/** The live blocks of a matrix (n_out, n_in): block b covers `length` samples from `start` on, cyclic, on both sides. */
-export interface BlockLayout {
-  nIn: number;
-  nOut: number;
-  /** (B), in samples */
-  startIn: ArrayLike<number>;
-  lengthIn: ArrayLike<number>;
-  startOut: ArrayLike<number>;
-  lengthOut: ArrayLike<number>;
-}
-
-/** @param spans (4, B) row by row: start_in, length_in, start_out, length_out */
-export function layoutOfSpans(spans: Int32Array, { nIn, nOut }: { nIn: number; nOut: number }): BlockLayout {
-  const live = spans.length / 4;
-  const row = (i: number) => spans.subarray(i * live, (i + 1) * live);
-  return { nIn, nOut, startIn: row(0), lengthIn: row(1), startOut: row(2), lengthOut: row(3) };
-}
+import type { BlockLayout } from "../structures/structure.ts";
 
 /** How many blocks cover each entry, (n_out, n_in) row by row. For matrices that fit into memory. */
 export function overlapCounts(layout: BlockLayout): Int32Array {

@@ -1,7 +1,8 @@
 // What one linear layer is in numbers: its blocks, how they overlap, what it costs. Pure arithmetic on layouts and
 // shapes; names and files are the caller's.
 
-import { type BlockLayout, overlapRows } from "./block-layout.ts";
+import type { BlockLayout } from "../structures/structure.ts";
+import { overlapRows } from "./block-layout.ts";
 
 /** Equal bins of (0, 1] in a histogram of widths. */
 export const WIDTH_BINS = 8;
@@ -72,32 +73,4 @@ export function widthHistogram(lengths: ArrayLike<number>, n: number): number[] 
     bins[bin] = (bins[bin] as number) + 1;
   }
   return bins;
-}
-
-/** Σ min((a + b) r, a b): a block that is cheaper dense is counted dense. */
-export function blockCost({ lengthIn, lengthOut }: BlockLayout, rank = 1): number {
-  let cost = 0;
-  for (let b = 0; b < lengthIn.length; b++) {
-    const [across, down] = [lengthIn[b] as number, lengthOut[b] as number];
-    cost += Math.min((across + down) * rank, across * down);
-  }
-  return cost;
-}
-
-/**
- * Multiply-adds a row of a layer that is kept as factors, from their shapes alone. Monarch and block low rank: `first`
- * (n_in, r, J) and `second` (n_out, K, r), blocks filled up to one size. Others: one for each stored value, of Tucker-2's
- * `input` one for each input position under an output position.
- */
-export function factoredCost(shapes: Readonly<Record<string, readonly number[]>>, stride = 1): number {
-  const { first, second } = shapes;
-  if (first && second) {
-    const [nIn, rank, rows] = first as [number, number, number];
-    const [nOut, columns] = second as [number, number, number];
-    return rows * columns * rank * (Math.ceil(nOut / rows) + Math.ceil(nIn / columns));
-  }
-  return Object.entries(shapes).reduce((sum, [name, shape]) => {
-    const size = shape.reduce((product, side) => product * side, 1);
-    return sum + (shapes.core && name === "input" ? stride ** 2 * size : size);
-  }, 0);
 }

@@ -1,7 +1,7 @@
 // The block layout picture: one panel a matrix, brighter where more blocks overlap, one color scale for all. Makes SVG
 // text with the rasters inside; render-svg.ts makes a PNG of it.
 
-import type { BlockLayout } from "./block-layout.ts";
+import type { BlockLayout } from "../structures/structure.ts";
 import { colorBar } from "./color-bar.ts";
 import { levelOf, PALETTE } from "./heat-scale.ts";
 import { type Raster, rasterOf } from "./layout-raster.ts";

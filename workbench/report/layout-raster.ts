@@ -1,7 +1,8 @@
 // A block layout as a small grid of numbers: the mean number of blocks over the entries that a pixel stands for. A
 // matrix smaller than the grid keeps its own entries as pixels.
 
-import { type BlockLayout, overlapRows } from "./block-layout.ts";
+import type { BlockLayout } from "../structures/structure.ts";
+import { overlapRows } from "./block-layout.ts";
 
 export interface Raster {
   /** input side, left to right */

@@ -14,7 +14,7 @@ export interface NamedLayer extends BudgetLayer {
 
 /** Every GBLR layer, in the model's order. */
 export function gblrLayers(model: Model): NamedLayer[] {
-  const layers = [...model.layers.values()].filter(({ structure }) => structure.name === "gblr");
+  const layers = [...model.layers.values()].filter(({ structure }) => structure.hasWidths);
   const rows = rowsThrough(model, layers, "actual");
   // Where all have the same number of rows a sample costs the same in each.
   const differ = new Set(rows.values()).size > 1;

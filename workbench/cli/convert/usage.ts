@@ -4,6 +4,7 @@ import { type Allocation, type Convolutions, expectInit, type Init } from "../..
 import { EngineError } from "../../engine/core/errors.ts";
 import type { OpenEngineOptions } from "../../engine/core/types.ts";
 import { widthValues } from "../../gblr/init/index.ts";
+import { structureNamed } from "../../structures/registry.ts";
 import { UsageError } from "../program.ts";
 
 export interface ConvertVerbOptions extends OpenEngineOptions {
@@ -43,9 +44,10 @@ export function checkUsage(options: ConvertVerbOptions): void {
     );
   }
   if (out === undefined && !dryRun) throw new UsageError("--out is missing: a folder for the model, or --dry-run");
-  if (widths !== undefined && structure !== "gblr") throw new UsageError(`--widths is for gblr, not ${structure}`);
-  if (structure === "tucker" && options.convolutions === "per-kernel") {
-    throw new UsageError("--structure tucker is of whole kernels, not --convolutions per-kernel; choose one");
+  const { hasWidths, needsConvolution } = structureNamed(structure);
+  if (widths !== undefined && !hasWidths) throw new UsageError(`--widths is for gblr, not ${structure}`);
+  if (needsConvolution && options.convolutions === "per-kernel") {
+    throw new UsageError(`--structure ${structure} is of whole kernels, not --convolutions per-kernel; choose one`);
   }
   for (const [flag, other] of [
     ["--allocate global", allocate === "global"],

@@ -1,5 +1,6 @@
 // An inspection as text: a table that keeps to the width of a terminal, then the totals. Numbers come from report/describe-model.ts.
 
+import { isDense } from "../../../hub/model-folder/index.ts";
 import { formatCount, percent, threeDigits } from "../../../hub/numbers.ts";
 import type { InspectedLayer, Inspection, Total } from "../../report/describe-model.ts";
 import { shortName } from "../../report/short-name.ts";
@@ -29,7 +30,7 @@ const COLUMNS: readonly Column[] = [
   {
     heading: "rank",
     align: "right",
-    text: ({ structure, equalCostRank }) => (structure === "dense" ? "" : threeDigits(equalCostRank)),
+    text: ({ structure, equalCostRank }) => (isDense(structure) ? "" : threeDigits(equalCostRank)),
   },
   { heading: "cost", align: "right", text: ({ cost }) => formatCount(cost) },
   { heading: "share", align: "right", text: ({ share }) => percent(share) },

@@ -52,7 +52,7 @@ export async function* importReference(
     const { reader, config } = yield* stageModel(file, stage, options);
     const model = await loaded(stage, { file, reader });
     try {
-      const layers = [...model.layers.values()].filter(({ structure }) => structure.name === "gblr").length;
+      const layers = [...model.layers.values()].filter(({ structure }) => structure.hasWidths).length;
       yield { kind: "converting", layers };
       const settings = { trainable, ...(base && { base }), ...(maxShardBytes !== undefined && { maxShardBytes }) };
       for await (const _ of saveModel(model, out, settings));

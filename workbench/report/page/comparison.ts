@@ -2,6 +2,7 @@
 // compressed ones marked, and what it comes to in a sentence.
 
 import { bestOf, flopsText, metricNamed, metricsOf, valueText } from "../../../hub/card/metric-names.ts";
+import { isDense } from "../../../hub/model-folder/index.ts";
 import { formatBytes, formatCount, formatDuration } from "../../../hub/numbers.ts";
 import type { ComparisonRow } from "../run-record.ts";
 import { type Column, type Html, table } from "./html.ts";
@@ -29,7 +30,7 @@ export function comparisonTable(rows: readonly ComparisonRow[]): Html {
     { heading: "model", cell: ({ name }) => name },
     {
       heading: "fine-tuning",
-      cell: ({ stage, structure }) => (structure === "dense" && stage === "before" ? NONE : stage),
+      cell: ({ stage, structure }) => (isDense(structure) && stage === "before" ? NONE : stage),
     },
     ...metrics,
     number("relative FLOPs, as published", ({ relativeFlops }) => relativeFlops?.reference, flopsText),
@@ -65,7 +66,7 @@ export function comparisonSentence(rows: readonly ComparisonRow[]): string | und
   return said.replace(/ %/g, "\u00a0%"); // a number keeps its sign when the line breaks
 }
 
-const isCompressed = ({ structure }: ComparisonRow): boolean => structure !== "dense";
+const isCompressed = ({ structure }: ComparisonRow): boolean => !isDense(structure);
 
 const written = (value: number | undefined, text: (value: number) => string): string =>
   value === undefined ? NONE : text(value);

@@ -1,6 +1,7 @@
 // The layers of a run one by one: what each costs, how many of its blocks live, how far conversion moved it. From the
 // model folder where there is one, else from the last structure that training wrote down.
 
+import { isDense } from "../../../hub/model-folder/index.ts";
 import { formatCount, percent } from "../../../hub/numbers.ts";
 import type { StructureMetrics } from "../../train/metrics.ts";
 import type { Inspection } from "../describe-model.ts";
@@ -35,7 +36,7 @@ export function layerRows({ inspection, structure, conversion = [] }: LayerSourc
   const converted = new Map(conversion.map((layer) => [layer.layer, layer]));
   if (inspection) {
     return inspection.layers
-      .filter((layer) => layer.structure !== "dense")
+      .filter((layer) => !isDense(layer.structure))
       .map(({ name, blocks, ...layer }) => ({
         layer: name,
         structure: layer.structure,

@@ -2,6 +2,7 @@
 // sentence. Which charts there are is in ../charts, how tables look in the files beside this one.
 
 import { Buffer } from "node:buffer";
+import { isDense } from "../../../hub/model-folder/index.ts";
 import { type Chart, chartElement } from "../chart.ts";
 import { confusionChart, MOST_CLASSES } from "../charts/classification.ts";
 import type { Described } from "../describe-model.ts";
@@ -48,7 +49,7 @@ export async function trainingSection({ run }: Shown): Promise<Html> {
 
 /** Of a run that converts no layer there is nothing to say of structure. */
 const isPlain = ({ run: { record, conversion }, model }: Shown): boolean =>
-  record?.settings.structure === "dense" &&
+  isDense(String(record?.settings.structure)) &&
   !conversion &&
   (!model || layerRows({ inspection: model.inspection }).length === 0);
 

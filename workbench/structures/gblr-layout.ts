@@ -1,12 +1,13 @@
-// Where the blocks of a trainable GBLR matrix lie once it is evaluated: widths and locations rounded to samples, dead
-// blocks dropped. These are the spans that its packed form has. Plain numbers.
+// Where the blocks of a GBLR matrix lie once it is evaluated, from what its file holds: the spans of the packed form, or
+// the widths and locations of the one to train. Plain numbers, no tensors.
 
 import { edgeFunctions } from "../gblr/kernels.ts";
 import { samples } from "../gblr/rounding.ts";
 import { type Span, support } from "../gblr/support.ts";
-import type { BlockLayout } from "./block-layout.ts";
+import type { MatrixSize } from "./budget.ts";
+import type { BlockLayout } from "./structure.ts";
 
-export interface TrainableStructure {
+interface TrainablePlaces {
   /** (2, K) row by row, shares of n, input side first */
   widths: ArrayLike<number>;
   locations: ArrayLike<number>;
@@ -16,7 +17,28 @@ export interface TrainableStructure {
   sigma?: number;
 }
 
-export function layoutOfWidths({ widths, locations, nIn, nOut, sigma }: TrainableStructure): BlockLayout {
+/** @param spans (4, B) row by row: start_in, length_in, start_out, length_out */
+export function layoutOfSpans(spans: Int32Array, { nIn, nOut }: MatrixSize): BlockLayout {
+  const live = spans.length / 4;
+  const row = (i: number) => spans.subarray(i * live, (i + 1) * live);
+  return { nIn, nOut, startIn: row(0), lengthIn: row(1), startOut: row(2), lengthOut: row(3) };
+}
+
+/** Multiply-adds a row, Σ min((a + b) r, a b): a block that is cheaper dense is counted dense. */
+export function layoutCost({ lengthIn, lengthOut }: BlockLayout, rank = 1): number {
+  let cost = 0;
+  for (let b = 0; b < lengthIn.length; b++) {
+    const [across, down] = [lengthIn[b] as number, lengthOut[b] as number];
+    cost += Math.min((across + down) * rank, across * down);
+  }
+  return cost;
+}
+
+/**
+ * The live blocks of a matrix to train: widths and locations rounded to samples, dead blocks dropped. These are the spans
+ * that its packed form has.
+ */
+export function layoutOfWidths({ widths, locations, nIn, nOut, sigma }: TrainablePlaces): BlockLayout {
   const blocks = widths.length / 2;
   const [spanIn, spanOut] = [spanOf(nIn, sigma), spanOf(nOut, sigma)];
   const live: [Span, Span][] = [];

@@ -3,7 +3,7 @@
 // passes are functions of their own: what they take and give differs from task to task.
 
 import type { WeightLayout } from "../engine/ops/index.ts";
-import type { Counts, LayerCosts } from "../structures/counting/count.ts";
+import type { Counts, LayerCosts } from "./count.ts";
 
 /** How a kernel moves over an image; rows and columns alike. */
 export interface ConvolutionInfo {

@@ -2,7 +2,7 @@
 // convolution that is held position by position counts as one layer.
 
 import type { LayerInfo } from "../architectures/architecture.ts";
-import type { Counts, LayerCosts } from "../structures/counting/count.ts";
+import type { Counts, LayerCosts } from "../architectures/count.ts";
 import type { Model } from "./model.ts";
 import { positionLayers } from "./positions.ts";
 

@@ -2,7 +2,7 @@
 // a row of that layer is worth in the whole. No tensors.
 
 import type { LayerInfo } from "../architectures/architecture.ts";
-import type { Counts } from "../structures/counting/count.ts";
+import type { Counts } from "../architectures/count.ts";
 import { countsWith } from "./counts.ts";
 import type { Model } from "./model.ts";
 

@@ -11,8 +11,8 @@ import {
   imageLoader,
 } from "../data/images/index.ts";
 import type { Accuracy } from "../evaluate/accuracy.ts";
+import { describeModel, readConfig } from "../models/folder/load.ts";
 import { classifierLogits, imageSettings, isClassifier, type Model } from "../models/index.ts";
-import { describeModel, readConfig } from "../models/load.ts";
 import { writeClassification } from "../report/index.ts";
 import { type Evaluation, imageTask } from "../train/index.ts";
 import type { Domain, OpenData, Sources } from "./domain.ts";

@@ -22,9 +22,9 @@ import {
   zooEntry,
   zooFolder,
 } from "../../../hub/zoo.ts";
-import { COMPANION_FILES } from "../write-folder.ts";
+import type { ReadingOptions } from "../../architectures/reader.ts";
+import { COMPANION_FILES } from "../folder/write-folder.ts";
 import { type ImportReferenceEvent, importReference } from "./import-reference.ts";
-import type { ReadingOptions } from "./reader.ts";
 
 export interface PullZooOptions extends ReadingOptions, Pick<PullOptions, "signal" | "patience"> {
   /** address of the release, without a slash at its end. Default the authors' */

@@ -2,7 +2,7 @@
 // products (both are causal: half of each), and attention's output projection as dense whatever it is; no normalization,
 // no output head.
 
-import { type Counts, counted, type LayerCosts, type Parts, sumOver, totalOf } from "./count.ts";
+import { type Counts, counted, type LayerCosts, type Parts, sumOver, totalOf } from "../../architectures/count.ts";
 import { denseRow, expectLayers, LAYER_NORM_PER_ENTRY, type LinearLayer } from "./layers.ts";
 
 export interface Gpt2Size {

@@ -1,8 +1,8 @@
 // The layers of models as counting sees them: names and sizes. Shared pieces of gpt2.ts, vit.ts and resnet.ts.
 
+import type { LayerCosts } from "../../architectures/count.ts";
 import { EngineError } from "../../engine/core/errors.ts";
 import type { MatrixSize } from "../budget.ts";
-import type { LayerCosts } from "./count.ts";
 
 export interface LinearLayer extends MatrixSize {
   /** by the checkpoint's name, without `.weight` */

@@ -1,7 +1,7 @@
 // MLP-Mixer in multiply-adds for one image. The rows of its MLPs are channels in one half of a block and patches in the
 // other; there is no product that a count could leave out, so that the reference's rules and what runs give the same.
 
-import { type Counts, counted, type LayerCosts, sumOver, totalOf } from "./count.ts";
+import { type Counts, counted, type LayerCosts, sumOver, totalOf } from "../../architectures/count.ts";
 import { denseRow, expectLayers, LAYER_NORM_PER_ENTRY, type LinearLayer } from "./layers.ts";
 
 export interface MixerSize {

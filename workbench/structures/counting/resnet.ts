@@ -1,7 +1,7 @@
 // Residual networks of basic blocks (ResNet-18, 34) in multiply-adds for one image. The reference counts a structured convolution at the positions of its input,
 // four times too many where the stride is 2; everything else as it is.
 
-import { type Counts, counted, type LayerCosts, type Parts, sumOver, totalOf } from "./count.ts";
+import { type Counts, counted, type LayerCosts, type Parts, sumOver, totalOf } from "../../architectures/count.ts";
 import { BATCH_NORM_PER_ENTRY, type ConvolutionLayer, densePosition, expectLayers } from "./layers.ts";
 
 export interface ResnetSize {

@@ -2,7 +2,7 @@
 // the class token, and none of the two attention products; a model without structured layers it counts by another tool,
 // which sees one of the two.
 
-import { type Counts, counted, type LayerCosts, type Parts, sumOver, totalOf } from "./count.ts";
+import { type Counts, counted, type LayerCosts, type Parts, sumOver, totalOf } from "../../architectures/count.ts";
 import { denseRow, expectLayers, LAYER_NORM_PER_ENTRY, type LinearLayer } from "./layers.ts";
 
 export interface VitSize {

@@ -1,18 +1,18 @@
 // What a model is to be made of, before a value is read: for each of its parameters the tensor in the file, and for
 // each of its layers how it is held. Here a checkpoint is held against its architecture.
 
-import { ModelError, type ModelLayers, type OpenModel, type StoredLayer } from "../../hub/model-folder/index.ts";
-import type { TensorInfo } from "../../hub/safetensors/index.ts";
-import type { Architecture, LayerInfo, ParameterInfo } from "../architectures/architecture.ts";
-import type { MaskSettings } from "../gblr/parameters.ts";
-import { dense } from "../structures/dense.ts";
-import { gblrStructure } from "../structures/gblr.ts";
-import { structureNamed } from "../structures/registry.ts";
-import type { Structure } from "../structures/structure.ts";
-import { tuckerStructure } from "../structures/tucker-structure.ts";
-import type { LinearLayer } from "./model.ts";
-import { packedStructure } from "./packed-structure.ts";
-import { positionLayers } from "./positions.ts";
+import { ModelError, type ModelLayers, type OpenModel, type StoredLayer } from "../../../hub/model-folder/index.ts";
+import type { TensorInfo } from "../../../hub/safetensors/index.ts";
+import type { Architecture, LayerInfo, ParameterInfo } from "../../architectures/architecture.ts";
+import type { MaskSettings } from "../../gblr/parameters.ts";
+import { dense } from "../../structures/dense.ts";
+import { gblrStructure } from "../../structures/gblr.ts";
+import { structureNamed } from "../../structures/registry.ts";
+import type { Structure } from "../../structures/structure.ts";
+import { tuckerStructure } from "../../structures/tucker-structure.ts";
+import type { LinearLayer } from "../model.ts";
+import { packedStructure } from "../packed-structure.ts";
+import { positionLayers } from "../positions.ts";
 
 export interface StoredParameter {
   /** the tensor's name in the file */

@@ -4,7 +4,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { tensor4d, tidy, transpose, type Variable } from "@tensorflow/tfjs-core";
-import { isJsonObject, jsonOrUndefined } from "../../hub/json.ts";
+import { isJsonObject, jsonOrUndefined } from "../../../hub/json.ts";
 import {
   CONFIG_FILE,
   checkModel,
@@ -16,20 +16,20 @@ import {
   readConfigText,
   TRAINABLE_FILE,
   unwrapModel,
-} from "../../hub/model-folder/index.ts";
-import { toFloat32 } from "../../hub/safetensors/index.ts";
-import { textOfFile } from "../../hub/text.ts";
-import type { Architecture, ParameterInfo } from "../architectures/architecture.ts";
-import { isClassifier } from "../architectures/parts/classifier.ts";
-import { architectureOfConfig } from "../architectures/registry.ts";
-import { startParameters } from "./create.ts";
-import { PREPROCESSOR_FILE } from "./image-processor.ts";
-import { imageSettings } from "./image-settings.ts";
-import { Model } from "./model.ts";
-import { configForClasses, headParameters, type NewHead } from "./new-head.ts";
-import { type Preparation, prepared } from "./preparation.ts";
+} from "../../../hub/model-folder/index.ts";
+import { toFloat32 } from "../../../hub/safetensors/index.ts";
+import { textOfFile } from "../../../hub/text.ts";
+import type { Architecture, ParameterInfo } from "../../architectures/architecture.ts";
+import { isClassifier } from "../../architectures/parts/classifier.ts";
+import { architectureOfConfig } from "../../architectures/registry.ts";
+import { startParameters } from "../create.ts";
+import { PREPROCESSOR_FILE } from "../images/image-processor.ts";
+import { imageSettings } from "../images/image-settings.ts";
+import { configForClasses, headParameters, type NewHead } from "../images/new-head.ts";
+import { type Preparation, prepared } from "../images/preparation.ts";
+import { Model } from "../model.ts";
+import { rowByRow, variableFrom, variableOf } from "../variables.ts";
 import { type StoredModel, type StoredParameter, storedParameters } from "./stored-parameters.ts";
-import { rowByRow, variableFrom, variableOf } from "./variables.ts";
 
 export interface LoadOptions {
   /**

@@ -2,17 +2,17 @@
 
 import { describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
-import type { Counts, LayerCosts } from "../../../workbench/structures/counting/count.ts";
+import type { Counts, LayerCosts } from "../../workbench/architectures/count.ts";
 import {
   countGpt2,
   GPT2_MEDIUM,
   GPT2_SMALL,
   type Gpt2Size,
   gpt2Layers,
-} from "../../../workbench/structures/counting/gpt2.ts";
-import { countMixer } from "../../../workbench/structures/counting/mixer.ts";
-import { countResnet, RESNET18_224, resnetLayers } from "../../../workbench/structures/counting/resnet.ts";
-import { countVit, VIT_B_16, vitLayers } from "../../../workbench/structures/counting/vit.ts";
+} from "../../workbench/structures/counting/gpt2.ts";
+import { countMixer } from "../../workbench/structures/counting/mixer.ts";
+import { countResnet, RESNET18_224, resnetLayers } from "../../workbench/structures/counting/resnet.ts";
+import { countVit, VIT_B_16, vitLayers } from "../../workbench/structures/counting/vit.ts";
 
 interface RowCosts {
   width_init: string;
@@ -55,7 +55,7 @@ interface Flops {
   resnet18_224: { runs: Resnet[] };
 }
 
-const path = new URL("../../fixtures/structures/flops.json", import.meta.url);
+const path = new URL("../fixtures/structures/flops.json", import.meta.url);
 const FLOPS: Flops = JSON.parse(readFileSync(path, "utf8"));
 
 /** The same costs in every block: `attn.c_attn` for `h.3.attn.c_attn`. */

@@ -1,9 +1,9 @@
 // A classifier's head made anew, for classes that its checkpoint was not trained on: config.json says the new ones, and the
 // parameters whose shapes depend on their number start as in training from scratch. Everything else is read as it is.
 
-import { ModelError } from "../../hub/model-folder/index.ts";
-import type { Architecture, ParameterInfo } from "../architectures/architecture.ts";
-import { isTimm, withTimmFields } from "../architectures/parts/timm-config.ts";
+import { ModelError } from "../../../hub/model-folder/index.ts";
+import type { Architecture, ParameterInfo } from "../../architectures/architecture.ts";
+import { isTimm, withTimmFields } from "../../architectures/parts/timm-config.ts";
 
 export interface NewHead {
   /** names in the order of their numbers */

@@ -2,11 +2,11 @@
 // it is. Gives tensors to write, and what config.json says of each layer.
 
 import { transpose, type Variable } from "@tensorflow/tfjs-core";
-import type { TensorSource } from "../../hub/safetensors/index.ts";
-import { pack } from "../gblr/packed.ts";
-import type { GblrStructure } from "../structures/gblr.ts";
-import type { LinearLayer, Model } from "./model.ts";
-import type { PackedStructure } from "./packed-structure.ts";
+import type { TensorSource } from "../../../hub/safetensors/index.ts";
+import { pack } from "../../gblr/packed.ts";
+import type { GblrStructure } from "../../structures/gblr.ts";
+import type { LinearLayer, Model } from "../model.ts";
+import type { PackedStructure } from "../packed-structure.ts";
 
 /** What config.json has under `gblr.layers`. */
 export interface StoredLayerConfig {

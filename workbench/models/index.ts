@@ -1,11 +1,15 @@
 // Models: loaded, made, run, changed and saved. The one door of this folder.
 
-export type { Architecture, ConvolutionInfo, LayerInfo, ParameterInfo } from "../architectures/architecture.ts";
+export type { Architecture } from "../architectures/architecture.ts";
+export { layersOf, parametersOf } from "../architectures/architecture.ts";
+export { type CountKind, rowsOf } from "../architectures/count.ts";
 export { gpt2 } from "../architectures/gpt2/architecture.ts";
 export type { Gpt2Config } from "../architectures/gpt2/config.ts";
 export { type Gpt2, type Gpt2Options, gpt2Hidden, gpt2Logits, headOf } from "../architectures/gpt2/forward.ts";
 export { mixer } from "../architectures/mixer/architecture.ts";
 export type { MixerConfig } from "../architectures/mixer/config.ts";
+export type { ConvolutionInfo, LayerInfo, ParameterInfo } from "../architectures/network.ts";
+export { positionLayers } from "../architectures/network.ts";
 export { type CacheOptions, type KeyValueCache, keyValueCache } from "../architectures/parts/cache.ts";
 export { type ClassifierOptions, classifierLogits, isClassifier } from "../architectures/parts/classifier.ts";
 export { type GenerateEvent, type GenerateOptions, gpt2Generate } from "../architectures/parts/generate.ts";
@@ -37,5 +41,4 @@ export type { Preparation } from "./images/preparation.ts";
 export { forInference, type InferenceOptions } from "./inference.ts";
 export { denseWeight, replaceLayer } from "./layers.ts";
 export { type LinearLayer, Model } from "./model.ts";
-export { joinConvolution, positionLayers, splitConvolution } from "./positions.ts";
-export { type CountKind, rowsThrough } from "./rows-through.ts";
+export { joinConvolution, splitConvolution } from "./positions.ts";

@@ -19,7 +19,8 @@ import {
 } from "../../../hub/model-folder/index.ts";
 import { toFloat32 } from "../../../hub/safetensors/index.ts";
 import { textOfFile } from "../../../hub/text.ts";
-import type { Architecture, ParameterInfo } from "../../architectures/architecture.ts";
+import type { Architecture } from "../../architectures/architecture.ts";
+import type { ParameterInfo } from "../../architectures/network.ts";
 import { isClassifier } from "../../architectures/parts/classifier.ts";
 import { architectureOfConfig } from "../../architectures/registry.ts";
 import { startParameters } from "../create.ts";

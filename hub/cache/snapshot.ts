@@ -3,7 +3,7 @@
 
 import { copyFile, lstat, mkdir, readFile, readlink, rm, stat, symlink } from "node:fs/promises";
 import { dirname, relative } from "node:path";
-import { writeFileAtomically } from "../atomic-file.ts";
+import { writeFileAtomically } from "../files/atomic-file.ts";
 import { blobName, type RepoFile } from "./listing.ts";
 import { isHash, type RepoPaths } from "./paths.ts";
 

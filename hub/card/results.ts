@@ -1,6 +1,6 @@
 // The part of a card that says how good the model is: the table of what was compared, and the picture of its blocks.
 
-import { formatBytes, formatCount, formatDuration } from "../numbers.ts";
+import { formatBytes, formatCount, formatDuration } from "../text/numbers.ts";
 import type { CardFacts, ComparisonRow } from "./facts.ts";
 import { markdownTable, plain, type TableColumn } from "./markdown.ts";
 import { bestOf, flopsText, metricNamed, metricsOf, valueText } from "./metric-names.ts";

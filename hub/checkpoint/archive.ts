@@ -1,8 +1,8 @@
 // The two forms of a checkpoint file, each as the value that was pickled and the storages behind it: a zip archive (PyTorch
 // 1.6 and newer) here, the form before it in legacy.ts.
 
-import type { ByteSource, Fail } from "../byte-source.ts";
-import { quote } from "../file-error.ts";
+import type { ByteSource, Fail } from "../files/byte-source.ts";
+import { quote } from "../files/file-error.ts";
 import { readLegacy } from "./legacy.ts";
 import { MAX_PICKLE_BYTES, unpickle } from "./pickle.ts";
 import { EndOfPickle } from "./pickle-reader.ts";

@@ -2,7 +2,7 @@
 // the tensors are taken from; without one, all that are nested in dictionaries, lists and modules are, their keys joined by
 // dots.
 
-import type { Fail } from "../byte-source.ts";
+import type { Fail } from "../files/byte-source.ts";
 import { CheckpointError } from "./errors.ts";
 import { CLASS_KEY, type Json, JsonWriter, keyText } from "./json.ts";
 import { isModule, type Module, partsOfModule } from "./module-tensors.ts";

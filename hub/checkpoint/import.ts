@@ -4,8 +4,8 @@
 
 import { mkdir, readdir, rm, rmdir } from "node:fs/promises";
 import { join } from "node:path";
-import { writeFileAtomically } from "../atomic-file.ts";
-import { reason } from "../byte-source.ts";
+import { writeFileAtomically } from "../files/atomic-file.ts";
+import { reason } from "../files/byte-source.ts";
 import {
   type FileDtype,
   MAX_SHARD_BYTES,

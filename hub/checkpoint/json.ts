@@ -1,7 +1,7 @@
 // Unpickled values as plain JSON: what a checkpoint holds beside its tensors. Objects become their fields and the name of
 // their class; nothing of them is built. Depth and size are bounded: a few bytes of pickle can mean endless JSON.
 
-import type { Fail } from "../byte-source.ts";
+import type { Fail } from "../files/byte-source.ts";
 import { isModule } from "./module-tensors.ts";
 import { describeArray } from "./numpy-array.ts";
 import { Dict, Global, Instance, itemsOf, type PickleValue, SetOf, StorageView, TensorView } from "./pickle-values.ts";

@@ -1,7 +1,7 @@
 // The form of checkpoints before PyTorch 1.6: five pickles one after the other (a magic number, the version, the writer's
 // system, the value, the keys of its storages), then each storage as its length in elements and its bytes.
 
-import type { ByteSource, Fail } from "../byte-source.ts";
+import type { ByteSource, Fail } from "../files/byte-source.ts";
 import type { Archive } from "./archive.ts";
 import { elementBytes } from "./globals.ts";
 import { MAX_PICKLE_BYTES, type PickleOptions, type Unpickled, unpickle } from "./pickle.ts";

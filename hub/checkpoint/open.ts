@@ -1,8 +1,8 @@
 // Opens a PyTorch checkpoint (.ckpt, .pth, .pt, .bin; zip or legacy): lists its tensors, checks all that can be checked
 // without reading them, and reads each when asked for. Nothing of the file is run.
 
-import { openFile } from "../byte-source.ts";
-import { quote } from "../file-error.ts";
+import { openFile } from "../files/byte-source.ts";
+import { quote } from "../files/file-error.ts";
 import { expectDtype, type StoredTensor, type TensorFile, viewTensor } from "../safetensors/types.ts";
 import { readArchive } from "./archive.ts";
 import { contentsOf } from "./contents.ts";

@@ -1,7 +1,7 @@
 // What a pickle's mention of a global, and its call, come to: data of ours, a record, or a refusal that names it.
 
-import type { Fail } from "../byte-source.ts";
-import { quote } from "../file-error.ts";
+import type { Fail } from "../files/byte-source.ts";
+import { quote } from "../files/file-error.ts";
 import { CALLS, findGlobal, isClass, isListed, RESTRICTED } from "./globals.ts";
 import { isModuleState } from "./module-tensors.ts";
 import { Global, Instance, itemsOf, type PickleValue } from "./pickle-values.ts";

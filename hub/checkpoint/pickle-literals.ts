@@ -1,6 +1,6 @@
 // Opcodes of a pickle that push one value written in it: numbers, texts, bytes. Everything else is in pickle.ts.
 
-import type { Fail } from "../byte-source.ts";
+import type { Fail } from "../files/byte-source.ts";
 import type { PickleReader } from "./pickle-reader.ts";
 import { integer, parseFloat64, parseInteger, parseQuoted, parseRawUnicode } from "./pickle-text.ts";
 import type { PickleValue } from "./pickle-values.ts";

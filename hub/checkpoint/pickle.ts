@@ -1,7 +1,7 @@
 // The pickle machine, protocols 0 to 5: a stack, a memo and one opcode at a time, without recursion. It builds plain data
 // and records; it imports nothing and runs nothing. What may be named and called is decided in globals.ts.
 
-import type { Fail } from "../byte-source.ts";
+import type { Fail } from "../files/byte-source.ts";
 import { call, doubtfulRecord, expectModule, global } from "./pickle-calls.ts";
 import { literal } from "./pickle-literals.ts";
 import { PickleReader } from "./pickle-reader.ts";

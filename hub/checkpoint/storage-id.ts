@@ -1,6 +1,6 @@
 // The persistent ids of a checkpoint's pickle: each stands for a storage, by its key in the file.
 
-import type { Fail } from "../byte-source.ts";
+import type { Fail } from "../files/byte-source.ts";
 import { storageElement } from "./globals.ts";
 import { Global, itemsOf, type PickleValue, StorageView } from "./pickle-values.ts";
 

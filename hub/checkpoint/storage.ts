@@ -3,8 +3,8 @@
 
 import { pipeline, Readable } from "node:stream";
 import { crc32, createInflateRaw } from "node:zlib";
-import { type ByteSource, chunksOf, type Fail } from "../byte-source.ts";
-import { quote } from "../file-error.ts";
+import { type ByteSource, chunksOf, type Fail } from "../files/byte-source.ts";
+import { quote } from "../files/file-error.ts";
 import type { ZipArchive, ZipEntry } from "./zip.ts";
 
 export interface Range {

@@ -1,7 +1,7 @@
 // A tensor's description held against the storage that it views: every number checked, then its elements read in
 // row-major order whatever its strides. Says what is wrong; whose tensor it is, the caller knows.
 
-import type { Fail } from "../byte-source.ts";
+import type { Fail } from "../files/byte-source.ts";
 import { bitsOf, byteLengthOf, lengthProblem, type TensorInfo } from "../safetensors/types.ts";
 import { elementBytes } from "./globals.ts";
 import { itemsOf, type PickleValue, type TensorView } from "./pickle-values.ts";

@@ -1,9 +1,9 @@
 // One try to get the rest of a file: from the byte it has reached, to the end or to where the connection breaks. What
 // has come is kept. Whether there is another try is for fetch-blob.ts.
 
+import { HubError } from "../access/hub-error.ts";
 import { blobName } from "../cache/listing.ts";
 import { isHash } from "../cache/paths.ts";
-import { HubError } from "../hub-error.ts";
 import { wrongRange } from "../request/content-range.ts";
 import { type RequestContext, resolveUrl } from "../request/context.ts";
 import { brokenBy, errorOf, isPassing, retryAfter } from "../request/failures.ts";

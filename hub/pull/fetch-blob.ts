@@ -3,13 +3,13 @@
 
 import { mkdir, rm } from "node:fs/promises";
 import { dirname } from "node:path";
+import { HubError } from "../access/hub-error.ts";
+import { formatRepoName } from "../access/repository.ts";
 import { blobName, type RepoFile } from "../cache/listing.ts";
 import { lockFile } from "../cache/lock.ts";
 import type { RepoPaths } from "../cache/paths.ts";
 import { sizeOf } from "../cache/snapshot.ts";
-import { quote } from "../file-error.ts";
-import { HubError } from "../hub-error.ts";
-import { formatRepoName } from "../repo-name.ts";
+import { quote } from "../files/file-error.ts";
 import { hostOf, type RequestContext } from "../request/context.ts";
 import type { Emit } from "../request/emitting.ts";
 import { unreachable } from "../request/failures.ts";

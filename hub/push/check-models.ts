@@ -3,8 +3,8 @@
 
 import { readFile } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { isJsonObject, jsonOrUndefined } from "../json.ts";
 import { CONFIG_FILE, checkModelFolder } from "../model-folder/index.ts";
+import { isJsonObject, jsonOrUndefined } from "../text/json.ts";
 import type { LocalFile } from "./folder-files.ts";
 
 const MODEL_FILE = /^(config\.json|(model|trainable)[\w.-]*\.safetensors(\.index\.json)?)$/;

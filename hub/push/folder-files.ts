@@ -2,10 +2,10 @@
 
 import { readdir, realpath, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { reason } from "../byte-source.ts";
+import { describePatterns, type FilePatterns, fileFilter } from "../access/file-patterns.ts";
+import { HubError } from "../access/hub-error.ts";
 import { checkFileName } from "../cache/paths.ts";
-import { describePatterns, type FilePatterns, fileFilter } from "../file-patterns.ts";
-import { HubError } from "../hub-error.ts";
+import { reason } from "../files/byte-source.ts";
 
 export interface LocalFile {
   /** in the repository, with slashes */

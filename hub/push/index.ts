@@ -2,9 +2,8 @@
 // not sent again: files that are the same, and large ones whose content it knows from a push that was broken off.
 
 import { commitIter } from "@huggingface/hub";
-import type { HubAccess, RepoName } from "../access.ts";
-import { HubError } from "../hub-error.ts";
-import { checkRepoName, formatRepoName } from "../repo-name.ts";
+import { HubError } from "../access/hub-error.ts";
+import { checkRepoName, formatRepoName, type HubAccess, type RepoName } from "../access/repository.ts";
 import { hostOf, howToGetToken, pageOf, type RequestContext, requestContext } from "../request/context.ts";
 import { type Emit, emitting } from "../request/emitting.ts";
 import { checkModels } from "./check-models.ts";

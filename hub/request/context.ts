@@ -1,7 +1,7 @@
 // What every request to a Hub has with it: where to, as whom, about which repository, and for how long. Built once for
 // a pull or a push.
 
-import type { HubAccess, RepoName } from "../access.ts";
+import type { HubAccess, RepoName } from "../access/repository.ts";
 import { type Patience, patienceOf } from "./patience.ts";
 
 export interface Retry {

@@ -1,7 +1,7 @@
 // A Hub behind a path, such as `http://host/api/hf`: what stands before it may pass on addresses as the Hub writes them,
 // without the path. Here they get it back.
 
-import type { HubAccess } from "../access.ts";
+import type { HubAccess } from "../access/repository.ts";
 
 const pathOf = ({ pathname }: URL): string => pathname.replace(/\/+$/, "");
 

@@ -1,9 +1,9 @@
 // What an answer or a broken connection means, and whether asking again can help. Makes the one line that the user
 // sees; sends nothing.
 
-import { quote } from "../file-error.ts";
-import { HubError, type HubErrorCode } from "../hub-error.ts";
-import { formatRepoName } from "../repo-name.ts";
+import { HubError, type HubErrorCode } from "../access/hub-error.ts";
+import { formatRepoName } from "../access/repository.ts";
+import { quote } from "../files/file-error.ts";
 import { hostOf, howToGetToken, pageOf, type RequestContext, safeText } from "./context.ts";
 import { Stalled } from "./stall.ts";
 

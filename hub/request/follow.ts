@@ -1,7 +1,7 @@
 // One request, followed through redirects, without retries. The token goes to the Hub alone: a redirect to the storage
 // behind it carries none, whatever the runtime's own fetch would do.
 
-import { HubError } from "../hub-error.ts";
+import { HubError } from "../access/hub-error.ts";
 import type { RequestContext } from "./context.ts";
 import { isUnder, underEndpoint } from "./endpoint-path.ts";
 

@@ -1,7 +1,7 @@
 // A fetch for the Hub's API, also given to @huggingface/hub: adds the token, retries what passes, reads the answer whole
 // and throws HubError for any that is no success. Bodies of files are for pull/blob-body.ts.
 
-import { HubError } from "../hub-error.ts";
+import { HubError } from "../access/hub-error.ts";
 import { hostOf, type RequestContext } from "./context.ts";
 import { withWholeLinks } from "./endpoint-path.ts";
 import { brokenBy, errorOf, isPassing, retryAfter, unreachable } from "./failures.ts";

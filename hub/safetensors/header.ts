@@ -4,8 +4,8 @@
 // The header MUST begin with `{`, be UTF-8 and name nothing twice; it MAY end in spaces. Each tensor MUST have the bytes
 // that its dtype and shape need; together they MUST cover the buffer from its start without overlap and without holes.
 
-import { quote } from "../file-error.ts";
-import { isJsonObject } from "../json.ts";
+import { quote } from "../files/file-error.ts";
+import { isJsonObject } from "../text/json.ts";
 import { SafetensorsError } from "./errors.ts";
 import { scanJson } from "./json-scan.ts";
 import { byteLengthOf, FILE_DTYPES, type FileDtype, lengthProblem, type TensorInfo } from "./types.ts";

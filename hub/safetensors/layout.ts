@@ -1,6 +1,6 @@
 // Where each tensor goes in a safetensors file that is to be written, and the header that says so. Writes nothing.
 
-import { quote } from "../file-error.ts";
+import { quote } from "../files/file-error.ts";
 import { SafetensorsError } from "./errors.ts";
 import { MAX_HEADER_BYTES, METADATA, type PlacedTensor, PREFIX_BYTES } from "./header.ts";
 import { bitsOf, byteLengthOf, type FileDtype, lengthProblem } from "./types.ts";

@@ -1,8 +1,8 @@
 // Reads safetensors files: the header once, then each tensor by its own bytes and no others, so that one tensor of a
 // 5 GB file costs what that tensor weighs. One file only; sharded models are in open.ts.
 
-import { type ByteSource, chunksOf, type Fail, memorySource, openFile } from "../byte-source.ts";
-import { quote } from "../file-error.ts";
+import { type ByteSource, chunksOf, type Fail, memorySource, openFile } from "../files/byte-source.ts";
+import { quote } from "../files/file-error.ts";
 import { SafetensorsError } from "./errors.ts";
 import { type Header, headerLength, type PlacedTensor, PREFIX_BYTES, parseHeader } from "./header.ts";
 import { expectDtype, type StoredTensor, type TensorFile, viewTensor } from "./types.ts";

@@ -2,8 +2,8 @@
 // libraries use. The index is not believed: what it says is checked against the header of every shard.
 
 import { dirname, join } from "node:path";
-import { openFile } from "../byte-source.ts";
-import { quote } from "../file-error.ts";
+import { openFile } from "../files/byte-source.ts";
+import { quote } from "../files/file-error.ts";
 import { SafetensorsError } from "./errors.ts";
 import { MAX_HEADER_BYTES } from "./header.ts";
 import { scanJson } from "./json-scan.ts";

@@ -1,7 +1,7 @@
 // What a tensor in a file is: a type, a shape, bytes. No arithmetic and no engine; a tensor here is a typed array.
 // Arrays view the bytes as they are in the file, little-endian, which is what every machine that runs us is.
 
-import type { Fail } from "../byte-source.ts";
+import type { Fail } from "../files/byte-source.ts";
 
 /** Bytes of one element, and the array that holds it. F16 and BF16 are held as their bits: half.ts converts them. */
 export const DTYPES = {

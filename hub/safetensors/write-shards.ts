@@ -3,7 +3,7 @@
 
 import { readdir, rm } from "node:fs/promises";
 import { basename, join } from "node:path";
-import type { StagedFile } from "../atomic-file.ts";
+import type { StagedFile } from "../files/atomic-file.ts";
 import { type Layout, layOut, type Metadata, type TensorSource } from "./layout.ts";
 import { INDEX_FILE, indexText, SINGLE_FILE, shardName } from "./shards.ts";
 import { byteLengthOf } from "./types.ts";

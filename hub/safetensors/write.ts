@@ -1,8 +1,8 @@
 // Writes a safetensors file: streamed, so that 5 GB need no 5 GB of memory, and atomic, so that a reader never sees half
 // of it. One file only; models in several shards are in write-shards.ts.
 
-import { type StagedFile, stageFile } from "../atomic-file.ts";
-import { reason } from "../byte-source.ts";
+import { type StagedFile, stageFile } from "../files/atomic-file.ts";
+import { reason } from "../files/byte-source.ts";
 import { SafetensorsError } from "./errors.ts";
 import { type Layout, layOut, type Metadata, type TensorSource, wrongLength } from "./layout.ts";
 import type { StoredTensor } from "./types.ts";

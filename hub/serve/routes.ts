@@ -1,7 +1,7 @@
 // From an address to the handler that answers it. Names of repositories and of actions come from the same path, so
 // names that are actions are reserved (names.ts).
 
-import type { RepoType } from "../access.ts";
+import type { RepoType } from "../access/repository.ts";
 import { commit, noPullRequests, preupload } from "./api/commit.ts";
 import { listCommits, listRefs } from "./api/history.ts";
 import { repositoryInfo } from "./api/info.ts";

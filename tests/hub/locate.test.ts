@@ -2,7 +2,7 @@
 
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { mkdirSync } from "node:fs";
-import { type Located, type LocateOptions, locate } from "../../hub/locate.ts";
+import { type Located, type LocateOptions, locate } from "../../hub/pull/locate.ts";
 import { bytesOf, COMMIT, type HostileHub, hostileHub } from "./hostile-server.ts";
 import { temporaryFolder } from "./temporary.ts";
 

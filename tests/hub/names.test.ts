@@ -2,8 +2,8 @@
 
 import { expect, test } from "bun:test";
 import fc from "fast-check";
-import { fileFilter } from "../../hub/file-patterns.ts";
-import { formatRepoName, parseRepoName, RepoNameError } from "../../hub/repo-name.ts";
+import { fileFilter } from "../../hub/access/file-patterns.ts";
+import { formatRepoName, parseRepoName, RepoNameError } from "../../hub/access/repository.ts";
 import { askPython, pythonWith } from "../python/python.ts";
 
 test.each([

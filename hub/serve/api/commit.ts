@@ -2,7 +2,7 @@
 // of JSON. A line at a time is in memory; contents go to the store as they come, the commit is made after the last.
 
 import { z } from "zod";
-import { quote } from "../../file-error.ts";
+import { quote } from "../../files/file-error.ts";
 import { checked, parseJson, readJson } from "../body.ts";
 import { checkPath, isRefName } from "../names.ts";
 import { requireWriter } from "../permissions.ts";

@@ -1,7 +1,7 @@
 // `/api/models` and `/api/datasets`: the repositories that the caller may see. Contents are not hashed for it, unless
 // commit ids are asked for.
 
-import type { RepoType } from "../../access.ts";
+import type { RepoType } from "../../access/repository.ts";
 import { mayRead } from "../permissions.ts";
 import { type HubReply, type HubRequest, json, page } from "../reply.ts";
 import { compareText } from "../store/commit-object.ts";

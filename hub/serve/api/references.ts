@@ -2,7 +2,7 @@
 // `/api/…/super-squash/<branch>`: making a branch one commit. What they point to is then kept, contents and all. `main` is the plain folder, always.
 
 import { z } from "zod";
-import { quote } from "../../file-error.ts";
+import { quote } from "../../files/file-error.ts";
 import { readJson } from "../body.ts";
 import { isRefName } from "../names.ts";
 import { requireWriter } from "../permissions.ts";

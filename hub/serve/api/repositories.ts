@@ -1,7 +1,7 @@
 // `/api/repos/create`, `/api/repos/delete` and `/api/…/settings`: repositories made, removed, and who may see them.
 
 import { z } from "zod";
-import { quote } from "../../file-error.ts";
+import { quote } from "../../files/file-error.ts";
 import { readJson } from "../body.ts";
 import { checkPath, isRepoPart } from "../names.ts";
 import { noRepository, requireWriter } from "../permissions.ts";

@@ -3,7 +3,7 @@
 
 import type { BigIntStats } from "node:fs";
 import type { FileHandle } from "node:fs/promises";
-import { quote } from "../../file-error.ts";
+import { quote } from "../../files/file-error.ts";
 import { requireGateOpen } from "../permissions.ts";
 import { type Selection, select } from "../ranges.ts";
 import { HubRefusal } from "../refusal.ts";

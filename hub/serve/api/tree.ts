@@ -2,7 +2,7 @@
 // where asked, the commit that changed each last.
 
 import { z } from "zod";
-import { quote } from "../../file-error.ts";
+import { quote } from "../../files/file-error.ts";
 import { readForm } from "../body.ts";
 import { HubRefusal } from "../refusal.ts";
 import { cursorOf, type HubReply, json, page } from "../reply.ts";

@@ -3,8 +3,8 @@
 
 import { lstat, mkdir, rmdir, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { syncFolder } from "../../atomic-file.ts";
-import { quote } from "../../file-error.ts";
+import { syncFolder } from "../../files/atomic-file.ts";
+import { quote } from "../../files/file-error.ts";
 import { HubRefusal } from "../refusal.ts";
 import type { HubCommit, HubFile } from "./commit-object.ts";
 import type { ObjectStore } from "./objects.ts";

@@ -4,7 +4,7 @@
 import { randomBytes } from "node:crypto";
 import { mkdir, rename, rm } from "node:fs/promises";
 import { dirname } from "node:path";
-import type { RepoType } from "../../access.ts";
+import type { RepoType } from "../../access/repository.ts";
 import { lockFile } from "../../cache/lock.ts";
 import type { HubStore } from "./hub-store.ts";
 import type { Repository } from "./repository.ts";

@@ -207,7 +207,7 @@ function milliseconds(nanoseconds: bigint): number {
   return Number(nanoseconds / 1_000_000n);
 }
 
-/** A file that hub/atomic-file.ts has begun and not finished. */
+/** A file that hub/files/atomic-file.ts has begun and not finished. */
 function isTemporary(name: string): boolean {
   return /^\..+\.[0-9a-f]{12}\.tmp$/.test(name);
 }

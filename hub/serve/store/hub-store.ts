@@ -4,7 +4,7 @@
 import { existsSync } from "node:fs";
 import { lstat, readdir, realpath, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
-import type { RepoType } from "../../access.ts";
+import type { RepoType } from "../../access/repository.ts";
 import { isRepoId, isRepoPart, STORE_FOLDER, TYPE_FOLDERS } from "../names.ts";
 import { compareText } from "./commit-object.ts";
 import { FolderScanner } from "./folder-scan.ts";

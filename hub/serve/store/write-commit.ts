@@ -1,7 +1,7 @@
 // Adds a commit to a branch. One small file written at one moment decides whether it is there: killed before it, the
 // branch is as it was; killed after it, the commit is whole and the plain folder is brought up to it later.
 
-import { quote } from "../../file-error.ts";
+import { quote } from "../../files/file-error.ts";
 import { HubRefusal } from "../refusal.ts";
 import { checkOut, checkWays, difference } from "./checkout.ts";
 import { type HubCommit, type HubFile, makeCommit, sameFiles } from "./commit-object.ts";

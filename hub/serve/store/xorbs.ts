@@ -5,7 +5,7 @@
 import { randomBytes } from "node:crypto";
 import { mkdir, readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { stageFile } from "../../atomic-file.ts";
+import { stageFile } from "../../files/atomic-file.ts";
 import { HubRefusal } from "../refusal.ts";
 import { type XetFile, Xorb } from "../xet/index.ts";
 

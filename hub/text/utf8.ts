@@ -1,8 +1,7 @@
 // Bytes of a file as text: UTF-8, checked. A decoder that puts U+FFFD where bytes are wrong would hide that a file is of
 // another encoding, and a model would learn it.
 
-import type { Fail } from "./byte-source.ts";
-import { isLfsPointer, POINTER_PROBLEM } from "./lfs-pointer.ts";
+import { type Fail, isLfsPointer, POINTER_PROBLEM } from "../files/byte-source.ts";
 
 const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 

@@ -2,16 +2,7 @@
 // is in zoo/fetch.ts; what is inside and how it becomes a model is for those who have an engine.
 
 import { dirname, join } from "node:path";
-import { ZooError } from "./zoo/errors.ts";
-
-export { ZooError } from "./zoo/errors.ts";
-export {
-  type FetchCheckpointOptions,
-  type FetchedCheckpoint,
-  fetchCheckpoint,
-  forgetCheckpoint,
-  type ZooEvent,
-} from "./zoo/fetch.ts";
+import { FileError } from "../files/file-error.ts";
 
 export interface ZooEntry {
   /** after `zoo:` */
@@ -66,3 +57,8 @@ export function zooEntry(text: string): ZooEntry {
 
 /** Where the zoo's files are kept: a folder beside the Hub's cache. @param cache HubAccess.cache */
 export const zooFolder = (cache: string): string => join(dirname(cache), "gblr-zoo");
+
+/** Something of the zoo that is not there, or does not come. */
+export class ZooError extends FileError {
+  override readonly name = "ZooError";
+}

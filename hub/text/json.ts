@@ -1,5 +1,7 @@
 // JSON as Python writes it: its json module has NaN, Infinity and -Infinity for numbers that JSON has no form for.
 
+import { z } from "zod";
+
 /** A string that does not end is taken to the end of the text: looked for from every later quote, it would take hours. */
 const STRINGS_AND_NUMBERS = /"(?:[^"\\]|\\.)*"?|\bNaN\b|-?\bInfinity\b/g;
 
@@ -45,3 +47,27 @@ export function jsonOrUndefined(text: string): unknown {
 export function isJsonObject(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
+
+/** As a Map, which has no names of its own as an object has. */
+export const mapOf = <Value extends z.ZodType, Key extends z.ZodType<string> = z.ZodString>(
+  value: Value,
+  key: Key = z.string() as unknown as Key,
+) => z.preprocess(entriesOf, z.map(key, value));
+
+/** As an object that has all of them; look up with Object.hasOwn. */
+export const recordOf = <Value extends z.ZodType>(value: Value) =>
+  mapOf(value).transform((entries) => Object.fromEntries(entries) as Record<string, z.output<Value>>);
+
+const entriesOf = (json: unknown): unknown =>
+  typeof json === "object" && json !== null && !Array.isArray(json) ? new Map(Object.entries(json)) : json;
+
+/** What is wrong with a version, as a clause after the field's name. */
+export function versionProblem(known: number, is: unknown): string {
+  const isNewer = typeof is === "number" && is > known;
+  const shown = is === undefined ? "missing" : JSON.stringify(is)?.slice(0, 80);
+  return `must be ${known}, is ${shown}${isNewer ? "; a newer version of gblr wrote it: update gblr" : ""}`;
+}
+
+/** Just this version; the message says which it is instead. */
+export const formatVersion = <Version extends number>(known: Version) =>
+  z.literal(known, { error: ({ input }) => versionProblem(known, input) });

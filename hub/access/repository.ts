@@ -1,8 +1,31 @@
-// Names of repositories: `owner/name`, `owner/name@revision`, or the bare `name` of old ones. Only whether a name can
-// be one is decided here; whether the Hub has it is for pull and push.
+// How to reach a Hub: where it is, who we are, where its files are kept. Filled in from the environment by the command
+// line and by recipes; nothing here reads it.
 
-import type { RepoName, RepoType } from "./access.ts";
-import { quote } from "./file-error.ts";
+import { quote } from "../files/file-error.ts";
+
+export interface HubAccess {
+  /** address without a slash at its end, e.g. `https://huggingface.co` */
+  endpoint: string;
+  /** bearer token; must appear in no message, log or file */
+  token?: string | undefined;
+  /** the `hub` folder of the Hugging Face cache, shared with Python */
+  cache: string;
+  /** use the cache alone, ask nobody. Default false */
+  offline?: boolean;
+  /** default the runtime's */
+  fetch?: typeof fetch;
+}
+
+export type RepoType = "model" | "dataset";
+
+/** A repository at a revision. */
+export interface RepoName {
+  type: RepoType;
+  /** `owner/name`, or a bare `name` as old repositories have */
+  id: string;
+  /** branch, tag or commit. Default `main` */
+  revision: string;
+}
 
 /** A name that no repository or revision can have. */
 export class RepoNameError extends Error {

@@ -2,12 +2,11 @@
 // is pulled from the Hub, `zoo:name` is left to whoever can make a model of a released checkpoint.
 
 import { stat } from "node:fs/promises";
-import type { HubAccess, RepoName, RepoType } from "./access.ts";
-import { quote } from "./file-error.ts";
-import { HubError } from "./hub-error.ts";
-import { type PullEvent, type PullOptions, pull } from "./pull/index.ts";
-import { parseRepoName, RepoNameError } from "./repo-name.ts";
-import { isZooName, zooEntry } from "./zoo.ts";
+import { HubError } from "../access/hub-error.ts";
+import { type HubAccess, parseRepoName, type RepoName, RepoNameError, type RepoType } from "../access/repository.ts";
+import { quote } from "../files/file-error.ts";
+import { isZooName, zooEntry } from "../zoo/releases.ts";
+import { type PullEvent, type PullOptions, pull } from "./index.ts";
 
 export interface Located {
   kind: "located";

@@ -2,7 +2,6 @@
 // whole. Nothing here knows a format; the format gives the error that a source throws.
 
 import { type FileHandle, open } from "node:fs/promises";
-import { isLfsPointer, LONGEST_POINTER, POINTER_PROBLEM } from "./lfs-pointer.ts";
 
 /** Makes the error of the format that reads the source, from a clause such as `cannot be opened: no such file`. */
 export type Fail = (problem: string, options?: ErrorOptions) => Error;
@@ -105,4 +104,17 @@ export function reason(error: unknown): string {
   const known = REASONS.get(String(code));
   if (known !== undefined) return known;
   return error instanceof Error ? error.message : String(error);
+}
+
+const START = new TextEncoder().encode("version https://git-lfs.github.com/spec/v1\n");
+
+/** Bytes; the specification of pointers allows less. */
+export const LONGEST_POINTER = 1024;
+
+export const POINTER_PROBLEM =
+  "is a Git LFS pointer, not the file itself; run `git lfs pull` in its repository, or fetch it with `gblr pull`";
+
+/** @param bytes of a whole file */
+export function isLfsPointer(bytes: Uint8Array): boolean {
+  return bytes.length < LONGEST_POINTER && START.every((byte, i) => bytes[i] === byte);
 }

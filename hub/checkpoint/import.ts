@@ -13,8 +13,7 @@ import {
   type WriteProgress,
   writeModel,
 } from "../safetensors/index.ts";
-import { CheckpointError } from "./errors.ts";
-import { type Checkpoint, openCheckpoint } from "./open.ts";
+import { type Checkpoint, CheckpointError, openCheckpoint } from "./checkpoint.ts";
 
 export const HYPERPARAMETERS_FILE = "hyperparameters.json";
 /** Key of the metadata: a JSON object that maps a tied tensor's name to the one whose values it shares. */

@@ -6,8 +6,8 @@ import { formatRepoName } from "../access/repository.ts";
 import type { RepoFile } from "../cache/listing.ts";
 import type { ByteSource } from "../files/byte-source.ts";
 import { quote } from "../files/file-error.ts";
-import { wrongRange } from "./content-range.ts";
 import { hostOf, type RequestContext, resolveUrl } from "./context.ts";
+import { wrongRange } from "./failures.ts";
 import { hubFetch } from "./hub-fetch.ts";
 
 /** Bytes of a request at least: the header of most models comes with its length in one. */

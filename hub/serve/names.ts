@@ -3,7 +3,7 @@
 
 import type { RepoType } from "../access/repository.ts";
 import { quote } from "../files/file-error.ts";
-import { HubRefusal } from "./refusal.ts";
+import { HubRefusal } from "./reply.ts";
 
 /** Folder inside the served one where history is kept. Not a repository's. */
 export const STORE_FOLDER = ".gblr-hub";

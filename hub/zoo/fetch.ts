@@ -5,8 +5,7 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { lockFile } from "../cache/lock.ts";
 import { reason } from "../files/byte-source.ts";
-import { delayBefore, type Patience, patienceOf, pause } from "../request/patience.ts";
-import { stallClock } from "../request/stall.ts";
+import { delayBefore, type Patience, patienceOf, pause, stallClock } from "../request/context.ts";
 import { forget, openPartial, type PartialFile, type RemoteFile, wholeFile } from "./partial.ts";
 import { type ZooEntry, ZooError } from "./releases.ts";
 

@@ -3,14 +3,13 @@
 
 import { statfs } from "node:fs/promises";
 import { z } from "zod";
-import { readJson } from "../body.ts";
-import { HubRefusal } from "../refusal.ts";
-import { type HubReply, type HubRequest, json, text } from "../reply.ts";
+import { requireWriter, type Signer } from "../permissions.ts";
+import { HubRefusal, type HubReply, type HubRequest, json, readBytes, readJson, text } from "../reply.ts";
 import type { RepoRequest } from "../repo-request.ts";
-import type { Signer } from "../signed-address.ts";
 import type { HubStore } from "../store/hub-store.ts";
 import type { ExpectedContent } from "../store/objects.ts";
 import { partCount, type Upload } from "../store/uploads.ts";
+import { shardFiles } from "../store/xet-formats.ts";
 
 export interface TransferSettings {
   signer: Signer;
@@ -127,4 +126,46 @@ async function drained(request: HubRequest): Promise<HubReply> {
 async function freeBytes(folder: string): Promise<number> {
   const stats = await statfs(folder).catch(() => undefined);
   return stats ? stats.bavail * stats.bsize : Number.POSITIVE_INFINITY;
+}
+
+const XET_PATH = "/api/xet";
+
+/** How long a client uses an answer before it asks again, in seconds. */
+const LIFETIME = 3600;
+/** Longest shard, in bytes. */
+const LONGEST_SHARD = 64 * 2 ** 20;
+
+/** Where xorbs and shards go. The token is the caller's own: it may write here already. */
+export async function xetWriteToken(request: RepoRequest): Promise<HubReply> {
+  const accessToken = /^Bearer +(\S+)/i.exec(request.header("authorization") ?? "")?.[1] ?? "";
+  const casUrl = `${request.base}${XET_PATH}/${await request.store.xorbs.today()}`;
+  const exp = Math.floor(Date.now() / 1000) + LIFETIME;
+  const headers = {
+    "X-Xet-Cas-Url": casUrl,
+    "X-Xet-Access-Token": accessToken,
+    "X-Xet-Token-Expiration": String(exp),
+  };
+  return json({ accessToken, exp, casUrl }, { headers });
+}
+
+/** `POST /v1/xorbs/default/<hash>` */
+export async function uploadXorb(request: HubRequest, store: HubStore, day: string, xorb: string): Promise<HubReply> {
+  requireWriter(request.caller);
+  await store.xorbs.receive(day, xorb, request.body);
+  return json({ was_inserted: true });
+}
+
+/** `POST /v1/shards`: all xorbs of its files are here by now. */
+export async function uploadShard(request: HubRequest, store: HubStore, day: string): Promise<HubReply> {
+  requireWriter(request.caller);
+  await store.xorbs.expectDay(day);
+  for (const file of shardFiles(await readBytes(request, LONGEST_SHARD))) {
+    if (!(await store.objects.has(file))) await store.objects.receive(store.xorbs.content(day, file), file);
+  }
+  return json({ result: 1 });
+}
+
+/** Chunks that others sent are not offered, and xorbs go nowhere but here. */
+export function xetHasNone(): never {
+  throw new HubRefusal(404, "a local Hub has nothing of this in Xet");
 }

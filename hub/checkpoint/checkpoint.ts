@@ -2,13 +2,12 @@
 // without reading them, and reads each when asked for. Nothing of the file is run.
 
 import { openFile } from "../files/byte-source.ts";
-import { quote } from "../files/file-error.ts";
+import { FileError, quote } from "../files/file-error.ts";
+import { openSharded } from "../safetensors/shards.ts";
 import { expectDtype, type StoredTensor, type TensorFile, viewTensor } from "../safetensors/types.ts";
 import { readArchive } from "./archive.ts";
-import { contentsOf } from "./contents.ts";
-import { CheckpointError } from "./errors.ts";
-import type { Json } from "./json.ts";
-import { type LocatedTensor, readTensor, streamTensor } from "./tensor-view.ts";
+import { contentsOf, type Json } from "./contents.ts";
+import { type LocatedTensor, readTensor, streamTensor } from "./storage.ts";
 
 /** An open checkpoint. Close it. */
 export interface Checkpoint extends TensorFile {
@@ -85,3 +84,22 @@ function named(error: unknown, place: Place): unknown {
   if (!(error instanceof CheckpointError) || error.tensor !== undefined) return error;
   return new CheckpointError(error.message.slice(error.file.length + 2), place, { cause: error });
 }
+
+/** A file that is no checkpoint, is damaged, or asks for what a reader must not do. */
+export class CheckpointError extends FileError {
+  override readonly name = "CheckpointError";
+}
+
+export const OLD_SINGLE_FILE = "pytorch_model.bin";
+export const OLD_INDEX_FILE = "pytorch_model.bin.index.json";
+
+/**
+ * Close it.
+ * @param path pytorch_model.bin or pytorch_model.bin.index.json
+ * @throws CheckpointError when a file is no checkpoint, SafetensorsError when the index disagrees with its shards
+ */
+export function openOldWeights(path: string): Promise<TensorFile> {
+  return path.endsWith(".json") ? openSharded(path, { suffix: ".bin", open: openCheckpoint }) : openCheckpoint(path);
+}
+
+export const isOldWeights = (path: string): boolean => /(^|[/\\])pytorch_model\.bin(\.index\.json)?$/.test(path);

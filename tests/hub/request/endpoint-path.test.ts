@@ -3,16 +3,16 @@
 
 import { afterAll, expect, test } from "bun:test";
 import path from "node:path";
-import { latestCommit, listCommit } from "../../hub/pull/resolve.ts";
-import { push } from "../../hub/push/index.ts";
-import { requestContext } from "../../hub/request/context.ts";
-import { underEndpoint, withWholeLinks } from "../../hub/request/hub-fetch.ts";
-import { hubAccessFrom } from "../../workbench/cli/hub-access.ts";
-import { filesIn, pullAll } from "./pull/pulling.ts";
-import { bytesOf, lay, TOKEN, testHub } from "./serve/serving.ts";
-import { temporaryFolder } from "./temporary.ts";
+import { latestCommit, listCommit } from "../../../hub/pull/resolve.ts";
+import { push } from "../../../hub/push/index.ts";
+import { requestContext } from "../../../hub/request/context.ts";
+import { underEndpoint, withWholeLinks } from "../../../hub/request/hub-fetch.ts";
+import { hubAccessFrom } from "../../../workbench/cli/hub-access.ts";
+import { filesIn, pullAll } from "../pull/pulling.ts";
+import { bytesOf, lay, TOKEN, testHub } from "../serve/serving.ts";
+import { temporaryFolder } from "../temporary.ts";
 
-const GBLR = path.join(import.meta.dir, "../../workbench/cli/gblr.ts");
+const GBLR = path.join(import.meta.dir, "../../../workbench/cli/gblr.ts");
 const BASE = "/api/hf";
 const REPO = { type: "model", id: "x/y", revision: "main" } as const;
 const FILES = { "config.json": "{}", "model.safetensors": bytesOf(5000, 3), "sub/a b.txt": "a" };

@@ -2,9 +2,9 @@
 
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { mkdirSync } from "node:fs";
-import { type Located, type LocateOptions, locate } from "../../hub/pull/locate.ts";
-import { bytesOf, COMMIT, type HostileHub, hostileHub } from "./hostile-server.ts";
-import { temporaryFolder } from "./temporary.ts";
+import { type Located, type LocateOptions, locate } from "../../../hub/pull/locate.ts";
+import { bytesOf, COMMIT, type HostileHub, hostileHub } from "../hostile-server.ts";
+import { temporaryFolder } from "../temporary.ts";
 
 const folder = temporaryFolder();
 let hub: HostileHub;

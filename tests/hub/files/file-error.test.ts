@@ -1,8 +1,8 @@
 // Text out of files in messages: on one line, and no command to a terminal.
 
 import { expect, test } from "bun:test";
-import { quote } from "../../hub/files/file-error.ts";
-import { parseGblrConfig } from "../../hub/model-folder/gblr-config.ts";
+import { quote } from "../../../hub/files/file-error.ts";
+import { parseGblrConfig } from "../../../hub/model-folder/gblr-config.ts";
 
 test.each([
   ["a\nb", '"a\\nb"'],

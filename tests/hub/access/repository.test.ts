@@ -2,9 +2,9 @@
 
 import { expect, test } from "bun:test";
 import fc from "fast-check";
-import { fileFilter } from "../../hub/access/file-patterns.ts";
-import { formatRepoName, parseRepoName, RepoNameError } from "../../hub/access/repository.ts";
-import { askPython, pythonWith } from "../python/python.ts";
+import { fileFilter } from "../../../hub/access/file-patterns.ts";
+import { formatRepoName, parseRepoName, RepoNameError } from "../../../hub/access/repository.ts";
+import { askPython, pythonWith } from "../../python/python.ts";
 
 test.each([
   ["gpt2", "gpt2", "main"],

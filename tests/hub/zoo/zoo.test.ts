@@ -7,9 +7,9 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import path from "node:path";
-import { type FetchCheckpointOptions, fetchCheckpoint, type ZooEvent } from "../../hub/zoo/fetch.ts";
-import { isZooName, ZOO, zooEntry } from "../../hub/zoo/releases.ts";
-import { temporaryFolder } from "./temporary.ts";
+import { type FetchCheckpointOptions, fetchCheckpoint, type ZooEvent } from "../../../hub/zoo/fetch.ts";
+import { isZooName, ZOO, zooEntry } from "../../../hub/zoo/releases.ts";
+import { temporaryFolder } from "../temporary.ts";
 
 const at = temporaryFolder();
 const BYTES = randomBytes(300_000);

@@ -2,7 +2,7 @@
 
 import { expect, test } from "bun:test";
 import fc from "fast-check";
-import { parseJson } from "../../hub/text/json.ts";
+import { parseJson } from "../../../hub/text/json.ts";
 
 test("NaN, Infinity and -Infinity are numbers, but not in texts and keys", () => {
   expect(parseJson('{"text":"a","score":NaN}')).toEqual({ text: "a", score: Number.NaN });

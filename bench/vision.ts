@@ -7,7 +7,7 @@ import os from "node:os";
 import path from "node:path";
 import process from "node:process";
 import { Command, Option } from "commander";
-import { formatBytes } from "../hub/numbers.ts";
+import { formatBytes } from "../hub/text/numbers.ts";
 import { inspectMachine } from "../workbench/cli/doctor/machine.ts";
 import { countFrom } from "../workbench/cli/option-values.ts";
 import { ENGINE_NAMES, PRECISIONS } from "../workbench/engine/core/types.ts";

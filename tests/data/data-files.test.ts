@@ -2,7 +2,7 @@
 
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { fileFilter } from "../../hub/file-patterns.ts";
+import { fileFilter } from "../../hub/access/file-patterns.ts";
 import { splitFiles } from "../../workbench/data/dataset/data-files.ts";
 import { globOf, globToRegExp } from "../../workbench/data/dataset/glob.ts";
 import { dataFilePatterns } from "../../workbench/data/index.ts";

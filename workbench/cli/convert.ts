@@ -5,7 +5,7 @@ import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
 import { type Command, Option } from "commander";
-import type { Located } from "../../hub/locate.ts";
+import type { Located } from "../../hub/pull/locate.ts";
 import {
   ALLOCATIONS,
   type Allocation,

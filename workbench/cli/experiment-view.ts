@@ -2,7 +2,7 @@
 // at the end. With --json stdout is left to the one document.
 
 import process from "node:process";
-import { percent } from "../../hub/numbers.ts";
+import { percent } from "../../hub/text/numbers.ts";
 import type { ExperimentEvent, InnerEvent } from "../pipeline/events.ts";
 import type { ComparisonRow } from "../report/index.ts";
 import { type ProgressBar, progressBar } from "./progress-bar.ts";

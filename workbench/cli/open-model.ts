@@ -2,11 +2,10 @@
 // into the open engine. For every verb that runs a model.
 
 import process from "node:process";
-import type { HubAccess } from "../../hub/access.ts";
-import type { Located } from "../../hub/locate.ts";
-import { locate } from "../../hub/locate.ts";
+import type { HubAccess } from "../../hub/access/repository.ts";
 import { TRAINABLE_FILE } from "../../hub/model-folder/index.ts";
-import { isZooName } from "../../hub/zoo.ts";
+import { type Located, locate } from "../../hub/pull/locate.ts";
+import { isZooName } from "../../hub/zoo/releases.ts";
 import { type LoadOptions, loadModel, type Model } from "../models/index.ts";
 import { lacksSafetensors, MODEL_FILES, OLD_WEIGHTS, OPTIONAL_FILES } from "../pipeline/sources.ts";
 import { withHub } from "./hub-access.ts";

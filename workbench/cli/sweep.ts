@@ -4,7 +4,7 @@
 import { join } from "node:path";
 import process from "node:process";
 import type { Command } from "commander";
-import { writeFileAtomically } from "../../hub/atomic-file.ts";
+import { writeFileAtomically } from "../../hub/files/atomic-file.ts";
 import { chartToFiles } from "../report/index.ts";
 import { interruptible } from "./interrupt.ts";
 import { CommandFailed, Interrupted, verb } from "./program.ts";

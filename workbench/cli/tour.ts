@@ -4,7 +4,7 @@
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
-import type { HubAccess } from "../../hub/access.ts";
+import type { HubAccess } from "../../hub/access/repository.ts";
 import { serveHub } from "../../hub/serve/index.ts";
 import type { Engine, OpenEngineOptions } from "../engine/core/types.ts";
 import { loadModelNow } from "../models/index.ts";

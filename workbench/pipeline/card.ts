@@ -3,8 +3,8 @@
 
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { writeFileAtomically } from "../../hub/atomic-file.ts";
 import { type CardFacts, modelCard, parseCardMetadata } from "../../hub/card/index.ts";
+import { writeFileAtomically } from "../../hub/files/atomic-file.ts";
 import { describeModel, structurePicture } from "../report/index.ts";
 import { renderPng } from "../report/render-svg.ts";
 

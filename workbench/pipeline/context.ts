@@ -1,6 +1,6 @@
 // What an experiment is given besides its settings: the machine, the Hub, who asked. The command line fills it in.
 
-import type { HubAccess } from "../../hub/access.ts";
+import type { HubAccess } from "../../hub/access/repository.ts";
 import type { Engine } from "../engine/core/types.ts";
 
 export interface ExperimentContext {

@@ -2,7 +2,7 @@
 // command line draws them; nothing else depends on them.
 
 import type { PullEvent } from "../../hub/pull/events.ts";
-import type { PushEvent } from "../../hub/push/events.ts";
+import type { PushEvent } from "../../hub/push/index.ts";
 import type { CalibrateEvent, ConvertEvent } from "../compress/index.ts";
 import type { ImagesEvent } from "../data/images/index.ts";
 import type { TokenizeEvent } from "../data/index.ts";

@@ -3,7 +3,7 @@
 // model and which data are settings; what kind of data is the domain's.
 
 import { join } from "node:path";
-import { parseRepoName, RepoNameError } from "../../hub/repo-name.ts";
+import { parseRepoName, RepoNameError } from "../../hub/access/repository.ts";
 import { readConfig } from "../models/folder/load.ts";
 import { type RunRecord, readRun, startRun, updateRun, writeReport } from "../report/index.ts";
 import { compressVariant, MODEL, type VariantOptions } from "./compress-variant.ts";

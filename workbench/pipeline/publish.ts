@@ -2,10 +2,10 @@
 
 import { copyFile, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { writeFileAtomically } from "../../hub/atomic-file.ts";
+import { parseRepoName } from "../../hub/access/repository.ts";
 import { type CardFacts, type MeasuredMetric, parseCardMetadata } from "../../hub/card/index.ts";
+import { writeFileAtomically } from "../../hub/files/atomic-file.ts";
 import { push } from "../../hub/push/index.ts";
-import { parseRepoName } from "../../hub/repo-name.ts";
 import type { ComparisonRow } from "../report/index.ts";
 import { PICTURE, writeCard } from "./card.ts";
 import { MODEL, type VariantOptions } from "./compress-variant.ts";

@@ -3,8 +3,8 @@
 
 import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { reason } from "../../hub/byte-source.ts";
 import { lockFile } from "../../hub/cache/lock.ts";
+import { reason } from "../../hub/files/byte-source.ts";
 import { makeRunFolder, RunError, readRun } from "../report/index.ts";
 import type { ExperimentSettings } from "./settings.ts";
 import { SettingsError } from "./settings-error.ts";

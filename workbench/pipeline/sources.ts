@@ -3,11 +3,11 @@
 
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import type { HubAccess } from "../../hub/access.ts";
-import { HubError } from "../../hub/hub-error.ts";
-import { type Located, type LocateZoo, locate } from "../../hub/locate.ts";
+import { HubError } from "../../hub/access/hub-error.ts";
+import type { HubAccess } from "../../hub/access/repository.ts";
 import { TRAINABLE_FILE } from "../../hub/model-folder/index.ts";
-import { isZooName, zooEntry } from "../../hub/zoo.ts";
+import { type Located, type LocateZoo, locate } from "../../hub/pull/locate.ts";
+import { isZooName, zooEntry } from "../../hub/zoo/releases.ts";
 import { DataError, dataFilePatterns } from "../data/index.ts";
 import { readConfig } from "../models/folder/load.ts";
 import {

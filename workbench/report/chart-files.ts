@@ -2,7 +2,7 @@
 // data as JSON, from which anyone can draw it anew.
 
 import type { TopLevelSpec } from "vega-lite";
-import { writeFileAtomically } from "../../hub/atomic-file.ts";
+import { writeFileAtomically } from "../../hub/files/atomic-file.ts";
 import { type Chart, chartSvg } from "./chart.ts";
 import { renderPng } from "./render-svg.ts";
 

@@ -4,8 +4,7 @@
 
 import { z } from "zod";
 import type { ComparisonRow } from "../../hub/card/facts.ts";
-import { formatVersion } from "../../hub/format-version.ts";
-import { recordOf } from "../../hub/map-schema.ts";
+import { formatVersion, recordOf } from "../../hub/text/json.ts";
 
 export type { ComparisonRow };
 

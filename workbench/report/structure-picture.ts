@@ -2,7 +2,7 @@
 // out; a model that has no others has no picture.
 
 import { checkModel, openModel } from "../../hub/model-folder/index.ts";
-import { percent } from "../../hub/numbers.ts";
+import { percent } from "../../hub/text/numbers.ts";
 import { type Described, describe } from "./describe-model.ts";
 import { layoutPicture } from "./layout-picture.ts";
 

@@ -2,8 +2,8 @@
 
 import { readFile, stat } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
-import { writeFileAtomically } from "../../hub/atomic-file.ts";
-import { reason } from "../../hub/byte-source.ts";
+import { writeFileAtomically } from "../../hub/files/atomic-file.ts";
+import { reason } from "../../hub/files/byte-source.ts";
 import { reportPage } from "./page/page.ts";
 import type { Shown } from "./page/sections.ts";
 import { RunError } from "./run-error.ts";

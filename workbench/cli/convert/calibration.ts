@@ -3,8 +3,8 @@
 
 import { join } from "node:path";
 import process from "node:process";
-import type { HubAccess } from "../../../hub/access.ts";
-import { formatCount, percent } from "../../../hub/numbers.ts";
+import type { HubAccess } from "../../../hub/access/repository.ts";
+import { formatCount, percent } from "../../../hub/text/numbers.ts";
 import { workbenchCache } from "../../../native/cache-folder.ts";
 import { type CalibrateEvent, type Covariances, calibrate, windowInputs } from "../../compress/index.ts";
 import { type Gpt2, gpt2Hidden, isClassifier, type Model } from "../../models/index.ts";

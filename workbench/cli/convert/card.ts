@@ -4,7 +4,7 @@
 import { readFile } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { type CardFacts, parseCardMetadata } from "../../../hub/card/index.ts";
-import type { Located } from "../../../hub/locate.ts";
+import type { Located } from "../../../hub/pull/locate.ts";
 import type { Conversion } from "../../compress/index.ts";
 import type { Engine } from "../../engine/core/types.ts";
 import { isClassifier, type Model } from "../../models/index.ts";

@@ -1,6 +1,6 @@
 // A plan and what came of it as text: a table of layers each, totals, and what that is of the whole model.
 
-import { formatBytes, formatCount, formatDuration, percent } from "../../../hub/numbers.ts";
+import { formatBytes, formatCount, formatDuration, percent } from "../../../hub/text/numbers.ts";
 import type { Counts } from "../../architectures/count.ts";
 import type { Conversion, ConversionPlan, PlanTotals } from "../../compress/index.ts";
 import { shortName } from "../../report/short-name.ts";

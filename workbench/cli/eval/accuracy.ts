@@ -4,8 +4,8 @@
 
 import process from "node:process";
 import { type Command, Option } from "commander";
-import type { HubAccess } from "../../../hub/access.ts";
-import { percent } from "../../../hub/numbers.ts";
+import type { HubAccess } from "../../../hub/access/repository.ts";
+import { percent } from "../../../hub/text/numbers.ts";
 import { workbenchCache } from "../../../native/cache-folder.ts";
 import {
   CLASS_ORDERS,

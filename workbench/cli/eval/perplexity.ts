@@ -3,7 +3,7 @@
 
 import process from "node:process";
 import type { Command } from "commander";
-import type { HubAccess } from "../../../hub/access.ts";
+import type { HubAccess } from "../../../hub/access/repository.ts";
 import { workbenchCache } from "../../../native/cache-folder.ts";
 import { wordsAndBytes } from "../../data/index.ts";
 import type { OpenEngineOptions } from "../../engine/core/types.ts";

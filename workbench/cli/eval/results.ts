@@ -1,7 +1,7 @@
 // What the verbs under `gblr eval` have in common: the table of what was measured, or the document of it.
 
 import process from "node:process";
-import { percent } from "../../../hub/numbers.ts";
+import { percent } from "../../../hub/text/numbers.ts";
 import { modelCounts } from "../../models/counts.ts";
 import type { Model } from "../../models/index.ts";
 import { type Cell, type Palette, paletteFor, table, threeDigits } from "../terminal.ts";

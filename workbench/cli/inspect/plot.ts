@@ -1,8 +1,8 @@
 // Draws the block layout picture of what was inspected and writes it to a file, whole or not at all.
 
 import { basename, resolve } from "node:path";
-import { writeFileAtomically } from "../../../hub/atomic-file.ts";
-import { reason } from "../../../hub/byte-source.ts";
+import { writeFileAtomically } from "../../../hub/files/atomic-file.ts";
+import { reason } from "../../../hub/files/byte-source.ts";
 import type { Described } from "../../report/describe-model.ts";
 import { renderPng } from "../../report/render-svg.ts";
 import { structurePicture } from "../../report/structure-picture.ts";

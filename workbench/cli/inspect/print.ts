@@ -1,6 +1,6 @@
 // An inspection as text: a table that keeps to the width of a terminal, then the totals. Numbers come from report/describe-model.ts.
 
-import { formatCount, percent, threeDigits } from "../../../hub/numbers.ts";
+import { formatCount, percent, threeDigits } from "../../../hub/text/numbers.ts";
 import type { InspectedLayer, Inspection, Total } from "../../report/describe-model.ts";
 import { shortName } from "../../report/short-name.ts";
 import { sparkline } from "../../report/sparkline.ts";

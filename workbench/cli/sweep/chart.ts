@@ -2,7 +2,7 @@
 // a bar of a standard deviation each way where several seeds were run. Results in, a chart out.
 
 import { metricNamed, metricsOf, valueText } from "../../../hub/card/metric-names.ts";
-import { percent } from "../../../hub/numbers.ts";
+import { percent } from "../../../hub/text/numbers.ts";
 import { numberAxis, VIEW } from "../../report/charts/encodings.ts";
 import type { Chart } from "../../report/index.ts";
 import { acrossSeeds } from "./repeats.ts";

@@ -1,7 +1,7 @@
 // What a sweep found as one table: a line a model, and the lines for a terminal.
 
 import { metricNamed, metricsOf, valueText } from "../../../hub/card/metric-names.ts";
-import { percent } from "../../../hub/numbers.ts";
+import { percent } from "../../../hub/text/numbers.ts";
 import type { ComparisonRow } from "../../report/index.ts";
 import { type Cell, formatBytes, type Palette, table, threeDigits } from "../terminal.ts";
 import { acrossSeeds, type RepeatedResult } from "./repeats.ts";

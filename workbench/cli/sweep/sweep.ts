@@ -3,7 +3,7 @@
 
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { writeFileAtomically } from "../../../hub/atomic-file.ts";
+import { writeFileAtomically } from "../../../hub/files/atomic-file.ts";
 import { type ComparisonRow, makeRunFolder, readRun } from "../../report/index.ts";
 import { UsageError } from "../program.ts";
 import type { GridPoint } from "./grid.ts";

@@ -1,7 +1,7 @@
 // Rows out of JSON: each an object of which one field is the text. A file of the ending .json has one object a line, or
 // is one array of objects, or has objects over several lines, one after the other; all of them are read as they come.
 
-import { parseJson } from "../../../hub/json.ts";
+import { parseJson } from "../../../hub/text/json.ts";
 import { jsonTexts, withoutMark } from "./json-texts.ts";
 import { JsonValues } from "./json-values.ts";
 import { jsonLineRows } from "./line-rows.ts";

@@ -1,6 +1,6 @@
 // What of a JSON row is its text: one field of an object.
 
-import { parseJson } from "../../../hub/json.ts";
+import { parseJson } from "../../../hub/text/json.ts";
 import { DataError, listed, why } from "../errors.ts";
 
 export interface LocatedJson {

@@ -4,7 +4,7 @@
 import { createHash } from "node:crypto";
 import { readFile, readlink, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { chunksOf, openFile } from "../../../hub/byte-source.ts";
+import { chunksOf, openFile } from "../../../hub/files/byte-source.ts";
 import { DataError, why } from "../errors.ts";
 import { type SplitFiles, splitFiles } from "./data-files.ts";
 import { walk } from "./walk.ts";

@@ -2,7 +2,7 @@
 // parquet files. Names are in the order of their numbers.
 
 import { z } from "zod";
-import { mapOf } from "../../../hub/map-schema.ts";
+import { mapOf } from "../../../hub/text/json.ts";
 import { frontMatter } from "../dataset/readme-configs.ts";
 
 const Name = z.union([z.string(), z.number(), z.boolean()]).transform(String);

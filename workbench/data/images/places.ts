@@ -1,7 +1,7 @@
 // Reads the bytes of an image from where they are. Files are opened for each: there may be more of them than a process may
 // hold open in all its threads, and next to decoding it costs nothing.
 
-import { openFile } from "../../../hub/byte-source.ts";
+import { openFile } from "../../../hub/files/byte-source.ts";
 import { DataError } from "../errors.ts";
 import type { ImagePlace } from "./types.ts";
 

@@ -7,7 +7,7 @@
 //   mark         8 bytes
 
 import { z } from "zod";
-import { isJsonObject, jsonOrUndefined } from "../../../hub/json.ts";
+import { isJsonObject, jsonOrUndefined } from "../../../hub/text/json.ts";
 
 export const FORMAT_VERSION = 1;
 

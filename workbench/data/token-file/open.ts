@@ -2,8 +2,8 @@
 // is opened, since a training run on damaged ids would go on for hours.
 
 import { crc32 } from "node:zlib";
-import { type ByteSource, openFile } from "../../../hub/byte-source.ts";
-import { versionProblem } from "../../../hub/format-version.ts";
+import { type ByteSource, openFile } from "../../../hub/files/byte-source.ts";
+import { versionProblem } from "../../../hub/text/json.ts";
 import { DataError } from "../errors.ts";
 import type { TokenFile } from "../types.ts";
 import { FORMAT_VERSION, footerLength, parseFooter, type TokenFileFooter, TRAILER_BYTES } from "./footer.ts";

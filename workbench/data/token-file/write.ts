@@ -4,7 +4,7 @@
 import { mkdir, readdir, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { crc32 } from "node:zlib";
-import { type StagedFile, stageFile } from "../../../hub/atomic-file.ts";
+import { type StagedFile, stageFile } from "../../../hub/files/atomic-file.ts";
 import { DataError, why } from "../errors.ts";
 import type { TextCounts } from "../types.ts";
 import { FORMAT_VERSION, footerBytes } from "./footer.ts";

@@ -2,7 +2,7 @@
 // which.
 
 import { metricNamed, metricsOf, valueText } from "../../../hub/card/metric-names.ts";
-import { percent } from "../../../hub/numbers.ts";
+import { percent } from "../../../hub/text/numbers.ts";
 import { commonMistakes, type Mistake } from "../charts/classification.ts";
 import type { Classification } from "../run-record.ts";
 import { type Html, table } from "./html.ts";

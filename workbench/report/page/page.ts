@@ -1,7 +1,7 @@
 // A whole report as one HTML document: nothing is fetched, nothing runs. While the run goes on the page asks the browser
 // to load it again.
 
-import { formatDuration } from "../../../hub/numbers.ts";
+import { formatDuration } from "../../../hub/text/numbers.ts";
 import { stepsOf } from "../metrics-log.ts";
 import type { Run } from "../run-files.ts";
 import { dateText } from "./facts.ts";

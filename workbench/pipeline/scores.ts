@@ -3,11 +3,11 @@
 import type { ImageSet } from "../data/images/index.ts";
 import { type Accuracy, type AccuracyOptions, accuracy } from "../evaluate/accuracy.ts";
 import { type Perplexity, type PerplexityOptions, perplexity } from "../evaluate/perplexity.ts";
-import type { Gpt2, ImageSettings, Model } from "../models/index.ts";
+import type { ImageSettings, Model } from "../models/index.ts";
 import type { ExperimentEvent } from "./events.ts";
 import { lastEvent } from "./last-event.ts";
 
-export const scoreText = (model: Gpt2, options: PerplexityOptions): AsyncGenerator<ExperimentEvent, Perplexity> =>
+export const scoreText = (model: Model, options: PerplexityOptions): AsyncGenerator<ExperimentEvent, Perplexity> =>
   lastEvent(perplexity(model, options), "perplexity", (event) => ({ kind: "inner", of: "evaluate", event }));
 
 export const scoreImages = (model: Model, options: AccuracyOptions): AsyncGenerator<ExperimentEvent, Accuracy> =>

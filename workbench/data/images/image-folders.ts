@@ -3,7 +3,7 @@
 
 import { join } from "node:path";
 import { conventionalSplit, isSplitName } from "../dataset/conventions.ts";
-import { entriesOf, leadsBack, walk } from "../dataset/walk.ts";
+import { entriesOf, leadsBack, walk } from "../dataset/folder.ts";
 import { DataError, listed } from "../errors.ts";
 import { sortedNames } from "./class-order.ts";
 

@@ -5,7 +5,7 @@ import os from "node:os";
 import { formatBytes } from "../../../hub/numbers.ts";
 import { expectSetting } from "../../engine/ops/operands.ts";
 import { DataError } from "../errors.ts";
-import { startPool } from "../workers/pool.ts";
+import { startPool } from "../worker-pool.ts";
 import { roomForDecoded } from "./decoded-images.ts";
 import { type ImageAnswer, type ImageJob, type LoaderSettings, prepareImages } from "./job.ts";
 import { seedWithin } from "./random.ts";

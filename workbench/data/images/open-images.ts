@@ -3,7 +3,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { formatOf } from "../dataset/conventions.ts";
-import { pathsIn, splitFilesOf } from "../dataset/open-folder.ts";
+import { pathsIn, splitFilesOf } from "../dataset/folder.ts";
 import { DataError, listed } from "../errors.ts";
 import { folderImages } from "./folder-images.ts";
 import { foldersOf } from "./image-folders.ts";

@@ -2,7 +2,7 @@
 // a worker.
 
 import { workerData } from "node:worker_threads";
-import { answerJobs } from "../workers/answer.ts";
+import { answerJobs } from "../worker-pool.ts";
 import { type ImageAnswer, type ImageJob, type LoaderSettings, prepareImages } from "./job.ts";
 
 const settings = workerData as LoaderSettings;

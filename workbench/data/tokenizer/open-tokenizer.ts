@@ -1,11 +1,11 @@
 // Opens a tokenizer's folder: encoding, decoding and counting behind one interface, whatever kind it is.
 
 import type { TextCounts, Tokenizer } from "../types.ts";
-import { WordCounter } from "../words.ts";
 import { openDecoder } from "./decoder.ts";
 import { readTokenizerFiles, type TokenizerConfig } from "./definition.ts";
 import { openEncoder } from "./encoder.ts";
 import { IdList } from "./id-list.ts";
+import { WordCounter } from "./word-counter.ts";
 
 /**
  * @param folder holds tokenizer.json and, if it has one, tokenizer_config.json

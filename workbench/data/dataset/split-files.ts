@@ -3,8 +3,7 @@
 
 import { DataError, listed } from "../errors.ts";
 import { conventionalFiles, conventionalSplit } from "./conventions.ts";
-import { globOf, globToRegExp } from "./glob.ts";
-import { type ReadmeConfig, readmeConfigs } from "./readme-configs.ts";
+import { globOf, globToRegExp, type ReadmeConfig, readmeConfigs } from "./readme-configs.ts";
 
 export interface SplitRequest {
   /** how messages name the data set */

@@ -4,8 +4,8 @@
 import { workerData } from "node:worker_threads";
 import { readTokenizerFiles } from "../tokenizer/definition.ts";
 import { type Encoder, openEncoder } from "../tokenizer/encoder.ts";
-import { answerJobs } from "../workers/answer.ts";
-import { encodeBatch, type IdBatch, type RowBatch } from "./batch.ts";
+import { answerJobs } from "../worker-pool.ts";
+import { encodeBatch, type IdBatch, type RowBatch } from "./tokenize.ts";
 
 export interface WorkerData {
   /** folder with tokenizer.json */

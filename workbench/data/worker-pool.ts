@@ -1,8 +1,7 @@
 // Worker threads that answer jobs. A thread that cannot start, or dies, is no failure: what it had not answered is done
 // here, in this thread. What a job is, its module and its caller know.
 
-import { Worker } from "node:worker_threads";
-import type { WorkerAnswer } from "./answer.ts";
+import { parentPort, Worker } from "node:worker_threads";
 
 export interface WorkerPool<Job, Answer> {
   /** threads alive now */
@@ -93,4 +92,29 @@ function startThread<Job, Answer>(
   worker.on("error", () => lose(thread));
   worker.on("exit", () => lose(thread));
   return thread;
+}
+
+// The worker's side of a pool: answers jobs in the order in which they come. Runs only as a worker.
+
+export type WorkerAnswer<Answer> = { answer: Answer } | { error: string };
+
+/** @param options.transfer buffers of an answer that are handed over, not copied */
+export function answerJobs<Job, Answer>(
+  answer: (job: Job) => Answer | Promise<Answer>,
+  { transfer }: { transfer(answer: Answer): ArrayBuffer[] },
+): void {
+  // One job after the other: an answer carries no number.
+  let previous: Promise<void> = Promise.resolve();
+  parentPort?.on("message", (job: Job) => {
+    previous = previous.then(() => post(job));
+  });
+  const post = async (job: Job): Promise<void> => {
+    try {
+      const given = await answer(job);
+      parentPort?.postMessage({ answer: given } satisfies WorkerAnswer<Answer>, transfer(given));
+    } catch (error) {
+      const message = error instanceof Error ? error.message : String(error);
+      parentPort?.postMessage({ error: message } satisfies WorkerAnswer<Answer>);
+    }
+  };
 }

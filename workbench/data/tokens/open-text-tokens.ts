@@ -5,18 +5,15 @@ import { createHash } from "node:crypto";
 import { stat } from "node:fs/promises";
 import os from "node:os";
 import { join } from "node:path";
-import type { SplitFiles } from "./dataset/data-files.ts";
-import { identityOf, splitFilesOf } from "./dataset/open-folder.ts";
-import { type Rows, rowsOf } from "./dataset/rows.ts";
-import { DataError } from "./errors.ts";
-import { FORMAT_VERSION } from "./token-file/footer.ts";
-import { openTokenFile } from "./token-file/open.ts";
-import { writeTokenFile } from "./token-file/write.ts";
-import { batched } from "./tokenize/batch.ts";
-import { tokenize } from "./tokenize/tokenize.ts";
-import { readTokenizerFiles } from "./tokenizer/definition.ts";
-import { type Encoder, openEncoder } from "./tokenizer/encoder.ts";
-import type { TextTokensOptions, TokenFile, TokenizeEvent } from "./types.ts";
+import { identityOf, splitFilesOf } from "../dataset/folder.ts";
+import { type Rows, rowsOf } from "../dataset/rows.ts";
+import type { SplitFiles } from "../dataset/split-files.ts";
+import { DataError } from "../errors.ts";
+import { readTokenizerFiles } from "../tokenizer/definition.ts";
+import { type Encoder, openEncoder } from "../tokenizer/encoder.ts";
+import type { TextTokensOptions, TokenFile, TokenizeEvent } from "../types.ts";
+import { FORMAT_VERSION, openTokenFile, writeTokenFile } from "./token-file.ts";
+import { batched, tokenize } from "./tokenize.ts";
 
 /** Below so many bytes of files, starting threads takes longer than they save. */
 const SMALL_BYTES = 8 * 2 ** 20;

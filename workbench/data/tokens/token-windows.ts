@@ -2,8 +2,8 @@
 // is a last window that is shorter, or dropped on request. Windows may overlap; which targets are new is said, so that no
 // token is scored twice.
 
-import type { TextCounts, TextWindows, TokenFile, Tokenizer } from "./types.ts";
-import { WordCounter } from "./words.ts";
+import { WordCounter } from "../tokenizer/word-counter.ts";
+import type { TextCounts, TextWindows, TokenFile, Tokenizer } from "../types.ts";
 
 export interface TokenWindowsOptions {
   /** inputs of a window, tokens */

@@ -3,7 +3,7 @@
 
 import { workerData } from "node:worker_threads";
 import { answerJobs } from "../worker-pool.ts";
-import { type ImageAnswer, type ImageJob, type LoaderSettings, prepareImages } from "./job.ts";
+import { type ImageAnswer, type ImageJob, type LoaderSettings, prepareImages } from "./prepare.ts";
 
 const settings = workerData as LoaderSettings;
 

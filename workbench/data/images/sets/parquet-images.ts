@@ -4,16 +4,23 @@
 import { createHash } from "node:crypto";
 import { readlink, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { chunksOf, openFile } from "../../../hub/byte-source.ts";
-import { openParquet, type ParquetFile } from "../dataset/parquet-file.ts";
-import type { SplitFiles } from "../dataset/split-files.ts";
-import { DataError } from "../errors.ts";
-import { namesInParquet, namesInReadme } from "./class-names.ts";
+import { chunksOf, openFile } from "../../../../hub/byte-source.ts";
+import { openParquet, type ParquetFile } from "../../dataset/parquet-file.ts";
+import type { SplitFiles } from "../../dataset/split-files.ts";
+import { DataError } from "../../errors.ts";
+import type { ImagePlace, ImageSet, ImagesEvent, OpenImagesOptions } from "../types.ts";
+import { labelsOf } from "./classes.ts";
 import { IMAGE_FILE_FORMAT, type ImageOffsets, readImageOffsets, writeImageFile } from "./image-file.ts";
-import { labelsOf } from "./labels.ts";
-import { type ImageColumns, imageBytes, imageColumns, type RawLabel, rawLabels } from "./parquet-columns.ts";
-import { readPlace } from "./places.ts";
-import type { ImagePlace, ImageSet, ImagesEvent, OpenImagesOptions } from "./types.ts";
+import { readPlace } from "./image-set.ts";
+import {
+  type ImageColumns,
+  imageBytes,
+  imageColumns,
+  namesInParquet,
+  namesInReadme,
+  type RawLabel,
+  rawLabels,
+} from "./parquet-columns.ts";
 
 /** The images of one parquet file. */
 interface Part {

@@ -2,10 +2,12 @@
 // Without folders of splits all is `train`. Links are followed. Which number a class has is class-order.ts's.
 
 import { join } from "node:path";
-import { conventionalSplit, isSplitName } from "../dataset/conventions.ts";
-import { entriesOf, leadsBack, walk } from "../dataset/folder.ts";
-import { DataError, listed } from "../errors.ts";
-import { sortedNames } from "./class-order.ts";
+import { conventionalSplit, isSplitName } from "../../dataset/conventions.ts";
+import { entriesOf, leadsBack, walk } from "../../dataset/folder.ts";
+import { DataError, listed } from "../../errors.ts";
+import type { ImagePlace, ImageSet, OpenImagesOptions } from "../types.ts";
+import { labelsOf, sortedNames } from "./classes.ts";
+import { readPlace } from "./image-set.ts";
 
 const IMAGE = /^[^.].*\.(jpe?g|png|webp|gif|tiff?|avif|bmp)$/i;
 
@@ -103,3 +105,58 @@ async function imagesBelow(folder: string): Promise<string[]> {
 }
 
 const isImage = (name: string): boolean => IMAGE.test(name);
+
+// An image set over plain files.
+
+export function folderImages(
+  dataset: string,
+  { config, split, classes: folders }: SplitFolders,
+  { classes: wanted, classOrder: order, limit = Infinity }: Pick<OpenImagesOptions, "classes" | "classOrder" | "limit">,
+): ImageSet {
+  const starts = [0];
+  for (const { images } of folders) starts.push((starts.at(-1) as number) + images.length);
+  const whole = starts.at(-1) as number;
+  const length = Math.min(limit, whole);
+  // The first ones would all be of the first classes.
+  const check = (i: number) => {
+    if (Number.isInteger(i) && i >= 0 && i < length) return Math.floor((i * whole) / length);
+    throw new RangeError(`image ${i}: there are ${length}`);
+  };
+  const names = folders.map(({ name }) => name);
+  const { labels, ...numbered } = labelsOf(names, {
+    declared: undefined,
+    wanted,
+    order,
+    dataset,
+    nameOf: (i) => join(dataset, folders[i]?.path ?? ""),
+  });
+  const folderOf = (i: number): number => {
+    let [low, high] = [0, folders.length - 1];
+    while (low < high) {
+      const middle = (low + high + 1) >> 1;
+      if ((starts[middle] as number) <= i) low = middle;
+      else high = middle - 1;
+    }
+    return low;
+  };
+  const nameOf = (i: number): string => {
+    const file = check(i);
+    const at = folderOf(file);
+    const folder = folders[at] as SplitFolders["classes"][number];
+    return join(dataset, folder.path, folder.images[file - (starts[at] as number)] as string);
+  };
+  const place = (i: number): ImagePlace => ({ file: nameOf(i), start: 0 });
+  if (length === 0) throw new DataError(dataset, "has no images");
+  return {
+    dataset,
+    config,
+    split,
+    length,
+    ...numbered,
+    label: (i) => labels[folderOf(check(i))] as number,
+    place,
+    nameOf,
+    bytes: async (i) => readPlace(place(i)),
+    close: async () => {},
+  };
+}

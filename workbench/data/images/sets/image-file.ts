@@ -13,9 +13,9 @@
 import { mkdir } from "node:fs/promises";
 import { dirname } from "node:path";
 import { crc32 } from "node:zlib";
-import { stageFile } from "../../../hub/atomic-file.ts";
-import { openFile } from "../../../hub/byte-source.ts";
-import { DataError, why } from "../errors.ts";
+import { stageFile } from "../../../../hub/atomic-file.ts";
+import { openFile } from "../../../../hub/byte-source.ts";
+import { DataError, why } from "../../errors.ts";
 
 export const IMAGE_FILE_FORMAT = 1;
 

@@ -2,13 +2,12 @@
 
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { formatOf } from "../dataset/conventions.ts";
-import { pathsIn, splitFilesOf } from "../dataset/folder.ts";
-import { DataError, listed } from "../errors.ts";
-import { folderImages } from "./folder-images.ts";
-import { foldersOf } from "./image-folders.ts";
+import { formatOf } from "../../dataset/conventions.ts";
+import { pathsIn, splitFilesOf } from "../../dataset/folder.ts";
+import { DataError, listed } from "../../errors.ts";
+import type { ImagesEvent, OpenImagesOptions } from "../types.ts";
+import { folderImages, foldersOf } from "./image-folders.ts";
 import { parquetImages } from "./parquet-images.ts";
-import type { ImagesEvent, OpenImagesOptions } from "./types.ts";
 
 /**
  * The last event holds the images; stop before and nothing is left behind but whole files in the cache.

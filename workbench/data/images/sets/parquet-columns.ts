@@ -1,8 +1,11 @@
 // Which columns of a parquet file are images and classes, and the values in them.
 
 import type { DecodedArray } from "hyparquet";
-import type { ParquetColumn, ParquetFile } from "../dataset/parquet-file.ts";
-import { DataError, listed } from "../errors.ts";
+import { z } from "zod";
+import { mapOf } from "../../../../hub/map-schema.ts";
+import type { ParquetColumn, ParquetFile } from "../../dataset/parquet-file.ts";
+import { frontMatter } from "../../dataset/readme-configs.ts";
+import { DataError, listed } from "../../errors.ts";
 
 const IMAGE_NAMES = ["image", "img"];
 const LABEL_NAMES = ["label", "labels", "fine_label"];
@@ -75,4 +78,59 @@ export function rawLabels(
       value === null || value === undefined ? "nothing" : typeof value === "object" ? "an object" : `a ${typeof value}`;
     throw new DataError(path, `row ${rowStart + i}: column ${JSON.stringify(column)} holds ${held}, no class`);
   });
+}
+
+// Which classes a data set says it has: in its README (`dataset_info`), or in what Hugging Face's `datasets` writes into
+// parquet files. Names are in the order of their numbers.
+
+const Name = z.union([z.string(), z.number(), z.boolean()]).transform(String);
+const Names = z.union([z.array(Name), z.record(z.string(), Name).transform(inOrder)]);
+const Feature = z.looseObject({
+  name: z.string(),
+  dtype: z.looseObject({ class_label: z.looseObject({ names: Names }) }),
+});
+const Info = z.looseObject({
+  config_name: z.string().default("default"),
+  // Other features are of other forms.
+  features: z.array(z.unknown()).default([]),
+});
+const FrontMatter = z.looseObject({
+  dataset_info: z.union([z.array(Info), Info.transform((one) => [one])]).default([]),
+});
+const Stored = z.looseObject({ info: z.looseObject({ features: mapOf(z.unknown()) }) });
+const StoredFeature = z.looseObject({ names: Names });
+
+function inOrder(names: Record<string, string>): string[] {
+  return Object.entries(names)
+    .sort(([a], [b]) => Number(a) - Number(b))
+    .map(([, name]) => name);
+}
+
+/** @returns nothing where the README does not name the classes of the column */
+export function namesInReadme(
+  readme: string,
+  { file, config, column }: { file: string; config: string; column: string },
+): string[] | undefined {
+  const infos = FrontMatter.safeParse(frontMatter(readme, file)).data?.dataset_info ?? [];
+  const info = infos.find(({ config_name }) => config_name === config) ?? (infos.length === 1 ? infos[0] : undefined);
+  for (const feature of info?.features ?? []) {
+    const found = Feature.safeParse(feature).data;
+    if (found?.name === column) return found.dtype.class_label.names;
+  }
+  return undefined;
+}
+
+/** @param entries of the parquet file's metadata */
+export function namesInParquet(
+  entries: readonly { key: string; value?: string | undefined }[] | undefined,
+  column: string,
+): string[] | undefined {
+  const text = entries?.find(({ key }) => key === "huggingface")?.value;
+  if (text === undefined) return undefined;
+  try {
+    const { features } = Stored.parse(JSON.parse(text)).info;
+    return StoredFeature.safeParse(features.get(column)).data?.names;
+  } catch {
+    return undefined;
+  }
 }

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { writeFileAtomically } from "../../hub/atomic-file.ts";
 import { type CardFacts, modelCard, parseCardMetadata } from "../../hub/card/index.ts";
 import { describeModel, structurePicture } from "../report/index.ts";
-import { renderPng } from "../report/render-svg.ts";
+import { renderPng } from "../report/pictures/png.ts";
 
 export const PICTURE = "structure.png";
 

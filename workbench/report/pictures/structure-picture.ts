@@ -1,9 +1,9 @@
 // The block layout picture of a whole model, from its folder or from what was read of it. Layers without blocks are left
 // out; a model that has no others has no picture.
 
-import { checkModel, openModel } from "../../hub/model-folder/index.ts";
-import { percent } from "../../hub/numbers.ts";
-import { type Described, describe } from "./describe-model.ts";
+import { checkModel, openModel } from "../../../hub/model-folder/index.ts";
+import { percent } from "../../../hub/numbers.ts";
+import { type Described, describe } from "../describe-model.ts";
 import { layoutPicture } from "./layout-picture.ts";
 
 /** @returns SVG, or undefined when no layer is GBLR */

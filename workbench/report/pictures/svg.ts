@@ -1,7 +1,6 @@
 // The few SVG elements that our drawings are made of, as text. Text is dark on white, in Inter where the reader has it.
 
 import { Buffer } from "node:buffer";
-import { escaped } from "./escape.ts";
 
 export const INK = { strong: "#16161d", soft: "#5b5b66" } as const;
 
@@ -50,4 +49,18 @@ export function imageElement(png: Uint8Array, { x, y, width, height }: Box): str
   const place = `x="${x}" y="${y}" width="${width}" height="${height}"`;
   const data = `data:image/png;base64,${Buffer.from(png).toString("base64")}`;
   return `<image ${place} preserveAspectRatio="none" image-rendering="optimizeSpeed" href="${data}"/>`;
+}
+
+// Text made fit for XML and HTML, content and attributes alike.
+
+const ENTITIES: Record<string, string> = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;" };
+
+/** Names as content and as attributes. */
+export function escaped(text: string): string {
+  return visible(text).replace(/[&<>"']/g, (c) => ENTITIES[c] as string);
+}
+
+/** Control characters and halves of characters have no place in XML, not even escaped: they become spaces and marks. */
+export function visible(text: string): string {
+  return text.toWellFormed().replace(/[^\P{Cc}\n\t]|[\ufffe\uffff]/gu, " ");
 }

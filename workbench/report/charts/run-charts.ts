@@ -1,11 +1,11 @@
 // Which charts a run has, in the order in which a report shows them.
 
-import type { Chart } from "../chart.ts";
-import { evaluationChart, shownMetrics } from "../charts/evaluation.ts";
-import { costChart, finalWidthsChart, widthHistoryChart } from "../charts/structure.ts";
-import { lossChart, stepCharts } from "../charts/training.ts";
 import { evaluationsOf, stepsOf, structuresOf } from "../metrics-log.ts";
 import type { Run } from "../run-files.ts";
+import type { Chart } from "./chart.ts";
+import { evaluationChart, shownMetrics } from "./evaluation.ts";
+import { costChart, finalWidthsChart, widthHistoryChart } from "./structure.ts";
+import { lossChart, stepCharts } from "./training.ts";
 
 /** Empty before the first step and the first evaluation. */
 export function trainingCharts({ record, metrics, comparison = [] }: Run): Chart[] {

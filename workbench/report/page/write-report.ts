@@ -1,10 +1,16 @@
 // A whole report as one HTML document: nothing is fetched, nothing runs. While the run goes on the page asks the browser
 // to load it again.
 
+import { readFile, stat } from "node:fs/promises";
+import { basename, join, resolve } from "node:path";
+import { writeFileAtomically } from "../../../hub/atomic-file.ts";
+import { reason } from "../../../hub/byte-source.ts";
 import { formatDuration } from "../../../hub/numbers.ts";
 import { stepsOf } from "../metrics-log.ts";
+import { describeModel } from "../pictures/structure-picture.ts";
 import type { Run } from "../run-files.ts";
-import { dateText } from "./facts.ts";
+import { RUN_FILES, readRun } from "../run-files.ts";
+import { RunError } from "../run-record.ts";
 import { drawing, type Html, html } from "./html.ts";
 import {
   classificationSection,
@@ -17,6 +23,7 @@ import {
   trainingSection,
 } from "./sections.ts";
 import { STYLE } from "./style.ts";
+import { dateText } from "./tables.ts";
 
 /** Seconds until a page of a running run is loaded again. */
 const RELOAD = 30;
@@ -78,3 +85,33 @@ function progress({ record, metrics }: Run): string {
   const of = record?.steps === undefined ? "" : ` of ${record.steps}`;
   return `step ${last.step}${of}, epoch ${Number(last.epoch.toFixed(2))} · ${formatDuration(last.seconds)} of training`;
 }
+
+// Writes the report of a run beside its files: report.html, one file that opens anywhere, at any time of the run.
+
+/**
+ * Takes the files of the run as they are; what is missing or broken is said in the report.
+ * @throws RunError when the folder holds no run, or the report cannot be written
+ */
+export async function writeReport(folder: string): Promise<void> {
+  const file = join(folder, RUN_FILES.report);
+  const page = await reportPage(await shownOf(folder), basename(resolve(folder)));
+  await writeFileAtomically(file, page).catch((error: unknown) => {
+    throw new RunError(`cannot be written: ${reason(error)}`, { file }, { cause: error });
+  });
+}
+
+async function shownOf(folder: string): Promise<Shown> {
+  const run = await readRun(folder);
+  const model = join(folder, RUN_FILES.model);
+  if (!(await stat(model).catch(() => undefined))) return { run, picture: await pictureIn(folder) };
+  try {
+    return { run, model: await describeModel(model) };
+  } catch (error) {
+    // The model of a run that goes on may be half there; the rest of the report is good.
+    const problem = error instanceof Error ? error.message : String(error);
+    return { run, modelProblem: `The model cannot be read: ${problem}.`, picture: await pictureIn(folder) };
+  }
+}
+
+const pictureIn = (folder: string): Promise<Uint8Array | undefined> =>
+  readFile(join(folder, RUN_FILES.picture)).catch(() => undefined);

@@ -2,9 +2,10 @@
 // What is drawn is in charts/; files are written in chart-files.ts.
 
 import type { Config, TopLevelSpec } from "vega-lite";
-import { escaped, visible } from "./escape.ts";
-import { FONT_FAMILY } from "./svg.ts";
-import { SERIES, TONES, withVariables } from "./theme.ts";
+import { writeFileAtomically } from "../../../hub/atomic-file.ts";
+import { SERIES, TONES, withVariables } from "../pictures/colors.ts";
+import { renderPng } from "../pictures/png.ts";
+import { escaped, FONT_FAMILY, visible } from "../pictures/svg.ts";
 
 export interface Chart {
   title: string;
@@ -98,4 +99,92 @@ export async function chartElement(chart: Chart, id: string): Promise<string> {
       const size = `width="${width}" height="${height}"`;
       return `<svg xmlns="http://www.w3.org/2000/svg" ${size} ${box} role="img" aria-labelledby="${id}-title ${id}-desc">${label}`;
     });
+}
+
+// What the charts have in common: a view of one size, an axis of optimizer steps, axes of numbers.
+
+/** The whole picture, axes and legend in it, has the size of a chart. */
+export const VIEW = {
+  width: CHART.width,
+  height: CHART.height,
+  autosize: { type: "fit", contains: "padding" },
+} as const;
+
+/** `1k` for a thousand. */
+const COUNT = "~s";
+
+/** Steps along x. */
+export function stepAxis(field = "x") {
+  return {
+    field,
+    type: "quantitative",
+    title: "optimizer step",
+    scale: { nice: false, zero: false },
+    axis: { format: COUNT, tickMinStep: 1 },
+  } as const;
+}
+
+interface NumberAxis {
+  /** beginning of the axis: 0, or where the values begin. Default false */
+  zero?: boolean;
+  /** equal ratios get equal room. Default false */
+  isLogarithmic?: boolean;
+  /** of the labels, as d3-format has them */
+  format?: string;
+  field?: string;
+}
+
+/** Numbers along y. */
+export function numberAxis(
+  title: string,
+  { zero = false, isLogarithmic = false, format, field = "y" }: NumberAxis = {},
+) {
+  return {
+    field,
+    type: "quantitative",
+    title,
+    scale: isLogarithmic
+      ? { type: "log" as const, nice: false, padding: 6 }
+      : { type: "linear" as const, zero, nice: true },
+    ...(format !== undefined && { axis: { format } }),
+  } as const;
+}
+
+/** Values that are far apart are told apart on a logarithmic axis only. */
+export function spansDecades(values: readonly number[]): boolean {
+  const least = values.reduce((a, b) => Math.min(a, b), Number.POSITIVE_INFINITY);
+  const most = values.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY);
+  return least > 0 && most / least > 4;
+}
+
+/**
+ * Texts as a list in an expression of Vega's, which takes literals such as "valueOf" and "constructor" for what every object
+ * has of that name, but not parts of a literal.
+ */
+export function textList(texts: readonly string[]): string {
+  let code = 0xe000; // of no character that has a meaning
+  while (texts.some((text) => text.includes(String.fromCharCode(code)))) code++;
+  const separator = String.fromCharCode(code);
+  return `split(${JSON.stringify(texts.join(separator))}, ${JSON.stringify(separator)})`;
+}
+
+// Writes a chart as files: the drawing as SVG, as PNG with the font of the package, and its specification with all of its
+// data as JSON, from which anyone can draw it anew.
+
+/**
+ * @param path of the files without their endings
+ * @returns the paths of the .svg, the .png and the .json
+ */
+export async function chartToFiles(chart: Chart, path: string): Promise<string[]> {
+  const { title, description, spec } = chart;
+  const titled = { ...spec, title: { text: title, anchor: "start", offset: 12 } } as TopLevelSpec;
+  const svg = await chartSvg({ title, description, spec: titled });
+  const schema = "https://vega.github.io/schema/vega-lite/v6.json";
+  const contents: [string, string | Uint8Array][] = [
+    ["svg", svg],
+    ["png", await renderPng(svg)],
+    ["json", `${JSON.stringify({ $schema: schema, description, ...titled }, null, 1)}\n`],
+  ];
+  for (const [ending, content] of contents) await writeFileAtomically(`${path}.${ending}`, content);
+  return contents.map(([ending]) => `${path}.${ending}`);
 }

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { type CardFacts, modelCard, parseCardMetadata } from "../../hub/card/index.ts";
 import { writeFileAtomically } from "../../hub/files/atomic-file.ts";
 import { describeModel, structurePicture } from "../report/index.ts";
-import { renderPng } from "../report/render-svg.ts";
+import { renderPng } from "../report/pictures/png.ts";
 
 export const PICTURE = "structure.png";
 

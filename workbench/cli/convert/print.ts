@@ -2,7 +2,7 @@
 
 import { formatBytes, formatCount, formatDuration, percent } from "../../../hub/text/numbers.ts";
 import type { Conversion, ConversionPlan, PlanTotals } from "../../compress/index.ts";
-import { shortName } from "../../report/short-name.ts";
+import { shortName } from "../../report/layer-names.ts";
 import type { Counts } from "../../structures/counting/count.ts";
 import { type Cell, type Palette, table } from "../terminal.ts";
 

@@ -4,8 +4,8 @@ import { basename, resolve } from "node:path";
 import { writeFileAtomically } from "../../../hub/files/atomic-file.ts";
 import { reason } from "../../../hub/files/byte-source.ts";
 import type { Described } from "../../report/describe-model.ts";
-import { renderPng } from "../../report/render-svg.ts";
-import { structurePicture } from "../../report/structure-picture.ts";
+import { renderPng } from "../../report/pictures/png.ts";
+import { structurePicture } from "../../report/pictures/structure-picture.ts";
 import { CommandFailed } from "../program.ts";
 
 /** @param file ends in .png or .svg */

@@ -2,8 +2,8 @@
 
 import { formatCount, percent, threeDigits } from "../../../hub/text/numbers.ts";
 import type { InspectedLayer, Inspection, Total } from "../../report/describe-model.ts";
-import { shortName } from "../../report/short-name.ts";
-import { sparkline } from "../../report/sparkline.ts";
+import { shortName } from "../../report/layer-names.ts";
+import { sparkline } from "../../report/layer-summary.ts";
 import { type Cell, type Palette, table, WIDTH, wrap } from "../terminal.ts";
 
 export interface PrintOptions {

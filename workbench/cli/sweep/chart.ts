@@ -3,7 +3,7 @@
 
 import { metricNamed, metricsOf, valueText } from "../../../hub/card/metric-names.ts";
 import { percent } from "../../../hub/text/numbers.ts";
-import { numberAxis, VIEW } from "../../report/charts/encodings.ts";
+import { numberAxis, VIEW } from "../../report/charts/chart.ts";
 import type { Chart } from "../../report/index.ts";
 import { acrossSeeds } from "./repeats.ts";
 import type { SweepResult } from "./results.ts";

@@ -7,10 +7,9 @@ import type { HubAccess, RepoName } from "../../hub/access.ts";
 import { type PullEvent, type Pulled, type PullOptions, pull } from "../../hub/pull/index.ts";
 import { parseRepoName, RepoNameError } from "../../hub/repo-name.ts";
 import { isZooName } from "../../hub/zoo.ts";
-import { withHub } from "./hub-access.ts";
-import { interruptible } from "./interrupt.ts";
-import { CommandFailed, UsageError, verb } from "./program.ts";
-import { type ProgressBar, progressBar } from "./progress-bar.ts";
+import { withHub } from "./shared/hub-access.ts";
+import { CommandFailed, interruptible, UsageError, verb } from "./shared/program.ts";
+import { type ProgressBar, progressBar } from "./shared/progress.ts";
 
 interface PullVerbOptions {
   dataset?: boolean;

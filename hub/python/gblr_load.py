@@ -72,8 +72,8 @@ def _network_class(fields, folder):
         for network_class in NETWORKS.values():
             if network_class.recognizes(kind):
                 return network_class
-        raise ValueError(f'{folder}: config.json: architecture "{kind}" is none of {", ".join(NETWORKS)}')
-    raise ValueError(f'{folder}: config.json: model_type is "{kind}", there is {", ".join(NETWORKS)}')
+        raise ValueError(f'{folder}: config.json: architecture "{kind}" is none of {", ".join(sorted(NETWORKS))}')
+    raise ValueError(f'{folder}: config.json: model_type is "{kind}", there is {", ".join(sorted(NETWORKS))}')
 
 
 def _sources(folder, form):

@@ -1,7 +1,7 @@
 // The part of a card that says how good the model is: the table of what was compared, and the picture of its blocks.
 
 import { formatBytes, formatCount, formatDuration } from "../numbers.ts";
-import type { CardFacts, ComparisonRow } from "./facts.ts";
+import type { CardFacts, CardRow } from "./facts.ts";
 import { markdownTable, plain, type TableColumn } from "./markdown.ts";
 import { bestOf, flopsText, metricNamed, metricsOf, valueText } from "./metric-names.ts";
 
@@ -43,9 +43,9 @@ export function pictureSection({ hasPicture = false }: CardFacts): string | unde
   ].join("\n\n");
 }
 
-function columnsFor(rows: readonly ComparisonRow[]): TableColumn<ComparisonRow>[] {
+function columnsFor(rows: readonly CardRow[]): TableColumn<CardRow>[] {
   const compressed = rows.filter(({ structure }) => structure !== "dense");
-  const metrics = metricsOf(rows).map((name): TableColumn<ComparisonRow> => {
+  const metrics = metricsOf(rows).map((name): TableColumn<CardRow> => {
     const best = bestOf(name, compressed);
     return {
       heading: plain(metricNamed(name).label),
@@ -58,10 +58,10 @@ function columnsFor(rows: readonly ComparisonRow[]): TableColumn<ComparisonRow>[
   });
   const number = (
     heading: string,
-    value: (row: ComparisonRow) => number | undefined,
+    value: (row: CardRow) => number | undefined,
     text: (value: number) => string,
-  ): TableColumn<ComparisonRow> => ({ heading, align: "right", cell: (row) => written(value(row), text) });
-  const columns: TableColumn<ComparisonRow>[] = [
+  ): TableColumn<CardRow> => ({ heading, align: "right", cell: (row) => written(value(row), text) });
+  const columns: TableColumn<CardRow>[] = [
     { heading: "model", align: "left", cell: ({ name }) => plain(name) },
     {
       heading: "fine-tuning",
@@ -79,7 +79,7 @@ function columnsFor(rows: readonly ComparisonRow[]): TableColumn<ComparisonRow>[
   return columns.filter(({ cell }, i) => i === 0 || rows.some((row) => ![NONE, ""].includes(cell(row))));
 }
 
-function withFiniteMetrics(row: ComparisonRow): ComparisonRow {
+function withFiniteMetrics(row: CardRow): CardRow {
   return { ...row, metrics: Object.fromEntries(Object.entries(row.metrics).filter(([, v]) => Number.isFinite(v))) };
 }
 

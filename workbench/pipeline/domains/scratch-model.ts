@@ -10,7 +10,7 @@ import { isResnetName } from "../../architectures/resnet/config.ts";
 import { isVitName } from "../../architectures/vit/config.ts";
 import { architectureOfConfig, createModel, saveModelNow } from "../../models/index.ts";
 import type { Source } from "../fetch.ts";
-import { SettingsError } from "../settings.ts";
+import { SettingsError } from "../stage.ts";
 import type { ImageSettings } from "./image-settings.ts";
 
 const PREFIX = "scratch:";

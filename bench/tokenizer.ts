@@ -12,10 +12,9 @@ import { inspectMachine } from "../workbench/cli/doctor/collect.ts";
 import { threeDigits } from "../workbench/cli/shared/terminal.ts";
 import { rowsOf } from "../workbench/data/dataset/rows.ts";
 import { splitFilesOf } from "../workbench/data/index.ts";
-import { batched, encodeBatch, type RowBatch } from "../workbench/data/tokenize/batch.ts";
-import { startPool } from "../workbench/data/tokenize/pool.ts";
 import { readTokenizerFiles } from "../workbench/data/tokenizer/definition.ts";
 import { openEncoder } from "../workbench/data/tokenizer/encoder.ts";
+import { batched, encodeBatch, type RowBatch, startPool } from "../workbench/data/tokens/tokenize.ts";
 
 interface Options {
   dataset: string;

@@ -7,7 +7,7 @@ import os from "node:os";
 import path from "node:path";
 import process from "node:process";
 import { Command, Option } from "commander";
-import { formatBytes } from "../hub/numbers.ts";
+import { formatBytes } from "../hub/text/numbers.ts";
 import { inspectMachine } from "../workbench/cli/doctor/collect.ts";
 import { countFrom } from "../workbench/cli/shared/options.ts";
 import { ENGINE_NAMES, PRECISIONS } from "../workbench/engine/core/types.ts";

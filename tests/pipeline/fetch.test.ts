@@ -1,7 +1,7 @@
 // Which files of a repository a model is run from: its weights once, and all that a folder made of it takes along.
 
 import { expect, test } from "bun:test";
-import { fileFilter } from "../../hub/file-patterns.ts";
+import { fileFilter } from "../../hub/access/file-patterns.ts";
 import { MODEL_FILES } from "../../workbench/pipeline/fetch.ts";
 
 const isFetched = fileFilter({ include: MODEL_FILES });

@@ -3,7 +3,7 @@
 
 import process from "node:process";
 import { type Command, Option } from "commander";
-import { percent } from "../../hub/numbers.ts";
+import { percent } from "../../hub/text/numbers.ts";
 import { CLASS_ORDERS } from "../data/images/index.ts";
 import type { Engine, OpenEngineOptions } from "../engine/core/types.ts";
 import { CROP_MODES, INTERPOLATIONS } from "../models/index.ts";

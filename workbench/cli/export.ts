@@ -6,7 +6,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { type Command, Option } from "commander";
 import { TRAINABLE_FILE } from "../../hub/model-folder/index.ts";
-import { formatBytes } from "../../hub/numbers.ts";
+import { formatBytes } from "../../hub/text/numbers.ts";
 import { exportDense, referenceTensors } from "../compress/index.ts";
 import type { OpenEngineOptions } from "../engine/core/types.ts";
 import {

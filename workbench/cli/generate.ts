@@ -4,7 +4,7 @@
 import process from "node:process";
 import { buffer } from "node:stream/consumers";
 import type { Command } from "commander";
-import { decodeUtf8 } from "../../hub/text.ts";
+import { decodeUtf8 } from "../../hub/text/utf8.ts";
 import { openTokenizer, type Tokenizer } from "../data/index.ts";
 import type { OpenEngineOptions } from "../engine/core/types.ts";
 import { endOfTextIn, forInference, type GenerateEvent, type Gpt2, gpt2Generate } from "../models/index.ts";

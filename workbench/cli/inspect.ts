@@ -6,13 +6,13 @@ import { existsSync } from "node:fs";
 import { basename, dirname, resolve } from "node:path";
 import process from "node:process";
 import type { Command } from "commander";
-import { writeFileAtomically } from "../../hub/atomic-file.ts";
-import { reason } from "../../hub/byte-source.ts";
-import { parseLocation } from "../../hub/locate.ts";
+import { writeFileAtomically } from "../../hub/files/atomic-file.ts";
+import { reason } from "../../hub/files/byte-source.ts";
 import { checkModel, type OpenModel, openModel, openRemoteModel } from "../../hub/model-folder/index.ts";
-import { formatCount, percent, threeDigits } from "../../hub/numbers.ts";
+import { parseLocation } from "../../hub/pull/locate.ts";
 import type { Retry } from "../../hub/request/context.ts";
-import { isZooName } from "../../hub/zoo.ts";
+import { formatCount, percent, threeDigits } from "../../hub/text/numbers.ts";
+import { isZooName } from "../../hub/zoo/releases.ts";
 import { chooseLayers } from "../compress/layer-pattern.ts";
 import { fetchModel } from "../pipeline/fetch.ts";
 import type { StageContext } from "../pipeline/stage.ts";
@@ -23,10 +23,10 @@ import {
   type Inspection,
   type Total,
 } from "../report/describe-model.ts";
-import { renderPng } from "../report/render-svg.ts";
-import { shortName } from "../report/short-name.ts";
-import { sparkline } from "../report/sparkline.ts";
-import { structurePicture } from "../report/structure-picture.ts";
+import { shortName } from "../report/layer-names.ts";
+import { sparkline } from "../report/layer-summary.ts";
+import { renderPng } from "../report/pictures/png.ts";
+import { structurePicture } from "../report/pictures/structure-picture.ts";
 import { retryNote } from "./pull.ts";
 import { CommandFailed, UsageError, verb } from "./shared/program.ts";
 import { runStages } from "./shared/stages.ts";

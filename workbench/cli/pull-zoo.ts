@@ -2,8 +2,8 @@
 // models/reference; here are the progress and the engine, which packing needs.
 
 import process from "node:process";
-import type { HubAccess } from "../../hub/access.ts";
-import type { Located } from "../../hub/locate.ts";
+import type { HubAccess } from "../../hub/access/repository.ts";
+import type { Located } from "../../hub/pull/locate.ts";
 import { openEngine } from "../engine/core/open.ts";
 import { type PullZooEvent, pullZoo } from "../models/reference/index.ts";
 import { retryNote } from "./pull.ts";

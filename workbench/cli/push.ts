@@ -3,7 +3,7 @@
 
 import process from "node:process";
 import type { Command } from "commander";
-import type { HubAccess, RepoName } from "../../hub/access.ts";
+import type { HubAccess, RepoName } from "../../hub/access/repository.ts";
 import { type PushEvent, type PushOptions, push } from "../../hub/push/index.ts";
 import { repoNamed, retryNote } from "./pull.ts";
 import { withHub } from "./shared/hub-access.ts";

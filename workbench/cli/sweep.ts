@@ -7,7 +7,7 @@ import process from "node:process";
 import { fileURLToPath } from "node:url";
 import type { Command } from "commander";
 import { metricNamed, metricsOf, valueText } from "../../hub/card/metric-names.ts";
-import { percent } from "../../hub/numbers.ts";
+import { percent } from "../../hub/text/numbers.ts";
 import {
   gridOf,
   pointText,

@@ -4,7 +4,7 @@
 // goes on where it stopped. Which model and data are settings; what kind of data is the domain's.
 
 import { join } from "node:path";
-import { parseRepoName, RepoNameError } from "../../hub/repo-name.ts";
+import { parseRepoName, RepoNameError } from "../../hub/access/repository.ts";
 import { type RunRecord, readRun, startRun, updateRun, writeReport } from "../report/index.ts";
 import { compressVariant, MODEL, type Shared } from "./compress-variant.ts";
 import type { Domain, Sources } from "./domains/domain.ts";

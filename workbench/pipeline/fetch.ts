@@ -3,14 +3,14 @@
 
 import { readdir, readFile } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
+import { HubError } from "../../hub/access/hub-error.ts";
 import type { CardFacts } from "../../hub/card/index.ts";
-import { HubError } from "../../hub/hub-error.ts";
-import { type Located, type LocateZoo, locate } from "../../hub/locate.ts";
 import { TRAINABLE_FILE } from "../../hub/model-folder/index.ts";
-import { isZooName, zooEntry } from "../../hub/zoo.ts";
+import { type Located, type LocateZoo, locate } from "../../hub/pull/locate.ts";
+import { isZooName, zooEntry } from "../../hub/zoo/releases.ts";
 import { DataError, dataFilePatterns } from "../data/index.ts";
+import { readConfig } from "../models/folder/load.ts";
 import { type Architecture, architectureOf, COMPANION_FILES, type NewHead, type Preparation } from "../models/index.ts";
-import { readConfig } from "../models/load.ts";
 import { type PullZooEvent, pullZoo } from "../models/reference/index.ts";
 import type { PipelineEvent, StageContext } from "./stage.ts";
 

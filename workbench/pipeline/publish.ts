@@ -2,10 +2,10 @@
 
 import { copyFile } from "node:fs/promises";
 import { join } from "node:path";
-import { writeFileAtomically } from "../../hub/atomic-file.ts";
+import { parseRepoName } from "../../hub/access/repository.ts";
 import type { CardFacts, MeasuredMetric } from "../../hub/card/index.ts";
+import { writeFileAtomically } from "../../hub/files/atomic-file.ts";
 import { push } from "../../hub/push/index.ts";
-import { parseRepoName } from "../../hub/repo-name.ts";
 import type { ComparisonRow } from "../evaluate/comparison-row.ts";
 import { baseName, type Source } from "./fetch.ts";
 import { originFacts, PICTURE, writeCard } from "./save.ts";

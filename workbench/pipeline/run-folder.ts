@@ -4,8 +4,8 @@
 import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { z } from "zod";
-import { reason } from "../../hub/byte-source.ts";
 import { lockFile } from "../../hub/cache/lock.ts";
+import { reason } from "../../hub/files/byte-source.ts";
 import type { ComparisonRow } from "../evaluate/comparison-row.ts";
 import { makeRunFolder, RunError, readRun, writeComparison } from "../report/index.ts";
 import { type ExperimentSettings, withPresentNames } from "./settings.ts";

@@ -2,11 +2,11 @@
 
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { writeFileAtomically } from "../../hub/atomic-file.ts";
 import { type CardFacts, modelCard, parseCardMetadata } from "../../hub/card/index.ts";
+import { writeFileAtomically } from "../../hub/files/atomic-file.ts";
 import { type Model, type SaveEvent, type SaveOptions, saveModel } from "../models/index.ts";
 import { describeModel, structurePicture } from "../report/index.ts";
-import { renderPng } from "../report/render-svg.ts";
+import { renderPng } from "../report/pictures/png.ts";
 import { baseModelOf, type Source } from "./fetch.ts";
 import { lastEvent, type Origin, type PipelineEvent } from "./stage.ts";
 

@@ -1,9 +1,9 @@
 // What a stage of the pipeline is: an async generator that yields events while it works and returns its result. Verbs and
 // recipes compose stages and render their events; no stage prints anything or depends on how its events are shown.
 
-import type { HubAccess } from "../../hub/access.ts";
+import type { HubAccess } from "../../hub/access/repository.ts";
 import type { PullEvent } from "../../hub/pull/events.ts";
-import type { PushEvent } from "../../hub/push/events.ts";
+import type { PushEvent } from "../../hub/push/index.ts";
 import type { CalibrateEvent, ConversionPlan, ConvertEvent } from "../compress/index.ts";
 import type { ImagesEvent } from "../data/images/index.ts";
 import type { TokenizeEvent } from "../data/index.ts";

@@ -2,11 +2,11 @@
 // left in the sweep's folder, results.json and a plot of quality against cost.
 
 import { join } from "node:path";
-import { writeFileAtomically } from "../../hub/atomic-file.ts";
 import { metricNamed, metricsOf, valueText } from "../../hub/card/metric-names.ts";
-import { percent } from "../../hub/numbers.ts";
+import { writeFileAtomically } from "../../hub/files/atomic-file.ts";
+import { percent } from "../../hub/text/numbers.ts";
 import type { ComparisonRow } from "../evaluate/comparison-row.ts";
-import { numberAxis, VIEW } from "../report/charts/encodings.ts";
+import { numberAxis, VIEW } from "../report/charts/chart.ts";
 import { type Chart, chartToFiles } from "../report/index.ts";
 import type { SweepRun } from "./sweep.ts";
 

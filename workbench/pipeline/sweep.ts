@@ -7,7 +7,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { createInterface } from "node:readline";
 import { stripVTControlCharacters } from "node:util";
-import { writeFileAtomically } from "../../hub/atomic-file.ts";
+import { writeFileAtomically } from "../../hub/files/atomic-file.ts";
 import type { ComparisonRow } from "../evaluate/comparison-row.ts";
 import { makeRunFolder, readRun } from "../report/index.ts";
 import { SettingsError } from "./stage.ts";

@@ -3,8 +3,8 @@
 // apart. The lines of metrics.jsonl are in ../train/metrics.ts; reading and writing the files is in run-files.ts.
 
 import { z } from "zod";
-import { formatVersion } from "../../hub/format-version.ts";
-import { recordOf } from "../../hub/map-schema.ts";
+import { FileError } from "../../hub/files/file-error.ts";
+import { formatVersion, recordOf } from "../../hub/text/json.ts";
 import { type ComparisonRow, comparisonRowSchema } from "../evaluate/comparison-row.ts";
 
 export type { ComparisonRow };
@@ -93,3 +93,10 @@ export const classificationSchema = classification.refine(
 
 /** classification.json */
 export type Classification = z.infer<typeof classification>;
+
+// The one error of run folders: which file, what is wrong with it.
+
+/** A folder that holds no run, a record that cannot be written, numbers that are none. */
+export class RunError extends FileError {
+  override readonly name = "RunError";
+}

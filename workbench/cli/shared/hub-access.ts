@@ -5,7 +5,7 @@ import { readFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import type { HubAccess } from "../../../hub/access.ts";
+import type { HubAccess } from "../../../hub/access/repository.ts";
 import { CommandFailed } from "./program.ts";
 import type { Environment } from "./terminal.ts";
 

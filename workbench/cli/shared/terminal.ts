@@ -1,7 +1,7 @@
 // Text for a terminal: color where it is wanted, tables with aligned columns, paragraphs that keep to a width.
 // No verb's words are here.
 
-export { formatBytes, threeDigits } from "../../../hub/numbers.ts";
+export { formatBytes, threeDigits } from "../../../hub/text/numbers.ts";
 
 /** Widest line that any verb prints. */
 export const WIDTH = 100;

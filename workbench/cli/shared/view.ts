@@ -2,7 +2,7 @@
 // table of the comparison. A silent view leaves stdout to the verb.
 
 import process from "node:process";
-import { formatCount, percent } from "../../../hub/numbers.ts";
+import { formatCount, percent } from "../../../hub/text/numbers.ts";
 import type { ComparisonRow } from "../../evaluate/comparison-row.ts";
 import type { InnerEvent, PipelineEvent, WindowsEvent } from "../../pipeline/stage.ts";
 import type { TourEvent } from "../../pipeline/tour.ts";

@@ -12,8 +12,8 @@ import {
   type TrainingTransform,
 } from "../../data/images/index.ts";
 import type { Accuracy } from "../../evaluate/accuracy.ts";
+import { describeModel, readConfig } from "../../models/folder/load.ts";
 import { classifierLogits, imageSettings, isClassifier, type Model } from "../../models/index.ts";
-import { describeModel, readConfig } from "../../models/load.ts";
 import { writeClassification } from "../../report/index.ts";
 import { type Evaluation, imageTask } from "../../train/index.ts";
 import { fetchDataset, fetchModel, type Source } from "../fetch.ts";

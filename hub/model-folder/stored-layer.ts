@@ -1,7 +1,7 @@
 // The linear layers of a model as its file holds them: names and shapes, held to the rules of docs/format.md, no values.
 // Which layers there are is in find-layers.ts; what they cost is for others to count. GBLR's two forms: gblr-layer.ts.
 
-import { FileError } from "../file-error.ts";
+import { FileError } from "../files/file-error.ts";
 import type { TensorFile, TensorInfo } from "../safetensors/index.ts";
 import type { LayerConfig } from "./gblr-config.ts";
 import type { PackedLayer, TrainableLayer } from "./gblr-layer.ts";

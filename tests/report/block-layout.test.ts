@@ -10,7 +10,7 @@ import { pack } from "../../workbench/gblr/packed.ts";
 import { overlapCounts } from "../../workbench/report/block-layout.ts";
 import { describe } from "../../workbench/report/describe-model.ts";
 import { summarizeBlocks, widthHistogram } from "../../workbench/report/layer-summary.ts";
-import { rasterOf } from "../../workbench/report/layout-raster.ts";
+import { rasterOf } from "../../workbench/report/pictures/layout-picture.ts";
 import { layoutCost, layoutOfSpans, layoutOfWidths } from "../../workbench/structures/gblr-layout.ts";
 import type { BlockLayout } from "../../workbench/structures/structure.ts";
 import { forEachEngine } from "../engine/engines.ts";

@@ -1,29 +1,24 @@
-// An experiment with a language model or a classifier of images as a command: its settings are flags, what happens is
-// shown, Ctrl-C keeps what is done. Recipes and `gblr finetune` are made of this.
+// An experiment with a language model or a classifier of images as a command: its settings are flags, its events are shown,
+// and Ctrl-C keeps what is done. Recipes and `gblr finetune` are such commands.
 
 import process from "node:process";
 import type { Command, Option } from "commander";
-import { workbenchCache } from "../../native/cache-folder.ts";
 import type { OpenEngineOptions } from "../engine/core/types.ts";
-import type { ExperimentContext } from "../pipeline/context.ts";
-import type { ExperimentEvent } from "../pipeline/events.ts";
+import { type ImageSettings, imageExperiment } from "../pipeline/domains/image-settings.ts";
+import { imageDomain } from "../pipeline/domains/images.ts";
+import { type LanguageSettings, languageDomain, languageSettings } from "../pipeline/domains/language.ts";
+import { SCRATCH_SETTINGS, scratchName } from "../pipeline/domains/scratch-model.ts";
 import { experiment } from "../pipeline/experiment.ts";
-import { imageDomain } from "../pipeline/image-domain.ts";
-import { type ImageSettings, imageExperiment } from "../pipeline/image-settings.ts";
-import { languageDomain } from "../pipeline/language-domain.ts";
-import { type LanguageSettings, languageSettings } from "../pipeline/language-settings.ts";
 import type { ExperimentSettings } from "../pipeline/settings.ts";
-import { SettingsError } from "../pipeline/settings-error.ts";
-import { addEngineOptions, openEngineFor } from "./engine-options.ts";
-import { comparisonTable, ExperimentView } from "./experiment-view.ts";
-import { withHub } from "./hub-access.ts";
-import { interruptible } from "./interrupt.ts";
-import { exampleText, Interrupted, programNamed, runMain, UsageError } from "./program.ts";
-import { zooReleaseOf } from "./pull-zoo.ts";
-import { defaultsFor } from "./recipe-defaults.ts";
-import { optionsOf, readSettings } from "./settings.ts";
-import { paletteFor } from "./terminal.ts";
-import { commandLine, versionsOf } from "./versions.ts";
+import type { ExperimentContext, PipelineEvent } from "../pipeline/stage.ts";
+import { structureNamed } from "../structures/registry.ts";
+import { addEngineOptions, openEngineFor } from "./shared/options.ts";
+import { exampleText, Interrupted, programNamed, runMain } from "./shared/program.ts";
+import { optionsOf, readSettings } from "./shared/settings.ts";
+import { runStages } from "./shared/stages.ts";
+import { paletteFor } from "./shared/terminal.ts";
+import { commandLine, versionsOf } from "./shared/versions.ts";
+import { comparisonTable } from "./shared/view.ts";
 
 interface RecipeText {
   /** as the file is called, e.g. `gpt2-wt103` */
@@ -76,46 +71,28 @@ export interface ExperimentFlags extends OpenEngineOptions {
   [setting: string]: unknown;
 }
 
-/** @throws UsageError before any work; Interrupted when it was stopped */
+/** @throws UsageError or SettingsError before any work; Interrupted when it was stopped */
 export async function runExperiment(recipe: Recipe, flags: ExperimentFlags): Promise<void> {
   const { settings, start } = experimentOf(recipe, flags);
   const folder = settings.run ?? `runs/${recipe.name}-${settings.structure}`;
-  const { json = false, offline = false } = flags;
-  const view = new ExperimentView({ silent: json });
-  try {
-    const engine = await openEngineFor(flags);
-    const message = `interrupted; ${folder} keeps what is done: run the same command again to go on`;
-    await interruptible(message, (signal) =>
-      withHub(process.env, async (access) => {
-        const versions = versionsOf(engine);
-        const reach = offline ? { ...access, offline } : access;
-        const context = {
-          access: reach,
-          engine,
-          zooRelease: zooReleaseOf(process.env),
-          cache: workbenchCache(process.env),
-          recipe: recipe.name,
-          command: commandLine(),
-          versions,
-          signal,
-        };
-        for await (const event of start({ context, folder })) {
-          view.show(event);
-          if (event.kind === "interrupted") throw new Interrupted(message);
-          if (event.kind === "finished") tell(event, json);
-        }
-      }),
-    );
-  } catch (error) {
-    throw error instanceof SettingsError ? new UsageError(error.message) : error;
-  } finally {
-    view.stop();
-  }
+  const { json = false, offline } = flags;
+  const engine = await openEngineFor(flags);
+  const origin = { engine, recipe: recipe.name, command: commandLine(), versions: versionsOf(engine) };
+  const interrupted = `interrupted; ${folder} keeps what is done: run the same command again to go on`;
+  const options = { interrupted, offline, silent: json };
+  await runStages(options, async function* (context, named) {
+    for await (const event of start({ context: { ...context, ...origin }, folder })) {
+      yield event;
+      if (event.kind === "interrupted") throw new Interrupted(interrupted);
+      if (event.kind !== "finished") continue;
+      tell(event.pushed === undefined ? event : { ...event, pushed: named(event.pushed) }, json);
+    }
+  });
 }
 
 interface Prepared {
   settings: ExperimentSettings;
-  start(place: { context: ExperimentContext; folder: string }): AsyncGenerator<ExperimentEvent>;
+  start(place: { context: ExperimentContext; folder: string }): AsyncGenerator<PipelineEvent>;
 }
 
 function experimentOf(recipe: Recipe, flags: ExperimentFlags): Prepared {
@@ -127,7 +104,7 @@ function experimentOf(recipe: Recipe, flags: ExperimentFlags): Prepared {
   return { settings, start: (place) => experiment(languageDomain, settings, place) };
 }
 
-function tell({ folder, model, rows, pushed }: Extract<ExperimentEvent, { kind: "finished" }>, json: boolean): void {
+function tell({ folder, model, rows, pushed }: Extract<PipelineEvent, { kind: "finished" }>, json: boolean): void {
   if (json) {
     process.stdout.write(`${JSON.stringify({ folder, model, pushed, rows }, null, 2)}\n`);
     return;
@@ -136,4 +113,44 @@ function tell({ folder, model, rows, pushed }: Extract<ExperimentEvent, { kind: 
   const places = [`model   ${model}`, `report  ${folder}/report.html`, ...(pushed ? [`pushed  ${pushed}`] : [])];
   const lines = ["", ...comparisonTable(rows, palette), "", ...places.map((line) => `  ${line}`)];
   process.stdout.write(`${lines.join("\n")}\n`);
+}
+
+/** A recipe's settings that belong to another setting: they do not hold where a flag replaces that one. */
+const BELONG: readonly { flag: string; unless?: (value: string) => boolean; settings: readonly string[] }[] = [
+  { flag: "dataset", settings: ["config"] },
+  { flag: "structure", unless: (value) => structureNamed(value).hasWidths ?? false, settings: ["init"] },
+  { flag: "shrink", settings: ["threshold", "target", "startCost"] },
+  { flag: "flops", settings: ["budget"] },
+  { flag: "budget", settings: ["flops"] },
+  { flag: "epochs", settings: ["decayEpochs", "sigmaEpochs"] },
+  { flag: "steps", settings: ["decayEpochs", "sigmaEpochs"] },
+  { flag: "randAugment", settings: ["autoAugment", "colorJitter"] },
+  { flag: "autoAugment", settings: ["randAugment", "colorJitter"] },
+  { flag: "colorJitter", settings: ["randAugment", "autoAugment"] },
+  {
+    flag: "model",
+    unless: (value) => scratchName(value) !== undefined,
+    // Wide blocks at one place under smooth masks are for learning from nothing; how images are prepared a model that has
+    // learned says itself.
+    settings: [...SCRATCH_SETTINGS, "widths", "locations", "sigma", "sigmaEpochs", "crop", "cropMode", "interpolation"],
+  },
+];
+
+/** Rules under which the cost of the layers changes while they train. */
+const DRIFTING = ["mean", "targeted", "adaptive"];
+
+/** The recipe's settings that hold beside these flags. A cost that a flag asks for is held by the budget rule. */
+export function defaultsFor<Defaults extends object>(
+  { defaults }: { defaults?: Defaults },
+  flags: Readonly<Record<string, unknown>>,
+): Partial<Defaults> {
+  const gone = BELONG.filter(({ flag, unless }) => flags[flag] !== undefined && !unless?.(String(flags[flag])));
+  const names = gone.flatMap(({ settings }) => settings);
+  const entries = Object.entries({ ...defaults });
+  const left = Object.fromEntries(entries.filter(([name]) => !names.includes(name)));
+  const asksCost = flags.budget !== undefined || flags.flops !== undefined;
+  if (!asksCost || flags.shrink !== undefined || !DRIFTING.includes(left.shrink as string))
+    return left as Partial<Defaults>;
+  const { threshold: _, target: __, ...others } = left;
+  return { ...others, shrink: "budget" } as object as Partial<Defaults>;
 }

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { type Command, Option } from "commander";
 import { TRAINABLE_FILE } from "../../hub/model-folder/index.ts";
-import { formatBytes } from "../../hub/numbers.ts";
+import { formatBytes } from "../../hub/text/numbers.ts";
 import { exportDense, referenceTensors } from "../compress/index.ts";
 import type { OpenEngineOptions } from "../engine/core/types.ts";
 import {
@@ -15,18 +15,20 @@ import {
   type Model,
   prepareFolder,
   type SaveEvent,
-  saveModel,
   storedConfig,
   writeModelFolder,
 } from "../models/index.ts";
-import { addEngineOptions, openEngineFor } from "./engine-options.ts";
-import { interruptible } from "./interrupt.ts";
-import { loadWithProgress, locateModel } from "./open-model.ts";
-import { expectPlaceForModel } from "./place-for-model.ts";
-import { CommandFailed, UsageError, verb } from "./program.ts";
-import { progressBar } from "./progress-bar.ts";
+import { fetchModel } from "../pipeline/fetch.ts";
+import { load } from "../pipeline/load.ts";
+import { type Saved, save, saved } from "../pipeline/save.ts";
+import type { PipelineEvent, StageContext } from "../pipeline/stage.ts";
+import { addEngineOptions, openEngineFor } from "./shared/options.ts";
+import { UsageError, verb } from "./shared/program.ts";
+import { expectPlaceForModel, runStages } from "./shared/stages.ts";
 
 const TARGETS = ["dense", "reference"] as const;
+/** What has become of the layers, by target. */
+const MADE = { dense: "made dense", reference: "as the reference has them" };
 
 interface ExportVerbOptions extends OpenEngineOptions {
   to: (typeof TARGETS)[number];
@@ -77,58 +79,45 @@ async function exportVerb(name: string, options: ExportVerbOptions): Promise<voi
     throw new UsageError(`--to reference is float32, as the reference trains it, not ${dtype}`);
   }
   await expectPlaceForModel(out, { force });
-  await interruptible("interrupted; nothing was written", async (signal) => {
-    const { folder } = await locateModel(name, { signal, trainable: to === "reference" });
-    await openEngineFor(options);
-    const hasTrainable = (await stat(join(folder, TRAINABLE_FILE)).catch(() => undefined)) !== undefined;
-    const model = await loadWithProgress(folder, to === "reference" && hasTrainable ? { form: "trainable" } : {});
-    try {
-      const layers = structuredLayers(model);
-      const { events: eventsOf, made } = EXPORTS[to];
-      const events = eventsOf(model, options, folder);
-      const { files, bytes } = await written(events, signal);
-      const text = json
-        ? JSON.stringify({ model: name, to, out, dtype, layers, files, bytes }, null, 2)
-        : `${out}: ${formatBytes(bytes)} of ${dtype}, ${layers.length} layers ${made}`;
-      process.stdout.write(`${text}\n`);
-    } finally {
-      model.dispose();
+  const interrupted = "interrupted; nothing was written";
+  const { layers, files, bytes } = await runStages({ interrupted }, (context) => exported(name, options, context));
+  const made = MADE[to];
+  const text = json
+    ? JSON.stringify({ model: name, to, out, dtype, layers, files, bytes }, null, 2)
+    : `${out}: ${formatBytes(bytes)} of ${dtype}, ${layers.length} layers ${made}`;
+  process.stdout.write(`${text}\n`);
+}
+
+/** Fetch, load, export, save. */
+async function* exported(
+  name: string,
+  options: ExportVerbOptions,
+  context: StageContext,
+): AsyncGenerator<PipelineEvent, Saved & { layers: string[] }> {
+  const { to, out, dtype } = options;
+  const { folder } = yield* fetchModel(name, { ...context, trainable: to === "reference" });
+  await openEngineFor(options);
+  const hasTrainable = (await stat(join(folder, TRAINABLE_FILE)).catch(() => undefined)) !== undefined;
+  const model = yield* load(folder, to === "reference" && hasTrainable ? { form: "trainable" } : {});
+  try {
+    const layers = structuredLayers(model);
+    const { signal } = context;
+    if (to !== "reference") {
+      exportDense(model);
+      return { layers, ...(yield* save(model, out, { dtype, base: { folder }, signal })) };
     }
-  });
+    return { layers, ...(yield* saved(referenceEvents(model, { out, base: folder }), signal)) };
+  } finally {
+    model.dispose();
+  }
 }
 
 const structuredLayers = (model: Model): string[] =>
   [...model.layers.values()].flatMap(({ name, structure }) => (structure.isDense ? [] : [name]));
 
-function denseEvents(model: Model, { out, dtype }: ExportVerbOptions, base: string): AsyncGenerator<SaveEvent> {
-  exportDense(model);
-  return saveModel(model, out, { dtype, base: { folder: base } });
-}
-
-async function* referenceEvents(model: Model, { out }: ExportVerbOptions, base: string): AsyncGenerator<SaveEvent> {
+async function* referenceEvents(model: Model, { out, base }: { out: string; base: string }): AsyncGenerator<SaveEvent> {
   const tensors = await referenceTensors(model);
   const config = await storedConfig(model, { layers: {} });
   await prepareFolder(out);
   yield* writeModelFolder(out, { model: tensors, config, base });
-}
-
-/** By the values of --to. */
-const EXPORTS = {
-  dense: { events: denseEvents, made: "made dense" },
-  reference: { events: referenceEvents, made: "as the reference has them" },
-};
-
-async function written(events: AsyncGenerator<SaveEvent>, signal: AbortSignal) {
-  const bar = progressBar({ label: "saving" });
-  try {
-    for await (const event of events) {
-      if (event.kind === "saved") return event;
-      signal.throwIfAborted();
-      if (event.kind === "opened") bar.setTotal(event.bytes);
-      else bar.advance(event.bytes);
-    }
-    throw new CommandFailed("saving ended early");
-  } finally {
-    bar.stop();
-  }
 }

@@ -3,14 +3,13 @@
 
 import process from "node:process";
 import type { Command } from "commander";
-import type { HubAccess, RepoName } from "../../hub/access.ts";
+import type { HubAccess, RepoName } from "../../hub/access/repository.ts";
 import { type PushEvent, type PushOptions, push } from "../../hub/push/index.ts";
-import { withHub } from "./hub-access.ts";
-import { interruptible } from "./interrupt.ts";
-import { CommandFailed, UsageError, verb } from "./program.ts";
-import { type ProgressBar, progressBar } from "./progress-bar.ts";
 import { repoNamed, retryNote } from "./pull.ts";
-import { formatBytes } from "./terminal.ts";
+import { withHub } from "./shared/hub-access.ts";
+import { CommandFailed, interruptible, UsageError, verb } from "./shared/program.ts";
+import { type ProgressBar, progressBar } from "./shared/progress.ts";
+import { formatBytes } from "./shared/terminal.ts";
 
 type Pushed = Extract<PushEvent, { kind: "pushed" }>;
 type Listed = Extract<PushEvent, { kind: "listed" }>;
@@ -55,10 +54,13 @@ async function pushVerb(folder: string, name: string, options: PushVerbOptions):
     throw new UsageError(`${name} and --revision ${revision} both name a branch; choose one`);
   }
   const repo = repoNamed(revision === undefined ? name : `${name}@${revision}`, dataset ? "dataset" : "model");
-  const { pushed, listed } = await withHub(process.env, (access) =>
+  const { pushed, listed } = await withHub(process.env, (access, named) =>
     interruptible(
       "interrupted; nothing was committed: push again, and large files that are there are not sent again",
-      (signal) => pushWithProgress({ folder, repo, access }, { ...rest, signal }),
+      async (signal) => {
+        const { pushed, listed } = await pushWithProgress({ folder, repo, access }, { ...rest, signal });
+        return { pushed: { ...pushed, url: named(pushed.url) }, listed };
+      },
     ),
   );
   const { url, commit, files } = pushed;

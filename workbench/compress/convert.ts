@@ -3,10 +3,10 @@
 
 import type { Tensor2D } from "@tensorflow/tfjs-core";
 import { isDense } from "../../hub/model-folder/index.ts";
+import type { Counts } from "../architectures/count.ts";
 import { EngineError, ShapeError } from "../engine/core/errors.ts";
 import { countsWith, denseWeight, replaceLayer, splitConvolution } from "../models/index.ts";
 import type { Model } from "../models/model.ts";
-import type { Counts } from "../structures/counting/count.ts";
 import { type LayerErrors, layerErrors } from "../structures/layer-errors.ts";
 import { structureNamed, structures } from "../structures/registry.ts";
 import {

@@ -3,12 +3,13 @@
 
 import { type Tensor, transpose } from "@tensorflow/tfjs-core";
 import type { TensorSource } from "../../hub/safetensors/index.ts";
+import { layersOf, namesOf, parametersOf } from "../architectures/architecture.ts";
+import { ARCHITECTURES } from "../architectures/registry.ts";
 import { EngineError } from "../engine/core/errors.ts";
 import { denseWeight, joinConvolution, replaceLayer } from "../models/index.ts";
 import type { LinearLayer, Model } from "../models/model.ts";
 import { dense } from "../structures/dense.ts";
 import type { ReferenceBlocks } from "../structures/structure.ts";
-import { referenceLayout } from "./reference-layout.ts";
 
 /**
  * Changes the model in place; its evaluation output stays the same up to rounding.
@@ -22,7 +23,7 @@ export function exportDense(model: Model): string[] {
   try {
     for (const { name } of structured) replaceLayer(model, name, dense, { weight: denseWeight(model, name) });
     // What was taken apart to be structured is whole again.
-    for (const info of model.architecture.layers(model.config)) {
+    for (const info of layersOf(model.architecture, model.config)) {
       if (!model.layers.has(info.name)) joinConvolution(model, info);
     }
   } finally {
@@ -39,9 +40,16 @@ export function exportDense(model: Model): string[] {
  */
 export async function referenceTensors(model: Model): Promise<TensorSource[]> {
   const { architecture, config } = model;
-  const { storedName, others } = referenceLayout(architecture.type);
-  const known = new Map(architecture.layers(config).map((layer) => [layer.name, layer]));
-  const infos = architecture.parameters(config);
+  const { reference, weights } = architecture;
+  if (!reference || !weights) throw noReference(architecture.type);
+  const { names, others } = reference;
+  const { storedName: inCheckpoint } = namesOf(architecture);
+  const storedName = (name: string) => {
+    const stored = inCheckpoint(name, weights.prefix ?? "");
+    return names?.toTheirs(stored) ?? stored;
+  };
+  const known = new Map(layersOf(architecture, config).map((layer) => [layer.name, layer]));
+  const infos = parametersOf(architecture, config);
   const sources: TensorSource[] = [];
   const add = async (name: string, tensor: Tensor) => sources.push(await sourceOf(storedName(name), tensor));
   const done = new Set<string>();
@@ -67,7 +75,15 @@ export async function referenceTensors(model: Model): Promise<TensorSource[]> {
       for (const source of bufferSources(owner, sigma)) sources.push({ ...source, name: storedName(source.name) });
     }
   }
-  return [...sources, ...(await others(model))];
+  return [...sources, ...((await others?.(model, infos)) ?? [])];
+}
+
+function noReference(type: string): EngineError {
+  const known = ARCHITECTURES.filter(({ reference }) => reference).map((each) => each.type);
+  return new EngineError(
+    `the reference's names are known for ${known.join(", ")}, the model is ${type}`,
+    "export dense",
+  );
 }
 
 interface Turned {

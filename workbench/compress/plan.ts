@@ -2,11 +2,11 @@
 // plain data. Looks at weights only where the budget is shared out by singular values. Changes nothing; convert.ts does.
 
 import type { Tensor2D } from "@tensorflow/tfjs-core";
+import type { Counts } from "../architectures/count.ts";
 import { EngineError } from "../engine/core/errors.ts";
-import { type ConvolutionInfo, countsWith, type LayerInfo, positionLayers, rowsThrough } from "../models/index.ts";
+import { type ConvolutionInfo, countsWith, type LayerInfo, positionLayers, rowsOf } from "../models/index.ts";
 import type { Model } from "../models/model.ts";
 import type { MatrixSize } from "../structures/budget.ts";
-import type { Counts } from "../structures/counting/count.ts";
 import { structureNamed } from "../structures/registry.ts";
 import type { Structure, StructureKind } from "../structures/structure.ts";
 import { expectShare, type LayerToPlan, shareGlobally, shareOfFlops, shareUniformly } from "./allocate.ts";
@@ -93,14 +93,15 @@ export interface PlanOptions {
  */
 export async function planConversion(model: Model, options: PlanOptions): Promise<ConversionPlan> {
   const { allocation = "uniform", convolutions = "integrated", covariances } = options;
-  const kind = structureNamed(options.structure);
-  const asked = askedFor(kind, options);
-  const chosen = asSeen(layersToConvert(model, options.layers), { kind, convolutions });
-  const structureOf = (layer: LayerToPlan) => kind.forLayer(layer, model.masks);
-  const rows = rowsThrough(model, chosen, "flops" in asked ? "reference" : "actual");
-  const layers = chosen.map(({ name, nIn, nOut, convolution, position }) => {
+  const structure = structureNamed(options.structure);
+  const asked = askedFor(structure, options);
+  const chosen = asSeen(layersToConvert(model, options.layers), { kind: structure, convolutions });
+  const structureOf = (layer: LayerToPlan) => structure.forLayer(layer, model.masks);
+  const kind = "flops" in asked ? "reference" : "actual";
+  const layers = chosen.map((layer) => {
+    const { name, nIn, nOut, convolution, position } = layer;
     const place = { ...(convolution && { convolution }), ...(position && { position }) };
-    return { name, nIn, nOut, ...place, dense: nIn * nOut, rows: rows.get(name) as number };
+    return { name, nIn, nOut, ...place, dense: nIn * nOut, rows: rowsOf(layer, kind) };
   });
   const costs = (planned: PlannedLayer[]) => Object.fromEntries(planned.map(({ name, cost }) => [name, cost]));
   const finished = (planned: PlannedLayer[], budget?: number): ConversionPlan => ({
@@ -118,7 +119,7 @@ export async function planConversion(model: Model, options: PlanOptions): Promis
   if ("widths" in asked) {
     const { widths } = asked;
     return finished(
-      layers.map((layer) => ({ ...layer, structure: kind.name, ...byRule(structureOf(layer), layer, widths) })),
+      layers.map((layer) => ({ ...layer, structure: structure.name, ...byRule(structureOf(layer), layer, widths) })),
     );
   }
   const budget = "flops" in asked ? shareOfFlops(model, chosen, asked.flops) : expectShare(asked.budget);
@@ -201,8 +202,7 @@ function askedFor(
 function layersToConvert(model: Model, asked: PlanOptions["layers"] = "recipe"): LayerInfo[] {
   const layers = [...model.layers.values()];
   const kind = model.architecture.type;
-  if (asked === "recipe")
-    return layers.filter(({ name, position }) => model.architecture.converts(position?.of ?? name));
+  if (asked === "recipe") return layers.filter(({ inRecipe = true }) => inRecipe);
   const patterns = typeof asked === "string" ? [asked] : asked;
   const names = new Set(
     patterns.flatMap((pattern) => chooseLayers(layers, { pattern, model: kind }).map(({ name }) => name)),

@@ -2,13 +2,12 @@
 // blocks that are dead there are left out. Other structures and dense layers stay as they are.
 
 import { getBackend, type Tensor, type Tensor2D, tidy, type Variable } from "@tensorflow/tfjs-core";
-import type { ConvolutionInfo } from "../architectures/architecture.ts";
+import type { ConvolutionInfo } from "../architectures/network.ts";
 import { kernelOf, kernelOfPositions } from "../structures/convolution.ts";
 import { dense } from "../structures/dense.ts";
 import type { StructureParameters } from "../structures/structure.ts";
 import { type LinearLayer, Model } from "./model.ts";
-import { replaceEntries } from "./replace-entries.ts";
-import { rowByRow, variableOf } from "./variables.ts";
+import { replaceEntries, rowByRow, variableOf } from "./variables.ts";
 
 export interface InferenceOptions {
   /** of x in most products: `many` as in evaluation, `few` as in generating token by token. Default `many` */
@@ -96,7 +95,7 @@ function kernelTaken({ weight }: StructureParameters, convolution: ConvolutionIn
 
 /** The positions of a convolution as the one kernel that they make. */
 function joinedForm<Config>(model: Model<Config>, positions: readonly LinearLayer[]): InferenceLayer {
-  const [{ position, nIn, nOut }] = positions as readonly [LinearLayer];
+  const [{ position, nIn, nOut, rows }] = positions as readonly [LinearLayer];
   const { of: name, convolution } = position as NonNullable<LinearLayer["position"]>;
   const kernel = tidy(() => {
     const matrices = positions.map(({ name: own, structure }) => {
@@ -105,6 +104,7 @@ function joinedForm<Config>(model: Model<Config>, positions: readonly LinearLaye
     });
     return kernelOfPositions(matrices, convolution);
   });
-  const layer = { name, nIn: positions.length * nIn, nOut, layout: "in_out", convolution, structure: dense } as const;
+  const sizes = { nIn: positions.length * nIn, nOut, rows };
+  const layer = { name, ...sizes, layout: "in_out", convolution, structure: dense } as const;
   return { layer, parameters: { weight: rowByRow(kernel) } };
 }

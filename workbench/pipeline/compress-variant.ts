@@ -1,107 +1,92 @@
-// One way to compress, from the dense model to a model folder: convert, measure, fine-tune, measure, save. Each stage
-// leaves its result in the run folder, and one whose result is there is not run again, so that a run that was stopped
-// anywhere goes on where it stopped.
+// One variant of an experiment, from the base model to a model folder: convert, measure, train, save, measure. Each stage
+// leaves its result in the run folder, and a stage whose result is there is not run again.
 
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
-import { type Conversion, type Covariances, convert } from "../compress/index.ts";
-import { loadModelNow, type Model, saveModelNow } from "../models/index.ts";
-import { type ComparisonRow, readRun, updateRun, writeConversion, writeReport } from "../report/index.ts";
+import type { Conversion } from "../compress/index.ts";
+import type { ComparisonRow } from "../evaluate/comparison-row.ts";
+import { forInference, type Model } from "../models/index.ts";
+import { updateRun, writeConversion } from "../report/index.ts";
 import { structureNamed } from "../structures/registry.ts";
-import { type Ended, type FitOptions, fit } from "../train/index.ts";
-import type { ExperimentContext } from "./context.ts";
-import type { OpenData, Teacher } from "./domain.ts";
-import type { ExperimentEvent } from "./events.ts";
+import type { Ended } from "../train/index.ts";
+import { convertModel, type PlanRequest } from "./convert.ts";
+import type { OpenData } from "./domains/domain.ts";
+import { type BaseModel, load } from "./load.ts";
 import { type Measured, measure } from "./measure.ts";
-import { atEnd, atStart, planOf, watched } from "./plan-variant.ts";
-import type { RunTable } from "./run-table.ts";
+import { planVariant } from "./plan.ts";
+import type { RunTable } from "./run-folder.ts";
+import { baseOf, save } from "./save.ts";
 import type { ExperimentSettings } from "./settings.ts";
-import { loadSource, type Source } from "./sources.ts";
-import { askedCost, epochsOf, lengthOf, optimizerOf, shrinkOf, sigmaOf } from "./training.ts";
+import type { ExperimentContext, PipelineEvent } from "./stage.ts";
+import { askedCost, train } from "./train.ts";
 import type { Variant } from "./variants.ts";
 
-export interface VariantOptions {
-  variant: Variant;
-  /** of this variant's run */
-  folder: string;
+/** What all variants of an experiment have in common. */
+export interface Shared {
   settings: ExperimentSettings;
   context: ExperimentContext;
-  source: Source;
+  base: BaseModel;
   data: OpenData;
   table: RunTable;
 }
 
-/** Where a model lies in its run folder: as converted, and as fine-tuned. */
-export const CONVERTED = "converted";
+export interface VariantOptions extends Shared {
+  variant: Variant;
+  /** of this variant's run */
+  folder: string;
+  /** whether the base model is not needed afterwards */
+  isLast: boolean;
+}
+
+/** Model folders in a run folder: the model as converted, and as fine-tuned. */
+const CONVERTED = "converted";
 export const MODEL = "model";
 
-/** @returns rows before and after fine-tuning; undefined when the signal ended it */
+/** @returns the row of the fine-tuned model; undefined when the signal ended the work */
 export async function* compressVariant(
   options: VariantOptions,
-): AsyncGenerator<ExperimentEvent, ComparisonRow | undefined> {
-  const { variant, table, folder, context } = options;
+): AsyncGenerator<PipelineEvent, ComparisonRow | undefined> {
+  const { variant, table, folder, context, data } = options;
   const done = table.find(variant.title, "after");
   if (done && (await isModel(join(folder, MODEL)))) {
     yield { kind: "stage", stage: variant.title, done: true };
     return done;
   }
-  const started = variant.converts ? yield* converted(options) : await loadBase(options);
-  const { model, seconds } = started;
+  const { model, seconds } = variant.converts
+    ? yield* converted(options)
+    : { model: yield* ownModel(options), seconds: 0 };
   try {
     const ended = yield* fineTuned(model, options);
     if (ended.kind === "interrupted" || context.signal.aborted) return undefined;
-    const target = join(folder, MODEL);
-    await saveModelNow(model, target, savingOf(options));
-    yield { kind: "stage", stage: "measure", of: variant.title };
-    const measured = yield* measureSaved(target, options);
-    if (options.data.conclude) yield* options.data.conclude(model, folder, context.signal);
-    const row: ComparisonRow = { ...rowOf(options, "after"), ...measured, seconds: seconds + ended.seconds };
-    await table.put(row);
-    yield { kind: "row", row, rows: table.rows };
-    return row;
+    const measured = yield* savedAndMeasured(model, join(folder, MODEL), options);
+    if (data.conclude) yield* data.conclude(model, folder, context.signal);
+    return yield* table.add({ ...rowOf(options, "after"), ...measured, seconds: seconds + ended.seconds });
   } finally {
     model.dispose();
   }
 }
 
-/** What is published is what was measured: the model as it is read back from its folder. */
-async function* measureSaved(folder: string, options: VariantOptions): AsyncGenerator<ExperimentEvent, Measured> {
-  const model = await loadModelNow(folder);
-  try {
-    return yield* measure(model, { ...measuring(options), folder });
-  } finally {
-    model.dispose();
-  }
-}
-
-interface Started {
+interface ConvertedModel {
   model: Model;
-  /** that converting took */
+  /** wall clock of the conversion */
   seconds: number;
 }
 
-/** With all parameters that training needs. */
-async function loadBase({ source }: VariantOptions): Promise<Started> {
-  return { model: await loadSource(source, { form: "trainable" }), seconds: 0 };
-}
-
 /** The converted model, from the run folder where an earlier process left it. */
-async function* converted(options: VariantOptions): AsyncGenerator<ExperimentEvent, Started> {
+async function* converted(options: VariantOptions): AsyncGenerator<PipelineEvent, ConvertedModel> {
   const { folder, variant, table } = options;
   const place = join(folder, CONVERTED);
   const before = table.find(variant.title, "before");
   if (before && (await isModel(place))) {
     yield { kind: "stage", stage: "convert", of: variant.title, done: true };
-    return { model: await loadModelNow(place, { form: "trainable" }), seconds: before.seconds ?? 0 };
+    return { model: yield* load(place, { form: "trainable" }), seconds: before.seconds ?? 0 };
   }
-  const { model, seconds } = yield* conversion(options);
+  yield { kind: "stage", stage: "convert", of: variant.title };
+  const model = yield* ownModel(options);
   try {
-    await saveModelNow(model, place, savingOf(options));
-    yield { kind: "stage", stage: "measure", of: variant.title };
-    const measured = yield* measureSaved(place, options);
-    const row: ComparisonRow = { ...rowOf(options, "before"), ...measured, seconds };
-    await table.put(row);
-    yield { kind: "row", row, rows: table.rows };
+    const seconds = yield* conversion(model, options);
+    const measured = yield* savedAndMeasured(model, place, options);
+    yield* table.add({ ...rowOf(options, "before"), ...measured, seconds });
     return { model, seconds };
   } catch (error) {
     model.dispose();
@@ -109,32 +94,27 @@ async function* converted(options: VariantOptions): AsyncGenerator<ExperimentEve
   }
 }
 
-async function* conversion(options: VariantOptions): AsyncGenerator<ExperimentEvent, Started> {
+/** A model to be changed: the base model itself where nobody needs it afterwards. */
+function ownModel({ base, isLast, settings }: VariantOptions): AsyncGenerator<PipelineEvent, Model> {
+  return isLast && settings.distill === 0 ? base.take() : base.copy();
+}
+
+/** @returns wall clock */
+async function* conversion(model: Model, options: VariantOptions): AsyncGenerator<PipelineEvent, number> {
   const { folder, variant, settings, context, data } = options;
-  yield { kind: "stage", stage: "convert", of: variant.title };
-  const { model } = await loadBase(options);
+  const { seed, searchSteps, locations, calibrationSamples, microBatch } = settings;
+  const { init, allocation } = variant;
   const began = performance.now();
-  let covariances: Covariances | undefined;
-  try {
-    if (variant.init === "activation") covariances = yield* watched(model, { variant, settings, data });
-    const aim = await planOf(model, variant, atEnd(settings), covariances);
-    const plan = structureNamed(variant.structure).hasWidths
-      ? await planOf(model, variant, atStart(settings), covariances)
-      : aim;
-    await updateRun(folder, { targetCost: aim.totals.share });
-    const { seed, searchSteps, locations } = settings;
-    const how = { init: variant.init, seed, searchSteps, locations, signal: context.signal };
-    for await (const event of convert(model, plan, { ...how, ...(covariances && { covariances }) })) {
-      yield { kind: "inner", of: "convert", event };
-      if (event.kind === "converted") await record(folder, event);
-    }
-    return { model, seconds: (performance.now() - began) / 1000 };
-  } catch (error) {
-    model.dispose();
-    throw error;
-  } finally {
-    for (const covariance of covariances?.values() ?? []) covariance.dispose();
-  }
+  const plan = async (request: PlanRequest) => {
+    const { start, end } = await planVariant(model, variant, { settings, ...request });
+    await updateRun(folder, { targetCost: end.totals.share });
+    return start;
+  };
+  const calibration = init === "activation" ? data.calibration(calibrationSamples, microBatch) : undefined;
+  const how = { allocation, init, seed, searchSteps, locations, calibration, signal: context.signal };
+  const { conversion } = yield* convertModel(model, { plan, ...how });
+  await record(folder, conversion);
+  return (performance.now() - began) / 1000;
 }
 
 async function record(folder: string, { layers }: Conversion): Promise<void> {
@@ -146,71 +126,38 @@ async function record(folder: string, { layers }: Conversion): Promise<void> {
   );
 }
 
-async function* fineTuned(model: Model, options: VariantOptions): AsyncGenerator<ExperimentEvent, Ended> {
-  const { folder, settings, variant, source } = options;
+/** The base model is the teacher, in its form for inference. */
+async function* fineTuned(model: Model, options: VariantOptions): AsyncGenerator<PipelineEvent, Ended> {
+  const { folder, settings, variant, data, base, context } = options;
   yield { kind: "stage", stage: "fine-tune", of: variant.title };
   const { distill: weight, temperature } = settings;
-  const teacher = weight > 0 ? { model: await loadSource(source), weight, temperature } : undefined;
-  let reported = performance.now();
+  const teacher = weight > 0 ? { model: await forInference(yield* base.model()), weight, temperature } : undefined;
   try {
-    for await (const event of fit(await fitOptions(model, { ...options, teacher }))) {
-      yield { kind: "inner", of: "fit", event };
-      if (event.kind === "finished" || event.kind === "interrupted") return event;
-      if (event.kind === "evaluation" || performance.now() - reported > REPORT_EVERY) {
-        await writeReport(folder);
-        reported = performance.now();
-      }
-    }
-    throw new Error("the training ended early");
+    return yield* train(model, { folder, settings, data, variant: variant.key, teacher, signal: context.signal });
   } finally {
     teacher?.model.dispose();
   }
 }
 
-/** Milliseconds. */
-const REPORT_EVERY = 60_000;
-
-async function fitOptions(
+/** Measures the model as it is read back from its folder: what is published is what was measured. */
+async function* savedAndMeasured(
   model: Model,
-  { folder, settings, context, data, variant, teacher }: VariantOptions & { teacher: Teacher | undefined },
-): Promise<FitOptions> {
-  const epochs = epochsOf(settings, data.trainItems);
-  const shrink = await shrinkOf(settings, model, { cost: await aimOf(folder), epochs });
-  const sigma = sigmaOf(settings, epochs);
-  const { batch, microBatch, seed } = settings;
-  return {
-    model,
-    task: data.task(model, teacher),
-    folder,
-    length: lengthOf(settings),
-    batch: Math.min(batch, data.trainItems),
-    microBatch,
-    optimizer: optimizerOf(settings),
-    seed,
-    ...(sigma && { sigma }),
-    ...(shrink && { shrink }),
-    evaluation: {
-      every: { epochs: settings.evaluateEvery },
-      run: ({ signal }) => data.evaluate(model, signal),
-    },
-    checkpoint: { every: { epochs: settings.checkpointEvery } },
-    settings: { variant: variant.key },
-    signal: context.signal,
-  };
+  folder: string,
+  { base, settings, variant, data, context }: VariantOptions,
+): AsyncGenerator<PipelineEvent, Measured> {
+  yield* save(model, folder, {
+    trainable: structureNamed(variant.structure).hasWidths ?? false,
+    base: baseOf(base.source),
+    ...(variant.converts && { gblr: { ...askedCost(settings), init: variant.init } }),
+  });
+  yield { kind: "stage", stage: "measure", of: variant.title };
+  const saved = yield* load(folder);
+  try {
+    return yield* measure(saved, { data, signal: context.signal, folder });
+  } finally {
+    saved.dispose();
+  }
 }
-
-/** Relative cost of the converted layers that training aims at, as it was planned; of a model that came converted none. */
-async function aimOf(folder: string): Promise<number | undefined> {
-  return (await readRun(folder)).record?.targetCost;
-}
-
-const measuring = ({ data, context }: VariantOptions) => ({ data, signal: context.signal });
-
-const savingOf = ({ source, settings, variant }: VariantOptions) => ({
-  trainable: structureNamed(variant.structure).hasWidths ?? false,
-  base: { folder: source.folder, name: source.name },
-  ...(variant.converts && { gblr: { ...askedCost(settings), init: variant.init } }),
-});
 
 const rowOf = ({ variant }: VariantOptions, stage: ComparisonRow["stage"]) => ({
   name: variant.title,

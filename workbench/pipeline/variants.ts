@@ -6,7 +6,7 @@ import { EngineError } from "../engine/core/errors.ts";
 import { dense } from "../structures/dense.ts";
 import { structureNamed, structures } from "../structures/registry.ts";
 import type { StructureKind } from "../structures/structure.ts";
-import { SettingsError } from "./settings-error.ts";
+import { SettingsError } from "./stage.ts";
 
 export interface Variant {
   /** as the registry names it */

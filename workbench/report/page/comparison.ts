@@ -3,7 +3,7 @@
 
 import { bestOf, flopsText, metricNamed, metricsOf, valueText } from "../../../hub/card/metric-names.ts";
 import { isDense } from "../../../hub/model-folder/index.ts";
-import { formatBytes, formatCount, formatDuration } from "../../../hub/numbers.ts";
+import { formatBytes, formatCount, formatDuration } from "../../../hub/text/numbers.ts";
 import type { ComparisonRow } from "../run-record.ts";
 import { type Column, type Html, table } from "./html.ts";
 

@@ -2,7 +2,7 @@
 // model folder where there is one, else from the last structure that training wrote down.
 
 import { isDense } from "../../../hub/model-folder/index.ts";
-import { formatCount, percent } from "../../../hub/numbers.ts";
+import { formatCount, percent } from "../../../hub/text/numbers.ts";
 import type { StructureMetrics } from "../../train/metrics.ts";
 import type { Inspection } from "../describe-model.ts";
 import type { ConvertedLayer } from "../run-record.ts";

@@ -1,0 +1,210 @@
+// Shows the events of the pipeline: a line on stdout for each stage and its result, a bar on stderr while it works, and the
+// table of the comparison. A silent view leaves stdout to the verb.
+
+import process from "node:process";
+import { isDense } from "../../../hub/model-folder/index.ts";
+import { formatCount, percent } from "../../../hub/text/numbers.ts";
+import type { ComparisonRow } from "../../evaluate/comparison-row.ts";
+import type { InnerEvent, PipelineEvent, WindowsEvent } from "../../pipeline/stage.ts";
+import type { TourEvent } from "../../pipeline/tour.ts";
+import { showPull } from "../pull.ts";
+import { showPullZoo } from "../pull-zoo.ts";
+import { showPush } from "../push.ts";
+import { type ProgressBar, progressBar } from "./progress.ts";
+import { type Cell, formatBytes, type Palette, paletteFor, table, threeDigits } from "./terminal.ts";
+
+/** Of experiments, of verbs, and of tours, which have events of their own. */
+export type ViewEvent = PipelineEvent | TourEvent;
+
+export class PipelineView {
+  private bar: ProgressBar | undefined;
+  /** of the stage that began last */
+  private label = "";
+  private readonly palette: Palette = paletteFor(process.stdout, process.env);
+  private readonly silent: boolean;
+
+  constructor({ silent }: { silent: boolean }) {
+    this.silent = silent;
+  }
+
+  show(event: ViewEvent): void {
+    if (event.kind === "stage") this.begin(event);
+    else if (event.kind === "inner") this.inner(event);
+    else if (event.kind === "row") this.line(rowLine(event.row));
+    else if (event.kind === "note") this.aside(event.text);
+    else this.stop();
+  }
+
+  stop(): void {
+    this.bar?.stop();
+    this.bar = undefined;
+  }
+
+  private begin({ stage, of, done }: Extract<PipelineEvent, { kind: "stage" }>): void {
+    this.stop();
+    this.label = of === undefined ? stage : `${stage} ${of}`;
+    this.line(done ? this.palette.dim(`${this.label}: done before`) : this.palette.dim(`${this.label} …`));
+  }
+
+  private line(text: string): void {
+    this.stop();
+    if (!this.silent) process.stdout.write(`${text}\n`);
+  }
+
+  /** A note for the user, on stderr. */
+  private aside(text: string): void {
+    this.stop();
+    process.stderr.write(`gblr: ${text}\n`);
+  }
+
+  /** The present bar, or a new one for another kind of work. @param what label outside of a stage */
+  private barFor(what: string, total: number, format: (amount: number) => string): ProgressBar {
+    if (this.bar && this.barKey === what) return this.bar;
+    this.stop();
+    this.barKey = what;
+    this.barDone = 0;
+    this.bar = progressBar({ label: this.label || what, total, format });
+    return this.bar;
+  }
+
+  private barKey = "";
+  private barDone = 0;
+
+  private moveTo(bar: ProgressBar, done: number): void {
+    bar.advance(done - this.barDone);
+    this.barDone = done;
+  }
+
+  private inner(inner: InnerEvent): void {
+    const { of, event } = inner;
+    if (of === "pull") showPull(event, this.barFor(inner.name, 0, formatBytes));
+    else if (of === "zoo" && event.kind === "note") this.aside(event.text);
+    else if (of === "zoo") showPullZoo(event, this.barFor(inner.name, 0, formatBytes));
+    else if (of === "push") showPush(event, this.barFor("pushing", 0, formatBytes));
+    else if (of === "load") this.transfer("loading", event);
+    else if (of === "save") this.transfer("saving", event);
+    else if (of === "tokenize") this.tokenize(event);
+    else if (of === "windows") this.windows(event);
+    else if (of === "images" && event.kind === "extracting") {
+      const note = `${formatCount(event.images)} images, ${formatBytes(event.bytes)}`;
+      this.progress("images", { done: event.fraction, of: 1, format: percent, note });
+    } else if (of === "evaluate" && event.kind === "progress") {
+      const note = `perplexity ${Math.exp(event.nll).toFixed(3)}`;
+      this.progress("evaluating", { done: event.windows, of: event.of, format: counted("windows"), note });
+    } else if (of === "accuracy" && event.kind === "progress") {
+      const note = `top-1 ${percent(event.top1)}  loss ${event.loss.toFixed(4)}`;
+      this.progress("evaluating", { done: event.images, of: event.of, format: counted("images"), note });
+    } else if (of === "calibrate" && event.kind === "progress") {
+      this.progress("calibrating", { done: event.inputs, of: inner.total, format: counted(inner.unit) });
+    } else if (of === "convert") this.convert(event);
+    else if (of === "fit") this.fit(event);
+  }
+
+  private progress(what: string, { done, of, format, note }: Progress): void {
+    const bar = this.barFor(what, of, format);
+    this.moveTo(bar, done);
+    if (note !== undefined) bar.note(note);
+  }
+
+  /** Bytes of a model, read or written. */
+  private transfer(what: string, event: Extract<InnerEvent, { of: "load" | "save" }>["event"]): void {
+    const bar = this.barFor(what, 0, formatBytes);
+    if (event.kind === "opened") bar.setTotal(event.bytes);
+    else if (event.kind === "saved") this.stop();
+    else bar.advance(event.bytes);
+  }
+
+  private tokenize(event: Extract<InnerEvent, { of: "tokenize" }>["event"]): void {
+    if (event.kind === "tokenizing") {
+      const note = `${formatCount(event.tokens)} tokens, ${formatBytes(event.bytesPerSecond)}/s`;
+      this.progress("tokenizing", { done: event.fraction, of: 1, format: percent, note });
+    } else if (event.kind === "tokens") {
+      this.line(`  ${event.tokens.length} tokens of ${formatBytes(event.tokens.counts.bytes)} text`);
+    }
+  }
+
+  private windows({ split, windows, context, leftOut }: WindowsEvent): void {
+    if (leftOut === 0) return;
+    this.line(`  ${split}: ${windows} whole windows of ${context} tokens; ${leftOut} tokens at the end left out`);
+  }
+
+  private convert(event: Extract<InnerEvent, { of: "convert" }>["event"]): void {
+    if (event.kind === "layer") {
+      this.progress("converting", { done: event.index, of: event.of, format: counted("layers"), note: event.name });
+    } else if (event.kind === "search") {
+      this.bar?.note(`${event.name}, step ${event.step} of ${event.steps}, error ${event.error.toFixed(4)}`);
+    } else if (event.kind === "converted") {
+      const { totals, counts, layers } = event;
+      const mean = layers.reduce((sum, { error }) => sum + error, 0) / layers.length;
+      const cost = `${percent(totals.share)} of their dense multiply-adds, relative FLOPs ${percent(counts.reference.relative)} (reference), ${percent(counts.actual.relative)} (actual)`;
+      this.line(`  ${layers.length} layers at ${cost}; mean relative error ${mean.toFixed(4)}`);
+    }
+  }
+
+  private fit(event: Extract<InnerEvent, { of: "fit" }>["event"]): void {
+    if (event.kind === "resumed") this.line(`  goes on after step ${event.step} of ${event.steps}`);
+    else if (event.kind === "step") {
+      const bar = this.barFor("training", event.steps, steps);
+      if (this.barDone === 0) bar.skip(event.step - 1);
+      if (this.barDone === 0) this.barDone = event.step - 1;
+      this.moveTo(bar, event.step);
+      const cost = event.relativeCost === undefined ? "" : `  cost ${percent(event.relativeCost)}`;
+      bar.note(`loss ${event.loss.toFixed(4)}  ${threeDigits(event.rate)} a second${cost}`);
+    } else if (event.kind === "evaluation") {
+      const values = Object.entries(event.values).map(([name, value]) => `${name} ${value.toFixed(4)}`);
+      this.line(`  step ${event.step}  ${event.split}: ${values.join("  ")}`);
+    }
+  }
+}
+
+interface Progress {
+  done: number;
+  of: number;
+  format: (amount: number) => string;
+  /** behind the numbers */
+  note?: string;
+}
+
+const counted = (unit: string) => (count: number) => `${Math.round(count)} ${unit}`;
+const steps = (count: number) =>
+  count < 10 && count % 1 !== 0 ? `${count.toFixed(2)} steps` : `${Math.round(count)} steps`;
+
+const stageName = ({ stage, structure }: ComparisonRow) =>
+  isDense(structure) && stage === "before" ? "" : stage === "before" ? " before fine-tuning" : " fine-tuned";
+
+function rowLine(row: ComparisonRow): string {
+  const metrics = Object.entries(row.metrics).map(([name, value]) => `${name} ${value.toFixed(4)}`);
+  return `  ${row.name}${stageName(row)}: ${metrics.join("  ")}`;
+}
+
+/** Lines of the comparison, for a terminal. */
+export function comparisonTable(rows: readonly ComparisonRow[], palette: Palette): string[] {
+  const metric = Object.keys(rows[0]?.metrics ?? {})[0] ?? "perplexity";
+  const right = (text: string): Cell => ({ text, align: "right" });
+  const headings = twoLines(["model", "", metric, ...RELATIVE_FLOPS, "parameters", "file", "seconds"]).map((line) =>
+    line.map((text, i): Cell => ({ text, paint: palette.dim, align: i < 2 ? "left" : "right" })),
+  );
+  const body = rows.map((row): Cell[] => [
+    { text: row.name },
+    { text: stageName(row).trim() },
+    right(row.metrics[metric]?.toFixed(3) ?? ""),
+    right(row.relativeFlops ? percent(row.relativeFlops.reference) : ""),
+    right(row.relativeFlops ? percent(row.relativeFlops.actual) : ""),
+    right(row.parameters === undefined ? "" : `${threeDigits(row.parameters / 1e6)} M`),
+    right(row.fileBytes === undefined ? "" : formatBytes(row.fileBytes)),
+    right(row.seconds === undefined ? "" : threeDigits(row.seconds)),
+  ]);
+  return table([...headings, ...body]);
+}
+
+/** Headings of the two counts of multiply-adds, which every table has side by side. */
+export const RELATIVE_FLOPS = ["relative FLOPs\n(reference)", "relative FLOPs\n(actual)"];
+
+/** Headings over two lines: what stands before a line end on the first, everything else on the second. */
+export function twoLines(headings: readonly string[]): [string[], string[]] {
+  const parts = headings.map((heading) => heading.split("\n"));
+  return [
+    parts.map((part) => (part.length > 1 ? (part[0] as string) : "")),
+    parts.map((part) => part.at(-1) as string),
+  ];
+}

@@ -1,0 +1,164 @@
+// How the layers of a model lie in its files: those whose structure packs them packed for inference and whole for training,
+// every other as it is. Gives tensors to write, and what config.json says of each layer.
+
+import { transpose, type Variable } from "@tensorflow/tfjs-core";
+import type { TensorSource } from "../../../hub/safetensors/index.ts";
+import { layersOf, namesOf, parametersOf } from "../../architectures/architecture.ts";
+import type { HeldMatrix } from "../../structures/structure.ts";
+import type { LinearLayer, Model } from "../model.ts";
+
+/** What config.json has under `gblr.layers`. */
+export interface StoredLayerConfig {
+  structure: string;
+  n_in: number;
+  n_out: number;
+  /** GBLR: rank-1 blocks, live or not */
+  blocks?: number;
+  /** convolutions: rows and columns; n_in is rows · columns · channels, in this order */
+  kernel?: readonly [number, number];
+  /** convolutions */
+  stride?: number;
+  /** of its tensors in model.safetensors, the bias left out */
+  shapes: Record<string, readonly number[]>;
+}
+
+export interface StoredTensors {
+  model: TensorSource[];
+  /** of GBLR layers only, and only of those that can be trained */
+  trainable: TensorSource[];
+  /** by the names in the files, dense ones left out */
+  layers: Record<string, StoredLayerConfig>;
+}
+
+/** Packs what is to be packed; all else is read when it is written. */
+export async function storedTensors(model: Model): Promise<StoredTensors> {
+  const storedName = (name: string) => namesOf(model.architecture).storedName(name, model.prefix);
+  const found: StoredTensors = { model: [], trainable: [], layers: {} };
+  const owners = ownersOf(model);
+  const infos = parametersOf(model.architecture, model.config);
+  const joined = joinedSources(model);
+  for (const [name, variable] of model.parameters) {
+    const layer = owners.get(name);
+    if (!layer || layer.structure.isDense) {
+      const stored = storedName(name);
+      const source =
+        joined.get(name) ?? denseSource(model, { name, stored, variable, kernel: infos.get(name)?.kernel });
+      if (source !== "elsewhere") found.model.push(source);
+      continue;
+    }
+    const { structure } = layer;
+    (structure.pack ? found.trainable : found.model).push(sourceOf(storedName(name), variable));
+    if (name !== `${layer.name}.${structure.parameterNames[0]}`) continue;
+    const stored = storedName(layer.name);
+    const parameters = model.structureParameters(layer.name);
+    const packed = await structure.pack?.(parameters);
+    if (packed) found.model.push(...(await packedSources(stored, packed)));
+    for (const [part, value] of Object.entries(structure.scalars?.() ?? {})) {
+      found.trainable.push({ name: `${stored}.${part}`, dtype: "F32", shape: [], data: Float32Array.of(value) });
+    }
+    found.layers[stored] = configOf(layer, packed ?? { structure, parameters });
+  }
+  return found;
+}
+
+/**
+ * What checkpoints have in one tensor, where all layers of it are dense: the tensor in the place of its first parameter,
+ * the others elsewhere.
+ */
+function joinedSources({
+  architecture,
+  config,
+  prefix,
+  parameters,
+  layers,
+}: Model): Map<string, TensorSource | "elsewhere"> {
+  const found = new Map<string, TensorSource | "elsewhere">();
+  for (const [stored, names] of namesOf(architecture).joined?.(config, prefix) ?? []) {
+    const owners = names.map((name) => layers.get(name.replace(/\.\w+$/, "")));
+    if (owners.some((layer) => !layer?.structure.isDense)) continue;
+    const variables = names.map((name) => parameters.get(name) as Variable);
+    const [count, ...rest] = (variables[0] as Variable).shape;
+    const rows = variables.reduce((sum, { shape: [own] }) => sum + (own as number), 0);
+    const shape = count === undefined ? [] : [rows, ...rest];
+    found.set(names[0] as string, { name: stored, dtype: "F32", shape, data: () => bytesOf(...variables) });
+    for (const name of names.slice(1)) found.set(name, "elsewhere");
+  }
+  return found;
+}
+
+/** The layer that a parameter is the matrix of, or a part of it. Biases are nobody's. */
+function ownersOf(model: Model): Map<string, LinearLayer> {
+  const owners = new Map<string, LinearLayer>();
+  for (const layer of model.layers.values()) {
+    for (const parameter of layer.structure.parameterNames) owners.set(`${layer.name}.${parameter}`, layer);
+  }
+  return owners;
+}
+
+function sourceOf(name: string, variable: Variable): TensorSource {
+  const dtype = variable.dtype === "int32" ? "I32" : "F32";
+  return { name, dtype, shape: variable.shape, data: () => bytesOf(variable) };
+}
+
+async function* bytesOf(...variables: Variable[]): AsyncGenerator<Uint8Array> {
+  for (const variable of variables) {
+    const { buffer, byteOffset, byteLength } = await variable.data();
+    yield new Uint8Array(buffer as ArrayBuffer, byteOffset, byteLength);
+  }
+}
+
+interface DenseParameter {
+  name: string;
+  stored: string;
+  variable: Variable;
+  /** see ParameterInfo */
+  kernel: boolean | undefined;
+}
+
+/** What lies otherwise in memory is turned back: kernels, and matrices that inference turned. */
+function denseSource(model: Model, { name, stored, variable, kernel }: DenseParameter): TensorSource {
+  if (kernel) return turnedSource(stored, variable, [3, 2, 0, 1]);
+  const { layers, architecture, config } = model;
+  const layer = name.endsWith(".weight") ? layers.get(name.replace(/\.weight$/, "")) : undefined;
+  if (!layer) return sourceOf(stored, variable);
+  const layout = layersOf(architecture, config).find((known) => known.name === layer.name)?.layout ?? layer.layout;
+  return layout === layer.layout ? sourceOf(stored, variable) : turnedSource(stored, variable, [1, 0]);
+}
+
+function turnedSource(name: string, variable: Variable, axes: number[]): TensorSource {
+  const shape = axes.map((axis) => variable.shape[axis] as number);
+  return { name, dtype: "F32", shape, data: () => turnedBytes(variable, axes) };
+}
+
+async function* turnedBytes(variable: Variable, axes: number[]): AsyncGenerator<Uint8Array> {
+  const turned = transpose(variable, axes);
+  try {
+    const { buffer, byteOffset, byteLength } = await turned.data();
+    yield new Uint8Array(buffer as ArrayBuffer, byteOffset, byteLength);
+  } finally {
+    turned.dispose();
+  }
+}
+
+const geometryOf = ({ convolution }: LinearLayer) =>
+  convolution ? { kernel: convolution.kernel, stride: convolution.stride } : {};
+
+function configOf(layer: LinearLayer, { structure, parameters }: HeldMatrix): StoredLayerConfig {
+  const { nIn, nOut } = layer;
+  const { stored, blocks } = structure;
+  const shapes = Object.fromEntries(Object.entries(parameters).map(([part, { shape }]) => [part, shape]));
+  const sizes = { n_in: nIn, n_out: nOut, ...(blocks !== undefined && { blocks }), ...geometryOf(layer) };
+  return { structure: stored.name, ...sizes, shapes };
+}
+
+/** The packed tensors are read and disposed of. */
+async function packedSources(stored: string, { parameters }: HeldMatrix): Promise<TensorSource[]> {
+  const sources: TensorSource[] = [];
+  for (const [part, tensor] of Object.entries(parameters)) {
+    const dtype = tensor.dtype === "int32" ? "I32" : "F32";
+    const data = (await tensor.data()) as Float32Array | Int32Array;
+    sources.push({ name: `${stored}.${part}`, dtype, shape: tensor.shape, data } as TensorSource);
+    tensor.dispose();
+  }
+  return sources;
+}

@@ -1,0 +1,126 @@
+// Text for experiments with language models: windows of tokens, scored by perplexity.
+
+import type { Tensor, Tensor2D } from "@tensorflow/tfjs-core";
+import { z } from "zod";
+import { languageHidden, languageSizes } from "../../architectures/parts/language-model.ts";
+import { isLanguageModel } from "../../architectures/task.ts";
+import { windowInputs } from "../../compress/index.ts";
+import type { TextWindows } from "../../data/index.ts";
+import { readConfig } from "../../models/folder/load.ts";
+import { languageTask } from "../../train/index.ts";
+import { fetchDataset, fetchModel } from "../fetch.ts";
+import { scoreText } from "../measure.ts";
+import { count, experimentShape, grouped, text } from "../settings.ts";
+import { type PipelineEvent, resultOf, SettingsError } from "../stage.ts";
+import type { Domain, OpenData, Sources } from "./domain.ts";
+import { firstWindows, openTexts, type Texts } from "./texts.ts";
+
+export const languageSettings = z.object({
+  ...experimentShape("windows"),
+  ...grouped("Model and data", {
+    column: text("column that holds the text").default("text"),
+    encoding: text("encoding of files of text, such as windows-1252 (default: utf-8)").optional(),
+    context: count("length of a window", "tokens").default(1024),
+    wholeWindows: z
+      .boolean()
+      .default(false)
+      .meta({ description: "evaluate on whole windows only, as published tables do, without the end of the text" }),
+  }),
+});
+
+export type LanguageSettings = z.output<typeof languageSettings>;
+
+export const languageDomain: Domain<LanguageSettings> = {
+  task: "text-generation",
+  schema: languageSettings,
+  check: () => {},
+
+  async *fetch({ model, dataset, config, trainSplit, validationSplit, testSplit }, context) {
+    const splits = [trainSplit, validationSplit, testSplit];
+    const found = yield* fetchModel(model, { ...context, trainable: true });
+    return { model: found, data: yield* fetchDataset({ name: dataset, config, splits }, context) };
+  },
+
+  async *open(settings, { model, data }, context) {
+    await expectFitting(model.folder, settings);
+    const { config, column, encoding, context: length, wholeWindows: whole } = settings;
+    const { cache, signal } = context;
+    const places = { dataset: data.folder, tokenizer: model.folder, cache, signal };
+    const texts = await openTexts({ ...places, config, column, encoding, context: length, whole });
+    try {
+      return openData(yield* splitsOf(texts, settings), { texts, settings, model });
+    } catch (error) {
+      await texts.close();
+      throw error;
+    }
+  },
+
+  metrics: ({ metrics }, { testSplit }) => [
+    { type: "perplexity", value: metrics.perplexity as number, split: testSplit },
+  ],
+  contextOf: ({ context }) => context,
+};
+
+interface Splits {
+  train: TextWindows;
+  validation: TextWindows;
+  test: TextWindows;
+}
+
+function openData(
+  { train, validation, test }: Splits,
+  { texts, settings, model: source }: { texts: Texts; settings: LanguageSettings; model: Sources["model"] },
+): OpenData {
+  return {
+    trainItems: train.length,
+    task: (model, teacher) =>
+      languageTask({
+        model,
+        windows: train,
+        ...(teacher && { teacher }),
+        settings: { model: source.name, dataset: settings.dataset, split: settings.trainSplit },
+      }),
+    async *score(model, signal) {
+      const { perplexity, nll } = yield* scoreText(model, { windows: test, signal });
+      return { perplexity, nll };
+    },
+    async evaluate(model, signal) {
+      const { nll, perplexity } = await resultOf(scoreText(model, { windows: validation, signal }));
+      return { validation: { nll, perplexity } };
+    },
+    calibration: (samples, batch) => ({
+      inputs: windowInputs(train, { samples, batch }),
+      forward: (model, ids: Tensor) => languageHidden(model, ids as Tensor2D),
+      total: Math.min(samples, train.length),
+      unit: "windows",
+    }),
+    close: () => texts.close(),
+  };
+}
+
+async function* splitsOf(texts: Texts, settings: LanguageSettings): AsyncGenerator<PipelineEvent, Splits> {
+  yield { kind: "stage", stage: "tokenize" };
+  const { dataset, context, trainSplit, testSplit, validationSplit, trainLimit, limit } = settings;
+  // Windows of one batch have one length: the end of the text is never trained on.
+  const train = firstWindows(yield* texts.windows(trainSplit, { whole: true }), trainLimit);
+  const validation = firstWindows(yield* texts.windows(validationSplit), limit);
+  const test = firstWindows(yield* texts.windows(testSplit), limit);
+  // Two lists, not one by name: both may be of one split.
+  for (const [split, windows] of [[trainSplit, train] as const, [testSplit, test] as const]) {
+    if (windows.length > 0) continue;
+    const targets = windows.scored + windows.leftOut;
+    const cure = targets > 0 ? `give --context ${targets} or less, or more text` : "give more text";
+    throw new SettingsError(`${dataset}: split ${split} has no whole window of ${context} tokens; ${cure}`);
+  }
+  return { train, validation: validation.length > 0 ? validation : test, test };
+}
+
+async function expectFitting(folder: string, { model, context }: LanguageSettings): Promise<void> {
+  const { architecture, config } = await readConfig(folder);
+  if (!isLanguageModel({ architecture })) {
+    throw new SettingsError(`--model ${model} is a ${architecture.type}, no language model`);
+  }
+  const { positions } = languageSizes({ architecture, config });
+  if (context > positions)
+    throw new SettingsError(`--context ${context} is longer than the model's ${positions} positions`);
+}

@@ -1,0 +1,193 @@
+// A sweep: a recipe at every combination of some settings' values, one run after the other, each in a process and a folder
+// of its own. A finished run is not run again, and one that fails does not stop the others.
+
+import { spawn } from "node:child_process";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import process from "node:process";
+import { createInterface } from "node:readline";
+import { stripVTControlCharacters } from "node:util";
+import { writeFileAtomically } from "../../hub/files/atomic-file.ts";
+import type { ComparisonRow } from "../evaluate/comparison-row.ts";
+import { makeRunFolder, readRun } from "../report/index.ts";
+import { SettingsError } from "./stage.ts";
+
+export interface SweepOptions {
+  recipe: RecipeFile;
+  points: readonly GridPoint[];
+  /** of all runs */
+  flags: readonly string[];
+  folder: string;
+  signal: AbortSignal;
+}
+
+/** A point and what came of it; rows are those of its comparison, the dense model's first. */
+export interface SweepRun {
+  point: GridPoint;
+  folder: string;
+  status: "finished" | "failed" | "interrupted";
+  /** one line, of a failed run */
+  error?: string;
+  rows: readonly ComparisonRow[];
+}
+
+export type SweepEvent =
+  | { kind: "begun"; point: GridPoint; index: number; of: number; folder: string }
+  /** how far the run is, a line as the recipe tells it */
+  | { kind: "said"; line: string }
+  /** `before`: by an earlier sweep */
+  | { kind: "ended"; run: SweepRun; before: boolean }
+  | { kind: "swept"; runs: readonly SweepRun[]; interrupted: boolean };
+
+/** @throws SettingsError when the folder has a sweep of another recipe, or with other flags; RunError when it cannot be made */
+export async function* sweep({ recipe, points, flags, folder, signal }: SweepOptions): AsyncGenerator<SweepEvent> {
+  await makeRunFolder(folder);
+  await expectSameSweep(folder, { recipe: recipe.name, flags });
+  const runs: SweepRun[] = [];
+  for (const [index, point] of points.entries()) {
+    if (signal.aborted) break;
+    const place = join(folder, point.key);
+    yield { kind: "begun", point, index, of: points.length, folder: place };
+    const done = await finishedRows(place);
+    const run: SweepRun = done
+      ? { point, folder: place, status: "finished", rows: done }
+      : yield* runPoint(point, { recipe, flags, folder: place, signal });
+    runs.push(run);
+    yield { kind: "ended", run, before: done !== undefined };
+  }
+  yield { kind: "swept", runs, interrupted: signal.aborted };
+}
+
+async function* runPoint(
+  point: GridPoint,
+  { recipe, flags, folder, signal }: Omit<SweepOptions, "points">,
+): AsyncGenerator<SweepEvent, SweepRun> {
+  const end = yield* saidOf(runChild(recipe.path, { flags: [...flags, ...point.flags, `--run=${folder}`], signal }));
+  if (end.kind === "failed") return { point, folder, status: "failed", error: end.error, rows: [] };
+  if (end.kind === "interrupted") return { point, folder, status: "interrupted", rows: [] };
+  const rows = await finishedRows(folder);
+  if (rows) return { point, folder, status: "finished", rows };
+  return { point, folder, status: "failed", error: `${folder} has no finished run`, rows: [] };
+}
+
+async function* saidOf<End>(lines: AsyncGenerator<string, End>): AsyncGenerator<SweepEvent, End> {
+  for (;;) {
+    const { value, done } = await lines.next();
+    if (done) return value;
+    yield { kind: "said", line: value };
+  }
+}
+
+async function finishedRows(folder: string): Promise<readonly ComparisonRow[] | undefined> {
+  const run = await readRun(folder).catch(() => undefined);
+  return run?.record?.status === "finished" ? run.comparison : undefined;
+}
+
+const RECORD = "sweep.json";
+
+/** Points may be added; what all of them share must stay. */
+async function expectSameSweep(folder: string, asked: { recipe: string; flags: readonly string[] }): Promise<void> {
+  const file = join(folder, RECORD);
+  const text = await readFile(file, "utf8").catch(() => undefined);
+  const told = JSON.stringify({ format: 1, ...asked }, null, 2);
+  if (text === undefined) return writeFileAtomically(file, `${told}\n`);
+  if (text.trim() === told) return;
+  throw new SettingsError(
+    `${folder} has a sweep of another recipe or with other flags, see ${file}; give another --out`,
+  );
+}
+
+export interface Varied {
+  /** as flags have it, e.g. `learning-rate` */
+  setting: string;
+  values: readonly string[];
+}
+
+export interface GridPoint {
+  /** by setting */
+  values: Readonly<Record<string, string>>;
+  /** of the folder, e.g. `budget-0.2+structure-gblr` */
+  key: string;
+  /** of the command line */
+  flags: readonly string[];
+}
+
+/** Every combination of the values; the last setting changes fastest. @throws SettingsError when a setting is varied twice */
+export function gridOf(varied: readonly Varied[]): GridPoint[] {
+  const names = varied.map(({ setting }) => setting);
+  const twice = names.find((name, i) => names.indexOf(name) !== i);
+  if (twice !== undefined) throw new SettingsError(`--vary ${twice} is there twice; give all its values at once`);
+  let points: Record<string, string>[] = [{}];
+  for (const { setting, values } of varied) {
+    points = points.flatMap((point) => values.map((value) => ({ ...point, [setting]: value })));
+  }
+  return points.map((values) => {
+    const entries = Object.entries(values);
+    return {
+      values,
+      key: entries.map(([setting, value]) => `${setting}-${value.replace(/[^\w.-]/g, "_")}`).join("+"),
+      flags: entries.map(([setting, value]) => `--${setting}=${value}`),
+    };
+  });
+}
+
+/** `budget 0.2, structure gblr` */
+export const pointText = ({ values }: Pick<GridPoint, "values">): string =>
+  Object.entries(values)
+    .map(([setting, value]) => `${setting} ${value}`)
+    .join(", ");
+
+export interface RecipeFile {
+  name: string;
+  path: string;
+}
+
+type ChildEnd = { kind: "finished" } | { kind: "interrupted" } | { kind: "failed"; error: string };
+
+interface ChildOptions {
+  flags: readonly string[];
+  /** asks the run to stop where it can be gone on with */
+  signal: AbortSignal;
+}
+
+/** Yields each line on stdout. @param path of a recipe @returns how the process ended */
+async function* runChild(path: string, { flags, signal }: ChildOptions): AsyncGenerator<string, ChildEnd> {
+  // In a process group of its own: otherwise the terminal's Ctrl-C would reach it a second time, which ends it at once.
+  const child = spawn(process.execPath, [...process.execArgv, path, ...flags], {
+    stdio: ["ignore", "pipe", "pipe"],
+    detached: true,
+  });
+  let errors = "";
+  child.stderr.setEncoding("utf8").on("data", (text: string) => {
+    errors = (errors + text).slice(-LONGEST);
+  });
+  const stop = () => child.kill("SIGINT");
+  if (signal.aborted) stop();
+  else signal.addEventListener("abort", stop, { once: true });
+  const ended = new Promise<ChildEnd>((end) => {
+    child.on("error", (error) => end({ kind: "failed", error: `could not be started: ${lastLine(error.message)}` }));
+    child.on("close", (code, killed) => {
+      if (code === 0) end({ kind: "finished" });
+      else if (signal.aborted || code === INTERRUPTED) end({ kind: "interrupted" });
+      else end({ kind: "failed", error: lastLine(errors) || (killed ? `killed by ${killed}` : `exit code ${code}`) });
+    });
+  });
+  try {
+    for await (const line of createInterface({ input: child.stdout })) if (line.trim()) yield line.trim();
+    return await ended;
+  } finally {
+    signal.removeEventListener("abort", stop);
+  }
+}
+
+/** Characters of stderr that are kept. */
+const LONGEST = 10_000;
+
+/** Recipes end with one line that says what was wrong. */
+const lastLine = (text: string): string =>
+  stripVTControlCharacters(text.trim().split("\n").at(-1) ?? "")
+    .replace(/\s+/g, " ")
+    .trim();
+
+/** Exit code of a process that its signal ended, as in shells. */
+const INTERRUPTED = 130;

@@ -1,0 +1,171 @@
+// The train stage: `fit` with the schedules, the optimizer and the rule on widths that an experiment's settings ask for.
+
+import type { Tensor } from "@tensorflow/tfjs-core";
+import {
+  adaptiveSoftshrink,
+  type BudgetLayer,
+  budgetShrink,
+  meanShrink,
+  meanWidth,
+  type ShrinkRule,
+  targetedSoftshrink,
+} from "../gblr/shrink/index.ts";
+import type { SigmaSchedule } from "../gblr/sigma-schedule.ts";
+import type { Model } from "../models/model.ts";
+import { readRun, writeReport } from "../report/index.ts";
+import {
+  type Ended,
+  type FitOptions,
+  fit,
+  gblrLayers,
+  type OptimizerOptions,
+  type Span,
+  structureSummary,
+} from "../train/index.ts";
+import type { OpenData, Teacher } from "./domains/domain.ts";
+import type { ExperimentSettings } from "./settings.ts";
+import type { PipelineEvent } from "./stage.ts";
+
+export interface TrainStageOptions {
+  /** of the run */
+  folder: string;
+  settings: ExperimentSettings;
+  data: OpenData;
+  /** of the run's record, e.g. `gblr-activation` */
+  variant: string;
+  teacher: Teacher | undefined;
+  signal: AbortSignal;
+}
+
+/** Trains from the run folder's newest checkpoint, or from the start, and writes the report from time to time. */
+export async function* train(model: Model, options: TrainStageOptions): AsyncGenerator<PipelineEvent, Ended> {
+  let reported = performance.now();
+  for await (const event of fit(await fitOptions(model, options))) {
+    yield { kind: "inner", of: "fit", event };
+    if (event.kind === "finished" || event.kind === "interrupted") return event;
+    if (event.kind === "evaluation" || performance.now() - reported > REPORT_EVERY) {
+      await writeReport(options.folder);
+      reported = performance.now();
+    }
+  }
+  throw new Error("the training ended early");
+}
+
+/** Milliseconds. */
+const REPORT_EVERY = 60_000;
+
+async function fitOptions(
+  model: Model,
+  { folder, settings, signal, data, variant, teacher }: TrainStageOptions,
+): Promise<FitOptions> {
+  const epochs = epochsOf(settings, data.trainItems);
+  const shrink = await shrinkOf(settings, model, { cost: await plannedCost(folder), epochs });
+  const sigma = sigmaOf(settings, epochs);
+  const { batch, microBatch, seed } = settings;
+  return {
+    model,
+    task: data.task(model, teacher),
+    folder,
+    length: lengthOf(settings),
+    batch: Math.min(batch, data.trainItems),
+    microBatch,
+    optimizer: optimizerOf(settings),
+    seed,
+    ...(sigma && { sigma }),
+    ...(shrink && { shrink }),
+    evaluation: {
+      every: { epochs: settings.evaluateEvery },
+      run: ({ signal }) => data.evaluate(model, signal),
+    },
+    checkpoint: { every: { epochs: settings.checkpointEvery } },
+    settings: { variant },
+    signal,
+  };
+}
+
+/** Relative cost of the converted layers that the plan ends at; undefined for a model that was not converted here. */
+const plannedCost = async (folder: string): Promise<number | undefined> => (await readRun(folder)).record?.targetCost;
+
+function lengthOf({ epochs, steps }: ExperimentSettings): Span {
+  return steps === undefined ? { epochs } : { steps };
+}
+
+function optimizerOf(settings: ExperimentSettings): OptimizerOptions {
+  const { learningRate, structureLearningRate, weightDecay, clip, schedule, minimumRate, decayEpochs } = settings;
+  return {
+    learningRate,
+    ...(structureLearningRate !== undefined && { structureLearningRate }),
+    weightDecay,
+    ...(clip > 0 && { clipNorm: clip }),
+    schedule: {
+      decay: schedule,
+      warmup: warmupOf(settings),
+      minimum: minimumRate,
+      ...(decayEpochs !== undefined && { end: { epochs: decayEpochs } }),
+    },
+  };
+}
+
+function warmupOf({ warmupEpochs, warmupSteps }: ExperimentSettings): Span {
+  return warmupSteps === undefined ? { epochs: warmupEpochs } : { steps: warmupSteps };
+}
+
+/** Length of the training in epochs, whether it was given in epochs or in steps. */
+function epochsOf({ epochs, steps, batch }: ExperimentSettings, items: number): number {
+  return steps === undefined ? epochs : steps / Math.ceil(items / batch);
+}
+
+/** Smoothness of masks from first to last; constant in warm-up unless epochs are given, as published. */
+function sigmaOf({ sigma, sigmaEpochs, warmupEpochs }: ExperimentSettings, epochs: number): SigmaSchedule | undefined {
+  if (!sigma) return undefined;
+  const [initial, final] = sigma as [number, number];
+  const [startEpoch, endEpoch] = (sigmaEpochs ?? [Math.min(warmupEpochs, epochs), epochs]) as [number, number];
+  return { initial, final, startEpoch, endEpoch };
+}
+
+interface ShrinkPlan {
+  /** multiply-adds of the converted layers at the end, as a share of dense. Default: as they are */
+  cost: number | undefined;
+  epochs: number;
+}
+
+/** The rule on widths; undefined for models without GBLR layers. */
+async function shrinkOf(
+  settings: ExperimentSettings,
+  model: Model,
+  { cost, epochs }: ShrinkPlan,
+): Promise<ShrinkRule<BudgetLayer> | undefined> {
+  const { shrink, target, threshold, shrinkEpochs, warmupEpochs } = settings;
+  const widths = [...model.layers.keys()].flatMap((name) => model.parameters.get(`${name}.widths`) ?? []);
+  if (shrink === "none" || widths.length === 0) return undefined;
+  if (shrink === "budget") {
+    const aim = target ?? cost ?? (await costOf(model));
+    return budgetShrink({ target: aim, start: 0, end: Math.min(epochs, shrinkEpochs ?? epochs / 2) });
+  }
+  const aim = { target: target ?? (await meanOf(widths)), threshold: threshold ?? 0 };
+  if (shrink === "mean") return meanShrink({ target: aim.target });
+  if (shrink === "targeted") return targetedSoftshrink(aim);
+  const endEpoch = warmupEpochs + (shrinkEpochs ?? 0);
+  return adaptiveSoftshrink({ ...aim, startMultiple: 1, startEpoch: warmupEpochs, endEpoch });
+}
+
+async function meanOf(widths: readonly Tensor[]): Promise<number> {
+  const mean = meanWidth(widths.map((of) => ({ widths: of })));
+  const [value] = await mean.data();
+  mean.dispose();
+  return value as number;
+}
+
+async function costOf(model: Model): Promise<number> {
+  return (await structureSummary(gblrLayers(model)))?.relativeCost ?? 1;
+}
+
+/** What the settings say of the cost: budget, flops, or else the rule for widths. */
+export function askedCost({
+  budget,
+  flops,
+  widths,
+}: ExperimentSettings): { budget: number } | { flops: number } | { widths: string } {
+  if (budget !== undefined) return { budget };
+  return flops === undefined ? { widths } : { flops };
+}

@@ -7,7 +7,7 @@ import { SCRATCH_SETTINGS, scratchName } from "../pipeline/scratch-model.ts";
 const BELONG: readonly { flag: string; unless?: (value: string) => boolean; settings: readonly string[] }[] = [
   { flag: "dataset", settings: ["config"] },
   { flag: "structure", unless: (value) => value === "gblr", settings: ["init"] },
-  { flag: "shrink", settings: ["threshold", "target", "startCost"] },
+  { flag: "shrink", settings: ["threshold", "startThreshold", "approach", "freeze", "target", "startCost"] },
   { flag: "flops", settings: ["budget"] },
   { flag: "budget", settings: ["flops"] },
   { flag: "epochs", settings: ["decayEpochs", "sigmaEpochs"] },
@@ -25,7 +25,7 @@ const BELONG: readonly { flag: string; unless?: (value: string) => boolean; sett
 ];
 
 /** Rules that let the cost drift from where it began. */
-const DRIFTING = ["mean", "targeted", "adaptive"];
+const DRIFTING = ["mean", "soft", "targeted", "adaptive"];
 
 /** What a recipe says stands where no flag says otherwise. A cost that a flag asks for is held, by the rule that holds it. */
 export function defaultsFor<Defaults extends object>(

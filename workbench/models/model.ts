@@ -5,7 +5,7 @@ import { add, type Tensor, type Tensor4D, tidy, type Variable } from "@tensorflo
 import type { Architecture, ConvolutionInfo, LayerInfo } from "../architectures/architecture.ts";
 import { EngineError } from "../engine/core/errors.ts";
 import { type Activation, gelu, linear } from "../engine/ops/index.ts";
-import type { MaskSettings } from "../gblr/parameters.ts";
+import type { MaskSettings } from "../gblr/mask.ts";
 import { dense } from "../structures/dense.ts";
 import type { Structure, StructureParameters } from "../structures/structure.ts";
 import { convolve, inputsOfPositions, kernelOfPositions, patchesUnder } from "./convolution.ts";

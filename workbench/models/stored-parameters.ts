@@ -4,7 +4,7 @@
 import { ModelError, type ModelLayers, type OpenModel, type StoredLayer } from "../../hub/model-folder/index.ts";
 import type { TensorInfo } from "../../hub/safetensors/index.ts";
 import type { Architecture, LayerInfo, ParameterInfo } from "../architectures/architecture.ts";
-import type { MaskSettings } from "../gblr/parameters.ts";
+import type { MaskSettings } from "../gblr/mask.ts";
 import { dense } from "../structures/dense.ts";
 import { gblrStructure } from "../structures/gblr.ts";
 import { structureNamed } from "../structures/registry.ts";

@@ -174,7 +174,7 @@ async function fitOptions(
   const epochs = epochsOf(settings, data.trainItems);
   const shrink = await shrinkOf(settings, model, { cost: await aimOf(folder), epochs });
   const sigma = sigmaOf(settings, epochs);
-  const { batch, microBatch, seed } = settings;
+  const { batch, microBatch, seed, shrinkEvery } = settings;
   return {
     model,
     task: data.task(model, teacher),
@@ -186,6 +186,7 @@ async function fitOptions(
     seed,
     ...(sigma && { sigma }),
     ...(shrink && { shrink }),
+    ...(shrinkEvery !== undefined && { shrinkEvery }),
     evaluation: {
       every: { epochs: settings.evaluateEvery },
       run: ({ signal }) => data.evaluate(model, signal),

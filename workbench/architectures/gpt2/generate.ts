@@ -5,7 +5,7 @@ import { reshape, slice, type Tensor1D, tensor2d, tidy } from "@tensorflow/tfjs-
 import { EngineError, ShapeError } from "../../engine/core/errors.ts";
 import { linear } from "../../engine/ops/index.ts";
 import { expectSetting } from "../../engine/ops/operands.ts";
-import { seededUniform } from "../../gblr/init/seeded-uniform.ts";
+import { seededUniform } from "../../engine/ops/random-bits.ts";
 import { type KeyValueCache, keyValueCache } from "./cache.ts";
 import { type Gpt2, gpt2Hidden, headOf } from "./forward.ts";
 import { expectSampling, type SampleOptions, sampleToken } from "./sample.ts";

@@ -1,5 +1,7 @@
 // Where the blocks of a GBLR matrix lie, and how many of them cover each entry. Spans in, counts out: no files, no
-// tensors. How the spans come out of a trainable matrix is in trainable-layout.ts.
+// tensors.
+
+import { type Span, spansOf } from "../gblr/widths.ts";
 
 /** The live blocks of a matrix (n_out, n_in): block b covers `length` samples from `start` on, cyclic, on both sides. */
 export interface BlockLayout {
@@ -87,4 +89,36 @@ function straight(start: number, length: number, n: number): [number, number][] 
         [start, n],
         [0, end - n],
       ];
+}
+
+// Where the blocks of a trainable GBLR matrix lie once it is evaluated: widths and locations rounded to samples, dead
+// blocks dropped. These are the spans that its packed form has. Plain numbers.
+
+export interface TrainableStructure {
+  /** (2, K) row by row, shares of n, input side first */
+  widths: ArrayLike<number>;
+  locations: ArrayLike<number>;
+  nIn: number;
+  nOut: number;
+  /** of the masks; default Infinity: no Gaussian */
+  sigma?: number;
+}
+
+export function layoutOfWidths({ widths, locations, nIn, nOut, sigma }: TrainableStructure): BlockLayout {
+  const blocks = widths.length / 2;
+  const [spanIn, spanOut] = [spansOf(nIn, sigma), spansOf(nOut, sigma)];
+  const live: [Span, Span][] = [];
+  for (let k = 0; k < blocks; k++) {
+    const across = spanIn(widths[k] as number, locations[k] as number);
+    const down = spanOut(widths[blocks + k] as number, locations[blocks + k] as number);
+    if (across && down) live.push([across, down]);
+  }
+  return {
+    nIn,
+    nOut,
+    startIn: live.map(([across]) => across.start),
+    lengthIn: live.map(([across]) => across.length),
+    startOut: live.map(([, down]) => down.start),
+    lengthOut: live.map(([, down]) => down.length),
+  };
 }

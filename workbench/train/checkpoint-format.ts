@@ -5,9 +5,8 @@
 import { createHash, type Hash } from "node:crypto";
 import { tensor, type Variable } from "@tensorflow/tfjs-core";
 import { z } from "zod";
-import { versionProblem } from "../../hub/format-version.ts";
-import { isJsonObject } from "../../hub/json.ts";
 import type { TensorFile, TensorSource } from "../../hub/safetensors/index.ts";
+import { isJsonObject, versionProblem } from "../../hub/text/json.ts";
 import type { Model } from "../models/model.ts";
 import { RunError } from "./events.ts";
 import type { Optimizer } from "./optimizer.ts";

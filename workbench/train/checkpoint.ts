@@ -6,10 +6,10 @@
 import { mkdir, readdir, readFile, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Variable } from "@tensorflow/tfjs-core";
-import { writeFileAtomically } from "../../hub/atomic-file.ts";
-import { reason } from "../../hub/byte-source.ts";
-import { jsonOrUndefined } from "../../hub/json.ts";
+import { writeFileAtomically } from "../../hub/files/atomic-file.ts";
+import { reason } from "../../hub/files/byte-source.ts";
 import { openSafetensors, writeSafetensors } from "../../hub/safetensors/index.ts";
+import { jsonOrUndefined } from "../../hub/text/json.ts";
 import {
   assignAll,
   CHECKPOINT_FORMAT,

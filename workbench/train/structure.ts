@@ -5,7 +5,7 @@ import { type Tensor, tidy, type Variable, variable } from "@tensorflow/tfjs-cor
 import { type BlockLayer, ModelBlocks } from "../gblr/blocks.ts";
 import { type BlockArrays, HOLD, type ShrinkRule, type ShrinkState, type ShrinkStep } from "../gblr/shrink/index.ts";
 import { blockUse, byLayer, costOf, denseCost, meanWidth } from "../gblr/widths.ts";
-import { modelCounts, rowsThrough } from "../models/index.ts";
+import { modelCounts } from "../models/index.ts";
 import type { LinearLayer, Model } from "../models/model.ts";
 import type { StructureMetrics } from "./metrics.ts";
 
@@ -17,15 +17,14 @@ const layersWithWidths = (model: Model): LinearLayer[] =>
 export function blocksOf(model: Model): ModelBlocks | undefined {
   const layers = layersWithWidths(model);
   if (layers.length === 0) return undefined;
-  const rows = rowsThrough(model, layers, "actual");
   // Where all have the same number of rows a sample costs the same in each.
-  const differ = new Set(rows.values()).size > 1;
+  const differ = new Set(layers.map(({ rows }) => rows)).size > 1;
   return new ModelBlocks(
     layers.map(
-      ({ name, nIn, nOut }): BlockLayer => ({
+      ({ name, nIn, nOut, rows }): BlockLayer => ({
         nIn,
         nOut,
-        ...(differ && { uses: rows.get(name) as number }),
+        ...(differ && { uses: rows }),
         rank: model.parameter(`${name}.lr_weight1`).shape[1] as number,
         widths: model.parameter(`${name}.widths`),
         locations: model.parameter(`${name}.locations`),

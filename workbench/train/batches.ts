@@ -1,10 +1,12 @@
-// The loss and the gradients of one global batch, micro-batch by micro-batch: what one large batch would give, to
+// The batches of a run: micro-batches read one ahead of the one in use, so that the device need not wait for the disk, and
+// the loss and the gradients of one global batch, micro-batch by micro-batch: what one large batch would give, to
 // rounding. Reads nothing from the device before the last of them; changes no parameter.
 
 import {
   concat,
   dispose,
   mul,
+  type NamedTensorMap,
   reshape,
   type Scalar,
   stack,
@@ -14,10 +16,39 @@ import {
 } from "@tensorflow/tfjs-core";
 import { gradientNorm } from "../engine/ops/index.ts";
 import { valueAndGradients } from "../engine/tfjs/tape/index.ts";
-import { NonFiniteError } from "./errors.ts";
-import type { LoadedBatch } from "./read-ahead.ts";
+import { NonFiniteError } from "./events.ts";
+import type { Task } from "./options.ts";
 import type { MicroBatch } from "./schedule.ts";
-import type { Task } from "./task.ts";
+
+export interface LoadedBatch {
+  batch: MicroBatch;
+  /** the receiver's to dispose */
+  tensors: NamedTensorMap;
+}
+
+/** What was read ahead and not received is disposed at the end, also at an early one. */
+export async function* readAhead(task: Task, batches: Iterable<MicroBatch>): AsyncGenerator<LoadedBatch> {
+  let next: Promise<LoadedBatch> | undefined;
+  try {
+    for (const batch of batches) {
+      const present = next;
+      next = load(task, batch);
+      // A failure is told when its turn comes; until then it is nobody's.
+      next.catch(() => {});
+      if (present) yield await present;
+    }
+    const last = next;
+    next = undefined;
+    if (last) yield await last;
+  } finally {
+    const unused = await next?.catch(() => undefined);
+    if (unused) dispose(unused.tensors);
+  }
+}
+
+async function load(task: Task, batch: MicroBatch): Promise<LoadedBatch> {
+  return { batch, tensors: await task.read(batch.items, { seed: batch.readSeed }) };
+}
 
 export interface BatchGradients {
   /** mean over the items of all micro-batches */

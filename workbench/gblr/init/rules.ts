@@ -1,16 +1,21 @@
-// Starting widths by name, as published recipes write them: `lr0.25`, `splr`, `zero`, `const0.3`. Looks at no matrix.
+// Starting widths and locations by name, as published recipes write them: `lr0.25`, `splr`, `zero`, `const0.3`;
+// `linspace`, `uniform`, `const0.25`. Looks at no matrix.
 
-import { type Tensor2D, tensor2d } from "@tensorflow/tfjs-core";
+import { type Tensor, type Tensor2D, tensor2d } from "@tensorflow/tfjs-core";
 import { EngineError } from "../../engine/core/errors.ts";
+import { seededUniform } from "../../engine/ops/random-bits.ts";
+import { isLive, samples } from "../widths.ts";
+
+/** Samples on either side of a matrix. */
+export interface Sides {
+  nIn: number;
+  nOut: number;
+}
 
 /** What a rule needs to know of the matrix. */
-export interface BlockGrid {
+export interface BlockGrid extends Sides {
   /** K, blocks */
   blocks: number;
-  /** samples on the input side */
-  nIn: number;
-  /** samples on the output side */
-  nOut: number;
   /** r, rank of each block. Default 1 */
   rank?: number;
 }
@@ -71,4 +76,62 @@ function parse(rule: string, { blocks, nIn, nOut, rank = 1 }: BlockGrid): { name
     );
   }
   return { name, share };
+}
+
+/**
+ * Gives blocks that are not live the widths that the rules above give such blocks: a single sample on one side in turn.
+ * They stay dead, yet have a gradient, where widths of 0 on both sides have none.
+ * @param widths (2, K), row 0 the input side; disposed of
+ * @returns the same for live blocks
+ */
+export async function withGradients(widths: Tensor, { nIn, nOut }: Sides): Promise<Tensor> {
+  const values = Float32Array.from(await widths.data());
+  widths.dispose();
+  const blocks = values.length / 2;
+  let dead = 0;
+  for (let k = 0; k < blocks; k++) {
+    if (isLive(samples(values[k] as number, nIn), samples(values[blocks + k] as number, nOut))) continue;
+    values[k] = dead % 2 === 0 ? 1 / nIn : 0;
+    values[blocks + k] = dead % 2 === 0 ? 0 : 1 / nOut;
+    dead++;
+  }
+  return tensor2d(values, [2, blocks]);
+}
+
+export interface LocationOptions {
+  /** K, blocks */
+  blocks: number;
+  /** of `uniform`: the same seed gives the same locations. Default 0 */
+  seed?: number;
+}
+
+/**
+ * - `linspace`: k / K on both sides
+ * - `uniform`: drawn from [0, 1), each side by itself
+ * - `constX`: X everywhere, from 0 to below 1
+ *
+ * @returns float32 (2, K), row 0 the input side
+ * @throws EngineError when the rule is none of these
+ */
+export function locationsByRule(rule: string, { blocks, seed = 0 }: LocationOptions): Tensor2D {
+  return tensor2d(locationValues(rule, blocks, seed), [2, blocks], "float32");
+}
+
+function locationValues(rule: string, blocks: number, seed: number): Float32Array {
+  if (rule === "linspace") {
+    return Float32Array.from({ length: 2 * blocks }, (_, i) => (i % blocks) / blocks);
+  }
+  if (rule === "uniform") {
+    const uniform = seededUniform(seed);
+    return Float32Array.from({ length: 2 * blocks }, uniform);
+  }
+  const constant = /^const(\d+\.?\d*|\.\d+)$/.exec(rule);
+  const location = Number(constant?.[1] ?? Number.NaN);
+  if (!(location >= 0 && location < 1)) {
+    throw new EngineError(
+      `no location rule "${rule}": there is linspace, uniform and constX`,
+      "give one of them, with X from 0 to below 1",
+    );
+  }
+  return new Float32Array(2 * blocks).fill(location);
 }

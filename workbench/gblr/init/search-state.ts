@@ -1,5 +1,6 @@
 // The state of a block search on an engine: factors and structure as variables, AdamW without momentum over all of them,
-// and the widths brought back under the budget on the host after every step.
+// and the widths brought back under the budget on the host after every step. Widths are (2, K), row 0 the input side,
+// shares of n.
 
 import {
   div,
@@ -21,10 +22,11 @@ import {
   zerosLike,
 } from "@tensorflow/tfjs-core";
 import { type AdamwGroup, adamwStep } from "../../engine/ops/index.ts";
+import { seededUniform } from "../../engine/ops/random-bits.ts";
 import { gaudiMask } from "../mask.ts";
-import { holdCount, type Sides } from "./block-budget.ts";
-import { seededUniform } from "./seeded-uniform.ts";
-import { svdFactors } from "./svd-factors.ts";
+import { holdCount } from "./block-budget.ts";
+import type { Sides } from "./rules.ts";
+import { svdFactors } from "./svd.ts";
 
 /** The published factor rate is meant for entries of this size. */
 const USUAL_SIZE = 0.1;
@@ -43,7 +45,7 @@ type Trained = {
   second: Variable;
 };
 
-export class EngineFit {
+export class SearchState {
   /** what the matrix was multiplied with: √scale of it went to either factor */
   readonly scale: number;
   readonly sides: Sides;
@@ -78,7 +80,7 @@ export class EngineFit {
   }
 
   /** Undefined when the matrix is zero: there is nothing to fit. */
-  static async start(weight: Tensor2D, options: StartOptions): Promise<EngineFit | undefined> {
+  static async start(weight: Tensor2D, options: StartOptions): Promise<SearchState | undefined> {
     const [nOut, nIn] = weight.shape;
     const blocks = Math.min(nOut, nIn);
     const size = tidy(() => sum(sum(square(weight), 1)));
@@ -94,7 +96,7 @@ export class EngineFit {
       (factor) => reshape(factor, [blocks, factor.size / blocks]) as Tensor2D,
     );
     const power = tidy(() => sum(sum(square(target), 1)));
-    const fit = new EngineFit(target, power as Scalar, { ...options, scale, factors });
+    const fit = new SearchState(target, power as Scalar, { ...options, scale, factors });
     for (const tensor of [lr_weight1, lr_weight2, singularValues, ...factors]) {
       tensor.dispose();
     }

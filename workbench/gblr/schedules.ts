@@ -1,5 +1,6 @@
-// How smooth masks are at a given time of training: sigma rises linearly from its first to its last value, by epoch or
-// by batch, as arXiv 2310.18882 anneals it. Computes the number only; who holds masks applies it.
+// What changes with the time of training: how smooth masks are (sigma rises linearly from its first to its last value, as
+// arXiv 2310.18882 anneals it), and what relative cost the budget rule allows. Computes the numbers only; masks and shrink
+// rules apply them.
 
 import { expectSetting } from "../engine/ops/operands.ts";
 
@@ -49,4 +50,32 @@ export function sigmaAt(schedule: SigmaSchedule, time: TrainingTime): number {
   expectSetting("sigmaAt", { endEpoch }, `at least startEpoch ${startEpoch}`, endEpoch >= startEpoch);
   const now = every === "batch" ? epochsSoFar(time) : time.epoch;
   return initial + (final - initial) * progressOf(now, startEpoch, endEpoch);
+}
+
+export interface BudgetSchedule {
+  /** relative cost at the end, a share of the dense layers' multiply-adds, above 0 and at most 1 */
+  target: number;
+  /** when the descent starts, epochs from 0, fractions allowed */
+  start: number;
+  /** when the target is reached; equal to `start`: at once */
+  end: number;
+}
+
+/**
+ * The cost allowed now: `from` until `start`, the target from `end` on, in between by a cubic polynomial that takes most
+ * off early (Zhu and Gupta 2017, equation 1). A `from` below the target allows the target
+ * throughout.
+ * @param from cost at the outset, in the target's unit
+ */
+export function budgetAt({ target, start, end }: BudgetSchedule, from: number, time: TrainingTime): number {
+  const done = 1 - (1 - progressOf(epochsSoFar(time), start, end)) ** 3;
+  // Weighted so that the end is the target to the last bit.
+  return Math.max(from, target) * (1 - done) + target * done;
+}
+
+/** @throws ShapeError when a setting is out of range */
+export function expectBudgetSchedule(rule: string, { target, start, end }: BudgetSchedule): void {
+  expectSetting(rule, { target }, "above 0 and at most 1", target > 0 && target <= 1);
+  expectSetting(rule, { start }, "a finite number of epochs", Number.isFinite(start));
+  expectSetting(rule, { end }, `at least start ${start}`, end >= start);
 }

@@ -3,12 +3,12 @@
 
 import { randomBytes } from "node:crypto";
 import type { AddressInfo } from "node:net";
-import { authenticator, createSigner, type HubToken } from "./permissions.ts";
+import { authenticator, createSigner, type HubToken } from "./api/permissions.ts";
 import { route } from "./routes.ts";
 import { createHubServer, type HubEvent } from "./server.ts";
 import { HubStore } from "./store/hub-store.ts";
 
-export type { HubToken, Role } from "./permissions.ts";
+export type { HubToken, Role } from "./api/permissions.ts";
 export type { HubEvent } from "./server.ts";
 
 export interface ServeOptions {

@@ -13,6 +13,8 @@ import {
   listRefs,
   superSquash,
 } from "./api/references.ts";
+import { type HubReply, type HubRequest, json, text } from "./api/reply.ts";
+import { openForWriting, openRepository, type RepoAddress, type RepoRequest } from "./api/repo-request.ts";
 import { changeSettings, create, remove } from "./api/repositories.ts";
 import { rawFile, resolveFile } from "./api/resolve.ts";
 import { listTree, pathsInfo } from "./api/tree.ts";
@@ -27,9 +29,8 @@ import {
   xetWriteToken,
 } from "./api/uploads.ts";
 import { whoAmI } from "./api/who-am-i.ts";
-import { HubRefusal, type HubReply, type HubRequest, json, text } from "./reply.ts";
-import { openForWriting, openRepository, type RepoAddress, type RepoRequest } from "./repo-request.ts";
 import type { HubStore } from "./store/hub-store.ts";
+import { HubRefusal } from "./store/refusal.ts";
 
 type RepoHandler = (request: RepoRequest) => Promise<HubReply>;
 type Method = "GET" | "POST" | "PUT" | "DELETE";

@@ -3,8 +3,9 @@
 
 import { randomUUID } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import type { Authenticate } from "./permissions.ts";
-import { HubRefusal, type HubReply, type HubRequest, json, refusalFor } from "./reply.ts";
+import type { Authenticate } from "./api/permissions.ts";
+import { type HubReply, type HubRequest, json } from "./api/reply.ts";
+import { HubRefusal, refusalFor } from "./store/refusal.ts";
 
 export type HubEvent =
   | {

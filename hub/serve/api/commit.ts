@@ -3,12 +3,13 @@
 
 import { z } from "zod";
 import { quote } from "../../files/file-error.ts";
-import { checkPath, isRefName } from "../names.ts";
-import { requireWriter } from "../permissions.ts";
-import { checked, HubRefusal, type HubReply, json, parseJson, readJson } from "../reply.ts";
-import { type RepoRequest, splitRevision } from "../repo-request.ts";
 import { blobHash, type HubFile, isLarge, pointerOid } from "../store/commit-object.ts";
+import { checkPath, isRefName } from "../store/names.ts";
+import { HubRefusal } from "../store/refusal.ts";
 import { writeCommit } from "../store/write-commit.ts";
+import { requireWriter } from "./permissions.ts";
+import { checked, type HubReply, json, parseJson, readJson } from "./reply.ts";
+import { type RepoRequest, splitRevision } from "./repo-request.ts";
 
 const MOST_FILES = 50_000;
 const PREUPLOAD = z.object({

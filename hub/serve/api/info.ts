@@ -4,13 +4,13 @@
 import { createHash } from "node:crypto";
 import { parse } from "yaml";
 import type { RepoType } from "../../access/repository.ts";
-import { mayRead } from "../permissions.ts";
-import { type HubReply, type HubRequest, json, page } from "../reply.ts";
-import { type RepoRequest, splitRevision } from "../repo-request.ts";
 import { compareText, type HubCommit, type HubFile, pointerText } from "../store/commit-object.ts";
 import type { HubStore } from "../store/hub-store.ts";
 import type { RepoSettings } from "../store/records.ts";
 import type { Repository } from "../store/repository.ts";
+import { mayRead } from "./permissions.ts";
+import { type HubReply, type HubRequest, json, page } from "./reply.ts";
+import { type RepoRequest, splitRevision } from "./repo-request.ts";
 
 export async function repositoryInfo(request: RepoRequest): Promise<HubReply> {
   const { repository, settings, rest, query } = request;

@@ -3,14 +3,15 @@
 
 import { z } from "zod";
 import { quote } from "../../files/file-error.ts";
-import { isRefName } from "../names.ts";
-import { requireWriter } from "../permissions.ts";
-import { HubRefusal, type HubReply, json, page, readJson } from "../reply.ts";
-import { noRevision, type RepoRequest, splitRevision } from "../repo-request.ts";
 import { type HubCommit, makeCommit } from "../store/commit-object.ts";
+import { isRefName } from "../store/names.ts";
 import type { RefKind } from "../store/records.ts";
+import { HubRefusal } from "../store/refusal.ts";
 import { MAIN } from "../store/repository.ts";
 import { keepCommit, squashBranch } from "../store/write-commit.ts";
+import { requireWriter } from "./permissions.ts";
+import { type HubReply, json, page, readJson } from "./reply.ts";
+import { noRevision, type RepoRequest, splitRevision } from "./repo-request.ts";
 
 const BRANCH = z.object({
   startingPoint: z.string().nullish(),

@@ -2,16 +2,17 @@
 
 import { z } from "zod";
 import { quote } from "../../files/file-error.ts";
-import { checkPath, isRepoPart } from "../names.ts";
-import { noRepository, requireWriter } from "../permissions.ts";
-import { HubRefusal, type HubReply, type HubRequest, json, readJson } from "../reply.ts";
-import type { RepoRequest } from "../repo-request.ts";
 import type { HubFile } from "../store/commit-object.ts";
 import { createRepository, deleteRepository, type HubStore } from "../store/hub-store.ts";
+import { checkPath, isRepoPart } from "../store/names.ts";
+import { HubRefusal } from "../store/refusal.ts";
 import { MAIN } from "../store/repository.ts";
 import { writeCommit } from "../store/write-commit.ts";
 import { smallFile } from "./commit.ts";
 import { basicInfo } from "./info.ts";
+import { noRepository, requireWriter } from "./permissions.ts";
+import { type HubReply, type HubRequest, json, readJson } from "./reply.ts";
+import type { RepoRequest } from "./repo-request.ts";
 
 const NAMED = z.object({
   name: z.string(),

@@ -4,11 +4,12 @@
 import type { BigIntStats } from "node:fs";
 import type { FileHandle } from "node:fs/promises";
 import { quote } from "../../files/file-error.ts";
-import { requireGateOpen } from "../permissions.ts";
-import { type ByteBody, HubRefusal, type HubReply } from "../reply.ts";
-import { type RepoRequest, splitRevision } from "../repo-request.ts";
 import { type HubCommit, type HubFile, pointerText } from "../store/commit-object.ts";
 import type { OpenContent } from "../store/objects.ts";
+import { HubRefusal } from "../store/refusal.ts";
+import { requireGateOpen } from "./permissions.ts";
+import type { ByteBody, HubReply } from "./reply.ts";
+import { type RepoRequest, splitRevision } from "./repo-request.ts";
 
 export async function resolveFile(request: RepoRequest): Promise<HubReply> {
   const { file, commit } = await findFile(request);

@@ -3,11 +3,12 @@
 
 import { z } from "zod";
 import { quote } from "../../files/file-error.ts";
-import { cursorOf, HubRefusal, type HubReply, json, page, readForm } from "../reply.ts";
-import { noRevision, type RepoRequest, splitRevision } from "../repo-request.ts";
 import { compareText, type HubCommit, type HubFile, treeIds } from "../store/commit-object.ts";
+import { HubRefusal } from "../store/refusal.ts";
 import type { Repository } from "../store/repository.ts";
 import { shownCommit, treeFile } from "./info.ts";
+import { cursorOf, type HubReply, json, page, readForm } from "./reply.ts";
+import { noRevision, type RepoRequest, splitRevision } from "./repo-request.ts";
 
 type Entry = { path: string; oid: string; file?: HubFile };
 

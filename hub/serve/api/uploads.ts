@@ -3,13 +3,14 @@
 
 import { statfs } from "node:fs/promises";
 import { z } from "zod";
-import { requireWriter, type Signer } from "../permissions.ts";
-import { HubRefusal, type HubReply, type HubRequest, json, readBytes, readJson, text } from "../reply.ts";
-import type { RepoRequest } from "../repo-request.ts";
 import type { HubStore } from "../store/hub-store.ts";
 import type { ExpectedContent } from "../store/objects.ts";
+import { HubRefusal } from "../store/refusal.ts";
 import { partCount, type Upload } from "../store/uploads.ts";
 import { shardFiles } from "../store/xet-formats.ts";
+import { requireWriter, type Signer } from "./permissions.ts";
+import { type HubReply, type HubRequest, json, readBytes, readJson, text } from "./reply.ts";
+import type { RepoRequest } from "./repo-request.ts";
 
 export interface TransferSettings {
   signer: Signer;

@@ -1,6 +1,7 @@
 // `/api/whoami-v2`: whose token this is and what it may do.
 
-import { HubRefusal, type HubReply, type HubRequest, json } from "../reply.ts";
+import { HubRefusal } from "../store/refusal.ts";
+import { type HubReply, type HubRequest, json } from "./reply.ts";
 
 export function whoAmI({ caller }: HubRequest): HubReply {
   if (!caller) throw new HubRefusal(401, "who you are is told to those who bring a token; set HF_TOKEN");

@@ -5,8 +5,8 @@ import { createHash } from "node:crypto";
 import { constants } from "node:fs";
 import { type FileHandle, open, readdir, realpath, stat } from "node:fs/promises";
 import { join, sep } from "node:path";
-import { pathProblem, STORE_FOLDER } from "../names.ts";
 import { blobHash, compareText, type HubFile, isLarge, pointerOid, SAMPLE_BYTES } from "./commit-object.ts";
+import { pathProblem, STORE_FOLDER } from "./names.ts";
 import type { OpenContent } from "./objects.ts";
 
 interface Stamp {

@@ -7,9 +7,9 @@ import { lstat, mkdir, readdir, realpath, rename, rm, stat } from "node:fs/promi
 import { dirname, join } from "node:path";
 import type { RepoType } from "../../access/repository.ts";
 import { lockFile } from "../../cache/lock.ts";
-import { isRepoId, isRepoPart, STORE_FOLDER, TYPE_FOLDERS } from "../names.ts";
 import { compareText } from "./commit-object.ts";
 import { FolderScanner } from "./folder-scan.ts";
+import { isRepoId, isRepoPart, STORE_FOLDER, TYPE_FOLDERS } from "./names.ts";
 import { ObjectStore } from "./objects.ts";
 import { RepoRecords } from "./records.ts";
 import { MAIN, Repository } from "./repository.ts";

@@ -6,7 +6,7 @@ import { type BigIntStats, constants } from "node:fs";
 import { copyFile, type FileHandle, mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { stageFile } from "../../files/atomic-file.ts";
-import { HubRefusal } from "../reply.ts";
+import { HubRefusal } from "./refusal.ts";
 
 export interface ExpectedContent {
   sha256: string;

@@ -5,8 +5,8 @@ import { mkdir, readdir, readFile, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { z } from "zod";
 import { writeFileAtomically } from "../../files/atomic-file.ts";
-import { COMMIT_ID } from "../names.ts";
 import type { HubCommit } from "./commit-object.ts";
+import { COMMIT_ID } from "./names.ts";
 
 const SETTINGS = z.object({
   private: z.boolean().default(false),

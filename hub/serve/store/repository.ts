@@ -4,9 +4,9 @@
 import { join } from "node:path";
 import type { RepoType } from "../../access/repository.ts";
 import { lockFile } from "../../cache/lock.ts";
-import { COMMIT_ID } from "../names.ts";
 import { type HubCommit, type HubFile, makeCommit, sameFiles } from "./commit-object.ts";
 import type { FolderScan, FolderScanner } from "./folder-scan.ts";
+import { COMMIT_ID } from "./names.ts";
 import type { ObjectStore, OpenContent } from "./objects.ts";
 import type { Ref, RepoRecords, RepoSettings } from "./records.ts";
 

@@ -6,8 +6,8 @@ import { createReadStream } from "node:fs";
 import { mkdir, readdir, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { stageFile } from "../../files/atomic-file.ts";
-import { HubRefusal } from "../reply.ts";
 import type { ExpectedContent, ObjectStore } from "./objects.ts";
+import { HubRefusal } from "./refusal.ts";
 
 export interface Upload extends ExpectedContent {
   /** bytes of every part but the last */

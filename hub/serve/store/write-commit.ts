@@ -5,9 +5,9 @@ import { lstat, mkdir, rmdir, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { syncFolder } from "../../files/atomic-file.ts";
 import { quote } from "../../files/file-error.ts";
-import { HubRefusal } from "../reply.ts";
 import { type HubCommit, type HubFile, makeCommit, sameFiles } from "./commit-object.ts";
 import type { ObjectStore } from "./objects.ts";
+import { HubRefusal } from "./refusal.ts";
 import { MAIN, type Repository } from "./repository.ts";
 
 export interface CommitRequest {

@@ -2,8 +2,8 @@
 // what a shard says of xorbs serves to find chunks again, which a local Hub does not offer.
 
 import { decompressLz4Raw } from "hyparquet-compressors";
-import { HubRefusal } from "../reply.ts";
 import type { ExpectedContent } from "./objects.ts";
+import { HubRefusal } from "./refusal.ts";
 
 /** Chunks `first` … `end - 1` of a xorb. */
 export interface XetTerm {

@@ -6,7 +6,7 @@ import { randomBytes } from "node:crypto";
 import { mkdir, readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { stageFile } from "../../files/atomic-file.ts";
-import { HubRefusal } from "../reply.ts";
+import { HubRefusal } from "./refusal.ts";
 import { type XetFile, Xorb } from "./xet-formats.ts";
 
 const DAY = 24 * 3600 * 1000;

@@ -1,13 +1,14 @@
 // What most handlers begin with: the repository of an address, if the caller may see it, and the commit of a revision.
 
-import type { RepoType } from "../access/repository.ts";
-import { quote } from "../files/file-error.ts";
+import type { RepoType } from "../../access/repository.ts";
+import { quote } from "../../files/file-error.ts";
+import type { HubCommit } from "../store/commit-object.ts";
+import type { HubStore } from "../store/hub-store.ts";
+import type { RepoSettings } from "../store/records.ts";
+import { HubRefusal } from "../store/refusal.ts";
+import type { Repository } from "../store/repository.ts";
 import { mayRead, noRepository, requireWriter } from "./permissions.ts";
-import { HubRefusal, type HubRequest } from "./reply.ts";
-import type { HubCommit } from "./store/commit-object.ts";
-import type { HubStore } from "./store/hub-store.ts";
-import type { RepoSettings } from "./store/records.ts";
-import type { Repository } from "./store/repository.ts";
+import type { HubRequest } from "./reply.ts";
 
 export interface RepoAddress {
   type: RepoType;

@@ -6,9 +6,9 @@ import { formatRepoName } from "../access/repository.ts";
 import type { RepoFile } from "../cache/listing.ts";
 import type { ByteSource } from "../files/byte-source.ts";
 import { quote } from "../files/file-error.ts";
-import { hostOf, type RequestContext, resolveUrl } from "./context.ts";
-import { wrongRange } from "./failures.ts";
-import { hubFetch } from "./hub-fetch.ts";
+import { hostOf, type RequestContext, resolveUrl } from "../request/context.ts";
+import { wrongRange } from "../request/failures.ts";
+import { hubFetch } from "../request/hub-fetch.ts";
 
 /** Bytes of a request at least: the header of most models comes with its length in one. */
 const LEAST_BYTES = 2 ** 16;

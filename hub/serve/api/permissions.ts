@@ -2,8 +2,8 @@
 // their hashes, in constant time, and appear in nothing that is said.
 
 import { createHash, createHmac, timingSafeEqual } from "node:crypto";
-import { HubRefusal } from "./reply.ts";
-import type { RepoSettings } from "./store/records.ts";
+import type { RepoSettings } from "../store/records.ts";
+import { HubRefusal } from "../store/refusal.ts";
 
 /** `write`: everything. `read`: private and gated repositories too. `guest`: known, and reads what is public. */
 export type Role = "write" | "read" | "guest";

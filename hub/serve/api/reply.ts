@@ -1,6 +1,7 @@
 // A request as handlers see it, and what they give back. No sockets here: server.ts turns one into the other.
 
 import type { z } from "zod";
+import { HubRefusal } from "../store/refusal.ts";
 import type { Caller } from "./permissions.ts";
 
 export interface HubRequest {
@@ -152,40 +153,4 @@ export async function readBytes(request: HubRequest, most: number): Promise<Buff
     chunks.push(bytes);
   }
   return Buffer.concat(chunks);
-}
-
-/** Codes of `X-Error-Code`, spelt as huggingface.co spells them. */
-export type ErrorCode = "RepoNotFound" | "RevisionNotFound" | "EntryNotFound" | "GatedRepo";
-
-export class HubRefusal extends Error {
-  override readonly name = "HubRefusal";
-  readonly status: number;
-  readonly code: ErrorCode | undefined;
-
-  constructor(status: number, message: string, code?: ErrorCode) {
-    super(message);
-    this.status = status;
-    this.code = code;
-  }
-}
-
-/** Errors of the disk that are the folder's state, not a fault of the server. */
-const DISK_REFUSALS: Record<string, [status: number, line: string]> = {
-  ENOSPC: [507, "no space is left on the Hub's disk; nothing was changed"],
-  EDQUOT: [507, "the quota of the Hub's disk is used up; nothing was changed"],
-  EFBIG: [507, "the Hub's disk takes no file that large; nothing was changed"],
-  EROFS: [403, "the Hub's folder is read-only; it can be read but not written"],
-  EACCES: [403, "the Hub may not write to its folder; it can be read but not written"],
-  EPERM: [403, "the Hub may not write to its folder; it can be read but not written"],
-  ENOTDIR: [403, "the Hub's folder cannot be written: a file is where a folder should be"],
-  ENAMETOOLONG: [400, "a name is longer than the Hub's disk takes"],
-  EMFILE: [503, "the Hub has too many files open; try again"],
-  ENFILE: [503, "the Hub has too many files open; try again"],
-};
-
-/** A refusal for whatever was thrown; undefined for a fault that the client must not see. */
-export function refusalFor(error: unknown): HubRefusal | undefined {
-  if (error instanceof HubRefusal) return error;
-  const entry = DISK_REFUSALS[(error as NodeJS.ErrnoException | undefined)?.code ?? ""];
-  return entry && new HubRefusal(...entry);
 }

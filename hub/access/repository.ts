@@ -58,10 +58,10 @@ export function parseRepoName(text: string, type: RepoType): RepoName {
 export function checkRepoName({ type, id, revision }: RepoName): void {
   const problem = problemOfId(id);
   if (problem) {
-    throw new RepoNameError(`${quote(id)} is no name of a ${type}: ${problem}; a name is like "owner/name"`);
+    throw new RepoNameError(`${quote(id)} is not a valid name of a ${type}: ${problem}; a name is like "owner/name"`);
   }
   if (!isRevision(revision)) {
-    throw new RepoNameError(`${quote(revision)} is no revision of ${id}; give a branch, a tag or a commit`);
+    throw new RepoNameError(`${quote(revision)} is not a valid revision of ${id}; give a branch, a tag or a commit`);
   }
 }
 
@@ -81,7 +81,7 @@ function problemOfId(id: string): string | undefined {
   if (parts.length > 2) return "it has more than one slash";
   if (parts.some((part) => part.length > LONGEST_PART)) return `it is longer than ${LONGEST_PART} characters`;
   if (!parts.every((part) => PART.test(part))) {
-    return 'letters, digits, "-", "_" and "." make it up, "-" and "." not at its ends';
+    return 'only letters, digits, "-", "_" and "." are allowed, and no "-" or "." at its ends';
   }
   if (id.includes("--") || id.includes("..")) return '"--" and ".." cannot be in it';
   return id.endsWith(".git") ? 'it ends with ".git"' : undefined;

@@ -56,7 +56,7 @@ export function zooEntry(text: string): ZooEntry {
   const found = ZOO.find((entry) => entry.name === name);
   if (found) return found;
   const names = ZOO.map((entry) => PREFIX + entry.name).join(", ");
-  throw new ZooError(`is not in the zoo; there is ${names}`, { file: PREFIX + name.slice(0, 100) });
+  throw new ZooError(`is not in the zoo; available: ${names}`, { file: PREFIX + name.slice(0, 100) });
 }
 
 /**

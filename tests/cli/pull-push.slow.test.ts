@@ -89,9 +89,9 @@ test.each([
   [
     ["pull", "a/b/c"],
     2,
-    /^gblr: "a\/b\/c" is no name of a model: it has more than one slash; a name is like "owner\/name"\n$/,
+    /^gblr: "a\/b\/c" is not a valid name of a model: it has more than one slash; a name is like "owner\/name"\n$/,
   ],
-  [["pull", "x/y@../z"], 2, /^gblr: "\.\.\/z" is no revision of x\/y; .*\n$/],
+  [["pull", "x/y@../z"], 2, /^gblr: "\.\.\/z" is not a valid revision of x\/y; .*\n$/],
   [["pull"], 2, /^gblr: missing required argument 'name'\n$/],
   [
     ["push", "model", "x/y@a", "--revision", "b"],

@@ -1,5 +1,6 @@
-// `/api/…/branch/<name>` and `/api/…/tag/<revision>`: making and removing branches and tags;
-// `/api/…/super-squash/<branch>`: making a branch one commit. What they point to is then kept, contents and all. `main` is the plain folder, always.
+// Branches, tags and history: `/api/…/branch/<name>` and `/api/…/tag/<revision>` create and delete,
+// `/api/…/super-squash/<branch>` turns a branch into one commit, `/api/…/refs` and `/api/…/commits/<revision>` list.
+// The files of branches and tags are copied to the store. `main` is always the plain folder.
 
 import { z } from "zod";
 import { quote } from "../../files/file-error.ts";
@@ -50,10 +51,10 @@ interface Pointing {
 
 async function point({ repository }: RepoRequest, { kind, name, commit, overwrite }: Pointing): Promise<HubReply> {
   if (!isRefName(name)) throw new HubRefusal(400, `${quote(name)} cannot be a branch or tag`);
-  if (name === MAIN) throw new HubRefusal(409, `${MAIN} is there already`);
+  if (name === MAIN) throw new HubRefusal(409, `${MAIN} exists already`);
   return repository.exclusively(async () => {
     const { records } = repository;
-    if (!overwrite && (await records.ref(kind, name))) throw new HubRefusal(409, `${quote(name)} is there already`);
+    if (!overwrite && (await records.ref(kind, name))) throw new HubRefusal(409, `${quote(name)} exists already`);
     await keepCommit(repository, commit);
     await records.writeRef(kind, name, { commit: commit.id });
     return json({ name, commit: commit.id });
@@ -72,7 +73,7 @@ async function remove({ repository, rest }: RepoRequest, kind: RefKind): Promise
 
 const SQUASH = z.object({ message: z.string().max(1000).nullish() });
 
-/** Makes a branch one commit of the files that it has. Earlier commits can still be read by their ids. */
+/** Replaces a branch by one commit with its files. Earlier commits can still be read by their ids. */
 export async function superSquash(request: RepoRequest): Promise<HubReply> {
   const { repository, rest, caller } = request;
   const branch = rest.join("/");

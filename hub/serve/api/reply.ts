@@ -1,4 +1,5 @@
-// A request as handlers see it, and what they give back. No sockets here: server.ts turns one into the other.
+// Requests and replies as the handlers see them, without sockets: bodies that are read whole (JSON, forms, bytes,
+// with a size limit), and lists in pages. Bodies that are files are streamed instead.
 
 import type { z } from "zod";
 import { HubRefusal } from "../store/refusal.ts";
@@ -6,15 +7,15 @@ import type { Caller } from "./permissions.ts";
 
 export interface HubRequest {
   method: string;
-  /** decoded parts of the path */
+  /** decoded segments of the path */
   segments: string[];
   query: URLSearchParams;
-  /** one header by its name in lower case */
+  /** value of a header, by its name in lower case */
   header(name: string): string | undefined;
   body: AsyncIterable<Uint8Array>;
-  /** address of this Hub as the client wrote it, without a slash at its end */
+  /** address of this Hub as the client used it, without a trailing slash */
   base: string;
-  /** path with its query, as it came */
+  /** path and query, undecoded */
   target: string;
   caller: Caller | undefined;
 }
@@ -22,15 +23,15 @@ export interface HubRequest {
 export interface HubReply {
   status: number;
   headers?: Record<string, string>;
-  /** text, or bytes as they are asked for; none for an empty body */
+  /** text, or bytes on request. Undefined for an empty body */
   body?: string | ByteBody;
 }
 
 export interface ByteBody {
   length: number;
-  /** called unless the body is not wanted (HEAD) */
+  /** called unless only the headers are wanted (HEAD) */
   read(): AsyncIterable<Uint8Array>;
-  /** called in any case, at the end */
+  /** always called at the end */
   close(): Promise<void>;
 }
 
@@ -46,18 +47,18 @@ export function text(body: string, { status = 200, headers = {} }: Omit<Partial<
   return { status, headers: { "Content-Type": "text/plain; charset=utf-8", ...headers }, body };
 }
 
-export interface PageOptions<T> {
-  /** in order */
+interface PageOptions<T> {
+  /** sorted by key */
   items: readonly T[];
-  /** position in the order; the same every time */
+  /** position in the order; it must not change between requests */
   key(item: T): string;
-  /** items on a page unless `limit` asks for fewer */
+  /** items on a page, unless `limit` asks for fewer */
   most: number;
-  /** put into the address of later pages, so that they are of the same list */
+  /** part of the address of later pages, so that they continue the same list */
   pin?: string;
 }
 
-/** One page of a list, with the `Link` to the next. The cursor is the key of the last item. */
+/** One page of a list, with a `Link` header to the next page. The cursor is the key of the last item. */
 export function page<T>(request: HubRequest, options: PageOptions<T>): { items: T[]; headers: Record<string, string> } {
   const { items, key, most, pin } = options;
   const after = cursorOf(request)?.after;
@@ -72,7 +73,10 @@ export function page<T>(request: HubRequest, options: PageOptions<T>): { items: 
   return { items: shown, headers: { Link: `<${request.base}${path}?${query}>; rel="next"` } };
 }
 
-/** Where a list goes on. @throws {HubRefusal} 400 if it is none of ours */
+/**
+ * The position where a list continues.
+ * @throws {HubRefusal} 400 for a cursor that this Hub did not make
+ */
 export function cursorOf(request: HubRequest): { after: string; pin?: string } | undefined {
   const cursor = request.query.get("cursor");
   if (cursor === null) return undefined;
@@ -81,10 +85,10 @@ export function cursorOf(request: HubRequest): { after: string; pin?: string } |
     if (typeof after === "string" && (pin === undefined || typeof pin === "string"))
       return { after, ...(pin && { pin }) };
   } catch {}
-  throw new HubRefusal(400, "this cursor is not one that the Hub gave; begin the list again");
+  throw new HubRefusal(400, "this Hub did not make this cursor; start the list again");
 }
 
-/** First index where `before` is no longer true. */
+/** First index whose item is not `before`, by binary search. */
 function lowerBound<T>(items: readonly T[], before: (item: T) => boolean): number {
   let low = 0;
   let high = items.length;
@@ -96,20 +100,26 @@ function lowerBound<T>(items: readonly T[], before: (item: T) => boolean): numbe
   return low;
 }
 
-export function positive(digits: string | null): number | undefined {
+function positive(digits: string | null): number | undefined {
   const value = Number(digits ?? Number.NaN);
   return Number.isSafeInteger(value) && value > 0 ? value : undefined;
 }
 
-/** Longest body that is read into memory, in bytes. Preuploads carry a sample of each of their files. */
+/** Longest body that is read into memory, in bytes. A preupload has a sample of each file. */
 const LONGEST_BODY = 16 * 2 ** 20;
 
-/** @throws {HubRefusal} 400 if it is not JSON of that form, 413 if it is too long */
+/**
+ * Reads a JSON body.
+ * @throws {HubRefusal} 400 if it does not match the schema, 413 if it is too long
+ */
 export async function readJson<T>(request: HubRequest, schema: z.ZodType<T>): Promise<T> {
   return checked(parseJson(await readText(request)), schema);
 }
 
-/** JSON, or `application/x-www-form-urlencoded` where a name can come several times. */
+/**
+ * Reads JSON, or `application/x-www-form-urlencoded`, where a repeated name gives a list. Python's client sends
+ * forms.
+ */
 export async function readForm<T>(request: HubRequest, schema: z.ZodType<T>): Promise<T> {
   const text = await readText(request);
   if (!request.header("content-type")?.startsWith("application/x-www-form-urlencoded")) {
@@ -131,19 +141,23 @@ export function parseJson(text: string): unknown {
   }
 }
 
+/** Checks a value against a schema. @throws {HubRefusal} 400 */
 export function checked<T>(value: unknown, schema: z.ZodType<T>): T {
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0];
   const place = issue?.path.length ? ` at ${issue.path.map(String).join(".").slice(0, 100)}` : "";
-  throw new HubRefusal(400, `the body is not what this address takes${place}: ${issue?.message.slice(0, 200) ?? ""}`);
+  throw new HubRefusal(400, `the body is not what this address accepts${place}: ${issue?.message.slice(0, 200) ?? ""}`);
 }
 
 async function readText(request: HubRequest): Promise<string> {
   return (await readBytes(request, LONGEST_BODY)).toString("utf8");
 }
 
-/** @throws {HubRefusal} 413 if it is longer than `most` bytes */
+/**
+ * Reads a body into memory.
+ * @throws {HubRefusal} 413 if it is longer than `most` bytes
+ */
 export async function readBytes(request: HubRequest, most: number): Promise<Buffer> {
   const chunks: Uint8Array[] = [];
   let size = 0;

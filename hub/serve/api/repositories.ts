@@ -1,4 +1,5 @@
-// `/api/repos/create`, `/api/repos/delete` and `/api/…/settings`: repositories made, removed, and who may see them.
+// `/api/repos/create`, `/api/repos/delete` and `/api/…/settings`: creates and deletes repositories, and sets their
+// visibility.
 
 import { z } from "zod";
 import { quote } from "../../files/file-error.ts";
@@ -84,7 +85,7 @@ function isPrivate(body: z.infer<typeof VISIBILITY>): boolean | undefined {
   return body.private ?? undefined;
 }
 
-/** Without an owner a repository is the caller's; Python's client may send both in the name. */
+/** Without an owner, the repository belongs to the caller. Python's client may send both in the name. */
 function nameOf(
   { name, organization, type }: z.infer<typeof NAMED>,
   user: string,

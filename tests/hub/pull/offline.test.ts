@@ -86,7 +86,7 @@ test("a cache without a listing serves what its snapshot has", async () => {
   expect(some.pulled.files).toEqual(["config.json"]);
   const none = await failureOf(pullAll(access, { include: ["merges.txt"] }));
   expect(none.message).toMatch(
-    /^x\/y: the cache \S+ has no file of commit c0ffee00 that matches merges\.txt, only config\.json, model\.safetensors, tokenizer\.json; pull it once with a network$/,
+    /^x\/y: the cache \S+ has no file of commit c0ffee00 that matches merges\.txt, only config\.json, model\.safetensors, tokenizer\.json; pull it once while online$/,
   );
 });
 

@@ -44,7 +44,11 @@ const messageOf = async (promise: Promise<unknown>) => {
 
 test.each<[string, TensorSource[], string]>([
   ["a name given twice", [floats("a", 1), floats("b", 1), floats("a", 2)], '"a" is named twice'],
-  ["the name of the metadata", [floats("__metadata__", 1)], 'tensor "__metadata__": the name is the metadata\'s'],
+  [
+    "the name of the metadata",
+    [floats("__metadata__", 1)],
+    'tensor "__metadata__": the name is reserved for the metadata',
+  ],
   ["half a surrogate pair", [floats("\ud800", 1)], 'tensor "\\ud800": the name is not well-formed Unicode'],
   [
     "a shape with half a side",

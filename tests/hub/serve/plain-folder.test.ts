@@ -306,12 +306,12 @@ test("two Hubs can serve one folder: what one takes the other has", async () => 
 test("a place that is none, or a token that no client takes, is refused before anything listens", async () => {
   const file = path.join(newFolder(), "file");
   writeFileSync(file, "");
-  await expect(serveHub({ folder: `${file}/none` })).rejects.toThrow("there is no such folder; make it first");
+  await expect(serveHub({ folder: `${file}/none` })).rejects.toThrow("there is no such folder; create it first");
   await expect(serveHub({ folder: file })).rejects.toThrow("it is not a folder");
-  await expect(serveHub({ folder: newFolder(), token: "secret" })).rejects.toThrow("a token begins with hf_");
+  await expect(serveHub({ folder: newFolder(), token: "secret" })).rejects.toThrow("a token must start with hf_");
   const { port } = new URL((await testHub()).url);
   await expect(serveHub({ folder: newFolder(), port: Number(port) })).rejects.toThrow(
-    `127.0.0.1:${port} cannot be listened at: EADDRINUSE`,
+    `127.0.0.1:${port} cannot be listened on: EADDRINUSE`,
   );
   const served = await serveHub({ folder: newFolder() });
   afterAll(() => served.close());

@@ -144,7 +144,7 @@ test("what is damaged or not there is refused in a line, and nothing is kept", a
     [chunk(bad.subarray(0, 20), { scheme: 1, size }), undefined, "it ends inside a block"],
     [chunk(bad, { scheme: 1, size: 70_000 }), undefined, "it holds 65536 bytes of 70000"],
     [chunk(Buffer.from("0123456789abcdefXYz")), undefined, "does not have the SHA-256 that was announced"],
-    [chunk(CONTENT), { ...good, sha256: undefined }, "it does not say the SHA-256 of a file"],
+    [chunk(CONTENT), { ...good, sha256: undefined }, "it does not state the SHA-256 of a file"],
     [chunk(CONTENT), { ...good, terms: [{ xorb: "f".repeat(64), end: 1, size }] }, "was not uploaded"],
   ];
   for (const [xorb, file, line] of cases) {

@@ -110,7 +110,7 @@ describe("the zoo", () => {
     ]);
     expect(isZooName("zoo:x") && !isZooName("owner/zoo:x")).toBe(true);
     expect(() => zooEntry("zoo:gpt3")).toThrow(
-      "zoo:gpt3: is not in the zoo; there is zoo:gpt2-gaudi, zoo:vit-b-gaudi, zoo:resnet18-gaudi",
+      "zoo:gpt3: is not in the zoo; available: zoo:gpt2-gaudi, zoo:vit-b-gaudi, zoo:resnet18-gaudi",
     );
   });
 

@@ -7,11 +7,11 @@ import { type CardFacts, type MeasuredMetric, parseCardMetadata } from "../../hu
 import { writeFileAtomically } from "../../hub/files/atomic-file.ts";
 import { push } from "../../hub/push/index.ts";
 import type { ComparisonRow } from "../report/index.ts";
-import { PICTURE, writeCard } from "./card.ts";
-import { MODEL, type VariantOptions } from "./compress-variant.ts";
-import type { ExperimentEvent } from "./events.ts";
+import { MODEL, type VariantOptions } from "./convert.ts";
+import { baseName, type Source } from "./fetch.ts";
+import { PICTURE, writeCard } from "./save.ts";
 import type { ExperimentSettings } from "./settings.ts";
-import { baseName, type Source } from "./sources.ts";
+import type { ExperimentEvent } from "./stage.ts";
 
 export interface PublishOptions extends VariantOptions {
   /** as the Hub names it */

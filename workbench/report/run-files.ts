@@ -9,7 +9,6 @@ import { writeFileAtomically } from "../../hub/files/atomic-file.ts";
 import { reason } from "../../hub/files/byte-source.ts";
 import type { Metrics } from "../train/metrics.ts";
 import { parseMetrics } from "./metrics-log.ts";
-import { RunError } from "./run-error.ts";
 import {
   type Classification,
   type ComparisonRow,
@@ -17,6 +16,7 @@ import {
   classificationSchema,
   comparisonSchema,
   conversionSchema,
+  RunError,
   type RunRecord,
   runRecordSchema,
 } from "./run-record.ts";

@@ -4,6 +4,7 @@
 
 import { z } from "zod";
 import type { ComparisonRow } from "../../hub/card/facts.ts";
+import { FileError } from "../../hub/files/file-error.ts";
 import { formatVersion, recordOf } from "../../hub/text/json.ts";
 
 export type { ComparisonRow };
@@ -104,3 +105,10 @@ export const classificationSchema = classification.refine(
 
 /** classification.json */
 export type Classification = z.infer<typeof classification>;
+
+// The one error of run folders: which file, what is wrong with it.
+
+/** A folder that holds no run, a record that cannot be written, numbers that are none. */
+export class RunError extends FileError {
+  override readonly name = "RunError";
+}

@@ -7,7 +7,7 @@ import { latestCommit, listCommit } from "../../../hub/pull/resolve.ts";
 import { push } from "../../../hub/push/index.ts";
 import { requestContext } from "../../../hub/request/context.ts";
 import { underEndpoint, withWholeLinks } from "../../../hub/request/hub-fetch.ts";
-import { hubAccessFrom } from "../../../workbench/cli/hub-access.ts";
+import { hubAccessFrom } from "../../../workbench/cli/shared/hub-access.ts";
 import { filesIn, pullAll } from "../pull/pulling.ts";
 import { bytesOf, lay, TOKEN, testHub } from "../serve/serving.ts";
 import { temporaryFolder } from "../temporary.ts";

@@ -8,7 +8,7 @@ import type { Located } from "../../../hub/pull/locate.ts";
 import type { Conversion } from "../../compress/index.ts";
 import type { Engine } from "../../engine/core/types.ts";
 import { isClassifier, type Model } from "../../models/index.ts";
-import { commandLine, versionsOf } from "../versions.ts";
+import { commandLine, versionsOf } from "../shared/versions.ts";
 
 export interface CardOptions {
   source: Located;

@@ -20,7 +20,7 @@ export interface ByteSource {
 }
 
 /** Number of bytes that `chunksOf` reads at a time. */
-export const CHUNK_BYTES = 4 * 2 ** 20;
+const CHUNK_BYTES = 4 * 2 ** 20;
 
 /** Longest read, in bytes, that every operating system accepts in one call. */
 const LONGEST_READ = 2 ** 30;
@@ -115,7 +115,7 @@ export function reason(error: unknown): string {
 const START = new TextEncoder().encode("version https://git-lfs.github.com/spec/v1\n");
 
 /** Files of this many bytes or more are not taken for pointers. The specification requires fewer than 1024 bytes. */
-export const LONGEST_POINTER = 1024;
+const LONGEST_POINTER = 1024;
 
 export const POINTER_PROBLEM =
   "is a Git LFS pointer, not the file itself; run `git lfs pull` in its repository, or fetch it with `gblr pull`";

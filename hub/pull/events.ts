@@ -10,8 +10,6 @@ export interface PullOptions {
   /** files that may be missing if the Hub cannot be asked and the cache does not have them, as patterns */
   optional?: readonly string[] | undefined;
   signal?: AbortSignal | undefined;
-  /** number of files downloaded at the same time. Default 4 */
-  connections?: number | undefined;
   /** timeouts and retries. Defaults: request/context.ts */
   patience?: Partial<Patience> | undefined;
 }

@@ -17,6 +17,7 @@ import { type Resolved, resolveRevision } from "./resolve.ts";
 
 export type { PullEvent, Pulled, PullOptions } from "./events.ts";
 
+/** Number of blobs that are downloaded at the same time. */
 const CONNECTIONS = 4;
 
 /**
@@ -70,7 +71,7 @@ async function pullAll(job: Pull): Promise<void> {
     await writeRef(paths, repo.revision, commit);
   }
   await checkSpace(missing, context);
-  await placeAll(wanted, { ...job, commit, connections: options.connections ?? CONNECTIONS }).catch(async (error) => {
+  await placeAll(wanted, { ...job, commit }).catch(async (error) => {
     // If a file does not match its listing, the listing may be wrong. The next pull requests it again.
     if (error instanceof HubError && (error.code === "no-file" || error.code === "corrupt")) {
       await rm(paths.listing(commit), { force: true }).catch(() => {});
@@ -106,18 +107,17 @@ const isMissing = ({ state }: Wanted): boolean => state.kind === "missing" || st
 
 interface Placing extends Pull {
   commit: string;
-  connections: number;
 }
 
 /**
  * Several files of a snapshot can have the same blob. Large blobs come first, so that none remains for a single
  * connection at the end.
  */
-async function placeAll(wanted: readonly Wanted[], { connections, ...job }: Placing): Promise<void> {
+async function placeAll(wanted: readonly Wanted[], job: Placing): Promise<void> {
   const { context, emit, paths, commit } = job;
   const blobs = Map.groupBy(wanted, ({ file }) => blobName(file));
   const queue = [...blobs.values()].sort((a, b) => (b[0]?.file.size ?? 0) - (a[0]?.file.size ?? 0));
-  await eachOf(queue, { connections, signal: context.signal }, async (group, signal) => {
+  await eachOf(queue, { connections: CONNECTIONS, signal: context.signal }, async (group, signal) => {
     const fetched = group.some(isMissing)
       ? await fetchBlob((group[0] as Wanted).file, { ...job, context: { ...context, signal } })
       : false;

@@ -2,6 +2,7 @@
 // and `?` also match slashes, `[ab]` and `[!ab]` are sets, and a pattern that ends with a slash matches everything
 // below that folder.
 
+/** Patterns as the user gave them. Without `include` all files match. */
 export interface FilePatterns {
   include?: readonly string[] | undefined;
   exclude?: readonly string[] | undefined;

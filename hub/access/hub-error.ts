@@ -1,6 +1,7 @@
 // The error of everything that talks to a Hub. Its code tells programs what went wrong. Its message is one line: what
 // was requested, what the Hub answered, what to do. Messages never contain the token.
 
+/** What went wrong, for programs. */
 export type HubErrorCode =
   /** there is no token, or the Hub does not know it */
   | "unauthorized"
@@ -31,6 +32,7 @@ export type HubErrorCode =
   /** there is nothing to do: the folder has no files, or the patterns match none */
   | "no-match";
 
+/** What the Hub's answer stated. */
 export interface HubErrorOptions extends ErrorOptions {
   /** HTTP status */
   status?: number;
@@ -38,6 +40,7 @@ export interface HubErrorOptions extends ErrorOptions {
   requestId?: string | undefined;
 }
 
+/** An operation on a Hub failed. The message is one line. */
 export class HubError extends Error {
   override readonly name = "HubError";
   readonly code: HubErrorCode;

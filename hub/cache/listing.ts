@@ -9,6 +9,7 @@ import { writeFileAtomically } from "../files/atomic-file.ts";
 import { mapOf } from "../text/json.ts";
 import { isHash, isSafeFileName, type RepoPaths } from "./paths.ts";
 
+/** One file of a commit. */
 export interface RepoFile {
   /** separated by slashes */
   path: string;
@@ -62,6 +63,10 @@ export async function readListing(paths: RepoPaths, commit: string): Promise<Rep
   }
 }
 
+/**
+ * Stores the listing of a commit.
+ * @throws the file system's error
+ */
 export async function writeListing(paths: RepoPaths, commit: string, files: readonly RepoFile[]): Promise<void> {
   const byPath = [...files].sort((a, b) => (a.path < b.path ? -1 : 1));
   const entries = byPath.map(({ path, size, gitHash, sha256, xetHash }) => {

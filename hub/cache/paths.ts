@@ -7,6 +7,7 @@ import { HubError } from "../access/hub-error.ts";
 import { checkRepoName, type RepoName } from "../access/repository.ts";
 import { quote } from "../files/file-error.ts";
 
+/** The paths of one repository. Functions throw HubError for a hash or file name that is not safe. */
 export interface RepoPaths {
   /** folder of the repository, `models--owner--name` */
   readonly folder: string;

@@ -13,6 +13,7 @@ import { isHash, isSafeFileName, type RepoPaths } from "./paths.ts";
  */
 export type FileState = { kind: "linked" | "stored" | "missing" } | { kind: "partial"; bytes: number };
 
+/** Finds out where a file of a commit is. */
 export async function stateOf(paths: RepoPaths, commit: string, file: RepoFile): Promise<FileState> {
   if ((await sizeOf(paths.pointer(commit, file.path))) === file.size) return { kind: "linked" };
   const blob = paths.blob(blobName(file));
@@ -66,6 +67,10 @@ export async function readRef(paths: RepoPaths, revision: string): Promise<strin
   return isHash(commit) ? commit : undefined;
 }
 
+/**
+ * Stores the commit of a branch or tag.
+ * @throws the file system's error
+ */
 export async function writeRef(paths: RepoPaths, revision: string, commit: string): Promise<void> {
   const path = paths.ref(revision);
   await mkdir(dirname(path), { recursive: true });

@@ -53,6 +53,7 @@ export interface BaseMetadata {
   pipelineTag?: string;
 }
 
+/** Everything a card can state. */
 export interface CardFacts {
   /** heading of the card */
   title: string;

@@ -6,6 +6,10 @@ import packageJson from "../../package.json" with { type: "json" };
 import type { CardFacts } from "./facts.ts";
 import { codeBlock } from "./markdown.ts";
 
+/**
+ * The section "Use".
+ * @returns Markdown
+ */
 export function loadingSection(facts: CardFacts): string {
   return ["## Use", commandLine(facts), ...typescript(facts), ...python(facts)].join("\n\n");
 }

@@ -20,6 +20,7 @@ export function codeBlock(language: string, text: string): string {
   return `${fence}${language}\n${visible(text, true)}\n${fence}`;
 }
 
+/** A column of a Markdown table. */
 export interface TableColumn<Row> {
   heading: string;
   align: "left" | "right";
@@ -27,6 +28,10 @@ export interface TableColumn<Row> {
   cell: (row: Row) => string;
 }
 
+/**
+ * Formats rows as a table.
+ * @returns Markdown
+ */
 export function markdownTable<Row>(rows: readonly Row[], columns: readonly TableColumn<Row>[]): string {
   const line = (cells: readonly string[]) => `| ${cells.map(inCell).join(" | ")} |`;
   return [

@@ -23,6 +23,7 @@ const METRICS: Record<string, Metric> = {
   loss: { label: "loss", better: "lower", isShare: false },
 };
 
+/** The properties of a metric, by its name in the results. */
 export function metricNamed(name: string): Metric {
   return Object.hasOwn(METRICS, name) ? (METRICS[name] as Metric) : { label: name, better: undefined, isShare: false };
 }

@@ -12,6 +12,7 @@ import { Dict, type ElementType, Global, itemsOf, type PickleValue, StorageView 
 import { entryStorage, fileStorage, readRange, type Storage } from "./storage.ts";
 import { beginsLikeZip, openZip, type ZipEntry } from "./zip.ts";
 
+/** The content of a checkpoint file. */
 export interface Archive {
   /** the value that was passed to torch.save */
   root: PickleValue;

@@ -90,7 +90,9 @@ function named(error: unknown, place: Place): unknown {
   return new CheckpointError(error.message.slice(error.file.length + 2), place, { cause: error });
 }
 
+/** Name of the weights in a repository without safetensors. */
 export const OLD_SINGLE_FILE = "pytorch_model.bin";
+/** Name of the index, if the weights are sharded. */
 export const OLD_INDEX_FILE = "pytorch_model.bin.index.json";
 
 /**
@@ -102,4 +104,5 @@ export function openOldWeights(path: string): Promise<TensorFile> {
   return path.endsWith(".json") ? openSharded(path, { suffix: ".bin", open: openCheckpoint }) : openCheckpoint(path);
 }
 
+/** Whether a path has one of these names. */
 export const isOldWeights = (path: string): boolean => /(^|[/\\])pytorch_model\.bin(\.index\.json)?$/.test(path);

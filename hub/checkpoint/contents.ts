@@ -29,6 +29,7 @@ const STATE_DICT = "state_dict";
 /** Name of a tensor that is the whole checkpoint. */
 const LONE_TENSOR = "tensor";
 
+/** A checkpoint's tensors, and the rest. */
 export interface Contents {
   tensors: Map<string, LocatedTensor>;
   /** everything except tensors. Tensors outside the state_dict appear as text with their type and shape */
@@ -177,6 +178,7 @@ function partsOfModule({ state }: Module): ModuleParts {
   };
 }
 
+/** A JSON value. */
 export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
 
 /** Key that holds the class name of an object. */

@@ -16,6 +16,7 @@ import {
 import { type Checkpoint, openCheckpoint } from "./checkpoint.ts";
 import { CheckpointError } from "./contents.ts";
 
+/** Name of the file for everything except tensors. */
 export const HYPERPARAMETERS_FILE = "hyperparameters.json";
 /**
  * Metadata key. Its value is a JSON object that maps the name of a tied tensor to the tensor that has the same
@@ -30,6 +31,7 @@ export interface ImportOptions {
   maxShardBytes?: number;
 }
 
+/** What an import wrote. */
 export interface ImportSummary {
   file: string;
   out: string;
@@ -43,6 +45,7 @@ export interface ImportSummary {
   tied: { [name: string]: string };
 }
 
+/** Events of an import, in this order. */
 export type ImportEvent =
   | { kind: "opened"; tensors: number; bytes: number }
   | WriteProgress

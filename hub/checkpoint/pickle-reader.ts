@@ -10,6 +10,7 @@ export class EndOfPickle extends Error {
   override readonly name = "EndOfPickle";
 }
 
+/** A cursor over the bytes of a pickle. Its methods throw EndOfPickle. Integers are little-endian. */
 export class PickleReader {
   readonly #bytes: Uint8Array;
   readonly #view: DataView;

@@ -4,6 +4,7 @@
 
 import type { FileDtype } from "../safetensors/types.ts";
 
+/** Any value that a pickle can have. */
 export type PickleValue =
   | null
   | boolean
@@ -20,6 +21,7 @@ export type PickleValue =
   | StorageView
   | TensorView;
 
+/** A tuple. */
 export class Tuple {
   readonly items: readonly PickleValue[];
   constructor(items: readonly PickleValue[]) {
@@ -32,6 +34,7 @@ export class Dict {
   readonly entries = new Map<PickleValue, PickleValue>();
 }
 
+/** A set or frozenset. */
 export class SetOf {
   readonly items: PickleValue[];
   constructor(items: readonly PickleValue[] = []) {
@@ -80,6 +83,7 @@ export interface StorageReference {
   offset: number;
 }
 
+/** A storage or a part of one. */
 export class StorageView implements StorageReference {
   readonly key: string;
   readonly element: ElementType;
@@ -102,6 +106,7 @@ export interface TensorDescription {
   strides: PickleValue;
 }
 
+/** A view of a storage as a tensor. */
 export class TensorView implements TensorDescription {
   readonly storage: StorageView;
   readonly element: ElementType;

@@ -12,12 +12,14 @@ import { elementBytes } from "./globals.ts";
 import { itemsOf, type PickleValue, type TensorView } from "./pickle-values.ts";
 import type { ZipArchive, ZipEntry } from "./zip.ts";
 
+/** A range of bytes. */
 export interface Range {
   start: number;
   /** exclusive */
   end: number;
 }
 
+/** The bytes of one storage. */
 export interface Storage {
   readonly byteLength: number;
   /** Yields the bytes of a range in chunks of a few megabytes. The range must lie inside the storage. */
@@ -120,6 +122,7 @@ function hex(value: number): string {
   return value.toString(16).padStart(8, "0");
 }
 
+/** A tensor whose description was checked against its storage. */
 export interface LocatedTensor extends TensorInfo {
   storage: Storage;
   /** the bytes of the storage that contain the elements */

@@ -4,6 +4,7 @@
 import type { ByteSource, Fail } from "../files/byte-source.ts";
 import { quote } from "../files/file-error.ts";
 
+/** An entry of the central directory. */
 export interface ZipEntry {
   name: string;
   method: "stored" | "deflated";
@@ -17,6 +18,7 @@ export interface ZipEntry {
   header: number;
 }
 
+/** An archive whose directory was read. */
 export interface ZipArchive {
   entries: ReadonlyMap<string, ZipEntry>;
   /** Finds the first byte of an entry's compressed content. */

@@ -6,6 +6,7 @@ import { randomBytes } from "node:crypto";
 import { type FileHandle, open, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 
+/** A file that is written but not in place yet. */
 export interface StagedFile {
   /** final path */
   readonly path: string;

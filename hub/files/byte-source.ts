@@ -8,6 +8,7 @@ import { type FileHandle, open } from "node:fs/promises";
 /** Makes the error to throw, from a clause such as `cannot be opened: no such file`. */
 export type Fail = (problem: string, options?: ErrorOptions) => Error;
 
+/** Bytes that can be read at any position. The caller closes it. */
 export interface ByteSource {
   /** size in bytes */
   readonly size: number;
@@ -117,6 +118,7 @@ const START = new TextEncoder().encode("version https://git-lfs.github.com/spec/
 /** Files of this many bytes or more are not taken for pointers. The specification requires fewer than 1024 bytes. */
 const LONGEST_POINTER = 1024;
 
+/** The message about a pointer, as a clause. */
 export const POINTER_PROBLEM =
   "is a Git LFS pointer, not the file itself; run `git lfs pull` in its repository, or fetch it with `gblr pull`";
 

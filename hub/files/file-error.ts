@@ -1,6 +1,7 @@
 // Base class of the errors about files. A message is one line: the file, the tensor or layer, what is wrong. Each
 // file format has its own subclass.
 
+/** The file of an error, and the tensor or layer in it. */
 export interface ErrorPlace {
   /** path, as the user gave it */
   file: string;
@@ -8,6 +9,7 @@ export interface ErrorPlace {
   layer?: string;
 }
 
+/** An error about a file, or about a tensor or layer in it. */
 export class FileError extends Error {
   readonly file: string;
   readonly tensor: string | undefined;

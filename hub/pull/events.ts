@@ -2,6 +2,7 @@
 
 import type { Patience } from "../request/context.ts";
 
+/** Options of a pull. */
 export interface PullOptions {
   /** only files that match one of these patterns: see access/file-patterns.ts */
   include?: readonly string[] | undefined;
@@ -14,6 +15,7 @@ export interface PullOptions {
   patience?: Partial<Patience> | undefined;
 }
 
+/** Progress of a pull. */
 export type PullEvent =
   | {
       /** the first event: the files that the patterns select */
@@ -39,6 +41,7 @@ export type PullEvent =
   /** the last event */
   | Pulled;
 
+/** The result of a pull. */
 export interface Pulled {
   kind: "pulled";
   /** the snapshot; it has all files that the patterns select */

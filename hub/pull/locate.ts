@@ -9,6 +9,7 @@ import { quote } from "../files/file-error.ts";
 import { isZooName, zooEntry } from "../zoo/releases.ts";
 import { type PullEvent, type PullOptions, pull } from "./index.ts";
 
+/** The result of `locate`. */
 export interface Located {
   kind: "located";
   folder: string;

@@ -7,6 +7,7 @@ import { incompletePath, sizeOf } from "../cache/snapshot.ts";
 
 const READ_BYTES = 4 * 2 ** 20;
 
+/** One incomplete blob on the disk. Its methods throw the file system's errors. */
 export class PartialBlob {
   readonly file: RepoFile;
   readonly #blob: string;

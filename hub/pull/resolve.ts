@@ -11,6 +11,7 @@ import { quote } from "../files/file-error.ts";
 import { hostOf, type RequestContext } from "../request/context.ts";
 import { hubFetch } from "../request/hub-fetch.ts";
 
+/** A commit and its files. */
 export interface Resolved {
   commit: string;
   /** all files of the commit. Undefined if the listing is not in the cache and the Hub was not asked */

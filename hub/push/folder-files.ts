@@ -14,6 +14,7 @@ import { reason } from "../files/byte-source.ts";
 import { CONFIG_FILE, checkModelFolder } from "../model-folder/index.ts";
 import { isJsonObject, jsonOrUndefined } from "../text/json.ts";
 
+/** A file to push. */
 export interface LocalFile {
   /** path in the repository, separated by slashes */
   path: string;

@@ -171,6 +171,7 @@ function sizeOf(files: readonly LocalFile[]): number {
   return files.reduce((total, { size }) => total + size, 0);
 }
 
+/** Options of a push. */
 export interface PushOptions {
   /** create the repository or the branch if it does not exist */
   create?: boolean | undefined;
@@ -189,6 +190,7 @@ export interface PushOptions {
   patience?: Partial<Patience> | undefined;
 }
 
+/** Progress of a push. */
 export type PushEvent =
   | { kind: "created"; url: string }
   /** the files of the folder, and how many of them the repository already has */

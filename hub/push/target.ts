@@ -9,6 +9,7 @@ import { latestCommit, listCommit } from "../pull/resolve.ts";
 import { pageOf, type RequestContext } from "../request/context.ts";
 import { hubFetch } from "../request/hub-fetch.ts";
 
+/** State of the branch before the push. */
 export interface Target {
   /** latest commit; undefined for a new branch */
   commit: string | undefined;

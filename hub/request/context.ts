@@ -3,6 +3,7 @@
 
 import type { HubAccess, RepoName } from "../access/repository.ts";
 
+/** A failed attempt that is repeated after a pause. */
 export interface Retry {
   kind: "retrying";
   file?: string | undefined;
@@ -11,6 +12,7 @@ export interface Retry {
   reason: string;
 }
 
+/** What all requests of one operation share. */
 export interface RequestContext {
   access: HubAccess;
   repo: RepoName;
@@ -26,6 +28,7 @@ export interface ContextOptions {
   onRetry?: (retry: Retry) => void;
 }
 
+/** Makes the context of an operation; a trailing slash of the endpoint is removed. */
 export function requestContext(
   access: HubAccess,
   repo: RepoName,

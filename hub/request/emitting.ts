@@ -1,6 +1,7 @@
 // Turns work that reports events by a callback, possibly from several parts at once, into an async generator. When
 // the consumer stops reading, the work is aborted, and the generator waits until it has released its files and locks.
 
+/** Reports an event. */
 export type Emit<Event> = (event: Event) => void;
 
 /** Runs `work` and yields its events; throws its error. The signal that `work` gets is also aborted when the consumer stops. */

@@ -10,6 +10,7 @@ import { hostOf, howToGetToken, pageOf, type RequestContext, Stalled, safeText }
 /** Statuses of servers that are busy, overloaded or restarting, and of proxies that lost the connection. */
 const PASSING = new Set([408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524]);
 
+/** Whether a status is worth a retry. */
 export function isPassing(status: number): boolean {
   return PASSING.has(status);
 }

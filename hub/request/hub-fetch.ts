@@ -9,6 +9,7 @@ import type { HubAccess } from "../access/repository.ts";
 import { delayBefore, hostOf, pause, type RequestContext, stallClock } from "./context.ts";
 import { brokenBy, errorOf, isPassing, retryAfter, unreachable } from "./failures.ts";
 
+/** A fetch that throws HubError for unsuccessful answers. */
 export type HubFetch = (input: string | URL | Request, init?: RequestInit) => Promise<Response>;
 
 export interface HubFetchOptions {
@@ -22,6 +23,7 @@ export interface HubFetchOptions {
   onFailedTry?: (init: RequestInit) => void;
 }
 
+/** Makes a fetch for one operation. */
 export function hubFetch(context: RequestContext, options: HubFetchOptions = {}): HubFetch {
   return async (input, init = {}) => {
     const url = input instanceof Request ? input.url : String(input);
@@ -128,6 +130,7 @@ const REDIRECTS = new Set([301, 302, 303, 307, 308]);
 /** Headers that are sent to the Hub only. */
 const PRIVATE_HEADERS = ["authorization", "cookie", "if-range"];
 
+/** An answer after redirects. */
 export interface Followed {
   response: Response;
   /** headers of the Hub's own answer; they have the hash of a file even if the storage does not send it */

@@ -37,6 +37,10 @@ export function bfloat16ToFloat32(bits: Uint16Array): Float32Array<ArrayBuffer> 
   return new Float32Array(wide.buffer);
 }
 
+/**
+ * Rounds to nearest, ties to even.
+ * @returns bits
+ */
 export function float32ToBfloat16(values: Float32Array): Uint16Array<ArrayBuffer> {
   const wide = new Uint32Array(values.buffer, values.byteOffset, values.length);
   const bits = new Uint16Array(values.length);
@@ -51,6 +55,10 @@ export function float16ToFloat32(bits: Uint16Array): Float32Array<ArrayBuffer> {
   return new Float32Array(wide.buffer);
 }
 
+/**
+ * Rounds to nearest, ties to even.
+ * @returns bits
+ */
 export function float32ToFloat16(values: Float32Array): Uint16Array<ArrayBuffer> {
   const wide = new Uint32Array(values.buffer, values.byteOffset, values.length);
   const bits = new Uint16Array(values.length);

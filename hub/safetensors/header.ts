@@ -21,8 +21,10 @@ import {
 export const PREFIX_BYTES = 8;
 /** Longest header, in bytes. The limit is the format's own: it keeps a reader from parsing gigabytes. */
 export const MAX_HEADER_BYTES = 100_000_000;
+/** Key of the metadata in the header. No tensor can have this name. */
 export const METADATA = "__metadata__";
 
+/** A tensor and its place in the buffer. */
 export interface PlacedTensor extends TensorInfo {
   /** first byte, from the start of the buffer */
   start: number;
@@ -30,6 +32,7 @@ export interface PlacedTensor extends TensorInfo {
   end: number;
 }
 
+/** A header that follows all rules. */
 export interface Header {
   metadata: ReadonlyMap<string, string>;
   /** ordered by position */

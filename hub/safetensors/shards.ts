@@ -9,7 +9,9 @@ import { MAX_HEADER_BYTES, scanJson } from "./header.ts";
 import { openSafetensors } from "./read.ts";
 import { SafetensorsError, type TensorFile, type TensorInfo } from "./types.ts";
 
+/** Name of a model that is one file. */
 export const SINGLE_FILE = "model.safetensors";
+/** Name of the index of a sharded model. */
 export const INDEX_FILE = "model.safetensors.index.json";
 
 /** The name of a shard: `model-00002-of-00003.safetensors` for number 2 of 3. */
@@ -36,6 +38,7 @@ export interface ShardedFile extends TensorFile {
 
 type Shard = TensorFile & { readonly metadata?: ReadonlyMap<string, string> };
 
+/** How to open a shard. */
 export interface ShardFormat {
   /** ending of a shard's name */
   suffix: string;

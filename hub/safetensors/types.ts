@@ -18,6 +18,7 @@ export const DTYPES = {
   BOOL: { bytes: 1, array: Uint8Array },
 } as const;
 
+/** Name of a type with a typed array. */
 export type Dtype = keyof typeof DTYPES;
 
 /**
@@ -41,6 +42,7 @@ const OPAQUE_DTYPES = {
 /** All types of the format. */
 export type FileDtype = Dtype | keyof typeof OPAQUE_DTYPES;
 
+/** Names of all types of the format. */
 export const FILE_DTYPES = [...Object.keys(DTYPES), ...Object.keys(OPAQUE_DTYPES)] as readonly FileDtype[];
 
 const isDtype = (name: string): name is Dtype => Object.hasOwn(DTYPES, name);
@@ -48,6 +50,7 @@ const isDtype = (name: string): name is Dtype => Object.hasOwn(DTYPES, name);
 /** Bits of one element. */
 export const bitsOf = (dtype: FileDtype): number => (isDtype(dtype) ? 8 * DTYPES[dtype].bytes : OPAQUE_DTYPES[dtype]);
 
+/** A tensor without its values. */
 export interface TensorInfo {
   dtype: FileDtype;
   shape: readonly number[];

@@ -28,6 +28,7 @@ export interface WriteModelOptions {
   maxShardBytes?: number;
 }
 
+/** A model that is in place. */
 export interface ModelWritten {
   kind: "written";
   /** names of the files in the folder, the index last */

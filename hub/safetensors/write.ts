@@ -154,6 +154,7 @@ export interface TensorSource {
   data: ArrayBufferView | (() => AsyncIterable<Uint8Array>);
 }
 
+/** The header and the places of all tensors of a file. */
 export interface Layout {
   /** the start of the file: the length of the header and the header */
   head: Uint8Array;
@@ -163,6 +164,7 @@ export interface Layout {
   bufferSize: number;
 }
 
+/** The metadata of a file, by key. */
 export type Metadata = Readonly<Record<string, string>> | ReadonlyMap<string, string>;
 
 /**

@@ -11,6 +11,7 @@ import { HubStore } from "./store/hub-store.ts";
 export type { HubToken, Role } from "./api/permissions.ts";
 export type { HubEvent } from "./server.ts";
 
+/** Options of a local Hub. */
 export interface ServeOptions {
   /** folder with `models/<owner>/<name>/…` and `datasets/<owner>/<name>/…` */
   folder: string;
@@ -29,6 +30,7 @@ export interface ServeOptions {
   log?: (event: HubEvent) => void;
 }
 
+/** A running Hub. */
 export interface ServedHub {
   /** without a trailing slash */
   url: string;
@@ -38,6 +40,7 @@ export interface ServedHub {
   close(): Promise<void>;
 }
 
+/** The Hub cannot be started. The message is one line. */
 export class HubServeError extends Error {
   override readonly name = "HubServeError";
 }

@@ -7,6 +7,7 @@ import type { Authenticate } from "./api/permissions.ts";
 import { type HubReply, type HubRequest, json } from "./api/reply.ts";
 import { HubRefusal, refusalFor } from "./store/refusal.ts";
 
+/** An event for the log. */
 export type HubEvent =
   | {
       kind: "request";
@@ -30,6 +31,7 @@ export interface ServerSettings {
 
 const LONGEST_TARGET = 8192;
 
+/** Makes the server. The caller starts it with `listen`. */
 export function createHubServer(settings: ServerSettings): Server {
   const server = createServer({ requestTimeout: 0 }, (message, response) => {
     void serve(message, response, settings);

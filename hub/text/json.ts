@@ -52,6 +52,7 @@ export function jsonOrUndefined(text: string): unknown {
   }
 }
 
+/** Whether a JSON value is an object, not an array or null. */
 export function isJsonObject(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -10,6 +10,7 @@ import { delayBefore, type Patience, patienceOf, pause, stallClock } from "../re
 import { forget, openPartial, type PartialFile, type RemoteFile, wholeFile } from "./partial.ts";
 import { type ZooEntry, ZooError } from "./releases.ts";
 
+/** Options of a download. */
 export interface FetchCheckpointOptions {
   /** target folder; created if needed */
   folder: string;
@@ -24,6 +25,7 @@ export interface FetchCheckpointOptions {
   patience?: Partial<Patience> | undefined;
 }
 
+/** The result of a download. */
 export interface FetchedCheckpoint {
   kind: "fetched";
   path: string;
@@ -31,6 +33,7 @@ export interface FetchedCheckpoint {
   from: "cache" | "release";
 }
 
+/** Progress of a download. */
 export type ZooEvent =
   /** another process is downloading this file; this one waits */
   | { kind: "waiting"; file: string }

@@ -15,6 +15,7 @@ export interface RemoteFile {
   md5?: string | undefined;
 }
 
+/** An open partial download. Its methods throw the file system's errors. */
 export interface PartialFile {
   /** number of bytes stored so far */
   readonly done: number;

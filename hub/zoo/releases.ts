@@ -4,6 +4,7 @@
 import { dirname, join } from "node:path";
 import { FileError } from "../files/file-error.ts";
 
+/** A released checkpoint. */
 export interface ZooEntry {
   /** name after `zoo:` */
   name: string;
@@ -22,6 +23,7 @@ export const ZOO_RELEASE = "https://github.com/changwoolee/Gaudi-GBLR/releases/d
 
 const PREFIX = "zoo:";
 
+/** All released checkpoints. */
 export const ZOO: readonly ZooEntry[] = [
   {
     name: "gpt2-gaudi",

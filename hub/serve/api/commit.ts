@@ -18,6 +18,7 @@ const PREUPLOAD = z.object({
     .max(MOST_FILES),
 });
 
+/** Tells for each file whether it is sent by LFS or in the commit. */
 export async function preupload(request: RepoRequest): Promise<HubReply> {
   refusePullRequest(request);
   const { commit } = await splitRevision(request.repository, request.rest);
@@ -58,6 +59,10 @@ const LINE = z.discriminatedUnion("key", [
 type Operation = Exclude<z.infer<typeof LINE>, { key: "header" }>;
 type Change = (files: Map<string, HubFile>) => void;
 
+/**
+ * Makes a commit.
+ * @throws {HubRefusal} 400, 404, 409, 412 or 413
+ */
 export async function commit(request: RepoRequest): Promise<HubReply> {
   refusePullRequest(request);
   const { repository, rest, base } = request;
@@ -140,6 +145,7 @@ function refusePullRequest(request: RepoRequest): void {
   if (request.query.has("create_pr")) noPullRequests();
 }
 
+/** Refuses pull requests and discussions. */
 export function noPullRequests(): never {
   throw new HubRefusal(403, "a local Hub keeps no pull requests or discussions; commit to a branch");
 }

@@ -13,6 +13,7 @@ import { mayRead } from "./permissions.ts";
 import { type HubReply, type HubRequest, json, page } from "./reply.ts";
 import { type RepoRequest, splitRevision } from "./repo-request.ts";
 
+/** Answers with the description of a repository at a revision. */
 export async function repositoryInfo(request: RepoRequest): Promise<HubReply> {
   const { repository, settings, rest, query } = request;
   const { commit } = await splitRevision(repository, rest.length === 0 ? ["main"] : rest);
@@ -66,12 +67,14 @@ export function treeFile(file: HubFile): Record<string, unknown> {
   };
 }
 
+/** A commit in the form of trees. */
 export function shownCommit({ id, title, date }: HubCommit): Record<string, unknown> {
   return { id, title, date };
 }
 
 const PAGE = 1000;
 
+/** Answers with the repositories that the caller may see. */
 export async function listRepositories(request: HubRequest, store: HubStore, type: RepoType): Promise<HubReply> {
   const { query, caller } = request;
   const author = query.get("author")?.toLowerCase();

@@ -12,6 +12,7 @@ import { HubRefusal } from "../store/refusal.ts";
  */
 export type Role = "write" | "read" | "guest";
 
+/** A token that the Hub accepts. */
 export interface HubToken {
   /** starts with `hf_`, as official clients require */
   token: string;
@@ -20,6 +21,7 @@ export interface HubToken {
   user?: string;
 }
 
+/** The user who sent a request. */
 export interface Caller {
   role: Role;
   user: string;
@@ -27,6 +29,7 @@ export interface Caller {
 
 const DEFAULT_USER = "local";
 
+/** Identifies the sender of a request. */
 export type Authenticate = (authorization: string | undefined) => Caller | undefined;
 
 /**
@@ -46,6 +49,7 @@ export function authenticator(tokens: readonly HubToken[]): Authenticate {
   };
 }
 
+/** Whether the caller may see a repository. */
 export function mayRead(settings: RepoSettings, caller: Caller | undefined): boolean {
   return !settings.private || caller?.role === "write" || caller?.role === "read";
 }
@@ -86,6 +90,7 @@ function digest(token: string): Buffer {
   return createHash("sha256").update(token).digest();
 }
 
+/** Signs addresses and checks their signatures. */
 export interface Signer {
   /** Adds values, an expiry time and a signature to a path. */
   sign(path: string, values: Record<string, string | number>): string;

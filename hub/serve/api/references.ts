@@ -20,6 +20,10 @@ const BRANCH = z.object({
   overwrite: z.boolean().nullish(),
 });
 
+/**
+ * Creates a branch at a commit, or an empty one.
+ * @throws {HubRefusal} 409 if it exists
+ */
 export async function createBranch(request: RepoRequest): Promise<HubReply> {
   const name = request.rest.join("/");
   const { startingPoint, emptyBranch, overwrite } = await readJson(request, BRANCH);
@@ -29,6 +33,10 @@ export async function createBranch(request: RepoRequest): Promise<HubReply> {
 
 const TAG = z.object({ tag: z.string(), message: z.string().nullish() });
 
+/**
+ * Creates a tag at a commit.
+ * @throws {HubRefusal} 409 if it exists
+ */
 export async function createTag(request: RepoRequest): Promise<HubReply> {
   const { tag: name } = await readJson(request, TAG);
   return point(request, {
@@ -39,7 +47,15 @@ export async function createTag(request: RepoRequest): Promise<HubReply> {
   });
 }
 
+/**
+ * Deletes a branch.
+ * @throws {HubRefusal} 403 for `main`, 404 if it does not exist
+ */
 export const deleteBranch = (request: RepoRequest): Promise<HubReply> => remove(request, "heads");
+/**
+ * Deletes a tag.
+ * @throws {HubRefusal} 404 if it does not exist
+ */
 export const deleteTag = (request: RepoRequest): Promise<HubReply> => remove(request, "tags");
 
 interface Pointing {
@@ -94,6 +110,7 @@ function emptyCommit({ caller }: RepoRequest): HubCommit {
   return makeCommit({ title: "Empty branch", message: "", author: requireWriter(caller).user, seconds, files: [] });
 }
 
+/** Answers with all branches and tags. */
 export async function listRefs({ repository }: RepoRequest): Promise<HubReply> {
   const shown = (kind: string) => (ref: { name: string; commit: string }) => ({
     name: ref.name,
@@ -107,6 +124,7 @@ export async function listRefs({ repository }: RepoRequest): Promise<HubReply> {
 
 const PAGE = 1000;
 
+/** Answers with a commit and its ancestors, latest first, in pages. */
 export async function listCommits(request: RepoRequest): Promise<HubReply> {
   const { repository, rest } = request;
   const { commit } = await splitRevision(repository, rest);

@@ -5,6 +5,7 @@ import type { z } from "zod";
 import { HubRefusal } from "../store/refusal.ts";
 import type { Caller } from "./permissions.ts";
 
+/** A request, with its sender identified. */
 export interface HubRequest {
   method: string;
   /** decoded segments of the path */
@@ -20,6 +21,7 @@ export interface HubRequest {
   caller: Caller | undefined;
 }
 
+/** An answer. */
 export interface HubReply {
   status: number;
   headers?: Record<string, string>;
@@ -27,6 +29,7 @@ export interface HubReply {
   body?: string | ByteBody;
 }
 
+/** A body that is streamed. */
 export interface ByteBody {
   length: number;
   /** called unless only the headers are wanted (HEAD) */
@@ -35,6 +38,7 @@ export interface ByteBody {
   close(): Promise<void>;
 }
 
+/** A reply with a JSON body. */
 export function json(value: unknown, { status = 200, headers = {} }: Omit<Partial<HubReply>, "body"> = {}): HubReply {
   return {
     status,
@@ -43,6 +47,7 @@ export function json(value: unknown, { status = 200, headers = {} }: Omit<Partia
   };
 }
 
+/** A reply with a plain text body. */
 export function text(body: string, { status = 200, headers = {} }: Omit<Partial<HubReply>, "body"> = {}): HubReply {
   return { status, headers: { "Content-Type": "text/plain; charset=utf-8", ...headers }, body };
 }
@@ -133,6 +138,10 @@ export async function readForm<T>(request: HubRequest, schema: z.ZodType<T>): Pr
   return checked(value, schema);
 }
 
+/**
+ * Parses a body.
+ * @throws {HubRefusal} 400
+ */
 export function parseJson(text: string): unknown {
   try {
     return JSON.parse(text);

@@ -11,6 +11,7 @@ import type { Repository } from "../store/repository.ts";
 import { mayRead, noRepository, requireWriter } from "./permissions.ts";
 import type { HubRequest } from "./reply.ts";
 
+/** An address below a repository. */
 export interface RepoAddress {
   type: RepoType;
   id: string;
@@ -18,6 +19,7 @@ export interface RepoAddress {
   rest: string[];
 }
 
+/** A request about a repository that the caller may see. */
 export interface RepoRequest extends HubRequest {
   store: HubStore;
   repository: Repository;
@@ -65,6 +67,7 @@ export async function splitRevision(
   throw noRevision(repository, segments[0] ?? "");
 }
 
+/** The refusal for a revision that does not exist. */
 export function noRevision({ id }: Repository, revision: string): HubRefusal {
   return new HubRefusal(404, `${id} has no branch, tag or commit ${quote(revision)}`, "RevisionNotFound");
 }

@@ -32,6 +32,10 @@ const CREATION = NAMED.extend(VISIBILITY.shape).extend({
     .nullish(),
 });
 
+/**
+ * Creates a repository.
+ * @throws {HubRefusal} 409 if it exists
+ */
 export async function create(request: HubRequest, store: HubStore): Promise<HubReply> {
   const { user } = requireWriter(request.caller);
   const body = await readJson(request, CREATION);
@@ -60,6 +64,10 @@ export async function create(request: HubRequest, store: HubStore): Promise<HubR
   return json({ url: place, name: id, id: _id });
 }
 
+/**
+ * Deletes a repository.
+ * @throws {HubRefusal} if it does not exist or the caller may not write
+ */
 export async function remove(request: HubRequest, store: HubStore): Promise<HubReply> {
   const { user } = requireWriter(request.caller);
   const { type, id } = nameOf(await readJson(request, NAMED), user);
@@ -69,6 +77,7 @@ export async function remove(request: HubRequest, store: HubStore): Promise<HubR
 
 const SETTINGS = VISIBILITY.extend({ gated: z.union([z.literal(false), z.enum(["auto", "manual"])]).nullish() });
 
+/** Changes the visibility of a repository, and whether it is gated. */
 export async function changeSettings(request: RepoRequest): Promise<HubReply> {
   const body = await readJson(request, SETTINGS);
   const { repository } = request;

@@ -11,6 +11,7 @@ import { requireGateOpen } from "./permissions.ts";
 import type { ByteBody, HubReply } from "./reply.ts";
 import { type RepoRequest, splitRevision } from "./repo-request.ts";
 
+/** Answers with the content of a file. */
 export async function resolveFile(request: RepoRequest): Promise<HubReply> {
   const { file, commit } = await findFile(request);
   const content = await request.repository.open(file);
@@ -32,6 +33,7 @@ export async function resolveFile(request: RepoRequest): Promise<HubReply> {
   });
 }
 
+/** Answers with the content of a small file, or the pointer of a large one. */
 export async function rawFile(request: RepoRequest): Promise<HubReply> {
   const { file, commit } = await findFile(request);
   if (!file.large) return resolveFile(request);

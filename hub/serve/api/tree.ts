@@ -17,6 +17,7 @@ const PAGE = 1000;
 const EXPANDED_PAGE = 100;
 const MOST_PATHS = 1000;
 
+/** Answers with the entries of a folder, in pages. */
 export async function listTree(request: RepoRequest): Promise<HubReply> {
   const { repository, rest, query } = request;
   const split = await splitRevision(repository, rest);

@@ -15,6 +15,7 @@ import { requireWriter, type Signer } from "./permissions.ts";
 import { type HubReply, type HubRequest, json, readBytes, readJson, text } from "./reply.ts";
 import type { RepoRequest } from "./repo-request.ts";
 
+/** How uploads are signed and divided. */
 export interface TransferSettings {
   signer: Signer;
   /** contents of more bytes are sent in parts, if the client supports it */

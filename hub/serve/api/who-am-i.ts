@@ -4,6 +4,10 @@
 import { HubRefusal } from "../store/refusal.ts";
 import { type HubReply, type HubRequest, json } from "./reply.ts";
 
+/**
+ * Answers with the caller.
+ * @throws {HubRefusal} 401 without a token
+ */
 export function whoAmI({ caller }: HubRequest): HubReply {
   if (!caller) throw new HubRefusal(401, "a token is needed to tell who you are; set HF_TOKEN");
   const { user, role } = caller;

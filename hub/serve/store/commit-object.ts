@@ -4,6 +4,7 @@
 
 import { createHash, type Hash } from "node:crypto";
 
+/** A file of a commit. */
 export interface HubFile {
   /** separated by slashes */
   path: string;
@@ -17,6 +18,7 @@ export interface HubFile {
   large: boolean;
 }
 
+/** A commit with all its files. */
 export interface HubCommit {
   id: string;
   /** undefined for the first commit */
@@ -43,6 +45,7 @@ export function pointerText({ sha256, size }: Pick<HubFile, "sha256" | "size">):
   return `version https://git-lfs.github.com/spec/v1\noid sha256:${sha256}\nsize ${size}\n`;
 }
 
+/** Git's id of the pointer of a large file. */
 export function pointerOid(file: Pick<HubFile, "sha256" | "size">): string {
   const text = pointerText(file);
   return blobHash(text.length).update(text).digest("hex");
@@ -118,6 +121,7 @@ export function compareText(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
 }
 
+/** Whether two sorted lists have the same paths and contents. */
 export function sameFiles(a: readonly HubFile[], b: readonly HubFile[]): boolean {
   return a.length === b.length && a.every(({ path, sha256 }, i) => path === b[i]?.path && sha256 === b[i]?.sha256);
 }

@@ -30,6 +30,7 @@ interface Hashed {
   began: number;
 }
 
+/** The state of a folder. */
 export interface FolderScan {
   files: HubFile[];
   /** latest modification time of a file, in milliseconds since 1970; 0 without files */
@@ -40,6 +41,7 @@ const DEEPEST_FOLDER = 64;
 /** Bytes of one read. */
 const READ_BYTES = 2 ** 20;
 
+/** Scans folders below the served one and remembers the hashes of their files. */
 export class FolderScanner {
   /** the served folder, after following links */
   readonly root: string;

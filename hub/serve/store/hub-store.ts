@@ -18,6 +18,7 @@ import { UploadStore } from "./uploads.ts";
 import { finishCheckout } from "./write-commit.ts";
 import { XorbStore } from "./xorbs.ts";
 
+/** The served folder and the Hub's own data in it. */
 export class HubStore {
   readonly root: string;
   readonly objects: ObjectStore;

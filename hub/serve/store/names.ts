@@ -26,6 +26,7 @@ export function isRepoId(id: string): boolean {
   return parts.length <= 2 && parts.every(isRepoPart);
 }
 
+/** Whether the text can be an owner or a name. */
 export function isRepoPart(part: string): boolean {
   return (
     REPO_PART.test(part) && !part.includes("..") && !part.includes("--") && !/\.git$/i.test(part) && !RESERVED.has(part)
@@ -63,6 +64,7 @@ export function checkPath(path: string): string {
   return path;
 }
 
+/** The id of a commit. */
 export const COMMIT_ID = /^[0-9a-f]{40}$/;
 const REF_NAME = /^[A-Za-z0-9_](?:[A-Za-z0-9._/-]{0,78}[A-Za-z0-9_-])?$/;
 

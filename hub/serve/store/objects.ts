@@ -8,12 +8,14 @@ import { join } from "node:path";
 import { stageFile } from "../../files/atomic-file.ts";
 import { HubRefusal } from "./refusal.ts";
 
+/** A content by its hash and size. */
 export interface ExpectedContent {
   sha256: string;
   /** in bytes */
   size: number;
 }
 
+/** A content that is open for reading. The caller closes the handle. */
 export interface OpenContent {
   handle: FileHandle;
   /** status of the file when its content was verified */
@@ -23,6 +25,7 @@ export interface OpenContent {
 /** Unfinished files of a killed process are removed after this time, in milliseconds. */
 const LEFT_OVER = 24 * 3600 * 1000;
 
+/** The contents of all repositories. */
 export class ObjectStore {
   private readonly folder: string;
 

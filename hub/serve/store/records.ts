@@ -12,6 +12,7 @@ const SETTINGS = z.object({
   private: z.boolean().default(false),
   gated: z.union([z.literal(false), z.enum(["auto", "manual"])]).default(false),
 });
+/** Visibility of a repository. */
 export type RepoSettings = z.infer<typeof SETTINGS>;
 
 const REF = z.object({
@@ -19,6 +20,7 @@ const REF = z.object({
   /** the plain folder is being updated to `commit`; only for `main`, which was at `from` before */
   pending: z.object({ from: z.string().regex(COMMIT_ID) }).optional(),
 });
+/** Where a branch or tag points. */
 export type Ref = z.infer<typeof REF>;
 
 const HASH = z.string().regex(/^[0-9a-f]+$/);
@@ -34,8 +36,10 @@ const COMMIT = z.object({
   ),
 });
 
+/** Branches (`heads`) or tags. */
 export type RefKind = "heads" | "tags";
 
+/** The records of one repository, in a folder of their own. */
 export class RepoRecords {
   readonly folder: string;
 

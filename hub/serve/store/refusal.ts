@@ -4,6 +4,7 @@
 /** Codes of the X-Error-Code header, as huggingface.co spells them. */
 export type ErrorCode = "RepoNotFound" | "RevisionNotFound" | "EntryNotFound" | "GatedRepo";
 
+/** A request is refused. */
 export class HubRefusal extends Error {
   override readonly name = "HubRefusal";
   readonly status: number;

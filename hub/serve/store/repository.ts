@@ -10,6 +10,7 @@ import { COMMIT_ID } from "./names.ts";
 import type { ObjectStore, OpenContent } from "./objects.ts";
 import type { Ref, RepoRecords, RepoSettings } from "./records.ts";
 
+/** The branch that is the plain folder. */
 export const MAIN = "main";
 /** Number of unrecorded commits of the plain folder that are remembered after the folder has changed. */
 const REMEMBERED = 32;
@@ -24,6 +25,7 @@ interface RepositoryPlaces {
   scanner: FolderScanner;
 }
 
+/** A repository that is served from a plain folder and its records. */
 export class Repository {
   readonly type: RepoType;
   readonly id: string;

@@ -9,6 +9,7 @@ import { stageFile } from "../../files/atomic-file.ts";
 import type { ExpectedContent, ObjectStore } from "./objects.ts";
 import { HubRefusal } from "./refusal.ts";
 
+/** A content that is uploaded in parts. */
 export interface Upload extends ExpectedContent {
   /** bytes of every part except the last */
   partSize: number;
@@ -17,10 +18,12 @@ export interface Upload extends ExpectedContent {
 /** Parts of an abandoned upload are removed after this time, in milliseconds. */
 const FORGOTTEN = 7 * 24 * 3600 * 1000;
 
+/** Number of parts of an upload. */
 export function partCount({ size, partSize }: Upload): number {
   return Math.ceil(size / partSize);
 }
 
+/** The received parts of all unfinished uploads. */
 export class UploadStore {
   private readonly folder: string;
   private readonly objects: ObjectStore;

@@ -15,6 +15,7 @@ export interface XetTerm {
   end: number;
 }
 
+/** A file as the sequence of its chunks. */
 export interface XetFile extends ExpectedContent {
   terms: XetTerm[];
 }

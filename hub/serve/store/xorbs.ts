@@ -18,6 +18,7 @@ const XORB = /^[0-9a-f]{64}$/;
 /** Name of a day's folder: its creation time in milliseconds since 1970, and a random part. */
 const DAY_NAME = /^(\d{13})-[0-9a-f]{12}$/;
 
+/** The xorbs that were received in the last days. */
 export class XorbStore {
   private readonly folder: string;
 

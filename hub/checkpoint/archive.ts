@@ -74,7 +74,9 @@ async function readPickle(
   try {
     return unpickle(bytes, { fail, persistent: (id) => resolveStorage(id, fail) }).value;
   } catch (error) {
-    throw error instanceof EndOfPickle ? fail(`pickle: ${error.message}, in the middle`, { cause: error }) : error;
+    throw error instanceof EndOfPickle
+      ? fail(`pickle: ${error.message}, before its last opcode`, { cause: error })
+      : error;
   }
 }
 
@@ -170,7 +172,7 @@ async function findStorages(
 }
 
 function cutOff(key: string, fail: Fail): Error {
-  return fail(`is cut off: storage ${JSON.stringify(key)} ends after the file does`);
+  return fail(`is cut off: storage ${JSON.stringify(key)} ends after the end of the file`);
 }
 
 /**
@@ -189,7 +191,7 @@ function resolveStorage(id: PickleValue, fail: Fail): StorageView | Global {
   if (view === undefined || view === null) return new StorageView({ key, element, length, offset: 0 });
   const [, offset, viewLength] = itemsOf(view) ?? [];
   if (!isCount(offset) || !isCount(viewLength) || offset + viewLength > length) {
-    throw fail(`storage ${JSON.stringify(key)}: a view of it lies outside`);
+    throw fail(`storage ${JSON.stringify(key)}: a view of it exceeds it`);
   }
   return new StorageView({ key, element, length: viewLength, offset });
 }

@@ -228,7 +228,7 @@ function latin1(text: PickleValue | undefined): Uint8Array | undefined {
 
 /** Names a global. @throws the error made by `fail` if a checkpoint must not name it */
 export function global(module: PickleValue | undefined, name: PickleValue | undefined, fail: Fail): Global {
-  if (typeof module !== "string" || typeof name !== "string") throw fail("a global's name is not text");
+  if (typeof module !== "string" || typeof name !== "string") throw fail("the name of a global is not text");
   const found = findGlobal(module, name);
   if (!found) throw refused(`${module}.${name}`, fail);
   return found;

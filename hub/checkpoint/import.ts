@@ -63,7 +63,7 @@ export async function* importCheckpoint(
   const checkpoint = await openCheckpoint(file);
   try {
     const summary = summarize(checkpoint, { file, out });
-    if (summary.tensors === 0) throw new CheckpointError("holds no tensors", { file });
+    if (summary.tensors === 0) throw new CheckpointError("has no tensors", { file });
     yield { kind: "opened", tensors: summary.tensors, bytes: summary.bytes };
     const made = await makeFolder(out);
     try {

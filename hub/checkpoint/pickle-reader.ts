@@ -152,7 +152,8 @@ export function literal(opcode: number, reader: PickleReader, fail: Fail): Pickl
 }
 
 function long(reader: PickleReader, length: number, fail: Fail): PickleValue {
-  if (length > MAX_INTEGER_BYTES) throw fail(`an integer of ${length} bytes`);
+  if (length > MAX_INTEGER_BYTES)
+    throw fail(`has an integer of ${length} bytes; at most ${MAX_INTEGER_BYTES} are accepted`);
   return integer(reader.long(length));
 }
 

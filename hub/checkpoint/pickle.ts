@@ -36,7 +36,7 @@ export function unpickle(bytes: Uint8Array, { start = 0, fail, persistent }: Pic
   const reader = new PickleReader(bytes, start);
   const machine = new Machine(reader, { fail, persistent });
   for (let steps = 1; machine.step(reader.uint8()); steps++) {
-    if (steps > MAX_OPCODES) throw fail(`a pickle of more than ${MAX_OPCODES} opcodes`);
+    if (steps > MAX_OPCODES) throw fail(`the pickle has more than ${MAX_OPCODES} opcodes`);
   }
   return { value: machine.result(), end: reader.position };
 }

@@ -166,7 +166,7 @@ export function locateTensor(view: TensorView, { storage: find, fail }: LocateOp
   const span = byteLength === 0 ? { start: 0, end: 0 } : { start, end: start + reach };
   checkSpan(span, { view, storage, bytes, fail });
   if (byteLength > Math.max(storage.byteLength, MAX_EXPANDED_BYTES)) {
-    throw fail(`expands ${storage.byteLength} bytes to ${byteLength}`);
+    throw fail(`expands ${storage.byteLength} bytes to ${byteLength}, more than is accepted`);
   }
   const contiguous = byteLength === 0 || isContiguous(shape, strides);
   const identity = JSON.stringify([view.storage.key, dtype, span, shape, strides]);

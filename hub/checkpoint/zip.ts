@@ -142,7 +142,7 @@ function parseEntry(
     const narrow = view.getUint32(offset, true);
     if (narrow !== 0xffffffff) return narrow;
     const next = wide.next();
-    if (next.done) throw fail(`zip archive: entry ${quote(name)} lacks its 64-bit sizes`);
+    if (next.done) throw fail(`zip archive: entry ${quote(name)} has no 64-bit sizes`);
     return next.value;
   };
   const size = value(24);

@@ -60,7 +60,7 @@ function fileSource(handle: FileHandle, size: number, fail: Fail): ByteSource {
         .catch((error: unknown) => {
           throw fail(`cannot be read: ${reason(error)}`, { cause: error });
         });
-      if (bytesRead === 0) throw fail(`ends at byte ${start + done}; it was ${size} bytes long when it was opened`);
+      if (bytesRead === 0) throw fail(`ends at byte ${start + done}; it had ${size} bytes when it was opened`);
       done += bytesRead;
     }
     return bytes;

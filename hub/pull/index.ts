@@ -161,7 +161,7 @@ async function checkSpace(missing: readonly Wanted[], { access, repo }: RequestC
   if (needed <= free) return;
   throw new HubError(
     "no-space",
-    `${formatRepoName(repo)} needs ${needed} bytes more and ${access.cache} has ${free} free; make room, or set HF_HOME to another disk`,
+    `${formatRepoName(repo)} needs ${needed} more bytes, but ${access.cache} has ${free} free; free some space, or set HF_HOME to another disk`,
   );
 }
 
@@ -173,7 +173,8 @@ interface Incomplete {
 
 function incomplete({ commit, without }: Resolved, { missing, wanted, context }: Incomplete): HubError {
   const files = missing.map(({ file }) => file);
-  const why = without instanceof HubError ? without.message : "--offline or HF_HUB_OFFLINE is set; pull once without";
+  const why =
+    without instanceof HubError ? without.message : "--offline or HF_HUB_OFFLINE is set; pull it once without";
   return new HubError(
     "not-cached",
     `${formatRepoName(context.repo)}: the cache lacks ${files.length} of ${wanted.length} files of commit ${commit.slice(0, 8)} (${someOf(files)}): ${why}`,
@@ -192,13 +193,13 @@ function explained(error: unknown, { cache }: HubAccess): unknown {
   const code = (error as NodeJS.ErrnoException | undefined)?.code;
   if (error instanceof HubError || typeof code !== "string") return error;
   if (code === "ENOSPC" || code === "EDQUOT") {
-    return new HubError("no-space", `${cache} is full; make room and pull again: what was fetched is kept`, {
+    return new HubError("no-space", `${cache} is full; free some space and pull again: downloaded bytes are kept`, {
       cause: error,
     });
   }
   const path = (error as NodeJS.ErrnoException).path ?? cache;
   const problem = code === "EROFS" ? "it is read-only" : reason(error);
-  return new HubError("no-access", `${path} cannot be written: ${problem}; set HF_HOME to a folder that can`, {
+  return new HubError("no-access", `${path} cannot be written: ${problem}; set HF_HOME to a writable folder`, {
     cause: error,
   });
 }

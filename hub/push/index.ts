@@ -68,7 +68,7 @@ async function pushAll(folder: string, job: Push): Promise<void> {
 function checkAllowed({ access, repo }: RequestContext): void {
   const name = formatRepoName(repo);
   if (access.offline) {
-    throw new HubError("refused", `${name} cannot be pushed while --offline or HF_HUB_OFFLINE is set; push without`);
+    throw new HubError("refused", `${name} cannot be pushed while --offline or HF_HUB_OFFLINE is set; push without it`);
   }
   if (access.token) return;
   throw new HubError("unauthorized", `${name} cannot be pushed without a token; ${howToGetToken(access)}`);

@@ -160,7 +160,7 @@ export function unreachable(reason: string, context: RequestContext): HubError {
   const { access, repo, patience } = context;
   return new HubError(
     "unreachable",
-    `${formatRepoName(repo)}: ${hostOf(access)} cannot be reached after ${patience.attempts} tries (${reason}); check the network and HF_ENDPOINT`,
+    `${formatRepoName(repo)}: ${hostOf(access)} cannot be reached after ${patience.attempts} attempts (${reason}); check the network and HF_ENDPOINT`,
   );
 }
 

@@ -46,9 +46,12 @@ export interface Header {
  */
 export function headerLength(prefix: Uint8Array, { file, fileSize }: { file: string; fileSize: number }): number {
   if (fileSize < PREFIX_BYTES) {
-    throw new SafetensorsError(`is ${fileSize} bytes long, shorter than the 8 that say how long its header is`, {
-      file,
-    });
+    throw new SafetensorsError(
+      `is ${fileSize} bytes long, shorter than the 8 bytes that hold the length of the header`,
+      {
+        file,
+      },
+    );
   }
   const length = new DataView(prefix.buffer, prefix.byteOffset, PREFIX_BYTES).getBigUint64(0, true);
   if (length > MAX_HEADER_BYTES) {
@@ -104,9 +107,9 @@ function placeOf([name]: string[], file: string): { file: string; tensor?: strin
 
 function namedTwice(path: string[], file: string): SafetensorsError {
   const key = path.at(-1) as string;
-  if (path.length === 1) return new SafetensorsError(`${quote(key)} is named twice`, { file });
+  if (path.length === 1) return new SafetensorsError(`${quote(key)} appears twice`, { file });
   const where = path[0] === METADATA ? "metadata " : "";
-  return new SafetensorsError(`${where}${quote(key)} is named twice`, placeOf(path, file));
+  return new SafetensorsError(`${where}${quote(key)} appears twice`, placeOf(path, file));
 }
 
 function readMetadata(entry: unknown, { file, into }: { file: string; into: Map<string, string> }): void {

@@ -158,7 +158,7 @@ function parseIndex(bytes: Uint8Array, fail: Fail): unknown {
     throw fail("index is not JSON", { cause: error });
   }
   const { duplicate } = scanJson(text);
-  if (duplicate) throw fail(`${quote(duplicate.at(-1) as string)} is named twice`);
+  if (duplicate) throw fail(`${quote(duplicate.at(-1) as string)} appears twice`);
   return value;
 }
 

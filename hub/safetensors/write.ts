@@ -200,7 +200,7 @@ function compare(a: string, b: string): number {
 }
 
 function checkName(tensor: string, { file, previous }: { file: string; previous: string | undefined }): void {
-  if (tensor === previous) throw new SafetensorsError(`${quote(tensor)} is named twice`, { file });
+  if (tensor === previous) throw new SafetensorsError(`${quote(tensor)} appears twice`, { file });
   if (tensor === METADATA) throw new SafetensorsError("the name is reserved for the metadata", { file, tensor });
   if (!tensor.isWellFormed()) throw new SafetensorsError("the name is not well-formed Unicode", { file, tensor });
 }

@@ -78,7 +78,7 @@ function readRequest(message: IncomingMessage, { authenticate, isHost }: ServerS
   // rebinding).
   if (isHost && !isHost(host)) throw new HubRefusal(421, "this Hub serves loopback addresses only");
   const [path = "", query = ""] = target.split(/\?(.*)/s);
-  if (!path.startsWith("/")) throw new HubRefusal(400, "the address does not begin with a slash");
+  if (!path.startsWith("/")) throw new HubRefusal(400, "the address does not start with a slash");
   return {
     method: message.method ?? "GET",
     segments: path.slice(1).split("/").map(decodeSegment),

@@ -58,7 +58,7 @@ export async function* fetchCheckpoint(
   const path = join(options.folder, file);
   const known = await wholeFile(path);
   if (known) return yield { kind: "fetched", path, size: known.size as number, from: "cache" };
-  if (options.offline) throw new ZooError("is not in the cache, and nothing may be fetched offline", { file: path });
+  if (options.offline) throw new ZooError("is not in the cache, and downloads are not allowed offline", { file: path });
   const patience = patienceOf(options.patience);
   await onDisk(path, mkdir(options.folder, { recursive: true }));
   let waited = false;
@@ -125,7 +125,7 @@ async function* fetchOnce({ url, path, file, options, patience }: Attempt): Asyn
     const remote = describe(url, response);
     if (response.status === 416) {
       await partial.restart(remote);
-      throw new Passing("what was there is no part of the file");
+      throw new Passing("the partial download does not belong to the file");
     }
     if (!continues(partial, response, remote)) {
       const lost = partial.done;
@@ -139,7 +139,7 @@ async function* fetchOnce({ url, path, file, options, patience }: Attempt): Asyn
       clock.poke();
       if (size !== undefined && partial.done + bytes.byteLength > size) {
         await partial.restart(remote);
-        throw new Passing(`more came than the ${size} bytes that were announced`);
+        throw new Passing(`more bytes arrived than the announced ${size}`);
       }
       await onDisk(path, partial.append(bytes));
       yield { kind: "progress", file, bytes: bytes.byteLength, done: partial.done, size };
@@ -201,7 +201,7 @@ function continues(partial: PartialFile, { status, headers }: Response, remote: 
   if (status !== 206) return false;
   const start = /^bytes (\d+)-/.exec(headers.get("content-range") ?? "")?.[1];
   if (Number(start) !== partial.done || partial.remote?.etag !== remote.etag) {
-    throw new Passing("the server sends another part than was asked for");
+    throw new Passing("the server sends another part than the requested one");
   }
   return true;
 }
@@ -219,7 +219,7 @@ async function expectChecksum(partial: PartialFile, remote: RemoteFile): Promise
   const md5 = partial.remote?.md5 ?? remote.md5;
   if (md5 === undefined || (await partial.md5()) === md5) return;
   await partial.restart(remote);
-  throw new Passing("the checksum is not the one that the server gives");
+  throw new Passing("the checksum differs from the one that the server states");
 }
 
 async function onDisk<T>(path: string, work: Promise<T>): Promise<T> {
@@ -231,6 +231,6 @@ async function onDisk<T>(path: string, work: Promise<T>): Promise<T> {
 }
 
 function gaveUp(url: string, { attempts, reason }: { attempts: number; reason: string }): ZooError {
-  const advice = "what has come is kept, run it again to go on";
-  return new ZooError(`cannot be fetched after ${attempts} tries (${reason}); ${advice}`, { file: url });
+  const advice = "downloaded bytes are kept, run it again to continue";
+  return new ZooError(`cannot be fetched after ${attempts} attempts (${reason}); ${advice}`, { file: url });
 }

@@ -69,7 +69,7 @@ test("a Hub that does not answer is said on stderr, and the cache used", async (
   expect(code).toBe(0);
   expect(out).toContain(COMMIT);
   expect(err).toBe(
-    "gblr: x/y: 127.0.0.1:64999 cannot be reached after 3 tries (connection refused); check the network and HF_ENDPOINT; using the cache\n",
+    "gblr: x/y: 127.0.0.1:64999 cannot be reached after 3 attempts (connection refused); check the network and HF_ENDPOINT; using the cache\n",
   );
 });
 

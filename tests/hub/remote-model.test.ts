@@ -103,7 +103,7 @@ test.each<[string, Fault, RegExp]>([
   ["has another file now", { headers: { "content-range": "bytes 0-65535/70000" } }, /it has 70000 bytes now, not \d+/],
   ["sends too much", { extra: 3 }, /65536 bytes were requested, 65539 arrived/],
   ["is busy for ever", { status: 503 }, /"model\.safetensors": \S+ answers with status 503$/],
-  ["always breaks off", { cutAt: 100 }, /cannot be reached after 4 tries \([^\n]*connection/],
+  ["always breaks off", { cutAt: 100 }, /cannot be reached after 4 attempts \([^\n]*connection/],
   [
     "has the file no more",
     { status: 404, headers: { "x-error-code": "EntryNotFound" } },

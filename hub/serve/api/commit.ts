@@ -147,7 +147,7 @@ function refusePullRequest(request: RepoRequest): void {
 
 /** Refuses pull requests and discussions. */
 export function noPullRequests(): never {
-  throw new HubRefusal(403, "a local Hub keeps no pull requests or discussions; commit to a branch");
+  throw new HubRefusal(403, "a local Hub does not support pull requests or discussions; commit to a branch");
 }
 
 /** Longest line, in bytes. A line has a small file in base64. */

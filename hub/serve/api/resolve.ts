@@ -18,7 +18,7 @@ export async function resolveFile(request: RepoRequest): Promise<HubReply> {
   if (!content) {
     throw new HubRefusal(
       404,
-      `${quote(file.path)} of commit ${commit.id} was changed by hand and not kept`,
+      `${quote(file.path)} of commit ${commit.id} was edited in the folder and not kept`,
       "EntryNotFound",
     );
   }
@@ -149,7 +149,7 @@ function fileBody({ handle, stats }: OpenContent): PartialContent {
 
 async function checkUnchanged(handle: FileHandle, { size, mtimeNs }: BigIntStats): Promise<void> {
   const now = await handle.stat({ bigint: true });
-  if (now.size !== size || now.mtimeNs !== mtimeNs) throw new Error("a file was changed by hand while it was sent");
+  if (now.size !== size || now.mtimeNs !== mtimeNs) throw new Error("a file was edited while it was sent");
 }
 
 type Selection =

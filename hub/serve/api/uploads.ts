@@ -41,8 +41,8 @@ const UPLOAD_PATH = "/api/lfs/upload";
 /** Answers a batch request with the upload addresses of the contents that are missing. */
 export async function batch(request: RepoRequest, settings: TransferSettings): Promise<HubReply> {
   const { operation, transfers = ["basic"], objects, hash_algo = "sha256" } = await readJson(request, BATCH);
-  if (!/^sha_?256$/i.test(hash_algo)) throw new HubRefusal(409, "contents are named by their SHA-256 here");
-  if (operation !== "upload") throw new HubRefusal(422, "contents are downloaded from /resolve/ here, not by LFS");
+  if (!/^sha_?256$/i.test(hash_algo)) throw new HubRefusal(409, "this Hub identifies contents by their SHA-256 only");
+  if (operation !== "upload") throw new HubRefusal(422, "this Hub does not support downloads by LFS; use /resolve/");
   const parts = transfers.includes("multipart");
   const free = await freeBytes(request.store.root);
   const main = new Set((await request.repository.main()).files.map(({ sha256 }) => sha256));
@@ -175,5 +175,5 @@ export async function uploadShard(request: HubRequest, store: HubStore, day: str
 
 /** Other addresses of Xet: deduplication against chunks of others, and downloads, are not offered. */
 export function xetHasNone(): never {
-  throw new HubRefusal(404, "a local Hub has nothing of this in Xet");
+  throw new HubRefusal(404, "a local Hub does not support this part of Xet");
 }

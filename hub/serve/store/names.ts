@@ -45,7 +45,7 @@ export function pathProblem(path: string): string | undefined {
   if (path.includes("\\")) return "it has a backslash";
   if (Buffer.byteLength(path) > LONGEST_PATH) return `it is longer than ${LONGEST_PATH} bytes`;
   for (const segment of path.split("/")) {
-    if (segment === "") return "it begins or ends with a slash, or has two in a row";
+    if (segment === "") return "it starts or ends with a slash, or has two in a row";
     if (segment === "." || segment === "..") return `it has "${segment}" as a part`;
     if (segment.toLowerCase() === ".git") return "it has a .git in it";
     if (Buffer.byteLength(segment) > LONGEST_SEGMENT) return `a part of it is longer than ${LONGEST_SEGMENT} bytes`;

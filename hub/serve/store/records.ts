@@ -106,6 +106,6 @@ async function readJson<T>(path: string, schema: z.ZodType<T>): Promise<T | unde
   });
   if (text === undefined) return undefined;
   const parsed = schema.safeParse(JSON.parse(text));
-  if (!parsed.success) throw new Error(`${path}: not what a local Hub writes: ${parsed.error.issues[0]?.message}`);
+  if (!parsed.success) throw new Error(`${path}: was not written by a local Hub: ${parsed.error.issues[0]?.message}`);
   return parsed.data;
 }

@@ -137,7 +137,7 @@ export class Repository {
 
   private async stored(id: string): Promise<HubCommit> {
     const commit = this.seen.get(id) ?? (await this.records.commit(id));
-    if (!commit) throw new Error(`${this.type} ${this.id}: a branch points to commit ${id}, which is not there`);
+    if (!commit) throw new Error(`${this.type} ${this.id}: a branch points to commit ${id}, which does not exist`);
     return commit;
   }
 

@@ -87,11 +87,11 @@ export class UploadStore {
     // The client repeats the request when the answer was lost.
     if (await this.objects.has(upload)) return;
     if (md5s.length !== partCount(upload)) {
-      throw new HubRefusal(400, `the upload has ${partCount(upload)} parts, ${md5s.length} were named`);
+      throw new HubRefusal(400, `the upload has ${partCount(upload)} parts, but ${md5s.length} were listed`);
     }
     for (const [i, md5] of md5s.entries()) {
       if (!(await stat(this.partPath(upload, i + 1, md5)).catch(() => undefined))) {
-        throw new HubRefusal(400, `part ${i + 1} is not here as it was sent; send it again`);
+        throw new HubRefusal(400, `part ${i + 1} was not received with this MD5; send it again`);
       }
     }
     try {

@@ -87,7 +87,7 @@ export async function finishCheckout({ records, folder, objects }: Repository): 
   const ref = await records.ref("heads", MAIN);
   if (!ref?.pending) return;
   const [from, to] = [await records.commit(ref.pending.from), await records.commit(ref.commit)];
-  if (!from || !to) throw new Error(`${folder}: a commit that its records name is not there`);
+  if (!from || !to) throw new Error(`${folder}: a commit of its records does not exist`);
   await checkOut({ folder, from, to }, objects);
   await records.writeRef("heads", MAIN, { commit: ref.commit });
 }
@@ -102,7 +102,7 @@ async function headOf(repository: Repository, branch: string): Promise<HubCommit
   const ref = branch === MAIN ? undefined : await repository.records.ref("heads", branch);
   const head = branch === MAIN ? await repository.main() : ref && (await repository.commit(ref.commit));
   if (!head)
-    throw new HubRefusal(404, `${repository.id} has no branch ${quote(branch)}; make it first`, "RevisionNotFound");
+    throw new HubRefusal(404, `${repository.id} has no branch ${quote(branch)}; create it first`, "RevisionNotFound");
   return head;
 }
 
@@ -121,7 +121,7 @@ async function keepContent(repository: Repository, file: HubFile): Promise<void>
   const { objects } = repository;
   if (await objects.has(file)) return;
   const content = await repository.open(file);
-  if (!content) throw new HubRefusal(409, `${quote(file.path)} was changed by hand meanwhile; try again`);
+  if (!content) throw new HubRefusal(409, `${quote(file.path)} was edited in the meantime; try again`);
   try {
     await objects.receive(content.handle.createReadStream({ autoClose: false }), file);
   } finally {
@@ -174,7 +174,7 @@ async function checkWays(change: FolderChange): Promise<void> {
       seen.add(parent);
       const stats = await lstat(join(change.folder, parent)).catch(() => undefined);
       if (stats && !stats.isDirectory()) {
-        throw new HubRefusal(409, `${quote(parent)} is no folder in the Hub's own folder; remove it there`);
+        throw new HubRefusal(409, `${quote(parent)} is not a folder in the Hub's own folder; remove it there`);
       }
     }
   }

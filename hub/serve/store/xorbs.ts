@@ -58,7 +58,7 @@ export class XorbStore {
 
   /** @throws {HubRefusal} 404 if the day's folder does not exist (any more) */
   async expectDay(day: string): Promise<void> {
-    if (!(await this.days()).includes(day)) throw new HubRefusal(404, "this upload is too old; begin it again");
+    if (!(await this.days()).includes(day)) throw new HubRefusal(404, "this upload has expired; start it again");
   }
 
   /**
@@ -82,7 +82,7 @@ export class XorbStore {
   private async read(day: string, xorb: string): Promise<Uint8Array> {
     return readFile(this.path(day, xorb)).catch((error: NodeJS.ErrnoException) => {
       if (error.code !== "ENOENT") throw error;
-      throw new HubRefusal(400, `xorb ${xorb} was not uploaded; begin the upload again`);
+      throw new HubRefusal(400, `xorb ${xorb} was not uploaded; start the upload again`);
     });
   }
 
@@ -92,7 +92,7 @@ export class XorbStore {
   }
 
   private path(day: string, xorb: string): string {
-    if (!XORB.test(xorb)) throw new HubRefusal(400, "a xorb is named by 64 hexadecimal digits");
+    if (!XORB.test(xorb)) throw new HubRefusal(400, "the name of a xorb must be 64 hexadecimal digits");
     return join(this.folder, day, xorb);
   }
 }

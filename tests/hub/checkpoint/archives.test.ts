@@ -105,7 +105,7 @@ test.each<[string, Parameters<typeof tensor>[0], string]>([
   [
     "more elements than a gigabyte from one",
     { length: 6, shape: [2 ** 30], strides: [0] },
-    "expands 24 bytes to 4294967296",
+    "expands 24 bytes to 4294967296, more than is accepted",
   ],
   [
     "a storage that is not there",
@@ -327,7 +327,7 @@ test.each<[string, Uint8Array, string]>([
   [
     "sizes of 64 bits that are not there",
     patched(WHOLE, CENTRAL, { offset: 24, value: all(4) }),
-    'zip archive: entry "archive/data.pkl" lacks its 64-bit sizes',
+    'zip archive: entry "archive/data.pkl" has no 64-bit sizes',
   ],
   [
     "a 64-bit end elsewhere",
@@ -394,12 +394,12 @@ test.each<[string, Uint8Array, string]>([
   [
     "with a storage of negative length",
     legacy(W, { 0: { length: -1, bytes: BYTES } }),
-    'is cut off: storage "0" ends after the file does',
+    'is cut off: storage "0" ends after the end of the file',
   ],
   [
     "with a storage past the end",
     legacy(W, { 0: { length: 2 ** 50, bytes: BYTES } }),
-    'is cut off: storage "0" ends after the file does',
+    'is cut off: storage "0" ends after the end of the file',
   ],
   [
     "with a storage that is too short",
@@ -409,7 +409,7 @@ test.each<[string, Uint8Array, string]>([
   [
     "with a view past its storage",
     legacy(push.dict({ w: tensor({ length: 6, shape: [1], strides: [1], view: viewOf(5, 2) }) }), STORAGES),
-    'storage "0": a view of it lies outside',
+    'storage "0": a view of it exceeds it',
   ],
   [
     "with a tensor past its view",

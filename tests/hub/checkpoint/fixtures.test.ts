@@ -44,7 +44,7 @@ test.each([
   ["bad-os-system-legacy.ckpt", undefined, `pickle: the global "posix.system" ${NOTHING_RAN}`],
   ["bad-os-system-raw.pkl", undefined, `is not a PyTorch checkpoint: pickle: the global "os.system" ${NOTHING_RAN}`],
   ["bad-truncated.ckpt", undefined, NO_END],
-  ["bad-truncated-legacy.ckpt", undefined, 'is cut off: storage "1116330000" ends after the file does'],
+  ["bad-truncated-legacy.ckpt", undefined, 'is cut off: storage "1116330000" ends after the end of the file'],
   ["bad-empty.ckpt", undefined, "is empty"],
   ["bad-not-a-checkpoint.ckpt", undefined, NO_END],
   ["bad-out-of-bounds.ckpt", "w", 'tensor "w": reaches 4000000 bytes into storage "0", which has 16'],

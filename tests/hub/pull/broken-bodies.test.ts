@@ -144,7 +144,7 @@ test("a file that brings no byte is given up in time, and what was there is kept
   );
   const error = await failureOf(pullAll(access));
   expect(error.code).toBe("unreachable");
-  expect(error.message).toMatch(/cannot be reached after 4 tries \("model\.safetensors": status 502\)/);
+  expect(error.message).toMatch(/cannot be reached after 4 attempts \("model\.safetensors": status 502\)/);
   expect(statSync(`${blobOf(access.cache)}.incomplete`).size).toBe(50_000);
   expect(startsAsked().length).toBe(4);
 });

@@ -156,7 +156,7 @@ test("nobody at the address is one line too", async () => {
   const nobody = { endpoint: "http://127.0.0.1:64999", cache: folder("nobody"), token: TOKEN };
   const error = await failureOf(pullAll(nobody));
   expect(error.message).toBe(
-    "x/y: 127.0.0.1:64999 cannot be reached after 4 tries (connection refused); check the network and HF_ENDPOINT",
+    "x/y: 127.0.0.1:64999 cannot be reached after 4 attempts (connection refused); check the network and HF_ENDPOINT",
   );
   expect(inspect(error)).not.toContain(TOKEN);
 });
@@ -216,7 +216,7 @@ test("an answer of the API that was spoilt on its way is asked for again", async
   expect(events[0]).toMatchObject({ kind: "retrying", reason: "its answer is not JSON" });
   fresh();
   hub.fault = (what) => (what === "info" ? spoilt : undefined);
-  expect((await failureOf(pullAll(access()))).message).toContain("after 4 tries (its answer is not JSON)");
+  expect((await failureOf(pullAll(access()))).message).toContain("after 4 attempts (its answer is not JSON)");
 });
 
 test("a commit that is no hash is refused", async () => {

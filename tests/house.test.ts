@@ -167,6 +167,12 @@ describe("the docs", () => {
     expect(broken).toEqual([]);
   });
 
+  test.each(pages)("%s runs npm scripts that exist", (page) => {
+    const { scripts } = JSON.parse(read("package.json")) as { scripts: Record<string, string> };
+    const called = [...read(page).matchAll(/npm run ([\w:]+)/g)].map(([, name]) => name ?? "");
+    expect(called.filter((name) => !(name in scripts))).toEqual([]);
+  });
+
   test("begin with a README that is short", () => {
     expect(read("README.md").split("\n").length - 1).toBeLessThanOrEqual(MOST_README_LINES);
   });

@@ -7,7 +7,7 @@ import type { ImageSet } from "../data/images/index.ts";
 import { type Accuracy, type AccuracyOptions, accuracy } from "../evaluate/accuracy.ts";
 import { type Perplexity, type PerplexityOptions, perplexity } from "../evaluate/perplexity.ts";
 import { modelCounts } from "../models/counts.ts";
-import type { Gpt2, ImageSettings, Model } from "../models/index.ts";
+import type { ImageSettings, Model } from "../models/index.ts";
 import type { ComparisonRow } from "../report/index.ts";
 import type { OpenData } from "./domains/domain.ts";
 import { type ExperimentEvent, lastEvent } from "./stage.ts";
@@ -59,7 +59,7 @@ async function sizeOnDisk(folder: string): Promise<Size> {
   return { parameters, fileBytes: sizes.reduce((sum, size) => sum + size, 0) };
 }
 
-export const scoreText = (model: Gpt2, options: PerplexityOptions): AsyncGenerator<ExperimentEvent, Perplexity> =>
+export const scoreText = (model: Model, options: PerplexityOptions): AsyncGenerator<ExperimentEvent, Perplexity> =>
   lastEvent(perplexity(model, options), "perplexity", (event) => ({ kind: "inner", of: "evaluate", event }));
 
 export const scoreImages = (model: Model, options: AccuracyOptions): AsyncGenerator<ExperimentEvent, Accuracy> =>

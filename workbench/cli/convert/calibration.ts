@@ -7,7 +7,7 @@ import type { HubAccess } from "../../../hub/access/repository.ts";
 import { formatCount, percent } from "../../../hub/text/numbers.ts";
 import { workbenchCache } from "../../../native/cache-folder.ts";
 import { type CalibrateEvent, type Covariances, calibrate, windowInputs } from "../../compress/index.ts";
-import { type Gpt2, gpt2Hidden, isClassifier, type Model } from "../../models/index.ts";
+import { isClassifier, isLanguageModel, languageHidden, languageSizes, type Model } from "../../models/index.ts";
 import { openTexts, type Texts } from "../../pipeline/domains/texts.ts";
 import { locateDataset } from "../../pipeline/fetch.ts";
 import type { ExperimentEvent } from "../../pipeline/stage.ts";
@@ -53,7 +53,7 @@ export const calibrateOn = (settings: CalibrationSettings, options: CalibrationO
 async function calibrateOnText(settings: CalibrationSettings, options: CalibrationOptions): Promise<Calibration> {
   const { access, signal, tokenizer } = options;
   const model = languageModel(options.model);
-  const { positions } = model.config;
+  const { positions } = languageSizes(model);
   const { dataset: name, config, split, column, encoding, context = positions } = settings;
   if (context > positions) {
     throw new CommandFailed(`--calibrate-context is ${context}, the model has ${positions} positions; give no more`);
@@ -79,14 +79,14 @@ async function calibrateOnText(settings: CalibrationSettings, options: Calibrati
 
 async function collect(
   texts: Texts,
-  { model, layers, split, samples, signal }: { model: Gpt2; split: string; samples: number } & CalibrationOptions,
+  { model, layers, split, samples, signal }: { model: Model; split: string; samples: number } & CalibrationOptions,
 ): Promise<Calibration> {
   const windows = await shown({ label: "tokenizing", format: () => "" }, texts.windows(split));
   if (windows.length === 0) {
     throw new CommandFailed(`${split} has too little text to calibrate on: a window has two tokens at least`);
   }
   const total = Math.min(samples, windows.length);
-  const forward = (ids: Parameters<typeof gpt2Hidden>[1]) => gpt2Hidden(model, ids);
+  const forward = (ids: Parameters<typeof languageHidden>[1]) => languageHidden(model, ids);
   const events = calibrate(model, windowInputs(windows, { samples }), { layers, forward, signal });
   return collected(events, { total, unit: "windows" });
 }
@@ -110,10 +110,9 @@ export async function collected(
   }
 }
 
-function languageModel(model: Model): Gpt2 {
-  const { type } = model.architecture;
-  if (type !== "gpt2") throw new CommandFailed(`--calibrate is for models that read text, this is ${type}`);
-  return model as Gpt2;
+function languageModel(model: Model): Model {
+  if (isLanguageModel(model)) return model;
+  throw new CommandFailed(`--calibrate is for models that read text, this is ${model.architecture.type}`);
 }
 
 /** Runs a stage of an experiment to its result, with a bar. */

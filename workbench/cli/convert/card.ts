@@ -7,7 +7,7 @@ import { type CardFacts, parseCardMetadata } from "../../../hub/card/index.ts";
 import type { Located } from "../../../hub/pull/locate.ts";
 import type { Conversion } from "../../compress/index.ts";
 import type { Engine } from "../../engine/core/types.ts";
-import { isClassifier, type Model } from "../../models/index.ts";
+import type { Model } from "../../models/index.ts";
 import { commandLine, versionsOf } from "../shared/versions.ts";
 
 export interface CardOptions {
@@ -26,7 +26,7 @@ export async function cardFacts(
   const readme = await readFile(join(source.folder, "README.md"), "utf8").catch(() => "");
   return {
     title: basename(resolve(out)),
-    task: isClassifier(model) ? "image-classification" : "text-generation",
+    task: model.architecture.task.kind,
     structure,
     ...(source.repo !== undefined && { baseModel: source.repo }),
     ...(source.commit !== undefined && { baseRevision: source.commit }),

@@ -189,7 +189,9 @@ function settingsOf(model: Model, { size, ...flags }: AccuracyFlags) {
 
 /** A vision transformer has its positions interpolated to another size; others take it, or say that they do not. */
 async function sized(model: Model, size: number | undefined): Promise<Model> {
-  return size === undefined || model.architecture.type !== "vit" ? model : resizePositions(model, size);
+  const { task } = model.architecture;
+  const hasPositions = task.kind === "image-classification" && task.positions !== undefined;
+  return size !== undefined && hasPositions ? resizePositions(model, size) : model;
 }
 
 function classifier(model: Model, name: string): Model {

@@ -8,7 +8,7 @@ import { workbenchCache } from "../../../native/cache-folder.ts";
 import { wordsAndBytes } from "../../data/index.ts";
 import type { OpenEngineOptions } from "../../engine/core/types.ts";
 import { perUnit } from "../../evaluate/perplexity.ts";
-import type { Gpt2, Model } from "../../models/index.ts";
+import { isLanguageModel, languageSizes, type Model } from "../../models/index.ts";
 import { firstWindows, openTexts } from "../../pipeline/domains/texts.ts";
 import { locateDataset, locateModel } from "../../pipeline/fetch.ts";
 import { scoreText } from "../../pipeline/measure.ts";
@@ -101,7 +101,7 @@ async function measured(name: string, flags: PerplexityFlags, access: HubAccess,
     const source = await shown(locateModel(name, { access, signal, zooRelease: zooReleaseOf(process.env) }), view);
     const text = await shown(locateDataset({ name: dataset, config, splits: [split] }, { access, signal }), view);
     const model = languageModel(await loadWithProgress(source.folder), name);
-    const { positions } = model.config;
+    const { positions } = languageSizes(model);
     const { context = positions } = flags;
     if (context > positions)
       throw new UsageError(`--context ${context} is longer than the model's ${positions} positions`);
@@ -129,8 +129,8 @@ async function measured(name: string, flags: PerplexityFlags, access: HubAccess,
   }
 }
 
-function languageModel(model: Model, name: string): Gpt2 {
-  if (model.architecture.type === "gpt2") return model as Gpt2;
+function languageModel(model: Model, name: string): Model {
+  if (isLanguageModel(model)) return model;
   throw new CommandFailed(`${name} is a ${model.architecture.type}, no language model; eval acc is for classifiers`);
 }
 

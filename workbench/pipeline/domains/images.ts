@@ -2,7 +2,8 @@
 // comes first.
 
 import type { Tensor, Tensor4D } from "@tensorflow/tfjs-core";
-import { classifierLogits, isClassifier } from "../../architectures/parts/classifier.ts";
+import { classifierLogits } from "../../architectures/parts/classifier.ts";
+import { isClassifier } from "../../architectures/task.ts";
 import { imageLoader } from "../../data/images/loader.ts";
 import { expectClasses } from "../../data/images/sets/classes.ts";
 import { clippedTold } from "../../data/images/sets/image-set.ts";

@@ -3,7 +3,8 @@
 import { join } from "node:path";
 import type { Tensor, Tensor2D } from "@tensorflow/tfjs-core";
 import { z } from "zod";
-import { type Gpt2, gpt2Hidden } from "../../architectures/gpt2/forward.ts";
+import { languageHidden, languageSizes } from "../../architectures/parts/language-model.ts";
+import { isLanguageModel } from "../../architectures/task.ts";
 import { windowInputs } from "../../compress/calibrate.ts";
 import type { TextWindows } from "../../data/types.ts";
 import { readConfig } from "../../models/folder/load.ts";
@@ -66,21 +67,21 @@ function openData(
     trainItems: train.length,
     task: (model, teacher) =>
       languageTask({
-        model: model as Gpt2,
+        model,
         windows: train,
-        ...(teacher && { teacher: { ...teacher, model: teacher.model as Gpt2 } }),
+        ...(teacher && { teacher }),
         settings: { model: source.name, dataset: settings.dataset, split: settings.trainSplit },
       }),
     async *score(model, signal) {
-      const { perplexity, nll } = yield* scoreText(model as Gpt2, { windows: test, signal });
+      const { perplexity, nll } = yield* scoreText(model, { windows: test, signal });
       return { perplexity, nll };
     },
     async evaluate(model, signal) {
-      const { nll, perplexity } = await resultOf(scoreText(model as Gpt2, { windows: validation, signal }));
+      const { nll, perplexity } = await resultOf(scoreText(model, { windows: validation, signal }));
       return { validation: { nll, perplexity } };
     },
     inputs: (samples, batch) => windowInputs(train, { samples, batch }),
-    forward: (model, ids: Tensor) => gpt2Hidden(model as Gpt2, ids as Tensor2D),
+    forward: (model, ids: Tensor) => languageHidden(model, ids as Tensor2D),
     close: () => texts.close(),
   };
 }
@@ -104,10 +105,10 @@ async function* splitsOf(texts: Texts, settings: LanguageSettings): AsyncGenerat
 
 async function expectFitting(folder: string, { model, context }: LanguageSettings): Promise<void> {
   const { architecture, config } = await readConfig(folder);
-  if (architecture.type !== "gpt2") {
+  if (!isLanguageModel({ architecture })) {
     throw new SettingsError(`--model ${model} is a ${architecture.type}, no language model`);
   }
-  const { positions } = config as Gpt2["config"];
+  const { positions } = languageSizes({ architecture, config });
   if (context > positions)
     throw new SettingsError(`--context ${context} is longer than the model's ${positions} positions`);
 }

@@ -83,7 +83,7 @@ export const STORED_DENSE: StoredStructure = { name: "dense", title: "dense", is
 export const STORED_GBLR: StoredStructure = {
   name: "gblr",
   title: "GBLR",
-  matrices: "Gaudi-GBLR matrices (generalized block low rank, with learned block widths and places)",
+  matrices: "Gaudi-GBLR matrices (generalized block low rank, with learned widths and locations of the blocks)",
   isPacked: true,
   citation: {
     text: "The matrices are those of Lee and Kim, ICLR 2024:",

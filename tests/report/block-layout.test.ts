@@ -4,9 +4,9 @@
 import { expect, test } from "bun:test";
 import * as tf from "@tensorflow/tfjs-core";
 import fc from "fast-check";
-import { blockUse } from "../../workbench/gblr/cost.ts";
 import { GblrMatrix } from "../../workbench/gblr/matrix.ts";
 import { pack } from "../../workbench/gblr/packed.ts";
+import { blockUse } from "../../workbench/gblr/widths.ts";
 import { overlapCounts } from "../../workbench/report/block-layout.ts";
 import { describe } from "../../workbench/report/describe-model.ts";
 import { summarizeBlocks, widthHistogram } from "../../workbench/report/layer-summary.ts";

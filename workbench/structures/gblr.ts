@@ -4,7 +4,6 @@
 
 import { STORED_GBLR, type StoredLayer } from "../../hub/model-folder/index.ts";
 import { expectOperand } from "../engine/ops/operands.ts";
-import { blockUse } from "../gblr/cost.ts";
 import {
   blocksWithin,
   locationsByRule,
@@ -13,9 +12,10 @@ import {
   widthsByRule,
   widthValues,
 } from "../gblr/init/index.ts";
+import type { MaskSettings } from "../gblr/mask.ts";
 import { GblrMatrix } from "../gblr/matrix.ts";
 import { pack } from "../gblr/packed.ts";
-import type { MaskSettings } from "../gblr/parameters.ts";
+import { blockUse } from "../gblr/widths.ts";
 import { allowance, expectPaid, type MatrixSize } from "./budget.ts";
 import { layoutCost, layoutOfSpans, layoutOfWidths } from "./gblr-layout.ts";
 import { byBlockSearch, nearestInOutputs } from "./gblr-starts.ts";
@@ -67,7 +67,7 @@ async function inspectStored(stored: StoredLayer, { sigma }: { sigma?: number | 
 }
 
 /**
- * Parameters: `lr_weight1`, `lr_weight2`, `widths` and `locations`, see gblr/parameters.ts. `cost` counts live blocks as
+ * Parameters: `lr_weight1`, `lr_weight2`, `widths` and `locations`, see gblr/matrix.ts. `cost` counts live blocks as
  * the reference does: what inference multiplies, where training multiplies with zeros too.
  * @param settings read anew at each product
  */

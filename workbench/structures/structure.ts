@@ -8,7 +8,7 @@
 import type { Tensor, Tensor2D, Tensor4D } from "@tensorflow/tfjs-core";
 import type { StoredLayer, StoredStructure } from "../../hub/model-folder/index.ts";
 import { EngineError, ShapeError } from "../engine/core/errors.ts";
-import type { MaskSettings } from "../gblr/parameters.ts";
+import type { MaskSettings } from "../gblr/mask.ts";
 import type { MatrixSize } from "./budget.ts";
 
 /** Tensors by parameter name. */

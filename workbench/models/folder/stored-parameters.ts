@@ -11,7 +11,7 @@ import {
 import type { TensorInfo } from "../../../hub/safetensors/index.ts";
 import { type Architecture, isPassedOver, layersOf, namesOf, parametersOf } from "../../architectures/architecture.ts";
 import { type LayerInfo, type ParameterInfo, positionLayers } from "../../architectures/network.ts";
-import type { MaskSettings } from "../../gblr/parameters.ts";
+import type { MaskSettings } from "../../gblr/mask.ts";
 import { dense } from "../../structures/dense.ts";
 import { structureNamed } from "../../structures/registry.ts";
 import type { Structure } from "../../structures/structure.ts";

@@ -40,6 +40,8 @@ export interface PythonStructure {
   readonly linear?: string;
   /** class of a convolution. Default: the linear layer, applied to the patches under the kernel */
   readonly convolution?: string;
+  /** the same of the packed form. Default: there is none */
+  readonly packed?: { readonly linear: string; readonly convolution: string };
   /** a module that defines them, as text: a docstring, imports, then classes. Default: they are in hub/python */
   readonly source?: string;
 }
@@ -95,7 +97,10 @@ export const STORED_GBLR: StoredStructure = {
   url       = {https://arxiv.org/abs/2310.18882}
 }`,
   },
-  python: { linear: "GblrLinear" },
+  python: {
+    linear: "GblrLinear",
+    packed: { linear: "PackedGblrLinear", convolution: "PackedGblrConvolution" },
+  },
 };
 
 export const STORED_LOW_RANK: StoredStructure = {

@@ -4,8 +4,8 @@ import { basename, resolve } from "node:path";
 import { writeFileAtomically } from "../../../hub/atomic-file.ts";
 import { reason } from "../../../hub/byte-source.ts";
 import type { Described } from "../../report/describe-model.ts";
+import { structurePicture } from "../../report/pictures/layout-picture.ts";
 import { renderPng } from "../../report/pictures/png.ts";
-import { structurePicture } from "../../report/pictures/structure-picture.ts";
 import { CommandFailed } from "../program.ts";
 
 /** @param file ends in .png or .svg */

@@ -2,7 +2,7 @@
 
 import { formatCount, percent, threeDigits } from "../../../hub/numbers.ts";
 import type { InspectedLayer, Inspection, Total } from "../../report/describe-model.ts";
-import { shortName } from "../../report/layer-names.ts";
+import { shortNames } from "../../report/layer-names.ts";
 import { sparkline } from "../../report/layer-summary.ts";
 import { type Cell, type Palette, table, WIDTH, wrap } from "../terminal.ts";
 
@@ -45,7 +45,11 @@ export function printInspection(
   const shown = others.filter(([, ...cells]) => cells.some(({ text }) => text !== ""));
   const rest = Math.max(...table(rowsOf(shown)).map((line) => line.length));
   const room = Math.max(SHORTEST_NAME, WIDTH - rest - 2);
-  const short = (names as Cell[]).map((cell) => ({ ...cell, text: shortName(cell.text, room) }));
+  const texts = shortNames(
+    (names as Cell[]).map(({ text }) => text),
+    room,
+  );
+  const short = (names as Cell[]).map((cell, i) => ({ ...cell, text: texts[i] as string }));
   const lines = table(rowsOf([short, ...shown]));
   const kinds = totals.structured.layers;
   return [

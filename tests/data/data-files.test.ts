@@ -2,7 +2,7 @@
 
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { fileFilter } from "../../hub/file-patterns.ts";
+import { fileFilter } from "../../hub/access/file-patterns.ts";
 import { globOf, globToRegExp } from "../../workbench/data/dataset/readme-configs.ts";
 import { splitFiles } from "../../workbench/data/dataset/split-files.ts";
 import { dataFilePatterns } from "../../workbench/data/index.ts";

@@ -4,9 +4,8 @@
 
 import { z } from "zod";
 import type { ComparisonRow } from "../../hub/card/facts.ts";
-import { FileError } from "../../hub/file-error.ts";
-import { formatVersion } from "../../hub/format-version.ts";
-import { recordOf } from "../../hub/map-schema.ts";
+import { FileError } from "../../hub/files/file-error.ts";
+import { formatVersion, recordOf } from "../../hub/text/json.ts";
 
 export type { ComparisonRow };
 

@@ -3,7 +3,7 @@
 import { createHash } from "node:crypto";
 import { readdir, readFile, readlink, realpath, stat } from "node:fs/promises";
 import { basename, dirname, join, sep } from "node:path";
-import { chunksOf, openFile } from "../../../hub/byte-source.ts";
+import { chunksOf, openFile } from "../../../hub/files/byte-source.ts";
 import { DataError, why } from "../errors.ts";
 import { type SplitFiles, splitFiles } from "./split-files.ts";
 

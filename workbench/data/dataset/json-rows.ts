@@ -1,7 +1,7 @@
 // Cuts a JSON text that comes in parts into the objects that are its rows: the elements of one array, or objects one after
 // the other. Looks at brackets and strings alone; what is between them its parser checks.
 
-import { parseJson } from "../../../hub/json.ts";
+import { parseJson } from "../../../hub/text/json.ts";
 import { DataError, listed, why } from "../errors.ts";
 import type { Rows } from "./rows.ts";
 import { jsonLineRows } from "./rows.ts";

@@ -3,7 +3,7 @@
 
 import { parse } from "yaml";
 import { z } from "zod";
-import { mapOf } from "../../../hub/map-schema.ts";
+import { mapOf } from "../../../hub/text/json.ts";
 import { DataError, why } from "../errors.ts";
 
 export interface ReadmeConfig {

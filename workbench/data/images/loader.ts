@@ -2,7 +2,7 @@
 // themselves: while the calling thread computes for seconds on end, the next batch is made.
 
 import os from "node:os";
-import { formatBytes } from "../../../hub/numbers.ts";
+import { formatBytes } from "../../../hub/text/numbers.ts";
 import { expectSetting } from "../../engine/ops/operands.ts";
 import { DataError } from "../errors.ts";
 import { startPool } from "../worker-pool.ts";

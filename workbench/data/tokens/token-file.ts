@@ -5,10 +5,9 @@ import { mkdir, readdir, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { crc32 } from "node:zlib";
 import { z } from "zod";
-import { type StagedFile, stageFile } from "../../../hub/atomic-file.ts";
-import { type ByteSource, openFile } from "../../../hub/byte-source.ts";
-import { versionProblem } from "../../../hub/format-version.ts";
-import { isJsonObject, jsonOrUndefined } from "../../../hub/json.ts";
+import { type StagedFile, stageFile } from "../../../hub/files/atomic-file.ts";
+import { type ByteSource, openFile } from "../../../hub/files/byte-source.ts";
+import { isJsonObject, jsonOrUndefined, versionProblem } from "../../../hub/text/json.ts";
 import { DataError, why } from "../errors.ts";
 import type { TextCounts, TokenFile } from "../types.ts";
 

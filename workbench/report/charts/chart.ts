@@ -2,7 +2,7 @@
 // an element of an HTML page, or as files. The other files of this folder write the specifications.
 
 import type { Config, TopLevelSpec } from "vega-lite";
-import { writeFileAtomically } from "../../../hub/atomic-file.ts";
+import { writeFileAtomically } from "../../../hub/files/atomic-file.ts";
 import { SERIES, TONES, withVariables } from "../pictures/colors.ts";
 import { renderPng } from "../pictures/png.ts";
 import { escaped, FONT_FAMILY, visible } from "../pictures/svg.ts";

@@ -2,7 +2,7 @@
 // compressed model of each metric is marked, and one sentence that summarizes it.
 
 import { bestOf, flopsText, metricNamed, metricsOf, valueText } from "../../../hub/card/metric-names.ts";
-import { formatBytes, formatCount, formatDuration } from "../../../hub/numbers.ts";
+import { formatBytes, formatCount, formatDuration } from "../../../hub/text/numbers.ts";
 import type { ComparisonRow } from "../run-record.ts";
 import { type Column, type Html, table } from "./html.ts";
 

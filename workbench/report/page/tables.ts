@@ -1,7 +1,7 @@
 // Tables of a report: metrics by split, confusions of classes, settings, environment.
 
 import { metricNamed, metricsOf, valueText } from "../../../hub/card/metric-names.ts";
-import { percent } from "../../../hub/numbers.ts";
+import { percent } from "../../../hub/text/numbers.ts";
 import { commonMistakes, type Mistake } from "../charts/classification.ts";
 import type { Classification, RunRecord } from "../run-record.ts";
 import { type Html, html, table } from "./html.ts";

@@ -3,13 +3,12 @@
 
 import { readFile, stat } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
-import { writeFileAtomically } from "../../../hub/atomic-file.ts";
-import { reason } from "../../../hub/byte-source.ts";
-import { formatDuration } from "../../../hub/numbers.ts";
+import { writeFileAtomically } from "../../../hub/files/atomic-file.ts";
+import { reason } from "../../../hub/files/byte-source.ts";
+import { formatDuration } from "../../../hub/text/numbers.ts";
 import { describeModel } from "../describe-model.ts";
 import { stepsOf } from "../metrics-log.ts";
-import type { Run } from "../run-files.ts";
-import { RUN_FILES, readRun } from "../run-files.ts";
+import { RUN_FILES, type Run, readRun } from "../run-files.ts";
 import { RunError } from "../run-record.ts";
 import { drawing, type Html, html } from "./html.ts";
 import {

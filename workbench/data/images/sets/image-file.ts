@@ -13,8 +13,8 @@
 import { mkdir } from "node:fs/promises";
 import { dirname } from "node:path";
 import { crc32 } from "node:zlib";
-import { stageFile } from "../../../../hub/atomic-file.ts";
-import { openFile } from "../../../../hub/byte-source.ts";
+import { stageFile } from "../../../../hub/files/atomic-file.ts";
+import { openFile } from "../../../../hub/files/byte-source.ts";
 import { DataError, why } from "../../errors.ts";
 
 export const IMAGE_FILE_FORMAT = 1;

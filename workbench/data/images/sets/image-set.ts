@@ -1,6 +1,6 @@
 // Some images of a set as a set: what is held out for validation where a data set has no split for it.
 
-import { openFile } from "../../../../hub/byte-source.ts";
+import { openFile } from "../../../../hub/files/byte-source.ts";
 import { DataError } from "../../errors.ts";
 import { RandomStream } from "../random.ts";
 import type { ImageLoader, ImagePlace, ImageSet } from "../types.ts";

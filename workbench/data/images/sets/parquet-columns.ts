@@ -2,7 +2,7 @@
 
 import type { DecodedArray } from "hyparquet";
 import { z } from "zod";
-import { mapOf } from "../../../../hub/map-schema.ts";
+import { mapOf } from "../../../../hub/text/json.ts";
 import type { ParquetColumn, ParquetFile } from "../../dataset/parquet-file.ts";
 import { frontMatter } from "../../dataset/readme-configs.ts";
 import { DataError, listed } from "../../errors.ts";

@@ -4,7 +4,7 @@
 import { createHash } from "node:crypto";
 import { readlink, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { chunksOf, openFile } from "../../../../hub/byte-source.ts";
+import { chunksOf, openFile } from "../../../../hub/files/byte-source.ts";
 import { openParquet, type ParquetFile } from "../../dataset/parquet-file.ts";
 import type { SplitFiles } from "../../dataset/split-files.ts";
 import { DataError } from "../../errors.ts";

@@ -1,13 +1,14 @@
 // The block layout picture as pixels: its size, its colors against the counts, its text. Drawn by the real renderer.
 
 import { expect, test } from "bun:test";
-import { layoutOfSpans, overlapCounts } from "../../workbench/report/block-layout.ts";
+import { layoutOfSpans } from "../../workbench/report/block-layout.ts";
 import { shortName, shortNames } from "../../workbench/report/layer-names.ts";
 import { sparkline } from "../../workbench/report/layer-summary.ts";
 import { heat, LEVELS, levelOf, PALETTE } from "../../workbench/report/pictures/colors.ts";
 import { layoutPicture, panelGrid, ticksFor } from "../../workbench/report/pictures/layout-picture.ts";
 import { encodePng, renderPng } from "../../workbench/report/pictures/png.ts";
 import { decodePng, luminance, type Pixels } from "./decode-png.ts";
+import { overlapCounts } from "./overlap-counts.ts";
 
 // On 8 × 6 entries two blocks in one place, which wrap, and a third across them.
 const layout = layoutOfSpans(Int32Array.from([6, 6, 0, 4, 4, 5, 1, 1, 0, 3, 3, 4]), { nIn: 8, nOut: 6 });

@@ -28,17 +28,6 @@ export function layoutOfSpans(spans: Int32Array, { nIn, nOut }: { nIn: number; n
   return { nIn, nOut, startIn: row(0), lengthIn: row(1), startOut: row(2), lengthOut: row(3) };
 }
 
-/** Number of blocks over each entry, (n_out, n_in) row by row. For matrices that fit into memory. */
-export function overlapCounts(layout: BlockLayout): Int32Array {
-  const counts = new Int32Array(layout.nOut * layout.nIn);
-  let at = 0;
-  for (const row of overlapRows(layout)) {
-    counts.set(row, at);
-    at += layout.nIn;
-  }
-  return counts;
-}
-
 /**
  * Yields the number of blocks over each entry, one row of the matrix at a time. Takes O(B + n_in) memory, because a file of
  * some kilobytes can describe a matrix of gigabytes. The same array is yielded every time.
@@ -98,7 +87,7 @@ function straight(start: number, length: number, n: number): [number, number][] 
       ];
 }
 
-export interface TrainableStructure {
+interface TrainableStructure {
   /** (2, K) row by row, input side first; shares of n, as are the locations */
   widths: ArrayLike<number>;
   locations: ArrayLike<number>;

@@ -51,7 +51,7 @@ export interface Described {
   layouts: Map<string, BlockLayout>;
 }
 
-export interface DescribeOptions {
+interface DescribeOptions {
   /** path or name that the inspection gives the model */
   path: string;
   /** σ of the masks of trainable layers. Default: boxcar masks */

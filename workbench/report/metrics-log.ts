@@ -15,7 +15,7 @@ const NUMBERS: Record<Metrics["kind"], { always: readonly string[]; sometimes: r
 const AT = ["step", "epoch", "seconds"];
 const LAYER = ["live", "cost", "meanWidthIn", "meanWidthOut"];
 
-export interface MetricsLog {
+interface MetricsLog {
   metrics: Metrics[];
   /** number of complete lines that are not metrics */
   refused: number;

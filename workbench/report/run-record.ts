@@ -17,7 +17,7 @@ const repository = z.object({
   config: z.string().optional(),
 });
 
-export const RUN_STATUS = ["running", "finished", "interrupted", "failed"] as const;
+const RUN_STATUS = ["running", "finished", "interrupted", "failed"] as const;
 
 export const runRecordSchema = z.object({
   format: formatVersion(1),

@@ -15,7 +15,7 @@ import {
   imageLoader,
 } from "../../../workbench/data/images/index.ts";
 import { parquetFile } from "../write-parquet.ts";
-import { openImagesNow, plainImage, write } from "./image-sets.ts";
+import { bytesOf, openImagesNow, plainImage, write } from "./image-sets.ts";
 
 const root = mkdtempSync(join(tmpdir(), "gblr-loader-"));
 afterAll(() => rmSync(root, { recursive: true }));
@@ -69,7 +69,7 @@ describe("a batch", () => {
     expect([batch.items, [...batch.labels], batch.size]).toEqual([items, [2, 0, 2], 16]);
     const expected: number[] = [];
     for (const item of items) {
-      const { data } = evaluationView(await decodeImage(await good.bytes(item)), { size: 16 });
+      const { data } = evaluationView(await decodeImage(await bytesOf(good, item)), { size: 16 });
       data.forEach((value, i) => {
         expected.push((value / 255 - (COLORS.mean[i % 3] as number)) / (COLORS.std[i % 3] as number));
       });

@@ -6,7 +6,7 @@ import process from "node:process";
 import type { Tensor4D } from "@tensorflow/tfjs-core";
 import { workbenchCache } from "../../../native/cache-folder.ts";
 import { calibrate } from "../../compress/index.ts";
-import { clippedTold, imageLoader } from "../../data/images/index.ts";
+import { clippedNotice, imageLoader } from "../../data/images/index.ts";
 import { classifierLogits, imageSettings } from "../../models/index.ts";
 import { imageInputs, openedImages } from "../../pipeline/domains/image-sets.ts";
 import { evaluationOptions } from "../../pipeline/domains/image-settings.ts";
@@ -52,7 +52,7 @@ export async function calibrateOnImages(
   } finally {
     const [first] = loader.skipped;
     const count = `${loader.skipped.length} of ${total} images`;
-    const clipped = clippedTold(loader);
+    const clipped = clippedNotice(loader);
     if (clipped !== undefined) process.stderr.write(`gblr: ${clipped}\n`);
     if (first) process.stderr.write(`gblr: ${count} left out, the first ${first.name}: ${first.problem}\n`);
     await loader.close();

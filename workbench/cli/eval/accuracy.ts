@@ -11,8 +11,8 @@ import {
   CLASS_ORDERS,
   type ClassOrder,
   type CropMode,
-  classOrderTold,
-  clippedTold,
+  classOrderNotice,
+  clippedNotice,
   type ImageLoader,
   type Interpolation,
   imageLoader,
@@ -163,7 +163,7 @@ async function measured(name: string, flags: AccuracyFlags, { access, engine, si
       const places = { model: name, dataset: flags.dataset, config, split: images.split, ...origin };
       const bad = [...loader.skipped];
       const relativeFlops = await relativeFlopsOf(model);
-      const notes = [classOrderTold(images), clippedTold(loader)].filter((text) => text !== undefined);
+      const notes = [classOrderNotice(images), clippedNotice(loader)].filter((text) => text !== undefined);
       const order = { classOrder: classOrder ?? images.classOrder };
       const result = { ...places, ...score, relativeFlops, ...settings, ...made, skippedImages: bad, ...order, notes };
       if (flags.report !== undefined) await report(flags.report, { result, confusion, classes, engine });

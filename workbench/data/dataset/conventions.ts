@@ -4,7 +4,7 @@
 
 /** Formats that are read, the one preferred first where a split is there in several. */
 const FORMATS = ["parquet", "jsonl", "ndjson", "json", "txt"] as const;
-export type Format = (typeof FORMATS)[number];
+type Format = (typeof FORMATS)[number];
 
 const SPLITS: ReadonlyMap<string, string> = new Map([
   ["train", "train"],
@@ -23,7 +23,7 @@ const SPLITS: ReadonlyMap<string, string> = new Map([
 const NOT_DATA =
   /(^|\/)(\.[^/]*|(dataset_infos?|state|dataset_dict|config|package|tokenizer.*)\.json|(readme|license|requirements|citation|notice)[^/]*\.txt)$/i;
 
-export interface DataFile {
+interface DataFile {
   path: string;
   config: string;
   split: string;

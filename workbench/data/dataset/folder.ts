@@ -7,7 +7,7 @@ import { chunksOf, openFile } from "../../../hub/files/byte-source.ts";
 import { DataError, why } from "../errors.ts";
 import { type SplitFiles, splitFiles } from "./split-files.ts";
 
-export interface Entries {
+interface Entries {
   folders: string[];
   files: string[];
 }
@@ -29,7 +29,7 @@ export async function entriesOf(folder: string): Promise<Entries> {
   return found;
 }
 
-export interface WalkedFolder {
+interface WalkedFolder {
   /** below the first one, with `/` at its end; empty for the first one itself */
   below: string;
   files: string[];
@@ -101,7 +101,7 @@ export async function pathsIn(dataset: string): Promise<string[]> {
   return found;
 }
 
-export interface FileIdentity {
+interface FileIdentity {
   size: number;
   /** hash of the content: the name of the blob where the file is a link to one, else SHA-256 */
   content: string;

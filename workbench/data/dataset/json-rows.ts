@@ -10,7 +10,7 @@ import { textOf } from "./text-file.ts";
 /** Before the text, between the elements of an array, between objects without an array, and behind an array's end. */
 type Level = "start" | "array" | "objects" | "end";
 
-export class JsonValues {
+class JsonValues {
   readonly #path: string;
   /** of an object that goes on in the next part, from its first character */
   #held = "";
@@ -116,7 +116,7 @@ export function jsonTexts(
   });
 }
 
-export function withoutMark(text: string): string {
+function withoutMark(text: string): string {
   return text.replace(/^\uFEFF/, "");
 }
 

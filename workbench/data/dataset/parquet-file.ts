@@ -22,7 +22,7 @@ export interface ParquetFile {
   close(): Promise<void>;
 }
 
-export interface RowGroup {
+interface RowGroup {
   rowStart: number;
   rowEnd: number;
   /** by the names' order */

@@ -38,7 +38,7 @@ interface LineOptions {
   encoding?: string | undefined;
 }
 
-export async function* lineRows(path: string, options: LineOptions): AsyncGenerator<Rows> {
+async function* lineRows(path: string, options: LineOptions): AsyncGenerator<Rows> {
   for await (const { lines, fraction } of linesOf(textOf(path, options))) yield { texts: lines, fraction };
 }
 

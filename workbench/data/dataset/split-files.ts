@@ -5,7 +5,7 @@ import { DataError, listed } from "../errors.ts";
 import { conventionalFiles, conventionalSplit } from "./conventions.ts";
 import { globOf, globToRegExp, type ReadmeConfig, readmeConfigs } from "./readme-configs.ts";
 
-export interface SplitRequest {
+interface SplitRequest {
   /** how messages name the data set */
   dataset: string;
   readme?: string | undefined;

@@ -75,7 +75,7 @@ function roundEven(value: number): number {
 
 const ATTEMPTS = 10;
 
-export interface ResizedCropSettings {
+interface ResizedCropSettings {
   scale: readonly [number, number];
   ratio: readonly [number, number];
 }

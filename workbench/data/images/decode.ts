@@ -32,7 +32,7 @@ export interface DecodeOptions {
   transparency?: "white" | undefined;
 }
 
-export interface DecodedImage extends Pixels {
+interface DecodedImage extends Pixels {
   /** whether it is 16 bit grayscale with values above 255, which became 255 */
   clipped: boolean;
 }

@@ -1,5 +1,6 @@
 // One image from its pixels to what a network sees; which thread does it changes no number.
 
+import { openFile } from "../../../hub/files/byte-source.ts";
 import { DataError, why } from "../errors.ts";
 import { colorJitter } from "./augment/color.ts";
 import { erase } from "./augment/mix-and-erase.ts";
@@ -9,7 +10,6 @@ import { evaluationView, randomPaddedCrop, randomResizedCrop } from "./crop.ts";
 import { type DecodeOptions, decodeImage, ImageError } from "./decode.ts";
 import { mirror, type Pixels } from "./pixels.ts";
 import { RandomStream } from "./random.ts";
-import { readPlace } from "./sets/image-set.ts";
 import type { ImageTransform, TrainingTransform } from "./transform.ts";
 import type { ImagePlace } from "./types.ts";
 
@@ -22,7 +22,7 @@ export interface PrepareSettings {
 }
 
 /** Transformed, normalized: size · size · 3 numbers into `out`. The image may be changed. */
-export function prepareImage(
+function prepareImage(
   image: Pixels,
   { settings, seed, out }: { settings: PrepareSettings; seed: number; out: Float32Array },
 ): void {
@@ -143,7 +143,7 @@ async function pixelsOf(
   const item = items[i] as number;
   const known = decoded && recalled(decoded, item);
   if (known) return known;
-  const image = await decodeImage(await readPlace(places[i] as ImagePlace), { transparency });
+  const image = await decodeImage(await readImage(places[i] as ImagePlace), { transparency });
   if (decoded) keep(decoded, item, image);
   return image;
 }
@@ -151,7 +151,7 @@ async function pixelsOf(
 // Small images kept as pixels once they are decoded, in memory that all threads of a loader share: at 32 × 32 decoding
 // is nearly all there is to do. Not for photographs, which would fill the memory.
 
-export interface DecodedImages {
+interface DecodedImages {
   /** pixels; images of another width or height are not kept */
   edge: number;
   /** (images, edge, edge, 3) bytes */
@@ -171,15 +171,29 @@ export function roomForDecoded({ images, size }: { images: number; size: number 
 }
 
 /** The caller's own to change. */
-export function recalled({ edge, pixels, kept }: DecodedImages, item: number): Pixels | undefined {
+function recalled({ edge, pixels, kept }: DecodedImages, item: number): Pixels | undefined {
   if (Atomics.load(new Uint8Array(kept), item) === 0) return undefined;
   const each = edge * edge * 3;
   return { width: edge, height: edge, data: new Uint8Array(new Uint8Array(pixels, item * each, each)) };
 }
 
 /** Two threads may keep the same image at once: they write the same bytes. */
-export function keep({ edge, pixels, kept }: DecodedImages, item: number, { width, height, data }: Pixels): void {
+function keep({ edge, pixels, kept }: DecodedImages, item: number, { width, height, data }: Pixels): void {
   if (width !== edge || height !== edge) return;
   new Uint8Array(pixels, item * data.length, data.length).set(data);
   Atomics.store(new Uint8Array(kept), item, 1);
+}
+
+/**
+ * Reads the encoded bytes of an image. The file is opened for every image: a data set may have more files than the threads
+ * of a process may hold open, and opening one costs little compared with decoding.
+ * @throws DataError if the file does not exist or is too short
+ */
+export async function readImage({ file, start, length }: ImagePlace): Promise<Uint8Array<ArrayBuffer>> {
+  const source = await openFile(file, (problem, options) => new DataError(file, problem, options));
+  try {
+    return await source.read(start, length ?? source.size - start);
+  } finally {
+    await source.close();
+  }
 }

@@ -51,7 +51,7 @@ interface Weights {
   most: number;
 }
 
-export interface ResizeOptions {
+interface ResizeOptions {
   width: number;
   height: number;
   interpolation: Interpolation;

@@ -29,8 +29,6 @@ export interface ImageSet {
   place(i: number): ImagePlace;
   /** how messages name image i: `data/train-0.parquet, row 17` */
   nameOf(i: number): string;
-  /** encoded, as stored. @throws DataError when the file cannot be read */
-  bytes(i: number): Promise<Uint8Array<ArrayBuffer>>;
   close(): Promise<void>;
 }
 

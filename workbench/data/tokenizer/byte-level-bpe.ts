@@ -95,7 +95,7 @@ const BYTES: ReadonlyMap<string, number> = new Map(CHARACTERS.map((character, by
 const utf8 = new TextEncoder();
 
 /** @param byte 0 to 255 */
-export function byteLevelCharacter(byte: number): string {
+function byteLevelCharacter(byte: number): string {
   return CHARACTERS[byte] as string;
 }
 
@@ -121,9 +121,9 @@ export function fromByteLevel(entry: string): Uint8Array | undefined {
 // several times slower where that key is no small integer.
 
 /** Rank of a pair that never merges, above all others. */
-export const NO_PAIR = 0x7fffffff;
+const NO_PAIR = 0x7fffffff;
 
-export class PairRanks {
+class PairRanks {
   readonly #mask: number;
   /** three numbers a place: both ids, the rank; an unused place has the rank NO_PAIR */
   readonly #places: Int32Array;

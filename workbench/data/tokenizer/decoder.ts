@@ -6,7 +6,7 @@ import type { StreamDecoder } from "../types.ts";
 import { fromByteLevel } from "./byte-level-bpe.ts";
 import type { TokenizerDefinition } from "./definition.ts";
 
-export interface Decoder {
+interface Decoder {
   decode(ids: ArrayLike<number>): string;
   stream(): StreamDecoder;
   /** UTF-8 bytes of one token by itself, where tokens have bytes */

@@ -20,7 +20,7 @@ import { z } from "zod";
 import type { TokenizerDefinition } from "./definition.ts";
 
 /** GPT-2's expression: contractions, words, numbers, other runs, each with a space before it; white space. */
-export const GPT2_PIECES =
+const GPT2_PIECES =
   /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\p{White_Space}\p{L}\p{N}]+|\p{White_Space}+(?!\P{White_Space})|\p{White_Space}+/gu;
 
 /** `\w+|[^\w\s]+` as Rust's `regex` means it. */

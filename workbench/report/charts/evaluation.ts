@@ -19,7 +19,7 @@ export function shownMetrics(evaluations: readonly EvaluationMetrics[]): string[
   return read.length > 0 ? read : names.slice(0, 2);
 }
 
-export interface EvaluationChartOptions {
+interface EvaluationChartOptions {
   /** at least one of them must have the metric */
   evaluations: readonly EvaluationMetrics[];
   comparison?: readonly ComparisonRow[];

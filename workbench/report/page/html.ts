@@ -30,7 +30,7 @@ export interface Column<Row> {
   isBest?: (row: Row) => boolean;
 }
 
-export interface TableOptions<Row> {
+interface TableOptions<Row> {
   /** caption for screen readers; not visible */
   caption: string;
   columns: readonly Column<Row>[];

@@ -7,7 +7,7 @@ import type { Inspection } from "../describe-model.ts";
 import type { ConvertedLayer } from "../run-record.ts";
 import { type Column, type Html, html, table } from "./html.ts";
 
-export interface LayerRow {
+interface LayerRow {
   layer: string;
   structure?: string | undefined;
   nIn?: number | undefined;
@@ -24,7 +24,7 @@ export interface LayerRow {
   relativeError?: number | undefined;
 }
 
-export interface LayerSources {
+interface LayerSources {
   inspection?: Inspection | undefined;
   structure?: StructureMetrics | undefined;
   conversion?: readonly ConvertedLayer[] | undefined;

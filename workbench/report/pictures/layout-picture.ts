@@ -28,7 +28,7 @@ export function structurePicture({ inspection, layouts }: Described, title: stri
   });
 }
 
-export interface LayoutPanel {
+interface LayoutPanel {
   /** name of the layer */
   name: string;
   /** text beside the name, e.g. `43.7 %` */
@@ -36,7 +36,7 @@ export interface LayoutPanel {
   layout: BlockLayout;
 }
 
-export interface LayoutPicture {
+interface LayoutPicture {
   title: string;
   /** line below the title, at most 80 characters */
   subtitle: string;
@@ -128,7 +128,7 @@ function pngOf({ width, height, values }: Raster, range: ColorRange): Uint8Array
 }
 
 /** A block layout as pixels: each is the mean number of blocks over the entries of the matrix that it stands for. */
-export interface Raster {
+interface Raster {
   /** pixels along the input side, left to right */
   width: number;
   /** pixels along the output side, top to bottom */

@@ -4,7 +4,7 @@ import { createRequire } from "node:module";
 import { crc32, deflateSync } from "node:zlib";
 import { FONT_FAMILY, PIXELS } from "./svg.ts";
 
-export interface IndexedImage {
+interface IndexedImage {
   width: number;
   height: number;
   /** (height, width) palette indices, row by row from the top */

@@ -9,7 +9,7 @@ export const PIXELS = 2;
 
 export const FONT_FAMILY = "Inter";
 
-export interface TextStyle {
+interface TextStyle {
   /** x and y of the anchor on the baseline, px */
   x: number;
   y: number;
@@ -20,7 +20,7 @@ export interface TextStyle {
   color?: string;
 }
 
-export interface Box {
+interface Box {
   x: number;
   y: number;
   width: number;

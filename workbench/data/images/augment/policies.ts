@@ -62,7 +62,7 @@ export const POLICIES = {
   ],
 } as const;
 
-export type PolicyName = keyof typeof POLICIES;
+type PolicyName = keyof typeof POLICIES;
 
 // AutoAugment (Cubuk et al. 2018, arXiv 1805.09501, appendix): of 25 pairs of operations one is drawn for each image,
 // each of the two done with its probability. Magnitudes mean what they mean in the paper.

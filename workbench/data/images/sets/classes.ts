@@ -5,7 +5,7 @@ import { DataError, listed } from "../../errors.ts";
 import type { ImageSet } from "../types.ts";
 import type { RawLabel } from "./parquet-columns.ts";
 
-export interface Labels {
+interface Labels {
   labels: Int32Array<ArrayBuffer>;
   classes: readonly string[];
   declared: boolean;
@@ -13,7 +13,7 @@ export interface Labels {
   classOrder?: "number" | undefined;
 }
 
-export interface LabelsOptions {
+interface LabelsOptions {
   /** in the order of their numbers, where the data set says it */
   declared: readonly string[] | undefined;
   /** in the order of their numbers, where labels are names of another split's or a model's classes */
@@ -77,7 +77,7 @@ function unknown(image: string, label: RawLabel, classes: readonly string[]): ne
 export const CLASS_ORDERS = ["text", "number"] as const;
 export type ClassOrder = (typeof CLASS_ORDERS)[number];
 
-export interface OrderedClasses {
+interface OrderedClasses {
   /** in the order of their numbers */
   classes: string[];
   /** whether there may be no others; numbers with gaps may lack the last ones too */
@@ -91,7 +91,7 @@ export interface OrderedClasses {
  * @param options.order asked for. Default `number` where the names are 0 … n - 1, else `text`
  * @throws DataError when they are asked to be numbers and are none
  */
-export function orderedClasses(
+function orderedClasses(
   names: readonly string[],
   { order, dataset }: { order?: ClassOrder | undefined; dataset: string },
 ): OrderedClasses {
@@ -118,7 +118,7 @@ export const sortedNames = (names: readonly string[]): string[] =>
 
 // Whether a set's classes are those of a network's head.
 
-export interface ExpectClassesOptions {
+interface ExpectClassesOptions {
   /** of the head */
   classes: number;
   /** only the first so many images are looked at. Default all */

@@ -49,7 +49,7 @@ export async function readImageOffsets(path: string): Promise<ImageOffsets | und
   }
 }
 
-export interface ImageFileWriter {
+interface ImageFileWriter {
   append(images: readonly Uint8Array[]): Promise<void>;
   /** puts the file in its place */
   commit(): Promise<ImageOffsets>;

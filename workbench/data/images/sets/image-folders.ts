@@ -7,11 +7,10 @@ import { entriesOf, leadsBack, walk } from "../../dataset/folder.ts";
 import { DataError, listed } from "../../errors.ts";
 import type { ImagePlace, ImageSet, OpenImagesOptions } from "../types.ts";
 import { labelsOf, sortedNames } from "./classes.ts";
-import { readPlace } from "./image-set.ts";
 
 const IMAGE = /^[^.].*\.(jpe?g|png|webp|gif|tiff?|avif|bmp)$/i;
 
-export interface ClassFolder {
+interface ClassFolder {
   /** name of the class */
   name: string;
   /** below the data set's folder, with `/` */
@@ -20,7 +19,7 @@ export interface ClassFolder {
   images: string[];
 }
 
-export interface SplitFolders {
+interface SplitFolders {
   config: string;
   split: string;
   classes: ClassFolder[];
@@ -156,7 +155,6 @@ export function folderImages(
     label: (i) => labels[folderOf(check(i))] as number,
     place,
     nameOf,
-    bytes: async (i) => readPlace(place(i)),
     close: async () => {},
   };
 }

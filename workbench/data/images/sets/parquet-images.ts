@@ -11,7 +11,6 @@ import { DataError } from "../../errors.ts";
 import type { ImagePlace, ImageSet, ImagesEvent, OpenImagesOptions } from "../types.ts";
 import { labelsOf } from "./classes.ts";
 import { IMAGE_FILE_FORMAT, type ImageOffsets, readImageOffsets, writeImageFile } from "./image-file.ts";
-import { readPlace } from "./image-set.ts";
 import {
   type ImageColumns,
   imageBytes,
@@ -90,7 +89,6 @@ export async function* parquetImages(
     label: (i) => labels[checked(i, labels.length)] as number,
     place,
     nameOf,
-    bytes: async (i) => readPlace(place(i)),
     close: async () => {},
   };
 }

@@ -42,7 +42,7 @@ describe("a data set's names", () => {
     expect(found(["a/1.txt", "b.txt"], readme)).toEqual(["a/1.txt"]);
     expect(dataFilePatterns({ split: name })).toContain(`${name}[-._]*`);
     expect(() => splitFiles(["train.txt"], { dataset: "set", split: name })).toThrow(
-      `set: has no split "${name}" in configuration "default"; there is train`,
+      `set: has no split "${name}" in configuration "default"; available: train`,
     );
   });
 

@@ -52,7 +52,7 @@ describe("parquet", () => {
   test("is refused by its column, in one line with what there is", async () => {
     const file = parquetFile(groups);
     expect(await refusal("column.parquet", file, "sentence")).toBe(
-      'column.parquet: has no column "sentence"; there is id, text',
+      'column.parquet: has no column "sentence"; available: id, text',
     );
     expect(await refusal("column.parquet", file, "id")).toBe('column.parquet: column "id" holds DOUBLE, not text');
   });
@@ -110,7 +110,7 @@ describe("lines", () => {
     expect(await rowsIn("named.jsonl", lines, "__proto__")).toEqual(["c"]);
     expect(await rowsIn("named.json", lines, "constructor")).toEqual(["d"]);
     expect(await refusal("plain.jsonl", '{"text":"a"}\n', "toString")).toBe(
-      'plain.jsonl: line 1 has no column "toString"; there is text',
+      'plain.jsonl: line 1 has no column "toString"; available: text',
     );
   });
 
@@ -125,7 +125,7 @@ describe("lines", () => {
 
   test("of JSON are refused with the line's number", async () => {
     expect(await refusal("a.jsonl", '{"text":"a"}\n{"body":"b","n":1}\n')).toBe(
-      'a.jsonl: line 2 has no column "text"; there is body, n',
+      'a.jsonl: line 2 has no column "text"; available: body, n',
     );
     expect(await refusal("b.jsonl", '{"text":"a"}\n{"text":3}\n')).toBe(
       'b.jsonl: line 2: column "text" holds a number, not text',
@@ -198,7 +198,7 @@ describe("a .json file", () => {
     expect(await refusal("e.json", '[{"text":"a"}]\n{}')).toMatch(/line 2: .* is where the file should end, after/);
     expect(await refusal("f.json", '{\n"text": b\n}')).toMatch(/^f\.json: line 1 is no JSON: /);
     expect(await refusal("g.json", '[\n{"text":"a"},\n{"body":"b"}]')).toBe(
-      'g.json: line 3 has no column "text"; there is body',
+      'g.json: line 3 has no column "text"; available: body',
     );
   });
 });

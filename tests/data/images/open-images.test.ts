@@ -132,10 +132,10 @@ describe("parquet files", () => {
       folder({ "train.parquet": parquetFile([{ image: label.map(() => picture("a")), label }]), "README.md": README });
     const plain = rows([0n]);
     expect(await refusal({ dataset: plain, split: "val" })).toContain(
-      'no split "val" in configuration "default"; there is train',
+      'no split "val" in configuration "default"; available: train',
     );
     expect(await refusal({ dataset: plain, imageColumn: "img" })).toContain(
-      'has no column "img"; there is image, label',
+      'has no column "img"; available: image, label',
     );
     expect(await refusal({ dataset: plain, imageColumn: "label" })).toContain('column "label" holds no images');
     expect(await refusal({ dataset: rows([0n, 4n]) })).toContain(
@@ -151,7 +151,7 @@ describe("parquet files", () => {
     );
     expect(await refusal({ dataset: labelless, labelColumn: "image" })).toContain("holds an object, no class");
     const words = folder({ "train.parquet": parquetFile([{ text: ["a"] }]) });
-    expect(await refusal({ dataset: words })).toContain("has no column of images, {bytes, path}; there is text");
+    expect(await refusal({ dataset: words })).toContain("has no column of images, {bytes, path}; available: text");
     expect(await refusal({ dataset: folder({ "train.txt": "a" }) })).toContain(
       'split "train" is text, no images: train.txt',
     );
@@ -205,7 +205,7 @@ describe("folders", () => {
       0,
       classes,
     ]);
-    expect(await refusal({ dataset, split: "test" })).toContain('no split "test"; there is train, val');
+    expect(await refusal({ dataset, split: "test" })).toContain('no split "test"; available: train, val');
     expect(await refusal({ dataset, split: "val", classes: ["n02"] })).toContain(
       'label "n01", which is none of the 1 classes',
     );

@@ -51,7 +51,7 @@ export async function foldersOf(
       const classes = await classesIn(dataset, `${base}${found}/`);
       if (classes.length > 0) return { ...chosen, classes };
     } else if (splits.length > 0 && (await classesIn(dataset, `${base}${splits[0]}/`)).length > 0) {
-      throw new DataError(dataset, `has no split ${JSON.stringify(split)}; there is ${listed(splits)}`);
+      throw new DataError(dataset, `has no split ${JSON.stringify(split)}; available: ${listed(splits)}`);
     }
   }
   const base = chosen.split === "train" ? await classesBase(dataset, plain) : undefined;

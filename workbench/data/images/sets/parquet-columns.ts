@@ -31,11 +31,11 @@ export function imageColumns(
   const images = columns.filter(holdsImages).map(({ element }) => element.name);
   const asked = [imageColumn, labelColumn].find((name) => name !== undefined && !names.includes(name));
   if (asked !== undefined)
-    throw new DataError(path, `has no column ${JSON.stringify(asked)}; there is ${listed(names)}`);
+    throw new DataError(path, `has no column ${JSON.stringify(asked)}; available: ${listed(names)}`);
   const image = imageColumn ?? IMAGE_NAMES.find((name) => images.includes(name)) ?? images[0];
   if (image === undefined || !images.includes(image)) {
     const what = image === undefined ? "has no column of images" : `column ${JSON.stringify(image)} holds no images`;
-    throw new DataError(path, `${what}, {bytes, path}; there is ${listed(names)}`);
+    throw new DataError(path, `${what}, {bytes, path}; available: ${listed(names)}`);
   }
   if (unlabeled) return { image };
   const label = labelColumn ?? LABEL_NAMES.find((name) => names.includes(name));

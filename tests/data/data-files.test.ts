@@ -91,13 +91,13 @@ describe("a README's configurations", () => {
       'owner/name: lacks the files of split "test" of "wikitext-2-raw-v1": none matches wikitext-2-raw-v1/test-*.parquet; pull them',
     );
     expect(refusal(WIKITEXT, { readme: readmeOf("configs: [\n"), split: "test" })).toMatch(
-      /README\.md: its front matter is no YAML: /,
+      /README\.md: its front matter is not valid YAML: /,
     );
     expect(refusal(WIKITEXT, { readme: readmeOf("configs: 3\n"), split: "test" })).toBe(
-      "owner/name: README.md: its front matter has configs that no data set has",
+      "owner/name: README.md: its front matter has an invalid configs; see the Hub's documentation of data set cards",
     );
     expect(refusal(WIKITEXT, { readme: readmeOf("").replace("license", "configs: []\nlicense"), split: "test" })).toBe(
-      "owner/name: has several configurations, name one of them: wikitext-103-raw-v1, wikitext-2-raw-v1",
+      "owner/name: has several configurations; choose one of wikitext-103-raw-v1, wikitext-2-raw-v1",
     );
   });
 });

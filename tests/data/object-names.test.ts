@@ -52,7 +52,7 @@ describe("a data set's names", () => {
     expect(tokens.length).toBe((await openTokenizer(options.tokenizer)).encode("the and").length);
     writeFileSync(folder("a.parquet"), parquetFile([{ id: [1, 2], [name]: ["one", "two"] }]));
     expect(await Array.fromAsync(rowsOf(folder("a.parquet"), name))).toMatchObject([{ texts: ["one", "two"] }]);
-    await expect(Array.fromAsync(rowsOf(folder("a.parquet"), "text"))).rejects.toThrow(`there is id, ${name}`);
+    await expect(Array.fromAsync(rowsOf(folder("a.parquet"), "text"))).rejects.toThrow(`available: id, ${name}`);
   });
 
   test("files of these names come through a Hub and its cache", async () => {

@@ -128,7 +128,7 @@ describe("ids", () => {
 test("what there is not is refused in one line", async () => {
   const options = setUp(folder("set-5"), '{"body":"a"}\n', "train.jsonl");
   expect(await refusal({ ...options, dataset: folder("nowhere") })).toBe(
-    `${folder("nowhere")}: no such folder; a data set is a folder here, pull it first`,
+    `${folder("nowhere")}: no such folder; pull the data set first`,
   );
   expect(await refusal({ ...options, split: "test" })).toBe(
     `${options.dataset}: has no split "test" in configuration "default"; available: train`,

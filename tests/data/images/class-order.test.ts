@@ -78,7 +78,9 @@ for (const form of ["folders", "parquet"] as const) {
     const names = ["7", "0", "10"];
     const { images, labels } = await labelsOf(setOf(names, form), names, { classOrder: "number" });
     expect([labels, images.classes, images.declared]).toEqual([[7, 0, 10], ELEVEN, false]);
-    await expect(open(setOf(["1", "cat"], form), { classOrder: "number" })).rejects.toThrow('class "cat" is no number');
+    await expect(open(setOf(["1", "cat"], form), { classOrder: "number" })).rejects.toThrow(
+      'class "cat" is not a number',
+    );
   });
 
   test(`${form}: ten or fewer numbers are in the order of text anyway, and nothing is told`, async () => {
@@ -92,7 +94,7 @@ for (const form of ["folders", "parquet"] as const) {
     expect([asText.classes, classOrderNotice(asText)]).toEqual([IN_TEXT, undefined]);
     const turned = numberedAs(images, ELEVEN.toReversed());
     expect([turned.label(0), turned.classOrder]).toEqual([10, "model"]);
-    expect(classOrderNotice(turned)).toContain("numbered as the model's labels are");
+    expect(classOrderNotice(turned)).toContain("numbered by the model's labels");
     expect(numberedAs(images, ELEVEN)).toBe(images);
     expect(numberedAs(images, [...ELEVEN.slice(1), "other"])).toBe(images);
   });

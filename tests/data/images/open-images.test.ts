@@ -137,11 +137,11 @@ describe("parquet files", () => {
     expect(await refusal({ dataset: plain, imageColumn: "img" })).toContain(
       'has no column "img"; available: image, label',
     );
-    expect(await refusal({ dataset: plain, imageColumn: "label" })).toContain('column "label" holds no images');
+    expect(await refusal({ dataset: plain, imageColumn: "label" })).toContain('column "label" does not contain images');
     expect(await refusal({ dataset: rows([0n, 4n]) })).toContain(
       "train.parquet, row 1: has label 4, which is none of the 4 classes: cat, dog, bat, eel",
     );
-    expect(await refusal({ dataset: rows([-1n]) })).toContain("row 0: has label -1: this split has no labels");
+    expect(await refusal({ dataset: rows([-1n]) })).toContain("row 0: has label -1, so this split has no labels");
     expect(await refusal({ dataset: rows(["cat", "cow"]) })).toContain(
       'row 1: has label "cow", which is none of the 4 classes',
     );
@@ -156,7 +156,7 @@ describe("parquet files", () => {
       'split "train" is text, no images: train.txt',
     );
     const damaged = folder({ "train.parquet": parquetFile([{ image: [picture("a")], label: [0n] }]).slice(0, 60) });
-    expect(await refusal({ dataset: damaged })).toContain("is no parquet file, or a damaged one");
+    expect(await refusal({ dataset: damaged })).toContain("is not a parquet file, or is damaged");
     expect(await refusal({ dataset: join(root, "nowhere") })).toContain("no such folder");
     expect(await refusal({ dataset: folder({ "notes.md": "a" }) })).toContain(
       'has no images in split "train": neither parquet files nor',
@@ -245,7 +245,7 @@ test("where classes are not looked at, neither a column nor a folder of them is 
     "logo.png": "an ornament",
   });
   expect(await bytes(await openImagesNow({ dataset: table, ...one }))).toEqual(["a", "bb", "c"]);
-  expect(await refusal({ dataset: table })).toContain("has no column of classes");
+  expect(await refusal({ dataset: table })).toContain("has no column of labels");
   const unknown = folder({ "test.parquet": parquetFile([{ image: [picture("a")], label: [-1n] }]) });
   expect((await openImagesNow({ dataset: unknown, ...one, split: "test" })).length).toBe(1);
   const flat = folder({ "2.jpg": "two", "1.png": "one", "notes.txt": "none" });

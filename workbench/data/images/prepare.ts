@@ -1,4 +1,5 @@
-// One image from its pixels to what a network sees; which thread does it changes no number.
+// Prepares images for a network: reads, decodes, transforms and normalizes them. The result depends on the settings and the seed
+// of an image only, not on the thread that prepares it.
 
 import { openFile } from "../../../hub/files/byte-source.ts";
 import { DataError, why } from "../errors.ts";
@@ -10,18 +11,10 @@ import { evaluationView, randomPaddedCrop, randomResizedCrop } from "./crop.ts";
 import { type DecodeOptions, decodeImage, ImageError } from "./decode.ts";
 import { mirror, type Pixels } from "./pixels.ts";
 import { RandomStream } from "./random.ts";
-import type { ImageTransform, TrainingTransform } from "./transform.ts";
+import type { PrepareSettings, TrainingTransform } from "./transform.ts";
 import type { ImagePlace } from "./types.ts";
 
-/** What is done to every image, the same in all threads. */
-export interface PrepareSettings {
-  size: number;
-  transform: ImageTransform;
-  mean: readonly [number, number, number];
-  std: readonly [number, number, number];
-}
-
-/** Transformed, normalized: size · size · 3 numbers into `out`. The image may be changed. */
+/** Transforms and normalizes an image. Writes (size, size, 3) numbers to `out`; may change the image. */
 function prepareImage(
   image: Pixels,
   { settings, seed, out }: { settings: PrepareSettings; seed: number; out: Float32Array },
@@ -92,29 +85,32 @@ function normalize({ data }: Pixels, { mean, std }: PrepareSettings, out: Float3
 // Some images as a thread is given them, and what it gives back: read, decoded, and prepared.
 
 /** What all threads of a loader are told at their start. */
+/** Settings of a loader, which every thread receives at its start. */
 export interface LoaderSettings extends PrepareSettings, DecodeOptions {
-  /** where images are kept that are decoded */
+  /** shared memory for decoded images, if they are small enough */
   decoded?: DecodedImages | undefined;
 }
 
+/** Some images for a thread to prepare. */
 export interface ImageJob {
-  /** of the set */
+  /** indices in the set */
   items: readonly number[];
   places: ImagePlace[];
-  /** of all that is random in each */
+  /** seed of the random transforms of each image */
   seeds: number[];
 }
 
+/** Prepared images. */
 export interface ImageAnswer {
-  /** (images, size, size, 3); zeros where there is a problem */
+  /** (images, size, size, 3); zeros for images with a problem */
   pixels: Float32Array<ArrayBuffer>;
-  /** why an image cannot be used, as a clause, by its place in the job */
+  /** why an image cannot be used, as a clause, by its index in the job */
   problems: Record<number, string>;
-  /** places in the job of 16 bit grayscale that lost what is above 255 */
+  /** indices in the job of 16-bit grayscale images whose values above 255 were clipped */
   clipped: number[];
 }
 
-/** @throws DataError when a file cannot be read: that is no fault of one image */
+/** Prepares the images of a job. @throws DataError if a file cannot be read, as this concerns more than one image */
 export async function prepareImages(job: ImageJob, settings: LoaderSettings): Promise<ImageAnswer> {
   const { places, seeds } = job;
   const each = settings.size * settings.size * 3;
@@ -148,36 +144,37 @@ async function pixelsOf(
   return image;
 }
 
-// Small images kept as pixels once they are decoded, in memory that all threads of a loader share: at 32 × 32 decoding
-// is nearly all there is to do. Not for photographs, which would fill the memory.
-
+/**
+ * Decoded images in memory that the threads of a loader share. For small images such as CIFAR's, decoding takes most of the
+ * time; photographs would fill the memory.
+ */
 interface DecodedImages {
-  /** pixels; images of another width or height are not kept */
+  /** side in pixels; images of another size are not stored */
   edge: number;
   /** (images, edge, edge, 3) bytes */
   pixels: SharedArrayBuffer;
-  /** (images) bytes, 1 where there is one */
+  /** (images) bytes; 1 if the image is stored */
   kept: SharedArrayBuffer;
 }
 
 const MOST_EDGE = 64;
 const MOST_BYTES = 2 ** 29;
 
-/** Room for a set whose images are as large as they are asked for; nothing where that is too much. */
+/** Allocates memory for the decoded images of a set; undefined if it would be too large. @param options.size side in pixels */
 export function roomForDecoded({ images, size }: { images: number; size: number }): DecodedImages | undefined {
   const bytes = images * size * size * 3;
   if (size > MOST_EDGE || bytes > MOST_BYTES) return undefined;
   return { edge: size, pixels: new SharedArrayBuffer(bytes), kept: new SharedArrayBuffer(images) };
 }
 
-/** The caller's own to change. */
+/** Returns a copy of a stored image. */
 function recalled({ edge, pixels, kept }: DecodedImages, item: number): Pixels | undefined {
   if (Atomics.load(new Uint8Array(kept), item) === 0) return undefined;
   const each = edge * edge * 3;
   return { width: edge, height: edge, data: new Uint8Array(new Uint8Array(pixels, item * each, each)) };
 }
 
-/** Two threads may keep the same image at once: they write the same bytes. */
+/** Stores a decoded image. Two threads may store the same image concurrently, because they write the same bytes. */
 function keep({ edge, pixels, kept }: DecodedImages, item: number, { width, height, data }: Pixels): void {
   if (width !== edge || height !== edge) return;
   new Uint8Array(pixels, item * data.length, data.length).set(data);

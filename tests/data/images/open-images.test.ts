@@ -147,7 +147,7 @@ describe("parquet files", () => {
     );
     const labelless = folder({ "train.parquet": parquetFile([{ image: [picture("a")], class: [1n] }]) });
     expect(await refusal({ dataset: labelless })).toContain(
-      "no column of classes (label, labels, fine_label); name one of image, class",
+      "no column of labels (label, labels, fine_label); choose one of image, class with --label-column",
     );
     expect(await refusal({ dataset: labelless, labelColumn: "image" })).toContain("holds an object, no class");
     const words = folder({ "train.parquet": parquetFile([{ text: ["a"] }]) });

@@ -1,9 +1,9 @@
 // Settings of the transforms from a decoded image to the input of a network, for evaluation and training, and their validation.
 
+import type { CropMode, CropRounding, Interpolation } from "../../architectures/parts/image-terms.ts";
 import { expectSetting } from "../../engine/ops/operands.ts";
-import type { CropMode, CropRounding, Interpolation } from "../../models/image-terms.ts";
 
-export type { CropMode, CropRounding, Interpolation } from "../../models/image-terms.ts";
+export type { CropMode, CropRounding, Interpolation } from "../../architectures/parts/image-terms.ts";
 
 /** The evaluation transform of torchvision, timm and Hugging Face: resize to ⌊size / cropShare⌋, then crop the center. */
 export interface EvaluationTransform {

@@ -1,0 +1,49 @@
+// Normalizations as layers of a model, by the names of their parameters. A batch normalization goes by the statistics of
+// the batch in training, which move the running ones, and by those in evaluation (Ioffe and Szegedy 2015). The
+// arithmetic with its gradients is ops of the engine.
+
+import { add, mul, rsqrt, sub, type Tensor, tidy } from "@tensorflow/tfjs-core";
+import { batchNorm, layerNorm } from "../../engine/ops/index.ts";
+import type { LayerSource } from "../task.ts";
+
+/** Of batch normalizations, as PyTorch's default. */
+const EPSILON = 1e-5;
+/** Share of the running statistics that a batch replaces. */
+const MOMENTUM = 0.1;
+
+/** @param name parameters `weight` and `bias` @param x float32 (…, n) */
+export const normalizeLayer = (
+  model: Pick<LayerSource, "parameter">,
+  name: string,
+  { x, epsilon }: { x: Tensor; epsilon: number },
+): Tensor => layerNorm(x, model.parameter(`${name}.weight`), model.parameter(`${name}.bias`), { epsilon });
+
+/**
+ * @param name parameters `weight` and `bias`, buffers `running_mean` and `running_var`
+ * @param x float32 (…, channels)
+ */
+export function normalizeBatch(
+  model: Pick<LayerSource, "parameter">,
+  name: string,
+  { x, training }: { x: Tensor; training: boolean },
+): Tensor {
+  const [gain, bias] = [model.parameter(`${name}.weight`), model.parameter(`${name}.bias`)];
+  const running = [model.parameter(`${name}.running_mean`), model.parameter(`${name}.running_var`)] as const;
+  if (!training) {
+    return tidy(() => {
+      const scale = mul(gain, rsqrt(add(running[1], EPSILON)));
+      return add(mul(x, scale), sub(bias, mul(running[0], scale)));
+    });
+  }
+  return batchNorm(x, gain, bias, {
+    epsilon: EPSILON,
+    // As in PyTorch each forward pass moves them, the unbiased variance among them.
+    onStatistics: ({ mean, variance, count }) => {
+      const unbiased = mul(variance, count / Math.max(1, count - 1));
+      for (const [i, seen] of [mean, unbiased].entries()) {
+        const variable = running[i] as (typeof running)[number];
+        variable.assign(add(mul(variable, 1 - MOMENTUM), mul(seen, MOMENTUM)));
+      }
+    },
+  });
+}

@@ -1,0 +1,114 @@
+// A vision transformer's checkpoints without a config.json: one as timm writes it, and one in Hugging Face's words, out of
+// the shapes of tensors. Names are timm's, with queries, keys and values apart where they are structured.
+
+import { ModelError } from "../../../hub/model-folder/index.ts";
+import type { WeightsFile, WeightsReader } from "../architecture.ts";
+import {
+  countNumbered,
+  findSetting,
+  isCount,
+  ratioOf,
+  referencePreparation,
+  sideOf,
+  usualHeads,
+} from "../parts/checkpoint.ts";
+import { placeholderLabels } from "../parts/config-fields.ts";
+import type { VitConfig } from "./config.ts";
+
+/** timm's names by width; of any other width it is `base` with a width of its own. */
+const NAMES: Readonly<Record<number, string>> = { 192: "tiny", 384: "small", 1024: "large" };
+
+export const vitWeights: WeightsReader<VitConfig> = {
+  width: ["patch_embed.proj.weight", 0],
+
+  recognizes: (tensors) => tensors.has("patch_embed.proj.weight") && tensors.has("blocks.0.norm1.weight"),
+
+  config(checkpoint, { heads }) {
+    const { file, tensors, rest } = checkpoint;
+    const side = (name: string, axis: number): number => sideOf(checkpoint, name, axis);
+    const [width, colors, patch] = [0, 1, 2].map((axis) => side("patch_embed.proj.weight", axis)) as [
+      number,
+      number,
+      number,
+    ];
+    const blocks = countNumbered(checkpoint, /^blocks\.(\d+)\./);
+    const { grid, classPosition } = positionsOf(checkpoint);
+    const image = patch * grid;
+    const classToken = tensors.has("cls_token");
+    const classes = side("head.bias", 0);
+    const hyper = rest.hyper_parameters;
+    const hasBias = [...tensors.keys()].some((name) => /\.attn\.(q_proj|k_proj|v_proj|qkv)\.bias$/.test(name));
+    const representation = tensors.get("pre_logits.fc.bias")?.shape[0];
+    return {
+      architecture: `vit_${NAMES[width] ?? "base"}_patch${patch}_${image}`,
+      num_classes: classes,
+      global_pool: tensors.has("fc_norm.weight") ? "avg" : "token",
+      model_args: {
+        img_size: image,
+        patch_size: patch,
+        in_chans: colors,
+        embed_dim: width,
+        depth: blocks,
+        num_heads:
+          heads ?? findSetting(hyper, ["num_heads"], isCount) ?? ownHeads(width, blocks) ?? usualHeads(width, file),
+        mlp_ratio: ratioOf(side("blocks.0.mlp.fc1.bias", 0), width),
+        qkv_bias: hasBias,
+        ...(!classToken && { class_token: false }),
+        ...(classToken && !classPosition && { no_embed_class: true }),
+        ...(tensors.has("blocks.0.ls1.gamma") && { init_values: LAYER_SCALE }),
+        ...(representation !== undefined && { representation_size: representation }),
+      },
+      pretrained_cfg: {
+        ...referencePreparation(hyper, { interpolation: "bicubic", crop_pct: 0.9 }),
+        input_size: [colors, image, image],
+        num_classes: classes,
+      },
+    };
+  },
+
+  forTransformers: (config, _, { size, mean, std }) => ({
+    config: {
+      model_type: "vit",
+      architectures: ["ViTForImageClassification"],
+      hidden_size: config.width,
+      num_hidden_layers: config.blocks,
+      num_attention_heads: config.heads,
+      intermediate_size: config.innerWidth,
+      hidden_act: "gelu",
+      layer_norm_eps: 1e-12,
+      image_size: config.image,
+      patch_size: config.patch,
+      num_channels: config.colors,
+      qkv_bias: config.attentionBias,
+      ...placeholderLabels(config.classes),
+    },
+    // As the published checkpoints of google/vit have it; 2 is bilinear.
+    preprocessor: {
+      ...{ do_resize: true, do_normalize: true, image_processor_type: "ViTImageProcessor" },
+      ...{ size: { height: size, width: size }, resample: 2, image_mean: mean, image_std: std },
+    },
+  }),
+};
+
+/** The reference's own small models are 768 wide, with 8 blocks of 8 heads. */
+const ownHeads = (width: number, blocks: number): number | undefined => (width === 768 && blocks === 8 ? 8 : undefined);
+
+/** What gains start with in training from scratch, which no trained checkpoint tells. */
+const LAYER_SCALE = 1e-5;
+
+/**
+ * Patches in a row, and whether the class token has a position beside theirs.
+ * @throws ModelError when positions are not those of a square of patches
+ */
+function positionsOf(checkpoint: WeightsFile): { grid: number; classPosition: boolean } {
+  const positions = sideOf(checkpoint, "pos_embed", 1);
+  const hasToken = checkpoint.tensors.has("cls_token");
+  for (const classPosition of hasToken ? [true, false] : [false]) {
+    const patches = positions - (classPosition ? 1 : 0);
+    const grid = Math.round(Math.sqrt(patches));
+    if (grid >= 1 && grid * grid === patches) return { grid, classPosition };
+  }
+  const token = hasToken ? " and a class token" : "";
+  const problem = `has ${positions} positions, which are not those of a square of patches${token}`;
+  throw new ModelError(problem, { file: checkpoint.file, tensor: "pos_embed" });
+}

@@ -1,0 +1,202 @@
+// Loads a model folder: config.json, then tensor by tensor straight into the engine. Which tensors a model needs is in
+// stored-parameters.ts; names on the Hub are for the caller to bring to the disk.
+
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { tensor4d, tidy, transpose, type Variable } from "@tensorflow/tfjs-core";
+import {
+  CONFIG_FILE,
+  checkModel,
+  finishReplacing,
+  ModelError,
+  type OpenModel,
+  openModel,
+  openTrainable,
+  readConfigText,
+  TRAINABLE_FILE,
+  unwrapModel,
+} from "../../../hub/model-folder/index.ts";
+import { toFloat32 } from "../../../hub/safetensors/index.ts";
+import { isJsonObject, jsonOrUndefined } from "../../../hub/text/json.ts";
+import { textOfFile } from "../../../hub/text/utf8.ts";
+import { type Architecture, namesOf } from "../../architectures/architecture.ts";
+import type { ParameterInfo } from "../../architectures/network.ts";
+import { architectureOfConfig } from "../../architectures/registry.ts";
+import { isClassifier } from "../../architectures/task.ts";
+import { startParameters } from "../create.ts";
+import { PREPROCESSOR_FILE } from "../images/image-processor.ts";
+import { imageSettings } from "../images/image-settings.ts";
+import { configForClasses, headParameters, type NewHead } from "../images/new-head.ts";
+import { type Preparation, prepared } from "../images/preparation.ts";
+import { Model } from "../model.ts";
+import { rowByRow, variableFrom, variableOf } from "../variables.ts";
+import { type StoredModel, type StoredParameter, storedParameters } from "./stored-parameters.ts";
+
+export interface LoadOptions {
+  /**
+   * how GBLR layers are held: `packed` as inference wants them, `trainable` with all their parameters; `auto` takes the
+   * packed form where there is one. Default `auto`
+   */
+  form?: "auto" | "trainable" | "packed";
+  /** of a classifier: made anew for these classes, whatever the folder has. Default as it is there */
+  head?: NewHead | undefined;
+  /** of a classifier's images: said anew. Default as the folder says */
+  preparation?: Preparation | undefined;
+}
+
+export type LoadEvent =
+  | { kind: "opened"; tensors: number; bytes: number }
+  | { kind: "progress"; tensor: string; bytes: number }
+  | { kind: "loaded"; model: Model };
+
+/**
+ * @param folder a model folder on the disk
+ * @throws ModelError or SafetensorsError, one line: no model, an architecture that is not known, a tensor that is
+ * missing, too much or misshapen, a form that is not there
+ */
+export async function* loadModel(
+  folder: string,
+  { form = "auto", head, preparation }: LoadOptions = {},
+): AsyncGenerator<LoadEvent> {
+  await finishReplacing(folder);
+  const { json, architecture, config, preprocessor, made } = await describeModel(folder, { head, preparation });
+  // Before its tensors are read: what its images need may be nothing that is done here.
+  if (isClassifier({ architecture })) imageSettings({ architecture, config, json, preprocessor }, folder);
+  const opened = form === "trainable" ? await openTrainable(folder) : await openModel(folder);
+  const parameters = new Map<string, Variable>();
+  try {
+    const open = unwrapModel(opened);
+    const { layers: found } = await checkModel(open);
+    const stored = storedParameters(
+      { ...open, layers: found },
+      { architecture, config, without: new Set(made.keys()) },
+    );
+    expectForm(stored, { form, folder });
+    const { tensors } = open.tensors;
+    const bytesOf = ({ stored, part }: StoredParameter) =>
+      part && part.first > 0 ? 0 : (tensors.get(stored)?.byteLength ?? 0);
+    const bytes = [...stored.parameters.values()].reduce((sum, parameter) => sum + bytesOf(parameter), 0);
+    yield { kind: "opened", tensors: stored.parameters.size, bytes };
+    const reader = new Reader(open);
+    for (const [name, parameter] of stored.parameters) {
+      parameters.set(name, await reader.variable(parameter));
+      yield { kind: "progress", tensor: parameter.stored, bytes: bytesOf(parameter) };
+    }
+    for (const [name, variable] of startParameters(made, head?.seed ?? 0)) parameters.set(name, variable);
+    const { layers, masks } = stored;
+    const prefix = namesOf(architecture).savedPrefix?.(stored.prefix) ?? stored.prefix;
+    const parts = { architecture, config, json, parameters, layers, masks, prefix, preprocessor };
+    yield { kind: "loaded", model: new Model(parts) };
+  } catch (error) {
+    for (const variable of parameters.values()) variable.dispose();
+    throw error;
+  } finally {
+    await opened.tensors.close();
+  }
+}
+
+/** The same without its events. */
+export async function loadModelNow(folder: string, options: LoadOptions = {}): Promise<Model> {
+  for await (const event of loadModel(folder, options)) {
+    if (event.kind === "loaded") return event.model;
+  }
+  throw new ModelError("was not loaded to its end", { file: folder });
+}
+
+export interface ReadConfig {
+  json: Record<string, unknown>;
+  architecture: Architecture;
+  config: unknown;
+}
+
+/** @throws ModelError when there is no config.json, or none of an architecture that is known */
+export async function readConfig(folder: string): Promise<ReadConfig> {
+  const file = join(folder, CONFIG_FILE);
+  const json = jsonObject(await readConfigText(file));
+  if (json === undefined) throw new ModelError("is not a JSON object", { file });
+  const architecture = architectureOfConfig(json, file);
+  return { json, architecture, config: architecture.readConfig(json, file) };
+}
+
+export interface ModelDescription extends Omit<ReadConfig, "json"> {
+  json: Readonly<Record<string, unknown>>;
+  preprocessor: Readonly<Record<string, unknown>> | undefined;
+  /** parameters that are not the folder's: of a new head */
+  made: ReadonlyMap<string, ParameterInfo>;
+}
+
+/** All of a model but its values. @throws ModelError as readConfig does, or when it has no head, or images not so prepared */
+export async function describeModel(
+  folder: string,
+  { head, preparation }: Pick<LoadOptions, "head" | "preparation"> = {},
+): Promise<ModelDescription> {
+  const file = join(folder, CONFIG_FILE);
+  const { json: stored, architecture } = await readConfig(folder);
+  const classed = head ? configForClasses(stored, head.classes) : stored;
+  const config = architecture.readConfig({ ...classed }, file);
+  const own = { json: classed, architecture, config, preprocessor: await readPreprocessor(folder) };
+  return {
+    ...own,
+    ...(preparation && prepared(own, preparation, join(folder, PREPROCESSOR_FILE))),
+    made: head ? headParameters(architecture, classed, file) : new Map(),
+  };
+}
+
+/** How images are prepared, where the folder says so in Hugging Face's manner. */
+async function readPreprocessor(folder: string): Promise<Record<string, unknown> | undefined> {
+  const file = join(folder, PREPROCESSOR_FILE);
+  const bytes = await readFile(file).catch(() => undefined);
+  if (bytes === undefined) return undefined;
+  return jsonObject(textOfFile(bytes, (problem, options) => new ModelError(problem, { file }, options)));
+}
+
+function jsonObject(text: string): Record<string, unknown> | undefined {
+  const value = jsonOrUndefined(text);
+  return isJsonObject(value) ? value : undefined;
+}
+
+function expectForm({ layers }: StoredModel, { form, folder }: { form: string; folder: string }): void {
+  const has = (structure: string) => [...layers.values()].find((layer) => layer.structure.name === structure)?.name;
+  const [packed, trainable] = [has("packed"), has("gblr")];
+  if (form === "trainable" && packed !== undefined) {
+    const problem = `is packed, which cannot be trained on; there is no ${TRAINABLE_FILE} with its parameters`;
+    throw new ModelError(problem, { file: folder, layer: packed });
+  }
+  if (form === "packed" && trainable !== undefined) {
+    throw new ModelError("is not packed; load it as trainable and save it", { file: folder, layer: trainable });
+  }
+}
+
+/** Reads tensors in the order of the parameters; one that holds several of them once. */
+class Reader {
+  private readonly shared = new Map<string, Float32Array>();
+  private readonly tensors: OpenModel["tensors"];
+
+  constructor({ tensors }: OpenModel) {
+    this.tensors = tensors;
+  }
+
+  async variable({ stored, shape, dtype, trainable, kernel, part }: StoredParameter): Promise<Variable> {
+    const size = shape.reduce((product, side) => product * side, 1);
+    if (dtype === "int32") {
+      return variableFrom((await this.tensors.read(stored)).data as Int32Array, shape, { trainable });
+    }
+    const values = await this.values(stored, part);
+    const { first = 0 } = part ?? {};
+    const own = values.length === size ? values : values.subarray(first, first + size);
+    if (!kernel) return variableFrom(own, shape, { trainable });
+    const [rows, columns, nIn, nOut] = shape as [number, number, number, number];
+    const turned = tidy(() => transpose(tensor4d(own, [nOut, nIn, rows, columns]), [2, 3, 1, 0]));
+    return variableOf(rowByRow(turned), { trainable });
+  }
+
+  private async values(stored: string, part: StoredParameter["part"]): Promise<Float32Array> {
+    const before = this.shared.get(stored);
+    if (part?.last) this.shared.delete(stored);
+    if (before) return before;
+    const tensor = await this.tensors.read(stored);
+    const values = tensor.dtype === "F32" ? tensor.data : toFloat32(tensor);
+    if (part && !part.last) this.shared.set(stored, values);
+    return values;
+  }
+}

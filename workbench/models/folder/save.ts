@@ -1,0 +1,103 @@
+// Saves a model: what of it goes into which file, and what config.json says of it. How files get on the disk is in
+// write-folder.ts.
+
+import { ModelError } from "../../../hub/model-folder/index.ts";
+import { fromFloat32, type TensorSource } from "../../../hub/safetensors/index.ts";
+import type { Model } from "../model.ts";
+import { storedConfig } from "./stored-config.ts";
+import { storedTensors } from "./stored-layers.ts";
+import { prepareFolder, type SaveEvent, writeModelFolder } from "./write-folder.ts";
+
+/** Of numbers in files, as config.json calls them. */
+export const FILE_TYPES = { float32: "F32", float16: "F16", bfloat16: "BF16" } as const;
+export type FileType = keyof typeof FILE_TYPES;
+
+export interface SaveOptions {
+  /** writes trainable.safetensors too, so that GBLR layers can be trained on. Default false */
+  trainable?: boolean;
+  /** the dense model: its name goes into config.json; tokenizer and preprocessor files are copied from its folder */
+  base?: { folder?: string | undefined; name?: string | undefined };
+  /** more fields of config.json's "gblr" part, e.g. `{ budget: 0.4375 }` */
+  gblr?: Readonly<Record<string, unknown>>;
+  /** of a dense model's numbers in its file, rounded to nearest. Default `float32`, which structured models must have */
+  dtype?: FileType;
+  /** bytes of tensors in one file, at most. Default 5 GB */
+  maxShardBytes?: number;
+}
+
+/**
+ * @param folder made if it is not there
+ * @throws ModelError, SafetensorsError when it cannot be written: the folder is then as it was
+ * @throws ModelError when `trainable` is asked of a model that was loaded packed, or half precision of a structured one
+ */
+export async function* saveModel<Config>(
+  model: Model<Config>,
+  folder: string,
+  { trainable = false, base = {}, gblr, dtype = "float32", maxShardBytes }: SaveOptions = {},
+): AsyncGenerator<SaveEvent> {
+  const saved = model as Model;
+  expectTrainable(saved, { trainable, folder });
+  expectType(saved, { dtype, folder });
+  await prepareFolder(folder);
+  const tensors = await storedTensors(saved);
+  const config = await storedConfig(saved, { layers: tensors.layers, baseModel: base.name, gblr });
+  yield* writeModelFolder(folder, {
+    model: dtype === "float32" ? tensors.model : tensors.model.map((source) => inType(source, dtype)),
+    training: trainable ? tensors.trainable : [],
+    config: dtype === "float32" ? config : { ...config, torch_dtype: dtype },
+    python: Object.keys(tensors.layers).length > 0 ? saved.architecture.python : undefined,
+    preprocessor: saved.preprocessor,
+    base: base.folder,
+    maxShardBytes,
+  });
+}
+
+/** The same without its events. @returns names of the files in the folder */
+export async function saveModelNow<Config>(
+  model: Model<Config>,
+  folder: string,
+  options: SaveOptions = {},
+): Promise<string[]> {
+  for await (const event of saveModel(model, folder, options)) {
+    if (event.kind === "saved") return event.files;
+  }
+  throw new ModelError("was not saved to its end", { file: folder });
+}
+
+function expectTrainable({ layers }: Model, { trainable, folder }: { trainable: boolean; folder: string }): void {
+  const packed = [...layers.values()].find(({ structure }) => structure.name === "packed");
+  if (!trainable || !packed) return;
+  const problem = "is packed, its training parameters are not in memory; load the model as trainable to save it so";
+  throw new ModelError(problem, { file: folder, layer: packed.name });
+}
+
+function expectType({ layers }: Model, { dtype, folder }: { dtype: FileType; folder: string }): void {
+  const structured = [...layers.values()].find(({ structure }) => structure.name !== "dense");
+  if (dtype === "float32" || !structured) return;
+  const problem = `is ${structured.structure.name}, which files hold in float32; save it so, or export it to dense first`;
+  throw new ModelError(problem, { file: folder, layer: structured.name });
+}
+
+function inType(source: TensorSource, type: FileType): TensorSource {
+  const dtype = FILE_TYPES[type];
+  if (source.dtype !== "F32") return source;
+  const { name, shape, data } = source;
+  return { name, dtype, shape, data: () => converted(data as Float32Array | (() => AsyncIterable<Uint8Array>), dtype) };
+}
+
+/** A value may lie across two pieces of a tensor's bytes, so the whole tensor is put together first. */
+async function* converted(
+  data: Float32Array | (() => AsyncIterable<Uint8Array>),
+  dtype: (typeof FILE_TYPES)[FileType],
+): AsyncGenerator<Uint8Array> {
+  const values =
+    typeof data === "function" ? new Float32Array(await new Blob(await pieces(data())).arrayBuffer()) : data;
+  const stored = fromFloat32(values, { dtype, shape: [values.length] }).data as Uint16Array;
+  yield new Uint8Array(stored.buffer, stored.byteOffset, stored.byteLength);
+}
+
+async function pieces(data: AsyncIterable<Uint8Array>): Promise<Uint8Array<ArrayBuffer>[]> {
+  const found: Uint8Array<ArrayBuffer>[] = [];
+  for await (const piece of data) found.push(piece as Uint8Array<ArrayBuffer>);
+  return found;
+}

@@ -49,9 +49,9 @@ export interface Run {
 
 /** Fields that `startRun` sets. */
 type Automatic = "format" | "status" | "error" | "started" | "updated";
-export type RunFacts = Omit<RunRecord, Automatic>;
+type RunFacts = Omit<RunRecord, Automatic>;
 
-export interface Clock {
+interface Clock {
   /** Default: the system's clock */
   now?: () => Date;
 }

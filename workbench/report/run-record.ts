@@ -54,7 +54,6 @@ export const runRecordSchema = z.object({
 
 /** run.json */
 export type RunRecord = z.infer<typeof runRecordSchema>;
-export type RunStatus = RunRecord["status"];
 
 export const comparisonSchema = z.array(comparisonRowSchema);
 

@@ -149,7 +149,7 @@ describe("parquet files", () => {
     expect(await refusal({ dataset: labelless })).toContain(
       "no column of labels (label, labels, fine_label); choose one of image, class with --label-column",
     );
-    expect(await refusal({ dataset: labelless, labelColumn: "image" })).toContain("holds an object, no class");
+    expect(await refusal({ dataset: labelless, labelColumn: "image" })).toContain("contains an object, not a label");
     const words = folder({ "train.parquet": parquetFile([{ text: ["a"] }]) });
     expect(await refusal({ dataset: words })).toContain("has no column of images, {bytes, path}; available: text");
     expect(await refusal({ dataset: folder({ "train.txt": "a" }) })).toContain(

@@ -9,7 +9,7 @@ import { isLfsPointer, POINTER_PROBLEM } from "../../../hub/files/byte-source.ts
 import { decodeUtf8, unfinishedBytes } from "../../../hub/text/utf8.ts";
 import { DataError, why } from "../errors.ts";
 
-export interface TextPart {
+interface TextPart {
   text: string;
   /** share of the file that has been read, 0 to 1 */
   fraction: number;

@@ -7,7 +7,6 @@ import fc from "fast-check";
 import { GblrMatrix } from "../../workbench/gblr/matrix.ts";
 import { pack } from "../../workbench/gblr/packed.ts";
 import { blockUse } from "../../workbench/gblr/widths.ts";
-import { overlapCounts } from "../../workbench/report/block-layout.ts";
 import { describe } from "../../workbench/report/describe-model.ts";
 import { summarizeBlocks, widthHistogram } from "../../workbench/report/layer-summary.ts";
 import { rasterOf } from "../../workbench/report/pictures/layout-picture.ts";
@@ -16,6 +15,7 @@ import type { BlockLayout } from "../../workbench/structures/structure.ts";
 import { forEachEngine } from "../engine/engines.ts";
 import { readGolden } from "../golden.ts";
 import { matrixStructure } from "../structures/matrix-structures.ts";
+import { overlapCounts } from "./overlap-counts.ts";
 
 const side = fc.integer({ min: 2, max: 12 });
 const layouts: fc.Arbitrary<BlockLayout> = fc.record({ nIn: side, nOut: side }).chain(({ nIn, nOut }) => {

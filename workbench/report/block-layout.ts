@@ -1,25 +1,14 @@
-// How many blocks of a GBLR matrix cover each entry. Spans in, counts out: no files, no tensors. How the spans come out of a
-// file is in structures/gblr-layout.ts.
+// How many blocks of a GBLR matrix cover each entry, from its block layout. Plain numbers, no tensors. How the layout of a
+// stored layer is read is in structures/gblr-layout.ts.
 
 import type { BlockLayout } from "../structures/structure.ts";
 
-/** How many blocks cover each entry, (n_out, n_in) row by row. For matrices that fit into memory. */
-export function overlapCounts(layout: BlockLayout): Int32Array {
-  const counts = new Int32Array(layout.nOut * layout.nIn);
-  let at = 0;
-  for (const row of overlapRows(layout)) {
-    counts.set(row, at);
-    at += layout.nIn;
-  }
-  return counts;
-}
-
 /**
- * How many blocks cover each entry of a row, for one row of the matrix after the other, in O(B + n_in) of memory: a file
- * of some kilobytes can describe a matrix of gigabytes. The array is the same each time.
+ * Yields the number of blocks over each entry, one row of the matrix at a time. Takes O(B + n_in) memory, because a file of
+ * some kilobytes can describe a matrix of gigabytes. The same array is yielded every time.
  */
 export function* overlapRows({ nIn, nOut, ...spans }: BlockLayout): Generator<Int32Array> {
-  // Every block adds 1 where it begins and takes it back where it ends, in its rows; running sums spread that out.
+  // A block adds 1 at its first column and subtracts 1 after its last one, in all of its rows. Running sums give the counts.
   const events = spanEvents({ nIn, nOut, ...spans });
   const changes = new Int32Array(nIn + 1);
   const counts = new Int32Array(nIn);
@@ -49,7 +38,7 @@ interface SpanEvent {
   by: 1 | -1;
 }
 
-/** Where blocks begin and end, from the first row down. */
+/** The rows at which blocks begin and end, in order. */
 function spanEvents({ nIn, nOut, startIn, lengthIn, startOut, lengthOut }: BlockLayout): SpanEvent[] {
   const events: SpanEvent[] = [];
   for (let b = 0; b < startIn.length; b++) {
@@ -62,7 +51,7 @@ function spanEvents({ nIn, nOut, startIn, lengthIn, startOut, lengthOut }: Block
   return events.sort((a, b) => a.row - b.row);
 }
 
-/** A cyclic span as one or two straight ones, [from, to). */
+/** Splits a cyclic span into one or two intervals [from, to). */
 function straight(start: number, length: number, n: number): [number, number][] {
   const end = start + length;
   return end <= n

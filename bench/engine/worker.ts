@@ -8,7 +8,7 @@ import { EngineError } from "../../workbench/engine/core/errors.ts";
 import { openEngine, probeEngine } from "../../workbench/engine/core/open.ts";
 import type { Engine, EngineName, Precision } from "../../workbench/engine/core/types.ts";
 import { attention } from "../../workbench/engine/ops/attention.ts";
-import { layerNorm } from "../../workbench/engine/ops/layer-norm.ts";
+import { layerNorm } from "../../workbench/engine/ops/normalization.ts";
 import type { Case } from "./cases.ts";
 import { type Faults, serve } from "./protocol.ts";
 import { trainingStep } from "./training.ts";

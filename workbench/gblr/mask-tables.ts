@@ -2,7 +2,7 @@
 // every step asks for them again; the oldest go first.
 
 import { engine, keep, type Tensor2D, tensor2d, tidy } from "@tensorflow/tfjs-core";
-import type { GaudiMaskTables } from "../engine/ops/gaudi-mask.ts";
+import type { GaudiMaskTables } from "../engine/ops/gblr/gaudi-mask.ts";
 import { type EdgeOptions, edgeFunctions, type Series } from "./kernels.ts";
 
 const MOST_KEPT = 32;

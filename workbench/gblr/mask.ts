@@ -3,7 +3,7 @@
 
 import type { Tensor1D, Tensor2D } from "@tensorflow/tfjs-core";
 import { ShapeError } from "../engine/core/errors.ts";
-import { gaudiMask as windows } from "../engine/ops/gaudi-mask.ts";
+import { gaudiMask as windows } from "../engine/ops/gblr/gaudi-mask.ts";
 import { TERMS_BETWEEN_SAMPLES } from "./kernels.ts";
 import { maskTables } from "./mask-tables.ts";
 import type { MaskSettings } from "./parameters.ts";

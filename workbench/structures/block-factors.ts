@@ -13,8 +13,8 @@ import {
   tidy,
   transpose,
 } from "@tensorflow/tfjs-core";
+import { asRows } from "../engine/ops/op.ts";
 import { expectOperand } from "../engine/ops/operands.ts";
-import { asRows } from "../engine/ops/rows.ts";
 import type { MatrixSize } from "./budget.ts";
 
 /** Which rows of the matrix a block has: rows j, j + J, j + 2 J, … or rows j s … j s + s - 1. */

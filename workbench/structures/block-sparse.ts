@@ -3,8 +3,8 @@
 
 import { add, gather, matMul, reshape, type Tensor2D, tidy, transpose } from "@tensorflow/tfjs-core";
 import { linear } from "../engine/ops/index.ts";
+import { asRows } from "../engine/ops/op.ts";
 import { expectOperand, expectSetting } from "../engine/ops/operands.ts";
-import { asRows } from "../engine/ops/rows.ts";
 import { cut, filled } from "./block-factors.ts";
 import { fitBlockSparse } from "./block-sparse-fit.ts";
 import { type BlockSparseParameters, blockCells, type Pattern, placed } from "./block-sparse-pattern.ts";

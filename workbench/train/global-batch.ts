@@ -13,7 +13,7 @@ import {
   type Variable,
 } from "@tensorflow/tfjs-core";
 import { gradientNorm } from "../engine/ops/index.ts";
-import { valueAndGradients } from "../engine/tfjs/tape/index.ts";
+import { valueAndGradients } from "../engine/tfjs/tape.ts";
 import { NonFiniteError } from "./errors.ts";
 import type { LoadedBatch } from "./read-ahead.ts";
 import type { MicroBatch } from "./schedule.ts";

@@ -14,7 +14,7 @@ import {
   type Tensor,
   type Tensor2D,
 } from "@tensorflow/tfjs-core";
-import { differentiable } from "../engine/ops/differentiable.ts";
+import { differentiable } from "../engine/ops/op.ts";
 import { expectOperand, expectSetting } from "../engine/ops/operands.ts";
 import type { Settings } from "./task.ts";
 

@@ -1,7 +1,7 @@
 // What is random in one image, or one batch: a stream of numbers that its seed decides, the same on every machine and in
 // every thread.
 
-import { bits, mixSeed } from "../../engine/ops/random-bits.ts";
+import { bits, mixSeed, uniform } from "../../engine/core/random.ts";
 
 /** The seed of an item within what has a seed of its own. */
 export const seedWithin = (seed: number, item: number): number => bits(item, mixSeed(seed));
@@ -18,7 +18,7 @@ export class RandomStream {
 
   /** Uniform in [low, high). */
   uniform(low = 0, high = 1): number {
-    return low + (high - low) * (bits(this.drawn++, this.key) / 2 ** 32);
+    return low + (high - low) * uniform(this.drawn++, this.key);
   }
 
   /** One of `low` … `high`, both of them possible. */

@@ -5,7 +5,7 @@
 import * as tf from "@tensorflow/tfjs-core";
 import type { Engine } from "./types.ts";
 
-export interface TimingOptions {
+interface TimingOptions {
   /** seconds that the timed calls may take together, about; default 1 */
   budget?: number;
 }
@@ -48,7 +48,7 @@ export function median(values: readonly number[]): number {
 }
 
 /** Seconds for `calls` calls of `run`, up to the moment when the engine has computed them. Their results are disposed. */
-export async function secondsFor(engine: Engine, calls: number, run: () => tf.Tensor): Promise<number> {
+async function secondsFor(engine: Engine, calls: number, run: () => tf.Tensor): Promise<number> {
   await engine.synchronize();
   const start = performance.now();
   for (let call = 0; call < calls; call++) tf.tidy(run).dispose();

@@ -2,8 +2,7 @@
 // numbers. Whether an engine or a device exists here is for the adapters to say.
 
 import { availableParallelism } from "node:os";
-import { EngineError } from "./errors.ts";
-import { nearest } from "./nearest.ts";
+import { EngineError, nearest } from "./errors.ts";
 import {
   ENGINE_NAMES,
   type EngineName,

@@ -7,7 +7,6 @@ import {
   div,
   minimum,
   mul,
-  type NamedTensorMap,
   scalar,
   sqrt,
   square,
@@ -18,10 +17,9 @@ import {
   type Variable,
 } from "@tensorflow/tfjs-core";
 import { ShapeError } from "../core/errors.ts";
-import { runKernel } from "./differentiable.ts";
 import { ADAMW, type AdamwAttributes, GRADIENT_NORM } from "./kernels.ts";
+import { registerPortable, runKernel } from "./op.ts";
 import { expectOperand, expectSetting } from "./operands.ts";
-import { registerPortable } from "./register.ts";
 
 /** Parameters that share their settings; the four lists run in parallel, shapes pairwise equal. */
 export interface AdamwGroup {
@@ -74,7 +72,7 @@ export function gradientNorm(gradients: readonly Tensor[]): Tensor {
   if (gradients.length === 0) {
     return scalar(0);
   }
-  return runKernel(GRADIENT_NORM, asInputs(gradients))[0] as Tensor;
+  return runKernel(GRADIENT_NORM, gradients)[0] as Tensor;
 }
 
 function checkGroup(group: AdamwGroup, index: number): void {
@@ -119,11 +117,8 @@ function stepGroup(group: AdamwGroup, step: number, scale: Tensor | undefined): 
     epsilon,
     weightDecay,
   };
-  runKernel(ADAMW, asInputs(operands), settings);
+  runKernel(ADAMW, operands, settings);
 }
-
-// tfjs types a kernel's inputs as a map but takes a list as well, as its own Concat and AddN do.
-const asInputs = (tensors: readonly Tensor[]) => tensors as unknown as NamedTensorMap;
 
 // Row by row first: one running float32 sum over a large matrix would lose digits.
 const sumOfSquares = (x: Tensor): Tensor => sum(x.rank > 1 ? sum(square(x), -1) : square(x));

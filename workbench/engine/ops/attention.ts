@@ -16,7 +16,6 @@ import {
   zeros,
 } from "@tensorflow/tfjs-core";
 import { ShapeError } from "../core/errors.ts";
-import { differentiable, runKernel } from "./differentiable.ts";
 import {
   ATTENTION,
   ATTENTION_GRADIENT,
@@ -24,8 +23,8 @@ import {
   type AttentionGradientInputs,
   type AttentionInputs,
 } from "./kernels.ts";
+import { differentiable, registerPortable, runKernel } from "./op.ts";
 import { expectOperand, expectSetting } from "./operands.ts";
-import { registerPortable } from "./register.ts";
 
 export interface AttentionOptions {
   /**

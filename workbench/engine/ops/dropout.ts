@@ -2,7 +2,7 @@
 // which. Keeps the mask as one byte an entry for the gradient.
 
 import { cast, mul, type Tensor, tensor } from "@tensorflow/tfjs-core";
-import { differentiable, runKernel } from "./differentiable.ts";
+import { bits, mixSeed } from "../core/random.ts";
 import {
   DROPOUT,
   DROPOUT_GRADIENT,
@@ -11,9 +11,8 @@ import {
   type DropoutGradientInputs,
   type DropoutInputs,
 } from "./kernels.ts";
+import { differentiable, registerPortable, runKernel } from "./op.ts";
 import { expectOperand, expectSetting } from "./operands.ts";
-import { bits, mixSeed } from "./random-bits.ts";
-import { registerPortable } from "./register.ts";
 
 export interface DropoutOptions {
   /** the chance of each entry to be dropped, at least 0 and below 1 */

@@ -2,7 +2,6 @@
 // The torch backend has kernels of its own; the compositions here serve the other backends, alone and within `linear`.
 
 import { add, erf, exp, mul, sigmoid, square, sub, type Tensor } from "@tensorflow/tfjs-core";
-import { differentiable, runKernel } from "./differentiable.ts";
 import {
   GELU,
   GELU_GRADIENT,
@@ -11,8 +10,8 @@ import {
   type GeluGradientInputs,
   type GeluInputs,
 } from "./kernels.ts";
+import { differentiable, registerPortable, runKernel } from "./op.ts";
 import { expectOperand, expectSetting } from "./operands.ts";
-import { registerPortable } from "./register.ts";
 
 export interface GeluOptions {
   /** `none`: exact, by the error function; `tanh`: the approximation of GPT-2. Default `none` */

@@ -3,10 +3,9 @@
 
 import type { TensorInfo } from "@tensorflow/tfjs-core";
 import type { Handle } from "../addon.ts";
-import { aten } from "../aten.ts";
+import { aten, STRIDED } from "../aten.ts";
 import type { TorchBackend } from "../backend.ts";
-import { half } from "../precision.ts";
-import type { Attributes, Inputs, KernelTable } from "../register.ts";
+import { type Attributes, half, type Inputs, type KernelTable } from "../register.ts";
 import { type Geometry, geometry2d, geometry3d } from "./convolution-geometry.ts";
 import { activate } from "./elementwise.ts";
 
@@ -19,8 +18,6 @@ const reshape = aten("reshape");
 const add = aten("add", "Tensor");
 const narrow = aten("narrow");
 const empty = aten("empty", "memory_format");
-
-const STRIDED = 0; // c10::Layout
 
 const spatialAxes = (g: Geometry) => g.inSpatial.map((_, i) => i);
 

@@ -2,7 +2,7 @@
 
 import { shared } from "@tensorflow/tfjs-backend-cpu";
 import { type DataType, type TensorInfo, util } from "@tensorflow/tfjs-core";
-import { aten } from "../aten.ts";
+import { aten, STRIDED } from "../aten.ts";
 import type { TorchBackend } from "../backend.ts";
 import type { KernelTable, TorchKernel } from "../register.ts";
 
@@ -21,8 +21,6 @@ const complex = aten("complex");
 const imag = aten("imag");
 const abs = aten("abs");
 const finite = aten("isfinite");
-
-const STRIDED = 0; // c10::Layout
 
 /** The tensor itself under another name and shape: tfjs counts the references. */
 export function sameData(x: TensorInfo, shape: number[], backend: TorchBackend): TensorInfo {

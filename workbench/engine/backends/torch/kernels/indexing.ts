@@ -2,7 +2,7 @@
 
 import { backend_util, gather_util, scatter_util, type TensorInfo, util } from "@tensorflow/tfjs-core";
 import type { Handle } from "../addon.ts";
-import { aten } from "../aten.ts";
+import { aten, STRIDED } from "../aten.ts";
 import type { TorchBackend } from "../backend.ts";
 import type { KernelTable } from "../register.ts";
 import { upload } from "./creation.ts";
@@ -28,8 +28,6 @@ const logicalOr = aten("logical_or");
 const maskedFill = aten("masked_fill", "Scalar");
 const sortStable = aten<Handle[]>("sort", "stable");
 const searchSorted = aten("searchsorted", "Tensor");
-
-const STRIDED = 0; // c10::Layout
 
 /** Row numbers (n) for indices (n, depth) into the leading axes of a tensor. */
 function flatIndex(

@@ -2,7 +2,7 @@
 
 import { backend_util, type TensorInfo } from "@tensorflow/tfjs-core";
 import type { Handle } from "../addon.ts";
-import { aten } from "../aten.ts";
+import { aten, STRIDED } from "../aten.ts";
 import type { TorchBackend } from "../backend.ts";
 import type { Attributes, KernelTable } from "../register.ts";
 import { paddingsFor } from "./convolution-geometry.ts";
@@ -13,8 +13,6 @@ const permute = aten("permute");
 const divide = aten("div", "Tensor");
 const cast = aten("to", "dtype");
 const zeros = aten("zeros");
-
-const STRIDED = 0; // c10::Layout
 
 /** The operators of one dimensionality. */
 const operators = (n: 2 | 3) => ({

@@ -3,7 +3,7 @@
 
 import { backend_util, slice_util, type TensorInfo, util } from "@tensorflow/tfjs-core";
 import type { Handle } from "../addon.ts";
-import { aten } from "../aten.ts";
+import { aten, CONTIGUOUS_FORMAT } from "../aten.ts";
 import type { TorchBackend } from "../backend.ts";
 import type { KernelTable } from "../register.ts";
 import { sameData, upload } from "./creation.ts";
@@ -25,8 +25,6 @@ const cloneAs = aten("clone");
 
 // A slice much smaller than its source is copied: as a view it would keep all of the source alive.
 const VIEW_SHARE = 8;
-const CONTIGUOUS_FORMAT = 0; // c10::MemoryFormat
-
 /** Rows `paddings[axis]` around `x`; negative ones cut. */
 export function padded(
   x: TensorInfo | Handle,

@@ -6,7 +6,7 @@ import os from "node:os";
 import path from "node:path";
 import process from "node:process";
 import { Command, InvalidArgumentError, Option } from "commander";
-import { inspectMachine } from "../workbench/cli/doctor/machine.ts";
+import { inspectMachine } from "../workbench/cli/doctor/collect.ts";
 import { PRECISIONS, type Precision } from "../workbench/engine/core/types.ts";
 import { CASES } from "./engine/cases.ts";
 import { findContestants } from "./engine/contestants.ts";

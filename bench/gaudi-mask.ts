@@ -5,7 +5,7 @@
 import process from "node:process";
 import * as tf from "@tensorflow/tfjs-core";
 import { Command, Option } from "commander";
-import { inspectMachine } from "../workbench/cli/doctor/machine.ts";
+import { inspectMachine } from "../workbench/cli/doctor/collect.ts";
 import { median } from "../workbench/engine/core/measure.ts";
 import { openEngine } from "../workbench/engine/core/open.ts";
 import type { Engine, EngineName } from "../workbench/engine/core/types.ts";

@@ -8,14 +8,13 @@ import os from "node:os";
 import path from "node:path";
 import process from "node:process";
 import { Command } from "commander";
-import { inspectMachine } from "../workbench/cli/doctor/machine.ts";
-import { threeDigits } from "../workbench/cli/terminal.ts";
+import { inspectMachine } from "../workbench/cli/doctor/collect.ts";
+import { threeDigits } from "../workbench/cli/shared/terminal.ts";
 import { rowsOf } from "../workbench/data/dataset/rows.ts";
 import { splitFilesOf } from "../workbench/data/index.ts";
-import { batched, encodeBatch, type RowBatch } from "../workbench/data/tokenize/batch.ts";
-import { startPool } from "../workbench/data/tokenize/pool.ts";
 import { readTokenizerFiles } from "../workbench/data/tokenizer/definition.ts";
 import { openEncoder } from "../workbench/data/tokenizer/encoder.ts";
+import { batched, encodeBatch, type RowBatch, startPool } from "../workbench/data/tokens/tokenize.ts";
 
 interface Options {
   dataset: string;

@@ -3,7 +3,7 @@
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 import { z } from "zod";
-import { jsonOrUndefined } from "../hub/json.ts";
+import { jsonOrUndefined } from "../hub/text/json.ts";
 import { buildFolder } from "./build-state.ts";
 import type { Libtorch } from "./libtorch.ts";
 

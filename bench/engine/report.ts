@@ -1,7 +1,7 @@
 // What the engine bench found, as data and as a Markdown page that also reads well in a terminal. No measuring here.
 
-import type { Machine } from "../../workbench/cli/doctor/report.ts";
-import { threeDigits } from "../../workbench/cli/terminal.ts";
+import type { Machine } from "../../workbench/cli/doctor/collect.ts";
+import { threeDigits } from "../../workbench/cli/shared/terminal.ts";
 import type { About, Faults } from "./protocol.ts";
 import { type CaseResult, medianOf, ratioOf } from "./run.ts";
 

@@ -4,8 +4,8 @@
 import { mkdir, readFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { z } from "zod";
-import { writeFileAtomically } from "../atomic-file.ts";
-import { mapOf } from "../map-schema.ts";
+import { writeFileAtomically } from "../files/atomic-file.ts";
+import { mapOf } from "../text/json.ts";
 import { isHash, isSafeFileName, type RepoPaths } from "./paths.ts";
 
 export interface RepoFile {

@@ -6,7 +6,7 @@ import { randomBytes } from "node:crypto";
 import { mkdir, open, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import process from "node:process";
-import { pause } from "../request/patience.ts";
+import { pause } from "../request/context.ts";
 
 export interface LockOptions {
   signal?: AbortSignal | undefined;

@@ -3,10 +3,9 @@
 
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import type { RepoName } from "../access.ts";
-import { quote } from "../file-error.ts";
-import { HubError } from "../hub-error.ts";
-import { checkRepoName } from "../repo-name.ts";
+import { HubError } from "../access/hub-error.ts";
+import { checkRepoName, type RepoName } from "../access/repository.ts";
+import { quote } from "../files/file-error.ts";
 
 export interface RepoPaths {
   /** `models--owner--name` */

@@ -1,11 +1,11 @@
 // A snapshot is a folder of links to blobs, one a file of a commit. Here: which of its files are there, putting one
 // there, and the refs that say which commit a branch had. Nothing is fetched.
 
-import { copyFile, lstat, mkdir, readFile, readlink, rm, stat, symlink } from "node:fs/promises";
-import { dirname, relative } from "node:path";
-import { writeFileAtomically } from "../atomic-file.ts";
+import { copyFile, lstat, mkdir, readdir, readFile, readlink, rm, stat, symlink } from "node:fs/promises";
+import { dirname, relative, sep } from "node:path";
+import { writeFileAtomically } from "../files/atomic-file.ts";
 import { blobName, type RepoFile } from "./listing.ts";
-import { isHash, type RepoPaths } from "./paths.ts";
+import { isHash, isSafeFileName, type RepoPaths } from "./paths.ts";
 
 /** `linked` is in the snapshot, `stored` among the blobs only, `partial` a broken download, of `bytes` so far. */
 export type FileState = { kind: "linked" | "stored" | "missing" } | { kind: "partial"; bytes: number };
@@ -65,3 +65,48 @@ export async function writeRef(paths: RepoPaths, revision: string, commit: strin
   await mkdir(dirname(path), { recursive: true });
   await writeFileAtomically(path, commit);
 }
+
+/** All files, by name; those that are not there, though something names them, with size 0. None where there is no snapshot. */
+export async function filesOfSnapshot(paths: RepoPaths, commit: string): Promise<RepoFile[]> {
+  const folder = paths.snapshot(commit);
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch(() => []);
+  const names = entries
+    .filter((entry) => !entry.isDirectory())
+    .map(({ parentPath, name }) => [...relative(folder, parentPath).split(sep), name].filter(Boolean).join("/"))
+    .filter(isSafeFileName);
+  const files = [...names, ...missingParts(names)].sort();
+  return Promise.all(
+    files.map(async (path) => ({ path, size: (await sizeOf(paths.pointer(commit, path))) ?? 0, gitHash: commit })),
+  );
+}
+
+const PART = /^(.*-)(\d+)-of-(\d+)(.*)$/;
+
+interface Part {
+  before: string;
+  number: string;
+  count: string;
+  after: string;
+}
+
+function partOf(name: string): Part[] {
+  const [, before, number, count, after] = PART.exec(name) ?? [];
+  return before === undefined ? [] : [{ before, number, count, after } as Part];
+}
+
+/** The parts of files in several that are not among these. */
+function missingParts(names: readonly string[]): string[] {
+  const groups = Map.groupBy(names.flatMap(partOf), ({ before, count }) => `${before}${count}`);
+  return [...groups.values()].flatMap((group) => {
+    const [{ before, number, count, after }] = group as [Part];
+    const there = new Set(group.map((part) => Number(part.number)));
+    // Weights are numbered from 1, data from 0.
+    const first = there.has(0) || (!there.has(Number(count)) && !/\.(safetensors|bin)$/.test(after)) ? 0 : 1;
+    const all = Array.from({ length: Math.min(Number(count), MOST_PARTS) }, (_, i) => first + i);
+    const gone = all.filter((each) => !there.has(each));
+    return gone.map((each) => `${before}${String(each).padStart(number.length, "0")}-of-${count}${after}`);
+  });
+}
+
+/** A name can claim any number. */
+const MOST_PARTS = 10_000;

@@ -1,10 +1,9 @@
 // The part of a card that says how to use the model: on the command line, in TypeScript, in Python with and without
 // transformers. What is said depends on where the model is and on what lies beside the card.
 
+import packageJson from "../../package.json" with { type: "json" };
 import type { CardFacts } from "./facts.ts";
-import { COMMAND_INSTALLATION, PACKAGE_INSTALLATION } from "./install.ts";
 import { codeBlock } from "./markdown.ts";
-import { python } from "./python.ts";
 
 export function loadingSection(facts: CardFacts): string {
   return ["## Use", commandLine(facts), ...typescript(facts), ...python(facts)].join("\n\n");
@@ -51,3 +50,97 @@ function typescript({ repository, task }: CardFacts): string[] {
 function word(text: string): string {
   return /^[\w./@:=+-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''").replace(/\s+/g, " ")}'`;
 }
+
+/** Nothing where Python has no files to load it by. @returns paragraphs */
+export function python(facts: CardFacts): string[] {
+  if (!facts.hasPython) return [];
+  const paragraphs = facts.task === "text-generation" ? forText(facts) : forImages(facts);
+  const trainable = 'To train on, `load(folder, form="trainable")` reads `trainable.safetensors`.';
+  return facts.hasTrainable ? [...paragraphs, trainable] : paragraphs;
+}
+
+const WHERE = "In Python, with transformers; the code that it runs is `modeling_gblr.py` beside this card:";
+const ALONE = "With PyTorch alone:";
+
+const nameOf = ({ repository }: CardFacts): string => JSON.stringify(repository ?? ".");
+
+function forText(facts: CardFacts): string[] {
+  const name = nameOf(facts);
+  const transformers = [
+    "from transformers import AutoModelForCausalLM, AutoTokenizer",
+    "",
+    `model = AutoModelForCausalLM.from_pretrained(${name}, trust_remote_code=True)`,
+    `tokenizer = AutoTokenizer.from_pretrained(${name})`,
+    'tokens = tokenizer("The history of", return_tensors="pt")',
+    "print(tokenizer.decode(model.generate(**tokens, max_new_tokens=40)[0]))",
+  ];
+  const alone = [
+    ...fetched(facts, ["import torch"]),
+    "from modeling_gblr import load",
+    "",
+    "model = load(folder)",
+    "logits = model(torch.tensor([[1, 2, 3]]))",
+  ];
+  return [WHERE, codeBlock("python", transformers.join("\n")), ALONE, codeBlock("python", alone.join("\n"))];
+}
+
+/** Where no processor of transformers' lies beside the card, as with timm's models, the folder's own prepares images. */
+function forImages(facts: CardFacts): string[] {
+  const name = nameOf(facts);
+  const loaded = `AutoModelForImageClassification.from_pretrained(${name}, trust_remote_code=True)`;
+  const transformers = [
+    "import torch",
+    "from PIL import Image",
+    "from transformers import AutoImageProcessor, AutoModelForImageClassification",
+    "",
+    `model = ${loaded}.eval()`,
+    `processor = AutoImageProcessor.from_pretrained(${name})`,
+    'inputs = processor(Image.open("photo.jpg").convert("RGB"), return_tensors="pt")',
+    "with torch.no_grad():",
+    "    probabilities = model(**inputs).logits.softmax(1)[0]",
+    "for value, index in zip(*probabilities.topk(min(5, len(probabilities)))):",
+    '    print(f"{value:.1%}  {model.config.id2label[int(index)]}")',
+  ];
+  const alone = [
+    ...fetched(facts, ["import torch", "from PIL import Image"]),
+    "from modeling_gblr import Images, load",
+    "",
+    "model, images = load(folder), Images(folder)",
+    'pixel_values = images.pixel_values(Image.open("photo.jpg"))  # resized and normalized as config.json says',
+    "with torch.no_grad():",
+    "    logits = model(pixel_values)",
+    "for label, value in images.top(logits, 5)[0]:",
+    '    print(f"{value:.1%}  {label}")',
+  ];
+  if (facts.hasProcessor) {
+    return [WHERE, codeBlock("python", transformers.join("\n")), ALONE, codeBlock("python", alone.join("\n"))];
+  }
+  const also = `Under transformers \`${loaded}\` takes the same \`pixel_values\` and gives an object with \`logits\`.`;
+  return ["In Python, with PyTorch and Pillow:", codeBlock("python", alone.join("\n")), also];
+}
+
+/** Lines that put the files beside the card where Python finds them, in `folder`. */
+function fetched(facts: CardFacts, imports: readonly string[]): string[] {
+  const isHere = facts.repository === undefined;
+  return [
+    "import sys",
+    ...imports,
+    ...(isHere ? [] : ["from huggingface_hub import snapshot_download"]),
+    "",
+    `folder = ${isHere ? '"."' : `snapshot_download(${nameOf(facts)})`}`,
+    "sys.path.insert(0, folder)",
+  ];
+}
+
+const { repository } = packageJson as { repository?: { url?: string } };
+
+const CLONE = repository?.url === undefined ? "a clone of its repository" : `a clone of ${repository.url}`;
+
+/** Paragraphs: what gblr is, and what installs its command. */
+export const COMMAND_INSTALLATION = [
+  `\`gblr\` is the command of the GBLR workbench, which no package registry has. To install it, run this in ${CLONE}:`,
+  codeBlock("sh", "npm install\nnpm install --global bun ."),
+].join("\n\n");
+
+/** What makes `import … from "gblr/…"` work in a project. */
+export const PACKAGE_INSTALLATION = "`npm install path/to/the/clone`";

@@ -1,7 +1,7 @@
 // What is known of the metrics that models are compared by: how they are called and written, and which way is better.
 // A metric that is not known keeps its name and is called neither good nor bad.
 
-import { threeDigits } from "../numbers.ts";
+import { threeDigits } from "../text/numbers.ts";
 
 export interface Metric {
   /** for people, lower case */

@@ -3,22 +3,25 @@
 // - a class of any other library may be named, and its objects are kept as records (Instance), never built;
 // - anything else of Python's standard library, and any call of a function that is not listed, is refused by name.
 
+import type { Fail } from "../files/byte-source.ts";
+import { quote } from "../files/file-error.ts";
 import { bitsOf, type FileDtype } from "../safetensors/types.ts";
-import { arrayOfBytes, emptyArray } from "./numpy-array.ts";
-import { numpyScalar } from "./numpy-scalar.ts";
+import { isModuleState } from "./contents.ts";
 import {
+  arrayOfBytes,
   Dict,
   type ElementType,
+  emptyArray,
   Global,
   Instance,
   itemsOf,
+  numpyScalar,
   type PickleValue,
   SetOf,
   StorageView,
   TensorView,
   Tuple,
 } from "./pickle-values.ts";
-import { isStandardLibrary } from "./standard-library.ts";
 
 /** Arguments that a listed global cannot take give undefined. */
 type Call = (args: readonly PickleValue[]) => PickleValue | undefined;
@@ -211,4 +214,76 @@ function deviceOf(type: PickleValue | undefined, index: PickleValue | undefined)
 function latin1(text: PickleValue | undefined): Uint8Array | undefined {
   if (typeof text !== "string" || /[^\0-\xff]/.test(text)) return undefined;
   return Uint8Array.from(text, (character) => character.charCodeAt(0));
+}
+
+export function global(module: PickleValue | undefined, name: PickleValue | undefined, fail: Fail): Global {
+  if (typeof module !== "string" || typeof name !== "string") throw fail("a global's name is not text");
+  const found = findGlobal(module, name);
+  if (!found) throw refused(`${module}.${name}`, fail);
+  return found;
+}
+
+export function call(callee: PickleValue | undefined, args: PickleValue | undefined, fail: Fail): PickleValue {
+  if (!(callee instanceof Global)) throw fail("calls what is not a global");
+  const items = itemsOf(args);
+  if (!items) throw fail(`calls ${quote(callee.path)} with arguments that are no tuple`);
+  if (isListed(callee.path)) {
+    const value = CALLS[callee.path]?.(items);
+    if (value === undefined && RESTRICTED.has(callee.path)) throw refused(callee.path, fail);
+    if (value === undefined) throw fail(`calls ${quote(callee.path)} with arguments that it does not take`);
+    return value;
+  }
+  if (!isClass(callee.path)) throw refused(callee.path, fail);
+  return new Instance(callee.path, items);
+}
+
+/**
+ * The record of a new object whose class is named like a function, as scripts name their models: it has yet to prove
+ * itself by a module's state.
+ * @returns undefined for any other class
+ */
+export function doubtfulRecord(type: PickleValue | undefined, args: PickleValue | undefined): Instance | undefined {
+  const items = itemsOf(args);
+  if (!(type instanceof Global) || !items) return undefined;
+  const { path } = type;
+  return isListed(path) || isClass(path) || isStandardLibrary(path) ? undefined : new Instance(path, items);
+}
+
+/** @throws what `fail` makes for a doubtful record that has no state of a module's: it may have been a function */
+export function expectModule({ className, state }: Instance, fail: Fail): void {
+  if (!isModuleState(state)) throw refused(className, fail);
+}
+
+function refused(path: string, fail: Fail): Error {
+  return fail(`the global ${quote(path)} is none that a checkpoint may use; it was refused, and nothing ran`);
+}
+
+/** Top-level modules of Python 3.11, and the two of Python 2 that start processes. */
+const MODULES = new Set(
+  `
+  abc aifc antigravity argparse array ast asynchat asyncio asyncore atexit audioop base64 bdb binascii bisect
+  builtins bz2 cProfile calendar cgi cgitb chunk cmath cmd code codecs codeop collections colorsys commands
+  compileall concurrent configparser contextlib contextvars copy copyreg crypt csv ctypes curses dataclasses
+  datetime dbm decimal difflib dis distutils doctest email encodings ensurepip enum errno faulthandler fcntl
+  filecmp fileinput fnmatch fractions ftplib functools gc genericpath getopt getpass gettext glob graphlib grp
+  gzip hashlib heapq hmac html http idlelib imaplib imghdr imp importlib inspect io ipaddress itertools json
+  keyword lib2to3 linecache locale logging lzma mailbox mailcap marshal math mimetypes mmap modulefinder msilib
+  msvcrt multiprocessing netrc nis nntplib nt ntpath nturl2path numbers opcode operator optparse os ossaudiodev
+  pathlib pdb pickle pickletools pipes pkgutil platform plistlib popen2 poplib posix posixpath pprint profile
+  pstats pty pwd py_compile pyclbr pydoc pydoc_data pyexpat queue quopri random re readline reprlib resource
+  rlcompleter runpy sched secrets select selectors shelve shlex shutil signal site smtpd smtplib sndhdr socket
+  socketserver spwd sqlite3 sre_compile sre_constants sre_parse ssl stat statistics string stringprep struct
+  subprocess sunau symtable sys sysconfig syslog tabnanny tarfile telnetlib tempfile termios textwrap this
+  threading time timeit tkinter token tokenize tomllib trace traceback tracemalloc tty turtle turtledemo types
+  typing unicodedata unittest urllib uu uuid venv warnings wave weakref webbrowser winreg winsound wsgiref
+  xdrlib xml xmlrpc zipapp zipfile zipimport zlib zoneinfo
+`
+    .trim()
+    .split(/\s+/),
+);
+
+/** @param module dotted path; modules that begin with an underscore are the library's own parts, but for `__main__` */
+export function isStandardLibrary(module: string): boolean {
+  const top = module.split(".", 1)[0] as string;
+  return MODULES.has(top) || (top.startsWith("_") && top !== "__main__");
 }

@@ -4,8 +4,8 @@
 
 import { mkdir, readdir, rm, rmdir } from "node:fs/promises";
 import { join } from "node:path";
-import { writeFileAtomically } from "../atomic-file.ts";
-import { reason } from "../byte-source.ts";
+import { writeFileAtomically } from "../files/atomic-file.ts";
+import { reason } from "../files/byte-source.ts";
 import {
   type FileDtype,
   MAX_SHARD_BYTES,
@@ -13,8 +13,7 @@ import {
   type WriteProgress,
   writeModel,
 } from "../safetensors/index.ts";
-import { CheckpointError } from "./errors.ts";
-import { type Checkpoint, openCheckpoint } from "./open.ts";
+import { type Checkpoint, CheckpointError, openCheckpoint } from "./checkpoint.ts";
 
 export const HYPERPARAMETERS_FILE = "hyperparameters.json";
 /** Key of the metadata: a JSON object that maps a tied tensor's name to the one whose values it shares. */

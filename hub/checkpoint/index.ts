@@ -1,6 +1,15 @@
 // PyTorch checkpoints, read and imported. The one door of this folder: what is not listed here is its own business.
 
-export { CheckpointError } from "./errors.ts";
+export {
+  type Checkpoint,
+  CheckpointError,
+  isOldWeights,
+  OLD_INDEX_FILE,
+  OLD_SINGLE_FILE,
+  openCheckpoint,
+  openOldWeights,
+} from "./checkpoint.ts";
+export type { Json } from "./contents.ts";
 export {
   HYPERPARAMETERS_FILE,
   type ImportEvent,
@@ -10,6 +19,3 @@ export {
   outputsIn,
   writeRest,
 } from "./import.ts";
-export type { Json } from "./json.ts";
-export { type Checkpoint, openCheckpoint } from "./open.ts";
-export { isOldWeights, OLD_INDEX_FILE, OLD_SINGLE_FILE, openOldWeights } from "./weights.ts";

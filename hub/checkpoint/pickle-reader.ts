@@ -1,6 +1,8 @@
 // A cursor over the bytes of a pickle: its numbers, texts and lines. Every read is checked against the end.
 
 import { Buffer } from "node:buffer";
+import type { Fail } from "../files/byte-source.ts";
+import type { PickleValue } from "./pickle-values.ts";
 
 /** The bytes ended inside the pickle. More of them may help, where there are more. */
 export class EndOfPickle extends Error {
@@ -87,4 +89,111 @@ export class PickleReader {
     for (let i = length - 1; i >= 0; i--) value = (value << 8n) | BigInt(bytes[i] as number);
     return BigInt.asIntN(8 * length, value);
   }
+}
+
+/** Bytes of one integer, over which no number of a checkpoint goes. */
+const MAX_INTEGER_BYTES = 512;
+const code = (character: string) => character.charCodeAt(0);
+
+/** @returns undefined where the opcode is none of these */
+export function literal(opcode: number, reader: PickleReader, fail: Fail): PickleValue | undefined {
+  switch (opcode) {
+    case code("N"):
+      return null;
+    case 0x88:
+    case 0x89:
+      return opcode === 0x88;
+    case code("J"):
+      return reader.int32();
+    case code("K"):
+      return reader.uint8();
+    case code("M"):
+      return reader.uint16();
+    case code("G"):
+      return reader.float64();
+    case 0x8a:
+      return long(reader, reader.uint8(), fail);
+    case 0x8b:
+      return long(reader, reader.uint32(), fail);
+    case code("I"):
+    case code("L"):
+      return parsed(parseInteger(reader.line()), "integer", fail);
+    case code("F"):
+      return parsed(parseFloat64(reader.line()), "number", fail);
+    case code("S"):
+      return parsed(parseQuoted(reader.line()), "string", fail);
+    case code("V"):
+      return parseRawUnicode(reader.line());
+    case code("T"):
+      return reader.latin1(reader.uint32());
+    case code("U"):
+      return reader.latin1(reader.uint8());
+    case code("X"):
+      return reader.utf8(reader.uint32());
+    case 0x8c:
+      return reader.utf8(reader.uint8());
+    case 0x8d:
+      return reader.utf8(reader.uint64());
+    case code("B"):
+      return reader.bytes(reader.uint32());
+    case code("C"):
+      return reader.bytes(reader.uint8());
+    case 0x8e:
+    case 0x96:
+      return reader.bytes(reader.uint64());
+    default:
+      return undefined;
+  }
+}
+
+function long(reader: PickleReader, length: number, fail: Fail): PickleValue {
+  if (length > MAX_INTEGER_BYTES) throw fail(`an integer of ${length} bytes`);
+  return integer(reader.long(length));
+}
+
+function parsed(value: PickleValue | undefined, kind: string, fail: Fail): PickleValue {
+  if (value === undefined) throw fail(`what should be a ${kind} is none`);
+  return value;
+}
+
+/** A safe integer as a number, any other as a bigint. */
+export function integer(value: bigint): number | bigint {
+  return value >= Number.MIN_SAFE_INTEGER && value <= Number.MAX_SAFE_INTEGER ? Number(value) : value;
+}
+
+/** @returns undefined for what is no integer; `00` and `01` are Python's False and True */
+export function parseInteger(line: string): PickleValue | undefined {
+  if (line === "00" || line === "01") return line === "01";
+  const digits = line.trim().replace(/L$/, "");
+  return /^[+-]?\d{1,400}$/.test(digits) ? integer(BigInt(digits.replace(/^\+/, ""))) : undefined;
+}
+
+/** @returns undefined for what is no number */
+export function parseFloat64(line: string): number | undefined {
+  const text = line.trim().toLowerCase();
+  const named: Record<string, number> = { inf: Infinity, "-inf": -Infinity, nan: NaN, "-nan": NaN };
+  if (Object.hasOwn(named, text)) return named[text];
+  return /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/.test(text) ? Number(text) : undefined;
+}
+
+const ESCAPES: Record<string, string> = { n: "\n", t: "\t", r: "\r", a: "\x07", b: "\b", f: "\f", v: "\v" };
+
+/** The text between Python's quotes. @returns undefined where there are none */
+export function parseQuoted(line: string): string | undefined {
+  const text = line.trim();
+  const quoteMark = text[0];
+  if (text.length < 2 || (quoteMark !== "'" && quoteMark !== '"') || !text.endsWith(quoteMark)) return undefined;
+  return text.slice(1, -1).replace(/\\(x[0-9a-fA-F]{2}|[0-7]{1,3}|.)/g, (_, written: string) => {
+    if (/^x./.test(written)) return String.fromCharCode(Number.parseInt(written.slice(1), 16));
+    if (/^[0-7]/.test(written)) return String.fromCharCode(Number.parseInt(written, 8));
+    return ESCAPES[written] ?? written;
+  });
+}
+
+/** Text in which \uXXXX and \UXXXXXXXX stand for characters. */
+export function parseRawUnicode(line: string): string {
+  return line.replace(/\\u([0-9a-fA-F]{4})|\\U([0-9a-fA-F]{8})/g, (all, short?: string, long?: string) => {
+    const code = Number.parseInt(short ?? long ?? "", 16);
+    return code <= 0x10ffff ? String.fromCodePoint(code) : all;
+  });
 }

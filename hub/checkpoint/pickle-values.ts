@@ -118,3 +118,76 @@ export function itemsOf(value: PickleValue | undefined): readonly PickleValue[] 
   if (Array.isArray(value)) return value;
   return value instanceof Tuple ? value.items : undefined;
 }
+
+const ARRAY = "numpy.ndarray";
+
+/** `_reconstruct(subtype, shape, type)`: an empty array, whose real shape and type come as its state. */
+export const emptyArray = (): Instance => new Instance(ARRAY);
+
+/** The array of `_frombuffer(bytes, dtype, shape, order)`, as protocol 5 has it. */
+export function arrayOfBytes([, dtype, shape]: readonly PickleValue[]): Instance | undefined {
+  if (dtype === undefined || shape === undefined) return undefined;
+  const array = new Instance(ARRAY);
+  array.state = new Tuple([1, shape, dtype]);
+  return array;
+}
+
+const DTYPE_NAMES: Readonly<Record<string, string>> = { f: "float", i: "int", u: "uint", c: "complex" };
+const UNSIZED_NAMES: Readonly<Record<string, string>> = {
+  b: "bool",
+  O: "object",
+  S: "bytes",
+  U: "str",
+  M: "datetime64",
+  m: "timedelta64",
+  V: "void",
+};
+
+/** `<array float64 [3]>`. @returns undefined for a record of anything else */
+export function describeArray({ className, state }: Instance): string | undefined {
+  if (className !== ARRAY) return undefined;
+  const [, shape, dtype] = itemsOf(state) ?? [];
+  return `<array ${dtypeName(dtype)} [${(itemsOf(shape) ?? ["?"]).map(String).join(", ")}]>`;
+}
+
+/** NumPy's own name of `numpy.dtype("f8")`; the code itself where it is none of the usual. */
+function dtypeName(dtype: PickleValue | undefined): string {
+  const code = dtype instanceof Instance ? dtype.args[0] : undefined;
+  if (typeof code !== "string") return "?";
+  const [, kind = "", bytes = ""] = /^[<>=|]?([a-zA-Z])(\d*)$/.exec(code) ?? [];
+  const sized = DTYPE_NAMES[kind];
+  return (sized === undefined ? UNSIZED_NAMES[kind] : `${sized}${8 * Number(bytes)}`) ?? code;
+}
+
+type Read = (view: DataView) => PickleValue;
+
+const integer = (value: bigint) => (Number.isSafeInteger(Number(value)) ? Number(value) : value);
+
+const SCALARS: Readonly<Record<string, { bytes: number; read: Read }>> = {
+  f8: { bytes: 8, read: (view) => view.getFloat64(0, true) },
+  f4: { bytes: 4, read: (view) => view.getFloat32(0, true) },
+  i8: { bytes: 8, read: (view) => integer(view.getBigInt64(0, true)) },
+  i4: { bytes: 4, read: (view) => view.getInt32(0, true) },
+  i2: { bytes: 2, read: (view) => view.getInt16(0, true) },
+  i1: { bytes: 1, read: (view) => view.getInt8(0) },
+  u8: { bytes: 8, read: (view) => integer(view.getBigUint64(0, true)) },
+  u4: { bytes: 4, read: (view) => view.getUint32(0, true) },
+  u2: { bytes: 2, read: (view) => view.getUint16(0, true) },
+  u1: { bytes: 1, read: (view) => view.getUint8(0) },
+  b1: { bytes: 1, read: (view) => view.getUint8(0) !== 0 },
+};
+
+/**
+ * The number of `numpy.core.multiarray.scalar(dtype, bytes)`, or a record where its type is none of the usual.
+ * @returns undefined for arguments that the function does not take
+ */
+export function numpyScalar(args: readonly PickleValue[]): PickleValue | undefined {
+  const [type, bytes] = args;
+  if (!(type instanceof Instance) || type.className !== "numpy.dtype" || !(bytes instanceof Uint8Array))
+    return undefined;
+  const name = type.args[0];
+  const kind = typeof name === "string" && Object.hasOwn(SCALARS, name) ? SCALARS[name] : undefined;
+  const bigEndian = itemsOf(type.state)?.[1] === ">";
+  if (!kind || bigEndian || kind.bytes !== bytes.byteLength) return new Instance("numpy.generic", args);
+  return kind.read(new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength));
+}

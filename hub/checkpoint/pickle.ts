@@ -1,10 +1,9 @@
 // The pickle machine, protocols 0 to 5: a stack, a memo and one opcode at a time, without recursion. It builds plain data
 // and records; it imports nothing and runs nothing. What may be named and called is decided in globals.ts.
 
-import type { Fail } from "../byte-source.ts";
-import { call, doubtfulRecord, expectModule, global } from "./pickle-calls.ts";
-import { literal } from "./pickle-literals.ts";
-import { PickleReader } from "./pickle-reader.ts";
+import type { Fail } from "../files/byte-source.ts";
+import { call, doubtfulRecord, expectModule, global } from "./globals.ts";
+import { literal, PickleReader } from "./pickle-reader.ts";
 import { Dict, Instance, type PickleValue, SetOf, TensorView, Tuple } from "./pickle-values.ts";
 
 /** Bytes of a pickle, over which none is read: a description of tensors takes a few hundred bytes for each. */

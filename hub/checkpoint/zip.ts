@@ -1,8 +1,8 @@
 // The list of entries of a zip archive, zip64 included, read by position: the archive's end, its central directory, and
 // an entry's own header when that entry is wanted. What an entry holds is read by zip-entry.ts.
 
-import type { ByteSource, Fail } from "../byte-source.ts";
-import { quote } from "../file-error.ts";
+import type { ByteSource, Fail } from "../files/byte-source.ts";
+import { quote } from "../files/file-error.ts";
 
 export interface ZipEntry {
   name: string;

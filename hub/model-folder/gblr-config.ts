@@ -2,10 +2,9 @@
 // belongs to the model's architecture and is not looked at.
 
 import { z } from "zod";
-import { quote } from "../file-error.ts";
-import { versionProblem } from "../format-version.ts";
-import { isJsonObject, jsonOrUndefined } from "../json.ts";
+import { quote } from "../files/file-error.ts";
 import { scanJson } from "../safetensors/index.ts";
+import { isJsonObject, jsonOrUndefined, versionProblem } from "../text/json.ts";
 import { ModelError } from "./errors.ts";
 import { MOST_SIDE, MOST_VALUES, STRUCTURES, type StructureName } from "./structure-rules.ts";
 

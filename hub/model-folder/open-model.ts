@@ -3,10 +3,10 @@
 
 import { readFile, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { reason } from "../byte-source.ts";
 import { isOldWeights, OLD_INDEX_FILE, OLD_SINGLE_FILE, openOldWeights } from "../checkpoint/index.ts";
+import { reason } from "../files/byte-source.ts";
 import { INDEX_FILE, openTensors, SINGLE_FILE, type TensorFile } from "../safetensors/index.ts";
-import { textOfFile } from "../text.ts";
+import { textOfFile } from "../text/utf8.ts";
 import { ModelError } from "./errors.ts";
 import { type GblrConfig, parseGblrConfig } from "./gblr-config.ts";
 import { finishReplacing } from "./replace-files.ts";

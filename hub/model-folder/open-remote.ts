@@ -2,12 +2,11 @@
 // that are read. For looking at a model; to run it, pull it.
 
 import { basename, join } from "node:path";
-import type { HubAccess, RepoName } from "../access.ts";
+import { formatRepoName, type HubAccess, type RepoName } from "../access/repository.ts";
 import { type RepoFile, readListing } from "../cache/listing.ts";
 import { repoPaths } from "../cache/paths.ts";
 import { sizeOf } from "../cache/snapshot.ts";
 import { type Pulled, type PullOptions, pull } from "../pull/index.ts";
-import { formatRepoName } from "../repo-name.ts";
 import { type ContextOptions, requestContext } from "../request/context.ts";
 import { remoteFile } from "../request/remote-file.ts";
 import {

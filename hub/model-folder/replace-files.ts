@@ -5,9 +5,9 @@
 
 import { readFile, rename, rm } from "node:fs/promises";
 import { basename, join } from "node:path";
-import { type StagedFile, syncFolder, writeFileAtomically } from "../atomic-file.ts";
-import { reason } from "../byte-source.ts";
-import { jsonOrUndefined } from "../json.ts";
+import { type StagedFile, syncFolder, writeFileAtomically } from "../files/atomic-file.ts";
+import { reason } from "../files/byte-source.ts";
+import { jsonOrUndefined } from "../text/json.ts";
 import { ModelError } from "./errors.ts";
 
 const LIST_FILE = ".replacing.json";

@@ -1,6 +1,6 @@
 // What a pull tells while it goes on, and what it can be asked. Types only.
 
-import type { Patience } from "../request/patience.ts";
+import type { Patience } from "../request/context.ts";
 
 export interface PullOptions {
   /** only files that match one of these. `*` stands for any characters, slashes too, as in Python's client */

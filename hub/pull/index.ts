@@ -2,15 +2,13 @@
 // file that was asked for, verified; there is no last event otherwise.
 
 import { mkdir, rm, statfs } from "node:fs/promises";
-import type { HubAccess, RepoName } from "../access.ts";
-import { reason } from "../byte-source.ts";
+import { describePatterns, fileFilter } from "../access/file-patterns.ts";
+import { HubError } from "../access/hub-error.ts";
+import { formatRepoName, type HubAccess, isCommit, type RepoName } from "../access/repository.ts";
 import { blobName, type RepoFile } from "../cache/listing.ts";
 import { type RepoPaths, repoPaths, tagCache } from "../cache/paths.ts";
-import { type FileState, linkFile, readRef, stateOf, writeRef } from "../cache/snapshot.ts";
-import { filesOfSnapshot } from "../cache/unlisted.ts";
-import { describePatterns, fileFilter } from "../file-patterns.ts";
-import { HubError } from "../hub-error.ts";
-import { formatRepoName, isCommit } from "../repo-name.ts";
+import { type FileState, filesOfSnapshot, linkFile, readRef, stateOf, writeRef } from "../cache/snapshot.ts";
+import { reason } from "../files/byte-source.ts";
 import { type RequestContext, requestContext } from "../request/context.ts";
 import { type Emit, eachOf, emitting } from "../request/emitting.ts";
 import type { PullEvent, PullOptions } from "./events.ts";

@@ -2,12 +2,12 @@
 // answer is from; fetches no file.
 
 import { datasetInfo, listFiles, modelInfo } from "@huggingface/hub";
+import { HubError } from "../access/hub-error.ts";
+import { formatRepoName, isCommit } from "../access/repository.ts";
 import { type RepoFile, readListing, writeListing } from "../cache/listing.ts";
 import { checkFileName, isHash, type RepoPaths } from "../cache/paths.ts";
 import { readRef } from "../cache/snapshot.ts";
-import { quote } from "../file-error.ts";
-import { HubError } from "../hub-error.ts";
-import { formatRepoName, isCommit } from "../repo-name.ts";
+import { quote } from "../files/file-error.ts";
 import { hostOf, type RequestContext } from "../request/context.ts";
 import { hubFetch } from "../request/hub-fetch.ts";
 

@@ -1,11 +1,16 @@
 // The files of a folder that are for a repository: all but what systems, editors, git and unfinished work leave there.
 
-import { readdir, realpath, stat } from "node:fs/promises";
-import { join } from "node:path";
-import { reason } from "../byte-source.ts";
+import { createHash } from "node:crypto";
+import { createReadStream } from "node:fs";
+import { readdir, readFile, realpath, stat } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import { describePatterns, type FilePatterns, fileFilter } from "../access/file-patterns.ts";
+import { HubError } from "../access/hub-error.ts";
+import type { RepoFile } from "../cache/listing.ts";
 import { checkFileName } from "../cache/paths.ts";
-import { describePatterns, type FilePatterns, fileFilter } from "../file-patterns.ts";
-import { HubError } from "../hub-error.ts";
+import { reason } from "../files/byte-source.ts";
+import { CONFIG_FILE, checkModelFolder } from "../model-folder/index.ts";
+import { isJsonObject, jsonOrUndefined } from "../text/json.ts";
 
 export interface LocalFile {
   /** in the repository, with slashes */
@@ -69,4 +74,55 @@ async function walk({ folder, prefix, above }: Walk, files: LocalFile[]): Promis
     if (status.isDirectory()) await walk({ folder: source, prefix: `${path}/`, above: [...above, here] }, files);
     else if (status.isFile()) files.push({ path, source, size: status.size });
   }
+}
+
+const MODEL_FILE = /^(config\.json|(model|trainable)[\w.-]*\.safetensors(\.index\.json)?)$/;
+
+/** @throws ModelError in one line that names the tensor and the rule */
+export async function checkModels(files: readonly LocalFile[]): Promise<void> {
+  const folders = new Set(files.flatMap(({ source }) => (MODEL_FILE.test(basename(source)) ? [dirname(source)] : [])));
+  for (const folder of folders) if (await isStructured(folder)) await checkModelFolder(folder);
+}
+
+async function isStructured(folder: string): Promise<boolean> {
+  const json = jsonOrUndefined(await readFile(join(folder, CONFIG_FILE), "utf8").catch(() => ""));
+  return isJsonObject(json) && (json.gblr !== undefined || /^gblr_/.test(String(json.model_type)));
+}
+
+export interface Comparing {
+  signal: AbortSignal;
+  onHashed: (file: LocalFile, done: number) => void;
+}
+
+/** The files that the commit of a listing does not have, or has otherwise. */
+export async function changedFiles(
+  files: readonly LocalFile[],
+  listing: readonly RepoFile[],
+  comparing: Comparing,
+): Promise<LocalFile[]> {
+  const remote = new Map(listing.map((file) => [file.path, file]));
+  const changed: LocalFile[] = [];
+  for (const file of files) {
+    const there = remote.get(file.path);
+    if (!there || !(await isSame(file, there, comparing))) changed.push(file);
+  }
+  return changed;
+}
+
+const EVENT_BYTES = 2 ** 22;
+
+async function isSame(file: LocalFile, { size, gitHash, sha256 }: RepoFile, comparing: Comparing): Promise<boolean> {
+  if (file.size !== size) return false;
+  const git = gitHash.length === 64 ? "sha256" : "sha1";
+  const hash = sha256 === undefined ? createHash(git).update(`blob ${size}\0`) : createHash("sha256");
+  let done = 0;
+  let told = 0;
+  for await (const chunk of createReadStream(file.source, { signal: comparing.signal, highWaterMark: 2 ** 20 })) {
+    hash.update(chunk as Uint8Array);
+    done += (chunk as Uint8Array).byteLength;
+    if (done - told < EVENT_BYTES) continue;
+    comparing.onHashed(file, done);
+    told = done;
+  }
+  return hash.digest("hex") === (sha256 ?? gitHash);
 }

@@ -2,20 +2,20 @@
 // not sent again: files that are the same, and large ones whose content it knows from a push that was broken off.
 
 import { commitIter } from "@huggingface/hub";
-import type { HubAccess, RepoName } from "../access.ts";
-import { HubError } from "../hub-error.ts";
-import { checkRepoName, formatRepoName } from "../repo-name.ts";
-import { hostOf, howToGetToken, pageOf, type RequestContext, requestContext } from "../request/context.ts";
+import { HubError } from "../access/hub-error.ts";
+import { checkRepoName, formatRepoName, type HubAccess, type RepoName } from "../access/repository.ts";
+import {
+  hostOf,
+  howToGetToken,
+  type Patience,
+  pageOf,
+  type RequestContext,
+  requestContext,
+} from "../request/context.ts";
 import { type Emit, emitting } from "../request/emitting.ts";
-import { checkModels } from "./check-models.ts";
-import type { PushEvent, PushOptions } from "./events.ts";
-import { FileSlice } from "./file-slice.ts";
-import { folderFiles, type LocalFile } from "./folder-files.ts";
+import { changedFiles, checkModels, folderFiles, type LocalFile } from "./folder-files.ts";
 import { openTarget, type Target } from "./target.ts";
-import { changedFiles } from "./unchanged.ts";
-import { uploadFetch } from "./upload-fetch.ts";
-
-export type { PushEvent, PushOptions } from "./events.ts";
+import { FileSlice, uploadFetch } from "./upload-fetch.ts";
 
 /** @throws HubError, RepoNameError; ModelError for a model folder that breaks a rule of docs/format.md; the signal's reason when it is aborted. Pushing again goes on where it stopped. */
 export function push(
@@ -162,3 +162,35 @@ function progressOf(files: readonly LocalFile[], emit: Emit<PushEvent>) {
 function sizeOf(files: readonly LocalFile[]): number {
   return files.reduce((total, { size }) => total + size, 0);
 }
+
+export interface PushOptions {
+  /** make the repository, and the branch, if it is not there */
+  create?: boolean | undefined;
+  /** visibility of a repository made now. Default what the owner's settings say */
+  private?: boolean | undefined;
+  /** title of the commit */
+  message?: string | undefined;
+  /** only files that match one of these. `*` stands for any characters, slashes too */
+  include?: readonly string[] | undefined;
+  /** but none that match one of these, nor what never belongs in a repository: see folder-files.ts */
+  exclude?: readonly string[] | undefined;
+  /** branch. Default that of the repository's name, which is `main` unless it says otherwise */
+  revision?: string | undefined;
+  signal?: AbortSignal | undefined;
+  /** how long and how often to try. Default that of request/patience.ts */
+  patience?: Partial<Patience> | undefined;
+}
+
+export type PushEvent =
+  | { kind: "created"; url: string }
+  /** what the folder has, and how much of it the repository has already */
+  | { kind: "listed"; files: number; bytes: number; unchanged: number; unchangedBytes: number }
+  | { kind: "hashing"; file: string; done: number; size: number }
+  /** `bytes` more of a file are sent, `done` of `size` now; negative where a part has to be sent again */
+  | { kind: "uploading"; file: string; bytes: number; done: number; size: number }
+  /** the Hub has the content of this large file from before */
+  | { kind: "present"; file: string; size: number }
+  | { kind: "retrying"; file?: string | undefined; attempt: number; delayMs: number; reason: string }
+  | { kind: "committing"; files: number }
+  /** last of all. `files` went into the commit; none where the repository had everything, and `commit` is its latest */
+  | { kind: "pushed"; url: string; commit: string; files: string[] };

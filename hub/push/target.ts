@@ -1,9 +1,9 @@
 // The branch that a push goes to: found with its latest commit and files, or made if that is wanted.
 
 import { createBranch, createRepo } from "@huggingface/hub";
+import { HubError } from "../access/hub-error.ts";
 import type { RepoFile } from "../cache/listing.ts";
-import { quote } from "../file-error.ts";
-import { HubError } from "../hub-error.ts";
+import { quote } from "../files/file-error.ts";
 import { latestCommit, listCommit } from "../pull/resolve.ts";
 import { pageOf, type RequestContext } from "../request/context.ts";
 import { hubFetch } from "../request/hub-fetch.ts";

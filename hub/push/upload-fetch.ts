@@ -1,9 +1,12 @@
 // The fetch that @huggingface/hub uploads with: bodies that are files are streamed, counted, and sent anew at each try.
 // It retries every request by itself, so a part of a large file that fails is all that is sent again.
 
+import { createReadStream } from "node:fs";
+import { open } from "node:fs/promises";
+import process from "node:process";
+import { Readable } from "node:stream";
 import type { RequestContext } from "../request/context.ts";
 import { type HubFetch, hubFetch } from "../request/hub-fetch.ts";
-import { FileSlice, sendSlice } from "./file-slice.ts";
 
 /** What the library hangs on requests whose progress is of interest. */
 interface Hinted extends RequestInit {
@@ -38,4 +41,87 @@ export function uploadFetch(context: RequestContext, { onSent }: UploadFetchOpti
       sent.delete(init);
     },
   });
+}
+
+export interface SliceOptions {
+  start: number;
+  end: number;
+  onRead?: ((bytes: number) => void) | undefined;
+}
+
+export class FileSlice extends Blob {
+  readonly path: string;
+  readonly #start: number;
+  readonly #end: number;
+  readonly #onRead: ((bytes: number) => void) | undefined;
+
+  /** The bytes from `start` to `end`. @param path on this machine */
+  constructor(path: string, { start, end, onRead }: SliceOptions) {
+    super();
+    this.path = path;
+    this.#start = start;
+    this.#end = end;
+    this.#onRead = onRead;
+  }
+
+  override get size(): number {
+    return this.#end - this.#start;
+  }
+
+  override slice(start = 0, end = this.size): FileSlice {
+    const clamp = (at: number) => Math.min(Math.max(at < 0 ? this.size + at : at, 0), this.size);
+    const from = clamp(start);
+    return new FileSlice(this.path, { start: this.#start + from, end: this.#start + Math.max(from, clamp(end)) });
+  }
+
+  /** The same bytes, telling how many are read, chunk by chunk. */
+  counted(onRead: (bytes: number) => void): FileSlice {
+    return new FileSlice(this.path, { start: this.#start, end: this.#end, onRead });
+  }
+
+  override stream(): ReadableStream<Uint8Array<ArrayBuffer>> {
+    if (this.size === 0) return new Blob([]).stream();
+    const file = createReadStream(this.path, { start: this.#start, end: this.#end - 1, highWaterMark: 2 ** 18 });
+    const stream = Readable.toWeb(file) as unknown as ReadableStream<Uint8Array<ArrayBuffer>>;
+    const onRead = this.#onRead;
+    if (!onRead) return stream;
+    const count = new TransformStream<Uint8Array<ArrayBuffer>, Uint8Array<ArrayBuffer>>({
+      transform: (chunk, controller) => {
+        onRead(chunk.byteLength);
+        controller.enqueue(chunk);
+      },
+    });
+    return stream.pipeThrough(count);
+  }
+
+  override async bytes(): Promise<Uint8Array<ArrayBuffer>> {
+    const bytes = new Uint8Array(this.size);
+    const handle = await open(this.path, "r");
+    try {
+      for (let done = 0; done < bytes.length; ) {
+        const { bytesRead } = await handle.read(bytes, done, bytes.length - done, this.#start + done);
+        if (bytesRead === 0) throw new Error(`${this.path} became shorter while it was read`);
+        done += bytesRead;
+      }
+    } finally {
+      await handle.close();
+    }
+    return bytes;
+  }
+
+  override async arrayBuffer(): Promise<ArrayBuffer> {
+    return (await this.bytes()).buffer;
+  }
+
+  override async text(): Promise<string> {
+    return new TextDecoder().decode(await this.bytes());
+  }
+}
+
+/** Sends a slice with its length: storage takes no body of unknown length. */
+export function sendSlice(slice: FileSlice, init: RequestInit): RequestInit {
+  if (!process.versions.bun) return { ...init, body: slice };
+  const headers = new Headers(init.headers);
+  headers.set("content-length", String(slice.size));
+  return { ...init, headers, body: slice.stream() };
 }

@@ -1,8 +1,7 @@
 // What every request to a Hub has with it: where to, as whom, about which repository, and for how long. Built once for
 // a pull or a push.
 
-import type { HubAccess, RepoName } from "../access.ts";
-import { type Patience, patienceOf } from "./patience.ts";
+import type { HubAccess, RepoName } from "../access/repository.ts";
 
 export interface Retry {
   kind: "retrying";
@@ -62,4 +61,79 @@ export function resolveUrl(path: string, commit: string, { access, repo }: Reque
 export function safeText(text: string, { token }: HubAccess): string {
   const line = text.replace(/\s+/g, " ").trim();
   return token ? line.replaceAll(token, "…") : line;
+}
+
+export interface Patience {
+  /** tries of one request before it fails */
+  attempts: number;
+  /** pause before the second try, doubled for each one after; milliseconds */
+  firstDelayMs: number;
+  /** longest pause, also of those that the Hub asks for; milliseconds */
+  longestDelayMs: number;
+  /** silence after which a connection counts as dead; milliseconds */
+  stallMs: number;
+}
+
+const DEFAULTS: Patience = { attempts: 6, firstDelayMs: 500, longestDelayMs: 60_000, stallMs: 30_000 };
+
+export function patienceOf(wanted: Partial<Patience> = {}): Patience {
+  return { ...DEFAULTS, ...wanted };
+}
+
+/**
+ * Pause before try `attempt` (2, 3, …), in milliseconds: exponential, less up to a quarter by chance, so that clients
+ * that failed together do not come back together.
+ * @param asked what the Hub said in Retry-After
+ */
+export function delayBefore(attempt: number, patience: Patience, asked?: number): number {
+  const doubled = patience.firstDelayMs * 2 ** (attempt - 2) * (1 - Math.random() / 4);
+  return Math.round(Math.min(Math.max(doubled, asked ?? 0), patience.longestDelayMs));
+}
+
+/** @throws the signal's reason */
+export function pause(milliseconds: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    if (signal?.aborted) return reject(signal.reason);
+    const abort = () => {
+      clearTimeout(timer);
+      reject(signal?.reason);
+    };
+    const timer = setTimeout(() => {
+      signal?.removeEventListener("abort", abort);
+      resolve();
+    }, milliseconds);
+    signal?.addEventListener("abort", abort, { once: true });
+  });
+}
+
+export interface StallClock {
+  /** aborted after too long a silence, or when the caller's own signal is */
+  readonly signal: AbortSignal;
+  /** something came */
+  poke(): void;
+  stop(): void;
+}
+
+/** Says of a connection that nothing came for too long. */
+export class Stalled extends Error {
+  override readonly name = "Stalled";
+}
+
+export function stallClock(milliseconds: number, signal?: AbortSignal): StallClock {
+  const controller = new AbortController();
+  let last = performance.now();
+  const check = () => {
+    const left = last + milliseconds - performance.now();
+    if (left <= 0) controller.abort(new Stalled(`no byte for ${milliseconds / 1000} s`));
+    else timer = setTimeout(check, left);
+  };
+  // One timer that looks how late it is, not one for each chunk.
+  let timer = setTimeout(check, milliseconds);
+  return {
+    signal: signal ? AbortSignal.any([signal, controller.signal]) : controller.signal,
+    poke: () => {
+      last = performance.now();
+    },
+    stop: () => clearTimeout(timer),
+  };
 }

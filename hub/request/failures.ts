@@ -1,11 +1,10 @@
 // What an answer or a broken connection means, and whether asking again can help. Makes the one line that the user
 // sees; sends nothing.
 
-import { quote } from "../file-error.ts";
-import { HubError, type HubErrorCode } from "../hub-error.ts";
-import { formatRepoName } from "../repo-name.ts";
-import { hostOf, howToGetToken, pageOf, type RequestContext, safeText } from "./context.ts";
-import { Stalled } from "./stall.ts";
+import { HubError, type HubErrorCode } from "../access/hub-error.ts";
+import { formatRepoName } from "../access/repository.ts";
+import { quote } from "../files/file-error.ts";
+import { hostOf, howToGetToken, pageOf, type RequestContext, Stalled, safeText } from "./context.ts";
 
 /** Busy, overloaded, restarting, or cut off by something in between. */
 const PASSING = new Set([408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524]);
@@ -155,4 +154,15 @@ export function unreachable(reason: string, context: RequestContext): HubError {
     "unreachable",
     `${formatRepoName(repo)}: ${hostOf(access)} cannot be reached after ${patience.attempts} tries (${reason}); check the network and HF_ENDPOINT`,
   );
+}
+
+/** Why a part is not the one that was asked for, as a clause; nothing if it is. @param asked first byte; bytes of the whole file */
+export function wrongRange(
+  { headers }: Response,
+  { start, size }: { start: number; size: number },
+): string | undefined {
+  const header = headers.get("content-range");
+  const [, first, total] = /^bytes (\d+)-\d+\/(\d+|\*)$/.exec(header ?? "") ?? [];
+  if (Number(first) !== start) return `byte ${start} was asked for and "${header}" came`;
+  return total === "*" || Number(total) === size ? undefined : `it has ${total} bytes now, not ${size}`;
 }

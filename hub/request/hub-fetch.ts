@@ -1,13 +1,10 @@
 // A fetch for the Hub's API, also given to @huggingface/hub: adds the token, retries what passes, reads the answer whole
 // and throws HubError for any that is no success. Bodies of files are for pull/blob-body.ts.
 
-import { HubError } from "../hub-error.ts";
-import { hostOf, type RequestContext } from "./context.ts";
-import { withWholeLinks } from "./endpoint-path.ts";
+import { HubError } from "../access/hub-error.ts";
+import type { HubAccess } from "../access/repository.ts";
+import { delayBefore, hostOf, pause, type RequestContext, stallClock } from "./context.ts";
 import { brokenBy, errorOf, isPassing, retryAfter, unreachable } from "./failures.ts";
-import { type Followed, follow } from "./follow.ts";
-import { delayBefore, pause } from "./patience.ts";
-import { stallClock } from "./stall.ts";
 
 export type HubFetch = (input: string | URL | Request, init?: RequestInit) => Promise<Response>;
 
@@ -117,4 +114,109 @@ async function readWhole(
   const { status, statusText } = response;
   const headers = withWholeLinks(response.headers, address, access);
   return new Response(bodiless ? null : new Blob(chunks), { status, statusText, headers });
+}
+
+const MOST_REDIRECTS = 10;
+const REDIRECTS = new Set([301, 302, 303, 307, 308]);
+
+/** Headers that only the server they were meant for may see. */
+const PRIVATE_HEADERS = ["authorization", "cookie", "if-range"];
+
+export interface Followed {
+  response: Response;
+  /** headers of the Hub's own answer, which names the file's hash even where the storage does not */
+  first: Headers;
+  /** host of the storage that the answer is from, if it is not the Hub's own */
+  storage: string | undefined;
+  /** where the answer is from */
+  address: URL;
+}
+
+/** @throws what fetch throws; HubError for a redirect that leads nowhere */
+export async function follow(url: string, init: RequestInit, { access }: RequestContext): Promise<Followed> {
+  const fetcher = access.fetch ?? globalThis.fetch;
+  const home = new URL(access.endpoint);
+  const headers = new Headers(init.headers);
+  headers.delete("authorization");
+  let request: RequestInit = { ...init, redirect: "manual" };
+  let target = addressOf(url, home);
+  let otherwise: URL | undefined;
+  let first: Headers | undefined;
+  for (let hops = 0; hops <= MOST_REDIRECTS; hops++) {
+    const sent = new Headers(headers);
+    if (target.origin === home.origin) {
+      if (access.token) sent.set("authorization", `Bearer ${access.token}`);
+    } else for (const name of PRIVATE_HEADERS) sent.delete(name);
+    const response = await fetcher(target.href, { ...request, headers: sent });
+    if (response.status === 404 && otherwise) {
+      await response.body?.cancel();
+      [target, otherwise] = [otherwise, undefined];
+      continue;
+    }
+    first ??= response.headers;
+    const location = response.headers.get("location");
+    if (!REDIRECTS.has(response.status) || location === null) {
+      return { response, first, storage: target.origin === home.origin ? undefined : target.host, address: target };
+    }
+    await response.body?.cancel();
+    const said = redirectTarget(location, target);
+    const kept = isUnder(target, home) ? underEndpoint(said, home) : undefined;
+    [target, otherwise] = kept ? [kept, said] : [said, undefined];
+    if (response.status === 303 || (response.status < 303 && request.method === "POST")) {
+      request = { ...request, method: "GET", body: null };
+    }
+  }
+  throw new HubError("refused", `${target.host} redirects more than ${MOST_REDIRECTS} times`);
+}
+
+/** Addresses that the Hub's answers name can be relative. */
+function addressOf(url: string, home: URL): URL {
+  if (URL.canParse(url)) return new URL(url);
+  const address = new URL(url, home);
+  return underEndpoint(address, home) ?? address;
+}
+
+function redirectTarget(location: string, from: URL): URL {
+  const target = URL.canParse(location, from) ? new URL(location, from) : undefined;
+  if (target?.protocol === "https:" || (target?.protocol === "http:" && from.protocol === "http:")) return target;
+  throw new HubError(
+    "refused",
+    `${from.host} redirects to ${target ? `${target.protocol}//` : "no address"}, which is not safe to follow`,
+  );
+}
+
+const pathOf = ({ pathname }: URL): string => pathname.replace(/\/+$/, "");
+
+/** Whether an address is the endpoint's or below it. */
+export const isUnder = (address: URL, endpoint: URL): boolean =>
+  address.origin === endpoint.origin && `${address.pathname}/`.startsWith(`${pathOf(endpoint)}/`);
+
+/** The same address below the endpoint. @returns undefined where it is already, or is of another host */
+export function underEndpoint(address: URL, endpoint: URL): URL | undefined {
+  if (address.origin !== endpoint.origin || isUnder(address, endpoint)) return undefined;
+  return new URL(`${endpoint.origin}${pathOf(endpoint)}${address.pathname}${address.search}`);
+}
+
+/** The Hub that mirrors pass on. */
+const HUB = "https://huggingface.co";
+
+/**
+ * Headers whose `Link`s are whole addresses, written as is usual, for readers that know no others. They lead to the endpoint
+ * also where they are relative, lack its path, or name the Hub behind a mirror.
+ * @param from where the answer is from
+ */
+export function withWholeLinks(headers: Headers, from: URL, { endpoint }: HubAccess): Headers {
+  const links = headers.get("link");
+  if (links === null) return headers;
+  const home = new URL(endpoint);
+  const whole = new Headers(headers);
+  const link = (text: string): string => {
+    const own = text.startsWith(`${HUB}/`) ? endpoint + text.slice(HUB.length) : text;
+    if (!URL.canParse(own, from)) return text;
+    const address = new URL(own, from);
+    return (underEndpoint(address, home) ?? address).href;
+  };
+  const resolved = links.replace(/<([^>]*)>/g, (_, text: string) => `<${link(text)}>`);
+  whole.set("link", resolved.replace(/>;\s*rel="?([^",;\s]+)"?/g, '>; rel="$1"'));
+  return whole;
 }

@@ -1,13 +1,13 @@
 // A file of a commit on the Hub as bytes that are read by position, by requests for ranges: what is looked at is fetched
 // and nothing else, and nothing is kept. Without the whole there is no hash to check: for looking, not for using.
 
-import type { ByteSource } from "../byte-source.ts";
+import { HubError } from "../access/hub-error.ts";
+import { formatRepoName } from "../access/repository.ts";
 import type { RepoFile } from "../cache/listing.ts";
-import { quote } from "../file-error.ts";
-import { HubError } from "../hub-error.ts";
-import { formatRepoName } from "../repo-name.ts";
-import { wrongRange } from "./content-range.ts";
+import type { ByteSource } from "../files/byte-source.ts";
+import { quote } from "../files/file-error.ts";
 import { hostOf, type RequestContext, resolveUrl } from "./context.ts";
+import { wrongRange } from "./failures.ts";
 import { hubFetch } from "./hub-fetch.ts";
 
 /** Bytes of a request at least: the header of most models comes with its length in one. */

@@ -1,6 +1,5 @@
 // Numbers out of stored tensors, whatever their type, and half precision into them. Works on copies.
 
-import { bfloat16ToFloat32, float16ToFloat32, float32ToBfloat16, float32ToFloat16 } from "./half.ts";
 import type { StoredTensor } from "./types.ts";
 
 /** The values as float32: exact from F32, F16, BF16, I16, I8, U8 and BOOL; rounded from F64, I64 and I32. */
@@ -27,4 +26,68 @@ export function fromFloat32(
   if (dtype === "F16") return { dtype, shape, data: float32ToFloat16(values) };
   if (dtype === "BF16") return { dtype, shape, data: float32ToBfloat16(values) };
   return { dtype, shape, data: values };
+}
+
+/** bfloat16 is the upper half of a float32, so widening is exact. */
+export function bfloat16ToFloat32(bits: Uint16Array): Float32Array<ArrayBuffer> {
+  const wide = new Uint32Array(bits.length);
+  for (let i = 0; i < bits.length; i++) wide[i] = (bits[i] as number) << 16;
+  return new Float32Array(wide.buffer);
+}
+
+export function float32ToBfloat16(values: Float32Array): Uint16Array<ArrayBuffer> {
+  const wide = new Uint32Array(values.buffer, values.byteOffset, values.length);
+  const bits = new Uint16Array(values.length);
+  for (let i = 0; i < bits.length; i++) bits[i] = roundToBfloat16(wide[i] as number);
+  return bits;
+}
+
+/** float16 is 1 sign, 5 exponent (bias 15) and 10 fraction bits: every value of it is a float32. */
+export function float16ToFloat32(bits: Uint16Array): Float32Array<ArrayBuffer> {
+  const wide = new Uint32Array(bits.length);
+  for (let i = 0; i < bits.length; i++) wide[i] = widenFloat16(bits[i] as number);
+  return new Float32Array(wide.buffer);
+}
+
+export function float32ToFloat16(values: Float32Array): Uint16Array<ArrayBuffer> {
+  const wide = new Uint32Array(values.buffer, values.byteOffset, values.length);
+  const bits = new Uint16Array(values.length);
+  for (let i = 0; i < bits.length; i++) bits[i] = roundToFloat16(wide[i] as number);
+  return bits;
+}
+
+const INFINITY_32 = 0x7f800000;
+
+function roundToBfloat16(wide: number): number {
+  // Rounding could carry a NaN's fraction away and leave an infinity: keep its upper bits and make it quiet.
+  if ((wide & 0x7fffffff) > INFINITY_32) return (wide >>> 16) | 0x40;
+  // Half a unit less one, plus the unit's own last bit: exactly half goes up only from odd to even.
+  return (wide + 0x7fff + ((wide >>> 16) & 1)) >>> 16;
+}
+
+function widenFloat16(bits: number): number {
+  const sign = (bits & 0x8000) << 16;
+  const exponent = (bits >>> 10) & 0x1f;
+  const fraction = bits & 0x3ff;
+  if (exponent === 0x1f) return sign | INFINITY_32 | (fraction << 13);
+  if (exponent !== 0) return sign | ((exponent + 112) << 23) | (fraction << 13);
+  if (fraction === 0) return sign;
+  // A subnormal float16 is a normal float32: shift the leading bit out of the fraction.
+  const shift = Math.clz32(fraction) - 21;
+  return sign | ((113 - shift) << 23) | (((fraction << shift) & 0x3ff) << 13);
+}
+
+function roundToFloat16(wide: number): number {
+  const sign = (wide >>> 16) & 0x8000;
+  const size = wide & 0x7fffffff;
+  if (size > INFINITY_32) return sign | 0x7e00 | ((size >>> 13) & 0x3ff);
+  if (size >= 0x477ff000) return sign | 0x7c00; // from 65520, half way past the largest, to infinity
+  if (size >= 0x38800000) {
+    const rebased = size - (112 << 23);
+    return sign | ((rebased + 0xfff + ((rebased >>> 13) & 1)) >>> 13);
+  }
+  if (size <= 0x33000000) return sign; // up to 2^-25, half the smallest subnormal: to zero
+  const shift = 126 - (size >>> 23); // 14 at 2^-15, 24 below 2^-24
+  const fraction = (size & 0x7fffff) | 0x800000;
+  return sign | ((fraction + (1 << (shift - 1)) - 1 + ((fraction >>> shift) & 1)) >>> shift);
 }

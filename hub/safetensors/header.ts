@@ -4,11 +4,16 @@
 // The header MUST begin with `{`, be UTF-8 and name nothing twice; it MAY end in spaces. Each tensor MUST have the bytes
 // that its dtype and shape need; together they MUST cover the buffer from its start without overlap and without holes.
 
-import { quote } from "../file-error.ts";
-import { isJsonObject } from "../json.ts";
-import { SafetensorsError } from "./errors.ts";
-import { scanJson } from "./json-scan.ts";
-import { byteLengthOf, FILE_DTYPES, type FileDtype, lengthProblem, type TensorInfo } from "./types.ts";
+import { quote } from "../files/file-error.ts";
+import { isJsonObject } from "../text/json.ts";
+import {
+  byteLengthOf,
+  FILE_DTYPES,
+  type FileDtype,
+  lengthProblem,
+  SafetensorsError,
+  type TensorInfo,
+} from "./types.ts";
 
 /** Bytes before the header. */
 export const PREFIX_BYTES = 8;
@@ -167,4 +172,62 @@ function show(value: unknown): string {
     return "nested too deep"; // more levels than the stack has
   }
   return text.length > 100 ? `${text.slice(0, 100)}…` : text.replaceAll(",", ", ");
+}
+
+export interface JsonFindings {
+  /** path of the first key that appears for the second time in its object */
+  duplicate?: string[];
+  /** path of the first number that is no plain integer */
+  fraction?: string[];
+}
+
+interface Level {
+  /** keys so far; undefined in an array */
+  keys: Set<string> | undefined;
+  /** the key whose value is being walked */
+  key: string | undefined;
+}
+
+export function scanJson(text: string): JsonFindings {
+  const findings: JsonFindings = {};
+  const levels: Level[] = [];
+  const path = () => levels.flatMap(({ key }) => (key === undefined ? [] : [key]));
+  let expectsKey = false;
+  for (let at = 0; at < text.length; at++) {
+    const character = text[at] as string;
+    if (character === '"') {
+      const end = endOfString(text, at);
+      const level = levels.at(-1);
+      if (expectsKey && level?.keys) {
+        level.key = JSON.parse(text.slice(at, end)) as string;
+        if (level.keys.has(level.key)) findings.duplicate ??= path();
+        level.keys.add(level.key);
+        expectsKey = false;
+      }
+      at = end - 1;
+    } else if (character === "{" || character === "[") {
+      levels.push({ keys: character === "{" ? new Set() : undefined, key: undefined });
+      expectsKey = character === "{";
+    } else if (character === "}" || character === "]") {
+      levels.pop();
+      expectsKey = false;
+    } else if (character === ",") {
+      expectsKey = levels.at(-1)?.keys !== undefined;
+    } else if (character === "." || character === "-" || isExponent(text, at)) {
+      findings.fraction ??= path();
+    }
+  }
+  return findings;
+}
+
+function endOfString(text: string, start: number): number {
+  let at = start + 1;
+  while (text[at] !== '"') at += text[at] === "\\" ? 2 : 1;
+  return at + 1;
+}
+
+/** The e of 1e3, not that of true. */
+function isExponent(text: string, at: number): boolean {
+  const character = text[at];
+  return (character === "e" || character === "E") && /\d/.test(text[at - 1] ?? "");
 }

@@ -1,11 +1,17 @@
 // Reads safetensors files: the header once, then each tensor by its own bytes and no others, so that one tensor of a
 // 5 GB file costs what that tensor weighs. One file only; sharded models are in open.ts.
 
-import { type ByteSource, chunksOf, type Fail, memorySource, openFile } from "../byte-source.ts";
-import { quote } from "../file-error.ts";
-import { SafetensorsError } from "./errors.ts";
+import { type ByteSource, chunksOf, type Fail, memorySource, openFile } from "../files/byte-source.ts";
+import { quote } from "../files/file-error.ts";
 import { type Header, headerLength, type PlacedTensor, PREFIX_BYTES, parseHeader } from "./header.ts";
-import { expectDtype, type StoredTensor, type TensorFile, viewTensor } from "./types.ts";
+import {
+  expectDtype,
+  SafetensorsError,
+  type StoredTensor,
+  type TensorFile,
+  type TensorInfo,
+  viewTensor,
+} from "./types.ts";
 
 /** One open file. Close it. */
 export interface SafetensorsFile extends TensorFile {
@@ -85,4 +91,17 @@ function tensorsOf({ source, file, header, buffer }: OpenFile): SafetensorsFile 
     return chunksOf(source, { start: buffer + start, end: buffer + end });
   };
   return { ...header, read, chunks, close: () => source.close() };
+}
+
+/** @param rename must give no two tensors one name */
+export function renameTensors<File extends TensorFile>(file: File, rename: (stored: string) => string): File {
+  const stored = new Map<string, string>();
+  const tensors = new Map<string, TensorInfo>();
+  for (const [name, info] of file.tensors) {
+    const own = rename(name);
+    stored.set(own, name);
+    tensors.set(own, info);
+  }
+  const nameOf = (own: string) => stored.get(own) ?? own;
+  return { ...file, tensors, read: (own) => file.read(nameOf(own)), chunks: (own) => file.chunks(nameOf(own)) };
 }

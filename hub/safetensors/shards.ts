@@ -1,14 +1,13 @@
 // A model in several safetensors files: the index that maps each tensor to its shard, by the names that Hugging Face's
 // libraries use. The index is not believed: what it says is checked against the header of every shard.
 
+import { stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { openFile } from "../byte-source.ts";
-import { quote } from "../file-error.ts";
-import { SafetensorsError } from "./errors.ts";
-import { MAX_HEADER_BYTES } from "./header.ts";
-import { scanJson } from "./json-scan.ts";
+import { openFile } from "../files/byte-source.ts";
+import { quote } from "../files/file-error.ts";
+import { MAX_HEADER_BYTES, scanJson } from "./header.ts";
 import { openSafetensors } from "./read.ts";
-import type { TensorFile, TensorInfo } from "./types.ts";
+import { SafetensorsError, type TensorFile, type TensorInfo } from "./types.ts";
 
 export const SINGLE_FILE = "model.safetensors";
 export const INDEX_FILE = "model.safetensors.index.json";
@@ -154,4 +153,22 @@ function parseIndex(bytes: Uint8Array, fail: Fail): unknown {
   const { duplicate } = scanJson(text);
   if (duplicate) throw fail(`${quote(duplicate.at(-1) as string)} is named twice`);
   return value;
+}
+
+/**
+ * @param path a safetensors file, a `*.index.json`, or a folder with model.safetensors or its index
+ * @throws SafetensorsError when there is none, or it breaks a rule of its format
+ */
+export async function openTensors(path: string): Promise<ShardedFile> {
+  const file = await resolve(path);
+  return file.endsWith(".json") ? openSharded(file) : openSafetensors(file);
+}
+
+async function resolve(path: string): Promise<string> {
+  if (!(await stat(path).catch(() => undefined))?.isDirectory()) return path;
+  for (const name of [SINGLE_FILE, INDEX_FILE]) {
+    const file = join(path, name);
+    if (await stat(file).catch(() => undefined)) return file;
+  }
+  throw new SafetensorsError(`has neither ${SINGLE_FILE} nor ${INDEX_FILE}`, { file: path });
 }

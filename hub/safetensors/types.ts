@@ -1,7 +1,8 @@
 // What a tensor in a file is: a type, a shape, bytes. No arithmetic and no engine; a tensor here is a typed array.
 // Arrays view the bytes as they are in the file, little-endian, which is what every machine that runs us is.
 
-import type { Fail } from "../byte-source.ts";
+import type { Fail } from "../files/byte-source.ts";
+import { FileError } from "../files/file-error.ts";
 
 /** Bytes of one element, and the array that holds it. F16 and BF16 are held as their bits: half.ts converts them. */
 export const DTYPES = {
@@ -113,4 +114,9 @@ export function viewTensor(
 ): StoredTensor {
   const data = new DTYPES[dtype].array(bytes.buffer, bytes.byteOffset, bytes.byteLength / DTYPES[dtype].bytes);
   return { dtype, shape, data } as StoredTensor;
+}
+
+/** A file that breaks the format, is not there, or lacks what was asked of it. */
+export class SafetensorsError extends FileError {
+  override readonly name = "SafetensorsError";
 }

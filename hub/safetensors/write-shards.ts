@@ -3,11 +3,20 @@
 
 import { readdir, rm } from "node:fs/promises";
 import { basename, join } from "node:path";
-import type { StagedFile } from "../atomic-file.ts";
-import { type Layout, layOut, type Metadata, type TensorSource } from "./layout.ts";
+import type { StagedFile } from "../files/atomic-file.ts";
 import { INDEX_FILE, indexText, SINGLE_FILE, shardName } from "./shards.ts";
 import { byteLengthOf } from "./types.ts";
-import { cannotBeWritten, committing, staging, type WriteProgress, writeLayout } from "./write.ts";
+import {
+  cannotBeWritten,
+  committing,
+  type Layout,
+  layOut,
+  type Metadata,
+  staging,
+  type TensorSource,
+  type WriteProgress,
+  writeLayout,
+} from "./write.ts";
 
 /** Bytes of tensors in one shard, at most, as Hugging Face's libraries have it. */
 export const MAX_SHARD_BYTES = 5e9;

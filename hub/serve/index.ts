@@ -3,10 +3,9 @@
 
 import { randomBytes } from "node:crypto";
 import type { AddressInfo } from "node:net";
-import { authenticator, type HubToken } from "./permissions.ts";
+import { authenticator, createSigner, type HubToken } from "./permissions.ts";
 import { route } from "./routes.ts";
 import { createHubServer, type HubEvent } from "./server.ts";
-import { createSigner } from "./signed-address.ts";
 import { HubStore } from "./store/hub-store.ts";
 
 export type { HubToken, Role } from "./permissions.ts";

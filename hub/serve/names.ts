@@ -1,9 +1,9 @@
 // What a repository, a revision and a file may be called. Whatever a name comes from (an address, a commit, a folder),
 // it is checked here before it meets the disk: no name that passes leads out of the folder it is joined to.
 
-import type { RepoType } from "../access.ts";
-import { quote } from "../file-error.ts";
-import { HubRefusal } from "./refusal.ts";
+import type { RepoType } from "../access/repository.ts";
+import { quote } from "../files/file-error.ts";
+import { HubRefusal } from "./reply.ts";
 
 /** Folder inside the served one where history is kept. Not a repository's. */
 export const STORE_FOLDER = ".gblr-hub";

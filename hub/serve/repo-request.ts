@@ -1,10 +1,9 @@
 // What most handlers begin with: the repository of an address, if the caller may see it, and the commit of a revision.
 
-import type { RepoType } from "../access.ts";
-import { quote } from "../file-error.ts";
+import type { RepoType } from "../access/repository.ts";
+import { quote } from "../files/file-error.ts";
 import { mayRead, noRepository, requireWriter } from "./permissions.ts";
-import { HubRefusal } from "./refusal.ts";
-import type { HubRequest } from "./reply.ts";
+import { HubRefusal, type HubRequest } from "./reply.ts";
 import type { HubCommit } from "./store/commit-object.ts";
 import type { HubStore } from "./store/hub-store.ts";
 import type { RepoSettings } from "./store/records.ts";

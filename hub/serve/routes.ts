@@ -1,20 +1,33 @@
 // From an address to the handler that answers it. Names of repositories and of actions come from the same path, so
 // names that are actions are reserved (names.ts).
 
-import type { RepoType } from "../access.ts";
+import type { RepoType } from "../access/repository.ts";
 import { commit, noPullRequests, preupload } from "./api/commit.ts";
-import { listCommits, listRefs } from "./api/history.ts";
-import { repositoryInfo } from "./api/info.ts";
-import { batch, complete, type TransferSettings, upload } from "./api/large-files.ts";
-import { listRepositories } from "./api/list.ts";
-import { createBranch, createTag, deleteBranch, deleteTag, superSquash } from "./api/references.ts";
+import { listRepositories, repositoryInfo } from "./api/info.ts";
+import {
+  createBranch,
+  createTag,
+  deleteBranch,
+  deleteTag,
+  listCommits,
+  listRefs,
+  superSquash,
+} from "./api/references.ts";
 import { changeSettings, create, remove } from "./api/repositories.ts";
 import { rawFile, resolveFile } from "./api/resolve.ts";
 import { listTree, pathsInfo } from "./api/tree.ts";
+import {
+  batch,
+  complete,
+  type TransferSettings,
+  upload,
+  uploadShard,
+  uploadXorb,
+  xetHasNone,
+  xetWriteToken,
+} from "./api/uploads.ts";
 import { whoAmI } from "./api/who-am-i.ts";
-import { uploadShard, uploadXorb, xetHasNone, xetWriteToken } from "./api/xet.ts";
-import { HubRefusal } from "./refusal.ts";
-import { type HubReply, type HubRequest, json, text } from "./reply.ts";
+import { HubRefusal, type HubReply, type HubRequest, json, text } from "./reply.ts";
 import { openForWriting, openRepository, type RepoAddress, type RepoRequest } from "./repo-request.ts";
 import type { HubStore } from "./store/hub-store.ts";
 

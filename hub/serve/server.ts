@@ -4,8 +4,7 @@
 import { randomUUID } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { Authenticate } from "./permissions.ts";
-import { HubRefusal, refusalFor } from "./refusal.ts";
-import { type HubReply, type HubRequest, json } from "./reply.ts";
+import { HubRefusal, type HubReply, type HubRequest, json, refusalFor } from "./reply.ts";
 
 export type HubEvent =
   | {

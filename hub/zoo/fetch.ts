@@ -3,13 +3,11 @@
 
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { reason } from "../byte-source.ts";
 import { lockFile } from "../cache/lock.ts";
-import { delayBefore, type Patience, patienceOf, pause } from "../request/patience.ts";
-import { stallClock } from "../request/stall.ts";
-import type { ZooEntry } from "../zoo.ts";
-import { ZooError } from "./errors.ts";
+import { reason } from "../files/byte-source.ts";
+import { delayBefore, type Patience, patienceOf, pause, stallClock } from "../request/context.ts";
 import { forget, openPartial, type PartialFile, type RemoteFile, wholeFile } from "./partial.ts";
+import { type ZooEntry, ZooError } from "./releases.ts";
 
 export interface FetchCheckpointOptions {
   /** where it goes; made if it is not there */

@@ -4,7 +4,7 @@
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { type FileHandle, open, readFile, rename, rm, stat } from "node:fs/promises";
-import { writeFileAtomically } from "../atomic-file.ts";
+import { writeFileAtomically } from "../files/atomic-file.ts";
 
 /** What a server says of a file, as far as it does. */
 export interface RemoteFile {

@@ -3,7 +3,7 @@
 import { expect, test } from "bun:test";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
-import { hubAccessFrom, withHub } from "../../workbench/cli/hub-access.ts";
+import { hubAccessFrom, withHub } from "../../workbench/cli/shared/hub-access.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
 
 const folder = temporaryFolder();

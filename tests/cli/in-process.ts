@@ -1,7 +1,7 @@
 // Runs a command line of one verb in this process, where starting another for each would take most of the time. What
 // only a process of its own can show (signals, exit codes that the system sees, other runtimes) is for such tests to run.
 
-import { type AddVerb, createProgram, runProgram } from "../../workbench/cli/program.ts";
+import { type AddVerb, createProgram, runProgram } from "../../workbench/cli/shared/program.ts";
 
 export interface Ran {
   code: number;

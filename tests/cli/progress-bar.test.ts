@@ -2,7 +2,7 @@
 // is no terminal is tested with the verbs.
 
 import { expect, test } from "bun:test";
-import { formatDuration, progressBar, speedometer } from "../../workbench/cli/progress-bar.ts";
+import { formatDuration, progressBar, speedometer } from "../../workbench/cli/shared/progress.ts";
 
 test("a speed is that of the last seconds, not of the whole", () => {
   let now = 0;

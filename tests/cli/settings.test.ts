@@ -1,9 +1,9 @@
 import { expect, test } from "bun:test";
 import { Command } from "commander";
 import { z } from "zod";
-import { UsageError } from "../../workbench/cli/program.ts";
-import { optionsOf, readSettings } from "../../workbench/cli/settings.ts";
-import { imageExperiment } from "../../workbench/pipeline/image-settings.ts";
+import { UsageError } from "../../workbench/cli/shared/program.ts";
+import { optionsOf, readSettings } from "../../workbench/cli/shared/settings.ts";
+import { imageExperiment } from "../../workbench/pipeline/domains/image-settings.ts";
 
 const SCHEMA = z.object({
   learningRate: z.number().positive().default(1e-3).meta({ description: "of weights" }),

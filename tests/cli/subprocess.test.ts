@@ -5,7 +5,7 @@ import { afterAll, expect, test } from "bun:test";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
-import { outputOf } from "../../workbench/cli/subprocess.ts";
+import { outputOf } from "../../workbench/cli/shared/subprocess.ts";
 
 const folder = mkdtempSync(path.join(os.tmpdir(), "gblr-subprocess-"));
 afterAll(() => rmSync(folder, { recursive: true }));

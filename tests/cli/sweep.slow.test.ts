@@ -4,12 +4,11 @@
 import { beforeAll, describe, expect, test } from "bun:test";
 import { mkdirSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { UsageError } from "../../workbench/cli/program.ts";
-import { costChart } from "../../workbench/cli/sweep/chart.ts";
-import { gridOf, parseVaried } from "../../workbench/cli/sweep/grid.ts";
-import { acrossSeeds, type RepeatedResult } from "../../workbench/cli/sweep/repeats.ts";
+import { UsageError } from "../../workbench/cli/shared/program.ts";
+import { paletteFor } from "../../workbench/cli/shared/terminal.ts";
 import { resultLines, type SweepResult } from "../../workbench/cli/sweep/results.ts";
-import { paletteFor } from "../../workbench/cli/terminal.ts";
+import { gridOf, parseVaried } from "../../workbench/pipeline/sweep.ts";
+import { acrossSeeds, costChart, type RepeatedResult } from "../../workbench/pipeline/sweep-results.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
 import { GBLR, run, start } from "../pipeline/tiny-hub.ts";
 import { makeTinyImages, QUICK_VIT } from "../pipeline/tiny-images.ts";

@@ -2,7 +2,7 @@
 
 import { expect, test } from "bun:test";
 import path from "node:path";
-import { commandLine } from "../../workbench/cli/versions.ts";
+import { commandLine } from "../../workbench/cli/shared/versions.ts";
 
 const ROOT = path.join(import.meta.dir, "../..");
 const RUN = process.versions.bun === undefined ? "deno run -A" : "bun run";

@@ -2,9 +2,9 @@
 
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { fileFilter } from "../../hub/file-patterns.ts";
-import { splitFiles } from "../../workbench/data/dataset/data-files.ts";
-import { globOf, globToRegExp } from "../../workbench/data/dataset/glob.ts";
+import { fileFilter } from "../../hub/access/file-patterns.ts";
+import { globOf, globToRegExp } from "../../workbench/data/dataset/readme-configs.ts";
+import { splitFiles } from "../../workbench/data/dataset/split-files.ts";
 import { dataFilePatterns } from "../../workbench/data/index.ts";
 
 const readmeOf = (yaml: string) => `---\nlicense: mit\n${yaml}---\n# A data set\n`;

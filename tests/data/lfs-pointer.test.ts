@@ -7,7 +7,7 @@ import { openModel } from "../../hub/model-folder/index.ts";
 import { openSafetensors, openTensors } from "../../hub/safetensors/index.ts";
 import { rowsOf } from "../../workbench/data/dataset/rows.ts";
 import { decodeImage } from "../../workbench/data/images/decode.ts";
-import { readPlace } from "../../workbench/data/images/places.ts";
+import { readPlace } from "../../workbench/data/images/sets/image-set.ts";
 import { openTokenizer } from "../../workbench/data/index.ts";
 import { loadModelNow } from "../../workbench/models/index.ts";
 import { temporaryFolder } from "../hub/temporary.ts";

@@ -6,7 +6,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { crc32 } from "node:zlib";
 import { writeTokenizer } from "../../recipes/quickstart/tokenizer.ts";
-import { parquetRows } from "../../workbench/data/dataset/parquet-rows.ts";
+import { parquetRows } from "../../workbench/data/dataset/rows.ts";
 import { openTokenizer } from "../../workbench/data/index.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
 import { pythonWith, runPython } from "../python/python.ts";

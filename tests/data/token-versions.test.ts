@@ -4,7 +4,7 @@
 import { expect, test } from "bun:test";
 import { readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
-import { openTokenFile } from "../../workbench/data/token-file/open.ts";
+import { openTokenFile } from "../../workbench/data/tokens/token-file.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
 
 const FIXTURES = path.join(import.meta.dirname, "../fixtures/formats/v1");

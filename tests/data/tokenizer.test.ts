@@ -6,7 +6,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Tokenizer as Library } from "@huggingface/tokenizers";
 import fc from "fast-check";
-import { parquetRows } from "../../workbench/data/dataset/parquet-rows.ts";
+import { parquetRows } from "../../workbench/data/dataset/rows.ts";
 import { openTokenizer } from "../../workbench/data/index.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
 import { GPT2, HUB_IS_HERE, type TinyTokenizer, WIKITEXT, writeTinyTokenizer } from "./hub-folders.ts";

@@ -2,8 +2,8 @@
 
 import { expect, test } from "bun:test";
 import { openTokenizer } from "../../workbench/data/index.ts";
-import { openCut } from "../../workbench/data/tokenizer/cut-pieces.ts";
-import { WordCounter } from "../../workbench/data/words.ts";
+import { openCut } from "../../workbench/data/tokenizer/pre-tokenizer.ts";
+import { WordCounter } from "../../workbench/data/tokenizer/word-counter.ts";
 import { GPT2, HUB_IS_HERE } from "./hub-folders.ts";
 import { BYTE_LEVEL, WHITE_SPACE } from "./white-space.ts";
 

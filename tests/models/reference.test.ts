@@ -8,7 +8,7 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import path from "node:path";
 import type { Tensor2D } from "@tensorflow/tfjs-core";
-import type { HubAccess } from "../../hub/access.ts";
+import type { HubAccess } from "../../hub/access/repository.ts";
 import { readSafetensors, type StoredTensor, toFloat32 } from "../../hub/safetensors/index.ts";
 import { serveHub } from "../../hub/serve/index.ts";
 import { denseWeight, loadModelNow } from "../../workbench/models/index.ts";

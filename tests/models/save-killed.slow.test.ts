@@ -4,7 +4,7 @@ import { beforeAll, expect, test } from "bun:test";
 import { readdirSync } from "node:fs";
 import { rename, writeFile } from "node:fs/promises";
 import * as tf from "@tensorflow/tfjs-core";
-import { stageFile } from "../../hub/atomic-file.ts";
+import { stageFile } from "../../hub/files/atomic-file.ts";
 import { findLayers, finishReplacing, openModel } from "../../hub/model-folder/index.ts";
 import { openEngine } from "../../workbench/engine/core/open.ts";
 import { type Gpt2, gpt2Logits, loadModelNow, saveModelNow } from "../../workbench/models/index.ts";

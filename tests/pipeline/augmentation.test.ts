@@ -1,9 +1,9 @@
 // Which augmentations may be asked for together.
 
 import { expect, test } from "bun:test";
-import { readSettings } from "../../workbench/cli/settings.ts";
-import { imageDomain } from "../../workbench/pipeline/image-domain.ts";
-import { imageExperiment } from "../../workbench/pipeline/image-settings.ts";
+import { readSettings } from "../../workbench/cli/shared/settings.ts";
+import { imageExperiment } from "../../workbench/pipeline/domains/image-settings.ts";
+import { imageDomain } from "../../workbench/pipeline/domains/images.ts";
 
 const check = (flags: Record<string, unknown>) => () =>
   imageDomain.check(readSettings(imageExperiment, { model: "owner/name", dataset: "owner/images", ...flags }, {}));

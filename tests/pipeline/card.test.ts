@@ -5,7 +5,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { openEngine } from "../../workbench/engine/core/open.ts";
 import { type Model, saveModelNow } from "../../workbench/models/index.ts";
-import { writeCard } from "../../workbench/pipeline/card.ts";
+import { writeCard } from "../../workbench/pipeline/save.ts";
 import { smallVit } from "../architectures/small-vision.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
 

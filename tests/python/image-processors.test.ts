@@ -7,7 +7,7 @@ import sharp from "sharp";
 import { resnet } from "../../workbench/architectures/resnet/architecture.ts";
 import { imageLoader } from "../../workbench/data/images/index.ts";
 import { imageSettings } from "../../workbench/models/index.ts";
-import { evaluationOptions } from "../../workbench/pipeline/image-transforms.ts";
+import { evaluationOptions } from "../../workbench/pipeline/domains/image-settings.ts";
 import { RESNET_TRANSFORMERS } from "../architectures/small-vision.ts";
 import { openImagesNow } from "../data/images/image-sets.ts";
 import { temporaryFolder } from "../hub/temporary.ts";

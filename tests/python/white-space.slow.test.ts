@@ -3,8 +3,7 @@
 import { describe, expect, test } from "bun:test";
 import { Tokenizer as Library } from "@huggingface/tokenizers";
 import { openTokenizer } from "../../workbench/data/index.ts";
-import { openCut } from "../../workbench/data/tokenizer/cut-pieces.ts";
-import { useUnicodeWhiteSpace } from "../../workbench/data/tokenizer/white-space.ts";
+import { openCut, useUnicodeWhiteSpace } from "../../workbench/data/tokenizer/pre-tokenizer.ts";
 import { ALPHABET, writeTinyTokenizer } from "../data/hub-folders.ts";
 import { BYTE_LEVEL, WHITE_SPACE } from "../data/white-space.ts";
 import { temporaryFolder } from "../hub/temporary.ts";

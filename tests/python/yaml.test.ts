@@ -2,8 +2,7 @@
 
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { cardMetadata } from "../../hub/card/metadata.ts";
-import { yamlOf } from "../../hub/card/yaml.ts";
+import { cardMetadata, yamlOf } from "../../hub/card/metadata.ts";
 import { anyText, NUMBERS, TEXTS } from "../hub/card/yaml-values.ts";
 import { askPython, PATIENCE, pythonWith } from "./python.ts";
 

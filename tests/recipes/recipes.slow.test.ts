@@ -4,9 +4,9 @@ import { describe, expect, test } from "bun:test";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { type Recipe, recipeProgram } from "../../workbench/cli/experiment.ts";
-import { readSettings } from "../../workbench/cli/settings.ts";
-import { imageExperiment } from "../../workbench/pipeline/image-settings.ts";
-import { languageSettings } from "../../workbench/pipeline/language-settings.ts";
+import { readSettings } from "../../workbench/cli/shared/settings.ts";
+import { imageExperiment } from "../../workbench/pipeline/domains/image-settings.ts";
+import { languageSettings } from "../../workbench/pipeline/domains/language.ts";
 
 const ROOT = join(import.meta.dir, "../..");
 const RECIPES = join(ROOT, "recipes");

@@ -3,8 +3,8 @@
 
 import { expect, test } from "bun:test";
 import { existsSync, readFileSync } from "node:fs";
-import type { Chart } from "../../workbench/report/chart.ts";
-import { chartElement, chartSvg } from "../../workbench/report/chart.ts";
+import type { Chart } from "../../workbench/report/charts/chart.ts";
+import { chartElement, chartSvg } from "../../workbench/report/charts/chart.ts";
 import { commonMistakes, confusionChart } from "../../workbench/report/charts/classification.ts";
 import { evaluationChart, shownMetrics } from "../../workbench/report/charts/evaluation.ts";
 import { costChart, finalWidthsChart, widthHistoryChart } from "../../workbench/report/charts/structure.ts";

@@ -2,14 +2,11 @@
 
 import { expect, test } from "bun:test";
 import { layoutOfSpans, overlapCounts } from "../../workbench/report/block-layout.ts";
-import { ticksFor } from "../../workbench/report/color-bar.ts";
-import { heat, LEVELS, levelOf, PALETTE } from "../../workbench/report/heat-scale.ts";
-import { layoutPicture } from "../../workbench/report/layout-picture.ts";
-import { panelGrid } from "../../workbench/report/panel-grid.ts";
-import { encodePng } from "../../workbench/report/png.ts";
-import { renderPng } from "../../workbench/report/render-svg.ts";
-import { shortName } from "../../workbench/report/short-name.ts";
-import { sparkline } from "../../workbench/report/sparkline.ts";
+import { shortName } from "../../workbench/report/layer-names.ts";
+import { sparkline } from "../../workbench/report/layer-summary.ts";
+import { heat, LEVELS, levelOf, PALETTE } from "../../workbench/report/pictures/colors.ts";
+import { layoutPicture, panelGrid, ticksFor } from "../../workbench/report/pictures/layout-picture.ts";
+import { encodePng, renderPng } from "../../workbench/report/pictures/png.ts";
 import { decodePng, luminance, type Pixels } from "./decode-png.ts";
 
 // On 8 × 6 entries two blocks in one place, which wrap, and a third across them.

@@ -13,9 +13,9 @@ import {
   writeComparison,
   writeReport,
 } from "../../workbench/report/index.ts";
-import { gapTable } from "../../workbench/report/page/classification.ts";
 import { comparisonSentence, comparisonTable } from "../../workbench/report/page/comparison.ts";
 import { html, table } from "../../workbench/report/page/html.ts";
+import { gapTable } from "../../workbench/report/page/tables.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
 import { facts, metricLines, row, SMALL, writeExampleRun, writeModelFolder } from "./example-run.ts";
 

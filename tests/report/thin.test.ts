@@ -2,7 +2,7 @@
 
 import { expect, test } from "bun:test";
 import fc from "fast-check";
-import { sampled, smoothed, thinned } from "../../workbench/report/thin.ts";
+import { sampled, smoothed, thinned } from "../../workbench/report/charts/curves.ts";
 
 const curve = (values: number[]) => values.map((y, x) => ({ x, y }));
 const values = fc.array(fc.double({ min: -1e6, max: 1e6, noNaN: true }), { minLength: 1, maxLength: 400 });

@@ -6,7 +6,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as tf from "@tensorflow/tfjs-core";
-import type { TokenWindows } from "../../workbench/data/token-windows.ts";
+import type { TokenWindows } from "../../workbench/data/types.ts";
 import { createModel, type Gpt2, gpt2 } from "../../workbench/models/index.ts";
 import { type FitOptions, languageTask, learningRateAt } from "../../workbench/train/index.ts";
 import { epochOrder, scheduleOf, timeAt } from "../../workbench/train/schedule.ts";

@@ -5,39 +5,39 @@ import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
 import { type Command, Option } from "commander";
-import type { Located } from "../../hub/locate.ts";
+import type { Located } from "../../hub/pull/locate.ts";
 import {
   ALLOCATIONS,
   type Allocation,
   CONVOLUTIONS,
   type Conversion,
   type ConversionPlan,
+  type Convolutions,
   type Covariances,
   convert,
   expectDense,
+  expectInit,
   INITS,
+  type Init,
   type PlanOptions,
   planConversion,
   takeApart,
 } from "../compress/index.ts";
-import type { Engine } from "../engine/core/types.ts";
+import { EngineError } from "../engine/core/errors.ts";
+import type { Engine, OpenEngineOptions } from "../engine/core/types.ts";
+import { widthValues } from "../gblr/init/index.ts";
 import { type Model, saveModel } from "../models/index.ts";
-import { writeCard } from "../pipeline/card.ts";
+import { writeCard } from "../pipeline/save.ts";
 import { STRUCTURES } from "../structures/registry.ts";
 import { type Calibration, calibrateOn } from "./convert/calibration.ts";
 import { cardFacts } from "./convert/card.ts";
-import { printConversion, printPlan, type Written } from "./convert/print.ts";
-import { type ConvertVerbOptions, checkUsage } from "./convert/usage.ts";
-import { addEngineOptions, openEngineFor } from "./engine-options.ts";
-import { withHub } from "./hub-access.ts";
-import { interruptible } from "./interrupt.ts";
-import { loadWithProgress, locateModel } from "./open-model.ts";
-import { countFrom, share } from "./option-values.ts";
-import { expectPlaceForModel } from "./place-for-model.ts";
-import { CommandFailed, verb } from "./program.ts";
-import { progressLine, throttled } from "./progress.ts";
-import { progressBar } from "./progress-bar.ts";
-import { paletteFor } from "./terminal.ts";
+import { printConversion, printPlan, type Written } from "./convert-tables.ts";
+import { withHub } from "./shared/hub-access.ts";
+import { expectPlaceForModel, loadWithProgress, locateModel } from "./shared/open-model.ts";
+import { addEngineOptions, countFrom, openEngineFor, share } from "./shared/options.ts";
+import { CommandFailed, interruptible, UsageError, verb } from "./shared/program.ts";
+import { progressBar, progressLine, throttled } from "./shared/progress.ts";
+import { paletteFor } from "./shared/terminal.ts";
 
 const SUMMARY = "compress a model: replace its linear layers by structured ones";
 
@@ -297,3 +297,74 @@ async function modelBytes(folder: string): Promise<number> {
   const sizes = await Promise.all(names.map(async (name) => (await stat(join(folder, name))).size));
   return sizes.reduce((sum, size) => sum + size, 0);
 }
+
+export interface ConvertVerbOptions extends OpenEngineOptions {
+  structure: string;
+  budget?: number;
+  flops?: number;
+  widths?: string;
+  layers?: string[];
+  allocate: Allocation;
+  convolutions: Convolutions;
+  init: Init;
+  searchSteps: number;
+  calibrate?: string;
+  calibrateConfig?: string;
+  calibrateSplit?: string;
+  calibrateColumn?: string;
+  calibrateEncoding?: string;
+  calibrateSamples?: number;
+  calibrateContext?: number;
+  seed: number;
+  out?: string;
+  dryRun?: boolean;
+  force?: boolean;
+  json?: boolean;
+}
+
+/** @throws UsageError for what cannot be meant */
+export function checkUsage(options: ConvertVerbOptions): void {
+  const { structure, budget, flops, widths, init, allocate, calibrate, out, dryRun } = options;
+  const given = Object.entries({ budget, flops, widths }).filter(([, value]) => value !== undefined);
+  if (given.length !== 1) {
+    const names = given.map(([name]) => `--${name}`).join(" and ");
+    throw new UsageError(
+      given.length === 0
+        ? "say what layers may cost: --budget, --flops or --widths"
+        : `${names} contradict each other; choose one`,
+    );
+  }
+  if (out === undefined && !dryRun) throw new UsageError("--out is missing: a folder for the model, or --dry-run");
+  if (widths !== undefined && structure !== "gblr") throw new UsageError(`--widths is for gblr, not ${structure}`);
+  if (structure === "tucker" && options.convolutions === "per-kernel") {
+    throw new UsageError("--structure tucker is of whole kernels, not --convolutions per-kernel; choose one");
+  }
+  for (const [flag, other] of [
+    ["--allocate global", allocate === "global"],
+    ["--init search", init === "search"],
+  ] as const) {
+    if (widths !== undefined && other) throw new UsageError(`--widths and ${flag} contradict each other; choose one`);
+  }
+  if (init === "activation" && calibrate === undefined) {
+    throw new UsageError("--init activation needs --calibrate, a data set to see inputs on");
+  }
+  const detail = DETAILS.find((name) => options[name] !== undefined);
+  if (calibrate === undefined && detail) {
+    throw new UsageError(`--${detail.replace("calibrate", "calibrate-").toLowerCase()} needs --calibrate`);
+  }
+  try {
+    expectInit(init, structure);
+    if (widths !== undefined) widthValues(widths, { blocks: 8, nIn: 8, nOut: 8 });
+  } catch (error) {
+    throw error instanceof EngineError ? new UsageError(error.message) : error;
+  }
+}
+
+const DETAILS = [
+  "calibrateConfig",
+  "calibrateSplit",
+  "calibrateColumn",
+  "calibrateEncoding",
+  "calibrateSamples",
+  "calibrateContext",
+] as const;

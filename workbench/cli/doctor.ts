@@ -5,11 +5,11 @@ import process from "node:process";
 import type { Command } from "commander";
 import type { OpenEngineOptions } from "../engine/core/types.ts";
 import { collectReport } from "./doctor/collect.ts";
-import { printReport } from "./doctor/print.ts";
-import { addEngineOptions, checkEngineUsage } from "./engine-options.ts";
-import { CommandFailed, verb } from "./program.ts";
-import { progressLine } from "./progress.ts";
-import { paletteFor } from "./terminal.ts";
+import { printReport } from "./doctor/tables.ts";
+import { addEngineOptions, checkEngineUsage } from "./shared/options.ts";
+import { CommandFailed, verb } from "./shared/program.ts";
+import { progressLine } from "./shared/progress.ts";
+import { paletteFor } from "./shared/terminal.ts";
 
 interface DoctorOptions extends OpenEngineOptions {
   json?: boolean;

@@ -5,25 +5,21 @@ import process from "node:process";
 import type { Command, Option } from "commander";
 import { workbenchCache } from "../../native/cache-folder.ts";
 import type { OpenEngineOptions } from "../engine/core/types.ts";
-import type { ExperimentContext } from "../pipeline/context.ts";
-import type { ExperimentEvent } from "../pipeline/events.ts";
+import { type ImageSettings, imageExperiment } from "../pipeline/domains/image-settings.ts";
+import { imageDomain } from "../pipeline/domains/images.ts";
+import { type LanguageSettings, languageDomain, languageSettings } from "../pipeline/domains/language.ts";
+import { SCRATCH_SETTINGS, scratchName } from "../pipeline/domains/scratch-model.ts";
 import { experiment } from "../pipeline/experiment.ts";
-import { imageDomain } from "../pipeline/image-domain.ts";
-import { type ImageSettings, imageExperiment } from "../pipeline/image-settings.ts";
-import { languageDomain } from "../pipeline/language-domain.ts";
-import { type LanguageSettings, languageSettings } from "../pipeline/language-settings.ts";
-import type { ExperimentSettings } from "../pipeline/settings.ts";
-import { SettingsError } from "../pipeline/settings-error.ts";
-import { addEngineOptions, openEngineFor } from "./engine-options.ts";
-import { comparisonTable, ExperimentView } from "./experiment-view.ts";
-import { withHub } from "./hub-access.ts";
-import { interruptible } from "./interrupt.ts";
-import { exampleText, Interrupted, programNamed, runMain, UsageError } from "./program.ts";
+import { type ExperimentSettings, SettingsError } from "../pipeline/settings.ts";
+import type { ExperimentContext, ExperimentEvent } from "../pipeline/stage.ts";
 import { zooReleaseOf } from "./pull-zoo.ts";
-import { defaultsFor } from "./recipe-defaults.ts";
-import { optionsOf, readSettings } from "./settings.ts";
-import { paletteFor } from "./terminal.ts";
-import { commandLine, versionsOf } from "./versions.ts";
+import { withHub } from "./shared/hub-access.ts";
+import { addEngineOptions, openEngineFor } from "./shared/options.ts";
+import { exampleText, Interrupted, interruptible, programNamed, runMain, UsageError } from "./shared/program.ts";
+import { optionsOf, readSettings } from "./shared/settings.ts";
+import { paletteFor } from "./shared/terminal.ts";
+import { commandLine, versionsOf } from "./shared/versions.ts";
+import { comparisonTable, ExperimentView } from "./shared/view.ts";
 
 interface RecipeText {
   /** as the file is called, e.g. `gpt2-wt103` */
@@ -136,4 +132,44 @@ function tell({ folder, model, rows, pushed }: Extract<ExperimentEvent, { kind: 
   const places = [`model   ${model}`, `report  ${folder}/report.html`, ...(pushed ? [`pushed  ${pushed}`] : [])];
   const lines = ["", ...comparisonTable(rows, palette), "", ...places.map((line) => `  ${line}`)];
   process.stdout.write(`${lines.join("\n")}\n`);
+}
+
+/** Defaults that say something of what a flag names otherwise: they go with what they belong to. */
+const BELONG: readonly { flag: string; unless?: (value: string) => boolean; settings: readonly string[] }[] = [
+  { flag: "dataset", settings: ["config"] },
+  { flag: "structure", unless: (value) => value === "gblr", settings: ["init"] },
+  { flag: "shrink", settings: ["threshold", "target", "startCost"] },
+  { flag: "flops", settings: ["budget"] },
+  { flag: "budget", settings: ["flops"] },
+  { flag: "epochs", settings: ["decayEpochs", "sigmaEpochs"] },
+  { flag: "steps", settings: ["decayEpochs", "sigmaEpochs"] },
+  { flag: "randAugment", settings: ["autoAugment", "colorJitter"] },
+  { flag: "autoAugment", settings: ["randAugment", "colorJitter"] },
+  { flag: "colorJitter", settings: ["randAugment", "autoAugment"] },
+  {
+    flag: "model",
+    unless: (value) => scratchName(value) !== undefined,
+    // Wide blocks at one place under smooth masks are for learning from nothing; how images are prepared a model that has
+    // learned says itself.
+    settings: [...SCRATCH_SETTINGS, "widths", "locations", "sigma", "sigmaEpochs", "crop", "cropMode", "interpolation"],
+  },
+];
+
+/** Rules that let the cost drift from where it began. */
+const DRIFTING = ["mean", "targeted", "adaptive"];
+
+/** What a recipe says stands where no flag says otherwise. A cost that a flag asks for is held, by the rule that holds it. */
+export function defaultsFor<Defaults extends object>(
+  { defaults }: { defaults?: Defaults },
+  flags: Readonly<Record<string, unknown>>,
+): Partial<Defaults> {
+  const gone = BELONG.filter(({ flag, unless }) => flags[flag] !== undefined && !unless?.(String(flags[flag])));
+  const names = gone.flatMap(({ settings }) => settings);
+  const entries = Object.entries({ ...defaults });
+  const left = Object.fromEntries(entries.filter(([name]) => !names.includes(name)));
+  const asksCost = flags.budget !== undefined || flags.flops !== undefined;
+  if (!asksCost || flags.shrink !== undefined || !DRIFTING.includes(left.shrink as string))
+    return left as Partial<Defaults>;
+  const { threshold: _, target: __, ...others } = left;
+  return { ...others, shrink: "budget" } as object as Partial<Defaults>;
 }

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { type Command, Option } from "commander";
 import { TRAINABLE_FILE } from "../../hub/model-folder/index.ts";
-import { formatBytes } from "../../hub/numbers.ts";
+import { formatBytes } from "../../hub/text/numbers.ts";
 import { exportDense, referenceTensors } from "../compress/index.ts";
 import type { OpenEngineOptions } from "../engine/core/types.ts";
 import {
@@ -19,12 +19,10 @@ import {
   storedConfig,
   writeModelFolder,
 } from "../models/index.ts";
-import { addEngineOptions, openEngineFor } from "./engine-options.ts";
-import { interruptible } from "./interrupt.ts";
-import { loadWithProgress, locateModel } from "./open-model.ts";
-import { expectPlaceForModel } from "./place-for-model.ts";
-import { CommandFailed, UsageError, verb } from "./program.ts";
-import { progressBar } from "./progress-bar.ts";
+import { expectPlaceForModel, loadWithProgress, locateModel } from "./shared/open-model.ts";
+import { addEngineOptions, openEngineFor } from "./shared/options.ts";
+import { CommandFailed, interruptible, UsageError, verb } from "./shared/program.ts";
+import { progressBar } from "./shared/progress.ts";
 
 const TARGETS = ["dense", "reference"] as const;
 

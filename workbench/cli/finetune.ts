@@ -3,15 +3,19 @@
 // `gblr convert`; both at once are recipes.
 
 import process from "node:process";
-import type { Command } from "commander";
+import type { Command, Option } from "commander";
+import { z } from "zod";
 import { isClassifier } from "../models/index.ts";
-import { locateArchitecture } from "../pipeline/sources.ts";
-import { addSettings, type ExperimentFlags, type Kind, type Recipe, runExperiment } from "./experiment.ts";
-import { ExperimentView, shown } from "./experiment-view.ts";
-import { DEFAULTS, expectFlagsOf, finetuneOptions } from "./finetune/flags.ts";
-import { withHub } from "./hub-access.ts";
-import { interruptible } from "./interrupt.ts";
-import { verb } from "./program.ts";
+import { type ImageSettings, imageExperiment } from "../pipeline/domains/image-settings.ts";
+import { type LanguageSettings, languageSettings } from "../pipeline/domains/language.ts";
+import { SCRATCH_SETTINGS } from "../pipeline/domains/scratch-model.ts";
+import { locateArchitecture } from "../pipeline/fetch.ts";
+import { experimentShape } from "../pipeline/settings.ts";
+import { addSettings, type ExperimentFlags, type Kind, NOT_OF, type Recipe, runExperiment } from "./experiment.ts";
+import { withHub } from "./shared/hub-access.ts";
+import { interruptible, UsageError, verb } from "./shared/program.ts";
+import { defaultsOf, flagOf, optionsOf } from "./shared/settings.ts";
+import { ExperimentView, shown } from "./shared/view.ts";
 
 const TEXT = {
   name: "finetune",
@@ -50,4 +54,84 @@ async function kindOf(model: string, { offline }: ExperimentFlags): Promise<{ ki
   } finally {
     view.stop();
   }
+}
+
+/** What only converting needs, and what the argument says. */
+const WITHOUT = new Set<string>([
+  ...["model", "structure", "compare", "widths", "locations", "flops", "budget", "allocate", "layers", "convolutions"],
+  ...["init", "searchSteps", "calibrationSamples", "startCost"],
+  ...SCRATCH_SETTINGS,
+]);
+
+const SCHEMAS: Readonly<Record<Kind, z.ZodObject>> = { language: languageSettings, images: imageExperiment };
+
+/** Of a model that has learned before: gentler than training from nothing. */
+export const DEFAULTS: { language: Partial<LanguageSettings>; images: Partial<ImageSettings> } = {
+  language: { structure: "dense", epochs: 1, batch: 32, microBatch: 4, learningRate: 1e-4, warmupEpochs: 0.1 },
+  images: {
+    structure: "dense",
+    epochs: 5,
+    batch: 64,
+    microBatch: 32,
+    learningRate: 5e-5,
+    weightDecay: 0.05,
+    schedule: "cosine",
+    warmupEpochs: 0.5,
+    labelSmoothing: 0.1,
+  },
+};
+
+const namesOf = (kind: Kind): string[] =>
+  Object.keys(SCHEMAS[kind].shape).filter((name) => !WITHOUT.has(name) && !NOT_OF[kind].has(name));
+
+const OF = { language: namesOf("language"), images: namesOf("images") };
+const SHARED = OF.language.filter((name) => OF.images.includes(name));
+const onlyOf = (kind: Kind): string[] => OF[kind].filter((name) => !SHARED.includes(name));
+
+/** How many are kept of a split differs: text keeps its order. */
+const LIMITS = {
+  trainLimit: "train on so many only: the first windows, or images drawn by the seed",
+  limit: "evaluate on so many only: the first windows, or images drawn by the seed",
+};
+
+const HEADINGS: Readonly<Record<Kind, string>> = { language: "Text models:", images: "Image models:" };
+const KINDS: Readonly<Record<Kind, string>> = { language: "language models", images: "classifiers of images" };
+
+export function finetuneOptions(): Option[] {
+  const shape = experimentShape("windows or images");
+  const limits = Object.entries(LIMITS).map(([name, description]) => {
+    const schema = shape[name as keyof typeof LIMITS];
+    return [name, schema.meta({ ...schema.meta(), description, unit: undefined })];
+  });
+  const both = z.object({ ...shape, ...Object.fromEntries(limits) });
+  const own = (["language", "images"] as const).flatMap((kind) =>
+    chosen(optionsOf(SCHEMAS[kind], DEFAULTS[kind]), onlyOf(kind)).map((option) => option.helpGroup(HEADINGS[kind])),
+  );
+  return [...chosen(optionsOf(both, sharedDefaults()), SHARED), ...own];
+}
+
+const chosen = (options: Option[], names: readonly string[]): Option[] =>
+  options.filter((option) => names.includes(option.attributeName()));
+
+/** One value where both kinds have the same, else both. */
+function sharedDefaults(): Record<string, unknown> {
+  const text = defaultsOf(SCHEMAS.language, DEFAULTS.language);
+  const images = defaultsOf(SCHEMAS.images, DEFAULTS.images);
+  const isSame = (name: string) => JSON.stringify(text[name]) === JSON.stringify(images[name]);
+  return Object.fromEntries(
+    SHARED.map((name) => [name, isSame(name) ? text[name] : `${text[name]} for text, ${images[name]} for images`]),
+  );
+}
+
+/** @throws UsageError that names the flags which a model of this kind has no use for */
+export function expectFlagsOf(
+  kind: Kind,
+  flags: Readonly<Record<string, unknown>>,
+  { model, type }: { model: string; type: string },
+): void {
+  const other = kind === "language" ? "images" : "language";
+  const strange = onlyOf(other).filter((name) => flags[name] !== undefined);
+  if (strange.length === 0) return;
+  const names = strange.map(flagOf).join(" and ");
+  throw new UsageError(`${names} ${strange.length > 1 ? "are" : "is"} for ${KINDS[other]}; ${model} is a ${type}`);
 }

@@ -10,10 +10,10 @@ import { addGenerate } from "./generate.ts";
 import { addHub } from "./hub.ts";
 import { addImport } from "./import.ts";
 import { addInspect } from "./inspect.ts";
-import { createProgram, runMain } from "./program.ts";
 import { addPull } from "./pull.ts";
 import { addPush } from "./push.ts";
 import { addReport } from "./report.ts";
+import { createProgram, runMain } from "./shared/program.ts";
 import { addSweep } from "./sweep.ts";
 
 await runMain(

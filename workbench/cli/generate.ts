@@ -4,16 +4,14 @@
 import process from "node:process";
 import { buffer } from "node:stream/consumers";
 import type { Command } from "commander";
-import { decodeUtf8 } from "../../hub/text.ts";
+import { decodeUtf8 } from "../../hub/text/utf8.ts";
 import { openTokenizer, type Tokenizer } from "../data/index.ts";
 import type { OpenEngineOptions } from "../engine/core/types.ts";
 import { endOfTextIn, forInference, type GenerateEvent, type Gpt2, gpt2Generate } from "../models/index.ts";
-import { addEngineOptions, openEngineFor } from "./engine-options.ts";
-import { interruptible } from "./interrupt.ts";
-import { loadWithProgress, locateModel } from "./open-model.ts";
-import { countFrom, numberFrom, share } from "./option-values.ts";
-import { CommandFailed, UsageError, verb } from "./program.ts";
-import { threeDigits } from "./terminal.ts";
+import { loadWithProgress, locateModel } from "./shared/open-model.ts";
+import { addEngineOptions, countFrom, numberFrom, openEngineFor, share } from "./shared/options.ts";
+import { CommandFailed, interruptible, UsageError, verb } from "./shared/program.ts";
+import { threeDigits } from "./shared/terminal.ts";
 
 interface GenerateVerbOptions extends OpenEngineOptions {
   tokens: number;

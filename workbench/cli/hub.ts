@@ -4,8 +4,8 @@
 import process from "node:process";
 import { type Command, InvalidArgumentError } from "commander";
 import { type HubEvent, HubServeError, isLoopback, type ServedHub, serveHub } from "../../hub/serve/index.ts";
-import { CommandFailed, oneLine, UsageError, verb } from "./program.ts";
-import { type Palette, paletteFor } from "./terminal.ts";
+import { CommandFailed, oneLine, UsageError, verb } from "./shared/program.ts";
+import { type Palette, paletteFor } from "./shared/terminal.ts";
 
 interface ServeVerbOptions {
   host: string;

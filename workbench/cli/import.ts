@@ -6,10 +6,10 @@ import process from "node:process";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { type ImportSummary, importCheckpoint, outputsIn } from "../../hub/checkpoint/index.ts";
 import { ModelError } from "../../hub/model-folder/index.ts";
-import { countFrom } from "./option-values.ts";
-import { CommandFailed, UsageError, verb } from "./program.ts";
-import { progressLine, throttled } from "./progress.ts";
-import { type Cell, formatBytes, type Palette, paletteFor, table } from "./terminal.ts";
+import { countFrom } from "./shared/options.ts";
+import { CommandFailed, UsageError, verb } from "./shared/program.ts";
+import { progressLine, throttled } from "./shared/progress.ts";
+import { type Cell, formatBytes, type Palette, paletteFor, table } from "./shared/terminal.ts";
 
 interface ImportVerbOptions extends WeightsFlags {
   out: string;
@@ -107,7 +107,7 @@ async function importAs(kind: Kind, file: string, options: ImportVerbOptions): P
   const common = { out, force, heads, ...(maxShardSize !== undefined && { maxShardBytes: maxShardSize }) };
   if (kind.kind === "reference") {
     expectNone(options, IMAGE_FLAGS, `for ${file}, which has GBLR layers`);
-    const { importReferenceWithProgress, printReferenceSummary } = await import("./import-reference.ts");
+    const { importReferenceWithProgress, printReferenceSummary } = await import("./import-weights.ts");
     const gaussian = masks === undefined ? undefined : masks === "gaussian";
     const summary = await importReferenceWithProgress(file, { ...common, gaussian });
     return { summary, text: (palette) => printReferenceSummary(summary, palette) };

@@ -3,23 +3,33 @@
 // report/describe-model.ts, the text from inspect/print.ts, the picture from inspect/plot.ts.
 
 import { existsSync } from "node:fs";
-import { dirname } from "node:path";
+import { basename, dirname, resolve } from "node:path";
 import process from "node:process";
 import type { Command } from "commander";
-import { parseLocation } from "../../hub/locate.ts";
+import { writeFileAtomically } from "../../hub/files/atomic-file.ts";
+import { reason } from "../../hub/files/byte-source.ts";
 import { checkModel, type OpenModel, openModel, openRemoteModel } from "../../hub/model-folder/index.ts";
+import { parseLocation } from "../../hub/pull/locate.ts";
 import type { Retry } from "../../hub/request/context.ts";
-import { isZooName } from "../../hub/zoo.ts";
+import { formatCount, percent, threeDigits } from "../../hub/text/numbers.ts";
+import { isZooName } from "../../hub/zoo/releases.ts";
 import { chooseLayers } from "../compress/layer-pattern.ts";
-import { describe } from "../report/describe-model.ts";
-import { withHub } from "./hub-access.ts";
-import { writePlot } from "./inspect/plot.ts";
-import { printInspection } from "./inspect/print.ts";
-import { interruptible } from "./interrupt.ts";
-import { locateModel } from "./open-model.ts";
-import { CommandFailed, UsageError, verb } from "./program.ts";
+import {
+  type Described,
+  describe,
+  type InspectedLayer,
+  type Inspection,
+  type Total,
+} from "../report/describe-model.ts";
+import { shortName } from "../report/layer-names.ts";
+import { sparkline } from "../report/layer-summary.ts";
+import { renderPng } from "../report/pictures/png.ts";
+import { structurePicture } from "../report/pictures/structure-picture.ts";
 import { retryNote } from "./pull.ts";
-import { paletteFor } from "./terminal.ts";
+import { withHub } from "./shared/hub-access.ts";
+import { locateModel } from "./shared/open-model.ts";
+import { CommandFailed, interruptible, UsageError, verb } from "./shared/program.ts";
+import { type Cell, type Palette, paletteFor, table, WIDTH, wrap } from "./shared/terminal.ts";
 
 interface InspectOptions {
   layer?: string;
@@ -116,4 +126,88 @@ async function show(model: OpenModel, name: string, { layer, plot, json = false 
   } finally {
     await model.tensors.close();
   }
+}
+
+/** @param file ends in .png or .svg */
+export async function writePlot(file: string, described: Described): Promise<void> {
+  const { model } = described.inspection;
+  const svg = structurePicture(described, basename(resolve(model)));
+  if (svg === undefined) throw new CommandFailed(`nothing to draw in ${model}: only GBLR layers have a block layout`);
+  const content = /\.svg$/i.test(file) ? svg : await renderPng(svg);
+  await writeFileAtomically(file, content).catch((error: unknown) => {
+    throw new CommandFailed(`${file}: cannot be written: ${reason(error)}`, { cause: error });
+  });
+}
+
+export interface PrintOptions {
+  palette: Palette;
+  /** where the picture was written */
+  plot?: string;
+}
+
+interface Column {
+  heading: string;
+  align: "left" | "right";
+  text: (layer: InspectedLayer) => string;
+}
+
+const COLUMNS: readonly Column[] = [
+  { heading: "layer", align: "left", text: ({ name }) => visible(name) },
+  { heading: "kind", align: "left", text: ({ structure }) => visible(structure) },
+  { heading: "in × out", align: "right", text: ({ nIn, nOut }) => `${nIn} × ${nOut}` },
+  { heading: "blocks", align: "right", text: ({ blocks }) => (blocks ? `${blocks.live}/${blocks.all}` : "") },
+  { heading: "width in", align: "left", text: ({ blocks }) => (blocks ? sparkline(blocks.widthsIn) : "") },
+  { heading: "out", align: "left", text: ({ blocks }) => (blocks ? sparkline(blocks.widthsOut) : "") },
+  { heading: "cover", align: "right", text: ({ blocks }) => (blocks ? threeDigits(blocks.cover) : "") },
+  {
+    heading: "rank",
+    align: "right",
+    text: ({ structure, equalCostRank }) => (structure === "dense" ? "" : threeDigits(equalCostRank)),
+  },
+  { heading: "cost", align: "right", text: ({ cost }) => formatCount(cost) },
+  { heading: "share", align: "right", text: ({ share }) => percent(share) },
+];
+
+const SHORTEST_NAME = 12;
+
+export function printInspection(
+  { model, layers, totals, embeddings }: Inspection,
+  { palette, plot }: PrintOptions,
+): string {
+  const [names, ...others] = COLUMNS.map((column) => cellsOf(column, layers, palette));
+  const shown = others.filter(([, ...cells]) => cells.some(({ text }) => text !== ""));
+  const rest = Math.max(...table(rowsOf(shown)).map((line) => line.length));
+  const room = Math.max(SHORTEST_NAME, WIDTH - rest - 2);
+  const short = (names as Cell[]).map((cell) => ({ ...cell, text: shortName(cell.text, room) }));
+  const lines = table(rowsOf([short, ...shown]));
+  const kinds = totals.structured.layers;
+  return [
+    palette.bold(visible(model)),
+    "",
+    ...lines,
+    "",
+    ...(kinds > 0 && kinds < layers.length ? [totalLine("structured layers", totals.structured)] : []),
+    totalLine("all layers", totals.all),
+    ...(embeddings.length > 0 ? wrap(`embedding tables, not counted: ${visible(embeddings.join(", "))}`) : []),
+    ...(plot === undefined ? [] : [`picture of the blocks: ${plot}`]),
+  ].join("\n");
+}
+
+/** Heading and cells of a column. */
+function cellsOf({ heading, align, text }: Column, layers: readonly InspectedLayer[], { dim }: Palette): Cell[] {
+  return [{ text: heading, align, paint: dim }, ...layers.map((layer) => ({ text: text(layer), align }))];
+}
+
+function rowsOf(columns: readonly (readonly Cell[])[]): Cell[][] {
+  return (columns[0] ?? []).map((_, row) => columns.map((column) => column[row] as Cell));
+}
+
+function totalLine(what: string, { layers, cost, dense, share }: Total): string {
+  const counted = `${formatCount(cost)} of ${formatCount(dense)} multiply-adds a row`;
+  return `${what}: ${layers}, ${counted}, ${percent(share)}`;
+}
+
+/** Names come out of files: what would move a terminal's cursor becomes a mark. */
+function visible(text: string): string {
+  return text.replace(/\p{Cc}|\p{Cf}/gu, "\ufffd");
 }

@@ -2,14 +2,14 @@
 // models/reference; here are the progress and the engine, which packing needs.
 
 import process from "node:process";
-import type { HubAccess } from "../../hub/access.ts";
-import type { Located } from "../../hub/locate.ts";
+import type { HubAccess } from "../../hub/access/repository.ts";
+import type { Located } from "../../hub/pull/locate.ts";
 import { openEngine } from "../engine/core/open.ts";
 import { type PullZooEvent, pullZoo } from "../models/reference/index.ts";
-import { CommandFailed } from "./program.ts";
-import { type ProgressBar, progressBar } from "./progress-bar.ts";
 import { retryNote } from "./pull.ts";
-import type { Environment } from "./terminal.ts";
+import { CommandFailed } from "./shared/program.ts";
+import { type ProgressBar, progressBar } from "./shared/progress.ts";
+import type { Environment } from "./shared/terminal.ts";
 
 export interface PullZooSettings {
   /** GBLR_ZOO is the address of another copy of the release */

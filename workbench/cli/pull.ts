@@ -3,14 +3,12 @@
 
 import process from "node:process";
 import type { Command } from "commander";
-import type { HubAccess, RepoName } from "../../hub/access.ts";
+import { type HubAccess, parseRepoName, type RepoName, RepoNameError } from "../../hub/access/repository.ts";
 import { type PullEvent, type Pulled, type PullOptions, pull } from "../../hub/pull/index.ts";
-import { parseRepoName, RepoNameError } from "../../hub/repo-name.ts";
-import { isZooName } from "../../hub/zoo.ts";
-import { withHub } from "./hub-access.ts";
-import { interruptible } from "./interrupt.ts";
-import { CommandFailed, UsageError, verb } from "./program.ts";
-import { type ProgressBar, progressBar } from "./progress-bar.ts";
+import { isZooName } from "../../hub/zoo/releases.ts";
+import { withHub } from "./shared/hub-access.ts";
+import { CommandFailed, interruptible, UsageError, verb } from "./shared/program.ts";
+import { type ProgressBar, progressBar } from "./shared/progress.ts";
 
 interface PullVerbOptions {
   dataset?: boolean;

@@ -3,14 +3,13 @@
 
 import process from "node:process";
 import type { Command } from "commander";
-import type { HubAccess, RepoName } from "../../hub/access.ts";
+import type { HubAccess, RepoName } from "../../hub/access/repository.ts";
 import { type PushEvent, type PushOptions, push } from "../../hub/push/index.ts";
-import { withHub } from "./hub-access.ts";
-import { interruptible } from "./interrupt.ts";
-import { CommandFailed, UsageError, verb } from "./program.ts";
-import { type ProgressBar, progressBar } from "./progress-bar.ts";
 import { repoNamed, retryNote } from "./pull.ts";
-import { formatBytes } from "./terminal.ts";
+import { withHub } from "./shared/hub-access.ts";
+import { CommandFailed, interruptible, UsageError, verb } from "./shared/program.ts";
+import { type ProgressBar, progressBar } from "./shared/progress.ts";
+import { formatBytes } from "./shared/terminal.ts";
 
 type Pushed = Extract<PushEvent, { kind: "pushed" }>;
 type Listed = Extract<PushEvent, { kind: "listed" }>;

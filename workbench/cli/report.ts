@@ -5,9 +5,9 @@ import { mkdir } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import process from "node:process";
 import type { Command } from "commander";
-import { reason } from "../../hub/byte-source.ts";
+import { reason } from "../../hub/files/byte-source.ts";
 import { chartToFiles, RUN_FILES, readRun, structureCharts, trainingCharts, writeReport } from "../report/index.ts";
-import { CommandFailed, verb } from "./program.ts";
+import { CommandFailed, verb } from "./shared/program.ts";
 
 interface ReportOptions {
   charts?: string;

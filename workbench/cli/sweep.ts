@@ -4,18 +4,23 @@
 import { join } from "node:path";
 import process from "node:process";
 import type { Command } from "commander";
-import { writeFileAtomically } from "../../hub/atomic-file.ts";
+import { writeFileAtomically } from "../../hub/files/atomic-file.ts";
+import {
+  gridOf,
+  parseVaried,
+  pointText,
+  recipeFile,
+  type SweepEvent,
+  type SweepRun,
+  sweep,
+  type Varied,
+} from "../pipeline/sweep.ts";
+import { acrossSeeds, costChart } from "../pipeline/sweep-results.ts";
 import { chartToFiles } from "../report/index.ts";
-import { interruptible } from "./interrupt.ts";
-import { CommandFailed, Interrupted, verb } from "./program.ts";
-import { progressLine } from "./progress.ts";
-import { costChart } from "./sweep/chart.ts";
-import { gridOf, parseVaried, pointText, type Varied } from "./sweep/grid.ts";
-import { recipeFile } from "./sweep/recipe-file.ts";
-import { acrossSeeds } from "./sweep/repeats.ts";
+import { CommandFailed, Interrupted, interruptible, verb } from "./shared/program.ts";
+import { progressLine } from "./shared/progress.ts";
+import { type Palette, paletteFor } from "./shared/terminal.ts";
 import { resultLines, resultsOf, type SweepResult } from "./sweep/results.ts";
-import { type SweepEvent, type SweepRun, sweep } from "./sweep/sweep.ts";
-import { type Palette, paletteFor } from "./terminal.ts";
 
 interface SweepFlags {
   vary: Varied[];

@@ -4,25 +4,22 @@
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
-import type { HubAccess } from "../../hub/access.ts";
+import type { HubAccess } from "../../hub/access/repository.ts";
 import { serveHub } from "../../hub/serve/index.ts";
 import type { Engine, OpenEngineOptions } from "../engine/core/types.ts";
 import { loadModelNow } from "../models/index.ts";
-import type { ExperimentContext } from "../pipeline/context.ts";
-import type { ExperimentEvent } from "../pipeline/events.ts";
+import { type LanguageSettings, languageDomain, languageSettings } from "../pipeline/domains/language.ts";
 import { experiment as runExperiment } from "../pipeline/experiment.ts";
-import { languageDomain } from "../pipeline/language-domain.ts";
-import { type LanguageSettings, languageSettings } from "../pipeline/language-settings.ts";
 import { type Measured, measure } from "../pipeline/measure.ts";
+import type { ExperimentContext, ExperimentEvent } from "../pipeline/stage.ts";
 import type { ComparisonRow } from "../report/index.ts";
-import { addEngineOptions, openEngineFor } from "./engine-options.ts";
-import { comparisonTable, ExperimentView } from "./experiment-view.ts";
-import { interruptible } from "./interrupt.ts";
-import { CommandFailed, Interrupted, programNamed, runMain } from "./program.ts";
-import { formatDuration } from "./progress-bar.ts";
-import { readSettings } from "./settings.ts";
-import { paletteFor } from "./terminal.ts";
-import { commandLine, versionsOf } from "./versions.ts";
+import { addEngineOptions, openEngineFor } from "./shared/options.ts";
+import { CommandFailed, Interrupted, interruptible, programNamed, runMain } from "./shared/program.ts";
+import { formatDuration } from "./shared/progress.ts";
+import { readSettings } from "./shared/settings.ts";
+import { paletteFor } from "./shared/terminal.ts";
+import { commandLine, versionsOf } from "./shared/versions.ts";
+import { comparisonTable, ExperimentView } from "./shared/view.ts";
 
 type Given = Partial<LanguageSettings> & { push: string };
 

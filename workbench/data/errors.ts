@@ -1,7 +1,7 @@
 // The one error of data sets, tokenizers and files of token ids: which file or folder, what is wrong, what to do.
 
-import { reason } from "../../hub/byte-source.ts";
-import { FileError } from "../../hub/file-error.ts";
+import { reason } from "../../hub/files/byte-source.ts";
+import { FileError } from "../../hub/files/file-error.ts";
 
 export class DataError extends FileError {
   override readonly name = "DataError";

@@ -1,13 +1,13 @@
 // Text for language models: data sets laid out as on the Hub, tokenized once, kept as files of ids, read in windows.
 // Images are not here.
 
-export { dataFilePatterns } from "./dataset/data-files.ts";
-export { splitFilesOf } from "./dataset/open-folder.ts";
+export { splitFilesOf } from "./dataset/folder.ts";
+export { dataFilePatterns } from "./dataset/split-files.ts";
 export { DataError } from "./errors.ts";
-export { openTextTokens } from "./open-text-tokens.ts";
-export { openTokenFile } from "./token-file/open.ts";
-export type { TokenWindows } from "./token-windows.ts";
-export { openTokenizer } from "./tokenizer/open.ts";
+export { openTokenizer } from "./tokenizer/open-tokenizer.ts";
+export { openTextTokens } from "./tokens/open-text-tokens.ts";
+export { openTokenFile } from "./tokens/token-file.ts";
+export { tokenWindows, wordsAndBytes } from "./tokens/token-windows.ts";
 export type {
   StreamDecoder,
   TextCounts,
@@ -16,5 +16,5 @@ export type {
   TokenFile,
   TokenizeEvent,
   Tokenizer,
+  TokenWindows,
 } from "./types.ts";
-export { tokenWindows, wordsAndBytes } from "./windows.ts";

@@ -1,8 +1,6 @@
 // What the rest of the workbench knows of text: a tokenizer, a file of token ids, windows cut from it, and what reading a
 // data set tells while it goes on. Interfaces only.
 
-import type { TokenWindows } from "./token-windows.ts";
-
 /** Words and bytes that a run of tokens stands for: what perplexity per word and per byte divide by. */
 export interface TextCounts {
   /** maximal runs of characters that are no white space */
@@ -108,3 +106,15 @@ export type TokenizeEvent =
       /** whether the file was there already */
       cached: boolean;
     };
+
+// Token ids as language models are trained and evaluated on: one long list, cut into windows whose targets are their
+// inputs shifted by one. Where ids come from is not known here.
+
+export interface TokenWindows {
+  /** how many windows */
+  readonly length: number;
+  /** tokens of each; the last one may have fewer where the text ends */
+  readonly context: number;
+  /** ids of window i: `context` inputs and as many targets, together `context + 1` ids, fewer at the text's end */
+  read(i: number): Promise<Int32Array>;
+}

@@ -4,7 +4,6 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { tensor4d, tidy, transpose, type Variable } from "@tensorflow/tfjs-core";
-import { isJsonObject, jsonOrUndefined } from "../../hub/json.ts";
 import {
   CONFIG_FILE,
   checkModel,
@@ -18,7 +17,8 @@ import {
   unwrapModel,
 } from "../../hub/model-folder/index.ts";
 import { toFloat32 } from "../../hub/safetensors/index.ts";
-import { textOfFile } from "../../hub/text.ts";
+import { isJsonObject, jsonOrUndefined } from "../../hub/text/json.ts";
+import { textOfFile } from "../../hub/text/utf8.ts";
 import type { Architecture, ParameterInfo } from "../architectures/architecture.ts";
 import { isClassifier } from "../architectures/parts/classifier.ts";
 import { architectureOfConfig } from "../architectures/registry.ts";

@@ -4,9 +4,9 @@
 
 import { mkdir, readdir, readFile, rm } from "node:fs/promises";
 import { basename, join } from "node:path";
-import { type StagedFile, stageFile } from "../../hub/atomic-file.ts";
-import { reason } from "../../hub/byte-source.ts";
-import { fileFilter } from "../../hub/file-patterns.ts";
+import { fileFilter } from "../../hub/access/file-patterns.ts";
+import { type StagedFile, stageFile } from "../../hub/files/atomic-file.ts";
+import { reason } from "../../hub/files/byte-source.ts";
 import {
   CONFIG_FILE,
   finishReplacing,
@@ -47,7 +47,7 @@ export interface FolderContent {
   maxShardBytes?: number | undefined;
 }
 
-/** Of a base model, what is not its weights and not its description. Patterns of hub/file-patterns.ts */
+/** Of a base model, what is not its weights and not its description. Patterns of hub/access/file-patterns.ts */
 export const COMPANION_FILES = [
   "tokenizer*.json",
   "tokenizer*.model",

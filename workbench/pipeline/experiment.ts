@@ -3,21 +3,19 @@
 // model and which data are settings; what kind of data is the domain's.
 
 import { join } from "node:path";
-import { parseRepoName, RepoNameError } from "../../hub/repo-name.ts";
+import { parseRepoName, RepoNameError } from "../../hub/access/repository.ts";
 import { readConfig } from "../models/load.ts";
 import { type RunRecord, readRun, startRun, updateRun, writeReport } from "../report/index.ts";
-import { compressVariant, MODEL, type VariantOptions } from "./compress-variant.ts";
-import type { ExperimentContext } from "./context.ts";
-import type { Domain, Sources } from "./domain.ts";
-import type { ExperimentEvent } from "./events.ts";
+import { compressVariant, MODEL, type VariantOptions } from "./convert.ts";
+import type { Domain, Sources } from "./domains/domain.ts";
+import { baseName, loadSource, type Source } from "./fetch.ts";
 import { measure } from "./measure.ts";
-import { expectPlans } from "./plan-variant.ts";
+import { expectPlans } from "./plan.ts";
 import { publish } from "./publish.ts";
-import { claim, clear, expectSameSettings, isRun } from "./run-folder.ts";
-import { RunTable } from "./run-table.ts";
+import { claim, clear, expectSameSettings, isRun, RunTable } from "./run-folder.ts";
 import type { ExperimentSettings } from "./settings.ts";
-import { SettingsError } from "./settings-error.ts";
-import { baseName, loadSource, type Source } from "./sources.ts";
+import { SettingsError } from "./settings.ts";
+import type { ExperimentContext, ExperimentEvent } from "./stage.ts";
 import { asItIs, parseVariant, titleOf, type Variant, variantOf } from "./variants.ts";
 
 /**

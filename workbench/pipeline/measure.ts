@@ -3,11 +3,14 @@
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { openModel } from "../../hub/model-folder/index.ts";
+import type { ImageSet } from "../data/images/index.ts";
+import { type Accuracy, type AccuracyOptions, accuracy } from "../evaluate/accuracy.ts";
+import { type Perplexity, type PerplexityOptions, perplexity } from "../evaluate/perplexity.ts";
 import { modelCounts } from "../models/counts.ts";
-import type { Model } from "../models/index.ts";
+import type { Gpt2, ImageSettings, Model } from "../models/index.ts";
 import type { ComparisonRow } from "../report/index.ts";
-import type { OpenData } from "./domain.ts";
-import type { ExperimentEvent } from "./events.ts";
+import type { OpenData } from "./domains/domain.ts";
+import { type ExperimentEvent, lastEvent } from "./stage.ts";
 
 export interface MeasureOptions {
   data: Pick<OpenData, "score">;
@@ -55,3 +58,19 @@ async function sizeOnDisk(folder: string): Promise<Size> {
   const sizes = await Promise.all(names.map(async (name) => (await stat(join(folder, name))).size));
   return { parameters, fileBytes: sizes.reduce((sum, size) => sum + size, 0) };
 }
+
+export const scoreText = (model: Gpt2, options: PerplexityOptions): AsyncGenerator<ExperimentEvent, Perplexity> =>
+  lastEvent(perplexity(model, options), "perplexity", (event) => ({ kind: "inner", of: "evaluate", event }));
+
+export const scoreImages = (model: Model, options: AccuracyOptions): AsyncGenerator<ExperimentEvent, Accuracy> =>
+  lastEvent(accuracy(model, options), "accuracy", (event) => ({ kind: "inner", of: "accuracy", event }));
+
+/** The data set's where it names them, else the model's, else numbers. */
+export function classNames({ classes, declared }: ImageSet, own: Pick<ImageSettings, "classes" | "labels">): string[] {
+  const names = declared ? classes : own.labels;
+  return Array.from({ length: own.classes }, (_, i) => names?.[i] ?? String(i));
+}
+
+/** Images of each class (row) that were taken for each (column). */
+export const confusionRows = ({ confusion, classes }: Pick<Accuracy, "confusion" | "classes">): number[][] =>
+  Array.from({ length: classes }, (_, i) => [...confusion.subarray(i * classes, (i + 1) * classes)]);

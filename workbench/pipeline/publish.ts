@@ -2,16 +2,16 @@
 
 import { copyFile, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { writeFileAtomically } from "../../hub/atomic-file.ts";
+import { parseRepoName } from "../../hub/access/repository.ts";
 import { type CardFacts, type MeasuredMetric, parseCardMetadata } from "../../hub/card/index.ts";
+import { writeFileAtomically } from "../../hub/files/atomic-file.ts";
 import { push } from "../../hub/push/index.ts";
-import { parseRepoName } from "../../hub/repo-name.ts";
 import type { ComparisonRow } from "../report/index.ts";
-import { PICTURE, writeCard } from "./card.ts";
-import { MODEL, type VariantOptions } from "./compress-variant.ts";
-import type { ExperimentEvent } from "./events.ts";
+import { MODEL, type VariantOptions } from "./convert.ts";
+import { baseName, type Source } from "./fetch.ts";
+import { PICTURE, writeCard } from "./save.ts";
 import type { ExperimentSettings } from "./settings.ts";
-import { baseName, type Source } from "./sources.ts";
+import type { ExperimentEvent } from "./stage.ts";
 
 export interface PublishOptions extends VariantOptions {
   /** as the Hub names it */

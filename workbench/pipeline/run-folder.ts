@@ -3,11 +3,10 @@
 
 import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { reason } from "../../hub/byte-source.ts";
 import { lockFile } from "../../hub/cache/lock.ts";
-import { makeRunFolder, RunError, readRun } from "../report/index.ts";
-import type { ExperimentSettings } from "./settings.ts";
-import { SettingsError } from "./settings-error.ts";
+import { reason } from "../../hub/files/byte-source.ts";
+import { type ComparisonRow, makeRunFolder, RunError, readRun, writeComparison } from "../report/index.ts";
+import { type ExperimentSettings, SettingsError } from "./settings.ts";
 
 /** Where it lies, what becomes of it, how often it is looked at. */
 const FREE: readonly string[] = ["run", "fresh", "push", "private", "checkpointEvery", "compare"];
@@ -61,3 +60,30 @@ export async function clear(folder: string): Promise<void> {
 }
 
 const shown = (value: unknown): string => (value === undefined ? "unset" : JSON.stringify(value));
+
+export class RunTable {
+  readonly folder: string;
+  rows: readonly ComparisonRow[];
+
+  private constructor(folder: string, rows: readonly ComparisonRow[]) {
+    this.folder = folder;
+    this.rows = rows;
+  }
+
+  static async open(folder: string): Promise<RunTable> {
+    const { comparison = [] } = await readRun(folder);
+    return new RunTable(folder, comparison);
+  }
+
+  find(name: string, stage: ComparisonRow["stage"]): ComparisonRow | undefined {
+    return this.rows.find((row) => row.name === name && row.stage === stage);
+  }
+
+  /** Over a row of the same name and stage. */
+  async put(...added: ComparisonRow[]): Promise<void> {
+    const isReplaced = (row: ComparisonRow) =>
+      added.some(({ name, stage }) => name === row.name && stage === row.stage);
+    this.rows = [...this.rows.filter((row) => !isReplaced(row)), ...added];
+    await writeComparison(this.folder, this.rows);
+  }
+}

@@ -130,3 +130,7 @@ export const experimentShape = (items: string) => ({
 
 const anyExperiment = z.object(experimentShape("items"));
 export type ExperimentSettings = z.output<typeof anyExperiment>;
+
+export class SettingsError extends Error {
+  override readonly name = "SettingsError";
+}

@@ -2,8 +2,7 @@
 // `gblr:activation:global` as flags name one, `gblr-activation-global` as folders do, `GBLR, activation-aware` as tables.
 
 import { ALLOCATIONS, type Allocation, INITS, type Init } from "../compress/index.ts";
-import { STRUCTURE_NAMES } from "./settings.ts";
-import { SettingsError } from "./settings-error.ts";
+import { SettingsError, STRUCTURE_NAMES } from "./settings.ts";
 
 export interface Variant {
   structure: (typeof STRUCTURE_NAMES)[number];

@@ -3,7 +3,7 @@
 
 import type { ModelLayers, StoredLayer } from "../../hub/model-folder/index.ts";
 import { eachOf } from "../../hub/request/emitting.ts";
-import { type BlockLayout, layoutOfSpans } from "./block-layout.ts";
+import { type BlockLayout, layoutOfSpans, layoutOfWidths } from "./block-layout.ts";
 import {
   type BlockSummary,
   blockCost,
@@ -13,7 +13,6 @@ import {
   type Size,
   summarizeBlocks,
 } from "./layer-summary.ts";
-import { layoutOfWidths } from "./trainable-layout.ts";
 
 export interface InspectedLayer extends Size, LayerCost {
   name: string;

@@ -1,10 +1,10 @@
 // Reports: what a run leaves behind for people. The one door for recipes and verbs; drawings and tables that others
 // make themselves are in the files of this folder.
 
-export { type Chart, chartSvg } from "./chart.ts";
-export { chartToFiles } from "./chart-files.ts";
-export { structureCharts, trainingCharts } from "./page/charts.ts";
-export { RunError } from "./run-error.ts";
+export { type Chart, chartSvg, chartToFiles } from "./charts/chart.ts";
+export { structureCharts, trainingCharts } from "./charts/run-charts.ts";
+export { writeReport } from "./page/write-report.ts";
+export { describeModel, structurePicture } from "./pictures/structure-picture.ts";
 export {
   type Clock,
   makeRunFolder,
@@ -25,5 +25,4 @@ export type {
   RunRecord,
   RunStatus,
 } from "./run-record.ts";
-export { describeModel, structurePicture } from "./structure-picture.ts";
-export { writeReport } from "./write-report.ts";
+export { RunError } from "./run-record.ts";

@@ -5,11 +5,10 @@
 import { mkdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { z } from "zod";
-import { writeFileAtomically } from "../../hub/atomic-file.ts";
-import { reason } from "../../hub/byte-source.ts";
+import { writeFileAtomically } from "../../hub/files/atomic-file.ts";
+import { reason } from "../../hub/files/byte-source.ts";
 import type { Metrics } from "../train/metrics.ts";
 import { parseMetrics } from "./metrics-log.ts";
-import { RunError } from "./run-error.ts";
 import {
   type Classification,
   type ComparisonRow,
@@ -17,6 +16,7 @@ import {
   classificationSchema,
   comparisonSchema,
   conversionSchema,
+  RunError,
   type RunRecord,
   runRecordSchema,
 } from "./run-record.ts";

@@ -4,8 +4,8 @@
 
 import { z } from "zod";
 import type { ComparisonRow } from "../../hub/card/facts.ts";
-import { formatVersion } from "../../hub/format-version.ts";
-import { recordOf } from "../../hub/map-schema.ts";
+import { FileError } from "../../hub/files/file-error.ts";
+import { formatVersion, recordOf } from "../../hub/text/json.ts";
 
 export type { ComparisonRow };
 
@@ -105,3 +105,10 @@ export const classificationSchema = classification.refine(
 
 /** classification.json */
 export type Classification = z.infer<typeof classification>;
+
+// The one error of run folders: which file, what is wrong with it.
+
+/** A folder that holds no run, a record that cannot be written, numbers that are none. */
+export class RunError extends FileError {
+  override readonly name = "RunError";
+}

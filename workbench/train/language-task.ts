@@ -2,7 +2,7 @@
 // a teacher's distribution beside it.
 
 import { type NamedTensorMap, reshape, type Scalar, slice, type Tensor2D, tensor2d, tidy } from "@tensorflow/tfjs-core";
-import type { TokenWindows } from "../data/token-windows.ts";
+import type { TokenWindows } from "../data/types.ts";
 import { type Gpt2, gpt2Hidden, gpt2Loss, headOf } from "../models/index.ts";
 import { type DistillationOptions, distillationLoss } from "./distillation.ts";
 import type { Settings, Task } from "./task.ts";

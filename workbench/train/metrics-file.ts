@@ -3,7 +3,7 @@
 
 import { type FileHandle, mkdir, open } from "node:fs/promises";
 import { dirname } from "node:path";
-import { reason } from "../../hub/byte-source.ts";
+import { reason } from "../../hub/files/byte-source.ts";
 import { RunError } from "./errors.ts";
 import type { Metrics } from "./metrics.ts";
 

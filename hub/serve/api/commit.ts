@@ -2,15 +2,12 @@
 // of JSON. A line at a time is in memory; contents go to the store as they come, the commit is made after the last.
 
 import { z } from "zod";
-import { quote } from "../../file-error.ts";
-import { checked, parseJson, readJson } from "../body.ts";
+import { quote } from "../../files/file-error.ts";
 import { checkPath, isRefName } from "../names.ts";
 import { requireWriter } from "../permissions.ts";
-import { HubRefusal } from "../refusal.ts";
-import { type HubReply, json } from "../reply.ts";
+import { checked, HubRefusal, type HubReply, json, parseJson, readJson } from "../reply.ts";
 import { type RepoRequest, splitRevision } from "../repo-request.ts";
-import { blobHash, type HubFile, pointerOid } from "../store/commit-object.ts";
-import { isLarge } from "../store/large-files.ts";
+import { blobHash, type HubFile, isLarge, pointerOid } from "../store/commit-object.ts";
 import { writeCommit } from "../store/write-commit.ts";
 
 const MOST_FILES = 50_000;

@@ -2,12 +2,10 @@
 // `/api/…/super-squash/<branch>`: making a branch one commit. What they point to is then kept, contents and all. `main` is the plain folder, always.
 
 import { z } from "zod";
-import { quote } from "../../file-error.ts";
-import { readJson } from "../body.ts";
+import { quote } from "../../files/file-error.ts";
 import { isRefName } from "../names.ts";
 import { requireWriter } from "../permissions.ts";
-import { HubRefusal } from "../refusal.ts";
-import { type HubReply, json } from "../reply.ts";
+import { HubRefusal, type HubReply, json, page, readJson } from "../reply.ts";
 import { noRevision, type RepoRequest, splitRevision } from "../repo-request.ts";
 import { type HubCommit, makeCommit } from "../store/commit-object.ts";
 import type { RefKind } from "../store/records.ts";
@@ -92,4 +90,34 @@ async function commitAt({ repository }: RepoRequest, revision: string): Promise<
 function emptyCommit({ caller }: RepoRequest): HubCommit {
   const seconds = Math.floor(Date.now() / 1000);
   return makeCommit({ title: "Empty branch", message: "", author: requireWriter(caller).user, seconds, files: [] });
+}
+
+export async function listRefs({ repository }: RepoRequest): Promise<HubReply> {
+  const shown = (kind: string) => (ref: { name: string; commit: string }) => ({
+    name: ref.name,
+    ref: `refs/${kind}/${ref.name}`,
+    targetCommit: ref.commit,
+  });
+  const branches = (await repository.branches()).map(shown("heads"));
+  const tags = (await repository.tags()).map(shown("tags"));
+  return json({ branches, converts: [], tags, pullRequests: [] });
+}
+
+const PAGE = 1000;
+
+export async function listCommits(request: RepoRequest): Promise<HubReply> {
+  const { repository, rest } = request;
+  const { commit } = await splitRevision(repository, rest);
+  const items: { commit: HubCommit; key: string }[] = [];
+  for await (const at of repository.history(commit))
+    items.push({ commit: at, key: String(items.length).padStart(9, "0") });
+  const { items: shown, headers } = page(request, { items, key: ({ key }) => key, most: PAGE });
+  const body = shown.map(({ commit: { id, title, message, author, date } }) => ({
+    id,
+    title,
+    message,
+    authors: [{ user: author, avatar: "" }],
+    date,
+  }));
+  return json(body, { headers: { ...headers, "X-Total-Count": String(items.length) } });
 }

@@ -1,16 +1,13 @@
 // `/api/repos/create`, `/api/repos/delete` and `/api/…/settings`: repositories made, removed, and who may see them.
 
 import { z } from "zod";
-import { quote } from "../../file-error.ts";
-import { readJson } from "../body.ts";
+import { quote } from "../../files/file-error.ts";
 import { checkPath, isRepoPart } from "../names.ts";
 import { noRepository, requireWriter } from "../permissions.ts";
-import { HubRefusal } from "../refusal.ts";
-import { type HubReply, type HubRequest, json } from "../reply.ts";
+import { HubRefusal, type HubReply, type HubRequest, json, readJson } from "../reply.ts";
 import type { RepoRequest } from "../repo-request.ts";
 import type { HubFile } from "../store/commit-object.ts";
-import { createRepository, deleteRepository } from "../store/create-repository.ts";
-import type { HubStore } from "../store/hub-store.ts";
+import { createRepository, deleteRepository, type HubStore } from "../store/hub-store.ts";
 import { MAIN } from "../store/repository.ts";
 import { writeCommit } from "../store/write-commit.ts";
 import { smallFile } from "./commit.ts";

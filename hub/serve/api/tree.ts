@@ -2,10 +2,8 @@
 // where asked, the commit that changed each last.
 
 import { z } from "zod";
-import { quote } from "../../file-error.ts";
-import { readForm } from "../body.ts";
-import { HubRefusal } from "../refusal.ts";
-import { cursorOf, type HubReply, json, page } from "../reply.ts";
+import { quote } from "../../files/file-error.ts";
+import { cursorOf, HubRefusal, type HubReply, json, page, readForm } from "../reply.ts";
 import { noRevision, type RepoRequest, splitRevision } from "../repo-request.ts";
 import { compareText, type HubCommit, type HubFile, treeIds } from "../store/commit-object.ts";
 import type { Repository } from "../store/repository.ts";

@@ -1,7 +1,6 @@
 // `/api/whoami-v2`: whose token this is and what it may do.
 
-import { HubRefusal } from "../refusal.ts";
-import { type HubReply, type HubRequest, json } from "../reply.ts";
+import { HubRefusal, type HubReply, type HubRequest, json } from "../reply.ts";
 
 export function whoAmI({ caller }: HubRequest): HubReply {
   if (!caller) throw new HubRefusal(401, "who you are is told to those who bring a token; set HF_TOKEN");

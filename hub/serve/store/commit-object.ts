@@ -114,3 +114,18 @@ export function compareText(a: string, b: string): number {
 export function sameFiles(a: readonly HubFile[], b: readonly HubFile[]): boolean {
   return a.length === b.length && a.every(({ path, sha256 }, i) => path === b[i]?.path && sha256 === b[i]?.sha256);
 }
+
+/** A file from this size on is large whatever it holds. */
+const LARGE_BYTES = 10 * 2 ** 20;
+
+const LARGE_NAMES =
+  /\.(7z|arrow|bin|bz2|ckpt|ftz|gz|h5|joblib|lz4|mlmodel|model|msgpack|npy|npz|onnx|ot|parquet|pb|pickle|pkl|pt|pth|rar|safetensors|tar|tflite|tgz|wasm|xz|zip|zst|png|jpe?g|gif|webp|pdf|mp[34]|wav|flac)$|tfevents/i;
+
+/** How much of a file's beginning `isLarge` looks at, in bytes. */
+export const SAMPLE_BYTES = 512;
+
+export function isLarge({ path, size, sample }: { path: string; size: number; sample: Uint8Array }): boolean {
+  // An empty file has nothing to upload.
+  if (size === 0) return false;
+  return size >= LARGE_BYTES || LARGE_NAMES.test(path) || sample.subarray(0, SAMPLE_BYTES).includes(0);
+}

@@ -6,8 +6,7 @@ import { constants } from "node:fs";
 import { type FileHandle, open, readdir, realpath, stat } from "node:fs/promises";
 import { join, sep } from "node:path";
 import { pathProblem, STORE_FOLDER } from "../names.ts";
-import { blobHash, compareText, type HubFile, pointerOid } from "./commit-object.ts";
-import { isLarge, SAMPLE_BYTES } from "./large-files.ts";
+import { blobHash, compareText, type HubFile, isLarge, pointerOid, SAMPLE_BYTES } from "./commit-object.ts";
 import type { OpenContent } from "./objects.ts";
 
 interface Stamp {
@@ -207,7 +206,7 @@ function milliseconds(nanoseconds: bigint): number {
   return Number(nanoseconds / 1_000_000n);
 }
 
-/** A file that hub/atomic-file.ts has begun and not finished. */
+/** A file that hub/files/atomic-file.ts has begun and not finished. */
 function isTemporary(name: string): boolean {
   return /^\..+\.[0-9a-f]{12}\.tmp$/.test(name);
 }

@@ -5,8 +5,8 @@ import { createHash, randomBytes } from "node:crypto";
 import { type BigIntStats, constants } from "node:fs";
 import { copyFile, type FileHandle, mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { stageFile } from "../../atomic-file.ts";
-import { HubRefusal } from "../refusal.ts";
+import { stageFile } from "../../files/atomic-file.ts";
+import { HubRefusal } from "../reply.ts";
 
 export interface ExpectedContent {
   sha256: string;

@@ -4,7 +4,7 @@
 import { mkdir, readdir, readFile, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { z } from "zod";
-import { writeFileAtomically } from "../../atomic-file.ts";
+import { writeFileAtomically } from "../../files/atomic-file.ts";
 import { COMMIT_ID } from "../names.ts";
 import type { HubCommit } from "./commit-object.ts";
 

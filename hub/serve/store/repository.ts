@@ -2,7 +2,7 @@
 // at this moment; other branches, tags and history are in the records. Reading never writes.
 
 import { join } from "node:path";
-import type { RepoType } from "../../access.ts";
+import type { RepoType } from "../../access/repository.ts";
 import { lockFile } from "../../cache/lock.ts";
 import { COMMIT_ID } from "../names.ts";
 import { type HubCommit, type HubFile, makeCommit, sameFiles } from "./commit-object.ts";

@@ -5,8 +5,8 @@ import { createHash, randomBytes } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { mkdir, readdir, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
-import { stageFile } from "../../atomic-file.ts";
-import { HubRefusal } from "../refusal.ts";
+import { stageFile } from "../../files/atomic-file.ts";
+import { HubRefusal } from "../reply.ts";
 import type { ExpectedContent, ObjectStore } from "./objects.ts";
 
 export interface Upload extends ExpectedContent {

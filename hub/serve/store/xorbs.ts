@@ -5,9 +5,9 @@
 import { randomBytes } from "node:crypto";
 import { mkdir, readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { stageFile } from "../../atomic-file.ts";
-import { HubRefusal } from "../refusal.ts";
-import { type XetFile, Xorb } from "../xet/index.ts";
+import { stageFile } from "../../files/atomic-file.ts";
+import { HubRefusal } from "../reply.ts";
+import { type XetFile, Xorb } from "./xet-formats.ts";
 
 const DAY = 24 * 3600 * 1000;
 /** Days are removed after this time, in milliseconds. */

@@ -20,8 +20,8 @@ import {
   solarize,
   solarizeAdd,
 } from "../../../workbench/data/images/augment/color.ts";
+import { borderOf, evaluationView } from "../../../workbench/data/images/crop.ts";
 import { decodeImage } from "../../../workbench/data/images/decode.ts";
-import { borderOf, evaluationView } from "../../../workbench/data/images/evaluation.ts";
 import type { Pixels } from "../../../workbench/data/images/pixels.ts";
 import { resize } from "../../../workbench/data/images/resample.ts";
 import { IMAGENET, IMAGES_ARE_HERE, openImagesNow } from "./image-sets.ts";

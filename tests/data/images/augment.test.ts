@@ -1,13 +1,11 @@
 // What is random in training: where crops are, how often what is done, that all policies are whole, and what is mixed.
 
 import { describe, expect, test } from "bun:test";
-import { autoAugment } from "../../../workbench/data/images/augment/auto-augment.ts";
-import { colorJitter } from "../../../workbench/data/images/augment/color-jitter.ts";
+import { colorJitter } from "../../../workbench/data/images/augment/color.ts";
+import { erase } from "../../../workbench/data/images/augment/mix-and-erase.ts";
 import type { AugmentContext } from "../../../workbench/data/images/augment/operations.ts";
-import { POLICIES } from "../../../workbench/data/images/augment/policies.ts";
-import { randAugment } from "../../../workbench/data/images/augment/rand-augment.ts";
+import { autoAugment, POLICIES, randAugment } from "../../../workbench/data/images/augment/policies.ts";
 import { randomBox, randomPaddedCrop } from "../../../workbench/data/images/crop.ts";
-import { erase } from "../../../workbench/data/images/erase.ts";
 import { drawMix } from "../../../workbench/data/images/index.ts";
 import { blank, mirror, type Pixels } from "../../../workbench/data/images/pixels.ts";
 import { RandomStream } from "../../../workbench/data/images/random.ts";

@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import sharp from "sharp";
-import { openImages } from "../../../workbench/data/images/open-images.ts";
+import { openImages } from "../../../workbench/data/images/sets/open-images.ts";
 import type { ImageSet, OpenImagesOptions } from "../../../workbench/data/images/types.ts";
 
 const sets = fileURLToPath(new URL("../../../../shared/hub/datasets/gblr/", import.meta.url));

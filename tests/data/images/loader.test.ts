@@ -6,8 +6,8 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { crc32 } from "node:zlib";
+import { evaluationView } from "../../../workbench/data/images/crop.ts";
 import { decodeImage } from "../../../workbench/data/images/decode.ts";
-import { evaluationView } from "../../../workbench/data/images/evaluation.ts";
 import {
   type ImageBatch,
   type ImageLoaderOptions,

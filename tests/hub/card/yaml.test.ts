@@ -3,8 +3,7 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { parse } from "yaml";
-import { cardMetadata, parseCardMetadata } from "../../../hub/card/metadata.ts";
-import { yamlOf } from "../../../hub/card/yaml.ts";
+import { cardMetadata, parseCardMetadata, yamlOf } from "../../../hub/card/metadata.ts";
 import { anyText, NUMBERS, TEXTS } from "./yaml-values.ts";
 
 function expectSame(value: unknown, text = yamlOf(value)): void {

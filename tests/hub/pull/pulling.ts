@@ -2,7 +2,7 @@
 
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import type { HubAccess, RepoName } from "../../../hub/access.ts";
+import type { HubAccess, RepoName } from "../../../hub/access/repository.ts";
 import { type PullEvent, type Pulled, type PullOptions, pull } from "../../../hub/pull/index.ts";
 
 export const REPO: RepoName = { type: "model", id: "x/y", revision: "main" };

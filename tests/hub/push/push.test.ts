@@ -5,7 +5,7 @@ import { afterAll, beforeAll, expect, test } from "bun:test";
 import { mkdirSync, symlinkSync } from "node:fs";
 import { rm, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
-import type { RepoName } from "../../../hub/access.ts";
+import type { RepoName } from "../../../hub/access/repository.ts";
 import { type PushEvent, type PushOptions, push } from "../../../hub/push/index.ts";
 import { type ServedHub, serveHub } from "../../../hub/serve/index.ts";
 import { bytesOf } from "../hostile-server.ts";

@@ -2,7 +2,7 @@
 
 import { expect, test } from "bun:test";
 import fc from "fast-check";
-import { select } from "../../../hub/serve/ranges.ts";
+import { select } from "../../../hub/serve/api/resolve.ts";
 import { bytesOf, lay, newFolder, sha256, testHub } from "./serving.ts";
 
 const folder = newFolder();

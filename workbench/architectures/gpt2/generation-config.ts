@@ -4,10 +4,10 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
-import { reason } from "../../../hub/byte-source.ts";
-import { parseJson } from "../../../hub/json.ts";
+import { reason } from "../../../hub/files/byte-source.ts";
 import { ModelError } from "../../../hub/model-folder/index.ts";
-import { textOfFile } from "../../../hub/text.ts";
+import { parseJson } from "../../../hub/text/json.ts";
+import { textOfFile } from "../../../hub/text/utf8.ts";
 
 const TokenId = z.int().min(0);
 /** One token or several, any of which ends a text. */

@@ -3,17 +3,17 @@
 
 import { join } from "node:path";
 import process from "node:process";
-import type { HubAccess } from "../../../hub/access.ts";
-import { formatCount, percent } from "../../../hub/numbers.ts";
+import type { HubAccess } from "../../../hub/access/repository.ts";
+import { formatCount, percent } from "../../../hub/text/numbers.ts";
 import { workbenchCache } from "../../../native/cache-folder.ts";
 import { type CalibrateEvent, type Covariances, calibrate, windowInputs } from "../../compress/index.ts";
 import { type Gpt2, gpt2Hidden, isClassifier, type Model } from "../../models/index.ts";
-import type { ExperimentEvent } from "../../pipeline/events.ts";
-import { locateDataset } from "../../pipeline/sources.ts";
-import { openTexts, type Texts } from "../../pipeline/texts.ts";
-import { CommandFailed } from "../program.ts";
-import { type ProgressBar, progressBar } from "../progress-bar.ts";
+import { openTexts, type Texts } from "../../pipeline/domains/texts.ts";
+import { locateDataset } from "../../pipeline/fetch.ts";
+import type { ExperimentEvent } from "../../pipeline/stage.ts";
 import { showPull } from "../pull.ts";
+import { CommandFailed } from "../shared/program.ts";
+import { type ProgressBar, progressBar } from "../shared/progress.ts";
 import { calibrateOnImages } from "./image-calibration.ts";
 
 export interface CalibrationSettings {

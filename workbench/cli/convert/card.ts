@@ -4,11 +4,11 @@
 import { readFile } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { type CardFacts, parseCardMetadata } from "../../../hub/card/index.ts";
-import type { Located } from "../../../hub/locate.ts";
+import type { Located } from "../../../hub/pull/locate.ts";
 import type { Conversion } from "../../compress/index.ts";
 import type { Engine } from "../../engine/core/types.ts";
 import { isClassifier, type Model } from "../../models/index.ts";
-import { commandLine, versionsOf } from "../versions.ts";
+import { commandLine, versionsOf } from "../shared/versions.ts";
 
 export interface CardOptions {
   source: Located;

@@ -8,11 +8,10 @@ import { workbenchCache } from "../../../native/cache-folder.ts";
 import { calibrate } from "../../compress/index.ts";
 import { clippedTold, imageLoader } from "../../data/images/index.ts";
 import { classifierLogits, imageSettings } from "../../models/index.ts";
-import { imageInputs } from "../../pipeline/image-inputs.ts";
-import { openedImages } from "../../pipeline/image-sets.ts";
-import { evaluationOptions } from "../../pipeline/image-transforms.ts";
-import { locateDataset } from "../../pipeline/sources.ts";
-import { UsageError } from "../program.ts";
+import { imageInputs, openedImages } from "../../pipeline/domains/image-sets.ts";
+import { evaluationOptions } from "../../pipeline/domains/image-settings.ts";
+import { locateDataset } from "../../pipeline/fetch.ts";
+import { UsageError } from "../shared/program.ts";
 import {
   type Calibration,
   type CalibrationOptions,

@@ -7,8 +7,8 @@ import { inspectBlas } from "../../engine/backends/torch/blas.ts";
 import { measureBandwidth, measureMatMul } from "../../engine/core/measure.ts";
 import { openEngine, probeEngine } from "../../engine/core/open.ts";
 import type { EngineName, OpenEngineOptions } from "../../engine/core/types.ts";
-import { oneLine } from "../program.ts";
-import type { Measured } from "./report.ts";
+import { oneLine } from "../shared/program.ts";
+import type { Measured } from "./collect.ts";
 
 export type Task =
   | { kind: "probe"; name: EngineName }

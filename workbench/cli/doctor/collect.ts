@@ -1,16 +1,24 @@
 // Gathers the report: child processes look for the engines side by side, then measure them one after the other, so that
 // no measurement disturbs the next. What the children run is child.ts.
 
+import { existsSync, readFileSync } from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import process from "node:process";
 import { fileURLToPath } from "node:url";
 import packageJson from "../../../package.json" with { type: "json" };
 import type { BlasReport } from "../../engine/backends/torch/blas.ts";
-import { ENGINE_NAMES, type EngineName, type OpenEngineOptions, type Probe } from "../../engine/core/types.ts";
-import { outputOf } from "../subprocess.ts";
-import type { Environment } from "../terminal.ts";
+import type { Bandwidth, MatMulRate } from "../../engine/core/measure.ts";
+import {
+  ENGINE_NAMES,
+  type EngineName,
+  type OpenEngineOptions,
+  type Precision,
+  type Probe,
+} from "../../engine/core/types.ts";
+import { outputOf } from "../shared/subprocess.ts";
+import type { Environment } from "../shared/terminal.ts";
 import type { Task } from "./child.ts";
-import { inspectHub } from "./hub.ts";
-import { inspectMachine } from "./machine.ts";
-import type { EngineReport, Outcome, Report } from "./report.ts";
 
 const CHILD = fileURLToPath(new URL("./child.ts", import.meta.url));
 /** Opening and two measurements take two to four seconds; this much means that it hangs. */
@@ -102,4 +110,106 @@ async function ask<Answer extends object>(task: Task): Promise<Answer | { error:
     const ended = error instanceof Error ? error.message : String(error);
     return { error: ended, ended };
   }
+}
+
+export interface Machine {
+  runtime: { name: string; version: string };
+  /** distribution or product name, e.g. `Debian GNU/Linux 12 (bookworm)` */
+  system: string;
+  kernel: string;
+  architecture: string;
+  cpu: string;
+  /** that this process may run on */
+  cores: number;
+  /** bytes */
+  memory: number;
+}
+
+export interface HubSettings {
+  endpoint: string;
+  /** where the token comes from; the token itself is never part of a report */
+  token: { set: boolean; source?: string };
+  /** cache folder, HF_HOME */
+  home: string;
+}
+
+/** An engine that opened and was measured. */
+export interface Measured {
+  engine: EngineName;
+  device: string;
+  precision: Precision;
+  threads: number;
+  /** why this engine, in its own words */
+  why: string;
+  matMul: MatMulRate;
+  elementwise: Bandwidth;
+}
+
+export type Outcome = { measured: Measured } | { error: string };
+
+export interface EngineReport {
+  name: EngineName;
+  probe: Probe;
+  /** absent when the engine is unavailable or was not asked for */
+  outcome?: Outcome;
+}
+
+export interface Report {
+  /** version of this package */
+  gblr: string;
+  machine: Machine;
+  requested: OpenEngineOptions;
+  engines: EngineReport[];
+  /** what the torch engine multiplies with on the CPU; absent where that engine was not measured there */
+  blas?: BlasReport | { error: string };
+  /** what `requested` opened, or why it could not */
+  opened: Outcome;
+  hub: HubSettings;
+}
+
+export function inspectMachine(): Machine {
+  return {
+    runtime: runtimeOf(process.versions),
+    system: distribution() ?? os.type(),
+    kernel: `${os.type()} ${os.release()}`,
+    architecture: os.arch(),
+    cpu: os.cpus()[0]?.model.trim() || "unknown",
+    cores: os.availableParallelism(),
+    memory: os.totalmem(),
+  };
+}
+
+/** Bun and Deno also claim a Node version, the one whose modules they offer. */
+function runtimeOf(versions: Readonly<Record<string, string | undefined>>): Machine["runtime"] {
+  if (versions.bun !== undefined) return { name: "Bun", version: versions.bun };
+  if (versions.deno !== undefined) return { name: "Deno", version: versions.deno };
+  return { name: "Node", version: versions.node ?? "unknown" };
+}
+
+/** Linux distributions name themselves in os-release(5). */
+function distribution(): string | undefined {
+  try {
+    return /^PRETTY_NAME="?([^"\n]+)"?$/m.exec(readFileSync("/etc/os-release", "utf8"))?.[1];
+  } catch {
+    return undefined;
+  }
+}
+
+const ENDPOINT = "https://huggingface.co";
+
+export function inspectHub(environment: Environment): HubSettings {
+  const cache = environment.XDG_CACHE_HOME || path.join(os.homedir(), ".cache");
+  const home = environment.HF_HOME || path.join(cache, "huggingface");
+  return { endpoint: withoutPassword(environment.HF_ENDPOINT || ENDPOINT), token: findToken(environment, home), home };
+}
+
+function findToken(environment: Environment, home: string): HubSettings["token"] {
+  if (environment.HF_TOKEN) return { set: true, source: "HF_TOKEN" };
+  const file = environment.HF_TOKEN_PATH || path.join(home, "token");
+  return existsSync(file) ? { set: true, source: file } : { set: false };
+}
+
+/** An endpoint behind a proxy may carry a user and password; a report gets pasted into bug reports. */
+function withoutPassword(endpoint: string): string {
+  return endpoint.replace(/^(\w+:\/\/)[^/@]*@/, "$1");
 }

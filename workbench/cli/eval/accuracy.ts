@@ -4,8 +4,8 @@
 
 import process from "node:process";
 import { type Command, Option } from "commander";
-import type { HubAccess } from "../../../hub/access.ts";
-import { percent } from "../../../hub/numbers.ts";
+import type { HubAccess } from "../../../hub/access/repository.ts";
+import { percent } from "../../../hub/text/numbers.ts";
 import { workbenchCache } from "../../../native/cache-folder.ts";
 import {
   CLASS_ORDERS,
@@ -27,21 +27,11 @@ import {
   type Model,
   resizePositions,
 } from "../../models/index.ts";
-import { openedImages } from "../../pipeline/image-sets.ts";
-import { evaluationOptions } from "../../pipeline/image-transforms.ts";
-import { classNames, confusionRows, scoreImages } from "../../pipeline/scores.ts";
-import { locateDataset, locateModel } from "../../pipeline/sources.ts";
+import { openedImages } from "../../pipeline/domains/image-sets.ts";
+import { evaluationOptions } from "../../pipeline/domains/image-settings.ts";
+import { locateDataset, locateModel } from "../../pipeline/fetch.ts";
+import { classNames, confusionRows, scoreImages } from "../../pipeline/measure.ts";
 import { makeRunFolder, startRun, updateRun, writeClassification, writeReport } from "../../report/index.ts";
-import { addEngineOptions, openEngineFor } from "../engine-options.ts";
-import { ExperimentView, shown } from "../experiment-view.ts";
-import { withHub } from "../hub-access.ts";
-import { interruptible } from "../interrupt.ts";
-import { loadWithProgress } from "../open-model.ts";
-import { countFrom, share } from "../option-values.ts";
-import { CommandFailed, verb } from "../program.ts";
-import { zooReleaseOf } from "../pull-zoo.ts";
-import type { Palette } from "../terminal.ts";
-import { commandLine, versionsOf } from "../versions.ts";
 import {
   flopsRows,
   type OnEngine,
@@ -51,7 +41,15 @@ import {
   speedRow,
   titleOf,
   writeResult,
-} from "./results.ts";
+} from "../eval.ts";
+import { zooReleaseOf } from "../pull-zoo.ts";
+import { withHub } from "../shared/hub-access.ts";
+import { loadWithProgress } from "../shared/open-model.ts";
+import { addEngineOptions, countFrom, openEngineFor, share } from "../shared/options.ts";
+import { CommandFailed, interruptible, verb } from "../shared/program.ts";
+import type { Palette } from "../shared/terminal.ts";
+import { commandLine, versionsOf } from "../shared/versions.ts";
+import { ExperimentView, shown } from "../shared/view.ts";
 
 interface AccuracyFlags extends OpenEngineOptions {
   dataset: string;

@@ -3,24 +3,15 @@
 
 import process from "node:process";
 import type { Command } from "commander";
-import type { HubAccess } from "../../../hub/access.ts";
+import type { HubAccess } from "../../../hub/access/repository.ts";
 import { workbenchCache } from "../../../native/cache-folder.ts";
 import { wordsAndBytes } from "../../data/index.ts";
 import type { OpenEngineOptions } from "../../engine/core/types.ts";
 import { perUnit } from "../../evaluate/perplexity.ts";
 import type { Gpt2, Model } from "../../models/index.ts";
-import { scoreText } from "../../pipeline/scores.ts";
-import { locateDataset, locateModel } from "../../pipeline/sources.ts";
-import { firstWindows, openTexts } from "../../pipeline/texts.ts";
-import { addEngineOptions, openEngineFor } from "../engine-options.ts";
-import { ExperimentView, shown } from "../experiment-view.ts";
-import { withHub } from "../hub-access.ts";
-import { interruptible } from "../interrupt.ts";
-import { loadWithProgress } from "../open-model.ts";
-import { countFrom } from "../option-values.ts";
-import { CommandFailed, UsageError, verb } from "../program.ts";
-import { zooReleaseOf } from "../pull-zoo.ts";
-import type { Palette } from "../terminal.ts";
+import { firstWindows, openTexts } from "../../pipeline/domains/texts.ts";
+import { locateDataset, locateModel } from "../../pipeline/fetch.ts";
+import { scoreText } from "../../pipeline/measure.ts";
 import {
   flopsRows,
   type OnEngine,
@@ -30,7 +21,14 @@ import {
   speedRow,
   titleOf,
   writeResult,
-} from "./results.ts";
+} from "../eval.ts";
+import { zooReleaseOf } from "../pull-zoo.ts";
+import { withHub } from "../shared/hub-access.ts";
+import { loadWithProgress } from "../shared/open-model.ts";
+import { addEngineOptions, countFrom, openEngineFor } from "../shared/options.ts";
+import { CommandFailed, interruptible, UsageError, verb } from "../shared/program.ts";
+import type { Palette } from "../shared/terminal.ts";
+import { ExperimentView, shown } from "../shared/view.ts";
 
 interface PerplexityFlags extends OpenEngineOptions {
   dataset: string;

@@ -1,11 +1,11 @@
 // What a sweep found as one table: a line a model, and the lines for a terminal.
 
 import { metricNamed, metricsOf, valueText } from "../../../hub/card/metric-names.ts";
-import { percent } from "../../../hub/numbers.ts";
+import { percent } from "../../../hub/text/numbers.ts";
+import type { SweepRun } from "../../pipeline/sweep.ts";
+import { acrossSeeds, type RepeatedResult } from "../../pipeline/sweep-results.ts";
 import type { ComparisonRow } from "../../report/index.ts";
-import { type Cell, formatBytes, type Palette, table, threeDigits } from "../terminal.ts";
-import { acrossSeeds, type RepeatedResult } from "./repeats.ts";
-import type { SweepRun } from "./sweep.ts";
+import { type Cell, formatBytes, type Palette, table, threeDigits } from "../shared/terminal.ts";
 
 /** A model at its end, with the values of its point; without any, the model that all began with. */
 export interface SweepResult extends ComparisonRow {

@@ -2,8 +2,8 @@
 
 import { type DecodedArray, type FileMetaData, parquetMetadataAsync, parquetScan, parquetSchema } from "hyparquet";
 import { compressors } from "hyparquet-compressors";
-import { type ByteSource, openFile } from "../../../hub/byte-source.ts";
-import { decodeUtf8 } from "../../../hub/text.ts";
+import { type ByteSource, openFile } from "../../../hub/files/byte-source.ts";
+import { decodeUtf8 } from "../../../hub/text/utf8.ts";
 import { DataError, why } from "../errors.ts";
 
 export type ParquetColumn = ReturnType<typeof parquetSchema>["children"][number];

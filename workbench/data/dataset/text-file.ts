@@ -5,8 +5,8 @@ import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
 import { pipeline } from "node:stream";
 import { createGunzip } from "node:zlib";
-import { isLfsPointer, POINTER_PROBLEM } from "../../../hub/lfs-pointer.ts";
-import { decodeUtf8, unfinishedBytes } from "../../../hub/text.ts";
+import { isLfsPointer, POINTER_PROBLEM } from "../../../hub/files/byte-source.ts";
+import { decodeUtf8, unfinishedBytes } from "../../../hub/text/utf8.ts";
 import { DataError, why } from "../errors.ts";
 
 export interface TextPart {

@@ -3,7 +3,7 @@
 // scaled: what is above 255 becomes 255. Equal to the last bit for JPEG, PNG, WebP, TIFF and GIF (its first picture).
 
 import sharp, { type Sharp } from "sharp";
-import { isLfsPointer, POINTER_PROBLEM } from "../../../hub/lfs-pointer.ts";
+import { isLfsPointer, POINTER_PROBLEM } from "../../../hub/files/byte-source.ts";
 import { why } from "../errors.ts";
 import { blank, type Pixels } from "./pixels.ts";
 

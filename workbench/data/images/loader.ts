@@ -2,15 +2,14 @@
 // themselves: while the calling thread computes for seconds on end, the next batch is made.
 
 import os from "node:os";
-import { formatBytes } from "../../../hub/numbers.ts";
+import { formatBytes } from "../../../hub/text/numbers.ts";
 import { expectSetting } from "../../engine/ops/operands.ts";
 import { DataError } from "../errors.ts";
-import { startPool } from "../workers/pool.ts";
-import { roomForDecoded } from "./decoded-images.ts";
-import { type ImageAnswer, type ImageJob, type LoaderSettings, prepareImages } from "./job.ts";
+import { startPool } from "../worker-pool.ts";
+import { type ImageAnswer, type ImageJob, type LoaderSettings, prepareImages, roomForDecoded } from "./prepare.ts";
 import { seedWithin } from "./random.ts";
 import type { ImageLoaderOptions } from "./transform.ts";
-import { checkTransform } from "./transform-check.ts";
+import { checkTransform } from "./transform.ts";
 import type { ImageBatch, ImageLoader, ImageSet, SkippedImage } from "./types.ts";
 
 const MOST_WORKERS = 16;

@@ -1,7 +1,7 @@
 // What the rest of the workbench knows of images: a set of encoded ones with their labels, what opening it tells, and
 // batches of decoded ones. Interfaces only.
 
-import type { ClassOrder } from "./class-order.ts";
+import type { ClassOrder } from "./sets/classes.ts";
 
 /** Where the bytes of an encoded image are, for any thread to read. */
 export interface ImagePlace {

@@ -2,8 +2,8 @@
 // a worker.
 
 import { workerData } from "node:worker_threads";
-import { answerJobs } from "../workers/answer.ts";
-import { type ImageAnswer, type ImageJob, type LoaderSettings, prepareImages } from "./job.ts";
+import { answerJobs } from "../worker-pool.ts";
+import { type ImageAnswer, type ImageJob, type LoaderSettings, prepareImages } from "./prepare.ts";
 
 const settings = workerData as LoaderSettings;
 

@@ -3,7 +3,7 @@
 
 import type { Tokenizer as Library } from "@huggingface/tokenizers";
 import type { StreamDecoder } from "../types.ts";
-import { fromByteLevel } from "./byte-level.ts";
+import { fromByteLevel } from "./byte-level-bpe.ts";
 import type { TokenizerDefinition } from "./definition.ts";
 
 export interface Decoder {

@@ -5,8 +5,8 @@ import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
-import { parseJson } from "../../../hub/json.ts";
-import { textOfFile } from "../../../hub/text.ts";
+import { parseJson } from "../../../hub/text/json.ts";
+import { textOfFile } from "../../../hub/text/utf8.ts";
 import { DataError, why } from "../errors.ts";
 
 const AddedToken = z.looseObject({ id: z.int().min(0), content: z.string() });

@@ -4,13 +4,10 @@
 
 import { Tokenizer as Library } from "@huggingface/tokenizers";
 import { DataError, why } from "../errors.ts";
-import { toByteLevel } from "./byte-level.ts";
-import { type Cut, openCut } from "./cut-pieces.ts";
+import { type Merge, openMerges, PieceMemo, toByteLevel } from "./byte-level-bpe.ts";
 import type { TokenizerDefinition, TokenizerFiles } from "./definition.ts";
 import type { IdList } from "./id-list.ts";
-import { type Merge, openMerges } from "./merges.ts";
-import { PieceMemo } from "./piece-memo.ts";
-import { useUnicodeWhiteSpace } from "./white-space.ts";
+import { type Cut, openCut, useUnicodeWhiteSpace } from "./pre-tokenizer.ts";
 
 export interface Encoder {
   readonly library: Library;

@@ -4,8 +4,8 @@
 import { randomBytes } from "node:crypto";
 import { mkdir, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { writeFileAtomically } from "../../../hub/atomic-file.ts";
 import { openCheckpoint } from "../../../hub/checkpoint/index.ts";
+import { writeFileAtomically } from "../../../hub/files/atomic-file.ts";
 import { CONFIG_FILE, ModelError } from "../../../hub/model-folder/index.ts";
 import { type TensorSource, writeModel } from "../../../hub/safetensors/index.ts";
 import { loadModelNow } from "../load.ts";

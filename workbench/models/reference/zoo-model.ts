@@ -3,25 +3,16 @@
 
 import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
-import type { HubAccess } from "../../../hub/access.ts";
-import { writeFileAtomically } from "../../../hub/atomic-file.ts";
+import { HubError } from "../../../hub/access/hub-error.ts";
+import { type HubAccess, parseRepoName } from "../../../hub/access/repository.ts";
 import { lockFile } from "../../../hub/cache/lock.ts";
 import { CheckpointError } from "../../../hub/checkpoint/index.ts";
-import { HubError } from "../../../hub/hub-error.ts";
-import type { Located } from "../../../hub/locate.ts";
+import { writeFileAtomically } from "../../../hub/files/atomic-file.ts";
 import { CONFIG_FILE } from "../../../hub/model-folder/index.ts";
 import { type PullEvent, type PullOptions, pull } from "../../../hub/pull/index.ts";
-import { parseRepoName } from "../../../hub/repo-name.ts";
-import {
-  fetchCheckpoint,
-  forgetCheckpoint,
-  ZOO_RELEASE,
-  type ZooEntry,
-  ZooError,
-  type ZooEvent,
-  zooEntry,
-  zooFolder,
-} from "../../../hub/zoo.ts";
+import type { Located } from "../../../hub/pull/locate.ts";
+import { fetchCheckpoint, forgetCheckpoint, type ZooEvent } from "../../../hub/zoo/fetch.ts";
+import { ZOO_RELEASE, type ZooEntry, ZooError, zooEntry, zooFolder } from "../../../hub/zoo/releases.ts";
 import { COMPANION_FILES } from "../write-folder.ts";
 import { type ImportReferenceEvent, importReference } from "./import-reference.ts";
 import type { ReadingOptions } from "./reader.ts";

@@ -1,8 +1,8 @@
 // Which classes are taken for which: a square of counts, colored by the share of a class. Counts in, a chart out.
 
-import type { Chart } from "../chart.ts";
-import { shortName } from "../short-name.ts";
-import { textList, VIEW } from "./encodings.ts";
+import { shortName } from "../layer-names.ts";
+import type { Chart } from "./chart.ts";
+import { textList, VIEW } from "./chart.ts";
 
 /** With more classes a square is no longer legible. */
 export const MOST_CLASSES = 30;

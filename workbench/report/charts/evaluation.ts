@@ -3,11 +3,11 @@
 
 import { metricNamed, valueText } from "../../../hub/card/metric-names.ts";
 import type { EvaluationMetrics } from "../../train/metrics.ts";
-import type { Chart } from "../chart.ts";
+import { SERIES } from "../pictures/colors.ts";
 import type { ComparisonRow } from "../run-record.ts";
-import { SERIES } from "../theme.ts";
-import { thinned } from "../thin.ts";
-import { numberAxis, spansDecades, stepAxis, VIEW } from "./encodings.ts";
+import type { Chart } from "./chart.ts";
+import { numberAxis, spansDecades, stepAxis, VIEW } from "./chart.ts";
+import { thinned } from "./curves.ts";
 
 /** More lines than these cannot be told apart. */
 const MOST_REFERENCES = 5;

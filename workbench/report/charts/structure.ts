@@ -2,12 +2,10 @@
 // metrics.jsonl in, charts out.
 
 import type { StepMetrics, StructureMetrics } from "../../train/metrics.ts";
-import { CHART, type Chart } from "../chart.ts";
-import { PALETTE, type Rgb } from "../heat-scale.ts";
-import { shortName } from "../short-name.ts";
-import { SERIES, TONES } from "../theme.ts";
-import { sampled, thinned } from "../thin.ts";
-import { numberAxis, stepAxis, textList, VIEW } from "./encodings.ts";
+import { shortName } from "../layer-names.ts";
+import { PALETTE, type Rgb, SERIES, TONES } from "../pictures/colors.ts";
+import { CHART, type Chart, numberAxis, stepAxis, textList, VIEW } from "./chart.ts";
+import { sampled, thinned } from "./curves.ts";
 import { ends, pointsOf } from "./training.ts";
 
 const NAME_LENGTH = 22;

@@ -2,10 +2,10 @@
 // metrics.jsonl in, charts out.
 
 import type { StepMetrics } from "../../train/metrics.ts";
-import type { Chart } from "../chart.ts";
-import { SERIES, TONES } from "../theme.ts";
-import { MOST_POINTS, type Point, sampled, smoothed, thinned } from "../thin.ts";
-import { numberAxis, stepAxis, VIEW } from "./encodings.ts";
+import { SERIES, TONES } from "../pictures/colors.ts";
+import type { Chart } from "./chart.ts";
+import { numberAxis, stepAxis, VIEW } from "./chart.ts";
+import { MOST_POINTS, type Point, sampled, smoothed, thinned } from "./curves.ts";
 
 const FEW = 30;
 /** To either side of a step, of the running mean: a share of the steps. */

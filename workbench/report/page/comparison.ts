@@ -2,7 +2,7 @@
 // compressed ones marked, and what it comes to in a sentence.
 
 import { bestOf, flopsText, metricNamed, metricsOf, valueText } from "../../../hub/card/metric-names.ts";
-import { formatBytes, formatCount, formatDuration } from "../../../hub/numbers.ts";
+import { formatBytes, formatCount, formatDuration } from "../../../hub/text/numbers.ts";
 import type { ComparisonRow } from "../run-record.ts";
 import { type Column, type Html, table } from "./html.ts";
 

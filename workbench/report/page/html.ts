@@ -1,7 +1,7 @@
 // HTML as text that cannot be broken into: what is put into a template is escaped unless it is itself made of such
 // templates. The elements here are those of our pages; what they say is the caller's.
 
-import { escaped } from "../escape.ts";
+import { escaped } from "../pictures/svg.ts";
 
 /** Markup that is safe as it is. */
 export class Html {

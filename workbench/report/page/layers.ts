@@ -1,7 +1,7 @@
 // The layers of a run one by one: what each costs, how many of its blocks live, how far conversion moved it. From the
 // model folder where there is one, else from the last structure that training wrote down.
 
-import { formatCount, percent } from "../../../hub/numbers.ts";
+import { formatCount, percent } from "../../../hub/text/numbers.ts";
 import type { StructureMetrics } from "../../train/metrics.ts";
 import type { Inspection } from "../describe-model.ts";
 import type { ConvertedLayer } from "../run-record.ts";

@@ -2,18 +2,17 @@
 // sentence. Which charts there are is in ../charts, how tables look in the files beside this one.
 
 import { Buffer } from "node:buffer";
-import { type Chart, chartElement } from "../chart.ts";
+import { type Chart, chartElement } from "../charts/chart.ts";
 import { confusionChart, MOST_CLASSES } from "../charts/classification.ts";
+import { structureCharts, trainingCharts } from "../charts/run-charts.ts";
 import type { Described } from "../describe-model.ts";
 import { structuresOf } from "../metrics-log.ts";
+import { structurePicture } from "../pictures/structure-picture.ts";
 import type { Run } from "../run-files.ts";
-import { structurePicture } from "../structure-picture.ts";
-import { structureCharts, trainingCharts } from "./charts.ts";
-import { gapTable, mistakesTable } from "./classification.ts";
 import { comparisonSentence, comparisonTable } from "./comparison.ts";
-import { environmentTable, settingsTable } from "./facts.ts";
 import { drawing, type Html, html, section, sentence } from "./html.ts";
 import { layerRows, layerTable } from "./layers.ts";
+import { environmentTable, gapTable, mistakesTable, settingsTable } from "./tables.ts";
 
 /** A run and what has been read of its model. */
 export interface Shown {

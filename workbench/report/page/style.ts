@@ -1,8 +1,8 @@
 // How a report looks: one column of sections, charts two beside each other where there is room, light or dark as the
 // reader's system is, white on paper. No fonts and no files are fetched.
 
-import { FONT_FAMILY } from "../svg.ts";
-import { toneVariables } from "../theme.ts";
+import { toneVariables } from "../pictures/colors.ts";
+import { FONT_FAMILY } from "../pictures/svg.ts";
 
 export const STYLE = `
 :root{color-scheme:light dark;${toneVariables("light")};--page:#f6f6f9;--good:#e7f4ec;--good-ink:#11633a;--bad:#fdeaea;--bad-ink:#a31616;--busy:#eceafb}

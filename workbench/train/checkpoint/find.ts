@@ -4,9 +4,9 @@
 import { readdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Variable } from "@tensorflow/tfjs-core";
-import { reason } from "../../../hub/byte-source.ts";
-import { jsonOrUndefined } from "../../../hub/json.ts";
+import { reason } from "../../../hub/files/byte-source.ts";
 import { openSafetensors } from "../../../hub/safetensors/index.ts";
+import { jsonOrUndefined } from "../../../hub/text/json.ts";
 import { RunError } from "../errors.ts";
 import { stepsIn } from "./save.ts";
 import { CHECKPOINT_STATE, type CheckpointState, checkpointVersionProblem, nameOf, type RunState } from "./state.ts";

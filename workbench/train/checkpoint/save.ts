@@ -4,8 +4,8 @@
 import { mkdir, readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Variable } from "@tensorflow/tfjs-core";
-import { writeFileAtomically } from "../../../hub/atomic-file.ts";
-import { reason } from "../../../hub/byte-source.ts";
+import { writeFileAtomically } from "../../../hub/files/atomic-file.ts";
+import { reason } from "../../../hub/files/byte-source.ts";
 import { writeSafetensors } from "../../../hub/safetensors/index.ts";
 import { RunError } from "../errors.ts";
 import { CHECKPOINT_FORMAT, CHECKPOINT_VERSION, type CheckpointState, nameOf, type RunState, stepOf } from "./state.ts";

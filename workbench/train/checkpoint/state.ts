@@ -3,8 +3,7 @@
 // is.
 
 import { z } from "zod";
-import { versionProblem } from "../../../hub/format-version.ts";
-import { isJsonObject } from "../../../hub/json.ts";
+import { isJsonObject, versionProblem } from "../../../hub/text/json.ts";
 
 const count = z.int().min(0);
 const setting = z.union([z.string(), z.number(), z.boolean(), z.null()]);

@@ -1,0 +1,74 @@
+// From what a user calls a model or a data set to a folder on this machine: a folder is itself, `owner/name[@revision]`
+// is pulled from the Hub, `zoo:name` is left to whoever can make a model of a released checkpoint.
+
+import { stat } from "node:fs/promises";
+import { HubError } from "../access/hub-error.ts";
+import { type HubAccess, parseRepoName, type RepoName, RepoNameError, type RepoType } from "../access/repository.ts";
+import { quote } from "../files/file-error.ts";
+import { isZooName, zooEntry } from "../zoo/releases.ts";
+import { type PullEvent, type PullOptions, pull } from "./index.ts";
+
+export interface Located {
+  kind: "located";
+  folder: string;
+  /** as the user calls it */
+  name: string;
+  /** of the Hub */
+  commit?: string;
+  /** `owner/name`, if it is from the Hub */
+  repo?: string;
+}
+
+/** Makes a model folder of a zoo name, and yields it last. */
+export type LocateZoo<Event> = (
+  name: string,
+  access: HubAccess,
+  options: { signal?: AbortSignal | undefined },
+) => AsyncGenerator<Event | Located, void>;
+
+export interface LocateOptions<ZooEvent = never> extends PullOptions {
+  /** what to do with `zoo:` names. Default they are an error */
+  zoo?: LocateZoo<ZooEvent> | undefined;
+}
+
+/** @throws HubError, RepoNameError, ZooError */
+export async function* locate<ZooEvent = never>(
+  text: string,
+  type: RepoType,
+  access: HubAccess,
+  { zoo, ...options }: LocateOptions<ZooEvent> = {},
+): AsyncGenerator<PullEvent | ZooEvent | Located, void> {
+  if (isZooName(text)) {
+    const { name } = zooEntry(text);
+    if (type === "model" && zoo) return yield* zoo(text, access, { signal: options.signal });
+    throw new HubError(
+      "refused",
+      `${text} cannot be used here; run "gblr pull zoo:${name}" and give the folder it prints`,
+    );
+  }
+  if ((await stat(text).catch(() => undefined))?.isDirectory()) {
+    return yield { kind: "located", folder: text, name: text };
+  }
+  const repo = parseLocation(text, type);
+  for await (const event of pull(repo, access, options)) {
+    yield event;
+    if (event.kind !== "pulled") continue;
+    yield { kind: "located", folder: event.folder, name: text, commit: event.commit, repo: repo.id };
+  }
+}
+
+/** A path that is not there is taken for a path, not for a name with a typing error. @throws HubError, RepoNameError */
+export function parseLocation(text: string, type: RepoType): RepoName {
+  if (/^(?:[./~]|[A-Za-z]:[\\/])/.test(text)) {
+    throw new HubError(
+      "no-file",
+      `there is no folder ${quote(text)}; give a ${type} folder or a name such as owner/name`,
+    );
+  }
+  try {
+    return parseRepoName(text, type);
+  } catch (error) {
+    if (!(error instanceof RepoNameError)) throw error;
+    throw new RepoNameError(`there is no folder ${quote(text)}, and ${error.message}`);
+  }
+}

@@ -1,8 +1,0 @@
-// The one error of safetensors files: which file, which tensor, what is wrong.
-
-import { FileError } from "../file-error.ts";
-
-/** A file that breaks the format, is not there, or lacks what was asked of it. */
-export class SafetensorsError extends FileError {
-  override readonly name = "SafetensorsError";
-}

@@ -1,0 +1,188 @@
+// Shards: which chunks of which xorbs make a file (huggingface.co/docs/xet, "Shard format"). Only the files are read;
+// what a shard says of xorbs serves to find chunks again, which a local Hub does not offer.
+
+import { decompressLz4Raw } from "hyparquet-compressors";
+import { HubRefusal } from "../reply.ts";
+import type { ExpectedContent } from "./objects.ts";
+
+/** Chunks `first` … `end - 1` of a xorb. */
+export interface XetTerm {
+  xorb: string;
+  first: number;
+  end: number;
+}
+
+export interface XetFile extends ExpectedContent {
+  terms: XetTerm[];
+}
+
+/** Of every header and entry. */
+const ENTRY = 48;
+const HASH = 32;
+const SHARD_MAGIC = Buffer.from(
+  "HFRepoMetaData\0\x55\x69\x67\x45\x6a\x7b\x81\x57\x83\xa5\xbd\xd9\x5c\xcd\xd1\x4a\xa9",
+  "latin1",
+);
+const SHARD_VERSION = 2;
+const WITH_VERIFICATION = 0x8000_0000;
+const WITH_METADATA = 0x4000_0000;
+
+/** @throws {HubRefusal} 400 if it is no shard, or does not say a file's SHA-256 */
+export function shardFiles(shard: Buffer): XetFile[] {
+  if (shard.length < ENTRY || !shard.subarray(0, HASH).equals(SHARD_MAGIC))
+    throw noShard("it has not the first bytes of one");
+  if (shard.readUInt32LE(HASH) !== SHARD_VERSION) throw noShard(`its version is not ${SHARD_VERSION}`);
+  const files: XetFile[] = [];
+  let at = ENTRY;
+  const take = () => {
+    const entry = shard.subarray(at, at + ENTRY);
+    at += ENTRY;
+    if (entry.length < ENTRY) throw noShard("it ends too early");
+    return entry;
+  };
+  for (let header = take(); !isLast(header); header = take()) {
+    const [flags, count] = [header.readUInt32LE(HASH), header.readUInt32LE(HASH + 4)];
+    const entries = Array.from({ length: checkedCount(count, shard.length) }, take);
+    if (flags & WITH_VERIFICATION) for (let i = 0; i < count; i++) take();
+    if (!(flags & WITH_METADATA)) throw noShard("it does not say the SHA-256 of a file");
+    files.push({
+      sha256: hashText(take()),
+      size: entries.reduce((sum, entry) => sum + entry.readUInt32LE(HASH + 4), 0),
+      terms: entries.map((entry) => ({
+        xorb: hashText(entry),
+        first: entry.readUInt32LE(HASH + 8),
+        end: entry.readUInt32LE(HASH + 12),
+      })),
+    });
+  }
+  return files;
+}
+
+const isLast = (entry: Buffer) => entry.subarray(0, HASH).every((byte) => byte === 0xff);
+
+function checkedCount(count: number, length: number): number {
+  if (count * ENTRY > length) throw noShard("it has not as many entries as it says");
+  return count;
+}
+
+/** As Xet writes hashes: four numbers of 64 bits, the lowest byte of each first in the file and last in the text. */
+function hashText(entry: Buffer): string {
+  return [0, 8, 16, 24].map((at) => entry.readBigUInt64LE(at).toString(16).padStart(16, "0")).join("");
+}
+
+const noShard = (why: string) => new HubRefusal(400, `the body is not a shard of Xet: ${why}`);
+
+interface Chunk {
+  data: Uint8Array;
+  scheme: number;
+  /** bytes of the content */
+  size: number;
+}
+
+/** Of the header's first byte. A footer begins with a letter instead. */
+const CHUNK_VERSION = 0;
+const HEADER = 8;
+
+/** By the number of the compression. */
+const DECODERS: readonly ((chunk: Chunk) => Uint8Array)[] = [
+  ({ data }) => data,
+  ({ data, size }) => decodeLz4Frame(data, size),
+  ({ data, size }) => ungrouped(decodeLz4Frame(data, size)),
+];
+
+/** A xorb in memory. Its headers are walked once, however many terms of a shard are in it. */
+export class Xorb {
+  readonly #bytes: Uint8Array;
+  /** where each chunk begins that was looked for, and the one after it */
+  readonly #starts = [0];
+
+  constructor(bytes: Uint8Array) {
+    this.#bytes = bytes;
+  }
+
+  /**
+   * Contents of the chunks `first` … `end - 1`.
+   * @throws {HubRefusal} 400 if the xorb has no such chunks or they are damaged
+   */
+  *chunks({ first, end }: { first: number; end: number }): Generator<Uint8Array> {
+    for (let index = first; index < end; index++) {
+      const { data, scheme, size } = this.#chunk(index);
+      const decode = DECODERS[scheme];
+      if (!decode) throw damaged(`chunk ${index} is compressed by method ${scheme}, which this Hub does not know`);
+      yield decode({ data, scheme, size });
+    }
+  }
+
+  #chunk(index: number): Chunk {
+    while (this.#starts.length <= index) this.#chunkAt(this.#starts.length - 1);
+    return this.#chunkAt(index);
+  }
+
+  #chunkAt(index: number): Chunk {
+    const bytes = this.#bytes;
+    const at = this.#starts[index] as number;
+    if (at + HEADER > bytes.length || bytes[at] !== CHUNK_VERSION) throw damaged(`it has no chunk ${index}`);
+    const view = new DataView(bytes.buffer, bytes.byteOffset + at, HEADER);
+    const length = view.getUint32(0, true) >>> 8;
+    const [scheme, size] = [view.getUint8(4), view.getUint32(4, true) >>> 8];
+    const data = bytes.subarray(at + HEADER, at + HEADER + length);
+    if (data.length < length) throw damaged(`it ends inside chunk ${index}`);
+    this.#starts[index + 1] = at + HEADER + length;
+    return { data, scheme, size };
+  }
+}
+
+/** Every fourth byte of the content comes first, then those after them: floats compress better so. */
+function ungrouped(grouped: Uint8Array): Uint8Array {
+  const content = new Uint8Array(grouped.length);
+  let from = 0;
+  for (let first = 0; first < 4; first++) {
+    for (let to = first; to < content.length; to += 4) content[to] = grouped[from++] as number;
+  }
+  return content;
+}
+
+const damaged = (why: string) => new HubRefusal(400, `a xorb is not as it should be: ${why}`);
+
+const LZ4_MAGIC = 0x184d2204;
+const LZ4_STORED = 0x8000_0000;
+
+/**
+ * The content of one frame of independent blocks.
+ * @param size bytes of the content
+ * @throws {HubRefusal} 400 if it is no such frame
+ */
+export function decodeLz4Frame(frame: Uint8Array, size: number): Uint8Array {
+  const view = new DataView(frame.buffer, frame.byteOffset, frame.byteLength);
+  if (frame.length < 7 || view.getUint32(0, true) !== LZ4_MAGIC) throw noFrame("it has no magic number");
+  const [flags, descriptor] = [view.getUint8(4), view.getUint8(5)];
+  const [isIndependent, hasBlockChecksums, hasSize, hasDictionary] = [0x20, 0x10, 0x08, 0x01].map((bit) => flags & bit);
+  if (!isIndependent || hasDictionary) throw noFrame("its blocks depend on one another or on a dictionary");
+  const longest = 2 ** (8 + 2 * (descriptor >> 4));
+  const content = new Uint8Array(size);
+  let filled = 0;
+  for (let at = 7 + (hasSize ? 8 : 0); at + 4 <= frame.length; ) {
+    const header = view.getUint32(at, true);
+    if (header === 0) break;
+    const length = header & ~LZ4_STORED;
+    const block = frame.subarray(at + 4, at + 4 + length);
+    if (block.length < length) throw noFrame("it ends inside a block");
+    // All blocks but the last are full.
+    const expected = Math.min(longest, size - filled);
+    content.set(header & LZ4_STORED ? block.subarray(0, expected) : decoded(block, expected), filled);
+    filled += expected;
+    at += 4 + length + (hasBlockChecksums ? 4 : 0);
+  }
+  if (filled !== size) throw noFrame(`it holds ${filled} bytes of ${size}`);
+  return content;
+}
+
+function decoded(block: Uint8Array, size: number): Uint8Array {
+  try {
+    return decompressLz4Raw(block, size);
+  } catch {
+    throw noFrame("a block is damaged");
+  }
+}
+
+const noFrame = (why: string) => new HubRefusal(400, `a chunk is not an LZ4 frame: ${why}`);

@@ -1,0 +1,90 @@
+// A plan and what came of it as text: a table of layers each, totals, and what that is of the whole model.
+
+import { formatBytes, formatCount, formatDuration, percent } from "../../hub/text/numbers.ts";
+import type { Conversion, ConversionPlan, PlanTotals } from "../compress/index.ts";
+import { shortName } from "../report/layer-names.ts";
+import type { Counts } from "../structures/counting/count.ts";
+import { type Cell, type Palette, table } from "./shared/terminal.ts";
+
+const LONGEST_NAME = 48;
+
+export function printPlan(plan: ConversionPlan, { model, palette }: { model: string; palette: Palette }): string {
+  const rows = plan.layers.map(({ name, nIn, nOut, structure, dense, cost }) => [
+    shortName(name, LONGEST_NAME),
+    structure,
+    `${nIn} × ${nOut}`,
+    formatCount(dense),
+    formatCount(cost),
+    percent(cost / dense),
+  ]);
+  return [
+    palette.bold(`${model} → ${plan.structure}, ${askedText(plan)}`),
+    "",
+    ...aligned(["layer", "becomes", "in × out", "cost before", "after", "share"], rows, palette),
+    "",
+    ...totalLines(plan.totals, plan.counts.after),
+  ].join("\n");
+}
+
+export interface Written {
+  out: string;
+  files: readonly string[];
+  /** of tensors in files that inference reads, before and after */
+  bytes: { before: number; after: number };
+  parameters: { before: number; after: number };
+  seconds: number;
+}
+
+export function printConversion(conversion: Conversion, written: Written, palette: Palette): string {
+  const { layers, init } = conversion;
+  const seen = layers.some(({ outputError }) => outputError !== undefined);
+  const mixed = layers.some(({ by }) => by !== init);
+  const rows = layers.map(({ name, cost, dense, error, outputError, by, seconds }) => [
+    shortName(name, LONGEST_NAME),
+    percent(cost / dense),
+    error.toFixed(4),
+    ...(seen ? [outputError?.toFixed(4) ?? ""] : []),
+    ...(mixed ? [by] : []),
+    formatDuration(seconds),
+  ]);
+  const headings = ["layer", "share", "error", ...(seen ? ["of outputs"] : []), ...(mixed ? ["by"] : []), "time"];
+  const { parameters, bytes, out, files, seconds } = written;
+  const worst = Math.max(0, ...layers.map(({ error }) => error));
+  return [
+    "",
+    ...aligned(headings, rows, palette),
+    "",
+    ...totalLines(conversion.totals, conversion.counts),
+    `largest relative error: ${worst.toFixed(4)}`,
+    `parameters for inference: ${formatCount(parameters.before)} → ${formatCount(parameters.after)}`,
+    `model.safetensors: ${formatBytes(bytes.before)} → ${formatBytes(bytes.after)}`,
+    `written in ${formatDuration(seconds)}: ${out} (${files.join(", ")})`,
+  ].join("\n");
+}
+
+function askedText({ asked, allocation }: ConversionPlan): string {
+  if ("widths" in asked) return `widths ${asked.widths}`;
+  const what = "flops" in asked ? `${percent2(asked.flops)} relative FLOPs` : `budget ${percent2(asked.budget)}`;
+  return `${what}, ${allocation}`;
+}
+
+function totalLines(totals: PlanTotals, after: Counts): string[] {
+  const { dense, allowed, cost, share } = totals;
+  const spent = `${formatCount(cost)} of ${formatCount(dense)} multiply-adds a pass, ${percent2(share)}`;
+  return [
+    `these layers: ${spent} (allowed ${percent2(allowed / dense)})`,
+    `whole model: ${percent2(after.reference.relative)} relative FLOPs as published tables count, ` +
+      `${percent2(after.actual.relative)} as it runs`,
+  ];
+}
+
+/** `43.75 %`: budgets are given this finely. */
+const percent2 = (share: number): string => `${(100 * share).toFixed(2)} %`;
+
+function aligned(headings: string[], rows: string[][], { dim }: Palette): string[] {
+  const align = (column: number): Cell["align"] => (column === 0 || headings[column] === "becomes" ? "left" : "right");
+  return table([
+    headings.map((text, column): Cell => ({ text, paint: dim, align: align(column) })),
+    ...rows.map((row) => row.map((text, column): Cell => ({ text, align: align(column) }))),
+  ]);
+}

@@ -1,0 +1,108 @@
+// What every verb shares: exit codes, one-line errors, help that ends with an example. A verb is a function that adds
+// itself to the program; none of them is known here.
+
+import process from "node:process";
+import { stripVTControlCharacters } from "node:util";
+import { Command, CommanderError } from "commander";
+import packageJson from "../../../package.json" with { type: "json" };
+
+/** `interrupted` as shells have it for SIGINT. */
+export const EXIT = { ok: 0, failed: 1, usage: 2, interrupted: 130 } as const;
+
+/** A verb that could not do what was asked. Its message is the one line that the user sees. */
+export class CommandFailed extends Error {
+  override readonly name = "CommandFailed";
+}
+
+/** A command line that cannot be meant, found after commander has read it. */
+export class UsageError extends Error {
+  override readonly name = "UsageError";
+}
+
+/** Work that the user stopped, and that can be gone on with. */
+export class Interrupted extends CommandFailed {}
+
+export type AddVerb = (program: Command) => void;
+
+export interface VerbSettings {
+  name: string;
+  summary: string;
+  /** lines of a shell session, shown under the help */
+  example: string;
+}
+
+/** Adds a verb with its help; options and action are the verb's own. */
+export function verb(program: Command, { name, summary, example }: VerbSettings): Command {
+  return program.command(name).description(summary).addHelpText("after", exampleText(example));
+}
+
+export function createProgram(verbs: readonly AddVerb[]): Command {
+  const program = programNamed("gblr")
+    .description(packageJson.description)
+    .addHelpText("after", exampleText("gblr doctor\ngblr <verb> --help"));
+  for (const add of verbs) add(program);
+  return program;
+}
+
+/** A program whose errors are one line that begins with its name. */
+export function programNamed(name: string): Command {
+  return new Command(name)
+    .version(packageJson.version)
+    .exitOverride()
+    .configureOutput({ outputError: (text, write) => write(`${oneLine(text.replace(/^error: /, `${name}: `))}\n`) });
+}
+
+/** Runs the command line of this process; its exit code says how it ended. */
+export async function runMain(program: Command, argv: readonly string[] = process.argv.slice(2)): Promise<void> {
+  // A reader that stops early, such as `head`, is no failure.
+  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+    process.exit(error.code === "EPIPE" ? EXIT.ok : EXIT.failed);
+  });
+  // Set instead of exiting at once: what was printed still has to leave the pipe.
+  process.exitCode = await runProgram(program, argv);
+}
+
+/** Runs one command line and returns its exit code. Errors are one line on stderr. */
+export async function runProgram(program: Command, argv: readonly string[]): Promise<number> {
+  try {
+    await program.parseAsync(argv, { from: "user" });
+    return EXIT.ok;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage; // commander has printed it
+    process.stderr.write(`${program.name()}: ${oneLine(error instanceof Error ? error.message : String(error))}\n`);
+    if (error instanceof Interrupted) return EXIT.interrupted;
+    return error instanceof UsageError ? EXIT.usage : EXIT.failed;
+  }
+}
+
+export function exampleText(example: string): string {
+  const lines = example.split("\n").map((line) => `  ${line}`);
+  return `\nExample:\n${lines.join("\n")}`;
+}
+
+/** Errors of libraries can span lines, and Deno colors them; ours do neither. */
+export function oneLine(text: string): string {
+  return stripVTControlCharacters(text)
+    .trim()
+    .replace(/\s*\n\s*/g, " ");
+}
+
+const SIGNALS = ["SIGINT", "SIGTERM"] as const;
+
+/** Runs an action that stops when the user wants it to. @param message what the user reads then: what is kept, how to go on */
+export async function interruptible<Result>(
+  message: string,
+  action: (signal: AbortSignal) => Promise<Result>,
+): Promise<Result> {
+  const controller = new AbortController();
+  const stop = (signal: NodeJS.Signals) => {
+    if (controller.signal.aborted) process.exit(signal === "SIGINT" ? 130 : 143);
+    controller.abort(new Interrupted(message));
+  };
+  for (const signal of SIGNALS) process.on(signal, stop);
+  try {
+    return await action(controller.signal);
+  } finally {
+    for (const signal of SIGNALS) process.off(signal, stop);
+  }
+}

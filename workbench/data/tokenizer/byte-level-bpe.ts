@@ -1,0 +1,221 @@
+// Byte-pair merging on ids, for pieces that are met for the first time: the pair of lowest rank merges, the leftmost where
+// it is there twice, until none is left (Sennrich et al. 2016). Merges as the library does, which does it on strings; a
+// vocabulary where that is not the same is refused, and the library asked.
+
+import type { Tokenizer as Library } from "@huggingface/tokenizers";
+import type { TokenizerDefinition } from "./definition.ts";
+import type { IdList } from "./id-list.ts";
+
+/** Ids of a piece, or nothing for one too long to search pair by pair. */
+export type Merge = (piece: string) => number[] | undefined;
+
+/** UTF-16 units; each is at most three bytes. */
+const LONGEST = 128;
+
+/** @returns nothing when ids alone do not say what merges */
+export function openMerges(library: Library, { model }: TokenizerDefinition): Merge | undefined {
+  if (model.end_of_word_suffix || model.continuing_subword_suffix || model.ignore_merges) return undefined;
+  const table = mergesOf(library, model.merges);
+  const bytes = Array.from({ length: 256 }, (_, byte) => library.token_to_id(byteLevelCharacter(byte)));
+  if (!table || bytes.includes(undefined)) return undefined;
+  const byteIds = Int32Array.from(bytes as number[]);
+  const scratch = new Uint8Array(3 * LONGEST);
+  const ids = new Int32Array(3 * LONGEST);
+  const ranks = new Int32Array(3 * LONGEST);
+  const utf8 = new TextEncoder();
+  const rankAt = (i: number) => table.ranks.get(ids[i] as number, ids[i + 1] as number);
+  return (piece) => {
+    if (piece.length > LONGEST) return undefined;
+    let length = utf8.encodeInto(piece, scratch).written;
+    for (let i = 0; i < length; i++) ids[i] = byteIds[scratch[i] as number] as number;
+    for (let i = 0; i + 1 < length; i++) ranks[i] = rankAt(i);
+    while (length > 1) {
+      const at = lowest(ranks, length - 1);
+      const rank = ranks[at] as number;
+      if (rank === NO_PAIR) break;
+      ids[at] = table.merged[rank] as number;
+      length--;
+      for (let i = at + 1; i < length; i++) {
+        ids[i] = ids[i + 1] as number;
+        ranks[i] = ranks[i + 1] as number;
+      }
+      if (at > 0) ranks[at - 1] = rankAt(at - 1);
+      if (at + 1 < length) ranks[at] = rankAt(at);
+    }
+    return Array.from(ids.subarray(0, length));
+  };
+}
+
+function lowest(ranks: Int32Array, count: number): number {
+  let at = 0;
+  for (let i = 1; i < count; i++) if ((ranks[i] as number) < (ranks[at] as number)) at = i;
+  return at;
+}
+
+interface Merges {
+  ranks: PairRanks;
+  /** id that a rank's pair becomes */
+  merged: Int32Array;
+}
+
+function mergesOf(library: Library, merges: unknown): Merges | undefined {
+  const vocabulary = library.model?.tokens_to_ids;
+  if (!vocabulary || !Array.isArray(merges) || new Set(vocabulary.values()).size !== vocabulary.size) return undefined;
+  const table = { ranks: new PairRanks(merges.length), merged: new Int32Array(merges.length) };
+  for (let rank = 0; rank < merges.length; rank++) {
+    const merge = merges[rank] as string | [string, string];
+    const [left, right] = typeof merge === "string" ? merge.split(" ", 2) : merge;
+    const [a, b] = [vocabulary.get(left as string), vocabulary.get(right as string)];
+    const ab = vocabulary.get(`${left}${right}`);
+    if (a === undefined || b === undefined || ab === undefined) return undefined;
+    // A merge listed twice has its last rank, as in the library.
+    table.ranks.set(a, b, rank);
+    table.merged[rank] = ab;
+  }
+  return table;
+}
+
+// The alphabet of byte-level BPE: each byte is one printable character, so that a vocabulary is text. Bytes that print
+// keep their character, the other 68 take those from U+0100 on, in order (Radford et al. 2019, the GPT-2 code).
+
+const PRINTABLE: readonly [first: number, last: number][] = [
+  [0x21, 0x7e],
+  [0xa1, 0xac],
+  [0xae, 0xff],
+];
+
+const CHARACTERS: readonly string[] = (() => {
+  let next = 0x100;
+  const prints = (byte: number) => PRINTABLE.some(([first, last]) => byte >= first && byte <= last);
+  return Array.from({ length: 256 }, (_, byte) => String.fromCharCode(prints(byte) ? byte : next++));
+})();
+
+const BYTES: ReadonlyMap<string, number> = new Map(CHARACTERS.map((character, byte) => [character, byte]));
+
+const utf8 = new TextEncoder();
+
+/** @param byte 0 to 255 */
+export function byteLevelCharacter(byte: number): string {
+  return CHARACTERS[byte] as string;
+}
+
+/** A text in the alphabet, one character a byte of its UTF-8. */
+export function toByteLevel(text: string): string {
+  let mapped = "";
+  for (const byte of utf8.encode(text)) mapped += CHARACTERS[byte];
+  return mapped;
+}
+
+/** Bytes that a vocabulary entry stands for; nothing when it has characters outside the alphabet. */
+export function fromByteLevel(entry: string): Uint8Array | undefined {
+  const bytes = new Uint8Array(entry.length);
+  for (let i = 0; i < entry.length; i++) {
+    const byte = BYTES.get(entry[i] as string);
+    if (byte === undefined) return undefined;
+    bytes[i] = byte;
+  }
+  return bytes;
+}
+
+// Ranks of pairs of ids: a hash table with open addressing, of fixed size. A Map would need one key of both ids, and is
+// several times slower where that key is no small integer.
+
+/** Rank of a pair that never merges, above all others. */
+export const NO_PAIR = 0x7fffffff;
+
+export class PairRanks {
+  readonly #mask: number;
+  /** three numbers a place: both ids, the rank; an unused place has the rank NO_PAIR */
+  readonly #places: Int32Array;
+
+  constructor(
+    /** most pairs that will be set */
+    pairs: number,
+  ) {
+    const size = 2 ** Math.ceil(Math.log2(2 * pairs + 2));
+    this.#mask = size - 1;
+    this.#places = new Int32Array(3 * size).fill(NO_PAIR);
+  }
+
+  set(a: number, b: number, rank: number): void {
+    this.#places.set([a, b, rank], this.#find(a, b));
+  }
+
+  get(a: number, b: number): number {
+    return this.#places[this.#find(a, b) + 2] as number;
+  }
+
+  /** Where the pair is, or the unused place where it would be. Half of the places are unused, so there is one. */
+  #find(a: number, b: number): number {
+    const places = this.#places;
+    const mixed = Math.imul(Math.imul(a, 0x9e3779b1) ^ b, 0x85ebca6b);
+    for (let place = (mixed ^ (mixed >>> 15)) & this.#mask; ; place = (place + 1) & this.#mask) {
+      const at = 3 * place;
+      if (places[at + 2] === NO_PAIR || (places[at] === a && places[at + 1] === b)) return at;
+    }
+  }
+}
+
+// Ids of pieces seen before. Bounded: two generations, the older one dropped when the younger is full, so that what a
+// text keeps using stays and what it used once goes.
+
+/** Pieces a generation: WikiText-103 has 400 000 kinds, of which a few ten thousand make up nearly all the text. */
+const GENERATION = 2 ** 17;
+
+/** Longer pieces hardly ever come back. In UTF-16 units. */
+const LONGEST_REMEMBERED = 64;
+
+/** One id by itself, which most pieces have, takes no array. */
+type Ids = number | readonly number[];
+
+export class PieceMemo {
+  readonly #encode: (piece: string) => readonly number[];
+  readonly #generation: number;
+  #young = new Map<string, Ids>();
+  #old = new Map<string, Ids>();
+
+  constructor(
+    /** ids of a piece that is not known */
+    encode: (piece: string) => readonly number[],
+    generation: number = GENERATION,
+  ) {
+    this.#encode = encode;
+    this.#generation = generation;
+  }
+
+  /** how many pieces are known, at most two generations */
+  get size(): number {
+    return this.#young.size + this.#old.size;
+  }
+
+  /** Appends the ids of all pieces. */
+  encode(pieces: readonly string[], to: IdList): void {
+    for (const piece of pieces) {
+      const ids = this.#young.get(piece) ?? this.#learn(piece);
+      if (typeof ids === "number") to.push(ids);
+      else to.pushAll(ids);
+    }
+  }
+
+  #learn(piece: string): Ids {
+    const ids = this.#old.get(piece) ?? compact(this.#encode(piece));
+    if (piece.length > LONGEST_REMEMBERED) return ids;
+    if (this.#young.size >= this.#generation) {
+      this.#old = this.#young;
+      this.#young = new Map();
+    }
+    this.#young.set(ownCopy(piece), ids);
+    return ids;
+  }
+}
+
+function compact(ids: readonly number[]): Ids {
+  return ids.length === 1 ? (ids[0] as number) : ids;
+}
+
+/** A match is a view of its whole text: as a key it would keep that text, megabytes, in memory. */
+function ownCopy(piece: string): string {
+  const units = new Array<number>(piece.length);
+  for (let i = 0; i < piece.length; i++) units[i] = piece.charCodeAt(i);
+  return String.fromCharCode(...units);
+}

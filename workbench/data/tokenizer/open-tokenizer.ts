@@ -1,0 +1,51 @@
+// Opens a tokenizer's folder: encoding, decoding and counting behind one interface, whatever kind it is.
+
+import type { TextCounts, Tokenizer } from "../types.ts";
+import { openDecoder } from "./decoder.ts";
+import { readTokenizerFiles, type TokenizerConfig } from "./definition.ts";
+import { openEncoder } from "./encoder.ts";
+import { IdList } from "./id-list.ts";
+import { WordCounter } from "./word-counter.ts";
+
+/**
+ * @param folder holds tokenizer.json and, if it has one, tokenizer_config.json
+ * @throws DataError when tokenizer.json is missing, damaged or of a kind that the library does not know
+ */
+export async function openTokenizer(folder: string): Promise<Tokenizer> {
+  const files = await readTokenizerFiles(folder);
+  const encoder = openEncoder(folder, files);
+  const decoder = openDecoder(encoder.library, files.definition);
+  const encode = (text: string) => {
+    const ids = new IdList(16 + (text.length >> 2));
+    encoder.encode(text, ids);
+    return ids.take();
+  };
+  const textCounts = (ids: ArrayLike<number>): TextCounts => {
+    const text = decoder.decode(ids);
+    const counter = new WordCounter();
+    counter.add(text);
+    return { words: counter.words, bytes: countBytes(ids, text) };
+  };
+  // A token may end inside a character: its own bytes count, not those of the U+FFFD it decodes to.
+  const countBytes = (ids: ArrayLike<number>, text: string) => {
+    if (!decoder.bytes) return new TextEncoder().encode(text).byteLength;
+    let bytes = 0;
+    for (let i = 0; i < ids.length; i++) bytes += decoder.bytes(ids[i] as number).byteLength;
+    return bytes;
+  };
+  return {
+    folder,
+    vocabSize: encoder.library.model?.vocab.length ?? 0,
+    eosTokenId: eosTokenId(files.config, (token) => encoder.library.token_to_id(token)),
+    fast: encoder.fast,
+    encode,
+    decode: decoder.decode,
+    streamDecoder: decoder.stream,
+    textCounts,
+  };
+}
+
+function eosTokenId({ eos_token: eos }: TokenizerConfig, idOf: (token: string) => number | undefined) {
+  if (!eos) return undefined;
+  return idOf(typeof eos === "string" ? eos : eos.content);
+}

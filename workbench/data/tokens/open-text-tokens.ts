@@ -1,0 +1,138 @@
+// A split of a text data set as a file of token ids: found if it was made before, else made. Its name is the hash of all
+// that its ids depend on, so that nothing stale is ever read.
+
+import { createHash } from "node:crypto";
+import { stat } from "node:fs/promises";
+import os from "node:os";
+import { join } from "node:path";
+import { identityOf, splitFilesOf } from "../dataset/folder.ts";
+import { type Rows, rowsOf } from "../dataset/rows.ts";
+import type { SplitFiles } from "../dataset/split-files.ts";
+import { DataError } from "../errors.ts";
+import { readTokenizerFiles } from "../tokenizer/definition.ts";
+import { type Encoder, openEncoder } from "../tokenizer/encoder.ts";
+import type { TextTokensOptions, TokenFile, TokenizeEvent } from "../types.ts";
+import { FORMAT_VERSION, openTokenFile, writeTokenFile } from "./token-file.ts";
+import { batched, tokenize } from "./tokenize.ts";
+
+/** Below so many bytes of files, starting threads takes longer than they save. */
+const SMALL_BYTES = 8 * 2 ** 20;
+const MOST_WORKERS = 16;
+
+/** Counts up when the same files come to give other ids, so that what an older workbench made is not read. */
+const IDS_VERSION = 2;
+
+/**
+ * Each row is tokenized by itself, nothing is added at its ends, and the ids of all rows follow one another.
+ * The last event holds the tokens; stop before and nothing is left behind.
+ * @throws DataError in one line, with what there is, for a data set, configuration, split, column or tokenizer that is
+ *   not there or damaged, and for a cache that cannot be written; the signal's reason when it aborts
+ */
+export async function* openTextTokens(options: TextTokensOptions): AsyncGenerator<TokenizeEvent> {
+  const { dataset, config, split, column = "text", encoding, tokenizer, cache, signal } = options;
+  const chosen = await splitFilesOf(dataset, { config, split });
+  yield { kind: "data", ...chosen };
+  const files = await readTokenizerFiles(tokenizer);
+  const settings = await settingsOf(dataset, chosen, { column, encoding, tokenizer: files.hash, signal });
+  const path = join(
+    cache,
+    `${createHash("sha256").update(JSON.stringify(settings)).digest("hex").slice(0, 32)}.tokens`,
+  );
+  const found = await openIfWhole(path);
+  if (found) {
+    yield { kind: "tokens", tokens: found, cached: true };
+    return;
+  }
+  const encoder = openEncoder(tokenizer, files);
+  const paths = chosen.files.map((file) => join(dataset, file));
+  yield* writeTokens(path, { ...options, column, settings, encoder, paths });
+  yield { kind: "tokens", tokens: await openTokenFile(path), cached: false };
+}
+
+async function settingsOf(
+  dataset: string,
+  { config, split, files }: SplitFiles,
+  { tokenizer, signal, ...text }: Pick<TextTokensOptions, "column" | "encoding" | "tokenizer" | "signal">,
+): Promise<Record<string, unknown>> {
+  const data = [];
+  for (const file of files) data.push({ file, ...(await identityOf(join(dataset, file), signal)) });
+  return { format: FORMAT_VERSION, ids: IDS_VERSION, config, split, ...text, tokenizer, data };
+}
+
+/** Nothing where the file is not there, or damaged: it is made again. */
+async function openIfWhole(path: string): Promise<TokenFile | undefined> {
+  try {
+    return await openTokenFile(path);
+  } catch (error) {
+    if (error instanceof DataError) return undefined;
+    throw error;
+  }
+}
+
+interface Work extends TextTokensOptions {
+  column: string;
+  settings: Record<string, unknown>;
+  encoder: Encoder;
+  /** of the data files, in order */
+  paths: string[];
+}
+
+async function* writeTokens(path: string, work: Work): AsyncGenerator<TokenizeEvent> {
+  const { column, encoding, tokenizer, signal, settings, encoder, paths } = work;
+  const sizes = await Promise.all(paths.map(async (file) => (await stat(file)).size));
+  const workers = work.workers ?? defaultWorkers(sizes.reduce((sum, size) => sum + size, 0));
+  const vocabSize = encoder.library.model?.vocab.length ?? 0;
+  const file = await writeTokenFile(path, { vocabSize, settings });
+  const counts = { rows: 0, words: 0, bytes: 0 };
+  const start = performance.now();
+  let tokens = 0;
+  try {
+    const batches = batched(allRows(paths, { column, encoding, sizes }));
+    for await (const { ids, fraction, workers: threads, ...more } of tokenize(batches, {
+      encoder,
+      tokenizer,
+      workers,
+      signal,
+    })) {
+      await file.append(ids);
+      tokens += ids.length;
+      counts.rows += more.rows;
+      counts.words += more.words;
+      counts.bytes += more.bytes;
+      const bytesPerSecond = counts.bytes / Math.max(1e-3, (performance.now() - start) / 1000);
+      yield {
+        kind: "tokenizing",
+        fraction,
+        rows: counts.rows,
+        bytes: counts.bytes,
+        tokens,
+        bytesPerSecond,
+        workers: threads,
+      };
+    }
+    await file.commit(counts);
+  } finally {
+    await file.discard();
+  }
+}
+
+function defaultWorkers(bytes: number): number {
+  return bytes < SMALL_BYTES ? 0 : Math.min(os.availableParallelism(), MOST_WORKERS);
+}
+
+async function* allRows(
+  paths: readonly string[],
+  { column, encoding, sizes }: { column: string; encoding: string | undefined; sizes: readonly number[] },
+): AsyncGenerator<Rows> {
+  const total = Math.max(
+    1,
+    sizes.reduce((sum, size) => sum + size, 0),
+  );
+  let before = 0;
+  for (const [i, path] of paths.entries()) {
+    const size = sizes[i] as number;
+    for await (const { texts, fraction } of rowsOf(path, column, { encoding }))
+      yield { texts, fraction: (before + fraction * size) / total };
+    before += size;
+  }
+}

@@ -1,0 +1,146 @@
+// The images of an experiment, one set a split, all with the same classes. Where a data set has no validation split, a
+// share of the training images is held out.
+
+import { join } from "node:path";
+import { type Tensor4D, tensor4d } from "@tensorflow/tfjs-core";
+import {
+  classOrderTold,
+  heldOut,
+  type ImageLoader,
+  type ImageSet,
+  type ImagesEvent,
+  numberedAs,
+  type OpenImagesOptions,
+  openImages,
+  sampleOf,
+} from "../../data/images/index.ts";
+import { SettingsError } from "../settings.ts";
+import { type ExperimentContext, type ExperimentEvent, lastEvent } from "../stage.ts";
+import type { ImageSettings } from "./image-settings.ts";
+
+/** Of a data set that was opened. Close it. */
+export interface ImageSets {
+  train: ImageSet;
+  /** of `train`, what is measured of it */
+  trainSample: ImageSet;
+  /** so many of `train`, in an order by chance */
+  someOfTrain(count: number): ImageSet;
+  validation: ImageSet;
+  /** that the results are of; `validation` itself where both are the same split */
+  test: ImageSet;
+  close(): Promise<void>;
+}
+
+/** Those that files are needed of. */
+export function splitsOf({ trainSplit, validationSplit, testSplit, holdOut }: ImageSettings): string[] {
+  return [...new Set([trainSplit, ...(holdOut === undefined ? [validationSplit] : []), testSplit])];
+}
+
+/** What tells the seed of a choice from those of others. */
+const STREAMS = { train: 1, sample: 2, limit: 3 } as const;
+
+export interface ImageSetsPlace {
+  /** of the data set */
+  folder: string;
+  /** names of the model's classes, by which those of the data set are numbered where they are the same */
+  labels?: readonly string[] | undefined;
+}
+
+/** @throws DataError for a split, column or label that is not there; SettingsError when a part is left without images */
+export async function* openImageSets(
+  { folder, labels }: ImageSetsPlace,
+  settings: ImageSettings,
+  context: ExperimentContext,
+): AsyncGenerator<ExperimentEvent, ImageSets> {
+  const { trainSplit, validationSplit, testSplit, holdOut, trainLimit, limit, trainSample, seed } = settings;
+  const open: ImageSet[] = [];
+  const opened = async function* (split: string): AsyncGenerator<ExperimentEvent, ImageSet> {
+    // Classes are numbered by the training split: another one may lack some.
+    const [first] = open;
+    const classes = first?.declared ? { classes: first.classes } : {};
+    const place = { ...placeOf(folder, settings, context), split, ...classes };
+    const images = numberedAs(yield* openedImages(place), settings.classOrder === undefined ? labels : undefined);
+    const told = first === undefined ? classOrderTold(images) : undefined;
+    open.push(images);
+    if (told !== undefined) yield { kind: "note", text: told };
+    return images;
+  };
+  const some = (images: ImageSet, count: number | undefined, stream: keyof typeof STREAMS): ImageSet =>
+    count === undefined || count >= images.length ? images : sampleOf(images, { count, seed: seed + STREAMS[stream] });
+  try {
+    const whole = yield* opened(trainSplit);
+    const parts =
+      holdOut === undefined
+        ? { train: whole, validation: yield* opened(validationSplit) }
+        : partsOf(whole, { share: holdOut, seed });
+    const train = some(parts.train, trainLimit, "train");
+    const validation = some(parts.validation, limit, "limit");
+    const isSame = holdOut === undefined && testSplit === validationSplit;
+    const test = isSame ? validation : some(yield* opened(testSplit), limit, "limit");
+    const someOfTrain = (count: number) => sampleOf(train, { count, seed: seed + STREAMS.sample });
+    return {
+      train,
+      trainSample: someOfTrain(trainSample),
+      someOfTrain,
+      validation,
+      test,
+      close: () => closeAll(open),
+    };
+  } catch (error) {
+    await closeAll(open);
+    throw error;
+  }
+}
+
+function partsOf(whole: ImageSet, { share, seed }: { share: number; seed: number }): ReturnType<typeof heldOut> {
+  const parts = heldOut(whole, { share, seed });
+  const [rest, held] = [parts.train.length, parts.validation.length];
+  if (rest > 0 && held > 0) return parts;
+  const left = `${rest} to train on and ${held} to validate with`;
+  throw new SettingsError(`--hold-out ${share} of ${whole.length} images leaves ${left}; give another share`);
+}
+
+/** The names of the classes, in the order of their numbers. */
+export async function* classesOf(
+  folder: string,
+  settings: ImageSettings,
+  context: ExperimentContext,
+): AsyncGenerator<ExperimentEvent, readonly string[]> {
+  const images = yield* openedImages({ ...placeOf(folder, settings, context), split: settings.trainSplit });
+  await images.close();
+  return images.classes;
+}
+
+const placeOf = (
+  dataset: string,
+  { config, imageColumn, labelColumn, classOrder }: ImageSettings,
+  context: ExperimentContext,
+) => ({
+  dataset,
+  config,
+  imageColumn,
+  labelColumn,
+  classOrder,
+  cache: join(context.cache, "images"),
+  signal: context.signal,
+});
+
+/** Opened with its progress told. */
+export async function* openedImages(options: OpenImagesOptions): AsyncGenerator<ExperimentEvent, ImageSet> {
+  const told = (event: ImagesEvent) => ({ kind: "inner", of: "images", event }) as const;
+  return (yield* lastEvent(openImages(options), "images", told)).images;
+}
+
+async function closeAll(sets: ImageSet[]): Promise<void> {
+  await Promise.all(sets.splice(0).map((images) => images.close()));
+}
+
+/** In their order, float32 (images, size, size, 3), for the caller to dispose of. */
+export async function* imageInputs(
+  loader: ImageLoader,
+  options: { batch: number; limit?: number },
+): AsyncGenerator<Tensor4D> {
+  for await (const { pixels, items, size } of loader.batches(options)) {
+    yield tensor4d(pixels, [items.length, size, size, 3]);
+  }
+}

@@ -1,0 +1,101 @@
+// A model that has learned nothing yet, as a model folder that an experiment can start from like from any other. Named
+// `scratch:` and timm's name; its random numbers come from the seed alone.
+
+import { createHash } from "node:crypto";
+import { stat } from "node:fs/promises";
+import { join } from "node:path";
+import { lockFile } from "../../../hub/cache/lock.ts";
+import { isMixerName } from "../../architectures/mixer/config.ts";
+import { isResnetName } from "../../architectures/resnet/config.ts";
+import { isVitName } from "../../architectures/vit/config.ts";
+import { architectureOfConfig, createModel, saveModelNow } from "../../models/index.ts";
+import type { Source } from "../fetch.ts";
+import { SettingsError } from "../settings.ts";
+import type { ImageSettings } from "./image-settings.ts";
+
+const PREFIX = "scratch:";
+
+/** Of such models only: others have their own. */
+export const SCRATCH_SETTINGS = ["width", "blocks", "heads", "size", "mean", "std"] as const;
+
+/** @returns timm's name of the model; nothing where it is one that exists */
+export const scratchName = (model: string): string | undefined =>
+  model.startsWith(PREFIX) ? model.slice(PREFIX.length) : undefined;
+
+/** @throws SettingsError for settings that only such a model has, or a name that is not known */
+export function checkScratch({ model, ...settings }: ImageSettings): void {
+  const name = scratchName(model);
+  if (name === undefined) {
+    const own = SCRATCH_SETTINGS.find((one) => settings[one] !== undefined);
+    if (own === undefined) return;
+    throw new SettingsError(`--${own} is of a model from scratch, --model ${model} has its own; leave it out`);
+  }
+  if (!isVitName(name) && !isMixerName(name) && !isResnetName(name)) {
+    const known = "vit_small_patch4_32, mixer_s4_32, resnet18 and others of their kind";
+    throw new SettingsError(`--model ${model}: timm's "${name}" is none that is known here; there is ${known}`);
+  }
+  if (settings.newHead) throw new SettingsError("--new-head is of a model that has learned; one from scratch has one");
+  if (settings.heads !== undefined && !isVitName(name)) throw new SettingsError(`--heads: a ${name} has none`);
+  const own = (["width", "blocks"] as const).find((one) => settings[one] !== undefined);
+  if (own && isResnetName(name)) throw new SettingsError(`--${own}: a ${name} has those of its name`);
+}
+
+export interface ScratchOptions {
+  /** that the data has, in the order of their numbers */
+  classes: readonly string[];
+  /** where it is kept: the same settings are the same model, in any run */
+  cache: string;
+}
+
+/** Made once. @throws ModelError when the sizes make no sense */
+export async function scratchModel(settings: ImageSettings, { classes, cache }: ScratchOptions): Promise<Source> {
+  const json = scratchConfig(settings, classes);
+  const key = createHash("sha256")
+    .update(JSON.stringify([json, settings.seed]))
+    .digest("hex")
+    .slice(0, 32);
+  const place = join(cache, "scratch", key);
+  const unlock = await lockFile(`${place}.lock`);
+  try {
+    if (!(await stat(join(place, "config.json")).catch(() => undefined))) await make(json, settings, place);
+    return { name: settings.model, folder: place, untrained: true };
+  } finally {
+    await unlock();
+  }
+}
+
+async function make(json: Record<string, unknown>, settings: ImageSettings, place: string): Promise<void> {
+  const model = createModel(architectureOfConfig(json, settings.model), json, { seed: settings.seed });
+  try {
+    await saveModelNow(model, place);
+  } finally {
+    model.dispose();
+  }
+}
+
+/** A config.json in timm's manner. */
+function scratchConfig(settings: ImageSettings, classes: readonly string[]): Record<string, unknown> {
+  const { model, width, blocks, heads, size, mean, std, crop, cropMode, interpolation } = settings;
+  const name = scratchName(model) as string;
+  const edge = size ?? Number(/_(\d+)$/.exec(name)?.[1] ?? 224);
+  const sizes = {
+    ...(width !== undefined && { embed_dim: width }),
+    ...(blocks !== undefined && { [isMixerName(name) ? "num_blocks" : "depth"]: blocks }),
+    ...(heads !== undefined && { num_heads: heads }),
+  };
+  return {
+    architecture: name,
+    num_classes: classes.length,
+    model_args: isResnetName(name) ? {} : { img_size: edge, ...sizes },
+    pretrained_cfg: {
+      input_size: [3, edge, edge],
+      num_classes: classes.length,
+      ...(mean && { mean }),
+      ...(std && { std }),
+      ...(crop !== undefined && { crop_pct: crop }),
+      ...(cropMode !== undefined && { crop_mode: cropMode }),
+      ...(interpolation !== undefined && { interpolation }),
+    },
+    label_names: classes,
+  };
+}

@@ -1,0 +1,88 @@
+// The text of an experiment as windows of token ids, one list a split, and what its ids stand for.
+
+import {
+  openTextTokens,
+  openTokenizer,
+  type TextWindows,
+  type TokenFile,
+  type Tokenizer,
+  tokenWindows,
+} from "../../data/index.ts";
+import type { ExperimentEvent } from "../stage.ts";
+
+export interface TextsOptions {
+  /** folders */
+  dataset: string;
+  tokenizer: string;
+  config: string | undefined;
+  column: string | undefined;
+  /** of files of text and of JSON. Default UTF-8 */
+  encoding?: string | undefined;
+  /** tokens of a window */
+  context: number;
+  /** tokens from one window to the next. Default `context` */
+  stride?: number | undefined;
+  /** whole windows only. Default false: the text's end is a shorter one */
+  whole?: boolean | undefined;
+  /** for files of token ids */
+  cache: string;
+  signal: AbortSignal;
+}
+
+/** Opens splits as they are asked for. Close it. */
+export class Texts {
+  private readonly open: TokenFile[] = [];
+  private readonly options: TextsOptions;
+  readonly tokenizer: Tokenizer;
+
+  constructor(options: TextsOptions, tokenizer: Tokenizer) {
+    this.options = options;
+    this.tokenizer = tokenizer;
+  }
+
+  /**
+   * @param options.whole for this split. Default as for all
+   * @throws DataError when there is no such split or column
+   */
+  async *windows(
+    split: string,
+    { whole }: { whole?: boolean | undefined } = {},
+  ): AsyncGenerator<ExperimentEvent, TextWindows> {
+    const { context, stride, whole: usually, ...rest } = this.options;
+    for await (const event of openTextTokens({ ...rest, split })) {
+      yield { kind: "inner", of: "tokenize", event };
+      if (event.kind === "tokens") {
+        this.open.push(event.tokens);
+        const windows = tokenWindows(event.tokens, { context, stride, whole: whole ?? usually });
+        const { length, leftOut } = windows;
+        yield { kind: "inner", of: "windows", event: { split, windows: length, context, leftOut } };
+        return windows;
+      }
+    }
+    throw new Error(`${split} was not tokenized to its end`);
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.open.splice(0).map((tokens) => tokens.close()));
+  }
+}
+
+export async function openTexts(options: TextsOptions): Promise<Texts> {
+  return new Texts(options, await openTokenizer(options.tokenizer));
+}
+
+/** The first `limit` of them. */
+export function firstWindows(windows: TextWindows, limit: number | undefined): TextWindows {
+  if (limit === undefined || limit >= windows.length) return windows;
+  let scored = 0;
+  for (let i = 0; i < limit; i++) scored += windows.newTargets(i);
+  return {
+    length: limit,
+    context: windows.context,
+    stride: windows.stride,
+    scored,
+    leftOut: windows.leftOut + windows.scored - scored,
+    read: (i) => windows.read(i),
+    newTargets: (i) => windows.newTargets(i),
+  };
+}

@@ -1,0 +1,143 @@
+// How good models are at what they cost: a curve for each way to compress, the model that all began with as a dashed line,
+// a bar of a standard deviation each way where several seeds were run. Results in, a chart out.
+
+import { metricNamed, metricsOf, valueText } from "../../hub/card/metric-names.ts";
+import { percent } from "../../hub/text/numbers.ts";
+import type { SweepResult } from "../cli/sweep/results.ts";
+import { numberAxis, VIEW } from "../report/charts/chart.ts";
+import type { Chart } from "../report/index.ts";
+
+/** What a model's name or its place on the axis says already. */
+const SAID = ["structure", "init", "allocate", "budget", "flops", "widths", "target", "threshold", "compare"];
+
+/** Pixels that a line of the legend takes, and the letters of half of one. */
+const LEGEND_LINE = 18;
+const HALF_LINE = 30;
+
+interface Point {
+  x: number;
+  y: number;
+  series: string;
+  /** ends of the bar, of several runs */
+  low?: number;
+  high?: number;
+}
+
+/** @returns nothing where no model was both measured and counted */
+export function costChart(recipe: string, results: readonly SweepResult[]): Chart | undefined {
+  const [metric] = metricsOf(results.slice(-1).map(({ metrics }) => ({ metrics: firstOf(metrics) })));
+  if (metric === undefined) return undefined;
+  const points = acrossSeeds(results).flatMap((row): (Point & { isBase: boolean })[] => {
+    const [x, y, spread] = [row.relativeFlops?.reference, row.metrics[metric], row.spread?.[metric]];
+    if (x === undefined || y === undefined) return [];
+    const bar = spread === undefined ? {} : { low: y - spread, high: y + spread };
+    return [{ x, y, ...bar, series: seriesOf(row), isBase: row.stage === "before" }];
+  });
+  const curves = points.filter(({ isBase }) => !isBase);
+  const bars = curves.filter(({ low }) => low !== undefined);
+  if (curves.length === 0) return undefined;
+  const base = points.filter(({ isBase }) => isBase).map(({ y }) => ({ y, series: "to start with" }));
+  const { label, isShare } = metricNamed(metric);
+  const format = isShare ? { format: ".1%" } : {};
+  const y = numberAxis(label, format);
+  const x = {
+    field: "x",
+    type: "quantitative",
+    title: "FLOPs relative to dense, as published",
+    scale: { zero: false, nice: true },
+    axis: { format: ".0%" },
+  } as const;
+  const bar = { x, y: numberAxis(label, { ...format, field: "low" }), y2: { field: "high" } };
+  const names = [...new Set([...base, ...curves].map(({ series }) => series))];
+  const columns = names.every((name) => name.length <= HALF_LINE) ? 2 : 1;
+  const told = curves.map((point) => `${point.series} ${valueText(metric, point.y)} at ${percent(point.x)}`);
+  return {
+    title: `${recipe}: ${label} by cost`,
+    description: `${label} by relative FLOPs: ${told.join(", ")}.`,
+    spec: {
+      ...VIEW,
+      width: 560,
+      height: 320 + LEGEND_LINE * (Math.ceil(names.length / columns) - 1),
+      layer: [
+        { data: { values: base }, mark: { type: "rule", strokeDash: [5, 4] }, encoding: { y } },
+        ...(bars.length > 0 ? [{ data: { values: bars }, mark: "rule" as const, encoding: bar }] : []),
+        { data: { values: curves }, mark: { type: "line", point: true }, encoding: { x, y } },
+      ],
+      encoding: {
+        color: { field: "series", type: "nominal", scale: { domain: names }, legend: { columns, labelLimit: 0 } },
+      },
+    },
+  };
+}
+
+/** What counts first comes first. */
+const firstOf = (metrics: Readonly<Record<string, number>>): Record<string, number> =>
+  Object.fromEntries(Object.entries(metrics).slice(0, 1));
+
+function seriesOf({ name, values }: SweepResult): string {
+  const others = Object.entries(values).filter(([setting]) => !SAID.includes(setting));
+  return [name, ...others.map(([setting, value]) => `${setting} ${value}`)].join(", ");
+}
+
+/** What several seeds found together, or one result as it is. */
+export interface RepeatedResult extends SweepResult {
+  /** how many runs it is the mean of */
+  runs: number;
+  /** sample standard deviation of each metric; nothing for one run */
+  spread?: Readonly<Record<string, number>>;
+}
+
+const SEED = "seed";
+
+/** In the order of the first of each; the values are without the seed where there are several. */
+export function acrossSeeds(results: readonly SweepResult[]): RepeatedResult[] {
+  const groups = Map.groupBy(results, (row) => {
+    const { [SEED]: seed, ...others } = row.values;
+    return seed === undefined ? row : JSON.stringify([row.name, row.stage, others]);
+  });
+  return [...groups.values()].map((group) => {
+    const [first] = group as [SweepResult];
+    if (group.length === 1) return { ...first, runs: 1 };
+    const { [SEED]: _, ...values } = first.values;
+    const { name, structure, stage } = first;
+    const names = Object.keys(first.metrics).filter((name) =>
+      group.every(({ metrics }) => Object.hasOwn(metrics, name)),
+    );
+    const each = (name: string) => group.map(({ metrics }) => metrics[name] as number);
+    return {
+      name,
+      structure,
+      stage,
+      ...meansOf(group),
+      values,
+      runs: group.length,
+      metrics: Object.fromEntries(names.map((name) => [name, mean(each(name))])),
+      spread: Object.fromEntries(names.map((name) => [name, deviation(each(name))])),
+    };
+  });
+}
+
+/** What a row says besides its metrics, where every one of them says it. */
+function meansOf(group: readonly SweepResult[]): Partial<SweepResult> {
+  const meanOf = (of: (row: SweepResult) => number | undefined) => {
+    const values = group.map(of);
+    return values.every((value) => value !== undefined) ? mean(values) : undefined;
+  };
+  const reference = meanOf(({ relativeFlops }) => relativeFlops?.reference);
+  const actual = meanOf(({ relativeFlops }) => relativeFlops?.actual);
+  const amounts = (["parameters", "fileBytes", "seconds"] as const).flatMap((name) => {
+    const amount = meanOf((row) => row[name]);
+    return amount === undefined ? [] : [[name, amount]];
+  });
+  return {
+    ...(reference !== undefined && actual !== undefined && { relativeFlops: { reference, actual } }),
+    ...Object.fromEntries(amounts),
+  };
+}
+
+const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;
+
+function deviation(values: readonly number[]): number {
+  const middle = mean(values);
+  return Math.sqrt(values.reduce((sum, value) => sum + (value - middle) ** 2, 0) / (values.length - 1));
+}

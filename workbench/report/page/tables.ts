@@ -1,0 +1,99 @@
+// What there is to say about a classifier beyond its accuracy: how far the splits are apart, which classes are taken for
+// which.
+
+import { metricNamed, metricsOf, valueText } from "../../../hub/card/metric-names.ts";
+import { percent } from "../../../hub/text/numbers.ts";
+import { commonMistakes, type Mistake } from "../charts/classification.ts";
+import type { Classification, RunRecord } from "../run-record.ts";
+import { type Html, html, table } from "./html.ts";
+
+/** The splits side by side and, where there is a training split, how far the last one is from it. */
+export function gapTable({ splits }: Pick<Classification, "splits">): Html {
+  const names = Object.keys(splits);
+  const metrics = metricsOf(Object.values(splits).map((values) => ({ metrics: values })));
+  const last = names.at(-1) as string;
+  const hasGap = names.length > 1 && names[0] === "train";
+  const gap = (metric: string): string => {
+    const [train, other] = [splits.train?.[metric], splits[last]?.[metric]];
+    if (train === undefined || other === undefined) return "";
+    const difference = other - train;
+    const sign = difference < 0 ? "−" : "+";
+    if (metricNamed(metric).isShare) return `${sign}${(100 * Math.abs(difference)).toFixed(2)} points`;
+    return `${sign}${valueText(metric, Math.abs(difference))}`;
+  };
+  return table(metrics, {
+    caption: "Splits side by side",
+    columns: [
+      { heading: "", cell: (metric) => metricNamed(metric).label },
+      ...names.map((split) => ({
+        heading: split,
+        align: "right" as const,
+        cell: (metric: string) => {
+          const value = splits[split]?.[metric];
+          return value === undefined ? "–" : valueText(metric, value);
+        },
+      })),
+      ...(hasGap ? [{ heading: `gap, ${last} − train`, align: "right" as const, cell: gap }] : []),
+    ],
+  });
+}
+
+/** Instead of a square that has too many classes. */
+export function mistakesTable({ classes, confusion = [] }: Classification): Html {
+  return table<Mistake>(commonMistakes(classes, confusion), {
+    caption: "Mistakes made most often",
+    columns: [
+      { heading: "class", cell: ({ actual }) => actual },
+      { heading: "taken for", cell: ({ taken }) => taken },
+      { heading: "images", align: "right", cell: ({ count }) => count },
+      { heading: "of the class", align: "right", cell: ({ share }) => percent(share) },
+    ],
+  });
+}
+
+// Names and values below each other: the settings of a run, and what it ran on.
+
+export function factsTable(caption: string, facts: readonly (readonly [string, string])[]): Html {
+  return html`<div class="scroll" tabindex="0" role="region" aria-label="${caption}"><table class="facts">
+<caption>${caption}</caption>
+<tbody>${facts.map(([name, value]) => html`<tr><th scope="row">${name}</th><td>${value}</td></tr>\n`)}</tbody>
+</table></div>`;
+}
+
+export function settingsTable({ settings }: RunRecord): Html {
+  return factsTable(
+    "Settings",
+    Object.entries(settings).map(([name, value]) => [name, settingText(value)]),
+  );
+}
+
+export function environmentTable(record: RunRecord): Html {
+  const { recipe, engine, device, precision, seed, model, dataset, versions, started, updated } = record;
+  const at = (revision: string | undefined) => (revision === undefined ? "" : ` at ${revision}`);
+  const facts: [string, string | undefined][] = [
+    ["recipe", recipe],
+    ["model", model && `${model.name}${at(model.revision)}`],
+    ["data set", dataset && [`${dataset.name}${at(dataset.revision)}`, dataset.config].filter(Boolean).join(", ")],
+    ["engine", device === undefined ? engine : `${engine} on ${device}`],
+    ["precision", precision],
+    ["seed", String(seed)],
+    ...Object.entries(versions).map(([name, version]): [string, string] => [`version of ${name}`, version]),
+    ["started", dateText(new Date(started))],
+    ["last written", dateText(new Date(updated))],
+  ];
+  return factsTable(
+    "Environment",
+    facts.flatMap(([name, value]) => (value === undefined ? [] : [[name, value] as const])),
+  );
+}
+
+/** `2026-03-14 15:09:26 UTC` */
+export function dateText(date: Date): string {
+  return `${date.toISOString().slice(0, 19).replace("T", " ")} UTC`;
+}
+
+function settingText(value: unknown): string {
+  if (value === null) return "none";
+  if (Array.isArray(value)) return value.map(settingText).join(", ");
+  return typeof value === "object" ? JSON.stringify(value) : String(value);
+}

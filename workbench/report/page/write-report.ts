@@ -1,0 +1,117 @@
+// A whole report as one HTML document: nothing is fetched, nothing runs. While the run goes on the page asks the browser
+// to load it again.
+
+import { readFile, stat } from "node:fs/promises";
+import { basename, join, resolve } from "node:path";
+import { writeFileAtomically } from "../../../hub/files/atomic-file.ts";
+import { reason } from "../../../hub/files/byte-source.ts";
+import { formatDuration } from "../../../hub/text/numbers.ts";
+import { stepsOf } from "../metrics-log.ts";
+import { describeModel } from "../pictures/structure-picture.ts";
+import type { Run } from "../run-files.ts";
+import { RUN_FILES, readRun } from "../run-files.ts";
+import { RunError } from "../run-record.ts";
+import { drawing, type Html, html } from "./html.ts";
+import {
+  classificationSection,
+  comparisonSection,
+  factsSection,
+  layersSection,
+  layoutSection,
+  type Shown,
+  structureSection,
+  trainingSection,
+} from "./sections.ts";
+import { STYLE } from "./style.ts";
+import { dateText } from "./tables.ts";
+
+/** Seconds until a page of a running run is loaded again. */
+const RELOAD = 30;
+
+/** @param title of a run without a run.json */
+export async function reportPage(shown: Shown, title: string): Promise<string> {
+  const { run } = shown;
+  const name = run.record?.name ?? title;
+  const isRunning = run.record?.status === "running";
+  const page = html`<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+${isRunning ? html`<meta http-equiv="refresh" content="${RELOAD}">` : undefined}
+<title>${isRunning ? "(running) " : ""}${name}</title>
+<style>${drawing(STYLE)}</style>
+</head>
+<body>
+<main>
+${headline(run, name)}
+${comparisonSection(shown)}
+${await classificationSection(shown)}
+${await trainingSection(shown)}
+${await structureSection(shown)}
+${layoutSection(shown)}
+${layersSection(shown)}
+${factsSection(shown)}
+</main>
+</body>
+</html>
+`;
+  return page.text;
+}
+
+function headline(run: Run, name: string): Html {
+  const { record, problems, touched } = run;
+  const updated = touched ? `updated ${dateText(touched)}` : "";
+  const status = record
+    ? html`<p><span class="status ${record.status}">${record.status}</span> <span class="soft">${[updated, progress(run)].filter(Boolean).join(" · ")}</span></p>`
+    : html`<p class="soft">${updated}</p>`;
+  return html`<header>
+<h1>${name}</h1>
+${status}
+${record?.error === undefined ? undefined : html`<p class="problem">${record.error}</p>`}
+${problems.map((problem) => html`<p class="problem">${problem}</p>`)}
+${record ? html`<pre>${wordsOf(record.command)}</pre>` : undefined}
+</header>`;
+}
+
+/** Lines break between words only: not after the hyphens of flags. */
+const wordsOf = (command: string): Html[] =>
+  command.split(/(?<=\s)(?=\S)/).map((word) => html`<span class="word">${word}</span>`);
+
+/** How far training has come. */
+function progress({ record, metrics }: Run): string {
+  const last = stepsOf(metrics).at(-1);
+  if (!last) return "";
+  const of = record?.steps === undefined ? "" : ` of ${record.steps}`;
+  return `step ${last.step}${of}, epoch ${Number(last.epoch.toFixed(2))} · ${formatDuration(last.seconds)} of training`;
+}
+
+// Writes the report of a run beside its files: report.html, one file that opens anywhere, at any time of the run.
+
+/**
+ * Takes the files of the run as they are; what is missing or broken is said in the report.
+ * @throws RunError when the folder holds no run, or the report cannot be written
+ */
+export async function writeReport(folder: string): Promise<void> {
+  const file = join(folder, RUN_FILES.report);
+  const page = await reportPage(await shownOf(folder), basename(resolve(folder)));
+  await writeFileAtomically(file, page).catch((error: unknown) => {
+    throw new RunError(`cannot be written: ${reason(error)}`, { file }, { cause: error });
+  });
+}
+
+async function shownOf(folder: string): Promise<Shown> {
+  const run = await readRun(folder);
+  const model = join(folder, RUN_FILES.model);
+  if (!(await stat(model).catch(() => undefined))) return { run, picture: await pictureIn(folder) };
+  try {
+    return { run, model: await describeModel(model) };
+  } catch (error) {
+    // The model of a run that goes on may be half there; the rest of the report is good.
+    const problem = error instanceof Error ? error.message : String(error);
+    return { run, modelProblem: `The model cannot be read: ${problem}.`, picture: await pictureIn(folder) };
+  }
+}
+
+const pictureIn = (folder: string): Promise<Uint8Array | undefined> =>
+  readFile(join(folder, RUN_FILES.picture)).catch(() => undefined);

@@ -42,8 +42,8 @@ export interface TapeNode {
 }
 
 interface EngineState {
-  /** operations recorded so far, in order; null when no gradient is being computed */
-  activeTape: TapeNode[] | null;
+  /** operations recorded so far, in order; null or undefined when no gradient is being computed */
+  activeTape: TapeNode[] | null | undefined;
   /** how many gradient computations enclose the current code */
   gradientDepth: number;
   /** every tensor's data that is alive */

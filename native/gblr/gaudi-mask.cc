@@ -1,6 +1,6 @@
 // Gaudi masks: gblr::gaudi_mask makes K windows on a circle of n samples from the table of their edge function,
-// gblr::gaudi_mask_backward their gradient from the table of its slope. On the CPU one loop over rows each, elsewhere a
-// composition of ATen's. What the tables hold is said in workbench/gblr/kernels.ts.
+// gblr::gaudi_mask_backward their gradient from the table of its slope. On the CPU each is one loop over rows, on other
+// devices a composition of ATen operators. workbench/engine/ops/gblr/gaudi-mask.ts says what the tables hold.
 #include <ATen/Functions.h>
 #include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
@@ -11,24 +11,24 @@
 #include <cmath>
 #include <vector>
 
-#include "vectorized.h"
+#include "../vectorized.h"
 
 namespace gblr {
 
 namespace {
 
 constexpr float kLeastEntry = 1e-3f;
-constexpr int64_t kGrain = 1 << 15; // entries a thread takes at a time
+constexpr int64_t kGrain = 1 << 15; // least entries for each thread
 
 // Where a window begins and ends, in samples; edges lie in [0, n).
 struct Window {
   int64_t start, end;
-  double start_fraction, end_fraction; // at most ½ either way
+  double start_fraction, end_fraction; // from -½ to ½
   int64_t samples;                     // rounded windows only
   float width;                         // as a share of n
 };
 
-// Two copies of a row, one after the other: a row moved along the circle is then a stretch of it.
+// Two copies of a row, one after the other: a row shifted along the circle is then a contiguous part of it.
 struct Series {
   const float* rows;
   int64_t terms, n;
@@ -48,7 +48,7 @@ int64_t wrapped(double position, int64_t n) {
 }
 
 Window rounded_window(float width, float location, int64_t n, bool evaluate) {
-  // In float32 like every other engine: ties fall alike.
+  // In float32 like every other engine, so that ties round the same way.
   float samples = std::nearbyint(width * static_cast<float>(n));
   const float first = std::nearbyint(location * static_cast<float>(n));
   if (evaluate && std::abs(samples) <= 1) samples = 0;
@@ -62,7 +62,8 @@ Window exact_window(float width, float location, int64_t n) {
   return {wrapped(first, n), wrapped(last, n), begin - first, end - last, 0, width};
 }
 
-// The series' function moved to an edge: n values from the returned address on. `space` holds 2n, or none for one term.
+// The function of the series shifted to an edge: n values from the returned address on. `space` holds 2n values; one term
+// needs none.
 GBLR_VECTORIZED void sum_series(const float* rows, int64_t terms, int64_t n, double fraction, float* space) {
   std::copy(rows, rows + n, space);
   double power = 1;
@@ -92,9 +93,9 @@ GBLR_VECTORIZED void cut(int64_t n, float* mask) {
   for (int64_t j = 0; j < n; ++j) mask[j] = std::abs(mask[j]) > kLeastEntry ? mask[j] : 0;
 }
 
-// Exactly 1 inside and 0 outside; a window longer than the circle adds up.
+// Exactly 1 inside and 0 outside; where a window longer than the circle overlaps itself, the sum.
 void boxcar(const Window& window, int64_t n, float* mask) {
-  // Added to 0, since it may come out as -0.
+  // + 0 because the result may be -0.
   const float turns = 0.f + std::nearbyint(window.width - static_cast<float>(window.samples) / static_cast<float>(n));
   const int64_t stop = window.start + window.samples;
   std::fill(mask, mask + n, turns);
@@ -189,7 +190,7 @@ std::tuple<at::Tensor, at::Tensor> gaudi_mask_backward_cpu(const at::Tensor& dy,
   return {to_width, to_location};
 }
 
-// The same as compositions, for devices that have no loop here.
+// The same as compositions, for devices other than the CPU.
 
 struct Windows {
   at::Tensor start, end;                   // (K, 1) int64
@@ -213,7 +214,7 @@ Windows windows_of(const at::Tensor& widths, const at::Tensor& locations, int64_
 
 at::Tensor positions(int64_t n, const at::Tensor& like) { return at::arange(n, like.options().dtype(at::kLong)); }
 
-// (terms, n) → (K, n), row k moved to the k-th edge
+// (terms, n) → (K, n), row k shifted to the k-th edge
 at::Tensor shifted(const at::Tensor& series, const at::Tensor& edge, const at::Tensor& fraction) {
   const int64_t terms = series.size(0), n = series.size(1);
   const at::Tensor index = (positions(n, series) - edge).remainder(n);
@@ -252,7 +253,7 @@ std::tuple<at::Tensor, at::Tensor> gaudi_mask_backward_composed(const at::Tensor
 TORCH_LIBRARY_FRAGMENT(gblr, m) {
   m.def("gaudi_mask(Tensor widths, Tensor locations, Tensor edges, bool boxcar, bool evaluate) -> Tensor");
   m.def("gaudi_mask_backward(Tensor dy, Tensor widths, Tensor locations, Tensor slopes) -> (Tensor, Tensor)");
-  // The compositions under names of their own, so that they can be tested where there is no GPU.
+  // The compositions have names of their own, so that they can be tested without a GPU.
   m.def("gaudi_mask_composed(Tensor widths, Tensor locations, Tensor edges, bool boxcar, bool evaluate) -> Tensor");
   m.def("gaudi_mask_backward_composed(Tensor dy, Tensor widths, Tensor locations, Tensor slopes) -> (Tensor, Tensor)");
 }

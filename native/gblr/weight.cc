@@ -1,5 +1,5 @@
-// gblr::weight, W = Uᵀ V of masked factors (K, n_out) and (K, n_in), and its gradient. On the CPU blocks whose masks left
-// nothing take no part: with a quarter of the widths, as budgets have it, that is most of the product.
+// gblr::weight, W = Uᵀ V of masked factors (K, n_out) and (K, n_in), and its gradient. On the CPU, blocks whose masks are
+// empty are skipped: at a quarter of the widths, a usual budget, that is most of the product.
 #include <ATen/Functions.h>
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
@@ -13,7 +13,7 @@ namespace gblr {
 namespace {
 
 constexpr int64_t kRowGrain = 16;
-// Selecting rows copies them: not worth it for the last few.
+// Selecting rows copies them, which does not pay off when only a few are empty.
 constexpr double kWorthwhile = 0.95;
 
 using Flags = std::vector<char>;
@@ -58,7 +58,7 @@ std::tuple<at::Tensor, at::Tensor> weight_backward_dense(const at::Tensor& dy, c
   return {input.mm(dy.t()), output.mm(dy)};
 }
 
-// A block adds to W only where neither of its factors is empty.
+// A block contributes to W only if neither of its factors is empty.
 at::Tensor weight_cpu(const at::Tensor& output, const at::Tensor& input) {
   check(output, input);
   const at::Tensor u = output.to(at::kFloat).contiguous(), v = input.to(at::kFloat).contiguous();
@@ -70,12 +70,12 @@ at::Tensor weight_cpu(const at::Tensor& output, const at::Tensor& input) {
   return u.index_select(0, index).t().mm(v.index_select(0, index));
 }
 
-// Σ_j of dy[…, j] other[k, j]: nothing where the other factor is empty.
+// Σ_j dy[…, j] other[k, j], zero where the other factor is empty.
 at::Tensor factor_gradient(const at::Tensor& other, const at::Tensor& dy) {
   const at::Tensor index = positions(filled_rows(other));
   if (!worthwhile(index, other)) return other.mm(dy);
   at::Tensor gradient = at::zeros({other.size(0), dy.size(1)}, other.options());
-  // A product may come in bfloat16 where the engine computes in it.
+  // A product may be bfloat16 when the engine computes in that precision.
   return gradient.index_copy_(0, index, other.index_select(0, index).mm(dy).to(at::kFloat));
 }
 

@@ -1,5 +1,6 @@
-// gblr::packed_product, x times the transpose of a packed GBLR matrix: for each block one dot product with a stretch of x
-// and one scaled stretch added to y, both cyclic. On the CPU a loop over rows and blocks, elsewhere two dense products.
+// gblr::packed_product, x times the transpose of a packed GBLR matrix. For each block this is one dot product with a span of
+// x and one scaled span added to y; spans are cyclic. On the CPU a loop over rows and blocks, on other devices two dense
+// products.
 #include <ATen/Functions.h>
 #include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
@@ -9,16 +10,16 @@
 #include <algorithm>
 #include <vector>
 
-#include "compat.h"
-#include "vectorized.h"
+#include "../compat.h"
+#include "../vectorized.h"
 
 namespace gblr {
 
 namespace {
 
-constexpr int64_t kGrain = 1 << 15; // multiply-adds a thread takes at a time
+constexpr int64_t kGrain = 1 << 15; // least multiply-adds for each thread
 
-// One side of a block: a stretch of a circle of n samples and where its values lie.
+// One side of a block: a span on a circle of n samples, and where its values begin.
 struct Span {
   int64_t start, length, values;
 };
@@ -51,7 +52,7 @@ void add_span(float factor, const float* values, const Span& span, int64_t n, fl
   add_scaled(factor, values + straight, span.length - straight, y);
 }
 
-// Every index that the loops use, checked before they run.
+// Checks every index that the loops use before they run.
 std::vector<Block> blocks_of(const at::Tensor& spans, int64_t n_in, int64_t n_out, int64_t values_in,
                              int64_t values_out) {
   TORCH_CHECK(spans.dim() == 2 && spans.size(0) == 4, "spans must be (4, B), got ", spans.sizes());
@@ -134,7 +135,7 @@ at::Tensor packed_product_composed(const at::Tensor& x, const at::Tensor& spans,
 TORCH_LIBRARY_FRAGMENT(gblr, m) {
   m.def(
       "packed_product(Tensor x, Tensor spans, Tensor values_in, Tensor values_out, Tensor? bias, int n_out) -> Tensor");
-  // The composition under a name of its own, so that it can be tested where there is no GPU.
+  // The composition has a name of its own, so that it can be tested without a GPU.
   m.def(
       "packed_product_composed(Tensor x, Tensor spans, Tensor values_in, Tensor values_out, Tensor? bias, int n_out) "
       "-> Tensor");

@@ -6,7 +6,7 @@ import fc from "fast-check";
 import { type ConversionPlan, type PlanOptions, planConversion } from "../../workbench/compress/index.ts";
 import { EngineError } from "../../workbench/engine/core/errors.ts";
 import { openEngine } from "../../workbench/engine/core/open.ts";
-import { createModel, gpt2 } from "../../workbench/models/index.ts";
+import { createModel, gpt2, layersOf } from "../../workbench/models/index.ts";
 import { structureNamed } from "../../workbench/structures/registry.ts";
 import { TINY, tinyModel } from "./tiny.ts";
 
@@ -171,6 +171,6 @@ function gpt2SmallShapes() {
     "small",
   );
   const { structure } = model.layer("h.0.mlp.c_fc");
-  const layers = new Map(gpt2.layers(config).map((layer) => [layer.name, { ...layer, structure }]));
+  const layers = new Map(layersOf(gpt2, config).map((layer) => [layer.name, { ...layer, structure }]));
   return Object.assign(Object.create(Object.getPrototypeOf(model)) as typeof model, model, { config, layers });
 }

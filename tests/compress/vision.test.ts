@@ -19,6 +19,7 @@ import {
   architectureOfConfig,
   classifierLogits,
   denseWeight,
+  layersOf,
   Model,
   modelCounts,
 } from "../../workbench/models/index.ts";
@@ -30,7 +31,7 @@ import { forEachEngine } from "../engine/engines.ts";
 function hollow(json: Record<string, unknown>): Model {
   const architecture: Architecture = architectureOfConfig(json);
   const config = architecture.readConfig(json, "config");
-  const layers = new Map(architecture.layers(config).map((layer) => [layer.name, { ...layer, structure: dense }]));
+  const layers = new Map(layersOf(architecture, config).map((layer) => [layer.name, { ...layer, structure: dense }]));
   return new Model({ architecture, config, json, parameters: new Map(), layers });
 }
 

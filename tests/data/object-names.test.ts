@@ -12,7 +12,7 @@ import { openSafetensors, writeSafetensors } from "../../hub/safetensors/index.t
 import { rowsOf } from "../../workbench/data/dataset/rows.ts";
 import { dataFilePatterns, splitFiles } from "../../workbench/data/dataset/split-files.ts";
 import { openTokenizer } from "../../workbench/data/index.ts";
-import { readConfig } from "../../workbench/models/load.ts";
+import { readConfig } from "../../workbench/models/folder/load.ts";
 import { checkpoint, push, tensor } from "../hub/checkpoint/build.ts";
 import { lay, testHub } from "../hub/serve/serving.ts";
 import { temporaryFolder } from "../hub/temporary.ts";

@@ -35,7 +35,7 @@ const SUITES = [
   "report/run-files.test.ts",
   "report/thin.test.ts",
   "hub/zoo",
-  "structures/counting/layer-counts.test.ts",
+  "structures/cost.test.ts",
   "structures/golden.test.ts",
   "structures/structures.test.ts",
   "structures/tucker.test.ts",

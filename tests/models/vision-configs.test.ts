@@ -11,6 +11,7 @@ import {
   imageSettings,
   loadModelNow,
   type Model,
+  parametersOf,
   type ResnetConfig,
   saveModelNow,
   type VitConfig,
@@ -32,9 +33,9 @@ function read(json: Record<string, unknown>): unknown {
   return architectureOfConfig(json, "x/config.json").readConfig(json, "x/config.json");
 }
 
-const parametersOf = (json: Record<string, unknown>): number => {
+const parameterCount = (json: Record<string, unknown>): number => {
   const architecture = architectureOfConfig(json);
-  const infos = [...architecture.parameters(architecture.readConfig(json, "config")).values()];
+  const infos = [...parametersOf(architecture, architecture.readConfig(json, "config")).values()];
   return infos
     .filter(({ buffer }) => !buffer)
     .reduce((sum, { shape }) => sum + shape.reduce((product, side) => product * side, 1), 0);
@@ -56,12 +57,12 @@ describe("sizes", () => {
     ["mixer_s32_224", 19104624],
     ["mixer_b16_224.goog_in21k_ft_in1k", 59880472],
   ])("%s has %d parameters", (architecture, count) => {
-    expect(parametersOf({ architecture, num_classes: 1000 })).toBe(count);
+    expect(parameterCount({ architecture, num_classes: 1000 })).toBe(count);
   });
 
   test("Hugging Face's defaults are ViT-B/16", () => {
     const labels = Object.fromEntries(Array.from({ length: 1000 }, (_, i) => [i, `${i}`]));
-    expect(parametersOf({ model_type: "vit", id2label: labels })).toBe(86567656);
+    expect(parameterCount({ model_type: "vit", id2label: labels })).toBe(86567656);
   });
 
   test("a name tells patch and image, arguments overrule it, and what the file says of its input comes between", () => {

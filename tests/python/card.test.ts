@@ -9,7 +9,7 @@ import { type CardFacts, modelCard } from "../../hub/card/index.ts";
 import { evaluationView } from "../../workbench/data/images/crop.ts";
 import { decodeImage } from "../../workbench/data/images/decode.ts";
 import { openEngine } from "../../workbench/engine/core/open.ts";
-import { imageSettings } from "../../workbench/models/image-settings.ts";
+import { imageSettings } from "../../workbench/models/images/image-settings.ts";
 import { loadModelNow, type Model } from "../../workbench/models/index.ts";
 import { logitsOf } from "../architectures/small-vision.ts";
 import { ENGINES } from "../engine/engines.ts";

@@ -11,17 +11,16 @@ import { gblrStructure } from "../../workbench/structures/gblr.ts";
 import type { Task } from "../../workbench/train/index.ts";
 
 export const [INPUT, HIDDEN, OUTPUT, BLOCKS] = [12, 16, 5, 8];
-/** multiply-adds of both layers */
-const DENSE = INPUT * HIDDEN + HIDDEN * OUTPUT;
+const LAYERS = [
+  { name: "fc1", nIn: INPUT, nOut: HIDDEN, layout: "out_in", rows: 1 },
+  { name: "fc2", nIn: HIDDEN, nOut: OUTPUT, layout: "out_in", rows: 1 },
+] as const;
 
 const ARCHITECTURE = {
   type: "small",
+  title: "small",
   prefixes: [""],
-  count: (_: unknown, costs: Record<string, number>) => {
-    const total = (costs.fc1 ?? INPUT * HIDDEN) + HIDDEN * OUTPUT;
-    const counted = { parts: { all: total }, total, relative: total / DENSE };
-    return { reference: counted, actual: counted };
-  },
+  network: () => LAYERS.map((layer) => ({ layer })),
 } as unknown as Architecture;
 
 export function values(seed: number, shape: number[], scale = 1): tf.Tensor {
@@ -57,11 +56,12 @@ export function smallModel({ structured = true } = {}): Model {
     add("seen", tf.tensor1d([1, 2, 3], "int32"), false);
   });
   const masks = {};
-  const layer = { layout: "out_in" } as const;
-  const layers = new Map([
-    ["fc1", { ...layer, name: "fc1", nIn: INPUT, nOut: HIDDEN, structure: structured ? gblrStructure(masks) : dense }],
-    ["fc2", { ...layer, name: "fc2", nIn: HIDDEN, nOut: OUTPUT, structure: dense }],
-  ]);
+  const layers = new Map(
+    LAYERS.map((layer) => [
+      layer.name,
+      { ...layer, structure: layer.name === "fc1" && structured ? gblrStructure(masks) : dense },
+    ]),
+  );
   return new Model({ architecture: ARCHITECTURE, config: {}, json: {}, parameters, layers, masks });
 }
 

@@ -1,53 +1,15 @@
-// What an architecture tells the rest of the workbench about itself: its config, its parameters' names and shapes, its
-// linear layers and convolutions, its operation counts. One object an architecture, one line in registry.ts. Forward
-// passes are functions of their own: what they take and give differs from task to task.
+// What an architecture tells the rest of the workbench about itself: its config, the modules of its network, the names of
+// its tensors. One object an architecture, one line in registry.ts. Forward passes are functions of their own: what they
+// take and give differs from task to task.
 
-import type { WeightLayout } from "../engine/ops/index.ts";
-import type { Counts, LayerCosts } from "../structures/counting/count.ts";
-
-/** How a kernel moves over an image; rows and columns alike. */
-export interface ConvolutionInfo {
-  /** rows and columns */
-  kernel: readonly [number, number];
-  stride: number;
-  /** zeros on each side of rows and columns */
-  padding: number;
-}
-
-/**
- * A linear layer by the checkpoint's name, without `.weight`. A convolution is one too: of the patches under its kernel.
- */
-export interface LayerInfo {
-  name: string;
-  /** of a convolution rows · columns · channels, in this order */
-  nIn: number;
-  nOut: number;
-  /** how the dense weight lies in memory: GPT-2's and kernels (n_in, n_out), most others' (n_out, n_in) */
-  layout: WeightLayout;
-  convolution?: ConvolutionInfo;
-  /** one position of a convolution's kernel as a layer of its own, from channels to channels; row by row from 0 */
-  position?: { of: string; index: number; convolution: ConvolutionInfo };
-}
-
-export interface ParameterInfo {
-  /** in memory */
-  shape: readonly number[];
-  /** what training from scratch starts with */
-  start:
-    | { kind: "zeros" }
-    | { kind: "ones" }
-    | { kind: "constant"; value: number }
-    | { kind: "normal"; deviation: number }
-    | { kind: "uniform"; bound: number };
-  /** running statistics and the like: saved, never trained. Default false */
-  buffer?: boolean;
-  /** (rows, columns, in, out) in memory, (out, in, rows, columns) in checkpoints. Default false */
-  kernel?: boolean;
-}
+import { type Counts, countNetwork, type LayerCosts } from "./count.ts";
+import { type LayerInfo, layersIn, type Module, type ParameterInfo, parametersIn } from "./network.ts";
 
 export interface Architecture<Config = unknown> {
   /** `model_type` of config.json */
   readonly type: string;
+  /** in messages, e.g. `GPT-2` */
+  readonly title: string;
   /** whether this config.json, which has no model_type, is its own: timm's say it in a field `architecture` */
   recognizes?(json: Readonly<Record<string, unknown>>): boolean;
   /**
@@ -76,17 +38,40 @@ export interface Architecture<Config = unknown> {
   joined?(config: Config, prefix: string): ReadonlyMap<string, readonly string[]>;
   /** whether a checkpoint's tensor of this name is no parameter and is passed over: causal masks, tied heads */
   ignores(name: string, config: Config): boolean;
-  /** every parameter of the dense model, in the order in which they are saved */
-  parameters(config: Config): Map<string, ParameterInfo>;
-  /** every linear layer and convolution, in the order in which they run; the weight of each is `<name>.weight` among the parameters */
-  layers(config: Config): LayerInfo[];
+  /** its modules, in the order in which they run and in which their parameters are saved */
+  network(config: Config): readonly Module[];
+  /**
+   * Multiply-adds of the dense model that published tables divide by, rounded as there, for sizes that were published.
+   * Default the reference's count of the dense model
+   */
+  publishedTotal?(config: Config): number | undefined;
   /**
    * What is to be dropped of a tensor that a checkpoint holds longer than the parameter is: rows behind, as vocabularies
    * are padded with. Default none
    */
   mayHaveMoreRows?(name: string): boolean;
-  /** whether the published recipe converts this layer */
-  converts(layer: string): boolean;
-  /** multiply-adds of the model with these costs of its structured layers */
-  count(config: Config, costs: LayerCosts): Counts;
 }
+
+/** Every parameter of the dense model, in the order in which they are saved. */
+export const parametersOf = <Config>(architecture: Architecture<Config>, config: Config): Map<string, ParameterInfo> =>
+  parametersIn(architecture.network(config));
+
+/** Every linear layer and convolution that may be structured, in the order in which they run. */
+export const layersOf = <Config>(architecture: Architecture<Config>, config: Config): LayerInfo[] =>
+  layersIn(architecture.network(config));
+
+/**
+ * Multiply-adds of the model for one image or one full sequence.
+ * @param costs a row, of structured layers; all others count as dense. Default none
+ * @throws EngineError when it names a layer that the model does not have
+ */
+export const countModel = <Config>(
+  architecture: Architecture<Config>,
+  config: Config,
+  costs: LayerCosts = {},
+): Counts =>
+  countNetwork(architecture.network(config), {
+    title: architecture.title,
+    costs,
+    published: architecture.publishedTotal?.(config),
+  });

@@ -1,9 +1,10 @@
 // A plan and what came of it as text: a table of layers each, totals, and what that is of the whole model.
 
 import { formatBytes, formatCount, formatDuration, percent } from "../../hub/text/numbers.ts";
-import type { Conversion, ConversionPlan, PlanTotals } from "../compress/index.ts";
+import type { Counts } from "../architectures/count.ts";
+import type { ConversionPlan, PlanTotals } from "../compress/conversion-plan.ts";
+import type { Conversion } from "../compress/convert.ts";
 import { shortName } from "../report/layer-names.ts";
-import type { Counts } from "../structures/counting/count.ts";
 import { type Cell, type Palette, table } from "./shared/terminal.ts";
 
 const LONGEST_NAME = 48;

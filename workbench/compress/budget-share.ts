@@ -1,9 +1,9 @@
 // From what was asked of a whole model to what its converted layers may cost. The two meanings of a budget meet here:
 // a share of those layers' own multiply-adds, or the published relative FLOPs of everything. No tensors.
 
-import type { LayerInfo } from "../architectures/architecture.ts";
+import type { LayerInfo } from "../architectures/network.ts";
 import { EngineError } from "../engine/core/errors.ts";
-import { countsWith, rowsThrough } from "../models/index.ts";
+import { countsWith, rowsOf } from "../models/index.ts";
 import type { Model } from "../models/model.ts";
 
 /**
@@ -27,15 +27,14 @@ export function expectShare(budget: number): number {
  */
 export function shareOfFlops(model: Model, layers: readonly LayerInfo[], flops: number): number {
   const { reference } = countsWith(model, {});
-  const rows = rowsThrough(model, layers, "reference");
-  const uncounted = layers.find(({ name }) => rows.get(name) === 0);
+  const uncounted = layers.find((layer) => rowsOf(layer, "reference") === 0);
   if (uncounted) {
     throw new EngineError(
       `relative FLOPs as published count ${uncounted.name} as dense whatever it is`,
       "leave it out, or give a budget instead",
     );
   }
-  const dense = layers.reduce((sum, { name, nIn, nOut }) => sum + (rows.get(name) ?? 0) * nIn * nOut, 0);
+  const dense = layers.reduce((sum, layer) => sum + rowsOf(layer, "reference") * layer.nIn * layer.nOut, 0);
   // Structured layers may count for more or less than dense ones of the same cost: where they are, not what they take.
   const whole = countsWith(model, Object.fromEntries(layers.map(({ name, nIn, nOut }) => [name, nIn * nOut])));
   const rest = whole.reference.total - dense;

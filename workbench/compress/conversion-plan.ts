@@ -1,8 +1,8 @@
 // What a conversion is going to do, as plain data: which layers, into what, and what each may cost. Made by plan.ts,
 // carried out by convert.ts, printed by whoever wants to.
 
+import type { Counts } from "../architectures/count.ts";
 import type { ConvolutionInfo, LayerInfo } from "../models/index.ts";
-import type { Counts } from "../structures/counting/count.ts";
 
 /** How the budget is shared out: the same share for each layer, or by their singular values. */
 export const ALLOCATIONS = ["uniform", "global"] as const;

@@ -2,10 +2,10 @@
 // Biases stay as they are. Deterministic by seed.
 
 import type { Tensor2D } from "@tensorflow/tfjs-core";
+import type { Counts } from "../architectures/count.ts";
 import { EngineError, ShapeError } from "../engine/core/errors.ts";
 import { countsWith, denseWeight, replaceLayer, splitConvolution } from "../models/index.ts";
 import type { Model } from "../models/model.ts";
-import type { Counts } from "../structures/counting/count.ts";
 import { type ConversionPlan, type PlannedLayer, type PlanTotals, totalsOf } from "./conversion-plan.ts";
 import { type LayerErrors, layerErrors } from "./layer-errors.ts";
 import { expectDense, namesIn, structureFor } from "./plan.ts";

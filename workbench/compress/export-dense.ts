@@ -1,7 +1,7 @@
 // The way back: every structured layer as the matrix that it is in evaluation, so that the model is an ordinary dense
 // checkpoint again. What was left out stays out.
 
-import { denseWeight, joinConvolution, replaceLayer } from "../models/index.ts";
+import { denseWeight, joinConvolution, layersOf, replaceLayer } from "../models/index.ts";
 import type { Model } from "../models/model.ts";
 import { dense } from "../structures/dense.ts";
 
@@ -17,7 +17,7 @@ export function exportDense(model: Model): string[] {
   try {
     for (const { name } of structured) replaceLayer(model, name, dense, { weight: denseWeight(model, name) });
     // What was taken apart to be structured is whole again.
-    for (const info of model.architecture.layers(model.config)) {
+    for (const info of layersOf(model.architecture, model.config)) {
       if (!model.layers.has(info.name)) joinConvolution(model, info);
     }
   } finally {

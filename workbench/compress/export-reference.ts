@@ -3,6 +3,7 @@
 
 import { concat, type Tensor, tidy, transpose, zeros } from "@tensorflow/tfjs-core";
 import type { TensorSource } from "../../hub/safetensors/index.ts";
+import { layersOf, parametersOf } from "../architectures/architecture.ts";
 import { EngineError } from "../engine/core/errors.ts";
 import { withGradients } from "../gblr/init/index.ts";
 import { unpack } from "../gblr/packed.ts";
@@ -17,8 +18,8 @@ import { referenceLayout } from "./reference-layout.ts";
 export async function referenceTensors(model: Model): Promise<TensorSource[]> {
   const { architecture, config } = model;
   const { storedName, others } = referenceLayout(architecture.type);
-  const known = new Map(architecture.layers(config).map((layer) => [layer.name, layer]));
-  const infos = architecture.parameters(config);
+  const known = new Map(layersOf(architecture, config).map((layer) => [layer.name, layer]));
+  const infos = parametersOf(architecture, config);
   const sources: TensorSource[] = [];
   const add = async (name: string, tensor: Tensor) => sources.push(await sourceOf(storedName(name), tensor));
   const done = new Set<string>();

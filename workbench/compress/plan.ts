@@ -3,7 +3,7 @@
 
 import type { Tensor2D } from "@tensorflow/tfjs-core";
 import { EngineError } from "../engine/core/errors.ts";
-import { type ConvolutionInfo, countsWith, type LayerInfo, positionLayers, rowsThrough } from "../models/index.ts";
+import { type ConvolutionInfo, countsWith, type LayerInfo, positionLayers, rowsOf } from "../models/index.ts";
 import type { Model } from "../models/model.ts";
 import type { MatrixSize } from "../structures/budget.ts";
 import { gblrStructure } from "../structures/gblr.ts";
@@ -53,10 +53,11 @@ export async function planConversion(model: Model, options: PlanOptions): Promis
   const asked = askedFor(options);
   const chosen = asSeen(layersToConvert(model, options.layers), { ...options, convolutions });
   const structureOf = (layer: LayerToPlan) => structureFor(model, options.structure, layer);
-  const rows = rowsThrough(model, chosen, "flops" in asked ? "reference" : "actual");
-  const layers = chosen.map(({ name, nIn, nOut, convolution, position }) => {
+  const kind = "flops" in asked ? "reference" : "actual";
+  const layers = chosen.map((layer) => {
+    const { name, nIn, nOut, convolution, position } = layer;
     const place = { ...(convolution && { convolution }), ...(position && { position }) };
-    return { name, nIn, nOut, ...place, dense: nIn * nOut, rows: rows.get(name) as number };
+    return { name, nIn, nOut, ...place, dense: nIn * nOut, rows: rowsOf(layer, kind) };
   });
   const costs = (planned: PlannedLayer[]) => Object.fromEntries(planned.map(({ name, cost }) => [name, cost]));
   const finished = (planned: PlannedLayer[], budget?: number): ConversionPlan => ({
@@ -164,8 +165,7 @@ function askedFor({ structure, budget, flops, widths, allocation }: PlanOptions)
 function layersToConvert(model: Model, asked: PlanOptions["layers"] = "recipe"): LayerInfo[] {
   const layers = [...model.layers.values()];
   const kind = model.architecture.type;
-  if (asked === "recipe")
-    return layers.filter(({ name, position }) => model.architecture.converts(position?.of ?? name));
+  if (asked === "recipe") return layers.filter(({ inRecipe = true }) => inRecipe);
   const patterns = typeof asked === "string" ? [asked] : asked;
   const names = new Set(
     patterns.flatMap((pattern) => chooseLayers(layers, { pattern, model: kind }).map(({ name }) => name)),

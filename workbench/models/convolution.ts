@@ -15,7 +15,7 @@ import {
   tidy,
   transpose,
 } from "@tensorflow/tfjs-core";
-import type { ConvolutionInfo } from "../architectures/architecture.ts";
+import type { ConvolutionInfo } from "../architectures/network.ts";
 import { linear } from "../engine/ops/index.ts";
 import type { Structure, StructureParameters } from "../structures/structure.ts";
 import { isTucker } from "../structures/tucker-structure.ts";

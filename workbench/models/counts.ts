@@ -1,10 +1,10 @@
 // What a model costs: multiply-adds of its structured layers and of the whole, counted as architectures count. A
 // convolution that is held position by position counts as one layer.
 
-import type { LayerInfo } from "../architectures/architecture.ts";
-import type { Counts, LayerCosts } from "../structures/counting/count.ts";
+import { countModel, layersOf } from "../architectures/architecture.ts";
+import type { Counts, LayerCosts } from "../architectures/count.ts";
+import { type LayerInfo, positionLayers } from "../architectures/network.ts";
 import type { Model } from "./model.ts";
-import { positionLayers } from "./positions.ts";
 
 /** Multiply-adds a row of each layer that is not dense. */
 export async function layerCosts(model: Model): Promise<LayerCosts> {
@@ -26,7 +26,7 @@ export async function modelCounts(model: Model): Promise<Counts> {
  */
 export function countsWith<Config>({ architecture, config, layers }: Model<Config>, costs: LayerCosts): Counts {
   const isWhole = Object.keys(costs).every((name) => layers.has(name) && !layers.get(name)?.position);
-  return architecture.count(config, isWhole ? costs : wholeCosts(architecture.layers(config), costs));
+  return countModel(architecture, config, isWhole ? costs : wholeCosts(layersOf(architecture, config), costs));
 }
 
 /** Where some of the costs are of positions, those of their convolutions: positions that have none are dense. */

@@ -2,7 +2,8 @@
 // alone, the same on every machine and engine.
 
 import type { Variable } from "@tensorflow/tfjs-core";
-import type { Architecture, ParameterInfo } from "../architectures/architecture.ts";
+import { type Architecture, layersOf, parametersOf } from "../architectures/architecture.ts";
+import type { ParameterInfo } from "../architectures/network.ts";
 import { seededUniform } from "../gblr/init/seeded-uniform.ts";
 import { dense } from "../structures/dense.ts";
 import { Model } from "./model.ts";
@@ -24,8 +25,8 @@ export function createModel<Config>(
 ): Model<Config> {
   const whole = architecture.recognizes?.(json) ? json : { model_type: architecture.type, ...json };
   const config = architecture.readConfig({ ...whole }, "config");
-  const parameters = startParameters(architecture.parameters(config), seed);
-  const layers = new Map(architecture.layers(config).map((layer) => [layer.name, { ...layer, structure: dense }]));
+  const parameters = startParameters(parametersOf(architecture, config), seed);
+  const layers = new Map(layersOf(architecture, config).map((layer) => [layer.name, { ...layer, structure: dense }]));
   const prefix = architecture.prefixOf?.(config) ?? architecture.prefixes[0] ?? "";
   return new Model({ architecture, config, json: whole, parameters, layers, prefix });
 }

@@ -16,7 +16,7 @@ import {
   transpose,
   type Variable,
 } from "@tensorflow/tfjs-core";
-import type { ConvolutionInfo } from "../architectures/architecture.ts";
+import type { ConvolutionInfo } from "../architectures/network.ts";
 import { GblrMatrix } from "../gblr/matrix.ts";
 import { type PackedGblr, pack, unpack } from "../gblr/packed.ts";
 import { dense } from "../structures/dense.ts";
@@ -136,7 +136,7 @@ function kernelTaken({ weight }: StructureParameters, convolution: ConvolutionIn
 
 /** The positions of a convolution as the one kernel that they make. */
 function joinedForm<Config>(model: Model<Config>, positions: readonly LinearLayer[]): InferenceLayer {
-  const [{ position, nIn, nOut }] = positions as readonly [LinearLayer];
+  const [{ position, nIn, nOut, rows }] = positions as readonly [LinearLayer];
   const { of: name, convolution } = position as NonNullable<LinearLayer["position"]>;
   const kernel = tidy(() => {
     const matrices = positions.map(({ name: own, structure }) => {
@@ -145,7 +145,8 @@ function joinedForm<Config>(model: Model<Config>, positions: readonly LinearLaye
     });
     return kernelOfPositions(matrices, convolution);
   });
-  const layer = { name, nIn: positions.length * nIn, nOut, layout: "in_out", convolution, structure: dense } as const;
+  const sizes = { nIn: positions.length * nIn, nOut, rows };
+  const layer = { name, ...sizes, layout: "in_out", convolution, structure: dense } as const;
   return { layer, parameters: { weight: rowByRow(kernel) } };
 }
 

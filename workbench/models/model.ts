@@ -2,7 +2,8 @@
 // Forward passes ask it for a layer by name and never for that layer's structure. Files are read and written elsewhere.
 
 import { add, type Tensor, type Tensor4D, tidy, type Variable } from "@tensorflow/tfjs-core";
-import type { Architecture, ConvolutionInfo, LayerInfo } from "../architectures/architecture.ts";
+import type { Architecture } from "../architectures/architecture.ts";
+import type { ConvolutionInfo, LayerInfo } from "../architectures/network.ts";
 import { EngineError } from "../engine/core/errors.ts";
 import { type Activation, gelu, linear } from "../engine/ops/index.ts";
 import type { MaskSettings } from "../gblr/parameters.ts";

@@ -2,7 +2,7 @@
 // convolutions are structured position by position.
 
 import { type Tensor4D, tidy } from "@tensorflow/tfjs-core";
-import type { ConvolutionInfo, LayerInfo } from "../architectures/architecture.ts";
+import { type ConvolutionInfo, type LayerInfo, positionLayers } from "../architectures/network.ts";
 import { EngineError } from "../engine/core/errors.ts";
 import { dense } from "../structures/dense.ts";
 import { kernelOfPositions, matrixOfPosition } from "./convolution.ts";
@@ -10,19 +10,6 @@ import { denseWeight } from "./layers.ts";
 import type { LinearLayer, Model } from "./model.ts";
 import { replaceEntries } from "./replace-entries.ts";
 import { rowByRow, variableOf } from "./variables.ts";
-
-/** The layers of a convolution's positions, from channels to channels; none for a linear layer. */
-export function positionLayers({ name, nIn, nOut, convolution }: LayerInfo): LayerInfo[] {
-  if (!convolution) return [];
-  const [rows, columns] = convolution.kernel;
-  return Array.from({ length: rows * columns }, (_, index) => ({
-    name: `${name}.${index}`,
-    nIn: nIn / (rows * columns),
-    nOut,
-    layout: "out_in",
-    position: { of: name, index, convolution },
-  }));
-}
 
 /**
  * Holds a dense convolution as dense matrices `X.0`, `X.1`, … (n_out, channels) from now on; its bias stays `X.bias`.

@@ -4,7 +4,7 @@
 
 import { join } from "node:path";
 import { parseRepoName, RepoNameError } from "../../hub/access/repository.ts";
-import { readConfig } from "../models/load.ts";
+import { readConfig } from "../models/folder/load.ts";
 import { type RunRecord, readRun, startRun, updateRun, writeReport } from "../report/index.ts";
 import { compressVariant, MODEL, type VariantOptions } from "./convert.ts";
 import type { Domain, Sources } from "./domains/domain.ts";

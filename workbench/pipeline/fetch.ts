@@ -9,6 +9,7 @@ import { TRAINABLE_FILE } from "../../hub/model-folder/index.ts";
 import { type Located, type LocateZoo, locate } from "../../hub/pull/locate.ts";
 import { isZooName, zooEntry } from "../../hub/zoo/releases.ts";
 import { DataError, dataFilePatterns } from "../data/index.ts";
+import { readConfig } from "../models/folder/load.ts";
 import {
   type Architecture,
   architectureOf,
@@ -19,7 +20,6 @@ import {
   type NewHead,
   type Preparation,
 } from "../models/index.ts";
-import { readConfig } from "../models/load.ts";
 import { type PullZooEvent, pullZoo } from "../models/reference/index.ts";
 import type { ExperimentEvent } from "./stage.ts";
 

@@ -4,7 +4,7 @@
 import { concat, reshape, tidy } from "@tensorflow/tfjs-core";
 import { blockUse } from "../gblr/cost.ts";
 import type { BudgetLayer } from "../gblr/shrink/index.ts";
-import { modelCounts, rowsThrough } from "../models/index.ts";
+import { modelCounts } from "../models/index.ts";
 import type { Model } from "../models/model.ts";
 import type { StructureMetrics } from "./metrics.ts";
 
@@ -15,14 +15,13 @@ export interface NamedLayer extends BudgetLayer {
 /** Every GBLR layer, in the model's order. */
 export function gblrLayers(model: Model): NamedLayer[] {
   const layers = [...model.layers.values()].filter(({ structure }) => structure.name === "gblr");
-  const rows = rowsThrough(model, layers, "actual");
   // Where all have the same number of rows a sample costs the same in each.
-  const differ = new Set(rows.values()).size > 1;
-  return layers.map(({ name, nIn, nOut }) => ({
+  const differ = new Set(layers.map(({ rows }) => rows)).size > 1;
+  return layers.map(({ name, nIn, nOut, rows }) => ({
     name,
     nIn,
     nOut,
-    ...(differ && { uses: rows.get(name) as number }),
+    ...(differ && { uses: rows }),
     rank: model.parameter(`${name}.lr_weight1`).shape[1] as number,
     widths: model.parameter(`${name}.widths`),
     locations: model.parameter(`${name}.locations`),

@@ -4,7 +4,7 @@
 import { describe, expect, test } from "bun:test";
 import * as tf from "@tensorflow/tfjs-core";
 import fc from "fast-check";
-import { sampleToken } from "../../../workbench/architectures/gpt2/sample.ts";
+import { sampleToken } from "../../../workbench/architectures/parts/sample.ts";
 import { seededUniform } from "../../../workbench/gblr/init/seeded-uniform.ts";
 import {
   type GenerateEvent,

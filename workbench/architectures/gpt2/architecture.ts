@@ -1,8 +1,17 @@
-// GPT-2 as the workbench knows an architecture: names and shapes of its parameters, its linear layers, its counts.
+// GPT-2 as the workbench knows an architecture: the modules of its network and the names of its tensors.
 // Radford et al. 2019; names are those of Hugging Face's GPT2Model. What it computes is in forward.ts.
 
-import { countGpt2, GPT2_MEDIUM, GPT2_SMALL, type Gpt2Size } from "../../structures/counting/gpt2.ts";
-import type { Architecture, LayerInfo, ParameterInfo } from "../architecture.ts";
+import type { Architecture } from "../architecture.ts";
+import {
+  type CountedPart,
+  type LinearOptions,
+  layerNormModule,
+  linearLayer,
+  type Module,
+  normal,
+  parameter,
+  ZEROS,
+} from "../network.ts";
 import { type Gpt2Config, readGpt2Config } from "./config.ts";
 
 export const HEAD = "lm_head.weight";
@@ -12,6 +21,7 @@ const DEVIATION = 0.02;
 
 export const gpt2: Architecture<Gpt2Config> = {
   type: "gpt2",
+  title: "GPT-2",
   prefixes: ["", "transformer.", "model.transformer."],
   storedName: (name, prefix) => (name === HEAD ? headPrefix(prefix) : prefix) + name,
   parameterName: (stored, prefix) =>
@@ -19,62 +29,62 @@ export const gpt2: Architecture<Gpt2Config> = {
   readConfig: readGpt2Config,
   ignores: (name, { tiedHead }) => MASKS.test(name) || (tiedHead && name === HEAD),
   mayHaveMoreRows: (name) => name === "wte.weight" || name === HEAD,
-  parameters,
-  layers,
-  converts: (layer) => !layer.endsWith("attn.c_proj"),
-  count: (config, costs) => countGpt2(sizeOf(config), costs),
+  network,
+  publishedTotal,
 };
 
 /** The head lies beside the body: `transformer.` is not before its name. */
 const headPrefix = (prefix: string): string => prefix.replace(/transformer\.$/, "");
 
-function parameters({ blocks, width, positions, vocabulary, innerWidth, tiedHead }: Gpt2Config) {
-  const found = new Map<string, ParameterInfo>();
-  const matrix = (name: string, shape: [number, number], deviation = DEVIATION) =>
-    found.set(name, { shape, start: { kind: "normal", deviation } });
-  const norm = (name: string) => {
-    found.set(`${name}.weight`, { shape: [width], start: { kind: "ones" } });
-    found.set(`${name}.bias`, { shape: [width], start: { kind: "zeros" } });
-  };
-  const layer = (name: string, [nIn, nOut]: [number, number], deviation = DEVIATION) => {
-    matrix(`${name}.weight`, [nIn, nOut], deviation);
-    found.set(`${name}.bias`, { shape: [nOut], start: { kind: "zeros" } });
-  };
+function network({ blocks, width, positions, vocabulary, innerWidth, tiedHead }: Gpt2Config): Module[] {
+  const rows = positions;
+  const start = normal(DEVIATION);
   // Radford et al. 2019, section 2.3: what adds to the residual stream starts smaller the more blocks add to it.
-  const residual = DEVIATION / Math.sqrt(2 * blocks);
-  matrix("wte.weight", [vocabulary, width]);
-  matrix("wpe.weight", [positions, width]);
-  for (let i = 0; i < blocks; i++) {
-    norm(`h.${i}.ln_1`);
-    layer(`h.${i}.attn.c_attn`, [width, 3 * width]);
-    layer(`h.${i}.attn.c_proj`, [width, width], residual);
-    norm(`h.${i}.ln_2`);
-    layer(`h.${i}.mlp.c_fc`, [width, innerWidth]);
-    layer(`h.${i}.mlp.c_proj`, [innerWidth, width], residual);
-  }
-  norm("ln_f");
-  if (!tiedHead) matrix(HEAD, [vocabulary, width]);
-  return found;
+  const residual = normal(DEVIATION / Math.sqrt(2 * blocks));
+  const layer = (name: string, nIn: number, nOut: number, options: Partial<LinearOptions> = {}) =>
+    linearLayer({ name, nIn, nOut, layout: "in_out", rows, start, bias: ZEROS, ...options });
+  const norm = (name: string) => layerNormModule(name, { width, rows, in: "actual" });
+  return [
+    parameter("wte.weight", [vocabulary, width], start),
+    parameter("wpe.weight", [positions, width], start),
+    ...Array.from({ length: blocks }, (_, i) => [
+      norm(`h.${i}.ln_1`),
+      layer(`h.${i}.attn.c_attn`, width, 3 * width),
+      // The reference leaves attention's output projection dense, and counts it so whatever it is.
+      layer(`h.${i}.attn.c_proj`, width, width, { start: residual, inRecipe: false, referenceRows: 0 }),
+      norm(`h.${i}.ln_2`),
+      layer(`h.${i}.mlp.c_fc`, width, innerWidth),
+      layer(`h.${i}.mlp.c_proj`, innerWidth, width, { start: residual }),
+    ]).flat(),
+    norm("ln_f"),
+    tiedHead ? {} : parameter(HEAD, [vocabulary, width], start),
+    { parts: partsOf({ products: blocks * rows ** 2 * width, head: rows * width * vocabulary }) },
+  ];
 }
 
-function layers({ blocks, width, innerWidth }: Gpt2Config): LayerInfo[] {
-  const layout = "in_out";
-  return Array.from({ length: blocks }, (_, i): LayerInfo[] => [
-    { name: `h.${i}.attn.c_attn`, nIn: width, nOut: 3 * width, layout },
-    { name: `h.${i}.attn.c_proj`, nIn: width, nOut: width, layout },
-    { name: `h.${i}.mlp.c_fc`, nIn: width, nOut: innerWidth, layout },
-    { name: `h.${i}.mlp.c_proj`, nIn: innerWidth, nOut: width, layout },
-  ]).flat();
-}
+/**
+ * The reference takes both attention products as causal, half of each, and neither normalizations nor the head. What
+ * runs is both products in full: kernels that skip what the mask hides do at best half of it.
+ */
+const partsOf = ({ products, head }: { products: number; head: number }): CountedPart[] => [
+  { name: "attention products, causal", multiplyAdds: products, in: "reference" },
+  { name: "attention scores", multiplyAdds: products, in: "actual" },
+  { name: "attention values", multiplyAdds: products, in: "actual" },
+  { name: "head", multiplyAdds: head, in: "actual" },
+];
 
-/** The published constants for the two published sizes; for any other, the reference's own count of the dense model. */
-function sizeOf({ blocks, width, vocabulary, positions, innerWidth }: Gpt2Config): Gpt2Size {
-  const size = { blocks, width, vocabulary, tokens: positions, innerWidth };
-  const published = [GPT2_SMALL, GPT2_MEDIUM].find(
+/** Dense totals that published tables divide by: of the two published sizes, whatever the vocabulary. */
+const PUBLISHED = [
+  { blocks: 12, width: 768, positions: 1024, innerWidth: 4 * 768, total: 9.66e10 },
+  { blocks: 24, width: 1024, positions: 1024, innerWidth: 4 * 1024, total: 3.35e11 },
+];
+
+function publishedTotal({ blocks, width, positions, innerWidth }: Gpt2Config): number | undefined {
+  return PUBLISHED.find(
     (known) =>
-      known.blocks === blocks && known.width === width && known.tokens === positions && innerWidth === 4 * width,
-  );
-  if (published) return { ...published, vocabulary };
-  const dense = countGpt2({ ...size, publishedDense: 1 }).reference.total;
-  return { ...size, publishedDense: dense };
+      known.blocks === blocks &&
+      known.width === width &&
+      known.positions === positions &&
+      known.innerWidth === innerWidth,
+  )?.total;
 }

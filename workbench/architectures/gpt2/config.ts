@@ -3,8 +3,8 @@
 
 import { z } from "zod";
 import { ModelError } from "../../../hub/model-folder/index.ts";
+import { EndOfText } from "../../models/folder/generation-config.ts";
 import { blockCount, chance, count } from "../parts/config-fields.ts";
-import { EndOfText } from "./generation-config.ts";
 
 export type Gpt2Activation = "gelu" | "gelu_tanh" | "relu" | "silu" | "tanh";
 

@@ -21,9 +21,9 @@ import { type Activation, embedding, layerNorm, linear } from "../../engine/ops/
 import { expectOperand } from "../../engine/ops/operands.ts";
 import type { Model } from "../../models/model.ts";
 import { attend } from "../parts/attention.ts";
+import type { KeyValueCache } from "../parts/cache.ts";
 import { type DropAt, dropper } from "../parts/dropout.ts";
 import { HEAD } from "./architecture.ts";
-import type { KeyValueCache } from "./cache.ts";
 import type { Gpt2Activation, Gpt2Config } from "./config.ts";
 
 export type Gpt2 = Model<Gpt2Config>;

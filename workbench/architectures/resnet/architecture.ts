@@ -1,15 +1,15 @@
-// Residual networks as the workbench knows an architecture: names and shapes of parameters, convolutions, counts. He et
+// Residual networks as the workbench knows an architecture: the modules of their network, the names of their tensors. He et
 // al. 2016, basic blocks. What they compute is in forward.ts.
 
-import type { ConvolutionLayer } from "../../structures/counting/layers.ts";
-import { countResnet, RESNET18_224, type ResnetSize, resnetLayers } from "../../structures/counting/resnet.ts";
-import type { Architecture, LayerInfo, ParameterInfo } from "../architecture.ts";
+import type { Architecture } from "../architecture.ts";
+import { batchNormModule, convolutionLayer, headLayer, type Module, normal, ONES, uniform, ZEROS } from "../network.ts";
 import { BARE } from "../parts/name-table.ts";
 import { isResnetName, type ResnetConfig, readResnetConfig } from "./config.ts";
 import { parameterName, storedName, TRANSFORMERS_PREFIX } from "./names.ts";
 
 export const resnet: Architecture<ResnetConfig> = {
   type: "resnet",
+  title: "ResNet",
   recognizes: ({ architecture }) => typeof architecture === "string" && isResnetName(architecture),
   prefixes: ["", TRANSFORMERS_PREFIX, BARE],
   savedPrefix: (prefix) => (prefix === BARE ? TRANSFORMERS_PREFIX : prefix),
@@ -18,50 +18,59 @@ export const resnet: Architecture<ResnetConfig> = {
   parameterName,
   readConfig: readResnetConfig,
   ignores: (name) => name.endsWith(".num_batches_tracked"),
-  parameters,
-  layers: (config) => convolutionsOf(config).map(layerOf),
-  converts: (layer) => /^layer\d+\.\d+\.conv\d+$/.test(layer),
-  count: (config, costs) => countResnet(sizeOf(config), costs),
+  network,
+  publishedTotal,
 };
 
-/** All convolutions in the order in which they run. */
-const convolutionsOf = (config: ResnetConfig): ConvolutionLayer[] => resnetLayers({ ...config, publishedDense: 1 });
-
-function layerOf({ name, nIn, nOut, kernel, stride }: ConvolutionLayer): LayerInfo {
-  const convolution = { kernel: [kernel, kernel] as const, stride, padding: (kernel - 1) / 2 };
-  return { name, nIn: kernel ** 2 * nIn, nOut, layout: "in_out", convolution };
+// What training from scratch starts with is timm's: He's normal distribution by outputs, the head as PyTorch starts it.
+function network(config: ResnetConfig): Module[] {
+  const { image, colors, stem, stages, classes } = config;
+  const modules: Module[] = [];
+  const half = (side: number) => Math.ceil(side / 2);
+  const add = (name: string, [channels, nOut, kernel]: [number, number, number], { stride, side }: Moved) => {
+    const positions = (stride === 2 ? half(side) : side) ** 2;
+    const start = normal(Math.sqrt(2 / (kernel ** 2 * nOut)));
+    // The reference counts a structured convolution at the positions of its input, four times too many at stride 2.
+    const counted = { rows: positions, referenceRows: side ** 2, inRecipe: /^layer\d+\.\d+\.conv\d+$/.test(name) };
+    modules.push(convolutionLayer({ name, channels, nOut, kernel, stride, start, ...counted }));
+    const gain = config.zeroStart && name.endsWith(".conv2") ? ZEROS : ONES;
+    modules.push(batchNormModule(normOf(name), { channels: nOut, positions, gain }));
+  };
+  add("conv1", [colors, stem, 7], { stride: 2, side: image });
+  let [channels, side]: [number, number] = [stem, half(half(image))];
+  for (const [stage, { blocks, width }] of stages.entries()) {
+    for (let block = 0; block < blocks; block++) {
+      const stride = block === 0 && stage > 0 ? 2 : 1;
+      const name = `layer${stage + 1}.${block}`;
+      add(`${name}.conv1`, [channels, width, 3], { stride, side });
+      if (stride === 2 || channels !== width) add(`${name}.downsample.0`, [channels, width, 1], { stride, side });
+      [channels, side] = [width, stride === 2 ? half(side) : side];
+      add(`${name}.conv2`, [width, width, 3], { stride: 1, side });
+    }
+  }
+  const start = uniform(1 / Math.sqrt(channels));
+  modules.push({ parts: [{ name: "average pool", multiplyAdds: side ** 2 * channels }] });
+  modules.push(headLayer({ name: "fc", nIn: channels, nOut: classes, start, bias: start }));
+  return modules;
 }
 
-// What training from scratch starts with is timm's: He's normal distribution by outputs, the head as PyTorch starts it.
-function parameters(config: ResnetConfig): Map<string, ParameterInfo> {
-  const found = new Map<string, ParameterInfo>();
-  for (const { name, nIn, nOut, kernel } of convolutionsOf(config)) {
-    const deviation = Math.sqrt(2 / (kernel ** 2 * nOut));
-    const shape = [kernel, kernel, nIn, nOut];
-    found.set(`${name}.weight`, { shape, start: { kind: "normal", deviation }, kernel: true });
-    const norm = normOf(name);
-    const isLast = norm.endsWith(".bn2");
-    const plain = (part: string, kind: "zeros" | "ones", buffer = false) =>
-      found.set(`${norm}.${part}`, { shape: [nOut], start: { kind }, buffer });
-    plain("weight", isLast && config.zeroStart ? "zeros" : "ones");
-    plain("bias", "zeros");
-    plain("running_mean", "zeros", true);
-    plain("running_var", "ones", true);
-  }
-  const width = config.stages.at(-1)?.width as number;
-  const start = { kind: "uniform", bound: 1 / Math.sqrt(width) } as const;
-  found.set("fc.weight", { shape: [config.classes, width], start });
-  found.set("fc.bias", { shape: [config.classes], start });
-  return found;
+interface Moved {
+  stride: number;
+  /** rows and columns of the input */
+  side: number;
 }
 
 /** The normalization that follows a convolution: `bn1` of `conv1`, `downsample.1` of `downsample.0`. */
 export const normOf = (convolution: string): string =>
   convolution.replace(/conv(\d+)$/, "bn$1").replace(/downsample\.0$/, "downsample.1");
 
-/** The published constant for ResNet-18 at 224; for any other, the reference's own count of the dense model. */
-function sizeOf(config: ResnetConfig): ResnetSize {
-  const dense = countResnet({ ...config, publishedDense: 1 }).reference.total;
-  const { total } = countResnet(RESNET18_224).reference;
-  return { ...config, publishedDense: dense === total ? RESNET18_224.publishedDense : dense };
+/** ResNet-18 at 224 × 224 for ImageNet, whose dense total published tables give as 1.82 G. */
+const PUBLISHED = {
+  ...{ image: 224, colors: 3, stem: 64, classes: 1000 },
+  stages: [64, 128, 256, 512].map((width) => ({ blocks: 2, width })),
+};
+
+function publishedTotal({ image, colors, stem, classes, stages }: ResnetConfig): number | undefined {
+  const isPublished = JSON.stringify({ image, colors, stem, classes, stages }) === JSON.stringify(PUBLISHED);
+  return isPublished ? 1.82e9 : undefined;
 }

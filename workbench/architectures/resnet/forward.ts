@@ -5,9 +5,9 @@ import { add, maxPool, mean, relu, type Tensor, type Tensor2D, type Tensor4D, ti
 import { linear } from "../../engine/ops/index.ts";
 import { expectOperand } from "../../engine/ops/operands.ts";
 import type { Model } from "../../models/model.ts";
-import { normalizeBatch } from "../parts/batch-norm.ts";
 import type { ClassifierOptions } from "../parts/classifier.ts";
 import { dropPath, dropper } from "../parts/dropout.ts";
+import { normalizeBatch } from "../parts/norms.ts";
 import { normOf } from "./architecture.ts";
 import type { ResnetConfig } from "./config.ts";
 

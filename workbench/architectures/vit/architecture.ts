@@ -1,14 +1,27 @@
-// Vision transformers as the workbench knows an architecture: names and shapes of parameters, linear layers, counts.
+// Vision transformers as the workbench knows an architecture: the modules of their network, the names of their tensors.
 // Dosovitskiy et al. 2021. What they compute is in forward.ts.
 
-import { countVit, VIT_B_16, type VitSize } from "../../structures/counting/vit.ts";
-import type { Architecture, LayerInfo, ParameterInfo } from "../architecture.ts";
+import type { Architecture } from "../architecture.ts";
+import {
+  type CountedPart,
+  headLayer,
+  type LinearOptions,
+  layerNormModule,
+  linearLayer,
+  type Module,
+  normal,
+  parameter,
+  patchEmbedding,
+  uniform,
+  ZEROS,
+} from "../network.ts";
 import { BARE } from "../parts/name-table.ts";
 import { isVitName, readVitConfig, type VitConfig } from "./config.ts";
 import { PACKED_PARTS, parameterName, storedName, TRANSFORMERS_PREFIX } from "./names.ts";
 
 export const vit: Architecture<VitConfig> = {
   type: "vit",
+  title: "ViT",
   recognizes: ({ architecture }) => typeof architecture === "string" && isVitName(architecture),
   prefixes: ["", TRANSFORMERS_PREFIX, BARE],
   savedPrefix: (prefix) => (prefix === BARE ? TRANSFORMERS_PREFIX : prefix),
@@ -19,10 +32,8 @@ export const vit: Architecture<VitConfig> = {
   readConfig: readVitConfig,
   // The pooler of a bare ViTModel feeds no classifier.
   ignores: (name) => /^(vit\.)?pooler\./.test(name),
-  parameters,
-  layers,
-  converts: (layer) => !layer.endsWith("attn.proj"),
-  count: (config, costs) => countVit(sizeOf(config), costs),
+  network,
+  publishedTotal,
 };
 
 function joined({ blocks, attentionBias }: VitConfig, prefix: string): Map<string, readonly string[]> {
@@ -38,74 +49,80 @@ function joined({ blocks, attentionBias }: VitConfig, prefix: string): Map<strin
   );
 }
 
+const patchesOf = ({ image, patch }: VitConfig): number => Math.floor(image / patch) ** 2;
+
 /** Tokens of one image. */
-export const tokensOf = ({ image, patch, classToken }: VitConfig): number =>
-  Math.floor(image / patch) ** 2 + (classToken ? 1 : 0);
+const tokensOf = (config: VitConfig): number => patchesOf(config) + (config.classToken ? 1 : 0);
 
 /** Rows of the positional embedding. */
-export const positionsOf = (config: VitConfig): number =>
+const positionsOf = (config: VitConfig): number =>
   tokensOf(config) - (config.classToken && !config.classPosition ? 1 : 0);
 
 // What training from scratch starts with is timm's: normal 0.02 in all matrices, the patch embedding as PyTorch starts it.
-function parameters(config: VitConfig): Map<string, ParameterInfo> {
-  const { blocks, width, innerWidth, patch, colors, classes, deviation } = config;
-  const found = new Map<string, ParameterInfo>();
-  const normal = { kind: "normal", deviation } as const;
-  const layer = (name: string, [nOut, nIn]: [number, number], bias = true) => {
-    found.set(`${name}.weight`, { shape: [nOut, nIn], start: normal });
-    if (bias) found.set(`${name}.bias`, { shape: [nOut], start: { kind: "zeros" } });
-  };
-  const norm = (name: string) => {
-    found.set(`${name}.weight`, { shape: [width], start: { kind: "ones" } });
-    found.set(`${name}.bias`, { shape: [width], start: { kind: "zeros" } });
-  };
-  const gains = (name: string) => {
-    if (config.layerScale === undefined) return;
-    found.set(`${name}.gamma`, { shape: [width], start: { kind: "constant", value: config.layerScale } });
-  };
-  const patchStart = { kind: "uniform", bound: 1 / Math.sqrt(colors * patch ** 2) } as const;
-  found.set("patch_embed.proj.weight", { shape: [patch, patch, colors, width], start: patchStart, kernel: true });
-  found.set("patch_embed.proj.bias", { shape: [width], start: patchStart });
-  if (config.classToken) found.set("cls_token", { shape: [1, 1, width], start: { kind: "normal", deviation: 1e-6 } });
-  found.set("pos_embed", { shape: [1, positionsOf(config), width], start: normal });
-  for (let i = 0; i < blocks; i++) {
-    norm(`blocks.${i}.norm1`);
-    for (const part of PACKED_PARTS) layer(`blocks.${i}.attn.${part}`, [width, width], config.attentionBias);
-    layer(`blocks.${i}.attn.proj`, [width, width]);
-    gains(`blocks.${i}.ls1`);
-    norm(`blocks.${i}.norm2`);
-    layer(`blocks.${i}.mlp.fc1`, [innerWidth, width]);
-    layer(`blocks.${i}.mlp.fc2`, [width, innerWidth]);
-    gains(`blocks.${i}.ls2`);
-  }
-  norm(config.finalNorm);
-  if (config.representation !== undefined) layer("pre_logits.fc", [config.representation, width]);
-  layer("head", [classes, config.representation ?? width]);
-  return found;
+function network(config: VitConfig): Module[] {
+  const { blocks, width, innerWidth, patch, colors, classes, representation } = config;
+  const start = normal(config.deviation);
+  const patchStart = uniform(1 / Math.sqrt(colors * patch ** 2));
+  const patches = patchesOf(config);
+  const rows = tokensOf(config);
+  // The reference counts structured layers at the patches and leaves the class token out.
+  const counted = { rows, referenceRows: patches };
+  const layer = (name: string, nIn: number, nOut: number, options: Partial<LinearOptions> = {}) =>
+    linearLayer({ name, nIn, nOut, layout: "out_in", ...counted, start, bias: ZEROS, ...options });
+  const norm = (name: string) => layerNormModule(name, { width, rows });
+  const gains = (name: string): Module =>
+    config.layerScale === undefined
+      ? {}
+      : parameter(`${name}.gamma`, [width], { kind: "constant", value: config.layerScale });
+  return [
+    patchEmbedding("patch_embed.proj", { patch, colors, width, patches, start: patchStart, bias: patchStart }),
+    config.classToken ? parameter("cls_token", [1, 1, width], normal(1e-6)) : {},
+    parameter("pos_embed", [1, positionsOf(config), width], start),
+    ...Array.from({ length: blocks }, (_, i) => {
+      const block = `blocks.${i}`;
+      const bias = config.attentionBias ? ZEROS : undefined;
+      // Nothing depends on queries and keys where all values are 0, nor on fc2 where fc1 gives nothing.
+      const valued = { bias, referenceNeeds: `${block}.attn.v_proj` };
+      return [
+        norm(`${block}.norm1`),
+        layer(`${block}.attn.q_proj`, width, width, valued),
+        layer(`${block}.attn.k_proj`, width, width, valued),
+        layer(`${block}.attn.v_proj`, width, width, { bias }),
+        layer(`${block}.attn.proj`, width, width, { inRecipe: false }),
+        gains(`${block}.ls1`),
+        norm(`${block}.norm2`),
+        layer(`${block}.mlp.fc1`, width, innerWidth),
+        layer(`${block}.mlp.fc2`, innerWidth, width, { referenceNeeds: `${block}.mlp.fc1` }),
+        gains(`${block}.ls2`),
+      ];
+    }).flat(),
+    norm(config.finalNorm),
+    representation === undefined
+      ? {}
+      : headLayer({ name: "pre_logits.fc", nIn: width, nOut: representation, start, bias: ZEROS }),
+    headLayer({ name: "head", nIn: representation ?? width, nOut: classes, start, bias: ZEROS }),
+    { parts: attentionParts(blocks * rows ** 2 * width) },
+  ];
 }
 
-function layers({ blocks, width, innerWidth }: VitConfig): LayerInfo[] {
-  const layout = "out_in";
-  return Array.from({ length: blocks }, (_, i): LayerInfo[] => [
-    ...[...PACKED_PARTS, "proj"].map(
-      (part): LayerInfo => ({ name: `blocks.${i}.attn.${part}`, nIn: width, nOut: width, layout }),
-    ),
-    { name: `blocks.${i}.mlp.fc1`, nIn: width, nOut: innerWidth, layout },
-    { name: `blocks.${i}.mlp.fc2`, nIn: innerWidth, nOut: width, layout },
-  ]).flat();
-}
+/**
+ * The reference counts neither of the two attention products. A model without structured layers it counts by another
+ * tool, which sees one of the two.
+ */
+const attentionParts = (multiplyAdds: number): CountedPart[] => [
+  { name: "attention scores", multiplyAdds, in: "actual" },
+  { name: "attention values", multiplyAdds, in: "actual" },
+  { name: "attention values", multiplyAdds, in: "dense reference" },
+];
 
-/** The published constant for ViT-B/16 at 224; for any other, the reference's own count of the dense model. */
-function sizeOf(config: VitConfig): VitSize {
-  const { blocks, width, innerWidth, image, patch, colors, classes, classToken, representation } = config;
-  const size = { blocks, width, innerWidth, image, patch, colors, classes, classToken, representation };
-  const { publishedDense, ...published } = VIT_B_16;
-  const isPublished =
-    Object.entries(published).every(([field, value]) => size[field as keyof typeof size] === value) &&
-    innerWidth === 4 * width &&
-    classToken;
-  return {
-    ...size,
-    publishedDense: isPublished ? publishedDense : countVit({ ...size, publishedDense: 1 }).reference.total,
-  };
+/** ViT-B/16 at 224 × 224 for ImageNet, whose dense total published tables give as 17.2 G. */
+const PUBLISHED: Partial<VitConfig> = {
+  ...{ blocks: 12, width: 768, innerWidth: 4 * 768, image: 224, patch: 16, colors: 3, classes: 1000 },
+  classToken: true,
+  representation: undefined,
+};
+
+function publishedTotal(config: VitConfig): number | undefined {
+  const isPublished = Object.entries(PUBLISHED).every(([field, value]) => config[field as keyof VitConfig] === value);
+  return isPublished ? 1.72e10 : undefined;
 }

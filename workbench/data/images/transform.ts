@@ -1,10 +1,10 @@
 // What is done to a decoded image before a network sees it: settings only, of evaluation and of training.
 
+import type { CropMode, CropRounding, Interpolation } from "../../architectures/parts/image-terms.ts";
 import { expectSetting } from "../../engine/ops/operands.ts";
-import type { CropMode, CropRounding, Interpolation } from "../../models/image-terms.ts";
 import type { PrepareSettings } from "./prepare.ts";
 
-export type { CropMode, CropRounding, Interpolation } from "../../models/image-terms.ts";
+export type { CropMode, CropRounding, Interpolation } from "../../architectures/parts/image-terms.ts";
 
 /** As torchvision, timm and Hugging Face evaluate: resized to size / crop share, rounded down, then the center. */
 export interface EvaluationTransform {

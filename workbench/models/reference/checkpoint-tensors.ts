@@ -4,7 +4,7 @@
 import { type Checkpoint, openCheckpoint } from "../../../hub/checkpoint/index.ts";
 import { ModelError, wrapperOf } from "../../../hub/model-folder/index.ts";
 import type { TensorInfo } from "../../../hub/safetensors/index.ts";
-import type { ReferenceCheckpoint, ReferenceReader } from "./reader.ts";
+import type { ReferenceCheckpoint, ReferenceReader } from "../../architectures/reader.ts";
 import { findReader, readerFor } from "./readers.ts";
 
 /** What the trainer's wrapper puts before the model's names. */

@@ -8,12 +8,12 @@ import { openCheckpoint } from "../../../hub/checkpoint/index.ts";
 import { writeFileAtomically } from "../../../hub/files/atomic-file.ts";
 import { CONFIG_FILE, ModelError } from "../../../hub/model-folder/index.ts";
 import { type TensorSource, writeModel } from "../../../hub/safetensors/index.ts";
-import { loadModelNow } from "../load.ts";
+import type { ReadingOptions, ReferenceReader } from "../../architectures/reader.ts";
+import { loadModelNow } from "../folder/load.ts";
+import { type SaveOptions, saveModel } from "../folder/save.ts";
 import type { Model } from "../model.ts";
-import { type SaveOptions, saveModel } from "../save.ts";
 import { type CheckedTensor, checkValues } from "./check-values.ts";
 import { readTensors } from "./checkpoint-tensors.ts";
-import type { ReadingOptions, ReferenceReader } from "./reader.ts";
 import { gblrPart } from "./stored-masks.ts";
 
 export interface ImportReferenceOptions extends ReadingOptions, Pick<SaveOptions, "base" | "maxShardBytes"> {

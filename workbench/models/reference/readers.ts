@@ -2,10 +2,10 @@
 
 import { ModelError } from "../../../hub/model-folder/index.ts";
 import type { TensorInfo } from "../../../hub/safetensors/index.ts";
-import { gpt2Reader } from "./gpt2.ts";
-import type { ReferenceReader } from "./reader.ts";
-import { resnetReader } from "./resnet.ts";
-import { vitReader } from "./vit.ts";
+import { gpt2Reader } from "../../architectures/gpt2/checkpoint.ts";
+import type { ReferenceReader } from "../../architectures/reader.ts";
+import { resnetReader } from "../../architectures/resnet/checkpoint.ts";
+import { vitReader } from "../../architectures/vit/checkpoint.ts";
 
 const READERS: readonly ReferenceReader[] = [gpt2Reader, vitReader, resnetReader];
 

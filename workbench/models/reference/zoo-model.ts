@@ -13,9 +13,9 @@ import { type PullEvent, type PullOptions, pull } from "../../../hub/pull/index.
 import type { Located } from "../../../hub/pull/locate.ts";
 import { fetchCheckpoint, forgetCheckpoint, type ZooEvent } from "../../../hub/zoo/fetch.ts";
 import { ZOO_RELEASE, type ZooEntry, ZooError, zooEntry, zooFolder } from "../../../hub/zoo/releases.ts";
-import { COMPANION_FILES } from "../write-folder.ts";
+import type { ReadingOptions } from "../../architectures/reader.ts";
+import { COMPANION_FILES } from "../folder/write-folder.ts";
 import { type ImportReferenceEvent, importReference } from "./import-reference.ts";
-import type { ReadingOptions } from "./reader.ts";
 
 export interface PullZooOptions extends ReadingOptions, Pick<PullOptions, "signal" | "patience"> {
   /** address of the release, without a slash at its end. Default the authors' */

@@ -4,7 +4,7 @@
 import { type Checkpoint, openCheckpoint, writeRest } from "../../../hub/checkpoint/index.ts";
 import { CONFIG_FILE } from "../../../hub/model-folder/index.ts";
 import { openTensors, type TensorSource, type WriteProgress } from "../../../hub/safetensors/index.ts";
-import { prepareFolder, writeModelFolder } from "../write-folder.ts";
+import { prepareFolder, writeModelFolder } from "../folder/write-folder.ts";
 import { type Recognized, recognize, type WeightsOptions } from "./recognize.ts";
 
 export interface ImportWeightsOptions extends WeightsOptions {

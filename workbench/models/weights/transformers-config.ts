@@ -1,9 +1,9 @@
 // config.json and preprocessor_config.json in Hugging Face's manner, for weights that have its names: what a config.json
 // of timm's says of the same shapes, in its words and with its defaults.
 
+import type { ImageSettings } from "../../architectures/parts/image-terms.ts";
 import type { ResnetConfig } from "../../architectures/resnet/config.ts";
 import type { VitConfig } from "../../architectures/vit/config.ts";
-import type { ImageSettings } from "../image-terms.ts";
 
 type Fields = Record<string, unknown>;
 

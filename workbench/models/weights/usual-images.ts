@@ -2,8 +2,8 @@
 // usual and was not said is told: no tensor tells it.
 
 import { ModelError } from "../../../hub/model-folder/index.ts";
-import { imageSettings, type Preparation, usualPreparation } from "../image-settings.ts";
-import type { ImageSettings } from "../image-terms.ts";
+import type { ImageSettings } from "../../architectures/parts/image-terms.ts";
+import { imageSettings, type Preparation, usualPreparation } from "../images/image-settings.ts";
 
 export interface ImageOptions {
   /** rows and columns of images, where positions do not tell. Default 224 */

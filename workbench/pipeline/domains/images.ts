@@ -2,19 +2,19 @@
 // comes first.
 
 import type { Tensor, Tensor4D } from "@tensorflow/tfjs-core";
-import {
-  clippedTold,
-  expectClasses,
-  type ImageLoader,
-  type ImageSet,
-  type ImageTransform,
-  imageLoader,
-} from "../../data/images/index.ts";
+import { classifierLogits, isClassifier } from "../../architectures/parts/classifier.ts";
+import { imageLoader } from "../../data/images/loader.ts";
+import { expectClasses } from "../../data/images/sets/classes.ts";
+import { clippedTold } from "../../data/images/sets/image-set.ts";
+import type { ImageTransform } from "../../data/images/transform.ts";
+import type { ImageLoader, ImageSet } from "../../data/images/types.ts";
 import type { Accuracy } from "../../evaluate/accuracy.ts";
-import { classifierLogits, imageSettings, isClassifier, type Model } from "../../models/index.ts";
-import { describeModel, readConfig } from "../../models/load.ts";
-import { writeClassification } from "../../report/index.ts";
-import { type Evaluation, imageTask } from "../../train/index.ts";
+import { describeModel, readConfig } from "../../models/folder/load.ts";
+import { imageSettings } from "../../models/images/image-settings.ts";
+import type { Model } from "../../models/model.ts";
+import { writeClassification } from "../../report/run-files.ts";
+import { imageTask } from "../../train/image-task.ts";
+import type { Evaluation } from "../../train/options.ts";
 import { locateDataset, locateModel, type Source } from "../fetch.ts";
 import { classNames, confusionRows, scoreImages } from "../measure.ts";
 import { SettingsError } from "../settings.ts";

@@ -3,11 +3,11 @@
 import { join } from "node:path";
 import type { Tensor, Tensor2D } from "@tensorflow/tfjs-core";
 import { z } from "zod";
-import { windowInputs } from "../../compress/index.ts";
-import type { TextWindows } from "../../data/index.ts";
-import { type Gpt2, gpt2Hidden } from "../../models/index.ts";
-import { readConfig } from "../../models/load.ts";
-import { languageTask } from "../../train/index.ts";
+import { type Gpt2, gpt2Hidden } from "../../architectures/gpt2/forward.ts";
+import { windowInputs } from "../../compress/calibrate.ts";
+import type { TextWindows } from "../../data/types.ts";
+import { readConfig } from "../../models/folder/load.ts";
+import { languageTask } from "../../train/language-task.ts";
 import { locateDataset, locateModel } from "../fetch.ts";
 import { scoreText } from "../measure.ts";
 import { count, experimentShape, grouped, SettingsError, text } from "../settings.ts";

@@ -6,8 +6,8 @@ import { EngineError, ShapeError } from "../../engine/core/errors.ts";
 import { linear } from "../../engine/ops/index.ts";
 import { expectSetting } from "../../engine/ops/operands.ts";
 import { seededUniform } from "../../gblr/init/seeded-uniform.ts";
+import { type Gpt2, gpt2Hidden, headOf } from "../gpt2/forward.ts";
 import { type KeyValueCache, keyValueCache } from "./cache.ts";
-import { type Gpt2, gpt2Hidden, headOf } from "./forward.ts";
 import { expectSampling, type SampleOptions, sampleToken } from "./sample.ts";
 
 export interface GenerateOptions extends SampleOptions {

@@ -1,7 +1,7 @@
 // Sizes of a network as the shapes and names of a checkpoint's tensors tell them. No values are read.
 
 import { ModelError } from "../../../hub/model-folder/index.ts";
-import type { ReferenceCheckpoint } from "./reader.ts";
+import type { ReferenceCheckpoint } from "../reader.ts";
 
 type Shapes = Pick<ReferenceCheckpoint, "tensors" | "file">;
 

@@ -1,13 +1,13 @@
 // The config.json of a model as it is saved: what it was read with, what transformers needs, and the "gblr" part about
 // its structured layers.
 
-import { FORMAT } from "../../hub/model-folder/index.ts";
-import { pythonConfig } from "../../hub/python/index.ts";
-import { isClassifier } from "../architectures/parts/classifier.ts";
-import { isTimm } from "../architectures/parts/timm-config.ts";
-import { modelCounts } from "./counts.ts";
-import { imageSettings } from "./image-settings.ts";
-import type { Model } from "./model.ts";
+import { FORMAT } from "../../../hub/model-folder/index.ts";
+import { pythonConfig } from "../../../hub/python/index.ts";
+import { isClassifier } from "../../architectures/parts/classifier.ts";
+import { isTimm } from "../../architectures/parts/timm-config.ts";
+import { modelCounts } from "../counts.ts";
+import { imageSettings } from "../images/image-settings.ts";
+import type { Model } from "../model.ts";
 import type { StoredLayerConfig } from "./stored-layers.ts";
 
 export interface StoredConfigOptions {

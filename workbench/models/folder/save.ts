@@ -1,10 +1,10 @@
 // Saves a model: what of it goes into which file, and what config.json says of it. How files get on the disk is in
 // write-folder.ts.
 
-import { ModelError } from "../../hub/model-folder/index.ts";
-import { isKnownInPython } from "../../hub/python/index.ts";
-import { fromFloat32, type TensorSource } from "../../hub/safetensors/index.ts";
-import type { Model } from "./model.ts";
+import { ModelError } from "../../../hub/model-folder/index.ts";
+import { isKnownInPython } from "../../../hub/python/index.ts";
+import { fromFloat32, type TensorSource } from "../../../hub/safetensors/index.ts";
+import type { Model } from "../model.ts";
 import { storedConfig } from "./stored-config.ts";
 import { storedTensors } from "./stored-layers.ts";
 import { prepareFolder, type SaveEvent, writeModelFolder } from "./write-folder.ts";

@@ -1,9 +1,10 @@
 // A classifier's head made anew, for classes that its checkpoint was not trained on: config.json says the new ones, and the
 // parameters whose shapes depend on their number start as in training from scratch. Everything else is read as it is.
 
-import { ModelError } from "../../hub/model-folder/index.ts";
-import type { Architecture, ParameterInfo } from "../architectures/architecture.ts";
-import { isTimm, withTimmFields } from "../architectures/parts/timm-config.ts";
+import { ModelError } from "../../../hub/model-folder/index.ts";
+import { type Architecture, parametersOf } from "../../architectures/architecture.ts";
+import type { ParameterInfo } from "../../architectures/network.ts";
+import { isTimm, withTimmFields } from "../../architectures/parts/timm-config.ts";
 
 export interface NewHead {
   /** names in the order of their numbers */
@@ -47,10 +48,10 @@ const withHead = (name: unknown): unknown =>
 export function headParameters(architecture: Architecture, json: Fields, file: string): Map<string, ParameterInfo> {
   const [own, other] = [3, 4].map((count) => {
     const classes = Array.from({ length: count }, (_, i) => String(i));
-    return architecture.parameters(architecture.readConfig(configForClasses(json, classes), file));
+    return parametersOf(architecture, architecture.readConfig(configForClasses(json, classes), file));
   }) as [Map<string, ParameterInfo>, Map<string, ParameterInfo>];
   const names = [...own.keys()].filter((name) => String(own.get(name)?.shape) !== String(other.get(name)?.shape));
   if (names.length === 0) throw new ModelError(`is a ${architecture.type}, which has no head for classes`, { file });
-  const now = architecture.parameters(architecture.readConfig({ ...json }, file));
+  const now = parametersOf(architecture, architecture.readConfig({ ...json }, file));
   return new Map(names.map((name) => [name, now.get(name) as ParameterInfo]));
 }

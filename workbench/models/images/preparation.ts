@@ -2,12 +2,12 @@
 // was measured is then what its folder says, in the manner of whoever wrote it. Reading it is image-settings.ts's.
 
 import { dirname } from "node:path";
-import { ModelError } from "../../hub/model-folder/index.ts";
-import { isTimm, withTimmFields } from "../architectures/parts/timm-config.ts";
+import { ModelError } from "../../../hub/model-folder/index.ts";
+import type { CropMode, ImageSettings, Interpolation } from "../../architectures/parts/image-terms.ts";
+import { isTimm, withTimmFields } from "../../architectures/parts/timm-config.ts";
+import type { Model } from "../model.ts";
 import { resampleNumber } from "./image-processor.ts";
 import { imageSettings } from "./image-settings.ts";
-import type { CropMode, ImageSettings, Interpolation } from "./image-terms.ts";
-import type { Model } from "./model.ts";
 
 export interface Preparation {
   cropShare?: number | undefined;

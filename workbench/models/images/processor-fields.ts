@@ -1,7 +1,7 @@
 // The values of preprocessor_config.json, by key: checked as they are taken, and refused by name.
 
-import { ModelError } from "../../hub/model-folder/index.ts";
-import type { Triple } from "./image-terms.ts";
+import { ModelError } from "../../../hub/model-folder/index.ts";
+import type { Triple } from "../../architectures/parts/image-terms.ts";
 
 type Fields = Readonly<Record<string, unknown>>;
 

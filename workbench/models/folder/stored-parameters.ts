@@ -1,18 +1,18 @@
 // What a model is to be made of, before a value is read: for each of its parameters the tensor in the file, and for
 // each of its layers how it is held. Here a checkpoint is held against its architecture.
 
-import { ModelError, type ModelLayers, type OpenModel, type StoredLayer } from "../../hub/model-folder/index.ts";
-import type { TensorInfo } from "../../hub/safetensors/index.ts";
-import type { Architecture, LayerInfo, ParameterInfo } from "../architectures/architecture.ts";
-import type { MaskSettings } from "../gblr/parameters.ts";
-import { dense } from "../structures/dense.ts";
-import { gblrStructure } from "../structures/gblr.ts";
-import { structureNamed } from "../structures/registry.ts";
-import type { Structure } from "../structures/structure.ts";
-import { tuckerStructure } from "../structures/tucker-structure.ts";
-import type { LinearLayer } from "./model.ts";
-import { packedStructure } from "./packed-structure.ts";
-import { positionLayers } from "./positions.ts";
+import { ModelError, type ModelLayers, type OpenModel, type StoredLayer } from "../../../hub/model-folder/index.ts";
+import type { TensorInfo } from "../../../hub/safetensors/index.ts";
+import { type Architecture, layersOf, parametersOf } from "../../architectures/architecture.ts";
+import { type LayerInfo, type ParameterInfo, positionLayers } from "../../architectures/network.ts";
+import type { MaskSettings } from "../../gblr/parameters.ts";
+import { dense } from "../../structures/dense.ts";
+import { gblrStructure } from "../../structures/gblr.ts";
+import { structureNamed } from "../../structures/registry.ts";
+import type { Structure } from "../../structures/structure.ts";
+import { tuckerStructure } from "../../structures/tucker-structure.ts";
+import type { LinearLayer } from "../model.ts";
+import { packedStructure } from "../packed-structure.ts";
 
 export interface StoredParameter {
   /** the tensor's name in the file */
@@ -51,7 +51,7 @@ export function storedParameters<Config>(
   { architecture, config, without }: StoredParametersOptions<Config>,
 ): StoredModel {
   const checkpoint = new Checkpoint(open, architecture as Architecture, config);
-  const infos = new Map(architecture.layers(config).map((layer) => [layer.name, layer]));
+  const infos = new Map(layersOf(architecture, config).map((layer) => [layer.name, layer]));
   for (const [name, info] of checkpoint.expected) {
     const layer = name.endsWith(".weight") ? infos.get(name.slice(0, -".weight".length)) : undefined;
     if (without?.has(name)) checkpoint.passOver(name);
@@ -81,7 +81,7 @@ class Checkpoint {
 
   constructor(open: CheckedModel, architecture: Architecture, config: unknown) {
     [this.open, this.architecture, this.config] = [open, architecture, config];
-    this.expected = architecture.parameters(config);
+    this.expected = parametersOf(architecture, config);
     this.prefix = this.findPrefix();
     this.masks = open.config?.sigma === undefined ? {} : { sigma: open.config.sigma };
     this.structured = new Map(

@@ -4,17 +4,17 @@
 
 import { mkdir, readdir, readFile, rm } from "node:fs/promises";
 import { basename, join } from "node:path";
-import { fileFilter } from "../../hub/access/file-patterns.ts";
-import { type StagedFile, stageFile } from "../../hub/files/atomic-file.ts";
-import { reason } from "../../hub/files/byte-source.ts";
+import { fileFilter } from "../../../hub/access/file-patterns.ts";
+import { type StagedFile, stageFile } from "../../../hub/files/atomic-file.ts";
+import { reason } from "../../../hub/files/byte-source.ts";
 import {
   CONFIG_FILE,
   finishReplacing,
   ModelError,
   replaceFiles,
   TRAINABLE_FILE,
-} from "../../hub/model-folder/index.ts";
-import { EARLIER_PYTHON_FILES, pythonFiles } from "../../hub/python/index.ts";
+} from "../../../hub/model-folder/index.ts";
+import { EARLIER_PYTHON_FILES, pythonFiles } from "../../../hub/python/index.ts";
 import {
   bitsOf,
   otherModelFiles,
@@ -22,8 +22,8 @@ import {
   stageSafetensors,
   type TensorSource,
   type WriteProgress,
-} from "../../hub/safetensors/index.ts";
-import { PREPROCESSOR_FILE } from "./image-processor.ts";
+} from "../../../hub/safetensors/index.ts";
+import { PREPROCESSOR_FILE } from "../images/image-processor.ts";
 
 export type SaveEvent =
   | { kind: "opened"; tensors: number; bytes: number }

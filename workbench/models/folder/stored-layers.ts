@@ -2,11 +2,12 @@
 // it is. Gives tensors to write, and what config.json says of each layer.
 
 import { transpose, type Variable } from "@tensorflow/tfjs-core";
-import type { TensorSource } from "../../hub/safetensors/index.ts";
-import { pack } from "../gblr/packed.ts";
-import type { GblrStructure } from "../structures/gblr.ts";
-import type { LinearLayer, Model } from "./model.ts";
-import type { PackedStructure } from "./packed-structure.ts";
+import type { TensorSource } from "../../../hub/safetensors/index.ts";
+import { layersOf, parametersOf } from "../../architectures/architecture.ts";
+import { pack } from "../../gblr/packed.ts";
+import type { GblrStructure } from "../../structures/gblr.ts";
+import type { LinearLayer, Model } from "../model.ts";
+import type { PackedStructure } from "../packed-structure.ts";
 
 /** What config.json has under `gblr.layers`. */
 export interface StoredLayerConfig {
@@ -36,7 +37,7 @@ export async function storedTensors(model: Model): Promise<StoredTensors> {
   const storedName = (name: string) => model.architecture.storedName(name, model.prefix);
   const found: StoredTensors = { model: [], trainable: [], layers: {} };
   const owners = ownersOf(model);
-  const infos = model.architecture.parameters(model.config);
+  const infos = parametersOf(model.architecture, model.config);
   const joined = joinedSources(model);
   for (const [name, variable] of model.parameters) {
     const layer = owners.get(name);
@@ -121,7 +122,7 @@ function denseSource(model: Model, { name, stored, variable, kernel }: DensePara
   const { layers, architecture, config } = model;
   const layer = name.endsWith(".weight") ? layers.get(name.replace(/\.weight$/, "")) : undefined;
   if (!layer) return sourceOf(stored, variable);
-  const layout = architecture.layers(config).find((known) => known.name === layer.name)?.layout ?? layer.layout;
+  const layout = layersOf(architecture, config).find((known) => known.name === layer.name)?.layout ?? layer.layout;
   return layout === layer.layout ? sourceOf(stored, variable) : turnedSource(stored, variable, [1, 0]);
 }
 

@@ -4,7 +4,7 @@
 import { reshape, type Scalar, slice, type Tensor1D, type Tensor2D, tidy } from "@tensorflow/tfjs-core";
 import { linearCrossEntropy, linearNll } from "../../engine/ops/index.ts";
 import { expectOperand } from "../../engine/ops/operands.ts";
-import { type Gpt2, type Gpt2Options, gpt2Hidden, headOf } from "./forward.ts";
+import { type Gpt2, type Gpt2Options, gpt2Hidden, headOf } from "../gpt2/forward.ts";
 
 export type Gpt2LossOptions = Pick<Gpt2Options, "dropoutSeed">;
 

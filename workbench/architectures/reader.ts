@@ -1,8 +1,8 @@
 // What has to be known of an architecture to make a model of one of the reference implementation's checkpoints: its
 // config.json, which those checkpoints do not hold, and what they call its parameters. One object an architecture.
 
-import type { Json } from "../../../hub/checkpoint/index.ts";
-import type { TensorInfo } from "../../../hub/safetensors/index.ts";
+import type { Json } from "../../hub/checkpoint/index.ts";
+import type { TensorInfo } from "../../hub/safetensors/index.ts";
 
 /** A checkpoint as the readers see it: names without what the trainer put before them, in our naming. */
 export interface ReferenceCheckpoint {

@@ -3,10 +3,10 @@
 // kernel ((rows, columns, channels) in this order), or `X.gaudi_modules.0`, `.1`, … one for each position, row by row.
 
 import { ModelError } from "../../../hub/model-folder/index.ts";
-import { findSetting, isBoolean, isCount } from "./hyper-parameters.ts";
-import { preparation } from "./preparation.ts";
-import type { ReferenceCheckpoint, ReferenceNames, ReferenceReader } from "./reader.ts";
-import { countNumbered, sideOf } from "./shapes.ts";
+import { findSetting, isBoolean, isCount } from "../parts/hyper-parameters.ts";
+import { preparation } from "../parts/reference-preparation.ts";
+import { countNumbered, sideOf } from "../parts/tensor-shapes.ts";
+import type { ReferenceCheckpoint, ReferenceNames, ReferenceReader } from "../reader.ts";
 
 const OF_ALL = /^(layer\d+\.\d+\.conv\d+)\.gaudi_module(?=\.)/;
 const OF_EACH = /^(layer\d+\.\d+\.conv\d+)\.gaudi_modules\.(\d+)(?=\.)/;

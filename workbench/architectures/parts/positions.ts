@@ -5,9 +5,9 @@ import { tensor, tidy } from "@tensorflow/tfjs-core";
 import { ModelError } from "../../../hub/model-folder/index.ts";
 import { Model } from "../../models/model.ts";
 import { variableOf } from "../../models/variables.ts";
-import { resampled } from "../parts/bicubic.ts";
-import { isTimm } from "../parts/timm-config.ts";
-import type { VitConfig } from "./config.ts";
+import type { VitConfig } from "../vit/config.ts";
+import { resampled } from "./bicubic.ts";
+import { isTimm } from "./timm-config.ts";
 
 /**
  * @param image rows and columns of the images to come

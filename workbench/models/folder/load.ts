@@ -15,21 +15,22 @@ import {
   readConfigText,
   TRAINABLE_FILE,
   unwrapModel,
-} from "../../hub/model-folder/index.ts";
-import { toFloat32 } from "../../hub/safetensors/index.ts";
-import { isJsonObject, jsonOrUndefined } from "../../hub/text/json.ts";
-import { textOfFile } from "../../hub/text/utf8.ts";
-import type { Architecture, ParameterInfo } from "../architectures/architecture.ts";
-import { isClassifier } from "../architectures/parts/classifier.ts";
-import { architectureOfConfig } from "../architectures/registry.ts";
-import { startParameters } from "./create.ts";
-import { PREPROCESSOR_FILE } from "./image-processor.ts";
-import { imageSettings } from "./image-settings.ts";
-import { Model } from "./model.ts";
-import { configForClasses, headParameters, type NewHead } from "./new-head.ts";
-import { type Preparation, prepared } from "./preparation.ts";
+} from "../../../hub/model-folder/index.ts";
+import { toFloat32 } from "../../../hub/safetensors/index.ts";
+import { isJsonObject, jsonOrUndefined } from "../../../hub/text/json.ts";
+import { textOfFile } from "../../../hub/text/utf8.ts";
+import type { Architecture } from "../../architectures/architecture.ts";
+import type { ParameterInfo } from "../../architectures/network.ts";
+import { isClassifier } from "../../architectures/parts/classifier.ts";
+import { architectureOfConfig } from "../../architectures/registry.ts";
+import { startParameters } from "../create.ts";
+import { PREPROCESSOR_FILE } from "../images/image-processor.ts";
+import { imageSettings } from "../images/image-settings.ts";
+import { configForClasses, headParameters, type NewHead } from "../images/new-head.ts";
+import { type Preparation, prepared } from "../images/preparation.ts";
+import { Model } from "../model.ts";
+import { rowByRow, variableFrom, variableOf } from "../variables.ts";
 import { type StoredModel, type StoredParameter, storedParameters } from "./stored-parameters.ts";
-import { rowByRow, variableFrom, variableOf } from "./variables.ts";
 
 export interface LoadOptions {
   /**

@@ -2,13 +2,13 @@
 // it, or Hugging Face's preprocessor_config.json beside it. The images themselves are data/'s.
 
 import { join } from "node:path";
-import { CONFIG_FILE } from "../../hub/model-folder/index.ts";
-import { isClassifier } from "../architectures/parts/classifier.ts";
-import { isTimm } from "../architectures/parts/timm-config.ts";
-import { EngineError } from "../engine/core/errors.ts";
+import { CONFIG_FILE } from "../../../hub/model-folder/index.ts";
+import { isClassifier } from "../../architectures/parts/classifier.ts";
+import type { ImageSettings } from "../../architectures/parts/image-terms.ts";
+import { isTimm } from "../../architectures/parts/timm-config.ts";
+import { EngineError } from "../../engine/core/errors.ts";
+import type { Model } from "../model.ts";
 import { HALF, IMAGENET, PREPROCESSOR_FILE, processorSettings } from "./image-processor.ts";
-import type { ImageSettings } from "./image-terms.ts";
-import type { Model } from "./model.ts";
 import { timmLabels, timmPreparation } from "./timm-preparation.ts";
 
 type Fields = Readonly<Record<string, unknown>>;

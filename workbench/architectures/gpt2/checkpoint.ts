@@ -1,10 +1,10 @@
 // The config.json of a GPT-2 out of the reference implementation's checkpoint: sizes from shapes. The fields that leave no
 // trace in shapes are those of the published models, which it starts from.
 
-import { usualHeads } from "./heads.ts";
-import { findSetting, isCount } from "./hyper-parameters.ts";
-import type { ReferenceReader } from "./reader.ts";
-import { countNumbered, sideOf } from "./shapes.ts";
+import { usualHeads } from "../parts/heads.ts";
+import { findSetting, isCount } from "../parts/hyper-parameters.ts";
+import { countNumbered, sideOf } from "../parts/tensor-shapes.ts";
+import type { ReferenceReader } from "../reader.ts";
 
 const BODY = "transformer.";
 const HEAD = "lm_head.weight";

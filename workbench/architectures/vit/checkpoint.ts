@@ -2,11 +2,11 @@
 // shapes. Its names are timm's of 2021, with queries, keys and values apart where they are GBLR.
 
 import { ModelError } from "../../../hub/model-folder/index.ts";
-import { usualHeads } from "./heads.ts";
-import { findSetting, isCount } from "./hyper-parameters.ts";
-import { preparation } from "./preparation.ts";
-import type { ReferenceCheckpoint, ReferenceReader } from "./reader.ts";
-import { countNumbered, ratioOf, sideOf } from "./shapes.ts";
+import { usualHeads } from "../parts/heads.ts";
+import { findSetting, isCount } from "../parts/hyper-parameters.ts";
+import { preparation } from "../parts/reference-preparation.ts";
+import { countNumbered, ratioOf, sideOf } from "../parts/tensor-shapes.ts";
+import type { ReferenceCheckpoint, ReferenceReader } from "../reader.ts";
 
 /** timm's names by width; of any other width it is `base` with a width of its own. */
 const NAMES: Readonly<Record<number, string>> = { 192: "tiny", 384: "small", 1024: "large" };

@@ -2,7 +2,7 @@
 // takes where a key is left out (transformers 5, `models/*/image_processing_*.py`). Every key that changes pixels is obeyed
 // or refused by name.
 
-import type { ImageSettings, Interpolation, Triple } from "./image-terms.ts";
+import type { ImageSettings, Interpolation, Triple } from "../../architectures/parts/image-terms.ts";
 import { ProcessorFields } from "./processor-fields.ts";
 
 export const PREPROCESSOR_FILE = "preprocessor_config.json";

@@ -2,9 +2,9 @@
 // config.json itself where it is the older single dictionary. What is left out is as timm's `resolve_data_config` has it.
 
 import { z } from "zod";
-import { checked, timmFields } from "../architectures/parts/timm-config.ts";
+import { CROP_MODES, type ImageSettings, INTERPOLATIONS, type Triple } from "../../architectures/parts/image-terms.ts";
+import { checked, timmFields } from "../../architectures/parts/timm-config.ts";
 import { IMAGENET } from "./image-processor.ts";
-import { CROP_MODES, type ImageSettings, INTERPOLATIONS, type Triple } from "./image-terms.ts";
 
 type Fields = Readonly<Record<string, unknown>>;
 

@@ -1,6 +1,6 @@
-// Chooses the kernels that OpenBLAS multiplies with. An OpenBLAS release chooses well for processors that it knows; for a
-// newer one it may fall back to kernels at a fraction of the speed. Where the processor supports wider kernels than those
-// chosen, they are tried, and used if their products are correct and faster.
+// Chooses the kernels that OpenBLAS multiplies with. An OpenBLAS release chooses well for processors that it knows; for
+// a newer one it may fall back to kernels at a fraction of the speed. Where the processor supports wider kernels than
+// those chosen, they are tried, and used if their products are correct and faster.
 
 import { type Kernels, type Probed, sameKernels } from "./blas-probe.ts";
 import type { Processor } from "./processor.ts";

@@ -1,4 +1,5 @@
-// The state of the built addon: where it is, and whether it still fits its sources and its libtorch. Only reads; build.ts builds.
+// The state of the built addon: where it is, and whether it still fits its sources and its libtorch. Only reads;
+// build.ts builds.
 
 import { createHash } from "node:crypto";
 import { existsSync, readdirSync, readFileSync } from "node:fs";

@@ -1,6 +1,7 @@
-// Builds the addon against the libtorch of this machine: `bun native/build.ts [--force] [--strict] [--sanitize] [--install]`.
-// Does nothing when the built addon is up to date. With --install (run by the package manager) it never fails: on a machine
-// without a compiler or libtorch it prints one line, and the wasm engine is used. $GBLR_ADDON names another build folder.
+// Builds the addon against the libtorch of this machine: `bun native/build.ts [--force] [--strict] [--sanitize]
+// [--install]`. Does nothing when the built addon is up to date. With --install (run by the package manager) it never
+// fails: on a machine without a compiler or libtorch it prints one line, and the wasm engine is used. $GBLR_ADDON names
+// another build folder.
 
 import { spawnSync } from "node:child_process";
 import { parseArgs } from "node:util";

@@ -1,4 +1,5 @@
-// The folder for files that the workbench can make again, such as tokenized texts: GBLR_CACHE, or one in the user's cache.
+// The folder for files that the workbench can make again, such as tokenized texts: GBLR_CACHE, or one in the user's
+// cache.
 
 import { homedir } from "node:os";
 import { join } from "node:path";

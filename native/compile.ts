@@ -87,7 +87,8 @@ function compilerFlags({ include, lib, origin }: Libtorch, options: CompileOptio
     // The compiler vectorizes loops with a square root only when errno and traps do not matter.
     "-fno-math-errno",
     "-fno-trapping-math",
-    // Without it at::parallel_for is a serial loop. The linker does not get it: the OpenMP library must be libtorch's own.
+    // Without it at::parallel_for is a serial loop. The linker does not get it: the OpenMP library must be libtorch's
+    // own.
     "-fopenmp",
     "-fPIC",
     "-fvisibility=hidden",
@@ -114,7 +115,8 @@ function linkerFlags({ lib, cuda }: Libtorch): string[] {
     "-Wl,--no-as-needed",
     ...libraries.map((l) => `-l${l}`),
     "-ldl",
-    // Reports undefined symbols, which `link` reads. NVIDIA's libraries may be missing beside a wheel's: only a warning.
+    // Reports undefined symbols, which `link` reads. NVIDIA's libraries may be missing beside a wheel's: only a
+    // warning.
     "-Wl,-z,defs",
     "-Wl,--warn-unresolved-symbols",
   ];

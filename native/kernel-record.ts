@@ -1,5 +1,5 @@
-// Keeps the choice of OpenBLAS's kernels beside the addon, or in the user's cache when that folder cannot be written. The
-// choice is made when the addon is built, and again when the processor, libtorch or the BLAS has changed.
+// Keeps the choice of OpenBLAS's kernels beside the addon, or in the user's cache when that folder cannot be written.
+// The choice is made when the addon is built, and again when the processor, libtorch or the BLAS has changed.
 
 import {
   existsSync,

@@ -1,5 +1,5 @@
-// The engine's errors. Each message is one line: what was asked, what there is and what to do. `nearest` finds the name that
-// a misspelled one most likely meant, for such a message.
+// The engine's errors. Each message is one line: what was asked, what there is and what to do. `nearest` finds the name
+// that a misspelled one most likely meant, for such a message.
 
 /** A request the engine cannot meet: an unknown engine, a device that is absent, a stale addon. */
 export class EngineError extends Error {

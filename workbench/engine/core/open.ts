@@ -1,5 +1,5 @@
-// Opens the engine that a caller asked for, or the best one that this machine has. This file knows which engines there are
-// and in which order to try them; each engine's adapter in backends/ knows how to find and to start it.
+// Opens the engine that a caller asked for, or the best one that this machine has. This file knows which engines there
+// are and in which order to try them; each engine's adapter in backends/ knows how to find and to start it.
 
 import { version_core } from "@tensorflow/tfjs-core";
 import { registerGradients } from "../tfjs/gradients.ts";
@@ -17,7 +17,7 @@ import {
   type ResolvedOptions,
 } from "./types.ts";
 
-/** Imported only when needed: each brings a backend of several hundred kernels. */
+/** Imported when needed: each brings a backend with several hundred kernels. */
 const ADAPTERS: Record<EngineName, () => Promise<EngineAdapter>> = {
   torch: async () => (await import("../backends/torch/adapter.ts")).torchAdapter,
   webgpu: async () => (await import("../backends/webgpu/adapter.ts")).webgpuAdapter,
@@ -26,7 +26,7 @@ const ADAPTERS: Record<EngineName, () => Promise<EngineAdapter>> = {
   cpu: async () => (await import("../backends/cpu/adapter.ts")).cpuAdapter,
 };
 
-/** What `auto` tries, best first. */
+/** What `auto` tries, in this order. */
 const CANDIDATES: readonly { engine: EngineName; device: "cuda" | "gpu" | "cpu" }[] = [
   { engine: "torch", device: "cuda" },
   { engine: "torch", device: "cpu" },
@@ -89,7 +89,7 @@ async function start(name: EngineName, options: ResolvedOptions): Promise<Engine
 
 type Kind = (typeof CANDIDATES)[number]["device"];
 
-/** What `auto` did not take, in words, and what would help. */
+/** What `auto` passed over, in words, and what the user can do about it. */
 interface Passed {
   over: string[];
   remedies: string[];
@@ -132,7 +132,7 @@ async function tryStart(name: EngineName, options: ResolvedOptions, passed: Pass
   }
 }
 
-/** Whether `device` could be what was asked for: `gpu` takes any GPU, and reduced precision needs CUDA. */
+/** Whether `device` matches the request: `gpu` matches any GPU, and reduced precision needs CUDA. */
 function suits(device: Kind, options: ResolvedOptions): boolean {
   if (options.precision !== "float32" && device !== "cuda") {
     return false;
@@ -147,7 +147,7 @@ function exactDevice(device: Kind, options: ResolvedOptions): string {
   return options.device?.startsWith(device) ? options.device : device;
 }
 
-/** Why this engine cannot run on that device here, or undefined when it can. */
+/** Why this engine cannot run on that device here; undefined when it can. */
 function obstacleTo(probe: Probe, device: Kind, options: ResolvedOptions): string | undefined {
   if (!probe.available) {
     return probe.reason;

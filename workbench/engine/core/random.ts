@@ -1,6 +1,6 @@
-// Random numbers by position: a hash of an index and a key, without a state. The same key and index give the same bits on
-// every machine and in every thread. Good enough for dropout, shuffling and augmentation, and ten times cheaper than the
-// generator behind tf.randomUniform; not for cryptography.
+// Random numbers by position: a hash of an index and a key, without a state. The same key and index give the same bits
+// on every machine and in every thread. Good enough for dropout, shuffling and augmentation, and ten times cheaper than
+// the generator behind tf.randomUniform; not for cryptography.
 
 /**
  * The 32 bits of entry `index` under a 32-bit key, by murmur3's finalizer over a Weyl sequence.

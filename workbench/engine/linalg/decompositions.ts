@@ -1,5 +1,6 @@
-// The singular value decomposition and the eigendecomposition of a symmetric matrix on any engine: by the backend's kernel
-// where it has one (torch), else on the host in float64. Neither has a gradient: initialization needs values only.
+// The singular value decomposition and the eigendecomposition of a symmetric matrix on any engine: by the backend's
+// kernel where it has one (torch), else on the host in float64. Neither has a gradient: initialization needs values
+// only.
 
 import {
   getBackend,
@@ -34,9 +35,10 @@ export interface SvdOptions {
 }
 
 /**
- * Computed in float64 and rounded once: through the eigenvectors of the smaller Gram matrix where the singular values
- * wanted span less than 1e4, which is several times faster and loses at most some 1e-8 of the smallest; directly where
- * they span more. A float32 decomposition would lose 1e-7 of the largest singular value in each.
+ * Computed in float64 and rounded once. When the ratio of the largest to the smallest singular value wanted is below
+ * 1e4, the eigenvectors of the smaller Gram matrix are used, which is several times faster and has a relative error of
+ * about 1e-8 in the smallest; else the matrix is decomposed directly. A float32 decomposition would have an error of
+ * 1e-7 of the largest singular value in each.
  *
  * @param matrix float32 (m, n)
  * @throws ShapeError when it is not that, when it holds values that are not finite, or when the rank is out of range
@@ -61,7 +63,7 @@ export async function svd(matrix: Tensor2D, { rank }: SvdOptions = {}): Promise<
   return { u: columnsOf(left, k, m), s: tensor1d(Float32Array.from(s)), v: columnsOf(right, k, n) };
 }
 
-/** Vectors that lie as rows in `values` (count, length) as the columns of a tensor. */
+/** The rows of `values` (count, length) as the columns of a tensor (length, count). */
 function columnsOf(values: Float64Array, count: number, length: number): Tensor2D {
   const turned = new Float32Array(values.length);
   for (let i = 0; i < count; i++) {
@@ -106,7 +108,7 @@ async function expectFinite(op: string, operands: Record<string, Tensor>): Promi
     if (tensor.size === 0) {
       continue;
     }
-    // 0 · x is NaN wherever x is not finite, and a sum keeps it; some engines' max does not.
+    // 0 · x is NaN where x is not finite, and a sum propagates it; the max of some engines does not.
     const probe = tidy(() => sum(mul(tensor, 0)));
     const [zero] = await probe.data();
     probe.dispose();

@@ -1,6 +1,6 @@
-// Matrix decompositions on the host in float64, for engines without decompositions of their own and for callers that need
-// every digit. Eigenvectors are ml-matrix's; singular values come from the eigenvectors of the smaller Gram matrix, and
-// one-sided Jacobi rotations (Hestenes 1958) recover the digits that squaring has lost. No tensors.
+// Matrix decompositions on the host in float64, for engines without decompositions of their own and for callers that
+// need every digit. Eigenvectors are ml-matrix's; singular values come from the eigenvectors of the smaller Gram
+// matrix, and one-sided Jacobi rotations (Hestenes 1958) recover the digits that squaring has lost. No tensors.
 
 import { EigenvalueDecomposition, Matrix } from "ml-matrix";
 import { LEAST_GRAM_RATIO } from "../ops/kernels.ts";
@@ -53,7 +53,7 @@ export function symmetricEigenFloat64(values: Float64Array, n: number): Float64E
 interface Float64SvdOptions {
   /** how many of the largest triples. Default all */
   rank?: number;
-  /** to the last digit of float64; else to what float32 can tell, several times faster. Default true */
+  /** true: exact to float64; false: exact to float32, several times faster. Default true */
   exact?: boolean;
 }
 
@@ -153,19 +153,19 @@ function transposed({ values, rows, columns }: Float64Matrix): Float64Array {
 const at = (values: ArrayLike<number>, i: number): number => values[i] as number;
 
 const MOST_SWEEPS = 30;
-/** two rows count as orthogonal when the cosine between them is below this */
+/** two rows are orthogonal when the cosine between them is below this */
 const LARGEST_COSINE = 1e-14;
 
 /**
- * Turns pairs of rows of `x` (count, length) until all are orthogonal, and those of `partner` (count, partnerLength)
- * along with them.
+ * Rotates pairs of rows of `x` (count, length) until all are orthogonal, and the same rows of `partner` (count,
+ * partnerLength) with them.
  */
 function orthogonalizeRows(
   x: Float64Array,
   partner: Float64Array,
   { count, length, partnerLength }: { count: number; length: number; partnerLength: number },
 ): void {
-  // rows this short are noise of the largest: no direction of theirs means anything
+  // rows this short are rounding errors of the longest; their direction has no meaning
   const floor = (1e-18 * Math.max(...rowNorms(x, count, length))) ** 2;
   let turned = true;
   for (let sweep = 0; turned && sweep < MOST_SWEEPS; sweep++) {
@@ -188,7 +188,7 @@ function orthogonalizeRows(
   }
 }
 
-/** Gives rows of unit length to singular values of zero: any that are orthogonal to all the others. */
+/** Replaces the rows of zero singular values by unit rows that are orthogonal to all others. */
 function completeRows(x: Float64Array, s: Float64Array, { count, length }: { count: number; length: number }): void {
   const least = 1e-17 * Math.max(...s);
   let axis = 0;

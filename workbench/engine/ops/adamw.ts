@@ -1,5 +1,6 @@
-// adamwStep, one AdamW update of all parameters in place, with settings a group and clipping by the global norm.
-// Not an optimizer object: moments, step count and schedules are the caller's. Loshchilov and Hutter 2019, Algorithm 2.
+// adamwStep: one AdamW update of all parameters in place, with settings for each group and clipping by the global norm.
+// It is not an optimizer object: the caller keeps moments, step count and schedules. Loshchilov and Hutter 2019,
+// Algorithm 2.
 
 import {
   add,
@@ -34,14 +35,14 @@ export interface AdamwGroup {
   betas: readonly [number, number];
   /** added to the root of the second moment */
   epsilon: number;
-  /** share of a parameter that is taken off each step, times the learning rate */
+  /** each step subtracts this share of the parameter, times the learning rate */
   weightDecay: number;
 }
 
 export interface AdamwOptions {
-  /** counted from 1; corrects the moments' bias towards their zero start */
+  /** counted from 1; corrects the bias of the moments towards zero */
   step: number;
-  /** gradients are scaled down together to this Euclidean norm when theirs is larger; default: not */
+  /** scales all gradients down so that their Euclidean norm is at most this; default: no clipping */
   clipNorm?: number;
 }
 
@@ -120,11 +121,11 @@ function stepGroup(group: AdamwGroup, step: number, scale: Tensor | undefined): 
   runKernel(ADAMW, operands, settings);
 }
 
-// Row by row first: one running float32 sum over a large matrix would lose digits.
+// Sums rows first: a single running float32 sum over a large matrix would lose digits.
 const sumOfSquares = (x: Tensor): Tensor => sum(x.rank > 1 ? sum(square(x), -1) : square(x));
 
 registerPortable<readonly Tensor[]>(GRADIENT_NORM, (gradients) => {
-  // wasm leaves a sum over nothing unwritten
+  // wasm does not write the result of a sum over nothing
   const filled = gradients.filter((gradient) => gradient.size > 0);
   return filled.length === 0 ? scalar(0) : sqrt(addN(filled.map(sumOfSquares)));
 });

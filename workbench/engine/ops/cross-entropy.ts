@@ -1,8 +1,9 @@
-// Losses of class targets under a softmax. `crossEntropy` takes logits; it saves the logits, the targets and the log-sum-exp
-// of each row, but neither one-hot targets nor a copy of the log-softmax. `linearCrossEntropy` also computes the logits, from
-// the hidden states and the weight of a language model's head: logits, the largest tensor of training, are made for some
-// rows at a time and never kept. Where a gradient may follow, the gradient of those rows is computed at once, so nothing is
-// computed twice (Wijmans et al. 2024, arXiv 2411.09009, do so in one kernel). Both use kernels that every backend has.
+// Losses of class targets under a softmax. `crossEntropy` takes logits; it saves the logits, the targets and the
+// log-sum-exp of each row, but neither one-hot targets nor a copy of the log-softmax. `linearCrossEntropy` also
+// computes the logits, from the hidden states and the weight of a language model's head: logits, the largest tensor of
+// training, are made for some rows at a time and never kept. Where a gradient may follow, the gradient of those rows is
+// computed at once, so nothing is computed twice (Wijmans et al. 2024, arXiv 2411.09009, do so in one kernel). Both use
+// kernels that every backend has.
 
 import {
   add,
@@ -58,8 +59,8 @@ export interface CrossEntropyOptions {
 }
 
 /**
- * loss = lse(z) - (1-s) z[target] - s mean(z) for each row z of logits, s the label smoothing, lse the log-sum-exp.
- * The caller takes the mean over rows, and decides whether it counts ignored rows. A target outside 0 … classes-1 that is
+ * loss = lse(z) - (1-s) z[target] - s mean(z) for each row z of logits, s the label smoothing, lse the log-sum-exp. The
+ * caller takes the mean over rows, and decides whether it counts ignored rows. A target outside 0 … classes-1 that is
  * not `ignoreIndex` makes the loss and the gradient of its row NaN: an error that names it would need a synchronization
  * with the device at every call.
  * @param logits float32 (rows, classes)

@@ -1,7 +1,8 @@
 // The kernels behind the ops and the matrix decompositions: names, inputs, attributes and outputs. This is the contract
-// between an op and the backends that run it. The torch backend implements every kernel with ATen; the other backends run
-// the op's composition of tf.* operations, and compute decompositions on the host. Outputs after the first are what the same
-// backend's gradient kernel takes back; nothing else reads them. Kernels that only GBLR needs are in gblr/kernels.ts.
+// between an op and the backends that run it. The torch backend implements every kernel with ATen; the other backends
+// run the op's composition of tf.* operations, and compute decompositions on the host. Outputs after the first are what
+// the same backend's gradient kernel takes back; nothing else reads them. Kernels that only GBLR needs are in
+// gblr/kernels.ts.
 
 import type { TensorInfo } from "@tensorflow/tfjs-core";
 
@@ -101,7 +102,7 @@ export type SymmetricEigenInputs = { x: TensorInfo };
 
 /**
  * Singular values come from the Gram matrix when the ratio of the last one wanted to the first is at least this: the
- * relative error of that singular value, 2e-16 / ratio² in float64, is then about 1e-8. Below this ratio the matrix itself
- * is decomposed.
+ * relative error of that singular value, 2e-16 / ratio² in float64, is then about 1e-8. Below this ratio the matrix
+ * itself is decomposed.
  */
 export const LEAST_GRAM_RATIO = 1e-4;

@@ -1,5 +1,5 @@
-// linear, a fully connected layer with optional bias and gelu in one op, for weights kept either way round.
-// Saves x, the weight and, where an activation follows, the preactivation; never a copy of the activation's output.
+// linear: a fully connected layer with optional bias and gelu in one op, for weights stored in either layout. It saves
+// x, the weight and, when there is an activation, the preactivation, but not the activation's output.
 
 import { fused, matMul, type NamedTensorMap, reshape, type Tensor, type Tensor2D } from "@tensorflow/tfjs-core";
 import { composeGelu, geluGradient } from "./gelu.ts";
@@ -70,7 +70,7 @@ function linearGradients(
   const [x, weight, preactivation] = saved as [Tensor, Tensor, Tensor?];
   const outer = preactivation === undefined ? dy : geluGradient(dy, preactivation, geluForm(activation));
   const rows = asRows(outer);
-  // The three share the activation's gradient, the largest tensor here: the last one asked for lets it go.
+  // All gradients use that of the activation, the largest tensor here; the last one that is computed disposes it.
   let pending = inputs;
   const last = (gradient: () => Tensor) => () => {
     const result = gradient();

@@ -1,7 +1,7 @@
-// layerNorm over the last axis and batchNorm over all others, with gradients. layerNorm saves the mean and 1/std of each row;
-// the torch backend runs aten::native_layer_norm and its backward (Ba, Kiros and Hinton 2016). batchNorm uses the statistics
-// of the batch and is composed of tf.* operations on every backend; it saves x and two numbers for each channel, and the
-// caller keeps running statistics (Ioffe and Szegedy 2015).
+// layerNorm over the last axis and batchNorm over all others, with gradients. layerNorm saves the mean and 1/std of
+// each row; the torch backend runs aten::native_layer_norm and its backward (Ba, Kiros and Hinton 2016). batchNorm uses
+// the statistics of the batch and is composed of tf.* operations on every backend; it saves x and two numbers for each
+// channel, and the caller keeps running statistics (Ioffe and Szegedy 2015).
 
 import { add, mean, mul, reshape, rsqrt, square, sub, sum, type Tensor, tidy } from "@tensorflow/tfjs-core";
 import {
@@ -42,7 +42,7 @@ export function layerNorm(x: Tensor, gain: Tensor, bias: Tensor, { epsilon = 1e-
     },
     backward: (dy, saved) => {
       const [x, gain, bias, mean, inverseStd] = saved as [Tensor, Tensor, Tensor, Tensor, Tensor];
-      // One kernel for all three: they share most of the work.
+      // One kernel computes all three gradients: they share most of the work.
       const gradients = runKernel(LAYER_NORM_GRADIENT, { dy, x, gain, bias, mean, inverseStd });
       const [dx, dgain, dbias] = gradients as [Tensor, Tensor, Tensor];
       return { x: () => dx, gain: () => dgain, bias: () => dbias };
@@ -68,18 +68,18 @@ registerPortable<LayerNormGradientInputs>(LAYER_NORM_GRADIENT, ({ dy, x, gain, m
 });
 
 export interface BatchStatistics {
-  /** float32 (channels); both are disposed afterwards */
+  /** float32 (channels); both are disposed after the call */
   mean: Tensor;
   /** biased */
   variance: Tensor;
-  /** entries of each channel */
+  /** number of entries of each channel */
   count: number;
 }
 
 export interface BatchNormOptions {
   /** added to the variance; default 1e-5 */
   epsilon?: number;
-  /** sees the statistics in each forward pass, off the gradient tape */
+  /** gets the statistics in each forward pass, off the gradient tape */
   onStatistics?: (statistics: BatchStatistics) => void;
 }
 

@@ -1,6 +1,6 @@
-// What the ops here are made of: recording an op for the gradient tape, running its kernel, and registering its portable
-// composition. Each op calls a kernel by name (kernels.ts lists them). The torch backend implements the kernels with ATen;
-// every other backend runs a composition of tf.* operations.
+// What the ops here are made of: recording an op for the gradient tape, running its kernel, and registering its
+// portable composition. Each op calls a kernel by name (kernels.ts lists them). The torch backend implements the
+// kernels with ATen; every other backend runs a composition of tf.* operations.
 
 import {
   engine,
@@ -33,8 +33,8 @@ interface DifferentiableOp {
 /**
  * Runs `forward` off the gradient tape and records the op as one node, with the tensors that it chooses to save.
  * Intermediate tensors are disposed. tf.customGrad is not used because it computes every gradient whether asked for or
- * not; registerGradient is not used because for a kernel of several outputs tfjs fills a zero gradient on the host for each
- * output but the first, which takes megabytes for a preactivation.
+ * not; registerGradient is not used because for a kernel of several outputs tfjs fills a zero gradient on the host for
+ * each output but the first, which takes megabytes for a preactivation.
  */
 export function differentiable({ name, inputs, forward, backward }: DifferentiableOp): Tensor {
   const recording = isRecording();

@@ -1,6 +1,7 @@
 // Rows of a matrix: `embedding` reads them by ids, with a gradient, and `writeRows` writes them into a larger tensor in
-// place, without one. The gradient of embedding is dense, as large as the table, as AdamW's moments are anyway. Writing in
-// place fills a key/value cache of fixed size; only the torch backend can do it, because tensors of the others are immutable.
+// place, without one. The gradient of embedding is dense, as large as the table, as AdamW's moments are anyway. Writing
+// in place fills a key/value cache of fixed size; only the torch backend can do it, because tensors of the others are
+// immutable.
 
 import {
   gather,
@@ -27,7 +28,7 @@ import { expectOperand, expectSetting } from "./operands.ts";
 /**
  * y[i…] = table[ids[i…]].
  * @param table float32 (rows, width)
- * @param ids int32, any shape, each from 0 to rows-1; one outside is an error on the CPU, undefined on a GPU
+ * @param ids int32, any shape, each from 0 to rows-1; an id out of range is an error on the CPU, undefined on a GPU
  * @returns float32 (...ids, width)
  * @throws ShapeError when an operand does not fit
  */
@@ -57,15 +58,16 @@ registerPortable<EmbeddingGradientInputs, EmbeddingGradientAttributes>(EMBEDDING
   return unsortedSegmentSum(reshape(dy, [ids.size, width]), reshape(ids, [ids.size]), rows);
 });
 
-/** Whether the current engine can. */
+/** Whether the current engine can write into a tensor. */
 export function canWriteRows(): boolean {
   return getKernel(WRITE_ROWS, getBackend()) !== undefined;
 }
 
 /**
- * Rows at … at + count - 1 of the buffer become `rows`. Views of the buffer, such as slices, may see it: let none live on.
+ * Sets rows at … at + count - 1 of the buffer to `rows`. Views of the buffer, such as slices, may change too: dispose
+ * them before.
  * @param buffer float32 (..., rows, width), changed
- * @param rows float32 (..., count, width), the other sides as the buffer's
+ * @param rows float32 (..., count, width), with the leading dimensions and the width of the buffer
  * @param at the first row that is written
  * @throws ShapeError when the rows do not fit
  */

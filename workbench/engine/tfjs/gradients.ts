@@ -39,8 +39,8 @@ async function register(): Promise<void> {
 
 async function registerShipped(): Promise<void> {
   resolveExtensions();
-  // That module graph is a second copy of the package's code over the same global state. Unless IS_TEST is set, it prints
-  // that the platform is being set again.
+  // That module graph is a second copy of the package's code over the same global state. Unless IS_TEST is set, it
+  // prints that the platform is being set again.
   const wasTest = tf.env().getBool("IS_TEST");
   tf.env().set("IS_TEST", true);
   try {

@@ -1,7 +1,8 @@
-// The private state of TensorFlow.js that this package depends on: the gradient tape of @tensorflow/tfjs-core, its table
-// of tensors, and single fields of the CPU and Node backends (wasm.ts and webgpu.ts hold those of the other two).
-// TensorFlow.js does not document these fields, so they may change with any release: every use of them is in this folder,
-// `assertVersion` refuses packages that were not checked, and tests/engine/tfjs-contract.test.ts checks each field's shape.
+// The private state of TensorFlow.js that this package depends on: the gradient tape of @tensorflow/tfjs-core, its
+// table of tensors, and single fields of the CPU and Node backends (wasm.ts and webgpu.ts hold those of the other two).
+// TensorFlow.js does not document these fields, so they may change with any release: every use of them is in this
+// folder, `assertVersion` refuses packages that were not checked, and tests/engine/tfjs-contract.test.ts checks each
+// field's shape.
 
 import {
   engine,
@@ -42,7 +43,7 @@ export interface TapeNode {
 }
 
 interface EngineState {
-  /** operations recorded so far, in order; null or undefined when no gradient is being computed */
+  /** operations recorded so far, in order; meaningless while `gradientDepth` is 0 */
   activeTape: TapeNode[] | null | undefined;
   /** how many gradient computations enclose the current code */
   gradientDepth: number;

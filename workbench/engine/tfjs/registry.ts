@@ -1,5 +1,6 @@
-// TensorFlow.js's registry of kernels, one for each kernel name and backend: adding a kernel, replacing one and wrapping
-// the backend's own. The registry types the inputs and attributes of all kernels as maps; here each kernel states its own.
+// TensorFlow.js's registry of kernels, one for each kernel name and backend: adding a kernel, replacing one and
+// wrapping the backend's own. The registry types the inputs and attributes of all kernels as maps; here each kernel
+// states its own.
 
 import {
   getKernel,

@@ -1,6 +1,6 @@
-// The value of a loss and its gradients, as tf.variableGrads gives them, in less memory: what the forward pass saved and
-// what the backward pass made is freed as soon as it has been used, where TensorFlow.js keeps all of it to the end. For
-// this the gradient tape is recorded and walked here, with the private state in internals.ts.
+// The value of a loss and its gradients, as tf.variableGrads gives them, in less memory: what the forward pass saved
+// and what the backward pass made is freed as soon as it has been used, where TensorFlow.js keeps all of it to the end.
+// For this the gradient tape is recorded and walked here, with the private state in internals.ts.
 
 import { add, onesLike, type Scalar, type Tensor, tidy, type Variable } from "@tensorflow/tfjs-core";
 import { EngineError, ShapeError } from "../core/errors.ts";
@@ -22,8 +22,8 @@ interface GradientOptions {
 }
 
 /**
- * Gives the same numbers as tf.variableGrads, bit by bit. The caller disposes the tensors returned. Variables that are not
- * trainable are left out.
+ * Gives the same numbers as tf.variableGrads, bit by bit. The caller disposes the tensors returned. Variables that are
+ * not trainable are left out.
  * @param loss returns a float32 scalar
  * @throws ShapeError when the loss is something else; EngineError when it depends on none of the variables
  */
@@ -92,7 +92,9 @@ function freeSaved(node: TapeNode): void {
   for (const tensor of node.saved ?? []) tensor.dispose();
 }
 
-/** An operation that fails after it saved tensors has no node, but each clone that it saved is on the tape as a node. */
+/**
+ * An operation that fails after it saved tensors has no node, but each clone that it saved is on the tape as a node.
+ */
 function freeUnfinished(tape: readonly TapeNode[]): void {
   for (const node of tape) {
     freeSaved(node);
@@ -106,9 +108,9 @@ function freeUnfinished(tape: readonly TapeNode[]): void {
 type GradientMap = Map<number, Tensor>;
 
 /**
- * Walks the tape from its last node to its first and adds the gradients of `sources` to `gradients`, which holds that of
- * the target at the start. Sums are made in TensorFlow.js's order, so they are the same numbers. A node's saved tensors
- * and the gradient of its outputs are freed as soon as the gradients of its inputs are computed.
+ * Walks the tape from its last node to its first and adds the gradients of `sources` to `gradients`, which holds that
+ * of the target at the start. Sums are made in TensorFlow.js's order, so they are the same numbers. A node's saved
+ * tensors and the gradient of its outputs are freed as soon as the gradients of its inputs are computed.
  * @throws EngineError when an operation between the sources and the target has no gradient
  */
 function walkBackward(

@@ -44,8 +44,8 @@ export function share({ dataId, shape, dtype }: TensorInfo, backend: WasmBackend
 }
 
 /**
- * Calls `use` with the id of a tensor over `size` float32 values of another, from value `start` on. The id is a fresh one
- * each time: XNNPACK keeps a repacked copy of a matrix for as long as its id lives.
+ * Calls `use` with the id of a tensor over `size` float32 values of another, from value `start` on. The id is a fresh
+ * one each time: XNNPACK keeps a repacked copy of a matrix for as long as its id lives.
  */
 export function withPart<Result>(
   backend: WasmBackend,

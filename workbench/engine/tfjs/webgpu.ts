@@ -1,7 +1,7 @@
-// TensorFlow.js's WebGPU backend: the private parts that are used here, and a guard that keeps it from failing silently.
-// WebGPU reports errors beside the program, and whatever was queued with the faulty command then reads as zeros. The
-// guard therefore refuses a tensor larger than the device allows before it is queued, throws any other error at every
-// later read, and refuses a synchronous read, which needs a browser's canvas. Private state of
+// TensorFlow.js's WebGPU backend: the private parts that are used here, and a guard that keeps it from failing
+// silently. WebGPU reports errors beside the program, and whatever was queued with the faulty command then reads as
+// zeros. The guard therefore refuses a tensor larger than the device allows before it is queued, throws any other error
+// at every later read, and refuses a synchronous read, which needs a browser's canvas. Private state of
 // @tensorflow/tfjs-backend-webgpu, under the rules that internals.ts states.
 
 import * as tf from "@tensorflow/tfjs-core";
@@ -50,13 +50,13 @@ interface TensorData {
 }
 
 interface Guard {
-  /** what WebGPU reported first; the following errors come from using what it left invalid */
+  /** the first error that WebGPU reported; later ones follow from it */
   fault?: string | undefined;
 }
 
 const guards = new WeakMap<WebgpuBackend, Guard>();
 
-/** Guards a backend, or, when it is guarded, forgets what it has reported. */
+/** Guards a backend. For a backend that is guarded already, clears the error that was reported. */
 export function guardBackend(backend: WebgpuBackend): void {
   const known = guards.get(backend);
   if (known) {
@@ -74,7 +74,7 @@ function guardPrograms(backend: WebgpuBackend): void {
   const { maxStorageBufferBindingSize: limit } = backend.device.limits;
   const run = backend.runWebGPUProgram.bind(backend);
   const check = (shape: readonly number[]) => {
-    // Every type takes four bytes there.
+    // Every dtype takes four bytes for each value.
     const bytes = 4 * tf.util.sizeFromShape([...shape]);
     if (bytes > limit) {
       throw new EngineError(

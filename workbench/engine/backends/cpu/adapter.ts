@@ -1,6 +1,7 @@
-// The `cpu` engine: TensorFlow.js's plain-JavaScript backend. It is slow, complete and available everywhere; tests compare
-// other engines with it. It uses no native code: for that, ask for the torch engine on device `cpu`. Kernels that the backend
-// gets wrong are replaced: some gradients, einsum, reductions over nothing, and stacks of matrices that broadcast.
+// The `cpu` engine: TensorFlow.js's plain-JavaScript backend. It is slow, complete and available everywhere; tests
+// compare other engines with it. It uses no native code: for that, ask for the torch engine on device `cpu`. Kernels
+// that the backend gets wrong are replaced: some gradients, einsum, reductions over nothing, and stacks of matrices
+// that broadcast.
 
 import * as tf from "@tensorflow/tfjs-core";
 import { plainEngine, requireDevice, requireFloat32, useBackend } from "../../core/backend.ts";

@@ -1,7 +1,8 @@
-// The gradients of 2-D convolutions, ordinary and depthwise, in tf.* operations, for a backend whose convolution is fast and
-// whose gradients are slow or missing. The gradients of an ordinary convolution are themselves convolutions, of tensors with
-// their axes exchanged. Those of a depthwise convolution are one product for each filter offset (filter) and a depthwise
-// convolution of dy (input). No dilation, like TensorFlow.js's own gradients. Images are (batch, height, width, channels).
+// The gradients of 2-D convolutions, ordinary and depthwise, in tf.* operations, for a backend whose convolution is
+// fast and whose gradients are slow or missing. The gradients of an ordinary convolution are themselves convolutions,
+// of tensors with their axes exchanged. Those of a depthwise convolution are one product for each filter offset
+// (filter) and a depthwise convolution of dy (input). No dilation, like TensorFlow.js's own gradients. Images are
+// (batch, height, width, channels).
 
 import * as tf from "@tensorflow/tfjs-core";
 import { defineKernel } from "../../tfjs/registry.ts";
@@ -60,8 +61,8 @@ export function registerDepthwiseConv2dGradients(backendName: string): void {
 }
 
 /**
- * Σ over images and positions of x (shifted by the filter's offset) times dy: a convolution in which channels in are the
- * images, images are the channels, and dy, dilated by the stride, is the filter.
+ * Σ over images and positions of x (shifted by the filter's offset) times dy: a convolution in which channels in are
+ * the images, images are the channels, and dy, dilated by the stride, is the filter.
  *
  * @returns (filter height, filter width, channels in, channels out)
  */
@@ -77,7 +78,7 @@ function filterGradient(x: tf.Tensor4D, dy: tf.Tensor4D, filterShape: Shape4D, c
   );
   const [, height, width] = x.shape;
   const [, outHeight, outWidth] = dy.shape;
-  // As much as the offsets reach, which is less than the forward pass padded when strides leave a rest.
+  // The offsets reach less far than the forward padding when the strides leave a remainder.
   const bottom = filterHeight + (outHeight - 1) * strideHeight - height - padInfo.top;
   const right = filterWidth + (outWidth - 1) * strideWidth - width - padInfo.left;
   const padded = addBorder(x, [padInfo.top, bottom], [padInfo.left, right]);
@@ -92,8 +93,8 @@ function filterGradient(x: tf.Tensor4D, dy: tf.Tensor4D, filterShape: Shape4D, c
 }
 
 /**
- * The rows of dx that lie the same way to the stride see every stride-th row of the filter, and so for columns: each such
- * phase is a convolution of dy with that part of the filter, turned by 180 degrees and its channels exchanged.
+ * The rows of dx that lie the same way to the stride see every stride-th row of the filter, and so for columns: each
+ * such phase is a convolution of dy with that part of the filter, turned by 180 degrees and its channels exchanged.
  *
  * @returns (batch, height, width, channels in)
  */
@@ -107,7 +108,7 @@ function inputGradient(dy: tf.Tensor4D, filter: tf.Tensor4D, inputShape: Shape4D
     conv.pad,
     conv.dimRoundingMode,
   );
-  // A transposed convolution may be given more rows than a forward pass would have made.
+  // The dy of a transposed convolution may have more rows than a forward pass would produce.
   const made = addBorder(dy, [0, info.outHeight - dy.shape[1]], [0, info.outWidth - dy.shape[2]]);
   const rows = phases(height, info.filterHeight, info.outHeight, info.strideHeight, info.padInfo.top);
   const columns = phases(width, info.filterWidth, info.outWidth, info.strideWidth, info.padInfo.left);
@@ -122,7 +123,7 @@ function inputGradient(dy: tf.Tensor4D, filter: tf.Tensor4D, inputShape: Shape4D
   return addBorder(whole, [0, height - whole.shape[1]], [0, width - whole.shape[2]]);
 }
 
-/** One axis of one phase: which taps of the filter it sees, and how dy is to be padded or cut for them. */
+/** One axis of one phase: the taps of the filter that it sees, and the padding of dy for them (negative cuts). */
 interface Phase {
   first: number;
   step: number;
@@ -224,7 +225,7 @@ function depthwiseInputGradient(
   const rows = [filterHeight - 1 - padInfo.top, height + padInfo.top - apartHeight] as const;
   const columns = [filterWidth - 1 - padInfo.left, width + padInfo.left - apartWidth] as const;
   const padded = addBorder(apart, rows, columns);
-  // Each of the channel's outputs gets a channel of its own; their gradients are summed at the end.
+  // Each output of a channel gets a channel of its own; their gradients are summed at the end.
   const turned = tf.reshape(tf.reverse(filter, [0, 1]), [filterHeight, filterWidth, channels * multiplier, 1]);
   const each = tf.depthwiseConv2d(padded, turned as tf.Tensor4D, 1, "valid");
   return tf.sum(tf.reshape(each, [batch, height, width, channels, multiplier]), -1) as tf.Tensor4D;

@@ -1,7 +1,8 @@
-// Operands that the kernels of TensorFlow.js's backends get wrong. Reductions over an axis of size zero return whatever is in
-// memory: here they return the neutral value. Matrix products over an inner axis of size zero must be zeros (the WebGPU backend
-// cannot bind an empty buffer), and products of two stacks that broadcast against each other are wrong: here each is rewritten
-// as a product that the backend computes correctly. All other calls go to the backend's own kernel.
+// Operands that the kernels of TensorFlow.js's backends get wrong. Reductions over an axis of size zero return whatever
+// is in memory: here they return the neutral value. Matrix products over an inner axis of size zero must be zeros (the
+// WebGPU backend cannot bind an empty buffer), and products of two stacks that broadcast against each other are wrong:
+// here each is rewritten as a product that the backend computes correctly. All other calls go to the backend's own
+// kernel.
 
 import * as tf from "@tensorflow/tfjs-core";
 import { type KernelCall, type KernelResult, type OwnKernel, wrapKernel } from "../../tfjs/registry.ts";

@@ -1,6 +1,7 @@
-// Einsum of one or two tensors, in tf.* operations: axes that occur in one operand only and not in the result are summed
-// first, the rest is one batched matrix product. The kernels of TensorFlow.js's backends are missing, or compute the whole
-// product before they sum, and are wrong where an axis is summed in one operand alone. Einsum has no gradient.
+// Einsum of one or two tensors, in tf.* operations: axes that occur in one operand only and not in the result are
+// summed first, the rest is one batched matrix product. The kernels of TensorFlow.js's backends are missing, or compute
+// the whole product before they sum, and are wrong where an axis is summed in one operand alone. Einsum has no
+// gradient.
 
 import * as tf from "@tensorflow/tfjs-core";
 import { defineKernel } from "../../tfjs/registry.ts";

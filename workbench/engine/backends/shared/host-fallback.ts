@@ -1,5 +1,5 @@
-// Kernels of TensorFlow.js's plain-JavaScript backend for a backend that lacks them: the inputs are read to the host, the
-// kernel runs there, and the results are written back. For rare operations only.
+// Kernels of TensorFlow.js's plain-JavaScript backend for a backend that lacks them: the inputs are read to the host,
+// the kernel runs there, and the results are written back. For rare operations only.
 
 import * as tf from "@tensorflow/tfjs-core";
 import { silenceCpuBackend } from "../../tfjs/internals.ts";
@@ -37,7 +37,8 @@ function hostKernel(kernelName: string): tf.KernelFunc {
 export type HostCondition = (inputs: readonly tf.TensorInfo[], attributes: Record<string, unknown>) => boolean;
 
 /**
- * Registers kernels of the plain-JavaScript backend for another backend, which must be able to read tensors synchronously.
+ * Registers kernels of the plain-JavaScript backend for another backend, which must be able to read tensors
+ * synchronously.
  * @param when calls for which the backend's own kernel, if it has one, is replaced. Default all
  */
 export async function registerHostKernels(

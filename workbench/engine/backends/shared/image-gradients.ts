@@ -1,9 +1,10 @@
 // Gradients of average pooling and of resizing images, corrected for TensorFlow.js's backends.
 //
-// Average pooling: at padded borders TensorFlow.js divides by the number of inputs that a window really covers in the forward
-// pass, but by the window's full size in the backward pass. Here dy is scaled by the ratio of the two before the backend's
-// own kernel gets it. Resizing: TensorFlow.js's gradients ignore half-pixel centers, and those of its CPU backend need
-// square images. Here the gradient is the product with the transposed interpolation matrices of the two axes.
+// Average pooling: at padded borders TensorFlow.js divides by the number of inputs that a window really covers in the
+// forward pass, but by the window's full size in the backward pass. Here dy is scaled by the ratio of the two before
+// the backend's own kernel gets it. Resizing: TensorFlow.js's gradients ignore half-pixel centers, and those of its CPU
+// backend need square images. Here the gradient is the product with the transposed interpolation matrices of the two
+// axes.
 
 import * as tf from "@tensorflow/tfjs-core";
 import { defineKernel, wrapKernel } from "../../tfjs/registry.ts";

@@ -1,5 +1,5 @@
-// The `tensorflow` engine: TensorFlow's C library through @tensorflow/tfjs-node-gpu or @tensorflow/tfjs-node, where the user
-// has installed one of them. Neither is a dependency: both are old and download a binary when they are installed.
+// The `tensorflow` engine: TensorFlow's C library through @tensorflow/tfjs-node-gpu or @tensorflow/tfjs-node, where the
+// user has installed one of them. Neither is a dependency: both are old and download a binary when they are installed.
 
 import { createRequire } from "node:module";
 import { plainEngine, requireDevice, requireFloat32, useBackend } from "../../core/backend.ts";

@@ -1,5 +1,5 @@
-// ATen operators as functions on handles, and the arena that frees the intermediate results of a kernel. Knows dtypes and
-// shapes only as the addon reports them.
+// ATen operators as functions on handles, and the arena that frees the intermediate results of a kernel. Knows dtypes
+// and shapes only as the addon reports them.
 
 import type { TensorInfo } from "@tensorflow/tfjs-core";
 import { moveToCurrentBackend } from "../../tfjs/internals.ts";

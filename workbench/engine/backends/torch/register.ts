@@ -1,7 +1,7 @@
-// Kernels of the torch backend as tables by name. A kernel gets tensors and attributes and returns handles; registering a
-// table wraps each kernel so that intermediate results are freed and results become tensors. With the engine's precision
-// "bfloat16", tensors of dtype float32 may be held as bfloat16: most operators promote by themselves or are told by autocast,
-// and the functions here serve the kernels that need all operands in one type.
+// Kernels of the torch backend as tables by name. A kernel gets tensors and attributes and returns handles; registering
+// a table wraps each kernel so that intermediate results are freed and results become tensors. With the engine's
+// precision "bfloat16", tensors of dtype float32 may be held as bfloat16: most operators promote by themselves or are
+// told by autocast, and the functions here serve the kernels that need all operands in one type.
 
 import type { TensorInfo } from "@tensorflow/tfjs-core";
 import { defineKernel } from "../../tfjs/registry.ts";

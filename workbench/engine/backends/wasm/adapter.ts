@@ -1,6 +1,6 @@
-// The `wasm` engine: TensorFlow.js's WebAssembly backend, which runs on every machine. Its binaries come from the installed
-// package, never from the network. It runs on one thread: outside browsers the backend refuses threads, and with threads
-// forced on, products take longer under Bun, and small products hundreds of times as long on busy cores.
+// The `wasm` engine: TensorFlow.js's WebAssembly backend, which runs on every machine. Its binaries come from the
+// installed package, never from the network. It runs on one thread: outside browsers the backend refuses threads, and
+// with threads forced on, products take longer under Bun, and small products hundreds of times as long on busy cores.
 
 import { dirname } from "node:path";
 import process from "node:process";

@@ -1,7 +1,8 @@
-// Kernels of the wasm engine that only copy, as copies within the backend's memory: Slice, SplitV, Unpack, Tile, GatherV2,
-// Identity and Cast. The backend's own kernels copy the whole input for each part that is taken out of it, tile and gather
-// value by value (a hundred times slower on long rows), copy where a tensor could share the data of another (every tensor that
-// a gradient saves passes through Identity), and cast to bool by keeping the lowest byte of a value.
+// Kernels of the wasm engine that only copy, as copies within the backend's memory: Slice, SplitV, Unpack, Tile,
+// GatherV2, Identity and Cast. The backend's own kernels copy the whole input for each part that is taken out of it,
+// tile and gather value by value (a hundred times slower on long rows), copy where a tensor could share the data of
+// another (every tensor that a gradient saves passes through Identity), and cast to bool by keeping the lowest byte of
+// a value.
 
 import * as tf from "@tensorflow/tfjs-core";
 import { defineKernel, type KernelResult, ownKernel, wrapKernel } from "../../tfjs/registry.ts";

@@ -1,6 +1,6 @@
-// Gaudi masks of whole samples and their gradient for the wasm engine, as loops over its memory: the composition gathers
-// value by value and takes fifty times as long. The composition computes where windows begin and end, and masks between
-// samples.
+// Gaudi masks of whole samples and their gradient for the wasm engine, as loops over its memory: the composition
+// gathers value by value and takes fifty times as long. The composition computes where windows begin and end, and masks
+// between samples.
 
 import { type Tensor, type TensorInfo, tidy } from "@tensorflow/tfjs-core";
 import { composeGaudiMask, composeGaudiMaskGradient, LEAST_ENTRY, roundedWindows } from "../../ops/gblr/gaudi-mask.ts";

@@ -1,6 +1,6 @@
-// Two gradient kernels for the wasm engine, as loops over the backend's memory. UnsortedSegmentSum, the gradient of gather,
-// adds up rows by segment number and leaves out rows whose number is outside the range. MaxPoolGrad gives each window's dy to
-// the first of its largest inputs; the backend's own kernel is wrong for overlapping windows.
+// Two gradient kernels for the wasm engine, as loops over the backend's memory. UnsortedSegmentSum, the gradient of
+// gather, adds up rows by segment number and leaves out rows whose number is outside the range. MaxPoolGrad gives each
+// window's dy to the first of its largest inputs; the backend's own kernel is wrong for overlapping windows.
 
 import * as tf from "@tensorflow/tfjs-core";
 import { defineKernel } from "../../tfjs/registry.ts";

@@ -1,5 +1,5 @@
-// Registers kernels for the wasm engine: those that TensorFlow.js's WebAssembly backend lacks, and faster ones in place of
-// those that would take most of the time of training, such as products of transposed or stacked matrices.
+// Registers kernels for the wasm engine: those that TensorFlow.js's WebAssembly backend lacks, and faster ones in place
+// of those that would take most of the time of training, such as products of transposed or stacked matrices.
 
 import * as tf from "@tensorflow/tfjs-core";
 import { registerConv2dGradients, registerDepthwiseConv2dGradients } from "../shared/convolution-gradients.ts";

@@ -1,8 +1,8 @@
 // Matrix products for the wasm engine. TensorFlow.js's WebAssembly backend has a fast product (XNNPACK's) for two plain
-// matrices only. When a matrix is transposed or stacked it runs a loop that is ten to forty times slower, and every backward
-// pass and every attention consists of such products. Here operands are transposed first, and stacks are multiplied matrix by
-// matrix. The fused product (bias and activation in one kernel) is the backend's own for two plain matrices, and else the
-// product, the bias and the activation one after the other.
+// matrices only. When a matrix is transposed or stacked it runs a loop that is ten to forty times slower, and every
+// backward pass and every attention consists of such products. Here operands are transposed first, and stacks are
+// multiplied matrix by matrix. The fused product (bias and activation in one kernel) is the backend's own for two plain
+// matrices, and else the product, the bias and the activation one after the other.
 
 import * as tf from "@tensorflow/tfjs-core";
 import { type KernelCall, type KernelResult, type OwnKernel, ownKernel, wrapKernel } from "../../tfjs/registry.ts";
@@ -73,7 +73,7 @@ function multiply(call: ProductCall, slow: OwnKernel): KernelResult {
   return isCheaperSwapped(product) ? multiplySwapped(product, backend, slow) : multiplyDirect(product, backend, slow);
 }
 
-/** Whether computing the transposed result, of swapped operands, leaves fewer values to transpose. */
+/** Whether the transposed product of the swapped operands needs fewer values to be transposed. */
 function isCheaperSwapped({ transposeA, transposeB, rows, inner, columns }: Product): boolean {
   const [sizeA, sizeB] = [rows * inner, inner * columns];
   const direct = (transposeA ? sizeA : 0) + (transposeB ? sizeB : 0);
@@ -113,7 +113,7 @@ function multiplyPlain(product: Product, backend: WasmBackend, slow: OwnKernel):
   };
   const shape = [...stack, rows, columns];
   if (tf.util.sizeFromShape(b.shape) === inner * columns) {
-    // One matrix on the right: the stack on the left is one tall matrix.
+    // With one matrix on the right, the stack on the left is one tall matrix.
     return { ...once([1, tf.util.sizeFromShape(stack) * rows, inner], [1, inner, columns]), shape };
   }
   const broadcast =
@@ -152,7 +152,10 @@ function multiplyStack(product: Product, backend: WasmBackend): tf.TensorInfo {
   return result;
 }
 
-/** Which matrix of an operand stacked as `own` stands at a place of the whole stack, broadcasting axes of size one. */
+/**
+ * The index of an operand's matrix for a place of the whole stack; the operand is stacked as `own`, which may
+ * broadcast.
+ */
 function matrixIndex(own: readonly number[], stack: readonly number[]): (place: number) => number {
   const padded = [...Array<number>(stack.length - own.length).fill(1), ...own];
   return (place) => {

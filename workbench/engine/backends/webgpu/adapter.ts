@@ -1,5 +1,5 @@
-// The `webgpu` engine: TensorFlow.js's WebGPU backend on the WebGPU that is built into Deno, for GPUs of any maker. Its tensors
-// cannot be read synchronously (in browsers that goes through a canvas): use `await tensor.data()`.
+// The `webgpu` engine: TensorFlow.js's WebGPU backend on the WebGPU that is built into Deno, for GPUs of any maker. Its
+// tensors cannot be read synchronously (in browsers that goes through a canvas): use `await tensor.data()`.
 
 import * as tf from "@tensorflow/tfjs-core";
 import { plainEngine, requireDevice, requireFloat32, useBackend } from "../../core/backend.ts";

@@ -1,7 +1,8 @@
 // gaudiMask: windows on a circle of n samples, each the difference of an edge function at the window's two ends, with
-// gradients to location and width (docs/method.md). The caller provides tables of the edge function. The torch backend runs
-// one operator of the addon in each direction (native/gblr/gaudi-mask.cc), the wasm backend a loop for masks of whole samples
-// (backends/wasm/gblr.ts); the compositions of tf.* operations at the end of this file serve the other backends.
+// gradients to location and width (docs/method.md). The caller provides tables of the edge function. The torch backend
+// runs one operator of the addon in each direction (native/gblr/gaudi-mask.cc), the wasm backend a loop for masks of
+// whole samples (backends/wasm/gblr.ts); the compositions of tf.* operations at the end of this file serve the other
+// backends.
 
 import {
   abs,

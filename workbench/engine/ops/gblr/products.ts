@@ -1,7 +1,7 @@
-// The two products with GBLR matrices. `gblrWeight` multiplies masked factors into the dense matrix, with gradients; on the
-// CPU, torch skips rows that masks have emptied. `packedProduct` multiplies by a sum of rank-1 blocks that are stored as
-// spans and values (docs/format.md), without a gradient: it is for inference. The torch backend runs operators of the addon
-// (native/gblr/); the compositions here serve the other backends.
+// The two products with GBLR matrices. `gblrWeight` multiplies masked factors into the dense matrix, with gradients; on
+// the CPU, torch skips rows that masks have emptied. `packedProduct` multiplies by a sum of rank-1 blocks that are
+// stored as spans and values (docs/format.md), without a gradient: it is for inference. The torch backend runs
+// operators of the addon (native/gblr/); the compositions here serve the other backends.
 
 import {
   add,

@@ -1,5 +1,5 @@
-// Convolutions in two and three dimensions, grouped and depthwise, with their gradients.
-// tfjs stores channels last, ATen names channels first: axes are permuted as views, so nothing is copied for it.
+// Convolutions in two and three dimensions, grouped and depthwise, with their gradients. tfjs has the channels last,
+// ATen first: axes are permuted as views, without a copy.
 
 import type { TensorInfo } from "@tensorflow/tfjs-core";
 import type { Handle } from "../addon.ts";
@@ -55,7 +55,7 @@ function filterBack(filter: Handle, shape: number[], { depthwise }: Geometry): H
 
 const isPlain = (g: Geometry) => g.paddings.every(([before, after]) => before === after && before >= 0);
 
-/** Padding that ATen's convolution does itself, and what has to be done before. */
+/** The padding that ATen's convolution does itself, and the padding that has to be done before. */
 function split(g: Geometry) {
   const flat = [...g.paddings].reverse().flat();
   return isPlain(g)
@@ -87,7 +87,7 @@ function forward({ x, filter, bias }: Operands, g: Geometry, backend: TorchBacke
   return channelsBack(y, g);
 }
 
-/** A gradient larger than the convolution's output, as a transposed convolution may give: only what belongs to it. */
+/** The part of dy that belongs to the convolution's output: that of a transposed convolution may be larger. */
 function reached(dy: TensorInfo, g: Geometry): TensorInfo | Handle {
   const offset = g.channelsLast ? 1 : 2;
   return g.outSpatial.reduce<TensorInfo | Handle>(
@@ -96,7 +96,7 @@ function reached(dy: TensorInfo, g: Geometry): TensorInfo | Handle {
   );
 }
 
-/** The gradients asked for; an operand whose values its own gradient does not need may be an empty tensor. */
+/** The gradient asked for. The operand that it belongs to may be an uninitialized tensor: its values are not needed. */
 function backward(
   { dy, input, filter }: { dy: TensorInfo; input: Handle; filter: Handle },
   g: Geometry,

@@ -1,4 +1,4 @@
-// Tensors from nothing, copies, and changes of dtype.
+// Kernels that make tensors, share or copy them, and change their dtype.
 
 import { shared } from "@tensorflow/tfjs-backend-cpu";
 import { type DataType, type TensorInfo, util } from "@tensorflow/tfjs-core";
@@ -22,7 +22,7 @@ const imag = aten("imag");
 const abs = aten("abs");
 const finite = aten("isfinite");
 
-/** The tensor itself under another name and shape: tfjs counts the references. */
+/** A tensor with the same data in another shape; the backend counts the references. */
 export function sameData(x: TensorInfo, shape: number[], backend: TorchBackend): TensorInfo {
   backend.incRef(x.dataId);
   return { dataId: x.dataId, shape, dtype: x.dtype };
@@ -55,7 +55,7 @@ function convert(x: TensorInfo, dtype: DataType, backend: TorchBackend) {
   const values = x.dtype === "complex64" ? real(x) : x;
   if (dtype === "bool") return notEqual(values, 0);
   if (dtype === "int32" && x.dtype === "float32") {
-    // JavaScript turns what no int32 holds into 0, C++ leaves it undefined.
+    // JavaScript converts NaN and infinities to 0; in C++ the result is undefined.
     return cast(where(finite(values), values, zerosLike(values)), "int32");
   }
   return cast(values, dtype);

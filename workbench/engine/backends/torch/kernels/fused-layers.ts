@@ -1,7 +1,7 @@
 // Kernels of the fused layers and of the loss over ATen: linear, gelu, layerNorm, embedding, dropout and crossEntropy,
-// forward and backward. ops/kernels.ts lists what each returns. The tanh form of gelu on the CPU is the addon's own operator.
-// The cross entropy takes the log-sum-exp of some rows at a time, so that its temporary copy of the logits stays small, and
-// computes the gradient in the memory of its result.
+// forward and backward. ops/kernels.ts lists what each returns. The tanh form of gelu on the CPU is the addon's own
+// operator. The cross entropy takes the log-sum-exp of some rows at a time, so that its temporary copy of the logits
+// stays small, and computes the gradient in the memory of its result.
 
 import type { TensorInfo } from "@tensorflow/tfjs-core";
 import { mixSeed } from "../../../core/random.ts";

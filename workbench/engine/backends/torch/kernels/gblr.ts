@@ -1,5 +1,6 @@
-// The kernels that only GBLR needs, one operator of the addon for each (native/gblr/): Gaudi masks, the matrix of masked
-// factors, both with gradients, and the product with a packed matrix. ops/gblr/kernels.ts lists what each returns.
+// The kernels that only GBLR needs, one operator of the addon for each (native/gblr/): Gaudi masks, the matrix of
+// masked factors, both with gradients, and the product with a packed matrix. ops/gblr/kernels.ts lists what each
+// returns.
 
 import * as names from "../../../ops/gblr/kernels.ts";
 import type { Handle } from "../addon.ts";

@@ -16,7 +16,10 @@ import { pooling } from "./pooling.ts";
 import { reductions } from "./reductions.ts";
 import { shapes } from "./shapes.ts";
 
-/** Kernels without a counterpart in ATen, which no model or training here uses; TensorFlow.js's plain JavaScript runs them. */
+/**
+ * Kernels without a counterpart in ATen, which no model or training here uses; TensorFlow.js's plain JavaScript runs
+ * them.
+ */
 const HOST_KERNELS = [
   "Bincount",
   "BroadcastArgs",

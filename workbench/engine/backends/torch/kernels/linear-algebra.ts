@@ -1,5 +1,5 @@
-// Matrix products, and matrix decompositions over ATen's LAPACK or cuSOLVER operators in float64. ops/kernels.ts lists what
-// the decompositions return.
+// Matrix products, and matrix decompositions over ATen's LAPACK or cuSOLVER operators in float64. ops/kernels.ts lists
+// what the decompositions return.
 
 import { backend_util, type TensorInfo, util } from "@tensorflow/tfjs-core";
 import * as names from "../../../ops/kernels.ts";
@@ -80,7 +80,9 @@ function descending(x: Handle): [values: Handle, vectors: Handle] {
   return [flip(values, [0]), flip(vectors, [1])];
 }
 
-/** The triples from the smaller Gram matrix, or undefined where squaring would lose digits of the last singular value. */
+/**
+ * The triples from the smaller Gram matrix, or undefined where squaring would lose digits of the last singular value.
+ */
 function gramSvd(x: Handle, rank: number): [Handle, Handle, Handle] | undefined {
   const [m, n] = infoOf(x).shape as [number, number];
   const wide = m < n;

@@ -1,5 +1,5 @@
-// Kernels along axes: sums, extremes, truth values, running totals, softmax, batch normalization with given statistics, and
-// Fourier transforms along the last axis.
+// Kernels along axes: sums, extremes, truth values, running totals, softmax, batch normalization with given statistics,
+// and Fourier transforms along the last axis.
 
 import { type TensorInfo, util } from "@tensorflow/tfjs-core";
 import type { Handle } from "../addon.ts";

@@ -1,5 +1,5 @@
-// The module: its exported functions, and the only place where C++ exceptions become JavaScript errors. It uses Node-API
-// only, so that Bun, Deno and Node load the same file. shim.cc loads this one.
+// The module: its exported functions, and the only place where C++ exceptions become JavaScript errors. It uses
+// Node-API only, so that Bun, Deno and Node load the same file. shim.cc loads this one.
 #include <ATen/Parallel.h>
 #include <c10/core/DeviceGuard.h>
 #include <dlfcn.h>

@@ -9,8 +9,8 @@
 
 namespace gblr {
 
-// The arguments of an exported function, on its stack: reading one may run JavaScript (a getter, a proxy), which may call
-// the addon again.
+// The arguments of an exported function, on its stack: reading one may run JavaScript (a getter, a proxy), which may
+// call the addon again.
 struct Arguments {
   const napi_value* values;
   size_t count;
@@ -44,8 +44,8 @@ napi_value cuda_devices(napi_env env, const Arguments& arguments);
 napi_value cuda_memory(napi_env env, const Arguments& arguments);
 napi_value blas(napi_env env, const Arguments& arguments);
 
-// The CPU allocator of ATen once the addon is loaded (allocator.cc). Freed blocks are kept and given out again, so that a
-// training loop touches no fresh memory after its first step: fresh pages can cost far more than the arithmetic.
+// The CPU allocator of ATen once the addon is loaded (allocator.cc). Freed blocks are kept and given out again, so that
+// a training loop touches no fresh memory after its first step: fresh pages can cost far more than the arithmetic.
 struct MemoryStatistics {
   size_t in_use = 0; // bytes in live blocks
   size_t cached = 0; // bytes kept for reuse

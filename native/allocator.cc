@@ -1,4 +1,5 @@
-// Memory blocks in size classes, each preceded by a small header; freed blocks are kept for the next request of their class.
+// Memory blocks in size classes, each preceded by a small header; freed blocks are kept for the next request of their
+// class.
 #include "addon.h"
 
 #include <c10/core/Allocator.h>
@@ -60,8 +61,8 @@ size_t read_number(const char* path, const char* key) {
   return value;
 }
 
-// Memory that the machine, or the container of the process, has left. A request for more would get the process killed by
-// the kernel instead of an error.
+// Memory that the machine, or the container of the process, has left. A request for more would get the process killed
+// by the kernel instead of an error.
 size_t available_memory() {
   const size_t kib = read_number("/proc/meminfo", "MemAvailable:");
   size_t available = kib == SIZE_MAX ? SIZE_MAX : kib * 1024;

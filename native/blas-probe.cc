@@ -1,6 +1,7 @@
-// A separate program, built beside the addon: `blas-probe <library> <seconds> [kernels]` loads libtorch or a BLAS, and prints
-// one line of JSON: which OpenBLAS came with it, which of its kernels run (those named, or OpenBLAS's own choice), whether
-// they multiply correctly, and how fast. Kernels that crash or hang end this process, not the one that started it.
+// A separate program, built beside the addon: `blas-probe <library> <seconds> [kernels]` loads libtorch or a BLAS, and
+// prints one line of JSON: which OpenBLAS came with it, which of its kernels run (those named, or OpenBLAS's own
+// choice), whether they multiply correctly, and how fast. Kernels that crash or hang end this process, not the one that
+// started it.
 #include <dlfcn.h>
 #include <signal.h>
 #include <sys/resource.h>
@@ -160,7 +161,8 @@ std::string first_wrong(const std::string& letter) {
   return "";
 }
 
-// GFLOP/s of the fastest of several float products on one thread; other load on the machine can only slow a product down.
+// GFLOP/s of the fastest of several float products on one thread; other load on the machine can only slow a product
+// down.
 double rate() {
   const auto gemm = symbol<Gemm<float>>("sgemm_");
   if (const auto set_threads = symbol<SetThreads>("openblas_set_num_threads")) set_threads(1);

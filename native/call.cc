@@ -22,7 +22,8 @@ const Operator& to_operator(napi_env env, napi_value value) {
   return s.operators[id];
 }
 
-// Takes the state's argument stack for one call; a nested call, from a getter, gets a new one. Returned empty, with its memory.
+// Takes the state's argument stack for one call; a nested call, from a getter, gets a new one. Returned empty, with its
+// memory.
 class StackScope {
  public:
   explicit StackScope(std::vector<c10::IValue>& lender) : lender_(lender) {
@@ -73,8 +74,8 @@ napi_value schema(napi_env env, const Arguments& arguments) {
   return result;
 }
 
-// tensorResults(operator) → for each result whether its schema says that it is a tensor or a list of tensors: a handle is
-// a number, and so are other results.
+// tensorResults(operator) → for each result whether its schema says that it is a tensor or a list of tensors: a handle
+// is a number, and so are other results.
 napi_value tensor_results(napi_env env, const Arguments& arguments) {
   napi_value result;
   check(env, napi_create_array(env, &result), "array");

@@ -1,5 +1,5 @@
-// Names and memory of the GPUs, from CUDA's driver API. libtorch has loaded the driver where there is one; its functions are
-// looked up by name, so the build needs neither CUDA's headers nor its libraries.
+// Names and memory of the GPUs, from CUDA's driver API. libtorch has loaded the driver where there is one; its
+// functions are looked up by name, so the build needs neither CUDA's headers nor its libraries.
 #include "addon.h"
 
 #include <dlfcn.h>

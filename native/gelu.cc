@@ -1,5 +1,6 @@
-// The tanh form of gelu on the CPU: gblr::gelu_tanh, gblr::gelu_tanh_ in place and gblr::gelu_tanh_backward, each one pass
-// over memory. ATen's operators take four times as long, in tanh; here it is a sigmoid. ATen computes the exact form.
+// The tanh form of gelu on the CPU: gblr::gelu_tanh, gblr::gelu_tanh_ in place and gblr::gelu_tanh_backward, each one
+// pass over memory. ATen's operators take four times as long, in tanh; here it is a sigmoid. ATen computes the exact
+// form.
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
@@ -21,8 +22,8 @@ constexpr int64_t kGrain = 1 << 15; // least values for each thread
 constexpr float kLinear = 1.5957691216f; // 2 √(2/π)
 constexpr float kCubic = 0.044715f * kLinear;
 
-// e^x within 2e-7, in operations that the compiler can vectorize: e^x = 2^n e^r with |r| ≤ ln 2 / 2, with the polynomial of
-// the Cephes library.
+// e^x within 2e-7, in operations that the compiler can vectorize: e^x = 2^n e^r with |r| ≤ ln 2 / 2, with the
+// polynomial of the Cephes library.
 inline float exponential(float x) {
   constexpr float kRound = 12582912.f; // 1.5 · 2^23: adding it rounds a number to an integer
   constexpr uint32_t kRoundBits = 0x4B400000;

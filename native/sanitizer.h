@@ -10,8 +10,8 @@
 
 namespace gblr {
 
-// Before an exception AddressSanitizer visits the thread's alternate signal stack, and fails when it does not begin at a
-// multiple of 8, as that of Bun does not.
+// Before an exception AddressSanitizer visits the thread's alternate signal stack, and fails when it does not begin at
+// a multiple of 8, as that of Bun does not.
 inline void align_signal_stack() {
   stack_t stack;
   if (sigaltstack(nullptr, &stack) != 0 || (stack.ss_flags & SS_DISABLE) != 0) return;

@@ -1,6 +1,6 @@
-// The file that the JavaScript runtime loads. It exports `load`, which sets the variables that OpenMP and OpenBLAS read once,
-// when they are loaded, and then loads libgblr.so beside it, the addon itself, with libtorch. When libtorch does not load, the
-// error has the loader's message.
+// The file that the JavaScript runtime loads. It exports `load`, which sets the variables that OpenMP and OpenBLAS read
+// once, when they are loaded, and then loads libgblr.so beside it, the addon itself, with libtorch. When libtorch does
+// not load, the error has the loader's message.
 #include <dlfcn.h>
 #include <node_api.h>
 
@@ -18,8 +18,8 @@ std::string beside_this_file(const char* name) {
   return path.substr(0, path.rfind('/') + 1) + name;
 }
 
-// Sets OpenBLAS's variable for the kernels while OpenBLAS is being loaded, unless the user has set it. Processes started
-// later do not inherit it, because they may load another OpenBLAS.
+// Sets OpenBLAS's variable for the kernels while OpenBLAS is being loaded, unless the user has set it. Processes
+// started later do not inherit it, because they may load another OpenBLAS.
 class CoreType {
  public:
   explicit CoreType(const std::string& value) : ours_(!value.empty() && std::getenv(kName) == nullptr) {

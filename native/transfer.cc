@@ -1,4 +1,5 @@
-// Bytes in and out of tensors. A read from a GPU is queued after the computations under way; a worker thread waits for it.
+// Bytes in and out of tensors. A read from a GPU is queued after the computations under way; a worker thread waits for
+// it.
 #include "addon.h"
 
 #include <ATen/ops/empty.h>

@@ -1,5 +1,5 @@
-// JavaScript values to and from ATen's boxed values: what each kind of argument accepts, and the error for anything else.
-// Names of dtypes and devices are in names.cc.
+// JavaScript values to and from ATen's boxed values: what each kind of argument accepts, and the error for anything
+// else. Names of dtypes and devices are in names.cc.
 #include "values.h"
 
 #include <cmath>

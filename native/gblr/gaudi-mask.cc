@@ -62,8 +62,8 @@ Window exact_window(float width, float location, int64_t n) {
   return {wrapped(first, n), wrapped(last, n), begin - first, end - last, 0, width};
 }
 
-// The function of the series shifted to an edge: n values from the returned address on. `space` holds 2n values; one term
-// needs none.
+// The function of the series shifted to an edge: n values from the returned address on. `space` holds 2n values; one
+// term needs none.
 GBLR_VECTORIZED void sum_series(const float* rows, int64_t terms, int64_t n, double fraction, float* space) {
   std::copy(rows, rows + n, space);
   double power = 1;

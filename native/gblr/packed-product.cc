@@ -1,6 +1,6 @@
-// gblr::packed_product, x times the transpose of a packed GBLR matrix. For each block this is one dot product with a span of
-// x and one scaled span added to y; spans are cyclic. On the CPU a loop over rows and blocks, on other devices two dense
-// products.
+// gblr::packed_product, x times the transpose of a packed GBLR matrix. For each block this is one dot product with a
+// span of x and one scaled span added to y; spans are cyclic. On the CPU a loop over rows and blocks, on other devices
+// two dense products.
 #include <ATen/Functions.h>
 #include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>

@@ -1,5 +1,5 @@
-// gblr::weight, W = Uᵀ V of masked factors (K, n_out) and (K, n_in), and its gradient. On the CPU, blocks whose masks are
-// empty are skipped: at a quarter of the widths, a usual budget, that is most of the product.
+// gblr::weight, W = Uᵀ V of masked factors (K, n_out) and (K, n_in), and its gradient. On the CPU, blocks whose masks
+// are empty are skipped: at a quarter of the widths, a usual budget, that is most of the product.
 #include <ATen/Functions.h>
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>

@@ -2,7 +2,7 @@
 // with.
 
 import * as tf from "@tensorflow/tfjs-core";
-import { seededUniform } from "../../workbench/gblr/init/seeded-uniform.ts";
+import { seededUniform } from "../../workbench/engine/core/random.ts";
 import {
   classifierLogits,
   createModel,

@@ -4,9 +4,9 @@
 import { expect, test } from "bun:test";
 import * as tf from "@tensorflow/tfjs-core";
 import fc from "fast-check";
-import { blockUse } from "../../workbench/gblr/cost.ts";
 import { GblrMatrix } from "../../workbench/gblr/matrix.ts";
 import { pack } from "../../workbench/gblr/packed.ts";
+import { blockUse } from "../../workbench/gblr/widths.ts";
 import { type BlockLayout, layoutOfSpans, layoutOfWidths, overlapCounts } from "../../workbench/report/block-layout.ts";
 import { blockCost, factoredCost, summarizeBlocks, widthHistogram } from "../../workbench/report/layer-summary.ts";
 import { rasterOf } from "../../workbench/report/pictures/layout-picture.ts";

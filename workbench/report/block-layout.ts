@@ -1,9 +1,7 @@
 // Where the blocks of a GBLR matrix lie, and how many of them cover each entry. Spans in, counts out: no files, no
-// tensors. How the spans come out of a trainable matrix is in trainable-layout.ts.
+// tensors.
 
-import { edgeFunctions } from "../gblr/kernels.ts";
-import { samples } from "../gblr/rounding.ts";
-import { type Span, support } from "../gblr/support.ts";
+import { type Span, spansOf } from "../gblr/widths.ts";
 
 /** The live blocks of a matrix (n_out, n_in): block b covers `length` samples from `start` on, cyclic, on both sides. */
 export interface BlockLayout {
@@ -108,7 +106,7 @@ export interface TrainableStructure {
 
 export function layoutOfWidths({ widths, locations, nIn, nOut, sigma }: TrainableStructure): BlockLayout {
   const blocks = widths.length / 2;
-  const [spanIn, spanOut] = [spanOf(nIn, sigma), spanOf(nOut, sigma)];
+  const [spanIn, spanOut] = [spansOf(nIn, sigma), spansOf(nOut, sigma)];
   const live: [Span, Span][] = [];
   for (let k = 0; k < blocks; k++) {
     const across = spanIn(widths[k] as number, locations[k] as number);
@@ -122,39 +120,5 @@ export function layoutOfWidths({ widths, locations, nIn, nOut, sigma }: Trainabl
     lengthIn: live.map(([across]) => across.length),
     startOut: live.map(([, down]) => down.start),
     lengthOut: live.map(([, down]) => down.length),
-  };
-}
-
-/** The span of a mask by its width and location, undefined where evaluation drops it. */
-function spanOf(n: number, sigma = Number.POSITIVE_INFINITY): (w: number, l: number) => Span | undefined {
-  const reach = sigma === Number.POSITIVE_INFINITY ? boxcar(n) : smooth(n, sigma);
-  return (w, l) => {
-    const width = samples(w, n);
-    const span = width > 1 ? reach(width) : undefined;
-    if (!span || span.length === n) return span && { start: 0, length: n };
-    return { start: (((span.start + samples(l, n)) % n) + n) % n, length: span.length };
-  };
-}
-
-/** Spans at location 0 by their width in samples. */
-type Reach = (width: number) => Span | undefined;
-
-const boxcar =
-  (n: number): Reach =>
-  (width) => ({ start: 0, length: Math.min(width, n) });
-
-/** As far as the entries of at least 1e-3 reach. */
-function smooth(n: number, sigma: number): Reach {
-  const [edge] = edgeFunctions({ length: n, sigma, terms: 1 }).edges as [Float64Array];
-  const known = new Map<number, Span | undefined>();
-  const mask = (width: number) =>
-    edge.map((begin, j) => {
-      const end = edge[(j + n - (width % n)) % n] as number;
-      const value = width / n + begin - end;
-      return Math.abs(value) < 1e-3 ? 0 : value;
-    });
-  return (width) => {
-    if (!known.has(width)) known.set(width, support(mask(width)));
-    return known.get(width);
   };
 }

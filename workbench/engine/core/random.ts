@@ -1,6 +1,6 @@
-// Random numbers by position: a hash of an index and a key, without a state. The same key and index give the same bits
-// on every machine and in every thread. Good enough for dropout, shuffling and augmentation, and ten times cheaper than
-// the generator behind tf.randomUniform; not for cryptography.
+// Random numbers. `bits` and `uniform` give them by position: a hash of an index and a key, without a state. The same
+// key and index give the same bits on every machine and in every thread. Good enough for dropout, shuffling and
+// augmentation, and ten times cheaper than the generator behind tf.randomUniform; not for cryptography.
 
 /**
  * The 32 bits of entry `index` under a 32-bit key, by murmur3's finalizer over a Weyl sequence.
@@ -24,3 +24,19 @@ export const uniform = (index: number, key: number): number => bits(index, key) 
  * @param seed a safe integer of at least 0
  */
 export const mixSeed = (seed: number): number => bits(seed >>> 0, bits(Math.floor(seed / 2 ** 32), 0x2545f491));
+
+/**
+ * A generator of uniform numbers: Tommy Ettinger's Mulberry32. The same seed gives the same numbers on every machine
+ * and engine. Good enough to scatter starting points, not for statistics.
+ * @returns a function that returns the next number in [0, 1), exact in float32
+ */
+export function seededUniform(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let bits = Math.imul(state ^ (state >>> 15), state | 1);
+    bits ^= bits + Math.imul(bits ^ (bits >>> 7), bits | 61);
+    // 24 bits, the mantissa of a float32, so that no number rounds up to 1
+    return ((bits ^ (bits >>> 14)) >>> 8) / 2 ** 24;
+  };
+}

@@ -1,15 +1,15 @@
-// Gaudi masks of whole samples and their gradient for the wasm engine, as loops over its memory: the composition
-// gathers value by value and takes fifty times as long. The composition computes where windows begin and end, and masks
-// between samples.
+// Gaudi masks and their gradient for the wasm engine, as loops over its memory: the composition gathers value by value
+// and takes fifty times as long. The composition computes where windows begin and end.
 
 import { type Tensor, type TensorInfo, tidy } from "@tensorflow/tfjs-core";
-import { composeGaudiMask, composeGaudiMaskGradient, LEAST_ENTRY, roundedWindows } from "../../ops/gblr/gaudi-mask.ts";
+import { roundedWindows } from "../../ops/gblr/gaudi-mask.ts";
 import {
   GAUDI_MASK,
   GAUDI_MASK_GRADIENT,
   type GaudiMaskAttributes,
   type GaudiMaskGradientInputs,
   type GaudiMaskInputs,
+  LEAST_ENTRY,
 } from "../../ops/gblr/kernels.ts";
 import type { Tensors } from "../../ops/op.ts";
 import { defineKernel } from "../../tfjs/registry.ts";
@@ -36,7 +36,7 @@ function rowsOf(
   const twice = new Float32Array(2 * n);
   twice.set(copy(table, n));
   twice.copyWithin(n, 0, n);
-  const [starts, ends] = [copy(windows.start.whole, count), copy(windows.end.whole, count)];
+  const [starts, ends] = [copy(windows.start, count), copy(windows.end, count)];
   return { starts, ends, widths: copy(windows.width, count), table: twice, n };
 }
 
@@ -68,9 +68,9 @@ function cut(mask: Float32Array): void {
 }
 
 function forward(
-  backend: WasmBackend,
   { widths, locations, edges }: Tensors<GaudiMaskInputs>,
   { boxcar, evaluate }: GaudiMaskAttributes,
+  backend: WasmBackend,
 ): TensorInfo {
   const rows = tidyNumbers(() => rowsOf(backend, { widths, locations, table: edges }, evaluate));
   const output = backend.makeOutput([widths.size, rows.n], "float32");
@@ -90,8 +90,9 @@ function forward(
 }
 
 function backward(
-  backend: WasmBackend,
   { dy, widths, locations, slopes }: Tensors<GaudiMaskGradientInputs>,
+  _: unknown,
+  backend: WasmBackend,
 ): TensorInfo[] {
   const rows = tidyNumbers(() => rowsOf(backend, { widths, locations, table: slopes }, false));
   const { starts, ends, table, n } = rows;
@@ -143,18 +144,6 @@ function tidyNumbers<T extends object>(compute: () => T): T {
 
 /** Puts them in place of the compositions, which ops/gblr has registered. */
 export function registerGaudiMasks(): void {
-  defineKernel<Tensors<GaudiMaskInputs>, GaudiMaskAttributes, WasmBackend>(
-    GAUDI_MASK,
-    "wasm",
-    (inputs, attributes, backend) =>
-      inputs.edges.shape[0] === 1
-        ? forward(backend, inputs, attributes)
-        : tidy(() => composeGaudiMask(inputs, attributes)),
-  );
-  defineKernel<Tensors<GaudiMaskGradientInputs>, unknown, WasmBackend>(
-    GAUDI_MASK_GRADIENT,
-    "wasm",
-    (inputs, _, backend) =>
-      inputs.slopes.shape[0] === 1 ? backward(backend, inputs) : tidy(() => composeGaudiMaskGradient(inputs)),
-  );
+  defineKernel(GAUDI_MASK, "wasm", forward);
+  defineKernel(GAUDI_MASK_GRADIENT, "wasm", backward);
 }

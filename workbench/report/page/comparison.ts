@@ -32,8 +32,8 @@ export function comparisonTable(rows: readonly ComparisonRow[]): Html {
       cell: ({ stage, structure }) => (structure === "dense" && stage === "before" ? NONE : stage),
     },
     ...metrics,
-    number("relative FLOPs, as published", ({ relativeFlops }) => relativeFlops?.reference, flopsText),
-    number("as they are", ({ relativeFlops }) => relativeFlops?.actual, flopsText),
+    number("relative FLOPs (reference)", ({ relativeFlops }) => relativeFlops?.reference, flopsText),
+    number("relative FLOPs (actual)", ({ relativeFlops }) => relativeFlops?.actual, flopsText),
     number("parameters", ({ parameters }) => parameters, formatCount),
     number("file", ({ fileBytes }) => fileBytes, formatBytes),
     number("time", ({ seconds }) => seconds, formatDuration),
@@ -57,7 +57,9 @@ export function comparisonSentence(rows: readonly ComparisonRow[]): string | und
   const [dense] = measured
     .filter((row) => !isCompressed(row))
     .sort((a, b) => Number(b.stage === "after") - Number(a.stage === "after"));
-  const flops = best.relativeFlops ? ` at ${flopsText(best.relativeFlops.reference)} of the dense FLOPs` : "";
+  const flops = best.relativeFlops
+    ? ` at ${flopsText(best.relativeFlops.reference)} of the dense FLOPs (reference)`
+    : "";
   const than = measured.filter(isCompressed).length > 1 ? "Best of the compressed models: " : "";
   const alike = dense?.stage === "after" ? ", trained alike," : "";
   const beside = dense ? `; the dense model${alike} has ${valueText(metric, value(dense))}` : "";

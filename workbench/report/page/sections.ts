@@ -36,8 +36,10 @@ export function comparisonSection({ run: { record, comparison = [] } }: Shown): 
   return section("comparison", "Comparison", body);
 }
 
-export async function trainingSection({ run }: Shown): Promise<Html> {
+/** Undefined for a finished run that trained nothing, such as an evaluation. */
+export async function trainingSection({ run }: Shown): Promise<Html | undefined> {
   const charts = trainingCharts(run);
+  if (charts.length === 0 && run.record?.status === "finished") return undefined;
   const body =
     charts.length > 0
       ? await figures("training", charts)
@@ -45,9 +47,9 @@ export async function trainingSection({ run }: Shown): Promise<Html> {
   return section("training", "Training", body);
 }
 
-/** Of a run that converts no layer there is nothing to say of structure. */
-const isPlain = ({ run: { record, conversion }, model }: Shown): boolean =>
-  record?.settings.structure === "dense" &&
+/** Whether a run converts no layer and leaves no model with structured layers: its report has no sections about structure. */
+const isPlain = ({ run: { record, conversion, metrics }, model }: Shown): boolean =>
+  (record?.settings.structure === "dense" || (record?.status === "finished" && metrics.length === 0)) &&
   !conversion &&
   (!model || layerRows({ inspection: model.inspection }).length === 0);
 

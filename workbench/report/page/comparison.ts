@@ -57,9 +57,7 @@ export function comparisonSentence(rows: readonly ComparisonRow[]): string | und
   const [dense] = measured
     .filter((row) => !isCompressed(row))
     .sort((a, b) => Number(b.stage === "after") - Number(a.stage === "after"));
-  const flops = best.relativeFlops
-    ? ` at ${flopsText(best.relativeFlops.reference)} of the dense FLOPs (reference)`
-    : "";
+  const flops = best.relativeFlops ? ` at ${flopsText(best.relativeFlops.reference)} of the dense FLOPs` : "";
   const than = measured.filter(isCompressed).length > 1 ? "Best of the compressed models: " : "";
   const alike = dense?.stage === "after" ? ", trained alike," : "";
   const beside = dense ? `; the dense model${alike} has ${valueText(metric, value(dense))}` : "";

@@ -7,7 +7,7 @@ import type { Command } from "commander";
 import { decodeUtf8 } from "../../hub/text/utf8.ts";
 import { openTokenizer, type Tokenizer } from "../data/index.ts";
 import type { OpenEngineOptions } from "../engine/core/types.ts";
-import { endOfTextIn, forInference, type GenerateEvent, type Gpt2, gpt2Generate } from "../models/index.ts";
+import { endOfTextIn, forInference, type GenerateEvent, generateTokens, isLanguageModel } from "../models/index.ts";
 import { fetchModel } from "../pipeline/fetch.ts";
 import { load } from "../pipeline/load.ts";
 import type { PipelineEvent, StageContext } from "../pipeline/stage.ts";
@@ -67,15 +67,15 @@ async function* generated(
   const tokenizer = await openTokenizer(folder);
   const loaded = yield* load(folder);
   try {
-    if (loaded.architecture.type !== "gpt2") throw new CommandFailed(`${name} is no language model`);
-    const model = (await forInference(loaded, { rows: "few" })) as Gpt2;
+    if (!isLanguageModel(loaded)) throw new CommandFailed(`${name} is no language model`);
+    const model = await forInference(loaded, { rows: "few" });
     try {
       // Ends the progress of loading: what follows is printed at once.
       yield { kind: "stage", stage: "generate" };
       const ids = tokenizer.encode(prompt);
       const started = performance.now();
       const endOfText = await endOfTextIn(folder);
-      const events = gpt2Generate(model, ids, { tokens, temperature, topK, topP, seed, endOfText, signal });
+      const events = generateTokens(model, ids, { tokens, temperature, topK, topP, seed, endOfText, signal });
       const made = await stream(events, { tokenizer, prompt, silent: json });
       const seconds = (performance.now() - started) / 1000;
       const rate = made.ids.length / seconds;

@@ -7,8 +7,7 @@ import { gblrStructure } from "../structures/gblr.ts";
 import type { Structure, StructureParameters } from "../structures/structure.ts";
 import { kernelOf, matrixOf } from "./convolution.ts";
 import type { LinearLayer, Model } from "./model.ts";
-import { replaceEntries } from "./replace-entries.ts";
-import { rowByRow, variableOf } from "./variables.ts";
+import { replaceEntries, rowByRow, variableOf } from "./variables.ts";
 
 /**
  * Holds a layer in another structure from now on. The old parameters are disposed and the new ones taken over, their

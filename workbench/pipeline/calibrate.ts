@@ -11,7 +11,15 @@ import {
   windowInputs,
 } from "../compress/index.ts";
 import { clippedTold, imageLoader } from "../data/images/index.ts";
-import { classifierLogits, type Gpt2, gpt2Hidden, imageSettings, isClassifier, type Model } from "../models/index.ts";
+import {
+  classifierLogits,
+  imageSettings,
+  isClassifier,
+  isLanguageModel,
+  languageHidden,
+  languageSizes,
+  type Model,
+} from "../models/index.ts";
 import type { CalibrationData } from "./domains/domain.ts";
 import { imageInputs, openedImages } from "./domains/image-sets.ts";
 import { evaluationOptions } from "./domains/image-settings.ts";
@@ -81,7 +89,7 @@ async function* openText(
   { dataset, config, split, column, encoding, samples, context: asked }: CalibrationSettings,
   { model, source, context }: Calibrated,
 ): AsyncGenerator<PipelineEvent, OpenCalibration> {
-  const { positions } = languageModel(model).config;
+  const { positions } = languageSizes(languageModel(model));
   const length = asked ?? positions;
   if (length > positions) {
     throw new StageError(`--calibrate-context is ${length}, the model has ${positions} positions; give no more`);
@@ -97,7 +105,7 @@ async function* openText(
     }
     return {
       inputs: windowInputs(windows, { samples }),
-      forward: (model, ids) => gpt2Hidden(model as Gpt2, ids as Tensor2D),
+      forward: (model, ids) => languageHidden(model, ids as Tensor2D),
       total: Math.min(samples, windows.length),
       unit: "windows",
       close: async () => {
@@ -111,10 +119,9 @@ async function* openText(
   }
 }
 
-function languageModel(model: Model): Gpt2 {
-  const { type } = model.architecture;
-  if (type !== "gpt2") throw new StageError(`--calibrate is for models that read text, this is ${type}`);
-  return model as Gpt2;
+function languageModel(model: Model): Model {
+  if (isLanguageModel(model)) return model;
+  throw new StageError(`--calibrate is for models that read text, this is ${model.architecture.type}`);
 }
 
 /** Images of one forward pass. */

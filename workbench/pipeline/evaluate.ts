@@ -5,7 +5,14 @@ import { type ClassOrder, classOrderTold, clippedTold, imageLoader, numberedAs }
 import { wordsAndBytes } from "../data/index.ts";
 import { perUnit } from "../evaluate/perplexity.ts";
 import { modelCounts } from "../models/counts.ts";
-import { type Gpt2, imageSettings, isClassifier, type Model, resizePositions } from "../models/index.ts";
+import {
+  imageSettings,
+  isClassifier,
+  isLanguageModel,
+  languageSizes,
+  type Model,
+  resizePositions,
+} from "../models/index.ts";
 import {
   makeRunFolder,
   startRun,
@@ -60,7 +67,7 @@ export async function* evaluateText(name: string, settings: TextEvaluation, cont
   const data = yield* fetchDataset({ name: dataset, config, splits: [split] }, context);
   const model = yield* load(source.folder);
   try {
-    const { positions } = languageModel(model, name).config;
+    const { positions } = languageSizes(languageModel(model, name));
     const length = settings.context ?? positions;
     if (length > positions) {
       throw new SettingsError(`--context ${length} is longer than the model's ${positions} positions`);
@@ -74,7 +81,7 @@ export async function* evaluateText(name: string, settings: TextEvaluation, cont
     const texts = await openTexts({ ...places, config, column, encoding, context: length, stride, whole });
     try {
       const windows = firstWindows(yield* texts.windows(split), limit);
-      const score = yield* scoreText(model as Gpt2, { windows, signal, ...(batch !== undefined && { batch }) });
+      const score = yield* scoreText(model, { windows, signal, ...(batch !== undefined && { batch }) });
       const relativeFlops = await relativeFlopsOf(model);
       const units = perUnit(score, await wordsAndBytes(windows, texts.tokenizer));
       const origin = { revision: source.revision, datasetRevision: data.revision };
@@ -92,8 +99,8 @@ export type EvaluatedText = StageResult<typeof evaluateText>;
 type StageResult<Stage extends (...args: never[]) => AsyncGenerator<unknown, unknown>> =
   ReturnType<Stage> extends AsyncGenerator<unknown, infer Result> ? Result : never;
 
-function languageModel(model: Model, name: string): Gpt2 {
-  if (model.architecture.type === "gpt2") return model as Gpt2;
+function languageModel(model: Model, name: string): Model {
+  if (isLanguageModel(model)) return model;
   const { type } = model.architecture;
   throw new StageError(`${name} is a ${type}, no language model; eval acc is for classifiers`);
 }
@@ -175,7 +182,9 @@ function classifier(model: Model, name: string): Model {
 
 /** A vision transformer has its positions interpolated to another size; other models take it or refuse it. */
 async function sized(model: Model, size: number | undefined): Promise<Model> {
-  return size === undefined || model.architecture.type !== "vit" ? model : resizePositions(model, size);
+  const { task } = model.architecture;
+  const hasPositions = task.kind === "image-classification" && task.positions !== undefined;
+  return size !== undefined && hasPositions ? resizePositions(model, size) : model;
 }
 
 /** Pairs of classes with the images of one that were taken for the other, or for itself. */

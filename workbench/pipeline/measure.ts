@@ -9,7 +9,7 @@ import { type Accuracy, type AccuracyOptions, accuracy } from "../evaluate/accur
 import type { ComparisonRow } from "../evaluate/comparison-row.ts";
 import { type Perplexity, type PerplexityOptions, perplexity } from "../evaluate/perplexity.ts";
 import { modelCounts } from "../models/counts.ts";
-import type { Gpt2, ImageSettings, Model } from "../models/index.ts";
+import type { ImageSettings, Model } from "../models/index.ts";
 import type { OpenData } from "./domains/domain.ts";
 import { lastEvent, type PipelineEvent } from "./stage.ts";
 
@@ -60,7 +60,7 @@ export async function sizeOnDisk(folder: string): Promise<Size> {
   return { parameters, fileBytes: sizes.reduce((sum, size) => sum + size, 0) };
 }
 
-export const scoreText = (model: Gpt2, options: PerplexityOptions): AsyncGenerator<PipelineEvent, Perplexity> =>
+export const scoreText = (model: Model, options: PerplexityOptions): AsyncGenerator<PipelineEvent, Perplexity> =>
   lastEvent(perplexity(model, options), "perplexity", (event) => ({ kind: "inner", of: "evaluate", event }));
 
 export const scoreImages = (model: Model, options: AccuracyOptions): AsyncGenerator<PipelineEvent, Accuracy> =>

@@ -47,9 +47,7 @@ export async function withHub<Result>(
 ): Promise<Result> {
   const { access, close } = await hubAccessFrom(env);
   try {
-    return await action(access, (url) =>
-      isLocal(env) ? url.replace(access.endpoint, env.HF_ENDPOINT as string) : url,
-    );
+    return await action(access, (url) => (isLocal(env) ? folderOf(url, access, env) : url));
   } catch (error) {
     throw isLocal(env) && error instanceof Error ? inTermsOf(error, access, env) : error;
   } finally {

@@ -5,7 +5,7 @@ import { z } from "zod";
 import { windowInputs } from "../../compress/index.ts";
 import type { TextWindows } from "../../data/index.ts";
 import { readConfig } from "../../models/folder/load.ts";
-import { type Gpt2, gpt2Hidden } from "../../models/index.ts";
+import { isLanguageModel, languageHidden, languageSizes } from "../../models/index.ts";
 import { languageTask } from "../../train/index.ts";
 import { fetchDataset, fetchModel } from "../fetch.ts";
 import { scoreText } from "../measure.ts";
@@ -74,22 +74,22 @@ function openData(
     trainItems: train.length,
     task: (model, teacher) =>
       languageTask({
-        model: model as Gpt2,
+        model,
         windows: train,
-        ...(teacher && { teacher: { ...teacher, model: teacher.model as Gpt2 } }),
+        ...(teacher && { teacher }),
         settings: { model: source.name, dataset: settings.dataset, split: settings.trainSplit },
       }),
     async *score(model, signal) {
-      const { perplexity, nll } = yield* scoreText(model as Gpt2, { windows: test, signal });
+      const { perplexity, nll } = yield* scoreText(model, { windows: test, signal });
       return { perplexity, nll };
     },
     async evaluate(model, signal) {
-      const { nll, perplexity } = await resultOf(scoreText(model as Gpt2, { windows: validation, signal }));
+      const { nll, perplexity } = await resultOf(scoreText(model, { windows: validation, signal }));
       return { validation: { nll, perplexity } };
     },
     calibration: (samples, batch) => ({
       inputs: windowInputs(train, { samples, batch }),
-      forward: (model, ids: Tensor) => gpt2Hidden(model as Gpt2, ids as Tensor2D),
+      forward: (model, ids: Tensor) => languageHidden(model, ids as Tensor2D),
       total: Math.min(samples, train.length),
       unit: "windows",
     }),
@@ -116,10 +116,10 @@ async function* splitsOf(texts: Texts, settings: LanguageSettings): AsyncGenerat
 
 async function expectFitting(folder: string, { model, context }: LanguageSettings): Promise<void> {
   const { architecture, config } = await readConfig(folder);
-  if (architecture.type !== "gpt2") {
+  if (!isLanguageModel({ architecture })) {
     throw new SettingsError(`--model ${model} is a ${architecture.type}, no language model`);
   }
-  const { positions } = config as Gpt2["config"];
+  const { positions } = languageSizes({ architecture, config });
   if (context > positions)
     throw new SettingsError(`--context ${context} is longer than the model's ${positions} positions`);
 }

@@ -2,14 +2,13 @@
 // way what whole ranks leave over is handed on, so that the sum comes as near the budget as the structure allows.
 
 import type { Tensor2D, Tensor4D } from "@tensorflow/tfjs-core";
-import { svd } from "../engine/linalg/index.ts";
-import { activationAwareSvd } from "../gblr/init/index.ts";
 import { denseWeight, matrixOfPosition } from "../models/index.ts";
 import type { Model } from "../models/model.ts";
 import { allocateRanks, type LayerSpectrum } from "../structures/allocation.ts";
 import { allowance } from "../structures/budget.ts";
 import type { Structure } from "../structures/structure.ts";
 import type { PlannedLayer } from "./conversion-plan.ts";
+import type { Decompositions } from "./decompositions.ts";
 
 export type LayerToPlan = Omit<PlannedLayer, "structure" | "allowed" | "cost">;
 
@@ -37,17 +36,30 @@ export function shareUniformly({ structure, layers, budget }: ToShare): PlannedL
   return planned;
 }
 
+interface ToShareGlobally extends ToShare {
+  /** Σ (n_in, n_in) of inputs by layer name: the allocation then goes by the errors of outputs */
+  covariances?: ReadonlyMap<string, Tensor2D> | undefined;
+  /** keeps what is decomposed here */
+  decompositions: Decompositions;
+}
+
 /** @throws EngineError when the budget does not pay for rank 1 in each layer */
 export async function shareGlobally(
   model: Model,
-  { structure, layers, budget, covariances }: ToShare & { covariances?: ReadonlyMap<string, Tensor2D> | undefined },
+  { structure, layers, budget, covariances, decompositions }: ToShareGlobally,
 ): Promise<PlannedLayer[]> {
   const isDense = layers[0] && structure(layers[0]).name === "dense";
   if (isDense) return shareUniformly({ structure, layers, budget });
   const spectra: LayerSpectrum[] = [];
   for (const layer of layers) {
     const { name, nIn, nOut, rows } = layer;
-    spectra.push({ name, nIn, nOut, rows, singularValues: await spectrumOf(model, layer, covariances?.get(name)) });
+    spectra.push({
+      name,
+      nIn,
+      nOut,
+      rows,
+      singularValues: await spectrumOf(model, layer, { covariance: covariances?.get(name), decompositions }),
+    });
   }
   const ranks = allocateRanks(spectra, budget, { norm: "frobenius" });
   const planned = layers.map((layer, i): PlannedLayer => {
@@ -91,16 +103,11 @@ function plannedWeight(model: Model, { name, position }: LayerToPlan): Tensor2D 
 async function spectrumOf(
   model: Model,
   layer: LayerToPlan,
-  covariance: Tensor2D | undefined,
+  { covariance, decompositions }: { covariance: Tensor2D | undefined; decompositions: Decompositions },
 ): Promise<ArrayLike<number>> {
   const weight = plannedWeight(model, layer);
   try {
-    const { singularValues, ...vectors } = covariance
-      ? await activationAwareSvd(weight, covariance)
-      : await svd(weight).then(({ u, s, v }) => ({ singularValues: s, u, v }));
-    const values = await singularValues.data();
-    for (const tensor of [singularValues, ...Object.values(vectors)]) tensor.dispose();
-    return values;
+    return await decompositions.singularValues(layer.name, weight, covariance);
   } finally {
     weight.dispose();
   }

@@ -7,6 +7,7 @@ import { EngineError, ShapeError } from "../engine/core/errors.ts";
 import { countsWith, denseWeight, replaceLayer, splitConvolution } from "../models/index.ts";
 import type { Model } from "../models/model.ts";
 import { type ConversionPlan, type PlannedLayer, type PlanTotals, totalsOf } from "./conversion-plan.ts";
+import { Decompositions } from "./decompositions.ts";
 import { type LayerErrors, layerErrors } from "./layer-errors.ts";
 import { expectDense, namesIn, structureFor } from "./plan.ts";
 import { breathe, expectInit, type Init, type SearchProgress, startLayer } from "./start-layer.ts";
@@ -22,6 +23,8 @@ export interface ConvertOptions {
   seed?: number;
   /** optimizer steps of the search, each layer. Default 1000 */
   searchSteps?: number;
+  /** what planning decomposed. Default nothing */
+  decompositions?: Decompositions | undefined;
   /** ends the conversion between two layers, or within a search; layers done stay converted */
   signal?: AbortSignal;
 }
@@ -99,7 +102,7 @@ interface LayerOptions extends ConvertOptions {
 async function* convertLayer(
   model: Model,
   layer: PlannedLayer,
-  { plan, init, covariances, locations, signal, seed = 0, searchSteps = 1000 }: LayerOptions,
+  { plan, init, covariances, decompositions, locations, signal, seed = 0, searchSteps = 1000 }: LayerOptions,
 ): AsyncGenerator<SearchProgress, ConvertedLayer> {
   const began = performance.now();
   const seconds = () => (performance.now() - began) / 1000;
@@ -112,11 +115,13 @@ async function* convertLayer(
   const weight = denseWeight(model, layer.name);
   try {
     const start = { structure, init, layer, covariance, searchSteps, seed, signal };
-    const { parameters, by } = yield* startLayer(weight, {
-      ...start,
-      ...(widths !== undefined && { widths }),
-      ...(locations !== undefined && { locations }),
-    });
+    const rules = { ...(widths !== undefined && { widths }), ...(locations !== undefined && { locations }) };
+    const known = decompositions ?? new Decompositions();
+    // A search compares itself with the plain start and falls back on it: both are of the same triples.
+    if (init === "search") await known.singularValues(layer.name, weight);
+    const { parameters, by } = yield* known.handedOn(layer.name, weight, () =>
+      startLayer(weight, { ...start, ...rules }),
+    );
     const approximation = structure.dense(parameters);
     const errors = await layerErrors(weight, approximation, covariance);
     approximation.dispose();

@@ -26,6 +26,7 @@ export {
   convert,
   takeApart,
 } from "./convert.ts";
+export { Decompositions } from "./decompositions.ts";
 export { exportDense } from "./export-dense.ts";
 export { referenceTensors } from "./export-reference.ts";
 export { chooseLayers } from "./layer-pattern.ts";

@@ -19,6 +19,7 @@ import {
   type PlannedLayer,
   totalsOf,
 } from "./conversion-plan.ts";
+import { Decompositions } from "./decompositions.ts";
 import { chooseLayers } from "./layer-pattern.ts";
 
 /** Exactly one of `budget`, `flops` and `widths` says how much the layers may cost. */
@@ -42,6 +43,8 @@ export interface PlanOptions {
   convolutions?: Convolutions;
   /** Σ (n_in, n_in) of inputs by layer name: `global` then goes by the errors of outputs */
   covariances?: ReadonlyMap<string, Tensor2D>;
+  /** keeps what `global` decomposes for the conversion. Default nothing is kept */
+  decompositions?: Decompositions | undefined;
 }
 
 /**
@@ -79,10 +82,13 @@ export async function planConversion(model: Model, options: PlanOptions): Promis
   const budget = "flops" in asked ? shareOfFlops(model, chosen, asked.flops) : expectShare(asked.budget);
   const shared = { structure: structureOf, layers, budget };
   if (allocation === "global") expectDense(model, namesIn(model, layers));
-  return finished(
-    allocation === "global" ? await shareGlobally(model, { ...shared, covariances }) : shareUniformly(shared),
-    budget,
-  );
+  if (allocation === "uniform") return finished(shareUniformly(shared), budget);
+  const decompositions = options.decompositions ?? new Decompositions();
+  try {
+    return finished(await shareGlobally(model, { ...shared, covariances, decompositions }), budget);
+  } finally {
+    if (!options.decompositions) decompositions.dispose();
+  }
 }
 
 /**

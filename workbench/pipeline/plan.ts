@@ -30,7 +30,7 @@ export async function planVariant(
 async function planAt(
   model: Model,
   { structure }: Variant,
-  { settings, allocation, covariances }: PlanRequest & { settings: ExperimentSettings },
+  { settings, allocation, covariances, decompositions }: PlanRequest & { settings: ExperimentSettings },
 ): Promise<ConversionPlan> {
   const { layers, convolutions } = settings;
   const cost = askedCost(settings);
@@ -39,6 +39,7 @@ async function planAt(
     layers,
     convolutions: structure === "tucker" ? ("integrated" as const) : convolutions,
     ...(covariances && { covariances }),
+    ...(decompositions && { decompositions }),
   };
   if (!("widths" in cost)) return planConversion(model, { structure, allocation, ...how, ...cost });
   const published = await planConversion(model, { structure: "gblr", layers, convolutions, ...cost });

@@ -5,6 +5,7 @@ import { matMul, mul, slice, sqrt, type Tensor2D, tidy, transpose } from "@tenso
 import { svd } from "../engine/linalg/index.ts";
 import { linear } from "../engine/ops/index.ts";
 import { expectOperand, expectSetting } from "../engine/ops/operands.ts";
+import { firstTriples } from "../gblr/init/index.ts";
 import { allowance, expectPaid, type MatrixSize } from "./budget.ts";
 import { parametersNamed } from "./parameters.ts";
 import { affordableRank, rankOfEnergy } from "./rank.ts";
@@ -62,8 +63,8 @@ function rankWithin({ nOut, nIn }: MatrixSize, budget: number, { rank: wanted, e
 }
 
 async function truncated(weight: Tensor2D, rank: number, energy?: number): Promise<StructureParameters> {
-  const triples = await svd(weight, energy === undefined ? { rank } : {});
-  const { u, s, v } = triples;
+  const wanted = energy === undefined ? rank : Math.min(...weight.shape);
+  const { u, s, v } = await firstTriples(weight, { rank: wanted }, () => svd(weight, { rank: wanted }));
   const kept = energy === undefined ? rank : Math.min(rank, rankOfEnergy(await s.data(), energy));
   const factors = tidy(() => {
     const root = sqrt(slice(s, 0, kept));

@@ -12,6 +12,7 @@ import {
   norm,
   reshape,
   sqrt,
+  type Tensor1D,
   type Tensor2D,
   type Tensor3D,
   tidy,
@@ -19,6 +20,7 @@ import {
 } from "@tensorflow/tfjs-core";
 import { svd, symmetricEigen } from "../../engine/linalg/index.ts";
 import { expectOperand, expectSetting } from "../../engine/ops/operands.ts";
+import { firstTriples } from "./decompositions.ts";
 import type { SvdFactors } from "./svd-factors.ts";
 
 export interface ActivationAwareOptions {
@@ -55,9 +57,9 @@ export async function activationAwareSvd(
   const isCount = Number.isInteger(blocks) && blocks >= 1 && blocks <= most;
   expectSetting("activationAwareSvd", { blocks }, `an integer from 1 to ${most}`, isCount);
   expectSetting("activationAwareSvd", { ridge }, "a number above 0", ridge > 0 && Number.isFinite(ridge));
-  const root = await rootOf(covariance, ridge);
-  const seen = matMul(weight, root) as Tensor2D;
-  const { u, s, v } = await svd(seen, { rank: blocks });
+  const { u, s } = await firstTriples(weight, { rank: blocks, covariance }, () =>
+    outputTriples(weight, covariance, { blocks, ridge }),
+  );
   const factors = tidy(() => {
     const inputs = matMul(weight, u, true);
     const half = sqrt(norm(inputs, "euclidean", 0));
@@ -66,10 +68,21 @@ export async function activationAwareSvd(
       lr_weight2: reshape<Tensor3D["rankType"]>(transpose(mul(u, half)), [blocks, nOut, 1]),
     };
   });
-  for (const tensor of [root, seen, u, v]) {
-    tensor.dispose();
-  }
+  u.dispose();
   return { ...factors, singularValues: s };
+}
+
+/** The first singular triples of M Σ^½, without their right vectors. Operands as `activationAwareSvd` has them. */
+export async function outputTriples(
+  weight: Tensor2D,
+  covariance: Tensor2D,
+  { blocks = Math.min(...weight.shape), ridge = 1e-6 }: ActivationAwareOptions = {},
+): Promise<{ u: Tensor2D; s: Tensor1D }> {
+  const root = await rootOf(covariance, ridge);
+  const seen = matMul(weight, root) as Tensor2D;
+  const { u, s, v } = await svd(seen, { rank: blocks });
+  for (const tensor of [root, seen, v]) tensor.dispose();
+  return { u, s };
 }
 
 /** Σ^½, symmetric, of the covariance with its largest eigenvalue scaled to 1 and the ridge added. */

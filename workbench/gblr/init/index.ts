@@ -1,9 +1,10 @@
 // Starting values of a GBLR matrix from a trained one, one import for all.
 
-export { type ActivationAwareOptions, activationAwareSvd } from "./activation-aware.ts";
+export { type ActivationAwareOptions, activationAwareSvd, outputTriples } from "./activation-aware.ts";
 export type { Blocks } from "./block-state.ts";
 export { type BlockCounts, blocksWithin, type SpendOptions, spendBudget } from "./blocks-within.ts";
 export { withGradients } from "./dead-blocks.ts";
+export { firstTriples, handOn, type Triples } from "./decompositions.ts";
 export { type FindBlocksEvent, type FindBlocksOptions, type FoundBlocks, findBlocks } from "./find-blocks.ts";
 export { type FindMaskOptions, type FoundMask, findMask } from "./find-mask.ts";
 export { type FitOptions, type FitProgress, fitBlocks } from "./fit-blocks.ts";

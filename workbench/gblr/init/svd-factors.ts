@@ -13,6 +13,7 @@ import {
 } from "@tensorflow/tfjs-core";
 import { svd } from "../../engine/linalg/index.ts";
 import { expectOperand, expectSetting } from "../../engine/ops/operands.ts";
+import { firstTriples } from "./decompositions.ts";
 
 export interface SvdFactorsOptions {
   /** K. Default as many as the matrix has triples for, ⌊min(n_out, n_in) / rank⌋ */
@@ -48,7 +49,7 @@ export async function svdFactors(weight: Tensor2D, options: SvdFactorsOptions = 
   const { blocks = most } = options;
   const isCount = Number.isInteger(blocks) && blocks >= 1 && blocks <= most;
   expectSetting("svdFactors", { blocks }, `an integer from 1 to ${most}`, isCount);
-  const { u, s, v } = await svd(weight, { rank: blocks * rank });
+  const { u, s, v } = await firstTriples(weight, { rank: blocks * rank }, () => svd(weight, { rank: blocks * rank }));
   const factors = tidy(() => {
     const root = sqrt(s);
     const outputs = reshape(mul(u, root), [nOut, blocks, rank]);

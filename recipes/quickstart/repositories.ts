@@ -3,7 +3,7 @@
 
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { seededUniform } from "../../workbench/gblr/init/seeded-uniform.ts";
+import { seededUniform } from "../../workbench/engine/ops/random-bits.ts";
 import { createModel, gpt2, saveModelNow } from "../../workbench/models/index.ts";
 
 export const STORIES = "quickstart/stories";

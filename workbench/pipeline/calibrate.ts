@@ -10,7 +10,7 @@ import {
   takeApart,
   windowInputs,
 } from "../compress/index.ts";
-import { clippedTold, imageLoader } from "../data/images/index.ts";
+import { clippedNotice, imageLoader } from "../data/images/index.ts";
 import {
   classifierLogits,
   imageSettings,
@@ -120,8 +120,9 @@ async function* openText(
 }
 
 function languageModel(model: Model): Model {
-  if (isLanguageModel(model)) return model;
-  throw new StageError(`--calibrate is for models that read text, this is ${model.architecture.type}`);
+  const { type } = model.architecture;
+  if (!isLanguageModel(model)) throw new StageError(`--calibrate is for models that read text, this is ${type}`);
+  return model;
 }
 
 /** Images of one forward pass. */
@@ -148,7 +149,7 @@ async function* openImages(
     close: async () => {
       const [first] = loader.skipped;
       const count = `${loader.skipped.length} of ${total} images`;
-      const clipped = clippedTold(loader);
+      const clipped = clippedNotice(loader);
       await loader.close();
       await images.close();
       return [

@@ -80,6 +80,8 @@ export interface CardFacts {
   hasPicture?: boolean;
   /** are modeling_gblr.py and its neighbors beside the card? */
   hasPython?: boolean;
+  /** does config.json say which of their classes transformers is to load? Default as `hasPython` */
+  hasTransformers?: boolean;
   /** is there a preprocessor_config.json beside the card? */
   hasProcessor?: boolean;
   /** is there a trainable.safetensors beside the card? */

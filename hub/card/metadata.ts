@@ -35,14 +35,14 @@ export function frontMatter(readme: string): Record<string, unknown> {
 
 /** Our own front matter, its dashes too. Fields without a value are left out. */
 export function cardMetadata(facts: CardFacts): string {
-  const { base = {}, baseModel, dataset, hasPython = false, task } = facts;
+  const { base = {}, baseModel, dataset, hasPython = false, hasTransformers = hasPython, task } = facts;
   const index = modelIndex(facts);
   const fields = {
     license: base.license,
     license_name: base.licenseName,
     license_link: base.licenseLink,
     language: base.language && several(base.language),
-    library_name: hasPython ? "transformers" : "gblr",
+    library_name: hasTransformers ? "transformers" : "gblr",
     pipeline_tag: task,
     base_model: baseModel !== undefined && isRepositoryId(baseModel) ? baseModel : undefined,
     datasets: several([...(dataset ? [dataset.id] : []), ...(base.datasets ?? [])].filter(isRepositoryId)),

@@ -50,10 +50,8 @@ export type { VitConfig } from "../architectures/vit/config.ts";
 export { matrixOfPosition } from "./convolution.ts";
 export { countsWith, layerCosts, modelCounts } from "./counts.ts";
 export { type CreateOptions, createModel } from "./create.ts";
-export { endOfTextIn } from "./folder/generation-config.ts";
-export { type LoadEvent, type LoadOptions, loadModel, loadModelNow } from "./folder/load.ts";
-export { FILE_TYPES, type FileType, type SaveOptions, saveModel, saveModelNow } from "./folder/save.ts";
-export { storedConfig } from "./folder/stored-config.ts";
+export { endOfTextIn, type LoadEvent, type LoadOptions, loadModel, loadModelNow } from "./folder/load.ts";
+export { FILE_TYPES, type FileType, type SaveOptions, saveModel, saveModelNow, storedConfig } from "./folder/save.ts";
 export {
   COMPANION_FILES,
   type FolderContent,
@@ -61,10 +59,9 @@ export {
   type SaveEvent,
   writeModelFolder,
 } from "./folder/write-folder.ts";
+export type { NewHead, Preparation } from "./images/adapt.ts";
+export { resizePositions } from "./images/adapt.ts";
 export { imageSettings } from "./images/image-settings.ts";
-export type { NewHead } from "./images/new-head.ts";
-export type { Preparation } from "./images/preparation.ts";
-export { resizePositions } from "./images/resize-positions.ts";
 export { forInference, type InferenceOptions } from "./inference.ts";
 export { denseWeight, replaceLayer } from "./layers.ts";
 export { type LinearLayer, Model } from "./model.ts";

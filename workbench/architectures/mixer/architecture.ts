@@ -13,8 +13,7 @@ import {
   ZEROS,
 } from "../network.ts";
 import { HALF } from "../parts/image-terms.ts";
-import { mixerWeights } from "./checkpoint.ts";
-import { isMixerName, type MixerConfig, readMixerConfig } from "./config.ts";
+import { isMixerName, type MixerConfig, mixerWeights, readMixerConfig } from "./config.ts";
 import { mixerLogits } from "./forward.ts";
 
 export const mixer: Architecture<MixerConfig> = {

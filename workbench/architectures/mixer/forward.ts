@@ -2,10 +2,9 @@
 // the head. Tolstikhin et al. 2021.
 
 import { add, mean, reshape, type Tensor, type Tensor2D, type Tensor4D, tidy, transpose } from "@tensorflow/tfjs-core";
-import { applyHead } from "../parts/classifier.ts";
+import { applyHead, embedPatches, expectImages } from "../parts/classifier.ts";
 import { type DropAt, dropPath, dropper } from "../parts/dropout.ts";
 import { normalizeLayer } from "../parts/norms.ts";
-import { embedPatches, expectImages } from "../parts/patches.ts";
 import type { ClassifierOptions, LayerSource } from "../task.ts";
 import type { MixerConfig } from "./config.ts";
 

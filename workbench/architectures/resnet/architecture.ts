@@ -4,11 +4,37 @@
 import type { Architecture } from "../architecture.ts";
 import { batchNormModule, convolutionLayer, headLayer, type Module, normal, ONES, uniform, ZEROS } from "../network.ts";
 import { TORCHVISION } from "../parts/image-terms.ts";
-import { BARE } from "../parts/name-table.ts";
+import { BARE, type NamePair, nameTable, transformersNames } from "../parts/name-table.ts";
 import { resnetReference, resnetWeights } from "./checkpoint.ts";
 import { isResnetName, type ResnetConfig, readResnetConfig } from "./config.ts";
-import { resnetLogits } from "./forward.ts";
-import { normOf, parameterName, storedName, TRANSFORMERS_PREFIX } from "./names.ts";
+import { normOf, resnetLogits } from "./forward.ts";
+
+/** Before all names of Hugging Face's but the head's. */
+const TRANSFORMERS_PREFIX = "resnet.";
+
+const MOST_STAGES = 8;
+
+// Stages are numbered from 1 there and from 0 here.
+const stagePairs = (stage: number): NamePair[] => {
+  const [ours, theirs] = [`layer${stage + 1}.#`, `resnet.encoder.stages.${stage}.layers.#`];
+  return [
+    [`${ours}.conv1`, `${theirs}.layer.0.convolution`],
+    [`${ours}.bn1`, `${theirs}.layer.0.normalization`],
+    [`${ours}.conv2`, `${theirs}.layer.1.convolution`],
+    [`${ours}.bn2`, `${theirs}.layer.1.normalization`],
+    [`${ours}.downsample.0`, `${theirs}.shortcut.convolution`],
+    [`${ours}.downsample.1`, `${theirs}.shortcut.normalization`],
+  ];
+};
+
+const TABLE = nameTable([
+  ["conv1", "resnet.embedder.embedder.convolution"],
+  ["bn1", "resnet.embedder.embedder.normalization"],
+  ...Array.from({ length: MOST_STAGES }, (_, stage) => stagePairs(stage)).flat(),
+  ["fc", "classifier.1"],
+]);
+
+const { storedName, parameterName } = transformersNames(TABLE, TRANSFORMERS_PREFIX);
 
 export const resnet: Architecture<ResnetConfig> = {
   type: "resnet",

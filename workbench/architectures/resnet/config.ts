@@ -3,8 +3,16 @@
 
 import { z } from "zod";
 import { ModelError } from "../../../hub/model-folder/index.ts";
-import { blockCount, chance, checked, classCount, count } from "../parts/config-fields.ts";
-import { isTimm, readTimmConfig, refuseOthers } from "../parts/timm-config.ts";
+import {
+  blockCount,
+  chance,
+  checked,
+  classCount,
+  count,
+  isTimm,
+  readTimmConfig,
+  refuseOthers,
+} from "../parts/config-fields.ts";
 
 export interface ResnetConfig {
   /** output channels of the first convolution */

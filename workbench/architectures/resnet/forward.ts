@@ -8,7 +8,6 @@ import { dropPath, dropper } from "../parts/dropout.ts";
 import { normalizeBatch } from "../parts/norms.ts";
 import type { ClassifierOptions, LayerSource } from "../task.ts";
 import type { ResnetConfig } from "./config.ts";
-import { normOf } from "./names.ts";
 
 type Resnet = LayerSource<ResnetConfig>;
 
@@ -38,3 +37,7 @@ export function resnetLogits(model: Resnet, images: Tensor4D, options: Classifie
     return applyHead(model, "fc", drop(mean(x, [1, 2]), dropout));
   });
 }
+
+/** The normalization that follows a convolution: `bn1` of `conv1`, `downsample.1` of `downsample.0`. */
+export const normOf = (convolution: string): string =>
+  convolution.replace(/conv(\d+)$/, "bn$1").replace(/downsample\.0$/, "downsample.1");

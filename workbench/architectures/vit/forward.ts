@@ -16,10 +16,9 @@ import {
   tile,
 } from "@tensorflow/tfjs-core";
 import { attend, inHeads, outOfHeads } from "../parts/attention.ts";
-import { applyHead } from "../parts/classifier.ts";
+import { applyHead, embedPatches, expectImages } from "../parts/classifier.ts";
 import { type DropAt, dropPath, dropper } from "../parts/dropout.ts";
 import { normalizeLayer } from "../parts/norms.ts";
-import { embedPatches, expectImages } from "../parts/patches.ts";
 import type { ClassifierOptions, LayerSource } from "../task.ts";
 import type { VitConfig } from "./config.ts";
 import { PACKED_PARTS } from "./names.ts";

@@ -6,7 +6,7 @@
 import { join } from "node:path";
 import { z } from "zod";
 import { CONFIG_FILE } from "../../../hub/model-folder/index.ts";
-import { checked } from "../../architectures/parts/config-fields.ts";
+import { checked, isTimm, timmFields } from "../../architectures/parts/config-fields.ts";
 import {
   CROP_MODES,
   IMAGENET,
@@ -14,7 +14,6 @@ import {
   INTERPOLATIONS,
   type Triple,
 } from "../../architectures/parts/image-terms.ts";
-import { isTimm, timmFields } from "../../architectures/parts/timm-config.ts";
 import { imageTaskOf } from "../../architectures/task.ts";
 import type { Model } from "../model.ts";
 import { PREPROCESSOR_FILE, processorSettings } from "./image-processor.ts";

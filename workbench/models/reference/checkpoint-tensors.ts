@@ -1,10 +1,12 @@
-// The tensors of a checkpoint that are the model's, by the names that they have in a model folder. What the trainer put
-// before names is taken off, what it has beside the model is left out.
+// What a checkpoint of the reference implementation holds: the model's tensors by the names that they have in a model
+// folder, without what the trainer put before names or has beside the model, and which of its layers are GBLR. The
+// reference keeps the smoothness of masks with each layer, and whether it counts in the hyper-parameters.
 
 import { type Checkpoint, openCheckpoint } from "../../../hub/checkpoint/index.ts";
-import { ModelError, wrapperOf } from "../../../hub/model-folder/index.ts";
-import type { TensorInfo } from "../../../hub/safetensors/index.ts";
+import { FORMAT, ModelError, wrapperOf } from "../../../hub/model-folder/index.ts";
+import { type TensorInfo, toFloat32 } from "../../../hub/safetensors/index.ts";
 import type { Architecture, ReferenceModels, WeightsFile, WeightsReader } from "../../architectures/architecture.ts";
+import { findSetting, isBoolean, isRecord, type Settings } from "../../architectures/parts/checkpoint.ts";
 import { ARCHITECTURES } from "../../architectures/registry.ts";
 
 /** What the trainer's wrapper puts before the model's names. */
@@ -90,3 +92,57 @@ function readerFor(tensors: ReadonlyMap<string, TensorInfo>, file: string): Refe
     { file },
   );
 }
+
+export interface GblrPart {
+  format: typeof FORMAT;
+  structure: "gblr";
+  /** of all masks, where they have a Gaussian */
+  sigma?: number;
+  layers: Record<string, { structure: "gblr"; n_in: number; n_out: number; blocks: number }>;
+}
+
+/**
+ * @param gaussian whether masks have a Gaussian where the hyper-parameters say nothing of the layers
+ * @throws ModelError when layers lack factors, or are not equally smooth
+ */
+export async function gblrPart(
+  checkpoint: Checkpoint,
+  { seen, names }: Pick<ReadCheckpoint, "seen" | "names">,
+  gaussian: boolean,
+): Promise<GblrPart> {
+  const part: GblrPart = { format: FORMAT, structure: "gblr", layers: {} };
+  const smooth = haveGaussian(seen.rest.hyper_parameters) ?? gaussian;
+  for (const [name, { shape }] of seen.tensors) {
+    if (!name.endsWith(".lr_weight1")) continue;
+    const layer = name.slice(0, -".lr_weight1".length);
+    const nOut = seen.tensors.get(`${layer}.lr_weight2`)?.shape[1];
+    const place = { file: seen.file, tensor: `${layer}.lr_weight2` };
+    if (nOut === undefined) throw new ModelError("is missing", place);
+    const [blocks, rank, nIn] = shape;
+    if (blocks === undefined || rank === undefined || nIn === undefined) {
+      throw new ModelError(`must be (K, r, n_in), is (${shape.join(", ")})`, { ...place, tensor: name });
+    }
+    part.layers[layer] = { structure: "gblr", n_in: nIn, n_out: nOut, blocks: blocks * rank };
+    if (!smooth) continue;
+    const stored = names.get(`${layer}.sigma`);
+    const [value] = stored === undefined ? [] : toFloat32(await checkpoint.read(stored));
+    if (value === undefined || !(value > 0) || (part.sigma !== undefined && part.sigma !== value)) {
+      const must =
+        part.sigma === undefined ? "must be there and positive" : `must be ${part.sigma}, as in the other layers`;
+      throw new ModelError(`${must}, is ${value ?? "missing"}`, { file: seen.file, tensor: `${layer}.sigma` });
+    }
+    part.sigma = value;
+  }
+  if (part.sigma !== undefined && !Number.isFinite(part.sigma)) delete part.sigma;
+  return part;
+}
+
+/** Layers that are described and say nothing of it have one: that is the reference's default. */
+function haveGaussian(hyper: Settings): boolean | undefined {
+  const without = findSetting(hyper, ["no_gaussian"], isBoolean);
+  if (without !== undefined) return !without;
+  return findSetting(hyper, LAYER_SETTINGS, isRecord) ? true : undefined;
+}
+
+/** Where the reference's configurations describe a GBLR layer. */
+const LAYER_SETTINGS = ["gaudi_params", "linear1_cfg"];

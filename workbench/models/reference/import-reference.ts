@@ -12,8 +12,7 @@ import type { ReadingOptions } from "../../architectures/architecture.ts";
 import { loadModelNow } from "../folder/load.ts";
 import { type SaveOptions, saveModel } from "../folder/save.ts";
 import type { Model } from "../model.ts";
-import { type ReadCheckpoint, type ReferenceArchitecture, readTensors } from "./checkpoint-tensors.ts";
-import { gblrPart } from "./stored-masks.ts";
+import { gblrPart, type ReadCheckpoint, type ReferenceArchitecture, readTensors } from "./checkpoint-tensors.ts";
 
 export interface ImportReferenceOptions extends ReadingOptions, Pick<SaveOptions, "base" | "maxShardBytes"> {
   /** the model folder, made if it is not there; a model in it is replaced */

@@ -1,13 +1,16 @@
 // Which model a file of weights is, by the names and shapes of its tensors alone: its architecture, a config.json for it,
-// and what had to be assumed because no tensor tells.
+// and what had to be assumed because no tensor tells. Images are prepared as is usual for the architecture, but for what
+// a user says.
 
 import { findLayers, ModelError } from "../../../hub/model-folder/index.ts";
 import type { TensorFile } from "../../../hub/safetensors/index.ts";
 import type { Architecture, WeightsFile } from "../../architectures/architecture.ts";
 import { findSetting, isCount, sideOf, usualHeads } from "../../architectures/parts/checkpoint.ts";
+import type { ImageSettings, UsualPreparation } from "../../architectures/parts/image-terms.ts";
+import { imageTaskOf } from "../../architectures/task.ts";
 import { storedParameters } from "../folder/stored-parameters.ts";
+import { imageSettings } from "../images/image-settings.ts";
 import { type FoundKind, type ModelTensors, modelTensors } from "./model-tensors.ts";
-import { type AssumedImages, assumedImages, type ImageOptions, usualImages } from "./usual-images.ts";
 
 export interface Weights extends Pick<WeightsFile, "rest" | "tied"> {
   /** what errors call it */
@@ -91,4 +94,70 @@ function headsOf({ reader: { width }, seen }: FoundKind, { file, rest }: Weights
   const told = heads ?? findSetting(rest, HEADS, isCount);
   if (told !== undefined) return { count: told };
   return { count: usualHeads(sideOf({ file, tensors: seen }, ...width), file), isAssumed: true };
+}
+
+export interface ImageOptions {
+  /** rows and columns of images, where positions do not tell. Default 224 */
+  imageSize?: number | undefined;
+  /** taken off each color, and what it is then divided by; of values from 0 to 1 */
+  mean?: ImageSettings["mean"] | undefined;
+  std?: ImageSettings["std"] | undefined;
+}
+
+/** What was assumed, and not said. */
+export type AssumedImages = Partial<
+  Pick<ImageSettings, "mean" | "std" | "interpolation" | "cropShare" | "cropMode"> & { imageSize: number }
+>;
+
+export interface UsualImages extends Pick<ImageSettings, "size" | "mean" | "std"> {
+  /** `pretrained_cfg` of a config.json of timm's */
+  cfg: Record<string, unknown>;
+}
+
+export interface UsualImagesOptions extends ImageOptions {
+  architecture: Architecture;
+  /** what errors call the weights */
+  file: string;
+  usual?: UsualPreparation | undefined;
+}
+
+/**
+ * @param cfg `pretrained_cfg` as the shapes tell it: with `input_size`
+ * @param options.usual what is assumed. Default what is usual for the architecture
+ * @throws ModelError for another size than positions have
+ */
+export function usualImages(
+  cfg: Record<string, unknown>,
+  { architecture, file, usual, ...options }: UsualImagesOptions,
+): UsualImages {
+  const { preparation, anySize } = imageTaskOf({ architecture });
+  const { interpolation, cropShare, cropMode, ...colorsOf } = usual ?? preparation;
+  const [colors, told] = cfg.input_size as [number, number, number];
+  const { imageSize: size = told, mean = colorsOf.mean, std = colorsOf.std } = options;
+  if (!anySize && size !== told) {
+    throw new ModelError(`its positions are those of images of ${told} × ${told}, not ${size} × ${size}`, { file });
+  }
+  const said = { mean, std, interpolation, crop_pct: cropShare, crop_mode: cropMode };
+  return {
+    size,
+    mean,
+    std,
+    cfg: { ...cfg, input_size: [colors, size, size], ...said },
+  };
+}
+
+/** What a recognized classifier is said to want, without having been asked. */
+export function assumedImages(
+  model: Parameters<typeof imageSettings>[0],
+  { imageSize, mean, std }: ImageOptions,
+): AssumedImages {
+  const own = imageSettings(model);
+  return {
+    ...(imageTaskOf(model).anySize && imageSize === undefined && { imageSize: own.size }),
+    ...(mean === undefined && { mean: own.mean }),
+    ...(std === undefined && { std: own.std }),
+    interpolation: own.interpolation,
+    cropShare: own.cropShare,
+    cropMode: own.cropMode,
+  };
 }

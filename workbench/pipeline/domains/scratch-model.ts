@@ -13,7 +13,7 @@ import {
   saveModelNow,
 } from "../../models/index.ts";
 import type { Source } from "../fetch.ts";
-import { SettingsError } from "../settings.ts";
+import { SettingsError } from "../stage.ts";
 import type { ImageSettings } from "./image-settings.ts";
 
 const PREFIX = "scratch:";

@@ -61,7 +61,7 @@ function startOf({ start }: ParameterInfo, values: Float32Array, { normal, unifo
 }
 
 /** Standard normal numbers. Box and Muller 1958. */
-export function seededNormal(seed: number): () => number {
+function seededNormal(seed: number): () => number {
   const uniform = seededUniform(seed);
   let spare: number | undefined;
   return () => {

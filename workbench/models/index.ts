@@ -2,27 +2,21 @@
 
 export {
   type Architecture,
-  countModel,
   layersOf,
-  type OtherNames,
-  PLAIN_NAMES,
   parametersOf,
-  type TensorNames,
-  type WeightsReader,
 } from "../architectures/architecture.ts";
-export { type CountKind, rowsOf } from "../architectures/count.ts";
+export { rowsOf } from "../architectures/count.ts";
 export { gpt2 } from "../architectures/gpt2/architecture.ts";
 export type { Gpt2Config } from "../architectures/gpt2/config.ts";
 export { mixer } from "../architectures/mixer/architecture.ts";
 export type { MixerConfig } from "../architectures/mixer/config.ts";
-export { type ConvolutionInfo, type LayerInfo, type ParameterInfo, positionLayers } from "../architectures/network.ts";
-export { type CacheOptions, type KeyValueCache, keyValueCache } from "../architectures/parts/cache.ts";
+export { type ConvolutionInfo, type LayerInfo, positionLayers } from "../architectures/network.ts";
+export { keyValueCache } from "../architectures/parts/cache.ts";
 export { classifierLogits } from "../architectures/parts/classifier.ts";
 export { type GenerateEvent, type GenerateOptions, generateTokens } from "../architectures/parts/generate.ts";
 export { CROP_MODES, type CropMode, type ImageSettings, INTERPOLATIONS } from "../architectures/parts/image-terms.ts";
 export {
   headOf,
-  type LanguageLossOptions,
   languageHidden,
   languageLogits,
   languageLoss,
@@ -39,22 +33,18 @@ export {
 export { resnet } from "../architectures/resnet/architecture.ts";
 export type { ResnetConfig } from "../architectures/resnet/config.ts";
 export {
-  type ClassifierOptions,
   isClassifier,
   isLanguageModel,
-  type LanguageOptions,
-  type LayerSource,
 } from "../architectures/task.ts";
 export { vit } from "../architectures/vit/architecture.ts";
 export type { VitConfig } from "../architectures/vit/config.ts";
 export { matrixOfPosition } from "./convolution.ts";
-export { countsWith, layerCosts, modelCounts } from "./counts.ts";
-export { type CreateOptions, createModel } from "./create.ts";
+export { countsWith, modelCounts } from "./counts.ts";
+export { createModel } from "./create.ts";
 export { endOfTextIn, type LoadEvent, type LoadOptions, loadModel, loadModelNow } from "./folder/load.ts";
 export { FILE_TYPES, type FileType, type SaveOptions, saveModel, saveModelNow, storedConfig } from "./folder/save.ts";
 export {
   COMPANION_FILES,
-  type FolderContent,
   prepareFolder,
   type SaveEvent,
   writeModelFolder,
@@ -62,7 +52,7 @@ export {
 export type { NewHead, Preparation } from "./images/adapt.ts";
 export { resizePositions } from "./images/adapt.ts";
 export { imageSettings } from "./images/image-settings.ts";
-export { forInference, type InferenceOptions } from "./inference.ts";
+export { forInference } from "./inference.ts";
 export { denseWeight, replaceLayer } from "./layers.ts";
-export { type LinearLayer, Model } from "./model.ts";
+export { Model } from "./model.ts";
 export { joinConvolution, splitConvolution } from "./positions.ts";

@@ -111,7 +111,7 @@ export interface SampleOptions {
 }
 
 /** @throws ShapeError naming the setting that makes no sense */
-export function expectSampling({ temperature = 1, topK, topP = 1 }: SampleOptions): void {
+function expectSampling({ temperature = 1, topK, topP = 1 }: SampleOptions): void {
   expectSetting("generate", { temperature }, "a number from 0", temperature >= 0 && Number.isFinite(temperature));
   expectSetting(
     "generate",

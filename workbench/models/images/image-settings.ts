@@ -77,7 +77,7 @@ const FIELDS = z.object({
  * @returns nothing where the file says nothing about it
  * @throws ModelError that names the field which makes no sense or cannot be done here
  */
-export function timmPreparation(json: Fields, file: string): Partial<ImageSettings> {
+function timmPreparation(json: Fields, file: string): Partial<ImageSettings> {
   const { fields, path } = timmFields(json);
   const { input_size: input, mean, std, interpolation, crop_pct, crop_mode } = checked(FIELDS, fields, file, path);
   const isSaid = [input, mean, std, interpolation, crop_pct, crop_mode].some((value) => value != null);

@@ -126,7 +126,7 @@ export interface UsualImagesOptions extends ImageOptions {
  * @param options.usual what is assumed. Default what is usual for the architecture
  * @throws ModelError for another size than positions have
  */
-export function usualImages(
+function usualImages(
   cfg: Record<string, unknown>,
   { architecture, file, usual, ...options }: UsualImagesOptions,
 ): UsualImages {
@@ -147,7 +147,7 @@ export function usualImages(
 }
 
 /** What a recognized classifier is said to want, without having been asked. */
-export function assumedImages(
+function assumedImages(
   model: Parameters<typeof imageSettings>[0],
   { imageSize, mean, std }: ImageOptions,
 ): AssumedImages {

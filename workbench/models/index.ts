@@ -1,4 +1,4 @@
-// Models: loaded, made, run, changed and saved. What other folders use of models and of their architectures.
+// The public surface of models and architectures: loading, creating, running, changing and saving models.
 
 export {
   type Architecture,

@@ -1,5 +1,5 @@
-// What an MLP-Mixer is, read from a config.json of timm's, and such a config.json made from the shapes of tensors where there
-// is none. What cannot be computed here is refused by name.
+// Reads and checks timm's config.json of an MLP-Mixer, and makes one from tensor shapes for weights that come without.
+// Settings that are not supported are refused by name.
 
 import { z } from "zod";
 import { ModelError } from "../../../hub/model-folder/index.ts";
@@ -11,7 +11,7 @@ export interface MixerConfig {
   blocks: number;
   /** n, channels of each patch */
   width: number;
-  /** of the layer in the middle of the MLPs across patches, and of those across channels */
+  /** hidden widths of the MLPs across patches and across channels */
   tokenWidth: number;
   channelWidth: number;
   /** rows and columns of the image */
@@ -23,9 +23,9 @@ export interface MixerConfig {
   classes: number;
   /** of the layer normalizations */
   epsilon: number;
-  /** chances, in training: of entries within MLPs and of their outputs, of what goes to the head */
+  /** dropout rates in training: within MLPs and of their outputs, of the head's input */
   dropout: { mlp: number; head: number };
-  /** chance, in training, that half a block is skipped for an image; the same for all */
+  /** probability, in training, that half a block is skipped for an image; the same for all blocks */
   dropPath: number;
 }
 
@@ -37,7 +37,7 @@ const SIZES: Readonly<Record<string, { width: number; blocks: number }>> = {
 
 const NAME = /^mixer_([sbl])(\d+)(?:_(\d+))?$/;
 
-/** timm's name of a plain MLP-Mixer, of whatever patch and image. */
+/** Whether this is timm's name of a plain MLP-Mixer, with any patch and image size. */
 export const isMixerName = (name: string): boolean => NAME.test(name.replace(/\..*$/, ""));
 
 const rate = chance(0);
@@ -77,7 +77,7 @@ export function readMixerConfig(json: Record<string, unknown>, file: string): Mi
   return {
     blocks: fields.num_blocks ?? known.blocks,
     width,
-    // Both by the width of the model, also the one across patches.
+    // Both are relative to the model's width, also the one across patches.
     tokenWidth: Math.floor(tokenRatio * width),
     channelWidth: Math.floor(channelRatio * width),
     image,

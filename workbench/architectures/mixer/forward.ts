@@ -1,5 +1,5 @@
-// The forward pass of MLP-Mixer, images to logits: MLPs across patches and across channels in turn, the mean over patches,
-// the head. Tolstikhin et al. 2021.
+// MLP-Mixer's forward pass, images to logits: MLPs across patches and across channels in turn, the mean over patches,
+// the head (Tolstikhin et al. 2021).
 
 import { add, mean, reshape, type Tensor, type Tensor2D, type Tensor4D, tidy, transpose } from "@tensorflow/tfjs-core";
 import { applyHead, embedPatches, expectImages } from "../parts/classifier.ts";

@@ -1,5 +1,4 @@
-// What classifiers of images share: images cut into patches that do not overlap, each embedded by one linear map, the head,
-// and class logits by any of the architectures.
+// Shared by image classifiers: class logits by any architecture, the head, and the embedding of non-overlapping patches.
 
 import {
   add,
@@ -19,7 +18,7 @@ import { type ClassifierOptions, imageTaskOf, type LayerSource } from "../task.t
 /**
  * @param images float32 (batch, height, width, colors), normalized as imageSettings says
  * @returns float32 (batch, classes)
- * @throws ShapeError when images are of another size than the model's; EngineError when it classifies no images
+ * @throws ShapeError when images are of another size than the model's; EngineError when it takes no images
  */
 export const classifierLogits = (model: LayerSource, images: Tensor4D, options: ClassifierOptions = {}): Tensor2D =>
   imageTaskOf(model).logits(model, images, options);

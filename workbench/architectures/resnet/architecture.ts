@@ -1,5 +1,5 @@
-// Residual networks as the workbench knows an architecture: the modules of their network, the names of their tensors. He et
-// al. 2016, basic blocks. What they compute is in forward.ts.
+// Declares residual networks of basic blocks (He et al. 2016): modules of the network, tensor names, task and Python
+// classes. Names are those of torchvision and timm. The forward pass is in forward.ts.
 
 import type { Architecture } from "../architecture.ts";
 import { batchNormModule, convolutionLayer, headLayer, type Module, normal, ONES, uniform, ZEROS } from "../network.ts";
@@ -9,12 +9,12 @@ import { resnetReference, resnetWeights } from "./checkpoint.ts";
 import { isResnetName, type ResnetConfig, readResnetConfig } from "./config.ts";
 import { normOf, resnetLogits } from "./forward.ts";
 
-/** Before all names of Hugging Face's but the head's. */
+/** Prefix of all of Hugging Face's names but the head's. */
 const TRANSFORMERS_PREFIX = "resnet.";
 
 const MOST_STAGES = 8;
 
-// Stages are numbered from 1 there and from 0 here.
+// Ours number stages from 1, Hugging Face's from 0.
 const stagePairs = (stage: number): NamePair[] => {
   const [ours, theirs] = [`layer${stage + 1}.#`, `resnet.encoder.stages.${stage}.layers.#`];
   return [
@@ -72,7 +72,7 @@ export const resnet: Architecture<ResnetConfig> = {
   },
 };
 
-// What training from scratch starts with is timm's: He's normal distribution by outputs, the head as PyTorch starts it.
+// Starts are timm's: He's normal distribution by outputs, the head as in PyTorch.
 function network(config: ResnetConfig): Module[] {
   const { image, colors, stem, stages, classes } = config;
   const modules: Module[] = [];

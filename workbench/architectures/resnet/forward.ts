@@ -1,5 +1,4 @@
-// The forward pass of a residual network of basic blocks, images to logits. Batches are normalized by their own statistics
-// in training and by the running ones else.
+// The forward pass of a residual network of basic blocks, images to logits (He et al. 2016).
 
 import { add, maxPool, mean, relu, type Tensor, type Tensor2D, type Tensor4D, tidy } from "@tensorflow/tfjs-core";
 import { expectOperand } from "../../engine/ops/operands.ts";

@@ -1,5 +1,5 @@
-// A classifier adapted: to other classes, to another preparation of images, to images of another size. config.json and
-// preprocessor_config.json then say so, in the manner of whoever wrote them; every other parameter is kept as it is.
+// Adapts a classifier to other classes, to another preparation of images, or to images of another size. config.json and
+// preprocessor_config.json are changed in the format that they have; all other parameters are kept.
 
 import { dirname } from "node:path";
 import { tensor, tidy } from "@tensorflow/tfjs-core";
@@ -17,13 +17,13 @@ import { imageSettings } from "./image-settings.ts";
 export interface NewHead {
   /** names in the order of their numbers */
   classes: readonly string[];
-  /** of its first values, a whole number; default 0 */
+  /** seed of its initial values, a whole number; default 0 */
   seed?: number;
 }
 
 type Fields = Readonly<Record<string, unknown>>;
 
-/** config.json for other classes, in the manner of whoever wrote it. */
+/** config.json for other classes, in timm's or Hugging Face's format as before. */
 export function configForClasses(json: Fields, classes: readonly string[]): Record<string, unknown> {
   if (isTimm(json)) {
     const { label_descriptions: _, labels: _1, ...others } = json;
@@ -45,7 +45,7 @@ function withoutLabels(cfg: object): object {
   return others;
 }
 
-/** transformers' class of such a model that classifies. */
+/** transformers' class for the same model with a head. */
 const withHead = (name: unknown): unknown =>
   typeof name === "string" ? name.replace(/Model$/, "ForImageClassification") : name;
 
@@ -74,8 +74,8 @@ type Described = Pick<Model, "architecture" | "config" | "json" | "preprocessor"
 
 /**
  * @param file what errors call it
- * @returns config.json and preprocessor_config.json that say it; those that there are where they do already
- * @throws ModelError for a crop that Hugging Face's processors do not know
+ * @returns config.json and preprocessor_config.json with this preparation; unchanged where they have it already
+ * @throws ModelError for a crop that Hugging Face's processors do not have
  */
 export function prepared(model: Described, asked: Preparation, file: string): Pick<Described, "json" | "preprocessor"> {
   const { json, preprocessor } = model;
@@ -85,16 +85,16 @@ export function prepared(model: Described, asked: Preparation, file: string): Pi
   if (fields.every((field) => own[field] === now[field])) return { json, preprocessor };
   if (!isTimm(json)) return { json, preprocessor: processorOf(now, preprocessor ?? {}, file) };
   const said = { crop_pct: now.cropShare, crop_mode: now.cropMode, interpolation: now.interpolation };
-  // What is left out beside fields that are said is timm's own, no longer the family's.
+  // Once some fields are given, timm takes its own defaults for the others, not the architecture's.
   const all = { mean: own.mean, std: own.std, ...said };
   return { json: withTimmFields(json, all), preprocessor };
 }
 
-/** Those that are given. */
+/** Fields that are not undefined. */
 const defined = (asked: Preparation): Preparation =>
   Object.fromEntries(Object.entries(asked).filter(([, value]) => value !== undefined));
 
-/** A processor of transformers' that does just that; mean and std are of values from 0 to 1. */
+/** An image processor of transformers with these settings; mean and std are of values from 0 to 1. */
 function processorOf(
   { size, mean, std, interpolation, cropShare, cropMode, transparency }: ImageSettings,
   before: Readonly<Record<string, unknown>>,
@@ -125,17 +125,17 @@ function processorOf(
   };
 }
 
-/** Keys whose values are said anew, in other words where need be. */
+/** Keys that the new settings replace. */
 const REPLACED: ReadonlySet<string> = new Set([
   ...["feature_extractor_type", "default_to_square", "do_convert_rgb", "do_center_crop", "crop_size", "crop_pct"],
   ...["rescale_offset", "include_top"],
 ]);
 
 /**
- * @param image rows and columns of the images to come
- * @returns the same parameters but the positions under a config for these images; the model given is not to be used
- * after it
- * @throws ModelError when the architecture has no positions that could be interpolated, or no patch fits
+ * Interpolates the positions of patches.
+ * @param image new rows and columns of images
+ * @returns a model with the same parameters but the positions; the given model must not be used afterwards
+ * @throws ModelError when the architecture has no positions to interpolate, or the image is smaller than a patch
  */
 export async function resizePositions<Config>(model: Model<Config>, image: number): Promise<Model<Config>> {
   const { architecture, config, parameters, layers, masks, prefix, preprocessor } = model;

@@ -1,6 +1,6 @@
-// What a checkpoint of the reference implementation holds: the model's tensors by the names that they have in a model
-// folder, without what the trainer put before names or has beside the model, and which of its layers are GBLR. The
-// reference keeps the smoothness of masks with each layer, and whether it counts in the hyper-parameters.
+// Reads the description of a reference checkpoint: the model's tensors under the names of a model folder, without the
+// trainer's prefix and other tensors, and the "gblr" part of config.json. The reference stores the smoothness of masks
+// with each layer, and whether masks have a Gaussian at all in the hyper-parameters.
 
 import { type Checkpoint, openCheckpoint } from "../../../hub/checkpoint/index.ts";
 import { FORMAT, ModelError, wrapperOf } from "../../../hub/model-folder/index.ts";
@@ -9,7 +9,7 @@ import type { Architecture, ReferenceModels, WeightsFile, WeightsReader } from "
 import { findSetting, isBoolean, isRecord, type Settings } from "../../architectures/parts/checkpoint.ts";
 import { ARCHITECTURES } from "../../architectures/registry.ts";
 
-/** What the trainer's wrapper puts before the model's names. */
+/** Prefix that the trainer's wrapper adds to the model's names. */
 const WRAPPER = "model.";
 
 /** A parameter that only GBLR layers have. */
@@ -29,7 +29,7 @@ export interface ReadCheckpoint {
   names: ReadonlyMap<string, string>;
 }
 
-/** @throws ModelError when no architecture has these tensors, or two of them are one in our naming */
+/** @throws ModelError when no architecture has these tensors, or two of them get the same name */
 export function readTensors(checkpoint: Checkpoint, file: string): ReadCheckpoint {
   const { tensors, rest, tied } = checkpoint;
   const theirs = unwrapped(checkpoint);
@@ -59,7 +59,7 @@ export async function isReferenceCheckpoint(file: string): Promise<boolean> {
   return [...theirs.keys()].some((name) => name.endsWith(SIGN)) && findReader(infos(checkpoint, theirs)) !== undefined;
 }
 
-/** The model's own tensors: name to name in the checkpoint. Others, such as a loss's, are the trainer's. */
+/** The model's own tensors: unwrapped name to name in the checkpoint. Others, such as a loss's, are left out. */
 function unwrapped({ tensors }: Checkpoint): Map<string, string> {
   const names = [...tensors.keys()];
   const own = names.filter((name) => name.startsWith(WRAPPER));
@@ -137,7 +137,7 @@ export async function gblrPart(
   return part;
 }
 
-/** Layers that are described and say nothing of it have one: that is the reference's default. */
+/** The reference's default: layers that are described without this setting have a Gaussian. */
 function haveGaussian(hyper: Settings): boolean | undefined {
   const without = findSetting(hyper, ["no_gaussian"], isBoolean);
   if (without !== undefined) return !without;

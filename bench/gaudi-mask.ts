@@ -11,8 +11,8 @@ import { openEngine } from "../workbench/engine/core/open.ts";
 import type { Engine, EngineName } from "../workbench/engine/core/types.ts";
 import { adamwStep } from "../workbench/engine/ops/index.ts";
 import { gaudiMask } from "../workbench/gblr/mask.ts";
+import type { GblrParameters } from "../workbench/gblr/matrix.ts";
 import { GblrMatrix } from "../workbench/gblr/matrix.ts";
-import type { GblrParameters } from "../workbench/gblr/parameters.ts";
 import { adamwGroup } from "./engine/training.ts";
 
 interface Options {

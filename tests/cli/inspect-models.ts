@@ -14,9 +14,9 @@ import {
   writeSafetensors,
 } from "../../hub/safetensors/index.ts";
 import { openEngine } from "../../workbench/engine/core/open.ts";
+import type { GblrParameters } from "../../workbench/gblr/matrix.ts";
 import { GblrMatrix } from "../../workbench/gblr/matrix.ts";
 import { pack } from "../../workbench/gblr/packed.ts";
-import type { GblrParameters } from "../../workbench/gblr/parameters.ts";
 import type { Inspection } from "../../workbench/report/describe-model.ts";
 
 export const GBLR = path.join(import.meta.dir, "../../workbench/cli/gblr.ts");

@@ -2,8 +2,8 @@
 
 import { expect, test } from "bun:test";
 import * as tf from "@tensorflow/tfjs-core";
+import type { MaskSettings } from "../../workbench/gblr/mask.ts";
 import { gaudiMask } from "../../workbench/gblr/mask.ts";
-import type { MaskSettings } from "../../workbench/gblr/parameters.ts";
 import { forEachEngine } from "../engine/engines.ts";
 import { expectClose, expectRefusal, liveTensors, read } from "../engine/ops/operands.ts";
 import { type GoldenTensor, readGolden } from "../golden.ts";
@@ -14,7 +14,6 @@ const GRADIENTS = readGolden("gblr/mask_grad.safetensors");
 
 const LENGTHS = [7, 16, 33, 48, 96];
 const SIGMAS: Record<string, number> = { none: Number.POSITIVE_INFINITY, 1: 1, 10: 10, 100: 100 };
-const ROUNDINGS = { ste: true, noste: false };
 
 const list = ({ values }: GoldenTensor): tf.Tensor1D => tf.tensor1d(Float32Array.from(values));
 
@@ -30,38 +29,36 @@ function largestDifference(actual: ArrayLike<number>, expected: ArrayLike<number
 }
 
 forEachEngine("gaudiMask", () => {
-  for (const [rounding, straightThrough] of Object.entries(ROUNDINGS)) {
-    test(`gives the training masks within 2e-6, ${rounding}`, async () => {
-      for (const n of LENGTHS) {
-        for (const [name, sigma] of Object.entries(SIGMAS)) {
-          const key = `n${n}.train_${rounding}.s${name}.custom.f64`;
-          if (MASKS.names.includes(key)) {
-            const mask = await masksOf(n, { sigma, straightThrough });
-            expect(largestDifference(mask, MASKS.get(key).values)).toBeLessThan(2e-6);
-          }
+  test("gives the training masks within 2e-6", async () => {
+    for (const n of LENGTHS) {
+      for (const [name, sigma] of Object.entries(SIGMAS)) {
+        const key = `n${n}.train_ste.s${name}.custom.f64`;
+        if (MASKS.names.includes(key)) {
+          const mask = await masksOf(n, { sigma });
+          expect(largestDifference(mask, MASKS.get(key).values)).toBeLessThan(2e-6);
         }
       }
-    });
+    }
+  });
 
-    test(`gives the gradients within 5e-5 of the largest, ${rounding}`, async () => {
-      for (const n of LENGTHS) {
-        for (const name of ["none", "1", "100"]) {
-          const [w, l] = [list(GRADIENTS.get(`n${n}.w`)), list(GRADIENTS.get(`n${n}.l`))];
-          const outer = tf.tensor2d(Float32Array.from(GRADIENTS.get(`n${n}.G`).values), [w.size, n]);
-          const settings = { sigma: SIGMAS[name] as number, straightThrough };
-          const gradients = tf.grads((w, l) => gaudiMask(w as tf.Tensor1D, l as tf.Tensor1D, n, settings));
-          const [gw, gl] = gradients([w, l], outer) as [tf.Tensor, tf.Tensor];
-          for (const [gradient, which] of [
-            [gw, "gw"],
-            [gl, "gl"],
-          ] as const) {
-            const expected = GRADIENTS.get(`n${n}.${rounding}.s${name}.custom.f64.${which}`).values;
-            expectClose(await read(gradient), expected, { tolerance: 5e-5 });
-          }
+  test("gives the gradients within 5e-5 of the largest", async () => {
+    for (const n of LENGTHS) {
+      for (const name of ["none", "1", "100"]) {
+        const [w, l] = [list(GRADIENTS.get(`n${n}.w`)), list(GRADIENTS.get(`n${n}.l`))];
+        const outer = tf.tensor2d(Float32Array.from(GRADIENTS.get(`n${n}.G`).values), [w.size, n]);
+        const settings = { sigma: SIGMAS[name] as number };
+        const gradients = tf.grads((w, l) => gaudiMask(w as tf.Tensor1D, l as tf.Tensor1D, n, settings));
+        const [gw, gl] = gradients([w, l], outer) as [tf.Tensor, tf.Tensor];
+        for (const [gradient, which] of [
+          [gw, "gw"],
+          [gl, "gl"],
+        ] as const) {
+          const expected = GRADIENTS.get(`n${n}.ste.s${name}.custom.f64.${which}`).values;
+          expectClose(await read(gradient), expected, { tolerance: 5e-5 });
         }
       }
-    });
-  }
+    }
+  });
 
   test("gives the evaluation masks, but where an entry lies on the cut", async () => {
     for (const n of LENGTHS) {
@@ -123,7 +120,7 @@ forEachEngine("gaudiMask", () => {
   test("keeps no tensor but its tables", async () => {
     const [w, l] = [tf.tensor1d([0.4, 0.6]), tf.tensor1d([0.1, 0.9])];
     const step = () => {
-      for (const settings of [{}, { sigma: 10 }, { straightThrough: false }, { mode: "eval" }] as MaskSettings[]) {
+      for (const settings of [{}, { sigma: 10 }, { mode: "eval" }] as MaskSettings[]) {
         const gradients = tf.grads((w, l) => gaudiMask(w as tf.Tensor1D, l as tf.Tensor1D, 24, settings))([w, l]);
         tf.dispose(gradients);
       }

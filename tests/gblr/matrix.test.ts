@@ -2,8 +2,9 @@
 
 import { expect, test } from "bun:test";
 import * as tf from "@tensorflow/tfjs-core";
+import type { MaskSettings } from "../../workbench/gblr/mask.ts";
+import type { GblrParameters } from "../../workbench/gblr/matrix.ts";
 import { GblrMatrix } from "../../workbench/gblr/matrix.ts";
-import type { GblrParameters, MaskSettings } from "../../workbench/gblr/parameters.ts";
 import { forEachEngine } from "../engine/engines.ts";
 import { expectClose, expectRefusal, liveTensors, read } from "../engine/ops/operands.ts";
 import { readGolden } from "../golden.ts";

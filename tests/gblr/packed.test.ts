@@ -3,10 +3,11 @@
 import { expect, test } from "bun:test";
 import * as tf from "@tensorflow/tfjs-core";
 import fc from "fast-check";
+import type { MaskSettings } from "../../workbench/gblr/mask.ts";
+import type { GblrParameters } from "../../workbench/gblr/matrix.ts";
 import { GblrMatrix } from "../../workbench/gblr/matrix.ts";
 import { checkPacked, type PackedGblr, pack, packedProduct, unpack } from "../../workbench/gblr/packed.ts";
-import type { GblrParameters, MaskSettings } from "../../workbench/gblr/parameters.ts";
-import { support } from "../../workbench/gblr/support.ts";
+import { spanOfMask } from "../../workbench/gblr/widths.ts";
 import { forEachEngine } from "../engine/engines.ts";
 import { expectClose, expectRefusal, liveTensors, read, sample, toTensor } from "../engine/ops/operands.ts";
 import { readGolden } from "../golden.ts";
@@ -62,12 +63,12 @@ function build({ nIn, nOut, rank, blocks }: Random, settings: MaskSettings): Gbl
 }
 
 test("the support of a mask is the shortest span around what is not 0", () => {
-  expect(support([0, 0, 0])).toBeUndefined();
-  expect(support([1, 1, 1])).toEqual({ start: 0, length: 3 });
-  expect(support([0, 1, 1, 0])).toEqual({ start: 1, length: 2 });
-  expect(support([1, 0, 0, 1, 1])).toEqual({ start: 3, length: 3 });
-  expect(support([0.1, 0, 1, 0, 0, 0])).toEqual({ start: 0, length: 3 });
-  expect(support([0, 0, 0, 1])).toEqual({ start: 3, length: 2 });
+  expect(spanOfMask([0, 0, 0])).toBeUndefined();
+  expect(spanOfMask([1, 1, 1])).toEqual({ start: 0, length: 3 });
+  expect(spanOfMask([0, 1, 1, 0])).toEqual({ start: 1, length: 2 });
+  expect(spanOfMask([1, 0, 0, 1, 1])).toEqual({ start: 3, length: 3 });
+  expect(spanOfMask([0.1, 0, 1, 0, 0, 0])).toEqual({ start: 0, length: 3 });
+  expect(spanOfMask([0, 0, 0, 1])).toEqual({ start: 3, length: 2 });
 });
 
 forEachEngine("the packed form", () => {

@@ -1,7 +1,7 @@
 // sigmaAt against the schedules of the published recipes, as the reference implementation ran them.
 
 import { describe, expect, test } from "bun:test";
-import { type SigmaSchedule, sigmaAt } from "../../workbench/gblr/sigma-schedule.ts";
+import { type SigmaSchedule, sigmaAt } from "../../workbench/gblr/schedules.ts";
 import published from "../fixtures/gblr/sigma.json";
 
 function expectNear(actual: number, expected: number): void {

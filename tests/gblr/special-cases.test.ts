@@ -3,8 +3,8 @@
 
 import { expect, test } from "bun:test";
 import * as tf from "@tensorflow/tfjs-core";
+import type { GblrParameters } from "../../workbench/gblr/matrix.ts";
 import { GblrMatrix } from "../../workbench/gblr/matrix.ts";
-import type { GblrParameters } from "../../workbench/gblr/parameters.ts";
 import { blockLowRank, blockSparse, lowRank } from "../../workbench/gblr/special-cases.ts";
 import { forEachEngine } from "../engine/engines.ts";
 import { expectClose, expectRefusal, type Operand, read, sample, toTensor } from "../engine/ops/operands.ts";

@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as tf from "@tensorflow/tfjs-core";
 import { openEngine } from "../../workbench/engine/core/open.ts";
-import { findCheckpoint } from "../../workbench/train/checkpoint/find.ts";
+import { findCheckpoint } from "../../workbench/train/checkpoint.ts";
 
 const FIXTURE = join(import.meta.dir, "../fixtures/formats/v1/checkpoint");
 const STATE = "step-0000000007.json";

@@ -118,7 +118,7 @@ function tell({ folder, model, rows, pushed }: Extract<PipelineEvent, { kind: "f
 const BELONG: readonly { flag: string; unless?: (value: string) => boolean; settings: readonly string[] }[] = [
   { flag: "dataset", settings: ["config"] },
   { flag: "structure", unless: (value) => value === "gblr", settings: ["init"] },
-  { flag: "shrink", settings: ["threshold", "target", "startCost"] },
+  { flag: "shrink", settings: ["threshold", "startThreshold", "approach", "freeze", "target", "startCost"] },
   { flag: "flops", settings: ["budget"] },
   { flag: "budget", settings: ["flops"] },
   { flag: "epochs", settings: ["decayEpochs", "sigmaEpochs"] },
@@ -136,7 +136,7 @@ const BELONG: readonly { flag: string; unless?: (value: string) => boolean; sett
 ];
 
 /** Rules under which the cost of the layers changes while they train. */
-const DRIFTING = ["mean", "targeted", "adaptive"];
+const DRIFTING = ["mean", "soft", "targeted", "adaptive"];
 
 /** The recipe's settings that hold beside these flags. A cost that a flag asks for is held by the budget rule. */
 export function defaultsFor<Defaults extends object>(

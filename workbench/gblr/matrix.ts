@@ -1,5 +1,6 @@
-// A GBLR matrix: its parameters, the settings of its masks, and the two ways to multiply with it (arXiv 2310.18882,
-// section 3). Owns no tensor: whoever made the parameters disposes of them. Inference without zeros is packed.ts.
+// A GBLR matrix: its parameters under the names and shapes that the reference implementation gives them, the settings of
+// its masks, and the two ways to multiply with it (arXiv 2310.18882, section 3). Owns no tensor: whoever made the
+// parameters disposes of them. The packed form for inference is in packed.ts.
 
 import {
   expandDims,
@@ -15,9 +16,25 @@ import {
 import { ShapeError } from "../engine/core/errors.ts";
 import { gblrWeight, linear } from "../engine/ops/index.ts";
 import { expectOperand } from "../engine/ops/operands.ts";
-import { type BlockUse, blockUse } from "./cost.ts";
-import { gaudiMask } from "./mask.ts";
-import type { GblrParameters, MaskSettings } from "./parameters.ts";
+import { gaudiMask, type MaskSettings } from "./mask.ts";
+import { type BlockUse, blockUse } from "./widths.ts";
+
+/**
+ * W (n_out, n_in) = Σ_k (m_out,k ⊙ u_k)(m_in,k ⊙ v_k)ᵀ with K blocks of rank r (arXiv 2310.18882, section 3).
+ * Row 0 of `widths` and `locations` is the input side, row 1 the output side.
+ */
+export interface GblrParameters<T extends Tensor = Tensor> {
+  /** v_k, (K, r, n_in) */
+  lr_weight1: T;
+  /** u_k, (K, n_out, r) */
+  lr_weight2: T;
+  /** (2, K), shares of n in [0, 1] */
+  widths: T;
+  /** (2, K), start of each block as a share of n, cyclic, in [0, 1) */
+  locations: T;
+  /** (n_out) */
+  bias?: T;
+}
 
 export interface ApplyOptions {
   /**

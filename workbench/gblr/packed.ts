@@ -21,7 +21,7 @@ import { packedProduct as product } from "../engine/ops/index.ts";
 import { expectOperand } from "../engine/ops/operands.ts";
 import { spreadValues } from "../engine/ops/packed-product.ts";
 import { filledUp, GblrMatrix } from "./matrix.ts";
-import { type Span, support } from "./support.ts";
+import { type Span, spanOfMask } from "./widths.ts";
 
 /** B live blocks. Tensors are the owner's to dispose of. */
 export interface PackedGblr {
@@ -47,8 +47,8 @@ export async function pack({ parameters, settings, blocks, rank, nIn, nOut }: Gb
   const [maskIn, maskOut, rowsIn, rowsOut] = await readAll([masks.input, masks.output, factors.input, factors.output]);
   const kept: { row: number; across: Span; down: Span }[] = [];
   for (let k = 0; k < blocks; k++) {
-    const across = support(maskIn.subarray(k * nIn, (k + 1) * nIn));
-    const down = support(maskOut.subarray(k * nOut, (k + 1) * nOut));
+    const across = spanOfMask(maskIn.subarray(k * nIn, (k + 1) * nIn));
+    const down = spanOfMask(maskOut.subarray(k * nOut, (k + 1) * nOut));
     if (across && down) {
       const rows = Array.from({ length: rank }, (_, i) => k * rank + i);
       kept.push(...rows.map((row) => ({ row, across, down })));

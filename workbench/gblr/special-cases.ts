@@ -15,7 +15,7 @@ import {
 } from "@tensorflow/tfjs-core";
 import { ShapeError } from "../engine/core/errors.ts";
 import { expectOperand } from "../engine/ops/operands.ts";
-import type { GblrParameters } from "./parameters.ts";
+import type { GblrParameters } from "./matrix.ts";
 
 /**
  * W = U V as blocks of full width, one a rank.

@@ -2,7 +2,7 @@
 
 import { clone, keep, type Tensor, type Tensor2D, type Tensor4D, tidy, transpose } from "@tensorflow/tfjs-core";
 import { EngineError } from "../engine/core/errors.ts";
-import type { MaskSettings } from "../gblr/parameters.ts";
+import type { MaskSettings } from "../gblr/mask.ts";
 import { gblrStructure } from "../structures/gblr.ts";
 import type { Structure, StructureParameters } from "../structures/structure.ts";
 import { kernelOf, matrixOf } from "./convolution.ts";

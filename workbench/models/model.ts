@@ -7,7 +7,7 @@ import type { ConvolutionInfo, LayerInfo } from "../architectures/network.ts";
 import type { ApplyOptions, LayerSource } from "../architectures/task.ts";
 import { EngineError } from "../engine/core/errors.ts";
 import { gelu, linear } from "../engine/ops/index.ts";
-import type { MaskSettings } from "../gblr/parameters.ts";
+import type { MaskSettings } from "../gblr/mask.ts";
 import { dense } from "../structures/dense.ts";
 import type { Structure, StructureParameters } from "../structures/structure.ts";
 import { convolve, inputsOfPositions, kernelOfPositions, patchesUnder } from "./convolution.ts";

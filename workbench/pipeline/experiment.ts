@@ -187,16 +187,35 @@ function checkPush({ push }: ExperimentSettings, { access }: ExperimentContext):
 
 /** Finds settings that contradict each other before the work. */
 function checkSettings(settings: ExperimentSettings, variants: readonly Variant[]): void {
-  const { budget, flops, startCost, shrink, threshold, sigma, epochs, warmupEpochs, warmupSteps, steps } = settings;
+  const {
+    budget,
+    flops,
+    startCost,
+    shrink,
+    threshold,
+    approach,
+    freeze,
+    startThreshold,
+    sigma,
+    epochs,
+    warmupEpochs,
+    warmupSteps,
+    steps,
+  } = settings;
   const problems: string[] = [];
   if (budget !== undefined && flops !== undefined) problems.push("--budget and --flops contradict; choose one");
   if (startCost !== undefined && shrink !== "budget") problems.push("--start-cost needs --shrink budget");
   if (startCost !== undefined && budget !== undefined && startCost < budget) {
     problems.push(`--start-cost ${startCost} is below --budget ${budget}`);
   }
-  if ((shrink === "targeted" || shrink === "adaptive") !== (threshold !== undefined)) {
-    problems.push(`--threshold goes with --shrink targeted and adaptive, and those with it`);
+  if (["soft", "targeted", "adaptive"].includes(shrink) !== (threshold !== undefined)) {
+    problems.push(`--threshold goes with --shrink soft, targeted and adaptive, and those with it`);
   }
+  if (approach !== undefined && shrink !== "targeted" && shrink !== "adaptive") {
+    problems.push("--approach needs --shrink targeted or adaptive");
+  }
+  if (startThreshold !== undefined && shrink !== "adaptive") problems.push("--start-threshold needs --shrink adaptive");
+  if (freeze && shrink !== "targeted") problems.push("--freeze needs --shrink targeted");
   if (steps === undefined && warmupSteps === undefined && warmupEpochs > epochs) {
     problems.push(`--warmup-epochs ${warmupEpochs} is longer than --epochs ${epochs}`);
   }

@@ -120,10 +120,14 @@ export const experimentShape = (items: string) => ({
   }),
   ...grouped("Widths of GBLR blocks", {
     shrink: z
-      .enum(["mean", "budget", "targeted", "adaptive", "none"])
+      .enum(["mean", "budget", "soft", "targeted", "adaptive", "none"])
       .default("mean")
       .meta({ description: "rule on widths: mean holds their mean, budget their exact cost; the others soft-shrink" }),
+    shrinkEvery: count("steps from one read of widths to the next (default: 1)").optional(),
     threshold: amount("of soft shrinking, taken off for a learning rate of 1").optional(),
+    startThreshold: amount("the same before adaptive begins to adapt (default: the threshold)").optional(),
+    approach: amount("power by which targeted and adaptive slow down on the way to the target").optional(),
+    freeze: z.boolean().optional().meta({ description: "targeted leaves widths alone for good once below the target" }),
     target: share("mean width, or with budget relative cost of the layers (default: as converted)").optional(),
     startCost: share("cost of the converted layers at the start, from which budget shrinks to the target").optional(),
     shrinkEpochs: amount(

@@ -1,26 +1,24 @@
 // The train stage: `fit` with the schedules, the optimizer and the rule on widths that an experiment's settings ask for.
 
-import type { Tensor } from "@tensorflow/tfjs-core";
+import type { SigmaSchedule } from "../gblr/schedules.ts";
 import {
   adaptiveSoftshrink,
-  type BudgetLayer,
   budgetShrink,
   meanShrink,
-  meanWidth,
   type ShrinkRule,
+  softshrink,
   targetedSoftshrink,
 } from "../gblr/shrink/index.ts";
-import type { SigmaSchedule } from "../gblr/sigma-schedule.ts";
 import type { Model } from "../models/model.ts";
 import { readRun, writeReport } from "../report/index.ts";
 import {
+  blocksOf,
   type Ended,
   type FitOptions,
   fit,
-  gblrLayers,
   type OptimizerOptions,
   type Span,
-  structureSummary,
+  summaryOf,
 } from "../train/index.ts";
 import type { OpenData, Teacher } from "./domains/domain.ts";
 import type { ExperimentSettings } from "./settings.ts";
@@ -61,7 +59,7 @@ async function fitOptions(
   const epochs = epochsOf(settings, data.trainItems);
   const shrink = await shrinkOf(settings, model, { cost: await plannedCost(folder), epochs });
   const sigma = sigmaOf(settings, epochs);
-  const { batch, microBatch, seed } = settings;
+  const { batch, microBatch, seed, shrinkEvery } = settings;
   return {
     model,
     task: data.task(model, teacher),
@@ -73,6 +71,7 @@ async function fitOptions(
     seed,
     ...(sigma && { sigma }),
     ...(shrink && { shrink }),
+    ...(shrinkEvery !== undefined && { shrinkEvery }),
     evaluation: {
       every: { epochs: settings.evaluateEvery },
       run: ({ signal }) => data.evaluate(model, signal),
@@ -134,30 +133,22 @@ async function shrinkOf(
   settings: ExperimentSettings,
   model: Model,
   { cost, epochs }: ShrinkPlan,
-): Promise<ShrinkRule<BudgetLayer> | undefined> {
-  const { shrink, target, threshold, shrinkEpochs, warmupEpochs } = settings;
-  const widths = [...model.layers.keys()].flatMap((name) => model.parameters.get(`${name}.widths`) ?? []);
-  if (shrink === "none" || widths.length === 0) return undefined;
+): Promise<ShrinkRule | undefined> {
+  const { shrink, target, threshold, approach, freeze, startThreshold, shrinkEpochs, warmupEpochs } = settings;
+  const blocks = shrink === "none" ? undefined : blocksOf(model);
+  if (!blocks) return undefined;
+  if (shrink === "soft") return softshrink({ threshold: threshold ?? 0 });
+  const start = await blocks.read({ withMean: true });
   if (shrink === "budget") {
-    const aim = target ?? cost ?? (await costOf(model));
+    const aim = target ?? cost ?? summaryOf(start).relativeCost;
     return budgetShrink({ target: aim, start: 0, end: Math.min(epochs, shrinkEpochs ?? epochs / 2) });
   }
-  const aim = { target: target ?? (await meanOf(widths)), threshold: threshold ?? 0 };
+  const aim = { target: target ?? start.mean, threshold: threshold ?? 0, ...(approach !== undefined && { approach }) };
   if (shrink === "mean") return meanShrink({ target: aim.target });
-  if (shrink === "targeted") return targetedSoftshrink(aim);
+  if (shrink === "targeted") return targetedSoftshrink({ ...aim, freeze });
   const endEpoch = warmupEpochs + (shrinkEpochs ?? 0);
-  return adaptiveSoftshrink({ ...aim, startMultiple: 1, startEpoch: warmupEpochs, endEpoch });
-}
-
-async function meanOf(widths: readonly Tensor[]): Promise<number> {
-  const mean = meanWidth(widths.map((of) => ({ widths: of })));
-  const [value] = await mean.data();
-  mean.dispose();
-  return value as number;
-}
-
-async function costOf(model: Model): Promise<number> {
-  return (await structureSummary(gblrLayers(model)))?.relativeCost ?? 1;
+  const first = startThreshold === undefined ? {} : { startThreshold };
+  return adaptiveSoftshrink({ ...aim, ...first, startEpoch: warmupEpochs, endEpoch });
 }
 
 /** What the settings say of the cost: budget, flops, or else the rule for widths. */

@@ -2,7 +2,6 @@
 // budget pays for at full width, one narrower for what is left, the others dead but with a gradient. Its learning and its packed form are not here.
 
 import { expectOperand } from "../engine/ops/operands.ts";
-import { blockUse } from "../gblr/cost.ts";
 import {
   blocksWithin,
   locationsByRule,
@@ -11,8 +10,9 @@ import {
   widthsByRule,
   widthValues,
 } from "../gblr/init/index.ts";
+import type { MaskSettings } from "../gblr/mask.ts";
 import { GblrMatrix } from "../gblr/matrix.ts";
-import type { MaskSettings } from "../gblr/parameters.ts";
+import { blockUse } from "../gblr/widths.ts";
 import { allowance, expectPaid, type MatrixSize } from "./budget.ts";
 import { parametersNamed } from "./parameters.ts";
 import type { Structure, StructureParameters } from "./structure.ts";
@@ -35,7 +35,7 @@ export interface GblrStructure extends Structure<GblrOptions> {
 }
 
 /**
- * Parameters: `lr_weight1`, `lr_weight2`, `widths` and `locations`, see gblr/parameters.ts. `cost` counts live blocks as
+ * Parameters: `lr_weight1`, `lr_weight2`, `widths` and `locations`, see gblr/matrix.ts. `cost` counts live blocks as
  * the reference does: what inference multiplies, where training multiplies with zeros too.
  * @param settings read anew at each product
  */

@@ -1,4 +1,5 @@
-// What a run tells while it goes on. The command line draws them; nothing else depends on them.
+// What a run tells while it goes on, and the errors that end it. The command line draws the events; nothing else depends on
+// them.
 
 import type { EvaluationMetrics, StepMetrics, StructureMetrics } from "./metrics.ts";
 
@@ -39,3 +40,19 @@ export interface Ended {
 }
 
 export type FitEvent = Started | StepDone | EvaluationMetrics | StructureMetrics | CheckpointWritten | Ended;
+
+/** A loss, gradient or metric that is not a finite number; the parameters are those before the step. */
+export class NonFiniteError extends Error {
+  override readonly name = "NonFiniteError";
+  readonly step: number;
+
+  constructor(problem: string, step: number) {
+    super(problem);
+    this.step = step;
+  }
+}
+
+/** A run that cannot start, go on or be resumed as asked. */
+export class RunError extends Error {
+  override readonly name = "RunError";
+}

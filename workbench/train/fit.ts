@@ -1,27 +1,21 @@
-// The loop of training: steps, evaluations and checkpoints, each told as an event. Tasks, optimizers and shrink rules do
-// the work; here is their order, and what makes a run that is stopped anywhere go on as if it never had been.
+// The loop of training: steps, evaluations and checkpoints, each an event. Tasks, optimizers and shrink rules do the work;
+// this file has their order, and lets a run that was stopped anywhere go on as if it had not been.
 
 import { join } from "node:path";
 import { dispose, type Variable } from "@tensorflow/tfjs-core";
-import { type BudgetLayer, type ShrinkRule, softshrink } from "../gblr/shrink/index.ts";
-import { sigmaAt } from "../gblr/sigma-schedule.ts";
-import { removeOldCheckpoints, saveCheckpoint } from "./checkpoint/save.ts";
-import type { RunState } from "./checkpoint/state.ts";
-import { checkpointVariables } from "./checkpoint/tensors.ts";
-import { NonFiniteError, RunError } from "./errors.ts";
-import type { CheckpointWritten, FitEvent, StepDone } from "./events.ts";
-import { batchGradients } from "./global-batch.ts";
-import { stepsOf } from "./learning-rate.ts";
+import { expectSetting } from "../engine/ops/operands.ts";
+import { sigmaAt } from "../gblr/schedules.ts";
+import { batchGradients, type LoadedBatch, readAhead } from "./batches.ts";
+import { CHECKPOINT_FOLDER, findStart, removeOldCheckpoints, saveCheckpoint } from "./checkpoint.ts";
+import { checkpointVariables, type RunState } from "./checkpoint-format.ts";
+import { type CheckpointWritten, type FitEvent, NonFiniteError, RunError, type StepDone } from "./events.ts";
 import type { EvaluationMetrics, Metrics, StepMetrics, StructureMetrics } from "./metrics.ts";
-import { METRICS_FILE, MetricsFile } from "./metrics-file.ts";
+import { METRICS_FILE, MetricsFile } from "./metrics.ts";
 import { Optimizer } from "./optimizer.ts";
-import type { Evaluation, FitOptions } from "./options.ts";
-import { type LoadedBatch, readAhead } from "./read-ahead.ts";
-import { CHECKPOINT_FOLDER, findStart } from "./resume.ts";
+import type { Evaluation, FitOptions, Settings } from "./options.ts";
 import { expectPlain, runSettings, settingsHash } from "./run-settings.ts";
-import { microBatches, type Schedule, scheduleOf, timeAt } from "./schedule.ts";
-import { gblrLayers, type NamedLayer, structureNow, structureSummary } from "./structure.ts";
-import type { Settings } from "./task.ts";
+import { microBatches, type Schedule, scheduleOf, stepsOf, timeAt } from "./schedule.ts";
+import { blocksOf, StructureLearning, structureNow } from "./structure.ts";
 
 /**
  * Trains the model to the end of the schedule, or until the signal. Stopping the iteration early loses what came after
@@ -34,6 +28,7 @@ export async function* fit(options: FitOptions): AsyncGenerator<FitEvent> {
   const settings = runSettings(options, schedule);
   expectPlain(settings);
   const optimizer = new Optimizer(options.model, options.optimizer);
+  const structure = structureOf(options, schedule, optimizer);
   const { mode } = options.model.masks;
   options.model.masks.mode = "train";
   try {
@@ -43,10 +38,20 @@ export async function* fit(options: FitOptions): AsyncGenerator<FitEvent> {
     if (optimizer.learned.length === 0)
       throw new RunError("the model has no parameter to train; load its trainable form");
     const { checkpoint, passedOver } = await findStart(options, settings);
-    await checkpoint?.restore(checkpointVariables(options.model, optimizer));
+    const variables = checkpointVariables(options.model, optimizer, structure);
+    await checkpoint?.restore(variables);
     const metrics = await MetricsFile.open(join(options.folder, METRICS_FILE), checkpoint?.run.metricsBytes ?? 0);
     try {
-      const run = new Run({ options, schedule, settings, optimizer, metrics, from: checkpoint?.run });
+      const run = new Run({
+        options,
+        schedule,
+        settings,
+        optimizer,
+        structure,
+        variables,
+        metrics,
+        from: checkpoint?.run,
+      });
       const { steps, stepsPerEpoch } = schedule;
       const kind = checkpoint ? "resumed" : "started";
       yield { kind, step: run.step, steps, stepsPerEpoch, unit: options.task.unit.name, passedOver };
@@ -57,7 +62,21 @@ export async function* fit(options: FitOptions): AsyncGenerator<FitEvent> {
   } finally {
     options.model.masks.mode = mode;
     optimizer.dispose();
+    await structure?.dispose();
   }
+}
+
+/** @throws ShapeError when `shrinkEvery` makes no sense */
+function structureOf(options: FitOptions, schedule: Schedule, optimizer: Optimizer): StructureLearning | undefined {
+  const { model, shrink, shrinkEvery = 1 } = options;
+  const isCount = Number.isInteger(shrinkEvery) && shrinkEvery >= 1;
+  expectSetting("fit", { shrinkEvery }, "an integer of at least 1", isCount);
+  const blocks = blocksOf(model);
+  const momentOf = (step: number) => ({
+    ...timeAt(schedule, step),
+    learningRate: optimizer.rates({ step, ...schedule }).structure,
+  });
+  return blocks && new StructureLearning(blocks, { rule: shrink, every: shrinkEvery, steps: schedule.steps, momentOf });
 }
 
 interface RunParts {
@@ -65,39 +84,31 @@ interface RunParts {
   schedule: Schedule;
   settings: Settings;
   optimizer: Optimizer;
+  structure: StructureLearning | undefined;
+  /** of checkpoints */
+  variables: ReadonlyMap<string, Variable>;
   metrics: MetricsFile;
   from: RunState | undefined;
 }
 
-/** Widths stay within [0, 1] and locations within [0, 1) where no rule shrinks. */
-const HOLD: ShrinkRule<BudgetLayer> = softshrink({ threshold: 0 });
-
 class Run {
   step: number;
   private evaluatedAt: number;
-  private frozen: boolean;
   private savedAt: { step: number; milliseconds: number };
   private readonly begun: { step: number; seconds: number; milliseconds: number };
-  private readonly layers: readonly NamedLayer[];
-  private readonly shrink: ShrinkRule<BudgetLayer>;
   private readonly clock: () => number;
-  private readonly variables: ReadonlyMap<string, Variable>;
   private readonly parts: RunParts;
 
   constructor(parts: RunParts) {
-    const { options, optimizer, from } = parts;
+    const { options, structure, from } = parts;
     this.parts = parts;
     this.clock = options.clock ?? (() => performance.now());
     this.step = from?.step ?? 0;
     this.evaluatedAt = from?.evaluatedAt ?? -1;
-    this.frozen = from?.frozen ?? false;
     this.begun = { step: this.step, seconds: from?.seconds ?? 0, milliseconds: this.clock() };
     this.savedAt = { step: from ? this.step : -1, milliseconds: this.begun.milliseconds };
-    this.layers = gblrLayers(options.model);
-    this.shrink = options.shrink ?? HOLD;
-    this.variables = checkpointVariables(options.model, optimizer);
     if (from) {
-      this.shrink.restore(from.shrink);
+      structure?.resume(this.step, from);
       options.model.masks.sigma = from.sigma === null ? undefined : Number(from.sigma);
     } else {
       this.setSigma();
@@ -124,15 +135,18 @@ class Run {
   }
 
   private async next(batches: AsyncGenerator<LoadedBatch>): Promise<StepDone> {
-    const { options, schedule, optimizer, metrics } = this.parts;
+    const { options, schedule, optimizer, structure, metrics } = this.parts;
     const start = this.clock();
     this.setSigma();
     const time = { step: this.step, ...schedule };
-    const found = await batchGradients(options.task, batches, optimizer.variables({ frozen: this.frozen }));
+    const found = await batchGradients(
+      options.task,
+      batches,
+      optimizer.variables({ frozen: structure?.frozen ?? false }),
+    );
     optimizer.step(found.gradients, time);
     dispose([...found.gradients.values()]);
-    await this.shrinkStructure(optimizer.rates(time).structure);
-    const structure = await structureSummary(this.layers);
+    const summary = await structure?.after(this.step);
     this.step++;
     const line: StepMetrics = {
       kind: "step",
@@ -141,17 +155,11 @@ class Run {
       learningRate: optimizer.rates(time).weights,
       gradientNorm: found.gradientNorm,
       rate: (found.items * options.task.unit.perItem * 1000) / (this.clock() - start),
-      ...structure,
+      ...summary,
       ...this.sigmaShown(),
     };
     await metrics.append(line);
     return { ...line, steps: schedule.steps, secondsLeft: this.secondsLeft() };
-  }
-
-  private async shrinkStructure(learningRate: number): Promise<void> {
-    if (this.layers.length === 0) return;
-    const report = await this.shrink.apply(this.layers, { ...timeAt(this.parts.schedule, this.step), learningRate });
-    this.frozen ||= report.frozen;
   }
 
   /** Evaluation and structure at the step that is due, once; the signal ends it early and it is due again. */
@@ -171,7 +179,7 @@ class Run {
         model.masks.mode = mode;
       }
     }
-    if (this.layers.length > 0) lines.push({ ...(await structureNow(model)), ...this.place() });
+    if (this.parts.structure) lines.push({ ...(await structureNow(model)), ...this.place() });
     // All lines or none, as far as checkpoints go: one is saved before the first or after the last.
     for (const line of lines) await this.parts.metrics.append(line);
     this.evaluatedAt = this.step;
@@ -207,13 +215,13 @@ class Run {
     // A run that was killed once its last checkpoint was whole may have left older ones.
     if (this.savedAt.step === this.step) return removeOldCheckpoints(folder, { newest: this.step, keep });
     await metrics.flush();
-    const file = await saveCheckpoint(folder, { run: this.state(), variables: this.variables, keep });
+    const file = await saveCheckpoint(folder, { run: this.state(), variables: this.parts.variables, keep });
     this.savedAt = { step: this.step, milliseconds: this.clock() };
     yield { kind: "checkpoint", step: this.step, file };
   }
 
   private state(): RunState {
-    const { options, schedule, settings, metrics } = this.parts;
+    const { options, schedule, settings, structure, metrics } = this.parts;
     const { sigma } = options.model.masks;
     const { epoch, batch } = timeAt(schedule, this.step);
     return {
@@ -225,8 +233,8 @@ class Run {
       seconds: this.seconds(),
       metricsBytes: metrics.length,
       sigma: sigma === undefined ? null : Number.isFinite(sigma) ? sigma : "Infinity",
-      shrink: { ...this.shrink.state() },
-      frozen: this.frozen,
+      shrink: { ...structure?.state },
+      frozen: structure?.frozen ?? false,
       settings: { ...settings },
       settingsHash: settingsHash(settings),
     };
@@ -240,7 +248,7 @@ class Run {
 
   private sigmaShown(): { sigma?: number } {
     const { sigma } = this.parts.options.model.masks;
-    return this.layers.length > 0 && sigma !== undefined && Number.isFinite(sigma) ? { sigma } : {};
+    return this.parts.structure && sigma !== undefined && Number.isFinite(sigma) ? { sigma } : {};
   }
 
   private spanOf(span = { epochs: 1 } as { epochs: number } | { steps: number }): number {

@@ -31,8 +31,8 @@ import {
 import { crossEntropy } from "../engine/ops/index.ts";
 import { expectSetting } from "../engine/ops/operands.ts";
 import { classifierLogits, imageSettings, type Model } from "../models/index.ts";
-import type { Settings, Task } from "./task.ts";
-import { type TeachingOptions, taughtLoss, teachingSettings } from "./teaching.ts";
+import { type TeachingOptions, taughtLoss, teachingSettings } from "./distillation.ts";
+import type { Settings, Task } from "./options.ts";
 
 export interface ImageTaskOptions<Config> extends MixSettings {
   model: Model<Config>;

@@ -4,9 +4,8 @@
 import { type NamedTensorMap, reshape, type Scalar, slice, type Tensor2D, tensor2d, tidy } from "@tensorflow/tfjs-core";
 import type { TokenWindows } from "../data/types.ts";
 import { headOf, languageHidden, languageLoss, type Model } from "../models/index.ts";
-import { type DistillationOptions, distillationLoss } from "./distillation.ts";
-import type { Settings, Task } from "./task.ts";
-import { teachingSettings } from "./teaching.ts";
+import { type DistillationOptions, distillationLoss, teachingSettings } from "./distillation.ts";
+import type { Settings, Task } from "./options.ts";
 
 export interface LanguageTaskOptions {
   model: Model;

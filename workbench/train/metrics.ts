@@ -1,6 +1,12 @@
-// The lines of metrics.jsonl, one JSON object each, appended as training goes on: what the progress bar, the report and
-// the proof of equal resumption read. No line depends on the clock but for its `seconds` and rates. A resumed run cuts
-// the file back to its checkpoint, so no step is there twice; while a run goes on, the last line may be half there.
+// metrics.jsonl: its lines, one JSON object each, and the file as it grows. The progress bar, the report and the proof of
+// equal resumption read it. A line depends on the clock only in its `seconds` and rates. Lines are on the disk for certain
+// at each checkpoint; a resumed run cuts the file back to its checkpoint, so that no step is there twice. While a run goes
+// on, the last line may be incomplete.
+
+import { type FileHandle, mkdir, open } from "node:fs/promises";
+import { dirname } from "node:path";
+import { reason } from "../../hub/files/byte-source.ts";
+import { RunError } from "./events.ts";
 
 interface At {
   /** optimizer steps done: from 1, and 0 for what was found before the first */
@@ -45,3 +51,61 @@ export interface StructureMetrics extends At {
 }
 
 export type Metrics = StepMetrics | EvaluationMetrics | StructureMetrics;
+
+export const METRICS_FILE = "metrics.jsonl";
+
+export class MetricsFile {
+  readonly path: string;
+  private readonly handle: FileHandle;
+  private end: number;
+
+  private constructor(path: string, handle: FileHandle, end: number) {
+    [this.path, this.handle, this.end] = [path, handle, end];
+  }
+
+  /**
+   * @param length bytes to keep; what follows is cut off
+   * @throws RunError when it is shorter than that, or cannot be written
+   */
+  static async open(path: string, length: number): Promise<MetricsFile> {
+    const handle = await mkdir(dirname(path), { recursive: true })
+      .then(() => open(path, "a+"))
+      .catch(refused(path));
+    try {
+      const { size } = await handle.stat();
+      if (size < length) {
+        const problem = `${path}: has ${size} bytes, the checkpoint was made when it had ${length}`;
+        throw new RunError(`${problem}; put the file back, or start anew`);
+      }
+      await handle.truncate(length).catch(refused(path));
+      return new MetricsFile(path, handle, length);
+    } catch (error) {
+      await handle.close();
+      throw error;
+    }
+  }
+
+  /** bytes so far */
+  get length(): number {
+    return this.end;
+  }
+
+  /** One line, whole as soon as this resolves, but not yet safe from a power cut. */
+  async append(metrics: Metrics): Promise<void> {
+    const line = `${JSON.stringify(metrics)}\n`;
+    await this.handle.appendFile(line).catch(refused(this.path));
+    this.end += Buffer.byteLength(line);
+  }
+
+  async flush(): Promise<void> {
+    await this.handle.sync().catch(refused(this.path));
+  }
+
+  async close(): Promise<void> {
+    await this.handle.close();
+  }
+}
+
+const refused = (path: string) => (error: unknown) => {
+  throw new RunError(`${path}: cannot be written: ${reason(error)}`, { cause: error });
+};

@@ -4,8 +4,8 @@
 import { type Tensor, tidy, type Variable, variable, zeros } from "@tensorflow/tfjs-core";
 import { type AdamwGroup, adamwStep } from "../engine/ops/index.ts";
 import type { Model } from "../models/model.ts";
-import { learningRateAt, type RateTime } from "./learning-rate.ts";
 import type { OptimizerOptions } from "./options.ts";
+import { learningRateAt, type RateTime } from "./schedule.ts";
 
 export type GroupName = "weights" | "plain" | "structure";
 

@@ -1,11 +1,39 @@
-// What a run is told: data, sizes, rates, schedules, and when to evaluate and save. Says what the settings mean; what is
-// done with them is in fit.ts.
+// What a run is given: the task that is learned, sizes, rates, schedules, and when to evaluate and save. Says what the
+// settings mean; fit.ts applies them. A task is all that `fit` knows of data and loss: text, images and distillation
+// differ in there only.
 
-import type { BudgetLayer, ShrinkRule } from "../gblr/shrink/index.ts";
-import type { SigmaSchedule } from "../gblr/sigma-schedule.ts";
+import type { NamedTensorMap, Scalar } from "@tensorflow/tfjs-core";
+import type { SigmaSchedule } from "../gblr/schedules.ts";
+import type { ShrinkRule } from "../gblr/shrink/index.ts";
 import type { Model } from "../models/model.ts";
-import type { LearningRateSchedule, Span } from "./learning-rate.ts";
-import type { Settings, Task } from "./task.ts";
+import type { LearningRateSchedule, Span } from "./schedule.ts";
+
+/** Plain JSON that tells one setting from another. */
+export type SettingValue = string | number | boolean | null;
+export type Settings = Readonly<Record<string, SettingValue>>;
+
+export interface LossOptions {
+  /** of all random choices in this forward pass, dropout among them; differs from one micro-batch to the next */
+  seed: number;
+}
+
+export interface ReadOptions {
+  /** of all random choices in these items, such as crops; differs from one micro-batch to the next */
+  seed: number;
+}
+
+export interface Task {
+  /** items of one epoch: windows, images */
+  readonly length: number;
+  /** what rates are counted in, and how many of them an item is: `{ name: "tokens", perItem: 1024 }` */
+  readonly unit: { name: string; perItem: number };
+  /** all that a run must agree in to be resumed: data set, split, context, distillation, … */
+  readonly settings: Settings;
+  /** The tensors of these items, for the caller to dispose. Called ahead of its turn; leaves none when it throws. */
+  read(items: readonly number[], options: ReadOptions): Promise<NamedTensorMap>;
+  /** Mean loss over the items of a batch; differentiable; reads nothing from the device. */
+  loss(batch: NamedTensorMap, options: LossOptions): Scalar;
+}
 
 export interface OptimizerOptions {
   /** highest rate of everything but widths and locations */
@@ -65,7 +93,12 @@ export interface FitOptions {
   /** default: the model's masks stay as they are */
   sigma?: SigmaSchedule;
   /** applied after every optimizer step to all GBLR layers */
-  shrink?: ShrinkRule<BudgetLayer>;
+  shrink?: ShrinkRule;
+  /**
+   * n, steps from one read of widths to the next: what is read after step k is put through the rule and applied before
+   * step k + n, while the device goes on. Default 1, each step waits for its own read
+   */
+  shrinkEvery?: number;
   /** what else resuming must agree in, such as the shrink rule's settings and the model's origin */
   settings?: Settings;
   evaluation?: EvaluationOptions;

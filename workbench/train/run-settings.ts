@@ -3,12 +3,21 @@
 
 import { createHash } from "node:crypto";
 import { ShapeError } from "../engine/core/errors.ts";
-import type { FitOptions } from "./options.ts";
+import type { FitOptions, Settings, SettingValue } from "./options.ts";
 import type { Schedule } from "./schedule.ts";
-import type { Settings, SettingValue } from "./task.ts";
 
 export function runSettings(options: FitOptions, schedule: Schedule): Settings {
-  const { model, task, optimizer, lastBatch = "keep", sigma, shrink, evaluation, settings = {} } = options;
+  const {
+    model,
+    task,
+    optimizer,
+    lastBatch = "keep",
+    sigma,
+    shrink,
+    shrinkEvery = 1,
+    evaluation,
+    settings = {},
+  } = options;
   const { learningRate, structureLearningRate = learningRate } = optimizer;
   const own: Record<string, unknown> = {
     steps: schedule.steps,
@@ -26,6 +35,7 @@ export function runSettings(options: FitOptions, schedule: Schedule): Settings {
     "learning rate schedule": optimizer.schedule ?? { decay: "constant" },
     sigma: sigma ?? null,
     shrink: shrink?.name ?? null,
+    ...(shrinkEvery > 1 && { "shrink every": shrinkEvery }),
     evaluation: evaluation ? [evaluation.every ?? { epochs: 1 }, evaluation.first ?? true] : null,
     "model parameters": fingerprint(model.parameters),
   };

@@ -1,69 +1,65 @@
-// The structure of a model while it is learned: the GBLR layers that shrink rules act on, and what they cost, in one
-// read from the device.
+// The structure of a model while it is learned: its GBLR layers' widths and locations, the shrink rule that follows each
+// optimizer step, and what the blocks cost.
 
-import { concat, reshape, tidy } from "@tensorflow/tfjs-core";
-import { blockUse } from "../gblr/cost.ts";
-import type { BudgetLayer } from "../gblr/shrink/index.ts";
+import { type Tensor, tidy, type Variable, variable } from "@tensorflow/tfjs-core";
+import { type BlockLayer, ModelBlocks } from "../gblr/blocks.ts";
+import { type BlockArrays, HOLD, type ShrinkRule, type ShrinkState, type ShrinkStep } from "../gblr/shrink/index.ts";
+import { blockUse, byLayer, costOf, denseCost, meanWidth } from "../gblr/widths.ts";
 import { modelCounts } from "../models/index.ts";
-import type { Model } from "../models/model.ts";
+import type { LinearLayer, Model } from "../models/model.ts";
 import type { StructureMetrics } from "./metrics.ts";
 
-export interface NamedLayer extends BudgetLayer {
-  name: string;
-}
+/** Layers whose widths and locations are parameters. */
+const layersWithWidths = (model: Model): LinearLayer[] =>
+  [...model.layers.values()].filter(({ structure }) => structure.name === "gblr");
 
-/** Every GBLR layer, in the model's order. */
-export function gblrLayers(model: Model): NamedLayer[] {
-  const layers = [...model.layers.values()].filter(({ structure }) => structure.name === "gblr");
+/** The blocks of every GBLR layer, in the model's order; undefined where there is no such layer. */
+export function blocksOf(model: Model): ModelBlocks | undefined {
+  const layers = layersWithWidths(model);
+  if (layers.length === 0) return undefined;
   // Where all have the same number of rows a sample costs the same in each.
   const differ = new Set(layers.map(({ rows }) => rows)).size > 1;
-  return layers.map(({ name, nIn, nOut, rows }) => ({
-    name,
-    nIn,
-    nOut,
-    ...(differ && { uses: rows }),
-    rank: model.parameter(`${name}.lr_weight1`).shape[1] as number,
-    widths: model.parameter(`${name}.widths`),
-    locations: model.parameter(`${name}.locations`),
-  }));
+  return new ModelBlocks(
+    layers.map(
+      ({ name, nIn, nOut, rows }): BlockLayer => ({
+        nIn,
+        nOut,
+        ...(differ && { uses: rows }),
+        rank: model.parameter(`${name}.lr_weight1`).shape[1] as number,
+        widths: model.parameter(`${name}.widths`),
+        locations: model.parameter(`${name}.locations`),
+      }),
+    ),
+  );
 }
 
-type Widths = NamedLayer & { values: Float32Array };
-
-async function readWidths(layers: readonly NamedLayer[]): Promise<Widths[]> {
-  const all = tidy(() => concat(layers.map(({ widths }) => reshape(widths, [-1]))));
-  const values = (await all.data()) as Float32Array;
-  all.dispose();
-  let end = 0;
-  return layers.map((layer) => {
-    const start = end;
-    end += layer.widths.size;
-    return { ...layer, values: values.subarray(start, end) };
-  });
+export interface StructureSummary {
+  /** μ, the mean over layers of the mean width of live blocks */
+  meanWidth: number;
+  /** multiply-adds of the whole samples within the widths as a share of the dense matrices'; whatever σ is */
+  relativeCost: number;
 }
 
-/**
- * μ, the mean over layers of the mean width of live blocks, and the multiply-adds of the whole samples within the
- * widths as a share of the dense matrices'; whatever σ is.
- */
-export async function structureSummary(
-  layers: readonly NamedLayer[],
-): Promise<{ meanWidth: number; relativeCost: number } | undefined> {
-  if (layers.length === 0) return undefined;
-  const widths = await readWidths(layers);
-  const cost = sum(widths.map((layer) => usesOf(layer) * blockUse(layer.values, shapeOf(layer)).cost));
-  const dense = sum(layers.map((layer) => usesOf(layer) * layer.nIn * layer.nOut));
-  return { meanWidth: sum(widths.map(({ values }) => meanOfLive(values))) / layers.length, relativeCost: cost / dense };
-}
+export const summaryOf = ({ sizes, widths }: BlockArrays): StructureSummary => ({
+  meanWidth: meanWidth(sizes, widths),
+  relativeCost: costOf(sizes, widths) / denseCost(sizes.layers),
+});
 
 /** Live blocks, cost and widths of every GBLR layer, and what the whole model costs. */
 export async function structureNow(model: Model): Promise<Omit<StructureMetrics, "step" | "epoch" | "seconds">> {
   const { sigma } = model.masks;
   const layers: StructureMetrics["layers"] = {};
-  for (const layer of await readWidths(gblrLayers(model))) {
-    const { live, cost, meanWidth } = blockUse(layer.values, { ...shapeOf(layer), ...(sigma ? { sigma } : {}) });
-    const [meanWidthIn, meanWidthOut] = meanWidth;
-    layers[layer.name] = { live: live.filter(Boolean).length, cost, meanWidthIn, meanWidthOut };
+  const blocks = blocksOf(model);
+  if (blocks) {
+    const { sizes, widths } = await blocks.read();
+    const views = byLayer(widths, sizes.layers);
+    layersWithWidths(model).forEach(({ name }, i) => {
+      const { nIn, nOut, rank = 1 } = blocks.layers[i] as BlockLayer;
+      const shape = { nIn, nOut, rank, ...(sigma && { sigma }) };
+      const { live, cost, meanWidth } = blockUse(views[i] as Float32Array, shape);
+      const [meanWidthIn, meanWidthOut] = meanWidth;
+      layers[name] = { live: live.filter(Boolean).length, cost, meanWidthIn, meanWidthOut };
+    });
   }
   const { reference, actual } = await modelCounts(model);
   return {
@@ -73,18 +69,98 @@ export async function structureNow(model: Model): Promise<Omit<StructureMetrics,
   };
 }
 
-const usesOf = ({ uses = 1 }: NamedLayer) => uses;
-
-const shapeOf = ({ nIn, nOut, rank = 1 }: NamedLayer) => ({ nIn, nOut, rank });
-
-function meanOfLive(widths: Float32Array): number {
-  const blocks = widths.length / 2;
-  let total = 0;
-  for (let k = 0; k < blocks; k++) {
-    const [a, b] = [widths[k] as number, widths[blocks + k] as number];
-    if (a * b > 0) total += a + b;
-  }
-  return total / widths.length;
+export interface StructureLearningOptions {
+  /** default: widths and locations are held in their ranges */
+  rule?: ShrinkRule | undefined;
+  /** n, steps from one read of widths to the next. Default 1 */
+  every?: number | undefined;
+  /** steps of the whole run */
+  steps: number;
+  /** the moment of the step that follows so many steps */
+  momentOf: (step: number) => ShrinkStep;
 }
 
-const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0);
+/**
+ * Applies a shrink rule after optimizer steps. Widths and locations are read from the device every n steps: what is read
+ * after step k, counted from 0, is put through the rule of step k and applied before step k + n begins. With n = 1 each
+ * step waits for its own read. With more the device goes on meanwhile: what the rule changed is added to the values that
+ * training has reached (ModelBlocks.writeLate), and widths are clamped to [0, 1] in between without a read. The last step
+ * is always read and applied at once. All of it follows from step and parameters alone, whenever a read comes back.
+ */
+export class StructureLearning {
+  readonly blocks: ModelBlocks;
+  /** of the rule */
+  state: ShrinkState = {};
+  /** widths and locations learn no more */
+  frozen = false;
+  private readonly rule: ShrinkRule;
+  private readonly every: number;
+  private readonly options: StructureLearningOptions;
+  /** with n > 1: the last values read, or being read */
+  private readonly held: Variable | undefined;
+  private reading: Promise<Float32Array> | undefined;
+
+  constructor(blocks: ModelBlocks, options: StructureLearningOptions) {
+    const { rule = HOLD, every = 1 } = options;
+    [this.blocks, this.rule, this.every, this.options] = [blocks, rule, every, options];
+    if (every > 1) this.held = tidy(() => variable(this.flat(), false));
+  }
+
+  /** What a checkpoint needs beside the parameters: a run may be saved between a read and its application. */
+  variables(): Map<string, Variable> {
+    return new Map(this.held ? [["shrink/read", this.held]] : []);
+  }
+
+  /** Goes on after so many steps, once parameters and variables are those of a checkpoint. */
+  resume(step: number, { shrink, frozen }: { shrink: ShrinkState; frozen: boolean }): void {
+    [this.state, this.frozen] = [shrink, frozen];
+    if (this.held && step % this.every !== 0) this.reading = this.held.data() as Promise<Float32Array>;
+  }
+
+  /**
+   * What follows the optimizer's step number `step`, counted from 0.
+   * @returns the structure that results; undefined between applications
+   */
+  async after(step: number): Promise<StructureSummary | undefined> {
+    const { every, options, held } = this;
+    if (!held || step === options.steps - 1) return this.applyNow(step);
+    if (step % every === 0) {
+      tidy(() => held.assign(this.flat()));
+      this.reading = held.data() as Promise<Float32Array>;
+    }
+    if ((step + 1) % every === 0) return this.applyRead(held, step + 1 - every);
+    this.blocks.clamp();
+    return undefined;
+  }
+
+  private async applyNow(step: number): Promise<StructureSummary> {
+    const { blocks, rule } = this;
+    await this.reading;
+    const shrunk = this.shrink(await blocks.read({ withMean: rule.usesMean }), step);
+    if (shrunk.applied) blocks.write(shrunk);
+    return summaryOf({ ...shrunk, sizes: blocks.sizes, mean: Number.NaN });
+  }
+
+  private async applyRead(held: Variable, step: number): Promise<StructureSummary> {
+    const { blocks } = this;
+    const shrunk = this.shrink(blocks.arraysOf((await this.reading) as Float32Array), step);
+    if (shrunk.applied) blocks.writeLate(shrunk, held);
+    return summaryOf({ ...shrunk, sizes: blocks.sizes, mean: Number.NaN });
+  }
+
+  private shrink(arrays: BlockArrays, step: number) {
+    const shrunk = this.rule.apply(arrays, this.options.momentOf(step), this.state);
+    this.state = shrunk.state;
+    this.frozen ||= shrunk.frozen;
+    return shrunk;
+  }
+
+  private flat(): Tensor {
+    return this.blocks.flat({ withMean: this.rule.usesMean });
+  }
+
+  async dispose(): Promise<void> {
+    await this.reading?.catch(() => {});
+    this.held?.dispose();
+  }
+}

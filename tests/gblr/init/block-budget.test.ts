@@ -2,9 +2,9 @@
 
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { blockCount, countAllowed, holdCount, holdMean } from "../../../workbench/gblr/init/block-budget.ts";
-import { seededUniform } from "../../../workbench/gblr/init/seeded-uniform.ts";
-import { samples } from "../../../workbench/gblr/rounding.ts";
+import { seededUniform } from "../../../workbench/engine/ops/random-bits.ts";
+import { blockCount, countAllowed, holdCount } from "../../../workbench/gblr/init/block-budget.ts";
+import { samples } from "../../../workbench/gblr/widths.ts";
 
 const random = (seed: number, length: number, spread = 1): Float64Array =>
   Float64Array.from({ length }, seededUniform(seed)).map((value) => 0.5 + spread * (value - 0.5));
@@ -60,16 +60,6 @@ describe("holdCount", () => {
     expect(c).toBeCloseTo(d, 9);
     expect(a).toBeCloseTo(2 * c, 9);
   });
-});
-
-test("holdMean takes the mean down to what is asked for, once, and clamps", () => {
-  const widths = new Float64Array([1, 0.6, 0.1, 0.3]);
-  holdMean(widths, 0.25);
-  [0.75, 0.35, 0, 0.05].forEach((expected, i) => {
-    expect(widths[i]).toBeCloseTo(expected, 12);
-  });
-  holdMean(widths, 0.5);
-  expect(widths[1]).toBeCloseTo(0.35, 12);
 });
 
 test("blockCount counts both sides of blocks that cover anything, half samples to even", () => {

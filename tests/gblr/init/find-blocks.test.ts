@@ -7,7 +7,6 @@ import fc from "fast-check";
 import { svdFloat64 } from "../../../workbench/engine/linalg/float64.ts";
 import { type FindBlocksOptions, findBlocks } from "../../../workbench/gblr/init/index.ts";
 import { gaudiMask } from "../../../workbench/gblr/mask.ts";
-import { roundHalfEven } from "../../../workbench/gblr/rounding.ts";
 import { forEachEngine } from "../../engine/engines.ts";
 import { liveTensors, sample } from "../../engine/ops/operands.ts";
 import olb from "../../fixtures/gblr/olb.json" with { type: "json" };
@@ -61,7 +60,7 @@ function plainly(blocks: Record<string, ArrayLike<number>>, { values, shape }: P
   for (let k = 0; k < count; k++) {
     const span = (side: number, n: number) => {
       const [width, start] = [widths, locations].map((all) =>
-        roundHalfEven(((all as Float32Array)[side * count + k] as number) * n),
+        Math.round(((all as Float32Array)[side * count + k] as number) * n),
       );
       return Array.from({ length: width as number }, (_, t) => ((start as number) + t) % n);
     };

@@ -4,7 +4,27 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { ShapeError } from "../../../workbench/engine/core/errors.ts";
-import { type FittedWidths, fitWidths, type LayerWidths } from "../../../workbench/gblr/shrink/index.ts";
+import { type FitOptions, fitWidths as fitFlat } from "../../../workbench/gblr/shrink/index.ts";
+import { blockSizes, byLayer, type LayerSize } from "../../../workbench/gblr/widths.ts";
+
+interface LayerWidths extends Omit<LayerSize, "blocks"> {
+  /** (2, K) row by row */
+  widths: Float32Array;
+}
+
+interface FittedWidths {
+  widths: Float32Array[];
+  shift: number;
+  cost: number;
+}
+
+/** Layer by layer. */
+function fitWidths(layers: readonly LayerWidths[], options: FitOptions): FittedWidths {
+  const sizes = blockSizes(layers.map(({ widths, ...size }) => ({ ...size, blocks: widths.length / 2 })));
+  const flat = Float32Array.from(layers.flatMap(({ widths }) => [...widths]));
+  const { widths, ...fitted } = fitFlat(sizes, flat, options);
+  return { ...fitted, widths: byLayer(widths, sizes.layers) };
+}
 
 const RUNS = { seed: 20231018, numRuns: 300 };
 

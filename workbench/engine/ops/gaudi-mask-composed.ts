@@ -13,46 +13,38 @@ import {
   greater,
   greaterEqual,
   less,
-  matMul,
   mul,
-  onesLike,
   range,
   reshape,
   round,
-  stack,
   sub,
   sum,
   type Tensor,
 } from "@tensorflow/tfjs-core";
-import type { GaudiMaskAttributes, GaudiMaskGradientInputs, GaudiMaskInputs } from "./kernels.ts";
+import {
+  type GaudiMaskAttributes,
+  type GaudiMaskGradientInputs,
+  type GaudiMaskInputs,
+  LEAST_ENTRY,
+} from "./kernels.ts";
 
 type Tensors<Inputs> = { [Name in keyof Inputs]: Tensor };
 
-/** Where a window begins or ends, one number a window, in samples. */
-interface Edge {
-  /** in 0 … n - 1 */
-  whole: Tensor;
-  /** what is left, at most ½ either way; undefined: nothing */
-  fraction?: Tensor;
-}
-
 interface Windows {
-  start: Edge;
-  end: Edge;
+  /** first sample, in 0 … n - 1 */
+  start: Tensor;
+  /** first sample behind it, in 0 … n - 1 */
+  end: Tensor;
   /** as shares of n */
   width: Tensor;
 }
-
-/** Entries of evaluation masks no larger than this are 0. */
-export const LEAST_ENTRY = 1e-3;
 
 export function composeGaudiMask(
   { widths, locations, edges }: Tensors<GaudiMaskInputs>,
   { boxcar, evaluate }: GaudiMaskAttributes,
 ): Tensor {
-  const [terms, n] = edges.shape as [number, number];
-  const { start, end, width } =
-    terms === 1 ? roundedWindows({ widths, locations, n, evaluate }) : exactWindows(widths, locations, n);
+  const n = edges.shape[1] as number;
+  const { start, end, width } = roundedWindows({ widths, locations, n, evaluate });
   if (boxcar) {
     return boxcars(start, mul(width, n), n);
   }
@@ -66,8 +58,8 @@ export function composeGaudiMaskGradient({
   locations,
   slopes,
 }: Tensors<GaudiMaskGradientInputs>): Tensor[] {
-  const [terms, n] = slopes.shape as [number, number];
-  const { start, end } = terms === 1 ? roundedWindows({ widths, locations, n }) : exactWindows(widths, locations, n);
+  const n = slopes.shape[1] as number;
+  const { start, end } = roundedWindows({ widths, locations, n });
   const toWidth = shifted(slopes, end);
   const toLocation = sub(toWidth, shifted(slopes, start));
   return [sum(mul(dy, toWidth), 1), sum(mul(dy, toLocation), 1)];
@@ -80,31 +72,10 @@ export function roundedWindows(options: { widths: Tensor; locations: Tensor; n: 
   const samples = evaluate ? mul(asked, indicator(greater(abs(asked), 1))) : asked;
   const first = round(mul(locations, n));
   return {
-    start: { whole: wrapped(first, n) },
-    end: { whole: wrapped(add(first, samples), n) },
+    start: wrapped(first, n),
+    end: wrapped(add(first, samples), n),
     width: div(samples, n),
   };
-}
-
-function exactWindows(widths: Tensor, locations: Tensor, n: number): Windows {
-  const first = position(locations, n);
-  const length = position(widths, n);
-  const rest = add(first.fraction, length.fraction);
-  const carry = round(rest);
-  const last = add(add(first.whole, length.whole), carry);
-  return {
-    start: { whole: wrapped(first.whole, n), fraction: first.fraction },
-    end: { whole: wrapped(last, n), fraction: sub(rest, carry) },
-    width: widths,
-  };
-}
-
-// share · n to more digits than a float32 has: twelve bits of the share times n are exact.
-function position(share: Tensor, n: number): Required<Edge> {
-  const high = mul(round(mul(share, 4096)), 1 / 4096);
-  const [coarse, fine] = [mul(high, n), mul(sub(share, high), n)];
-  const whole = round(add(coarse, fine));
-  return { whole, fraction: add(sub(coarse, whole), fine) };
 }
 
 // Modulo n by hand: where division is not exact, as on GPUs, the quotient may be off by one.
@@ -114,32 +85,17 @@ function wrapped(x: Tensor, n: number): Tensor {
   return sub(raised, mul(indicator(greaterEqual(raised, n)), n));
 }
 
-/** Row k: the series' function at all samples, moved to the k-th edge. */
-function shifted(series: Tensor, { whole, fraction }: Edge): Tensor {
-  const [terms, n] = series.shape as [number, number];
+/** Row k: the table's values at all samples, moved to the k-th edge. */
+function shifted(table: Tensor, edge: Tensor): Tensor {
+  const n = table.shape[1] as number;
   // Twice over, so that no index wraps.
-  const index = sub(range(n, 2 * n, 1, "int32"), cast(column(whole), "int32"));
-  if (fraction === undefined) {
-    const row = reshape(series, [n]);
-    return gather(concat([row, row]), index);
-  }
-  const rows = matMul(powers(fraction, terms), series);
-  const count = whole.shape[0] as number;
-  const offsets = range(0, count * 2 * n, 2 * n, "int32");
-  return gather(reshape(concat([rows, rows], 1), [-1]), add(index, column(offsets)));
-}
-
-/** (K) → (K, terms): x⁰, x¹, … */
-function powers(x: Tensor, terms: number): Tensor {
-  const columns = [onesLike(x)];
-  while (columns.length < terms) {
-    columns.push(mul(columns[columns.length - 1] as Tensor, x));
-  }
-  return stack(columns, 1);
+  const index = sub(range(n, 2 * n, 1, "int32"), cast(column(edge), "int32"));
+  const row = reshape(table, [n]);
+  return gather(concat([row, row]), index);
 }
 
 /** Exactly 1 inside a window and 0 outside; a window longer than the circle adds up. */
-function boxcars({ whole: start }: Edge, samples: Tensor, n: number): Tensor {
+function boxcars(start: Tensor, samples: Tensor, n: number): Tensor {
   const whole = round(samples);
   const length = wrapped(whole, n);
   const turns = round(div(sub(whole, length), n));

@@ -1,16 +1,16 @@
-// Gaudi masks of whole samples and their gradient for the wasm engine, as loops over its memory: the composition gathers
-// value by value and takes fifty times as long. Where windows begin is left to the composition, and so are masks between
-// samples.
+// Gaudi masks and their gradient for the wasm engine, as loops over its memory: the composition gathers value by value and
+// takes fifty times as long. Where windows begin is left to the composition.
 
 import { registerKernel, type Tensor, type TensorInfo, tidy, unregisterKernel } from "@tensorflow/tfjs-core";
 import { floats, type WasmBackend } from "../kernels/wasm-memory.ts";
-import { composeGaudiMask, composeGaudiMaskGradient, LEAST_ENTRY, roundedWindows } from "./gaudi-mask-composed.ts";
+import { roundedWindows } from "./gaudi-mask-composed.ts";
 import {
   GAUDI_MASK,
   GAUDI_MASK_GRADIENT,
   type GaudiMaskAttributes,
   type GaudiMaskGradientInputs,
   type GaudiMaskInputs,
+  LEAST_ENTRY,
 } from "./kernels.ts";
 
 type Tensors<Inputs> = { [Name in keyof Inputs]: Tensor };
@@ -36,7 +36,7 @@ function rowsOf(
   const twice = new Float32Array(2 * n);
   twice.set(copy(table, n));
   twice.copyWithin(n, 0, n);
-  const [starts, ends] = [copy(windows.start.whole, count), copy(windows.end.whole, count)];
+  const [starts, ends] = [copy(windows.start, count), copy(windows.end, count)];
   return { starts, ends, widths: copy(windows.width, count), table: twice, n };
 }
 
@@ -157,11 +157,9 @@ function replace(
 /** Puts them in place of the compositions, which must be registered. */
 export function registerGaudiMaskWasm(): void {
   replace(GAUDI_MASK, (inputs: Tensors<GaudiMaskInputs>, attributes: GaudiMaskAttributes, backend) =>
-    inputs.edges.shape[0] === 1
-      ? forward(backend, inputs, attributes)
-      : tidy(() => composeGaudiMask(inputs, attributes)),
+    forward(backend, inputs, attributes),
   );
   replace(GAUDI_MASK_GRADIENT, (inputs: Tensors<GaudiMaskGradientInputs>, _: unknown, backend) =>
-    inputs.slopes.shape[0] === 1 ? backward(backend, inputs) : tidy(() => composeGaudiMaskGradient(inputs)),
+    backward(backend, inputs),
   );
 }

@@ -17,24 +17,22 @@ import { expectOperand } from "./operands.ts";
 import { registerPortable } from "./register.ts";
 
 export interface GaudiMaskTables {
-  /**
-   * float32 (terms, n), row m the coefficient of δᵐ in S(j + ½ - δ). With one row widths and locations are rounded to
-   * whole samples, half to even, and gradients pass the rounding unchanged; with more they are not.
-   */
+  /** float32 (1, n), S(j + ½) */
   edges: Tensor2D;
-  /** float32 (terms, n), likewise of h(j - δ) = 1 + n S'(j + ½ - δ) */
+  /** float32 (1, n), h(j) = 1 + n S'(j + ½) */
   slopes: Tensor2D;
 }
 
 export interface GaudiMaskOptions {
-  /** the edges are those of an exact 0/1 window; needs tables of one row. Default false */
+  /** the edges are those of an exact 0/1 window. Default false */
   boxcar?: boolean;
   /** windows of one sample or none are empty, entries below 1e-3 in size are 0. Default false */
   evaluate?: boolean;
 }
 
 /**
- * mask[k, j] = w + S(j + ½ - l n) - S(j + ½ - (l + w) n) of the edge function S that the tables hold.
+ * mask[k, j] = w + S(j + ½ - l n) - S(j + ½ - (l + w) n) of the edge function S that the tables hold, w n and l n rounded
+ * to whole samples, half to even; gradients pass the rounding unchanged.
  * @param widths float32 (K), as shares of n
  * @param locations float32 (K), as shares of n; the mask is cyclic in them
  * @returns float32 (K, n)
@@ -48,7 +46,7 @@ export function gaudiMask(
 ): Tensor2D {
   expectOperand("gaudiMask", { widths }, { dtype: "float32", shape: ["K"] });
   expectOperand("gaudiMask", { locations }, { dtype: "float32", shape: widths.shape });
-  expectOperand("gaudiMask", { edges }, { dtype: "float32", shape: [boxcar ? 1 : "terms", "n"] });
+  expectOperand("gaudiMask", { edges }, { dtype: "float32", shape: [1, "n"] });
   expectOperand("gaudiMask", { slopes }, { dtype: "float32", shape: edges.shape });
   return differentiable({
     name: "gaudiMask",

@@ -69,6 +69,8 @@ export type DropoutGradientAttributes = { rate: number };
 export const GAUDI_MASK = "FusedGaudiMask";
 export type GaudiMaskInputs = { widths: TensorInfo; locations: TensorInfo; edges: TensorInfo };
 export type GaudiMaskAttributes = { boxcar: boolean; evaluate: boolean };
+/** Entries of evaluation masks no larger than this are 0. */
+export const LEAST_ENTRY = 1e-3;
 /** → dwidths, dlocations (K) */
 export const GAUDI_MASK_GRADIENT = "FusedGaudiMaskGradient";
 export type GaudiMaskGradientInputs = { dy: TensorInfo; widths: TensorInfo; locations: TensorInfo; slopes: TensorInfo };

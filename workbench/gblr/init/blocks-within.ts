@@ -15,11 +15,9 @@ import {
   tensor3d,
   tidy,
 } from "@tensorflow/tfjs-core";
-import type { GblrParameters } from "../parameters.ts";
-import type { Sides } from "./block-budget.ts";
-import { locationsByRule } from "./location-rules.ts";
-import type { SvdFactors } from "./svd-factors.ts";
-import { widthValues } from "./width-rules.ts";
+import type { GblrParameters } from "../matrix.ts";
+import { locationsByRule, type Sides, widthValues } from "./rules.ts";
+import type { SvdFactors } from "./svd.ts";
 
 export interface BlockCounts {
   /** blocks of full width */
@@ -45,7 +43,7 @@ export function blocksWithin(allowed: number, { nIn, nOut }: Sides): BlockCounts
 export interface SpendOptions {
   /** multiply-adds a row */
   allowed: number;
-  /** rule of location-rules.ts for all blocks but the narrower one. Default `linspace` */
+  /** rule of rules.ts for all blocks but the narrower one. Default `linspace` */
   locations?: string;
   /** of `uniform` locations. Default 0 */
   seed?: number;

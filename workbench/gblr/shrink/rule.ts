@@ -1,16 +1,20 @@
 // What a shrink rule is: the proximal step that follows the optimizer's and takes something off every width, so that
-// structure is learned. Holds the interface and what all rules share; each rule has a file of its own.
+// structure is learned (arXiv 2310.18882, Algorithm 1). A rule is a function over flat arrays: it reads no device and
+// changes none of its operands. Who reads the arrays, writes the result and keeps the rule's state is train/structure.ts.
 
-import type { Variable } from "@tensorflow/tfjs-core";
 import { expectSetting } from "../../engine/ops/operands.ts";
-import type { TrainingTime } from "../sigma-schedule.ts";
+import type { TrainingTime } from "../schedules.ts";
+import type { BlockSizes } from "../widths.ts";
 
-/** The structure of one GBLR matrix, changed in place. */
-export interface ShrinkLayer {
-  /** (2, K), shares of n */
-  widths: Variable;
-  /** (2, K), shares of n, cyclic */
-  locations: Variable;
+/** Widths and locations of all GBLR layers of a model, in the order of `sizes`. */
+export interface BlockArrays {
+  sizes: BlockSizes;
+  /** shares of n; after an optimizer's step not yet within [0, 1] */
+  widths: Float32Array;
+  /** shares of n, cyclic; not yet within [0, 1) */
+  locations: Float32Array;
+  /** μ, the mean width, a float32 number as the engine computes it; NaN unless the rule uses it */
+  mean: number;
 }
 
 /** The moment of training at which a rule is applied: after the optimizer's step for this batch. */
@@ -19,44 +23,42 @@ export interface ShrinkStep extends TrainingTime {
   learningRate: number;
 }
 
-export interface ShrinkReport {
+/** What a rule remembers from step to step; plain JSON, for checkpoints. */
+export type ShrinkState = Readonly<Record<string, number | boolean>>;
+
+export interface Shrunk {
+  /** in [0, 1]; the operand itself where the rule is not applied */
+  widths: Float32Array;
+  /** in [0, 1); the operand itself where the rule is not applied */
+  locations: Float32Array;
   /** whether widths and locations were touched */
   applied: boolean;
   /** the structure is final: the rule will not act again, and the optimizer should leave it alone too */
   frozen: boolean;
   /** multiply-adds now as a share of the dense layers', from rules that count them */
   relativeCost?: number;
+  /** what the next application is to be given */
+  state: ShrinkState;
 }
 
-/** What a rule remembers from step to step; plain JSON, for checkpoints. */
-export type ShrinkState = Readonly<Record<string, number | boolean>>;
-
-/**
- * Widths end in [0, 1], or in the rule's own bounds, and locations in [0, 1). A rule looks at all layers together, so
- * give it all of them each time.
- */
-export interface ShrinkRule<Layer extends ShrinkLayer = ShrinkLayer> {
+export interface ShrinkRule {
   /** as recipes and reports name it */
   readonly name: string;
-  /** Queues the step; waits for the device only where the rule says so. */
-  apply(layers: readonly Layer[], step: ShrinkStep): Promise<ShrinkReport>;
-  state(): ShrinkState;
-  /** continues from what `state()` gave */
-  restore(state: ShrinkState): void;
+  /** whether it looks at μ, which costs the engine a few reductions a layer */
+  readonly usesMean: boolean;
+  /**
+   * @param state what the last application gave, `{}` at first
+   * @returns new arrays; the same operands give the same result, bit by bit
+   */
+  apply(blocks: BlockArrays, step: ShrinkStep, state: ShrinkState): Shrunk;
 }
 
-export interface RateOptions {
-  /** batches from one application to the next, counted within the epoch. Default 1 */
-  rate?: number;
-}
-
-/** Whether a rule with this rate acts after this batch: after the last of every `rate`. */
-export const isDue = ({ batch }: TrainingTime, rate: number): boolean => (batch + 1) % rate === 0;
-
-/** @throws ShapeError unless `rate` is a whole number of at least 1 */
-export function expectRate(rule: string, rate: number): void {
-  expectSetting(rule, { rate }, "an integer of at least 1", Number.isInteger(rate) && rate >= 1);
-}
+/** l mod 1 into [0, 1) in float32: an l so little below 0 that the sum rounds to 1 becomes 0. */
+export const wrapped = (locations: Float32Array): Float32Array =>
+  locations.map((location) => {
+    const rest = Math.fround(location - Math.floor(location));
+    return rest < 1 ? rest : 0;
+  });
 
 /** @throws ShapeError unless the setting is a finite number of at least 0 */
 export function expectNonNegative(rule: string, settings: Record<string, number>): void {
@@ -68,18 +70,3 @@ export function expectNonNegative(rule: string, settings: Record<string, number>
     value !== undefined && value >= 0 && Number.isFinite(value),
   );
 }
-
-/** @throws ShapeError unless the setting is from 0 up to, but not, 1 */
-export function expectTarget(rule: string, settings: Record<string, number>): void {
-  const [value] = Object.values(settings);
-  expectSetting(rule, settings, "at least 0 and below 1", value !== undefined && value >= 0 && value < 1);
-}
-
-/** `state` and `restore` of a rule that remembers nothing. */
-export const STATELESS = {
-  state: (): ShrinkState => ({}),
-  restore: (): void => {},
-};
-
-export const APPLIED: ShrinkReport = { applied: true, frozen: false };
-export const NOT_DUE: ShrinkReport = { applied: false, frozen: false };

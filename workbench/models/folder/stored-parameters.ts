@@ -5,7 +5,7 @@ import { ModelError, type ModelLayers, type OpenModel, type StoredLayer } from "
 import type { TensorInfo } from "../../../hub/safetensors/index.ts";
 import { type Architecture, isPassedOver, layersOf, namesOf, parametersOf } from "../../architectures/architecture.ts";
 import { type LayerInfo, type ParameterInfo, positionLayers } from "../../architectures/network.ts";
-import type { MaskSettings } from "../../gblr/parameters.ts";
+import type { MaskSettings } from "../../gblr/mask.ts";
 import { dense } from "../../structures/dense.ts";
 import { gblrStructure } from "../../structures/gblr.ts";
 import { structureNamed } from "../../structures/registry.ts";

@@ -1,0 +1,206 @@
+// The state of a block search on an engine: factors and structure as variables, AdamW without momentum over all of them,
+// and the widths brought back under the budget on the host after every step. Widths are (2, K), row 0 the input side,
+// shares of n.
+
+import {
+  div,
+  matMul,
+  mul,
+  reshape,
+  type Scalar,
+  square,
+  squaredDifference,
+  sum,
+  type Tensor,
+  type Tensor1D,
+  type Tensor2D,
+  tensor1d,
+  tidy,
+  type Variable,
+  valueAndGrads,
+  variable,
+  zerosLike,
+} from "@tensorflow/tfjs-core";
+import { type AdamwGroup, adamwStep } from "../../engine/ops/index.ts";
+import { seededUniform } from "../../engine/ops/random-bits.ts";
+import { gaudiMask } from "../mask.ts";
+import { holdCount } from "./block-budget.ts";
+import type { Sides } from "./rules.ts";
+import { svdFactors } from "./svd.ts";
+
+/** The published factor rate is meant for entries of this size. */
+const USUAL_SIZE = 0.1;
+
+export interface StartOptions {
+  /** most parameters */
+  allowed: number;
+  start?: { widths: ArrayLike<number>; locations: ArrayLike<number> };
+  seed?: number;
+}
+
+/** A parameter with its second moment; the first is the gradient itself, its beta being 0. */
+type Trained = {
+  parameter: Variable;
+  first: Variable;
+  second: Variable;
+};
+
+export class SearchState {
+  /** what the matrix was multiplied with: √scale of it went to either factor */
+  readonly scale: number;
+  readonly sides: Sides;
+  /** (2, K), as on the engine */
+  readonly widths: Float64Array;
+  /** (2, K), as on the engine */
+  readonly locations: Float64Array;
+  private readonly target: Tensor2D;
+  private readonly power: Scalar;
+  private readonly allowed: number;
+  /** inputs (K, n_in), outputs (K, n_out) */
+  private readonly factors: readonly [Trained, Trained];
+  /** widths in, widths out, locations in, locations out, (K) each */
+  private readonly structure: readonly Trained[];
+
+  private constructor(target: Tensor2D, power: Scalar, options: StartOptions & { scale: number; factors: Tensor2D[] }) {
+    const [nOut, nIn] = target.shape;
+    const blocks = Math.min(nOut, nIn);
+    const { allowed, start, seed = 0, scale, factors } = options;
+    const uniform = seededUniform(seed);
+    this.scale = scale;
+    this.sides = { nIn, nOut };
+    this.widths = Float64Array.from(start?.widths ?? new Float64Array(2 * blocks).fill(1));
+    this.locations = Float64Array.from(start?.locations ?? Array.from({ length: 2 * blocks }, uniform));
+    this.target = target;
+    this.power = power;
+    this.allowed = allowed;
+    // Before the first step: at full width the gradient is rounding noise, which AdamW would take for a direction.
+    this.project();
+    this.factors = factors.map(trained) as [Trained, Trained];
+    this.structure = this.halves().map((half) => tidy(() => trained(tensor1d(half))));
+  }
+
+  /** Undefined when the matrix is zero: there is nothing to fit. */
+  static async start(weight: Tensor2D, options: StartOptions): Promise<SearchState | undefined> {
+    const [nOut, nIn] = weight.shape;
+    const blocks = Math.min(nOut, nIn);
+    const size = tidy(() => sum(sum(square(weight), 1)));
+    const [squares = 0] = await size.data();
+    size.dispose();
+    if (squares === 0) {
+      return undefined;
+    }
+    const scale = USUAL_SIZE / Math.sqrt(squares / weight.size);
+    const target = mul(weight, scale) as Tensor2D;
+    const { lr_weight1, lr_weight2, singularValues } = await svdFactors(target);
+    const factors = [lr_weight1, lr_weight2].map(
+      (factor) => reshape(factor, [blocks, factor.size / blocks]) as Tensor2D,
+    );
+    const power = tidy(() => sum(sum(square(target), 1)));
+    const fit = new SearchState(target, power as Scalar, { ...options, scale, factors });
+    for (const tensor of [lr_weight1, lr_weight2, singularValues, ...factors]) {
+      tensor.dispose();
+    }
+    return fit;
+  }
+
+  /**
+   * One step of all parameters.
+   * @param step from 1
+   * @param wanted whether the error is: it waits for the engine
+   * @returns the error before the step, NaN where it is not wanted
+   */
+  async step(step: number, rates: { factors: number; structure: number }, wanted: boolean): Promise<number> {
+    const all = [...this.factors, ...this.structure];
+    const { value, grads } = valueAndGrads((...tensors: Tensor[]) => this.loss(tensors))(
+      all.map(({ parameter }) => parameter),
+    );
+    const groups = [
+      group(this.factors, grads.slice(0, 2), rates.factors),
+      group(this.structure, grads.slice(2), rates.structure),
+    ];
+    adamwStep(groups, { step }).dispose();
+    const [loss = 0] = wanted ? await value.data() : [Number.NaN];
+    for (const tensor of [value, ...grads]) {
+      tensor.dispose();
+    }
+    await this.fetch();
+    this.project();
+    this.push();
+    return Math.sqrt(loss);
+  }
+
+  /** The factors, √scale larger than those of the matrix itself; they stay the fit's. */
+  current(): [inputs: Tensor2D, outputs: Tensor2D] {
+    return [this.factors[0].parameter as Tensor as Tensor2D, this.factors[1].parameter as Tensor as Tensor2D];
+  }
+
+  dispose(): void {
+    this.target.dispose();
+    this.power.dispose();
+    for (const { parameter, first, second } of [...this.factors, ...this.structure]) {
+      parameter.dispose();
+      first.dispose();
+      second.dispose();
+    }
+  }
+
+  private loss(tensors: Tensor[]): Scalar {
+    const [inputs, outputs, widthsIn, widthsOut, locationsIn, locationsOut] = tensors as Tensor1D[];
+    const { nIn, nOut } = this.sides;
+    const maskedIn = mul(gaudiMask(widthsIn as Tensor1D, locationsIn as Tensor1D, nIn), inputs as Tensor);
+    const maskedOut = mul(gaudiMask(widthsOut as Tensor1D, locationsOut as Tensor1D, nOut), outputs as Tensor);
+    const dense = matMul(maskedOut as Tensor2D, maskedIn as Tensor2D, true);
+    // Row by row first: one running float32 sum over a large matrix would lose digits.
+    return div(sum(sum(squaredDifference(dense, this.target), 1)), this.power);
+  }
+
+  private async fetch(): Promise<void> {
+    const blocks = this.widths.length / 2;
+    const read = await Promise.all(this.structure.map(({ parameter }) => parameter.data()));
+    read.forEach((values, i) => {
+      (i < 2 ? this.widths : this.locations).set(values, (i % 2) * blocks);
+    });
+  }
+
+  private project(): void {
+    holdCount(this.widths, this.allowed, this.sides);
+    for (let i = 0; i < this.locations.length; i++) {
+      const location = this.locations[i] as number;
+      this.locations[i] = location - Math.floor(location);
+    }
+  }
+
+  private push(): void {
+    this.halves().forEach((half, i) => {
+      tidy(() => (this.structure[i] as Trained).parameter.assign(tensor1d(half)));
+    });
+  }
+
+  private halves(): Float32Array[] {
+    const blocks = this.widths.length / 2;
+    return [this.widths, this.locations].flatMap((both) => [
+      Float32Array.from(both.subarray(0, blocks)),
+      Float32Array.from(both.subarray(blocks)),
+    ]);
+  }
+}
+
+const trained = (initial: Tensor): Trained =>
+  tidy(() => ({
+    parameter: variable(initial),
+    first: variable(zerosLike(initial)),
+    second: variable(zerosLike(initial)),
+  }));
+
+function group(all: readonly Trained[], gradients: Tensor[], learningRate: number): AdamwGroup {
+  return {
+    parameters: all.map(({ parameter }) => parameter),
+    gradients,
+    firstMoments: all.map(({ first }) => first),
+    secondMoments: all.map(({ second }) => second),
+    learningRate,
+    betas: [0, 0.999],
+    epsilon: 1e-8,
+    weightDecay: 0,
+  };
+}

@@ -1,0 +1,139 @@
+// Starting factors from a trained matrix by singular value decomposition, √s on each side, dealt out to blocks in order:
+// the nearest matrix of a rank entry by entry, or as seen through the covariance of the layer's inputs. Widths and
+// locations come from elsewhere, and so does the covariance.
+
+import {
+  add,
+  clipByValue,
+  div,
+  divNoNan,
+  matMul,
+  max,
+  mul,
+  norm,
+  reshape,
+  sqrt,
+  type Tensor1D,
+  type Tensor2D,
+  type Tensor3D,
+  tidy,
+  transpose,
+} from "@tensorflow/tfjs-core";
+import { svd, symmetricEigen } from "../../engine/linalg/index.ts";
+import { expectOperand, expectSetting } from "../../engine/ops/operands.ts";
+
+export interface SvdFactorsOptions {
+  /** K. Default as many as the matrix has triples for, ⌊min(n_out, n_in) / rank⌋ */
+  blocks?: number;
+  /** r, singular triples a block: block c holds triples r c … r c + r - 1. Default 1 */
+  rank?: number;
+}
+
+export interface SvdFactors {
+  /** v, (K, r, n_in) */
+  lr_weight1: Tensor3D;
+  /** u, (K, n_out, r) */
+  lr_weight2: Tensor3D;
+  /** of the triples used, largest first, (K · r) */
+  singularValues: Tensor1D;
+}
+
+/**
+ * Factors whose product over all blocks is the nearest matrix of rank K · r; both of a triple have the squared length of
+ * its singular value.
+ *
+ * @param weight float32 (n_out, n_in)
+ * @throws ShapeError when the matrix is not that, or has fewer than K · r singular triples
+ */
+export async function svdFactors(weight: Tensor2D, options: SvdFactorsOptions = {}): Promise<SvdFactors> {
+  expectOperand("svdFactors", { weight }, { dtype: "float32", shape: ["n_out", "n_in"] });
+  const [nOut, nIn] = weight.shape;
+  const { rank = 1 } = options;
+  const triples = Math.min(nOut, nIn);
+  const isRank = Number.isInteger(rank) && rank >= 1 && rank <= triples;
+  expectSetting("svdFactors", { rank }, `an integer from 1 to ${triples}`, isRank);
+  const most = Math.floor(triples / rank);
+  const { blocks = most } = options;
+  const isCount = Number.isInteger(blocks) && blocks >= 1 && blocks <= most;
+  expectSetting("svdFactors", { blocks }, `an integer from 1 to ${most}`, isCount);
+  const { u, s, v } = await svd(weight, { rank: blocks * rank });
+  const factors = tidy(() => {
+    const root = sqrt(s);
+    const outputs = reshape(mul(u, root), [nOut, blocks, rank]);
+    return {
+      lr_weight1: reshape<Tensor3D["rankType"]>(transpose(mul(v, root)), [blocks, rank, nIn]),
+      lr_weight2: transpose(outputs, [1, 0, 2]) as Tensor3D,
+    };
+  });
+  u.dispose();
+  v.dispose();
+  return { ...factors, singularValues: s };
+}
+
+export interface ActivationAwareOptions {
+  /** K, blocks of rank 1. Default min(n_out, n_in) */
+  blocks?: number;
+  /**
+   * share of the largest eigenvalue added to all, above 0: where calibration saw nothing, plain SVD decides what is kept.
+   * Default 1e-6, what float32 covariances are known to
+   */
+  ridge?: number;
+}
+
+/**
+ * With M Σ^½ = U S Vᵀ, no matrix of rank K leaves less of ‖(M - W) Σ^½‖, the root mean square error of the layer's output,
+ * than W = U_K U_Kᵀ M, which needs no inverse of Σ. Both factors of a block have the same length.
+ *
+ * @param weight M, float32 (n_out, n_in)
+ * @param covariance Σ, float32 (n_in, n_in), the mean of x xᵀ over inputs x or any multiple; its symmetric part counts.
+ *   All zero: as the identity
+ * @returns factors in order of what they add to the output; `singularValues` are those of M Σ^½ with Σ's largest
+ *   eigenvalue scaled to 1
+ * @throws ShapeError when shapes do not fit, values are not finite, or a setting is out of range
+ */
+export async function activationAwareSvd(
+  weight: Tensor2D,
+  covariance: Tensor2D,
+  options: ActivationAwareOptions = {},
+): Promise<SvdFactors> {
+  expectOperand("activationAwareSvd", { weight }, { dtype: "float32", shape: ["n_out", "n_in"] });
+  const [nOut, nIn] = weight.shape;
+  expectOperand("activationAwareSvd", { covariance }, { dtype: "float32", shape: [nIn, nIn] });
+  const most = Math.min(nOut, nIn);
+  const { blocks = most, ridge = 1e-6 } = options;
+  const isCount = Number.isInteger(blocks) && blocks >= 1 && blocks <= most;
+  expectSetting("activationAwareSvd", { blocks }, `an integer from 1 to ${most}`, isCount);
+  expectSetting("activationAwareSvd", { ridge }, "a number above 0", ridge > 0 && Number.isFinite(ridge));
+  const root = await rootOf(covariance, ridge);
+  const seen = matMul(weight, root) as Tensor2D;
+  const { u, s, v } = await svd(seen, { rank: blocks });
+  const factors = tidy(() => {
+    const inputs = matMul(weight, u, true);
+    const half = sqrt(norm(inputs, "euclidean", 0));
+    return {
+      lr_weight1: reshape<Tensor3D["rankType"]>(transpose(divNoNan(inputs, half)), [blocks, 1, nIn]),
+      lr_weight2: reshape<Tensor3D["rankType"]>(transpose(mul(u, half)), [blocks, nOut, 1]),
+    };
+  });
+  for (const tensor of [root, seen, u, v]) {
+    tensor.dispose();
+  }
+  return { ...factors, singularValues: s };
+}
+
+/** Σ^½, symmetric, of the covariance with its largest eigenvalue scaled to 1 and the ridge added. */
+async function rootOf(covariance: Tensor2D, ridge: number): Promise<Tensor2D> {
+  const { values, vectors } = await symmetricEigen(covariance);
+  const first = max(values);
+  const [largest = 0] = await first.data();
+  const root = tidy(() => {
+    // Rounding leaves eigenvalues a little below zero where there is no variance.
+    const scaled = largest > 0 ? clipByValue(div(values, largest), 0, 1) : mul(values, 0);
+    const kept = sqrt(add(scaled, largest > 0 ? ridge : 1));
+    return matMul(mul(vectors, kept) as Tensor2D, vectors, false, true) as Tensor2D;
+  });
+  for (const tensor of [values, vectors, first]) {
+    tensor.dispose();
+  }
+  return root;
+}

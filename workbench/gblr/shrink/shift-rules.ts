@@ -1,0 +1,164 @@
+// The shrink rules of the paper and its reference implementation. Each takes one amount off every width, clamps widths to
+// [0, 1] and wraps locations; they differ in the amount. With λ = threshold · learning rate and μ the mean width:
+//
+//   softshrink           λ                                                       arXiv 2310.18882, equations 8 and 9
+//   targetedSoftshrink   λ while μ ≥ target, or scaled down on the way there     reference
+//   adaptiveSoftshrink   a fixed threshold first, later the targeted one         reference
+//   meanShrink           max(0, μ - target)                                      reference; the published GPT-2 setting
+//
+// Arithmetic is in float32, operation by operation, as it would be on an engine.
+
+import { expectSetting } from "../../engine/ops/operands.ts";
+import { epochsSoFar, progressOf, type TrainingTime } from "../schedules.ts";
+import { type BlockArrays, expectNonNegative, type ShrinkRule, type ShrinkStep, wrapped } from "./rule.ts";
+
+const f32 = Math.fround;
+
+/** w ← clamp(w - shift) and l ← l mod 1. With clamping at 0 soft thresholding is just that. */
+function shiftAll({ widths, locations }: BlockArrays, shift: number) {
+  const amount = f32(shift);
+  return {
+    widths: widths.map((width) => Math.min(Math.max(f32(width - amount), 0), 1)),
+    locations: wrapped(locations),
+  };
+}
+
+/** A rule that remembers nothing, from its amount. */
+function shiftRule(
+  name: string,
+  usesMean: boolean,
+  amount: (blocks: BlockArrays, step: ShrinkStep) => number,
+): ShrinkRule {
+  return {
+    name,
+    usesMean,
+    apply: (blocks, step) => ({
+      ...shiftAll(blocks, amount(blocks, step)),
+      applied: true,
+      frozen: false,
+      state: {},
+    }),
+  };
+}
+
+export interface SoftshrinkOptions {
+  /** shift of widths for a learning rate of 1 */
+  threshold: number;
+}
+
+/**
+ * w ← clamp(softshrink(w, threshold · learningRate)): the proximal step of an l1 penalty on widths.
+ * @throws ShapeError when a setting is out of range
+ */
+export function softshrink({ threshold }: SoftshrinkOptions): ShrinkRule {
+  expectNonNegative("softshrink", { threshold });
+  return shiftRule("softshrink", false, (_, step) => threshold * step.learningRate);
+}
+
+/** Widths end in [0, 1] and locations in [0, 1); nothing shrinks. */
+export const HOLD: ShrinkRule = softshrink({ threshold: 0 });
+
+export interface TargetOptions {
+  /** shift of widths for a learning rate of 1 */
+  threshold: number;
+  /** mean width below which nothing is taken off any more */
+  target: number;
+  /** power p that scales the threshold by ((μ - target) / (1 - target))^p on the way; default: not scaled */
+  approach?: number;
+}
+
+export interface TargetedSoftshrinkOptions extends TargetOptions {
+  /** leave widths and locations alone for good once the mean width is below target. Default false */
+  freeze?: boolean;
+}
+
+/**
+ * The threshold in force at mean width μ: 0 when μ < target, else `threshold`, scaled by ((μ - target) / (1 - target))^p
+ * if there is an approach p.
+ */
+export function targetedThreshold(mean: number, { threshold, target, approach }: TargetOptions): number {
+  if (approach === undefined) return mean >= f32(target) ? f32(threshold) : 0;
+  const way = f32(Math.max(f32(mean - f32(target)), 0) / f32(1 - target));
+  return f32(f32(way ** f32(approach)) * f32(threshold));
+}
+
+function expectTarget(rule: string, target: number): void {
+  expectSetting(rule, { target }, "at least 0 and below 1", target >= 0 && target < 1);
+}
+
+function expectTargetOptions(rule: string, { threshold, target, approach }: TargetOptions): void {
+  expectNonNegative(rule, { threshold });
+  expectTarget(rule, target);
+  expectSetting(rule, { approach }, "a number above 0", approach === undefined || approach > 0);
+}
+
+/**
+ * w ← clamp(softshrink(w, targetedThreshold(μ) · learningRate)). With `freeze` the step that finds μ below target still
+ * clamps and wraps, and is the last. State: `frozen`.
+ * @throws ShapeError when a setting is out of range
+ */
+export function targetedSoftshrink(options: TargetedSoftshrinkOptions): ShrinkRule {
+  const { target, freeze = false } = options;
+  expectTargetOptions("targetedSoftshrink", options);
+  return {
+    name: "targeted-softshrink",
+    usesMean: true,
+    apply(blocks, { learningRate }, state) {
+      if (state.frozen === true) {
+        const { widths, locations } = blocks;
+        return { widths, locations, applied: false, frozen: true, state };
+      }
+      const shift = f32(targetedThreshold(blocks.mean, options) * f32(learningRate));
+      const frozen = freeze && blocks.mean < target;
+      return { ...shiftAll(blocks, shift), applied: true, frozen, state: { frozen } };
+    },
+  };
+}
+
+export interface AdaptiveSoftshrinkOptions extends TargetOptions {
+  /** until `startEpoch`. Default `threshold` */
+  startThreshold?: number;
+  /** end of the fixed threshold, epochs from 0, fractions allowed */
+  startEpoch: number;
+  /** from here on the targeted rule alone */
+  endEpoch: number;
+}
+
+/**
+ * The threshold in force: (1 - f) · startThreshold + f · targetedThreshold(μ), f the share of the passage from
+ * `startEpoch` to `endEpoch` that is over, batches included.
+ */
+export function adaptiveThreshold(mean: number, options: AdaptiveSoftshrinkOptions, time: TrainingTime): number {
+  const { threshold, startThreshold = threshold, startEpoch, endEpoch } = options;
+  const passed = progressOf(epochsSoFar(time), startEpoch, endEpoch);
+  return f32(f32(targetedThreshold(mean, options) * f32(passed)) + f32((1 - passed) * startThreshold));
+}
+
+/**
+ * w ← clamp(softshrink(w, adaptiveThreshold(μ) · learningRate)).
+ * @throws ShapeError when a setting is out of range
+ */
+export function adaptiveSoftshrink(options: AdaptiveSoftshrinkOptions): ShrinkRule {
+  const { threshold, startThreshold = threshold, startEpoch, endEpoch } = options;
+  expectTargetOptions("adaptiveSoftshrink", options);
+  expectNonNegative("adaptiveSoftshrink", { startThreshold });
+  expectSetting("adaptiveSoftshrink", { endEpoch }, `at least startEpoch ${startEpoch}`, endEpoch >= startEpoch);
+  return shiftRule("adaptive-softshrink", true, ({ mean }, step) =>
+    f32(adaptiveThreshold(mean, options, step) * f32(step.learningRate)),
+  );
+}
+
+export interface MeanShrinkOptions {
+  /** mean width to hold; what is below it stays */
+  target: number;
+}
+
+/**
+ * w ← clamp(w - max(0, μ - target)). One application can end on either side of the target: a width clamped at 0 loses
+ * less than the shift, and takes the other width of its block out of the mean.
+ * @throws ShapeError when the target is out of range
+ */
+export function meanShrink({ target }: MeanShrinkOptions): ShrinkRule {
+  expectTarget("meanShrink", target);
+  return shiftRule("mean-shrink", true, ({ mean }) => Math.max(f32(mean - f32(target)), 0));
+}

@@ -1,0 +1,135 @@
+// The batches of a run: micro-batches read one ahead of the one in use, so that the device need not wait for the disk, and
+// the loss and the gradients of one global batch, micro-batch by micro-batch: what one large batch would give, to
+// rounding. Reads nothing from the device before the last of them; changes no parameter.
+
+import {
+  concat,
+  dispose,
+  mul,
+  type NamedTensorMap,
+  reshape,
+  type Scalar,
+  stack,
+  type Tensor,
+  tidy,
+  type Variable,
+} from "@tensorflow/tfjs-core";
+import { gradientNorm } from "../engine/ops/index.ts";
+import { valueAndGradients } from "../engine/tfjs/tape/index.ts";
+import { NonFiniteError } from "./events.ts";
+import type { Task } from "./options.ts";
+import type { MicroBatch } from "./schedule.ts";
+
+export interface LoadedBatch {
+  batch: MicroBatch;
+  /** the receiver's to dispose */
+  tensors: NamedTensorMap;
+}
+
+/** What was read ahead and not received is disposed at the end, also at an early one. */
+export async function* readAhead(task: Task, batches: Iterable<MicroBatch>): AsyncGenerator<LoadedBatch> {
+  let next: Promise<LoadedBatch> | undefined;
+  try {
+    for (const batch of batches) {
+      const present = next;
+      next = load(task, batch);
+      // A failure is told when its turn comes; until then it is nobody's.
+      next.catch(() => {});
+      if (present) yield await present;
+    }
+    const last = next;
+    next = undefined;
+    if (last) yield await last;
+  } finally {
+    const unused = await next?.catch(() => undefined);
+    if (unused) dispose(unused.tensors);
+  }
+}
+
+async function load(task: Task, batch: MicroBatch): Promise<LoadedBatch> {
+  return { batch, tensors: await task.read(batch.items, { seed: batch.readSeed }) };
+}
+
+export interface BatchGradients {
+  /** mean over the items of all micro-batches */
+  loss: number;
+  /** Euclidean, over all parameters together */
+  gradientNorm: number;
+  items: number;
+  /** of the mean loss; the receiver's to dispose */
+  gradients: Map<Variable, Tensor>;
+}
+
+/**
+ * @param loaded gives at least the micro-batches of the step; exactly those are taken
+ * @throws NonFiniteError when a loss or the gradient's norm is not finite
+ */
+export async function batchGradients(
+  task: Task,
+  loaded: AsyncGenerator<LoadedBatch>,
+  variables: readonly Variable[],
+): Promise<BatchGradients> {
+  const shares: { batch: MicroBatch; loss: Scalar }[] = [];
+  let gradients = new Map<Variable, Tensor>();
+  try {
+    for (;;) {
+      const { batch, tensors } = await taken(loaded);
+      try {
+        const share = batch.items.length / batch.total;
+        const loss = () => task.loss(tensors, { seed: batch.lossSeed });
+        const onto = gradients;
+        gradients = new Map();
+        const found = valueAndGradients(() => (share === 1 ? loss() : mul(loss(), share)), variables, { onto });
+        gradients = found.gradients;
+        shares.push({ batch, loss: found.value });
+      } finally {
+        dispose(tensors);
+      }
+      if (batch.index === batch.count - 1) break;
+    }
+    const norm = await finite(shares, gradients);
+    return { ...norm, items: (shares[0] as { batch: MicroBatch }).batch.total, gradients };
+  } catch (error) {
+    dispose([...gradients.values()]);
+    throw error;
+  } finally {
+    dispose(shares.map(({ loss }) => loss));
+  }
+}
+
+async function taken(loaded: AsyncGenerator<LoadedBatch>): Promise<LoadedBatch> {
+  const { value, done } = await loaded.next();
+  if (done) throw new RangeError("the data ended before the step did");
+  return value;
+}
+
+/** All losses and the norm in one read. */
+async function finite(
+  shares: readonly { batch: MicroBatch; loss: Scalar }[],
+  gradients: ReadonlyMap<Variable, Tensor>,
+): Promise<{ loss: number; gradientNorm: number }> {
+  const all = tidy(() => {
+    const norm = gradientNorm([...gradients.values()]);
+    return concat([stack(shares.map(({ loss }) => loss)), reshape(norm, [1])]);
+  });
+  const values = [...(await all.data())];
+  all.dispose();
+  const norm = values.pop() as number;
+  const bad = values.findIndex((value) => !Number.isFinite(value));
+  const { batch } = shares[Math.max(bad, 0)] as { batch: MicroBatch };
+  if (bad >= 0) throw notFinite(`the loss of ${nameOf(batch)} is ${values[bad]}`, batch.step);
+  if (!Number.isFinite(norm)) throw notFinite(`the norm of the gradient is ${norm}, every loss finite`, batch.step);
+  return { loss: values.reduce((sum, value) => sum + value, 0), gradientNorm: norm };
+}
+
+const LONGEST_LIST = 8;
+
+function nameOf({ index, count, items }: MicroBatch): string {
+  const some = items.slice(0, LONGEST_LIST).join(", ") + (items.length > LONGEST_LIST ? ", …" : "");
+  return `micro-batch ${index + 1} of ${count} (items ${some})`;
+}
+
+function notFinite(what: string, step: number): NonFiniteError {
+  const remedy = "look at this data, or lower the learning rate and start again from the last checkpoint";
+  return new NonFiniteError(`step ${step + 1}: ${what}; the parameters are those of step ${step}; ${remedy}`, step + 1);
+}

@@ -8,7 +8,6 @@ export { CONFIG_FILE, type OpenModel, openModel, readConfigText, TRAINABLE_FILE 
 export { openRemoteModel } from "./open-remote.ts";
 export { openTrainable } from "./open-trainable.ts";
 export { finishReplacing, replaceFiles } from "./replace-files.ts";
-export { type BadSpan, checkSpans } from "./span-rules.ts";
 export type { DenseLayer, FactoredLayer, PackedLayer, StoredLayer, TrainableLayer } from "./stored-layer.ts";
 export { MOST_VALUES } from "./structure-rules.ts";
 export { unwrapModel, unwrapTensors, wrapperOf } from "./wrappers.ts";

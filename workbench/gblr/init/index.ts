@@ -1,19 +1,6 @@
 // Starting values of a GBLR matrix from a trained one.
 
-export { type FindBlocksEvent, type FindBlocksOptions, type FoundBlocks, findBlocks } from "./block-search.ts";
-export { type BlockCounts, blocksWithin, type SpendOptions, spendBudget } from "./blocks-within.ts";
-export {
-  type BlockGrid,
-  type LocationOptions,
-  locationsByRule,
-  widthsByRule,
-  widthValues,
-  withGradients,
-} from "./rules.ts";
-export {
-  type ActivationAwareOptions,
-  activationAwareSvd,
-  type SvdFactors,
-  type SvdFactorsOptions,
-  svdFactors,
-} from "./svd.ts";
+export { type FindBlocksOptions, findBlocks } from "./block-search.ts";
+export { blocksWithin, spendBudget } from "./blocks-within.ts";
+export { locationsByRule, widthsByRule, widthValues, withGradients } from "./rules.ts";
+export { activationAwareSvd, type SvdFactors, svdFactors } from "./svd.ts";

@@ -7,7 +7,7 @@ import type { TextWindows } from "../../workbench/data/index.ts";
 import { openEngine } from "../../workbench/engine/core/open.ts";
 import type { OpenEngineOptions } from "../../workbench/engine/core/types.ts";
 import { perplexity } from "../../workbench/evaluate/perplexity.ts";
-import { createModel, type Gpt2, gpt2 } from "../../workbench/models/index.ts";
+import { createModel, type Gpt2Config, gpt2, type Model } from "../../workbench/models/index.ts";
 import { languageTask } from "../../workbench/train/index.ts";
 import { type BenchStructure, converted, type PhaseReport, phaseReport, trained } from "../phases.ts";
 
@@ -40,7 +40,7 @@ async function run({ phase, structure, engine: asked, size, folder, ...how }: Ph
   const { width, blocks, heads, context, vocabulary } = size;
   const json = { n_embd: width, n_layer: blocks, n_head: heads, n_positions: context, vocab_size: vocabulary };
   const noDropout = { embd_pdrop: 0, resid_pdrop: 0, attn_pdrop: 0 };
-  const model = createModel(gpt2, { ...json, ...noDropout }, { seed: 1 }) as Gpt2;
+  const model = createModel(gpt2, { ...json, ...noDropout }, { seed: 1 }) as Model<Gpt2Config>;
   const cost = await converted(model, structure);
   const windows = randomWindows(size, 64);
   const task = languageTask({ model, windows, dropout: false });
@@ -49,7 +49,11 @@ async function run({ phase, structure, engine: asked, size, folder, ...how }: Ph
   return { ...phaseReport(engine), ...cost, ...rates };
 }
 
-async function evaluated(model: Gpt2, windows: TextWindows, { batch, steps }: { batch: number; steps: number }) {
+async function evaluated(
+  model: Model<Gpt2Config>,
+  windows: TextWindows,
+  { batch, steps }: { batch: number; steps: number },
+) {
   for await (const event of perplexity(model, { windows, batch, limit: batch * steps })) {
     if (event.kind === "perplexity") return { rates: [event.tokensPerSecond], losses: [event.nll] };
   }

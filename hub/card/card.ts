@@ -2,7 +2,7 @@
 // that is missing takes its sentence with it.
 
 import { formatBytes, formatCount, formatDuration } from "../text/numbers.ts";
-import type { CardFacts, ComparisonRow } from "./facts.ts";
+import type { CardFacts, CardRow } from "./facts.ts";
 import { loadingSection } from "./loading.ts";
 import { code, codeBlock, markdownTable, plain, type TableColumn } from "./markdown.ts";
 import { cardMetadata, isRepositoryId } from "./metadata.ts";
@@ -140,9 +140,9 @@ export function pictureSection({ hasPicture = false }: CardFacts): string | unde
   ].join("\n\n");
 }
 
-function columnsFor(rows: readonly ComparisonRow[]): TableColumn<ComparisonRow>[] {
+function columnsFor(rows: readonly CardRow[]): TableColumn<CardRow>[] {
   const compressed = rows.filter(({ structure }) => structure !== "dense");
-  const metrics = metricsOf(rows).map((name): TableColumn<ComparisonRow> => {
+  const metrics = metricsOf(rows).map((name): TableColumn<CardRow> => {
     const best = bestOf(name, compressed);
     return {
       heading: plain(metricNamed(name).label),
@@ -155,10 +155,10 @@ function columnsFor(rows: readonly ComparisonRow[]): TableColumn<ComparisonRow>[
   });
   const number = (
     heading: string,
-    value: (row: ComparisonRow) => number | undefined,
+    value: (row: CardRow) => number | undefined,
     text: (value: number) => string,
-  ): TableColumn<ComparisonRow> => ({ heading, align: "right", cell: (row) => written(value(row), text) });
-  const columns: TableColumn<ComparisonRow>[] = [
+  ): TableColumn<CardRow> => ({ heading, align: "right", cell: (row) => written(value(row), text) });
+  const columns: TableColumn<CardRow>[] = [
     { heading: "model", align: "left", cell: ({ name }) => plain(name) },
     {
       heading: "fine-tuning",
@@ -176,7 +176,7 @@ function columnsFor(rows: readonly ComparisonRow[]): TableColumn<ComparisonRow>[
   return columns.filter(({ cell }, i) => i === 0 || rows.some((row) => ![NONE, ""].includes(cell(row))));
 }
 
-function withFiniteMetrics(row: ComparisonRow): ComparisonRow {
+function withFiniteMetrics(row: CardRow): CardRow {
   return { ...row, metrics: Object.fromEntries(Object.entries(row.metrics).filter(([, v]) => Number.isFinite(v))) };
 }
 

@@ -1,8 +1,8 @@
 // What a model card can say, as data. A fact that is missing is left out of the card: nothing here has a stand-in.
 // Where the numbers come from is the caller's business.
 
-/** One line of the table that a compressed model is judged by. */
-export interface ComparisonRow {
+/** A row of a card's comparison: what a card shows of workbench/evaluate's ComparisonRow, which hub/ does not depend on. */
+export interface CardRow {
   /** what the reader sees, e.g. `GBLR, activation-aware` */
   name: string;
   /** as the structures are named; `dense`: the model as it was */
@@ -64,12 +64,14 @@ export interface CardFacts {
   structure: string;
   /** `owner/name`; a folder, or `scratch:` and what it is, are named in the text only */
   baseModel?: string;
+  /** `baseModel` is the name of a folder, to which nothing can link. Default false */
+  isFolder?: boolean;
   baseRevision?: string;
   base?: BaseMetadata;
   /** trained on, if fine-tuned, and measured on */
   dataset?: DatasetFacts;
   metrics?: readonly MeasuredMetric[];
-  comparison?: readonly ComparisonRow[];
+  comparison?: readonly CardRow[];
   /** multiply-adds of the model as a share of the dense one's */
   relativeFlops?: { reference: number; actual: number };
   /** tokens of a window */

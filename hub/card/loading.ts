@@ -35,11 +35,11 @@ function typescript({ repository, task }: CardFacts): string[] {
   const lines = [
     'import { tensor2d } from "@tensorflow/tfjs-core";',
     'import { openEngine } from "gblr/workbench/engine/core/open.ts";',
-    'import { gpt2Logits, loadModelNow } from "gblr/workbench/models/index.ts";',
+    'import { languageLogits, loadModelNow } from "gblr/workbench/models/index.ts";',
     "",
     "await openEngine();",
     `const model = await loadModelNow(".");`,
-    'const logits = gpt2Logits(model, tensor2d([[1, 2, 3]], [1, 3], "int32"));',
+    'const logits = languageLogits(model, tensor2d([[1, 2, 3]], [1, 3], "int32"));',
   ];
   const where = repository === undefined ? "this folder" : "the folder that `gblr pull` prints";
   const project = `in a project that has the package by ${PACKAGE_INSTALLATION}, run in ${where}`;

@@ -13,13 +13,28 @@ from gblr_rules import check_geometry
 BESIDE = ("bias", "sigma", "freq_in", "freq_out")  # of a structured layer, but not of its matrix
 
 
+NETWORKS = {}
+"""The networks by `model_type` of config.json. A subclass of Network with a `kind` puts itself in."""
+
+
 class Network(nn.Module):
     """What load() asks of an architecture. Parameters have timm's names, those of language models Hugging Face's."""
 
+    kind = None  # `model_type` of the base model; None: a part of another network
     padded = ()  # parameters of which files may hold more rows
+
+    def __init_subclass__(cls, **options):
+        super().__init_subclass__(**options)
+        if cls.__dict__.get("kind") is not None:
+            NETWORKS[cls.kind] = cls
 
     def ignores(self, name):
         """Whether a tensor of the files has no place here, by the name that it would have."""
+        return False
+
+    @staticmethod
+    def recognizes(name):
+        """Whether a model of this name in timm is one."""
         return False
 
     @staticmethod

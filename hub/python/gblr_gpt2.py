@@ -88,6 +88,8 @@ class GPT2(Network):
     """input_ids (batch, tokens) to logits (batch, tokens, vocabulary). No cache of keys and values: transformers has
     one."""
 
+    kind = "gpt2"
+
     padded = ("wte.weight", "lm_head.weight")
 
     def __init__(self, fields, layers):

@@ -8,12 +8,9 @@ import os
 import torch
 
 from configuration_gblr import read_config
-from gblr_build import Layers
+from gblr_build import NETWORKS, Layers
 from gblr_files import Tensors, problem
-from gblr_gpt2 import GPT2
 from gblr_layers import GblrLinear, PackedGblrLinear
-from gblr_mixer import Mixer
-from gblr_resnet import ResNet
 from gblr_rules import (
     BUFFERS,
     LayerError,
@@ -27,9 +24,6 @@ from gblr_rules import (
     sizes_of,
 )
 from gblr_timm import is_timm, timm_name
-from gblr_vit import VisionTransformer
-
-ARCHITECTURES = {"gpt2": GPT2, "vit": VisionTransformer, "resnet": ResNet, "mixer": Mixer}
 
 
 def load(folder, form="auto", mode="dense"):
@@ -71,15 +65,15 @@ def _built(network_class, fields, layers):
 
 def _network_class(fields, folder):
     kind = str(fields.get("model_type")).replace("gblr_", "", 1)
-    if kind in ARCHITECTURES:
-        return ARCHITECTURES[kind]
+    if kind in NETWORKS:
+        return NETWORKS[kind]
     if "model_type" not in fields and is_timm(fields):
         kind = timm_name(fields)
-        for network_class in (VisionTransformer, ResNet, Mixer):
+        for network_class in NETWORKS.values():
             if network_class.recognizes(kind):
                 return network_class
-        raise ValueError(f'{folder}: config.json: architecture "{kind}" is none of {", ".join(ARCHITECTURES)}')
-    raise ValueError(f'{folder}: config.json: model_type is "{kind}", there is {", ".join(ARCHITECTURES)}')
+        raise ValueError(f'{folder}: config.json: architecture "{kind}" is none of {", ".join(sorted(NETWORKS))}')
+    raise ValueError(f'{folder}: config.json: model_type is "{kind}", there is {", ".join(sorted(NETWORKS))}')
 
 
 def _sources(folder, form):

@@ -21,6 +21,8 @@ MIXER_ARGUMENTS = (
 class Mixer(Network):
     """pixel_values (batch, colors, image, image), normalized, to logits (batch, classes)."""
 
+    kind = "mixer"
+
     def __init__(self, fields, layers, **options):
         """fields: of timm's config.json."""
         super().__init__(**options)

@@ -43,6 +43,8 @@ own_resnet_name = renamer(
 class ResNet(Network):
     """pixel_values (batch, colors, height, width), normalized, to logits (batch, classes)."""
 
+    kind = "resnet"
+
     def __init__(self, fields, layers, **options):
         """fields: of config.json, timm's or Hugging Face's."""
         super().__init__(**options)

@@ -52,6 +52,8 @@ own_vit_name = renamer(
 class VisionTransformer(Network):
     """pixel_values (batch, colors, image, image), normalized, to logits (batch, classes)."""
 
+    kind = "vit"
+
     def __init__(self, fields, layers, **options):
         """fields: of config.json, timm's or Hugging Face's."""
         super().__init__(**options)

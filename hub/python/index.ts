@@ -6,7 +6,8 @@ import { fileURLToPath } from "node:url";
 import { joinPython } from "./join.ts";
 
 /** Modules that become files of a model folder, with what they import. The second may import the first. */
-const FILES = ["configuration_gblr", "modeling_gblr"];
+const MAIN = "modeling_gblr";
+const FILES = ["configuration_gblr", MAIN];
 
 /** Files of earlier versions, which nothing reads beside those of today. */
 export const EARLIER_PYTHON_FILES: readonly string[] = [
@@ -30,21 +31,30 @@ export interface PythonFile {
   text: string;
 }
 
-let files: Promise<PythonFile[]> | undefined;
+let sources: Promise<Record<string, string>> | undefined;
 
-/** The files that go into every folder of a structured model. They are the same for all architectures. */
-export function pythonFiles(): Promise<PythonFile[]> {
-  files ??= joinedFiles();
-  return files;
+/**
+ * The files that go into every folder of a structured model.
+ * @param known what Python has for the architecture: the files are the same for all but those that bring a module
+ */
+export async function pythonFiles(known?: Pick<PythonClasses, "module" | "source">): Promise<PythonFile[]> {
+  sources ??= readSources();
+  const own = await sources;
+  const { module = "", source } = known ?? {};
+  const all = source === undefined ? own : { ...own, [module]: source, [MAIN]: importing(own[MAIN] as string, module) };
+  return Array.from(joinPython(all, FILES), ([name, text]) => ({ name: `${name}.py`, text }));
 }
 
-async function joinedFiles(): Promise<PythonFile[]> {
+async function readSources(): Promise<Record<string, string>> {
   const folder = new URL(".", import.meta.url);
   const names = (await readdir(fileURLToPath(folder))).filter((name) => name.endsWith(".py"));
   const texts = await Promise.all(names.map((name) => readFile(fileURLToPath(new URL(name, folder)), "utf8")));
-  const sources = Object.fromEntries(names.map((name, i) => [name.slice(0, -".py".length), texts[i] as string]));
-  return Array.from(joinPython(sources, FILES), ([name, text]) => ({ name: `${name}.py`, text }));
+  return Object.fromEntries(names.map((name, i) => [name.slice(0, -".py".length), texts[i] as string]));
 }
+
+/** The source with one more import behind its docstring. */
+const importing = (source: string, module: string): string =>
+  source.replace(/^"""[\s\S]*?"""\n/, (docstring) => `${docstring}\nimport ${module}`);
 
 /** What a structured model's `model_type` begins with where transformers has no class for the dense one. */
 const PREFIX = "gblr_";
@@ -58,9 +68,17 @@ const PREFIX = "gblr_";
 const GUARD = "gblr: needs trust_remote_code=True";
 const GUARDS = { attn_implementation: GUARD, transformers_weights: GUARD };
 
-interface PythonClasses {
-  /** what a user asks for the model by */
-  auto: string;
+/** What Python has for an architecture. */
+export interface PythonClasses {
+  /** module with its network for torch alone, one of this folder's where `source` is not given */
+  module: string;
+  /**
+   * Text of that module, where it is none of this folder's: a docstring, imports, and a subclass of gblr_build.Network
+   * with `kind`, the `model_type`. It is then written into the folders of this architecture's models
+   */
+  source?: string;
+  /** what a user of transformers asks for the model by. Default: transformers has no class for it */
+  auto?: string;
   /** where names are Hugging Face's; `base` is transformers' own class for the dense model */
   own?: { base: string; model: string; config: string };
   /** where they are timm's, of which transformers has no class */
@@ -69,32 +87,6 @@ interface PythonClasses {
   tokenizer?: string;
 }
 
-const CLASSES: Record<string, PythonClasses> = {
-  gpt2: {
-    auto: "AutoModelForCausalLM",
-    own: { base: "GPT2LMHeadModel", model: "GblrGPT2LMHeadModel", config: "GblrGPT2Config" },
-    tokenizer: "GPT2Tokenizer",
-  },
-  vit: {
-    auto: "AutoModelForImageClassification",
-    own: { base: "ViTForImageClassification", model: "GblrViTForImageClassification", config: "GblrViTConfig" },
-    timm: { model: "GblrTimmViTForImageClassification", config: "GblrTimmViTConfig" },
-  },
-  resnet: {
-    auto: "AutoModelForImageClassification",
-    own: {
-      base: "ResNetForImageClassification",
-      model: "GblrResNetForImageClassification",
-      config: "GblrResNetConfig",
-    },
-    timm: { model: "GblrTimmResNetForImageClassification", config: "GblrTimmResNetConfig" },
-  },
-  mixer: {
-    auto: "AutoModelForImageClassification",
-    timm: { model: "GblrTimmMixerForImageClassification", config: "GblrTimmMixerConfig" },
-  },
-};
-
 /**
  * A config.json whose fields tell transformers which classes to use: those of the folder where a layer is structured,
  * else its own. What timm says of a model, in fields of other names, stays.
@@ -102,10 +94,14 @@ const CLASSES: Record<string, PythonClasses> = {
  * The Python classes build a layer before they see its tensors: for each X, `gblr.layers[X].shapes` must map its
  * parameters (`spans`, `values_in`, `left`, …, not the bias) to their shapes in model.safetensors.
  * @param json with the `model_type` of the base model or of a structured one
+ * @param known what Python has for its architecture. Default nothing
  */
-export function pythonConfig(json: Readonly<Record<string, unknown>>, structured: boolean): Record<string, unknown> {
+export function pythonConfig(
+  json: Readonly<Record<string, unknown>>,
+  structured: boolean,
+  known?: PythonClasses,
+): Record<string, unknown> {
   const type = baseModelType(String(json.model_type));
-  const known = isKnownInPython(type) ? CLASSES[type] : undefined;
   if (!known) return { ...json, model_type: structured ? PREFIX + type : type };
   const { auto_map: _, tokenizer_class, architectures: _1, ...others } = json;
   const rest = Object.fromEntries(
@@ -118,7 +114,7 @@ export function pythonConfig(json: Readonly<Record<string, unknown>>, structured
     return { ...kept, model_type: type, ...(!isTimm && known.own && { architectures: [known.own.base] }) };
   }
   const classes = isTimm ? known.timm : known.own;
-  if (!classes) return { ...kept, model_type: PREFIX + type };
+  if (!classes || known.auto === undefined) return { ...kept, model_type: PREFIX + type };
   return {
     ...kept,
     ...(isTimm ? { model_type: PREFIX + type } : { model_type: type, ...GUARDS }),
@@ -129,9 +125,6 @@ export function pythonConfig(json: Readonly<Record<string, unknown>>, structured
     },
   };
 }
-
-/** Whether the Python files know this kind of model. @param modelType of the base model */
-export const isKnownInPython = (modelType: string): boolean => Object.hasOwn(CLASSES, modelType);
 
 /** `gpt2` of `gblr_gpt2`; others as they are. */
 export function baseModelType(modelType: string): string {

@@ -3,8 +3,9 @@
 With torch alone:      from modeling_gblr import load; model = load("folder"); logits = model(input_ids)
 Under transformers:    AutoModelForCausalLM.from_pretrained(repo, trust_remote_code=True)
 
-Image models take pixel_values, and AutoModelForImageClassification loads them. A new architecture is a module, a line in
-ARCHITECTURES, a configuration in configuration_gblr.py, and a class for transformers at the end.
+Image models take pixel_values, and AutoModelForImageClassification loads them. A new architecture is a module with a
+subclass of Network that says its `kind`; for transformers also a configuration in configuration_gblr.py and a class at
+the end.
 """
 
 import torch

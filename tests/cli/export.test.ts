@@ -8,7 +8,14 @@ import { fromFloat32, readSafetensors } from "../../hub/safetensors/index.ts";
 import { addExport } from "../../workbench/cli/export.ts";
 import { planConversion } from "../../workbench/compress/index.ts";
 import { openEngine } from "../../workbench/engine/core/open.ts";
-import { forInference, type Gpt2, gpt2Logits, loadModelNow, saveModelNow } from "../../workbench/models/index.ts";
+import {
+  forInference,
+  type Gpt2Config,
+  languageLogits,
+  loadModelNow,
+  type Model,
+  saveModelNow,
+} from "../../workbench/models/index.ts";
 import { converted, tinyModel, tokens } from "../compress/tiny.ts";
 import { writeTinyTokenizer } from "../data/hub-folders.ts";
 import { expectClose, read } from "../engine/ops/operands.ts";
@@ -20,9 +27,9 @@ const at = temporaryFolder();
 const gblr = (...args: string[]) => runVerb(addExport, ["export", ...args, "--engine", "cpu"]);
 
 async function logitsIn(folder: string): Promise<Float32Array> {
-  const model = (await loadModelNow(folder)) as Gpt2;
+  const model = (await loadModelNow(folder)) as Model<Gpt2Config>;
   const view = await forInference(model);
-  const values = await read(tf.tidy(() => gpt2Logits(view, tokens(7))));
+  const values = await read(tf.tidy(() => languageLogits(view, tokens(7))));
   view.dispose();
   model.dispose();
   return values;

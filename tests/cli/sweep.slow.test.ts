@@ -6,9 +6,14 @@ import { mkdirSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { UsageError } from "../../workbench/cli/shared/program.ts";
 import { paletteFor } from "../../workbench/cli/shared/terminal.ts";
-import { resultLines, type SweepResult } from "../../workbench/cli/sweep/results.ts";
-import { gridOf, parseVaried } from "../../workbench/pipeline/sweep.ts";
-import { acrossSeeds, costChart, type RepeatedResult } from "../../workbench/pipeline/sweep-results.ts";
+import { parseVaried, resultLines } from "../../workbench/cli/sweep.ts";
+import { gridOf } from "../../workbench/pipeline/sweep.ts";
+import {
+  acrossSeeds,
+  costChart,
+  type RepeatedResult,
+  type SweepResult,
+} from "../../workbench/pipeline/sweep-results.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
 import { GBLR, run, start } from "../pipeline/tiny-hub.ts";
 import { makeTinyImages, QUICK_VIT } from "../pipeline/tiny-images.ts";

@@ -4,7 +4,7 @@
 import { expect, test } from "bun:test";
 import * as tf from "@tensorflow/tfjs-core";
 import { type Covariances, calibrate, planConversion, windowInputs } from "../../workbench/compress/index.ts";
-import { type Gpt2, gpt2Hidden } from "../../workbench/models/index.ts";
+import { type Gpt2Config, languageHidden, type Model } from "../../workbench/models/index.ts";
 import { forEachEngine } from "../engine/engines.ts";
 import { expectClose, read, sampleIds } from "../engine/ops/operands.ts";
 import { converted, TINY, tinyModel } from "./tiny.ts";
@@ -15,9 +15,13 @@ const windows = {
   read: async (i: number) => sampleIds(40 + i, TINY.n_positions + 1, TINY.vocab_size),
 };
 
-async function covariancesOf(model: Gpt2, layers: string[], { samples = 7, batch = 1 } = {}): Promise<Covariances> {
+async function covariancesOf(
+  model: Model<Gpt2Config>,
+  layers: string[],
+  { samples = 7, batch = 1 } = {},
+): Promise<Covariances> {
   const inputs = windowInputs(windows, { samples, batch });
-  for await (const event of calibrate(model, inputs, { layers, forward: (ids) => gpt2Hidden(model, ids) })) {
+  for await (const event of calibrate(model, inputs, { layers, forward: (ids) => languageHidden(model, ids) })) {
     if (event.kind === "calibrated") return event.covariances;
   }
   throw new Error("calibration did not end");
@@ -34,7 +38,7 @@ forEachEngine("calibrate", () => {
     };
     for (let i = 0; i < 7; i++) {
       const ids = (await windows.read(i)).subarray(0, TINY.n_positions);
-      gpt2Hidden(model, tf.tensor2d(ids, [1, TINY.n_positions], "int32"));
+      languageHidden(model, tf.tensor2d(ids, [1, TINY.n_positions], "int32"));
     }
     model.observer = undefined;
     expect(rows.length).toBe(7 * TINY.n_positions);
@@ -91,7 +95,7 @@ forEachEngine("calibrate", () => {
     const inputs = windowInputs(windows, { samples: 5 });
     for await (const event of calibrate(model, inputs, {
       layers: ["h.0.mlp.c_fc"],
-      forward: (ids) => gpt2Hidden(model, ids),
+      forward: (ids) => languageHidden(model, ids),
     })) {
       expect(event.kind).toBe("progress");
       break;

@@ -5,7 +5,7 @@ import { expect, test } from "bun:test";
 import * as tf from "@tensorflow/tfjs-core";
 import { type ConvertOptions, type PlanOptions, planConversion } from "../../workbench/compress/index.ts";
 import { svdFloat64 } from "../../workbench/engine/linalg/float64.ts";
-import { denseWeight, gpt2Logits, type Model } from "../../workbench/models/index.ts";
+import { denseWeight, languageLogits, type Model } from "../../workbench/models/index.ts";
 import { forEachEngine } from "../engine/engines.ts";
 import { expectClose, read } from "../engine/ops/operands.ts";
 import { converted, tinyModel, tokens } from "./tiny.ts";
@@ -95,18 +95,18 @@ forEachEngine("convert", () => {
   test("to dense at budget 1 changes no logit, and a structured model gives those of its own matrices", async () => {
     const model = tinyModel();
     const ids = tokens(4);
-    const before = await read(gpt2Logits(model, ids));
+    const before = await read(languageLogits(model, ids));
     await converted(model, await planConversion(model, { structure: "dense", budget: 1, layers: "h." }));
-    expect(await read(gpt2Logits(model, ids))).toEqual(before);
+    expect(await read(languageLogits(model, ids))).toEqual(before);
     await converted(model, await planConversion(model, { structure: "gblr", budget: 0.7 }));
-    const after = await read(gpt2Logits(model, ids));
+    const after = await read(languageLogits(model, ids));
     const twin = tinyModel();
     for (const name of model.layers.keys()) {
       const weight = denseWeight(model, name);
       twin.parameter(`${name}.weight`).assign(tf.transpose(weight));
       weight.dispose();
     }
-    expectClose(after, await read(gpt2Logits(twin, ids)), { tolerance: 1e-4 });
+    expectClose(after, await read(languageLogits(twin, ids)), { tolerance: 1e-4 });
     expect(Math.max(...after.map((value, i) => Math.abs(value - (before[i] as number))))).toBeGreaterThan(1e-3);
     model.dispose();
     twin.dispose();

@@ -8,8 +8,8 @@ import { readSafetensors } from "../../hub/safetensors/index.ts";
 import { exportDense, planConversion, referenceTensors } from "../../workbench/compress/index.ts";
 import {
   forInference,
-  type Gpt2,
-  gpt2Logits,
+  type Gpt2Config,
+  languageLogits,
   loadModelNow,
   type Model,
   prepareFolder,
@@ -27,20 +27,20 @@ import { converted, tinyModel, tokens } from "./tiny.ts";
 const at = temporaryFolder();
 
 /** As evaluation runs it. */
-async function logits(model: Gpt2): Promise<Float32Array> {
+async function logits(model: Model<Gpt2Config>): Promise<Float32Array> {
   const view = await forInference(model);
-  const values = await read(tf.tidy(() => gpt2Logits(view, tokens(7))));
+  const values = await read(tf.tidy(() => languageLogits(view, tokens(7))));
   view.dispose();
   return values;
 }
 
-async function structured(structure: string): Promise<Gpt2> {
+async function structured(structure: string): Promise<Model<Gpt2Config>> {
   const model = tinyModel();
   await converted(model, await planConversion(model, { structure, budget: 0.71 }));
   return model;
 }
 
-async function writeReference(model: Gpt2, folder: string): Promise<void> {
+async function writeReference(model: Model<Gpt2Config>, folder: string): Promise<void> {
   await prepareFolder(folder);
   const content = { model: await referenceTensors(model), config: await storedConfig(model, { layers: {} }) };
   for await (const _ of writeModelFolder(folder, content));
@@ -54,13 +54,13 @@ forEachEngine("export", (_, { label }) => {
       const expected = await logits(model);
       await saveModelNow(model, folder, { trainable: structure === "gblr" });
       for (const form of structure === "gblr" ? (["packed", "trainable"] as const) : (["auto"] as const)) {
-        const loaded = (await loadModelNow(folder, { form })) as Gpt2;
+        const loaded = (await loadModelNow(folder, { form })) as Model<Gpt2Config>;
         expectClose(await logits(loaded), expected, { tolerance: 1e-4 });
         expect(exportDense(loaded).length).toBe(6);
         expectClose(await logits(loaded), expected, { tolerance: 1e-4 });
         await saveModelNow(loaded, `${folder} dense`);
         loaded.dispose();
-        const dense = (await loadModelNow(`${folder} dense`)) as Gpt2;
+        const dense = (await loadModelNow(`${folder} dense`)) as Model<Gpt2Config>;
         expectClose(await logits(dense), expected, { tolerance: 1e-4 });
         const config = JSON.parse(readFileSync(`${folder} dense/config.json`, "utf8"));
         expect(config).toMatchObject({ model_type: "gpt2", architectures: ["GPT2LMHeadModel"] });
@@ -78,7 +78,7 @@ forEachEngine("export", (_, { label }) => {
     [values[15], values[31]] = [1 / 16, 1 / 64];
     tf.tidy(() => widths.assign(tf.tensor2d(values, [2, 16])));
     const expected = await logits(model);
-    const training = await read(tf.tidy(() => gpt2Logits(model, tokens(7))));
+    const training = await read(tf.tidy(() => languageLogits(model, tokens(7))));
     expect(training).not.toEqual(expected);
     exportDense(model);
     expect(model.masks.mode).toBeUndefined();
@@ -92,12 +92,12 @@ forEachEngine("export", (_, { label }) => {
     const folder = at(`${label} forms`);
     await saveModelNow(model, folder, { trainable: true });
     for (const form of ["packed", "trainable"] as const) {
-      const loaded = (await loadModelNow(folder, { form })) as Gpt2;
+      const loaded = (await loadModelNow(folder, { form })) as Model<Gpt2Config>;
       const before = tf.memory().numTensors;
       await writeReference(loaded, at(`${label} reference`));
       expect(tf.memory().numTensors).toBe(before);
       loaded.dispose();
-      const again = (await loadModelNow(at(`${label} reference`))) as Gpt2;
+      const again = (await loadModelNow(at(`${label} reference`))) as Model<Gpt2Config>;
       expect(again.layer("h.1.mlp.c_proj").structure.name).toBe("gblr");
       expect(again.parameter("h.1.mlp.c_proj.lr_weight1").shape).toEqual([16, 1, 64]);
       expectClose(await logits(again), expected, { tolerance: 1e-4 });
@@ -110,7 +110,7 @@ forEachEngine("export", (_, { label }) => {
 test("the reference's names, shapes and buffers are those of its own checkpoint", async () => {
   const theirs = await readSafetensors(fixture("tiny-gpt2-gaudi.safetensors"));
   const folder = at("theirs");
-  const model = (await loadReference(folder)) as Gpt2;
+  const model = (await loadReference(folder)) as Model<Gpt2Config>;
   const sources = new Map((await referenceTensors(model)).map((source) => [source.name, source]));
   const expected = new Map([...theirs].map(([name, tensor]) => [name.replace(/^model\./, ""), tensor]));
   expect([...sources.keys()].sort()).toEqual([...expected.keys()].sort());

@@ -11,7 +11,7 @@ import { EngineError } from "../../workbench/engine/core/errors.ts";
 import { openEngine } from "../../workbench/engine/core/open.ts";
 import { seededUniform } from "../../workbench/engine/ops/random-bits.ts";
 import { type Perplexity, type PerplexityOptions, perplexity, perUnit } from "../../workbench/evaluate/perplexity.ts";
-import { type Gpt2, gpt2Logits, loadModelNow } from "../../workbench/models/index.ts";
+import { type Gpt2Config, languageLogits, loadModelNow, type Model } from "../../workbench/models/index.ts";
 import { GOLDEN, GPT2, HUB_IS_HERE, WIKITEXT } from "../data/hub-folders.ts";
 import { tokensOf } from "../data/text-set.ts";
 import { ENGINES, forEachEngine } from "../engine/engines.ts";
@@ -29,16 +29,16 @@ function tokens(length: number, vocabSize: number = TINY.vocab_size): TokenFile 
   return { path: "", length, vocabSize, counts, read, close: async () => {} };
 }
 
-async function scored(model: Gpt2, options: PerplexityOptions): Promise<Perplexity> {
+async function scored(model: Model<Gpt2Config>, options: PerplexityOptions): Promise<Perplexity> {
   for await (const event of perplexity(model, options)) if (event.kind === "perplexity") return event;
   throw new Error("no result");
 }
 
 /** −log p of each target of a window, in float64 but for the logits. */
-async function losses(model: Gpt2, window: Int32Array): Promise<number[]> {
+async function losses(model: Model<Gpt2Config>, window: Int32Array): Promise<number[]> {
   const context = window.length - 1;
   const input = tf.tensor2d(window.subarray(0, context), [1, context], "int32");
-  const logits = await taken(gpt2Logits(model, input));
+  const logits = await taken(languageLogits(model, input));
   input.dispose();
   return Array.from(window.subarray(1), (target, t) => {
     const row = logits.subarray(t * TINY.vocab_size, (t + 1) * TINY.vocab_size);
@@ -208,7 +208,7 @@ describe.skipIf(!HUB_IS_HERE || !TORCH)("WikiText's whole test text", () => {
     const golden = JSON.parse(readFileSync(join(GOLDEN, "gpt2-mini.json"), "utf8"));
     const options = { dataset: at, split: "test", tokenizer: GPT2, cache: folder("wiki-cache") };
     const { tokens } = await tokensOf(options);
-    const model = (await loadModelNow(GPT2)) as Gpt2;
+    const model = (await loadModelNow(GPT2)) as Model<Gpt2Config>;
     // PyTorch's figure is of whole windows, as published tables are.
     const windows = tokenWindows(tokens, { context: golden.context, whole: true });
     const result = await scored(model, { windows });

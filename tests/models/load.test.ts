@@ -14,18 +14,19 @@ import {
 } from "../../hub/safetensors/index.ts";
 import { openEngine } from "../../workbench/engine/core/open.ts";
 import {
-  type Gpt2,
-  gpt2Logits,
+  type Gpt2Config,
   type LoadEvent,
+  languageLogits,
   loadModel,
   loadModelNow,
+  type Model,
   saveModelNow,
 } from "../../workbench/models/index.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
 import { ids, livelier, structured, taken, tinyGpt2 } from "./tiny.ts";
 
 const folder = temporaryFolder();
-const logits = (model: Gpt2) => taken(tf.tidy(() => gpt2Logits(model, ids(1, 9))));
+const logits = (model: Model<Gpt2Config>) => taken(tf.tidy(() => languageLogits(model, ids(1, 9))));
 
 let expected: Float32Array;
 let stored: Map<string, StoredTensor>;
@@ -63,7 +64,7 @@ const as =
     new Map([...tensors].map(([name, { shape, data }]) => [name, fromFloat32(data as Float32Array, { dtype, shape })]));
 
 async function furthest(path: string): Promise<number> {
-  const model = (await loadModelNow(path)) as Gpt2;
+  const model = (await loadModelNow(path)) as Model<Gpt2Config>;
   const values = await logits(model);
   model.dispose();
   return Math.max(...values.map((value, i) => Math.abs(value - (expected[i] as number))));

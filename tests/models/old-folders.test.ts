@@ -6,7 +6,13 @@ import { cpSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import * as tf from "@tensorflow/tfjs-core";
 import { checkModelFolder } from "../../hub/model-folder/index.ts";
-import { type Gpt2, gpt2Logits, loadModelNow, type Model, saveModelNow } from "../../workbench/models/index.ts";
+import {
+  type Gpt2Config,
+  languageLogits,
+  loadModelNow,
+  type Model,
+  saveModelNow,
+} from "../../workbench/models/index.ts";
 import { logitsOf } from "../architectures/small-vision.ts";
 import { forEachEngine } from "../engine/engines.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
@@ -44,7 +50,9 @@ async function logitsIn(model: Model, size: number | null): Promise<Float32Array
   const ids = tf.tensor2d([IDS], undefined, "int32");
   const images = size === null ? undefined : tf.tensor4d(pixels(size), [1, size, size, 3]);
   try {
-    return images ? await logitsOf(model, images) : await taken(tf.tidy(() => gpt2Logits(model as Gpt2, ids)));
+    return images
+      ? await logitsOf(model, images)
+      : await taken(tf.tidy(() => languageLogits(model as Model<Gpt2Config>, ids)));
   } finally {
     tf.dispose([ids, images ?? []]);
   }

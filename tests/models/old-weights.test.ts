@@ -6,7 +6,13 @@ import { cpSync, mkdirSync, writeFileSync } from "node:fs";
 import * as tf from "@tensorflow/tfjs-core";
 import { readSafetensors, type StoredTensor } from "../../hub/safetensors/index.ts";
 import { openEngine } from "../../workbench/engine/core/open.ts";
-import { type Gpt2, gpt2Logits, loadModelNow, saveModelNow } from "../../workbench/models/index.ts";
+import {
+  type Gpt2Config,
+  languageLogits,
+  loadModelNow,
+  type Model,
+  saveModelNow,
+} from "../../workbench/models/index.ts";
 import { checkpoint, push, tensor } from "../hub/checkpoint/build.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
 import { PATIENCE, pythonWith, runPython } from "../python/python.ts";
@@ -17,7 +23,7 @@ const python = pythonWith("torch");
 let expected: Float32Array;
 let stored: Map<string, StoredTensor>;
 
-const logits = (model: Gpt2) => taken(tf.tidy(() => gpt2Logits(model, ids(1, 9))));
+const logits = (model: Model<Gpt2Config>) => taken(tf.tidy(() => languageLogits(model, ids(1, 9))));
 
 beforeAll(async () => {
   await openEngine();
@@ -49,7 +55,7 @@ function written(name: string, files: Record<string, Uint8Array | string>): stri
 }
 
 async function expectSameModel(path: string): Promise<void> {
-  const model = (await loadModelNow(path)) as Gpt2;
+  const model = (await loadModelNow(path)) as Model<Gpt2Config>;
   expect(await logits(model)).toEqual(expected);
   model.dispose();
 }

@@ -7,7 +7,13 @@ import * as tf from "@tensorflow/tfjs-core";
 import { stageFile } from "../../hub/files/atomic-file.ts";
 import { findLayers, finishReplacing, openModel } from "../../hub/model-folder/index.ts";
 import { openEngine } from "../../workbench/engine/core/open.ts";
-import { type Gpt2, gpt2Logits, loadModelNow, saveModelNow } from "../../workbench/models/index.ts";
+import {
+  type Gpt2Config,
+  languageLogits,
+  loadModelNow,
+  type Model,
+  saveModelNow,
+} from "../../workbench/models/index.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
 import { ids, taken } from "./tiny.ts";
 import { first, second } from "./two-models.ts";
@@ -15,9 +21,9 @@ import { first, second } from "./two-models.ts";
 const folder = temporaryFolder();
 const outputs: Float32Array[] = [];
 
-const outputOf = async (model: Gpt2) => {
+const outputOf = async (model: Model<Gpt2Config>) => {
   model.masks.mode = "eval";
-  const values = await taken(tf.tidy(() => gpt2Logits(model, ids(1, 9))));
+  const values = await taken(tf.tidy(() => languageLogits(model, ids(1, 9))));
   model.dispose();
   return values;
 };
@@ -40,7 +46,7 @@ test("killed at a random moment, a save leaves one model or the other", async ()
     await Bun.sleep(20 + 200 * Math.random());
     saving.kill("SIGKILL");
     await saving.exited;
-    const model = (await loadModelNow(path)) as Gpt2;
+    const model = (await loadModelNow(path)) as Model<Gpt2Config>;
     structures.add(model.layer("h.0.mlp.c_fc").structure.name);
     expect(isOneOf(await outputOf(model))).toBe(true);
     const open = await openModel(path);
@@ -72,7 +78,7 @@ test("cut off between two renames, the rest is made good by whoever opens the fo
   await writeFile(`${path}/.replacing.json`, JSON.stringify({ renamed, removed: [] }));
   const [from, to] = renamed[0] as [string, string];
   await rename(`${path}/${from}`, `${path}/${to}`);
-  expect(isOneOf(await outputOf((await loadModelNow(path)) as Gpt2))).toBe(true);
+  expect(isOneOf(await outputOf((await loadModelNow(path)) as Model<Gpt2Config>))).toBe(true);
   expect(readdirSync(path).sort()).toEqual(names.sort());
 });
 

@@ -9,9 +9,10 @@ import { openEngine } from "../../workbench/engine/core/open.ts";
 import {
   denseWeight,
   forInference,
-  type Gpt2,
-  gpt2Logits,
+  type Gpt2Config,
+  languageLogits,
   loadModelNow,
+  type Model,
   saveModel,
   saveModelNow,
 } from "../../workbench/models/index.ts";
@@ -22,7 +23,7 @@ import { ids, livelier, structured, taken, tinyGpt2 } from "./tiny.ts";
 const folder = temporaryFolder();
 const LAYERS = ["h.0.attn.c_attn", "h.0.mlp.c_fc", "h.1.mlp.c_proj"];
 
-async function bits(model: Gpt2): Promise<Record<string, Uint8Array>> {
+async function bits(model: Model<Gpt2Config>): Promise<Record<string, Uint8Array>> {
   const entries = await Promise.all(
     [...model.parameters].map(async ([name, variable]) => {
       const { buffer, byteOffset, byteLength } = await variable.data();
@@ -32,10 +33,10 @@ async function bits(model: Gpt2): Promise<Record<string, Uint8Array>> {
   return Object.fromEntries(entries);
 }
 
-const logits = (model: Gpt2) => taken(tf.tidy(() => gpt2Logits(model, ids(2, 9))));
+const logits = (model: Model<Gpt2Config>) => taken(tf.tidy(() => languageLogits(model, ids(2, 9))));
 
 const load = async (path: string, form: "auto" | "trainable" | "packed" = "auto") =>
-  (await loadModelNow(path, { form })) as Gpt2;
+  (await loadModelNow(path, { form })) as Model<Gpt2Config>;
 
 function furthest(a: ArrayLike<number>, b: ArrayLike<number>): number {
   return Array.from(a).reduce((most, value, i) => Math.max(most, Math.abs(value - (b[i] as number))), 0);

@@ -2,7 +2,7 @@
 
 import * as tf from "@tensorflow/tfjs-core";
 import { seededUniform } from "../../workbench/engine/ops/random-bits.ts";
-import { createModel, type Gpt2, gpt2, replaceLayer } from "../../workbench/models/index.ts";
+import { createModel, type Gpt2Config, gpt2, type Model, replaceLayer } from "../../workbench/models/index.ts";
 import { structureNamed } from "../../workbench/structures/registry.ts";
 
 export const TINY = {
@@ -16,12 +16,12 @@ export const TINY = {
   attn_pdrop: 0,
 } as const;
 
-export function tinyGpt2(settings: Readonly<Record<string, unknown>> = {}, seed = 1): Gpt2 {
+export function tinyGpt2(settings: Readonly<Record<string, unknown>> = {}, seed = 1): Model<Gpt2Config> {
   return createModel(gpt2, { ...TINY, ...settings }, { seed });
 }
 
 /** Every parameter plus noise of size 0.3: at a GPT-2's start all is so small that mistakes hide. The same on any engine. */
-export function livelier(model: Gpt2, seed = 2): Gpt2 {
+export function livelier(model: Model<Gpt2Config>, seed = 2): Model<Gpt2Config> {
   const uniform = seededUniform(seed);
   for (const variable of model.parameters.values()) {
     if (variable.dtype !== "float32" || !variable.trainable) continue;
@@ -32,7 +32,11 @@ export function livelier(model: Gpt2, seed = 2): Gpt2 {
 }
 
 /** Holds these layers in a structure, at half the multiply-adds; GBLR blocks of many widths, some of them dead. */
-export async function structured(model: Gpt2, names: readonly string[], name: string): Promise<Gpt2> {
+export async function structured(
+  model: Model<Gpt2Config>,
+  names: readonly string[],
+  name: string,
+): Promise<Model<Gpt2Config>> {
   const structure = structureNamed(name);
   for (const layer of names) {
     const { nIn, nOut } = model.layer(layer);

@@ -6,7 +6,7 @@ import { cpSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { unwrapModel, wrapperOf } from "../../hub/model-folder/index.ts";
 import { readSafetensors, type StoredTensor, sourcesOf, writeSafetensors } from "../../hub/safetensors/index.ts";
 import { openEngine } from "../../workbench/engine/core/open.ts";
-import { type Gpt2, gpt2Logits, loadModelNow, type Model, saveModelNow } from "../../workbench/models/index.ts";
+import { languageLogits, loadModelNow, type Model, saveModelNow } from "../../workbench/models/index.ts";
 import {
   logitsOf,
   RESNET,
@@ -34,7 +34,7 @@ const MODELS: Record<string, () => Promise<Model>> = {
 
 const figures = (model: Model): Promise<Float32Array> =>
   model.architecture.type === "gpt2"
-    ? taken(gpt2Logits(model as unknown as Gpt2, ids(1, 9)))
+    ? taken(languageLogits(model, ids(1, 9)))
     : logitsOf(model, someImages(2, model.architecture.type === "resnet" ? 24 : 16));
 
 beforeAll(async () => {

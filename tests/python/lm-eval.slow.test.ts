@@ -7,7 +7,7 @@ import * as tf from "@tensorflow/tfjs-core";
 import { writeTokenizer } from "../../recipes/quickstart/tokenizer.ts";
 import { openTokenizer } from "../../workbench/data/index.ts";
 import { openEngine } from "../../workbench/engine/core/open.ts";
-import { type Gpt2, gpt2Nll, loadModelNow, saveModelNow } from "../../workbench/models/index.ts";
+import { type Gpt2Config, languageNll, loadModelNow, type Model, saveModelNow } from "../../workbench/models/index.ts";
 import { ENGINES } from "../engine/engines.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
 import { PATIENCE, pythonWith, runPython } from "./python.ts";
@@ -50,11 +50,11 @@ beforeAll(async () => {
 
 /** Of each choice, behind its question and a space. */
 async function ourLikelihoods(): Promise<number[][]> {
-  const model = (await loadModelNow(at("model"))) as Gpt2;
+  const model = (await loadModelNow(at("model"))) as Model<Gpt2Config>;
   const tokenizer = await openTokenizer(at("model"));
   const likelihood = async (question: string, choice: string) => {
     const ids = [...tokenizer.encode(`${question} ${choice}`)];
-    const nll = tf.tidy(() => gpt2Nll(model, tf.tensor2d([ids], undefined, "int32")));
+    const nll = tf.tidy(() => languageNll(model, tf.tensor2d([ids], undefined, "int32")));
     const own = [...(await nll.data())].slice(tokenizer.encode(question).length - 1);
     nll.dispose();
     return -own.reduce((sum, value) => sum + value, 0);

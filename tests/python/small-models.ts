@@ -1,8 +1,15 @@
 // Small GPT-2s with random weights, their layers held in every structure, for tests that read them with something else.
 
 import * as tf from "@tensorflow/tfjs-core";
-import type { Gpt2 } from "../../workbench/models/index.ts";
-import { createModel, denseWeight, gpt2, gpt2Logits, type Model, replaceLayer } from "../../workbench/models/index.ts";
+import type { Gpt2Config } from "../../workbench/models/index.ts";
+import {
+  createModel,
+  denseWeight,
+  gpt2,
+  languageLogits,
+  type Model,
+  replaceLayer,
+} from "../../workbench/models/index.ts";
 import { gblrStructure } from "../../workbench/structures/gblr.ts";
 import { structureNamed } from "../../workbench/structures/registry.ts";
 
@@ -26,7 +33,7 @@ const STRUCTURES = [
 ];
 
 /** Weights are larger than at the start of training, so that every layer shows in the logits. */
-export async function smallModel({ sigma, config }: SmallOptions = {}): Promise<Gpt2> {
+export async function smallModel({ sigma, config }: SmallOptions = {}): Promise<Model<Gpt2Config>> {
   const model = createModel(gpt2, { ...CONFIG, ...config }, { seed: 5 });
   for (const [name, variable] of model.parameters) {
     const scale = name.endsWith("weight") && variable.rank === 2 ? 12 : 1;
@@ -41,7 +48,7 @@ export async function smallModel({ sigma, config }: SmallOptions = {}): Promise<
   return model;
 }
 
-async function hold(model: Gpt2, name: string, structure: string): Promise<void> {
+async function hold(model: Model<Gpt2Config>, name: string, structure: string): Promise<void> {
   const weight = denseWeight(model, name);
   if (structure === "gblr") {
     const held = gblrStructure(model.masks);
@@ -62,7 +69,7 @@ async function hold(model: Gpt2, name: string, structure: string): Promise<void>
 /** As evaluation has them, (2 · 13 · 50) in a row. */
 export async function logitsOf(model: Model): Promise<Float32Array> {
   const ids = tf.tensor2d(IDS, undefined, "int32");
-  const logits = gpt2Logits(model as Gpt2, ids);
+  const logits = languageLogits(model as Model<Gpt2Config>, ids);
   const values = (await logits.data()) as Float32Array;
   tf.dispose([ids, logits]);
   return values;

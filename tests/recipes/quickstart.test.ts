@@ -9,7 +9,7 @@ import { writeTokenizer } from "../../recipes/quickstart/tokenizer.ts";
 import { openTokenizer, tokenWindows } from "../../workbench/data/index.ts";
 import { openEngine } from "../../workbench/engine/core/open.ts";
 import { perplexity } from "../../workbench/evaluate/perplexity.ts";
-import { type Gpt2, loadModelNow } from "../../workbench/models/index.ts";
+import { type Gpt2Config, loadModelNow, type Model } from "../../workbench/models/index.ts";
 import { tokensOf } from "../data/text-set.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
 
@@ -84,7 +84,7 @@ describe("the repositories", () => {
     expect(lines.filter((line) => held.has(line)).length).toBeLessThan(lines.length / 2);
     const options = { dataset, split: "test", tokenizer: place, cache: folder("cache") };
     const { tokens } = await tokensOf(options);
-    const model = (await loadModelNow(place)) as Gpt2;
+    const model = (await loadModelNow(place)) as Model<Gpt2Config>;
     expect(tokens.vocabSize).toBe(model.config.vocabulary);
     for await (const event of perplexity(model, { windows: tokenWindows(tokens, { context: 64 }), limit: 16 })) {
       if (event.kind !== "perplexity") continue;

@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as tf from "@tensorflow/tfjs-core";
 import type { TokenWindows } from "../../workbench/data/types.ts";
-import { createModel, type Gpt2, gpt2 } from "../../workbench/models/index.ts";
+import { createModel, type Gpt2Config, gpt2, type Model } from "../../workbench/models/index.ts";
 import { type FitOptions, languageTask, learningRateAt } from "../../workbench/train/index.ts";
 import { epochOrder, scheduleOf, timeAt } from "../../workbench/train/schedule.ts";
 import { forEachEngine } from "../engine/engines.ts";
@@ -28,7 +28,7 @@ const CONFIG = {
   embd_pdrop: 0.1,
   attn_pdrop: 0.1,
 };
-const tiny = (seed = 1): Gpt2 => createModel(gpt2, CONFIG, { seed });
+const tiny = (seed = 1): Model<Gpt2Config> => createModel(gpt2, CONFIG, { seed });
 
 /** A language of one rule with exceptions: the next token is 3 times this one plus 1, but for every seventh. */
 function windowsOf(length: number, context = 12): TokenWindows {
@@ -56,7 +56,7 @@ beforeAll(async () => {
 });
 afterAll(() => rm(root, { recursive: true }));
 
-const optionsFor = (model: Gpt2, changes: Partial<FitOptions> = {}): FitOptions => ({
+const optionsFor = (model: Model<Gpt2Config>, changes: Partial<FitOptions> = {}): FitOptions => ({
   model,
   task: languageTask({ model, windows: windowsOf(20), dropout: false }),
   folder: join(root, `run-${runs++}`),

@@ -1,19 +1,35 @@
-// The architectures by `model_type`. A new one is a line here.
+// The architectures by `model_type`, and by their names in timm. A new one is a line here, or is registered.
 
 import { ModelError } from "../../hub/model-folder/index.ts";
 import { baseModelType } from "../../hub/python/index.ts";
+import { EngineError } from "../engine/core/errors.ts";
 import type { Architecture } from "./architecture.ts";
 import { gpt2 } from "./gpt2/architecture.ts";
 import { mixer } from "./mixer/architecture.ts";
 import { resnet } from "./resnet/architecture.ts";
 import { vit } from "./vit/architecture.ts";
 
-export const ARCHITECTURES: readonly Architecture[] = [
+const known: Architecture[] = [
   gpt2 as Architecture,
   vit as Architecture,
   resnet as Architecture,
   mixer as Architecture,
 ];
+
+/** All that are known, the workbench's own first. */
+export const ARCHITECTURES: readonly Architecture[] = known;
+
+/**
+ * Adds an architecture, which every part of the workbench then knows.
+ * @throws EngineError when there is one of its type already
+ */
+export function registerArchitecture<Config>(architecture: Architecture<Config>): void {
+  const { type } = architecture;
+  if (known.some((each) => each.type === type)) {
+    throw new EngineError(`there is an architecture "${type}" already`, "give it another type");
+  }
+  known.push(architecture as Architecture);
+}
 
 /**
  * @param type `model_type` of config.json; that of a structured model counts as its base model's
@@ -30,16 +46,20 @@ export function architectureOf(type: unknown, file = "config.json"): Architectur
   return found;
 }
 
+/** The architecture that a model of this name in timm is of; undefined where it is none that is known. */
+export const architectureInTimm = (name: string): Architecture | undefined =>
+  ARCHITECTURES.find(({ timm }) => timm?.isName(name));
+
 /**
- * The architecture of a config.json: by `model_type`, or where there is none by what the architectures recognize.
+ * The architecture of a config.json: by `model_type`, or where there is none by its name in timm.
  * @throws ModelError when it is none that is known
  */
 export function architectureOfConfig(json: Readonly<Record<string, unknown>>, file = "config.json"): Architecture {
   const { model_type: type, architecture: name } = json;
-  const found = ARCHITECTURES.find((architecture) => type === undefined && architecture.recognizes?.(json));
-  if (!found && type === undefined && typeof name === "string") {
-    const known = "vit_*, deit_*, resnet18, resnet34 and mixer_* of timm's";
-    throw new ModelError(`architecture is ${JSON.stringify(name).slice(0, 80)}, there is ${known}`, { file });
-  }
-  return found ?? architectureOf(type, file);
+  if (type !== undefined || typeof name !== "string") return architectureOf(type, file);
+  const found = architectureInTimm(name);
+  if (found) return found;
+  const names = ARCHITECTURES.flatMap(({ timm }) => timm?.known ?? []);
+  const list = `${names.slice(0, -1).join(", ")} and ${names.at(-1)} of timm's`;
+  throw new ModelError(`architecture is ${JSON.stringify(name).slice(0, 80)}, there is ${list}`, { file });
 }

@@ -36,7 +36,12 @@ export interface Written {
   seconds: number;
 }
 
-export function printConversion(conversion: Conversion, written: Written, palette: Palette): string {
+/** Totals are printed again only where a search came to other costs than the plan, which was printed before. */
+export function printConversion(
+  conversion: Conversion,
+  written: Written,
+  { plan, palette }: { plan: ConversionPlan; palette: Palette },
+): string {
   const { layers, init } = conversion;
   const seen = layers.some(({ outputError }) => outputError !== undefined);
   const mixed = layers.some(({ by }) => by !== init);
@@ -55,7 +60,7 @@ export function printConversion(conversion: Conversion, written: Written, palett
     "",
     ...aligned(headings, rows, palette),
     "",
-    ...totalLines(conversion.totals, conversion.counts),
+    ...(conversion.totals.cost === plan.totals.cost ? [] : totalLines(conversion.totals, conversion.counts)),
     `largest relative error: ${worst.toFixed(4)}`,
     `parameters for inference: ${formatCount(parameters.before)} → ${formatCount(parameters.after)}`,
     `model.safetensors: ${formatBytes(bytes.before)} → ${formatBytes(bytes.after)}`,
@@ -74,8 +79,7 @@ function totalLines(totals: PlanTotals, after: Counts): string[] {
   const spent = `${formatCount(cost)} of ${formatCount(dense)} multiply-adds a pass, ${percent2(share)}`;
   return [
     `these layers: ${spent} (allowed ${percent2(allowed / dense)})`,
-    `whole model: ${percent2(after.reference.relative)} relative FLOPs as published tables count, ` +
-      `${percent2(after.actual.relative)} as it runs`,
+    `whole model: relative FLOPs ${percent2(after.reference.relative)} (reference), ${percent2(after.actual.relative)} (actual)`,
   ];
 }
 

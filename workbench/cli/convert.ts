@@ -1,11 +1,10 @@
-// `gblr convert`: a dense model made into a structured one. The work is in compress/ and models/; here are the options,
-// the order of things, the progress and the tables.
+// `gblr convert`: a dense model made into a structured one. The stages are those of every experiment (pipeline/); here are
+// the options and what they exclude, the order of the stages, and what is printed.
 
 import { readdir, stat } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, join, resolve } from "node:path";
 import process from "node:process";
 import { type Command, Option } from "commander";
-import type { Located } from "../../hub/pull/locate.ts";
 import {
   ALLOCATIONS,
   type Allocation,
@@ -13,31 +12,30 @@ import {
   type Conversion,
   type ConversionPlan,
   type Convolutions,
-  type Covariances,
-  convert,
   expectDense,
   expectInit,
   INITS,
   type Init,
   type PlanOptions,
   planConversion,
-  takeApart,
 } from "../compress/index.ts";
 import { EngineError } from "../engine/core/errors.ts";
 import type { Engine, OpenEngineOptions } from "../engine/core/types.ts";
 import { widthValues } from "../gblr/init/index.ts";
-import { type Model, saveModel } from "../models/index.ts";
-import { writeCard } from "../pipeline/save.ts";
+import { isClassifier, type Model } from "../models/index.ts";
+import { openCalibration } from "../pipeline/calibrate.ts";
+import { type Converted, convertModel, type PlanRequest } from "../pipeline/convert.ts";
+import { fetchModel, type Source } from "../pipeline/fetch.ts";
+import { load } from "../pipeline/load.ts";
+import { baseOf, originFacts, save, writeCard } from "../pipeline/save.ts";
+import type { PipelineEvent, StageContext } from "../pipeline/stage.ts";
 import { STRUCTURES } from "../structures/registry.ts";
-import { type Calibration, calibrateOn } from "./convert/calibration.ts";
-import { cardFacts } from "./convert/card.ts";
 import { printConversion, printPlan, type Written } from "./convert-tables.ts";
-import { withHub } from "./shared/hub-access.ts";
-import { expectPlaceForModel, loadWithProgress, locateModel } from "./shared/open-model.ts";
 import { addEngineOptions, countFrom, openEngineFor, share } from "./shared/options.ts";
-import { CommandFailed, interruptible, UsageError, verb } from "./shared/program.ts";
-import { progressBar, progressLine, throttled } from "./shared/progress.ts";
+import { UsageError, verb } from "./shared/program.ts";
+import { expectPlaceForModel, runStages } from "./shared/stages.ts";
 import { paletteFor } from "./shared/terminal.ts";
+import { commandLine, versionsOf } from "./shared/versions.ts";
 
 const SUMMARY = "compress a model: replace its linear layers by structured ones";
 
@@ -48,9 +46,9 @@ model folder. How much they may cost is given in one of three ways:
 
 --budget  a share of the converted layers' own multiply-adds. 0.35: together
           they take at most 35 % of what they took dense
---flops   relative FLOPs of the whole model as published tables count them,
-          attention and layers that stay dense included. 0.4375: the paper's
-          43.75 %
+--flops   relative FLOPs (reference): the whole model as published tables
+          count it, attention and layers that stay dense included. 0.4375: the
+          paper's 43.75 %
 --widths  GBLR only: the rule of the published settings, e.g. lr0.25, whatever
           that costs
 
@@ -88,7 +86,7 @@ export function addConvert(program: Command): void {
         .makeOptionMandatory(),
     )
     .option("--budget <share>", "of the converted layers' multiply-adds, above 0 to 1", share)
-    .option("--flops <share>", "relative FLOPs of the whole model, as published tables count", share)
+    .option("--flops <share>", "relative FLOPs (reference) of the whole model", share)
     .option("--widths <rule>", "GBLR widths by rule: lrR, splrR, constX")
     .option("--layers <patterns...>", "layers with this in their name, * for any characters (default: the recipe's)")
     .addOption(
@@ -121,81 +119,71 @@ export function addConvert(program: Command): void {
 
 async function convertVerb(name: string, options: ConvertVerbOptions): Promise<void> {
   checkUsage(options);
-  const { out, dryRun = false, force = false } = options;
+  const { out, dryRun = false, force = false, json = false } = options;
   if (out !== undefined && !dryRun) await expectPlaceForModel(out, { force });
-  await interruptible("interrupted; nothing was written", async (signal) => {
-    const source = await locateModel(name, { signal });
-    const engine = await openEngineFor(options);
-    const model = await loadWithProgress(source.folder);
-    try {
-      await convertLoaded(model, { ...options, source, engineOpen: engine, signal });
-    } finally {
-      model.dispose();
-    }
-  });
-}
-
-interface Work extends ConvertVerbOptions {
-  source: Located;
-  engineOpen: Engine;
-  signal: AbortSignal;
-}
-
-async function convertLoaded(model: Model, work: Work): Promise<void> {
-  const { source, init, json, dryRun } = work;
-  const began = performance.now();
-  expectDense(model);
   const palette = paletteFor(process.stdout, process.env);
-  const print = (text: string, document: unknown) => {
-    const whole = `${json ? JSON.stringify(document, null, 2) : text}\n`;
-    if (!json || document !== undefined) process.stdout.write(whole);
+  const print = (text: string) => process.stdout.write(`${text}\n`);
+  const interrupted = "interrupted; nothing was written";
+  const show = (event: PipelineEvent) => {
+    if (event.kind === "planned" && !json) print(printPlan(event.plan, { model: name, palette }));
   };
-  const announce = (plan: ConversionPlan) => print(printPlan(plan, { model: source.name, palette }), undefined);
-  // By outputs, singular values are known only after calibration, and so is who gets what.
-  const isLater = init === "activation" && work.allocate === "global";
-  const first = await planConversion(model, askedOf(work, { allocation: isLater ? "uniform" : work.allocate }));
-  if (dryRun) return print(printPlan(first, { model: source.name, palette }), { model: source.name, plan: first });
-  if (!isLater) announce(first);
-  const calibration = await calibrated(model, first, work);
-  const covariances = calibration?.covariances;
+  const done = await runStages({ interrupted, show }, (context) => convertAndSave(name, options, context));
+  if (json) print(JSON.stringify(documentOf(name, done, options), null, 2));
+  else if (done.written) print(printConversion(done.conversion, done.written, { plan: done.plan, palette }));
+}
+
+/** Only the plan, of a dry run. */
+type Done = { plan: ConversionPlan; written?: undefined } | (Converted & { written: Written });
+
+/** Fetch, load, plan, calibrate, convert, save, card. */
+async function* convertAndSave(
+  name: string,
+  options: ConvertVerbOptions,
+  context: StageContext,
+): AsyncGenerator<PipelineEvent, Done> {
+  const { allocate: allocation, init, seed, searchSteps, dryRun } = options;
+  const source = yield* fetchModel(name, context);
+  const engine = await openEngineFor(options);
+  const model = yield* load(source.folder);
   try {
-    const plan =
-      isLater && covariances
-        ? await planConversion(model, { ...askedOf(work, { allocation: "global" }), covariances })
-        : first;
-    if (isLater) announce(plan);
+    const began = performance.now();
+    expectDense(model);
+    const plan = (request: PlanRequest) => planConversion(model, { ...costOf(options), ...request });
+    if (dryRun) {
+      const isLater = init === "activation" && allocation === "global";
+      const found = await plan({ allocation: isLater ? "uniform" : allocation });
+      yield { kind: "planned", plan: found };
+      return { plan: found };
+    }
+    const data = yield* calibrationData(options, { model, source, context });
     const before = parametersOf(model);
-    const conversion = await convertWithProgress(model, plan, { ...work, covariances });
-    const out = work.out as string;
-    const files = await saveWithProgress(model, plan, work);
-    await writeCard(out, await cardFacts(model, conversion, { ...work, out, engine: work.engineOpen }));
-    const written: Written = {
+    const how = { allocation, init, seed, searchSteps, calibration: data, signal: context.signal };
+    let notes: readonly string[] = [];
+    let converted: Converted;
+    try {
+      converted = yield* convertModel(model, { plan, ...how });
+    } finally {
+      notes = (await data?.close()) ?? [];
+    }
+    for (const text of notes) yield { kind: "note", text };
+    const files = yield* saveConverted(model, converted, { options, source, engine, signal: context.signal });
+    const out = options.out as string;
+    const written = {
       out,
       files,
-      parameters: { before, after: parametersOf(model, conversion) },
+      parameters: { before, after: parametersOf(model, converted.conversion) },
       bytes: { before: await modelBytes(source.folder), after: await modelBytes(out) },
       seconds: (performance.now() - began) / 1000,
     };
-    print(printConversion(conversion, written, palette), {
-      model: source.name,
-      plan,
-      ...conversion,
-      ...written,
-      seed: work.seed,
-      ...(calibration && { calibration: { dataset: work.calibrate, rows: calibration.rows } }),
-    });
+    return { ...converted, written };
   } finally {
-    for (const covariance of covariances?.values() ?? []) covariance.dispose();
+    model.dispose();
   }
 }
 
-function askedOf(
-  { structure, budget, flops, widths, layers, convolutions }: Work,
-  { allocation }: { allocation: Allocation },
-): PlanOptions {
+function costOf({ structure, budget, flops, widths, layers, convolutions }: ConvertVerbOptions): PlanOptions {
   return {
     structure,
-    allocation,
     convolutions,
     ...(budget !== undefined && { budget }),
     ...(flops !== undefined && { flops }),
@@ -204,81 +192,71 @@ function askedOf(
   };
 }
 
-async function calibrated(model: Model, plan: ConversionPlan, work: Work): Promise<Calibration | undefined> {
-  const { calibrate: dataset, source, signal } = work;
+async function* calibrationData(
+  options: ConvertVerbOptions,
+  opened: { model: Model; source: Source; context: StageContext },
+) {
+  const { calibrate: dataset } = options;
   if (dataset === undefined) return undefined;
   const settings = {
     dataset,
-    config: work.calibrateConfig,
-    split: work.calibrateSplit ?? "train",
-    column: work.calibrateColumn,
-    encoding: work.calibrateEncoding,
-    samples: work.calibrateSamples ?? 32,
-    context: work.calibrateContext,
+    config: options.calibrateConfig,
+    split: options.calibrateSplit ?? "train",
+    column: options.calibrateColumn,
+    encoding: options.calibrateEncoding,
+    samples: options.calibrateSamples ?? 32,
+    context: options.calibrateContext,
   };
-  const layers = plan.layers.map(({ name }) => name);
-  takeApart(model, plan.layers);
-  return withHub(process.env, (access) =>
-    calibrateOn(settings, { model, tokenizer: source.folder, layers, access, signal }),
-  );
+  return yield* openCalibration(settings, opened);
 }
 
-async function convertWithProgress(
-  model: Model,
-  plan: ConversionPlan,
-  { init, seed, searchSteps, signal, covariances }: Work & { covariances: Covariances | undefined },
-): Promise<Conversion> {
-  const line = progressLine();
-  const show = throttled(line);
-  try {
-    const options = { init, seed, searchSteps, signal, ...(covariances && { covariances }) };
-    let at = "";
-    for await (const event of convert(model, plan, options)) {
-      if (event.kind === "converted") {
-        const { kind: _, ...conversion } = event;
-        return conversion;
-      }
-      if (event.kind === "layer") {
-        at = `${event.index + 1} of ${event.of}  ${event.name}`;
-        line.show(at);
-      }
-      if (event.kind === "search")
-        show(() => `${at}  step ${event.step} of ${event.steps}, error ${event.error.toFixed(4)}`);
-    }
-    throw new CommandFailed("the conversion ended early");
-  } finally {
-    line.clear();
-  }
+interface Saving {
+  options: ConvertVerbOptions;
+  source: Source;
+  engine: Engine;
+  signal: AbortSignal;
 }
 
 /** @returns names of the files */
-async function saveWithProgress(model: Model, plan: ConversionPlan, work: Work): Promise<string[]> {
-  const { source, init, seed, out, calibrate, signal } = work;
-  const bar = progressBar({ label: "saving" });
-  try {
-    const events = saveModel(model, out as string, {
-      trainable: plan.structure === "gblr",
-      base: { folder: source.folder, ...(source.repo && { name: source.name }) },
-      gblr: {
-        budget: plan.totals.budget,
-        ...plan.asked,
-        allocation: plan.allocation,
-        ...(plan.convolutions !== "integrated" && { convolutions: plan.convolutions }),
-        init,
-        seed,
-        ...(calibrate !== undefined && { calibration: calibrate }),
-      },
-    });
-    for await (const event of events) {
-      if (event.kind === "saved") return event.files;
-      signal.throwIfAborted();
-      if (event.kind === "opened") bar.setTotal(event.bytes);
-      else bar.advance(event.bytes);
-    }
-    throw new CommandFailed("saving ended early");
-  } finally {
-    bar.stop();
-  }
+async function* saveConverted(
+  model: Model,
+  { plan, conversion }: Converted,
+  { options, source, engine, signal }: Saving,
+): AsyncGenerator<PipelineEvent, string[]> {
+  const { init, seed, calibrate } = options;
+  const out = options.out as string;
+  const { files } = yield* save(model, out, {
+    trainable: plan.structure === "gblr",
+    base: baseOf(source),
+    gblr: {
+      budget: plan.totals.budget,
+      ...plan.asked,
+      allocation: plan.allocation,
+      ...(plan.convolutions !== "integrated" && { convolutions: plan.convolutions }),
+      init,
+      seed,
+      ...(calibrate !== undefined && { calibration: calibrate }),
+    },
+    signal,
+  });
+  const { reference, actual } = conversion.counts;
+  await writeCard(out, {
+    title: basename(resolve(out)),
+    task: isClassifier(model) ? "image-classification" : "text-generation",
+    structure: plan.structure,
+    ...(await originFacts(source, { engine, command: commandLine(), versions: versionsOf(engine) })),
+    relativeFlops: { reference: reference.relative, actual: actual.relative },
+    seed,
+  });
+  return files;
+}
+
+/** The document of --json. */
+function documentOf(model: string, { plan, ...done }: Done, { seed, calibrate }: ConvertVerbOptions): object {
+  if (!done.written) return { model, plan };
+  const { conversion, written, rows } = done;
+  const calibration = rows !== undefined && { calibration: { dataset: calibrate, rows } };
+  return { model, plan, ...conversion, ...written, seed, ...calibration };
 }
 
 /** Numbers that inference needs: of GBLR layers those under live blocks, which are what such a layer costs. */

@@ -1,25 +1,23 @@
-// An experiment with a language model or a classifier of images as a command: its settings are flags, what happens is
-// shown, Ctrl-C keeps what is done. Recipes and `gblr finetune` are made of this.
+// An experiment with a language model or a classifier of images as a command: its settings are flags, its events are shown,
+// and Ctrl-C keeps what is done. Recipes and `gblr finetune` are such commands.
 
 import process from "node:process";
 import type { Command, Option } from "commander";
-import { workbenchCache } from "../../native/cache-folder.ts";
 import type { OpenEngineOptions } from "../engine/core/types.ts";
 import { type ImageSettings, imageExperiment } from "../pipeline/domains/image-settings.ts";
 import { imageDomain } from "../pipeline/domains/images.ts";
 import { type LanguageSettings, languageDomain, languageSettings } from "../pipeline/domains/language.ts";
 import { SCRATCH_SETTINGS, scratchName } from "../pipeline/domains/scratch-model.ts";
 import { experiment } from "../pipeline/experiment.ts";
-import { type ExperimentSettings, SettingsError } from "../pipeline/settings.ts";
-import type { ExperimentContext, ExperimentEvent } from "../pipeline/stage.ts";
-import { zooReleaseOf } from "./pull-zoo.ts";
-import { withHub } from "./shared/hub-access.ts";
+import type { ExperimentSettings } from "../pipeline/settings.ts";
+import type { ExperimentContext, PipelineEvent } from "../pipeline/stage.ts";
 import { addEngineOptions, openEngineFor } from "./shared/options.ts";
-import { exampleText, Interrupted, interruptible, programNamed, runMain, UsageError } from "./shared/program.ts";
+import { exampleText, Interrupted, programNamed, runMain } from "./shared/program.ts";
 import { optionsOf, readSettings } from "./shared/settings.ts";
+import { runStages } from "./shared/stages.ts";
 import { paletteFor } from "./shared/terminal.ts";
 import { commandLine, versionsOf } from "./shared/versions.ts";
-import { comparisonTable, ExperimentView } from "./shared/view.ts";
+import { comparisonTable } from "./shared/view.ts";
 
 interface RecipeText {
   /** as the file is called, e.g. `gpt2-wt103` */
@@ -72,46 +70,28 @@ export interface ExperimentFlags extends OpenEngineOptions {
   [setting: string]: unknown;
 }
 
-/** @throws UsageError before any work; Interrupted when it was stopped */
+/** @throws UsageError or SettingsError before any work; Interrupted when it was stopped */
 export async function runExperiment(recipe: Recipe, flags: ExperimentFlags): Promise<void> {
   const { settings, start } = experimentOf(recipe, flags);
   const folder = settings.run ?? `runs/${recipe.name}-${settings.structure}`;
-  const { json = false, offline = false } = flags;
-  const view = new ExperimentView({ silent: json });
-  try {
-    const engine = await openEngineFor(flags);
-    const message = `interrupted; ${folder} keeps what is done: run the same command again to go on`;
-    await interruptible(message, (signal) =>
-      withHub(process.env, async (access) => {
-        const versions = versionsOf(engine);
-        const reach = offline ? { ...access, offline } : access;
-        const context = {
-          access: reach,
-          engine,
-          zooRelease: zooReleaseOf(process.env),
-          cache: workbenchCache(process.env),
-          recipe: recipe.name,
-          command: commandLine(),
-          versions,
-          signal,
-        };
-        for await (const event of start({ context, folder })) {
-          view.show(event);
-          if (event.kind === "interrupted") throw new Interrupted(message);
-          if (event.kind === "finished") tell(event, json);
-        }
-      }),
-    );
-  } catch (error) {
-    throw error instanceof SettingsError ? new UsageError(error.message) : error;
-  } finally {
-    view.stop();
-  }
+  const { json = false, offline } = flags;
+  const engine = await openEngineFor(flags);
+  const origin = { engine, recipe: recipe.name, command: commandLine(), versions: versionsOf(engine) };
+  const interrupted = `interrupted; ${folder} keeps what is done: run the same command again to go on`;
+  const options = { interrupted, offline, silent: json };
+  await runStages(options, async function* (context, named) {
+    for await (const event of start({ context: { ...context, ...origin }, folder })) {
+      yield event;
+      if (event.kind === "interrupted") throw new Interrupted(interrupted);
+      if (event.kind !== "finished") continue;
+      tell(event.pushed === undefined ? event : { ...event, pushed: named(event.pushed) }, json);
+    }
+  });
 }
 
 interface Prepared {
   settings: ExperimentSettings;
-  start(place: { context: ExperimentContext; folder: string }): AsyncGenerator<ExperimentEvent>;
+  start(place: { context: ExperimentContext; folder: string }): AsyncGenerator<PipelineEvent>;
 }
 
 function experimentOf(recipe: Recipe, flags: ExperimentFlags): Prepared {
@@ -123,7 +103,7 @@ function experimentOf(recipe: Recipe, flags: ExperimentFlags): Prepared {
   return { settings, start: (place) => experiment(languageDomain, settings, place) };
 }
 
-function tell({ folder, model, rows, pushed }: Extract<ExperimentEvent, { kind: "finished" }>, json: boolean): void {
+function tell({ folder, model, rows, pushed }: Extract<PipelineEvent, { kind: "finished" }>, json: boolean): void {
   if (json) {
     process.stdout.write(`${JSON.stringify({ folder, model, pushed, rows }, null, 2)}\n`);
     return;
@@ -134,7 +114,7 @@ function tell({ folder, model, rows, pushed }: Extract<ExperimentEvent, { kind: 
   process.stdout.write(`${lines.join("\n")}\n`);
 }
 
-/** Defaults that say something of what a flag names otherwise: they go with what they belong to. */
+/** A recipe's settings that belong to another setting: they do not hold where a flag replaces that one. */
 const BELONG: readonly { flag: string; unless?: (value: string) => boolean; settings: readonly string[] }[] = [
   { flag: "dataset", settings: ["config"] },
   { flag: "structure", unless: (value) => value === "gblr", settings: ["init"] },
@@ -155,10 +135,10 @@ const BELONG: readonly { flag: string; unless?: (value: string) => boolean; sett
   },
 ];
 
-/** Rules that let the cost drift from where it began. */
+/** Rules under which the cost of the layers changes while they train. */
 const DRIFTING = ["mean", "soft", "targeted", "adaptive"];
 
-/** What a recipe says stands where no flag says otherwise. A cost that a flag asks for is held, by the rule that holds it. */
+/** The recipe's settings that hold beside these flags. A cost that a flag asks for is held by the budget rule. */
 export function defaultsFor<Defaults extends object>(
   { defaults }: { defaults?: Defaults },
   flags: Readonly<Record<string, unknown>>,

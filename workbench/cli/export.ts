@@ -15,14 +15,16 @@ import {
   type Model,
   prepareFolder,
   type SaveEvent,
-  saveModel,
   storedConfig,
   writeModelFolder,
 } from "../models/index.ts";
-import { expectPlaceForModel, loadWithProgress, locateModel } from "./shared/open-model.ts";
+import { fetchModel } from "../pipeline/fetch.ts";
+import { load } from "../pipeline/load.ts";
+import { type Saved, save, saved } from "../pipeline/save.ts";
+import type { PipelineEvent, StageContext } from "../pipeline/stage.ts";
 import { addEngineOptions, openEngineFor } from "./shared/options.ts";
-import { CommandFailed, interruptible, UsageError, verb } from "./shared/program.ts";
-import { progressBar } from "./shared/progress.ts";
+import { UsageError, verb } from "./shared/program.ts";
+import { expectPlaceForModel, runStages } from "./shared/stages.ts";
 
 const TARGETS = ["dense", "reference"] as const;
 
@@ -75,51 +77,45 @@ async function exportVerb(name: string, options: ExportVerbOptions): Promise<voi
     throw new UsageError(`--to reference is float32, as the reference trains it, not ${dtype}`);
   }
   await expectPlaceForModel(out, { force });
-  await interruptible("interrupted; nothing was written", async (signal) => {
-    const { folder } = await locateModel(name, { signal, trainable: to === "reference" });
-    await openEngineFor(options);
-    const hasTrainable = (await stat(join(folder, TRAINABLE_FILE)).catch(() => undefined)) !== undefined;
-    const model = await loadWithProgress(folder, to === "reference" && hasTrainable ? { form: "trainable" } : {});
-    try {
-      const layers = structuredLayers(model);
-      const events = to === "dense" ? denseEvents(model, options, folder) : referenceEvents(model, options, folder);
-      const { files, bytes } = await written(events, signal);
-      const text = json
-        ? JSON.stringify({ model: name, to, out, dtype, layers, files, bytes }, null, 2)
-        : `${out}: ${formatBytes(bytes)} of ${dtype}, ${layers.length} layers ${to === "dense" ? "made dense" : "as the reference has them"}`;
-      process.stdout.write(`${text}\n`);
-    } finally {
-      model.dispose();
+  const interrupted = "interrupted; nothing was written";
+  const { layers, files, bytes } = await runStages({ interrupted }, (context) => exported(name, options, context));
+  const made = to === "dense" ? "made dense" : "as the reference has them";
+  const text = json
+    ? JSON.stringify({ model: name, to, out, dtype, layers, files, bytes }, null, 2)
+    : `${out}: ${formatBytes(bytes)} of ${dtype}, ${layers.length} layers ${made}`;
+  process.stdout.write(`${text}\n`);
+}
+
+/** Fetch, load, export, save. */
+async function* exported(
+  name: string,
+  options: ExportVerbOptions,
+  context: StageContext,
+): AsyncGenerator<PipelineEvent, Saved & { layers: string[] }> {
+  const { to, out, dtype } = options;
+  const { folder } = yield* fetchModel(name, { ...context, trainable: to === "reference" });
+  await openEngineFor(options);
+  const hasTrainable = (await stat(join(folder, TRAINABLE_FILE)).catch(() => undefined)) !== undefined;
+  const model = yield* load(folder, to === "reference" && hasTrainable ? { form: "trainable" } : {});
+  try {
+    const layers = structuredLayers(model);
+    const { signal } = context;
+    if (to === "dense") {
+      exportDense(model);
+      return { layers, ...(yield* save(model, out, { dtype, base: { folder }, signal })) };
     }
-  });
+    return { layers, ...(yield* saved(referenceEvents(model, { out, base: folder }), signal)) };
+  } finally {
+    model.dispose();
+  }
 }
 
 const structuredLayers = (model: Model): string[] =>
   [...model.layers.values()].flatMap(({ name, structure }) => (structure.name === "dense" ? [] : [name]));
 
-function denseEvents(model: Model, { out, dtype }: ExportVerbOptions, base: string): AsyncGenerator<SaveEvent> {
-  exportDense(model);
-  return saveModel(model, out, { dtype, base: { folder: base } });
-}
-
-async function* referenceEvents(model: Model, { out }: ExportVerbOptions, base: string): AsyncGenerator<SaveEvent> {
+async function* referenceEvents(model: Model, { out, base }: { out: string; base: string }): AsyncGenerator<SaveEvent> {
   const tensors = await referenceTensors(model);
   const config = await storedConfig(model, { layers: {} });
   await prepareFolder(out);
   yield* writeModelFolder(out, { model: tensors, config, base });
-}
-
-async function written(events: AsyncGenerator<SaveEvent>, signal: AbortSignal) {
-  const bar = progressBar({ label: "saving" });
-  try {
-    for await (const event of events) {
-      if (event.kind === "saved") return event;
-      signal.throwIfAborted();
-      if (event.kind === "opened") bar.setTotal(event.bytes);
-      else bar.advance(event.bytes);
-    }
-    throw new CommandFailed("saving ended early");
-  } finally {
-    bar.stop();
-  }
 }

@@ -2,20 +2,18 @@
 // widths, checkpoints, evaluation, report. What the model is, for text or for images, it says itself. Conversion is
 // `gblr convert`; both at once are recipes.
 
-import process from "node:process";
 import type { Command, Option } from "commander";
 import { z } from "zod";
 import { isClassifier } from "../models/index.ts";
 import { type ImageSettings, imageExperiment } from "../pipeline/domains/image-settings.ts";
 import { type LanguageSettings, languageSettings } from "../pipeline/domains/language.ts";
 import { SCRATCH_SETTINGS } from "../pipeline/domains/scratch-model.ts";
-import { locateArchitecture } from "../pipeline/fetch.ts";
+import { fetchArchitecture } from "../pipeline/fetch.ts";
 import { experimentShape } from "../pipeline/settings.ts";
 import { addSettings, type ExperimentFlags, type Kind, NOT_OF, type Recipe, runExperiment } from "./experiment.ts";
-import { withHub } from "./shared/hub-access.ts";
-import { interruptible, UsageError, verb } from "./shared/program.ts";
+import { UsageError, verb } from "./shared/program.ts";
 import { defaultsOf, flagOf, optionsOf } from "./shared/settings.ts";
-import { ExperimentView, shown } from "./shared/view.ts";
+import { runStages } from "./shared/stages.ts";
 
 const TEXT = {
   name: "finetune",
@@ -43,17 +41,9 @@ async function finetune(model: string, flags: ExperimentFlags): Promise<void> {
 }
 
 async function kindOf(model: string, { offline }: ExperimentFlags): Promise<{ kind: Kind; type: string }> {
-  const view = new ExperimentView({ silent: true });
-  try {
-    const architecture = await interruptible("interrupted; nothing is done yet", (signal) =>
-      withHub(process.env, (access) =>
-        shown(locateArchitecture(model, { access: { ...access, ...(offline && { offline }) }, signal }), view),
-      ),
-    );
-    return { kind: isClassifier({ architecture }) ? "images" : "language", type: architecture.type };
-  } finally {
-    view.stop();
-  }
+  const interrupted = "interrupted; nothing is done yet";
+  const architecture = await runStages({ interrupted, offline }, (context) => fetchArchitecture(model, context));
+  return { kind: isClassifier({ architecture }) ? "images" : "language", type: architecture.type };
 }
 
 /** What only converting needs, and what the argument says. */

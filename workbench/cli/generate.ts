@@ -7,10 +7,13 @@ import type { Command } from "commander";
 import { decodeUtf8 } from "../../hub/text/utf8.ts";
 import { openTokenizer, type Tokenizer } from "../data/index.ts";
 import type { OpenEngineOptions } from "../engine/core/types.ts";
-import { endOfTextIn, forInference, type GenerateEvent, type Gpt2, gpt2Generate } from "../models/index.ts";
-import { loadWithProgress, locateModel } from "./shared/open-model.ts";
+import { endOfTextIn, forInference, type GenerateEvent, generateTokens, isLanguageModel } from "../models/index.ts";
+import { fetchModel } from "../pipeline/fetch.ts";
+import { load } from "../pipeline/load.ts";
+import type { PipelineEvent, StageContext } from "../pipeline/stage.ts";
 import { addEngineOptions, countFrom, numberFrom, openEngineFor, share } from "./shared/options.ts";
-import { CommandFailed, interruptible, UsageError, verb } from "./shared/program.ts";
+import { CommandFailed, UsageError, verb } from "./shared/program.ts";
+import { runStages } from "./shared/stages.ts";
 import { threeDigits } from "./shared/terminal.ts";
 
 interface GenerateVerbOptions extends OpenEngineOptions {
@@ -46,35 +49,60 @@ async function generate(name: string, words: string[], options: GenerateVerbOpti
   if (options.topK !== undefined && options.temperature === 0) {
     throw new UsageError("--top-k and --temperature 0 contradict each other; choose one");
   }
-  await interruptible("interrupted; the text so far is all there is", async (signal) => {
-    const prompt = words.join(" ") === "-" ? (await promptFrom(process.stdin)).replace(/\r?\n$/, "") : words.join(" ");
-    const { folder } = await locateModel(name, { signal });
-    const engine = await openEngineFor(options);
-    const tokenizer = await openTokenizer(folder);
-    const loaded = await loadWithProgress(folder);
-    if (loaded.architecture.type !== "gpt2") throw new CommandFailed(`${name} is no language model`);
-    const model = (await forInference(loaded, { rows: "few" })) as Gpt2;
-    const ids = tokenizer.encode(prompt);
-    const started = performance.now();
-    const { tokens, temperature, topK, topP, seed, json = false } = options;
-    const endOfText = await endOfTextIn(folder);
-    const events = gpt2Generate(model, ids, { tokens, temperature, topK, topP, seed, endOfText, signal });
-    const made = await stream(events, { tokenizer, prompt, silent: json });
-    const seconds = (performance.now() - started) / 1000;
-    const rate = made.ids.length / seconds;
-    if (json) {
-      const settings = { tokens, temperature, topK: topK ?? null, topP, seed };
-      const run = { engine: engine.name, device: engine.device, seconds, tokensPerSecond: rate };
-      const document = { model: name, prompt, text: made.text, ids: made.ids, stopped: made.reason, settings, ...run };
-      process.stdout.write(`${JSON.stringify(document, null, 2)}\n`);
+  const interrupted = "interrupted; the text so far is all there is";
+  await runStages({ interrupted }, (context) => generated(name, words, { options, context }));
+}
+
+/** Fetch, load, and text that is printed as it is made. */
+async function* generated(
+  name: string,
+  words: string[],
+  { options, context }: { options: GenerateVerbOptions; context: StageContext },
+): AsyncGenerator<PipelineEvent, void> {
+  const { tokens, temperature, topK, topP, seed, json = false } = options;
+  const { signal } = context;
+  const prompt = words.join(" ") === "-" ? (await promptFrom(process.stdin)).replace(/\r?\n$/, "") : words.join(" ");
+  const { folder } = yield* fetchModel(name, context);
+  const engine = await openEngineFor(options);
+  const tokenizer = await openTokenizer(folder);
+  const loaded = yield* load(folder);
+  try {
+    if (!isLanguageModel(loaded)) throw new CommandFailed(`${name} is no language model`);
+    const model = await forInference(loaded, { rows: "few" });
+    try {
+      // Ends the progress of loading: what follows is printed at once.
+      yield { kind: "stage", stage: "generate" };
+      const ids = tokenizer.encode(prompt);
+      const started = performance.now();
+      const endOfText = await endOfTextIn(folder);
+      const events = generateTokens(model, ids, { tokens, temperature, topK, topP, seed, endOfText, signal });
+      const made = await stream(events, { tokenizer, prompt, silent: json });
+      const seconds = (performance.now() - started) / 1000;
+      const rate = made.ids.length / seconds;
+      if (json) {
+        const settings = { tokens, temperature, topK: topK ?? null, topP, seed };
+        const run = { engine: engine.name, device: engine.device, seconds, tokensPerSecond: rate };
+        const document = {
+          model: name,
+          prompt,
+          text: made.text,
+          ids: made.ids,
+          stopped: made.reason,
+          settings,
+          ...run,
+        };
+        process.stdout.write(`${JSON.stringify(document, null, 2)}\n`);
+      }
+      if (process.stderr.isTTY) {
+        const count = `${made.ids.length} tokens, ${threeDigits(rate)} tokens/s on ${engine.name} ${engine.device}`;
+        process.stderr.write(`${count}; ${WHY[made.reason]}\n`);
+      }
+    } finally {
+      model.dispose();
     }
-    if (process.stderr.isTTY) {
-      const count = `${made.ids.length} tokens, ${threeDigits(rate)} tokens/s on ${engine.name} ${engine.device}`;
-      process.stderr.write(`${count}; ${WHY[made.reason]}\n`);
-    }
-    model.dispose();
+  } finally {
     loaded.dispose();
-  });
+  }
 }
 
 async function promptFrom(stream: NodeJS.ReadableStream): Promise<string> {

@@ -7,9 +7,9 @@ import { CONFIG_FILE } from "../../hub/model-folder/index.ts";
 import { openEngine } from "../engine/core/open.ts";
 import { type ImportReferenceOptions, importReference } from "../models/reference/index.ts";
 import { type ImportWeightsOptions, importWeights, type Recognized } from "../models/weights/index.ts";
-import { expectPlaceForModel } from "./shared/open-model.ts";
 import { CommandFailed, interruptible } from "./shared/program.ts";
 import { progressBar } from "./shared/progress.ts";
+import { expectPlaceForModel } from "./shared/stages.ts";
 import { formatBytes, type Palette } from "./shared/terminal.ts";
 
 export interface WeightsSummary {

@@ -14,6 +14,8 @@ import type { Retry } from "../../hub/request/context.ts";
 import { formatCount, percent, threeDigits } from "../../hub/text/numbers.ts";
 import { isZooName } from "../../hub/zoo/releases.ts";
 import { chooseLayers } from "../compress/layer-pattern.ts";
+import { fetchModel } from "../pipeline/fetch.ts";
+import type { StageContext } from "../pipeline/stage.ts";
 import {
   type Described,
   describe,
@@ -26,9 +28,8 @@ import { sparkline } from "../report/layer-summary.ts";
 import { renderPng } from "../report/pictures/png.ts";
 import { structurePicture } from "../report/pictures/structure-picture.ts";
 import { retryNote } from "./pull.ts";
-import { withHub } from "./shared/hub-access.ts";
-import { locateModel } from "./shared/open-model.ts";
-import { CommandFailed, interruptible, UsageError, verb } from "./shared/program.ts";
+import { CommandFailed, UsageError, verb } from "./shared/program.ts";
+import { runStages } from "./shared/stages.ts";
 import { type Cell, type Palette, paletteFor, table, WIDTH, wrap } from "./shared/terminal.ts";
 
 interface InspectOptions {
@@ -81,25 +82,24 @@ async function inspect(name: string, options: InspectOptions): Promise<void> {
       `there is no file ${JSON.stringify(name)}; give a .safetensors file, or the name of a model`,
     );
   }
-  await interruptible("interrupted", async (signal) => {
-    if (!isZooName(name) && (await inspectOnHub(name, { ...options, signal }))) return;
-    const { folder } = await locateModel(name, { signal });
-    await show(await openModel(folder), name, options);
+  const folder = await runStages({ interrupted: "interrupted" }, async function* (context) {
+    if (!isZooName(name) && (await inspectOnHub(name, options, context))) return undefined;
+    return (yield* fetchModel(name, context)).folder;
   });
+  if (folder !== undefined) await show(await openModel(folder), name, options);
 }
 
-/** @returns whether it could be looked at where it is; if not, it has to be pulled */
-function inspectOnHub(
+/** @returns whether it could be inspected without fetching its weights; if not, it has to be pulled */
+async function inspectOnHub(
   name: string,
-  { signal, ...options }: InspectOptions & { signal: AbortSignal },
+  options: InspectOptions,
+  { access, signal }: Pick<StageContext, "access" | "signal">,
 ): Promise<boolean> {
-  return withHub(process.env, async (access) => {
-    if (access.offline) return false;
-    const onRetry = (retry: Retry) => process.stderr.write(`gblr: ${retryNote(retry)}\n`);
-    const model = await openRemoteModel(parseLocation(name, "model"), access, { signal, onRetry });
-    if (model) await show(model, name, options);
-    return model !== undefined;
-  });
+  if (access.offline) return false;
+  const onRetry = (retry: Retry) => process.stderr.write(`gblr: ${retryNote(retry)}\n`);
+  const model = await openRemoteModel(parseLocation(name, "model"), access, { signal, onRetry });
+  if (model) await show(model, name, options);
+  return model !== undefined;
 }
 
 function checkPlot({ plot }: InspectOptions): void {

@@ -54,10 +54,13 @@ async function pushVerb(folder: string, name: string, options: PushVerbOptions):
     throw new UsageError(`${name} and --revision ${revision} both name a branch; choose one`);
   }
   const repo = repoNamed(revision === undefined ? name : `${name}@${revision}`, dataset ? "dataset" : "model");
-  const { pushed, listed } = await withHub(process.env, (access) =>
+  const { pushed, listed } = await withHub(process.env, (access, named) =>
     interruptible(
       "interrupted; nothing was committed: push again, and large files that are there are not sent again",
-      (signal) => pushWithProgress({ folder, repo, access }, { ...rest, signal }),
+      async (signal) => {
+        const { pushed, listed } = await pushWithProgress({ folder, repo, access }, { ...rest, signal });
+        return { pushed: { ...pushed, url: named(pushed.url) }, listed };
+      },
     ),
   );
   const { url, commit, files } = pushed;

@@ -1,26 +1,34 @@
 // `gblr sweep`: a recipe at every combination of some of its settings' values, one table and one plot of it all. The runs
 // are the recipe's; here are the options, what is shown, and the files of the whole.
 
-import { join } from "node:path";
+import { readdir, stat } from "node:fs/promises";
+import { basename, resolve } from "node:path";
 import process from "node:process";
+import { fileURLToPath } from "node:url";
 import type { Command } from "commander";
-import { writeFileAtomically } from "../../hub/files/atomic-file.ts";
+import { metricNamed, metricsOf, valueText } from "../../hub/card/metric-names.ts";
+import { percent } from "../../hub/text/numbers.ts";
 import {
   gridOf,
-  parseVaried,
   pointText,
-  recipeFile,
+  type RecipeFile,
   type SweepEvent,
   type SweepRun,
   sweep,
   type Varied,
 } from "../pipeline/sweep.ts";
-import { acrossSeeds, costChart } from "../pipeline/sweep-results.ts";
-import { chartToFiles } from "../report/index.ts";
-import { CommandFailed, Interrupted, interruptible, verb } from "./shared/program.ts";
+import {
+  acrossSeeds,
+  type RepeatedResult,
+  resultsOf,
+  type SweepResult,
+  writeResults,
+} from "../pipeline/sweep-results.ts";
+import { CommandFailed, Interrupted, interruptible, UsageError, verb } from "./shared/program.ts";
 import { progressLine } from "./shared/progress.ts";
-import { type Palette, paletteFor } from "./shared/terminal.ts";
-import { resultLines, resultsOf, type SweepResult } from "./sweep/results.ts";
+import { flagOf } from "./shared/settings.ts";
+import { type Cell, formatBytes, type Palette, paletteFor, table, threeDigits } from "./shared/terminal.ts";
+import { RELATIVE_FLOPS, twoLines } from "./shared/view.ts";
 
 interface SweepFlags {
   vary: Varied[];
@@ -79,7 +87,7 @@ async function runSweep(name: string, flags: string[], { vary, out, json = false
   });
   const results = resultsOf(runs);
   const means = acrossSeeds(results);
-  const files = await write(folder, recipe.name, results);
+  const files = await writeResults(folder, recipe.name, results);
   if (json)
     process.stdout.write(
       `${JSON.stringify({ recipe: recipe.name, folder, files, runs: told(runs), results, means }, null, 2)}\n`,
@@ -102,14 +110,6 @@ function show(event: SweepEvent, palette: Palette): void {
   }
 }
 
-/** results.json, and where there is something to plot its three files. */
-async function write(folder: string, recipe: string, results: readonly SweepResult[]): Promise<string[]> {
-  const table = join(folder, "results.json");
-  await writeFileAtomically(table, `${JSON.stringify(results, null, 2)}\n`);
-  const chart = costChart(recipe, results);
-  return [table, ...(chart ? await chartToFiles(chart, join(folder, "cost")) : [])];
-}
-
 const told = (runs: readonly SweepRun[]) =>
   runs.map(({ point, folder, status, error }) => ({ values: point.values, folder, status, ...(error && { error }) }));
 
@@ -119,4 +119,73 @@ function expectAll(runs: readonly SweepRun[]): void {
   if (failed.length === 0) return;
   const each = failed.map(({ point, status, error }) => `${pointText(point)}: ${error ?? status}`);
   throw new CommandFailed(`${failed.length} of ${runs.length} runs failed; ${each.join("; ")}`);
+}
+
+const RECIPES = fileURLToPath(new URL("../../recipes/", import.meta.url));
+
+/** @throws UsageError, with the names that there are */
+export async function recipeFile(text: string): Promise<RecipeFile> {
+  const name = basename(text).replace(/\.ts$/, "");
+  const path = name === text ? resolve(RECIPES, `${name}.ts`) : resolve(text);
+  if ((await stat(path).catch(() => undefined))?.isFile()) return { name, path };
+  const files = (await readdir(RECIPES)).filter((file) => file.endsWith(".ts"));
+  const known = files.map((file) => file.slice(0, -3)).sort();
+  throw new UsageError(`there is no recipe "${text}": there is ${known.join(", ")}, or give the path of a file`);
+}
+
+/** @param text `budget=0.125,0.2` @throws UsageError when it is not such a thing */
+export function parseVaried(text: string): Varied {
+  const at = text.indexOf("=");
+  const setting = flagOf(text.slice(0, Math.max(0, at)).trim().replace(/^--/, "")).slice(2);
+  const values = text
+    .slice(at + 1)
+    .split(",")
+    .map((value) => value.trim());
+  if (at < 1 || setting === "" || values.some((value) => value === "")) {
+    throw new UsageError(`--vary ${text}: give a setting and its values, e.g. --vary budget=0.125,0.2`);
+  }
+  const twice = values.find((value, i) => values.indexOf(value) !== i);
+  if (twice !== undefined) throw new UsageError(`--vary ${text}: ${twice} is there twice`);
+  if (setting === "run") throw new UsageError("--vary run: each run of a sweep has a folder of its own below --out");
+  return { setting, values };
+}
+
+/** Lines of the table, for a terminal. */
+export function resultLines(all: readonly SweepResult[], palette: Palette): string[] {
+  const results = acrossSeeds(all);
+  const repeated = results.some(({ runs }) => runs > 1);
+  const settings = [...new Set(results.flatMap(({ values }) => Object.keys(values)))];
+  const metrics = metricsOf(results);
+  const right = (text: string): Cell => ({ text, align: "right" });
+  const labels = metrics.map((name) => metricNamed(name).label);
+  const heading = [
+    ...settings,
+    "model",
+    ...(repeated ? ["runs"] : []),
+    ...labels,
+    ...RELATIVE_FLOPS,
+    "file",
+    "seconds",
+  ];
+  const body = results.map((row): Cell[] => [
+    ...settings.map((name) => ({ text: row.values[name] ?? "" })),
+    { text: row.name },
+    ...(repeated ? [right(String(row.runs))] : []),
+    ...metrics.map((name) => right(metricText(name, row))),
+    right(row.relativeFlops ? percent(row.relativeFlops.reference) : ""),
+    right(row.relativeFlops ? percent(row.relativeFlops.actual) : ""),
+    right(row.fileBytes === undefined ? "" : formatBytes(row.fileBytes)),
+    right(row.seconds === undefined ? "" : threeDigits(row.seconds)),
+  ]);
+  const head = twoLines(heading).map((line) =>
+    line.map((text, i): Cell => ({ text, paint: palette.dim, align: i <= settings.length ? "left" : "right" })),
+  );
+  return table([...head, ...body]);
+}
+
+/** `54.05 % ± 0.42 %` of several runs. */
+function metricText(name: string, { metrics, spread }: RepeatedResult): string {
+  const value = metrics[name];
+  if (value === undefined) return "";
+  return spread ? `${valueText(name, value)} ± ${valueText(name, spread[name] as number)}` : valueText(name, value);
 }

@@ -3,13 +3,13 @@
 
 import { concat, type Tensor, tidy, transpose, zeros } from "@tensorflow/tfjs-core";
 import type { TensorSource } from "../../hub/safetensors/index.ts";
-import { layersOf, parametersOf } from "../architectures/architecture.ts";
+import { layersOf, namesOf, parametersOf } from "../architectures/architecture.ts";
+import { ARCHITECTURES } from "../architectures/registry.ts";
 import { EngineError } from "../engine/core/errors.ts";
 import { withGradients } from "../gblr/init/index.ts";
 import { unpack } from "../gblr/packed.ts";
 import type { LinearLayer, Model } from "../models/model.ts";
 import type { PackedStructure } from "../models/packed-structure.ts";
-import { referenceLayout } from "./reference-layout.ts";
 
 /**
  * In the model's order. A layer that was loaded packed has its dead blocks as zeros.
@@ -17,7 +17,14 @@ import { referenceLayout } from "./reference-layout.ts";
  */
 export async function referenceTensors(model: Model): Promise<TensorSource[]> {
   const { architecture, config } = model;
-  const { storedName, others } = referenceLayout(architecture.type);
+  const { reference, weights } = architecture;
+  if (!reference || !weights) throw noReference(architecture.type);
+  const { names, others } = reference;
+  const { storedName: inCheckpoint } = namesOf(architecture);
+  const storedName = (name: string) => {
+    const stored = inCheckpoint(name, weights.prefix ?? "");
+    return names?.toTheirs(stored) ?? stored;
+  };
   const known = new Map(layersOf(architecture, config).map((layer) => [layer.name, layer]));
   const infos = parametersOf(architecture, config);
   const sources: TensorSource[] = [];
@@ -48,7 +55,15 @@ export async function referenceTensors(model: Model): Promise<TensorSource[]> {
       for (const source of bufferSources(owner, sigma)) sources.push({ ...source, name: storedName(source.name) });
     }
   }
-  return [...sources, ...(await others(model))];
+  return [...sources, ...((await others?.(model, infos)) ?? [])];
+}
+
+function noReference(type: string): EngineError {
+  const known = ARCHITECTURES.filter(({ reference }) => reference).map((each) => each.type);
+  return new EngineError(
+    `the reference's names are known for ${known.join(", ")}, the model is ${type}`,
+    "export dense",
+  );
 }
 
 interface Turned {

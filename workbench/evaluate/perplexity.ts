@@ -2,10 +2,9 @@
 // float64, and what follows from it. A value that is not finite is an error, never dropped.
 
 import { type Tensor2D, tensor2d } from "@tensorflow/tfjs-core";
-import type { Gpt2Config } from "../architectures/gpt2/config.ts";
 import type { TextWindows } from "../data/index.ts";
 import { EngineError } from "../engine/core/errors.ts";
-import { forInference, gpt2Nll } from "../models/index.ts";
+import { forInference, languageNll, languageSizes } from "../models/index.ts";
 import type { Model } from "../models/model.ts";
 
 export interface PerplexityOptions {
@@ -44,10 +43,7 @@ export type PerplexityEvent =
  * Scores windows in their order.
  * @throws EngineError when a value is not finite, or there is no window
  */
-export async function* perplexity(
-  model: Model<Gpt2Config>,
-  options: PerplexityOptions,
-): AsyncGenerator<PerplexityEvent> {
+export async function* perplexity(model: Model, options: PerplexityOptions): AsyncGenerator<PerplexityEvent> {
   const { windows, limit = Number.POSITIVE_INFINITY, signal, clock = () => performance.now() } = options;
   const { context, stride } = windows;
   const { batch = Math.max(1, Math.floor(4096 / context)) } = options;
@@ -102,15 +98,16 @@ async function* batchesOf(
 }
 
 /** (rows · inputs of each), row by row. @param start number of the first window */
-async function lossesOf(model: Model<Gpt2Config>, rows: readonly Int32Array[], start: number): Promise<Float32Array> {
+async function lossesOf(model: Model, rows: readonly Int32Array[], start: number): Promise<Float32Array> {
   const length = (rows[0] as Int32Array).length;
   const ids = new Int32Array(rows.length * length);
+  const { vocabulary } = languageSizes(model);
   rows.forEach((window, row) => {
-    expectIds(window, model.config, start + row);
+    expectIds(window, vocabulary, start + row);
     ids.set(window, row * length);
   });
   const input: Tensor2D = tensor2d(ids, [rows.length, length], "int32");
-  const losses = gpt2Nll(model, input);
+  const losses = languageNll(model, input);
   try {
     return (await losses.data()) as Float32Array;
   } finally {
@@ -120,7 +117,7 @@ async function lossesOf(model: Model<Gpt2Config>, rows: readonly Int32Array[], s
 }
 
 /** What engines make of an id that is not in the table is their own affair, an error or a number. */
-function expectIds(ids: Int32Array, { vocabulary }: Gpt2Config, window: number): void {
+function expectIds(ids: Int32Array, vocabulary: number, window: number): void {
   const strange = ids.find((id) => id < 0 || id >= vocabulary);
   if (strange === undefined) return;
   throw new EngineError(

@@ -2,7 +2,7 @@
 // alone, the same on every machine and engine.
 
 import type { Variable } from "@tensorflow/tfjs-core";
-import { type Architecture, layersOf, parametersOf } from "../architectures/architecture.ts";
+import { type Architecture, layersOf, namesOf, parametersOf } from "../architectures/architecture.ts";
 import type { ParameterInfo } from "../architectures/network.ts";
 import { seededUniform } from "../engine/ops/random-bits.ts";
 import { dense } from "../structures/dense.ts";
@@ -23,12 +23,13 @@ export function createModel<Config>(
   json: Readonly<Record<string, unknown>>,
   { seed = 0 }: CreateOptions = {},
 ): Model<Config> {
-  const whole = architecture.recognizes?.(json) ? json : { model_type: architecture.type, ...json };
+  const isTimms = typeof json.architecture === "string" && (architecture.timm?.isName(json.architecture) ?? false);
+  const whole = isTimms ? json : { model_type: architecture.type, ...json };
   const config = architecture.readConfig({ ...whole }, "config");
   const parameters = startParameters(parametersOf(architecture, config), seed);
   const layers = new Map(layersOf(architecture, config).map((layer) => [layer.name, { ...layer, structure: dense }]));
-  const prefix = architecture.prefixOf?.(config) ?? architecture.prefixes[0] ?? "";
-  return new Model({ architecture, config, json: whole, parameters, layers, prefix });
+  const prefix = namesOf(architecture).prefixOf?.(config);
+  return new Model({ architecture, config, json: whole, parameters, layers, ...(prefix !== undefined && { prefix }) });
 }
 
 /** As training from scratch starts with, in their order. */

@@ -26,8 +26,7 @@ import type { Structure, StructureParameters } from "../structures/structure.ts"
 import { kernelOf, kernelOfPositions } from "./convolution.ts";
 import { type LinearLayer, Model } from "./model.ts";
 import { type PackedStructure, packedStructure } from "./packed-structure.ts";
-import { replaceEntries } from "./replace-entries.ts";
-import { rowByRow, variableOf } from "./variables.ts";
+import { replaceEntries, rowByRow, variableOf } from "./variables.ts";
 
 export interface InferenceOptions {
   /** of x in most products: `many` as in evaluation, `few` as in generating token by token. Default `many` */

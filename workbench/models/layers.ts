@@ -2,12 +2,12 @@
 
 import { clone, keep, type Tensor, type Tensor2D, type Tensor4D, tidy, transpose } from "@tensorflow/tfjs-core";
 import { EngineError } from "../engine/core/errors.ts";
+import type { MaskSettings } from "../gblr/mask.ts";
 import { gblrStructure } from "../structures/gblr.ts";
 import type { Structure, StructureParameters } from "../structures/structure.ts";
 import { kernelOf, matrixOf } from "./convolution.ts";
 import type { LinearLayer, Model } from "./model.ts";
-import { replaceEntries } from "./replace-entries.ts";
-import { rowByRow, variableOf } from "./variables.ts";
+import { replaceEntries, rowByRow, variableOf } from "./variables.ts";
 
 /**
  * Holds a layer in another structure from now on. The old parameters are disposed and the new ones taken over, their
@@ -22,7 +22,7 @@ export function replaceLayer<Config>(
   parameters: StructureParameters,
 ): void {
   const layer = model.layer(layerName);
-  const held = structure.name === "gblr" ? gblrStructure(model.masks) : structure;
+  const held = followingMasks(structure, model.masks);
   const missing = held.parameterNames.find((name) => parameters[name] === undefined);
   if (missing !== undefined) {
     throw new EngineError(`layer "${layerName}" is to be ${held.name}: ${missing} is missing`, "give all parameters");
@@ -38,6 +38,11 @@ export function replaceLayer<Config>(
   for (const name of old) model.parameters.get(name)?.dispose();
   replaceEntries(model.parameters, old, added);
   model.layers.set(layerName, { ...layer, structure: held });
+}
+
+/** The structure as a layer of a model with these masks has it. */
+export function followingMasks(structure: Structure, masks: MaskSettings): Structure {
+  return structure.name === "gblr" ? gblrStructure(masks) : structure;
 }
 
 /** A matrix (n_out, n_in) as a dense layer has it in the model. */

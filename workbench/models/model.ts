@@ -2,10 +2,11 @@
 // Forward passes ask it for a layer by name and never for that layer's structure. Files are read and written elsewhere.
 
 import { add, type Tensor, type Tensor4D, tidy, type Variable } from "@tensorflow/tfjs-core";
-import type { Architecture } from "../architectures/architecture.ts";
+import { type Architecture, namesOf } from "../architectures/architecture.ts";
 import type { ConvolutionInfo, LayerInfo } from "../architectures/network.ts";
+import type { ApplyOptions, LayerSource } from "../architectures/task.ts";
 import { EngineError } from "../engine/core/errors.ts";
-import { type Activation, gelu, linear } from "../engine/ops/index.ts";
+import { gelu, linear } from "../engine/ops/index.ts";
 import type { MaskSettings } from "../gblr/mask.ts";
 import { dense } from "../structures/dense.ts";
 import type { Structure, StructureParameters } from "../structures/structure.ts";
@@ -31,16 +32,11 @@ export interface ModelParts<Config> {
   borrowed?: Iterable<string>;
 }
 
-export interface ApplyOptions {
-  /** default `none` */
-  activation?: Activation;
-}
-
 /**
  * Owns its parameters. Those of a dense layer X are `X.weight`, as laid out in the checkpoint, and `X.bias`; those of a
  * structured one `X.<parameter of the structure>` and `X.bias`.
  */
-export class Model<Config = unknown> {
+export class Model<Config = unknown> implements LayerSource<Config> {
   readonly architecture: Architecture<Config>;
   readonly config: Config;
   readonly json: Readonly<Record<string, unknown>>;
@@ -48,7 +44,7 @@ export class Model<Config = unknown> {
   readonly layers: Map<string, LinearLayer>;
   /** of all GBLR layers, read anew at each product: schedules change them in place */
   readonly masks: MaskSettings;
-  /** what its names begin with in checkpoints, see Architecture.prefixes */
+  /** what its names begin with in checkpoints, see TensorNames.prefixes */
   readonly prefix: string;
   /** how Hugging Face's image processors prepare its images, where the folder says so */
   readonly preprocessor: Readonly<Record<string, unknown>> | undefined;
@@ -75,7 +71,7 @@ export class Model<Config = unknown> {
     this.masks = masks;
     this.borrowed = new Set(borrowed);
     this.preprocessor = preprocessor;
-    this.prefix = prefix ?? architecture.prefixes[0] ?? "";
+    this.prefix = prefix ?? namesOf(architecture).prefixes[0] ?? "";
   }
 
   /** @throws EngineError when the model has no such parameter */

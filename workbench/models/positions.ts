@@ -8,8 +8,7 @@ import { dense } from "../structures/dense.ts";
 import { kernelOfPositions, matrixOfPosition } from "./convolution.ts";
 import { denseWeight } from "./layers.ts";
 import type { LinearLayer, Model } from "./model.ts";
-import { replaceEntries } from "./replace-entries.ts";
-import { rowByRow, variableOf } from "./variables.ts";
+import { replaceEntries, rowByRow, variableOf } from "./variables.ts";
 
 /**
  * Holds a dense convolution as dense matrices `X.0`, `X.1`, … (n_out, channels) from now on; its bias stays `X.bias`.

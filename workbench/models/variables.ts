@@ -1,4 +1,4 @@
-// Variables out of arrays and tensors, without a copy where there need be none.
+// Variables out of arrays and tensors, without a copy where there need be none, and their place among those of a model.
 
 import { slice, type Tensor, tensor, tidy, type Variable, variable } from "@tensorflow/tfjs-core";
 
@@ -32,4 +32,17 @@ export function rowByRow<T extends Tensor>(values: T): T {
   const copy = tidy(() => slice(values, start, values.shape));
   values.dispose();
   return copy as T;
+}
+
+/** Puts new entries in the place of the first of the old ones: parameters and layers of a model keep their order. */
+export function replaceEntries<V>(
+  map: Map<string, V>,
+  old: readonly string[],
+  added: Iterable<readonly [string, V]>,
+): void {
+  const entries = [...map];
+  const at = entries.findIndex(([name]) => name === old[0]);
+  const others = entries.filter(([name]) => !old.includes(name));
+  map.clear();
+  for (const [name, value] of [...others.slice(0, at), ...added, ...others.slice(at)]) map.set(name, value);
 }

@@ -1,21 +1,21 @@
-// The experiment that this project is for, from Hub to Hub: a model and a data set are fetched, the model is measured,
-// compressed, fine-tuned, measured again, and saved with its card and report; rivals are treated alike beside it. Which
-// model and which data are settings; what kind of data is the domain's.
+// An experiment, from Hub to Hub: a model and a data set are fetched, the model is measured, compressed, fine-tuned,
+// measured again, saved with its card and report, and published; rivals are treated alike beside it. Each stage leaves its
+// result in the run folder, and a stage whose result is there is not run again, so that a run that was stopped anywhere
+// goes on where it stopped. Which model and data are settings; what kind of data is the domain's.
 
 import { join } from "node:path";
 import { parseRepoName, RepoNameError } from "../../hub/access/repository.ts";
-import { readConfig } from "../models/folder/load.ts";
 import { type RunRecord, readRun, startRun, updateRun, writeReport } from "../report/index.ts";
-import { compressVariant, MODEL, type VariantOptions } from "./convert.ts";
+import { compressVariant, MODEL, type Shared } from "./compress-variant.ts";
 import type { Domain, Sources } from "./domains/domain.ts";
-import { baseName, loadSource, type Source } from "./fetch.ts";
+import { baseName, type Source, structureOf } from "./fetch.ts";
+import { BaseModel } from "./load.ts";
 import { measure } from "./measure.ts";
 import { expectPlans } from "./plan.ts";
 import { publish } from "./publish.ts";
 import { claim, clear, expectSameSettings, isRun, RunTable } from "./run-folder.ts";
 import type { ExperimentSettings } from "./settings.ts";
-import { SettingsError } from "./settings.ts";
-import type { ExperimentContext, ExperimentEvent } from "./stage.ts";
+import { type ExperimentContext, type PipelineEvent, SettingsError } from "./stage.ts";
 import { asItIs, parseVariant, titleOf, type Variant, variantOf } from "./variants.ts";
 
 /**
@@ -26,77 +26,94 @@ export async function* experiment<Settings extends ExperimentSettings>(
   domain: Domain<Settings>,
   settings: Settings,
   { context, folder }: { context: ExperimentContext; folder: string },
-): AsyncGenerator<ExperimentEvent> {
+): AsyncGenerator<PipelineEvent> {
   const main = variantOf({ ...settings, allocation: settings.allocate });
   const rivals = settings.compare.map(parseVariant);
   checkSettings(settings, [main, ...rivals]);
   checkPush(settings, context);
   domain.check(settings);
-  await expectSameSettings(folder, settings);
-  const plan: Plan = { context, folder, main, rivals };
+  await expectSameSettings(folder, settings, domain.schema);
+  const run: Run = { context, folder, main, rivals };
   try {
-    yield* stages(domain, settings, plan);
+    yield* stages(domain, settings, run);
   } catch (error) {
     const interrupted = context.signal.aborted;
-    if (plan.release) await leaveWord(folder, interrupted ? undefined : error);
+    if (run.release) await recordFailure(folder, interrupted ? undefined : error);
     if (!interrupted) throw error;
     yield { kind: "interrupted", folder };
   } finally {
-    await plan.release?.();
+    await run.release?.();
   }
 }
 
-interface Plan {
+interface Run {
   context: ExperimentContext;
   folder: string;
   main: Variant;
   rivals: readonly Variant[];
-  /** lets another process have the run folder, while this one has it */
+  /** gives the run folder back; undefined until this process has it */
   release?: () => Promise<void>;
 }
 
 async function* stages<Settings extends ExperimentSettings>(
   domain: Domain<Settings>,
   settings: Settings,
-  plan: Plan,
-): AsyncGenerator<ExperimentEvent> {
-  const { context, folder, rivals } = plan;
+  run: Run,
+): AsyncGenerator<PipelineEvent> {
+  const { context, folder, rivals } = run;
   yield { kind: "stage", stage: "fetch" };
   const sources = yield* domain.fetch(settings, context);
-  const main = plan.main.converts ? plan.main : asItIs(await structureOf(sources.model));
+  const source = sources.model;
+  const main = run.main.converts ? run.main : asItIs(await structureOf(source));
+  const variants = [...rivals, main];
   const beginning = { settings, context, task: domain.task, ...sources };
   const data = yield* domain.open(settings, sources, context);
+  const base = new BaseModel(source, { form: variants.every(({ converts }) => converts) ? "auto" : "trainable" });
   try {
-    // Nothing is on the disk, and nothing of an earlier run gone, before it is known that all of it can be meant.
-    if (settings.fresh || !(await isRun(folder))) await expectPlans(sources.model, [...rivals, main], settings);
-    plan.release = await claim(folder);
+    // Settings that no model can meet are refused before the folder is made, or an earlier run in it is removed.
+    if (settings.fresh || !(await isRun(folder))) await expectPlans(yield* base.model(), variants, settings);
+    run.release = await claim(folder);
     if (settings.fresh) await clear(folder);
     await begin(folder, main, beginning);
     const table = await RunTable.open(folder);
-    const shared = { settings, context, source: sources.model, data };
-    yield* measureBase({ ...shared, table });
+    const shared = { settings, context, base, data, table };
+    yield* measureBase(shared);
     for (const variant of rivals) {
       const own = join(folder, "compare", variant.key);
       await begin(own, variant, beginning);
-      const ended = yield* compressVariant({ ...shared, variant, folder: own, table });
-      if (!ended) return yield* interrupted(own, folder);
+      const row = yield* compressVariant({ ...shared, variant, folder: own, isLast: false });
+      if (!row) return yield* interrupted(own, folder);
       await finish(own);
     }
-    const ended = yield* compressVariant({ ...shared, variant: main, folder, table });
-    if (!ended) return yield* interrupted(folder);
-    const card = {
-      task: domain.task,
-      dataset: sources.data,
-      metrics: domain.metrics(ended, settings),
-      contextLength: domain.contextOf?.(settings),
-    };
-    const pushed = yield* publish({ ...shared, variant: main, folder, table, ...card });
-    await finish(folder);
+    const row = yield* compressVariant({ ...shared, variant: main, folder, isLast: true });
+    if (!row) return yield* interrupted(folder);
+    const { rows } = table;
     const model = join(folder, MODEL);
-    yield { kind: "finished", folder, model, rows: table.rows, ...(pushed !== undefined && { pushed }) };
+    const pushed = yield* publish({
+      ...{ folder, model, variant: main, settings, context, source, dataset: sources.data, row, rows },
+      task: domain.task,
+      metrics: domain.metrics(row, settings),
+      contextLength: domain.contextOf?.(settings),
+    });
+    await finish(folder);
+    yield { kind: "finished", folder, model, rows, ...(pushed !== undefined && { pushed }) };
   } finally {
+    base.dispose();
     await data.close();
   }
+}
+
+/** The first row of the table: the model as it is, unless an earlier run measured it. */
+async function* measureBase({ base, data, context, table }: Shared): AsyncGenerator<PipelineEvent> {
+  const { source } = base;
+  const structure = await structureOf(source);
+  const name = source.untrained ? `${titleOf(structure)}, untrained` : titleOf(structure);
+  const known = table.find(name, "before");
+  yield { kind: "stage", stage: "measure", of: "the model as it is", done: known !== undefined };
+  if (known) return;
+  const onDisk = source.head === undefined && { folder: source.folder };
+  const measured = yield* measure(yield* base.model(), { data, signal: context.signal, ...onDisk });
+  yield* table.add({ name, structure, stage: "before", ...measured });
 }
 
 interface Beginning extends Sources {
@@ -135,8 +152,8 @@ async function begin(
   await writeReport(folder);
 }
 
-/** How it ended, for those who open the report. What went wrong first is what counts. @param error unless interrupted */
-async function leaveWord(folder: string, error: unknown): Promise<void> {
+/** Records how a run ended; trouble in recording it never hides the first error. @param error undefined: interrupted */
+async function recordFailure(folder: string, error: unknown): Promise<void> {
   const told = error instanceof Error ? error.message : String(error);
   const status = error === undefined ? { status: "interrupted" as const } : { status: "failed" as const, error: told };
   await updateRun(folder, status).catch(() => {});
@@ -148,7 +165,7 @@ async function finish(folder: string): Promise<void> {
   await writeReport(folder);
 }
 
-async function* interrupted(...folders: [string, ...string[]]): AsyncGenerator<ExperimentEvent> {
+async function* interrupted(...folders: [string, ...string[]]): AsyncGenerator<PipelineEvent> {
   for (const folder of folders) {
     await updateRun(folder, { status: "interrupted" });
     await writeReport(folder);
@@ -156,36 +173,7 @@ async function* interrupted(...folders: [string, ...string[]]): AsyncGenerator<E
   yield { kind: "interrupted", folder: folders.at(-1) as string };
 }
 
-async function* measureBase({
-  source,
-  data,
-  context,
-  table,
-}: Pick<VariantOptions, "source" | "data" | "context" | "table">): AsyncGenerator<ExperimentEvent> {
-  const structure = await structureOf(source);
-  const name = source.untrained ? `${titleOf(structure)}, untrained` : titleOf(structure);
-  const known = table.find(name, "before");
-  yield { kind: "stage", stage: "measure", of: "the model as it is", done: known !== undefined };
-  if (known) return;
-  const model = await loadSource(source);
-  try {
-    const onDisk = source.head === undefined && { folder: source.folder };
-    const measured = yield* measure(model, { data, signal: context.signal, ...onDisk });
-    const row = { name, structure, stage: "before" as const, ...measured };
-    await table.put(row);
-    yield { kind: "row", row, rows: table.rows };
-  } finally {
-    model.dispose();
-  }
-}
-
-/** What most layers of a model folder are. */
-async function structureOf({ folder }: Source): Promise<string> {
-  const { json } = await readConfig(folder);
-  return (json.gblr as { structure?: string } | undefined)?.structure ?? "dense";
-}
-
-/** A name or a token that is missing is better missed now than when all is done. */
+/** Finds a wrong name or a missing token before the work. */
 function checkPush({ push }: ExperimentSettings, { access }: ExperimentContext): void {
   if (push === undefined) return;
   try {
@@ -197,7 +185,7 @@ function checkPush({ push }: ExperimentSettings, { access }: ExperimentContext):
   if (access.token === undefined) throw new SettingsError(`--push ${push} needs a token that may write; set HF_TOKEN`);
 }
 
-/** Everything that can be checked before an hour is spent. */
+/** Finds settings that contradict each other before the work. */
 function checkSettings(settings: ExperimentSettings, variants: readonly Variant[]): void {
   const {
     budget,

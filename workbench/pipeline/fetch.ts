@@ -1,32 +1,25 @@
-// Where an experiment's model and data come from: folders as they are, repositories pulled from the Hub, and of those no
-// more than is needed; released checkpoints made into models.
+// The fetch stage: from the name of a model or a data set to a folder. A folder is itself; of a repository on the Hub only
+// the files that are needed are pulled; a released checkpoint of the zoo is made a model folder.
 
 import { readdir, readFile } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, join, resolve } from "node:path";
 import { HubError } from "../../hub/access/hub-error.ts";
-import type { HubAccess } from "../../hub/access/repository.ts";
+import type { CardFacts } from "../../hub/card/index.ts";
 import { TRAINABLE_FILE } from "../../hub/model-folder/index.ts";
 import { type Located, type LocateZoo, locate } from "../../hub/pull/locate.ts";
 import { isZooName, zooEntry } from "../../hub/zoo/releases.ts";
 import { DataError, dataFilePatterns } from "../data/index.ts";
 import { readConfig } from "../models/folder/load.ts";
-import {
-  type Architecture,
-  architectureOf,
-  COMPANION_FILES,
-  type LoadOptions,
-  loadModelNow,
-  type Model,
-  type NewHead,
-  type Preparation,
-} from "../models/index.ts";
+import { type Architecture, architectureOf, COMPANION_FILES, type NewHead, type Preparation } from "../models/index.ts";
 import { type PullZooEvent, pullZoo } from "../models/reference/index.ts";
-import type { ExperimentEvent } from "./stage.ts";
+import type { PipelineEvent, StageContext } from "./stage.ts";
 
 export interface Source {
   /** as it was named, `owner/name@revision` or a folder */
   name: string;
   folder: string;
+  /** `owner/name` of a repository, without its revision */
+  repo?: string;
   /** commit, of a repository */
   revision?: string;
   /** it has learned nothing yet */
@@ -37,29 +30,33 @@ export interface Source {
   preparation?: Preparation;
 }
 
-/** A model as an experiment starts from it. */
-export const loadSource = ({ folder, head, preparation }: Source, options: LoadOptions = {}): Promise<Model> =>
-  loadModelNow(folder, { ...options, head, preparation });
+/** What records call it: a repository without its revision, which is told beside it, or the name as it was given. */
+export const baseName = ({ name, repo }: Source): string => repo ?? name;
 
-/** A repository's name without its revision, which is told beside it. */
-export const baseName = ({ name, revision }: Source): string =>
-  revision === undefined ? name : name.replace(/@[^@]*$/, "");
-
-export interface LocateOptions {
-  access: HubAccess;
-  signal: AbortSignal;
-  /** address of another copy of the zoo */
-  zooRelease?: string | undefined;
+/**
+ * What a card names as the model that another one was made of: the repository; of a folder what its config.json says it was
+ * made of, else the folder's own name, which nobody else can look up.
+ */
+export async function baseModelOf({ name, folder, repo }: Source): Promise<Pick<CardFacts, "baseModel" | "isFolder">> {
+  if (repo !== undefined) return { baseModel: repo };
+  if (resolve(name) !== resolve(folder)) return { baseModel: name };
+  const { gblr } = (await readConfig(folder)).json as { gblr?: { base_model?: unknown } };
+  if (typeof gblr?.base_model === "string") return { baseModel: gblr.base_model };
+  return { baseModel: basename(resolve(folder)), isFolder: true };
 }
 
-/** What a model can do without, or is missed by name when it is used. Settings are neither: without them figures differ. */
-export const OPTIONAL_FILES = [
-  ...COMPANION_FILES.filter((name) => !name.endsWith("_config.json")),
-  "README.md",
-  "LICENSE*",
-];
+/** The structure of most layers of a model folder. */
+export async function structureOf({ folder }: Source): Promise<string> {
+  const { json } = await readConfig(folder);
+  return (json.gblr as { structure?: string } | undefined)?.structure ?? "dense";
+}
 
-/** What a model is run from: not the same weights in other formats, nor the factors that it is trained on by. */
+export type FetchContext = Pick<StageContext, "access" | "signal" | "zooRelease" | "openEngine">;
+
+/** Files that a model folder may lack. Those with settings are not among them: without them figures would differ. */
+const OPTIONAL_FILES = [...COMPANION_FILES.filter((name) => !name.endsWith("_config.json")), "README.md", "LICENSE*"];
+
+/** Files that a model is run from: not the same weights in other formats, nor the factors that training needs. */
 export const MODEL_FILES = [
   "config.json",
   "model.safetensors",
@@ -70,36 +67,36 @@ export const MODEL_FILES = [
   "LICENSE*",
 ];
 
-/** Weights of repositories from before safetensors. */
-export const OLD_WEIGHTS = ["pytorch_model*.bin", "pytorch_model.bin.index.json"];
+/** Weights in repositories older than safetensors. */
+const OLD_WEIGHTS = ["pytorch_model*.bin", "pytorch_model.bin.index.json"];
 
-export interface LocateModelOptions extends LocateOptions {
+export interface FetchModelOptions extends FetchContext {
   /** fetch trainable factors besides what a model is run from. Default false */
   trainable?: boolean;
 }
 
-/** An engine must be open for a name of the zoo. */
-export async function* locateModel(
+/** A name of the zoo needs an engine: an open one, or `openEngine`. */
+export async function* fetchModel(
   name: string,
-  { trainable = false, ...options }: LocateModelOptions,
-): AsyncGenerator<ExperimentEvent, Source> {
+  { trainable = false, ...options }: FetchModelOptions,
+): AsyncGenerator<PipelineEvent, Source> {
   const files = trainable ? [...MODEL_FILES, TRAINABLE_FILE] : MODEL_FILES;
   const source = yield* located(name, "model", files, options);
   if (source.revision === undefined || !(await lacksSafetensors(source.folder))) return source;
   return yield* located(name, "model", [...MODEL_FILES, ...OLD_WEIGHTS], options);
 }
 
-/** What a model is, of which no more than config.json is fetched. */
-export async function* locateArchitecture(
+/** The architecture of a model, of which no more than config.json is fetched. */
+export async function* fetchArchitecture(
   name: string,
-  options: LocateOptions,
-): AsyncGenerator<ExperimentEvent, Architecture> {
+  options: FetchContext,
+): AsyncGenerator<PipelineEvent, Architecture> {
   if (isZooName(name)) return architectureOf(zooEntry(name).modelType);
   const { folder } = yield* located(name, "model", ["config.json"], options);
   return (await readConfig(folder)).architecture;
 }
 
-export const lacksSafetensors = async (folder: string): Promise<boolean> =>
+const lacksSafetensors = async (folder: string): Promise<boolean> =>
   !(await readdir(folder)).some((file) => file.endsWith(".safetensors"));
 
 export interface DatasetSource {
@@ -109,10 +106,10 @@ export interface DatasetSource {
   splits: readonly string[];
 }
 
-export async function* locateDataset(
+export async function* fetchDataset(
   { name, config, splits }: DatasetSource,
-  options: LocateOptions,
-): AsyncGenerator<ExperimentEvent, Source> {
+  options: FetchContext,
+): AsyncGenerator<PipelineEvent, Source> {
   const readme = yield* readCard(name, options);
   const patterns = splits.map((split) => dataFilePatterns({ dataset: name, readme, config, split }));
   for (const [i, split] of splits.entries()) {
@@ -129,7 +126,7 @@ export async function* locateDataset(
 }
 
 /** The card says where splits are; a data set without one keeps to the Hub's conventions. */
-async function* readCard(name: string, options: LocateOptions): AsyncGenerator<ExperimentEvent, string | undefined> {
+async function* readCard(name: string, options: FetchContext): AsyncGenerator<PipelineEvent, string | undefined> {
   try {
     const { folder } = yield* located(name, "dataset", ["README.md"], options);
     return await readFile(join(folder, "README.md"), "utf8").catch(() => undefined);
@@ -143,22 +140,23 @@ async function* located(
   name: string,
   type: "model" | "dataset",
   include: readonly string[],
-  { access, signal, zooRelease: release }: LocateOptions,
-): AsyncGenerator<ExperimentEvent, Source> {
-  const zoo: LocateZoo<ZooStep> = (name, access, { signal }) => stepsOf(pullZoo(name, access, { release, signal }));
+  { access, signal, zooRelease: release, openEngine }: FetchContext,
+): AsyncGenerator<PipelineEvent, Source> {
+  const zoo: LocateZoo<ZooStep> = (name, access, { signal }) =>
+    stepsOf(pullZoo(name, access, { release, signal, ...(openEngine && { openEngine }) }));
   const optional = type === "model" ? OPTIONAL_FILES : ["README.md"];
   for await (const event of locate(name, type, access, { include, optional, signal, zoo })) {
     if (event.kind === "located") {
-      const { folder, commit } = event;
-      return { name, folder, ...(commit && { revision: commit }) };
+      const { folder, commit, repo } = event;
+      return { name, folder, ...(repo && { repo }), ...(commit && { revision: commit }) };
     }
-    if (event.kind === "zoo") yield { kind: "inner", of: "zoo", event: event.step };
-    else yield { kind: "inner", of: "pull", event };
+    if (event.kind === "zoo") yield { kind: "inner", of: "zoo", name, event: event.step };
+    else yield { kind: "inner", of: "pull", name, event };
   }
-  throw new Error(`${name} was not located to its end`);
+  throw new Error(`${name} was not fetched to its end`);
 }
 
-/** Told apart from the steps of a pull, which have the same names. */
+/** Distinguishes the zoo's events from those of a pull, which have the same names. */
 interface ZooStep {
   kind: "zoo";
   step: PullZooEvent;

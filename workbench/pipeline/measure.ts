@@ -1,16 +1,17 @@
-// One line of the comparison: how good a model is on the split that counts, with what it costs and weighs.
+// The measure stage: how good a model is on data, what it costs and how large it is, which together make a row of the
+// comparison. Scores of text and of images alone are what `gblr eval` shows.
 
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { openModel } from "../../hub/model-folder/index.ts";
 import type { ImageSet } from "../data/images/index.ts";
 import { type Accuracy, type AccuracyOptions, accuracy } from "../evaluate/accuracy.ts";
+import type { ComparisonRow } from "../evaluate/comparison-row.ts";
 import { type Perplexity, type PerplexityOptions, perplexity } from "../evaluate/perplexity.ts";
 import { modelCounts } from "../models/counts.ts";
-import type { Gpt2, ImageSettings, Model } from "../models/index.ts";
-import type { ComparisonRow } from "../report/index.ts";
+import type { ImageSettings, Model } from "../models/index.ts";
 import type { OpenData } from "./domains/domain.ts";
-import { type ExperimentEvent, lastEvent } from "./stage.ts";
+import { lastEvent, type PipelineEvent } from "./stage.ts";
 
 export interface MeasureOptions {
   data: Pick<OpenData, "score">;
@@ -24,7 +25,7 @@ export type Measured = Pick<ComparisonRow, "metrics" | "relativeFlops" | "parame
 export async function* measure(
   model: Model,
   { data, signal, folder }: MeasureOptions,
-): AsyncGenerator<ExperimentEvent, Measured> {
+): AsyncGenerator<PipelineEvent, Measured> {
   const metrics = yield* data.score(model, signal);
   const counts = await modelCounts(model);
   const size = folder === undefined ? sizeInMemory(model) : await sizeOnDisk(folder);
@@ -47,7 +48,7 @@ function sizeInMemory(model: Model): Size {
 }
 
 /** Of the files of the model's weights, without what only training needs. Spans are no parameters. */
-async function sizeOnDisk(folder: string): Promise<Size> {
+export async function sizeOnDisk(folder: string): Promise<Size> {
   const { tensors } = await openModel(folder);
   let parameters = 0;
   for (const { dtype, shape } of tensors.tensors.values()) {
@@ -59,10 +60,10 @@ async function sizeOnDisk(folder: string): Promise<Size> {
   return { parameters, fileBytes: sizes.reduce((sum, size) => sum + size, 0) };
 }
 
-export const scoreText = (model: Gpt2, options: PerplexityOptions): AsyncGenerator<ExperimentEvent, Perplexity> =>
+export const scoreText = (model: Model, options: PerplexityOptions): AsyncGenerator<PipelineEvent, Perplexity> =>
   lastEvent(perplexity(model, options), "perplexity", (event) => ({ kind: "inner", of: "evaluate", event }));
 
-export const scoreImages = (model: Model, options: AccuracyOptions): AsyncGenerator<ExperimentEvent, Accuracy> =>
+export const scoreImages = (model: Model, options: AccuracyOptions): AsyncGenerator<PipelineEvent, Accuracy> =>
   lastEvent(accuracy(model, options), "accuracy", (event) => ({ kind: "inner", of: "accuracy", event }));
 
 /** The data set's where it names them, else the model's, else numbers. */

@@ -1,108 +1,78 @@
-// What a variant of an experiment is to cost, layer by layer, at its start and at its end; and what comes into the layers,
-// where that decides. Converting is compress-variant.ts's.
+// The plan stage of an experiment: what a variant may cost, layer by layer, at its start and at its end.
 
-import type { Tensor } from "@tensorflow/tfjs-core";
-import {
-  type CalibrateEvent,
-  type ConversionPlan,
-  type Covariances,
-  calibrate,
-  expectDense,
-  planConversion,
-  takeApart,
-} from "../compress/index.ts";
+import { type ConversionPlan, expectDense, planConversion } from "../compress/index.ts";
 import type { Model } from "../models/index.ts";
-import type { OpenData } from "./domains/domain.ts";
-import { loadSource, type Source } from "./fetch.ts";
+import type { PlanRequest } from "./convert.ts";
 import type { ExperimentSettings } from "./settings.ts";
-import type { ExperimentEvent } from "./stage.ts";
-import { lastEvent } from "./stage.ts";
 import { askedCost } from "./train.ts";
 import type { Variant } from "./variants.ts";
 
-/**
- * What every variant may cost; where nothing else is said, what the rule for GBLR's widths costs.
- * @param covariances of inputs, by which a global allocation goes by what layers do to them
- */
-export async function planOf(
+export interface VariantPlan {
+  /** that the conversion carries out */
+  start: ConversionPlan;
+  /** that training ends at */
+  end: ConversionPlan;
+}
+
+/** Budget shrinking may start with more than it ends with; other rules on widths end at a mean width. */
+export async function planVariant(
   model: Model,
-  { structure, allocation }: Variant,
-  settings: ExperimentSettings,
-  covariances?: Covariances,
+  variant: Variant,
+  { settings, ...request }: PlanRequest & { settings: ExperimentSettings },
+): Promise<VariantPlan> {
+  const [first, last] = [atStart(settings), atEnd(settings)];
+  const end = await planAt(model, variant, { settings: last, ...request });
+  const isSame = variant.structure !== "gblr" || first === last;
+  return { end, start: isSame ? end : await planAt(model, variant, { settings: first, ...request }) };
+}
+
+/** Every variant may cost the same: where neither a budget nor FLOPs are given, what the rule for GBLR's widths costs. */
+async function planAt(
+  model: Model,
+  { structure }: Variant,
+  { settings, allocation, covariances }: PlanRequest & { settings: ExperimentSettings },
 ): Promise<ConversionPlan> {
   const { layers, convolutions } = settings;
   const cost = askedCost(settings);
-  // Tucker-2 is of whole kernels; what else is compared with it may not be.
-  const seen = {
+  // Tucker-2 is of whole kernels, also where its rivals are per kernel position.
+  const how = {
     layers,
     convolutions: structure === "tucker" ? ("integrated" as const) : convolutions,
     ...(covariances && { covariances }),
   };
-  if (!("widths" in cost)) return planConversion(model, { structure, allocation, ...seen, ...cost });
+  if (!("widths" in cost)) return planConversion(model, { structure, allocation, ...how, ...cost });
   const published = await planConversion(model, { structure: "gblr", layers, convolutions, ...cost });
   if (structure === "gblr") return published;
   const flops = published.counts.after.reference.relative;
-  return planConversion(model, { structure, allocation, ...seen, flops });
+  return planConversion(model, { structure, allocation, ...how, flops });
 }
 
 /**
- * Budgets that do not pay for a layer, patterns that match none and models that cannot be trained on, found before any
- * work.
- * @throws EngineError, ModelError
+ * Checks before any work that budgets suffice for every layer, patterns match layers, and layers are dense.
+ * @throws EngineError
  */
 export async function expectPlans(
-  source: Source,
+  model: Model,
   variants: readonly Variant[],
   settings: ExperimentSettings,
 ): Promise<void> {
-  const converting = variants.filter(({ converts }) => converts);
-  const form = converting.length < variants.length ? "trainable" : "auto";
-  const model = await loadSource(source, { form });
-  try {
-    for (const variant of converting) {
-      // Who shares out what takes singular values; whether it is enough does not.
-      const uniform = { ...variant, allocation: "uniform" as const };
-      const plan = await planOf(model, uniform, atEnd(settings));
-      expectDense(
-        model,
-        plan.layers.map(({ name }) => name),
-      );
-      if (variant.structure === "gblr") await planOf(model, uniform, atStart(settings));
-    }
-  } finally {
-    model.dispose();
+  for (const variant of variants.filter(({ converts }) => converts)) {
+    // Singular values decide how the budget is shared, not whether it suffices.
+    const { end } = await planVariant(model, variant, { settings, allocation: "uniform" });
+    expectDense(
+      model,
+      end.layers.map(({ name }) => name),
+    );
   }
 }
 
-/** Budget shrinking may begin with more than it ends with. */
-export function atStart(settings: ExperimentSettings): ExperimentSettings {
+function atStart(settings: ExperimentSettings): ExperimentSettings {
   const { flops: _, startCost, ...others } = settings;
   return settings.shrink === "budget" && startCost !== undefined ? { ...others, budget: startCost } : settings;
 }
 
-/** The other rules end at a mean width, whatever widths they begin with. */
-export function atEnd(settings: ExperimentSettings): ExperimentSettings {
+function atEnd(settings: ExperimentSettings): ExperimentSettings {
   const { shrink, target } = settings;
   const moves = shrink !== "none" && shrink !== "budget" && target !== undefined;
   return moves ? { ...settings, widths: `const${target}` } : settings;
-}
-
-interface Watching {
-  variant: Variant;
-  settings: ExperimentSettings;
-  data: OpenData;
-}
-
-/** What comes into the layers that are converted. Who gets what of the budget may depend on it, who is converted not. */
-export async function* watched(
-  model: Model,
-  { variant, settings, data }: Watching,
-): AsyncGenerator<ExperimentEvent, Covariances> {
-  const plan = await planOf(model, { ...variant, allocation: "uniform" }, atEnd(settings));
-  const inputs = data.inputs(settings.calibrationSamples, settings.microBatch);
-  const layers = plan.layers.map(({ name }) => name);
-  takeApart(model, plan.layers);
-  const forward = (input: Tensor) => data.forward(model, input);
-  const told = (event: CalibrateEvent) => ({ kind: "inner", of: "calibrate", event }) as const;
-  return (yield* lastEvent(calibrate(model, inputs, { layers, forward }), "calibrated", told)).covariances;
 }

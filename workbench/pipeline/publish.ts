@@ -1,31 +1,42 @@
-// What makes a model folder a repository: the card, the picture of its blocks, what it was made with; and the push.
+// The publish stage: the card of a trained model, the picture of its blocks, training.json, and the push to the Hub.
 
-import { copyFile, readFile } from "node:fs/promises";
+import { copyFile } from "node:fs/promises";
 import { join } from "node:path";
 import { parseRepoName } from "../../hub/access/repository.ts";
-import { type CardFacts, type MeasuredMetric, parseCardMetadata } from "../../hub/card/index.ts";
+import type { CardFacts, MeasuredMetric } from "../../hub/card/index.ts";
 import { writeFileAtomically } from "../../hub/files/atomic-file.ts";
 import { push } from "../../hub/push/index.ts";
-import type { ComparisonRow } from "../report/index.ts";
-import { MODEL, type VariantOptions } from "./convert.ts";
+import type { ComparisonRow } from "../evaluate/comparison-row.ts";
 import { baseName, type Source } from "./fetch.ts";
-import { PICTURE, writeCard } from "./save.ts";
+import { originFacts, PICTURE, writeCard } from "./save.ts";
 import type { ExperimentSettings } from "./settings.ts";
-import type { ExperimentEvent } from "./stage.ts";
+import { type ExperimentContext, lastEvent, type PipelineEvent } from "./stage.ts";
+import type { Variant } from "./variants.ts";
 
-export interface PublishOptions extends VariantOptions {
+export interface PublishOptions {
+  /** of the run: its picture is put there */
+  folder: string;
+  /** the model folder */
+  model: string;
+  variant: Variant;
+  settings: ExperimentSettings;
+  context: ExperimentContext;
+  source: Source;
+  dataset: Source;
+  /** of the published model */
+  row: ComparisonRow;
+  /** of the whole comparison */
+  rows: readonly ComparisonRow[];
   /** as the Hub names it */
   task: string;
-  dataset: Source;
   metrics: MeasuredMetric[];
   /** tokens of a window, of language models */
   contextLength: number | undefined;
 }
 
 /** @returns the address of the repository that it was pushed to, where one was asked for */
-export async function* publish(options: PublishOptions): AsyncGenerator<ExperimentEvent, string | undefined> {
-  const { folder, settings, context, variant } = options;
-  const model = join(folder, MODEL);
+export async function* publish(options: PublishOptions): AsyncGenerator<PipelineEvent, string | undefined> {
+  const { folder, model, settings, context, variant } = options;
   yield { kind: "stage", stage: "card", of: variant.title };
   const hasPicture = await writeCard(model, await factsOf(options));
   if (hasPicture) await copyFile(join(model, PICTURE), join(folder, PICTURE));
@@ -35,49 +46,35 @@ export async function* publish(options: PublishOptions): AsyncGenerator<Experime
   const repo = parseRepoName(settings.push, "model");
   const message = `${variant.title} of ${settings.model}`;
   const { signal, access } = context;
-  for await (const event of push(model, repo, access, { create: true, private: settings.private, message, signal })) {
-    yield { kind: "inner", of: "push", event };
-    if (event.kind === "pushed") return event.url;
-  }
-  throw new Error("the push ended early");
+  const events = push(model, repo, access, { create: true, private: settings.private, message, signal });
+  return (yield* lastEvent(events, "pushed", (event) => ({ kind: "inner", of: "push", event }))).url;
 }
 
 async function factsOf(options: PublishOptions): Promise<CardFacts> {
-  const { settings, context, variant, source, task, dataset, metrics, contextLength, table } = options;
-  const row = table.find(variant.title, "after") as ComparisonRow;
-  const readme = await readFile(join(source.folder, "README.md"), "utf8").catch(() => "");
-  const base = baseName(source);
-  const { engine, command, versions } = context;
+  const { settings, context, variant, source, task, dataset, metrics, contextLength, row, rows } = options;
   return {
-    title: settings.push?.split("/").at(-1) ?? `${base.split(/[/:]/).at(-1)}-${variant.key}`,
+    title: settings.push?.split("/").at(-1) ?? `${baseName(source).split(/[/:]/).at(-1)}-${variant.key}`,
     ...(settings.push !== undefined && { repository: settings.push }),
     task,
     structure: variant.structure,
-    baseModel: base,
-    ...(source.revision !== undefined && { baseRevision: source.revision }),
-    base: parseCardMetadata(readme),
+    ...(await originFacts(source, context)),
     dataset: {
       id: baseName(dataset),
       ...(settings.config !== undefined && { config: settings.config }),
       ...(dataset.revision !== undefined && { revision: dataset.revision }),
     },
     metrics,
-    comparison: table.rows,
+    comparison: rows,
     ...(row.relativeFlops && { relativeFlops: row.relativeFlops }),
     ...(contextLength !== undefined && { context: contextLength }),
     ...(settings.limit !== undefined && { limit: settings.limit }),
-    command,
-    versions,
-    engine: engine.name,
-    device: engine.device,
-    precision: engine.precision,
     seed: settings.seed,
-    settings: told(settings),
+    settings: publicPart(settings),
   };
 }
 
-/** Where a run lay on somebody's disk, and what became of it, is nobody else's business. */
-function told({
+/** Without where the run lies on a disk and where it was pushed to. */
+function publicPart({
   run: _,
   fresh: _1,
   push: _2,
@@ -87,8 +84,8 @@ function told({
   return settings;
 }
 
-/** training.json: everything that a repetition needs, and what came out. */
-function trainingOf({ settings, context, source, dataset, table }: PublishOptions): object {
+/** training.json: everything that a repetition needs, and the results. */
+function trainingOf({ settings, context, source, dataset, rows }: PublishOptions): object {
   const { engine, command, versions, recipe } = context;
   return {
     recipe,
@@ -98,7 +95,7 @@ function trainingOf({ settings, context, source, dataset, table }: PublishOption
     seed: settings.seed,
     engine: { name: engine.name, device: engine.device, precision: engine.precision },
     versions,
-    settings: told(settings),
-    results: table.rows,
+    settings: publicPart(settings),
+    results: rows,
   };
 }

@@ -1,24 +1,32 @@
-// Whether a run folder may be worked in: by one process at a time, and only by the settings that it was begun with, but
-// for those that change nothing of its numbers.
+// The run folder of an experiment: who may work in it, and its table. One process at a time may, with the settings that the
+// run was begun with, except those that change no number.
 
 import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
+import type { z } from "zod";
 import { lockFile } from "../../hub/cache/lock.ts";
 import { reason } from "../../hub/files/byte-source.ts";
-import { type ComparisonRow, makeRunFolder, RunError, readRun, writeComparison } from "../report/index.ts";
-import { type ExperimentSettings, SettingsError } from "./settings.ts";
+import type { ComparisonRow } from "../evaluate/comparison-row.ts";
+import { makeRunFolder, RunError, readRun, writeComparison } from "../report/index.ts";
+import { type ExperimentSettings, withPresentNames } from "./settings.ts";
+import { type PipelineEvent, SettingsError } from "./stage.ts";
 
-/** Where it lies, what becomes of it, how often it is looked at. */
+/** Settings that may differ when a run is gone on with. */
 const FREE: readonly string[] = ["run", "fresh", "push", "private", "checkpointEvery", "compare"];
 
 /** @throws SettingsError naming the settings that differ, or when there is something else in the folder */
-export async function expectSameSettings(folder: string, settings: ExperimentSettings): Promise<void> {
+export async function expectSameSettings(
+  folder: string,
+  settings: ExperimentSettings,
+  schema: z.ZodObject,
+): Promise<void> {
   const files = await readdir(folder).catch(() => []);
   if (files.every((file) => file === LOCK)) return;
   const run = await readRun(folder).catch(() => undefined);
   if (!run?.record) throw new SettingsError(`${folder} has files in it that are of no run; give another --run`);
   if (settings.fresh) return;
-  const [made, asked] = [run.record.settings, JSON.parse(JSON.stringify(settings)) as Record<string, unknown>];
+  const made = withPresentNames(schema, run.record.settings);
+  const asked = JSON.parse(JSON.stringify(settings)) as Record<string, unknown>;
   const names = [...new Set([...Object.keys(made), ...Object.keys(asked)])].filter((name) => !FREE.includes(name));
   const changed = names.filter((name) => JSON.stringify(made[name]) !== JSON.stringify(asked[name]));
   if (changed.length === 0) return;
@@ -61,6 +69,7 @@ export async function clear(folder: string): Promise<void> {
 
 const shown = (value: unknown): string => (value === undefined ? "unset" : JSON.stringify(value));
 
+/** The rows of the comparison, kept in comparison.json from the moment that each is known. */
 export class RunTable {
   readonly folder: string;
   rows: readonly ComparisonRow[];
@@ -79,11 +88,12 @@ export class RunTable {
     return this.rows.find((row) => row.name === name && row.stage === stage);
   }
 
-  /** Over a row of the same name and stage. */
-  async put(...added: ComparisonRow[]): Promise<void> {
-    const isReplaced = (row: ComparisonRow) =>
-      added.some(({ name, stage }) => name === row.name && stage === row.stage);
-    this.rows = [...this.rows.filter((row) => !isReplaced(row)), ...added];
+  /** Replaces a row of the same name and stage. */
+  async *add(row: ComparisonRow): AsyncGenerator<PipelineEvent, ComparisonRow> {
+    const others = this.rows.filter(({ name, stage }) => name !== row.name || stage !== row.stage);
+    this.rows = [...others, row];
     await writeComparison(this.folder, this.rows);
+    yield { kind: "row", row, rows: this.rows };
+    return row;
   }
 }

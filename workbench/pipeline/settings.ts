@@ -1,5 +1,5 @@
-// The settings that every experiment has, with default, unit and limits: what flags, help, run.json and the checks are made
-// of. The defaults are those of the published experiment with GPT-2; recipes have their own over them.
+// The settings that every experiment has, each with its default, unit and limits. Flags, help, run.json and the checks are
+// derived from them. The defaults are those of the published experiment with GPT-2; recipes override them.
 
 import { z } from "zod";
 import { ALLOCATIONS, CONVOLUTIONS, INITS } from "../compress/index.ts";
@@ -17,7 +17,33 @@ export const amount = (description: string, unit?: string) =>
     .meta({ description, ...(unit && { unit }) });
 export const share = (description: string) => z.number().positive().max(1).meta({ description, unit: "share" });
 
-/** Settings that stand together in `--help`. */
+/** What the schema of a setting says besides its type, in `meta`. */
+export interface SettingMeta {
+  description: string;
+  /** that the value is counted in; shown in the flag's brackets */
+  unit?: string;
+  /** heading in `--help` */
+  group?: string;
+  /** names that the setting had before: still accepted as flags, and in run.json of runs from then */
+  formerly?: readonly string[];
+}
+
+/** Values by the settings' names of today, for a record of an earlier version. */
+export function withPresentNames(
+  schema: z.ZodObject,
+  values: Readonly<Record<string, unknown>>,
+): Record<string, unknown> {
+  const present = new Map(
+    Object.entries(schema.shape).flatMap(([name, setting]) =>
+      (((setting as z.ZodType).meta() as Partial<SettingMeta> | undefined)?.formerly ?? []).map(
+        (former) => [former, name] as const,
+      ),
+    ),
+  );
+  return Object.fromEntries(Object.entries(values).map(([name, value]) => [present.get(name) ?? name, value]));
+}
+
+/** Puts settings under one heading of `--help`. */
 export function grouped<Shape extends Record<string, z.ZodType>>(group: string, shape: Shape): Shape {
   const entries = Object.entries(shape).map(([name, schema]) => [name, schema.meta({ ...schema.meta(), group })]);
   return Object.fromEntries(entries) as Shape;
@@ -134,7 +160,3 @@ export const experimentShape = (items: string) => ({
 
 const anyExperiment = z.object(experimentShape("items"));
 export type ExperimentSettings = z.output<typeof anyExperiment>;
-
-export class SettingsError extends Error {
-  override readonly name = "SettingsError";
-}

@@ -1,16 +1,46 @@
-// How good models are at what they cost: a curve for each way to compress, the model that all began with as a dashed line,
-// a bar of a standard deviation each way where several seeds were run. Results in, a chart out.
+// The results of a sweep: each run's models with the values of its point, the means over seeds, and the files that are
+// left in the sweep's folder, results.json and a plot of quality against cost.
 
+import { join } from "node:path";
 import { metricNamed, metricsOf, valueText } from "../../hub/card/metric-names.ts";
+import { writeFileAtomically } from "../../hub/files/atomic-file.ts";
 import { percent } from "../../hub/text/numbers.ts";
-import type { SweepResult } from "../cli/sweep/results.ts";
+import type { ComparisonRow } from "../evaluate/comparison-row.ts";
 import { numberAxis, VIEW } from "../report/charts/chart.ts";
-import type { Chart } from "../report/index.ts";
+import { type Chart, chartToFiles } from "../report/index.ts";
+import type { SweepRun } from "./sweep.ts";
 
-/** What a model's name or its place on the axis says already. */
+/** The row of a model at the end of its run, with the values of the run's point; the base model has no values. */
+export interface SweepResult extends ComparisonRow {
+  values: Readonly<Record<string, string>>;
+}
+
+/** The base model once, then the trained models of each run. */
+export function resultsOf(runs: readonly SweepRun[]): SweepResult[] {
+  const base = new Map<string, SweepResult>();
+  const trained = runs.flatMap(({ point: { values }, rows }) =>
+    rows.flatMap((row): SweepResult[] => (row.stage === "after" ? [{ ...row, values }] : [])),
+  );
+  for (const { rows } of runs) {
+    // A base model that does not depend on the point has the same row in every run.
+    const [first] = rows;
+    if (first) base.set(JSON.stringify([first.name, first.metrics]), { ...first, values: {} });
+  }
+  return [...base.values(), ...trained];
+}
+
+/** results.json, and the plot as three files where there is something to plot. @returns paths */
+export async function writeResults(folder: string, recipe: string, results: readonly SweepResult[]): Promise<string[]> {
+  const table = join(folder, "results.json");
+  await writeFileAtomically(table, `${JSON.stringify(results, null, 2)}\n`);
+  const chart = costChart(recipe, results);
+  return [table, ...(chart ? await chartToFiles(chart, join(folder, "cost")) : [])];
+}
+
+/** Settings that a model's name or its place on the axis shows. */
 const SAID = ["structure", "init", "allocate", "budget", "flops", "widths", "target", "threshold", "compare"];
 
-/** Pixels that a line of the legend takes, and the letters of half of one. */
+/** Height of a line of the legend in pixels, and the letters that fit into half of one. */
 const LEGEND_LINE = 18;
 const HALF_LINE = 30;
 
@@ -23,7 +53,11 @@ interface Point {
   high?: number;
 }
 
-/** @returns nothing where no model was both measured and counted */
+/**
+ * A curve for each way to compress, the base model as a dashed line, and a bar of one standard deviation each way where
+ * several seeds were run.
+ * @returns undefined where no model was both measured and counted
+ */
 export function costChart(recipe: string, results: readonly SweepResult[]): Chart | undefined {
   const [metric] = metricsOf(results.slice(-1).map(({ metrics }) => ({ metrics: firstOf(metrics) })));
   if (metric === undefined) return undefined;
@@ -43,7 +77,7 @@ export function costChart(recipe: string, results: readonly SweepResult[]): Char
   const x = {
     field: "x",
     type: "quantitative",
-    title: "FLOPs relative to dense, as published",
+    title: "relative FLOPs (reference)",
     scale: { zero: false, nice: true },
     axis: { format: ".0%" },
   } as const;

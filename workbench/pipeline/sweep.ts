@@ -1,16 +1,16 @@
-// Runs a recipe at every point of a grid, one after the other, each in its own folder. A point that is finished is not run
-// again; one that fails leaves the others be. Tells what happens as events; the verb shows them.
+// A sweep: a recipe at every combination of some settings' values, one run after the other, each in a process and a folder
+// of its own. A finished run is not run again, and one that fails does not stop the others.
 
 import { spawn } from "node:child_process";
-import { readdir, readFile, stat } from "node:fs/promises";
-import { basename, join, resolve } from "node:path";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import process from "node:process";
 import { createInterface } from "node:readline";
-import { fileURLToPath } from "node:url";
+import { stripVTControlCharacters } from "node:util";
 import { writeFileAtomically } from "../../hub/files/atomic-file.ts";
-import { EXIT, oneLine, UsageError } from "../cli/shared/program.ts";
-import { flagOf } from "../cli/shared/settings.ts";
-import { type ComparisonRow, makeRunFolder, readRun } from "../report/index.ts";
+import type { ComparisonRow } from "../evaluate/comparison-row.ts";
+import { makeRunFolder, readRun } from "../report/index.ts";
+import { SettingsError } from "./stage.ts";
 
 export interface SweepOptions {
   recipe: RecipeFile;
@@ -39,7 +39,7 @@ export type SweepEvent =
   | { kind: "ended"; run: SweepRun; before: boolean }
   | { kind: "swept"; runs: readonly SweepRun[]; interrupted: boolean };
 
-/** @throws UsageError when the folder has a sweep of another recipe, or with other flags; RunError when it cannot be made */
+/** @throws SettingsError when the folder has a sweep of another recipe, or with other flags; RunError when it cannot be made */
 export async function* sweep({ recipe, points, flags, folder, signal }: SweepOptions): AsyncGenerator<SweepEvent> {
   await makeRunFolder(folder);
   await expectSameSweep(folder, { recipe: recipe.name, flags });
@@ -92,7 +92,9 @@ async function expectSameSweep(folder: string, asked: { recipe: string; flags: r
   const told = JSON.stringify({ format: 1, ...asked }, null, 2);
   if (text === undefined) return writeFileAtomically(file, `${told}\n`);
   if (text.trim() === told) return;
-  throw new UsageError(`${folder} has a sweep of another recipe or with other flags, see ${file}; give another --out`);
+  throw new SettingsError(
+    `${folder} has a sweep of another recipe or with other flags, see ${file}; give another --out`,
+  );
 }
 
 export interface Varied {
@@ -110,28 +112,11 @@ export interface GridPoint {
   flags: readonly string[];
 }
 
-/** @param text `budget=0.125,0.2` @throws UsageError when it is not such a thing */
-export function parseVaried(text: string): Varied {
-  const at = text.indexOf("=");
-  const setting = flagOf(text.slice(0, Math.max(0, at)).trim().replace(/^--/, "")).slice(2);
-  const values = text
-    .slice(at + 1)
-    .split(",")
-    .map((value) => value.trim());
-  if (at < 1 || setting === "" || values.some((value) => value === "")) {
-    throw new UsageError(`--vary ${text}: give a setting and its values, e.g. --vary budget=0.125,0.2`);
-  }
-  const twice = values.find((value, i) => values.indexOf(value) !== i);
-  if (twice !== undefined) throw new UsageError(`--vary ${text}: ${twice} is there twice`);
-  if (setting === "run") throw new UsageError("--vary run: each run of a sweep has a folder of its own below --out");
-  return { setting, values };
-}
-
-/** The last setting changes fastest. @throws UsageError when a setting is varied twice */
+/** Every combination of the values; the last setting changes fastest. @throws SettingsError when a setting is varied twice */
 export function gridOf(varied: readonly Varied[]): GridPoint[] {
   const names = varied.map(({ setting }) => setting);
   const twice = names.find((name, i) => names.indexOf(name) !== i);
-  if (twice !== undefined) throw new UsageError(`--vary ${twice} is there twice; give all its values at once`);
+  if (twice !== undefined) throw new SettingsError(`--vary ${twice} is there twice; give all its values at once`);
   let points: Record<string, string>[] = [{}];
   for (const { setting, values } of varied) {
     points = points.flatMap((point) => values.map((value) => ({ ...point, [setting]: value })));
@@ -152,51 +137,39 @@ export const pointText = ({ values }: Pick<GridPoint, "values">): string =>
     .map(([setting, value]) => `${setting} ${value}`)
     .join(", ");
 
-const RECIPES = fileURLToPath(new URL("../../../recipes/", import.meta.url));
-
 export interface RecipeFile {
   name: string;
   path: string;
 }
 
-/** @throws UsageError, with the names that there are */
-export async function recipeFile(text: string): Promise<RecipeFile> {
-  const name = basename(text).replace(/\.ts$/, "");
-  const path = name === text ? resolve(RECIPES, `${name}.ts`) : resolve(text);
-  if ((await stat(path).catch(() => undefined))?.isFile()) return { name, path };
-  const files = (await readdir(RECIPES)).filter((file) => file.endsWith(".ts"));
-  const known = files.map((file) => file.slice(0, -3)).sort();
-  throw new UsageError(`there is no recipe "${text}": there is ${known.join(", ")}, or give the path of a file`);
-}
+type ChildEnd = { kind: "finished" } | { kind: "interrupted" } | { kind: "failed"; error: string };
 
-export type ChildEnd = { kind: "finished" } | { kind: "interrupted" } | { kind: "failed"; error: string };
-
-export interface ChildOptions {
+interface ChildOptions {
   flags: readonly string[];
-  /** ends it where it can be gone on with */
+  /** asks the run to stop where it can be gone on with */
   signal: AbortSignal;
 }
 
-/** Each line that it says of how far it is, then how it ended. @param path of a recipe */
-export async function* runChild(path: string, { flags, signal }: ChildOptions): AsyncGenerator<string, ChildEnd> {
-  // In a group of its own: the terminal's Ctrl-C would reach it a second time, which ends it at once.
+/** Yields each line on stdout. @param path of a recipe @returns how the process ended */
+async function* runChild(path: string, { flags, signal }: ChildOptions): AsyncGenerator<string, ChildEnd> {
+  // In a process group of its own: otherwise the terminal's Ctrl-C would reach it a second time, which ends it at once.
   const child = spawn(process.execPath, [...process.execArgv, path, ...flags], {
     stdio: ["ignore", "pipe", "pipe"],
     detached: true,
   });
-  let told = "";
+  let errors = "";
   child.stderr.setEncoding("utf8").on("data", (text: string) => {
-    told = (told + text).slice(-MOST_TOLD);
+    errors = (errors + text).slice(-LONGEST);
   });
   const stop = () => child.kill("SIGINT");
   if (signal.aborted) stop();
   else signal.addEventListener("abort", stop, { once: true });
   const ended = new Promise<ChildEnd>((end) => {
-    child.on("error", (error) => end({ kind: "failed", error: `could not be started: ${oneLine(error.message)}` }));
+    child.on("error", (error) => end({ kind: "failed", error: `could not be started: ${lastLine(error.message)}` }));
     child.on("close", (code, killed) => {
-      if (code === EXIT.ok) end({ kind: "finished" });
-      else if (signal.aborted || code === EXIT.interrupted) end({ kind: "interrupted" });
-      else end({ kind: "failed", error: lastLine(told) || (killed ? `killed by ${killed}` : `exit code ${code}`) });
+      if (code === 0) end({ kind: "finished" });
+      else if (signal.aborted || code === INTERRUPTED) end({ kind: "interrupted" });
+      else end({ kind: "failed", error: lastLine(errors) || (killed ? `killed by ${killed}` : `exit code ${code}`) });
     });
   });
   try {
@@ -207,8 +180,14 @@ export async function* runChild(path: string, { flags, signal }: ChildOptions): 
   }
 }
 
-/** Characters of what it says on stderr. */
-const MOST_TOLD = 10_000;
+/** Characters of stderr that are kept. */
+const LONGEST = 10_000;
 
 /** Recipes end with one line that says what was wrong. */
-const lastLine = (text: string): string => oneLine(text.trim().split("\n").at(-1) ?? "");
+const lastLine = (text: string): string =>
+  stripVTControlCharacters(text.trim().split("\n").at(-1) ?? "")
+    .replace(/\s+/g, " ")
+    .trim();
+
+/** Exit code of a process that its signal ended, as in shells. */
+const INTERRUPTED = 130;

@@ -1,4 +1,4 @@
-// From settings to what `fit` takes: schedules, the optimizer, the rule on widths. Numbers only; no data and no files.
+// The train stage: `fit` with the schedules, the optimizer and the rule on widths that an experiment's settings ask for.
 
 import type { SigmaSchedule } from "../gblr/schedules.ts";
 import {
@@ -10,14 +10,86 @@ import {
   targetedSoftshrink,
 } from "../gblr/shrink/index.ts";
 import type { Model } from "../models/model.ts";
-import { blocksOf, type OptimizerOptions, type Span, summaryOf } from "../train/index.ts";
+import { readRun, writeReport } from "../report/index.ts";
+import {
+  blocksOf,
+  type Ended,
+  type FitOptions,
+  fit,
+  type OptimizerOptions,
+  type Span,
+  summaryOf,
+} from "../train/index.ts";
+import type { OpenData, Teacher } from "./domains/domain.ts";
 import type { ExperimentSettings } from "./settings.ts";
+import type { PipelineEvent } from "./stage.ts";
 
-export function lengthOf({ epochs, steps }: ExperimentSettings): Span {
+export interface TrainStageOptions {
+  /** of the run */
+  folder: string;
+  settings: ExperimentSettings;
+  data: OpenData;
+  /** of the run's record, e.g. `gblr-activation` */
+  variant: string;
+  teacher: Teacher | undefined;
+  signal: AbortSignal;
+}
+
+/** Trains from the run folder's newest checkpoint, or from the start, and writes the report from time to time. */
+export async function* train(model: Model, options: TrainStageOptions): AsyncGenerator<PipelineEvent, Ended> {
+  let reported = performance.now();
+  for await (const event of fit(await fitOptions(model, options))) {
+    yield { kind: "inner", of: "fit", event };
+    if (event.kind === "finished" || event.kind === "interrupted") return event;
+    if (event.kind === "evaluation" || performance.now() - reported > REPORT_EVERY) {
+      await writeReport(options.folder);
+      reported = performance.now();
+    }
+  }
+  throw new Error("the training ended early");
+}
+
+/** Milliseconds. */
+const REPORT_EVERY = 60_000;
+
+async function fitOptions(
+  model: Model,
+  { folder, settings, signal, data, variant, teacher }: TrainStageOptions,
+): Promise<FitOptions> {
+  const epochs = epochsOf(settings, data.trainItems);
+  const shrink = await shrinkOf(settings, model, { cost: await plannedCost(folder), epochs });
+  const sigma = sigmaOf(settings, epochs);
+  const { batch, microBatch, seed, shrinkEvery } = settings;
+  return {
+    model,
+    task: data.task(model, teacher),
+    folder,
+    length: lengthOf(settings),
+    batch: Math.min(batch, data.trainItems),
+    microBatch,
+    optimizer: optimizerOf(settings),
+    seed,
+    ...(sigma && { sigma }),
+    ...(shrink && { shrink }),
+    ...(shrinkEvery !== undefined && { shrinkEvery }),
+    evaluation: {
+      every: { epochs: settings.evaluateEvery },
+      run: ({ signal }) => data.evaluate(model, signal),
+    },
+    checkpoint: { every: { epochs: settings.checkpointEvery } },
+    settings: { variant },
+    signal,
+  };
+}
+
+/** Relative cost of the converted layers that the plan ends at; undefined for a model that was not converted here. */
+const plannedCost = async (folder: string): Promise<number | undefined> => (await readRun(folder)).record?.targetCost;
+
+function lengthOf({ epochs, steps }: ExperimentSettings): Span {
   return steps === undefined ? { epochs } : { steps };
 }
 
-export function optimizerOf(settings: ExperimentSettings): OptimizerOptions {
+function optimizerOf(settings: ExperimentSettings): OptimizerOptions {
   const { learningRate, structureLearningRate, weightDecay, clip, schedule, minimumRate, decayEpochs } = settings;
   return {
     learningRate,
@@ -37,30 +109,27 @@ function warmupOf({ warmupEpochs, warmupSteps }: ExperimentSettings): Span {
   return warmupSteps === undefined ? { epochs: warmupEpochs } : { steps: warmupSteps };
 }
 
-/** Epochs that the training lasts, however its length was given. */
-export function epochsOf({ epochs, steps, batch }: ExperimentSettings, items: number): number {
+/** Length of the training in epochs, whether it was given in epochs or in steps. */
+function epochsOf({ epochs, steps, batch }: ExperimentSettings, items: number): number {
   return steps === undefined ? epochs : steps / Math.ceil(items / batch);
 }
 
-/** From first to last smoothness, constant in warm-up unless epochs are given, as published. */
-export function sigmaOf(
-  { sigma, sigmaEpochs, warmupEpochs }: ExperimentSettings,
-  epochs: number,
-): SigmaSchedule | undefined {
+/** Smoothness of masks from first to last; constant in warm-up unless epochs are given, as published. */
+function sigmaOf({ sigma, sigmaEpochs, warmupEpochs }: ExperimentSettings, epochs: number): SigmaSchedule | undefined {
   if (!sigma) return undefined;
   const [initial, final] = sigma as [number, number];
   const [startEpoch, endEpoch] = (sigmaEpochs ?? [Math.min(warmupEpochs, epochs), epochs]) as [number, number];
   return { initial, final, startEpoch, endEpoch };
 }
 
-export interface ShrinkPlan {
-  /** multiply-adds of the converted layers as a share of dense, that the settings ask for in the end. Default as now */
+interface ShrinkPlan {
+  /** multiply-adds of the converted layers at the end, as a share of dense. Default: as they are */
   cost: number | undefined;
   epochs: number;
 }
 
-/** The rule on widths, for models that have GBLR layers. */
-export async function shrinkOf(
+/** The rule on widths; undefined for models without GBLR layers. */
+async function shrinkOf(
   settings: ExperimentSettings,
   model: Model,
   { cost, epochs }: ShrinkPlan,
@@ -82,7 +151,7 @@ export async function shrinkOf(
   return adaptiveSoftshrink({ ...aim, ...first, startEpoch: warmupEpochs, endEpoch });
 }
 
-/** The one of budget, flops and widths that counts: the rule for widths where neither of the others is given. */
+/** What the settings say of the cost: budget, flops, or else the rule for widths. */
 export function askedCost({
   budget,
   flops,

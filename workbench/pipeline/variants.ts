@@ -2,7 +2,8 @@
 // `gblr:activation:global` as flags name one, `gblr-activation-global` as folders do, `GBLR, activation-aware` as tables.
 
 import { ALLOCATIONS, type Allocation, INITS, type Init } from "../compress/index.ts";
-import { SettingsError, STRUCTURE_NAMES } from "./settings.ts";
+import { STRUCTURE_NAMES } from "./settings.ts";
+import { SettingsError } from "./stage.ts";
 
 export interface Variant {
   structure: (typeof STRUCTURE_NAMES)[number];

@@ -3,9 +3,9 @@
 // apart. The lines of metrics.jsonl are in ../train/metrics.ts; reading and writing the files is in run-files.ts.
 
 import { z } from "zod";
-import type { ComparisonRow } from "../../hub/card/facts.ts";
 import { FileError } from "../../hub/files/file-error.ts";
 import { formatVersion, recordOf } from "../../hub/text/json.ts";
+import { type ComparisonRow, comparisonRowSchema } from "../evaluate/comparison-row.ts";
 
 export type { ComparisonRow };
 
@@ -57,19 +57,7 @@ export const runRecordSchema = z.object({
 export type RunRecord = z.infer<typeof runRecordSchema>;
 export type RunStatus = RunRecord["status"];
 
-export const comparisonSchema = z.array(
-  z.object({
-    name: z.string(),
-    structure: z.string(),
-    stage: z.enum(["before", "after"]),
-    metrics: z.record(z.string(), z.number()),
-    relativeFlops: z.object({ reference: z.number(), actual: z.number() }).optional(),
-    parameters: z.number().optional(),
-    fileBytes: z.number().optional(),
-    seconds: z.number().optional(),
-    note: z.string().optional(),
-  }),
-) satisfies z.ZodType<ComparisonRow[]>;
+export const comparisonSchema = z.array(comparisonRowSchema);
 
 export const conversionSchema = z.array(
   z.object({

@@ -3,18 +3,18 @@
 
 import { type NamedTensorMap, reshape, type Scalar, slice, type Tensor2D, tensor2d, tidy } from "@tensorflow/tfjs-core";
 import type { TokenWindows } from "../data/types.ts";
-import { type Gpt2, gpt2Hidden, gpt2Loss, headOf } from "../models/index.ts";
+import { headOf, languageHidden, languageLoss, type Model } from "../models/index.ts";
 import { type DistillationOptions, distillationLoss, teachingSettings } from "./distillation.ts";
 import type { Settings, Task } from "./options.ts";
 
 export interface LanguageTaskOptions {
-  model: Gpt2;
+  model: Model;
   /** those to train on */
   windows: TokenWindows;
   /** whether the model's dropout is in force. Default true */
   dropout?: boolean;
   /** learns from this model's distribution too; it stays as it is */
-  teacher?: DistillationOptions & { model: Gpt2 };
+  teacher?: DistillationOptions & { model: Model };
   /** what else tells this data from other data: data set, split, tokenizer, the teacher's name */
   settings?: Settings;
 }
@@ -37,7 +37,7 @@ export function languageTask({ model, windows, dropout = true, teacher, settings
     loss(batch, { seed }) {
       const options = dropout ? { dropoutSeed: seed } : {};
       const ids = idsOf(batch);
-      return teacher ? taughtLoss(model, ids, { ...options, teacher }) : gpt2Loss(model, ids, options);
+      return teacher ? taughtLoss(model, ids, { ...options, teacher }) : languageLoss(model, ids, options);
     },
   };
 }
@@ -45,9 +45,9 @@ export function languageTask({ model, windows, dropout = true, teacher, settings
 const idsOf = (batch: NamedTensorMap): Tensor2D => batch.windows as Tensor2D;
 
 function taughtLoss(
-  model: Gpt2,
+  model: Model,
   windows: Tensor2D,
-  { teacher, ...options }: { teacher: DistillationOptions & { model: Gpt2 }; dropoutSeed?: number },
+  { teacher, ...options }: { teacher: DistillationOptions & { model: Model }; dropoutSeed?: number },
 ): Scalar {
   return tidy(() => {
     const [batch, length] = windows.shape;
@@ -56,8 +56,8 @@ function taughtLoss(
       Tensor2D,
     ];
     const count = batch * (length - 1);
-    const rowsOf = (of: Gpt2, how: { dropoutSeed?: number }) =>
-      reshape(gpt2Hidden(of, inputs, how), [count, of.config.width]) as Tensor2D;
+    const rowsOf = (of: Model, how: { dropoutSeed?: number }) =>
+      reshape(languageHidden(of, inputs, how), [count, -1]) as Tensor2D;
     return distillationLoss(
       {
         rows: rowsOf(model, options),

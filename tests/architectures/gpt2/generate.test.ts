@@ -4,21 +4,22 @@
 import { describe, expect, test } from "bun:test";
 import * as tf from "@tensorflow/tfjs-core";
 import fc from "fast-check";
-import { sampleToken } from "../../../workbench/architectures/parts/sample.ts";
+import { sampleToken } from "../../../workbench/architectures/parts/generate.ts";
 import { seededUniform } from "../../../workbench/engine/ops/random-bits.ts";
 import {
   type GenerateEvent,
   type GenerateOptions,
-  type Gpt2,
-  gpt2Generate,
-  gpt2Logits,
+  type Gpt2Config,
+  generateTokens,
   keyValueCache,
+  languageLogits,
+  type Model,
 } from "../../../workbench/models/index.ts";
 import { forEachEngine } from "../../engine/engines.ts";
 import { ids, livelier, taken, tinyGpt2 } from "../../models/tiny.ts";
 
-async function all(model: Gpt2, prompt: number[], options: GenerateOptions): Promise<GenerateEvent[]> {
-  return Array.fromAsync(gpt2Generate(model, prompt, options));
+async function all(model: Model<Gpt2Config>, prompt: number[], options: GenerateOptions): Promise<GenerateEvent[]> {
+  return Array.fromAsync(generateTokens(model, prompt, options));
 }
 
 const tokensOf = (events: GenerateEvent[]) => events.flatMap((event) => (event.kind === "token" ? [event.id] : []));
@@ -26,7 +27,7 @@ const tokensOf = (events: GenerateEvent[]) => events.flatMap((event) => (event.k
 forEachEngine("generation", () => {
   test("the cache gives the logits of the whole sequence, however it is fed", async () => {
     const model = livelier(tinyGpt2());
-    const whole = await taken(gpt2Logits(model, ids(1, 12)));
+    const whole = await taken(languageLogits(model, ids(1, 12)));
     const all = (await ids(1, 12).data()) as Int32Array;
     for (const parts of [[12], [1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1], [5, 1, 4, 2]]) {
       const before = tf.memory().numTensors;
@@ -34,7 +35,7 @@ forEachEngine("generation", () => {
       const found: number[] = [];
       for (const count of parts) {
         const part = tf.tensor2d(all.subarray(cache.length, cache.length + count), [1, count], "int32");
-        found.push(...(await taken(gpt2Logits(model, part, { cache }))));
+        found.push(...(await taken(languageLogits(model, part, { cache }))));
         part.dispose();
       }
       cache.dispose();
@@ -52,7 +53,7 @@ forEachEngine("generation", () => {
     const sequence = [3, 1];
     for (const id of tokensOf(events)) {
       const input = tf.tensor2d(sequence, [1, sequence.length], "int32");
-      const logits = (await taken(gpt2Logits(model, input))).slice(-40);
+      const logits = (await taken(languageLogits(model, input))).slice(-40);
       expect(logits[id]).toBe(Math.max(...logits));
       sequence.push(id);
       input.dispose();
@@ -84,7 +85,7 @@ forEachEngine("generation", () => {
     ]);
     const before = tf.memory().numTensors;
     const controller = new AbortController();
-    const started = gpt2Generate(model, [], { signal: controller.signal, endOfText: [] });
+    const started = generateTokens(model, [], { signal: controller.signal, endOfText: [] });
     expect((await started.next()).value).toMatchObject({ kind: "token" });
     controller.abort();
     await expect(started.next()).rejects.toThrow(/abort/i);

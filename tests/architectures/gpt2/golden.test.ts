@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 import * as tf from "@tensorflow/tfjs-core";
 import { readSafetensors, toFloat64 } from "../../../hub/safetensors/index.ts";
 import { openEngine } from "../../../workbench/engine/core/open.ts";
-import { type Gpt2, gpt2Logits, loadModelNow } from "../../../workbench/models/index.ts";
+import { type Gpt2Config, languageLogits, loadModelNow, type Model } from "../../../workbench/models/index.ts";
 import { ENGINES } from "../../engine/engines.ts";
 
 const shared = fileURLToPath(new URL("../../../../shared/", import.meta.url));
@@ -17,10 +17,10 @@ const golden = `${shared}golden/gpt2-mini.safetensors`;
 for (const { label, name, options } of ENGINES) {
   // The plain interpreter would take minutes.
   describe.skipIf(name === "cpu" || !existsSync(folder) || !existsSync(golden))(`gpt2-mini (${label})`, () => {
-    let model: Gpt2;
+    let model: Model<Gpt2Config>;
     beforeAll(async () => {
       await openEngine(options);
-      model = (await loadModelNow(folder)) as Gpt2;
+      model = (await loadModelNow(folder)) as Model<Gpt2Config>;
     });
     afterAll(() => model.dispose());
 
@@ -28,7 +28,7 @@ for (const { label, name, options } of ENGINES) {
       const expected = await readSafetensors(golden);
       const get = (name: string) => toFloat64(expected.get(name) as never);
       const ids = tf.tensor2d(Int32Array.from(get("input_ids")), [1, 256], "int32");
-      const logits = gpt2Logits(model, ids);
+      const logits = languageLogits(model, ids);
       expect(logits.shape).toEqual([1, 256, 50257]);
       const flat = logits.reshape([256, 50257]) as tf.Tensor2D;
       expectNear(await flat.slice([255, 0], [1, 50257]).data(), get("last_logits"));

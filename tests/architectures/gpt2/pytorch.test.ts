@@ -4,7 +4,14 @@
 import { expect, test } from "bun:test";
 import path from "node:path";
 import * as tf from "@tensorflow/tfjs-core";
-import { type Gpt2, gpt2Logits, gpt2Loss, gpt2Nll, saveModelNow } from "../../../workbench/models/index.ts";
+import {
+  type Gpt2Config,
+  languageLogits,
+  languageLoss,
+  languageNll,
+  type Model,
+  saveModelNow,
+} from "../../../workbench/models/index.ts";
 import { forEachEngine } from "../../engine/engines.ts";
 import { temporaryFolder } from "../../hub/temporary.ts";
 import { ids, livelier, taken, tinyGpt2 } from "../../models/tiny.ts";
@@ -31,7 +38,7 @@ const VARIANTS: Record<string, Record<string, unknown>> = {
 
 const known = new Map<string, Promise<Reference>>();
 
-async function askPyTorch(name: string, model: Gpt2, gradients: string[]): Promise<Reference> {
+async function askPyTorch(name: string, model: Model<Gpt2Config>, gradients: string[]): Promise<Reference> {
   const at = folder(name.replace(/\W+/g, "-"));
   await saveModelNow(model, at);
   const windows = await tf.tidy(() => ids(2, 10)).array();
@@ -56,10 +63,14 @@ forEachEngine("GPT-2 and PyTorch's", () => {
       if (!known.has(name)) known.set(name, askPyTorch(name, model, gradients));
       const expected = (await known.get(name)) as Reference;
       const windows = ids(2, 10);
-      expectNear(await taken(tf.tidy(() => gpt2Logits(model, windows.slice([0, 0], [2, 9])))), expected.logits, 1e-4);
-      expectNear(await taken(gpt2Nll(model, windows)), expected.nll, 1e-4);
+      expectNear(
+        await taken(tf.tidy(() => languageLogits(model, windows.slice([0, 0], [2, 9])))),
+        expected.logits,
+        1e-4,
+      );
+      expectNear(await taken(languageNll(model, windows)), expected.nll, 1e-4);
       const parameters = gradients.map((each) => model.parameter(each));
-      const { value, grads } = tf.variableGrads(() => gpt2Loss(model, windows), parameters);
+      const { value, grads } = tf.variableGrads(() => languageLoss(model, windows), parameters);
       expectNear(await taken(value), [expected.loss], 1e-5);
       for (const [i, each] of gradients.entries()) {
         const gradient = grads[(parameters[i] as tf.Variable).name] as tf.Tensor;

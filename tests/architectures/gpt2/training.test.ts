@@ -5,13 +5,19 @@ import { expect, test } from "bun:test";
 import * as tf from "@tensorflow/tfjs-core";
 import { attend } from "../../../workbench/architectures/parts/attention.ts";
 import { dropper } from "../../../workbench/architectures/parts/dropout.ts";
-import { type Gpt2, gpt2Logits, gpt2Loss, gpt2Nll } from "../../../workbench/models/index.ts";
+import {
+  type Gpt2Config,
+  languageLogits,
+  languageLoss,
+  languageNll,
+  type Model,
+} from "../../../workbench/models/index.ts";
 import { ENGINES, forEachEngine } from "../../engine/engines.ts";
 import { ids, livelier, structured, taken, tinyGpt2 } from "../../models/tiny.ts";
 
 const RATES = ["embd_pdrop", "resid_pdrop", "attn_pdrop"] as const;
-const logits = (model: Gpt2, dropoutSeed?: number) =>
-  taken(tf.tidy(() => gpt2Logits(model, ids(2, 9), { dropoutSeed })));
+const logits = (model: Model<Gpt2Config>, dropoutSeed?: number) =>
+  taken(tf.tidy(() => languageLogits(model, ids(2, 9), { dropoutSeed })));
 
 forEachEngine("dropout in GPT-2", () => {
   for (const rate of RATES) {
@@ -69,7 +75,10 @@ forEachEngine("learning", (_, { name: engine }) => {
       const counts: number[] = [];
       const losses: number[] = [];
       for (let step = 0; step < 12; step++) {
-        const { value, grads } = tf.variableGrads(() => gpt2Loss(model, windows, { dropoutSeed: step }), parameters);
+        const { value, grads } = tf.variableGrads(
+          () => languageLoss(model, windows, { dropoutSeed: step }),
+          parameters,
+        );
         losses.push((await value.data())[0] as number);
         for (const variable of parameters) {
           tf.tidy(() => variable.assign(tf.sub(variable, tf.mul(grads[variable.name] as tf.Tensor, 0.5))));
@@ -89,10 +98,15 @@ forEachEngine("learning", (_, { name: engine }) => {
   test("the loss is the mean of the likelihoods by token", async () => {
     const model = livelier(tinyGpt2());
     const windows = ids(2, 10);
-    const nll = await taken(gpt2Nll(model, windows));
-    expect((await taken(gpt2Loss(model, windows)))[0]).toBeCloseTo(nll.reduce((sum, each) => sum + each, 0) / 18, 5);
-    expect(() => gpt2Loss(model, ids(1, 14))).toThrow(/ids must be at most 12 tokens, the model's positions, got 13/);
-    expect(() => gpt2Loss(model, windows, { dropoutSeed: -1 })).toThrow(/seed must be a whole number from 0/);
+    const nll = await taken(languageNll(model, windows));
+    expect((await taken(languageLoss(model, windows)))[0]).toBeCloseTo(
+      nll.reduce((sum, each) => sum + each, 0) / 18,
+      5,
+    );
+    expect(() => languageLoss(model, ids(1, 14))).toThrow(
+      /ids must be at most 12 tokens, the model's positions, got 13/,
+    );
+    expect(() => languageLoss(model, windows, { dropoutSeed: -1 })).toThrow(/seed must be a whole number from 0/);
     windows.dispose();
     model.dispose();
   });

@@ -7,13 +7,13 @@ import { parse } from "yaml";
 import {
   type BaseMetadata,
   type CardFacts,
-  type ComparisonRow,
+  type CardRow,
   frontMatter,
   modelCard,
   parseCardMetadata,
 } from "../../../hub/card/index.ts";
 
-const row = (name: string, perplexity: number): ComparisonRow => ({
+const row = (name: string, perplexity: number): CardRow => ({
   name,
   structure: name,
   stage: name === "dense" ? "before" : "after",

@@ -4,9 +4,9 @@ import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
 import * as tf from "@tensorflow/tfjs-core";
 import {
-  type Gpt2,
-  gpt2Logits,
+  type Gpt2Config,
   type LoadOptions,
+  languageLogits,
   loadModelNow,
   Model,
   saveModelNow,
@@ -56,7 +56,7 @@ const VISION = [
   ["resnet, timm", "gblr per kernel"],
 ] as const;
 
-async function mixed(): Promise<Gpt2> {
+async function mixed(): Promise<Model<Gpt2Config>> {
   const model = livelier(tinyGpt2());
   for (const [layer, structure] of Object.entries(MIXED)) await structured(model, [layer], structure);
   return model;
@@ -98,7 +98,7 @@ export async function logitsIn(
 }
 
 async function forward(model: Model, size: number | undefined): Promise<Float32Array> {
-  if (size === undefined) return taken(tf.tidy(() => gpt2Logits(model as Gpt2, ids(1, 9))));
+  if (size === undefined) return taken(tf.tidy(() => languageLogits(model as Model<Gpt2Config>, ids(1, 9))));
   const images = someImages(1, size);
   try {
     return await logitsOf(model, images);

@@ -5,7 +5,7 @@ import { beforeAll, expect, test } from "bun:test";
 import { readFileSync, writeFileSync } from "node:fs";
 import { readSafetensors, type StoredTensor } from "../../../hub/safetensors/index.ts";
 import { openEngine } from "../../../workbench/engine/core/open.ts";
-import { type Gpt2, gpt2Logits, loadModelNow, type Model, saveModelNow } from "../../../workbench/models/index.ts";
+import { languageLogits, loadModelNow, type Model, saveModelNow } from "../../../workbench/models/index.ts";
 import {
   type ImportWeightsOptions,
   importWeights,
@@ -59,7 +59,7 @@ async function imported(file: string, options: Partial<ImportWeightsOptions> = {
 
 const figures = (model: Model): Promise<Float32Array> =>
   model.architecture.type === "gpt2"
-    ? taken(gpt2Logits(model as unknown as Gpt2, ids(1, 9)))
+    ? taken(languageLogits(model, ids(1, 9)))
     : logitsOf(model, someImages(2, model.architecture.type === "resnet" ? 24 : 16));
 
 /** Expects the folder to give these figures. */

@@ -4,7 +4,7 @@ import { beforeAll, expect, test } from "bun:test";
 import path from "node:path";
 import * as tf from "@tensorflow/tfjs-core";
 import { openEngine } from "../../../workbench/engine/core/open.ts";
-import { classifierLogits, type Gpt2, gpt2Logits, loadModelNow, type Model } from "../../../workbench/models/index.ts";
+import { classifierLogits, languageLogits, loadModelNow, type Model } from "../../../workbench/models/index.ts";
 import { importWeights, type Recognized } from "../../../workbench/models/weights/index.ts";
 import { expectNear } from "../../architectures/vision.ts";
 import { temporaryFolder } from "../../hub/temporary.ts";
@@ -50,7 +50,7 @@ function logitsOf(model: Model, images: readonly number[]): Promise<Float32Array
   return taken(
     tf.tidy(() =>
       images.length === 0
-        ? gpt2Logits(model as unknown as Gpt2, tf.tensor2d(ids, [1, 9], "int32"))
+        ? languageLogits(model, tf.tensor2d(ids, [1, 9], "int32"))
         : classifierLogits(model, tf.tensor4d(Float32Array.from(images), [2, SIZE, SIZE, 3])),
     ),
   );

@@ -1,7 +1,8 @@
-// GPT-2 as the workbench knows an architecture: the modules of its network and the names of its tensors.
-// Radford et al. 2019; names are those of Hugging Face's GPT2Model. What it computes is in forward.ts.
+// GPT-2 as the workbench knows an architecture (Radford et al. 2019): the modules of its network, the names of its
+// tensors, which are those of Hugging Face's GPT2Model. What it computes is in forward.ts.
 
-import type { Architecture } from "../architecture.ts";
+import type { Tensor2D } from "@tensorflow/tfjs-core";
+import type { Architecture, TensorNames } from "../architecture.ts";
 import {
   type CountedPart,
   type LinearOptions,
@@ -12,29 +13,50 @@ import {
   parameter,
   ZEROS,
 } from "../network.ts";
+import { gpt2Reference, gpt2Weights } from "./checkpoint.ts";
 import { type Gpt2Config, readGpt2Config } from "./config.ts";
+import { gpt2Hidden } from "./forward.ts";
 
-export const HEAD = "lm_head.weight";
+const HEAD = "lm_head.weight";
 /** Buffers of older checkpoints: the causal mask and what it fills in. */
 const MASKS = /^h\.\d+\.attn\.(bias|masked_bias)$/;
 const DEVIATION = 0.02;
 
-export const gpt2: Architecture<Gpt2Config> = {
-  type: "gpt2",
-  title: "GPT-2",
+const names: TensorNames<Gpt2Config> = {
   prefixes: ["", "transformer.", "model.transformer."],
   storedName: (name, prefix) => (name === HEAD ? headPrefix(prefix) : prefix) + name,
   parameterName: (stored, prefix) =>
     stored === headPrefix(prefix) + HEAD ? HEAD : stored.startsWith(prefix) ? stored.slice(prefix.length) : stored,
-  readConfig: readGpt2Config,
-  ignores: (name, { tiedHead }) => MASKS.test(name) || (tiedHead && name === HEAD),
+  tied: ({ tiedHead }) => (tiedHead ? [HEAD] : []),
+  ignores: (name) => MASKS.test(name),
   mayHaveMoreRows: (name) => name === "wte.weight" || name === HEAD,
-  network,
-  publishedTotal,
 };
 
 /** The head lies beside the body: `transformer.` is not before its name. */
 const headPrefix = (prefix: string): string => prefix.replace(/transformer\.$/, "");
+
+export const gpt2: Architecture<Gpt2Config> = {
+  type: "gpt2",
+  title: "GPT-2",
+  task: {
+    kind: "text-generation",
+    sizes: ({ positions, vocabulary, width, endOfText }) => ({ positions, vocabulary, width, endOfText }),
+    hidden: gpt2Hidden,
+    head: (model) => model.parameter(model.config.tiedHead ? "wte.weight" : HEAD) as unknown as Tensor2D,
+  },
+  readConfig: readGpt2Config,
+  network,
+  publishedTotal,
+  names,
+  weights: gpt2Weights,
+  reference: gpt2Reference,
+  python: {
+    module: "gblr_gpt2",
+    auto: "AutoModelForCausalLM",
+    own: { base: "GPT2LMHeadModel", model: "GblrGPT2LMHeadModel", config: "GblrGPT2Config" },
+    tokenizer: "GPT2Tokenizer",
+  },
+};
 
 function network({ blocks, width, positions, vocabulary, innerWidth, tiedHead }: Gpt2Config): Module[] {
   const rows = positions;

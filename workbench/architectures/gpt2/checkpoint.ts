@@ -1,10 +1,10 @@
-// The config.json of a GPT-2 out of the reference implementation's checkpoint: sizes from shapes. The fields that leave no
-// trace in shapes are those of the published models, which it starts from.
+// GPT-2's checkpoints without a config.json: sizes from shapes, and what the reference implementation keeps in its own. The
+// fields that leave no trace in shapes are those of the published models.
 
-import { usualHeads } from "../parts/heads.ts";
-import { findSetting, isCount } from "../parts/hyper-parameters.ts";
-import { countNumbered, sideOf } from "../parts/tensor-shapes.ts";
-import type { ReferenceReader } from "../reader.ts";
+import type { TensorSource } from "../../../hub/safetensors/index.ts";
+import type { ReferenceModels, WeightsReader } from "../architecture.ts";
+import { countNumbered, findSetting, isCount, sideOf, usualHeads } from "../parts/checkpoint.ts";
+import type { Gpt2Config } from "./config.ts";
 
 const BODY = "transformer.";
 const HEAD = "lm_head.weight";
@@ -12,9 +12,9 @@ const VOCABULARY = 50257;
 /** the last token of the published vocabulary */
 const END_OF_TEXT = VOCABULARY - 1;
 
-export const gpt2Reader: ReferenceReader = {
-  type: "gpt2",
-  gaussian: false,
+export const gpt2Weights: WeightsReader<Gpt2Config> = {
+  prefix: BODY,
+  width: [`${BODY}wte.weight`, 1],
 
   recognizes: (tensors) => tensors.has(`${BODY}wte.weight`) && tensors.has(`${BODY}h.0.ln_1.weight`),
 
@@ -40,3 +40,26 @@ export const gpt2Reader: ReferenceReader = {
     };
   },
 };
+
+/** The body and the head of transformers of that time, with the buffers that it kept in checkpoints. */
+export const gpt2Reference: ReferenceModels<Gpt2Config> = {
+  gaussian: false,
+
+  async others(model) {
+    const { blocks, positions, tiedHead } = model.config;
+    const masks = Array.from({ length: blocks }, (_, block) => causalMask(`${BODY}h.${block}.attn`, positions));
+    if (!tiedHead) return masks.flat();
+    const embedding = model.parameter("wte.weight");
+    const data = (await embedding.data()) as Float32Array;
+    return [...masks.flat(), { name: HEAD, dtype: "F32", shape: embedding.shape, data }];
+  },
+};
+
+function causalMask(attention: string, positions: number): TensorSource[] {
+  const mask = new Uint8Array(positions * positions);
+  for (let row = 0; row < positions; row++) mask.fill(1, row * positions, row * positions + row + 1);
+  return [
+    { name: `${attention}.bias`, dtype: "U8", shape: [1, 1, positions, positions], data: mask },
+    { name: `${attention}.masked_bias`, dtype: "F32", shape: [], data: Float32Array.of(-1e4) },
+  ];
+}

@@ -3,8 +3,7 @@
 
 import { z } from "zod";
 import { ModelError } from "../../../hub/model-folder/index.ts";
-import { EndOfText } from "../../models/folder/generation-config.ts";
-import { blockCount, chance, count } from "../parts/config-fields.ts";
+import { blockCount, chance, checked, count, EndOfText } from "../parts/config-fields.ts";
 
 export type Gpt2Activation = "gelu" | "gelu_tanh" | "relu" | "silu" | "tanh";
 
@@ -71,9 +70,7 @@ const FIELDS = z.object({
 
 /** @throws ModelError such as `gpt2/config.json: n_head must divide n_embd 768, is 10` */
 export function readGpt2Config(json: Record<string, unknown>, file: string): Gpt2Config {
-  const parsed = FIELDS.safeParse({ ...json, n_positions: json.n_positions ?? json.n_ctx });
-  if (!parsed.success) throw new ModelError(problemOf(parsed.error, json), { file });
-  const fields = parsed.data;
+  const fields = checked(FIELDS, { ...json, n_positions: json.n_positions ?? json.n_ctx }, file);
   if (fields.n_embd % fields.n_head !== 0) {
     throw new ModelError(`n_head must divide n_embd ${fields.n_embd}, is ${fields.n_head}`, { file });
   }
@@ -92,13 +89,4 @@ export function readGpt2Config(json: Record<string, unknown>, file: string): Gpt
     tiedHead: fields.tie_word_embeddings,
     endOfText: [fields.eos_token_id ?? []].flat(),
   };
-}
-
-function problemOf(error: z.ZodError, json: Record<string, unknown>): string {
-  const [issue] = error.issues;
-  const field = String(issue?.path[0]);
-  const value = json[field];
-  const is = value === undefined ? "is missing" : `is ${JSON.stringify(value).slice(0, 80)}`;
-  const rule = (issue?.message ?? "is wrong").replace(/^Invalid (input|option): /, "");
-  return `${field} ${is}: ${rule}`;
 }

@@ -1,11 +1,10 @@
-// GPT-2's forward pass: token ids to the residual stream behind the last normalization, and to logits. Pre-norm blocks
-// of attention and MLP (Radford et al. 2019). Losses are in loss.ts, sampling in generate.ts.
+// GPT-2's forward pass: token ids to the residual stream behind the last normalization. Pre-norm blocks of attention and
+// MLP (Radford et al. 2019). The head, losses and sampling are those of all language models, in parts/.
 
 import {
   add,
   mul,
   relu,
-  reshape,
   sigmoid,
   slice,
   split,
@@ -14,39 +13,18 @@ import {
   type Tensor3D,
   tanh,
   tidy,
-  transpose,
 } from "@tensorflow/tfjs-core";
 import { ShapeError } from "../../engine/core/errors.ts";
-import { type Activation, embedding, layerNorm, linear } from "../../engine/ops/index.ts";
+import { type Activation, embedding } from "../../engine/ops/index.ts";
 import { expectOperand } from "../../engine/ops/operands.ts";
-import type { Model } from "../../models/model.ts";
-import { attend } from "../parts/attention.ts";
+import { attend, inHeads, outOfHeads } from "../parts/attention.ts";
 import type { KeyValueCache } from "../parts/cache.ts";
 import { type DropAt, dropper } from "../parts/dropout.ts";
-import { HEAD } from "./architecture.ts";
+import { normalizeLayer } from "../parts/norms.ts";
+import type { LanguageOptions, LayerSource } from "../task.ts";
 import type { Gpt2Activation, Gpt2Config } from "./config.ts";
 
-export type Gpt2 = Model<Gpt2Config>;
-
-export interface Gpt2Options {
-  /** drops as in training, at the config's rates: give each step its own, a whole number from 0. Default: nothing drops */
-  dropoutSeed?: number | undefined;
-  /** keys and values of the tokens before these; those of these tokens are added to it. Batches of 1, no gradient */
-  cache?: KeyValueCache | undefined;
-}
-
-/**
- * @param ids int32 (batch, tokens)
- * @returns logits, float32 (batch, tokens, vocabulary)
- * @throws ShapeError when there are more tokens than positions
- */
-export function gpt2Logits(model: Gpt2, ids: Tensor2D, options: Gpt2Options = {}): Tensor3D {
-  return tidy(() => linear(gpt2Hidden(model, ids, options), headOf(model)) as Tensor3D);
-}
-
-/** The output head's weight, (vocabulary, n). */
-export const headOf = (model: Gpt2): Tensor2D =>
-  model.parameter(model.config.tiedHead ? "wte.weight" : HEAD) as unknown as Tensor2D;
+type Gpt2 = LayerSource<Gpt2Config>;
 
 /**
  * What the head is applied to.
@@ -54,7 +32,7 @@ export const headOf = (model: Gpt2): Tensor2D =>
  * @returns float32 (batch, tokens, n)
  * @throws ShapeError when there are more tokens than positions
  */
-export function gpt2Hidden(model: Gpt2, ids: Tensor2D, { dropoutSeed, cache }: Gpt2Options = {}): Tensor3D {
+export function gpt2Hidden(model: Gpt2, ids: Tensor2D, { dropoutSeed, cache }: LanguageOptions = {}): Tensor3D {
   const { blocks, width, positions, epsilon, dropout: rates } = model.config;
   expectOperand("gpt2", { ids }, { dtype: "int32", shape: ["batch", "tokens"] });
   const past = cache?.length ?? 0;
@@ -66,8 +44,7 @@ export function gpt2Hidden(model: Gpt2, ids: Tensor2D, { dropoutSeed, cache }: G
     const drop = dropper(dropoutSeed);
     const places = slice(model.parameter("wpe.weight"), [past, 0], [tokens, width]);
     let x: Tensor = drop(add(embedding(model.parameter("wte.weight"), ids), places), rates.embedding);
-    const normed = (name: string) =>
-      layerNorm(x, model.parameter(`${name}.weight`), model.parameter(`${name}.bias`), { epsilon });
+    const normed = (name: string) => normalizeLayer(model, name, { x, epsilon });
     for (let block = 0; block < blocks; block++) {
       // What no gradient keeps goes with its half of the block, not with the whole pass.
       x = tidy(() => {
@@ -89,13 +66,12 @@ interface BlockOptions {
 
 function attention(model: Gpt2, x: Tensor, { block, drop, cache }: BlockOptions): Tensor {
   const { heads, width, dropout, scaleAttention, scaleAttentionByBlock } = model.config;
-  const [batch, tokens] = x.shape as [number, number];
-  const inHeads = (all: Tensor) => transpose(reshape(all, [batch, tokens, heads, width / heads]), [0, 2, 1, 3]);
-  const [q, k, v] = split(model.linear(`h.${block}.attn.c_attn`, x), 3, -1).map(inHeads) as [Tensor, Tensor, Tensor];
+  const qkv = split(model.linear(`h.${block}.attn.c_attn`, x), 3, -1);
+  const [q, k, v] = qkv.map((all) => inHeads(all, heads)) as [Tensor, Tensor, Tensor];
   const seen = cache ? cache.extend(block, { k, v }) : { k, v };
   const scale = (scaleAttention ? 1 / Math.sqrt(width / heads) : 1) / (scaleAttentionByBlock ? block + 1 : 1);
   const y = attend(q, seen.k, seen.v, { causal: true, scale, drop, rate: dropout.attention });
-  return model.linear(`h.${block}.attn.c_proj`, reshape(transpose(y, [0, 2, 1, 3]), [batch, tokens, width]));
+  return model.linear(`h.${block}.attn.c_proj`, outOfHeads(y));
 }
 
 function mlp(model: Gpt2, x: Tensor, block: number): Tensor {

@@ -12,18 +12,34 @@ import {
   uniform,
   ZEROS,
 } from "../network.ts";
+import { HALF } from "../parts/image-terms.ts";
+import { mixerWeights } from "./checkpoint.ts";
 import { isMixerName, type MixerConfig, readMixerConfig } from "./config.ts";
+import { mixerLogits } from "./forward.ts";
 
 export const mixer: Architecture<MixerConfig> = {
   type: "mixer",
   title: "MLP-Mixer",
-  recognizes: ({ architecture }) => typeof architecture === "string" && isMixerName(architecture),
-  prefixes: [""],
-  storedName: (name) => name,
-  parameterName: (stored) => stored,
+  task: {
+    kind: "image-classification",
+    sizes: ({ image, classes }) => ({ image, classes }),
+    preparation: { ...HALF, interpolation: "bicubic", cropShare: 0.875, cropMode: "center" },
+    logits: mixerLogits,
+  },
   readConfig: readMixerConfig,
-  ignores: () => false,
   network,
+  timm: {
+    known: ["mixer_*"],
+    example: "mixer_s4_32",
+    isName: isMixerName,
+    sizes: { width: "embed_dim", blocks: "num_blocks", image: "img_size" },
+  },
+  weights: mixerWeights,
+  python: {
+    module: "gblr_mixer",
+    auto: "AutoModelForImageClassification",
+    timm: { model: "GblrTimmMixerForImageClassification", config: "GblrTimmMixerConfig" },
+  },
 };
 
 // What training from scratch starts with is timm's: Glorot's uniform distribution in the MLPs, a head of zeros.

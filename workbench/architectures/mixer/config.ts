@@ -2,8 +2,8 @@
 
 import { z } from "zod";
 import { ModelError } from "../../../hub/model-folder/index.ts";
-import { blockCount, chance, count } from "../parts/config-fields.ts";
-import { checked, isTimm, readTimmConfig, refuseOthers } from "../parts/timm-config.ts";
+import { blockCount, chance, checked, count } from "../parts/config-fields.ts";
+import { isTimm, readTimmConfig, refuseOthers } from "../parts/timm-config.ts";
 
 export interface MixerConfig {
   blocks: number;

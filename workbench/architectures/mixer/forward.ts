@@ -2,14 +2,14 @@
 // the head. Tolstikhin et al. 2021.
 
 import { add, mean, reshape, type Tensor, type Tensor2D, type Tensor4D, tidy, transpose } from "@tensorflow/tfjs-core";
-import { layerNorm, linear } from "../../engine/ops/index.ts";
-import type { Model } from "../../models/model.ts";
-import type { ClassifierOptions } from "../parts/classifier.ts";
+import { applyHead } from "../parts/classifier.ts";
 import { type DropAt, dropPath, dropper } from "../parts/dropout.ts";
+import { normalizeLayer } from "../parts/norms.ts";
 import { embedPatches, expectImages } from "../parts/patches.ts";
+import type { ClassifierOptions, LayerSource } from "../task.ts";
 import type { MixerConfig } from "./config.ts";
 
-export type Mixer = Model<MixerConfig>;
+type Mixer = LayerSource<MixerConfig>;
 
 /**
  * @param images float32 (batch, image, image, colors), normalized
@@ -26,16 +26,14 @@ export function mixerLogits(
   return tidy(() => {
     const drop = dropper(training ? seed : undefined);
     let x: Tensor = embedPatches(model, "stem.proj", { images, patch });
-    const normed = (name: string) =>
-      layerNorm(x, model.parameter(`${name}.weight`), model.parameter(`${name}.bias`), { epsilon });
+    const normed = (name: string) => normalizeLayer(model, name, { x, epsilon });
     const skipping = (half: Tensor) => add(x, dropPath(half, { drop, rate }));
     for (let block = 0; block < blocks; block++) {
       const name = `blocks.${block}`;
       x = tidy(() => skipping(turned(mlp(model, `${name}.mlp_tokens`, { x: turned(normed(`${name}.norm1`)), drop }))));
       x = tidy(() => skipping(mlp(model, `${name}.mlp_channels`, { x: normed(`${name}.norm2`), drop })));
     }
-    const pooled = drop(mean(normed("norm"), 1), dropout.head);
-    return linear(pooled, model.parameter("head.weight"), model.parameter("head.bias")) as Tensor2D;
+    return applyHead(model, "head", drop(mean(normed("norm"), 1), dropout.head));
   });
 }
 

@@ -1,7 +1,18 @@
-// Attention: the fused op, or in training with dropout of attention weights, which that op does not have, the same in
-// steps.
+// Attention: splitting into heads, and the fused op. Training with dropout of attention weights, which that op does not
+// have, computes the same in steps.
 
-import { add, cast, greater, matMul, mul, range, reshape, softmax, type Tensor } from "@tensorflow/tfjs-core";
+import {
+  add,
+  cast,
+  greater,
+  matMul,
+  mul,
+  range,
+  reshape,
+  softmax,
+  type Tensor,
+  transpose,
+} from "@tensorflow/tfjs-core";
 import { attention } from "../../engine/ops/index.ts";
 import type { DropAt } from "./dropout.ts";
 
@@ -32,4 +43,16 @@ export function attend(q: Tensor, k: Tensor, v: Tensor, options: AttendOptions):
 function hidden(tokens: number, keyTokens: number): Tensor {
   const last = add(reshape(range(0, tokens, 1, "float32"), [tokens, 1]), keyTokens - tokens);
   return mul(cast(greater(range(0, keyTokens, 1, "float32"), last), "float32"), -1e30);
+}
+
+/** (batch, tokens, heads · head_dim) → (batch, heads, tokens, head_dim) */
+export function inHeads(x: Tensor, heads: number): Tensor {
+  const [batch, tokens, width] = x.shape as [number, number, number];
+  return transpose(reshape(x, [batch, tokens, heads, width / heads]), [0, 2, 1, 3]);
+}
+
+/** The inverse. */
+export function outOfHeads(x: Tensor): Tensor {
+  const [batch, heads, tokens, width] = x.shape as [number, number, number, number];
+  return reshape(transpose(x, [0, 2, 1, 3]), [batch, tokens, heads * width]);
 }

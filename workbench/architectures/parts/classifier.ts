@@ -1,42 +1,17 @@
-// Images to class logits by any of the architectures that do that.
+// Images to class logits by any of the architectures that do that, and the head that they end with.
 
-import type { Tensor2D, Tensor4D } from "@tensorflow/tfjs-core";
-import { EngineError } from "../../engine/core/errors.ts";
-import type { Model } from "../../models/model.ts";
-import { mixerLogits } from "../mixer/forward.ts";
-import { resnetLogits } from "../resnet/forward.ts";
-import { vitLogits } from "../vit/forward.ts";
-
-export interface ClassifierOptions {
-  /** normalizes batches by their own statistics, which move the running ones. Default false */
-  training?: boolean;
-  /**
-   * in training: of what is dropped, at the config's rates; give each step its own, a whole number from 0. Default:
-   * nothing is dropped
-   */
-  seed?: number;
-}
-
-type Forward = (model: Model<never>, images: Tensor4D, options?: ClassifierOptions) => Tensor2D;
-
-const FORWARDS: Readonly<Record<string, Forward>> = { vit: vitLogits, resnet: resnetLogits, mixer: mixerLogits };
-
-/** Whether the model is for images and classes. */
-export const isClassifier = <Config>({ architecture }: Pick<Model<Config>, "architecture">): boolean =>
-  architecture.type in FORWARDS;
+import type { Tensor, Tensor2D, Tensor4D } from "@tensorflow/tfjs-core";
+import { linear } from "../../engine/ops/index.ts";
+import { type ClassifierOptions, imageTaskOf, type LayerSource } from "../task.ts";
 
 /**
  * @param images float32 (batch, height, width, colors), normalized as imageSettings says
  * @returns float32 (batch, classes)
  * @throws ShapeError when images are of another size than the model's; EngineError when it classifies no images
  */
-export function classifierLogits<Config>(
-  model: Model<Config>,
-  images: Tensor4D,
-  options: ClassifierOptions = {},
-): Tensor2D {
-  const { type } = model.architecture;
-  const forward = FORWARDS[type];
-  if (!forward) throw new EngineError(`a ${type} model classifies no images`, "give a vit, resnet or mixer model");
-  return forward(model as Model<never>, images, options);
-}
+export const classifierLogits = (model: LayerSource, images: Tensor4D, options: ClassifierOptions = {}): Tensor2D =>
+  imageTaskOf(model).logits(model, images, options);
+
+/** A linear map that stays dense. @param name parameters `weight` (n_out, n_in) and `bias` @param x float32 (batch, n_in) */
+export const applyHead = (model: Pick<LayerSource, "parameter">, name: string, x: Tensor): Tensor2D =>
+  linear(x, model.parameter(`${name}.weight`), model.parameter(`${name}.bias`)) as Tensor2D;

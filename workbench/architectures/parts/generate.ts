@@ -1,14 +1,15 @@
-// Text from GPT-2, one token after the other, each a step over the key/value cache. Works on ids; what they spell is
-// for others to know.
+// Text from a language model, one token after the other, each a step over the key/value cache. The next token is chosen
+// from logits on the host: temperature, then top-k, then top-p of what is left, as Hugging Face's samplers apply them.
+// Works on ids; the tokenizer turns them into text.
 
 import { reshape, slice, type Tensor1D, tensor2d, tidy } from "@tensorflow/tfjs-core";
 import { EngineError, ShapeError } from "../../engine/core/errors.ts";
 import { linear } from "../../engine/ops/index.ts";
 import { expectSetting } from "../../engine/ops/operands.ts";
 import { seededUniform } from "../../engine/ops/random-bits.ts";
-import { type Gpt2, gpt2Hidden, headOf } from "../gpt2/forward.ts";
+import type { LanguageSizes, LayerSource } from "../task.ts";
 import { type KeyValueCache, keyValueCache } from "./cache.ts";
-import { expectSampling, type SampleOptions, sampleToken } from "./sample.ts";
+import { headOf, languageHidden, languageSizes } from "./language-model.ts";
 
 export interface GenerateOptions extends SampleOptions {
   /** tokens to add, at most. Default: until the text or the positions end */
@@ -34,14 +35,15 @@ export type GenerateEvent =
  * @throws ShapeError when the prompt is longer than the model's positions or has an id outside the vocabulary, or a
  * setting makes no sense
  */
-export async function* gpt2Generate(
-  model: Gpt2,
+export async function* generateTokens(
+  model: LayerSource,
   prompt: ArrayLike<number>,
   options: GenerateOptions = {},
 ): AsyncGenerator<GenerateEvent> {
-  const { positions } = model.config;
-  const { tokens = Number.POSITIVE_INFINITY, seed = 0, signal, endOfText = model.config.endOfText } = options;
-  const start = checkedPrompt(model, prompt);
+  const sizes = languageSizes(model);
+  const { positions } = sizes;
+  const { tokens = Number.POSITIVE_INFINITY, seed = 0, signal, endOfText = sizes.endOfText } = options;
+  const start = checkedPrompt(sizes, prompt);
   expectSampling(options);
   expectSetting("generate", { tokens }, "at least 0", tokens >= 0);
   const uniform = seededUniform(seed);
@@ -68,8 +70,7 @@ export async function* gpt2Generate(
   }
 }
 
-function checkedPrompt({ config }: Gpt2, prompt: ArrayLike<number>): number[] {
-  const { positions, vocabulary, endOfText } = config;
+function checkedPrompt({ positions, vocabulary, endOfText }: LanguageSizes, prompt: ArrayLike<number>): number[] {
   const ids = Array.from(prompt);
   if (ids.length === 0) ids.push(...endOfText.slice(0, 1));
   if (ids.length === 0 || ids.length > positions) {
@@ -85,10 +86,10 @@ function checkedPrompt({ config }: Gpt2, prompt: ArrayLike<number>): number[] {
 }
 
 /** Logits of the token after `ids`, which are added to the cache. */
-async function nextLogits(model: Gpt2, ids: number[], cache: KeyValueCache): Promise<Float32Array> {
+async function nextLogits(model: LayerSource, ids: number[], cache: KeyValueCache): Promise<Float32Array> {
   const logits = tidy(() => {
-    const hidden = gpt2Hidden(model, tensor2d(ids, [1, ids.length], "int32"), { cache });
-    const width = model.config.width;
+    const hidden = languageHidden(model, tensor2d(ids, [1, ids.length], "int32"), { cache });
+    const [, , width] = hidden.shape;
     const row = reshape(slice(hidden, [0, ids.length - 1, 0], [1, 1, width]), [1, width]);
     return reshape(linear(row, headOf(model)), [-1]) as Tensor1D;
   });
@@ -98,4 +99,83 @@ async function nextLogits(model: Gpt2, ids: number[], cache: KeyValueCache): Pro
     throw new EngineError("generate: the model's logits are not finite numbers", "check the checkpoint");
   }
   return values;
+}
+
+export interface SampleOptions {
+  /** what logits are divided by; 0: always the most likely token. Default 1 */
+  temperature?: number;
+  /** only among this many of the most likely tokens. Default all */
+  topK?: number | undefined;
+  /** only among the most likely tokens whose chances add up to this share, above 0. Default 1: all (Holtzman et al. 2020) */
+  topP?: number;
+}
+
+/** @throws ShapeError naming the setting that makes no sense */
+export function expectSampling({ temperature = 1, topK, topP = 1 }: SampleOptions): void {
+  expectSetting("generate", { temperature }, "a number from 0", temperature >= 0 && Number.isFinite(temperature));
+  expectSetting(
+    "generate",
+    { topK },
+    "a whole number from 1",
+    topK === undefined || (Number.isInteger(topK) && topK > 0),
+  );
+  expectSetting("generate", { topP }, "above 0 and at most 1", topP > 0 && topP <= 1);
+}
+
+/**
+ * @param uniform the next number in [0, 1)
+ * @returns a position in `logits`; of equal ones at a border the first are taken
+ */
+export function sampleToken(
+  logits: Float32Array,
+  { temperature = 1, topK, topP = 1 }: SampleOptions,
+  uniform: () => number,
+): number {
+  const best = argmax(logits);
+  if (temperature === 0 || topK === 1) return best;
+  const most = logits[best] as number;
+  const weight = (id: number) => Math.exp(((logits[id] as number) - most) / temperature);
+  let ids = Array.from(logits.keys());
+  if (topK !== undefined && topK < ids.length) ids = mostLikely(logits, topK);
+  if (topP < 1) ids = nucleus(ids, { weight, topP });
+  const total = ids.reduce((sum, id) => sum + weight(id), 0);
+  let left = uniform() * total;
+  for (const id of ids) {
+    left -= weight(id);
+    if (left < 0) return id;
+  }
+  return best;
+}
+
+export function argmax(values: Float32Array): number {
+  let best = 0;
+  for (let i = 1; i < values.length; i++) if ((values[i] as number) > (values[best] as number)) best = i;
+  return best;
+}
+
+function mostLikely(logits: Float32Array, count: number): number[] {
+  const border = logits.slice().sort()[logits.length - count] as number;
+  const above: number[] = [];
+  const equal: number[] = [];
+  for (const [id, value] of logits.entries()) {
+    if (value > border) above.push(id);
+    else if (value === border) equal.push(id);
+  }
+  return [...above, ...equal.slice(0, count - above.length)].sort((a, b) => a - b);
+}
+
+/** The fewest tokens that hold the share. Only the likely ones are sorted: a vocabulary takes longer than the model. */
+function nucleus(ids: number[], { weight, topP }: { weight: (id: number) => number; topP: number }): number[] {
+  const weighed = ids.map((id) => ({ id, weight: weight(id) }));
+  const wanted = topP * weighed.reduce((sum, each) => sum + each.weight, 0);
+  for (let least = 1e-2; ; least /= 100) {
+    const likely = weighed.filter((each) => each.weight >= least).sort((a, b) => b.weight - a.weight || a.id - b.id);
+    let sum = 0;
+    const last = likely.findIndex((each) => {
+      sum += each.weight;
+      return sum >= wanted;
+    });
+    if (last >= 0) return likely.slice(0, last + 1).map(({ id }) => id);
+    if (likely.length === weighed.length || least === 0) return ids;
+  }
 }

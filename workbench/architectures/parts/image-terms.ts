@@ -31,3 +31,17 @@ export interface ImageSettings {
   /** by class, where the config has names */
   labels?: readonly string[];
 }
+
+/** How images of a family's checkpoints are prepared where those do not say. */
+export type UsualPreparation = Readonly<Omit<ImageSettings, "size" | "classes">>;
+
+export const IMAGENET = { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] } as const;
+export const HALF = { mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5] } as const;
+
+/** torchvision's presets for evaluation. */
+export const TORCHVISION: UsualPreparation = {
+  ...IMAGENET,
+  interpolation: "bilinear",
+  cropShare: 0.875,
+  cropMode: "center",
+};

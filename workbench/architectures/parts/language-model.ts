@@ -1,19 +1,44 @@
-// The negative log-likelihood of tokens under GPT-2: its mean over windows for training, token by token for evaluation.
-// Neither keeps the logits, the largest tensor of all: linearCrossEntropy makes them some rows at a time.
+// Language models, whichever architecture they are of: logits, and the negative log-likelihood of tokens, its mean over
+// windows for training and token by token for evaluation. The losses do not keep the logits, the largest tensor of all:
+// linearCrossEntropy makes them some rows at a time.
 
-import { reshape, type Scalar, slice, type Tensor1D, type Tensor2D, tidy } from "@tensorflow/tfjs-core";
-import { linearCrossEntropy, linearNll } from "../../engine/ops/index.ts";
+import { reshape, type Scalar, slice, type Tensor1D, type Tensor2D, type Tensor3D, tidy } from "@tensorflow/tfjs-core";
+import { linear, linearCrossEntropy, linearNll } from "../../engine/ops/index.ts";
 import { expectOperand } from "../../engine/ops/operands.ts";
-import { type Gpt2, type Gpt2Options, gpt2Hidden, headOf } from "../gpt2/forward.ts";
+import { type LanguageOptions, type LanguageSizes, type LayerSource, languageTaskOf } from "../task.ts";
 
-export type Gpt2LossOptions = Pick<Gpt2Options, "dropoutSeed">;
+/** @throws EngineError when the model reads no text */
+export const languageSizes = (model: Pick<LayerSource, "architecture" | "config">): LanguageSizes =>
+  languageTaskOf(model).sizes(model.config);
+
+/**
+ * What the head is applied to.
+ * @param ids int32 (batch, tokens)
+ * @returns float32 (batch, tokens, n)
+ * @throws ShapeError when there are more tokens than positions; EngineError when the model reads no text
+ */
+export const languageHidden = (model: LayerSource, ids: Tensor2D, options: LanguageOptions = {}): Tensor3D =>
+  languageTaskOf(model).hidden(model, ids, options);
+
+/** The output head's weight, (vocabulary, n). */
+export const headOf = (model: LayerSource): Tensor2D => languageTaskOf(model).head(model);
+
+/**
+ * @param ids int32 (batch, tokens)
+ * @returns logits, float32 (batch, tokens, vocabulary)
+ * @throws ShapeError when there are more tokens than positions; EngineError when the model reads no text
+ */
+export const languageLogits = (model: LayerSource, ids: Tensor2D, options: LanguageOptions = {}): Tensor3D =>
+  tidy(() => linear(languageHidden(model, ids, options), headOf(model)) as Tensor3D);
+
+export type LanguageLossOptions = Pick<LanguageOptions, "dropoutSeed">;
 
 /**
  * Mean of -log p(token | those before it), natural logarithm, over all targets of all windows. Differentiable.
  * @param windows int32 (batch, context + 1): inputs are all but the last token, targets all but the first
  * @throws ShapeError when the context is longer than the model's positions
  */
-export function gpt2Loss(model: Gpt2, windows: Tensor2D, options: Gpt2LossOptions = {}): Scalar {
+export function languageLoss(model: LayerSource, windows: Tensor2D, options: LanguageLossOptions = {}): Scalar {
   return tidy(() => {
     const { rows, targets } = shifted(model, windows, options);
     return linearCrossEntropy(rows, headOf(model), targets);
@@ -21,7 +46,7 @@ export function gpt2Loss(model: Gpt2, windows: Tensor2D, options: Gpt2LossOption
 }
 
 /** The same for each target, without a gradient: float32 (batch, context). */
-export function gpt2Nll(model: Gpt2, windows: Tensor2D): Tensor2D {
+export function languageNll(model: LayerSource, windows: Tensor2D): Tensor2D {
   return tidy(() => {
     const { rows, targets } = shifted(model, windows, {});
     return reshape(linearNll(rows, headOf(model), targets), [windows.shape[0], -1]);
@@ -29,15 +54,19 @@ export function gpt2Nll(model: Gpt2, windows: Tensor2D): Tensor2D {
 }
 
 /** What the head is applied to, a row a target: (rows, n), and the targets (rows). */
-function shifted(model: Gpt2, windows: Tensor2D, options: Gpt2LossOptions): { rows: Tensor2D; targets: Tensor1D } {
-  expectOperand("gpt2", { windows }, { dtype: "int32", shape: ["batch", "context + 1"] });
+function shifted(
+  model: LayerSource,
+  windows: Tensor2D,
+  options: LanguageLossOptions,
+): { rows: Tensor2D; targets: Tensor1D } {
+  expectOperand(model.architecture.type, { windows }, { dtype: "int32", shape: ["batch", "context + 1"] });
   const [batch, length] = windows.shape;
   const context = length - 1;
   const inputs = slice(windows, [0, 0], [batch, context]);
   const targets = slice(windows, [0, 1], [batch, context]);
-  const hidden = gpt2Hidden(model, inputs, options);
+  const hidden = languageHidden(model, inputs, options);
   return {
-    rows: reshape(hidden, [batch * context, model.config.width]),
+    rows: reshape(hidden, [batch * context, hidden.shape[2]]),
     targets: reshape(targets, [batch * context]),
   };
 }

@@ -1,21 +1,29 @@
-// Batch normalization as a layer of a model: by the statistics of the batch in training, which move the running ones, and
-// by those in evaluation. Ioffe and Szegedy 2015; the arithmetic with its gradient is an op of the engine.
+// Normalizations as layers of a model, by the names of their parameters. A batch normalization goes by the statistics of
+// the batch in training, which move the running ones, and by those in evaluation (Ioffe and Szegedy 2015). The
+// arithmetic with its gradients is ops of the engine.
 
 import { add, mul, rsqrt, sub, type Tensor, tidy } from "@tensorflow/tfjs-core";
-import { batchNorm } from "../../engine/ops/index.ts";
-import type { Model } from "../../models/model.ts";
+import { batchNorm, layerNorm } from "../../engine/ops/index.ts";
+import type { LayerSource } from "../task.ts";
 
-/** Of all normalizations, as PyTorch's default. */
+/** Of batch normalizations, as PyTorch's default. */
 const EPSILON = 1e-5;
 /** Share of the running statistics that a batch replaces. */
 const MOMENTUM = 0.1;
+
+/** @param name parameters `weight` and `bias` @param x float32 (…, n) */
+export const normalizeLayer = (
+  model: Pick<LayerSource, "parameter">,
+  name: string,
+  { x, epsilon }: { x: Tensor; epsilon: number },
+): Tensor => layerNorm(x, model.parameter(`${name}.weight`), model.parameter(`${name}.bias`), { epsilon });
 
 /**
  * @param name parameters `weight` and `bias`, buffers `running_mean` and `running_var`
  * @param x float32 (…, channels)
  */
-export function normalizeBatch<Config>(
-  model: Model<Config>,
+export function normalizeBatch(
+  model: Pick<LayerSource, "parameter">,
   name: string,
   { x, training }: { x: Tensor; training: boolean },
 ): Tensor {

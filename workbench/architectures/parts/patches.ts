@@ -3,14 +3,14 @@
 import { add, conv2d, reshape, type Tensor3D, type Tensor4D, tidy } from "@tensorflow/tfjs-core";
 import { ShapeError } from "../../engine/core/errors.ts";
 import { expectOperand } from "../../engine/ops/operands.ts";
-import type { Model } from "../../models/model.ts";
+import type { LayerSource } from "../task.ts";
 
 /**
  * @param name parameters `weight` (patch, patch, colors, n) and `bias` (n)
  * @returns float32 (batch, patches, n), patches row by row
  */
-export function embedPatches<Config>(
-  model: Model<Config>,
+export function embedPatches(
+  model: Pick<LayerSource, "parameter">,
   name: string,
   { images, patch }: { images: Tensor4D; patch: number },
 ): Tensor3D {

@@ -1,72 +1,83 @@
-// A vision transformer for images of another size: the positions of its patches interpolated to the new grid, as timm's
-// resample_abs_pos_embed does (bicubic, antialiased where the grid shrinks). Everything else stays.
+// Positions of patches for images of another size: a small grid of vectors, interpolated as timm's resample_abs_pos_embed
+// does. Bicubic, Keys' kernel with a = -1/2, with antialiasing where the grid shrinks, as PyTorch's
+// interpolate(mode="bicubic", antialias=True) and Pillow have it. For tables, not for images: plain numbers.
 
-import { tensor, tidy } from "@tensorflow/tfjs-core";
-import { ModelError } from "../../../hub/model-folder/index.ts";
-import { Model } from "../../models/model.ts";
-import { variableOf } from "../../models/variables.ts";
-import type { VitConfig } from "../vit/config.ts";
-import { resampled } from "./bicubic.ts";
-import { isTimm } from "./timm-config.ts";
+interface Resampling {
+  rows: number;
+  columns: number;
+  channels: number;
+  toRows: number;
+  toColumns: number;
+}
 
-/**
- * @param image rows and columns of the images to come
- * @returns the same parameters but the positions under a config for these images; the model given is not to be used
- * after it
- * @throws ModelError when the architecture has no positions that could be interpolated, or no patch fits
- */
-export async function resizePositions<Config>(model: Model<Config>, image: number): Promise<Model<Config>> {
-  const { architecture, parameters, layers, masks, prefix, preprocessor } = model;
-  const file = "config";
-  if (architecture.type !== "vit") {
-    throw new ModelError(`a ${architecture.type} model has no positions to resize, asked for images of ${image}`, {
-      file,
-    });
+/** @param values (rows, columns, channels) @returns (toRows, toColumns, channels) */
+function resampled(values: Float32Array, { rows, columns, channels, toRows, toColumns }: Resampling): Float32Array {
+  const across = weightsOf(columns, toColumns);
+  const down = weightsOf(rows, toRows);
+  const wide = new Float64Array(rows * toColumns * channels);
+  for (let row = 0; row < rows; row++) {
+    for (const [column, { first, weights }] of across.entries()) {
+      for (const [i, weight] of weights.entries()) {
+        const from = (row * columns + first + i) * channels;
+        const to = (row * toColumns + column) * channels;
+        for (let c = 0; c < channels; c++)
+          wide[to + c] = (wide[to + c] as number) + weight * (values[from + c] as number);
+      }
+    }
   }
-  const config = model.config as VitConfig;
-  if (image === config.image) return model;
-  if (!Number.isSafeInteger(image) || image < config.patch) {
-    throw new ModelError(`images must be at least one patch of ${config.patch} wide, got ${image}`, { file });
+  const found = new Float32Array(toRows * toColumns * channels);
+  const length = toColumns * channels;
+  for (const [row, { first, weights }] of down.entries()) {
+    const sums = new Float64Array(length);
+    for (const [i, weight] of weights.entries()) {
+      const from = (first + i) * length;
+      for (let at = 0; at < length; at++) sums[at] = (sums[at] as number) + weight * (wide[from + at] as number);
+    }
+    found.set(sums, row * length);
   }
-  const positions = model.parameter("pos_embed");
-  const first = config.classPosition ? 1 : 0;
-  const from = Math.floor(config.image / config.patch);
-  const to = Math.floor(image / config.patch);
-  const values = (await positions.data()) as Float32Array;
-  const kept = values.subarray(0, first * config.width);
-  const grid = values.subarray(first * config.width);
-  const resized = resampled(grid, { rows: from, columns: from, channels: config.width, toRows: to, toColumns: to });
-  const all = new Float32Array(kept.length + resized.length);
-  all.set(kept);
-  all.set(resized, kept.length);
-  const shape = [1, first + to ** 2, config.width];
-  parameters.set(
-    "pos_embed",
-    variableOf(
-      tidy(() => tensor(all, shape)),
-      { trainable: positions.trainable },
-    ),
-  );
-  positions.dispose();
-  return new Model({
-    architecture,
-    config: { ...config, image } as Config,
-    json: resizedJson(model.json, image),
-    parameters: new Map(parameters),
-    layers: new Map(layers),
-    masks,
-    prefix,
-    preprocessor: preprocessor && { ...preprocessor, size: { height: image, width: image } },
+  return found;
+}
+
+interface Window {
+  first: number;
+  weights: number[];
+}
+
+/** What of `from` samples each of `to` is made of. */
+function weightsOf(from: number, to: number): Window[] {
+  const scale = from / to;
+  const reach = Math.max(scale, 1);
+  return Array.from({ length: to }, (_, at): Window => {
+    const center = scale * (at + 0.5);
+    const first = Math.max(0, Math.trunc(center - 2 * reach + 0.5));
+    const end = Math.min(from, Math.trunc(center + 2 * reach + 0.5));
+    const weights = Array.from({ length: end - first }, (_, i) => keys((i + first - center + 0.5) / reach));
+    const total = weights.reduce((sum, weight) => sum + weight, 0);
+    return { first, weights: weights.map((weight) => weight / total) };
   });
 }
 
-function resizedJson(json: Readonly<Record<string, unknown>>, image: number): Record<string, unknown> {
-  if (!isTimm(json)) return { ...json, image_size: image };
-  const { model_args, pretrained_cfg } = json as { model_args?: object; pretrained_cfg?: { input_size?: number[] } };
-  const [colors = 3] = pretrained_cfg?.input_size ?? [];
-  return {
-    ...json,
-    model_args: { ...model_args, img_size: image },
-    ...(pretrained_cfg && { pretrained_cfg: { ...pretrained_cfg, input_size: [colors, image, image] } }),
-  };
+/** Keys 1981, a = -1/2. */
+function keys(x: number): number {
+  const [a, d] = [-0.5, Math.abs(x)];
+  if (d < 1) return ((a + 2) * d - (a + 3)) * d * d + 1;
+  return d < 2 ? (((d - 5) * d + 8) * d - 4) * a : 0;
+}
+
+/**
+ * @param table (first + from², n), row by row
+ * @param options.first rows before those of the grid, which stay
+ * @returns (first + to², n)
+ */
+export function resizedPositions(
+  table: Float32Array,
+  { first, from, to, width }: { first: number; from: number; to: number; width: number },
+): Float32Array {
+  const kept = table.subarray(0, first * width);
+  const grid = table.subarray(first * width);
+  const resized = resampled(grid, { rows: from, columns: from, channels: width, toRows: to, toColumns: to });
+  const all = new Float32Array(kept.length + resized.length);
+  all.set(kept);
+  all.set(resized, kept.length);
+  return all;
 }

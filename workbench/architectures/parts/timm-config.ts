@@ -1,8 +1,9 @@
 // config.json as timm writes it for the Hub: the architecture by its name in timm, what it was made with, and how its
-// images are prepared. What the fields of each family mean is in that family's config.ts.
+// images are prepared. The fields of each family are in that family's config.ts.
 
 import { z } from "zod";
 import { ModelError } from "../../../hub/model-folder/index.ts";
+import { checked } from "./config-fields.ts";
 
 export type TimmArguments = Readonly<Record<string, unknown>>;
 
@@ -62,19 +63,6 @@ export function readTimmConfig(json: Readonly<Record<string, unknown>>, file: st
     image: input?.[1],
     model,
   };
-}
-
-/** Such fields, or the error that names the one that is wrong. @param path what is before the field's name */
-export function checked<T>(schema: z.ZodType<T>, json: unknown, file: string, path = ""): T {
-  const parsed = schema.safeParse(json);
-  if (parsed.success) return parsed.data;
-  const [issue] = parsed.error.issues;
-  const steps = issue?.path ?? [];
-  let value: unknown = json;
-  for (const step of steps) value = (value as Record<PropertyKey, unknown> | undefined)?.[step];
-  const is = value === undefined ? "is missing" : `is ${JSON.stringify(value).slice(0, 80)}`;
-  const rule = (issue?.message ?? "is wrong").replace(/^Invalid (input|option): /, "");
-  throw new ModelError(`${path}${steps.map(String).join(".")} ${is}: ${rule}`, { file });
 }
 
 /** Arguments that would change what is computed in a way that is not known here are refused, at their defaults taken. */

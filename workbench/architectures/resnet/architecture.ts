@@ -3,23 +3,47 @@
 
 import type { Architecture } from "../architecture.ts";
 import { batchNormModule, convolutionLayer, headLayer, type Module, normal, ONES, uniform, ZEROS } from "../network.ts";
+import { TORCHVISION } from "../parts/image-terms.ts";
 import { BARE } from "../parts/name-table.ts";
+import { resnetReference, resnetWeights } from "./checkpoint.ts";
 import { isResnetName, type ResnetConfig, readResnetConfig } from "./config.ts";
-import { parameterName, storedName, TRANSFORMERS_PREFIX } from "./names.ts";
+import { resnetLogits } from "./forward.ts";
+import { normOf, parameterName, storedName, TRANSFORMERS_PREFIX } from "./names.ts";
 
 export const resnet: Architecture<ResnetConfig> = {
   type: "resnet",
   title: "ResNet",
-  recognizes: ({ architecture }) => typeof architecture === "string" && isResnetName(architecture),
-  prefixes: ["", TRANSFORMERS_PREFIX, BARE],
-  savedPrefix: (prefix) => (prefix === BARE ? TRANSFORMERS_PREFIX : prefix),
-  prefixOf: ({ naming }) => (naming === "timm" ? "" : TRANSFORMERS_PREFIX),
-  storedName,
-  parameterName,
+  task: {
+    kind: "image-classification",
+    sizes: ({ image, classes }) => ({ image, classes }),
+    preparation: TORCHVISION,
+    anySize: true,
+    logits: resnetLogits,
+  },
   readConfig: readResnetConfig,
-  ignores: (name) => name.endsWith(".num_batches_tracked"),
   network,
   publishedTotal,
+  names: {
+    prefixes: ["", TRANSFORMERS_PREFIX, BARE],
+    savedPrefix: (prefix) => (prefix === BARE ? TRANSFORMERS_PREFIX : prefix),
+    prefixOf: ({ naming }) => (naming === "timm" ? "" : TRANSFORMERS_PREFIX),
+    storedName,
+    parameterName,
+    ignores: (name) => name.endsWith(".num_batches_tracked"),
+  },
+  timm: { known: ["resnet18", "resnet34"], example: "resnet18", isName: isResnetName, sizes: {} },
+  weights: resnetWeights,
+  reference: resnetReference,
+  python: {
+    module: "gblr_resnet",
+    auto: "AutoModelForImageClassification",
+    own: {
+      base: "ResNetForImageClassification",
+      model: "GblrResNetForImageClassification",
+      config: "GblrResNetConfig",
+    },
+    timm: { model: "GblrTimmResNetForImageClassification", config: "GblrTimmResNetConfig" },
+  },
 };
 
 // What training from scratch starts with is timm's: He's normal distribution by outputs, the head as PyTorch starts it.
@@ -59,10 +83,6 @@ interface Moved {
   /** rows and columns of the input */
   side: number;
 }
-
-/** The normalization that follows a convolution: `bn1` of `conv1`, `downsample.1` of `downsample.0`. */
-export const normOf = (convolution: string): string =>
-  convolution.replace(/conv(\d+)$/, "bn$1").replace(/downsample\.0$/, "downsample.1");
 
 /** ResNet-18 at 224 × 224 for ImageNet, whose dense total published tables give as 1.82 G. */
 const PUBLISHED = {

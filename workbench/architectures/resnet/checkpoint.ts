@@ -1,31 +1,41 @@
-// The config.json of a residual network out of the reference implementation's checkpoint, as timm writes it: sizes from
-// shapes. Its names are torchvision's but for the GBLR matrices of convolutions: `X.gaudi_module` over all positions of the
-// kernel ((rows, columns, channels) in this order), or `X.gaudi_modules.0`, `.1`, … one for each position, row by row.
+// A residual network's checkpoints without a config.json: one as timm writes it, and one in Hugging Face's words, out of
+// the shapes of tensors. The reference implementation's names are torchvision's but for the GBLR matrices of convolutions:
+// `X.gaudi_module` over all positions of the kernel ((rows, columns, channels) in this order), or `X.gaudi_modules.0`,
+// `.1`, … one for each position, row by row.
 
 import { ModelError } from "../../../hub/model-folder/index.ts";
-import { findSetting, isBoolean, isCount } from "../parts/hyper-parameters.ts";
-import { preparation } from "../parts/reference-preparation.ts";
-import { countNumbered, sideOf } from "../parts/tensor-shapes.ts";
-import type { ReferenceCheckpoint, ReferenceNames, ReferenceReader } from "../reader.ts";
+import type { ReferenceModels, WeightsFile, WeightsReader } from "../architecture.ts";
+import { countNumbered, findSetting, isBoolean, isCount, referencePreparation, sideOf } from "../parts/checkpoint.ts";
+import { placeholderLabels } from "../parts/config-fields.ts";
+import type { ResnetConfig } from "./config.ts";
 
 const OF_ALL = /^(layer\d+\.\d+\.conv\d+)\.gaudi_module(?=\.)/;
 const OF_EACH = /^(layer\d+\.\d+\.conv\d+)\.gaudi_modules\.(\d+)(?=\.)/;
 const OURS_OF_ALL = /^(layer\d+\.\d+\.conv\d+)\.(?=(?:lr_weight[12]|widths|locations|sigma|freq_in|freq_out)$)/;
 const OURS_OF_EACH = /^(layer\d+\.\d+\.conv\d+)\.(\d+)(?=\.|$)/;
 
-export const resnetNames: ReferenceNames = {
-  toOurs: (name) => name.replace(OF_ALL, "$1").replace(OF_EACH, "$1.$2"),
-  toTheirs: (name) => name.replace(OURS_OF_EACH, "$1.gaudi_modules.$2").replace(OURS_OF_ALL, "$1.gaudi_module."),
+export const resnetReference: ReferenceModels<ResnetConfig> = {
+  gaussian: false,
+  names: {
+    toOurs: (name) => name.replace(OF_ALL, "$1").replace(OF_EACH, "$1.$2"),
+    toTheirs: (name) => name.replace(OURS_OF_EACH, "$1.gaudi_modules.$2").replace(OURS_OF_ALL, "$1.gaudi_module."),
+  },
+  // How many batches each normalization has seen: PyTorch wants it, and uses it for nothing here.
+  others: async (_, parameters) =>
+    [...parameters.keys()]
+      .filter((name) => name.endsWith(".running_var"))
+      .map((name) => ({
+        name: name.replace(/running_var$/, "num_batches_tracked"),
+        dtype: "I64",
+        shape: [],
+        data: BigInt64Array.of(0n),
+      })),
 };
 
 const DEPTHS: Readonly<Record<string, string>> = { "2,2,2,2": "resnet18", "3,4,6,3": "resnet34" };
 const CHANNELS = "64,128,256,512";
 
-export const resnetReader: ReferenceReader = {
-  type: "resnet",
-  gaussian: false,
-  names: resnetNames,
-
+export const resnetWeights: WeightsReader<ResnetConfig> = {
   recognizes: (tensors) => tensors.has("bn1.running_mean") && tensors.has("layer1.0.bn1.running_mean"),
 
   config(checkpoint) {
@@ -42,19 +52,40 @@ export const resnetReader: ReferenceReader = {
       num_classes: classes,
       model_args: { ...(name === undefined && { layers }), ...(String(channels) !== CHANNELS && { channels }) },
       pretrained_cfg: {
-        ...preparation(hyper, { interpolation: "bilinear", crop_pct: 0.875 }),
+        ...referencePreparation(hyper, { interpolation: "bilinear", crop_pct: 0.875 }),
         input_size: [sideOf(checkpoint, "conv1.weight", 1), image, image],
         num_classes: classes,
       },
     };
   },
+
+  forTransformers: ({ stages, colors, classes }, weights, { size, mean, std }) => ({
+    config: {
+      model_type: "resnet",
+      architectures: ["ResNetForImageClassification"],
+      embedding_size: sideOf(weights, "conv1.weight", 0),
+      hidden_sizes: stages.map(({ width }) => width),
+      depths: stages.map(({ blocks }) => blocks),
+      layer_type: "basic",
+      hidden_act: "relu",
+      downsample_in_first_stage: false,
+      num_channels: colors,
+      ...placeholderLabels(classes),
+      image_size: size,
+    },
+    // As the published checkpoints of microsoft/resnet have it; 3 is bicubic.
+    preprocessor: {
+      ...{ do_resize: true, do_normalize: true, image_processor_type: "ConvNextImageProcessor" },
+      ...{ size: { shortest_edge: size }, crop_pct: 0.875, resample: 3, image_mean: mean, image_std: std },
+    },
+  }),
 };
 
 /**
  * The reference can take the masks of a kernel's first position for all of them. Its trainer has the setting and does not
  * pass it on, so that such a checkpoint leaves open which masks it was trained with.
  */
-function expectMasksOfTheirOwn({ rest, tensors, file }: ReferenceCheckpoint): void {
+function expectMasksOfTheirOwn({ rest, tensors, file }: WeightsFile): void {
   const unified = findSetting(rest.hyper_parameters, ["unified_mask"], isBoolean) ?? false;
   const isPerKernel = [...tensors.keys()].some((name) => OURS_OF_EACH.test(name));
   if (!unified || !isPerKernel) return;

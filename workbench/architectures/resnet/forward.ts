@@ -2,16 +2,15 @@
 // in training and by the running ones else.
 
 import { add, maxPool, mean, relu, type Tensor, type Tensor2D, type Tensor4D, tidy } from "@tensorflow/tfjs-core";
-import { linear } from "../../engine/ops/index.ts";
 import { expectOperand } from "../../engine/ops/operands.ts";
-import type { Model } from "../../models/model.ts";
-import type { ClassifierOptions } from "../parts/classifier.ts";
+import { applyHead } from "../parts/classifier.ts";
 import { dropPath, dropper } from "../parts/dropout.ts";
 import { normalizeBatch } from "../parts/norms.ts";
-import { normOf } from "./architecture.ts";
+import type { ClassifierOptions, LayerSource } from "../task.ts";
 import type { ResnetConfig } from "./config.ts";
+import { normOf } from "./names.ts";
 
-export type Resnet = Model<ResnetConfig>;
+type Resnet = LayerSource<ResnetConfig>;
 
 /**
  * @param images float32 (batch, height, width, colors), normalized
@@ -36,7 +35,6 @@ export function resnetLogits(model: Resnet, images: Tensor4D, options: Classifie
         return relu(add(residual, model.hasLayer(shortcut) ? convolved(shortcut, x) : x));
       });
     }
-    const pooled = drop(mean(x, [1, 2]), dropout);
-    return linear(pooled, model.parameter("fc.weight"), model.parameter("fc.bias")) as Tensor2D;
+    return applyHead(model, "fc", drop(mean(x, [1, 2]), dropout));
   });
 }

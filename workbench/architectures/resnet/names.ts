@@ -28,3 +28,7 @@ const TABLE = nameTable([
 ]);
 
 export const { storedName, parameterName } = transformersNames(TABLE, TRANSFORMERS_PREFIX);
+
+/** The normalization that follows a convolution: `bn1` of `conv1`, `downsample.1` of `downsample.0`. */
+export const normOf = (convolution: string): string =>
+  convolution.replace(/conv(\d+)$/, "bn$1").replace(/downsample\.0$/, "downsample.1");

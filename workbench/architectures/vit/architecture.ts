@@ -15,25 +15,57 @@ import {
   uniform,
   ZEROS,
 } from "../network.ts";
+import { HALF } from "../parts/image-terms.ts";
 import { BARE } from "../parts/name-table.ts";
+import { vitWeights } from "./checkpoint.ts";
 import { isVitName, readVitConfig, type VitConfig } from "./config.ts";
-import { PACKED_PARTS, parameterName, storedName, TRANSFORMERS_PREFIX } from "./names.ts";
+import { vitLogits } from "./forward.ts";
+import { OTHER_NAMES, PACKED_PARTS, parameterName, storedName, TRANSFORMERS_PREFIX } from "./names.ts";
 
 export const vit: Architecture<VitConfig> = {
   type: "vit",
   title: "ViT",
-  recognizes: ({ architecture }) => typeof architecture === "string" && isVitName(architecture),
-  prefixes: ["", TRANSFORMERS_PREFIX, BARE],
-  savedPrefix: (prefix) => (prefix === BARE ? TRANSFORMERS_PREFIX : prefix),
-  prefixOf: ({ naming }) => (naming === "timm" ? "" : TRANSFORMERS_PREFIX),
-  storedName,
-  parameterName,
-  joined,
+  task: {
+    kind: "image-classification",
+    sizes: ({ image, classes }) => ({ image, classes }),
+    preparation: { ...HALF, interpolation: "bicubic", cropShare: 0.9, cropMode: "center" },
+    positions: {
+      parameter: "pos_embed",
+      first: ({ classPosition }) => (classPosition ? 1 : 0),
+      patch: ({ patch }) => patch,
+      resized: (config, image) => ({ ...config, image }),
+    },
+    logits: vitLogits,
+  },
   readConfig: readVitConfig,
-  // The pooler of a bare ViTModel feeds no classifier.
-  ignores: (name) => /^(vit\.)?pooler\./.test(name),
   network,
   publishedTotal,
+  names: {
+    prefixes: ["", TRANSFORMERS_PREFIX, BARE],
+    savedPrefix: (prefix) => (prefix === BARE ? TRANSFORMERS_PREFIX : prefix),
+    prefixOf: ({ naming }) => (naming === "timm" ? "" : TRANSFORMERS_PREFIX),
+    storedName,
+    parameterName,
+    joined,
+    // The pooler of a bare ViTModel feeds no classifier.
+    ignores: (name) => /^(vit\.)?pooler\./.test(name),
+    others: OTHER_NAMES,
+  },
+  timm: {
+    known: ["vit_*", "deit_*"],
+    example: "vit_small_patch4_32",
+    isName: isVitName,
+    sizes: { width: "embed_dim", blocks: "depth", heads: "num_heads", image: "img_size" },
+  },
+  weights: vitWeights,
+  // Trained from scratch with σ rising to 100; models that were tuned from dense ones say that theirs have none.
+  reference: { gaussian: true },
+  python: {
+    module: "gblr_vit",
+    auto: "AutoModelForImageClassification",
+    own: { base: "ViTForImageClassification", model: "GblrViTForImageClassification", config: "GblrViTConfig" },
+    timm: { model: "GblrTimmViTForImageClassification", config: "GblrTimmViTConfig" },
+  },
 };
 
 function joined({ blocks, attentionBias }: VitConfig, prefix: string): Map<string, readonly string[]> {

@@ -1,20 +1,25 @@
-// The config.json of a vision transformer out of the reference implementation's checkpoint, as timm writes it: sizes from
-// shapes. Its names are timm's of 2021, with queries, keys and values apart where they are GBLR.
+// A vision transformer's checkpoints without a config.json: one as timm writes it, and one in Hugging Face's words, out of
+// the shapes of tensors. Names are timm's, with queries, keys and values apart where they are structured.
 
 import { ModelError } from "../../../hub/model-folder/index.ts";
-import { usualHeads } from "../parts/heads.ts";
-import { findSetting, isCount } from "../parts/hyper-parameters.ts";
-import { preparation } from "../parts/reference-preparation.ts";
-import { countNumbered, ratioOf, sideOf } from "../parts/tensor-shapes.ts";
-import type { ReferenceCheckpoint, ReferenceReader } from "../reader.ts";
+import type { WeightsFile, WeightsReader } from "../architecture.ts";
+import {
+  countNumbered,
+  findSetting,
+  isCount,
+  ratioOf,
+  referencePreparation,
+  sideOf,
+  usualHeads,
+} from "../parts/checkpoint.ts";
+import { placeholderLabels } from "../parts/config-fields.ts";
+import type { VitConfig } from "./config.ts";
 
 /** timm's names by width; of any other width it is `base` with a width of its own. */
 const NAMES: Readonly<Record<number, string>> = { 192: "tiny", 384: "small", 1024: "large" };
 
-export const vitReader: ReferenceReader = {
-  type: "vit",
-  // Trained from scratch with σ rising to 100; models that were tuned from dense ones say that theirs have none.
-  gaussian: true,
+export const vitWeights: WeightsReader<VitConfig> = {
+  width: ["patch_embed.proj.weight", 0],
 
   recognizes: (tensors) => tensors.has("patch_embed.proj.weight") && tensors.has("blocks.0.norm1.weight"),
 
@@ -54,12 +59,35 @@ export const vitReader: ReferenceReader = {
         ...(representation !== undefined && { representation_size: representation }),
       },
       pretrained_cfg: {
-        ...preparation(hyper, { interpolation: "bicubic", crop_pct: 0.9 }),
+        ...referencePreparation(hyper, { interpolation: "bicubic", crop_pct: 0.9 }),
         input_size: [colors, image, image],
         num_classes: classes,
       },
     };
   },
+
+  forTransformers: (config, _, { size, mean, std }) => ({
+    config: {
+      model_type: "vit",
+      architectures: ["ViTForImageClassification"],
+      hidden_size: config.width,
+      num_hidden_layers: config.blocks,
+      num_attention_heads: config.heads,
+      intermediate_size: config.innerWidth,
+      hidden_act: "gelu",
+      layer_norm_eps: 1e-12,
+      image_size: config.image,
+      patch_size: config.patch,
+      num_channels: config.colors,
+      qkv_bias: config.attentionBias,
+      ...placeholderLabels(config.classes),
+    },
+    // As the published checkpoints of google/vit have it; 2 is bilinear.
+    preprocessor: {
+      ...{ do_resize: true, do_normalize: true, image_processor_type: "ViTImageProcessor" },
+      ...{ size: { height: size, width: size }, resample: 2, image_mean: mean, image_std: std },
+    },
+  }),
 };
 
 /** The reference's own small models are 768 wide, with 8 blocks of 8 heads. */
@@ -72,7 +100,7 @@ const LAYER_SCALE = 1e-5;
  * Patches in a row, and whether the class token has a position beside theirs.
  * @throws ModelError when positions are not those of a square of patches
  */
-function positionsOf(checkpoint: ReferenceCheckpoint): { grid: number; classPosition: boolean } {
+function positionsOf(checkpoint: WeightsFile): { grid: number; classPosition: boolean } {
   const positions = sideOf(checkpoint, "pos_embed", 1);
   const hasToken = checkpoint.tensors.has("cls_token");
   for (const classPosition of hasToken ? [true, false] : [false]) {

@@ -3,9 +3,8 @@
 
 import { z } from "zod";
 import { ModelError } from "../../../hub/model-folder/index.ts";
-import { classCount } from "../parts/class-count.ts";
-import { blockCount, chance, count } from "../parts/config-fields.ts";
-import { checked, isTimm, readTimmConfig, refuseOthers } from "../parts/timm-config.ts";
+import { blockCount, chance, checked, classCount, count } from "../parts/config-fields.ts";
+import { isTimm, readTimmConfig, refuseOthers } from "../parts/timm-config.ts";
 
 export interface VitConfig {
   blocks: number;

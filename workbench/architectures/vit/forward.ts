@@ -14,17 +14,17 @@ import {
   tanh,
   tidy,
   tile,
-  transpose,
 } from "@tensorflow/tfjs-core";
-import { layerNorm, linear } from "../../engine/ops/index.ts";
-import type { Model } from "../../models/model.ts";
-import { attend } from "../parts/attention.ts";
-import type { ClassifierOptions } from "../parts/classifier.ts";
+import { attend, inHeads, outOfHeads } from "../parts/attention.ts";
+import { applyHead } from "../parts/classifier.ts";
 import { type DropAt, dropPath, dropper } from "../parts/dropout.ts";
+import { normalizeLayer } from "../parts/norms.ts";
 import { embedPatches, expectImages } from "../parts/patches.ts";
+import type { ClassifierOptions, LayerSource } from "../task.ts";
 import type { VitConfig } from "./config.ts";
+import { PACKED_PARTS } from "./names.ts";
 
-export type Vit = Model<VitConfig>;
+type Vit = LayerSource<VitConfig>;
 
 /**
  * @param images float32 (batch, image, image, colors), normalized
@@ -49,7 +49,7 @@ export function vitLogits(model: Vit, images: Tensor4D, { training = false, seed
       x = tidy(() => half(`${name}.ls2`, mlp(model, `${name}.mlp`, { x: normed(model, `${name}.norm2`, x), drop })));
     }
     const pooled = tanhLayer(model, pool(model, x));
-    return linear(drop(pooled, dropout.head), model.parameter("head.weight"), model.parameter("head.bias")) as Tensor2D;
+    return applyHead(model, "head", drop(pooled, dropout.head));
   });
 }
 
@@ -69,18 +69,19 @@ interface Within {
 }
 
 const normed = (model: Vit, name: string, x: Tensor): Tensor =>
-  layerNorm(x, model.parameter(`${name}.weight`), model.parameter(`${name}.bias`), { epsilon: model.config.epsilon });
+  normalizeLayer(model, name, { x, epsilon: model.config.epsilon });
 
 const scaled = (model: Vit, name: string, x: Tensor): Tensor =>
   model.config.layerScale === undefined ? x : mul(x, model.parameter(`${name}.gamma`));
 
 function attention(model: Vit, name: string, { x, drop }: Within): Tensor {
-  const { heads, width, dropout } = model.config;
-  const [batch, count] = x.shape as [number, number];
-  const inHeads = (part: string) =>
-    transpose(reshape(model.linear(`${name}.${part}`, x), [batch, count, heads, width / heads]), [0, 2, 1, 3]);
-  const y = attend(inHeads("q_proj"), inHeads("k_proj"), inHeads("v_proj"), { drop, rate: dropout.attention });
-  return model.linear(`${name}.proj`, reshape(transpose(y, [0, 2, 1, 3]), [batch, count, width]));
+  const { heads, dropout } = model.config;
+  const [q, k, v] = PACKED_PARTS.map((part) => inHeads(model.linear(`${name}.${part}`, x), heads)) as [
+    Tensor,
+    Tensor,
+    Tensor,
+  ];
+  return model.linear(`${name}.proj`, outOfHeads(attend(q, k, v, { drop, rate: dropout.attention })));
 }
 
 function mlp(model: Vit, name: string, { x, drop }: Within): Tensor {
@@ -104,5 +105,5 @@ function pool(model: Vit, x: Tensor): Tensor {
 
 function tanhLayer(model: Vit, x: Tensor): Tensor {
   if (model.config.representation === undefined) return x;
-  return tanh(linear(x, model.parameter("pre_logits.fc.weight"), model.parameter("pre_logits.fc.bias")));
+  return tanh(applyHead(model, "pre_logits.fc", x));
 }

@@ -1,6 +1,8 @@
 // What the parameters of a vision transformer are called: ours, which are timm's with queries, keys and values apart,
-// and Hugging Face's.
+// Hugging Face's, and those that programs have in memory.
 
+import type { OtherNames } from "../architecture.ts";
+import { TORCHVISION } from "../parts/image-terms.ts";
 import { nameTable, transformersNames } from "../parts/name-table.ts";
 
 /** Before all names of Hugging Face's but the head's. */
@@ -28,3 +30,55 @@ export const { storedName, parameterName } = transformersNames(TABLE, TRANSFORME
 
 /** Queries, keys and values of timm's lie in one matrix, in this order. */
 export const PACKED_PARTS = ["q_proj", "k_proj", "v_proj"] as const;
+
+const TORCHVISION_LAYER = "encoder.layers.encoder_layer_#";
+
+const TORCHVISION_NAMES = nameTable([
+  ["cls_token", "class_token"],
+  ["pos_embed", "encoder.pos_embedding"],
+  ["patch_embed.proj", "conv_proj"],
+  ["blocks.#.norm1", `${TORCHVISION_LAYER}.ln_1`],
+  ["blocks.#.attn.qkv.weight", `${TORCHVISION_LAYER}.self_attention.in_proj_weight`],
+  ["blocks.#.attn.qkv.bias", `${TORCHVISION_LAYER}.self_attention.in_proj_bias`],
+  ["blocks.#.attn.proj", `${TORCHVISION_LAYER}.self_attention.out_proj`],
+  ["blocks.#.norm2", `${TORCHVISION_LAYER}.ln_2`],
+  ["blocks.#.mlp.fc1", `${TORCHVISION_LAYER}.mlp.0`],
+  ["blocks.#.mlp.fc2", `${TORCHVISION_LAYER}.mlp.3`],
+  // As before torchvision 0.12, in the weights that it still downloads.
+  ["blocks.#.mlp.fc1", `${TORCHVISION_LAYER}.mlp.linear_1`],
+  ["blocks.#.mlp.fc2", `${TORCHVISION_LAYER}.mlp.linear_2`],
+  ["norm", "encoder.ln"],
+  ["head", "heads.head"],
+  // A head of one's own in the place of them all.
+  ["head", "heads"],
+]);
+
+/** transformers 5 has other names in memory than in the files that it writes and reads. */
+const FROM_5 = nameTable(
+  ["vit.", ""].flatMap((prefix) => {
+    const [memory, file] = [`${prefix}layers.#`, `${prefix}encoder.layer.#`];
+    return [
+      [`${file}.attention.attention.query`, `${memory}.attention.q_proj`],
+      [`${file}.attention.attention.key`, `${memory}.attention.k_proj`],
+      [`${file}.attention.attention.value`, `${memory}.attention.v_proj`],
+      [`${file}.attention.output.dense`, `${memory}.attention.o_proj`],
+      [`${file}.intermediate.dense`, `${memory}.mlp.fc1`],
+      [`${file}.output.dense`, `${memory}.mlp.fc2`],
+      [`${file}.layernorm_before`, `${memory}.layernorm_before`],
+      [`${file}.layernorm_after`, `${memory}.layernorm_after`],
+    ] as const;
+  }),
+);
+
+/** Namings that programs have in memory; ResNets have the same names in torchvision and timm, vision transformers have not. */
+export const OTHER_NAMES: readonly OtherNames[] = [
+  {
+    isUsedBy: (tensors) => tensors.has("class_token") && tensors.has("conv_proj.weight"),
+    toCheckpoint: TORCHVISION_NAMES.toOurs,
+    preparation: TORCHVISION,
+  },
+  {
+    isUsedBy: (tensors) => [...tensors.keys()].some((name) => FROM_5.toOurs(name) !== undefined),
+    toCheckpoint: FROM_5.toOurs,
+  },
+];

@@ -37,14 +37,19 @@ export async function hubAccessFrom(env: Environment): Promise<OpenedAccess> {
   return { access: { endpoint, token, cache, offline }, close: async () => {} };
 }
 
+/** An address on the Hub as the user knows it: under the folder that HF_ENDPOINT names, where that is a local Hub's. */
+export type EndpointName = (url: string) => string;
+
 /** Runs an action with the Hub of the environment, and ends a local one after. */
 export async function withHub<Result>(
   env: Environment,
-  action: (access: HubAccess) => Promise<Result>,
+  action: (access: HubAccess, named: EndpointName) => Promise<Result>,
 ): Promise<Result> {
   const { access, close } = await hubAccessFrom(env);
   try {
-    return await action(access);
+    return await action(access, (url) =>
+      isLocal(env) ? url.replace(access.endpoint, env.HF_ENDPOINT as string) : url,
+    );
   } catch (error) {
     throw isLocal(env) && error instanceof Error ? inTermsOf(error, access, env) : error;
   } finally {

@@ -5,6 +5,7 @@ import process from "node:process";
 import { stripVTControlCharacters } from "node:util";
 import { Command, CommanderError } from "commander";
 import packageJson from "../../../package.json" with { type: "json" };
+import { SettingsError } from "../../pipeline/stage.ts";
 
 /** `interrupted` as shells have it for SIGINT. */
 export const EXIT = { ok: 0, failed: 1, usage: 2, interrupted: 130 } as const;
@@ -71,7 +72,7 @@ export async function runProgram(program: Command, argv: readonly string[]): Pro
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage; // commander has printed it
     process.stderr.write(`${program.name()}: ${oneLine(error instanceof Error ? error.message : String(error))}\n`);
     if (error instanceof Interrupted) return EXIT.interrupted;
-    return error instanceof UsageError ? EXIT.usage : EXIT.failed;
+    return error instanceof UsageError || error instanceof SettingsError ? EXIT.usage : EXIT.failed;
   }
 }
 

@@ -1,22 +1,14 @@
-// Settings of a recipe as flags: a zod object says name, type, default, unit and limits of each, once; the command line,
-// its help and the checks all come from it. What the settings do is not known here.
+// Settings of a recipe as flags. A zod object gives the name, type, default, unit and limits of each; the command line, its
+// help and the checks are derived from it.
 
 import { Option } from "commander";
 import { z } from "zod";
+import type { SettingMeta } from "../../pipeline/settings.ts";
 import { UsageError } from "./program.ts";
 
-/** A description, the unit that the value is counted in, which stands in the flag's brackets, and the heading that it stands under, for `--help`. */
-export interface SettingMeta {
-  description: string;
-  unit?: string;
-  group?: string;
-}
-
-interface Property {
+/** A setting in the JSON schema of its object. */
+interface Property extends Partial<SettingMeta> {
   type?: string;
-  description?: string;
-  unit?: string;
-  group?: string;
   default?: unknown;
   enum?: readonly string[];
 }
@@ -25,19 +17,37 @@ interface Property {
 export const flagOf = (name: string): string => `--${name.replace(/[A-Z]/g, (capital) => `-${capital.toLowerCase()}`)}`;
 
 /**
- * One commander option a setting.
+ * A commander option for each setting, and a hidden one for each name that it had before.
  * @param defaults shown instead of the schema's own
  */
 export function optionsOf<Shape extends z.ZodRawShape>(
   schema: z.ZodObject<Shape>,
   defaults: Readonly<Record<string, unknown>> = {},
 ): Option[] {
-  return Object.entries(propertiesOf(schema)).map(([name, property]) => {
+  return Object.entries(propertiesOf(schema)).flatMap(([name, property]) => {
     const given = name in defaults ? defaults[name] : property.default;
     const text = isTold(given) ? withDefault(property.description ?? "", given) : (property.description ?? "");
     const option = optionOf(name, property, { text, isOn: given === true });
-    return property.group === undefined ? option : option.helpGroup(`${property.group}:`);
+    const former = property.formerly?.map(
+      (before) => new FormerOption(name, option.flags.replace(flagOf(name), flagOf(before))),
+    );
+    return [property.group === undefined ? option : option.helpGroup(`${property.group}:`), ...(former ?? [])];
   });
+}
+
+/** A flag under a name that its setting had before. Its value is stored under the present name. */
+class FormerOption extends Option {
+  private readonly present: string;
+
+  constructor(present: string, flags: string) {
+    super(flags);
+    this.present = present;
+    this.hideHelp();
+  }
+
+  override attributeName(): string {
+    return this.present;
+  }
 }
 
 function optionOf(name: string, property: Property, { text, isOn }: { text: string; isOn: boolean }): Option {

@@ -1,19 +1,23 @@
-// An experiment as a person follows it: a line on stdout when a stage is done, a bar on stderr while it works, the table
-// at the end. With --json stdout is left to the one document.
+// Shows the events of the pipeline: a line on stdout for each stage and its result, a bar on stderr while it works, and the
+// table of the comparison. A silent view leaves stdout to the verb.
 
 import process from "node:process";
-import { percent } from "../../../hub/text/numbers.ts";
-import type { ExperimentEvent, InnerEvent } from "../../pipeline/stage.ts";
-import type { ComparisonRow } from "../../report/index.ts";
+import { formatCount, percent } from "../../../hub/text/numbers.ts";
+import type { ComparisonRow } from "../../evaluate/comparison-row.ts";
+import type { InnerEvent, PipelineEvent, WindowsEvent } from "../../pipeline/stage.ts";
+import type { TourEvent } from "../../pipeline/tour.ts";
 import { showPull } from "../pull.ts";
 import { showPullZoo } from "../pull-zoo.ts";
 import { showPush } from "../push.ts";
 import { type ProgressBar, progressBar } from "./progress.ts";
 import { type Cell, formatBytes, type Palette, paletteFor, table, threeDigits } from "./terminal.ts";
 
-export class ExperimentView {
+/** Of experiments, of verbs, and of tours, which have events of their own. */
+export type ViewEvent = PipelineEvent | TourEvent;
+
+export class PipelineView {
   private bar: ProgressBar | undefined;
-  /** what the bar is about */
+  /** of the stage that began last */
   private label = "";
   private readonly palette: Palette = paletteFor(process.stdout, process.env);
   private readonly silent: boolean;
@@ -22,7 +26,7 @@ export class ExperimentView {
     this.silent = silent;
   }
 
-  show(event: ExperimentEvent): void {
+  show(event: ViewEvent): void {
     if (event.kind === "stage") this.begin(event);
     else if (event.kind === "inner") this.inner(event);
     else if (event.kind === "row") this.line(rowLine(event.row));
@@ -35,7 +39,7 @@ export class ExperimentView {
     this.bar = undefined;
   }
 
-  private begin({ stage, of, done }: Extract<ExperimentEvent, { kind: "stage" }>): void {
+  private begin({ stage, of, done }: Extract<PipelineEvent, { kind: "stage" }>): void {
     this.stop();
     this.label = of === undefined ? stage : `${stage} ${of}`;
     this.line(done ? this.palette.dim(`${this.label}: done before`) : this.palette.dim(`${this.label} …`));
@@ -46,19 +50,19 @@ export class ExperimentView {
     if (!this.silent) process.stdout.write(`${text}\n`);
   }
 
-  /** What the user should know, whatever stdout is for. */
+  /** A note for the user, on stderr. */
   private aside(text: string): void {
     this.stop();
     process.stderr.write(`gblr: ${text}\n`);
   }
 
-  /** The present bar, or a new one for another kind of amount. */
-  private barFor(key: string, total: number, format: (amount: number) => string): ProgressBar {
-    if (this.bar && this.barKey === key) return this.bar;
+  /** The present bar, or a new one for another kind of work. @param what label outside of a stage */
+  private barFor(what: string, total: number, format: (amount: number) => string): ProgressBar {
+    if (this.bar && this.barKey === what) return this.bar;
     this.stop();
-    this.barKey = key;
+    this.barKey = what;
     this.barDone = 0;
-    this.bar = progressBar({ label: this.label, total, format });
+    this.bar = progressBar({ label: this.label || what, total, format });
     return this.bar;
   }
 
@@ -70,49 +74,68 @@ export class ExperimentView {
     this.barDone = done;
   }
 
-  private inner({ of, event }: InnerEvent): void {
-    if (of === "pull") showPull(event, this.barFor("pull", 0, formatBytes));
+  private inner(inner: InnerEvent): void {
+    const { of, event } = inner;
+    if (of === "pull") showPull(event, this.barFor(inner.name, 0, formatBytes));
     else if (of === "zoo" && event.kind === "note") this.aside(event.text);
-    else if (of === "zoo") showPullZoo(event, this.barFor("pull", 0, formatBytes));
-    else if (of === "push") showPush(event, this.barFor("push", 0, formatBytes));
-    else if (of === "tokenize" && event.kind === "tokenizing") {
-      const bar = this.barFor("tokenize", 1, percent);
-      this.moveTo(bar, event.fraction);
-      bar.note(`${event.tokens} tokens, ${formatBytes(event.bytesPerSecond)}/s`);
-    } else if (of === "tokenize" && event.kind === "tokens") {
-      this.line(`  ${event.tokens.length} tokens of ${formatBytes(event.tokens.counts.bytes)} text`);
-    } else if (of === "windows") {
-      const { split, windows, context, leftOut } = event;
-      if (leftOut > 0) {
-        this.line(`  ${split}: ${windows} whole windows of ${context} tokens; ${leftOut} tokens at the end left out`);
-      }
+    else if (of === "zoo") showPullZoo(event, this.barFor(inner.name, 0, formatBytes));
+    else if (of === "push") showPush(event, this.barFor("pushing", 0, formatBytes));
+    else if (of === "load") this.transfer("loading", event);
+    else if (of === "save") this.transfer("saving", event);
+    else if (of === "tokenize") this.tokenize(event);
+    else if (of === "windows") this.windows(event);
+    else if (of === "images" && event.kind === "extracting") {
+      const note = `${formatCount(event.images)} images, ${formatBytes(event.bytes)}`;
+      this.progress("images", { done: event.fraction, of: 1, format: percent, note });
     } else if (of === "evaluate" && event.kind === "progress") {
-      const bar = this.barFor("evaluate", event.of, windows);
-      this.moveTo(bar, event.windows);
-      bar.note(`perplexity ${Math.exp(event.nll).toFixed(3)}`);
-    } else if (of === "images" && event.kind === "extracting") {
-      const bar = this.barFor("images", 1, percent);
-      this.moveTo(bar, event.fraction);
-      bar.note(`${event.images} images, ${formatBytes(event.bytes)}`);
+      const note = `perplexity ${Math.exp(event.nll).toFixed(3)}`;
+      this.progress("evaluating", { done: event.windows, of: event.of, format: counted("windows"), note });
     } else if (of === "accuracy" && event.kind === "progress") {
-      const bar = this.barFor("accuracy", event.of, images);
-      this.moveTo(bar, event.images);
-      bar.note(`top-1 ${percent(event.top1)}  loss ${event.loss.toFixed(4)}`);
+      const note = `top-1 ${percent(event.top1)}  loss ${event.loss.toFixed(4)}`;
+      this.progress("evaluating", { done: event.images, of: event.of, format: counted("images"), note });
+    } else if (of === "calibrate" && event.kind === "progress") {
+      this.progress("calibrating", { done: event.inputs, of: inner.total, format: counted(inner.unit) });
     } else if (of === "convert") this.convert(event);
     else if (of === "fit") this.fit(event);
   }
 
+  private progress(what: string, { done, of, format, note }: Progress): void {
+    const bar = this.barFor(what, of, format);
+    this.moveTo(bar, done);
+    if (note !== undefined) bar.note(note);
+  }
+
+  /** Bytes of a model, read or written. */
+  private transfer(what: string, event: Extract<InnerEvent, { of: "load" | "save" }>["event"]): void {
+    const bar = this.barFor(what, 0, formatBytes);
+    if (event.kind === "opened") bar.setTotal(event.bytes);
+    else if (event.kind === "saved") this.stop();
+    else bar.advance(event.bytes);
+  }
+
+  private tokenize(event: Extract<InnerEvent, { of: "tokenize" }>["event"]): void {
+    if (event.kind === "tokenizing") {
+      const note = `${formatCount(event.tokens)} tokens, ${formatBytes(event.bytesPerSecond)}/s`;
+      this.progress("tokenizing", { done: event.fraction, of: 1, format: percent, note });
+    } else if (event.kind === "tokens") {
+      this.line(`  ${event.tokens.length} tokens of ${formatBytes(event.tokens.counts.bytes)} text`);
+    }
+  }
+
+  private windows({ split, windows, context, leftOut }: WindowsEvent): void {
+    if (leftOut === 0) return;
+    this.line(`  ${split}: ${windows} whole windows of ${context} tokens; ${leftOut} tokens at the end left out`);
+  }
+
   private convert(event: Extract<InnerEvent, { of: "convert" }>["event"]): void {
     if (event.kind === "layer") {
-      const bar = this.barFor("convert", event.of, layers);
-      this.moveTo(bar, event.index);
-      bar.note(event.name);
+      this.progress("converting", { done: event.index, of: event.of, format: counted("layers"), note: event.name });
     } else if (event.kind === "search") {
       this.bar?.note(`${event.name}, step ${event.step} of ${event.steps}, error ${event.error.toFixed(4)}`);
     } else if (event.kind === "converted") {
       const { totals, counts, layers } = event;
       const mean = layers.reduce((sum, { error }) => sum + error, 0) / layers.length;
-      const cost = `${percent(totals.share)} of their dense multiply-adds, ${percent(counts.reference.relative)} of the model's`;
+      const cost = `${percent(totals.share)} of their dense multiply-adds, relative FLOPs ${percent(counts.reference.relative)} (reference), ${percent(counts.actual.relative)} (actual)`;
       this.line(`  ${layers.length} layers at ${cost}; mean relative error ${mean.toFixed(4)}`);
     }
   }
@@ -120,7 +143,7 @@ export class ExperimentView {
   private fit(event: Extract<InnerEvent, { of: "fit" }>["event"]): void {
     if (event.kind === "resumed") this.line(`  goes on after step ${event.step} of ${event.steps}`);
     else if (event.kind === "step") {
-      const bar = this.barFor("fit", event.steps, steps);
+      const bar = this.barFor("training", event.steps, steps);
       if (this.barDone === 0) bar.skip(event.step - 1);
       if (this.barDone === 0) this.barDone = event.step - 1;
       this.moveTo(bar, event.step);
@@ -133,21 +156,15 @@ export class ExperimentView {
   }
 }
 
-/** Runs a stage to its end with its progress on the view. */
-export async function shown<Result>(
-  stage: AsyncGenerator<ExperimentEvent, Result>,
-  view: ExperimentView,
-): Promise<Result> {
-  for (;;) {
-    const { value, done } = await stage.next();
-    if (done) return value;
-    view.show(value);
-  }
+interface Progress {
+  done: number;
+  of: number;
+  format: (amount: number) => string;
+  /** behind the numbers */
+  note?: string;
 }
 
-const windows = (count: number) => `${Math.round(count)} windows`;
-const images = (count: number) => `${Math.round(count)} images`;
-const layers = (count: number) => `${Math.round(count)} layers`;
+const counted = (unit: string) => (count: number) => `${Math.round(count)} ${unit}`;
 const steps = (count: number) =>
   count < 10 && count % 1 !== 0 ? `${count.toFixed(2)} steps` : `${Math.round(count)} steps`;
 
@@ -163,8 +180,8 @@ function rowLine(row: ComparisonRow): string {
 export function comparisonTable(rows: readonly ComparisonRow[], palette: Palette): string[] {
   const metric = Object.keys(rows[0]?.metrics ?? {})[0] ?? "perplexity";
   const right = (text: string): Cell => ({ text, align: "right" });
-  const heading = ["model", "", metric, "FLOPs (reference)", "FLOPs (all)", "parameters", "file", "seconds"].map(
-    (text, i): Cell => ({ text, paint: palette.dim, align: i < 2 ? "left" : "right" }),
+  const headings = twoLines(["model", "", metric, ...RELATIVE_FLOPS, "parameters", "file", "seconds"]).map((line) =>
+    line.map((text, i): Cell => ({ text, paint: palette.dim, align: i < 2 ? "left" : "right" })),
   );
   const body = rows.map((row): Cell[] => [
     { text: row.name },
@@ -176,5 +193,17 @@ export function comparisonTable(rows: readonly ComparisonRow[], palette: Palette
     right(row.fileBytes === undefined ? "" : formatBytes(row.fileBytes)),
     right(row.seconds === undefined ? "" : threeDigits(row.seconds)),
   ]);
-  return table([heading, ...body]);
+  return table([...headings, ...body]);
+}
+
+/** Headings of the two counts of multiply-adds, which every table has side by side. */
+export const RELATIVE_FLOPS = ["relative FLOPs\n(reference)", "relative FLOPs\n(actual)"];
+
+/** Headings over two lines: what stands before a line end on the first, everything else on the second. */
+export function twoLines(headings: readonly string[]): [string[], string[]] {
+  const parts = headings.map((heading) => heading.split("\n"));
+  return [
+    parts.map((part) => (part.length > 1 ? (part[0] as string) : "")),
+    parts.map((part) => part.at(-1) as string),
+  ];
 }

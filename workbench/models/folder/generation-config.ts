@@ -8,10 +8,7 @@ import { reason } from "../../../hub/files/byte-source.ts";
 import { ModelError } from "../../../hub/model-folder/index.ts";
 import { parseJson } from "../../../hub/text/json.ts";
 import { textOfFile } from "../../../hub/text/utf8.ts";
-
-const TokenId = z.int().min(0);
-/** One token or several, any of which ends a text. */
-export const EndOfText = z.union([TokenId, z.array(TokenId).min(1)]).nullish();
+import { EndOfText } from "../../architectures/parts/config-fields.ts";
 
 const FIELDS = z.looseObject({ eos_token_id: EndOfText });
 

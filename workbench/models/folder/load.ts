@@ -19,10 +19,10 @@ import {
 import { toFloat32 } from "../../../hub/safetensors/index.ts";
 import { isJsonObject, jsonOrUndefined } from "../../../hub/text/json.ts";
 import { textOfFile } from "../../../hub/text/utf8.ts";
-import type { Architecture } from "../../architectures/architecture.ts";
+import { type Architecture, namesOf } from "../../architectures/architecture.ts";
 import type { ParameterInfo } from "../../architectures/network.ts";
-import { isClassifier } from "../../architectures/parts/classifier.ts";
 import { architectureOfConfig } from "../../architectures/registry.ts";
+import { isClassifier } from "../../architectures/task.ts";
 import { startParameters } from "../create.ts";
 import { PREPROCESSOR_FILE } from "../images/image-processor.ts";
 import { imageSettings } from "../images/image-settings.ts";
@@ -84,7 +84,7 @@ export async function* loadModel(
     }
     for (const [name, variable] of startParameters(made, head?.seed ?? 0)) parameters.set(name, variable);
     const { layers, masks } = stored;
-    const prefix = architecture.savedPrefix?.(stored.prefix) ?? stored.prefix;
+    const prefix = namesOf(architecture).savedPrefix?.(stored.prefix) ?? stored.prefix;
     const parts = { architecture, config, json, parameters, layers, masks, prefix, preprocessor };
     yield { kind: "loaded", model: new Model(parts) };
   } catch (error) {

@@ -2,7 +2,6 @@
 // write-folder.ts.
 
 import { ModelError } from "../../../hub/model-folder/index.ts";
-import { isKnownInPython } from "../../../hub/python/index.ts";
 import { fromFloat32, type TensorSource } from "../../../hub/safetensors/index.ts";
 import type { Model } from "../model.ts";
 import { storedConfig } from "./stored-config.ts";
@@ -46,7 +45,7 @@ export async function* saveModel<Config>(
     model: dtype === "float32" ? tensors.model : tensors.model.map((source) => inType(source, dtype)),
     training: trainable ? tensors.trainable : [],
     config: dtype === "float32" ? config : { ...config, torch_dtype: dtype },
-    python: Object.keys(tensors.layers).length > 0 && isKnownInPython(saved.architecture.type),
+    python: Object.keys(tensors.layers).length > 0 ? saved.architecture.python : undefined,
     preprocessor: saved.preprocessor,
     base: base.folder,
     maxShardBytes,

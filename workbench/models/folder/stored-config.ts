@@ -3,8 +3,8 @@
 
 import { FORMAT } from "../../../hub/model-folder/index.ts";
 import { pythonConfig } from "../../../hub/python/index.ts";
-import { isClassifier } from "../../architectures/parts/classifier.ts";
 import { isTimm } from "../../architectures/parts/timm-config.ts";
+import { isClassifier } from "../../architectures/task.ts";
 import { modelCounts } from "../counts.ts";
 import { imageSettings } from "../images/image-settings.ts";
 import type { Model } from "../model.ts";
@@ -26,7 +26,10 @@ export async function storedConfig(
   const structures = Object.values(layers).map(({ structure }) => structure);
   const [structure] = structures.toSorted((a, b) => countOf(structures, b) - countOf(structures, a));
   const known = { model_type: model.architecture.type, ...json };
-  const config: Record<string, unknown> = { ...pythonConfig(known, structure !== undefined), ...savedType(json) };
+  const config: Record<string, unknown> = {
+    ...pythonConfig(known, structure !== undefined, model.architecture.python),
+    ...savedType(json),
+  };
   // timm's checkpoints say what they are in a field of their own; model_type would be transformers' to read.
   if (structure === undefined && isTimm(json)) delete config.model_type;
   if (structure === undefined) return config;

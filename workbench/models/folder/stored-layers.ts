@@ -3,7 +3,7 @@
 
 import { transpose, type Variable } from "@tensorflow/tfjs-core";
 import type { TensorSource } from "../../../hub/safetensors/index.ts";
-import { layersOf, parametersOf } from "../../architectures/architecture.ts";
+import { layersOf, namesOf, parametersOf } from "../../architectures/architecture.ts";
 import { pack } from "../../gblr/packed.ts";
 import type { GblrStructure } from "../../structures/gblr.ts";
 import type { LinearLayer, Model } from "../model.ts";
@@ -34,7 +34,7 @@ export interface StoredTensors {
 
 /** Packs what is to be packed; all else is read when it is written. */
 export async function storedTensors(model: Model): Promise<StoredTensors> {
-  const storedName = (name: string) => model.architecture.storedName(name, model.prefix);
+  const storedName = (name: string) => namesOf(model.architecture).storedName(name, model.prefix);
   const found: StoredTensors = { model: [], trainable: [], layers: {} };
   const owners = ownersOf(model);
   const infos = parametersOf(model.architecture, model.config);
@@ -74,7 +74,7 @@ function joinedSources({
   layers,
 }: Model): Map<string, TensorSource | "elsewhere"> {
   const found = new Map<string, TensorSource | "elsewhere">();
-  for (const [stored, names] of architecture.joined?.(config, prefix) ?? []) {
+  for (const [stored, names] of namesOf(architecture).joined?.(config, prefix) ?? []) {
     const owners = names.map((name) => layers.get(name.replace(/\.\w+$/, "")));
     if (owners.some((layer) => layer?.structure.name !== "dense")) continue;
     const variables = names.map((name) => parameters.get(name) as Variable);

@@ -3,7 +3,7 @@
 
 import { ModelError, type ModelLayers, type OpenModel, type StoredLayer } from "../../../hub/model-folder/index.ts";
 import type { TensorInfo } from "../../../hub/safetensors/index.ts";
-import { type Architecture, layersOf, parametersOf } from "../../architectures/architecture.ts";
+import { type Architecture, isPassedOver, layersOf, namesOf, parametersOf } from "../../architectures/architecture.ts";
 import { type LayerInfo, type ParameterInfo, positionLayers } from "../../architectures/network.ts";
 import type { MaskSettings } from "../../gblr/mask.ts";
 import { dense } from "../../structures/dense.ts";
@@ -87,7 +87,7 @@ class Checkpoint {
     this.structured = new Map(
       open.layers
         .filter(({ form }) => form !== "dense")
-        .map((layer) => [architecture.parameterName(layer.name, this.prefix), layer]),
+        .map((layer) => [namesOf(architecture).parameterName(layer.name, this.prefix), layer]),
     );
     this.parts = this.findParts();
   }
@@ -112,7 +112,7 @@ class Checkpoint {
 
   addParameter(name: string, { shape, buffer = false, kernel = false }: ParameterInfo): void {
     const part = this.parts.get(name);
-    const moreRows = this.architecture.mayHaveMoreRows?.(name) ?? false;
+    const moreRows = namesOf(this.architecture).mayHaveMoreRows?.(name) ?? false;
     const stored = part?.stored ?? this.storedName(name);
     const inFile = kernel ? inCheckpoints(shape) : part ? [part.rows, ...shape.slice(1)] : shape;
     const wanted = { shape: inFile, moreRows };
@@ -136,7 +136,7 @@ class Checkpoint {
     const { architecture, config, expected } = this;
     for (const stored of this.open.tensors.tensors.keys()) {
       if (this.claimed.has(stored)) continue;
-      if (architecture.ignores(architecture.parameterName(stored, this.prefix), config)) continue;
+      if (isPassedOver(architecture, namesOf(architecture).parameterName(stored, this.prefix), config)) continue;
       const what = `is no parameter of this ${architecture.type}; expected are ${expected.size}, by config.json`;
       throw this.problem(stored, what);
     }
@@ -197,7 +197,7 @@ class Checkpoint {
   }
 
   private storedName(name: string): string {
-    return this.architecture.storedName(name, this.prefix);
+    return namesOf(this.architecture).storedName(name, this.prefix);
   }
 
   private has(name: string): boolean {
@@ -217,17 +217,17 @@ class Checkpoint {
 
   /** The one with which most parameters are there: one that is missing must not be told by a name of another naming. */
   private findPrefix(): string {
-    const { architecture, expected, open } = this;
+    const { expected, open } = this;
+    const { prefixes, storedName } = namesOf(this.architecture);
     const names = [...expected.keys()];
-    const found = (prefix: string) =>
-      names.filter((name) => open.tensors.tensors.has(architecture.storedName(name, prefix))).length;
-    const counts = architecture.prefixes.map((prefix) => ({ prefix, count: found(prefix) }));
+    const found = (prefix: string) => names.filter((name) => open.tensors.tensors.has(storedName(name, prefix))).length;
+    const counts = prefixes.map((prefix) => ({ prefix, count: found(prefix) }));
     return counts.reduce((best, each) => (each.count > best.count ? each : best), { prefix: "", count: -1 }).prefix;
   }
 
   private findParts(): Map<string, { stored: string; first: number; rows: number; last: boolean }> {
     const found = new Map<string, { stored: string; first: number; rows: number; last: boolean }>();
-    for (const [stored, names] of this.architecture.joined?.(this.config, this.prefix) ?? []) {
+    for (const [stored, names] of namesOf(this.architecture).joined?.(this.config, this.prefix) ?? []) {
       if (!this.open.tensors.tensors.has(stored)) continue;
       const shapes = names.map((name) => (this.expected.get(name) as ParameterInfo).shape);
       const rows = shapes.reduce((sum, [count]) => sum + (count as number), 0);

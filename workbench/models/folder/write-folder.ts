@@ -14,7 +14,7 @@ import {
   replaceFiles,
   TRAINABLE_FILE,
 } from "../../../hub/model-folder/index.ts";
-import { EARLIER_PYTHON_FILES, pythonFiles } from "../../../hub/python/index.ts";
+import { EARLIER_PYTHON_FILES, type PythonClasses, pythonFiles } from "../../../hub/python/index.ts";
 import {
   bitsOf,
   otherModelFiles,
@@ -37,8 +37,8 @@ export interface FolderContent {
   training?: readonly TensorSource[];
   /** what is in config.json */
   config: Readonly<Record<string, unknown>>;
-  /** whether Python needs our files to load it. Default false */
-  python?: boolean;
+  /** what Python has for it, where Python needs our files to load it. Default none */
+  python?: PythonClasses | undefined;
   /** what is in preprocessor_config.json. Default as `base` has it */
   preprocessor?: Readonly<Record<string, unknown>> | undefined;
   /** folder whose tokenizer and preprocessor files are copied */
@@ -69,7 +69,7 @@ export const COMPANION_FILES = [
  */
 export async function* writeModelFolder(
   folder: string,
-  { model, training = [], config, python = false, preprocessor, base, maxShardBytes }: FolderContent,
+  { model, training = [], config, python, preprocessor, base, maxShardBytes }: FolderContent,
 ): AsyncGenerator<SaveEvent> {
   const all = [...model, ...training];
   const size = all.reduce((sum, { dtype, shape }) => sum + (bitsOf(dtype) / 8) * product(shape), 0);
@@ -87,7 +87,7 @@ export async function* writeModelFolder(
     const companions = await companionsOf(base, folder);
     if (preprocessor) companions.delete(PREPROCESSOR_FILE);
     for (const [name, path] of companions) staged.push(await staging(folder, name, await readFile(path)));
-    if (python) for (const { name, text } of await pythonFiles()) staged.push(await staging(folder, name, text));
+    if (python) for (const { name, text } of await pythonFiles(python)) staged.push(await staging(folder, name, text));
     if (preprocessor) staged.push(await staging(folder, PREPROCESSOR_FILE, textOf(preprocessor)));
     staged.push(await staging(folder, CONFIG_FILE, textOf(config)));
     const files = staged.map(({ path }) => basename(path));

@@ -4,8 +4,8 @@
 import { type Checkpoint, openCheckpoint } from "../../../hub/checkpoint/index.ts";
 import { ModelError, wrapperOf } from "../../../hub/model-folder/index.ts";
 import type { TensorInfo } from "../../../hub/safetensors/index.ts";
-import type { ReferenceCheckpoint, ReferenceReader } from "../../architectures/reader.ts";
-import { findReader, readerFor } from "./readers.ts";
+import type { Architecture, ReferenceModels, WeightsFile, WeightsReader } from "../../architectures/architecture.ts";
+import { ARCHITECTURES } from "../../architectures/registry.ts";
 
 /** What the trainer's wrapper puts before the model's names. */
 const WRAPPER = "model.";
@@ -13,10 +13,16 @@ const WRAPPER = "model.";
 /** A parameter that only GBLR layers have. */
 const SIGN = ".lr_weight1";
 
+/** An architecture that the reference implementation has models of. */
+export interface ReferenceArchitecture extends Architecture {
+  readonly weights: WeightsReader;
+  readonly reference: ReferenceModels;
+}
+
 export interface ReadCheckpoint {
-  reader: ReferenceReader;
+  architecture: ReferenceArchitecture;
   /** under our names */
-  seen: ReferenceCheckpoint;
+  seen: WeightsFile;
   /** our names to those in the file */
   names: ReadonlyMap<string, string>;
 }
@@ -25,10 +31,10 @@ export interface ReadCheckpoint {
 export function readTensors(checkpoint: Checkpoint, file: string): ReadCheckpoint {
   const { tensors, rest, tied } = checkpoint;
   const theirs = unwrapped(checkpoint);
-  const reader = readerFor(infos(checkpoint, theirs), file);
+  const architecture = readerFor(infos(checkpoint, theirs), file);
   const names = new Map<string, string>();
   for (const [name, stored] of theirs) {
-    const own = reader.names?.toOurs(name) ?? name;
+    const own = architecture.reference.names?.toOurs(name) ?? name;
     if (names.has(own)) throw new ModelError(`is "${own}", which is there already`, { file, tensor: stored });
     names.set(own, stored);
   }
@@ -37,7 +43,7 @@ export function readTensors(checkpoint: Checkpoint, file: string): ReadCheckpoin
   const known = ties.filter((tie): tie is [string, string] => tie[0] !== undefined && tie[1] !== undefined);
   const seen = { file, rest, tensors: new Map<string, TensorInfo>(), tied: new Map(known) };
   for (const [name, stored] of names) seen.tensors.set(name, tensors.get(stored) as TensorInfo);
-  return { reader, seen, names };
+  return { architecture, seen, names };
 }
 
 /**
@@ -61,3 +67,26 @@ function unwrapped({ tensors }: Checkpoint): Map<string, string> {
 
 const infos = ({ tensors }: Checkpoint, names: ReadonlyMap<string, string>): Map<string, TensorInfo> =>
   new Map(Array.from(names, ([name, stored]) => [name, tensors.get(stored) as TensorInfo]));
+
+const referenceArchitectures = (): ReferenceArchitecture[] =>
+  ARCHITECTURES.filter(
+    (each): each is ReferenceArchitecture => each.weights !== undefined && each.reference !== undefined,
+  );
+
+/** @returns undefined when no architecture has these tensors */
+const findReader = (tensors: ReadonlyMap<string, TensorInfo>): ReferenceArchitecture | undefined =>
+  referenceArchitectures().find(({ weights }) => weights.recognizes(tensors));
+
+/** @throws ModelError when no architecture has these tensors */
+function readerFor(tensors: ReadonlyMap<string, TensorInfo>, file: string): ReferenceArchitecture {
+  const found = findReader(tensors);
+  if (found) return found;
+  const [first = "none"] = tensors.keys();
+  const problem = `its tensors are of no architecture that is known, such as ${JSON.stringify(first.slice(0, 200))}`;
+  throw new ModelError(
+    `${problem}; known are ${referenceArchitectures()
+      .map(({ type }) => type)
+      .join(", ")}`,
+    { file },
+  );
+}

@@ -4,16 +4,15 @@
 import { randomBytes } from "node:crypto";
 import { mkdir, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { openCheckpoint } from "../../../hub/checkpoint/index.ts";
+import { type Checkpoint, openCheckpoint } from "../../../hub/checkpoint/index.ts";
 import { writeFileAtomically } from "../../../hub/files/atomic-file.ts";
 import { CONFIG_FILE, ModelError } from "../../../hub/model-folder/index.ts";
-import { type TensorSource, writeModel } from "../../../hub/safetensors/index.ts";
-import type { ReadingOptions, ReferenceReader } from "../../architectures/reader.ts";
+import { type TensorSource, toFloat32, writeModel } from "../../../hub/safetensors/index.ts";
+import type { ReadingOptions } from "../../architectures/architecture.ts";
 import { loadModelNow } from "../folder/load.ts";
 import { type SaveOptions, saveModel } from "../folder/save.ts";
 import type { Model } from "../model.ts";
-import { type CheckedTensor, checkValues } from "./check-values.ts";
-import { readTensors } from "./checkpoint-tensors.ts";
+import { type ReadCheckpoint, type ReferenceArchitecture, readTensors } from "./checkpoint-tensors.ts";
 import { gblrPart } from "./stored-masks.ts";
 
 export interface ImportReferenceOptions extends ReadingOptions, Pick<SaveOptions, "base" | "maxShardBytes"> {
@@ -49,8 +48,8 @@ export async function* importReference(
   const stage = join(dirname(out), `.${basename(out)}.${randomBytes(6).toString("hex")}.tmp`);
   await mkdir(stage);
   try {
-    const { reader, config } = yield* stageModel(file, stage, options);
-    const model = await loaded(stage, { file, reader });
+    const { architecture, config } = yield* stageModel(file, stage, options);
+    const model = await loaded(stage, { file, architecture });
     try {
       const layers = [...model.layers.values()].filter(({ structure }) => structure.name === "gblr").length;
       yield { kind: "converting", layers };
@@ -66,7 +65,7 @@ export async function* importReference(
 }
 
 interface Staged {
-  reader: ReferenceReader;
+  architecture: ReferenceArchitecture;
   config: Record<string, unknown>;
 }
 
@@ -79,11 +78,14 @@ async function* stageModel(
   const checkpoint = await openCheckpoint(file);
   try {
     const read = readTensors(checkpoint, file);
-    const { reader, seen, names } = read;
-    if (type !== undefined && reader.type !== type) throw new ModelError(`is a ${reader.type}, no ${type}`, { file });
-    const plain = reader.config(seen, { heads });
+    const { architecture, seen, names } = read;
+    const { weights, reference } = architecture;
+    if (type !== undefined && architecture.type !== type) {
+      throw new ModelError(`is a ${architecture.type}, no ${type}`, { file });
+    }
+    const plain = weights.config(seen, { heads });
     yield* checkValues(checkpoint, read);
-    const gblr = await gblrPart(checkpoint, read, gaussian ?? reader.gaussian);
+    const gblr = await gblrPart(checkpoint, read, gaussian ?? reference.gaussian);
     const config = { ...plain, ...(Object.keys(gblr.layers).length > 0 && { gblr }) };
     await writeFileAtomically(join(stage, CONFIG_FILE), JSON.stringify(config));
     const sources = Array.from(names, ([name, stored]): TensorSource => {
@@ -91,22 +93,58 @@ async function* stageModel(
       return { name, dtype, shape, data: () => checkpoint.chunks(stored) };
     });
     for await (const _ of writeModel(stage, sources, { metadata: { format: "pt" } }));
-    return { reader, config };
+    return { architecture, config };
   } finally {
     await checkpoint.close();
   }
 }
 
 /** What is wrong with the staged files is wrong with the checkpoint, and is told by its names. */
-async function loaded(stage: string, { file, reader }: { file: string; reader: ReferenceReader }): Promise<Model> {
+async function loaded(
+  stage: string,
+  { file, architecture }: { file: string; architecture: ReferenceArchitecture },
+): Promise<Model> {
   try {
     return await loadModelNow(stage);
   } catch (error) {
     if (!(error instanceof ModelError) || !error.file.startsWith(stage)) throw error;
     const problem = error.message.slice(error.file.length + 2);
     const told = problem.replace(/^(tensor|layer) "([^"]*)"/, (_, what, name) => {
-      return `${what} ${JSON.stringify(reader.names?.toTheirs(name) ?? name)}`;
+      return `${what} ${JSON.stringify(architecture.reference.names?.toTheirs(name) ?? name)}`;
     });
     throw new ModelError(told, { file }, { cause: error });
+  }
+}
+
+export interface CheckedTensor {
+  kind: "checking";
+  tensor: string;
+  /** of this tensor, of `total` */
+  bytes: number;
+  total: number;
+}
+
+const FLOATS = new Set(["F64", "F32", "F16", "BF16"]);
+
+/**
+ * Reads every value once: one that is not finite is none of a model's. Widths and locations may be outside of [0, 1],
+ * where the reference's trainer does not clamp after every step: masks are defined there too.
+ * @throws ModelError naming the tensor and the value
+ */
+async function* checkValues(
+  checkpoint: Checkpoint,
+  { seen, names }: Pick<ReadCheckpoint, "seen" | "names">,
+): AsyncGenerator<CheckedTensor, void> {
+  const { file, tensors } = seen;
+  const total = [...tensors.values()].reduce((sum, { byteLength }) => sum + byteLength, 0);
+  for (const [name, stored] of names) {
+    const tensor = await checkpoint.read(stored);
+    // Smoothness can be without bound.
+    if (FLOATS.has(tensor.dtype) && !name.endsWith(".sigma")) {
+      const values = toFloat32(tensor);
+      const bad = values.findIndex((value) => !Number.isFinite(value));
+      if (bad >= 0) throw new ModelError(`value ${bad} is not finite`, { file, tensor: stored });
+    }
+    yield { kind: "checking", tensor: stored, bytes: tensor.data.byteLength, total };
   }
 }

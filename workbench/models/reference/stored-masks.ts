@@ -4,7 +4,7 @@
 import type { Checkpoint } from "../../../hub/checkpoint/index.ts";
 import { FORMAT, ModelError } from "../../../hub/model-folder/index.ts";
 import { toFloat32 } from "../../../hub/safetensors/index.ts";
-import { findSetting, isBoolean, isRecord, type Settings } from "../../architectures/parts/hyper-parameters.ts";
+import { findSetting, isBoolean, isRecord, type Settings } from "../../architectures/parts/checkpoint.ts";
 import type { ReadCheckpoint } from "./checkpoint-tensors.ts";
 
 export interface GblrPart {

@@ -13,7 +13,7 @@ import { type PullEvent, type PullOptions, pull } from "../../../hub/pull/index.
 import type { Located } from "../../../hub/pull/locate.ts";
 import { fetchCheckpoint, forgetCheckpoint, type ZooEvent } from "../../../hub/zoo/fetch.ts";
 import { ZOO_RELEASE, type ZooEntry, ZooError, zooEntry, zooFolder } from "../../../hub/zoo/releases.ts";
-import type { ReadingOptions } from "../../architectures/reader.ts";
+import type { ReadingOptions } from "../../architectures/architecture.ts";
 import { COMPANION_FILES } from "../folder/write-folder.ts";
 import { type ImportReferenceEvent, importReference } from "./import-reference.ts";
 

@@ -4,6 +4,7 @@
 import { type Checkpoint, openCheckpoint, writeRest } from "../../../hub/checkpoint/index.ts";
 import { CONFIG_FILE } from "../../../hub/model-folder/index.ts";
 import { openTensors, type TensorSource, type WriteProgress } from "../../../hub/safetensors/index.ts";
+import { namesOf } from "../../architectures/architecture.ts";
 import { prepareFolder, writeModelFolder } from "../folder/write-folder.ts";
 import { type Recognized, recognize, type WeightsOptions } from "./recognize.ts";
 
@@ -69,11 +70,11 @@ export async function* importWeights(
   }
 }
 
-/** All tensors but a head that is the embedding again. */
+/** All tensors but those that repeat another one, such as a head that is the embedding again. */
 function sourcesOf({ architecture, config, tensors }: Recognized): TensorSource[] {
-  const settings = architecture.readConfig({ ...config }, CONFIG_FILE);
-  const isTied = (name: string) =>
-    /(^|\.)lm_head\.weight$/.test(name) && architecture.ignores("lm_head.weight", settings);
+  const { prefixes, parameterName, tied } = namesOf(architecture);
+  const repeated = tied?.(architecture.readConfig({ ...config }, CONFIG_FILE)) ?? [];
+  const isTied = (name: string) => prefixes.some((prefix) => repeated.includes(parameterName(name, prefix)));
   return Array.from(tensors.tensors)
     .filter(([name]) => !isTied(name))
     .map(([name, { dtype, shape }]) => ({ name, dtype, shape, data: () => tensors.chunks(name) }));

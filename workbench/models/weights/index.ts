@@ -1,6 +1,6 @@
-// Files of weights alone, made into model folders. The one door of this folder.
+// Files of weights alone, made into model folders: what other folders use of it.
 
-export { HeadsUnknown } from "../reference/index.ts";
+export { HeadsUnknown } from "../../architectures/parts/checkpoint.ts";
 export {
   type ImportWeightsEvent,
   type ImportWeightsOptions,

@@ -1,10 +1,11 @@
-// The tensors of a file that are its model's: all of them, or those in the dictionary that training scripts keep the model
-// in, with the optimizer's and others beside it.
+// The tensors of a file that are its model's, by the names that checkpoints have, and the architecture that they are of. They
+// are all of its tensors, or those in the dictionary that training scripts keep the model in, with the optimizer's and
+// others beside it.
 
 import { unwrapTensors, wrapperOf } from "../../../hub/model-folder/index.ts";
-import type { TensorFile } from "../../../hub/safetensors/index.ts";
-import { type FoundKind, findKind } from "./kinds.ts";
-import { isTorchvisionVit, usualNames } from "./usual-names.ts";
+import { renameTensors, type TensorFile, type TensorInfo } from "../../../hub/safetensors/index.ts";
+import { type Architecture, namesOf, type OtherNames, type WeightsReader } from "../../architectures/architecture.ts";
+import { ARCHITECTURES } from "../../architectures/registry.ts";
 
 /** What scripts call it, the likeliest first. */
 const DICTIONARIES = [
@@ -24,8 +25,8 @@ export interface ModelTensors {
   tensors: TensorFile;
   /** what was taken off their names in the file */
   prefix: string;
-  /** whether their names were those of a vision transformer of torchvision's */
-  isTorchvisionVit: boolean;
+  /** the naming of a program that their names were of, where it is none of checkpoints */
+  naming: OtherNames | undefined;
 }
 
 /** @returns undefined for tensors of no architecture that is known */
@@ -41,10 +42,50 @@ export function modelTensors(file: TensorFile): ModelTensors | undefined {
       chunks: (name) => file.chunks(dictionary + name),
     };
     const unwrapped = unwrapTensors(part);
-    const tensors = usualNames(unwrapped);
+    const naming = ARCHITECTURES.flatMap((each) => namesOf(each).others ?? []).find((others) =>
+      others.isUsedBy(unwrapped.tensors),
+    );
+    const tensors = loneHead(renameTensors(unwrapped, (name) => naming?.toCheckpoint(name) ?? name));
     const kind = findKind(tensors);
-    if (!kind) continue;
-    return { kind, tensors, prefix: dictionary + wrapper, isTorchvisionVit: isTorchvisionVit(unwrapped) };
+    if (kind) return { kind, tensors, prefix: dictionary + wrapper, naming };
   }
   return undefined;
+}
+
+export interface FoundKind {
+  architecture: Architecture;
+  reader: WeightsReader;
+  /** what its names in the file begin with, see TensorNames.prefixes */
+  prefix: string;
+  /** tensors by the reader's names */
+  seen: ReadonlyMap<string, TensorInfo>;
+  readerName(stored: string): string;
+}
+
+/** @returns undefined for tensors of no architecture that is known */
+function findKind({ tensors }: TensorFile): FoundKind | undefined {
+  for (const architecture of ARCHITECTURES) {
+    const { weights: reader } = architecture;
+    const { prefixes, storedName, parameterName } = namesOf(architecture);
+    for (const prefix of reader ? prefixes : []) {
+      const readerName = (stored: string) => storedName(parameterName(stored, prefix), reader?.prefix ?? "");
+      const seen = new Map(Array.from(tensors, ([name, info]) => [readerName(name), info]));
+      if (reader?.recognizes(seen)) return { architecture, reader, prefix, seen, readerName };
+    }
+  }
+  return undefined;
+}
+
+const NUMBERED_HEAD = /^(fc|head|classifier)\.\d+(?=\.(weight|bias)$)/;
+
+/**
+ * A head in a torch.nn.Sequential, with dropout before it: `fc.1.weight` is `fc.weight` where no other layer of the head has
+ * parameters. Hugging Face's ResNet has its head so by itself.
+ */
+function loneHead(file: TensorFile): TensorFile {
+  const names = [...file.tensors.keys()].filter((name) => /^(fc|head|classifier)\./.test(name));
+  const layers = new Set(names.map((name) => name.replace(/\.[^.]*$/, "")));
+  const [layer = ""] = layers;
+  if (layers.size !== 1 || layer === "classifier.1" || !NUMBERED_HEAD.test(`${layer}.weight`)) return file;
+  return renameTensors(file, (name) => name.replace(NUMBERED_HEAD, "$1"));
 }

@@ -3,18 +3,13 @@
 
 import { findLayers, ModelError } from "../../../hub/model-folder/index.ts";
 import type { TensorFile } from "../../../hub/safetensors/index.ts";
-import type { Architecture } from "../../architectures/architecture.ts";
-import type { ResnetConfig } from "../../architectures/resnet/config.ts";
-import type { VitConfig } from "../../architectures/vit/config.ts";
+import type { Architecture, WeightsFile } from "../../architectures/architecture.ts";
+import { findSetting, isCount, sideOf, usualHeads } from "../../architectures/parts/checkpoint.ts";
 import { storedParameters } from "../folder/stored-parameters.ts";
-import { TORCHVISION } from "../images/image-settings.ts";
-import { findSetting, isCount, type ReferenceCheckpoint, sideOf, usualHeads } from "../reference/index.ts";
-import type { FoundKind } from "./kinds.ts";
-import { type ModelTensors, modelTensors } from "./model-tensors.ts";
-import { processorFor, resnetForTransformers, vitForTransformers } from "./transformers-config.ts";
-import { type AssumedImages, assumedImages, type ImageOptions, type UsualImages, usualImages } from "./usual-images.ts";
+import { type FoundKind, type ModelTensors, modelTensors } from "./model-tensors.ts";
+import { type AssumedImages, assumedImages, type ImageOptions, usualImages } from "./usual-images.ts";
 
-export interface Weights extends Pick<ReferenceCheckpoint, "rest" | "tied"> {
+export interface Weights extends Pick<WeightsFile, "rest" | "tied"> {
   /** what errors call it */
   file: string;
   tensors: TensorFile;
@@ -53,14 +48,17 @@ export function recognize(weights: Weights, options: WeightsOptions = {}): Recog
   if (!found) return undefined;
   const { kind, tensors } = found;
   const { architecture, reader } = kind;
+  const seen = seenBy(found, weights);
   const heads = headsOf(kind, weights, options);
-  const plain = reader.config(seenBy(found, weights), { heads: heads.count });
+  const plain = reader.config(seen, { heads: heads.count });
   const cfg = plain.pretrained_cfg as Record<string, unknown> | undefined;
-  const usual = found.isTorchvisionVit ? TORCHVISION : undefined;
-  const images = cfg && usualImages(cfg, { ...options, type: architecture.type, file, usual });
+  const usual = found.naming?.preparation;
+  const images = cfg && usualImages(cfg, { ...options, architecture, file, usual });
   const described = images ? { ...plain, pretrained_cfg: images.cfg } : plain;
   const own: Pick<Recognized, "config" | "preprocessor"> =
-    images && kind.prefix !== "" ? inTheirManner(kind, { described, images, file }) : { config: described };
+    images && kind.prefix !== "" && reader.forTransformers
+      ? reader.forTransformers(architecture.readConfig(described, file), seen, images)
+      : { config: described };
   const config = architecture.readConfig({ ...own.config }, file);
   const { layers } = findLayers({ path: file, tensors });
   const stored = storedParameters({ path: file, tensors, layers }, { architecture, config });
@@ -78,7 +76,7 @@ export function recognize(weights: Weights, options: WeightsOptions = {}): Recog
 }
 
 /** The weights as the reader of a kind takes them. */
-function seenBy({ kind, prefix }: ModelTensors, { file, rest, tied }: Weights): ReferenceCheckpoint {
+function seenBy({ kind, prefix }: ModelTensors, { file, rest, tied }: Weights): WeightsFile {
   const { seen, readerName } = kind;
   const called = (name: string) => readerName(name.slice(prefix.length));
   const own = [...tied].filter((names) => names.every((name) => name.startsWith(prefix)));
@@ -88,30 +86,9 @@ function seenBy({ kind, prefix }: ModelTensors, { file, rest, tied }: Weights): 
 
 const HEADS = ["num_heads", "n_head", "num_attention_heads"];
 
-function headsOf({ width, seen }: FoundKind, { file, rest }: Weights, { heads }: WeightsOptions) {
+function headsOf({ reader: { width }, seen }: FoundKind, { file, rest }: Weights, { heads }: WeightsOptions) {
   if (width === undefined) return {};
   const told = heads ?? findSetting(rest, HEADS, isCount);
   if (told !== undefined) return { count: told };
   return { count: usualHeads(sideOf({ file, tensors: seen }, ...width), file), isAssumed: true };
-}
-
-interface Described {
-  /** config.json as timm writes it */
-  described: Record<string, unknown>;
-  images: UsualImages;
-  file: string;
-}
-
-/** The same in Hugging Face's words, for weights that have its names. */
-function inTheirManner(
-  { architecture, seen }: FoundKind,
-  { described, images, file }: Described,
-): Required<Pick<Recognized, "config" | "preprocessor">> {
-  const config = architecture.readConfig(described, file);
-  if (architecture.type === "vit") {
-    return { config: vitForTransformers(config as VitConfig), preprocessor: processorFor("vit", images) };
-  }
-  const stem = sideOf({ file, tensors: seen }, "conv1.weight", 0);
-  const written = { ...resnetForTransformers(config as ResnetConfig, stem), image_size: images.size };
-  return { config: written, preprocessor: processorFor("resnet", images) };
 }

@@ -2,8 +2,10 @@
 // usual and was not said is told: no tensor tells it.
 
 import { ModelError } from "../../../hub/model-folder/index.ts";
-import type { ImageSettings } from "../../architectures/parts/image-terms.ts";
-import { imageSettings, type Preparation, usualPreparation } from "../images/image-settings.ts";
+import type { Architecture } from "../../architectures/architecture.ts";
+import type { ImageSettings, UsualPreparation } from "../../architectures/parts/image-terms.ts";
+import { imageTaskOf } from "../../architectures/task.ts";
+import { imageSettings } from "../images/image-settings.ts";
 
 export interface ImageOptions {
   /** rows and columns of images, where positions do not tell. Default 224 */
@@ -23,27 +25,29 @@ export interface UsualImages extends Pick<ImageSettings, "size" | "mean" | "std"
   cfg: Record<string, unknown>;
 }
 
+export interface UsualImagesOptions extends ImageOptions {
+  architecture: Architecture;
+  /** what errors call the weights */
+  file: string;
+  usual?: UsualPreparation | undefined;
+}
+
 /**
  * @param cfg `pretrained_cfg` as the shapes tell it: with `input_size`
- * @param type `model_type` of the classifier
- * @param usual what is assumed. Default what is usual for the type
+ * @param options.usual what is assumed. Default what is usual for the architecture
  * @throws ModelError for another size than positions have
  */
 export function usualImages(
   cfg: Record<string, unknown>,
-  {
-    type,
-    file,
-    usual = usualPreparation(type) as Preparation,
-    ...options
-  }: ImageOptions & { type: string; file: string; usual?: Preparation | undefined },
+  { architecture, file, usual, ...options }: UsualImagesOptions,
 ): UsualImages {
+  const { preparation, anySize } = imageTaskOf({ architecture });
+  const { interpolation, cropShare, cropMode, ...colorsOf } = usual ?? preparation;
   const [colors, told] = cfg.input_size as [number, number, number];
-  const { imageSize: size = told, mean = usual.mean, std = usual.std } = options;
-  if (hasPositions(type) && size !== told) {
+  const { imageSize: size = told, mean = colorsOf.mean, std = colorsOf.std } = options;
+  if (!anySize && size !== told) {
     throw new ModelError(`its positions are those of images of ${told} × ${told}, not ${size} × ${size}`, { file });
   }
-  const { interpolation, cropShare, cropMode } = usual;
   const said = { mean, std, interpolation, crop_pct: cropShare, crop_mode: cropMode };
   return {
     size,
@@ -53,8 +57,6 @@ export function usualImages(
   };
 }
 
-const hasPositions = (type: string): boolean => type !== "resnet";
-
 /** What a recognized classifier is said to want, without having been asked. */
 export function assumedImages(
   model: Parameters<typeof imageSettings>[0],
@@ -62,7 +64,7 @@ export function assumedImages(
 ): AssumedImages {
   const own = imageSettings(model);
   return {
-    ...(!hasPositions(model.architecture.type) && imageSize === undefined && { imageSize: own.size }),
+    ...(imageTaskOf(model).anySize && imageSize === undefined && { imageSize: own.size }),
     ...(mean === undefined && { mean: own.mean }),
     ...(std === undefined && { std: own.std }),
     interpolation: own.interpolation,

@@ -14,8 +14,7 @@ import {
   openImages,
   sampleOf,
 } from "../../data/images/index.ts";
-import { SettingsError } from "../settings.ts";
-import { type ExperimentContext, type ExperimentEvent, lastEvent } from "../stage.ts";
+import { type ExperimentContext, lastEvent, type PipelineEvent, SettingsError } from "../stage.ts";
 import type { ImageSettings } from "./image-settings.ts";
 
 /** Of a data set that was opened. Close it. */
@@ -51,10 +50,10 @@ export async function* openImageSets(
   { folder, labels }: ImageSetsPlace,
   settings: ImageSettings,
   context: ExperimentContext,
-): AsyncGenerator<ExperimentEvent, ImageSets> {
+): AsyncGenerator<PipelineEvent, ImageSets> {
   const { trainSplit, validationSplit, testSplit, holdOut, trainLimit, limit, trainSample, seed } = settings;
   const open: ImageSet[] = [];
-  const opened = async function* (split: string): AsyncGenerator<ExperimentEvent, ImageSet> {
+  const opened = async function* (split: string): AsyncGenerator<PipelineEvent, ImageSet> {
     // Classes are numbered by the training split: another one may lack some.
     const [first] = open;
     const classes = first?.declared ? { classes: first.classes } : {};
@@ -105,7 +104,7 @@ export async function* classesOf(
   folder: string,
   settings: ImageSettings,
   context: ExperimentContext,
-): AsyncGenerator<ExperimentEvent, readonly string[]> {
+): AsyncGenerator<PipelineEvent, readonly string[]> {
   const images = yield* openedImages({ ...placeOf(folder, settings, context), split: settings.trainSplit });
   await images.close();
   return images.classes;
@@ -121,14 +120,14 @@ const placeOf = (
   imageColumn,
   labelColumn,
   classOrder,
-  cache: join(context.cache, "images"),
+  cache: context.cache,
   signal: context.signal,
 });
 
-/** Opened with its progress told. */
-export async function* openedImages(options: OpenImagesOptions): AsyncGenerator<ExperimentEvent, ImageSet> {
+/** @param options.cache of what is derived from data sets: images are kept in its `images` */
+export async function* openedImages({ cache, ...options }: OpenImagesOptions): AsyncGenerator<PipelineEvent, ImageSet> {
   const told = (event: ImagesEvent) => ({ kind: "inner", of: "images", event }) as const;
-  return (yield* lastEvent(openImages(options), "images", told)).images;
+  return (yield* lastEvent(openImages({ ...options, cache: join(cache, "images") }), "images", told)).images;
 }
 
 async function closeAll(sets: ImageSet[]): Promise<void> {

@@ -79,7 +79,9 @@ export const imageExperiment = z.object({
       .enum(["imagenet", "cifar10", "none"])
       .optional()
       .meta({ description: "a published policy instead, or none of these where a recipe has one" }),
-    colorJitter: amount("of changes of brightness, contrast and saturation, instead").optional(),
+    colorJitter: amount("of changes of brightness, contrast and saturation, instead")
+      .optional()
+      .meta({ description: "of changes of brightness, contrast and saturation, instead", formerly: ["colourJitter"] }),
     erasing: chance("of random erasing").default(0),
     mixup: z.number().min(0).default(0).meta({ description: "alpha of mixup; 0: none" }),
     cutmix: z.number().min(0).default(0).meta({ description: "alpha of cutmix; 0: none" }),

@@ -2,32 +2,34 @@
 // comes first.
 
 import type { Tensor, Tensor4D } from "@tensorflow/tfjs-core";
-import { classifierLogits, isClassifier } from "../../architectures/parts/classifier.ts";
-import { imageLoader } from "../../data/images/loader.ts";
-import { expectClasses } from "../../data/images/sets/classes.ts";
-import { clippedTold } from "../../data/images/sets/image-set.ts";
-import type { ImageTransform } from "../../data/images/transform.ts";
-import type { ImageLoader, ImageSet } from "../../data/images/types.ts";
+import { classifierLogits } from "../../architectures/parts/classifier.ts";
+import { isClassifier } from "../../architectures/task.ts";
+import {
+  clippedTold,
+  expectClasses,
+  type ImageLoader,
+  type ImageSet,
+  type ImageTransform,
+  imageLoader,
+  type TrainingTransform,
+} from "../../data/images/index.ts";
 import type { Accuracy } from "../../evaluate/accuracy.ts";
 import { describeModel, readConfig } from "../../models/folder/load.ts";
-import { imageSettings } from "../../models/images/image-settings.ts";
-import type { Model } from "../../models/model.ts";
-import { writeClassification } from "../../report/run-files.ts";
-import { imageTask } from "../../train/image-task.ts";
-import type { Evaluation } from "../../train/options.ts";
-import { locateDataset, locateModel, type Source } from "../fetch.ts";
+import { imageSettings, type Model } from "../../models/index.ts";
+import { writeClassification } from "../../report/index.ts";
+import { type Evaluation, imageTask } from "../../train/index.ts";
+import { fetchDataset, fetchModel, type Source } from "../fetch.ts";
 import { classNames, confusionRows, scoreImages } from "../measure.ts";
-import { SettingsError } from "../settings.ts";
-import type { ExperimentEvent } from "../stage.ts";
-import { resultOf } from "../stage.ts";
+import type { PipelineEvent } from "../stage.ts";
+import { resultOf, SettingsError } from "../stage.ts";
 import type { Domain, OpenData, Sources } from "./domain.ts";
 import { classesOf, type ImageSets, imageInputs, openImageSets, splitsOf } from "./image-sets.ts";
-import type { ImageSettings } from "./image-settings.ts";
-import { evaluationOptions, trainingTransform } from "./image-settings.ts";
+import { evaluationOptions, type ImageSettings, imageExperiment, trainingTransform } from "./image-settings.ts";
 import { checkScratch, scratchModel, scratchName } from "./scratch-model.ts";
 
 export const imageDomain: Domain<ImageSettings> = {
   task: "image-classification",
+  schema: imageExperiment,
 
   check(settings) {
     const { randAugment, autoAugment, colorJitter, newHead, distill } = settings;
@@ -49,9 +51,9 @@ export const imageDomain: Domain<ImageSettings> = {
     const preparation = { cropShare, cropMode, interpolation };
     const found =
       scratchName(model) === undefined
-        ? { ...(yield* locateModel(model, { ...context, trainable: true })), preparation }
+        ? { ...(yield* fetchModel(model, { ...context, trainable: true })), preparation }
         : undefined;
-    const data = yield* locateDataset({ name: dataset, config, splits: splitsOf(settings) }, context);
+    const data = yield* fetchDataset({ name: dataset, config, splits: splitsOf(settings) }, context);
     if (found && !settings.newHead) return { model: found, data };
     const classes = yield* classesOf(data.folder, settings, context);
     if (found) return { model: { ...found, head: { classes, seed: settings.seed } }, data };
@@ -104,7 +106,7 @@ function openData({ settings, sources, sets, own }: Opened): OpenData {
     scoreImages(model, { loader: loaderOf(images), batch: settings.microBatch, signal });
   const told = new Set<ImageLoader>();
   /** Once for each set. */
-  const clipped = function* (): Generator<ExperimentEvent> {
+  const clipped = function* (): Generator<PipelineEvent> {
     for (const loader of loaders.values()) {
       const text = told.has(loader) ? undefined : clippedTold(loader);
       if (text === undefined) continue;
@@ -129,7 +131,7 @@ function openData({ settings, sources, sets, own }: Opened): OpenData {
           model: sources.model.name,
           dataset,
           split: trainSplit,
-          transform: JSON.stringify(training),
+          transform: storedTransform(training),
           ...(dropPath !== undefined && { dropPath }),
         },
       });
@@ -151,8 +153,15 @@ function openData({ settings, sources, sets, own }: Opened): OpenData {
       }
       return values;
     },
-    inputs: (samples, batch) => imageInputs(loaderOf(sets.someOfTrain(samples)), { batch }),
-    forward: (model, images: Tensor) => classifierLogits(model, images as Tensor4D),
+    calibration: (samples, batch) => {
+      const images = sets.someOfTrain(samples);
+      return {
+        inputs: imageInputs(loaderOf(images), { batch }),
+        forward: (model, images: Tensor) => classifierLogits(model, images as Tensor4D),
+        total: images.length,
+        unit: "images",
+      };
+    },
     async *conclude(model, folder, signal) {
       const test = onTest ?? (yield* scoreOn(sets.test, model, signal));
       const train = yield* scoreOn(sets.trainSample, model, signal);
@@ -174,6 +183,10 @@ function openData({ settings, sources, sets, own }: Opened): OpenData {
     },
   };
 }
+
+/** Checkpoints keep this text and compare it: the setting keeps the name there that it had when the first were written. */
+const storedTransform = (training: TrainingTransform): string =>
+  JSON.stringify(training).replace('"colorJitter":', '"colourJitter":');
 
 /** @throws SettingsError when the model is no classifier */
 async function preparationOf({ folder, ...changes }: Source, { model: name }: ImageSettings): Promise<Preparation> {

@@ -1,43 +1,52 @@
 // Text for experiments with language models: windows of tokens, scored by perplexity.
 
-import { join } from "node:path";
 import type { Tensor, Tensor2D } from "@tensorflow/tfjs-core";
 import { z } from "zod";
-import { type Gpt2, gpt2Hidden } from "../../architectures/gpt2/forward.ts";
-import { windowInputs } from "../../compress/calibrate.ts";
-import type { TextWindows } from "../../data/types.ts";
+import { languageHidden, languageSizes } from "../../architectures/parts/language-model.ts";
+import { isLanguageModel } from "../../architectures/task.ts";
+import { windowInputs } from "../../compress/index.ts";
+import type { TextWindows } from "../../data/index.ts";
 import { readConfig } from "../../models/folder/load.ts";
-import { languageTask } from "../../train/language-task.ts";
-import { locateDataset, locateModel } from "../fetch.ts";
+import { languageTask } from "../../train/index.ts";
+import { fetchDataset, fetchModel } from "../fetch.ts";
 import { scoreText } from "../measure.ts";
-import { count, experimentShape, grouped, SettingsError, text } from "../settings.ts";
-import { type ExperimentEvent, resultOf } from "../stage.ts";
+import { count, experimentShape, grouped, text } from "../settings.ts";
+import { type PipelineEvent, resultOf, SettingsError } from "../stage.ts";
 import type { Domain, OpenData, Sources } from "./domain.ts";
 import { firstWindows, openTexts, type Texts } from "./texts.ts";
 
+export const languageSettings = z.object({
+  ...experimentShape("windows"),
+  ...grouped("Model and data", {
+    column: text("column that holds the text").default("text"),
+    encoding: text("encoding of files of text, such as windows-1252 (default: utf-8)").optional(),
+    context: count("length of a window", "tokens").default(1024),
+    wholeWindows: z
+      .boolean()
+      .default(false)
+      .meta({ description: "evaluate on whole windows only, as published tables do, without the end of the text" }),
+  }),
+});
+
+export type LanguageSettings = z.output<typeof languageSettings>;
+
 export const languageDomain: Domain<LanguageSettings> = {
   task: "text-generation",
+  schema: languageSettings,
   check: () => {},
 
   async *fetch({ model, dataset, config, trainSplit, validationSplit, testSplit }, context) {
     const splits = [trainSplit, validationSplit, testSplit];
-    const found = yield* locateModel(model, { ...context, trainable: true });
-    return { model: found, data: yield* locateDataset({ name: dataset, config, splits }, context) };
+    const found = yield* fetchModel(model, { ...context, trainable: true });
+    return { model: found, data: yield* fetchDataset({ name: dataset, config, splits }, context) };
   },
 
   async *open(settings, { model, data }, context) {
     await expectFitting(model.folder, settings);
     const { config, column, encoding, context: length, wholeWindows: whole } = settings;
-    const places = { dataset: data.folder, tokenizer: model.folder, cache: join(context.cache, "tokens") };
-    const texts = await openTexts({
-      ...places,
-      config,
-      column,
-      encoding,
-      context: length,
-      whole,
-      signal: context.signal,
-    });
+    const { cache, signal } = context;
+    const places = { dataset: data.folder, tokenizer: model.folder, cache, signal };
+    const texts = await openTexts({ ...places, config, column, encoding, context: length, whole });
     try {
       return openData(yield* splitsOf(texts, settings), { texts, settings, model });
     } catch (error) {
@@ -66,26 +75,30 @@ function openData(
     trainItems: train.length,
     task: (model, teacher) =>
       languageTask({
-        model: model as Gpt2,
+        model,
         windows: train,
-        ...(teacher && { teacher: { ...teacher, model: teacher.model as Gpt2 } }),
+        ...(teacher && { teacher }),
         settings: { model: source.name, dataset: settings.dataset, split: settings.trainSplit },
       }),
     async *score(model, signal) {
-      const { perplexity, nll } = yield* scoreText(model as Gpt2, { windows: test, signal });
+      const { perplexity, nll } = yield* scoreText(model, { windows: test, signal });
       return { perplexity, nll };
     },
     async evaluate(model, signal) {
-      const { nll, perplexity } = await resultOf(scoreText(model as Gpt2, { windows: validation, signal }));
+      const { nll, perplexity } = await resultOf(scoreText(model, { windows: validation, signal }));
       return { validation: { nll, perplexity } };
     },
-    inputs: (samples, batch) => windowInputs(train, { samples, batch }),
-    forward: (model, ids: Tensor) => gpt2Hidden(model as Gpt2, ids as Tensor2D),
+    calibration: (samples, batch) => ({
+      inputs: windowInputs(train, { samples, batch }),
+      forward: (model, ids: Tensor) => languageHidden(model, ids as Tensor2D),
+      total: Math.min(samples, train.length),
+      unit: "windows",
+    }),
     close: () => texts.close(),
   };
 }
 
-async function* splitsOf(texts: Texts, settings: LanguageSettings): AsyncGenerator<ExperimentEvent, Splits> {
+async function* splitsOf(texts: Texts, settings: LanguageSettings): AsyncGenerator<PipelineEvent, Splits> {
   yield { kind: "stage", stage: "tokenize" };
   const { dataset, context, trainSplit, testSplit, validationSplit, trainLimit, limit } = settings;
   // Windows of one batch have one length: the end of the text is never trained on.
@@ -104,25 +117,10 @@ async function* splitsOf(texts: Texts, settings: LanguageSettings): AsyncGenerat
 
 async function expectFitting(folder: string, { model, context }: LanguageSettings): Promise<void> {
   const { architecture, config } = await readConfig(folder);
-  if (architecture.type !== "gpt2") {
+  if (!isLanguageModel({ architecture })) {
     throw new SettingsError(`--model ${model} is a ${architecture.type}, no language model`);
   }
-  const { positions } = config as Gpt2["config"];
+  const { positions } = languageSizes({ architecture, config });
   if (context > positions)
     throw new SettingsError(`--context ${context} is longer than the model's ${positions} positions`);
 }
-
-export const languageSettings = z.object({
-  ...experimentShape("windows"),
-  ...grouped("Model and data", {
-    column: text("column that holds the text").default("text"),
-    encoding: text("encoding of files of text, such as windows-1252 (default: utf-8)").optional(),
-    context: count("length of a window", "tokens").default(1024),
-    wholeWindows: z
-      .boolean()
-      .default(false)
-      .meta({ description: "evaluate on whole windows only, as published tables do, without the end of the text" }),
-  }),
-});
-
-export type LanguageSettings = z.output<typeof languageSettings>;

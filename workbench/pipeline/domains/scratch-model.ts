@@ -5,12 +5,15 @@ import { createHash } from "node:crypto";
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { lockFile } from "../../../hub/cache/lock.ts";
-import { isMixerName } from "../../architectures/mixer/config.ts";
-import { isResnetName } from "../../architectures/resnet/config.ts";
-import { isVitName } from "../../architectures/vit/config.ts";
-import { architectureOfConfig, createModel, saveModelNow } from "../../models/index.ts";
+import {
+  ARCHITECTURES,
+  architectureInTimm,
+  architectureOfConfig,
+  createModel,
+  saveModelNow,
+} from "../../models/index.ts";
 import type { Source } from "../fetch.ts";
-import { SettingsError } from "../settings.ts";
+import { SettingsError } from "../stage.ts";
 import type { ImageSettings } from "./image-settings.ts";
 
 const PREFIX = "scratch:";
@@ -30,14 +33,15 @@ export function checkScratch({ model, ...settings }: ImageSettings): void {
     if (own === undefined) return;
     throw new SettingsError(`--${own} is of a model from scratch, --model ${model} has its own; leave it out`);
   }
-  if (!isVitName(name) && !isMixerName(name) && !isResnetName(name)) {
-    const known = "vit_small_patch4_32, mixer_s4_32, resnet18 and others of their kind";
+  const sizes = architectureInTimm(name)?.timm?.sizes;
+  if (!sizes) {
+    const known = `${ARCHITECTURES.flatMap(({ timm }) => timm?.example ?? []).join(", ")} and others of their kind`;
     throw new SettingsError(`--model ${model}: timm's "${name}" is none that is known here; there is ${known}`);
   }
   if (settings.newHead) throw new SettingsError("--new-head is of a model that has learned; one from scratch has one");
-  if (settings.heads !== undefined && !isVitName(name)) throw new SettingsError(`--heads: a ${name} has none`);
-  const own = (["width", "blocks"] as const).find((one) => settings[one] !== undefined);
-  if (own && isResnetName(name)) throw new SettingsError(`--${own}: a ${name} has those of its name`);
+  if (settings.heads !== undefined && !sizes.heads) throw new SettingsError(`--heads: a ${name} has none`);
+  const own = (["width", "blocks"] as const).find((one) => settings[one] !== undefined && !sizes[one]);
+  if (own) throw new SettingsError(`--${own}: a ${name} has those of its name`);
 }
 
 export interface ScratchOptions {
@@ -78,15 +82,16 @@ function scratchConfig(settings: ImageSettings, classes: readonly string[]): Rec
   const { model, width, blocks, heads, size, mean, std, crop, cropMode, interpolation } = settings;
   const name = scratchName(model) as string;
   const edge = size ?? Number(/_(\d+)$/.exec(name)?.[1] ?? 224);
-  const sizes = {
-    ...(width !== undefined && { embed_dim: width }),
-    ...(blocks !== undefined && { [isMixerName(name) ? "num_blocks" : "depth"]: blocks }),
-    ...(heads !== undefined && { num_heads: heads }),
-  };
+  const fields = architectureInTimm(name)?.timm?.sizes ?? {};
+  const asked = { image: edge, width, blocks, heads };
+  const sizes = Object.entries(asked).flatMap(([size, value]) => {
+    const field = fields[size as keyof typeof fields];
+    return field !== undefined && value !== undefined ? [[field, value] as const] : [];
+  });
   return {
     architecture: name,
     num_classes: classes.length,
-    model_args: isResnetName(name) ? {} : { img_size: edge, ...sizes },
+    model_args: Object.fromEntries(sizes),
     pretrained_cfg: {
       input_size: [3, edge, edge],
       num_classes: classes.length,

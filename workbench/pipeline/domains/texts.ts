@@ -1,5 +1,6 @@
 // The text of an experiment as windows of token ids, one list a split, and what its ids stand for.
 
+import { join } from "node:path";
 import {
   openTextTokens,
   openTokenizer,
@@ -8,7 +9,7 @@ import {
   type Tokenizer,
   tokenWindows,
 } from "../../data/index.ts";
-import type { ExperimentEvent } from "../stage.ts";
+import type { PipelineEvent } from "../stage.ts";
 
 export interface TextsOptions {
   /** folders */
@@ -24,7 +25,7 @@ export interface TextsOptions {
   stride?: number | undefined;
   /** whole windows only. Default false: the text's end is a shorter one */
   whole?: boolean | undefined;
-  /** for files of token ids */
+  /** of what is derived from data sets: files of token ids are kept in its `tokens` */
   cache: string;
   signal: AbortSignal;
 }
@@ -47,9 +48,9 @@ export class Texts {
   async *windows(
     split: string,
     { whole }: { whole?: boolean | undefined } = {},
-  ): AsyncGenerator<ExperimentEvent, TextWindows> {
-    const { context, stride, whole: usually, ...rest } = this.options;
-    for await (const event of openTextTokens({ ...rest, split })) {
+  ): AsyncGenerator<PipelineEvent, TextWindows> {
+    const { context, stride, whole: usually, cache, ...rest } = this.options;
+    for await (const event of openTextTokens({ ...rest, split, cache: join(cache, "tokens") })) {
       yield { kind: "inner", of: "tokenize", event };
       if (event.kind === "tokens") {
         this.open.push(event.tokens);

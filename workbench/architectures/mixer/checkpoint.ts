@@ -1,12 +1,11 @@
 // The config.json of an MLP-Mixer out of the shapes of its tensors, as timm writes it.
 
 import { ModelError } from "../../../hub/model-folder/index.ts";
-import { countNumbered, type ReferenceReader, ratioOf, sideOf } from "../reference/index.ts";
+import type { WeightsReader } from "../architecture.ts";
+import { countNumbered, ratioOf, sideOf } from "../parts/checkpoint.ts";
+import type { MixerConfig } from "./config.ts";
 
-export const mixerReader: ReferenceReader = {
-  type: "mixer",
-  gaussian: false,
-
+export const mixerWeights: WeightsReader<MixerConfig> = {
   recognizes: (tensors) => tensors.has("stem.proj.weight") && tensors.has("blocks.0.mlp_tokens.fc1.weight"),
 
   config(checkpoint) {

@@ -1,0 +1,105 @@
+// What a checkpoint tells of a network besides values: sizes by shapes and names of tensors, and settings that lie beside
+// them, nested as the trainer's configuration had them. Readers of weights make a config.json of it.
+
+import type { Json } from "../../../hub/checkpoint/index.ts";
+import { ModelError } from "../../../hub/model-folder/index.ts";
+import type { WeightsFile } from "../architecture.ts";
+import { IMAGENET } from "./image-terms.ts";
+
+type Shapes = Pick<WeightsFile, "tensors" | "file">;
+
+/** @throws ModelError when there is no such tensor, or none with so many axes */
+export function sideOf({ tensors, file }: Shapes, tensor: string, axis: number): number {
+  const length = tensors.get(tensor)?.shape[axis];
+  if (length !== undefined) return length;
+  throw new ModelError(tensors.has(tensor) ? `has no axis ${axis}` : "is missing", { file, tensor });
+}
+
+/** What timm multiplies a width by and rounds down to have an inner width. */
+export function ratioOf(inner: number, width: number): number {
+  const ratio = inner / width;
+  return Math.floor(ratio * width) === inner ? ratio : (inner + 0.5) / width;
+}
+
+/**
+ * How many different numbers names have in the place of the pattern's group. They are counted, not the largest taken: a
+ * number in a name can be as large as it likes.
+ */
+export function countNumbered({ tensors }: Shapes, pattern: RegExp): number {
+  const numbers = Array.from(tensors.keys(), (name) => pattern.exec(name)?.[1]).filter((found) => found !== undefined);
+  return new Set(numbers).size;
+}
+
+const WIDTH_OF_HEAD = 64;
+
+/** A model that does not tell how many heads it has. */
+export class HeadsUnknown extends ModelError {}
+
+/** A head for each 64 of the width, as in GPT-2 and ViT. @throws HeadsUnknown when the width is no multiple of 64 */
+export function usualHeads(width: number, file: string): number {
+  if (width % WIDTH_OF_HEAD === 0) return width / WIDTH_OF_HEAD;
+  const problem = `does not tell how many heads it has, and its width ${width} is no multiple of 64; say how many with --heads`;
+  throw new HeadsUnknown(problem, { file });
+}
+
+/** A checkpoint's hyper-parameters, or a part of them. */
+export type Settings = Json | { readonly [key: string]: Json } | undefined;
+
+/** The first value under one of these keys, outermost first, that `accepts` takes. */
+export function findSetting<T extends Json>(
+  value: Settings,
+  keys: readonly string[],
+  accepts: (value: Json) => value is T,
+): T | undefined {
+  let level: unknown[] = [value];
+  while (level.length > 0) {
+    const next: unknown[] = [];
+    for (const each of level) {
+      if (typeof each !== "object" || each === null) continue;
+      for (const [key, inner] of Object.entries(each)) {
+        if (keys.includes(key) && accepts(inner as Json)) return inner as T;
+        next.push(inner);
+      }
+    }
+    level = next;
+  }
+  return undefined;
+}
+
+export const isCount = (value: Json): value is number => Number.isSafeInteger(value) && (value as number) >= 1;
+
+export const isBoolean = (value: Json): value is boolean => typeof value === "boolean";
+
+export const isText = (value: Json): value is string => typeof value === "string";
+
+export const isRecord = (value: Json): value is { [key: string]: Json } =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+
+/** How the reference prepares images for evaluation, as fields of timm's `pretrained_cfg`. */
+export interface ReferencePreparation {
+  interpolation: string;
+  /** of the shorter side, that the middle square takes */
+  crop_pct: number;
+  mean: readonly number[];
+  std: readonly number[];
+}
+
+/** The reference's own statistics, on values from 0 to 255; such images are not cropped. */
+const CIFAR: ReadonlyMap<string, { mean: number[]; std: number[] }> = new Map([
+  ["CIFAR10", { mean: [125.3, 123, 113.9], std: [63, 62.1, 66.7] }],
+  ["CIFAR100", { mean: [129.3, 124.1, 112.4], std: [68.2, 65.4, 70.4] }],
+]);
+
+/** @param published what goes for the published model of ImageNet's */
+export function referencePreparation(
+  hyper: Settings,
+  published: Pick<ReferencePreparation, "interpolation" | "crop_pct">,
+): ReferencePreparation {
+  const target = findSetting(findSetting(hyper, ["datamodule"], isRecord), ["_target_"], isText);
+  const cifar = CIFAR.get(target?.split(".").at(-1) ?? "");
+  if (cifar) {
+    const share = (values: number[]) => values.map((value) => value / 255);
+    return { interpolation: "bilinear", crop_pct: 1, mean: share(cifar.mean), std: share(cifar.std) };
+  }
+  return { ...published, ...IMAGENET };
+}

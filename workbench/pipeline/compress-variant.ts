@@ -1,0 +1,169 @@
+// One variant of an experiment, from the base model to a model folder: convert, measure, train, save, measure. Each stage
+// leaves its result in the run folder, and a stage whose result is there is not run again.
+
+import { stat } from "node:fs/promises";
+import { join } from "node:path";
+import type { Conversion } from "../compress/index.ts";
+import type { ComparisonRow } from "../evaluate/comparison-row.ts";
+import { forInference, type Model } from "../models/index.ts";
+import { updateRun, writeConversion } from "../report/index.ts";
+import type { Ended } from "../train/index.ts";
+import { convertModel, type PlanRequest } from "./convert.ts";
+import type { OpenData } from "./domains/domain.ts";
+import { type BaseModel, load } from "./load.ts";
+import { type Measured, measure } from "./measure.ts";
+import { planVariant } from "./plan.ts";
+import type { RunTable } from "./run-folder.ts";
+import { baseOf, save } from "./save.ts";
+import type { ExperimentSettings } from "./settings.ts";
+import type { ExperimentContext, PipelineEvent } from "./stage.ts";
+import { askedCost, train } from "./train.ts";
+import type { Variant } from "./variants.ts";
+
+/** What all variants of an experiment have in common. */
+export interface Shared {
+  settings: ExperimentSettings;
+  context: ExperimentContext;
+  base: BaseModel;
+  data: OpenData;
+  table: RunTable;
+}
+
+export interface VariantOptions extends Shared {
+  variant: Variant;
+  /** of this variant's run */
+  folder: string;
+  /** whether the base model is not needed afterwards */
+  isLast: boolean;
+}
+
+/** Model folders in a run folder: the model as converted, and as fine-tuned. */
+const CONVERTED = "converted";
+export const MODEL = "model";
+
+/** @returns the row of the fine-tuned model; undefined when the signal ended the work */
+export async function* compressVariant(
+  options: VariantOptions,
+): AsyncGenerator<PipelineEvent, ComparisonRow | undefined> {
+  const { variant, table, folder, context, data } = options;
+  const done = table.find(variant.title, "after");
+  if (done && (await isModel(join(folder, MODEL)))) {
+    yield { kind: "stage", stage: variant.title, done: true };
+    return done;
+  }
+  const { model, seconds } = variant.converts
+    ? yield* converted(options)
+    : { model: yield* ownModel(options), seconds: 0 };
+  try {
+    const ended = yield* fineTuned(model, options);
+    if (ended.kind === "interrupted" || context.signal.aborted) return undefined;
+    const measured = yield* savedAndMeasured(model, join(folder, MODEL), options);
+    if (data.conclude) yield* data.conclude(model, folder, context.signal);
+    return yield* table.add({ ...rowOf(options, "after"), ...measured, seconds: seconds + ended.seconds });
+  } finally {
+    model.dispose();
+  }
+}
+
+interface ConvertedModel {
+  model: Model;
+  /** wall clock of the conversion */
+  seconds: number;
+}
+
+/** The converted model, from the run folder where an earlier process left it. */
+async function* converted(options: VariantOptions): AsyncGenerator<PipelineEvent, ConvertedModel> {
+  const { folder, variant, table } = options;
+  const place = join(folder, CONVERTED);
+  const before = table.find(variant.title, "before");
+  if (before && (await isModel(place))) {
+    yield { kind: "stage", stage: "convert", of: variant.title, done: true };
+    return { model: yield* load(place, { form: "trainable" }), seconds: before.seconds ?? 0 };
+  }
+  yield { kind: "stage", stage: "convert", of: variant.title };
+  const model = yield* ownModel(options);
+  try {
+    const seconds = yield* conversion(model, options);
+    const measured = yield* savedAndMeasured(model, place, options);
+    yield* table.add({ ...rowOf(options, "before"), ...measured, seconds });
+    return { model, seconds };
+  } catch (error) {
+    model.dispose();
+    throw error;
+  }
+}
+
+/** A model to be changed: the base model itself where nobody needs it afterwards. */
+function ownModel({ base, isLast, settings }: VariantOptions): AsyncGenerator<PipelineEvent, Model> {
+  return isLast && settings.distill === 0 ? base.take() : base.copy();
+}
+
+/** @returns wall clock */
+async function* conversion(model: Model, options: VariantOptions): AsyncGenerator<PipelineEvent, number> {
+  const { folder, variant, settings, context, data } = options;
+  const { seed, searchSteps, locations, calibrationSamples, microBatch } = settings;
+  const { init, allocation } = variant;
+  const began = performance.now();
+  const plan = async (request: PlanRequest) => {
+    const { start, end } = await planVariant(model, variant, { settings, ...request });
+    await updateRun(folder, { targetCost: end.totals.share });
+    return start;
+  };
+  const calibration = init === "activation" ? data.calibration(calibrationSamples, microBatch) : undefined;
+  const how = { allocation, init, seed, searchSteps, locations, calibration, signal: context.signal };
+  const { conversion } = yield* convertModel(model, { plan, ...how });
+  await record(folder, conversion);
+  return (performance.now() - began) / 1000;
+}
+
+async function record(folder: string, { layers }: Conversion): Promise<void> {
+  await writeConversion(
+    folder,
+    layers.map(({ name, structure, nIn, nOut, dense, cost, error }) => {
+      return { layer: name, structure, nIn, nOut, costBefore: dense, costAfter: cost, relativeError: error };
+    }),
+  );
+}
+
+/** The base model is the teacher, in its form for inference. */
+async function* fineTuned(model: Model, options: VariantOptions): AsyncGenerator<PipelineEvent, Ended> {
+  const { folder, settings, variant, data, base, context } = options;
+  yield { kind: "stage", stage: "fine-tune", of: variant.title };
+  const { distill: weight, temperature } = settings;
+  const teacher = weight > 0 ? { model: await forInference(yield* base.model()), weight, temperature } : undefined;
+  try {
+    return yield* train(model, { folder, settings, data, variant: variant.key, teacher, signal: context.signal });
+  } finally {
+    teacher?.model.dispose();
+  }
+}
+
+/** Measures the model as it is read back from its folder: what is published is what was measured. */
+async function* savedAndMeasured(
+  model: Model,
+  folder: string,
+  { base, settings, variant, data, context }: VariantOptions,
+): AsyncGenerator<PipelineEvent, Measured> {
+  yield* save(model, folder, {
+    trainable: variant.structure === "gblr",
+    base: baseOf(base.source),
+    ...(variant.converts && { gblr: { ...askedCost(settings), init: variant.init } }),
+  });
+  yield { kind: "stage", stage: "measure", of: variant.title };
+  const saved = yield* load(folder);
+  try {
+    return yield* measure(saved, { data, signal: context.signal, folder });
+  } finally {
+    saved.dispose();
+  }
+}
+
+const rowOf = ({ variant }: VariantOptions, stage: ComparisonRow["stage"]) => ({
+  name: variant.title,
+  structure: variant.structure,
+  stage,
+});
+
+async function isModel(folder: string): Promise<boolean> {
+  return (await stat(join(folder, "config.json")).catch(() => undefined)) !== undefined;
+}

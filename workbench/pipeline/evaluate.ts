@@ -1,0 +1,253 @@
+// Evaluations of one model on one split: perplexity of a language model on text, accuracy of a classifier on images. Model
+// and data are fetched, the data is prepared as the model wants it, and every window or image is scored.
+
+import { type ClassOrder, classOrderTold, clippedTold, imageLoader, numberedAs } from "../data/images/index.ts";
+import { wordsAndBytes } from "../data/index.ts";
+import { perUnit } from "../evaluate/perplexity.ts";
+import { modelCounts } from "../models/counts.ts";
+import {
+  imageSettings,
+  isClassifier,
+  isLanguageModel,
+  languageSizes,
+  type Model,
+  resizePositions,
+} from "../models/index.ts";
+import {
+  makeRunFolder,
+  startRun,
+  updateRun,
+  writeClassification,
+  writeComparison,
+  writeReport,
+} from "../report/index.ts";
+import { openedImages } from "./domains/image-sets.ts";
+import type { ImageSettings } from "./domains/image-settings.ts";
+import { evaluationOptions } from "./domains/image-settings.ts";
+import { firstWindows, openTexts } from "./domains/texts.ts";
+import { baseName, fetchDataset, fetchModel, type Source, structureOf } from "./fetch.ts";
+import { load } from "./load.ts";
+import { classNames, confusionRows, scoreImages, scoreText, sizeOnDisk } from "./measure.ts";
+import { type Origin, SettingsError, type StageContext, StageError } from "./stage.ts";
+import { titleOf } from "./variants.ts";
+
+export interface RelativeFlops {
+  /** as the reference counts */
+  reference: number;
+  /** all of them */
+  actual: number;
+}
+
+async function relativeFlopsOf<Config>(model: Model<Config>): Promise<RelativeFlops> {
+  const { reference, actual } = await modelCounts(model);
+  return { reference: reference.relative, actual: actual.relative };
+}
+
+export interface TextEvaluation {
+  dataset: string;
+  config?: string | undefined;
+  split: string;
+  column?: string | undefined;
+  encoding?: string | undefined;
+  /** tokens of a window. Default the model's positions */
+  context?: number | undefined;
+  /** tokens from one window to the next. Default `context` */
+  stride?: number | undefined;
+  wholeWindows?: boolean | undefined;
+  /** the first so many windows only */
+  limit?: number | undefined;
+  /** windows in one forward pass */
+  batch?: number | undefined;
+}
+
+/** @throws SettingsError when settings do not fit the model, or it is no language model */
+export async function* evaluateText(name: string, settings: TextEvaluation, context: StageContext) {
+  const { dataset, config, split, column, encoding, stride, wholeWindows: whole, limit, batch } = settings;
+  const source = yield* fetchModel(name, context);
+  const data = yield* fetchDataset({ name: dataset, config, splits: [split] }, context);
+  const model = yield* load(source.folder);
+  try {
+    const { positions } = languageSizes(languageModel(model, name));
+    const length = settings.context ?? positions;
+    if (length > positions) {
+      throw new SettingsError(`--context ${length} is longer than the model's ${positions} positions`);
+    }
+    if (stride !== undefined && stride > length) {
+      const problem = `--stride ${stride} is longer than a window of ${length}`;
+      throw new SettingsError(`${problem}: tokens between would not be scored`);
+    }
+    const { cache, signal } = context;
+    const places = { dataset: data.folder, tokenizer: source.folder, cache, signal };
+    const texts = await openTexts({ ...places, config, column, encoding, context: length, stride, whole });
+    try {
+      const windows = firstWindows(yield* texts.windows(split), limit);
+      const score = yield* scoreText(model, { windows, signal, ...(batch !== undefined && { batch }) });
+      const relativeFlops = await relativeFlopsOf(model);
+      const units = perUnit(score, await wordsAndBytes(windows, texts.tokenizer));
+      const origin = { revision: source.revision, datasetRevision: data.revision };
+      return { model: name, dataset, config, split, ...origin, ...score, ...units, relativeFlops };
+    } finally {
+      await texts.close();
+    }
+  } finally {
+    model.dispose();
+  }
+}
+
+export type EvaluatedText = StageResult<typeof evaluateText>;
+
+type StageResult<Stage extends (...args: never[]) => AsyncGenerator<unknown, unknown>> =
+  ReturnType<Stage> extends AsyncGenerator<unknown, infer Result> ? Result : never;
+
+function languageModel(model: Model, name: string): Model {
+  if (isLanguageModel(model)) return model;
+  const { type } = model.architecture;
+  throw new StageError(`${name} is a ${type}, no language model; eval acc is for classifiers`);
+}
+
+export interface ImageEvaluation
+  extends Partial<Pick<ImageSettings, "crop" | "cropMode" | "interpolation" | "imageColumn" | "labelColumn">> {
+  dataset: string;
+  config?: string | undefined;
+  split: string;
+  classOrder?: ClassOrder | undefined;
+  /** edge of what the model sees, pixels. Default the checkpoint's */
+  size?: number | undefined;
+  limit?: number | undefined;
+  /** images in one forward pass */
+  batch?: number | undefined;
+  workers?: number | undefined;
+  skipBad: boolean;
+  /** folder for a report */
+  report?: string | undefined;
+}
+
+/** @throws SettingsError when the model is no classifier; DataError as the data has it */
+export async function* evaluateImages(
+  name: string,
+  settings: ImageEvaluation,
+  { origin, ...context }: StageContext & { origin: Origin },
+) {
+  const { config, split, limit, workers, skipBad, batch, imageColumn, labelColumn, classOrder, report } = settings;
+  if (report !== undefined) await makeRunFolder(report);
+  const source = yield* fetchModel(name, context);
+  const data = yield* fetchDataset({ name: settings.dataset, config, splits: [split] }, context);
+  const model = await sized(classifier(yield* load(source.folder), name), settings.size);
+  try {
+    const { cache, signal } = context;
+    const columns = { imageColumn, labelColumn, classOrder };
+    const place = { dataset: data.folder, config, split, ...columns, limit, cache, signal };
+    const own = imageSettings(model);
+    const images = numberedAs(yield* openedImages(place), classOrder === undefined ? own.labels : undefined);
+    const prepared = evaluationOptions(settings, own);
+    const preparation = { ...prepared, size: settings.size ?? prepared.size };
+    const loader = imageLoader(images, { ...preparation, workers, skipBad });
+    try {
+      const options = { loader, signal, ...(batch !== undefined && { batch }), ...(limit !== undefined && { limit }) };
+      const { confusion, ...score } = yield* scoreImages(model, options);
+      const classes = classNames(images, own);
+      const { engine } = origin;
+      const result = {
+        ...{ model: name, dataset: settings.dataset, config, split: images.split },
+        ...{ revision: source.revision, datasetRevision: data.revision },
+        ...score,
+        relativeFlops: await relativeFlopsOf(model),
+        ...preparation,
+        ...{ engine: engine.name, device: engine.device, precision: engine.precision },
+        skippedImages: [...loader.skipped],
+        classOrder: classOrder ?? images.classOrder,
+        notes: [classOrderTold(images), clippedTold(loader)].filter((text) => text !== undefined),
+      };
+      if (report !== undefined) {
+        await writeEvaluation(report, { result, confusion, classes, source, data, origin });
+      }
+      return { ...result, confusions: confusionsOf(confusion, classes) };
+    } finally {
+      await loader.close();
+      await images.close();
+    }
+  } finally {
+    model.dispose();
+  }
+}
+
+export type EvaluatedImages = StageResult<typeof evaluateImages>;
+
+function classifier(model: Model, name: string): Model {
+  if (isClassifier(model)) return model;
+  const { type } = model.architecture;
+  model.dispose();
+  throw new StageError(`${name} is a ${type}, no classifier of images; eval ppl is for language models`);
+}
+
+/** A vision transformer has its positions interpolated to another size; other models take it or refuse it. */
+async function sized(model: Model, size: number | undefined): Promise<Model> {
+  return size === undefined || model.architecture.type !== "vit" ? model : resizePositions(model, size);
+}
+
+/** Pairs of classes with the images of one that were taken for the other, or for itself. */
+function confusionsOf(confusion: Uint32Array, classes: readonly string[]) {
+  const pairs: { class: string; taken: string; images: number }[] = [];
+  confusion.forEach((images, i) => {
+    const [row, column] = [Math.floor(i / classes.length), i % classes.length];
+    if (images > 0) pairs.push({ class: classes[row] as string, taken: classes[column] as string, images });
+  });
+  return pairs;
+}
+
+interface Evaluation {
+  result: Omit<EvaluatedImages, "confusions">;
+  confusion: Uint32Array;
+  classes: readonly string[];
+  source: Source;
+  data: Source;
+  origin: Origin;
+}
+
+/** A run folder with the evaluation's row of the comparison and its confusion of classes, and the report of them. */
+async function writeEvaluation(
+  folder: string,
+  { result, confusion, classes, source, data, origin }: Evaluation,
+): Promise<void> {
+  const { top1, top5, loss, config, split, size, images, skipped, transform, relativeFlops } = result;
+  const { engine, command, versions } = origin;
+  const nameOf = (of: Source) => ({ name: baseName(of), ...(of.revision && { revision: of.revision }) });
+  await startRun(folder, {
+    name: evaluationTitle(result),
+    recipe: "eval acc",
+    command,
+    task: "image-classification",
+    settings: { ...transform, size, images, skipped, mean: [...result.mean], std: [...result.std] },
+    versions: { ...versions },
+    engine: engine.name,
+    device: engine.device,
+    precision: engine.precision,
+    seed: 0,
+    model: nameOf(source),
+    dataset: { ...nameOf(data), ...(config !== undefined && { config }) },
+    comparisonSplit: split,
+  });
+  const structure = await structureOf(source);
+  const row = { name: titleOf(structure), structure, stage: "before" as const, metrics: { top1, top5, loss } };
+  await writeComparison(folder, [{ ...row, relativeFlops, ...(await sizeOnDisk(source.folder)) }]);
+  await writeClassification(folder, {
+    classes: [...classes],
+    splits: { [split]: { top1, top5, loss } },
+    confusion: confusionRows({ confusion, classes: classes.length }),
+  });
+  await updateRun(folder, { status: "finished" });
+  await writeReport(folder);
+}
+
+/** `model on data set, configuration, split` */
+export const evaluationTitle = ({
+  model,
+  dataset,
+  config,
+  split,
+}: {
+  model: string;
+  dataset: string;
+  config?: string | undefined;
+  split: string;
+}): string => `${model} on ${dataset}${config === undefined ? "" : `, ${config}`}, ${split}`;

@@ -1,0 +1,107 @@
+// A tour of the workbench on one machine, without a network: a local Hub in the run's folder, a model that is trained there,
+// compressed, pushed, pulled back into another cache, and measured again. The quickstart recipe says what is trained.
+
+import { rm } from "node:fs/promises";
+import { join } from "node:path";
+import { serveHub } from "../../hub/serve/index.ts";
+import type { ComparisonRow } from "../evaluate/comparison-row.ts";
+import { RUN_FILES } from "../report/index.ts";
+import { type LanguageSettings, languageDomain, languageSettings } from "./domains/language.ts";
+import { experiment } from "./experiment.ts";
+import { load } from "./load.ts";
+import { type Measured, measure } from "./measure.ts";
+import type { ExperimentContext, Origin, PipelineEvent } from "./stage.ts";
+
+type Given = Partial<LanguageSettings> & { model: string; dataset: string; push: string };
+
+export interface Tour {
+  name: string;
+  /** removed and made again by each run */
+  folder: string;
+  /** writes repositories into the folder of a Hub */
+  prepare(hub: string): Promise<void>;
+  /** the dense model */
+  train: Given;
+  compress: Given;
+}
+
+export type TourEvent =
+  | PipelineEvent
+  /** the local Hub listens */
+  | { kind: "serving"; url: string; folder: string }
+  /** the dense model is trained */
+  | { kind: "trained" };
+
+export interface Toured {
+  rows: readonly ComparisonRow[];
+  /** report.html of the compression */
+  report: string;
+  /** measured of the model that came back */
+  pulledBack: Measured;
+}
+
+/** @throws Error when the model that came back is not the one that was pushed; the signal's reason when it aborts */
+export async function* followTour(
+  tour: Tour,
+  { signal, ...origin }: Origin & { signal: AbortSignal },
+): AsyncGenerator<TourEvent, Toured> {
+  const { name: recipe, folder } = tour;
+  await rm(folder, { recursive: true, force: true });
+  const hub = join(folder, "hub");
+  await tour.prepare(hub);
+  const { url, token, close } = await serveHub({ folder: hub });
+  try {
+    yield { kind: "serving", url, folder: hub };
+    const access = { endpoint: url, token, cache: join(folder, "cache") };
+    const context = { ...origin, access, cache: folder, recipe, signal };
+    yield* finished(tour.train, context, join(folder, "dense"));
+    yield { kind: "trained" };
+    const rows = yield* finished(tour.compress, context, join(folder, "gblr"));
+    // Another cache, as on another machine: all of the model has to come from the Hub.
+    const elsewhere = { ...context, access: { ...access, cache: join(folder, "cache-elsewhere") } };
+    const pulledBack = yield* pullBack(tour.compress, elsewhere);
+    expectSame(rows.at(-1), pulledBack);
+    return { rows, report: join(folder, "gblr", RUN_FILES.report), pulledBack };
+  } finally {
+    await close();
+  }
+}
+
+async function* finished(
+  given: Given,
+  context: ExperimentContext,
+  folder: string,
+): AsyncGenerator<PipelineEvent, readonly ComparisonRow[]> {
+  const structure = given.flops === undefined ? "dense" : "gblr";
+  const settings = languageSettings.parse({ structure, ...given });
+  for await (const event of experiment(languageDomain, settings, { context, folder })) {
+    yield event;
+    if (event.kind === "interrupted") context.signal.throwIfAborted();
+    if (event.kind === "finished") return event.rows;
+  }
+  throw new Error("the experiment ended early");
+}
+
+async function* pullBack(given: Given, context: ExperimentContext): AsyncGenerator<PipelineEvent, Measured> {
+  yield { kind: "stage", stage: "pull back", of: given.push };
+  const settings = languageSettings.parse({ ...given, model: given.push });
+  const sources = yield* languageDomain.fetch(settings, context);
+  const data = yield* languageDomain.open(settings, sources, context);
+  try {
+    const { folder } = sources.model;
+    const model = yield* load(folder);
+    try {
+      return yield* measure(model, { data, signal: context.signal, folder });
+    } finally {
+      model.dispose();
+    }
+  } finally {
+    await data.close();
+  }
+}
+
+function expectSame(row: ComparisonRow | undefined, back: Measured): void {
+  const [before, after] = [row?.metrics.perplexity, back.metrics.perplexity];
+  if (before === after) return;
+  throw new Error(`the model that came back from the Hub has perplexity ${after}, not ${before}`);
+}

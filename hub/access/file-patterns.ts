@@ -1,12 +1,17 @@
-// Which files of a repository are meant: include and exclude patterns with the meaning that Python's client gives them
-// (fnmatch: `*` and `?` match slashes too, `[ab]` and `[!ab]` are sets, a name that ends in a slash means all under it).
+// Include and exclude patterns for the files of a repository. They mean the same as in Python's client (fnmatch): `*`
+// and `?` also match slashes, `[ab]` and `[!ab]` are sets, and a pattern that ends with a slash matches everything
+// below that folder.
 
+/** Patterns as the user gave them. Without `include` all files match. */
 export interface FilePatterns {
   include?: readonly string[] | undefined;
   exclude?: readonly string[] | undefined;
 }
 
-/** Whether a path is let through by `include`, where there is one, and not held back by `exclude`. */
+/**
+ * Makes a function that tells whether a path matches `include` (default: every path does) and does not match
+ * `exclude`.
+ */
 export function fileFilter({ include, exclude = [] }: FilePatterns): (path: string) => boolean {
   const wanted = include?.map(toExpression);
   const unwanted = exclude.map(toExpression);
@@ -14,7 +19,7 @@ export function fileFilter({ include, exclude = [] }: FilePatterns): (path: stri
   return (path) => (wanted === undefined || matches(wanted, path)) && !matches(unwanted, path);
 }
 
-/** Patterns as they were given, for messages. */
+/** Describes the patterns in a message: `matches *.json and is not excluded by a/*`. Empty if there are none. */
 export function describePatterns({ include, exclude }: FilePatterns): string {
   const parts = [
     ...(include?.length ? [`matches ${include.join(", ")}`] : []),
@@ -25,7 +30,7 @@ export function describePatterns({ include, exclude }: FilePatterns): string {
 
 function toExpression(pattern: string): RegExp {
   const whole = pattern.endsWith("/") ? `${pattern}*` : pattern;
-  // An unclosed bracket stands for itself, as does every other character.
+  // Every other character matches itself, including a bracket that is not closed.
   const source = whole.replace(/\*+|\?|\[(!|(?!!))(\][^\]]*|[^\]]+)\]|[\s\S]/gu, (text, not?: string, set?: string) => {
     if (text.startsWith("*")) return "[^]*";
     if (text === "?") return "[^]";
@@ -35,7 +40,7 @@ function toExpression(pattern: string): RegExp {
   try {
     return new RegExp(`^${source}$`, "u");
   } catch {
-    // A set such as [z-a] matches nothing in Python.
+    // In Python, an invalid set such as [z-a] matches nothing.
     return /(?!)/;
   }
 }

@@ -1,43 +1,46 @@
-// What can go wrong with a Hub, as one class with a code that programs can tell apart. Messages are one line: what was
-// asked, what came back, what to do. The token is in none of them.
+// The error of everything that talks to a Hub. Its code tells programs what went wrong. Its message is one line: what
+// was requested, what the Hub answered, what to do. Messages never contain the token.
 
+/** What went wrong, for programs. */
 export type HubErrorCode =
-  /** no token, or one that the Hub does not know */
+  /** there is no token, or the Hub does not know it */
   | "unauthorized"
-  /** the token is known and may not do this */
+  /** the token does not have the permission */
   | "forbidden"
-  /** its owner has to grant access first */
+  /** the owner has to grant access first */
   | "gated"
   | "no-repository"
   | "no-revision"
   | "no-file"
-  /** there already, or changed by someone else meanwhile */
+  /** the target already exists, or someone else changed it in the meantime */
   | "conflict"
-  /** any other answer that is no success */
+  /** any other unsuccessful answer */
   | "refused"
-  /** the storage that the Hub sends us to gives no file, or takes none: its addresses expire */
+  /** the storage that the Hub redirects to did not deliver or accept a file; its addresses expire */
   | "storage"
-  /** no answer, after retries */
+  /** no answer, after all retries */
   | "unreachable"
-  /** what came is not what the Hub had announced, after retries */
+  /** the content does not match what the Hub announced, after all retries */
   | "corrupt"
-  /** a file name that leads out of the folder */
+  /** a file name that leads out of its folder */
   | "unsafe-name"
-  /** the cache lacks something that only the network has */
+  /** the file is not in the cache, and the network may not be used */
   | "not-cached"
   | "no-space"
   /** the cache or a folder cannot be read or written */
   | "no-access"
-  /** nothing to do it with: no file in the folder, or none that the patterns let through */
+  /** there is nothing to do: the folder has no files, or the patterns match none */
   | "no-match";
 
+/** What the Hub's answer stated. */
 export interface HubErrorOptions extends ErrorOptions {
   /** HTTP status */
   status?: number;
-  /** what the Hub calls the request in its own logs */
+  /** the Hub's id of the request, which its operators can look up */
   requestId?: string | undefined;
 }
 
+/** An operation on a Hub failed. The message is one line. */
 export class HubError extends Error {
   override readonly name = "HubError";
   readonly code: HubErrorCode;

@@ -1,5 +1,6 @@
-// Which files a commit has, with sizes and hashes, kept in the cache as `trees/<commit>.json` in the format of Python's
-// client. A commit never changes, so neither does its listing; it is what tells a whole snapshot from a broken one.
+// The files of a commit with their sizes and hashes, stored in the cache as `trees/<commit>.json` in the format of
+// Python's client. A commit never changes, so its listing stays valid. The listing tells a complete snapshot from an
+// incomplete one.
 
 import { mkdir, readFile } from "node:fs/promises";
 import { dirname } from "node:path";
@@ -8,20 +9,21 @@ import { writeFileAtomically } from "../files/atomic-file.ts";
 import { mapOf } from "../text/json.ts";
 import { isHash, isSafeFileName, type RepoPaths } from "./paths.ts";
 
+/** One file of a commit. */
 export interface RepoFile {
-  /** with slashes */
+  /** separated by slashes */
   path: string;
-  /** bytes */
+  /** in bytes */
   size: number;
-  /** git's name of the file, or of the pointer to it if it is large: SHA-1 in hexadecimal */
+  /** git's SHA-1 of the file, or of its LFS pointer if the file is large; in hexadecimal */
   gitHash: string;
-  /** of the content, if it is a large file (LFS) */
+  /** SHA-256 of the content of a large file (LFS) */
   sha256?: string | undefined;
-  /** of Xet storage: unused here, kept for Python */
+  /** hash for Xet storage; only kept for Python's client */
   xetHash?: string | undefined;
 }
 
-/** What the file is called among the blobs: the ETag that the Hub gives it. */
+/** The name of the file's blob in the cache: the ETag that the Hub sends. */
 export function blobName({ gitHash, sha256 }: RepoFile): string {
   return sha256 ?? gitHash;
 }
@@ -43,7 +45,7 @@ const listingSchema = z.object({
   ),
 });
 
-/** Nothing if the cache has no listing of the commit, or none that can be read: the Hub is asked again then. */
+/** Reads a listing. Undefined if the cache does not have one that can be read; the caller then asks the Hub. */
 export async function readListing(paths: RepoPaths, commit: string): Promise<RepoFile[] | undefined> {
   const text = await readFile(paths.listing(commit), "utf8").catch(() => undefined);
   if (text === undefined) return undefined;
@@ -61,6 +63,10 @@ export async function readListing(paths: RepoPaths, commit: string): Promise<Rep
   }
 }
 
+/**
+ * Stores the listing of a commit.
+ * @throws the file system's error
+ */
 export async function writeListing(paths: RepoPaths, commit: string, files: readonly RepoFile[]): Promise<void> {
   const byPath = [...files].sort((a, b) => (a.path < b.path ? -1 : 1));
   const entries = byPath.map(({ path, size, gitHash, sha256, xetHash }) => {

@@ -1,6 +1,6 @@
-// A lock on a file, by flock(2): the one that Python's client takes, and one that the system lets go of when its holder
-// dies. It saves fetching twice what another process is fetching; that a blob is whole never depends on it, so where
-// there is no flock (some cluster file systems) work goes on without.
+// File locks by flock(2), as Python's client uses them. The operating system releases a lock when its holder dies.
+// Locks only avoid downloading a file twice; correctness never depends on them. Where flock is missing, as on some
+// cluster file systems, work continues without a lock.
 
 import { randomBytes } from "node:crypto";
 import { mkdir, open, rm } from "node:fs/promises";
@@ -10,20 +10,24 @@ import { pause } from "../request/context.ts";
 
 export interface LockOptions {
   signal?: AbortSignal | undefined;
-  /** called once if another process holds it */
+  /** called once if another process holds the lock */
   onWait?: () => void;
 }
 
 interface HeldFile {
-  /** false if someone else holds it, or there are no locks here */
+  /** false if another process holds the lock, or the file system has no locks */
   tryLock(): Promise<boolean>;
-  /** lets go of the lock too */
+  /** also releases the lock */
   close(): Promise<void>;
 }
 
 const POLL_MS = 100;
 
-/** Waits for the lock, and returns what lets go of it. @throws the signal's reason */
+/**
+ * Waits for the lock.
+ * @returns the function that releases it
+ * @throws the signal's reason when it is aborted
+ */
 export async function lockFile(path: string, { signal, onWait }: LockOptions = {}): Promise<() => Promise<void>> {
   await mkdir(dirname(path), { recursive: true });
   const file = await openForLock(path);
@@ -41,7 +45,7 @@ export async function lockFile(path: string, { signal, onWait }: LockOptions = {
   }
 }
 
-/** A file that nobody else knows can be locked, unless the file system has no locks. */
+/** Whether the file system has locks: a file with a new random name can be locked if it does. */
 async function canLockIn(folder: string): Promise<boolean> {
   const path = join(folder, `.${randomBytes(6).toString("hex")}.tmp`);
   const file = await openForLock(path);
@@ -74,7 +78,7 @@ async function openForLock(path: string): Promise<HeldFile | undefined> {
 
 type Flock = (descriptor: number) => boolean;
 
-/** From sys/file.h; the same on Linux, macOS and the BSDs. */
+/** From sys/file.h. The values are the same on Linux, macOS and the BSDs. */
 const LOCK_EX = 2;
 const LOCK_NB = 4;
 const LIBRARIES = ["libc.so.6", "libSystem.B.dylib", "libc.so", "libc.musl-x86_64.so.1", "libc.musl-aarch64.so.1"];
@@ -94,7 +98,7 @@ async function loadFlock(): Promise<Flock | undefined> {
       const { symbols } = dlopen(library, { flock: { args: ["i32", "i32"], returns: "i32" } });
       return (descriptor) => symbols.flock(descriptor, LOCK_EX | LOCK_NB) === 0;
     } catch {
-      // Not the C library of this system.
+      // This system has another C library.
     }
   }
   return undefined;

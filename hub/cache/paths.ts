@@ -1,5 +1,5 @@
-// Where things are in the Hugging Face cache, which Python's huggingface_hub shares, and which names may become paths
-// in it. Everything that a server or another program says is checked here before it is one.
+// Paths in the Hugging Face cache, which Python's huggingface_hub shares (its guide "Understand caching" describes
+// the layout). Names from servers and other programs are checked here before they become paths.
 
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -7,22 +7,26 @@ import { HubError } from "../access/hub-error.ts";
 import { checkRepoName, type RepoName } from "../access/repository.ts";
 import { quote } from "../files/file-error.ts";
 
+/** The paths of one repository. Functions throw HubError for a hash or file name that is not safe. */
 export interface RepoPaths {
-  /** `models--owner--name` */
+  /** folder of the repository, `models--owner--name` */
   readonly folder: string;
   readonly blobs: string;
   blob(hash: string): string;
   snapshot(commit: string): string;
   /** path of a file in a snapshot */
   pointer(commit: string, file: string): string;
-  /** holds the commit that a branch or tag had when it was last asked for */
+  /** file that has the commit of a branch or tag when it was last requested */
   ref(revision: string): string;
-  /** the files of a commit: see listing.ts */
+  /** list of a commit's files: see listing.ts */
   listing(commit: string): string;
   lock(hash: string): string;
 }
 
-/** @throws RepoNameError */
+/**
+ * The paths of one repository.
+ * @throws RepoNameError
+ */
 export function repoPaths(cache: string, repo: RepoName): RepoPaths {
   checkRepoName(repo);
   const name = [`${repo.type}s`, ...repo.id.split("/")].join("--");
@@ -40,19 +44,19 @@ export function repoPaths(cache: string, repo: RepoName): RepoPaths {
   };
 }
 
-/** SHA-1 or SHA-256 in hexadecimal: what commits and blobs are called. */
+/** Whether the text is a SHA-1 or SHA-256 in hexadecimal, which commits and blobs are named by. */
 export function isHash(text: unknown): text is string {
   return typeof text === "string" && /^(?:[0-9a-f]{40}|[0-9a-f]{64})$/.test(text);
 }
 
 function checkHash(text: string): string {
   if (isHash(text)) return text;
-  throw new HubError("unsafe-name", `${quote(text)} is no hash, and nothing in the cache can be called so`);
+  throw new HubError("unsafe-name", `${quote(text)} is not a hash, so it cannot name a file of the cache`);
 }
 
 const LONGEST_PART_BYTES = 255;
 
-/** Whether the path stays in its folder on every system, and can be a path there at all. */
+/** Whether the name is a valid path on every operating system and stays inside its folder. */
 export function isSafeFileName(path: string): boolean {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what must not be there
   if (/[\\\u0000-\u001f\u007f]|^[A-Za-z]:/.test(path)) return false;
@@ -62,19 +66,22 @@ export function isSafeFileName(path: string): boolean {
   });
 }
 
-/** @throws HubError for a path that leads out of its folder */
+/**
+ * Returns a safe path unchanged.
+ * @throws HubError if it leads out of its folder
+ */
 export function checkFileName(path: string): string {
   if (isSafeFileName(path)) return path;
   throw new HubError(
     "unsafe-name",
-    `${quote(path)} would not be a file in the repository's own folder; the Hub that names it is broken or hostile`,
+    `${quote(path)} is a path that leads out of the repository's folder; the Hub that names it is broken or hostile`,
   );
 }
 
-/** Marks the cache as one, so that backups leave it out: https://bford.info/cachedir/ */
+/** Marks the folder as a cache, so that backups skip it (https://bford.info/cachedir/). */
 export async function tagCache(cache: string): Promise<void> {
   const tag =
     "Signature: 8a477f597d28d172789f06886806bc55\n# This folder is a cache of files from the Hugging Face Hub.\n";
-  // There already, or no right to write: either way no harm.
+  // The tag exists already or cannot be written; both are harmless.
   await writeFile(join(cache, "CACHEDIR.TAG"), tag, { flag: "wx" }).catch(() => {});
 }

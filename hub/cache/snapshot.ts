@@ -1,5 +1,6 @@
-// A snapshot is a folder of links to blobs, one a file of a commit. Here: which of its files are there, putting one
-// there, and the refs that say which commit a branch had. Nothing is fetched.
+// Snapshots in the Hugging Face cache. A snapshot is a folder of links to blobs, one for each file of a commit. The
+// functions check which files are present, add files, and read and write refs (which commit a branch or tag has). For
+// a snapshot that another program made without a listing, they infer its files. Nothing uses the network.
 
 import { copyFile, lstat, mkdir, readdir, readFile, readlink, rm, stat, symlink } from "node:fs/promises";
 import { dirname, relative, sep } from "node:path";
@@ -7,30 +8,36 @@ import { writeFileAtomically } from "../files/atomic-file.ts";
 import { blobName, type RepoFile } from "./listing.ts";
 import { isHash, isSafeFileName, type RepoPaths } from "./paths.ts";
 
-/** `linked` is in the snapshot, `stored` among the blobs only, `partial` a broken download, of `bytes` so far. */
+/**
+ * `linked`: in the snapshot. `stored`: only among the blobs. `partial`: an interrupted download with `bytes` so far.
+ */
 export type FileState = { kind: "linked" | "stored" | "missing" } | { kind: "partial"; bytes: number };
 
+/** Finds out where a file of a commit is. */
 export async function stateOf(paths: RepoPaths, commit: string, file: RepoFile): Promise<FileState> {
   if ((await sizeOf(paths.pointer(commit, file.path))) === file.size) return { kind: "linked" };
   const blob = paths.blob(blobName(file));
   if ((await sizeOf(blob)) === file.size) return { kind: "stored" };
   const bytes = await sizeOf(incompletePath(blob));
-  // More than the whole is of no use.
+  // A partial download that is larger than the file is useless.
   return bytes === undefined || bytes > file.size ? { kind: "missing" } : { kind: "partial", bytes };
 }
 
-/** Bytes of a file, through links; nothing if there is none. */
+/** Size of a file in bytes, following links. Undefined if it does not exist. */
 export async function sizeOf(path: string): Promise<number | undefined> {
   const status = await stat(path).catch(() => undefined);
   return status?.isFile() ? status.size : undefined;
 }
 
-/** Where a blob is while it is not whole. */
+/** Path of an incomplete blob. */
 export function incompletePath(blob: string): string {
   return `${blob}.incomplete`;
 }
 
-/** Puts a file whose blob is whole into the snapshot, by a relative link, so that the cache can be moved. */
+/**
+ * Adds a file whose blob is complete to the snapshot. The link is relative, so that the cache can be moved.
+ * @returns the path in the snapshot
+ */
 export async function linkFile(paths: RepoPaths, commit: string, file: RepoFile): Promise<string> {
   const pointer = paths.pointer(commit, file.path);
   const blob = paths.blob(blobName(file));
@@ -44,7 +51,7 @@ export async function linkFile(paths: RepoPaths, commit: string, file: RepoFile)
       return pointer;
     } catch (error) {
       const code = (error as NodeJS.ErrnoException).code;
-      // Another process was faster; look again at what it has put there.
+      // Another process was faster; check what it created.
       if (code === "EEXIST" && tries < 5) continue;
       if (code !== "EPERM" && code !== "ENOTSUP" && code !== "ENOSYS") throw error;
       await copyFile(blob, pointer);
@@ -53,20 +60,27 @@ export async function linkFile(paths: RepoPaths, commit: string, file: RepoFile)
   }
 }
 
-/** The commit that the revision had when it was last asked for. */
+/** The commit that the revision had when it was last requested. */
 export async function readRef(paths: RepoPaths, revision: string): Promise<string | undefined> {
   const text = await readFile(paths.ref(revision), "utf8").catch(() => undefined);
   const commit = text?.trim();
   return isHash(commit) ? commit : undefined;
 }
 
+/**
+ * Stores the commit of a branch or tag.
+ * @throws the file system's error
+ */
 export async function writeRef(paths: RepoPaths, revision: string, commit: string): Promise<void> {
   const path = paths.ref(revision);
   await mkdir(dirname(path), { recursive: true });
   await writeFileAtomically(path, commit);
 }
 
-/** All files, by name; those that are not there, though something names them, with size 0. None where there is no snapshot. */
+/**
+ * The files of a snapshot without a listing. Missing files that can be inferred have size 0: links to missing blobs,
+ * and missing parts of a numbered series such as `model-00002-of-00003.safetensors`. Empty if there is no snapshot.
+ */
 export async function filesOfSnapshot(paths: RepoPaths, commit: string): Promise<RepoFile[]> {
   const folder = paths.snapshot(commit);
   const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch(() => []);
@@ -94,13 +108,13 @@ function partOf(name: string): Part[] {
   return before === undefined ? [] : [{ before, number, count, after } as Part];
 }
 
-/** The parts of files in several that are not among these. */
+/** The missing parts of the numbered series among the names. */
 function missingParts(names: readonly string[]): string[] {
   const groups = Map.groupBy(names.flatMap(partOf), ({ before, count }) => `${before}${count}`);
   return [...groups.values()].flatMap((group) => {
     const [{ before, number, count, after }] = group as [Part];
     const there = new Set(group.map((part) => Number(part.number)));
-    // Weights are numbered from 1, data from 0.
+    // Weights are numbered from 1, data sets from 0.
     const first = there.has(0) || (!there.has(Number(count)) && !/\.(safetensors|bin)$/.test(after)) ? 0 : 1;
     const all = Array.from({ length: Math.min(Number(count), MOST_PARTS) }, (_, i) => first + i);
     const gone = all.filter((each) => !there.has(each));
@@ -108,5 +122,5 @@ function missingParts(names: readonly string[]): string[] {
   });
 }
 
-/** A name can claim any number. */
+/** Limit for the number of parts, since a name can state any. */
 const MOST_PARTS = 10_000;

@@ -1,5 +1,5 @@
-// A model card whole: front matter, what the model is, how good, how to use it, how it came about, whom to cite. A fact
-// that is missing takes its sentence with it.
+// Writes a model card: front matter, what the model is, its results, how to use it, how it was made, and the
+// citation. Sentences whose facts are unknown are left out.
 
 import { formatBytes, formatCount, formatDuration } from "../text/numbers.ts";
 import type { CardFacts, CardRow } from "./facts.ts";
@@ -9,14 +9,17 @@ import { cardMetadata, isRepositoryId } from "./metadata.ts";
 import { bestOf, flopsText, metricNamed, metricsOf, valueText } from "./metric-names.ts";
 
 const STRUCTURES: Record<string, string> = {
-  gblr: "Gaudi-GBLR matrices (generalized block low rank, with learned block widths and places)",
+  gblr: "Gaudi-GBLR matrices (generalized block low rank, with learned widths and locations of the blocks)",
   lowrank: "low-rank matrices",
   monarch: "Monarch matrices",
   "block-low-rank": "block low-rank matrices",
   "block-sparse": "low-rank plus block-sparse matrices",
 };
 
-/** @returns the text of a README.md */
+/**
+ * Writes the card.
+ * @returns the text of a README.md
+ */
 export function modelCard(facts: CardFacts): string {
   const sections = [
     `# ${plain(facts.title)}`,
@@ -44,7 +47,7 @@ function introduction({ baseModel, baseRevision, structure, relativeFlops, datas
   return `This is ${base}, with its linear layers replaced by ${kind}.${cost}${data}`;
 }
 
-/** The command, the settings, the versions and the seed. */
+/** The command, environment and settings that made the model. */
 function originSection(facts: CardFacts): string | undefined {
   const { command, seed, engine, device, precision, versions = {}, settings = {} } = facts;
   const known: [string, string | undefined][] = [
@@ -87,12 +90,12 @@ function citation({ structure }: CardFacts): string | undefined {
   return `## Citation\n\nThe matrices are those of Lee and Kim, ICLR 2024:\n\n${codeBlock("bibtex", entry)}`;
 }
 
-/** A repository with a link to it; what is no repository's name, such as a folder, stays text. */
+/** A link to the repository on the Hub. Other names, such as folders, become code. */
 function named(name: string, prefix = ""): string {
   return isRepositoryId(name) ? `[${plain(name)}](https://huggingface.co/${prefix}${name})` : code(name);
 }
 
-/** Undefined for what has no value: it is left out. */
+/** The text of a setting. Undefined for a setting without a value, which is left out. */
 function settingText(value: unknown): string | undefined {
   if (value === undefined || value === null || value === "" || Number.isNaN(value)) return undefined;
   if (Array.isArray(value)) return value.flatMap((each) => settingText(each) ?? []).join(", ") || undefined;
@@ -104,8 +107,8 @@ const finite = (value: number | undefined): number | undefined =>
 
 const NONE = "–";
 
-/** Undefined when nothing was measured. */
-export function resultsSection({
+/** The table of compared models. Undefined if nothing was measured. */
+function resultsSection({
   comparison = [],
   dataset,
   context,
@@ -119,24 +122,24 @@ export function resultsSection({
   const on = [
     dataset && plain([dataset.name ?? dataset.id, dataset.config].filter(Boolean).join(", ")),
     splits.length === 1 && `split ${plain(splits[0] as string)}`,
-    limit !== undefined && `${limit} ${task === "text-generation" ? "windows" : "images"} of it only`,
+    limit !== undefined && `${limit} ${task === "text-generation" ? "windows" : "images"} only`,
     context !== undefined && `windows of ${context} tokens`,
   ].filter((part) => typeof part === "string");
   return [
     "## Results",
     ...(on.length > 0 ? [`Measured on ${on.join(", ")}. The best of the compressed models is in bold.`] : []),
     markdownTable(rows, columnsFor(rows)),
-    "Relative FLOPs are multiply-adds of the whole model as a share of the dense one's: first counted as in the paper's tables, then as they are.",
+    "Relative FLOPs are the multiply-adds of the whole model as a share of those of the dense model: (reference) is counted as in the paper's tables, (all) includes every operation.",
   ].join("\n\n");
 }
 
-/** Undefined without a picture. */
-export function pictureSection({ hasPicture = false }: CardFacts): string | undefined {
+/** Undefined if there is no picture. */
+function pictureSection({ hasPicture = false }: CardFacts): string | undefined {
   if (!hasPicture) return undefined;
   return [
     "## Block layout",
     "![Where the blocks of each matrix lie](structure.png)",
-    "Each square is a matrix, inputs from left to right, outputs from top to bottom; the brighter, the more blocks overlap. What is black is zero.",
+    "Each square is a matrix: inputs run from left to right, outputs from top to bottom. Black entries are zero; brighter entries are covered by more blocks.",
   ].join("\n\n");
 }
 
@@ -166,8 +169,8 @@ function columnsFor(rows: readonly CardRow[]): TableColumn<CardRow>[] {
       cell: ({ stage, structure }) => (structure === "dense" && stage === "before" ? NONE : stage),
     },
     ...metrics,
-    number("relative FLOPs", ({ relativeFlops }) => relativeFlops?.reference, flopsText),
-    number("as they are", ({ relativeFlops }) => relativeFlops?.actual, flopsText),
+    number("relative FLOPs (reference)", ({ relativeFlops }) => relativeFlops?.reference, flopsText),
+    number("relative FLOPs (all)", ({ relativeFlops }) => relativeFlops?.actual, flopsText),
     number("parameters", ({ parameters }) => parameters, formatCount),
     number("file", ({ fileBytes }) => fileBytes, formatBytes),
     number("time", ({ seconds }) => seconds, formatDuration),

@@ -1,34 +1,33 @@
-// What a model card can say, as data. A fact that is missing is left out of the card: nothing here has a stand-in.
-// Where the numbers come from is the caller's business.
+// The facts of a model card. A fact that is missing is left out of the card; there are no placeholders.
 
-/** A row of a card's comparison: what a card shows of workbench/evaluate's ComparisonRow, which hub/ does not depend on. */
+/** One row of the results table: what a card shows of workbench/evaluate's ComparisonRow, on which hub/ does not depend. */
 export interface CardRow {
-  /** what the reader sees, e.g. `GBLR, activation-aware` */
+  /** text for the reader, e.g. `GBLR, activation-aware` */
   name: string;
-  /** as the structures are named; `dense`: the model as it was */
+  /** name of the structure; `dense` for the original model */
   structure: string;
-  /** fine-tuning */
+  /** before or after fine-tuning */
   stage: "before" | "after";
   /** by name, e.g. `perplexity`; accuracies are shares of 1 */
   metrics: Readonly<Record<string, number>>;
-  /** multiply-adds as a share of the dense model's: as the reference counts, and as they are */
+  /** multiply-adds as a share of those of the dense model: counted as in the reference, and all of them */
   relativeFlops?: { reference: number; actual: number };
-  /** stored numbers of the whole model */
+  /** number of stored values of the whole model */
   parameters?: number;
-  /** of the weights */
+  /** size of the weights in bytes */
   fileBytes?: number;
-  /** that making it took, conversion and fine-tuning */
+  /** time for conversion and fine-tuning, in seconds */
   seconds?: number;
   note?: string;
 }
 
-/** A measurement for the Hub's `model-index`. */
+/** A measurement in the Hub's `model-index`. */
 export interface MeasuredMetric {
-  /** as the Hub names metrics, e.g. `perplexity`, `accuracy` */
+  /** the Hub's name of the metric, e.g. `perplexity`, `accuracy` */
   type: string;
   name?: string;
   value: number;
-  /** of the data set that it was measured on, e.g. `test` */
+  /** split of the data set that was measured, e.g. `test` */
   split: string;
 }
 
@@ -36,16 +35,16 @@ export interface MeasuredMetric {
 export interface DatasetFacts {
   /** `owner/name` */
   id: string;
-  /** for people; default the id */
+  /** name for people. Default: the id */
   name?: string;
   config?: string;
   revision?: string;
 }
 
-/** What the base model's card says about itself and holds for what is made of it. */
+/** Metadata of the base model's card that also applies to models derived from it. */
 export interface BaseMetadata {
   license?: string | readonly string[];
-  /** for licenses that the Hub has no name of */
+  /** for licenses that are not in the Hub's list */
   licenseName?: string;
   licenseLink?: string;
   language?: readonly string[];
@@ -54,39 +53,43 @@ export interface BaseMetadata {
   pipelineTag?: string;
 }
 
+/** Everything a card can state. */
 export interface CardFacts {
-  /** the heading */
+  /** heading of the card */
   title: string;
-  /** `owner/name` under which the model can be pulled; without it the card says how to load a folder */
+  /** `owner/name` to pull the model from. Without it, the card explains how to load a folder */
   repository?: string;
-  /** `text-generation` or `image-classification`, as the Hub names tasks */
+  /** the Hub's name of the task: `text-generation` or `image-classification` */
   task: string;
   structure: string;
-  /** `owner/name`; a folder, or `scratch:` and what it is, are named in the text only */
+  /** `owner/name`. A folder, or `scratch:` with an architecture, is only named in the text */
   baseModel?: string;
   /** `baseModel` is the name of a folder, to which nothing can link. Default false */
   isFolder?: boolean;
   baseRevision?: string;
   base?: BaseMetadata;
-  /** trained on, if fine-tuned, and measured on */
+  /** the data set of fine-tuning, if any, and of the measurements */
   dataset?: DatasetFacts;
   metrics?: readonly MeasuredMetric[];
   comparison?: readonly CardRow[];
-  /** multiply-adds of the model as a share of the dense one's */
+  /** multiply-adds of the model as a share of those of the dense model */
   relativeFlops?: { reference: number; actual: number };
-  /** tokens of a window */
+  /** number of tokens in a window */
   context?: number;
-  /** measured on so many windows or images of the split only, the first ones unless the run drew them */
+  /**
+   * number of windows or images that were measured, if not all of the split: the first ones, unless the run sampled
+   * them
+   */
   limit?: number;
-  /** is there a structure.png beside the card? */
+  /** whether structure.png is beside the card */
   hasPicture?: boolean;
-  /** are modeling_gblr.py and its neighbors beside the card? */
+  /** whether modeling_gblr.py and the files it needs are beside the card */
   hasPython?: boolean;
-  /** is there a preprocessor_config.json beside the card? */
+  /** whether preprocessor_config.json is beside the card */
   hasProcessor?: boolean;
-  /** is there a trainable.safetensors beside the card? */
+  /** whether trainable.safetensors is beside the card */
   hasTrainable?: boolean;
-  /** the command line that made the model, as typed */
+  /** the command line that made the model */
   command?: string;
   /** by name, e.g. `gblr`, `libtorch` */
   versions?: Readonly<Record<string, string>>;
@@ -94,6 +97,6 @@ export interface CardFacts {
   device?: string;
   precision?: string;
   seed?: number;
-  /** of the recipe, by name */
+  /** settings of the recipe, by name */
   settings?: Readonly<Record<string, unknown>>;
 }

@@ -1,4 +1,5 @@
-// Model cards: what the README.md of a model repository says. The one door of this folder.
+// The public functions of this folder: model cards, which are the README.md of model repositories
+// (huggingface.co/docs/hub/model-cards).
 
 export { modelCard } from "./card.ts";
 export type { BaseMetadata, CardFacts, CardRow, DatasetFacts, MeasuredMetric } from "./facts.ts";

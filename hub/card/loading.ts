@@ -1,10 +1,15 @@
-// The part of a card that says how to use the model: on the command line, in TypeScript, in Python with and without
-// transformers. What is said depends on where the model is and on what lies beside the card.
+// The section of a card that explains how to use the model: on the command line, in TypeScript, and in Python with
+// and without transformers. It depends on whether the model is on the Hub and on the files beside the card. All code
+// blocks run as they are.
 
 import packageJson from "../../package.json" with { type: "json" };
 import type { CardFacts } from "./facts.ts";
 import { codeBlock } from "./markdown.ts";
 
+/**
+ * The section "Use".
+ * @returns Markdown
+ */
 export function loadingSection(facts: CardFacts): string {
   return ["## Use", commandLine(facts), ...typescript(facts), ...python(facts)].join("\n\n");
 }
@@ -46,13 +51,13 @@ function typescript({ repository, task }: CardFacts): string[] {
   return [`In TypeScript, under Bun or Deno, ${project}:`, codeBlock("ts", lines.join("\n"))];
 }
 
-/** A word of a shell's command line. */
+/** Quotes a word of a shell command if necessary. */
 function word(text: string): string {
   return /^[\w./@:=+-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''").replace(/\s+/g, " ")}'`;
 }
 
-/** Nothing where Python has no files to load it by. @returns paragraphs */
-export function python(facts: CardFacts): string[] {
+/** Paragraphs about Python. Empty if there are no Python files beside the card. */
+function python(facts: CardFacts): string[] {
   if (!facts.hasPython) return [];
   const paragraphs = facts.task === "text-generation" ? forText(facts) : forImages(facts);
   const trainable = 'To train on, `load(folder, form="trainable")` reads `trainable.safetensors`.';
@@ -84,7 +89,7 @@ function forText(facts: CardFacts): string[] {
   return [WHERE, codeBlock("python", transformers.join("\n")), ALONE, codeBlock("python", alone.join("\n"))];
 }
 
-/** Where no processor of transformers' lies beside the card, as with timm's models, the folder's own prepares images. */
+/** Without a processor for transformers, as with timm's models, images are prepared by the folder's own code. */
 function forImages(facts: CardFacts): string[] {
   const name = nameOf(facts);
   const loaded = `AutoModelForImageClassification.from_pretrained(${name}, trust_remote_code=True)`;
@@ -119,7 +124,7 @@ function forImages(facts: CardFacts): string[] {
   return ["In Python, with PyTorch and Pillow:", codeBlock("python", alone.join("\n")), also];
 }
 
-/** Lines that put the files beside the card where Python finds them, in `folder`. */
+/** Lines of Python that find the files beside the card and add their `folder` to the path. */
 function fetched(facts: CardFacts, imports: readonly string[]): string[] {
   const isHere = facts.repository === undefined;
   return [
@@ -136,11 +141,11 @@ const { repository } = packageJson as { repository?: { url?: string } };
 
 const CLONE = repository?.url === undefined ? "a clone of its repository" : `a clone of ${repository.url}`;
 
-/** Paragraphs: what gblr is, and what installs its command. */
-export const COMMAND_INSTALLATION = [
+/** Paragraphs that explain what gblr is and how to install its command. */
+const COMMAND_INSTALLATION = [
   `\`gblr\` is the command of the GBLR workbench, which no package registry has. To install it, run this in ${CLONE}:`,
   codeBlock("sh", "npm install\nnpm install --global bun ."),
 ].join("\n\n");
 
-/** What makes `import … from "gblr/…"` work in a project. */
-export const PACKAGE_INSTALLATION = "`npm install path/to/the/clone`";
+/** The command that makes `import … from "gblr/…"` work in a project. */
+const PACKAGE_INSTALLATION = "`npm install path/to/the/clone`";

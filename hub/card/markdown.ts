@@ -1,12 +1,12 @@
-// Text made into Markdown that says what the text says: names and values come from files and command lines, and none of
-// them may become markup. Line ends within a value become spaces.
+// Escapes text for Markdown. Names and values come from files and command lines and must not become markup. Line ends
+// become spaces.
 
-/** Running text. */
+/** Escapes running text. */
 export function plain(text: string): string {
   return oneLine(text).replace(/[\\`*_{}[\]<>#|~$&]/g, (c) => (c === "&" ? "&amp;" : c === "<" ? "&lt;" : `\\${c}`));
 }
 
-/** Text as code within a line. Backticks inside need a longer fence outside. */
+/** Formats inline code, with a fence that is longer than any run of backticks in the text. */
 export function code(text: string): string {
   const line = oneLine(text);
   const fence = "`".repeat(longestRun(line) + 1);
@@ -14,19 +14,24 @@ export function code(text: string): string {
   return line === "" ? "" : `${fence}${padding}${line}${padding}${fence}`;
 }
 
-/** Lines of code, as they are. */
+/** Formats a code block. The text is not changed. */
 export function codeBlock(language: string, text: string): string {
   const fence = "`".repeat(Math.max(3, longestRun(text) + 1));
   return `${fence}${language}\n${visible(text, true)}\n${fence}`;
 }
 
+/** A column of a Markdown table. */
 export interface TableColumn<Row> {
   heading: string;
   align: "left" | "right";
-  /** Markdown */
+  /** content of the cell, in Markdown */
   cell: (row: Row) => string;
 }
 
+/**
+ * Formats rows as a table.
+ * @returns Markdown
+ */
 export function markdownTable<Row>(rows: readonly Row[], columns: readonly TableColumn<Row>[]): string {
   const line = (cells: readonly string[]) => `| ${cells.map(inCell).join(" | ")} |`;
   return [
@@ -36,7 +41,7 @@ export function markdownTable<Row>(rows: readonly Row[], columns: readonly Table
   ].join("\n");
 }
 
-/** A bar ends a cell, even in code, unless it is escaped. */
+/** Escapes vertical bars, which would end a cell even inside code. */
 const inCell = (markdown: string): string => markdown.replace(/(?<!\\)((?:\\\\)*)\|/g, "$1\\|");
 
 const longestRun = (text: string): number => Math.max(0, ...(text.match(/`+/g) ?? []).map(({ length }) => length));

@@ -1,11 +1,16 @@
-// The front matter of a card, YAML between two lines of three dashes: read of a base model's README, so that what holds
-// for it is carried on, and written for the Hub. A card that has none, or a broken one, says nothing.
+// The front matter of a model card: YAML between two lines of three dashes. It is read from a base model's card, to
+// carry its metadata on, and written for the Hub (huggingface.co/docs/hub/model-cards, "Model card metadata"). The
+// YAML is written so that readers of version 1.1, such as Python's, and of version 1.2 read the same values: text
+// that could be anything else is quoted, for example `no` (false in 1.1) and `1e3` (a number in 1.2).
 
 import { parse, type ScalarTag, stringify } from "yaml";
 import type { BaseMetadata, CardFacts, MeasuredMetric } from "./facts.ts";
 import { metricNamed } from "./metric-names.ts";
 
-/** @param readme a whole README.md */
+/**
+ * Reads the metadata that applies to derived models. Empty if the card has no valid front matter.
+ * @param readme text of a README.md
+ */
 export function parseCardMetadata(readme: string): BaseMetadata {
   const { license, license_name, license_link, language, tags, datasets, pipeline_tag } = frontMatter(readme);
   const licenses = textsOf(license);
@@ -21,19 +26,20 @@ export function parseCardMetadata(readme: string): BaseMetadata {
   return Object.fromEntries(Object.entries(metadata).filter(([, value]) => value !== undefined));
 }
 
-/** What stands between the dashes, by name; empty when there is nothing, or nothing that can be read. */
+/** The values of the front matter. Empty if there is none, or it is invalid. */
 export function frontMatter(readme: string): Record<string, unknown> {
   const [, block] = readme.match(/^\ufeff?\s*---[ \t]*\r?\n([\s\S]*?)\r?\n---[ \t]*(?:\r?\n|$)/) ?? [];
   if (block === undefined) return {};
   try {
-    const value: unknown = parse(block);
+    // Few aliases, so that a short text cannot expand into gigabytes.
+    const value: unknown = parse(block, { maxAliasCount: 10, logLevel: "silent" });
     return typeof value === "object" && value !== null && !Array.isArray(value) ? { ...value } : {};
   } catch {
     return {};
   }
 }
 
-/** Our own front matter, its dashes too. Fields without a value are left out. */
+/** The front matter of our own card, including its dashes. Fields without a value are left out. */
 export function cardMetadata(facts: CardFacts): string {
   const { base = {}, baseModel, dataset, hasPython = false, task } = facts;
   const index = modelIndex(facts);
@@ -50,20 +56,20 @@ export function cardMetadata(facts: CardFacts): string {
     ...(index && { "model-index": [index] }),
   };
   const present = Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined && value !== ""));
-  // A value with line ends stands in quotes, where it cannot end the front matter.
+  // Values with line ends are quoted, so they cannot end the front matter.
   return `---\n${yamlOf(present)}---\n`;
 }
 
-/** `gblr` is on every card that is ours, by which it is known again; a dense model is neither compressed nor of a structure. */
+/** All our cards have the tag `gblr`, by which they are recognized. Dense models get no tags about compression. */
 const ownTags = ({ structure }: CardFacts): string[] =>
   structure === "dense" ? ["gblr"] : ["gblr", structure, "model-compression"];
 
-/** `owner/name`, or a bare name as old repositories have; a folder's path is none. */
+/** Whether the text is `owner/name`, or a bare name of an old repository, rather than the path of a folder. */
 export function isRepositoryId(name: string): boolean {
   return /^[A-Za-z0-9][\w.-]*(\/[A-Za-z0-9_][\w.-]*)?$/.test(name) && !name.includes("..") && name.length <= 96;
 }
 
-/** The Hub's `model-index`: needs a data set to say what was measured on. */
+/** The Hub's `model-index`. Undefined without a data set, since the index must name one. */
 function modelIndex({ title, task, dataset, metrics = [] }: CardFacts): object | undefined {
   const measured = metrics.filter(({ value }) => Number.isFinite(value));
   if (!dataset || !isRepositoryId(dataset.id) || measured.length === 0) return undefined;
@@ -86,14 +92,14 @@ function metricEntry({ type, name, value }: MeasuredMetric): object {
   return { type, name: name ?? capitalized(metricNamed(type).label), value };
 }
 
-/** `Text Generation` */
+/** Turns `text-generation` into `Text Generation`. */
 const taskName = (task: string): string => task.split("-").map(capitalized).join(" ");
 
 const capitalized = (text: string): string => text.slice(0, 1).toUpperCase() + text.slice(1);
 
 const textOf = (value: unknown): string | undefined => (typeof value === "string" && value !== "" ? value : undefined);
 
-/** A text or a list of texts; other things in the list are passed over. */
+/** The strings of a string or a list; other items are ignored. */
 function textsOf(value: unknown): string[] | undefined {
   return several((Array.isArray(value) ? value : [value]).flatMap((each) => textOf(each) ?? []));
 }
@@ -103,16 +109,16 @@ function several(texts: readonly string[]): string[] | undefined {
   return distinct.length > 0 ? distinct : undefined;
 }
 
-/** Begins with a letter, and has nothing that YAML gives a meaning. */
+/** Text that starts with a letter and contains nothing that YAML interprets. */
 const PLAIN = /^\p{L}[\p{L}\p{N}_./+-]*( [\p{L}\p{N}_./+-]+)*$/u;
 
 /** An exponent alone, such as `e0`, which some readers of version 1.1 take for a number. */
 const EXPONENT = /^e[-+]?[\d_]+$/i;
 
-/** Words of version 1.1 for true, false and null, in any case. */
+/** Words for true, false and null in version 1.1, in any case. */
 const WORDS = new Set(["y", "yes", "n", "no", "on", "off", "true", "false", "null"]);
 
-/** Of double quotes: what JSON leaves as it is and PyYAML refuses, or takes for the end of a line. */
+/** Characters that JSON does not escape in a string, and that PyYAML refuses or takes for a line end. */
 const UNPRINTABLE = /[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]/g;
 
 const TEXT: ScalarTag = {
@@ -127,13 +133,16 @@ const NUMBER: ScalarTag = {
   tag: "tag:yaml.org,2002:float",
   default: true,
   identify: (value) => typeof value === "number",
-  // The library prefers tags that have one; nothing is read here.
+  // The library prefers tags that have a test; nothing is parsed here.
   test: /./,
   resolve: Number,
   stringify: ({ value }) => yamlNumber(value as number),
 };
 
-/** Block style, a line end at the end. @param value of objects, lists, texts, numbers, true, false and null */
+/**
+ * Writes YAML in block style, with a final line end.
+ * @param value objects, lists, strings, numbers, booleans and null
+ */
 export function yamlOf(value: unknown): string {
   return stringify(value, { customTags: (tags) => [TEXT, NUMBER, ...tags], lineWidth: 0 });
 }
@@ -144,7 +153,7 @@ function yamlText(text: string): string {
   return JSON.stringify(text.toWellFormed()).replace(UNPRINTABLE, escaped);
 }
 
-/** Version 1.1 takes an exponent for one behind a point only, and with its sign. */
+/** Version 1.1 accepts an exponent only after a decimal point and with a sign. */
 function yamlNumber(value: number): string {
   if (Number.isNaN(value)) return ".nan";
   if (!Number.isFinite(value)) return value < 0 ? "-.inf" : ".inf";

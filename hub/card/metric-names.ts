@@ -1,13 +1,13 @@
-// What is known of the metrics that models are compared by: how they are called and written, and which way is better.
-// A metric that is not known keeps its name and is called neither good nor bad.
+// The names of metrics, how their values are written, and whether lower or higher is better. An unknown metric keeps
+// its name and has no better direction.
 
 import { threeDigits } from "../text/numbers.ts";
 
-export interface Metric {
-  /** for people, lower case */
+interface Metric {
+  /** name for people, in lower case */
   label: string;
   better: "lower" | "higher" | undefined;
-  /** of 1, written in per cent */
+  /** a share of 1 that is written in per cent */
   isShare: boolean;
 }
 
@@ -23,11 +23,12 @@ const METRICS: Record<string, Metric> = {
   loss: { label: "loss", better: "lower", isShare: false },
 };
 
+/** The properties of a metric, by its name in the results. */
 export function metricNamed(name: string): Metric {
   return Object.hasOwn(METRICS, name) ? (METRICS[name] as Metric) : { label: name, better: undefined, isShare: false };
 }
 
-/** `19.24` for perplexities, `78.51 %` for accuracies, else four decimals or three digits. */
+/** `19.24` for perplexities, `78.51 %` for accuracies, otherwise four decimals or three significant digits. */
 export function valueText(name: string, value: number): string {
   const { isShare, label } = metricNamed(name);
   if (isShare) return `${(100 * value).toFixed(2)} %`;
@@ -35,17 +36,17 @@ export function valueText(name: string, value: number): string {
   return Math.abs(value) < 100 ? value.toFixed(4) : threeDigits(value);
 }
 
-/** `43.75 %`: as many digits as published tables have. */
+/** `43.75 %`, with the precision of published tables. */
 export const flopsText = (share: number): string => `${(100 * share).toFixed(2)} %`;
 
-/** The names that rows have, in the order in which they are known, then as they come. */
+/** The metrics of the rows: known ones first, in the order above, then the others as they come. */
 export function metricsOf(rows: readonly { metrics: Readonly<Record<string, number>> }[]): string[] {
   const present = [...new Set(rows.flatMap(({ metrics }) => Object.keys(metrics)))];
   const known = Object.keys(METRICS).filter((name) => present.includes(name));
   return [...known, ...present.filter((name) => !known.includes(name))];
 }
 
-/** The best value of a metric, undefined where better has no meaning or nothing is to choose from. */
+/** The best value of a metric. Undefined if the metric has no better direction or fewer than two values. */
 export function bestOf(
   name: string,
   rows: readonly { metrics: Readonly<Record<string, number>> }[],

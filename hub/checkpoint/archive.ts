@@ -1,5 +1,7 @@
-// The two forms of a checkpoint file, each as the value that was pickled and the storages behind it: a zip archive (PyTorch
-// 1.6 and newer) here, the form before it in legacy.ts.
+// The two containers of a checkpoint: torch.save writes a zip archive since PyTorch 1.6 (torch/serialization.py,
+// `_save`), and wrote the legacy format before (`_legacy_save`). A zip archive has the pickle as data.pkl and each
+// storage as an entry. A legacy file has five pickles in sequence (a magic number, the version, the writer's system,
+// the value, the keys of the storages), then each storage as a 64-bit count of elements followed by its bytes.
 
 import type { ByteSource, Fail } from "../files/byte-source.ts";
 import { quote } from "../files/file-error.ts";
@@ -10,13 +12,18 @@ import { Dict, type ElementType, Global, itemsOf, type PickleValue, StorageView 
 import { entryStorage, fileStorage, readRange, type Storage } from "./storage.ts";
 import { beginsLikeZip, openZip, type ZipEntry } from "./zip.ts";
 
+/** The content of a checkpoint file. */
 export interface Archive {
-  /** what was given to torch.save */
+  /** the value that was passed to torch.save */
   root: PickleValue;
-  /** @returns undefined where the file has no such storage */
+  /** Finds a storage by its key. Undefined if the file does not have it. */
   storage(key: string): Storage | undefined;
 }
 
+/**
+ * Reads the pickled value and finds the storages.
+ * @throws the error made by `fail` when the file is not a checkpoint or is damaged
+ */
 export async function readArchive(source: ByteSource, fail: Fail): Promise<Archive> {
   if (source.size === 0) throw fail("is empty");
   const beginning = await source.read(0, Math.min(4, source.size));
@@ -39,18 +46,18 @@ async function readZip(source: ByteSource, fail: Fail): Promise<Archive> {
     root: await readPickle(archive.entries.get(`${folder}/data.pkl`) as ZipEntry, { storageOf, fail }),
     storage: (key) => {
       const entry = archive.entries.get(`${folder}/data/${key}`);
-      if (entry && !storages.has(key)) storages.set(key, storageOf(entry)); // one each: it remembers its checksum
+      if (entry && !storages.has(key)) storages.set(key, storageOf(entry)); // one object a storage, since it remembers that its checksum was verified
       return storages.get(key);
     },
   };
 }
 
-/** The folder that every entry is in; writers name it after the file, or `archive`. */
+/** The folder that contains all entries. Writers name it after the file, or `archive`. */
 function folderOf(entries: ReadonlyMap<string, ZipEntry>, fail: Fail): string {
   const folders = [...entries.keys()].flatMap((name) => /^([^/]+)\/data\.pkl$/.exec(name)?.[1] ?? []);
   const [folder] = folders;
   if (folder === undefined || folders.length > 1) {
-    throw fail("is a zip archive and no PyTorch checkpoint: it has no data.pkl of its own");
+    throw fail("is a zip archive but not a PyTorch checkpoint: it does not have exactly one data.pkl");
   }
   if (entries.has(`${folder}/constants.pkl`)) {
     throw fail("is a TorchScript program, not a checkpoint; save its state_dict with torch.save");
@@ -67,17 +74,20 @@ async function readPickle(
   try {
     return unpickle(bytes, { fail, persistent: (id) => resolveStorage(id, fail) }).value;
   } catch (error) {
-    throw error instanceof EndOfPickle ? fail(`pickle: ${error.message}, in the middle`, { cause: error }) : error;
+    throw error instanceof EndOfPickle
+      ? fail(`pickle: ${error.message}, before its last opcode`, { cause: error })
+      : error;
   }
 }
 
+/** Of the legacy format. */
 const MAGIC = 0x1950a86a20f9469cfc6cn;
 const PROTOCOL = 1001;
-/** Bytes of the file that are looked at first; all pickles of most files fit. */
+/** Bytes that are read first. The pickles of most files fit into them. */
 const FIRST_WINDOW = 2 ** 18;
 const LENGTH_BYTES = 8;
 
-export async function readLegacy(source: ByteSource, fail: Fail): Promise<Archive> {
+async function readLegacy(source: ByteSource, fail: Fail): Promise<Archive> {
   const pickles = await readPickles(source, fail);
   const storages = await findStorages(source, { ...pickles, fail });
   return { root: pickles.root, storage: (key) => storages.get(key) };
@@ -86,13 +96,16 @@ export async function readLegacy(source: ByteSource, fail: Fail): Promise<Archiv
 interface Pickles {
   root: PickleValue;
   keys: string[];
-  /** bytes of an element, by storage; undefined where it has no type of ours */
+  /** element type by the key of the storage */
   elements: Map<string, ElementType>;
-  /** the byte after the last pickle */
+  /** end of the last pickle, exclusive */
   end: number;
 }
 
-/** Where the pickles end is only known when they are read: a window that proves too small is doubled. */
+/**
+ * Reads the pickles. Their total length is unknown until they are parsed, so the window is doubled when it is too
+ * small.
+ */
 async function readPickles(source: ByteSource, fail: Fail): Promise<Pickles> {
   const most = Math.min(source.size, MAX_PICKLE_BYTES);
   for (let length = Math.min(most, FIRST_WINDOW); ; length = Math.min(most, 2 * length)) {
@@ -106,7 +119,7 @@ async function readPickles(source: ByteSource, fail: Fail): Promise<Pickles> {
 }
 
 function describe(size: number): string {
-  return size > MAX_PICKLE_BYTES ? "is no PyTorch checkpoint" : "is cut off, or no PyTorch checkpoint";
+  return size > MAX_PICKLE_BYTES ? "is not a PyTorch checkpoint" : "is cut off, or not a PyTorch checkpoint";
 }
 
 function parsePickles(bytes: Uint8Array, fail: Fail): Pickles {
@@ -122,10 +135,10 @@ function parsePickles(bytes: Uint8Array, fail: Fail): Pickles {
     end = read.end;
     return read.value;
   };
-  const failAtFirst: Fail = (problem, options) => fail(`is no PyTorch checkpoint: ${problem}`, options);
-  if (next({ fail: failAtFirst }) !== MAGIC) throw fail("is a pickle and no PyTorch checkpoint");
+  const failAtFirst: Fail = (problem, options) => fail(`is not a PyTorch checkpoint: ${problem}`, options);
+  if (next({ fail: failAtFirst }) !== MAGIC) throw fail("is a pickle but not a PyTorch checkpoint");
   const version = next();
-  if (version !== PROTOCOL) throw fail(`is of legacy version ${String(version)}, not ${PROTOCOL}`);
+  if (version !== PROTOCOL) throw fail(`has legacy version ${String(version)}, not ${PROTOCOL}`);
   const system = next();
   if (!(system instanceof Dict) || system.entries.get("little_endian") !== true) {
     throw fail("was written by a big-endian machine; only little-endian files are read");
@@ -159,25 +172,26 @@ async function findStorages(
 }
 
 function cutOff(key: string, fail: Fail): Error {
-  return fail(`is cut off: storage ${JSON.stringify(key)} ends after the file does`);
+  return fail(`is cut off: storage ${JSON.stringify(key)} ends after the end of the file`);
 }
 
 /**
- * @param id ("storage", type, key, location, elements), and in legacy files a sixth: None or (key, offset, elements) of a
- *   view; or ("module", class, …), a class with its source, which is not looked at
- * @throws what `fail` makes for any other
+ * Turns a persistent id into a reference to a storage.
+ * @param id ("storage", type, key, location, elements); legacy files may add a sixth item, None or (key, offset,
+ * elements) of a view. ("module", class, …) names a class with its source, which is ignored
+ * @throws the error made by `fail` for any other id
  */
-export function resolveStorage(id: PickleValue, fail: Fail): StorageView | Global {
+function resolveStorage(id: PickleValue, fail: Fail): StorageView | Global {
   const [kind, type, key, , length, view] = itemsOf(id) ?? [];
   if (kind === "module" && type instanceof Global) return type;
   if (kind !== "storage" || !(type instanceof Global) || typeof key !== "string" || !isCount(length)) {
-    throw fail("pickle: a persistent id names no storage");
+    throw fail("pickle: a persistent id does not name a storage");
   }
   const element = storageElement(type);
   if (view === undefined || view === null) return new StorageView({ key, element, length, offset: 0 });
   const [, offset, viewLength] = itemsOf(view) ?? [];
   if (!isCount(offset) || !isCount(viewLength) || offset + viewLength > length) {
-    throw fail(`storage ${JSON.stringify(key)}: a view of it lies outside`);
+    throw fail(`storage ${JSON.stringify(key)}: a view of it exceeds it`);
   }
   return new StorageView({ key, element, length: viewLength, offset });
 }

@@ -1,24 +1,29 @@
-// Opens a PyTorch checkpoint (.ckpt, .pth, .pt, .bin; zip or legacy): lists its tensors, checks all that can be checked
-// without reading them, and reads each when asked for. Nothing of the file is run.
+// Opens PyTorch checkpoints (.ckpt, .pth, .pt, .bin; zip and legacy format, see archive.ts). Opening lists the
+// tensors and checks everything that can be checked without reading their values; each tensor is read on request. No
+// code of the file is run. Also opens the weights of old repositories on the Hub, pytorch_model.bin with or without
+// an index; `gblr import` is for checkpoints that hold more than weights.
 
 import { openFile } from "../files/byte-source.ts";
-import { FileError, quote } from "../files/file-error.ts";
+import { quote } from "../files/file-error.ts";
 import { openSharded } from "../safetensors/shards.ts";
 import { expectDtype, type StoredTensor, type TensorFile, viewTensor } from "../safetensors/types.ts";
 import { readArchive } from "./archive.ts";
-import { contentsOf, type Json } from "./contents.ts";
+import { CheckpointError, contentsOf, type Json } from "./contents.ts";
 import { type LocatedTensor, readTensor, streamTensor } from "./storage.ts";
 
-/** An open checkpoint. Close it. */
+/** An open checkpoint. The caller closes it. */
 export interface Checkpoint extends TensorFile {
-  /** everything that is no tensor: epoch, hyper-parameters, the optimizer's settings */
+  /** everything except tensors, as JSON: epoch, hyper-parameters, optimizer settings */
   readonly rest: { readonly [key: string]: Json };
-  /** name of a tensor to the name of an earlier one that is the same view of the same bytes */
+  /** maps a tensor's name to the name of an earlier tensor that views the same bytes in the same way */
   readonly tied: ReadonlyMap<string, string>;
 }
 
 /**
- * @throws CheckpointError when the file is none, is damaged, or names a global that a checkpoint must not use
+ * Opens a checkpoint.
+ * @param path a file in the zip or legacy format
+ * @throws CheckpointError when the file is not a checkpoint, is damaged, or names a Python global that checkpoints
+ * must not use
  */
 export async function openCheckpoint(path: string): Promise<Checkpoint> {
   const fail = (problem: string, options?: ErrorOptions) => new CheckpointError(problem, { file: path }, options);
@@ -50,7 +55,7 @@ function tiesAmong(tensors: ReadonlyMap<string, LocatedTensor>): Map<string, str
   const tied = new Map<string, string>();
   for (const [name, { identity, byteLength }] of tensors) {
     const earlier = first.get(identity);
-    if (byteLength === 0) continue; // nothing is shared
+    if (byteLength === 0) continue; // empty tensors share no bytes
     if (earlier === undefined) first.set(identity, name);
     else tied.set(name, earlier);
   }
@@ -79,27 +84,25 @@ async function* streamNamed(tensor: LocatedTensor, place: Place): AsyncGenerator
   }
 }
 
-/** An error of the bytes that a tensor lies in is the tensor's too. */
+/** Adds the tensor's name to an error about the bytes of its storage. */
 function named(error: unknown, place: Place): unknown {
   if (!(error instanceof CheckpointError) || error.tensor !== undefined) return error;
   return new CheckpointError(error.message.slice(error.file.length + 2), place, { cause: error });
 }
 
-/** A file that is no checkpoint, is damaged, or asks for what a reader must not do. */
-export class CheckpointError extends FileError {
-  override readonly name = "CheckpointError";
-}
-
+/** Name of the weights in a repository without safetensors. */
 export const OLD_SINGLE_FILE = "pytorch_model.bin";
+/** Name of the index, if the weights are sharded. */
 export const OLD_INDEX_FILE = "pytorch_model.bin.index.json";
 
 /**
- * Close it.
+ * Opens the weights of an old repository; the caller closes them.
  * @param path pytorch_model.bin or pytorch_model.bin.index.json
- * @throws CheckpointError when a file is no checkpoint, SafetensorsError when the index disagrees with its shards
+ * @throws CheckpointError when a file is not a checkpoint; SafetensorsError when the index disagrees with its shards
  */
 export function openOldWeights(path: string): Promise<TensorFile> {
   return path.endsWith(".json") ? openSharded(path, { suffix: ".bin", open: openCheckpoint }) : openCheckpoint(path);
 }
 
+/** Whether a path has one of these names. */
 export const isOldWeights = (path: string): boolean => /(^|[/\\])pytorch_model\.bin(\.index\.json)?$/.test(path);

@@ -1,29 +1,38 @@
-// What a checkpoint's value comes to: its tensors by name, and everything else as JSON. A `state_dict` at the top is what
-// the tensors are taken from; without one, all that are nested in dictionaries, lists and modules are, their keys joined by
-// dots.
+// Splits an unpickled value into tensors, by name, and everything else, as JSON. If the value is a dictionary with a
+// `state_dict`, the tensors come from there; otherwise they are collected from all nested dictionaries, lists and
+// modules, and their keys are joined by dots. Objects are written as their class name and fields; they are never
+// built. Depth and number of values are limited, since a few bytes of pickle can describe endless JSON.
 
 import type { Fail } from "../files/byte-source.ts";
-import { CheckpointError } from "./checkpoint.ts";
+import { FileError } from "../files/file-error.ts";
 import {
   Dict,
   describeArray,
   Global,
   Instance,
+  isModuleState,
   itemsOf,
   type PickleValue,
+  partOf,
   SetOf,
   StorageView,
   TensorView,
 } from "./pickle-values.ts";
 import { type LocatedTensor, locateTensor, type Storage } from "./storage.ts";
 
+/** A file is not a checkpoint, is damaged, or asks for something that a reader must not do. */
+export class CheckpointError extends FileError {
+  override readonly name = "CheckpointError";
+}
+
 const STATE_DICT = "state_dict";
-/** The name of a tensor that is all there is. */
+/** Name of a tensor that is the whole checkpoint. */
 const LONE_TENSOR = "tensor";
 
+/** A checkpoint's tensors, and the rest. */
 export interface Contents {
   tensors: Map<string, LocatedTensor>;
-  /** everything that is no tensor; tensors outside the state_dict are named by type and shape */
+  /** everything except tensors. Tensors outside the state_dict appear as text with their type and shape */
   rest: { [key: string]: Json };
 }
 
@@ -32,7 +41,10 @@ export interface ContentsOptions {
   storage(key: string): Storage | undefined;
 }
 
-/** @throws CheckpointError when any tensor, taken or not, is not inside its storage */
+/**
+ * Splits the value.
+ * @throws CheckpointError when a tensor, used or not, is not inside its storage
+ */
 export function contentsOf(root: PickleValue, { file, storage }: ContentsOptions): Contents {
   const fail: Fail = (problem, options) => new CheckpointError(problem, { file }, options);
   const locate = (view: TensorView, tensor: string) =>
@@ -63,7 +75,7 @@ export function contentsOf(root: PickleValue, { file, storage }: ContentsOptions
   return { tensors, rest: objectOf(Object.fromEntries(others)) };
 }
 
-/** The same without what is undefined. */
+/** The same object without its undefined values. */
 function objectOf(values: { [key: string]: Json | undefined }): { [key: string]: Json } {
   return Object.fromEntries(Object.entries(values).filter((pair): pair is [string, Json] => pair[1] !== undefined));
 }
@@ -73,7 +85,7 @@ interface WalkerOptions {
   take(view: TensorView, path: readonly string[]): void;
 }
 
-/** Takes the tensors out of nested dictionaries and lists, and returns what is left. */
+/** Collects the tensors of nested dictionaries, lists and modules, and returns everything else. */
 class Walker {
   readonly #options: WalkerOptions;
   readonly #open = new Set<PickleValue>();
@@ -82,7 +94,7 @@ class Walker {
     this.#options = options;
   }
 
-  /** @returns undefined where nothing but tensors was */
+  /** @returns undefined if the value contains only tensors */
   walk(value: PickleValue, path: readonly string[]): Json | undefined {
     const { writer, take } = this.#options;
     if (value instanceof TensorView) {
@@ -99,7 +111,7 @@ class Walker {
     return left;
   }
 
-  /** What walks the values of a container. @returns undefined for what is none */
+  /** A function that walks the values of a container. Undefined if the value is not a container. */
   #inside(value: PickleValue, path: readonly string[]): (() => Json | undefined) | undefined {
     const items = itemsOf(value);
     if (items) return () => this.#list(items, path);
@@ -107,7 +119,10 @@ class Walker {
     return isModule(value) ? () => this.#module(value, path) : undefined;
   }
 
-  /** Its tensors, then those of its modules, as state_dict has them. @returns its class and its attributes */
+  /**
+   * Collects the tensors of a module, then those of its submodules, under the names that its state_dict would have.
+   * @returns its class and its attributes
+   */
   #module(value: Module, path: readonly string[]): Json {
     const { writer } = this.#options;
     const { tensors, modules, attributes } = partsOfModule(value);
@@ -137,25 +152,19 @@ class Walker {
   }
 }
 
-/** Whether an object with this state is a torch.nn.Module. */
-export function isModuleState(state: PickleValue): state is Dict {
-  return ["_parameters", "_modules"].every((part) => partOf(state, part) !== undefined);
-}
-
-export interface ModuleParts {
-  /** parameters and buffers, in the order of state_dict: without those that are None, and buffers that are not persistent */
+interface ModuleParts {
+  /** parameters and buffers in the order of state_dict, without None and without buffers that are not persistent */
   tensors: Map<PickleValue, PickleValue>;
   modules: ReadonlyMap<PickleValue, PickleValue>;
-  /** attributes of its own, such as the heads of an attention layer */
+  /** the module's own attributes, such as the number of heads of an attention layer */
   attributes: Map<PickleValue, PickleValue>;
 }
 
-export type Module = Instance & { state: Dict };
+type Module = Instance & { state: Dict };
 
-export const isModule = (value: PickleValue): value is Module =>
-  value instanceof Instance && isModuleState(value.state);
+const isModule = (value: PickleValue): value is Module => value instanceof Instance && isModuleState(value.state);
 
-export function partsOfModule({ state }: Module): ModuleParts {
+function partsOfModule({ state }: Module): ModuleParts {
   const { entries } = state;
   const notPersistent = entries.get("_non_persistent_buffers_set");
   const hidden = new Set(notPersistent instanceof SetOf ? notPersistent.items : []);
@@ -169,31 +178,26 @@ export function partsOfModule({ state }: Module): ModuleParts {
   };
 }
 
-/** The entries of a dictionary that a module has under this name. */
-function partOf(state: PickleValue, name: string): ReadonlyMap<PickleValue, PickleValue> | undefined {
-  const part = state instanceof Dict ? state.entries.get(name) : undefined;
-  return part instanceof Dict ? part.entries : undefined;
-}
-
+/** A JSON value. */
 export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
 
-/** Key under which an object's class is named. */
-export const CLASS_KEY = "__class__";
-/** Levels of nesting, over which a checkpoint is refused. */
-export const MAX_DEPTH = 200;
-/** Values in all, counted each time one appears. */
-export const MAX_VALUES = 1_000_000;
+/** Key that holds the class name of an object. */
+const CLASS_KEY = "__class__";
+/** Deepest nesting that is accepted. */
+const MAX_DEPTH = 200;
+/** Largest number of values that is accepted, repetitions included. */
+const MAX_VALUES = 1_000_000;
 
-export interface JsonOptions {
+interface JsonOptions {
   fail: Fail;
-  /** what stands for a tensor at this path */
+  /** text that represents the tensor at this path */
   tensor: (view: TensorView, path: readonly string[]) => Json;
 }
 
-/** One document after another against one budget. */
-export class JsonWriter {
+/** Writes several documents; the limit on values applies to all of them together. */
+class JsonWriter {
   readonly #options: JsonOptions;
-  /** containers that are being written: one that contains itself must end somewhere */
+  /** containers that are being written, to detect cycles */
   readonly #open = new Set<PickleValue>();
   #values = 0;
 
@@ -201,7 +205,7 @@ export class JsonWriter {
     this.#options = options;
   }
 
-  /** @param path keys that lead to the value */
+  /** @param path the keys that lead to the value */
   write(value: PickleValue, path: readonly string[]): Json {
     this.count(path);
     if (value === null || typeof value === "boolean" || typeof value === "string") return value;
@@ -220,7 +224,7 @@ export class JsonWriter {
     return written;
   }
 
-  /** One more value at a path. */
+  /** Counts one more value and checks the limits. */
   count(path: readonly string[]): void {
     if (path.length > MAX_DEPTH) throw this.#options.fail(`nests values more than ${MAX_DEPTH} levels deep`);
     if (++this.#values > MAX_VALUES) throw this.#options.fail(`describes more than ${MAX_VALUES} values`);
@@ -244,7 +248,7 @@ export class JsonWriter {
 
   #instance(value: Instance, path: readonly string[]): Json {
     const content = configContent(value);
-    if (content !== undefined) return this.write(content, [...path, "_content"]); // deeper, so that it ends
+    if (content !== undefined) return this.write(content, [...path, "_content"]); // the longer path limits the recursion
     const { className, args, items, entries, state } = value;
     const written: { [key: string]: Json } = { [CLASS_KEY]: className };
     if (args.length > 0) written.arguments = this.write([...args], [...path, "arguments"]);
@@ -256,19 +260,19 @@ export class JsonWriter {
   }
 }
 
-/** What is too large to be written out: arrays and whole modules. */
+/** Short text for arrays and whole modules, which are too large to write out. Undefined for everything else. */
 const describe = (value: Instance): string | undefined =>
   isModule(value) ? `<module ${value.className}>` : describeArray(value);
 
-/** A dictionary's key as text: Python's may be numbers, tuples and more. */
-export function keyText(key: PickleValue): string {
+/** A dictionary's key as text. Python's keys can be numbers, tuples and other objects. */
+function keyText(key: PickleValue): string {
   const items = itemsOf(key);
   if (items) return `(${items.map((item) => (itemsOf(item) ? "(…)" : keyText(item))).join(", ")})`;
   if (key instanceof Global) return key.path;
   return typeof key === "object" && key !== null ? "<object>" : String(key);
 }
 
-/** OmegaConf keeps a configuration's values under its own objects: the values are what was meant. */
+/** The values of an OmegaConf configuration, without the objects that OmegaConf wraps around them. */
 function configContent({ className, state }: Instance): PickleValue | undefined {
   if (!className.startsWith("omegaconf.") || !(state instanceof Dict)) return undefined;
   return state.entries.get("_content") ?? state.entries.get("_val");

@@ -1,12 +1,11 @@
-// Which names a pickle may mention, which it may call, and what each call gives here. The rule:
-// - the globals listed below rebuild tensors and plain data, in our own code;
-// - a class of any other library may be named, and its objects are kept as records (Instance), never built;
-// - anything else of Python's standard library, and any call of a function that is not listed, is refused by name.
+// Which Python globals a pickle may name and call, and what each call returns here. The rules:
+// - the globals listed in CALLS rebuild tensors and plain data, in our own code;
+// - classes of other libraries may be named; their objects become records (Instance) and are never built;
+// - every other name of Python's standard library, and every call of a function that is not listed, is refused.
 
 import type { Fail } from "../files/byte-source.ts";
 import { quote } from "../files/file-error.ts";
 import { bitsOf, type FileDtype } from "../safetensors/types.ts";
-import { isModuleState } from "./contents.ts";
 import {
   arrayOfBytes,
   Dict,
@@ -14,6 +13,7 @@ import {
   emptyArray,
   Global,
   Instance,
+  isModuleState,
   itemsOf,
   numpyScalar,
   type PickleValue,
@@ -23,11 +23,11 @@ import {
   Tuple,
 } from "./pickle-values.ts";
 
-/** Arguments that a listed global cannot take give undefined. */
+/** Returns undefined for arguments that the global does not accept. */
 type Call = (args: readonly PickleValue[]) => PickleValue | undefined;
 
-/** Makes the record, tensor or data that a call stands for. */
-export const CALLS: Readonly<Record<string, Call>> = {
+/** Makes the record, tensor or plain data that a call of the global stands for. */
+const CALLS: Readonly<Record<string, Call>> = {
   "collections.OrderedDict": ([pairs]) => dictOf(pairs),
   "collections.defaultdict": ([, pairs]) => dictOf(pairs),
   "builtins.dict": ([pairs]) => dictOf(pairs),
@@ -36,7 +36,7 @@ export const CALLS: Readonly<Record<string, Call>> = {
   "builtins.set": ([items]) => setOf(items),
   "builtins.frozenset": ([items]) => setOf(items),
   "builtins.bytearray": ([bytes]) => (bytes instanceof Uint8Array ? bytes : undefined),
-  // Protocol 2 has no bytes: it writes them as text to be encoded.
+  // Protocol 2 has no type for bytes and writes them as text to be encoded.
   "_codecs.encode": ([text, encoding]) => (encoding === "latin1" ? latin1(text) : undefined),
   "copyreg._reconstructor": ([type]) => (type instanceof Global ? new Instance(type.path) : undefined),
   "torch.Size": ([items]) => tupleOf(items),
@@ -50,13 +50,14 @@ export const CALLS: Readonly<Record<string, Call>> = {
   "torch._utils._rebuild_parameter_with_state": ([tensor]) => onlyTensor(tensor),
   "torch._tensor._rebuild_from_type_v2": ([rebuild, , args]) =>
     rebuild instanceof Global && REBUILD.test(rebuild.path) ? CALLS[rebuild.path]?.(itemsOf(args) ?? []) : undefined,
-  // The name of a method, as an attribute of a module can be. Never of a global: that is how code is reached.
+  // The name of a method, which can be an attribute of a module. The first argument is never a global: attributes of
+  // globals would give access to code.
   "builtins.getattr": ([of, name]) =>
     of instanceof Instance && typeof name === "string" ? `${of.className}.${name}` : undefined,
   ...bothNames("multiarray.scalar", numpyScalar),
   ...bothNames("multiarray._reconstruct", emptyArray),
   ...bothNames("numeric._frombuffer", arrayOfBytes),
-  "numpy.ma.core._mareconstruct": emptyArray, // its state begins as an array's
+  "numpy.ma.core._mareconstruct": emptyArray, // its state starts like that of an array
   "numpy.dtype": ([name]) => (typeof name === "string" ? new Instance("numpy.dtype", [name]) : undefined),
   "numpy.random._pickle.__randomstate_ctor": (args) => new Instance("numpy.random.RandomState", args),
   "numpy.random._pickle.__generator_ctor": (args) => new Instance("numpy.random.Generator", args),
@@ -64,18 +65,24 @@ export const CALLS: Readonly<Record<string, Call>> = {
   "numpy.random.bit_generator.__pyx_unpickle_SeedSequence": (args) => new Instance("numpy.random.SeedSequence", args),
 };
 
-/** The module was `numpy.core` before NumPy 2. */
+/** The module is `numpy.core` before NumPy 2 and `numpy._core` since. */
 function bothNames(name: string, call: Call): Record<string, Call> {
   return { [`numpy.core.${name}`]: call, [`numpy._core.${name}`]: call };
 }
 
-/** Listed for one kind of arguments; with any other the call is refused as one that is not listed. */
-export const RESTRICTED = new Set(["builtins.getattr"]);
+/**
+ * Globals that are listed for one kind of argument. With any other argument they are refused like globals that are
+ * not listed.
+ */
+const RESTRICTED = new Set(["builtins.getattr"]);
 
-/** What a tensor with attributes may be rebuilt by: not itself again, which could nest without end. */
+/**
+ * Functions that may rebuild a tensor with attributes. _rebuild_from_type_v2 is not among them, since it could nest
+ * without end.
+ */
 const REBUILD = /^torch\._utils\./;
 
-/** Names of the standard library that are data: types that are mentioned, and classes whose objects are kept as records. */
+/** Names of the standard library that stand for data: types, and classes whose objects become records. */
 const DATA_NAMES = new Set([
   ..."bool bytes complex dict float frozenset int list long object set slice str tuple type unicode range bytearray"
     .split(" ")
@@ -91,21 +98,24 @@ const PYTHON_2_MODULES: ReadonlyMap<string, string> = new Map([
   ["copy_reg", "copyreg"],
 ]);
 
-/** @returns undefined where the name must not even be mentioned */
-export function findGlobal(module: string, name: string): Global | undefined {
+/** Looks a name up. Undefined if a checkpoint must not name it. */
+function findGlobal(module: string, name: string): Global | undefined {
   const home = PYTHON_2_MODULES.get(module) ?? module;
   const path = `${home}.${name}`;
   if (isListed(path) || DATA_NAMES.has(path) || home === "typing") return new Global(path);
   return isStandardLibrary(home) ? undefined : new Global(path);
 }
 
-/** Whether a call of the name is answered from the list above. */
-export function isListed(path: string): boolean {
+/** Whether CALLS has the name. */
+function isListed(path: string): boolean {
   return Object.hasOwn(CALLS, path);
 }
 
-/** Whether objects of the name are kept as records. By Python's custom a class begins with a capital, a function does not. */
-export function isClass(path: string): boolean {
+/**
+ * Whether objects of this name become records. By Python's convention class names start with a capital letter and
+ * function names do not.
+ */
+function isClass(path: string): boolean {
   const name = path.slice(path.lastIndexOf(".") + 1);
   return DATA_NAMES.has(path) || (!isStandardLibrary(path) && /^_*\p{Lu}/u.test(name));
 }
@@ -146,7 +156,7 @@ const TORCH_DTYPES: Readonly<Record<string, FileDtype>> = {
   float8_e8m0fnu: "F8_E8M0",
 };
 
-/** The element type of a storage class such as `torch.FloatStorage` or `torch.cuda.HalfStorage`. */
+/** The element type of a storage class, such as `torch.FloatStorage` or `torch.cuda.HalfStorage`. */
 export function storageElement({ path }: Global): ElementType {
   const name = path.slice(path.lastIndexOf(".") + 1);
   if (/^_?UntypedStorage$/.test(name)) return undefined;
@@ -154,7 +164,7 @@ export function storageElement({ path }: Global): ElementType {
   return dtype === undefined ? { unsupported: path } : { dtype };
 }
 
-/** Bytes of one element; raw storages count bytes. */
+/** Bytes of one element. Untyped storages count bytes. Undefined for types that are not supported. */
 export function elementBytes(element: ElementType): number | undefined {
   if (element === undefined) return 1;
   return "dtype" in element ? bitsOf(element.dtype) / 8 : undefined;
@@ -216,21 +226,23 @@ function latin1(text: PickleValue | undefined): Uint8Array | undefined {
   return Uint8Array.from(text, (character) => character.charCodeAt(0));
 }
 
+/** Names a global. @throws the error made by `fail` if a checkpoint must not name it */
 export function global(module: PickleValue | undefined, name: PickleValue | undefined, fail: Fail): Global {
-  if (typeof module !== "string" || typeof name !== "string") throw fail("a global's name is not text");
+  if (typeof module !== "string" || typeof name !== "string") throw fail("the name of a global is not text");
   const found = findGlobal(module, name);
   if (!found) throw refused(`${module}.${name}`, fail);
   return found;
 }
 
+/** Calls a global. @throws the error made by `fail` if it must not be called, or not with these arguments */
 export function call(callee: PickleValue | undefined, args: PickleValue | undefined, fail: Fail): PickleValue {
-  if (!(callee instanceof Global)) throw fail("calls what is not a global");
+  if (!(callee instanceof Global)) throw fail("calls something that is not a global");
   const items = itemsOf(args);
-  if (!items) throw fail(`calls ${quote(callee.path)} with arguments that are no tuple`);
+  if (!items) throw fail(`calls ${quote(callee.path)} with arguments that are not a tuple`);
   if (isListed(callee.path)) {
     const value = CALLS[callee.path]?.(items);
     if (value === undefined && RESTRICTED.has(callee.path)) throw refused(callee.path, fail);
-    if (value === undefined) throw fail(`calls ${quote(callee.path)} with arguments that it does not take`);
+    if (value === undefined) throw fail(`calls ${quote(callee.path)} with arguments that it does not accept`);
     return value;
   }
   if (!isClass(callee.path)) throw refused(callee.path, fail);
@@ -238,9 +250,8 @@ export function call(callee: PickleValue | undefined, args: PickleValue | undefi
 }
 
 /**
- * The record of a new object whose class is named like a function, as scripts name their models: it has yet to prove
- * itself by a module's state.
- * @returns undefined for any other class
+ * The record of a new object whose class has the name of a function, as scripts may name their models. It is accepted
+ * only if it later receives the state of a module (expectModule). Undefined for any other class.
  */
 export function doubtfulRecord(type: PickleValue | undefined, args: PickleValue | undefined): Instance | undefined {
   const items = itemsOf(args);
@@ -249,16 +260,19 @@ export function doubtfulRecord(type: PickleValue | undefined, args: PickleValue 
   return isListed(path) || isClass(path) || isStandardLibrary(path) ? undefined : new Instance(path, items);
 }
 
-/** @throws what `fail` makes for a doubtful record that has no state of a module's: it may have been a function */
+/**
+ * Checks that a doubtful record received the state of a module.
+ * @throws the error made by `fail` if it did not, since it may have been a function
+ */
 export function expectModule({ className, state }: Instance, fail: Fail): void {
   if (!isModuleState(state)) throw refused(className, fail);
 }
 
 function refused(path: string, fail: Fail): Error {
-  return fail(`the global ${quote(path)} is none that a checkpoint may use; it was refused, and nothing ran`);
+  return fail(`the global ${quote(path)} is not allowed in a checkpoint; it was refused, and no code was run`);
 }
 
-/** Top-level modules of Python 3.11, and the two of Python 2 that start processes. */
+/** Top-level modules of Python 3.11, and the two modules of Python 2 that start processes. */
 const MODULES = new Set(
   `
   abc aifc antigravity argparse array ast asynchat asyncio asyncore atexit audioop base64 bdb binascii bisect
@@ -282,8 +296,12 @@ const MODULES = new Set(
     .split(/\s+/),
 );
 
-/** @param module dotted path; modules that begin with an underscore are the library's own parts, but for `__main__` */
-export function isStandardLibrary(module: string): boolean {
+/**
+ * Whether a module belongs to the standard library, where functions such as os.system are. Modules that start with an
+ * underscore do, except `__main__`.
+ * @param module dotted path
+ */
+function isStandardLibrary(module: string): boolean {
   const top = module.split(".", 1)[0] as string;
   return MODULES.has(top) || (top.startsWith("_") && top !== "__main__");
 }

@@ -1,6 +1,6 @@
-// A PyTorch checkpoint made into a model folder: its tensors as safetensors, everything else as JSON. Tensors are streamed
-// from one file to the other. Names and types stay as they were; a tensor that is tied to another is written under both
-// names, because safetensors has no sharing and every reader expects every name, with a note of the tie in the metadata.
+// Imports a PyTorch checkpoint as a model folder: tensors become safetensors, everything else becomes JSON. Tensors
+// are streamed from one file to the other; names and types do not change. Tied tensors are written under both names,
+// since safetensors cannot share bytes and readers expect every name; the metadata records the tie.
 
 import { mkdir, readdir, rm, rmdir } from "node:fs/promises";
 import { join } from "node:path";
@@ -13,40 +13,48 @@ import {
   type WriteProgress,
   writeModel,
 } from "../safetensors/index.ts";
-import { type Checkpoint, CheckpointError, openCheckpoint } from "./checkpoint.ts";
+import { type Checkpoint, openCheckpoint } from "./checkpoint.ts";
+import { CheckpointError } from "./contents.ts";
 
+/** Name of the file for everything except tensors. */
 export const HYPERPARAMETERS_FILE = "hyperparameters.json";
-/** Key of the metadata: a JSON object that maps a tied tensor's name to the one whose values it shares. */
+/**
+ * Metadata key. Its value is a JSON object that maps the name of a tied tensor to the tensor that has the same
+ * values.
+ */
 const TIED_KEY = "tied";
 
 export interface ImportOptions {
-  /** the model folder, made if it is not there; files of an earlier import are replaced */
+  /** the model folder; created if needed. Files of an earlier import are replaced */
   out: string;
-  /** bytes of tensors in one file, at most */
+  /** most bytes of tensors in one file */
   maxShardBytes?: number;
 }
 
+/** What an import wrote. */
 export interface ImportSummary {
   file: string;
   out: string;
-  /** names in the folder */
+  /** names of the files in the folder */
   files: string[];
   tensors: number;
-  /** of all tensors */
+  /** total size of the tensors */
   bytes: number;
   dtypes: { [D in FileDtype]?: { tensors: number; bytes: number } };
-  /** name of a tied tensor to the one whose values it shares */
+  /** maps a tied tensor to the tensor that has the same values */
   tied: { [name: string]: string };
 }
 
+/** Events of an import, in this order. */
 export type ImportEvent =
   | { kind: "opened"; tensors: number; bytes: number }
   | WriteProgress
   | { kind: "imported"; summary: ImportSummary };
 
 /**
- * @throws CheckpointError when the checkpoint cannot be read or holds no tensors
- * @throws SafetensorsError when the folder cannot be written; what was in it is then as it was
+ * Imports a checkpoint; the last event is `imported`.
+ * @throws CheckpointError when the checkpoint cannot be read or has no tensors; SafetensorsError when the folder
+ * cannot be written, which is then unchanged
  */
 export async function* importCheckpoint(
   file: string,
@@ -55,7 +63,7 @@ export async function* importCheckpoint(
   const checkpoint = await openCheckpoint(file);
   try {
     const summary = summarize(checkpoint, { file, out });
-    if (summary.tensors === 0) throw new CheckpointError("holds no tensors", { file });
+    if (summary.tensors === 0) throw new CheckpointError("has no tensors", { file });
     yield { kind: "opened", tensors: summary.tensors, bytes: summary.bytes };
     const made = await makeFolder(out);
     try {
@@ -75,7 +83,7 @@ export async function* importCheckpoint(
   }
 }
 
-/** Files of an earlier import in a folder: those that another one would replace. */
+/** The files of an earlier import that a new import into this folder would replace. */
 export async function outputsIn(folder: string): Promise<string[]> {
   const names = await readdir(folder).catch(() => []);
   return names.filter((name) => /^model.*\.safetensors(\.index\.json)?$/.test(name) || name === HYPERPARAMETERS_FILE);
@@ -102,26 +110,29 @@ function sourcesOf(checkpoint: Checkpoint): TensorSource[] {
   }));
 }
 
-/** Python's transformers reads a file only when it says which framework's layout it has. */
+/** transformers refuses a file whose metadata does not state the framework. */
 function metadataOf({ tied }: Checkpoint): Record<string, string> {
   return tied.size === 0 ? { format: "pt" } : { format: "pt", [TIED_KEY]: JSON.stringify(Object.fromEntries(tied)) };
 }
 
-/** @returns whether the folder was not there */
+/** @returns whether the folder was created */
 async function makeFolder(out: string): Promise<boolean> {
   try {
     return (await mkdir(out, { recursive: true })) !== undefined;
   } catch (error) {
-    throw new CheckpointError(`cannot be made a folder: ${reason(error)}`, { file: out }, { cause: error });
+    throw new CheckpointError(`cannot be created as a folder: ${reason(error)}`, { file: out }, { cause: error });
   }
 }
 
-/** What is no tensor, as JSON; an earlier import's goes. @returns names of files that were written */
+/**
+ * Writes everything except the tensors as JSON.
+ * @returns the names of the written files
+ */
 export async function writeRest({ rest }: Pick<Checkpoint, "rest">, out: string): Promise<string[]> {
   const path = join(out, HYPERPARAMETERS_FILE);
   try {
     if (Object.keys(rest).length === 0) {
-      await rm(path, { force: true }); // an earlier import's are not this one's
+      await rm(path, { force: true }); // left over from an earlier import
       return [];
     }
     await writeFileAtomically(path, `${JSON.stringify(rest, null, 2)}\n`);

@@ -1,15 +1,14 @@
-// PyTorch checkpoints, read and imported. The one door of this folder: what is not listed here is its own business.
+// The public functions of this folder: reading PyTorch checkpoints and importing them as model folders.
 
 export {
   type Checkpoint,
-  CheckpointError,
   isOldWeights,
   OLD_INDEX_FILE,
   OLD_SINGLE_FILE,
   openCheckpoint,
   openOldWeights,
 } from "./checkpoint.ts";
-export type { Json } from "./contents.ts";
+export { CheckpointError, type Json } from "./contents.ts";
 export {
   HYPERPARAMETERS_FILE,
   type ImportEvent,

@@ -1,14 +1,16 @@
-// A cursor over the bytes of a pickle: its numbers, texts and lines. Every read is checked against the end.
+// Reads numbers, strings and bytes from a pickle: a cursor whose reads are checked against the end, and the opcodes
+// that push one literal value (Python's pickletools.py documents their encodings).
 
 import { Buffer } from "node:buffer";
 import type { Fail } from "../files/byte-source.ts";
 import type { PickleValue } from "./pickle-values.ts";
 
-/** The bytes ended inside the pickle. More of them may help, where there are more. */
+/** The bytes end inside the pickle. Reading may succeed with more bytes of the file. */
 export class EndOfPickle extends Error {
   override readonly name = "EndOfPickle";
 }
 
+/** A cursor over the bytes of a pickle. Its methods throw EndOfPickle. Integers are little-endian. */
 export class PickleReader {
   readonly #bytes: Uint8Array;
   readonly #view: DataView;
@@ -20,12 +22,15 @@ export class PickleReader {
     this.#at = start;
   }
 
-  /** bytes read so far, from the start of the array */
+  /** number of bytes read, from the start of the array */
   get position(): number {
     return this.#at;
   }
 
-  /** @returns where the bytes were that it steps over */
+  /**
+   * Skips bytes.
+   * @returns their position
+   */
   #advance(length: number): number {
     const at = this.#at;
     if (length > this.#bytes.length - at) throw new EndOfPickle(`ends at byte ${this.#bytes.length}`);
@@ -49,17 +54,17 @@ export class PickleReader {
     return this.#view.getInt32(this.#advance(4), true);
   }
 
-  /** a length; over 2^53 it is inexact, and past the end in any case */
+  /** a length; inexact above 2^53, where it is beyond the end anyway */
   uint64(): number {
     return Number(this.#view.getBigUint64(this.#advance(8), true));
   }
 
-  /** pickles have their doubles, and nothing else, big-endian */
+  /** Doubles are the only big-endian values of a pickle. */
   float64(): number {
     return this.#view.getFloat64(this.#advance(8), false);
   }
 
-  /** a copy */
+  /** a copy of the bytes */
   bytes(length: number): Uint8Array<ArrayBuffer> {
     const at = this.#advance(length);
     return this.#bytes.slice(at, at + length);
@@ -73,7 +78,7 @@ export class PickleReader {
     return Buffer.from(this.bytes(length)).toString("latin1");
   }
 
-  /** up to the next newline, which it steps over */
+  /** The text up to the next newline, which is skipped. */
   line(): string {
     const end = this.#bytes.indexOf(0x0a, this.#at);
     if (end === -1) throw new EndOfPickle(`ends at byte ${this.#bytes.length}`);
@@ -82,7 +87,7 @@ export class PickleReader {
     return text;
   }
 
-  /** a signed integer of any length, little-endian */
+  /** A signed little-endian integer of `length` bytes. */
   long(length: number): bigint {
     const bytes = this.bytes(length);
     let value = 0n;
@@ -91,11 +96,11 @@ export class PickleReader {
   }
 }
 
-/** Bytes of one integer, over which no number of a checkpoint goes. */
+/** Longest integer, in bytes, that is accepted. */
 const MAX_INTEGER_BYTES = 512;
 const code = (character: string) => character.charCodeAt(0);
 
-/** @returns undefined where the opcode is none of these */
+/** Reads the value of an opcode that pushes a literal. Undefined for other opcodes. */
 export function literal(opcode: number, reader: PickleReader, fail: Fail): PickleValue | undefined {
   switch (opcode) {
     case code("N"):
@@ -147,29 +152,30 @@ export function literal(opcode: number, reader: PickleReader, fail: Fail): Pickl
 }
 
 function long(reader: PickleReader, length: number, fail: Fail): PickleValue {
-  if (length > MAX_INTEGER_BYTES) throw fail(`an integer of ${length} bytes`);
+  if (length > MAX_INTEGER_BYTES)
+    throw fail(`has an integer of ${length} bytes; at most ${MAX_INTEGER_BYTES} are accepted`);
   return integer(reader.long(length));
 }
 
 function parsed(value: PickleValue | undefined, kind: string, fail: Fail): PickleValue {
-  if (value === undefined) throw fail(`what should be a ${kind} is none`);
+  if (value === undefined) throw fail(`has an invalid ${kind}`);
   return value;
 }
 
-/** A safe integer as a number, any other as a bigint. */
-export function integer(value: bigint): number | bigint {
+/** A number if the value is a safe integer, otherwise a bigint. */
+function integer(value: bigint): number | bigint {
   return value >= Number.MIN_SAFE_INTEGER && value <= Number.MAX_SAFE_INTEGER ? Number(value) : value;
 }
 
-/** @returns undefined for what is no integer; `00` and `01` are Python's False and True */
-export function parseInteger(line: string): PickleValue | undefined {
+/** Parses a decimal integer; `00` and `01` are Python's False and True. Undefined if it is invalid. */
+function parseInteger(line: string): PickleValue | undefined {
   if (line === "00" || line === "01") return line === "01";
   const digits = line.trim().replace(/L$/, "");
   return /^[+-]?\d{1,400}$/.test(digits) ? integer(BigInt(digits.replace(/^\+/, ""))) : undefined;
 }
 
-/** @returns undefined for what is no number */
-export function parseFloat64(line: string): number | undefined {
+/** Parses a float. Undefined if it is invalid. */
+function parseFloat64(line: string): number | undefined {
   const text = line.trim().toLowerCase();
   const named: Record<string, number> = { inf: Infinity, "-inf": -Infinity, nan: NaN, "-nan": NaN };
   if (Object.hasOwn(named, text)) return named[text];
@@ -179,7 +185,7 @@ export function parseFloat64(line: string): number | undefined {
 const ESCAPES: Record<string, string> = { n: "\n", t: "\t", r: "\r", a: "\x07", b: "\b", f: "\f", v: "\v" };
 
 /** The text between Python's quotes. @returns undefined where there are none */
-export function parseQuoted(line: string): string | undefined {
+function parseQuoted(line: string): string | undefined {
   const text = line.trim();
   const quoteMark = text[0];
   if (text.length < 2 || (quoteMark !== "'" && quoteMark !== '"') || !text.endsWith(quoteMark)) return undefined;
@@ -191,7 +197,7 @@ export function parseQuoted(line: string): string | undefined {
 }
 
 /** Text in which \uXXXX and \UXXXXXXXX stand for characters. */
-export function parseRawUnicode(line: string): string {
+function parseRawUnicode(line: string): string {
   return line.replace(/\\u([0-9a-fA-F]{4})|\\U([0-9a-fA-F]{8})/g, (all, short?: string, long?: string) => {
     const code = Number.parseInt(short ?? long ?? "", 16);
     return code <= 0x10ffff ? String.fromCodePoint(code) : all;

@@ -1,8 +1,10 @@
-// What a pickle is read as: plain data, names of globals, and records of objects that are never built. Python's lists
-// are arrays here; what JavaScript has no word for is a class below. Nothing in these values can run.
+// The values that a pickle is read into: plain data, names of globals, and records of objects that are never built.
+// Python's lists are arrays; types that JavaScript lacks are the classes below. Nothing in these values can run.
+// NumPy's scalars become numbers. NumPy's arrays and random generators become records; array values are not read.
 
 import type { FileDtype } from "../safetensors/types.ts";
 
+/** Any value that a pickle can have. */
 export type PickleValue =
   | null
   | boolean
@@ -19,6 +21,7 @@ export type PickleValue =
   | StorageView
   | TensorView;
 
+/** A tuple. */
 export class Tuple {
   readonly items: readonly PickleValue[];
   constructor(items: readonly PickleValue[]) {
@@ -26,11 +29,12 @@ export class Tuple {
   }
 }
 
-/** A dictionary, ordered as Python's are. Attributes set on one are not kept. */
+/** A dictionary, in Python's order. Attributes set on it are dropped. */
 export class Dict {
   readonly entries = new Map<PickleValue, PickleValue>();
 }
 
+/** A set or frozenset. */
 export class SetOf {
   readonly items: PickleValue[];
   constructor(items: readonly PickleValue[] = []) {
@@ -38,7 +42,7 @@ export class SetOf {
   }
 }
 
-/** A name, as good as text: whatever Python has under it is neither here nor imported. */
+/** The name of a Python global. It is only text: nothing is imported. */
 export class Global {
   /** `module.name` */
   readonly path: string;
@@ -47,15 +51,15 @@ export class Global {
   }
 }
 
-/** The record of an object of a class that is not ours to build: what the pickle would have given it. */
+/** The record of an object that is not built: its class and what the pickle passes to it. */
 export class Instance {
   readonly className: string;
   readonly args: readonly PickleValue[];
-  /** what its __setstate__ or __dict__ would have got */
+  /** argument of __setstate__, or the new __dict__ */
   state: PickleValue = null;
-  /** appended, where the class is a list */
+  /** items appended, if the class is a list */
   readonly items: PickleValue[] = [];
-  /** set, where the class is a dictionary */
+  /** entries set, if the class is a dictionary */
   readonly entries = new Map<PickleValue, PickleValue>();
   constructor(className: string, args: readonly PickleValue[] = []) {
     this.className = className;
@@ -63,19 +67,23 @@ export class Instance {
   }
 }
 
-/** Type of a storage's or tensor's elements; a name of PyTorch's where we have no such type; undefined for raw bytes. */
+/**
+ * Type of the elements of a storage or tensor. `unsupported` is PyTorch's name of a type that safetensors does not
+ * have; undefined means raw bytes.
+ */
 export type ElementType = { dtype: FileDtype } | { unsupported: string } | undefined;
 
-/** A reference to a storage. Nothing about it has been checked. */
+/** A reference to a storage, not checked yet. */
 export interface StorageReference {
   key: string;
   element: ElementType;
-  /** elements */
+  /** number of elements */
   length: number;
-  /** elements before it in the storage that has the key; only legacy files have such views */
+  /** number of elements before it in the stored one; only legacy files have such views */
   offset: number;
 }
 
+/** A storage or a part of one. */
 export class StorageView implements StorageReference {
   readonly key: string;
   readonly element: ElementType;
@@ -89,7 +97,7 @@ export class StorageView implements StorageReference {
   }
 }
 
-/** A tensor as the pickle describes it. Nothing about it has been checked. */
+/** A tensor as the pickle describes it, not checked yet. */
 export interface TensorDescription {
   storage: StorageView;
   element: ElementType;
@@ -98,6 +106,7 @@ export interface TensorDescription {
   strides: PickleValue;
 }
 
+/** A view of a storage as a tensor. */
 export class TensorView implements TensorDescription {
   readonly storage: StorageView;
   readonly element: ElementType;
@@ -113,18 +122,32 @@ export class TensorView implements TensorDescription {
   }
 }
 
-/** Items of a list or tuple. */
+/** Items of a list or tuple. Undefined for anything else. */
 export function itemsOf(value: PickleValue | undefined): readonly PickleValue[] | undefined {
   if (Array.isArray(value)) return value;
   return value instanceof Tuple ? value.items : undefined;
 }
 
+/** Whether an object with this state is a torch.nn.Module. */
+export function isModuleState(state: PickleValue): state is Dict {
+  return ["_parameters", "_modules"].every((part) => partOf(state, part) !== undefined);
+}
+
+/** The entries of a module's dictionary of this name. */
+export function partOf(state: PickleValue, name: string): ReadonlyMap<PickleValue, PickleValue> | undefined {
+  const part = state instanceof Dict ? state.entries.get(name) : undefined;
+  return part instanceof Dict ? part.entries : undefined;
+}
+
 const ARRAY = "numpy.ndarray";
 
-/** `_reconstruct(subtype, shape, type)`: an empty array, whose real shape and type come as its state. */
+/**
+ * The result of NumPy's `_reconstruct(subtype, shape, type)`: an empty array. Its actual shape and type follow as its
+ * state.
+ */
 export const emptyArray = (): Instance => new Instance(ARRAY);
 
-/** The array of `_frombuffer(bytes, dtype, shape, order)`, as protocol 5 has it. */
+/** The result of NumPy's `_frombuffer(bytes, dtype, shape, order)`, which protocol 5 uses. */
 export function arrayOfBytes([, dtype, shape]: readonly PickleValue[]): Instance | undefined {
   if (dtype === undefined || shape === undefined) return undefined;
   const array = new Instance(ARRAY);
@@ -143,14 +166,14 @@ const UNSIZED_NAMES: Readonly<Record<string, string>> = {
   V: "void",
 };
 
-/** `<array float64 [3]>`. @returns undefined for a record of anything else */
+/** Describes an array by type and shape: `<array float64 [3]>`. Undefined for other records. */
 export function describeArray({ className, state }: Instance): string | undefined {
   if (className !== ARRAY) return undefined;
   const [, shape, dtype] = itemsOf(state) ?? [];
   return `<array ${dtypeName(dtype)} [${(itemsOf(shape) ?? ["?"]).map(String).join(", ")}]>`;
 }
 
-/** NumPy's own name of `numpy.dtype("f8")`; the code itself where it is none of the usual. */
+/** NumPy's name of a type: `float64` for `numpy.dtype("f8")`. Unusual types keep their code. */
 function dtypeName(dtype: PickleValue | undefined): string {
   const code = dtype instanceof Instance ? dtype.args[0] : undefined;
   if (typeof code !== "string") return "?";
@@ -178,8 +201,8 @@ const SCALARS: Readonly<Record<string, { bytes: number; read: Read }>> = {
 };
 
 /**
- * The number of `numpy.core.multiarray.scalar(dtype, bytes)`, or a record where its type is none of the usual.
- * @returns undefined for arguments that the function does not take
+ * The number that `numpy.core.multiarray.scalar(dtype, bytes)` makes; a record if its type is unusual. Undefined for
+ * arguments that the function does not accept.
  */
 export function numpyScalar(args: readonly PickleValue[]): PickleValue | undefined {
   const [type, bytes] = args;

@@ -1,40 +1,42 @@
-// The pickle machine, protocols 0 to 5: a stack, a memo and one opcode at a time, without recursion. It builds plain data
-// and records; it imports nothing and runs nothing. What may be named and called is decided in globals.ts.
+// A pickle machine for protocols 0 to 5 (Python's pickletools.py documents the opcodes): a stack, a memo and a loop
+// over opcodes, without recursion. It builds plain data and records. It imports nothing and runs nothing; globals.ts
+// decides which names may be used and called.
 
 import type { Fail } from "../files/byte-source.ts";
 import { call, doubtfulRecord, expectModule, global } from "./globals.ts";
 import { literal, PickleReader } from "./pickle-reader.ts";
 import { Dict, Instance, type PickleValue, SetOf, TensorView, Tuple } from "./pickle-values.ts";
 
-/** Bytes of a pickle, over which none is read: a description of tensors takes a few hundred bytes for each. */
+/** Longest pickle, in bytes, that is read. A tensor's description takes a few hundred bytes. */
 export const MAX_PICKLE_BYTES = 2 ** 26;
 
-/** Opcodes of a pickle, at most: one of a byte can make a value of fifty. A tensor takes about thirty. */
-export const MAX_OPCODES = 2 ** 23;
+/** Most opcodes that are run. One byte can create a value of fifty bytes; a tensor takes about thirty opcodes. */
+const MAX_OPCODES = 2 ** 23;
 
 export interface PickleOptions {
-  /** first byte of the pickle */
+  /** position of the pickle's first byte */
   start?: number;
   fail: Fail;
-  /** what a persistent id stands for: in a checkpoint, a storage */
+  /** resolves a persistent id; in a checkpoint, to a storage */
   persistent?: (id: PickleValue) => PickleValue;
 }
 
 export interface Unpickled {
   value: PickleValue;
-  /** the byte after the pickle */
+  /** end of the pickle, exclusive */
   end: number;
 }
 
 /**
- * @throws EndOfPickle where the bytes end inside the pickle
- * @throws what `fail` makes for a damaged pickle, or one that names or calls what it must not
+ * Reads one pickle.
+ * @throws EndOfPickle when the bytes end inside the pickle; the error made by `fail` when the pickle is damaged, or
+ * uses a global that is not allowed
  */
 export function unpickle(bytes: Uint8Array, { start = 0, fail, persistent }: PickleOptions): Unpickled {
   const reader = new PickleReader(bytes, start);
   const machine = new Machine(reader, { fail, persistent });
   for (let steps = 1; machine.step(reader.uint8()); steps++) {
-    if (steps > MAX_OPCODES) throw fail(`a pickle of more than ${MAX_OPCODES} opcodes`);
+    if (steps > MAX_OPCODES) throw fail(`the pickle has more than ${MAX_OPCODES} opcodes`);
   }
   return { value: machine.result(), end: reader.position };
 }
@@ -47,10 +49,10 @@ class Machine {
   readonly #fail: Fail;
   readonly #persistent: ((id: PickleValue) => PickleValue) | undefined;
   #stack: PickleValue[] = [];
-  /** the stacks below each mark */
+  /** the stacks below the marks */
   readonly #marks: PickleValue[][] = [];
   readonly #memo = new Map<number, PickleValue>();
-  /** records that have yet to get a module's state */
+  /** records that must still receive the state of a module: see expectModule */
   readonly #doubtful: Instance[] = [];
 
   constructor(reader: PickleReader, { fail, persistent }: Pick<PickleOptions, "fail" | "persistent">) {
@@ -64,7 +66,10 @@ class Machine {
     return this.#pop();
   }
 
-  /** Runs one opcode. @returns false after the last */
+  /**
+   * Runs one opcode.
+   * @returns false after the last one
+   */
   step(opcode: number): boolean {
     if (opcode === code(".")) return false;
     if (!this.#scalar(opcode) && !this.#container(opcode) && !this.#memory(opcode) && !this.#object(opcode)) {
@@ -73,14 +78,14 @@ class Machine {
     return true;
   }
 
-  /** Opcodes that push one value written in the pickle. */
+  /** Opcodes that push one literal value. */
   #scalar(opcode: number): boolean {
     const value = literal(opcode, this.#reader, this.#fail);
     if (value !== undefined) this.#push(value);
     return value !== undefined;
   }
 
-  /** Opcodes that make and fill lists, tuples, dictionaries and sets. */
+  /** Opcodes that create and fill lists, tuples, dictionaries and sets. */
   #container(opcode: number): boolean {
     switch (opcode) {
       case code("]"):
@@ -133,7 +138,7 @@ class Machine {
     }
   }
 
-  /** Opcodes of the stack, the memo and the framing. */
+  /** Opcodes of the stack, the memo and framing. */
   #memory(opcode: number): boolean {
     const reader = this.#reader;
     switch (opcode) {
@@ -143,7 +148,7 @@ class Machine {
         return true;
       }
       case 0x95:
-        reader.uint64(); // a frame only says how much to read ahead
+        reader.uint64(); // length of a frame; only useful for reading ahead
         return true;
       case code("("):
         this.#marks.push(this.#stack);
@@ -247,14 +252,14 @@ class Machine {
 
   #build(target: PickleValue, state: PickleValue): void {
     if (target instanceof Instance) target.state = state;
-    // Attributes of dictionaries (an OrderedDict's _metadata) and of tensors are no data of ours.
+    // Attributes of dictionaries (such as an OrderedDict's _metadata) and of tensors are ignored.
     else if (!(target instanceof Dict || target instanceof TensorView)) throw this.#fail("gives a state to plain data");
   }
 
   #append(items: readonly PickleValue[]): void {
     const target = this.#top();
     if (!(Array.isArray(target) || target instanceof SetOf || target instanceof Instance)) {
-      throw this.#fail("appends to what is no list");
+      throw this.#fail("appends to something that is not a list");
     }
     const list = Array.isArray(target) ? target : target.items;
     for (const item of items) list.push(item);
@@ -263,7 +268,7 @@ class Machine {
   #setItems(items: readonly PickleValue[]): void {
     const target = this.#top();
     if (!(target instanceof Dict || target instanceof Instance))
-      throw this.#fail("sets items of what is no dictionary");
+      throw this.#fail("sets items of something that is not a dictionary");
     if (items.length % 2 !== 0) throw this.#fail("sets a key without a value");
     for (let i = 0; i < items.length; i += 2) {
       target.entries.set(items[i] as PickleValue, items[i + 1] as PickleValue);
@@ -271,7 +276,7 @@ class Machine {
   }
 
   #resolve(id: PickleValue): PickleValue {
-    if (!this.#persistent) throw this.#fail("has a persistent id where none can be");
+    if (!this.#persistent) throw this.#fail("has a persistent id where none is allowed");
     return this.#persistent(id);
   }
 
@@ -304,7 +309,7 @@ class Machine {
 
   #popMark(): PickleValue[] {
     const below = this.#marks.pop();
-    if (!below) throw this.#fail("goes back to a mark that was never set");
+    if (!below) throw this.#fail("returns to a mark that was never set");
     const items = this.#stack;
     this.#stack = below;
     return items;

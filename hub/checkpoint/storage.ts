@@ -1,5 +1,7 @@
-// The bytes behind tensors: a run of a legacy file, or an entry of a zip archive, stored or deflated, whose checksum is
-// verified before any of its bytes is believed. Several tensors can view one storage. Knows no types and no shapes.
+// The bytes of tensors. A storage is a range of a legacy file, or an entry of a zip archive, stored or deflated,
+// whose checksum is verified before its bytes are used. A tensor views a storage by an offset, a shape and strides,
+// as in PyTorch; several tensors can view one storage. Every number of a view is checked here, and elements are read
+// in row-major order.
 
 import { pipeline, Readable } from "node:stream";
 import { crc32, createInflateRaw } from "node:zlib";
@@ -10,19 +12,21 @@ import { elementBytes } from "./globals.ts";
 import { itemsOf, type PickleValue, type TensorView } from "./pickle-values.ts";
 import type { ZipArchive, ZipEntry } from "./zip.ts";
 
+/** A range of bytes. */
 export interface Range {
   start: number;
-  /** the byte after the last */
+  /** exclusive */
   end: number;
 }
 
+/** The bytes of one storage. */
 export interface Storage {
   readonly byteLength: number;
-  /** the bytes of a range inside it, a few megabytes at a time */
+  /** Yields the bytes of a range in chunks of a few megabytes. The range must lie inside the storage. */
   stream(range: Range): AsyncGenerator<Uint8Array>;
 }
 
-/** The bytes of a range in one array, in a buffer of their own. */
+/** Reads a range into a new buffer. */
 export async function readRange(storage: Storage, range: Range): Promise<Uint8Array<ArrayBuffer>> {
   const bytes = new Uint8Array(range.end - range.start);
   let done = 0;
@@ -33,7 +37,10 @@ export async function readRange(storage: Storage, range: Range): Promise<Uint8Ar
   return bytes;
 }
 
-/** @param range of the file */
+/**
+ * A storage that is a range of a file.
+ * @param range bytes of the file
+ */
 export function fileStorage(source: ByteSource, { start, end }: Range): Storage {
   return {
     byteLength: end - start,
@@ -41,15 +48,16 @@ export function fileStorage(source: ByteSource, { start, end }: Range): Storage 
   };
 }
 
-export interface EntryOptions {
+interface EntryOptions {
   source: ByteSource;
   archive: ZipArchive;
   fail: Fail;
 }
 
+/** A storage that is an entry of a zip archive. */
 export function entryStorage(entry: ZipEntry, { source, archive, fail }: EntryOptions): Storage {
   let verified = false;
-  /** The whole content, checked at its end. */
+  /** Yields the whole content and verifies its size and checksum at the end. */
   async function* whole(): AsyncGenerator<Uint8Array> {
     const start = await archive.locate(entry);
     const packed = chunksOf(source, { start, end: start + entry.packedSize });
@@ -58,7 +66,7 @@ export function entryStorage(entry: ZipEntry, { source, archive, fail }: EntryOp
   }
   async function* stream({ start, end }: Range): AsyncGenerator<Uint8Array> {
     if (start === 0 && end === entry.size) return yield* whole();
-    // A part says nothing about the checksum: the whole is read once, and kept by nobody.
+    // A part cannot be verified by itself, so the whole entry is read once and discarded.
     if (!verified) for await (const _ of whole());
     if (entry.method === "deflated") return yield* cut(whole(), { start, end });
     const first = await archive.locate(entry);
@@ -114,19 +122,20 @@ function hex(value: number): string {
   return value.toString(16).padStart(8, "0");
 }
 
+/** A tensor whose description was checked against its storage. */
 export interface LocatedTensor extends TensorInfo {
   storage: Storage;
-  /** the bytes of the storage that its elements lie in */
+  /** the bytes of the storage that contain the elements */
   span: Range;
-  /** in elements, one for each side */
+  /** in elements, one for each dimension */
   strides: readonly number[];
-  /** whether the elements lie in row-major order without gaps */
+  /** whether the elements are in row-major order without gaps */
   contiguous: boolean;
-  /** the same for tensors that are the same view of the same bytes */
+  /** equal for tensors that view the same bytes in the same way */
   identity: string;
 }
 
-/** Bytes that a tensor may take beyond those of its storage: strides of 0 can make terabytes of one element. */
+/** How many bytes a tensor may have if its storage is smaller: a stride of 0 can repeat one element into terabytes. */
 const MAX_EXPANDED_BYTES = 2 ** 30;
 
 export interface LocateOptions {
@@ -134,16 +143,20 @@ export interface LocateOptions {
   fail: Fail;
 }
 
-/** @throws what `fail` makes when the view is not inside a storage that the file has */
+/**
+ * Checks a tensor's description against its storage.
+ * @throws the error made by `fail` when the file does not have the storage or the view is not inside it
+ */
 export function locateTensor(view: TensorView, { storage: find, fail }: LocateOptions): LocatedTensor {
   const { element } = view;
   if (!element) throw fail("its storage has no type");
-  if ("unsupported" in element) throw fail(`elements of ${element.unsupported} have no place in safetensors`);
+  if ("unsupported" in element) throw fail(`elements of ${element.unsupported} cannot be stored as safetensors`);
   const { dtype } = element;
   const bytes = bitsOf(dtype) / 8;
   const shape = counts(view.shape);
   const strides = counts(view.strides);
-  if (!shape || !strides || shape.length !== strides.length) throw fail("its shape or its strides are no sizes");
+  if (!shape || !strides || shape.length !== strides.length)
+    throw fail("its shape and strides are not lists of sizes of equal length");
   if (!isCount(view.offset)) throw fail(`its offset is ${numberText(view.offset)}`);
   const byteLength = byteLengthOf(dtype, shape);
   if (byteLength === undefined) throw fail(lengthProblem(dtype, shape));
@@ -153,7 +166,7 @@ export function locateTensor(view: TensorView, { storage: find, fail }: LocateOp
   const span = byteLength === 0 ? { start: 0, end: 0 } : { start, end: start + reach };
   checkSpan(span, { view, storage, bytes, fail });
   if (byteLength > Math.max(storage.byteLength, MAX_EXPANDED_BYTES)) {
-    throw fail(`expands ${storage.byteLength} bytes to ${byteLength}`);
+    throw fail(`expands ${storage.byteLength} bytes to ${byteLength}, more than is accepted`);
   }
   const contiguous = byteLength === 0 || isContiguous(shape, strides);
   const identity = JSON.stringify([view.storage.key, dtype, span, shape, strides]);
@@ -174,12 +187,12 @@ function checkedStorage({ storage: declared }: TensorView, { storage: find, fail
 interface SpanOptions {
   view: TensorView;
   storage: Storage;
-  /** of an element */
+  /** bytes of one element */
   bytes: number;
   fail: Fail;
 }
 
-/** The end is the view's storage where it is declared shorter than the one that it is a part of. */
+/** The end is that of the declared storage, which can be shorter than the stored one that it is a part of. */
 function checkSpan({ end }: Range, { view, storage, bytes, fail }: SpanOptions): void {
   const { offset, length, element } = view.storage;
   const limit = Math.min(storage.byteLength, (offset + length) * (elementBytes(element) ?? bytes));
@@ -188,14 +201,14 @@ function checkSpan({ end }: Range, { view, storage, bytes, fail }: SpanOptions):
   }
 }
 
-/** Row-major bytes, piece by piece. What is not contiguous is gathered in memory, with the span that it lies in. */
+/** Yields a tensor's bytes in row-major order. A tensor that is not contiguous is gathered in memory first. */
 export async function* streamTensor(tensor: LocatedTensor): AsyncGenerator<Uint8Array> {
   if (tensor.byteLength === 0) return;
   if (tensor.contiguous) yield* tensor.storage.stream(tensor.span);
   else yield await gather(tensor);
 }
 
-/** Row-major bytes in one array, in a buffer of their own. */
+/** Reads a tensor's bytes in row-major order into a new buffer. */
 export async function readTensor(tensor: LocatedTensor): Promise<Uint8Array<ArrayBuffer>> {
   return tensor.contiguous ? readRange(tensor.storage, tensor.span) : gather(tensor);
 }
@@ -217,7 +230,10 @@ async function gather({ dtype, shape, byteLength, storage, span, strides }: Loca
   return new Uint8Array(to.buffer);
 }
 
-/** Counts the outer indices up by one row. @returns how far the row's first element moves */
+/**
+ * Increments the outer indices by one row.
+ * @returns how many elements the start of the row moves
+ */
 function advance(
   index: number[],
   { shape, strides }: { shape: readonly number[]; strides: readonly number[] },

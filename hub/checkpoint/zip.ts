@@ -1,25 +1,27 @@
-// The list of entries of a zip archive, zip64 included, read by position: the archive's end, its central directory, and
-// an entry's own header when that entry is wanted. What an entry holds is read by zip-entry.ts.
+// Reads the directory of a zip archive, including zip64 (PKWARE's APPNOTE.TXT): the end record, the central
+// directory, and the local header of an entry when it is needed. storage.ts reads the contents.
 
 import type { ByteSource, Fail } from "../files/byte-source.ts";
 import { quote } from "../files/file-error.ts";
 
+/** An entry of the central directory. */
 export interface ZipEntry {
   name: string;
   method: "stored" | "deflated";
-  /** of the content, as the archive says */
+  /** CRC-32 of the content */
   crc: number;
-  /** bytes in the archive */
+  /** compressed size in bytes */
   packedSize: number;
-  /** bytes of the content */
+  /** uncompressed size in bytes */
   size: number;
-  /** where its own header is, in bytes from the start */
+  /** position of the local header, in bytes */
   header: number;
 }
 
+/** An archive whose directory was read. */
 export interface ZipArchive {
   entries: ReadonlyMap<string, ZipEntry>;
-  /** first byte of an entry's packed content */
+  /** Finds the first byte of an entry's compressed content. */
   locate(entry: ZipEntry): Promise<number>;
 }
 
@@ -29,19 +31,22 @@ const LOCATOR_64 = { signature: 0x07064b50, bytes: 20 };
 const CENTRAL = { signature: 0x02014b50, bytes: 46 };
 const LOCAL = { signature: 0x04034b50, bytes: 30 };
 const LONGEST_COMMENT = 0xffff;
-/** Bytes of a central directory: half a million entries, and more than any model has. */
+/** Largest central directory, in bytes. Half a million entries fit; no model has that many. */
 const MAX_DIRECTORY_BYTES = 2 ** 26;
-/** Deflate cannot pack more than 1032 bytes into one. */
+/** Deflate cannot compress more than 1032 bytes into one. */
 const MAX_RATIO = 1032;
 
-/** Whether a file begins as zip archives do. */
+/** Whether a file starts with the signature of a zip archive. */
 export function beginsLikeZip(bytes: Uint8Array): boolean {
   if (bytes.length < 4) return false;
   const signature = viewOf(bytes).getUint32(0, true);
-  return signature === LOCAL.signature || signature === END.signature; // an empty archive is its end
+  return signature === LOCAL.signature || signature === END.signature; // an empty archive has only the end record
 }
 
-/** @throws what `fail` makes when the archive is cut off or its directory is not as it should be */
+/**
+ * Reads the directory of an archive.
+ * @throws the error made by `fail` when the archive is cut off or damaged
+ */
 export async function openZip(source: ByteSource, fail: Fail): Promise<ZipArchive> {
   const end = await findEnd(source, fail);
   if (end.size > MAX_DIRECTORY_BYTES || end.start + end.size > end.limit) {
@@ -56,7 +61,7 @@ interface Directory {
   start: number;
   size: number;
   count: number;
-  /** where the records that follow the directory begin */
+  /** start of the records that follow the directory */
   limit: number;
 }
 
@@ -66,7 +71,7 @@ async function findEnd(source: ByteSource, fail: Fail): Promise<Directory> {
   const view = viewOf(tail);
   for (let at = length - END.bytes; at >= 0; at--) {
     if (view.getUint32(at, true) !== END.signature) continue;
-    if (at + END.bytes + view.getUint16(at + 20, true) !== length) continue; // the comment must end the file
+    if (at + END.bytes + view.getUint16(at + 20, true) !== length) continue; // the comment must end where the file ends
     const limit = source.size - length + at;
     const directory = {
       count: view.getUint16(at + 10, true),
@@ -76,10 +81,10 @@ async function findEnd(source: ByteSource, fail: Fail): Promise<Directory> {
     };
     return (await findEnd64(source, { limit, fail })) ?? directory;
   }
-  throw fail("begins like a zip archive and has no end of one: it was cut off, or is something else");
+  throw fail("starts like a zip archive but does not end like one: it is cut off, or another kind of file");
 }
 
-/** The same record in 64 bits, which a locator just before the 32-bit one points to. */
+/** The 64-bit end record, if a locator in front of the 32-bit record points to one. */
 async function findEnd64(
   source: ByteSource,
   { limit, fail }: { limit: number; fail: Fail },
@@ -131,13 +136,13 @@ function parseEntry(
   if (methodNumber !== 0 && methodNumber !== 8) {
     throw fail(`zip archive: entry ${quote(name)} is packed by method ${methodNumber}, neither stored nor deflated`);
   }
-  // A field too small for its value holds all ones, and the value is in the extra field, in this order.
+  // A field whose value does not fit is all ones; the extra field then has the 64-bit values, in this order.
   const wide = wideValues(extra);
   const value = (offset: number) => {
     const narrow = view.getUint32(offset, true);
     if (narrow !== 0xffffffff) return narrow;
     const next = wide.next();
-    if (next.done) throw fail(`zip archive: entry ${quote(name)} lacks its 64-bit sizes`);
+    if (next.done) throw fail(`zip archive: entry ${quote(name)} has no 64-bit sizes`);
     return next.value;
   };
   const size = value(24);
@@ -153,7 +158,7 @@ function parseEntry(
   };
 }
 
-/** The 64-bit values of an entry's zip64 extra field. */
+/** Yields the 64-bit values of an entry's zip64 extra field. */
 function* wideValues(extra: Uint8Array): Generator<number> {
   const view = viewOf(extra);
   for (let at = 0; at + 4 <= extra.length; ) {
@@ -189,7 +194,7 @@ async function locate(
   if (view.getUint32(0, true) !== LOCAL.signature) {
     throw fail(`zip archive: entry ${quote(name)} is not where the central directory says`);
   }
-  // Its extra field differs from the directory's: PyTorch pads it so that tensors are aligned.
+  // The local extra field differs from the directory's: PyTorch pads it to align the tensors.
   const start = header + LOCAL.bytes + view.getUint16(26, true) + view.getUint16(28, true);
   if (start + packedSize > limit) throw fail(`zip archive: entry ${quote(name)} lies outside the file`);
   return start;

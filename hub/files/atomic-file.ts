@@ -1,28 +1,33 @@
-// Files that are either there whole or not at all: written beside their place, flushed to the disk, then renamed over
-// it. Several can be staged and put in place together. What the bytes mean is the caller's business.
+// Writes files atomically: a reader sees the old file or the new one, never a part. The bytes are written to a
+// temporary file in the same folder, flushed to the disk, then renamed to the final path. Several files can be staged
+// first and put in place together.
 
 import { randomBytes } from "node:crypto";
 import { type FileHandle, open, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 
+/** A file that is written but not in place yet. */
 export interface StagedFile {
-  /** where the file will be */
+  /** final path */
   readonly path: string;
-  /** where it is before, in the same folder */
+  /** path of the temporary file until `commit`, in the same folder */
   readonly temporary: string;
   append(bytes: Uint8Array): Promise<void>;
-  /** flushes what was appended to the disk; nothing can be appended after */
+  /** flushes the appended bytes to the disk; nothing can be appended afterwards */
   finish(): Promise<void>;
-  /** puts a finished file in its place */
+  /** renames the finished file to its final path */
   commit(): Promise<void>;
-  /** removes what was written, unless it is in its place */
+  /** removes the temporary file; does nothing after `commit` */
   discard(): Promise<void>;
 }
 
-/** Longest write that every system takes in one call. */
+/** Longest write, in bytes, that every operating system accepts in one call. */
 const LONGEST_WRITE = 2 ** 30;
 
-/** Begins a temporary file in the folder of `path`. Finish and commit it, or discard it. */
+/**
+ * Creates a temporary file in the folder of `path`. The caller must either finish and commit it, or discard it.
+ * @throws the file system's error when the file cannot be created
+ */
 export async function stageFile(path: string): Promise<StagedFile> {
   const temporary = join(dirname(path), `.${basename(path)}.${randomBytes(6).toString("hex")}.tmp`);
   let handle: FileHandle | undefined = await open(temporary, "wx");
@@ -35,7 +40,7 @@ export async function stageFile(path: string): Promise<StagedFile> {
     path,
     temporary,
     append: async (bytes) => {
-      // A short write is no error to the system: a disk filling up gives one before it says that it is full.
+      // A short write is not reported as an error: a full disk returns one before it reports ENOSPC.
       for (let done = 0; done < bytes.byteLength; ) {
         const length = Math.min(bytes.byteLength - done, LONGEST_WRITE);
         done += (await (handle as FileHandle).write(bytes, done, length)).bytesWritten;
@@ -56,7 +61,10 @@ export async function stageFile(path: string): Promise<StagedFile> {
   };
 }
 
-/** Writes a small file whole. */
+/**
+ * Writes a whole file atomically. Meant for small files: the content is in memory.
+ * @throws the file system's error
+ */
 export async function writeFileAtomically(path: string, content: string | Uint8Array): Promise<void> {
   const staged = await stageFile(path);
   try {
@@ -68,7 +76,7 @@ export async function writeFileAtomically(path: string, content: string | Uint8A
   }
 }
 
-/** A rename is on the disk only once its folder is. Some systems cannot open a folder; there it is theirs to keep. */
+/** Flushes a folder to the disk: a rename is durable only after this. Systems that cannot open folders are ignored. */
 export async function syncFolder(folder: string): Promise<void> {
   const handle = await open(folder, "r").catch(() => undefined);
   await handle?.sync().catch(() => {});

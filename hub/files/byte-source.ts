@@ -1,29 +1,35 @@
-// Bytes that are read by position: a file, or an array in memory. A read costs its own bytes, whatever the size of the
-// whole. Nothing here knows a format; the format gives the error that a source throws.
+// Random access to the bytes of a file or of an array in memory. A read transfers only the bytes that it asks for.
+// The code here knows no file format: the caller passes `fail`, which makes the error of its own format. Files that
+// are Git LFS pointers (git-lfs.com, specification of pointer files) are refused by name, since every format would
+// otherwise report a different, misleading error.
 
 import { type FileHandle, open } from "node:fs/promises";
 
-/** Makes the error of the format that reads the source, from a clause such as `cannot be opened: no such file`. */
+/** Makes the error to throw, from a clause such as `cannot be opened: no such file`. */
 export type Fail = (problem: string, options?: ErrorOptions) => Error;
 
+/** Bytes that can be read at any position. The caller closes it. */
 export interface ByteSource {
-  /** bytes in all */
+  /** size in bytes */
   readonly size: number;
   /**
-   * `length` bytes from `start`, in a buffer of their own.
-   * @throws what `Fail` makes when the source ends before
+   * Reads `length` bytes from byte `start` into a new buffer.
+   * @throws the error made by `Fail` when the source has fewer bytes
    */
   read(start: number, length: number): Promise<Uint8Array<ArrayBuffer>>;
   close(): Promise<void>;
 }
 
-/** Bytes that `chunksOf` reads at a time, and that a stream of a tensor holds. */
-export const CHUNK_BYTES = 4 * 2 ** 20;
+/** Number of bytes that `chunksOf` reads at a time. */
+const CHUNK_BYTES = 4 * 2 ** 20;
 
-/** Longest read that every system takes in one call. */
+/** Longest read, in bytes, that every operating system accepts in one call. */
 const LONGEST_READ = 2 ** 30;
 
-/** @throws what `fail` makes when there is no such file, it is a folder, or a Git LFS pointer stands in its place */
+/**
+ * Opens a file for reading; the caller closes it.
+ * @throws the error made by `fail` when the file does not exist, is a folder, or is a Git LFS pointer
+ */
 export async function openFile(path: string, fail: Fail): Promise<ByteSource> {
   let handle: FileHandle | undefined;
   try {
@@ -54,7 +60,7 @@ function fileSource(handle: FileHandle, size: number, fail: Fail): ByteSource {
         .catch((error: unknown) => {
           throw fail(`cannot be read: ${reason(error)}`, { cause: error });
         });
-      if (bytesRead === 0) throw fail(`ends at byte ${start + done}; it was ${size} bytes long when it was opened`);
+      if (bytesRead === 0) throw fail(`ends at byte ${start + done}; it had ${size} bytes when it was opened`);
       done += bytesRead;
     }
     return bytes;
@@ -62,6 +68,7 @@ function fileSource(handle: FileHandle, size: number, fail: Fail): ByteSource {
   return { size, read, close: () => handle.close() };
 }
 
+/** A source over bytes in memory. */
 export function memorySource(bytes: Uint8Array, fail: Fail): ByteSource {
   const read = async (start: number, length: number) => {
     if (start + length > bytes.byteLength) throw fail(`ends at byte ${bytes.byteLength}`);
@@ -70,7 +77,7 @@ export function memorySource(bytes: Uint8Array, fail: Fail): ByteSource {
   return { size: bytes.byteLength, read, close: async () => {} };
 }
 
-/** The bytes from `start` to `end`, a few megabytes at a time. */
+/** Yields the bytes from `start` to `end` in chunks of `CHUNK_BYTES`. */
 export async function* chunksOf(
   source: ByteSource,
   { start, end }: { start: number; end: number },
@@ -98,7 +105,7 @@ const REASONS: ReadonlyMap<string, string> = new Map([
   ["EROFS", "the file system is read-only"],
 ]);
 
-/** Why a file operation failed, as a clause. */
+/** Describes why a file operation failed, as a clause for a message. */
 export function reason(error: unknown): string {
   const code = (error as { code?: unknown } | undefined)?.code;
   const known = REASONS.get(String(code));
@@ -108,13 +115,17 @@ export function reason(error: unknown): string {
 
 const START = new TextEncoder().encode("version https://git-lfs.github.com/spec/v1\n");
 
-/** Bytes; the specification of pointers allows less. */
-export const LONGEST_POINTER = 1024;
+/** Files of this many bytes or more are not taken for pointers. The specification requires fewer than 1024 bytes. */
+const LONGEST_POINTER = 1024;
 
+/** The message about a pointer, as a clause. */
 export const POINTER_PROBLEM =
   "is a Git LFS pointer, not the file itself; run `git lfs pull` in its repository, or fetch it with `gblr pull`";
 
-/** @param bytes of a whole file */
+/**
+ * Whether a file is a Git LFS pointer.
+ * @param bytes the whole file
+ */
 export function isLfsPointer(bytes: Uint8Array): boolean {
   return bytes.length < LONGEST_POINTER && START.every((byte, i) => bytes[i] === byte);
 }

@@ -7,8 +7,8 @@ import { type RepoFile, readListing } from "../cache/listing.ts";
 import { repoPaths } from "../cache/paths.ts";
 import { sizeOf } from "../cache/snapshot.ts";
 import { type Pulled, type PullOptions, pull } from "../pull/index.ts";
+import { remoteFile } from "../pull/remote-file.ts";
 import { type ContextOptions, requestContext } from "../request/context.ts";
-import { remoteFile } from "../request/remote-file.ts";
 import {
   INDEX_FILE,
   openSafetensorsSource,

@@ -1,51 +1,52 @@
-// What a pull tells while it goes on, and what it can be asked. Types only.
+// Options and events of `pull`.
 
 import type { Patience } from "../request/context.ts";
 
+/** Options of a pull. */
 export interface PullOptions {
-  /** only files that match one of these. `*` stands for any characters, slashes too, as in Python's client */
+  /** only files that match one of these patterns: see access/file-patterns.ts */
   include?: readonly string[] | undefined;
-  /** but none that match one of these */
+  /** except files that match one of these patterns */
   exclude?: readonly string[] | undefined;
-  /** of these, what may be left out where the Hub is not asked and the cache does not have it */
+  /** files that may be missing if the Hub cannot be asked and the cache does not have them, as patterns */
   optional?: readonly string[] | undefined;
   signal?: AbortSignal | undefined;
-  /** files fetched at a time. Default 4 */
-  connections?: number | undefined;
-  /** how long and how often to try. Default that of request/patience.ts */
+  /** timeouts and retries. Defaults: request/context.ts */
   patience?: Partial<Patience> | undefined;
 }
 
+/** Progress of a pull. */
 export type PullEvent =
   | {
-      /** first of all: what the snapshot has, of what the patterns let through */
+      /** the first event: the files that the patterns select */
       kind: "resolved";
       /** `owner/name` */
       repo: string;
       commit: string;
       files: number;
       bytes: number;
-      /** of these, what the cache has already, parts of broken files included */
+      /** files and bytes that are already in the cache, including partial downloads */
       cachedFiles: number;
       cachedBytes: number;
     }
-  /** the Hub did not answer and the cache is used instead */
+  /** the Hub did not answer; the cache is used instead */
   | { kind: "unreachable"; reason: string }
-  /** another process is fetching this file */
+  /** another process is downloading this file; this one waits */
   | { kind: "waiting"; file: string }
-  /** `bytes` more of a file, which has `done` of `size` now; negative where a broken part was thrown away */
+  /** `bytes` of a file arrived, `done` of `size` are there; negative when a partial download was discarded */
   | { kind: "progress"; file: string; bytes: number; done: number; size: number }
   | { kind: "retrying"; file?: string | undefined; attempt: number; delayMs: number; reason: string }
-  /** verified and in the snapshot */
+  /** the file is verified and in the snapshot */
   | { kind: "file"; file: string; path: string; size: number; from: "cache" | "hub" }
-  /** last of all */
+  /** the last event */
   | Pulled;
 
+/** The result of a pull. */
 export interface Pulled {
   kind: "pulled";
-  /** the snapshot, complete for the patterns */
+  /** the snapshot; it has all files that the patterns select */
   folder: string;
   commit: string;
-  /** paths in it, with slashes, sorted */
+  /** sorted paths in the snapshot, separated by slashes */
   files: string[];
 }

@@ -1,5 +1,6 @@
-// Fetches one blob until it is whole and verified, however often the connection breaks, within patience. Holds the
-// blob's lock meanwhile; if another process was faster, there is nothing left to do.
+// Downloads a blob and verifies its hash. An interrupted download is resumed from the last byte, within the limits of
+// Patience. The blob's lock is held meanwhile; if another process finished the blob first, nothing is downloaded.
+// `fetchBlob` repeats attempts, `receiveRest` makes one.
 
 import { mkdir, rm } from "node:fs/promises";
 import { dirname } from "node:path";
@@ -24,17 +25,23 @@ export interface FetchBlob {
   emit: Emit<PullEvent>;
 }
 
-/** Times that a file is fetched from its first byte before it counts as corrupt. */
+/** A file is corrupt after this many complete downloads with the wrong content. */
 const MOST_FETCHES = 3;
 
-/** A try that brought this much, or this share of the file, was no failure: large files need many. */
+/**
+ * An attempt that delivered this many bytes, or this share of the file, does not count as a failure, since large
+ * files may need many attempts.
+ */
 const FAIR_BYTES = 2 ** 20;
 const FAIR_SHARE = 1 / 16;
 
 /** Bytes between two progress events of a file. */
 const EVENT_BYTES = 2 ** 18;
 
-/** @returns whether it had to be fetched. @throws HubError; the signal's reason; what the file system throws */
+/**
+ * @returns whether the blob had to be downloaded
+ * @throws HubError; the signal's reason when it is aborted; errors of the file system
+ */
 export async function fetchBlob(file: RepoFile, { context, paths, commit, emit }: FetchBlob): Promise<boolean> {
   const blob = paths.blob(blobName(file));
   const unlock = await lockFile(paths.lock(blobName(file)), {
@@ -93,7 +100,7 @@ async function fetchWhole(partial: PartialBlob, { context, commit, emit }: Fetch
 function corrupt(file: RepoFile, problem: string, { access, repo }: RequestContext): HubError {
   return new HubError(
     "corrupt",
-    `${formatRepoName(repo)}: ${quote(file.path)} came wrong from ${hostOf(access)} ${MOST_FETCHES} times (${problem}); try again later, or another network`,
+    `${formatRepoName(repo)}: ${quote(file.path)} arrived damaged from ${hostOf(access)} ${MOST_FETCHES} times (${problem}); try again later, or another network`,
   );
 }
 
@@ -111,10 +118,10 @@ function progressOf(partial: PartialBlob, emit: Emit<PullEvent>) {
   return { add, flush };
 }
 
-/** A try that failed where another may not. */
-export class BrokenTry extends Error {
+/** An attempt failed, and another may succeed. */
+class BrokenTry extends Error {
   override readonly name = "BrokenTry";
-  /** milliseconds that the server asks to wait */
+  /** pause that the server asks for, in milliseconds */
   readonly askedDelay: number | undefined;
   constructor(message: string, askedDelay?: number) {
     super(message);
@@ -122,20 +129,23 @@ export class BrokenTry extends Error {
   }
 }
 
-/** What came is not the file that the listing told of. What is there of it cannot be trusted either. */
-export class WrongContent extends Error {
+/** The content is not that of the listing, so the bytes so far cannot be trusted either. */
+class WrongContent extends Error {
   override readonly name = "WrongContent";
 }
 
-export interface BodyTry {
+interface BodyTry {
   context: RequestContext;
   commit: string;
-  /** told how many bytes more are there; less than none where they were thrown away */
+  /** called with the number of new bytes; negative when bytes were discarded */
   onBytes: (bytes: number) => void;
 }
 
-/** @throws BrokenTry, WrongContent; HubError where another try cannot help; what writing the file throws */
-export async function receiveRest(partial: PartialBlob, { context, commit, onBytes }: BodyTry): Promise<void> {
+/**
+ * One attempt to receive the rest of a file. Received bytes are kept.
+ * @throws BrokenTry; WrongContent; HubError when a retry cannot help; errors of the file system
+ */
+async function receiveRest(partial: PartialBlob, { context, commit, onBytes }: BodyTry): Promise<void> {
   const clock = stallClock(context.patience.stallMs, context.signal);
   const network = async <Value>(action: Promise<Value>): Promise<Value> => {
     try {
@@ -206,7 +216,7 @@ async function openRest({ file, done }: PartialBlob, { context, commit, signal }
   return response;
 }
 
-/** An ETag that is a hash; others say nothing about the content. */
+/** An ETag that is a hash. Undefined for other ETags, which say nothing about the content. */
 function hashOf(tag: string | null): string | undefined {
   const text = tag?.replace(/^W\//, "").replace(/^"|"$/g, "");
   return isHash(text) ? text : undefined;

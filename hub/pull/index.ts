@@ -1,5 +1,5 @@
-// Fetches a model or a data set into the Hugging Face cache. The last event names the snapshot's folder, which has every
-// file that was asked for, verified; there is no last event otherwise.
+// Pulls a model or data set from a Hub into the Hugging Face cache. The last event has the folder of the snapshot, in
+// which all requested files are present and verified. If that fails, the generator throws instead.
 
 import { mkdir, rm, statfs } from "node:fs/promises";
 import { describePatterns, fileFilter } from "../access/file-patterns.ts";
@@ -17,9 +17,13 @@ import { type Resolved, resolveRevision } from "./resolve.ts";
 
 export type { PullEvent, Pulled, PullOptions } from "./events.ts";
 
+/** Number of blobs that are downloaded at the same time. */
 const CONNECTIONS = 4;
 
-/** @throws HubError, RepoNameError; the signal's reason when it is aborted. What was fetched stays for the next pull. */
+/**
+ * Pulls a repository. Files that were downloaded before an error are kept for the next pull.
+ * @throws HubError, RepoNameError; the signal's reason when it is aborted
+ */
 export function pull(repo: RepoName, access: HubAccess, options: PullOptions = {}): AsyncGenerator<PullEvent, void> {
   const paths = repoPaths(access.cache, repo);
   return emitting(async (emit, signal) => {
@@ -61,14 +65,14 @@ async function pullAll(job: Pull): Promise<void> {
   const missing = wanted.filter(isMissing);
   if (without && missing.length > 0) throw incomplete(resolved, { missing, wanted, context });
   const branch = !isCommit(repo.revision) && !without;
-  // A first pull says early which commit it is after, so that its remains can be told from nothing. Later ones leave the
-  // branch at the snapshot that is whole until the new one is.
+  // The first pull writes the ref before the download, so that an incomplete snapshot can be found. Later pulls write
+  // it after the download: until then the branch stays at the old, complete snapshot.
   if (branch && missing.length > 0 && !(await readRef(paths, repo.revision))) {
     await writeRef(paths, repo.revision, commit);
   }
   await checkSpace(missing, context);
-  await placeAll(wanted, { ...job, commit, connections: options.connections ?? CONNECTIONS }).catch(async (error) => {
-    // Files that are not as the listing says: perhaps it is the listing that is wrong. The next pull asks for it again.
+  await placeAll(wanted, { ...job, commit }).catch(async (error) => {
+    // If a file does not match its listing, the listing may be wrong. The next pull requests it again.
     if (error instanceof HubError && (error.code === "no-file" || error.code === "corrupt")) {
       await rm(paths.listing(commit), { force: true }).catch(() => {});
     }
@@ -87,7 +91,7 @@ function chooseFiles(files: readonly RepoFile[], { context, options }: Pull): Re
   throw new HubError("no-match", `${name} has no file that ${describePatterns(options)}; it has ${someOf(files)}`);
 }
 
-/** A cache that another program has filled may know no listing: what its snapshot has is what there is. */
+/** Another program's cache may have no listing. Its snapshot then stands for the commit. */
 async function unlistedFiles(commit: string, { context, paths, options }: Pull): Promise<RepoFile[]> {
   const files = await filesOfSnapshot(paths, commit);
   const chosen = files.filter((file) => fileFilter(options)(file.path));
@@ -96,22 +100,24 @@ async function unlistedFiles(commit: string, { context, paths, options }: Pull):
   const inCommit = `of commit ${commit.slice(0, 8)}`;
   const only = `no file ${inCommit}${which && ` that ${which}`}, only ${someOf(files)}`;
   const where = `the cache ${context.access.cache} has ${files.length === 0 ? `no files ${inCommit}` : only}`;
-  throw new HubError("not-cached", `${formatRepoName(context.repo)}: ${where}; pull it once with a network`);
+  throw new HubError("not-cached", `${formatRepoName(context.repo)}: ${where}; pull it once while online`);
 }
 
 const isMissing = ({ state }: Wanted): boolean => state.kind === "missing" || state.kind === "partial";
 
 interface Placing extends Pull {
   commit: string;
-  connections: number;
 }
 
-/** One blob can be several files of a snapshot. Large ones first: the end is not one connection's then. */
-async function placeAll(wanted: readonly Wanted[], { connections, ...job }: Placing): Promise<void> {
+/**
+ * Several files of a snapshot can have the same blob. Large blobs come first, so that none remains for a single
+ * connection at the end.
+ */
+async function placeAll(wanted: readonly Wanted[], job: Placing): Promise<void> {
   const { context, emit, paths, commit } = job;
   const blobs = Map.groupBy(wanted, ({ file }) => blobName(file));
   const queue = [...blobs.values()].sort((a, b) => (b[0]?.file.size ?? 0) - (a[0]?.file.size ?? 0));
-  await eachOf(queue, { connections, signal: context.signal }, async (group, signal) => {
+  await eachOf(queue, { connections: CONNECTIONS, signal: context.signal }, async (group, signal) => {
     const fetched = group.some(isMissing)
       ? await fetchBlob((group[0] as Wanted).file, { ...job, context: { ...context, signal } })
       : false;
@@ -125,7 +131,7 @@ async function placeAll(wanted: readonly Wanted[], { connections, ...job }: Plac
 
 async function updateRef({ paths, context: { repo } }: Pull, commit: string): Promise<void> {
   if ((await readRef(paths, repo.revision)) === commit) return;
-  // A whole snapshot in a cache that cannot be written is whole all the same.
+  // If the cache is read-only, a complete snapshot is still usable.
   await writeRef(paths, repo.revision, commit).catch(() => {});
 }
 
@@ -155,7 +161,7 @@ async function checkSpace(missing: readonly Wanted[], { access, repo }: RequestC
   if (needed <= free) return;
   throw new HubError(
     "no-space",
-    `${formatRepoName(repo)} needs ${needed} bytes more and ${access.cache} has ${free} free; make room, or set HF_HOME to another disk`,
+    `${formatRepoName(repo)} needs ${needed} more bytes, but ${access.cache} has ${free} free; free some space, or set HF_HOME to another disk`,
   );
 }
 
@@ -167,7 +173,8 @@ interface Incomplete {
 
 function incomplete({ commit, without }: Resolved, { missing, wanted, context }: Incomplete): HubError {
   const files = missing.map(({ file }) => file);
-  const why = without instanceof HubError ? without.message : "--offline or HF_HUB_OFFLINE is set; pull once without";
+  const why =
+    without instanceof HubError ? without.message : "--offline or HF_HUB_OFFLINE is set; pull it once without";
   return new HubError(
     "not-cached",
     `${formatRepoName(context.repo)}: the cache lacks ${files.length} of ${wanted.length} files of commit ${commit.slice(0, 8)} (${someOf(files)}): ${why}`,
@@ -181,18 +188,18 @@ function someOf(files: readonly RepoFile[]): string {
   return [...names, ...(files.length > MOST_NAMES ? [`${files.length - MOST_NAMES} more`] : [])].join(", ");
 }
 
-/** What the file system says, as one line about the cache. */
+/** Turns an error of the file system into one line about the cache. */
 function explained(error: unknown, { cache }: HubAccess): unknown {
   const code = (error as NodeJS.ErrnoException | undefined)?.code;
   if (error instanceof HubError || typeof code !== "string") return error;
   if (code === "ENOSPC" || code === "EDQUOT") {
-    return new HubError("no-space", `${cache} is full; make room and pull again: what was fetched is kept`, {
+    return new HubError("no-space", `${cache} is full; free some space and pull again: downloaded bytes are kept`, {
       cause: error,
     });
   }
   const path = (error as NodeJS.ErrnoException).path ?? cache;
   const problem = code === "EROFS" ? "it is read-only" : reason(error);
-  return new HubError("no-access", `${path} cannot be written: ${problem}; set HF_HOME to a folder that can`, {
+  return new HubError("no-access", `${path} cannot be written: ${problem}; set HF_HOME to a writable folder`, {
     cause: error,
   });
 }

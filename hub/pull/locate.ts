@@ -1,5 +1,6 @@
-// From what a user calls a model or a data set to a folder on this machine: a folder is itself, `owner/name[@revision]`
-// is pulled from the Hub, `zoo:name` is left to whoever can make a model of a released checkpoint.
+// Turns what a user calls a model or a data set into a local folder. A folder is used as it is,
+// `owner/name[@revision]` is pulled from the Hub, and `zoo:name` is passed to a function that converts a released
+// checkpoint.
 
 import { stat } from "node:fs/promises";
 import { HubError } from "../access/hub-error.ts";
@@ -8,18 +9,19 @@ import { quote } from "../files/file-error.ts";
 import { isZooName, zooEntry } from "../zoo/releases.ts";
 import { type PullEvent, type PullOptions, pull } from "./index.ts";
 
+/** The result of `locate`. */
 export interface Located {
   kind: "located";
   folder: string;
-  /** as the user calls it */
+  /** what the user typed */
   name: string;
-  /** of the Hub */
+  /** commit on the Hub, if the folder was pulled */
   commit?: string;
-  /** `owner/name`, if it is from the Hub */
+  /** `owner/name`, if the folder was pulled */
   repo?: string;
 }
 
-/** Makes a model folder of a zoo name, and yields it last. */
+/** Makes a model folder from a released checkpoint. The last event is the folder. */
 export type LocateZoo<Event> = (
   name: string,
   access: HubAccess,
@@ -27,11 +29,14 @@ export type LocateZoo<Event> = (
 ) => AsyncGenerator<Event | Located, void>;
 
 export interface LocateOptions<ZooEvent = never> extends PullOptions {
-  /** what to do with `zoo:` names. Default they are an error */
+  /** handles `zoo:` names. By default they are an error */
   zoo?: LocateZoo<ZooEvent> | undefined;
 }
 
-/** @throws HubError, RepoNameError, ZooError */
+/**
+ * Finds or fetches a folder. The last event is `located`.
+ * @throws HubError, RepoNameError, ZooError
+ */
 export async function* locate<ZooEvent = never>(
   text: string,
   type: RepoType,
@@ -57,7 +62,11 @@ export async function* locate<ZooEvent = never>(
   }
 }
 
-/** A path that is not there is taken for a path, not for a name with a typing error. @throws HubError, RepoNameError */
+/**
+ * Parses the name of a repository. Text that looks like a path is reported as a missing folder, not as an invalid
+ * name.
+ * @throws HubError, RepoNameError
+ */
 export function parseLocation(text: string, type: RepoType): RepoName {
   if (/^(?:[./~]|[A-Za-z]:[\\/])/.test(text)) {
     throw new HubError(

@@ -1,5 +1,4 @@
-// A blob that is being fetched: the file `<hash>.incomplete`, and the hash of what is in it so far. Knows where to go
-// on, and whether the whole is what was announced; fetches nothing.
+// A blob that is being downloaded: the file `<hash>.incomplete`, and the running hash of its content.
 
 import { createHash, type Hash } from "node:crypto";
 import { type FileHandle, open, rename, rm } from "node:fs/promises";
@@ -8,6 +7,7 @@ import { incompletePath, sizeOf } from "../cache/snapshot.ts";
 
 const READ_BYTES = 4 * 2 ** 20;
 
+/** One incomplete blob on the disk. Its methods throw the file system's errors. */
 export class PartialBlob {
   readonly file: RepoFile;
   readonly #blob: string;
@@ -22,7 +22,10 @@ export class PartialBlob {
     this.#hash = startHash(file);
   }
 
-  /** Goes on with what is there from before, whoever wrote it. @param blob where the file goes once it is whole */
+  /**
+   * Opens a partial download or starts one. Bytes that any program left there are used.
+   * @param blob path of the complete blob
+   */
   static async open(file: RepoFile, blob: string): Promise<PartialBlob> {
     const path = incompletePath(blob);
     const there = await open(path, "r+").catch(() => undefined);
@@ -38,13 +41,13 @@ export class PartialBlob {
     }
   }
 
-  /** bytes that are there */
+  /** number of bytes stored so far */
   get done(): number {
     return this.#done;
   }
 
   async append(bytes: Uint8Array): Promise<void> {
-    // At its own place, never "at the end": should another process write too, both write the same.
+    // Written at an explicit position instead of the end: if another process writes too, both write the same bytes.
     for (let at = 0; at < bytes.byteLength; ) {
       at += (await this.#handle.write(bytes, at, bytes.byteLength - at, this.#done + at)).bytesWritten;
     }
@@ -52,7 +55,7 @@ export class PartialBlob {
     this.#done += bytes.byteLength;
   }
 
-  /** Throws away what is there. A new file: one that another process has open is left to it. */
+  /** Discards the bytes and starts with a new file. If another process has the old one open, it keeps it. */
   async restart(): Promise<void> {
     await this.close();
     const path = incompletePath(this.#blob);
@@ -62,17 +65,17 @@ export class PartialBlob {
     this.#done = 0;
   }
 
-  /** Hash of a whole file in hexadecimal; it can be taken once. */
+  /** Hash of the content in hexadecimal. It can be called once. */
   digest(): string {
     return this.#hash.digest("hex");
   }
 
-  /** Puts a verified blob in its place. */
+  /** Renames a verified blob to its final path. */
   async finish(): Promise<void> {
     await this.#handle.sync();
     await this.close();
     await rename(incompletePath(this.#blob), this.#blob).catch(async (error: unknown) => {
-      // Where locks do not hold, another process may have put it there meanwhile.
+      // Without working locks, another process may have created the blob in the meantime.
       if ((await sizeOf(this.#blob)) !== this.file.size) throw error;
     });
   }
@@ -92,7 +95,7 @@ export class PartialBlob {
   }
 }
 
-/** Large files are called by the SHA-256 of their content, small ones as git calls them, with a header before. */
+/** A blob's name is the SHA-256 of a large file, or git's hash of a small one, which includes a header. */
 function startHash(file: RepoFile): Hash {
   const length = blobName(file).length;
   const hash = createHash(length === 64 ? "sha256" : "sha1");

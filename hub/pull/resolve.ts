@@ -1,5 +1,5 @@
-// From a revision to a commit and its files: out of the cache where it can tell, else by asking the Hub. Says where the
-// answer is from; fetches no file.
+// Finds the commit of a revision and its files: in the cache if possible, otherwise on the Hub. No file is
+// downloaded.
 
 import { datasetInfo, listFiles, modelInfo } from "@huggingface/hub";
 import { HubError } from "../access/hub-error.ts";
@@ -11,15 +11,19 @@ import { quote } from "../files/file-error.ts";
 import { hostOf, type RequestContext } from "../request/context.ts";
 import { hubFetch } from "../request/hub-fetch.ts";
 
+/** A commit and its files. */
 export interface Resolved {
   commit: string;
-  /** all of the commit's; nothing if only the Hub could tell them and it is not asked */
+  /** all files of the commit. Undefined if the listing is not in the cache and the Hub was not asked */
   files: RepoFile[] | undefined;
-  /** why the Hub was not asked for what is missing, if it was not */
+  /** why the Hub was not asked */
   without?: "offline" | HubError;
 }
 
-/** @throws HubError */
+/**
+ * Resolves the revision.
+ * @throws HubError
+ */
 export async function resolveRevision(context: RequestContext, paths: RepoPaths): Promise<Resolved> {
   const { repo, access } = context;
   if (access.offline) {
@@ -31,7 +35,7 @@ export async function resolveRevision(context: RequestContext, paths: RepoPaths)
     );
   }
   const cached = await resolveInCache(context, paths);
-  // Whoever has no network and a full cache should not wait long for that to be found out.
+  // If the cache has everything, a missing network should be detected quickly.
   const attempts = cached?.files ? Math.min(TRIES_WITH_CACHE, context.patience.attempts) : context.patience.attempts;
   const asking = { ...context, patience: { ...context.patience, attempts } };
   try {
@@ -52,7 +56,10 @@ async function resolveInCache({ repo }: RequestContext, paths: RepoPaths): Promi
   return { commit, files: await readListing(paths, commit) };
 }
 
-/** The commit that a branch or tag has now. @throws HubError */
+/**
+ * The current commit of a branch or tag.
+ * @throws HubError
+ */
 export async function latestCommit(context: RequestContext): Promise<string> {
   const { repo, access } = context;
   const asked = {
@@ -64,13 +71,16 @@ export async function latestCommit(context: RequestContext): Promise<string> {
   };
   const { sha } = repo.type === "model" ? await modelInfo(asked) : await datasetInfo(asked);
   if (isHash(sha)) return sha;
-  throw new HubError("refused", `${formatRepoName(repo)}: ${hostOf(access)} names no commit for it; is it a Hub?`);
+  throw new HubError("refused", `${formatRepoName(repo)}: ${hostOf(access)} does not state its commit; is it a Hub?`);
 }
 
-/** More than any repository has: a server that never ends must not fill the memory. */
+/** Limit against servers whose listing does not end. No repository has as many files. */
 const MOST_FILES = 1_000_000;
 
-/** The files of a commit as the Hub lists them. @throws HubError, for a name that leads out of its folder too */
+/**
+ * Asks the Hub for the files of a commit.
+ * @throws HubError, also for a file name that leads out of its folder
+ */
 export async function listCommit(commit: string, context: RequestContext): Promise<RepoFile[]> {
   const { repo, access } = context;
   const files: RepoFile[] = [];
@@ -93,7 +103,7 @@ export async function listCommit(commit: string, context: RequestContext): Promi
     if (!known || files.length >= MOST_FILES) {
       throw new HubError(
         "refused",
-        `${formatRepoName(repo)}: ${hostOf(access)} gives ${quote(path)} no hash and size that can be used; is it a Hub?`,
+        `${formatRepoName(repo)}: ${hostOf(access)} lists ${quote(path)} without a valid hash and size; is it a Hub?`,
       );
     }
     files.push({ path: checkFileName(path), size: bytes, gitHash: oid, sha256: lfs?.oid, xetHash });
@@ -103,7 +113,7 @@ export async function listCommit(commit: string, context: RequestContext): Promi
 
 async function askForListing(commit: string, context: RequestContext, paths: RepoPaths): Promise<RepoFile[]> {
   const files = await listCommit(commit, context);
-  // A cache that cannot be written may still have every file.
+  // If the cache is read-only, it may still have all files.
   await writeListing(paths, commit, files).catch(() => {});
   return files;
 }

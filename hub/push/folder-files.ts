@@ -1,4 +1,6 @@
-// The files of a folder that are for a repository: all but what systems, editors, git and unfinished work leave there.
+// The files that a push uploads: all files of a folder except those of the operating system, editors, git and
+// unfinished work. Model folders among them must follow docs/format.md, so that nobody pulls a broken model; folders
+// of other programs' models are not checked. Files that the repository already has are found by size and hash.
 
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
@@ -12,16 +14,17 @@ import { reason } from "../files/byte-source.ts";
 import { CONFIG_FILE, checkModelFolder } from "../model-folder/index.ts";
 import { isJsonObject, jsonOrUndefined } from "../text/json.ts";
 
+/** A file to push. */
 export interface LocalFile {
-  /** in the repository, with slashes */
+  /** path in the repository, separated by slashes */
   path: string;
-  /** on this machine */
+  /** path on this machine */
   source: string;
-  /** bytes */
+  /** in bytes */
   size: number;
 }
 
-/** Names of files and folders that are never pushed, wherever they are. */
+/** Names of files and folders that are never pushed, at any depth. */
 const NEVER = [
   ".git",
   ".cache",
@@ -37,7 +40,10 @@ const NEVER = [
 
 const never = fileFilter({ include: NEVER });
 
-/** Sorted by path. @throws HubError if there is none, or the folder cannot be read */
+/**
+ * Lists the files of a folder, sorted by path.
+ * @throws HubError if there are none, or the folder cannot be read
+ */
 export async function folderFiles(folder: string, patterns: FilePatterns): Promise<LocalFile[]> {
   const files: LocalFile[] = [];
   try {
@@ -56,20 +62,20 @@ export async function folderFiles(folder: string, patterns: FilePatterns): Promi
 
 interface Walk {
   folder: string;
-  /** of the paths in the repository */
+  /** prefix of the paths in the repository */
   prefix: string;
-  /** real paths of the folders that this one is in */
+  /** real paths of the parent folders */
   above: readonly string[];
 }
 
 async function walk({ folder, prefix, above }: Walk, files: LocalFile[]): Promise<void> {
   const here = await realpath(folder);
-  if (above.includes(here)) throw new HubError("no-access", `${folder} is a link to a folder that it is in`);
+  if (above.includes(here)) throw new HubError("no-access", `${folder} is a link to one of its parent folders`);
   for (const name of await readdir(folder)) {
     if (never(name)) continue;
     const source = join(folder, name);
     const path = checkFileName(`${prefix}${name}`);
-    // Through links: a snapshot of the cache is made of them.
+    // Follows links, since a snapshot in the cache consists of them.
     const status = await stat(source);
     if (status.isDirectory()) await walk({ folder: source, prefix: `${path}/`, above: [...above, here] }, files);
     else if (status.isFile()) files.push({ path, source, size: status.size });
@@ -78,7 +84,10 @@ async function walk({ folder, prefix, above }: Walk, files: LocalFile[]): Promis
 
 const MODEL_FILE = /^(config\.json|(model|trainable)[\w.-]*\.safetensors(\.index\.json)?)$/;
 
-/** @throws ModelError in one line that names the tensor and the rule */
+/**
+ * Checks the model folders among the files.
+ * @throws ModelError, one line with the tensor and the rule
+ */
 export async function checkModels(files: readonly LocalFile[]): Promise<void> {
   const folders = new Set(files.flatMap(({ source }) => (MODEL_FILE.test(basename(source)) ? [dirname(source)] : [])));
   for (const folder of folders) if (await isStructured(folder)) await checkModelFolder(folder);
@@ -94,7 +103,7 @@ export interface Comparing {
   onHashed: (file: LocalFile, done: number) => void;
 }
 
-/** The files that the commit of a listing does not have, or has otherwise. */
+/** The files that a commit does not have, or has with different content. */
 export async function changedFiles(
   files: readonly LocalFile[],
   listing: readonly RepoFile[],

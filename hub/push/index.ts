@@ -1,5 +1,5 @@
-// Puts the files of a folder into a repository on a Hub, in one commit, by @huggingface/hub. What the Hub has already is
-// not sent again: files that are the same, and large ones whose content it knows from a push that was broken off.
+// Pushes the files of a folder to a repository on a Hub, in one commit, with @huggingface/hub. Content that the Hub
+// already has is not sent again: unchanged files, and large files that an interrupted push has uploaded.
 
 import { commitIter } from "@huggingface/hub";
 import { HubError } from "../access/hub-error.ts";
@@ -17,7 +17,11 @@ import { changedFiles, checkModels, folderFiles, type LocalFile } from "./folder
 import { openTarget, type Target } from "./target.ts";
 import { FileSlice, uploadFetch } from "./upload-fetch.ts";
 
-/** @throws HubError, RepoNameError; ModelError for a model folder that breaks a rule of docs/format.md; the signal's reason when it is aborted. Pushing again goes on where it stopped. */
+/**
+ * Pushes a folder. A repeated push continues where an interrupted one stopped.
+ * @throws HubError, RepoNameError; ModelError if a model folder breaks a rule of docs/format.md; the signal's reason
+ * when it is aborted
+ */
 export function push(
   folder: string,
   repo: RepoName,
@@ -43,7 +47,7 @@ interface Push {
   options: PushOptions;
 }
 
-/** Times that a commit is tried when the branch moves, or storage stops taking what it had said it would. */
+/** How often a commit is tried when the branch changes, or the storage refuses content it had agreed to accept. */
 const MOST_COMMITS = 3;
 
 async function pushAll(folder: string, job: Push): Promise<void> {
@@ -64,7 +68,7 @@ async function pushAll(folder: string, job: Push): Promise<void> {
 function checkAllowed({ access, repo }: RequestContext): void {
   const name = formatRepoName(repo);
   if (access.offline) {
-    throw new HubError("refused", `${name} cannot be pushed while --offline or HF_HUB_OFFLINE is set; push without`);
+    throw new HubError("refused", `${name} cannot be pushed while --offline or HF_HUB_OFFLINE is set; push without it`);
   }
   if (access.token) return;
   throw new HubError("unauthorized", `${name} cannot be pushed without a token; ${howToGetToken(access)}`);
@@ -106,12 +110,13 @@ async function commitFiles(files: readonly LocalFile[], target: Target, job: Pus
       content: new FileSlice(source, { start: 0, end: size }),
     })),
     branch: repo.revision,
-    // The branch must not have moved: a try whose answer was lost would commit the same again.
+    // The commit is refused if the branch has changed. Otherwise, an attempt whose answer was lost would be committed
+    // twice.
     ...(target.commit !== undefined && { parentCommit: target.commit }),
     hubUrl: access.endpoint,
     fetch: uploadFetch(context, { onSent: progress.sent }) as typeof fetch,
     abortSignal: signal,
-    // Plain LFS is what every Hub understands, large and local ones.
+    // All Hubs support plain LFS, local ones included.
     useXet: false,
     useWebWorkers: false,
   });
@@ -124,13 +129,16 @@ async function commitFiles(files: readonly LocalFile[], target: Target, job: Pus
     progress.finish();
     const commit = step.value?.commit.oid;
     if (commit) return commit;
-    throw new HubError("refused", `${formatRepoName(repo)}: ${hostOf(access)} took the files and names no commit`);
+    throw new HubError(
+      "refused",
+      `${formatRepoName(repo)}: ${hostOf(access)} accepted the files but did not return a commit`,
+    );
   }
 }
 
 type LibraryEvent = ReturnType<typeof commitIter> extends AsyncGenerator<infer Event, unknown> ? Event : never;
 
-/** The library tells shares of files, and not of those that are being sent; what is sent is counted here. */
+/** The library reports shares of files, but not while they are being sent, so sent bytes are counted here. */
 function progressOf(files: readonly LocalFile[], emit: Emit<PushEvent>) {
   const sizes = new Map(files.map(({ path, size }) => [path, size]));
   const done = new Map<string, number>();
@@ -152,7 +160,7 @@ function progressOf(files: readonly LocalFile[], emit: Emit<PushEvent>) {
       emit({ kind: "present", file, size });
     }
   };
-  /** Small files travel in the commit itself. */
+  /** Small files are part of the commit request. */
   const finish = () => {
     for (const [file, size] of sizes) if (!done.has(file)) sent(file, size);
   };
@@ -163,34 +171,39 @@ function sizeOf(files: readonly LocalFile[]): number {
   return files.reduce((total, { size }) => total + size, 0);
 }
 
+/** Options of a push. */
 export interface PushOptions {
-  /** make the repository, and the branch, if it is not there */
+  /** create the repository or the branch if it does not exist */
   create?: boolean | undefined;
-  /** visibility of a repository made now. Default what the owner's settings say */
+  /** visibility of a new repository. Default: the owner's settings */
   private?: boolean | undefined;
   /** title of the commit */
   message?: string | undefined;
-  /** only files that match one of these. `*` stands for any characters, slashes too */
+  /** only files that match one of these patterns: see access/file-patterns.ts */
   include?: readonly string[] | undefined;
-  /** but none that match one of these, nor what never belongs in a repository: see folder-files.ts */
+  /** except files that match one of these patterns. Some files are never pushed: see folder-files.ts */
   exclude?: readonly string[] | undefined;
-  /** branch. Default that of the repository's name, which is `main` unless it says otherwise */
+  /** branch. Default: the revision in the repository's name, or `main` */
   revision?: string | undefined;
   signal?: AbortSignal | undefined;
-  /** how long and how often to try. Default that of request/patience.ts */
+  /** timeouts and retries. Defaults: request/context.ts */
   patience?: Partial<Patience> | undefined;
 }
 
+/** Progress of a push. */
 export type PushEvent =
   | { kind: "created"; url: string }
-  /** what the folder has, and how much of it the repository has already */
+  /** the files of the folder, and how many of them the repository already has */
   | { kind: "listed"; files: number; bytes: number; unchanged: number; unchangedBytes: number }
   | { kind: "hashing"; file: string; done: number; size: number }
-  /** `bytes` more of a file are sent, `done` of `size` now; negative where a part has to be sent again */
+  /** `bytes` of a file were sent, `done` of `size` in total; negative when a part has to be sent again */
   | { kind: "uploading"; file: string; bytes: number; done: number; size: number }
-  /** the Hub has the content of this large file from before */
+  /** the Hub already has the content of this large file */
   | { kind: "present"; file: string; size: number }
   | { kind: "retrying"; file?: string | undefined; attempt: number; delayMs: number; reason: string }
   | { kind: "committing"; files: number }
-  /** last of all. `files` went into the commit; none where the repository had everything, and `commit` is its latest */
+  /**
+   * the last event. `files` are those of the commit; empty if the repository had them all, and `commit` is then the
+   * latest
+   */
   | { kind: "pushed"; url: string; commit: string; files: string[] };

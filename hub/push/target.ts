@@ -1,4 +1,5 @@
-// The branch that a push goes to: found with its latest commit and files, or made if that is wanted.
+// The branch that is pushed to: its latest commit and its files. The repository and the branch are created on
+// request.
 
 import { createBranch, createRepo } from "@huggingface/hub";
 import { HubError } from "../access/hub-error.ts";
@@ -8,8 +9,9 @@ import { latestCommit, listCommit } from "../pull/resolve.ts";
 import { pageOf, type RequestContext } from "../request/context.ts";
 import { hubFetch } from "../request/hub-fetch.ts";
 
+/** State of the branch before the push. */
 export interface Target {
-  /** latest commit; nothing where there is none yet */
+  /** latest commit; undefined for a new branch */
   commit: string | undefined;
   files: RepoFile[];
 }
@@ -20,7 +22,10 @@ export interface TargetOptions {
   onCreated: (url: string) => void;
 }
 
-/** @throws HubError */
+/**
+ * Finds or creates the branch.
+ * @throws HubError
+ */
 export async function openTarget(context: RequestContext, options: TargetOptions): Promise<Target> {
   let error: unknown;
   try {
@@ -48,20 +53,20 @@ async function readTarget(context: RequestContext): Promise<Target> {
 async function makeRepository(context: RequestContext, options: TargetOptions): Promise<void> {
   const { repo, access } = context;
   if (!repo.id.includes("/")) {
-    throw new HubError("refused", `${quote(repo.id)} cannot be made: it needs an owner, as in "owner/${repo.id}"`);
+    throw new HubError("refused", `${quote(repo.id)} cannot be created: it needs an owner, as in "owner/${repo.id}"`);
   }
   try {
     await createRepo({
       repo: { type: repo.type, name: repo.id },
       ...(options.private !== undefined && { visibility: options.private ? "private" : "public" }),
-      // Asked for by the type alone: the fetch puts the real one in, of whatever form.
+      // Only the type requires a token here; the fetch adds the real one.
       accessToken: "hf_",
       hubUrl: access.endpoint,
       fetch: hubFetch(context) as typeof fetch,
     });
     options.onCreated(pageOf(access, repo));
   } catch (error) {
-    // Made meanwhile, or by a try whose answer was lost.
+    // It was created in the meantime, or by an attempt whose answer was lost.
     if (!(error instanceof HubError) || error.code !== "conflict") throw error;
   }
 }

@@ -1,5 +1,7 @@
-// The fetch that @huggingface/hub uploads with: bodies that are files are streamed, counted, and sent anew at each try.
-// It retries every request by itself, so a part of a large file that fails is all that is sent again.
+// The fetch that @huggingface/hub uploads with. Bodies that are files are streamed and counted, and sent again at
+// each attempt; every request is retried by itself, so that only the failed part of a large file is sent again. The
+// library's own file blob cannot be used: Bun sends an empty body for subclasses of Blob, since it ignores their
+// methods.
 
 import { createReadStream } from "node:fs";
 import { open } from "node:fs/promises";
@@ -8,16 +10,17 @@ import { Readable } from "node:stream";
 import type { RequestContext } from "../request/context.ts";
 import { type HubFetch, hubFetch } from "../request/hub-fetch.ts";
 
-/** What the library hangs on requests whose progress is of interest. */
+/** The library attaches this to requests that report progress. */
 interface Hinted extends RequestInit {
   progressHint?: { path?: string };
 }
 
-export interface UploadFetchOptions {
-  /** `bytes` more of a file are sent; negative where they have to be sent again */
+interface UploadFetchOptions {
+  /** called when `bytes` of a file were sent; negative when they have to be sent again */
   onSent: (file: string, bytes: number) => void;
 }
 
+/** Makes the fetch. @throws (when called) HubError */
 export function uploadFetch(context: RequestContext, { onSent }: UploadFetchOptions): HubFetch {
   const sent = new WeakMap<RequestInit, number>();
   const fileOf = (init: RequestInit) => (init as Hinted).progressHint?.path;
@@ -43,19 +46,23 @@ export function uploadFetch(context: RequestContext, { onSent }: UploadFetchOpti
   });
 }
 
-export interface SliceOptions {
+interface SliceOptions {
   start: number;
   end: number;
   onRead?: ((bytes: number) => void) | undefined;
 }
 
+/** A part of a file as a Blob that is read when it is sent. */
 export class FileSlice extends Blob {
   readonly path: string;
   readonly #start: number;
   readonly #end: number;
   readonly #onRead: ((bytes: number) => void) | undefined;
 
-  /** The bytes from `start` to `end`. @param path on this machine */
+  /**
+   * The bytes of a file from `start` to `end`.
+   * @param path on this machine
+   */
   constructor(path: string, { start, end, onRead }: SliceOptions) {
     super();
     this.path = path;
@@ -74,7 +81,7 @@ export class FileSlice extends Blob {
     return new FileSlice(this.path, { start: this.#start + from, end: this.#start + Math.max(from, clamp(end)) });
   }
 
-  /** The same bytes, telling how many are read, chunk by chunk. */
+  /** The same slice, which calls `onRead` with the size of each chunk. */
   counted(onRead: (bytes: number) => void): FileSlice {
     return new FileSlice(this.path, { start: this.#start, end: this.#end, onRead });
   }
@@ -118,8 +125,8 @@ export class FileSlice extends Blob {
   }
 }
 
-/** Sends a slice with its length: storage takes no body of unknown length. */
-export function sendSlice(slice: FileSlice, init: RequestInit): RequestInit {
+/** Makes a request that sends a slice with its length: storages refuse bodies of unknown length. */
+function sendSlice(slice: FileSlice, init: RequestInit): RequestInit {
   if (!process.versions.bun) return { ...init, body: slice };
   const headers = new Headers(init.headers);
   headers.set("content-length", String(slice.size));

@@ -1,8 +1,9 @@
-// What every request to a Hub has with it: where to, as whom, about which repository, and for how long. Built once for
-// a pull or a push.
+// What all requests of one operation share: the Hub, the repository, the token, and how often and how long to try.
+// Also the clock that detects stalled connections.
 
 import type { HubAccess, RepoName } from "../access/repository.ts";
 
+/** A failed attempt that is repeated after a pause. */
 export interface Retry {
   kind: "retrying";
   file?: string | undefined;
@@ -11,12 +12,13 @@ export interface Retry {
   reason: string;
 }
 
+/** What all requests of one operation share. */
 export interface RequestContext {
   access: HubAccess;
   repo: RepoName;
   patience: Patience;
   signal?: AbortSignal | undefined;
-  /** told before each pause */
+  /** called before each pause */
   onRetry: (retry: Retry) => void;
 }
 
@@ -26,6 +28,7 @@ export interface ContextOptions {
   onRetry?: (retry: Retry) => void;
 }
 
+/** Makes the context of an operation; a trailing slash of the endpoint is removed. */
 export function requestContext(
   access: HubAccess,
   repo: RepoName,
@@ -35,62 +38,67 @@ export function requestContext(
   return { access: { ...access, endpoint }, repo, patience: patienceOf(patience), signal, onRetry };
 }
 
-/** Host and port of the Hub, for messages: the address itself may hold a password. */
+/** Host and port of the Hub, for messages. The address is not shown, since it may contain a password. */
 export function hostOf({ endpoint }: HubAccess): string {
   return URL.canParse(endpoint) ? new URL(endpoint).host : endpoint;
 }
 
-/** What to do without a token that the Hub knows. */
+/** Tells the user how to get a token that this Hub accepts. */
 export function howToGetToken({ endpoint }: HubAccess): string {
   const page = endpoint === "https://huggingface.co" ? `make one at ${endpoint}/settings/tokens and ` : "";
   return `${page}set HF_TOKEN to ${page ? "it" : "one of its tokens"}`;
 }
 
-/** `models/owner/name` has no prefix on the Hub's pages, data sets do. */
+/** The page of a repository. The addresses of models have no prefix; those of data sets start with `datasets/`. */
 export function pageOf({ endpoint }: HubAccess, { type, id }: RepoName): string {
   return `${endpoint}/${type === "model" ? "" : `${type}s/`}${id}`;
 }
 
-/** Where a file of a commit is. */
+/** The address of a file at a commit. */
 export function resolveUrl(path: string, commit: string, { access, repo }: RequestContext): string {
   const encoded = path.split("/").map(encodeURIComponent).join("/");
   return `${pageOf(access, repo)}/resolve/${commit}/${encoded}`;
 }
 
-/** A text from elsewhere, on one line, without the token should it be in there. */
+/** Text from a server, on one line and without the token. */
 export function safeText(text: string, { token }: HubAccess): string {
   const line = text.replace(/\s+/g, " ").trim();
   return token ? line.replaceAll(token, "…") : line;
 }
 
+/** How often and how long to try. */
 export interface Patience {
-  /** tries of one request before it fails */
+  /** attempts of one request before it fails */
   attempts: number;
-  /** pause before the second try, doubled for each one after; milliseconds */
+  /** pause before the second attempt, in milliseconds; doubled for each further attempt */
   firstDelayMs: number;
-  /** longest pause, also of those that the Hub asks for; milliseconds */
+  /** longest pause in milliseconds, including pauses that the Hub asks for */
   longestDelayMs: number;
-  /** silence after which a connection counts as dead; milliseconds */
+  /** milliseconds without a byte after which a connection counts as broken */
   stallMs: number;
 }
 
 const DEFAULTS: Patience = { attempts: 6, firstDelayMs: 500, longestDelayMs: 60_000, stallMs: 30_000 };
 
+/** Fills in the defaults: 6 attempts, pauses from 0.5 s up to 60 s, broken after 30 s without a byte. */
 export function patienceOf(wanted: Partial<Patience> = {}): Patience {
   return { ...DEFAULTS, ...wanted };
 }
 
 /**
- * Pause before try `attempt` (2, 3, …), in milliseconds: exponential, less up to a quarter by chance, so that clients
- * that failed together do not come back together.
- * @param asked what the Hub said in Retry-After
+ * The pause before attempt `attempt` (2, 3, …), in milliseconds: exponential, minus a random part of up to a quarter,
+ * so that clients that failed together do not retry together.
+ * @param asked pause that the Hub asked for (Retry-After), in milliseconds
  */
 export function delayBefore(attempt: number, patience: Patience, asked?: number): number {
   const doubled = patience.firstDelayMs * 2 ** (attempt - 2) * (1 - Math.random() / 4);
   return Math.round(Math.min(Math.max(doubled, asked ?? 0), patience.longestDelayMs));
 }
 
-/** @throws the signal's reason */
+/**
+ * Waits.
+ * @throws the signal's reason when it is aborted
+ */
 export function pause(milliseconds: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     if (signal?.aborted) return reject(signal.reason);
@@ -107,18 +115,19 @@ export function pause(milliseconds: number, signal?: AbortSignal): Promise<void>
 }
 
 export interface StallClock {
-  /** aborted after too long a silence, or when the caller's own signal is */
+  /** aborted when the connection stalls, or by the caller's signal */
   readonly signal: AbortSignal;
-  /** something came */
+  /** tells the clock that bytes arrived */
   poke(): void;
   stop(): void;
 }
 
-/** Says of a connection that nothing came for too long. */
+/** A connection delivered nothing for too long. */
 export class Stalled extends Error {
   override readonly name = "Stalled";
 }
 
+/** Starts a clock that aborts its signal when `poke` is not called for so many milliseconds. Stop it at the end. */
 export function stallClock(milliseconds: number, signal?: AbortSignal): StallClock {
   const controller = new AbortController();
   let last = performance.now();
@@ -127,7 +136,7 @@ export function stallClock(milliseconds: number, signal?: AbortSignal): StallClo
     if (left <= 0) controller.abort(new Stalled(`no byte for ${milliseconds / 1000} s`));
     else timer = setTimeout(check, left);
   };
-  // One timer that looks how late it is, not one for each chunk.
+  // One timer checks how long ago the last byte came; restarting a timer for each chunk would be slow.
   let timer = setTimeout(check, milliseconds);
   return {
     signal: signal ? AbortSignal.any([signal, controller.signal]) : controller.signal,

@@ -1,8 +1,10 @@
-// Turns work that tells its events by a callback, several parts of it at once, into an async generator. Whoever stops
-// reading stops the work, and waits until it has let go of its files and locks.
+// Turns work that reports events by a callback, possibly from several parts at once, into an async generator. When
+// the consumer stops reading, the work is aborted, and the generator waits until it has released its files and locks.
 
+/** Reports an event. */
 export type Emit<Event> = (event: Event) => void;
 
+/** Runs `work` and yields its events; throws its error. The signal that `work` gets is also aborted when the consumer stops. */
 export async function* emitting<Event>(
   work: (emit: Emit<Event>, signal: AbortSignal) => Promise<void>,
   signal?: AbortSignal,
@@ -32,18 +34,21 @@ export async function* emitting<Event>(
     }
     await running;
   } finally {
-    if (!ended) stop.abort(new Error("nobody waits for it any more"));
+    if (!ended) stop.abort(new Error("the consumer stopped reading the events"));
     await running.catch(() => {});
   }
 }
 
 export interface EachOptions {
-  /** how many at a time */
+  /** number of items processed at the same time */
   connections: number;
   signal?: AbortSignal | undefined;
 }
 
-/** Works on every item, some at a time. The first that fails stops the rest; its error is thrown once all have stopped. */
+/**
+ * Processes all items, several at a time. When one fails, the others are aborted; its error is thrown after all have
+ * stopped.
+ */
 export async function eachOf<Item>(
   items: readonly Item[],
   { connections, signal }: EachOptions,

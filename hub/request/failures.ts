@@ -1,19 +1,21 @@
-// What an answer or a broken connection means, and whether asking again can help. Makes the one line that the user
-// sees; sends nothing.
+// Interprets unsuccessful answers and broken connections: whether a retry may help, and the one-line message for the
+// user. Nothing is sent here. The error codes are those of huggingface.co (header X-Error-Code;
+// huggingface_hub/utils/_http.py reads the same).
 
 import { HubError, type HubErrorCode } from "../access/hub-error.ts";
 import { formatRepoName } from "../access/repository.ts";
 import { quote } from "../files/file-error.ts";
 import { hostOf, howToGetToken, pageOf, type RequestContext, Stalled, safeText } from "./context.ts";
 
-/** Busy, overloaded, restarting, or cut off by something in between. */
+/** Statuses of servers that are busy, overloaded or restarting, and of proxies that lost the connection. */
 const PASSING = new Set([408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524]);
 
+/** Whether a status is worth a retry. */
 export function isPassing(status: number): boolean {
   return PASSING.has(status);
 }
 
-/** Milliseconds that the Hub asks to wait. */
+/** The pause that the Hub asks for (Retry-After), in milliseconds. */
 export function retryAfter(headers: Headers): number | undefined {
   const text = headers.get("retry-after");
   if (text === null) return undefined;
@@ -22,13 +24,13 @@ export function retryAfter(headers: Headers): number | undefined {
 }
 
 export interface Asked {
-  /** the file that was asked for */
+  /** the requested file */
   file?: string | undefined;
-  /** who answers, if it is not the Hub but storage that it sent us to */
+  /** host that answered, if it is a storage that the Hub redirected to */
   storage?: string | undefined;
 }
 
-/** Reads an answer that is no success. */
+/** Makes the error of an unsuccessful answer. */
 export async function errorOf(
   response: Response,
   context: RequestContext,
@@ -69,7 +71,7 @@ function codeOf({ status, headers }: Response, said: string, { access }: Request
   const known = BY_HEADER.get(headers.get("x-error-code") ?? "");
   if (status === 401 && /invalid credentials in authorization/i.test(said)) return "unauthorized";
   if (known) return known;
-  // Whoever has no token is not told that a private repository exists.
+  // Without a token, the Hub does not reveal whether a private repository exists.
   if (status === 401) return access.token ? "unauthorized" : "no-repository";
   if (status === 403) return "forbidden";
   if (status === 404) return "no-repository";
@@ -90,13 +92,13 @@ function explain(code: HubErrorCode, { status, said, file }: Answer, { access, r
   const saying = said === "" ? `status ${status}` : `status ${status}: ${quote(said)}`;
   switch (code) {
     case "unauthorized":
-      return `${name}: ${host} ${access.token ? "does not know this token" : "wants a token"}; ${howToGetToken(access)}`;
+      return `${name}: ${host} ${access.token ? "does not know this token" : "requires a token"}; ${howToGetToken(access)}`;
     case "gated":
       return access.token
         ? `${name} is gated and the account of this token has no access yet; ask for it at ${pageOf(access, repo)}`
         : `${name} is gated; ask for access at ${pageOf(access, repo)} and set HF_TOKEN to a token of that account`;
     case "forbidden":
-      return `${about}: this token may not do that (${saying}); use one with the permission for it`;
+      return `${about}: this token does not permit that (${saying}); use one that does`;
     case "no-repository":
       return access.token
         ? `${host} has no ${repo.type} ${quote(repo.id)} that this token may see; check the name and the token`
@@ -106,7 +108,7 @@ function explain(code: HubErrorCode, { status, said, file }: Answer, { access, r
     case "no-file":
       return `${name} has no file ${quote(file ?? "")}`;
     case "conflict":
-      return `${name}: ${host} refuses because of what is there (${saying})`;
+      return `${name}: ${host} reports a conflict (${saying})`;
     default:
       return `${about}: ${host} answers with ${saying}`;
   }
@@ -126,7 +128,7 @@ const CAUSES: ReadonlyMap<string, string> = new Map([
   ["ENETUNREACH", "the network cannot be reached"],
 ]);
 
-/** Of runtimes that give no code. */
+/** Messages of runtimes that set no code. */
 const WORDS: [RegExp, string][] = [
   [/connection refused/i, "connection refused"],
   [/connection reset|reset by peer/i, "connection reset"],
@@ -135,7 +137,10 @@ const WORDS: [RegExp, string][] = [
   [/timed out/i, "timed out"],
 ];
 
-/** Why a connection failed, as a clause without addresses: those of storage are secrets for a while. */
+/**
+ * Describes why a connection failed, as a clause. Addresses are removed: those of storages are valid secrets for a
+ * while.
+ */
 export function brokenBy(error: unknown, { access }: RequestContext): string {
   if (error instanceof Stalled) return error.message;
   for (let at: unknown = error, depth = 0; at instanceof Error && depth < 5; at = at.cause, depth++) {
@@ -147,22 +152,29 @@ export function brokenBy(error: unknown, { access }: RequestContext): string {
   return safeText(text.replace(/\(?https?:\/\/\S+/g, "the server"), access).slice(0, 200);
 }
 
-/** After the last try. Has no cause: a runtime may hang the request on its error, token and all. */
+/**
+ * The error after the last attempt. It has no cause, since a runtime may attach the request, with the token, to its
+ * error.
+ */
 export function unreachable(reason: string, context: RequestContext): HubError {
   const { access, repo, patience } = context;
   return new HubError(
     "unreachable",
-    `${formatRepoName(repo)}: ${hostOf(access)} cannot be reached after ${patience.attempts} tries (${reason}); check the network and HF_ENDPOINT`,
+    `${formatRepoName(repo)}: ${hostOf(access)} cannot be reached after ${patience.attempts} attempts (${reason}); check the network and HF_ENDPOINT`,
   );
 }
 
-/** Why a part is not the one that was asked for, as a clause; nothing if it is. @param asked first byte; bytes of the whole file */
+/**
+ * Checks that a partial answer is the requested part.
+ * @param asked start is the first requested byte; size is that of the whole file
+ * @returns a clause that tells what is wrong, or undefined
+ */
 export function wrongRange(
   { headers }: Response,
   { start, size }: { start: number; size: number },
 ): string | undefined {
   const header = headers.get("content-range");
   const [, first, total] = /^bytes (\d+)-\d+\/(\d+|\*)$/.exec(header ?? "") ?? [];
-  if (Number(first) !== start) return `byte ${start} was asked for and "${header}" came`;
+  if (Number(first) !== start) return `byte ${start} was requested, but "${header}" arrived`;
   return total === "*" || Number(total) === size ? undefined : `it has ${total} bytes now, not ${size}`;
 }

@@ -1,24 +1,29 @@
-// A fetch for the Hub's API, also given to @huggingface/hub: adds the token, retries what passes, reads the answer whole
-// and throws HubError for any that is no success. Bodies of files are for pull/blob-body.ts.
+// A fetch for the Hub's API, also passed to @huggingface/hub. It adds the token, follows redirects, retries temporary
+// failures, reads the whole answer and throws HubError for unsuccessful ones. The token is sent only to the Hub: a
+// redirect to its storage does not carry it, whatever the runtime's own fetch would do. The Hub may be behind a path,
+// such as `http://host/api/hf`; proxies pass the Hub's addresses on without that path, and it is added here.
+// pull/fetch-blob.ts reads the bodies of files.
 
 import { HubError } from "../access/hub-error.ts";
 import type { HubAccess } from "../access/repository.ts";
 import { delayBefore, hostOf, pause, type RequestContext, stallClock } from "./context.ts";
 import { brokenBy, errorOf, isPassing, retryAfter, unreachable } from "./failures.ts";
 
+/** A fetch that throws HubError for unsuccessful answers. */
 export type HubFetch = (input: string | URL | Request, init?: RequestInit) => Promise<Response>;
 
 export interface HubFetchOptions {
-  /** what to send at each try. A stream can be read but once. Default `init` itself */
+  /** makes the request of each attempt, since a stream can be read only once. Default: `init` itself */
   prepare?: (init: RequestInit, poke: () => void) => RequestInit;
-  /** which file a request is about */
+  /** the file that a request is about */
   fileOf?: (init: RequestInit) => string | undefined;
-  /** whether a request sends a file, which its storage may refuse where another try can help */
+  /** whether a request sends a file. Its storage may refuse it, and a retry may help then */
   sendsFile?: (init: RequestInit) => boolean;
-  /** told when a try has failed, before the next */
+  /** called after a failed attempt, before the next one */
   onFailedTry?: (init: RequestInit) => void;
 }
 
+/** Makes a fetch for one operation. */
 export function hubFetch(context: RequestContext, options: HubFetchOptions = {}): HubFetch {
   return async (input, init = {}) => {
     const url = input instanceof Request ? input.url : String(input);
@@ -43,7 +48,10 @@ interface FailedTry {
   final(): Error;
 }
 
-/** @throws HubError where another try cannot help */
+/**
+ * Sends a request once.
+ * @throws HubError when a retry cannot help
+ */
 async function tryOnce(
   url: string,
   init: RequestInit,
@@ -58,7 +66,7 @@ async function tryOnce(
     const { storage } = followed;
     const whole = await readWhole(followed, clock.poke, context);
     if (whole.ok && (await isReadable(whole))) return whole;
-    if (whole.ok) return failedBy("its answer is no JSON", context);
+    if (whole.ok) return failedBy("its answer is not JSON", context);
     const error = await errorOf(whole, context, {
       file: fileOf?.(init),
       storage: storage ?? (sendsFile?.(init) ? followed.address.host : undefined),
@@ -80,7 +88,7 @@ function failedBy(reason: string, context: RequestContext): FailedTry {
   return { reason, final: () => unreachable(reason, context) };
 }
 
-/** What says that it is JSON has to be: an answer that was spoilt on its way is asked for again. */
+/** Whether an answer of type JSON can be parsed. If it was damaged on the way, it is requested again. */
 async function isReadable(whole: Response): Promise<boolean> {
   if (!whole.headers.get("content-type")?.includes("json")) return true;
   const text = await whole.clone().text();
@@ -92,10 +100,10 @@ async function isReadable(whole: Response): Promise<boolean> {
   }
 }
 
-/** Far more than any answer of the API is long. */
+/** Longest answer, in bytes; far more than the API ever sends. */
 const MOST_BYTES = 2 ** 28;
 
-/** The same answer with its body in memory, so that a connection that breaks now is retried too. */
+/** The same answer with its body in memory, so that a connection that breaks in the middle is retried too. */
 async function readWhole(
   { response, address }: Followed,
   poke: () => void,
@@ -108,7 +116,7 @@ async function readWhole(
     chunks.push(chunk as Uint8Array<ArrayBuffer>);
     bytes += chunk.byteLength;
     if (bytes > MOST_BYTES)
-      throw new HubError("refused", `${hostOf(access)} gives an answer without an end; is it a Hub?`);
+      throw new HubError("refused", `${hostOf(access)} sends an answer that does not end; is it a Hub?`);
   }
   const bodiless = response.status === 204 || response.status === 304;
   const { status, statusText } = response;
@@ -119,20 +127,24 @@ async function readWhole(
 const MOST_REDIRECTS = 10;
 const REDIRECTS = new Set([301, 302, 303, 307, 308]);
 
-/** Headers that only the server they were meant for may see. */
+/** Headers that are sent to the Hub only. */
 const PRIVATE_HEADERS = ["authorization", "cookie", "if-range"];
 
+/** An answer after redirects. */
 export interface Followed {
   response: Response;
-  /** headers of the Hub's own answer, which names the file's hash even where the storage does not */
+  /** headers of the Hub's own answer; they have the hash of a file even if the storage does not send it */
   first: Headers;
-  /** host of the storage that the answer is from, if it is not the Hub's own */
+  /** host of the storage that answered; undefined if the Hub itself did */
   storage: string | undefined;
-  /** where the answer is from */
+  /** address that answered */
   address: URL;
 }
 
-/** @throws what fetch throws; HubError for a redirect that leads nowhere */
+/**
+ * Sends one request and follows its redirects, without retries.
+ * @throws HubError for a redirect that cannot be followed; what fetch throws
+ */
 export async function follow(url: string, init: RequestInit, { access }: RequestContext): Promise<Followed> {
   const fetcher = access.fetch ?? globalThis.fetch;
   const home = new URL(access.endpoint);
@@ -169,7 +181,7 @@ export async function follow(url: string, init: RequestInit, { access }: Request
   throw new HubError("refused", `${target.host} redirects more than ${MOST_REDIRECTS} times`);
 }
 
-/** Addresses that the Hub's answers name can be relative. */
+/** Addresses in the Hub's answers can be relative. */
 function addressOf(url: string, home: URL): URL {
   if (URL.canParse(url)) return new URL(url);
   const address = new URL(url, home);
@@ -181,29 +193,29 @@ function redirectTarget(location: string, from: URL): URL {
   if (target?.protocol === "https:" || (target?.protocol === "http:" && from.protocol === "http:")) return target;
   throw new HubError(
     "refused",
-    `${from.host} redirects to ${target ? `${target.protocol}//` : "no address"}, which is not safe to follow`,
+    `${from.host} redirects to ${target ? `${target.protocol}//` : "an invalid address"}, which is not safe to follow`,
   );
 }
 
 const pathOf = ({ pathname }: URL): string => pathname.replace(/\/+$/, "");
 
-/** Whether an address is the endpoint's or below it. */
-export const isUnder = (address: URL, endpoint: URL): boolean =>
+/** Whether an address is the endpoint or below it. */
+const isUnder = (address: URL, endpoint: URL): boolean =>
   address.origin === endpoint.origin && `${address.pathname}/`.startsWith(`${pathOf(endpoint)}/`);
 
-/** The same address below the endpoint. @returns undefined where it is already, or is of another host */
+/** The same address below the endpoint. Undefined if it already is, or belongs to another host. */
 export function underEndpoint(address: URL, endpoint: URL): URL | undefined {
   if (address.origin !== endpoint.origin || isUnder(address, endpoint)) return undefined;
   return new URL(`${endpoint.origin}${pathOf(endpoint)}${address.pathname}${address.search}`);
 }
 
-/** The Hub that mirrors pass on. */
+/** The Hub that mirrors forward. */
 const HUB = "https://huggingface.co";
 
 /**
- * Headers whose `Link`s are whole addresses, written as is usual, for readers that know no others. They lead to the endpoint
- * also where they are relative, lack its path, or name the Hub behind a mirror.
- * @param from where the answer is from
+ * Makes the addresses of `Link` headers absolute and their syntax canonical, for readers that accept nothing else.
+ * Addresses that are relative, lack the endpoint's path, or name the Hub behind a mirror lead to the endpoint.
+ * @param from the address that answered
  */
 export function withWholeLinks(headers: Headers, from: URL, { endpoint }: HubAccess): Headers {
   const links = headers.get("link");

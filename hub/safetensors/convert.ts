@@ -1,8 +1,10 @@
-// Numbers out of stored tensors, whatever their type, and half precision into them. Works on copies.
+// Converts stored tensors to float32 and float64, and float32 to the types of half precision. The 16-bit conversions
+// work on bits (IEEE 754 binary16; bfloat16 is the upper half of a float32): they round to nearest, ties to even, and
+// keep subnormals, signed zeros and infinities; a NaN stays a NaN of the same sign. All functions return copies.
 
 import type { StoredTensor } from "./types.ts";
 
-/** The values as float32: exact from F32, F16, BF16, I16, I8, U8 and BOOL; rounded from F64, I64 and I32. */
+/** Converts to float32. Exact for F32, F16, BF16, I16, I8, U8 and BOOL; rounded for F64, I64 and I32. */
 export function toFloat32({ dtype, data }: StoredTensor): Float32Array {
   if (dtype === "F16") return float16ToFloat32(data);
   if (dtype === "BF16") return bfloat16ToFloat32(data);
@@ -10,7 +12,7 @@ export function toFloat32({ dtype, data }: StoredTensor): Float32Array {
   return new Float32Array(data);
 }
 
-/** The values as float64: exact from every type but I64, which is exact to 2^53. */
+/** Converts to float64. Exact for all types; for I64 only up to 2^53. */
 export function toFloat64({ dtype, data }: StoredTensor): Float64Array {
   if (dtype === "F16") return new Float64Array(float16ToFloat32(data));
   if (dtype === "BF16") return new Float64Array(bfloat16ToFloat32(data));
@@ -18,7 +20,7 @@ export function toFloat64({ dtype, data }: StoredTensor): Float64Array {
   return new Float64Array(data);
 }
 
-/** A tensor of float32 values stored in `dtype`, rounded to nearest, ties to even. */
+/** Converts float32 values to a tensor of type `dtype`, rounding to nearest, ties to even. */
 export function fromFloat32(
   values: Float32Array,
   { dtype, shape }: { dtype: "F32" | "F16" | "BF16"; shape: readonly number[] },
@@ -28,13 +30,17 @@ export function fromFloat32(
   return { dtype, shape, data: values };
 }
 
-/** bfloat16 is the upper half of a float32, so widening is exact. */
+/** Exact, since a bfloat16 is the upper half of a float32. */
 export function bfloat16ToFloat32(bits: Uint16Array): Float32Array<ArrayBuffer> {
   const wide = new Uint32Array(bits.length);
   for (let i = 0; i < bits.length; i++) wide[i] = (bits[i] as number) << 16;
   return new Float32Array(wide.buffer);
 }
 
+/**
+ * Rounds to nearest, ties to even.
+ * @returns bits
+ */
 export function float32ToBfloat16(values: Float32Array): Uint16Array<ArrayBuffer> {
   const wide = new Uint32Array(values.buffer, values.byteOffset, values.length);
   const bits = new Uint16Array(values.length);
@@ -42,13 +48,17 @@ export function float32ToBfloat16(values: Float32Array): Uint16Array<ArrayBuffer
   return bits;
 }
 
-/** float16 is 1 sign, 5 exponent (bias 15) and 10 fraction bits: every value of it is a float32. */
+/** Exact, since every float16 (1 sign bit, 5 exponent bits with bias 15, 10 fraction bits) is a float32. */
 export function float16ToFloat32(bits: Uint16Array): Float32Array<ArrayBuffer> {
   const wide = new Uint32Array(bits.length);
   for (let i = 0; i < bits.length; i++) wide[i] = widenFloat16(bits[i] as number);
   return new Float32Array(wide.buffer);
 }
 
+/**
+ * Rounds to nearest, ties to even.
+ * @returns bits
+ */
 export function float32ToFloat16(values: Float32Array): Uint16Array<ArrayBuffer> {
   const wide = new Uint32Array(values.buffer, values.byteOffset, values.length);
   const bits = new Uint16Array(values.length);
@@ -59,9 +69,9 @@ export function float32ToFloat16(values: Float32Array): Uint16Array<ArrayBuffer>
 const INFINITY_32 = 0x7f800000;
 
 function roundToBfloat16(wide: number): number {
-  // Rounding could carry a NaN's fraction away and leave an infinity: keep its upper bits and make it quiet.
+  // Rounding could turn a NaN into an infinity. Its upper bits are kept instead, and it is made quiet.
   if ((wide & 0x7fffffff) > INFINITY_32) return (wide >>> 16) | 0x40;
-  // Half a unit less one, plus the unit's own last bit: exactly half goes up only from odd to even.
+  // Adds half a unit minus one, plus the last bit of the result: a tie is rounded up only if that makes it even.
   return (wide + 0x7fff + ((wide >>> 16) & 1)) >>> 16;
 }
 
@@ -81,13 +91,13 @@ function roundToFloat16(wide: number): number {
   const sign = (wide >>> 16) & 0x8000;
   const size = wide & 0x7fffffff;
   if (size > INFINITY_32) return sign | 0x7e00 | ((size >>> 13) & 0x3ff);
-  if (size >= 0x477ff000) return sign | 0x7c00; // from 65520, half way past the largest, to infinity
+  if (size >= 0x477ff000) return sign | 0x7c00; // 65520 is halfway between the largest float16 and the next power of two: round to infinity
   if (size >= 0x38800000) {
     const rebased = size - (112 << 23);
     return sign | ((rebased + 0xfff + ((rebased >>> 13) & 1)) >>> 13);
   }
-  if (size <= 0x33000000) return sign; // up to 2^-25, half the smallest subnormal: to zero
-  const shift = 126 - (size >>> 23); // 14 at 2^-15, 24 below 2^-24
+  if (size <= 0x33000000) return sign; // at most 2^-25, half of the smallest subnormal: round to zero
+  const shift = 126 - (size >>> 23); // 14 for 2^-15, 24 below 2^-24
   const fraction = (size & 0x7fffff) | 0x800000;
   return sign | ((fraction + (1 << (shift - 1)) - 1 + ((fraction >>> shift) & 1)) >>> shift);
 }

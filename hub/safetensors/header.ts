@@ -1,8 +1,10 @@
-// The header of a safetensors file, and every rule that it must keep. Reads no file: it is given bytes and sizes.
+// The header of a safetensors file, and all the rules of the format (github.com/huggingface/safetensors, "Format").
+// The functions get bytes and sizes; they read no files.
 //
-// A file is 8 bytes (length N of the header, unsigned, little-endian), N bytes of JSON, and the buffer of all tensors.
-// The header MUST begin with `{`, be UTF-8 and name nothing twice; it MAY end in spaces. Each tensor MUST have the bytes
-// that its dtype and shape need; together they MUST cover the buffer from its start without overlap and without holes.
+// A file is 8 bytes (the length N of the header, unsigned, little-endian), N bytes of JSON, and the buffer with all
+// tensors. The header MUST start with `{`, be UTF-8 and not repeat a key; it MAY end with spaces. The bytes of each
+// tensor MUST match its dtype and shape; together they MUST cover the buffer from its start, without overlaps and
+// gaps.
 
 import { quote } from "../files/file-error.ts";
 import { isJsonObject } from "../text/json.ts";
@@ -15,31 +17,41 @@ import {
   type TensorInfo,
 } from "./types.ts";
 
-/** Bytes before the header. */
+/** Bytes in front of the header. */
 export const PREFIX_BYTES = 8;
-/** The format's own limit: a reader must not be made to parse gigabytes. */
+/** Longest header, in bytes. The limit is the format's own: it keeps a reader from parsing gigabytes. */
 export const MAX_HEADER_BYTES = 100_000_000;
+/** Key of the metadata in the header. No tensor can have this name. */
 export const METADATA = "__metadata__";
 
+/** A tensor and its place in the buffer. */
 export interface PlacedTensor extends TensorInfo {
-  /** first byte, counted from the start of the buffer */
+  /** first byte, from the start of the buffer */
   start: number;
-  /** byte after the last */
+  /** exclusive */
   end: number;
 }
 
+/** A header that follows all rules. */
 export interface Header {
   metadata: ReadonlyMap<string, string>;
-  /** in the order of their bytes */
+  /** ordered by position */
   tensors: ReadonlyMap<string, PlacedTensor>;
 }
 
-/** @returns bytes of the header, from the first eight of the file */
+/**
+ * Reads the length of the header, in bytes.
+ * @param prefix the first 8 bytes of the file
+ * @throws SafetensorsError when the length exceeds the file or the limit
+ */
 export function headerLength(prefix: Uint8Array, { file, fileSize }: { file: string; fileSize: number }): number {
   if (fileSize < PREFIX_BYTES) {
-    throw new SafetensorsError(`is ${fileSize} bytes long, shorter than the 8 that say how long its header is`, {
-      file,
-    });
+    throw new SafetensorsError(
+      `is ${fileSize} bytes long, shorter than the 8 bytes that hold the length of the header`,
+      {
+        file,
+      },
+    );
   }
   const length = new DataView(prefix.buffer, prefix.byteOffset, PREFIX_BYTES).getBigUint64(0, true);
   if (length > MAX_HEADER_BYTES) {
@@ -51,7 +63,11 @@ export function headerLength(prefix: Uint8Array, { file, fileSize }: { file: str
   return Number(length);
 }
 
-/** @param bufferSize bytes of the file after the header */
+/**
+ * Parses and checks the header.
+ * @param bufferSize bytes of the file after the header
+ * @throws SafetensorsError when the header breaks a rule of the format
+ */
 export function parseHeader(bytes: Uint8Array, { file, bufferSize }: { file: string; bufferSize: number }): Header {
   const entries = parseJson(bytes, file);
   const metadata = new Map<string, string>();
@@ -91,9 +107,9 @@ function placeOf([name]: string[], file: string): { file: string; tensor?: strin
 
 function namedTwice(path: string[], file: string): SafetensorsError {
   const key = path.at(-1) as string;
-  if (path.length === 1) return new SafetensorsError(`${quote(key)} is named twice`, { file });
+  if (path.length === 1) return new SafetensorsError(`${quote(key)} appears twice`, { file });
   const where = path[0] === METADATA ? "metadata " : "";
-  return new SafetensorsError(`${where}${quote(key)} is named twice`, placeOf(path, file));
+  return new SafetensorsError(`${where}${quote(key)} appears twice`, placeOf(path, file));
 }
 
 function readMetadata(entry: unknown, { file, into }: { file: string; into: Map<string, string> }): void {
@@ -169,25 +185,29 @@ function show(value: unknown): string {
   try {
     text = JSON.stringify(value);
   } catch {
-    return "nested too deep"; // more levels than the stack has
+    return "nested too deeply"; // deeper than the stack allows
   }
   return text.length > 100 ? `${text.slice(0, 100)}…` : text.replaceAll(",", ", ");
 }
 
 export interface JsonFindings {
-  /** path of the first key that appears for the second time in its object */
+  /** path of the first repeated key */
   duplicate?: string[];
-  /** path of the first number that is no plain integer */
+  /** path of the first number that is not written as a plain integer (1e3, 2.0, -0) */
   fraction?: string[];
 }
 
 interface Level {
-  /** keys so far; undefined in an array */
+  /** keys so far; undefined for an array */
   keys: Set<string> | undefined;
-  /** the key whose value is being walked */
+  /** the key whose value is being scanned */
   key: string | undefined;
 }
 
+/**
+ * Finds what JSON.parse hides: repeated keys, and numbers that are not written as plain integers.
+ * @param text JSON that JSON.parse accepts; the syntax is not checked again
+ */
 export function scanJson(text: string): JsonFindings {
   const findings: JsonFindings = {};
   const levels: Level[] = [];
@@ -226,7 +246,7 @@ function endOfString(text: string, start: number): number {
   return at + 1;
 }
 
-/** The e of 1e3, not that of true. */
+/** Whether the character is the exponent of a number such as 1e3, not the e of true. */
 function isExponent(text: string, at: number): boolean {
   const character = text[at];
   return (character === "e" || character === "E") && /\d/.test(text[at - 1] ?? "");

@@ -1,4 +1,4 @@
-// Safetensors files, read and written. The one door of this folder: what is not listed here is its own business.
+// The public functions of this folder: reading and writing safetensors files (github.com/huggingface/safetensors).
 
 export {
   bfloat16ToFloat32,

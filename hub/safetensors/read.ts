@@ -1,5 +1,5 @@
-// Reads safetensors files: the header once, then each tensor by its own bytes and no others, so that one tensor of a
-// 5 GB file costs what that tensor weighs. One file only; sharded models are in open.ts.
+// Reads safetensors files. Opening reads only the header; each tensor is read by its own bytes, so that one tensor of
+// a 5 GB file costs only its own size. shards.ts reads models of several files.
 
 import { type ByteSource, chunksOf, type Fail, memorySource, openFile } from "../files/byte-source.ts";
 import { quote } from "../files/file-error.ts";
@@ -13,31 +13,34 @@ import {
   viewTensor,
 } from "./types.ts";
 
-/** One open file. Close it. */
+/** An open file. The caller closes it. */
 export interface SafetensorsFile extends TensorFile {
   readonly tensors: ReadonlyMap<string, PlacedTensor>;
   readonly metadata: ReadonlyMap<string, string>;
 }
 
 /**
- * Reads and checks the header, nothing else.
- * @throws SafetensorsError when there is no such file or it breaks a rule of the format
+ * Opens a file and checks its header.
+ * @throws SafetensorsError when the file does not exist or breaks a rule of the format
  */
 export async function openSafetensors(path: string): Promise<SafetensorsFile> {
   return openSafetensorsSource(await openFile(path, failIn(path)), path);
 }
 
-/** A whole file already in memory. @param file what errors call it */
+/**
+ * Opens a file that is in memory.
+ * @param file its name in error messages
+ */
 export function openSafetensorsBytes(bytes: Uint8Array, file = "bytes"): Promise<SafetensorsFile> {
   return openSafetensorsSource(memorySource(bytes, failIn(file)), file);
 }
 
-/** All tensors of a file by name, in memory at once. Half-precision types stay bits; `toFloat32` converts them. */
+/** Reads all tensors of a file into memory, by name. Half-precision types stay bits; `toFloat32` converts them. */
 export async function readSafetensors(path: string): Promise<Map<string, StoredTensor>> {
   return readAll(await openSafetensors(path));
 }
 
-/** All tensors of an open file, which it closes. */
+/** Reads all tensors of an open file into memory and closes it. */
 export async function readAll(file: TensorFile): Promise<Map<string, StoredTensor>> {
   try {
     const tensors = new Map<string, StoredTensor>();
@@ -52,7 +55,11 @@ function failIn(file: string): Fail {
   return (problem, options) => new SafetensorsError(problem, { file }, options);
 }
 
-/** From any bytes that are read by position; closes them when there is something wrong. @param file what errors call it */
+/**
+ * Opens a file through any byte source, which is closed on errors.
+ * @param file its name in error messages
+ * @throws SafetensorsError when the file breaks a rule of the format
+ */
 export async function openSafetensorsSource(source: ByteSource, file: string): Promise<SafetensorsFile> {
   try {
     const prefix = await source.read(0, Math.min(PREFIX_BYTES, source.size));
@@ -70,7 +77,7 @@ interface OpenFile {
   source: ByteSource;
   file: string;
   header: Header;
-  /** where the buffer begins in the file, in bytes */
+  /** where the buffer starts in the file, in bytes */
   buffer: number;
 }
 
@@ -93,7 +100,10 @@ function tensorsOf({ source, file, header, buffer }: OpenFile): SafetensorsFile 
   return { ...header, read, chunks, close: () => source.close() };
 }
 
-/** @param rename must give no two tensors one name */
+/**
+ * The same file with renamed tensors.
+ * @param rename maps a stored name to the new one; it must be injective
+ */
 export function renameTensors<File extends TensorFile>(file: File, rename: (stored: string) => string): File {
   const stored = new Map<string, string>();
   const tensors = new Map<string, TensorInfo>();

@@ -1,5 +1,5 @@
-// A model in several safetensors files: the index that maps each tensor to its shard, by the names that Hugging Face's
-// libraries use. The index is not believed: what it says is checked against the header of every shard.
+// Opens a model's tensors: one safetensors file, or an index and its shards, under the names that Hugging Face's
+// libraries use. The index is checked against the headers of all shards.
 
 import { stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
@@ -9,15 +9,21 @@ import { MAX_HEADER_BYTES, scanJson } from "./header.ts";
 import { openSafetensors } from "./read.ts";
 import { SafetensorsError, type TensorFile, type TensorInfo } from "./types.ts";
 
+/** Name of a model that is one file. */
 export const SINGLE_FILE = "model.safetensors";
+/** Name of the index of a sharded model. */
 export const INDEX_FILE = "model.safetensors.index.json";
 
-/** `model-00002-of-00003.safetensors` for number 2 of 3. */
+/** The name of a shard: `model-00002-of-00003.safetensors` for number 2 of 3. */
 export function shardName(number: number, count: number): string {
   return `model-${String(number).padStart(5, "0")}-of-${String(count).padStart(5, "0")}.safetensors`;
 }
 
-/** What an index file holds, as its text: tensor name to shard, and the bytes of all tensors. */
+/**
+ * The text of an index file.
+ * @param weights maps a tensor to its shard
+ * @param totalBytes size of all tensors
+ */
 export function indexText(weights: ReadonlyMap<string, string>, totalBytes: number): string {
   const lines = [...weights]
     .sort(([a], [b]) => (a < b ? -1 : 1))
@@ -25,26 +31,27 @@ export function indexText(weights: ReadonlyMap<string, string>, totalBytes: numb
   return `{\n  "metadata": { "total_size": ${totalBytes} },\n  "weight_map": {\n${lines.join(",\n")}\n  }\n}\n`;
 }
 
-/** All shards of an index, as one. */
+/** All shards of an index, read like one file. */
 export interface ShardedFile extends TensorFile {
   readonly metadata: ReadonlyMap<string, string>;
 }
 
 type Shard = TensorFile & { readonly metadata?: ReadonlyMap<string, string> };
 
+/** How to open a shard. */
 export interface ShardFormat {
-  /** of a shard's name */
+  /** ending of a shard's name */
   suffix: string;
-  /** reads what the shard holds, without the values */
+  /** opens a shard without reading values */
   open(path: string): Promise<Shard>;
 }
 
 const SAFETENSORS: ShardFormat = { suffix: ".safetensors", open: openSafetensors };
 
 /**
- * Opens every shard and reads its header, nothing else.
- * @param format of the shards: indices of other formats are the same
- * @throws SafetensorsError when index and shards disagree, or any of them breaks a rule of its format
+ * Opens all shards of an index and reads their headers.
+ * @param format format of the shards; the index has the same form in every format
+ * @throws SafetensorsError when the index and the shards disagree; the format's error when a shard breaks a rule
  */
 export async function openSharded(indexPath: string, format: ShardFormat = SAFETENSORS): Promise<ShardedFile> {
   const weights = await readIndex(indexPath, format);
@@ -151,13 +158,14 @@ function parseIndex(bytes: Uint8Array, fail: Fail): unknown {
     throw fail("index is not JSON", { cause: error });
   }
   const { duplicate } = scanJson(text);
-  if (duplicate) throw fail(`${quote(duplicate.at(-1) as string)} is named twice`);
+  if (duplicate) throw fail(`${quote(duplicate.at(-1) as string)} appears twice`);
   return value;
 }
 
 /**
- * @param path a safetensors file, a `*.index.json`, or a folder with model.safetensors or its index
- * @throws SafetensorsError when there is none, or it breaks a rule of its format
+ * Opens the tensors of a model.
+ * @param path a safetensors file, a `*.index.json`, or a folder that has model.safetensors or its index
+ * @throws SafetensorsError when there is none, or it breaks a rule of the format
  */
 export async function openTensors(path: string): Promise<ShardedFile> {
   const file = await resolve(path);

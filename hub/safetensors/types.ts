@@ -1,10 +1,10 @@
-// What a tensor in a file is: a type, a shape, bytes. No arithmetic and no engine; a tensor here is a typed array.
-// Arrays view the bytes as they are in the file, little-endian, which is what every machine that runs us is.
+// Tensors in files: a type, a shape and bytes. Tensors in memory are typed arrays in row-major order. They view the
+// bytes of the file, which are little-endian, as are all machines that Bun and Deno support. Nothing here computes.
 
 import type { Fail } from "../files/byte-source.ts";
 import { FileError } from "../files/file-error.ts";
 
-/** Bytes of one element, and the array that holds it. F16 and BF16 are held as their bits: half.ts converts them. */
+/** Bytes of an element and the typed array for it. F16 and BF16 are kept as bits; convert.ts converts them. */
 export const DTYPES = {
   F64: { bytes: 8, array: Float64Array },
   F32: { bytes: 4, array: Float32Array },
@@ -18,10 +18,13 @@ export const DTYPES = {
   BOOL: { bytes: 1, array: Uint8Array },
 } as const;
 
+/** Name of a type with a typed array. */
 export type Dtype = keyof typeof DTYPES;
 
-/** Types of the format that are listed and copied, and never converted to numbers here: bits of one element. */
-export const OPAQUE_DTYPES = {
+/**
+ * The format's other types, with the bits of an element. They can be listed and copied, but not converted to numbers.
+ */
+const OPAQUE_DTYPES = {
   C64: 64,
   U64: 64,
   U32: 32,
@@ -36,24 +39,26 @@ export const OPAQUE_DTYPES = {
   F4: 4,
 } as const;
 
-/** Every type that a file can have. */
+/** All types of the format. */
 export type FileDtype = Dtype | keyof typeof OPAQUE_DTYPES;
 
+/** Names of all types of the format. */
 export const FILE_DTYPES = [...Object.keys(DTYPES), ...Object.keys(OPAQUE_DTYPES)] as readonly FileDtype[];
 
-export const isDtype = (name: string): name is Dtype => Object.hasOwn(DTYPES, name);
+const isDtype = (name: string): name is Dtype => Object.hasOwn(DTYPES, name);
 
 /** Bits of one element. */
 export const bitsOf = (dtype: FileDtype): number => (isDtype(dtype) ? 8 * DTYPES[dtype].bytes : OPAQUE_DTYPES[dtype]);
 
+/** A tensor without its values. */
 export interface TensorInfo {
   dtype: FileDtype;
   shape: readonly number[];
-  /** product of the shape × bytes of an element */
+  /** number of elements × bytes of an element */
   byteLength: number;
 }
 
-/** A tensor in memory, row-major. Testing `dtype` tells TypeScript which array `data` is. */
+/** A tensor in memory. Narrowing on `dtype` gives the type of `data`. */
 export type StoredTensor = {
   [D in Dtype]: { dtype: D; shape: readonly number[]; data: Arrays[D] };
 }[Dtype];
@@ -71,43 +76,48 @@ interface Arrays {
   BOOL: Uint8Array;
 }
 
-/** Tensors by name, read when asked for. */
+/** Named tensors that are read on request. */
 export interface TensorFile {
-  /** in the file's order */
+  /** in the order of the file */
   readonly tensors: ReadonlyMap<string, TensorInfo>;
-  /** one tensor; costs its own bytes. Throws when there is none of that name, or its type has no array here. */
+  /** Reads one tensor. Throws when the name is unknown or the type has no typed array. */
   read(name: string): Promise<StoredTensor>;
-  /** the bytes of one tensor, row-major, a few megabytes at a time */
+  /** Yields the bytes of one tensor, in row-major order, in chunks of a few megabytes. */
   chunks(name: string): AsyncIterable<Uint8Array>;
   close(): Promise<void>;
 }
 
-/** @returns undefined where that is no safe integer, or no whole number of bytes */
+/** The size of a tensor in bytes. Undefined if it is not a safe integer or not a whole number of bytes. */
 export function byteLengthOf(dtype: FileDtype, shape: readonly number[]): number | undefined {
-  // An empty tensor is empty however large its other sides are.
+  // A tensor with a dimension of 0 is empty, however large the others are.
   const count = shape.includes(0) ? 0 : shape.reduce((product, side) => product * side, 1);
   const bits = bitsOf(dtype);
   const bytes = bits % 8 === 0 ? count * (bits / 8) : (count * bits) / 8;
   return Number.isSafeInteger(count * Math.min(bits, 8)) && Number.isSafeInteger(bytes) ? bytes : undefined;
 }
 
-/** Why byteLengthOf gives no length, as a clause. */
+/** Explains why byteLengthOf returned undefined, as a clause. */
 export function lengthProblem(dtype: FileDtype, shape: readonly number[]): string {
   const text = `[${shape.join(", ")}]`;
   const isCounted = bitsOf(dtype) < 8 && Number.isSafeInteger(shape.reduce((product, side) => product * side, 8));
   return isCounted
-    ? `${dtype} ${text} is no whole number of bytes`
+    ? `${dtype} ${text} is not a whole number of bytes`
     : `shape ${text} has more bytes than can be counted`;
 }
 
-/** @throws what `fail` makes where the type has no array: its values cannot be computed with */
+/**
+ * Checks that the type has a typed array.
+ * @throws the error made by `fail` if it does not
+ */
 export function expectDtype({ dtype, shape }: TensorInfo, fail: Fail): { dtype: Dtype; shape: readonly number[] } {
   if (isDtype(dtype)) return { dtype, shape };
   const known = Object.keys(DTYPES).join(" ");
   throw fail(`is ${dtype}, whose values cannot be read here; convert it to one of ${known} with Python`);
 }
 
-/** Views whole bytes as a tensor. They must fill their buffer from its start, as those of a ByteSource do. */
+/**
+ * Views bytes as a tensor. The bytes must start at the start of their buffer, or at a multiple of the element's size.
+ */
 export function viewTensor(
   { dtype, shape }: { dtype: Dtype; shape: readonly number[] },
   bytes: Uint8Array<ArrayBuffer>,
@@ -116,7 +126,7 @@ export function viewTensor(
   return { dtype, shape, data } as StoredTensor;
 }
 
-/** A file that breaks the format, is not there, or lacks what was asked of it. */
+/** A file breaks the format, does not exist, or does not have the requested tensor. */
 export class SafetensorsError extends FileError {
   override readonly name = "SafetensorsError";
 }

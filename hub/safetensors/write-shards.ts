@@ -1,5 +1,6 @@
-// Writes a model folder: one model.safetensors, or shards of bounded size with their index. The files are put in place
-// only when all of them are on the disk, the index last; what an earlier model left of the other form is then removed.
+// Writes the tensors of a model folder: one model.safetensors, or shards of limited size with an index. The files are
+// put in place after all of them have been written, the index last. Then files that an earlier model left are
+// removed.
 
 import { readdir, rm } from "node:fs/promises";
 import { basename, join } from "node:path";
@@ -18,35 +19,36 @@ import {
   writeLayout,
 } from "./write.ts";
 
-/** Bytes of tensors in one shard, at most, as Hugging Face's libraries have it. */
+/** Largest shard, in bytes. The default of Hugging Face's libraries. */
 export const MAX_SHARD_BYTES = 5e9;
 
 export interface WriteModelOptions {
   metadata?: Metadata;
-  /** bytes of tensors in one file, at most; a larger tensor has a file of its own */
+  /** most bytes of tensors in one file; a larger tensor gets a file of its own */
   maxShardBytes?: number;
 }
 
+/** A model that is in place. */
 export interface ModelWritten {
   kind: "written";
-  /** names in the folder, the index last */
+  /** names of the files in the folder, the index last */
   files: string[];
-  /** of all tensors */
+  /** size of all tensors */
   bytes: number;
 }
 
-/** A model that is on the disk, but not in its place. */
+/** A model that is written but not in place yet. */
 export interface ModelStaged {
   kind: "staged";
-  /** finished; to be put in place in this order, the index last, or discarded */
+  /** finished files, to be committed in this order (the index last) or discarded */
   staged: StagedFile[];
-  /** of all tensors */
+  /** size of all tensors */
   bytes: number;
 }
 
 /**
- * Writes the tensors, in the order given, to `folder`, which must exist.
- * @throws SafetensorsError when the tensors break a rule of the format, or the disk does not take them
+ * Writes the tensors, in the given order, into `folder`, which must exist. The last event is `written`.
+ * @throws SafetensorsError when the tensors break a rule of the format, or a file cannot be written
  */
 export async function* writeModel(
   folder: string,
@@ -70,7 +72,10 @@ export async function* writeModel(
   }
 }
 
-/** As writeModel, but for the last step: who asked puts the files in place, perhaps with others. */
+/**
+ * Like writeModel, but without the last step: the caller commits the files, perhaps together with others. The last
+ * event is `staged`.
+ */
 export async function* stageModel(
   folder: string,
   tensors: Iterable<TensorSource>,
@@ -94,7 +99,7 @@ export async function* stageModel(
   }
 }
 
-/** Files of a model in a folder that are not among these: a reader must not find two models there. */
+/** Files of other models in a folder, given the files of this one. A reader must not find two models. */
 export async function otherModelFiles(folder: string, files: readonly string[]): Promise<string[]> {
   const ours = /^model(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?$/;
   return (await readdir(folder)).filter((name) => ours.test(name) && !files.includes(name));
@@ -104,7 +109,7 @@ function layOutShards(
   tensors: TensorSource[],
   { folder, metadata, maxShardBytes }: Required<WriteModelOptions> & { folder: string },
 ): Map<string, Layout> {
-  // All in one layout first: a name given twice must be found across shards too.
+  // A layout of all tensors finds names that are repeated in different shards.
   const whole = layOut(tensors, { file: join(folder, SINGLE_FILE), metadata });
   if (whole.bufferSize <= maxShardBytes) return new Map([[SINGLE_FILE, whole]]);
   const shards = divide(tensors, maxShardBytes);
@@ -117,7 +122,7 @@ function layOutShards(
   );
 }
 
-/** Fills each shard in turn. */
+/** Fills one shard after another. */
 function divide(tensors: readonly TensorSource[], maxShardBytes: number): TensorSource[][] {
   const shards: TensorSource[][] = [];
   let room = -1;

@@ -1,5 +1,5 @@
-// Writes a safetensors file: streamed, so that 5 GB need no 5 GB of memory, and atomic, so that a reader never sees half
-// of it. One file only; models in several shards are in write-shards.ts.
+// Writes one safetensors file. Tensors are streamed, so that a 5 GB file does not need 5 GB of memory, and the file
+// is replaced atomically. write-shards.ts writes models of several files.
 
 import { type StagedFile, stageFile } from "../files/atomic-file.ts";
 import { reason } from "../files/byte-source.ts";
@@ -7,14 +7,14 @@ import { quote } from "../files/file-error.ts";
 import { MAX_HEADER_BYTES, METADATA, type PlacedTensor, PREFIX_BYTES } from "./header.ts";
 import { bitsOf, byteLengthOf, type FileDtype, lengthProblem, SafetensorsError, type StoredTensor } from "./types.ts";
 
-/** Tensors in memory by name, as sources for the writer. */
+/** Turns tensors in memory into sources for the writer. */
 export function sourcesOf(tensors: Iterable<readonly [string, StoredTensor]>): TensorSource[] {
   return Array.from(tensors, ([name, tensor]) => ({ name, ...tensor }));
 }
 
 /**
- * Writes one file in its place, or leaves what is there as it was.
- * @throws SafetensorsError when the tensors break a rule of the format, or the disk does not take them
+ * Writes a file atomically; on errors the old file stays.
+ * @throws SafetensorsError when the tensors break a rule of the format, or the file cannot be written
  */
 export async function writeSafetensors(
   path: string,
@@ -32,7 +32,10 @@ export async function writeSafetensors(
   }
 }
 
-/** As writeSafetensors, but for the last step: who asked puts the finished file in place, or discards it. */
+/**
+ * Like writeSafetensors, but without the last step: the caller commits or discards the staged file, which is the last
+ * event.
+ */
 export async function* stageSafetensors(
   path: string,
   tensors: Iterable<TensorSource>,
@@ -50,7 +53,7 @@ export async function* stageSafetensors(
   }
 }
 
-/** The bytes of one file in memory, as `writeSafetensors` would write them. */
+/** Encodes a file in memory, with the same bytes as `writeSafetensors`. */
 export async function encodeSafetensors(
   tensors: Iterable<TensorSource>,
   { metadata = {} }: { metadata?: Metadata } = {},
@@ -68,15 +71,15 @@ export async function encodeSafetensors(
   return bytes;
 }
 
-/** One step of a long write. */
+/** Progress of a long write. */
 export interface WriteProgress {
   kind: "progress";
   tensor: string;
-  /** just written */
+  /** number of bytes just written */
   bytes: number;
 }
 
-/** Fills and finishes a staged file. */
+/** Writes a layout to a staged file and finishes it. */
 export async function* writeLayout(staged: StagedFile, { head, placed }: Layout): AsyncGenerator<WriteProgress> {
   try {
     await staged.append(head);
@@ -92,7 +95,10 @@ export async function* writeLayout(staged: StagedFile, { head, placed }: Layout)
   }
 }
 
-/** The pieces of one tensor, which together must be as long as its shape says. */
+/**
+ * Yields the bytes of one tensor.
+ * @throws SafetensorsError when their number does not match the shape
+ */
 async function* piecesOf(
   { source: { name: tensor, data }, place: { byteLength } }: Layout["placed"][number],
   file: string,
@@ -110,30 +116,37 @@ async function* piecesOf(
   if (done !== byteLength) throw wrongLength({ file, tensor, byteLength }, { byteLength: done });
 }
 
-/** @throws SafetensorsError where the folder takes no file */
+/**
+ * Stages a file.
+ * @throws SafetensorsError when it cannot be created
+ */
 export async function staging(path: string): Promise<StagedFile> {
   return stageFile(path).catch((error: unknown) => {
     throw cannotBeWritten(path, error);
   });
 }
 
+/** Puts a staged file in place. @throws SafetensorsError when it cannot be renamed */
 export async function committing(staged: StagedFile): Promise<void> {
   await staged.commit().catch((error: unknown) => {
     throw cannotBeWritten(staged.path, error);
   });
 }
 
-/** What the system refuses is the file's error; what a source throws while it is read is its own. */
+/** Errors of the file system are reported as errors of the file; those of a source keep their own type. */
 function isSystemError(error: unknown): boolean {
   return typeof (error as { syscall?: unknown }).syscall === "string";
 }
 
-/** The error of a file that the system does not take. */
+/** The error of a file that cannot be written. */
 export function cannotBeWritten(file: string, error: unknown): SafetensorsError {
   return new SafetensorsError(`cannot be written: ${reason(error)}`, { file }, { cause: error });
 }
 
-/** A tensor to write: its bytes, row-major and little-endian, in memory or made piece by piece when its turn comes. */
+/**
+ * A tensor to write. Its bytes are row-major and little-endian; they are in memory, or generated in chunks when
+ * needed.
+ */
 export interface TensorSource {
   name: string;
   dtype: FileDtype;
@@ -141,21 +154,24 @@ export interface TensorSource {
   data: ArrayBufferView | (() => AsyncIterable<Uint8Array>);
 }
 
+/** The header and the places of all tensors of a file. */
 export interface Layout {
-  /** the length of the header and the header: what the file begins with */
+  /** the start of the file: the length of the header and the header */
   head: Uint8Array;
-  /** in the order of their bytes */
+  /** ordered by position */
   placed: { source: TensorSource; place: PlacedTensor }[];
-  /** bytes of all tensors */
+  /** size of all tensors in bytes */
   bufferSize: number;
 }
 
+/** The metadata of a file, by key. */
 export type Metadata = Readonly<Record<string, string>> | ReadonlyMap<string, string>;
 
 /**
- * Larger elements first, then by name, with the header padded to a multiple of 8: so every tensor begins at a multiple
- * of its element's size, and a mapped file can be viewed in place.
- * @throws SafetensorsError for a name given twice, a shape that is none, a header over the limit
+ * Assigns each tensor its place in the file. Types with larger elements come first, then the order is by name, and
+ * the header is padded to a multiple of 8 bytes. So every tensor starts at a multiple of its element's size, and a
+ * memory-mapped file can be viewed without copying.
+ * @throws SafetensorsError for a repeated name, an invalid shape, or a header over the limit
  */
 export function layOut(
   tensors: Iterable<TensorSource>,
@@ -178,14 +194,14 @@ export function layOut(
   return { head: encodeHead(placed, { file, metadata }), placed, bufferSize: end };
 }
 
-/** Code units, so that the order is the same in every locale. */
+/** Compares code units, so that the order does not depend on the locale. */
 function compare(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
 }
 
 function checkName(tensor: string, { file, previous }: { file: string; previous: string | undefined }): void {
-  if (tensor === previous) throw new SafetensorsError(`${quote(tensor)} is named twice`, { file });
-  if (tensor === METADATA) throw new SafetensorsError("the name is the metadata's", { file, tensor });
+  if (tensor === previous) throw new SafetensorsError(`${quote(tensor)} appears twice`, { file });
+  if (tensor === METADATA) throw new SafetensorsError("the name is reserved for the metadata", { file, tensor });
   if (!tensor.isWellFormed()) throw new SafetensorsError("the name is not well-formed Unicode", { file, tensor });
 }
 
@@ -204,8 +220,8 @@ function sizeOf({ name: tensor, dtype, shape, data }: TensorSource, file: string
   return byteLength;
 }
 
-/** The error of data that is not as long as dtype and shape say. */
-export function wrongLength(
+/** The error of data whose size does not match the dtype and shape. */
+function wrongLength(
   { byteLength, ...place }: { file: string; tensor: string; byteLength: number },
   got: { byteLength: number },
 ): SafetensorsError {
@@ -216,7 +232,7 @@ function encodeHead(
   placed: Layout["placed"],
   { file, metadata }: { file: string; metadata: Metadata },
 ): Uint8Array<ArrayBuffer> {
-  // Written entry by entry: an object would reorder names that are numbers and lose one named __proto__.
+  // Written entry by entry, since an object would reorder names that are numbers and drop one named __proto__.
   const entries = placed.map(({ source: { name, dtype, shape }, place: { start, end } }) => {
     return `${JSON.stringify(name)}:${JSON.stringify({ dtype, shape, data_offsets: [start, end] })}`;
   });

@@ -1,43 +1,46 @@
-// A local Hub: a plain folder served over the protocol of huggingface.co, for work without a network and for tests. What
-// it speaks is listed in docs/hub.md.
+// A local Hub: it serves a plain folder over the protocol of huggingface.co (huggingface.co/docs/hub/api), for work
+// without a network and for tests. docs/hub.md lists what it supports.
 
 import { randomBytes } from "node:crypto";
 import type { AddressInfo } from "node:net";
-import { authenticator, createSigner, type HubToken } from "./permissions.ts";
+import { authenticator, createSigner, type HubToken } from "./api/permissions.ts";
 import { route } from "./routes.ts";
 import { createHubServer, type HubEvent } from "./server.ts";
 import { HubStore } from "./store/hub-store.ts";
 
-export type { HubToken, Role } from "./permissions.ts";
+export type { HubToken, Role } from "./api/permissions.ts";
 export type { HubEvent } from "./server.ts";
 
+/** Options of a local Hub. */
 export interface ServeOptions {
-  /** `models/<owner>/<name>/…`, `datasets/<owner>/<name>/…` */
+  /** folder with `models/<owner>/<name>/…` and `datasets/<owner>/<name>/…` */
   folder: string;
-  /** address to listen at */
+  /** address to listen on. Default 127.0.0.1 */
   host?: string;
-  /** 0: any that is free */
+  /** 0, the default, takes any free port */
   port?: number;
-  /** token that may write; one is made if it is not given. Begins with `hf_`, as official clients require */
+  /** token that may write. It must start with `hf_`, as official clients require. Default: a random one */
   token?: string;
-  /** further tokens */
+  /** further tokens, with their roles */
   tokens?: readonly HubToken[];
-  /** large files of more bytes go in parts, which are not sent twice */
+  /** files of more bytes are uploaded in parts, which need not be sent again. Default 32 MiB */
   multipartFrom?: number;
-  /** bytes of a part */
+  /** bytes of a part. Default 16 MiB */
   partSize?: number;
   log?: (event: HubEvent) => void;
 }
 
+/** A running Hub. */
 export interface ServedHub {
-  /** without a slash at its end */
+  /** without a trailing slash */
   url: string;
-  /** may write; to be kept out of logs */
+  /** the token that may write; it must not be logged */
   token: string;
-  /** ends all connections */
+  /** closes all connections */
   close(): Promise<void>;
 }
 
+/** The Hub cannot be started. The message is one line. */
 export class HubServeError extends Error {
   override readonly name = "HubServeError";
 }
@@ -45,21 +48,25 @@ export class HubServeError extends Error {
 const MEBI = 2 ** 20;
 const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|::1|\[::1\])$/i;
 
+/** Whether a host name or address is this machine's own. */
 export function isLoopback(host: string): boolean {
   return LOOPBACK.test(host);
 }
 
-/** @throws {HubServeError} if the folder, the address or a token cannot be used */
+/**
+ * Starts a local Hub.
+ * @throws {HubServeError} if the folder, the address or a token cannot be used
+ */
 export async function serveHub(options: ServeOptions): Promise<ServedHub> {
   const { folder, host = "127.0.0.1", port = 0, token = makeToken(), tokens = [], log = () => {} } = options;
   const { multipartFrom = 32 * MEBI, partSize = 16 * MEBI } = options;
   const all: HubToken[] = [{ token, role: "write" }, ...tokens];
   if (all.some(({ token }) => !/^hf_[\x21-\x7e]{5,}$/.test(token))) {
-    throw new HubServeError("a token begins with hf_ and has at least 5 characters more, none of them blank");
+    throw new HubServeError("a token must start with hf_ and have at least 5 more characters, without spaces");
   }
   const store = await HubStore.open(folder).catch((error: NodeJS.ErrnoException) => {
     const missing = error.code === "ENOENT" || error.code === "ENOTDIR";
-    const reason = missing ? "there is no such folder; make it first" : error.message;
+    const reason = missing ? "there is no such folder; create it first" : error.message;
     throw new HubServeError(`${folder} cannot be served: ${reason}`, { cause: error });
   });
   await store.recover();
@@ -73,7 +80,7 @@ export async function serveHub(options: ServeOptions): Promise<ServedHub> {
   await new Promise<void>((resolve, reject) => {
     server.once("error", (error: NodeJS.ErrnoException) => {
       reject(
-        new HubServeError(`${host}:${port} cannot be listened at: ${error.code ?? error.message}`, { cause: error }),
+        new HubServeError(`${host}:${port} cannot be listened on: ${error.code ?? error.message}`, { cause: error }),
       );
     });
     server.listen(port, host, () => resolve());

@@ -1,5 +1,5 @@
-// From an address to the handler that answers it. Names of repositories and of actions come from the same path, so
-// names that are actions are reserved (names.ts).
+// Maps addresses to handlers. Names of repositories and of actions are in the same path, so repositories must not
+// have the name of an action (store/names.ts).
 
 import type { RepoType } from "../access/repository.ts";
 import { commit, noPullRequests, preupload } from "./api/commit.ts";
@@ -13,6 +13,8 @@ import {
   listRefs,
   superSquash,
 } from "./api/references.ts";
+import { type HubReply, type HubRequest, json, text } from "./api/reply.ts";
+import { openForWriting, openRepository, type RepoAddress, type RepoRequest } from "./api/repo-request.ts";
 import { changeSettings, create, remove } from "./api/repositories.ts";
 import { rawFile, resolveFile } from "./api/resolve.ts";
 import { listTree, pathsInfo } from "./api/tree.ts";
@@ -27,14 +29,13 @@ import {
   xetWriteToken,
 } from "./api/uploads.ts";
 import { whoAmI } from "./api/who-am-i.ts";
-import { HubRefusal, type HubReply, type HubRequest, json, text } from "./reply.ts";
-import { openForWriting, openRepository, type RepoAddress, type RepoRequest } from "./repo-request.ts";
 import type { HubStore } from "./store/hub-store.ts";
+import { HubRefusal } from "./store/refusal.ts";
 
 type RepoHandler = (request: RepoRequest) => Promise<HubReply>;
 type Method = "GET" | "POST" | "PUT" | "DELETE";
 
-/** `/api/<type>/<id>/<action>/…` by action and method. A handler that writes is marked so. */
+/** Handlers of `/api/<type>/<id>/<action>/…`, by action and method. `writes` marks those that change the repository. */
 const ACTIONS = new Map<string, Partial<Record<Method, { run: RepoHandler; writes?: true }>>>(
   Object.entries({
     "": { GET: { run: repositoryInfo } },
@@ -59,11 +60,12 @@ const TYPES = new Map<string, RepoType>([
   ["datasets", "dataset"],
 ]);
 
-export interface RouteSettings {
+interface RouteSettings {
   store: HubStore;
   transfers: TransferSettings;
 }
 
+/** Answers a request. @throws {HubRefusal} 404, 405 for unknown addresses and methods; the handler's errors */
 export async function route(request: HubRequest, settings: RouteSettings): Promise<HubReply> {
   const [first = "", ...rest] = request.segments;
   if (first === "" && rest.length === 0) return text("A local Hub. Lists: /api/models and /api/datasets\n");
@@ -110,7 +112,7 @@ async function routeApi(request: HubRequest, settings: RouteSettings, segments: 
   throw notHere();
 }
 
-/** `/api/xet/<day>/…`: what Xet clients ask of the store of chunks. */
+/** `/api/xet/<day>/…`: the addresses of Xet's content store. */
 function routeXet(request: HubRequest, store: HubStore, [day = "", ...rest]: string[]): Promise<HubReply> {
   const [version, what, , hash = ""] = rest;
   if (version === "v1" && what === "xorbs") {
@@ -137,7 +139,9 @@ async function routeFiles(
   return allow(request, { GET: async () => handler(await openRepository(request, store, address)) });
 }
 
-/** A bare name is followed by an action at once. */
+/**
+ * Splits a path into repository, action and the rest. The repository has one segment if an action follows the first.
+ */
 function splitId(
   segments: string[],
   isAction: (name: string) => boolean,
@@ -146,12 +150,12 @@ function splitId(
   return { id: segments.slice(0, length).join("/"), action: segments[length] ?? "", rest: segments.slice(length + 1) };
 }
 
-/** HEAD is GET without its body. */
+/** Runs the handler of the request's method. HEAD is GET without the body. */
 function allow(request: HubRequest, handlers: Partial<Record<Method, () => Promise<HubReply>>>): Promise<HubReply> {
   const method = request.method === "HEAD" ? "GET" : request.method;
   const handler = Object.hasOwn(handlers, method) ? handlers[method as Method] : undefined;
   if (handler) return handler();
-  throw new HubRefusal(405, `this address takes ${Object.keys(handlers).join(" or ")} only`);
+  throw new HubRefusal(405, `this address accepts ${Object.keys(handlers).join(" or ")} only`);
 }
 
 function notHere(): HubRefusal {

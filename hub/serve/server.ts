@@ -1,34 +1,37 @@
-// The HTTP side: node:http requests in, replies out, whatever a handler throws turned into a line. What addresses mean
-// is in routes.ts.
+// The HTTP server: turns node:http requests into HubRequest, replies into responses, and errors of handlers into one
+// line. routes.ts decides which handler answers.
 
 import { randomUUID } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import type { Authenticate } from "./permissions.ts";
-import { HubRefusal, type HubReply, type HubRequest, json, refusalFor } from "./reply.ts";
+import type { Authenticate } from "./api/permissions.ts";
+import { type HubReply, type HubRequest, json } from "./api/reply.ts";
+import { HubRefusal, refusalFor } from "./store/refusal.ts";
 
+/** An event for the log. */
 export type HubEvent =
   | {
       kind: "request";
       method: string;
-      /** without its query, which can hold signatures */
+      /** without its query, which can contain signatures */
       path: string;
       status: number;
-      /** milliseconds */
+      /** in milliseconds */
       took: number;
     }
-  /** a fault of the server; the client was told nothing of it */
+  /** an unexpected error; the client only gets status 500 */
   | { kind: "fault"; path: string; error: unknown };
 
 export interface ServerSettings {
   route(request: HubRequest): Promise<HubReply>;
   authenticate: Authenticate;
-  /** `Host` that requests may name; any if undefined */
+  /** whether a request's `Host` is accepted. Undefined accepts any */
   isHost: ((host: string) => boolean) | undefined;
   log(event: HubEvent): void;
 }
 
 const LONGEST_TARGET = 8192;
 
+/** Makes the server. The caller starts it with `listen`. */
 export function createHubServer(settings: ServerSettings): Server {
   const server = createServer({ requestTimeout: 0 }, (message, response) => {
     void serve(message, response, settings);
@@ -47,13 +50,13 @@ async function serve(message: IncomingMessage, response: ServerResponse, setting
   } catch (error) {
     const refusal = refusalFor(error);
     if (!refusal && !message.destroyed) settings.log({ kind: "fault", path, error });
-    reply = refused(refusal ?? new HubRefusal(500, "the Hub failed at this request; its log says why"));
+    reply = refused(refusal ?? new HubRefusal(500, "the Hub failed to answer this request; its log has the reason"));
   }
   try {
     await send(message, response, { reply, id });
   } catch {
-    // The client went away, or the content could not be read to its end: the connection says so. Not by destroying the
-    // response: Bun answers an empty 200 where no header has left yet.
+    // The client disconnected, or the content could not be read to its end. Closing the socket tells the client. The
+    // response is not destroyed, since Bun then sends an empty 200 if no header has been sent.
     message.socket.destroy();
   } finally {
     if (typeof reply.body === "object") await reply.body.close().catch(() => {});
@@ -70,11 +73,12 @@ function readRequest(message: IncomingMessage, { authenticate, isHost }: ServerS
   if (target.length > LONGEST_TARGET)
     throw new HubRefusal(414, `the address is longer than ${LONGEST_TARGET} characters`);
   const host = header("host") ?? "";
-  if (!/^[A-Za-z0-9._:[\]-]+$/.test(host)) throw new HubRefusal(400, "the request does not say which host it is for");
-  // A page on the web can make a browser ask a loopback address, but under the page's own name.
+  if (!/^[A-Za-z0-9._:[\]-]+$/.test(host)) throw new HubRefusal(400, "the request has no valid Host header");
+  // A web page can make a browser send requests to a loopback address, but only with the page's own host name (DNS
+  // rebinding).
   if (isHost && !isHost(host)) throw new HubRefusal(421, "this Hub serves loopback addresses only");
   const [path = "", query = ""] = target.split(/\?(.*)/s);
-  if (!path.startsWith("/")) throw new HubRefusal(400, "the address does not begin with a slash");
+  if (!path.startsWith("/")) throw new HubRefusal(400, "the address does not start with a slash");
   return {
     method: message.method ?? "GET",
     segments: path.slice(1).split("/").map(decodeSegment),
@@ -87,7 +91,10 @@ function readRequest(message: IncomingMessage, { authenticate, isHost }: ServerS
   };
 }
 
-/** A body that ended before its time is an error here, not a short body. */
+/**
+ * Yields the body.
+ * @throws {HubRefusal} 400 if it is shorter than announced
+ */
 async function* bodyOf(message: IncomingMessage): AsyncGenerator<Uint8Array> {
   const announced = message.headers["content-length"];
   let received = 0;
@@ -100,7 +107,7 @@ async function* bodyOf(message: IncomingMessage): AsyncGenerator<Uint8Array> {
   }
 }
 
-/** Official clients do not encode the names of files, so a percent sign can be one. */
+/** Official clients do not encode file names, so a percent sign may be part of a name. */
 function decodeSegment(segment: string): string {
   try {
     return decodeURIComponent(segment);

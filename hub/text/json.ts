@@ -1,11 +1,19 @@
-// JSON as Python writes it: its json module has NaN, Infinity and -Infinity for numbers that JSON has no form for.
+// Reads JSON. Python's json module writes the numbers NaN, Infinity and -Infinity, which JSON does not have; they are
+// accepted. The second part has zod schemas that JSON documents share: maps with arbitrary keys, and format versions
+// (docs/format.md states what a version promises).
 
 import { z } from "zod";
 
-/** A string that does not end is taken to the end of the text: looked for from every later quote, it would take hours. */
+/**
+ * An unclosed string matches to the end of the text. Otherwise every later quote would start another search, and the
+ * time would be quadratic.
+ */
 const STRINGS_AND_NUMBERS = /"(?:[^"\\]|\\.)*"?|\bNaN\b|-?\bInfinity\b/g;
 
-/** @throws SyntaxError, JSON.parse's own, when the text is JSON in neither way */
+/**
+ * Parses JSON, including Python's NaN and Infinity.
+ * @throws SyntaxError from JSON.parse when the text is neither
+ */
 export function parseJson(text: string): unknown {
   try {
     return JSON.parse(text);
@@ -16,7 +24,7 @@ export function parseJson(text: string): unknown {
   }
 }
 
-/** Such numbers are strings that nobody else has until they are parsed. */
+/** Replaces NaN and Infinity by strings with a random prefix, parses, and turns those strings into numbers. */
 function parsePythons(text: string): unknown {
   const mark = `${crypto.randomUUID()}:`;
   let found = false;
@@ -35,7 +43,7 @@ function parsePythons(text: string): unknown {
   }
 }
 
-/** As `parseJson`, but undefined for what is no JSON, or is nested too deep for the stack. */
+/** Like `parseJson`, but returns undefined when the text is not JSON or is nested too deeply for the stack. */
 export function jsonOrUndefined(text: string): unknown {
   try {
     return parseJson(text);
@@ -44,30 +52,31 @@ export function jsonOrUndefined(text: string): unknown {
   }
 }
 
+/** Whether a JSON value is an object, not an array or null. */
 export function isJsonObject(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/** As a Map, which has no names of its own as an object has. */
+/** Schema of a JSON object with arbitrary keys, as a Map. zod's own record type drops a key named `__proto__`. */
 export const mapOf = <Value extends z.ZodType, Key extends z.ZodType<string> = z.ZodString>(
   value: Value,
   key: Key = z.string() as unknown as Key,
 ) => z.preprocess(entriesOf, z.map(key, value));
 
-/** As an object that has all of them; look up with Object.hasOwn. */
+/** Like `mapOf`, but as a plain object. Look keys up with Object.hasOwn. */
 export const recordOf = <Value extends z.ZodType>(value: Value) =>
   mapOf(value).transform((entries) => Object.fromEntries(entries) as Record<string, z.output<Value>>);
 
 const entriesOf = (json: unknown): unknown =>
   typeof json === "object" && json !== null && !Array.isArray(json) ? new Map(Object.entries(json)) : json;
 
-/** What is wrong with a version, as a clause after the field's name. */
+/** Describes what is wrong with a format version, as a clause that follows the field's name. */
 export function versionProblem(known: number, is: unknown): string {
   const isNewer = typeof is === "number" && is > known;
   const shown = is === undefined ? "missing" : JSON.stringify(is)?.slice(0, 80);
   return `must be ${known}, is ${shown}${isNewer ? "; a newer version of gblr wrote it: update gblr" : ""}`;
 }
 
-/** Just this version; the message says which it is instead. */
+/** Schema that accepts one format version. Its message states the version that was found. */
 export const formatVersion = <Version extends number>(known: Version) =>
   z.literal(known, { error: ({ input }) => versionProblem(known, input) });

@@ -1,30 +1,30 @@
-// Numbers as people read them: three digits and a unit. Decimal units throughout.
+// Formats numbers for people: three significant digits and a decimal unit.
 
-/** `1840`, `186`, `18.6`, `1.86`, `0.186`: three digits, never an exponent. */
+/** Three significant digits, never with an exponent: `1840`, `186`, `18.6`, `1.86`, `0.186`. */
 export function threeDigits(value: number): string {
   if (!Number.isFinite(value) || value === 0) return String(value);
   const decimals = Math.max(0, 2 - Math.floor(Math.log10(Math.abs(value))));
   return value.toFixed(Math.min(decimals, 6));
 }
 
-/** `43.7 %` */
+/** A share of 1 in per cent: `43.7 %`. */
 export function percent(share: number): string {
   return `${(100 * share).toFixed(1)} %`;
 }
 
-/** `482`, `1.18 M`: three digits from a thousand on. */
+/** `482`, `1.18 M`. Numbers of a thousand or more have three significant digits. */
 export function formatCount(count: number): string {
   const { value, unit } = scaled(count, ["", " k", " M", " G", " T"]);
   return `${unit === "" ? Math.round(value) : threeDigits(value)}${unit}`;
 }
 
-/** `23.4 GB`. */
+/** `23.4 GB` */
 export function formatBytes(bytes: number): string {
   const { value, unit } = scaled(bytes, ["B", "kB", "MB", "GB", "TB"]);
   return `${unit === "B" ? value : threeDigits(value)} ${unit}`;
 }
 
-/** `48 s`, `3 min 20 s`, `5 h 07 min`. */
+/** `48 s`, `3 min 20 s`, `5 h 07 min` */
 export function formatDuration(seconds: number): string {
   if (seconds < 9.95) return `${seconds.toFixed(1)} s`;
   const whole = Math.round(seconds);

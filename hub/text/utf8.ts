@@ -1,13 +1,13 @@
-// Bytes of a file as text: UTF-8, checked. A decoder that puts U+FFFD where bytes are wrong would hide that a file is of
-// another encoding, and a model would learn it.
+// Decodes UTF-8 strictly. A decoder that replaces invalid bytes with U+FFFD would hide that a file has another
+// encoding, and a model would be trained on the replacement characters.
 
 import { type Fail, isLfsPointer, POINTER_PROBLEM } from "../files/byte-source.ts";
 
 const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /**
- * The text of a whole file, its byte-order mark too where it has one.
- * @throws what `fail` makes when the file is a Git LFS pointer, or not UTF-8
+ * Decodes a whole file. A byte-order mark is kept.
+ * @throws the error made by `fail` when the file is a Git LFS pointer or is not UTF-8
  */
 export function textOfFile(bytes: Uint8Array, fail: Fail): string {
   if (isLfsPointer(bytes)) throw fail(POINTER_PROBLEM);
@@ -15,8 +15,9 @@ export function textOfFile(bytes: Uint8Array, fail: Fail): string {
 }
 
 /**
- * @param invalid makes the error, from the position of the first wrong byte and the byte itself, e.g. `0xe9`
- * @throws what `invalid` makes
+ * Decodes UTF-8.
+ * @param invalid makes the error, from the position of the first invalid byte and the byte itself, e.g. `0xe9`
+ * @throws the error made by `invalid`
  */
 export function decodeUtf8(bytes: Uint8Array, invalid: (position: number, found: string) => Error): string {
   try {
@@ -27,7 +28,7 @@ export function decodeUtf8(bytes: Uint8Array, invalid: (position: number, found:
   }
 }
 
-/** Bytes at the end that begin a character and do not end it: 0 to 3. */
+/** Number of bytes at the end that start a character without completing it: 0 to 3. */
 export function unfinishedBytes(bytes: Uint8Array): number {
   for (let count = 1; count <= Math.min(3, bytes.length); count++) {
     const byte = bytes[bytes.length - count] as number;
@@ -37,7 +38,7 @@ export function unfinishedBytes(bytes: Uint8Array): number {
   return 0;
 }
 
-/** Where the first character begins that is none, as Python names it. */
+/** Position of the first invalid character. Python's decoder reports the same position. */
 function firstInvalid(bytes: Uint8Array): number {
   let at = 0;
   while (at < bytes.length) {
@@ -48,14 +49,14 @@ function firstInvalid(bytes: Uint8Array): number {
   return at;
 }
 
-/** Bytes of the character that a byte begins; 0 where it begins none. */
+/** Length, in bytes, of the character that starts with this byte; 0 if none does. */
 function lengthOf(first: number): number {
   if (first < 0x80) return 1;
   if (first < 0xc2 || first > 0xf4) return 0;
   return first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
 }
 
-/** Table 3-7 of the Unicode Standard: the second byte has narrower bounds after some first bytes. */
+/** The second byte's range is narrower after some first bytes (Unicode Standard, table 3-7). */
 const SECOND: ReadonlyMap<number, readonly [least: number, most: number]> = new Map([
   [0xe0, [0xa0, 0xbf]],
   [0xed, [0x80, 0x9f]],

@@ -1,5 +1,6 @@
-// Fetches a released checkpoint into the zoo's folder: goes on where it was broken off, follows redirects, and checks the
-// length, version and checksum that the server gives. No token is sent: releases are public. The file is not opened.
+// Downloads a released checkpoint into the zoo's folder. An interrupted download is resumed. The size, the version
+// (ETag) and the checksum (MD5) are checked where the server states them. No token is sent, since releases are
+// public.
 
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
@@ -9,20 +10,22 @@ import { delayBefore, type Patience, patienceOf, pause, stallClock } from "../re
 import { forget, openPartial, type PartialFile, type RemoteFile, wholeFile } from "./partial.ts";
 import { type ZooEntry, ZooError } from "./releases.ts";
 
+/** Options of a download. */
 export interface FetchCheckpointOptions {
-  /** where it goes; made if it is not there */
+  /** target folder; created if needed */
   folder: string;
-  /** address of the release, without a slash at its end */
+  /** address of the release, without a trailing slash */
   release: string;
-  /** take it from the folder or not at all. Default false */
+  /** use only files that are already in the folder. Default false */
   offline?: boolean | undefined;
   signal?: AbortSignal | undefined;
-  /** default the runtime's */
+  /** default: the runtime's own */
   fetch?: typeof fetch | undefined;
-  /** how long and how often to try. Default that of request/patience.ts */
+  /** timeouts and retries. Defaults: request/context.ts */
   patience?: Partial<Patience> | undefined;
 }
 
+/** The result of a download. */
 export interface FetchedCheckpoint {
   kind: "fetched";
   path: string;
@@ -30,16 +33,24 @@ export interface FetchedCheckpoint {
   from: "cache" | "release";
 }
 
+/** Progress of a download. */
 export type ZooEvent =
-  /** another process is fetching this file */
+  /** another process is downloading this file; this one waits */
   | { kind: "waiting"; file: string }
-  /** `bytes` more, `done` of `size` now: undefined where the server does not say; negative where a part was thrown away */
+  /**
+   * `bytes` arrived, `done` of `size` are there. `size` is undefined if the server does not state it; `bytes` is
+   * negative when a partial download was discarded
+   */
   | { kind: "progress"; file: string; bytes: number; done: number; size: number | undefined }
   | { kind: "retrying"; file: string; attempt: number; delayMs: number; reason: string }
-  /** last of all */
+  /** the last event */
   | FetchedCheckpoint;
 
-/** @throws ZooError, one line: no such file, no answer, no space, a file that is not what was announced */
+/**
+ * Downloads one checkpoint, or finds it in the folder.
+ * @throws ZooError when the file does not exist, the server does not answer, the disk is full, or the content is not
+ * what was announced
+ */
 export async function* fetchCheckpoint(
   { file }: ZooEntry,
   options: FetchCheckpointOptions,
@@ -47,7 +58,7 @@ export async function* fetchCheckpoint(
   const path = join(options.folder, file);
   const known = await wholeFile(path);
   if (known) return yield { kind: "fetched", path, size: known.size as number, from: "cache" };
-  if (options.offline) throw new ZooError("is not in the cache, and nothing may be fetched offline", { file: path });
+  if (options.offline) throw new ZooError("is not in the cache, and downloads are not allowed offline", { file: path });
   const patience = patienceOf(options.patience);
   await onDisk(path, mkdir(options.folder, { recursive: true }));
   let waited = false;
@@ -77,12 +88,12 @@ export async function* fetchCheckpoint(
   }
 }
 
-/** Removes a checkpoint that turned out to be none, so that the next fetch begins anew. */
+/** Deletes a checkpoint that cannot be read, so that the next call downloads it again. */
 export function forgetCheckpoint({ file }: ZooEntry, folder: string): Promise<void> {
   return forget(join(folder, file));
 }
 
-/** What another try can mend. */
+/** A failure that another attempt may resolve. */
 class Passing extends Error {
   override readonly name = "Passing";
   readonly askedDelay: number | undefined;
@@ -106,7 +117,7 @@ async function* fetchOnce({ url, path, file, options, patience }: Attempt): Asyn
   try {
     const { remote: known, done } = partial;
     if (known?.url === url && known.size === done && done > 0) {
-      // All had come when the last fetch was broken off.
+      // The last download was interrupted after its last byte.
       await expectChecksum(partial, known);
       return await onDisk(path, partial.commit());
     }
@@ -114,7 +125,7 @@ async function* fetchOnce({ url, path, file, options, patience }: Attempt): Asyn
     const remote = describe(url, response);
     if (response.status === 416) {
       await partial.restart(remote);
-      throw new Passing("what was there is no part of the file");
+      throw new Passing("the partial download does not belong to the file");
     }
     if (!continues(partial, response, remote)) {
       const lost = partial.done;
@@ -128,7 +139,7 @@ async function* fetchOnce({ url, path, file, options, patience }: Attempt): Asyn
       clock.poke();
       if (size !== undefined && partial.done + bytes.byteLength > size) {
         await partial.restart(remote);
-        throw new Passing(`more came than the ${size} bytes that were announced`);
+        throw new Passing(`more bytes arrived than the announced ${size}`);
       }
       await onDisk(path, partial.append(bytes));
       yield { kind: "progress", file, bytes: bytes.byteLength, done: partial.done, size };
@@ -148,14 +159,14 @@ interface Asking {
 }
 
 async function ask(url: string, { done, remote }: PartialFile, { fetch, signal }: Asking): Promise<Response> {
-  // A part is only gone on with where the server can say that the file is still the same.
+  // A partial download is resumed only if the server can confirm that the file is unchanged (a strong ETag).
   const from = remote?.url === url && remote.etag?.startsWith('"') && done > 0 ? done : undefined;
   const headers: Record<string, string> = { "accept-encoding": "identity" };
   if (from !== undefined) Object.assign(headers, { range: `bytes=${from}-`, "if-range": remote?.etag });
   const response = await fetch(url, { headers, signal }).catch((error: unknown) => {
     throw new Passing(reason(signal.aborted ? signal.reason : error));
   });
-  // Some runtimes do not say where redirects led.
+  // Some runtimes do not report the address after redirects.
   if (url.startsWith("https:") && response.url !== "" && !response.url.startsWith("https:")) {
     throw new ZooError("redirects to an address that is not encrypted", { file: url });
   }
@@ -180,7 +191,8 @@ function describe(url: string, { status, headers }: Response): RemoteFile {
     url,
     etag: headers.get("etag") ?? undefined,
     size: size !== undefined && Number.isSafeInteger(size) ? size : undefined,
-    // Storage services give the checksum of the whole file, of a part only the first of these.
+    // x-ms-blob-content-md5 is always the checksum of the whole file; content-md5 is that of a part in a partial
+    // answer.
     md5: headers.get("x-ms-blob-content-md5") ?? (status === 200 ? headers.get("content-md5") : null) ?? undefined,
   };
 }
@@ -189,14 +201,14 @@ function continues(partial: PartialFile, { status, headers }: Response, remote: 
   if (status !== 206) return false;
   const start = /^bytes (\d+)-/.exec(headers.get("content-range") ?? "")?.[1];
   if (Number(start) !== partial.done || partial.remote?.etag !== remote.etag) {
-    throw new Passing("the server sends another part than was asked for");
+    throw new Passing("the server sends another part than the requested one");
   }
   return true;
 }
 
 async function* bodyOf(response: Response): AsyncGenerator<Uint8Array> {
   try {
-    // The type of the library lacks the iterator that every runtime has.
+    // The type lacks the async iterator that every runtime has.
     yield* (response.body ?? []) as AsyncIterable<Uint8Array>;
   } catch (error) {
     throw new Passing(reason(error));
@@ -207,7 +219,7 @@ async function expectChecksum(partial: PartialFile, remote: RemoteFile): Promise
   const md5 = partial.remote?.md5 ?? remote.md5;
   if (md5 === undefined || (await partial.md5()) === md5) return;
   await partial.restart(remote);
-  throw new Passing("the checksum is not the one that the server gives");
+  throw new Passing("the checksum differs from the one that the server states");
 }
 
 async function onDisk<T>(path: string, work: Promise<T>): Promise<T> {
@@ -219,6 +231,6 @@ async function onDisk<T>(path: string, work: Promise<T>): Promise<T> {
 }
 
 function gaveUp(url: string, { attempts, reason }: { attempts: number; reason: string }): ZooError {
-  const advice = "what has come is kept, run it again to go on";
-  return new ZooError(`cannot be fetched after ${attempts} tries (${reason}); ${advice}`, { file: url });
+  const advice = "downloaded bytes are kept, run it again to continue";
+  return new ZooError(`cannot be fetched after ${attempts} attempts (${reason}); ${advice}`, { file: url });
 }

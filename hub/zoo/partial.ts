@@ -1,42 +1,46 @@
-// A download that can be broken off: what has come so far, and beside it which version of the file it is a part of. It
-// becomes the file itself only when it is whole. What is fetched, and from where, is not known here.
+// A download that can be interrupted: `<file>.part` has the bytes so far, and `<file>.part.json` states which version
+// of which file they belong to. A complete download is renamed to `<file>`. Nothing here uses the network.
 
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { type FileHandle, open, readFile, rename, rm, stat } from "node:fs/promises";
 import { writeFileAtomically } from "../files/atomic-file.ts";
 
-/** What a server says of a file, as far as it does. */
+/** What the server states about a file. */
 export interface RemoteFile {
   url: string;
   etag?: string | undefined;
   size?: number | undefined;
-  /** MD5, in base64 */
+  /** MD5 in base64 */
   md5?: string | undefined;
 }
 
+/** An open partial download. Its methods throw the file system's errors. */
 export interface PartialFile {
-  /** bytes that are there */
+  /** number of bytes stored so far */
   readonly done: number;
   readonly remote: RemoteFile | undefined;
-  /** begins anew, as a part of this file */
+  /** discards the bytes and starts again, for this file */
   restart(remote: RemoteFile): Promise<void>;
   append(bytes: Uint8Array): Promise<void>;
-  /** MD5 of what is there, in base64 */
+  /** MD5 of the stored bytes, in base64 */
   md5(): Promise<string>;
-  /** puts it in its place */
+  /** renames the complete file to its final path */
   commit(): Promise<void>;
-  /** lets go of it and keeps what has come */
+  /** closes the file and keeps the bytes */
   close(): Promise<void>;
 }
 
 const recordOf = (path: string): string => `${path}.json`;
 
-/** @param path where the file will be when it is whole, in a folder that is there */
+/**
+ * Opens or creates a partial download.
+ * @param path final path of the file; its folder must exist
+ */
 export async function openPartial(path: string): Promise<PartialFile> {
   const part = `${path}.part`;
   let remote = await readRecord(part);
-  // Without a record nobody can tell which file this is a part of.
+  // Without a record, the version that the bytes belong to is unknown: start again.
   let handle: FileHandle | undefined = await open(part, remote ? "a" : "w");
   let done = (await handle.stat()).size;
   const close = async () => {
@@ -76,13 +80,13 @@ export async function openPartial(path: string): Promise<PartialFile> {
   };
 }
 
-/** A file that came whole: it is as long as its record says. */
+/** The record of a complete file: it exists and has the size that its record states. Undefined otherwise. */
 export async function wholeFile(path: string): Promise<RemoteFile | undefined> {
   const [record, status] = await Promise.all([readRecord(path), stat(path).catch(() => undefined)]);
   return record && status?.isFile() && status.size === record.size ? record : undefined;
 }
 
-/** Removes a file, whole or in part, and what is known of it. */
+/** Deletes a file, its partial download and their records. */
 export async function forget(path: string): Promise<void> {
   for (const name of [path, `${path}.part`]) {
     await rm(name, { force: true });

@@ -1,27 +1,29 @@
-// The checkpoints that the method's authors have released, by short names: which there are and where. How one is fetched
-// is in zoo/fetch.ts; what is inside and how it becomes a model is for those who have an engine.
+// The checkpoints that the authors of the Gaudi-GBLR paper released (github.com/changwoolee/Gaudi-GBLR), by short
+// names. zoo/fetch.ts downloads them; workbench/models/reference converts them to model folders.
 
 import { dirname, join } from "node:path";
 import { FileError } from "../files/file-error.ts";
 
+/** A released checkpoint. */
 export interface ZooEntry {
-  /** after `zoo:` */
+  /** name after `zoo:` */
   name: string;
-  /** the checkpoint's name at the release */
+  /** file name in the release */
   file: string;
-  /** `model_type` of what is inside */
+  /** `model_type` of the model */
   modelType: string;
-  /** repository on the Hub of the dense model that it was made from; none where it was trained from scratch */
+  /** repository on the Hub of the dense model it was made from; undefined if it was trained from scratch */
   base?: string;
-  /** repository on the Hub whose tokenizer goes with it; models of images have none */
+  /** repository on the Hub that has the tokenizer; undefined for image models */
   tokenizer?: string;
 }
 
-/** The release, without a slash at its end. */
+/** Address of the release, without a trailing slash. */
 export const ZOO_RELEASE = "https://github.com/changwoolee/Gaudi-GBLR/releases/download/v1.0.0";
 
 const PREFIX = "zoo:";
 
+/** All released checkpoints. */
 export const ZOO: readonly ZooEntry[] = [
   {
     name: "gpt2-gaudi",
@@ -43,22 +45,29 @@ export const ZOO: readonly ZooEntry[] = [
   },
 ];
 
-/** Whether a model is named as one of the zoo's, there or not. */
+/** Whether the text begins with `zoo:`. The checkpoint may not exist. */
 export const isZooName = (text: string): boolean => text.startsWith(PREFIX);
 
-/** @param text with or without `zoo:` @throws ZooError naming those that there are */
+/**
+ * Looks a checkpoint up.
+ * @param text name with or without `zoo:`
+ * @throws ZooError that lists the available names
+ */
 export function zooEntry(text: string): ZooEntry {
   const name = isZooName(text) ? text.slice(PREFIX.length) : text;
   const found = ZOO.find((entry) => entry.name === name);
   if (found) return found;
   const names = ZOO.map((entry) => PREFIX + entry.name).join(", ");
-  throw new ZooError(`is not in the zoo; there is ${names}`, { file: PREFIX + name.slice(0, 100) });
+  throw new ZooError(`is not in the zoo; available: ${names}`, { file: PREFIX + name.slice(0, 100) });
 }
 
-/** Where the zoo's files are kept: a folder beside the Hub's cache. @param cache HubAccess.cache */
+/**
+ * The folder of downloaded checkpoints, beside the Hub's cache.
+ * @param cache HubAccess.cache
+ */
 export const zooFolder = (cache: string): string => join(dirname(cache), "gblr-zoo");
 
-/** Something of the zoo that is not there, or does not come. */
+/** A checkpoint of the zoo does not exist or cannot be downloaded. */
 export class ZooError extends FileError {
   override readonly name = "ZooError";
 }

@@ -85,7 +85,7 @@ test("serve refuses what it cannot serve in one line", async () => {
   writeFileSync(file, "");
   expect(refused(`${folder}/none`)).toEqual({
     code: 1,
-    line: `gblr: ${folder}/none cannot be served: there is no such folder; make it first\n`,
+    line: `gblr: ${folder}/none cannot be served: there is no such folder; create it first\n`,
   });
   expect(refused(file)).toEqual({ code: 1, line: `gblr: ${file} cannot be served: it is not a folder\n` });
   expect(refused(folder, "--port", "seven").code).toBe(2);
@@ -98,7 +98,7 @@ test("serve refuses what it cannot serve in one line", async () => {
   const { port } = new URL((JSON.parse(await firstText(child.stdout)) as { url: string }).url);
   expect(refused(folder, "--port", port)).toEqual({
     code: 1,
-    line: `gblr: 127.0.0.1:${port} cannot be listened at: EADDRINUSE\n`,
+    line: `gblr: 127.0.0.1:${port} cannot be listened on: EADDRINUSE\n`,
   });
   child.kill("SIGINT");
   expect(await child.exited).toBe(0);

@@ -201,7 +201,7 @@ test("a place that cannot be a folder is an error", () => {
   const { code, stderr } = gblr(fixture("variants.ckpt"), "--out", at("file"));
   expect({ code, stderr }).toEqual({
     code: 1,
-    stderr: `gblr: ${at("file")}: cannot be made a folder: a file is there\n`,
+    stderr: `gblr: ${at("file")}: cannot be created as a folder: a file is there\n`,
   });
 });
 

@@ -134,7 +134,7 @@ test("trainable tensors that do not fit each other, or config.json, are told in 
 test.each([
   [["./tiny"], 'there is no folder "./tiny"; give a model folder or a name such as owner/name', 1],
   [["no/model.safetensors"], 'there is no file "no/model.safetensors"', 1],
-  [["zoo:gpt3"], "zoo:gpt3: is not in the zoo; there is zoo:gpt2-gaudi", 1],
+  [["zoo:gpt3"], "zoo:gpt3: is not in the zoo; available: zoo:gpt2-gaudi", 1],
   [[GBLR], "is not a safetensors file", 1],
   [[REFERENCE, "--layer", "nothing"], 'has "nothing" in its name; there is model.lm_head, ', 1],
   [[REFERENCE, "--layer", "lm_head", "--plot", "head.png"], "only GBLR layers have a block layout", 1],

@@ -128,7 +128,7 @@ test(
     expect(unknown).toEqual({
       code: 1,
       stdout: "",
-      stderr: "gblr: zoo:gpt3: is not in the zoo; there is zoo:gpt2-gaudi, zoo:vit-b-gaudi, zoo:resnet18-gaudi\n",
+      stderr: "gblr: zoo:gpt3: is not in the zoo; available: zoo:gpt2-gaudi, zoo:vit-b-gaudi, zoo:resnet18-gaudi\n",
     });
   },
   PATIENCE,

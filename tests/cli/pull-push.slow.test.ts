@@ -69,7 +69,7 @@ test("a Hub that does not answer is said on stderr, and the cache used", async (
   expect(code).toBe(0);
   expect(out).toContain(COMMIT);
   expect(err).toBe(
-    "gblr: x/y: 127.0.0.1:64999 cannot be reached after 3 tries (connection refused); check the network and HF_ENDPOINT; using the cache\n",
+    "gblr: x/y: 127.0.0.1:64999 cannot be reached after 3 attempts (connection refused); check the network and HF_ENDPOINT; using the cache\n",
   );
 });
 
@@ -89,9 +89,9 @@ test.each([
   [
     ["pull", "a/b/c"],
     2,
-    /^gblr: "a\/b\/c" is no name of a model: it has more than one slash; a name is like "owner\/name"\n$/,
+    /^gblr: "a\/b\/c" is not a valid name of a model: it has more than one slash; a name is like "owner\/name"\n$/,
   ],
-  [["pull", "x/y@../z"], 2, /^gblr: "\.\.\/z" is no revision of x\/y; .*\n$/],
+  [["pull", "x/y@../z"], 2, /^gblr: "\.\.\/z" is not a valid revision of x\/y; .*\n$/],
   [["pull"], 2, /^gblr: missing required argument 'name'\n$/],
   [
     ["push", "model", "x/y@a", "--revision", "b"],

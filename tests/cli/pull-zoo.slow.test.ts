@@ -53,7 +53,7 @@ test("gblr pull says what the zoo lacks in one line, with exit code 1, and 2 for
   expect(unknown).toEqual({
     exitCode: 1,
     stdout: "",
-    stderr: "gblr: zoo:gpt3: is not in the zoo; there is zoo:gpt2-gaudi, zoo:vit-b-gaudi, zoo:resnet18-gaudi\n",
+    stderr: "gblr: zoo:gpt3: is not in the zoo; available: zoo:gpt2-gaudi, zoo:vit-b-gaudi, zoo:resnet18-gaudi\n",
   });
   const vision = await gblr("pull", "zoo:vit-b-gaudi");
   expect(vision.exitCode).toBe(1);

@@ -99,11 +99,11 @@ test.each<[string, (Fault | undefined)[]]>([
 });
 
 test.each<[string, Fault, RegExp]>([
-  ["sends another part", { headers: { "content-range": `bytes 5-9/${WEIGHTS.length}` } }, /byte 0 was asked for and/],
+  ["sends another part", { headers: { "content-range": `bytes 5-9/${WEIGHTS.length}` } }, /byte 0 was requested, but/],
   ["has another file now", { headers: { "content-range": "bytes 0-65535/70000" } }, /it has 70000 bytes now, not \d+/],
-  ["sends too much", { extra: 3 }, /65536 bytes were asked for and 65539 came/],
+  ["sends too much", { extra: 3 }, /65536 bytes were requested, 65539 arrived/],
   ["is busy for ever", { status: 503 }, /"model\.safetensors": \S+ answers with status 503$/],
-  ["always breaks off", { cutAt: 100 }, /cannot be reached after 4 tries \([^\n]*connection/],
+  ["always breaks off", { cutAt: 100 }, /cannot be reached after 4 attempts \([^\n]*connection/],
   [
     "has the file no more",
     { status: 404, headers: { "x-error-code": "EntryNotFound" } },

@@ -1,14 +1,15 @@
-// `/api/…/preupload/<branch>` and `/api/…/commit/<branch>`: which files are large, and one commit of many files from lines
-// of JSON. A line at a time is in memory; contents go to the store as they come, the commit is made after the last.
+// `/api/…/preupload/<branch>` tells which files are large; `/api/…/commit/<branch>` makes one commit from lines of
+// JSON. Lines are read one at a time; contents are stored as they arrive, and the commit is made after the last line.
 
 import { z } from "zod";
 import { quote } from "../../files/file-error.ts";
-import { checkPath, isRefName } from "../names.ts";
-import { requireWriter } from "../permissions.ts";
-import { checked, HubRefusal, type HubReply, json, parseJson, readJson } from "../reply.ts";
-import { type RepoRequest, splitRevision } from "../repo-request.ts";
 import { blobHash, type HubFile, isLarge, pointerOid } from "../store/commit-object.ts";
+import { checkPath, isRefName } from "../store/names.ts";
+import { HubRefusal } from "../store/refusal.ts";
 import { writeCommit } from "../store/write-commit.ts";
+import { requireWriter } from "./permissions.ts";
+import { checked, type HubReply, json, parseJson, readJson } from "./reply.ts";
+import { type RepoRequest, splitRevision } from "./repo-request.ts";
 
 const MOST_FILES = 50_000;
 const PREUPLOAD = z.object({
@@ -17,6 +18,7 @@ const PREUPLOAD = z.object({
     .max(MOST_FILES),
 });
 
+/** Tells for each file whether it is sent by LFS or in the commit. */
 export async function preupload(request: RepoRequest): Promise<HubReply> {
   refusePullRequest(request);
   const { commit } = await splitRevision(request.repository, request.rest);
@@ -57,6 +59,10 @@ const LINE = z.discriminatedUnion("key", [
 type Operation = Exclude<z.infer<typeof LINE>, { key: "header" }>;
 type Change = (files: Map<string, HubFile>) => void;
 
+/**
+ * Makes a commit.
+ * @throws {HubRefusal} 400, 404, 409, 412 or 413
+ */
 export async function commit(request: RepoRequest): Promise<HubReply> {
   refusePullRequest(request);
   const { repository, rest, base } = request;
@@ -67,14 +73,14 @@ export async function commit(request: RepoRequest): Promise<HubReply> {
   for await (const line of lines(request.body)) {
     const operation = checked(parseJson(line), LINE);
     if ((operation.key === "header") === (header !== undefined)) {
-      throw new HubRefusal(400, "the first line of a commit is its header, and no other line is");
+      throw new HubRefusal(400, "the first line of a commit must be its header, and no other line may be");
     }
     if (operation.key === "header") header = operation.value;
     else if (changes.push(await changeOf(request, operation)) > MOST_FILES) {
       throw new HubRefusal(413, `a commit has at most ${MOST_FILES} files`);
     }
   }
-  if (!header) throw new HubRefusal(400, "the body has no line; the first line of a commit is its header");
+  if (!header) throw new HubRefusal(400, "the body is empty; the first line of a commit must be its header");
   const made = await writeCommit(repository, {
     branch,
     title: header.summary.replace(/\s+/g, " ").trim() || "Commit",
@@ -118,7 +124,7 @@ async function changeOf(request: RepoRequest, { key, value }: Operation): Promis
   }
 }
 
-/** Adds a content that came in the request itself. */
+/** Stores a content that is part of the request. */
 export async function smallFile(
   { store }: Pick<RepoRequest, "store">,
   { path, content, encoding }: { path: string; content: string; encoding: "utf-8" | "base64" },
@@ -139,15 +145,16 @@ function refusePullRequest(request: RepoRequest): void {
   if (request.query.has("create_pr")) noPullRequests();
 }
 
+/** Refuses pull requests and discussions. */
 export function noPullRequests(): never {
-  throw new HubRefusal(403, "a local Hub keeps no pull requests or discussions; commit to a branch");
+  throw new HubRefusal(403, "a local Hub does not support pull requests or discussions; commit to a branch");
 }
 
-/** Longest line, in bytes: a small file in base64. */
+/** Longest line, in bytes. A line has a small file in base64. */
 const LONGEST_LINE = 32 * 2 ** 20;
 const NEWLINE = 10;
 
-/** Lines that have something in them. */
+/** Yields the lines of a body that are not empty. */
 async function* lines(body: AsyncIterable<Uint8Array>): AsyncGenerator<string> {
   let held: Uint8Array[] = [];
   let size = 0;

@@ -1,17 +1,19 @@
-// `/api/models/<id>`, `/api/models/<id>/revision/<revision>` and the same for data sets: what a repository is and which
-// files it has. All that there is to say is said, whatever `expand` asks for.
+// Descriptions of repositories: `/api/models` and `/api/models/<id>[/revision/<revision>]`, and the same for data
+// sets. Answers have all known fields, whatever `expand` asks for, including what the model card states. A list does
+// not hash files unless commit ids are requested.
 
 import { createHash } from "node:crypto";
-import { parse } from "yaml";
 import type { RepoType } from "../../access/repository.ts";
-import { mayRead } from "../permissions.ts";
-import { type HubReply, type HubRequest, json, page } from "../reply.ts";
-import { type RepoRequest, splitRevision } from "../repo-request.ts";
+import { frontMatter } from "../../card/index.ts";
 import { compareText, type HubCommit, type HubFile, pointerText } from "../store/commit-object.ts";
 import type { HubStore } from "../store/hub-store.ts";
 import type { RepoSettings } from "../store/records.ts";
 import type { Repository } from "../store/repository.ts";
+import { mayRead } from "./permissions.ts";
+import { type HubReply, type HubRequest, json, page } from "./reply.ts";
+import { type RepoRequest, splitRevision } from "./repo-request.ts";
 
+/** Answers with the description of a repository at a revision. */
 export async function repositoryInfo(request: RepoRequest): Promise<HubReply> {
   const { repository, settings, rest, query } = request;
   const { commit } = await splitRevision(repository, rest.length === 0 ? ["main"] : rest);
@@ -28,7 +30,7 @@ export async function repositoryInfo(request: RepoRequest): Promise<HubReply> {
   );
 }
 
-/** What is the same at every revision. */
+/** Fields that are the same at every revision. */
 export function basicInfo({ type, id }: Repository, settings: RepoSettings, date: string): Record<string, unknown> {
   return {
     _id: createHash("sha1").update(`${type}/${id}`).digest("hex").slice(0, 24),
@@ -53,7 +55,7 @@ function largeInfo(file: HubFile): Record<string, unknown> {
   return { sha256: file.sha256, oid: file.sha256, size: file.size, pointerSize: pointerText(file).length };
 }
 
-/** A file as trees and paths-info list it. */
+/** A file in the form of trees and paths-info. */
 export function treeFile(file: HubFile): Record<string, unknown> {
   const { path, size, oid } = file;
   return {
@@ -65,12 +67,14 @@ export function treeFile(file: HubFile): Record<string, unknown> {
   };
 }
 
+/** A commit in the form of trees. */
 export function shownCommit({ id, title, date }: HubCommit): Record<string, unknown> {
   return { id, title, date };
 }
 
 const PAGE = 1000;
 
+/** Answers with the repositories that the caller may see. */
 export async function listRepositories(request: HubRequest, store: HubStore, type: RepoType): Promise<HubReply> {
   const { query, caller } = request;
   const author = query.get("author")?.toLowerCase();
@@ -105,16 +109,16 @@ async function describe(repository: Repository, query: URLSearchParams): Promise
   };
 }
 
-/** As a key of the order too: paging goes by it. */
+/** The position in the list as text, which is also the cursor of a page. */
 function sortKey(query: URLSearchParams): (entry: Record<string, unknown>) => string {
   if (!["lastModified", "createdAt", "last_modified"].includes(query.get("sort") ?? ""))
     return (entry) => String(entry.id);
   const LATEST = 8.64e15;
-  // Latest first, whatever `direction` says: that is the only one that huggingface.co knows.
+  // Latest first, whatever `direction` is: huggingface.co supports no other order.
   return (entry) => `${String(LATEST - Date.parse(String(entry.lastModified))).padStart(17, "0")} ${entry.id}`;
 }
 
-export interface CardFacts {
+interface CardFacts {
   cardData?: Record<string, unknown>;
   tags: string[];
   pipeline_tag?: string;
@@ -125,14 +129,17 @@ const LONGEST_CARD = 2 ** 20;
 
 const CARD = "README.md";
 
-/** A card that cannot be read says nothing. @param commit the plain folder's card if it is not given */
-export async function cardFacts(repository: Repository, commit?: HubCommit): Promise<CardFacts> {
+/**
+ * What the front matter of a repository's README.md states. Empty if it is missing or cannot be read.
+ * @param commit default: the current files of the folder
+ */
+async function cardFacts(repository: Repository, commit?: HubCommit): Promise<CardFacts> {
   const file = commit ? commit.files.find(({ path }) => path === CARD) : await repository.fileNow(CARD);
   if (!file || file.size > LONGEST_CARD) return { tags: [] };
   const content = await repository.open(file);
   const text = await content?.handle.readFile("utf8").finally(() => content.handle.close());
   const cardData = frontMatter(text ?? "");
-  if (!cardData) return { tags: [] };
+  if (Object.keys(cardData).length === 0) return { tags: [] };
   const { pipeline_tag, library_name } = cardData;
   const named = {
     ...(typeof pipeline_tag === "string" && { pipeline_tag }),
@@ -140,17 +147,4 @@ export async function cardFacts(repository: Repository, commit?: HubCommit): Pro
   };
   const own = Array.isArray(cardData.tags) ? cardData.tags.filter((tag) => typeof tag === "string") : [];
   return { cardData, tags: [...new Set([...own, ...Object.values(named)])], ...named };
-}
-
-function frontMatter(text: string): Record<string, unknown> | undefined {
-  const [, yaml] = /^---\r?\n([\s\S]*?)\r?\n---(\r?\n|$)/.exec(text) ?? [];
-  if (yaml === undefined) return undefined;
-  try {
-    const value: unknown = parse(yaml, { maxAliasCount: 10, logLevel: "silent" });
-    return typeof value === "object" && value !== null && !Array.isArray(value)
-      ? (value as Record<string, unknown>)
-      : undefined;
-  } catch {
-    return undefined;
-  }
 }

@@ -1,16 +1,18 @@
-// `/api/…/branch/<name>` and `/api/…/tag/<revision>`: making and removing branches and tags;
-// `/api/…/super-squash/<branch>`: making a branch one commit. What they point to is then kept, contents and all. `main` is the plain folder, always.
+// Branches, tags and history: `/api/…/branch/<name>` and `/api/…/tag/<revision>` create and delete,
+// `/api/…/super-squash/<branch>` turns a branch into one commit, `/api/…/refs` and `/api/…/commits/<revision>` list.
+// The files of branches and tags are copied to the store. `main` is always the plain folder.
 
 import { z } from "zod";
 import { quote } from "../../files/file-error.ts";
-import { isRefName } from "../names.ts";
-import { requireWriter } from "../permissions.ts";
-import { HubRefusal, type HubReply, json, page, readJson } from "../reply.ts";
-import { noRevision, type RepoRequest, splitRevision } from "../repo-request.ts";
 import { type HubCommit, makeCommit } from "../store/commit-object.ts";
+import { isRefName } from "../store/names.ts";
 import type { RefKind } from "../store/records.ts";
+import { HubRefusal } from "../store/refusal.ts";
 import { MAIN } from "../store/repository.ts";
 import { keepCommit, squashBranch } from "../store/write-commit.ts";
+import { requireWriter } from "./permissions.ts";
+import { type HubReply, json, page, readJson } from "./reply.ts";
+import { noRevision, type RepoRequest, splitRevision } from "./repo-request.ts";
 
 const BRANCH = z.object({
   startingPoint: z.string().nullish(),
@@ -18,6 +20,10 @@ const BRANCH = z.object({
   overwrite: z.boolean().nullish(),
 });
 
+/**
+ * Creates a branch at a commit, or an empty one.
+ * @throws {HubRefusal} 409 if it exists
+ */
 export async function createBranch(request: RepoRequest): Promise<HubReply> {
   const name = request.rest.join("/");
   const { startingPoint, emptyBranch, overwrite } = await readJson(request, BRANCH);
@@ -27,6 +33,10 @@ export async function createBranch(request: RepoRequest): Promise<HubReply> {
 
 const TAG = z.object({ tag: z.string(), message: z.string().nullish() });
 
+/**
+ * Creates a tag at a commit.
+ * @throws {HubRefusal} 409 if it exists
+ */
 export async function createTag(request: RepoRequest): Promise<HubReply> {
   const { tag: name } = await readJson(request, TAG);
   return point(request, {
@@ -37,7 +47,15 @@ export async function createTag(request: RepoRequest): Promise<HubReply> {
   });
 }
 
+/**
+ * Deletes a branch.
+ * @throws {HubRefusal} 403 for `main`, 404 if it does not exist
+ */
 export const deleteBranch = (request: RepoRequest): Promise<HubReply> => remove(request, "heads");
+/**
+ * Deletes a tag.
+ * @throws {HubRefusal} 404 if it does not exist
+ */
 export const deleteTag = (request: RepoRequest): Promise<HubReply> => remove(request, "tags");
 
 interface Pointing {
@@ -49,10 +67,10 @@ interface Pointing {
 
 async function point({ repository }: RepoRequest, { kind, name, commit, overwrite }: Pointing): Promise<HubReply> {
   if (!isRefName(name)) throw new HubRefusal(400, `${quote(name)} cannot be a branch or tag`);
-  if (name === MAIN) throw new HubRefusal(409, `${MAIN} is there already`);
+  if (name === MAIN) throw new HubRefusal(409, `${MAIN} exists already`);
   return repository.exclusively(async () => {
     const { records } = repository;
-    if (!overwrite && (await records.ref(kind, name))) throw new HubRefusal(409, `${quote(name)} is there already`);
+    if (!overwrite && (await records.ref(kind, name))) throw new HubRefusal(409, `${quote(name)} exists already`);
     await keepCommit(repository, commit);
     await records.writeRef(kind, name, { commit: commit.id });
     return json({ name, commit: commit.id });
@@ -71,7 +89,7 @@ async function remove({ repository, rest }: RepoRequest, kind: RefKind): Promise
 
 const SQUASH = z.object({ message: z.string().max(1000).nullish() });
 
-/** Makes a branch one commit of the files that it has. Earlier commits can still be read by their ids. */
+/** Replaces a branch by one commit with its files. Earlier commits can still be read by their ids. */
 export async function superSquash(request: RepoRequest): Promise<HubReply> {
   const { repository, rest, caller } = request;
   const branch = rest.join("/");
@@ -92,6 +110,7 @@ function emptyCommit({ caller }: RepoRequest): HubCommit {
   return makeCommit({ title: "Empty branch", message: "", author: requireWriter(caller).user, seconds, files: [] });
 }
 
+/** Answers with all branches and tags. */
 export async function listRefs({ repository }: RepoRequest): Promise<HubReply> {
   const shown = (kind: string) => (ref: { name: string; commit: string }) => ({
     name: ref.name,
@@ -105,6 +124,7 @@ export async function listRefs({ repository }: RepoRequest): Promise<HubReply> {
 
 const PAGE = 1000;
 
+/** Answers with a commit and its ancestors, latest first, in pages. */
 export async function listCommits(request: RepoRequest): Promise<HubReply> {
   const { repository, rest } = request;
   const { commit } = await splitRevision(repository, rest);

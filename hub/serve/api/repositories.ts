@@ -1,17 +1,19 @@
-// `/api/repos/create`, `/api/repos/delete` and `/api/…/settings`: repositories made, removed, and who may see them.
+// `/api/repos/create`, `/api/repos/delete` and `/api/…/settings`: creates and deletes repositories, and sets their
+// visibility.
 
 import { z } from "zod";
 import { quote } from "../../files/file-error.ts";
-import { checkPath, isRepoPart } from "../names.ts";
-import { noRepository, requireWriter } from "../permissions.ts";
-import { HubRefusal, type HubReply, type HubRequest, json, readJson } from "../reply.ts";
-import type { RepoRequest } from "../repo-request.ts";
 import type { HubFile } from "../store/commit-object.ts";
 import { createRepository, deleteRepository, type HubStore } from "../store/hub-store.ts";
+import { checkPath, isRepoPart } from "../store/names.ts";
+import { HubRefusal } from "../store/refusal.ts";
 import { MAIN } from "../store/repository.ts";
 import { writeCommit } from "../store/write-commit.ts";
 import { smallFile } from "./commit.ts";
 import { basicInfo } from "./info.ts";
+import { noRepository, requireWriter } from "./permissions.ts";
+import { type HubReply, type HubRequest, json, readJson } from "./reply.ts";
+import type { RepoRequest } from "./repo-request.ts";
 
 const NAMED = z.object({
   name: z.string(),
@@ -30,6 +32,10 @@ const CREATION = NAMED.extend(VISIBILITY.shape).extend({
     .nullish(),
 });
 
+/**
+ * Creates a repository.
+ * @throws {HubRefusal} 409 if it exists
+ */
 export async function create(request: HubRequest, store: HubStore): Promise<HubReply> {
   const { user } = requireWriter(request.caller);
   const body = await readJson(request, CREATION);
@@ -58,6 +64,10 @@ export async function create(request: HubRequest, store: HubStore): Promise<HubR
   return json({ url: place, name: id, id: _id });
 }
 
+/**
+ * Deletes a repository.
+ * @throws {HubRefusal} if it does not exist or the caller may not write
+ */
 export async function remove(request: HubRequest, store: HubStore): Promise<HubReply> {
   const { user } = requireWriter(request.caller);
   const { type, id } = nameOf(await readJson(request, NAMED), user);
@@ -67,6 +77,7 @@ export async function remove(request: HubRequest, store: HubStore): Promise<HubR
 
 const SETTINGS = VISIBILITY.extend({ gated: z.union([z.literal(false), z.enum(["auto", "manual"])]).nullish() });
 
+/** Changes the visibility of a repository, and whether it is gated. */
 export async function changeSettings(request: RepoRequest): Promise<HubReply> {
   const body = await readJson(request, SETTINGS);
   const { repository } = request;
@@ -83,7 +94,7 @@ function isPrivate(body: z.infer<typeof VISIBILITY>): boolean | undefined {
   return body.private ?? undefined;
 }
 
-/** Without an owner a repository is the caller's; Python's client may send both in the name. */
+/** Without an owner, the repository belongs to the caller. Python's client may send both in the name. */
 function nameOf(
   { name, organization, type }: z.infer<typeof NAMED>,
   user: string,

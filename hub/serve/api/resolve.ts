@@ -1,22 +1,24 @@
-// `/<repository>/resolve/<revision>/<path>`: the content of a file, or a part of it; `/raw/` is the same, but of a large
-// file it is the pointer, as in git.
+// `/<repository>/resolve/<revision>/<path>`: the content of a file or a part of it, by RFC 9110 (Range, If-Range,
+// If-None-Match, If-Match). `/raw/` answers in the same way, but with the pointer of a large file, as git has it.
 
 import type { BigIntStats } from "node:fs";
 import type { FileHandle } from "node:fs/promises";
 import { quote } from "../../files/file-error.ts";
-import { requireGateOpen } from "../permissions.ts";
-import { type ByteBody, HubRefusal, type HubReply } from "../reply.ts";
-import { type RepoRequest, splitRevision } from "../repo-request.ts";
 import { type HubCommit, type HubFile, pointerText } from "../store/commit-object.ts";
 import type { OpenContent } from "../store/objects.ts";
+import { HubRefusal } from "../store/refusal.ts";
+import { requireGateOpen } from "./permissions.ts";
+import type { ByteBody, HubReply } from "./reply.ts";
+import { type RepoRequest, splitRevision } from "./repo-request.ts";
 
+/** Answers with the content of a file. */
 export async function resolveFile(request: RepoRequest): Promise<HubReply> {
   const { file, commit } = await findFile(request);
   const content = await request.repository.open(file);
   if (!content) {
     throw new HubRefusal(
       404,
-      `${quote(file.path)} of commit ${commit.id} was changed by hand and not kept`,
+      `${quote(file.path)} of commit ${commit.id} was edited in the folder and not kept`,
       "EntryNotFound",
     );
   }
@@ -31,6 +33,7 @@ export async function resolveFile(request: RepoRequest): Promise<HubReply> {
   });
 }
 
+/** Answers with the content of a small file, or the pointer of a large one. */
 export async function rawFile(request: RepoRequest): Promise<HubReply> {
   const { file, commit } = await findFile(request);
   if (!file.large) return resolveFile(request);
@@ -57,7 +60,7 @@ async function findFile(request: RepoRequest): Promise<{ file: HubFile; commit: 
 }
 
 interface PartialContent {
-  /** bytes; undefined: those of the file */
+  /** size in bytes. Default: the size of the file */
   size?: number;
   read(start: number, length: number): AsyncIterable<Uint8Array>;
   close(): Promise<void>;
@@ -82,7 +85,7 @@ function answer(request: RepoRequest, { file, commit, etag, headers, content }: 
     "Accept-Ranges": "bytes",
     "Access-Control-Expose-Headers": "X-Repo-Commit, X-Linked-Size, X-Linked-ETag, ETag, Content-Range",
     "Content-Disposition": `inline; filename*=UTF-8''${encodeURIComponent(name)}; filename="${name.replace(/[^\x20-\x7e]|"/g, "_")}"`,
-    // What is in a file is not for a browser to run.
+    // Browsers must not run the contents of files.
     "Content-Type": file.large ? "application/octet-stream" : "text/plain; charset=utf-8",
   };
   const { start, length } = selection.kind === "part" ? selection : { start: 0, length: size };
@@ -108,7 +111,7 @@ function partOf(selection: Selection, size: number, headers: Record<string, stri
       return { status: 206, headers: { ...headers, "Content-Range": `bytes ${selection.start}-${end}/${size}` } };
     }
     case "unsatisfiable":
-      // The official client asks for the first byte of every file to learn its size, of empty files too.
+      // The official client requests the first byte of every file, also of empty ones, to learn the size.
       return { status: size === 0 ? 200 : 416, headers: { ...headers, "Content-Range": `bytes */${size}` } };
     case "unchanged":
       return { status: 304, headers };
@@ -117,10 +120,13 @@ function partOf(selection: Selection, size: number, headers: Record<string, stri
   }
 }
 
-/** Bytes read at once. */
+/** Bytes of one read. */
 const READ_BYTES = 2 ** 18;
 
-/** A file written over by hand while it is sent is not brought to an end: what arrived would be neither old nor new. */
+/**
+ * The content of an open file. If someone edits the file while it is sent, the answer is broken off, since a mixture
+ * of old and new bytes would be worthless.
+ */
 function fileBody({ handle, stats }: OpenContent): PartialContent {
   let closed: Promise<void> | undefined;
   return {
@@ -143,24 +149,25 @@ function fileBody({ handle, stats }: OpenContent): PartialContent {
 
 async function checkUnchanged(handle: FileHandle, { size, mtimeNs }: BigIntStats): Promise<void> {
   const now = await handle.stat({ bigint: true });
-  if (now.size !== size || now.mtimeNs !== mtimeNs) throw new Error("a file was changed by hand while it was sent");
+  if (now.size !== size || now.mtimeNs !== mtimeNs) throw new Error("a file was edited while it was sent");
 }
 
-export type Selection =
+type Selection =
   | { kind: "whole" }
   | { kind: "part"; start: number; length: number }
   | { kind: "unsatisfiable" }
   | { kind: "unchanged" }
   | { kind: "changed" };
 
-export interface Conditions {
-  /** bytes of the content */
+interface Conditions {
+  /** size of the content in bytes */
   size: number;
-  /** quoted */
+  /** in quotes */
   etag: string;
   header(name: string): string | undefined;
 }
 
+/** Decides which part of a content to send, from the headers of a request. */
 export function select({ size, etag, header }: Conditions): Selection {
   const match = header("if-match");
   if (match !== undefined && !lists(match, etag)) return { kind: "changed" };
@@ -169,12 +176,15 @@ export function select({ size, etag, header }: Conditions): Selection {
   const range = header("range");
   if (range === undefined) return { kind: "whole" };
   const condition = header("if-range");
-  // A date, a weak tag or another tag: what the client has a part of may be something else.
+  // The condition is a date, a weak tag or another tag, so the client's part may belong to another content.
   if (condition !== undefined && condition.trim() !== etag) return { kind: "whole" };
   return parseRange(range, size);
 }
 
-/** A range that is not understood, and one of several parts, is answered with the whole, as the RFC allows. */
+/**
+ * Ranges that are not understood, and requests for several ranges, are answered with the whole content, as the RFC
+ * allows.
+ */
 function parseRange(range: string, size: number): Selection {
   const [, first = "", last = ""] = /^\s*bytes\s*=\s*(\d*)\s*-\s*(\d*)\s*$/i.exec(range) ?? [];
   if (first === "" && last === "") return { kind: "whole" };

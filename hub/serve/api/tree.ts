@@ -1,25 +1,27 @@
-// `/api/…/tree/<revision>/<path>` and `/api/…/paths-info/<revision>`: files and folders of a commit with their ids and,
-// where asked, the commit that changed each last.
+// `/api/…/tree/<revision>/<path>` and `/api/…/paths-info/<revision>`: files and folders of a commit with their ids
+// and, on request, the commit that last changed each.
 
 import { z } from "zod";
 import { quote } from "../../files/file-error.ts";
-import { cursorOf, HubRefusal, type HubReply, json, page, readForm } from "../reply.ts";
-import { noRevision, type RepoRequest, splitRevision } from "../repo-request.ts";
 import { compareText, type HubCommit, type HubFile, treeIds } from "../store/commit-object.ts";
+import { HubRefusal } from "../store/refusal.ts";
 import type { Repository } from "../store/repository.ts";
 import { shownCommit, treeFile } from "./info.ts";
+import { cursorOf, type HubReply, json, page, readForm } from "./reply.ts";
+import { noRevision, type RepoRequest, splitRevision } from "./repo-request.ts";
 
 type Entry = { path: string; oid: string; file?: HubFile };
 
-/** Entries on a page: as on huggingface.co, fewer where more is said of each. */
+/** Entries on a page. huggingface.co has the same limits; expanded entries are larger. */
 const PAGE = 1000;
 const EXPANDED_PAGE = 100;
 const MOST_PATHS = 1000;
 
+/** Answers with the entries of a folder, in pages. */
 export async function listTree(request: RepoRequest): Promise<HubReply> {
   const { repository, rest, query } = request;
   const split = await splitRevision(repository, rest);
-  // Later pages are of the commit that the first was of, whatever the branch does meanwhile.
+  // Later pages show the same commit as the first, even if the branch changes.
   const pin = cursorOf(request)?.pin ?? split.commit.id;
   const commit = pin === split.commit.id ? split.commit : await repository.commit(pin);
   if (!commit) throw noRevision(repository, pin);
@@ -53,7 +55,7 @@ const PATHS = z.object({
   expand: z.union([z.boolean(), z.string().transform((value) => truthy(value))]).optional(),
 });
 
-/** Paths that are not there are left out. */
+/** Answers with the paths that exist. */
 export async function pathsInfo(request: RepoRequest): Promise<HubReply> {
   const { repository, rest } = request;
   const { paths, expand = false } = await readForm(request, PATHS);
@@ -86,7 +88,7 @@ async function shown(
   });
 }
 
-/** Walks back from `commit` until every entry was different. */
+/** For each entry, walks back from `commit` to the last commit in which it was different. */
 async function lastCommits(
   repository: Repository,
   commit: HubCommit,

@@ -1,19 +1,24 @@
-// Git LFS as official clients speak it: the batch call that says where contents go, uploads in one piece or in parts,
-// and the call that joins the parts. Contents are checked before they count.
+// Uploads of large files. Git LFS (git-lfs docs/api/batch.md) with the multipart transfer of official clients: a
+// batch request returns the addresses, contents are sent in one piece or in parts, and a last request joins the
+// parts. Xet (huggingface.co/docs/xet), which Python's client uses where hf_xet is installed: a token, xorbs, and
+// shards that state which files the xorbs contain. Contents are verified before they count. Downloads do not use Xet:
+// no answer mentions it.
 
 import { statfs } from "node:fs/promises";
 import { z } from "zod";
-import { requireWriter, type Signer } from "../permissions.ts";
-import { HubRefusal, type HubReply, type HubRequest, json, readBytes, readJson, text } from "../reply.ts";
-import type { RepoRequest } from "../repo-request.ts";
 import type { HubStore } from "../store/hub-store.ts";
 import type { ExpectedContent } from "../store/objects.ts";
+import { HubRefusal } from "../store/refusal.ts";
 import { partCount, type Upload } from "../store/uploads.ts";
 import { shardFiles } from "../store/xet-formats.ts";
+import { requireWriter, type Signer } from "./permissions.ts";
+import { type HubReply, type HubRequest, json, readBytes, readJson, text } from "./reply.ts";
+import type { RepoRequest } from "./repo-request.ts";
 
+/** How uploads are signed and divided. */
 export interface TransferSettings {
   signer: Signer;
-  /** contents longer than this, in bytes, go in parts where the client can do so */
+  /** contents of more bytes are sent in parts, if the client supports it */
   multipartFrom: number;
   /** bytes of a part */
   partSize: number;
@@ -29,15 +34,15 @@ const BATCH = z.object({
 });
 
 const MEDIA = { "Content-Type": "application/vnd.git-lfs+json" };
-/** S3's, and that of addresses in one answer. */
+/** S3's limit; it also bounds the number of addresses in one answer. */
 const MOST_PARTS = 10_000;
-export const UPLOAD_PATH = "/api/lfs/upload";
+const UPLOAD_PATH = "/api/lfs/upload";
 
-/** Where contents go. Nothing but LFS's own transfers is offered here; Xet is in xet.ts. */
+/** Answers a batch request with the upload addresses of the contents that are missing. */
 export async function batch(request: RepoRequest, settings: TransferSettings): Promise<HubReply> {
   const { operation, transfers = ["basic"], objects, hash_algo = "sha256" } = await readJson(request, BATCH);
-  if (!/^sha_?256$/i.test(hash_algo)) throw new HubRefusal(409, "contents are named by their SHA-256 here");
-  if (operation !== "upload") throw new HubRefusal(422, "contents are downloaded from /resolve/ here, not by LFS");
+  if (!/^sha_?256$/i.test(hash_algo)) throw new HubRefusal(409, "this Hub identifies contents by their SHA-256 only");
+  if (operation !== "upload") throw new HubRefusal(422, "this Hub does not support downloads by LFS; use /resolve/");
   const parts = transfers.includes("multipart");
   const free = await freeBytes(request.store.root);
   const main = new Set((await request.repository.main()).files.map(({ sha256 }) => sha256));
@@ -64,7 +69,10 @@ async function inOnePiece({ base }: HubRequest, { sha256, size }: ExpectedConten
   return { actions: { upload: { href: `${base}${signer.sign(`${UPLOAD_PATH}/${sha256}`, { size })}` } } };
 }
 
-/** `uploadedParts` is ours: MD5s of parts that were sent before. Clients that do not know it send all. */
+/**
+ * `uploadedParts` is an extension: the MD5s of parts that were sent before. Other clients ignore it and send all
+ * parts.
+ */
 async function inParts(request: RepoRequest, content: ExpectedContent, settings: TransferSettings) {
   const { signer, partSize } = settings;
   const upload: Upload = { ...content, partSize: Math.max(partSize, Math.ceil(content.size / MOST_PARTS)) };
@@ -79,7 +87,7 @@ async function inParts(request: RepoRequest, content: ExpectedContent, settings:
   };
 }
 
-/** A content, or a part of one, at an address that `batch` gave. */
+/** Receives a content, or a part of one, at an address from `batch`. */
 export async function upload(request: HubRequest, store: HubStore, { signer }: TransferSettings): Promise<HubReply> {
   const { content, query } = signedContent(request, signer);
   const chunk = query.get("chunk");
@@ -98,14 +106,14 @@ const COMPLETION = z.object({
   parts: z.array(z.object({ partNumber: z.number().int().min(1), etag: z.string().max(100) })).max(MOST_PARTS),
 });
 
-/** All parts are sent: make them one. */
+/** Joins the parts of a content. */
 export async function complete(request: HubRequest, store: HubStore, { signer }: TransferSettings): Promise<HubReply> {
   const { content, query } = signedContent(request, signer);
   const { oid, parts } = await readJson(request, COMPLETION);
-  if (oid !== content.sha256) throw new HubRefusal(400, "the parts are of another file than the address");
+  if (oid !== content.sha256) throw new HubRefusal(400, "the parts belong to another file than the address");
   const md5s = [...parts].sort((a, b) => a.partNumber - b.partNumber).map(({ etag }) => etag.replace(/"/g, ""));
   if (md5s.some((md5) => !/^[0-9a-f]{32}$/.test(md5)))
-    throw new HubRefusal(400, "the ETag of a part is none that was given");
+    throw new HubRefusal(400, "the ETag of a part is not one that this Hub sent");
   await store.uploads.complete({ ...content, partSize: Number(query.get("chunk")) }, md5s);
   return json({}, { headers: MEDIA });
 }
@@ -117,7 +125,7 @@ function signedContent(request: HubRequest, signer: Signer): { content: Expected
   return { content: { sha256: request.segments.at(-1) as string, size: Number(query.get("size")) }, query };
 }
 
-/** Clients do not look at an answer before they have sent everything. */
+/** Reads and ignores the body, since clients do not read an answer before they have sent everything. */
 async function drained(request: HubRequest): Promise<HubReply> {
   for await (const _ of request.body);
   return text("");
@@ -130,12 +138,12 @@ async function freeBytes(folder: string): Promise<number> {
 
 const XET_PATH = "/api/xet";
 
-/** How long a client uses an answer before it asks again, in seconds. */
+/** Seconds for which a client may use the answer. */
 const LIFETIME = 3600;
 /** Longest shard, in bytes. */
 const LONGEST_SHARD = 64 * 2 ** 20;
 
-/** Where xorbs and shards go. The token is the caller's own: it may write here already. */
+/** The address for xorbs and shards. The token is the caller's own, which may write already. */
 export async function xetWriteToken(request: RepoRequest): Promise<HubReply> {
   const accessToken = /^Bearer +(\S+)/i.exec(request.header("authorization") ?? "")?.[1] ?? "";
   const casUrl = `${request.base}${XET_PATH}/${await request.store.xorbs.today()}`;
@@ -155,7 +163,7 @@ export async function uploadXorb(request: HubRequest, store: HubStore, day: stri
   return json({ was_inserted: true });
 }
 
-/** `POST /v1/shards`: all xorbs of its files are here by now. */
+/** `POST /v1/shards`: makes files from xorbs, all of which have been received. */
 export async function uploadShard(request: HubRequest, store: HubStore, day: string): Promise<HubReply> {
   requireWriter(request.caller);
   await store.xorbs.expectDay(day);
@@ -165,7 +173,7 @@ export async function uploadShard(request: HubRequest, store: HubStore, day: str
   return json({ result: 1 });
 }
 
-/** Chunks that others sent are not offered, and xorbs go nowhere but here. */
+/** Other addresses of Xet: deduplication against chunks of others, and downloads, are not offered. */
 export function xetHasNone(): never {
-  throw new HubRefusal(404, "a local Hub has nothing of this in Xet");
+  throw new HubRefusal(404, "a local Hub does not support this part of Xet");
 }

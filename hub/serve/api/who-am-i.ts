@@ -1,9 +1,15 @@
-// `/api/whoami-v2`: whose token this is and what it may do.
+// `/api/whoami-v2`: the user of the token, and what it permits. The answer has the form that official clients expect
+// from huggingface.co.
 
-import { HubRefusal, type HubReply, type HubRequest, json } from "../reply.ts";
+import { HubRefusal } from "../store/refusal.ts";
+import { type HubReply, type HubRequest, json } from "./reply.ts";
 
+/**
+ * Answers with the caller.
+ * @throws {HubRefusal} 401 without a token
+ */
 export function whoAmI({ caller }: HubRequest): HubReply {
-  if (!caller) throw new HubRefusal(401, "who you are is told to those who bring a token; set HF_TOKEN");
+  if (!caller) throw new HubRefusal(401, "a token is needed to tell who you are; set HF_TOKEN");
   const { user, role } = caller;
   return json({
     type: "user",

@@ -1,24 +1,27 @@
-// Files and commits as the Hub keeps them, with the ids that git would give them: of contents, of the pointers that
-// stand for large files, of trees and of commits. Pure functions; nothing is read or written.
+// Files and commits as the Hub stores them, with the same ids as in git (git-scm.com/book, "Git Objects"): of
+// contents, of the pointers that stand for large files, of trees and of commits. Also the rule which files are large
+// (LFS). The functions read and write nothing.
 
 import { createHash, type Hash } from "node:crypto";
 
+/** A file of a commit. */
 export interface HubFile {
-  /** `/` between its parts */
+  /** separated by slashes */
   path: string;
-  /** bytes */
+  /** in bytes */
   size: number;
-  /** of the content; names it in the object store */
+  /** SHA-256 of the content, its name in the object store */
   sha256: string;
   /** git's id of the content, or of the pointer of a large file */
   oid: string;
-  /** kept by LFS: its ETag is the SHA-256 */
+  /** whether the file is stored by LFS, so that its ETag is the SHA-256 */
   large: boolean;
 }
 
+/** A commit with all its files. */
 export interface HubCommit {
   id: string;
-  /** undefined for the first */
+  /** undefined for the first commit */
   parent?: string | undefined;
   title: string;
   message: string;
@@ -29,16 +32,20 @@ export interface HubCommit {
   files: HubFile[];
 }
 
-/** Hash of git's id of a blob; give it the content. @param size bytes of the content */
+/**
+ * Starts the hash that is git's id of a blob; the caller adds the content.
+ * @param size bytes of the content
+ */
 export function blobHash(size: number): Hash {
   return createHash("sha1").update(`blob ${size}\0`);
 }
 
-/** Text of the pointer file that git keeps in place of a large file. */
+/** The pointer file that git stores in place of a large file. */
 export function pointerText({ sha256, size }: Pick<HubFile, "sha256" | "size">): string {
   return `version https://git-lfs.github.com/spec/v1\noid sha256:${sha256}\nsize ${size}\n`;
 }
 
+/** Git's id of the pointer of a large file. */
 export function pointerOid(file: Pick<HubFile, "sha256" | "size">): string {
   const text = pointerText(file);
   return blobHash(text.length).update(text).digest("hex");
@@ -49,7 +56,7 @@ interface Tree {
   folders: Map<string, Tree>;
 }
 
-/** Git's ids of all folders of a commit, by path; the root's path is "". */
+/** Git's ids of all folders of a commit, by path. The path of the root is "". */
 export function treeIds(files: readonly Pick<HubFile, "path" | "oid">[]): Map<string, string> {
   const root: Tree = { files: new Map(), folders: new Map() };
   for (const { path, oid } of files) {
@@ -84,7 +91,10 @@ function treeId(tree: Tree, path: string, ids: Map<string, string>): string {
   return id;
 }
 
-/** A commit with its id. @param seconds since 1970, part of the id; the date that is shown if `date` is not given */
+/**
+ * Makes a commit and computes its id.
+ * @param seconds time since 1970, part of the id. The displayed `date` defaults to it
+ */
 export function makeCommit(
   commit: Omit<HubCommit, "id" | "date"> & { seconds: number; date?: string | undefined },
 ): HubCommit {
@@ -106,26 +116,31 @@ export function makeCommit(
   return { id, ...(parent && { parent }), title, message, author, date, files };
 }
 
-/** Order of paths everywhere: by UTF-16 code unit, so that it does not depend on a locale. */
+/** Compares by UTF-16 code units, so that the order does not depend on the locale. All paths are sorted this way. */
 export function compareText(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
 }
 
+/** Whether two sorted lists have the same paths and contents. */
 export function sameFiles(a: readonly HubFile[], b: readonly HubFile[]): boolean {
   return a.length === b.length && a.every(({ path, sha256 }, i) => path === b[i]?.path && sha256 === b[i]?.sha256);
 }
 
-/** A file from this size on is large whatever it holds. */
+/** Files of this size or more, in bytes, are large whatever they contain. */
 const LARGE_BYTES = 10 * 2 ** 20;
 
 const LARGE_NAMES =
   /\.(7z|arrow|bin|bz2|ckpt|ftz|gz|h5|joblib|lz4|mlmodel|model|msgpack|npy|npz|onnx|ot|parquet|pb|pickle|pkl|pt|pth|rar|safetensors|tar|tflite|tgz|wasm|xz|zip|zst|png|jpe?g|gif|webp|pdf|mp[34]|wav|flac)$|tfevents/i;
 
-/** How much of a file's beginning `isLarge` looks at, in bytes. */
+/** Number of bytes at the start of a file that `isLarge` needs. */
 export const SAMPLE_BYTES = 512;
 
+/**
+ * Whether a file is stored by LFS: by its name (the `.gitattributes` of a new repository on huggingface.co), its size,
+ * or a zero byte at its start.
+ */
 export function isLarge({ path, size, sample }: { path: string; size: number; sample: Uint8Array }): boolean {
-  // An empty file has nothing to upload.
+  // An empty file has no content to upload.
   if (size === 0) return false;
   return size >= LARGE_BYTES || LARGE_NAMES.test(path) || sample.subarray(0, SAMPLE_BYTES).includes(0);
 }

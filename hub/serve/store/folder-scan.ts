@@ -1,12 +1,12 @@
-// The files of a plain folder with their hashes, as a commit lists them. A file is hashed when its size or times have
-// changed since it was last seen, never again before. Links are followed to files inside the served folder alone.
+// The files of a plain folder with their hashes. A file is hashed again only if its size, times or inode have
+// changed. Links are followed only to files inside the served folder.
 
 import { createHash } from "node:crypto";
 import { constants } from "node:fs";
 import { type FileHandle, open, readdir, realpath, stat } from "node:fs/promises";
 import { join, sep } from "node:path";
-import { pathProblem, STORE_FOLDER } from "../names.ts";
 import { blobHash, compareText, type HubFile, isLarge, pointerOid, SAMPLE_BYTES } from "./commit-object.ts";
+import { pathProblem, STORE_FOLDER } from "./names.ts";
 import type { OpenContent } from "./objects.ts";
 
 interface Stamp {
@@ -18,7 +18,7 @@ interface Stamp {
 
 interface FoundFile {
   path: string;
-  /** where it is, links followed */
+  /** path after following links */
   real: string;
   stamp: Stamp;
 }
@@ -26,22 +26,24 @@ interface FoundFile {
 interface Hashed {
   file: HubFile;
   stamp: Stamp;
-  /** milliseconds since 1970 when hashing began */
+  /** when hashing began, in milliseconds since 1970 */
   began: number;
 }
 
+/** The state of a folder. */
 export interface FolderScan {
   files: HubFile[];
-  /** latest time of change of a file, in milliseconds since 1970; 0 without files */
+  /** latest modification time of a file, in milliseconds since 1970; 0 without files */
   changed: number;
 }
 
 const DEEPEST_FOLDER = 64;
-/** Bytes read at once. */
+/** Bytes of one read. */
 const READ_BYTES = 2 ** 20;
 
+/** Scans folders below the served one and remembers the hashes of their files. */
 export class FolderScanner {
-  /** the served folder, links followed */
+  /** the served folder, after following links */
   readonly root: string;
   private readonly hashed = new Map<string, Hashed>();
   private readonly hashing = new Map<string, Promise<HubFile | undefined>>();
@@ -50,7 +52,7 @@ export class FolderScanner {
     this.root = root;
   }
 
-  /** Hashes what has changed. */
+  /** Lists the files and hashes those that have changed. */
   async scan(folder: string): Promise<FolderScan> {
     const files: HubFile[] = [];
     let changed = 0;
@@ -63,7 +65,7 @@ export class FolderScanner {
     return { files: files.sort((a, b) => compareText(a.path, b.path)), changed };
   }
 
-  /** Paths alone, and the time of the latest change. Nothing is hashed. */
+  /** Lists the paths and the latest modification time, without hashing. */
   async list(folder: string): Promise<{ paths: string[]; changed: number }> {
     const found = await this.walk(folder);
     return {
@@ -72,13 +74,13 @@ export class FolderScanner {
     };
   }
 
-  /** One file, hashed if it has changed; undefined where there is none. */
+  /** One file, hashed if it has changed. Undefined if it does not exist. */
   async file(folder: string, path: string): Promise<HubFile | undefined> {
     const found = await this.find(folder, path).catch(ignoreGone);
     return found && this.hash(found).catch(ignoreGone);
   }
 
-  /** Opens a file if its content is what `file` says. */
+  /** Opens a file if its content is still that of `file`. */
   async open(folder: string, file: HubFile): Promise<OpenContent | undefined> {
     const found = await this.find(folder, file.path).catch(ignoreGone);
     if (!found || (await this.hash(found).catch(ignoreGone))?.sha256 !== file.sha256) return undefined;
@@ -111,7 +113,7 @@ export class FolderScanner {
     return stats.isFile() ? { path, real, stamp: stats } : undefined;
   }
 
-  /** Who asks for a file that is being hashed waits for it. */
+  /** Callers that ask for a file that is being hashed wait for the result. */
   private async hash(found: FoundFile): Promise<HubFile | undefined> {
     const key = hashedKey(found);
     const asked = Date.now();
@@ -130,7 +132,7 @@ export class FolderScanner {
 
   private async hashNow(found: FoundFile): Promise<HubFile | undefined> {
     const { path, real, stamp } = found;
-    // A file that changes under the reader is read again: a copy in progress has an end.
+    // A file that changes while it is read is read again, since a copy may be in progress.
     for (let before = stamp, tries = 0; tries < 3; tries++) {
       const began = Date.now();
       const handle = await openFile(real);
@@ -151,7 +153,7 @@ export class FolderScanner {
   }
 }
 
-/** Undefined if the file is not `size` bytes long. */
+/** Undefined if the file does not have `size` bytes. */
 async function hashFile(
   handle: FileHandle,
   { path, size }: { path: string; size: number },
@@ -178,22 +180,22 @@ async function hashFile(
 }
 
 /**
- * Whether a change after the hash would show in the times: clocks of file systems tick every few milliseconds, those of
- * some every second or two, and two changes in one tick look like one.
+ * Whether a change after hashing would show in the file's times. The clocks of file systems have steps of a few
+ * milliseconds, or of one or two seconds, and two changes within one step look the same.
  */
 function isSettled({ stamp, began }: Hashed): boolean {
   const tick = stamp.ctimeNs % 1_000_000_000n === 0n ? 2000 : 50;
   const age = began - milliseconds(stamp.ctimeNs);
-  // A clock that is far ahead says nothing.
+  // A time far in the future says nothing.
   return age > tick || age < -10_000;
 }
 
-/** A content reached by two names can be large by one of them alone. */
+/** A content with two names can be large under only one of them. */
 function hashedKey({ real, path }: FoundFile): string {
   return `${real}\0${path}`;
 }
 
-/** Links were followed already: one that took the file's place since is not. */
+/** Opens a path whose links were followed; a new link in its place is refused. */
 function openFile(real: string): Promise<FileHandle> {
   return open(real, constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0));
 }
@@ -206,12 +208,12 @@ function milliseconds(nanoseconds: bigint): number {
   return Number(nanoseconds / 1_000_000n);
 }
 
-/** A file that hub/files/atomic-file.ts has begun and not finished. */
+/** Whether files/atomic-file.ts is still writing the file. */
 function isTemporary(name: string): boolean {
   return /^\..+\.[0-9a-f]{12}\.tmp$/.test(name);
 }
 
-/** A file that went away, or that may not be read, is not there. */
+/** Treats a file that is gone or cannot be read as missing. */
 function ignoreGone(error: unknown): undefined {
   const code = (error as NodeJS.ErrnoException).code ?? "";
   if (["ENOENT", "ENOTDIR", "EACCES", "EPERM", "ELOOP"].includes(code)) return undefined;

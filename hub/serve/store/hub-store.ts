@@ -1,5 +1,6 @@
-// All repositories of one served folder: which there are, and one object for each. A repository is there when its folder
-// is: `models/<owner>/<name>`, or `models/<name>` with files in it.
+// All repositories of a served folder. A repository exists if its folder does: `models/<owner>/<name>`, or
+// `models/<name>` with a config.json or README.md. So a new repository's folder is created last and removed first,
+// and a private one is never visible to others.
 
 import { randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
@@ -7,9 +8,9 @@ import { lstat, mkdir, readdir, realpath, rename, rm, stat } from "node:fs/promi
 import { dirname, join } from "node:path";
 import type { RepoType } from "../../access/repository.ts";
 import { lockFile } from "../../cache/lock.ts";
-import { isRepoId, isRepoPart, STORE_FOLDER, TYPE_FOLDERS } from "../names.ts";
 import { compareText } from "./commit-object.ts";
 import { FolderScanner } from "./folder-scan.ts";
+import { isRepoId, isRepoPart, STORE_FOLDER, TYPE_FOLDERS } from "./names.ts";
 import { ObjectStore } from "./objects.ts";
 import { RepoRecords } from "./records.ts";
 import { MAIN, Repository } from "./repository.ts";
@@ -17,6 +18,7 @@ import { UploadStore } from "./uploads.ts";
 import { finishCheckout } from "./write-commit.ts";
 import { XorbStore } from "./xorbs.ts";
 
+/** The served folder and the Hub's own data in it. */
 export class HubStore {
   readonly root: string;
   readonly objects: ObjectStore;
@@ -33,14 +35,20 @@ export class HubStore {
     this.scanner = new FolderScanner(root);
   }
 
-  /** @throws if `folder` is no folder */
+  /**
+   * Opens a served folder.
+   * @throws if `folder` is not a folder
+   */
   static async open(folder: string): Promise<HubStore> {
     const root = await realpath(folder);
     if (!(await stat(root)).isDirectory()) throw new Error("it is not a folder");
     return new HubStore(root);
   }
 
-  /** Finishes what a killed server had begun, and removes what it left. A folder that cannot be written stays as it is. */
+  /**
+   * Finishes what a killed server had started and removes its temporary files. A folder that cannot be written is
+   * left unchanged.
+   */
   async recover(): Promise<void> {
     for (const type of ["model", "dataset"] as const) {
       for (const id of await this.ids(type)) {
@@ -54,7 +62,7 @@ export class HubStore {
     await rm(this.storeFolder("trash"), { recursive: true, force: true }).catch(() => {});
   }
 
-  /** Folder for what is written down below the served one. */
+  /** A folder for the Hub's own data. */
   storeFolder(...names: string[]): string {
     return join(this.root, STORE_FOLDER, ...names);
   }
@@ -67,7 +75,10 @@ export class HubStore {
     return this.storeFolder("repositories", TYPE_FOLDERS[type], ...id.split("/"));
   }
 
-  /** Undefined where there is none. A bare name stands for the only owner's repository of that name. */
+  /**
+   * Finds a repository. A bare name also stands for the only repository of that name, whoever owns it. Undefined if
+   * there is none.
+   */
   async find(type: RepoType, id: string): Promise<Repository | undefined> {
     if (!isRepoId(id)) return undefined;
     if (await this.exists(type, id)) return this.repository(type, id);
@@ -76,7 +87,7 @@ export class HubStore {
     return named.length === 1 ? this.repository(type, named[0] as string) : undefined;
   }
 
-  /** The repository of that name, whether its folder is there or not. */
+  /** The object of a repository, whether its folder exists or not. */
   repository(type: RepoType, id: string): Repository {
     const key = `${type}/${id}`;
     let repository = this.repositories.get(key);
@@ -93,7 +104,7 @@ export class HubStore {
     this.repositories.delete(`${type}/${id}`);
   }
 
-  /** Sorted. */
+  /** The ids of all repositories, sorted. */
   async ids(type: RepoType): Promise<string[]> {
     const ids: string[] = [];
     for (const owner of await this.folders(join(this.root, TYPE_FOLDERS[type]))) {
@@ -108,7 +119,7 @@ export class HubStore {
     return entries.filter((entry) => entry.isDirectory() && isRepoPart(entry.name)).map(({ name }) => name);
   }
 
-  /** Links do not count: they could lead anywhere. */
+  /** Whether the repository exists. Links do not count, since they could lead anywhere. */
   async exists(type: RepoType, id: string): Promise<boolean> {
     const folder = this.repoFolder(type, id);
     const places = id.includes("/") ? [join(folder, ".."), folder] : [folder];
@@ -124,7 +135,7 @@ interface RepoKey {
   id: string;
 }
 
-/** Undefined if there is one of that name. */
+/** Creates a repository. Undefined if it exists already. */
 export function createRepository(
   store: HubStore,
   { type, id, private: isPrivate }: RepoKey & { private: boolean },
@@ -139,7 +150,7 @@ export function createRepository(
   });
 }
 
-/** False if there is none of that name. */
+/** Deletes a repository. False if it does not exist. */
 export function deleteRepository(store: HubStore, { type, id }: RepoKey): Promise<boolean> {
   return alone(store, async () => {
     if (!(await store.exists(type, id))) return false;
@@ -152,7 +163,7 @@ export function deleteRepository(store: HubStore, { type, id }: RepoKey): Promis
   });
 }
 
-/** Gone at once, whatever happens while it is removed. */
+/** Renames a folder away and then deletes it, so that it disappears in one step. */
 async function discard(store: HubStore, folder: string): Promise<void> {
   const away = store.storeFolder("trash", randomBytes(8).toString("hex"));
   await mkdir(dirname(away), { recursive: true });
@@ -166,7 +177,7 @@ async function discard(store: HubStore, folder: string): Promise<void> {
   if (moved) await rm(away, { recursive: true, force: true });
 }
 
-/** One at a time, in whatever process. */
+/** Runs one change of the list of repositories at a time, across all processes. */
 async function alone<T>(store: HubStore, work: () => Promise<T>): Promise<T> {
   const release = await lockFile(store.storeFolder("repositories.lock"));
   try {

@@ -1,28 +1,31 @@
-// Contents by their SHA-256, each in a file of its own below `objects/`. A content is there whole and checked or not at
-// all; it is never changed. Which commit needs it is not known here.
+// Contents by their SHA-256, one file each below `objects/`. A content is stored completely and verified or not at
+// all, and never changed.
 
 import { createHash, randomBytes } from "node:crypto";
 import { type BigIntStats, constants } from "node:fs";
 import { copyFile, type FileHandle, mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { stageFile } from "../../files/atomic-file.ts";
-import { HubRefusal } from "../reply.ts";
+import { HubRefusal } from "./refusal.ts";
 
+/** A content by its hash and size. */
 export interface ExpectedContent {
   sha256: string;
-  /** bytes */
+  /** in bytes */
   size: number;
 }
 
+/** A content that is open for reading. The caller closes the handle. */
 export interface OpenContent {
   handle: FileHandle;
-  /** when the content was what it should be */
+  /** status of the file when its content was verified */
   stats: BigIntStats;
 }
 
-/** Unfinished files of a process that died are removed after this time, in milliseconds. */
+/** Unfinished files of a killed process are removed after this time, in milliseconds. */
 const LEFT_OVER = 24 * 3600 * 1000;
 
+/** The contents of all repositories. */
 export class ObjectStore {
   private readonly folder: string;
 
@@ -50,8 +53,8 @@ export class ObjectStore {
   }
 
   /**
-   * Keeps a content as it comes in.
-   * @throws {HubRefusal} 400 if it is not what was promised; nothing is kept then
+   * Stores a content while it arrives.
+   * @throws {HubRefusal} 400 if it does not match the hash and size; nothing is stored then
    */
   async receive(content: AsyncIterable<Uint8Array>, expected: ExpectedContent): Promise<void> {
     const path = this.path(expected.sha256);
@@ -80,14 +83,14 @@ export class ObjectStore {
     }
   }
 
-  /** Keeps a small content that is in memory. */
+  /** Stores a small content that is in memory. */
   async add(content: Uint8Array): Promise<ExpectedContent> {
     const expected = { sha256: createHash("sha256").update(content).digest("hex"), size: content.length };
     if (!(await this.has(expected))) await this.receive(once(content), expected);
     return expected;
   }
 
-  /** Puts a copy of a content at `target`, in place of what is there. Shares the blocks on disks that can. */
+  /** Copies a content to `target`, replacing what is there. Disks that can share blocks do. */
   async copyTo(content: ExpectedContent, target: string): Promise<void> {
     const temporary = join(this.folder, `.copy.${randomBytes(6).toString("hex")}.tmp`);
     try {
@@ -100,7 +103,7 @@ export class ObjectStore {
     }
   }
 
-  /** Removes what killed processes left unfinished. */
+  /** Removes the unfinished files of killed processes. */
   async sweep(now = Date.now()): Promise<void> {
     for (const name of await readdir(this.folder, { recursive: true }).catch(() => [])) {
       if (!name.endsWith(".tmp")) continue;

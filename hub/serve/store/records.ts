@@ -1,24 +1,26 @@
-// What is written down of a repository besides contents: settings, commits, and where branches and tags point. One
-// small JSON file each, replaced whole. What a commit means for the plain folder is repository.ts's business.
+// The records of a repository: settings, commits, and where branches and tags point. Each is one small JSON file that
+// is replaced atomically. repository.ts relates commits to the plain folder.
 
 import { mkdir, readdir, readFile, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { z } from "zod";
 import { writeFileAtomically } from "../../files/atomic-file.ts";
-import { COMMIT_ID } from "../names.ts";
 import type { HubCommit } from "./commit-object.ts";
+import { COMMIT_ID } from "./names.ts";
 
 const SETTINGS = z.object({
   private: z.boolean().default(false),
   gated: z.union([z.literal(false), z.enum(["auto", "manual"])]).default(false),
 });
+/** Visibility of a repository. */
 export type RepoSettings = z.infer<typeof SETTINGS>;
 
 const REF = z.object({
   commit: z.string().regex(COMMIT_ID),
-  /** the plain folder is being made equal to `commit`; only on `main`, which was at `from` before */
+  /** the plain folder is being updated to `commit`; only for `main`, which was at `from` before */
   pending: z.object({ from: z.string().regex(COMMIT_ID) }).optional(),
 });
+/** Where a branch or tag points. */
 export type Ref = z.infer<typeof REF>;
 
 const HASH = z.string().regex(/^[0-9a-f]+$/);
@@ -34,8 +36,10 @@ const COMMIT = z.object({
   ),
 });
 
+/** Branches (`heads`) or tags. */
 export type RefKind = "heads" | "tags";
 
+/** The records of one repository, in a folder of their own. */
 export class RepoRecords {
   readonly folder: string;
 
@@ -63,7 +67,7 @@ export class RepoRecords {
     await rm(this.refPath(kind, name), { force: true });
   }
 
-  /** Names of branches or tags that were written down. `main` may be missing: the folder itself is it. */
+  /** Names of recorded branches or tags. `main` may be missing, since it is the folder itself. */
   async refNames(kind: RefKind): Promise<string[]> {
     const names = await readdir(join(this.folder, "refs", kind)).catch(() => []);
     return names
@@ -94,7 +98,7 @@ async function writeJson(path: string, value: unknown): Promise<void> {
   await writeFileAtomically(path, JSON.stringify(value));
 }
 
-/** Undefined where there is no such file. */
+/** Undefined if the file does not exist. */
 async function readJson<T>(path: string, schema: z.ZodType<T>): Promise<T | undefined> {
   const text = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
     if (error.code === "ENOENT" || error.code === "ENOTDIR") return undefined;
@@ -102,6 +106,6 @@ async function readJson<T>(path: string, schema: z.ZodType<T>): Promise<T | unde
   });
   if (text === undefined) return undefined;
   const parsed = schema.safeParse(JSON.parse(text));
-  if (!parsed.success) throw new Error(`${path}: not what a local Hub writes: ${parsed.error.issues[0]?.message}`);
+  if (!parsed.success) throw new Error(`${path}: was not written by a local Hub: ${parsed.error.issues[0]?.message}`);
   return parsed.data;
 }

@@ -1,20 +1,21 @@
-// One repository: which commit a revision is, and the content of a commit's files. `main` is the plain folder as it is
-// at this moment; other branches, tags and history are in the records. Reading never writes.
+// One repository: the commit of a revision, and the contents of its files. `main` is the current state of the plain
+// folder; other branches, tags and history are in the records. Reading never writes.
 
 import { join } from "node:path";
 import type { RepoType } from "../../access/repository.ts";
 import { lockFile } from "../../cache/lock.ts";
-import { COMMIT_ID } from "../names.ts";
 import { type HubCommit, type HubFile, makeCommit, sameFiles } from "./commit-object.ts";
 import type { FolderScan, FolderScanner } from "./folder-scan.ts";
+import { COMMIT_ID } from "./names.ts";
 import type { ObjectStore, OpenContent } from "./objects.ts";
 import type { Ref, RepoRecords, RepoSettings } from "./records.ts";
 
+/** The branch that is the plain folder. */
 export const MAIN = "main";
-/** Commits of plain folders that are kept in mind after the folder has changed. */
+/** Number of unrecorded commits of the plain folder that are remembered after the folder has changed. */
 const REMEMBERED = 32;
 
-export interface RepositoryPlaces {
+interface RepositoryPlaces {
   type: RepoType;
   id: string;
   /** the plain folder */
@@ -24,6 +25,7 @@ export interface RepositoryPlaces {
   scanner: FolderScanner;
 }
 
+/** A repository that is served from a plain folder and its records. */
 export class Repository {
   readonly type: RepoType;
   readonly id: string;
@@ -32,7 +34,7 @@ export class Repository {
   readonly objects: ObjectStore;
   readonly scanner: FolderScanner;
   private readonly seen = new Map<string, HubCommit>();
-  /** ends when the last one who asked to change something is done */
+  /** resolves when the previous change is finished */
   private last: Promise<void> = Promise.resolve();
 
   constructor({ type, id, folder, records, objects, scanner }: RepositoryPlaces) {
@@ -48,7 +50,7 @@ export class Repository {
     return this.records.settings();
   }
 
-  /** The commit of `main`, or of a branch, a tag or a commit id. Undefined where there is none. */
+  /** The commit of a branch, a tag or a commit id. Undefined if there is none. */
   async commit(revision: string): Promise<HubCommit | undefined> {
     const name = revision.replace(/^refs\/(heads|tags)\//, "");
     if (name === MAIN || revision === "HEAD") return this.main();
@@ -62,21 +64,21 @@ export class Repository {
     return ref && this.stored(ref.commit);
   }
 
-  /** The commit that the plain folder is at. */
+  /** The commit of the plain folder. */
   async main(): Promise<HubCommit> {
     for (;;) {
       const ref = await this.records.ref("heads", MAIN);
-      // While the folder is being made equal to a commit, that commit is what counts.
+      // While the folder is being updated to a commit, that commit counts, not the folder.
       if (ref?.pending) return this.stored(ref.commit);
       const last = ref && (await this.stored(ref.commit));
       const scan = await this.scanner.scan(this.folder);
-      // A commit that began meanwhile may have been seen half done.
+      // A commit that started during the scan may have changed the folder halfway.
       if (!sameRef(ref, await this.records.ref("heads", MAIN))) continue;
       return last && sameFiles(last.files, scan.files) ? last : this.remember(folderCommit(scan, last));
     }
   }
 
-  /** Opens the content of a file of a commit; undefined if it was not kept (a file edited by hand takes the old one away). */
+  /** Opens the content of a file of a commit. Undefined if it was not kept, because the file was edited by hand. */
   async open(file: HubFile): Promise<OpenContent | undefined> {
     const kept = (await this.objects.open(file)) ?? (await this.scanner.open(this.folder, file));
     if (kept) return kept;
@@ -84,7 +86,7 @@ export class Repository {
     return moved && this.scanner.open(this.folder, moved);
   }
 
-  /** One who changes something at a time, in whatever process. */
+  /** Runs changes one at a time, across all processes. */
   async exclusively<T>(work: () => Promise<T>): Promise<T> {
     const before = this.last;
     let done = () => {};
@@ -104,12 +106,12 @@ export class Repository {
     }
   }
 
-  /** One file of the plain folder. */
+  /** A file in the current state of the plain folder. */
   fileNow(path: string): Promise<HubFile | undefined> {
     return this.scanner.file(this.folder, path);
   }
 
-  /** Branches with their commits, `main` first. */
+  /** Branches and their commits, `main` first. */
   async branches(): Promise<{ name: string; commit: string }[]> {
     const others = (await this.refs("heads")).filter(({ name }) => name !== MAIN);
     return [{ name: MAIN, commit: (await this.main()).id }, ...others];
@@ -119,7 +121,7 @@ export class Repository {
     return this.refs("tags");
   }
 
-  /** A commit and those before it, latest first. */
+  /** A commit and its ancestors, latest first. */
   async *history(commit: HubCommit): AsyncGenerator<HubCommit> {
     for (let at: HubCommit | undefined = commit; at; ) {
       yield at;
@@ -135,7 +137,7 @@ export class Repository {
 
   private async stored(id: string): Promise<HubCommit> {
     const commit = this.seen.get(id) ?? (await this.records.commit(id));
-    if (!commit) throw new Error(`${this.type} ${this.id}: a branch points to commit ${id}, which is not there`);
+    if (!commit) throw new Error(`${this.type} ${this.id}: a branch points to commit ${id}, which does not exist`);
     return commit;
   }
 
@@ -151,8 +153,8 @@ export class Repository {
 }
 
 /**
- * The commit of a folder that nobody pushed. Its id depends on the files and on the commit before it alone, so that it
- * is the same after a restart and in another place.
+ * The commit of a folder whose state was not pushed. Its id depends only on the files and the previous commit, so
+ * that it is the same after a restart and on another machine.
  */
 function folderCommit({ files, changed }: FolderScan, parent: HubCommit | undefined): HubCommit {
   const before = new Map(parent?.files.map((file) => [file.path, file]));
@@ -163,7 +165,7 @@ function folderCommit({ files, changed }: FolderScan, parent: HubCommit | undefi
     author: "folder",
     seconds: 0,
     date: new Date(changed).toISOString(),
-    // What was pushed as a large file stays one, whatever its name would say.
+    // A file that was pushed as large stays large, whatever its name is.
     files: files.map((file) => {
       const earlier = before.get(file.path);
       return earlier?.sha256 === file.sha256 ? earlier : file;

@@ -1,26 +1,29 @@
-// Parts of large uploads, kept until all are there, so that neither a client's end nor the server's sends them again.
-// Each part is a file named by its number and MD5; whole uploads become objects.
+// Parts of large uploads. They are kept until all have arrived, so that neither a client's nor the server's restart
+// causes them to be sent again. Each part is a file named by its number and MD5; a complete upload becomes an object.
 
 import { createHash, randomBytes } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { mkdir, readdir, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { stageFile } from "../../files/atomic-file.ts";
-import { HubRefusal } from "../reply.ts";
 import type { ExpectedContent, ObjectStore } from "./objects.ts";
+import { HubRefusal } from "./refusal.ts";
 
+/** A content that is uploaded in parts. */
 export interface Upload extends ExpectedContent {
-  /** bytes of every part but the last */
+  /** bytes of every part except the last */
   partSize: number;
 }
 
-/** Parts that nobody came back for are removed after this time, in milliseconds. */
+/** Parts of an abandoned upload are removed after this time, in milliseconds. */
 const FORGOTTEN = 7 * 24 * 3600 * 1000;
 
+/** Number of parts of an upload. */
 export function partCount({ size, partSize }: Upload): number {
   return Math.ceil(size / partSize);
 }
 
+/** The received parts of all unfinished uploads. */
 export class UploadStore {
   private readonly folder: string;
   private readonly objects: ObjectStore;
@@ -30,7 +33,7 @@ export class UploadStore {
     this.objects = objects;
   }
 
-  /** MD5 of the parts that are here, by number from 1. */
+  /** The MD5s of the received parts, by their number from 1. */
   async parts(upload: Upload): Promise<Map<number, string>> {
     const names = await readdir(this.place(upload)).catch(() => []);
     return new Map(
@@ -41,7 +44,11 @@ export class UploadStore {
     );
   }
 
-  /** @returns MD5 of the part. @throws {HubRefusal} 400 if it is not as long as it must be */
+  /**
+   * Stores a part.
+   * @returns its MD5
+   * @throws {HubRefusal} 400 if its length is wrong
+   */
   async receivePart(upload: Upload, number: number, content: AsyncIterable<Uint8Array>): Promise<string> {
     const expected = Math.min(upload.partSize, upload.size - (number - 1) * upload.partSize);
     const place = this.place(upload);
@@ -71,25 +78,26 @@ export class UploadStore {
   }
 
   /**
-   * Makes an object of the parts.
-   * @param md5s of the parts in order, as the client knows them
-   * @throws {HubRefusal} 400 if a part is not here or the whole is not what was announced; the parts are then gone
+   * Joins the parts to an object.
+   * @param md5s MD5s of the parts in order, as the client knows them
+   * @throws {HubRefusal} 400 if a part is missing, or the whole does not match the announced hash; all parts are then
+   * removed
    */
   async complete(upload: Upload, md5s: readonly string[]): Promise<void> {
-    // An answer that was lost is asked for again.
+    // The client repeats the request when the answer was lost.
     if (await this.objects.has(upload)) return;
     if (md5s.length !== partCount(upload)) {
-      throw new HubRefusal(400, `the upload has ${partCount(upload)} parts, ${md5s.length} were named`);
+      throw new HubRefusal(400, `the upload has ${partCount(upload)} parts, but ${md5s.length} were listed`);
     }
     for (const [i, md5] of md5s.entries()) {
       if (!(await stat(this.partPath(upload, i + 1, md5)).catch(() => undefined))) {
-        throw new HubRefusal(400, `part ${i + 1} is not here as it was sent; send it again`);
+        throw new HubRefusal(400, `part ${i + 1} was not received with this MD5; send it again`);
       }
     }
     try {
       await this.objects.receive(this.joined(upload, md5s), upload);
     } catch (error) {
-      // Which part is wrong cannot be known.
+      // It is unknown which part is wrong.
       if (error instanceof HubRefusal) await this.drop(upload);
       throw error;
     }

@@ -1,32 +1,34 @@
-// Adds a commit to a branch. One small file written at one moment decides whether it is there: killed before it, the
-// branch is as it was; killed after it, the commit is whole and the plain folder is brought up to it later.
+// Adds commits to a branch and brings the plain folder up to date. Writing one small file decides whether a commit
+// exists: if the server is killed before, the branch is unchanged; if it is killed after, the commit is complete and
+// the folder is updated later. Every step of the update can be repeated; repository.ts ignores the folder meanwhile.
 
 import { lstat, mkdir, rmdir, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { syncFolder } from "../../files/atomic-file.ts";
 import { quote } from "../../files/file-error.ts";
-import { HubRefusal } from "../reply.ts";
 import { type HubCommit, type HubFile, makeCommit, sameFiles } from "./commit-object.ts";
 import type { ObjectStore } from "./objects.ts";
+import { HubRefusal } from "./refusal.ts";
 import { MAIN, type Repository } from "./repository.ts";
 
-export interface CommitRequest {
+interface CommitRequest {
   branch: string;
   title: string;
   message: string;
   author: string;
-  /** the branch must still be there */
+  /** commit that the branch must still have */
   parent?: string | undefined;
-  /** turns the files of the branch, by path, into those of the commit */
+  /** changes the files of the branch, by path, into those of the commit */
   change(files: Map<string, HubFile>): void;
   /** milliseconds since 1970 */
   now?: number;
 }
 
 /**
- * The new commit, or the branch's own where nothing would change. Contents of new files must be in the object store, or
- * in a file that the branch has.
- * @throws {HubRefusal} 412 if the branch has moved on, 404 if there is none, 400 if the files cannot be
+ * Adds a commit.
+ * @returns the new commit, or the branch's latest if nothing changes. The contents of new files must be in the object
+ * store or in another file of the branch
+ * @throws {HubRefusal} 412 if the branch has changed, 404 if it does not exist, 400 if the files are invalid
  */
 export function writeCommit(repository: Repository, request: CommitRequest): Promise<HubCommit> {
   return repository.exclusively(async () => {
@@ -35,7 +37,7 @@ export function writeCommit(repository: Repository, request: CommitRequest): Pro
     if (request.parent !== undefined && request.parent !== head.id) {
       throw new HubRefusal(
         412,
-        `${quote(request.branch)} is at ${head.id} by now, not at ${request.parent}; pull and try again`,
+        `${quote(request.branch)} is at ${head.id} now, not at ${request.parent}; pull and try again`,
       );
     }
     const files = new Map(head.files.map((file) => [file.path, file]));
@@ -56,13 +58,16 @@ export function writeCommit(repository: Repository, request: CommitRequest): Pro
     await records.writeCommit(head);
     await records.writeCommit(commit);
     await records.writeRef("heads", MAIN, { commit: commit.id, pending: { from: head.id } });
-    // From here on the commit is made. If the folder cannot follow now, it is served from the store until it can.
+    // The commit exists from here on. If the folder cannot be updated now, the commit is served from the store.
     await finishCheckout(repository).catch(() => {});
     return commit;
   });
 }
 
-/** Makes the branch one commit, without a parent, of the files that it has. @throws {HubRefusal} 404 if there is none */
+/**
+ * Replaces a branch by one commit without a parent.
+ * @throws {HubRefusal} 404 if the branch does not exist
+ */
 export function squashBranch(
   repository: Repository,
   { branch, title, author, now = Date.now() }: Pick<CommitRequest, "branch" | "title" | "author" | "now">,
@@ -77,17 +82,17 @@ export function squashBranch(
   });
 }
 
-/** Brings the plain folder up to a commit that was made and not laid out. To be called with the repository's lock. */
+/** Finishes updating the plain folder to a commit. The caller must hold the repository's lock. */
 export async function finishCheckout({ records, folder, objects }: Repository): Promise<void> {
   const ref = await records.ref("heads", MAIN);
   if (!ref?.pending) return;
   const [from, to] = [await records.commit(ref.pending.from), await records.commit(ref.commit)];
-  if (!from || !to) throw new Error(`${folder}: a commit that its records name is not there`);
+  if (!from || !to) throw new Error(`${folder}: a commit of its records does not exist`);
   await checkOut({ folder, from, to }, objects);
   await records.writeRef("heads", MAIN, { commit: ref.commit });
 }
 
-/** Writes a commit and all its contents into the store, for a branch or tag that is to stay. */
+/** Copies a commit and its contents to the store, for a branch or tag. */
 export async function keepCommit(repository: Repository, commit: HubCommit): Promise<void> {
   for (const file of commit.files) await keepContent(repository, file);
   await repository.records.writeCommit(commit);
@@ -97,11 +102,14 @@ async function headOf(repository: Repository, branch: string): Promise<HubCommit
   const ref = branch === MAIN ? undefined : await repository.records.ref("heads", branch);
   const head = branch === MAIN ? await repository.main() : ref && (await repository.commit(ref.commit));
   if (!head)
-    throw new HubRefusal(404, `${repository.id} has no branch ${quote(branch)}; make it first`, "RevisionNotFound");
+    throw new HubRefusal(404, `${repository.id} has no branch ${quote(branch)}; create it first`, "RevisionNotFound");
   return head;
 }
 
-/** What the commit adds, and what it takes away from the plain folder: a commit stays readable after the next. */
+/**
+ * Copies to the store what a commit adds, and what it removes from the plain folder, so that the earlier commit can
+ * still be read.
+ */
 async function keepContents(repository: Repository, from: HubCommit, to: HubCommit): Promise<void> {
   const { written, removed } = difference({ from, to });
   const before = new Map(from.files.map((file) => [file.path, file]));
@@ -113,7 +121,7 @@ async function keepContent(repository: Repository, file: HubFile): Promise<void>
   const { objects } = repository;
   if (await objects.has(file)) return;
   const content = await repository.open(file);
-  if (!content) throw new HubRefusal(409, `${quote(file.path)} was changed by hand meanwhile; try again`);
+  if (!content) throw new HubRefusal(409, `${quote(file.path)} was edited in the meantime; try again`);
   try {
     await objects.receive(content.handle.createReadStream({ autoClose: false }), file);
   } finally {
@@ -121,7 +129,7 @@ async function keepContent(repository: Repository, file: HubFile): Promise<void>
   }
 }
 
-/** No file can be where a folder is. */
+/** A file and a folder cannot have the same path. */
 function checkFolders(files: ReadonlyMap<string, HubFile>): void {
   for (const path of files.keys()) {
     for (let slash = path.indexOf("/"); slash >= 0; slash = path.indexOf("/", slash + 1)) {
@@ -133,14 +141,14 @@ function checkFolders(files: ReadonlyMap<string, HubFile>): void {
   }
 }
 
-export interface FolderChange {
+interface FolderChange {
   /** the plain folder */
   folder: string;
   from: HubCommit;
   to: HubCommit;
 }
 
-/** Files that `to` has otherwise than `from`, and paths that it no longer has. */
+/** The files of `to` that are not the same in `from`, and the files of `from` that are gone. */
 export function difference({ from, to }: Omit<FolderChange, "folder">): { written: HubFile[]; removed: HubFile[] } {
   const before = new Map(from.files.map((file) => [file.path, file]));
   const after = new Set(to.files.map(({ path }) => path));
@@ -151,10 +159,10 @@ export function difference({ from, to }: Omit<FolderChange, "folder">): { writte
 }
 
 /**
- * Whether the folder can take the change, before anything is promised.
- * @throws {HubRefusal} 409 if a link or another thing is in the way
+ * Checks that the folder can be updated, before the commit is made.
+ * @throws {HubRefusal} 409 if a link or something else is in the way
  */
-export async function checkWays(change: FolderChange): Promise<void> {
+async function checkWays(change: FolderChange): Promise<void> {
   const { written, removed } = difference(change);
   const leaving = new Set(removed.map(({ path }) => path));
   const seen = new Set<string>();
@@ -166,14 +174,14 @@ export async function checkWays(change: FolderChange): Promise<void> {
       seen.add(parent);
       const stats = await lstat(join(change.folder, parent)).catch(() => undefined);
       if (stats && !stats.isDirectory()) {
-        throw new HubRefusal(409, `${quote(parent)} is no folder in the Hub's own folder; remove it there`);
+        throw new HubRefusal(409, `${quote(parent)} is not a folder in the Hub's own folder; remove it there`);
       }
     }
   }
 }
 
-/** All that `to` has otherwise than `from` must be in the object store. */
-export async function checkOut(change: FolderChange, objects: ObjectStore): Promise<void> {
+/** Updates the folder. All files that differ between `from` and `to` must be in the object store. */
+async function checkOut(change: FolderChange, objects: ObjectStore): Promise<void> {
   const { folder } = change;
   const { written, removed } = difference(change);
   const touched = new Set<string>();
@@ -190,7 +198,7 @@ export async function checkOut(change: FolderChange, objects: ObjectStore): Prom
   for (const place of touched) await syncFolder(place);
 }
 
-/** Git knows no empty folders. */
+/** Removes empty parent folders, since git does not have empty folders. */
 async function removeEmpty(folder: string, path: string): Promise<void> {
   for (let at = path; at !== "."; at = dirname(at)) {
     const removed = await rmdir(join(folder, at)).then(
@@ -201,7 +209,7 @@ async function removeEmpty(folder: string, path: string): Promise<void> {
   }
 }
 
-/** Removed before, and by now there may be a folder in the file's place, or a file in its folder's. */
+/** Removes a file. It may be gone already, and a folder may be in its place or a file in the place of its folder. */
 async function removeFile(path: string): Promise<void> {
   await unlink(path).catch(async (error: NodeJS.ErrnoException) => {
     if (["ENOENT", "ENOTDIR"].includes(error.code ?? "")) return;

@@ -1,9 +1,12 @@
-// Shards: which chunks of which xorbs make a file (huggingface.co/docs/xet, "Shard format"). Only the files are read;
-// what a shard says of xorbs serves to find chunks again, which a local Hub does not offer.
+// The formats of Xet uploads (huggingface.co/docs/xet, "Shard format" and "Xorb format"). A shard states which chunks
+// of which xorbs make a file; its part about xorbs is for deduplication, which a local Hub does not offer, and is
+// ignored. A xorb is a sequence of chunks, each with a header of 8 bytes and compressed by itself; its optional
+// footer repeats the headers. Chunks are compressed as LZ4 frames (github.com/lz4/lz4, doc/lz4_Frame_format.md).
+// Contents are verified by the SHA-256 of the whole file.
 
 import { decompressLz4Raw } from "hyparquet-compressors";
-import { HubRefusal } from "../reply.ts";
 import type { ExpectedContent } from "./objects.ts";
+import { HubRefusal } from "./refusal.ts";
 
 /** Chunks `first` … `end - 1` of a xorb. */
 export interface XetTerm {
@@ -12,11 +15,12 @@ export interface XetTerm {
   end: number;
 }
 
+/** A file as the sequence of its chunks. */
 export interface XetFile extends ExpectedContent {
   terms: XetTerm[];
 }
 
-/** Of every header and entry. */
+/** Bytes of every header and entry of a shard. */
 const ENTRY = 48;
 const HASH = 32;
 const SHARD_MAGIC = Buffer.from(
@@ -27,10 +31,12 @@ const SHARD_VERSION = 2;
 const WITH_VERIFICATION = 0x8000_0000;
 const WITH_METADATA = 0x4000_0000;
 
-/** @throws {HubRefusal} 400 if it is no shard, or does not say a file's SHA-256 */
+/**
+ * Reads the files of a shard.
+ * @throws {HubRefusal} 400 if it is not a shard, or does not state a file's SHA-256
+ */
 export function shardFiles(shard: Buffer): XetFile[] {
-  if (shard.length < ENTRY || !shard.subarray(0, HASH).equals(SHARD_MAGIC))
-    throw noShard("it has not the first bytes of one");
+  if (shard.length < ENTRY || !shard.subarray(0, HASH).equals(SHARD_MAGIC)) throw noShard("it does not start like one");
   if (shard.readUInt32LE(HASH) !== SHARD_VERSION) throw noShard(`its version is not ${SHARD_VERSION}`);
   const files: XetFile[] = [];
   let at = ENTRY;
@@ -44,7 +50,7 @@ export function shardFiles(shard: Buffer): XetFile[] {
     const [flags, count] = [header.readUInt32LE(HASH), header.readUInt32LE(HASH + 4)];
     const entries = Array.from({ length: checkedCount(count, shard.length) }, take);
     if (flags & WITH_VERIFICATION) for (let i = 0; i < count; i++) take();
-    if (!(flags & WITH_METADATA)) throw noShard("it does not say the SHA-256 of a file");
+    if (!(flags & WITH_METADATA)) throw noShard("it does not state the SHA-256 of a file");
     files.push({
       sha256: hashText(take()),
       size: entries.reduce((sum, entry) => sum + entry.readUInt32LE(HASH + 4), 0),
@@ -61,11 +67,11 @@ export function shardFiles(shard: Buffer): XetFile[] {
 const isLast = (entry: Buffer) => entry.subarray(0, HASH).every((byte) => byte === 0xff);
 
 function checkedCount(count: number, length: number): number {
-  if (count * ENTRY > length) throw noShard("it has not as many entries as it says");
+  if (count * ENTRY > length) throw noShard("it has fewer entries than it states");
   return count;
 }
 
-/** As Xet writes hashes: four numbers of 64 bits, the lowest byte of each first in the file and last in the text. */
+/** A hash as Xet writes it: four 64-bit numbers, little-endian in the file and big-endian in the text. */
 function hashText(entry: Buffer): string {
   return [0, 8, 16, 24].map((at) => entry.readBigUInt64LE(at).toString(16).padStart(16, "0")).join("");
 }
@@ -79,21 +85,21 @@ interface Chunk {
   size: number;
 }
 
-/** Of the header's first byte. A footer begins with a letter instead. */
+/** First byte of a chunk's header. A footer starts with a letter instead. */
 const CHUNK_VERSION = 0;
 const HEADER = 8;
 
-/** By the number of the compression. */
+/** Decoders by the number of the compression scheme. */
 const DECODERS: readonly ((chunk: Chunk) => Uint8Array)[] = [
   ({ data }) => data,
   ({ data, size }) => decodeLz4Frame(data, size),
   ({ data, size }) => ungrouped(decodeLz4Frame(data, size)),
 ];
 
-/** A xorb in memory. Its headers are walked once, however many terms of a shard are in it. */
+/** A xorb in memory. Its headers are read once, however many terms of a shard refer to it. */
 export class Xorb {
   readonly #bytes: Uint8Array;
-  /** where each chunk begins that was looked for, and the one after it */
+  /** the known starts of chunks */
   readonly #starts = [0];
 
   constructor(bytes: Uint8Array) {
@@ -101,8 +107,8 @@ export class Xorb {
   }
 
   /**
-   * Contents of the chunks `first` … `end - 1`.
-   * @throws {HubRefusal} 400 if the xorb has no such chunks or they are damaged
+   * The contents of the chunks `first` … `end - 1`.
+   * @throws {HubRefusal} 400 if the xorb does not have them or they are damaged
    */
   *chunks({ first, end }: { first: number; end: number }): Generator<Uint8Array> {
     for (let index = first; index < end; index++) {
@@ -132,7 +138,10 @@ export class Xorb {
   }
 }
 
-/** Every fourth byte of the content comes first, then those after them: floats compress better so. */
+/**
+ * Reverses the grouping of bytes: first every fourth byte of the content, then the ones after those, and so on.
+ * Floats compress better this way.
+ */
 function ungrouped(grouped: Uint8Array): Uint8Array {
   const content = new Uint8Array(grouped.length);
   let from = 0;
@@ -142,17 +151,17 @@ function ungrouped(grouped: Uint8Array): Uint8Array {
   return content;
 }
 
-const damaged = (why: string) => new HubRefusal(400, `a xorb is not as it should be: ${why}`);
+const damaged = (why: string) => new HubRefusal(400, `a xorb is damaged: ${why}`);
 
 const LZ4_MAGIC = 0x184d2204;
 const LZ4_STORED = 0x8000_0000;
 
 /**
- * The content of one frame of independent blocks.
+ * Decodes one frame of independent blocks.
  * @param size bytes of the content
- * @throws {HubRefusal} 400 if it is no such frame
+ * @throws {HubRefusal} 400 if it is not such a frame
  */
-export function decodeLz4Frame(frame: Uint8Array, size: number): Uint8Array {
+function decodeLz4Frame(frame: Uint8Array, size: number): Uint8Array {
   const view = new DataView(frame.buffer, frame.byteOffset, frame.byteLength);
   if (frame.length < 7 || view.getUint32(0, true) !== LZ4_MAGIC) throw noFrame("it has no magic number");
   const [flags, descriptor] = [view.getUint8(4), view.getUint8(5)];
@@ -167,7 +176,7 @@ export function decodeLz4Frame(frame: Uint8Array, size: number): Uint8Array {
     const length = header & ~LZ4_STORED;
     const block = frame.subarray(at + 4, at + 4 + length);
     if (block.length < length) throw noFrame("it ends inside a block");
-    // All blocks but the last are full.
+    // All blocks except the last are full.
     const expected = Math.min(longest, size - filled);
     content.set(header & LZ4_STORED ? block.subarray(0, expected) : decoded(block, expected), filled);
     filled += expected;

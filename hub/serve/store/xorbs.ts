@@ -1,23 +1,24 @@
-// Xorbs that were sent, kept for a while so that files can be made of them. Clients remember what they sent to an
-// address and do not send it again: xorbs lie in a folder for each day, which has an address of its own, so that no
-// client counts on a xorb that is gone.
+// Received xorbs (Xet's packs of chunks), kept for some days so that files can be made from them. A client remembers
+// what it sent to an address and does not send it again. Xorbs are therefore stored in one folder a day with an
+// address of its own, so that no client relies on a xorb that was removed.
 
 import { randomBytes } from "node:crypto";
 import { mkdir, readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { stageFile } from "../../files/atomic-file.ts";
-import { HubRefusal } from "../reply.ts";
+import { HubRefusal } from "./refusal.ts";
 import { type XetFile, Xorb } from "./xet-formats.ts";
 
 const DAY = 24 * 3600 * 1000;
-/** Days are removed after this time, in milliseconds. */
+/** Folders are removed after this time, in milliseconds. */
 const FORGOTTEN = 7 * DAY;
 /** Longest xorb, in bytes. Clients make them of 64 MiB of content. */
 const LONGEST_XORB = 80 * 2 ** 20;
 const XORB = /^[0-9a-f]{64}$/;
-/** Name of a day: when it was made, in milliseconds since 1970, and something that no other has. */
+/** Name of a day's folder: its creation time in milliseconds since 1970, and a random part. */
 const DAY_NAME = /^(\d{13})-[0-9a-f]{12}$/;
 
+/** The xorbs that were received in the last days. */
 export class XorbStore {
   private readonly folder: string;
 
@@ -25,7 +26,7 @@ export class XorbStore {
     this.folder = folder;
   }
 
-  /** Name of the folder for what is sent now. */
+  /** The folder for xorbs that are sent now. */
   async today(now = Date.now()): Promise<string> {
     const latest = (await this.days()).at(-1);
     if (latest && now - madeAt(latest) < DAY) return latest;
@@ -34,7 +35,10 @@ export class XorbStore {
     return day;
   }
 
-  /** @throws {HubRefusal} 413 if it is too long, 404 if there is no such day (any more) */
+  /**
+   * Stores a xorb.
+   * @throws {HubRefusal} 413 if it is too long, 404 if the day's folder does not exist (any more)
+   */
   async receive(day: string, xorb: string, content: AsyncIterable<Uint8Array>): Promise<void> {
     await this.expectDay(day);
     const staged = await stageFile(this.path(day, xorb));
@@ -52,14 +56,14 @@ export class XorbStore {
     }
   }
 
-  /** @throws {HubRefusal} 404 if there is no such day (any more) */
+  /** @throws {HubRefusal} 404 if the day's folder does not exist (any more) */
   async expectDay(day: string): Promise<void> {
-    if (!(await this.days()).includes(day)) throw new HubRefusal(404, "this upload is too old; begin it again");
+    if (!(await this.days()).includes(day)) throw new HubRefusal(404, "this upload has expired; start it again");
   }
 
   /**
-   * The content of a file, read from its xorbs.
-   * @throws {HubRefusal} 400 if one is not here or is damaged
+   * The content of a file, assembled from its xorbs.
+   * @throws {HubRefusal} 400 if a xorb is missing or damaged
    */
   async *content(day: string, { terms }: XetFile): AsyncGenerator<Uint8Array> {
     let last: { name: string; xorb: Xorb } | undefined;
@@ -78,17 +82,17 @@ export class XorbStore {
   private async read(day: string, xorb: string): Promise<Uint8Array> {
     return readFile(this.path(day, xorb)).catch((error: NodeJS.ErrnoException) => {
       if (error.code !== "ENOENT") throw error;
-      throw new HubRefusal(400, `xorb ${xorb} was not uploaded; begin the upload again`);
+      throw new HubRefusal(400, `xorb ${xorb} was not uploaded; start the upload again`);
     });
   }
 
-  /** Earliest first. */
+  /** Sorted from the earliest. */
   private async days(): Promise<string[]> {
     return (await readdir(this.folder).catch(() => [])).filter((name) => DAY_NAME.test(name)).sort();
   }
 
   private path(day: string, xorb: string): string {
-    if (!XORB.test(xorb)) throw new HubRefusal(400, "a xorb is named by 64 hexadecimal digits");
+    if (!XORB.test(xorb)) throw new HubRefusal(400, "the name of a xorb must be 64 hexadecimal digits");
     return join(this.folder, day, xorb);
   }
 }

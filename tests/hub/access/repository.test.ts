@@ -58,7 +58,7 @@ test.each([
     expect(error).toBeInstanceOf(RepoNameError);
     message = (error as Error).message;
   }
-  expect(message).toMatch(/^"[^\n]*is no (?:name of a dataset|revision of)[^\n]*$/);
+  expect(message).toMatch(/^"[^\n]*is not a valid (?:name of a dataset|revision of)[^\n]*$/);
 });
 
 test("a name is written as it is read", () => {

@@ -86,14 +86,26 @@ test.each<[string, Parameters<typeof tensor>[0], string]>([
     { length: 6, shape: [2 ** 40, 2 ** 40], strides: [0, 0] },
     "shape [1099511627776, 1099511627776] has more bytes than can be counted",
   ],
-  ["a negative side", { length: 6, shape: [-1], strides: [1] }, "its shape or its strides are no sizes"],
-  ["a negative stride", { length: 6, offset: 5, shape: [2], strides: [-1] }, "its shape or its strides are no sizes"],
-  ["fewer strides than sides", { length: 6, shape: [2, 3], strides: [1] }, "its shape or its strides are no sizes"],
+  [
+    "a negative side",
+    { length: 6, shape: [-1], strides: [1] },
+    "its shape and strides are not lists of sizes of equal length",
+  ],
+  [
+    "a negative stride",
+    { length: 6, offset: 5, shape: [2], strides: [-1] },
+    "its shape and strides are not lists of sizes of equal length",
+  ],
+  [
+    "fewer strides than sides",
+    { length: 6, shape: [2, 3], strides: [1] },
+    "its shape and strides are not lists of sizes of equal length",
+  ],
   ["a negative offset", { length: 6, offset: -1, shape: [1], strides: [1] }, "its offset is -1"],
   [
     "more elements than a gigabyte from one",
     { length: 6, shape: [2 ** 30], strides: [0] },
-    "expands 24 bytes to 4294967296",
+    "expands 24 bytes to 4294967296, more than is accepted",
   ],
   [
     "a storage that is not there",
@@ -118,12 +130,12 @@ test.each<[string, Parameters<typeof tensor>[0], string]>([
   [
     "complex numbers",
     { storage: "ComplexDoubleStorage", length: 3, shape: [3], strides: [1] },
-    "elements of torch.ComplexDoubleStorage have no place in safetensors",
+    "elements of torch.ComplexDoubleStorage cannot be stored as safetensors",
   ],
   [
     "quantized numbers",
     { storage: "QInt8Storage", length: 3, shape: [3], strides: [1] },
-    "elements of torch.QInt8Storage have no place in safetensors",
+    "elements of torch.QInt8Storage cannot be stored as safetensors",
   ],
 ])("refuses a view with %s, wherever the tensor is", async (_, view, message) => {
   expect(await messageOf(list({ w: tensor(view) }))).toBe(`tensor "w": ${message}`);
@@ -183,7 +195,7 @@ test("storages without a type take the tensor's", async () => {
   expect(tensors.get("w")?.data).toEqual(Float32Array.of(2, 3));
   expect(tensors.get("bits")?.data).toEqual(new Int16Array(BYTES.buffer, 2, 2));
   expect(await messageOf(list({ w: v3("complex32") }))).toBe(
-    'tensor "w": elements of torch.complex32 have no place in safetensors',
+    'tensor "w": elements of torch.complex32 cannot be stored as safetensors',
   );
 });
 
@@ -191,12 +203,12 @@ test.each<[string, Uint8Array, string]>([
   [
     "an archive of other things",
     zip({ "notes.txt": BYTES }),
-    "is a zip archive and no PyTorch checkpoint: it has no data.pkl of its own",
+    "is a zip archive but not a PyTorch checkpoint: it does not have exactly one data.pkl",
   ],
   [
     "an archive of two checkpoints",
     zip({ "a/data.pkl": BYTES, "b/data.pkl": BYTES }),
-    "is a zip archive and no PyTorch checkpoint: it has no data.pkl of its own",
+    "is a zip archive but not a PyTorch checkpoint: it does not have exactly one data.pkl",
   ],
   [
     "a program",
@@ -206,15 +218,15 @@ test.each<[string, Uint8Array, string]>([
   [
     "an archive without entries",
     zipEnd({ count: 0, size: 0, start: 0, zip64: false }),
-    "is a zip archive and no PyTorch checkpoint",
+    "is a zip archive but not a PyTorch checkpoint",
   ],
   [
     "text",
     bytesOf("hello, this is no checkpoint"),
-    "is no PyTorch checkpoint: pickle: recalls memo 101, which was never set",
+    "is not a PyTorch checkpoint: pickle: recalls memo 101, which was never set",
   ],
-  ["a pickle of something else", pickle(push.dict({})), "is a pickle and no PyTorch checkpoint"],
-  ["zeros", new Uint8Array(1000), "is no PyTorch checkpoint: pickle: unknown opcode 0x00 at byte 0"],
+  ["a pickle of something else", pickle(push.dict({})), "is a pickle but not a PyTorch checkpoint"],
+  ["zeros", new Uint8Array(1000), "is not a PyTorch checkpoint: pickle: unknown opcode 0x00 at byte 0"],
 ])("refuses %s", async (_, bytes, message) => {
   expect(await messageOf(bytes)).toStartWith(message);
 });
@@ -315,7 +327,7 @@ test.each<[string, Uint8Array, string]>([
   [
     "sizes of 64 bits that are not there",
     patched(WHOLE, CENTRAL, { offset: 24, value: all(4) }),
-    'zip archive: entry "archive/data.pkl" lacks its 64-bit sizes',
+    'zip archive: entry "archive/data.pkl" has no 64-bit sizes',
   ],
   [
     "a 64-bit end elsewhere",
@@ -372,7 +384,7 @@ test.each<[string, Uint8Array, string]>([
     legacy(W, STORAGES, { littleEndian: false }),
     "was written by a big-endian machine; only little-endian files are read",
   ],
-  ["of another version", legacy(W, STORAGES, { version: 1002 }), "is of legacy version 1002, not 1001"],
+  ["of another version", legacy(W, STORAGES, { version: 1002 }), "has legacy version 1002, not 1001"],
   ["without its storage", legacy(W), 'tensor "w": storage "0" is missing from the file'],
   [
     "with a storage of no tensor",
@@ -382,12 +394,12 @@ test.each<[string, Uint8Array, string]>([
   [
     "with a storage of negative length",
     legacy(W, { 0: { length: -1, bytes: BYTES } }),
-    'is cut off: storage "0" ends after the file does',
+    'is cut off: storage "0" ends after the end of the file',
   ],
   [
     "with a storage past the end",
     legacy(W, { 0: { length: 2 ** 50, bytes: BYTES } }),
-    'is cut off: storage "0" ends after the file does',
+    'is cut off: storage "0" ends after the end of the file',
   ],
   [
     "with a storage that is too short",
@@ -397,7 +409,7 @@ test.each<[string, Uint8Array, string]>([
   [
     "with a view past its storage",
     legacy(push.dict({ w: tensor({ length: 6, shape: [1], strides: [1], view: viewOf(5, 2) }) }), STORAGES),
-    'storage "0": a view of it lies outside',
+    'storage "0": a view of it exceeds it',
   ],
   [
     "with a tensor past its view",

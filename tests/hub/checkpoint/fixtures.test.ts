@@ -36,15 +36,15 @@ test.each(GOOD)("the tensors of %s stream to the bytes that they read to", async
   await checkpoint.close();
 });
 
-const NOTHING_RAN = "is none that a checkpoint may use; it was refused, and nothing ran";
-const NO_END = "begins like a zip archive and has no end of one: it was cut off, or is something else";
+const NOTHING_RAN = "is not allowed in a checkpoint; it was refused, and no code was run";
+const NO_END = "starts like a zip archive but does not end like one: it is cut off, or another kind of file";
 
 test.each([
   ["bad-os-system.ckpt", undefined, `pickle: the global "posix.system" ${NOTHING_RAN}`],
   ["bad-os-system-legacy.ckpt", undefined, `pickle: the global "posix.system" ${NOTHING_RAN}`],
-  ["bad-os-system-raw.pkl", undefined, `is no PyTorch checkpoint: pickle: the global "os.system" ${NOTHING_RAN}`],
+  ["bad-os-system-raw.pkl", undefined, `is not a PyTorch checkpoint: pickle: the global "os.system" ${NOTHING_RAN}`],
   ["bad-truncated.ckpt", undefined, NO_END],
-  ["bad-truncated-legacy.ckpt", undefined, 'is cut off: storage "1116330000" ends after the file does'],
+  ["bad-truncated-legacy.ckpt", undefined, 'is cut off: storage "1116330000" ends after the end of the file'],
   ["bad-empty.ckpt", undefined, "is empty"],
   ["bad-not-a-checkpoint.ckpt", undefined, NO_END],
   ["bad-out-of-bounds.ckpt", "w", 'tensor "w": reaches 4000000 bytes into storage "0", which has 16'],

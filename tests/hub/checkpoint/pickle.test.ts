@@ -242,7 +242,7 @@ test.each<[string, Uint8Array, string]>([
   ["a function as if it were a class", bytesOf(push.global("my.lib", "run"), ")", 0x81), "my.lib.run"],
 ])("refuses %s by name", async (_, value, name) => {
   expect(await messageOf(readValue(value))).toBe(
-    `pickle: the global "${name}" is none that a checkpoint may use; it was refused, and nothing ran`,
+    `pickle: the global "${name}" is not allowed in a checkpoint; it was refused, and no code was run`,
   );
 });
 
@@ -252,39 +252,47 @@ test.each<[string, Uint8Array, string]>([
   ["a buffer outside the file", bytesOf(0x97), "unknown opcode 0x97 at byte 5"],
   ["a protocol to come", bytesOf(0x80, 6), "protocol 6 is newer than 5"],
   ["an end without a value", bytesOf("0."), "takes from an empty stack"],
-  ["a mark that was never set", bytesOf("t"), "goes back to a mark that was never set"],
+  ["a mark that was never set", bytesOf("t"), "returns to a mark that was never set"],
   ["a memo that was never set", bytesOf("h", 9), "recalls memo 9, which was never set"],
   ["a key without a value", bytesOf("}(N", "u"), "sets a key without a value"],
-  ["items of a number", bytesOf("K", 1, "(NNu"), "sets items of what is no dictionary"],
-  ["an append to a number", bytesOf("K", 1, "Na"), "appends to what is no list"],
+  ["items of a number", bytesOf("K", 1, "(NNu"), "sets items of something that is not a dictionary"],
+  ["an append to a number", bytesOf("K", 1, "Na"), "appends to something that is not a list"],
   ["a state of a number", bytesOf("K", 1, "Nb"), "gives a state to plain data"],
-  ["a call of a number", bytesOf("K", 1, ")R"), "calls what is not a global"],
+  ["a call of a number", bytesOf("K", 1, ")R"), "calls something that is not a global"],
   [
     "a call without a tuple",
     bytesOf(push.global("my.lib", "C"), "NR"),
-    'calls "my.lib.C" with arguments that are no tuple',
+    'calls "my.lib.C" with arguments that are not a tuple',
   ],
-  ["a name that is a number", bytesOf("K", 1, "K", 2, 0x93), "a global's name is not text"],
-  ["a storage id that is text", bytesOf("Pcpu\n"), "a persistent id names no storage"],
-  ["an integer without digits", bytesOf("Iten\n"), "what should be a integer is none"],
-  ["a number without digits", bytesOf("Ften\n"), "what should be a number is none"],
-  ["a string without quotes", bytesOf("Sten\n"), "what should be a string is none"],
-  ["an integer of a million digits", bytesOf(0x8b, 0x40, 0x42, 0x0f, 0), "an integer of 1000000 bytes"],
+  ["a name that is a number", bytesOf("K", 1, "K", 2, 0x93), "the name of a global is not text"],
+  ["a storage id that is text", bytesOf("Pcpu\n"), "a persistent id does not name a storage"],
+  ["an integer without digits", bytesOf("Iten\n"), "has an invalid integer"],
+  ["a number without digits", bytesOf("Ften\n"), "has an invalid number"],
+  ["a string without quotes", bytesOf("Sten\n"), "has an invalid string"],
+  [
+    "an integer of a million digits",
+    bytesOf(0x8b, 0x40, 0x42, 0x0f, 0),
+    "has an integer of 1000000 bytes; at most 512 are accepted",
+  ],
   [
     "a rebuilder of no storage",
     push.call("torch._utils", "_rebuild_tensor_v2"),
-    'calls "torch._utils._rebuild_tensor_v2" with arguments that it does not take',
+    'calls "torch._utils._rebuild_tensor_v2" with arguments that it does not accept',
   ],
   [
     "a dictionary of numbers",
     push.call("collections", "OrderedDict", push.list(push.int(1))),
-    'calls "collections.OrderedDict" with arguments that it does not take',
+    'calls "collections.OrderedDict" with arguments that it does not accept',
   ],
-  ["a text that ends after the pickle", bytesOf("X", 0xff, 0xff, 0xff, 0x7f), "ends at byte 11, in the middle"],
+  [
+    "a text that ends after the pickle",
+    bytesOf("X", 0xff, 0xff, 0xff, 0x7f),
+    "ends at byte 11, before its last opcode",
+  ],
   [
     "a text as long as 64 bits can say",
     bytesOf(0x8d, ...Array<number>(8).fill(0xff)),
-    "ends at byte 15, in the middle",
+    "ends at byte 15, before its last opcode",
   ],
 ])("refuses %s", async (_, value, message) => {
   expect(await messageOf(restOf(bytesOf("}N0", value)))).toBe(`pickle: ${message}`);
@@ -321,7 +329,7 @@ test("a pickle over the limit is not read", async () => {
 test("a pickle of too many steps is not run to its end", async () => {
   const value = new Uint8Array(2 ** 23 + 100).map((_, i) => (i % 2 === 0 ? "N" : "0").charCodeAt(0));
   writeFileSync(at("m.ckpt"), zip({ "archive/data.pkl": value }, { deflated: true }));
-  expect(await messageOf(openCheckpoint(at("m.ckpt")))).toBe("a pickle of more than 8388608 opcodes");
+  expect(await messageOf(openCheckpoint(at("m.ckpt")))).toBe("the pickle has more than 8388608 opcodes");
 });
 
 test("values that are no dictionary, and none at all, are what they are", async () => {

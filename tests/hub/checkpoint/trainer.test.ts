@@ -162,7 +162,7 @@ test("a class that is named like a function is refused unless it is a module's",
   const parts = { _parameters: push.dict({ w: two }), _modules: push.dict({}) };
   expect((await contentsOf(object("net", parts))).names).toEqual(["w"]);
   await expect(contentsOf(object("net", { _parameters: push.dict({}) }))).rejects.toThrow(
-    'the global "my.lib.net" is none that a checkpoint may use; it was refused, and nothing ran',
+    'the global "my.lib.net" is not allowed in a checkpoint; it was refused, and no code was run',
   );
 });
 
@@ -171,6 +171,6 @@ test.each([
   ["text", push.text("os")],
 ])("an attribute of %s is not looked up", async (_, of) => {
   await expect(contentsOf(push.call("builtins", "getattr", of, push.text("system")))).rejects.toThrow(
-    'the global "builtins.getattr" is none that a checkpoint may use; it was refused, and nothing ran',
+    'the global "builtins.getattr" is not allowed in a checkpoint; it was refused, and no code was run',
   );
 });

@@ -79,7 +79,7 @@ test("a file that is always wrong is given up after three fetches, in one line, 
   const error = await failureOf(pullAll(access));
   expect(error.code).toBe("corrupt");
   expect(error.message).toMatch(
-    /^x\/y: "model\.safetensors" came wrong from 127\.0\.0\.1:\d+ 3 times \(its hash is [0-9a-f]{64}, not [0-9a-f]{64}\); try again later, or another network$/,
+    /^x\/y: "model\.safetensors" arrived damaged from 127\.0\.0\.1:\d+ 3 times \(its hash is [0-9a-f]{64}, not [0-9a-f]{64}\); try again later, or another network$/,
   );
   expect(startsAsked()).toHaveLength(3);
   expect(existsSync(blobOf(access.cache))).toBe(false);
@@ -101,7 +101,7 @@ test("a range other than the one asked for is not taken", async () => {
   const wrong = { headers: { "content-range": "bytes 5-299999/300000" } };
   const access = await start(onFile([{ cutAt: 100_000 }, wrong]));
   const { events } = await pullAll(access);
-  expect(events.some((event) => event.kind === "retrying" && /byte 100000 was asked for/.test(event.reason))).toBe(
+  expect(events.some((event) => event.kind === "retrying" && /byte 100000 was requested/.test(event.reason))).toBe(
     true,
   );
   expect(Buffer.compare(readFileSync(blobOf(access.cache)), BYTES)).toBe(0);
@@ -144,7 +144,7 @@ test("a file that brings no byte is given up in time, and what was there is kept
   );
   const error = await failureOf(pullAll(access));
   expect(error.code).toBe("unreachable");
-  expect(error.message).toMatch(/cannot be reached after 4 tries \("model\.safetensors": status 502\)/);
+  expect(error.message).toMatch(/cannot be reached after 4 attempts \("model\.safetensors": status 502\)/);
   expect(statSync(`${blobOf(access.cache)}.incomplete`).size).toBe(50_000);
   expect(startsAsked().length).toBe(4);
 });

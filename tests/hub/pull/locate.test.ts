@@ -38,9 +38,9 @@ test.each([
   ["/absent/model", /^there is no folder "\/absent\/model"/],
   [
     "runs/gpt2/final",
-    /^there is no folder "runs\/gpt2\/final", and "runs\/gpt2\/final" is no name of a model: it has more than one slash/,
+    /^there is no folder "runs\/gpt2\/final", and "runs\/gpt2\/final" is not a valid name of a model: it has more than one slash/,
   ],
-  ["zoo:gpt3", /is not in the zoo; there is zoo:gpt2-gaudi/],
+  ["zoo:gpt3", /is not in the zoo; available: zoo:gpt2-gaudi/],
   [
     "zoo:gpt2-gaudi",
     /^zoo:gpt2-gaudi cannot be used here; run "gblr pull zoo:gpt2-gaudi" and give the folder it prints$/,

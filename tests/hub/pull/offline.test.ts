@@ -48,7 +48,7 @@ test("a branch falls back on the cache when the Hub does not answer, and says so
   const { events, pulled } = await pullAll({ endpoint: NOWHERE, cache });
   expect(events.find(({ kind }) => kind === "unreachable")).toMatchObject({
     reason:
-      "x/y: 127.0.0.1:64999 cannot be reached after 3 tries (connection refused); check the network and HF_ENDPOINT",
+      "x/y: 127.0.0.1:64999 cannot be reached after 3 attempts (connection refused); check the network and HF_ENDPOINT",
   });
   expect(pulled.commit).toBe(COMMIT);
 });
@@ -57,7 +57,7 @@ test("what is not there is named, offline and when the Hub does not answer", asy
   const cache = await cached("part", ["*.json"]);
   const offline = await failureOf(pullAll({ endpoint: NOWHERE, cache, offline: true }));
   expect(offline.message).toBe(
-    "x/y: the cache lacks 1 of 3 files of commit c0ffee00 (model.safetensors): --offline or HF_HUB_OFFLINE is set; pull once without",
+    "x/y: the cache lacks 1 of 3 files of commit c0ffee00 (model.safetensors): --offline or HF_HUB_OFFLINE is set; pull it once without",
   );
   const alone = await failureOf(pullAll({ endpoint: NOWHERE, cache }));
   expect(alone.message).toMatch(
@@ -86,7 +86,7 @@ test("a cache without a listing serves what its snapshot has", async () => {
   expect(some.pulled.files).toEqual(["config.json"]);
   const none = await failureOf(pullAll(access, { include: ["merges.txt"] }));
   expect(none.message).toMatch(
-    /^x\/y: the cache \S+ has no file of commit c0ffee00 that matches merges\.txt, only config\.json, model\.safetensors, tokenizer\.json; pull it once with a network$/,
+    /^x\/y: the cache \S+ has no file of commit c0ffee00 that matches merges\.txt, only config\.json, model\.safetensors, tokenizer\.json; pull it once while online$/,
   );
 });
 
@@ -154,7 +154,7 @@ test.skipIf(!mayMount)(
       const { pulled } = await pullAll({ endpoint: hub.url, cache }, { include: ["*.json"] });
       expect((await filesIn(pulled.folder)).size).toBe(2);
       const error = await failureOf(pullAll({ endpoint: hub.url, cache }));
-      expect(error.message).toMatch(/cannot be written: it is read-only; set HF_HOME to a folder that can$/);
+      expect(error.message).toMatch(/cannot be written: it is read-only; set HF_HOME to a writable folder$/);
       expect(error.code).toBe("no-access");
     } finally {
       spawnSync("umount", [cache]);
@@ -169,7 +169,7 @@ test.skipIf(!mayMount)("a disk without room is known before a byte is fetched", 
     hub.asked.length = 0;
     const error = await failureOf(pullAll({ endpoint: hub.url, cache }));
     expect(error.message).toMatch(
-      /^x\/y needs 205300 bytes more and \S+ has \d+ free; make room, or set HF_HOME to another disk$/,
+      /^x\/y needs 205300 more bytes, but \S+ has \d+ free; free some space, or set HF_HOME to another disk$/,
     );
     expect(hub.asked.some(({ path }) => path.includes("/resolve/"))).toBe(false);
   } finally {
@@ -188,7 +188,7 @@ test.skipIf(!mayMount)("a disk that fills up meanwhile is one line, and no file 
     await writeFile(`${cache}/other`, new Uint8Array(120_000)).catch(() => {});
     const error = await pulling;
     expect(error.code).toBe("no-space");
-    expect(error.message).toMatch(/is full; make room and pull again: what was fetched is kept$/);
+    expect(error.message).toMatch(/is full; free some space and pull again: downloaded bytes are kept$/);
     const offline = await failureOf(pullAll({ endpoint: NOWHERE, cache, offline: true }));
     expect(offline.message).toContain("model.safetensors");
   } finally {

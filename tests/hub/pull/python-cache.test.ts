@@ -73,5 +73,5 @@ test("a part of a data set is told, where the parts of each split are counted fr
 test("a ref without a snapshot says that nothing is there", async () => {
   const cache = fill("empty", {});
   const error = await failureOf(pullAll(offline(cache)));
-  expect(error.message).toBe(`x/y: the cache ${cache} has no files of commit 01234567; pull it once with a network`);
+  expect(error.message).toBe(`x/y: the cache ${cache} has no files of commit 01234567; pull it once while online`);
 });

@@ -102,7 +102,7 @@ const CASES: [string, Case][] = [
       fault: refuse(403, "", "Forbidden: only readers\nof this"),
       token: TOKEN,
       code: "forbidden",
-      says: /^x\/y: this token may not do that \(status 403: "Forbidden: only readers of this"\)/,
+      says: /^x\/y: this token does not permit that \(status 403: "Forbidden: only readers of this"\)/,
     },
   ],
   [
@@ -156,7 +156,7 @@ test("nobody at the address is one line too", async () => {
   const nobody = { endpoint: "http://127.0.0.1:64999", cache: folder("nobody"), token: TOKEN };
   const error = await failureOf(pullAll(nobody));
   expect(error.message).toBe(
-    "x/y: 127.0.0.1:64999 cannot be reached after 4 tries (connection refused); check the network and HF_ENDPOINT",
+    "x/y: 127.0.0.1:64999 cannot be reached after 4 attempts (connection refused); check the network and HF_ENDPOINT",
   );
   expect(inspect(error)).not.toContain(TOKEN);
 });
@@ -195,7 +195,7 @@ test.each([
 ])("a listing whose %s is %j is refused", async (key, value) => {
   fresh();
   hub.listing = ([entry]) => [{ ...entry, [key]: value }];
-  expect((await failureOf(pullAll(access()))).message).toContain("no hash and size that can be used");
+  expect((await failureOf(pullAll(access()))).message).toContain("without a valid hash and size");
 });
 
 test("a listing that was wrong is not kept: the next pull asks for it again", async () => {
@@ -213,10 +213,10 @@ test("an answer of the API that was spoilt on its way is asked for again", async
   let spoiled = 0;
   hub.fault = (what) => (what === "info" && spoiled++ === 0 ? spoilt : undefined);
   const { events } = await pullAll(access());
-  expect(events[0]).toMatchObject({ kind: "retrying", reason: "its answer is no JSON" });
+  expect(events[0]).toMatchObject({ kind: "retrying", reason: "its answer is not JSON" });
   fresh();
   hub.fault = (what) => (what === "info" ? spoilt : undefined);
-  expect((await failureOf(pullAll(access()))).message).toContain("after 4 tries (its answer is no JSON)");
+  expect((await failureOf(pullAll(access()))).message).toContain("after 4 attempts (its answer is not JSON)");
 });
 
 test("a commit that is no hash is refused", async () => {
@@ -225,7 +225,7 @@ test("a commit that is no hash is refused", async () => {
   hub.commit = "../../elsewhere";
   const error = await failureOf(pullAll(access()));
   hub.commit = commit;
-  expect(error.message).toContain("names no commit");
+  expect(error.message).toContain("does not state its commit");
 });
 
 test("a file that is a folder of another file is an error, not a loop", async () => {

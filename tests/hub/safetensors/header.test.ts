@@ -11,8 +11,12 @@ const utf8 = (text: string) => new TextEncoder().encode(text);
 const deep = `${"[".repeat(20_000)}${"]".repeat(20_000)}`;
 
 test.each<[string, Uint8Array, string]>([
-  ["an empty file", new Uint8Array(0), "f: is 0 bytes long, shorter than the 8 that say how long its header is"],
-  ["seven bytes", new Uint8Array(7), "f: is 7 bytes long, shorter than the 8 that say how long its header is"],
+  [
+    "an empty file",
+    new Uint8Array(0),
+    "f: is 0 bytes long, shorter than the 8 bytes that hold the length of the header",
+  ],
+  ["seven bytes", new Uint8Array(7), "f: is 7 bytes long, shorter than the 8 bytes that hold the length of the header"],
   ["a header of no bytes", new Uint8Array(8), "f: header must begin with {"],
   [
     "a header over the limit",
@@ -46,15 +50,15 @@ test.each<[string, Uint8Array, string]>([
     fileBytes(`{"\\ud800":${f32}}`, 8),
     'f: tensor "\\ud800": the name is not well-formed Unicode',
   ],
-  ["a tensor named twice", fileBytes(`{"a":${f32},"a":${f32}}`, 8), 'f: "a" is named twice'],
-  ["a tensor named twice, once in escapes", fileBytes(`{"a":${f32},"\\u0061":${f32}}`, 8), 'f: "a" is named twice'],
+  ["a tensor named twice", fileBytes(`{"a":${f32},"a":${f32}}`, 8), 'f: "a" appears twice'],
+  ["a tensor named twice, once in escapes", fileBytes(`{"a":${f32},"\\u0061":${f32}}`, 8), 'f: "a" appears twice'],
   [
     "a field named twice",
     fileBytes('{"a":{"dtype":"F32","dtype":"F32","shape":[2],"data_offsets":[0,8]}}', 8),
-    'f: tensor "a": "dtype" is named twice',
+    'f: tensor "a": "dtype" appears twice',
   ],
-  ["metadata twice", fileBytes('{"__metadata__":{},"__metadata__":{}}'), 'f: "__metadata__" is named twice'],
-  ["a key of the metadata twice", fileBytes('{"__metadata__":{"k":"1","k":"2"}}'), 'f: metadata "k" is named twice'],
+  ["metadata twice", fileBytes('{"__metadata__":{},"__metadata__":{}}'), 'f: "__metadata__" appears twice'],
+  ["a key of the metadata twice", fileBytes('{"__metadata__":{"k":"1","k":"2"}}'), 'f: metadata "k" appears twice'],
   ["metadata that is text", fileBytes('{"__metadata__":"x"}'), "f: __metadata__ must map strings to strings"],
   ["metadata that is null", fileBytes('{"__metadata__":null}'), "f: __metadata__ must map strings to strings"],
   ["metadata that is a list", fileBytes('{"__metadata__":[]}'), "f: __metadata__ must map strings to strings"],

@@ -59,8 +59,8 @@ test("such a tensor is copied byte for byte, each type after the larger ones", a
 });
 
 test.each([
-  ["F4", [3], 2, "F4 [3] is no whole number of bytes"],
-  ["F6_E2M3", [2], 2, "F6_E2M3 [2] is no whole number of bytes"],
+  ["F4", [3], 2, "F4 [3] is not a whole number of bytes"],
+  ["F6_E2M3", [2], 2, "F6_E2M3 [2] is not a whole number of bytes"],
   ["F8_E4M3", [3], 2, "F8_E4M3 [3] needs 3 bytes, data_offsets give 2"],
   ["U32", [2 ** 52], 2, "shape [4503599627370496] has more bytes than can be counted"],
 ])("%s %j in %d bytes is refused", async (dtype, shape, bytes, problem) => {

@@ -43,8 +43,12 @@ const messageOf = async (promise: Promise<unknown>) => {
 };
 
 test.each<[string, TensorSource[], string]>([
-  ["a name given twice", [floats("a", 1), floats("b", 1), floats("a", 2)], '"a" is named twice'],
-  ["the name of the metadata", [floats("__metadata__", 1)], 'tensor "__metadata__": the name is the metadata\'s'],
+  ["a name given twice", [floats("a", 1), floats("b", 1), floats("a", 2)], '"a" appears twice'],
+  [
+    "the name of the metadata",
+    [floats("__metadata__", 1)],
+    'tensor "__metadata__": the name is reserved for the metadata',
+  ],
   ["half a surrogate pair", [floats("\ud800", 1)], 'tensor "\\ud800": the name is not well-formed Unicode'],
   [
     "a shape with half a side",
@@ -153,7 +157,7 @@ test("a model of one large tensor is one file, whatever the limit", async () => 
 });
 
 test("a name given twice is found across shards", async () => {
-  expect(await messageOf(write([floats("a", 1), floats("a", 2)], 4))).toEndWith('"a" is named twice');
+  expect(await messageOf(write([floats("a", 1), floats("a", 2)], 4))).toEndWith('"a" appears twice');
 });
 
 test("writing a model removes the shards of the one that was there, and nothing else", async () => {
@@ -192,7 +196,7 @@ test.each<[string, unknown, string]>([
     { weight_map: { a: "passwords" } },
     'tensor "a": its shard must be the name of a safetensors file beside the index, is "passwords"',
   ],
-  ["a name twice", '{"weight_map":{"a":"x.safetensors","a":"y.safetensors"}}', '"a" is named twice'],
+  ["a name twice", '{"weight_map":{"a":"x.safetensors","a":"y.safetensors"}}', '"a" appears twice'],
   [
     "a tensor that its shard lacks",
     { weight_map: { a: SHARD, b: SHARD } },

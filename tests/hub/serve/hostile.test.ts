@@ -5,7 +5,7 @@ import { expect, test } from "bun:test";
 import { existsSync } from "node:fs";
 import path from "node:path";
 import fc from "fast-check";
-import { isRefName, isRepoId, pathProblem } from "../../../hub/serve/names.ts";
+import { isRefName, isRepoId, pathProblem } from "../../../hub/serve/store/names.ts";
 import { bytesOf, commitBody, filesIn, lay, newFolder, sendRaw, TOKEN, testHub, textFile } from "./serving.ts";
 
 const outer = newFolder();

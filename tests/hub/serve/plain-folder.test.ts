@@ -170,7 +170,7 @@ test("what was changed by hand and never pushed is gone, and the answer says so"
   await get<Info>("/api/models/me/m");
   const gone = await request(`/me/m/resolve/${sha}/a.txt`);
   expect([gone.status, gone.headers.get("x-error-code")]).toEqual([404, "EntryNotFound"]);
-  expect(await gone.json()).toEqual({ error: `"a.txt" of commit ${sha} was changed by hand and not kept` });
+  expect(await gone.json()).toEqual({ error: `"a.txt" of commit ${sha} was edited in the folder and not kept` });
   expect(await (await request(`/me/m/resolve/${sha}/b.txt`)).text()).toBe("same");
   lay(at, { "moved/c.txt": "old" });
   expect(await (await request(`/me/m/resolve/${sha}/a.txt`)).text()).toBe("old");
@@ -207,7 +207,7 @@ test("links lead to files inside the served folder and nowhere else", async () =
     body: commitBody({}, textFile("out/new.txt", "x")),
   });
   expect(through.status).toBe(409);
-  expect(await through.json()).toEqual({ error: `"out" is no folder in the Hub's own folder; remove it there` });
+  expect(await through.json()).toEqual({ error: `"out" is not a folder in the Hub's own folder; remove it there` });
   const over = await request("/api/models/me/m/commit/main", {
     method: "POST",
     body: commitBody({}, textFile("out.txt", "x")),
@@ -306,12 +306,12 @@ test("two Hubs can serve one folder: what one takes the other has", async () => 
 test("a place that is none, or a token that no client takes, is refused before anything listens", async () => {
   const file = path.join(newFolder(), "file");
   writeFileSync(file, "");
-  await expect(serveHub({ folder: `${file}/none` })).rejects.toThrow("there is no such folder; make it first");
+  await expect(serveHub({ folder: `${file}/none` })).rejects.toThrow("there is no such folder; create it first");
   await expect(serveHub({ folder: file })).rejects.toThrow("it is not a folder");
-  await expect(serveHub({ folder: newFolder(), token: "secret" })).rejects.toThrow("a token begins with hf_");
+  await expect(serveHub({ folder: newFolder(), token: "secret" })).rejects.toThrow("a token must start with hf_");
   const { port } = new URL((await testHub()).url);
   await expect(serveHub({ folder: newFolder(), port: Number(port) })).rejects.toThrow(
-    `127.0.0.1:${port} cannot be listened at: EADDRINUSE`,
+    `127.0.0.1:${port} cannot be listened on: EADDRINUSE`,
   );
   const served = await serveHub({ folder: newFolder() });
   afterAll(() => served.close());

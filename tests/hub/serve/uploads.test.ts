@@ -180,7 +180,7 @@ test("an upload address cannot be made up or changed", async () => {
     const response = await put(wrong, content);
     expect(response.status).toBe(403);
     expect(await response.json()).toEqual({
-      error: "this upload address is not valid, or no longer; ask for a new one",
+      error: "this upload address is invalid or has expired; ask for a new one",
     });
   }
   const anonymous = await fetch(`${hub.url}/me/m.git/info/lfs/objects/batch`, { method: "POST", body: "{}" });

@@ -144,7 +144,7 @@ test("what is damaged or not there is refused in a line, and nothing is kept", a
     [chunk(bad.subarray(0, 20), { scheme: 1, size }), undefined, "it ends inside a block"],
     [chunk(bad, { scheme: 1, size: 70_000 }), undefined, "it holds 65536 bytes of 70000"],
     [chunk(Buffer.from("0123456789abcdefXYz")), undefined, "does not have the SHA-256 that was announced"],
-    [chunk(CONTENT), { ...good, sha256: undefined }, "it does not say the SHA-256 of a file"],
+    [chunk(CONTENT), { ...good, sha256: undefined }, "it does not state the SHA-256 of a file"],
     [chunk(CONTENT), { ...good, terms: [{ xorb: "f".repeat(64), end: 1, size }] }, "was not uploaded"],
   ];
   for (const [xorb, file, line] of cases) {
@@ -157,7 +157,7 @@ test("what is damaged or not there is refused in a line, and nothing is kept", a
   expect(await post(hub, `${at}/v1/xorbs/default/..%2f..%2fx`, "x")).toEqual([400, expect.stringContaining("64 hex")]);
   expect(await post(hub, `/api/xet/1700000000000-0123456789ab/v1/shards`, "x")).toEqual([
     404,
-    expect.stringContaining("too old"),
+    expect.stringContaining("has expired"),
   ]);
   const guest = { headers: { Authorization: `Bearer ${GUEST}` } };
   expect((await post(hub, `${at}/v1/shards`, new Uint8Array(shard([good])), guest))[0]).toBe(403);
@@ -178,5 +178,5 @@ test("xorbs lie in a folder for each day, which is removed after seven days", as
   expect(readdirSync(folder).sort()).toEqual([first, second]);
   await store.sweep(start + 7 * 24 * hour + 1);
   expect(readdirSync(folder)).toEqual([second]);
-  await expect(store.expectDay(first)).rejects.toThrow("this upload is too old");
+  await expect(store.expectDay(first)).rejects.toThrow("this upload has expired");
 });

@@ -1,38 +1,44 @@
-// A request as handlers see it, and what they give back. No sockets here: server.ts turns one into the other.
+// Requests and replies as the handlers see them, without sockets: bodies that are read whole (JSON, forms, bytes,
+// with a size limit), and lists in pages. Bodies that are files are streamed instead.
 
 import type { z } from "zod";
+import { HubRefusal } from "../store/refusal.ts";
 import type { Caller } from "./permissions.ts";
 
+/** A request, with its sender identified. */
 export interface HubRequest {
   method: string;
-  /** decoded parts of the path */
+  /** decoded segments of the path */
   segments: string[];
   query: URLSearchParams;
-  /** one header by its name in lower case */
+  /** value of a header, by its name in lower case */
   header(name: string): string | undefined;
   body: AsyncIterable<Uint8Array>;
-  /** address of this Hub as the client wrote it, without a slash at its end */
+  /** address of this Hub as the client used it, without a trailing slash */
   base: string;
-  /** path with its query, as it came */
+  /** path and query, undecoded */
   target: string;
   caller: Caller | undefined;
 }
 
+/** An answer. */
 export interface HubReply {
   status: number;
   headers?: Record<string, string>;
-  /** text, or bytes as they are asked for; none for an empty body */
+  /** text, or bytes on request. Undefined for an empty body */
   body?: string | ByteBody;
 }
 
+/** A body that is streamed. */
 export interface ByteBody {
   length: number;
-  /** called unless the body is not wanted (HEAD) */
+  /** called unless only the headers are wanted (HEAD) */
   read(): AsyncIterable<Uint8Array>;
-  /** called in any case, at the end */
+  /** always called at the end */
   close(): Promise<void>;
 }
 
+/** A reply with a JSON body. */
 export function json(value: unknown, { status = 200, headers = {} }: Omit<Partial<HubReply>, "body"> = {}): HubReply {
   return {
     status,
@@ -41,22 +47,23 @@ export function json(value: unknown, { status = 200, headers = {} }: Omit<Partia
   };
 }
 
+/** A reply with a plain text body. */
 export function text(body: string, { status = 200, headers = {} }: Omit<Partial<HubReply>, "body"> = {}): HubReply {
   return { status, headers: { "Content-Type": "text/plain; charset=utf-8", ...headers }, body };
 }
 
-export interface PageOptions<T> {
-  /** in order */
+interface PageOptions<T> {
+  /** sorted by key */
   items: readonly T[];
-  /** position in the order; the same every time */
+  /** position in the order; it must not change between requests */
   key(item: T): string;
-  /** items on a page unless `limit` asks for fewer */
+  /** items on a page, unless `limit` asks for fewer */
   most: number;
-  /** put into the address of later pages, so that they are of the same list */
+  /** part of the address of later pages, so that they continue the same list */
   pin?: string;
 }
 
-/** One page of a list, with the `Link` to the next. The cursor is the key of the last item. */
+/** One page of a list, with a `Link` header to the next page. The cursor is the key of the last item. */
 export function page<T>(request: HubRequest, options: PageOptions<T>): { items: T[]; headers: Record<string, string> } {
   const { items, key, most, pin } = options;
   const after = cursorOf(request)?.after;
@@ -71,7 +78,10 @@ export function page<T>(request: HubRequest, options: PageOptions<T>): { items: 
   return { items: shown, headers: { Link: `<${request.base}${path}?${query}>; rel="next"` } };
 }
 
-/** Where a list goes on. @throws {HubRefusal} 400 if it is none of ours */
+/**
+ * The position where a list continues.
+ * @throws {HubRefusal} 400 for a cursor that this Hub did not make
+ */
 export function cursorOf(request: HubRequest): { after: string; pin?: string } | undefined {
   const cursor = request.query.get("cursor");
   if (cursor === null) return undefined;
@@ -80,10 +90,10 @@ export function cursorOf(request: HubRequest): { after: string; pin?: string } |
     if (typeof after === "string" && (pin === undefined || typeof pin === "string"))
       return { after, ...(pin && { pin }) };
   } catch {}
-  throw new HubRefusal(400, "this cursor is not one that the Hub gave; begin the list again");
+  throw new HubRefusal(400, "this Hub did not make this cursor; start the list again");
 }
 
-/** First index where `before` is no longer true. */
+/** First index whose item is not `before`, by binary search. */
 function lowerBound<T>(items: readonly T[], before: (item: T) => boolean): number {
   let low = 0;
   let high = items.length;
@@ -95,20 +105,26 @@ function lowerBound<T>(items: readonly T[], before: (item: T) => boolean): numbe
   return low;
 }
 
-export function positive(digits: string | null): number | undefined {
+function positive(digits: string | null): number | undefined {
   const value = Number(digits ?? Number.NaN);
   return Number.isSafeInteger(value) && value > 0 ? value : undefined;
 }
 
-/** Longest body that is read into memory, in bytes. Preuploads carry a sample of each of their files. */
+/** Longest body that is read into memory, in bytes. A preupload has a sample of each file. */
 const LONGEST_BODY = 16 * 2 ** 20;
 
-/** @throws {HubRefusal} 400 if it is not JSON of that form, 413 if it is too long */
+/**
+ * Reads a JSON body.
+ * @throws {HubRefusal} 400 if it does not match the schema, 413 if it is too long
+ */
 export async function readJson<T>(request: HubRequest, schema: z.ZodType<T>): Promise<T> {
   return checked(parseJson(await readText(request)), schema);
 }
 
-/** JSON, or `application/x-www-form-urlencoded` where a name can come several times. */
+/**
+ * Reads JSON, or `application/x-www-form-urlencoded`, where a repeated name gives a list. Python's client sends
+ * forms.
+ */
 export async function readForm<T>(request: HubRequest, schema: z.ZodType<T>): Promise<T> {
   const text = await readText(request);
   if (!request.header("content-type")?.startsWith("application/x-www-form-urlencoded")) {
@@ -122,6 +138,10 @@ export async function readForm<T>(request: HubRequest, schema: z.ZodType<T>): Pr
   return checked(value, schema);
 }
 
+/**
+ * Parses a body.
+ * @throws {HubRefusal} 400
+ */
 export function parseJson(text: string): unknown {
   try {
     return JSON.parse(text);
@@ -130,19 +150,23 @@ export function parseJson(text: string): unknown {
   }
 }
 
+/** Checks a value against a schema. @throws {HubRefusal} 400 */
 export function checked<T>(value: unknown, schema: z.ZodType<T>): T {
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0];
   const place = issue?.path.length ? ` at ${issue.path.map(String).join(".").slice(0, 100)}` : "";
-  throw new HubRefusal(400, `the body is not what this address takes${place}: ${issue?.message.slice(0, 200) ?? ""}`);
+  throw new HubRefusal(400, `the body is not what this address accepts${place}: ${issue?.message.slice(0, 200) ?? ""}`);
 }
 
 async function readText(request: HubRequest): Promise<string> {
   return (await readBytes(request, LONGEST_BODY)).toString("utf8");
 }
 
-/** @throws {HubRefusal} 413 if it is longer than `most` bytes */
+/**
+ * Reads a body into memory.
+ * @throws {HubRefusal} 413 if it is longer than `most` bytes
+ */
 export async function readBytes(request: HubRequest, most: number): Promise<Buffer> {
   const chunks: Uint8Array[] = [];
   let size = 0;
@@ -152,40 +176,4 @@ export async function readBytes(request: HubRequest, most: number): Promise<Buff
     chunks.push(bytes);
   }
   return Buffer.concat(chunks);
-}
-
-/** Codes of `X-Error-Code`, spelt as huggingface.co spells them. */
-export type ErrorCode = "RepoNotFound" | "RevisionNotFound" | "EntryNotFound" | "GatedRepo";
-
-export class HubRefusal extends Error {
-  override readonly name = "HubRefusal";
-  readonly status: number;
-  readonly code: ErrorCode | undefined;
-
-  constructor(status: number, message: string, code?: ErrorCode) {
-    super(message);
-    this.status = status;
-    this.code = code;
-  }
-}
-
-/** Errors of the disk that are the folder's state, not a fault of the server. */
-const DISK_REFUSALS: Record<string, [status: number, line: string]> = {
-  ENOSPC: [507, "no space is left on the Hub's disk; nothing was changed"],
-  EDQUOT: [507, "the quota of the Hub's disk is used up; nothing was changed"],
-  EFBIG: [507, "the Hub's disk takes no file that large; nothing was changed"],
-  EROFS: [403, "the Hub's folder is read-only; it can be read but not written"],
-  EACCES: [403, "the Hub may not write to its folder; it can be read but not written"],
-  EPERM: [403, "the Hub may not write to its folder; it can be read but not written"],
-  ENOTDIR: [403, "the Hub's folder cannot be written: a file is where a folder should be"],
-  ENAMETOOLONG: [400, "a name is longer than the Hub's disk takes"],
-  EMFILE: [503, "the Hub has too many files open; try again"],
-  ENFILE: [503, "the Hub has too many files open; try again"],
-};
-
-/** A refusal for whatever was thrown; undefined for a fault that the client must not see. */
-export function refusalFor(error: unknown): HubRefusal | undefined {
-  if (error instanceof HubRefusal) return error;
-  const entry = DISK_REFUSALS[(error as NodeJS.ErrnoException | undefined)?.code ?? ""];
-  return entry && new HubRefusal(...entry);
 }

@@ -1,19 +1,19 @@
-// A file of a commit on the Hub as bytes that are read by position, by requests for ranges: what is looked at is fetched
-// and nothing else, and nothing is kept. Without the whole there is no hash to check: for looking, not for using.
+// Random access to a file on the Hub by range requests. Only the requested bytes are transferred, and nothing is
+// stored. The hash of the whole file cannot be checked, so this is for inspecting files, not for using them.
 
 import { HubError } from "../access/hub-error.ts";
 import { formatRepoName } from "../access/repository.ts";
 import type { RepoFile } from "../cache/listing.ts";
 import type { ByteSource } from "../files/byte-source.ts";
 import { quote } from "../files/file-error.ts";
-import { hostOf, type RequestContext, resolveUrl } from "./context.ts";
-import { wrongRange } from "./failures.ts";
-import { hubFetch } from "./hub-fetch.ts";
+import { hostOf, type RequestContext, resolveUrl } from "../request/context.ts";
+import { wrongRange } from "../request/failures.ts";
+import { hubFetch } from "../request/hub-fetch.ts";
 
-/** Bytes of a request at least: the header of most models comes with its length in one. */
+/** Smallest request in bytes. The header of most models fits into the request for its length. */
 const LEAST_BYTES = 2 ** 16;
 
-/** Its reads throw HubError. */
+/** A byte source whose reads throw HubError. */
 export function remoteFile(file: RepoFile, commit: string, context: RequestContext): ByteSource {
   const name = `${formatRepoName(context.repo)}: ${quote(file.path)}`;
   const ask = hubFetch(context, { fileOf: () => file.path });
@@ -23,13 +23,13 @@ export function remoteFile(file: RepoFile, commit: string, context: RequestConte
     const headers = { range, "accept-encoding": "identity" };
     const response = await ask(resolveUrl(file.path, commit, context), { headers });
     const body = new Uint8Array(await response.arrayBuffer());
-    // A server may send the whole instead of a part.
+    // A server may ignore the range and send the whole file.
     const bytes = response.status === 206 ? body : body.subarray(start, start + length);
     const ended =
-      bytes.byteLength === length ? undefined : `${length} bytes were asked for and ${bytes.byteLength} came`;
+      bytes.byteLength === length ? undefined : `${length} bytes were requested, ${bytes.byteLength} arrived`;
     const wrong = (response.status === 206 && wrongRange(response, { start, size: file.size })) || ended;
     if (!wrong) return bytes;
-    throw new HubError("corrupt", `${name} came wrong from ${hostOf(context.access)} (${wrong}); try again`);
+    throw new HubError("corrupt", `${name} arrived damaged from ${hostOf(context.access)} (${wrong}); try again`);
   };
   const read = async (start: number, length: number) => {
     if (start + length > file.size) throw new HubError("corrupt", `${name} ends at byte ${file.size}`);

@@ -1,21 +1,25 @@
-// What most handlers begin with: the repository of an address, if the caller may see it, and the commit of a revision.
+// The first steps of most handlers: find the repository of an address, if the caller may see it, and the commit of a
+// revision.
 
-import type { RepoType } from "../access/repository.ts";
-import { quote } from "../files/file-error.ts";
+import type { RepoType } from "../../access/repository.ts";
+import { quote } from "../../files/file-error.ts";
+import type { HubCommit } from "../store/commit-object.ts";
+import type { HubStore } from "../store/hub-store.ts";
+import type { RepoSettings } from "../store/records.ts";
+import { HubRefusal } from "../store/refusal.ts";
+import type { Repository } from "../store/repository.ts";
 import { mayRead, noRepository, requireWriter } from "./permissions.ts";
-import { HubRefusal, type HubRequest } from "./reply.ts";
-import type { HubCommit } from "./store/commit-object.ts";
-import type { HubStore } from "./store/hub-store.ts";
-import type { RepoSettings } from "./store/records.ts";
-import type { Repository } from "./store/repository.ts";
+import type { HubRequest } from "./reply.ts";
 
+/** An address below a repository. */
 export interface RepoAddress {
   type: RepoType;
   id: string;
-  /** parts of the path after the repository and the action */
+  /** segments of the path after the repository and the action */
   rest: string[];
 }
 
+/** A request about a repository that the caller may see. */
 export interface RepoRequest extends HubRequest {
   store: HubStore;
   repository: Repository;
@@ -23,7 +27,10 @@ export interface RepoRequest extends HubRequest {
   rest: string[];
 }
 
-/** @throws {HubRefusal} RepoNotFound */
+/**
+ * Finds the repository of an address.
+ * @throws {HubRefusal} RepoNotFound
+ */
 export async function openRepository(request: HubRequest, store: HubStore, address: RepoAddress): Promise<RepoRequest> {
   const { type, id, rest } = address;
   const repository = await store.find(type, id);
@@ -32,17 +39,20 @@ export async function openRepository(request: HubRequest, store: HubStore, addre
   return { ...request, store, repository, settings, rest };
 }
 
-/** The same for those who want to change it: who may not write is told so before what there is. */
+/**
+ * The same for changes. The permission is checked first, so that callers who may not write learn nothing about the
+ * repository.
+ */
 export async function openForWriting(request: HubRequest, store: HubStore, address: RepoAddress): Promise<RepoRequest> {
   requireWriter(request.caller);
   return openRepository(request, store, address);
 }
 
-/** Parts of a path that can be a revision with slashes in it, such as `refs/heads/main`. */
+/** Most segments of a revision that contains slashes, such as `refs/heads/main`. */
 const LONGEST_REVISION = 5;
 
 /**
- * Splits a path that begins with a revision. A client may or may not have encoded the slashes of a branch's name.
+ * Splits a path that starts with a revision. Clients may or may not encode the slashes in the name of a branch.
  * @throws {HubRefusal} RevisionNotFound
  */
 export async function splitRevision(
@@ -57,6 +67,7 @@ export async function splitRevision(
   throw noRevision(repository, segments[0] ?? "");
 }
 
+/** The refusal for a revision that does not exist. */
 export function noRevision({ id }: Repository, revision: string): HubRefusal {
   return new HubRefusal(404, `${id} has no branch, tag or commit ${quote(revision)}`, "RevisionNotFound");
 }

@@ -3,7 +3,7 @@
 import { expect, test } from "bun:test";
 import * as tf from "@tensorflow/tfjs-core";
 import fc from "fast-check";
-import { checkSpans } from "../../hub/model-folder/span-rules.ts";
+import { checkSpans } from "../../hub/model-folder/gblr-layer.ts";
 import type { MaskSettings } from "../../workbench/gblr/mask.ts";
 import type { GblrParameters } from "../../workbench/gblr/matrix.ts";
 import { GblrMatrix } from "../../workbench/gblr/matrix.ts";

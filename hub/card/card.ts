@@ -40,9 +40,9 @@ function introduction({ baseModel, baseRevision, structure, relativeFlops, datas
   const revision = baseRevision === undefined ? "" : ` at revision ${code(baseRevision)}`;
   const [, made] = /^scratch:(.+)$/.exec(baseModel ?? "") ?? [];
   const trained = baseModel === undefined ? "a network" : `${named(baseModel)}${revision}`;
-  const base = made === undefined ? trained : `a ${code(made)} that began from random weights`;
+  const base = made === undefined ? trained : `a ${code(made)} that started from random weights`;
   const share = finite(relativeFlops?.reference);
-  const cost = share === undefined ? "" : ` It takes ${flopsText(share)} of the dense model's multiply-adds.`;
+  const cost = share === undefined ? "" : ` It needs ${flopsText(share)} of the dense model's multiply-adds.`;
   const data = dataset ? ` The data set is ${named(dataset.id, "datasets/")}.` : "";
   return `This is ${base}, with its linear layers replaced by ${kind}.${cost}${data}`;
 }
@@ -62,7 +62,7 @@ function originSection(facts: CardFacts): string | undefined {
     return text === undefined ? [] : [{ name, value: text }];
   });
   const parts = [
-    ...(command === undefined ? [] : ["Made by", codeBlock("sh", command)]),
+    ...(command === undefined ? [] : ["Command:", codeBlock("sh", command)]),
     ...(rows.length === 0 ? [] : [factTable("environment", rows)]),
     ...(chosen.length === 0
       ? []
@@ -87,7 +87,7 @@ function citation({ structure }: CardFacts): string | undefined {
   year      = {2024},
   url       = {https://arxiv.org/abs/2310.18882}
 }`;
-  return `## Citation\n\nThe matrices are those of Lee and Kim, ICLR 2024:\n\n${codeBlock("bibtex", entry)}`;
+  return `## Citation\n\nThe matrices were introduced by Lee and Kim (ICLR 2024):\n\n${codeBlock("bibtex", entry)}`;
 }
 
 /** A link to the repository on the Hub. Other names, such as folders, become code. */

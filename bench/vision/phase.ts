@@ -113,7 +113,6 @@ function noise(size: number): ImageLoader {
     label: (i) => i % CLASSES,
     place: () => ({ file: "", start: 0 }),
     nameOf: (i) => `image ${i}`,
-    bytes: async () => new Uint8Array(),
     close: async () => {},
   };
   return {

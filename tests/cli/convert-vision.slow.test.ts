@@ -138,7 +138,7 @@ test("16 bit grayscale that loses levels is told of in a calibration", async () 
   const asked = ["convert", at("vit"), "--engine", "wasm", "--structure", "lowrank", "--budget", "0.6", "--json"];
   const calibrating = ["--init", "activation", "--calibrate", at("gray"), "--calibrate-samples", "8"];
   const { code, stderr } = await runVerb(addConvert, [...asked, "--out", at("vit-gray"), ...calibrating]);
-  const told = `gblr: 1 image is 16 bit grayscale: what is above 255 became 255, as in Pillow; the first is ${file}\n`;
+  const told = `gblr: 1 image is 16-bit grayscale, and values above 255 were clipped, as in Pillow; the first is ${file}\n`;
   expect({ code, stderr }).toEqual({ code: 0, stderr: told });
 });
 

@@ -118,7 +118,7 @@ test("refuses in one line: no such split, other classes, no images, an image of 
     expect([code, stdout, stderr.trim().split("\n").length]).toEqual([1, "", 1]);
     return stderr;
   };
-  expect(await refused("--dataset", dataset, "--split", "test")).toContain('has no split "test"; there is train');
+  expect(await refused("--dataset", dataset, "--split", "test")).toContain('has no split "test"; available: train');
   const three = await madeImages(join(root, "three"), { count: 3, classes: 3 });
   expect(await refused("--dataset", three.dataset, "--split", "train")).toContain(
     "has 3 classes and the model's head 5",

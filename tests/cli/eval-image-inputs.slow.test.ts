@@ -90,10 +90,7 @@ test("an order that is none, or of names that are no numbers, is refused", async
   expect((await run("eleven", "numbers", "--class-order", "size")).code).toBe(2);
   await images("letters", [..."abcde"]);
   const { code, stderr } = await run("five", "letters", "--class-order", "number");
-  expect([code, stderr]).toEqual([
-    1,
-    `gblr: ${at("letters")}: class "a" is no number; take another --class-order than number\n`,
-  ]);
+  expect([code, stderr]).toEqual([1, `gblr: ${at("letters")}: class "a" is not a number; use --class-order text\n`]);
 });
 
 test("links and folders below a class's own give what plain folders give", async () => {
@@ -110,7 +107,7 @@ test("links and folders below a class's own give what plain folders give", async
 test("16 bit grayscale with levels above 255 is told of", async () => {
   cpSync(at("numbers"), at("gray"), { recursive: true });
   writeFileSync(at("gray", "val", "3", "1.png"), deepGray());
-  const told = `1 image is 16 bit grayscale: what is above 255 became 255, as in Pillow; the first is ${at("gray", "val", "3", "1.png")}`;
+  const told = `1 image is 16-bit grayscale, and values above 255 were clipped, as in Pillow; the first is ${at("gray", "val", "3", "1.png")}`;
   expect((await measured("eleven", "gray")).notes[1]).toBe(told);
   expect((await run("eleven", "gray")).stdout).toContain(told);
 });

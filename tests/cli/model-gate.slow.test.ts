@@ -8,7 +8,7 @@ import process from "node:process";
 import { addExport } from "../../workbench/cli/export.ts";
 import { addInspect } from "../../workbench/cli/inspect.ts";
 import { addPush } from "../../workbench/cli/push.ts";
-import { describeModel } from "../../workbench/report/pictures/structure-picture.ts";
+import { describeModel } from "../../workbench/report/describe-model.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
 import { decodeTensors, encodeTensors, type RawTensor } from "../models/mutated/files.ts";
 import { runVerb } from "./in-process.ts";

@@ -82,22 +82,22 @@ describe("a README's configurations", () => {
 
   test("are refused by what there is", () => {
     expect(refusal(WIKITEXT, { readme: listed, config: "wikitext-3", split: "test" })).toBe(
-      'owner/name: has no configuration "wikitext-3"; there is wikitext-103-raw-v1, wikitext-2-raw-v1',
+      'owner/name: has no configuration "wikitext-3"; available: wikitext-103-raw-v1, wikitext-2-raw-v1',
     );
     expect(refusal(WIKITEXT, { readme: listed, config: "wikitext-103-raw-v1", split: "validation" })).toBe(
-      'owner/name: has no split "validation" in configuration "wikitext-103-raw-v1"; there is train, test',
+      'owner/name: has no split "validation" in configuration "wikitext-103-raw-v1"; available: train, test',
     );
     expect(refusal(["README.md"], { readme: listed, split: "test" })).toBe(
       'owner/name: lacks the files of split "test" of "wikitext-2-raw-v1": none matches wikitext-2-raw-v1/test-*.parquet; pull them',
     );
     expect(refusal(WIKITEXT, { readme: readmeOf("configs: [\n"), split: "test" })).toMatch(
-      /README\.md: its front matter is no YAML: /,
+      /README\.md: its front matter is not valid YAML: /,
     );
     expect(refusal(WIKITEXT, { readme: readmeOf("configs: 3\n"), split: "test" })).toBe(
-      "owner/name: README.md: its front matter has configs that no data set has",
+      "owner/name: README.md: its front matter has an invalid configs; see the Hub's documentation of data set cards",
     );
     expect(refusal(WIKITEXT, { readme: readmeOf("").replace("license", "configs: []\nlicense"), split: "test" })).toBe(
-      "owner/name: has several configurations, name one of them: wikitext-103-raw-v1, wikitext-2-raw-v1",
+      "owner/name: has several configurations; choose one of wikitext-103-raw-v1, wikitext-2-raw-v1",
     );
   });
 });
@@ -152,7 +152,7 @@ describe("the Hub's conventions", () => {
 
   test("refuse a folder without text", () => {
     expect(refusal(["README.md", "model.safetensors"], { split: "train" })).toBe(
-      "owner/name: has no text data: no .parquet, .jsonl, .json or .txt file in it",
+      "owner/name: has no text data: it contains no .parquet, .jsonl, .json or .txt file",
     );
   });
 });
@@ -168,7 +168,7 @@ describe("what to pull", () => {
     ]);
     expect(() => dataFilePatterns({ readme, split: "tests" })).toThrow('the data set: has no split "tests"');
     expect(() => dataFilePatterns({ dataset: "o/n", readme, config: "b", split: "test" })).toThrow(
-      'o/n: has no configuration "b"; there is a',
+      'o/n: has no configuration "b"; available: a',
     );
   });
 

@@ -7,7 +7,7 @@ import { openModel } from "../../hub/model-folder/index.ts";
 import { openSafetensors, openTensors } from "../../hub/safetensors/index.ts";
 import { rowsOf } from "../../workbench/data/dataset/rows.ts";
 import { decodeImage } from "../../workbench/data/images/decode.ts";
-import { readPlace } from "../../workbench/data/images/sets/image-set.ts";
+import { readImage } from "../../workbench/data/images/prepare.ts";
 import { openTokenizer } from "../../workbench/data/index.ts";
 import { loadModelNow } from "../../workbench/models/index.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
@@ -59,7 +59,7 @@ test("data that are pointers are named as such: parquet, text, JSON, images", as
   }
   const options = setUp(folder("set"), POINTER);
   expect(await refusal(options)).toBe(`${options.dataset}/train.txt: ${PROBLEM}`);
-  await told(pointer("a.png"), (file) => readPlace({ file, start: 0 }));
+  await told(pointer("a.png"), (file) => readImage({ file, start: 0 }));
   await expect(decodeImage(new TextEncoder().encode(POINTER))).rejects.toThrow(PROBLEM);
 });
 

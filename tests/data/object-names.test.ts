@@ -42,7 +42,7 @@ describe("a data set's names", () => {
     expect(found(["a/1.txt", "b.txt"], readme)).toEqual(["a/1.txt"]);
     expect(dataFilePatterns({ split: name })).toContain(`${name}[-._]*`);
     expect(() => splitFiles(["train.txt"], { dataset: "set", split: name })).toThrow(
-      `set: has no split "${name}" in configuration "default"; there is train`,
+      `set: has no split "${name}" in configuration "default"; available: train`,
     );
   });
 
@@ -52,7 +52,7 @@ describe("a data set's names", () => {
     expect(tokens.length).toBe((await openTokenizer(options.tokenizer)).encode("the and").length);
     writeFileSync(folder("a.parquet"), parquetFile([{ id: [1, 2], [name]: ["one", "two"] }]));
     expect(await Array.fromAsync(rowsOf(folder("a.parquet"), name))).toMatchObject([{ texts: ["one", "two"] }]);
-    await expect(Array.fromAsync(rowsOf(folder("a.parquet"), "text"))).rejects.toThrow(`there is id, ${name}`);
+    await expect(Array.fromAsync(rowsOf(folder("a.parquet"), "text"))).rejects.toThrow(`available: id, ${name}`);
   });
 
   test("files of these names come through a Hub and its cache", async () => {

@@ -128,15 +128,15 @@ describe("ids", () => {
 test("what there is not is refused in one line", async () => {
   const options = setUp(folder("set-5"), '{"body":"a"}\n', "train.jsonl");
   expect(await refusal({ ...options, dataset: folder("nowhere") })).toBe(
-    `${folder("nowhere")}: no such folder; a data set is a folder here, pull it first`,
+    `${folder("nowhere")}: no such folder; pull the data set first`,
   );
   expect(await refusal({ ...options, split: "test" })).toBe(
-    `${options.dataset}: has no split "test" in configuration "default"; there is train`,
+    `${options.dataset}: has no split "test" in configuration "default"; available: train`,
   );
   expect(await refusal({ ...options, config: "en" })).toBe(
-    `${options.dataset}: has no configuration "en"; there is default`,
+    `${options.dataset}: has no configuration "en"; available: default`,
   );
-  expect(await refusal(options)).toMatch(/train\.jsonl: line 1 has no column "text"; there is body$/);
+  expect(await refusal(options)).toMatch(/train\.jsonl: line 1 has no column "text"; available: body$/);
   expect(await refusal({ ...options, tokenizer: folder("none") })).toMatch(/none: has no tokenizer\.json; /);
   expect(readdirSync(options.cache)).toEqual([]);
 });

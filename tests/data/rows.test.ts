@@ -52,7 +52,7 @@ describe("parquet", () => {
   test("is refused by its column, in one line with what there is", async () => {
     const file = parquetFile(groups);
     expect(await refusal("column.parquet", file, "sentence")).toBe(
-      'column.parquet: has no column "sentence"; there is id, text',
+      'column.parquet: has no column "sentence"; available: id, text',
     );
     expect(await refusal("column.parquet", file, "id")).toBe('column.parquet: column "id" holds DOUBLE, not text');
   });
@@ -60,7 +60,7 @@ describe("parquet", () => {
   test("that is cut off or none is refused, never read as less", async () => {
     const file = parquetFile(groups, "gzip");
     expect(await refusal("no.parquet", "just text")).toMatch(
-      /^no\.parquet: is no parquet file, or a damaged one: .+; fetch it again$/,
+      /^no\.parquet: is not a parquet file, or is damaged: .+; fetch it again$/,
     );
     for (const length of [0, 3, 11, file.length >> 1, file.length - 1])
       await refusal("cut.parquet", file.subarray(0, length));
@@ -110,7 +110,7 @@ describe("lines", () => {
     expect(await rowsIn("named.jsonl", lines, "__proto__")).toEqual(["c"]);
     expect(await rowsIn("named.json", lines, "constructor")).toEqual(["d"]);
     expect(await refusal("plain.jsonl", '{"text":"a"}\n', "toString")).toBe(
-      'plain.jsonl: line 1 has no column "toString"; there is text',
+      'plain.jsonl: line 1 has no column "toString"; available: text',
     );
   });
 
@@ -120,22 +120,22 @@ describe("lines", () => {
     expect(await refusal("python.jsonl", '{"text":NaN}\n')).toBe(
       'python.jsonl: line 1: column "text" holds a number, not text',
     );
-    expect(await refusal("no.jsonl", '{"text":"a","score":NaN1}\n')).toMatch(/^no\.jsonl: line 1 is no JSON: /);
+    expect(await refusal("no.jsonl", '{"text":"a","score":NaN1}\n')).toMatch(/^no\.jsonl: line 1 is not valid JSON: /);
   });
 
   test("of JSON are refused with the line's number", async () => {
     expect(await refusal("a.jsonl", '{"text":"a"}\n{"body":"b","n":1}\n')).toBe(
-      'a.jsonl: line 2 has no column "text"; there is body, n',
+      'a.jsonl: line 2 has no column "text"; available: body, n',
     );
     expect(await refusal("b.jsonl", '{"text":"a"}\n{"text":3}\n')).toBe(
       'b.jsonl: line 2: column "text" holds a number, not text',
     );
     expect(await refusal("c.jsonl", '{"text":"a"}\n{"text":\n')).toMatch(
-      /^c\.jsonl: line 2 is no JSON: .+; a file has one object a line$/,
+      /^c\.jsonl: line 2 is not valid JSON: .+; expected one object per line$/,
     );
-    expect(await refusal("d.jsonl", "[1]\n")).toBe("d.jsonl: line 1 is no object; a file has one object a line");
+    expect(await refusal("d.jsonl", "[1]\n")).toBe("d.jsonl: line 1 is not an object; expected one object per line");
     expect(await refusal("e.jsonl", '{"text":"\\ud83d"}\n')).toBe(
-      'e.jsonl: line 1: column "text" holds half of a surrogate pair, such as \\ud83d alone, which is no character; mend or remove the row',
+      'e.jsonl: line 1: column "text" contains half of a surrogate pair, such as a lone \\ud83d, which is not a character; correct or remove the row',
     );
   });
 
@@ -196,9 +196,9 @@ describe("a .json file", () => {
     );
     expect(await refusal("d.json", '[{"text":"a"}')).toBe("d.json: ends inside its array; fetch it again");
     expect(await refusal("e.json", '[{"text":"a"}]\n{}')).toMatch(/line 2: .* is where the file should end, after/);
-    expect(await refusal("f.json", '{\n"text": b\n}')).toMatch(/^f\.json: line 1 is no JSON: /);
+    expect(await refusal("f.json", '{\n"text": b\n}')).toMatch(/^f\.json: line 1 is not valid JSON: /);
     expect(await refusal("g.json", '[\n{"text":"a"},\n{"body":"b"}]')).toBe(
-      'g.json: line 3 has no column "text"; there is body',
+      'g.json: line 3 has no column "text"; available: body',
     );
   });
 });
@@ -216,7 +216,7 @@ describe("text of another encoding", () => {
       "latin.txt: is not UTF-8 at byte 1 (0xe9); convert it, or give its encoding, e.g. --encoding windows-1252",
     );
     expect(await refusal("utf16.txt", utf16)).toBe(
-      "utf16.txt: is not UTF-8 at byte 0, where the mark of UTF-16LE is; convert it, or give its encoding, --encoding utf-16le",
+      "utf16.txt: is not UTF-8: it begins with the byte order mark of UTF-16LE; convert it, or give its encoding, --encoding utf-16le",
     );
     expect(await refusal("big.txt", Uint8Array.of(0xfe, 0xff, 0, 0x61))).toMatch(/ --encoding utf-16be$/);
     const lines = Uint8Array.of(...new TextEncoder().encode('{"text":"é'), 0xe9, ...new TextEncoder().encode('"}\n'));
@@ -253,7 +253,7 @@ describe("text of another encoding", () => {
     const lines = Buffer.from('\ufeff{"text":"é"}\n', "utf16le");
     expect(await read("utf16.jsonl", lines, "utf-16le")).toEqual(["é"]);
     await expect(read("latin.txt", latin, "utf-16be-le")).rejects.toThrow(
-      'cannot be read as "utf-16be-le": there is no such encoding here; try utf-8, utf-16le, utf-16be or windows-1252',
+      'cannot be read as "utf-16be-le": unknown encoding; try utf-8, utf-16le, utf-16be or windows-1252',
     );
     await expect(read("odd.txt", Uint8Array.of(0x61, 0, 0, 0xd8), "utf-16le")).rejects.toThrow(
       /odd\.txt: is not utf-16le .*; give another --encoding$/,
@@ -265,13 +265,13 @@ describe("text of another encoding", () => {
     expect(await rowsIn("mark.parquet", file)).toEqual(["\ufeffone", "dXux", "trois"]);
     file[Buffer.from(file).indexOf("dXux") + 1] = 0xe9;
     expect(await refusal("latin.parquet", file)).toBe(
-      'latin.parquet: column "text", rows 0 to 3: a text is not UTF-8 at its byte 1 (0xe9); write the file again with texts that are',
+      'latin.parquet: column "text", rows 0 to 3: a text is not UTF-8 at byte 1 (0xe9); write the file again with valid UTF-8',
     );
   });
 });
 
 test("a file of another kind is refused by name", async () => {
   expect(() => rowsOf("table.csv", "text")).toThrow(
-    "table.csv: is of no kind that is read here: .parquet, .jsonl, .ndjson, .json or .txt",
+    "table.csv: has an unsupported format; expected .parquet, .jsonl, .ndjson, .json or .txt",
   );
 });

@@ -6,12 +6,8 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
-import {
-  openTextTokens,
-  type TextTokensOptions,
-  type TokenFile,
-  type TokenizeEvent,
-} from "../../workbench/data/index.ts";
+import { openTextTokens, type TokenFile, type TokenizeEvent } from "../../workbench/data/index.ts";
+import type { TextTokensOptions } from "../../workbench/data/types.ts";
 import { writeTinyTokenizer } from "./hub-folders.ts";
 
 /** Makes a data set of one text file, a tokenizer, and the path of a cache that is not there yet, in a new folder. */

@@ -14,7 +14,8 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
-import { openTextTokens, openTokenFile } from "../../workbench/data/index.ts";
+import { openTextTokens } from "../../workbench/data/index.ts";
+import { openTokenFile } from "../../workbench/data/tokens/token-file.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
 import { writeTinyTokenizer } from "./hub-folders.ts";
 import { commandFor, refusal, setUp, TEXT, tokensOf } from "./text-set.ts";
@@ -64,7 +65,7 @@ describe("the cache", () => {
     for (let length = 0; length < whole.length; length += 7) {
       writeFileSync(path, whole);
       truncateSync(path, length);
-      await expect(openTokenFile(path)).rejects.toThrow("is no file of token ids, or a damaged one");
+      await expect(openTokenFile(path)).rejects.toThrow("is not a token file, or is damaged");
     }
     const made = await tokensOf(options);
     expect([made.cached, await made.tokens.read(0, ids.length)]).toEqual([false, ids]);

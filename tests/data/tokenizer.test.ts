@@ -259,7 +259,7 @@ describe("decoding", () => {
 
   test("refuses an id that there is not", async () => {
     const tokenizer = await openTokenizer(writeTinyTokenizer(folder("unknown")));
-    expect(() => tokenizer.decode([97, 5000])).toThrow(new RangeError("id 5000: the tokenizer has no such token"));
+    expect(() => tokenizer.decode([97, 5000])).toThrow(new RangeError("the tokenizer has no token with id 5000"));
   });
 });
 
@@ -281,13 +281,13 @@ describe("a tokenizer's folder", () => {
     };
     const missing = (await openTokenizer(folder("nowhere")).catch((error: Error) => error)) as Error;
     expect(missing.message).toBe(
-      `${folder("nowhere")}: has no tokenizer.json; copy or pull it from the model whose tokenizer this is`,
+      `${folder("nowhere")}: has no tokenizer.json; copy or pull it from the tokenizer's model`,
     );
     expect((await refusal("cut", '{"model": {')).message).toMatch(
-      /tokenizer\.json: is no JSON \(.+\); fetch it again$/,
+      /tokenizer\.json: is not valid JSON \(.+\); fetch it again$/,
     );
-    expect((await refusal("list", "[]")).message).toMatch(/tokenizer\.json: is no tokenizer's: the whole: /);
-    expect((await refusal("empty", "{}")).message).toMatch(/tokenizer\.json: is no tokenizer's: model: /);
+    expect((await refusal("list", "[]")).message).toMatch(/tokenizer\.json: is not that of a tokenizer: the file: /);
+    expect((await refusal("empty", "{}")).message).toMatch(/tokenizer\.json: is not that of a tokenizer: model: /);
     const odd = JSON.stringify({ model: { type: "Magic" }, added_tokens: [] });
     expect((await refusal("odd", odd)).message).toMatch(/tokenizer.json that cannot be used: .*Magic/);
     for (const error of [missing, await refusal("cut", "{"), await refusal("odd", odd)]) {

@@ -83,11 +83,11 @@ describe("windows", () => {
   test("refuse sizes that make none, and numbers that there are not", async () => {
     const tokens = inMemory([1, 2, 3, 4, 5]);
     expect(() => tokenWindows(tokens, { context: 0 })).toThrow(
-      new RangeError("context 0: windows have 1 token or more"),
+      new RangeError("context 0: expected a whole number, 1 or more"),
     );
     for (const stride of [0, 3, 1.5]) {
       expect(() => tokenWindows(tokens, { context: 2, stride })).toThrow(
-        new RangeError(`stride ${stride}: from 1 to the context, 2, or tokens would be skipped`),
+        new RangeError(`stride ${stride}: expected 1 to the context, 2; a larger one would skip tokens`),
       );
     }
     const windows = tokenWindows(tokens, { context: 2 });

@@ -32,7 +32,7 @@ const SUITES = [
   "report/charts.test.ts",
   "report/report.test.ts",
   "report/run-files.test.ts",
-  "report/thin.test.ts",
+  "report/curves.test.ts",
   "hub/zoo",
   "structures/cost.test.ts",
   "structures/golden.test.ts",

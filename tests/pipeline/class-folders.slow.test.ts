@@ -67,7 +67,7 @@ describe("class folders that are numbers", () => {
       const { code, stderr } = await recipe(dataset, "--run", "number");
       expect(stderr.trim().split("\n")).toEqual([
         "gblr: classes of train are numbered by their names, which are numbers; --class-order text sorts them as text, as torchvision does",
-        `gblr: test: 1 image is 16 bit grayscale: what is above 255 became 255, as in Pillow; the first is ${folder("numbers", "test", "4", "1.png")}`,
+        `gblr: test: 1 image is 16-bit grayscale, and values above 255 were clipped, as in Pillow; the first is ${folder("numbers", "test", "4", "1.png")}`,
       ]);
       expect(code).toBe(0);
       expect(read<{ label_names: string[] }>("number/model/config.json").label_names).toEqual(ELEVEN);

@@ -7,12 +7,13 @@ import fc from "fast-check";
 import { GblrMatrix } from "../../workbench/gblr/matrix.ts";
 import { pack } from "../../workbench/gblr/packed.ts";
 import { blockUse } from "../../workbench/gblr/widths.ts";
-import { type BlockLayout, layoutOfSpans, layoutOfWidths, overlapCounts } from "../../workbench/report/block-layout.ts";
+import { type BlockLayout, layoutOfSpans, layoutOfWidths } from "../../workbench/report/block-layout.ts";
 import { blockCost, factoredCost, summarizeBlocks, widthHistogram } from "../../workbench/report/layer-summary.ts";
 import { rasterOf } from "../../workbench/report/pictures/layout-picture.ts";
 import { structureNamed } from "../../workbench/structures/registry.ts";
 import { forEachEngine } from "../engine/engines.ts";
 import { readGolden } from "../golden.ts";
+import { overlapCounts } from "./overlap-counts.ts";
 
 const side = fc.integer({ min: 2, max: 12 });
 const layouts: fc.Arbitrary<BlockLayout> = fc.record({ nIn: side, nOut: side }).chain(({ nIn, nOut }) => {

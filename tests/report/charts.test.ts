@@ -3,8 +3,7 @@
 
 import { expect, test } from "bun:test";
 import { existsSync, readFileSync } from "node:fs";
-import type { Chart } from "../../workbench/report/charts/chart.ts";
-import { chartElement, chartSvg } from "../../workbench/report/charts/chart.ts";
+import { type Chart, chartElement, chartSvg } from "../../workbench/report/charts/chart.ts";
 import { commonMistakes, confusionChart } from "../../workbench/report/charts/classification.ts";
 import { evaluationChart, shownMetrics } from "../../workbench/report/charts/evaluation.ts";
 import { costChart, finalWidthsChart, widthHistoryChart } from "../../workbench/report/charts/structure.ts";
@@ -140,6 +139,15 @@ test("a line of another split than the curve's says of which", () => {
     evaluationChart("perplexity", { evaluations, comparison: ROWS, comparisonSplit }).description;
   expect(shown("test")).toContain("dense: test 890.61");
   expect(shown("validation")).toContain("dense 890.61");
+});
+
+test("long names in a legend are written out, one below the other", async () => {
+  const names = ["low rank, activation-aware, global", "GBLR, activation-aware, global"];
+  const comparison = names.map((name) => row(name, "after", 900));
+  const svg = await chartSvg(evaluationChart("perplexity", { evaluations, comparison, comparisonSplit: "test" }));
+  const entries = [...svg.matchAll(/<text[^>]*transform="translate\((\d+),[^>]*>([^<]*: test)<\/text>/g)];
+  expect(entries.map(([, , text]) => text)).toEqual(names.map((name) => `${name}: test`));
+  expect(new Set(entries.map(([, x]) => x)).size).toBe(1);
 });
 
 test("the widths over time end where training has come to", () => {

@@ -1,13 +1,14 @@
 // The block layout picture as pixels: its size, its colors against the counts, its text. Drawn by the real renderer.
 
 import { expect, test } from "bun:test";
-import { layoutOfSpans, overlapCounts } from "../../workbench/report/block-layout.ts";
-import { shortName } from "../../workbench/report/layer-names.ts";
+import { layoutOfSpans } from "../../workbench/report/block-layout.ts";
+import { shortName, shortNames } from "../../workbench/report/layer-names.ts";
 import { sparkline } from "../../workbench/report/layer-summary.ts";
 import { heat, LEVELS, levelOf, PALETTE } from "../../workbench/report/pictures/colors.ts";
 import { layoutPicture, panelGrid, ticksFor } from "../../workbench/report/pictures/layout-picture.ts";
 import { encodePng, renderPng } from "../../workbench/report/pictures/png.ts";
 import { decodePng, luminance, type Pixels } from "./decode-png.ts";
+import { overlapCounts } from "./overlap-counts.ts";
 
 // On 8 × 6 entries two blocks in one place, which wrap, and a third across them.
 const layout = layoutOfSpans(Int32Array.from([6, 6, 0, 4, 4, 5, 1, 1, 0, 3, 3, 4]), { nIn: 8, nOut: 6 });
@@ -50,7 +51,9 @@ test("every entry of the matrix has the color of its count, and more blocks are 
       const x = Math.round(2 * (square.x + ((j + 0.5) * square.side) / 8));
       const y = Math.round(2 * (square.y + ((i + 0.5) * square.side) / 6));
       const count = counts[i * 8 + j] as number;
-      expect(pixels.at(x, y)).toEqual([...(PALETTE[levelOf(count, most)] as [number, number, number])]);
+      expect(pixels.at(x, y)).toEqual([
+        ...(PALETTE[levelOf(count, { least: Math.min(...counts), most })] as [number, number, number]),
+      ]);
       brightness.set(count, luminance(pixels.at(x, y)));
     }
   }
@@ -97,7 +100,11 @@ test("colors get brighter with every level", () => {
   expect(PALETTE).toHaveLength(LEVELS);
   const bright = PALETTE.map(luminance);
   for (let level = 1; level < LEVELS; level++) expect(bright[level]).toBeGreaterThan(bright[level - 1] as number);
-  expect([levelOf(0, 9), levelOf(9, 9), levelOf(0, 0)]).toEqual([0, LEVELS - 1, 0]);
+  const levels = (least: number, most: number, values: number[]) =>
+    values.map((value) => levelOf(value, { least, most }));
+  expect(levels(0, 9, [0, 9])).toEqual([0, LEVELS - 1]);
+  expect(levels(12, 18, [12, 18])).toEqual([0, LEVELS - 1]);
+  expect([...levels(0, 0, [0]), ...levels(5, 5, [5])]).toEqual([0, LEVELS - 1]);
 });
 
 test("indexed images survive encoding and decoding", () => {
@@ -126,14 +133,16 @@ test("panels that repeat stand in whole repetitions, as large as a page allows",
 
 test("ticks run from 0 to the most without touching", () => {
   for (const most of [0, 0.4, 1, 7, 11, 92, 768]) {
-    const ticks = ticksFor(most, 300);
+    const ticks = ticksFor({ least: 0, most }, 300);
     expect(ticks[0]).toBe(0);
     expect(ticks.at(-1)).toBe(most);
-    const places = ticks.map((count) => 300 * heat(count, most));
+    const places = ticks.map((count) => 300 * heat(count, { least: 0, most }));
     for (const [i, place] of places.slice(1).entries())
       expect(place - (places[i] as number)).toBeGreaterThanOrEqual(16);
   }
-  expect(ticksFor(92, 300)).toEqual([0, 2, 5, 10, 20, 50, 92]);
+  expect(ticksFor({ least: 0, most: 92 }, 300)).toEqual([0, 2, 5, 10, 20, 50, 92]);
+  expect(ticksFor({ least: 12, most: 18 }, 300)).toEqual([12, 13, 14, 15, 16, 17, 18]);
+  expect(ticksFor({ least: 5, most: 5 }, 300)).toEqual([5]);
 });
 
 test("sparklines are as high as their bins, and empty bins are dots", () => {
@@ -141,8 +150,37 @@ test("sparklines are as high as their bins, and empty bins are dots", () => {
   expect(sparkline([0, 0])).toBe("··");
 });
 
-test("long names keep their end", () => {
+test("layouts with many blocks on every entry still use both ends of the color scale", async () => {
+  // 4 × 4 entries: three blocks on every entry, and a fourth on half of them.
+  const many = layoutOfSpans(Int32Array.from([0, 0, 0, 0, 4, 4, 4, 2, 0, 0, 0, 0, 4, 4, 4, 4]), { nIn: 4, nOut: 4 });
+  expect([Math.min(...overlapCounts(many)), Math.max(...overlapCounts(many))]).toEqual([3, 4]);
+  const { svg, pixels } = await draw([{ name: "many", note: "", layout: many }]);
+  const [{ x, y, side }] = squares(svg) as [{ x: number; y: number; side: number }];
+  const at = (share: number) => [...pixels.at(Math.round(2 * (x + share * side)), Math.round(2 * (y + side / 2)))];
+  expect(at(0.25)).toEqual([...(PALETTE[LEVELS - 1] as [number, number, number])]);
+  expect(at(0.75)).toEqual([...(PALETTE[0] as [number, number, number])]);
+});
+
+test("names of layers stay different when they are shortened", () => {
+  const parts = ["attention.attention.query", "attention.output.dense", "intermediate.dense", "output.dense"];
+  const layers = Array.from({ length: 12 }, (_, i) => parts.map((part) => `vit.encoder.layer.${i}.${part}`)).flat();
+  const names = [...layers, "vit.embeddings.patch_embeddings.projection", "classifier"];
+  for (const length of [60, 36, 28, 22, 16]) {
+    const short = shortNames(names, length);
+    expect(new Set(short).size).toBe(names.length);
+    expect(short.every((name) => name.length <= length)).toBe(true);
+  }
+  expect(shortNames(names, 28).slice(0, 4)).toEqual([
+    "…0.attention.attention.query",
+    "…0.attention.output.dense",
+    "…layer.0.intermediate.dense",
+    "…layer.0.output.dense",
+  ]);
+  expect(shortNames(["a.long.name", "b.long.name"], 8)).toEqual(["a.l…name", "b.l…name"]);
+});
+
+test("a single long name is cut in the middle", () => {
   expect(shortName("h.0.mlp", 7)).toBe("h.0.mlp");
-  expect(shortName("model.transformer.h.0.mlp", 12)).toBe("…mer.h.0.mlp");
+  expect(shortName("model.transformer.h.0.mlp", 12)).toBe("model….0.mlp");
   expect(shortName("model.transformer.h.0.mlp", 12).length).toBeLessThanOrEqual(12);
 });

@@ -95,6 +95,15 @@ test("a run that has only begun says what is not there yet", async () => {
   }
 });
 
+test("a section without content is left out once the run has ended", async () => {
+  const folder = at("evaluated");
+  await startRun(folder, { ...facts(), task: "image-classification" });
+  await writeClassification(folder, { classes: ["a", "b"], splits: { test: { accuracy: 0.5 } } });
+  await updateRun(folder, { status: "finished" });
+  const ids = [...(await reportOf(folder)).matchAll(/<h2 id="(\w+)">/g)].map(([, id]) => id);
+  expect(ids).toEqual(["classes", "facts", "environment"]);
+});
+
 test("a report is written at every moment of a run, whatever files are missing", async () => {
   const files = ["run.json", "metrics.jsonl", "comparison.json", "conversion.json", "model/model.safetensors", "model"];
   for (const missing of files) {
@@ -200,7 +209,7 @@ test("classes are a square while it is legible, then a list of mistakes", async 
     await writeClassification(folder, { classes, splits: {}, confusion });
     const page = await reportOf(folder);
     expect(page.includes("Confusion matrix")).toBe(count === 3);
-    expect(page.includes("Mistakes made most often")).toBe(count === 40);
+    expect(page.includes("Most frequent confusions")).toBe(count === 40);
   }
 });
 

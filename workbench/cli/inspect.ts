@@ -23,10 +23,10 @@ import {
   type Inspection,
   type Total,
 } from "../report/describe-model.ts";
-import { shortName } from "../report/layer-names.ts";
+import { shortNames } from "../report/layer-names.ts";
 import { sparkline } from "../report/layer-summary.ts";
+import { structurePicture } from "../report/pictures/layout-picture.ts";
 import { renderPng } from "../report/pictures/png.ts";
-import { structurePicture } from "../report/pictures/structure-picture.ts";
 import { retryNote } from "./pull.ts";
 import { CommandFailed, UsageError, verb } from "./shared/program.ts";
 import { runStages } from "./shared/stages.ts";
@@ -178,7 +178,11 @@ export function printInspection(
   const shown = others.filter(([, ...cells]) => cells.some(({ text }) => text !== ""));
   const rest = Math.max(...table(rowsOf(shown)).map((line) => line.length));
   const room = Math.max(SHORTEST_NAME, WIDTH - rest - 2);
-  const short = (names as Cell[]).map((cell) => ({ ...cell, text: shortName(cell.text, room) }));
+  const texts = shortNames(
+    (names as Cell[]).map(({ text }) => text),
+    room,
+  );
+  const short = (names as Cell[]).map((cell, i) => ({ ...cell, text: texts[i] as string }));
   const lines = table(rowsOf([short, ...shown]));
   const kinds = totals.structured.layers;
   return [

@@ -1,8 +1,9 @@
-// The one error of data sets, tokenizers and files of token ids: which file or folder, what is wrong, what to do.
+// The error class of data sets, tokenizers and token files, and helpers for its messages.
 
 import { reason } from "../../hub/files/byte-source.ts";
 import { FileError } from "../../hub/files/file-error.ts";
 
+/** An error about a file or folder of data. The message names the file, what is wrong and what to do. */
 export class DataError extends FileError {
   override readonly name = "DataError";
 
@@ -11,7 +12,7 @@ export class DataError extends FileError {
   }
 }
 
-/** Names in the order given, for the end of a message: `a, b, c`. Long lists are cut. */
+/** Lists names for the end of a message: `a, b, c`. Lists of more than twelve are cut. */
 export function listed(names: readonly string[]): string {
   const most = 12;
   if (names.length === 0) return "none";
@@ -19,7 +20,7 @@ export function listed(names: readonly string[]): string {
   return names.length > most ? `${shown}, … (${names.length} in all)` : shown;
 }
 
-/** One line for what the system or a library threw. */
+/** The first line of the message of an error that the system or a library threw. */
 export function why(error: unknown): string {
   return reason(error).split("\n", 1)[0] as string;
 }

@@ -1,81 +1,80 @@
-// What the rest of the workbench knows of text: a tokenizer, a file of token ids, windows cut from it, and what reading a
-// data set tells while it goes on. Interfaces only.
+// The interfaces of text data: tokenizer, token file, windows of tokens, and the options and events of opening a data set.
 
-/** Words and bytes that a run of tokens stands for: what perplexity per word and per byte divide by. */
+/** Words and bytes of the text of some tokens: the denominators of perplexity per word and per byte. */
 export interface TextCounts {
-  /** maximal runs of characters that are no white space */
+  /** number of words: maximal runs of characters other than white space */
   words: number;
-  /** of UTF-8 */
+  /** number of bytes of the text in UTF-8 */
   bytes: number;
 }
 
-/** Turns ids into text as they come. What it returns never ends inside a character. */
+/** Decodes ids one at a time. The text it returns never ends inside a character. */
 export interface StreamDecoder {
-  /** text that is complete now; empty while a character is unfinished */
+  /** returns the text completed by this id; empty while a character is incomplete */
   push(id: number): string;
-  /** the rest: an unfinished character becomes U+FFFD */
+  /** returns the remaining text; an incomplete character becomes U+FFFD */
   end(): string;
 }
 
 export interface Tokenizer {
-  /** folder that holds its tokenizer.json */
+  /** folder with its tokenizer.json */
   readonly folder: string;
-  /** one more than the largest id */
+  /** largest id + 1 */
   readonly vocabSize: number;
-  /** id that ends a text, if the tokenizer has one */
+  /** id of the end-of-text token, if there is one */
   readonly eosTokenId: number | undefined;
-  /** Whether pieces are memoised: byte-level BPE. Other kinds go through the library, text by text. */
+  /** whether texts are encoded piece by piece with a memo (byte-level BPE) instead of by the library */
   readonly fast: boolean;
-  /** ids of a text by itself; added tokens in it are found, none is added */
+  /** encodes a text. Added tokens that occur in it are recognized; no special tokens are inserted */
   encode(text: string): Int32Array;
-  /** text of ids, byte for byte: nothing is cleaned up, special tokens are kept. @throws RangeError on an unknown id */
+  /** decodes ids exactly: no clean-up of spaces, special tokens kept. @throws RangeError on an unknown id */
   decode(ids: ArrayLike<number>): string;
   streamDecoder(): StreamDecoder;
   textCounts(ids: ArrayLike<number>): TextCounts;
 }
 
-/** Token ids on disk, one long list. */
+/** A list of token ids on disk. */
 export interface TokenFile {
   readonly path: string;
-  /** ids */
+  /** number of ids */
   readonly length: number;
-  /** one more than the largest id that its tokenizer knows */
+  /** largest id of the tokenizer + 1 */
   readonly vocabSize: number;
-  /** of the text that was tokenized */
+  /** rows, words and bytes of the text that was tokenized */
   readonly counts: TextCounts & { rows: number };
-  /** ids `start` … `start + count`, copied. @throws RangeError outside the file */
+  /** returns a copy of the ids start … start + count - 1. @throws RangeError outside of the file */
   read(start: number, count: number): Promise<Int32Array>;
   close(): Promise<void>;
 }
 
-/** Windows that may overlap: each says how many of its last targets no earlier window had. */
+/** Windows that may overlap. Each knows how many of its last targets are new, so that no token is scored twice. */
 export interface TextWindows extends TokenWindows {
   /** tokens between the starts of two windows */
   readonly stride: number;
-  /** targets that count, over all windows; each token at most once */
+  /** number of new targets over all windows; each token counts at most once */
   readonly scored: number;
-  /** targets of the text that no window has */
+  /** number of targets that are in no window */
   readonly leftOut: number;
-  /** of window i, the last so many targets are new */
+  /** number of new targets of window i, which are its last ones */
   newTargets(i: number): number;
 }
 
 export interface TextTokensOptions {
-  /** folder of the data set, laid out as on the Hub; its files may be links */
+  /** folder of the data set, laid out as on the Hub; files may be symbolic links */
   dataset: string;
-  /** default the only one, or the one that the data set calls its default */
+  /** configuration. Default: the only one, or the one that the data set declares as default */
   config?: string | undefined;
   /** `train`, `validation`, `test`, … */
   split: string;
-  /** column of the text; default `text`. Plain text files have no columns. */
+  /** column with the text. Default `text`. Ignored for plain text files */
   column?: string | undefined;
-  /** of files of text and of JSON, a name of the Encoding Standard. Default UTF-8 */
+  /** encoding of text and JSON files, a name of the Encoding Standard such as `windows-1252`. Default UTF-8 */
   encoding?: string | undefined;
   /** folder with tokenizer.json */
   tokenizer: string;
-  /** folder for files of token ids; made when it is not there */
+  /** folder for token files; created if it does not exist */
   cache: string;
-  /** worker threads, 0 for none; default none for small texts, else one a core, at most 16. Changes no id. */
+  /** worker threads, 0 for none. Default: none for small texts, else one per core, at most 16. Ids do not depend on it */
   workers?: number | undefined;
   signal?: AbortSignal | undefined;
 }
@@ -85,36 +84,34 @@ export type TokenizeEvent =
       kind: "data";
       config: string;
       split: string;
-      /** paths below the data set's folder, in reading order */
+      /** paths relative to the data set's folder, in reading order */
       files: string[];
     }
   | {
       kind: "tokenizing";
-      /** of the files, 0 to 1 */
+      /** share of the files that has been read, 0 to 1 */
       fraction: number;
       rows: number;
-      /** of text, UTF-8 */
+      /** bytes of text in UTF-8 */
       bytes: number;
       tokens: number;
       bytesPerSecond: number;
-      /** threads at work, 0 when it is done in this one */
+      /** worker threads alive; 0 if this thread does the work */
       workers: number;
     }
   | {
       kind: "tokens";
       tokens: TokenFile;
-      /** whether the file was there already */
+      /** whether the file existed already */
       cached: boolean;
     };
 
-// Token ids as language models are trained and evaluated on: one long list, cut into windows whose targets are their
-// inputs shifted by one. Where ids come from is not known here.
-
+/** A list of token ids cut into windows for training and evaluation. The targets of a window are its inputs shifted by one. */
 export interface TokenWindows {
-  /** how many windows */
+  /** number of windows */
   readonly length: number;
-  /** tokens of each; the last one may have fewer where the text ends */
+  /** inputs of a window; the last window may have fewer */
   readonly context: number;
-  /** ids of window i: `context` inputs and as many targets, together `context + 1` ids, fewer at the text's end */
+  /** reads window i: context + 1 ids, of which the first `context` are inputs and the last `context` are targets */
   read(i: number): Promise<Int32Array>;
 }

@@ -1,23 +1,23 @@
-// Worker threads that answer jobs. A thread that cannot start, or dies, is no failure: what it had not answered is done
-// here, in this thread. What a job is, its module and its caller know.
+// A pool of worker threads that answer jobs, and the worker's side of it. If a thread cannot start, or dies, its open jobs are
+// done in the calling thread instead, so that a job never fails because of a thread.
 
 import { parentPort, Worker } from "node:worker_threads";
 
-export interface WorkerPool<Job, Answer> {
+interface WorkerPool<Job, Answer> {
   /** threads alive now */
   readonly workers: number;
-  /** The job is with its thread when this returns. Rejects with what doing it here throws */
+  /** sends the job to a thread before it returns; rejects with the error of doing the job in this thread */
   run(job: Job): Promise<Answer>;
   close(): Promise<void>;
 }
 
-export interface WorkerPoolOptions<Job, Answer> {
-  /** module of the workers; it calls `answerJobs` */
+interface WorkerPoolOptions<Job, Answer> {
+  /** module of the workers, which calls `answerJobs` */
   module: URL;
-  /** given to each of them when it starts */
+  /** passed to each worker when it starts */
   workerData: unknown;
   workers: number;
-  /** does a job in this thread, where no worker can */
+  /** does a job in this thread, if no worker can */
   here(job: Job): Answer | Promise<Answer>;
 }
 
@@ -29,10 +29,11 @@ interface Waiting<Job, Answer> {
 
 interface Thread<Job, Answer> {
   worker: Worker;
-  /** in the order of their answers */
+  /** jobs without an answer, oldest first */
   waiting: Waiting<Job, Answer>[];
 }
 
+/** Starts the workers. With 0 workers every job is done in this thread. */
 export function startPool<Job, Answer>(options: WorkerPoolOptions<Job, Answer>): WorkerPool<Job, Answer> {
   const threads = new Set<Thread<Job, Answer>>();
   const here = async ({ job, resolve, reject }: Waiting<Job, Answer>) => {
@@ -65,7 +66,7 @@ export function startPool<Job, Answer>(options: WorkerPoolOptions<Job, Answer>):
     close: async () => {
       const ending = [...threads];
       threads.clear();
-      // Nobody waits for what is left: a thread that ends now has nothing to hand over.
+      // Open jobs are dropped, so that ending threads do not hand them over to this one.
       for (const { waiting } of ending) waiting.length = 0;
       await Promise.all(ending.map(({ worker }) => worker.terminate()));
     },
@@ -85,7 +86,7 @@ function startThread<Job, Answer>(
   const thread: Thread<Job, Answer> = { worker, waiting: [] };
   worker.on("message", (answer: WorkerAnswer<Answer>) => {
     const waiting = thread.waiting.shift();
-    // An error loses its class on the way: the same job gives it again here.
+    // Errors lose their class between threads, so the job is repeated here to throw the original one.
     if ("error" in answer && waiting) here(waiting);
     else if ("answer" in answer) waiting?.resolve(answer.answer);
   });
@@ -94,16 +95,17 @@ function startThread<Job, Answer>(
   return thread;
 }
 
-// The worker's side of a pool: answers jobs in the order in which they come. Runs only as a worker.
+type WorkerAnswer<Answer> = { answer: Answer } | { error: string };
 
-export type WorkerAnswer<Answer> = { answer: Answer } | { error: string };
-
-/** @param options.transfer buffers of an answer that are handed over, not copied */
+/**
+ * Answers the jobs that a pool sends to this worker, in order. Called by the workers' modules only.
+ * @param options.transfer returns the buffers of an answer that are transferred instead of copied
+ */
 export function answerJobs<Job, Answer>(
   answer: (job: Job) => Answer | Promise<Answer>,
   { transfer }: { transfer(answer: Answer): ArrayBuffer[] },
 ): void {
-  // One job after the other: an answer carries no number.
+  // Jobs run one after the other, because answers are matched to jobs by their order.
   let previous: Promise<void> = Promise.resolve();
   parentPort?.on("message", (job: Job) => {
     previous = previous.then(() => post(job));

@@ -10,7 +10,7 @@ import {
   takeApart,
   windowInputs,
 } from "../compress/index.ts";
-import { clippedTold, imageLoader } from "../data/images/index.ts";
+import { clippedNotice, imageLoader } from "../data/images/index.ts";
 import {
   classifierLogits,
   imageSettings,
@@ -149,7 +149,7 @@ async function* openImages(
     close: async () => {
       const [first] = loader.skipped;
       const count = `${loader.skipped.length} of ${total} images`;
-      const clipped = clippedTold(loader);
+      const clipped = clippedNotice(loader);
       await loader.close();
       await images.close();
       return [

@@ -1,7 +1,7 @@
 // Evaluations of one model on one split: perplexity of a language model on text, accuracy of a classifier on images. Model
 // and data are fetched, the data is prepared as the model wants it, and every window or image is scored.
 
-import { type ClassOrder, classOrderTold, clippedTold, imageLoader, numberedAs } from "../data/images/index.ts";
+import { type ClassOrder, classOrderNotice, clippedNotice, imageLoader, numberedAs } from "../data/images/index.ts";
 import { wordsAndBytes } from "../data/index.ts";
 import { perUnit } from "../evaluate/perplexity.ts";
 import { modelCounts } from "../models/counts.ts";
@@ -156,7 +156,7 @@ export async function* evaluateImages(
         ...{ engine: engine.name, device: engine.device, precision: engine.precision },
         skippedImages: [...loader.skipped],
         classOrder: classOrder ?? images.classOrder,
-        notes: [classOrderTold(images), clippedTold(loader)].filter((text) => text !== undefined),
+        notes: [classOrderNotice(images), clippedNotice(loader)].filter((text) => text !== undefined),
       };
       if (report !== undefined) {
         await writeEvaluation(report, { result, confusion, classes, source, data, origin });

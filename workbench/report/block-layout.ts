@@ -1,43 +1,37 @@
-// Where the blocks of a GBLR matrix lie, and how many of them cover each entry. Spans in, counts out: no files, no
-// tensors.
+// The block layout of a GBLR matrix: which span of rows and columns each live block covers, from the spans of a packed matrix
+// or from the widths and locations of a trainable one, and how many blocks cover each entry. Plain numbers, no tensors.
 
 import { type Span, spansOf } from "../gblr/widths.ts";
 
-/** The live blocks of a matrix (n_out, n_in): block b covers `length` samples from `start` on, cyclic, on both sides. */
+/**
+ * The live blocks of a matrix (n_out, n_in). On each side, block b covers `length` samples from `start` on, cyclically.
+ */
 export interface BlockLayout {
   nIn: number;
   nOut: number;
-  /** (B), in samples */
+  /** this and the next three: (B), in samples */
   startIn: ArrayLike<number>;
   lengthIn: ArrayLike<number>;
   startOut: ArrayLike<number>;
   lengthOut: ArrayLike<number>;
 }
 
-/** @param spans (4, B) row by row: start_in, length_in, start_out, length_out */
+/**
+ * Layout of a packed matrix.
+ * @param spans (4, B), row by row: start_in, length_in, start_out, length_out
+ */
 export function layoutOfSpans(spans: Int32Array, { nIn, nOut }: { nIn: number; nOut: number }): BlockLayout {
   const live = spans.length / 4;
   const row = (i: number) => spans.subarray(i * live, (i + 1) * live);
   return { nIn, nOut, startIn: row(0), lengthIn: row(1), startOut: row(2), lengthOut: row(3) };
 }
 
-/** How many blocks cover each entry, (n_out, n_in) row by row. For matrices that fit into memory. */
-export function overlapCounts(layout: BlockLayout): Int32Array {
-  const counts = new Int32Array(layout.nOut * layout.nIn);
-  let at = 0;
-  for (const row of overlapRows(layout)) {
-    counts.set(row, at);
-    at += layout.nIn;
-  }
-  return counts;
-}
-
 /**
- * How many blocks cover each entry of a row, for one row of the matrix after the other, in O(B + n_in) of memory: a file
- * of some kilobytes can describe a matrix of gigabytes. The array is the same each time.
+ * Yields the number of blocks over each entry, one row of the matrix at a time. Takes O(B + n_in) memory, because a file of
+ * some kilobytes can describe a matrix of gigabytes. The same array is yielded every time.
  */
 export function* overlapRows({ nIn, nOut, ...spans }: BlockLayout): Generator<Int32Array> {
-  // Every block adds 1 where it begins and takes it back where it ends, in its rows; running sums spread that out.
+  // A block adds 1 at its first column and subtracts 1 after its last one, in all of its rows. Running sums give the counts.
   const events = spanEvents({ nIn, nOut, ...spans });
   const changes = new Int32Array(nIn + 1);
   const counts = new Int32Array(nIn);
@@ -67,7 +61,7 @@ interface SpanEvent {
   by: 1 | -1;
 }
 
-/** Where blocks begin and end, from the first row down. */
+/** The rows at which blocks begin and end, in order. */
 function spanEvents({ nIn, nOut, startIn, lengthIn, startOut, lengthOut }: BlockLayout): SpanEvent[] {
   const events: SpanEvent[] = [];
   for (let b = 0; b < startIn.length; b++) {
@@ -80,7 +74,7 @@ function spanEvents({ nIn, nOut, startIn, lengthIn, startOut, lengthOut }: Block
   return events.sort((a, b) => a.row - b.row);
 }
 
-/** A cyclic span as one or two straight ones, [from, to). */
+/** Splits a cyclic span into one or two intervals [from, to). */
 function straight(start: number, length: number, n: number): [number, number][] {
   const end = start + length;
   return end <= n
@@ -91,19 +85,20 @@ function straight(start: number, length: number, n: number): [number, number][] 
       ];
 }
 
-// Where the blocks of a trainable GBLR matrix lie once it is evaluated: widths and locations rounded to samples, dead
-// blocks dropped. These are the spans that its packed form has. Plain numbers.
-
-export interface TrainableStructure {
-  /** (2, K) row by row, shares of n, input side first */
+interface TrainableStructure {
+  /** (2, K) row by row, input side first; shares of n, as are the locations */
   widths: ArrayLike<number>;
   locations: ArrayLike<number>;
   nIn: number;
   nOut: number;
-  /** of the masks; default Infinity: no Gaussian */
+  /** σ of the Gaussian that smooths the masks. Default Infinity: boxcar masks */
   sigma?: number;
 }
 
+/**
+ * Layout of a trainable matrix as it is evaluated: widths and locations rounded to samples, dead blocks dropped. Its
+ * packed form has the same spans.
+ */
 export function layoutOfWidths({ widths, locations, nIn, nOut, sigma }: TrainableStructure): BlockLayout {
   const blocks = widths.length / 2;
   const [spanIn, spanOut] = [spansOf(nIn, sigma), spansOf(nOut, sigma)];

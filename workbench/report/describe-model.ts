@@ -1,7 +1,7 @@
-// A model's linear layers in numbers: each one's summary and the totals. Reads spans, widths and locations through the
-// layers; prints nothing. `Inspection` is what `gblr inspect --json` prints.
+// Describes the linear layers of a model: shape, structure, cost and blocks of each, and totals. Reads spans, widths and
+// locations, never the weights. `gblr inspect --json` prints the `Inspection`.
 
-import type { ModelLayers, StoredLayer } from "../../hub/model-folder/index.ts";
+import { checkModel, type ModelLayers, openModel, type StoredLayer } from "../../hub/model-folder/index.ts";
 import { eachOf } from "../../hub/request/emitting.ts";
 import { type BlockLayout, layoutOfSpans, layoutOfWidths } from "./block-layout.ts";
 import {
@@ -16,51 +16,66 @@ import {
 
 export interface InspectedLayer extends Size, LayerCost {
   name: string;
-  /** as the structures are named */
+  /** name of the structure */
   structure: string;
-  /** of GBLR layers */
+  /** set for GBLR layers only */
   blocks?: BlockSummary;
 }
 
 export interface Total {
   layers: number;
-  /** multiply-adds a row, all layers together */
+  /** multiply-adds per row of input, summed over the layers */
   cost: number;
-  /** the same with every layer dense */
+  /** the same if every layer were dense */
   dense: number;
   /** cost / dense */
   share: number;
 }
 
 export interface Inspection {
-  /** path or name as it was given */
+  /** path or name, as given */
   model: string;
   layers: InspectedLayer[];
   totals: {
-    /** layers that are not dense */
+    /** the layers that are not dense */
     structured: Total;
     all: Total;
   };
-  /** tables that are looked up: in no total */
+  /** names of the embedding tables; no total includes them */
   embeddings: string[];
 }
 
 export interface Described {
   inspection: Inspection;
-  /** of GBLR layers, by name */
+  /** block layouts of the GBLR layers, by layer name */
   layouts: Map<string, BlockLayout>;
 }
 
-export interface DescribeOptions {
-  /** what the user calls the model */
+interface DescribeOptions {
+  /** path or name that the inspection gives the model */
   path: string;
-  /** of the masks of trainable layers; default: no Gaussian */
+  /** σ of the masks of trainable layers. Default: boxcar masks */
   sigma?: number;
 }
 
-/** Layers read at a time, for a model that is on the Hub. */
+/** Layers read concurrently, for a model on the Hub. */
 const CONNECTIONS = 8;
 
+/**
+ * Describes a model folder or a safetensors file.
+ * @throws ModelError or SafetensorsError if it cannot be read
+ */
+export async function describeModel(path: string): Promise<Described> {
+  const model = await openModel(path);
+  try {
+    const sigma = model.config?.sigma;
+    return await describe(await checkModel(model), { path, ...(sigma !== undefined && { sigma }) });
+  } finally {
+    await model.tensors.close();
+  }
+}
+
+/** Describes layers that have been found in a model already, on disk or on the Hub. */
 export async function describe(
   { layers, embeddings }: ModelLayers,
   { path, sigma }: DescribeOptions,

@@ -1,16 +1,13 @@
-// Reports: what a run leaves behind for people. The one door for recipes and verbs; drawings and tables that others
-// make themselves are in the files of this folder.
+// Run folders and their reports: the public interface of this folder for the pipeline and the verbs.
 
-export { type Chart, chartSvg, chartToFiles } from "./charts/chart.ts";
+export { type Chart, chartToFiles } from "./charts/chart.ts";
 export { structureCharts, trainingCharts } from "./charts/run-charts.ts";
+export { describeModel } from "./describe-model.ts";
 export { writeReport } from "./page/write-report.ts";
-export { describeModel, structurePicture } from "./pictures/structure-picture.ts";
+export { structurePicture } from "./pictures/layout-picture.ts";
 export {
-  type Clock,
   makeRunFolder,
   RUN_FILES,
-  type Run,
-  type RunFacts,
   readRun,
   startRun,
   updateRun,
@@ -23,6 +20,5 @@ export type {
   ComparisonRow,
   ConvertedLayer,
   RunRecord,
-  RunStatus,
 } from "./run-record.ts";
 export { RunError } from "./run-record.ts";

@@ -1,33 +1,33 @@
-// What one linear layer is in numbers: its blocks, how they overlap, what it costs. Pure arithmetic on layouts and
-// shapes; names and files are the caller's.
+// Numbers that summarize one linear layer: its blocks, how they overlap, and its cost. Computed from block layouts and
+// tensor shapes alone.
 
 import { type BlockLayout, overlapRows } from "./block-layout.ts";
 
-/** Equal bins of (0, 1] in a histogram of widths. */
-export const WIDTH_BINS = 8;
+/** Bins of a histogram of widths; they divide (0, 1] equally. */
+const WIDTH_BINS = 8;
 
 export interface BlockSummary {
-  /** that evaluation keeps */
+  /** live blocks: those that evaluation keeps */
   live: number;
-  /** K, dead ones counted */
+  /** K: all blocks, dead ones included */
   all: number;
-  /** live blocks by width as a share of n: (0, 1/8], (1/8, 2/8], … (7/8, 1] */
+  /** histogram of the live blocks' widths as a share of n: (0, 1/8], (1/8, 2/8], … (7/8, 1] */
   widthsIn: number[];
   widthsOut: number[];
-  /** mean number of blocks that cover an entry, Σ r · w_in · w_out over live blocks */
+  /** mean number of blocks over an entry: Σ r · w_in · w_out over the live blocks */
   cover: number;
-  /** the most blocks that cover one entry */
+  /** largest number of blocks over one entry */
   mostCover: number;
-  /** share of entries that no block covers: they are 0 */
+  /** share of the entries that no block covers, which are 0 */
   uncovered: number;
 }
 
 export interface LayerCost {
-  /** multiply-adds a row, as the reference implementation counts them */
+  /** multiply-adds per row of input, counted as the reference implementation does */
   cost: number;
-  /** of the dense layer's n_in · n_out */
+  /** cost / (n_in · n_out) */
   share: number;
-  /** rank of the low-rank matrix that costs as much: cost / (n_in + n_out) */
+  /** rank of the low-rank matrix of equal cost: cost / (n_in + n_out) */
   equalCostRank: number;
 }
 
@@ -36,11 +36,16 @@ export interface Size {
   nOut: number;
 }
 
+/** Relates a cost in multiply-adds to the size of the layer. */
 export function costOf(cost: number, { nIn, nOut }: Size): LayerCost {
   return { cost, share: cost / (nIn * nOut), equalCostRank: cost / (nIn + nOut) };
 }
 
-/** @param all K; @param rank r, of each block */
+/**
+ * Summarizes the blocks of a layer.
+ * @param options.all K, the number of blocks, dead ones included
+ * @param options.rank r, the rank of each block. Default 1
+ */
 export function summarizeBlocks(layout: BlockLayout, { all, rank = 1 }: { all: number; rank?: number }): BlockSummary {
   const { nIn, nOut, lengthIn, lengthOut } = layout;
   const entries = nIn * nOut;
@@ -64,7 +69,10 @@ export function summarizeBlocks(layout: BlockLayout, { all, rank = 1 }: { all: n
   };
 }
 
-/** @param lengths in samples of n, each from 1 */
+/**
+ * Histogram of widths over `WIDTH_BINS` bins.
+ * @param lengths widths in samples, from 1 to n
+ */
 export function widthHistogram(lengths: ArrayLike<number>, n: number): number[] {
   const bins = new Array<number>(WIDTH_BINS).fill(0);
   for (let b = 0; b < lengths.length; b++) {
@@ -74,7 +82,7 @@ export function widthHistogram(lengths: ArrayLike<number>, n: number): number[] 
   return bins;
 }
 
-/** Σ min((a + b) r, a b): a block that is cheaper dense is counted dense. */
+/** Multiply-adds per row of input, Σ min((a + b) r, a b): a block that would be cheaper dense counts as dense. */
 export function blockCost({ lengthIn, lengthOut }: BlockLayout, rank = 1): number {
   let cost = 0;
   for (let b = 0; b < lengthIn.length; b++) {
@@ -85,9 +93,9 @@ export function blockCost({ lengthIn, lengthOut }: BlockLayout, rank = 1): numbe
 }
 
 /**
- * Multiply-adds a row of a layer that is kept as factors, from their shapes alone. Monarch and block low rank: `first`
- * (n_in, r, J) and `second` (n_out, K, r), blocks filled up to one size. Others: one for each stored value, of Tucker-2's
- * `input` one for each input position under an output position.
+ * Multiply-adds per row of input of a layer stored as factors, from the shapes of the factors. Monarch and block low rank
+ * have `first` (n_in, r, J) and `second` (n_out, K, r), with blocks padded to one size. Other structures cost one
+ * multiply-add per stored value, except that Tucker-2 applies `input` at stride² input positions per output position.
  */
 export function factoredCost(shapes: Readonly<Record<string, readonly number[]>>, stride = 1): number {
   const { first, second } = shapes;
@@ -102,11 +110,9 @@ export function factoredCost(shapes: Readonly<Record<string, readonly number[]>>
   }, 0);
 }
 
-// A histogram as one line of text.
-
 const BARS = "▁▂▃▄▅▆▇█";
 
-/** One character a bin, the highest bin full; an empty bin is a dot. */
+/** Writes a histogram as text, one character a bin. The height is relative to the highest bin; an empty bin is a dot. */
 export function sparkline(counts: readonly number[]): string {
   const most = Math.max(...counts);
   return counts.map((count) => (count === 0 ? "·" : BARS[Math.ceil((count / most) * BARS.length) - 1])).join("");

@@ -1,9 +1,9 @@
-// Reads the lines of metrics.jsonl, also those that a killed run left behind: a last line that is cut off is passed over,
-// and steps that were done again after an interruption count as they were done last. Text in, metrics out: no files.
+// Parses metrics.jsonl, including what a killed run left behind: an incomplete last line is skipped, and if a step was
+// repeated after an interruption, its last line counts.
 
 import type { EvaluationMetrics, Metrics, StepMetrics, StructureMetrics } from "../train/metrics.ts";
 
-/** Fields that are numbers in every line of a kind, and in some. */
+/** Numeric fields that every line of a kind has, and those that it may have. */
 const NUMBERS: Record<Metrics["kind"], { always: readonly string[]; sometimes: readonly string[] }> = {
   step: {
     always: ["loss", "learningRate", "gradientNorm", "rate"],
@@ -15,17 +15,18 @@ const NUMBERS: Record<Metrics["kind"], { always: readonly string[]; sometimes: r
 const AT = ["step", "epoch", "seconds"];
 const LAYER = ["live", "cost", "meanWidthIn", "meanWidthOut"];
 
-export interface MetricsLog {
+interface MetricsLog {
   metrics: Metrics[];
-  /** whole lines that are not metrics */
+  /** number of complete lines that are not metrics */
   refused: number;
 }
 
+/** Parses the text of metrics.jsonl. @returns the metrics in the order of their steps */
 export function parseMetrics(text: string): MetricsLog {
   const latest = new Map<string, Metrics>();
   let refused = 0;
   const lines = text.split("\n");
-  const cutOff = lines.pop(); // what follows the last line end: nothing, or a line that was being written
+  const cutOff = lines.pop(); // text after the last line end: empty, or a line that was being written
   for (const line of lines) {
     if (line.trim() === "") continue;
     const found = parseLine(line);
@@ -46,7 +47,7 @@ export const evaluationsOf = (metrics: readonly Metrics[]): EvaluationMetrics[] 
 export const structuresOf = (metrics: readonly Metrics[]): StructureMetrics[] =>
   metrics.filter((line): line is StructureMetrics => line.kind === "structure");
 
-// Checked by hand and not by a schema: a long run has a hundred thousand lines, and its report is written again and again.
+// Checked by hand because a schema is too slow: a long run has a hundred thousand lines, and its report is written often.
 function parseLine(line: string): Metrics | undefined {
   let json: unknown;
   try {
@@ -57,7 +58,7 @@ function parseLine(line: string): Metrics | undefined {
   if (!isObject(json) || !Object.hasOwn(NUMBERS, String(json.kind)) || !hasNumbers(json, AT)) return undefined;
   const { always, sometimes } = NUMBERS[json.kind as Metrics["kind"]];
   if (!hasNumbers(json, always)) return undefined;
-  // JSON has no Infinity: a σ that is infinite arrives as null, and the sharpest mask is no point of a curve.
+  // JSON has no Infinity, so an infinite σ is null here. It has no place on a curve and is left out.
   for (const name of sometimes) if (json[name] === null) delete json[name];
   if (
     !hasNumbers(

@@ -1,6 +1,6 @@
-// Writes and reads the files of a run folder. Each is there whole or not at all, but for metrics.jsonl, which grows line
-// by line under the trainer's hand. Reading takes what there is: a file that is missing or broken is reported as a
-// sentence, never as an error, since a report must open while the run goes on and after it was killed.
+// Writes and reads the files of a run folder. Files are written atomically, except metrics.jsonl, to which the trainer appends
+// lines. Reading accepts a folder at any time, also while the run goes on or after it was killed: a missing file is
+// skipped, and a broken one is reported as a problem instead of an error.
 
 import { mkdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
@@ -32,40 +32,40 @@ export const RUN_FILES = {
   report: "report.html",
 } as const;
 
-/** A run as far as it is on the disk. */
+/** What a run folder contains. */
 export interface Run {
   folder: string;
   record?: RunRecord;
-  /** in the order of their steps; a step that was done again after an interruption counts once, as it was done last */
+  /** in the order of steps; a step that was repeated after an interruption appears once */
   metrics: Metrics[];
   comparison?: ComparisonRow[];
   conversion?: ConvertedLayer[];
   classification?: Classification;
-  /** when any of its files was last written */
+  /** time of the latest change to any of its files */
   touched?: Date;
-  /** a sentence each about what is broken */
+  /** a sentence for each broken file */
   problems: string[];
 }
 
-/** What `startRun` fills in itself. */
+/** Fields that `startRun` sets. */
 type Automatic = "format" | "status" | "error" | "started" | "updated";
-export type RunFacts = Omit<RunRecord, Automatic>;
+type RunFacts = Omit<RunRecord, Automatic>;
 
-export interface Clock {
-  /** default the system's */
+interface Clock {
+  /** Default: the system's clock */
   now?: () => Date;
 }
 
-/** Before work of hours is spent on what could not be kept. @throws RunError when it cannot be made */
+/** Creates the folder of a run. @throws RunError if it cannot be created */
 export async function makeRunFolder(folder: string): Promise<void> {
   await mkdir(folder, { recursive: true }).catch((error: unknown) => {
-    throw new RunError(`cannot be made: ${reason(error)}`, { file: folder }, { cause: error });
+    throw new RunError(`cannot be created: ${reason(error)}`, { file: folder }, { cause: error });
   });
 }
 
 /**
- * Makes the folder and its run.json. A run that is resumed keeps the time at which it first started.
- * @throws RunError when the folder or the file cannot be written
+ * Creates the folder and its run.json, with status `running`. A resumed run keeps its first start time.
+ * @throws RunError if the folder or the file cannot be written
  */
 export async function startRun(folder: string, facts: RunFacts, { now = systemClock }: Clock = {}): Promise<RunRecord> {
   await makeRunFolder(folder);
@@ -77,8 +77,8 @@ export async function startRun(folder: string, facts: RunFacts, { now = systemCl
 }
 
 /**
- * Writes what has changed, such as the status, and the time.
- * @throws RunError when there is no run.json to change, or it cannot be written
+ * Changes fields of run.json, such as the status, and its time of update.
+ * @throws RunError if there is no valid run.json, or it cannot be written
  */
 export async function updateRun(
   folder: string,
@@ -93,22 +93,22 @@ export async function updateRun(
   return changed;
 }
 
-/** @throws RunError when a number is not finite, or the file cannot be written */
+/** Writes comparison.json. @throws RunError if a number is not finite, or the file cannot be written */
 export async function writeComparison(folder: string, rows: readonly ComparisonRow[]): Promise<void> {
   await write(join(folder, RUN_FILES.comparison), rows, comparisonSchema);
 }
 
-/** @throws RunError as `writeComparison` */
+/** Writes conversion.json. @throws RunError as `writeComparison` does */
 export async function writeConversion(folder: string, layers: readonly ConvertedLayer[]): Promise<void> {
   await write(join(folder, RUN_FILES.conversion), layers, conversionSchema);
 }
 
-/** @throws RunError as `writeComparison` */
+/** Writes classification.json. @throws RunError as `writeComparison` does */
 export async function writeClassification(folder: string, classification: Classification): Promise<void> {
   await write(join(folder, RUN_FILES.classification), classification, classificationSchema);
 }
 
-/** @throws RunError when there is no such folder, or nothing in it comes from a run */
+/** Reads a run folder. @throws RunError if there is no such folder, or none of its files comes from a run */
 export async function readRun(folder: string): Promise<Run> {
   const status = await stat(folder).catch(() => undefined);
   if (!status?.isDirectory()) throw new RunError("there is no such folder; give the folder of a run", { file: folder });
@@ -159,7 +159,7 @@ const systemClock = () => new Date();
 
 async function write(file: string, value: unknown, schema: z.ZodType): Promise<void> {
   const text = JSON.stringify(value, numbersAsText, 2);
-  // What is written must be what can be read back: a number that is not finite fails here, by its name.
+  // Checked against the schema that reads it, so that a number that is not finite is reported by name before it is written.
   const { problem } = parseJson(text, schema);
   if (problem !== undefined) throw new RunError(`is not written: ${problem}`, { file });
   await writeFileAtomically(file, `${text}\n`).catch((error: unknown) => {
@@ -167,7 +167,7 @@ async function write(file: string, value: unknown, schema: z.ZodType): Promise<v
   });
 }
 
-/** JSON has no Infinity, and σ = Infinity is a setting. */
+/** Infinite numbers as text: JSON has no Infinity, but σ = Infinity is a valid setting. */
 const numbersAsText = (_: string, value: unknown): unknown =>
   typeof value === "number" && !Number.isFinite(value) ? String(value) : value;
 

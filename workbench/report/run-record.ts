@@ -1,6 +1,6 @@
-// What a run leaves on the disk about itself, as types and as schemas that check what is read back: who ran what with
-// which settings, the table that models are compared in, what conversion did to each layer, how well classes are told
-// apart. The lines of metrics.jsonl are in ../train/metrics.ts; reading and writing the files is in run-files.ts.
+// The files of a run folder as types and schemas: run.json (settings and environment), comparison.json (the table of models),
+// conversion.json (cost and error of each layer) and classification.json. The lines of metrics.jsonl are defined in
+// ../train/metrics.ts; run-files.ts reads and writes the files.
 
 import { z } from "zod";
 import { FileError } from "../../hub/files/file-error.ts";
@@ -13,31 +13,30 @@ const repository = z.object({
   /** `owner/name`, or a folder */
   name: z.string(),
   revision: z.string().optional(),
-  /** of a data set */
+  /** configuration of a data set */
   config: z.string().optional(),
 });
 
-export const RUN_STATUS = ["running", "finished", "interrupted", "failed"] as const;
+const RUN_STATUS = ["running", "finished", "interrupted", "failed"] as const;
 
 export const runRecordSchema = z.object({
   format: formatVersion(1),
-  /** of the run, for people */
+  /** name of the run, for people */
   name: z.string(),
-  /** the recipe's, e.g. `gpt2-wt103` */
+  /** name of the recipe, e.g. `gpt2-wt103` */
   recipe: z.string(),
   /** the command line as typed */
   command: z.string(),
   status: z.enum(RUN_STATUS),
-  /** one line, of a failed run */
+  /** error message of a failed run, one line */
   error: z.string().optional(),
   /** ISO 8601 */
   started: z.iso.datetime(),
   updated: z.iso.datetime(),
-  /** what is trained and measured */
   task: z.enum(["text-generation", "image-classification"]),
-  /** every setting of the recipe, defaults too; numbers that are not finite are written as text */
+  /** every setting of the recipe, defaults included; infinite numbers are written as text */
   settings: z.record(z.string(), z.json()),
-  /** by name: gblr, runtime, tfjs, libtorch */
+  /** versions by name: gblr, runtime, tfjs, libtorch */
   versions: z.record(z.string(), z.string()),
   engine: z.string(),
   device: z.string().optional(),
@@ -45,17 +44,16 @@ export const runRecordSchema = z.object({
   seed: z.number(),
   model: repository.optional(),
   dataset: repository.optional(),
-  /** multiply-adds a row of the converted layers, as a share of dense, that training aims at */
+  /** target of training: multiply-adds of the converted layers, as a share of dense */
   targetCost: z.number().optional(),
-  /** that the comparison is measured on, e.g. `test` */
+  /** split that the comparison is measured on, e.g. `test` */
   comparisonSplit: z.string().optional(),
-  /** optimizer steps that are planned */
+  /** planned optimizer steps */
   steps: z.number().optional(),
 });
 
 /** run.json */
 export type RunRecord = z.infer<typeof runRecordSchema>;
-export type RunStatus = RunRecord["status"];
 
 export const comparisonSchema = z.array(comparisonRowSchema);
 
@@ -65,7 +63,7 @@ export const conversionSchema = z.array(
     structure: z.string(),
     nIn: z.number(),
     nOut: z.number(),
-    /** multiply-adds a row */
+    /** multiply-adds per row of input */
     costBefore: z.number(),
     costAfter: z.number(),
     /** ‖W − Ŵ‖ / ‖W‖ */
@@ -77,11 +75,11 @@ export const conversionSchema = z.array(
 export type ConvertedLayer = z.infer<typeof conversionSchema>[number];
 
 const classification = z.object({
-  /** names of the classes, in the order of their ids */
+  /** names of the classes, by label */
   classes: z.array(z.string()),
-  /** by split, e.g. `train`, `validation`: `loss`, `accuracy`, … */
+  /** metrics (`loss`, `accuracy`, …) by split (`train`, `validation`, …) */
   splits: recordOf(recordOf(z.number())),
-  /** images of each class (row) that were taken for each class (column) */
+  /** confusion matrix: number of images by true class (row) and predicted class (column) */
   confusion: z.array(z.array(z.number())).optional(),
 });
 
@@ -94,9 +92,7 @@ export const classificationSchema = classification.refine(
 /** classification.json */
 export type Classification = z.infer<typeof classification>;
 
-// The one error of run folders: which file, what is wrong with it.
-
-/** A folder that holds no run, a record that cannot be written, numbers that are none. */
+/** An error about a run folder: it holds no run, or a file of it cannot be written. */
 export class RunError extends FileError {
   override readonly name = "RunError";
 }

@@ -24,7 +24,7 @@ import { borderOf, evaluationView } from "../../../workbench/data/images/crop.ts
 import { decodeImage } from "../../../workbench/data/images/decode.ts";
 import type { Pixels } from "../../../workbench/data/images/pixels.ts";
 import { resize } from "../../../workbench/data/images/resample.ts";
-import { IMAGENET, IMAGES_ARE_HERE, openImagesNow } from "./image-sets.ts";
+import { bytesOf, IMAGENET, IMAGES_ARE_HERE, openImagesNow } from "./image-sets.ts";
 import { type Dumped, difference, fromPil, installedPils, pixelsOf } from "./pil.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "gblr-pil-"));
@@ -224,7 +224,7 @@ for (const pil of installedPils())
       beforeAll(async () => {
         const images = await openImagesNow({ dataset: IMAGENET, split: "validation", cache: join(folder, "cache") });
         for (let i = 0; i < images.length; i += 2) {
-          writeFileSync(join(folder, `${i}.jpg`), await images.bytes(i));
+          writeFileSync(join(folder, `${i}.jpg`), await bytesOf(images, i));
           names = [...names, `${i}.jpg`];
         }
       });

@@ -4,7 +4,8 @@ import { afterAll, expect, test } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { classOrderTold, numberedAs, subsetOf } from "../../../workbench/data/images/index.ts";
+import { classOrderNotice, numberedAs } from "../../../workbench/data/images/index.ts";
+import { subsetOf } from "../../../workbench/data/images/sets/image-set.ts";
 import type { ImageSet, OpenImagesOptions } from "../../../workbench/data/images/types.ts";
 import { parquetFile } from "../write-parquet.ts";
 import { openImagesNow, write } from "./image-sets.ts";
@@ -44,7 +45,7 @@ for (const form of ["folders", "parquet"] as const) {
     const { images, labels } = await labelsOf(dataset, ELEVEN);
     expect(labels).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
     expect([images.classes, images.declared, images.classOrder]).toEqual([ELEVEN, true, "number"]);
-    expect(classOrderTold(images)).toBe(
+    expect(classOrderNotice(images)).toBe(
       "classes of validation are numbered by their names, which are numbers; --class-order text sorts them as text, as torchvision does",
     );
     expect(subsetOf(images, [3]).classOrder).toBe("number");
@@ -53,7 +54,7 @@ for (const form of ["folders", "parquet"] as const) {
   test(`${form}: the order of text is taken where it is asked for`, async () => {
     const { images, labels } = await labelsOf(setOf(ELEVEN, form), ELEVEN, { classOrder: "text" });
     expect(labels).toEqual([0, 1, 3, 4, 5, 6, 7, 8, 9, 10, 2]);
-    expect([images.classes, images.classOrder, classOrderTold(images)]).toEqual([IN_TEXT, undefined, undefined]);
+    expect([images.classes, images.classOrder, classOrderNotice(images)]).toEqual([IN_TEXT, undefined, undefined]);
   });
 
   test(`${form}: other names are in the order of text, by code points`, async () => {
@@ -77,21 +78,23 @@ for (const form of ["folders", "parquet"] as const) {
     const names = ["7", "0", "10"];
     const { images, labels } = await labelsOf(setOf(names, form), names, { classOrder: "number" });
     expect([labels, images.classes, images.declared]).toEqual([[7, 0, 10], ELEVEN, false]);
-    await expect(open(setOf(["1", "cat"], form), { classOrder: "number" })).rejects.toThrow('class "cat" is no number');
+    await expect(open(setOf(["1", "cat"], form), { classOrder: "number" })).rejects.toThrow(
+      'class "cat" is not a number',
+    );
   });
 
   test(`${form}: ten or fewer numbers are in the order of text anyway, and nothing is told`, async () => {
     const { images, labels } = await labelsOf(setOf(upTo(10), form), upTo(10));
-    expect([labels, classOrderTold(images)]).toEqual([[0, 1, 2, 3, 4, 5, 6, 7, 8, 9], undefined]);
+    expect([labels, classOrderNotice(images)]).toEqual([[0, 1, 2, 3, 4, 5, 6, 7, 8, 9], undefined]);
   });
 
   test(`${form}: the model's labels decide before anything else, which is told unless it is the order of text`, async () => {
     const { images } = await labelsOf(setOf(ELEVEN, form), ELEVEN);
     const asText = numberedAs(images, IN_TEXT);
-    expect([asText.classes, classOrderTold(asText)]).toEqual([IN_TEXT, undefined]);
+    expect([asText.classes, classOrderNotice(asText)]).toEqual([IN_TEXT, undefined]);
     const turned = numberedAs(images, ELEVEN.toReversed());
     expect([turned.label(0), turned.classOrder]).toEqual([10, "model"]);
-    expect(classOrderTold(turned)).toContain("numbered as the model's labels are");
+    expect(classOrderNotice(turned)).toContain("numbered by the model's labels");
     expect(numberedAs(images, ELEVEN)).toBe(images);
     expect(numberedAs(images, [...ELEVEN.slice(1), "other"])).toBe(images);
   });

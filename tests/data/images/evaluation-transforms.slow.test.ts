@@ -9,7 +9,7 @@ import sharp from "sharp";
 import { borderOf, evaluationView } from "../../../workbench/data/images/crop.ts";
 import { decodeImage } from "../../../workbench/data/images/decode.ts";
 import { askPython, PATIENCE, pythonWith } from "../../python/python.ts";
-import { IMAGENET, IMAGES_ARE_HERE, openImagesNow } from "./image-sets.ts";
+import { bytesOf, IMAGENET, IMAGES_ARE_HERE, openImagesNow } from "./image-sets.ts";
 import { difference, pixelsOf } from "./pil.ts";
 
 const python = pythonWith("timm", "torchvision", "PIL");
@@ -50,7 +50,7 @@ beforeAll(async () => {
   if (!IMAGES_ARE_HERE) return;
   const images = await openImagesNow({ dataset: IMAGENET, split: "validation", cache: join(folder, "cache") });
   for (let i = 0; i < images.length; i += 10) {
-    writeFileSync(join(folder, `${i}.jpg`), await images.bytes(i));
+    writeFileSync(join(folder, `${i}.jpg`), await bytesOf(images, i));
     names = [...names, `${i}.jpg`];
   }
 }, PATIENCE);

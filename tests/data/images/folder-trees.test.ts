@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { ImageSet, OpenImagesOptions } from "../../../workbench/data/images/types.ts";
 import { parquetFile } from "../write-parquet.ts";
-import { openImagesNow, write } from "./image-sets.ts";
+import { bytesOf, openImagesNow, write } from "./image-sets.ts";
 
 const root = mkdtempSync(join(tmpdir(), "gblr-trees-"));
 afterAll(() => rmSync(root, { recursive: true }));
@@ -103,7 +103,7 @@ test("all images below a class's folder are of that class, with splits and witho
   // A folder of splits without images beside them changes nothing.
   expect(shown(await open(folder({ ...below("data/"), "test/notes.md": "words" })))).toEqual(expected("data/"));
   const images = await open(folder(below("train/")));
-  expect(new TextDecoder().decode(await images.bytes(1))).toBe("2");
+  expect(new TextDecoder().decode(await bytesOf(images, 1))).toBe("2");
 });
 
 test("where classes are not looked at, each image counts once, at any depth", async () => {

@@ -4,6 +4,7 @@ import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import sharp from "sharp";
+import { readImage } from "../../../workbench/data/images/prepare.ts";
 import { openImages } from "../../../workbench/data/images/sets/open-images.ts";
 import type { ImageSet, OpenImagesOptions } from "../../../workbench/data/images/types.ts";
 
@@ -12,6 +13,10 @@ const sets = fileURLToPath(new URL("../../../../shared/hub/datasets/gblr/", impo
 export const IMAGENET = join(sets, "imagenet-sample");
 export const CIFAR = join(sets, "cifar10-jpeg");
 export const IMAGES_ARE_HERE = existsSync(IMAGENET) && existsSync(CIFAR);
+
+/** The encoded bytes of image i of a set. */
+export const bytesOf = async (images: ImageSet, i: number): Promise<Uint8Array<ArrayBuffer>> =>
+  readImage(images.place(i));
 
 export async function openImagesNow(options: OpenImagesOptions): Promise<ImageSet> {
   for await (const event of openImages(options)) if (event.kind === "images") return event.images;

@@ -15,7 +15,7 @@ import {
   imageLoader,
 } from "../../../workbench/data/images/index.ts";
 import { parquetFile } from "../write-parquet.ts";
-import { openImagesNow, plainImage, write } from "./image-sets.ts";
+import { bytesOf, openImagesNow, plainImage, write } from "./image-sets.ts";
 
 const root = mkdtempSync(join(tmpdir(), "gblr-loader-"));
 afterAll(() => rmSync(root, { recursive: true }));
@@ -69,7 +69,7 @@ describe("a batch", () => {
     expect([batch.items, [...batch.labels], batch.size]).toEqual([items, [2, 0, 2], 16]);
     const expected: number[] = [];
     for (const item of items) {
-      const { data } = evaluationView(await decodeImage(await good.bytes(item)), { size: 16 });
+      const { data } = evaluationView(await decodeImage(await bytesOf(good, item)), { size: 16 });
       data.forEach((value, i) => {
         expected.push((value / 255 - (COLORS.mean[i % 3] as number)) / (COLORS.std[i % 3] as number));
       });
@@ -178,7 +178,7 @@ describe("an image that cannot be decoded", () => {
             (error: Error) => error.message,
           );
         expect(await refused([0, 1])).toMatch(
-          /train\.parquet, row 1: cannot be decoded: .*; mend or remove it, or .*--skip-bad$/,
+          /train\.parquet, row 1: cannot be decoded: .*; repair or remove it, or .*--skip-bad$/,
         );
         expect(await refused([3])).toMatch(/row 3: is empty, 0 bytes; /);
         expect(await refused([4])).toMatch(/row 4: cannot be decoded: it is not JPEG, .* or AVIF; /);
@@ -225,7 +225,7 @@ describe("an image that cannot be decoded", () => {
 
 test("a batch for which there is no memory is refused by its size", async () => {
   await using(good, { ...PLAIN, size: 1_000_000 }, async (loader) => {
-    const told = "take 12.0 TB, more memory than there is; take smaller batches";
+    const told = "take 12.0 TB, more than the available memory; use smaller batches";
     await expect(loader.read([0])).rejects.toThrow(`1 images of 1000000 × 1000000 at once ${told}`);
   });
 });

@@ -4,10 +4,11 @@ import { afterAll, describe, expect, test } from "bun:test";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { heldOut, numberedAs, openImages, subsetOf } from "../../../workbench/data/images/index.ts";
+import { heldOut, numberedAs, openImages } from "../../../workbench/data/images/index.ts";
+import { subsetOf } from "../../../workbench/data/images/sets/image-set.ts";
 import type { ImageSet, OpenImagesOptions } from "../../../workbench/data/images/types.ts";
 import { type ParquetImage, parquetFile } from "../write-parquet.ts";
-import { CIFAR, IMAGES_ARE_HERE, openImagesNow, plainImage, write } from "./image-sets.ts";
+import { bytesOf, CIFAR, IMAGES_ARE_HERE, openImagesNow, plainImage, write } from "./image-sets.ts";
 
 const root = mkdtempSync(join(tmpdir(), "gblr-images-"));
 afterAll(() => rmSync(root, { recursive: true }));
@@ -58,7 +59,7 @@ describe("parquet files", () => {
     const images = await openImagesNow({ dataset, split: "train", cache });
     expect(images.classes).toEqual(["cat", "dog", "bat", "eel"]);
     expect(images.declared).toBe(true);
-    const all = await Promise.all([3, 1, 0, 2].map(async (i) => [text(await images.bytes(i)), images.label(i)]));
+    const all = await Promise.all([3, 1, 0, 2].map(async (i) => [text(await bytesOf(images, i)), images.label(i)]));
     expect(all).toEqual([
       ["dddd", 3],
       ["bb", 2],
@@ -67,7 +68,7 @@ describe("parquet files", () => {
     ]);
     expect(images.nameOf(3)).toBe(join(dataset, "data/train-00001-of-00002.parquet, row 0"));
     expect(() => images.label(4)).toThrow("image 4: there are 4");
-    await expect(images.bytes(-1)).rejects.toThrow("image -1: there are 4");
+    await expect(bytesOf(images, -1)).rejects.toThrow("image -1: there are 4");
   });
 
   test("may be `img` and `fine_label`, bare bytes, names for labels, or tell their classes in their metadata", async () => {
@@ -81,9 +82,9 @@ describe("parquet files", () => {
       ]),
     });
     const fine = await openImagesNow({ dataset: named, split: "train", cache });
-    expect([fine.classes, fine.label(0), text(await fine.bytes(0))]).toEqual([["x", "y"], 1, "a"]);
+    expect([fine.classes, fine.label(0), text(await bytesOf(fine, 0))]).toEqual([["x", "y"], 1, "a"]);
     const bare = await openImagesNow({ dataset: named, split: "test", cache });
-    expect([bare.classes, bare.label(0), text(await bare.bytes(0))]).toEqual([["ape", "yak"], 1, "b"]);
+    expect([bare.classes, bare.label(0), text(await bytesOf(bare, 0))]).toEqual([["ape", "yak"], 1, "b"]);
     const classes = ["yak", "emu", "ape"];
     const given = await openImagesNow({ dataset: named, split: "test", cache, classes });
     expect([given.label(0), given.label(1)]).toEqual([0, 2]);
@@ -110,11 +111,11 @@ describe("parquet files", () => {
     expect((await open()).kinds).toEqual(["data", "extracting", "images"]);
     const again = await open();
     expect(again.kinds).toEqual(["data", "images"]);
-    expect(text(await again.images.bytes(3))).toBe("b!");
+    expect(text(await bytesOf(again.images, 3))).toBe("b!");
     for (const file of readdirSync(own)) truncateSync(join(own, file), 20);
     expect((await open()).kinds).toEqual(["data", "extracting", "extracting", "images"]);
     writeFileSync(join(dataset, "train-00001-of-00002.parquet"), shard("c"));
-    expect(text(await (await open()).images.bytes(3))).toBe("c!");
+    expect(text(await bytesOf((await open()).images, 3))).toBe("c!");
   });
 
   test("leave nothing half-written when the reading is stopped", async () => {
@@ -131,31 +132,31 @@ describe("parquet files", () => {
       folder({ "train.parquet": parquetFile([{ image: label.map(() => picture("a")), label }]), "README.md": README });
     const plain = rows([0n]);
     expect(await refusal({ dataset: plain, split: "val" })).toContain(
-      'no split "val" in configuration "default"; there is train',
+      'no split "val" in configuration "default"; available: train',
     );
     expect(await refusal({ dataset: plain, imageColumn: "img" })).toContain(
-      'has no column "img"; there is image, label',
+      'has no column "img"; available: image, label',
     );
-    expect(await refusal({ dataset: plain, imageColumn: "label" })).toContain('column "label" holds no images');
+    expect(await refusal({ dataset: plain, imageColumn: "label" })).toContain('column "label" does not contain images');
     expect(await refusal({ dataset: rows([0n, 4n]) })).toContain(
       "train.parquet, row 1: has label 4, which is none of the 4 classes: cat, dog, bat, eel",
     );
-    expect(await refusal({ dataset: rows([-1n]) })).toContain("row 0: has label -1: this split has no labels");
+    expect(await refusal({ dataset: rows([-1n]) })).toContain("row 0: has label -1, so this split has no labels");
     expect(await refusal({ dataset: rows(["cat", "cow"]) })).toContain(
       'row 1: has label "cow", which is none of the 4 classes',
     );
     const labelless = folder({ "train.parquet": parquetFile([{ image: [picture("a")], class: [1n] }]) });
     expect(await refusal({ dataset: labelless })).toContain(
-      "no column of classes (label, labels, fine_label); name one of image, class",
+      "no column of labels (label, labels, fine_label); choose one of image, class with --label-column",
     );
-    expect(await refusal({ dataset: labelless, labelColumn: "image" })).toContain("holds an object, no class");
+    expect(await refusal({ dataset: labelless, labelColumn: "image" })).toContain("contains an object, not a label");
     const words = folder({ "train.parquet": parquetFile([{ text: ["a"] }]) });
-    expect(await refusal({ dataset: words })).toContain("has no column of images, {bytes, path}; there is text");
+    expect(await refusal({ dataset: words })).toContain("has no column of images, {bytes, path}; available: text");
     expect(await refusal({ dataset: folder({ "train.txt": "a" }) })).toContain(
       'split "train" is text, no images: train.txt',
     );
     const damaged = folder({ "train.parquet": parquetFile([{ image: [picture("a")], label: [0n] }]).slice(0, 60) });
-    expect(await refusal({ dataset: damaged })).toContain("is no parquet file, or a damaged one");
+    expect(await refusal({ dataset: damaged })).toContain("is not a parquet file, or is damaged");
     expect(await refusal({ dataset: join(root, "nowhere") })).toContain("no such folder");
     expect(await refusal({ dataset: folder({ "notes.md": "a" }) })).toContain(
       'has no images in split "train": neither parquet files nor',
@@ -170,7 +171,7 @@ describe("parquet files", () => {
     const counts = new Uint32Array(10);
     for (let i = 0; i < images.length; i++) (counts[images.label(i)] as number)++;
     expect([...counts]).toEqual(Array(10).fill(200));
-    expect([...(await images.bytes(1999)).subarray(0, 2)]).toEqual([0xff, 0xd8]);
+    expect([...(await bytesOf(images, 1999)).subarray(0, 2)]).toEqual([0xff, 0xd8]);
   });
 });
 
@@ -195,7 +196,7 @@ describe("folders", () => {
       [0, "train/n01/b.png"],
       [1, "train/n02/x.JPEG"],
     ]);
-    expect(await images.bytes(1)).toEqual(Uint8Array.from(readFileSync(join(dataset, "train/n01/b.png"))));
+    expect(await bytesOf(images, 1)).toEqual(Uint8Array.from(readFileSync(join(dataset, "train/n01/b.png"))));
     const { classes } = images;
     const validation = await openImagesNow({ dataset, split: "validation", cache, classes });
     expect([validation.length, validation.split, validation.label(0), validation.classes]).toEqual([
@@ -204,7 +205,7 @@ describe("folders", () => {
       0,
       classes,
     ]);
-    expect(await refusal({ dataset, split: "test" })).toContain('no split "test"; there is train, val');
+    expect(await refusal({ dataset, split: "test" })).toContain('no split "test"; available: train, val');
     expect(await refusal({ dataset, split: "val", classes: ["n02"] })).toContain(
       'label "n01", which is none of the 1 classes',
     );
@@ -215,7 +216,7 @@ describe("folders", () => {
     const options = { dataset: folder(Object.fromEntries(files)), split: "train", cache };
     const seen = async (limit: number) => {
       const images = await openImagesNow({ ...options, limit });
-      return Promise.all([...Array(images.length).keys()].map(async (i) => text(await images.bytes(i))));
+      return Promise.all([...Array(images.length).keys()].map(async (i) => text(await bytesOf(images, i))));
     };
     expect([await seen(2), await seen(4)]).toEqual([
       ["a1", "b1"],
@@ -238,13 +239,13 @@ describe("folders", () => {
 test("where classes are not looked at, neither a column nor a folder of them is needed", async () => {
   const one = { split: "train", cache, unlabeled: true };
   const bytes = async (images: ImageSet) =>
-    Promise.all(Array.from({ length: images.length }, async (_, i) => text(await images.bytes(i))));
+    Promise.all(Array.from({ length: images.length }, async (_, i) => text(await bytesOf(images, i))));
   const table = folder({
     "train.parquet": parquetFile([{ image: [picture("a"), picture("bb")] }, { image: [picture("c")] }]),
     "logo.png": "an ornament",
   });
   expect(await bytes(await openImagesNow({ dataset: table, ...one }))).toEqual(["a", "bb", "c"]);
-  expect(await refusal({ dataset: table })).toContain("has no column of classes");
+  expect(await refusal({ dataset: table })).toContain("has no column of labels");
   const unknown = folder({ "test.parquet": parquetFile([{ image: [picture("a")], label: [-1n] }]) });
   expect((await openImagesNow({ dataset: unknown, ...one, split: "test" })).length).toBe(1);
   const flat = folder({ "2.jpg": "two", "1.png": "one", "notes.txt": "none" });
@@ -262,7 +263,7 @@ test("classes take a model's numbers where all of them are its, and their own wh
   const model = ["dog", "emu", "cat"];
   const numbered = numberedAs(images, model);
   expect([numbered.classes, labeled(numbered)]).toEqual([model, [2, 0]]);
-  expect([numbered.nameOf(1), text(await numbered.bytes(1))]).toEqual([images.nameOf(1), "1"]);
+  expect([numbered.nameOf(1), text(await bytesOf(numbered, 1))]).toEqual([images.nameOf(1), "1"]);
   for (const names of [undefined, ["cat", "dog"], ["dog", "emu", "yak"], ["dog", "cat", "emu", "emu"]])
     expect(numberedAs(images, names)).toBe(images);
 });

@@ -1,10 +1,10 @@
-// What a file of a data set is when no README says it: the Hub's conventions on names. The split is in the file's name
-// or in that of a folder (`data/train-00000-of-00002.parquet`, `en/test/0.parquet`, `valid.txt`), other folders are
-// the configuration. Nothing is opened.
+// The Hub's naming conventions for files of data sets without configurations in their README. The split is part of a file's or
+// a folder's name (`data/train-00000-of-00002.parquet`, `en/test/0.parquet`, `valid.txt`); other folders name the
+// configuration. Works on paths alone.
 
-/** Formats that are read, the one preferred first where a split is there in several. */
+/** Supported formats in order of preference, for splits that exist in several formats. */
 const FORMATS = ["parquet", "jsonl", "ndjson", "json", "txt"] as const;
-export type Format = (typeof FORMATS)[number];
+type Format = (typeof FORMATS)[number];
 
 const SPLITS: ReadonlyMap<string, string> = new Map([
   ["train", "train"],
@@ -19,34 +19,34 @@ const SPLITS: ReadonlyMap<string, string> = new Map([
   ["evaluation", "test"],
 ]);
 
-/** Files beside the data that have a data file's ending. */
+/** Files that are not data although their extension is that of a data file. */
 const NOT_DATA =
   /(^|\/)(\.[^/]*|(dataset_infos?|state|dataset_dict|config|package|tokenizer.*)\.json|(readme|license|requirements|citation|notice)[^/]*\.txt)$/i;
 
-export interface DataFile {
+interface DataFile {
   path: string;
   config: string;
   split: string;
   format: Format;
 }
 
-/** Format by a path's ending, `.gz` aside. */
+/** Format by the extension of a path; a final `.gz` is ignored. */
 export function formatOf(path: string): Format | undefined {
   const ending = /\.([a-z]+)(?:\.gz)?$/i.exec(path)?.[1]?.toLowerCase();
   return FORMATS.find((format) => format === ending);
 }
 
-/** The name that conventions give a split: `dev` and `valid` are `validation`. */
+/** Canonical name of a split: `dev` and `valid` become `validation`. */
 export function conventionalSplit(name: string): string {
   return SPLITS.get(name.toLowerCase()) ?? name;
 }
 
-/** Whether a folder of this name is a split by convention. */
+/** Whether a name is that of a split by convention. */
 export const isSplitName = (name: string): boolean => SPLITS.has(name.toLowerCase());
 
 /**
  * The data files among the paths of a repository, in reading order.
- * @param folder only what is below it, as if it were the whole; empty or ending in `/`
+ * @param folder considers only files below it; empty or ending in `/`
  */
 export function conventionalFiles(paths: readonly string[], folder = ""): DataFile[] {
   const files = paths
@@ -75,7 +75,7 @@ function placeOf(path: string): { config: string; split: string } {
   const inFolder = folders.findLastIndex(isSplitName);
   const config = folders.filter((folder, i) => i !== inFolder && folder !== "data").join("/") || "default";
   const sharded = /^(.+?)-\d{5}-of-\d{5}/.exec(name)?.[1];
-  // A word of its own, the last one first: `my_train_data-test` is a test split.
+  // The last word that names a split decides: `my_train_data-test` is a test split.
   const word = name.split(/[-._ 0-9]+/).findLast(isSplitName);
   const split = word ?? (inFolder >= 0 ? folders[inFolder] : undefined) ?? sharded ?? "train";
   return { config, split: conventionalSplit(split) };

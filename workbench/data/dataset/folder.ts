@@ -1,4 +1,5 @@
-// Through folders on the disk, links followed: data sets are often put together of links to folders elsewhere.
+// Folders of data sets on disk: their files, the files of a split, and the identity of a file's content. Symbolic links are
+// followed, because the files of a Hub snapshot are links to blobs, and data sets are often assembled from links.
 
 import { createHash } from "node:crypto";
 import { readdir, readFile, readlink, realpath, stat } from "node:fs/promises";
@@ -7,14 +8,14 @@ import { chunksOf, openFile } from "../../../hub/files/byte-source.ts";
 import { DataError, why } from "../errors.ts";
 import { type SplitFiles, splitFiles } from "./split-files.ts";
 
-export interface Entries {
+interface Entries {
   folders: string[];
   files: string[];
 }
 
 /**
- * Names in a folder but hidden ones, sorted. A link is what it leads to; one that leads nowhere is left out.
- * @throws what the system does when there is no such folder
+ * Names in a folder, sorted, without hidden ones. A link counts as its target; a broken link is left out.
+ * @throws the system's error if there is no such folder
  */
 export async function entriesOf(folder: string): Promise<Entries> {
   const found: Entries = { folders: [], files: [] };
@@ -29,21 +30,21 @@ export async function entriesOf(folder: string): Promise<Entries> {
   return found;
 }
 
-export interface WalkedFolder {
-  /** below the first one, with `/` at its end; empty for the first one itself */
+interface WalkedFolder {
+  /** path relative to the first folder, ending in `/`; empty for the first folder itself */
   below: string;
   files: string[];
 }
 
 /**
- * A folder and all below it, each before those in it. A link back to a folder that it lies in is not followed.
- * @throws as entriesOf
+ * Walks a folder and all folders below it, in pre-order. Links back to an enclosing folder are not followed.
+ * @throws as `entriesOf` does
  */
 export async function* walk(folder: string): AsyncGenerator<WalkedFolder> {
   yield* walkBelow({ folder, below: "", within: [await realpath(folder)] });
 }
 
-/** @param within real paths of the folder and of those that led to it */
+/** @param within real paths of the folder and of those it was reached through */
 async function* walkBelow({
   folder,
   below,
@@ -63,20 +64,20 @@ async function* walkBelow({
   }
 }
 
-/** Whether a folder is a link back to one that it lies in, or to the one that it stands in. Folders that are none are not. */
+/** Whether a folder is a link to a folder that contains it. */
 export async function leadsBack(folder: string): Promise<boolean> {
   return liesIn(await realpath(dirname(folder)), await realpath(folder));
 }
 
-/** Of real paths; a folder lies in itself. */
+/** Whether a real path lies in another one; every path lies in itself. */
 function liesIn(inner: string, outer: string): boolean {
   return inner === outer || inner.startsWith(outer.endsWith(sep) ? outer : outer + sep);
 }
 
-// A data set's folder: the paths of its files, its README, and what identifies the bytes of a file. Links are followed,
-// since the files of a snapshot are links to blobs named by their content.
-
-/** @throws DataError when the folder, the configuration, the split or its files are not there */
+/**
+ * Files of a split of a data set's folder.
+ * @throws DataError if the folder, the configuration, the split or its files do not exist
+ */
 export async function splitFilesOf(
   dataset: string,
   { config, split }: { config?: string | undefined; split: string },
@@ -86,28 +87,26 @@ export async function splitFilesOf(
   return splitFiles(paths, { dataset, readme, config, split });
 }
 
-/** Of all its files, but those that are hidden. @throws DataError when there is no such folder */
+/** Paths of all files of a data set except hidden ones. @throws DataError if there is no such folder */
 export async function pathsIn(dataset: string): Promise<string[]> {
   const found: string[] = [];
   try {
     for await (const { below, files } of walk(dataset)) for (const name of files) found.push(`${below}${name}`);
   } catch (error) {
     const missing = (error as { code?: unknown }).code === "ENOENT";
-    const problem = missing
-      ? "no such folder; a data set is a folder here, pull it first"
-      : `cannot be read: ${why(error)}`;
+    const problem = missing ? "no such folder; pull the data set first" : `cannot be read: ${why(error)}`;
     throw new DataError(dataset, problem, { cause: error });
   }
   return found;
 }
 
-export interface FileIdentity {
+interface FileIdentity {
   size: number;
-  /** hash of the content: the name of the blob where the file is a link to one, else SHA-256 */
+  /** hash of the content: the name of the blob if the file is a link to one, else SHA-256 */
   content: string;
 }
 
-/** @throws DataError when the file cannot be read */
+/** Size and hash of a file. @throws DataError if the file cannot be read */
 export async function identityOf(path: string, signal?: AbortSignal): Promise<FileIdentity> {
   const blob = await readlink(path).catch(() => undefined);
   if (

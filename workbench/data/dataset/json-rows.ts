@@ -1,24 +1,138 @@
-// Cuts a JSON text that comes in parts into the objects that are its rows: the elements of one array, or objects one after
-// the other. Looks at brackets and strings alone; what is between them its parser checks.
+// Reads rows of JSON files: the text of each row is one field of an object. A .json file has one object per line, or is one array
+// of objects, or a sequence of objects over several lines. Files are read in parts, so that they may be larger than memory.
 
 import { parseJson } from "../../../hub/text/json.ts";
 import { DataError, listed, why } from "../errors.ts";
 import type { Rows } from "./rows.ts";
-import { jsonLineRows } from "./rows.ts";
-import { textOf } from "./text-file.ts";
+import { linesOf, textOf } from "./text-file.ts";
 
-/** Before the text, between the elements of an array, between objects without an array, and behind an array's end. */
+interface JsonRowsOptions {
+  column: string;
+  encoding?: string | undefined;
+}
+
+/**
+ * Rows of a .json file.
+ * @param options.column field with the text
+ * @param options.encoding Default UTF-8
+ * @throws DataError if the file is not valid JSON, or the field of a row is missing or is not a string
+ */
+export async function* jsonRows(path: string, options: JsonRowsOptions): AsyncGenerator<Rows> {
+  if (await hasObjectLines(path, options)) {
+    yield* jsonLineRows(path, options);
+    return;
+  }
+  const values = new JsonValues(path);
+  for await (const { text, fraction } of textOf(path, options)) {
+    yield { texts: jsonTexts(values.push(text), { path, column: options.column }), fraction };
+  }
+  values.end();
+}
+
+/**
+ * Rows of JSON lines: one object per line.
+ * @throws DataError as `jsonRows` does
+ */
+export async function* jsonLineRows(path: string, { column, ...options }: JsonRowsOptions): AsyncGenerator<Rows> {
+  let line = 0;
+  for await (const { lines, fraction } of linesOf(textOf(path, options))) {
+    const values = lines.map((text): LocatedJson => ({ text, line: ++line }));
+    yield { texts: jsonTexts(values, { path, column }), fraction };
+  }
+}
+
+/**
+ * Whether a file has one object per line, judged by its first line that is not empty. If that line is longer than a part,
+ * its first character decides.
+ */
+async function hasObjectLines(path: string, options: JsonRowsOptions): Promise<boolean> {
+  for await (const { text } of textOf(path, options)) {
+    const json = withoutMark(text).trimStart();
+    if (json === "") continue;
+    const end = json.indexOf("\n");
+    return json.startsWith("{") && (end < 0 || isObject(json.slice(0, end)));
+  }
+  return true;
+}
+
+function isObject(text: string): boolean {
+  try {
+    return typeof parseJson(text) === "object";
+  } catch {
+    return false;
+  }
+}
+
+/** The JSON of a row. */
+interface LocatedJson {
+  text: string;
+  /** line of the file at which it begins, from 1 */
+  line: number;
+}
+
+/** Parses rows and returns the texts of a column. Rows whose text is null, and empty lines, are skipped. */
+function jsonTexts(values: readonly LocatedJson[], { path, column }: { path: string; column: string }): string[] {
+  return values.flatMap(({ text, line }) => {
+    const json = line === 1 ? withoutMark(text) : text;
+    if (json.trim() === "") return [];
+    const field = fieldOf(json, { path, line, column });
+    return field === null ? [] : [field];
+  });
+}
+
+/** Removes a byte order mark. */
+function withoutMark(text: string): string {
+  return text.replace(/^\uFEFF/, "");
+}
+
+interface Place {
+  path: string;
+  line: number;
+}
+
+function fieldOf(json: string, { path, line, column }: Place & { column: string }): string | null {
+  const row = parseRow(json, { path, line });
+  const named = `column ${JSON.stringify(column)}`;
+  if (!Object.hasOwn(row, column)) {
+    throw new DataError(path, `line ${line} has no ${named}; available: ${listed(Object.keys(row))}`);
+  }
+  const value = row[column];
+  if (value === null) return null;
+  if (typeof value !== "string") throw new DataError(path, `line ${line}: ${named} holds a ${typeof value}, not text`);
+  if (value.isWellFormed()) return value;
+  const problem = `${named} contains half of a surrogate pair, such as a lone \\ud83d, which is not a character`;
+  throw new DataError(path, `line ${line}: ${problem}; correct or remove the row`);
+}
+
+function parseRow(json: string, { path, line }: Place): Record<string, unknown> {
+  let row: unknown;
+  try {
+    row = parseJson(json);
+  } catch (error) {
+    throw new DataError(path, `line ${line} is not valid JSON: ${why(error)}; expected one object per line`, {
+      cause: error,
+    });
+  }
+  if (typeof row === "object" && row !== null && !Array.isArray(row)) return row as Record<string, unknown>;
+  throw new DataError(path, `line ${line} is not an object; expected one object per line`);
+}
+
+/** Position outside of objects: before the first one, in an array, in a sequence of objects, or after the array. */
 type Level = "start" | "array" | "objects" | "end";
 
-export class JsonValues {
+/**
+ * Splits JSON text that comes in parts into objects: the elements of one array, or a sequence of objects. Looks at brackets
+ * and strings only; the objects are parsed later.
+ */
+class JsonValues {
   readonly #path: string;
-  /** of an object that goes on in the next part, from its first character */
+  /** beginning of an object that continues in the next part */
   #held = "";
   #depth = 0;
   #inString = false;
   #isEscaped = false;
   #level: Level = "start";
-  /** whether an element of the array may begin here */
+  /** whether an element of the array may begin here: after `[` or a comma */
   #isSeparated = true;
   #line = 1;
   #firstLine = 1;
@@ -27,7 +141,7 @@ export class JsonValues {
     this.#path = path;
   }
 
-  /** Objects that end in this part. @throws DataError at what is no row */
+  /** Returns the objects that end in this part. @throws DataError if there is anything else between objects */
   push(part: string): LocatedJson[] {
     const found: LocatedJson[] = [];
     const text = this.#held + part;
@@ -48,7 +162,7 @@ export class JsonValues {
     return found;
   }
 
-  /** @throws DataError when something is not ended */
+  /** Checks the end of the file. @throws DataError if an object or the array is incomplete */
   end(): void {
     const from = this.#depth > 0 ? `the object that begins at line ${this.#firstLine}` : "its array";
     if (this.#depth > 0 || this.#level === "array") {
@@ -62,7 +176,7 @@ export class JsonValues {
     else if (character === '"') this.#inString = false;
   }
 
-  /** Whether a row begins. */
+  /** Whether a character outside of objects begins one. */
   #begins(character: string): boolean {
     if (/[\s\uFEFF]/.test(character)) return false;
     const { [character]: next } = NEXT[this.#level];
@@ -80,7 +194,7 @@ export class JsonValues {
   }
 }
 
-/** What may come on each level, and the level then. */
+/** Characters allowed at each position, and the position after them. */
 const NEXT: Readonly<Record<Level, Readonly<Record<string, Level>>>> = {
   start: { "[": "array", "{": "objects" },
   array: { "{": "array", ",": "array", "]": "end" },
@@ -94,98 +208,3 @@ const WANTED: Readonly<Record<Level, string>> = {
   objects: "an object should begin",
   end: "the file should end, after its array",
 };
-
-// What of a JSON row is its text: one field of an object.
-
-export interface LocatedJson {
-  text: string;
-  /** of the file, where it begins, from 1 */
-  line: number;
-}
-
-/** The texts of a column; rows that are null there, and lines with nothing in them, are skipped. */
-export function jsonTexts(
-  values: readonly LocatedJson[],
-  { path, column }: { path: string; column: string },
-): string[] {
-  return values.flatMap(({ text, line }) => {
-    const json = line === 1 ? withoutMark(text) : text;
-    if (json.trim() === "") return [];
-    const field = fieldOf(json, { path, line, column });
-    return field === null ? [] : [field];
-  });
-}
-
-export function withoutMark(text: string): string {
-  return text.replace(/^\uFEFF/, "");
-}
-
-interface Place {
-  path: string;
-  line: number;
-}
-
-function fieldOf(json: string, { path, line, column }: Place & { column: string }): string | null {
-  const row = parseRow(json, { path, line });
-  const named = `column ${JSON.stringify(column)}`;
-  if (!Object.hasOwn(row, column)) {
-    throw new DataError(path, `line ${line} has no ${named}; there is ${listed(Object.keys(row))}`);
-  }
-  const value = row[column];
-  if (value === null) return null;
-  if (typeof value !== "string") throw new DataError(path, `line ${line}: ${named} holds a ${typeof value}, not text`);
-  if (value.isWellFormed()) return value;
-  const problem = `${named} holds half of a surrogate pair, such as \\ud83d alone, which is no character`;
-  throw new DataError(path, `line ${line}: ${problem}; mend or remove the row`);
-}
-
-function parseRow(json: string, { path, line }: Place): Record<string, unknown> {
-  let row: unknown;
-  try {
-    row = parseJson(json);
-  } catch (error) {
-    throw new DataError(path, `line ${line} is no JSON: ${why(error)}; a file has one object a line`, { cause: error });
-  }
-  if (typeof row === "object" && row !== null && !Array.isArray(row)) return row as Record<string, unknown>;
-  throw new DataError(path, `line ${line} is no object; a file has one object a line`);
-}
-
-// Rows out of JSON: each an object of which one field is the text. A file of the ending .json has one object a line, or
-// is one array of objects, or has objects over several lines, one after the other; all of them are read as they come.
-
-interface JsonRowsOptions {
-  column: string;
-  encoding?: string | undefined;
-}
-
-/** @throws DataError when the file is no JSON, or a row lacks the column or holds something else in it */
-export async function* jsonRows(path: string, options: JsonRowsOptions): AsyncGenerator<Rows> {
-  if (await hasObjectLines(path, options)) {
-    yield* jsonLineRows(path, options);
-    return;
-  }
-  const values = new JsonValues(path);
-  for await (const { text, fraction } of textOf(path, options)) {
-    yield { texts: jsonTexts(values.push(text), { path, column: options.column }), fraction };
-  }
-  values.end();
-}
-
-/** By the first line that has something in it; a line too long to see the end of is an object by its first character. */
-async function hasObjectLines(path: string, options: JsonRowsOptions): Promise<boolean> {
-  for await (const { text } of textOf(path, options)) {
-    const json = withoutMark(text).trimStart();
-    if (json === "") continue;
-    const end = json.indexOf("\n");
-    return json.startsWith("{") && (end < 0 || isObject(json.slice(0, end)));
-  }
-  return true;
-}
-
-function isObject(text: string): boolean {
-  try {
-    return typeof parseJson(text) === "object";
-  } catch {
-    return false;
-  }
-}

@@ -1,4 +1,4 @@
-// A parquet file as its columns, a row group at a time. What a column means is the caller's.
+// Reads columns of parquet files, one row group at a time.
 
 import { type DecodedArray, type FileMetaData, parquetMetadataAsync, parquetScan, parquetSchema } from "hyparquet";
 import { compressors } from "hyparquet-compressors";
@@ -14,22 +14,22 @@ export interface ParquetFile {
   readonly metadata: FileMetaData;
   readonly columns: readonly ParquetColumn[];
   /**
-   * The values of some columns, row group by row group; the others are not read.
-   * @param options.utf8 whether bytes that are not said to be text are, and all text must be UTF-8. Default true
-   * @throws DataError when the file is damaged, or holds text that is not UTF-8
+   * Reads the values of some columns, row group by row group. Other columns are not read.
+   * @param options.utf8 whether byte arrays without a declared type are text; if so, text must be UTF-8. Default true
+   * @throws DataError if the file is damaged, or contains text that is not UTF-8
    */
   groups(names: readonly string[], options?: { utf8?: boolean }): AsyncGenerator<RowGroup>;
   close(): Promise<void>;
 }
 
-export interface RowGroup {
+interface RowGroup {
   rowStart: number;
   rowEnd: number;
-  /** by the names' order */
+  /** values of each column, in the order of the names */
   values: DecodedArray[];
 }
 
-/** @throws DataError when there is no such file, or it is no parquet file */
+/** Opens a parquet file. @throws DataError if there is no such file, or it is not a parquet file */
 export async function openParquet(path: string): Promise<ParquetFile> {
   const source = await openFile(path, (problem, options) => new DataError(path, problem, options));
   try {
@@ -54,7 +54,7 @@ export async function openParquet(path: string): Promise<ParquetFile> {
             const read = await orDamaged(path, () => scan.readColumn({ column, rowStart, rowEnd }));
             if (read.length !== rowEnd - rowStart) {
               const rows = `rows ${rowStart} to ${rowEnd}`;
-              throw new DataError(path, `is damaged: ${rows} hold ${read.length} values; fetch it again`);
+              throw new DataError(path, `is damaged: ${rows} have ${read.length} values; fetch it again`);
             }
             values.push(read);
           }
@@ -71,8 +71,8 @@ export async function openParquet(path: string): Promise<ParquetFile> {
 
 function notUtf8(path: string, text: { place: string; position: number; found: string }): DataError {
   const { place, position, found } = text;
-  const problem = `${place}: a text is not UTF-8 at its byte ${position} (${found})`;
-  return new DataError(path, `${problem}; write the file again with texts that are`);
+  const problem = `${place}: a text is not UTF-8 at byte ${position} (${found})`;
+  return new DataError(path, `${problem}; write the file again with valid UTF-8`);
 }
 
 function bufferOf(source: ByteSource) {
@@ -88,6 +88,6 @@ async function orDamaged<T>(path: string, read: () => Promise<T>): Promise<T> {
     return await read();
   } catch (error) {
     if (error instanceof DataError) throw error;
-    throw new DataError(path, `is no parquet file, or a damaged one: ${why(error)}; fetch it again`, { cause: error });
+    throw new DataError(path, `is not a parquet file, or is damaged: ${why(error)}; fetch it again`, { cause: error });
   }
 }

@@ -1,5 +1,5 @@
 // The configurations that a data set's README declares in its YAML front matter (`configs:`), in every form that the Hub
-// allows: a pattern, a list of them, a map from split to patterns, a list of `{ split, path }`.
+// allows: a pattern, a list of patterns, a map from split to patterns, or a list of `{ split, path }`. Also the patterns.
 
 import { parse } from "yaml";
 import { z } from "zod";
@@ -9,9 +9,9 @@ import { DataError, why } from "../errors.ts";
 export interface ReadmeConfig {
   name: string;
   isDefault: boolean;
-  /** patterns below `folder`, by split; nothing where the README leaves the files to the Hub's conventions */
+  /** patterns relative to `folder`, by split; undefined if the README leaves the files to the Hub's conventions */
   splits: Map<string, string[]> | undefined;
-  /** where its files are, ending in `/`; empty for the whole repository */
+  /** folder of its files, ending in `/`; empty for the whole repository */
   folder: string;
 }
 
@@ -28,8 +28,10 @@ const FrontMatter = z.looseObject({
 });
 
 /**
- * The YAML at a README's head; nothing where there is none.
- * @throws DataError when it is no YAML
+ * Parses the YAML front matter of a README.
+ * @param file name of the README in messages
+ * @returns undefined if there is none
+ * @throws DataError if it is invalid YAML
  */
 export function frontMatter(readme: string, file: string): unknown {
   const front = /^\uFEFF?---[ \t]*\r?\n(.*?)(?:^|\n)---[ \t]*(?:\r?\n|$)/s.exec(readme)?.[1];
@@ -37,13 +39,14 @@ export function frontMatter(readme: string, file: string): unknown {
   try {
     return parse(front) ?? {};
   } catch (error) {
-    throw new DataError(file, `its front matter is no YAML: ${why(error)}`, { cause: error });
+    throw new DataError(file, `its front matter is not valid YAML: ${why(error)}`, { cause: error });
   }
 }
 
 /**
- * @param file how messages name the README
- * @throws DataError when its front matter is no YAML, or declares configurations in no form that the Hub has
+ * The configurations that a README declares; empty if it declares none.
+ * @param file name of the README in messages
+ * @throws DataError if its front matter is invalid YAML, or has a form that the Hub does not allow
  */
 export function readmeConfigs(readme: string, file: string): ReadmeConfig[] {
   const yaml = frontMatter(readme, file);
@@ -51,7 +54,10 @@ export function readmeConfigs(readme: string, file: string): ReadmeConfig[] {
   const result = FrontMatter.safeParse(yaml);
   if (!result.success) {
     const path = result.error.issues[0]?.path.join(".");
-    throw new DataError(file, `its front matter has ${path || "a form"} that no data set has`);
+    throw new DataError(
+      file,
+      `its front matter has an invalid ${path || "form"}; see the Hub's documentation of data set cards`,
+    );
   }
   const configs = result.data.configs ?? [];
   return configs.map((declared) => ({
@@ -64,7 +70,7 @@ export function readmeConfigs(readme: string, file: string): ReadmeConfig[] {
 
 function bySplit(files: NonNullable<z.infer<typeof Declared>["data_files"]>): Map<string, string[]> {
   if (Array.isArray(files)) {
-    // Patterns without a split are the training data.
+    // Patterns without a split are training data.
     const pairs = files.map((entry) => (typeof entry === "string" ? { split: "train", path: [entry] } : entry));
     return collect(pairs);
   }
@@ -87,10 +93,11 @@ function folderOf(path: string): string {
   return folder === "" || folder === "." ? "" : `${folder}/`;
 }
 
-// Patterns of file paths as data sets' READMEs write them: `*` and `?` within a folder, `**` across folders, `[0-9]` sets. Not
-// a shell's: no escapes but a set of one, `[[]`, no choices in braces, and no hidden rules.
-
-/** @param pattern relative, with `/` between folders */
+/**
+ * Converts a glob pattern of a README: `*` and `?` match within a folder, `**` across folders, `[0-9]` is a set. Unlike in a
+ * shell there are no braces, no special rules for hidden files, and no escapes except sets of one, such as `[[]`.
+ * @param pattern relative, with `/` between folders
+ */
 export function globToRegExp(pattern: string): RegExp {
   let source = "";
   for (let i = 0; i < pattern.length; i++) {
@@ -112,7 +119,7 @@ export function globToRegExp(pattern: string): RegExp {
   return new RegExp(`^${source}$`, "s");
 }
 
-/** A pattern that matches one path alone. */
+/** Escapes a path, so that the pattern matches this path only. */
 export function globOf(path: string): string {
   return path.replace(/[*?[]/g, "[$&]");
 }

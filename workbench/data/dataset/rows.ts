@@ -1,12 +1,12 @@
-// The rows of a data set's files as texts, some at a time, in order. Null rows are skipped: they hold no text, not an
-// empty one, and would give no token either way.
+// Reads the rows of data files as texts, in order: parquet and plain text here, JSON in json-rows.ts. Null rows are skipped.
 
 import { DataError, listed } from "../errors.ts";
 import { formatOf } from "./conventions.ts";
-import { jsonRows, jsonTexts, type LocatedJson } from "./json-rows.ts";
+import { jsonLineRows, jsonRows } from "./json-rows.ts";
 import { openParquet, type ParquetFile } from "./parquet-file.ts";
-import { type TextPart, textOf } from "./text-file.ts";
+import { linesOf, textOf } from "./text-file.ts";
 
+/** Some rows of a file. */
 export interface Rows {
   texts: string[];
   /** share of the file that has been read, 0 to 1 */
@@ -14,9 +14,10 @@ export interface Rows {
 }
 
 /**
- * @param column of the text; plain text has none
- * @param options.encoding of files of text and of JSON. Default UTF-8
- * @throws DataError when a file is damaged, of no known kind or of another encoding, or lacks the column
+ * Reads the rows of a file, whose format is given by its extension.
+ * @param column column of the text; ignored for plain text
+ * @param options.encoding encoding of text and JSON files. Default UTF-8
+ * @throws DataError if the file is damaged, of an unknown format or in another encoding, or lacks the column
  */
 export function rowsOf(
   path: string,
@@ -25,59 +26,22 @@ export function rowsOf(
 ): AsyncGenerator<Rows> {
   const format = formatOf(path);
   if (format === undefined) {
-    throw new DataError(path, "is of no kind that is read here: .parquet, .jsonl, .ndjson, .json or .txt");
+    throw new DataError(path, "has an unsupported format; expected .parquet, .jsonl, .ndjson, .json or .txt");
   }
   if (format === "parquet") return parquetRows(path, column);
   if (format === "txt") return lineRows(path, { encoding });
   return format === "json" ? jsonRows(path, { column, encoding }) : jsonLineRows(path, { column, encoding });
 }
 
-// Files with a row a line: plain text, where the line is the row and keeps its line end, and JSON lines.
-
-interface LineOptions {
-  encoding?: string | undefined;
-}
-
-export async function* lineRows(path: string, options: LineOptions): AsyncGenerator<Rows> {
+/** Rows of plain text: every line is a row, including its line end. */
+async function* lineRows(path: string, options: { encoding: string | undefined }): AsyncGenerator<Rows> {
   for await (const { lines, fraction } of linesOf(textOf(path, options))) yield { texts: lines, fraction };
 }
 
-/** @param options.column field of the objects */
-export async function* jsonLineRows(
-  path: string,
-  { column, ...options }: LineOptions & { column: string },
-): AsyncGenerator<Rows> {
-  let line = 0;
-  for await (const { lines, fraction } of linesOf(textOf(path, options))) {
-    const values = lines.map((text): LocatedJson => ({ text, line: ++line }));
-    yield { texts: jsonTexts(values, { path, column }), fraction };
-  }
-}
-
-/** Lines with their ends; the last one may have none. */
-async function* linesOf(parts: AsyncIterable<TextPart>): AsyncGenerator<{ lines: string[]; fraction: number }> {
-  let rest: string[] = [];
-  for await (const { text, fraction } of parts) {
-    const last = text.lastIndexOf("\n") + 1;
-    if (last === 0) {
-      // A line longer than a part is joined once, when its end is there.
-      rest.push(text);
-      continue;
-    }
-    const whole = rest.join("") + text.slice(0, last);
-    rest = [text.slice(last)];
-    yield { lines: whole.match(/[^\n]*\n/g) ?? [], fraction };
-  }
-  const end = rest.join("");
-  if (end !== "") yield { lines: [end], fraction: 1 };
-}
-
-// One text column of a parquet file, a row group at a time: the other columns are not read.
-
-/** Texts handed on together. */
+/** Texts yielded at a time. */
 const ROWS_AT_A_TIME = 65536;
 
-/** @throws DataError when the file is damaged, or the column is not there or holds no text */
+/** Rows of a parquet file. @throws DataError if the file is damaged, or the column is missing or is not text */
 export async function* parquetRows(path: string, column: string): AsyncGenerator<Rows> {
   const file = await openParquet(path);
   try {
@@ -104,7 +68,7 @@ function checkColumn({ path, columns }: ParquetFile, column: string): void {
   const found = columns.find(({ element }) => element.name === column);
   if (!found) {
     const names = columns.map(({ element }) => element.name);
-    throw new DataError(path, `has no column ${JSON.stringify(column)}; there is ${listed(names)}`);
+    throw new DataError(path, `has no column ${JSON.stringify(column)}; available: ${listed(names)}`);
   }
   if (found.children.length > 0 || found.element.type !== "BYTE_ARRAY") {
     const held = found.children.length > 0 ? "nested values" : found.element.type;

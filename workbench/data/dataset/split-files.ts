@@ -1,12 +1,12 @@
-// Which files hold a split of a configuration: by the data set's README where it says so, else by the Hub's conventions.
-// Works on names alone, so that a split can be chosen before anything of it has been fetched.
+// Finds the files of a split of a configuration: by the data set's README if it declares them, else by the Hub's naming
+// conventions. Works on paths alone, so that a split can be chosen before it is fetched.
 
 import { DataError, listed } from "../errors.ts";
 import { conventionalFiles, conventionalSplit } from "./conventions.ts";
 import { globOf, globToRegExp, type ReadmeConfig, readmeConfigs } from "./readme-configs.ts";
 
-export interface SplitRequest {
-  /** how messages name the data set */
+interface SplitRequest {
+  /** name of the data set in messages */
   dataset: string;
   readme?: string | undefined;
   config?: string | undefined;
@@ -21,8 +21,9 @@ export interface SplitFiles {
 }
 
 /**
- * @param paths of all files of the data set, with `/` between folders
- * @throws DataError, with what there is, on an unknown configuration or split, or where its files are missing
+ * Files of a split.
+ * @param paths paths of all files of the data set, with `/` between folders
+ * @throws DataError if the configuration or split is unknown (the message lists those that exist), or files are missing
  */
 export function splitFiles(paths: readonly string[], { dataset, readme, config, split }: SplitRequest): SplitFiles {
   const declared = readmeConfigs(readme ?? "", `${dataset}: README.md`);
@@ -34,7 +35,7 @@ export function splitFiles(paths: readonly string[], { dataset, readme, config, 
   }
   const found = conventionalFiles(paths);
   if (found.length === 0) {
-    throw new DataError(dataset, "has no text data: no .parquet, .jsonl, .json or .txt file in it");
+    throw new DataError(dataset, "has no text data: it contains no .parquet, .jsonl, .json or .txt file");
   }
   const name = chooseName(unique(found.map((file) => file.config)), { dataset, config });
   const ofConfig = found.filter((file) => file.config === name);
@@ -42,14 +43,14 @@ export function splitFiles(paths: readonly string[], { dataset, readme, config, 
 }
 
 /**
- * Patterns of the files to fetch for a split, README.md with them. The more is known, the fewer: with the README (fetch
- * it first) what it declares, with all paths those of the split, else all that the conventions allow.
- * @throws DataError as `splitFiles` does, as far as that can be told
+ * Glob patterns of the files to fetch for a split, README.md included. Given the paths of all files, exactly the files of the
+ * split; given the README alone, what it declares; else every file that may belong to the split by convention.
+ * @throws DataError as `splitFiles` does, as far as the given information allows
  */
 export function dataFilePatterns(
   request: Omit<SplitRequest, "dataset"> & {
     dataset?: string;
-    /** paths of all files of the repository */
+    /** paths of all files of the repository, if known */
     files?: readonly string[];
   },
 ): string[] {
@@ -65,7 +66,7 @@ export function dataFilePatterns(
   return ["README.md", ...folders.flatMap((folder) => anywhere(folder, split))];
 }
 
-/** To a pull any `*` matches slashes, and the slash of a double star must be there: no folder at all is said apart. */
+/** In the patterns of a pull `**` + `/` does not match the empty path, so each one is also written without it. */
 function forPulling(pattern: string): string[] {
   const at = pattern.indexOf("**/");
   if (at < 0) return [pattern];
@@ -78,7 +79,7 @@ const OTHER_NAMES: ReadonlyMap<string, readonly string[]> = new Map([
   ["test", ["eval"]],
 ]);
 
-/** By convention a split's name is at the start of a file's name, or a folder. */
+/** Patterns of files with the split's name as a part of their own name or as a folder, by convention. */
 function anywhere(folder: string, split: string): string[] {
   const canonical = conventionalSplit(split);
   const names = unique([split, canonical, ...(OTHER_NAMES.get(canonical) ?? [])]);
@@ -103,10 +104,10 @@ function chooseName(
   if (config === undefined) {
     const only = names.length === 1 ? names[0] : names.find((name) => name === "default");
     if (only !== undefined) return only;
-    throw new DataError(dataset, `has several configurations, name one of them: ${listed(names)}`);
+    throw new DataError(dataset, `has several configurations; choose one of ${listed(names)}`);
   }
   if (names.includes(config)) return config;
-  throw new DataError(dataset, `has no configuration ${JSON.stringify(config)}; there is ${listed(names)}`);
+  throw new DataError(dataset, `has no configuration ${JSON.stringify(config)}; available: ${listed(names)}`);
 }
 
 function patternsOf(chosen: ReadmeConfig, { dataset, split }: { dataset: string; split: string }): string[] {
@@ -148,7 +149,7 @@ function unknownSplit(
   { dataset, config, split }: { dataset: string; config: string; split: string },
 ): DataError {
   const asked = `split ${JSON.stringify(split)} in configuration ${JSON.stringify(config)}`;
-  return new DataError(dataset, `has no ${asked}; there is ${listed(splits)}`);
+  return new DataError(dataset, `has no ${asked}; available: ${listed(splits)}`);
 }
 
 function unique<T>(values: readonly T[]): T[] {

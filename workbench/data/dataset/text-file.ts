@@ -1,5 +1,5 @@
-// A file's text, some of it at a time: of one encoding, UTF-8 where none is named, and checked, since what a decoder puts
-// in the place of wrong bytes would be trained on. A name that ends in .gz is unpacked on the way.
+// Reads the text of a file in parts, decompressing .gz files. Text must be valid in its encoding (UTF-8 by default), because
+// replacement characters would otherwise end up in the training data.
 
 import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
@@ -9,7 +9,7 @@ import { isLfsPointer, POINTER_PROBLEM } from "../../../hub/files/byte-source.ts
 import { decodeUtf8, unfinishedBytes } from "../../../hub/text/utf8.ts";
 import { DataError, why } from "../errors.ts";
 
-export interface TextPart {
+interface TextPart {
   text: string;
   /** share of the file that has been read, 0 to 1 */
   fraction: number;
@@ -18,8 +18,9 @@ export interface TextPart {
 const CHUNK_BYTES = 2 ** 20;
 
 /**
+ * Reads a file as text, in parts.
  * @param options.encoding a name of the Encoding Standard, such as `windows-1252` or `utf-16le`. Default UTF-8
- * @throws DataError when the file cannot be read, is a Git LFS pointer, or is not of that encoding
+ * @throws DataError if the file cannot be read, is a Git LFS pointer, or is not valid in the encoding
  */
 export async function* textOf(
   path: string,
@@ -30,12 +31,30 @@ export async function* textOf(
   yield { text: decoder.end(), fraction: 1 };
 }
 
-/** Parts of a megabyte or so; the first one is as long as any sign of what the file is. */
+/** Splits a text that comes in parts into lines, including line ends; the last line may have none. */
+export async function* linesOf(parts: AsyncIterable<TextPart>): AsyncGenerator<{ lines: string[]; fraction: number }> {
+  let rest: string[] = [];
+  for await (const { text, fraction } of parts) {
+    const last = text.lastIndexOf("\n") + 1;
+    if (last === 0) {
+      // A line that is longer than a part is joined only once, when its end has been read.
+      rest.push(text);
+      continue;
+    }
+    const whole = rest.join("") + text.slice(0, last);
+    rest = [text.slice(last)];
+    yield { lines: whole.match(/[^\n]*\n/g) ?? [], fraction };
+  }
+  const end = rest.join("");
+  if (end !== "") yield { lines: [end], fraction: 1 };
+}
+
+/** Reads bytes in parts of about a megabyte. The first part is long enough to recognize a Git LFS pointer. */
 async function* bytesOf(path: string): AsyncGenerator<{ bytes: Uint8Array; fraction: number }> {
   try {
     const { size } = await stat(path);
     const file = createReadStream(path, { highWaterMark: CHUNK_BYTES });
-    // The pipeline hands each one's failure to the other; the loop below throws it.
+    // The pipeline forwards errors of the file to the decompressor; the loop below throws them.
     const stream = /\.gz$/i.test(path) ? pipeline(file, createGunzip(), () => {}) : file;
     let isFirst = true;
     for await (const chunk of stream) {
@@ -60,7 +79,7 @@ function decoderFor(path: string, encoding: string | undefined): Decoder {
   try {
     return new NamedDecoder(path, new TextDecoder(encoding, { fatal: true }));
   } catch (error) {
-    const problem = `cannot be read as ${JSON.stringify(encoding)}: there is no such encoding here`;
+    const problem = `cannot be read as ${JSON.stringify(encoding)}: unknown encoding`;
     throw new DataError(path, `${problem}; try utf-8, utf-16le, utf-16be or windows-1252`, { cause: error });
   }
 }
@@ -72,7 +91,7 @@ const OTHER_MARKS: readonly { encoding: string; mark: readonly number[] }[] = [
 
 class Utf8Decoder implements Decoder {
   readonly #path: string;
-  /** bytes of a character that goes on in the next part */
+  /** bytes of a character that continues in the next part */
   #held = new Uint8Array(0);
   #position = 0;
 
@@ -104,7 +123,7 @@ class Utf8Decoder implements Decoder {
   #refuseOtherMark(bytes: Uint8Array): void {
     const found = OTHER_MARKS.find(({ mark }) => mark.every((byte, i) => bytes[i] === byte));
     if (!found) return;
-    const problem = `is not UTF-8 at byte 0, where the mark of ${found.encoding.toUpperCase()} is`;
+    const problem = `is not UTF-8: it begins with the byte order mark of ${found.encoding.toUpperCase()}`;
     throw new DataError(this.#path, `${problem}; convert it, or give its encoding, --encoding ${found.encoding}`);
   }
 }

@@ -1,5 +1,4 @@
-// What evaluation does to an image: resized to size / crop share, then the center, with the roundings of torchvision and
-// timm.
+// Crops of an image: the center crop of evaluation, with the rounding of torchvision and timm, and the random crops of training.
 
 import { type Box, blank, cut, type Pixels, paste, plain } from "./pixels.ts";
 import type { RandomStream } from "./random.ts";
@@ -11,7 +10,7 @@ interface Size {
   height: number;
 }
 
-/** What an image is resized to. @param edge what one of its sides becomes, or both */
+/** Size to which an image is resized, by crop mode. @param edge length of the resized side, or of both */
 const SIZES: Readonly<Record<CropMode, (edge: number, image: Size) => Size>> = {
   center: (edge, { width, height }) =>
     width <= height
@@ -24,7 +23,10 @@ const SIZES: Readonly<Record<CropMode, (edge: number, image: Size) => Size>> = {
   },
 };
 
-/** @param settings.size edge of the result, pixels */
+/**
+ * The evaluation transform: resizes an image and crops its center, bit-identical to torchvision's and timm's on Pillow.
+ * @param settings.size side of the result, pixels
+ */
 export function evaluationView(
   image: Pixels,
   {
@@ -46,7 +48,7 @@ export function evaluationView(
   return whole;
 }
 
-/** The center of a side: what of it is kept, and how much border comes before. */
+/** Center crop along one side: first pixel and number of pixels that are kept, and pixels of border before them. */
 interface Seen {
   first: number;
   count: number;
@@ -59,28 +61,28 @@ function seen(length: number, size: number, rounding: CropRounding): Seen {
   return { first: 0, count: length, before: Math.floor((size - length) / 2) };
 }
 
-/** The mean, which becomes 0 when it is normalized, or nearly. @param mean of values from 0 to 1 */
+/** The mean as a color from 0 to 255. Normalized, it is close to 0. @param mean of values from 0 to 1 */
 export const borderOf = (mean: readonly [number, number, number]): [number, number, number] =>
   mean.map((value) => roundEven(255 * value)) as [number, number, number];
 
-/** Python rounds halves to the even one. */
+/** Rounds halves to even, as Python's `round` does. */
 function roundEven(value: number): number {
   const down = Math.floor(value);
   if (value - down !== 0.5) return Math.round(value);
   return down % 2 === 0 ? down : down + 1;
 }
 
-// The random parts of an image that training sees: of any size and shape, resized, as on ImageNet; or moved by some
-// pixels, as on CIFAR.
-
 const ATTEMPTS = 10;
 
-export interface ResizedCropSettings {
+interface ResizedCropSettings {
   scale: readonly [number, number];
   ratio: readonly [number, number];
 }
 
-/** Where the crop is. Tried ten times; then the largest part in the middle that has a permitted ratio. */
+/**
+ * Draws the box of a random resized crop, as torchvision's RandomResizedCrop does: after ten failed attempts, the largest
+ * central box with an allowed aspect ratio.
+ */
 export function randomBox(
   { width, height }: Pick<Pixels, "width" | "height">,
   { scale, ratio }: ResizedCropSettings,
@@ -99,6 +101,7 @@ export function randomBox(
   return { left: Math.floor((width - w) / 2), top: Math.floor((height - h) / 2), width: w, height: h };
 }
 
+/** Crops a random box and resizes it to size × size. */
 export function randomResizedCrop(
   image: Pixels,
   { size, interpolation, ...settings }: ResizedCropSettings & { size: number; interpolation: Interpolation },
@@ -107,7 +110,10 @@ export function randomResizedCrop(
   return resize(image, { width: size, height: size, interpolation, from: randomBox(image, settings, random) });
 }
 
-/** An image of another size is resized first. The border is black. */
+/**
+ * Crops size × size pixels at random from an image with a black border, as torchvision's RandomCrop with padding does. An image
+ * of another size is resized first.
+ */
 export function randomPaddedCrop(
   image: Pixels,
   { size, padding }: { size: number; padding: number },

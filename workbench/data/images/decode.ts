@@ -1,43 +1,43 @@
-// Encoded images to red, green and blue, as PIL's `convert("RGB")` gives them: color profiles and the camera's
-// orientation are not applied, transparency is dropped, CMYK is converted by its plain formula, 16 bit grayscale is not
-// scaled: what is above 255 becomes 255. Equal to the last bit for JPEG, PNG, WebP, TIFF and GIF (its first picture).
+// Decodes images to red, green and blue with sharp, bit-identical to Pillow's `Image.open(…).convert("RGB")` for JPEG, PNG, WebP,
+// TIFF and the first frame of GIF. As in Pillow, color profiles and the camera's orientation are ignored, opacity is dropped,
+// CMYK is converted without a profile, and values above 255 of 16-bit grayscale are clipped.
 
 import sharp, { type Sharp } from "sharp";
 import { isLfsPointer, POINTER_PROBLEM } from "../../../hub/files/byte-source.ts";
 import { why } from "../errors.ts";
 import { blank, type Pixels } from "./pixels.ts";
 
-/** An image that cannot be decoded; says what is wrong with it, not which it is. */
+/** An image cannot be decoded. The message is a clause without a subject, because the caller knows the image's name. */
 export class ImageError extends Error {
   override readonly name = "ImageError";
 }
 
-/** Above this a small file would take gigabytes, as PIL warns. */
+/** Most pixels of an image; a small file could otherwise take gigabytes of memory. Pillow warns of such images. */
 const MOST_PIXELS = 2 ** 28;
 
-/** Vector graphics and documents, which sharp draws, have no pixels of their own, and PIL refuses them. */
+/** Supported formats of sharp. It also renders vector graphics and documents, which Pillow rejects. */
 const FORMATS: readonly string[] = ["jpeg", "png", "webp", "gif", "tiff", "heif"];
 
 const KNOWN = "JPEG, PNG, WebP, GIF, TIFF or AVIF";
 
-// What `cut off` is to PIL is an error; what libjpeg merely warns of is none.
+// As in Pillow, truncated files are errors, but libjpeg's warnings are not.
 const READING = { ignoreIcc: true, failOn: "truncated", limitInputPixels: MOST_PIXELS } as const;
 
-// Threads are the caller's to have, and no image comes twice in a row.
+// The loader has its own threads, and caching does not help because no image is decoded twice in a row.
 sharp.concurrency(1);
 sharp.cache(false);
 
 export interface DecodeOptions {
-  /** what is behind transparent pixels. Default none: transparency is dropped */
+  /** background of transparent pixels. Default: none, opacity is dropped */
   transparency?: "white" | undefined;
 }
 
-export interface DecodedImage extends Pixels {
-  /** whether it is 16 bit grayscale with values above 255, which became 255 */
+interface DecodedImage extends Pixels {
+  /** whether values above 255 of 16-bit grayscale were clipped */
   clipped: boolean;
 }
 
-/** @throws ImageError, a clause, when the bytes are no image that is known here, or a damaged one */
+/** Decodes an image. @throws ImageError if the bytes are not an image of a supported format, or are damaged */
 export async function decodeImage(bytes: Uint8Array, { transparency }: DecodeOptions = {}): Promise<DecodedImage> {
   if (bytes.length === 0) throw new ImageError("is empty, 0 bytes");
   if (isLfsPointer(bytes)) throw new ImageError(POINTER_PROBLEM);
@@ -46,7 +46,7 @@ export async function decodeImage(bytes: Uint8Array, { transparency }: DecodeOpt
     const { space, format, channels, hasAlpha } = await image.metadata();
     if (!FORMATS.includes(format)) throw new Error(`it is ${format.toUpperCase()}, not ${KNOWN}`);
     if (space === "cmyk") return { ...(await fromCmyk(image)), clipped: false };
-    // A PNG's type of color tells grayscale with one transparent level from grayscale with transparency.
+    // The color type of a PNG distinguishes grayscale with one transparent level from grayscale with opacity.
     const isGray = channels === 1 || (format === "png" && bytes[PNG_COLOR_TYPE] === 0);
     if (space === "grey16" && isGray) return await fromDeepGray(image);
     const isOpaque = transparency === undefined || !hasAlpha;
@@ -54,7 +54,7 @@ export async function decodeImage(bytes: Uint8Array, { transparency }: DecodeOpt
     const { data, info } = await colors.raw().toBuffer({ resolveWithObject: true });
     const size = { width: info.width, height: info.height };
     if (!isOpaque) return { ...overWhite(data, size), clipped: false };
-    // Of some kinds grayscale stays so.
+    // Some formats keep one channel for grayscale.
     const pixels = info.channels === 1 ? fromGray(data, size) : { ...size, data: owned(data) };
     return { ...pixels, clipped: false };
   } catch (error) {
@@ -62,9 +62,9 @@ export async function decodeImage(bytes: Uint8Array, { transparency }: DecodeOpt
   }
 }
 
-/** red = (255 - cyan) (255 - black) / 255, rounded as PIL does. */
+/** Converts CMYK with red = (255 − cyan) (255 − black) / 255, rounded as in Pillow. */
 async function fromCmyk(image: Sharp): Promise<Pixels> {
-  // All of the way in CMYK: sharp would take a printer's profile.
+  // The pipeline stays in CMYK, because sharp would apply a printer's profile when converting.
   const raw = image.pipelineColourspace("cmyk").toColourspace("cmyk").raw();
   const { data, info } = await raw.toBuffer({ resolveWithObject: true });
   const pixels = blank(info.width, info.height);
@@ -79,10 +79,10 @@ async function fromCmyk(image: Sharp): Promise<Pixels> {
   return pixels;
 }
 
-/** Where a PNG says its type of color, in its first chunk. */
+/** Offset of the color type in a PNG file. */
 const PNG_COLOR_TYPE = 25;
 
-/** 16 bits a pixel; the first channel, where a transparent level has made a second one. */
+/** Converts 16-bit grayscale. Only the first channel counts; a transparent level adds a second one. */
 async function fromDeepGray(image: Sharp): Promise<DecodedImage> {
   const raw = image.toColourspace("grey16").raw({ depth: "ushort" });
   const { data, info } = await raw.toBuffer({ resolveWithObject: true });
@@ -98,7 +98,7 @@ async function fromDeepGray(image: Sharp): Promise<DecodedImage> {
   return { ...fromGray(gray, { width, height }), clipped };
 }
 
-/** Red, green, blue and opacity over white, with the roundings of PIL's `alpha_composite`. */
+/** Composites RGBA over white with the rounding of Pillow's `alpha_composite`. */
 function overWhite(data: Uint8Array, { width, height }: { width: number; height: number }): Pixels {
   const pixels = blank(width, height);
   for (let from = 0, to = 0; to < pixels.data.length; from += 4, to += 3) {
@@ -117,11 +117,11 @@ function fromGray(data: ArrayLike<number>, { width, height }: { width: number; h
   return pixels;
 }
 
-/** Without a copy: the buffer is sharp's own, and nobody else's. */
+/** View of a buffer of sharp's without a copy; nothing else uses the buffer. */
 const owned = ({ buffer, byteOffset, length }: Uint8Array): Uint8Array<ArrayBuffer> =>
   new Uint8Array(buffer as ArrayBuffer, byteOffset, length);
 
-/** libvips keeps one list of errors for all threads: of two at a time one may have lost its own. */
+/** Messages of libvips in our words. Threads share its list of errors, so a message may be missing ("Unknown error"). */
 const CLAUSES: Record<string, string> = {
   "Input buffer contains unsupported image format": `it is not ${KNOWN}`,
   "Input image exceeds pixel limit": `it has more than ${MOST_PIXELS.toLocaleString("en")} pixels`,

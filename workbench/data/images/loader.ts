@@ -1,5 +1,5 @@
-// Images in batches, prepared in worker threads. Jobs go to the threads before a read returns, and threads read the files
-// themselves: while the calling thread computes for seconds on end, the next batch is made.
+// Loads batches of images with worker threads. Jobs are sent to the threads before `read` returns, and the threads read the files,
+// so that the next batch is prepared while the calling thread computes.
 
 import os from "node:os";
 import { formatBytes } from "../../../hub/text/numbers.ts";
@@ -14,17 +14,17 @@ import type { ImageBatch, ImageLoader, ImageSet, SkippedImage } from "./types.ts
 
 const MOST_WORKERS = 16;
 
-/** Each takes tens of megabytes: a slip of the keyboard must not take the machine's memory. */
+/** Most workers that may be requested. Each takes tens of megabytes, so a typing error could exhaust the memory. */
 const WORKERS_ALLOWED = 256;
 
-/** Images of a job: some for each thread several times over, so that all end at about the same time. */
+/** Most images of a job, and jobs per thread and batch: several, so that threads finish at about the same time. */
 const MOST_IMAGES = 16;
 const JOBS_EACH = 4;
 
-/** Batches in preparation while one is in use, going through a set in its order. */
+/** Batches prepared ahead by `batches`. */
 const AHEAD = 2;
 
-/** @throws ShapeError on a setting that makes no sense */
+/** Opens a loader for a set. @throws ShapeError if a setting is invalid */
 export function imageLoader(images: ImageSet, options: ImageLoaderOptions): ImageLoader {
   const {
     size,
@@ -59,7 +59,9 @@ export function imageLoader(images: ImageSet, options: ImageLoaderOptions): Imag
       return new Float32Array(count * each);
     } catch (error) {
       const what = `${count} images of ${size} × ${size} at once take ${formatBytes(count * each * 4)}`;
-      throw new DataError(images.dataset, `${what}, more memory than there is; take smaller batches`, { cause: error });
+      throw new DataError(images.dataset, `${what}, more than the available memory; use smaller batches`, {
+        cause: error,
+      });
     }
   };
 
@@ -73,7 +75,7 @@ export function imageLoader(images: ImageSet, options: ImageLoaderOptions): Imag
         places: some.map((item) => images.place(item)),
         seeds: some.map((item) => seedWithin(seed, item)),
       });
-      // Failures are met in order, when it is their turn.
+      // A rejection is handled when its batch is gathered.
       job.catch(() => {});
       jobs.push(job);
     }
@@ -96,8 +98,7 @@ export function imageLoader(images: ImageSet, options: ImageLoaderOptions): Imag
           continue;
         }
         const name = images.nameOf(item);
-        if (!skipBad)
-          throw new DataError(name, `${problem}; mend or remove it, or leave such images out with --skip-bad`);
+        if (!skipBad) throw new DataError(name, `${problem}; repair or remove it, or skip such images with --skip-bad`);
         skipped.set(item, { item, name, problem });
       }
     }
@@ -110,7 +111,7 @@ export function imageLoader(images: ImageSet, options: ImageLoaderOptions): Imag
     return batch.then((found) => {
       if (found.items.length > 0 || items.length === 0) return found;
       const { name, problem } = skipped.get(items[0] as number) as SkippedImage;
-      throw new DataError(name, `${problem}; and none of the ${items.length} images of its batch can be used`);
+      throw new DataError(name, `${problem}; none of the ${items.length} images of its batch can be used`);
     });
   };
 

@@ -1,14 +1,14 @@
-// Pixels of a decoded image, as every step here takes and gives them.
+// Decoded images as pixels, and copying parts of them.
 
-/** Red, green and blue of each pixel, 0 to 255, row by row. */
+/** A decoded image: red, green and blue of each pixel, 0 to 255, row by row. */
 export interface Pixels {
   width: number;
   height: number;
-  /** width · height · 3 */
+  /** (height, width, 3) */
   data: Uint8Array<ArrayBuffer>;
 }
 
-/** A rectangle of an image, whole pixels. */
+/** A rectangle in an image, in whole pixels. */
 export interface Box {
   left: number;
   top: number;
@@ -16,20 +16,21 @@ export interface Box {
   height: number;
 }
 
+/** A black image. */
 export const blank = (width: number, height: number): Pixels => ({
   width,
   height,
   data: new Uint8Array(3 * width * height),
 });
 
-/** All of one color, 0 to 255. */
+/** An image of one color. @param color red, green and blue, 0 to 255 */
 export function plain(width: number, height: number, color: readonly [number, number, number]): Pixels {
   const image = blank(width, height);
   for (let i = 0; i < image.data.length; i++) image.data[i] = color[i % 3] as number;
   return image;
 }
 
-/** Over a part of another image. */
+/** Copies an image into another one, in place, at the given upper left corner. */
 export function paste({ width, data }: Pixels, part: Pixels, { left, top }: Pick<Box, "left" | "top">): void {
   for (let y = 0; y < part.height; y++) {
     const row = part.data.subarray(3 * y * part.width, 3 * (y + 1) * part.width);
@@ -37,6 +38,7 @@ export function paste({ width, data }: Pixels, part: Pixels, { left, top }: Pick
   }
 }
 
+/** Copies a part of an image. */
 export function cut({ width, data }: Pixels, box: Box): Pixels {
   const part = blank(box.width, box.height);
   for (let y = 0; y < box.height; y++) {
@@ -46,7 +48,7 @@ export function cut({ width, data }: Pixels, box: Box): Pixels {
   return part;
 }
 
-/** In place. */
+/** Flips an image horizontally, in place. */
 export function mirror({ width, height, data }: Pixels): void {
   for (let y = 0; y < height; y++) {
     for (let a = 3 * y * width, b = a + 3 * (width - 1); a < b; a += 3, b -= 3) {

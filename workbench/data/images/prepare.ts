@@ -1,5 +1,7 @@
-// One image from its pixels to what a network sees; which thread does it changes no number.
+// Prepares images for a network: reads, decodes, transforms and normalizes them. The result depends on the settings and the seed
+// of an image only, not on the thread that prepares it.
 
+import { openFile } from "../../../hub/files/byte-source.ts";
 import { DataError, why } from "../errors.ts";
 import { colorJitter } from "./augment/color.ts";
 import { erase } from "./augment/mix-and-erase.ts";
@@ -9,20 +11,11 @@ import { evaluationView, randomPaddedCrop, randomResizedCrop } from "./crop.ts";
 import { type DecodeOptions, decodeImage, ImageError } from "./decode.ts";
 import { mirror, type Pixels } from "./pixels.ts";
 import { RandomStream } from "./random.ts";
-import { readPlace } from "./sets/image-set.ts";
-import type { ImageTransform, TrainingTransform } from "./transform.ts";
+import type { PrepareSettings, TrainingTransform } from "./transform.ts";
 import type { ImagePlace } from "./types.ts";
 
-/** What is done to every image, the same in all threads. */
-export interface PrepareSettings {
-  size: number;
-  transform: ImageTransform;
-  mean: readonly [number, number, number];
-  std: readonly [number, number, number];
-}
-
-/** Transformed, normalized: size · size · 3 numbers into `out`. The image may be changed. */
-export function prepareImage(
+/** Transforms and normalizes an image. Writes (size, size, 3) numbers to `out`; may change the image. */
+function prepareImage(
   image: Pixels,
   { settings, seed, out }: { settings: PrepareSettings; seed: number; out: Float32Array },
 ): void {
@@ -92,29 +85,32 @@ function normalize({ data }: Pixels, { mean, std }: PrepareSettings, out: Float3
 // Some images as a thread is given them, and what it gives back: read, decoded, and prepared.
 
 /** What all threads of a loader are told at their start. */
+/** Settings of a loader, which every thread receives at its start. */
 export interface LoaderSettings extends PrepareSettings, DecodeOptions {
-  /** where images are kept that are decoded */
+  /** shared memory for decoded images, if they are small enough */
   decoded?: DecodedImages | undefined;
 }
 
+/** Some images for a thread to prepare. */
 export interface ImageJob {
-  /** of the set */
+  /** indices in the set */
   items: readonly number[];
   places: ImagePlace[];
-  /** of all that is random in each */
+  /** seed of the random transforms of each image */
   seeds: number[];
 }
 
+/** Prepared images. */
 export interface ImageAnswer {
-  /** (images, size, size, 3); zeros where there is a problem */
+  /** (images, size, size, 3); zeros for images with a problem */
   pixels: Float32Array<ArrayBuffer>;
-  /** why an image cannot be used, as a clause, by its place in the job */
+  /** why an image cannot be used, as a clause, by its index in the job */
   problems: Record<number, string>;
-  /** places in the job of 16 bit grayscale that lost what is above 255 */
+  /** indices in the job of 16-bit grayscale images whose values above 255 were clipped */
   clipped: number[];
 }
 
-/** @throws DataError when a file cannot be read: that is no fault of one image */
+/** Prepares the images of a job. @throws DataError if a file cannot be read, as this concerns more than one image */
 export async function prepareImages(job: ImageJob, settings: LoaderSettings): Promise<ImageAnswer> {
   const { places, seeds } = job;
   const each = settings.size * settings.size * 3;
@@ -143,43 +139,58 @@ async function pixelsOf(
   const item = items[i] as number;
   const known = decoded && recalled(decoded, item);
   if (known) return known;
-  const image = await decodeImage(await readPlace(places[i] as ImagePlace), { transparency });
+  const image = await decodeImage(await readImage(places[i] as ImagePlace), { transparency });
   if (decoded) keep(decoded, item, image);
   return image;
 }
 
-// Small images kept as pixels once they are decoded, in memory that all threads of a loader share: at 32 × 32 decoding
-// is nearly all there is to do. Not for photographs, which would fill the memory.
-
-export interface DecodedImages {
-  /** pixels; images of another width or height are not kept */
+/**
+ * Decoded images in memory that the threads of a loader share. For small images such as CIFAR's, decoding takes most of the
+ * time; photographs would fill the memory.
+ */
+interface DecodedImages {
+  /** side in pixels; images of another size are not stored */
   edge: number;
   /** (images, edge, edge, 3) bytes */
   pixels: SharedArrayBuffer;
-  /** (images) bytes, 1 where there is one */
+  /** (images) bytes; 1 if the image is stored */
   kept: SharedArrayBuffer;
 }
 
 const MOST_EDGE = 64;
 const MOST_BYTES = 2 ** 29;
 
-/** Room for a set whose images are as large as they are asked for; nothing where that is too much. */
+/** Allocates memory for the decoded images of a set; undefined if it would be too large. @param options.size side in pixels */
 export function roomForDecoded({ images, size }: { images: number; size: number }): DecodedImages | undefined {
   const bytes = images * size * size * 3;
   if (size > MOST_EDGE || bytes > MOST_BYTES) return undefined;
   return { edge: size, pixels: new SharedArrayBuffer(bytes), kept: new SharedArrayBuffer(images) };
 }
 
-/** The caller's own to change. */
-export function recalled({ edge, pixels, kept }: DecodedImages, item: number): Pixels | undefined {
+/** Returns a copy of a stored image. */
+function recalled({ edge, pixels, kept }: DecodedImages, item: number): Pixels | undefined {
   if (Atomics.load(new Uint8Array(kept), item) === 0) return undefined;
   const each = edge * edge * 3;
   return { width: edge, height: edge, data: new Uint8Array(new Uint8Array(pixels, item * each, each)) };
 }
 
-/** Two threads may keep the same image at once: they write the same bytes. */
-export function keep({ edge, pixels, kept }: DecodedImages, item: number, { width, height, data }: Pixels): void {
+/** Stores a decoded image. Two threads may store the same image concurrently, because they write the same bytes. */
+function keep({ edge, pixels, kept }: DecodedImages, item: number, { width, height, data }: Pixels): void {
   if (width !== edge || height !== edge) return;
   new Uint8Array(pixels, item * data.length, data.length).set(data);
   Atomics.store(new Uint8Array(kept), item, 1);
+}
+
+/**
+ * Reads the encoded bytes of an image. The file is opened for every image: a data set may have more files than the threads
+ * of a process may hold open, and opening one costs little compared with decoding.
+ * @throws DataError if the file does not exist or is too short
+ */
+export async function readImage({ file, start, length }: ImagePlace): Promise<Uint8Array<ArrayBuffer>> {
+  const source = await openFile(file, (problem, options) => new DataError(file, problem, options));
+  try {
+    return await source.read(start, length ?? source.size - start);
+  } finally {
+    await source.close();
+  }
 }

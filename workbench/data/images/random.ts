@@ -1,15 +1,15 @@
-// What is random in one image, or one batch: a stream of numbers that its seed decides, the same on every machine and in
-// every thread.
+// Random numbers for the transforms of an image or a batch. They depend on the seed only, not on the machine or the thread.
 
 import { bits, mixSeed } from "../../engine/ops/random-bits.ts";
 
-/** The seed of an item within what has a seed of its own. */
+/** Seed of an item, given the seed of what it belongs to. */
 export const seedWithin = (seed: number, item: number): number => bits(item, mixSeed(seed));
 
+/** A stream of random numbers determined by a seed. */
 export class RandomStream {
   private readonly key: number;
   private drawn = 0;
-  /** the second of a pair of normal numbers */
+  /** second number of a pair of normal ones */
   private spare: number | undefined;
 
   constructor(seed: number) {
@@ -21,20 +21,22 @@ export class RandomStream {
     return low + (high - low) * (bits(this.drawn++, this.key) / 2 ** 32);
   }
 
-  /** One of `low` … `high`, both of them possible. */
+  /** Uniform among the integers low … high, both included. */
   integer(low: number, high: number): number {
     return low + Math.floor(this.uniform() * (high - low + 1));
   }
 
+  /** True with the given probability. */
   chance(probability: number): boolean {
     return this.uniform() < probability;
   }
 
+  /** One of the values, uniformly. */
   pick<T>(values: readonly T[]): T {
     return values[this.integer(0, values.length - 1)] as T;
   }
 
-  /** The numbers 0 … count - 1 in some order. */
+  /** A random permutation of 0 … count - 1 (Fisher and Yates). */
   order(count: number): number[] {
     const order = Array.from({ length: count }, (_, i) => i);
     for (let last = count - 1; last > 0; last--) {
@@ -44,7 +46,7 @@ export class RandomStream {
     return order;
   }
 
-  /** Standard normal. Box and Muller. */
+  /** Standard normal (Box and Muller 1958). */
   normal(): number {
     if (this.spare !== undefined) {
       const kept = this.spare;
@@ -57,13 +59,13 @@ export class RandomStream {
     return radius * Math.cos(angle);
   }
 
-  /** Of a Beta distribution with both parameters `alpha`; above 0. */
+  /** Beta(alpha, alpha). @param alpha above 0 */
   beta(alpha: number): number {
     const [a, b] = [this.gamma(alpha), this.gamma(alpha)];
     return a + b > 0 ? a / (a + b) : Number(this.chance(0.5));
   }
 
-  /** Marsaglia and Tsang 2000; below shape 1 by the power of a uniform number. */
+  /** Gamma (Marsaglia and Tsang 2000); shapes below 1 by their method with a power of a uniform number. */
   private gamma(shape: number): number {
     if (shape < 1) return this.gamma(shape + 1) * (1 - this.uniform()) ** (1 / shape);
     const d = shape - 1 / 3;

@@ -1,88 +1,89 @@
-// What is done to a decoded image before a network sees it: settings only, of evaluation and of training.
+// Settings of the transforms from a decoded image to the input of a network, for evaluation and training, and their validation.
 
 import type { CropMode, CropRounding, Interpolation } from "../../architectures/parts/image-terms.ts";
 import { expectSetting } from "../../engine/ops/operands.ts";
-import type { PrepareSettings } from "./prepare.ts";
 
 export type { CropMode, CropRounding, Interpolation } from "../../architectures/parts/image-terms.ts";
 
-/** As torchvision, timm and Hugging Face evaluate: resized to size / crop share, rounded down, then the center. */
+/** The evaluation transform of torchvision, timm and Hugging Face: resize to ⌊size / cropShare⌋, then crop the center. */
 export interface EvaluationTransform {
   kind: "evaluate";
-  /** share of the resized image's side that the center crop keeps. Default 0.875 */
+  /** side of the crop relative to the resized image. Default 0.875 */
   cropShare?: number;
-  /** default bicubic */
+  /** Default bicubic */
   interpolation?: Interpolation;
   /**
-   * what is resized to that: `center` the shorter side; `squash` both, whatever the image's shape, as Hugging Face's ViT;
-   * `border` the longer one, with a border about what is then too short. Default `center`
+   * which side is resized to that length: with `center` the shorter one; with `squash` both, regardless of the aspect ratio,
+   * as in Hugging Face's ViT; with `border` the longer one, and a border fills the rest. Default `center`
    */
   cropMode?: CropMode;
-  /** of half a pixel where the middle is cut out. Default `half-even`, as torchvision and timm */
+  /** rounding of the position of the crop to whole pixels. Default `half-even`, as in torchvision and timm */
   cropRounding?: CropRounding;
   /** color of the border, 0 to 255. Default black */
   border?: readonly [number, number, number];
 }
 
+/** Random erasing (Zhong et al. 2017, arXiv 1708.04896). */
 export interface RandomErasing {
-  /** default 0.25 */
+  /** Default 0.25 */
   probability?: number;
-  /** `pixel`: normal noise, each value its own; `constant`: the mean. Default pixel */
+  /** `pixel`: independent normal noise; `constant`: the mean. Default `pixel` */
   fill?: "pixel" | "constant";
-  /** least and most of the image's area. Default [0.02, 1/3] */
+  /** range of the area relative to the image. Default [0.02, 1/3] */
   area?: readonly [number, number];
-  /** least ratio of height to width, the most its inverse. Default 0.3 */
+  /** smallest ratio of height to width; the largest is its inverse. Default 0.3 */
   aspect?: number;
 }
 
-/** Strengths; 0.4 draws a factor from 0.6 to 1.4. */
+/** Strengths of torchvision's ColorJitter: 0.4 draws a factor from 0.6 to 1.4. */
 export interface ColorJitter {
   brightness?: number;
   contrast?: number;
   saturation?: number;
-  /** of the circle, at most 0.5 */
+  /** as a share of the color circle, at most 0.5 */
   hue?: number;
 }
 
+/** RandAugment (Cubuk et al. 2019, arXiv 1909.13719) with timm's rules. */
 export interface RandAugmentSettings {
-  /** operations an image. Default 2 */
+  /** operations per image. Default 2 */
   operations?: number;
   /** 0 to 10. Default 9 */
   magnitude?: number;
   /** standard deviation of the magnitude. Default 0.5 */
   deviation?: number;
-  /** chance of each operation. Default 0.5 */
+  /** probability of each operation. Default 0.5 */
   probability?: number;
-  /** magnitudes mean stronger changes for all operations (timm's `inc1`). Default false */
+  /** whether a larger magnitude is a stronger change for all operations (timm's `inc1`). Default false */
   increasing?: boolean;
 }
 
-/** In this order: crop, flip, RandAugment or AutoAugment or color jitter, normalization, erasing. */
+/** Applied in this order: crop, flip, RandAugment or AutoAugment or color jitter, normalization, random erasing. */
 export interface TrainingTransform {
   kind: "train";
   /**
-   * `resized`: a random part of the image, resized; `padded`: the whole image, resized where it is of another size, with
-   * a border of zeros, and of that a random part, as on CIFAR; `evaluate`: what evaluation sees
+   * `resized`: a random part of the image, resized (torchvision's RandomResizedCrop); `padded`: a random crop of the image with a
+   * black border, as for CIFAR; `evaluate`: as in evaluation. Default `resized`
    */
   crop?:
     | {
         kind: "resized";
-        /** least and most of the image's area. Default [0.08, 1] */
+        /** range of the area relative to the image. Default [0.08, 1] */
         scale?: readonly [number, number];
-        /** least and most of width over height. Default [3/4, 4/3] */
+        /** range of width / height. Default [3/4, 4/3] */
         ratio?: readonly [number, number];
-        /** default `random`: either, as timm trains */
+        /** Default `random`: drawn for each image, as in timm */
         interpolation?: "bilinear" | "bicubic" | "random";
       }
     | {
         kind: "padded";
-        /** pixels on each side. Default 4 */
+        /** pixels of the border on each side. Default 4 */
         padding?: number;
       }
     | EvaluationTransform;
-  /** chance of a mirror image. Default 0.5 */
+  /** probability of a horizontal flip. Default 0.5 */
   flip?: number;
-  /** at most one of this and the next two */
+  /** At most one of randAugment, autoAugment and colorJitter may be set */
   randAugment?: RandAugmentSettings;
   autoAugment?: "imagenet" | "cifar10";
   colorJitter?: ColorJitter;
@@ -91,27 +92,37 @@ export interface TrainingTransform {
 
 export type ImageTransform = EvaluationTransform | TrainingTransform;
 
-export interface ImageLoaderOptions {
-  /** edge of what the network sees, pixels */
+/** What is done to every image. */
+export interface PrepareSettings {
+  /** side of the square input of the network, pixels */
   size: number;
-  /** `evaluate`: the evaluation transform with its defaults */
-  transform: ImageTransform | "evaluate";
-  /** of red, green, blue, values 0 to 1 */
+  transform: ImageTransform;
+  /** mean of red, green and blue, values from 0 to 1 */
   mean: readonly [number, number, number];
+  /** standard deviation of red, green and blue */
   std: readonly [number, number, number];
-  /** what is behind transparent pixels. Default none: transparency is dropped, as by Pillow's `convert("RGB")` */
+}
+
+export interface ImageLoaderOptions {
+  /** side of the square input of the network, pixels */
+  size: number;
+  /** `evaluate` stands for the evaluation transform with its defaults */
+  transform: ImageTransform | "evaluate";
+  /** mean of red, green and blue, values from 0 to 1 */
+  mean: readonly [number, number, number];
+  /** standard deviation of red, green and blue */
+  std: readonly [number, number, number];
+  /** background of transparent pixels. Default: none, opacity is dropped as by Pillow's `convert("RGB")` */
   transparency?: "white" | undefined;
-  /** worker threads, 0 for none; default one a core, at most 16. Changes no pixel. */
+  /** worker threads, 0 for none. Default: one per core, at most 16. Pixels do not depend on it */
   workers?: number | undefined;
-  /** leave out and count images that cannot be decoded, instead of failing. Default false */
+  /** skip and count images that cannot be decoded instead of failing. Default false */
   skipBad?: boolean | undefined;
 }
 
-// Refuses settings of image transforms that make no sense, by name, before a thread is started.
-
 const OPERATION = "imageLoader";
 
-/** @throws ShapeError */
+/** Validates settings before a thread is started. @throws ShapeError that names the setting and what was expected */
 export function checkTransform({ size, transform, mean, std }: PrepareSettings): void {
   const share = (value: number) => value >= 0 && value <= 1;
   const range = ([low, high]: readonly [number, number]) => low > 0 && low <= high && Number.isFinite(high);
@@ -133,14 +144,14 @@ export function checkTransform({ size, transform, mean, std }: PrepareSettings):
   expect("flip", flip, "from 0 to 1", share(flip));
   if (crop?.kind === "resized") {
     if (crop.scale)
-      expect("scale", crop.scale, "two shares above 0, the lesser first", range(crop.scale) && crop.scale[1] <= 1);
-    if (crop.ratio) expect("ratio", crop.ratio, "two numbers above 0, the lesser first", range(crop.ratio));
+      expect("scale", crop.scale, "two shares above 0, the smaller first", range(crop.scale) && crop.scale[1] <= 1);
+    if (crop.ratio) expect("ratio", crop.ratio, "two numbers above 0, the smaller first", range(crop.ratio));
   }
   const { padding = 0 } = crop?.kind === "padded" ? crop : {};
   expect("padding", padding, "a whole number, 0 or more", Number.isInteger(padding) && padding >= 0);
   const { probability = 0, area = [0.1, 0.1], aspect = 1 } = erasing ?? {};
   expect("erasing probability", probability, "from 0 to 1", share(probability));
-  expect("erasing area", area, "two shares above 0, the lesser first", range(area) && area[1] <= 1);
+  expect("erasing area", area, "two shares above 0, the smaller first", range(area) && area[1] <= 1);
   expect("erasing aspect", aspect, "above 0, at most 1", aspect > 0 && aspect <= 1);
   const { magnitude = 0, hue = 0 } = { ...randAugment, ...colorJitter };
   expect("magnitude", magnitude, "from 0 to 10", magnitude >= 0 && magnitude <= 10);

@@ -1,61 +1,56 @@
-// What the rest of the workbench knows of images: a set of encoded ones with their labels, what opening it tells, and
-// batches of decoded ones. Interfaces only.
+// The interfaces of image data: sets of encoded images with labels, the options and events of opening one, and loaders of batches.
 
 import type { ClassOrder } from "./sets/classes.ts";
 
-/** Where the bytes of an encoded image are, for any thread to read. */
+/** Location of the bytes of an encoded image. */
 export interface ImagePlace {
   file: string;
   /** first byte */
   start: number;
-  /** bytes; to the end of the file where there is none given */
+  /** number of bytes. Default: to the end of the file */
   length?: number;
 }
 
-/** One split of an image data set, in the order of its files. */
+/** A split of an image data set, in the order of its files. */
 export interface ImageSet {
   readonly dataset: string;
   readonly config: string;
   readonly split: string;
   readonly length: number;
-  /** by label; the numbers themselves where the data set names no classes */
+  /** names of the classes by label; the labels as text if the data set has no names */
   readonly classes: readonly string[];
-  /** whether the data set says which classes there are; else `classes` goes to the largest label in it */
+  /** whether the data set declares its classes; if not, `classes` ends at the largest label that occurs */
   readonly declared: boolean;
-  /** what decided on the numbers of names, where that is neither the order of text nor the data set */
+  /** what determined the labels, if neither the data set nor the order of the names as text */
   readonly classOrder?: "number" | "model" | undefined;
-  /** class of image i */
+  /** label of image i */
   label(i: number): number;
   place(i: number): ImagePlace;
-  /** how messages name image i: `data/train-0.parquet, row 17` */
+  /** name of image i in messages: `data/train-0.parquet, row 17` */
   nameOf(i: number): string;
-  /** encoded, as stored. @throws DataError when the file cannot be read */
-  bytes(i: number): Promise<Uint8Array<ArrayBuffer>>;
   close(): Promise<void>;
 }
 
 export interface OpenImagesOptions {
-  /** folder of the data set, laid out as on the Hub, or with a folder a split and in it a folder a class */
+  /** folder of the data set, laid out as on the Hub, or with a folder per split that contains a folder per class */
   dataset: string;
-  /** default the only one, or the one that the data set calls its default */
+  /** configuration. Default: the only one, or the one that the data set declares as default */
   config?: string | undefined;
   /** `train`, `validation`, `test`, … */
   split: string;
-  /** column of the images; default `image`, else `img`, else the only one that holds images */
+  /** column of the images. Default `image`, else `img`, else the first column with images */
   imageColumn?: string | undefined;
-  /** column of the classes; default `label`, else `labels`, else `fine_label` */
+  /** column of the labels. Default `label`, else `labels`, else `fine_label` */
   labelColumn?: string | undefined;
-  /** the classes in the order of their numbers, where they are those of another split or of a model; default what the
-   *  data set declares, else the names in it, sorted */
+  /** names of the classes by label, of another split or a model. Default: as the data set declares, else its names, sorted */
   classes?: readonly string[] | undefined;
-  /** how classes that are names are numbered, whatever else would decide; `number`: names are numbers. Default as
-   *  class-order.ts says */
+  /** order of classes that are names; `number`: names are numbers. Overrides the data set. Default: see sets/classes.ts */
   classOrder?: ClassOrder | undefined;
-  /** classes are not looked at: all images are of one, and need no column or folder of it. Default false */
+  /** ignore classes: all labels are 0, and no column or folder of classes is needed. Default false */
   unlabeled?: boolean | undefined;
-  /** so many images only: the first, without opening files after them; of folders of classes evenly many of all */
+  /** number of images, at most: the first ones; of folders of classes, evenly spaced ones */
   limit?: number | undefined;
-  /** folder for the images taken out of parquet files; made when it is not there */
+  /** folder for images extracted from parquet files; created if it does not exist */
   cache: string;
   signal?: AbortSignal | undefined;
 }
@@ -65,19 +60,19 @@ export type ImagesEvent =
       kind: "data";
       config: string;
       split: string;
-      /** paths below the data set's folder, in reading order; of folders of images those of the classes */
+      /** paths relative to the data set's folder, in reading order; of folders of images those of the classes */
       files: string[];
     }
   | {
       kind: "extracting";
-      /** of all files, 0 to 1 */
+      /** share of all files, 0 to 1 */
       fraction: number;
       images: number;
       bytes: number;
     }
   | { kind: "images"; images: ImageSet };
 
-/** An image that was left out, and why. */
+/** An image that was skipped, and why. */
 export interface SkippedImage {
   item: number;
   name: string;
@@ -86,33 +81,33 @@ export interface SkippedImage {
 
 /** Decoded images, transformed and normalized. */
 export interface ImageBatch {
-  /** of the set, in the order of the rows */
+  /** indices in the set, in the order of the rows */
   items: readonly number[];
-  /** float32 (items, size, size, 3), row by row, red green blue */
+  /** (items, size, size, 3), row by row; red, green, blue */
   pixels: Float32Array<ArrayBuffer>;
   /** (items) */
   labels: Int32Array<ArrayBuffer>;
-  /** edge in pixels */
+  /** side in pixels */
   size: number;
 }
 
-/** Decodes and transforms images of a set, in threads of its own. Close it. */
+/** Decodes and transforms the images of a set in worker threads. Must be closed. */
 export interface ImageLoader {
   readonly images: ImageSet;
   readonly size: number;
-  /** left out so far, each once */
+  /** images skipped so far, each once */
   readonly skipped: readonly SkippedImage[];
-  /** names of 16 bit grayscale images with values above 255, which became 255; each once, of those prepared so far */
+  /** names of the 16-bit grayscale images so far whose values above 255 were clipped, each once */
   readonly clipped: readonly string[];
-  /** threads alive now, 0 when it is done in this one */
+  /** worker threads alive; 0 if this thread does the work */
   readonly workers: number;
   /**
-   * These images, all at once; in their order, whatever the number of threads. Work begins before this returns.
-   * @param options.seed of all that is random in them
-   * @throws DataError on an image that cannot be decoded, unless bad ones are skipped and some are left
+   * Prepares some images as one batch, in the given order. Work begins before this returns.
+   * @param options.seed seed of the random transforms. Default 0
+   * @throws DataError if an image cannot be decoded; with `skipBad`, only if none of the batch can
    */
-  read(items: readonly number[], options?: { seed?: number; signal?: AbortSignal | undefined }): Promise<ImageBatch>;
-  /** All images in their order, `batch` at a time, a few batches read ahead. Batches without readable images are left out. */
+  read(items: readonly number[], options?: { seed?: number }): Promise<ImageBatch>;
+  /** Prepares all images in order, in batches, some of them ahead. Batches without readable images are left out. */
   batches(options: { batch: number; limit?: number; signal?: AbortSignal | undefined }): AsyncGenerator<ImageBatch>;
   close(): Promise<void>;
 }

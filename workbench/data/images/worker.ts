@@ -1,5 +1,4 @@
-// A worker thread that prepares images: reads, decodes, transforms and normalizes those that it is told of. Runs only as
-// a worker.
+// Entry point of the worker threads that prepare images: reads, decodes, transforms and normalizes those of each job.
 
 import { workerData } from "node:worker_threads";
 import { answerJobs } from "../worker-pool.ts";

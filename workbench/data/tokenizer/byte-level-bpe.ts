@@ -1,18 +1,21 @@
-// Byte-pair merging on ids, for pieces that are met for the first time: the pair of lowest rank merges, the leftmost where
-// it is there twice, until none is left (Sennrich et al. 2016). Merges as the library does, which does it on strings; a
-// vocabulary where that is not the same is refused, and the library asked.
+// Byte-level byte-pair encoding of pieces (Sennrich et al. 2016; Radford et al. 2019): the byte-level alphabet, merging on ids,
+// and a memo of pieces. Ids equal the library's, which merges strings; vocabularies for which this cannot be guaranteed are
+// left to the library.
 
 import type { Tokenizer as Library } from "@huggingface/tokenizers";
 import type { TokenizerDefinition } from "./definition.ts";
 import type { IdList } from "./id-list.ts";
 
-/** Ids of a piece, or nothing for one too long to search pair by pair. */
+/** Encodes a piece; returns undefined if the piece is too long for the quadratic search. */
 export type Merge = (piece: string) => number[] | undefined;
 
-/** UTF-16 units; each is at most three bytes. */
+/** Longest piece, in UTF-16 units, of at most three bytes each. */
 const LONGEST = 128;
 
-/** @returns nothing when ids alone do not say what merges */
+/**
+ * Returns the function that encodes pieces: the pair of lowest rank is merged, the leftmost one first, until no pair merges.
+ * @returns undefined if merging ids would not be the same as merging strings
+ */
 export function openMerges(library: Library, { model }: TokenizerDefinition): Merge | undefined {
   if (model.end_of_word_suffix || model.continuing_subword_suffix || model.ignore_merges) return undefined;
   const table = mergesOf(library, model.merges);
@@ -54,7 +57,7 @@ function lowest(ranks: Int32Array, count: number): number {
 
 interface Merges {
   ranks: PairRanks;
-  /** id that a rank's pair becomes */
+  /** merged id by rank */
   merged: Int32Array;
 }
 
@@ -68,16 +71,14 @@ function mergesOf(library: Library, merges: unknown): Merges | undefined {
     const [a, b] = [vocabulary.get(left as string), vocabulary.get(right as string)];
     const ab = vocabulary.get(`${left}${right}`);
     if (a === undefined || b === undefined || ab === undefined) return undefined;
-    // A merge listed twice has its last rank, as in the library.
+    // A merge that is listed twice has its last rank, as in the library.
     table.ranks.set(a, b, rank);
     table.merged[rank] = ab;
   }
   return table;
 }
 
-// The alphabet of byte-level BPE: each byte is one printable character, so that a vocabulary is text. Bytes that print
-// keep their character, the other 68 take those from U+0100 on, in order (Radford et al. 2019, the GPT-2 code).
-
+/** Bytes that stand for themselves in the byte-level alphabet; the other 68 are U+0100 and following (GPT-2's code). */
 const PRINTABLE: readonly [first: number, last: number][] = [
   [0x21, 0x7e],
   [0xa1, 0xac],
@@ -94,19 +95,19 @@ const BYTES: ReadonlyMap<string, number> = new Map(CHARACTERS.map((character, by
 
 const utf8 = new TextEncoder();
 
-/** @param byte 0 to 255 */
-export function byteLevelCharacter(byte: number): string {
+/** Character of the byte-level alphabet. @param byte 0 to 255 */
+function byteLevelCharacter(byte: number): string {
   return CHARACTERS[byte] as string;
 }
 
-/** A text in the alphabet, one character a byte of its UTF-8. */
+/** Converts a text to the byte-level alphabet, one character per byte of its UTF-8. */
 export function toByteLevel(text: string): string {
   let mapped = "";
   for (const byte of utf8.encode(text)) mapped += CHARACTERS[byte];
   return mapped;
 }
 
-/** Bytes that a vocabulary entry stands for; nothing when it has characters outside the alphabet. */
+/** Bytes of a vocabulary entry; undefined if it contains characters outside of the byte-level alphabet. */
 export function fromByteLevel(entry: string): Uint8Array | undefined {
   const bytes = new Uint8Array(entry.length);
   for (let i = 0; i < entry.length; i++) {
@@ -117,19 +118,20 @@ export function fromByteLevel(entry: string): Uint8Array | undefined {
   return bytes;
 }
 
-// Ranks of pairs of ids: a hash table with open addressing, of fixed size. A Map would need one key of both ids, and is
-// several times slower where that key is no small integer.
+/** Rank of pairs that do not merge; larger than all others. */
+const NO_PAIR = 0x7fffffff;
 
-/** Rank of a pair that never merges, above all others. */
-export const NO_PAIR = 0x7fffffff;
-
-export class PairRanks {
+/**
+ * Ranks of pairs of ids: a hash table of fixed size with open addressing. A Map would need one key for both ids and is
+ * several times slower for keys that are not small integers.
+ */
+class PairRanks {
   readonly #mask: number;
-  /** three numbers a place: both ids, the rank; an unused place has the rank NO_PAIR */
+  /** (size, 3): both ids and the rank of each slot; the rank of an unused slot is NO_PAIR */
   readonly #places: Int32Array;
 
   constructor(
-    /** most pairs that will be set */
+    /** largest number of pairs */
     pairs: number,
   ) {
     const size = 2 ** Math.ceil(Math.log2(2 * pairs + 2));
@@ -145,7 +147,7 @@ export class PairRanks {
     return this.#places[this.#find(a, b) + 2] as number;
   }
 
-  /** Where the pair is, or the unused place where it would be. Half of the places are unused, so there is one. */
+  /** Offset of the pair's slot or, if it has none, of an unused one. Half of the slots are unused, so the search ends. */
   #find(a: number, b: number): number {
     const places = this.#places;
     const mixed = Math.imul(Math.imul(a, 0x9e3779b1) ^ b, 0x85ebca6b);
@@ -156,18 +158,19 @@ export class PairRanks {
   }
 }
 
-// Ids of pieces seen before. Bounded: two generations, the older one dropped when the younger is full, so that what a
-// text keeps using stays and what it used once goes.
-
-/** Pieces a generation: WikiText-103 has 400 000 kinds, of which a few ten thousand make up nearly all the text. */
+/** Pieces per generation of the memo. WikiText-103 has 400 000 different pieces, but few of them make up most of the text. */
 const GENERATION = 2 ** 17;
 
-/** Longer pieces hardly ever come back. In UTF-16 units. */
+/** Longer pieces, in UTF-16 units, are not remembered, because they rarely occur again. */
 const LONGEST_REMEMBERED = 64;
 
-/** One id by itself, which most pieces have, takes no array. */
+/** Most pieces have one id, which is stored without an array. */
 type Ids = number | readonly number[];
 
+/**
+ * Remembers the ids of pieces. Bounded: there are two generations, and the older one is dropped when the younger one is
+ * full, so that frequent pieces stay.
+ */
 export class PieceMemo {
   readonly #encode: (piece: string) => readonly number[];
   readonly #generation: number;
@@ -175,7 +178,7 @@ export class PieceMemo {
   #old = new Map<string, Ids>();
 
   constructor(
-    /** ids of a piece that is not known */
+    /** encodes a piece that is not remembered */
     encode: (piece: string) => readonly number[],
     generation: number = GENERATION,
   ) {
@@ -183,12 +186,12 @@ export class PieceMemo {
     this.#generation = generation;
   }
 
-  /** how many pieces are known, at most two generations */
+  /** number of remembered pieces, at most two generations */
   get size(): number {
     return this.#young.size + this.#old.size;
   }
 
-  /** Appends the ids of all pieces. */
+  /** Appends the ids of the pieces to a list. */
   encode(pieces: readonly string[], to: IdList): void {
     for (const piece of pieces) {
       const ids = this.#young.get(piece) ?? this.#learn(piece);
@@ -213,7 +216,7 @@ function compact(ids: readonly number[]): Ids {
   return ids.length === 1 ? (ids[0] as number) : ids;
 }
 
-/** A match is a view of its whole text: as a key it would keep that text, megabytes, in memory. */
+/** Copies a string. A substring as a key would keep the whole text it was taken from in memory. */
 function ownCopy(piece: string): string {
   const units = new Array<number>(piece.length);
   for (let i = 0; i < piece.length; i++) units[i] = piece.charCodeAt(i);

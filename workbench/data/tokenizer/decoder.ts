@@ -1,18 +1,19 @@
-// Ids to text. A byte-level vocabulary is decoded from its bytes, so that a text can come in parts and a character whose
-// bytes lie in two tokens is never torn; other vocabularies go through the library, whole.
+// Decodes ids to text. Tokens of a byte-level vocabulary are decoded from their bytes, so that a character whose bytes are
+// spread over two tokens is decoded correctly in a stream. Other vocabularies are decoded by the library.
 
 import type { Tokenizer as Library } from "@huggingface/tokenizers";
 import type { StreamDecoder } from "../types.ts";
 import { fromByteLevel } from "./byte-level-bpe.ts";
 import type { TokenizerDefinition } from "./definition.ts";
 
-export interface Decoder {
+interface Decoder {
   decode(ids: ArrayLike<number>): string;
   stream(): StreamDecoder;
-  /** UTF-8 bytes of one token by itself, where tokens have bytes */
+  /** returns the UTF-8 bytes of one token; undefined if the vocabulary is not byte-level */
   readonly bytes: ((id: number) => Uint8Array) | undefined;
 }
 
+/** Opens the decoder of a tokenizer. */
 export function openDecoder(library: Library, definition: TokenizerDefinition): Decoder {
   return definition.decoder?.type === "ByteLevel" ? byBytes(library) : byLibrary(library);
 }
@@ -42,7 +43,7 @@ function byBytes(library: Library): Decoder {
   return { decode, stream, bytes };
 }
 
-/** Tokens decoded in one call. */
+/** Tokens decoded at a time. */
 const PART = 8192;
 
 function byLibrary(library: Library): Decoder {
@@ -64,7 +65,7 @@ function byLibrary(library: Library): Decoder {
       push: (id) => {
         ids.push(id);
         const text = decode(ids);
-        // A character begun and not ended reads as U+FFFD until its last byte is there.
+        // An incomplete character is decoded as U+FFFD until its last byte has come.
         return text.endsWith("\ufffd") || text.length < shown ? "" : rest(text);
       },
       end: () => rest(decode(ids)),
@@ -76,7 +77,7 @@ function byLibrary(library: Library): Decoder {
 function tokenOf(library: Library, id: number): string {
   const token = library.id_to_token(id);
   if (token !== undefined) return token;
-  throw new RangeError(`id ${id}: the tokenizer has no such token`);
+  throw new RangeError(`the tokenizer has no token with id ${id}`);
 }
 
 function bytesOf(token: string, added: boolean): Uint8Array {

@@ -1,5 +1,5 @@
-// What is read of a tokenizer's two files: tokenizer.json, which the library understands, and tokenizer_config.json, which
-// older folders lack. Checks their form only as far as it is used here; the rest is the library's to refuse.
+// Reads a tokenizer's two files: tokenizer.json and, if it exists, tokenizer_config.json. Validates only the fields that are used
+// here; the library validates the rest.
 
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
@@ -34,16 +34,16 @@ export type TokenizerConfig = z.infer<typeof Config>;
 export interface TokenizerFiles {
   definition: TokenizerDefinition;
   config: TokenizerConfig;
-  /** SHA-256 of both files, in hexadecimal: two tokenizers with the same one give the same ids */
+  /** SHA-256 of both files, hexadecimal. Tokenizers with the same hash give the same ids */
   hash: string;
 }
 
-/** @throws DataError when there is no tokenizer.json, or one of the files is damaged */
+/** Reads the files in a folder. @throws DataError if there is no tokenizer.json, or one of the files is damaged */
 export async function readTokenizerFiles(folder: string): Promise<TokenizerFiles> {
   const [path, configPath] = [join(folder, "tokenizer.json"), join(folder, "tokenizer_config.json")];
   const bytes = await readIfThere(path);
   if (!bytes) {
-    throw new DataError(folder, "has no tokenizer.json; copy or pull it from the model whose tokenizer this is");
+    throw new DataError(folder, "has no tokenizer.json; copy or pull it from the tokenizer's model");
   }
   const configBytes = (await readIfThere(configPath)) ?? new TextEncoder().encode("{}");
   const hash = createHash("sha256").update(bytes).update("\0").update(configBytes).digest("hex");
@@ -65,10 +65,10 @@ function parse<T>(path: string, bytes: Uint8Array, form: z.ZodType<T>): T {
   try {
     json = parseJson(text);
   } catch (error) {
-    throw new DataError(path, `is no JSON (${why(error)}); fetch it again`, { cause: error });
+    throw new DataError(path, `is not valid JSON (${why(error)}); fetch it again`, { cause: error });
   }
   const result = form.safeParse(json);
   if (result.success) return result.data;
   const issue = result.error.issues[0] as z.core.$ZodIssue;
-  throw new DataError(path, `is no tokenizer's: ${issue.path.join(".") || "the whole"}: ${issue.message}`);
+  throw new DataError(path, `is not that of a tokenizer: ${issue.path.join(".") || "the file"}: ${issue.message}`);
 }

@@ -1,6 +1,6 @@
-// Text to ids through the library, and faster than it where that is exact: in byte-level BPE tokenizers a text is cut into
-// pieces and each becomes ids by itself, so that a piece is merged once. Rows with added tokens in them, and all other kinds
-// of tokenizers, go through the library whole.
+// Encodes text as ids. Byte-level BPE tokenizers split a text into pieces and encode each piece independently; for these, the
+// ids of pieces are memoized, which gives the library's ids in a fraction of the time. Texts that contain added tokens, and
+// texts of other kinds of tokenizers, are encoded by the library (@huggingface/tokenizers).
 
 import { Tokenizer as Library } from "@huggingface/tokenizers";
 import { DataError, why } from "../errors.ts";
@@ -11,12 +11,13 @@ import { type Cut, openCut, useUnicodeWhiteSpace } from "./pre-tokenizer.ts";
 
 export interface Encoder {
   readonly library: Library;
+  /** whether texts are encoded piece by piece */
   readonly fast: boolean;
-  /** appends the ids of a text by itself */
+  /** appends the ids of a text, without special tokens */
   encode(text: string, to: IdList): void;
 }
 
-/** @throws DataError when the library refuses the definition */
+/** Opens the encoder of a tokenizer. @throws DataError if the library rejects the definition */
 export function openEncoder(folder: string, { definition, config }: TokenizerFiles): Encoder {
   let library: Library;
   try {
@@ -30,18 +31,18 @@ export function openEncoder(folder: string, { definition, config }: TokenizerFil
   return { library, fast: cut !== undefined, encode };
 }
 
-/** Whether a text's ids are those of its pieces, one after the other, with nothing done to the text but normalizing. */
+/** Whether the ids of a text are the concatenated ids of the pieces of its normalized text. */
 function piecesAreApart(
   { model, post_processor: end }: TokenizerDefinition,
   config: TokenizerFiles["config"],
 ): boolean {
-  // Fused unknown tokens reach across pieces.
+  // Fused unknown tokens can span pieces.
   const apart = model.type === "BPE" && !model.fuse_unk;
   const unchanged = !config.remove_space && !config.do_lowercase_and_remove_accent;
   return apart && unchanged && endsUnchanged(end);
 }
 
-/** Whether a post-processor leaves the tokens of a single text alone when no special tokens are asked for. */
+/** Whether a post-processor keeps the tokens of a single text unchanged if no special tokens are requested. */
 function endsUnchanged(end: TokenizerDefinition["post_processor"]): boolean {
   if (end === null || end.type === "ByteLevel" || end.type === "RobertaProcessing") return true;
   if (end.type === "Sequence" && Array.isArray(end.processors)) return end.processors.every(endsUnchanged);
@@ -64,7 +65,7 @@ function pieceByPiece(
 ): Encoder["encode"] {
   const normalize = (text: string) => library.normalizer?.normalize(text) ?? text;
   const added = anyOf(definition.added_tokens.flatMap(({ content }) => [content, normalize(content)]));
-  // Made when the first text comes: who only decodes does not wait for it.
+  // Built when the first text is encoded, so that decoding alone does not take the time.
   let merge: Merge | null | undefined;
   const memo = new PieceMemo((piece) => {
     if (merge === undefined) merge = openMerges(library, definition) ?? null;
@@ -78,7 +79,7 @@ function pieceByPiece(
   };
 }
 
-/** A piece's ids by the library's model. */
+/** Encodes a piece with the library's model. */
 function encodePiece(folder: string, library: Library, piece: string): number[] {
   const tokens = library.model?.encode([toByteLevel(piece)]) ?? [];
   return tokens.map((token) => {
@@ -88,7 +89,7 @@ function encodePiece(folder: string, library: Library, piece: string): number[] 
   });
 }
 
-/** Finds any of the texts, by UTF-16 units as the library does; nothing when there are none. */
+/** Expression that matches any of the texts, by UTF-16 units as in the library; undefined if there are none. */
 function anyOf(texts: readonly string[]): RegExp | undefined {
   const literals = texts.filter((text) => text !== "").map((text) => text.replace(/[\\^$.*+?()[\]{}|/-]/g, "\\$&"));
   return literals.length > 0 ? new RegExp(literals.join("|")) : undefined;
@@ -96,5 +97,5 @@ function anyOf(texts: readonly string[]): RegExp | undefined {
 
 function unknownPiece(folder: string, text: string): DataError {
   const shown = JSON.stringify(text.slice(0, 40));
-  return new DataError(folder, `its tokenizer has no id for part of ${shown}, and no token for the unknown`);
+  return new DataError(folder, `its tokenizer has no id for a part of ${shown}, and no unknown token`);
 }

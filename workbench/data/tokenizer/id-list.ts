@@ -1,5 +1,6 @@
-// Ids as they are made, in one array that grows. Not an Array: a hundred million ids of those take eight times the room.
+// A growing list of ids.
 
+/** A growing list of ids in an Int32Array, which takes an eighth of the memory of an Array. */
 export class IdList {
   #ids: Int32Array<ArrayBuffer>;
   #length = 0;
@@ -23,7 +24,7 @@ export class IdList {
     this.#length += ids.length;
   }
 
-  /** what is there, in a buffer of its own */
+  /** returns a copy of the ids in a buffer of its own */
   take(): Int32Array<ArrayBuffer> {
     return this.#ids.slice(0, this.#length);
   }

@@ -1,4 +1,4 @@
-// Opens a tokenizer's folder: encoding, decoding and counting behind one interface, whatever kind it is.
+// Opens tokenizers of any kind, for encoding, decoding and counting words and bytes.
 
 import type { TextCounts, Tokenizer } from "../types.ts";
 import { openDecoder } from "./decoder.ts";
@@ -8,8 +8,9 @@ import { IdList } from "./id-list.ts";
 import { WordCounter } from "./word-counter.ts";
 
 /**
- * @param folder holds tokenizer.json and, if it has one, tokenizer_config.json
- * @throws DataError when tokenizer.json is missing, damaged or of a kind that the library does not know
+ * Opens a tokenizer.
+ * @param folder folder with tokenizer.json and, optionally, tokenizer_config.json
+ * @throws DataError if tokenizer.json is missing, damaged or of a kind that the library does not support
  */
 export async function openTokenizer(folder: string): Promise<Tokenizer> {
   const files = await readTokenizerFiles(folder);
@@ -26,7 +27,7 @@ export async function openTokenizer(folder: string): Promise<Tokenizer> {
     counter.add(text);
     return { words: counter.words, bytes: countBytes(ids, text) };
   };
-  // A token may end inside a character: its own bytes count, not those of the U+FFFD it decodes to.
+  // A token may end inside a character, so bytes are counted from tokens: the text has U+FFFD there.
   const countBytes = (ids: ArrayLike<number>, text: string) => {
     if (!decoder.bytes) return new TextEncoder().encode(text).byteLength;
     let bytes = 0;

@@ -1,6 +1,9 @@
-// White space in the library's normalizers and pre-tokenizers. Rust's tokenizers, which models are trained with, mean
-// Unicode's White_Space; JavaScript's `\s` and `trim` lack U+0085 and have U+FEFF, and its `\w` is ASCII alone. The
-// library translates the expressions of a tokenizer.json itself; those that it brings along are corrected here.
+// Splits texts into pieces exactly as Rust's tokenizers do, with which models are trained.
+//
+// The JavaScript library differs in its built-in expressions: JavaScript's `\s` and `trim` lack U+0085 and include U+FEFF, and
+// its `\w` is limited to ASCII, while Rust uses Unicode's White_Space and word characters. `useUnicodeWhiteSpace` corrects
+// these. (The library translates the expressions of a tokenizer.json correctly.) `openCut` splits texts of byte-level
+// tokenizers without converting them to the byte-level alphabet, which takes longer than the splitting.
 
 import {
   type AddedToken,
@@ -19,19 +22,19 @@ import {
 import { z } from "zod";
 import type { TokenizerDefinition } from "./definition.ts";
 
-/** GPT-2's expression: contractions, words, numbers, other runs, each with a space before it; white space. */
-export const GPT2_PIECES =
+/** GPT-2's expression: contractions, words, numbers and other runs, each with a preceding space, and white space. */
+const GPT2_PIECES =
   /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\p{White_Space}\p{L}\p{N}]+|\p{White_Space}+(?!\P{White_Space})|\p{White_Space}+/gu;
 
-/** `\w+|[^\w\s]+` as Rust's `regex` means it. */
+/** `\w+|[^\w\s]+` with the character classes of Rust's `regex`. */
 const WORDS =
   /[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}]+|[^\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}\p{White_Space}]+/gu;
 
-/** A character of ASCII that is printed and no letter, digit or space counts as punctuation. */
+/** BERT's words; every printable ASCII character other than letters, digits and space is punctuation. */
 const BERT_WORDS =
   /[^\p{White_Space}\p{P}\u0021-\u002f\u003a-\u0040\u005b-\u0060\u007b-\u007e]+|[\p{P}\u0021-\u002f\u003a-\u0040\u005b-\u0060\u007b-\u007e]/gu;
 
-/** Makes a tokenizer of the library cut texts where Rust's does. */
+/** Corrects white space in the normalizers, pre-tokenizers and added tokens of a tokenizer of the library, in place. */
 export function useUnicodeWhiteSpace(library: Library): void {
   if (library.normalizer) correctNormalizer(library.normalizer);
   if (library.pre_tokenizer) correct(library.pre_tokenizer);
@@ -70,14 +73,14 @@ interface Splitter {
   split(text: string): string[];
 }
 
-/** What the library cuts a text with at added tokens, before and after normalizing. */
+/** The library's parts that split a text at added tokens, before and after normalization. */
 interface Splitters {
   splitter_unnormalized: Splitter;
   splitter_normalized: Splitter;
   added_tokens_map: Map<string, AddedToken>;
 }
 
-/** White space that an added token takes in goes with the cut, where the library would trim it afterwards. */
+/** Strips white space beside added tokens with `lstrip` or `rstrip` when splitting; the library would use `trim` later. */
 function stripAround(tokens: readonly AddedToken[], library: Splitters): void {
   const [left, right] = [new Set<AddedToken>(), new Set<AddedToken>()];
   for (const token of tokens) {
@@ -101,10 +104,7 @@ function stripAround(tokens: readonly AddedToken[], library: Splitters): void {
   library.splitter_normalized = stripping(library.splitter_normalized);
 }
 
-// How a byte-level tokenizer cuts a text into pieces that become ids by themselves: by GPT-2's expression, or by
-// expressions of its own before it (`Split`), as later models have. Pieces are the text's own characters here; the
-// library's come in the byte-level alphabet, which costs more than the cutting.
-
+/** Splits a text into pieces. */
 export type Cut = (text: string) => readonly string[];
 
 const ByteLevel = z.looseObject({
@@ -117,13 +117,17 @@ const Sequence = z.looseObject({ type: z.literal("Sequence"), pretokenizers: z.t
 
 type SplitConfig = ConstructorParameters<typeof SplitPreTokenizer>[0];
 
-/** @returns nothing where the text is cut in another way */
+/**
+ * Returns the function that splits texts for a byte-level pre-tokenizer: GPT-2's expression, an expression of its own
+ * (`Split`), as later models have, or both.
+ * @returns undefined for other pre-tokenizers
+ */
 export function openCut(definition: TokenizerDefinition["pre_tokenizer"]): Cut | undefined {
   const alone = ByteLevel.safeParse(definition).data;
   if (alone) return byteLevelCut(alone);
   const [first, second, ...more] = Sequence.safeParse(definition).data?.pretokenizers ?? [];
   const last = ByteLevel.safeParse(second).data;
-  // A space would be put before each piece.
+  // With a prefix space, the library would insert a space before every piece.
   if (!first || !last || last.add_prefix_space || more.length > 0) return undefined;
   const split = new SplitPreTokenizer(first as unknown as SplitConfig);
   const cut = byteLevelCut(last);

@@ -1,7 +1,7 @@
-// Words as perplexity per word counts them: maximal runs of characters that are no white space. White space is Unicode's
-// White_Space, as in the tokenizers and unlike JavaScript's `\s`: U+0085 is, U+FEFF is not.
+// Counts words for perplexity per word: maximal runs of characters other than white space. White space is Unicode's White_Space,
+// as in the tokenizers; unlike JavaScript's `\s` it includes U+0085 and excludes U+FEFF.
 
-/** Counts the words of a text that comes in parts; a word that goes on in the next part counts once. */
+/** Counts the words of a text that comes in parts. A word that continues in the next part counts once. */
 export class WordCounter {
   words = 0;
   #inWord = false;
@@ -18,13 +18,13 @@ export class WordCounter {
     this.words = words;
   }
 
-  /** What comes next begins a word of its own. */
+  /** Ends the current word: the next part does not continue it. */
   breakWord(): void {
     this.#inWord = false;
   }
 }
 
-/** Every code point of white space is one UTF-16 unit. */
+/** Whether a UTF-16 unit is white space; no white space needs two units. */
 function isSpace(unit: number): boolean {
   if (unit < 0x80) return unit === 0x20 || (unit >= 0x09 && unit <= 0x0d);
   return (unit === 0x85 || unit >= 0xa0) && /\p{White_Space}/u.test(String.fromCharCode(unit));

@@ -1,5 +1,5 @@
-// A split of a text data set as a file of token ids: found if it was made before, else made. Its name is the hash of all
-// that its ids depend on, so that nothing stale is ever read.
+// Opens a split of a text data set as a token file, which is created in the cache if it does not exist yet. The file's name is
+// a hash of everything that the ids depend on, so that an outdated file is never read.
 
 import { createHash } from "node:crypto";
 import { stat } from "node:fs/promises";
@@ -15,18 +15,18 @@ import type { TextTokensOptions, TokenFile, TokenizeEvent } from "../types.ts";
 import { FORMAT_VERSION, openTokenFile, writeTokenFile } from "./token-file.ts";
 import { batched, tokenize } from "./tokenize.ts";
 
-/** Below so many bytes of files, starting threads takes longer than they save. */
+/** Files smaller than this in total are tokenized in this thread, because starting workers would take longer. */
 const SMALL_BYTES = 8 * 2 ** 20;
 const MOST_WORKERS = 16;
 
-/** Counts up when the same files come to give other ids, so that what an older workbench made is not read. */
+/** Incremented whenever a change of the code changes the ids, so that older token files are not read. */
 const IDS_VERSION = 2;
 
 /**
- * Each row is tokenized by itself, nothing is added at its ends, and the ids of all rows follow one another.
- * The last event holds the tokens; stop before and nothing is left behind.
- * @throws DataError in one line, with what there is, for a data set, configuration, split, column or tokenizer that is
- *   not there or damaged, and for a cache that cannot be written; the signal's reason when it aborts
+ * Tokenizes each row of the split by itself, without special tokens, and concatenates the ids.
+ * The last event holds the tokens. If iteration stops earlier, no file is left behind.
+ * @throws DataError if the data set, configuration, split, column or tokenizer is missing or damaged, or the cache cannot be
+ *   written; the signal's reason if it aborts
  */
 export async function* openTextTokens(options: TextTokensOptions): AsyncGenerator<TokenizeEvent> {
   const { dataset, config, split, column = "text", encoding, tokenizer, cache, signal } = options;
@@ -59,7 +59,7 @@ async function settingsOf(
   return { format: FORMAT_VERSION, ids: IDS_VERSION, config, split, ...text, tokenizer, data };
 }
 
-/** Nothing where the file is not there, or damaged: it is made again. */
+/** @returns undefined if the file does not exist or is damaged, so that it is created again */
 async function openIfWhole(path: string): Promise<TokenFile | undefined> {
   try {
     return await openTokenFile(path);
@@ -73,7 +73,7 @@ interface Work extends TextTokensOptions {
   column: string;
   settings: Record<string, unknown>;
   encoder: Encoder;
-  /** of the data files, in order */
+  /** paths of the data files, in order */
   paths: string[];
 }
 

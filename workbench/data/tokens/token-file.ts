@@ -1,5 +1,10 @@
-// Reads files of token ids: through a memory map where the runtime has one, else by position. Checks a file whole when it
-// is opened, since a training run on damaged ids would go on for hours.
+// Token files: a list of token ids on disk with a footer that describes it. The footer is at the end so that ids can be written
+// as they come, begin at byte 0 as memory maps need it, and an incomplete file is recognized by its missing mark.
+//
+//   ids          uint16 or uint32, little-endian
+//   footer       JSON
+//   length       of the footer in bytes, uint32, little-endian
+//   mark         8 bytes
 
 import { mkdir, readdir, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
@@ -11,12 +16,13 @@ import { isJsonObject, jsonOrUndefined, versionProblem } from "../../../hub/text
 import { DataError, why } from "../errors.ts";
 import type { TextCounts, TokenFile } from "../types.ts";
 
-/** Ids checked at a time, in bytes. */
+/** Bytes read at a time to compute the checksum. */
 const CHECKED_BYTES = 2 ** 24;
 
 /**
+ * Opens a token file and verifies its checksum, because training on damaged ids would waste hours.
  * @param options.map use a memory map if the runtime has one. Default true
- * @throws DataError when there is no such file, or it is damaged
+ * @throws DataError if there is no such file, or it is damaged
  */
 export async function openTokenFile(path: string, { map = true }: { map?: boolean } = {}): Promise<TokenFile> {
   const mapped = map ? mapFile(path) : undefined;
@@ -26,7 +32,7 @@ export async function openTokenFile(path: string, { map = true }: { map?: boolea
   try {
     const footer = await readFooter(source);
     if (!footer)
-      throw new DataError(path, "is no file of token ids, or a damaged one; remove it to have it made again");
+      throw new DataError(path, "is not a token file, or is damaged; remove it, and it will be created again");
     if ("otherVersion" in footer) {
       throw new DataError(path, `format ${versionProblem(FORMAT_VERSION, footer.otherVersion)}, or remove the file`);
     }
@@ -42,7 +48,7 @@ export async function openTokenFile(path: string, { map = true }: { map?: boolea
 function reader(source: ByteSource, { width, length }: TokenFileFooter, path: string): TokenFile["read"] {
   return async (start, count) => {
     if (!(Number.isInteger(start) && Number.isInteger(count) && start >= 0 && count >= 0 && start + count <= length)) {
-      throw new RangeError(`${path}: ids ${start} to ${start + count} are outside its ${length}`);
+      throw new RangeError(`${path}: ids ${start} to ${start + count} are outside of its ${length}`);
     }
     const { buffer, byteOffset } = await source.read(start * width, count * width);
     return Int32Array.from(
@@ -51,7 +57,7 @@ function reader(source: ByteSource, { width, length }: TokenFileFooter, path: st
   };
 }
 
-/** @returns nothing where any part of the file is damaged */
+/** @returns undefined if any part of the file is damaged */
 async function readFooter(source: ByteSource): Promise<ReturnType<typeof parseFooter>> {
   if (source.size < TRAILER_BYTES) return undefined;
   const jsonLength = footerLength(await source.read(source.size - TRAILER_BYTES, TRAILER_BYTES));
@@ -70,14 +76,14 @@ async function checksum(source: ByteSource, end: number): Promise<number> {
   return sum;
 }
 
-/** Bytes of a map, not copied: what is read from it must be copied before it is handed on. */
+/** A memory map as a byte source. Reads return views of the map, which callers must copy. */
 function viewOf(bytes: Uint8Array<ArrayBuffer>): ByteSource {
   let held: Uint8Array<ArrayBuffer> | undefined = bytes;
   const read = async (start: number, length: number) => {
-    if (!held) throw new RangeError("the file of token ids is closed");
+    if (!held) throw new RangeError("the token file is closed");
     return held.subarray(start, start + length);
   };
-  // The map goes with the last view of it.
+  // The runtime unmaps the file when the last view is garbage-collected.
   const close = async () => {
     held = undefined;
   };
@@ -92,48 +98,40 @@ function mapFile(path: string): Uint8Array<ArrayBuffer> | undefined {
   try {
     return (globalThis as MappingRuntime).Bun?.mmap?.(path);
   } catch {
-    // A file that cannot be mapped, such as one on a read-only disk, may still be read.
+    // A file that cannot be mapped, e.g. on a read-only disk, can still be read by position.
     return undefined;
   }
 }
-
-// The end of a file of token ids: what is in it, as JSON, its length, and a mark. At the end, so that ids are written as
-// they come, start at byte 0 where a memory map wants them, and a file that was cut off has no mark.
-//
-//   ids          uint16 or uint32, little-endian
-//   footer       JSON
-//   length       of the footer in bytes, uint32, little-endian
-//   mark         8 bytes
 
 export const FORMAT_VERSION = 1;
 
 const MARK = new TextEncoder().encode("gblrtok1");
 
-/** Bytes after the footer. */
-export const TRAILER_BYTES = 4 + MARK.length;
+/** Bytes after the footer's JSON. */
+const TRAILER_BYTES = 4 + MARK.length;
 
-/** A footer is some hundred bytes; more than this is damage. */
+/** A footer has some hundred bytes; a larger one means that the file is damaged. */
 const MOST_FOOTER_BYTES = 2 ** 20;
 
 const Count = z.int().min(0);
 const Footer = z.object({
   format: z.literal(FORMAT_VERSION),
-  /** bytes an id: 2 where the vocabulary allows it */
+  /** bytes per id: 2 if the vocabulary has at most 65 536 entries, else 4 */
   width: z.union([z.literal(2), z.literal(4)]),
   length: Count,
   vocabSize: Count,
   rows: Count,
   words: Count,
   bytes: Count,
-  /** of the ids' bytes */
+  /** CRC-32 of the ids' bytes */
   crc32: Count,
-  /** what the ids were made from; the name of the file is their hash */
+  /** everything the ids depend on; the name of the file is a hash of it */
   settings: z.record(z.string(), z.unknown()),
 });
 
-export type TokenFileFooter = z.infer<typeof Footer>;
+type TokenFileFooter = z.infer<typeof Footer>;
 
-export function footerBytes(footer: TokenFileFooter): Uint8Array {
+function footerBytes(footer: TokenFileFooter): Uint8Array {
   const json = new TextEncoder().encode(JSON.stringify(footer));
   const bytes = new Uint8Array(json.length + TRAILER_BYTES);
   bytes.set(json);
@@ -142,36 +140,36 @@ export function footerBytes(footer: TokenFileFooter): Uint8Array {
   return bytes;
 }
 
-/** @returns bytes of the footer's JSON, or nothing where the trailer is none */
-export function footerLength(trailer: Uint8Array): number | undefined {
+/** @returns length of the footer's JSON in bytes; undefined if the trailer is invalid */
+function footerLength(trailer: Uint8Array): number | undefined {
   if (trailer.length !== TRAILER_BYTES || MARK.some((byte, i) => trailer[4 + i] !== byte)) return undefined;
   const length = new DataView(trailer.buffer, trailer.byteOffset).getUint32(0, true);
   return length <= MOST_FOOTER_BYTES ? length : undefined;
 }
 
-/** @returns nothing where the JSON is damaged; only its version where that is not this one */
-export function parseFooter(json: Uint8Array): TokenFileFooter | { otherVersion: unknown } | undefined {
+/** @returns undefined if the JSON is damaged; only the version if it is another one than this */
+function parseFooter(json: Uint8Array): TokenFileFooter | { otherVersion: unknown } | undefined {
   const value = jsonOrUndefined(new TextDecoder().decode(json));
   if (!isJsonObject(value)) return undefined;
   if (value.format !== FORMAT_VERSION) return { otherVersion: value.format };
   return Footer.safeParse(value).data;
 }
 
-// Writes a file of token ids as they come. It is in its place whole or not at all; what a killed process left beside it
-// is removed by the next one.
-
-export interface TokenFileWriter {
+interface TokenFileWriter {
   append(ids: Int32Array): Promise<void>;
-  /** puts the file in its place */
+  /** completes the file and moves it to its path */
   commit(counts: TextCounts & { rows: number }): Promise<void>;
-  /** removes what was written, unless it is in its place */
+  /** removes what was written, unless it was committed */
   discard(): Promise<void>;
 }
 
-/** A temporary file untouched for so long belongs to no one, in milliseconds. */
+/** Age in milliseconds after which a temporary file is considered left over from a killed process. */
 const ABANDONED_MS = 3_600_000;
 
-/** @throws DataError, also from what it returns, when the disk is full or the folder cannot be written */
+/**
+ * Writes a token file atomically. Removes temporary files that killed processes left beside it.
+ * @throws DataError if the disk is full or the folder cannot be written; so do the methods of the writer
+ */
 export async function writeTokenFile(
   path: string,
   { vocabSize, settings }: { vocabSize: number; settings: Record<string, unknown> },

@@ -1,31 +1,30 @@
-// Windows of a file of token ids: `context` inputs and as many targets, the inputs shifted by one. What is left at the end
-// is a last window that is shorter, or dropped on request. Windows may overlap; which targets are new is said, so that no
-// token is scored twice.
+// Cuts a token file into windows of `context` inputs and as many targets, which are the inputs shifted by one. The rest at the
+// end is a shorter last window, or is dropped on request. Windows may overlap; then only the new targets are scored.
 
 import { WordCounter } from "../tokenizer/word-counter.ts";
 import type { TextCounts, TextWindows, TokenFile, Tokenizer } from "../types.ts";
 
-export interface TokenWindowsOptions {
-  /** inputs of a window, tokens */
+interface TokenWindowsOptions {
+  /** inputs per window, tokens */
   context: number;
-  /** tokens from one window's start to the next one's, 1 to `context`. Default `context` */
+  /** tokens between the starts of two windows, 1 to `context`. Default `context` */
   stride?: number | undefined;
-  /** whole windows only, as published tables count and as training needs: the targets after the last one are left out */
+  /** only whole windows, as in training and in most published results; later targets are left out. Default false */
   whole?: boolean | undefined;
 }
 
 /**
- * By default every token but the first is a target once.
- * @throws RangeError on a context or stride that makes no windows
+ * Windows of a token file. By default every token except the first is a target exactly once.
+ * @throws RangeError on an invalid context or stride
  */
 export function tokenWindows(
   tokens: TokenFile,
   { context, stride = context, whole = false }: TokenWindowsOptions,
 ): TextWindows {
   if (!Number.isInteger(context) || context < 1)
-    throw new RangeError(`context ${context}: windows have 1 token or more`);
+    throw new RangeError(`context ${context}: expected a whole number, 1 or more`);
   if (!Number.isInteger(stride) || stride < 1 || stride > context) {
-    throw new RangeError(`stride ${stride}: from 1 to the context, ${context}, or tokens would be skipped`);
+    throw new RangeError(`stride ${stride}: expected 1 to the context, ${context}; a larger one would skip tokens`);
   }
   const targets = Math.max(0, tokens.length - 1);
   const wholeWindows = targets >= context ? Math.floor((targets - context) / stride) + 1 : 0;
@@ -47,7 +46,10 @@ export function tokenWindows(
   };
 }
 
-/** Words and bytes of the targets that count, over all windows or the first of them: one text, without its first token. */
+/**
+ * Words and bytes of the new targets of all windows, as one text: that is the text without its first token.
+ * @param options.limit only this many windows. Default all
+ */
 export async function wordsAndBytes(
   windows: TextWindows,
   tokenizer: Tokenizer,

@@ -1,5 +1,5 @@
-// What tokenizing hands from thread to thread: rows as one text with their ends, and the ids of all of them. One string
-// crosses to a worker in a single copy; an array of a thousand does not.
+// Tokenizes rows of text in batches, in this thread or in several worker threads. The ids come in the order of the rows and do
+// not depend on the number of threads.
 
 import { Buffer } from "node:buffer";
 import type { Encoder } from "../tokenizer/encoder.ts";
@@ -8,27 +8,28 @@ import { WordCounter } from "../tokenizer/word-counter.ts";
 import { startPool as startWorkers } from "../worker-pool.ts";
 import type { WorkerData } from "./worker.ts";
 
+/** Some rows as one string, because sending one string to a worker is much faster than sending an array of strings. */
 export interface RowBatch {
   text: string;
-  /** where each row ends, in UTF-16 units */
+  /** end of each row in `text`, in UTF-16 units */
   ends: Uint32Array;
   /** share of the data that has been read, 0 to 1 */
   fraction: number;
 }
 
 export interface IdBatch {
-  /** ids of the rows one after the other, each row tokenized by itself */
+  /** concatenated ids of the rows, each of which is tokenized by itself */
   ids: Int32Array<ArrayBuffer>;
   rows: number;
   words: number;
-  /** of UTF-8 */
+  /** bytes of the text in UTF-8 */
   bytes: number;
 }
 
-/** UTF-16 units a batch: some tens of milliseconds of work. A row is never cut. */
+/** UTF-16 units per batch: some tens of milliseconds of work. Rows are not split. */
 const BATCH_UNITS = 2 ** 19;
 
-/** Rows in batches of about equal size, whatever the sizes they come in. */
+/** Regroups rows into batches of about equal size. */
 export async function* batched(
   rows: AsyncIterable<{ texts: string[]; fraction: number }>,
   batchUnits: number = BATCH_UNITS,
@@ -39,7 +40,7 @@ export async function* batched(
     for (const text of part.texts) {
       texts.push(text);
       units += text.length;
-      // Empty rows take room too.
+      // Rows are counted as well, so that a batch of empty rows is limited too.
       if (units + texts.length < batchUnits) continue;
       yield batchOf(texts, fraction);
       [texts, units] = [[], 0];
@@ -58,7 +59,7 @@ function batchOf(texts: readonly string[], fraction: number): RowBatch {
   return { text: texts.join(""), ends, fraction };
 }
 
-/** The ids of a batch. Which thread makes them changes nothing. */
+/** Encodes a batch. */
 export function encodeBatch(encoder: Encoder, { text, ends }: RowBatch): IdBatch {
   const ids = new IdList(16 + (text.length >> 1));
   const counter = new WordCounter();
@@ -74,22 +75,22 @@ export function encodeBatch(encoder: Encoder, { text, ends }: RowBatch): IdBatch
   return { ids: ids.take(), rows: ends.length, words: counter.words, bytes };
 }
 
-// Worker threads that tokenize batches, each with a tokenizer of its own.
-
-export interface TokenizePool {
+interface TokenizePool {
   /** threads alive now */
   readonly workers: number;
-  /** ids of a batch. Rejects when the text has no ids */
+  /** encodes a batch; rejects if the tokenizer cannot encode the text */
   encode(batch: RowBatch): Promise<IdBatch>;
   close(): Promise<void>;
 }
 
+/** Starts worker threads that tokenize batches, each with its own tokenizer. */
 export function startPool(options: {
+  /** folder with tokenizer.json */
   tokenizer: string;
   workers: number;
-  /** what this thread uses where no worker can */
+  /** encodes in this thread, if no worker can */
   encoder: Encoder;
-  /** module of the workers */
+  /** module of the workers. Default worker.ts */
   module?: URL;
 }): TokenizePool {
   const { tokenizer, encoder, workers, module = new URL("./worker.ts", import.meta.url) } = options;
@@ -108,19 +109,20 @@ export function startPool(options: {
   };
 }
 
-// Tokenizes batches of rows, in this thread or in several at once, and gives the ids in the order of the rows: how many
-// threads there are can be seen in the time alone.
-
-/** Batches given to each thread ahead of its answers: enough that none waits, few enough for memory. */
+/** Batches sent to each thread before their results are read, so that threads do not wait. */
 const AHEAD = 2;
 
-export interface Tokenized extends IdBatch {
+interface Tokenized extends IdBatch {
   fraction: number;
-  /** threads at work, 0 when it is this one */
+  /** worker threads alive; 0 if this thread does the work */
   workers: number;
 }
 
-/** @throws the reason of the signal's abort; DataError when a text has no ids */
+/**
+ * Encodes batches in order.
+ * @param options.workers worker threads; 0 for none
+ * @throws DataError if the tokenizer cannot encode a text; the signal's reason if it aborts
+ */
 export async function* tokenize(
   batches: AsyncIterable<RowBatch>,
   options: { encoder: Encoder; tokenizer: string; workers: number; signal?: AbortSignal | undefined; module?: URL },
@@ -137,7 +139,7 @@ export async function* tokenize(
     for await (const batch of batches) {
       signal?.throwIfAborted();
       const ids = pool.encode(batch);
-      // Failures are met in order, when it is their turn.
+      // A rejection is handled when its batch is next.
       ids.catch(() => {});
       waiting.push({ fraction: batch.fraction, ids });
       if (waiting.length > AHEAD * Math.max(1, pool.workers)) yield await next();
@@ -148,7 +150,7 @@ export async function* tokenize(
   }
 }
 
-/** What the promise gives, or the abort if that is first. */
+/** Awaits the promise; rejects earlier if the signal aborts. */
 async function orAbort<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (!signal) return promise;
   signal.throwIfAborted();

@@ -1,5 +1,4 @@
-// A worker thread that tokenizes: opens the tokenizer that it is told of, then answers batches in the order in which they
-// come. Runs only as a worker.
+// Entry point of the worker threads that tokenize: opens a tokenizer, then encodes the batches it receives.
 
 import { workerData } from "node:worker_threads";
 import { readTokenizerFiles } from "../tokenizer/definition.ts";
@@ -14,7 +13,7 @@ export interface WorkerData {
 
 const { tokenizer } = workerData as WorkerData;
 const opening: Promise<Encoder> = readTokenizerFiles(tokenizer).then((files) => openEncoder(tokenizer, files));
-// The first batch reports a failure to open.
+// A failure is reported by the first batch.
 opening.catch(() => {});
 
 answerJobs<RowBatch, IdBatch>(async (batch) => encodeBatch(await opening, batch), {

@@ -4,7 +4,7 @@
 import { join } from "node:path";
 import { type Tensor4D, tensor4d } from "@tensorflow/tfjs-core";
 import {
-  classOrderTold,
+  classOrderNotice,
   heldOut,
   type ImageLoader,
   type ImageSet,
@@ -59,7 +59,7 @@ export async function* openImageSets(
     const classes = first?.declared ? { classes: first.classes } : {};
     const place = { ...placeOf(folder, settings, context), split, ...classes };
     const images = numberedAs(yield* openedImages(place), settings.classOrder === undefined ? labels : undefined);
-    const told = first === undefined ? classOrderTold(images) : undefined;
+    const told = first === undefined ? classOrderNotice(images) : undefined;
     open.push(images);
     if (told !== undefined) yield { kind: "note", text: told };
     return images;

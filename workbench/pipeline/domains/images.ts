@@ -5,7 +5,7 @@ import type { Tensor, Tensor4D } from "@tensorflow/tfjs-core";
 import { classifierLogits } from "../../architectures/parts/classifier.ts";
 import { isClassifier } from "../../architectures/task.ts";
 import {
-  clippedTold,
+  clippedNotice,
   expectClasses,
   type ImageLoader,
   type ImageSet,
@@ -108,7 +108,7 @@ function openData({ settings, sources, sets, own }: Opened): OpenData {
   /** Once for each set. */
   const clipped = function* (): Generator<PipelineEvent> {
     for (const loader of loaders.values()) {
-      const text = told.has(loader) ? undefined : clippedTold(loader);
+      const text = told.has(loader) ? undefined : clippedNotice(loader);
       if (text === undefined) continue;
       told.add(loader);
       yield { kind: "note", text: `${loader.images.split}: ${text}` };

@@ -1,5 +1,5 @@
-// Draws a chart: a Vega-Lite specification in, SVG text out, in the style of our other drawings. Works without a browser.
-// What is drawn is in charts/; files are written in chart-files.ts.
+// Draws charts with Vega-Lite, without a browser: the common style, size, axes and legend, and the output as SVG text, as
+// an element of an HTML page, or as files. The other files of this folder write the specifications.
 
 import type { Config, TopLevelSpec } from "vega-lite";
 import { writeFileAtomically } from "../../../hub/files/atomic-file.ts";
@@ -9,12 +9,12 @@ import { escaped, FONT_FAMILY, visible } from "../pictures/svg.ts";
 
 export interface Chart {
   title: string;
-  /** what is seen, for those who do not see it, with units */
+  /** says what the chart shows, with units, for readers who cannot see it */
   description: string;
   spec: TopLevelSpec;
 }
 
-/** Of a chart in a page that shows two side by side, and one on a telephone: px. */
+/** Size of a chart in px. A page shows two of them side by side, or one on a narrow screen. */
 export const CHART = { width: 460, height: 250 } as const;
 
 const FONT = `${FONT_FAMILY}, 'Helvetica Neue', Arial, sans-serif`;
@@ -66,27 +66,28 @@ interface TextMetrics {
   textMetrics: { width: typeof textWidth };
 }
 
-/** Without a canvas Vega takes every character for 0.8 of the font's size, which leaves wide gaps: Inter is narrower. */
+/** Estimated width of a text in px. Vega's own estimate without a canvas, 0.8 em a character, is too wide for Inter. */
 function textWidth(item: { fontSize?: number }, text: unknown): number {
   return 0.58 * (item.fontSize ?? 11) * String(text).length;
 }
 
-/** The chart as a picture of its own, dark on white. */
+/** Draws a chart as an SVG document, dark on white. */
 export async function chartSvg({ spec }: Chart): Promise<string> {
-  // Loaded when first needed: together they take a moment, and most commands draw nothing.
+  // Imported lazily because loading both is slow and most commands draw nothing.
   const [vega, { compile }] = await Promise.all([import("vega"), import("vega-lite")]);
-  (vega as unknown as TextMetrics).textMetrics.width = textWidth; // exported, but not in the types
+  (vega as unknown as TextMetrics).textMetrics.width = textWidth; // exported, but missing in its types
   const view = new vega.View(vega.parse(compile(spec, { config: STYLE }).spec), { renderer: "none" });
   try {
-    return visible(await view.toSVG()); // Vega escapes markup, and leaves control characters in
+    return visible(await view.toSVG()); // Vega escapes markup but not control characters
   } finally {
     view.finalize();
   }
 }
 
 /**
- * The chart as an element of a page: in the page's colors, as wide as its place, with a title and a description.
- * @param id unique in the page
+ * Draws a chart as an `<svg>` element for a page. It uses the page's color variables, scales with its container, and has
+ * an accessible title and description.
+ * @param id prefix of all ids in the element; unique in the page
  */
 export async function chartElement(chart: Chart, id: string): Promise<string> {
   const svg = withVariables(await chartSvg(chart));
@@ -101,19 +102,17 @@ export async function chartElement(chart: Chart, id: string): Promise<string> {
     });
 }
 
-// What the charts have in common: a view of one size, an axis of optimizer steps, axes of numbers.
-
-/** The whole picture, axes and legend in it, has the size of a chart. */
+/** Size of a chart, axes and legend included. */
 export const VIEW = {
   width: CHART.width,
   height: CHART.height,
   autosize: { type: "fit", contains: "padding" },
 } as const;
 
-/** `1k` for a thousand. */
+/** d3-format for counts: `1k` for a thousand. */
 const COUNT = "~s";
 
-/** Steps along x. */
+/** Encoding of the x axis: optimizer steps. */
 export function stepAxis(field = "x") {
   return {
     field,
@@ -125,16 +124,16 @@ export function stepAxis(field = "x") {
 }
 
 interface NumberAxis {
-  /** beginning of the axis: 0, or where the values begin. Default false */
+  /** whether the axis begins at 0 rather than at the smallest value. Default false */
   zero?: boolean;
-  /** equal ratios get equal room. Default false */
+  /** Default false */
   isLogarithmic?: boolean;
-  /** of the labels, as d3-format has them */
+  /** d3-format of the labels */
   format?: string;
   field?: string;
 }
 
-/** Numbers along y. */
+/** Encoding of the y axis: numbers. */
 export function numberAxis(
   title: string,
   { zero = false, isLogarithmic = false, format, field = "y" }: NumberAxis = {},
@@ -150,30 +149,45 @@ export function numberAxis(
   } as const;
 }
 
-/** Values that are far apart are told apart on a logarithmic axis only. */
+/** Whether values are positive and spread so widely (by more than a factor of 4) that a logarithmic axis is needed. */
 export function spansDecades(values: readonly number[]): boolean {
   const least = values.reduce((a, b) => Math.min(a, b), Number.POSITIVE_INFINITY);
   const most = values.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY);
   return least > 0 && most / least > 4;
 }
 
+const LEGEND_ROW = 18;
+/** Most characters of a legend entry that shares its row with another one. */
+const HALF_ROW = 24;
+
+const legendColumns = (names: readonly string[]): number => (names.every(({ length }) => length <= HALF_ROW) ? 2 : 1);
+
+/** Encoding of a legend for these names: two columns if all of them are short, else one. */
+export function legendFor(names: readonly string[]) {
+  const columns = legendColumns(names);
+  return { legend: { columns, labelLimit: columns === 1 ? CHART.width - 80 : 190 } } as const;
+}
+
+/** Height in px that the legend needs beyond its first row. A chart with a legend is made taller by this. */
+export function extraLegendHeight(names: readonly string[]): number {
+  return LEGEND_ROW * Math.max(0, Math.ceil(names.length / legendColumns(names)) - 1);
+}
+
 /**
- * Texts as a list in an expression of Vega's, which takes literals such as "valueOf" and "constructor" for what every object
- * has of that name, but not parts of a literal.
+ * Writes texts as a list in a Vega expression. A literal such as "valueOf" would be resolved as a property of every
+ * object, so the list is one string that the expression splits.
  */
 export function textList(texts: readonly string[]): string {
-  let code = 0xe000; // of no character that has a meaning
+  let code = 0xe000; // private use area of Unicode
   while (texts.some((text) => text.includes(String.fromCharCode(code)))) code++;
   const separator = String.fromCharCode(code);
   return `split(${JSON.stringify(texts.join(separator))}, ${JSON.stringify(separator)})`;
 }
 
-// Writes a chart as files: the drawing as SVG, as PNG with the font of the package, and its specification with all of its
-// data as JSON, from which anyone can draw it anew.
-
 /**
- * @param path of the files without their endings
- * @returns the paths of the .svg, the .png and the .json
+ * Writes a chart as an SVG file, a PNG file and a JSON file with its Vega-Lite specification and data.
+ * @param path path of the files without extension
+ * @returns paths of the .svg, the .png and the .json
  */
 export async function chartToFiles(chart: Chart, path: string): Promise<string[]> {
   const { title, description, spec } = chart;

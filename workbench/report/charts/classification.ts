@@ -1,13 +1,17 @@
-// Which classes are taken for which: a square of counts, colored by the share of a class. Counts in, a chart out.
+// The confusion matrix as a chart, and the most frequent confusions as a list.
 
 import { shortName } from "../layer-names.ts";
 import type { Chart } from "./chart.ts";
 import { textList, VIEW } from "./chart.ts";
 
-/** With more classes a square is no longer legible. */
+/** Most classes of a legible confusion matrix. */
 export const MOST_CLASSES = 30;
 
-/** @param confusion images of class (row) taken for class (column); @param classes their names, as many as rows */
+/**
+ * Draws a confusion matrix, colored by the share of each class.
+ * @param classes names of the classes, one a row
+ * @param confusion number of images by true class (row) and predicted class (column)
+ */
 export function confusionChart(classes: readonly string[], confusion: readonly (readonly number[])[]): Chart {
   const names = classes.map((name, i) => (classes.indexOf(name) === i ? name : `${name} (${i})`));
   const cells = confusion.flatMap((row, i) => {
@@ -19,13 +23,13 @@ export function confusionChart(classes: readonly string[], confusion: readonly (
   const labelExpr = `${textList(names.map((name) => shortName(name, 14)))}[datum.value]`;
   const axis = { grid: false, labelFontSize: 11, labelExpr, labelLimit: 110 };
   const position = {
-    x: { field: "taken", type: "nominal", title: "taken for", axis: { ...axis, labelAngle: -45 } },
-    y: { field: "actual", type: "nominal", title: "class", axis },
+    x: { field: "taken", type: "nominal", title: "predicted class", axis: { ...axis, labelAngle: -45 } },
+    y: { field: "actual", type: "nominal", title: "true class", axis },
   } as const;
   const side = Math.min(30 * names.length, 620);
   return {
     title: "Confusion matrix",
-    description: `${right} of ${all} images are taken for their own class. Rows are classes, columns what they are taken for.`,
+    description: `${right} of ${all} images are classified correctly. Rows are true classes, columns predicted classes.`,
     spec: {
       ...VIEW,
       width: side + 130,
@@ -65,11 +69,11 @@ export interface Mistake {
   actual: string;
   taken: string;
   count: number;
-  /** of the images of the class */
+  /** share of the images of the true class */
   share: number;
 }
 
-/** The mistakes made most often, the most frequent first. */
+/** The most frequent confusions of two classes, in descending order. */
 export function commonMistakes(
   classes: readonly string[],
   confusion: readonly (readonly number[])[],

@@ -1,17 +1,16 @@
-// Long curves made short enough to draw: what the eye would see of all points, from a few hundred of them. Also the
-// running mean that is drawn over a noisy curve. Numbers only.
+// Reduces long curves to a few hundred points that look the same, and smooths noisy ones.
 
 export interface Point {
   x: number;
   y: number;
 }
 
-/** More than twice as many as a chart has px across. */
+/** Points of a drawn curve, at most; a chart is less than half as many px wide. */
 export const MOST_POINTS = 700;
 
 /**
- * The least and the greatest of each stretch of points, in their order, so that no spike is lost; the first and the last
- * point stay. Points that are fewer than `most` stay as they are.
+ * Reduces a curve to at most `most` points. Keeps the first and the last point and, of each of a number of equal intervals,
+ * the lowest and the highest point, so that no spike is lost.
  */
 export function thinned<P extends Point>(points: readonly P[], most = MOST_POINTS): P[] {
   if (points.length <= most) return [...points];
@@ -34,15 +33,15 @@ export function thinned<P extends Point>(points: readonly P[], most = MOST_POINT
   return kept;
 }
 
-/** At most so many points, evenly spaced, the first and the last among them: for curves without spikes. */
+/** Picks at most `most` evenly spaced items, the first and the last included. For smooth curves. */
 export function sampled<T>(items: readonly T[], most: number): T[] {
   if (items.length <= most) return [...items];
   return Array.from({ length: most }, (_, i) => items[Math.round((i * (items.length - 1)) / (most - 1))] as T);
 }
 
 /**
- * Running mean whose weights fall to 1/e over `span` points, to either side, so that it does not lag behind what it
- * follows. At the ends it is the mean of what is there.
+ * Centered running mean with exponential weights, which fall to 1/e over `span` points on either side. Near the ends the
+ * mean is over the points that exist.
  */
 export function smoothed<P extends Point>(points: readonly P[], span: number): P[] {
   const values = points.map(({ y }) => y);
@@ -60,7 +59,7 @@ interface Sum {
   weight: number;
 }
 
-/** Σ e^(−distance / span) · value over each value and those before it, and the sum of the weights. */
+/** For each value, Σ e^(−distance / span) · value over it and all earlier ones, and the sum of the weights. */
 function decayingSums(values: readonly number[], span: number): Sum[] {
   const decay = Math.exp(-1 / Math.max(span, 1e-9));
   let [sum, weight] = [0, 0];

@@ -1,32 +1,33 @@
-// How good the model is as training goes on, beside what it is compared with: a curve a split, and a dashed line for the
-// dense model and for each baseline. Lines of metrics.jsonl and of the comparison in, a chart out.
+// A metric of evaluations over the steps of training: one curve per split, and a dashed line for the dense model and for each
+// baseline of the comparison.
 
 import { metricNamed, valueText } from "../../../hub/card/metric-names.ts";
 import type { EvaluationMetrics } from "../../train/metrics.ts";
 import { SERIES } from "../pictures/colors.ts";
 import type { ComparisonRow } from "../run-record.ts";
 import type { Chart } from "./chart.ts";
-import { numberAxis, spansDecades, stepAxis, VIEW } from "./chart.ts";
+import { extraLegendHeight, legendFor, numberAxis, spansDecades, stepAxis, VIEW } from "./chart.ts";
 import { thinned } from "./curves.ts";
 
-/** More lines than these cannot be told apart. */
+/** Most dashed lines of a chart; more could not be told apart. */
 const MOST_REFERENCES = 5;
 
-/** The metrics that a run is shown by: those that people read, else whatever was measured. */
+/** The metrics to draw: perplexity and accuracies if they were measured, else the first two metrics. */
 export function shownMetrics(evaluations: readonly EvaluationMetrics[]): string[] {
   const names = [...new Set(evaluations.flatMap(({ values }) => Object.keys(values)))];
   const read = names.filter((name) => ["perplexity", "accuracy", "top1", "top5"].includes(name));
   return read.length > 0 ? read : names.slice(0, 2);
 }
 
-export interface EvaluationChartOptions {
-  /** at least one with this metric */
+interface EvaluationChartOptions {
+  /** at least one of them must have the metric */
   evaluations: readonly EvaluationMetrics[];
   comparison?: readonly ComparisonRow[];
-  /** that the comparison is measured on: named where a curve is of another */
+  /** split that the comparison is measured on; named in the legend if a curve is of another split */
   comparisonSplit?: string | undefined;
 }
 
+/** Draws a metric by optimizer step. */
 export function evaluationChart(
   metric: string,
   { evaluations, comparison = [], comparisonSplit }: EvaluationChartOptions,
@@ -61,7 +62,7 @@ export function evaluationChart(
     }.`,
     spec: {
       ...VIEW,
-      height: VIEW.height + 18 * Math.ceil(names.length / 2 - 1),
+      height: VIEW.height + extraLegendHeight(names),
       layer: [
         {
           data: { values: references },
@@ -74,7 +75,9 @@ export function evaluationChart(
           encoding: { x: stepAxis(), y, color: { field: "series", type: "nominal" } },
         },
       ],
-      encoding: { color: { type: "nominal", scale: { domain: names, range: names.map(colorOf) } } },
+      encoding: {
+        color: { type: "nominal", scale: { domain: names, range: names.map(colorOf) }, ...legendFor(names) },
+      },
     },
   };
 }
@@ -83,7 +86,7 @@ const isShare = (metric: string): boolean => metricNamed(metric).isShare;
 
 const colorOf = (_: string, i: number): string => SERIES[i % SERIES.length] as string;
 
-/** The dense model and the finished baselines; of one model before and after fine-tuning, after. */
+/** The dense model and the fine-tuned baselines. Of a dense model before and after fine-tuning, the latter is taken. */
 function referencesFor(metric: string, comparison: readonly ComparisonRow[]): { y: number; series: string }[] {
   const measured = comparison.filter(({ metrics }) => metrics[metric] !== undefined);
   const final = measured.filter(

@@ -1,4 +1,4 @@
-// Which charts a run has, in the order in which a report shows them.
+// The charts of a run, in the order in which the report shows them.
 
 import { evaluationsOf, stepsOf, structuresOf } from "../metrics-log.ts";
 import type { Run } from "../run-files.ts";
@@ -7,7 +7,7 @@ import { evaluationChart, shownMetrics } from "./evaluation.ts";
 import { costChart, finalWidthsChart, widthHistoryChart } from "./structure.ts";
 import { lossChart, stepCharts } from "./training.ts";
 
-/** Empty before the first step and the first evaluation. */
+/** Charts of training. Empty before the first step and the first evaluation. */
 export function trainingCharts({ record, metrics, comparison = [] }: Run): Chart[] {
   const [steps, evaluations] = [stepsOf(metrics), evaluationsOf(metrics)];
   const cost = costChart(
@@ -26,7 +26,7 @@ export function trainingCharts({ record, metrics, comparison = [] }: Run): Chart
   ];
 }
 
-/** Empty when no line tells of widths. */
+/** Charts of the blocks' widths. Empty if no line of the metrics has widths. */
 export function structureCharts({ metrics }: Run): Chart[] {
   const structures = structuresOf(metrics);
   const last = structures.at(-1);

@@ -1,24 +1,26 @@
-// How the structure of a model changes as it trains: what it costs, and how wide the blocks of each layer are. Lines of
-// metrics.jsonl in, charts out.
+// The structure of a model over the steps of training: its cost, and the widths of the blocks in each layer.
 
 import type { StepMetrics, StructureMetrics } from "../../train/metrics.ts";
-import { shortName } from "../layer-names.ts";
+import { shortNames } from "../layer-names.ts";
 import { PALETTE, type Rgb, SERIES, TONES } from "../pictures/colors.ts";
-import { CHART, type Chart, numberAxis, stepAxis, textList, VIEW } from "./chart.ts";
+import { CHART, type Chart, extraLegendHeight, legendFor, numberAxis, stepAxis, textList, VIEW } from "./chart.ts";
 import { sampled, thinned } from "./curves.ts";
 import { ends, pointsOf } from "./training.ts";
 
 const NAME_LENGTH = 22;
 const ROW_HEIGHT = 15;
-/** Rectangles of a heat map, so that a page stays small. */
+/** Most rectangles of a heat map, so that the page stays small. */
 const MOST_CELLS = 2400;
 
 interface CostOptions {
-  /** cost of the converted layers that training aims at, of dense */
+  /** target cost of the converted layers, as a share of dense */
   target?: number;
 }
 
-/** Cost of the layers and of the model, and mean width of the blocks. Undefined where nothing is known of them. */
+/**
+ * Draws the cost of the layers, the relative FLOPs of the model and the mean width of the blocks.
+ * @returns undefined if no line of the metrics has any of them
+ */
 export function costChart(
   steps: readonly StepMetrics[],
   structures: readonly StructureMetrics[],
@@ -40,6 +42,7 @@ export function costChart(
     description: `Shares of the dense model by optimizer step. ${curves.map(({ name, points }) => `${name}: ${ends(points)}`).join(". ")}.`,
     spec: {
       ...VIEW,
+      height: VIEW.height + extraLegendHeight(names),
       layer: [
         {
           data: { values: goal },
@@ -52,12 +55,17 @@ export function costChart(
           encoding: { x: stepAxis(), y, color: { field: "series", type: "nominal" } },
         },
       ],
-      encoding: { color: { type: "nominal", scale: { domain: names, range: colors.slice(0, names.length) } } },
+      encoding: {
+        color: { type: "nominal", scale: { domain: names, range: colors.slice(0, names.length) }, ...legendFor(names) },
+      },
     },
   };
 }
 
-/** Mean width of each layer's live blocks over time, both sides together. @param structures two at least */
+/**
+ * Draws the mean width of each layer's live blocks over time as a heat map; the mean is over both sides.
+ * @param structures at least two
+ */
 export function widthHistoryChart(structures: readonly StructureMetrics[]): Chart {
   const last = structures.at(-1) as StructureMetrics;
   const names = Object.keys(last.layers);
@@ -66,7 +74,7 @@ export function widthHistoryChart(structures: readonly StructureMetrics[]): Char
     names.flatMap((layer, row) => {
       const found = layers[layer];
       if (!found) return [];
-      // From half-way since the last to half-way to the next: the axis ends where training has come to.
+      // A cell reaches half-way to its neighbors; the axis ends at the last step.
       const [from, to] = [shown[i - 1], shown[i + 1]].map((beside) => (step + (beside?.step ?? step)) / 2);
       return [{ layer, row, from, to, width: (found.meanWidthIn + found.meanWidthOut) / 2 }];
     }),
@@ -87,7 +95,7 @@ export function widthHistoryChart(structures: readonly StructureMetrics[]): Char
           field: "width",
           type: "quantitative",
           title: "width",
-          scale: { zero: true, range: PALETTE.filter((_, i) => i % 15 === 0).map(hex) },
+          scale: { zero: false, nice: true, range: PALETTE.filter((_, i) => i % 15 === 0).map(hex) },
           legend: {
             type: "gradient",
             orient: "bottom",
@@ -107,7 +115,7 @@ export function widthHistoryChart(structures: readonly StructureMetrics[]): Char
   };
 }
 
-/** Mean width of each layer's live blocks on either side, and its cost by the size of the point. */
+/** Draws the mean width of each layer's live blocks, input and output side. */
 export function finalWidthsChart({ step, layers }: StructureMetrics): Chart {
   const names = Object.keys(layers);
   const values = Object.entries(layers).flatMap(([layer, { meanWidthIn, meanWidthOut }], row) => [
@@ -156,9 +164,9 @@ export function finalWidthsChart({ step, layers }: StructureMetrics): Chart {
 
 const heightFor = (layers: number): number => Math.max(CHART.height - 60, 50 + ROW_HEIGHT * layers);
 
-/** Layers down the side, in their order, by the end of their names. */
+/** An axis that lists the layers from top to bottom, in the order of the model, under shortened names. */
 function layerAxis(names: readonly string[]) {
-  const labels = names.map((name) => shortName(name, NAME_LENGTH));
+  const labels = shortNames(names, NAME_LENGTH);
   return {
     field: "row",
     type: "nominal",

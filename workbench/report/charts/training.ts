@@ -1,5 +1,4 @@
-// The curves of a training run: loss, learning rate, gradient norm, speed, and how sharp the masks are. Lines of
-// metrics.jsonl in, charts out.
+// The curves of a training run by optimizer step: loss, learning rate, σ of the masks, gradient norm and speed.
 
 import type { StepMetrics } from "../../train/metrics.ts";
 import { SERIES, TONES } from "../pictures/colors.ts";
@@ -7,16 +6,20 @@ import type { Chart } from "./chart.ts";
 import { numberAxis, stepAxis, VIEW } from "./chart.ts";
 import { MOST_POINTS, type Point, sampled, smoothed, thinned } from "./curves.ts";
 
+/** Curves with fewer points are drawn without a running mean. */
 const FEW = 30;
-/** To either side of a step, of the running mean: a share of the steps. */
+/** Span of the running mean, as a share of the steps. */
 const SMOOTHING = 0.02;
 
-/** @param steps of a run, at least one */
+/** Draws the training loss. @param steps at least one */
 export function lossChart(steps: readonly StepMetrics[]): Chart {
   return noisyChart("Loss", { points: pointsOf(steps, ({ loss }) => loss), axis: "training loss, nats" });
 }
 
-/** The curves beside the loss; those of which no step says anything are left out. */
+/**
+ * Draws the curves other than the loss; σ is left out if no step has it.
+ * @param options.unit unit of the speed: `tokens` or `images`
+ */
 export function stepCharts(steps: readonly StepMetrics[], { unit }: { unit: string }): Chart[] {
   const rates = { points: pointsOf(steps, ({ learningRate }) => learningRate), axis: "learning rate" };
   const sigmas = { points: pointsOf(steps, ({ sigma }) => sigma), axis: "σ of the masks" };
@@ -30,7 +33,7 @@ export function stepCharts(steps: readonly StepMetrics[], { unit }: { unit: stri
   ];
 }
 
-/** The values that are there, by step. */
+/** The finite values of a field by step; steps without the field are left out. */
 export function pointsOf(steps: readonly StepMetrics[], value: (metrics: StepMetrics) => number | undefined): Point[] {
   return steps.flatMap((metrics) => {
     const y = value(metrics);
@@ -41,11 +44,11 @@ export function pointsOf(steps: readonly StepMetrics[], value: (metrics: StepMet
 interface Curve {
   /** by optimizer step */
   points: readonly Point[];
-  /** what y is, with its unit */
+  /** title of the y axis, with unit */
   axis: string;
 }
 
-/** Every point faint, their running mean over it; a few points need no mean. */
+/** Draws every point faintly and the running mean over them. */
 function noisyChart(title: string, { points, axis }: Curve): Chart {
   if (points.length < FEW) return lineChart(title, { points, axis }, { zero: false });
   const span = Math.max(2, Math.round(SMOOTHING * points.length));
@@ -91,7 +94,7 @@ function lineChart(title: string, { points, axis }: Curve, { zero = true }: { ze
   };
 }
 
-/** In words what a curve comes to. */
+/** Describes a curve by its first and its last value. */
 export function ends(points: readonly Point[]): string {
   const [first, last] = [points[0], points.at(-1)];
   if (!first || !last) return "no values";

@@ -1,5 +1,5 @@
-// The table that compressed models are judged by: dense, before and after fine-tuning, side by side, the best of the
-// compressed ones marked, and what it comes to in a sentence.
+// The comparison of models: a table of the dense and the compressed models before and after fine-tuning, in which the best
+// compressed model of each metric is marked, and one sentence that summarizes it.
 
 import { bestOf, flopsText, metricNamed, metricsOf, valueText } from "../../../hub/card/metric-names.ts";
 import { formatBytes, formatCount, formatDuration } from "../../../hub/text/numbers.ts";
@@ -8,6 +8,7 @@ import { type Column, type Html, table } from "./html.ts";
 
 const NONE = "–";
 
+/** The rows as a table; columns that are empty in every row are left out. */
 export function comparisonTable(rows: readonly ComparisonRow[]): Html {
   const compressed = rows.filter(isCompressed);
   const metrics = metricsOf(rows).map((name): Column<ComparisonRow> => {
@@ -43,7 +44,10 @@ export function comparisonTable(rows: readonly ComparisonRow[]): Html {
   return table(rows, { caption: "Models compared", columns: used });
 }
 
-/** What the table says about the best of the compressed models, beside the dense one. Undefined before there is one. */
+/**
+ * Names the best compressed model by the first metric, with the dense model's value.
+ * @returns undefined if no compressed model has been measured
+ */
 export function comparisonSentence(rows: readonly ComparisonRow[]): string | undefined {
   const [metric] = metricsOf(rows);
   if (metric === undefined) return undefined;
@@ -53,7 +57,7 @@ export function comparisonSentence(rows: readonly ComparisonRow[]): string | und
   const sign = better === "higher" ? -1 : 1;
   const [best] = measured.filter(isCompressed).sort((a, b) => sign * (value(a) - value(b)));
   if (!best || better === undefined) return undefined;
-  // Trained alike where there is such a one: of a model from scratch the first is one that has learned nothing.
+  // Prefers the dense model after the same training: before training from scratch, a dense model is random.
   const [dense] = measured
     .filter((row) => !isCompressed(row))
     .sort((a, b) => Number(b.stage === "after") - Number(a.stage === "after"));
@@ -62,7 +66,7 @@ export function comparisonSentence(rows: readonly ComparisonRow[]): string | und
   const alike = dense?.stage === "after" ? ", trained alike," : "";
   const beside = dense ? `; the dense model${alike} has ${valueText(metric, value(dense))}` : "";
   const said = `${than}${best.name}, ${label} ${valueText(metric, value(best))} ${best.stage} fine-tuning${flops}${beside}.`;
-  return said.replace(/ %/g, "\u00a0%"); // a number keeps its sign when the line breaks
+  return said.replace(/ %/g, "\u00a0%"); // no line break between a number and its %
 }
 
 const isCompressed = ({ structure }: ComparisonRow): boolean => structure !== "dense";

@@ -1,9 +1,9 @@
-// HTML as text that cannot be broken into: what is put into a template is escaped unless it is itself made of such
-// templates. The elements here are those of our pages; what they say is the caller's.
+// HTML templates that escape every value which is not itself such a template, and the elements that pages are made of: tables
+// and sections.
 
 import { escaped } from "../pictures/svg.ts";
 
-/** Markup that is safe as it is. */
+/** Markup that is inserted without escaping. */
 export class Html {
   readonly text: string;
   constructor(text: string) {
@@ -13,32 +13,32 @@ export class Html {
 
 type Part = Html | string | number | undefined | readonly Part[];
 
-/** A template whose values are escaped; lists are joined, undefined is nothing. */
+/** Template tag: escapes values, joins lists, and writes undefined as nothing. */
 export function html(literals: TemplateStringsArray, ...parts: readonly Part[]): Html {
   return new Html(literals.map((literal, i) => literal + (i < parts.length ? textOf(parts[i]) : "")).join(""));
 }
 
-/** @param svg that we have drawn, with escaped text inside */
+/** Marks markup as safe. @param svg a drawing or style sheet whose text has been escaped */
 export const drawing = (svg: string): Html => new Html(svg);
 
 export interface Column<Row> {
   heading: string;
-  /** numbers stand below each other */
+  /** `right` for numbers. Default left */
   align?: "left" | "right";
   cell: (row: Row) => Part;
-  /** the best in its column */
+  /** whether the row has the best value of the column */
   isBest?: (row: Row) => boolean;
 }
 
-export interface TableOptions<Row> {
-  /** read out before the table */
+interface TableOptions<Row> {
+  /** caption for screen readers; not visible */
   caption: string;
   columns: readonly Column<Row>[];
-  /** `dense`: low rows, for long tables */
+  /** `dense`: less space between rows, for long tables */
   kind?: "dense";
 }
 
-/** The first column heads its row. A table wider than the page scrolls by itself. */
+/** A table whose first column holds row headers. It scrolls if it is wider than the page. */
 export function table<Row>(rows: readonly Row[], { caption, columns, kind }: TableOptions<Row>): Html {
   const side = ({ align }: Column<Row>) => (align === "right" ? html` class="number"` : html``);
   const heads = columns.map((column) => html`<th scope="col"${side(column)}>${column.heading}</th>`);
@@ -56,11 +56,12 @@ export function table<Row>(rows: readonly Row[], { caption, columns, kind }: Tab
 </table></div>`;
 }
 
-/** @param id unique in the page */
+/** A section with a heading. @param id unique in the page */
 export function section(id: string, heading: string, body: Part): Html {
   return html`<section aria-labelledby="${id}"><h2 id="${id}">${heading}</h2>\n${body}\n</section>\n`;
 }
 
+/** A paragraph in the soft color. */
 export const sentence = (text: string): Html => html`<p class="soft">${text}</p>`;
 
 function textOf(part: Part): string {

@@ -1,5 +1,5 @@
-// The layers of a run one by one: what each costs, how many of its blocks live, how far conversion moved it. From the
-// model folder where there is one, else from the last structure that training wrote down.
+// The table of a run's layers: cost, live blocks and error of conversion. Read from the model folder if there is one, else
+// from the last line of kind structure in metrics.jsonl and from conversion.json.
 
 import { formatCount, percent } from "../../../hub/text/numbers.ts";
 import type { StructureMetrics } from "../../train/metrics.ts";
@@ -7,30 +7,30 @@ import type { Inspection } from "../describe-model.ts";
 import type { ConvertedLayer } from "../run-record.ts";
 import { type Column, type Html, html, table } from "./html.ts";
 
-export interface LayerRow {
+interface LayerRow {
   layer: string;
   structure?: string | undefined;
   nIn?: number | undefined;
   nOut?: number | undefined;
-  /** multiply-adds a row */
+  /** multiply-adds per row of input */
   cost?: number | undefined;
-  /** of dense */
+  /** cost relative to dense */
   share?: number | undefined;
   live?: number | undefined;
   blocks?: number | undefined;
-  /** share of entries that no block covers */
+  /** share of the entries that no block covers */
   uncovered?: number | undefined;
-  /** of conversion, ‖W − Ŵ‖ / ‖W‖ */
+  /** error of conversion, ‖W − Ŵ‖ / ‖W‖ */
   relativeError?: number | undefined;
 }
 
-export interface LayerSources {
+interface LayerSources {
   inspection?: Inspection | undefined;
   structure?: StructureMetrics | undefined;
   conversion?: readonly ConvertedLayer[] | undefined;
 }
 
-/** A row for every layer that is not dense, in the order of the model. */
+/** One row per layer that is not dense, in the order of the model. */
 export function layerRows({ inspection, structure, conversion = [] }: LayerSources): LayerRow[] {
   const converted = new Map(conversion.map((layer) => [layer.layer, layer]));
   if (inspection) {
@@ -66,6 +66,7 @@ export function layerRows({ inspection, structure, conversion = [] }: LayerSourc
   });
 }
 
+/** The rows as a table; columns that are empty in every row are left out. */
 export function layerTable(rows: readonly LayerRow[]): Html {
   const number = (
     heading: string,
@@ -99,5 +100,5 @@ export function layerTable(rows: readonly LayerRow[]): Html {
   ];
   const used = columns.filter(({ cell }) => rows.some((row) => cell(row) !== ""));
   return html`${table(rows, { caption: "Layers", columns: used, kind: "dense" })}
-<p class="soft">Cost is multiply-adds a row of input. The error is ‖W − Ŵ‖ / ‖W‖ right after conversion.</p>`;
+<p class="soft">Cost is in multiply-adds per row of input. The error is ‖W − Ŵ‖ / ‖W‖ right after conversion.</p>`;
 }

@@ -1,5 +1,5 @@
-// The sections of a report, each from the part of a run that it shows. A section whose part is not there says so in a
-// sentence. Which charts there are is in ../charts, how tables look in the files beside this one.
+// The sections of a report. A section without content is left out, except while the run goes on: then a sentence says what
+// will appear there.
 
 import { Buffer } from "node:buffer";
 import { type Chart, chartElement } from "../charts/chart.ts";
@@ -7,101 +7,110 @@ import { confusionChart, MOST_CLASSES } from "../charts/classification.ts";
 import { structureCharts, trainingCharts } from "../charts/run-charts.ts";
 import type { Described } from "../describe-model.ts";
 import { structuresOf } from "../metrics-log.ts";
-import { structurePicture } from "../pictures/structure-picture.ts";
+import { structurePicture } from "../pictures/layout-picture.ts";
 import type { Run } from "../run-files.ts";
 import { comparisonSentence, comparisonTable } from "./comparison.ts";
 import { drawing, type Html, html, section, sentence } from "./html.ts";
 import { layerRows, layerTable } from "./layers.ts";
 import { environmentTable, gapTable, mistakesTable, settingsTable } from "./tables.ts";
 
-/** A run and what has been read of its model. */
+/** What a report is made of: a run and what could be read of its model. */
 export interface Shown {
   run: Run;
-  /** of the folder model/ */
+  /** the model in the folder model/ */
   model?: Described | undefined;
-  /** why the model could not be read */
+  /** why the model could not be read, as a sentence */
   modelProblem?: string | undefined;
-  /** structure.png, where the model cannot be drawn */
+  /** structure.png, if the model itself could not be read */
   picture?: Uint8Array | undefined;
 }
 
-export function comparisonSection({ run: { record, comparison = [] } }: Shown): Html {
-  const said = comparisonSentence(comparison);
+/** A section that has no content yet: a sentence while the run goes on, else nothing. */
+function pendingSection({ record }: Run, { id, heading, text }: { id: string; heading: string; text: string }) {
+  return record?.status === "running" ? section(id, heading, sentence(text)) : undefined;
+}
+
+/** The table of models. */
+export function comparisonSection({ run }: Shown): Html | undefined {
+  const { record, comparison = [] } = run;
+  const [id, heading] = ["comparison", "Comparison"];
+  if (comparison.length === 0) {
+    const text = "No model has been measured yet. The comparison appears here when comparison.json is written.";
+    return pendingSection(run, { id, heading, text });
+  }
+  const summary = comparisonSentence(comparison);
+  const lead = summary === undefined ? undefined : html`<p class="lead">${summary}</p>`;
   const split = record?.comparisonSplit;
   const on = split === undefined ? undefined : html`<p class="soft">Measured on the split ${split}.</p>`;
-  const body =
-    comparison.length === 0
-      ? sentence("No model has been measured yet: the table stands here once there is a comparison.json.")
-      : html`${said === undefined ? undefined : html`<p class="lead">${said}</p>`}${comparisonTable(comparison)}${on}`;
-  return section("comparison", "Comparison", body);
+  return section(id, heading, html`${lead}${comparisonTable(comparison)}${on}`);
 }
 
-export async function trainingSection({ run }: Shown): Promise<Html> {
+/** The curves of training. */
+export async function trainingSection({ run }: Shown): Promise<Html | undefined> {
+  const [id, heading] = ["training", "Training"];
   const charts = trainingCharts(run);
-  const body =
-    charts.length > 0
-      ? await figures("training", charts)
-      : sentence("No step has been trained yet: metrics.jsonl has none.");
-  return section("training", "Training", body);
+  if (charts.length > 0) return section(id, heading, await figures("training", charts));
+  return pendingSection(run, { id, heading, text: "No step has been trained yet: metrics.jsonl has none." });
 }
 
-/** Of a run that converts no layer there is nothing to say of structure. */
+/** Whether the run converts no layer, so that there is nothing to say about structure. */
 const isPlain = ({ run: { record, conversion }, model }: Shown): boolean =>
   record?.settings.structure === "dense" &&
   !conversion &&
   (!model || layerRows({ inspection: model.inspection }).length === 0);
 
+/** The widths of the blocks. */
 export async function structureSection(shown: Shown): Promise<Html | undefined> {
   if (isPlain(shown)) return undefined;
+  const [id, heading] = ["structure", "Widths by layer"];
   const charts = structureCharts(shown.run);
-  const body =
-    charts.length > 0
-      ? await figures("structure", charts)
-      : sentence("Nothing is known of the widths of blocks: metrics.jsonl has no line about the structure.");
-  return section("structure", "Widths by layer", body);
+  if (charts.length > 0) return section(id, heading, await figures("structure", charts));
+  return pendingSection(shown.run, {
+    id,
+    heading,
+    text: "No widths yet: metrics.jsonl has no line of kind structure.",
+  });
 }
 
+/** The block layout picture, or why the model cannot be read. */
 export function layoutSection(shown: Shown): Html | undefined {
   if (isPlain(shown)) return undefined;
-  const { model, modelProblem, picture } = shown;
+  const { run, model, modelProblem, picture } = shown;
+  const [id, heading] = ["layout", "Block layout"];
   const svg = model && structurePicture(model, "Final model");
-  const label = "Where the blocks of each GBLR matrix lie; brighter where more of them overlap";
-  const body = svg
-    ? html`<figure class="picture">${drawing(labeled(svg, label))}</figure>`
-    : picture
-      ? html`<figure class="picture"><img alt="${label}" src="data:image/png;base64,${base64(picture)}"></figure>`
-      : sentence(
-          modelProblem ??
-            (model
-              ? "The model has no GBLR layer, so there are no blocks to draw."
-              : "There is no model yet: its blocks are drawn once the folder model/ is written."),
-        );
-  return section("layout", "Block layout", body);
+  const label = "Block layout of each GBLR matrix: brighter where more blocks overlap";
+  if (svg) return section(id, heading, html`<figure class="picture">${drawing(labeled(svg, label))}</figure>`);
+  if (picture) {
+    const image = html`<img alt="${label}" src="data:image/png;base64,${base64(picture)}">`;
+    return section(id, heading, html`<figure class="picture">${image}</figure>`);
+  }
+  if (modelProblem !== undefined) return section(id, heading, sentence(modelProblem));
+  if (model) return undefined;
+  const text = "There is no model yet. Its blocks are drawn when the folder model/ is written.";
+  return pendingSection(run, { id, heading, text });
 }
 
+/** The table of converted layers. */
 export function layersSection(shown: Shown): Html | undefined {
   if (isPlain(shown)) return undefined;
   const { run, model } = shown;
+  const [id, heading] = ["layers", "Layers"];
   const rows = layerRows({
     inspection: model?.inspection,
     structure: structuresOf(run.metrics).at(-1),
     conversion: run.conversion,
   });
-  const body =
-    rows.length > 0
-      ? layerTable(rows)
-      : sentence(
-          "No layer has been converted: there is neither a model, nor conversion.json, nor a line about structure.",
-        );
-  return section("layers", "Layers", body);
+  if (rows.length > 0) return section(id, heading, layerTable(rows));
+  return pendingSection(run, { id, heading, text: "No layer has been converted yet." });
 }
 
-/** Undefined for runs that tell no classes apart. */
+/** Metrics by split and confusions of classes. Undefined for runs that are not about classification. */
 export async function classificationSection({ run }: Shown): Promise<Html | undefined> {
   const { classification, record } = run;
   if (!classification) {
     if (record?.task !== "image-classification") return undefined;
-    return section("classes", "Classes", sentence("Nothing is known of classes yet: there is no classification.json."));
+    const text = "No classes have been evaluated yet: there is no classification.json.";
+    return pendingSection(run, { id: "classes", heading: "Classes", text });
   }
   const { classes, confusion, splits } = classification;
   const gap = Object.keys(splits).length > 0 ? gapTable(classification) : undefined;
@@ -110,13 +119,15 @@ export async function classificationSection({ run }: Shown): Promise<Html | unde
       ? undefined
       : classes.length <= MOST_CLASSES
         ? await figures("classes", [confusionChart(classes, confusion)], "own")
-        : html`<h3>Mistakes made most often</h3>${mistakesTable(classification)}`;
+        : html`<h3>Most frequent confusions</h3>${mistakesTable(classification)}`;
+  if (!gap && !square) return undefined;
   return section("classes", "Generalization and classes", html`${gap}<p></p>${square}`);
 }
 
+/** Settings and environment. */
 export function factsSection({ run: { record } }: Shown): Html {
   if (!record) {
-    return section("facts", "Settings", sentence("There is no run.json, so settings and versions are not known."));
+    return section("facts", "Settings", sentence("There is no run.json, so settings and versions are unknown."));
   }
   return html`${section("facts", "Settings", settingsTable(record))}${section("environment", "Environment", environmentTable(record))}`;
 }

@@ -1,5 +1,4 @@
-// What there is to say about a classifier beyond its accuracy: how far the splits are apart, which classes are taken for
-// which.
+// Tables of a report: metrics by split, confusions of classes, settings, environment.
 
 import { metricNamed, metricsOf, valueText } from "../../../hub/card/metric-names.ts";
 import { percent } from "../../../hub/text/numbers.ts";
@@ -7,7 +6,7 @@ import { commonMistakes, type Mistake } from "../charts/classification.ts";
 import type { Classification, RunRecord } from "../run-record.ts";
 import { type Html, html, table } from "./html.ts";
 
-/** The splits side by side and, where there is a training split, how far the last one is from it. */
+/** Metrics by split and, if the first split is `train`, the gap between it and the last one. */
 export function gapTable({ splits }: Pick<Classification, "splits">): Html {
   const names = Object.keys(splits);
   const metrics = metricsOf(Object.values(splits).map((values) => ({ metrics: values })));
@@ -38,28 +37,27 @@ export function gapTable({ splits }: Pick<Classification, "splits">): Html {
   });
 }
 
-/** Instead of a square that has too many classes. */
+/** The most frequent confusions, for data sets with too many classes for a confusion matrix. */
 export function mistakesTable({ classes, confusion = [] }: Classification): Html {
   return table<Mistake>(commonMistakes(classes, confusion), {
-    caption: "Mistakes made most often",
+    caption: "Most frequent confusions",
     columns: [
       { heading: "class", cell: ({ actual }) => actual },
-      { heading: "taken for", cell: ({ taken }) => taken },
+      { heading: "predicted", cell: ({ taken }) => taken },
       { heading: "images", align: "right", cell: ({ count }) => count },
-      { heading: "of the class", align: "right", cell: ({ share }) => percent(share) },
+      { heading: "share of the class", align: "right", cell: ({ share }) => percent(share) },
     ],
   });
 }
 
-// Names and values below each other: the settings of a run, and what it ran on.
-
-export function factsTable(caption: string, facts: readonly (readonly [string, string])[]): Html {
+function factsTable(caption: string, facts: readonly (readonly [string, string])[]): Html {
   return html`<div class="scroll" tabindex="0" role="region" aria-label="${caption}"><table class="facts">
 <caption>${caption}</caption>
 <tbody>${facts.map(([name, value]) => html`<tr><th scope="row">${name}</th><td>${value}</td></tr>\n`)}</tbody>
 </table></div>`;
 }
 
+/** Every setting of the run. */
 export function settingsTable({ settings }: RunRecord): Html {
   return factsTable(
     "Settings",
@@ -67,6 +65,7 @@ export function settingsTable({ settings }: RunRecord): Html {
   );
 }
 
+/** Engine, model, data set, versions and times of the run. */
 export function environmentTable(record: RunRecord): Html {
   const { recipe, engine, device, precision, seed, model, dataset, versions, started, updated } = record;
   const at = (revision: string | undefined) => (revision === undefined ? "" : ` at ${revision}`);

@@ -1,15 +1,14 @@
-// A whole report as one HTML document: nothing is fetched, nothing runs. While the run goes on the page asks the browser
-// to load it again.
+// Writes the report of a run: report.html, one self-contained HTML file without scripts. While the run goes on, the page
+// reloads itself.
 
 import { readFile, stat } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { writeFileAtomically } from "../../../hub/files/atomic-file.ts";
 import { reason } from "../../../hub/files/byte-source.ts";
 import { formatDuration } from "../../../hub/text/numbers.ts";
+import { describeModel } from "../describe-model.ts";
 import { stepsOf } from "../metrics-log.ts";
-import { describeModel } from "../pictures/structure-picture.ts";
-import type { Run } from "../run-files.ts";
-import { RUN_FILES, readRun } from "../run-files.ts";
+import { RUN_FILES, type Run, readRun } from "../run-files.ts";
 import { RunError } from "../run-record.ts";
 import { drawing, type Html, html } from "./html.ts";
 import {
@@ -25,11 +24,11 @@ import {
 import { STYLE } from "./style.ts";
 import { dateText } from "./tables.ts";
 
-/** Seconds until a page of a running run is loaded again. */
+/** Seconds after which the page of a running run is reloaded. */
 const RELOAD = 30;
 
-/** @param title of a run without a run.json */
-export async function reportPage(shown: Shown, title: string): Promise<string> {
+/** @param title used if the run has no run.json */
+async function reportPage(shown: Shown, title: string): Promise<string> {
   const { run } = shown;
   const name = run.record?.name ?? title;
   const isRunning = run.record?.status === "running";
@@ -74,11 +73,11 @@ ${record ? html`<pre>${wordsOf(record.command)}</pre>` : undefined}
 </header>`;
 }
 
-/** Lines break between words only: not after the hyphens of flags. */
+/** Splits a command into words so that lines break between words only, not after the hyphen of a flag. */
 const wordsOf = (command: string): Html[] =>
   command.split(/(?<=\s)(?=\S)/).map((word) => html`<span class="word">${word}</span>`);
 
-/** How far training has come. */
+/** Last step, epoch and time of training. */
 function progress({ record, metrics }: Run): string {
   const last = stepsOf(metrics).at(-1);
   if (!last) return "";
@@ -86,11 +85,9 @@ function progress({ record, metrics }: Run): string {
   return `step ${last.step}${of}, epoch ${Number(last.epoch.toFixed(2))} · ${formatDuration(last.seconds)} of training`;
 }
 
-// Writes the report of a run beside its files: report.html, one file that opens anywhere, at any time of the run.
-
 /**
- * Takes the files of the run as they are; what is missing or broken is said in the report.
- * @throws RunError when the folder holds no run, or the report cannot be written
+ * Writes the report of a run folder, at any time of the run. The report names files that are broken.
+ * @throws RunError if the folder holds no run, or the report cannot be written
  */
 export async function writeReport(folder: string): Promise<void> {
   const file = join(folder, RUN_FILES.report);
@@ -107,7 +104,7 @@ async function shownOf(folder: string): Promise<Shown> {
   try {
     return { run, model: await describeModel(model) };
   } catch (error) {
-    // The model of a run that goes on may be half there; the rest of the report is good.
+    // The model of a running run may be incomplete. The rest of the report is still useful.
     const problem = error instanceof Error ? error.message : String(error);
     return { run, modelProblem: `The model cannot be read: ${problem}.`, picture: await pictureIn(folder) };
   }

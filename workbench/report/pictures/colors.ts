@@ -1,5 +1,5 @@
-// The colors of charts and pages. A chart is drawn in the light ones, so that it is right as a file; in a page each of
-// them gives way to a variable, which dark mode sets anew.
+// Colors of charts, pages and block layout pictures. Charts are drawn in the light tones, so that they are correct as files.
+// In a page each tone is replaced with a CSS variable, which has another value in dark mode.
 
 import { INK } from "./svg.ts";
 
@@ -8,12 +8,12 @@ interface Tone {
   dark: string;
 }
 
-/** By the name of the page's variable. Series are told apart by color-blind eyes too, and differ in lightness. */
+/** Tones by the name of the page's CSS variable. The series differ in lightness, for color-blind readers too. */
 export const TONES = {
   ink: { light: INK.strong, dark: "#ececf1" },
   soft: { light: INK.soft, dark: "#a6a6b3" },
   line: { light: "#e3e3ea", dark: "#34343f" },
-  /** of what stands behind a curve */
+  /** for points behind a curve */
   faint: { light: "#b6c1cc", dark: "#4d5966" },
   paper: { light: "#ffffff", dark: "#1b1b22" },
   series1: { light: "#4a3db0", dark: "#a99dff" },
@@ -24,18 +24,19 @@ export const TONES = {
   series6: { light: "#4d6a85", dark: "#9dbbd6" },
 } as const satisfies Record<string, Tone>;
 
+/** Light colors of the series of a chart, in order. */
 export const SERIES: readonly string[] = Object.entries(TONES).flatMap(([name, { light }]) =>
   name.startsWith("series") ? [light] : [],
 );
 
-/** Declarations of the variables, for a CSS rule. */
+/** CSS declarations of the variables. */
 export function toneVariables(mode: keyof Tone): string {
   return Object.entries(TONES)
     .map(([name, tone]) => `--${name}:${tone[mode]}`)
     .join(";");
 }
 
-/** Fills and strokes of an SVG drawing in the page's variables. Text is left alone. */
+/** Replaces the colors of fills and strokes in an SVG drawing with the page's CSS variables. */
 export function withVariables(svg: string): string {
   return svg.replace(/\b(fill|stroke)="(#[0-9a-f]{6}|white)"/gi, (whole, attribute: string, color: string) => {
     const hex = color === "white" ? TONES.paper.light : color.toLowerCase();
@@ -44,12 +45,9 @@ export function withVariables(svg: string): string {
   });
 }
 
-// Colors for counts: the more, the brighter, from black through violet and orange to pale yellow. Lightness rises all
-// along, so that the picture reads in gray and for color-blind eyes too.
-
 export type Rgb = readonly [number, number, number];
 
-/** Colors in a palette, the first for 0. */
+/** Number of colors in `PALETTE`. */
 export const LEVELS = 256;
 
 const STOPS: readonly Rgb[] = [
@@ -62,7 +60,10 @@ const STOPS: readonly Rgb[] = [
   [252, 246, 196],
 ];
 
-/** LEVELS colors, even steps along the stops. */
+/**
+ * Colors for counts, from black through violet and orange to pale yellow. Lightness increases throughout, so that the scale
+ * can be read in grayscale and by color-blind readers.
+ */
 export const PALETTE: readonly Rgb[] = Array.from({ length: LEVELS }, (_, level) => {
   const at = (level / (LEVELS - 1)) * (STOPS.length - 1);
   const below = Math.min(Math.floor(at), STOPS.length - 2);
@@ -71,11 +72,22 @@ export const PALETTE: readonly Rgb[] = Array.from({ length: LEVELS }, (_, level)
   return [mix(0), mix(1), mix(2)];
 });
 
-/** Where a count lies between nothing (0) and `most` (1). By square root: one block or none must differ at a glance. */
-export function heat(count: number, most: number): number {
-  return most > 0 ? Math.sqrt(Math.min(count / most, 1)) : 0;
+/** Smallest and largest value of a color scale. */
+export interface ColorRange {
+  least: number;
+  most: number;
 }
 
-export function levelOf(count: number, most: number): number {
-  return Math.round(heat(count, most) * (LEVELS - 1));
+/**
+ * Position of a value on a color scale, from 0 at `least` to 1 at `most`. The position is the square root of the share of
+ * the range, so that small counts differ clearly. If all values are equal, 0 has position 0 and any other value position 1.
+ */
+export function heat(value: number, { least, most }: ColorRange): number {
+  if (most <= least) return value > 0 ? 1 : 0;
+  return Math.sqrt(Math.max(0, Math.min((value - least) / (most - least), 1)));
+}
+
+/** Index in `PALETTE` of the color of a value. */
+export function levelOf(value: number, range: ColorRange): number {
+  return Math.round(heat(value, range) * (LEVELS - 1));
 }

@@ -1,25 +1,46 @@
-// The block layout picture: one panel a matrix, brighter where more blocks overlap, one color scale for all. Makes SVG
-// text with the rasters inside; render-svg.ts makes a PNG of it.
+// The block layout picture: one square per GBLR matrix, in which an entry is brighter the more blocks cover it. All squares
+// share one color scale. The result is SVG text with the squares embedded as PNG; png.ts renders it to pixels.
 
+import { percent } from "../../../hub/text/numbers.ts";
 import { type BlockLayout, overlapRows } from "../block-layout.ts";
-import { shortName } from "../layer-names.ts";
-import { heat, LEVELS, levelOf, PALETTE } from "./colors.ts";
+import type { Described } from "../describe-model.ts";
+import { shortName, shortNames } from "../layer-names.ts";
+import { type ColorRange, heat, LEVELS, levelOf, PALETTE } from "./colors.ts";
 import { encodePng } from "./png.ts";
 import { INK, imageElement, PIXELS, svgDocument, textElement } from "./svg.ts";
 
-export interface LayoutPanel {
-  /** the layer's */
+/**
+ * Draws the block layout of every GBLR layer of a model.
+ * @returns SVG, or undefined if no layer is GBLR
+ */
+export function structurePicture({ inspection, layouts }: Described, title: string): string | undefined {
+  const drawn = inspection.layers.flatMap(({ name, share, cost, nIn, nOut }) => {
+    const layout = layouts.get(name);
+    return layout ? [{ name, note: percent(share), layout, cost, dense: nIn * nOut }] : [];
+  });
+  if (drawn.length === 0) return undefined;
+  const [cost, dense] = drawn.reduce(([a, b], panel) => [a + panel.cost, b + panel.dense], [0, 0]);
+  const matrices = `${drawn.length} GBLR ${drawn.length === 1 ? "matrix" : "matrices"}`;
+  return layoutPicture({
+    title,
+    subtitle: `${matrices}, ${percent(cost / dense)} of the dense multiply-adds`,
+    panels: drawn,
+  });
+}
+
+interface LayoutPanel {
+  /** name of the layer */
   name: string;
-  /** beside the name, e.g. `43.7 %` */
+  /** text beside the name, e.g. `43.7 %` */
   note: string;
   layout: BlockLayout;
 }
 
-export interface LayoutPicture {
+interface LayoutPicture {
   title: string;
-  /** a line below the title, at most 80 characters */
+  /** line below the title, at most 80 characters */
   subtitle: string;
-  /** in the order of the picture, line by line */
+  /** in reading order */
   panels: readonly LayoutPanel[];
 }
 
@@ -27,25 +48,36 @@ const MARGIN = 24;
 const HEADER = 56;
 const BAR_WIDTH = 104;
 
+/** Draws the panels in a grid, with the color scale beside them. @returns SVG */
 export function layoutPicture({ title, subtitle, panels }: LayoutPicture): string {
   const grid = panelGrid(panels.map(({ name }) => name));
   const rasters = panels.map(({ layout }) => rasterOf(layout, grid.side * PIXELS));
-  const most = Math.max(0, ...rasters.map(({ values }) => values.reduce((top, value) => Math.max(top, value), 0)));
+  const range = rangeOf(rasters);
+  const size = grid.side > 250 ? 14 : 12;
+  const longestNote = Math.max(0, ...panels.map(({ note }) => note.length));
+  const names = shortNames(
+    panels.map(({ name }) => name),
+    charactersIn(grid.side - longestNote * size * 0.6 - 8, size),
+  );
   const body = panels.map((panel, i) =>
-    drawPanel(panel, { grid, raster: rasters[i] as Raster, most, ...placeOf(i, grid) }),
+    drawPanel(
+      { ...panel, name: names[i] as string },
+      { side: grid.side, size, raster: rasters[i] as Raster, range, ...placeOf(i, grid) },
+    ),
   );
   const right = MARGIN + grid.columns * cellWidth(grid.side);
   const top = MARGIN + HEADER + PANEL_MARGIN.top;
   const width = right + BAR_WIDTH;
+  const heading = shortName(title, charactersIn(width - 2 * MARGIN, 20));
   return svgDocument({ width, height: MARGIN + HEADER + grid.rows * cellHeight(grid.side) }, [
-    textElement(fitted(title, width - 2 * MARGIN, 20), { x: MARGIN, y: MARGIN + 18, size: 20, weight: 600 }),
+    textElement(heading, { x: MARGIN, y: MARGIN + 18, size: 20, weight: 600 }),
     textElement(subtitle, { x: MARGIN, y: MARGIN + 40, size: 13, color: INK.soft }),
     ...body,
     colorBar({
       x: right + 8,
       y: top,
       height: Math.min(grid.side * 2, 300, grid.rows * cellHeight(grid.side) - 70),
-      most,
+      range,
     }),
   ]);
 }
@@ -57,25 +89,30 @@ function placeOf(i: number, { side, columns }: Grid): { x: number; y: number } {
   };
 }
 
+/** Characters of a font size in px that fit into a width in px. */
+function charactersIn(width: number, size: number): number {
+  return Math.max(8, Math.floor(width / (size * 0.6)));
+}
+
 interface Drawing {
-  grid: Grid;
+  /** of the square, px */
+  side: number;
+  /** of the font, px */
+  size: number;
   raster: Raster;
-  /** count of the brightest color */
-  most: number;
-  /** upper left corner of the square */
+  range: ColorRange;
+  /** upper left corner of the square, px */
   x: number;
   y: number;
 }
 
-function drawPanel({ name, note, layout }: LayoutPanel, { grid: { side }, raster, most, x, y }: Drawing): string {
-  const size = side > 250 ? 14 : 12;
+function drawPanel({ name, note, layout }: LayoutPanel, { side, size, raster, range, x, y }: Drawing): string {
   const tick = { size: 10.5, color: INK.soft };
   const [right, bottom, middle] = [x + side, y + side, side / 2];
-  const room = side - note.length * size * 0.6 - 8;
   return [
-    textElement(fitted(name, room, size), { x, y: y - 8, size, weight: 600 }),
+    textElement(name, { x, y: y - 8, size, weight: 600 }),
     textElement(note, { x: right, y: y - 8, size, anchor: "end" }),
-    imageElement(pngOf(raster, most), { x, y, width: side, height: side }),
+    imageElement(pngOf(raster, range), { x, y, width: side, height: side }),
     textElement("0", { x, y: bottom + 14, ...tick }),
     textElement("in", { x: x + middle, y: bottom + 14, anchor: "middle", ...tick }),
     textElement(String(layout.nIn), { x: right, y: bottom + 14, anchor: "end", ...tick }),
@@ -85,39 +122,31 @@ function drawPanel({ name, note, layout }: LayoutPanel, { grid: { side }, raster
   ].join("\n");
 }
 
-function pngOf({ width, height, values }: Raster, most: number): Uint8Array {
-  return encodePng({
-    width,
-    height,
-    pixels: Uint8Array.from(values, (count) => levelOf(count, most)),
-    palette: PALETTE,
-  });
+function pngOf({ width, height, values }: Raster, range: ColorRange): Uint8Array {
+  const pixels = Uint8Array.from(values, (value) => levelOf(value, range));
+  return encodePng({ width, height, pixels, palette: PALETTE });
 }
 
-/** As many characters as such a line surely holds. */
-function fitted(text: string, width: number, size: number): string {
-  return shortName(text, Math.max(8, Math.floor(width / (size * 0.6))));
-}
-
-// A block layout as a small grid of numbers: the mean number of blocks over the entries that a pixel stands for. A
-// matrix smaller than the grid keeps its own entries as pixels.
-
-export interface Raster {
-  /** input side, left to right */
+/** A block layout as pixels: each is the mean number of blocks over the entries of the matrix that it stands for. */
+interface Raster {
+  /** pixels along the input side, left to right */
   width: number;
-  /** output side, top to bottom */
+  /** pixels along the output side, top to bottom */
   height: number;
-  /** row by row from the top */
+  /** (height, width), row by row */
   values: Float64Array;
 }
 
-/** @param most pixels on a side */
+/**
+ * Computes the raster of a layout. A side of the matrix that is shorter than `most` keeps one pixel per entry.
+ * @param most pixels a side, at most
+ */
 export function rasterOf(layout: BlockLayout, most: number): Raster {
   const { nIn, nOut } = layout;
   const [width, height] = [Math.min(nIn, most), Math.min(nOut, most)];
   const values = new Float64Array(width * height);
   const [column, row] = [pixelOf(nIn, width), pixelOf(nOut, height)];
-  // One pass in the order of memory: a full GPT-2 has tens of millions of entries.
+  // One pass in memory order: the layers of GPT-2 have tens of millions of entries.
   let i = 0;
   for (const counts of overlapRows(layout)) {
     const line = (row[i++] as number) * width;
@@ -136,97 +165,111 @@ export function rasterOf(layout: BlockLayout, most: number): Raster {
   return { width, height, values };
 }
 
-/** The pixel that each of n entries falls into: pixel p has those from ⌊p n / pixels⌋ on. */
+/** The pixel of each of n entries: pixel p begins at entry ⌊p n / pixels⌋. */
 function pixelOf(n: number, pixels: number): Int32Array {
   const found = new Int32Array(n);
   for (let p = 0; p < pixels; p++) found.fill(p, Math.floor((p * n) / pixels), Math.floor(((p + 1) * n) / pixels));
   return found;
 }
 
-/** How many entries each pixel has. */
+/** Number of entries of each pixel. */
 function sizes(pixelOfEntry: Int32Array, pixels: number): Int32Array {
   const count = new Int32Array(pixels);
   for (const pixel of pixelOfEntry) count[pixel] = (count[pixel] as number) + 1;
   return count;
 }
 
-// How many panels stand side by side on a page, and how large they are. Numbers only.
+/** Smallest and largest value of all rasters, so that the picture uses the whole color scale. */
+function rangeOf(rasters: readonly Raster[]): ColorRange {
+  let [least, most] = [Number.POSITIVE_INFINITY, 0];
+  for (const { values } of rasters) {
+    for (const value of values) {
+      least = Math.min(least, value);
+      most = Math.max(most, value);
+    }
+  }
+  return { least: Math.min(least, most), most };
+}
 
-export interface Grid {
-  /** side of a panel, px */
+interface Grid {
+  /** side of a square, px */
   side: number;
   columns: number;
   rows: number;
 }
 
-/** Beside a panel's square: its axes, its title and the space to the next one, px. */
-export const PANEL_MARGIN = { left: 44, right: 16, top: 30, bottom: 40 } as const;
+/** Space around a square for its axes, its title and the gap to the next panel, px. */
+const PANEL_MARGIN = { left: 44, right: 16, top: 30, bottom: 40 } as const;
 
 const PAGE = { width: 1440, height: 1100 };
-/** A panel smaller than the last is no longer legible: the page grows longer instead. */
+/** Sides that are tried. Squares smaller than the last would not be legible: the page becomes longer instead. */
 const SIDES = [520, 400, 300, 230, 176];
 
-/** The largest panels with which all of them are on one page. */
+/** The grid with the largest squares for which all panels fit on one page. */
 export function panelGrid(names: readonly string[]): Grid {
   const grids = SIDES.map((side) => gridOf(names, side));
   const fits = ({ side, rows }: Grid) => rows * cellHeight(side) <= PAGE.height;
   return grids.find(fits) ?? (grids.at(-1) as Grid);
 }
 
-export const cellWidth = (side: number): number => PANEL_MARGIN.left + side + PANEL_MARGIN.right;
-export const cellHeight = (side: number): number => PANEL_MARGIN.top + side + PANEL_MARGIN.bottom;
+const cellWidth = (side: number): number => PANEL_MARGIN.left + side + PANEL_MARGIN.right;
+const cellHeight = (side: number): number => PANEL_MARGIN.top + side + PANEL_MARGIN.bottom;
 
 function gridOf(names: readonly string[], side: number): Grid {
   const fit = Math.max(1, Math.floor(PAGE.width / cellWidth(side)));
-  // Blocks of a network repeat: whole blocks in a line put like below like.
+  // The layers of a network repeat. A row holds whole repetitions, so that layers of the same kind share a column.
   const kinds = new Set(names.map((name) => name.replace(/\d+/g, "#"))).size;
   const repeats = kinds < names.length && kinds <= fit;
   const columns = Math.max(1, Math.min(names.length, repeats ? fit - (fit % kinds) : fit));
   return { side, columns, rows: Math.ceil(names.length / columns) };
 }
 
-// The scale of a layout picture: colors beside the counts that they stand for.
-
-export interface ColorBar {
+interface ColorBar {
   /** upper left corner, px */
   x: number;
   y: number;
   height: number;
-  /** count of the brightest color */
-  most: number;
+  range: ColorRange;
 }
 
-const WIDTH = 16;
-const LEAST_GAP = 16;
+const BAR = { width: 16, leastGap: 16 } as const;
 
-export function colorBar({ x, y, height, most }: ColorBar): string {
+/** The color scale with the counts that its colors stand for. */
+function colorBar({ x, y, height, range }: ColorBar): string {
   const column = encodePng({
     width: 1,
     height: LEVELS,
     pixels: Uint8Array.from({ length: LEVELS }, (_, row) => LEVELS - 1 - row),
     palette: PALETTE,
   });
-  const ticks = ticksFor(most, height).map((count) => {
-    const at = y + height * (1 - heat(count, most));
-    return textElement(`${count}`, { x: x + WIDTH + 6, y: at + 4, size: 11, color: INK.soft });
+  const ticks = ticksFor(range, height).map((count) => {
+    const at = y + height * (1 - heat(count, range));
+    return textElement(`${count}`, { x: x + BAR.width + 6, y: at + 4, size: 11, color: INK.soft });
   });
   return [
     textElement("blocks", { x, y: y - 26, size: 12, weight: 600 }),
     textElement("on an entry", { x, y: y - 12, size: 11, color: INK.soft }),
-    imageElement(column, { x, y, width: WIDTH, height }),
+    imageElement(column, { x, y, width: BAR.width, height }),
     ...ticks,
   ].join("\n");
 }
 
-/** 0, the most, and round numbers between as far as they have room. */
-export function ticksFor(most: number, height: number): number[] {
-  const top = most >= 10 ? Math.round(most) : Math.round(most * 10) / 10;
-  const ticks = top > 0 ? [top, 0] : [0];
-  const place = (count: number) => height * heat(count, most);
+/**
+ * Labels of the color scale: both ends and, as far as there is room, round numbers between them.
+ * @param height of the scale, px
+ */
+export function ticksFor(range: ColorRange, height: number): number[] {
+  const rounded = (value: number) => (range.most >= 10 ? Math.round(value) : Math.round(value * 10) / 10);
+  const [bottom, top] = [rounded(range.least), rounded(range.most)];
+  const ticks = top > bottom ? [top, bottom] : [top];
+  const place = (count: number) => height * heat(count, range);
+  const isFree = (count: number) => ticks.every((other) => Math.abs(place(count) - place(other)) >= BAR.leastGap);
   for (let decade = 10 ** Math.floor(Math.log10(Math.max(top, 1))); decade >= 1; decade /= 10) {
-    for (const count of [5 * decade, 2 * decade, decade]) {
-      const isFree = ticks.every((other) => Math.abs(place(count) - place(other)) >= LEAST_GAP);
-      if (count < top && isFree) ticks.push(count);
+    for (const step of [5 * decade, 2 * decade, decade]) {
+      // From 0 on the scale is wide where counts are small; above 0 equal steps fill it better.
+      const last = bottom > 0 ? top : step;
+      for (let count = step; count <= last; count += step)
+        if (count > bottom && count < top && isFree(count)) ticks.push(count);
     }
   }
   return ticks.sort((a, b) => a - b);

@@ -1,13 +1,13 @@
-// Writes a PNG of palette indices: what a raster inside a drawing needs, and no more (PNG specification, third edition).
+// PNG files: encodes images of palette colors, and renders SVG drawings.
 
 import { createRequire } from "node:module";
 import { crc32, deflateSync } from "node:zlib";
 import { FONT_FAMILY, PIXELS } from "./svg.ts";
 
-export interface IndexedImage {
+interface IndexedImage {
   width: number;
   height: number;
-  /** one palette index a pixel, row by row from the top */
+  /** (height, width) palette indices, row by row from the top */
   pixels: Uint8Array;
   /** at most 256 colors */
   palette: readonly (readonly [number, number, number])[];
@@ -16,13 +16,14 @@ export interface IndexedImage {
 const SIGNATURE = [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a];
 const INDEXED = 3;
 
+/** Encodes an image with a palette, 8 bits a pixel (PNG specification, third edition). */
 export function encodePng({ width, height, pixels, palette }: IndexedImage): Uint8Array {
   const header = new Uint8Array(13);
   const view = new DataView(header.buffer);
   view.setUint32(0, width);
   view.setUint32(4, height);
   header.set([8, INDEXED, 0, 0, 0], 8);
-  const lines = new Uint8Array(height * (width + 1)); // each begins with its filter: none
+  const lines = new Uint8Array(height * (width + 1)); // each line begins with its filter type: 0, none
   for (let y = 0; y < height; y++) lines.set(pixels.subarray(y * width, (y + 1) * width), y * (width + 1) + 1);
   return joined([
     Uint8Array.from(SIGNATURE),
@@ -53,20 +54,18 @@ function joined(parts: readonly Uint8Array[]): Uint8Array {
   return bytes;
 }
 
-// Makes a PNG of an SVG drawing, with resvg and a font that come with the package: no browser, no system fonts. The
-// same drawing gives the same bytes on every machine.
-
 const FONTS = ["400Regular/Inter_400Regular.ttf", "600SemiBold/Inter_600SemiBold.ttf"];
 
-/** Beyond so many pixels a picture is drawn at half the resolution: viewers refuse larger ones. */
+/** Larger pictures are rendered at half the resolution, because some viewers refuse them. */
 const MOST_PIXELS = 60e6;
 
 /**
- * Twice as many pixels a side as the drawing has px.
- * @throws Error when resvg has no binary for this machine
+ * Renders an SVG drawing as PNG, with two pixels per px of the drawing. Uses resvg and fonts from npm packages, no browser
+ * and no system fonts, so that a drawing gives the same bytes on every machine.
+ * @throws Error if resvg has no binary for this machine
  */
 export async function renderPng(svg: string): Promise<Uint8Array> {
-  // Loaded when first needed: it is a native library, and most commands draw nothing.
+  // Imported lazily: it is a native library, and most commands draw nothing.
   const { Resvg } = await import("@resvg/resvg-js");
   const { resolve } = createRequire(import.meta.url);
   const fontFiles = FONTS.map((file) => resolve(`@expo-google-fonts/inter/${file}`));

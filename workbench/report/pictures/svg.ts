@@ -1,26 +1,26 @@
-// The few SVG elements that our drawings are made of, as text. Text is dark on white, in Inter where the reader has it.
+// SVG documents and elements as text, with escaping. Text is dark on white, in the font Inter if the reader has it.
 
 import { Buffer } from "node:buffer";
 
 export const INK = { strong: "#16161d", soft: "#5b5b66" } as const;
 
-/** Device pixels for each px of a drawing, so that text is sharp. */
+/** Pixels per px of a drawing when it is rendered, so that text is sharp. */
 export const PIXELS = 2;
 
 export const FONT_FAMILY = "Inter";
 
-export interface TextStyle {
-  /** of the baseline's beginning, middle or end; px */
+interface TextStyle {
+  /** x and y of the anchor on the baseline, px */
   x: number;
   y: number;
-  /** of the font, px */
+  /** font size, px */
   size: number;
   weight?: 400 | 600;
   anchor?: "start" | "middle" | "end";
   color?: string;
 }
 
-export interface Box {
+interface Box {
   x: number;
   y: number;
   width: number;
@@ -44,23 +44,21 @@ export function textElement(
   return `<text x="${x}" y="${y}" ${style}>${escaped(text)}</text>`;
 }
 
-/** A PNG, stretched to the box without smoothing: each of its pixels stays one color. */
+/** Embeds a PNG, scaled to the box without smoothing. */
 export function imageElement(png: Uint8Array, { x, y, width, height }: Box): string {
   const place = `x="${x}" y="${y}" width="${width}" height="${height}"`;
   const data = `data:image/png;base64,${Buffer.from(png).toString("base64")}`;
   return `<image ${place} preserveAspectRatio="none" image-rendering="optimizeSpeed" href="${data}"/>`;
 }
 
-// Text made fit for XML and HTML, content and attributes alike.
-
 const ENTITIES: Record<string, string> = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;" };
 
-/** Names as content and as attributes. */
+/** Escapes text for XML and HTML, as content or in an attribute. */
 export function escaped(text: string): string {
   return visible(text).replace(/[&<>"']/g, (c) => ENTITIES[c] as string);
 }
 
-/** Control characters and halves of characters have no place in XML, not even escaped: they become spaces and marks. */
+/** Replaces what XML does not allow even if escaped: control characters become spaces, lone surrogates U+FFFD. */
 export function visible(text: string): string {
   return text.toWellFormed().replace(/[^\P{Cc}\n\t]|[\ufffe\uffff]/gu, " ");
 }

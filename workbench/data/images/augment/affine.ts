@@ -1,27 +1,28 @@
-// Shears, rotations and shifts of an image, as PIL's `transform` samples them: at pixel centers, edges repeated within
-// half a pixel, beyond them a color, values cut off and not rounded.
+// Affine transforms of an image, bit-identical to Pillow's `Image.transform`: samples are taken at pixel centers, edge pixels are
+// repeated by half a pixel, a color fills what lies outside, and values are truncated instead of rounded.
 
 import { blank, type Pixels } from "../pixels.ts";
 import type { Interpolation } from "../transform.ts";
 
-/** Where a pixel at (x, y) comes from: (a x + b y + c, d x + e y + f). */
+/** Maps a position (x, y) of the result to its source, (a x + b y + c, d x + e y + f). */
 export type Affine = readonly [a: number, b: number, c: number, d: number, e: number, f: number];
 
 export interface AffineOptions {
   interpolation: Exclude<Interpolation, "nearest">;
-  /** of what comes from outside the image */
+  /** color of pixels from outside of the image, 0 to 255 */
   fill: readonly [number, number, number];
 }
 
-/** By degrees, against the clock, about the center. */
+/** Counterclockwise rotation about the center of an image. */
 export function rotation({ width, height }: Pixels, degrees: number): Affine {
   const angle = (-degrees * Math.PI) / 180;
-  // As PIL rounds them: values that are cut off depend on the last digit.
+  // Rounded as in Pillow, because truncation makes the last digit visible.
   const [cos, sin] = [Math.cos(angle), Math.sin(angle)].map((value) => Number(value.toFixed(15))) as [number, number];
   const [x, y] = [width / 2, height / 2];
   return [cos, sin, cos * -x + sin * -y + x, -sin, cos, -sin * -x + cos * -y + y];
 }
 
+/** Applies an affine transform to an image. */
 export function transformed(image: Pixels, [a, b, c, d, e, f]: Affine, { interpolation, fill }: AffineOptions): Pixels {
   const { width, height } = image;
   const out = blank(width, height);
@@ -58,7 +59,7 @@ function bilinear({ width, height, data }: Pixels, { x, y }: Point, out: Uint8Ar
 
 const mix = (a: number, b: number, share: number): number => a + (b - a) * share;
 
-/** Sixteen neighbors, named and not listed: a list for each pixel takes ten times as long. */
+/** Sixteen neighbors in separate variables, because an array per pixel would take ten times as long. */
 function bicubic({ width, height, data }: Pixels, { x, y }: Point, out: Uint8Array, to: number): void {
   const [column, row] = [Math.floor(x), Math.floor(y)];
   const [dx, dy] = [x - column, y - row];
@@ -93,7 +94,7 @@ function across(data: Uint8Array, line: number, a: number, b: number, c: number,
   );
 }
 
-/** Through b at 0 and c at 1, Keys' cubic with a = -1: not the one of resizing. */
+/** Cubic through b at 0 and c at 1: Keys' kernel with a = −1, whereas resizing uses a = −1/2. */
 function cubic(a: number, b: number, c: number, d: number, x: number): number {
   return b + x * (c - a + x * (2 * (a - b) + c - d + x * (b - a - c + d)));
 }

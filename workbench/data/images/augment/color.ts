@@ -1,5 +1,5 @@
-// Changes of an image's colors, each as PIL's ImageOps and ImageEnhance have it, to the last bit. In place, but for
-// sharpness.
+// Color operations on images, in place, bit-identical to those of Pillow's ImageOps and ImageEnhance, and torchvision's
+// ColorJitter made of them.
 
 import type { Pixels } from "../pixels.ts";
 import type { RandomStream } from "../random.ts";
@@ -7,7 +7,7 @@ import type { ColorJitter } from "../transform.ts";
 
 const { fround } = Math;
 
-/** From `other` at factor 0 to the image at 1 and beyond; whole numbers by cutting off, as PIL blends. */
+/** Pillow's `Image.blend` in place: `other` at factor 0, the image at factor 1, extrapolated beyond; values are truncated. */
 function blend({ data }: Pixels, other: (i: number) => number, factor: number): void {
   const share = fround(factor);
   for (let i = 0; i < data.length; i++) {
@@ -17,14 +17,16 @@ function blend({ data }: Pixels, other: (i: number) => number, factor: number): 
   }
 }
 
-/** ITU-R 601 in 16 bit fixed point. */
+/** Luma (ITU-R 601) in 16-bit fixed point, as in Pillow. */
 const luma = (data: Uint8Array, i: number): number =>
   ((data[i] as number) * 19595 + (data[i + 1] as number) * 38470 + (data[i + 2] as number) * 7471 + 0x8000) >> 16;
 
+/** ImageEnhance.Brightness; factor 1 changes nothing. */
 export function brightness(image: Pixels, factor: number): void {
   blend(image, () => 0, factor);
 }
 
+/** ImageEnhance.Contrast; factor 1 changes nothing. */
 export function contrast(image: Pixels, factor: number): void {
   const { data } = image;
   let sum = 0;
@@ -33,10 +35,11 @@ export function contrast(image: Pixels, factor: number): void {
   blend(image, () => mean, factor);
 }
 
+/** ImageEnhance.Color; factor 1 changes nothing. */
 export function saturation(image: Pixels, factor: number): void {
   const { data } = image;
   let gray = 0;
-  // Red is the first of a pixel to be blended: gray is that of the pixel as it was.
+  // Gray is computed at red, before any channel of the pixel is changed.
   const grayAt = (i: number): number => {
     if (i % 3 === 0) gray = luma(data, i);
     return gray;
@@ -44,12 +47,13 @@ export function saturation(image: Pixels, factor: number): void {
   blend(image, grayAt, factor);
 }
 
+/** ImageEnhance.Sharpness; factor 1 changes nothing. */
 export function sharpness(image: Pixels, factor: number): void {
   const smooth = smoothed(image);
   blend(image, (i) => smooth[i] as number, factor);
 }
 
-/** Each pixel 5 and its eight neighbors 1 each, of 13; the border as it is. */
+/** ImageFilter.SMOOTH: weight 5/13 for a pixel and 1/13 for each of its eight neighbors; border pixels are copied. */
 function smoothed({ width, height, data }: Pixels): Uint8Array {
   const out = Uint8Array.from(data);
   const stride = 3 * width;
@@ -65,7 +69,7 @@ function smoothed({ width, height, data }: Pixels): Uint8Array {
   return out;
 }
 
-/** The channel's values through a table. */
+/** Maps the values of a channel with a table. */
 function through({ data }: Pixels, channel: number, table: (value: number) => number): void {
   const values = Uint8Array.from({ length: 256 }, (_, value) => table(value));
   for (let i = channel; i < data.length; i += 3) data[i] = values[data[i] as number] as number;
@@ -75,17 +79,18 @@ const everywhere = (image: Pixels, table: (value: number) => number): void => {
   for (let c = 0; c < 3; c++) through(image, c, table);
 };
 
+/** ImageOps.invert. */
 export const invert = (image: Pixels): void => everywhere(image, (value) => 255 - value);
 
-/** @param kept upper bits, 0 to 8 */
+/** ImageOps.posterize. @param kept number of upper bits that are kept, 0 to 8 */
 export const posterize = (image: Pixels, kept: number): void =>
   everywhere(image, (value) => (kept >= 8 ? value : value & ~(2 ** (8 - kept) - 1)));
 
-/** Inverts what is not below the threshold. */
+/** ImageOps.solarize: inverts values at or above the threshold. */
 export const solarize = (image: Pixels, threshold: number): void =>
   everywhere(image, (value) => (value < threshold ? value : 255 - value));
 
-/** Brightens what is below the threshold. */
+/** timm's SolarizeAdd: adds to values below the threshold. */
 export const solarizeAdd = (image: Pixels, { add, threshold = 128 }: { add: number; threshold?: number }): void =>
   everywhere(image, (value) => (value < threshold ? Math.min(255, value + add) : value));
 
@@ -95,6 +100,7 @@ function histogram({ data }: Pixels, channel: number): Uint32Array {
   return counts;
 }
 
+/** ImageOps.autocontrast. */
 export function autoContrast(image: Pixels): void {
   for (let c = 0; c < 3; c++) {
     const counts = histogram(image, c);
@@ -106,6 +112,7 @@ export function autoContrast(image: Pixels): void {
   }
 }
 
+/** ImageOps.equalize. */
 export function equalize(image: Pixels): void {
   for (let c = 0; c < 3; c++) {
     const counts = histogram(image, c);
@@ -123,14 +130,14 @@ export function equalize(image: Pixels): void {
   }
 }
 
-/** @param turn share of the circle, -0.5 to 0.5 */
+/** Shifts the hue, as torchvision's `adjust_hue` does. @param turn share of the color circle, −0.5 to 0.5 */
 export function hue({ data }: Pixels, turn: number): void {
   const shift = Math.trunc(turn * 255) & 255;
   for (let i = 0; i < data.length; i += 3) {
     const [r, g, b] = [data[i] as number, data[i + 1] as number, data[i + 2] as number];
     const [most, least] = [Math.max(r, g, b), Math.min(r, g, b)];
     if (most === least) continue;
-    // PIL's HSV has 8 bits each, and float32 on the way.
+    // Pillow's HSV has 8 bits per channel and is computed in float32.
     const color = (hueOf(r, g, b, most, most - least) + shift) & 255;
     const full = fround(Math.trunc(fround((most - least) / most) * 255) / 255);
     const place = fround((color * 6) / 255);
@@ -151,9 +158,7 @@ function hueOf(r: number, g: number, b: number, most: number, range: number): nu
   return Math.trunc(fround((sixths / 6 + 1) % 1) * 255);
 }
 
-// Color jitter: brightness, contrast, saturation and hue changed at random, in a random order, as torchvision does it.
-
-/** In place. */
+/** torchvision's ColorJitter, in place: random brightness, contrast, saturation and hue, in random order. */
 export function colorJitter(image: Pixels, strengths: ColorJitter, random: RandomStream): Pixels {
   const factor = (strength: number) => random.uniform(Math.max(0, 1 - strength), 1 + strength);
   const changes: [number | undefined, (strength: number) => void][] = [

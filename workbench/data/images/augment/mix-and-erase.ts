@@ -1,31 +1,32 @@
-// Which images of a batch are mixed and how: mixup (Zhang et al. 2018, arXiv 1710.09412) and cutmix (Yun et al. 2019,
-// arXiv 1905.04899) with timm's rules. Each image's partner is the one at the same place from the batch's other end. The
-// numbers only; pixels are mixed where they are.
+// Mixup (Zhang et al. 2018, arXiv 1710.09412), cutmix (Yun et al. 2019, arXiv 1905.04899) and random erasing (Zhong et al. 2017,
+// arXiv 1708.04896) with timm's rules. Mixup and cutmix are only drawn here; train/image-task.ts applies them to batches, where
+// image i is mixed with image n - 1 - i.
 
 import { RandomStream } from "../random.ts";
 import type { RandomErasing } from "../transform.ts";
 
 export interface MixSettings {
-  /** α of the Beta distribution that an image's share is drawn from; 0 for no mixup. Default 0 */
+  /** α of mixup's Beta distribution; 0 for no mixup. Default 0 */
   mixup?: number;
-  /** α of cutmix; 0 for none. Default 0 */
+  /** α of cutmix's Beta distribution; 0 for no cutmix. Default 0 */
   cutmix?: number;
-  /** chance that a batch is mixed at all. Default 1 */
+  /** probability that a batch is mixed. Default 1 */
   probability?: number;
-  /** chance of cutmix where both may be. Default 0.5 */
+  /** probability of cutmix if both are enabled. Default 0.5 */
   switching?: number;
 }
 
-/** What a batch is mixed by; nothing: it stays. `share` is each image's own part of its target. */
+/** How a batch is mixed. `share` is the weight of an image's own label in its target; its partner has the rest. */
 export type Mix =
   | { kind: "mixup"; share: number }
   | {
       kind: "cutmix";
       share: number;
-      /** rows top … bottom - 1 and columns left … right - 1 come from the partner */
+      /** rows top … bottom − 1 and columns left … right − 1 are taken from the partner */
       box: { top: number; bottom: number; left: number; right: number };
     };
 
+/** Draws how a batch is mixed. @returns undefined if it is not mixed */
 export function drawMix(
   { mixup = 0, cutmix = 0, probability = 1, switching = 0.5 }: MixSettings,
   { size, seed }: { size: number; seed: number },
@@ -37,7 +38,7 @@ export function drawMix(
   return cuts ? cut(share, size, random) : { kind: "mixup", share };
 }
 
-/** A square of 1 - share of the area about a random center; what is outside the image is lost, and the share follows. */
+/** Draws a square of area 1 − share around a random center, clips it to the image, and corrects the share accordingly. */
 function cut(share: number, size: number, random: RandomStream): Mix {
   const half = Math.floor(Math.trunc(size * Math.sqrt(1 - share)) / 2);
   const [y, x] = [random.integer(0, size - 1), random.integer(0, size - 1)];
@@ -47,12 +48,12 @@ function cut(share: number, size: number, random: RandomStream): Mix {
   return { kind: "cutmix", share: 1 - area / (size * size), box };
 }
 
-// Random erasing (Zhong et al. 2017, arXiv 1708.04896) with timm's rules: a rectangle of a normalized image becomes noise
-// or the mean.
-
 const ATTEMPTS = 10;
 
-/** @param image size · size · 3, changed in place */
+/**
+ * Random erasing: replaces a random rectangle with normal noise or the mean, in place.
+ * @param image (size, size, 3), normalized
+ */
 export function erase(
   image: Float32Array,
   { size, probability = 0.25, fill = "pixel", area = [0.02, 1 / 3], aspect = 0.3 }: RandomErasing & { size: number },

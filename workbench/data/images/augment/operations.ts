@@ -1,5 +1,5 @@
-// The operations of AutoAugment (Cubuk et al. 2018, arXiv 1805.09501) and RandAugment (arXiv 1909.13719), and what a
-// magnitude from 0 to 10 means in each, as in timm.
+// The operations of AutoAugment (Cubuk et al. 2018, arXiv 1805.09501) and RandAugment (Cubuk et al. 2019, arXiv 1909.13719), with
+// timm's mapping of a magnitude from 0 to 10 to the parameters of each.
 
 import type { Pixels } from "../pixels.ts";
 import type { RandomStream } from "../random.ts";
@@ -19,9 +19,9 @@ import {
 
 export interface AugmentContext {
   random: RandomStream;
-  /** of shears, rotations and shifts; `random`: either, drawn each time */
+  /** interpolation of shears, rotations and translations; `random`: drawn for each operation */
   interpolation: AffineOptions["interpolation"] | "random";
-  /** what comes from outside the image, 0 to 255 */
+  /** color of pixels from outside of the image, 0 to 255 */
   fill: readonly [number, number, number];
 }
 
@@ -31,7 +31,7 @@ const SHEAR = 0.3;
 const SHIFT = 0.45;
 const DEGREES = 30;
 
-/** In place, or a new image. @param magnitude 0 to 10 */
+/** Changes an image in place or returns a new one. @param magnitude 0 to 10 */
 type Operation = (image: Pixels, magnitude: number, context: AugmentContext) => Pixels;
 
 const share = (magnitude: number): number => magnitude / MOST_MAGNITUDE;
@@ -55,11 +55,11 @@ const moved =
     return transformed(image, affine, { interpolation, fill });
   };
 
-/** Factor 0.1 to 1.9, 1 being no change; a small magnitude is a strong change as much as a large one. */
+/** Enhancement by a factor from 0.1 to 1.9; magnitude 5 changes nothing. */
 const enhanced = (enhance: (image: Pixels, factor: number) => void): Operation =>
   inPlace((image, magnitude) => enhance(image, 0.1 + 1.8 * share(magnitude)));
 
-/** Factor 1 less or more by up to 0.9. */
+/** Enhancement by a factor of 1 ± up to 0.9, increasing with the magnitude. */
 const enhancedIncreasing = (enhance: (image: Pixels, factor: number) => void): Operation =>
   inPlace((image, magnitude, context) => enhance(image, Math.max(0.1, 1 + eitherWay(0.9 * share(magnitude), context))));
 
@@ -68,11 +68,11 @@ const OPERATIONS = {
   equalize: inPlace(equalize),
   invert: inPlace(invert),
   rotate: moved((image, magnitude, context) => rotation(image, eitherWay(DEGREES * share(magnitude), context))),
-  /** 0 to 4 bits are kept: the smaller the magnitude, the stronger */
+  /** keeps 0 to 4 bits: smaller magnitudes are stronger */
   posterize: inPlace((image, magnitude) => posterize(image, Math.trunc(4 * share(magnitude)))),
-  /** 4 to 0 bits are kept */
+  /** keeps 4 to 0 bits */
   posterizeIncreasing: inPlace((image, magnitude) => posterize(image, 4 - Math.trunc(4 * share(magnitude)))),
-  /** 4 to 8 bits are kept, as in AutoAugment's paper */
+  /** keeps 4 to 8 bits, as in AutoAugment's paper */
   posterizeOriginal: inPlace((image, magnitude) => posterize(image, 4 + Math.trunc(4 * share(magnitude)))),
   solarize: inPlace((image, magnitude) => solarize(image, Math.trunc(256 * share(magnitude)))),
   solarizeIncreasing: inPlace((image, magnitude) => solarize(image, 256 - Math.trunc(256 * share(magnitude)))),
@@ -107,7 +107,7 @@ const OPERATIONS = {
 
 export type OperationName = keyof typeof OPERATIONS;
 
-/** The image may be changed in place; what is returned counts. */
+/** Applies an operation. The image may be changed in place; use the returned one. */
 export function augmented(
   image: Pixels,
   { operation, magnitude }: { operation: OperationName; magnitude: number },

@@ -1,6 +1,6 @@
-// The policies that AutoAugment found (Cubuk et al. 2018, arXiv 1805.09501, tables 7 and 9): pairs of operations, each with
-// its probability and its magnitude of 10.
+// AutoAugment (Cubuk et al. 2018, arXiv 1805.09501) and RandAugment (Cubuk et al. 2019, arXiv 1909.13719) with timm's rules.
 
+/** AutoAugment's policies (tables 7 and 9 of the paper): pairs of operations with their probability and magnitude, 0 to 10. */
 import type { Pixels } from "../pixels.ts";
 import type { RandAugmentSettings } from "../transform.ts";
 import { type AugmentContext, augmented, MOST_MAGNITUDE, type OperationName } from "./operations.ts";
@@ -62,12 +62,9 @@ export const POLICIES = {
   ],
 } as const;
 
-export type PolicyName = keyof typeof POLICIES;
+type PolicyName = keyof typeof POLICIES;
 
-// AutoAugment (Cubuk et al. 2018, arXiv 1805.09501, appendix): of 25 pairs of operations one is drawn for each image,
-// each of the two done with its probability. Magnitudes mean what they mean in the paper.
-
-/** The paper's names. */
+/** Operations by the paper's names. */
 const NAMES: Record<string, OperationName> = {
   AutoContrast: "autoContrast",
   Brightness: "brightness",
@@ -96,7 +93,7 @@ const PARSED: Record<PolicyName, Step[][]> = {
   cifar10: POLICIES.cifar10.map(stepsOf),
 };
 
-/** `Rotate 0.7 2 + TranslateX 0.3 9`; operations without a magnitude have none. */
+/** Parses a pair such as `Rotate 0.7 2 + TranslateX 0.3 9`; some operations have no magnitude. */
 function stepsOf(pair: string): Step[] {
   return pair.split(" + ").map((step) => {
     const [name = "", probability, magnitude = "0"] = step.split(" ");
@@ -104,6 +101,7 @@ function stepsOf(pair: string): Step[] {
   });
 }
 
+/** AutoAugment: draws one of 25 pairs of operations and applies each of the two with its probability. */
 export function autoAugment(image: Pixels, policy: PolicyName, context: AugmentContext): Pixels {
   let changed = image;
   for (const { operation, probability, magnitude } of context.random.pick(PARSED[policy])) {
@@ -112,9 +110,7 @@ export function autoAugment(image: Pixels, policy: PolicyName, context: AugmentC
   return changed;
 }
 
-// RandAugment (Cubuk et al. 2019, arXiv 1909.13719) as timm's `rand-m9-mstd0.5`: some operations drawn from fifteen, each
-// done half of the time, with a magnitude drawn about the one that is set.
-
+/** RandAugment's operations. */
 const DRAWN: readonly OperationName[] = [
   "autoContrast",
   "equalize",
@@ -133,7 +129,7 @@ const DRAWN: readonly OperationName[] = [
   "translateY",
 ];
 
-/** Those of which a greater magnitude is a stronger change. */
+/** Variants for which a larger magnitude is a stronger change (timm's `inc1`). */
 const INCREASING: Partial<Record<OperationName, OperationName>> = {
   posterize: "posterizeIncreasing",
   solarize: "solarizeIncreasing",
@@ -143,6 +139,10 @@ const INCREASING: Partial<Record<OperationName, OperationName>> = {
   sharpness: "sharpnessIncreasing",
 };
 
+/**
+ * RandAugment; the defaults are timm's `rand-m9-mstd0.5`. Draws operations uniformly, applies each with the given
+ * probability, and draws its magnitude from a normal distribution.
+ */
 export function randAugment(
   image: Pixels,
   { operations = 2, magnitude = 9, deviation = 0.5, probability = 0.5, increasing = false }: RandAugmentSettings,

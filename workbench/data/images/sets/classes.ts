@@ -1,34 +1,38 @@
-// The classes of an image set from what its labels are: numbers of declared classes, plain numbers, or names.
+// Labels and names of the classes of an image set.
+//
+// If labels are numbers, they are used as they are. If they are names, the labels are their positions in the classes of the model or
+// of another split if given, else in the classes that the data set declares, else in the sorted names: as numbers if the names are
+// 0 … n − 1, else as text, as torchvision's ImageFolder does.
 
 import { Buffer } from "node:buffer";
 import { DataError, listed } from "../../errors.ts";
 import type { ImageSet } from "../types.ts";
 import type { RawLabel } from "./parquet-columns.ts";
 
-export interface Labels {
+interface Labels {
   labels: Int32Array<ArrayBuffer>;
   classes: readonly string[];
   declared: boolean;
-  /** what decided on the numbers, where it is not the order of text or the data set */
+  /** what determined the labels, if neither the data set nor the order of the names as text */
   classOrder?: "number" | undefined;
 }
 
-export interface LabelsOptions {
-  /** in the order of their numbers, where the data set says it */
+interface LabelsOptions {
+  /** names of the classes by label, if the data set declares them */
   declared: readonly string[] | undefined;
-  /** in the order of their numbers, where labels are names of another split's or a model's classes */
+  /** names of the classes by label, of another split or a model */
   wanted: readonly string[] | undefined;
-  /** the names of the whole set, where `raw` is only some of it. Default those in `raw` */
+  /** names in the whole set, if `raw` is a part of it. Default: the names in `raw` */
   names?: readonly string[] | undefined;
-  /** how classes are numbered that are names, whatever the data set says */
+  /** order of classes that are names; overrides the data set */
   order?: ClassOrder | undefined;
-  /** how messages name the data set */
+  /** name of the data set in messages */
   dataset: string;
-  /** how they name image i */
+  /** name of image i in messages */
   nameOf(i: number): string;
 }
 
-/** @throws DataError on a label that is no class, and on an order of numbers */
+/** Labels of a set. @throws DataError if a label is not one of the classes, or an order is given for numbers */
 export function labelsOf(raw: readonly RawLabel[], options: LabelsOptions): Labels {
   const { declared, wanted, order, dataset, nameOf } = options;
   const names = raw.filter((label) => typeof label === "string");
@@ -40,13 +44,13 @@ export function labelsOf(raw: readonly RawLabel[], options: LabelsOptions): Labe
   }
   if (names.length > 0) throw new DataError(dataset, "some of its labels are numbers and some are names");
   if (order !== undefined && wanted === undefined) {
-    throw new DataError(dataset, "its labels are numbers, which have no other order; leave out --class-order");
+    throw new DataError(dataset, "its labels are numbers, which cannot be reordered; leave out --class-order");
   }
   const numbers = raw as readonly number[];
   const least = numbers.findIndex((label) => label < 0);
   if (least >= 0) {
     const label = numbers[least];
-    throw new DataError(nameOf(least), `has label ${label}: this split has no labels; choose one that has`);
+    throw new DataError(nameOf(least), `has label ${label}, so this split has no labels; choose one that has`);
   }
   const most = numbers.reduce((sofar, label) => Math.max(sofar, label), -1);
   const classes = declared ?? Array.from({ length: most + 1 }, (_, i) => String(i));
@@ -71,27 +75,25 @@ function unknown(image: string, label: RawLabel, classes: readonly string[]): ne
   );
 }
 
-// Which number a class has, where a data set has only its name: by the model's labels, else by the name where names are the
-// numbers 0 … n - 1, else by the order of text, as torchvision's ImageFolder has it.
-
 export const CLASS_ORDERS = ["text", "number"] as const;
 export type ClassOrder = (typeof CLASS_ORDERS)[number];
 
-export interface OrderedClasses {
-  /** in the order of their numbers */
+interface OrderedClasses {
+  /** names by label */
   classes: string[];
-  /** whether there may be no others; numbers with gaps may lack the last ones too */
+  /** false if there may be more classes: names that are numbers with gaps may lack the last ones too */
   declared: boolean;
-  /** what decided, where it is not the order of text */
+  /** set if the classes are not in the order of text */
   classOrder?: "number";
 }
 
 /**
- * @param names each once or more often
- * @param options.order asked for. Default `number` where the names are 0 … n - 1, else `text`
- * @throws DataError when they are asked to be numbers and are none
+ * Orders names of classes.
+ * @param names may contain duplicates
+ * @param options.order Default `number` if the names are 0 … n − 1, else `text`
+ * @throws DataError if `order` is `number` and a name is not a number
  */
-export function orderedClasses(
+function orderedClasses(
   names: readonly string[],
   { order, dataset }: { order?: ClassOrder | undefined; dataset: string },
 ): OrderedClasses {
@@ -101,7 +103,7 @@ export function orderedClasses(
   if (order === "text" || (order === undefined && !isCount)) return text;
   const other = sorted.find((name) => !isNumber(name));
   if (other !== undefined) {
-    throw new DataError(dataset, `class ${JSON.stringify(other)} is no number; take another --class-order than number`);
+    throw new DataError(dataset, `class ${JSON.stringify(other)} is not a number; use --class-order text`);
   }
   const most = sorted.reduce((most, name) => Math.max(most, Number(name)), -1);
   const classes = Array.from({ length: most + 1 }, (_, i) => String(i));
@@ -109,27 +111,26 @@ export function orderedClasses(
   return isText ? text : { classes, declared: isCount, classOrder: "number" };
 }
 
-/** Without leading zeros: `01` and `1` would be the same. Classes beyond a million are a mistake. */
+/** Without leading zeros, as `01` and `1` would be equal, and below a million. */
 const isNumber = (name: string): boolean => /^(0|[1-9]\d{0,5})$/.test(name);
 
-/** Each once, by code points, as Python sorts. */
+/** Distinct names, sorted by code points as in Python. */
 export const sortedNames = (names: readonly string[]): string[] =>
   [...new Set(names)].sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
 
-// Whether a set's classes are those of a network's head.
-
-export interface ExpectClassesOptions {
-  /** of the head */
+interface ExpectClassesOptions {
+  /** outputs of the head */
   classes: number;
-  /** only the first so many images are looked at. Default all */
+  /** number of images whose labels are checked. Default: all */
   limit?: number;
-  /** what to do, for the error */
+  /** advice at the end of the error message */
   advice?: string;
 }
 
 /**
- * A set that names no classes may lack the last ones.
- * @throws DataError when the set has other classes
+ * Checks that the classes of a set are those of a model's head. If a set declares no classes, its labels must be below the
+ * number of classes of the head.
+ * @throws DataError if they are not
  */
 export function expectClasses(
   images: ImageSet,
@@ -149,13 +150,12 @@ export function expectClasses(
   }
 }
 
-// Classes of a set under other numbers: those that a model has for the same names. A folder that lacks some classes, or a
-// data set that lists them in another order, would else be scored against the wrong ones.
-
 /**
- * @param names of a model's classes, in the order of their numbers
- * @returns the set with the model's classes, where all of its own are among them; else as it is: other names may mean the
- *   same classes, such as ImageNet's `n01440764` and `tench`, and a name that is there twice says nothing
+ * Relabels a set with a model's labels for classes of the same names, so that a folder that lacks some classes, or lists them
+ * in another order, is scored correctly.
+ * @param names names of the model's classes by label
+ * @returns the relabeled set if all of its classes are among the model's, else the set itself: other names may mean the
+ *   same classes, such as ImageNet's `n01440764` and `tench`. Duplicate names are not matched.
  */
 export function numberedAs(images: ImageSet, names: readonly string[] | undefined): ImageSet {
   if (names === undefined || !images.declared) return images;

@@ -1,14 +1,14 @@
-// The images of one parquet file as a file of their own: their bytes one after the other, then where each begins. Parquet
-// can only be read a row group at a time, some hundred images; training reads one here, one there, in any thread. Costs
-// the images' size on the disk once more; made once, whole or not at all.
+// Image files: the images of one parquet file, extracted for random access. Parquet files can only be read by row groups of some
+// hundred images, while training reads single images in any order and thread. An image file takes as much disk space as the
+// images. It is written atomically, once.
 //
-//   bytes        of all images
-//   offsets      float64, little-endian, one more than there are images
+//   bytes        concatenated bytes of all images
+//   offsets      float64, little-endian, number of images + 1
 //   check        CRC-32 of the offsets, uint32
-//   count        of images, uint32
+//   count        number of images, uint32
 //   mark         8 bytes
 //
-// The images are not summed up: reading them all would take minutes, and a damaged one is noticed when it is decoded.
+// The images have no checksum: verifying it would take minutes, and a damaged image is noticed when it is decoded.
 
 import { mkdir } from "node:fs/promises";
 import { dirname } from "node:path";
@@ -22,10 +22,10 @@ export const IMAGE_FILE_FORMAT = 1;
 const MARK = new TextEncoder().encode("gblrimg1");
 const TRAILER_BYTES = 8 + MARK.length;
 
-/** Where each image begins, and where the last one ends. */
+/** Offset of each image, and the end of the last one, bytes. */
 export type ImageOffsets = Float64Array<ArrayBuffer>;
 
-/** @returns nothing where there is no such file, or no whole one: it is made anew */
+/** Reads the offsets of an image file. @returns undefined if the file does not exist or is damaged */
 export async function readImageOffsets(path: string): Promise<ImageOffsets | undefined> {
   try {
     const source = await openFile(path, (problem, options) => new DataError(path, problem, options));
@@ -49,15 +49,15 @@ export async function readImageOffsets(path: string): Promise<ImageOffsets | und
   }
 }
 
-export interface ImageFileWriter {
+interface ImageFileWriter {
   append(images: readonly Uint8Array[]): Promise<void>;
-  /** puts the file in its place */
+  /** completes the file and moves it to its path */
   commit(): Promise<ImageOffsets>;
-  /** removes what was written, unless it is in its place */
+  /** removes what was written, unless it was committed */
   discard(): Promise<void>;
 }
 
-/** @throws DataError, as what it returns does, when the file cannot be written */
+/** Writes an image file. @throws DataError if the file cannot be written; so do the methods of the writer */
 export async function writeImageFile(path: string): Promise<ImageFileWriter> {
   const orFailed = <T>(work: Promise<T>): Promise<T> =>
     work.catch((error: unknown) => {

@@ -1,5 +1,5 @@
-// Images as plain files: a folder a split, in it a folder a class, in it the images, at any depth, as ImageNet is unpacked.
-// Without folders of splits all is `train`. Links are followed. Which number a class has is class-order.ts's.
+// Image sets of plain files, laid out as torchvision's ImageFolder: a folder per split, in it a folder per class, in it the images
+// at any depth. Without folders of splits everything is `train`. Symbolic links are followed. classes.ts numbers the classes.
 
 import { join } from "node:path";
 import { conventionalSplit, isSplitName } from "../../dataset/conventions.ts";
@@ -7,20 +7,19 @@ import { entriesOf, leadsBack, walk } from "../../dataset/folder.ts";
 import { DataError, listed } from "../../errors.ts";
 import type { ImagePlace, ImageSet, OpenImagesOptions } from "../types.ts";
 import { labelsOf, sortedNames } from "./classes.ts";
-import { readPlace } from "./image-set.ts";
 
 const IMAGE = /^[^.].*\.(jpe?g|png|webp|gif|tiff?|avif|bmp)$/i;
 
-export interface ClassFolder {
+interface ClassFolder {
   /** name of the class */
   name: string;
-  /** below the data set's folder, with `/` */
+  /** path relative to the data set's folder */
   path: string;
-  /** paths of its images below it, folder by folder, sorted */
+  /** sorted paths of its images, relative to it */
   images: string[];
 }
 
-export interface SplitFolders {
+interface SplitFolders {
   config: string;
   split: string;
   classes: ClassFolder[];
@@ -29,11 +28,15 @@ export interface SplitFolders {
 interface FoldersOptions {
   config?: string | undefined;
   split: string;
-  /** images beside the folders of classes, or without any, are found too. Default false */
+  /** also find images that are in no class's folder. Default false */
   unlabeled?: boolean | undefined;
 }
 
-/** @returns nothing where the data set is not made of folders of images; @throws DataError on an unknown split of one that is */
+/**
+ * Finds the folders of a split.
+ * @returns undefined if the data set does not consist of folders of images
+ * @throws DataError if it does, but has no such split
+ */
 export async function foldersOf(
   dataset: string,
   { config = "default", split, unlabeled = false }: FoldersOptions,
@@ -52,7 +55,7 @@ export async function foldersOf(
       const classes = await classesIn(dataset, `${base}${found}/`);
       if (classes.length > 0) return { ...chosen, classes };
     } else if (splits.length > 0 && (await classesIn(dataset, `${base}${splits[0]}/`)).length > 0) {
-      throw new DataError(dataset, `has no split ${JSON.stringify(split)}; there is ${listed(splits)}`);
+      throw new DataError(dataset, `has no split ${JSON.stringify(split)}; available: ${listed(splits)}`);
     }
   }
   const base = chosen.split === "train" ? await classesBase(dataset, plain) : undefined;
@@ -60,7 +63,10 @@ export async function foldersOf(
   return classes.length > 0 ? { ...chosen, classes } : undefined;
 }
 
-/** Which of these folders holds those of classes. The inner one alone in the outer one is no class, nor is one of splits. */
+/**
+ * Finds the folder that contains the classes, among the data set's folder and `data/`. A single folder `data/` is not a class,
+ * and neither is a folder that contains splits.
+ */
 async function classesBase(dataset: string, [outer, inner]: readonly string[]): Promise<string | undefined> {
   if (outer === undefined) return undefined;
   const names = await foldersIn(dataset, outer);
@@ -69,14 +75,14 @@ async function classesBase(dataset: string, [outer, inner]: readonly string[]): 
   return outer;
 }
 
-/** In the order of text; none where there is no such folder. */
+/** Sorted names of the folders in a folder; empty if it does not exist. */
 async function foldersIn(dataset: string, below: string): Promise<string[]> {
   return sortedNames((await entriesOf(join(dataset, below)).catch(() => NONE)).folders);
 }
 
 const NONE = { folders: [], files: [] };
 
-/** All images, those that lie in no class's folder too. */
+/** The class folders, and the images in no class's folder as one more. */
 async function imagesIn(dataset: string, below: string): Promise<ClassFolder[]> {
   const classes = await classFoldersIn(dataset, below);
   const path = below.replace(/\/$/, "");
@@ -90,7 +96,7 @@ async function classFoldersIn(dataset: string, below: string): Promise<ClassFold
   for (const name of await foldersIn(dataset, below)) {
     const path = `${below}${name}`;
     if (await leadsBack(join(dataset, path))) continue;
-    // A class without images keeps its number.
+    // A class without images keeps its label.
     classes.push({ name, path, images: await imagesBelow(join(dataset, path)) });
   }
   return classes.some(({ images }) => images.length > 0) ? classes : [];
@@ -106,8 +112,7 @@ async function imagesBelow(folder: string): Promise<string[]> {
 
 const isImage = (name: string): boolean => IMAGE.test(name);
 
-// An image set over plain files.
-
+/** The image set of folders of classes. @throws DataError if there are no images */
 export function folderImages(
   dataset: string,
   { config, split, classes: folders }: SplitFolders,
@@ -117,7 +122,7 @@ export function folderImages(
   for (const { images } of folders) starts.push((starts.at(-1) as number) + images.length);
   const whole = starts.at(-1) as number;
   const length = Math.min(limit, whole);
-  // The first ones would all be of the first classes.
+  // With a limit, images are evenly spaced; the first ones would all be of the first classes.
   const check = (i: number) => {
     if (Number.isInteger(i) && i >= 0 && i < length) return Math.floor((i * whole) / length);
     throw new RangeError(`image ${i}: there are ${length}`);
@@ -156,7 +161,6 @@ export function folderImages(
     label: (i) => labels[folderOf(check(i))] as number,
     place,
     nameOf,
-    bytes: async (i) => readPlace(place(i)),
     close: async () => {},
   };
 }

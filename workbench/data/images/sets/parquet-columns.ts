@@ -1,4 +1,5 @@
-// Which columns of a parquet file are images and classes, and the values in them.
+// The columns of images and labels in parquet files: which they are, their values, and the names of the classes that a data set
+// declares.
 
 import type { DecodedArray } from "hyparquet";
 import { z } from "zod";
@@ -12,7 +13,7 @@ const LABEL_NAMES = ["label", "labels", "fine_label"];
 
 export interface ImageColumns {
   image: string;
-  /** none where classes are not looked at */
+  /** undefined if classes are ignored */
   label?: string | undefined;
 }
 
@@ -22,7 +23,7 @@ interface ColumnsOptions {
   unlabeled?: boolean | undefined;
 }
 
-/** @throws DataError, with what there is, when there are none, or not those asked for */
+/** Chooses the columns. @throws DataError if there are none, or not the requested ones; the message lists the columns */
 export function imageColumns(
   { path, columns }: ParquetFile,
   { imageColumn, labelColumn, unlabeled = false }: ColumnsOptions,
@@ -31,29 +32,33 @@ export function imageColumns(
   const images = columns.filter(holdsImages).map(({ element }) => element.name);
   const asked = [imageColumn, labelColumn].find((name) => name !== undefined && !names.includes(name));
   if (asked !== undefined)
-    throw new DataError(path, `has no column ${JSON.stringify(asked)}; there is ${listed(names)}`);
+    throw new DataError(path, `has no column ${JSON.stringify(asked)}; available: ${listed(names)}`);
   const image = imageColumn ?? IMAGE_NAMES.find((name) => images.includes(name)) ?? images[0];
   if (image === undefined || !images.includes(image)) {
-    const what = image === undefined ? "has no column of images" : `column ${JSON.stringify(image)} holds no images`;
-    throw new DataError(path, `${what}, {bytes, path}; there is ${listed(names)}`);
+    const what =
+      image === undefined ? "has no column of images" : `column ${JSON.stringify(image)} does not contain images`;
+    throw new DataError(path, `${what}, {bytes, path}; available: ${listed(names)}`);
   }
   if (unlabeled) return { image };
   const label = labelColumn ?? LABEL_NAMES.find((name) => names.includes(name));
   if (label === undefined) {
     const wanted = LABEL_NAMES.join(", ");
-    throw new DataError(path, `has no column of classes (${wanted}); name one of ${listed(names)}`);
+    throw new DataError(
+      path,
+      `has no column of labels (${wanted}); choose one of ${listed(names)} with --label-column`,
+    );
   }
   return { image, label };
 }
 
-/** A pair of bytes and path, or bytes alone. */
+/** Whether a column contains images: structs with bytes and path, or bytes. */
 function holdsImages({ element, children }: ParquetColumn): boolean {
   if (children.length > 0) return children.some((child) => child.element.name === "bytes");
   const isText = element.converted_type === "UTF8" || element.logical_type?.type === "STRING";
   return element.type === "BYTE_ARRAY" && !isText;
 }
 
-/** A row without bytes gives an empty image, which is named when it is met. */
+/** Encoded images of a column's values. A row without bytes becomes an empty image, which is reported when it is decoded. */
 export function imageBytes(values: DecodedArray): Uint8Array[] {
   return Array.from({ length: values.length }, (_, i) => {
     const value: unknown = values[i];
@@ -65,7 +70,7 @@ export function imageBytes(values: DecodedArray): Uint8Array[] {
 
 export type RawLabel = number | string;
 
-/** @throws DataError when a row has no label, or one that is neither a number nor a name */
+/** Labels of a column's values. @throws DataError if a row has no label, or one that is neither a number nor a name */
 export function rawLabels(
   values: DecodedArray,
   { path, column, rowStart }: { path: string; column: string; rowStart: number },
@@ -76,12 +81,9 @@ export function rawLabels(
     if (typeof value === "string" || (typeof value === "number" && Number.isInteger(value))) return value;
     const held =
       value === null || value === undefined ? "nothing" : typeof value === "object" ? "an object" : `a ${typeof value}`;
-    throw new DataError(path, `row ${rowStart + i}: column ${JSON.stringify(column)} holds ${held}, no class`);
+    throw new DataError(path, `row ${rowStart + i}: column ${JSON.stringify(column)} contains ${held}, not a label`);
   });
 }
-
-// Which classes a data set says it has: in its README (`dataset_info`), or in what Hugging Face's `datasets` writes into
-// parquet files. Names are in the order of their numbers.
 
 const Name = z.union([z.string(), z.number(), z.boolean()]).transform(String);
 const Names = z.union([z.array(Name), z.record(z.string(), Name).transform(inOrder)]);
@@ -91,7 +93,7 @@ const Feature = z.looseObject({
 });
 const Info = z.looseObject({
   config_name: z.string().default("default"),
-  // Other features are of other forms.
+  // Features of other types have other forms.
   features: z.array(z.unknown()).default([]),
 });
 const FrontMatter = z.looseObject({
@@ -106,7 +108,10 @@ function inOrder(names: Record<string, string>): string[] {
     .map(([, name]) => name);
 }
 
-/** @returns nothing where the README does not name the classes of the column */
+/**
+ * Names of the classes of a column by label, from `dataset_info` in the README.
+ * @returns undefined if the README does not declare them
+ */
 export function namesInReadme(
   readme: string,
   { file, config, column }: { file: string; config: string; column: string },
@@ -120,7 +125,11 @@ export function namesInReadme(
   return undefined;
 }
 
-/** @param entries of the parquet file's metadata */
+/**
+ * Names of the classes of a column by label, from the metadata that Hugging Face's `datasets` writes into parquet files.
+ * @param entries key-value metadata of the parquet file
+ * @returns undefined if the metadata do not declare them
+ */
 export function namesInParquet(
   entries: readonly { key: string; value?: string | undefined }[] | undefined,
   column: string,

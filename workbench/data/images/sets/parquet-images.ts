@@ -1,5 +1,5 @@
-// An image set over parquet files: the images of each are taken out once, into a file of their own in the cache; labels
-// are read each time, they are a small column.
+// Image sets of parquet files. The images of each file are extracted once, into an image file in the cache; labels are a small
+// column and are read each time.
 
 import { createHash } from "node:crypto";
 import { readlink, stat } from "node:fs/promises";
@@ -11,7 +11,6 @@ import { DataError } from "../../errors.ts";
 import type { ImagePlace, ImageSet, ImagesEvent, OpenImagesOptions } from "../types.ts";
 import { labelsOf } from "./classes.ts";
 import { IMAGE_FILE_FORMAT, type ImageOffsets, readImageOffsets, writeImageFile } from "./image-file.ts";
-import { readPlace } from "./image-set.ts";
 import {
   type ImageColumns,
   imageBytes,
@@ -24,15 +23,16 @@ import {
 
 /** The images of one parquet file. */
 interface Part {
-  /** below the data set's folder */
+  /** path of the parquet file, relative to the data set's folder */
   name: string;
-  /** with the images */
+  /** path of the image file */
   file: string;
   offsets: ImageOffsets;
-  /** number of its first image in the set */
+  /** index of its first image in the set */
   first: number;
 }
 
+/** Opens the image set of some parquet files. @throws DataError as `openImages` does */
 export async function* parquetImages(
   { config, split, files }: SplitFiles,
   options: OpenImagesOptions & { readme: string | undefined },
@@ -66,7 +66,7 @@ export async function* parquetImages(
       await file.close();
     }
   }
-  // Names are numbered by all that were read: the first few may lack some.
+  // All names that were read determine the labels, also those beyond the limit.
   const names = raw.filter((label) => typeof label === "string");
   if (raw.length > limit) raw.length = limit;
   if (raw.length === 0) throw new DataError(dataset, `has no images in split ${JSON.stringify(split)}: it has no rows`);
@@ -90,12 +90,11 @@ export async function* parquetImages(
     label: (i) => labels[checked(i, labels.length)] as number,
     place,
     nameOf,
-    bytes: async (i) => readPlace(place(i)),
     close: async () => {},
   };
 }
 
-/** Of all rows, in their order; without a column all are of class 0. */
+/** Yields the label of each row; without a column, 0 for each image. */
 async function* labelsIn(file: ParquetFile, column: string | undefined, images: number): AsyncGenerator<RawLabel> {
   if (column === undefined) {
     for (let i = 0; i < images; i++) yield 0;
@@ -159,14 +158,17 @@ async function* takeOut(
 
 const TAIL_BYTES = 65_536;
 
-/** What tells a file from another without reading a hundred gigabytes: its blob's name, else its size, time and end. */
+/**
+ * Identifies the content of a file without reading all of it: by its blob's name if it is a link to one, else by its size, time
+ * of modification and last bytes.
+ */
 async function quickIdentity(path: string): Promise<Record<string, unknown>> {
   const blob = await readlink(path).catch(() => undefined);
   if (blob !== undefined && basename(dirname(blob)) === "blobs") return { blob: basename(blob) };
   const { size, mtimeMs } = await stat(path);
   const source = await openFile(path, (problem, options) => new DataError(path, problem, options));
   try {
-    // Sizes and places of all pages, and often their checksums, are in the end of a parquet file.
+    // The end of a parquet file contains sizes, offsets and often checksums of all pages.
     const tail = createHash("sha256");
     for await (const chunk of chunksOf(source, { start: Math.max(0, size - TAIL_BYTES), end: size }))
       tail.update(chunk);

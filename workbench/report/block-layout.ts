@@ -1,5 +1,6 @@
-// The block layout of a GBLR matrix: which span of rows and columns each live block covers, from the spans of a packed matrix
-// or from the widths and locations of a trainable one, and how many blocks cover each entry. Plain numbers, no tensors.
+// The block layout of a GBLR matrix: which span of rows and columns each live block covers, from the spans of a packed
+// matrix or from the widths and locations of a trainable one, and how many blocks cover each entry. Plain numbers, no
+// tensors.
 
 import { type Span, spansOf } from "../gblr/widths.ts";
 
@@ -27,11 +28,12 @@ export function layoutOfSpans(spans: Int32Array, { nIn, nOut }: { nIn: number; n
 }
 
 /**
- * Yields the number of blocks over each entry, one row of the matrix at a time. Takes O(B + n_in) memory, because a file of
- * some kilobytes can describe a matrix of gigabytes. The same array is yielded every time.
+ * Yields the number of blocks over each entry, one row of the matrix at a time. Takes O(B + n_in) memory, because a
+ * file of some kilobytes can describe a matrix of gigabytes. The same array is yielded every time.
  */
 export function* overlapRows({ nIn, nOut, ...spans }: BlockLayout): Generator<Int32Array> {
-  // A block adds 1 at its first column and subtracts 1 after its last one, in all of its rows. Running sums give the counts.
+  // A block adds 1 at its first column and subtracts 1 after its last one, in all of its rows. Running sums give the
+  // counts.
   const events = spanEvents({ nIn, nOut, ...spans });
   const changes = new Int32Array(nIn + 1);
   const counts = new Int32Array(nIn);

@@ -1,5 +1,5 @@
-// Describes the linear layers of a model: shape, structure, cost and blocks of each, and totals. Reads spans, widths and
-// locations, never the weights. `gblr inspect --json` prints the `Inspection`.
+// Describes the linear layers of a model: shape, structure, cost and blocks of each, and totals. Reads spans, widths
+// and locations, never the weights. `gblr inspect --json` prints the `Inspection`.
 
 import { checkModel, type ModelLayers, openModel, type StoredLayer } from "../../hub/model-folder/index.ts";
 import { eachOf } from "../../hub/request/emitting.ts";

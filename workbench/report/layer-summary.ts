@@ -93,8 +93,8 @@ export function blockCost({ lengthIn, lengthOut }: BlockLayout, rank = 1): numbe
 }
 
 /**
- * Multiply-adds per row of input of a layer stored as factors, from the shapes of the factors. Monarch and block low rank
- * have `first` (n_in, r, J) and `second` (n_out, K, r), with blocks padded to one size. Other structures cost one
+ * Multiply-adds per row of input of a layer stored as factors, from the shapes of the factors. Monarch and block low
+ * rank have `first` (n_in, r, J) and `second` (n_out, K, r), with blocks padded to one size. Other structures cost one
  * multiply-add per stored value, except that Tucker-2 applies `input` at stride² input positions per output position.
  */
 export function factoredCost(shapes: Readonly<Record<string, readonly number[]>>, stride = 1): number {
@@ -112,7 +112,9 @@ export function factoredCost(shapes: Readonly<Record<string, readonly number[]>>
 
 const BARS = "▁▂▃▄▅▆▇█";
 
-/** Writes a histogram as text, one character a bin. The height is relative to the highest bin; an empty bin is a dot. */
+/**
+ * Writes a histogram as text, one character a bin. The height is relative to the highest bin; an empty bin is a dot.
+ */
 export function sparkline(counts: readonly number[]): string {
   const most = Math.max(...counts);
   return counts.map((count) => (count === 0 ? "·" : BARS[Math.ceil((count / most) * BARS.length) - 1])).join("");

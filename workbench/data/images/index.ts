@@ -1,5 +1,5 @@
-// Images for classifiers: data sets on the Hub or in folders, decoded and transformed in worker threads. This is the public
-// interface of the folder.
+// Images for classifiers: data sets on the Hub or in folders, decoded and transformed in worker threads. This is the
+// public interface of the folder.
 
 export { drawMix, type Mix, type MixSettings } from "./augment/mix-and-erase.ts";
 export { borderOf } from "./crop.ts";

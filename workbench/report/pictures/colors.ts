@@ -1,5 +1,5 @@
-// Colors of charts, pages and block layout pictures. Charts are drawn in the light tones, so that they are correct as files.
-// In a page each tone is replaced with a CSS variable, which has another value in dark mode.
+// Colors of charts, pages and block layout pictures. Charts are drawn in the light tones, so that they are correct as
+// files. In a page each tone is replaced with a CSS variable, which has another value in dark mode.
 
 import { INK } from "./svg.ts";
 
@@ -61,8 +61,8 @@ const STOPS: readonly Rgb[] = [
 ];
 
 /**
- * Colors for counts, from black through violet and orange to pale yellow. Lightness increases throughout, so that the scale
- * can be read in grayscale and by color-blind readers.
+ * Colors for counts, from black through violet and orange to pale yellow. Lightness increases throughout, so that the
+ * scale can be read in grayscale and by color-blind readers.
  */
 export const PALETTE: readonly Rgb[] = Array.from({ length: LEVELS }, (_, level) => {
   const at = (level / (LEVELS - 1)) * (STOPS.length - 1);
@@ -79,8 +79,9 @@ export interface ColorRange {
 }
 
 /**
- * Position of a value on a color scale, from 0 at `least` to 1 at `most`. The position is the square root of the share of
- * the range, so that small counts differ clearly. If all values are equal, 0 has position 0 and any other value position 1.
+ * Position of a value on a color scale, from 0 at `least` to 1 at `most`. The position is the square root of the share
+ * of the range, so that small counts differ clearly. If all values are equal, 0 has position 0 and any other value
+ * position 1.
  */
 export function heat(value: number, { least, most }: ColorRange): number {
   if (most <= least) return value > 0 ? 1 : 0;

@@ -1,5 +1,5 @@
-// The block layout picture: one square per GBLR matrix, in which an entry is brighter the more blocks cover it. All squares
-// share one color scale. The result is SVG text with the squares embedded as PNG; png.ts renders it to pixels.
+// The block layout picture: one square per GBLR matrix, in which an entry is brighter the more blocks cover it. All
+// squares share one color scale. The result is SVG text with the squares embedded as PNG; png.ts renders it to pixels.
 
 import { percent } from "../../../hub/text/numbers.ts";
 import { type BlockLayout, overlapRows } from "../block-layout.ts";

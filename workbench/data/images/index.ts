@@ -9,11 +9,9 @@ export { CLASS_ORDERS, type ClassOrder, expectClasses, numberedAs } from "./sets
 export { classOrderNotice, clippedNotice, heldOut, sampleOf } from "./sets/image-set.ts";
 export { openImages } from "./sets/open-images.ts";
 export type {
-  CropMode,
   EvaluationTransform,
   ImageLoaderOptions,
   ImageTransform,
-  Interpolation,
   RandAugmentSettings,
   TrainingTransform,
 } from "./transform.ts";

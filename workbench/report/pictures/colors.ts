@@ -83,8 +83,8 @@ const FIRST = 0.2;
 
 /**
  * Position of a count on the color scale: 0 has position 0 (black), and `most` position 1. If there are entries without
- * a block, other counts are placed by the square root of count / most, so that few blocks differ clearly from none. Else
- * they are spread evenly over the range that occurs.
+ * a block, other counts are placed by the square root of count / most, so that few blocks differ clearly from none.
+ * Else they are spread evenly over the range that occurs.
  */
 export function heat(value: number, { least, most }: ColorRange): number {
   if (value <= 0) return 0;

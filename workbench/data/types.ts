@@ -16,6 +16,7 @@ export interface StreamDecoder {
   end(): string;
 }
 
+/** Text to token ids and back. */
 export interface Tokenizer {
   /** folder with its tokenizer.json */
   readonly folder: string;
@@ -79,6 +80,7 @@ export interface TextTokensOptions {
   signal?: AbortSignal | undefined;
 }
 
+/** Progress of tokenizing a data set. */
 export type TokenizeEvent =
   | {
       kind: "data";

@@ -47,7 +47,6 @@ export {
 } from "../architectures/task.ts";
 export { vit } from "../architectures/vit/architecture.ts";
 export type { VitConfig } from "../architectures/vit/config.ts";
-export { matrixOfPosition } from "./convolution.ts";
 export { countsWith, layerCosts, modelCounts } from "./counts.ts";
 export { type CreateOptions, createModel } from "./create.ts";
 export { endOfTextIn } from "./folder/generation-config.ts";

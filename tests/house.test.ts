@@ -47,7 +47,7 @@ const NAME_COMPARISON =
   /[!=]==? *"(gblr|packed|lowrank|tucker|dense|monarch|block-low-rank|block-sparse)"|\bcase "(gblr|packed|lowrank|tucker|dense|monarch|block-low-rank|block-sparse)":/g;
 
 /** exports of public modules without a docstring; goal 0 */
-const MOST_UNDOCUMENTED = 65;
+const MOST_UNDOCUMENTED = 50;
 
 /** files that a reader opens on each walk of docs/walks.md */
 const MOST_STEPS = [30, 22, 10];

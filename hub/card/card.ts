@@ -1,20 +1,13 @@
 // Writes a model card: front matter, what the model is, its results, how to use it, how it was made, and the
 // citation. Sentences whose facts are unknown are left out.
 
+import { isDense, storedStructure } from "../model-folder/index.ts";
 import { formatBytes, formatCount, formatDuration } from "../text/numbers.ts";
 import type { CardFacts, CardRow } from "./facts.ts";
 import { loadingSection } from "./loading.ts";
 import { code, codeBlock, markdownTable, plain, type TableColumn } from "./markdown.ts";
 import { cardMetadata, isRepositoryId } from "./metadata.ts";
 import { bestOf, flopsText, metricNamed, metricsOf, valueText } from "./metric-names.ts";
-
-const STRUCTURES: Record<string, string> = {
-  gblr: "Gaudi-GBLR matrices (generalized block low rank, with learned widths and locations of the blocks)",
-  lowrank: "low-rank matrices",
-  monarch: "Monarch matrices",
-  "block-low-rank": "block low-rank matrices",
-  "block-sparse": "low-rank plus block-sparse matrices",
-};
 
 /**
  * Writes the card.
@@ -33,16 +26,19 @@ export function modelCard(facts: CardFacts): string {
   return `${cardMetadata(facts)}\n${sections.filter((part) => part !== undefined).join("\n\n")}\n`.toWellFormed();
 }
 
-function introduction({ baseModel, baseRevision, structure, relativeFlops, dataset }: CardFacts): string {
-  const kind = Object.hasOwn(STRUCTURES, structure)
-    ? STRUCTURES[structure]
-    : `matrices of structure ${code(structure)}`;
+function introduction({ baseModel, isFolder = false, baseRevision, ...facts }: CardFacts): string {
+  const { structure, relativeFlops, dataset } = facts;
+  const kind = storedStructure(structure)?.matrices ?? `matrices of structure ${code(structure)}`;
   const revision = baseRevision === undefined ? "" : ` at revision ${code(baseRevision)}`;
   const [, made] = /^scratch:(.+)$/.exec(baseModel ?? "") ?? [];
-  const trained = baseModel === undefined ? "a network" : `${named(baseModel)}${revision}`;
-  const base = made === undefined ? trained : `a ${code(made)} that began from random weights`;
-  const share = finite(relativeFlops?.reference);
-  const cost = share === undefined ? "" : ` It takes ${flopsText(share)} of the dense model's multiply-adds.`;
+  const name = isFolder ? code : named;
+  const trained = baseModel === undefined ? "a network" : `${name(baseModel)}${revision}`;
+  const base = made === undefined ? trained : `a ${code(made)} that started from random weights`;
+  const [reference, actual] = [finite(relativeFlops?.reference), finite(relativeFlops?.actual)];
+  const cost =
+    reference === undefined || actual === undefined
+      ? ""
+      : ` It needs ${flopsText(reference)} of the dense model's multiply-adds as the paper's tables count them, ${flopsText(actual)} of all of them.`;
   const data = dataset ? ` The data set is ${named(dataset.id, "datasets/")}.` : "";
   return `This is ${base}, with its linear layers replaced by ${kind}.${cost}${data}`;
 }
@@ -62,7 +58,7 @@ function originSection(facts: CardFacts): string | undefined {
     return text === undefined ? [] : [{ name, value: text }];
   });
   const parts = [
-    ...(command === undefined ? [] : ["Made by", codeBlock("sh", command)]),
+    ...(command === undefined ? [] : ["Command:", codeBlock("sh", command)]),
     ...(rows.length === 0 ? [] : [factTable("environment", rows)]),
     ...(chosen.length === 0
       ? []
@@ -79,15 +75,8 @@ function factTable(heading: string, rows: readonly { name: string; value: string
 }
 
 function citation({ structure }: CardFacts): string | undefined {
-  if (structure !== "gblr") return undefined;
-  const entry = `@inproceedings{lee2024differentiable,
-  title     = {Differentiable Learning of Generalized Structured Matrices for Efficient Deep Neural Networks},
-  author    = {Lee, Changwoo and Kim, Hun-Seok},
-  booktitle = {International Conference on Learning Representations},
-  year      = {2024},
-  url       = {https://arxiv.org/abs/2310.18882}
-}`;
-  return `## Citation\n\nThe matrices are those of Lee and Kim, ICLR 2024:\n\n${codeBlock("bibtex", entry)}`;
+  const cited = storedStructure(structure)?.citation;
+  return cited && `## Citation\n\n${cited.text}\n\n${codeBlock("bibtex", cited.bibtex)}`;
 }
 
 /** A link to the repository on the Hub. Other names, such as folders, become code. */
@@ -129,7 +118,7 @@ function resultsSection({
     "## Results",
     ...(on.length > 0 ? [`Measured on ${on.join(", ")}. The best of the compressed models is in bold.`] : []),
     markdownTable(rows, columnsFor(rows)),
-    "Relative FLOPs are the multiply-adds of the whole model as a share of those of the dense model: (reference) is counted as in the paper's tables, (all) includes every operation.",
+    "Relative FLOPs are the multiply-adds of the whole model as a share of those of the dense model: (reference) is counted as in the paper's tables, (actual) includes every operation.",
   ].join("\n\n");
 }
 
@@ -144,7 +133,7 @@ function pictureSection({ hasPicture = false }: CardFacts): string | undefined {
 }
 
 function columnsFor(rows: readonly CardRow[]): TableColumn<CardRow>[] {
-  const compressed = rows.filter(({ structure }) => structure !== "dense");
+  const compressed = rows.filter(({ structure }) => !isDense(structure));
   const metrics = metricsOf(rows).map((name): TableColumn<CardRow> => {
     const best = bestOf(name, compressed);
     return {
@@ -152,7 +141,7 @@ function columnsFor(rows: readonly CardRow[]): TableColumn<CardRow>[] {
       align: "right",
       cell: ({ metrics, structure }) => {
         const text = written(metrics[name], (value) => valueText(name, value));
-        return structure !== "dense" && best !== undefined && metrics[name] === best ? `**${text}**` : text;
+        return !isDense(structure) && best !== undefined && metrics[name] === best ? `**${text}**` : text;
       },
     };
   });
@@ -166,11 +155,11 @@ function columnsFor(rows: readonly CardRow[]): TableColumn<CardRow>[] {
     {
       heading: "fine-tuning",
       align: "left",
-      cell: ({ stage, structure }) => (structure === "dense" && stage === "before" ? NONE : stage),
+      cell: ({ stage, structure }) => (isDense(structure) && stage === "before" ? NONE : stage),
     },
     ...metrics,
     number("relative FLOPs (reference)", ({ relativeFlops }) => relativeFlops?.reference, flopsText),
-    number("relative FLOPs (all)", ({ relativeFlops }) => relativeFlops?.actual, flopsText),
+    number("relative FLOPs (actual)", ({ relativeFlops }) => relativeFlops?.actual, flopsText),
     number("parameters", ({ parameters }) => parameters, formatCount),
     number("file", ({ fileBytes }) => fileBytes, formatBytes),
     number("time", ({ seconds }) => seconds, formatDuration),

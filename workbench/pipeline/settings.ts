@@ -3,6 +3,8 @@
 
 import { z } from "zod";
 import { ALLOCATIONS, CONVOLUTIONS, INITS } from "../compress/index.ts";
+import { gblr } from "../structures/gblr.ts";
+import { structures } from "../structures/registry.ts";
 
 export const text = (description: string) => z.string().min(1).meta({ description });
 export const count = (description: string, unit?: string) =>
@@ -49,16 +51,6 @@ export function grouped<Shape extends Record<string, z.ZodType>>(group: string, 
   return Object.fromEntries(entries) as Shape;
 }
 
-export const STRUCTURE_NAMES = [
-  "gblr",
-  "lowrank",
-  "monarch",
-  "block-low-rank",
-  "block-sparse",
-  "tucker",
-  "dense",
-] as const;
-
 /** @param items what data sets are counted in: `windows`, `images` */
 export const experimentShape = (items: string) => ({
   ...grouped("Model and data", {
@@ -71,15 +63,15 @@ export const experimentShape = (items: string) => ({
   }),
   ...grouped("Compression", {
     structure: z
-      .enum(STRUCTURE_NAMES)
-      .default("gblr")
+      .enum(structures().map(({ name }) => name))
+      .default(gblr.name)
       .meta({ description: "of the converted layers; dense: none is converted" }),
     compare: z.array(z.string()).default([]).meta({
       description: "rivals trained alike, as structure[:init[:allocation]], e.g. lowrank,monarch,gblr:activation",
     }),
     widths: text("rule for the first widths of gblr, where neither flops nor budget is given").default("lr0.25"),
     locations: text("rule for the first locations of gblr: linspace, uniform or constX").default("linspace"),
-    flops: share("cost of the whole model, relative to dense, as the reference counts it").optional(),
+    flops: share("relative FLOPs (reference) of the whole model").optional(),
     budget: share("cost of the converted layers, relative to dense").optional(),
     allocate: z.enum(ALLOCATIONS).default("uniform").meta({ description: "how layers share the budget" }),
     layers: text("layers to convert: recipe, or a pattern such as h.0.*").default("recipe"),

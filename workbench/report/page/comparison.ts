@@ -1,7 +1,8 @@
-// The comparison of models: a table of the dense and the compressed models before and after fine-tuning, in which the best
-// compressed model of each metric is marked, and one sentence that summarizes it.
+// The comparison of models: a table of the dense and the compressed models before and after fine-tuning, in which the
+// best compressed model of each metric is marked, and one sentence that summarizes it.
 
 import { bestOf, flopsText, metricNamed, metricsOf, valueText } from "../../../hub/card/metric-names.ts";
+import { isDense } from "../../../hub/model-folder/index.ts";
 import { formatBytes, formatCount, formatDuration } from "../../../hub/text/numbers.ts";
 import type { ComparisonRow } from "../run-record.ts";
 import { type Column, type Html, table } from "./html.ts";
@@ -30,11 +31,11 @@ export function comparisonTable(rows: readonly ComparisonRow[]): Html {
     { heading: "model", cell: ({ name }) => name },
     {
       heading: "fine-tuning",
-      cell: ({ stage, structure }) => (structure === "dense" && stage === "before" ? NONE : stage),
+      cell: ({ stage, structure }) => (isDense(structure) && stage === "before" ? NONE : stage),
     },
     ...metrics,
-    number("relative FLOPs, as published", ({ relativeFlops }) => relativeFlops?.reference, flopsText),
-    number("as they are", ({ relativeFlops }) => relativeFlops?.actual, flopsText),
+    number("relative FLOPs (reference)", ({ relativeFlops }) => relativeFlops?.reference, flopsText),
+    number("relative FLOPs (actual)", ({ relativeFlops }) => relativeFlops?.actual, flopsText),
     number("parameters", ({ parameters }) => parameters, formatCount),
     number("file", ({ fileBytes }) => fileBytes, formatBytes),
     number("time", ({ seconds }) => seconds, formatDuration),
@@ -69,7 +70,7 @@ export function comparisonSentence(rows: readonly ComparisonRow[]): string | und
   return said.replace(/ %/g, "\u00a0%"); // no line break between a number and its %
 }
 
-const isCompressed = ({ structure }: ComparisonRow): boolean => structure !== "dense";
+const isCompressed = ({ structure }: ComparisonRow): boolean => !isDense(structure);
 
 const written = (value: number | undefined, text: (value: number) => string): string =>
   value === undefined ? NONE : text(value);

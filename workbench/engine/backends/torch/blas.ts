@@ -40,7 +40,7 @@ export function inspectBlas(): BlasReport {
   };
   const chosenBy = whoChose(core, chosen?.core);
   const measured = measure(core);
-  const otherwise = chosenBy === "OpenBLAS" ? undefined : measure(chosenBy === "gblr" ? undefined : chosen?.core);
+  const otherwise = chosenBy === "OpenBLAS" ? undefined : measure(chosenBy === CORE_TYPE ? chosen?.core : undefined);
   const differs = otherwise !== undefined && !sameKernels(otherwise.core, core);
   const found = { ...(measured && { measured }), ...(differs && { otherwise }), ...(failure && { failure }) };
   return { library, kernels: { core, chosenBy, rejected, ...found } };

@@ -1,18 +1,41 @@
-// A GBLR model under the names and shapes of the authors' PyTorch implementation: what their layers' load_state_dict
-// takes, buffers included. Gives tensors to write; nothing is written here.
+// The ways back from a structured model: to an ordinary dense checkpoint, and to the names and shapes of the authors' PyTorch
+// implementation. Both give what evaluation multiplies with; what was left out stays out. Nothing is written here.
 
-import { concat, type Tensor, tidy, transpose, zeros } from "@tensorflow/tfjs-core";
+import { type Tensor, transpose } from "@tensorflow/tfjs-core";
 import type { TensorSource } from "../../hub/safetensors/index.ts";
 import { layersOf, namesOf, parametersOf } from "../architectures/architecture.ts";
 import { ARCHITECTURES } from "../architectures/registry.ts";
 import { EngineError } from "../engine/core/errors.ts";
-import { withGradients } from "../gblr/init/index.ts";
-import { unpack } from "../gblr/packed.ts";
+import { denseWeight, joinConvolution, replaceLayer } from "../models/index.ts";
 import type { LinearLayer, Model } from "../models/model.ts";
-import type { PackedStructure } from "../models/packed-structure.ts";
+import { dense } from "../structures/dense.ts";
+import type { ReferenceBlocks } from "../structures/structure.ts";
 
 /**
- * In the model's order. A layer that was loaded packed has its dead blocks as zeros.
+ * Changes the model in place; its evaluation output stays the same up to rounding.
+ * @returns names of the layers that were structured
+ */
+export function exportDense(model: Model): string[] {
+  const structured = [...model.layers.values()].filter(({ structure }) => !structure.isDense);
+  const { mode } = model.masks;
+  // Evaluation drops blocks of one sample, which training keeps.
+  model.masks.mode = "eval";
+  try {
+    for (const { name } of structured) replaceLayer(model, name, dense, { weight: denseWeight(model, name) });
+    // What was taken apart to be structured is whole again.
+    for (const info of layersOf(model.architecture, model.config)) {
+      if (!model.layers.has(info.name)) joinConvolution(model, info);
+    }
+  } finally {
+    if (mode === undefined) delete model.masks.mode;
+    else model.masks.mode = mode;
+  }
+  return structured.map(({ name }) => name);
+}
+
+/**
+ * A GBLR model under the names and shapes of the authors' implementation: what their layers' load_state_dict takes,
+ * buffers included. In the model's order. A layer that was loaded packed has its dead blocks as zeros.
  * @throws EngineError when a layer is neither dense nor GBLR, or the architecture is not among the reference's
  */
 export async function referenceTensors(model: Model): Promise<TensorSource[]> {
@@ -34,24 +57,21 @@ export async function referenceTensors(model: Model): Promise<TensorSource[]> {
     const owner = [...model.layers.values()].find(
       (layer) => name.startsWith(`${layer.name}.`) && name !== `${layer.name}.bias`,
     );
-    if (owner?.structure.name === "dense" && owner.position) {
+    if (owner?.structure.isDense && owner.position) {
       const problem = `the reference's kernels are GBLR at all positions or none, ${owner.name} is dense`;
       throw new EngineError(problem, "export dense");
     }
-    if (owner === undefined || owner.structure.name === "dense") {
+    if (owner === undefined || owner.structure.isDense) {
       const turned = owner !== undefined && owner.layout !== known.get(owner.name)?.layout;
       const axes = infos.get(name)?.kernel ? [3, 2, 0, 1] : turned ? [1, 0] : undefined;
       await (axes ? addTurned(name, { tensor: variable, axes, add }) : add(name, variable));
     } else if (!done.has(owner.name)) {
       done.add(owner.name);
-      const isPacked = owner.structure.name === "packed";
-      const parameters = await blocksOf(model, owner);
+      const { parameters, isCopy, sigma } = await blocksOf(model, owner);
       for (const [part, tensor] of Object.entries(parameters)) {
         await add(`${owner.name}.${part}`, tensor);
-        if (isPacked) tensor.dispose();
+        if (isCopy) tensor.dispose();
       }
-      // What is packed has the smoothness of its masks in its values.
-      const sigma = isPacked ? undefined : model.masks.sigma;
       for (const source of bufferSources(owner, sigma)) sources.push({ ...source, name: storedName(source.name) });
     }
   }
@@ -82,28 +102,12 @@ async function sourceOf(name: string, tensor: Tensor): Promise<TensorSource> {
   return { name, dtype: "F32", shape: tensor.shape, data: (await tensor.data()) as Float32Array };
 }
 
-/** lr_weight1, lr_weight2, widths, locations. Those of a packed layer are the caller's to dispose. */
-async function blocksOf(model: Model, layer: LinearLayer): Promise<Record<string, Tensor>> {
-  const { name, structure, nIn, nOut } = layer;
-  const parameters = model.structureParameters(name);
-  if (structure.name === "gblr") return { ...parameters };
-  if (structure.name !== "packed") {
-    throw new EngineError(
-      `the reference's checkpoints hold GBLR and dense layers, ${name} is ${structure.name}`,
-      "export dense",
-    );
-  }
-  const { packed, blocks } = structure as PackedStructure;
-  const { bias: _, widths, ...live } = unpack(packed(parameters)).parameters;
-  const dead = Math.max(0, blocks - (widths.shape[1] as number));
-  const filled = tidy(() => ({
-    lr_weight1: concat([live.lr_weight1, zeros([dead, 1, nIn])]),
-    lr_weight2: concat([live.lr_weight2, zeros([dead, nOut, 1])]),
-    widths: concat([widths, zeros([2, dead])], 1),
-    locations: concat([live.locations, zeros([2, dead])], 1),
-  }));
-  for (const tensor of [widths, ...Object.values(live)]) tensor.dispose();
-  return { ...filled, widths: await withGradients(filled.widths, { nIn, nOut }) };
+function blocksOf(model: Model, { name, structure, nIn, nOut }: LinearLayer): Promise<ReferenceBlocks> {
+  if (structure.toReference) return structure.toReference(model.structureParameters(name), { nIn, nOut });
+  throw new EngineError(
+    `the reference's checkpoints hold GBLR and dense layers, ${name} is ${structure.name}`,
+    "export dense",
+  );
 }
 
 /** The reference keeps the smoothness and the frequencies of its masks with each layer; no Gaussian is an infinite σ. */

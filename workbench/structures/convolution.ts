@@ -15,19 +15,10 @@ import {
   tidy,
   transpose,
 } from "@tensorflow/tfjs-core";
-import type { ConvolutionInfo } from "../architectures/network.ts";
-import { linear } from "../engine/ops/index.ts";
-import type { Structure, StructureParameters } from "../structures/structure.ts";
-import { isTucker } from "../structures/tucker-structure.ts";
-
-/** A layer's structure and its parameters; those of a dense convolution are its kernel, (rows, columns, in, out). */
-export interface HeldMatrix {
-  structure: Structure;
-  parameters: StructureParameters;
-}
+import type { ConvolutionGeometry, HeldMatrix } from "./structure.ts";
 
 /** A matrix (n_out, rows · columns · channels) as TensorFlow.js's kernel, (rows, columns, channels, n_out). */
-export function kernelOf(matrix: Tensor2D, { kernel: [rows, columns] }: ConvolutionInfo): Tensor4D {
+export function kernelOf(matrix: Tensor2D, { kernel: [rows, columns] }: Pick<ConvolutionGeometry, "kernel">): Tensor4D {
   const [nOut, nIn] = matrix.shape;
   return tidy(() => reshape(transpose(matrix), [rows, columns, nIn / (rows * columns), nOut]));
 }
@@ -38,27 +29,22 @@ export function matrixOf(kernel: Tensor4D): Tensor2D {
 }
 
 /**
+ * The convolution of x with the kernel of a layer, in whatever structure that is held.
  * @param x float32 (batch, height, width, channels)
  * @returns float32 (batch, height', width', n_out), differentiable in x and all parameters
  */
-export function convolve(x: Tensor4D, { structure, parameters }: HeldMatrix, geometry: ConvolutionInfo): Tensor4D {
-  const { stride, padding } = geometry;
-  const run = (kernel: Tensor4D) => conv2d(x, kernel, stride, padding);
+export function convolve(x: Tensor4D, { structure, parameters }: HeldMatrix, geometry: ConvolutionGeometry): Tensor4D {
   return tidy(() => {
-    if (structure.name === "dense") return run(parameters.weight as Tensor4D);
-    if (isTucker(structure)) return structure.convolve(parameters, x, { stride, padding });
-    if (structure.name === "lowrank") {
-      const { left, right } = parameters as { left: Tensor2D; right: Tensor2D };
-      return linear(run(kernelOf(right, geometry)), left) as Tensor4D;
-    }
-    return run(kernelOf(structure.dense(parameters), geometry));
+    if (structure.convolve) return structure.convolve(parameters, x, geometry);
+    const { stride, padding } = geometry;
+    return conv2d(x, kernelOf(structure.dense(parameters), geometry), stride, padding);
   });
 }
 
 /** The kernel of matrices (n_out, channels), one for each position, row by row. */
 export function kernelOfPositions(
   matrices: readonly Tensor2D[],
-  { kernel: [rows, columns] }: ConvolutionInfo,
+  { kernel: [rows, columns] }: Pick<ConvolutionGeometry, "kernel">,
 ): Tensor4D {
   return tidy(() => {
     const all = stack(matrices.map((matrix) => transpose(matrix)));
@@ -80,7 +66,7 @@ export function matrixOfPosition(kernel: Tensor4D, index: number): Tensor2D {
  */
 export function inputsOfPositions(
   x: Tensor4D,
-  { kernel: [rows, columns], stride, padding }: ConvolutionInfo,
+  { kernel: [rows, columns], stride, padding }: ConvolutionGeometry,
 ): Tensor4D[] {
   return tidy(() => {
     const around: [number, number] = [padding, padding];
@@ -96,5 +82,5 @@ export function inputsOfPositions(
 }
 
 /** All positions side by side: (batch, height', width', rows · columns · channels). */
-export const patchesUnder = (x: Tensor4D, geometry: ConvolutionInfo): Tensor =>
+export const patchesUnder = (x: Tensor4D, geometry: ConvolutionGeometry): Tensor =>
   tidy(() => concat(inputsOfPositions(x, geometry), 3));

@@ -15,8 +15,8 @@ import {
   tidy,
   zeros,
 } from "@tensorflow/tfjs-core";
+import { spreadValues } from "../engine/ops/gblr/products.ts";
 import { packedProduct as product } from "../engine/ops/index.ts";
-import { spreadValues } from "../engine/ops/packed-product.ts";
 import { filledUp, GblrMatrix } from "./matrix.ts";
 import { type Span, spanOfMask } from "./widths.ts";
 

@@ -16,6 +16,7 @@ interface At {
   seconds: number;
 }
 
+/** Metrics of one optimizer step. */
 export interface StepMetrics extends At {
   kind: "step";
   /** mean over the global batch */
@@ -49,6 +50,7 @@ export interface StructureMetrics extends At {
   relativeFlops: { reference: number; actual: number };
 }
 
+/** A line of metrics.jsonl. */
 export type Metrics = StepMetrics | EvaluationMetrics | StructureMetrics;
 
 export const METRICS_FILE = "metrics.jsonl";

@@ -4,6 +4,7 @@
 // that could be anything else is quoted, for example `no` (false in 1.1) and `1e3` (a number in 1.2).
 
 import { parse, type ScalarTag, stringify } from "yaml";
+import { isDense } from "../model-folder/index.ts";
 import type { BaseMetadata, CardFacts, MeasuredMetric } from "./facts.ts";
 import { metricNamed } from "./metric-names.ts";
 
@@ -62,7 +63,7 @@ export function cardMetadata(facts: CardFacts): string {
 
 /** All our cards have the tag `gblr`, by which they are recognized. Dense models get no tags about compression. */
 const ownTags = ({ structure }: CardFacts): string[] =>
-  structure === "dense" ? ["gblr"] : ["gblr", structure, "model-compression"];
+  isDense(structure) ? ["gblr"] : ["gblr", structure, "model-compression"];
 
 /** Whether the text is `owner/name`, or a bare name of an old repository, rather than the path of a folder. */
 export function isRepositoryId(name: string): boolean {

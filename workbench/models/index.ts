@@ -38,7 +38,6 @@ export {
 } from "../architectures/task.ts";
 export { vit } from "../architectures/vit/architecture.ts";
 export type { VitConfig } from "../architectures/vit/config.ts";
-export { matrixOfPosition } from "./convolution.ts";
 export { countsWith, modelCounts } from "./counts.ts";
 export { createModel } from "./create.ts";
 export { endOfTextIn, type LoadEvent, type LoadOptions, loadModel, loadModelNow } from "./folder/load.ts";

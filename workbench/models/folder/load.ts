@@ -26,6 +26,7 @@ import type { ParameterInfo } from "../../architectures/network.ts";
 import { EndOfText } from "../../architectures/parts/config-fields.ts";
 import { architectureOfConfig } from "../../architectures/registry.ts";
 import { isClassifier } from "../../architectures/task.ts";
+import type { Structure } from "../../structures/structure.ts";
 import { startParameters } from "../create.ts";
 import { configForClasses, headParameters, type NewHead, type Preparation, prepared } from "../images/adapt.ts";
 import { PREPROCESSOR_FILE } from "../images/image-processor.ts";
@@ -39,12 +40,17 @@ export interface LoadOptions {
    * how GBLR layers are held: `packed` as inference wants them, `trainable` with all their parameters; `auto` takes the
    * packed form where there is one. Default `auto`
    */
-  form?: "auto" | "trainable" | "packed";
+  form?: keyof typeof OPENERS;
   /** of a classifier: made anew for these classes, whatever the folder has. Default as it is there */
   head?: NewHead | undefined;
   /** of a classifier's images: said anew. Default as the folder says */
   preparation?: Preparation | undefined;
 }
+
+/** Files that hold each form. */
+const OPENERS = { auto: openModel, packed: openModel, trainable: openTrainable };
+/** Forms in which no layer may be whole. */
+const PACKED_ONLY: ReadonlySet<string> = new Set(["packed"]);
 
 export type LoadEvent =
   | { kind: "opened"; tensors: number; bytes: number }
@@ -64,7 +70,7 @@ export async function* loadModel(
   const { json, architecture, config, preprocessor, made } = await describeModel(folder, { head, preparation });
   // Before its tensors are read: what its images need may be nothing that is done here.
   if (isClassifier({ architecture })) imageSettings({ architecture, config, json, preprocessor }, folder);
-  const opened = form === "trainable" ? await openTrainable(folder) : await openModel(folder);
+  const opened = await OPENERS[form](folder);
   const parameters = new Map<string, Variable>();
   try {
     const open = unwrapModel(opened);
@@ -157,14 +163,16 @@ function jsonObject(text: string): Record<string, unknown> | undefined {
   return isJsonObject(value) ? value : undefined;
 }
 
-function expectForm({ layers }: StoredModel, { form, folder }: { form: string; folder: string }): void {
-  const has = (structure: string) => [...layers.values()].find((layer) => layer.structure.name === structure)?.name;
-  const [packed, trainable] = [has("packed"), has("gblr")];
-  if (form === "trainable" && packed !== undefined) {
+function expectForm({ layers }: StoredModel, { form, folder }: { form: keyof typeof OPENERS; folder: string }): void {
+  const first = (is: (structure: Structure) => boolean) =>
+    [...layers.values()].find(({ structure }) => is(structure))?.name;
+  const packed = first(({ isTrainable = true }) => !isTrainable);
+  const trainable = first(({ pack }) => pack !== undefined);
+  if (OPENERS[form] === openTrainable && packed !== undefined) {
     const problem = `is packed, which cannot be trained on; there is no ${TRAINABLE_FILE} with its parameters`;
     throw new ModelError(problem, { file: folder, layer: packed });
   }
-  if (form === "packed" && trainable !== undefined) {
+  if (PACKED_ONLY.has(form) && trainable !== undefined) {
     throw new ModelError("is not packed; load it as trainable and save it", { file: folder, layer: trainable });
   }
 }

@@ -69,14 +69,14 @@ export async function saveModelNow<Config>(
 }
 
 function expectTrainable({ layers }: Model, { trainable, folder }: { trainable: boolean; folder: string }): void {
-  const packed = [...layers.values()].find(({ structure }) => structure.name === "packed");
+  const packed = [...layers.values()].find(({ structure }) => structure.isTrainable === false);
   if (!trainable || !packed) return;
   const problem = "is packed, its training parameters are not in memory; load the model as trainable to save it so";
   throw new ModelError(problem, { file: folder, layer: packed.name });
 }
 
 function expectType({ layers }: Model, { dtype, folder }: { dtype: FileType; folder: string }): void {
-  const structured = [...layers.values()].find(({ structure }) => structure.name !== "dense");
+  const structured = [...layers.values()].find(({ structure }) => !structure.isDense);
   if (dtype === "float32" || !structured) return;
   const problem = `is ${structured.structure.name}, which files hold in float32; save it so, or export it to dense first`;
   throw new ModelError(problem, { file: folder, layer: structured.name });

@@ -50,7 +50,7 @@ export async function* importReference(
     const { architecture, config } = yield* stageModel(file, stage, options);
     const model = await loaded(stage, { file, architecture });
     try {
-      const layers = [...model.layers.values()].filter(({ structure }) => structure.name === "gblr").length;
+      const layers = [...model.layers.values()].filter(({ structure }) => structure.hasWidths).length;
       yield { kind: "converting", layers };
       const settings = { trainable, ...(base && { base }), ...(maxShardBytes !== undefined && { maxShardBytes }) };
       for await (const _ of saveModel(model, out, settings));

@@ -66,7 +66,7 @@ export function recognize(weights: Weights, options: WeightsOptions = {}): Recog
   const { layers } = findLayers({ path: file, tensors });
   const stored = storedParameters({ path: file, tensors, layers }, { architecture, config });
   for (const { name: layer, structure } of stored.layers.values()) {
-    if (structure.name === "dense") continue;
+    if (structure.isDense) continue;
     throw new ModelError(`is held as ${structure.name}; of weights alone only dense layers are known`, { file, layer });
   }
   const model = { architecture, config, json: own.config, preprocessor: own.preprocessor };

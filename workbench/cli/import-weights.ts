@@ -164,7 +164,7 @@ export function printReferenceSummary(
   const python = files.filter((name) => name.endsWith(".py")).length;
   const others = files.filter((name) => !name.endsWith(".py"));
   const written = [...others, ...(python > 0 ? [`${python} files for Python`] : [])].join(", ");
-  const cost = `${(100 * relativeFlops).toFixed(1)} % of the dense multiply-adds as the reference counts`;
+  const cost = `relative FLOPs ${(100 * relativeFlops).toFixed(1)} % (reference)`;
   return [
     palette.bold(`${file} → ${out}`),
     `  ${type} with ${layers} GBLR matrices, ${masks}; ${cost}`,

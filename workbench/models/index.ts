@@ -38,8 +38,9 @@ export {
 } from "../architectures/task.ts";
 export { vit } from "../architectures/vit/architecture.ts";
 export type { VitConfig } from "../architectures/vit/config.ts";
+export { matrixOfPosition } from "../structures/convolution.ts";
 export { countsWith, modelCounts } from "./counts.ts";
-export { createModel } from "./create.ts";
+export { type CreateOptions, createModel } from "./create.ts";
 export { endOfTextIn, type LoadEvent, type LoadOptions, loadModel, loadModelNow } from "./folder/load.ts";
 export { FILE_TYPES, type FileType, type SaveOptions, saveModel, saveModelNow, storedConfig } from "./folder/save.ts";
 export {

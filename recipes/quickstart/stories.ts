@@ -1,7 +1,7 @@
 // The text of the quickstart: short stories about people who each have a town, a trade and things of their own. Made by a
 // seed, of a hundred and forty words; what a model has to remember is who has what, and that takes weights.
 
-import { seededUniform } from "../../workbench/engine/ops/random-bits.ts";
+import { seededUniform } from "../../workbench/engine/core/random.ts";
 
 const NAMES =
   "Ada Ben Cleo Dan Edda Finn Gwen Hugo Ines Jon Kaya Leo Mara Nils Olga Per Rosa Sven Tilda Udo Vera Wim Yara Zoe".split(

@@ -1,7 +1,7 @@
 // Tiny models for tests: two blocks of GPT-2, wide enough for structures to be more than one block, made from a seed.
 
 import * as tf from "@tensorflow/tfjs-core";
-import { seededUniform } from "../../workbench/engine/ops/random-bits.ts";
+import { seededUniform } from "../../workbench/engine/core/random.ts";
 import { createModel, type Gpt2Config, gpt2, type Model, replaceLayer } from "../../workbench/models/index.ts";
 import { matrixStructure } from "../structures/matrix-structures.ts";
 

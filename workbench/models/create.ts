@@ -4,7 +4,7 @@
 import type { Variable } from "@tensorflow/tfjs-core";
 import { type Architecture, layersOf, namesOf, parametersOf } from "../architectures/architecture.ts";
 import type { ParameterInfo } from "../architectures/network.ts";
-import { seededUniform } from "../engine/ops/random-bits.ts";
+import { seededUniform } from "../engine/core/random.ts";
 import { dense } from "../structures/dense.ts";
 import { Model } from "./model.ts";
 import { variableFrom } from "./variables.ts";

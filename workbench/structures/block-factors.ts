@@ -18,8 +18,8 @@ import {
   transpose,
 } from "@tensorflow/tfjs-core";
 import { svd } from "../engine/linalg/index.ts";
+import { asRows } from "../engine/ops/op.ts";
 import { expectOperand } from "../engine/ops/operands.ts";
-import { asRows } from "../engine/ops/rows.ts";
 import type { MatrixSize } from "./budget.ts";
 
 /** Which rows of the matrix a block has: rows j, j + J, j + 2 J, … or rows j s … j s + s - 1. */

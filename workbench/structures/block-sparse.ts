@@ -4,8 +4,8 @@
 import { add, gather, matMul, reshape, type Tensor2D, tidy, transpose } from "@tensorflow/tfjs-core";
 import { STORED_BLOCK_SPARSE } from "../../hub/model-folder/index.ts";
 import { linear } from "../engine/ops/index.ts";
+import { asRows } from "../engine/ops/op.ts";
 import { expectOperand, expectSetting } from "../engine/ops/operands.ts";
-import { asRows } from "../engine/ops/rows.ts";
 import { cut, filled } from "./block-factors.ts";
 import {
   type BlockSparseParameters,

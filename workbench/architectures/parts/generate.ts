@@ -4,9 +4,9 @@
 
 import { reshape, slice, type Tensor1D, tensor2d, tidy } from "@tensorflow/tfjs-core";
 import { EngineError, ShapeError } from "../../engine/core/errors.ts";
+import { seededUniform } from "../../engine/core/random.ts";
 import { linear } from "../../engine/ops/index.ts";
 import { expectSetting } from "../../engine/ops/operands.ts";
-import { seededUniform } from "../../engine/ops/random-bits.ts";
 import type { LanguageSizes, LayerSource } from "../task.ts";
 import { type KeyValueCache, keyValueCache } from "./cache.ts";
 import { headOf, languageHidden, languageSizes } from "./language-model.ts";

@@ -26,14 +26,19 @@ export function modelCard(facts: CardFacts): string {
   return `${cardMetadata(facts)}\n${sections.filter((part) => part !== undefined).join("\n\n")}\n`.toWellFormed();
 }
 
-function introduction({ baseModel, baseRevision, structure, relativeFlops, dataset }: CardFacts): string {
+function introduction({ baseModel, isFolder = false, baseRevision, ...facts }: CardFacts): string {
+  const { structure, relativeFlops, dataset } = facts;
   const kind = storedStructure(structure)?.matrices ?? `matrices of structure ${code(structure)}`;
   const revision = baseRevision === undefined ? "" : ` at revision ${code(baseRevision)}`;
   const [, made] = /^scratch:(.+)$/.exec(baseModel ?? "") ?? [];
-  const trained = baseModel === undefined ? "a network" : `${named(baseModel)}${revision}`;
+  const name = isFolder ? code : named;
+  const trained = baseModel === undefined ? "a network" : `${name(baseModel)}${revision}`;
   const base = made === undefined ? trained : `a ${code(made)} that began from random weights`;
-  const share = finite(relativeFlops?.reference);
-  const cost = share === undefined ? "" : ` It takes ${flopsText(share)} of the dense model's multiply-adds.`;
+  const [reference, actual] = [finite(relativeFlops?.reference), finite(relativeFlops?.actual)];
+  const cost =
+    reference === undefined || actual === undefined
+      ? ""
+      : ` It takes ${flopsText(reference)} of the dense model's multiply-adds as the paper's tables count them, ${flopsText(actual)} of all of them.`;
   const data = dataset ? ` The data set is ${named(dataset.id, "datasets/")}.` : "";
   return `This is ${base}, with its linear layers replaced by ${kind}.${cost}${data}`;
 }
@@ -113,7 +118,7 @@ function resultsSection({
     "## Results",
     ...(on.length > 0 ? [`Measured on ${on.join(", ")}. The best of the compressed models is in bold.`] : []),
     markdownTable(rows, columnsFor(rows)),
-    "Relative FLOPs are the multiply-adds of the whole model as a share of those of the dense model: (reference) is counted as in the paper's tables, (all) includes every operation.",
+    "Relative FLOPs are the multiply-adds of the whole model as a share of those of the dense model: (reference) is counted as in the paper's tables, (actual) includes every operation.",
   ].join("\n\n");
 }
 
@@ -154,7 +159,7 @@ function columnsFor(rows: readonly CardRow[]): TableColumn<CardRow>[] {
     },
     ...metrics,
     number("relative FLOPs (reference)", ({ relativeFlops }) => relativeFlops?.reference, flopsText),
-    number("relative FLOPs (all)", ({ relativeFlops }) => relativeFlops?.actual, flopsText),
+    number("relative FLOPs (actual)", ({ relativeFlops }) => relativeFlops?.actual, flopsText),
     number("parameters", ({ parameters }) => parameters, formatCount),
     number("file", ({ fileBytes }) => fileBytes, formatBytes),
     number("time", ({ seconds }) => seconds, formatDuration),

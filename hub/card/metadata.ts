@@ -42,16 +42,17 @@ export function frontMatter(readme: string): Record<string, unknown> {
 
 /** The front matter of our own card, including its dashes. Fields without a value are left out. */
 export function cardMetadata(facts: CardFacts): string {
-  const { base = {}, baseModel, dataset, hasPython = false, task } = facts;
+  const { base = {}, baseModel, isFolder = false, dataset, hasPython = false, task } = facts;
+  const { hasTransformers = hasPython } = facts;
   const index = modelIndex(facts);
   const fields = {
     license: base.license,
     license_name: base.licenseName,
     license_link: base.licenseLink,
     language: base.language && several(base.language),
-    library_name: hasPython ? "transformers" : "gblr",
+    library_name: hasTransformers ? "transformers" : "gblr",
     pipeline_tag: task,
-    base_model: baseModel !== undefined && isRepositoryId(baseModel) ? baseModel : undefined,
+    base_model: baseModel !== undefined && !isFolder && isRepositoryId(baseModel) ? baseModel : undefined,
     datasets: several([...(dataset ? [dataset.id] : []), ...(base.datasets ?? [])].filter(isRepositoryId)),
     tags: several([...ownTags(facts), ...(base.tags ?? [])]),
     ...(index && { "model-index": [index] }),

@@ -1,10 +1,10 @@
-// What the quickstart starts from, laid out as a Hub is: a data set of stories, and a GPT-2 that has learned nothing yet.
+// What the quickstart starts from, as the repositories of a Hub: a data set of made up stories about people who each have a
+// town, a trade and things of their own; and a GPT-2 with random weights, whose tokenizer has a token for each word of them.
 
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { seededUniform } from "../../workbench/engine/core/random.ts";
 import { createModel, gpt2, saveModelNow } from "../../workbench/models/index.ts";
-import { makeStories, wordsOf } from "./stories.ts";
-import { writeTokenizer } from "./tokenizer.ts";
 
 export const STORIES = "quickstart/stories";
 export const UNTRAINED = "quickstart/untrained";
@@ -34,3 +34,128 @@ export async function makeRepositories(hub: string, seed: number): Promise<void>
 
 /** The text is larger than what such a model can learn by heart. */
 const NO_DROPOUT = { embd_pdrop: 0, resid_pdrop: 0, attn_pdrop: 0 };
+
+const NAMES =
+  "Ada Ben Cleo Dan Edda Finn Gwen Hugo Ines Jon Kaya Leo Mara Nils Olga Per Rosa Sven Tilda Udo Vera Wim Yara Zoe".split(
+    " ",
+  );
+const SURNAMES = "Berg Costa".split(" ");
+const TOWNS = "Bergen Cadiz Delft Essen Fano Ghent Hilo Izmir Jena Kiel Lund Mons".split(" ");
+const TRADES = "baker carpenter doctor farmer gardener juggler mason painter sailor tailor weaver miller".split(" ");
+const COLORS = "amber black copper green ivory purple silver yellow".split(" ");
+const THINGS = "boat cart drum flute kettle lamp mill oven rope saddle table violin".split(" ");
+const DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split(" ");
+const MOODS = "glad tired proud late hungry quiet".split(" ");
+
+interface Person {
+  name: string;
+  she: boolean;
+  town: string;
+  trade: string;
+  color: string;
+  thing: string;
+  friend: string;
+  day: string;
+}
+
+type Pick = <Item>(items: readonly Item[]) => Item;
+
+/** One story a line. @param seed of the stories; who has what is the same for every seed */
+export function makeStories({ lines, seed }: { lines: number; seed: number }): string {
+  const people = makePeople(pickFrom(0));
+  const pick = pickFrom(seed);
+  return Array.from({ length: lines }, () => story(pick(people), people, pick)).join("");
+}
+
+/** Every word and sign that a story can have, as a tokenizer sees them: with the space before it where there is one. */
+export function wordsOf(text: string): string[] {
+  return [...new Set(text.match(/ ?[\p{L}]+| ?[^\s\p{L}]+|\n/gu) ?? [])].sort();
+}
+
+function pickFrom(seed: number): Pick {
+  const uniform = seededUniform(seed);
+  return (items) => items[Math.floor(uniform() * items.length)] as (typeof items)[number];
+}
+
+function makePeople(pick: Pick): Person[] {
+  const names = NAMES.flatMap((first) => SURNAMES.map((last) => `${first} ${last}`));
+  return names.map((name, i) => ({
+    name,
+    she: Math.floor(i / SURNAMES.length) % 2 === 0,
+    town: pick(TOWNS),
+    trade: pick(TRADES),
+    color: pick(COLORS),
+    thing: pick(THINGS),
+    friend: pick(names.filter((other) => other !== name)),
+    day: pick(DAYS),
+  }));
+}
+
+function story(person: Person, people: readonly Person[], pick: Pick): string {
+  const [He, his] = person.she ? ["She", "her"] : ["He", "his"];
+  const friend = people.find(({ name }) => name === person.friend) as Person;
+  const sentences = [
+    `${He} is a ${person.trade} in ${person.town} .`,
+    `${He} has a ${person.color} ${person.thing} .`,
+    `On ${person.day} ${person.name} meets ${friend.name} , the ${friend.trade} from ${friend.town} .`,
+    `${friend.name} wants to buy ${his} ${person.thing} , but ${person.name} keeps it .`,
+    `${person.name} gives ${his} ${person.thing} to ${friend.name} for a ${friend.color} ${friend.thing} .`,
+    `In ${person.town} it is ${pick(DAYS)} and ${person.name} is ${pick(MOODS)} .`,
+  ];
+  const told = sentences.filter(() => pick([true, true, false]));
+  return `${person.name} lives in ${person.town} . ${told.join(" ")}\n`;
+}
+
+const END = "<|endoftext|>";
+
+/** Writes tokenizer.json and tokenizer_config.json. @returns how many ids there are */
+export async function writeTokenizer(folder: string, words: readonly string[]): Promise<number> {
+  const vocabulary = new Map<string, number>();
+  const add = (piece: string) => vocabulary.has(piece) || vocabulary.set(piece, vocabulary.size);
+  add(END);
+  for (const byte of BYTES) add(byte);
+  const merges: [string, string][] = [];
+  for (const word of words) {
+    const letters = Array.from(new TextEncoder().encode(word), (byte) => BYTES[byte] as string);
+    for (let length = 2; length <= letters.length; length++) {
+      const [left, right] = [letters.slice(0, length - 1).join(""), letters[length - 1] as string];
+      if (!vocabulary.has(left + right)) merges.push([left, right]);
+      add(left + right);
+    }
+  }
+  await mkdir(folder, { recursive: true });
+  await writeFile(join(folder, "tokenizer.json"), JSON.stringify(description(vocabulary, merges)));
+  const settings = { tokenizer_class: "GPT2Tokenizer", eos_token: END, bos_token: END, unk_token: END };
+  await writeFile(join(folder, "tokenizer_config.json"), JSON.stringify(settings));
+  return vocabulary.size;
+}
+
+function description(vocabulary: ReadonlyMap<string, number>, merges: readonly [string, string][]): object {
+  const flags = { single_word: false, lstrip: false, rstrip: false, normalized: false, special: true };
+  const byteLevel = { type: "ByteLevel", add_prefix_space: false, trim_offsets: true, use_regex: true };
+  return {
+    version: "1.0",
+    added_tokens: [{ id: 0, content: END, ...flags }],
+    normalizer: null,
+    pre_tokenizer: byteLevel,
+    post_processor: null,
+    decoder: byteLevel,
+    model: {
+      type: "BPE",
+      dropout: null,
+      unk_token: null,
+      continuing_subword_prefix: "",
+      end_of_word_suffix: "",
+      fuse_unk: false,
+      vocab: Object.fromEntries(vocabulary),
+      merges: merges.map((pair) => pair.join(" ")),
+    },
+  };
+}
+
+/** The character that stands for each byte: itself where it can be seen, else one from 256 on (Radford et al. 2019). */
+const BYTES: readonly string[] = (() => {
+  const visible = (byte: number) => (byte > 32 && byte < 127) || (byte > 160 && byte < 173) || byte > 173;
+  let next = 256;
+  return Array.from({ length: 256 }, (_, byte) => String.fromCodePoint(visible(byte) ? byte : next++));
+})();

@@ -58,7 +58,11 @@ test("prints top-1, top-5, images a second and FLOPs, for people and for machine
   const written = JSON.parse(readFileSync(join(report, "classification.json"), "utf8"));
   expect(written.classes).toEqual(["class-000", "class-001", "class-002", "class-003", "class-004"]);
   expect(written.splits.train.top1).toBe(result.top1);
-  expect(readFileSync(join(report, "report.html"), "utf8")).toContain("class-003");
+  const page = readFileSync(join(report, "report.html"), "utf8");
+  expect(page).toContain("class-003");
+  const sections = [...page.matchAll(/<section aria-labelledby="([^"]+)"/g)].map(([, id]) => id);
+  expect(sections).toEqual(["comparison", "classes", "facts", "environment"]);
+  expect(page).not.toContain("yet");
 });
 
 test("resizes as the checkpoint says, or as is asked for instead", async () => {

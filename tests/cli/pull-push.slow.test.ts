@@ -78,7 +78,10 @@ test("a folder goes up to a local Hub and comes down again", async () => {
   const args = ["push", folder("model"), "me/tiny", "--create", "--message", "First"];
   const first = await run(args, local);
   expect(first.err).toBe("");
-  expect(first.out).toMatch(/^http:\/\/127\.0\.0\.1:\d+\/me\/tiny\n {2}commit [0-9a-f]{8}: 2 files, 5\.00 kB\n$/);
+  const [address, ...told] = first.out.split("\n");
+  expect(address).toBe(`file:${folder("local", "models/me/tiny")}`);
+  expect(readFileSync(folder("local", "models/me/tiny/config.json"), "utf8")).toBe("{}");
+  expect(told.join("\n")).toMatch(/^ {2}commit [0-9a-f]{8}: 2 files, 5\.00 kB\n$/);
   const again = await run([...args, "--json"], local);
   expect(JSON.parse(again.out)).toMatchObject({ repo: "me/tiny", type: "model", revision: "main", files: [] });
   const { out } = await run(["pull", "me/tiny"], local);

@@ -4,6 +4,7 @@ import { z } from "zod";
 import { UsageError } from "../../workbench/cli/shared/program.ts";
 import { optionsOf, readSettings } from "../../workbench/cli/shared/settings.ts";
 import { imageExperiment } from "../../workbench/pipeline/domains/image-settings.ts";
+import { withPresentNames } from "../../workbench/pipeline/settings.ts";
 
 const SCHEMA = z.object({
   learningRate: z.number().positive().default(1e-3).meta({ description: "of weights" }),
@@ -109,4 +110,22 @@ test("a model from scratch is not made with a deviation of 0 that nothing can be
     readSettings(imageExperiment, { std }, { model: "scratch:resnet18", dataset: "x" });
   expect(deviations("0.2,0.2,1").std).toEqual([0.2, 0.2, 1]);
   expect(() => deviations("0,0.2,1")).toThrow("--std 0,0.2,1: expected number to be >0");
+});
+
+test("a flag under a setting's former name is read as the setting, and is not in the help", () => {
+  const schema = z.object({
+    colorJitter: z
+      .number()
+      .optional()
+      .meta({ description: "of colors", formerly: ["colourJitter"] }),
+  });
+  const command = new Command();
+  for (const option of optionsOf(schema)) command.addOption(option);
+  command.parse(["--colour-jitter", "0.4"], { from: "user" });
+  expect(readSettings(schema, command.opts())).toEqual({ colorJitter: 0.4 });
+  expect(command.helpInformation()).not.toContain("colour");
+});
+
+test("values under a setting's former name are found under its present one", () => {
+  expect(withPresentNames(imageExperiment, { colourJitter: 0.4, flip: 0.5 })).toEqual({ colorJitter: 0.4, flip: 0.5 });
 });

@@ -192,9 +192,9 @@ describe("runs that differ by their seed alone", () => {
 
   test("are one line of the table, and one point of the plot with a bar", () => {
     const lines = resultLines(results, paletteFor({ isTTY: false }, {}));
-    expect(lines[0]).toMatch(/^ +budget +seed +model +runs +top-1 accuracy/);
-    expect(lines).toHaveLength(5);
-    expect(lines[3]).toMatch(/^ +0\.1 +GBLR, SVD +3 +52\.00 % ± 2\.00 % +3\.0000 ± 2\.6458 +30\.0 %/);
+    expect(lines[1]).toMatch(/^ +budget +seed +model +runs +top-1 accuracy .*\(reference\) +\(actual\)/);
+    expect(lines).toHaveLength(6);
+    expect(lines[4]).toMatch(/^ +0\.1 +GBLR, SVD +3 +52\.00 % ± 2\.00 % +3\.0000 ± 2\.6458 +30\.0 %/);
     const spec = costChart("r", results)?.spec as unknown as { layer: { data: { values: unknown[] } }[] };
     const [, bars, curves] = spec.layer.map(({ data }) => data.values);
     expect(bars).toEqual([expect.objectContaining({ series: "GBLR, SVD" })]);

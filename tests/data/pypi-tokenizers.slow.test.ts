@@ -5,7 +5,7 @@ import { beforeAll, expect, test } from "bun:test";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { crc32 } from "node:zlib";
-import { writeTokenizer } from "../../recipes/quickstart/tokenizer.ts";
+import { writeTokenizer } from "../../recipes/quickstart/repositories.ts";
 import { parquetRows } from "../../workbench/data/dataset/rows.ts";
 import { openTokenizer } from "../../workbench/data/index.ts";
 import { temporaryFolder } from "../hub/temporary.ts";

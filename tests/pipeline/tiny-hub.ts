@@ -4,8 +4,7 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
-import { makeStories, wordsOf } from "../../recipes/quickstart/stories.ts";
-import { writeTokenizer } from "../../recipes/quickstart/tokenizer.ts";
+import { makeStories, wordsOf, writeTokenizer } from "../../recipes/quickstart/repositories.ts";
 import { createModel, gpt2, saveModelNow } from "../../workbench/models/index.ts";
 import { livelier } from "../models/tiny.ts";
 

@@ -4,7 +4,7 @@
 import { beforeAll, expect, test } from "bun:test";
 import { cpSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 
-import { writeTokenizer } from "../../recipes/quickstart/tokenizer.ts";
+import { writeTokenizer } from "../../recipes/quickstart/repositories.ts";
 import { openTokenizer } from "../../workbench/data/tokenizer/open-tokenizer.ts";
 import { openEngine } from "../../workbench/engine/core/open.ts";
 import { saveModelNow } from "../../workbench/models/index.ts";

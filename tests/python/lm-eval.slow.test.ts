@@ -4,7 +4,7 @@
 import { beforeAll, expect, test } from "bun:test";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import * as tf from "@tensorflow/tfjs-core";
-import { writeTokenizer } from "../../recipes/quickstart/tokenizer.ts";
+import { writeTokenizer } from "../../recipes/quickstart/repositories.ts";
 import { openTokenizer } from "../../workbench/data/index.ts";
 import { openEngine } from "../../workbench/engine/core/open.ts";
 import { type Gpt2Config, languageNll, loadModelNow, type Model, saveModelNow } from "../../workbench/models/index.ts";

@@ -3,9 +3,14 @@
 import { describe, expect, test } from "bun:test";
 import { mkdirSync, readdirSync, readFileSync } from "node:fs";
 import fc from "fast-check";
-import { makeRepositories, STORIES, UNTRAINED } from "../../recipes/quickstart/repositories.ts";
-import { makeStories, wordsOf } from "../../recipes/quickstart/stories.ts";
-import { writeTokenizer } from "../../recipes/quickstart/tokenizer.ts";
+import {
+  makeRepositories,
+  makeStories,
+  STORIES,
+  UNTRAINED,
+  wordsOf,
+  writeTokenizer,
+} from "../../recipes/quickstart/repositories.ts";
 import { openTokenizer, tokenWindows } from "../../workbench/data/index.ts";
 import { openEngine } from "../../workbench/engine/core/open.ts";
 import { perplexity } from "../../workbench/evaluate/perplexity.ts";

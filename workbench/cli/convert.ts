@@ -22,7 +22,7 @@ import {
 import { EngineError } from "../engine/core/errors.ts";
 import type { Engine, OpenEngineOptions } from "../engine/core/types.ts";
 import { widthValues } from "../gblr/init/index.ts";
-import { isClassifier, type Model } from "../models/index.ts";
+import type { Model } from "../models/index.ts";
 import { openCalibration } from "../pipeline/calibrate.ts";
 import { type Converted, convertModel, type PlanRequest } from "../pipeline/convert.ts";
 import { fetchModel, type Source } from "../pipeline/fetch.ts";
@@ -242,7 +242,7 @@ async function* saveConverted(
   const { reference, actual } = conversion.counts;
   await writeCard(out, {
     title: basename(resolve(out)),
-    task: isClassifier(model) ? "image-classification" : "text-generation",
+    task: model.architecture.task.kind,
     structure: plan.structure,
     ...(await originFacts(source, { engine, command: commandLine(), versions: versionsOf(engine) })),
     relativeFlops: { reference: reference.relative, actual: actual.relative },

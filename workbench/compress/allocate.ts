@@ -6,8 +6,6 @@
 import type { Tensor2D, Tensor4D } from "@tensorflow/tfjs-core";
 import { isDense } from "../../hub/model-folder/index.ts";
 import { EngineError } from "../engine/core/errors.ts";
-import { svd } from "../engine/linalg/index.ts";
-import { activationAwareSvd } from "../gblr/init/index.ts";
 import { countsWith, denseWeight, type LayerInfo, rowsOf } from "../models/index.ts";
 import type { Model } from "../models/model.ts";
 import { allocateRanks, type LayerSpectrum } from "../structures/allocation.ts";
@@ -15,6 +13,7 @@ import { allowance } from "../structures/budget.ts";
 import { matrixOfPosition } from "../structures/convolution.ts";
 import { dense } from "../structures/dense.ts";
 import type { Structure } from "../structures/structure.ts";
+import type { Decompositions } from "./decompositions.ts";
 import type { PlannedLayer } from "./plan.ts";
 
 export type LayerToPlan = Omit<PlannedLayer, "structure" | "allowed" | "cost">;
@@ -43,16 +42,29 @@ export function shareUniformly({ structure, layers, budget }: ToShare): PlannedL
   return planned;
 }
 
+interface ToShareGlobally extends ToShare {
+  /** Σ (n_in, n_in) of inputs by layer name: the allocation then goes by the errors of outputs */
+  covariances?: ReadonlyMap<string, Tensor2D> | undefined;
+  /** keeps what is decomposed here */
+  decompositions: Decompositions;
+}
+
 /** @throws EngineError when the budget does not pay for rank 1 in each layer */
 export async function shareGlobally(
   model: Model,
-  { structure, layers, budget, covariances }: ToShare & { covariances?: ReadonlyMap<string, Tensor2D> | undefined },
+  { structure, layers, budget, covariances, decompositions }: ToShareGlobally,
 ): Promise<PlannedLayer[]> {
   if (layers[0] && structure(layers[0]).isDense) return shareUniformly({ structure, layers, budget });
   const spectra: LayerSpectrum[] = [];
   for (const layer of layers) {
     const { name, nIn, nOut, rows } = layer;
-    spectra.push({ name, nIn, nOut, rows, singularValues: await spectrumOf(model, layer, covariances?.get(name)) });
+    spectra.push({
+      name,
+      nIn,
+      nOut,
+      rows,
+      singularValues: await spectrumOf(model, layer, { covariance: covariances?.get(name), decompositions }),
+    });
   }
   const ranks = allocateRanks(spectra, budget, { norm: "frobenius" });
   const planned = layers.map((layer, i): PlannedLayer => {
@@ -96,16 +108,11 @@ function plannedWeight(model: Model, { name, position }: LayerToPlan): Tensor2D 
 async function spectrumOf(
   model: Model,
   layer: LayerToPlan,
-  covariance: Tensor2D | undefined,
+  { covariance, decompositions }: { covariance: Tensor2D | undefined; decompositions: Decompositions },
 ): Promise<ArrayLike<number>> {
   const weight = plannedWeight(model, layer);
   try {
-    const { singularValues, ...vectors } = covariance
-      ? await activationAwareSvd(weight, covariance)
-      : await svd(weight).then(({ u, s, v }) => ({ singularValues: s, u, v }));
-    const values = await singularValues.data();
-    for (const tensor of [singularValues, ...Object.values(vectors)]) tensor.dispose();
-    return values;
+    return await decompositions.singularValues(layer.name, weight, covariance);
   } finally {
     weight.dispose();
   }

@@ -17,6 +17,7 @@ import {
   type StartedLayer,
   type StartOptions,
 } from "../structures/structure.ts";
+import { Decompositions } from "./decompositions.ts";
 import { type ConversionPlan, expectDense, namesIn, type PlannedLayer, type PlanTotals, totalsOf } from "./plan.ts";
 
 export interface ConvertOptions {
@@ -30,6 +31,8 @@ export interface ConvertOptions {
   seed?: number;
   /** optimizer steps of the search, each layer. Default 1000 */
   searchSteps?: number;
+  /** what planning decomposed. Default nothing */
+  decompositions?: Decompositions | undefined;
   /** ends the conversion between two layers, or within a search; layers done stay converted */
   signal?: AbortSignal;
 }
@@ -107,7 +110,7 @@ interface LayerOptions extends ConvertOptions {
 async function* convertLayer(
   model: Model,
   layer: PlannedLayer,
-  { plan, init, covariances, locations, signal, seed = 0, searchSteps = 1000 }: LayerOptions,
+  { plan, init, covariances, decompositions, locations, signal, seed = 0, searchSteps = 1000 }: LayerOptions,
 ): AsyncGenerator<SearchProgress, ConvertedLayer> {
   const began = performance.now();
   const seconds = () => (performance.now() - began) / 1000;
@@ -120,11 +123,13 @@ async function* convertLayer(
   const weight = denseWeight(model, layer.name);
   try {
     const start = { structure, layer, covariance, searchSteps, seed, signal };
-    const { parameters, by } = yield* startLayer(weight, init, {
-      ...start,
-      ...(widths !== undefined && { widths }),
-      ...(locations !== undefined && { locations }),
-    });
+    const rules = { ...(widths !== undefined && { widths }), ...(locations !== undefined && { locations }) };
+    const known = decompositions ?? new Decompositions();
+    // A search compares itself with the plain start and falls back on it: both are of the same triples.
+    if (init === "search") await known.singularValues(layer.name, weight);
+    const { parameters, by } = yield* known.handedOn(layer.name, weight, () =>
+      startLayer(weight, init, { ...start, ...rules }),
+    );
     const approximation = structure.dense(parameters);
     const errors = await layerErrors(weight, approximation, covariance);
     approximation.dispose();

@@ -19,6 +19,7 @@ export {
   expectInit,
   takeApart,
 } from "./convert.ts";
+export { Decompositions } from "./decompositions.ts";
 export { exportDense, referenceTensors } from "./export.ts";
 export {
   ALLOCATIONS,

@@ -10,6 +10,7 @@ import type { MatrixSize } from "../structures/budget.ts";
 import { structureNamed } from "../structures/registry.ts";
 import type { Structure, StructureKind } from "../structures/structure.ts";
 import { expectShare, type LayerToPlan, shareGlobally, shareOfFlops, shareUniformly } from "./allocate.ts";
+import { Decompositions } from "./decompositions.ts";
 
 /** How the budget is shared out: the same share for each layer, or by their singular values. */
 export const ALLOCATIONS = ["uniform", "global"] as const;
@@ -85,6 +86,8 @@ export interface PlanOptions {
   convolutions?: Convolutions;
   /** Σ (n_in, n_in) of inputs by layer name: `global` then goes by the errors of outputs */
   covariances?: ReadonlyMap<string, Tensor2D>;
+  /** keeps what `global` decomposes for the conversion. Default nothing is kept */
+  decompositions?: Decompositions | undefined;
 }
 
 /**
@@ -125,10 +128,13 @@ export async function planConversion(model: Model, options: PlanOptions): Promis
   const budget = "flops" in asked ? shareOfFlops(model, chosen, asked.flops) : expectShare(asked.budget);
   const shared = { structure: structureOf, layers, budget };
   if (allocation === "global") expectDense(model, namesIn(model, layers));
-  return finished(
-    allocation === "global" ? await shareGlobally(model, { ...shared, covariances }) : shareUniformly(shared),
-    budget,
-  );
+  if (allocation === "uniform") return finished(shareUniformly(shared), budget);
+  const decompositions = options.decompositions ?? new Decompositions();
+  try {
+    return finished(await shareGlobally(model, { ...shared, covariances, decompositions }), budget);
+  } finally {
+    if (!options.decompositions) decompositions.dispose();
+  }
 }
 
 /**

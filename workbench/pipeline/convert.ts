@@ -1,15 +1,24 @@
 // The convert stage, for experiments and for `gblr convert` alike: plans a conversion, calibrates where a data set is
 // given, and carries the plan out on a model in memory. Nothing is written.
 
-import type { Init } from "../compress/index.ts";
-import { type Allocation, type Conversion, type ConversionPlan, type Covariances, convert } from "../compress/index.ts";
+import {
+  type Allocation,
+  type Conversion,
+  type ConversionPlan,
+  type Covariances,
+  convert,
+  Decompositions,
+  type Init,
+} from "../compress/index.ts";
 import type { Model } from "../models/index.ts";
-import { calibrateLayers } from "./calibrate.ts";
+import { type Calibration, calibrateLayers } from "./calibrate.ts";
 import type { CalibrationData } from "./domains/domain.ts";
 import { lastEvent, type PipelineEvent } from "./stage.ts";
 
 export interface PlanRequest {
   allocation: Allocation;
+  /** keeps what is decomposed for the plan, so that the conversion does not decompose it again */
+  decompositions?: Decompositions;
   /** Σ (n_in, n_in) by layer name: a global allocation then goes by the errors of outputs */
   covariances?: Covariances;
 }
@@ -48,19 +57,22 @@ export async function* convertModel(
   const { allocation, init, seed, searchSteps, locations, calibration: data, signal } = options;
   // By outputs, singular values are known only after calibration. Which layers are converted is known before.
   const isLater = init === "activation" && allocation === "global";
-  let plan = await options.plan({ allocation: isLater ? "uniform" : allocation });
-  if (!isLater) yield { kind: "planned", plan };
-  const seen = data && (yield* calibrateLayers(model, plan.layers, { data, signal }));
+  const decompositions = new Decompositions();
+  let seen: Calibration | undefined;
   try {
+    let plan = await options.plan({ allocation: isLater ? "uniform" : allocation, decompositions });
+    if (!isLater) yield { kind: "planned", plan };
+    seen = data && (yield* calibrateLayers(model, plan.layers, { data, signal }));
     if (isLater) {
-      plan = await options.plan({ allocation, ...(seen && { covariances: seen.covariances }) });
+      plan = await options.plan({ allocation, decompositions, ...(seen && { covariances: seen.covariances }) });
       yield { kind: "planned", plan };
     }
-    const how = { init, seed, searchSteps, signal, ...(locations !== undefined && { locations }) };
+    const how = { init, seed, searchSteps, decompositions, signal, ...(locations !== undefined && { locations }) };
     const events = convert(model, plan, { ...how, ...(seen && { covariances: seen.covariances }) });
     const conversion = yield* lastEvent(events, "converted", (event) => ({ kind: "inner", of: "convert", event }));
     return { plan, conversion, ...(seen && { rows: seen.rows }) };
   } finally {
+    decompositions.dispose();
     for (const covariance of seen?.covariances.values() ?? []) covariance.dispose();
   }
 }

@@ -182,7 +182,9 @@ function classifier(model: Model, name: string): Model {
 
 /** A vision transformer has its positions interpolated to another size; other models take it or refuse it. */
 async function sized(model: Model, size: number | undefined): Promise<Model> {
-  return size === undefined || model.architecture.type !== "vit" ? model : resizePositions(model, size);
+  const { task } = model.architecture;
+  const hasPositions = task.kind === "image-classification" && task.positions !== undefined;
+  return size !== undefined && hasPositions ? resizePositions(model, size) : model;
 }
 
 /** Pairs of classes with the images of one that were taken for the other, or for itself. */

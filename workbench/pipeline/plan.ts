@@ -32,7 +32,7 @@ export async function planVariant(
 async function planAt(
   model: Model,
   { structure }: Variant,
-  { settings, allocation, covariances }: PlanRequest & { settings: ExperimentSettings },
+  { settings, allocation, covariances, decompositions }: PlanRequest & { settings: ExperimentSettings },
 ): Promise<ConversionPlan> {
   const kind = structureNamed(structure);
   const { layers, convolutions } = settings;
@@ -42,6 +42,7 @@ async function planAt(
     layers,
     convolutions: kind.needsConvolution ? ("integrated" as const) : convolutions,
     ...(covariances && { covariances }),
+    ...(decompositions && { decompositions }),
   };
   if (!("widths" in cost)) return planConversion(model, { structure, allocation, ...how, ...cost });
   const published = await planConversion(model, { structure: gblr.name, layers, convolutions, ...cost });

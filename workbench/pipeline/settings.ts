@@ -71,7 +71,7 @@ export const experimentShape = (items: string) => ({
     }),
     widths: text("rule for the first widths of gblr, where neither flops nor budget is given").default("lr0.25"),
     locations: text("rule for the first locations of gblr: linspace, uniform or constX").default("linspace"),
-    flops: share("cost of the whole model, relative to dense, as the reference counts it").optional(),
+    flops: share("relative FLOPs (reference) of the whole model").optional(),
     budget: share("cost of the converted layers, relative to dense").optional(),
     allocate: z.enum(ALLOCATIONS).default("uniform").meta({ description: "how layers share the budget" }),
     layers: text("layers to convert: recipe, or a pattern such as h.0.*").default("recipe"),

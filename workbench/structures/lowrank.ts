@@ -18,16 +18,11 @@ import { STORED_LOW_RANK } from "../../hub/model-folder/index.ts";
 import { svd } from "../engine/linalg/index.ts";
 import { linear } from "../engine/ops/index.ts";
 import { expectOperand, expectSetting } from "../engine/ops/operands.ts";
-import { activationAwareSvd } from "../gblr/init/index.ts";
+import { activationAwareSvd, firstTriples } from "../gblr/init/index.ts";
 import { affordableRank, allowance, expectPaid, type MatrixSize, rankOfEnergy } from "./budget.ts";
 import { kernelOf } from "./convolution.ts";
-import {
-  expectCovariance,
-  parametersNamed,
-  type StartOptions,
-  type Structure,
-  type StructureParameters,
-} from "./structure.ts";
+import type { Structure, StructureParameters } from "./structure.ts";
+import { expectCovariance, parametersNamed, type StartOptions } from "./structure.ts";
 
 interface LowRankOptions {
   /** exactly this many. Default what the budget pays for */
@@ -110,8 +105,8 @@ function rankWithin({ nOut, nIn }: MatrixSize, budget: number, { rank: wanted, e
 }
 
 async function truncated(weight: Tensor2D, rank: number, energy?: number): Promise<StructureParameters> {
-  const triples = await svd(weight, energy === undefined ? { rank } : {});
-  const { u, s, v } = triples;
+  const wanted = energy === undefined ? rank : Math.min(...weight.shape);
+  const { u, s, v } = await firstTriples(weight, { rank: wanted }, () => svd(weight, { rank: wanted }));
   const kept = energy === undefined ? rank : Math.min(rank, rankOfEnergy(await s.data(), energy));
   const factors = tidy(() => {
     const root = sqrt(slice(s, 0, kept));

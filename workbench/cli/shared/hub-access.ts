@@ -37,7 +37,7 @@ export async function hubAccessFrom(env: Environment): Promise<OpenedAccess> {
   return { access: { endpoint, token, cache, offline }, close: async () => {} };
 }
 
-/** An address on the Hub as the user knows it: under the folder that HF_ENDPOINT names, where that is a local Hub's. */
+/** The address of a repository as the user can use it: its folder, where HF_ENDPOINT is the folder of a local Hub. */
 export type EndpointName = (url: string) => string;
 
 /** Runs an action with the Hub of the environment, and ends a local one after. */
@@ -47,9 +47,7 @@ export async function withHub<Result>(
 ): Promise<Result> {
   const { access, close } = await hubAccessFrom(env);
   try {
-    return await action(access, (url) =>
-      isLocal(env) ? url.replace(access.endpoint, env.HF_ENDPOINT as string) : url,
-    );
+    return await action(access, (url) => (isLocal(env) ? folderOf(url, access, env) : url));
   } catch (error) {
     throw isLocal(env) && error instanceof Error ? inTermsOf(error, access, env) : error;
   } finally {
@@ -58,6 +56,13 @@ export async function withHub<Result>(
 }
 
 const isLocal = ({ HF_ENDPOINT }: Environment): boolean => HF_ENDPOINT?.startsWith("file:") === true;
+
+/** `file:/hub/models/owner/name`: the server that had the address ends with the command. */
+function folderOf(url: string, { endpoint }: HubAccess, { HF_ENDPOINT }: Environment): string {
+  if (!url.startsWith(endpoint)) return url;
+  const path = url.slice(endpoint.length);
+  return `${HF_ENDPOINT?.replace(/\/+$/, "")}${path.startsWith("/datasets/") ? "" : "/models"}${path}`;
+}
 
 /** The address of a server of our own says nothing to whoever named a folder. */
 function inTermsOf(error: Error, { endpoint }: HubAccess, { HF_ENDPOINT }: Environment): Error {

@@ -2,6 +2,7 @@
 
 export { type FindBlocksEvent, type FindBlocksOptions, type FoundBlocks, findBlocks } from "./block-search.ts";
 export { type BlockCounts, blocksWithin, type SpendOptions, spendBudget } from "./blocks-within.ts";
+export { firstTriples, handOn, type Triples } from "./decompositions.ts";
 export {
   type BlockGrid,
   type LocationOptions,
@@ -13,6 +14,7 @@ export {
 export {
   type ActivationAwareOptions,
   activationAwareSvd,
+  outputTriples,
   type SvdFactors,
   type SvdFactorsOptions,
   svdFactors,

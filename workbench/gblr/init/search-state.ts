@@ -91,9 +91,10 @@ export class SearchState {
     }
     const scale = USUAL_SIZE / Math.sqrt(squares / weight.size);
     const target = mul(weight, scale) as Tensor2D;
-    const { lr_weight1, lr_weight2, singularValues } = await svdFactors(target);
-    const factors = [lr_weight1, lr_weight2].map(
-      (factor) => reshape(factor, [blocks, factor.size / blocks]) as Tensor2D,
+    // Those of the target, without decomposing it too.
+    const { lr_weight1, lr_weight2, singularValues } = await svdFactors(weight);
+    const factors = [lr_weight1, lr_weight2].map((factor) =>
+      tidy(() => mul(reshape(factor, [blocks, factor.size / blocks]), Math.sqrt(scale)) as Tensor2D),
     );
     const power = tidy(() => sum(sum(square(target), 1)));
     const fit = new SearchState(target, power as Scalar, { ...options, scale, factors });

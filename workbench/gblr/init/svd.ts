@@ -21,6 +21,7 @@ import {
 } from "@tensorflow/tfjs-core";
 import { svd, symmetricEigen } from "../../engine/linalg/index.ts";
 import { expectOperand, expectSetting } from "../../engine/ops/operands.ts";
+import { firstTriples } from "./decompositions.ts";
 
 export interface SvdFactorsOptions {
   /** K. Default as many as the matrix has triples for, ⌊min(n_out, n_in) / rank⌋ */
@@ -56,7 +57,7 @@ export async function svdFactors(weight: Tensor2D, options: SvdFactorsOptions = 
   const { blocks = most } = options;
   const isCount = Number.isInteger(blocks) && blocks >= 1 && blocks <= most;
   expectSetting("svdFactors", { blocks }, `an integer from 1 to ${most}`, isCount);
-  const { u, s, v } = await svd(weight, { rank: blocks * rank });
+  const { u, s, v } = await firstTriples(weight, { rank: blocks * rank }, () => svd(weight, { rank: blocks * rank }));
   const factors = tidy(() => {
     const root = sqrt(s);
     const outputs = reshape(mul(u, root), [nOut, blocks, rank]);
@@ -104,9 +105,9 @@ export async function activationAwareSvd(
   const isCount = Number.isInteger(blocks) && blocks >= 1 && blocks <= most;
   expectSetting("activationAwareSvd", { blocks }, `an integer from 1 to ${most}`, isCount);
   expectSetting("activationAwareSvd", { ridge }, "a number above 0", ridge > 0 && Number.isFinite(ridge));
-  const root = await rootOf(covariance, ridge);
-  const seen = matMul(weight, root) as Tensor2D;
-  const { u, s, v } = await svd(seen, { rank: blocks });
+  const { u, s } = await firstTriples(weight, { rank: blocks, covariance }, () =>
+    outputTriples(weight, covariance, { blocks, ridge }),
+  );
   const factors = tidy(() => {
     const inputs = matMul(weight, u, true);
     const half = sqrt(norm(inputs, "euclidean", 0));
@@ -115,10 +116,21 @@ export async function activationAwareSvd(
       lr_weight2: reshape<Tensor3D["rankType"]>(transpose(mul(u, half)), [blocks, nOut, 1]),
     };
   });
-  for (const tensor of [root, seen, u, v]) {
-    tensor.dispose();
-  }
+  u.dispose();
   return { ...factors, singularValues: s };
+}
+
+/** The first singular triples of M Σ^½, without their right vectors. Operands as `activationAwareSvd` has them. */
+export async function outputTriples(
+  weight: Tensor2D,
+  covariance: Tensor2D,
+  { blocks = Math.min(...weight.shape), ridge = 1e-6 }: ActivationAwareOptions = {},
+): Promise<{ u: Tensor2D; s: Tensor1D }> {
+  const root = await rootOf(covariance, ridge);
+  const seen = matMul(weight, root) as Tensor2D;
+  const { u, s, v } = await svd(seen, { rank: blocks });
+  for (const tensor of [root, seen, v]) tensor.dispose();
+  return { u, s };
 }
 
 /** Σ^½, symmetric, of the covariance with its largest eigenvalue scaled to 1 and the ridge added. */

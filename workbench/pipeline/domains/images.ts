@@ -2,8 +2,6 @@
 // comes first.
 
 import type { Tensor, Tensor4D } from "@tensorflow/tfjs-core";
-import { classifierLogits } from "../../architectures/parts/classifier.ts";
-import { isClassifier } from "../../architectures/task.ts";
 import {
   clippedNotice,
   expectClasses,
@@ -15,7 +13,7 @@ import {
 } from "../../data/images/index.ts";
 import type { Accuracy } from "../../evaluate/accuracy.ts";
 import { describeModel, readConfig } from "../../models/folder/load.ts";
-import { imageSettings, type Model } from "../../models/index.ts";
+import { classifierLogits, imageSettings, isClassifier, type Model } from "../../models/index.ts";
 import { writeClassification } from "../../report/index.ts";
 import { type Evaluation, imageTask } from "../../train/index.ts";
 import { fetchDataset, fetchModel, type Source } from "../fetch.ts";

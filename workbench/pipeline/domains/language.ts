@@ -2,11 +2,10 @@
 
 import type { Tensor, Tensor2D } from "@tensorflow/tfjs-core";
 import { z } from "zod";
-import { languageHidden, languageSizes } from "../../architectures/parts/language-model.ts";
-import { isLanguageModel } from "../../architectures/task.ts";
 import { windowInputs } from "../../compress/index.ts";
 import type { TextWindows } from "../../data/index.ts";
 import { readConfig } from "../../models/folder/load.ts";
+import { isLanguageModel, languageHidden, languageSizes } from "../../models/index.ts";
 import { languageTask } from "../../train/index.ts";
 import { fetchDataset, fetchModel } from "../fetch.ts";
 import { scoreText } from "../measure.ts";

@@ -1,0 +1,88 @@
+// An experiment as its events tell it, in this process: how often it loads the model that it starts from.
+
+import { beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { openEngine } from "../../workbench/engine/core/open.ts";
+import type { Engine } from "../../workbench/engine/core/types.ts";
+import { type LanguageSettings, languageDomain, languageSettings } from "../../workbench/pipeline/domains/language.ts";
+import { experiment } from "../../workbench/pipeline/experiment.ts";
+import type { PipelineEvent } from "../../workbench/pipeline/stage.ts";
+import { temporaryFolder } from "../hub/temporary.ts";
+import { makeTinyHub } from "./tiny-hub.ts";
+
+setDefaultTimeout(120_000);
+
+const at = temporaryFolder();
+let engine: Engine;
+let model: string;
+let dataset: string;
+beforeAll(async () => {
+  engine = await openEngine({ engine: "wasm" });
+  const hub = await makeTinyHub(at("hub"));
+  model = join(hub, "models/tiny/gpt2");
+  dataset = join(hub, "datasets/tiny/stories");
+});
+
+async function eventsOf(given: Partial<LanguageSettings>, folder: string): Promise<PipelineEvent[]> {
+  const quick = { context: 32, steps: 2, batch: 4, microBatch: 2, warmupEpochs: 0.1, limit: 4, calibrationSamples: 4 };
+  const settings = languageSettings.parse({ ...quick, model, dataset, budget: 0.5, ...given });
+  const access = { endpoint: "http://127.0.0.1:1", cache: at("cache"), offline: true };
+  const origin = { engine, recipe: "test", command: "test", versions: {} };
+  const context = { access, cache: at("cache"), signal: new AbortController().signal, ...origin };
+  const events: PipelineEvent[] = [];
+  for await (const event of experiment(languageDomain, settings, { context, folder })) events.push(event);
+  expect(events.at(-1)?.kind).toBe("finished");
+  return events;
+}
+
+/** How often each model folder was read. */
+function loadsIn(events: readonly PipelineEvent[]): Record<string, number> {
+  const loads: Record<string, number> = {};
+  for (const event of events) {
+    if (event.kind !== "inner" || event.of !== "load" || event.event.kind !== "opened") continue;
+    loads[event.folder] = (loads[event.folder] ?? 0) + 1;
+  }
+  return loads;
+}
+
+describe("an experiment loads", () => {
+  test("its base model once, and each saved model once to measure it", async () => {
+    const run = at("compared");
+    const compare = ["lowrank", "lowrank:activation:global", "dense"];
+    const events = await eventsOf({ compare, init: "activation", allocate: "global", shrink: "budget" }, run);
+    const saved = [
+      ...["lowrank", "lowrank-activation-global"].flatMap((key) =>
+        ["converted", "model"].map((of) => join(run, "compare", key, of)),
+      ),
+      join(run, "compare/dense/model"),
+      join(run, "converted"),
+      join(run, "model"),
+    ];
+    expect(loadsIn(events)).toEqual(Object.fromEntries([model, ...saved].map((folder) => [folder, 1])));
+  });
+
+  test("its base model once where that is the teacher too", async () => {
+    const run = at("distilled");
+    const loads = loadsIn(await eventsOf({ distill: 0.5, structure: "lowrank" }, run));
+    expect(loads).toEqual({ [model]: 1, [join(run, "converted")]: 1, [join(run, "model")]: 1 });
+  });
+
+  test("no base model where everything is done", async () => {
+    const run = at("again");
+    await eventsOf({ structure: "lowrank" }, run);
+    expect(loadsIn(await eventsOf({ structure: "lowrank" }, run))).toEqual({});
+  });
+});
+
+test("the base model is not changed by what variants do to their copies", async () => {
+  const run = at("unchanged");
+  const alone = at("alone");
+  await eventsOf({ structure: "lowrank" }, alone);
+  await eventsOf({ compare: ["monarch", "block-low-rank"], structure: "lowrank" }, run);
+  const rowsOf = (folder: string) =>
+    (JSON.parse(readFileSync(join(folder, "comparison.json"), "utf8")) as { name: string; seconds?: number }[])
+      .filter(({ name }) => name === "low rank")
+      .map(({ seconds: _, ...row }) => row);
+  expect(rowsOf(run)).toEqual(rowsOf(alone));
+});

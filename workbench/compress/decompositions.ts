@@ -1,0 +1,55 @@
+// What one conversion knows of its layers' matrices: each is decomposed at most once, for the plan's singular values and for
+// the factors that the layer starts with. Memory: the vectors of a layer are kept from its first use to its conversion, at
+// most as many numbers as a GBLR layer has parameters.
+
+import type { Tensor, Tensor2D } from "@tensorflow/tfjs-core";
+import { svd } from "../engine/linalg/index.ts";
+import { handOn, outputTriples, type Triples } from "../gblr/init/index.ts";
+
+/** Of one conversion, from its first plan on. Dispose of it. */
+export class Decompositions {
+  private readonly kept = new Map<string, Triples>();
+
+  /**
+   * Singular values of a layer's matrix, largest first.
+   * @param weight float32 (n_out, n_in)
+   * @param covariance Σ (n_in, n_in) of its inputs: the values are then those of M Σ^½
+   */
+  async singularValues(name: string, weight: Tensor2D, covariance?: Tensor2D): Promise<ArrayLike<number>> {
+    const known = this.kept.get(name);
+    if (known && known.covariance === covariance) return known.s.data();
+    if (known) disposeOf(known);
+    const triples = covariance ? await outputTriples(weight, covariance) : await svd(weight);
+    this.kept.set(name, { ...triples, covariance });
+    return triples.s.data();
+  }
+
+  /**
+   * Runs what makes a layer's parameters of its matrix; in it, functions that decompose the matrix use what is known of it.
+   * Nothing of the layer is kept afterwards.
+   */
+  async *handedOn<Event, Result>(
+    name: string,
+    weight: Tensor2D,
+    start: () => AsyncGenerator<Event, Result>,
+  ): AsyncGenerator<Event, Result> {
+    const known = this.kept.get(name);
+    const end = known && handOn(weight, known);
+    try {
+      return yield* start();
+    } finally {
+      end?.();
+      if (known) disposeOf(known);
+      this.kept.delete(name);
+    }
+  }
+
+  dispose(): void {
+    for (const triples of this.kept.values()) disposeOf(triples);
+    this.kept.clear();
+  }
+}
+
+function disposeOf({ u, s, v }: Triples): void {
+  for (const tensor of [u, s, v] as (Tensor | undefined)[]) tensor?.dispose();
+}

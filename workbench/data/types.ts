@@ -17,6 +17,7 @@ export interface StreamDecoder {
   end(): string;
 }
 
+/** Text to token ids and back. */
 export interface Tokenizer {
   /** folder with its tokenizer.json */
   readonly folder: string;
@@ -82,6 +83,7 @@ export interface TextTokensOptions {
   signal?: AbortSignal | undefined;
 }
 
+/** Progress of tokenizing a data set. */
 export type TokenizeEvent =
   | {
       kind: "data";

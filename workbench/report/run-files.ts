@@ -21,6 +21,7 @@ import {
   runRecordSchema,
 } from "./run-record.ts";
 
+/** Names of the files in a run folder. */
 export const RUN_FILES = {
   record: "run.json",
   metrics: "metrics.jsonl",

@@ -27,6 +27,7 @@ import { differentiable, runKernel } from "../engine/ops/op.ts";
 import { expectOperand, expectSetting } from "../engine/ops/operands.ts";
 import type { Settings } from "./options.ts";
 
+/** Temperature and weight of the teacher's part of the loss. */
 export interface TeachingOptions {
   /** T, above 0. Default 2 */
   temperature?: number;
@@ -67,6 +68,7 @@ function divergence({ student, teacher }: { student: Tensor2D; teacher: Tensor2D
   return { value, slope: () => mul(sub(exp(own), p), temperature) };
 }
 
+/** The student's logits and label loss, and the teacher's logits. */
 export interface TaughtOperands {
   /** of the student, float32 (rows, classes) */
   logits: Tensor2D;
@@ -98,11 +100,13 @@ export function taughtLoss({ logits, labels, teacher }: TaughtOperands, options:
   return add(mul(labels, 1 - weight), mul(apart, weight));
 }
 
+/** Settings of the distillation loss. */
 export interface DistillationOptions extends TeachingOptions {
   /** logits of the student in memory at one time, at most, but at least one row; the teacher's and a few copies besides */
   chunk?: number;
 }
 
+/** Logits of the student and of its teacher. */
 export interface DistillationOperands {
   /** what the student's head is applied to, float32 (rows, width) */
   rows: Tensor2D;

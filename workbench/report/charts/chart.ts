@@ -7,6 +7,7 @@ import { SERIES, TONES, withVariables } from "../pictures/colors.ts";
 import { renderPng } from "../pictures/png.ts";
 import { escaped, FONT_FAMILY, visible } from "../pictures/svg.ts";
 
+/** A chart as a Vega-Lite specification, with its title. */
 export interface Chart {
   title: string;
   /** says what the chart shows, with units, for readers who cannot see it */

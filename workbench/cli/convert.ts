@@ -276,7 +276,7 @@ async function modelBytes(folder: string): Promise<number> {
   return sizes.reduce((sum, size) => sum + size, 0);
 }
 
-export interface ConvertVerbOptions extends OpenEngineOptions {
+interface ConvertVerbOptions extends OpenEngineOptions {
   structure: string;
   budget?: number;
   flops?: number;
@@ -301,7 +301,7 @@ export interface ConvertVerbOptions extends OpenEngineOptions {
 }
 
 /** @throws UsageError for what cannot be meant */
-export function checkUsage(options: ConvertVerbOptions): void {
+function checkUsage(options: ConvertVerbOptions): void {
   const { structure, budget, flops, widths, init, allocate, calibrate, out, dryRun } = options;
   const given = Object.entries({ budget, flops, widths }).filter(([, value]) => value !== undefined);
   if (given.length !== 1) {

@@ -87,7 +87,7 @@ const LIMITS = {
 const HEADINGS: Readonly<Record<Kind, string>> = { language: "Text models:", images: "Image models:" };
 const KINDS: Readonly<Record<Kind, string>> = { language: "language models", images: "classifiers of images" };
 
-export function finetuneOptions(): Option[] {
+function finetuneOptions(): Option[] {
   const shape = experimentShape("windows or images");
   const limits = Object.entries(LIMITS).map(([name, description]) => {
     const schema = shape[name as keyof typeof LIMITS];
@@ -114,7 +114,7 @@ function sharedDefaults(): Record<string, unknown> {
 }
 
 /** @throws UsageError that names the flags which a model of this kind has no use for */
-export function expectFlagsOf(
+function expectFlagsOf(
   kind: Kind,
   flags: Readonly<Record<string, unknown>>,
   { model, type }: { model: string; type: string },

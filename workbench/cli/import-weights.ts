@@ -12,7 +12,7 @@ import { progressBar } from "./shared/progress.ts";
 import { expectPlaceForModel } from "./shared/stages.ts";
 import { formatBytes, type Palette } from "./shared/terminal.ts";
 
-export interface WeightsSummary {
+interface WeightsSummary {
   file: string;
   out: string;
   /** `model_type` */
@@ -96,7 +96,7 @@ function assumptions({ heads, imageSize, mean, std, ...images }: Recognized["ass
   ];
 }
 
-export interface ReferenceSummary {
+interface ReferenceSummary {
   file: string;
   out: string;
   /** `model_type` of the dense model */

@@ -129,7 +129,7 @@ async function show(model: OpenModel, name: string, { layer, plot, json = false 
 }
 
 /** @param file ends in .png or .svg */
-export async function writePlot(file: string, described: Described): Promise<void> {
+async function writePlot(file: string, described: Described): Promise<void> {
   const { model } = described.inspection;
   const svg = structurePicture(described, basename(resolve(model)));
   if (svg === undefined) throw new CommandFailed(`nothing to draw in ${model}: only GBLR layers have a block layout`);
@@ -139,7 +139,7 @@ export async function writePlot(file: string, described: Described): Promise<voi
   });
 }
 
-export interface PrintOptions {
+interface PrintOptions {
   palette: Palette;
   /** where the picture was written */
   plot?: string;
@@ -170,10 +170,7 @@ const COLUMNS: readonly Column[] = [
 
 const SHORTEST_NAME = 12;
 
-export function printInspection(
-  { model, layers, totals, embeddings }: Inspection,
-  { palette, plot }: PrintOptions,
-): string {
+function printInspection({ model, layers, totals, embeddings }: Inspection, { palette, plot }: PrintOptions): string {
   const [names, ...others] = COLUMNS.map((column) => cellsOf(column, layers, palette));
   const shown = others.filter(([, ...cells]) => cells.some(({ text }) => text !== ""));
   const rest = Math.max(...table(rowsOf(shown)).map((line) => line.length));

@@ -11,7 +11,7 @@ import { CommandFailed } from "./shared/program.ts";
 import { type ProgressBar, progressBar } from "./shared/progress.ts";
 import type { Environment } from "./shared/terminal.ts";
 
-export interface PullZooSettings {
+interface PullZooSettings {
   /** GBLR_ZOO is the address of another copy of the release */
   env: Environment;
   signal?: AbortSignal | undefined;

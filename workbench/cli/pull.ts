@@ -79,7 +79,7 @@ export function repoNamed(text: string, type: RepoName["type"]): RepoName {
 }
 
 /** Pulls with a bar on stderr, and a line there, terminal or not, if what came is not from the Hub of now. */
-export async function pullWithProgress(repo: RepoName, access: HubAccess, options: PullOptions): Promise<Pulled> {
+async function pullWithProgress(repo: RepoName, access: HubAccess, options: PullOptions): Promise<Pulled> {
   const bar = progressBar({ label: repo.id });
   let warning = "";
   try {

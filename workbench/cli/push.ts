@@ -84,7 +84,7 @@ interface Pushing {
 }
 
 /** Pushes with a bar on stderr. */
-export async function pushWithProgress(
+async function pushWithProgress(
   { folder, repo, access }: Pushing,
   options: PushOptions,
 ): Promise<{ pushed: Pushed; listed: Listed }> {

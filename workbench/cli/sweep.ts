@@ -124,7 +124,7 @@ function expectAll(runs: readonly SweepRun[]): void {
 const RECIPES = fileURLToPath(new URL("../../recipes/", import.meta.url));
 
 /** @throws UsageError, with the names that there are */
-export async function recipeFile(text: string): Promise<RecipeFile> {
+async function recipeFile(text: string): Promise<RecipeFile> {
   const name = basename(text).replace(/\.ts$/, "");
   const path = name === text ? resolve(RECIPES, `${name}.ts`) : resolve(text);
   if ((await stat(path).catch(() => undefined))?.isFile()) return { name, path };

@@ -24,7 +24,7 @@ const CHILD = fileURLToPath(new URL("./child.ts", import.meta.url));
 /** Opening and two measurements take two to four seconds; this much means that it hangs. */
 const PATIENCE_SECONDS = 30;
 
-export interface CollectOptions {
+interface CollectOptions {
   requested: OpenEngineOptions;
   /** smaller sizes, shorter measurements */
   quick: boolean;
@@ -197,7 +197,7 @@ function distribution(): string | undefined {
 
 const ENDPOINT = "https://huggingface.co";
 
-export function inspectHub(environment: Environment): HubSettings {
+function inspectHub(environment: Environment): HubSettings {
   const cache = environment.XDG_CACHE_HOME || path.join(os.homedir(), ".cache");
   const home = environment.HF_HOME || path.join(cache, "huggingface");
   return { endpoint: withoutPassword(environment.HF_ENDPOINT || ENDPOINT), token: findToken(environment, home), home };

@@ -9,7 +9,7 @@ import type { HubAccess } from "../../../hub/access/repository.ts";
 import { CommandFailed } from "./program.ts";
 import type { Environment } from "./terminal.ts";
 
-export interface OpenedAccess {
+interface OpenedAccess {
   access: HubAccess;
   /** ends the local Hub, if one was started */
   close(): Promise<void>;

@@ -17,7 +17,7 @@ export function addEngineOptions(command: Command, engine = "what computes (defa
 }
 
 /** The same options by name, out of all that a verb was given. */
-export function engineOptionsOf({ engine, device, precision, threads }: OpenEngineOptions): OpenEngineOptions {
+function engineOptionsOf({ engine, device, precision, threads }: OpenEngineOptions): OpenEngineOptions {
   return {
     ...(engine !== undefined && { engine }),
     ...(device !== undefined && { device }),

@@ -8,7 +8,7 @@ import packageJson from "../../../package.json" with { type: "json" };
 import { SettingsError } from "../../pipeline/stage.ts";
 
 /** `interrupted` as shells have it for SIGINT. */
-export const EXIT = { ok: 0, failed: 1, usage: 2, interrupted: 130 } as const;
+const EXIT = { ok: 0, failed: 1, usage: 2, interrupted: 130 } as const;
 
 /** A verb that could not do what was asked. Its message is the one line that the user sees. */
 export class CommandFailed extends Error {
@@ -25,7 +25,7 @@ export class Interrupted extends CommandFailed {}
 
 export type AddVerb = (program: Command) => void;
 
-export interface VerbSettings {
+interface VerbSettings {
   name: string;
   summary: string;
   /** lines of a shell session, shown under the help */

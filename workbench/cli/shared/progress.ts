@@ -5,7 +5,7 @@ import process from "node:process";
 import { Presets, SingleBar } from "cli-progress";
 import { formatBytes } from "./terminal.ts";
 
-export interface ProgressBarSettings {
+interface ProgressBarSettings {
   /** before the bar */
   label: string;
   /** amount at the end; can be set later */
@@ -112,7 +112,7 @@ export function formatDuration(seconds: number): string {
   return `${Math.floor(whole / 3600)} h ${two(Math.floor((whole % 3600) / 60))} min`;
 }
 
-export interface ProgressLine {
+interface ProgressLine {
   show(text: string): void;
   clear(): void;
 }

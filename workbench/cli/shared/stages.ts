@@ -13,7 +13,7 @@ import { type EndpointName, withHub } from "./hub-access.ts";
 import { CommandFailed, interruptible } from "./program.ts";
 import { PipelineView, type ViewEvent } from "./view.ts";
 
-export interface StagesOptions<Event> {
+interface StagesOptions<Event> {
   /** what the user reads after Ctrl-C: what is kept, how to go on */
   interrupted: string;
   /** take everything from the cache or not at all. Default as the environment says */

@@ -5,7 +5,7 @@ import { spawn } from "node:child_process";
 import process from "node:process";
 import { oneLine } from "./program.ts";
 
-export interface SubprocessOptions {
+interface SubprocessOptions {
   /** the module's first argument */
   argument: string;
   /** seconds after which it is killed */

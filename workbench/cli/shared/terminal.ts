@@ -6,7 +6,7 @@ export { formatBytes, threeDigits } from "../../../hub/text/numbers.ts";
 /** Widest line that any verb prints. */
 export const WIDTH = 100;
 
-export type Paint = (text: string) => string;
+type Paint = (text: string) => string;
 
 export interface Palette {
   bold: Paint;

@@ -138,7 +138,7 @@ export function trainingTransform(settings: ImageSettings, evaluation: Evaluatio
 }
 
 /** timm's way to write it, e.g. `m9-mstd0.5-inc1`; what is not said is as timm has it. */
-export function parseRandAugment(text: string): RandAugmentSettings {
+function parseRandAugment(text: string): RandAugmentSettings {
   const number = (name: string): number | undefined => {
     const found = new RegExp(`(?:^|-)${name}(\\d+(?:\\.\\d+)?)`).exec(text)?.[1];
     return found === undefined ? undefined : Number(found);

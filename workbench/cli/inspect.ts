@@ -1,6 +1,6 @@
-// `gblr inspect`: what the linear layers of a model are, what they cost, and where their blocks lie. Reads headers,
-// spans and widths, never the weights, and fetches no more of a repository. The numbers come from
-// report/describe-model.ts, the text from inspect/print.ts, the picture from inspect/plot.ts.
+// `gblr inspect`: shows the structures of a model's linear layers, their costs, and the locations of their blocks.
+// Reads headers, spans and widths, never the weights, and fetches no more of a repository. Numbers come from
+// report/describe-model.ts.
 
 import { existsSync } from "node:fs";
 import { basename, dirname, resolve } from "node:path";
@@ -89,7 +89,7 @@ async function inspect(name: string, options: InspectOptions): Promise<void> {
   if (folder !== undefined) await show(await openModel(folder), name, options);
 }
 
-/** @returns whether it could be inspected without fetching its weights; if not, it has to be pulled */
+/** @returns false if the model cannot be inspected without pulling it */
 async function inspectOnHub(
   name: string,
   options: InspectOptions,
@@ -208,7 +208,7 @@ function totalLine(what: string, { layers, cost, dense, share }: Total): string 
   return `${what}: ${layers}, ${counted}, ${percent(share)}`;
 }
 
-/** Names come out of files: what would move a terminal's cursor becomes a mark. */
+/** Replaces control characters, because names come from files. */
 function visible(text: string): string {
   return text.replace(/\p{Cc}|\p{Cf}/gu, "\ufffd");
 }

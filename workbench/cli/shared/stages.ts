@@ -1,5 +1,5 @@
-// Runs stages of the pipeline for a verb: with the Hub and the caches of the environment, progress on stderr, and Ctrl-C as
-// the signal that ends them.
+// Runs stages of the pipeline for a verb: with the Hub and the caches of the environment, progress on stderr, and
+// Ctrl-C as the signal that ends them.
 
 import { access, constants, readdir, stat } from "node:fs/promises";
 import { dirname, resolve } from "node:path";

@@ -1,5 +1,5 @@
-// `bun bench/engine.ts`: our engines beside PyTorch and OpenBLAS on the same cases, in one interleaved run. The cases
-// are in engine/cases.ts, who runs in engine/contestants.ts, how in engine/run.ts. Not a test: nothing passes or fails.
+// `bun bench/engine.ts`: compares our engines with PyTorch and OpenBLAS on the same cases, in one interleaved run. The
+// cases are in engine/cases.ts, the contestants in engine/contestants.ts, the procedure in engine/run.ts.
 
 import { mkdir, writeFile } from "node:fs/promises";
 import os from "node:os";
@@ -25,7 +25,7 @@ interface Options {
 }
 
 const FAULT_STEPS = 20;
-/** Minor page faults are counted for the loops worth comparing: ours and PyTorch's. */
+/** Contestants whose minor page faults are counted: our torch engine and PyTorch. */
 const FAULT_CONTESTANTS = ["torch", "PyTorch"];
 
 const command = new Command("bun bench/engine.ts")

@@ -1,6 +1,6 @@
-// `bun bench/gaudi-mask.ts`: what a Gaudi mask costs beside the training step it is part of. The mask is the wider one of
-// a 768 → 3072 GBLR layer, 768 blocks, with its gradient; the step is that layer's on 1024 rows: forward, backward, AdamW.
-// Not a test: nothing passes or fails.
+// `bun bench/gaudi-mask.ts`: the cost of a Gaudi mask relative to the training step that it is part of. The mask is the
+// wider one of a 768 → 3072 GBLR layer with 768 blocks, with its gradient. The step is that of the layer on 1024 rows:
+// forward, backward, AdamW.
 
 import process from "node:process";
 import * as tf from "@tensorflow/tfjs-core";
@@ -48,7 +48,7 @@ async function bench(engine: Engine, { nIn, nOut, rows, rounds, sigma }: Options
   const mask = maskWithGradient({ nIn, nOut, sigma });
   const step = trainingStep({ nIn, nOut, rows, sigma });
   const times: { mask: number[]; step: number[] } = { mask: [], step: [] };
-  // In turn, so that what else the machine does meets both alike. The first rounds warm up.
+  // Alternating, so that other load on the machine affects both alike. The first rounds are the warm-up.
   for (let round = -2; round < rounds; round++) {
     const [maskTime, stepTime] = [
       await milliseconds(engine, mask, MASKS_A_SAMPLE),
@@ -100,9 +100,9 @@ function trainingStep({ nIn, nOut, rows, sigma }: { nIn: number; nOut: number; r
   const variables = Object.values(parameters) as tf.Variable[];
   const optimizer = adamwGroup(variables);
   let step = 0;
-  // x gets a gradient too, as in the middle of a network.
+  // x gets a gradient as well, as in the middle of a network.
   const loss = (x: tf.Tensor) => tf.mean(tf.squaredDifference(matrix.apply(x), target));
-  // The variables are arguments only so that they get gradients: the matrix holds them already.
+  // The variables are arguments so that they get gradients; the matrix holds them already.
   const gradients = tf.grads((x) => loss(x as tf.Tensor));
   return () => {
     const [, ...grads] = gradients([x, ...variables]);

@@ -1,6 +1,6 @@
-// `bun bench/gpt2.ts`: GPT-2 at full size, with random weights: converted, evaluated, and trained for some steps, dense
-// and compressed, beside PyTorch on the same device in the same run. Each phase is a process of its own (gpt2/phase.ts).
-// Not a test: nothing passes or fails.
+// `bun bench/gpt2.ts`: GPT-2 at full size with random weights: conversion, evaluation and some training steps, dense
+// and compressed, compared with PyTorch on the same device in the same run. Each phase is a separate process
+// (gpt2/phase.ts).
 
 import { mkdtemp, rm } from "node:fs/promises";
 import os from "node:os";

@@ -1,5 +1,5 @@
-// How fast images are prepared: real ImageNet photographs and CIFAR-10 pictures, as evaluated and as trained on, by
-// number of threads. Not how fast a network takes them.
+// Measures how fast images are prepared: ImageNet photographs and CIFAR-10 pictures, for evaluation and for training,
+// by number of threads. No network is run.
 //
 //   bun bench/images.ts FOLDER_OF_DATA_SETS [OUT.md]     (a folder with imagenet-sample and cifar10-jpeg in it)
 
@@ -31,7 +31,7 @@ interface Case {
   set: string;
   split: string;
   options: Pick<ImageLoaderOptions, "size" | "transform">;
-  /** small images stay decoded: `first` ends with the set's last image, `later` begins when all have been read */
+  /** small images stay decoded: `first` is the pass that reads the set, `later` the passes after it */
   pass?: "first" | "later";
 }
 
@@ -117,13 +117,13 @@ async function opened(dataset: string, split: string): Promise<ImageSet> {
   throw new Error(`${dataset}: no images`);
 }
 
-/** Two batches ahead, as in training. Other work on the machine lowers the rate, and not the milliseconds. */
+/** Prepares two batches ahead, as in training. Other load on the machine lowers the rate but not the CPU time. */
 async function measured(images: ImageSet, options: ImageLoaderOptions, pass: Case["pass"]) {
   const loader = imageLoader(images, options);
   const items = (start: number) => Array.from({ length: BATCH }, (_, i) => (start + i) % images.length);
   const most = pass === "first" ? images.length - 3 * BATCH : Number.POSITIVE_INFINITY;
   try {
-    // The threads start with it; of a first pass it is the set's end.
+    // Starts the threads: before a first pass with the last batch of the set only, which is then left out of the pass.
     for (let at = pass === "later" ? 0 : images.length - BATCH; at < images.length; at += BATCH) {
       await loader.read(items(at));
     }

@@ -1,5 +1,6 @@
-// `bun bench/libtorch.ts system /path/to/torch …`: the addon with each of several libtorchs: how long it builds, what
-// TensorFlow.js's own suite says of it and, all of them interleaved, an operation's time and a product's rate.
+// `bun bench/libtorch.ts system /path/to/torch …`: compares builds of the addon against several libtorchs: the time to
+// build it, the results of TensorFlow.js's own suite and, interleaved, the time of an operation and the rate of a
+// product.
 
 import { spawnSync } from "node:child_process";
 import { writeFile } from "node:fs/promises";
@@ -61,7 +62,7 @@ function buildAndTest(asked: string): Tried {
   return { libtorch, name, build, suite: verdictIn(run("tests/engine/tfjs-suite.ts", "--json").stdout) };
 }
 
-/** Where the addon of a libtorch is built. */
+/** The folder in which the addon of a libtorch is built. */
 function addonOf({ version, fingerprint }: Libtorch): string {
   return path.join(root, "native/build", `libtorch-${version}-${fingerprint}`);
 }
@@ -73,14 +74,14 @@ function verdictIn(output: string): string {
   return `${passed} / ${failures.length}`;
 }
 
-/** Seconds of an operation and of a product by row; none where the addon does not load. */
+/** Seconds of an operation and of a product for each row; none if the addon does not load. */
 async function time(rows: readonly Tried[], effort: Effort): Promise<Map<string, [number, number]>> {
   const setting = { device: "cpu", precision: "float32", threads: os.availableParallelism() } as const;
   const [torch] = findContestants(setting) as [Contestant];
   const started = [];
   for (const { libtorch, name, build } of rows) {
     if (build === undefined) continue;
-    // A contestant inherits the environment when it starts.
+    // Contestants inherit the environment when they start.
     process.env.GBLR_ADDON = addonOf(libtorch);
     started.push(...(await startAll([{ ...torch, name }])).running);
   }

@@ -1,5 +1,5 @@
-// What the benches of whole models share: each phase is a process of its own, so that its peak memory is its own; it takes
-// a JSON request on stdin and prints a JSON answer as its last line.
+// Shared by the benches of whole models. Each phase is a separate process, so that its peak memory can be measured; it
+// reads a JSON request from stdin and prints a JSON answer as its last line.
 
 import { spawn } from "node:child_process";
 import process from "node:process";
@@ -11,7 +11,7 @@ import { fit, type Task } from "../workbench/train/index.ts";
 
 export type BenchStructure = "dense" | "gblr" | "lowrank";
 
-/** What every phase says of itself. */
+/** What every phase reports. */
 export interface PhaseReport {
   engine: string;
   device: string;
@@ -65,13 +65,13 @@ export function phaseReport(engine: Engine): PhaseReport {
   };
 }
 
-/** Bytes a phase held: of the GPU where there is one, else the process's peak. */
+/** Bytes that a phase held: on the GPU if there is one, else the peak of the process. */
 export function heldBytes({ peakBytes, memory }: PhaseReport): number {
   return memory.gpu ? memory.gpu.total - memory.gpu.available : peakBytes;
 }
 
 /**
- * Compressed in place, to about 44 % of the dense multiply-adds; a dense model stays as it is.
+ * Compresses a model in place to about 44 % of the dense multiply-adds; leaves a dense model as it is.
  * @returns FLOPs relative to dense as the reference counts, and the seconds that it took
  */
 export async function converted<Config>(
@@ -91,7 +91,7 @@ export async function converted<Config>(
   };
 }
 
-/** Some steps of AdamW, without evaluations and without the checkpoint at the end, a gigabyte that nobody asked for. */
+/** Some steps of AdamW, without evaluations and without the checkpoint at the end, which would take a gigabyte. */
 export async function trained(settings: TrainingSettings): Promise<TrainingRates> {
   const [rates, losses]: [number[], number[]] = [[], []];
   const { steps, ...rest } = settings;
@@ -114,7 +114,7 @@ export async function trained(settings: TrainingSettings): Promise<TrainingRates
   return { rates, losses };
 }
 
-/** Median of all but the first, which also fetches its memory from the system; of one, that one. */
+/** The median of all steps but the first, which also allocates memory. Of a single step, its value. */
 export function steadyRate(rates: readonly number[]): number {
   const sorted = (rates.length > 1 ? rates.slice(1) : [...rates]).sort((a, b) => a - b);
   return ((sorted[(sorted.length - 1) >> 1] as number) + (sorted[sorted.length >> 1] as number)) / 2;

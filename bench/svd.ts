@@ -1,5 +1,6 @@
-// `bun bench/svd.ts`: what it costs to decompose the 36 structured layers of a GPT-2 small, 12 each of three shapes, and
-// how exact the singular values are. Random matrices with a trained layer's decay stand for the weights; nothing fails.
+// `bun bench/svd.ts`: the time to decompose the 36 structured layers of a GPT-2 small, 12 each of three shapes, and the
+// error of the singular values. The weights are random matrices whose singular values decay like those of a trained
+// layer.
 
 import os from "node:os";
 import process from "node:process";
@@ -51,7 +52,7 @@ for (const shape of SHAPES) {
 }
 print(`${SHAPES.length * layers} layers: ${total.toFixed(1)} s`);
 
-/** Factors of one matrix, as often as there are layers; singular values were put in by construction. */
+/** Decomposes one matrix as often as there are layers; its singular values are known by construction. */
 async function timeLayers([nOut, nIn]: readonly [number, number]): Promise<{ seconds: number; error: number }> {
   const { weight, s } = await trainedLike(nOut, nIn);
   let [seconds, error] = [0, 0];
@@ -68,7 +69,7 @@ async function timeLayers([nOut, nIn]: readonly [number, number]): Promise<{ sec
   return { seconds, error };
 }
 
-/** A matrix with singular values from 60 down to 0.1, as those of trained layers run, between random bases. */
+/** A matrix of random bases and singular values from 60 down to 0.1, about the range in trained layers. */
 async function trainedLike(nOut: number, nIn: number): Promise<{ weight: tf.Tensor2D; s: Float64Array }> {
   const rank = Math.min(nOut, nIn);
   const s = Float64Array.from({ length: rank }, (_, i) => 60 * (0.1 / 60) ** ((i / (rank - 1)) ** 0.3));

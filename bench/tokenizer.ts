@@ -1,6 +1,6 @@
-// `bun bench/tokenizer.ts`: how fast English text becomes ids, beside @huggingface/tokenizers called row by row, the
-// library that the ids are identical to. Contestants take turns, so that a busy moment hits all of them; a contestant
-// that gives other ids stops the bench.
+// `bun bench/tokenizer.ts`: the speed of tokenizing English text, compared with @huggingface/tokenizers called row by
+// row, whose ids ours must equal. Contestants alternate, so that other load on the machine affects all of them; a
+// contestant with different ids stops the bench.
 
 import { Buffer } from "node:buffer";
 import { writeFile } from "node:fs/promises";
@@ -46,7 +46,7 @@ const options = new Command("bun bench/tokenizer.ts")
 interface Pass {
   /** by the clock */
   seconds: number;
-  /** of all cores together: what a busy machine does not stretch */
+  /** CPU time of all cores together, which other load on the machine does not change */
   cpuSeconds: number;
   ids: number;
 }
@@ -54,7 +54,7 @@ interface Pass {
 /** One pass over the text. */
 type Contestant = () => Promise<Pass>;
 
-/** The threads' text is this many times the data set's: one pass would end before they are warm. */
+/** The text for threads is this many times that of the data set, because one pass would end before they are warm. */
 const REPEATS = 16;
 
 const load = os.loadavg()[0] as number;
@@ -76,7 +76,7 @@ const report = {
   machine: inspectMachine(),
   text,
   rounds: options.rounds,
-  /** processes that wanted a core when the bench began */
+  /** the machine's load when the bench began */
   load,
   contestants: Object.fromEntries(Object.keys(contestants).map((name) => [name, summary(name)])),
 };
@@ -100,7 +100,7 @@ function library(row: string): number {
   return warm.library.encode(row, { add_special_tokens: false }).ids.length;
 }
 
-/** A tokenizer that has seen no piece; opening it is not counted, what it builds on its first text is. */
+/** A tokenizer with empty caches. The time to open it is not counted, the time to fill its caches is. */
 async function firstPass(): Promise<Pass> {
   const fresh = openEncoder(options.tokenizer, files);
   return timed(async () => sum(batches.map((batch) => encodeBatch(fresh, batch).ids.length)));
@@ -125,7 +125,7 @@ async function timed(pass: () => Promise<number>): Promise<Pass> {
 async function takeTurns(): Promise<Record<string, Pass[]>> {
   const passes: Record<string, Pass[]> = Object.fromEntries(Object.keys(contestants).map((name) => [name, []]));
   const counts = new Map<string, number>();
-  // The first round warms up.
+  // The first round is the warm-up.
   for (let round = -1; round < options.rounds; round++) {
     for (const [name, run] of Object.entries(contestants)) {
       const took = await run();
@@ -139,7 +139,7 @@ async function takeTurns(): Promise<Record<string, Pass[]>> {
   return passes;
 }
 
-/** Median rates, and the median over the rounds of how many times faster than the library in the same round. */
+/** Median rates, and the median over the rounds of the speed-up over the library in the same round. */
 function summary(name: string) {
   const own = samples[name] as Pass[];
   const peer = samples["plain library"] as Pass[];

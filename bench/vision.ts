@@ -1,6 +1,6 @@
-// `bun bench/vision.ts`: a ViT or ResNet at full size, with random weights: converted, evaluated, and trained for some
-// steps, dense and compressed, beside PyTorch on the same device in the same run. With a folder of images also from files,
-// which shows whether preparing them holds the training up. Not a test: nothing passes or fails.
+// `bun bench/vision.ts`: a ViT or ResNet at full size with random weights: conversion, evaluation and some training
+// steps, dense and compressed, compared with PyTorch on the same device in the same run. With a folder of images it
+// also trains from files, which shows whether preparing them slows the training down.
 
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import os from "node:os";

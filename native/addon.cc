@@ -1,23 +1,19 @@
-// The module: its exported functions, and the one place where C++ exceptions become JavaScript errors.
-// Bound through Node-API only, so that Bun, Deno and Node load the same file. shim.cc loads this one.
+// The module: its exported functions, and the only place where C++ exceptions become JavaScript errors. It uses
+// Node-API only, so that Bun, Deno and Node load the same file. shim.cc loads this one.
 #include <ATen/Parallel.h>
 #include <c10/core/DeviceGuard.h>
 #include <dlfcn.h>
 #include <node_api.h>
 
-#include "allocator.h"
-#include "blas.h"
-#include "call.h"
+#include "addon.h"
 #include "compat.h"
-#include "cuda-driver.h"
 #include "sanitizer.h"
-#include "transfer.h"
 #include "values.h"
 
 namespace gblr {
 
 State& state() {
-  // Not destroyed with the thread: CUDA may be gone by then. The environment's clean-up empties it in time.
+  // Not destroyed with the thread, because CUDA may be unloaded by then; the environment's clean-up hook empties it.
   thread_local auto* current = new State();
   return *current;
 }
@@ -30,7 +26,7 @@ napi_value undefined(napi_env env) {
   return result;
 }
 
-// attach(Float64Array): where `call` writes the shapes of its results. A reference keeps the array from the collector.
+// attach(Float64Array): the array into which `call` writes the shapes of its results. A reference keeps it alive.
 napi_value attach(napi_env env, const Arguments& arguments) {
   napi_typedarray_type type;
   size_t length = 0;
@@ -70,7 +66,7 @@ napi_value seed(napi_env env, const Arguments& arguments) {
   return undefined(env);
 }
 
-// setThreads(count) → the count in force. ATen's own threads and OpenBLAS's are counted apart.
+// setThreads(count) → the count in force. ATen and OpenBLAS have separate threads, and each is told.
 napi_value set_threads(napi_env env, const Arguments& arguments) {
   const int64_t count = to_integer(env, arguments[0], "threads");
   if (count < 1 || count > 1024) throw UsageError("threads must be 1 to 1024, got " + std::to_string(count));
@@ -97,7 +93,7 @@ napi_value allow_tf32(napi_env env, const Arguments& arguments) {
   return undefined(env);
 }
 
-// selectDevice("cuda:1"): where tensors without a device go from now on.
+// selectDevice("cuda:1"): the device of tensors that are made without one.
 napi_value select_device(napi_env env, const Arguments& arguments) {
   const auto device = parse_device(to_string(env, arguments[0]));
   if (!device.is_cpu()) c10::impl::getDeviceGuardImpl(device.type())->setDevice(device);

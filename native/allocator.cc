@@ -1,5 +1,6 @@
-// Blocks by size class, each behind a small header; freed ones are kept for the next request of their class.
-#include "allocator.h"
+// Memory blocks in size classes, each preceded by a small header; freed blocks are kept for the next request of their
+// class.
+#include "addon.h"
 
 #include <c10/core/Allocator.h>
 #include <c10/util/Exception.h>
@@ -24,10 +25,10 @@ namespace {
 
 constexpr size_t kAlignment = 64;
 constexpr size_t kHugePage = size_t(2) << 20;
-// Below this a fresh block is not worth a look at how much memory the machine has left.
+// For fresh blocks smaller than this the memory that the machine has left is not checked.
 constexpr size_t kLarge = size_t(64) << 20;
 
-// Eight sizes to each doubling: at most an eighth of a block is unused, and blocks of one loop's odd sizes meet again.
+// Eight sizes for each doubling: at most an eighth of a block is unused, and slightly different sizes share a class.
 struct SizeClass {
   size_t bytes;
   size_t index;
@@ -42,7 +43,7 @@ SizeClass size_class(size_t bytes) {
 }
 constexpr size_t kClasses = 64 * 8;
 
-// Stands before each block; as long as the alignment, so that the block itself stays aligned.
+// Precedes each block. As long as the alignment, so that the block itself is aligned.
 struct alignas(kAlignment) Header {
   size_t bytes;
   size_t index;
@@ -60,8 +61,8 @@ size_t read_number(const char* path, const char* key) {
   return value;
 }
 
-// What the machine, or the container the process runs in, can still give. Asking for more would bring the kernel's
-// killer instead of an error.
+// Memory that the machine, or the container of the process, has left. A request for more would get the process killed
+// by the kernel instead of an error.
 size_t available_memory() {
   const size_t kib = read_number("/proc/meminfo", "MemAvailable:");
   size_t available = kib == SIZE_MAX ? SIZE_MAX : kib * 1024;
@@ -120,7 +121,7 @@ class CachingAllocator final : public c10::Allocator {
     Header* block = take(size);
     if (block == nullptr) block = fresh(size, bytes);
     void* data = block + 1;
-    // A tensor's own bytes only: what its block has more of, and freed blocks, nobody may touch.
+    // Only the tensor's own bytes are accessible; the rest of its block and freed blocks are not.
     ASAN_POISON_MEMORY_REGION(data, size.bytes);
     ASAN_UNPOISON_MEMORY_REGION(data, bytes);
     return {data, data, &CachingAllocator::free_block, cpu};
@@ -145,7 +146,7 @@ class CachingAllocator final : public c10::Allocator {
   Header* fresh(const SizeClass& size, size_t bytes) {
     if (size.bytes >= kLarge && size.bytes > available_memory()) release();
     const bool hopeless = size.bytes >= kLarge && size.bytes > available_memory();
-    // Huge pages where they fit: one page fault for 2 MiB instead of 512.
+    // Huge pages where the block is large enough: one page fault for 2 MiB instead of 512.
     const bool huge = size.bytes >= kHugePage;
     const size_t whole = size.bytes + sizeof(Header);
     void* block = nullptr;
@@ -181,7 +182,7 @@ class CachingAllocator final : public c10::Allocator {
 } // namespace
 
 void install_allocator() {
-  // Above ATen's own, which stays in charge of what it has already given out.
+  // With priority over ATen's own allocator, which still frees the blocks that it has given out.
   static const bool installed = [] {
     c10::SetAllocator(c10::DeviceType::CPU, &CachingAllocator::instance(), 1);
     return true;

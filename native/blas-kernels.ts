@@ -1,6 +1,6 @@
-// Which kernels OpenBLAS should multiply with. A release chooses well among the processors that it knows; for a later one
-// it may fall back to kernels of a fraction of the speed. Where the processor could do more than OpenBLAS chose, wider
-// kernels are tried, and taken if their products are right and faster.
+// Chooses the kernels that OpenBLAS multiplies with. An OpenBLAS release chooses well for processors that it knows; for
+// a newer one it may fall back to kernels at a fraction of the speed. Where the processor supports wider kernels than
+// those chosen, they are tried, and used if their products are correct and faster.
 
 import { type Kernels, type Probed, sameKernels } from "./blas-probe.ts";
 import type { Processor } from "./processor.ts";
@@ -12,7 +12,7 @@ export interface Rejected {
   why: string;
 }
 
-/** What came of looking for better kernels. */
+/** The result of looking for better kernels. */
 export interface Choice {
   /** OpenBLAS's own choice; absent where the BLAS is another, or where `failure` tells */
   own?: Kernels;
@@ -21,7 +21,7 @@ export interface Choice {
   /** ours, where it is another one */
   chosen?: Kernels;
   rejected: Rejected[];
-  /** that define the BLAS */
+  /** the library files that the choice depends on */
   files: string[];
 }
 
@@ -52,10 +52,10 @@ export function widerKernels(core: string, { flags }: Processor): string[] {
     .map(({ kernels }) => kernels);
 }
 
-/** What wider kernels must gain over OpenBLAS's choice: some processors lower their clock for wide instructions. */
+/** The least speed-up over OpenBLAS's choice: some processors lower their clock rate for wide instructions. */
 const WORTHWHILE = 1.1;
 
-/** Why kernels that were tried are not to be taken; undefined when they are. */
+/** Why kernels that were tried are not used; undefined when they are. */
 export function objection(asked: string, tried: Probed, own: Kernels): string | undefined {
   if ("failure" in tried) return tried.failure;
   const { kernels } = tried;
@@ -66,8 +66,8 @@ export function objection(asked: string, tried: Probed, own: Kernels): string | 
 }
 
 /**
- * Tries OpenBLAS's choice and, where the processor could do more, wider kernels until some are good.
- * @param run tries the kernels of a name, or OpenBLAS's own choice
+ * Tries OpenBLAS's choice and, where the processor supports them, wider kernels until some are good.
+ * @param run tries the kernels of that name, by default OpenBLAS's own choice
  */
 export function chooseKernels(run: (core?: string) => Probed, processor: Processor): Choice {
   const first = run();

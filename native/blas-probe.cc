@@ -1,6 +1,7 @@
-// A program of its own, built beside the addon: `blas-probe <library> <seconds> [kernels]` loads libtorch or a BLAS, and
-// tells in one line of JSON which OpenBLAS came with it, which of its kernels run (those named, or OpenBLAS's own choice),
-// whether they multiply correctly, and how fast. Kernels that crash or hang take down this process, not the one that asked.
+// A separate program, built beside the addon: `blas-probe <library> <seconds> [kernels]` loads libtorch or a BLAS, and
+// prints one line of JSON: which OpenBLAS came with it, which of its kernels run (those named, or OpenBLAS's own
+// choice), whether they multiply correctly, and how fast. Kernels that crash or hang end this process, not the one that
+// started it.
 #include <dlfcn.h>
 #include <signal.h>
 #include <sys/resource.h>
@@ -18,7 +19,7 @@
 
 namespace {
 
-// Integers go by reference: of a 64-bit one, a BLAS with 32-bit integers reads the lower half.
+// Integers are passed by reference, as 64 bits: a BLAS with 32-bit integers reads the lower half.
 using Integer = int64_t;
 template <typename T>
 using Gemm = void (*)(const char*, const char*, const Integer*, const Integer*, const Integer*, const T*, const T*,
@@ -57,17 +58,17 @@ struct Shape {
   Integer m, n, k;
 };
 
-// Single rows and columns, sizes around the kernels' own tiles, and one that several threads share.
+// Single rows and columns, sizes around the kernels' tiles, and one size that several threads share.
 constexpr Shape kShapes[] = {{1, 1, 1},    {1, 7, 5},    {5, 1, 17},    {2, 3, 1},      {8, 8, 8},       {16, 4, 33},
                              {31, 33, 29}, {64, 64, 64}, {65, 127, 96}, {97, 101, 103}, {256, 16, 301}, {193, 161, 257}};
-// Between the columns of every matrix; must stay as it is in the product.
+// Fills the space between the columns of every matrix; the product must not change it.
 constexpr Integer kPadding = 3;
 constexpr double kUntouched = 12345;
 
 struct Scaling {
   double alpha, beta;
 };
-// With beta = 0 the old values must not matter, whatever they are.
+// With beta = 0 the old values must have no effect.
 constexpr Scaling kScalings[] = {{1, 0}, {-0.5, 2}};
 
 template <typename T>
@@ -141,7 +142,7 @@ bool vector_product_is_right(Gemv<T> gemv, bool turn, const Shape& shape) {
   return true;
 }
 
-// What the first wrong result was, e.g. `sgemm TN 5×1×17`; empty when all are right.
+// The first wrong result, e.g. `sgemm TN 5×1×17`; empty when all are correct.
 template <typename T>
 std::string first_wrong(const std::string& letter) {
   const auto gemm = symbol<Gemm<T>>(letter + "gemm_");
@@ -160,7 +161,8 @@ std::string first_wrong(const std::string& letter) {
   return "";
 }
 
-// GFLOP/s of the fastest of several float products on one thread: what else the machine does only ever slows one down.
+// GFLOP/s of the fastest of several float products on one thread; other load on the machine can only slow a product
+// down.
 double rate() {
   const auto gemm = symbol<Gemm<float>>("sgemm_");
   if (const auto set_threads = symbol<SetThreads>("openblas_set_num_threads")) set_threads(1);
@@ -188,7 +190,7 @@ std::string quoted(const std::string& text) {
   return result + '"';
 }
 
-// A hang ends with SIGALRM. A crash ends with its own signal, whoever else would handle it, and leaves no core file.
+// A hang ends with SIGALRM. A crash ends with its own signal, with other handlers removed and without a core file.
 void limit_this_process(unsigned seconds) {
   const rlimit no_core{0, 0};
   setrlimit(RLIMIT_CORE, &no_core);
@@ -231,5 +233,5 @@ int main(int count, char** arguments) {
   }
   std::printf("%s}\n", line.c_str());
   std::fflush(stdout);
-  _exit(0); // without the exit functions of whatever was loaded
+  _exit(0); // skips the exit functions of the loaded libraries
 }

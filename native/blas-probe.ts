@@ -1,4 +1,4 @@
-// Runs blas-probe.cc: OpenBLAS with some of its kernels, tried in a process of its own.
+// Runs blas-probe.cc, which tries OpenBLAS with given kernels in a separate process.
 
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
@@ -22,7 +22,7 @@ export interface Kernels {
   gflops: number;
 }
 
-/** `files` define the BLAS, which is not OpenBLAS where there are no `kernels`. `failure` is one clause. */
+/** `files` are those of the BLAS. Without `kernels` the BLAS is not OpenBLAS. `failure` is one clause. */
 export type Probed = { files: string[]; kernels?: Kernels } | { failure: string };
 
 /** Whether two names mean the same kernels: OpenBLAS takes them in upper and lower case. */
@@ -46,7 +46,7 @@ export function probe({ library, core, program = probePath, patience = 8 }: Prob
   const { stdout, stderr, status, signal, error } = spawnSync(program, [library, String(patience), ...asked], {
     encoding: "utf8",
     env: process.env,
-    // For a program that does not end itself.
+    // In case the program does not end by itself.
     timeout: (patience + 1) * 1000,
     killSignal: "SIGKILL",
   });
@@ -70,7 +70,7 @@ function parse(line: string): Probed {
   return kernels ? { ...found, kernels: kernels as Kernels } : { failure: `answered ${JSON.stringify(line)}` };
 }
 
-/** Libraries may print others before. */
+/** The last line: libraries may print lines before it. */
 const lastLine = (text: string) => text.trim().split("\n").at(-1) ?? "";
 
 /** The BLAS that libtorch runs on. */

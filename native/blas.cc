@@ -1,5 +1,5 @@
 // The BLAS of this process, as it describes itself.
-#include "blas.h"
+#include "addon.h"
 
 #include <ATen/Context.h>
 #include <ATen/Version.h>
@@ -19,7 +19,7 @@ Text openblas(const char* function) {
   return reinterpret_cast<Text>(dlsym(RTLD_DEFAULT, function));
 }
 
-// A BLAS that has no name for itself goes by its file.
+// A BLAS that does not report its name is named by its file.
 std::string file_of_products() {
   void* product = dlsym(RTLD_DEFAULT, "sgemm_");
   Dl_info info;

@@ -1,4 +1,5 @@
-// What is built, and whether it still fits its sources and its libtorch. Reads only; build.ts builds.
+// The state of the built addon: where it is, and whether it still fits its sources and its libtorch. Only reads;
+// build.ts builds.
 
 import { createHash } from "node:crypto";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
@@ -9,7 +10,7 @@ import { fingerprint, type Libtorch } from "./libtorch.ts";
 
 /** The folder of the addon's sources. */
 export const sourceFolder = dirname(fileURLToPath(import.meta.url));
-/** Where the built addon lies: `native/build`, or $GBLR_ADDON (from the repository's root), for one clone with several. */
+/** The folder of the built addon: `native/build`, or $GBLR_ADDON (relative to the repository) to keep several. */
 export const buildFolder = resolve(sourceFolder, "..", process.env.GBLR_ADDON || "native/build");
 export const addonPath = join(buildFolder, "gblr.node");
 
@@ -40,7 +41,7 @@ export function buildState(folder = buildFolder): BuildState {
   return { state: "built", stamp };
 }
 
-/** Where a folder's stamp lies. */
+/** The path of the stamp in a folder. */
 export const stampPath = (folder = buildFolder): string => join(folder, "stamp.json");
 
 const stampSchema: z.ZodType<Stamp> = z.object({
@@ -56,7 +57,7 @@ const stampSchema: z.ZodType<Stamp> = z.object({
   sanitized: z.boolean(),
 });
 
-/** Undefined when there is none, or none that can be read: the addon counts as not built then. */
+/** Undefined when there is none or it cannot be read; the addon then counts as not built. */
 function readStamp(folder: string): Stamp | undefined {
   try {
     return stampSchema.parse(JSON.parse(readFileSync(stampPath(folder), "utf8")));
@@ -65,10 +66,13 @@ function readStamp(folder: string): Stamp | undefined {
   }
 }
 
-/** Names of the sources with an extension. */
+/** Folders with sources, relative to `sourceFolder`. */
+const FOLDERS = ["", "gblr"];
+
+/** Paths of the sources with an extension, relative to `sourceFolder`. */
 export function sourceFiles(extension: RegExp): string[] {
-  const files = readdirSync(sourceFolder).filter((file) => extension.test(file));
-  return files.sort();
+  const files = FOLDERS.flatMap((folder) => readdirSync(join(sourceFolder, folder)).map((file) => join(folder, file)));
+  return files.filter((file) => extension.test(file)).sort();
 }
 
 /** Changes when any source changes, or how it is compiled. */

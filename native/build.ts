@@ -1,6 +1,7 @@
-// Builds the addon against the libtorch of this machine: `bun native/build.ts [--force] [--strict] [--sanitize] [--install]`.
-// Does nothing when what is built fits what is there. With --install (run by the package manager) it never fails: a
-// machine without a compiler or libtorch gets one line, and the wasm engine. $GBLR_ADDON is another folder to build in.
+// Builds the addon against the libtorch of this machine: `bun native/build.ts [--force] [--strict] [--sanitize]
+// [--install]`. Does nothing when the built addon is up to date. With --install (run by the package manager) it never
+// fails: on a machine without a compiler or libtorch it prints one line, and the wasm engine is used. $GBLR_ADDON names
+// another build folder.
 
 import { spawnSync } from "node:child_process";
 import { parseArgs } from "node:util";
@@ -20,7 +21,7 @@ export function unsupported(platform: string, arch: string): string | undefined 
 const HOW =
   "apt-get install g++ libtorch-dev libopenblas0-pthread, or install PyTorch with pip, then run `npm run build`";
 
-/** One line for the terminal, and whether there is an addon at the end. */
+/** Builds when needed. Returns one line for the terminal, and whether there is an addon now. */
 async function main(force: boolean, options: CompileOptions): Promise<{ line: string; ok: boolean }> {
   const notBuilt = (why: string) => ({ line: `native engine not built: ${why}`, ok: false });
   const platform = unsupported(process.platform, process.arch);
@@ -42,13 +43,13 @@ async function main(force: boolean, options: CompileOptions): Promise<{ line: st
   return { line: `native engine built against ${name} in ${seconds} s${kernelsChosen(libtorch)}`, ok: true };
 }
 
-/** What is said of OpenBLAS's kernels, where we choose them. */
+/** A clause about OpenBLAS's kernels where ours are not OpenBLAS's choice. */
 function kernelsChosen(libtorch: Libtorch): string {
   const { own, chosen } = kernelsFor(libtorch);
   return own && chosen ? `; OpenBLAS multiplies with its ${chosen.core} kernels instead of ${own.core}` : "";
 }
 
-/** A compiler's first complaint, or an error's message, in one line. */
+/** The first error of a compiler's output, or an error's message, as one line. */
 function firstLine(text: string): string {
   const lines = text.split("\n");
   return (lines.find((line) => /error|undefined|cannot/i.test(line)) ?? lines[0] ?? "").trim();

@@ -1,4 +1,5 @@
-// Where the workbench keeps what it can make again, such as tokenized texts: GBLR_CACHE, or a folder of the user's cache.
+// The folder for files that the workbench can make again, such as tokenized texts: GBLR_CACHE, or one in the user's
+// cache.
 
 import { homedir } from "node:os";
 import { join } from "node:path";

@@ -1,5 +1,5 @@
-// The dispatcher as two functions: `lookup` finds an operator by name, `call` runs it on boxed arguments.
-#include "call.h"
+// ATen's dispatcher as functions: `lookup` finds an operator by name, `call` runs it on boxed arguments.
+#include "addon.h"
 
 #include <ATen/core/LegacyTypeDispatch.h>
 
@@ -22,7 +22,8 @@ const Operator& to_operator(napi_env env, napi_value value) {
   return s.operators[id];
 }
 
-// The state's stack for one call: a call within it, from a getter, finds another. Given back empty, memory kept.
+// Takes the state's argument stack for one call; a nested call, from a getter, gets a new one. Returned empty, with its
+// memory.
 class StackScope {
  public:
   explicit StackScope(std::vector<c10::IValue>& lender) : lender_(lender) {
@@ -73,8 +74,8 @@ napi_value schema(napi_env env, const Arguments& arguments) {
   return result;
 }
 
-// tensorResults(operator) → for each result whether its schema says that it is a tensor or a list of tensors: a handle is
-// a number, and so are other results.
+// tensorResults(operator) → for each result whether its schema says that it is a tensor or a list of tensors: a handle
+// is a number, and so are other results.
 napi_value tensor_results(napi_env env, const Arguments& arguments) {
   napi_value result;
   check(env, napi_create_array(env, &result), "array");
@@ -109,7 +110,7 @@ napi_value call(napi_env env, const Arguments& arguments) {
     }
   }
   {
-    // TensorFlow.js differentiates; ATen's own recording would only cost time.
+    // TensorFlow.js computes gradients, so ATen need not record.
     at::AutoDispatchBelowADInplaceOrView no_autograd;
     try {
       op.handle.callBoxed(stack);

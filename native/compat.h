@@ -1,4 +1,4 @@
-// What differs between the versions of libtorch, in one place.
+// The differences between versions of libtorch.
 #pragma once
 
 #include <ATen/Context.h>
@@ -43,7 +43,7 @@ inline void set_autocast(c10::DeviceType device, bool enabled, c10::ScalarType d
 #endif
 }
 
-// Blocks the calling thread until the device has come to the event.
+// Blocks the calling thread until the device has reached the event.
 inline void wait_for(const c10::Event& event) {
 #if GBLR_TORCH_AT_LEAST(2, 4)
   event.synchronize();

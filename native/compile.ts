@@ -21,7 +21,7 @@ export interface CompileOptions {
 /** The C++ compiler: $CXX or `g++`. */
 export const compiler = (): string => process.env.CXX || "g++";
 
-/** A program of its own, with nothing of libtorch. */
+/** A separate program, which does not use libtorch. */
 const PROBE = "blas-probe.cc";
 
 /** Compiles and links; the finished files replace the old ones at the end. Returns the stamp. */
@@ -34,6 +34,7 @@ export async function build(libtorch: Libtorch, options: CompileOptions = {}): P
     const files = sourceFiles(/\.cc$/).filter((file) => file !== PROBE);
     const objects = await inParallel(files, async (file) => {
       const object = join(work, file.replace(/cc$/, "o"));
+      mkdirSync(dirname(object), { recursive: true });
       await runCompiler([...flags, "-c", join(sourceFolder, file), "-o", object]);
       return object;
     });
@@ -45,7 +46,7 @@ export async function build(libtorch: Libtorch, options: CompileOptions = {}): P
     await runCompiler(["-std=c++17", "-O2", join(sourceFolder, PROBE), "-o", join(work, "blas-probe"), "-ldl"]);
     const stamp: Stamp = { libtorch, sources, sanitized: options.sanitize === true };
     writeFileSync(join(work, "stamp.json"), `${JSON.stringify(stamp, null, 2)}\n`);
-    // Without a stamp nothing counts as built: it goes first and comes back last.
+    // Without a stamp the addon counts as not built, so the stamp is removed first and replaced last.
     rmSync(stampPath(), { force: true });
     for (const file of ["blas-probe", "libgblr.so", "gblr.node", "stamp.json"])
       renameSync(join(work, file), join(buildFolder, file));
@@ -56,7 +57,7 @@ export async function build(libtorch: Libtorch, options: CompileOptions = {}): P
 }
 
 async function runCompiler(flags: string[]): Promise<string> {
-  // In English: what it says is searched for words.
+  // In English, because its messages are searched for words.
   const { stderr } = await run(compiler(), flags, { maxBuffer: 1 << 26, env: { ...process.env, LC_ALL: "C" } });
   return stderr;
 }
@@ -69,12 +70,12 @@ async function link(inputs: string[], libtorch: Libtorch, options: CompileOption
   if (lacking) throw new Error(`${libtorch.lib} does not define ${lacking}, which its headers declare`);
 }
 
-/** What the runtime gives, and the OpenMP library that libtorch loads. */
+/** Functions that the JavaScript runtime provides, and the OpenMP library that libtorch loads. */
 const FROM_THE_PROCESS = /^(napi_|GOMP_|omp_)/;
 
 function compilerFlags({ include, lib, origin }: Libtorch, options: CompileOptions): string[] {
   const nodeApi = dirname(createRequire(import.meta.url).resolve("node-api-headers/package.json"));
-  // The compiler looks in these by itself, and named again it finds the C library's headers in the wrong order.
+  // The compiler searches these by default; naming them again would put the C library's headers in the wrong order.
   const folders = include.filter((folder) => folder !== "/usr/include" && folder !== "/usr/local/include");
   return [
     `-std=c++${standardOf(include)}`,
@@ -83,19 +84,20 @@ function compilerFlags({ include, lib, origin }: Libtorch, options: CompileOptio
     ...(options.strict ? ["-Werror"] : []),
     ...(options.sanitize ? ["-O1", "-g", "-fno-omit-frame-pointer"] : ["-O3"]),
     ...sanitizerFlags(options),
-    // The compiler turns a loop with a square root into vector instructions only when nobody asks for errno and traps.
+    // The compiler vectorizes loops with a square root only when errno and traps do not matter.
     "-fno-math-errno",
     "-fno-trapping-math",
-    // at::parallel_for is a plain loop without it. Not for the linker: the OpenMP library to use is libtorch's own.
+    // Without it at::parallel_for is a serial loop. The linker does not get it: the OpenMP library must be libtorch's
+    // own.
     "-fopenmp",
     "-fPIC",
     "-fvisibility=hidden",
     `-D_GLIBCXX_USE_CXX11_ABI=${usesNewStrings(lib) ? 1 : 0}`,
     "-DNAPI_VERSION=8",
-    // The system's libtorch takes its products from the system's BLAS; a wheel brings one that runs on OpenMP.
+    // The system's libtorch uses the system's BLAS, with threads of its own; a wheel brings a BLAS that runs on OpenMP.
     ...(origin === "system" ? ["-DGBLR_PASSIVE_WAIT"] : []),
     `-I${join(nodeApi, "include")}`,
-    // Not -I: warnings in libtorch's headers are not ours.
+    // -isystem instead of -I hides warnings in libtorch's headers.
     ...folders.flatMap((folder) => ["-isystem", folder]),
   ];
 }
@@ -109,11 +111,12 @@ function linkerFlags({ lib, cuda }: Libtorch): string[] {
     "-shared",
     `-L${lib}`,
     `-Wl,-rpath,${lib}`,
-    // Nothing of ours names a CUDA symbol, yet its kernels must be loaded.
+    // The addon refers to no CUDA symbol, but the libraries with the CUDA kernels must be loaded.
     "-Wl,--no-as-needed",
     ...libraries.map((l) => `-l${l}`),
     "-ldl",
-    // Says what stays undefined: `link` reads it. A wheel's own libraries may lack NVIDIA's, which the linker leaves alone.
+    // Reports undefined symbols, which `link` reads. NVIDIA's libraries may be missing beside a wheel's: only a
+    // warning.
     "-Wl,-z,defs",
     "-Wl,--warn-unresolved-symbols",
   ];
@@ -126,7 +129,7 @@ export function standardOf(include: readonly string[]): number {
   return Math.max(17, Number(year ?? 17));
 }
 
-/** pip wheels before 2.7 are built with the string layout of GCC 4; the mangled names tell. */
+/** Wheels before 2.7 are built with the string layout of GCC 4, which shows in the mangled names. */
 function usesNewStrings(lib: string): boolean {
   return readFileSync(join(lib, "libc10.so")).includes("torchCheckFailEPKcS2_jRKNSt7__cxx11");
 }

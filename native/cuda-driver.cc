@@ -1,6 +1,6 @@
-// The GPUs' names and memory, from CUDA's driver API: libtorch has loaded the driver where there is one, and its functions
-// are looked up by name, so that neither CUDA's headers nor its libraries are needed to build.
-#include "cuda-driver.h"
+// Names and memory of the GPUs, from CUDA's driver API. libtorch has loaded the driver where there is one; its
+// functions are looked up by name, so the build needs neither CUDA's headers nor its libraries.
+#include "addon.h"
 
 #include <dlfcn.h>
 
@@ -36,7 +36,7 @@ Device device_at(int index) {
   return device;
 }
 
-// A device's primary context, which is libtorch's too, current for this thread while the object lives.
+// Makes a device's primary context, which libtorch uses as well, current for this thread while the object lives.
 class PrimaryContext {
  public:
   explicit PrimaryContext(Device device) : device_(device) {
@@ -63,7 +63,7 @@ class PrimaryContext {
 
 } // namespace
 
-// cudaDevices() → [{ name, total }], bytes. Makes no context, which would take hundreds of megabytes on each GPU.
+// cudaDevices() → [{ name, total }], bytes. Creates no context, which would take hundreds of megabytes on each GPU.
 napi_value cuda_devices(napi_env env, const Arguments&) {
   napi_value list;
   check(env, napi_create_array(env, &list), "array");
@@ -83,7 +83,7 @@ napi_value cuda_devices(napi_env env, const Arguments&) {
   return list;
 }
 
-// cudaMemory("cuda:0") → { total, available }, bytes. Only a context can tell what is available: for the device in use.
+// cudaMemory("cuda:0") → { total, available }, bytes. Creates a context, so call it for the device in use only.
 napi_value cuda_memory(napi_env env, const Arguments& arguments) {
   const std::string name = to_string(env, arguments[0]);
   const c10::Device device = parse_device(name);

@@ -1,5 +1,6 @@
-// gelu's tanh form on the CPU: gblr::gelu_tanh, gblr::gelu_tanh_ in place and gblr::gelu_tanh_backward, one pass over
-// memory each. ATen's spend four times as long in tanh; here it is a sigmoid. The exact form is left to ATen.
+// The tanh form of gelu on the CPU: gblr::gelu_tanh, gblr::gelu_tanh_ in place and gblr::gelu_tanh_backward, each one
+// pass over memory. ATen's operators take four times as long, in tanh; here it is a sigmoid. ATen computes the exact
+// form.
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
@@ -15,16 +16,16 @@ namespace gblr {
 
 namespace {
 
-constexpr int64_t kGrain = 1 << 15; // values a thread takes at a time
+constexpr int64_t kGrain = 1 << 15; // least values for each thread
 
 // (1 + tanh u) / 2 = sigmoid(2u), and 2u = x (kLinear + kCubic x²): Hendrycks and Gimpel 2016.
 constexpr float kLinear = 1.5957691216f; // 2 √(2/π)
 constexpr float kCubic = 0.044715f * kLinear;
 
-// e^x within 2e-7, in operations that a compiler turns into vector instructions: e^x = 2^n e^r with |r| ≤ ln 2 / 2, the
-// polynomial that of the Cephes library.
+// e^x within 2e-7, in operations that the compiler can vectorize: e^x = 2^n e^r with |r| ≤ ln 2 / 2, with the
+// polynomial of the Cephes library.
 inline float exponential(float x) {
-  constexpr float kRound = 12582912.f; // 1.5 · 2^23: what is added to it loses its fraction
+  constexpr float kRound = 12582912.f; // 1.5 · 2^23: adding it rounds a number to an integer
   constexpr uint32_t kRoundBits = 0x4B400000;
   x = std::min(std::max(x, -87.f), 88.f);
   const float rounded = x * 1.44269504f + kRound;
@@ -50,7 +51,7 @@ GBLR_VECTORIZED void forward_range(const float* x, float* y, int64_t begin, int6
 #pragma GCC ivdep
   for (int64_t i = begin; i < end; ++i) {
     const float v = x[i];
-    // Not v / (1 + …): the compiler would divide once more for each bound that exponential has.
+    // Not v / (1 + …), for which the compiler would divide again for each bound of the exponential.
     const float s = 1 / (1 + exponential(-v * (kLinear + kCubic * v * v)));
     y[i] = v * s;
   }

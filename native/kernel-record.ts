@@ -1,5 +1,5 @@
-// The choice of OpenBLAS's kernels, kept beside the addon, or in the user's cache where that folder cannot be written.
-// It is made when the addon is built, and again when the processor, libtorch or the BLAS is another one.
+// Keeps the choice of OpenBLAS's kernels beside the addon, or in the user's cache when that folder cannot be written.
+// The choice is made when the addon is built, and again when the processor, libtorch or the BLAS has changed.
 
 import {
   existsSync,
@@ -19,7 +19,7 @@ import { workbenchCache } from "./cache-folder.ts";
 import type { Libtorch } from "./libtorch.ts";
 import { inspectProcessor, type Processor } from "./processor.ts";
 
-/** What a choice holds for. */
+/** What a choice depends on; it holds while none of these changes. */
 interface Key {
   /** of the record's form and of how a choice is made */
   version: number;
@@ -61,7 +61,7 @@ export function kernelsFor(libtorch: Libtorch, options: KernelOptions = {}): Cho
   }
   const choice = chooseKernels(run, processor);
   const record = { key, fingerprints: choice.files.map(fileMark), choice };
-  // Where it can be kept nowhere, it is made again next time.
+  // When no place can be written, the choice is made again next time.
   folders.some((folder) => write(folder, record));
   return choice;
 }
@@ -85,7 +85,7 @@ function keyOf({ lib, fingerprint }: Libtorch, { name, flags }: Processor, progr
   };
 }
 
-/** Follows links: a distribution's alternatives are some. */
+/** Follows links, because distributions select the BLAS by links. */
 function fileMark(file: string): string {
   try {
     const real = realpathSync(file);
@@ -96,7 +96,7 @@ function fileMark(file: string): string {
   }
 }
 
-/** The choice, if there is one that holds. A record that is torn, or of another form, is none. */
+/** The recorded choice if it still holds; undefined also for a damaged record or one of another format. */
 function read(folder: string, wanted: Key): Choice | undefined {
   try {
     const { key, fingerprints, choice } = JSON.parse(readFileSync(fileIn(folder), "utf8")) as KernelRecord;
@@ -110,7 +110,7 @@ function read(folder: string, wanted: Key): Choice | undefined {
   }
 }
 
-/** Whether it could be written. In one step, so that nobody reads half of it. */
+/** Writes the record in one step, so that no reader sees half of it. Returns whether it could be written. */
 function write(folder: string, record: KernelRecord): boolean {
   const draft = `${fileIn(folder)}-${process.pid}`;
   try {

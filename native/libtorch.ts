@@ -1,4 +1,4 @@
-// Finds the libtorch to build against, and tells whether two looks found the same one.
+// Finds the libtorch to build against, and gives it a fingerprint that changes when it is replaced.
 // Order: $LIBTORCH (a folder, or `system`), the Python environment's torch, the system's.
 
 import { spawnSync } from "node:child_process";
@@ -19,7 +19,7 @@ export interface Libtorch {
   fingerprint: string;
 }
 
-/** Looks in the order above; undefined when there is none. `LIBTORCH` that points to nothing is an error, not a miss. */
+/** Looks in the order above; undefined when there is none. Throws when `LIBTORCH` is set but points to no libtorch. */
 export function findLibtorch(environment: Record<string, string | undefined> = process.env): Libtorch | undefined {
   const asked = environment.LIBTORCH;
   if (asked) {
@@ -32,7 +32,7 @@ export function findLibtorch(environment: Record<string, string | undefined> = p
   return (python ? lookIn(python, "Python") : undefined) ?? systemLibtorch();
 }
 
-/** The fingerprint of what is there now at a place found earlier; undefined when it is gone. */
+/** The fingerprint of the library that is now in a folder found earlier; undefined when it is gone. */
 export function fingerprint(lib: string): string | undefined {
   const file = join(lib, "libtorch_cpu.so");
   if (!isFile(file)) return undefined;
@@ -65,10 +65,10 @@ function describe(roots: string[], lib: string, origin: string): Libtorch | unde
   return { origin, include, lib, version, cuda: existsSync(join(lib, "libtorch_cuda.so")), fingerprint: mark };
 }
 
-/** Where the version's numbers have stood: newer releases keep them in the first, which the second includes. */
+/** Headers with the version's numbers. Newer releases have them in the first file, which the second includes. */
 const VERSION_FILES = ["torch/headeronly/version.h", "torch/version.h"];
 
-/** Throws when no header tells it: what the addon needs to know about the headers hangs on it. */
+/** Throws when no header states the version, which the addon's code depends on. */
 function versionIn(include: string[]): string {
   const files = VERSION_FILES.flatMap((file) => include.map((folder) => join(folder, file))).filter(isFile);
   const parts = ["MAJOR", "MINOR", "PATCH"].map((name) => new RegExp(`^#define TORCH_VERSION_${name} (\\d+)`, "m"));
@@ -81,14 +81,14 @@ function versionIn(include: string[]): string {
   throw new Error(`the version of libtorch is unknown: ${what}; install PyTorch anew or point LIBTORCH to another`);
 }
 
-/** The version, unless it is older than any that the addon compiles with. */
+/** Returns the version; throws when the addon does not compile with one so old. */
 function supported(version: string, file: string): string {
   const [major = 0, minor = 0] = version.split(".").map(Number);
   if (major > 1 || minor >= 13) return version;
   throw new Error(`${file} is libtorch ${version}, the addon needs 1.13 or newer; install a newer PyTorch`);
 }
 
-/** Where the first `python3` on the path keeps its torch, without importing it. */
+/** The torch package of the first `python3` on the path, found without importing it. */
 function pythonTorch(): string | undefined {
   const script =
     "import importlib.util as u; s = u.find_spec('torch'); print(s.submodule_search_locations[0] if s else '')";

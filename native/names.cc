@@ -1,4 +1,4 @@
-// Dtypes and devices by the names that JavaScript gives them.
+// Dtypes and devices by their names in JavaScript.
 #include "values.h"
 
 #include <c10/core/impl/DeviceGuardImplInterface.h>
@@ -26,7 +26,7 @@ c10::Device device_named(const std::string& name) {
   }
 }
 
-// libtorch itself would say it in many words, which differ from version to version.
+// libtorch's own message is long and differs between versions.
 void check_present(const c10::Device& device) {
   if (!c10::impl::hasDeviceGuardImpl(device.type()))
     throw UsageError("device \"" + device.str() + "\" is not there: this libtorch is built without CUDA");

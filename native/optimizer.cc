@@ -1,5 +1,5 @@
 // The optimizer's operators: gblr::adamw_ updates a group of parameters in one pass over memory, gblr::gradient_norm
-// is the Euclidean norm over all gradients. On the CPU both are single loops; elsewhere ATen's foreach kernels.
+// is the Euclidean norm over all gradients. On the CPU both are single loops, on other devices ATen's foreach kernels.
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/_foreach_add.h>
@@ -23,7 +23,7 @@ namespace gblr {
 
 namespace {
 
-// What does not change from one element to the next. Loshchilov and Hutter 2019, Algorithm 2, as torch.optim.AdamW.
+// The constants of a step. Loshchilov and Hutter 2019, Algorithm 2, as torch.optim.AdamW.
 struct AdamW {
   float decay;           // 1 - lr · weight decay
   float beta1, beta2;
@@ -48,7 +48,7 @@ GBLR_VECTORIZED void adamw_range(float* __restrict parameter, const float* __res
 }
 
 GBLR_VECTORIZED double sum_of_squares(const float* values, int64_t begin, int64_t end) {
-  // Sixteen sums side by side: the compiler may not reorder one.
+  // Sixteen independent sums: the compiler may not reorder a single one.
   double lanes[16] = {0};
   int64_t i = begin;
   for (; i + 16 <= end; i += 16)
@@ -59,7 +59,7 @@ GBLR_VECTORIZED double sum_of_squares(const float* values, int64_t begin, int64_
   return sum;
 }
 
-constexpr int64_t kGrain = 1 << 15; // elements a thread takes at a time
+constexpr int64_t kGrain = 1 << 15; // least elements for each thread
 
 void check_group(at::TensorList parameters, at::TensorList gradients, at::TensorList first, at::TensorList second) {
   TORCH_CHECK(parameters.size() == gradients.size() && parameters.size() == first.size() &&
@@ -129,7 +129,7 @@ void adamw_foreach(at::TensorList parameters, at::TensorList gradients, at::Tens
   at::_foreach_addcdiv_(parameters, first, denominators, at::Scalar(-s.step_size));
 }
 
-// Sums fixed pieces in a fixed order: the same number whatever the count of threads.
+// Sums fixed pieces in a fixed order, so that the result does not depend on the number of threads.
 at::Tensor gradient_norm_cpu(at::TensorList gradients) {
   double total = 0;
   for (const auto& gradient : gradients) {
@@ -159,7 +159,7 @@ TORCH_LIBRARY(gblr, m) {
       "float learning_rate, float beta1, float beta2, float epsilon, float weight_decay, int step, "
       "Tensor? gradient_scale=None) -> ()");
   m.def("gradient_norm(Tensor[] gradients) -> Tensor");
-  // The foreach form under a name of its own, so that it can be tested where there is no GPU.
+  // The foreach form has a name of its own, so that it can be tested without a GPU.
   m.def(
       "adamw_foreach_(Tensor(a!)[] parameters, Tensor[] gradients, Tensor(b!)[] first_moments, Tensor(c!)[] "
       "second_moments, float learning_rate, float beta1, float beta2, float epsilon, float weight_decay, int step, "

@@ -1,4 +1,4 @@
-// What the processor is called and which vector instructions it has, as the kernel tells.
+// The processor's name and its vector instructions, as the Linux kernel reports them.
 
 import { closeSync, openSync, readSync } from "node:fs";
 
@@ -9,10 +9,10 @@ export interface Processor {
   flags: readonly string[];
 }
 
-/** Enough for the first core; the file grows with every core, and so does the time to read it. */
+/** Enough for the first core: the file, and the time to read it, grow with the number of cores. */
 const FIRST_CORE_BYTES = 8192;
 
-/** The first core's. Without a name and flags where the system does not tell. */
+/** Of the first core. Without a name and flags where the system does not report them. */
 export function inspectProcessor(): Processor {
   return parseProcessor(firstBytes("/proc/cpuinfo"));
 }

@@ -1,4 +1,4 @@
-// What a build with AddressSanitizer (`--sanitize`) must be told; nothing in any other build.
+// Hints to AddressSanitizer in a build with `--sanitize`; nothing in other builds.
 #pragma once
 
 #ifdef __SANITIZE_ADDRESS__
@@ -10,8 +10,8 @@
 
 namespace gblr {
 
-// Before an exception AddressSanitizer visits the thread's alternate signal stack, and gives up when it does not begin at
-// a multiple of 8, as Bun's does not.
+// Before an exception AddressSanitizer visits the thread's alternate signal stack, and fails when it does not begin at
+// a multiple of 8, as that of Bun does not.
 inline void align_signal_stack() {
   stack_t stack;
   if (sigaltstack(nullptr, &stack) != 0 || (stack.ss_flags & SS_DISABLE) != 0) return;

@@ -1,6 +1,6 @@
-// The file that the runtime loads. It exports `load`, which sets what OpenMP and OpenBLAS read once, when they are loaded,
-// and only then loads the addon proper, libgblr.so beside it, with libtorch. A libtorch that does not load becomes an
-// error with the loader's words.
+// The file that the JavaScript runtime loads. It exports `load`, which sets the variables that OpenMP and OpenBLAS read
+// once, when they are loaded, and then loads libgblr.so beside it, the addon itself, with libtorch. When libtorch does
+// not load, the error has the loader's message.
 #include <dlfcn.h>
 #include <node_api.h>
 
@@ -18,8 +18,8 @@ std::string beside_this_file(const char* name) {
   return path.substr(0, path.rfind('/') + 1) + name;
 }
 
-// Sets OpenBLAS's variable for the kernels to use while OpenBLAS is being loaded, unless the user has set it. Processes
-// started later do not get it: they may load another OpenBLAS.
+// Sets OpenBLAS's variable for the kernels while OpenBLAS is being loaded, unless the user has set it. Processes
+// started later do not inherit it, because they may load another OpenBLAS.
 class CoreType {
  public:
   explicit CoreType(const std::string& value) : ours_(!value.empty() && std::getenv(kName) == nullptr) {
@@ -34,7 +34,7 @@ class CoreType {
   const bool ours_;
 };
 
-// Empty when the argument is absent or no string.
+// Empty when the argument is absent or not a string.
 std::string first_argument(napi_env env, napi_callback_info info) {
   size_t count = 1, length = 0;
   napi_value argument = nullptr;
@@ -44,14 +44,14 @@ std::string first_argument(napi_env env, napi_callback_info info) {
   return text;
 }
 
-// load(kernels?) → the addon. `kernels` is OpenBLAS's name for those to use; without it OpenBLAS chooses.
+// load(kernels?) → the addon. `kernels` names the kernels that OpenBLAS uses; without it OpenBLAS chooses.
 napi_value load(napi_env env, napi_callback_info info) {
 #ifdef GBLR_PASSIVE_WAIT
-  // The system's BLAS has threads of its own: OpenMP's, spinning between two operations, would take their cores.
+  // The system's BLAS has its own threads; OpenMP's threads, which spin between operations, would take their cores.
   setenv("OMP_WAIT_POLICY", "PASSIVE", /*overwrite=*/0);
-  // But for a few microseconds: sleeping and waking costs more than a small operation.
+  // They still spin for a few microseconds, because sleeping and waking costs more than a small operation.
   setenv("GOMP_SPINCOUNT", "1000", /*overwrite=*/0);
-  // And the other way round: OpenBLAS's threads spin for 2^26 cycles by default, through the operations between products.
+  // Likewise OpenBLAS's threads spin for 2^26 cycles by default, during the operations between products.
   setenv("OPENBLAS_THREAD_TIMEOUT", "14", /*overwrite=*/0);
 #endif
   const CoreType core_type(first_argument(env, info));

@@ -72,7 +72,7 @@ class HandleTable {
   std::vector<uint32_t> free_;
 };
 
-// How one argument or result of an operator crosses the border; worked out once, when the operator is looked up.
+// How an argument or result of an operator is converted; determined once, when the operator is looked up.
 enum class Kind { kTensor, kInt, kLayout, kMemoryFormat, kFloat, kBool, kScalar, kString, kDtype, kDevice, kGenerator, kOther };
 
 struct Crossing {
@@ -91,14 +91,14 @@ struct Operator {
 struct State {
   HandleTable<at::Tensor> tensors;
   HandleTable<at::Generator> generators;
-  std::deque<Operator> operators; // never moves one: calls hold references
+  std::deque<Operator> operators; // a deque does not move its elements: calls hold references
   std::unordered_map<std::string, uint32_t> operator_ids;
-  std::vector<c10::IValue> stack; // kept, so that a call allocates nothing for it
+  std::vector<c10::IValue> stack; // reused, so that a call does not allocate
   double* meta = nullptr;         // [dtype, rank, sizes…] of each tensor result, in order; see call.cc
   size_t meta_length = 0;
 };
 
-// One a JavaScript thread: a worker that loads the addon has tensors of its own.
+// One for each JavaScript thread: a worker that loads the addon has its own tensors.
 State& state();
 
 } // namespace gblr

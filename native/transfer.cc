@@ -1,5 +1,6 @@
-// Bytes in and out of tensors. A read from a GPU is queued behind what is being computed, and waited for on a worker.
-#include "transfer.h"
+// Bytes in and out of tensors. A read from a GPU is queued after the computations under way; a worker thread waits for
+// it.
+#include "addon.h"
 
 #include <ATen/ops/empty.h>
 #include <ATen/core/LegacyTypeDispatch.h>
@@ -47,7 +48,7 @@ Bytes to_bytes(napi_env env, napi_value value) {
   return {data, items * kItemSize[type]};
 }
 
-// Contiguous in host memory. On a GPU the copy is queued behind what is being computed; `ready` tells when it is done.
+// Contiguous in host memory. From a GPU the copy is queued after the computations under way; `ready` signals its end.
 at::Tensor on_host(const at::Tensor& tensor) {
   return tensor.device().is_cpu() ? tensor.contiguous() : tensor.contiguous().cpu();
 }
@@ -60,7 +61,7 @@ napi_value to_array_buffer(napi_env env, const at::Tensor& host) {
   return buffer;
 }
 
-// A read under way: the copy is queued on the device's stream, a worker thread waits for it.
+// A read under way: the copy is queued on the device's stream, and a worker thread waits for it.
 struct PendingRead {
   explicit PendingRead(napi_env environment) : env(environment) {}
   PendingRead(const PendingRead&) = delete;
@@ -117,7 +118,7 @@ napi_value from_bytes(napi_env env, const Arguments& arguments) {
                      std::to_string(tensor.nbytes()));
   if (bytes.length > 0) std::memcpy(tensor.data_ptr(), bytes.data, bytes.length);
   if (!device.is_cpu()) tensor = tensor.to(device);
-  size_t no_meta = state().meta_length; // it tells of the latest call's results, and this is none
+  size_t no_meta = state().meta_length; // `meta` holds the latest call's results, which this is not
   return from_tensor(env, std::move(tensor), no_meta);
 }
 
@@ -167,7 +168,7 @@ napi_value describe_tensor(napi_env env, const Arguments& arguments) {
   return result;
 }
 
-// Whether another tensor looks at the same memory: then an update in place would be seen through it.
+// Whether another tensor shares the memory, so that an update in place would change it as well.
 napi_value is_shared(napi_env env, const Arguments& arguments) {
   napi_value result;
   const bool shared = to_tensor(env, arguments[0]).storage().use_count() > 1;

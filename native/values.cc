@@ -1,5 +1,5 @@
-// JavaScript values to and from ATen's boxed values: what each kind of argument takes, and what is said when it gets
-// something else. Names of dtypes and devices are in names.cc.
+// JavaScript values to and from ATen's boxed values: what each kind of argument accepts, and the error for anything
+// else. Names of dtypes and devices are in names.cc.
 #include "values.h"
 
 #include <cmath>
@@ -75,7 +75,7 @@ c10::Scalar to_scalar(double number) {
   return whole && !negative_zero ? c10::Scalar(static_cast<int64_t>(number)) : c10::Scalar(number);
 }
 
-// One value of a kind; false when the JavaScript value is not of it.
+// One value of a kind; false when the JavaScript value is not of that kind.
 bool convert(napi_env env, napi_value value, Kind kind, c10::IValue& out) {
   double number = 0;
   bool truth = false;
@@ -99,7 +99,7 @@ bool convert(napi_env env, napi_value value, Kind kind, c10::IValue& out) {
     case Kind::kMemoryFormat: {
       if (napi_get_value_double(env, value, &number) != napi_ok) return false;
       if (std::trunc(number) != number || std::abs(number) > 9007199254740992.0) return false;
-      // ATen takes these two for enumerators without looking.
+      // ATen converts these two to enumerators without a check.
       const double most = kind == Kind::kLayout ? 0 : 3;
       if (kind != Kind::kInt && (number < 0 || number > most)) return false;
       out = static_cast<int64_t>(number);
@@ -244,7 +244,7 @@ at::Tensor& to_tensor(napi_env env, napi_value value) {
 
 Crossing crossing_of(const c10::Argument& argument) {
   Crossing crossing;
-  // The schema keeps them alive. real_type() knows a dtype from an int, which type() does not.
+  // The schema keeps them alive. real_type() distinguishes a dtype from an int, type() does not.
   const c10::Type* type = argument.real_type().get();
   const auto unwrap = [&type](bool& flag) {
     if (type->kind() != c10::TypeKind::OptionalType) return;
@@ -276,7 +276,7 @@ Crossing crossing_of(const c10::Argument& argument) {
   return crossing;
 }
 
-// Attention's backward operators take undefined tensors under these names, which their schemas cannot say.
+// The backward operators of attention accept undefined tensors under these names, which a schema cannot express.
 static bool may_be_undefined(const c10::Argument& argument) {
   const std::string& name = argument.name();
   return name == "attn_bias" || name == "cum_seq_q" || name == "cum_seq_k";

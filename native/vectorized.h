@@ -1,5 +1,6 @@
-// A loop compiled once for each kind of vector unit, the version chosen when the addon loads: the built file runs on any
-// x86-64. And sixteen floats at a time, for sums: the compiler may not reorder one by itself.
+// GBLR_VECTORIZED compiles a function once for each kind of vector unit and selects a version when the addon loads, so
+// that the built file runs on any x86-64. Lanes are sixteen floats at a time, for sums, which the compiler may not
+// reorder itself.
 #pragma once
 
 #include <cstdint>

@@ -1,10 +1,10 @@
-// The cases of the engine bench: data, so that every contestant in every language runs the same sizes. How a case is
-// computed is in worker.ts (our engines), openblas.ts and ../engine_torch.py.
+// The cases of the engine bench, as data, so that contestants in every language run the same sizes. worker.ts (our
+// engines), openblas.ts and ../engine_torch.py compute them.
 
 export type Case =
   /** (size, size) · (size, size) */
   | { kind: "product"; size: number }
-  /** tanh(2·x + 1)·x − 3 on `size` values, each operation a call of its own */
+  /** tanh(2·x + 1)·x − 3 on `size` values, with a call for each operation */
   | { kind: "elementwise"; size: number }
   /** (rows, width) normalized over its last axis, with scale and offset */
   | { kind: "layerNorm"; rows: number; width: number }
@@ -18,7 +18,7 @@ export type Case =
 export interface NamedCase {
   title: string;
   case: Case;
-  /** plain JavaScript would take minutes on the others */
+  /** whether plain JavaScript runs it: the other cases would take minutes */
   small?: boolean;
 }
 
@@ -38,7 +38,7 @@ export const CASES: readonly NamedCase[] = [
   { title: "one operation on 4 values", case: { kind: "tiny", operations: 1000, size: 4 }, small: true },
 ];
 
-/** Calls that one timed call stands for: the time of the chain divided by its operations. */
+/** Operations in one timed call, by which its time is divided. */
 export function operationsPerCall(of: Case): number {
   return of.kind === "tiny" ? of.operations : 1;
 }

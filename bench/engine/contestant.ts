@@ -1,5 +1,5 @@
-// One contestant of the bench, seen from the bench: a child process that answers the line protocol, and how long its
-// calls take. Which contestants there are is in contestants.ts.
+// One contestant as the bench sees it: a child process that answers the line protocol, and the times of its calls.
+// contestants.ts lists the contestants.
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
@@ -16,7 +16,7 @@ export interface Contestant {
   smallOnly?: boolean;
 }
 
-/** A process under way; every request waits for its answer. */
+/** A running contestant; every request waits for its answer. */
 export class Running {
   readonly contestant: Contestant;
   readonly #child: ChildProcess;
@@ -38,7 +38,7 @@ export class Running {
     this.#child.stderr?.setEncoding("utf8").on("data", (text: string) => {
       this.#complaints += text;
     });
-    // A process that is gone is noticed by the end of its output; writing to it must not be an error too.
+    // A process that has ended is noticed by the end of its output, so errors from writing to it are ignored.
     this.#child.stdin?.on("error", () => {});
     const stdout = this.#child.stdout;
     if (stdout === null) throw new Error(`${contestant.name}: no pipe to read from`);
@@ -51,7 +51,7 @@ export class Running {
 
   /**
    * Builds the operands, warms up for `warmUp` seconds (a JavaScript engine compiles hot code in tiers), and finds how
-   * many calls fill `seconds`. Returns why not, if the contestant does not run such a case.
+   * many calls fill `seconds`. Returns the reason if the contestant does not run such a case.
    */
   async prepare(of: Case, { seconds, warmUp }: { seconds: number; warmUp: number }): Promise<string | undefined> {
     const answer = await this.#ask({ do: "prepare", case: of });
@@ -64,7 +64,7 @@ export class Running {
     return undefined;
   }
 
-  /** One sample: seconds an operation. */
+  /** One sample: seconds for each operation. */
   async sample(): Promise<number> {
     const before = this.#waitedForCore();
     const seconds = await this.#time();
@@ -73,12 +73,12 @@ export class Running {
     return seconds / this.#calls / this.#perCall;
   }
 
-  /** The share of its samples' time that the process's main thread was ready to run and other threads had the cores. */
+  /** The share of the samples' time in which the main thread was ready to run but waited for a core. */
   get waiting(): number {
     return this.#sampled === 0 ? 0 : Math.min(1, this.#waited / this.#sampled);
   }
 
-  /** Seconds since the process began, as Linux counts them; 0 where it does not. */
+  /** Seconds that the process has waited for a core since its start, as Linux reports them; elsewhere 0. */
   #waitedForCore(): number {
     try {
       return Number(readFileSync(`/proc/${this.#child.pid}/schedstat`, "utf8").split(" ")[1]) / 1e9;
@@ -87,7 +87,7 @@ export class Running {
     }
   }
 
-  /** Page faults of the first `calls` calls of a case that has not run yet. */
+  /** Page faults of the first `calls` calls of a case that has not been run yet. */
   async faults(of: Case, calls: number): Promise<Faults> {
     await this.#ask({ do: "prepare", case: of });
     return (await this.#ask({ do: "faults", calls })) as Faults;

@@ -1,5 +1,5 @@
-// Who runs in the engine bench, as far as this machine has them: our engines, PyTorch when some python3 has it, and
-// OpenBLAS called directly. Looks for them by starting them; installs nothing.
+// The contestants of the engine bench that this machine has: our engines, PyTorch if a python3 has it, and OpenBLAS
+// called directly. Finds them by starting them; installs nothing.
 
 import { execFileSync } from "node:child_process";
 import process from "node:process";
@@ -17,7 +17,7 @@ export interface Setting {
 
 const PYTHONS = ["python3", "/usr/bin/python3"] as const;
 
-/** `torch` first: ratios are taken against it. */
+/** `torch` is the first, because ratios are relative to it. */
 export function findContestants(setting: Setting): Contestant[] {
   const { device, precision, threads } = setting;
   const python = findPython(setting.python);

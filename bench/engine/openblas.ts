@@ -1,5 +1,5 @@
-// A contestant that calls OpenBLAS's cblas_sgemm directly through Bun's foreign function interface: what the machine's
-// product costs without any tensor library on top. Products only.
+// A contestant that calls OpenBLAS's cblas_sgemm through Bun's foreign function interface: the speed of matrix products
+// on this machine without a tensor library. It runs products only.
 
 import { dlopen, FFIType, ptr } from "bun:ffi";
 import process from "node:process";

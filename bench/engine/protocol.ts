@@ -1,6 +1,6 @@
-// The line protocol between the bench and its contestants: each a process of its own that reads one JSON request a
-// line and writes one JSON answer a line. Separate processes keep thread pools and allocators apart, and let the
-// bench interleave contestants of different languages in one session.
+// The line protocol between the bench and its contestants. Each contestant is a separate process that reads one JSON
+// request and writes one JSON answer for each line. Separate processes do not share thread pools and allocators, and
+// let the bench interleave contestants in different languages.
 
 import process from "node:process";
 import { createInterface } from "node:readline";

@@ -1,4 +1,4 @@
-// What the engine bench found, as data and as a Markdown page that also reads well in a terminal. No measuring here.
+// The results of the engine bench as data and as a Markdown page that is also readable in a terminal. Measures nothing.
 
 import type { Machine } from "../../workbench/cli/doctor/collect.ts";
 import { threeDigits } from "../../workbench/cli/shared/terminal.ts";
@@ -27,11 +27,11 @@ interface Column {
   value: (result: CaseResult) => string;
 }
 
-/** Each contestant's median; after each but ours, how its time compares with ours. */
+/** The median of each contestant and, for all but our torch engine, the ratio of its time to ours. */
 function columns(names: readonly string[]): Column[] {
   return names.flatMap((name): Column[] => {
     const time = { heading: name, value: (result: CaseResult) => timeCell(result, name) };
-    // wasm and cpu stand in for torch, so they are the multiple; the libraries are what torch is compared with.
+    // wasm and cpu, which replace torch, are shown relative to torch, and torch relative to the libraries.
     const [over, under] = name === "wasm" || name === "cpu" ? [name, OURS] : [OURS, name];
     if (name === OURS || !names.includes(OURS)) return [time];
     return [time, { heading: `${over}/${under}`, value: (result) => ratioCell(result, over, under) }];
@@ -91,7 +91,7 @@ export function markdown(report: BenchReport): string {
   ].join("\n");
 }
 
-/** From this share on, the times depend on what else the machine does. */
+/** From this share on, other load on the machine affects the times. */
 const BUSY = 0.1;
 
 function busyLines({ waiting }: BenchReport): string[] {
@@ -114,7 +114,7 @@ function resultTable({ contestants, cases }: BenchReport): string[] {
   return markdownTable(["case", ...shown.map(({ heading }) => heading)], rows);
 }
 
-/** Steps shown one by one; the rest are summed up. */
+/** Steps that are shown separately; the rest is summed up. */
 const FIRST_STEPS = 5;
 
 function faultsTable({ faults }: BenchReport): string[] {
@@ -130,7 +130,7 @@ function faultsTable({ faults }: BenchReport): string[] {
   return markdownTable(["", ...steps, "later, each", "held"], rows);
 }
 
-/** First column left, the others right; padded, so that it lines up unrendered too. */
+/** The first column is aligned left, the others right, with padding so that the columns also align in plain text. */
 export function markdownTable(heading: readonly string[], rows: readonly (readonly string[])[]): string[] {
   const widths = heading.map((text, column) =>
     Math.max(3, text.length, ...rows.map((row) => row[column]?.length ?? 0)),

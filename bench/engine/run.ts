@@ -1,5 +1,5 @@
-// Runs the cases on the contestants, interleaved (A B A B …) so that whatever else the machine does falls on all of
-// them alike, and reduces the samples to medians and ratios. Prints nothing but progress.
+// Runs the cases on the contestants and reduces the samples to medians and ratios. Contestants are interleaved (A B A B
+// …), so that other load on the machine affects all of them alike. Prints progress only.
 
 import { median } from "../../workbench/engine/core/measure.ts";
 import { type NamedCase, TRAINING } from "./cases.ts";
@@ -18,10 +18,10 @@ export interface Effort {
 export const FULL: Effort = { rounds: 15, seconds: 0.1, warmUp: 0.5 };
 export const QUICK: Effort = { rounds: 3, seconds: 0.02, warmUp: 0.2 };
 
-/** A contestant stops sampling a case once it has spent this long on it, in seconds, but not before three samples. */
+/** Seconds after which a contestant stops sampling a case, but not before three samples. */
 const PATIENCE = 8;
 const FEWEST_ROUNDS = 3;
-/** OpenBLAS's and OpenMP's threads spin for some 30 ms after their work; the next contestant needs their cores. */
+/** OpenBLAS's and OpenMP's threads spin for about 30 ms after their work, on cores that the next contestant needs. */
 const REST_MILLISECONDS = 60;
 
 export interface CaseResult {
@@ -32,7 +32,7 @@ export interface CaseResult {
   failures: Record<string, string>;
 }
 
-/** Starts everyone; who does not start is left out, with the reason. */
+/** Starts all contestants; those that do not start are left out, with the reason. */
 export async function startAll(contestants: readonly Contestant[]): Promise<{
   running: Running[];
   abouts: Record<string, About>;
@@ -93,7 +93,7 @@ export function medianOf({ samples }: CaseResult, name: string): number | undefi
   return taken === undefined || taken.length === 0 ? undefined : median(taken);
 }
 
-/** Median over the rounds of one contestant's time over another's in the same round: above 1, the first is slower. */
+/** Median over the rounds of the ratio of two contestants' times in the same round; above 1 the first is slower. */
 export function ratioOf({ samples }: CaseResult, name: string, against: string): number | undefined {
   const others = samples[against] ?? [];
   const ratios = (samples[name] ?? []).flatMap((seconds, round) => {
@@ -103,7 +103,7 @@ export function ratioOf({ samples }: CaseResult, name: string, against: string):
   return ratios.length === 0 ? undefined : median(ratios);
 }
 
-/** Page faults of a training loop's first steps, in processes that have done nothing else. */
+/** Page faults of the first steps of a training loop, in fresh processes. */
 export async function countFaults(
   contestants: readonly Contestant[],
   steps: number,

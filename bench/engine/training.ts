@@ -1,5 +1,5 @@
-// The bench's training step on our engines: a two-layer GELU network, mean squared error, AdamW, as a training loop
-// would write it with the fused ops. PyTorch's counterpart is `training` in ../engine_torch.py.
+// The training step of the bench on our engines: a two-layer GELU network, mean squared error and AdamW, with the fused
+// ops. Its counterpart in PyTorch is `training` in ../engine_torch.py.
 
 import * as tf from "@tensorflow/tfjs-core";
 import { type AdamwGroup, adamwStep, linear } from "../../workbench/engine/ops/index.ts";
@@ -32,7 +32,7 @@ export function trainingStep(
   };
 }
 
-/** What the benches train with; moments start at zero. */
+/** AdamW with the settings of the benches; moments start at zero. */
 export function adamwGroup(parameters: tf.Variable[]): Omit<AdamwGroup, "gradients"> {
   const zeros = () => parameters.map(({ shape }) => tf.variable(tf.zeros(shape), false));
   return {

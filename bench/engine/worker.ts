@@ -1,5 +1,5 @@
-// One of our engines as a contestant of the bench: builds the cases of cases.ts from TensorFlow.js operations and our
-// fused ones, as a user would, and answers the line protocol. Started by the bench: worker.ts --engine torch ...
+// One of our engines as a contestant of the bench: builds the cases of cases.ts from TensorFlow.js operations and the
+// fused ops, as a user would, and answers the line protocol. The bench starts it: worker.ts --engine torch ...
 
 import process from "node:process";
 import { parseArgs } from "node:util";
@@ -8,7 +8,7 @@ import { EngineError } from "../../workbench/engine/core/errors.ts";
 import { openEngine, probeEngine } from "../../workbench/engine/core/open.ts";
 import type { Engine, EngineName, Precision } from "../../workbench/engine/core/types.ts";
 import { attention } from "../../workbench/engine/ops/attention.ts";
-import { layerNorm } from "../../workbench/engine/ops/layer-norm.ts";
+import { layerNorm } from "../../workbench/engine/ops/normalization.ts";
 import type { Case } from "./cases.ts";
 import { type Faults, serve } from "./protocol.ts";
 import { trainingStep } from "./training.ts";
@@ -46,7 +46,7 @@ async function open(): Promise<Engine> {
   }
 }
 
-/** What a call returns is disposed after it; operands live until the case is released. */
+/** The result of a call is disposed after it; operands live until the case is released. */
 type Call = () => tf.TensorContainer;
 
 function build(of: Case): Call {
@@ -98,7 +98,7 @@ let call: Call | undefined;
 
 function prepare(of: Case): undefined {
   release();
-  // In a scope of the engine's own, so that whatever the case builds goes with it.
+  // In a scope, so that everything that the case builds is disposed with it.
   tf.engine().startScope(of.kind);
   call = build(of);
 }
@@ -135,7 +135,7 @@ async function faults(calls: number): Promise<Faults> {
   return memory === undefined ? { faults: counts } : { faults: counts, held: memory.inUse + memory.cached };
 }
 
-/** A GPU by its maker's name too: results are filed under it. */
+/** The device, for a GPU with its model name: results are filed under it. */
 async function deviceName(): Promise<string> {
   const probe = await probeEngine(engine.name);
   const found = probe.available ? probe.devices.find(({ id }) => id === engine.device) : undefined;

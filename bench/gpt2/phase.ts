@@ -1,5 +1,5 @@
-// One phase of bench/gpt2.ts in a process of its own, so that its peak memory is its own: a JSON request on stdin, a JSON
-// answer on stdout. Weights are random by a seed, and so are the tokens: neither changes what a step costs.
+// One phase of bench/gpt2.ts in a separate process, so that its peak memory can be measured: a JSON request on stdin, a
+// JSON answer on stdout. Weights and tokens are random with a fixed seed, which does not change the cost of a step.
 
 import process from "node:process";
 import { text } from "node:stream/consumers";

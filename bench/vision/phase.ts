@@ -1,5 +1,6 @@
-// One phase of bench/vision.ts in a process of its own: a JSON request on stdin, a JSON answer on stdout. Weights are
-// random by a seed; images are noise in memory, or those of a data set, prepared by threads while the network trains.
+// One phase of bench/vision.ts in a separate process: a JSON request on stdin, a JSON answer on stdout. Weights are
+// random with a fixed seed. Images are noise in memory, or those of a data set, which threads prepare while the network
+// trains.
 
 import { join } from "node:path";
 import process from "node:process";
@@ -94,7 +95,7 @@ function fromFiles(images: ImageSet, model: Model, phase: PhaseRequest["phase"])
   return imageLoader(images, { size, mean, std, transform: phase === "train" ? train : "evaluate" });
 }
 
-/** The same noise for every image, without end: what it costs to make is nothing. */
+/** An endless stream of the same noise image, which costs nothing to make. */
 function noise(size: number): ImageLoader {
   const each = size * size * 3;
   const one = Float32Array.from({ length: each }, (_, i) => Math.sin(12.9898 * (i + 1)));

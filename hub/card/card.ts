@@ -1,20 +1,13 @@
 // Writes a model card: front matter, what the model is, its results, how to use it, how it was made, and the
 // citation. Sentences whose facts are unknown are left out.
 
+import { isDense, storedStructure } from "../model-folder/index.ts";
 import { formatBytes, formatCount, formatDuration } from "../text/numbers.ts";
 import type { CardFacts, CardRow } from "./facts.ts";
 import { loadingSection } from "./loading.ts";
 import { code, codeBlock, markdownTable, plain, type TableColumn } from "./markdown.ts";
 import { cardMetadata, isRepositoryId } from "./metadata.ts";
 import { bestOf, flopsText, metricNamed, metricsOf, valueText } from "./metric-names.ts";
-
-const STRUCTURES: Record<string, string> = {
-  gblr: "Gaudi-GBLR matrices (generalized block low rank, with learned widths and locations of the blocks)",
-  lowrank: "low-rank matrices",
-  monarch: "Monarch matrices",
-  "block-low-rank": "block low-rank matrices",
-  "block-sparse": "low-rank plus block-sparse matrices",
-};
 
 /**
  * Writes the card.
@@ -35,9 +28,7 @@ export function modelCard(facts: CardFacts): string {
 
 function introduction({ baseModel, isFolder = false, baseRevision, ...facts }: CardFacts): string {
   const { structure, relativeFlops, dataset } = facts;
-  const kind = Object.hasOwn(STRUCTURES, structure)
-    ? STRUCTURES[structure]
-    : `matrices of structure ${code(structure)}`;
+  const kind = storedStructure(structure)?.matrices ?? `matrices of structure ${code(structure)}`;
   const revision = baseRevision === undefined ? "" : ` at revision ${code(baseRevision)}`;
   const [, made] = /^scratch:(.+)$/.exec(baseModel ?? "") ?? [];
   const name = isFolder ? code : named;
@@ -84,15 +75,8 @@ function factTable(heading: string, rows: readonly { name: string; value: string
 }
 
 function citation({ structure }: CardFacts): string | undefined {
-  if (structure !== "gblr") return undefined;
-  const entry = `@inproceedings{lee2024differentiable,
-  title     = {Differentiable Learning of Generalized Structured Matrices for Efficient Deep Neural Networks},
-  author    = {Lee, Changwoo and Kim, Hun-Seok},
-  booktitle = {International Conference on Learning Representations},
-  year      = {2024},
-  url       = {https://arxiv.org/abs/2310.18882}
-}`;
-  return `## Citation\n\nThe matrices are those of Lee and Kim, ICLR 2024:\n\n${codeBlock("bibtex", entry)}`;
+  const cited = storedStructure(structure)?.citation;
+  return cited && `## Citation\n\n${cited.text}\n\n${codeBlock("bibtex", cited.bibtex)}`;
 }
 
 /** A link to the repository on the Hub. Other names, such as folders, become code. */
@@ -149,7 +133,7 @@ function pictureSection({ hasPicture = false }: CardFacts): string | undefined {
 }
 
 function columnsFor(rows: readonly CardRow[]): TableColumn<CardRow>[] {
-  const compressed = rows.filter(({ structure }) => structure !== "dense");
+  const compressed = rows.filter(({ structure }) => !isDense(structure));
   const metrics = metricsOf(rows).map((name): TableColumn<CardRow> => {
     const best = bestOf(name, compressed);
     return {
@@ -157,7 +141,7 @@ function columnsFor(rows: readonly CardRow[]): TableColumn<CardRow>[] {
       align: "right",
       cell: ({ metrics, structure }) => {
         const text = written(metrics[name], (value) => valueText(name, value));
-        return structure !== "dense" && best !== undefined && metrics[name] === best ? `**${text}**` : text;
+        return !isDense(structure) && best !== undefined && metrics[name] === best ? `**${text}**` : text;
       },
     };
   });
@@ -171,7 +155,7 @@ function columnsFor(rows: readonly CardRow[]): TableColumn<CardRow>[] {
     {
       heading: "fine-tuning",
       align: "left",
-      cell: ({ stage, structure }) => (structure === "dense" && stage === "before" ? NONE : stage),
+      cell: ({ stage, structure }) => (isDense(structure) && stage === "before" ? NONE : stage),
     },
     ...metrics,
     number("relative FLOPs (reference)", ({ relativeFlops }) => relativeFlops?.reference, flopsText),

@@ -85,6 +85,8 @@ export interface CardFacts {
   hasPicture?: boolean;
   /** whether modeling_gblr.py and the files it needs are beside the card */
   hasPython?: boolean;
+  /** whether config.json names classes for transformers to load. Default as `hasPython` */
+  hasTransformers?: boolean;
   /** whether preprocessor_config.json is beside the card */
   hasProcessor?: boolean;
   /** whether trainable.safetensors is beside the card */

@@ -86,6 +86,7 @@ function forText(facts: CardFacts): string[] {
     "model = load(folder)",
     "logits = model(torch.tensor([[1, 2, 3]]))",
   ];
+  if (facts.hasTransformers === false) return ["In Python, with PyTorch:", codeBlock("python", alone.join("\n"))];
   return [WHERE, codeBlock("python", transformers.join("\n")), ALONE, codeBlock("python", alone.join("\n"))];
 }
 
@@ -117,11 +118,13 @@ function forImages(facts: CardFacts): string[] {
     "for label, value in images.top(logits, 5)[0]:",
     '    print(f"{value:.1%}  {label}")',
   ];
+  const withPillow = ["In Python, with PyTorch and Pillow:", codeBlock("python", alone.join("\n"))];
+  if (facts.hasTransformers === false) return withPillow;
   if (facts.hasProcessor) {
     return [WHERE, codeBlock("python", transformers.join("\n")), ALONE, codeBlock("python", alone.join("\n"))];
   }
   const also = `Under transformers \`${loaded}\` takes the same \`pixel_values\` and gives an object with \`logits\`.`;
-  return ["In Python, with PyTorch and Pillow:", codeBlock("python", alone.join("\n")), also];
+  return [...withPillow, also];
 }
 
 /** Lines of Python that find the files beside the card and add their `folder` to the path. */

@@ -4,6 +4,7 @@
 // that could be anything else is quoted, for example `no` (false in 1.1) and `1e3` (a number in 1.2).
 
 import { parse, type ScalarTag, stringify } from "yaml";
+import { isDense } from "../model-folder/index.ts";
 import type { BaseMetadata, CardFacts, MeasuredMetric } from "./facts.ts";
 import { metricNamed } from "./metric-names.ts";
 
@@ -42,13 +43,14 @@ export function frontMatter(readme: string): Record<string, unknown> {
 /** The front matter of our own card, including its dashes. Fields without a value are left out. */
 export function cardMetadata(facts: CardFacts): string {
   const { base = {}, baseModel, isFolder = false, dataset, hasPython = false, task } = facts;
+  const { hasTransformers = hasPython } = facts;
   const index = modelIndex(facts);
   const fields = {
     license: base.license,
     license_name: base.licenseName,
     license_link: base.licenseLink,
     language: base.language && several(base.language),
-    library_name: hasPython ? "transformers" : "gblr",
+    library_name: hasTransformers ? "transformers" : "gblr",
     pipeline_tag: task,
     base_model: baseModel !== undefined && !isFolder && isRepositoryId(baseModel) ? baseModel : undefined,
     datasets: several([...(dataset ? [dataset.id] : []), ...(base.datasets ?? [])].filter(isRepositoryId)),
@@ -62,7 +64,7 @@ export function cardMetadata(facts: CardFacts): string {
 
 /** All our cards have the tag `gblr`, by which they are recognized. Dense models get no tags about compression. */
 const ownTags = ({ structure }: CardFacts): string[] =>
-  structure === "dense" ? ["gblr"] : ["gblr", structure, "model-compression"];
+  isDense(structure) ? ["gblr"] : ["gblr", structure, "model-compression"];
 
 /** Whether the text is `owner/name`, or a bare name of an old repository, rather than the path of a folder. */
 export function isRepositoryId(name: string): boolean {

@@ -18,10 +18,7 @@ const CONNECTIONS = 8;
  */
 export async function checkModel(model: OpenModel): Promise<ModelLayers> {
   const found = findLayers(model);
-  await eachOf(found.layers, { connections: CONNECTIONS }, async (layer) => {
-    if (layer.form === "packed") await layer.readSpans();
-    if (layer.form === "trainable") await layer.readStructure();
-  });
+  await eachOf(found.layers, { connections: CONNECTIONS }, (layer) => layer.check());
   return found;
 }
 

@@ -2,14 +2,11 @@
 // as every other matrix. Embedding tables are looked up, not multiplied with, and are listed apart. Names, types and
 // shapes are held to docs/format.md here, by the headers alone; what needs values is in check-model.ts.
 
-import { factoredLayer } from "./factored-layer.ts";
 import type { GblrConfig, LayerConfig } from "./gblr-config.ts";
-import { isWeight, type LayerPlace, problemOf } from "./layer-tensors.ts";
+import { PACKED_PARTS, packedLayer, REFERENCE_BUFFERS, TRAINABLE_PARTS, trainableLayer } from "./gblr-layer.ts";
 import type { OpenModel } from "./open-model.ts";
-import { PACKED_PARTS, packedLayer } from "./packed-layer.ts";
-import type { DenseLayer, FactoredLayer, StoredLayer, StructuredLayer } from "./stored-layer.ts";
-import { FACTORED } from "./structure-rules.ts";
-import { TRAINABLE_PARTS, trainableLayer } from "./trainable-layer.ts";
+import { denseLayer, isWeight, type LayerPlace, plainLayer, problemOf, type StoredLayer } from "./stored-layer.ts";
+import { STORED_GBLR, type StoredStructure, storedStructures } from "./structures.ts";
 
 export interface ModelLayers {
   /** by name, numbers in names in their order */
@@ -18,47 +15,48 @@ export interface ModelLayers {
   embeddings: string[];
 }
 
-/** How tensors can hold a structured layer. */
+/** How tensors can hold a structured layer. Structures with the same signs are told apart by config.json. */
 interface Form {
-  /** tensors by which it is known */
+  /** tensors by which it is known; whether all of them must be there is checked by name, or by `open` */
   signs: readonly string[];
   /** all that it can have */
   parts: readonly string[];
-  /** what config.json may call the layer */
-  structures: readonly LayerConfig["structure"][];
-  /** what it most likely is where no config.json says */
-  guess: (parts: ReadonlySet<string>) => LayerConfig["structure"];
+  /** what config.json may call the layer, each with its own parts */
+  structures: readonly { stored: StoredStructure; parts: readonly string[] }[];
+  /** in a form of its own, whose tensors `open` names where they are missing. Default `plainLayer` */
+  open?: (place: LayerPlace, settings: LayerConfig | undefined) => StoredLayer;
 }
 
-/** Buffers of the reference's layers, which say nothing that is not in config.json. */
-export const REFERENCE_BUFFERS = ["sigma", "freq_in", "freq_out"];
-
-const FORMS: Record<"packed" | "trainable" | "factors" | "blocks" | "core", Form> = {
-  packed: { signs: PACKED_PARTS, parts: PACKED_PARTS, structures: ["gblr"], guess: () => "gblr" },
-  trainable: {
+const TRAINABLE: readonly string[] = [...TRAINABLE_PARTS, ...REFERENCE_BUFFERS];
+const GBLR_FORMS: readonly Form[] = [
+  {
+    signs: PACKED_PARTS,
+    parts: PACKED_PARTS,
+    structures: [{ stored: STORED_GBLR, parts: PACKED_PARTS }],
+    open: packedLayer,
+  },
+  {
     signs: ["lr_weight1", "lr_weight2"],
-    parts: [...TRAINABLE_PARTS, ...REFERENCE_BUFFERS],
-    structures: ["gblr"],
-    guess: () => "gblr",
+    parts: TRAINABLE,
+    structures: [{ stored: STORED_GBLR, parts: TRAINABLE }],
+    open: trainableLayer,
   },
-  factors: {
-    signs: ["left", "right"],
-    parts: ["left", "right", "values"],
-    structures: ["lowrank", "block-sparse"],
-    guess: (parts) => (parts.has("values") ? "block-sparse" : "lowrank"),
-  },
-  // The tensors of both are alike, and so is what they cost; what they multiply to is not.
-  blocks: {
-    signs: ["first", "second"],
-    parts: ["first", "second"],
-    structures: ["monarch", "block-low-rank"],
-    guess: () => "block-low-rank",
-  },
-  core: { signs: ["core"], parts: ["input", "core", "output"], structures: ["tucker"], guess: () => "tucker" },
-};
+];
 
-const SIGNS = new Set(Object.values(FORMS).flatMap(({ signs }) => signs));
-const PARTS = new Set([...Object.values(FORMS).flatMap(({ parts }) => parts), "weight"]);
+/** Of all structures there are now. */
+function knownForms(): Form[] {
+  const plain = new Map<string, Form>();
+  for (const stored of storedStructures()) {
+    if (stored.parts === undefined) continue;
+    const parts = Object.keys(stored.parts);
+    const { signs = parts } = stored;
+    const key = signs.toSorted().join();
+    const form = plain.get(key) ?? { signs, parts: [], structures: [] };
+    const structures = [...form.structures, { stored, parts }];
+    plain.set(key, { signs: form.signs, parts: [...new Set([...form.parts, ...parts])], structures });
+  }
+  return [...GBLR_FORMS, ...plain.values()];
+}
 
 const EMBEDDING = /(^|[._])(wte|wpe|shared|[a-z_]*embed|[a-z_]*embeddings?|[a-z]*embed_tokens)(\.weight)?$/;
 
@@ -66,13 +64,15 @@ const EMBEDDING = /(^|[._])(wte|wpe|shared|[a-z_]*embed|[a-z_]*embeddings?|[a-z]
 export function findLayers({ tensors, path, config }: OpenModel): ModelLayers {
   const layers = new Map<string, StoredLayer>();
   const claimed = new Set<string>();
-  const found = partsOfLayers(tensors.tensors.keys());
+  const forms = knownForms();
+  const signs = new Set(forms.flatMap((form) => form.signs));
+  const found = partsOfLayers(tensors.tensors.keys(), new Set([...forms.flatMap(({ parts }) => parts), "weight"]));
   const listed = config && namedAsInFile(config.layers, found);
   for (const [layer, parts] of found) {
     const settings = listed?.get(layer);
-    if (!settings && ![...parts].some((part) => SIGNS.has(part))) continue;
+    if (!settings && ![...parts].some((part) => signs.has(part))) continue;
     const place = { layer, file: path, tensors };
-    const held = structuredLayer(place, { parts, settings, mustBeListed: config !== undefined });
+    const held = structuredLayer(place, { parts, settings, mustBeListed: config !== undefined, forms });
     if (settings) expectAgreement(place, held, settings);
     layers.set(layer, held);
     for (const part of parts) claimed.add(`${layer}.${part}`);
@@ -98,12 +98,12 @@ const collator = new Intl.Collator("en", { numeric: true });
 export const inOrder = (a: string, b: string): number => collator.compare(a, b);
 
 /** By layer the parameters that it could have in some structure. */
-function partsOfLayers(names: Iterable<string>): Map<string, Set<string>> {
+function partsOfLayers(names: Iterable<string>, known: ReadonlySet<string>): Map<string, Set<string>> {
   const found = new Map<string, Set<string>>();
   for (const name of names) {
     const dot = name.lastIndexOf(".");
     const [layer, part] = [name.slice(0, dot), name.slice(dot + 1)];
-    if (dot <= 0 || !PARTS.has(part)) continue;
+    if (dot <= 0 || !known.has(part)) continue;
     const parts = found.get(layer) ?? new Set();
     found.set(layer, parts.add(part));
   }
@@ -127,28 +127,42 @@ interface Found {
   settings: LayerConfig | undefined;
   /** in config.json */
   mustBeListed: boolean;
+  forms: readonly Form[];
 }
 
-function structuredLayer(place: LayerPlace, { parts, settings, mustBeListed }: Found): StructuredLayer {
-  const [form, other] = Object.values(FORMS).filter(({ signs }) => signs.some((sign) => parts.has(sign)));
+function structuredLayer(place: LayerPlace, { parts, settings, mustBeListed, forms }: Found): StoredLayer {
+  const [form, ...others] = matching(forms, parts, settings);
   if (!form) {
     throw problemOf(place, `config.json lists it as ${settings?.structure}, its tensors are ${[...parts].join(", ")}`);
   }
+  const other = others.find(({ signs }) => signs.some((sign) => parts.has(sign) && !form.parts.includes(sign)));
   if (other) throw problemOf(place, `is in two forms: it has ${other.signs.join(" or ")} too`);
-  if (!form.structures.includes("gblr")) expectWhole(place, form, parts);
-  const structure = settings?.structure ?? form.guess(parts);
-  const names = structure === "gblr" ? form.parts : Object.keys(FACTORED[structure].parts);
-  const extra = [...parts].find((part) => !names.includes(part));
-  if (!form.structures.includes(structure)) {
+  if (!form.open) expectWhole(place, form, parts);
+  const own = settings
+    ? form.structures.find(({ stored }) => stored.name === settings.structure)
+    : // The tensors of Monarch and block low rank are alike, and so is what they cost; what they multiply to is not.
+      (form.structures.findLast((each) => each.parts.every((part) => parts.has(part))) ?? form.structures[0]);
+  if (!own) {
     const are = [...parts].filter((part) => form.parts.includes(part)).join(", ");
-    throw problemOf(place, `config.json lists it as ${structure}, its tensors are ${are}`);
+    throw problemOf(place, `config.json lists it as ${settings?.structure}, its tensors are ${are}`);
   }
+  const { name } = own.stored;
+  const extra = [...parts].find((part) => !own.parts.includes(part));
   if (extra === "weight") throw problemOf(place, `is in two forms: it has weight too, which dense layers have`);
-  if (extra !== undefined) throw problemOf(place, `${extra} is too much in a layer of structure ${structure}`);
+  if (extra !== undefined) throw problemOf(place, `${extra} is too much in a layer of structure ${name}`);
   if (mustBeListed && !settings) {
     throw problemOf(place, `has ${form.signs.join(", ")}, and config.json does not list it under gblr.layers`);
   }
-  return heldBy(place, { form, structure, settings });
+  return form.open ? form.open(place, settings) : plainLayer(place, own.stored, settings);
+}
+
+/** Forms that the layer has signs of: first the one that config.json means, else the one that most of its tensors are of. */
+function matching(forms: readonly Form[], parts: ReadonlySet<string>, settings: LayerConfig | undefined): Form[] {
+  const isMeant = ({ structures }: Form) => structures.some(({ stored }) => stored.name === settings?.structure);
+  const count = (form: Form) => form.parts.filter((part) => parts.has(part)).length;
+  return forms
+    .filter(({ signs }) => signs.some((sign) => parts.has(sign)))
+    .sort((a, b) => Number(isMeant(b)) - Number(isMeant(a)) || count(b) - count(a));
 }
 
 /** That the signs are all there: one that is alone is no layer's. */
@@ -159,40 +173,20 @@ function expectWhole(place: LayerPlace, { signs }: Form, parts: ReadonlySet<stri
   throw problemOf(place, `must have ${all}; ${missing.join(" and ")} is missing`);
 }
 
-interface Held extends Pick<Found, "settings"> {
-  form: Form;
-  structure: LayerConfig["structure"];
-}
-
-function heldBy(place: LayerPlace, { form, structure, settings }: Held): StructuredLayer {
-  if (form === FORMS.packed) return packedLayer(place, settings);
-  if (form === FORMS.trainable) return trainableLayer(place, settings);
-  return factoredLayer(place, { structure: structure as FactoredLayer["structure"], settings });
-}
-
-function expectAgreement(place: LayerPlace, found: StructuredLayer, settings: LayerConfig): void {
+function expectAgreement(place: LayerPlace, found: StoredLayer, settings: LayerConfig): void {
   const { nIn, nOut, shapes } = settings;
   if (found.nIn !== nIn || found.nOut !== nOut) {
     const [is, says] = [`${found.nIn} × ${found.nOut}`, `${nIn} × ${nOut}`];
     throw problemOf(place, `its tensors are of n_in × n_out = ${is}, config.json says ${says}`);
   }
   // They are those of model.safetensors; the trainable form lies elsewhere.
-  if (!shapes || found.form === "trainable") return;
-  const parts = found.form === "packed" ? PACKED_PARTS : Object.keys(found.shapes);
+  if (!shapes || found.readStructure) return;
+  const parts = Object.keys(found.shapes);
   for (const part of new Set([...parts, ...Object.keys(shapes)])) {
     const is = place.tensors.tensors.get(`${place.layer}.${part}`)?.shape;
     const says = Object.hasOwn(shapes, part) ? shapes[part] : undefined;
-    if (is?.join() === says?.join() && parts.includes(part as never)) continue;
+    if (is?.join() === says?.join() && parts.includes(part)) continue;
     const [own, said] = [is, says].map((shape) => (shape ? `(${shape.join(", ")})` : "missing"));
     throw problemOf(place, `${part} is ${own}, shapes in config.json says ${said}`);
   }
-}
-
-/** GPT-2's files hold (n_in, n_out), as its convolutions of width 1 do; the bias tells which side is which. */
-function denseLayer({ layer, tensors }: LayerPlace, shape: readonly number[]): DenseLayer {
-  const [first, ...others] = shape as [number, ...number[]];
-  const rest = others.reduce((product, side) => product * side, 1);
-  const bias = tensors.tensors.get(`${layer}.bias`)?.shape[0];
-  const isTurned = shape.length === 2 && bias === rest && bias !== first;
-  return { form: "dense", name: layer, nIn: isTurned ? first : rest, nOut: isTurned ? rest : first };
 }

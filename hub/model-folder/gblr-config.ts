@@ -5,14 +5,14 @@ import { z } from "zod";
 import { quote } from "../files/file-error.ts";
 import { scanJson } from "../safetensors/index.ts";
 import { isJsonObject, jsonOrUndefined, versionProblem } from "../text/json.ts";
-import { ModelError } from "./errors.ts";
-import { MOST_SIDE, MOST_VALUES, STRUCTURES, type StructureName } from "./structure-rules.ts";
+import { ModelError } from "./stored-layer.ts";
+import { MOST_SIDE, MOST_VALUES, STORED_GBLR, storedNames, storedStructure } from "./structures.ts";
 
 /** Of the "gblr" part, as it is written. Older ones are read for ever, newer ones are refused. */
 export const FORMAT = 1;
 
 export interface LayerConfig {
-  structure: StructureName;
+  structure: string;
   nIn: number;
   nOut: number;
   /** K, live or not; other structures have none */
@@ -39,7 +39,10 @@ const count = (least: number, most = MOST_VALUES) => {
     .min(least, { error })
     .max(most, { error: `must be at most ${most}` });
 };
-const structure = z.enum(STRUCTURES, { error: `must be one of ${STRUCTURES.join(", ")}` });
+const structure = z.string({ error: () => amongStructures() }).refine((name) => storedNames().includes(name), {
+  error: () => amongStructures(),
+});
+const amongStructures = () => `must be one of ${storedNames().join(", ")}`;
 const number = z.number({ error: "must be a number" });
 const above = { error: "must be a positive number" };
 const positive = z.number(above).positive(above);
@@ -83,7 +86,7 @@ const images = z.object(
 
 const partSchema = z.object(
   {
-    structure: structure.default("gblr"),
+    structure: structure.default(STORED_GBLR.name),
     sigma: inFloat32.optional(),
     base_model: text.optional(),
     relative_flops: z.object({ reference: number.nonnegative(), actual: number.nonnegative() }, object).optional(),
@@ -125,11 +128,12 @@ export function parseGblrConfig(text: string, file: string): GblrConfig | undefi
   return { ...(sigma !== undefined && { sigma }), layers };
 }
 
-function layerOf(value: unknown, structure: StructureName, fail: (problem: string) => ModelError): LayerConfig {
+function layerOf(value: unknown, structure: string, fail: (problem: string) => ModelError): LayerConfig {
   const fields = checked(layerSchema, value, (path, problem) => fail(path === "" ? problem : `${path} ${problem}`));
   const { n_in: nIn, n_out: nOut, blocks, kernel, stride, shapes } = fields;
   const own = fields.structure ?? structure;
-  if (own === "gblr" && blocks === undefined) throw fail("blocks must be a whole number from 0, is missing");
+  if (storedStructure(own)?.isPacked && blocks === undefined)
+    throw fail("blocks must be a whole number from 0, is missing");
   if (nIn * nOut > MOST_VALUES) throw fail(`n_in · n_out must be at most ${MOST_VALUES}, is ${nIn} · ${nOut}`);
   if (blocks !== undefined && blocks > nIn * nOut) {
     throw fail(`blocks must be at most n_in · n_out, ${nIn * nOut}, is ${blocks}`);

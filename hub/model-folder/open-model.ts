@@ -7,9 +7,9 @@ import { isOldWeights, OLD_INDEX_FILE, OLD_SINGLE_FILE, openOldWeights } from ".
 import { reason } from "../files/byte-source.ts";
 import { INDEX_FILE, openTensors, SINGLE_FILE, type TensorFile } from "../safetensors/index.ts";
 import { textOfFile } from "../text/utf8.ts";
-import { ModelError } from "./errors.ts";
 import { type GblrConfig, parseGblrConfig } from "./gblr-config.ts";
 import { finishReplacing } from "./replace-files.ts";
+import { ModelError } from "./stored-layer.ts";
 
 export const CONFIG_FILE = "config.json";
 export const TRAINABLE_FILE = "trainable.safetensors";

@@ -4,12 +4,11 @@
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { openSafetensors, type TensorFile } from "../safetensors/index.ts";
-import { ModelError } from "./errors.ts";
-import { REFERENCE_BUFFERS } from "./find-layers.ts";
 import type { GblrConfig } from "./gblr-config.ts";
+import { PACKED_PARTS, REFERENCE_BUFFERS, TRAINABLE_PARTS } from "./gblr-layer.ts";
 import { type OpenModel, openModel, TRAINABLE_FILE } from "./open-model.ts";
-import { PACKED_PARTS } from "./packed-layer.ts";
-import { TRAINABLE_PARTS } from "./trainable-layer.ts";
+import { ModelError } from "./stored-layer.ts";
+import { storedStructure } from "./structures.ts";
 import { unwrapModel, unwrapTensors, wrapperOf } from "./wrappers.ts";
 
 /**
@@ -45,7 +44,9 @@ interface Beside {
 /** Nothing may be in both files, and each layer must be whole in this one. */
 function expectLayersOnly({ tensors }: TensorFile, { file, below, config }: Beside): void {
   const parts: readonly string[] = [...TRAINABLE_PARTS, ...REFERENCE_BUFFERS];
-  const layers = [...(config?.layers ?? [])].flatMap(([name, { structure }]) => (structure === "gblr" ? [name] : []));
+  const layers = [...(config?.layers ?? [])].flatMap(([name, { structure }]) =>
+    storedStructure(structure)?.isPacked ? [name] : [],
+  );
   const allowed = new Set(layers.flatMap((layer) => parts.map((part) => `${layer}.${part}`)));
   for (const tensor of tensors.keys()) {
     if (below.tensors.has(tensor)) throw new ModelError("is in model.safetensors too", { file, tensor });

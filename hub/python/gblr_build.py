@@ -6,8 +6,8 @@ import re
 
 from torch import nn
 
-from gblr_convolutions import CONVOLUTIONS, Geometry, PositionConvolution
-from gblr_layers import LAYERS
+from gblr_convolutions import Geometry, PositionConvolution
+from gblr_kinds import CONVOLUTIONS, LAYERS
 from gblr_rules import check_geometry
 
 BESIDE = ("bias", "sigma", "freq_in", "freq_out")  # of a structured layer, but not of its matrix

@@ -8,15 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from gblr_layers import (
-    BlockLinear,
-    BlockSparseLinear,
-    GblrLinear,
-    LowRankLinear,
-    MonarchLinear,
-    PackedGblrLinear,
-    StructuredLinear,
-)
+from gblr_layers import LowRankLinear, PackedGblrLinear, StructuredLinear
 
 
 class Geometry(NamedTuple):
@@ -61,6 +53,11 @@ class PatchConvolution(StructuredLinear):
         return self.geometry.convolve_matrix(x, self.kept_matrix())
 
 
+def convolution_of(linear):
+    """The class of convolutions whose kernel is the matrix of a structured linear layer of this class."""
+    return type(linear.__name__.replace("Linear", "Convolution"), (PatchConvolution, linear), {})
+
+
 class PackedGblrConvolution(PatchConvolution, PackedGblrLinear):
     def convolved(self, x):
         if self.mode == "dense":
@@ -70,25 +67,9 @@ class PackedGblrConvolution(PatchConvolution, PackedGblrLinear):
         return y.reshape(*rows.shape[:3], self.n_out).permute(0, 3, 1, 2)
 
 
-class GblrConvolution(PatchConvolution, GblrLinear):
-    pass
-
-
 class LowRankConvolution(PatchConvolution, LowRankLinear):
     def convolved(self, x):
         return _mix(self.geometry.convolve_matrix(x, self.right), self.left)
-
-
-class BlockConvolution(PatchConvolution, BlockLinear):
-    pass
-
-
-class MonarchConvolution(PatchConvolution, MonarchLinear):
-    pass
-
-
-class BlockSparseConvolution(PatchConvolution, BlockSparseLinear):
-    pass
 
 
 class TuckerConvolution(PatchConvolution):
@@ -126,14 +107,3 @@ class PositionConvolution(nn.ModuleList):
 def _mix(x, matrix):
     """A 1 x 1 convolution by a matrix (n_out, channels)."""
     return functional.conv2d(x, matrix[:, :, None, None])
-
-
-CONVOLUTIONS = {
-    "packed": PackedGblrConvolution,
-    "gblr": GblrConvolution,
-    "lowrank": LowRankConvolution,
-    "monarch": MonarchConvolution,
-    "block-low-rank": BlockConvolution,
-    "block-sparse": BlockSparseConvolution,
-    "tucker": TuckerConvolution,
-}

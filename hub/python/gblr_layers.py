@@ -231,13 +231,3 @@ def _filled(tensor, length):
     """Zeros behind, along the first axis, up to `length`."""
     missing = length - tensor.shape[0]
     return tensor if missing == 0 else torch.cat([tensor, tensor.new_zeros(missing, *tensor.shape[1:])])
-
-
-LAYERS = {
-    "packed": PackedGblrLinear,
-    "gblr": GblrLinear,
-    "lowrank": LowRankLinear,
-    "monarch": MonarchLinear,
-    "block-low-rank": BlockLinear,
-    "block-sparse": BlockSparseLinear,
-}

@@ -7,33 +7,36 @@ Whatever breaks a rule is refused with a ValueError of one line that names the t
 import math
 from typing import NamedTuple
 
+from gblr_structures import STRUCTURES
+
 FORMAT = 1
 MOST_SIDE = 2**24  # masks round shares of a side in float32, which counts that far
 MOST_VALUES = 2**31 - 1  # indices on GPUs are 32 bits wide
 
 REAL = ("F64", "F32", "F16", "BF16")
-STRUCTURES = ("gblr", "lowrank", "monarch", "block-low-rank", "block-sparse", "tucker")
 PACKED = ("spans", "values_in", "values_out")
 TRAINABLE = ("lr_weight1", "lr_weight2", "widths", "locations")
 BUFFERS = ("sigma", "freq_in", "freq_out")  # of the reference's layers; config.json says what they say
 
-LOW_RANK = {"left": ("n_out", "r"), "right": ("r", "n_in")}
-BLOCKS = {"first": ("n_in", "r", "J"), "second": ("n_out", "K", "r")}
-FACTORED = {
-    "lowrank": LOW_RANK,
-    "monarch": BLOCKS,
-    "block-low-rank": BLOCKS,
-    "block-sparse": {"values": ("side", "height", "kept", "width"), **LOW_RANK},
-    "tucker": {"core": ("rows", "columns", "r_in", "r_out"), "input": ("channels", "r_in"), "output": ("r_out", "n_out")},
-}
+# structures whose tensors have no rules of their own here, as GBLR's have
+PLAIN = {name: structure for name, structure in STRUCTURES.items() if structure["parts"]}
+
+
+def _plain_forms():
+    """By their signs, which several structures can have in common."""
+    found = {}
+    for name, structure in PLAIN.items():
+        signs = tuple(structure["signs"])
+        _, parts, names = found.get(", ".join(sorted(signs)), (signs, (), ()))
+        found[", ".join(sorted(signs))] = (signs, (*parts, *structure["parts"]), (*names, name))
+    return found
+
 
 # how tensors can hold a structured layer: by which of them it is known, all that it has, what config.json may call it
 FORMS = {
     "packed": (PACKED, PACKED, ("gblr",)),
     "trainable": (("lr_weight1", "lr_weight2"), TRAINABLE + BUFFERS, ("gblr",)),
-    "factors": (("left", "right"), ("left", "right", "values"), ("lowrank", "block-sparse")),
-    "blocks": (("first", "second"), ("first", "second"), ("monarch", "block-low-rank")),
-    "core": (("core",), ("input", "core", "output"), ("tucker",)),
+    **_plain_forms(),
 }
 SIGNS = {sign for signs, _, _ in FORMS.values() for sign in signs}
 PARTS = {part for _, parts, _ in FORMS.values() for part in parts} | {"weight"}
@@ -213,7 +216,7 @@ def check_trainable(layers, above, below):
 
 def check_layers(layers, tensors):
     """Holds the structured layers to config.json. layers: as check_config gives them, tensors: Stored, both by their names
-    in the model. Returns the form of each layer: packed, trainable, factors, blocks or core."""
+    in the model. Returns the form of each layer: packed, trainable, or one of FORMS by its signs."""
     parts_of = {}
     for name in tensors:
         layer, _, part = name.rpartition(".")
@@ -231,27 +234,30 @@ def check_layers(layers, tensors):
 
 
 def _check_layer(layer, parts, settings, tensors, must_be_listed):
-    forms = [form for form, (signs, _, _) in FORMS.items() if parts & set(signs)]
     structure = settings["structure"] if settings else None
+    forms = [form for form, (signs, _, _) in FORMS.items() if parts & set(signs)]
+    # first the one that config.json means, else the one that most of the tensors are of
+    forms.sort(key=lambda form: (structure not in FORMS[form][2], -len(parts & set(FORMS[form][1]))))
     if not forms and parts == {"weight"}:
         raise LayerError(layer, f"config.json lists it as {structure}, its tensors are weight")
     if not forms:
-        missing = PACKED[0] if structure == "gblr" else next(iter(FACTORED[structure]))
+        missing = PACKED[0] if structure == "gblr" else next(iter(PLAIN[structure]["parts"]))
         raise LayerError(layer, f"is missing, a layer of structure {structure} has one", missing)
-    if len(forms) > 1 or "weight" in parts:
+    form, *others = forms
+    foreign = {sign for other in others for sign in FORMS[other][0]} - set(FORMS[form][1])
+    if parts & foreign or "weight" in parts:
         raise LayerError(layer, f"is in two forms: it has {', '.join(sorted(parts))}")
-    (form,) = forms
     if settings is None and (must_be_listed or form != "trainable"):
         raise LayerError(layer, f"has {', '.join(sorted(parts))}, and config.json does not list it under gblr.layers")
     _, allowed, structures = FORMS[form]
     if settings is not None and structure not in structures:
         raise LayerError(layer, f"config.json lists it as {structure}, its tensors are {', '.join(sorted(parts))}")
-    if structure in FACTORED:
-        allowed = tuple(FACTORED[structure])
+    if structure in PLAIN:
+        allowed = tuple(PLAIN[structure]["parts"])
     extra = sorted(parts - set(allowed))
     if extra:
         raise LayerError(layer, f"{extra[0]} is too much in a layer of structure {structure}")
-    check = {"packed": _check_packed, "trainable": _check_trainable}.get(form, _check_factored)
+    check = {"packed": _check_packed, "trainable": _check_trainable}.get(form, _check_plain)
     check(_Place(layer, structure or "gblr", tensors), settings)
     if settings is not None and form != "trainable":
         _check_said_shapes(layer, parts, settings.get("shapes"), tensors)
@@ -309,40 +315,52 @@ def _check_trainable(place, settings):
     place.expect_size(settings, n_in, n_out)
 
 
-def _check_factored(place, settings):
-    structure, sizes = settings["structure"], {"n_in": settings["n_in"], "n_out": settings["n_out"]}
-    for part, names in FACTORED[structure].items():
+def _check_plain(place, settings):
+    structure = PLAIN[settings["structure"]]
+    sizes = {"n_in": settings["n_in"], "n_out": settings["n_out"]}
+    for part, names in structure["parts"].items():
         shape = place.expect(part, [sizes.get(name, name) for name in names], ("F32",))
         sizes.update(zip(names, shape))
-    if structure == "tucker":
-        sizes["n_in"] = sizes["rows"] * sizes["columns"] * sizes["channels"]
-        kernel = settings.get("kernel", (sizes["rows"], sizes["columns"]))
-        if tuple(kernel) != (sizes["rows"], sizes["columns"]):
-            is_ = f"core is of {sizes['rows']} x {sizes['columns']}"
-            raise LayerError(place.layer, f"{is_}, config.json says kernel: {kernel[0]} x {kernel[1]}")
+    if structure["input_sizes"]:
+        sizes["n_in"] = math.prod(sizes[name] for name in structure["input_sizes"])
+    if structure["kernel"]:
+        own = tuple(sizes[name] for name in structure["kernel"]["sizes"])
+        said = tuple(settings.get("kernel", own))
+        if said != own:
+            is_ = f"{structure['kernel']['part']} is of {own[0]} x {own[1]}"
+            raise LayerError(place.layer, f"{is_}, config.json says kernel: {said[0]} x {said[1]}")
     place.expect_size(settings, sizes["n_in"], sizes["n_out"])
-    for name, least, most in _ranges(structure, sizes):
-        if not least <= sizes[name] <= most:
-            must = f"must be in {least} ... {most}" if most < math.inf else f"must be at least {least}"
-            raise LayerError(place.layer, f"{name} {must}, is {sizes[name]}, by the shapes of its tensors")
-    if structure == "block-sparse" and sizes["side"] & (sizes["side"] - 1):
-        raise LayerError(place.layer, f"side must be a power of two, is {sizes['side']}, by the shape of values")
+    for rule in structure["rules"]:
+        must = _requirement(rule, sizes)
+        if must is not None:
+            is_ = f"{rule['size']} must be {must}, is {sizes[rule['size']]}"
+            raise LayerError(place.layer, f"{is_}, by the shapes of its tensors")
 
 
-def _ranges(structure, sizes):
-    """Names of sizes with the least and the most that each may be."""
-    n_in, n_out = sizes["n_in"], sizes["n_out"]
-    if structure == "lowrank":
-        return [("r", 1, math.inf)]
-    if structure in ("monarch", "block-low-rank"):
-        return [("r", 1, math.inf), ("J", 1, n_out), ("K", 1, n_in)]
-    if structure == "tucker":
-        return [(name, 1, math.inf) for name in ("rows", "columns", "channels", "r_in", "r_out")]
-    side = max(1, sizes["side"])
-    height, width = -(-n_out // side), -(-n_in // side)
-    return [
-        ("side", 1, min(n_in, n_out)), ("kept", 1, side), ("height", height, height), ("width", width, width),
-    ]  # fmt: skip
+def _requirement(rule, sizes):
+    """What the size of a rule must be; None where it is."""
+    size = sizes[rule["size"]]
+    if rule.get("isPowerOfTwo"):
+        return None if size > 0 and size & (size - 1) == 0 else "a power of two"
+    if "is" in rule:
+        exact = _length(rule["is"], sizes)
+        return None if size == exact else str(exact)
+    least, most = _length(rule.get("from", 0), sizes), _length(rule.get("to", math.inf), sizes)
+    if least <= size <= most:
+        return None
+    return f"in {least} ... {most}" if most < math.inf else f"at least {least}"
+
+
+def _length(bound, sizes):
+    """A number, a size by its name, the smaller of two sizes, or a quotient of two sizes rounded up."""
+    if isinstance(bound, str):
+        return sizes[bound]
+    if not isinstance(bound, dict):
+        return bound
+    if "smaller" in bound:
+        return min(sizes[name] for name in bound["smaller"])
+    over, under = (sizes[name] for name in bound["ceil"])
+    return -(-over // max(1, under))
 
 
 def _check_said_shapes(layer, parts, shapes, tensors):

@@ -4,6 +4,7 @@
 import { readdir, readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { joinPython } from "./join.ts";
+import { structureModules } from "./structures.ts";
 
 /** Modules that become files of a model folder, with what they import. The second may import the first. */
 const MAIN = "modeling_gblr";
@@ -38,11 +39,16 @@ let sources: Promise<Record<string, string>> | undefined;
  * @param known what Python has for the architecture: the files are the same for all but those that bring a module
  */
 export async function pythonFiles(known?: Pick<PythonClasses, "module" | "source">): Promise<PythonFile[]> {
-  sources ??= readSources();
-  const own = await sources;
+  const own = await pythonSources();
   const { module = "", source } = known ?? {};
   const all = source === undefined ? own : { ...own, [module]: source, [MAIN]: importing(own[MAIN] as string, module) };
   return Array.from(joinPython(all, FILES), ([name, text]) => ({ name: `${name}.py`, text }));
+}
+
+/** All modules as they are before they are joined, by name: those of this folder, and those written from tables. */
+export async function pythonSources(): Promise<Record<string, string>> {
+  sources ??= readSources();
+  return { ...(await sources), ...structureModules() };
 }
 
 async function readSources(): Promise<Record<string, string>> {

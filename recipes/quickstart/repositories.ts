@@ -4,7 +4,7 @@
 
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { seededUniform } from "../../workbench/engine/ops/random-bits.ts";
+import { seededUniform } from "../../workbench/engine/core/random.ts";
 import { createModel, gpt2, saveModelNow } from "../../workbench/models/index.ts";
 
 export const STORIES = "quickstart/stories";

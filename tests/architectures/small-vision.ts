@@ -2,7 +2,7 @@
 // with.
 
 import * as tf from "@tensorflow/tfjs-core";
-import { seededUniform } from "../../workbench/engine/ops/random-bits.ts";
+import { seededUniform } from "../../workbench/engine/core/random.ts";
 import {
   classifierLogits,
   createModel,

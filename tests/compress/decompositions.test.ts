@@ -11,8 +11,7 @@ import {
 } from "../../workbench/compress/index.ts";
 import { openEngine } from "../../workbench/engine/core/open.ts";
 import { svdFloat64, symmetricEigenFloat64 } from "../../workbench/engine/linalg/float64.ts";
-import { SVD, SYMMETRIC_EIGEN } from "../../workbench/engine/linalg/kernels.ts";
-import { columnsOf } from "../../workbench/engine/linalg/svd.ts";
+import { SVD, SYMMETRIC_EIGEN } from "../../workbench/engine/ops/kernels.ts";
 import { languageHidden } from "../../workbench/models/index.ts";
 import { convertModel } from "../../workbench/pipeline/convert.ts";
 import { resultOf } from "../../workbench/pipeline/stage.ts";
@@ -25,6 +24,10 @@ let eigen = 0;
 
 type Read = { readSync(id: object): Float32Array };
 const backendName = "cpu";
+
+/** Vectors that lie one after the other, as the columns of a matrix (length, count). */
+const columnsOf = (values: Float64Array, count: number, length: number): tf.Tensor2D =>
+  tf.tidy(() => tf.transpose(tf.tensor2d(Float32Array.from(values), [count, length])));
 
 beforeAll(async () => {
   await openEngine({ engine: backendName });

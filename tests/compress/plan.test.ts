@@ -7,7 +7,7 @@ import { type ConversionPlan, type PlanOptions, planConversion } from "../../wor
 import { EngineError } from "../../workbench/engine/core/errors.ts";
 import { openEngine } from "../../workbench/engine/core/open.ts";
 import { createModel, gpt2, layersOf } from "../../workbench/models/index.ts";
-import { structureNamed } from "../../workbench/structures/registry.ts";
+import { matrixStructure } from "../structures/matrix-structures.ts";
 import { TINY, tinyModel } from "./tiny.ts";
 
 await openEngine({ engine: "cpu" });
@@ -28,7 +28,7 @@ describe("the cost that a structure says a budget buys", () => {
     const property = fc.property(sizes, ({ budget, ...size }) => {
       let cost: number;
       try {
-        cost = structureNamed(name).costWithin(size, budget);
+        cost = matrixStructure(name).costWithin(size, budget);
       } catch (error) {
         expect(error).toBeInstanceOf(EngineError);
         return;
@@ -43,8 +43,8 @@ describe("the cost that a structure says a budget buys", () => {
     const property = fc.property(sizes, ({ budget, nIn, nOut }) => {
       const allowed = Math.floor(budget * nIn * nOut);
       if (allowed < nIn + nOut) return;
-      expect(allowed - structureNamed("gblr").costWithin({ nIn, nOut }, budget)).toBeLessThanOrEqual(3);
-      expect(allowed - structureNamed("lowrank").costWithin({ nIn, nOut }, budget)).toBeLessThan(nIn + nOut);
+      expect(allowed - matrixStructure("gblr").costWithin({ nIn, nOut }, budget)).toBeLessThanOrEqual(3);
+      expect(allowed - matrixStructure("lowrank").costWithin({ nIn, nOut }, budget)).toBeLessThan(nIn + nOut);
     });
     fc.assert(property, { seed: 6, numRuns: 300 });
   });

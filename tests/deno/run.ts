@@ -13,6 +13,7 @@ const SUITES = [
   "engine/linalg.test.ts",
   "engine/ops",
   "engine/tape.test.ts",
+  "engine/tfjs-contract.test.ts",
   "gblr/convolution.test.ts",
   "gblr/gblr-weight.test.ts",
   "gblr/init/activation-aware.test.ts",

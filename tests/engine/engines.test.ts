@@ -3,8 +3,7 @@
 
 import { describe, expect, test } from "bun:test";
 import * as tf from "@tensorflow/tfjs-core";
-import { EngineError } from "../../workbench/engine/core/errors.ts";
-import { nearest } from "../../workbench/engine/core/nearest.ts";
+import { EngineError, nearest } from "../../workbench/engine/core/errors.ts";
 import { openEngine, probeEngines } from "../../workbench/engine/core/open.ts";
 import { ENGINE_NAMES, type OpenEngineOptions } from "../../workbench/engine/core/types.ts";
 import { ABSENT, ENGINES, forEachEngine } from "./engines.ts";

@@ -11,7 +11,7 @@ import {
   layerNorm,
   linear,
 } from "../../workbench/engine/ops/index.ts";
-import { recompute, valueAndGradients } from "../../workbench/engine/tfjs/tape/index.ts";
+import { valueAndGradients } from "../../workbench/engine/tfjs/tape.ts";
 import { GblrMatrix } from "../../workbench/gblr/matrix.ts";
 import { forEachEngine } from "./engines.ts";
 import { liveTensors, sample, sampleIds } from "./ops/operands.ts";
@@ -257,57 +257,5 @@ forEachEngine("valueAndGradients", (engine) => {
     );
     expect(liveTensors()).toEqual(before);
     x.dispose();
-  });
-});
-
-forEachEngine("recompute", () => {
-  test("gives the gradients of the function itself, in our walk and in tfjs's, and saves only its inputs", async () => {
-    const { weights, x, layer, dispose } = deep(3, { rows: 4, width: 8 });
-    const start = variable(50, [4, 8]);
-    const lossOf = (step: (h: tf.Tensor, weight: tf.Variable) => tf.Tensor) => () =>
-      tf.sum(
-        tf.square(weights.reduce<tf.Tensor>((h, weight) => tf.tidy(() => step(h, weight)), tf.add(x, start))),
-      ) as tf.Scalar;
-    const variables = [...weights, start];
-    const before = liveTensors();
-    const again = lossOf((h, weight) => recompute((input) => layer(layer(input, weight), weight), [h], [weight]));
-    const plain = lossOf((h, weight) => layer(layer(h, weight), weight));
-    const expected = await fromTfjs(plain, variables);
-    for (const actual of [await fromOurs(again, variables), await fromTfjs(again, variables)]) {
-      actual.forEach((values, i) => {
-        const largest = Math.max(...(expected[i] as number[]).map(Math.abs));
-        values.forEach((value, at) => {
-          expect(Math.abs(value - (expected[i]?.[at] as number))).toBeLessThanOrEqual(1e-5 * largest);
-        });
-      });
-    }
-    expect(liveTensors()).toEqual(before);
-    start.dispose();
-    dispose();
-  });
-
-  test("costs the memory of one part at a time", async () => {
-    const { weights, x, seen, layer, dispose } = deep(6, { rows: 4, width: 8 });
-    const part = (h: tf.Tensor, weight: tf.Variable) => tf.tidy(() => [1, 2, 3, 4].reduce((y) => layer(y, weight), h));
-    const buffers = (step: (h: tf.Tensor, weight: tf.Variable) => tf.Tensor) => {
-      seen.length = 0;
-      const loss = () =>
-        tf.sum(
-          probe(
-            weights.reduce<tf.Tensor>((h, weight) => tf.tidy(() => step(h, weight)), x),
-            seen,
-          ),
-        );
-      const { value, gradients } = valueAndGradients(loss as () => tf.Scalar, weights);
-      tf.dispose([value, ...gradients.values()]);
-      return seen[0] as number;
-    };
-    const [kept, again] = [
-      buffers(part),
-      buffers((h, weight) => recompute((input) => part(input, weight), [h], [weight])),
-    ];
-    // of each part, the input is saved and not the preactivation and the input of four layers
-    expect(kept - again).toBeGreaterThanOrEqual(6 * 7);
-    dispose();
   });
 });

@@ -13,8 +13,8 @@ import { judge, type Verdict } from "./tfjs-suite-verdict.ts";
 /** The suite reads tensors synchronously, which webgpu cannot. */
 const ADAPTERS: Record<string, () => Promise<EngineAdapter>> = {
   torch: async () => (await import("../../workbench/engine/backends/torch/adapter.ts")).torchAdapter,
-  wasm: async () => (await import("../../workbench/engine/backends/wasm/wasm.ts")).wasmAdapter,
-  cpu: async () => (await import("../../workbench/engine/backends/cpu/cpu.ts")).cpuAdapter,
+  wasm: async () => (await import("../../workbench/engine/backends/wasm/adapter.ts")).wasmAdapter,
+  cpu: async () => (await import("../../workbench/engine/backends/cpu/adapter.ts")).cpuAdapter,
 };
 
 interface Options {

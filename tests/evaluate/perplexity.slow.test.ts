@@ -9,7 +9,7 @@ import { rowsOf } from "../../workbench/data/dataset/rows.ts";
 import { type TokenFile, tokenWindows } from "../../workbench/data/index.ts";
 import { EngineError } from "../../workbench/engine/core/errors.ts";
 import { openEngine } from "../../workbench/engine/core/open.ts";
-import { seededUniform } from "../../workbench/engine/ops/random-bits.ts";
+import { seededUniform } from "../../workbench/engine/core/random.ts";
 import { type Perplexity, type PerplexityOptions, perplexity, perUnit } from "../../workbench/evaluate/perplexity.ts";
 import { type Gpt2Config, languageLogits, loadModelNow, type Model } from "../../workbench/models/index.ts";
 import { GOLDEN, GPT2, HUB_IS_HERE, WIKITEXT } from "../data/hub-folders.ts";

@@ -4,7 +4,7 @@ import { expect, test } from "bun:test";
 import * as tf from "@tensorflow/tfjs-core";
 import type { MaskSettings } from "../../workbench/gblr/mask.ts";
 import { GblrMatrix, type GblrParameters } from "../../workbench/gblr/matrix.ts";
-import { convolve, kernelOf, kernelOfPositions } from "../../workbench/models/convolution.ts";
+import { convolve, kernelOf, kernelOfPositions } from "../../workbench/structures/convolution.ts";
 import { dense } from "../../workbench/structures/dense.ts";
 import { forEachEngine } from "../engine/engines.ts";
 import { read } from "../engine/ops/operands.ts";

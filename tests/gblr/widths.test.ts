@@ -6,7 +6,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import * as tf from "@tensorflow/tfjs-core";
 import fc from "fast-check";
-import { LEAST_ENTRY } from "../../workbench/engine/ops/kernels.ts";
+import { LEAST_ENTRY } from "../../workbench/engine/ops/gblr/kernels.ts";
 import { gaudiMask } from "../../workbench/gblr/mask.ts";
 import { blockSizes, blockUse, byLayer, costOf, denseCost, meanWidth, samples } from "../../workbench/gblr/widths.ts";
 import { forEachEngine } from "../engine/engines.ts";

@@ -1,9 +1,9 @@
 // Tiny models for tests: two blocks of GPT-2, wide enough for structures to be more than one block, made from a seed.
 
 import * as tf from "@tensorflow/tfjs-core";
-import { seededUniform } from "../../workbench/engine/ops/random-bits.ts";
+import { seededUniform } from "../../workbench/engine/core/random.ts";
 import { createModel, type Gpt2Config, gpt2, type Model, replaceLayer } from "../../workbench/models/index.ts";
-import { structureNamed } from "../../workbench/structures/registry.ts";
+import { matrixStructure } from "../structures/matrix-structures.ts";
 
 export const TINY = {
   n_layer: 2,
@@ -37,7 +37,7 @@ export async function structured(
   names: readonly string[],
   name: string,
 ): Promise<Model<Gpt2Config>> {
-  const structure = structureNamed(name);
+  const structure = matrixStructure(name);
   for (const layer of names) {
     const { nIn, nOut } = model.layer(layer);
     const weight = tf.randomNormal([nOut, nIn], 0, 0.3, "float32", 7) as tf.Tensor2D;

@@ -6,7 +6,7 @@ import * as tf from "@tensorflow/tfjs-core";
 import { dropPath, dropper } from "../../workbench/architectures/parts/dropout.ts";
 import { convert, planConversion } from "../../workbench/compress/index.ts";
 import { crossEntropy } from "../../workbench/engine/ops/index.ts";
-import { valueAndGradients } from "../../workbench/engine/tfjs/tape/index.ts";
+import { valueAndGradients } from "../../workbench/engine/tfjs/tape.ts";
 import { classifierLogits, type Model } from "../../workbench/models/index.ts";
 import { fit, type Task } from "../../workbench/train/index.ts";
 import { MIXER, RESNET, smallMixer, smallResnet, smallVit, someImages, VIT } from "../architectures/small-vision.ts";

@@ -4,7 +4,7 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import sharp from "sharp";
-import { seededUniform } from "../../workbench/engine/ops/random-bits.ts";
+import { seededUniform } from "../../workbench/engine/core/random.ts";
 
 export const CLASSES = { blue: [60, 80, 190], green: [70, 180, 80], red: [190, 70, 60] } as const;
 

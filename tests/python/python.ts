@@ -2,14 +2,20 @@
 // $GBLR_PYTHON names one, as of a virtual environment with tests/python/requirements.txt; others are those of the system.
 
 import { spawn, spawnSync } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import path from "node:path";
+import process from "node:process";
 import { text } from "node:stream/consumers";
+import { pythonSources } from "../../hub/python/index.ts";
 
 /** Python starts slowly on a machine that other tests keep busy. */
 export const PATIENCE = 400_000;
 
-/** The folder of the sources of what goes into model folders. */
-export const SOURCES = path.join(import.meta.dirname, "../../hub/python");
+/** A folder with all modules of which the files of model folders are joined, those that are written from tables too. */
+export const SOURCES = mkdtempSync(path.join(tmpdir(), "gblr-python-"));
+for (const [name, text] of Object.entries(await pythonSources())) writeFileSync(path.join(SOURCES, `${name}.py`), text);
+process.on("exit", () => rmSync(SOURCES, { recursive: true, force: true }));
 
 const CANDIDATES = [...new Set([process.env.GBLR_PYTHON || "python3", "python3", "/usr/bin/python3"])];
 

@@ -11,7 +11,7 @@ import {
   replaceLayer,
 } from "../../workbench/models/index.ts";
 import { gblrStructure } from "../../workbench/structures/gblr.ts";
-import { structureNamed } from "../../workbench/structures/registry.ts";
+import { matrixStructure } from "../structures/matrix-structures.ts";
 
 const CONFIG = { n_layer: 3, n_embd: 24, n_head: 4, n_positions: 16, vocab_size: 50, tie_word_embeddings: true };
 
@@ -60,7 +60,7 @@ async function hold(model: Model<Gpt2Config>, name: string, structure: string): 
     tf.dispose([widths, locations]);
     replaceLayer(model, name, held, parameters as never);
   } else {
-    const held = structureNamed(structure);
+    const held = matrixStructure(structure);
     replaceLayer(model, name, held, await held.fromDense(weight, 0.7));
   }
   weight.dispose();

@@ -7,12 +7,14 @@ import fc from "fast-check";
 import { GblrMatrix } from "../../workbench/gblr/matrix.ts";
 import { pack } from "../../workbench/gblr/packed.ts";
 import { blockUse } from "../../workbench/gblr/widths.ts";
-import { type BlockLayout, layoutOfSpans, layoutOfWidths } from "../../workbench/report/block-layout.ts";
-import { blockCost, factoredCost, summarizeBlocks, widthHistogram } from "../../workbench/report/layer-summary.ts";
+import { describe } from "../../workbench/report/describe-model.ts";
+import { summarizeBlocks, widthHistogram } from "../../workbench/report/layer-summary.ts";
 import { rasterOf } from "../../workbench/report/pictures/layout-picture.ts";
-import { structureNamed } from "../../workbench/structures/registry.ts";
+import { layoutCost, layoutOfSpans, layoutOfWidths } from "../../workbench/structures/gblr-layout.ts";
+import type { BlockLayout } from "../../workbench/structures/structure.ts";
 import { forEachEngine } from "../engine/engines.ts";
 import { readGolden } from "../golden.ts";
+import { matrixStructure } from "../structures/matrix-structures.ts";
 import { overlapCounts } from "./overlap-counts.ts";
 
 const side = fc.integer({ min: 2, max: 12 });
@@ -105,7 +107,7 @@ test("trainable layouts cost what the cost rule says, for every rank and width",
     fc.property(widths, side, side, fc.integer({ min: 1, max: 3 }), (shares, nIn, nOut, rank) => {
       const layout = layoutOfWidths({ widths: shares, locations: shares, nIn, nOut });
       const { cost, live } = blockUse(shares, { nIn, nOut, rank });
-      expect(blockCost(layout, rank)).toBe(cost);
+      expect(layoutCost(layout, rank)).toBe(cost);
       expect(layout.lengthIn.length).toBe(live.filter(Boolean).length);
     }),
   );
@@ -152,9 +154,20 @@ forEachEngine("layouts", () => {
     ["block-low-rank", 21, 14],
     ["block-sparse", 32, 32],
   ])("the cost from shapes is the structure's own: %p (%p, %p)", async (name, nOut, nIn) => {
-    const structure = structureNamed(name);
+    const structure = matrixStructure(name);
     const parameters = await structure.fromDense(tf.randomNormal([nOut, nIn], 0, 1, "float32", 5), 0.7);
     const shapes = Object.fromEntries(structure.parameterNames.map((name) => [name, parameters[name]?.shape ?? []]));
-    expect(factoredCost(shapes)).toBe(await structure.cost(parameters));
+    const layer = {
+      name: "layer",
+      nIn,
+      nOut,
+      structure: name,
+      isNamed: true,
+      shapes,
+      buffers: [],
+      check: async () => {},
+    };
+    const { inspection } = await describe({ layers: [layer], embeddings: [] }, { path: "model" });
+    expect(inspection.totals.all.cost).toBe(await structure.cost(parameters));
   });
 });

@@ -1,12 +1,12 @@
 // The block layout picture as pixels: its size, its colors against the counts, its text. Drawn by the real renderer.
 
 import { expect, test } from "bun:test";
-import { layoutOfSpans } from "../../workbench/report/block-layout.ts";
 import { shortName, shortNames } from "../../workbench/report/layer-names.ts";
 import { sparkline } from "../../workbench/report/layer-summary.ts";
 import { heat, LEVELS, levelOf, PALETTE } from "../../workbench/report/pictures/colors.ts";
 import { layoutPicture, panelGrid, ticksFor } from "../../workbench/report/pictures/layout-picture.ts";
 import { encodePng, renderPng } from "../../workbench/report/pictures/png.ts";
+import { layoutOfSpans } from "../../workbench/structures/gblr-layout.ts";
 import { decodePng, luminance, type Pixels } from "./decode-png.ts";
 import { overlapCounts } from "./overlap-counts.ts";
 

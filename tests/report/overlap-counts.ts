@@ -1,6 +1,7 @@
 // The overlap counts of a whole matrix in one array, for tests with small matrices.
 
-import { type BlockLayout, overlapRows } from "../../workbench/report/block-layout.ts";
+import { overlapRows } from "../../workbench/report/block-layout.ts";
+import type { BlockLayout } from "../../workbench/structures/structure.ts";
 
 /** Number of blocks over each entry, (n_out, n_in) row by row. */
 export function overlapCounts(layout: BlockLayout): Int32Array {

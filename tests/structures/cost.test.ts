@@ -3,18 +3,18 @@
 
 import { expect, test } from "bun:test";
 import * as tf from "@tensorflow/tfjs-core";
-import { pack } from "../../workbench/gblr/packed.ts";
 import { gblrStructure } from "../../workbench/structures/gblr.ts";
-import { STRUCTURES } from "../../workbench/structures/registry.ts";
 import type { StructureParameters } from "../../workbench/structures/structure.ts";
 import { forEachEngine } from "../engine/engines.ts";
 import { sample, toTensor } from "../engine/ops/operands.ts";
 import { countProducts } from "./count-products.ts";
+import { STRUCTURES } from "./matrix-structures.ts";
 
 /** Values that inference keeps of a GBLR matrix, which are also its multiply-adds a row. */
 async function packedSize(parameters: StructureParameters): Promise<number> {
-  const { spans, values_in, values_out } = await pack(gblrStructure().matrix(parameters));
-  const size = values_in.size + values_out.size;
+  const packed = await gblrStructure().pack?.(parameters);
+  const { spans, values_in, values_out } = { ...packed?.parameters };
+  const size = (values_in?.size ?? 0) + (values_out?.size ?? 0);
   tf.dispose([spans, values_in, values_out] as tf.Tensor[]);
   return size;
 }

@@ -4,7 +4,7 @@ import { describe, expect, test } from "bun:test";
 import * as tf from "@tensorflow/tfjs-core";
 import { EngineError, ShapeError } from "../../workbench/engine/core/errors.ts";
 import { openEngine } from "../../workbench/engine/core/open.ts";
-import { STRUCTURES, structureNamed } from "../../workbench/structures/registry.ts";
+import { matrixStructure, STRUCTURES } from "./matrix-structures.ts";
 
 await openEngine({ engine: "cpu" });
 
@@ -19,17 +19,17 @@ async function refusal(attempt: () => unknown): Promise<Error> {
 
 const weight = () => tf.ones([20, 12]) as tf.Tensor2D;
 const make = (name: string, budget: number, options?: object) =>
-  refusal(() => structureNamed(name).fromDense(weight(), budget, options));
+  refusal(() => matrixStructure(name).fromDense(weight(), budget, options));
 
 describe("structures", () => {
   test("are found by their own names, and another name is answered with them", async () => {
     for (const structure of STRUCTURES) {
-      expect(structureNamed(structure.name)).toBe(structure);
+      expect(matrixStructure(structure.name).name).toBe(structure.name);
     }
-    const error = await refusal(() => structureNamed("lowrnk"));
+    const error = await refusal(() => matrixStructure("lowrnk"));
     expect(error).toBeInstanceOf(EngineError);
     expect(error.message).toBe(
-      'there is no structure "lowrnk": there is dense, gblr, lowrank, monarch, block-low-rank, block-sparse; ' +
+      'there is no structure "lowrnk": there is gblr, lowrank, monarch, block-low-rank, block-sparse, tucker, dense; ' +
         "give one of these names",
     );
   });
@@ -95,13 +95,13 @@ describe("structures", () => {
       );
     }
     const vector = tf.ones([5]) as unknown as tf.Tensor2D;
-    expect((await refusal(() => structureNamed(name).fromDense(vector, 1))).message).toBe(
+    expect((await refusal(() => matrixStructure(name).fromDense(vector, 1))).message).toBe(
       `${name}: weight must be float32 (n_out, n_in), got float32 (5)`,
     );
   });
 
   test.each(STRUCTURES.map(({ name }) => name))("%s wants its parameters and rows of its width", async (name) => {
-    const structure = structureNamed(name);
+    const structure = matrixStructure(name);
     const parameters = await structure.fromDense(weight(), 2);
     const error = await refusal(() => structure.apply(parameters, tf.ones([3, 15])));
     expect(error).toBeInstanceOf(ShapeError);

@@ -7,12 +7,12 @@ import fc from "fast-check";
 import { svdFloat64 } from "../../workbench/engine/linalg/float64.ts";
 import type { GblrParameters } from "../../workbench/gblr/matrix.ts";
 import { GblrMatrix } from "../../workbench/gblr/matrix.ts";
-import { chooseBlocks } from "../../workbench/structures/monarch.ts";
-import { STRUCTURES, structureNamed } from "../../workbench/structures/registry.ts";
+import { chooseMonarchBlocks } from "../../workbench/structures/blocks.ts";
 import type { Structure, StructureParameters } from "../../workbench/structures/structure.ts";
 import { forEachEngine } from "../engine/engines.ts";
 import { expectClose, liveTensors, read, sample, toTensor } from "../engine/ops/operands.ts";
 import { countProducts } from "./count-products.ts";
+import { matrixStructure, STRUCTURES } from "./matrix-structures.ts";
 
 const matrix = (seed: number, nOut: number, nIn: number) => toTensor(sample(seed, [nOut, nIn], 0.5)) as tf.Tensor2D;
 
@@ -136,7 +136,7 @@ forEachEngine("structures", () => {
       [24, 16],
       [17, 26],
     ] as const) {
-      await check(structureNamed(name), { nOut, nIn, budget: 1.2, leading: [3], options });
+      await check(matrixStructure(name), { nOut, nIn, budget: 1.2, leading: [3], options });
     }
   });
 
@@ -154,7 +154,7 @@ forEachEngine("structures", () => {
     ["block-sparse", {}, 1],
     ["block-sparse", { side: 8 }, FULL],
   ])("%s with options %j gives its matrix back when the budget is %d", async (name, options, budget) => {
-    const structure = structureNamed(name);
+    const structure = matrixStructure(name);
     for (const [nOut, nIn] of [
       [24, 16],
       [17, 26],
@@ -168,7 +168,7 @@ forEachEngine("structures", () => {
 
   for (const name of ["gblr", "lowrank", "monarch", "block-low-rank", "block-sparse"]) {
     test(`${name} comes closer to its matrix the more it may cost`, async () => {
-      const structure = structureNamed(name);
+      const structure = matrixStructure(name);
       const weight = matrix(8, 32, 32);
       const errors: number[] = [];
       for (const budget of [0.25, 0.5, 0.75, 1, 2]) {
@@ -189,7 +189,7 @@ forEachEngine("structures", () => {
     const budget = (rank * (20 + 12)) / (20 * 12);
     const lost = Math.sqrt(s.slice(rank).reduce((sum, value) => sum + value ** 2, 0));
     for (const name of ["lowrank", "gblr"]) {
-      const structure = structureNamed(name);
+      const structure = matrixStructure(name);
       const parameters = await structure.fromDense(weight, budget);
       expect(await structure.cost(parameters)).toBe(rank * (20 + 12));
       const rest = tf.tidy(() => tf.norm(tf.sub(weight, structure.dense(parameters))));
@@ -198,7 +198,8 @@ forEachEngine("structures", () => {
   });
 
   test("monarch takes about the published number of blocks, one where the budget pays for full rank", () => {
-    const blocksAt = (budget: number, nOut: number, nIn: number) => chooseBlocks(budget * nOut * nIn, { nOut, nIn });
+    const blocksAt = (budget: number, nOut: number, nIn: number) =>
+      chooseMonarchBlocks(budget * nOut * nIn, { nOut, nIn });
     expect([0.125, 0.25, 0.5].map((budget) => blocksAt(budget, 768, 768))).toEqual([16, 8, 4]);
     // Published: 10, where whole ranks spend less.
     expect([0.125, 0.25].map((budget) => blocksAt(budget, 3072, 768))).toEqual([9, 5]);
@@ -209,7 +210,7 @@ forEachEngine("structures", () => {
   test("lowrank keeps the energy asked for with the smallest rank, as far as the budget goes", async () => {
     const weight = tf.tidy(() => tf.diag(tf.tensor1d([4, 2, 2, 1])) as tf.Tensor2D);
     const rankAt = async (energy: number, budget: number) =>
-      (await structureNamed("lowrank").fromDense(weight, budget, { energy })).left?.shape[1];
+      (await matrixStructure("lowrank").fromDense(weight, budget, { energy })).left?.shape[1];
     expect(await rankAt(0.64, FULL)).toBe(1);
     expect(await rankAt(0.65, FULL)).toBe(2);
     expect(await rankAt(0.95, FULL)).toBe(3);
@@ -219,7 +220,7 @@ forEachEngine("structures", () => {
 
   test("block-sparse fits its two parts better by turns than once", async () => {
     const weight = matrix(4, 32, 32);
-    const structure = structureNamed("block-sparse");
+    const structure = matrixStructure("block-sparse");
     const errorAfter = async (rounds: number) => {
       const parameters = await structure.fromDense(weight, 0.5, { rounds });
       const rest = tf.tidy(() => tf.norm(tf.sub(weight, structure.dense(parameters))));

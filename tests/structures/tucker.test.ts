@@ -3,40 +3,54 @@
 import { expect, test } from "bun:test";
 import * as tf from "@tensorflow/tfjs-core";
 import fc from "fast-check";
-import type { ConvolutionGeometry } from "../../workbench/structures/convolution-structure.ts";
-import { tucker } from "../../workbench/structures/tucker.ts";
-import { isTuckerRank, tuckerCost, tuckerRanks } from "../../workbench/structures/tucker-ranks.ts";
+import type { StructureParameters } from "../../workbench/structures/structure.ts";
+import {
+  isTuckerRank,
+  tuckerConvolution,
+  tuckerCost,
+  tuckerFactors,
+  tuckerKernel,
+  tuckerKind,
+  tuckerRanks,
+} from "../../workbench/structures/tucker.ts";
 import { forEachEngine } from "../engine/engines.ts";
 import { expectClose, liveTensors, read, sample, toTensor } from "../engine/ops/operands.ts";
 import { countProducts } from "./count-products.ts";
 
 const kernelOf = (seed: number, shape: number[]) => toTensor(sample(seed, shape, 0.3)) as tf.Tensor4D;
 
+/** Of a layer with this stride. */
+function costOf(parameters: StructureParameters, { stride }: { stride: number }): Promise<number> {
+  const [rows = 0, columns = 0] = parameters.core?.shape ?? [];
+  const convolution = { kernel: [rows, columns] as const, stride, padding: 0 };
+  return tuckerKind.forLayer({ name: "layer", nIn: 1, nOut: 1, convolution }, {}).cost(parameters);
+}
+
 interface Case {
   nIn: number;
   nOut: number;
   budget: number;
-  geometry: Required<ConvolutionGeometry>;
+  geometry: { stride: number; padding: number };
 }
 
 async function check({ nIn, nOut, budget, geometry }: Case): Promise<void> {
   const before = liveTensors();
   const kernel = kernelOf(nIn * 17 + nOut, [3, 3, nIn, nOut]);
-  const parameters = await tucker.fromDense(kernel, budget, { stride: geometry.stride });
-  const cost = await tucker.cost(parameters, geometry);
+  const parameters = await tuckerFactors(kernel, budget, { stride: geometry.stride });
+  const cost = await costOf(parameters, geometry);
   expect(cost).toBeLessThanOrEqual(budget * kernel.size * (1 + 1e-9));
   const x = toTensor(sample(2, [2, 6, 8, nIn])) as tf.Tensor4D;
-  const names = tucker.parameterNames;
+  const names = ["input", "core", "output"];
   const inputs = [x, ...names.map((name) => parameters[name] as tf.Tensor)];
   const named = (tensors: tf.Tensor[]) => Object.fromEntries(names.map((name, i) => [name, tensors[i] as tf.Tensor]));
-  const value = tucker.apply(parameters, x, geometry);
+  const value = tuckerConvolution(parameters, x, geometry);
   const dy = toTensor(sample(3, value.shape));
   const applied = tf.valueAndGrads(
-    (x: tf.Tensor, ...rest: tf.Tensor[]): tf.Tensor => tucker.apply(named(rest), x as tf.Tensor4D, geometry),
+    (x: tf.Tensor, ...rest: tf.Tensor[]): tf.Tensor => tuckerConvolution(named(rest), x as tf.Tensor4D, geometry),
   )(inputs, dy);
   const plain = tf.valueAndGrads(
     (x: tf.Tensor, ...rest: tf.Tensor[]): tf.Tensor =>
-      tf.conv2d(x as tf.Tensor4D, tucker.dense(named(rest)), geometry.stride, geometry.padding),
+      tf.conv2d(x as tf.Tensor4D, tuckerKernel(named(rest)), geometry.stride, geometry.padding),
   )(inputs, dy);
   expectClose(await read(applied.value), await read(plain.value), { terms: await read(x) });
   for (const [i, gradient] of applied.grads.entries()) {
@@ -59,11 +73,11 @@ forEachEngine("tucker", () => {
   });
 
   test.each([[1], [2]])("costs what it multiplies at stride %i", async (stride) => {
-    const parameters = await tucker.fromDense(kernelOf(1, [3, 3, 8, 10]), 1, { stride });
+    const parameters = await tuckerFactors(kernelOf(1, [3, 3, 8, 10]), 1, { stride });
     const x = toTensor(sample(2, [2, 8, 12, 8])) as tf.Tensor4D;
     const positions = (2 * 8 * 12) / stride ** 2;
-    const counted = await countProducts(() => tucker.apply(parameters, x, { stride, padding: 1 }));
-    expect(counted).toBe(positions * (await tucker.cost(parameters, { stride })));
+    const counted = await countProducts(() => tuckerConvolution(parameters, x, { stride, padding: 1 }));
+    expect(counted).toBe(positions * (await costOf(parameters, { stride })));
   });
 
   test("gives its kernel back at full ranks, and when the budget pays for them", async () => {
@@ -73,25 +87,25 @@ forEachEngine("tucker", () => {
       [3, 3, 2, 20],
     ]) {
       const kernel = kernelOf(4, shape);
-      const parameters = await tucker.fromDense(kernel, 20);
-      expectClose(await read(tucker.dense(parameters)), await read(kernel), { tolerance: 2e-6 });
+      const parameters = await tuckerFactors(kernel, 20);
+      expectClose(await read(tuckerKernel(parameters)), await read(kernel), { tolerance: 2e-6 });
     }
   });
 
   test("finds a kernel that has the ranks asked for", async () => {
     const [input, core, output] = [sample(1, [9, 3]), sample(2, [3, 3, 3, 4]), sample(3, [4, 8])].map(toTensor);
     const exact = { input, core, output } as Record<string, tf.Tensor>;
-    const kernel = tucker.dense(exact);
-    const parameters = await tucker.fromDense(kernel, 1, { ranks: { input: 3, output: 4 } });
-    expectClose(await read(tucker.dense(parameters)), await read(kernel), { tolerance: 2e-6 });
+    const kernel = tuckerKernel(exact);
+    const parameters = await tuckerFactors(kernel, 1, { ranks: { input: 3, output: 4 } });
+    expectClose(await read(tuckerKernel(parameters)), await read(kernel), { tolerance: 2e-6 });
   });
 
   test("comes closer with each round, and never farther than the two cuts lose together", async () => {
     const kernel = kernelOf(6, [3, 3, 12, 10]);
     const ranks = { input: 4, output: 3 };
     const errorAfter = async (rounds: number) => {
-      const parameters = await tucker.fromDense(kernel, 1, { ranks, rounds });
-      const rest = tf.tidy(() => tf.norm(tf.sub(kernel, tucker.dense(parameters))));
+      const parameters = await tuckerFactors(kernel, 1, { ranks, rounds });
+      const rest = tf.tidy(() => tf.norm(tf.sub(kernel, tuckerKernel(parameters))));
       return (await read(rest))[0] as number;
     };
     const errors = [await errorAfter(0), await errorAfter(1), await errorAfter(5)] as const;
@@ -102,7 +116,7 @@ forEachEngine("tucker", () => {
   test("refuses ranks that cannot feed each other and budgets that pay for none", async () => {
     const kernel = kernelOf(1, [3, 3, 30, 30]);
     const refusal = async (budget: number, options: object) => {
-      const outcome = await tucker.fromDense(kernel, budget, options).catch((error: Error) => error);
+      const outcome = await tuckerFactors(kernel, budget, options).catch((error: Error) => error);
       return (outcome as Error).message;
     };
     expect(await refusal(1, { ranks: { input: 30, output: 2 } })).toBe(

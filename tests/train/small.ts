@@ -3,8 +3,8 @@
 
 import * as tf from "@tensorflow/tfjs-core";
 import type { Architecture } from "../../workbench/architectures/architecture.ts";
+import { seededUniform } from "../../workbench/engine/core/random.ts";
 import { gelu } from "../../workbench/engine/ops/index.ts";
-import { seededUniform } from "../../workbench/engine/ops/random-bits.ts";
 import { Model } from "../../workbench/models/model.ts";
 import { dense } from "../../workbench/structures/dense.ts";
 import { gblrStructure } from "../../workbench/structures/gblr.ts";

@@ -87,7 +87,7 @@ export interface OtherNames {
 }
 
 /** The names of `network` themselves. */
-export const PLAIN_NAMES: TensorNames = {
+const PLAIN_NAMES: TensorNames = {
   prefixes: [""],
   storedName: (name) => name,
   parameterName: (stored) => stored,

@@ -2,8 +2,8 @@
 
 import { formatBytes, formatCount, formatDuration, percent } from "../../hub/text/numbers.ts";
 import type { Counts } from "../architectures/count.ts";
-import type { ConversionPlan, PlanTotals } from "../compress/conversion-plan.ts";
 import type { Conversion } from "../compress/convert.ts";
+import type { ConversionPlan, PlanTotals } from "../compress/plan.ts";
 import { shortName } from "../report/layer-names.ts";
 import { type Cell, type Palette, table } from "./shared/terminal.ts";
 

@@ -29,7 +29,7 @@ import { fetchModel, type Source } from "../pipeline/fetch.ts";
 import { load } from "../pipeline/load.ts";
 import { baseOf, originFacts, save, writeCard } from "../pipeline/save.ts";
 import type { PipelineEvent, StageContext } from "../pipeline/stage.ts";
-import { STRUCTURES } from "../structures/registry.ts";
+import { structureNamed, structures } from "../structures/registry.ts";
 import { printConversion, printPlan, type Written } from "./convert-tables.ts";
 import { addEngineOptions, countFrom, openEngineFor, share } from "./shared/options.ts";
 import { UsageError, verb } from "./shared/program.ts";
@@ -82,7 +82,7 @@ export function addConvert(program: Command): void {
     .argument("<model>", "a model folder, owner/name[@revision] on the Hub, or zoo:gpt2-gaudi")
     .addOption(
       new Option("--structure <name>", "what layers become")
-        .choices([...STRUCTURES.map(({ name }) => name), "tucker"])
+        .choices(structures().map(({ name }) => name))
         .makeOptionMandatory(),
     )
     .option("--budget <share>", "of the converted layers' multiply-adds, above 0 to 1", share)
@@ -226,7 +226,7 @@ async function* saveConverted(
   const { init, seed, calibrate } = options;
   const out = options.out as string;
   const { files } = yield* save(model, out, {
-    trainable: plan.structure === "gblr",
+    trainable: structureNamed(plan.structure).hasWidths ?? false,
     base: baseOf(source),
     gblr: {
       budget: plan.totals.budget,
@@ -261,7 +261,7 @@ function documentOf(model: string, { plan, ...done }: Done, { seed, calibrate }:
 
 /** Numbers needed for inference. A GBLR layer has as many under its live blocks as it costs multiply-adds a row. */
 function parametersOf(model: Model, conversion?: Conversion): number {
-  const packed = conversion?.layers.filter(({ structure }) => structure === "gblr") ?? [];
+  const packed = conversion?.layers.filter(({ structure }) => structureNamed(structure).hasWidths) ?? [];
   const whole = [...model.parameters.values()].reduce((sum, { size }) => sum + size, 0);
   return packed.reduce((sum, { name, cost }) => {
     const held = Object.values(model.structureParameters(name)).reduce((size, tensor) => size + tensor.size, 0);
@@ -313,9 +313,10 @@ function checkUsage(options: ConvertVerbOptions): void {
     );
   }
   if (out === undefined && !dryRun) throw new UsageError("--out is missing: a folder for the model, or --dry-run");
-  if (widths !== undefined && structure !== "gblr") throw new UsageError(`--widths is for gblr, not ${structure}`);
-  if (structure === "tucker" && options.convolutions === "per-kernel") {
-    throw new UsageError("--structure tucker is of whole kernels, not --convolutions per-kernel; choose one");
+  const { hasWidths, needsConvolution } = structureNamed(structure);
+  if (widths !== undefined && !hasWidths) throw new UsageError(`--widths is for gblr, not ${structure}`);
+  if (needsConvolution && options.convolutions === "per-kernel") {
+    throw new UsageError(`--structure ${structure} is of whole kernels, not --convolutions per-kernel; choose one`);
   }
   for (const [flag, other] of [
     ["--allocate global", allocate === "global"],

@@ -11,6 +11,7 @@ import { SCRATCH_SETTINGS, scratchName } from "../pipeline/domains/scratch-model
 import { experiment } from "../pipeline/experiment.ts";
 import type { ExperimentSettings } from "../pipeline/settings.ts";
 import type { ExperimentContext, PipelineEvent } from "../pipeline/stage.ts";
+import { structures } from "../structures/registry.ts";
 import { addEngineOptions, openEngineFor } from "./shared/options.ts";
 import { exampleText, Interrupted, programNamed, runMain } from "./shared/program.ts";
 import { optionsOf, readSettings } from "./shared/settings.ts";
@@ -117,7 +118,11 @@ function tell({ folder, model, rows, pushed }: Extract<PipelineEvent, { kind: "f
 /** Settings of a recipe that depend on another setting: they are dropped when a flag changes that one. */
 const BELONG: readonly { flag: string; unless?: (value: string) => boolean; settings: readonly string[] }[] = [
   { flag: "dataset", settings: ["config"] },
-  { flag: "structure", unless: (value) => value === "gblr", settings: ["init"] },
+  {
+    flag: "structure",
+    unless: (value) => structures().some(({ name, hasWidths }) => hasWidths && name === value),
+    settings: ["init"],
+  },
   { flag: "shrink", settings: ["threshold", "startThreshold", "approach", "freeze", "target", "startCost"] },
   { flag: "flops", settings: ["budget"] },
   { flag: "budget", settings: ["flops"] },

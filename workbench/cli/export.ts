@@ -27,6 +27,8 @@ import { UsageError, verb } from "./shared/program.ts";
 import { expectPlaceForModel, runStages } from "./shared/stages.ts";
 
 const TARGETS = ["dense", "reference"] as const;
+/** What has become of the layers, by target. */
+const MADE = { dense: "made dense", reference: "as the reference has them" };
 
 interface ExportVerbOptions extends OpenEngineOptions {
   to: (typeof TARGETS)[number];
@@ -79,7 +81,7 @@ async function exportVerb(name: string, options: ExportVerbOptions): Promise<voi
   await expectPlaceForModel(out, { force });
   const interrupted = "interrupted; nothing was written";
   const { layers, files, bytes } = await runStages({ interrupted }, (context) => exported(name, options, context));
-  const made = to === "dense" ? "made dense" : "as the reference has them";
+  const made = MADE[to];
   const text = json
     ? JSON.stringify({ model: name, to, out, dtype, layers, files, bytes }, null, 2)
     : `${out}: ${formatBytes(bytes)} of ${dtype}, ${layers.length} layers ${made}`;
@@ -100,7 +102,7 @@ async function* exported(
   try {
     const layers = structuredLayers(model);
     const { signal } = context;
-    if (to === "dense") {
+    if (to !== "reference") {
       exportDense(model);
       return { layers, ...(yield* save(model, out, { dtype, base: { folder }, signal })) };
     }
@@ -111,7 +113,7 @@ async function* exported(
 }
 
 const structuredLayers = (model: Model): string[] =>
-  [...model.layers.values()].flatMap(({ name, structure }) => (structure.name === "dense" ? [] : [name]));
+  [...model.layers.values()].flatMap(({ name, structure }) => (structure.isDense ? [] : [name]));
 
 async function* referenceEvents(model: Model, { out, base }: { out: string; base: string }): AsyncGenerator<SaveEvent> {
   const tensors = await referenceTensors(model);

@@ -59,13 +59,15 @@ export async function importWeightsWithProgress(
 
 function described({ model, files }: { model: Recognized; files: string[] }) {
   const { architecture, config, assumed, others: leftOut } = model;
-  const { classes } = architecture.readConfig({ ...config }, CONFIG_FILE) as { classes?: number };
+  const { task } = architecture;
+  const settings = architecture.readConfig({ ...config }, CONFIG_FILE);
+  const classes = task.kind === "image-classification" ? task.sizes(settings).classes : undefined;
   const name = typeof config.architecture === "string" ? config.architecture : architecture.type;
   return { type: architecture.type, name, ...(classes !== undefined && { classes }), assumed, leftOut, files };
 }
 
 export function printWeightsSummary(
-  { file, out, type, name, classes, tensors, bytes, assumed, leftOut, files }: WeightsSummary,
+  { file, out, name, classes, tensors, bytes, assumed, leftOut, files }: WeightsSummary,
   palette: Palette,
 ): string {
   const what = classes === undefined ? name : `${name} of ${classes} classes`;
@@ -73,7 +75,7 @@ export function printWeightsSummary(
     palette.bold(`${file} → ${out}`),
     `  ${what}, by names and shapes: ${tensors} tensors, ${formatBytes(bytes)}`,
     ...assumptions(assumed).map((text) => `  ${palette.dim("assumed")} ${text}`),
-    ...(type === "gpt2"
+    ...(classes === undefined
       ? [`  ${palette.dim("missing")} a tokenizer: copy tokenizer.json of its base model to it`]
       : []),
     ...(leftOut.length === 0 ? [] : [`  ${palette.dim("left out")} ${leftOut.length} tensors, such as ${leftOut[0]}`]),

@@ -8,12 +8,12 @@ import process from "node:process";
 import type { Command } from "commander";
 import { writeFileAtomically } from "../../hub/files/atomic-file.ts";
 import { reason } from "../../hub/files/byte-source.ts";
-import { checkModel, type OpenModel, openModel, openRemoteModel } from "../../hub/model-folder/index.ts";
+import { checkModel, isDense, type OpenModel, openModel, openRemoteModel } from "../../hub/model-folder/index.ts";
 import { parseLocation } from "../../hub/pull/locate.ts";
 import type { Retry } from "../../hub/request/context.ts";
 import { formatCount, percent, threeDigits } from "../../hub/text/numbers.ts";
 import { isZooName } from "../../hub/zoo/releases.ts";
-import { chooseLayers } from "../compress/layer-pattern.ts";
+import { chooseLayers } from "../compress/index.ts";
 import { fetchModel } from "../pipeline/fetch.ts";
 import type { StageContext } from "../pipeline/stage.ts";
 import {
@@ -162,7 +162,7 @@ const COLUMNS: readonly Column[] = [
   {
     heading: "rank",
     align: "right",
-    text: ({ structure, equalCostRank }) => (structure === "dense" ? "" : threeDigits(equalCostRank)),
+    text: ({ structure, equalCostRank }) => (isDense(structure) ? "" : threeDigits(equalCostRank)),
   },
   { heading: "cost", align: "right", text: ({ cost }) => formatCount(cost) },
   { heading: "share", align: "right", text: ({ share }) => percent(share) },

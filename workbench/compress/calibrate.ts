@@ -17,7 +17,7 @@ import {
 } from "@tensorflow/tfjs-core";
 import { EngineError } from "../engine/core/errors.ts";
 import type { Model } from "../models/model.ts";
-import { breathe } from "./start-layer.ts";
+import { eventLoopTurn } from "../structures/structure.ts";
 
 export interface CalibrateOptions<Input extends Tensor = Tensor2D> {
   /** names of the layers to watch */
@@ -57,7 +57,7 @@ export async function* calibrate<Input extends Tensor>(
       }
       count += input.shape[0] ?? 1;
       yield { kind: "progress", inputs: count, rows: rowsOf(means) };
-      await breathe();
+      await eventLoopTurn();
     }
     const unseen = [...means].find(([, { rows }]) => rows === 0);
     if (unseen) {

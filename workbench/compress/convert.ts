@@ -2,15 +2,23 @@
 // Biases stay as they are. Deterministic by seed.
 
 import type { Tensor2D } from "@tensorflow/tfjs-core";
+import { isDense } from "../../hub/model-folder/index.ts";
 import type { Counts } from "../architectures/count.ts";
 import { EngineError, ShapeError } from "../engine/core/errors.ts";
 import { countsWith, denseWeight, replaceLayer, splitConvolution } from "../models/index.ts";
 import type { Model } from "../models/model.ts";
-import { type ConversionPlan, type PlannedLayer, type PlanTotals, totalsOf } from "./conversion-plan.ts";
+import { type LayerErrors, layerErrors } from "../structures/layer-errors.ts";
+import { structureNamed, structures } from "../structures/registry.ts";
+import {
+  eventLoopTurn,
+  INITS,
+  type Init,
+  type SearchProgress,
+  type StartedLayer,
+  type StartOptions,
+} from "../structures/structure.ts";
 import { Decompositions } from "./decompositions.ts";
-import { type LayerErrors, layerErrors } from "./layer-errors.ts";
-import { expectDense, namesIn, structureFor } from "./plan.ts";
-import { breathe, expectInit, type Init, type SearchProgress, startLayer } from "./start-layer.ts";
+import { type ConversionPlan, expectDense, namesIn, type PlannedLayer, type PlanTotals, totalsOf } from "./plan.ts";
 
 export interface ConvertOptions {
   /** see INITS. Default `svd` */
@@ -72,7 +80,7 @@ export async function* convert(
     const converted = yield* convertLayer(model, layer, { ...options, plan, init });
     layers.push(converted);
     yield { kind: "replaced", layer: converted };
-    await breathe();
+    await eventLoopTurn();
   }
   yield {
     kind: "converted",
@@ -107,20 +115,20 @@ async function* convertLayer(
   const began = performance.now();
   const seconds = () => (performance.now() - began) / 1000;
   const covariance = covariances?.get(layer.name);
-  if (layer.structure === "dense") {
+  if (isDense(layer.structure)) {
     return { ...layer, by: init, error: 0, ...(covariance && { outputError: 0 }), seconds: seconds() };
   }
-  const structure = structureFor(model, layer.structure, layer);
+  const structure = structureNamed(layer.structure).forLayer(layer, model.masks);
   const widths = "widths" in plan.asked ? plan.asked.widths : undefined;
   const weight = denseWeight(model, layer.name);
   try {
-    const start = { structure, init, layer, covariance, searchSteps, seed, signal };
+    const start = { structure, layer, covariance, searchSteps, seed, signal };
     const rules = { ...(widths !== undefined && { widths }), ...(locations !== undefined && { locations }) };
     const known = decompositions ?? new Decompositions();
     // A search compares itself with the plain start and falls back on it: both are of the same triples.
     if (init === "search") await known.singularValues(layer.name, weight);
     const { parameters, by } = yield* known.handedOn(layer.name, weight, () =>
-      startLayer(weight, { ...start, ...rules }),
+      startLayer(weight, init, { ...start, ...rules }),
     );
     const approximation = structure.dense(parameters);
     const errors = await layerErrors(weight, approximation, covariance);
@@ -134,4 +142,32 @@ async function* convertLayer(
   } finally {
     weight.dispose();
   }
+}
+
+/** Parameters fitted to one matrix, float32 (n_out, n_in). */
+async function* startLayer(
+  weight: Tensor2D,
+  init: Init,
+  options: StartOptions,
+): AsyncGenerator<SearchProgress, StartedLayer> {
+  const { structure, layer, widths, locations, seed } = options;
+  const start = structure.starts?.[init];
+  if (start) return yield* start(weight, options);
+  const rules = { ...(widths && { widths }), ...(locations && { locations }), ...(seed !== undefined && { seed }) };
+  return { parameters: await structure.fromDense(weight, layer.allowed / (layer.nIn * layer.nOut), rules), by: init };
+}
+
+/**
+ * `svd` starts every structure, the others those that say so.
+ * @throws EngineError when there is no such initialization, or none of this structure
+ */
+export function expectInit(init: string, structure: string): Init {
+  const known = INITS.find((name) => name === init);
+  if (known === undefined) {
+    throw new EngineError(`there is no init "${init}": there is ${INITS.join(", ")}`, "give one of these names");
+  }
+  const isPlain = INITS.indexOf(known) === 0;
+  if (isPlain || structureNamed(structure).starts?.[known]) return known;
+  const able = structures().flatMap(({ name, starts }) => (starts?.[known] ? [name] : []));
+  throw new EngineError(`init ${init} is for ${able.join(" and ")}, the structure is ${structure}`, "use init svd");
 }

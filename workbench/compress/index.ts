@@ -1,5 +1,6 @@
 // Turns a dense model into a structured one: plan, calibrate, convert, and back. The one door of this folder.
 
+export { INITS, type Init } from "../structures/structure.ts";
 export {
   type CalibrateEvent,
   type CalibrateOptions,
@@ -10,25 +11,26 @@ export {
   windowInputs,
 } from "./calibrate.ts";
 export {
-  ALLOCATIONS,
-  type Allocation,
-  CONVOLUTIONS,
-  type ConversionPlan,
-  type Convolutions,
-  type PlannedLayer,
-  type PlanTotals,
-} from "./conversion-plan.ts";
-export {
   type Conversion,
   type ConvertEvent,
   type ConvertedLayer,
   type ConvertOptions,
   convert,
+  expectInit,
   takeApart,
 } from "./convert.ts";
 export { Decompositions } from "./decompositions.ts";
-export { exportDense } from "./export-dense.ts";
-export { referenceTensors } from "./export-reference.ts";
-export { chooseLayers } from "./layer-pattern.ts";
-export { expectDense, type PlanOptions, planConversion } from "./plan.ts";
-export { expectInit, INITS, type Init } from "./start-layer.ts";
+export { exportDense, referenceTensors } from "./export.ts";
+export {
+  ALLOCATIONS,
+  type Allocation,
+  CONVOLUTIONS,
+  type ConversionPlan,
+  type Convolutions,
+  chooseLayers,
+  expectDense,
+  type PlannedLayer,
+  type PlanOptions,
+  type PlanTotals,
+  planConversion,
+} from "./plan.ts";

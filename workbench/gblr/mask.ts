@@ -4,7 +4,7 @@
 
 import { engine, keep, type Tensor1D, type Tensor2D, tensor2d, tidy } from "@tensorflow/tfjs-core";
 import { ShapeError } from "../engine/core/errors.ts";
-import { type GaudiMaskTables, gaudiMask as windows } from "../engine/ops/gaudi-mask.ts";
+import { type GaudiMaskTables, gaudiMask as windows } from "../engine/ops/gblr/gaudi-mask.ts";
 import { type EdgeOptions, edgeFunctions } from "./edge-functions.ts";
 
 export interface MaskSettings {

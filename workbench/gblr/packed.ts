@@ -17,9 +17,9 @@ import {
 } from "@tensorflow/tfjs-core";
 import { type BadSpan, checkSpans } from "../../hub/model-folder/index.ts";
 import { ShapeError } from "../engine/core/errors.ts";
+import { spreadValues } from "../engine/ops/gblr/products.ts";
 import { packedProduct as product } from "../engine/ops/index.ts";
 import { expectOperand } from "../engine/ops/operands.ts";
-import { spreadValues } from "../engine/ops/packed-product.ts";
 import { filledUp, GblrMatrix } from "./matrix.ts";
 import { type Span, spanOfMask } from "./widths.ts";
 

@@ -2,7 +2,7 @@
 // this package goes through these functions, so that plans, shrink rules, reports and packed layers agree to the last
 // multiply-add. Counting follows the reference implementation (arXiv 2310.18882, section 3). No tensors.
 
-import { LEAST_ENTRY } from "../engine/ops/kernels.ts";
+import { LEAST_ENTRY } from "../engine/ops/gblr/kernels.ts";
 import { edgeFunctions } from "./edge-functions.ts";
 
 /** Adding and subtracting it leaves no room for a fraction: rounds half to even for |x| < 2^51. */

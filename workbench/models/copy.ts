@@ -2,7 +2,6 @@
 // write a tensor in place only where nothing else looks at its memory.
 
 import { tidy, variable } from "@tensorflow/tfjs-core";
-import { followingMasks } from "./layers.ts";
 import { Model } from "./model.ts";
 
 /** @returns the caller's to change and to dispose of; masks and config are its own */
@@ -10,7 +9,8 @@ export function copyModel<Config>(model: Model<Config>): Model<Config> {
   const { architecture, config, json, prefix, preprocessor } = model;
   const masks = { ...model.masks };
   const layers = [...model.layers].map(
-    ([name, layer]) => [name, { ...layer, structure: followingMasks(layer.structure, masks) }] as const,
+    ([name, layer]) =>
+      [name, { ...layer, structure: layer.structure.forLayer?.(layer, masks) ?? layer.structure }] as const,
   );
   const parameters = new Map(
     [...model.parameters].map(([name, values]) => [name, tidy(() => variable(values, values.trainable))] as const),

@@ -7,10 +7,10 @@ import { type LayerInfo, positionLayers } from "../architectures/network.ts";
 import type { Model } from "./model.ts";
 
 /** Multiply-adds a row of each layer that is not dense. */
-export async function layerCosts(model: Model): Promise<LayerCosts> {
+async function layerCosts(model: Model): Promise<LayerCosts> {
   const costs: Record<string, number> = {};
   for (const [name, { structure }] of model.layers) {
-    if (structure.name !== "dense") costs[name] = await structure.cost(model.structureParameters(name));
+    if (!structure.isDense) costs[name] = await structure.cost(model.structureParameters(name));
   }
   return costs;
 }

@@ -1,10 +1,10 @@
-// A model that has learned nothing: every parameter as training from scratch starts with. The numbers come from the seed
-// alone, the same on every machine and engine.
+// Creates an untrained model, with the parameters that training from scratch starts with. The numbers depend on the seed
+// only and are the same on every machine and engine.
 
 import type { Variable } from "@tensorflow/tfjs-core";
 import { type Architecture, layersOf, namesOf, parametersOf } from "../architectures/architecture.ts";
 import type { ParameterInfo } from "../architectures/network.ts";
-import { seededUniform } from "../engine/ops/random-bits.ts";
+import { seededUniform } from "../engine/core/random.ts";
 import { dense } from "../structures/dense.ts";
 import { Model } from "./model.ts";
 import { variableFrom } from "./variables.ts";
@@ -15,7 +15,7 @@ export interface CreateOptions {
 }
 
 /**
- * @param json what config.json is to hold, e.g. `{ model_type: "gpt2", n_layer: 2, … }`
+ * @param json content of config.json, e.g. `{ model_type: "gpt2", n_layer: 2, … }`
  * @throws ModelError when the config makes no sense
  */
 export function createModel<Config>(
@@ -32,7 +32,7 @@ export function createModel<Config>(
   return new Model({ architecture, config, json: whole, parameters, layers, ...(prefix !== undefined && { prefix }) });
 }
 
-/** As training from scratch starts with, in their order. */
+/** Parameters that training from scratch starts with, in their order. */
 export function startParameters(infos: ReadonlyMap<string, ParameterInfo>, seed: number): Map<string, Variable> {
   const random = { normal: seededNormal(seed), uniform: seededUniform(seed + 1) };
   const parameters = new Map<string, Variable>();
@@ -60,8 +60,8 @@ function startOf({ start }: ParameterInfo, values: Float32Array, { normal, unifo
   return values;
 }
 
-/** Standard normal numbers. Box and Muller 1958. */
-export function seededNormal(seed: number): () => number {
+/** Generator of standard normal numbers (Box and Muller 1958). */
+function seededNormal(seed: number): () => number {
   const uniform = seededUniform(seed);
   let spare: number | undefined;
   return () => {

@@ -2,10 +2,8 @@
 
 import { clone, keep, type Tensor, type Tensor2D, type Tensor4D, tidy, transpose } from "@tensorflow/tfjs-core";
 import { EngineError } from "../engine/core/errors.ts";
-import type { MaskSettings } from "../gblr/mask.ts";
-import { gblrStructure } from "../structures/gblr.ts";
+import { kernelOf, matrixOf } from "../structures/convolution.ts";
 import type { Structure, StructureParameters } from "../structures/structure.ts";
-import { kernelOf, matrixOf } from "./convolution.ts";
 import type { LinearLayer, Model } from "./model.ts";
 import { replaceEntries, rowByRow, variableOf } from "./variables.ts";
 
@@ -22,27 +20,22 @@ export function replaceLayer<Config>(
   parameters: StructureParameters,
 ): void {
   const layer = model.layer(layerName);
-  const held = followingMasks(structure, model.masks);
+  const held = structure.forLayer?.(layer, model.masks) ?? structure;
   const missing = held.parameterNames.find((name) => parameters[name] === undefined);
   if (missing !== undefined) {
     throw new EngineError(`layer "${layerName}" is to be ${held.name}: ${missing} is missing`, "give all parameters");
   }
-  const trainable = held.name !== "packed";
+  const { isTrainable: trainable = true } = held;
   const old = layer.structure.parameterNames.map((name) => `${layerName}.${name}`);
   const added = held.parameterNames.map((name) => {
     const values = parameters[name] as Tensor;
-    const laid = held.name === "dense" ? asHeld(layer, values as Tensor2D) : clone(values);
+    const laid = held.isDense ? asHeld(layer, values as Tensor2D) : clone(values);
     values.dispose();
     return [`${layerName}.${name}`, variableOf(rowByRow(laid), { trainable })] as const;
   });
   for (const name of old) model.parameters.get(name)?.dispose();
   replaceEntries(model.parameters, old, added);
   model.layers.set(layerName, { ...layer, structure: held });
-}
-
-/** The structure as a layer of a model with these masks has it. */
-export function followingMasks(structure: Structure, masks: MaskSettings): Structure {
-  return structure.name === "gblr" ? gblrStructure(masks) : structure;
 }
 
 /** A matrix (n_out, n_in) as a dense layer has it in the model. */
@@ -59,7 +52,7 @@ export function denseWeight<Config>(model: Model<Config>, layerName: string): Te
   const { structure, layout, convolution } = model.layer(layerName);
   return tidy(() => {
     const parameters = model.structureParameters(layerName);
-    if (structure.name !== "dense") return keep(structure.dense(parameters));
+    if (!structure.isDense) return keep(structure.dense(parameters));
     const { weight } = parameters as { weight: Tensor };
     if (convolution) return keep(matrixOf(weight as Tensor4D));
     return keep(layout === "in_out" ? transpose(weight) : clone(weight)) as Tensor2D;

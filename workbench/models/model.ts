@@ -8,9 +8,9 @@ import type { ApplyOptions, LayerSource } from "../architectures/task.ts";
 import { EngineError } from "../engine/core/errors.ts";
 import { gelu, linear } from "../engine/ops/index.ts";
 import type { MaskSettings } from "../gblr/mask.ts";
+import { convolve, inputsOfPositions, kernelOfPositions, patchesUnder } from "../structures/convolution.ts";
 import { dense } from "../structures/dense.ts";
 import type { Structure, StructureParameters } from "../structures/structure.ts";
-import { convolve, inputsOfPositions, kernelOfPositions, patchesUnder } from "./convolution.ts";
 
 /** A linear layer and what holds its matrix: `dense` where it is as the checkpoint has it. */
 export interface LinearLayer extends LayerInfo {
@@ -110,7 +110,7 @@ export class Model<Config = unknown> implements LayerSource<Config> {
     const { structure, layout } = this.layer(name);
     this.observer?.(name, x);
     const bias = this.parameters.get(`${name}.bias`);
-    if (structure.name === "dense") {
+    if (structure.isDense) {
       return linear(x, this.parameter(`${name}.weight`), bias, { activation, layout });
     }
     return tidy(() => {

@@ -4,8 +4,8 @@
 import { type Tensor4D, tidy } from "@tensorflow/tfjs-core";
 import { type ConvolutionInfo, type LayerInfo, positionLayers } from "../architectures/network.ts";
 import { EngineError } from "../engine/core/errors.ts";
+import { kernelOfPositions, matrixOfPosition } from "../structures/convolution.ts";
 import { dense } from "../structures/dense.ts";
-import { kernelOfPositions, matrixOfPosition } from "./convolution.ts";
 import { denseWeight } from "./layers.ts";
 import type { LinearLayer, Model } from "./model.ts";
 import { replaceEntries, rowByRow, variableOf } from "./variables.ts";
@@ -17,7 +17,7 @@ import { replaceEntries, rowByRow, variableOf } from "./variables.ts";
 export function splitConvolution<Config>(model: Model<Config>, name: string): void {
   const layer = model.layer(name);
   const positions = positionLayers(layer);
-  if (positions.length === 0 || layer.structure.name !== "dense") {
+  if (positions.length === 0 || !layer.structure.isDense) {
     const is = positions.length === 0 ? "a linear layer" : layer.structure.name;
     throw new EngineError(`${name} is ${is}`, "only dense convolutions can be taken apart");
   }

@@ -1,13 +1,13 @@
-// Variables out of arrays and tensors, without a copy where there need be none, and their place among those of a model.
+// Makes variables of arrays and tensors, without a copy where possible, and keeps their order in a model.
 
 import { slice, type Tensor, tensor, tidy, type Variable, variable } from "@tensorflow/tfjs-core";
 
 export interface VariableOptions {
-  /** whether training changes it. Default true */
+  /** default true */
   trainable?: boolean;
 }
 
-/** Takes the tensor's values over; the tensor is disposed. */
+/** Takes the tensor's memory over; the tensor is disposed. */
 export function variableOf(values: Tensor, { trainable = true }: VariableOptions = {}): Variable {
   const held = tidy(() => variable(values, trainable));
   values.dispose();
@@ -24,8 +24,8 @@ export function variableFrom(
 }
 
 /**
- * A copy whose values lie row by row, as those of a loaded parameter do; the tensor is disposed. Engines compute on views
- * such as transposes too, but in another order: a model would not give the same bits after it is saved and loaded.
+ * A copy with row-major values, as a loaded parameter has them; the tensor is disposed. Engines also compute on views such
+ * as transposes, but in another order, so that a model would not give the same bits after it is saved and loaded.
  */
 export function rowByRow<T extends Tensor>(values: T): T {
   const start = values.shape.map(() => 0);
@@ -34,7 +34,7 @@ export function rowByRow<T extends Tensor>(values: T): T {
   return copy as T;
 }
 
-/** Puts new entries in the place of the first of the old ones: parameters and layers of a model keep their order. */
+/** Replaces old entries by new ones at the place of the first, so that parameters and layers keep their order. */
 export function replaceEntries<V>(
   map: Map<string, V>,
   old: readonly string[],

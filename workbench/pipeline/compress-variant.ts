@@ -7,6 +7,7 @@ import type { Conversion } from "../compress/index.ts";
 import type { ComparisonRow } from "../evaluate/comparison-row.ts";
 import { forInference, type Model } from "../models/index.ts";
 import { updateRun, writeConversion } from "../report/index.ts";
+import { structureNamed } from "../structures/registry.ts";
 import type { Ended } from "../train/index.ts";
 import { convertModel, type PlanRequest } from "./convert.ts";
 import type { OpenData } from "./domains/domain.ts";
@@ -145,7 +146,7 @@ async function* savedAndMeasured(
   { base, settings, variant, data, context }: VariantOptions,
 ): AsyncGenerator<PipelineEvent, Measured> {
   yield* save(model, folder, {
-    trainable: variant.structure === "gblr",
+    trainable: structureNamed(variant.structure).hasWidths ?? false,
     base: baseOf(base.source),
     ...(variant.converts && { gblr: { ...askedCost(settings), init: variant.init } }),
   });

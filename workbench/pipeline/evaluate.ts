@@ -1,6 +1,7 @@
 // Evaluations of one model on one split: perplexity of a language model on text, accuracy of a classifier on images.
 // Model and data are fetched, the data is prepared as the model wants it, and every window or image is scored.
 
+import { structureTitle } from "../../hub/model-folder/index.ts";
 import { type ClassOrder, classOrderNotice, clippedNotice, imageLoader, numberedAs } from "../data/images/index.ts";
 import { wordsAndBytes } from "../data/index.ts";
 import { perUnit } from "../evaluate/perplexity.ts";
@@ -29,7 +30,6 @@ import { baseName, fetchDataset, fetchModel, type Source, structureOf } from "./
 import { load } from "./load.ts";
 import { classNames, confusionRows, scoreImages, scoreText, sizeOnDisk } from "./measure.ts";
 import { type Origin, SettingsError, type StageContext, StageError } from "./stage.ts";
-import { titleOf } from "./variants.ts";
 
 export interface RelativeFlops {
   /** as the reference counts */
@@ -230,7 +230,7 @@ async function writeEvaluation(
     comparisonSplit: split,
   });
   const structure = await structureOf(source);
-  const row = { name: titleOf(structure), structure, stage: "before" as const, metrics: { top1, top5, loss } };
+  const row = { name: structureTitle(structure), structure, stage: "before" as const, metrics: { top1, top5, loss } };
   await writeComparison(folder, [{ ...row, relativeFlops, ...(await sizeOnDisk(source.folder)) }]);
   await writeClassification(folder, {
     classes: [...classes],

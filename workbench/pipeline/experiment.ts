@@ -5,6 +5,7 @@
 
 import { join } from "node:path";
 import { parseRepoName, RepoNameError } from "../../hub/access/repository.ts";
+import { structureTitle } from "../../hub/model-folder/index.ts";
 import { type RunRecord, readRun, startRun, updateRun, writeReport } from "../report/index.ts";
 import { compressVariant, MODEL, type Shared } from "./compress-variant.ts";
 import type { Domain, Sources } from "./domains/domain.ts";
@@ -16,7 +17,7 @@ import { publish } from "./publish.ts";
 import { claim, clear, expectSameSettings, isRun, RunTable } from "./run-folder.ts";
 import type { ExperimentSettings } from "./settings.ts";
 import { type ExperimentContext, type PipelineEvent, SettingsError } from "./stage.ts";
-import { asItIs, parseVariant, titleOf, type Variant, variantOf } from "./variants.ts";
+import { asItIs, parseVariant, type Variant, variantOf } from "./variants.ts";
 
 /**
  * @param folder of the run: made if it does not exist, resumed if it does
@@ -107,7 +108,7 @@ async function* stages<Settings extends ExperimentSettings>(
 async function* measureBase({ base, data, context, table }: Shared): AsyncGenerator<PipelineEvent> {
   const { source } = base;
   const structure = await structureOf(source);
-  const name = source.untrained ? `${titleOf(structure)}, untrained` : titleOf(structure);
+  const name = source.untrained ? `${structureTitle(structure)}, untrained` : structureTitle(structure);
   const known = table.find(name, "before");
   yield { kind: "stage", stage: "measure", of: "the model as it is", done: known !== undefined };
   if (known) return;

@@ -2,6 +2,8 @@
 
 import { type ConversionPlan, expectDense, planConversion } from "../compress/index.ts";
 import type { Model } from "../models/index.ts";
+import { gblr } from "../structures/gblr.ts";
+import { structureNamed } from "../structures/registry.ts";
 import type { PlanRequest } from "./convert.ts";
 import type { ExperimentSettings } from "./settings.ts";
 import { askedCost } from "./train.ts";
@@ -22,7 +24,7 @@ export async function planVariant(
 ): Promise<VariantPlan> {
   const [first, last] = [atStart(settings), atEnd(settings)];
   const end = await planAt(model, variant, { settings: last, ...request });
-  const isSame = variant.structure !== "gblr" || first === last;
+  const isSame = !structureNamed(variant.structure).hasWidths || first === last;
   return { end, start: isSame ? end : await planAt(model, variant, { settings: first, ...request }) };
 }
 
@@ -32,18 +34,19 @@ async function planAt(
   { structure }: Variant,
   { settings, allocation, covariances, decompositions }: PlanRequest & { settings: ExperimentSettings },
 ): Promise<ConversionPlan> {
+  const kind = structureNamed(structure);
   const { layers, convolutions } = settings;
   const cost = askedCost(settings);
   // Tucker-2 is of whole kernels, also where its rivals are per kernel position.
   const how = {
     layers,
-    convolutions: structure === "tucker" ? ("integrated" as const) : convolutions,
+    convolutions: kind.needsConvolution ? ("integrated" as const) : convolutions,
     ...(covariances && { covariances }),
     ...(decompositions && { decompositions }),
   };
   if (!("widths" in cost)) return planConversion(model, { structure, allocation, ...how, ...cost });
-  const published = await planConversion(model, { structure: "gblr", layers, convolutions, ...cost });
-  if (structure === "gblr") return published;
+  const published = await planConversion(model, { structure: gblr.name, layers, convolutions, ...cost });
+  if (kind.hasWidths) return published;
   const flops = published.counts.after.reference.relative;
   return planConversion(model, { structure, allocation, ...how, flops });
 }

@@ -4,6 +4,7 @@ import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type CardFacts, modelCard, parseCardMetadata } from "../../hub/card/index.ts";
 import { writeFileAtomically } from "../../hub/files/atomic-file.ts";
+import { readConfig } from "../models/folder/load.ts";
 import { type Model, type SaveEvent, type SaveOptions, saveModel } from "../models/index.ts";
 import { describeModel, structurePicture } from "../report/index.ts";
 import { renderPng } from "../report/pictures/png.ts";
@@ -46,16 +47,18 @@ export const baseOf = ({ folder, name, repo }: Source): NonNullable<SaveOptions[
 export const PICTURE = "structure.png";
 
 /** What the folder itself says. */
-type Found = "hasPicture" | "hasPython" | "hasProcessor" | "hasTrainable";
+type Found = "hasPicture" | "hasPython" | "hasTransformers" | "hasProcessor" | "hasTrainable";
 
 /** Leaves a card of somebody else as it is. @returns whether there is a picture: only GBLR layers have one */
 export async function writeCard(folder: string, facts: Omit<CardFacts, Found>): Promise<boolean> {
   const svg = structurePicture(await describeModel(folder), facts.repository ?? facts.title);
   if (svg !== undefined) await writeFileAtomically(join(folder, PICTURE), await renderPng(svg));
   const names = await readdir(folder);
+  const hasPython = names.includes("modeling_gblr.py");
   const found = {
     hasPicture: svg !== undefined,
-    hasPython: names.includes("modeling_gblr.py"),
+    hasPython,
+    ...(hasPython && { hasTransformers: (await readConfig(folder)).json.auto_map !== undefined }),
     hasProcessor: names.includes("preprocessor_config.json"),
     hasTrainable: names.includes("trainable.safetensors"),
   };

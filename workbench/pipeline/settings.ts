@@ -3,6 +3,8 @@
 
 import { z } from "zod";
 import { ALLOCATIONS, CONVOLUTIONS, INITS } from "../compress/index.ts";
+import { gblr } from "../structures/gblr.ts";
+import { structures } from "../structures/registry.ts";
 
 export const text = (description: string) => z.string().min(1).meta({ description });
 export const count = (description: string, unit?: string) =>
@@ -49,16 +51,6 @@ export function grouped<Shape extends Record<string, z.ZodType>>(group: string, 
   return Object.fromEntries(entries) as Shape;
 }
 
-export const STRUCTURE_NAMES = [
-  "gblr",
-  "lowrank",
-  "monarch",
-  "block-low-rank",
-  "block-sparse",
-  "tucker",
-  "dense",
-] as const;
-
 /** @param items unit in which data sets are counted: `windows` or `images` */
 export const experimentShape = (items: string) => ({
   ...grouped("Model and data", {
@@ -71,8 +63,8 @@ export const experimentShape = (items: string) => ({
   }),
   ...grouped("Compression", {
     structure: z
-      .enum(STRUCTURE_NAMES)
-      .default("gblr")
+      .enum(structures().map(({ name }) => name))
+      .default(gblr.name)
       .meta({ description: "of the converted layers; dense: none is converted" }),
     compare: z.array(z.string()).default([]).meta({
       description: "rivals trained alike, as structure[:init[:allocation]], e.g. lowrank,monarch,gblr:activation",

@@ -2,12 +2,16 @@
 // allocation of the budget. It is `gblr:activation:global` in flags, `gblr-activation-global` in folder names, and
 // `GBLR, activation-aware, global` in tables.
 
-import { ALLOCATIONS, type Allocation, INITS, type Init } from "../compress/index.ts";
-import { STRUCTURE_NAMES } from "./settings.ts";
+import { ALLOCATIONS, type Allocation, expectInit, INITS, type Init } from "../compress/index.ts";
+import { EngineError } from "../engine/core/errors.ts";
+import { dense } from "../structures/dense.ts";
+import { structureNamed, structures } from "../structures/registry.ts";
+import type { StructureKind } from "../structures/structure.ts";
 import { SettingsError } from "./stage.ts";
 
 export interface Variant {
-  structure: (typeof STRUCTURE_NAMES)[number];
+  /** as the registry names it */
+  structure: string;
   init: Init;
   /** how layers share the budget */
   allocation: Allocation;
@@ -19,24 +23,11 @@ export interface Variant {
   converts: boolean;
 }
 
-const TITLES: Record<Variant["structure"], string> = {
-  gblr: "GBLR",
-  lowrank: "low rank",
-  monarch: "Monarch",
-  "block-low-rank": "block low rank",
-  "block-sparse": "block sparse",
-  tucker: "Tucker-2",
-  dense: "dense",
-};
-
-/** The variant of a model that is trained as it is. @param structure of most of its layers; `dense` if it is not compressed */
+/** The variant of a model that is trained as it is. @param structure of most of its layers; `dense` if not compressed */
 export function asItIs(structure: string): Variant {
-  const known = STRUCTURE_NAMES.find((name) => name === structure) ?? "dense";
-  return { structure: known, init: "svd", allocation: "uniform", key: known, title: titleOf(known), converts: false };
+  const { name, stored } = structures().find((each) => each.name === structure) ?? dense;
+  return { structure: name, init: "svd", allocation: "uniform", key: name, title: stored.title, converts: false };
 }
-
-export const titleOf = (structure: string): string =>
-  Object.hasOwn(TITLES, structure) ? TITLES[structure as Variant["structure"]] : structure;
 
 const STARTS: Record<Variant["init"], string> = { svd: "SVD", search: "block search", activation: "activation-aware" };
 
@@ -48,13 +39,14 @@ export interface VariantNames {
 
 /** @throws SettingsError for an unknown structure, start or allocation, or a combination that does not exist */
 export function variantOf({ structure: named, init = "svd", allocation = "uniform" }: VariantNames): Variant {
-  const structure = expectOne(named, { what: "structure", known: STRUCTURE_NAMES });
+  const structure = expectOne(named, { what: "structure", known: structures().map(({ name }) => name) });
   const start = expectOne(init, { what: "start", known: INITS });
   const shared = expectOne(allocation, { what: "allocation", known: ALLOCATIONS });
-  if (start === "search" && structure !== "gblr")
-    throw new SettingsError(`a block search is for gblr, not for ${named}`);
-  if (start === "activation" && structure !== "gblr" && structure !== "lowrank") {
-    throw new SettingsError(`activation-aware factors are for gblr and lowrank, not for ${named}`);
+  const kind = structureNamed(structure);
+  try {
+    expectInit(start, structure);
+  } catch (error) {
+    throw error instanceof EngineError ? new SettingsError(error.message) : error;
   }
   const parts = [structure, ...(start === "svd" ? [] : [start]), ...(shared === "uniform" ? [] : [shared])];
   return {
@@ -62,16 +54,16 @@ export function variantOf({ structure: named, init = "svd", allocation = "unifor
     init: start,
     allocation: shared,
     key: parts.join("-"),
-    title: titled(structure, start, shared),
-    converts: structure !== "dense",
+    title: titled(kind, start, shared),
+    converts: !kind.isDense,
   };
 }
 
-/** The title of GBLR always names its initialization; others name it if it is not SVD. */
-function titled(structure: Variant["structure"], init: Variant["init"], allocation: Allocation): string {
-  if (structure === "dense") return TITLES.dense;
-  const start = structure === "gblr" || init !== "svd" ? [STARTS[init]] : [];
-  return [TITLES[structure], ...start, ...(allocation === "global" ? ["global"] : [])].join(", ");
+/** The title of a structure with a search always names its initialization; others name it if it is not SVD. */
+function titled({ stored, isDense, starts = {} }: StructureKind, init: Init, allocation: Allocation): string {
+  if (isDense) return stored.title;
+  const start = starts.search || init !== "svd" ? [STARTS[init]] : [];
+  return [stored.title, ...start, ...(allocation === "global" ? ["global"] : [])].join(", ");
 }
 
 function expectOne<Name extends string>(name: string, { what, known }: { what: string; known: readonly Name[] }): Name {

@@ -1,18 +1,11 @@
 // Describes the linear layers of a model: shape, structure, cost and blocks of each, and totals. Reads spans, widths and
 // locations, never the weights. `gblr inspect --json` prints the `Inspection`.
 
-import { checkModel, type ModelLayers, openModel, type StoredLayer } from "../../hub/model-folder/index.ts";
+import { checkModel, isDense, type ModelLayers, openModel, type StoredLayer } from "../../hub/model-folder/index.ts";
 import { eachOf } from "../../hub/request/emitting.ts";
-import { type BlockLayout, layoutOfSpans, layoutOfWidths } from "./block-layout.ts";
-import {
-  type BlockSummary,
-  blockCost,
-  costOf,
-  factoredCost,
-  type LayerCost,
-  type Size,
-  summarizeBlocks,
-} from "./layer-summary.ts";
+import { structureNamed } from "../structures/registry.ts";
+import type { BlockLayout, Inspected } from "../structures/structure.ts";
+import { type BlockSummary, costOf, type LayerCost, type Size, summarizeBlocks } from "./layer-summary.ts";
 
 export interface InspectedLayer extends Size, LayerCost {
   name: string;
@@ -80,39 +73,30 @@ export async function describe(
   { layers, embeddings }: ModelLayers,
   { path, sigma }: DescribeOptions,
 ): Promise<Described> {
-  const found: (BlockLayout | undefined)[] = [];
+  const found: Inspected[] = [];
   await eachOf([...layers.entries()], { connections: CONNECTIONS }, async ([i, layer]) => {
-    found[i] = await layoutOf(layer, sigma);
+    found[i] = await inspected(layer, sigma);
   });
-  const layouts = new Map(layers.flatMap(({ name }, i) => (found[i] ? [[name, found[i]] as const] : [])));
-  const inspected = layers.map((layer, i) => inspectLayer(layer, found[i]));
-  const structured = inspected.filter(({ structure }) => structure !== "dense");
-  const totals = { structured: totalOf(structured), all: totalOf(inspected) };
-  return { inspection: { model: path, layers: inspected, totals, embeddings }, layouts };
+  const layouts = new Map(
+    layers.flatMap(({ name }, i) => (found[i]?.blocks ? [[name, found[i].blocks.layout] as const] : [])),
+  );
+  const described = layers.map((layer, i) => describeLayer(layer, found[i] as Inspected));
+  const structured = described.filter(({ structure }) => !isDense(structure));
+  const totals = { structured: totalOf(structured), all: totalOf(described) };
+  return { inspection: { model: path, layers: described, totals, embeddings }, layouts };
 }
 
-async function layoutOf(layer: StoredLayer, sigma: number | undefined): Promise<BlockLayout | undefined> {
-  if (layer.form === "packed") return layoutOfSpans(await layer.readSpans(), layer);
-  if (layer.form !== "trainable") return undefined;
-  const { nIn, nOut } = layer;
-  return layoutOfWidths({ ...(await layer.readStructure()), nIn, nOut, ...(sigma !== undefined && { sigma }) });
+/** By the layer's structure; default one multiply-add for each stored value. */
+async function inspected(layer: StoredLayer, sigma: number | undefined): Promise<Inspected> {
+  const found = await structureNamed(layer.structure).inspect?.(layer, { sigma });
+  const size = (shape: readonly number[]) => shape.reduce((product, side) => product * side, 1);
+  return found ?? { cost: sum(Object.values(layer.shapes).map(size)) };
 }
 
-function inspectLayer(layer: StoredLayer, layout: BlockLayout | undefined): InspectedLayer {
-  const { name, nIn, nOut } = layer;
-  if (layer.form === "dense") return { name, structure: "dense", nIn, nOut, ...costOf(nIn * nOut, layer) };
-  if (layer.form === "factored") {
-    return { name, structure: layer.structure, nIn, nOut, ...costOf(factoredCost(layer.shapes, layer.stride), layer) };
-  }
-  const rank = layer.form === "trainable" ? layer.rank : 1;
-  const blocks = layout as BlockLayout;
+function describeLayer({ name, structure, nIn, nOut }: StoredLayer, { cost, blocks }: Inspected): InspectedLayer {
   return {
-    name,
-    structure: "gblr",
-    nIn,
-    nOut,
-    ...costOf(blockCost(blocks, rank), layer),
-    blocks: summarizeBlocks(blocks, { all: layer.blocks, rank }),
+    ...{ name, structure, nIn, nOut, ...costOf(cost, { nIn, nOut }) },
+    ...(blocks && { blocks: summarizeBlocks(blocks.layout, blocks) }),
   };
 }
 

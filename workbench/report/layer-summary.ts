@@ -1,7 +1,8 @@
 // Numbers that summarize one linear layer: its blocks, how they overlap, and its cost. Computed from block layouts and
 // tensor shapes alone.
 
-import { type BlockLayout, overlapRows } from "./block-layout.ts";
+import type { BlockLayout } from "../structures/structure.ts";
+import { overlapRows } from "./block-layout.ts";
 
 /** Bins of a histogram of widths; they divide (0, 1] equally. */
 const WIDTH_BINS = 8;
@@ -80,34 +81,6 @@ export function widthHistogram(lengths: ArrayLike<number>, n: number): number[] 
     bins[bin] = (bins[bin] as number) + 1;
   }
   return bins;
-}
-
-/** Multiply-adds per row of input, Σ min((a + b) r, a b): a block that would be cheaper dense counts as dense. */
-export function blockCost({ lengthIn, lengthOut }: BlockLayout, rank = 1): number {
-  let cost = 0;
-  for (let b = 0; b < lengthIn.length; b++) {
-    const [across, down] = [lengthIn[b] as number, lengthOut[b] as number];
-    cost += Math.min((across + down) * rank, across * down);
-  }
-  return cost;
-}
-
-/**
- * Multiply-adds per row of input of a layer stored as factors, from the shapes of the factors. Monarch and block low rank
- * have `first` (n_in, r, J) and `second` (n_out, K, r), with blocks padded to one size. Other structures cost one
- * multiply-add per stored value, except that Tucker-2 applies `input` at stride² input positions per output position.
- */
-export function factoredCost(shapes: Readonly<Record<string, readonly number[]>>, stride = 1): number {
-  const { first, second } = shapes;
-  if (first && second) {
-    const [nIn, rank, rows] = first as [number, number, number];
-    const [nOut, columns] = second as [number, number, number];
-    return rows * columns * rank * (Math.ceil(nOut / rows) + Math.ceil(nIn / columns));
-  }
-  return Object.entries(shapes).reduce((sum, [name, shape]) => {
-    const size = shape.reduce((product, side) => product * side, 1);
-    return sum + (shapes.core && name === "input" ? stride ** 2 * size : size);
-  }, 0);
 }
 
 const BARS = "▁▂▃▄▅▆▇█";

@@ -2,8 +2,7 @@
 // layers (after Liebenwein et al. 2021, ALDS, arXiv 2107.11442), or the same share for each. Numbers in, numbers out.
 
 import { EngineError, ShapeError } from "../engine/core/errors.ts";
-import { allowance, type MatrixSize } from "./budget.ts";
-import { affordableRank, frobeniusErrors } from "./rank.ts";
+import { affordableRank, allowance, frobeniusErrors, type MatrixSize } from "./budget.ts";
 
 export interface LayerSpectrum extends MatrixSize {
   name: string;

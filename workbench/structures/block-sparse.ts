@@ -2,18 +2,23 @@
 // flat-butterfly pattern, the rest of the budget in two thin factors. The pattern does not look at the matrix.
 
 import { add, gather, matMul, reshape, type Tensor2D, tidy, transpose } from "@tensorflow/tfjs-core";
+import { STORED_BLOCK_SPARSE } from "../../hub/model-folder/index.ts";
 import { linear } from "../engine/ops/index.ts";
+import { asRows } from "../engine/ops/op.ts";
 import { expectOperand, expectSetting } from "../engine/ops/operands.ts";
-import { asRows } from "../engine/ops/rows.ts";
 import { cut, filled } from "./block-factors.ts";
-import { fitBlockSparse } from "./block-sparse-fit.ts";
-import { type BlockSparseParameters, blockCells, type Pattern, placed } from "./block-sparse-pattern.ts";
+import {
+  type BlockSparseParameters,
+  blockCells,
+  butterflyMasks,
+  fitBlockSparse,
+  type Pattern,
+  placed,
+} from "./block-sparse-pattern.ts";
 import { allowance, expectPaid, type MatrixSize } from "./budget.ts";
-import { butterflyMasks } from "./butterfly.ts";
-import { parametersNamed } from "./parameters.ts";
-import type { Structure, StructureParameters } from "./structure.ts";
+import { parametersNamed, type Structure, type StructureParameters } from "./structure.ts";
 
-export interface BlockSparseOptions {
+interface BlockSparseOptions {
   /** blocks on each side, a power of two. Default up to 16, as many as fit without much padding */
   side?: number;
   /** least share of the budget for the low-rank part, from 0 to 1, while some block is left out. Default 0.25 */
@@ -27,7 +32,8 @@ export interface BlockSparseOptions {
  * (r, n_in), r 0 when every block is kept.
  */
 export const blockSparse: Structure<BlockSparseOptions> = {
-  name: "block-sparse",
+  name: STORED_BLOCK_SPARSE.name,
+  stored: STORED_BLOCK_SPARSE,
   parameterNames: ["values", "left", "right"],
 
   /** @throws EngineError when the budget does not pay for the blocks on the diagonal */

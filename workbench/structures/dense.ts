@@ -1,16 +1,18 @@
 // The matrix itself as a structure: what all others are measured against, and what a layer stays when nothing is
 // gained by changing it.
 
-import { clone, type Tensor2D } from "@tensorflow/tfjs-core";
+import { clone, conv2d, type Tensor2D, type Tensor4D } from "@tensorflow/tfjs-core";
+import { STORED_DENSE } from "../../hub/model-folder/index.ts";
 import { linear } from "../engine/ops/index.ts";
 import { expectOperand } from "../engine/ops/operands.ts";
 import { expectPaid, type MatrixSize } from "./budget.ts";
-import { parametersNamed } from "./parameters.ts";
-import type { Structure, StructureParameters } from "./structure.ts";
+import { parametersNamed, type Structure, type StructureParameters } from "./structure.ts";
 
-/** Parameters: `weight` (n_out, n_in). */
+/** Parameters: `weight` (n_out, n_in); of a convolution the kernel itself, (rows, columns, channels, n_out). */
 export const dense: Structure = {
-  name: "dense",
+  name: STORED_DENSE.name,
+  stored: STORED_DENSE,
+  isDense: true,
   parameterNames: ["weight"],
 
   /** @throws EngineError when the budget is below 1 */
@@ -26,6 +28,10 @@ export const dense: Structure = {
   apply: (parameters, x) => linear(x, weightOf(parameters)),
 
   dense: (parameters) => clone(weightOf(parameters)),
+
+  convolve: ({ weight }, x, { stride, padding }) => conv2d(x, weight as Tensor4D, stride, padding),
+
+  inspect: async ({ nIn, nOut }) => ({ cost: nIn * nOut }),
 
   async cost(parameters) {
     return weightOf(parameters).size;

@@ -1,6 +1,8 @@
-// A GBLR matrix (workbench/gblr) behind the interface of structures: started from singular triples, as many as the
-// budget pays for at full width, one narrower for what is left, the others dead but with a gradient. Its learning and its packed form are not here.
+// A GBLR matrix (workbench/gblr) as a structure to learn: started from singular triples, as many as the budget pays for at
+// full width, one narrower for what is left, the others dead but with a gradient. Its other starts are in gblr-starts.ts;
+// for inference it is packed, or dense, or of low rank (packed.ts).
 
+import { STORED_GBLR, type StoredLayer } from "../../hub/model-folder/index.ts";
 import { expectOperand } from "../engine/ops/operands.ts";
 import {
   blocksWithin,
@@ -12,12 +14,22 @@ import {
 } from "../gblr/init/index.ts";
 import type { MaskSettings } from "../gblr/mask.ts";
 import { GblrMatrix } from "../gblr/matrix.ts";
+import { pack } from "../gblr/packed.ts";
 import { blockUse } from "../gblr/widths.ts";
 import { allowance, expectPaid, type MatrixSize } from "./budget.ts";
-import { parametersNamed } from "./parameters.ts";
-import type { Structure, StructureParameters } from "./structure.ts";
+import { layoutCost, layoutOfSpans, layoutOfWidths } from "./gblr-layout.ts";
+import { byBlockSearch, nearestInOutputs } from "./gblr-starts.ts";
+import { fastestForm, packedStructure } from "./packed.ts";
+import {
+  type HeldMatrix,
+  type Inspected,
+  parametersNamed,
+  type Structure,
+  type StructureKind,
+  type StructureParameters,
+} from "./structure.ts";
 
-export interface GblrOptions {
+interface GblrOptions {
   /** rule of gblr/init, e.g. `splr0.25`. Default: blocks of full width and one narrower, for all that the budget pays */
   widths?: string;
   /** rule of gblr/init. Default `linspace` */
@@ -28,10 +40,30 @@ export interface GblrOptions {
 
 const NAMES = ["lr_weight1", "lr_weight2", "widths", "locations"] as const;
 
-/** With the masks' settings, which a training loop changes from step to step. */
-export interface GblrStructure extends Structure<GblrOptions> {
-  /** the parameters as the matrix that they are */
-  matrix(parameters: StructureParameters): GblrMatrix;
+const { name } = STORED_GBLR;
+
+const kind = {
+  name,
+  stored: STORED_GBLR,
+  hasWidths: true,
+  starts: { search: byBlockSearch, activation: nearestInOutputs },
+  forLayer: (_, masks) => gblrStructure(masks),
+  // A file has the form for inference, or the one to train on.
+  forStored: (stored, _, masks) => (stored.readSpans ? packedStructure(stored) : gblrStructure(masks)),
+  inspect: inspectStored,
+} satisfies StructureKind;
+
+async function inspectStored(stored: StoredLayer, { sigma }: { sigma?: number | undefined }): Promise<Inspected> {
+  const { nIn, nOut } = stored;
+  if (stored.readSpans) {
+    const layout = layoutOfSpans(await stored.readSpans(), { nIn, nOut });
+    return { cost: layoutCost(layout), blocks: { layout, all: stored.blocks, rank: 1 } };
+  }
+  if (!stored.readStructure) throw new TypeError(`${stored.name} is not a GBLR layer`);
+  const { rank, blocks: all } = stored;
+  const places = await stored.readStructure();
+  const layout = layoutOfWidths({ ...places, nIn, nOut, ...(sigma !== undefined && { sigma }) });
+  return { cost: layoutCost(layout, rank), blocks: { layout, all, rank } };
 }
 
 /**
@@ -39,17 +71,18 @@ export interface GblrStructure extends Structure<GblrOptions> {
  * the reference does: what inference multiplies, where training multiplies with zeros too.
  * @param settings read anew at each product
  */
-export function gblrStructure(settings: MaskSettings = {}): GblrStructure {
-  const matrix = (parameters: StructureParameters) =>
-    new GblrMatrix(parametersNamed("gblr", parameters, NAMES), settings);
+export function gblrStructure(settings: MaskSettings = {}): Structure<GblrOptions> {
+  const matrix = (parameters: StructureParameters, masks = settings) =>
+    new GblrMatrix(parametersNamed(name, parameters, NAMES), masks);
+  const evaluated = (parameters: StructureParameters) => matrix(parameters, { ...settings, mode: "eval" });
   return {
-    name: "gblr",
+    ...kind,
     parameterNames: NAMES,
-    matrix,
+    places: ["widths", "locations"],
 
     /** @throws EngineError when the budget does not pay for one block of full width, or for the widths of the rule */
     async fromDense(weight, budget, { widths: rule, locations = "linspace", seed = 0 } = {}) {
-      expectOperand("gblr", { weight }, { dtype: "float32", shape: ["n_out", "n_in"] });
+      expectOperand(name, { weight }, { dtype: "float32", shape: ["n_out", "n_in"] });
       const [nOut, nIn] = weight.shape;
       const allowed = expectWithin({ nOut, nIn }, budget, { rule, settings });
       const factors = await svdFactors(weight);
@@ -69,7 +102,32 @@ export function gblrStructure(settings: MaskSettings = {}): GblrStructure {
     apply: (parameters, x) => matrix(parameters).apply(x),
     dense: (parameters) => matrix(parameters).dense(),
     cost: (parameters) => matrix(parameters).cost(),
+    denseInEvaluation: (parameters) => evaluated(parameters).dense(),
+
+    async fastest(parameters, { packed }) {
+      const whole = evaluated(parameters);
+      return packed ? packedForm(whole) : fastestForm(whole, await liveRows(whole));
+    },
+    pack: (parameters) => packedForm(matrix(parameters)),
+    scalars: () => ({ sigma: settings.sigma ?? Number.POSITIVE_INFINITY }),
+    toReference: async (parameters) => ({ parameters, isCopy: false, sigma: settings.sigma }),
   };
+}
+
+async function packedForm(matrix: GblrMatrix): Promise<HeldMatrix> {
+  const { spans, values_in, values_out } = await pack(matrix);
+  const { nIn, nOut, blocks, rank } = matrix;
+  return {
+    structure: packedStructure({ nIn, nOut, blocks: blocks * rank }),
+    parameters: { spans, values_in, values_out },
+  };
+}
+
+/** Positions of the rows of `factors` that evaluation keeps. */
+async function liveRows(matrix: GblrMatrix): Promise<number[]> {
+  const { live } = await matrix.use();
+  const rows = (k: number) => Array.from({ length: matrix.rank }, (_, i) => k * matrix.rank + i);
+  return live.flatMap((kept, k) => (kept ? rows(k) : []));
 }
 
 /**
@@ -82,10 +140,10 @@ function expectWithin(
   { rule, settings }: { rule: string | undefined; settings: MaskSettings },
 ): number {
   const { nOut, nIn } = size;
-  const allowed = allowance("gblr", budget, size);
+  const allowed = allowance(name, budget, size);
   const cost = rule === undefined ? nOut + nIn : costOfRule(rule, size, settings);
   const what = rule === undefined ? "one block of full width" : `widths "${rule}"`;
-  expectPaid({ structure: "gblr", what, cost, budget, nOut, nIn });
+  expectPaid({ structure: name, what, cost, budget, nOut, nIn });
   const { sigma = Number.POSITIVE_INFINITY } = settings;
   return sigma === Number.POSITIVE_INFINITY ? allowed : allowed - (allowed % (nOut + nIn));
 }
@@ -96,4 +154,4 @@ function costOfRule(rule: string, { nOut, nIn }: MatrixSize, { sigma }: MaskSett
 }
 
 /** Masks as at the start of training: rounded, without a Gaussian. */
-export const gblr: GblrStructure = gblrStructure();
+export const gblr: Structure<GblrOptions> = gblrStructure();

@@ -1,17 +1,30 @@
 // A matrix of low rank: W = left · right, two thin products. The rank is given, or what the budget pays for, or what
 // keeps a share of the energy; ranks for several layers at once come from allocation.ts.
 
-import { matMul, mul, slice, sqrt, type Tensor2D, tidy, transpose } from "@tensorflow/tfjs-core";
+import {
+  conv2d,
+  matMul,
+  mul,
+  reshape,
+  slice,
+  sqrt,
+  squeeze,
+  type Tensor2D,
+  type Tensor4D,
+  tidy,
+  transpose,
+} from "@tensorflow/tfjs-core";
+import { STORED_LOW_RANK } from "../../hub/model-folder/index.ts";
 import { svd } from "../engine/linalg/index.ts";
 import { linear } from "../engine/ops/index.ts";
 import { expectOperand, expectSetting } from "../engine/ops/operands.ts";
-import { firstTriples } from "../gblr/init/index.ts";
-import { allowance, expectPaid, type MatrixSize } from "./budget.ts";
-import { parametersNamed } from "./parameters.ts";
-import { affordableRank, rankOfEnergy } from "./rank.ts";
+import { activationAwareSvd, firstTriples } from "../gblr/init/index.ts";
+import { affordableRank, allowance, expectPaid, type MatrixSize, rankOfEnergy } from "./budget.ts";
+import { kernelOf } from "./convolution.ts";
 import type { Structure, StructureParameters } from "./structure.ts";
+import { expectCovariance, parametersNamed, type StartOptions } from "./structure.ts";
 
-export interface LowRankOptions {
+interface LowRankOptions {
   /** exactly this many. Default what the budget pays for */
   rank?: number;
   /** share of Σ s² to keep, from 0 to 1: the smallest such rank, or the budget's where that is smaller */
@@ -20,7 +33,8 @@ export interface LowRankOptions {
 
 /** Parameters: `left` (n_out, rank) and `right` (rank, n_in), singular values shared out evenly between them. */
 export const lowrank: Structure<LowRankOptions> = {
-  name: "lowrank",
+  name: STORED_LOW_RANK.name,
+  stored: STORED_LOW_RANK,
   parameterNames: ["left", "right"],
 
   /** @throws EngineError when the budget does not pay for the rank, or for any; ShapeError for options that make no sense */
@@ -42,11 +56,39 @@ export const lowrank: Structure<LowRankOptions> = {
     return matMul(left, right);
   },
 
+  // A kernel to `rank` channels, then a linear layer of these.
+  convolve(parameters, x, geometry) {
+    const { left, right } = factorsOf(parameters);
+    const { stride, padding } = geometry;
+    return tidy(() => linear(conv2d(x, kernelOf(right, geometry), stride, padding), left) as Tensor4D);
+  },
+
   async cost(parameters) {
     const { left, right } = factorsOf(parameters);
     return left.size + right.size;
   },
+
+  starts: {
+    // biome-ignore lint/correctness/useYield: nothing is reported on the way
+    async *activation(weight, options) {
+      return { parameters: await nearestInOutputs(weight, options), by: "activation" };
+    },
+  },
 };
+
+async function nearestInOutputs(weight: Tensor2D, { layer, covariance }: StartOptions): Promise<StructureParameters> {
+  const { nIn, nOut, cost } = layer;
+  const factors = await activationAwareSvd(weight, expectCovariance(layer, covariance), {
+    blocks: cost / (nIn + nOut),
+  });
+  const { lr_weight1, lr_weight2, singularValues } = factors;
+  const parameters = tidy(() => ({
+    left: transpose(squeeze(lr_weight2, [2]) as Tensor2D),
+    right: reshape(lr_weight1, [lr_weight1.shape[0], nIn]),
+  }));
+  for (const tensor of [lr_weight1, lr_weight2, singularValues]) tensor.dispose();
+  return parameters;
+}
 
 /** The rank that the options ask for, or the largest that the budget pays for. */
 function rankWithin({ nOut, nIn }: MatrixSize, budget: number, { rank: wanted, energy }: LowRankOptions): number {

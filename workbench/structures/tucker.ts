@@ -1,66 +1,133 @@
 // Tucker-2 for convolutions (Kim et al. 2016, arXiv 1511.06530): channels in, a small kernel between fewer channels,
-// channels out. Fitted by orthogonal iteration; applied as a 1×1, a k×k and a 1×1 convolution.
+// channels out. Fitted by orthogonal iteration; applied as a 1×1, a k×k and a 1×1 convolution. As a structure its matrix is
+// that of the patches under the kernel, so that planning, converting and saving need not tell it from the others.
 
 import { conv2d, matMul, reshape, type Tensor2D, type Tensor4D, tidy, transpose } from "@tensorflow/tfjs-core";
+import { STORED_TUCKER } from "../../hub/model-folder/index.ts";
+import { EngineError } from "../engine/core/errors.ts";
 import { svd } from "../engine/linalg/index.ts";
 import { linear } from "../engine/ops/index.ts";
 import { expectOperand, expectSetting } from "../engine/ops/operands.ts";
-import { allowance, expectPaid } from "./budget.ts";
-import type { ConvolutionGeometry, ConvolutionStructure } from "./convolution-structure.ts";
-import { parametersNamed } from "./parameters.ts";
-import type { StructureParameters } from "./structure.ts";
-import { isTuckerRank, type KernelSize, type TuckerRanks, tuckerCost, tuckerRanks } from "./tucker-ranks.ts";
+import { allowance, expectPaid, frobeniusErrors } from "./budget.ts";
+import { kernelOf, matrixOf } from "./convolution.ts";
+import {
+  type ConvolutionGeometry,
+  parametersNamed,
+  type Structure,
+  type StructureKind,
+  type StructureParameters,
+} from "./structure.ts";
 
-export interface TuckerOptions {
+interface TuckerOptions {
+  /** input positions for each output position are stride². Default 1 */
+  stride?: number;
   /** exactly these. Default the best that the budget pays for */
   ranks?: TuckerRanks;
   /** times that each side is fitted to the other as it stands. Default 3 */
   rounds?: number;
 }
 
+/**
+ * The nearest kernel of this structure that the budget allows.
+ * @param kernel float32 (rows, columns, n_in, n_out)
+ * @param budget multiply-adds an output position as a share of the dense rows · columns · n_in · n_out
+ * @throws EngineError when the budget does not pay for the ranks, or for any; ShapeError when they make no sense
+ */
+export async function tuckerFactors(
+  kernel: Tensor4D,
+  budget: number,
+  { ranks: wanted, rounds = 3, stride = 1 }: TuckerOptions = {},
+): Promise<StructureParameters> {
+  expectOperand("tucker", { kernel }, { dtype: "float32", shape: ["rows", "columns", "n_in", "n_out"] });
+  expectSetting("tucker", { rounds }, "a whole number from 0", Number.isInteger(rounds) && rounds >= 0);
+  const [rows, columns, nIn, nOut] = kernel.shape;
+  const size = { positions: rows * columns, nIn, nOut, inputsPerOutput: stride ** 2 };
+  if (wanted !== undefined) {
+    const ranks = `(${wanted.input}, ${wanted.output})`;
+    const fit = Number.isInteger(wanted.input) && Number.isInteger(wanted.output) && isTuckerRank(size, wanted);
+    expectSetting("tucker", { ranks }, `integers from 1 to (${nIn}, ${nOut}) that feed each other`, fit);
+  }
+  const matrix = { nOut, nIn: rows * columns * nIn };
+  const allowed = allowance("tucker", budget, matrix);
+  const ranks = wanted ?? (await bestRanks(kernel, size, allowed)) ?? { input: 1, output: 1 };
+  const what = `ranks (${ranks.input}, ${ranks.output})`;
+  expectPaid({ structure: "tucker", what, cost: tuckerCost(size, ranks), budget, ...matrix });
+  return { ...(await fit(kernel, ranks, rounds)) };
+}
+
+/** x (batch, height, width, n_in) → (batch, height', width', n_out), differentiable in x and all parameters. */
+export function tuckerConvolution(
+  parameters: StructureParameters,
+  x: Tensor4D,
+  { stride = 1, padding = 0 }: Partial<ConvolutionGeometry> = {},
+): Tensor4D {
+  const { input, core, output } = partsOf(parameters);
+  return tidy(() => {
+    const inner = linear(x, input, undefined, { layout: "in_out" }) as Tensor4D;
+    return linear(conv2d(inner, core, stride, padding), output, undefined, { layout: "in_out" }) as Tensor4D;
+  });
+}
+
+/** The kernel itself, (rows, columns, n_in, n_out). */
+export function tuckerKernel(parameters: StructureParameters): Tensor4D {
+  const { input, core, output } = partsOf(parameters);
+  return tidy(() => channels(core, { input: transpose(input), output }));
+}
+
+const costOfSizes = (sizes: { input: number; core: number; output: number }, stride = 1): number =>
+  stride ** 2 * sizes.input + sizes.core + sizes.output;
+
+const { name } = STORED_TUCKER;
+
 /** Parameters: `input` (n_in, r_in), `core` (rows, columns, r_in, r_out), `output` (r_out, n_out). */
-export const tucker: ConvolutionStructure<TuckerOptions> = {
-  name: "tucker",
-  parameterNames: ["input", "core", "output"],
-
-  /** @throws EngineError when the budget does not pay for the ranks, or for any; ShapeError when they make no sense */
-  async fromDense(kernel, budget, { ranks: wanted, rounds = 3, stride = 1 } = {}) {
-    expectOperand("tucker", { kernel }, { dtype: "float32", shape: ["rows", "columns", "n_in", "n_out"] });
-    expectSetting("tucker", { rounds }, "a whole number from 0", Number.isInteger(rounds) && rounds >= 0);
-    const [rows, columns, nIn, nOut] = kernel.shape;
-    const size = { positions: rows * columns, nIn, nOut, inputsPerOutput: stride ** 2 };
-    if (wanted !== undefined) {
-      const ranks = `(${wanted.input}, ${wanted.output})`;
-      const fit = Number.isInteger(wanted.input) && Number.isInteger(wanted.output) && isTuckerRank(size, wanted);
-      expectSetting("tucker", { ranks }, `integers from 1 to (${nIn}, ${nOut}) that feed each other`, fit);
-    }
-    const matrix = { nOut, nIn: rows * columns * nIn };
-    const allowed = allowance("tucker", budget, matrix);
-    const ranks = wanted ?? (await bestRanks(kernel, size, allowed)) ?? { input: 1, output: 1 };
-    const what = `ranks (${ranks.input}, ${ranks.output})`;
-    expectPaid({ structure: "tucker", what, cost: tuckerCost(size, ranks), budget, ...matrix });
-    return { ...(await fit(kernel, ranks, rounds)) };
+export const tuckerKind: StructureKind = {
+  name,
+  stored: STORED_TUCKER,
+  needsConvolution: true,
+  hasRank: false,
+  forLayer({ name: layer, convolution }) {
+    if (convolution) return tuckerStructure(convolution);
+    throw new EngineError(`${name} is for convolutions, ${layer} is a linear layer`, "choose another structure");
   },
-
-  apply(parameters, x, geometry = {}) {
-    const { stride = 1, padding = 0 } = geometry;
-    const { input, core, output } = partsOf(parameters);
-    return tidy(() => {
-      const inner = linear(x, input, undefined, { layout: "in_out" }) as Tensor4D;
-      return linear(conv2d(inner, core, stride, padding), output, undefined, { layout: "in_out" }) as Tensor4D;
-    });
-  },
-
-  dense(parameters) {
-    const { input, core, output } = partsOf(parameters);
-    return tidy(() => channels(core, { input: transpose(input), output }));
-  },
-
-  async cost(parameters, { stride = 1 }: Pick<ConvolutionGeometry, "stride"> = {}) {
-    const { input, core, output } = partsOf(parameters);
-    return stride ** 2 * input.size + core.size + output.size;
+  async inspect({ shapes, stride }) {
+    const size = (part: string) => (shapes[part] ?? []).reduce((product, side) => product * side, 1);
+    return { cost: costOfSizes({ input: size("input"), core: size("core"), output: size("output") }, stride) };
   },
 };
+
+/** Of the layers with this kernel. */
+function tuckerStructure(convolution: ConvolutionGeometry): Structure {
+  const { kernel, stride } = convolution;
+  const positions = kernel[0] * kernel[1];
+  const matrix = (parameters: StructureParameters): Tensor2D => tidy(() => matrixOf(tuckerKernel(parameters)));
+  return {
+    ...tuckerKind,
+    parameterNames: ["input", "core", "output"],
+    async fromDense(weight, budget) {
+      const whole = kernelOf(weight, convolution);
+      try {
+        return await tuckerFactors(whole, budget, { stride });
+      } finally {
+        whole.dispose();
+      }
+    },
+    // Its ranks depend on the kernel: all of what is allowed, at most.
+    costWithin({ nIn, nOut }, budget) {
+      const least = { positions, nIn: nIn / positions, nOut, inputsPerOutput: stride ** 2 };
+      const cost = tuckerCost(least, { input: 1, output: 1 });
+      expectPaid({ structure: name, what: "ranks (1, 1)", cost, budget, nIn, nOut });
+      return Math.min(allowance(name, budget, { nIn, nOut }), nIn * nOut);
+    },
+    // Rows are patches here; the model convolves instead.
+    apply: (parameters, x) => tidy(() => linear(x, matrix(parameters))),
+    dense: matrix,
+    async cost(parameters) {
+      const { input, core, output } = partsOf(parameters);
+      return costOfSizes({ input: input.size, core: core.size, output: output.size }, stride);
+    },
+    convolve: tuckerConvolution,
+  };
+}
 
 interface TuckerParts {
   input: Tensor2D;
@@ -137,4 +204,58 @@ function partsOf(parameters: StructureParameters): TuckerParts {
   expectOperand("tucker", { input }, { dtype: "float32", shape: ["n_in", rIn] });
   expectOperand("tucker", { output }, { dtype: "float32", shape: [rOut, "n_out"] });
   return { input, core, output } as TuckerParts;
+}
+
+export interface KernelSize {
+  /** rows · columns */
+  positions: number;
+  nIn: number;
+  nOut: number;
+  /** input positions for each output position: stride² */
+  inputsPerOutput: number;
+}
+
+export interface TuckerRanks {
+  input: number;
+  output: number;
+}
+
+/** Multiply-adds an output position: into the core's channels, through the core, out of them. */
+export const tuckerCost = ({ positions, nIn, nOut, inputsPerOutput }: KernelSize, { input, output }: TuckerRanks) =>
+  inputsPerOutput * nIn * input + positions * input * output + output * nOut;
+
+/** Neither rank can use more than its side has, nor more than the other's core can feed. */
+export const isTuckerRank = ({ positions, nIn, nOut }: KernelSize, { input, output }: TuckerRanks): boolean =>
+  input >= 1 &&
+  output >= 1 &&
+  input <= Math.min(nIn, positions * output) &&
+  output <= Math.min(nOut, positions * input);
+
+/** Singular values, largest first, of the kernel unfolded by input and by output channels. */
+export interface ModeSpectra {
+  input: ArrayLike<number>;
+  output: ArrayLike<number>;
+}
+
+/**
+ * The pair that costs no more than `allowed` with the least bound on the error: what the two cuts lose, each by itself
+ * (De Lathauwer et al. 2000, property 10).
+ * @returns undefined when rank (1, 1) costs more
+ */
+export function tuckerRanks(size: KernelSize, spectra: ModeSpectra, allowed: number): TuckerRanks | undefined {
+  const lostBy = { input: frobeniusErrors(spectra.input), output: frobeniusErrors(spectra.output) };
+  let [best, least]: [TuckerRanks | undefined, number] = [undefined, Number.POSITIVE_INFINITY];
+  for (let input = 1; input <= size.nIn; input++) {
+    const left = allowed - size.inputsPerOutput * size.nIn * input;
+    const affordable = Math.floor(left / (size.positions * input + size.nOut));
+    const ranks = { input, output: Math.min(affordable, size.nOut, size.positions * input) };
+    if (!isTuckerRank(size, ranks)) {
+      continue;
+    }
+    const lost = (lostBy.input[ranks.input] ?? 0) ** 2 + (lostBy.output[ranks.output] ?? 0) ** 2;
+    if (lost < least) {
+      [best, least] = [ranks, lost];
+    }
+  }
+  return best;
 }

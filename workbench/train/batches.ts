@@ -15,7 +15,7 @@ import {
   type Variable,
 } from "@tensorflow/tfjs-core";
 import { gradientNorm } from "../engine/ops/index.ts";
-import { valueAndGradients } from "../engine/tfjs/tape/index.ts";
+import { valueAndGradients } from "../engine/tfjs/tape.ts";
 import { NonFiniteError } from "./events.ts";
 import type { Task } from "./options.ts";
 import type { MicroBatch } from "./schedule.ts";

@@ -21,9 +21,9 @@ import {
   type Tensor2D,
   tidy,
 } from "@tensorflow/tfjs-core";
-import { differentiable, runKernel } from "../engine/ops/differentiable.ts";
 import { linear } from "../engine/ops/index.ts";
 import { CROSS_ENTROPY, CROSS_ENTROPY_GRADIENT } from "../engine/ops/kernels.ts";
+import { differentiable, runKernel } from "../engine/ops/op.ts";
 import { expectOperand, expectSetting } from "../engine/ops/operands.ts";
 import type { Settings } from "./options.ts";
 

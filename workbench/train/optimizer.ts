@@ -25,8 +25,7 @@ export interface Learned {
 export function groupOf(model: Model, name: string): GroupName {
   const dot = name.lastIndexOf(".");
   const [layer, own] = [name.slice(0, dot), name.slice(dot + 1)];
-  const isStructure = own === "widths" || own === "locations";
-  if (isStructure && model.layers.get(layer)?.structure.name === "gblr") return "structure";
+  if (model.layers.get(layer)?.structure.places?.includes(own)) return "structure";
   return own === "bias" || model.parameter(name).rank <= 1 ? "plain" : "weights";
 }
 

@@ -1,8 +1,8 @@
 // Where a run stands after so many optimizer steps: epoch, batch, items, seeds, learning rate. All of it follows from the
 // settings and the step alone, so that a resumed run stands where the first one stood.
 
+import { bits, mixSeed, uniform } from "../engine/core/random.ts";
 import { expectSetting } from "../engine/ops/operands.ts";
-import { bits, mixSeed } from "../engine/ops/random-bits.ts";
 import type { TrainingTime } from "../gblr/schedules.ts";
 import type { FitOptions } from "./options.ts";
 
@@ -121,7 +121,7 @@ export function epochOrder({ items, seed }: Schedule, epoch: number): Uint32Arra
   const order = Uint32Array.from({ length: items }, (_, i) => i);
   const key = seedOf(seed, "order", epoch);
   for (let last = items - 1; last > 0; last--) {
-    const other = Math.floor((bits(last, key) / 2 ** 32) * (last + 1));
+    const other = Math.floor(uniform(last, key) * (last + 1));
     [order[last], order[other]] = [order[other] as number, order[last] as number];
   }
   return order;

@@ -11,7 +11,7 @@ import type { StructureMetrics } from "./metrics.ts";
 
 /** Layers whose widths and locations are parameters. */
 const layersWithWidths = (model: Model): LinearLayer[] =>
-  [...model.layers.values()].filter(({ structure }) => structure.name === "gblr");
+  [...model.layers.values()].filter(({ structure }) => structure.hasWidths);
 
 /** The blocks of every GBLR layer, in the model's order; undefined where there is no such layer. */
 export function blocksOf(model: Model): ModelBlocks | undefined {

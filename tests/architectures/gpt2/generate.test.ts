@@ -5,7 +5,7 @@ import { describe, expect, test } from "bun:test";
 import * as tf from "@tensorflow/tfjs-core";
 import fc from "fast-check";
 import { sampleToken } from "../../../workbench/architectures/parts/generate.ts";
-import { seededUniform } from "../../../workbench/engine/ops/random-bits.ts";
+import { seededUniform } from "../../../workbench/engine/core/random.ts";
 import {
   type GenerateEvent,
   type GenerateOptions,

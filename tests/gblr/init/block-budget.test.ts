@@ -2,7 +2,7 @@
 
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { seededUniform } from "../../../workbench/engine/ops/random-bits.ts";
+import { seededUniform } from "../../../workbench/engine/core/random.ts";
 import { blockCount, countAllowed, holdCount } from "../../../workbench/gblr/init/block-budget.ts";
 import { samples } from "../../../workbench/gblr/widths.ts";
 

@@ -1,5 +1,5 @@
-// GPT-2 as the workbench knows an architecture (Radford et al. 2019): the modules of its network, the names of its
-// tensors, which are those of Hugging Face's GPT2Model. What it computes is in forward.ts.
+// Declares GPT-2 (Radford et al. 2019): modules of the network, tensor names, task and Python classes. Names are those of
+// Hugging Face's GPT2Model. The forward pass is in forward.ts.
 
 import type { Tensor2D } from "@tensorflow/tfjs-core";
 import type { Architecture, TensorNames } from "../architecture.ts";
@@ -18,7 +18,7 @@ import { type Gpt2Config, readGpt2Config } from "./config.ts";
 import { gpt2Hidden } from "./forward.ts";
 
 const HEAD = "lm_head.weight";
-/** Buffers of older checkpoints: the causal mask and what it fills in. */
+/** Buffers of older checkpoints: the causal mask and the value of hidden scores. */
 const MASKS = /^h\.\d+\.attn\.(bias|masked_bias)$/;
 const DEVIATION = 0.02;
 
@@ -32,7 +32,7 @@ const names: TensorNames<Gpt2Config> = {
   mayHaveMoreRows: (name) => name === "wte.weight" || name === HEAD,
 };
 
-/** The head lies beside the body: `transformer.` is not before its name. */
+/** The head is outside of the body, so `transformer.` does not precede its name. */
 const headPrefix = (prefix: string): string => prefix.replace(/transformer\.$/, "");
 
 export const gpt2: Architecture<Gpt2Config> = {
@@ -61,7 +61,7 @@ export const gpt2: Architecture<Gpt2Config> = {
 function network({ blocks, width, positions, vocabulary, innerWidth, tiedHead }: Gpt2Config): Module[] {
   const rows = positions;
   const start = normal(DEVIATION);
-  // Radford et al. 2019, section 2.3: what adds to the residual stream starts smaller the more blocks add to it.
+  // Radford et al. 2019, section 2.3: layers that write to the residual stream start smaller in deeper models.
   const residual = normal(DEVIATION / Math.sqrt(2 * blocks));
   const layer = (name: string, nIn: number, nOut: number, options: Partial<LinearOptions> = {}) =>
     linearLayer({ name, nIn, nOut, layout: "in_out", rows, start, bias: ZEROS, ...options });
@@ -72,7 +72,7 @@ function network({ blocks, width, positions, vocabulary, innerWidth, tiedHead }:
     ...Array.from({ length: blocks }, (_, i) => [
       norm(`h.${i}.ln_1`),
       layer(`h.${i}.attn.c_attn`, width, 3 * width),
-      // The reference leaves attention's output projection dense, and counts it so whatever it is.
+      // The reference never structures attention's output projection and always counts it as dense.
       layer(`h.${i}.attn.c_proj`, width, width, { start: residual, inRecipe: false, referenceRows: 0 }),
       norm(`h.${i}.ln_2`),
       layer(`h.${i}.mlp.c_fc`, width, innerWidth),
@@ -85,8 +85,8 @@ function network({ blocks, width, positions, vocabulary, innerWidth, tiedHead }:
 }
 
 /**
- * The reference takes both attention products as causal, half of each, and neither normalizations nor the head. What
- * runs is both products in full: kernels that skip what the mask hides do at best half of it.
+ * The reference counts half of each attention product, because of the causal mask, and neither normalizations nor the
+ * head. The actual count has both products in full; kernels that use the mask save at most half of it.
  */
 const partsOf = ({ products, head }: { products: number; head: number }): CountedPart[] => [
   { name: "attention products, causal", multiplyAdds: products, in: "reference" },
@@ -95,7 +95,7 @@ const partsOf = ({ products, head }: { products: number; head: number }): Counte
   { name: "head", multiplyAdds: head, in: "actual" },
 ];
 
-/** Dense totals that published tables divide by: of the two published sizes, whatever the vocabulary. */
+/** Dense totals that published tables divide by, for the two published sizes with any vocabulary. */
 const PUBLISHED = [
   { blocks: 12, width: 768, positions: 1024, innerWidth: 4 * 768, total: 9.66e10 },
   { blocks: 24, width: 1024, positions: 1024, innerWidth: 4 * 1024, total: 3.35e11 },

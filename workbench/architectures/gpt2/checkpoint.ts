@@ -1,5 +1,5 @@
-// GPT-2's checkpoints without a config.json: sizes from shapes, and what the reference implementation keeps in its own. The
-// fields that leave no trace in shapes are those of the published models.
+// Makes a config.json for GPT-2 weights that come without one, and knows the extra tensors of the reference
+// implementation's checkpoints. Fields that shapes do not show are those of the published models.
 
 import type { TensorSource } from "../../../hub/safetensors/index.ts";
 import type { ReferenceModels, WeightsReader } from "../architecture.ts";
@@ -9,7 +9,7 @@ import type { Gpt2Config } from "./config.ts";
 const BODY = "transformer.";
 const HEAD = "lm_head.weight";
 const VOCABULARY = 50257;
-/** the last token of the published vocabulary */
+/** last token of the published vocabulary */
 const END_OF_TEXT = VOCABULARY - 1;
 
 export const gpt2Weights: WeightsReader<Gpt2Config> = {
@@ -41,7 +41,7 @@ export const gpt2Weights: WeightsReader<Gpt2Config> = {
   },
 };
 
-/** The body and the head of transformers of that time, with the buffers that it kept in checkpoints. */
+/** Checkpoints hold the causal masks and the tied head, as transformers wrote them at the time. */
 export const gpt2Reference: ReferenceModels<Gpt2Config> = {
   gaussian: false,
 

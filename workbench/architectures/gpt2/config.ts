@@ -1,5 +1,5 @@
-// GPT-2's config.json, checked: the fields of Hugging Face's GPT2Config that change what is computed. What cannot be
-// computed here is refused by name.
+// Reads and checks GPT-2's config.json: the fields of Hugging Face's GPT2Config that change the computation. Settings that
+// are not supported are refused by name.
 
 import { z } from "zod";
 import { ModelError } from "../../../hub/model-folder/index.ts";
@@ -15,12 +15,12 @@ export interface Gpt2Config {
   /** longest sequence, tokens */
   positions: number;
   vocabulary: number;
-  /** of the layer in the middle of each MLP */
+  /** width of each MLP's hidden layer */
   innerWidth: number;
   /** of the layer normalizations */
   epsilon: number;
   activation: Gpt2Activation;
-  /** chances, in training: of embeddings, of what each block adds to the residual stream, of attention weights */
+  /** dropout rates in training: of embeddings, of each block's output, of attention weights */
   dropout: { embedding: number; residual: number; attention: number };
   /** scores divided by √head_dim */
   scaleAttention: boolean;
@@ -28,11 +28,11 @@ export interface Gpt2Config {
   scaleAttentionByBlock: boolean;
   /** the output head is the token embedding */
   tiedHead: boolean;
-  /** tokens of which each ends a text */
+  /** tokens that end a text */
   endOfText: readonly number[];
 }
 
-/** Names of the tanh form differ by the precision of its constants in Python. */
+/** The names of the tanh approximation differ only in the precision of Python's constants. */
 const ACTIVATIONS: Readonly<Record<string, Gpt2Activation>> = {
   gelu_new: "gelu_tanh",
   gelu_pytorch_tanh: "gelu_tanh",
@@ -47,7 +47,7 @@ const ACTIVATIONS: Readonly<Record<string, Gpt2Activation>> = {
 
 const rate = chance(0.1);
 
-// Defaults are GPT2Config's, for what its files may leave out. reorder_and_upcast_attn is of no effect in float32.
+// Defaults are those of GPT2Config. reorder_and_upcast_attn has no effect in float32.
 const FIELDS = z.object({
   n_layer: blockCount,
   n_embd: count,

@@ -1,5 +1,5 @@
-// GPT-2's forward pass: token ids to the residual stream behind the last normalization. Pre-norm blocks of attention and
-// MLP (Radford et al. 2019). The head, losses and sampling are those of all language models, in parts/.
+// GPT-2's forward pass: token ids to the hidden states after the last normalization, through pre-norm blocks of attention
+// and MLP (Radford et al. 2019). Logits, losses and generation are shared by all language models, in parts/.
 
 import {
   add,
@@ -27,7 +27,7 @@ import type { Gpt2Activation, Gpt2Config } from "./config.ts";
 type Gpt2 = LayerSource<Gpt2Config>;
 
 /**
- * What the head is applied to.
+ * The hidden states that the head is applied to.
  * @param ids int32 (batch, tokens)
  * @returns float32 (batch, tokens, n)
  * @throws ShapeError when there are more tokens than positions
@@ -46,7 +46,7 @@ export function gpt2Hidden(model: Gpt2, ids: Tensor2D, { dropoutSeed, cache }: L
     let x: Tensor = drop(add(embedding(model.parameter("wte.weight"), ids), places), rates.embedding);
     const normed = (name: string) => normalizeLayer(model, name, { x, epsilon });
     for (let block = 0; block < blocks; block++) {
-      // What no gradient keeps goes with its half of the block, not with the whole pass.
+      // Tensors that no gradient needs are released after each half block.
       x = tidy(() => {
         const attended = attention(model, normed(`h.${block}.ln_1`), { block, drop, cache });
         return add(x, drop(attended, rates.residual));

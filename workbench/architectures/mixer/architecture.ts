@@ -1,5 +1,5 @@
-// MLP-Mixer as the workbench knows an architecture: the modules of its network. Tolstikhin et al. 2021; names are
-// timm's. What it computes is in forward.ts.
+// Declares MLP-Mixer (Tolstikhin et al. 2021): modules of the network, task and Python classes. Names are timm's. The
+// forward pass is in forward.ts.
 
 import type { Architecture } from "../architecture.ts";
 import {
@@ -13,8 +13,7 @@ import {
   ZEROS,
 } from "../network.ts";
 import { HALF } from "../parts/image-terms.ts";
-import { mixerWeights } from "./checkpoint.ts";
-import { isMixerName, type MixerConfig, readMixerConfig } from "./config.ts";
+import { isMixerName, type MixerConfig, mixerWeights, readMixerConfig } from "./config.ts";
 import { mixerLogits } from "./forward.ts";
 
 export const mixer: Architecture<MixerConfig> = {
@@ -42,7 +41,7 @@ export const mixer: Architecture<MixerConfig> = {
   },
 };
 
-// What training from scratch starts with is timm's: Glorot's uniform distribution in the MLPs, a head of zeros.
+// Starts are timm's: Glorot's uniform distribution in the MLPs, zeros in the head.
 function network(config: MixerConfig): Module[] {
   const { blocks, width, tokenWidth, channelWidth, image, patch, colors, classes } = config;
   const patches = Math.floor(image / patch) ** 2;

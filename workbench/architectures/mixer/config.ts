@@ -1,15 +1,17 @@
-// What an MLP-Mixer is, read from a config.json of timm's. What cannot be computed here is refused by name.
+// Reads and checks timm's config.json of an MLP-Mixer, and makes one from tensor shapes for weights that come without.
+// Settings that are not supported are refused by name.
 
 import { z } from "zod";
 import { ModelError } from "../../../hub/model-folder/index.ts";
-import { blockCount, chance, checked, count } from "../parts/config-fields.ts";
-import { isTimm, readTimmConfig, refuseOthers } from "../parts/timm-config.ts";
+import type { WeightsReader } from "../architecture.ts";
+import { countNumbered, ratioOf, sideOf } from "../parts/checkpoint.ts";
+import { blockCount, chance, checked, count, isTimm, readTimmConfig, refuseOthers } from "../parts/config-fields.ts";
 
 export interface MixerConfig {
   blocks: number;
   /** n, channels of each patch */
   width: number;
-  /** of the layer in the middle of the MLPs across patches, and of those across channels */
+  /** hidden widths of the MLPs across patches and across channels */
   tokenWidth: number;
   channelWidth: number;
   /** rows and columns of the image */
@@ -21,9 +23,9 @@ export interface MixerConfig {
   classes: number;
   /** of the layer normalizations */
   epsilon: number;
-  /** chances, in training: of entries within MLPs and of their outputs, of what goes to the head */
+  /** dropout rates in training: within MLPs and of their outputs, of the head's input */
   dropout: { mlp: number; head: number };
-  /** chance, in training, that half a block is skipped for an image; the same for all */
+  /** probability, in training, that half a block is skipped for an image; the same for all blocks */
   dropPath: number;
 }
 
@@ -35,7 +37,7 @@ const SIZES: Readonly<Record<string, { width: number; blocks: number }>> = {
 
 const NAME = /^mixer_([sbl])(\d+)(?:_(\d+))?$/;
 
-/** timm's name of a plain MLP-Mixer, of whatever patch and image. */
+/** Whether this is timm's name of a plain MLP-Mixer, with any patch and image size. */
 export const isMixerName = (name: string): boolean => NAME.test(name.replace(/\..*$/, ""));
 
 const rate = chance(0);
@@ -75,7 +77,7 @@ export function readMixerConfig(json: Record<string, unknown>, file: string): Mi
   return {
     blocks: fields.num_blocks ?? known.blocks,
     width,
-    // Both by the width of the model, also the one across patches.
+    // Both are relative to the model's width, also the one across patches.
     tokenWidth: Math.floor(tokenRatio * width),
     channelWidth: Math.floor(channelRatio * width),
     image,
@@ -87,3 +89,36 @@ export function readMixerConfig(json: Record<string, unknown>, file: string): Mi
     dropPath: fields.drop_path_rate,
   };
 }
+
+export const mixerWeights: WeightsReader<MixerConfig> = {
+  recognizes: (tensors) => tensors.has("stem.proj.weight") && tensors.has("blocks.0.mlp_tokens.fc1.weight"),
+
+  config(checkpoint) {
+    const side = (name: string, axis: number): number => sideOf(checkpoint, name, axis);
+    const [width, colors, patch] = [0, 1, 2].map((axis) => side("stem.proj.weight", axis)) as [number, number, number];
+    const [tokenWidth, patches] = [0, 1].map((axis) => side("blocks.0.mlp_tokens.fc1.weight", axis)) as [
+      number,
+      number,
+    ];
+    const grid = Math.round(Math.sqrt(patches));
+    if (grid * grid !== patches) {
+      const place = { file: checkpoint.file, tensor: "blocks.0.mlp_tokens.fc1.weight" };
+      throw new ModelError(`has ${patches} patches, which are not those of a square`, place);
+    }
+    const image = patch * grid;
+    const classes = side("head.bias", 0);
+    return {
+      architecture: `mixer_b${patch}_${image}`,
+      num_classes: classes,
+      model_args: {
+        img_size: image,
+        patch_size: patch,
+        in_chans: colors,
+        embed_dim: width,
+        num_blocks: countNumbered(checkpoint, /^blocks\.(\d+)\./),
+        mlp_ratio: [tokenWidth, side("blocks.0.mlp_channels.fc1.bias", 0)].map((inner) => ratioOf(inner, width)),
+      },
+      pretrained_cfg: { input_size: [colors, image, image], num_classes: classes },
+    };
+  },
+};

@@ -1,11 +1,10 @@
-// The forward pass of MLP-Mixer, images to logits: MLPs across patches and across channels in turn, the mean over patches,
-// the head. Tolstikhin et al. 2021.
+// MLP-Mixer's forward pass, images to logits: MLPs across patches and across channels in turn, the mean over patches,
+// the head (Tolstikhin et al. 2021).
 
 import { add, mean, reshape, type Tensor, type Tensor2D, type Tensor4D, tidy, transpose } from "@tensorflow/tfjs-core";
-import { applyHead } from "../parts/classifier.ts";
+import { applyHead, embedPatches, expectImages } from "../parts/classifier.ts";
 import { type DropAt, dropPath, dropper } from "../parts/dropout.ts";
 import { normalizeLayer } from "../parts/norms.ts";
-import { embedPatches, expectImages } from "../parts/patches.ts";
 import type { ClassifierOptions, LayerSource } from "../task.ts";
 import type { MixerConfig } from "./config.ts";
 

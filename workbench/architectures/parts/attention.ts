@@ -1,5 +1,5 @@
-// Attention: splitting into heads, and the fused op. Training with dropout of attention weights, which that op does not
-// have, computes the same in steps.
+// Multi-head attention: splits into heads and applies the fused op. The op has no dropout of attention weights, so that
+// training with such dropout computes attention step by step.
 
 import {
   add,
@@ -22,7 +22,7 @@ export interface AttendOptions {
   /** whether a query sees only keys up to its own. Default false */
   causal?: boolean;
   drop: DropAt;
-  /** chance of each attention weight to be dropped */
+  /** dropout rate of attention weights */
   rate: number;
 }
 
@@ -39,7 +39,7 @@ export function attend(q: Tensor, k: Tensor, v: Tensor, options: AttendOptions):
   return matMul(drop(weights, rate), v);
 }
 
-/** (tokens, key_tokens): 0 where a query may see a key, so far below any score where not that its weight is 0. */
+/** (tokens, key_tokens): 0 where a query may see a key; elsewhere so low that the weight becomes 0. */
 function hidden(tokens: number, keyTokens: number): Tensor {
   const last = add(reshape(range(0, tokens, 1, "float32"), [tokens, 1]), keyTokens - tokens);
   return mul(cast(greater(range(0, keyTokens, 1, "float32"), last), "float32"), -1e30);

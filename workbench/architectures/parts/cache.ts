@@ -1,6 +1,6 @@
-// Keys and values of the tokens that a model has seen, so that the next token costs one token's work. For one sequence;
-// no gradient goes through it. Where the engine can write into a tensor, room for all tokens is made once; elsewhere
-// the tensors grow, which copies no more than attention is about to read.
+// Key/value cache: keys and values of the tokens that a model has seen, so that each further token costs one token's work.
+// It holds one sequence and passes no gradient. On engines that can write into a tensor, memory for all tokens is
+// allocated once; on others the tensors are concatenated, which copies no more than attention reads anyway.
 
 import { concat, keep, slice, type Tensor, tidy, type Variable, variable, zeros } from "@tensorflow/tfjs-core";
 import { ShapeError } from "../../engine/core/errors.ts";
@@ -15,15 +15,15 @@ export interface KeysAndValues {
 export interface KeyValueCache {
   /** tokens in it */
   readonly length: number;
-  /** adds keys and values of one block; gives all there are, the new ones last, for as long as the present tidy */
+  /** adds keys and values of one block; returns all of them, the new ones last, valid until the current tidy ends */
   extend(block: number, added: KeysAndValues): KeysAndValues;
-  /** counts tokens as seen, when every block has been extended by them */
+  /** counts tokens as seen; called after every block has been extended by them */
   advance(tokens: number): void;
   dispose(): void;
 }
 
 export interface CacheOptions {
-  /** tokens that there is room for */
+  /** most tokens that it can hold */
   capacity: number;
 }
 
@@ -98,7 +98,7 @@ class GrowingStore implements Store {
     const before = this.held.get(block);
     const all = before ? { k: concat([before.k, k], 2), v: concat([before.v, v], 2) } : { k: k.clone(), v: v.clone() };
     if (before) disposeOf(before);
-    // Copies of the handles alone: a tidy around the caller may dispose of what it is given.
+    // Clones share the memory: a tidy around the caller may dispose of the returned tensors.
     this.held.set(block, { k: keep(all.k.clone()), v: keep(all.v.clone()) });
     return all;
   }

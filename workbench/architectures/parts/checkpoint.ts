@@ -1,5 +1,5 @@
-// What a checkpoint tells of a network besides values: sizes by shapes and names of tensors, and settings that lie beside
-// them, nested as the trainer's configuration had them. Readers of weights make a config.json of it.
+// Reads sizes from shapes and names of tensors, and settings from the hyper-parameters that a checkpoint holds beside its
+// tensors, for making a config.json. No values are read.
 
 import type { Json } from "../../../hub/checkpoint/index.ts";
 import { ModelError } from "../../../hub/model-folder/index.ts";
@@ -15,15 +15,15 @@ export function sideOf({ tensors, file }: Shapes, tensor: string, axis: number):
   throw new ModelError(tensors.has(tensor) ? `has no axis ${axis}` : "is missing", { file, tensor });
 }
 
-/** What timm multiplies a width by and rounds down to have an inner width. */
+/** timm's `mlp_ratio`: floor(ratio · width) is the inner width. */
 export function ratioOf(inner: number, width: number): number {
   const ratio = inner / width;
   return Math.floor(ratio * width) === inner ? ratio : (inner + 0.5) / width;
 }
 
 /**
- * How many different numbers names have in the place of the pattern's group. They are counted, not the largest taken: a
- * number in a name can be as large as it likes.
+ * How many different numbers the pattern's group matches in names. Counted instead of taking the largest, because a
+ * hostile file can have any number in a name.
  */
 export function countNumbered({ tensors }: Shapes, pattern: RegExp): number {
   const numbers = Array.from(tensors.keys(), (name) => pattern.exec(name)?.[1]).filter((found) => found !== undefined);
@@ -32,10 +32,10 @@ export function countNumbered({ tensors }: Shapes, pattern: RegExp): number {
 
 const WIDTH_OF_HEAD = 64;
 
-/** A model that does not tell how many heads it has. */
+/** The number of attention heads cannot be derived. */
 export class HeadsUnknown extends ModelError {}
 
-/** A head for each 64 of the width, as in GPT-2 and ViT. @throws HeadsUnknown when the width is no multiple of 64 */
+/** One head per 64 of the width, as in GPT-2 and ViT. @throws HeadsUnknown when the width is no multiple of 64 */
 export function usualHeads(width: number, file: string): number {
   if (width % WIDTH_OF_HEAD === 0) return width / WIDTH_OF_HEAD;
   const problem = `does not tell how many heads it has, and its width ${width} is no multiple of 64; say how many with --heads`;
@@ -78,19 +78,19 @@ export const isRecord = (value: Json): value is { [key: string]: Json } =>
 /** How the reference prepares images for evaluation, as fields of timm's `pretrained_cfg`. */
 export interface ReferencePreparation {
   interpolation: string;
-  /** of the shorter side, that the middle square takes */
+  /** share of the shorter side that the center square takes */
   crop_pct: number;
   mean: readonly number[];
   std: readonly number[];
 }
 
-/** The reference's own statistics, on values from 0 to 255; such images are not cropped. */
+/** The reference's own statistics of values from 0 to 255. These images are not cropped. */
 const CIFAR: ReadonlyMap<string, { mean: number[]; std: number[] }> = new Map([
   ["CIFAR10", { mean: [125.3, 123, 113.9], std: [63, 62.1, 66.7] }],
   ["CIFAR100", { mean: [129.3, 124.1, 112.4], std: [68.2, 65.4, 70.4] }],
 ]);
 
-/** @param published what goes for the published model of ImageNet's */
+/** @param published settings of the published ImageNet model, used where the hyper-parameters name no data set */
 export function referencePreparation(
   hyper: Settings,
   published: Pick<ReferencePreparation, "interpolation" | "crop_pct">,

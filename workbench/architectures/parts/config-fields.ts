@@ -1,25 +1,23 @@
-// Fields that the config.json of several architectures have, and the check that names the one which is wrong.
+// Fields of config.json that several architectures share, and the check that names a wrong field. Two kinds of files are
+// read: Hugging Face's, and timm's, which give the architecture by its name in timm with the arguments it was made with.
 
 import { z } from "zod";
 import { MOST_VALUES, ModelError } from "../../../hub/model-folder/index.ts";
 
-/** A side or a number of something, from 1. */
+/** A size or number of something, at least 1. */
 export const count = z.int().min(1).max(MOST_VALUES);
 
-/** Of blocks, layers or stages: each is a dozen parameters to describe, so a hostile file must not claim millions. */
+/** A number of blocks, layers or stages, limited because each becomes a dozen parameter descriptions in memory. */
 export const blockCount = z.int().min(1).max(10_000);
 
-/** Of an entry or a block to be left out, in training. */
+/** A dropout rate. */
 export const chance = (usual: number) => z.number().min(0).lt(1).default(usual);
 
 const TokenId = z.int().min(0);
-/** One token or several, any of which ends a text. */
+/** `eos_token_id`: one token or a list. */
 export const EndOfText = z.union([TokenId, z.array(TokenId).min(1)]).nullish();
 
-/**
- * How many classes a config.json in Hugging Face's manner has. transformers keeps labels, or their number; where a file
- * has neither there are two.
- */
+/** Number of classes in Hugging Face's config.json: of `id2label`, else `num_labels`, else 2, as in transformers. */
 export function classCount(json: Readonly<Record<string, unknown>>): number {
   const { num_labels: count, id2label: labels } = json;
   if (typeof labels === "object" && labels !== null) return Object.keys(labels).length;
@@ -42,11 +40,85 @@ export function checked<T>(schema: z.ZodType<T>, json: unknown, file: string, pa
   throw new ModelError(`${path}${steps.map(String).join(".")} ${is}: ${rule}`, { file });
 }
 
-/** Labels of Hugging Face's manner for classes whose number is known and whose names are not. */
+/** Label fields of Hugging Face's config.json for classes without names. */
 export function placeholderLabels(classes: number): Record<string, unknown> {
   const names = Array.from({ length: classes }, (_, i) => `LABEL_${i}`);
   return {
     id2label: Object.fromEntries(names.map((name, i) => [i, name])),
     label2id: Object.fromEntries(names.map((name, i) => [name, i])),
   };
+}
+
+export type TimmArguments = Readonly<Record<string, unknown>>;
+
+export interface TimmConfig {
+  /** e.g. `vit_base_patch16_224`, without the tag of the weights */
+  name: string;
+  classes: number;
+  colors: number;
+  /** rows and columns of images, where the file says */
+  image: number | undefined;
+  /** `model_args`, and fields that timm writes beside them */
+  model: TimmArguments;
+}
+
+const size = z.tuple([z.int().min(1), z.int().min(1), z.int().min(1)]);
+const FIELDS = z.object({
+  architecture: z.string(),
+  num_classes: z.int().min(1).nullish(),
+  global_pool: z.string().nullish(),
+  model_args: z.record(z.string(), z.unknown()).nullish(),
+});
+const PRETRAINED = z.object({ input_size: size.nullish(), num_classes: z.int().nullish() });
+
+export const isTimm = (json: Readonly<Record<string, unknown>>): boolean => typeof json.architecture === "string";
+
+/**
+ * The fields about the checkpoint itself: those of `pretrained_cfg`, or of the whole file in older files without it.
+ * `path` precedes names of fields in errors.
+ */
+export function timmFields(json: Readonly<Record<string, unknown>>): { fields: TimmArguments; path: string } {
+  const { pretrained_cfg: own } = json;
+  return own == null ? { fields: json, path: "" } : { fields: own as TimmArguments, path: "pretrained_cfg." };
+}
+
+/** Replaces fields about the checkpoint, in `pretrained_cfg` or in the file itself. */
+export function withTimmFields(json: TimmArguments, said: TimmArguments): Record<string, unknown> {
+  const { pretrained_cfg: own } = json;
+  return own == null ? { ...json, ...said } : { ...json, pretrained_cfg: { ...own, ...said } };
+}
+
+/** @throws ModelError naming the field that makes no sense */
+export function readTimmConfig(json: Readonly<Record<string, unknown>>, file: string): TimmConfig {
+  const fields = checked(FIELDS, json, file);
+  const model = {
+    ...(fields.global_pool != null && { global_pool: fields.global_pool }),
+    ...fields.model_args,
+  };
+  const { fields: own, path } = timmFields(json);
+  const { input_size: input, num_classes: count } = checked(PRETRAINED, own, file, path);
+  if (input && input[1] !== input[2]) {
+    throw new ModelError(`${path}input_size is ${input.join(" × ")}: images must be square`, { file });
+  }
+  return {
+    name: fields.architecture.replace(/\..*$/, ""),
+    classes: fields.num_classes ?? count ?? 1000,
+    colors: input?.[0] ?? 3,
+    image: input?.[1],
+    model,
+  };
+}
+
+/** Refuses arguments that are not supported, unless they have their default value. @throws ModelError */
+export function refuseOthers(
+  given: TimmArguments,
+  { known, defaults = {}, file }: { known: readonly string[]; defaults?: TimmArguments; file: string },
+): void {
+  for (const [name, value] of Object.entries(given)) {
+    if (known.includes(name)) continue;
+    if (Object.hasOwn(defaults, name) && JSON.stringify(defaults[name]) === JSON.stringify(value)) continue;
+    throw new ModelError(`model_args.${name} is ${JSON.stringify(value)?.slice(0, 80)}, which is not computed here`, {
+      file,
+    });
+  }
 }

@@ -1,18 +1,18 @@
-// Dropout throughout a forward pass from one seed: each place that drops gets a seed of its own, in the order in which
-// they run. Without a seed nothing drops.
+// Dropout in a forward pass from one seed: each place that drops gets its own seed, numbered in the order in which places
+// run. Without a seed nothing is dropped.
 
 import { mul, ones, type Tensor, tidy } from "@tensorflow/tfjs-core";
 import { dropout } from "../../engine/ops/index.ts";
 import { expectSetting } from "../../engine/ops/operands.ts";
 
 export interface DropAt {
-  /** x with the chance `rate` of each entry to be dropped */
+  /** drops each entry of x with probability `rate` and scales up the others */
   (x: Tensor, rate: number): Tensor;
   /** whether this pass drops anything */
   readonly active: boolean;
 }
 
-/** More than any model has: two passes with different seeds share none. */
+/** More places than any model has, so that passes with different seeds share no place's seed. */
 const PLACES = 2 ** 16;
 const LARGEST_SEED = Math.floor(Number.MAX_SAFE_INTEGER / PLACES) - 1;
 
@@ -30,8 +30,7 @@ export function dropper(seed: number | undefined): DropAt {
 }
 
 /**
- * What half a block adds, dropped as a whole for some images and scaled up for the others: stochastic depth (Huang et al.
- * 2016).
+ * Stochastic depth (Huang et al. 2016): drops the output of half a block for some images and scales it up for the others.
  * @param x float32 (batch, …)
  */
 export function dropPath(x: Tensor, { drop, rate }: { drop: DropAt; rate: number }): Tensor {

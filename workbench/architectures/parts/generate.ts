@@ -4,19 +4,19 @@
 
 import { reshape, slice, type Tensor1D, tensor2d, tidy } from "@tensorflow/tfjs-core";
 import { EngineError, ShapeError } from "../../engine/core/errors.ts";
+import { seededUniform } from "../../engine/core/random.ts";
 import { linear } from "../../engine/ops/index.ts";
 import { expectSetting } from "../../engine/ops/operands.ts";
-import { seededUniform } from "../../engine/ops/random-bits.ts";
 import type { LanguageSizes, LayerSource } from "../task.ts";
 import { type KeyValueCache, keyValueCache } from "./cache.ts";
 import { headOf, languageHidden, languageSizes } from "./language-model.ts";
 
 export interface GenerateOptions extends SampleOptions {
-  /** tokens to add, at most. Default: until the text or the positions end */
+  /** most tokens to add. Default: until the text ends or the model has no more positions */
   tokens?: number;
-  /** same seed, same text on the same engine. Default 0 */
+  /** the same seed gives the same text on the same engine. Default 0 */
   seed?: number;
-  /** tokens of which each ends the text; with an empty list nothing does. Default the config's */
+  /** tokens that end the text; an empty list: none does. Default the config's */
   endOfText?: readonly number[] | undefined;
   signal?: AbortSignal;
 }
@@ -25,13 +25,13 @@ export type GenerateEvent =
   | { kind: "token"; id: number }
   | {
       kind: "stopped";
-      /** as many as asked, the model ended the text, or it has no position for another token */
+      /** `tokens`: as many as asked for; `end of text`: by the model; `positions`: the model has none left */
       reason: "tokens" | "end of text" | "positions";
       tokens: number;
     };
 
 /**
- * @param prompt ids; with none the text starts after the end of another
+ * @param prompt ids; an empty prompt starts with the first end-of-text token
  * @throws ShapeError when the prompt is longer than the model's positions or has an id outside the vocabulary, or a
  * setting makes no sense
  */
@@ -47,7 +47,7 @@ export async function* generateTokens(
   expectSampling(options);
   expectSetting("generate", { tokens }, "at least 0", tokens >= 0);
   const uniform = seededUniform(seed);
-  // The last token that is chosen needs no position: nothing is asked of it.
+  // The last chosen token needs no position because it is not fed to the model.
   const room = positions - start.length + 1;
   const cache = keyValueCache({ capacity: Math.min(positions, start.length + Math.min(tokens, room)) });
   let ids = start;
@@ -102,16 +102,16 @@ async function nextLogits(model: LayerSource, ids: number[], cache: KeyValueCach
 }
 
 export interface SampleOptions {
-  /** what logits are divided by; 0: always the most likely token. Default 1 */
+  /** logits are divided by it; 0 takes the most likely token. Default 1 */
   temperature?: number;
-  /** only among this many of the most likely tokens. Default all */
+  /** samples among this many of the most likely tokens. Default all */
   topK?: number | undefined;
-  /** only among the most likely tokens whose chances add up to this share, above 0. Default 1: all (Holtzman et al. 2020) */
+  /** samples among the most likely tokens whose probabilities add up to this. Default 1: all (Holtzman et al. 2020) */
   topP?: number;
 }
 
 /** @throws ShapeError naming the setting that makes no sense */
-export function expectSampling({ temperature = 1, topK, topP = 1 }: SampleOptions): void {
+function expectSampling({ temperature = 1, topK, topP = 1 }: SampleOptions): void {
   expectSetting("generate", { temperature }, "a number from 0", temperature >= 0 && Number.isFinite(temperature));
   expectSetting(
     "generate",
@@ -124,7 +124,7 @@ export function expectSampling({ temperature = 1, topK, topP = 1 }: SampleOption
 
 /**
  * @param uniform the next number in [0, 1)
- * @returns a position in `logits`; of equal ones at a border the first are taken
+ * @returns an index into `logits`; of equal logits at the border of top-k, those with lower indices are kept
  */
 export function sampleToken(
   logits: Float32Array,
@@ -164,7 +164,7 @@ function mostLikely(logits: Float32Array, count: number): number[] {
   return [...above, ...equal.slice(0, count - above.length)].sort((a, b) => a - b);
 }
 
-/** The fewest tokens that hold the share. Only the likely ones are sorted: a vocabulary takes longer than the model. */
+/** The fewest tokens that add up to topP. Sorts only likely tokens: sorting a vocabulary takes longer than the model. */
 function nucleus(ids: number[], { weight, topP }: { weight: (id: number) => number; topP: number }): number[] {
   const weighed = ids.map((id) => ({ id, weight: weight(id) }));
   const wanted = topP * weighed.reduce((sum, each) => sum + each.weight, 0);

@@ -1,6 +1,6 @@
-// Language models, whichever architecture they are of: logits, and the negative log-likelihood of tokens, its mean over
-// windows for training and token by token for evaluation. The losses do not keep the logits, the largest tensor of all:
-// linearCrossEntropy makes them some rows at a time.
+// Logits and losses of language models of any architecture: the mean negative log-likelihood for training, and that of
+// each token for evaluation. Losses do not hold the logits, the largest tensor of all, in memory: linearCrossEntropy
+// computes them some rows at a time.
 
 import { reshape, type Scalar, slice, type Tensor1D, type Tensor2D, type Tensor3D, tidy } from "@tensorflow/tfjs-core";
 import { linear, linearCrossEntropy, linearNll } from "../../engine/ops/index.ts";
@@ -12,7 +12,7 @@ export const languageSizes = (model: Pick<LayerSource, "architecture" | "config"
   languageTaskOf(model).sizes(model.config);
 
 /**
- * What the head is applied to.
+ * The hidden states that the head is applied to.
  * @param ids int32 (batch, tokens)
  * @returns float32 (batch, tokens, n)
  * @throws ShapeError when there are more tokens than positions; EngineError when the model reads no text
@@ -53,7 +53,7 @@ export function languageNll(model: LayerSource, windows: Tensor2D): Tensor2D {
   });
 }
 
-/** What the head is applied to, a row a target: (rows, n), and the targets (rows). */
+/** Hidden states (rows, n), one row for each target, and the targets (rows). */
 function shifted(
   model: LayerSource,
   windows: Tensor2D,

@@ -1,5 +1,5 @@
-// Two namings of the same parameters as a table of patterns, read both ways. `#` stands for a number; a name belongs to a
-// pattern that is the whole of it or ends before one of its dots, the longest first.
+// Translates between two namings of the same parameters by a table of patterns, in both directions. `#` stands for a
+// number. A pattern matches a whole name, or its beginning up to a dot; the longest match counts.
 
 export type NamePair = readonly [ours: string, theirs: string];
 
@@ -34,10 +34,10 @@ function translator(pairs: readonly NamePair[]): (name: string) => string | unde
   };
 }
 
-/** In the place of a prefix: names of a model of Hugging Face's without its head, which begin with nothing. */
+/** Stands for the prefix of Hugging Face's models without a head, whose names begin with nothing. */
 export const BARE = "(bare)";
 
-/** @param prefix what names of such a model with its head begin with, but the head's own */
+/** Hugging Face's naming. @param prefix of all names but the head's in a model with a head */
 export const transformersNames = (table: NameTable, prefix: string) => ({
   storedName(name: string, by: string): string {
     if (by !== prefix && by !== BARE) return name;

@@ -1,6 +1,5 @@
-// Normalizations as layers of a model, by the names of their parameters. A batch normalization goes by the statistics of
-// the batch in training, which move the running ones, and by those in evaluation (Ioffe and Szegedy 2015). The
-// arithmetic with its gradients is ops of the engine.
+// Layer and batch normalization by the names of their parameters. In training, batch normalization uses the statistics of
+// the batch and updates the running ones; in evaluation it uses the running ones (Ioffe and Szegedy 2015).
 
 import { add, mul, rsqrt, sub, type Tensor, tidy } from "@tensorflow/tfjs-core";
 import { batchNorm, layerNorm } from "../../engine/ops/index.ts";
@@ -37,7 +36,7 @@ export function normalizeBatch(
   }
   return batchNorm(x, gain, bias, {
     epsilon: EPSILON,
-    // As in PyTorch each forward pass moves them, the unbiased variance among them.
+    // As in PyTorch, each forward pass updates the running statistics, with the unbiased variance.
     onStatistics: ({ mean, variance, count }) => {
       const unbiased = mul(variance, count / Math.max(1, count - 1));
       for (const [i, seen] of [mean, unbiased].entries()) {

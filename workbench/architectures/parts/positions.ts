@@ -1,6 +1,6 @@
-// Positions of patches for images of another size: a small grid of vectors, interpolated as timm's resample_abs_pos_embed
-// does. Bicubic, Keys' kernel with a = -1/2, with antialiasing where the grid shrinks, as PyTorch's
-// interpolate(mode="bicubic", antialias=True) and Pillow have it. For tables, not for images: plain numbers.
+// Interpolates learned positions of patches to images of another size, as timm's resample_abs_pos_embed: bicubic with
+// Keys' kernel, a = -1/2, antialiased where the grid shrinks, as PyTorch's interpolate(mode="bicubic", antialias=True) and
+// Pillow. Plain numbers on the host: tables are small.
 
 interface Resampling {
   rows: number;
@@ -43,7 +43,7 @@ interface Window {
   weights: number[];
 }
 
-/** What of `from` samples each of `to` is made of. */
+/** For each of `to` samples, the weights of those among `from` that it is made of. */
 function weightsOf(from: number, to: number): Window[] {
   const scale = from / to;
   const reach = Math.max(scale, 1);

@@ -1,14 +1,40 @@
-// Residual networks as the workbench knows an architecture: the modules of their network, the names of their tensors. He et
-// al. 2016, basic blocks. What they compute is in forward.ts.
+// Declares residual networks of basic blocks (He et al. 2016): modules of the network, tensor names, task and Python
+// classes. Names are those of torchvision and timm. The forward pass is in forward.ts.
 
 import type { Architecture } from "../architecture.ts";
 import { batchNormModule, convolutionLayer, headLayer, type Module, normal, ONES, uniform, ZEROS } from "../network.ts";
 import { TORCHVISION } from "../parts/image-terms.ts";
-import { BARE } from "../parts/name-table.ts";
+import { BARE, type NamePair, nameTable, transformersNames } from "../parts/name-table.ts";
 import { resnetReference, resnetWeights } from "./checkpoint.ts";
 import { isResnetName, type ResnetConfig, readResnetConfig } from "./config.ts";
-import { resnetLogits } from "./forward.ts";
-import { normOf, parameterName, storedName, TRANSFORMERS_PREFIX } from "./names.ts";
+import { normOf, resnetLogits } from "./forward.ts";
+
+/** Prefix of all of Hugging Face's names but the head's. */
+const TRANSFORMERS_PREFIX = "resnet.";
+
+const MOST_STAGES = 8;
+
+// Ours number stages from 1, Hugging Face's from 0.
+const stagePairs = (stage: number): NamePair[] => {
+  const [ours, theirs] = [`layer${stage + 1}.#`, `resnet.encoder.stages.${stage}.layers.#`];
+  return [
+    [`${ours}.conv1`, `${theirs}.layer.0.convolution`],
+    [`${ours}.bn1`, `${theirs}.layer.0.normalization`],
+    [`${ours}.conv2`, `${theirs}.layer.1.convolution`],
+    [`${ours}.bn2`, `${theirs}.layer.1.normalization`],
+    [`${ours}.downsample.0`, `${theirs}.shortcut.convolution`],
+    [`${ours}.downsample.1`, `${theirs}.shortcut.normalization`],
+  ];
+};
+
+const TABLE = nameTable([
+  ["conv1", "resnet.embedder.embedder.convolution"],
+  ["bn1", "resnet.embedder.embedder.normalization"],
+  ...Array.from({ length: MOST_STAGES }, (_, stage) => stagePairs(stage)).flat(),
+  ["fc", "classifier.1"],
+]);
+
+const { storedName, parameterName } = transformersNames(TABLE, TRANSFORMERS_PREFIX);
 
 export const resnet: Architecture<ResnetConfig> = {
   type: "resnet",
@@ -46,7 +72,7 @@ export const resnet: Architecture<ResnetConfig> = {
   },
 };
 
-// What training from scratch starts with is timm's: He's normal distribution by outputs, the head as PyTorch starts it.
+// Starts are timm's: He's normal distribution by outputs, the head as in PyTorch.
 function network(config: ResnetConfig): Module[] {
   const { image, colors, stem, stages, classes } = config;
   const modules: Module[] = [];

@@ -1,5 +1,5 @@
-// A residual network's checkpoints without a config.json: one as timm writes it, and one in Hugging Face's words, out of
-// the shapes of tensors. The reference implementation's names are torchvision's but for the GBLR matrices of convolutions:
+// Makes a config.json for ResNet weights that come without one, as timm or Hugging Face write it, from tensor shapes. The
+// reference implementation's names are torchvision's but for the GBLR matrices of convolutions:
 // `X.gaudi_module` over all positions of the kernel ((rows, columns, channels) in this order), or `X.gaudi_modules.0`,
 // `.1`, … one for each position, row by row.
 
@@ -20,7 +20,7 @@ export const resnetReference: ReferenceModels<ResnetConfig> = {
     toOurs: (name) => name.replace(OF_ALL, "$1").replace(OF_EACH, "$1.$2"),
     toTheirs: (name) => name.replace(OURS_OF_EACH, "$1.gaudi_modules.$2").replace(OURS_OF_ALL, "$1.gaudi_module."),
   },
-  // How many batches each normalization has seen: PyTorch wants it, and uses it for nothing here.
+  // PyTorch expects the number of batches that each normalization has seen, and does not use it here.
   others: async (_, parameters) =>
     [...parameters.keys()]
       .filter((name) => name.endsWith(".running_var"))
@@ -82,8 +82,8 @@ export const resnetWeights: WeightsReader<ResnetConfig> = {
 };
 
 /**
- * The reference can take the masks of a kernel's first position for all of them. Its trainer has the setting and does not
- * pass it on, so that such a checkpoint leaves open which masks it was trained with.
+ * Refuses `unified_mask` with per-kernel layers. The reference can use the masks of a kernel's first position for all of
+ * them, but its trainer does not pass the setting on, so that it is unclear which masks the model was trained with.
  */
 function expectMasksOfTheirOwn({ rest, tensors, file }: WeightsFile): void {
   const unified = findSetting(rest.hyper_parameters, ["unified_mask"], isBoolean) ?? false;

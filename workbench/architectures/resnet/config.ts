@@ -1,10 +1,18 @@
-// What a residual network of basic blocks is, read from a config.json of timm's or of Hugging Face's ResNetConfig. What
-// cannot be computed here, such as bottlenecks, is refused by name.
+// Reads and checks timm's config.json of a ResNet, or Hugging Face's ResNetConfig. Settings that are not supported, such as
+// bottleneck blocks, are refused by name.
 
 import { z } from "zod";
 import { ModelError } from "../../../hub/model-folder/index.ts";
-import { blockCount, chance, checked, classCount, count } from "../parts/config-fields.ts";
-import { isTimm, readTimmConfig, refuseOthers } from "../parts/timm-config.ts";
+import {
+  blockCount,
+  chance,
+  checked,
+  classCount,
+  count,
+  isTimm,
+  readTimmConfig,
+  refuseOthers,
+} from "../parts/config-fields.ts";
 
 export interface ResnetConfig {
   /** output channels of the first convolution */
@@ -13,16 +21,16 @@ export interface ResnetConfig {
   stages: readonly { blocks: number; width: number }[];
   /** of the image */
   colors: number;
-  /** rows and columns that counts are for; the network takes others too */
+  /** rows and columns of the image that operations are counted for; the network takes any size */
   image: number;
   classes: number;
-  /** chance, in training, of entries of what goes to the head */
+  /** dropout rate, in training, of the head's input */
   dropout: number;
-  /** chance, in training, that the last block is skipped for an image; rises evenly from 0 */
+  /** probability, in training, that the last block is skipped for an image; rises linearly from 0 over blocks */
   dropPath: number;
-  /** whether the last normalization of each block starts at 0, so that blocks start as nothing */
+  /** whether the last normalization of each block starts at 0, so that blocks start as the identity */
   zeroStart: boolean;
-  /** whose names the checkpoint has */
+  /** naming of the checkpoint */
   naming: "timm" | "transformers";
 }
 
@@ -31,7 +39,7 @@ const DEPTHS: ReadonlyMap<string, readonly number[]> = new Map([
   ["resnet34", [3, 4, 6, 3]],
 ]);
 
-/** timm's and torchvision's name of a network of basic blocks. */
+/** Whether this is timm's and torchvision's name of a network of basic blocks. */
 export const isResnetName = (name: string): boolean => DEPTHS.has(name.replace(/\..*$/, ""));
 
 const rate = chance(0);

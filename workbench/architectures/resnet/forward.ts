@@ -1,5 +1,4 @@
-// The forward pass of a residual network of basic blocks, images to logits. Batches are normalized by their own statistics
-// in training and by the running ones else.
+// The forward pass of a residual network of basic blocks, images to logits (He et al. 2016).
 
 import { add, maxPool, mean, relu, type Tensor, type Tensor2D, type Tensor4D, tidy } from "@tensorflow/tfjs-core";
 import { expectOperand } from "../../engine/ops/operands.ts";
@@ -8,7 +7,6 @@ import { dropPath, dropper } from "../parts/dropout.ts";
 import { normalizeBatch } from "../parts/norms.ts";
 import type { ClassifierOptions, LayerSource } from "../task.ts";
 import type { ResnetConfig } from "./config.ts";
-import { normOf } from "./names.ts";
 
 type Resnet = LayerSource<ResnetConfig>;
 
@@ -38,3 +36,7 @@ export function resnetLogits(model: Resnet, images: Tensor4D, options: Classifie
     return applyHead(model, "fc", drop(mean(x, [1, 2]), dropout));
   });
 }
+
+/** The normalization that follows a convolution: `bn1` of `conv1`, `downsample.1` of `downsample.0`. */
+export const normOf = (convolution: string): string =>
+  convolution.replace(/conv(\d+)$/, "bn$1").replace(/downsample\.0$/, "downsample.1");

@@ -1,5 +1,5 @@
-// Vision transformers as the workbench knows an architecture: the modules of their network, the names of their tensors.
-// Dosovitskiy et al. 2021. What they compute is in forward.ts.
+// Declares vision transformers (Dosovitskiy et al. 2021): modules of the network, tensor names, task and Python classes.
+// The forward pass is in forward.ts.
 
 import type { Architecture } from "../architecture.ts";
 import {
@@ -47,7 +47,7 @@ export const vit: Architecture<VitConfig> = {
     storedName,
     parameterName,
     joined,
-    // The pooler of a bare ViTModel feeds no classifier.
+    // The pooler of a ViTModel without a head is not used for classification.
     ignores: (name) => /^(vit\.)?pooler\./.test(name),
     others: OTHER_NAMES,
   },
@@ -58,7 +58,7 @@ export const vit: Architecture<VitConfig> = {
     sizes: { width: "embed_dim", blocks: "depth", heads: "num_heads", image: "img_size" },
   },
   weights: vitWeights,
-  // Trained from scratch with σ rising to 100; models that were tuned from dense ones say that theirs have none.
+  // The published model was trained from scratch with σ rising to 100. Fine-tuned models say that they have no Gaussian.
   reference: { gaussian: true },
   python: {
     module: "gblr_vit",
@@ -90,14 +90,14 @@ const tokensOf = (config: VitConfig): number => patchesOf(config) + (config.clas
 const positionsOf = (config: VitConfig): number =>
   tokensOf(config) - (config.classToken && !config.classPosition ? 1 : 0);
 
-// What training from scratch starts with is timm's: normal 0.02 in all matrices, the patch embedding as PyTorch starts it.
+// Starts are timm's: normal 0.02 in all matrices, the patch embedding as in PyTorch.
 function network(config: VitConfig): Module[] {
   const { blocks, width, innerWidth, patch, colors, classes, representation } = config;
   const start = normal(config.deviation);
   const patchStart = uniform(1 / Math.sqrt(colors * patch ** 2));
   const patches = patchesOf(config);
   const rows = tokensOf(config);
-  // The reference counts structured layers at the patches and leaves the class token out.
+  // The reference counts structured layers for the patches only, without the class token.
   const counted = { rows, referenceRows: patches };
   const layer = (name: string, nIn: number, nOut: number, options: Partial<LinearOptions> = {}) =>
     linearLayer({ name, nIn, nOut, layout: "out_in", ...counted, start, bias: ZEROS, ...options });
@@ -113,7 +113,7 @@ function network(config: VitConfig): Module[] {
     ...Array.from({ length: blocks }, (_, i) => {
       const block = `blocks.${i}`;
       const bias = config.attentionBias ? ZEROS : undefined;
-      // Nothing depends on queries and keys where all values are 0, nor on fc2 where fc1 gives nothing.
+      // No output depends on queries and keys where all values are 0, nor on fc2 where fc1 is empty.
       const valued = { bias, referenceNeeds: `${block}.attn.v_proj` };
       return [
         norm(`${block}.norm1`),
@@ -138,8 +138,8 @@ function network(config: VitConfig): Module[] {
 }
 
 /**
- * The reference counts neither of the two attention products. A model without structured layers it counts by another
- * tool, which sees one of the two.
+ * The reference counts none of the two attention products of a structured model. Dense models it counts by another tool,
+ * which sees one of them.
  */
 const attentionParts = (multiplyAdds: number): CountedPart[] => [
   { name: "attention scores", multiplyAdds, in: "actual" },

@@ -1,5 +1,5 @@
-// A vision transformer's checkpoints without a config.json: one as timm writes it, and one in Hugging Face's words, out of
-// the shapes of tensors. Names are timm's, with queries, keys and values apart where they are structured.
+// Makes a config.json for ViT weights that come without one, as timm or Hugging Face write it, from tensor shapes. Names
+// are timm's, with queries, keys and values apart where they are structured.
 
 import { ModelError } from "../../../hub/model-folder/index.ts";
 import type { WeightsFile, WeightsReader } from "../architecture.ts";
@@ -15,7 +15,7 @@ import {
 import { placeholderLabels } from "../parts/config-fields.ts";
 import type { VitConfig } from "./config.ts";
 
-/** timm's names by width; of any other width it is `base` with a width of its own. */
+/** timm's names by width; any other width is `base` with `embed_dim`. */
 const NAMES: Readonly<Record<number, string>> = { 192: "tiny", 384: "small", 1024: "large" };
 
 export const vitWeights: WeightsReader<VitConfig> = {
@@ -93,7 +93,7 @@ export const vitWeights: WeightsReader<VitConfig> = {
 /** The reference's own small models are 768 wide, with 8 blocks of 8 heads. */
 const ownHeads = (width: number, blocks: number): number | undefined => (width === 768 && blocks === 8 ? 8 : undefined);
 
-/** What gains start with in training from scratch, which no trained checkpoint tells. */
+/** Start of the gains in training from scratch; trained checkpoints do not show it. */
 const LAYER_SCALE = 1e-5;
 
 /**

@@ -1,17 +1,25 @@
-// What a vision transformer is, read from a config.json of timm's or of Hugging Face's ViTConfig. What cannot be computed
-// here is refused by name.
+// Reads and checks timm's config.json of a vision transformer, or Hugging Face's ViTConfig. Settings that are not supported
+// are refused by name.
 
 import { z } from "zod";
 import { ModelError } from "../../../hub/model-folder/index.ts";
-import { blockCount, chance, checked, classCount, count } from "../parts/config-fields.ts";
-import { isTimm, readTimmConfig, refuseOthers } from "../parts/timm-config.ts";
+import {
+  blockCount,
+  chance,
+  checked,
+  classCount,
+  count,
+  isTimm,
+  readTimmConfig,
+  refuseOthers,
+} from "../parts/config-fields.ts";
 
 export interface VitConfig {
   blocks: number;
   /** n, of the residual stream */
   width: number;
   heads: number;
-  /** of the layer in the middle of each MLP */
+  /** width of each MLP's hidden layer */
   innerWidth: number;
   /** rows and columns of the image */
   image: number;
@@ -25,26 +33,26 @@ export interface VitConfig {
   activation: "gelu" | "gelu_tanh";
   /** whether queries, keys and values have a bias */
   attentionBias: boolean;
-  /** whether a token of its own is before the patches */
+  /** whether a class token precedes the patches */
   classToken: boolean;
-  /** whether that token has a position too */
+  /** whether the class token has a position */
   classPosition: boolean;
-  /** what goes to the head: the class token, or the mean over patches */
+  /** input of the head: the class token, or the mean over patches */
   pooling: "token" | "average";
   /** normalized before pooling (`norm`) or after (`fc_norm`) */
   finalNorm: "norm" | "fc_norm";
-  /** width of a layer with tanh before the head; undefined: none */
+  /** width of the tanh layer before the head; undefined: there is none */
   representation: number | undefined;
-  /** what the gains of each half of a block start with; undefined: there are none (Touvron et al. 2021) */
+  /** start of the gains of each half block (LayerScale, Touvron et al. 2021); undefined: there are none */
   layerScale: number | undefined;
-  /** of initial weights */
+  /** standard deviation of initial weights */
   deviation: number;
-  /** chances, in training: of embeddings, of outputs of attention and MLP, in the MLP's middle, of attention weights, of
-   * what goes to the head */
+  /** dropout rates in training: of embeddings, of outputs of attention and MLP, of the MLP's hidden layer, of attention
+   * weights, of the head's input */
   dropout: { embedding: number; residual: number; middle: number; attention: number; head: number };
-  /** chance, in training, that the last half block is skipped for an image; rises evenly from 0 */
+  /** probability, in training, that the last half block is skipped for an image; rises linearly from 0 over blocks */
   dropPath: number;
-  /** whose names the checkpoint has */
+  /** naming of the checkpoint */
   naming: "timm" | "transformers";
 }
 
@@ -57,7 +65,7 @@ const SIZES: Readonly<Record<string, { width: number; blocks: number; heads: num
 
 const NAME = /^(vit|deit|deit3)_(tiny|small|base|large)_patch(\d+)(?:_(\d+))?$/;
 
-/** timm's name of a plain vision transformer, of whatever patch and image. */
+/** Whether this is timm's name of a plain vision transformer, with any patch and image size. */
 export const isVitName = (name: string): boolean => NAME.test(name.replace(/\..*$/, ""));
 
 const rate = chance(0);
@@ -119,7 +127,7 @@ function fromTimm(json: Record<string, unknown>, file: string): VitConfig {
   if (!found) throw new ModelError(`architecture "${name}" is no plain vision transformer of timm's`, { file });
   const defaults = { pre_norm: false, qk_norm: false, num_classes: classes, reg_tokens: 0, dynamic_img_size: false };
   refuseOthers(model, { known: Object.keys(TIMM.shape), defaults, file });
-  // Touvron et al. 2022: made with these, which timm therefore does not write down.
+  // timm's constructor of DeiT III sets these, so that its files leave them out (Touvron et al. 2022).
   const made = found[1] === "deit3" ? { no_embed_class: true, init_values: 1e-6 } : {};
   const fields = checked(TIMM, { ...made, ...model }, file, "model_args.");
   const known = SIZES[found[2] as string] as (typeof SIZES)[string];

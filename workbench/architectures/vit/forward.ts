@@ -16,10 +16,9 @@ import {
   tile,
 } from "@tensorflow/tfjs-core";
 import { attend, inHeads, outOfHeads } from "../parts/attention.ts";
-import { applyHead } from "../parts/classifier.ts";
+import { applyHead, embedPatches, expectImages } from "../parts/classifier.ts";
 import { type DropAt, dropPath, dropper } from "../parts/dropout.ts";
 import { normalizeLayer } from "../parts/norms.ts";
-import { embedPatches, expectImages } from "../parts/patches.ts";
 import type { ClassifierOptions, LayerSource } from "../task.ts";
 import type { VitConfig } from "./config.ts";
 import { PACKED_PARTS } from "./names.ts";
@@ -42,7 +41,7 @@ export function vitLogits(model: Vit, images: Tensor4D, { training = false, seed
       const half = (gains: string, added: Tensor) =>
         add(x, dropPath(scaled(model, gains, drop(added, dropout.residual)), { drop, rate }));
       const name = `blocks.${block}`;
-      // What no gradient keeps goes with its half of the block, not with the whole pass.
+      // Tensors that no gradient needs are released after each half block.
       x = tidy(() =>
         half(`${name}.ls1`, attention(model, `${name}.attn`, { x: normed(model, `${name}.norm1`, x), drop })),
       );
@@ -53,7 +52,7 @@ export function vitLogits(model: Vit, images: Tensor4D, { training = false, seed
   });
 }
 
-/** Patches with their positions, the class token before them: (batch, tokens, n). */
+/** Embedded patches with positions, after the class token: (batch, tokens, n). */
 function tokens(model: Vit, images: Tensor4D): Tensor {
   const { patch, width, classToken, classPosition } = model.config;
   const patches = embedPatches(model, "patch_embed.proj", { images, patch });
@@ -89,7 +88,7 @@ function mlp(model: Vit, name: string, { x, drop }: Within): Tensor {
   return model.linear(`${name}.fc2`, drop(model.linear(`${name}.fc1`, x, { activation }), dropout.middle));
 }
 
-/** (batch, n), normalized. */
+/** The head's input, normalized: (batch, n). */
 function pool(model: Vit, x: Tensor): Tensor {
   const { pooling, finalNorm, classToken, width } = model.config;
   const [batch, count] = x.shape as [number, number];
@@ -98,7 +97,7 @@ function pool(model: Vit, x: Tensor): Tensor {
     pooling === "token"
       ? reshape(slice(from, [0, 0, 0], [batch, 1, width]), [batch, width])
       : mean(slice(from, [0, first, 0], [batch, count - first, width]), 1);
-  // One token is normalized alone: the others' normalization would be for nothing.
+  // Only the token that is used is normalized.
   if (finalNorm === "fc_norm" || pooling === "token") return normed(model, finalNorm, taken(x));
   return taken(normed(model, finalNorm, x));
 }

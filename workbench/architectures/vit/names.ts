@@ -1,11 +1,11 @@
-// What the parameters of a vision transformer are called: ours, which are timm's with queries, keys and values apart,
-// Hugging Face's, and those that programs have in memory.
+// Names of a vision transformer's parameters: the workbench's, which are timm's with queries, keys and values apart,
+// Hugging Face's, and those of torchvision and of transformers 5 in memory.
 
 import type { OtherNames } from "../architecture.ts";
 import { TORCHVISION } from "../parts/image-terms.ts";
 import { nameTable, transformersNames } from "../parts/name-table.ts";
 
-/** Before all names of Hugging Face's but the head's. */
+/** Prefix of all of Hugging Face's names but the head's. */
 export const TRANSFORMERS_PREFIX = "vit.";
 
 const LAYER = "vit.encoder.layer.#";
@@ -28,7 +28,7 @@ const TABLE = nameTable([
 
 export const { storedName, parameterName } = transformersNames(TABLE, TRANSFORMERS_PREFIX);
 
-/** Queries, keys and values of timm's lie in one matrix, in this order. */
+/** timm stores queries, keys and values in one matrix, in this order. */
 export const PACKED_PARTS = ["q_proj", "k_proj", "v_proj"] as const;
 
 const TORCHVISION_LAYER = "encoder.layers.encoder_layer_#";
@@ -44,12 +44,12 @@ const TORCHVISION_NAMES = nameTable([
   ["blocks.#.norm2", `${TORCHVISION_LAYER}.ln_2`],
   ["blocks.#.mlp.fc1", `${TORCHVISION_LAYER}.mlp.0`],
   ["blocks.#.mlp.fc2", `${TORCHVISION_LAYER}.mlp.3`],
-  // As before torchvision 0.12, in the weights that it still downloads.
+  // Names before torchvision 0.12, which the weights that it downloads still have.
   ["blocks.#.mlp.fc1", `${TORCHVISION_LAYER}.mlp.linear_1`],
   ["blocks.#.mlp.fc2", `${TORCHVISION_LAYER}.mlp.linear_2`],
   ["norm", "encoder.ln"],
   ["head", "heads.head"],
-  // A head of one's own in the place of them all.
+  // A head of the user's own that replaces `heads`.
   ["head", "heads"],
 ]);
 
@@ -70,7 +70,7 @@ const FROM_5 = nameTable(
   }),
 );
 
-/** Namings that programs have in memory; ResNets have the same names in torchvision and timm, vision transformers have not. */
+/** Namings of a program's state_dict. */
 export const OTHER_NAMES: readonly OtherNames[] = [
   {
     isUsedBy: (tensors) => tensors.has("class_token") && tensors.has("conv_proj.weight"),

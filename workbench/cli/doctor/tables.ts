@@ -94,7 +94,7 @@ export function blasParagraphs({ library, kernels }: BlasReport): string[] {
   if (kernels === undefined) return [library];
   const { core, chosenBy, measured, otherwise, rejected, failure } = kernels;
   const who = chosenBy === "OPENBLAS_CORETYPE" ? `set by ${chosenBy}` : `chosen by ${chosenBy}`;
-  const others = chosenBy === "gblr" ? "OpenBLAS's own choice" : "without the variable";
+  const others = chosenBy === "OPENBLAS_CORETYPE" ? "without the variable" : "OpenBLAS's own choice";
   return [
     `${library} with its ${core} kernels, ${who}${measured ? `: ${rate(measured)} on one thread` : ""}`,
     ...(otherwise ? [`${others}: ${otherwise.core}, ${rate(otherwise)}`] : []),

@@ -2,6 +2,7 @@
 // and the table of the comparison. A silent view leaves stdout to the verb.
 
 import process from "node:process";
+import { isDense } from "../../../hub/model-folder/index.ts";
 import { formatCount, percent } from "../../../hub/text/numbers.ts";
 import type { ComparisonRow } from "../../evaluate/comparison-row.ts";
 import type { InnerEvent, PipelineEvent, WindowsEvent } from "../../pipeline/stage.ts";
@@ -169,7 +170,7 @@ const steps = (count: number) =>
   count < 10 && count % 1 !== 0 ? `${count.toFixed(2)} steps` : `${Math.round(count)} steps`;
 
 const stageName = ({ stage, structure }: ComparisonRow) =>
-  structure === "dense" && stage === "before" ? "" : stage === "before" ? " before fine-tuning" : " fine-tuned";
+  isDense(structure) && stage === "before" ? "" : stage === "before" ? " before fine-tuning" : " fine-tuned";
 
 function rowLine(row: ComparisonRow): string {
   const metrics = Object.entries(row.metrics).map(([name, value]) => `${name} ${value.toFixed(4)}`);

@@ -1,6 +1,6 @@
 // Random numbers for the transforms of an image or a batch. They depend on the seed only, not on the machine or the thread.
 
-import { bits, mixSeed } from "../../engine/ops/random-bits.ts";
+import { bits, mixSeed, uniform } from "../../engine/core/random.ts";
 
 /** Seed of an item, given the seed of what it belongs to. */
 export const seedWithin = (seed: number, item: number): number => bits(item, mixSeed(seed));
@@ -18,7 +18,7 @@ export class RandomStream {
 
   /** Uniform in [low, high). */
   uniform(low = 0, high = 1): number {
-    return low + (high - low) * (bits(this.drawn++, this.key) / 2 ** 32);
+    return low + (high - low) * uniform(this.drawn++, this.key);
   }
 
   /** Uniform among the integers low … high, both included. */

@@ -1,5 +1,5 @@
-// What the adapters of TensorFlow.js's own backends share: checks of the options that those backends cannot vary, and
-// making a backend current. Nothing here knows a particular backend.
+// Shared by the adapters of TensorFlow.js's own backends: checks of options that those backends cannot vary, and making
+// a backend current. Nothing here depends on a particular backend.
 
 import * as tf from "@tensorflow/tfjs-core";
 import { EngineError } from "./errors.ts";
@@ -48,7 +48,9 @@ export async function useBackend(engine: EngineName, backendName: string): Promi
   }
 }
 
-/** An engine whose backend computes at once and has neither random numbers nor memory statistics of its own. */
+/**
+ * An engine whose backend computes synchronously and has neither a random generator nor memory statistics of its own.
+ */
 export function plainEngine(
   engine: Pick<Engine, "name" | "backendName" | "device" | "threads" | "version"> & Partial<Engine>,
 ): Engine {

@@ -1,22 +1,22 @@
-// How fast an open engine is: the rate of a float32 matrix product and the bandwidth of an elementwise sum. Each number
-// is a median over several timed batches, after a warm-up, with the device's queue drained before and after each batch.
-// Short enough for `gblr doctor`; the comparison with other libraries is bench/engine.ts.
+// Measures the speed of an open engine: the rate of a float32 matrix product and the bandwidth of an elementwise sum.
+// Each number is the median of several timed batches after a warm-up; the device's queue is drained before and after
+// each batch. It takes seconds, for `gblr doctor`; bench/engine.ts compares the engines with other libraries.
 
 import * as tf from "@tensorflow/tfjs-core";
 import type { Engine } from "./types.ts";
 
-export interface TimingOptions {
+interface TimingOptions {
   /** seconds that the timed calls may take together, about; default 1 */
   budget?: number;
 }
 
 export interface MeasureOptions extends TimingOptions {
-  /** rows and columns of the matrices, or values in the array; larger than the caches, or they are what is measured */
+  /** rows and columns of the matrices, or values in the array; should be larger than the caches */
   size?: number;
 }
 
 export interface MatMulRate {
-  /** rows and columns of the square matrices: halved from what was asked while one product would outlast the budget */
+  /** rows and columns of the square matrices: the size asked for, halved until one product fits into the budget */
   size: number;
   /** 10⁹ multiplications and additions a second: 2·size³ a product */
   gflops: number;
@@ -29,13 +29,13 @@ export interface Bandwidth {
   gigabytesPerSecond: number;
 }
 
-/** Long enough for the clock and one drain of the queue to be lost in it. */
+/** Long enough that the clock's resolution and one drain of the queue do not matter. */
 const BATCH_SECONDS = 0.02;
-/** A queue deeper than this holds results that are disposed but not yet computed. */
+/** A longer queue would hold results that are disposed but not yet computed. */
 const MOST_CALLS = 200;
 const FEWEST_BATCHES = 3;
 const MOST_BATCHES = 9;
-/** A product this small tells how long the large one will take. */
+/** Size of the product that predicts how long the large one takes. */
 const TRIAL_SIZE = 256;
 
 /** Middle value; the mean of the two middle ones when the count is even. Throws a RangeError on an empty list. */
@@ -47,8 +47,10 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? upper) + upper) / 2;
 }
 
-/** Seconds for `calls` calls of `run`, up to the moment when the engine has computed them. Their results are disposed. */
-export async function secondsFor(engine: Engine, calls: number, run: () => tf.Tensor): Promise<number> {
+/**
+ * Seconds for `calls` calls of `run`, up to the moment when the engine has computed them. Their results are disposed.
+ */
+async function secondsFor(engine: Engine, calls: number, run: () => tf.Tensor): Promise<number> {
   await engine.synchronize();
   const start = performance.now();
   for (let call = 0; call < calls; call++) tf.tidy(run).dispose();
@@ -57,8 +59,8 @@ export async function secondsFor(engine: Engine, calls: number, run: () => tf.Te
 }
 
 /**
- * Seconds that one call takes, as the median of 3 to 9 batches. A call that outlasts the budget by itself is not
- * repeated: its first time is the answer, warm-up included.
+ * Seconds that one call takes, as the median of 3 to 9 batches. When the first call alone exceeds the budget, its time,
+ * warm-up included, is returned.
  */
 export async function secondsPerCall(
   engine: Engine,
@@ -76,7 +78,7 @@ export async function secondsPerCall(
   return median(times);
 }
 
-/** Rate of a (size, size) · (size, size) product. Random operands: products of zeros can run faster than real ones. */
+/** Rate of a (size, size) · (size, size) product of random operands: products of zeros can be faster. */
 export async function measureMatMul(
   engine: Engine,
   { size = 1024, budget = 1 }: MeasureOptions = {},

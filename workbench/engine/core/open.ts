@@ -1,8 +1,9 @@
-// Opens the engine that a caller asked for, or the best one that this machine has. It knows which engines there are and
-// in which order to try them; how each is found and started is its adapter's business.
+// Opens the engine that a caller asked for, or the best one that this machine has. This file knows which engines there
+// are and in which order to try them; each engine's adapter in backends/ knows how to find and to start it.
 
+import { version_core } from "@tensorflow/tfjs-core";
 import { registerGradients } from "../tfjs/gradients.ts";
-import { registerReductionGradients } from "../tfjs/reduction-gradients.ts";
+import { assertVersion } from "../tfjs/internals.ts";
 import { useBackend } from "./backend.ts";
 import { EngineError } from "./errors.ts";
 import { resolveOptions } from "./options.ts";
@@ -16,16 +17,16 @@ import {
   type ResolvedOptions,
 } from "./types.ts";
 
-/** Imported only when needed: each brings a backend of several hundred kernels. */
+/** Imported when needed: each brings a backend with several hundred kernels. */
 const ADAPTERS: Record<EngineName, () => Promise<EngineAdapter>> = {
   torch: async () => (await import("../backends/torch/adapter.ts")).torchAdapter,
-  webgpu: async () => (await import("../backends/webgpu/webgpu.ts")).webgpuAdapter,
-  wasm: async () => (await import("../backends/wasm/wasm.ts")).wasmAdapter,
-  tensorflow: async () => (await import("../backends/tensorflow/tensorflow.ts")).tensorflowAdapter,
-  cpu: async () => (await import("../backends/cpu/cpu.ts")).cpuAdapter,
+  webgpu: async () => (await import("../backends/webgpu/adapter.ts")).webgpuAdapter,
+  wasm: async () => (await import("../backends/wasm/adapter.ts")).wasmAdapter,
+  tensorflow: async () => (await import("../backends/tensorflow/adapter.ts")).tensorflowAdapter,
+  cpu: async () => (await import("../backends/cpu/adapter.ts")).cpuAdapter,
 };
 
-/** What `auto` tries, best first. */
+/** What `auto` tries, in this order. */
 const CANDIDATES: readonly { engine: EngineName; device: "cuda" | "gpu" | "cpu" }[] = [
   { engine: "torch", device: "cuda" },
   { engine: "torch", device: "cpu" },
@@ -35,7 +36,7 @@ const CANDIDATES: readonly { engine: EngineName; device: "cuda" | "gpu" | "cpu" 
 
 const CUDA_REMEDY = "leave out the device, or set LIBTORCH to a CUDA build of libtorch and run `npm run build`";
 
-export interface EngineProbe {
+interface EngineProbe {
   name: EngineName;
   probe: Probe;
 }
@@ -59,12 +60,13 @@ export async function probeEngine(name: EngineName): Promise<Probe> {
  * Opens an engine and makes it the one that tf.* computes on. An engine that is open already can be opened again, with
  * other options too; tensors stay with the engine that made them.
  *
- * @throws EngineError when an option is not understood, or when what it asks for is not to be had on this machine
+ * @throws EngineError when an option is not understood, when this machine does not have what it asks for, or when
+ * TensorFlow.js is not the version that was checked
  */
 export async function openEngine(options: OpenEngineOptions = {}): Promise<Engine> {
   const { engine: name, ...resolved } = resolveOptions(options);
+  assertVersion("@tensorflow/tfjs-core", version_core);
   await registerGradients();
-  registerReductionGradients();
   return name === "auto" ? openBest(resolved) : openNamed(name, resolved);
 }
 
@@ -87,7 +89,7 @@ async function start(name: EngineName, options: ResolvedOptions): Promise<Engine
 
 type Kind = (typeof CANDIDATES)[number]["device"];
 
-/** What `auto` did not take, in words, and what would help. */
+/** What `auto` passed over, in words, and what the user can do about it. */
 interface Passed {
   over: string[];
   remedies: string[];
@@ -130,7 +132,7 @@ async function tryStart(name: EngineName, options: ResolvedOptions, passed: Pass
   }
 }
 
-/** Whether `device` could be what was asked for: `gpu` takes any GPU, and reduced precision needs CUDA. */
+/** Whether `device` matches the request: `gpu` matches any GPU, and reduced precision needs CUDA. */
 function suits(device: Kind, options: ResolvedOptions): boolean {
   if (options.precision !== "float32" && device !== "cuda") {
     return false;
@@ -145,7 +147,7 @@ function exactDevice(device: Kind, options: ResolvedOptions): string {
   return options.device?.startsWith(device) ? options.device : device;
 }
 
-/** Why this engine cannot run on that device here, or undefined when it can. */
+/** Why this engine cannot run on that device here; undefined when it can. */
 function obstacleTo(probe: Probe, device: Kind, options: ResolvedOptions): string | undefined {
   if (!probe.available) {
     return probe.reason;

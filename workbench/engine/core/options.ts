@@ -1,9 +1,8 @@
-// Checks what `openEngine` was asked for, as far as that can be done without looking at the machine: names, spelling,
-// numbers. Whether an engine or a device exists here is for the adapters to say.
+// Checks the options of `openEngine` that can be checked without looking at the machine: names, spelling and numbers.
+// The adapters check whether an engine or a device exists.
 
 import { availableParallelism } from "node:os";
-import { EngineError } from "./errors.ts";
-import { nearest } from "./nearest.ts";
+import { EngineError, nearest } from "./errors.ts";
 import {
   ENGINE_NAMES,
   type EngineName,
@@ -51,7 +50,7 @@ function checkThreads(threads: unknown): number {
   return threads as number;
 }
 
-/** @throws EngineError naming the first option that is not understood and what would be */
+/** @throws EngineError that names the first option that is not valid, and the values that are */
 export function resolveOptions(options: OpenEngineOptions): ResolvedOptions & { engine: EngineName | "auto" } {
   for (const name of Object.keys(options)) {
     if (!includes(OPTION_NAMES, name)) {

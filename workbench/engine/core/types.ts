@@ -1,14 +1,14 @@
-// What an engine is, apart from which one: the options it opens with, what a look at the machine finds, and what a
-// caller gets. No backend is imported here.
+// The types that all engines share: the options to open one with, what probing the machine finds, and the open engine.
+// No backend is imported here.
 
 import type { DataType } from "@tensorflow/tfjs-core";
 
-/** `auto` tries these in order; `tensorflow` and `cpu` only run on request. */
+/** `auto` tries the first three; `tensorflow` and `cpu` only run on request. */
 export const ENGINE_NAMES = ["torch", "webgpu", "wasm", "tensorflow", "cpu"] as const;
 export type EngineName = (typeof ENGINE_NAMES)[number];
 
 /**
- * How matrix products and attention compute. Tensors always read as float32.
+ * The precision in which matrix products and attention compute. Tensors always read as float32.
  * - `float32`: IEEE single precision throughout
  * - `tf32`: products with 10-bit mantissas on NVIDIA tensor cores (CUDA only)
  * - `bfloat16`: products and attention in bfloat16, weights and reductions in float32 (CUDA only)
@@ -17,13 +17,13 @@ export const PRECISIONS = ["float32", "tf32", "bfloat16"] as const;
 export type Precision = (typeof PRECISIONS)[number];
 
 export interface OpenEngineOptions {
-  /** default `auto`: torch on CUDA, torch on the CPU, webgpu, wasm, whichever comes first */
+  /** default `auto`: the first that is available of torch on CUDA, torch on the CPU, webgpu, wasm */
   engine?: EngineName | "auto";
   /** `cpu`, `cuda`, `cuda:1`, `gpu`; default: the best device that the engine has */
   device?: string;
   /** default `float32` */
   precision?: Precision;
-  /** CPU threads; default: what the machine has */
+  /** CPU threads; default: as many as the machine has */
   threads?: number;
 }
 
@@ -32,20 +32,20 @@ export interface DeviceInfo {
   id: string;
   /** the maker's name, e.g. `NVIDIA H200` */
   name: string;
-  /** bytes of memory, when the device tells */
+  /** bytes of memory, if the device reports them */
   memory?: number;
-  /** a GPU in name only, such as a software Vulkan driver: slower than wasm, so `auto` passes it over */
+  /** a GPU emulated in software, such as by a software Vulkan driver: slower than wasm, so `auto` skips it */
   software?: boolean;
 }
 
-/** What a look at this machine found of one engine. */
+/** The result of looking for one engine on this machine. */
 export type Probe =
   | {
       available: true;
       /** version of the library that computes, e.g. `libtorch 1.13.0` */
       version: string;
       devices: DeviceInfo[];
-      /** where it was found, or which variant runs, one clause */
+      /** one clause: where it was found, or which variant runs */
       detail: string;
     }
   | {
@@ -64,9 +64,9 @@ export interface EngineMemory {
   cached: number;
   /** most in use at one time */
   peak: number;
-  /** times the allocator had to ask the system for fresh memory */
+  /** how often the allocator asked the system for fresh memory */
   fresh: number;
-  /** of the GPU that computes, whoever uses it; the figures above are then of host memory */
+  /** memory of the GPU that computes, used by any process; the numbers above are then of host memory */
   gpu?: { total: number; available: number };
 }
 
@@ -79,20 +79,20 @@ export interface Engine {
   readonly precision: Precision;
   readonly threads: number;
   readonly version: string;
-  /** why this one: what was asked, or what `auto` passed over */
+  /** why this engine was chosen: it was asked for, or what `auto` passed over */
   why: string;
   /** seeds the engine's own random numbers (tfjs ops that take a seed keep taking theirs) */
   seed(seed: number): void;
   /** resolves when everything queued so far has been computed */
   synchronize(): Promise<void>;
-  /** undefined where the backend does not tell */
+  /** undefined if the backend does not report it */
   memory(): EngineMemory | undefined;
 }
 
-/** Everything `openEngine` needs to know about an engine; one object an engine, in a file of its own. */
+/** Everything that `openEngine` needs to know about an engine. Each folder in backends/ has one such object. */
 export interface EngineAdapter {
   readonly name: EngineName;
-  /** Looks whether the engine can run here. Never throws, changes nothing that lasts. */
+  /** Checks whether the engine can run here. Never throws and changes nothing permanently. */
   probe(): Promise<Probe>;
   /** Opens it; rejects with an EngineError. `options` are validated, the device may still be absent. */
   open(options: ResolvedOptions): Promise<Engine>;
@@ -104,7 +104,7 @@ export interface ResolvedOptions {
   threads: number;
 }
 
-/** A tensor as kernels see it. */
+/** Shape and dtype of a tensor. */
 export interface Described {
   shape: readonly number[];
   dtype: DataType;

@@ -1,9 +1,9 @@
-// Decompositions on the host in float64, for engines without any and for callers that need every digit: the eigen-
-// decomposition is ml-matrix's, the singular values come from that of the smaller Gram matrix. No tensors.
+// Matrix decompositions on the host in float64, for engines without decompositions of their own and for callers that
+// need every digit. Eigenvectors are ml-matrix's; singular values come from the eigenvectors of the smaller Gram
+// matrix, and one-sided Jacobi rotations (Hestenes 1958) recover the digits that squaring has lost. No tensors.
 
 import { EigenvalueDecomposition, Matrix } from "ml-matrix";
-import { completeRows, orthogonaliseRows, rowNorms } from "./jacobi.ts";
-import { LEAST_GRAM_RATIO } from "./kernels.ts";
+import { LEAST_GRAM_RATIO } from "../ops/kernels.ts";
 
 /** A dense matrix, row by row. */
 export interface Float64Matrix {
@@ -12,7 +12,7 @@ export interface Float64Matrix {
   columns: number;
 }
 
-export interface Float64Svd {
+interface Float64Svd {
   /** (k, m): left vectors as rows */
   left: Float64Array;
   /** (k), largest first */
@@ -21,7 +21,7 @@ export interface Float64Svd {
   right: Float64Array;
 }
 
-export interface Float64Eigen {
+interface Float64Eigen {
   /** (n), largest first */
   values: Float64Array;
   /** (n, n): vectors as rows */
@@ -50,10 +50,10 @@ export function symmetricEigenFloat64(values: Float64Array, n: number): Float64E
   return { values: Float64Array.from(order, (i) => at(realEigenvalues, i)), vectors };
 }
 
-export interface Float64SvdOptions {
+interface Float64SvdOptions {
   /** how many of the largest triples. Default all */
   rank?: number;
-  /** to the last digit of float64; else to what float32 can tell, several times faster. Default true */
+  /** true: exact to float64; false: exact to float32, several times faster. Default true */
   exact?: boolean;
 }
 
@@ -67,7 +67,7 @@ export function svdFloat64(matrix: Float64Matrix, { rank: wanted, exact = true }
   const { vectors } = symmetricEigenFloat64(gram(flat, small, large), small);
   const images = product(vectors, flat, { rows: small, inner: small, columns: large });
   if (exact || !(ratioOf(rowNorms(images, small, large), rank) >= LEAST_GRAM_RATIO)) {
-    orthogonaliseRows(images, vectors, { count: small, length: large, partnerLength: small });
+    orthogonalizeRows(images, vectors, { count: small, length: large, partnerLength: small });
   }
   const { near, s, far } = sortedTriples(images, vectors, { rank, small, large });
   return wide ? { left: near, s, right: far } : { left: far, s, right: near };
@@ -151,3 +151,101 @@ function transposed({ values, rows, columns }: Float64Matrix): Float64Array {
 }
 
 const at = (values: ArrayLike<number>, i: number): number => values[i] as number;
+
+const MOST_SWEEPS = 30;
+/** two rows are orthogonal when the cosine between them is below this */
+const LARGEST_COSINE = 1e-14;
+
+/**
+ * Rotates pairs of rows of `x` (count, length) until all are orthogonal, and the same rows of `partner` (count,
+ * partnerLength) with them.
+ */
+function orthogonalizeRows(
+  x: Float64Array,
+  partner: Float64Array,
+  { count, length, partnerLength }: { count: number; length: number; partnerLength: number },
+): void {
+  // rows this short are rounding errors of the longest; their direction has no meaning
+  const floor = (1e-18 * Math.max(...rowNorms(x, count, length))) ** 2;
+  let turned = true;
+  for (let sweep = 0; turned && sweep < MOST_SWEEPS; sweep++) {
+    turned = false;
+    for (let p = 0; p < count; p++) {
+      const a = row(x, p, length);
+      for (let q = p + 1; q < count; q++) {
+        const b = row(x, q, length);
+        const [aa, ab, bb] = [dot(a, a), dot(a, b), dot(b, b)];
+        if (aa <= floor || bb <= floor || Math.abs(ab) <= LARGEST_COSINE * Math.sqrt(aa * bb)) {
+          continue;
+        }
+        turned = true;
+        const zeta = (bb - aa) / (2 * ab);
+        const tangent = (zeta < 0 ? -1 : 1) / (Math.abs(zeta) + Math.hypot(1, zeta));
+        turn(a, b, tangent);
+        turn(row(partner, p, partnerLength), row(partner, q, partnerLength), tangent);
+      }
+    }
+  }
+}
+
+/** Replaces the rows of zero singular values by unit rows that are orthogonal to all others. */
+function completeRows(x: Float64Array, s: Float64Array, { count, length }: { count: number; length: number }): void {
+  const least = 1e-17 * Math.max(...s);
+  let axis = 0;
+  for (let p = 0; p < count; p++) {
+    const a = row(x, p, length);
+    if ((s[p] as number) > least) {
+      continue;
+    }
+    s[p] = 0;
+    let norm = 0;
+    for (; norm < 0.1 / Math.sqrt(length); axis++) {
+      a.fill(0);
+      a[axis] = 1;
+      for (let pass = 0; pass < 2; pass++) {
+        for (let q = 0; q < p; q++) {
+          subtract(a, row(x, q, length));
+        }
+      }
+      norm = Math.sqrt(dot(a, a));
+    }
+    for (let j = 0; j < length; j++) {
+      a[j] = (a[j] as number) / norm;
+    }
+  }
+}
+
+/** Euclidean length of each row of `x` (count, length). */
+function rowNorms(x: Float64Array, count: number, length: number): Float64Array {
+  return Float64Array.from({ length: count }, (_, i) => {
+    const a = row(x, i, length);
+    return Math.sqrt(dot(a, a));
+  });
+}
+
+const row = (x: Float64Array, i: number, length: number): Float64Array => x.subarray(i * length, (i + 1) * length);
+
+function dot(a: Float64Array, b: Float64Array): number {
+  let sum = 0;
+  for (let j = 0; j < a.length; j++) {
+    sum += (a[j] as number) * (b[j] as number);
+  }
+  return sum;
+}
+
+function turn(a: Float64Array, b: Float64Array, tangent: number): void {
+  const cosine = 1 / Math.hypot(1, tangent);
+  const sine = cosine * tangent;
+  for (let j = 0; j < a.length; j++) {
+    const [x, y] = [a[j] as number, b[j] as number];
+    a[j] = cosine * x - sine * y;
+    b[j] = sine * x + cosine * y;
+  }
+}
+
+function subtract(a: Float64Array, direction: Float64Array): void {
+  const along = dot(a, direction);
+  for (let j = 0; j < a.length; j++) {
+    a[j] = (a[j] as number) - along * (direction[j] as number);
+  }
+}

@@ -1,4 +1,3 @@
-// Matrix decompositions on every engine, one import for all.
+// Matrix decompositions on every engine.
 
-export { type Svd, type SvdOptions, svd } from "./svd.ts";
-export { type SymmetricEigen, symmetricEigen } from "./symmetric-eigen.ts";
+export { type Svd, type SvdOptions, type SymmetricEigen, svd, symmetricEigen } from "./decompositions.ts";

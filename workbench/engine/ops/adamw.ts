@@ -1,5 +1,6 @@
-// adamwStep, one AdamW update of all parameters in place, with settings a group and clipping by the global norm.
-// Not an optimizer object: moments, step count and schedules are the caller's. Loshchilov and Hutter 2019, Algorithm 2.
+// adamwStep: one AdamW update of all parameters in place, with settings for each group and clipping by the global norm.
+// It is not an optimizer object: the caller keeps moments, step count and schedules. Loshchilov and Hutter 2019,
+// Algorithm 2.
 
 import {
   add,
@@ -7,7 +8,6 @@ import {
   div,
   minimum,
   mul,
-  type NamedTensorMap,
   scalar,
   sqrt,
   square,
@@ -18,10 +18,9 @@ import {
   type Variable,
 } from "@tensorflow/tfjs-core";
 import { ShapeError } from "../core/errors.ts";
-import { runKernel } from "./differentiable.ts";
 import { ADAMW, type AdamwAttributes, GRADIENT_NORM } from "./kernels.ts";
+import { registerPortable, runKernel } from "./op.ts";
 import { expectOperand, expectSetting } from "./operands.ts";
-import { registerPortable } from "./register.ts";
 
 /** Parameters that share their settings; the four lists run in parallel, shapes pairwise equal. */
 export interface AdamwGroup {
@@ -36,14 +35,14 @@ export interface AdamwGroup {
   betas: readonly [number, number];
   /** added to the root of the second moment */
   epsilon: number;
-  /** share of a parameter that is taken off each step, times the learning rate */
+  /** each step subtracts this share of the parameter, times the learning rate */
   weightDecay: number;
 }
 
 export interface AdamwOptions {
-  /** counted from 1; corrects the moments' bias towards their zero start */
+  /** counted from 1; corrects the bias of the moments towards zero */
   step: number;
-  /** gradients are scaled down together to this Euclidean norm when theirs is larger; default: not */
+  /** scales all gradients down so that their Euclidean norm is at most this; default: no clipping */
   clipNorm?: number;
 }
 
@@ -74,7 +73,7 @@ export function gradientNorm(gradients: readonly Tensor[]): Tensor {
   if (gradients.length === 0) {
     return scalar(0);
   }
-  return runKernel(GRADIENT_NORM, asInputs(gradients))[0] as Tensor;
+  return runKernel(GRADIENT_NORM, gradients)[0] as Tensor;
 }
 
 function checkGroup(group: AdamwGroup, index: number): void {
@@ -119,17 +118,14 @@ function stepGroup(group: AdamwGroup, step: number, scale: Tensor | undefined): 
     epsilon,
     weightDecay,
   };
-  runKernel(ADAMW, asInputs(operands), settings);
+  runKernel(ADAMW, operands, settings);
 }
 
-// tfjs types a kernel's inputs as a map but takes a list as well, as its own Concat and AddN do.
-const asInputs = (tensors: readonly Tensor[]) => tensors as unknown as NamedTensorMap;
-
-// Row by row first: one running float32 sum over a large matrix would lose digits.
+// Sums rows first: a single running float32 sum over a large matrix would lose digits.
 const sumOfSquares = (x: Tensor): Tensor => sum(x.rank > 1 ? sum(square(x), -1) : square(x));
 
 registerPortable<readonly Tensor[]>(GRADIENT_NORM, (gradients) => {
-  // wasm leaves a sum over nothing unwritten
+  // wasm does not write the result of a sum over nothing
   const filled = gradients.filter((gradient) => gradient.size > 0);
   return filled.length === 0 ? scalar(0) : sqrt(addN(filled.map(sumOfSquares)));
 });

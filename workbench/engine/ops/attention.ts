@@ -1,5 +1,6 @@
-// Scaled dot-product attention, causal or not, with its gradient. No dropout inside and no additive mask: the models
-// here need neither. The torch backend takes the fused kernels that its libtorch has; the compositions serve the others.
+// Scaled dot-product attention, causal or not, with its gradient. It has neither dropout nor an additive mask, which
+// the models here do not need. The torch backend uses the fused kernels of its libtorch; the compositions serve the
+// others.
 
 import {
   add,
@@ -16,7 +17,6 @@ import {
   zeros,
 } from "@tensorflow/tfjs-core";
 import { ShapeError } from "../core/errors.ts";
-import { differentiable, runKernel } from "./differentiable.ts";
 import {
   ATTENTION,
   ATTENTION_GRADIENT,
@@ -24,16 +24,16 @@ import {
   type AttentionGradientInputs,
   type AttentionInputs,
 } from "./kernels.ts";
+import { differentiable, registerPortable, runKernel } from "./op.ts";
 import { expectOperand, expectSetting } from "./operands.ts";
-import { registerPortable } from "./register.ts";
 
 export interface AttentionOptions {
   /**
-   * each query sees no key after its own; with more keys than queries the last query is at the last key, as with a
-   * key/value cache: query i sees keys j ≤ i + (key tokens - query tokens). Default false
+   * no query sees keys after its own position. With more keys than queries, as with a key/value cache, the last query
+   * is at the last key: query i sees keys j ≤ i + (key tokens - query tokens). Default false
    */
   causal?: boolean;
-  /** what q·k is multiplied with; default 1/√head_dim */
+  /** factor of q·k; default 1/√head_dim */
   scale?: number;
 }
 
@@ -93,7 +93,7 @@ function attentionGradient(
   return runKernel(ATTENTION_GRADIENT, { dy, q, k, v, y, ...named }, attributes) as [Tensor, Tensor, Tensor];
 }
 
-// Finite, so that no -∞ meets a backend's exp; far below any score, so that it rounds every hidden one to itself.
+// Finite, because some backends' exp does not take -∞; so far below any score that adding a score does not change it.
 const HIDDEN = -1e30;
 
 // (tokens, key_tokens): 0 where query i may see key j, HIDDEN where not
@@ -110,7 +110,7 @@ registerPortable<AttentionInputs, AttentionAttributes>(ATTENTION, ({ q, k, v }, 
     return zeros([...q.shape.slice(0, 3), v.shape[3] as number]);
   }
   const scores = matMul(mul(q, scale), k, false, true);
-  // A single query comes after all keys: nothing to hide.
+  // A single query comes after all keys, so no key is hidden.
   const visible = causal && tokens > 1 ? add(scores, causalMask(tokens, keyTokens)) : scores;
   const probabilities = softmax(visible);
   const y = matMul(probabilities, v);

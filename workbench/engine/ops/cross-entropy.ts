@@ -1,9 +1,15 @@
-// crossEntropy, the negative log-likelihood of class targets under a softmax, one loss a row. Saves the logits, the
-// targets and one number a row (the log-sum-exp): no one-hot targets and no copy of the log-softmax.
+// Losses of class targets under a softmax. `crossEntropy` takes logits; it saves the logits, the targets and the
+// log-sum-exp of each row, but neither one-hot targets nor a copy of the log-softmax. `linearCrossEntropy` also
+// computes the logits, from the hidden states and the weight of a language model's head: logits, the largest tensor of
+// training, are made for some rows at a time and never kept. Where a gradient may follow, the gradient of those rows is
+// computed at once, so nothing is computed twice (Wijmans et al. 2024, arXiv 2411.09009, do so in one kernel). Both use
+// kernels that every backend has.
 
 import {
   add,
   cast,
+  concat,
+  div,
   equal,
   exp,
   expandDims,
@@ -13,6 +19,7 @@ import {
   less,
   log,
   logicalAnd,
+  matMul,
   max,
   maximum,
   mean,
@@ -20,15 +27,19 @@ import {
   mul,
   range,
   reshape,
+  type Scalar,
   scalar,
+  slice,
   sub,
   sum,
   type Tensor,
+  type Tensor1D,
+  type Tensor2D,
+  tidy,
   where,
   zeros,
   zerosLike,
 } from "@tensorflow/tfjs-core";
-import { differentiable, runKernel } from "./differentiable.ts";
 import {
   CROSS_ENTROPY,
   CROSS_ENTROPY_GRADIENT,
@@ -36,8 +47,9 @@ import {
   type CrossEntropyGradientInputs,
   type CrossEntropyInputs,
 } from "./kernels.ts";
+import { linear } from "./linear.ts";
+import { differentiable, registerPortable, runKernel } from "./op.ts";
 import { expectOperand, expectSetting } from "./operands.ts";
-import { registerPortable } from "./register.ts";
 
 export interface CrossEntropyOptions {
   /** rows with this target have loss and gradient 0; default -100, as in PyTorch */
@@ -47,10 +59,10 @@ export interface CrossEntropyOptions {
 }
 
 /**
- * loss = lse(z) - (1-s) z[target] - s mean(z) for each row z of logits, s the label smoothing, lse the log-sum-exp.
- * The mean over rows is the caller's: with ignored rows it divides by their number or not, as the caller means.
- * A target outside 0 … classes-1 that is not `ignoreIndex` makes its row's loss and gradient NaN: looking for one
- * and naming it would make every call wait for the device.
+ * loss = lse(z) - (1-s) z[target] - s mean(z) for each row z of logits, s the label smoothing, lse the log-sum-exp. The
+ * caller takes the mean over rows, and decides whether it counts ignored rows. A target outside 0 … classes-1 that is
+ * not `ignoreIndex` makes the loss and the gradient of its row NaN: an error that names it would need a synchronization
+ * with the device at every call.
  * @param logits float32 (rows, classes)
  * @param targets int32 (rows)
  * @returns float32 (rows)
@@ -88,7 +100,7 @@ function byTarget(values: Tensor, targets: Tensor, { classes, ignoreIndex }: { c
   return where(equal(targets, scalar(ignoreIndex, "int32")), zerosLike(values), counted);
 }
 
-// (rows): the logit of each row's target, of some class where the target is none
+// (rows): the logit of each row's target; that of the first or last class where the target is out of range
 function targetLogits(logits: Tensor, targets: Tensor): Tensor {
   const [rows, classes] = logits.shape as [number, number];
   const column = maximum(minimum(targets, scalar(classes - 1, "int32")), scalar(0, "int32"));
@@ -125,3 +137,126 @@ registerPortable<CrossEntropyGradientInputs, CrossEntropyAttributes>(
     return mul(sub(softmax, wanted), expandDims(byTarget(dy, targets, { classes, ignoreIndex }), 1));
   },
 );
+
+export interface LinearCrossEntropyOptions {
+  /** most logits in memory at a time, but at least one row. Default 2^25: 134 MB, and as much for their gradient */
+  chunk?: number;
+}
+
+const CHUNK = 2 ** 25;
+const ATTRIBUTES = { ignoreIndex: -100, labelSmoothing: 0 };
+
+/**
+ * The mean over rows of lse(z) - z[target], z = x Wᵀ. A target that is no class makes it NaN, as in crossEntropy.
+ * @param x float32 (rows, width), at least one row
+ * @param weight float32 (classes, width)
+ * @param targets int32 (rows)
+ * @throws ShapeError when an operand does not fit
+ */
+export function linearCrossEntropy(
+  x: Tensor,
+  weight: Tensor,
+  targets: Tensor,
+  options: LinearCrossEntropyOptions = {},
+): Scalar {
+  const chunks = checked({ x, weight, targets }, options);
+  const inputs = { x, weight };
+  return differentiable({
+    name: "linearCrossEntropy",
+    inputs,
+    forward: (recording) => {
+      const loss = new Sum();
+      const dWeight = new Sum();
+      const dRows: Tensor[] = [];
+      for (const [start, count] of chunks) {
+        const parts = tidy(() => chunkLoss({ x, weight, targets }, { start, count, recording }));
+        loss.add(parts.loss);
+        if (parts.dRows) dRows.push(parts.dRows);
+        if (parts.dWeight) dWeight.add(parts.dWeight);
+      }
+      const value = div(loss.total as Tensor, x.shape[0] as number);
+      return { value, saved: recording ? [concat(dRows), dWeight.total as Tensor] : [] };
+    },
+    backward: (dy, [dx, dWeight]) => ({
+      x: () => mul(dx as Tensor, dy),
+      weight: () => mul(dWeight as Tensor, dy),
+    }),
+  }) as Scalar;
+}
+
+/**
+ * The same for each row, without a gradient: for evaluation.
+ * @returns float32 (rows)
+ */
+export function linearNll(
+  x: Tensor,
+  weight: Tensor,
+  targets: Tensor,
+  options: LinearCrossEntropyOptions = {},
+): Tensor1D {
+  const chunks = checked({ x, weight, targets }, options);
+  return tidy("linearNll", () =>
+    concat(
+      chunks.map(([start, count]) =>
+        tidy(() => {
+          const logits = linear(rowsOf(x, start, count), weight);
+          return runKernel(CROSS_ENTROPY, { logits, targets: slice(targets, start, count) }, ATTRIBUTES)[0] as Tensor1D;
+        }),
+      ),
+    ),
+  );
+}
+
+interface Operands {
+  x: Tensor;
+  weight: Tensor;
+  targets: Tensor;
+}
+
+/** @returns start and count of the rows of each chunk */
+function checked({ x, weight, targets }: Operands, { chunk = CHUNK }: LinearCrossEntropyOptions): [number, number][] {
+  expectOperand("linearCrossEntropy", { x }, { dtype: "float32", shape: ["rows", "width"] });
+  const [rows, width] = x.shape as [number, number];
+  expectOperand("linearCrossEntropy", { weight }, { dtype: "float32", shape: ["classes", width] });
+  expectOperand("linearCrossEntropy", { targets }, { dtype: "int32", shape: [rows] });
+  const classes = weight.shape[0] as number;
+  expectSetting("linearCrossEntropy", { rows }, "at least 1", rows > 0);
+  expectSetting("linearCrossEntropy", { classes }, "at least 1", classes > 0);
+  expectSetting("linearCrossEntropy", { chunk }, "a number above 0", chunk > 0);
+  // All chunks have about the same size, because a product with a few rows is slow.
+  const count = Math.ceil(rows / Math.ceil(rows / Math.max(1, Math.floor(chunk / classes))));
+  return Array.from({ length: Math.ceil(rows / count) }, (_, i) => [i * count, Math.min(count, rows - i * count)]);
+}
+
+function chunkLoss(
+  { x, weight, targets: all }: Operands,
+  { start, count, recording }: { start: number; count: number; recording: boolean },
+): { loss: Tensor; dRows?: Tensor; dWeight?: Tensor } {
+  const rows = rowsOf(x, start, count);
+  const targets = slice(all, start, count);
+  const logits = linear(rows, weight);
+  const [losses, logSumExp] = runKernel(CROSS_ENTROPY, { logits, targets }, ATTRIBUTES) as [Tensor, Tensor];
+  const loss = sum(losses);
+  if (!recording) return { loss };
+  const dy = fill([count], 1 / (x.shape[0] as number));
+  const [dLogits] = runKernel(CROSS_ENTROPY_GRADIENT, { dy, logits, targets, logSumExp }, ATTRIBUTES) as [Tensor2D];
+  logits.dispose();
+  return { loss, dRows: matMul(dLogits, weight as Tensor2D), dWeight: matMul(dLogits, rows, true) };
+}
+
+const rowsOf = (x: Tensor, start: number, count: number): Tensor2D =>
+  slice(x as Tensor2D, [start, 0], [count, x.shape[1] as number]);
+
+/** A running sum; disposes the tensors that it has added. */
+class Sum {
+  total: Tensor | undefined;
+
+  add(part: Tensor): void {
+    const before = this.total;
+    this.total = before ? add(before, part) : part;
+    if (before) {
+      before.dispose();
+      part.dispose();
+    }
+  }
+}

@@ -1,8 +1,8 @@
-// dropout with a seed: the same seed drops the same entries on the same engine, whatever ran before. Engines differ in
-// which. Keeps the mask as one byte an entry for the gradient.
+// dropout with a seed: on one engine the same seed drops the same entries, whatever ran before; another engine drops
+// other entries. The mask is kept for the gradient, one byte for each entry.
 
 import { cast, mul, type Tensor, tensor } from "@tensorflow/tfjs-core";
-import { differentiable, runKernel } from "./differentiable.ts";
+import { bits, mixSeed } from "../core/random.ts";
 import {
   DROPOUT,
   DROPOUT_GRADIENT,
@@ -11,14 +11,13 @@ import {
   type DropoutGradientInputs,
   type DropoutInputs,
 } from "./kernels.ts";
+import { differentiable, registerPortable, runKernel } from "./op.ts";
 import { expectOperand, expectSetting } from "./operands.ts";
-import { bits, mixSeed } from "./random-bits.ts";
-import { registerPortable } from "./register.ts";
 
 export interface DropoutOptions {
-  /** the chance of each entry to be dropped, at least 0 and below 1 */
+  /** the probability that an entry is dropped, at least 0 and below 1 */
   rate: number;
-  /** a safe integer of at least 0; give each call of each step its own */
+  /** a safe integer of at least 0, different for each call in each step */
   seed: number;
 }
 

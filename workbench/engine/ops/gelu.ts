@@ -1,8 +1,7 @@
 // gelu, the Gaussian error linear unit, exact and in its tanh form, with its gradient. Hendrycks and Gimpel 2016.
-// The torch backend has kernels of its own; the compositions here serve the other backends, alone and within `linear`.
+// The torch backend has its own kernels; the compositions here serve the other backends, alone and within `linear`.
 
 import { add, erf, exp, mul, sigmoid, square, sub, type Tensor } from "@tensorflow/tfjs-core";
-import { differentiable, runKernel } from "./differentiable.ts";
 import {
   GELU,
   GELU_GRADIENT,
@@ -11,8 +10,8 @@ import {
   type GeluGradientInputs,
   type GeluInputs,
 } from "./kernels.ts";
+import { differentiable, registerPortable, runKernel } from "./op.ts";
 import { expectOperand, expectSetting } from "./operands.ts";
-import { registerPortable } from "./register.ts";
 
 export interface GeluOptions {
   /** `none`: exact, by the error function; `tanh`: the approximation of GPT-2. Default `none` */
@@ -47,7 +46,7 @@ const TANH_SCALE = Math.sqrt(2 / Math.PI);
 
 function normalDistribution(x: Tensor, form: GeluForm): Tensor {
   if (form === "tanh") {
-    // (1 + tanh u) / 2 in one kernel, and one that takes a tenth of tanh's time on wasm.
+    // (1 + tanh u) / 2 in one kernel, which on wasm takes a tenth of the time of tanh.
     return sigmoid(mul(tanhArgument(x), 2));
   }
   return mul(add(erf(mul(x, Math.SQRT1_2)), 1), 0.5);
@@ -58,7 +57,7 @@ function tanhArgument(x: Tensor): Tensor {
   return mul(x, add(mul(square(x), TANH_SCALE * CUBIC), TANH_SCALE));
 }
 
-/** gelu of tf.* operations; leaves temporaries to the caller's tidy. */
+/** gelu as a composition of tf.* operations; the caller's tidy disposes temporaries. */
 export function composeGelu(x: Tensor, form: GeluForm): Tensor {
   return mul(x, normalDistribution(x, form));
 }

@@ -1,6 +1,8 @@
-// The fused kernels by name, with their operands: the contract between an op and the backends that run it. An op calls
-// the kernel, the torch backend implements it with ATen, every other backend runs the op's portable composition.
-// Outputs after the first are what the same backend's gradient kernel wants back; nobody else reads them.
+// The kernels behind the ops and the matrix decompositions: names, inputs, attributes and outputs. This is the contract
+// between an op and the backends that run it. The torch backend implements every kernel with ATen; the other backends
+// run the op's composition of tf.* operations, and compute decompositions on the host. Outputs after the first are what
+// the same backend's gradient kernel takes back; nothing else reads them. Kernels that only GBLR needs are in
+// gblr/kernels.ts.
 
 import type { TensorInfo } from "@tensorflow/tfjs-core";
 
@@ -65,45 +67,17 @@ export const DROPOUT_GRADIENT = "FusedDropoutGradient";
 export type DropoutGradientInputs = { dy: TensorInfo; mask: TensorInfo };
 export type DropoutGradientAttributes = { rate: number };
 
-/** → mask (K, length) */
-export const GAUDI_MASK = "FusedGaudiMask";
-export type GaudiMaskInputs = { widths: TensorInfo; locations: TensorInfo; edges: TensorInfo };
-export type GaudiMaskAttributes = { boxcar: boolean; evaluate: boolean };
-/** Entries of evaluation masks no larger than this are 0. */
-export const LEAST_ENTRY = 1e-3;
-/** → dwidths, dlocations (K) */
-export const GAUDI_MASK_GRADIENT = "FusedGaudiMaskGradient";
-export type GaudiMaskGradientInputs = { dy: TensorInfo; widths: TensorInfo; locations: TensorInfo; slopes: TensorInfo };
-
-/** → W (n_out, n_in) */
-export const GBLR_WEIGHT = "FusedGblrWeight";
-export type GblrWeightInputs = { output: TensorInfo; input: TensorInfo };
-/** → doutput, dinput */
-export const GBLR_WEIGHT_GRADIENT = "FusedGblrWeightGradient";
-export type GblrWeightGradientInputs = GblrWeightInputs & { dy: TensorInfo };
-
-/** → y (rows, n_out) */
-export const PACKED_PRODUCT = "FusedPackedProduct";
-export type PackedProductInputs = {
-  x: TensorInfo;
-  spans: TensorInfo;
-  valuesIn: TensorInfo;
-  valuesOut: TensorInfo;
-  bias?: TensorInfo;
-};
-export type PackedProductAttributes = { nOut: number };
-
-/** `buffer` is a Variable and changes; only backends that can have it. → nothing */
+/** `buffer` is a Variable and is changed; only backends that can change a tensor have this kernel. → nothing */
 export const WRITE_ROWS = "FusedWriteRows";
 export type WriteRowsInputs = { buffer: TensorInfo; rows: TensorInfo };
 export type WriteRowsAttributes = { at: number };
 
-/** inputs are the gradients as a list → their Euclidean norm, a scalar */
+/** inputs are a list of gradients → their Euclidean norm, a scalar */
 export const GRADIENT_NORM = "FusedGradientNorm";
 
 /**
- * Inputs are a list: `count` parameters, then as many gradients, first and second moments, then the scalar that
- * gradients are multiplied with when there is one. Parameters and moments are Variables and change. → nothing
+ * Inputs are a list: `count` parameters, then as many gradients, first moments and second moments, then optionally the
+ * scalar that gradients are multiplied with. Parameters and moments are Variables and are changed. → nothing
  */
 export const ADAMW = "FusedAdamw";
 export type AdamwAttributes = {
@@ -115,3 +89,20 @@ export type AdamwAttributes = {
   epsilon: number;
   weightDecay: number;
 };
+
+/** x float32 (m, n) → u (m, k), s (k) largest first, v (n, k) */
+export const SVD = "Svd";
+export type SvdInputs = { x: TensorInfo };
+/** `rank`: k, from 1 to min(m, n) */
+export type SvdAttributes = { rank: number };
+
+/** x float32 (n, n) → values (n) largest first, vectors (n, n) as columns */
+export const SYMMETRIC_EIGEN = "SymmetricEigen";
+export type SymmetricEigenInputs = { x: TensorInfo };
+
+/**
+ * Singular values come from the Gram matrix when the ratio of the last one wanted to the first is at least this: the
+ * relative error of that singular value, 2e-16 / ratio² in float64, is then about 1e-8. Below this ratio the matrix
+ * itself is decomposed.
+ */
+export const LEAST_GRAM_RATIO = 1e-4;

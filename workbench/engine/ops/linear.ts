@@ -1,8 +1,7 @@
-// linear, a fully connected layer with optional bias and gelu in one op, for weights kept either way round.
-// Saves x, the weight and, where an activation follows, the preactivation; never a copy of the activation's output.
+// linear: a fully connected layer with optional bias and gelu in one op, for weights stored in either layout. It saves
+// x, the weight and, when there is an activation, the preactivation, but not the activation's output.
 
 import { fused, matMul, type NamedTensorMap, reshape, type Tensor, type Tensor2D } from "@tensorflow/tfjs-core";
-import { differentiable, type Gradients, runKernel } from "./differentiable.ts";
 import { composeGelu, geluGradient } from "./gelu.ts";
 import {
   type Activation,
@@ -12,9 +11,8 @@ import {
   type LinearInputs,
   type WeightLayout,
 } from "./kernels.ts";
+import { asRows, differentiable, type Gradients, registerPortable, runKernel, sumRows } from "./op.ts";
 import { expectOperand, expectSetting } from "./operands.ts";
-import { registerPortable } from "./register.ts";
-import { asRows, sumRows } from "./rows.ts";
 
 export interface LinearOptions {
   /** applied to the result; `gelu` is exact, `gelu_tanh` GPT-2's approximation. Default `none` */
@@ -72,7 +70,7 @@ function linearGradients(
   const [x, weight, preactivation] = saved as [Tensor, Tensor, Tensor?];
   const outer = preactivation === undefined ? dy : geluGradient(dy, preactivation, geluForm(activation));
   const rows = asRows(outer);
-  // The three share the activation's gradient, the largest tensor here: the last one asked for lets it go.
+  // All gradients use that of the activation, the largest tensor here; the last one that is computed disposes it.
   let pending = inputs;
   const last = (gradient: () => Tensor) => () => {
     const result = gradient();
@@ -99,7 +97,7 @@ function linearGradients(
 const geluForm = (activation: Activation): GeluForm => (activation === "gelu_tanh" ? "tanh" : "none");
 
 /** n_out of a weight kept in `layout`. */
-export const outputWidth = (weight: { shape: readonly number[] }, layout: WeightLayout): number =>
+const outputWidth = (weight: { shape: readonly number[] }, layout: WeightLayout): number =>
   weight.shape[layout === "out_in" ? 0 : 1] as number;
 
 registerPortable<LinearInputs, LinearAttributes>(

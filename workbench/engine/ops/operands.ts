@@ -1,10 +1,13 @@
-// Checks the operands of fused ops before a kernel sees them, so that a wrong one is named in the op's own terms.
-// Not a type system: just dtype and shape, with free dimensions given by name.
+// Checks dtype and shape of an op's operands before a kernel gets them, so that the error names the op and the operand.
+// Free dimensions are given by name.
 
 import type { DataType, Tensor } from "@tensorflow/tfjs-core";
 import { ShapeError } from "../core/errors.ts";
 
-/** What an operand must be. A number in `shape` must match, a string names a free dimension, a leading `...` any. */
+/**
+ * What an operand must be. In `shape` a number must match, a string is a free dimension, a leading `...` any number of
+ * them.
+ */
 export interface Expected {
   dtype: DataType;
   shape: readonly (number | string)[];

@@ -1,24 +1,83 @@
-// Tensors seen as rows: what ops over the last axis do to the axes before it.
+// Rows of a matrix: `embedding` reads them by ids, with a gradient, and `writeRows` writes them into a larger tensor in
+// place, without one. The gradient of embedding is dense, as large as the table, as AdamW's moments are anyway. Writing
+// in place fills a key/value cache of fixed size; only the torch backend can do it, because tensors of the others are
+// immutable.
 
-import { getBackend, matMul, ones, reshape, sum, type Tensor, tidy } from "@tensorflow/tfjs-core";
+import {
+  gather,
+  getBackend,
+  getKernel,
+  reshape,
+  type Tensor,
+  unsortedSegmentSum,
+  type Variable,
+  zeros,
+} from "@tensorflow/tfjs-core";
+import { ShapeError } from "../core/errors.ts";
+import {
+  EMBEDDING,
+  EMBEDDING_GRADIENT,
+  type EmbeddingGradientAttributes,
+  type EmbeddingGradientInputs,
+  type EmbeddingInputs,
+  WRITE_ROWS,
+} from "./kernels.ts";
+import { differentiable, registerPortable, runKernel } from "./op.ts";
+import { expectOperand, expectSetting } from "./operands.ts";
 
-/** x (..., width) → (rows, width) */
-export function asRows(x: Tensor): Tensor {
-  const width = x.shape[x.rank - 1] as number;
-  return x.rank === 2 ? x : reshape(x, [rowCount(x), width]);
+/**
+ * y[i…] = table[ids[i…]].
+ * @param table float32 (rows, width)
+ * @param ids int32, any shape, each from 0 to rows-1; an id out of range is an error on the CPU, undefined on a GPU
+ * @returns float32 (...ids, width)
+ * @throws ShapeError when an operand does not fit
+ */
+export function embedding(table: Tensor, ids: Tensor): Tensor {
+  expectOperand("embedding", { table }, { dtype: "float32", shape: ["rows", "width"] });
+  expectOperand("embedding", { ids }, { dtype: "int32", shape: ["..."] });
+  const rows = table.shape[0] as number;
+  return differentiable({
+    name: "embedding",
+    inputs: { table },
+    forward: () => ({ value: runKernel(EMBEDDING, { table, ids })[0] as Tensor, saved: [ids] }),
+    backward: (dy, [saved]) => ({
+      table: () => runKernel(EMBEDDING_GRADIENT, { dy, ids: saved as Tensor }, { rows })[0] as Tensor,
+    }),
+  });
 }
 
-/** How many rows x (..., width) has; also where width is 0. */
-export function rowCount(x: Tensor): number {
-  return x.shape.slice(0, -1).reduce((product, size) => product * size, 1);
-}
+registerPortable<EmbeddingInputs>(EMBEDDING, ({ table, ids }) =>
+  ids.size === 0 ? zeros([...ids.shape, table.shape[1] as number]) : gather(table, ids),
+);
 
-/** x (rows, width) → the sum over rows (width). */
-export function sumRows(x: Tensor): Tensor {
-  if (getBackend() === "torch") {
-    return sum(x, 0);
+registerPortable<EmbeddingGradientInputs, EmbeddingGradientAttributes>(EMBEDDING_GRADIENT, ({ dy, ids }, { rows }) => {
+  const width = dy.shape[dy.rank - 1] as number;
+  if (dy.size === 0) {
+    return zeros([rows, width]);
   }
-  const [rows, width] = x.shape as [number, number];
-  // Elsewhere a sum over the first axis transposes first, and takes ten times as long as this product.
-  return tidy(() => reshape(matMul(ones([1, rows]), x), [width]));
+  return unsortedSegmentSum(reshape(dy, [ids.size, width]), reshape(ids, [ids.size]), rows);
+});
+
+/** Whether the current engine can write into a tensor. */
+export function canWriteRows(): boolean {
+  return getKernel(WRITE_ROWS, getBackend()) !== undefined;
+}
+
+/**
+ * Sets rows at … at + count - 1 of the buffer to `rows`. Views of the buffer, such as slices, may change too: dispose
+ * them before.
+ * @param buffer float32 (..., rows, width), changed
+ * @param rows float32 (..., count, width), with the leading dimensions and the width of the buffer
+ * @param at the first row that is written
+ * @throws ShapeError when the rows do not fit
+ */
+export function writeRows(buffer: Variable, rows: Tensor, at: number): void {
+  if (!canWriteRows()) throw new ShapeError(`writeRows: engine "${getBackend()}" cannot write into a tensor`);
+  expectOperand("writeRows", { buffer }, { dtype: "float32", shape: ["...", "rows", "width"] });
+  const count = rows.shape[rows.rank - 2] ?? 0;
+  const shape = buffer.shape.map((side, axis) => (axis === buffer.rank - 2 ? count : side));
+  expectOperand("writeRows", { rows }, { dtype: "float32", shape });
+  const most = (buffer.shape[buffer.rank - 2] as number) - count;
+  expectSetting("writeRows", { at }, `from 0 to ${most}`, Number.isInteger(at) && at >= 0 && at <= most);
+  runKernel(WRITE_ROWS, { buffer, rows }, { at });
 }

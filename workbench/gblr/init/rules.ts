@@ -3,7 +3,7 @@
 
 import { type Tensor, type Tensor2D, tensor2d } from "@tensorflow/tfjs-core";
 import { EngineError } from "../../engine/core/errors.ts";
-import { seededUniform } from "../../engine/ops/random-bits.ts";
+import { seededUniform } from "../../engine/core/random.ts";
 import { isLive, samples } from "../widths.ts";
 
 /** Samples on either side of a matrix. */

@@ -21,8 +21,8 @@ import {
   variable,
   zerosLike,
 } from "@tensorflow/tfjs-core";
+import { seededUniform } from "../../engine/core/random.ts";
 import { type AdamwGroup, adamwStep } from "../../engine/ops/index.ts";
-import { seededUniform } from "../../engine/ops/random-bits.ts";
 import { gaudiMask } from "../mask.ts";
 import { holdCount } from "./block-budget.ts";
 import type { Sides } from "./rules.ts";

@@ -4,6 +4,8 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { tensor4d, tidy, transpose, type Variable } from "@tensorflow/tfjs-core";
+import { z } from "zod";
+import { reason } from "../../../hub/files/byte-source.ts";
 import {
   CONFIG_FILE,
   checkModel,
@@ -17,17 +19,18 @@ import {
   unwrapModel,
 } from "../../../hub/model-folder/index.ts";
 import { toFloat32 } from "../../../hub/safetensors/index.ts";
-import { isJsonObject, jsonOrUndefined } from "../../../hub/text/json.ts";
+import { isJsonObject, jsonOrUndefined, parseJson } from "../../../hub/text/json.ts";
 import { textOfFile } from "../../../hub/text/utf8.ts";
 import { type Architecture, namesOf } from "../../architectures/architecture.ts";
 import type { ParameterInfo } from "../../architectures/network.ts";
+import { EndOfText } from "../../architectures/parts/config-fields.ts";
 import { architectureOfConfig } from "../../architectures/registry.ts";
 import { isClassifier } from "../../architectures/task.ts";
+import type { Structure } from "../../structures/structure.ts";
 import { startParameters } from "../create.ts";
+import { configForClasses, headParameters, type NewHead, type Preparation, prepared } from "../images/adapt.ts";
 import { PREPROCESSOR_FILE } from "../images/image-processor.ts";
 import { imageSettings } from "../images/image-settings.ts";
-import { configForClasses, headParameters, type NewHead } from "../images/new-head.ts";
-import { type Preparation, prepared } from "../images/preparation.ts";
 import { Model } from "../model.ts";
 import { rowByRow, variableFrom, variableOf } from "../variables.ts";
 import { type StoredModel, type StoredParameter, storedParameters } from "./stored-parameters.ts";
@@ -37,12 +40,17 @@ export interface LoadOptions {
    * how GBLR layers are held: `packed` as inference wants them, `trainable` with all their parameters; `auto` takes the
    * packed form where there is one. Default `auto`
    */
-  form?: "auto" | "trainable" | "packed";
+  form?: keyof typeof OPENERS;
   /** of a classifier: made anew for these classes, whatever the folder has. Default as it is there */
   head?: NewHead | undefined;
   /** of a classifier's images: said anew. Default as the folder says */
   preparation?: Preparation | undefined;
 }
+
+/** Files that hold each form. */
+const OPENERS = { auto: openModel, packed: openModel, trainable: openTrainable };
+/** Forms in which no layer may be whole. */
+const PACKED_ONLY: ReadonlySet<string> = new Set(["packed"]);
 
 export type LoadEvent =
   | { kind: "opened"; tensors: number; bytes: number }
@@ -62,7 +70,7 @@ export async function* loadModel(
   const { json, architecture, config, preprocessor, made } = await describeModel(folder, { head, preparation });
   // Before its tensors are read: what its images need may be nothing that is done here.
   if (isClassifier({ architecture })) imageSettings({ architecture, config, json, preprocessor }, folder);
-  const opened = form === "trainable" ? await openTrainable(folder) : await openModel(folder);
+  const opened = await OPENERS[form](folder);
   const parameters = new Map<string, Variable>();
   try {
     const open = unwrapModel(opened);
@@ -155,14 +163,16 @@ function jsonObject(text: string): Record<string, unknown> | undefined {
   return isJsonObject(value) ? value : undefined;
 }
 
-function expectForm({ layers }: StoredModel, { form, folder }: { form: string; folder: string }): void {
-  const has = (structure: string) => [...layers.values()].find((layer) => layer.structure.name === structure)?.name;
-  const [packed, trainable] = [has("packed"), has("gblr")];
-  if (form === "trainable" && packed !== undefined) {
+function expectForm({ layers }: StoredModel, { form, folder }: { form: keyof typeof OPENERS; folder: string }): void {
+  const first = (is: (structure: Structure) => boolean) =>
+    [...layers.values()].find(({ structure }) => is(structure))?.name;
+  const packed = first(({ isTrainable = true }) => !isTrainable);
+  const trainable = first(({ pack }) => pack !== undefined);
+  if (OPENERS[form] === openTrainable && packed !== undefined) {
     const problem = `is packed, which cannot be trained on; there is no ${TRAINABLE_FILE} with its parameters`;
     throw new ModelError(problem, { file: folder, layer: packed });
   }
-  if (form === "packed" && trainable !== undefined) {
+  if (PACKED_ONLY.has(form) && trainable !== undefined) {
     throw new ModelError("is not packed; load it as trainable and save it", { file: folder, layer: trainable });
   }
 }
@@ -198,5 +208,34 @@ class Reader {
     const values = tensor.dtype === "F32" ? tensor.data : toFloat32(tensor);
     if (part && !part.last) this.shared.set(stored, values);
     return values;
+  }
+}
+
+const FIELDS = z.looseObject({ eos_token_id: EndOfText });
+
+/**
+ * Tokens that end a text by the folder's generation_config.json, which stands over config.json.
+ * @returns nothing where there is no such file, or it says nothing of it
+ * @throws ModelError when the file is damaged
+ */
+export async function endOfTextIn(folder: string): Promise<readonly number[] | undefined> {
+  const file = join(folder, "generation_config.json");
+  const fail = (problem: string, options?: ErrorOptions) => new ModelError(problem, { file }, options);
+  const bytes = await readFile(file).catch((error: unknown) => {
+    if ((error as { code?: unknown }).code === "ENOENT") return undefined;
+    throw fail(`cannot be read: ${reason(error)}`, { cause: error });
+  });
+  if (bytes === undefined) return undefined;
+  const parsed = FIELDS.safeParse(jsonOf(textOfFile(bytes, fail)));
+  if (!parsed.success) throw fail("is no generation config: eos_token_id must be a token's number or a list of them");
+  const { eos_token_id: ends } = parsed.data;
+  return ends === undefined || ends === null ? undefined : [ends].flat();
+}
+
+function jsonOf(text: string): unknown {
+  try {
+    return parseJson(text);
+  } catch {
+    return undefined;
   }
 }

@@ -1,13 +1,11 @@
-// How the layers of a model lie in its files: a GBLR layer packed for inference and whole for training, every other as
-// it is. Gives tensors to write, and what config.json says of each layer.
+// How the layers of a model lie in its files: those whose structure packs them packed for inference and whole for training,
+// every other as it is. Gives tensors to write, and what config.json says of each layer.
 
 import { transpose, type Variable } from "@tensorflow/tfjs-core";
 import type { TensorSource } from "../../../hub/safetensors/index.ts";
 import { layersOf, namesOf, parametersOf } from "../../architectures/architecture.ts";
-import { pack } from "../../gblr/packed.ts";
-import type { GblrStructure } from "../../structures/gblr.ts";
+import type { HeldMatrix } from "../../structures/structure.ts";
 import type { LinearLayer, Model } from "../model.ts";
-import type { PackedStructure } from "../packed-structure.ts";
 
 /** What config.json has under `gblr.layers`. */
 export interface StoredLayerConfig {
@@ -41,23 +39,24 @@ export async function storedTensors(model: Model): Promise<StoredTensors> {
   const joined = joinedSources(model);
   for (const [name, variable] of model.parameters) {
     const layer = owners.get(name);
-    if (!layer || layer.structure.name === "dense") {
+    if (!layer || layer.structure.isDense) {
       const stored = storedName(name);
       const source =
         joined.get(name) ?? denseSource(model, { name, stored, variable, kernel: infos.get(name)?.kernel });
       if (source !== "elsewhere") found.model.push(source);
       continue;
     }
+    const { structure } = layer;
+    (structure.pack ? found.trainable : found.model).push(sourceOf(storedName(name), variable));
+    if (name !== `${layer.name}.${structure.parameterNames[0]}`) continue;
     const stored = storedName(layer.name);
-    if (layer.structure.name === "gblr") found.trainable.push(sourceOf(storedName(name), variable));
-    else found.model.push(sourceOf(storedName(name), variable));
-    if (name !== `${layer.name}.${layer.structure.parameterNames[0]}`) continue;
-    if (layer.structure.name === "gblr") {
-      const packed = await packedSources(model, layer, stored);
-      found.model.push(...packed.sources);
-      found.trainable.push(sigmaSource(stored, model.masks.sigma));
-      found.layers[stored] = packed.config;
-    } else found.layers[stored] = configOf(model, layer);
+    const parameters = model.structureParameters(layer.name);
+    const packed = await structure.pack?.(parameters);
+    if (packed) found.model.push(...(await packedSources(stored, packed)));
+    for (const [part, value] of Object.entries(structure.scalars?.() ?? {})) {
+      found.trainable.push({ name: `${stored}.${part}`, dtype: "F32", shape: [], data: Float32Array.of(value) });
+    }
+    found.layers[stored] = configOf(layer, packed ?? { structure, parameters });
   }
   return found;
 }
@@ -76,7 +75,7 @@ function joinedSources({
   const found = new Map<string, TensorSource | "elsewhere">();
   for (const [stored, names] of namesOf(architecture).joined?.(config, prefix) ?? []) {
     const owners = names.map((name) => layers.get(name.replace(/\.\w+$/, "")));
-    if (owners.some((layer) => layer?.structure.name !== "dense")) continue;
+    if (owners.some((layer) => !layer?.structure.isDense)) continue;
     const variables = names.map((name) => parameters.get(name) as Variable);
     const [count, ...rest] = (variables[0] as Variable).shape;
     const rows = variables.reduce((sum, { shape: [own] }) => sum + (own as number), 0);
@@ -141,44 +140,25 @@ async function* turnedBytes(variable: Variable, axes: number[]): AsyncGenerator<
   }
 }
 
-/** One number, as the reference's buffer: infinite where the masks have no Gaussian, which its formula then drops. */
-function sigmaSource(layer: string, sigma = Number.POSITIVE_INFINITY): TensorSource {
-  return { name: `${layer}.sigma`, dtype: "F32", shape: [], data: Float32Array.of(sigma) };
-}
-
 const geometryOf = ({ convolution }: LinearLayer) =>
   convolution ? { kernel: convolution.kernel, stride: convolution.stride } : {};
 
-function configOf(model: Model, layer: LinearLayer): StoredLayerConfig {
-  const { name, structure, nIn, nOut } = layer;
-  const sizes = { n_in: nIn, n_out: nOut, ...geometryOf(layer) };
-  const parameters = Object.entries(model.structureParameters(name));
-  const shapes = Object.fromEntries(parameters.map(([parameter, { shape }]) => [parameter, shape]));
-  if (structure.name !== "packed") return { structure: structure.name, ...sizes, shapes };
-  return { structure: "gblr", ...sizes, blocks: (structure as PackedStructure).blocks, shapes };
+function configOf(layer: LinearLayer, { structure, parameters }: HeldMatrix): StoredLayerConfig {
+  const { nIn, nOut } = layer;
+  const { stored, blocks } = structure;
+  const shapes = Object.fromEntries(Object.entries(parameters).map(([part, { shape }]) => [part, shape]));
+  const sizes = { n_in: nIn, n_out: nOut, ...(blocks !== undefined && { blocks }), ...geometryOf(layer) };
+  return { structure: stored.name, ...sizes, shapes };
 }
 
-async function packedSources(
-  model: Model,
-  layer: LinearLayer,
-  stored: string,
-): Promise<{ sources: TensorSource[]; config: StoredLayerConfig }> {
-  const { name, structure, nIn, nOut } = layer;
-  const matrix = (structure as GblrStructure).matrix(model.structureParameters(name));
-  const { spans, values_in, values_out } = await pack(matrix);
+/** The packed tensors are read and disposed of. */
+async function packedSources(stored: string, { parameters }: HeldMatrix): Promise<TensorSource[]> {
   const sources: TensorSource[] = [];
-  const shapes: StoredLayerConfig["shapes"] = {};
-  for (const [part, tensor] of Object.entries({ spans, values_in, values_out })) {
+  for (const [part, tensor] of Object.entries(parameters)) {
+    const dtype = tensor.dtype === "int32" ? "I32" : "F32";
     const data = (await tensor.data()) as Float32Array | Int32Array;
-    sources.push({
-      name: `${stored}.${part}`,
-      dtype: part === "spans" ? "I32" : "F32",
-      shape: tensor.shape,
-      data,
-    } as TensorSource);
-    shapes[part] = tensor.shape;
+    sources.push({ name: `${stored}.${part}`, dtype, shape: tensor.shape, data } as TensorSource);
     tensor.dispose();
   }
-  const blocks = matrix.blocks * matrix.rank;
-  return { sources, config: { structure: "gblr", n_in: nIn, n_out: nOut, blocks, ...geometryOf(layer), shapes } };
+  return sources;
 }

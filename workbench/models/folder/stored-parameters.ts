@@ -1,18 +1,21 @@
 // What a model is to be made of, before a value is read: for each of its parameters the tensor in the file, and for
 // each of its layers how it is held. Here a checkpoint is held against its architecture.
 
-import { ModelError, type ModelLayers, type OpenModel, type StoredLayer } from "../../../hub/model-folder/index.ts";
+import {
+  isDense,
+  ModelError,
+  type ModelLayers,
+  type OpenModel,
+  type StoredLayer,
+} from "../../../hub/model-folder/index.ts";
 import type { TensorInfo } from "../../../hub/safetensors/index.ts";
 import { type Architecture, isPassedOver, layersOf, namesOf, parametersOf } from "../../architectures/architecture.ts";
 import { type LayerInfo, type ParameterInfo, positionLayers } from "../../architectures/network.ts";
 import type { MaskSettings } from "../../gblr/mask.ts";
 import { dense } from "../../structures/dense.ts";
-import { gblrStructure } from "../../structures/gblr.ts";
 import { structureNamed } from "../../structures/registry.ts";
 import type { Structure } from "../../structures/structure.ts";
-import { tuckerStructure } from "../../structures/tucker-structure.ts";
 import type { LinearLayer } from "../model.ts";
-import { packedStructure } from "../packed-structure.ts";
 
 export interface StoredParameter {
   /** the tensor's name in the file */
@@ -86,7 +89,7 @@ class Checkpoint {
     this.masks = open.config?.sigma === undefined ? {} : { sigma: open.config.sigma };
     this.structured = new Map(
       open.layers
-        .filter(({ form }) => form !== "dense")
+        .filter(({ structure }) => !isDense(structure))
         .map((layer) => [namesOf(architecture).parameterName(layer.name, this.prefix), layer]),
     );
     this.parts = this.findParts();
@@ -153,18 +156,14 @@ class Checkpoint {
     for (const parameter of structure.parameterNames) {
       const stored = this.storedName(`${layer.name}.${parameter}`);
       const { shape, dtype } = this.find(stored);
-      const trainable = structure.name !== "packed";
+      const { isTrainable: trainable = true } = structure;
       const own = { stored, shape, dtype: dtype === "I32" ? "int32" : "float32", trainable } as const;
       this.parameters.set(`${layer.name}.${parameter}`, own);
     }
-    if (held.form !== "trainable") return;
-    for (const part of ["sigma", "freq_in", "freq_out"]) this.claimed.add(this.storedName(`${layer.name}.${part}`));
+    for (const part of held.buffers) this.claimed.add(this.storedName(`${layer.name}.${part}`));
   }
 
   private structureOf(layer: LayerInfo, held: StoredLayer): Structure {
-    if (held.form === "packed") return packedStructure(held);
-    if (held.form === "trainable") return gblrStructure(this.masks);
-    if (held.form !== "factored") return dense;
     if (!held.isNamed) {
       const has = Object.keys(held.shapes).join(", ");
       throw this.problem(
@@ -172,13 +171,14 @@ class Checkpoint {
         `has ${has}, and config.json does not say under gblr.layers what structure that is`,
       );
     }
-    if (held.structure !== "tucker") return structureNamed(held.structure);
-    if (layer.convolution) return tuckerStructure(layer.convolution);
-    throw this.problem(held.name, "is tucker, which only convolutions can be");
+    const kind = structureNamed(held.structure);
+    if (kind.needsConvolution && !layer.convolution) {
+      throw this.problem(held.name, `is ${held.structure}, which only convolutions can be`);
+    }
+    return kind.forStored?.(held, layer, this.masks) ?? kind.forLayer(layer, this.masks);
   }
 
   private expectGeometry({ convolution, position }: LayerInfo, held: StoredLayer): void {
-    if (held.form === "dense") return;
     const { kernel, stride } = held;
     const fields = Object.entries({ kernel, stride }).filter(([, value]) => value !== undefined);
     if (convolution === undefined && fields.length > 0) {

@@ -1,6 +1,5 @@
-// Writes a model folder (docs/format.md): everything is written beside its place first, then put in place at once, so
-// that the folder holds the old model or the new one whenever the process ends. What else is in the folder stays. Which
-// tensors a model has is the caller's business.
+// Writes a model folder (docs/format.md). All files are written under temporary names and then renamed together, so that
+// the folder holds either the old or the new model whenever the process ends. Other files in the folder stay.
 
 import { mkdir, readdir, readFile, rm } from "node:fs/promises";
 import { basename, join } from "node:path";
@@ -31,23 +30,23 @@ export type SaveEvent =
   | { kind: "saved"; folder: string; files: string[]; bytes: number };
 
 export interface FolderContent {
-  /** what is in model.safetensors */
+  /** tensors of model.safetensors */
   model: readonly TensorSource[];
-  /** what is in trainable.safetensors; none: there is no such file afterwards */
+  /** tensors of trainable.safetensors; with none the file is removed */
   training?: readonly TensorSource[];
-  /** what is in config.json */
+  /** content of config.json */
   config: Readonly<Record<string, unknown>>;
-  /** what Python has for it, where Python needs our files to load it. Default none */
+  /** Python's classes for the model, where it needs our files to be loaded. Default: no Python files are written */
   python?: PythonClasses | undefined;
-  /** what is in preprocessor_config.json. Default as `base` has it */
+  /** content of preprocessor_config.json. Default: that of `base` */
   preprocessor?: Readonly<Record<string, unknown>> | undefined;
   /** folder whose tokenizer and preprocessor files are copied */
   base?: string | undefined;
-  /** bytes of tensors in one file, at most. Default 5 GB */
+  /** most bytes of tensors in one file. Default 5 GB */
   maxShardBytes?: number | undefined;
 }
 
-/** Of a base model, what is not its weights and not its description. Patterns of hub/access/file-patterns.ts */
+/** Files of a base model beside weights and config.json, as patterns of hub/access/file-patterns.ts. */
 export const COMPANION_FILES = [
   "tokenizer*.json",
   "tokenizer*.model",
@@ -65,7 +64,7 @@ export const COMPANION_FILES = [
 
 /**
  * @param folder as `prepareFolder` leaves it
- * @throws ModelError, SafetensorsError when it cannot be written: the folder is then as it was
+ * @throws ModelError, SafetensorsError when it cannot be written; the folder is then unchanged
  */
 export async function* writeModelFolder(
   folder: string,
@@ -94,7 +93,7 @@ export async function* writeModelFolder(
     const removed = await otherModelFiles(folder, files);
     if (training.length === 0) removed.push(TRAINABLE_FILE);
     await replaceFiles(folder, { staged, removed });
-    // Nothing reads them beside the new ones, so it does not matter when they go.
+    // Nothing reads them beside the new ones, so that the order of removal does not matter.
     if (python) await Promise.all(EARLIER_PYTHON_FILES.map((name) => rm(join(folder, name), { force: true })));
     yield { kind: "saved", folder, files, bytes };
   } finally {
@@ -107,7 +106,7 @@ const textOf = (json: object): string => `${JSON.stringify(json, null, 2)}\n`;
 const product = (shape: readonly number[]): number => shape.reduce((size, side) => size * side, 1);
 
 /**
- * Makes the folder, and clears it of what a process that was killed may have left.
+ * Creates the folder, and removes temporary files of a process that was killed.
  * @throws ModelError when it cannot be
  */
 export async function prepareFolder(folder: string): Promise<void> {
@@ -122,7 +121,7 @@ export async function prepareFolder(folder: string): Promise<void> {
   }
 }
 
-/** Python's transformers reads a file only when it says which framework's layout it has. */
+/** transformers reads a file only if its metadata names the framework. */
 const METADATA = { format: "pt" };
 
 interface Stages {
@@ -136,7 +135,7 @@ async function* stageTensors(folder: string, { model, training, maxShardBytes }:
   yield* stageModel(folder, model, { metadata: METADATA, ...(maxShardBytes !== undefined && { maxShardBytes }) });
 }
 
-/** Files of the base model that go along, by name; none where the model is saved over its base. */
+/** Companion files of the base model by name; none if the model is saved into its base's folder. */
 async function companionsOf(base: string | undefined, folder: string): Promise<Map<string, string>> {
   if (base === undefined || base === folder) return new Map();
   const names = await readdir(base).catch((error: unknown) => {

@@ -1,6 +1,5 @@
-// How Hugging Face's image processors prepare images: the keys of preprocessor_config.json, and what each kind of processor
-// takes where a key is left out (transformers 5, `models/*/image_processing_*.py`). Every key that changes pixels is obeyed
-// or refused by name.
+// Reads Hugging Face's preprocessor_config.json: its keys, and the defaults of each kind of image processor (transformers 5,
+// `models/*/image_processing_*.py`). Every key that changes pixels is either followed or refused by name.
 
 import { ModelError } from "../../../hub/model-folder/index.ts";
 import {
@@ -22,15 +21,15 @@ interface Kind extends Colors {
   resample: Interpolation;
   /** pixels, where the file gives no size */
   size: number;
-  /** whether a plain number is the size of the shorter side, instead of both. Default false */
+  /** whether a plain number is the size of the shorter side instead of both. Default false */
   shortest?: boolean;
-  /** what the shorter side is resized to. Default its size */
+  /** the shorter side after resizing, from the given size. Default the size itself */
   resized?: (side: number) => number;
-  /** side of the square that is cut out, where that is done by default */
+  /** side of the center crop, if cropping is the default */
   crop?: number;
-  /** default of crop_pct, where the processor has that */
+  /** default of crop_pct, if the processor has this key */
   cropShare?: number;
-  /** whether it divides by the deviation once more by default, and knows rescale_offset. Default false */
+  /** whether it divides by the standard deviation twice by default, and has rescale_offset. Default false */
   dividesTwice?: boolean;
   convertsRgb?: boolean;
 }
@@ -48,11 +47,11 @@ const MOBILENET: Kind = { ...HALF, resample: "bilinear", size: 256, shortest: tr
 const LEVIT: Kind = {
   ...IMAGENET,
   ...{ resample: "bicubic", size: 224, shortest: true, crop: 224 },
-  // With transformers' rounding.
+  // Rounded as in transformers.
   resized: (side) => Math.trunc((256 / 224) * side),
 };
 
-/** By the name of the type without `ImageProcessor` or `FeatureExtractor`. */
+/** By the name of the processor's type without `ImageProcessor` or `FeatureExtractor`. */
 const KINDS: ReadonlyMap<string, Kind> = new Map([
   ["ViT", VIT],
   ["DeiT", { ...HALF, resample: "bicubic", size: 256, crop: 224 }],
@@ -79,21 +78,21 @@ const HARMLESS: ReadonlySet<string> = new Set([
   ...["num_channels", "image_seq_length", "do_reduce_labels", "reduce_labels"],
 ]);
 
-/** Pillow's numbers of filters. */
+/** Filters in the order of Pillow's numbers. */
 const RESAMPLES: readonly Interpolation[] = ["nearest", "lanczos", "bilinear", "bicubic", "box", "hamming"];
 
 export const resampleNumber = (interpolation: Interpolation): number => RESAMPLES.indexOf(interpolation);
 
 export interface ProcessorSettingsOptions {
-  /** where the file names neither a type nor colors */
+  /** used where the file has neither a type nor colors */
   base: Colors;
   /** what errors call it */
   file: string;
 }
 
 /**
- * @param json what is in preprocessor_config.json
- * @throws ModelError that names the key which makes no sense or cannot be done here
+ * @param json content of preprocessor_config.json
+ * @throws ModelError that names the key which is wrong or not supported
  */
 export function processorSettings(
   json: Readonly<Record<string, unknown>>,
@@ -111,7 +110,7 @@ export function processorSettings(
   };
 }
 
-/** Without a type ConvNext's is known by its crop_pct; the keys of others are ViT's. */
+/** Without a type, a file with crop_pct is ConvNext's, and any other is ViT's. */
 function kindOf(fields: ProcessorFields, { mean, std }: Colors): Kind {
   const key = typeKey(fields);
   if (key === undefined) return { ...(fields.value("crop_pct") === undefined ? VIT : CONVNEXT), mean, std };
@@ -122,7 +121,7 @@ function kindOf(fields: ProcessorFields, { mean, std }: Colors): Kind {
 const typeKey = (fields: ProcessorFields): string | undefined =>
   ["image_processor_type", "feature_extractor_type"].find((key) => fields.value(key) !== undefined);
 
-/** Keys that are not known, unless they say that something is not done, and keys of other kinds. */
+/** Refuses unknown keys, unless they turn something off, and keys of other kinds of processors. */
 function refuseOthers(fields: ProcessorFields, kind: Kind): void {
   for (const key of fields.keys) {
     const value = fields.value(key);
@@ -136,9 +135,7 @@ function refuseOthers(fields: ProcessorFields, kind: Kind): void {
   for (const key of ["rescale_offset", "include_top"]) if (fields.value(key) === true) fields.refuse(key, none);
 }
 
-/**
- * (byte · factor - offset - mean) / std, said as what is taken off values from 0 to 1 and what they are then divided by.
- */
+/** (byte · factor - offset - mean) / std, expressed as mean and std of values from 0 to 1. */
 function colorsOf(fields: ProcessorFields, kind: Kind): Colors {
   const rescales = fields.flag("do_rescale", true);
   const factor = fields.number("rescale_factor", 1 / 255);
@@ -149,7 +146,7 @@ function colorsOf(fields: ProcessorFields, kind: Kind): Colors {
   };
   const { mean, std }: Colors = fields.flag("do_normalize", true) ? own : UNCHANGED;
   const again = fields.flag("include_top", kind.dividesTwice ?? false) ? own.std : UNCHANGED.std;
-  // Files have 1 / 255 in decimals.
+  // Files have 1 / 255 as a rounded decimal.
   const scale = !rescales ? 255 : Math.abs(255 * factor - 1) < 1e-9 ? 1 : 255 * factor;
   return {
     mean: each(mean, (value) => (value + offset) / scale),
@@ -189,7 +186,7 @@ function croppingOf(fields: ProcessorFields, kind: Kind): Cropping {
   return { size: kept, cropShare: shareOf(kept, edge), cropMode: shortest === undefined ? "squash" : "center" };
 }
 
-/** From this size on ConvNext's processor, which ResNets have too, crops nothing. */
+/** From this size on, ConvNext's processor, which ResNets also use, does not crop. */
 const WHOLE_FROM = 384;
 
 function convnextCropping(
@@ -203,7 +200,7 @@ function convnextCropping(
   return size < WHOLE_FROM ? { size, cropShare, cropMode: "center" } : { size, cropShare: 1, cropMode: "squash" };
 }
 
-/** The share that gives back the side, rounded down. */
+/** The share for which floor(kept / share) is the side. */
 function shareOf(kept: number, side: number): number {
   const share = kept / side;
   return Math.floor(kept / share) < side ? share * (1 - Number.EPSILON) : share;
@@ -211,7 +208,7 @@ function shareOf(kept: number, side: number): number {
 
 type Fields = Readonly<Record<string, unknown>>;
 
-/** The values of preprocessor_config.json, by key: checked as they are taken. null is as good as no value, as in transformers. */
+/** The values of preprocessor_config.json by key, each checked when it is read. null counts as missing, as in transformers. */
 class ProcessorFields {
   private readonly json: Fields;
   private readonly file: string;
@@ -249,7 +246,7 @@ class ProcessorFields {
     return holds ? value : this.refuse(key, "expected a number above 0");
   }
 
-  /** Of red, green and blue; one number is of all three. */
+  /** Red, green and blue; one number stands for all three. */
   colors(key: string, otherwise: Triple, { positive = false } = {}): Triple {
     const value = this.value(key) ?? otherwise;
     const three: unknown = typeof value === "number" ? [value, value, value] : value;
@@ -258,7 +255,7 @@ class ProcessorFields {
     return this.refuse(key, `expected three numbers${positive ? " above 0" : ""}`);
   }
 
-  /** Pixels of the side of a square: a number, both numbers in a list, or `height` and `width`. */
+  /** Side of a square in pixels: a number, two equal numbers in a list, or equal `height` and `width`. */
   square(key: string, otherwise: number): number {
     const value = this.value(key) ?? otherwise;
     const pair = Array.isArray(value) ? { height: value[0], width: value[1], more: value[2] } : value;
@@ -269,7 +266,7 @@ class ProcessorFields {
     return height === width ? height : this.refuse(key, "images are made square here; give one number for both");
   }
 
-  /** `shortest_edge`, where the value has that and nothing else. */
+  /** `shortest_edge`, if the value has this and nothing else. */
   shortest(key: string): number | undefined {
     const value = this.value(key);
     if (typeof value !== "object" || Array.isArray(value)) return undefined;

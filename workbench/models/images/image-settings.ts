@@ -1,12 +1,11 @@
-// How images must be prepared for a model, and what its classes are called: from config.json, timm's `pretrained_cfg` in
-// it (or config.json itself where it is the older single dictionary), or Hugging Face's preprocessor_config.json beside
-// it. Where they say nothing the images are prepared as is usual for the architecture; where timm's say something, the
-// rest is as timm's `resolve_data_config` has it. The images themselves are data/'s.
+// How images must be prepared for a model, and the names of its classes. Read from timm's `pretrained_cfg` in config.json
+// (or config.json itself in older files), or from Hugging Face's preprocessor_config.json. If none says anything, the
+// architecture's usual preparation is used; if timm's file has some fields, the others are as in `resolve_data_config`.
 
 import { join } from "node:path";
 import { z } from "zod";
 import { CONFIG_FILE } from "../../../hub/model-folder/index.ts";
-import { checked } from "../../architectures/parts/config-fields.ts";
+import { checked, isTimm, timmFields } from "../../architectures/parts/config-fields.ts";
 import {
   CROP_MODES,
   IMAGENET,
@@ -14,7 +13,6 @@ import {
   INTERPOLATIONS,
   type Triple,
 } from "../../architectures/parts/image-terms.ts";
-import { isTimm, timmFields } from "../../architectures/parts/timm-config.ts";
 import { imageTaskOf } from "../../architectures/task.ts";
 import type { Model } from "../model.ts";
 import { PREPROCESSOR_FILE, processorSettings } from "./image-processor.ts";
@@ -23,8 +21,7 @@ type Fields = Readonly<Record<string, unknown>>;
 
 /**
  * @param folder of the model, for errors
- * @throws EngineError when the model classifies no images; ModelError for a preparation that makes no sense, or that is not
- *   done here
+ * @throws EngineError when the model takes no images; ModelError for a preparation that is wrong or not supported
  */
 export function imageSettings<Config>(
   model: Pick<Model<Config>, "architecture" | "config" | "json" | "preprocessor">,
@@ -39,12 +36,12 @@ export function imageSettings<Config>(
     : Object.keys(preprocessor).length > 0
       ? processorSettings(preprocessor, { base, file: join(folder, PREPROCESSOR_FILE) })
       : {};
-  // Networks that take images of any size take them as large as they were trained with.
+  // Networks for images of any size get them in the size that they were trained with.
   const size = anySize ? (own.size ?? image) : image;
   return { ...base, ...own, size, classes, ...(labels && { labels }) };
 }
 
-/** Names in the order of their classes; undefined unless there is one for each, and not just a number. */
+/** Names in the order of classes; undefined if some class has none, or if they are placeholders. */
 function labelsOf(json: Fields, classes: number): string[] | undefined {
   const named = isTimm(json) ? timmLabels(json) : Object.values(ordered(json.id2label));
   const texts = named.filter((label): label is string => typeof label === "string");
@@ -52,7 +49,7 @@ function labelsOf(json: Fields, classes: number): string[] | undefined {
   return texts.length === classes && !isPlaceholder ? texts : undefined;
 }
 
-/** Keys that are whole numbers come in their order. */
+/** JavaScript iterates keys that are whole numbers in ascending order. */
 const ordered = (labels: unknown): Fields => (typeof labels === "object" && labels !== null ? (labels as Fields) : {});
 
 const triple = (value: z.ZodType<number>) =>
@@ -75,10 +72,10 @@ const FIELDS = z.object({
 });
 
 /**
- * @returns nothing where the file says nothing about it
- * @throws ModelError that names the field which makes no sense or cannot be done here
+ * @returns an empty object if the file says nothing about it
+ * @throws ModelError that names the field which is wrong or not supported
  */
-export function timmPreparation(json: Fields, file: string): Partial<ImageSettings> {
+function timmPreparation(json: Fields, file: string): Partial<ImageSettings> {
   const { fields, path } = timmFields(json);
   const { input_size: input, mean, std, interpolation, crop_pct, crop_mode } = checked(FIELDS, fields, file, path);
   const isSaid = [input, mean, std, interpolation, crop_pct, crop_mode].some((value) => value != null);
@@ -93,7 +90,7 @@ export function timmPreparation(json: Fields, file: string): Partial<ImageSettin
   };
 }
 
-/** In the order of their classes, as a list or by number; `labels` is what older files call them. */
+/** Names in the order of classes, from a list or by number; older files call them `labels`. */
 function timmLabels(json: Fields): unknown[] {
   const { fields } = timmFields(json);
   const named = json.label_names ?? fields.label_names ?? json.labels ?? fields.labels;

@@ -1,13 +1,15 @@
-// The tensors of a checkpoint that are the model's, by the names that they have in a model folder. What the trainer put
-// before names is taken off, what it has beside the model is left out.
+// Reads the description of a reference checkpoint: the model's tensors under the names of a model folder, without the
+// trainer's prefix and other tensors, and the "gblr" part of config.json. The reference stores the smoothness of masks
+// with each layer, and whether masks have a Gaussian at all in the hyper-parameters.
 
 import { type Checkpoint, openCheckpoint } from "../../../hub/checkpoint/index.ts";
-import { ModelError, wrapperOf } from "../../../hub/model-folder/index.ts";
-import type { TensorInfo } from "../../../hub/safetensors/index.ts";
+import { FORMAT, ModelError, wrapperOf } from "../../../hub/model-folder/index.ts";
+import { type TensorInfo, toFloat32 } from "../../../hub/safetensors/index.ts";
 import type { Architecture, ReferenceModels, WeightsFile, WeightsReader } from "../../architectures/architecture.ts";
+import { findSetting, isBoolean, isRecord, type Settings } from "../../architectures/parts/checkpoint.ts";
 import { ARCHITECTURES } from "../../architectures/registry.ts";
 
-/** What the trainer's wrapper puts before the model's names. */
+/** Prefix that the trainer's wrapper adds to the model's names. */
 const WRAPPER = "model.";
 
 /** A parameter that only GBLR layers have. */
@@ -27,7 +29,7 @@ export interface ReadCheckpoint {
   names: ReadonlyMap<string, string>;
 }
 
-/** @throws ModelError when no architecture has these tensors, or two of them are one in our naming */
+/** @throws ModelError when no architecture has these tensors, or two of them get the same name */
 export function readTensors(checkpoint: Checkpoint, file: string): ReadCheckpoint {
   const { tensors, rest, tied } = checkpoint;
   const theirs = unwrapped(checkpoint);
@@ -57,7 +59,7 @@ export async function isReferenceCheckpoint(file: string): Promise<boolean> {
   return [...theirs.keys()].some((name) => name.endsWith(SIGN)) && findReader(infos(checkpoint, theirs)) !== undefined;
 }
 
-/** The model's own tensors: name to name in the checkpoint. Others, such as a loss's, are the trainer's. */
+/** The model's own tensors: unwrapped name to name in the checkpoint. Others, such as a loss's, are left out. */
 function unwrapped({ tensors }: Checkpoint): Map<string, string> {
   const names = [...tensors.keys()];
   const own = names.filter((name) => name.startsWith(WRAPPER));
@@ -90,3 +92,57 @@ function readerFor(tensors: ReadonlyMap<string, TensorInfo>, file: string): Refe
     { file },
   );
 }
+
+export interface GblrPart {
+  format: typeof FORMAT;
+  structure: "gblr";
+  /** of all masks, where they have a Gaussian */
+  sigma?: number;
+  layers: Record<string, { structure: "gblr"; n_in: number; n_out: number; blocks: number }>;
+}
+
+/**
+ * @param gaussian whether masks have a Gaussian where the hyper-parameters say nothing of the layers
+ * @throws ModelError when layers lack factors, or are not equally smooth
+ */
+export async function gblrPart(
+  checkpoint: Checkpoint,
+  { seen, names }: Pick<ReadCheckpoint, "seen" | "names">,
+  gaussian: boolean,
+): Promise<GblrPart> {
+  const part: GblrPart = { format: FORMAT, structure: "gblr", layers: {} };
+  const smooth = haveGaussian(seen.rest.hyper_parameters) ?? gaussian;
+  for (const [name, { shape }] of seen.tensors) {
+    if (!name.endsWith(".lr_weight1")) continue;
+    const layer = name.slice(0, -".lr_weight1".length);
+    const nOut = seen.tensors.get(`${layer}.lr_weight2`)?.shape[1];
+    const place = { file: seen.file, tensor: `${layer}.lr_weight2` };
+    if (nOut === undefined) throw new ModelError("is missing", place);
+    const [blocks, rank, nIn] = shape;
+    if (blocks === undefined || rank === undefined || nIn === undefined) {
+      throw new ModelError(`must be (K, r, n_in), is (${shape.join(", ")})`, { ...place, tensor: name });
+    }
+    part.layers[layer] = { structure: "gblr", n_in: nIn, n_out: nOut, blocks: blocks * rank };
+    if (!smooth) continue;
+    const stored = names.get(`${layer}.sigma`);
+    const [value] = stored === undefined ? [] : toFloat32(await checkpoint.read(stored));
+    if (value === undefined || !(value > 0) || (part.sigma !== undefined && part.sigma !== value)) {
+      const must =
+        part.sigma === undefined ? "must be there and positive" : `must be ${part.sigma}, as in the other layers`;
+      throw new ModelError(`${must}, is ${value ?? "missing"}`, { file: seen.file, tensor: `${layer}.sigma` });
+    }
+    part.sigma = value;
+  }
+  if (part.sigma !== undefined && !Number.isFinite(part.sigma)) delete part.sigma;
+  return part;
+}
+
+/** The reference's default: layers that are described without this setting have a Gaussian. */
+function haveGaussian(hyper: Settings): boolean | undefined {
+  const without = findSetting(hyper, ["no_gaussian"], isBoolean);
+  if (without !== undefined) return !without;
+  return findSetting(hyper, LAYER_SETTINGS, isRecord) ? true : undefined;
+}
+
+/** Where the reference's configurations describe a GBLR layer. */
+const LAYER_SETTINGS = ["gaudi_params", "linear1_cfg"];

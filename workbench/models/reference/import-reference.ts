@@ -1,5 +1,5 @@
-// A checkpoint of the reference implementation made into a model folder: its tensors checked against the architecture,
-// GBLR layers packed for inference and kept for training too. Nothing of the checkpoint is run.
+// Imports a checkpoint of the reference implementation as a model folder. Its tensors are checked against the
+// architecture; GBLR layers are packed for inference and also kept for training. No code of the checkpoint is run.
 
 import { randomBytes } from "node:crypto";
 import { mkdir, rm } from "node:fs/promises";
@@ -12,22 +12,21 @@ import type { ReadingOptions } from "../../architectures/architecture.ts";
 import { loadModelNow } from "../folder/load.ts";
 import { type SaveOptions, saveModel } from "../folder/save.ts";
 import type { Model } from "../model.ts";
-import { type ReadCheckpoint, type ReferenceArchitecture, readTensors } from "./checkpoint-tensors.ts";
-import { gblrPart } from "./stored-masks.ts";
+import { gblrPart, type ReadCheckpoint, type ReferenceArchitecture, readTensors } from "./checkpoint-tensors.ts";
 
 export interface ImportReferenceOptions extends ReadingOptions, Pick<SaveOptions, "base" | "maxShardBytes"> {
-  /** the model folder, made if it is not there; a model in it is replaced */
+  /** the model folder, created if missing; a model in it is replaced */
   out: string;
-  /** whether masks have a Gaussian, where the hyper-parameters do not say. Default as in the published model */
+  /** whether masks have a Gaussian, if the hyper-parameters do not say. Default as in the published model */
   gaussian?: boolean | undefined;
-  /** `model_type` that it must be of. Default any */
+  /** `model_type` that it must have. Default any */
   type?: string | undefined;
   /** whether trainable.safetensors is written too. Default true */
   trainable?: boolean | undefined;
 }
 
 export type ImportReferenceEvent =
-  /** one more tensor is read and checked */
+  /** one more tensor has been read and checked */
   | CheckedTensor
   | { kind: "converting"; layers: number }
   /** last of all; `heads` and the like are as config.json has them, `layers` and `sigma` in its "gblr" */
@@ -37,7 +36,7 @@ export type ImportReferenceEvent =
  * Needs an open engine.
  * @param file a .ckpt, .pth, .pt or .bin
  * @throws CheckpointError for a file that is damaged or would run code; ModelError for tensors that are missing, too
- * many, misshapen or not finite. What was in the folder is then as it was.
+ * many, misshapen or not finite. The folder is then unchanged.
  */
 export async function* importReference(
   file: string,
@@ -51,7 +50,7 @@ export async function* importReference(
     const { architecture, config } = yield* stageModel(file, stage, options);
     const model = await loaded(stage, { file, architecture });
     try {
-      const layers = [...model.layers.values()].filter(({ structure }) => structure.name === "gblr").length;
+      const layers = [...model.layers.values()].filter(({ structure }) => structure.hasWidths).length;
       yield { kind: "converting", layers };
       const settings = { trainable, ...(base && { base }), ...(maxShardBytes !== undefined && { maxShardBytes }) };
       for await (const _ of saveModel(model, out, settings));
@@ -99,7 +98,7 @@ async function* stageModel(
   }
 }
 
-/** What is wrong with the staged files is wrong with the checkpoint, and is told by its names. */
+/** Errors about the staged files are reported as errors of the checkpoint, by its names. */
 async function loaded(
   stage: string,
   { file, architecture }: { file: string; architecture: ReferenceArchitecture },
@@ -127,8 +126,8 @@ export interface CheckedTensor {
 const FLOATS = new Set(["F64", "F32", "F16", "BF16"]);
 
 /**
- * Reads every value once: one that is not finite is none of a model's. Widths and locations may be outside of [0, 1],
- * where the reference's trainer does not clamp after every step: masks are defined there too.
+ * Checks that all values are finite. Widths and locations may be outside of [0, 1], because the reference's trainer does
+ * not clamp them after every step and masks are defined there too.
  * @throws ModelError naming the tensor and the value
  */
 async function* checkValues(
@@ -139,7 +138,7 @@ async function* checkValues(
   const total = [...tensors.values()].reduce((sum, { byteLength }) => sum + byteLength, 0);
   for (const [name, stored] of names) {
     const tensor = await checkpoint.read(stored);
-    // Smoothness can be without bound.
+    // σ can be infinite.
     if (FLOATS.has(tensor.dtype) && !name.endsWith(".sigma")) {
       const values = toFloat32(tensor);
       const bad = values.findIndex((value) => !Number.isFinite(value));

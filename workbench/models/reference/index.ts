@@ -1,4 +1,4 @@
-// Checkpoints of the method's reference implementation, made into model folders: what other folders use of it.
+// Import of the reference implementation's checkpoints: the public surface of this folder.
 
 export { isReferenceCheckpoint } from "./checkpoint-tensors.ts";
 export { type ImportReferenceEvent, type ImportReferenceOptions, importReference } from "./import-reference.ts";

@@ -1,5 +1,5 @@
-// A model of the zoo, from its short name to a model folder in the cache: fetched, checked, converted, with the tokenizer
-// of its base model where that can be had. Done once; later calls find the folder.
+// Makes a model folder in the cache of a model of the zoo: fetches and checks the checkpoint, converts it, and adds the
+// tokenizer of the base model if it is available. Later calls find the folder.
 
 import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
@@ -20,7 +20,7 @@ import { type ImportReferenceEvent, importReference } from "./import-reference.t
 export interface PullZooOptions extends ReadingOptions, Pick<PullOptions, "signal" | "patience"> {
   /** address of the release, without a slash at its end. Default the authors' */
   release?: string | undefined;
-  /** called before an engine is needed: packing computes. Default one is open already */
+  /** called before the conversion, which needs an engine. Default: one is open already */
   openEngine?: (() => Promise<unknown>) | undefined;
 }
 
@@ -29,7 +29,7 @@ export type PullZooEvent =
   | ImportReferenceEvent
   /** of the base model's tokenizer */
   | { kind: "tokenizer"; event: PullEvent }
-  /** what the user should know, one line */
+  /** a line for the user */
   | { kind: "note"; text: string }
   /** last of all */
   | Located;
@@ -94,7 +94,7 @@ async function* convert(
   }
 }
 
-/** The model runs without its tokenizer, so that one that cannot be had is no failure. */
+/** Failing to get the tokenizer is no error because the model runs without it. */
 async function* addTokenizer(
   of: string,
   { out, access, options }: Omit<Job, "folder"> & { out: string; access: HubAccess },

@@ -1,5 +1,5 @@
-// A file of weights made into a model folder: config.json from the names and shapes of its tensors, which are streamed
-// from one file to the other as they are. Nothing of a checkpoint is run, and no engine is needed.
+// Imports a file of weights as a model folder: makes config.json from names and shapes of tensors, and streams their
+// values unchanged. No code of a checkpoint is run, and no engine is needed.
 
 import { type Checkpoint, openCheckpoint, writeRest } from "../../../hub/checkpoint/index.ts";
 import { CONFIG_FILE } from "../../../hub/model-folder/index.ts";
@@ -9,9 +9,9 @@ import { prepareFolder, writeModelFolder } from "../folder/write-folder.ts";
 import { type Recognized, recognize, type WeightsOptions } from "./recognize.ts";
 
 export interface ImportWeightsOptions extends WeightsOptions {
-  /** the model folder, made if it is not there; a model in it is replaced */
+  /** the model folder, created if missing; a model in it is replaced */
   out: string;
-  /** bytes of tensors in one file, at most. Default 5 GB */
+  /** most bytes of tensors in one file. Default 5 GB */
   maxShardBytes?: number | undefined;
 }
 
@@ -21,18 +21,18 @@ export type ImportWeightsEvent =
   /** last of all */
   | { kind: "imported"; model: Recognized; files: string[] };
 
-/** Whether a path is of safetensors: a file, or the index of several. */
+/** Whether a path is a safetensors file, or the index of several. */
 export const isSafetensors = (path: string): boolean => /\.safetensors(\.index\.json)?$/.test(path);
 
-/** Close it. @param path a checkpoint of PyTorch's, or of safetensors @throws CheckpointError, SafetensorsError */
+/** The caller closes it. @param path a PyTorch checkpoint or safetensors @throws CheckpointError, SafetensorsError */
 async function openWeights(path: string): Promise<Checkpoint & { file: string }> {
   if (!isSafetensors(path)) return { file: path, ...(await openCheckpoint(path)) };
   return { file: path, ...(await openTensors(path)), rest: {}, tied: new Map() };
 }
 
 /**
- * What a file of weights is. Opens it and reads no tensor.
- * @returns undefined for weights of no architecture that is known
+ * Recognizes a file of weights without reading tensors.
+ * @returns undefined for weights of an unknown architecture
  * @throws CheckpointError, SafetensorsError for a file that is damaged; ModelError as `recognize`
  */
 export async function recognizeFile(path: string, options: WeightsOptions = {}): Promise<Recognized | undefined> {
@@ -46,7 +46,7 @@ export async function recognizeFile(path: string, options: WeightsOptions = {}):
 
 /**
  * @param path weights that are recognized
- * @throws as `recognizeFile`; ModelError, SafetensorsError when the folder cannot be written: it is then as it was
+ * @throws as `recognizeFile`; ModelError, SafetensorsError when the folder cannot be written: it is then unchanged
  */
 export async function* importWeights(
   path: string,

@@ -1,4 +1,4 @@
-// Files of weights alone, made into model folders: what other folders use of it.
+// Import of weights without a config.json: the public surface of this folder.
 
 export { HeadsUnknown } from "../../architectures/parts/checkpoint.ts";
 export {

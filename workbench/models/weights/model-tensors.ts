@@ -1,13 +1,12 @@
-// The tensors of a file that are its model's, by the names that checkpoints have, and the architecture that they are of. They
-// are all of its tensors, or those in the dictionary that training scripts keep the model in, with the optimizer's and
-// others beside it.
+// Finds the model's tensors in a file, under the names of checkpoints, and their architecture. They are all of the file's
+// tensors, or those of the dictionary in which training scripts keep the model beside the optimizer and others.
 
 import { unwrapTensors, wrapperOf } from "../../../hub/model-folder/index.ts";
 import { renameTensors, type TensorFile, type TensorInfo } from "../../../hub/safetensors/index.ts";
 import { type Architecture, namesOf, type OtherNames, type WeightsReader } from "../../architectures/architecture.ts";
 import { ARCHITECTURES } from "../../architectures/registry.ts";
 
-/** What scripts call it, the likeliest first. */
+/** Usual names of that dictionary, the most likely first. */
 const DICTIONARIES = [
   "model",
   "model_state_dict",
@@ -21,15 +20,15 @@ const DICTIONARIES = [
 
 export interface ModelTensors {
   kind: FoundKind;
-  /** by the names of checkpoints */
+  /** under the names of checkpoints */
   tensors: TensorFile;
-  /** what was taken off their names in the file */
+  /** prefix that was removed from their names in the file */
   prefix: string;
-  /** the naming of a program that their names were of, where it is none of checkpoints */
+  /** the program's naming that they had; undefined if it was that of checkpoints */
   naming: OtherNames | undefined;
 }
 
-/** @returns undefined for tensors of no architecture that is known */
+/** @returns undefined for tensors of an unknown architecture */
 export function modelTensors(file: TensorFile): ModelTensors | undefined {
   for (const dictionary of ["", ...DICTIONARIES.map((name) => `${name}.`)]) {
     const own = [...file.tensors].filter(([name]) => name.startsWith(dictionary));
@@ -55,14 +54,14 @@ export function modelTensors(file: TensorFile): ModelTensors | undefined {
 export interface FoundKind {
   architecture: Architecture;
   reader: WeightsReader;
-  /** what its names in the file begin with, see TensorNames.prefixes */
+  /** prefix of its names in the file, see TensorNames.prefixes */
   prefix: string;
   /** tensors by the reader's names */
   seen: ReadonlyMap<string, TensorInfo>;
   readerName(stored: string): string;
 }
 
-/** @returns undefined for tensors of no architecture that is known */
+/** @returns undefined for tensors of an unknown architecture */
 function findKind({ tensors }: TensorFile): FoundKind | undefined {
   for (const architecture of ARCHITECTURES) {
     const { weights: reader } = architecture;
@@ -79,8 +78,8 @@ function findKind({ tensors }: TensorFile): FoundKind | undefined {
 const NUMBERED_HEAD = /^(fc|head|classifier)\.\d+(?=\.(weight|bias)$)/;
 
 /**
- * A head in a torch.nn.Sequential, with dropout before it: `fc.1.weight` is `fc.weight` where no other layer of the head has
- * parameters. Hugging Face's ResNet has its head so by itself.
+ * Renames a head in a torch.nn.Sequential after dropout: `fc.1.weight` becomes `fc.weight` if no other layer of the head
+ * has parameters. The head of Hugging Face's ResNet is `classifier.1` and keeps its name.
  */
 function loneHead(file: TensorFile): TensorFile {
   const names = [...file.tensors.keys()].filter((name) => /^(fc|head|classifier)\./.test(name));

@@ -1,13 +1,16 @@
-// Which model a file of weights is, by the names and shapes of its tensors alone: its architecture, a config.json for it,
-// and what had to be assumed because no tensor tells.
+// Recognizes the model in a file of weights by names and shapes of its tensors: its architecture, a config.json, and what
+// had to be assumed because tensors do not show it. Unless the user says otherwise, images are prepared as is usual for
+// the architecture.
 
 import { findLayers, ModelError } from "../../../hub/model-folder/index.ts";
 import type { TensorFile } from "../../../hub/safetensors/index.ts";
 import type { Architecture, WeightsFile } from "../../architectures/architecture.ts";
 import { findSetting, isCount, sideOf, usualHeads } from "../../architectures/parts/checkpoint.ts";
+import type { ImageSettings, UsualPreparation } from "../../architectures/parts/image-terms.ts";
+import { imageTaskOf } from "../../architectures/task.ts";
 import { storedParameters } from "../folder/stored-parameters.ts";
+import { imageSettings } from "../images/image-settings.ts";
 import { type FoundKind, type ModelTensors, modelTensors } from "./model-tensors.ts";
-import { type AssumedImages, assumedImages, type ImageOptions, usualImages } from "./usual-images.ts";
 
 export interface Weights extends Pick<WeightsFile, "rest" | "tied"> {
   /** what errors call it */
@@ -15,13 +18,13 @@ export interface Weights extends Pick<WeightsFile, "rest" | "tied"> {
   tensors: TensorFile;
 }
 
-/** What shapes do not tell. Each is assumed as is usual for its architecture where it is not given. */
+/** Settings that shapes do not show. Those that are not given are assumed as is usual for the architecture. */
 export interface WeightsOptions extends ImageOptions {
-  /** attention heads. Default what lies beside the weights, else one for each 64 of the width */
+  /** attention heads. Default those of the hyper-parameters in the file, else one per 64 of the width */
   heads?: number | undefined;
 }
 
-/** What was assumed, and not given. */
+/** What was assumed because it was not given. */
 export interface Assumed extends AssumedImages {
   heads?: number;
 }
@@ -29,18 +32,18 @@ export interface Assumed extends AssumedImages {
 export interface Recognized {
   architecture: Architecture;
   config: Record<string, unknown>;
-  /** of models in Hugging Face's manner that take images */
+  /** of image models in Hugging Face's format */
   preprocessor?: Record<string, unknown>;
   assumed: Assumed;
   /** names of the file's other tensors, such as an optimizer's */
   others: string[];
-  /** under the names that they have in the model's folder */
+  /** under the names of the model folder */
   tensors: TensorFile;
 }
 
 /**
- * @returns undefined for weights of no architecture that is known
- * @throws ModelError for those of one that is known which do not fit it, or do not tell what has to be known
+ * @returns undefined for weights of an unknown architecture
+ * @throws ModelError when they do not fit their architecture, or a needed setting cannot be derived
  */
 export function recognize(weights: Weights, options: WeightsOptions = {}): Recognized | undefined {
   const { file } = weights;
@@ -63,7 +66,7 @@ export function recognize(weights: Weights, options: WeightsOptions = {}): Recog
   const { layers } = findLayers({ path: file, tensors });
   const stored = storedParameters({ path: file, tensors, layers }, { architecture, config });
   for (const { name: layer, structure } of stored.layers.values()) {
-    if (structure.name === "dense") continue;
+    if (structure.isDense) continue;
     throw new ModelError(`is held as ${structure.name}; of weights alone only dense layers are known`, { file, layer });
   }
   const model = { architecture, config, json: own.config, preprocessor: own.preprocessor };
@@ -75,7 +78,7 @@ export function recognize(weights: Weights, options: WeightsOptions = {}): Recog
   return { architecture, ...own, assumed, others, tensors };
 }
 
-/** The weights as the reader of a kind takes them. */
+/** The weights under the names that the reader expects. */
 function seenBy({ kind, prefix }: ModelTensors, { file, rest, tied }: Weights): WeightsFile {
   const { seen, readerName } = kind;
   const called = (name: string) => readerName(name.slice(prefix.length));
@@ -91,4 +94,70 @@ function headsOf({ reader: { width }, seen }: FoundKind, { file, rest }: Weights
   const told = heads ?? findSetting(rest, HEADS, isCount);
   if (told !== undefined) return { count: told };
   return { count: usualHeads(sideOf({ file, tensors: seen }, ...width), file), isAssumed: true };
+}
+
+export interface ImageOptions {
+  /** rows and columns of images, if positions do not show them. Default 224 */
+  imageSize?: number | undefined;
+  /** subtracted from each color, values from 0 to 1; the result is divided by `std` */
+  mean?: ImageSettings["mean"] | undefined;
+  std?: ImageSettings["std"] | undefined;
+}
+
+/** What was assumed because it was not given. */
+export type AssumedImages = Partial<
+  Pick<ImageSettings, "mean" | "std" | "interpolation" | "cropShare" | "cropMode"> & { imageSize: number }
+>;
+
+export interface UsualImages extends Pick<ImageSettings, "size" | "mean" | "std"> {
+  /** `pretrained_cfg` of timm's config.json */
+  cfg: Record<string, unknown>;
+}
+
+export interface UsualImagesOptions extends ImageOptions {
+  architecture: Architecture;
+  /** what errors call the weights */
+  file: string;
+  usual?: UsualPreparation | undefined;
+}
+
+/**
+ * @param cfg `pretrained_cfg` with the `input_size` that shapes show
+ * @param options.usual the usual preparation. Default the architecture's
+ * @throws ModelError for a size other than that of the positions
+ */
+function usualImages(
+  cfg: Record<string, unknown>,
+  { architecture, file, usual, ...options }: UsualImagesOptions,
+): UsualImages {
+  const { preparation, anySize } = imageTaskOf({ architecture });
+  const { interpolation, cropShare, cropMode, ...colorsOf } = usual ?? preparation;
+  const [colors, told] = cfg.input_size as [number, number, number];
+  const { imageSize: size = told, mean = colorsOf.mean, std = colorsOf.std } = options;
+  if (!anySize && size !== told) {
+    throw new ModelError(`its positions are those of images of ${told} × ${told}, not ${size} × ${size}`, { file });
+  }
+  const said = { mean, std, interpolation, crop_pct: cropShare, crop_mode: cropMode };
+  return {
+    size,
+    mean,
+    std,
+    cfg: { ...cfg, input_size: [colors, size, size], ...said },
+  };
+}
+
+/** Settings of a recognized classifier that the user did not give. */
+function assumedImages(
+  model: Parameters<typeof imageSettings>[0],
+  { imageSize, mean, std }: ImageOptions,
+): AssumedImages {
+  const own = imageSettings(model);
+  return {
+    ...(imageTaskOf(model).anySize && imageSize === undefined && { imageSize: own.size }),
+    ...(mean === undefined && { mean: own.mean }),
+    ...(std === undefined && { std: own.std }),
+    interpolation: own.interpolation,
+    cropShare: own.cropShare,
+    cropMode: own.cropMode,
+  };
 }

@@ -2,6 +2,7 @@
 // baseline of the comparison.
 
 import { metricNamed, valueText } from "../../../hub/card/metric-names.ts";
+import { isDense } from "../../../hub/model-folder/index.ts";
 import type { EvaluationMetrics } from "../../train/metrics.ts";
 import { SERIES } from "../pictures/colors.ts";
 import type { ComparisonRow } from "../run-record.ts";
@@ -92,8 +93,8 @@ function referencesFor(metric: string, comparison: readonly ComparisonRow[]): { 
   const final = measured.filter(
     ({ name, stage }) => stage === "after" || !measured.some((other) => other.name === name && other.stage === "after"),
   );
-  const dense = final.filter(({ structure }) => structure === "dense");
-  const others = final.filter(({ structure, stage }) => structure !== "dense" && stage === "after");
+  const dense = final.filter(({ structure }) => isDense(structure));
+  const others = final.filter(({ structure, stage }) => !isDense(structure) && stage === "after");
   return [...dense, ...others]
     .slice(0, MOST_REFERENCES)
     .map(({ name, metrics }) => ({ y: metrics[metric] as number, series: name }));

@@ -2,6 +2,7 @@
 // compressed model of each metric is marked, and one sentence that summarizes it.
 
 import { bestOf, flopsText, metricNamed, metricsOf, valueText } from "../../../hub/card/metric-names.ts";
+import { isDense } from "../../../hub/model-folder/index.ts";
 import { formatBytes, formatCount, formatDuration } from "../../../hub/text/numbers.ts";
 import type { ComparisonRow } from "../run-record.ts";
 import { type Column, type Html, table } from "./html.ts";
@@ -30,7 +31,7 @@ export function comparisonTable(rows: readonly ComparisonRow[]): Html {
     { heading: "model", cell: ({ name }) => name },
     {
       heading: "fine-tuning",
-      cell: ({ stage, structure }) => (structure === "dense" && stage === "before" ? NONE : stage),
+      cell: ({ stage, structure }) => (isDense(structure) && stage === "before" ? NONE : stage),
     },
     ...metrics,
     number("relative FLOPs (reference)", ({ relativeFlops }) => relativeFlops?.reference, flopsText),
@@ -69,7 +70,7 @@ export function comparisonSentence(rows: readonly ComparisonRow[]): string | und
   return said.replace(/ %/g, "\u00a0%"); // no line break between a number and its %
 }
 
-const isCompressed = ({ structure }: ComparisonRow): boolean => structure !== "dense";
+const isCompressed = ({ structure }: ComparisonRow): boolean => !isDense(structure);
 
 const written = (value: number | undefined, text: (value: number) => string): string =>
   value === undefined ? NONE : text(value);

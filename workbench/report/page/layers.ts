@@ -1,6 +1,7 @@
 // The table of a run's layers: cost, live blocks and error of conversion. Read from the model folder if there is one, else
 // from the last line of kind structure in metrics.jsonl and from conversion.json.
 
+import { isDense } from "../../../hub/model-folder/index.ts";
 import { formatCount, percent } from "../../../hub/text/numbers.ts";
 import type { StructureMetrics } from "../../train/metrics.ts";
 import type { Inspection } from "../describe-model.ts";
@@ -35,7 +36,7 @@ export function layerRows({ inspection, structure, conversion = [] }: LayerSourc
   const converted = new Map(conversion.map((layer) => [layer.layer, layer]));
   if (inspection) {
     return inspection.layers
-      .filter((layer) => layer.structure !== "dense")
+      .filter((layer) => !isDense(layer.structure))
       .map(({ name, blocks, ...layer }) => ({
         layer: name,
         structure: layer.structure,

@@ -2,6 +2,7 @@
 // will appear there.
 
 import { Buffer } from "node:buffer";
+import { isDense } from "../../../hub/model-folder/index.ts";
 import { type Chart, chartElement } from "../charts/chart.ts";
 import { confusionChart, MOST_CLASSES } from "../charts/classification.ts";
 import { structureCharts, trainingCharts } from "../charts/run-charts.ts";
@@ -55,7 +56,7 @@ export async function trainingSection({ run }: Shown): Promise<Html | undefined>
 
 /** Whether the run converts no layer, so that there is nothing to say about structure. */
 const isPlain = ({ run: { record, conversion }, model }: Shown): boolean =>
-  record?.settings.structure === "dense" &&
+  isDense(String(record?.settings.structure)) &&
   !conversion &&
   (!model || layerRows({ inspection: model.inspection }).length === 0);
 

@@ -2,7 +2,8 @@
 // share one color scale. The result is SVG text with the squares embedded as PNG; png.ts renders it to pixels.
 
 import { percent } from "../../../hub/text/numbers.ts";
-import { type BlockLayout, overlapRows } from "../block-layout.ts";
+import type { BlockLayout } from "../../structures/structure.ts";
+import { overlapRows } from "../block-layout.ts";
 import type { Described } from "../describe-model.ts";
 import { shortName, shortNames } from "../layer-names.ts";
 import { type ColorRange, heat, LEVELS, levelOf, PALETTE } from "./colors.ts";

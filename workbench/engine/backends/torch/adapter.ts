@@ -1,4 +1,5 @@
-// The torch engine: what libtorch offers on this machine, and opening it on a device with a precision.
+// The `torch` engine: TensorFlow.js on libtorch, on the CPU or a CUDA device. Finds the devices and opens one with a
+// precision.
 
 import * as tf from "@tensorflow/tfjs-core";
 import { EngineError } from "../../core/errors.ts";
@@ -65,7 +66,7 @@ function devices(addon: Addon): DeviceInfo[] {
   return [...cuda, { id: "cpu", name: "CPU" }];
 }
 
-/** `cuda` is the first GPU; without a request the best device there is. */
+/** `cuda` means the first GPU; the default is the best device available. */
 function chooseDevice(asked: string | undefined, available: DeviceInfo[]): string {
   const wanted = asked === "cuda" ? "cuda:0" : (asked ?? (available[0] as DeviceInfo).id);
   if (available.some(({ id }) => id === wanted)) return wanted;
@@ -91,7 +92,7 @@ function setPrecision(addon: Addon, precision: Precision, device: string): void 
   (tf.backend() as TorchBackend).useBfloat16(precision === "bfloat16");
 }
 
-/** Registers the backend for the device; one opened before on another device gives way. */
+/** Registers the backend for the device, in place of one that was opened on another device. */
 async function useBackend(addon: Addon, device: string): Promise<void> {
   await registerKernels();
   const current = tf.findBackend(BACKEND_NAME) as TorchBackend | null;
@@ -110,7 +111,7 @@ function memoryOf(addon: Addon, device: string): EngineMemory {
   return { ...host, gpu: addon.cudaMemory(device) };
 }
 
-/** A worker thread waits for the GPU: reading one number queues behind all that is under way. */
+/** Waits for the GPU on a worker thread, by reading a number that is queued after all computations under way. */
 async function settled(addon: Addon, device: string): Promise<void> {
   if (device === "cpu") return;
   const mark = addon.fromBytes(new Float32Array(1), "float32", [1], device);

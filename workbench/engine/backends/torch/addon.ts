@@ -1,15 +1,15 @@
-// The native addon as TypeScript sees it: what it exports, and loading it with a clear line when it is missing or no
-// longer fits its libtorch. Nothing here knows TensorFlow.js.
+// The native addon: the types of what it exports, and loading it, with a clear error when it is missing or does not fit
+// its libtorch any more. Nothing here depends on TensorFlow.js.
 
 import { createRequire } from "node:module";
 import { addonPath, type BuildState, buildState, type Stamp } from "../../../../native/build-state.ts";
 import { kernelsToAskFor } from "../../../../native/kernel-record.ts";
 import { EngineError } from "../../core/errors.ts";
 
-/** A tensor that lives in the addon. */
+/** A tensor in the addon. */
 export type Handle = number;
 
-/** What an operator takes: handles and numbers look alike, the operator's schema tells them apart. */
+/** An argument of an operator. Handles are numbers, too; the operator's schema distinguishes them. */
 export type Argument = number | boolean | string | null | undefined | readonly (number | boolean | null)[];
 
 export type DtypeName =
@@ -28,7 +28,9 @@ export interface Addon {
   has(name: string, overload: string): boolean;
   /** throws when this libtorch has no such operator */
   lookup(name: string, overload: string): number;
-  /** for each result of an operator whether it is a tensor's handle or a list of them; other results are numbers, too */
+  /**
+   * for each result of an operator whether it is a tensor's handle or a list of them; other results are numbers, too
+   */
   tensorResults(operator: number): boolean[];
   schema(name: string, overload: string): string;
   call(operator: number, ...args: Argument[]): unknown;
@@ -40,7 +42,7 @@ export interface Addon {
   readAsync(tensor: Handle): Promise<ArrayBuffer>;
   /** [dtype name, device, …shape] */
   describe(tensor: Handle): [string, string, ...number[]];
-  /** whether another live tensor looks at the same memory */
+  /** whether another live tensor shares the memory */
   isShared(tensor: Handle): boolean;
   free(tensor: Handle): void;
   generator(device: string, seed: number): number;
@@ -52,19 +54,19 @@ export interface Addon {
   allowTf32(enabled: boolean): void;
   selectDevice(device: string): void;
   synchronize(device: string): void;
-  /** total bytes; makes no context on any of them */
+  /** total bytes; creates no context on any GPU */
   cudaDevices(): { name: string; total: number }[];
-  /** bytes; makes the device's context unless it is there */
+  /** bytes; creates the device's context if there is none */
   cudaMemory(device: string): { total: number; available: number };
   /** bytes of host memory; `fresh` counts how often the system was asked for more */
   memory(): { inUse: number; cached: number; peak: number; fresh: number; tensors: number };
   releaseCache(): void;
   version(): string;
-  /** what multiplies matrices on the CPU; of OpenBLAS also the kernels that it runs, e.g. `SkylakeX` */
+  /** the library that multiplies matrices on the CPU; of OpenBLAS also the kernels in use, e.g. `SkylakeX` */
   blas(): { description: string; core?: string };
 }
 
-/** The file that is loaded first: it loads the rest, with OpenBLAS's kernels of that name where one is given. */
+/** The file that is loaded first. It loads the rest, with the OpenBLAS kernels of that name if one is given. */
 interface Loader {
   load(kernels?: string): Addon;
 }

@@ -1,7 +1,8 @@
-// ATen operators as functions on handles, and the arena that frees what a kernel made on its way.
-// Knows dtypes and shapes only as the addon tells them.
+// ATen operators as functions on handles, and the arena that frees the intermediate results of a kernel. Knows dtypes
+// and shapes only as the addon reports them.
 
-import { engine, type TensorInfo } from "@tensorflow/tfjs-core";
+import type { TensorInfo } from "@tensorflow/tfjs-core";
+import { moveToCurrentBackend } from "../../tfjs/internals.ts";
 import { type Addon, type Argument, type Handle, loadAddon } from "./addon.ts";
 
 /** What a kernel passes to an operator: handles, tensors of tfjs, or lists of them, beside plain values. */
@@ -28,13 +29,18 @@ export const SCALAR_TYPE = {
   bfloat16: 15,
 } as const;
 
+/** c10::Layout of dense tensors. */
+export const STRIDED = 0;
+/** c10::MemoryFormat of contiguous tensors. */
+export const CONTIGUOUS_FORMAT = 0;
+
 const META_LENGTH = 1024;
 const meta = new Float64Array(META_LENGTH);
 let addon: Addon | undefined;
 const arena: Handle[] = [];
 let lastResult: Handle = -1;
 
-/** The addon with its results' shapes coming to this module. */
+/** The addon; from the first call on it writes the shapes of its results into `meta`. */
 export function openAddon(): Addon {
   if (!addon) {
     addon = loadAddon().addon;
@@ -46,11 +52,7 @@ export function openAddon(): Addon {
 /** What this backend holds for a data id; a tensor that lies in another backend is moved here first. */
 export function dataOf(dataId: object): NonNullable<TorchDataId["torch"]> {
   const id = dataId as TorchDataId;
-  if (!id.torch) {
-    const tfjs = engine();
-    if (!tfjs.state.tensorInfo.has(id)) throw new Error("the tensor is disposed");
-    tfjs.moveData(tfjs.backend, id);
-  }
+  if (!id.torch) moveToCurrentBackend(id);
   return id.torch as NonNullable<TorchDataId["torch"]>;
 }
 
@@ -90,7 +92,7 @@ export function aten<Result extends Handle | Handle[] = Handle>(name: string, ov
   };
 }
 
-/** Notes the handles among an operator's results: what else it returns may be numbers as large. */
+/** Notes which of an operator's results are handles: other results are numbers, too. */
 function keepTrack(result: unknown, tensors: readonly boolean[]): void {
   const first = arena.length;
   if (tensors.length === 1) {
@@ -112,10 +114,10 @@ export function hasOperator(name: string, overload = ""): boolean {
   return openAddon().has(`aten::${name}`, overload);
 }
 
-/** Starts a kernel: everything that operators make from here on belongs to it. Returns the mark to end it with. */
+/** Starts a kernel, to which all later results of operators belong. Returns the mark to end it with. */
 export const enterArena = (): number => arena.length;
 
-/** Ends a kernel: frees all that it made but for `kept`. */
+/** Ends a kernel: frees all results but `kept`. */
 export function leaveArena(mark: number, kept: Handle | readonly Handle[] | undefined): void {
   const native = addon as Addon;
   for (let i = mark; i < arena.length; i++) {
@@ -125,7 +127,7 @@ export function leaveArena(mark: number, kept: Handle | readonly Handle[] | unde
   arena.length = mark;
 }
 
-/** Runs `body`, keeps the handle it returns and frees the others that operators made meanwhile. */
+/** Runs `body`, keeps the handle that it returns and frees all other results. */
 export function keepOne(body: () => Handle): Handle {
   const mark = enterArena();
   let kept: Handle | undefined;
@@ -137,7 +139,7 @@ export function keepOne(body: () => Handle): Handle {
   }
 }
 
-export interface HandleInfo {
+interface HandleInfo {
   /** c10::ScalarType */
   type: number;
   shape: number[];
@@ -145,7 +147,7 @@ export interface HandleInfo {
 
 const TYPE_OF_NAME = new Map<string, number>(Object.entries(SCALAR_TYPE));
 
-/** Shape and type of a handle; of the latest result it costs nothing. */
+/** Shape and type of a handle. For the latest result they are already known; others need a call of the addon. */
 export function infoOf(handle: Handle): HandleInfo {
   if (handle === lastResult) {
     const rank = meta[1] as number;

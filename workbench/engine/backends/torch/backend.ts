@@ -1,5 +1,5 @@
-// The tfjs backend over libtorch: who owns which tensor, values in and out, memory and timing.
-// What is computed is in kernels/; one tensor id always stands for one torch tensor of exactly the tensor's shape.
+// The tfjs backend over libtorch: ownership of tensors, values in and out, memory and timing; kernels/ computes. Each
+// data id stands for one torch tensor of exactly the tensor's shape.
 
 import {
   type BackendTimingInfo,
@@ -26,10 +26,10 @@ const HELD_AS: Record<NumericType, DtypeName> = {
   complex64: "complex64",
 };
 
-/** What a torch type is called in tfjs, and the type it has to be converted to first where tfjs has no name for it. */
+/** The tfjs dtype of a torch type, and the type that it is converted to first if tfjs has no such dtype. */
 const TFJS_TYPE = new Map<number, { dtype: NumericType; convert?: DtypeName }>([
   [SCALAR_TYPE.float32, { dtype: "float32" }],
-  // Half precision stays inside: says float32, reads as float32.
+  // Half precision is internal: tfjs sees float32, and reads float32.
   [SCALAR_TYPE.bfloat16, { dtype: "float32" }],
   [SCALAR_TYPE.float16, { dtype: "float32" }],
   [SCALAR_TYPE.float64, { dtype: "float32", convert: "float32" }],
@@ -44,7 +44,7 @@ export class TorchBackend extends KernelBackend {
   readonly device: string;
   private readonly addon: Addon;
   private tensors = 0;
-  /** whether tensors that say float32 may be held as bfloat16 */
+  /** whether tensors of dtype float32 may be held as bfloat16 */
   mixed = false;
 
   /** @param device `cpu` or `cuda:0` */
@@ -55,15 +55,15 @@ export class TorchBackend extends KernelBackend {
   }
 
   /**
-   * With `enabled`, matrix products, convolutions and attention compute in bfloat16 and hand it out; everything else
-   * takes it in as it comes or as float32. Weights and what sums over many values stay float32.
+   * With `enabled`, matrix products, convolutions and attention compute in bfloat16 and return it; other kernels take
+   * it as it is or convert it to float32. Weights, and results that sum over many values, stay float32.
    */
   useBfloat16(enabled: boolean): void {
     this.mixed = enabled;
     this.addon.autocast(this.device, enabled, "bfloat16");
   }
 
-  /** Takes a handle over as a tfjs tensor. */
+  /** Makes a handle a tfjs tensor, which then owns it. */
   adopt(handle: Handle): TensorInfo {
     const info = infoOf(handle);
     const type = TFJS_TYPE.get(info.type);
@@ -83,14 +83,14 @@ export class TorchBackend extends KernelBackend {
     return { torch };
   }
 
-  /** Makes `tensor` mean another handle from now on; its old one is freed. For updates in place of shared memory. */
+  /** Replaces the handle of `tensor`; the old one is freed. For updates in place of shared memory. */
   replace(tensor: TensorInfo, handle: Handle): void {
     const data = dataOf(tensor.dataId);
     this.addon.free(data.handle);
     data.handle = handle;
   }
 
-  /** Whether an update in place of this tensor would be seen by another one. */
+  /** Whether an update of this tensor in place would change another one. */
   isShared(tensor: TensorInfo): boolean {
     const data = dataOf(tensor.dataId);
     return data.references > 1 || this.addon.isShared(data.handle);
@@ -144,7 +144,7 @@ export class TorchBackend extends KernelBackend {
     }
   }
 
-  /** A handle whose bytes are what tfjs expects, and how to see them. */
+  /** A handle whose bytes are what tfjs expects, and the view of those bytes. */
   private readable(handle: Handle) {
     const { type } = infoOf(handle);
     const half = type === SCALAR_TYPE.bfloat16 || type === SCALAR_TYPE.float16;
@@ -172,7 +172,7 @@ export class TorchBackend extends KernelBackend {
     if (data) data.references--;
   }
 
-  /** Returns whether the tensor is gone: it stays while others refer to it, unless forced. */
+  /** Returns whether the data was freed: it stays while other tensors refer to it, unless forced. */
   override disposeData(dataId: object, force = false): boolean {
     const owner = dataId as TorchDataId;
     const data = owner.torch;
@@ -225,7 +225,7 @@ function toTyped(
 ): Float32Array | Int32Array | Uint8Array {
   if (dtype === "float32") return values instanceof Float32Array ? values : Float32Array.from(values);
   if (dtype === "int32") return values instanceof Int32Array ? values : Int32Array.from(values);
-  // Any non-zero byte is true; torch computes with the byte itself and wants 0 or 1.
+  // To tfjs any non-zero byte is true; torch computes with the byte itself, which must be 0 or 1.
   const bytes = new Uint8Array(values.length);
   for (let i = 0; i < bytes.length; i++) bytes[i] = values[i] ? 1 : 0;
   return bytes;

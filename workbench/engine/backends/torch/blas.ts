@@ -1,5 +1,5 @@
-// What multiplies matrices for the torch engine on the CPU: which library, which of its kernels, who chose them, and what
-// another choice would give.
+// The library that multiplies matrices for the torch engine on the CPU: its name, its kernels, who chose them, and the
+// speed of other kernels. For `gblr doctor`.
 
 import type { Rejected } from "../../../../native/blas-kernels.ts";
 import { CORE_TYPE, type Kernels, probeLibtorch, sameKernels } from "../../../../native/blas-probe.ts";
@@ -17,13 +17,13 @@ export interface KernelReport {
   /** OpenBLAS's name for the kernels in use, e.g. `SkylakeX` */
   core: string;
   chosenBy: "OpenBLAS" | "gblr" | typeof CORE_TYPE;
-  /** of these kernels; absent where they could not be measured */
+  /** speed of these kernels; absent if it could not be measured */
   measured?: Kernels;
-  /** without the user's variable; or OpenBLAS's own choice, where gblr made another */
+  /** the kernels without the user's variable, or OpenBLAS's own choice if gblr made another one */
   otherwise?: Kernels;
-  /** wider kernels that were tried and not taken */
+  /** wider kernels that were tried and not used */
   rejected: readonly Rejected[];
-  /** why no kernels could be tried, one clause: OpenBLAS's choice is then kept */
+  /** one clause: why no kernels could be tried; OpenBLAS's choice is then kept */
   failure?: string;
 }
 
@@ -40,7 +40,7 @@ export function inspectBlas(): BlasReport {
   };
   const chosenBy = whoChose(core, chosen?.core);
   const measured = measure(core);
-  const otherwise = chosenBy === "OpenBLAS" ? undefined : measure(chosenBy === "gblr" ? undefined : chosen?.core);
+  const otherwise = chosenBy === "OpenBLAS" ? undefined : measure(chosenBy === CORE_TYPE ? chosen?.core : undefined);
   const differs = otherwise !== undefined && !sameKernels(otherwise.core, core);
   const found = { ...(measured && { measured }), ...(differs && { otherwise }), ...(failure && { failure }) };
   return { library, kernels: { core, chosenBy, rejected, ...found } };
@@ -48,7 +48,7 @@ export function inspectBlas(): BlasReport {
 
 function whoChose(inUse: string, ours: string | undefined): KernelReport["chosenBy"] {
   const asked = process.env[CORE_TYPE];
-  // OpenBLAS passes over a name that it does not know, and chooses by itself.
+  // OpenBLAS ignores a name that it does not know, and chooses itself.
   if (asked !== undefined) return sameKernels(asked, inUse) ? CORE_TYPE : "OpenBLAS";
   return ours !== undefined && sameKernels(ours, inUse) ? "gblr" : "OpenBLAS";
 }

@@ -1,12 +1,15 @@
-// Registers the kernel table with tfjs: wraps each entry so that temporaries are freed and results become tensors.
+// Kernels of the torch backend as tables by name. A kernel gets tensors and attributes and returns handles; registering
+// a table wraps each kernel so that intermediate results are freed and results become tensors. With the engine's
+// precision "bfloat16", tensors of dtype float32 may be held as bfloat16: most operators promote by themselves or are
+// told by autocast, and the functions here serve the kernels that need all operands in one type.
 
-import { type KernelConfig, registerKernel, type TensorInfo } from "@tensorflow/tfjs-core";
+import type { TensorInfo } from "@tensorflow/tfjs-core";
+import { defineKernel } from "../../tfjs/registry.ts";
 import type { Handle } from "./addon.ts";
-import { enterArena, leaveArena } from "./aten.ts";
+import { aten, enterArena, leaveArena } from "./aten.ts";
 import type { TorchBackend } from "./backend.ts";
-import { singleInfo } from "./precision.ts";
 
-/** Attributes of a kernel. tfjs types each kernel's apart; here they are read by name, as its kernels do. */
+/** Attributes of a kernel, read by name. */
 // biome-ignore lint/suspicious/noExplicitAny: tfjs types attributes as any; every kernel states its own
 export type Attributes = any;
 
@@ -59,10 +62,12 @@ export const BACKEND_NAME = "torch";
 
 /** Adds every kernel of a table to the `torch` backend. */
 export function registerTable(table: KernelTable): void {
-  for (const [kernelName, kernel] of Object.entries(table)) registerKernel(wrap(kernelName, kernel));
+  for (const [kernelName, kernel] of Object.entries(table)) {
+    defineKernel(kernelName, BACKEND_NAME, wrap(kernel));
+  }
 }
 
-/** A table whose operators want all their operands in one type: what is held as bfloat16 comes to them as float32. */
+/** A table whose operators need all operands in one type: tensors held as bfloat16 reach them as float32. */
 export function inFloat32(table: KernelTable): KernelTable {
   const strict = Object.entries(table).map(([name, kernel]): [string, TorchKernel] => [
     name,
@@ -76,22 +81,17 @@ function singles(inputs: Inputs, backend: TorchBackend): Inputs {
   return Object.fromEntries(named) as Inputs;
 }
 
-function wrap(kernelName: string, kernel: TorchKernel): KernelConfig {
-  return {
-    kernelName,
-    backendName: BACKEND_NAME,
-    kernelFunc: ({ inputs, attrs, backend }) => {
-      const torch = backend as TorchBackend;
-      const mark = enterArena();
-      let result: Result | Result[] | undefined;
-      try {
-        result = kernel(inputs as unknown as Inputs, attrs as Attributes, torch);
-        if (typeof result === "number") return torch.adopt(result);
-        return Array.isArray(result) ? result.map((item) => adopt(item, torch)) : result;
-      } finally {
-        leaveArena(mark, handlesIn(result));
-      }
-    },
+function wrap(kernel: TorchKernel) {
+  return (inputs: Inputs, attributes: Attributes, torch: TorchBackend): TensorInfo | TensorInfo[] => {
+    const mark = enterArena();
+    let result: Result | Result[] | undefined;
+    try {
+      result = kernel(inputs, attributes, torch);
+      if (typeof result === "number") return torch.adopt(result);
+      return Array.isArray(result) ? result.map((item) => adopt(item, torch)) : result;
+    } finally {
+      leaveArena(mark, handlesIn(result));
+    }
   };
 }
 
@@ -100,4 +100,29 @@ const adopt = (item: Result, torch: TorchBackend) => (typeof item === "number" ?
 function handlesIn(result: Result | Result[] | undefined): Handle | Handle[] | undefined {
   if (typeof result === "number") return result;
   return Array.isArray(result) ? result.filter((item) => typeof item === "number") : undefined;
+}
+
+const cast = aten("to", "dtype");
+
+/** The tensor in float32, for an operator that sums over many values or takes no bfloat16 beside float32. */
+export function single<T extends TensorInfo | Handle>(x: T, backend: TorchBackend): T | Handle {
+  return backend.mixed ? cast(x, "float32") : x;
+}
+
+/** The tensor in bfloat16 where the engine computes products in it. */
+export function half<T extends TensorInfo | Handle>(x: T, backend: TorchBackend): T | Handle {
+  return backend.mixed ? cast(x, "bfloat16") : x;
+}
+
+/** The same tensor to tfjs, held as float32. */
+function singleInfo(x: TensorInfo, backend: TorchBackend): TensorInfo {
+  if (!backend.mixed || x.dtype !== "float32") return x;
+  return { shape: x.shape, dtype: x.dtype, dataId: { torch: { handle: cast(x, "float32"), references: 1 } } };
+}
+
+/** A kernel with its own inputs and attributes, as an entry of the kernel table. */
+export function fusedKernel<Inputs, Attributes = unknown>(
+  kernel: (inputs: Inputs, attributes: Attributes, backend: TorchBackend) => Result | Result[],
+): TorchKernel {
+  return kernel as unknown as TorchKernel;
 }

@@ -1,4 +1,4 @@
-// Where the windows of a convolution lie: tfjs's shapes and attributes in ATen's terms. Computes nothing with tensors.
+// The geometry of convolutions: strides, dilations and padding of tfjs's kernels in ATen's terms. No tensors.
 
 import { backend_util } from "@tensorflow/tfjs-core";
 import type { Attributes } from "../register.ts";
@@ -11,7 +11,7 @@ export interface Geometry {
   outSpatial: number[];
   strides: number[];
   dilations: number[];
-  /** how much the input is padded at each side; negative cuts what no window reaches */
+  /** padding of the input at each side; a negative number cuts off what no window reaches */
   paddings: [number, number][];
   groups: number;
   /** one filter a channel: (…spatial, channels, multiplier) */
@@ -19,7 +19,7 @@ export interface Geometry {
   channelsLast: boolean;
 }
 
-/** Padding around each spatial axis such that exactly as many windows fit as the output has; negative cuts. */
+/** Padding of each spatial axis with which exactly as many windows fit as the output has; negative numbers cut. */
 export function paddingsFor(
   inSpatial: number[],
   outSpatial: number[],

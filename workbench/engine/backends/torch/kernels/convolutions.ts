@@ -1,12 +1,11 @@
-// Convolutions in two and three dimensions, grouped and depthwise, with their gradients.
-// tfjs stores channels last, ATen names channels first: axes are permuted as views, so nothing is copied for it.
+// Convolutions in two and three dimensions, grouped and depthwise, with their gradients. tfjs has the channels last,
+// ATen first: axes are permuted as views, without a copy.
 
 import type { TensorInfo } from "@tensorflow/tfjs-core";
 import type { Handle } from "../addon.ts";
-import { aten } from "../aten.ts";
+import { aten, STRIDED } from "../aten.ts";
 import type { TorchBackend } from "../backend.ts";
-import { half } from "../precision.ts";
-import type { Attributes, Inputs, KernelTable } from "../register.ts";
+import { type Attributes, half, type Inputs, type KernelTable } from "../register.ts";
 import { type Geometry, geometry2d, geometry3d } from "./convolution-geometry.ts";
 import { activate } from "./elementwise.ts";
 
@@ -19,8 +18,6 @@ const reshape = aten("reshape");
 const add = aten("add", "Tensor");
 const narrow = aten("narrow");
 const empty = aten("empty", "memory_format");
-
-const STRIDED = 0; // c10::Layout
 
 const spatialAxes = (g: Geometry) => g.inSpatial.map((_, i) => i);
 
@@ -58,7 +55,7 @@ function filterBack(filter: Handle, shape: number[], { depthwise }: Geometry): H
 
 const isPlain = (g: Geometry) => g.paddings.every(([before, after]) => before === after && before >= 0);
 
-/** Padding that ATen's convolution does itself, and what has to be done before. */
+/** The padding that ATen's convolution does itself, and the padding that has to be done before. */
 function split(g: Geometry) {
   const flat = [...g.paddings].reverse().flat();
   return isPlain(g)
@@ -90,7 +87,7 @@ function forward({ x, filter, bias }: Operands, g: Geometry, backend: TorchBacke
   return channelsBack(y, g);
 }
 
-/** A gradient larger than the convolution's output, as a transposed convolution may give: only what belongs to it. */
+/** The part of dy that belongs to the convolution's output: that of a transposed convolution may be larger. */
 function reached(dy: TensorInfo, g: Geometry): TensorInfo | Handle {
   const offset = g.channelsLast ? 1 : 2;
   return g.outSpatial.reduce<TensorInfo | Handle>(
@@ -99,7 +96,7 @@ function reached(dy: TensorInfo, g: Geometry): TensorInfo | Handle {
   );
 }
 
-/** The gradients asked for; an operand whose values its own gradient does not need may be an empty tensor. */
+/** The gradient asked for. The operand that it belongs to may be an uninitialized tensor: its values are not needed. */
 function backward(
   { dy, input, filter }: { dy: TensorInfo; input: Handle; filter: Handle },
   g: Geometry,

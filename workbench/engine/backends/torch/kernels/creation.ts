@@ -1,8 +1,8 @@
-// Tensors from nothing, copies, and changes of dtype.
+// Kernels that make tensors, share or copy them, and change their dtype.
 
 import { shared } from "@tensorflow/tfjs-backend-cpu";
 import { type DataType, type TensorInfo, util } from "@tensorflow/tfjs-core";
-import { aten } from "../aten.ts";
+import { aten, STRIDED } from "../aten.ts";
 import type { TorchBackend } from "../backend.ts";
 import type { KernelTable, TorchKernel } from "../register.ts";
 
@@ -22,9 +22,7 @@ const imag = aten("imag");
 const abs = aten("abs");
 const finite = aten("isfinite");
 
-const STRIDED = 0; // c10::Layout
-
-/** The tensor itself under another name and shape: tfjs counts the references. */
+/** A tensor with the same data in another shape; the backend counts the references. */
 export function sameData(x: TensorInfo, shape: number[], backend: TorchBackend): TensorInfo {
   backend.incRef(x.dataId);
   return { dataId: x.dataId, shape, dtype: x.dtype };
@@ -57,7 +55,7 @@ function convert(x: TensorInfo, dtype: DataType, backend: TorchBackend) {
   const values = x.dtype === "complex64" ? real(x) : x;
   if (dtype === "bool") return notEqual(values, 0);
   if (dtype === "int32" && x.dtype === "float32") {
-    // JavaScript turns what no int32 holds into 0, C++ leaves it undefined.
+    // JavaScript converts NaN and infinities to 0; in C++ the result is undefined.
     return cast(where(finite(values), values, zerosLike(values)), "int32");
   }
   return cast(values, dtype);

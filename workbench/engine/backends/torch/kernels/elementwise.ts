@@ -1,4 +1,4 @@
-// One value in, one value out: unary and binary arithmetic, comparisons, activations.
+// Elementwise kernels: unary and binary arithmetic, comparisons, activations.
 
 import type { TensorInfo } from "@tensorflow/tfjs-core";
 import { aten } from "../aten.ts";

@@ -1,14 +1,15 @@
-// attention over ATen: the fused kernels of scaled-dot-product.ts where they take the operands, else matrix products
-// with a softmax between, causal attention then some queries at a time with only the keys that they see.
+// attention over ATen. Where libtorch has a fused kernel that takes the operands, it is used: such kernels never hold
+// the scores of all pairs. They are flash attention on the CPU (from libtorch 2.2) and on CUDA in half precision, and
+// the memory-efficient kernel on CUDA (both from 2.1). libtorch itself says which one suits; an operator that is absent
+// or has another signature than the one known here is not used. Otherwise attention is matrix products with a softmax
+// between; causal attention on the CPU then takes some queries at a time, with only the keys that they see.
 
 import type { TensorInfo } from "@tensorflow/tfjs-core";
 import * as names from "../../../ops/kernels.ts";
 import type { Handle } from "../addon.ts";
-import { aten, enterArena, leaveArena } from "../aten.ts";
+import { aten, enterArena, hasOperator, leaveArena, openAddon } from "../aten.ts";
 import type { TorchBackend } from "../backend.ts";
-import type { KernelTable } from "../register.ts";
-import { fusedKernel } from "./fused-kernel.ts";
-import { chooseKernel } from "./scaled-dot-product.ts";
+import { fusedKernel, half, type KernelTable } from "../register.ts";
 
 const reshape = aten("reshape");
 const narrow = aten("narrow");
@@ -27,7 +28,7 @@ const scaled = aten("mul", "Scalar");
 const elementProduct = aten("mul", "Tensor");
 const sum = aten("sum", "dim_IntList");
 
-// Queries at a time. At 1024 tokens half as many products as all at once; smaller blocks lose it again in overhead.
+// Queries at a time. At 1024 tokens this halves the multiply-adds; with smaller blocks the overhead outweighs the gain.
 const CAUSAL_BLOCK = 256;
 
 interface Block {
@@ -59,7 +60,7 @@ function merged(x: TensorInfo): Handle {
 
 const rowsOf = (x: Handle, start: number, count: number): Handle => narrow(x, 1, start, count);
 
-/** Frees what `body` makes; what it changes in place stays. */
+/** Frees the tensors that `body` makes; its changes in place remain. */
 function scoped(body: () => void): void {
   const mark = enterArena();
   try {
@@ -69,11 +70,11 @@ function scoped(body: () => void): void {
   }
 }
 
-/** Of a block: scale q kᵀ, with the keys that come after a query hidden. */
+/** The scores of a block, scale q kᵀ, with keys after a query hidden. */
 function scoresOf(q: Handle, k: Handle, { queries, keys }: Block, attributes: names.AttentionAttributes): Handle {
   const scores = product(scaled(q, attributes.scale), transpose(k, 1, 2));
   if (attributes.causal && queries > 1) {
-    // Only the last `queries` keys can come too late for any of them.
+    // Only the last `queries` keys can come after one of the queries.
     const hidden = upperTriangle(newFull(scores, [queries, queries], Number.NEGATIVE_INFINITY), 1);
     add(narrow(scores, 2, keys - queries, queries), hidden);
   }
@@ -91,7 +92,7 @@ function forward(
   for (const block of blocksOf(q, k, attributes.causal, backend)) {
     const { start, queries, keys } = block;
     const scores = scoresOf(rowsOf(qs, start, queries), rowsOf(ks, 0, keys), block, attributes);
-    // On the CPU in place: the scores are the largest tensor here.
+    // On the CPU in place, because the scores are the largest tensor here.
     const p = backend.device === "cpu" ? softmaxInto(scores, -1, false, scores) : softmax(scores, -1, false);
     weights.push(p);
     outputs.push(product(p, rowsOf(vs, 0, keys)));
@@ -124,6 +125,152 @@ function backward(
   }
   return [reshape(dq, q.shape), reshape(dk, k.shape), reshape(dv, v.shape)];
 }
+
+interface AttentionKernel {
+  /** → y and, where asked to keep it, the log-sum-exp of each query */
+  forward(inputs: names.AttentionInputs, attributes: names.AttentionAttributes, backend: TorchBackend): Handle[];
+  /** → dq, dk, dv */
+  backward(
+    inputs: names.AttentionGradientInputs,
+    attributes: names.AttentionAttributes,
+    backend: TorchBackend,
+  ): Handle[];
+}
+
+const QKV = ["query", "key", "value"];
+const SIGNATURES = {
+  _fused_sdp_choice: [...QKV, "attn_mask", "dropout_p", "is_causal", "scale"],
+  _scaled_dot_product_flash_attention_for_cpu: [...QKV, "dropout_p", "is_causal", "attn_mask", "scale"],
+  _scaled_dot_product_flash_attention: [...QKV, "dropout_p", "is_causal", "return_debug_mask", "scale"],
+  _scaled_dot_product_efficient_attention: [
+    ...QKV,
+    "attn_bias",
+    "compute_log_sumexp",
+    "dropout_p",
+    "is_causal",
+    "scale",
+  ],
+} as const;
+
+const choice = aten("_fused_sdp_choice");
+const cpuForward = aten<Handle[]>("_scaled_dot_product_flash_attention_for_cpu");
+const cpuBackward = aten<Handle[]>("_scaled_dot_product_flash_attention_for_cpu_backward");
+const flashForward = aten<Handle[]>("_scaled_dot_product_flash_attention");
+const flashBackward = aten<Handle[]>("_scaled_dot_product_flash_attention_backward");
+const efficientForward = aten<Handle[]>("_scaled_dot_product_efficient_attention");
+const efficientBackward = aten<Handle[]>("_scaled_dot_product_efficient_attention_backward");
+const zero = aten("scalar_tensor");
+
+const known = new Map<string, boolean>();
+
+/** Whether the operator exists and its arguments begin as this file passes them. */
+function fits(name: keyof typeof SIGNATURES): boolean {
+  let fit = known.get(name);
+  if (fit === undefined) {
+    fit = hasOperator(name) && SIGNATURES[name].every((argument, at) => argumentsOf(name)[at] === argument);
+    known.set(name, fit);
+  }
+  return fit;
+}
+
+function argumentsOf(name: string): string[] {
+  const schema = openAddon().schema(`aten::${name}`, "");
+  const list = schema.slice(schema.indexOf("(") + 1, schema.lastIndexOf(") ->"));
+  const declared = list.split(", ").filter((argument) => argument !== "*");
+  return declared.map((argument) => argument.split(" ").at(-1)?.split("=")[0] ?? "");
+}
+
+/** Whether a causal mask is needed: a single query sees every key. */
+const causalHere = ({ q }: names.AttentionInputs, causal: boolean): boolean => causal && q.shape[2] !== 1;
+
+// at::SDPBackend
+const FLASH = 1;
+const EFFICIENT = 2;
+const CUDNN = 3;
+
+/** The kernel for these operands; undefined if none takes them. Forward and backward get the same one. */
+function chooseKernel(
+  inputs: names.AttentionInputs,
+  { causal, scale }: names.AttentionAttributes,
+  backend: TorchBackend,
+): AttentionKernel | undefined {
+  const { q, k, v } = inputs;
+  const [tokens, headDim] = [q.shape[2] as number, q.shape[3] as number];
+  // libtorch aligns a causal mask with the first key, this op with the last: they agree for as many queries as keys.
+  const aligned = !causalHere(inputs, causal) || tokens === k.shape[2];
+  if (!aligned || headDim !== v.shape[3] || q.shape.includes(0) || !fits("_fused_sdp_choice")) return undefined;
+  const chosen = choice(...queryKeyValue(inputs, backend), null, 0, causalHere(inputs, causal), scale);
+  if (backend.device === "cpu") {
+    return chosen === FLASH && fits("_scaled_dot_product_flash_attention_for_cpu") ? cpuFlash : undefined;
+  }
+  // Flash attention takes all operands that cuDNN takes, except widths that need padding.
+  if ((chosen === FLASH || chosen === CUDNN) && headDim % 8 === 0 && fits("_scaled_dot_product_flash_attention")) {
+    return flash;
+  }
+  return chosen === EFFICIENT && fits("_scaled_dot_product_efficient_attention") ? efficient : undefined;
+}
+
+type Operand = TensorInfo | Handle;
+
+const queryKeyValue = ({ q, k, v }: names.AttentionInputs, backend: TorchBackend): [Operand, Operand, Operand] => [
+  half(q, backend),
+  half(k, backend),
+  half(v, backend),
+];
+
+const kept = (y: Handle | undefined, logSumExp: Handle | undefined, keep: boolean): Handle[] =>
+  [y, ...(keep ? [logSumExp] : [])] as Handle[];
+
+const cpuFlash: AttentionKernel = {
+  forward(inputs, { causal, scale, keepResiduals }, backend) {
+    const isCausal = causalHere(inputs, causal);
+    const [y, logSumExp] = cpuForward(...queryKeyValue(inputs, backend), 0, isCausal, null, scale);
+    return kept(y, logSumExp, keepResiduals);
+  },
+  backward(inputs, { causal, scale }, backend) {
+    const [dy, y] = [half(inputs.dy, backend), half(inputs.y, backend)];
+    const isCausal = causalHere(inputs, causal);
+    const operands = queryKeyValue(inputs, backend);
+    return cpuBackward(dy, ...operands, y, inputs.residual0, 0, isCausal, null, scale);
+  },
+};
+
+const flash: AttentionKernel = {
+  forward(inputs, { causal, scale, keepResiduals }, backend) {
+    const isCausal = causalHere(inputs, causal);
+    const [y, logSumExp] = flashForward(...queryKeyValue(inputs, backend), 0, isCausal, false, scale);
+    return kept(y, logSumExp, keepResiduals);
+  },
+  backward(inputs, { causal, scale }, backend) {
+    const [dy, y] = [half(inputs.dy, backend), half(inputs.y, backend)];
+    const isCausal = causalHere(inputs, causal);
+    const operands = queryKeyValue(inputs, backend);
+    const lengths = [inputs.q.shape[2] as number, inputs.k.shape[2] as number] as const;
+    // No cumulative lengths, because no lengths are ragged; no generator state, because there is no dropout.
+    const none = zero(0, "int64");
+    const state = [none, none] as const;
+    return flashBackward(dy, ...operands, y, inputs.residual0, null, null, ...lengths, 0, isCausal, ...state, scale);
+  },
+};
+
+const efficient: AttentionKernel = {
+  forward(inputs, { causal, scale, keepResiduals }, backend) {
+    const isCausal = causalHere(inputs, causal);
+    const [y, logSumExp] = efficientForward(...queryKeyValue(inputs, backend), null, keepResiduals, 0, isCausal, scale);
+    return kept(y, logSumExp, keepResiduals);
+  },
+  backward(inputs, { causal, scale }, backend) {
+    const [dy, y] = [half(inputs.dy, backend), half(inputs.y, backend)];
+    const isCausal = causalHere(inputs, causal);
+    const operands = queryKeyValue(inputs, backend);
+    const none = zero(0, "int64");
+    const state = [none, none] as const;
+    // The fourth gradient is that of the bias.
+    const wanted = [true, true, true, false];
+    const tail = [0, wanted, isCausal, scale] as const;
+    return efficientBackward(dy, ...operands, null, y, inputs.residual0, ...state, ...tail).slice(0, 3);
+  },
+};
 
 export const fusedAttention: KernelTable = {
   [names.ATTENTION]: fusedKernel<names.AttentionInputs, names.AttentionAttributes>((inputs, attributes, backend) => {

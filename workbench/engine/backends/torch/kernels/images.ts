@@ -1,5 +1,5 @@
-// Resizing of images (batch, height, width, channels). Interpolation is separable: one matrix for the rows, one for the
-// columns, and the gradient is the product with their transposes.
+// Resizing of images (batch, height, width, channels). Interpolation is separable: a product with one matrix for the
+// rows and one for the columns. Its gradient is the product with their transposes.
 
 import type { TensorInfo } from "@tensorflow/tfjs-core";
 import type { Handle } from "../addon.ts";
@@ -39,7 +39,7 @@ function bilinearWeights(from: number, to: number, sampling: Sampling): Float32A
   return weights;
 }
 
-/** Weights (to, from) with a single one a row. */
+/** Weights (to, from) with a single 1 in each row. */
 function nearestWeights(from: number, to: number, sampling: Sampling): Float32Array {
   const weights = new Float32Array(to * from);
   for (let out = 0; out < to; out++) weights[out * from + nearest(out, from, to, sampling)] = 1;

@@ -1,23 +1,24 @@
-// Every kernel of the torch backend: the tables over ATen, and the kernels that run on the host instead.
+// All kernels of the torch backend: the tables over ATen, and the kernels that run on the host instead.
 
-import { registerHostKernels } from "../../../kernels/host-fallback.ts";
+import { registerHostKernels } from "../../shared/host-fallback.ts";
 import { BACKEND_NAME, inFloat32, registerTable } from "../register.ts";
 import { convolutions } from "./convolutions.ts";
 import { creation } from "./creation.ts";
 import { elementwise } from "./elementwise.ts";
-import { fused } from "./fused.ts";
+import { fusedAttention } from "./fused-attention.ts";
+import { fusedInPlace } from "./fused-in-place.ts";
+import { fusedLayers, fusedLoss } from "./fused-layers.ts";
+import { gblr } from "./gblr.ts";
 import { images } from "./images.ts";
 import { indexing } from "./indexing.ts";
-import { linearAlgebra } from "./linear-algebra.ts";
-import { normalization } from "./normalization.ts";
+import { linearAlgebra, products } from "./linear-algebra.ts";
 import { pooling } from "./pooling.ts";
-import { products } from "./products.ts";
 import { reductions } from "./reductions.ts";
 import { shapes } from "./shapes.ts";
 
 /**
- * Kernels that ATen has no counterpart for, and that no model or training here uses: they read their inputs back and run
- * on TensorFlow.js's pure-JavaScript kernels.
+ * Kernels without a counterpart in ATen, which no model or training here uses; TensorFlow.js's plain JavaScript runs
+ * them.
  */
 const HOST_KERNELS = [
   "Bincount",
@@ -50,7 +51,7 @@ const HOST_KERNELS = [
   "Unique",
 ];
 
-/** Kernels that may get strings, which only the host can hold. */
+/** Kernels that the host runs when an operand holds strings, which only the host can hold. */
 const STRING_KERNELS = [
   "Concat",
   "Equal",
@@ -76,7 +77,7 @@ const STRING_KERNELS = [
 
 let registered: Promise<void> | undefined;
 
-/** Registers them once. */
+/** Idempotent. */
 export function registerKernels(): Promise<void> {
   registered ??= register();
   return registered;
@@ -89,9 +90,13 @@ async function register(): Promise<void> {
     shapes,
     products,
     convolutions,
-    fused,
     linearAlgebra,
-    ...[reductions, indexing, pooling, normalization, images].map(inFloat32),
+    fusedLayers,
+    fusedLoss,
+    fusedAttention,
+    fusedInPlace,
+    gblr,
+    ...[reductions, indexing, pooling, images].map(inFloat32),
   ];
   for (const table of tables) registerTable(table);
   await registerHostKernels(BACKEND_NAME, HOST_KERNELS);

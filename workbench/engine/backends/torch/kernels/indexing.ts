@@ -1,8 +1,8 @@
-// Reading and writing by index: gather, scatter, segment sums, sorting.
+// Kernels that read and write by index: gather, scatter, segment sums, sorting.
 
 import { backend_util, gather_util, scatter_util, type TensorInfo, util } from "@tensorflow/tfjs-core";
 import type { Handle } from "../addon.ts";
-import { aten } from "../aten.ts";
+import { aten, STRIDED } from "../aten.ts";
 import type { TorchBackend } from "../backend.ts";
 import type { KernelTable } from "../register.ts";
 import { upload } from "./creation.ts";
@@ -28,8 +28,6 @@ const logicalOr = aten("logical_or");
 const maskedFill = aten("masked_fill", "Scalar");
 const sortStable = aten<Handle[]>("sort", "stable");
 const searchSorted = aten("searchsorted", "Tensor");
-
-const STRIDED = 0; // c10::Layout
 
 /** Row numbers (n) for indices (n, depth) into the leading axes of a tensor. */
 function flatIndex(
@@ -85,7 +83,9 @@ function gather(x: TensorInfo, indices: TensorInfo, axis: number, batchDims: num
   return reshape(permute(reshape(picked, [batchSize, count, outerSize, sliceSize]), [0, 2, 1, 3]), outputShape);
 }
 
-/** ATen's complaint about an index, in the words that users of tfjs know. A GPU cannot complain: it reads elsewhere. */
+/**
+ * Rewords ATen's error about an index as tfjs words it. On a GPU there is no check: it would need a synchronization.
+ */
 function withinRange<T>(size: number, read: () => T): T {
   try {
     return read();
@@ -141,7 +141,7 @@ export const indexing: KernelTable = {
     const rest = source.shape.slice(ids.shape.length);
     const width = util.sizeFromShape(rest);
     const rows = util.sizeFromShape(ids.shape);
-    // Ids outside the segments are dropped: they go to one segment more, which is cut off.
+    // Ids out of range go to an additional segment, which is cut off.
     const outside = logicalOr(lessScalar(ids, 0), greaterEqualScalar(ids, numSegments));
     const targets = reshape(maskedFill(cast(ids, "int64"), outside, numSegments), [rows]);
     const dtype = source.dtype === "bool" ? "int32" : source.dtype;
@@ -151,7 +151,7 @@ export const indexing: KernelTable = {
   },
   TopK: ({ x }, { k }) => {
     const source = x;
-    // A stable sort gives equal values in the order of their positions, as tfjs does.
+    // A stable sort keeps equal values in the order of their positions, as tfjs does.
     const [values, positions] = sortStable(source, true, -1, true) as [Handle, Handle];
     const top = (sorted: Handle) => clone(narrow(sorted, -1, 0, k));
     return [top(values), cast(top(positions), "int32")];

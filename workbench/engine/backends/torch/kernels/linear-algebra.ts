@@ -1,18 +1,23 @@
-// Matrix decompositions over ATen's LAPACK or cuSOLVER operators, in float64. What each returns is said in
-// linalg/kernels.ts.
+// Matrix products, and matrix decompositions over ATen's LAPACK or cuSOLVER operators in float64. ops/kernels.ts lists
+// what the decompositions return.
 
-import * as names from "../../../linalg/kernels.ts";
+import { backend_util, type TensorInfo, util } from "@tensorflow/tfjs-core";
+import * as names from "../../../ops/kernels.ts";
 import type { Handle } from "../addon.ts";
-import { aten, infoOf } from "../aten.ts";
-import { currentAddon } from "../backend.ts";
-import type { KernelTable } from "../register.ts";
-import { fusedKernel } from "./fused-kernel.ts";
+import { aten, CONTIGUOUS_FORMAT, infoOf } from "../aten.ts";
+import { currentAddon, type TorchBackend } from "../backend.ts";
+import { fusedKernel, type KernelTable } from "../register.ts";
+import { activate } from "./elementwise.ts";
 
-const cast = aten("to", "dtype");
-const transpose = aten("t");
 const matrixProduct = aten("mm");
+const batchProduct = aten("bmm");
+const anyProduct = aten("matmul");
+const transpose = aten("transpose", "int");
 const add = aten("add", "Tensor");
-const multiply = aten("mul", "Scalar");
+const cast = aten("to", "dtype");
+const einsum = aten("einsum");
+const turn = aten("t");
+const scale = aten("mul", "Scalar");
 const divide = aten("div", "Tensor");
 const flip = aten("flip");
 const narrow = aten("narrow");
@@ -21,9 +26,52 @@ const clone = aten("clone");
 const eigh = aten<Handle[]>("linalg_eigh");
 const directSvd = aten<Handle[]>("linalg_svd");
 
-const CONTIGUOUS_FORMAT = 0; // c10::MemoryFormat
+type Transposed = { transposeA: boolean; transposeB: boolean };
 
-/** float32 with memory of its own: a view would keep the whole decomposition alive. */
+/** a (…, m, k) · b (…, k, n), either stored transposed; leading axes broadcast. */
+function product(a: TensorInfo, b: TensorInfo, { transposeA, transposeB }: Transposed, backend: TorchBackend): Handle {
+  // Integer products exist on the CPU only; float64 holds every int32 product that does not overflow.
+  const integers = a.dtype === "int32" && backend.device !== "cpu";
+  const prepare = (x: TensorInfo) => (integers ? cast(x, "float64") : x);
+  checkProduct(a.shape, b.shape, { transposeA, transposeB });
+  const left = transposeA ? transpose(prepare(a), -2, -1) : prepare(a);
+  const right = transposeB ? transpose(prepare(b), -2, -1) : prepare(b);
+  const result = multiply(a, b)(left, right);
+  return integers ? cast(result, "int32") : result;
+}
+
+function checkProduct(a: number[], b: number[], { transposeA, transposeB }: Transposed): void {
+  const inner = [a.at(transposeA ? -2 : -1), b.at(transposeB ? -1 : -2)];
+  util.assert(
+    a.length >= 2 && b.length >= 2 && inner[0] === inner[1],
+    () =>
+      `Error in matMul: inner shapes (${inner[0]}) and (${inner[1]}) of Tensors with shapes ${a} and ${b} and ` +
+      `transposeA=${transposeA} and transposeB=${transposeB} must match.`,
+  );
+}
+
+function multiply(a: TensorInfo, b: TensorInfo) {
+  if (a.shape.length === 2 && b.shape.length === 2) return matrixProduct;
+  if (a.shape.length === 3 && b.shape.length === 3 && a.shape[0] === b.shape[0]) return batchProduct;
+  return anyProduct;
+}
+
+export const products: KernelTable = {
+  BatchMatMul: ({ a, b }, attrs, backend) => product(a, b, attrs, backend),
+  _FusedMatMul: ({ a, b, bias, preluActivationWeights }, attrs, backend) => {
+    const result = product(a, b, attrs, backend);
+    const { activation, leakyreluAlpha: alpha } = attrs;
+    return activate(bias ? add(result, bias) : result, activation, { slopes: preluActivationWeights, alpha });
+  },
+  Einsum: (inputs, { equation }) => {
+    const tensors = Object.values(inputs) as TensorInfo[];
+    const { allDims, idDims } = backend_util.decodeEinsumEquation(equation, tensors.length);
+    backend_util.checkEinsumDimSizes(allDims.length, idDims, tensors as never);
+    return einsum(equation.replace(/\s/g, ""), tensors);
+  },
+};
+
+/** A float32 copy: a view would keep the whole decomposition in memory. */
 const finished = (x: Handle): Handle => clone(cast(x, "float32"), CONTIGUOUS_FORMAT);
 
 /** Eigenvectors of a symmetric matrix as columns, those of the largest eigenvalues first. */
@@ -32,11 +80,13 @@ function descending(x: Handle): [values: Handle, vectors: Handle] {
   return [flip(values, [0]), flip(vectors, [1])];
 }
 
-/** The triples through the smaller Gram matrix, or nothing where squaring would cost the last singular value digits. */
+/**
+ * The triples from the smaller Gram matrix, or undefined where squaring would lose digits of the last singular value.
+ */
 function gramSvd(x: Handle, rank: number): [Handle, Handle, Handle] | undefined {
   const [m, n] = infoOf(x).shape as [number, number];
   const wide = m < n;
-  const turned = transpose(x);
+  const turned = turn(x);
   const [, vectors] = descending(wide ? matrixProduct(x, turned) : matrixProduct(turned, x));
   const near = narrow(vectors, 1, 0, rank);
   const images = matrixProduct(wide ? turned : x, near);
@@ -51,7 +101,7 @@ function gramSvd(x: Handle, rank: number): [Handle, Handle, Handle] | undefined 
 
 function fullSvd(x: Handle, rank: number): [Handle, Handle, Handle] {
   const [u, s, vTransposed] = directSvd(x, false, null) as [Handle, Handle, Handle];
-  return [narrow(u, 1, 0, rank), narrow(s, 0, 0, rank), transpose(narrow(vTransposed, 0, 0, rank))];
+  return [narrow(u, 1, 0, rank), narrow(s, 0, 0, rank), turn(narrow(vTransposed, 0, 0, rank))];
 }
 
 export const linearAlgebra: KernelTable = {
@@ -62,6 +112,6 @@ export const linearAlgebra: KernelTable = {
 
   [names.SYMMETRIC_EIGEN]: fusedKernel<names.SymmetricEigenInputs>(({ x }) => {
     const exact = cast(x, "float64");
-    return descending(multiply(add(exact, transpose(exact), 1), 0.5)).map(finished);
+    return descending(scale(add(exact, turn(exact), 1), 0.5)).map(finished);
   }),
 };

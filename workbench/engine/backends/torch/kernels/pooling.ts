@@ -1,8 +1,8 @@
-// Average and maximum over windows, in two and three dimensions, with their gradients.
+// Average and maximum pooling in two and three dimensions, with their gradients.
 
 import { backend_util, type TensorInfo } from "@tensorflow/tfjs-core";
 import type { Handle } from "../addon.ts";
-import { aten } from "../aten.ts";
+import { aten, STRIDED } from "../aten.ts";
 import type { TorchBackend } from "../backend.ts";
 import type { Attributes, KernelTable } from "../register.ts";
 import { paddingsFor } from "./convolution-geometry.ts";
@@ -13,8 +13,6 @@ const permute = aten("permute");
 const divide = aten("div", "Tensor");
 const cast = aten("to", "dtype");
 const zeros = aten("zeros");
-
-const STRIDED = 0; // c10::Layout
 
 /** The operators of one dimensionality. */
 const operators = (n: 2 | 3) => ({
@@ -75,7 +73,7 @@ function window3d(shape: number[], { filterSize, strides, dilations = 1, pad, di
   };
 }
 
-/** Such that exactly the windows wanted fit. Last axis first, as ATen counts. */
+/** The padding with which exactly the wanted windows fit, last axis first, as ATen counts. */
 const paddings = (w: Window): number[] => paddingsFor(w.inSpatial, w.outSpatial, w).reverse().flat();
 
 const channelsFirst = (x: TensorInfo | Handle, { dimensions: n }: Window) =>
@@ -99,7 +97,7 @@ const uncover = (x: Handle, w: Window) =>
     w,
   );
 
-/** How many samples of the input, not of its padding, each window holds, (…spatial, 1). */
+/** The number of inputs in each window, padding not counted: (…spatial, 1). */
 function counts(w: Window, backend: TorchBackend): TensorInfo {
   const axes = w.inSpatial.map((length, i) =>
     Array.from({ length: w.outSpatial[i] as number }, (_, out) => {
@@ -108,7 +106,7 @@ function counts(w: Window, backend: TorchBackend): TensorInfo {
     }),
   );
   const total = axes.reduce<number[]>((products, axis) => products.flatMap((p) => axis.map((n) => p * n)), [1]);
-  // A window that lies in the padding altogether averages to 0.
+  // The average of a window that lies in the padding entirely is 0.
   return upload(
     Float32Array.from(total, (n) => Math.max(n, 1)),
     [...w.outSpatial, 1],
@@ -117,7 +115,7 @@ function counts(w: Window, backend: TorchBackend): TensorInfo {
   );
 }
 
-/** Divides by the windows' counts; where they are all full by one number. */
+/** Divides each window's sum by its number of inputs. */
 function perSample(sum: Handle | TensorInfo, w: Window, backend: TorchBackend): Handle {
   const divisor = counts(w, backend);
   try {
@@ -127,7 +125,7 @@ function perSample(sum: Handle | TensorInfo, w: Window, backend: TorchBackend): 
   }
 }
 
-/** (batch, …spatial, channels) where no window fits into some axis. */
+/** The empty result when no window fits along some axis: (batch, …spatial, channels). */
 function noWindows(x: TensorInfo, w: Window, backend: TorchBackend): Handle | undefined {
   if (!w.outSpatial.includes(0)) return undefined;
   return zeros([x.shape[0] as number, ...w.outSpatial, x.shape.at(-1) as number], x.dtype, STRIDED, backend.device);

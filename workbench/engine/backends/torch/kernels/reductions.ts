@@ -1,4 +1,5 @@
-// Sums, extremes, truth and running totals along axes.
+// Kernels along axes: sums, extremes, truth values, running totals, softmax, batch normalization with given statistics,
+// and Fourier transforms along the last axis.
 
 import { type TensorInfo, util } from "@tensorflow/tfjs-core";
 import type { Handle } from "../addon.ts";
@@ -26,6 +27,15 @@ const cumprod = aten("cumprod");
 const narrow = aten("narrow");
 const concatenate = aten("cat");
 const fullLike = aten("full_like");
+const softmax = aten("_softmax");
+const rsqrt = aten("rsqrt");
+const addScalar = aten("add", "Scalar");
+const mul = aten("mul", "Tensor");
+const sub = aten("sub", "Tensor");
+const negate = aten("neg");
+const addProduct = aten("addcmul");
+const fft = aten("fft_fft");
+const ifft = aten("fft_ifft");
 
 /** tfjs sums int32 and bool into int32. */
 const totalType = (x: TensorInfo) => (x.dtype === "float32" || x.dtype === "complex64" ? undefined : "int32");
@@ -35,7 +45,7 @@ function reducedShape(shape: readonly number[], axes: number[], keepDims: boolea
   return keepDims ? shape.map((n, i) => (axes.includes(i) ? 1 : n)) : shape.filter((_, i) => !axes.includes(i));
 }
 
-/** A reduction that ATen does over several axes at once. No axes means none to it here, all to ATen. */
+/** A reduction that ATen does over several axes at once. No axes means no reduction to tfjs, all axes to ATen. */
 const overAxes = (reduce: (x: TensorInfo, axes: number[], keepDims: boolean) => Handle): TorchKernel => {
   return ({ x }, { axis, reductionIndices, keepDims }) => {
     const axes = util.parseAxisParam(axis ?? reductionIndices, x.shape);
@@ -52,7 +62,7 @@ const overMerged = (reduce: (x: Handle) => Handle) =>
     return reshape(reduce(merged), reducedShape(x.shape, axes, keepDims));
   });
 
-/** Running totals: `exclusive` leaves each element's own value out, `reverse` runs from the end. */
+/** Running totals: `exclusive` leaves out each element's own value, `reverse` runs from the end. */
 const running = (accumulate: (x: Handle, axis: number, dtype?: string) => Handle, identity: number): TorchKernel => {
   return ({ x }, { axis, exclusive, reverse }) => {
     const [dim] = util.parseAxisParam(axis, x.shape) as [number];
@@ -74,7 +84,7 @@ const position = (find: (x: TensorInfo, axis: number) => Handle): TorchKernel =>
   };
 };
 
-/** What an extreme's position is looked for in: tfjs passes over NaN, ATen would stop at it. */
+/** The values among which an extreme is looked for: tfjs ignores NaN, ATen would return its position. */
 function comparable(x: TensorInfo, worst: number): TensorInfo | Handle {
   if (x.dtype === "bool") return cast(x, "int32");
   return x.dtype === "float32" ? maskedFill(x, isNan(x), worst) : x;
@@ -92,4 +102,15 @@ export const reductions: KernelTable = {
   ArgMin: position((x, axis) => argmin(comparable(x, Number.POSITIVE_INFINITY), axis)),
   Cumsum: running((x, axis, dtype) => cumsum(x, axis, dtype), 0),
   Cumprod: running((x, axis, dtype) => cumprod(x, axis, dtype), 1),
+
+  Softmax: ({ logits }, { dim }) => softmax(logits, dim, false),
+  /** (x − mean) / √(variance + ε) · scale + offset, rearranged into one product and one sum over x. */
+  FusedBatchNorm: ({ x, mean, variance, offset, scale }, { varianceEpsilon }) => {
+    const inverse = rsqrt(addScalar(variance, varianceEpsilon ?? 0.001));
+    const factor = scale ? mul(inverse, scale) : inverse;
+    const shift = mul(mean, factor);
+    return addProduct(offset ? sub(offset, shift) : negate(shift), x, factor);
+  },
+  FFT: ({ input }) => fft(input),
+  IFFT: ({ input }) => ifft(input),
 };

@@ -1,9 +1,9 @@
-// Kernels that move values without changing them: reshape, transpose, slice, join, split, pad, tile, reverse.
-// Results share memory with their input where ATen can do so; tensors are immutable, so nobody sees the difference.
+// Kernels that move values without changing them: reshape, transpose, slice, join, split, pad, tile, reverse. Results
+// share memory with their input where ATen can do that, which is safe because tensors are immutable.
 
 import { backend_util, slice_util, type TensorInfo, util } from "@tensorflow/tfjs-core";
 import type { Handle } from "../addon.ts";
-import { aten } from "../aten.ts";
+import { aten, CONTIGUOUS_FORMAT } from "../aten.ts";
 import type { TorchBackend } from "../backend.ts";
 import type { KernelTable } from "../register.ts";
 import { sameData, upload } from "./creation.ts";
@@ -23,11 +23,9 @@ const indexSelect = aten("index_select");
 const diagonal = aten("diag");
 const cloneAs = aten("clone");
 
-// A slice much smaller than its source is copied: as a view it would keep all of the source alive.
+// A slice this many times smaller than its source is copied: a view would keep the whole source in memory.
 const VIEW_SHARE = 8;
-const CONTIGUOUS_FORMAT = 0; // c10::MemoryFormat
-
-/** Rows `paddings[axis]` around `x`; negative ones cut. */
+/** Pads each axis by `paddings[axis]`; negative numbers cut. */
 export function padded(
   x: TensorInfo | Handle,
   paddings: readonly (readonly [number, number])[],

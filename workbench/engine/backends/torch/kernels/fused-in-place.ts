@@ -1,0 +1,57 @@
+// Kernels that change a tensor in place: the AdamW step, with the addon's operators for all parameters of a group in
+// one call, the norm of gradients that goes with it, and rows written into a buffer. A change in place is only safe
+// where no other tensor shares the memory, so a variable that shares it gets memory of its own first.
+
+import type { TensorInfo, Variable } from "@tensorflow/tfjs-core";
+import * as names from "../../../ops/kernels.ts";
+import { tensorOf } from "../../../tfjs/internals.ts";
+import { aten, CONTIGUOUS_FORMAT, keepOne } from "../aten.ts";
+import type { TorchBackend } from "../backend.ts";
+import { fusedKernel, type KernelTable } from "../register.ts";
+
+const clone = aten("clone");
+const adamwInPlace = aten("adamw_", "", "gblr");
+const gradientNorm = aten("gradient_norm", "", "gblr");
+const narrow = aten("narrow");
+const copyInPlace = aten("copy_");
+
+/** Gives a variable contiguous memory that no other tensor shares. */
+function moveToOwnMemory(variable: Variable, backend: TorchBackend): void {
+  const copy = keepOne(() => clone(variable, CONTIGUOUS_FORMAT));
+  const tensor = tensorOf(backend.adopt(copy));
+  variable.assign(tensor);
+  tensor.dispose();
+}
+
+/** Data ids whose memory was made here: contiguous, as the addon's operator needs it. */
+const contiguous = new WeakSet<object>();
+
+function prepare(variable: Variable, backend: TorchBackend): void {
+  if (contiguous.has(variable.dataId) && !backend.isShared(variable)) return;
+  moveToOwnMemory(variable, backend);
+  contiguous.add(variable.dataId);
+}
+
+export const fusedInPlace: KernelTable = {
+  [names.GRADIENT_NORM]: fusedKernel<readonly TensorInfo[]>((gradients) => gradientNorm(gradients)),
+
+  [names.ADAMW]: fusedKernel<readonly TensorInfo[], names.AdamwAttributes>((operands, attributes, backend) => {
+    const { count, step, learningRate, beta1, beta2, epsilon, weightDecay } = attributes;
+    const lists = [0, 1, 2, 3].map((at) => operands.slice(at * count, (at + 1) * count));
+    const [parameters, gradients, first, second] = lists as [Variable[], TensorInfo[], Variable[], Variable[]];
+    for (const variable of [...parameters, ...first, ...second]) prepare(variable, backend);
+    const scale = operands[4 * count] ?? null;
+    const settings = [learningRate, beta1, beta2, epsilon, weightDecay, step] as const;
+    adamwInPlace(parameters, gradients, first, second, ...settings, scale);
+    return [];
+  }),
+
+  [names.WRITE_ROWS]: fusedKernel<names.WriteRowsInputs, names.WriteRowsAttributes>(
+    ({ buffer, rows }, { at }, backend) => {
+      if (backend.isShared(buffer)) moveToOwnMemory(buffer as TensorInfo as Variable, backend);
+      const axis = buffer.shape.length - 2;
+      copyInPlace(narrow(buffer, axis, at, rows.shape[axis] as number), rows);
+      return [];
+    },
+  ),
+};

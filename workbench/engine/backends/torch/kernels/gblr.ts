@@ -1,0 +1,31 @@
+// The kernels that only GBLR needs, one operator of the addon for each (native/gblr/): Gaudi masks, the matrix of
+// masked factors, both with gradients, and the product with a packed matrix. ops/gblr/kernels.ts lists what each
+// returns.
+
+import * as names from "../../../ops/gblr/kernels.ts";
+import type { Handle } from "../addon.ts";
+import { aten } from "../aten.ts";
+import { fusedKernel, type KernelTable } from "../register.ts";
+
+const gaudiMask = aten("gaudi_mask", "", "gblr");
+const gaudiMaskBackward = aten<Handle[]>("gaudi_mask_backward", "", "gblr");
+const weight = aten("weight", "", "gblr");
+const weightBackward = aten<Handle[]>("weight_backward", "", "gblr");
+const packedProduct = aten("packed_product", "", "gblr");
+
+export const gblr: KernelTable = {
+  [names.GAUDI_MASK]: fusedKernel<names.GaudiMaskInputs, names.GaudiMaskAttributes>(
+    ({ widths, locations, edges }, { boxcar, evaluate }) => gaudiMask(widths, locations, edges, boxcar, evaluate),
+  ),
+  [names.GAUDI_MASK_GRADIENT]: fusedKernel<names.GaudiMaskGradientInputs>(({ dy, widths, locations, slopes }) =>
+    gaudiMaskBackward(dy, widths, locations, slopes),
+  ),
+  [names.GBLR_WEIGHT]: fusedKernel<names.GblrWeightInputs>(({ output, input }) => weight(output, input)),
+  [names.GBLR_WEIGHT_GRADIENT]: fusedKernel<names.GblrWeightGradientInputs>(({ dy, output, input }) =>
+    weightBackward(dy, output, input),
+  ),
+  [names.PACKED_PRODUCT]: fusedKernel<names.PackedProductInputs, names.PackedProductAttributes>(
+    ({ x, spans, valuesIn, valuesOut, bias }, { nOut }) =>
+      packedProduct(x, spans, valuesIn, valuesOut, bias ?? null, nOut),
+  ),
+};

@@ -1,0 +1,32 @@
+// The kernels that only GBLR needs: masks, the matrix of masked factors, and the product with a packed matrix. The
+// contract is that of ../kernels.ts. K is the number of blocks, B that of live blocks.
+
+import type { TensorInfo } from "@tensorflow/tfjs-core";
+
+/** → mask (K, length) */
+export const GAUDI_MASK = "FusedGaudiMask";
+export type GaudiMaskInputs = { widths: TensorInfo; locations: TensorInfo; edges: TensorInfo };
+export type GaudiMaskAttributes = { boxcar: boolean; evaluate: boolean };
+/** Entries of evaluation masks no larger than this are 0. */
+export const LEAST_ENTRY = 1e-3;
+/** → dwidths, dlocations (K) */
+export const GAUDI_MASK_GRADIENT = "FusedGaudiMaskGradient";
+export type GaudiMaskGradientInputs = { dy: TensorInfo; widths: TensorInfo; locations: TensorInfo; slopes: TensorInfo };
+
+/** → W (n_out, n_in) */
+export const GBLR_WEIGHT = "FusedGblrWeight";
+export type GblrWeightInputs = { output: TensorInfo; input: TensorInfo };
+/** → doutput, dinput */
+export const GBLR_WEIGHT_GRADIENT = "FusedGblrWeightGradient";
+export type GblrWeightGradientInputs = GblrWeightInputs & { dy: TensorInfo };
+
+/** → y (rows, n_out) */
+export const PACKED_PRODUCT = "FusedPackedProduct";
+export type PackedProductInputs = {
+  x: TensorInfo;
+  spans: TensorInfo;
+  valuesIn: TensorInfo;
+  valuesOut: TensorInfo;
+  bias?: TensorInfo;
+};
+export type PackedProductAttributes = { nOut: number };

@@ -1,0 +1,116 @@
+// The private state of TensorFlow.js that this package depends on: the gradient tape of @tensorflow/tfjs-core, its
+// table of tensors, and single fields of the CPU and Node backends (wasm.ts and webgpu.ts hold those of the other two).
+// TensorFlow.js does not document these fields, so they may change with any release: every use of them is in this
+// folder, `assertVersion` refuses packages that were not checked, and tests/engine/tfjs-contract.test.ts checks each
+// field's shape.
+
+import {
+  engine,
+  findBackend,
+  type KernelBackend,
+  type NamedTensorMap,
+  type Tensor,
+  type TensorInfo,
+} from "@tensorflow/tfjs-core";
+import { EngineError } from "../core/errors.ts";
+
+/** The release line that the private fields were checked against. */
+const CHECKED = "4.22";
+
+/**
+ * @param packageName e.g. `@tensorflow/tfjs-core`
+ * @param version what the package says of itself, e.g. `4.22.0`
+ * @throws EngineError when the version is not a release of the checked line
+ */
+export function assertVersion(packageName: string, version: string): void {
+  if (version.startsWith(`${CHECKED}.`)) return;
+  throw new EngineError(
+    `${packageName} is version ${version}, but its private state was only checked for ${CHECKED}`,
+    `install ${packageName}@${CHECKED}`,
+  );
+}
+
+/** One recorded operation: its inputs, its outputs and the tensors that its gradient needs. */
+export interface TapeNode {
+  id: number;
+  kernelName: string;
+  inputs: NamedTensorMap;
+  outputs: Tensor[];
+  /** clones marked with `keep`; only the owner of the tape disposes them */
+  saved?: Tensor[];
+  /** takes the gradient of each output, null where there is none; returns a function for each input's gradient */
+  gradient?: (dys: (Tensor | null)[]) => Record<string, () => Tensor>;
+}
+
+interface EngineState {
+  /** operations recorded so far, in order; meaningless while `gradientDepth` is 0 */
+  activeTape: TapeNode[] | null | undefined;
+  /** how many gradient computations enclose the current code */
+  gradientDepth: number;
+  /** every tensor's data that is alive */
+  tensorInfo: WeakMap<object, unknown>;
+}
+
+/** An operation to run off the tape and to record as one node. */
+interface RecordedCall {
+  /** what gradients flow to */
+  inputs: NamedTensorMap;
+  /** `save` keeps tensors for the gradient; it does nothing when nothing is recorded */
+  forwardFunc: (backend: unknown, save: (tensors: Tensor[]) => void) => Tensor;
+  /** returns a function for each input's gradient */
+  backwardsFunc: (dy: Tensor, saved: Tensor[]) => Record<string, () => Tensor>;
+}
+
+interface EngineInternals {
+  state: EngineState;
+  backend: KernelBackend;
+  isTapeOn(): boolean;
+  nextTensorId(): number;
+  runKernelFunc(call: RecordedCall): Tensor;
+  moveData(backend: KernelBackend, dataId: object): void;
+  makeTensorFromTensorInfo(info: TensorInfo): Tensor;
+}
+
+const internals = () => engine() as unknown as EngineInternals;
+
+/** The recorder's state. The tape and the depth may be replaced, as tfjs does it itself at the start of a gradient. */
+export const recorderState = (): Pick<EngineState, "activeTape" | "gradientDepth"> => internals().state;
+
+/** Whether operations are being recorded for a gradient. */
+export const isRecording = (): boolean => internals().isTapeOn();
+
+/** Runs an operation and records it as one node, as tfjs does with its own kernels and with tf.customGrad. */
+export const recordCall = (call: RecordedCall): Tensor => internals().runKernelFunc(call);
+
+/** Takes the next tensor id: every tensor made later has a larger one. */
+export const takeTensorId = (): number => internals().nextTensorId();
+
+/**
+ * Moves a tensor's data from the backend that holds it to the current one.
+ * @throws Error when the tensor is disposed
+ */
+export function moveToCurrentBackend(dataId: object): void {
+  const tfjs = internals();
+  if (!tfjs.state.tensorInfo.has(dataId)) throw new Error("the tensor is disposed");
+  tfjs.moveData(tfjs.backend, dataId);
+}
+
+/** A tensor over data that a kernel has made; the caller disposes it. */
+export const tensorOf = (info: TensorInfo): Tensor => internals().makeTensorFromTensorInfo(info);
+
+/** The CPU backend advertises the Node binding on the console at its first operation; this keeps it from doing so. */
+export function silenceCpuBackend<Backend extends KernelBackend>(backend: Backend): Backend {
+  (backend as Backend & { firstUse: boolean }).firstUse = false;
+  return backend;
+}
+
+interface NodeBackend extends KernelBackend {
+  isUsingGpuDevice: boolean;
+  binding: { TF_Version: string };
+}
+
+/** What the Node backend runs on. It must be registered, which importing its package does. */
+export function describeNodeBackend(): { tensorflowVersion: string; onGpu: boolean } {
+  const { binding, isUsingGpuDevice } = findBackend("tensorflow") as NodeBackend;
+  return { tensorflowVersion: binding.TF_Version, onGpu: isUsingGpuDevice };
+}

@@ -1,0 +1,200 @@
+// The value of a loss and its gradients, as tf.variableGrads gives them, in less memory: what the forward pass saved
+// and what the backward pass made is freed as soon as it has been used, where TensorFlow.js keeps all of it to the end.
+// For this the gradient tape is recorded and walked here, with the private state in internals.ts.
+
+import { add, onesLike, type Scalar, type Tensor, tidy, type Variable } from "@tensorflow/tfjs-core";
+import { EngineError, ShapeError } from "../core/errors.ts";
+import { recorderState, type TapeNode, takeTensorId } from "./internals.ts";
+
+interface ValueAndGradients {
+  /** of the loss, a float32 scalar */
+  value: Scalar;
+  /** one for each variable that the loss depends on, of its shape; none for the others */
+  gradients: Map<Variable, Tensor>;
+}
+
+interface GradientOptions {
+  /**
+   * Gradients to add to, such as those of an earlier micro-batch, without a second set of gradients in memory. They are
+   * disposed, also when this throws.
+   */
+  onto?: Map<Variable, Tensor>;
+}
+
+/**
+ * Gives the same numbers as tf.variableGrads, bit by bit. The caller disposes the tensors returned. Variables that are
+ * not trainable are left out.
+ * @param loss returns a float32 scalar
+ * @throws ShapeError when the loss is something else; EngineError when it depends on none of the variables
+ */
+export function valueAndGradients(
+  loss: () => Scalar,
+  variables: readonly Variable[],
+  { onto = new Map() }: GradientOptions = {},
+): ValueAndGradients {
+  const sources = variables.filter(({ trainable }) => trainable);
+  const wanted = [...new Set([...sources, ...onto.keys()])];
+  try {
+    const reached: Variable[] = [];
+    const [value, ...found] = tidy("valueAndGradients", () => {
+      const recorded = record(() => scalarOf(loss(), sources));
+      const gradients: GradientMap = new Map(Array.from(onto, ([variable, gradient]) => [variable.id, gradient]));
+      gradients.set(recorded.value.id, onesLike(recorded.value));
+      walkBackward(recorded.tape, { gradients, sources, target: recorded.value });
+      reached.push(...wanted.filter(({ id }) => gradients.has(id)));
+      return [recorded.value, ...reached.map(({ id }) => gradients.get(id) as Tensor)];
+    }) as [Scalar, ...Tensor[]];
+    if (reached.length > 0)
+      return { value, gradients: new Map(reached.map((variable, i) => [variable, found[i] as Tensor])) };
+    value.dispose();
+    throw new EngineError("the loss depends on no trainable variable", "compute it from the variables in the function");
+  } catch (error) {
+    for (const gradient of onto.values()) gradient.dispose();
+    throw error;
+  }
+}
+
+/** The loss as a tensor that the caller may dispose, also when it is one of the variables. */
+function scalarOf(loss: Tensor, sources: readonly Variable[]): Scalar {
+  if (loss.rank !== 0 || loss.dtype !== "float32") {
+    throw new ShapeError(`valueAndGradients: loss must be float32 (), got ${loss.dtype} (${loss.shape.join(", ")})`);
+  }
+  return (sources.some(({ id }) => id === loss.id) ? loss.clone() : loss) as Scalar;
+}
+
+/**
+ * Runs `f` with a tape of its own and disposes intermediate tensors that no gradient needs. When `f` throws, what was
+ * saved is disposed as well.
+ * @throws EngineError within another recording: gradients of gradients are left to TensorFlow.js
+ */
+function record<T extends Tensor>(f: () => T): { value: T; tape: TapeNode[] } {
+  const state = recorderState();
+  if (state.gradientDepth > 0) {
+    throw new EngineError("gradients of gradients cannot be freed as they go", "use tf.grads for these");
+  }
+  const outer = state.activeTape;
+  const tape: TapeNode[] = [];
+  state.activeTape = tape;
+  state.gradientDepth = 1;
+  try {
+    return { value: tidy("forward", f), tape };
+  } catch (error) {
+    freeUnfinished(tape);
+    throw error;
+  } finally {
+    state.gradientDepth = 0;
+    state.activeTape = outer;
+  }
+}
+
+/** Frees what a node saved; does nothing when it is freed already. */
+function freeSaved(node: TapeNode): void {
+  for (const tensor of node.saved ?? []) tensor.dispose();
+}
+
+/**
+ * An operation that fails after it saved tensors has no node, but each clone that it saved is on the tape as a node.
+ */
+function freeUnfinished(tape: readonly TapeNode[]): void {
+  for (const node of tape) {
+    freeSaved(node);
+    const [clone] = node.outputs;
+    const isSaved = clone?.kept && clone.dataId === node.inputs.x?.dataId;
+    if (isSaved) clone.dispose();
+  }
+}
+
+/** Gradients by tensor id. The map owns its tensors. */
+type GradientMap = Map<number, Tensor>;
+
+/**
+ * Walks the tape from its last node to its first and adds the gradients of `sources` to `gradients`, which holds that
+ * of the target at the start. Sums are made in TensorFlow.js's order, so they are the same numbers. A node's saved
+ * tensors and the gradient of its outputs are freed as soon as the gradients of its inputs are computed.
+ * @throws EngineError when an operation between the sources and the target has no gradient
+ */
+function walkBackward(
+  tape: readonly TapeNode[],
+  { gradients, sources, target }: { gradients: GradientMap; sources: readonly Tensor[]; target: Tensor },
+): void {
+  try {
+    const between = nodesBetween(tape, sources, target);
+    for (const node of tape) if (!between.has(node)) freeSaved(node);
+    for (let at = tape.length - 1; at >= 0; at--) {
+      const node = tape[at] as TapeNode;
+      const inputs = between.get(node);
+      if (inputs) passBack(node, inputs, gradients);
+    }
+  } finally {
+    tape.forEach(freeSaved);
+  }
+}
+
+/** The nodes that lead from a source to the target, each with the names of its inputs that depend on a source. */
+function nodesBetween(tape: readonly TapeNode[], sources: readonly Tensor[], target: Tensor): Map<TapeNode, string[]> {
+  const fromSource = new Set(sources.map(({ id }) => id));
+  const reached = new Map<TapeNode, string[]>();
+  for (const node of tape) {
+    const names = Object.keys(node.inputs).filter((name) => fromSource.has(node.inputs[name]?.id as number));
+    if (names.length === 0) continue;
+    reached.set(node, names);
+    for (const { id } of node.outputs) fromSource.add(id);
+  }
+  const toTarget = new Set([target.id]);
+  for (const node of [...tape].reverse()) {
+    if (!node.outputs.some(({ id }) => toTarget.has(id))) reached.delete(node);
+    else for (const input of Object.values(node.inputs)) if (input) toTarget.add(input.id);
+  }
+  return reached;
+}
+
+function passBack(node: TapeNode, inputs: readonly string[], gradients: GradientMap): void {
+  const dys = node.outputs.map(({ id }) => gradients.get(id) ?? null);
+  const found = tidy(() => inputGradients(node, inputs, dys));
+  freeSaved(node);
+  for (const { id } of node.outputs) {
+    gradients.get(id)?.dispose();
+    gradients.delete(id);
+  }
+  inputs.forEach((name, i) => {
+    accumulate(gradients, (node.inputs[name] as Tensor).id, found[i] as Tensor);
+  });
+}
+
+function inputGradients(node: TapeNode, inputs: readonly string[], dys: (Tensor | null)[]): Tensor[] {
+  const { kernelName, gradient } = node;
+  if (!gradient) throw new EngineError(`operation "${kernelName}" has no gradient`, "use one that has");
+  const before = takeTensorId();
+  const thunks = gradient(dys);
+  const seen = new Set<number>();
+  return inputs.map((name) => {
+    const thunk = thunks[name];
+    if (!thunk) throw new EngineError(`operation "${kernelName}" has no gradient for its ${name}`, "use one that has");
+    const made = tidy(thunk);
+    expectLike(node, name, made);
+    // The map owns its tensors, so a gradient that belongs to someone else, such as dy itself, is cloned.
+    const own = made.id > before && !seen.has(made.id);
+    seen.add(made.id);
+    return own ? made : made.clone();
+  });
+}
+
+function expectLike({ kernelName, inputs }: TapeNode, name: string, made: Tensor): void {
+  const { shape } = inputs[name] as Tensor;
+  if (made.dtype === "float32" && made.shape.join() === shape.join()) return;
+  throw new EngineError(
+    `operation "${kernelName}" has a gradient ${made.dtype} (${made.shape.join(", ")}) for its ${name} float32 (${shape.join(", ")})`,
+    "correct that gradient",
+  );
+}
+
+function accumulate(gradients: GradientMap, id: number, more: Tensor): void {
+  const sofar = gradients.get(id);
+  if (!sofar) {
+    gradients.set(id, more);
+    return;
+  }
+  gradients.set(id, add(sofar, more));
+  sofar.dispose();
+  more.dispose();
+}

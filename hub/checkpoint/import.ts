@@ -24,6 +24,7 @@ export const HYPERPARAMETERS_FILE = "hyperparameters.json";
  */
 const TIED_KEY = "tied";
 
+/** Source and target of an import. */
 export interface ImportOptions {
   /** the model folder; created if needed. Files of an earlier import are replaced */
   out: string;

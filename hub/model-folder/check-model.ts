@@ -13,6 +13,7 @@ import { openTrainable } from "./open-trainable.ts";
 const CONNECTIONS = 8;
 
 /**
+ * Checks a model folder against the rules of docs/format.md.
  * @returns its layers; what has been read of them is not read again
  * @throws ModelError in one line that names the tensor, or the field of config.json, and the rule
  */

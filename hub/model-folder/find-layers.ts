@@ -8,6 +8,7 @@ import type { OpenModel } from "./open-model.ts";
 import { denseLayer, isWeight, type LayerPlace, plainLayer, problemOf, type StoredLayer } from "./stored-layer.ts";
 import { STORED_GBLR, type StoredStructure, storedStructures } from "./structures.ts";
 
+/** The layers that a model folder stores, by form. */
 export interface ModelLayers {
   /** by name, numbers in names in their order */
   layers: StoredLayer[];
@@ -60,7 +61,10 @@ function knownForms(): Form[] {
 
 const EMBEDDING = /(^|[._])(wte|wpe|shared|[a-z_]*embed|[a-z_]*embeddings?|[a-z]*embed_tokens)(\.weight)?$/;
 
-/** @throws ModelError when a layer lacks a tensor, or has one too many, or its tensors do not fit each other or config.json */
+/**
+ * Finds the layers that a model folder stores, and the form of each.
+ * @throws ModelError when a layer lacks a tensor, or has one too many, or its tensors do not fit each other or config.json
+ */
 export function findLayers({ tensors, path, config }: OpenModel): ModelLayers {
   const layers = new Map<string, StoredLayer>();
   const claimed = new Set<string>();

@@ -11,6 +11,7 @@ import { MOST_SIDE, MOST_VALUES, STORED_GBLR, storedNames, storedStructure } fro
 /** Of the "gblr" part, as it is written. Older ones are read for ever, newer ones are refused. */
 export const FORMAT = 1;
 
+/** What config.json says of one structured layer. */
 export interface LayerConfig {
   structure: string;
   nIn: number;
@@ -25,6 +26,7 @@ export interface LayerConfig {
   shapes?: Readonly<Record<string, readonly number[]>>;
 }
 
+/** The `gblr` part of config.json, checked. */
 export interface GblrConfig {
   /** of the masks, where they have a Gaussian */
   sigma?: number;

@@ -138,6 +138,7 @@ function shapesOf({ layer, tensors }: LayerPlace, parts: readonly string[]): Lay
   return Object.fromEntries(parts.map((part) => [part, tensors.tensors.get(`${layer}.${part}`)?.shape ?? []]));
 }
 
+/** The first rule that a span breaks, and where. */
 export interface BadSpan {
   rule: "start" | "length" | "full turn";
   side: "in" | "out";

@@ -11,9 +11,12 @@ import { type GblrConfig, parseGblrConfig } from "./gblr-config.ts";
 import { finishReplacing } from "./replace-files.ts";
 import { ModelError } from "./stored-layer.ts";
 
+/** File of a model folder that describes the model. */
 export const CONFIG_FILE = "config.json";
+/** File of a model folder with the training parameters of its GBLR layers. */
 export const TRAINABLE_FILE = "trainable.safetensors";
 
+/** A model folder that is open for reading: its config and its tensors. */
 export interface OpenModel {
   /** the file that was opened, or the index of its shards: what errors about tensors name */
   path: string;
@@ -51,7 +54,10 @@ export async function readConfig(file: string, required: boolean): Promise<GblrC
 /** Real ones have some kilobytes; a reader must not be made to parse gigabytes. */
 const MOST_CONFIG_BYTES = 100_000_000;
 
-/** @param file a config.json. @throws ModelError when there is none, it is far too long, a Git LFS pointer, or not UTF-8 */
+/**
+ * Reads the text of config.json.
+ * @param file a config.json. @throws ModelError when there is none, it is far too long, a Git LFS pointer, or not UTF-8
+ */
 export async function readConfigText(file: string): Promise<string> {
   const bytes = await readConfigBytes(file);
   return textOfFile(bytes, (problem, options) => new ModelError(problem, { file }, options));

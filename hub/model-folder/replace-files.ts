@@ -25,7 +25,10 @@ interface List {
   removed: string[];
 }
 
-/** @throws ModelError when the folder does not take the files; they are then discarded, unless some are in place */
+/**
+ * Replaces files of a folder, all or none of them.
+ * @throws ModelError when the folder does not take the files; they are then discarded, unless some are in place
+ */
 export async function replaceFiles(folder: string, { staged, removed = [] }: Replacement): Promise<void> {
   const renamed = staged.map(({ temporary, path }): [string, string] => [basename(temporary), basename(path)]);
   try {

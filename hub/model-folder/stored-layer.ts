@@ -43,6 +43,7 @@ export interface PlainLayer extends Layer {
   readStructure?: never;
 }
 
+/** A layer as it is stored, in one of its forms. */
 export type StoredLayer = PlainLayer | PackedLayer | TrainableLayer;
 
 /** One layer in an open file. */

@@ -2,6 +2,7 @@
 // what tables, model cards and Python call it. Plain data, so that Python's files are written from the same table. What a
 // structure computes is in workbench/structures, where further ones register.
 
+/** How layers of one structure are stored: tensor names, shapes and rules. */
 export interface StoredStructure {
   /** as config.json and flags name it, e.g. `lowrank` */
   readonly name: string;
@@ -80,15 +81,17 @@ const BLOCK_RULES: readonly SizeRule[] = [
   { size: "K", from: 1, to: "n_in" },
 ];
 
+/** How dense layers are stored. */
 export const STORED_DENSE: StoredStructure = { name: "dense", title: "dense", isDense: true };
 
+/** How GBLR layers are stored. */
 export const STORED_GBLR: StoredStructure = {
   name: "gblr",
   title: "GBLR",
   matrices: "Gaudi-GBLR matrices (generalized block low rank, with learned widths and locations of the blocks)",
   isPacked: true,
   citation: {
-    text: "The matrices are those of Lee and Kim, ICLR 2024:",
+    text: "The matrices were introduced by Lee and Kim (ICLR 2024):",
     bibtex: `@inproceedings{lee2024differentiable,
   title     = {Differentiable Learning of Generalized Structured Matrices for Efficient Deep Neural Networks},
   author    = {Lee, Changwoo and Kim, Hun-Seok},
@@ -103,6 +106,7 @@ export const STORED_GBLR: StoredStructure = {
   },
 };
 
+/** How low-rank layers are stored. */
 export const STORED_LOW_RANK: StoredStructure = {
   name: "lowrank",
   title: "low rank",
@@ -112,6 +116,7 @@ export const STORED_LOW_RANK: StoredStructure = {
   python: { linear: "LowRankLinear", convolution: "LowRankConvolution" },
 };
 
+/** How Monarch layers are stored. */
 export const STORED_MONARCH: StoredStructure = {
   name: "monarch",
   title: "Monarch",
@@ -121,6 +126,7 @@ export const STORED_MONARCH: StoredStructure = {
   python: { linear: "MonarchLinear" },
 };
 
+/** How block-low-rank layers are stored. */
 export const STORED_BLOCK_LOW_RANK: StoredStructure = {
   name: "block-low-rank",
   title: "block low rank",
@@ -130,6 +136,7 @@ export const STORED_BLOCK_LOW_RANK: StoredStructure = {
   python: { linear: "BlockLinear" },
 };
 
+/** How block-sparse layers are stored. */
 export const STORED_BLOCK_SPARSE: StoredStructure = {
   name: "block-sparse",
   title: "block sparse",
@@ -146,6 +153,7 @@ export const STORED_BLOCK_SPARSE: StoredStructure = {
   python: { linear: "BlockSparseLinear" },
 };
 
+/** How Tucker-2 convolutions are stored. */
 export const STORED_TUCKER: StoredStructure = {
   name: "tucker",
   title: "Tucker-2",
@@ -175,7 +183,10 @@ export const storedStructures = (): StoredStructure[] => [...table.values()];
 export const storedNames = (): string[] =>
   storedStructures().flatMap(({ name, isDense = false }) => (isDense ? [] : [name]));
 
-/** @returns undefined where there is no structure of that name */
+/**
+ * How layers of a structure are stored.
+ * @returns undefined where there is no structure of that name
+ */
 export const storedStructure = (name: string): StoredStructure | undefined => table.get(name);
 
 /** The structure's title, or the name itself where it is not known. */

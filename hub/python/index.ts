@@ -26,6 +26,7 @@ export const EARLIER_PYTHON_FILES: readonly string[] = [
   .concat("patches", "timm", "images")
   .map((name) => `gblr_${name}.py`);
 
+/** A Python file that is written into model folders. */
 export interface PythonFile {
   /** in the model folder */
   name: string;

@@ -22,6 +22,7 @@ import {
 /** Largest shard, in bytes. The default of Hugging Face's libraries. */
 export const MAX_SHARD_BYTES = 5e9;
 
+/** Shard size and metadata of a model that is written. */
 export interface WriteModelOptions {
   metadata?: Metadata;
   /** most bytes of tensors in one file; a larger tensor gets a file of its own */

@@ -12,6 +12,7 @@ import type { LayerSource, Task } from "./task.ts";
 
 type Fields = Record<string, unknown>;
 
+/** What the workbench needs to know of a family of networks that share a forward pass. */
 export interface Architecture<Config = unknown> {
   /** `model_type` of config.json */
   readonly type: string;

@@ -32,6 +32,7 @@ export function registerArchitecture<Config>(architecture: Architecture<Config>)
 }
 
 /**
+ * The architecture of a type.
  * @param type `model_type` of config.json; that of a structured model counts as its base model's
  * @param file what the error calls it
  * @throws ModelError such as `x/config.json: model_type is "llama", there is gpt2`

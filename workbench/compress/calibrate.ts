@@ -19,6 +19,7 @@ import { EngineError } from "../engine/core/errors.ts";
 import type { Model } from "../models/model.ts";
 import { eventLoopTurn } from "../structures/structure.ts";
 
+/** What a calibration runs, and on which layers. */
 export interface CalibrateOptions<Input extends Tensor = Tensor2D> {
   /** names of the layers to watch */
   layers: readonly string[];
@@ -30,6 +31,7 @@ export interface CalibrateOptions<Input extends Tensor = Tensor2D> {
 /** Σ, float32 (n_in, n_in) by layer name; the caller's to dispose. */
 export type Covariances = Map<string, Tensor2D>;
 
+/** Progress of a calibration; the last event has the covariances. */
 export type CalibrateEvent =
   | { kind: "progress"; inputs: number; rows: number }
   | { kind: "calibrated"; covariances: Covariances; rows: number };
@@ -78,6 +80,7 @@ export interface WindowSource {
   read(i: number): Promise<Int32Array>;
 }
 
+/** How many windows of a text are calibrated on. */
 export interface WindowInputsOptions {
   /** windows from the first on; all there are where there are fewer */
   samples: number;

@@ -20,6 +20,7 @@ import {
 import { Decompositions } from "./decompositions.ts";
 import { type ConversionPlan, expectDense, namesIn, type PlannedLayer, type PlanTotals, totalsOf } from "./plan.ts";
 
+/** How layers are initialized, besides the plan. */
 export interface ConvertOptions {
   /** see INITS. Default `svd` */
   init?: Init;
@@ -37,6 +38,7 @@ export interface ConvertOptions {
   signal?: AbortSignal;
 }
 
+/** A layer after its conversion: its plan, cost, errors and time. */
 export interface ConvertedLayer extends PlannedLayer, LayerErrors {
   /** the initialization that its parameters are of: `svd` where the search found nothing nearer */
   by: Init;
@@ -44,6 +46,7 @@ export interface ConvertedLayer extends PlannedLayer, LayerErrors {
   seconds: number;
 }
 
+/** What a conversion did, layer by layer and in all. */
 export interface Conversion {
   structure: string;
   init: Init;
@@ -52,6 +55,7 @@ export interface Conversion {
   counts: Counts;
 }
 
+/** Progress of a conversion; the last event is the conversion's result. */
 export type ConvertEvent =
   | { kind: "layer"; name: string; index: number; of: number }
   | SearchProgress
@@ -59,6 +63,7 @@ export type ConvertEvent =
   | ({ kind: "converted" } & Conversion);
 
 /**
+ * Replaces the layers of a plan by structured ones, one after the other.
  * @param model dense, the one that was planned for; it is changed in place
  * @throws EngineError when the initialization is none of the structure's, or lacks what it needs
  */

@@ -14,12 +14,15 @@ import { Decompositions } from "./decompositions.ts";
 
 /** How the budget is shared out: the same share for each layer, or by their singular values. */
 export const ALLOCATIONS = ["uniform", "global"] as const;
+/** How a budget is shared among layers. */
 export type Allocation = (typeof ALLOCATIONS)[number];
 
 /** A convolution as one matrix of the patches under its kernel, or as one matrix for each position of it. */
 export const CONVOLUTIONS = ["integrated", "per-kernel"] as const;
+/** Whether a convolution becomes one matrix or one for each kernel position. */
 export type Convolutions = (typeof CONVOLUTIONS)[number];
 
+/** What a plan says of one layer. */
 export interface PlannedLayer {
   /** by the checkpoint's name, without `.weight` */
   name: string;
@@ -53,6 +56,7 @@ export interface PlanTotals {
   share: number;
 }
 
+/** What a conversion will do: structure and cost of each layer, and totals. */
 export interface ConversionPlan {
   structure: string;
   allocation: Allocation;
@@ -138,6 +142,7 @@ export async function planConversion(model: Model, options: PlanOptions): Promis
 }
 
 /**
+ * Checks that layers are dense, so that they can be converted.
  * @param names of layers, also of positions of convolutions that are whole; default all
  * @throws EngineError when one of them is structured
  */

@@ -24,4 +24,5 @@ export const comparisonRowSchema = z.object({
   note: z.string().optional(),
 });
 
+/** One row of the comparison of an experiment's models. */
 export type ComparisonRow = z.output<typeof comparisonRowSchema>;

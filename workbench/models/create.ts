@@ -9,12 +9,14 @@ import { dense } from "../structures/dense.ts";
 import { Model } from "./model.ts";
 import { variableFrom } from "./variables.ts";
 
+/** Options of a model that is created from scratch. */
 export interface CreateOptions {
   /** a whole number; default 0 */
   seed?: number;
 }
 
 /**
+ * Creates a model with random parameters.
  * @param json content of config.json, e.g. `{ model_type: "gpt2", n_layer: 2, … }`
  * @throws ModelError when the config makes no sense
  */

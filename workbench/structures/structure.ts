@@ -35,6 +35,7 @@ export interface LayerToHold extends MatrixSize {
  * nearest in the outputs, for inputs as calibration saw them.
  */
 export const INITS = ["svd", "search", "activation"] as const;
+/** Name of an initialization. */
 export type Init = (typeof INITS)[number];
 
 /** A layer in a conversion, with what its structure needs to start. */

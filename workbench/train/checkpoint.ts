@@ -78,18 +78,18 @@ export async function removeOldCheckpoints(
 }
 
 /** Steps of the states among these names, newest first. */
-export function stepsIn(names: readonly string[]): number[] {
+function stepsIn(names: readonly string[]): number[] {
   const steps = names.filter((name) => name.endsWith(".json")).map(stepOf);
   return steps.filter((step) => step !== undefined).sort((a, b) => b - a);
 }
 
 /** Removes every checkpoint in the folder, and nothing else. */
-export async function dropCheckpoints(folder: string): Promise<void> {
+async function dropCheckpoints(folder: string): Promise<void> {
   const present = await stat(folder).catch(() => undefined);
   if (present) await removeOldCheckpoints(folder, { newest: 0, keep: 0 });
 }
 
-export interface FoundCheckpoint {
+interface FoundCheckpoint {
   /** of the state */
   path: string;
   run: RunState;

@@ -27,6 +27,7 @@ import { differentiable, runKernel } from "../engine/ops/op.ts";
 import { expectOperand, expectSetting } from "../engine/ops/operands.ts";
 import type { Settings } from "./options.ts";
 
+/** Temperature and weight of the teacher's part of the loss. */
 export interface TeachingOptions {
   /** T, above 0. Default 2 */
   temperature?: number;
@@ -35,7 +36,7 @@ export interface TeachingOptions {
 }
 
 /** With their defaults. @param operation what errors call it @throws ShapeError for one that makes no sense */
-export function expectTeaching(
+function expectTeaching(
   operation: string,
   { temperature = 2, weight = 0.5 }: TeachingOptions,
 ): Required<TeachingOptions> {
@@ -50,7 +51,7 @@ export const teachingSettings = ({ temperature = 2, weight = 0.5 }: TeachingOpti
   "teacher weight": weight,
 });
 
-export interface Divergence {
+interface Divergence {
   /** Σ over rows of T² KL(softmax(t/T) ‖ softmax(z/T)) */
   value: Scalar;
   /** its gradient in z: T (softmax(z/T) − softmax(t/T)) */
@@ -58,10 +59,7 @@ export interface Divergence {
 }
 
 /** Off the tape, in the caller's tidy. @param logits of student (z) and teacher (t), float32 (rows, classes) */
-export function divergence(
-  { student, teacher }: { student: Tensor2D; teacher: Tensor2D },
-  temperature: number,
-): Divergence {
+function divergence({ student, teacher }: { student: Tensor2D; teacher: Tensor2D }, temperature: number): Divergence {
   const wanted = logSoftmax(div(teacher, temperature));
   const own = logSoftmax(div(student, temperature));
   const p = exp(wanted);
@@ -70,6 +68,7 @@ export function divergence(
   return { value, slope: () => mul(sub(exp(own), p), temperature) };
 }
 
+/** The student's logits and label loss, and the teacher's logits. */
 export interface TaughtOperands {
   /** of the student, float32 (rows, classes) */
   logits: Tensor2D;
@@ -101,11 +100,13 @@ export function taughtLoss({ logits, labels, teacher }: TaughtOperands, options:
   return add(mul(labels, 1 - weight), mul(apart, weight));
 }
 
+/** Settings of the distillation loss. */
 export interface DistillationOptions extends TeachingOptions {
   /** logits of the student in memory at one time, at most, but at least one row; the teacher's and a few copies besides */
   chunk?: number;
 }
 
+/** Logits of the student and of its teacher. */
 export interface DistillationOperands {
   /** what the student's head is applied to, float32 (rows, width) */
   rows: Tensor2D;

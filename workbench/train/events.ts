@@ -3,6 +3,7 @@
 
 import type { EvaluationMetrics, StepMetrics, StructureMetrics } from "./metrics.ts";
 
+/** Training begins, or is resumed at a step. */
 export interface Started {
   /** `resumed`: from a checkpoint of the same settings */
   kind: "started" | "resumed";
@@ -17,12 +18,14 @@ export interface Started {
   passedOver: string[];
 }
 
+/** One optimizer step, with its metrics. */
 export interface StepDone extends StepMetrics {
   steps: number;
   /** until the last step, at the pace of this process so far, evaluations included */
   secondsLeft: number;
 }
 
+/** A checkpoint is on disk, whole. */
 export interface CheckpointWritten {
   kind: "checkpoint";
   step: number;
@@ -39,6 +42,7 @@ export interface Ended {
   seconds: number;
 }
 
+/** What training reports: start, steps, evaluations, structure, checkpoints, end. */
 export type FitEvent = Started | StepDone | EvaluationMetrics | StructureMetrics | CheckpointWritten | Ended;
 
 /** A loss, gradient or metric that is not a finite number; the parameters are those before the step. */

@@ -34,6 +34,7 @@ import { classifierLogits, imageSettings, type Model } from "../models/index.ts"
 import { type TeachingOptions, taughtLoss, teachingSettings } from "./distillation.ts";
 import type { Settings, Task } from "./options.ts";
 
+/** Data and losses of training a classifier. */
 export interface ImageTaskOptions<Config> extends MixSettings {
   model: Model<Config>;
   /** of the images to train on, with a training transform; the caller closes it */

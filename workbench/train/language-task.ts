@@ -7,6 +7,7 @@ import { headOf, languageHidden, languageLoss, type Model } from "../models/inde
 import { type DistillationOptions, distillationLoss, teachingSettings } from "./distillation.ts";
 import type { Settings, Task } from "./options.ts";
 
+/** Data and losses of training a language model. */
 export interface LanguageTaskOptions {
   model: Model;
   /** those to train on */

@@ -17,6 +17,7 @@ interface At {
   seconds: number;
 }
 
+/** Metrics of one optimizer step. */
 export interface StepMetrics extends At {
   kind: "step";
   /** mean over the global batch */
@@ -50,6 +51,7 @@ export interface StructureMetrics extends At {
   relativeFlops: { reference: number; actual: number };
 }
 
+/** A line of metrics.jsonl. */
 export type Metrics = StepMetrics | EvaluationMetrics | StructureMetrics;
 
 export const METRICS_FILE = "metrics.jsonl";

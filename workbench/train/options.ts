@@ -10,18 +10,22 @@ import type { LearningRateSchedule, Span } from "./schedule.ts";
 
 /** Plain JSON that tells one setting from another. */
 export type SettingValue = string | number | boolean | null;
+/** Settings of a run as plain JSON values, which are compared when it is resumed. */
 export type Settings = Readonly<Record<string, SettingValue>>;
 
+/** The random seed of one forward pass in training. */
 export interface LossOptions {
   /** of all random choices in this forward pass, dropout among them; differs from one micro-batch to the next */
   seed: number;
 }
 
+/** The random seed of the items of one micro-batch. */
 export interface ReadOptions {
   /** of all random choices in these items, such as crops; differs from one micro-batch to the next */
   seed: number;
 }
 
+/** What a model is trained for: how batches are read, and their loss. */
 export interface Task {
   /** items of one epoch: windows, images */
   readonly length: number;
@@ -35,6 +39,7 @@ export interface Task {
   loss(batch: NamedTensorMap, options: LossOptions): Scalar;
 }
 
+/** Learning rates, weight decay and gradient clipping. */
 export interface OptimizerOptions {
   /** highest rate of everything but widths and locations */
   learningRate: number;
@@ -55,6 +60,7 @@ export interface OptimizerOptions {
 /** Named values of each split, such as `{ validation: { nll: 3.1, perplexity: 22.2 } }`; all must be finite. */
 export type Evaluation = Record<string, Record<string, number>>;
 
+/** What evaluates the model during training, and when. */
 export interface EvaluationOptions {
   /** the model's masks are in evaluation mode meanwhile; tensors it makes are its own to dispose */
   run(options: { signal?: AbortSignal | undefined; step: number }): Promise<Evaluation>;
@@ -64,6 +70,7 @@ export interface EvaluationOptions {
   first?: boolean;
 }
 
+/** When checkpoints are written, and how many are kept. */
 export interface CheckpointOptions {
   /** default once an epoch */
   every?: Span;
@@ -73,6 +80,7 @@ export interface CheckpointOptions {
   keep?: number;
 }
 
+/** Everything that a training run is given. */
 export interface FitOptions {
   /** changed in place */
   model: Model;

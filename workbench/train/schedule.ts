@@ -9,6 +9,7 @@ import type { FitOptions } from "./options.ts";
 /** A time of training, in one of two units. */
 export type Span = { epochs: number } | { steps: number };
 
+/** Warm-up and decay of the learning rate. */
 export interface LearningRateSchedule {
   /** how it falls after the warm-up */
   decay: "constant" | "linear" | "cosine";
@@ -20,6 +21,7 @@ export interface LearningRateSchedule {
   minimum?: number;
 }
 
+/** The place in training at which a learning rate is asked for. */
 export interface RateTime {
   /** optimizer steps done before this one */
   step: number;

@@ -40,6 +40,7 @@ export interface StructureSummary {
   relativeCost: number;
 }
 
+/** Mean width and cost of the GBLR layers, from their widths. */
 export const summaryOf = ({ sizes, widths }: BlockArrays): StructureSummary => ({
   meanWidth: meanWidth(sizes, widths),
   relativeCost: costOf(sizes, widths) / denseCost(sizes.layers),

@@ -35,6 +35,7 @@ const names: TensorNames<Gpt2Config> = {
 /** The head is outside of the body, so `transformer.` does not precede its name. */
 const headPrefix = (prefix: string): string => prefix.replace(/transformer\.$/, "");
 
+/** The architecture GPT-2. */
 export const gpt2: Architecture<Gpt2Config> = {
   type: "gpt2",
   title: "GPT-2",

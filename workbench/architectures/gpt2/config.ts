@@ -7,6 +7,7 @@ import { blockCount, chance, checked, count, EndOfText } from "../parts/config-f
 
 export type Gpt2Activation = "gelu" | "gelu_tanh" | "relu" | "silu" | "tanh";
 
+/** The fields of a GPT-2's config.json that the workbench uses. */
 export interface Gpt2Config {
   blocks: number;
   /** n, of the residual stream */

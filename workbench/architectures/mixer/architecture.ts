@@ -16,6 +16,7 @@ import { HALF } from "../parts/image-terms.ts";
 import { isMixerName, type MixerConfig, mixerWeights, readMixerConfig } from "./config.ts";
 import { mixerLogits } from "./forward.ts";
 
+/** The architecture MLP-Mixer. */
 export const mixer: Architecture<MixerConfig> = {
   type: "mixer",
   title: "MLP-Mixer",

@@ -7,6 +7,7 @@ import type { WeightsReader } from "../architecture.ts";
 import { countNumbered, ratioOf, sideOf } from "../parts/checkpoint.ts";
 import { blockCount, chance, checked, count, isTimm, readTimmConfig, refuseOthers } from "../parts/config-fields.ts";
 
+/** The sizes of an MLP-Mixer. */
 export interface MixerConfig {
   blocks: number;
   /** n, channels of each patch */

@@ -27,6 +27,7 @@ export interface CacheOptions {
   capacity: number;
 }
 
+/** An empty cache for the keys and values of a model. */
 export function keyValueCache({ capacity }: CacheOptions): KeyValueCache {
   const store: Store = canWriteRows() ? new FixedStore(capacity) : new GrowingStore();
   let length = 0;

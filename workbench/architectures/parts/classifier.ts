@@ -16,6 +16,7 @@ import { expectOperand } from "../../engine/ops/operands.ts";
 import { type ClassifierOptions, imageTaskOf, type LayerSource } from "../task.ts";
 
 /**
+ * The logits of a classifier.
  * @param images float32 (batch, height, width, colors), normalized as imageSettings says
  * @returns float32 (batch, classes)
  * @throws ShapeError when images are of another size than the model's; EngineError when it takes no images

@@ -11,6 +11,7 @@ import type { LanguageSizes, LayerSource } from "../task.ts";
 import { type KeyValueCache, keyValueCache } from "./cache.ts";
 import { headOf, languageHidden, languageSizes } from "./language-model.ts";
 
+/** How tokens are chosen, and when generation stops. */
 export interface GenerateOptions extends SampleOptions {
   /** most tokens to add. Default: until the text ends or the model has no more positions */
   tokens?: number;
@@ -21,6 +22,7 @@ export interface GenerateOptions extends SampleOptions {
   signal?: AbortSignal;
 }
 
+/** A generated token, or the end with its reason. */
 export type GenerateEvent =
   | { kind: "token"; id: number }
   | {
@@ -31,6 +33,7 @@ export type GenerateEvent =
     };
 
 /**
+ * Generates tokens one by one.
  * @param prompt ids; an empty prompt starts with the first end-of-text token
  * @throws ShapeError when the prompt is longer than the model's positions or has an id outside the vocabulary, or a
  * setting makes no sense

@@ -1,10 +1,12 @@
 // The terms of image preparation, common to all kinds of files that describe it.
 
+/** Interpolations that images can be resized by. */
 export const INTERPOLATIONS = ["nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"] as const;
 export type Interpolation = (typeof INTERPOLATIONS)[number];
 
 /** Which side is resized to floor(size / share), as timm names it: `center` the shorter, `squash` both, `border` the longer. */
 export const CROP_MODES = ["center", "squash", "border"] as const;
+/** How an image of any shape becomes a square. */
 export type CropMode = (typeof CROP_MODES)[number];
 
 /** Rounding of the center crop's offset: `half-even` as torchvision and timm, `down` as Hugging Face's processors. */
@@ -13,6 +15,7 @@ export type CropRounding = "half-even" | "down";
 /** Red, green and blue. */
 export type Triple = readonly [number, number, number];
 
+/** How images are prepared for a model. */
 export interface ImageSettings {
   /** rows and columns */
   size: number;

@@ -7,7 +7,10 @@ import { linear, linearCrossEntropy, linearNll } from "../../engine/ops/index.ts
 import { expectOperand } from "../../engine/ops/operands.ts";
 import { type LanguageOptions, type LanguageSizes, type LayerSource, languageTaskOf } from "../task.ts";
 
-/** @throws EngineError when the model reads no text */
+/**
+ * The sizes of a language model.
+ * @throws EngineError when the model reads no text
+ */
 export const languageSizes = (model: Pick<LayerSource, "architecture" | "config">): LanguageSizes =>
   languageTaskOf(model).sizes(model.config);
 
@@ -24,6 +27,7 @@ export const languageHidden = (model: LayerSource, ids: Tensor2D, options: Langu
 export const headOf = (model: LayerSource): Tensor2D => languageTaskOf(model).head(model);
 
 /**
+ * The logits of a language model for the next token at every position.
  * @param ids int32 (batch, tokens)
  * @returns logits, float32 (batch, tokens, vocabulary)
  * @throws ShapeError when there are more tokens than positions; EngineError when the model reads no text

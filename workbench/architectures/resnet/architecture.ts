@@ -36,6 +36,7 @@ const TABLE = nameTable([
 
 const { storedName, parameterName } = transformersNames(TABLE, TRANSFORMERS_PREFIX);
 
+/** The architecture ResNet. */
 export const resnet: Architecture<ResnetConfig> = {
   type: "resnet",
   title: "ResNet",

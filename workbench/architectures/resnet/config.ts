@@ -14,6 +14,7 @@ import {
   refuseOthers,
 } from "../parts/config-fields.ts";
 
+/** The sizes of a ResNet. */
 export interface ResnetConfig {
   /** output channels of the first convolution */
   stem: number;

@@ -22,6 +22,7 @@ import { isVitName, readVitConfig, type VitConfig } from "./config.ts";
 import { vitLogits } from "./forward.ts";
 import { OTHER_NAMES, PACKED_PARTS, parameterName, storedName, TRANSFORMERS_PREFIX } from "./names.ts";
 
+/** The architecture vision transformer. */
 export const vit: Architecture<VitConfig> = {
   type: "vit",
   title: "ViT",

@@ -14,6 +14,7 @@ import {
   refuseOthers,
 } from "../parts/config-fields.ts";
 
+/** The sizes of a vision transformer. */
 export interface VitConfig {
   blocks: number;
   /** n, of the residual stream */

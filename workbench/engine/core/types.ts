@@ -5,6 +5,7 @@ import type { DataType } from "@tensorflow/tfjs-core";
 
 /** `auto` tries the first three; `tensorflow` and `cpu` only run on request. */
 export const ENGINE_NAMES = ["torch", "webgpu", "wasm", "tensorflow", "cpu"] as const;
+/** Name of an engine, as `--engine` takes it. */
 export type EngineName = (typeof ENGINE_NAMES)[number];
 
 /**
@@ -14,8 +15,10 @@ export type EngineName = (typeof ENGINE_NAMES)[number];
  * - `bfloat16`: products and attention in bfloat16, weights and reductions in float32 (CUDA only)
  */
 export const PRECISIONS = ["float32", "tf32", "bfloat16"] as const;
+/** How matrix products and attention are computed. */
 export type Precision = (typeof PRECISIONS)[number];
 
+/** Which engine is opened, on which device, in which precision. */
 export interface OpenEngineOptions {
   /** default `auto`: the first that is available of torch on CUDA, torch on the CPU, webgpu, wasm */
   engine?: EngineName | "auto";
@@ -27,6 +30,7 @@ export interface OpenEngineOptions {
   threads?: number;
 }
 
+/** A device that an engine can compute on. */
 export interface DeviceInfo {
   /** as `openEngine({ device })` takes it: `cpu`, `cuda:0`, `gpu` */
   id: string;

@@ -20,6 +20,7 @@ import { runKernel } from "../ops/op.ts";
 import { expectOperand, expectSetting } from "../ops/operands.ts";
 import { svdFloat64, symmetricEigenFloat64 } from "./float64.ts";
 
+/** Singular triples of a matrix, largest first. */
 export interface Svd {
   /** left singular vectors as columns, (m, k) */
   u: Tensor2D;
@@ -29,6 +30,7 @@ export interface Svd {
   v: Tensor2D;
 }
 
+/** Options of `svd`. */
 export interface SvdOptions {
   /** k, how many of the largest triples are wanted, from 1. Default all, min(m, n) */
   rank?: number;
@@ -74,6 +76,7 @@ function columnsOf(values: Float64Array, count: number, length: number): Tensor2
   return tensor2d(turned, [length, count]);
 }
 
+/** Eigenvalues and eigenvectors of a symmetric matrix. */
 export interface SymmetricEigen {
   /** (n), largest first */
   values: Tensor1D;

@@ -39,6 +39,7 @@ export interface AdamwGroup {
   weightDecay: number;
 }
 
+/** Settings of one AdamW step. */
 export interface AdamwOptions {
   /** counted from 1; corrects the bias of the moments towards zero */
   step: number;

@@ -27,6 +27,7 @@ import {
 import { differentiable, registerPortable, runKernel } from "./op.ts";
 import { expectOperand, expectSetting } from "./operands.ts";
 
+/** Options of `attention`. */
 export interface AttentionOptions {
   /**
    * no query sees keys after its own position. With more keys than queries, as with a key/value cache, the last query

@@ -51,6 +51,7 @@ import { linear } from "./linear.ts";
 import { differentiable, registerPortable, runKernel } from "./op.ts";
 import { expectOperand, expectSetting } from "./operands.ts";
 
+/** Options of `crossEntropy`. */
 export interface CrossEntropyOptions {
   /** rows with this target have loss and gradient 0; default -100, as in PyTorch */
   ignoreIndex?: number;
@@ -138,6 +139,7 @@ registerPortable<CrossEntropyGradientInputs, CrossEntropyAttributes>(
   },
 );
 
+/** Options of `linearCrossEntropy`. */
 export interface LinearCrossEntropyOptions {
   /** most logits in memory at a time, but at least one row. Default 2^25: 134 MB, and as much for their gradient */
   chunk?: number;

@@ -14,6 +14,7 @@ import {
 import { differentiable, registerPortable, runKernel } from "./op.ts";
 import { expectOperand, expectSetting } from "./operands.ts";
 
+/** Options of `dropout`. */
 export interface DropoutOptions {
   /** the probability that an entry is dropped, at least 0 and below 1 */
   rate: number;

@@ -13,6 +13,7 @@ import {
 import { differentiable, registerPortable, runKernel } from "./op.ts";
 import { expectOperand, expectSetting } from "./operands.ts";
 
+/** Options of `gelu`. */
 export interface GeluOptions {
   /** `none`: exact, by the error function; `tanh`: the approximation of GPT-2. Default `none` */
   approximate?: GeluForm;

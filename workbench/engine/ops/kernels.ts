@@ -6,9 +6,11 @@
 
 import type { TensorInfo } from "@tensorflow/tfjs-core";
 
+/** What `linear` applies to its output. */
 export type Activation = "none" | "gelu" | "gelu_tanh";
 /** `out_in`: weight (n_out, n_in) as PyTorch's Linear keeps it; `in_out`: (n_in, n_out) as GPT-2's Conv1D does */
 export type WeightLayout = "out_in" | "in_out";
+/** Exact, or by the tanh approximation. */
 export type GeluForm = "none" | "tanh";
 
 /** → y (..., n_out) and, when asked to keep it, the preactivation of the same shape */

@@ -14,6 +14,7 @@ import {
 import { asRows, differentiable, type Gradients, registerPortable, runKernel, sumRows } from "./op.ts";
 import { expectOperand, expectSetting } from "./operands.ts";
 
+/** Options of `linear`. */
 export interface LinearOptions {
   /** applied to the result; `gelu` is exact, `gelu_tanh` GPT-2's approximation. Default `none` */
   activation?: Activation;

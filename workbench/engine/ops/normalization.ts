@@ -14,6 +14,7 @@ import {
 import { asRows, differentiable, registerPortable, runKernel, sumRows } from "./op.ts";
 import { expectOperand, expectSetting } from "./operands.ts";
 
+/** Options of `layerNorm`. */
 export interface LayerNormOptions {
   /** added to the variance; default 1e-5 */
   epsilon?: number;
@@ -67,6 +68,7 @@ registerPortable<LayerNormGradientInputs>(LAYER_NORM_GRADIENT, ({ dy, x, gain, m
   return [mul(residue, inverseStd), sumRows(asRows(mul(dy, normalized))), sumRows(asRows(dy))];
 });
 
+/** Mean and variance of each channel, as batch normalization uses and updates them. */
 export interface BatchStatistics {
   /** float32 (channels); both are disposed after the call */
   mean: Tensor;
@@ -76,6 +78,7 @@ export interface BatchStatistics {
   count: number;
 }
 
+/** Options of `batchNorm`. */
 export interface BatchNormOptions {
   /** added to the variance; default 1e-5 */
   epsilon?: number;

@@ -35,6 +35,7 @@ import { Model } from "../model.ts";
 import { rowByRow, variableFrom, variableOf } from "../variables.ts";
 import { type StoredModel, type StoredParameter, storedParameters } from "./stored-parameters.ts";
 
+/** In which form a model is loaded, and what of it is replaced. */
 export interface LoadOptions {
   /**
    * how GBLR layers are held: `packed` as inference wants them, `trainable` with all their parameters; `auto` takes the
@@ -52,12 +53,14 @@ const OPENERS = { auto: openModel, packed: openModel, trainable: openTrainable }
 /** Forms in which no layer may be whole. */
 const PACKED_ONLY: ReadonlySet<string> = new Set(["packed"]);
 
+/** Progress of loading; the last event has the model. */
 export type LoadEvent =
   | { kind: "opened"; tensors: number; bytes: number }
   | { kind: "progress"; tensor: string; bytes: number }
   | { kind: "loaded"; model: Model };
 
 /**
+ * Loads a model folder into the engine, tensor by tensor.
  * @param folder a model folder on the disk
  * @throws ModelError or SafetensorsError, one line: no model, an architecture that is not known, a tensor that is
  * missing, too much or misshapen, a form that is not there

@@ -14,8 +14,10 @@ import { prepareFolder, type SaveEvent, writeModelFolder } from "./write-folder.
 
 /** Of numbers in files, as config.json calls them. */
 export const FILE_TYPES = { float32: "F32", float16: "F16", bfloat16: "BF16" } as const;
+/** Number types in which a dense model can be saved. */
 export type FileType = keyof typeof FILE_TYPES;
 
+/** What is saved besides the model's tensors, and in which number type. */
 export interface SaveOptions {
   /** writes trainable.safetensors too, so that GBLR layers can be trained on. Default false */
   trainable?: boolean;
@@ -30,6 +32,7 @@ export interface SaveOptions {
 }
 
 /**
+ * Saves a model as a model folder.
  * @param folder made if it is not there
  * @throws ModelError, SafetensorsError when it cannot be written: the folder is then as it was
  * @throws ModelError when `trainable` is asked of a model that was loaded packed, or half precision of a structured one
@@ -114,6 +117,7 @@ export interface StoredConfigOptions {
   gblr?: Readonly<Record<string, unknown>> | undefined;
 }
 
+/** The config.json of a model folder. */
 export async function storedConfig(
   model: Model,
   { layers, baseModel, gblr = {} }: StoredConfigOptions,

@@ -24,6 +24,7 @@ import {
 } from "../../../hub/safetensors/index.ts";
 import { PREPROCESSOR_FILE } from "../images/image-processor.ts";
 
+/** Progress of saving; the last event lists the files. */
 export type SaveEvent =
   | { kind: "opened"; tensors: number; bytes: number }
   | WriteProgress
@@ -63,6 +64,7 @@ export const COMPANION_FILES = [
 ];
 
 /**
+ * Writes the files of a model folder, all or none of them.
  * @param folder as `prepareFolder` leaves it
  * @throws ModelError, SafetensorsError when it cannot be written; the folder is then unchanged
  */

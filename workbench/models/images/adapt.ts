@@ -14,6 +14,7 @@ import { variableOf } from "../variables.ts";
 import { resampleNumber } from "./image-processor.ts";
 import { imageSettings } from "./image-settings.ts";
 
+/** The classes of a head that is created anew. */
 export interface NewHead {
   /** names in the order of their numbers */
   classes: readonly string[];
@@ -64,6 +65,7 @@ export function headParameters(architecture: Architecture, json: Fields, file: s
   return new Map(names.map((name) => [name, now.get(name) as ParameterInfo]));
 }
 
+/** Settings of image preparation that replace those of the model. */
 export interface Preparation {
   cropShare?: number | undefined;
   cropMode?: CropMode | undefined;

@@ -20,6 +20,7 @@ import { PREPROCESSOR_FILE, processorSettings } from "./image-processor.ts";
 type Fields = Readonly<Record<string, unknown>>;
 
 /**
+ * How images are prepared for a model, from its config and its folder.
  * @param folder of the model, for errors
  * @throws EngineError when the model takes no images; ModelError for a preparation that is wrong or not supported
  */

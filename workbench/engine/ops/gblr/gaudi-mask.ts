@@ -39,6 +39,7 @@ import {
   LEAST_ENTRY,
 } from "./kernels.ts";
 
+/** The edge functions of masks as tensors, for one length and sigma. */
 export interface GaudiMaskTables {
   /** float32 (1, n), S(j + ½) */
   edges: Tensor2D;
@@ -46,6 +47,7 @@ export interface GaudiMaskTables {
   slopes: Tensor2D;
 }
 
+/** Options of `gaudiMask`. */
 export interface GaudiMaskOptions {
   /** the edges are those of an exact 0/1 window. Default false */
   boxcar?: boolean;

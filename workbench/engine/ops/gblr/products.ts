@@ -64,6 +64,7 @@ registerPortable<GblrWeightGradientInputs>(GBLR_WEIGHT_GRADIENT, ({ dy, output, 
   matMul(output, dy),
 ]);
 
+/** Input and packed layer of a product. */
 export interface PackedProductOperands {
   /** int32 (4, B): start and length on the input side, start and length on the output side; cyclic */
   spans: Tensor2D;

@@ -1,6 +1,6 @@
 #!/usr/bin/env bun
-// MLP-Mixer-S with GBLR layers on CIFAR-10, from nothing: widths begin at the cost of dense layers and shrink as it learns
-// (arXiv 2310.18882, section 5.1), with the settings of its reference configuration.
+// MLP-Mixer-S with GBLR layers on CIFAR-10, from nothing: widths begin at the cost of dense layers and shrink as it
+// learns (arXiv 2310.18882, section 5.1), with the settings of its reference configuration.
 //
 //   bun run recipes/mixer-s-cifar10.ts
 //   bun run recipes/mixer-s-cifar10.ts --dataset uoft-cs/cifar100

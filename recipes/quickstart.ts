@@ -1,6 +1,6 @@
 #!/usr/bin/env bun
-// The whole way in a few minutes, with nothing but this package: a small GPT-2 learns made up stories, is compressed to
-// 40 % of its FLOPs by low rank and by GBLR, both are fine-tuned alike, and the result goes to a local Hub and back.
+// All stages in a few minutes, without network access: a small GPT-2 is trained on generated stories, compressed to 40
+// % of its FLOPs by low rank and by GBLR, fine-tuned, pushed to a local Hub, and pulled back.
 //
 //   bun run recipes/quickstart.ts        (npm start)
 
@@ -23,13 +23,13 @@ await runTour({
   summary: "Trains a small GPT-2, compresses it by low rank and by GBLR, and passes it through a local Hub.",
   folder: "runs/quickstart",
   prepare: (hub) => makeRepositories(hub, 1),
-  // Compressing is only worth watching where a model has something to lose: it learns until it knows the stories.
+  // Trained until the model knows the stories, so that compression can cost quality.
   train: { ...shared, model: UNTRAINED, steps: 500, learningRate: 6e-3, warmupEpochs: 0.05, push: "quickstart/gpt2" },
   compress: {
     ...shared,
     model: "quickstart/gpt2",
     flops: 0.4,
-    // As usual, and with all that GBLR starts from here.
+    // Low rank as usual, and low rank with the start and the allocation that GBLR has here.
     compare: ["lowrank", "lowrank:activation:global"],
     init: "activation",
     allocate: "global",

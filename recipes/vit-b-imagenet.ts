@@ -1,6 +1,6 @@
 #!/usr/bin/env bun
-// A trained ViT-B/16 on ImageNet, compressed by the budgeted block search and fine-tuned: the image experiment of the paper
-// (arXiv 2310.18882, section 5.1), with the settings of its reference configuration.
+// A trained ViT-B/16 on ImageNet, compressed by the budgeted block search and fine-tuned: the image experiment of the
+// paper (arXiv 2310.18882, section 5.1), with the settings of its reference configuration.
 //
 //   bun run recipes/vit-b-imagenet.ts
 //   gblr sweep vit-b-imagenet --vary budget=0.125,0.15,0.175,0.2 --vary structure=gblr,lowrank

@@ -1,5 +1,6 @@
-// What the quickstart starts from, as the repositories of a Hub: a data set of made up stories about people who each have a
-// town, a trade and things of their own; and a GPT-2 with random weights, whose tokenizer has a token for each word of them.
+// What the quickstart starts from, as the repositories of a Hub: a data set of made up stories about people who each
+// have a town, a trade and things of their own; and a GPT-2 with random weights, whose tokenizer has a token for each
+// word of them.
 
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -32,7 +33,7 @@ export async function makeRepositories(hub: string, seed: number): Promise<void>
   model.dispose();
 }
 
-/** The text is larger than what such a model can learn by heart. */
+/** The text is too large for the model to overfit. */
 const NO_DROPOUT = { embd_pdrop: 0, resid_pdrop: 0, attn_pdrop: 0 };
 
 const NAMES =
@@ -60,14 +61,14 @@ interface Person {
 
 type Pick = <Item>(items: readonly Item[]) => Item;
 
-/** One story a line. @param seed of the stories; who has what is the same for every seed */
+/** One story a line. @param seed of the stories; the facts about people are the same for every seed */
 export function makeStories({ lines, seed }: { lines: number; seed: number }): string {
   const people = makePeople(pickFrom(0));
   const pick = pickFrom(seed);
   return Array.from({ length: lines }, () => story(pick(people), people, pick)).join("");
 }
 
-/** Every word and sign that a story can have, as a tokenizer sees them: with the space before it where there is one. */
+/** The distinct words and signs of a text, with the space before them, as a tokenizer splits them. */
 export function wordsOf(text: string): string[] {
   return [...new Set(text.match(/ ?[\p{L}]+| ?[^\s\p{L}]+|\n/gu) ?? [])].sort();
 }

@@ -1,7 +1,7 @@
 // An experiment as its events tell it, in this process: how often it loads the model that it starts from.
 
 import { beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { openEngine } from "../../workbench/engine/core/open.ts";
 import type { Engine } from "../../workbench/engine/core/types.ts";
@@ -85,4 +85,31 @@ test("the base model is not changed by what variants do to their copies", async 
       .filter(({ name }) => name === "low rank")
       .map(({ seconds: _, ...row }) => row);
   expect(rowsOf(run)).toEqual(rowsOf(alone));
+});
+
+describe("a model that is made of one in a folder names as its base", () => {
+  const cardOf = (run: string) => readFileSync(join(run, "model/README.md"), "utf8");
+  const baseOf = (run: string) =>
+    (JSON.parse(readFileSync(join(run, "model/config.json"), "utf8")).gblr as { base_model?: string }).base_model;
+  const first = () => at("of-folder");
+
+  test("the folder, which nothing links to", async () => {
+    await eventsOf({ structure: "lowrank" }, first());
+    expect(cardOf(first())).toContain("This is `gpt2`, with its linear layers replaced");
+    expect(cardOf(first())).not.toContain("base_model");
+    expect(baseOf(first())).toBeUndefined();
+  });
+
+  test("the base model of the folder's own config", async () => {
+    const source = join(first(), "model");
+    const config = JSON.parse(readFileSync(join(source, "config.json"), "utf8"));
+    config.gblr.base_model = "owner/base";
+    writeFileSync(join(source, "config.json"), JSON.stringify(config));
+    const run = at("of-converted");
+    await eventsOf({ model: source, structure: "dense" }, run);
+    expect(cardOf(run)).toContain("base_model: owner/base");
+    expect(cardOf(run)).toContain("[owner/base](https://huggingface.co/owner/base)");
+    expect(cardOf(run)).toMatch(/as the paper's tables count them, [\d.]+ % of all of them/);
+    expect(baseOf(run)).toBe("owner/base");
+  });
 });

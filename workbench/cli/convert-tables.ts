@@ -1,4 +1,4 @@
-// A plan and what came of it as text: a table of layers each, totals, and what that is of the whole model.
+// Tables of `gblr convert`: the plan and the result, layer by layer, with totals of the layers and of the whole model.
 
 import { formatBytes, formatCount, formatDuration, percent } from "../../hub/text/numbers.ts";
 import type { Counts } from "../architectures/count.ts";
@@ -30,13 +30,13 @@ export function printPlan(plan: ConversionPlan, { model, palette }: { model: str
 export interface Written {
   out: string;
   files: readonly string[];
-  /** of tensors in files that inference reads, before and after */
+  /** of the files that inference reads, before and after */
   bytes: { before: number; after: number };
   parameters: { before: number; after: number };
   seconds: number;
 }
 
-/** Totals are printed again only where a search came to other costs than the plan, which was printed before. */
+/** Totals are printed only if they differ from the plan's, as after a search. */
 export function printConversion(
   conversion: Conversion,
   written: Written,
@@ -83,7 +83,7 @@ function totalLines(totals: PlanTotals, after: Counts): string[] {
   ];
 }
 
-/** `43.75 %`: budgets are given this finely. */
+/** `43.75 %`: two decimals, as budgets have. */
 const percent2 = (share: number): string => `${(100 * share).toFixed(2)} %`;
 
 function aligned(headings: string[], rows: string[][], { dim }: Palette): string[] {

@@ -1,5 +1,5 @@
-// `gblr convert`: a dense model made into a structured one. The stages are those of every experiment (pipeline/); here are
-// the options and what they exclude, the order of the stages, and what is printed.
+// `gblr convert`: converts a dense model into a structured one. Composes the same stages as experiments do
+// (pipeline/); this file has the options, their checks, and the JSON document.
 
 import { readdir, stat } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
@@ -132,7 +132,7 @@ async function convertVerb(name: string, options: ConvertVerbOptions): Promise<v
   else if (done.written) print(printConversion(done.conversion, done.written, { plan: done.plan, palette }));
 }
 
-/** Only the plan, of a dry run. */
+/** A dry run has the plan only. */
 type Done = { plan: ConversionPlan; written?: undefined } | (Converted & { written: Written });
 
 /** Fetch, load, plan, calibrate, convert, save, card. */
@@ -259,7 +259,7 @@ function documentOf(model: string, { plan, ...done }: Done, { seed, calibrate }:
   return { model, plan, ...conversion, ...written, seed, ...calibration };
 }
 
-/** Numbers that inference needs: of GBLR layers those under live blocks, which are what such a layer costs. */
+/** Numbers needed for inference. A GBLR layer has as many under its live blocks as it costs multiply-adds a row. */
 function parametersOf(model: Model, conversion?: Conversion): number {
   const packed = conversion?.layers.filter(({ structure }) => structureNamed(structure).hasWidths) ?? [];
   const whole = [...model.parameters.values()].reduce((sum, { size }) => sum + size, 0);
@@ -269,14 +269,14 @@ function parametersOf(model: Model, conversion?: Conversion): number {
   }, whole);
 }
 
-/** Of the weights' files in a model folder. */
+/** Bytes of the files with weights in a model folder. */
 async function modelBytes(folder: string): Promise<number> {
   const names = (await readdir(folder)).filter((name) => /^(pytorch_)?model.*\.(safetensors|bin)$/.test(name));
   const sizes = await Promise.all(names.map(async (name) => (await stat(join(folder, name))).size));
   return sizes.reduce((sum, size) => sum + size, 0);
 }
 
-export interface ConvertVerbOptions extends OpenEngineOptions {
+interface ConvertVerbOptions extends OpenEngineOptions {
   structure: string;
   budget?: number;
   flops?: number;
@@ -300,8 +300,8 @@ export interface ConvertVerbOptions extends OpenEngineOptions {
   json?: boolean;
 }
 
-/** @throws UsageError for what cannot be meant */
-export function checkUsage(options: ConvertVerbOptions): void {
+/** @throws UsageError for options that contradict each other or are missing */
+function checkUsage(options: ConvertVerbOptions): void {
   const { structure, budget, flops, widths, init, allocate, calibrate, out, dryRun } = options;
   const given = Object.entries({ budget, flops, widths }).filter(([, value]) => value !== undefined);
   if (given.length !== 1) {

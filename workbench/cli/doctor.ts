@@ -1,5 +1,5 @@
-// `gblr doctor`: what this machine computes on, how fast, and what is missing. Changes nothing and asks nothing of the
-// network. The facts are gathered in doctor/collect.ts and printed by doctor/print.ts.
+// `gblr doctor`: shows the engines of this machine, their speed, and what is missing. Changes nothing and does not use
+// the network. The facts are gathered in doctor/collect.ts and printed by doctor/tables.ts.
 
 import process from "node:process";
 import type { Command } from "commander";

@@ -1,5 +1,6 @@
-// `gblr eval`: how good a model is on a data set. `eval ppl` is perplexity of a language model on text, `eval acc` accuracy of
-// a classifier on images. The work is in pipeline/evaluate.ts; here are the options and the tables.
+// `gblr eval`: measures a model on a data set. `eval ppl` computes the perplexity of a language model on text, `eval
+// acc` the accuracy of a classifier on images. The work is in pipeline/evaluate.ts; this file has the options and the
+// tables.
 
 import process from "node:process";
 import { type Command, Option } from "commander";
@@ -199,7 +200,7 @@ const speedRow = (perSecond: number, unit: string, { engine, device, precision }
   `${unit}/s on ${engine} ${device}, ${precision}`,
 ];
 
-/** The document for machines, or the table for people, on stdout. */
+/** Prints the result on stdout, as a JSON document or as a table. */
 function writeResult<Result>(
   result: Result,
   { json, print }: { json: boolean; print(result: Result, palette: Palette): string },
@@ -208,7 +209,7 @@ function writeResult<Result>(
   process.stdout.write(`${text}\n`);
 }
 
-/** The first row, which is the answer, stands out. */
+/** The first row, the main metric, is printed in bold. */
 function resultTable(title: string, rows: readonly ResultRow[], palette: Palette): string {
   const cells = rows.map(([label, value, note], i): Cell[] => [
     { text: label, paint: palette.dim },

@@ -1,5 +1,5 @@
-// An experiment with a language model or a classifier of images as a command: its settings are flags, its events are shown,
-// and Ctrl-C keeps what is done. Recipes and `gblr finetune` are such commands.
+// An experiment with a language model or a classifier of images as a command: its settings are flags, its events are
+// shown, and Ctrl-C keeps what is done. Recipes and `gblr finetune` are such commands.
 
 import process from "node:process";
 import type { Command, Option } from "commander";
@@ -21,21 +21,21 @@ import { commandLine, versionsOf } from "./shared/versions.ts";
 import { comparisonTable } from "./shared/view.ts";
 
 interface RecipeText {
-  /** as the file is called, e.g. `gpt2-wt103` */
+  /** name of the file, e.g. `gpt2-wt103` */
   name: string;
   summary: string;
   /** lines of a shell session, shown under the help */
   example: string;
 }
 
-/** `defaults` stand over those of the settings themselves. */
+/** `defaults` override the defaults of the settings. */
 export type Recipe =
   | (RecipeText & { kind?: "language"; defaults?: Partial<LanguageSettings> })
   | (RecipeText & { kind: "images"; defaults?: Partial<ImageSettings> });
 
 export type Kind = NonNullable<Recipe["kind"]>;
 
-/** What a kind of experiment has no use for. */
+/** Settings that do not apply to a kind of experiment. */
 export const NOT_OF: Readonly<Record<Kind, ReadonlySet<string>>> = {
   language: new Set(["convolutions"]),
   images: new Set(),
@@ -54,7 +54,7 @@ export function recipeProgram(recipe: Recipe): Command {
   return addSettings(program, options).action((flags) => runExperiment(recipe, flags));
 }
 
-/** Flags of settings, and those that every experiment has. */
+/** Adds flags for settings, and the flags that every experiment has. */
 export function addSettings(command: Command, options: readonly Option[]): Command {
   for (const option of options) command.addOption(option);
   return addEngineOptions(command.optionsGroup("Machine:"))
@@ -71,7 +71,7 @@ export interface ExperimentFlags extends OpenEngineOptions {
   [setting: string]: unknown;
 }
 
-/** @throws UsageError or SettingsError before any work; Interrupted when it was stopped */
+/** @throws UsageError or SettingsError before any work; Interrupted when the user stops it */
 export async function runExperiment(recipe: Recipe, flags: ExperimentFlags): Promise<void> {
   const { settings, start } = experimentOf(recipe, flags);
   const folder = settings.run ?? `runs/${recipe.name}-${settings.structure}`;
@@ -115,7 +115,7 @@ function tell({ folder, model, rows, pushed }: Extract<PipelineEvent, { kind: "f
   process.stdout.write(`${lines.join("\n")}\n`);
 }
 
-/** A recipe's settings that belong to another setting: they do not hold where a flag replaces that one. */
+/** Settings of a recipe that depend on another setting: they are dropped when a flag changes that one. */
 const BELONG: readonly { flag: string; unless?: (value: string) => boolean; settings: readonly string[] }[] = [
   { flag: "dataset", settings: ["config"] },
   {
@@ -134,8 +134,8 @@ const BELONG: readonly { flag: string; unless?: (value: string) => boolean; sett
   {
     flag: "model",
     unless: (value) => scratchName(value) !== undefined,
-    // Wide blocks at one place under smooth masks are for learning from nothing; how images are prepared a model that has
-    // learned says itself.
+    // Wide blocks at one location with smooth masks are for training from scratch, and a trained model has its own image
+    // preparation.
     settings: [...SCRATCH_SETTINGS, "widths", "locations", "sigma", "sigmaEpochs", "crop", "cropMode", "interpolation"],
   },
 ];
@@ -143,7 +143,7 @@ const BELONG: readonly { flag: string; unless?: (value: string) => boolean; sett
 /** Rules under which the cost of the layers changes while they train. */
 const DRIFTING = ["mean", "soft", "targeted", "adaptive"];
 
-/** The recipe's settings that hold beside these flags. A cost that a flag asks for is held by the budget rule. */
+/** A recipe's settings that apply together with these flags. If a flag gives a cost, the budget rule keeps the layers to it. */
 export function defaultsFor<Defaults extends object>(
   { defaults }: { defaults?: Defaults },
   flags: Readonly<Record<string, unknown>>,

@@ -1,5 +1,5 @@
-// `gblr export`: a compressed model made an ordinary one again, or written as the reference implementation names things.
-// The work is in compress/ and models/; here are the options and the progress.
+// `gblr export`: writes a compressed model as a dense checkpoint, or under the names of the reference implementation.
+// The work is in compress/ and models/.
 
 import { stat } from "node:fs/promises";
 import { join } from "node:path";

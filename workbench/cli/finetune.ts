@@ -1,6 +1,6 @@
-// `gblr finetune`: trains a model on as it is, dense or compressed, with everything that recipes have: schedules, rules on
-// widths, checkpoints, evaluation, report. What the model is, for text or for images, it says itself. Conversion is
-// `gblr convert`; both at once are recipes.
+// `gblr finetune`: trains a dense or compressed model further, with everything that recipes have: schedules, width rules,
+// checkpoints, evaluation, report. The model's config tells whether it is for text or for images. Recipes convert and
+// fine-tune in one run.
 
 import type { Command, Option } from "commander";
 import { z } from "zod";
@@ -46,7 +46,7 @@ async function kindOf(model: string, { offline }: ExperimentFlags): Promise<{ ki
   return { kind: isClassifier({ architecture }) ? "images" : "language", type: architecture.type };
 }
 
-/** What only converting needs, and what the argument says. */
+/** Settings for conversion only, and those that the argument gives. */
 const WITHOUT = new Set<string>([
   ...["model", "structure", "compare", "widths", "locations", "flops", "budget", "allocate", "layers", "convolutions"],
   ...["init", "searchSteps", "calibrationSamples", "startCost"],
@@ -55,7 +55,7 @@ const WITHOUT = new Set<string>([
 
 const SCHEMAS: Readonly<Record<Kind, z.ZodObject>> = { language: languageSettings, images: imageExperiment };
 
-/** Of a model that has learned before: gentler than training from nothing. */
+/** Defaults for a trained model: lower learning rates and shorter training than from scratch. */
 export const DEFAULTS: { language: Partial<LanguageSettings>; images: Partial<ImageSettings> } = {
   language: { structure: "dense", epochs: 1, batch: 32, microBatch: 4, learningRate: 1e-4, warmupEpochs: 0.1 },
   images: {
@@ -78,7 +78,7 @@ const OF = { language: namesOf("language"), images: namesOf("images") };
 const SHARED = OF.language.filter((name) => OF.images.includes(name));
 const onlyOf = (kind: Kind): string[] => OF[kind].filter((name) => !SHARED.includes(name));
 
-/** How many are kept of a split differs: text keeps its order. */
+/** Descriptions of the limits, which differ: text is taken from the start, images are drawn at random. */
 const LIMITS = {
   trainLimit: "train on so many only: the first windows, or images drawn by the seed",
   limit: "evaluate on so many only: the first windows, or images drawn by the seed",
@@ -87,7 +87,7 @@ const LIMITS = {
 const HEADINGS: Readonly<Record<Kind, string>> = { language: "Text models:", images: "Image models:" };
 const KINDS: Readonly<Record<Kind, string>> = { language: "language models", images: "classifiers of images" };
 
-export function finetuneOptions(): Option[] {
+function finetuneOptions(): Option[] {
   const shape = experimentShape("windows or images");
   const limits = Object.entries(LIMITS).map(([name, description]) => {
     const schema = shape[name as keyof typeof LIMITS];
@@ -103,7 +103,7 @@ export function finetuneOptions(): Option[] {
 const chosen = (options: Option[], names: readonly string[]): Option[] =>
   options.filter((option) => names.includes(option.attributeName()));
 
-/** One value where both kinds have the same, else both. */
+/** The default of both kinds, or both defaults where they differ. */
 function sharedDefaults(): Record<string, unknown> {
   const text = defaultsOf(SCHEMAS.language, DEFAULTS.language);
   const images = defaultsOf(SCHEMAS.images, DEFAULTS.images);
@@ -113,8 +113,8 @@ function sharedDefaults(): Record<string, unknown> {
   );
 }
 
-/** @throws UsageError that names the flags which a model of this kind has no use for */
-export function expectFlagsOf(
+/** @throws UsageError naming the flags that do not apply to this kind of model */
+function expectFlagsOf(
   kind: Kind,
   flags: Readonly<Record<string, unknown>>,
   { model, type }: { model: string; type: string },

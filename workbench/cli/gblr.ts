@@ -1,5 +1,5 @@
 #!/usr/bin/env bun
-// The `gblr` command. Each verb is one file beside this one, listed here; what they share is in program.ts.
+// The `gblr` command. Each verb is a file in this folder and is listed here; shared code is in shared/.
 
 import { addConvert } from "./convert.ts";
 import { addDoctor } from "./doctor.ts";

@@ -1,5 +1,5 @@
-// `gblr generate`: text from a language model, printed as it is made. Sampling is in models/gpt2, text and ids in data/;
-// here are the options, the stream and its rate.
+// `gblr generate`: continues a text with a language model and prints it token by token. Sampling is in architectures/,
+// text and token ids are in data/.
 
 import process from "node:process";
 import { buffer } from "node:stream/consumers";
@@ -53,7 +53,7 @@ async function generate(name: string, words: string[], options: GenerateVerbOpti
   await runStages({ interrupted }, (context) => generated(name, words, { options, context }));
 }
 
-/** Fetch, load, and text that is printed as it is made. */
+/** Fetch, load, generate. Prints the text while it is generated. */
 async function* generated(
   name: string,
   words: string[],
@@ -70,7 +70,7 @@ async function* generated(
     if (!isLanguageModel(loaded)) throw new CommandFailed(`${name} is no language model`);
     const model = await forInference(loaded, { rows: "few" });
     try {
-      // Ends the progress of loading: what follows is printed at once.
+      // Removes the progress bar of loading before text is printed.
       yield { kind: "stage", stage: "generate" };
       const ids = tokenizer.encode(prompt);
       const started = performance.now();
@@ -126,7 +126,7 @@ interface StreamOptions {
   silent: boolean;
 }
 
-/** Prints the prompt and the text behind it as it comes. */
+/** Prints the prompt, then the generated text as it comes. */
 async function stream(events: AsyncGenerator<GenerateEvent>, { tokenizer, prompt, silent }: StreamOptions) {
   const write = (text: string) => {
     if (!silent) process.stdout.write(text);

@@ -1,5 +1,5 @@
-// `gblr hub serve`: a folder as a local Hub, until Ctrl-C. The Hub itself is in hub/serve; here are its options, what is
-// printed of it, and its log.
+// `gblr hub serve`: serves a folder as a local Hub until Ctrl-C. The Hub itself is in hub/serve; this file has the
+// options, the greeting and the log.
 
 import process from "node:process";
 import { type Command, InvalidArgumentError } from "commander";
@@ -72,7 +72,7 @@ async function serveVerb(
   await served.close();
 }
 
-/** A token that the user gave is his to know; one that was made is shown once. */
+/** Shows the token only if it was generated, not if the user gave it. */
 function greeting(
   { url, token }: ServedHub,
   { folder, own, palette }: { folder: string; own: string | undefined; palette: Palette },
@@ -92,7 +92,7 @@ function logLine(event: HubEvent): string {
   return `${new Date().toISOString()} ${status} ${printable(method)} ${printable(path)} ${took.toFixed(1)} ms`;
 }
 
-/** Whoever asks for an address decides what is in it. */
+/** Makes a requested path safe to print: clients choose it freely. */
 function printable(text: string): string {
   return text.replace(/[^\x21-\x7e]/g, "?").slice(0, 300);
 }

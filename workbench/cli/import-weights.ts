@@ -1,5 +1,6 @@
-// `gblr import` of weights alone, such as a script's state_dict: what model they are is told by their names and shapes, and
-// what had to be assumed is printed with the flag that says otherwise. The work is in models/weights.
+// `gblr import` into a model folder: of weights alone, such as a state_dict, recognized by names and shapes; and of
+// checkpoints with GBLR layers from the method's authors. Assumptions are printed with the flag that overrides each.
+// The work is in models/weights and models/reference.
 
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -12,7 +13,7 @@ import { progressBar } from "./shared/progress.ts";
 import { expectPlaceForModel } from "./shared/stages.ts";
 import { formatBytes, type Palette } from "./shared/terminal.ts";
 
-export interface WeightsSummary {
+interface WeightsSummary {
   file: string;
   out: string;
   /** `model_type` */
@@ -24,9 +25,9 @@ export interface WeightsSummary {
   tensors: number;
   /** of all tensors */
   bytes: number;
-  /** what no tensor tells and no flag said */
+  /** what neither tensors nor flags tell */
   assumed: Recognized["assumed"];
-  /** names of tensors that are none of the model's */
+  /** names of tensors that do not belong to the model */
   leftOut: string[];
   /** names in the folder */
   files: string[];
@@ -82,7 +83,7 @@ export function printWeightsSummary(
   ].join("\n");
 }
 
-/** A line for each thing that no tensor tells, with what says otherwise. */
+/** A line for each assumption, with the flag that overrides it. */
 function assumptions({ heads, imageSize, mean, std, ...images }: Recognized["assumed"]): string[] {
   const { interpolation, cropShare, cropMode } = images;
   return [
@@ -98,7 +99,7 @@ function assumptions({ heads, imageSize, mean, std, ...images }: Recognized["ass
   ];
 }
 
-export interface ReferenceSummary {
+interface ReferenceSummary {
   file: string;
   out: string;
   /** `model_type` of the dense model */
@@ -107,7 +108,7 @@ export interface ReferenceSummary {
   layers: number;
   /** σ of the masks; undefined: they have no Gaussian */
   sigma?: number;
-  /** multiply-adds of the whole model as the reference counts them, of the dense one's */
+  /** relative FLOPs (reference) */
   relativeFlops: number;
   /** names in the folder */
   files: string[];

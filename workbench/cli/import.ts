@@ -1,6 +1,6 @@
-// `gblr import`: weights of PyTorch made into a model folder, without running any of it; those of a model that is not
-// known into safetensors. The work is in hub/checkpoint, models/reference and models/weights; here are the options and
-// what decides between them, and the table of the last.
+// `gblr import`: makes a model folder from PyTorch weights without running any of their code; weights of an unknown
+// model become safetensors. The work is in hub/checkpoint, models/reference and models/weights; this file has the
+// options and the choice between them.
 
 import process from "node:process";
 import { type Command, InvalidArgumentError, Option } from "commander";
@@ -20,7 +20,7 @@ interface ImportVerbOptions extends WeightsFlags {
   json?: boolean;
 }
 
-/** What shapes do not tell. */
+/** Properties that shapes do not tell. */
 interface WeightsFlags {
   heads?: number;
   imageSize?: number;
@@ -73,7 +73,7 @@ async function importVerb(file: string, options: ImportVerbOptions): Promise<voi
 
 type Kind = { kind: "reference" } | { kind: "weights"; type: string } | { kind: "raw"; why: string };
 
-/** What is to be made of a file. Opens it, and loads no engine. */
+/** What a file can become. Opens the file, but loads no engine. */
 async function kindOf(file: string, { raw = false, ...flags }: ImportVerbOptions): Promise<Kind> {
   const { HeadsUnknown, isSafetensors, recognizeFile } = await import("../models/weights/index.ts");
   if (raw && isSafetensors(file))
@@ -85,7 +85,7 @@ async function kindOf(file: string, { raw = false, ...flags }: ImportVerbOptions
     const found = await recognizeFile(file, flags);
     if (found) return { kind: "weights", type: found.architecture.type };
   } catch (error) {
-    // Where no flag was given or would help, the tensors are kept all the same.
+    // If no flag was given, and none would help, the tensors are still converted.
     const isAsked = WEIGHTS_FLAGS.some((flag) => flags[flag] !== undefined);
     const isFinal = error instanceof HeadsUnknown || isAsked || isSafetensors(file);
     if (!(error instanceof ModelError) || isFinal) throw error;

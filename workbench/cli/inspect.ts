@@ -1,6 +1,6 @@
-// `gblr inspect`: what the linear layers of a model are, what they cost, and where their blocks lie. Reads headers,
-// spans and widths, never the weights, and fetches no more of a repository. The numbers come from
-// report/describe-model.ts, the text from inspect/print.ts, the picture from inspect/plot.ts.
+// `gblr inspect`: shows the structures of a model's linear layers, their costs, and the locations of their blocks.
+// Reads headers, spans and widths, never the weights, and fetches no more of a repository. Numbers come from
+// report/describe-model.ts.
 
 import { existsSync } from "node:fs";
 import { basename, dirname, resolve } from "node:path";
@@ -89,7 +89,7 @@ async function inspect(name: string, options: InspectOptions): Promise<void> {
   if (folder !== undefined) await show(await openModel(folder), name, options);
 }
 
-/** @returns whether it could be inspected without fetching its weights; if not, it has to be pulled */
+/** @returns false if the model cannot be inspected without pulling it */
 async function inspectOnHub(
   name: string,
   options: InspectOptions,
@@ -129,7 +129,7 @@ async function show(model: OpenModel, name: string, { layer, plot, json = false 
 }
 
 /** @param file ends in .png or .svg */
-export async function writePlot(file: string, described: Described): Promise<void> {
+async function writePlot(file: string, described: Described): Promise<void> {
   const { model } = described.inspection;
   const svg = structurePicture(described, basename(resolve(model)));
   if (svg === undefined) throw new CommandFailed(`nothing to draw in ${model}: only GBLR layers have a block layout`);
@@ -139,7 +139,7 @@ export async function writePlot(file: string, described: Described): Promise<voi
   });
 }
 
-export interface PrintOptions {
+interface PrintOptions {
   palette: Palette;
   /** where the picture was written */
   plot?: string;
@@ -170,10 +170,7 @@ const COLUMNS: readonly Column[] = [
 
 const SHORTEST_NAME = 12;
 
-export function printInspection(
-  { model, layers, totals, embeddings }: Inspection,
-  { palette, plot }: PrintOptions,
-): string {
+function printInspection({ model, layers, totals, embeddings }: Inspection, { palette, plot }: PrintOptions): string {
   const [names, ...others] = COLUMNS.map((column) => cellsOf(column, layers, palette));
   const shown = others.filter(([, ...cells]) => cells.some(({ text }) => text !== ""));
   const rest = Math.max(...table(rowsOf(shown)).map((line) => line.length));
@@ -211,7 +208,7 @@ function totalLine(what: string, { layers, cost, dense, share }: Total): string 
   return `${what}: ${layers}, ${counted}, ${percent(share)}`;
 }
 
-/** Names come out of files: what would move a terminal's cursor becomes a mark. */
+/** Replaces control characters, because names come from files. */
 function visible(text: string): string {
   return text.replace(/\p{Cc}|\p{Cf}/gu, "\ufffd");
 }

@@ -1,5 +1,5 @@
-// `gblr pull zoo:name`: a released checkpoint of the method's authors as a model folder. The work is in
-// models/reference; here are the progress and the engine, which packing needs.
+// `gblr pull zoo:name`: makes a model folder from a checkpoint that the method's authors released. The work is in
+// models/reference; packing needs an engine.
 
 import process from "node:process";
 import type { HubAccess } from "../../hub/access/repository.ts";
@@ -11,13 +11,13 @@ import { CommandFailed } from "./shared/program.ts";
 import { type ProgressBar, progressBar } from "./shared/progress.ts";
 import type { Environment } from "./shared/terminal.ts";
 
-export interface PullZooSettings {
+interface PullZooSettings {
   /** GBLR_ZOO is the address of another copy of the release */
   env: Environment;
   signal?: AbortSignal | undefined;
 }
 
-/** Pulls with a bar on stderr, and a line there for what the user should know. @param name such as `zoo:gpt2-gaudi` */
+/** Pulls with a progress bar and notes on stderr. @param name such as `zoo:gpt2-gaudi` */
 export async function pullZooWithProgress(
   name: string,
   access: HubAccess,
@@ -45,7 +45,7 @@ export async function pullZooWithProgress(
 /** The address of another copy of the release, from GBLR_ZOO. */
 export const zooReleaseOf = (env: Environment): string | undefined => env.GBLR_ZOO?.replace(/\/+$/, "") || undefined;
 
-/** Puts an event of such a pull on a bar. */
+/** Shows an event on a progress bar. */
 export function showPullZoo(event: PullZooEvent, bar: ProgressBar): void {
   if (event.kind === "progress") {
     if (event.size !== undefined) bar.setTotal(event.size);

@@ -1,5 +1,4 @@
-// `gblr pull`: a model or data set from the Hub into the cache that Python shares. The work is in hub/pull; here are the
-// options and the progress.
+// `gblr pull`: fetches a model or data set from the Hub into the cache that Python shares. The work is in hub/pull.
 
 import process from "node:process";
 import type { Command } from "commander";
@@ -59,7 +58,7 @@ async function pullZooVerb(name: string, { dataset, include, exclude, offline, j
   const [flag] = contrary.find(([, given]) => given) ?? [];
   if (flag)
     throw new UsageError(`${flag} has no meaning for ${name}, which is one checkpoint made a model; leave it out`);
-  // Only here, so that reaching the Hub does not load what computes.
+  // Imported here so that an ordinary pull does not load an engine.
   const { pullZooWithProgress } = await import("./pull-zoo.ts");
   const { folder } = await withHub(process.env, (access) =>
     interruptible("interrupted; what was fetched is kept: pull again to go on", (signal) =>
@@ -69,7 +68,7 @@ async function pullZooVerb(name: string, { dataset, include, exclude, offline, j
   process.stdout.write(`${json ? JSON.stringify({ name, folder }, null, 2) : folder}\n`);
 }
 
-/** @throws UsageError for what can be no name */
+/** @throws UsageError for an invalid name */
 export function repoNamed(text: string, type: RepoName["type"]): RepoName {
   try {
     return parseRepoName(text, type);
@@ -78,8 +77,8 @@ export function repoNamed(text: string, type: RepoName["type"]): RepoName {
   }
 }
 
-/** Pulls with a bar on stderr, and a line there, terminal or not, if what came is not from the Hub of now. */
-export async function pullWithProgress(repo: RepoName, access: HubAccess, options: PullOptions): Promise<Pulled> {
+/** Pulls with a progress bar on stderr, and warns there if the Hub could not be reached and the cache was used. */
+async function pullWithProgress(repo: RepoName, access: HubAccess, options: PullOptions): Promise<Pulled> {
   const bar = progressBar({ label: repo.id });
   let warning = "";
   try {
@@ -90,7 +89,7 @@ export async function pullWithProgress(repo: RepoName, access: HubAccess, option
     }
     throw new CommandFailed(`${repo.id}: the pull ended early`);
   } catch (error) {
-    // The error says the same.
+    // The error tells the same.
     warning = "";
     throw error;
   } finally {
@@ -99,7 +98,7 @@ export async function pullWithProgress(repo: RepoName, access: HubAccess, option
   }
 }
 
-/** Puts an event of a pull on a bar. */
+/** Shows an event on a progress bar. */
 export function showPull(event: PullEvent, bar: ProgressBar): void {
   if (event.kind === "resolved") {
     bar.setTotal(event.bytes);
@@ -123,7 +122,7 @@ function noteOf(event: PullEvent): string | undefined {
   }
 }
 
-/** Pulls and pushes say alike that they try again. */
+/** The note of pulls and pushes that a request is repeated. */
 export function retryNote({ file, reason, delayMs }: { file?: string | undefined; reason: string; delayMs: number }) {
   return `${file ?? "the Hub"}: ${reason}; trying again in ${Math.ceil(delayMs / 1000)} s`;
 }

@@ -1,5 +1,4 @@
-// `gblr push`: the files of a folder into a repository on the Hub, in one commit. The work is in hub/push; here are the
-// options and the progress.
+// `gblr push`: uploads the files of a folder to a repository on the Hub, in one commit. The work is in hub/push.
 
 import process from "node:process";
 import type { Command } from "commander";
@@ -83,8 +82,8 @@ interface Pushing {
   access: HubAccess;
 }
 
-/** Pushes with a bar on stderr. */
-export async function pushWithProgress(
+/** Pushes with a progress bar on stderr. */
+async function pushWithProgress(
   { folder, repo, access }: Pushing,
   options: PushOptions,
 ): Promise<{ pushed: Pushed; listed: Listed }> {
@@ -102,7 +101,7 @@ export async function pushWithProgress(
   }
 }
 
-/** Puts an event of a push on a bar. */
+/** Shows an event on a progress bar. */
 export function showPush(event: PushEvent, bar: ProgressBar): void {
   if (event.kind === "listed") bar.setTotal(event.bytes - event.unchangedBytes);
   if (event.kind === "uploading") bar.advance(event.bytes);

@@ -1,5 +1,5 @@
-// `gblr report`: writes the report of a run anew from the run's files, and its charts as files on request. What is in it
-// comes from workbench/report.
+// `gblr report`: writes the report of a run again from the run's files, and on request its charts as files. The work
+// is in workbench/report.
 
 import { mkdir } from "node:fs/promises";
 import { join, resolve } from "node:path";

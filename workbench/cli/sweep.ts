@@ -1,5 +1,5 @@
-// `gblr sweep`: a recipe at every combination of some of its settings' values, one table and one plot of it all. The runs
-// are the recipe's; here are the options, what is shown, and the files of the whole.
+// `gblr sweep`: runs a recipe at every combination of some settings' values, with one table and one plot of all
+// results. The work is in pipeline/sweep.ts; this file has the options and the table.
 
 import { readdir, stat } from "node:fs/promises";
 import { basename, resolve } from "node:path";
@@ -123,8 +123,8 @@ function expectAll(runs: readonly SweepRun[]): void {
 
 const RECIPES = fileURLToPath(new URL("../../recipes/", import.meta.url));
 
-/** @throws UsageError, with the names that there are */
-export async function recipeFile(text: string): Promise<RecipeFile> {
+/** @throws UsageError with the known names */
+async function recipeFile(text: string): Promise<RecipeFile> {
   const name = basename(text).replace(/\.ts$/, "");
   const path = name === text ? resolve(RECIPES, `${name}.ts`) : resolve(text);
   if ((await stat(path).catch(() => undefined))?.isFile()) return { name, path };
@@ -133,7 +133,7 @@ export async function recipeFile(text: string): Promise<RecipeFile> {
   throw new UsageError(`there is no recipe "${text}": there is ${known.join(", ")}, or give the path of a file`);
 }
 
-/** @param text `budget=0.125,0.2` @throws UsageError when it is not such a thing */
+/** @param text e.g. `budget=0.125,0.2` @throws UsageError when it is not in this form */
 export function parseVaried(text: string): Varied {
   const at = text.indexOf("=");
   const setting = flagOf(text.slice(0, Math.max(0, at)).trim().replace(/^--/, "")).slice(2);
@@ -183,7 +183,7 @@ export function resultLines(all: readonly SweepResult[], palette: Palette): stri
   return table([...head, ...body]);
 }
 
-/** `54.05 % ± 0.42 %` of several runs. */
+/** `54.05 % ± 0.42 %` for several runs. */
 function metricText(name: string, { metrics, spread }: RepeatedResult): string {
   const value = metrics[name];
   if (value === undefined) return "";

@@ -1,5 +1,5 @@
-// Accuracy of a classifier on images: how often the right class comes first, how often among the first five, the mean
-// loss in float64, and what is taken for what. A value that is not finite is an error, never dropped.
+// Accuracy of an image classifier: top-1 and top-5 accuracy, mean loss in float64, and the confusion matrix. A loss
+// that is not finite is an error; it is never dropped from the mean.
 
 import { type Tensor2D, tensor4d } from "@tensorflow/tfjs-core";
 import { expectClasses, type ImageBatch, type ImageLoader } from "../data/images/index.ts";
@@ -7,7 +7,7 @@ import { EngineError } from "../engine/core/errors.ts";
 import { classifierLogits, forInference, imageSettings, type Model } from "../models/index.ts";
 
 export interface AccuracyOptions {
-  /** images, prepared as the model wants them */
+  /** images, prepared as the model needs them */
   loader: ImageLoader;
   /** images in one forward pass. Default 32 */
   batch?: number;
@@ -19,17 +19,17 @@ export interface AccuracyOptions {
 }
 
 export interface Accuracy {
-  /** share of the images whose class is the likeliest, 0 to 1; of classes that are as likely the first counts */
+  /** share of images whose class has the largest logit, 0 to 1; ties go to the lower class number */
   top1: number;
-  /** share of the images whose class is among the five likeliest */
+  /** share of images whose class is among the five largest logits */
   top5: number;
   /** mean negative log-likelihood of an image's class, nats */
   loss: number;
   /** images that were scored */
   images: number;
-  /** images that were left out since they cannot be decoded */
+  /** images that could not be decoded and were left out */
   skipped: number;
-  /** (classes, classes), row by row: images of each class (row) that were taken for each (column) */
+  /** (classes, classes), row by row: images of each class (row) that were predicted as each class (column) */
   confusion: Uint32Array;
   classes: number;
   seconds: number;
@@ -43,7 +43,7 @@ export type AccuracyEvent =
 const TOP = 5;
 
 /**
- * Scores images in their order.
+ * Scores images in order.
  * @throws DataError when the data set has other classes than the model's head, or an image cannot be decoded; EngineError
  *   when a value is not finite, no image could be scored, or the model classifies no images
  */
@@ -100,7 +100,7 @@ async function logitsOf<Config>(model: Model<Config>, { pixels, items, size }: I
   }
 }
 
-/** @returns the loss, how many classes come before the right one, and which comes first */
+/** @returns the loss, the number of classes ranked before the right one, and the predicted class */
 function scoreOf(logits: Float32Array, label: number): { loss: number; rank: number; taken: number } {
   const own = logits[label] as number;
   let [taken, rank] = [0, 0];

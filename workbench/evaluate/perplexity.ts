@@ -1,5 +1,5 @@
-// Perplexity of a language model on windows of text: the mean negative log-likelihood of every target that counts, in
-// float64, and what follows from it. A value that is not finite is an error, never dropped.
+// Perplexity of a language model on windows of text, from the mean negative log-likelihood of all scored targets in
+// float64. A loss that is not finite is an error; it is never dropped from the mean.
 
 import { type Tensor2D, tensor2d } from "@tensorflow/tfjs-core";
 import type { TextWindows } from "../data/index.ts";
@@ -9,7 +9,7 @@ import type { Model } from "../models/model.ts";
 
 export interface PerplexityOptions {
   windows: TextWindows;
-  /** windows in one forward pass. Default as many as have 4096 tokens together */
+  /** windows in one forward pass. Default: as many as have 4096 tokens in total */
   batch?: number;
   /** the first so many windows only. Default all */
   limit?: number;
@@ -26,10 +26,10 @@ export interface Perplexity {
   /** targets that were scored */
   tokens: number;
   windows: number;
-  /** inputs of a window, and how far apart windows begin */
+  /** inputs of a window, and distance between the starts of windows, in tokens */
   context: number;
   stride: number;
-  /** targets of the text that were not scored: after the last whole window, or after the first so many */
+  /** targets that were not scored: after the last whole window, or beyond `limit` */
   leftOut: number;
   seconds: number;
   tokensPerSecond: number;
@@ -40,7 +40,7 @@ export type PerplexityEvent =
   | ({ kind: "perplexity" } & Perplexity);
 
 /**
- * Scores windows in their order.
+ * Scores windows in order.
  * @throws EngineError when a value is not finite, or there is no window
  */
 export async function* perplexity(model: Model, options: PerplexityOptions): AsyncGenerator<PerplexityEvent> {
@@ -82,7 +82,7 @@ function noWindow({ context, leftOut }: TextWindows): EngineError {
   return new EngineError(problem, "score the shorter window too, or give a shorter context or more text");
 }
 
-/** Windows of one length together: the last one may be shorter. */
+/** Batches of windows of equal length; the last window may be shorter and is then a batch of its own. */
 async function* batchesOf(
   windows: TextWindows,
   { count, batch }: { count: number; batch: number },
@@ -116,7 +116,7 @@ async function lossesOf(model: Model, rows: readonly Int32Array[], start: number
   }
 }
 
-/** What engines make of an id that is not in the table is their own affair, an error or a number. */
+/** Checks ids on the host, because engines differ in what they do with an id outside the vocabulary. */
 function expectIds(ids: Int32Array, vocabulary: number, window: number): void {
   const strange = ids.find((id) => id < 0 || id >= vocabulary);
   if (strange === undefined) return;
@@ -137,7 +137,7 @@ function sumOf(losses: Float32Array, window: number): number {
   );
 }
 
-/** Perplexities of other units: exp of the whole negative log-likelihood over their number. */
+/** Perplexity per word and per byte: exp of the total negative log-likelihood divided by their number. */
 export function perUnit(
   { nll, tokens }: Perplexity,
   { words, bytes }: { words: number; bytes: number },

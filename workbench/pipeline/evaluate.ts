@@ -1,5 +1,5 @@
-// Evaluations of one model on one split: perplexity of a language model on text, accuracy of a classifier on images. Model
-// and data are fetched, the data is prepared as the model wants it, and every window or image is scored.
+// Evaluations of one model on one split: perplexity of a language model on text, accuracy of a classifier on images.
+// Model and data are fetched, the data is prepared as the model wants it, and every window or image is scored.
 
 import { structureTitle } from "../../hub/model-folder/index.ts";
 import { type ClassOrder, classOrderNotice, clippedNotice, imageLoader, numberedAs } from "../data/images/index.ts";

@@ -1,7 +1,7 @@
-// An experiment, from Hub to Hub: a model and a data set are fetched, the model is measured, compressed, fine-tuned,
-// measured again, saved with its card and report, and published; rivals are treated alike beside it. Each stage leaves its
-// result in the run folder, and a stage whose result is there is not run again, so that a run that was stopped anywhere
-// goes on where it stopped. Which model and data are settings; what kind of data is the domain's.
+// An experiment: a model and a data set are fetched, the model is measured, compressed, fine-tuned, measured again,
+// saved with its card and report, and pushed to the Hub. Rival variants go through the same stages. Each stage writes
+// its result to the run folder, and a stage whose result is there is not run again, so an interrupted run resumes
+// where it stopped. Settings choose the model and the data; the domain handles the kind of data.
 
 import { join } from "node:path";
 import { parseRepoName, RepoNameError } from "../../hub/access/repository.ts";
@@ -20,8 +20,8 @@ import { type ExperimentContext, type PipelineEvent, SettingsError } from "./sta
 import { asItIs, parseVariant, type Variant, variantOf } from "./variants.ts";
 
 /**
- * @param folder of the run: made if it is not there, gone on with if it is
- * @throws SettingsError before any work; whatever the stages throw, after which the same call goes on
+ * @param folder of the run: made if it does not exist, resumed if it does
+ * @throws SettingsError before any work; any error of a stage, after which the same call resumes the run
  */
 export async function* experiment<Settings extends ExperimentSettings>(
   domain: Domain<Settings>,
@@ -52,7 +52,7 @@ interface Run {
   folder: string;
   main: Variant;
   rivals: readonly Variant[];
-  /** gives the run folder back; undefined until this process has it */
+  /** unlocks the run folder; undefined until this process has locked it */
   release?: () => Promise<void>;
 }
 
@@ -71,7 +71,7 @@ async function* stages<Settings extends ExperimentSettings>(
   const data = yield* domain.open(settings, sources, context);
   const base = new BaseModel(source, { form: variants.every(({ converts }) => converts) ? "auto" : "trainable" });
   try {
-    // Settings that no model can meet are refused before the folder is made, or an earlier run in it is removed.
+    // Budgets that the model cannot meet are refused before the folder is made or an earlier run in it is removed.
     if (settings.fresh || !(await isRun(folder))) await expectPlans(yield* base.model(), variants, settings);
     run.release = await claim(folder);
     if (settings.fresh) await clear(folder);
@@ -153,7 +153,7 @@ async function begin(
   await writeReport(folder);
 }
 
-/** Records how a run ended; trouble in recording it never hides the first error. @param error undefined: interrupted */
+/** Records how a run ended. An error while recording does not hide the first one. @param error undefined: interrupted */
 async function recordFailure(folder: string, error: unknown): Promise<void> {
   const told = error instanceof Error ? error.message : String(error);
   const status = error === undefined ? { status: "interrupted" as const } : { status: "failed" as const, error: told };
@@ -174,7 +174,7 @@ async function* interrupted(...folders: [string, ...string[]]): AsyncGenerator<P
   yield { kind: "interrupted", folder: folders.at(-1) as string };
 }
 
-/** Finds a wrong name or a missing token before the work. */
+/** Checks the name of the repository and the token before any work. */
 function checkPush({ push }: ExperimentSettings, { access }: ExperimentContext): void {
   if (push === undefined) return;
   try {
@@ -186,7 +186,7 @@ function checkPush({ push }: ExperimentSettings, { access }: ExperimentContext):
   if (access.token === undefined) throw new SettingsError(`--push ${push} needs a token that may write; set HF_TOKEN`);
 }
 
-/** Finds settings that contradict each other before the work. */
+/** Checks for settings that contradict each other before any work. */
 function checkSettings(settings: ExperimentSettings, variants: readonly Variant[]): void {
   const {
     budget,

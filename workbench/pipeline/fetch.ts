@@ -1,5 +1,5 @@
-// The fetch stage: from the name of a model or a data set to a folder. A folder is itself; of a repository on the Hub only
-// the files that are needed are pulled; a released checkpoint of the zoo is made a model folder.
+// The fetch stage: finds the folder of a model or a data set by its name. A folder is used as it is; from a repository
+// on the Hub only the files that are needed are pulled; a released checkpoint of the zoo is made into a model folder.
 
 import { readdir, readFile } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
@@ -22,20 +22,20 @@ export interface Source {
   repo?: string;
   /** commit, of a repository */
   revision?: string;
-  /** it has learned nothing yet */
+  /** its weights are random */
   untrained?: boolean;
-  /** of a classifier that is started from with another head than it has there */
+  /** new head that replaces the one in the folder, for classifiers */
   head?: NewHead;
-  /** of such a one's images, where it is not as it says there */
+  /** image preparation that overrides the one in the folder */
   preparation?: Preparation;
 }
 
-/** What records call it: a repository without its revision, which is told beside it, or the name as it was given. */
+/** The name in records: a repository without its revision, which has a field of its own, or the name as it was given. */
 export const baseName = ({ name, repo }: Source): string => repo ?? name;
 
 /**
- * What a card names as the model that another one was made of: the repository; of a folder what its config.json says it was
- * made of, else the folder's own name, which nobody else can look up.
+ * The base model that a card names: the repository; for a folder the base model in its config.json, else the name of the
+ * folder, without a link.
  */
 export async function baseModelOf({ name, folder, repo }: Source): Promise<Pick<CardFacts, "baseModel" | "isFolder">> {
   if (repo !== undefined) return { baseModel: repo };
@@ -53,7 +53,7 @@ export async function structureOf({ folder }: Source): Promise<string> {
 
 export type FetchContext = Pick<StageContext, "access" | "signal" | "zooRelease" | "openEngine">;
 
-/** Files that a model folder may lack. Those with settings are not among them: without them figures would differ. */
+/** Files that a model folder may lack. Files with settings are required: without them results would differ. */
 const OPTIONAL_FILES = [...COMPANION_FILES.filter((name) => !name.endsWith("_config.json")), "README.md", "LICENSE*"];
 
 /** Files that a model is run from: not the same weights in other formats, nor the factors that training needs. */
@@ -75,7 +75,7 @@ export interface FetchModelOptions extends FetchContext {
   trainable?: boolean;
 }
 
-/** A name of the zoo needs an engine: an open one, or `openEngine`. */
+/** Names of the zoo need an open engine, or `openEngine`. */
 export async function* fetchModel(
   name: string,
   { trainable = false, ...options }: FetchModelOptions,
@@ -86,7 +86,7 @@ export async function* fetchModel(
   return yield* located(name, "model", [...MODEL_FILES, ...OLD_WEIGHTS], options);
 }
 
-/** The architecture of a model, of which no more than config.json is fetched. */
+/** The architecture of a model. Fetches config.json only. */
 export async function* fetchArchitecture(
   name: string,
   options: FetchContext,
@@ -125,7 +125,7 @@ export async function* fetchDataset(
   return yield* located(name, "dataset", [...new Set(patterns.flat())], options);
 }
 
-/** The card says where splits are; a data set without one keeps to the Hub's conventions. */
+/** The card of a data set, which tells where its splits are. A data set without one follows the Hub's conventions. */
 async function* readCard(name: string, options: FetchContext): AsyncGenerator<PipelineEvent, string | undefined> {
   try {
     const { folder } = yield* located(name, "dataset", ["README.md"], options);

@@ -1,6 +1,6 @@
 // The load stage, and the model that an experiment starts from. An experiment reads that model's folder once: variants
-// convert and train copies, which share the base model's memory until something changes them. Each saved model is read back
-// once besides, because what is published is what was measured as read back from its folder.
+// convert and train copies, which share the base model's memory until something changes them. Each saved model is read
+// back once besides, because what is published is what was measured as read back from its folder.
 
 import { copyModel } from "../models/create.ts";
 import { type LoadOptions, loadModel, type Model } from "../models/index.ts";

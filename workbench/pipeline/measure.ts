@@ -16,7 +16,7 @@ import { lastEvent, type PipelineEvent } from "./stage.ts";
 export interface MeasureOptions {
   data: Pick<OpenData, "score">;
   signal: AbortSignal;
-  /** of the model as it is on the disk: what its size is taken from; without one, float32 is counted */
+  /** of the model on the disk, to take its size from. Default: the size in memory as float32 */
   folder?: string;
 }
 
@@ -37,7 +37,7 @@ export async function* measure(
 }
 
 interface Size {
-  /** numbers that inference needs */
+  /** numbers needed for inference */
   parameters: number;
   fileBytes: number;
 }
@@ -47,7 +47,7 @@ function sizeInMemory(model: Model): Size {
   return { parameters, fileBytes: 4 * parameters };
 }
 
-/** Of the files of the model's weights, without what only training needs. Spans are no parameters. */
+/** Parameters and bytes of the files with a model's weights. Spans and trainable.safetensors do not count. */
 export async function sizeOnDisk(folder: string): Promise<Size> {
   const { tensors } = await openModel(folder);
   let parameters = 0;
@@ -66,12 +66,12 @@ export const scoreText = (model: Model, options: PerplexityOptions): AsyncGenera
 export const scoreImages = (model: Model, options: AccuracyOptions): AsyncGenerator<PipelineEvent, Accuracy> =>
   lastEvent(accuracy(model, options), "accuracy", (event) => ({ kind: "inner", of: "accuracy", event }));
 
-/** The data set's where it names them, else the model's, else numbers. */
+/** Names from the data set, else from the model, else numbers. */
 export function classNames({ classes, declared }: ImageSet, own: Pick<ImageSettings, "classes" | "labels">): string[] {
   const names = declared ? classes : own.labels;
   return Array.from({ length: own.classes }, (_, i) => names?.[i] ?? String(i));
 }
 
-/** Images of each class (row) that were taken for each (column). */
+/** Number of images of each class (row) that were predicted as each class (column). */
 export const confusionRows = ({ confusion, classes }: Pick<Accuracy, "confusion" | "classes">): number[][] =>
   Array.from({ length: classes }, (_, i) => [...confusion.subarray(i * classes, (i + 1) * classes)]);

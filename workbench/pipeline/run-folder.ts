@@ -1,5 +1,5 @@
-// The run folder of an experiment: who may work in it, and its table. One process at a time may, with the settings that the
-// run was begun with, except those that change no number.
+// The run folder of an experiment: access to it, and its table of results. One process at a time may work in it, with the
+// settings that the run was started with; settings that change no result may differ.
 
 import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
@@ -11,10 +11,10 @@ import { makeRunFolder, RunError, readRun, writeComparison } from "../report/ind
 import { type ExperimentSettings, withPresentNames } from "./settings.ts";
 import { type PipelineEvent, SettingsError } from "./stage.ts";
 
-/** Settings that may differ when a run is gone on with. */
+/** Settings that may differ when a run is resumed. */
 const FREE: readonly string[] = ["run", "fresh", "push", "private", "checkpointEvery", "compare"];
 
-/** @throws SettingsError naming the settings that differ, or when there is something else in the folder */
+/** @throws SettingsError naming the settings that differ, or when the folder has files that belong to no run */
 export async function expectSameSettings(
   folder: string,
   settings: ExperimentSettings,
@@ -43,8 +43,9 @@ export async function isRun(folder: string): Promise<boolean> {
 const LOCK = ".lock";
 
 /**
- * Makes the folder, this process's own. @returns what gives it back
- * @throws SettingsError while another one has it; RunError when nothing can be written there
+ * Makes and locks the folder.
+ * @returns a function that unlocks it
+ * @throws SettingsError while another process has locked it; RunError when the folder cannot be written
  */
 export async function claim(folder: string): Promise<() => Promise<void>> {
   await makeRunFolder(folder);
@@ -61,7 +62,7 @@ export async function claim(folder: string): Promise<() => Promise<void>> {
   });
 }
 
-/** Removes everything of an earlier run from a folder that is claimed. */
+/** Removes the files of an earlier run from a locked folder. */
 export async function clear(folder: string): Promise<void> {
   const files = (await readdir(folder)).filter((file) => file !== LOCK);
   for (const file of files) await rm(join(folder, file), { recursive: true });
@@ -69,7 +70,7 @@ export async function clear(folder: string): Promise<void> {
 
 const shown = (value: unknown): string => (value === undefined ? "unset" : JSON.stringify(value));
 
-/** The rows of the comparison, kept in comparison.json from the moment that each is known. */
+/** The rows of the comparison. Each is written to comparison.json as soon as it is measured. */
 export class RunTable {
   readonly folder: string;
   rows: readonly ComparisonRow[];

@@ -1,5 +1,5 @@
-// The settings that every experiment has, each with its default, unit and limits. Flags, help, run.json and the checks are
-// derived from them. The defaults are those of the published experiment with GPT-2; recipes override them.
+// The settings that every experiment has, each with its default, unit and limits. Flags, help, run.json and the checks
+// are derived from them. The defaults are those of the published experiment with GPT-2; recipes override them.
 
 import { z } from "zod";
 import { ALLOCATIONS, CONVOLUTIONS, INITS } from "../compress/index.ts";
@@ -19,18 +19,18 @@ export const amount = (description: string, unit?: string) =>
     .meta({ description, ...(unit && { unit }) });
 export const share = (description: string) => z.number().positive().max(1).meta({ description, unit: "share" });
 
-/** What the schema of a setting says besides its type, in `meta`. */
+/** Metadata of a setting, in `meta` of its schema. */
 export interface SettingMeta {
   description: string;
-  /** that the value is counted in; shown in the flag's brackets */
+  /** unit of the value, shown as the flag's placeholder */
   unit?: string;
   /** heading in `--help` */
   group?: string;
-  /** names that the setting had before: still accepted as flags, and in run.json of runs from then */
+  /** earlier names of the setting: still accepted as flags, and found in run.json of older runs */
   formerly?: readonly string[];
 }
 
-/** Values by the settings' names of today, for a record of an earlier version. */
+/** Renames settings of an older record to their present names. */
 export function withPresentNames(
   schema: z.ZodObject,
   values: Readonly<Record<string, unknown>>,
@@ -51,7 +51,7 @@ export function grouped<Shape extends Record<string, z.ZodType>>(group: string, 
   return Object.fromEntries(entries) as Shape;
 }
 
-/** @param items what data sets are counted in: `windows`, `images` */
+/** @param items unit in which data sets are counted: `windows` or `images` */
 export const experimentShape = (items: string) => ({
   ...grouped("Model and data", {
     model: text("model to start from: owner/name[@revision] or a folder"),

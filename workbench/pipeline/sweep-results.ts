@@ -48,7 +48,7 @@ interface Point {
   x: number;
   y: number;
   series: string;
-  /** ends of the bar, of several runs */
+  /** ends of the error bar, for several runs */
   low?: number;
   high?: number;
 }
@@ -104,7 +104,7 @@ export function costChart(recipe: string, results: readonly SweepResult[]): Char
   };
 }
 
-/** What counts first comes first. */
+/** The main metric. */
 const firstOf = (metrics: Readonly<Record<string, number>>): Record<string, number> =>
   Object.fromEntries(Object.entries(metrics).slice(0, 1));
 
@@ -113,17 +113,17 @@ function seriesOf({ name, values }: SweepResult): string {
   return [name, ...others.map(([setting, value]) => `${setting} ${value}`)].join(", ");
 }
 
-/** What several seeds found together, or one result as it is. */
+/** The mean over several seeds, or one result unchanged. */
 export interface RepeatedResult extends SweepResult {
-  /** how many runs it is the mean of */
+  /** number of runs in the mean */
   runs: number;
-  /** sample standard deviation of each metric; nothing for one run */
+  /** sample standard deviation of each metric; undefined for one run */
   spread?: Readonly<Record<string, number>>;
 }
 
 const SEED = "seed";
 
-/** In the order of the first of each; the values are without the seed where there are several. */
+/** Averages results that differ only in the seed, in the order of the first of each; their values lose the seed. */
 export function acrossSeeds(results: readonly SweepResult[]): RepeatedResult[] {
   const groups = Map.groupBy(results, (row) => {
     const { [SEED]: seed, ...others } = row.values;
@@ -151,7 +151,7 @@ export function acrossSeeds(results: readonly SweepResult[]): RepeatedResult[] {
   });
 }
 
-/** What a row says besides its metrics, where every one of them says it. */
+/** Means of the numbers besides the metrics, where every row has them. */
 function meansOf(group: readonly SweepResult[]): Partial<SweepResult> {
   const meanOf = (of: (row: SweepResult) => number | undefined) => {
     const values = group.map(of);

@@ -1,5 +1,5 @@
-// A sweep: a recipe at every combination of some settings' values, one run after the other, each in a process and a folder
-// of its own. A finished run is not run again, and one that fails does not stop the others.
+// A sweep: a recipe at every combination of some settings' values, one run after the other, each in a process and a
+// folder of its own. A finished run is not run again, and one that fails does not stop the others.
 
 import { spawn } from "node:child_process";
 import { readFile } from "node:fs/promises";
@@ -15,27 +15,27 @@ import { SettingsError } from "./stage.ts";
 export interface SweepOptions {
   recipe: RecipeFile;
   points: readonly GridPoint[];
-  /** of all runs */
+  /** passed to every run */
   flags: readonly string[];
   folder: string;
   signal: AbortSignal;
 }
 
-/** A point and what came of it; rows are those of its comparison, the dense model's first. */
+/** A point of the grid and its result; the first of its rows is the base model's. */
 export interface SweepRun {
   point: GridPoint;
   folder: string;
   status: "finished" | "failed" | "interrupted";
-  /** one line, of a failed run */
+  /** one line, for a failed run */
   error?: string;
   rows: readonly ComparisonRow[];
 }
 
 export type SweepEvent =
   | { kind: "begun"; point: GridPoint; index: number; of: number; folder: string }
-  /** how far the run is, a line as the recipe tells it */
+  /** a line of the recipe's progress */
   | { kind: "said"; line: string }
-  /** `before`: by an earlier sweep */
+  /** `before`: by an earlier call */
   | { kind: "ended"; run: SweepRun; before: boolean }
   | { kind: "swept"; runs: readonly SweepRun[]; interrupted: boolean };
 
@@ -85,7 +85,7 @@ async function finishedRows(folder: string): Promise<readonly ComparisonRow[] | 
 
 const RECORD = "sweep.json";
 
-/** Points may be added; what all of them share must stay. */
+/** Points may be added to a sweep; its recipe and the flags of all runs must stay the same. */
 async function expectSameSweep(folder: string, asked: { recipe: string; flags: readonly string[] }): Promise<void> {
   const file = join(folder, RECORD);
   const text = await readFile(file, "utf8").catch(() => undefined);
@@ -98,7 +98,7 @@ async function expectSameSweep(folder: string, asked: { recipe: string; flags: r
 }
 
 export interface Varied {
-  /** as flags have it, e.g. `learning-rate` */
+  /** as in flags, e.g. `learning-rate` */
   setting: string;
   values: readonly string[];
 }
@@ -106,9 +106,9 @@ export interface Varied {
 export interface GridPoint {
   /** by setting */
   values: Readonly<Record<string, string>>;
-  /** of the folder, e.g. `budget-0.2+structure-gblr` */
+  /** name of the folder, e.g. `budget-0.2+structure-gblr` */
   key: string;
-  /** of the command line */
+  /** for the command line */
   flags: readonly string[];
 }
 

@@ -1,5 +1,6 @@
-// A tour of the workbench on one machine, without a network: a local Hub in the run's folder, a model that is trained there,
-// compressed, pushed, pulled back into another cache, and measured again. The quickstart recipe says what is trained.
+// A tour of the workbench on one machine, without a network: a local Hub in the run's folder, a model that is trained
+// there, compressed, pushed, pulled back into another cache, and measured again. The quickstart recipe says what is
+// trained.
 
 import { rm } from "node:fs/promises";
 import { join } from "node:path";

@@ -1,5 +1,6 @@
-// The ways to compress that one experiment compares: a structure, what its factors start as, how layers share the budget.
-// `gblr:activation:global` as flags name one, `gblr-activation-global` as folders do, `GBLR, activation-aware` as tables.
+// Variants: the ways to compress that one experiment compares. A variant is a structure, an initialization and an
+// allocation of the budget. It is `gblr:activation:global` in flags, `gblr-activation-global` in folder names, and
+// `GBLR, activation-aware, global` in tables.
 
 import { ALLOCATIONS, type Allocation, expectInit, INITS, type Init } from "../compress/index.ts";
 import { EngineError } from "../engine/core/errors.ts";
@@ -14,15 +15,15 @@ export interface Variant {
   init: Init;
   /** how layers share the budget */
   allocation: Allocation;
-  /** of folders */
+  /** in folder names */
   key: string;
-  /** of tables */
+  /** in tables */
   title: string;
-  /** whether layers are replaced, or the model is trained on as it is */
+  /** whether layers are converted; false: the model is trained as it is */
   converts: boolean;
 }
 
-/** A model that is trained on as it is. @param structure of most of its layers, `dense` where it was never compressed */
+/** The variant of a model that is trained as it is. @param structure of most of its layers; `dense` if not compressed */
 export function asItIs(structure: string): Variant {
   const { name, stored } = structures().find((each) => each.name === structure) ?? dense;
   return { structure: name, init: "svd", allocation: "uniform", key: name, title: stored.title, converts: false };
@@ -36,7 +37,7 @@ export interface VariantNames {
   allocation?: string | undefined;
 }
 
-/** @throws SettingsError when there is no such structure, start or allocation, or they do not go together */
+/** @throws SettingsError for an unknown structure, start or allocation, or a combination that does not exist */
 export function variantOf({ structure: named, init = "svd", allocation = "uniform" }: VariantNames): Variant {
   const structure = expectOne(named, { what: "structure", known: structures().map(({ name }) => name) });
   const start = expectOne(init, { what: "start", known: INITS });
@@ -58,7 +59,7 @@ export function variantOf({ structure: named, init = "svd", allocation = "unifor
   };
 }
 
-/** What can start by search always says what it starts from. */
+/** The title of a structure with a search always names its initialization; others name it if it is not SVD. */
 function titled({ stored, isDense, starts = {} }: StructureKind, init: Init, allocation: Allocation): string {
   if (isDense) return stored.title;
   const start = starts.search || init !== "svd" ? [STARTS[init]] : [];

@@ -1,6 +1,5 @@
-// What `gblr doctor` runs in a process of its own, to look for an engine or to measure one: a native library that
-// crashes or hangs then costs one line of the report. Takes its task as JSON in the first argument, answers with one
-// line of JSON on stdout.
+// Child process of `gblr doctor` that looks for an engine or measures one. If a native library crashes or hangs, only
+// this process is lost. Takes its task as JSON in the first argument and answers with one line of JSON on stdout.
 
 import process from "node:process";
 import { inspectBlas } from "../../engine/backends/torch/blas.ts";
@@ -43,5 +42,5 @@ async function answer(task: Task): Promise<unknown> {
 }
 
 const line = JSON.stringify(await answer(JSON.parse(process.argv[2] ?? "") as Task));
-// Exits once the line has left: an engine's idle threads would keep the process alive.
+// Exits when the line is written, because an engine's idle threads would keep the process alive.
 process.stdout.write(`${line}\n`, () => process.exit(0));

@@ -1,5 +1,6 @@
-// Gathers the report: child processes look for the engines side by side, then measure them one after the other, so that
-// no measurement disturbs the next. What the children run is child.ts.
+// Collects the report of `gblr doctor`: child processes (child.ts) look for all engines at the same time, then measure
+// them one after the other so that measurements do not disturb each other. Also the facts about the machine and the
+// Hub.
 
 import { existsSync, readFileSync } from "node:fs";
 import os from "node:os";
@@ -21,10 +22,10 @@ import type { Environment } from "../shared/terminal.ts";
 import type { Task } from "./child.ts";
 
 const CHILD = fileURLToPath(new URL("./child.ts", import.meta.url));
-/** Opening and two measurements take two to four seconds; this much means that it hangs. */
+/** Opening and two measurements take two to four seconds; a child that takes longer than this hangs. */
 const PATIENCE_SECONDS = 30;
 
-export interface CollectOptions {
+interface CollectOptions {
   requested: OpenEngineOptions;
   /** smaller sizes, shorter measurements */
   quick: boolean;
@@ -63,7 +64,7 @@ export async function collectReport({ requested, quick, environment, onStep }: C
   };
 }
 
-/** Whether an engine takes its products from the machine's BLAS. */
+/** Whether an engine computes matrix products with the machine's BLAS. */
 function multipliesOnProcessor({ name, outcome }: EngineReport): boolean {
   return name === "torch" && outcome !== undefined && "measured" in outcome && outcome.measured.device === "cpu";
 }
@@ -74,12 +75,12 @@ async function inspectBlas(onStep: CollectOptions["onStep"]): Promise<NonNullabl
   return "blas" in answer ? answer.blas : { error: answer.error };
 }
 
-/** Whoever names an engine wants to hear about that one: the others are listed but not measured. */
+/** If an engine is named, the others are listed but not measured. */
 function isNamed({ engine }: OpenEngineOptions): boolean {
   return engine !== undefined && engine !== "auto";
 }
 
-/** The engine that was opened first need not be measured twice. */
+/** The measurement of the engine that was opened first, so that it is not repeated. */
 function outcomeKnown(name: EngineName, requested: OpenEngineOptions, opened: Outcome): Outcome | undefined {
   return name === ("measured" in opened ? opened.measured.engine : requested.engine) ? opened : undefined;
 }
@@ -119,7 +120,7 @@ export interface Machine {
   kernel: string;
   architecture: string;
   cpu: string;
-  /** that this process may run on */
+  /** available to this process */
   cores: number;
   /** bytes */
   memory: number;
@@ -139,7 +140,7 @@ export interface Measured {
   device: string;
   precision: Precision;
   threads: number;
-  /** why this engine, in its own words */
+  /** reason for the choice of this engine */
   why: string;
   matMul: MatMulRate;
   elementwise: Bandwidth;
@@ -179,7 +180,7 @@ export function inspectMachine(): Machine {
   };
 }
 
-/** Bun and Deno also claim a Node version, the one whose modules they offer. */
+/** Bun and Deno also report a Node version, that of the modules which they offer. */
 function runtimeOf(versions: Readonly<Record<string, string | undefined>>): Machine["runtime"] {
   if (versions.bun !== undefined) return { name: "Bun", version: versions.bun };
   if (versions.deno !== undefined) return { name: "Deno", version: versions.deno };
@@ -197,7 +198,7 @@ function distribution(): string | undefined {
 
 const ENDPOINT = "https://huggingface.co";
 
-export function inspectHub(environment: Environment): HubSettings {
+function inspectHub(environment: Environment): HubSettings {
   const cache = environment.XDG_CACHE_HOME || path.join(os.homedir(), ".cache");
   const home = environment.HF_HOME || path.join(cache, "huggingface");
   return { endpoint: withoutPassword(environment.HF_ENDPOINT || ENDPOINT), token: findToken(environment, home), home };

@@ -1,5 +1,5 @@
-// The doctor's report as text for people: at most 100 columns, aligned, each missing engine with its remedy.
-// Only words and layout; every fact comes from the report.
+// The report of `gblr doctor` as text: at most 100 columns, each missing engine with what to do about it. All facts
+// come from collect.ts.
 
 import type { BlasReport } from "../../engine/backends/torch/blas.ts";
 import type { DeviceInfo } from "../../engine/core/types.ts";
@@ -41,7 +41,7 @@ function machineLines(
   );
 }
 
-/** Rates keep their unit in the heading, the sizes too: a plain-JavaScript product is measured on smaller matrices. */
+/** Units of rates are in the headings. Sizes have a column, because plain JavaScript is measured on smaller matrices. */
 function engineTable({ engines }: Report, palette: Palette): string[] {
   const heading = ["engine", "state", "device", "threads", "precision", "product", "GFLOP/s", "a + b", "GB/s"];
   const rows = engines.map((engine) => engineRow(engine, palette));
@@ -89,7 +89,7 @@ function blasNote({ blas }: Report, palette: Palette): string[] {
   return note("BLAS", "error" in blas ? [`✗ ${blas.error}`] : blasParagraphs(blas), palette);
 }
 
-/** Which kernels, who chose them, and what they cost. */
+/** The BLAS kernels, what chose them, and their speed. */
 export function blasParagraphs({ library, kernels }: BlasReport): string[] {
   if (kernels === undefined) return [library];
   const { core, chosenBy, measured, otherwise, rejected, failure } = kernels;
@@ -106,14 +106,14 @@ export function blasParagraphs({ library, kernels }: BlasReport): string[] {
 
 const rate = ({ gflops }: { gflops: number }) => `${threeDigits(gflops)} GFLOP/s`;
 
-/** Paragraphs that keep to the right of their label. */
+/** Paragraphs indented behind their label. */
 function note(label: string, paragraphs: readonly string[], palette: Palette): string[] {
   const lines = paragraphs.flatMap((paragraph) => wrap(paragraph, WIDTH - NOTE_INDENT));
   const margin = (index: number) => (index === 0 ? `  ${label}` : "").padEnd(NOTE_INDENT);
   return lines.map((line, index) => palette.dim(margin(index)) + line);
 }
 
-/** What `auto` did, in the engine's words; a named engine needs no reasons. */
+/** The reason for the choice of `auto`; empty if an engine was named. */
 function choiceLines({ requested, opened }: Report): string[] {
   if ("error" in opened || (requested.engine ?? "auto") !== "auto") return [];
   return ["", ...wrap(opened.measured.why, WIDTH - 2).map((line) => `  ${line}`)];

@@ -1,4 +1,4 @@
-// How to reach the Hub, from the environment variables that Python's client knows: HF_ENDPOINT, HF_TOKEN (or the file
+// Access to the Hub from the environment variables of Python's client: HF_ENDPOINT, HF_TOKEN (or the file
 // that `hf auth login` leaves), HF_HOME, HF_HUB_CACHE, HF_HUB_OFFLINE. `HF_ENDPOINT=file:/dir` is a local Hub.
 
 import { readFile } from "node:fs/promises";
@@ -9,7 +9,7 @@ import type { HubAccess } from "../../../hub/access/repository.ts";
 import { CommandFailed } from "./program.ts";
 import type { Environment } from "./terminal.ts";
 
-export interface OpenedAccess {
+interface OpenedAccess {
   access: HubAccess;
   /** ends the local Hub, if one was started */
   close(): Promise<void>;
@@ -17,7 +17,7 @@ export interface OpenedAccess {
 
 const DEFAULT_ENDPOINT = "https://huggingface.co";
 
-/** @throws CommandFailed for an endpoint that is none */
+/** @throws CommandFailed for an invalid endpoint */
 export async function hubAccessFrom(env: Environment): Promise<OpenedAccess> {
   const home = hubHome(env);
   const cache = expand(env.HF_HUB_CACHE || env.HUGGINGFACE_HUB_CACHE || join(home, "hub"), env);
@@ -40,7 +40,7 @@ export async function hubAccessFrom(env: Environment): Promise<OpenedAccess> {
 /** The address of a repository as the user can use it: its folder, where HF_ENDPOINT is the folder of a local Hub. */
 export type EndpointName = (url: string) => string;
 
-/** Runs an action with the Hub of the environment, and ends a local one after. */
+/** Runs an action with the Hub of the environment. A local Hub is closed afterwards. */
 export async function withHub<Result>(
   env: Environment,
   action: (access: HubAccess, named: EndpointName) => Promise<Result>,
@@ -64,7 +64,7 @@ function folderOf(url: string, { endpoint }: HubAccess, { HF_ENDPOINT }: Environ
   return `${HF_ENDPOINT?.replace(/\/+$/, "")}${path.startsWith("/datasets/") ? "" : "/models"}${path}`;
 }
 
-/** The address of a server of our own says nothing to whoever named a folder. */
+/** Errors about a local Hub name its folder, not the address of the server. */
 function inTermsOf(error: Error, { endpoint }: HubAccess, { HF_ENDPOINT }: Environment): Error {
   error.message = error.message
     .replaceAll(endpoint, HF_ENDPOINT as string)
@@ -79,7 +79,7 @@ function hubHome(env: Environment): string {
 async function serveFolder(endpoint: string) {
   const folder = endpoint.startsWith("file://") ? fileURLToPath(endpoint) : endpoint.slice("file:".length);
   if (folder === "") throw new CommandFailed('HF_ENDPOINT is "file:" without a folder; write file:/folder');
-  // Only here, so that reaching a Hub elsewhere does not load a server.
+  // Imported here so that other Hubs do not load a server.
   const { serveHub } = await import("../../../hub/serve/index.ts");
   return serveHub({ folder });
 }
@@ -96,7 +96,7 @@ function cleanToken(text: string | undefined): string | undefined {
   return text?.replace(/[\r\n]/g, "").trim() || undefined;
 }
 
-/** A token with anything else in it cannot be sent, and the error that a runtime makes of it would quote it. */
+/** A token with other characters cannot be sent, and the runtime's error would print it. */
 function checkToken(token: string, where: string): string {
   if (/^[\x21-\x7e]+$/.test(token)) return token;
   throw new CommandFailed(`${where} holds no token: there are blanks or other characters in it that no token has`);
@@ -106,7 +106,7 @@ function isTrue(text: string | undefined): boolean {
   return /^(?:1|on|yes|true)$/i.test(text ?? "");
 }
 
-/** `~` and `$NAME`, as Python expands them in these variables. */
+/** Expands `~` and `$NAME` as Python does in these variables. */
 function expand(path: string, env: Environment): string {
   const home = env.HOME || homedir();
   return path

@@ -1,4 +1,4 @@
-// The options that choose an engine, for every verb that computes: flags, checks, and opening it.
+// Options that several verbs have: those that choose an engine, with their checks, and parsers of numbers.
 
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { EngineError } from "../../engine/core/errors.ts";
@@ -16,8 +16,8 @@ export function addEngineOptions(command: Command, engine = "what computes (defa
     .option("--threads <count>", "CPU threads (default: what the machine has)", countFrom(1));
 }
 
-/** The same options by name, out of all that a verb was given. */
-export function engineOptionsOf({ engine, device, precision, threads }: OpenEngineOptions): OpenEngineOptions {
+/** The engine options among all options of a verb. */
+function engineOptionsOf({ engine, device, precision, threads }: OpenEngineOptions): OpenEngineOptions {
   return {
     ...(engine !== undefined && { engine }),
     ...(device !== undefined && { device }),
@@ -27,8 +27,8 @@ export function engineOptionsOf({ engine, device, precision, threads }: OpenEngi
 }
 
 /**
- * Opens what was asked for, or the best engine of this machine.
- * @throws UsageError for what no machine could give, EngineError for what this one cannot
+ * Opens the engine that was asked for, or the best one of this machine.
+ * @throws UsageError for options that no machine could meet, EngineError for those that this machine cannot
  */
 export async function openEngineFor(options: OpenEngineOptions): Promise<Engine> {
   const asked = engineOptionsOf(options);
@@ -36,7 +36,7 @@ export async function openEngineFor(options: OpenEngineOptions): Promise<Engine>
   return openEngine(asked);
 }
 
-/** What no machine could give is bad usage; what this one cannot is a failure. */
+/** @throws UsageError for options that no machine could meet */
 export function checkEngineUsage(options: OpenEngineOptions): void {
   try {
     resolveOptions(options);

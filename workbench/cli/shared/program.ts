@@ -1,5 +1,5 @@
-// What every verb shares: exit codes, one-line errors, help that ends with an example. A verb is a function that adds
-// itself to the program; none of them is known here.
+// The base of every verb: exit codes, one-line errors, help that ends with an example, and Ctrl-C as a signal. A verb
+// is a function that adds itself to the program.
 
 import process from "node:process";
 import { stripVTControlCharacters } from "node:util";
@@ -7,28 +7,28 @@ import { Command, CommanderError } from "commander";
 import packageJson from "../../../package.json" with { type: "json" };
 import { SettingsError } from "../../pipeline/stage.ts";
 
-/** `interrupted` as shells have it for SIGINT. */
-export const EXIT = { ok: 0, failed: 1, usage: 2, interrupted: 130 } as const;
+/** Exit codes; `interrupted` is the one of shells for SIGINT. */
+const EXIT = { ok: 0, failed: 1, usage: 2, interrupted: 130 } as const;
 
-/** A verb that could not do what was asked. Its message is the one line that the user sees. */
+/** A verb failed. The message is the one line that the user sees. */
 export class CommandFailed extends Error {
   override readonly name = "CommandFailed";
 }
 
-/** A command line that cannot be meant, found after commander has read it. */
+/** A command line whose options contradict each other or are invalid, found after commander has parsed it. */
 export class UsageError extends Error {
   override readonly name = "UsageError";
 }
 
-/** Work that the user stopped, and that can be gone on with. */
+/** The user interrupted the work, which can be resumed. */
 export class Interrupted extends CommandFailed {}
 
 export type AddVerb = (program: Command) => void;
 
-export interface VerbSettings {
+interface VerbSettings {
   name: string;
   summary: string;
-  /** lines of a shell session, shown under the help */
+  /** example commands, shown below the help */
   example: string;
 }
 
@@ -55,11 +55,11 @@ export function programNamed(name: string): Command {
 
 /** Runs the command line of this process; its exit code says how it ended. */
 export async function runMain(program: Command, argv: readonly string[] = process.argv.slice(2)): Promise<void> {
-  // A reader that stops early, such as `head`, is no failure.
+  // A reader that stops early, such as `head`, is not a failure.
   process.stdout.on("error", (error: NodeJS.ErrnoException) => {
     process.exit(error.code === "EPIPE" ? EXIT.ok : EXIT.failed);
   });
-  // Set instead of exiting at once: what was printed still has to leave the pipe.
+  // Set instead of exiting, because output may still be in the pipe.
   process.exitCode = await runProgram(program, argv);
 }
 
@@ -81,7 +81,7 @@ export function exampleText(example: string): string {
   return `\nExample:\n${lines.join("\n")}`;
 }
 
-/** Errors of libraries can span lines, and Deno colors them; ours do neither. */
+/** Makes one line without colors of an error's message: those of libraries can span lines, and Deno colors them. */
 export function oneLine(text: string): string {
   return stripVTControlCharacters(text)
     .trim()
@@ -90,7 +90,10 @@ export function oneLine(text: string): string {
 
 const SIGNALS = ["SIGINT", "SIGTERM"] as const;
 
-/** Runs an action that stops when the user wants it to. @param message what the user reads then: what is kept, how to go on */
+/**
+ * Runs an action that Ctrl-C interrupts: the first asks it to stop where it can be resumed, the second ends the process.
+ * @param message for the user after the first: what is kept, and how to go on
+ */
 export async function interruptible<Result>(
   message: string,
   action: (signal: AbortSignal) => Promise<Result>,

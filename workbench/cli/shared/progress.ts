@@ -1,16 +1,16 @@
-// A bar on stderr while a verb works, by cli-progress: how much of how much, how fast, how long still. Nothing where
-// stderr is not a terminal. For a line of text instead, see progress.ts.
+// Progress on stderr: a bar with amount, speed and time left (by cli-progress), or a line of text that replaces
+// itself. Nothing is shown if stderr is not a terminal.
 
 import process from "node:process";
 import { Presets, SingleBar } from "cli-progress";
 import { formatBytes } from "./terminal.ts";
 
-export interface ProgressBarSettings {
+interface ProgressBarSettings {
   /** before the bar */
   label: string;
   /** amount at the end; can be set later */
   total?: number;
-  /** how an amount is written. Default as bytes */
+  /** formats an amount. Default: as bytes */
   format?: (amount: number) => string;
   /** milliseconds */
   now?: () => number;
@@ -18,9 +18,9 @@ export interface ProgressBarSettings {
 
 export interface ProgressBar {
   setTotal(total: number): void;
-  /** `amount` more is done; less than none where something was lost */
+  /** `amount` more is done; negative if something was lost */
   advance(amount: number): void;
-  /** done without work, such as what a cache had: counted in the bar and not in the speed */
+  /** done without work, e.g. from a cache: counted in the bar but not in the speed */
   skip(amount: number): void;
   /** text after the numbers */
   note(text: string): void;
@@ -41,7 +41,7 @@ export function progressBar({ label, total = 0, ...settings }: ProgressBarSettin
       clearOnComplete: true,
       hideCursor: true,
       linewrap: false,
-      // Ctrl-C is the verb's to answer.
+      // The verb handles Ctrl-C.
       gracefulExit: false,
       format: (_, { value, total }) => {
         const filled = total > 0 ? Math.round(Math.min(1, Math.max(0, value / total)) * BAR_WIDTH) : 0;
@@ -81,10 +81,10 @@ export function progressBar({ label, total = 0, ...settings }: ProgressBarSettin
 
 const SILENT: ProgressBar = { setTotal: () => {}, advance: () => {}, skip: () => {}, note: () => {}, stop: () => {} };
 
-/** Seconds over which a speed is the mean. */
+/** Seconds over which the speed is averaged. */
 const WINDOW_S = 10;
 
-/** The speed of the last seconds: neither that of the last chunk nor of the whole, pauses included. */
+/** Mean speed over the last seconds, pauses included. */
 export function speedometer(now: () => number) {
   const marks: { at: number; amount: number }[] = [{ at: now(), amount: 0 }];
   let sum = 0;
@@ -112,7 +112,7 @@ export function formatDuration(seconds: number): string {
   return `${Math.floor(whole / 3600)} h ${two(Math.floor((whole % 3600) / 60))} min`;
 }
 
-export interface ProgressLine {
+interface ProgressLine {
   show(text: string): void;
   clear(): void;
 }
@@ -124,7 +124,7 @@ export function progressLine(): ProgressLine {
   return { show: write, clear: () => write("") };
 }
 
-/** `show` at most ten times a second: a terminal is slower than a disk. @param now milliseconds */
+/** Limits `show` to ten times a second, because terminals are slow. @param now milliseconds */
 export function throttled(
   line: ProgressLine,
   now: () => number = () => performance.now(),

@@ -1,12 +1,12 @@
-// Settings of a recipe as flags. A zod object gives the name, type, default, unit and limits of each; the command line, its
-// help and the checks are derived from it.
+// Settings of a recipe as flags. A zod object gives the name, type, default, unit and limits of each; the command
+// line, its help and the checks are derived from it.
 
 import { Option } from "commander";
 import { z } from "zod";
 import type { SettingMeta } from "../../pipeline/settings.ts";
 import { UsageError } from "./program.ts";
 
-/** A setting in the JSON schema of its object. */
+/** A setting in the JSON schema. */
 interface Property extends Partial<SettingMeta> {
   type?: string;
   default?: unknown;
@@ -35,7 +35,7 @@ export function optionsOf<Shape extends z.ZodRawShape>(
   });
 }
 
-/** A flag under a name that its setting had before. Its value is stored under the present name. */
+/** A flag with an earlier name of its setting. Its value is stored under the present name. */
 class FormerOption extends Option {
   private readonly present: string;
 
@@ -58,7 +58,7 @@ function optionOf(name: string, property: Property, { text, isOn }: { text: stri
   return property.enum ? option.choices(property.enum) : option;
 }
 
-/** What each setting is where nothing is given, as help shows it. */
+/** Defaults of all settings, as help shows them. */
 export function defaultsOf(
   schema: z.ZodObject,
   defaults: Readonly<Record<string, unknown>> = {},
@@ -69,8 +69,8 @@ export function defaultsOf(
 }
 
 /**
- * What was given on the command line over `defaults` over the schema's own.
- * @throws UsageError that names every flag whose value makes no sense
+ * Settings from the command line, else from `defaults`, else from the schema.
+ * @throws UsageError naming every flag whose value is invalid
  */
 export function readSettings<Shape extends z.ZodRawShape>(
   schema: z.ZodObject<Shape>,
@@ -105,7 +105,7 @@ function converted(value: unknown, { type }: Property): unknown {
   return value;
 }
 
-/** In the place of the default that there is without it. */
+/** Replaces the default in a description. */
 const withDefault = (text: string, given: unknown): string =>
   `${text.replace(/ \(default: [^)]*\)$/, "")} (default: ${shown(given)})`;
 
@@ -115,6 +115,6 @@ const valueName = ({ type }: Property): string =>
 const shown = (value: unknown): string =>
   Array.isArray(value) ? value.join(",") : typeof value === "string" ? value : JSON.stringify(value);
 
-/** Flags that are off and lists that are empty are what one takes for granted. */
+/** Help does not show defaults that are off or empty. */
 const isTold = (value: unknown): boolean =>
   value !== undefined && value !== false && !(Array.isArray(value) && value.length === 0);

@@ -1,5 +1,5 @@
-// Runs stages of the pipeline for a verb: with the Hub and the caches of the environment, progress on stderr, and Ctrl-C as
-// the signal that ends them.
+// Runs stages of the pipeline for a verb: with the Hub and the caches of the environment, progress on stderr, and
+// Ctrl-C as the signal that ends them.
 
 import { access, constants, readdir, stat } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
@@ -13,7 +13,7 @@ import { type EndpointName, withHub } from "./hub-access.ts";
 import { CommandFailed, interruptible } from "./program.ts";
 import { PipelineView, type ViewEvent } from "./view.ts";
 
-export interface StagesOptions<Event> {
+interface StagesOptions<Event> {
   /** what the user reads after Ctrl-C: what is kept, how to go on */
   interrupted: string;
   /** take everything from the cache or not at all. Default as the environment says */

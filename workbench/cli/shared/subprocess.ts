@@ -1,11 +1,10 @@
-// Runs one of our own modules in a process of its own, under the runtime that runs us, and says in one line how it ended
-// when it ended badly. What it computes is its own business.
+// Runs one of this package's modules in a child process under the same runtime, and tells in one line how it failed.
 
 import { spawn } from "node:child_process";
 import process from "node:process";
 import { oneLine } from "./program.ts";
 
-export interface SubprocessOptions {
+interface SubprocessOptions {
   /** the module's first argument */
   argument: string;
   /** seconds after which it is killed */
@@ -13,7 +12,7 @@ export interface SubprocessOptions {
 }
 
 /**
- * The last line that the module prints on stdout: native libraries may print others before.
+ * The last line that the module prints on stdout; native libraries may print lines before it.
  * @throws Error with a clause such as `crashed with SIGSEGV`, `no answer within 30 s`, `ended with exit code 1: …`
  */
 export function outputOf(module: string, { argument, patience }: SubprocessOptions): Promise<string> {

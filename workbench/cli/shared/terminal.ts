@@ -1,12 +1,11 @@
-// Text for a terminal: color where it is wanted, tables with aligned columns, paragraphs that keep to a width.
-// No verb's words are here.
+// Text for terminals: colors, tables with aligned columns, and paragraphs of a given width.
 
 export { formatBytes, threeDigits } from "../../../hub/text/numbers.ts";
 
 /** Widest line that any verb prints. */
 export const WIDTH = 100;
 
-export type Paint = (text: string) => string;
+type Paint = (text: string) => string;
 
 export interface Palette {
   bold: Paint;
@@ -29,7 +28,7 @@ export interface Environment {
   readonly [name: string]: string | undefined;
 }
 
-/** Colors on a terminal; none in a file or a pipe, with NO_COLOR (no-color.org), or on a dumb terminal. */
+/** Colors on a terminal; no colors in files and pipes, with NO_COLOR (no-color.org), or on a dumb terminal. */
 export function paletteFor(stream: { isTTY?: boolean }, environment: Environment): Palette {
   const wanted = stream.isTTY === true && !environment.NO_COLOR && environment.TERM !== "dumb";
   return wanted ? COLORS : PLAIN;
@@ -48,7 +47,7 @@ export interface TableOptions {
   gap?: number;
 }
 
-/** Lines of a table whose columns are as wide as their widest cell. Padding is counted before color is added. */
+/** Lines of a table whose columns are as wide as their widest cell. Widths do not include color codes. */
 export function table(rows: readonly (readonly Cell[])[], { indent = 2, gap = 2 }: TableOptions = {}): string[] {
   const count = Math.max(0, ...rows.map((row) => row.length));
   const widths = Array.from({ length: count }, (_, column) =>
@@ -66,7 +65,7 @@ export function table(rows: readonly (readonly Cell[])[], { indent = 2, gap = 2 
   });
 }
 
-/** Breaks at spaces. A word longer than a line (a path) stays whole: it must survive copying. */
+/** Breaks at spaces. A word longer than a line, such as a path, is not broken so that it can be copied. */
 export function wrap(text: string, width = WIDTH): string[] {
   const lines: string[] = [];
   let line = "";

@@ -1,4 +1,4 @@
-// Which versions are at work, for records of what was run.
+// Versions and the command line, for records of runs.
 
 import { basename, sep } from "node:path";
 import process from "node:process";
@@ -19,8 +19,8 @@ export function versionsOf(engine: Engine): Record<string, string> {
 }
 
 /**
- * The command line as typed, with quotes where a shell needs them. A script of this package is called from the package's
- * folder, whatever folder it was called from: where that lies is of no use to others.
+ * The command line as typed, with quotes where a shell needs them. Paths to scripts of this package are relative to the
+ * package's folder.
  */
 export function commandLine(argv: readonly string[] = process.argv): string {
   const [, script = "", ...rest] = argv;
@@ -30,7 +30,7 @@ export function commandLine(argv: readonly string[] = process.argv): string {
   return [program, ...rest].map((word, i) => (i === 0 ? word : quoted(word))).join(" ");
 }
 
-/** Of the package, with a separator at its end. */
+/** Folder of the package, with a separator at its end. */
 const ROOT = fileURLToPath(new URL("../../../", import.meta.url));
 
 const RUN = process.versions.deno === undefined ? "bun run" : "deno run -A";

@@ -1,5 +1,5 @@
-// Shows the events of the pipeline: a line on stdout for each stage and its result, a bar on stderr while it works, and the
-// table of the comparison. A silent view leaves stdout to the verb.
+// Shows the events of the pipeline: a line on stdout for each stage and its result, a bar on stderr while it works,
+// and the table of the comparison. A silent view leaves stdout to the verb.
 
 import process from "node:process";
 import { isDense } from "../../../hub/model-folder/index.ts";

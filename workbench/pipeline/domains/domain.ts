@@ -1,5 +1,5 @@
-// What an experiment has to know of its kind of data: where it comes from, what is learned of it, how a model is scored on
-// it. Text is in language-domain.ts; everything else of an experiment is the same for all.
+// The interface of a domain: everything in an experiment that depends on the kind of data. Text is in language.ts,
+// images are in images.ts; the stages of an experiment are the same for both.
 
 import type { Tensor } from "@tensorflow/tfjs-core";
 import type { z } from "zod";
@@ -28,34 +28,34 @@ export interface CalibrationData {
 
 export interface Teacher {
   model: Model;
-  /** share of its predictions in the loss */
+  /** weight of its predictions in the loss, 0 to 1 */
   weight: number;
   temperature: number;
 }
 
-/** The data of an experiment, open. Close it. */
+/** The opened data of an experiment. Must be closed. */
 export interface OpenData {
-  /** how many items there are to train on */
+  /** number of training items */
   readonly trainItems: number;
   task(model: Model, teacher: Teacher | undefined): Task;
-  /** on the split that results are of: what rows of the table show, the one that counts first */
+  /** metrics on the test split, as rows of the comparison show them; the main metric comes first */
   score(model: Model, signal: AbortSignal): AsyncGenerator<PipelineEvent, Record<string, number>>;
-  /** while training, on the validation split */
+  /** metrics on the validation split, during training */
   evaluate(model: Model, signal: AbortSignal | undefined): Promise<Evaluation>;
-  /** training items, `samples` of them in all, `batch` a forward pass */
+  /** `samples` training items, in batches of `batch` */
   calibration(samples: number, batch: number): CalibrationData;
-  /** leaves in the run folder what reports show of this kind of data only */
+  /** writes files of the run folder that reports show for this kind of data only */
   conclude?(model: Model, folder: string, signal: AbortSignal): AsyncGenerator<PipelineEvent, void>;
   close(): Promise<void>;
 }
 
 export interface Domain<Settings extends ExperimentSettings> {
   readonly task: RunRecord["task"];
-  /** of the settings */
+  /** schema of the settings */
   readonly schema: z.ZodObject;
-  /** @throws SettingsError for what can be told from the settings alone */
+  /** @throws SettingsError for settings that contradict each other */
   check(settings: Settings): void;
-  /** @param context.folder of the run, for a model that is made for it */
+  /** Fetches model and data, or makes a model from scratch. */
   fetch(settings: Settings, context: ExperimentContext): AsyncGenerator<PipelineEvent, Sources>;
   /** @throws SettingsError when the data or the model does not fit the settings */
   open(settings: Settings, sources: Sources, context: ExperimentContext): AsyncGenerator<PipelineEvent, OpenData>;

@@ -17,31 +17,31 @@ import {
 import { type ExperimentContext, lastEvent, type PipelineEvent, SettingsError } from "../stage.ts";
 import type { ImageSettings } from "./image-settings.ts";
 
-/** Of a data set that was opened. Close it. */
+/** The opened image sets. Must be closed. */
 export interface ImageSets {
   train: ImageSet;
-  /** of `train`, what is measured of it */
+  /** the part of `train` that is measured */
   trainSample: ImageSet;
-  /** so many of `train`, in an order by chance */
+  /** a random sample of `train` */
   someOfTrain(count: number): ImageSet;
   validation: ImageSet;
-  /** that the results are of; `validation` itself where both are the same split */
+  /** for the results; the same object as `validation` if both are one split */
   test: ImageSet;
   close(): Promise<void>;
 }
 
-/** Those that files are needed of. */
+/** Names of the splits whose files are needed. */
 export function splitsOf({ trainSplit, validationSplit, testSplit, holdOut }: ImageSettings): string[] {
   return [...new Set([trainSplit, ...(holdOut === undefined ? [validationSplit] : []), testSplit])];
 }
 
-/** What tells the seed of a choice from those of others. */
+/** Added to the seed, so that each random choice has its own. */
 const STREAMS = { train: 1, sample: 2, limit: 3 } as const;
 
 export interface ImageSetsPlace {
   /** of the data set */
   folder: string;
-  /** names of the model's classes, by which those of the data set are numbered where they are the same */
+  /** names of the model's classes: classes of the data set with the same names get the same numbers */
   labels?: readonly string[] | undefined;
 }
 
@@ -54,7 +54,7 @@ export async function* openImageSets(
   const { trainSplit, validationSplit, testSplit, holdOut, trainLimit, limit, trainSample, seed } = settings;
   const open: ImageSet[] = [];
   const opened = async function* (split: string): AsyncGenerator<PipelineEvent, ImageSet> {
-    // Classes are numbered by the training split: another one may lack some.
+    // The training split numbers the classes, because another split may lack some.
     const [first] = open;
     const classes = first?.declared ? { classes: first.classes } : {};
     const place = { ...placeOf(folder, settings, context), split, ...classes };
@@ -134,7 +134,7 @@ async function closeAll(sets: ImageSet[]): Promise<void> {
   await Promise.all(sets.splice(0).map((images) => images.close()));
 }
 
-/** In their order, float32 (images, size, size, 3), for the caller to dispose of. */
+/** Batches of images in order, float32 (images, size, size, 3); the caller disposes of them. */
 export async function* imageInputs(
   loader: ImageLoader,
   options: { batch: number; limit?: number },

@@ -1,5 +1,5 @@
-// The settings of an experiment with a classifier of images: those of every experiment, how images are read and changed
-// while training, and what a model that starts from nothing is like.
+// Settings of an experiment with an image classifier: the settings of every experiment, how images are read and
+// augmented, and the sizes of a model from scratch; and the image transforms that follow from them.
 
 import { z } from "zod";
 import {
@@ -103,8 +103,8 @@ export const imageExperiment = z.object({
 export type ImageSettings = z.output<typeof imageExperiment>;
 
 /**
- * What a loader of images for evaluation is told.
- * @param own what the checkpoint says
+ * Options of an image loader for evaluation.
+ * @param own preparation that the checkpoint specifies; settings override it
  */
 export function evaluationOptions(
   { crop, cropMode, interpolation }: Partial<Pick<ImageSettings, "crop" | "cropMode" | "interpolation">>,
@@ -123,7 +123,7 @@ export function evaluationOptions(
   return { size, mean, std, ...(transparency && { transparency }), transform } satisfies ImageLoaderOptions;
 }
 
-/** @param evaluation what training sees too where it does not crop by itself */
+/** @param evaluation the crop for training where `trainCrop` is none */
 export function trainingTransform(settings: ImageSettings, evaluation: EvaluationTransform): TrainingTransform {
   const { trainCrop, flip, randAugment, autoAugment, colorJitter: jitter, erasing } = settings;
   return {
@@ -137,8 +137,8 @@ export function trainingTransform(settings: ImageSettings, evaluation: Evaluatio
   };
 }
 
-/** timm's way to write it, e.g. `m9-mstd0.5-inc1`; what is not said is as timm has it. */
-export function parseRandAugment(text: string): RandAugmentSettings {
+/** Parses timm's notation, e.g. `m9-mstd0.5-inc1`, with timm's defaults for the parts that are left out. */
+function parseRandAugment(text: string): RandAugmentSettings {
   const number = (name: string): number | undefined => {
     const found = new RegExp(`(?:^|-)${name}(\\d+(?:\\.\\d+)?)`).exec(text)?.[1];
     return found === undefined ? undefined : Number(found);

@@ -1,5 +1,5 @@
-// Images for experiments with classifiers: decoded and changed in worker threads, scored by how often the right class
-// comes first.
+// The domain of image classifiers: images are decoded and augmented in worker threads, and models are scored by top-1 and
+// top-5 accuracy.
 
 import type { Tensor, Tensor4D } from "@tensorflow/tfjs-core";
 import {
@@ -86,7 +86,7 @@ interface Opened {
   settings: ImageSettings;
   sources: Sources;
   sets: ImageSets;
-  /** how the model wants images */
+  /** image preparation that the model needs */
   own: Preparation;
 }
 
@@ -103,7 +103,7 @@ function openData({ settings, sources, sets, own }: Opened): OpenData {
   const scoreOn = (images: ImageSet, model: Model, signal: AbortSignal | undefined) =>
     scoreImages(model, { loader: loaderOf(images), batch: settings.microBatch, signal });
   const told = new Set<ImageLoader>();
-  /** Once for each set. */
+  /** A note for each set whose pixels were clipped, once. */
   const clipped = function* (): Generator<PipelineEvent> {
     for (const loader of loaders.values()) {
       const text = told.has(loader) ? undefined : clippedNotice(loader);
@@ -112,7 +112,7 @@ function openData({ settings, sources, sets, own }: Opened): OpenData {
       yield { kind: "note", text: `${loader.images.split}: ${text}` };
     }
   };
-  /** of the model that was scored last: what conclude would measure again */
+  /** of the model that was scored last, so that `conclude` need not score it again */
   let onTest: Accuracy | undefined;
   return {
     trainItems: sets.train.length,

@@ -1,4 +1,4 @@
-// Text for experiments with language models: windows of tokens, scored by perplexity.
+// The domain of language models: text as windows of tokens, scored by perplexity; and its settings.
 
 import type { Tensor, Tensor2D } from "@tensorflow/tfjs-core";
 import { z } from "zod";
@@ -100,11 +100,11 @@ function openData(
 async function* splitsOf(texts: Texts, settings: LanguageSettings): AsyncGenerator<PipelineEvent, Splits> {
   yield { kind: "stage", stage: "tokenize" };
   const { dataset, context, trainSplit, testSplit, validationSplit, trainLimit, limit } = settings;
-  // Windows of one batch have one length: the end of the text is never trained on.
+  // Windows of a batch have the same length, so the end of the text is not trained on.
   const train = firstWindows(yield* texts.windows(trainSplit, { whole: true }), trainLimit);
   const validation = firstWindows(yield* texts.windows(validationSplit), limit);
   const test = firstWindows(yield* texts.windows(testSplit), limit);
-  // Two lists, not one by name: both may be of one split.
+  // An array of pairs rather than a record, because both may be the same split.
   for (const [split, windows] of [[trainSplit, train] as const, [testSplit, test] as const]) {
     if (windows.length > 0) continue;
     const targets = windows.scored + windows.leftOut;

@@ -1,5 +1,5 @@
-// A model that has learned nothing yet, as a model folder that an experiment can start from like from any other. Named
-// `scratch:` and timm's name; its random numbers come from the seed alone.
+// Models from scratch: a model folder with random weights, named `scratch:` and timm's name of the model. The weights
+// depend only on the settings and the seed.
 
 import { createHash } from "node:crypto";
 import { stat } from "node:fs/promises";
@@ -18,14 +18,14 @@ import type { ImageSettings } from "./image-settings.ts";
 
 const PREFIX = "scratch:";
 
-/** Of such models only: others have their own. */
+/** Settings that only models from scratch have. */
 export const SCRATCH_SETTINGS = ["width", "blocks", "heads", "size", "mean", "std"] as const;
 
-/** @returns timm's name of the model; nothing where it is one that exists */
+/** @returns timm's name of the model; undefined for a model that is not from scratch */
 export const scratchName = (model: string): string | undefined =>
   model.startsWith(PREFIX) ? model.slice(PREFIX.length) : undefined;
 
-/** @throws SettingsError for settings that only such a model has, or a name that is not known */
+/** @throws SettingsError for settings that do not apply to the model, or an unknown name */
 export function checkScratch({ model, ...settings }: ImageSettings): void {
   const name = scratchName(model);
   if (name === undefined) {
@@ -45,13 +45,13 @@ export function checkScratch({ model, ...settings }: ImageSettings): void {
 }
 
 export interface ScratchOptions {
-  /** that the data has, in the order of their numbers */
+  /** of the data set, in the order of their numbers */
   classes: readonly string[];
-  /** where it is kept: the same settings are the same model, in any run */
+  /** where the folder is kept; runs with the same settings share it */
   cache: string;
 }
 
-/** Made once. @throws ModelError when the sizes make no sense */
+/** Made once for the same settings. @throws ModelError when the sizes are invalid */
 export async function scratchModel(settings: ImageSettings, { classes, cache }: ScratchOptions): Promise<Source> {
   const json = scratchConfig(settings, classes);
   const key = createHash("sha256")
@@ -77,7 +77,7 @@ async function make(json: Record<string, unknown>, settings: ImageSettings, plac
   }
 }
 
-/** A config.json in timm's manner. */
+/** A config.json in timm's format. */
 function scratchConfig(settings: ImageSettings, classes: readonly string[]): Record<string, unknown> {
   const { model, width, blocks, heads, size, mean, std, crop, cropMode, interpolation } = settings;
   const name = scratchName(model) as string;

@@ -1,4 +1,4 @@
-// The text of an experiment as windows of token ids, one list a split, and what its ids stand for.
+// Text as windows of token ids, one list for each split, and the tokenizer of the ids.
 
 import { join } from "node:path";
 import {
@@ -23,14 +23,14 @@ export interface TextsOptions {
   context: number;
   /** tokens from one window to the next. Default `context` */
   stride?: number | undefined;
-  /** whole windows only. Default false: the text's end is a shorter one */
+  /** whole windows only. Default false: the last window may be shorter */
   whole?: boolean | undefined;
-  /** of what is derived from data sets: files of token ids are kept in its `tokens` */
+  /** cache folder; files of token ids are kept in its folder `tokens` */
   cache: string;
   signal: AbortSignal;
 }
 
-/** Opens splits as they are asked for. Close it. */
+/** Opens splits on demand. Must be closed. */
 export class Texts {
   private readonly open: TokenFile[] = [];
   private readonly options: TextsOptions;

@@ -3,7 +3,6 @@
 export { checkModel, checkModelFolder } from "./check-model.ts";
 export { findLayers, inOrder, type ModelLayers } from "./find-layers.ts";
 export { FORMAT, type GblrConfig, type LayerConfig } from "./gblr-config.ts";
-export { type BadSpan, checkSpans } from "./gblr-layer.ts";
 export { CONFIG_FILE, type OpenModel, openModel, readConfigText, TRAINABLE_FILE } from "./open-model.ts";
 export { openRemoteModel } from "./open-remote.ts";
 export { openTrainable } from "./open-trainable.ts";

@@ -79,6 +79,16 @@ const CASES: Record<string, Case> = {
     code: 2,
     line: /^--start-cost 0.4 is below --budget 0.5$/,
   },
+  "a soft rule without a threshold": {
+    args: ["--shrink", "soft"],
+    code: 2,
+    line: /^--threshold goes with --shrink soft, targeted and adaptive, and those with it$/,
+  },
+  "what only some rules have": {
+    args: ["--approach", "2", "--start-threshold", "0.1", "--freeze"],
+    code: 2,
+    line: /^--approach needs --shrink targeted or adaptive; --start-threshold needs --shrink adaptive; --freeze needs/,
+  },
   "a rival that is not known": {
     args: ["--compare", "quantized"],
     code: 2,

@@ -5,9 +5,9 @@ import { expect, test } from "bun:test";
 import * as tf from "@tensorflow/tfjs-core";
 import type { GblrParameters } from "../../workbench/gblr/matrix.ts";
 import { GblrMatrix } from "../../workbench/gblr/matrix.ts";
-import { blockLowRank, blockSparse, lowRank } from "../../workbench/gblr/special-cases.ts";
 import { forEachEngine } from "../engine/engines.ts";
 import { expectClose, expectRefusal, type Operand, read, sample, toTensor } from "../engine/ops/operands.ts";
+import { blockLowRank, blockSparse, lowRank } from "./special-cases.ts";
 
 /** Σ over i of a[r, i] b[i, c], both row by row. */
 function product(a: ArrayLike<number>, b: ArrayLike<number>, inner: number): Float64Array {

@@ -231,6 +231,25 @@ describe("a run", () => {
     PATIENCE,
   );
 
+  test.each([
+    "soft --threshold 0.01",
+    "targeted --threshold 0.01 --target 0.2 --approach 2 --freeze",
+    "adaptive --threshold 0.01 --target 0.2 --start-threshold 0.02",
+  ])(
+    "trains with --shrink %s, reading widths every second step",
+    async (rule) => {
+      const flags = ["--shrink", ...rule.split(" ")];
+      const run = `runs/${flags[1]}`;
+      told(await recipe("--budget", "0.5", "--steps", "3", ...flags, "--shrink-every", "2", "--run", run, "--json"));
+      const lines = readFileSync(at(`${run}/metrics.jsonl`), "utf8")
+        .trim()
+        .split("\n");
+      const steps = lines.map((line) => JSON.parse(line)).filter(({ kind }) => kind === "step");
+      expect(steps.map(({ relativeCost }) => relativeCost !== undefined)).toEqual([false, true, true]);
+    },
+    PATIENCE,
+  );
+
   test(
     "that goes on from a compressed model trains its blocks on, down to a smaller cost",
     async () => {

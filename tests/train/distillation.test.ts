@@ -3,7 +3,7 @@
 import { expect, test } from "bun:test";
 import * as tf from "@tensorflow/tfjs-core";
 import { linearCrossEntropy } from "../../workbench/engine/ops/index.ts";
-import { type DistillationOptions, distillationLoss } from "../../workbench/train/index.ts";
+import { type DistillationOptions, distillationLoss } from "../../workbench/train/distillation.ts";
 import { forEachEngine } from "../engine/engines.ts";
 import { expectClose, liveTensors, sample, sampleIds, toTensor } from "../engine/ops/operands.ts";
 import { PATIENCE } from "../python/python.ts";

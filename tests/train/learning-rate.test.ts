@@ -2,7 +2,7 @@
 
 import { expect, test } from "bun:test";
 import fc from "fast-check";
-import { type LearningRateSchedule, learningRateAt } from "../../workbench/train/index.ts";
+import { type LearningRateSchedule, learningRateAt } from "../../workbench/train/schedule.ts";
 
 const STEPS = 100;
 const all = (schedule: LearningRateSchedule, { base = 1, steps = STEPS, stepsPerEpoch = 10 } = {}) =>

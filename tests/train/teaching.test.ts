@@ -3,7 +3,7 @@
 
 import { expect, test } from "bun:test";
 import * as tf from "@tensorflow/tfjs-core";
-import { type TeachingOptions, taughtLoss } from "../../workbench/train/index.ts";
+import { type TeachingOptions, taughtLoss } from "../../workbench/train/distillation.ts";
 import { forEachEngine } from "../engine/engines.ts";
 import { expectClose, liveTensors, sample, toTensor } from "../engine/ops/operands.ts";
 

@@ -15,11 +15,8 @@ import {
   tidy,
   zeros,
 } from "@tensorflow/tfjs-core";
-import { type BadSpan, checkSpans } from "../../hub/model-folder/index.ts";
-import { ShapeError } from "../engine/core/errors.ts";
 import { spreadValues } from "../engine/ops/gblr/products.ts";
 import { packedProduct as product } from "../engine/ops/index.ts";
-import { expectOperand } from "../engine/ops/operands.ts";
 import { filledUp, GblrMatrix } from "./matrix.ts";
 import { type Span, spanOfMask } from "./widths.ts";
 
@@ -101,27 +98,6 @@ export function unpack({ spans, values_in, values_out, bias, nIn, nOut }: Packed
 export function packedProduct(x: Tensor, { spans, values_in, values_out, bias, nIn, nOut }: PackedGblr): Tensor {
   const operands = { spans, valuesIn: values_in, valuesOut: values_out, bias, nOut };
   return tidy(() => product(filledUp(x, nIn), operands));
-}
-
-/**
- * Holds what is packed to the rules of the format. What comes from a file has been held to them before it is a tensor.
- * @throws ShapeError such as `packed: block 3 must end within one turn of 48, got length_in 50`
- */
-export async function checkPacked({ spans, values_in, values_out, bias, nIn, nOut }: PackedGblr): Promise<void> {
-  expectOperand("packed", { spans }, { dtype: "int32", shape: [4, "B"] });
-  const checked = checkSpans(await spans.data(), { nIn, nOut });
-  if (checked.bad) throw new ShapeError(`packed: ${requirementOf(checked.bad)}`);
-  expectOperand("packed", { values_in }, { dtype: "float32", shape: [checked.values.in] });
-  expectOperand("packed", { values_out }, { dtype: "float32", shape: [checked.values.out] });
-  if (bias) {
-    expectOperand("packed", { bias }, { dtype: "float32", shape: [nOut] });
-  }
-}
-
-function requirementOf({ rule, side, block, start, length, n }: BadSpan): string {
-  if (rule === "length") return `length_${side} of block ${block} must be in 2 … ${n}, got ${length}`;
-  if (rule === "start") return `start_${side} of block ${block} must be in 0 … ${n - 1}, got ${start}`;
-  return `start_${side} of block ${block}, a full turn, must be 0, got ${start}`;
 }
 
 /** The values of rows (…, n) under their spans, one after the other. */

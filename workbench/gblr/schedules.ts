@@ -65,7 +65,7 @@ export interface BudgetSchedule {
  * The cost allowed now: `from` until `start`, the target from `end` on, in between by a cubic polynomial that takes most
  * off early (Zhu and Gupta 2017, equation 1). A `from` below the target allows the target
  * throughout.
- * @param from cost at the outset, in the target's unit
+ * @param from cost at the start of training, in the unit of the target
  */
 export function budgetAt({ target, start, end }: BudgetSchedule, from: number, time: TrainingTime): number {
   const done = 1 - (1 - progressOf(epochsSoFar(time), start, end)) ** 3;

@@ -1,7 +1,7 @@
 // Where the blocks of a GBLR matrix lie once it is evaluated, from what its file holds: the spans of the packed form, or
 // the widths and locations of the one to train. Plain numbers, no tensors.
 
-import { type Span, spansOf } from "../gblr/widths.ts";
+import { blockCost, type Span, spansOf } from "../gblr/widths.ts";
 import type { MatrixSize } from "./budget.ts";
 import type { BlockLayout } from "./structure.ts";
 
@@ -26,8 +26,7 @@ export function layoutOfSpans(spans: Int32Array, { nIn, nOut }: MatrixSize): Blo
 export function layoutCost({ lengthIn, lengthOut }: BlockLayout, rank = 1): number {
   let cost = 0;
   for (let b = 0; b < lengthIn.length; b++) {
-    const [across, down] = [lengthIn[b] as number, lengthOut[b] as number];
-    cost += Math.min((across + down) * rank, across * down);
+    cost += blockCost(lengthIn[b] as number, lengthOut[b] as number, rank);
   }
   return cost;
 }

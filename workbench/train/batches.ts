@@ -26,14 +26,14 @@ export interface LoadedBatch {
   tensors: NamedTensorMap;
 }
 
-/** What was read ahead and not received is disposed at the end, also at an early one. */
+/** Batches that were read ahead and not received are disposed at the end, also when the iteration stops early. */
 export async function* readAhead(task: Task, batches: Iterable<MicroBatch>): AsyncGenerator<LoadedBatch> {
   let next: Promise<LoadedBatch> | undefined;
   try {
     for (const batch of batches) {
       const present = next;
       next = load(task, batch);
-      // A failure is told when its turn comes; until then it is nobody's.
+      // The error is reported when this batch is awaited; an unhandled rejection before that would end the process.
       next.catch(() => {});
       if (present) yield await present;
     }

@@ -1,6 +1,6 @@
-// A checkpoint on the disk. Its tensors, every parameter of the model and the moments of those that learn, are in a file of
-// their own, read from the device one at a time as they are written. The state beside it names that file, its size and its
-// SHA-256, and is written after it: a checkpoint is there when its state is.
+// The format of checkpoints. One file holds the tensors: all parameters of the model and the moments of the trained ones,
+// read from the device one at a time while they are written. A second file holds the state and names the first one with its
+// size and SHA-256. The state is written last, so a checkpoint exists if its state exists.
 
 import { createHash, type Hash } from "node:crypto";
 import { tensor, type Variable } from "@tensorflow/tfjs-core";
@@ -50,7 +50,7 @@ export const CHECKPOINT_STATE = z.object({
   run: RUN_STATE,
 });
 
-/** What is wrong with the version of what is a checkpoint, else undefined. */
+/** What is wrong with the version of a checkpoint; undefined if nothing is wrong or the JSON is no checkpoint. */
 export function checkpointVersionProblem(json: unknown): string | undefined {
   if (!isJsonObject(json) || json.format !== CHECKPOINT_FORMAT || json.version === CHECKPOINT_VERSION) return undefined;
   return `version ${versionProblem(CHECKPOINT_VERSION, json.version)}, or start anew`;

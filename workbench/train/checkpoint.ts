@@ -1,7 +1,7 @@
-// Saves, finds and removes checkpoints, and says where a run begins. A kill at any moment leaves a whole checkpoint: tensors
-// are written first, then the state that names them, and only then are older ones removed. The newest whole one counts: its
-// state is as states are, and its tensors have the size and the SHA-256 that the state names; newer ones that are not
-// whole are passed over, with the reason.
+// Saves, finds and removes checkpoints, and decides where a run begins. If the process is killed at any moment, a complete
+// checkpoint remains: tensors are written first, then the state that names them, and older checkpoints are removed last. A
+// run resumes from the newest complete checkpoint, whose state is valid and whose tensors have the size and the SHA-256
+// that the state names. Newer checkpoints that are not complete are skipped, and the reason is reported.
 
 import { mkdir, readdir, readFile, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
@@ -28,7 +28,7 @@ import type { FitOptions, Settings } from "./options.ts";
 import { firstDifference } from "./run-settings.ts";
 
 /**
- * @param folder made if it is not there
+ * @param folder created if it does not exist
  * @returns the path of the state
  * @throws RunError when the disk does not take it; what was there is then as it was
  */
@@ -78,18 +78,18 @@ export async function removeOldCheckpoints(
 }
 
 /** Steps of the states among these names, newest first. */
-export function stepsIn(names: readonly string[]): number[] {
+function stepsIn(names: readonly string[]): number[] {
   const steps = names.filter((name) => name.endsWith(".json")).map(stepOf);
   return steps.filter((step) => step !== undefined).sort((a, b) => b - a);
 }
 
 /** Removes every checkpoint in the folder, and nothing else. */
-export async function dropCheckpoints(folder: string): Promise<void> {
+async function dropCheckpoints(folder: string): Promise<void> {
   const present = await stat(folder).catch(() => undefined);
   if (present) await removeOldCheckpoints(folder, { newest: 0, keep: 0 });
 }
 
-export interface FoundCheckpoint {
+interface FoundCheckpoint {
   /** of the state */
   path: string;
   run: RunState;

@@ -36,7 +36,7 @@ export interface TeachingOptions {
 }
 
 /** With their defaults. @param operation what errors call it @throws ShapeError for one that makes no sense */
-export function expectTeaching(
+function expectTeaching(
   operation: string,
   { temperature = 2, weight = 0.5 }: TeachingOptions,
 ): Required<TeachingOptions> {
@@ -51,7 +51,7 @@ export const teachingSettings = ({ temperature = 2, weight = 0.5 }: TeachingOpti
   "teacher weight": weight,
 });
 
-export interface Divergence {
+interface Divergence {
   /** Σ over rows of T² KL(softmax(t/T) ‖ softmax(z/T)) */
   value: Scalar;
   /** its gradient in z: T (softmax(z/T) − softmax(t/T)) */
@@ -59,10 +59,7 @@ export interface Divergence {
 }
 
 /** Off the tape, in the caller's tidy. @param logits of student (z) and teacher (t), float32 (rows, classes) */
-export function divergence(
-  { student, teacher }: { student: Tensor2D; teacher: Tensor2D },
-  temperature: number,
-): Divergence {
+function divergence({ student, teacher }: { student: Tensor2D; teacher: Tensor2D }, temperature: number): Divergence {
   const wanted = logSoftmax(div(teacher, temperature));
   const own = logSoftmax(div(student, temperature));
   const p = exp(wanted);

@@ -1,5 +1,4 @@
-// What a run tells while it goes on, and the errors that end it. The command line draws the events; nothing else depends on
-// them.
+// The events that a run yields, and the errors that end it.
 
 import type { EvaluationMetrics, StepMetrics, StructureMetrics } from "./metrics.ts";
 

@@ -32,7 +32,7 @@ export async function* fit(options: FitOptions): AsyncGenerator<FitEvent> {
   const { mode } = options.model.masks;
   options.model.masks.mode = "train";
   try {
-    // Wrong settings are told before anything is read or written.
+    // Wrong settings are refused before anything is read or written.
     optimizer.rates({ step: 0, ...schedule });
     if (options.sigma) sigmaAt(options.sigma, timeAt(schedule, 0));
     if (optimizer.learned.length === 0)
@@ -162,7 +162,7 @@ class Run {
     return { ...line, steps: schedule.steps, secondsLeft: this.secondsLeft() };
   }
 
-  /** Evaluation and structure at the step that is due, once; the signal ends it early and it is due again. */
+  /** Evaluates once at each step that is due. If the signal ends it early, the evaluation is due again. */
   private async *evaluateIfDue(): AsyncGenerator<FitEvent> {
     const { evaluation, model, signal } = this.parts.options;
     if (!this.evaluationIsDue() || signal?.aborted) return;
@@ -180,7 +180,7 @@ class Run {
       }
     }
     if (this.parts.structure) lines.push({ ...(await structureNow(model)), ...this.place() });
-    // All lines or none, as far as checkpoints go: one is saved before the first or after the last.
+    // A checkpoint is saved before the first or after the last of these lines, never in between.
     for (const line of lines) await this.parts.metrics.append(line);
     this.evaluatedAt = this.step;
     yield* lines as (EvaluationMetrics | StructureMetrics)[];
@@ -212,7 +212,7 @@ class Run {
     const { options, metrics } = this.parts;
     const folder = join(options.folder, CHECKPOINT_FOLDER);
     const keep = options.checkpoint?.keep ?? 2;
-    // A run that was killed once its last checkpoint was whole may have left older ones.
+    // A run killed after its last checkpoint was complete may have left older checkpoints.
     if (this.savedAt.step === this.step) return removeOldCheckpoints(folder, { newest: this.step, keep });
     await metrics.flush();
     const file = await saveCheckpoint(folder, { run: this.state(), variables: this.parts.variables, keep });
@@ -240,7 +240,7 @@ class Run {
     };
   }
 
-  /** Of the step to come: what was last trained with is what is evaluated and saved. */
+  /** Sets σ for the next step. Evaluation and checkpoints use the σ of the last step trained. */
   private setSigma(): void {
     const { sigma, model } = this.parts.options;
     if (sigma) model.masks.sigma = sigmaAt(sigma, timeAt(this.parts.schedule, this.step));

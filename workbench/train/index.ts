@@ -1,22 +1,7 @@
 // Training.
 
-export {
-  type DistillationOperands,
-  type DistillationOptions,
-  distillationLoss,
-  type TaughtOperands,
-  type TeachingOptions,
-  taughtLoss,
-} from "./distillation.ts";
-export {
-  type CheckpointWritten,
-  type Ended,
-  type FitEvent,
-  NonFiniteError,
-  RunError,
-  type Started,
-  type StepDone,
-} from "./events.ts";
+export type { DistillationOptions, TeachingOptions } from "./distillation.ts";
+export type { CheckpointWritten, Ended, FitEvent, Started, StepDone } from "./events.ts";
 export { fit } from "./fit.ts";
 export { type ImageTaskOptions, imageTask } from "./image-task.ts";
 export { type LanguageTaskOptions, languageTask } from "./language-task.ts";
@@ -33,5 +18,5 @@ export type {
   SettingValue,
   Task,
 } from "./options.ts";
-export { type LearningRateSchedule, learningRateAt, type RateTime, type Span, stepsOf } from "./schedule.ts";
+export type { LearningRateSchedule, RateTime, Span } from "./schedule.ts";
 export { blocksOf, summaryOf } from "./structure.ts";

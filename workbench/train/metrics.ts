@@ -1,7 +1,6 @@
-// metrics.jsonl: its lines, one JSON object each, and the file as it grows. The progress bar, the report and the proof of
-// equal resumption read it. A line depends on the clock only in its `seconds` and rates. Lines are on the disk for certain
-// at each checkpoint; a resumed run cuts the file back to its checkpoint, so that no step is there twice. While a run goes
-// on, the last line may be incomplete.
+// metrics.jsonl: the types of its lines, one JSON object each, and the file that a run appends them to. Only `seconds` and
+// rates depend on the clock. The file is flushed to the disk at each checkpoint. A resumed run truncates it to the length
+// that it had at the checkpoint, so that no step appears twice. During a run the last line may be incomplete.
 
 import { type FileHandle, mkdir, open } from "node:fs/promises";
 import { dirname } from "node:path";

@@ -31,7 +31,7 @@ export interface Task {
   readonly length: number;
   /** what rates are counted in, and how many of them an item is: `{ name: "tokens", perItem: 1024 }` */
   readonly unit: { name: string; perItem: number };
-  /** all that a run must agree in to be resumed: data set, split, context, distillation, … */
+  /** settings that a resumed run must share: data set, split, context, distillation, … */
   readonly settings: Settings;
   /** The tensors of these items, for the caller to dispose. Called ahead of its turn; leaves none when it throws. */
   read(items: readonly number[], options: ReadOptions): Promise<NamedTensorMap>;
@@ -85,7 +85,7 @@ export interface FitOptions {
   /** changed in place */
   model: Model;
   task: Task;
-  /** of this run: metrics.jsonl and checkpoint/; made if it is not there */
+  /** of this run, for metrics.jsonl and checkpoint/; created if it does not exist */
   folder: string;
   /** how long to train */
   length: Span;
@@ -103,17 +103,17 @@ export interface FitOptions {
   /** applied after every optimizer step to all GBLR layers */
   shrink?: ShrinkRule;
   /**
-   * n, steps from one read of widths to the next: what is read after step k is put through the rule and applied before
-   * step k + n, while the device goes on. Default 1, each step waits for its own read
+   * n, steps from one read of widths to the next. Values read after step k are put through the rule while training
+   * continues, and the change is applied before step k + n. Default 1: each step waits for its own read
    */
   shrinkEvery?: number;
-  /** what else resuming must agree in, such as the shrink rule's settings and the model's origin */
+  /** further settings that a resumed run must share, such as those of the shrink rule and the origin of the model */
   settings?: Settings;
   evaluation?: EvaluationOptions;
   checkpoint?: CheckpointOptions;
   /**
-   * `auto`: continue from the run folder's newest checkpoint if there is one; `never`: start anew and drop what is
-   * there; `require`: fail when there is none. Default `auto`
+   * `auto`: continue from the run folder's newest checkpoint if there is one; `never`: start anew and remove existing
+   * checkpoints; `require`: fail if there is no checkpoint. Default `auto`
    */
   resume?: "auto" | "never" | "require";
   /** ends the run after the present step, with a checkpoint */

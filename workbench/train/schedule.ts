@@ -110,7 +110,7 @@ export function timeAt({ stepsPerEpoch }: Schedule, step: number): TrainingTime 
   return { epoch: Math.floor(step / stepsPerEpoch), batch: step % stepsPerEpoch, batchesPerEpoch: stepsPerEpoch };
 }
 
-/** What is random in training draws from streams that have nothing in common. */
+/** Random choices in training draw from independent streams. */
 const STREAMS = { order: 1, read: 2, loss: 3 } as const;
 
 /** 32 bits that depend on the run's seed, the stream, and where in it. */

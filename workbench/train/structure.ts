@@ -82,11 +82,12 @@ export interface StructureLearningOptions {
 }
 
 /**
- * Applies a shrink rule after optimizer steps. Widths and locations are read from the device every n steps: what is read
- * after step k, counted from 0, is put through the rule of step k and applied before step k + n begins. With n = 1 each
- * step waits for its own read. With more the device goes on meanwhile: what the rule changed is added to the values that
- * training has reached (ModelBlocks.writeLate), and widths are clamped to [0, 1] in between without a read. The last step
- * is always read and applied at once. All of it follows from step and parameters alone, whenever a read comes back.
+ * Applies a shrink rule after optimizer steps. Widths and locations are read from the device every n steps. Values read
+ * after step k, counted from 0, are put through the rule of step k, and the result is applied before step k + n begins.
+ * With n = 1 each step waits for its own read. With n > 1 training continues during the read: the rule's change is added to
+ * the values that training has reached (ModelBlocks.writeLate), and widths are clamped to [0, 1] in between without a
+ * read. The last step is always read and applied immediately. The result depends on step and parameters alone, not on how
+ * long a read takes.
  */
 export class StructureLearning {
   readonly blocks: ModelBlocks;

@@ -4,7 +4,7 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { ShapeError } from "../../../workbench/engine/core/errors.ts";
-import { type FitOptions, fitWidths as fitFlat } from "../../../workbench/gblr/shrink/index.ts";
+import { type FitOptions, fitWidths as fitFlat } from "../../../workbench/gblr/shrink/fit-widths.ts";
 import { blockSizes, byLayer, type LayerSize } from "../../../workbench/gblr/widths.ts";
 
 interface LayerWidths extends Omit<LayerSize, "blocks"> {

@@ -6,7 +6,6 @@ import * as tf from "@tensorflow/tfjs-core";
 import { type BlockLayer, ModelBlocks } from "../../../workbench/gblr/blocks.ts";
 import {
   adaptiveSoftshrink,
-  adaptiveThreshold,
   budgetShrink,
   meanShrink,
   type ShrinkRule,
@@ -15,8 +14,8 @@ import {
   type Shrunk,
   softshrink,
   targetedSoftshrink,
-  targetedThreshold,
 } from "../../../workbench/gblr/shrink/index.ts";
+import { adaptiveThreshold, targetedThreshold } from "../../../workbench/gblr/shrink/shift-rules.ts";
 import { blockSizes, meanWidth } from "../../../workbench/gblr/widths.ts";
 import { forEachEngine } from "../../engine/engines.ts";
 import { expectRefusal, liveTensors, read } from "../../engine/ops/operands.ts";

@@ -34,8 +34,6 @@ export interface FindBlocksOptions {
   factorRate?: number;
   /** learning rate of widths and locations, shares of n, falling alike. Default 20 / min(n_out, n_in), at most 20 / 768 */
   structureRate?: number;
-  /** where blocks start, (2, K) each, row 0 the input side. Default: widths 1, locations uniform by `seed` */
-  start?: { widths: ArrayLike<number>; locations: ArrayLike<number> };
   /** of the starting locations. Default 0 */
   seed?: number;
   /** steps from one event to the next: each waits for the engine. Default 50 */
@@ -122,15 +120,10 @@ function dispose(parameters: GblrParameters): void {
 
 function check(weight: Tensor2D, options: FindBlocksOptions & { steps: number; every: number }): void {
   expectOperand("findBlocks", { weight }, { dtype: "float32", shape: ["n_out", "n_in"] });
-  const { budget, steps, every, start } = options;
-  const blocks = Math.min(...weight.shape);
+  const { budget, steps, every } = options;
   expectSetting("findBlocks", { budget }, "a share from 0 to 1", budget >= 0 && budget <= 1);
   expectSetting("findBlocks", { steps }, "an integer of at least 1", Number.isInteger(steps) && steps >= 1);
   expectSetting("findBlocks", { every }, "an integer of at least 1", Number.isInteger(every) && every >= 1);
-  for (const [name, given] of Object.entries(start ?? {})) {
-    const { length } = given as ArrayLike<number>;
-    expectSetting("findBlocks", { [`length of start.${name}`]: length }, `2 · ${blocks}`, length === 2 * blocks);
-  }
 }
 
 interface FittedBlocks {

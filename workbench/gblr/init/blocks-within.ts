@@ -1,5 +1,6 @@
-// Widths that use a budget up: blocks of full width in order of their singular values, one narrower block for what is
-// left, all others dead but with a gradient. Factors come from a decomposition made elsewhere; nothing is searched.
+// Widths that use a whole budget: blocks of full width in the order of their singular values, one narrower block for the
+// rest, and all other blocks dead but with a gradient. Factors come from a decomposition made elsewhere; nothing is
+// searched.
 
 import {
   gather,
@@ -24,7 +25,7 @@ export interface BlockCounts {
   full: number;
   /** multiply-adds of the narrower one, a + b of its two widths; 0: there is none */
   rest: number;
-  /** of all blocks together: at most 3 below what is allowed, unless that pays for every block */
+  /** of all blocks together; at most 3 less than allowed, unless the budget covers all blocks */
   cost: number;
 }
 

@@ -34,7 +34,6 @@ const USUAL_SIZE = 0.1;
 export interface StartOptions {
   /** most parameters */
   allowed: number;
-  start?: { widths: ArrayLike<number>; locations: ArrayLike<number> };
   seed?: number;
 }
 
@@ -64,12 +63,12 @@ export class SearchState {
   private constructor(target: Tensor2D, power: Scalar, options: StartOptions & { scale: number; factors: Tensor2D[] }) {
     const [nOut, nIn] = target.shape;
     const blocks = Math.min(nOut, nIn);
-    const { allowed, start, seed = 0, scale, factors } = options;
+    const { allowed, seed = 0, scale, factors } = options;
     const uniform = seededUniform(seed);
     this.scale = scale;
     this.sides = { nIn, nOut };
-    this.widths = Float64Array.from(start?.widths ?? new Float64Array(2 * blocks).fill(1));
-    this.locations = Float64Array.from(start?.locations ?? Array.from({ length: 2 * blocks }, uniform));
+    this.widths = new Float64Array(2 * blocks).fill(1);
+    this.locations = Float64Array.from({ length: 2 * blocks }, uniform);
     this.target = target;
     this.power = power;
     this.allowed = allowed;

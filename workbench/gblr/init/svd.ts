@@ -75,7 +75,7 @@ export interface ActivationAwareOptions {
   /** K, blocks of rank 1. Default min(n_out, n_in) */
   blocks?: number;
   /**
-   * share of the largest eigenvalue added to all, above 0: where calibration saw nothing, plain SVD decides what is kept.
+   * share of the largest eigenvalue added to all, above 0. Directions that calibration did not see are then kept by plain SVD.
    * Default 1e-6, what float32 covariances are known to
    */
   ridge?: number;

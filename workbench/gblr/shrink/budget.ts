@@ -16,7 +16,7 @@ import { type ShrinkRule, wrapped } from "./rule.ts";
  * Samples and not shares are weighed because a width's gradient grows with n as its cost does, and Adam divides by the
  * gradient's size, so that n drops out of the balance between the two; likewise the uses of a layer.
  *
- * State: `from` and `last`, multiply-adds at the outset and now.
+ * State: `from` and `last`, multiply-adds at the first and at the latest application.
  * @throws ShapeError when a setting is out of range; `apply` throws one when there is no layer
  */
 export function budgetShrink(schedule: BudgetSchedule): ShrinkRule {

@@ -41,7 +41,7 @@ const FARTHEST = 2;
  * with cost(w) <= limit. Cost falls in steps, so that s can fall short of the limit by several blocks that round alike;
  * single samples are then given back, those first that the next smaller shift would have kept, while they fit.
  * So the result is within one sample's cost of the limit, unless all that could be given back are whole blocks that cost
- * more than what is left. A block dead before never comes to life here. Deterministic.
+ * more than what is left. A block that was dead before stays dead. Deterministic.
  * @param widths of all blocks in the order of `sizes`; stay as they are
  * @throws ShapeError when the limit is not a number of at least 0
  */

@@ -68,7 +68,7 @@ export interface TargetOptions {
 }
 
 export interface TargetedSoftshrinkOptions extends TargetOptions {
-  /** leave widths and locations alone for good once the mean width is below target. Default false */
+  /** stop changing widths and locations permanently once the mean width is below the target. Default false */
   freeze?: boolean;
 }
 
@@ -149,7 +149,7 @@ export function adaptiveSoftshrink(options: AdaptiveSoftshrinkOptions): ShrinkRu
 }
 
 export interface MeanShrinkOptions {
-  /** mean width to hold; what is below it stays */
+  /** mean width to hold; a smaller mean is left unchanged */
   target: number;
 }
 

@@ -13,9 +13,9 @@ import {
   transpose,
   unstack,
 } from "@tensorflow/tfjs-core";
-import { ShapeError } from "../engine/core/errors.ts";
-import { expectOperand } from "../engine/ops/operands.ts";
-import type { GblrParameters } from "./matrix.ts";
+import { ShapeError } from "../../workbench/engine/core/errors.ts";
+import { expectOperand } from "../../workbench/engine/ops/operands.ts";
+import type { GblrParameters } from "../../workbench/gblr/matrix.ts";
 
 /**
  * W = U V as blocks of full width, one a rank.

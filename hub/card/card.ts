@@ -33,12 +33,12 @@ function introduction({ baseModel, isFolder = false, baseRevision, ...facts }: C
   const [, made] = /^scratch:(.+)$/.exec(baseModel ?? "") ?? [];
   const name = isFolder ? code : named;
   const trained = baseModel === undefined ? "a network" : `${name(baseModel)}${revision}`;
-  const base = made === undefined ? trained : `a ${code(made)} that began from random weights`;
+  const base = made === undefined ? trained : `a ${code(made)} that started from random weights`;
   const [reference, actual] = [finite(relativeFlops?.reference), finite(relativeFlops?.actual)];
   const cost =
     reference === undefined || actual === undefined
       ? ""
-      : ` It takes ${flopsText(reference)} of the dense model's multiply-adds as the paper's tables count them, ${flopsText(actual)} of all of them.`;
+      : ` It needs ${flopsText(reference)} of the dense model's multiply-adds as the paper's tables count them, ${flopsText(actual)} of all of them.`;
   const data = dataset ? ` The data set is ${named(dataset.id, "datasets/")}.` : "";
   return `This is ${base}, with its linear layers replaced by ${kind}.${cost}${data}`;
 }
@@ -58,7 +58,7 @@ function originSection(facts: CardFacts): string | undefined {
     return text === undefined ? [] : [{ name, value: text }];
   });
   const parts = [
-    ...(command === undefined ? [] : ["Made by", codeBlock("sh", command)]),
+    ...(command === undefined ? [] : ["Command:", codeBlock("sh", command)]),
     ...(rows.length === 0 ? [] : [factTable("environment", rows)]),
     ...(chosen.length === 0
       ? []

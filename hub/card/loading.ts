@@ -47,7 +47,7 @@ function typescript({ repository, task }: CardFacts): string[] {
     'const logits = languageLogits(model, tensor2d([[1, 2, 3]], [1, 3], "int32"));',
   ];
   const where = repository === undefined ? "this folder" : "the folder that `gblr pull` prints";
-  const project = `in a project that has the package by ${PACKAGE_INSTALLATION}, run in ${where}`;
+  const project = `in a project with the package (${PACKAGE_INSTALLATION}), run in ${where}`;
   return [`In TypeScript, under Bun or Deno, ${project}:`, codeBlock("ts", lines.join("\n"))];
 }
 
@@ -60,11 +60,11 @@ function word(text: string): string {
 function python(facts: CardFacts): string[] {
   if (!facts.hasPython) return [];
   const paragraphs = facts.task === "text-generation" ? forText(facts) : forImages(facts);
-  const trainable = 'To train on, `load(folder, form="trainable")` reads `trainable.safetensors`.';
+  const trainable = 'To train further, `load(folder, form="trainable")` reads `trainable.safetensors`.';
   return facts.hasTrainable ? [...paragraphs, trainable] : paragraphs;
 }
 
-const WHERE = "In Python, with transformers; the code that it runs is `modeling_gblr.py` beside this card:";
+const WHERE = "In Python, with transformers, which runs the code in `modeling_gblr.py` beside this card:";
 const ALONE = "With PyTorch alone:";
 
 const nameOf = ({ repository }: CardFacts): string => JSON.stringify(repository ?? ".");
@@ -123,7 +123,7 @@ function forImages(facts: CardFacts): string[] {
   if (facts.hasProcessor) {
     return [WHERE, codeBlock("python", transformers.join("\n")), ALONE, codeBlock("python", alone.join("\n"))];
   }
-  const also = `Under transformers \`${loaded}\` takes the same \`pixel_values\` and gives an object with \`logits\`.`;
+  const also = `Under transformers \`${loaded}\` accepts the same \`pixel_values\` and returns an object with \`logits\`.`;
   return [...withPillow, also];
 }
 
@@ -146,7 +146,7 @@ const CLONE = repository?.url === undefined ? "a clone of its repository" : `a c
 
 /** Paragraphs that explain what gblr is and how to install its command. */
 const COMMAND_INSTALLATION = [
-  `\`gblr\` is the command of the GBLR workbench, which no package registry has. To install it, run this in ${CLONE}:`,
+  `\`gblr\` is the command of the GBLR workbench. It is not in a package registry. To install it, run this in ${CLONE}:`,
   codeBlock("sh", "npm install\nnpm install --global bun ."),
 ].join("\n\n");
 

@@ -8,7 +8,7 @@ import { quote } from "../files/file-error.ts";
 import { elementBytes, storageElement } from "./globals.ts";
 import { MAX_PICKLE_BYTES, type PickleOptions, type Unpickled, unpickle } from "./pickle.ts";
 import { EndOfPickle } from "./pickle-reader.ts";
-import { Dict, type ElementType, Global, itemsOf, type PickleValue, StorageView } from "./pickle-values.ts";
+import { Dict, type ElementType, Global, isCount, itemsOf, type PickleValue, StorageView } from "./pickle-values.ts";
 import { entryStorage, fileStorage, readRange, type Storage } from "./storage.ts";
 import { beginsLikeZip, openZip, type ZipEntry } from "./zip.ts";
 
@@ -194,8 +194,4 @@ function resolveStorage(id: PickleValue, fail: Fail): StorageView | Global {
     throw fail(`storage ${JSON.stringify(key)}: a view of it exceeds it`);
   }
   return new StorageView({ key, element, length: viewLength, offset });
-}
-
-function isCount(value: PickleValue | undefined): value is number {
-  return typeof value === "number" && Number.isSafeInteger(value) && value >= 0;
 }

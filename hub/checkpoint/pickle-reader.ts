@@ -98,7 +98,8 @@ export class PickleReader {
 
 /** Longest integer, in bytes, that is accepted. */
 const MAX_INTEGER_BYTES = 512;
-const code = (character: string) => character.charCodeAt(0);
+/** The opcode that is written as an ASCII character. */
+export const code = (character: string): number => character.charCodeAt(0);
 
 /** Reads the value of an opcode that pushes a literal. Undefined for other opcodes. */
 export function literal(opcode: number, reader: PickleReader, fail: Fail): PickleValue | undefined {

@@ -128,6 +128,11 @@ export function itemsOf(value: PickleValue | undefined): readonly PickleValue[] 
   return value instanceof Tuple ? value.items : undefined;
 }
 
+/** Whether a value is a non-negative integer that JavaScript represents exactly, as sizes and offsets must be. */
+export function isCount(value: PickleValue | undefined): value is number {
+  return typeof value === "number" && Number.isSafeInteger(value) && value >= 0;
+}
+
 /** Whether an object with this state is a torch.nn.Module. */
 export function isModuleState(state: PickleValue): state is Dict {
   return ["_parameters", "_modules"].every((part) => partOf(state, part) !== undefined);

@@ -4,7 +4,7 @@
 
 import type { Fail } from "../files/byte-source.ts";
 import { call, doubtfulRecord, expectModule, global } from "./globals.ts";
-import { literal, PickleReader } from "./pickle-reader.ts";
+import { code, literal, PickleReader } from "./pickle-reader.ts";
 import { Dict, Instance, type PickleValue, SetOf, TensorView, Tuple } from "./pickle-values.ts";
 
 /** Longest pickle, in bytes, that is read. A tensor's description takes a few hundred bytes. */
@@ -42,7 +42,6 @@ export function unpickle(bytes: Uint8Array, { start = 0, fail, persistent }: Pic
 }
 
 const NEWEST_PROTOCOL = 5;
-const code = (character: string) => character.charCodeAt(0);
 
 class Machine {
   readonly #reader: PickleReader;

@@ -9,7 +9,7 @@ import { type ByteSource, chunksOf, type Fail } from "../files/byte-source.ts";
 import { quote } from "../files/file-error.ts";
 import { bitsOf, byteLengthOf, lengthProblem, type TensorInfo } from "../safetensors/types.ts";
 import { elementBytes } from "./globals.ts";
-import { itemsOf, type PickleValue, type TensorView } from "./pickle-values.ts";
+import { isCount, itemsOf, type PickleValue, type TensorView } from "./pickle-values.ts";
 import type { ZipArchive, ZipEntry } from "./zip.ts";
 
 /** A range of bytes. */
@@ -268,8 +268,4 @@ function counts(value: PickleValue): number[] | undefined {
 
 function numberText(value: PickleValue): string {
   return typeof value === "number" || typeof value === "bigint" ? String(value) : "no number";
-}
-
-function isCount(value: PickleValue): value is number {
-  return typeof value === "number" && Number.isSafeInteger(value) && value >= 0;
 }

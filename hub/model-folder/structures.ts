@@ -91,7 +91,7 @@ export const STORED_GBLR: StoredStructure = {
   matrices: "Gaudi-GBLR matrices (generalized block low rank, with learned widths and locations of the blocks)",
   isPacked: true,
   citation: {
-    text: "The matrices are those of Lee and Kim, ICLR 2024:",
+    text: "The matrices were introduced by Lee and Kim (ICLR 2024):",
     bibtex: `@inproceedings{lee2024differentiable,
   title     = {Differentiable Learning of Generalized Structured Matrices for Efficient Deep Neural Networks},
   author    = {Lee, Changwoo and Kim, Hun-Seok},

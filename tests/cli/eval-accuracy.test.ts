@@ -145,5 +145,5 @@ test("refuses in one line: no such split, other classes, no images, an image of 
     "--report",
     join(taken, "report"),
   );
-  expect(unkept).toContain(`${join(taken, "report")}: cannot be made`);
+  expect(unkept).toContain(`${join(taken, "report")}: cannot be created`);
 });

@@ -87,7 +87,7 @@ test("text that is not UTF-8 is one line, and reads by --encoding", async () => 
   const utf16 = dataset("utf16", Buffer.from("\ufeffhello\n", "utf16le"));
   expect(await score(utf16)).toMatchObject({
     code: 1,
-    stderr: expect.stringMatching(/^gblr: .*test\.txt: is not UTF-8 at byte 0, .*, --encoding utf-16le\n$/),
+    stderr: expect.stringMatching(/^gblr: .*test\.txt: is not UTF-8: .*UTF-16LE; .*, --encoding utf-16le\n$/),
   });
   expect((await scored(utf16, "--encoding", "utf-16le")).tokens).toBe((await countOf("hello\n")) - 1);
 });

@@ -215,7 +215,7 @@ describe("what cannot be meant is told in one line, before any work", () => {
     writeFileSync(at("taken"), "a file");
     const { code, stderr } = await recipe(...QUICK_VIT, "--dataset", images, "--run", "taken/run");
     expect(code).toBe(1);
-    expect(stderr.trim().split("\n").at(-1)).toMatch(/taken\/run: cannot be made: /);
+    expect(stderr.trim().split("\n").at(-1)).toMatch(/taken\/run: cannot be created: /);
   });
 
   test("a class that the training split does not know", async () => {

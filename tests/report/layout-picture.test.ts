@@ -103,8 +103,8 @@ test("colors get brighter with every level", () => {
   const levels = (least: number, most: number, values: number[]) =>
     values.map((value) => levelOf(value, { least, most }));
   expect(levels(0, 9, [0, 9])).toEqual([0, LEVELS - 1]);
-  expect(levels(12, 18, [12, 18])).toEqual([0, LEVELS - 1]);
-  expect([...levels(0, 0, [0]), ...levels(5, 5, [5])]).toEqual([0, LEVELS - 1]);
+  expect(levels(12, 18, [0, 12, 18])).toEqual([0, 51, LEVELS - 1]); // black is for no block
+  expect([...levels(0, 0, [0]), ...levels(5, 5, [0, 5])]).toEqual([0, 0, LEVELS - 1]);
 });
 
 test("indexed images survive encoding and decoding", () => {
@@ -141,8 +141,8 @@ test("ticks run from 0 to the most without touching", () => {
       expect(place - (places[i] as number)).toBeGreaterThanOrEqual(16);
   }
   expect(ticksFor({ least: 0, most: 92 }, 300)).toEqual([0, 2, 5, 10, 20, 50, 92]);
-  expect(ticksFor({ least: 12, most: 18 }, 300)).toEqual([12, 13, 14, 15, 16, 17, 18]);
-  expect(ticksFor({ least: 5, most: 5 }, 300)).toEqual([5]);
+  expect(ticksFor({ least: 12, most: 18 }, 300)).toEqual([0, 12, 13, 14, 15, 16, 17, 18]);
+  expect(ticksFor({ least: 5, most: 5 }, 300)).toEqual([0, 5]);
 });
 
 test("sparklines are as high as their bins, and empty bins are dots", () => {
@@ -150,7 +150,7 @@ test("sparklines are as high as their bins, and empty bins are dots", () => {
   expect(sparkline([0, 0])).toBe("··");
 });
 
-test("layouts with many blocks on every entry still use both ends of the color scale", async () => {
+test("layouts with many blocks on every entry use the color scale from dark to bright", async () => {
   // 4 × 4 entries: three blocks on every entry, and a fourth on half of them.
   const many = layoutOfSpans(Int32Array.from([0, 0, 0, 0, 4, 4, 4, 2, 0, 0, 0, 0, 4, 4, 4, 4]), { nIn: 4, nOut: 4 });
   expect([Math.min(...overlapCounts(many)), Math.max(...overlapCounts(many))]).toEqual([3, 4]);
@@ -158,7 +158,7 @@ test("layouts with many blocks on every entry still use both ends of the color s
   const [{ x, y, side }] = squares(svg) as [{ x: number; y: number; side: number }];
   const at = (share: number) => [...pixels.at(Math.round(2 * (x + share * side)), Math.round(2 * (y + side / 2)))];
   expect(at(0.25)).toEqual([...(PALETTE[LEVELS - 1] as [number, number, number])]);
-  expect(at(0.75)).toEqual([...(PALETTE[0] as [number, number, number])]);
+  expect(at(0.75)).toEqual([...(PALETTE[51] as [number, number, number])]);
 });
 
 test("names of layers stay different when they are shortened", () => {

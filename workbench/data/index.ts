@@ -1,5 +1,5 @@
-// Text for language models: data sets laid out as on the Hub are tokenized once, stored in token files, and read in windows.
-// This is the public interface for text; that for images is images/index.ts.
+// Text for language models: data sets laid out as on the Hub are tokenized once, stored in token files, and read in
+// windows. This is the public interface for text; that for images is images/index.ts.
 
 export { splitFilesOf } from "./dataset/folder.ts";
 export { dataFilePatterns } from "./dataset/split-files.ts";

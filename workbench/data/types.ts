@@ -1,4 +1,5 @@
-// The interfaces of text data: tokenizer, token file, windows of tokens, and the options and events of opening a data set.
+// The interfaces of text data: tokenizer, token file, windows of tokens, and the options and events of opening a data
+// set.
 
 /** Words and bytes of the text of some tokens: the denominators of perplexity per word and per byte. */
 export interface TextCounts {
@@ -75,7 +76,9 @@ export interface TextTokensOptions {
   tokenizer: string;
   /** folder for token files; created if it does not exist */
   cache: string;
-  /** worker threads, 0 for none. Default: none for small texts, else one per core, at most 16. Ids do not depend on it */
+  /**
+   * worker threads, 0 for none. Default: none for small texts, else one per core, at most 16. Ids do not depend on it
+   */
   workers?: number | undefined;
   signal?: AbortSignal | undefined;
 }
@@ -108,7 +111,10 @@ export type TokenizeEvent =
       cached: boolean;
     };
 
-/** A list of token ids cut into windows for training and evaluation. The targets of a window are its inputs shifted by one. */
+/**
+ * A list of token ids cut into windows for training and evaluation. The targets of a window are its inputs shifted by
+ * one.
+ */
 export interface TokenWindows {
   /** number of windows */
   readonly length: number;

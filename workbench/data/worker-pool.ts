@@ -1,5 +1,5 @@
-// A pool of worker threads that answer jobs, and the worker's side of it. If a thread cannot start, or dies, its open jobs are
-// done in the calling thread instead, so that a job never fails because of a thread.
+// A pool of worker threads that answer jobs, and the worker's side of it. If a thread cannot start, or dies, its open
+// jobs are done in the calling thread instead, so that a job never fails because of a thread.
 
 import { parentPort, Worker } from "node:worker_threads";
 

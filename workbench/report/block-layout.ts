@@ -1,14 +1,15 @@
-// How many blocks of a GBLR matrix cover each entry, from its block layout. Plain numbers, no tensors. How the layout of a
-// stored layer is read is in structures/gblr-layout.ts.
+// Counts how many blocks of a GBLR matrix cover each entry, given its block layout. Plain numbers, no tensors.
+// structures/gblr-layout.ts reads the layout of a stored layer.
 
 import type { BlockLayout } from "../structures/structure.ts";
 
 /**
- * Yields the number of blocks over each entry, one row of the matrix at a time. Takes O(B + n_in) memory, because a file of
- * some kilobytes can describe a matrix of gigabytes. The same array is yielded every time.
+ * Yields the number of blocks over each entry, one row of the matrix at a time. Takes O(B + n_in) memory, because a
+ * file of some kilobytes can describe a matrix of gigabytes. The same array is yielded every time.
  */
 export function* overlapRows({ nIn, nOut, ...spans }: BlockLayout): Generator<Int32Array> {
-  // A block adds 1 at its first column and subtracts 1 after its last one, in all of its rows. Running sums give the counts.
+  // A block adds 1 at its first column and subtracts 1 after its last one, in all of its rows. Running sums give the
+  // counts.
   const events = spanEvents({ nIn, nOut, ...spans });
   const changes = new Int32Array(nIn + 1);
   const counts = new Int32Array(nIn);

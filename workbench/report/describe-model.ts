@@ -1,5 +1,5 @@
-// Describes the linear layers of a model: shape, structure, cost and blocks of each, and totals. Reads spans, widths and
-// locations, never the weights. `gblr inspect --json` prints the `Inspection`.
+// Describes the linear layers of a model: shape, structure, cost and blocks of each, and totals. Reads spans, widths
+// and locations, never the weights. `gblr inspect --json` prints the `Inspection`.
 
 import { checkModel, isDense, type ModelLayers, openModel, type StoredLayer } from "../../hub/model-folder/index.ts";
 import { eachOf } from "../../hub/request/emitting.ts";
@@ -86,7 +86,7 @@ export async function describe(
   return { inspection: { model: path, layers: described, totals, embeddings }, layouts };
 }
 
-/** By the layer's structure; default one multiply-add for each stored value. */
+/** Cost and blocks as the layer's structure tells them. Default: one multiply-add per stored value. */
 async function inspected(layer: StoredLayer, sigma: number | undefined): Promise<Inspected> {
   const found = await structureNamed(layer.structure).inspect?.(layer, { sigma });
   const size = (shape: readonly number[]) => shape.reduce((product, side) => product * side, 1);

@@ -11,8 +11,8 @@ export function shortName(name: string, length: number): string {
 }
 
 /**
- * Shortens the names of a list, each to at most `length` characters. A name that is too long loses its leading parts (up
- * to a dot) as long as what remains is the end of no other name: `vit.encoder.layer.0.output.dense` becomes
+ * Shortens the names of a list, each to at most `length` characters. A name that is too long loses its leading parts
+ * (up to a dot) as long as what remains is the end of no other name: `vit.encoder.layer.0.output.dense` becomes
  * `…0.output.dense`. If that is not enough, it is cut in the middle.
  */
 export function shortNames(names: readonly string[], length: number): string[] {

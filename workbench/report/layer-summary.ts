@@ -85,7 +85,9 @@ export function widthHistogram(lengths: ArrayLike<number>, n: number): number[] 
 
 const BARS = "▁▂▃▄▅▆▇█";
 
-/** Writes a histogram as text, one character a bin. The height is relative to the highest bin; an empty bin is a dot. */
+/**
+ * Writes a histogram as text, one character a bin. The height is relative to the highest bin; an empty bin is a dot.
+ */
 export function sparkline(counts: readonly number[]): string {
   const most = Math.max(...counts);
   return counts.map((count) => (count === 0 ? "·" : BARS[Math.ceil((count / most) * BARS.length) - 1])).join("");

@@ -47,7 +47,8 @@ export const evaluationsOf = (metrics: readonly Metrics[]): EvaluationMetrics[] 
 export const structuresOf = (metrics: readonly Metrics[]): StructureMetrics[] =>
   metrics.filter((line): line is StructureMetrics => line.kind === "structure");
 
-// Checked by hand because a schema is too slow: a long run has a hundred thousand lines, and its report is written often.
+// Checked by hand because a schema is too slow: a long run has a hundred thousand lines, and its report is written
+// often.
 function parseLine(line: string): Metrics | undefined {
   let json: unknown;
   try {

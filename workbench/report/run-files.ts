@@ -1,6 +1,6 @@
-// Writes and reads the files of a run folder. Files are written atomically, except metrics.jsonl, to which the trainer appends
-// lines. Reading accepts a folder at any time, also while the run goes on or after it was killed: a missing file is
-// skipped, and a broken one is reported as a problem instead of an error.
+// Writes and reads the files of a run folder. Files are written atomically, except metrics.jsonl, to which the trainer
+// appends lines. Reading accepts a folder at any time, also while the run goes on or after it was killed: a missing
+// file is skipped, and a broken one is reported as a problem instead of an error.
 
 import { mkdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
@@ -160,7 +160,8 @@ const systemClock = () => new Date();
 
 async function write(file: string, value: unknown, schema: z.ZodType): Promise<void> {
   const text = JSON.stringify(value, numbersAsText, 2);
-  // Checked against the schema that reads it, so that a number that is not finite is reported by name before it is written.
+  // Checked against the schema that reads it, so that a number that is not finite is reported by name before it is
+  // written.
   const { problem } = parseJson(text, schema);
   if (problem !== undefined) throw new RunError(`is not written: ${problem}`, { file });
   await writeFileAtomically(file, `${text}\n`).catch((error: unknown) => {

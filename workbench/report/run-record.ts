@@ -1,6 +1,6 @@
-// The files of a run folder as types and schemas: run.json (settings and environment), comparison.json (the table of models),
-// conversion.json (cost and error of each layer) and classification.json. The lines of metrics.jsonl are defined in
-// ../train/metrics.ts; run-files.ts reads and writes the files.
+// The files of a run folder as types and schemas: run.json (settings and environment), comparison.json (the table of
+// models), conversion.json (cost and error of each layer) and classification.json. The lines of metrics.jsonl are
+// defined in ../train/metrics.ts; run-files.ts reads and writes the files.
 
 import { z } from "zod";
 import { FileError } from "../../hub/files/file-error.ts";

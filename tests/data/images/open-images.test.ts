@@ -153,13 +153,13 @@ describe("parquet files", () => {
     const words = folder({ "train.parquet": parquetFile([{ text: ["a"] }]) });
     expect(await refusal({ dataset: words })).toContain("has no column of images, {bytes, path}; available: text");
     expect(await refusal({ dataset: folder({ "train.txt": "a" }) })).toContain(
-      'split "train" is text, no images: train.txt',
+      'split "train" contains text, not images: train.txt',
     );
     const damaged = folder({ "train.parquet": parquetFile([{ image: [picture("a")], label: [0n] }]).slice(0, 60) });
     expect(await refusal({ dataset: damaged })).toContain("is not a parquet file, or is damaged");
     expect(await refusal({ dataset: join(root, "nowhere") })).toContain("no such folder");
     expect(await refusal({ dataset: folder({ "notes.md": "a" }) })).toContain(
-      'has no images in split "train": neither parquet files nor',
+      'has no images in split "train"; expected parquet files or',
     );
     const unwritable = join(folder({ file: "" }), "file");
     expect(await refusal({ dataset: rows([0n]), cache: unwritable })).toContain("cannot be written");

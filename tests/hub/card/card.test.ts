@@ -135,7 +135,7 @@ test("without a fact its sentence is not there", () => {
       structure: "monarch",
       baseModel: "scratch:vit_tiny_patch4_32",
     }),
-  ).toContain("This is a `vit_tiny_patch4_32` that began from random weights, with its linear layers replaced by");
+  ).toContain("This is a `vit_tiny_patch4_32` that started from random weights, with its linear layers replaced by");
   expect(card).not.toMatch(/structure\.png|python|2310\.18882/);
 });
 

@@ -91,8 +91,8 @@ for (const [name, env] of [
       expect(refused).toEqual({
         tag: expect.stringContaining('"v1" is a tag, not a branch'),
         "no branch": expect.stringContaining('me/single has no branch "none"'),
-        "pull request": expect.stringContaining("a local Hub keeps no pull requests"),
-        "upload as one": expect.stringContaining("a local Hub keeps no pull requests"),
+        "pull request": expect.stringContaining("a local Hub does not support pull requests"),
+        "upload as one": expect.stringContaining("a local Hub does not support pull requests"),
         "wrong token": expect.stringContaining("this token may not write to this Hub"),
       });
       const xorbs = hub.events.filter((event) => event.kind === "request" && event.path.includes("/v1/xorbs/"));

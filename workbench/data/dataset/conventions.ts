@@ -1,6 +1,6 @@
-// The Hub's naming conventions for files of data sets without configurations in their README. The split is part of a file's or
-// a folder's name (`data/train-00000-of-00002.parquet`, `en/test/0.parquet`, `valid.txt`); other folders name the
-// configuration. Works on paths alone.
+// The Hub's naming conventions for files of data sets without configurations in their README. The split is part of a
+// file's or a folder's name (`data/train-00000-of-00002.parquet`, `en/test/0.parquet`, `valid.txt`); other folders name
+// the configuration. Works on paths alone.
 
 /** Supported formats in order of preference, for splits that exist in several formats. */
 const FORMATS = ["parquet", "jsonl", "ndjson", "json", "txt"] as const;

@@ -1,5 +1,5 @@
-// Folders of data sets on disk: their files, the files of a split, and the identity of a file's content. Symbolic links are
-// followed, because the files of a Hub snapshot are links to blobs, and data sets are often assembled from links.
+// Folders of data sets on disk: their files, the files of a split, and the identity of a file's content. Symbolic links
+// are followed, because the files of a Hub snapshot are links to blobs, and data sets are often assembled from links.
 
 import { createHash } from "node:crypto";
 import { readdir, readFile, readlink, realpath, stat } from "node:fs/promises";

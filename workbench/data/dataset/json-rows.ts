@@ -1,5 +1,6 @@
-// Reads rows of JSON files: the text of each row is one field of an object. A .json file has one object per line, or is one array
-// of objects, or a sequence of objects over several lines. Files are read in parts, so that they may be larger than memory.
+// Reads rows of JSON files: the text of each row is one field of an object. A .json file has one object per line, or is
+// one array of objects, or a sequence of objects over several lines. Files are read in parts, so that they may be
+// larger than memory.
 
 import { parseJson } from "../../../hub/text/json.ts";
 import { DataError, listed, why } from "../errors.ts";
@@ -42,8 +43,8 @@ export async function* jsonLineRows(path: string, { column, ...options }: JsonRo
 }
 
 /**
- * Whether a file has one object per line, judged by its first line that is not empty. If that line is longer than a part,
- * its first character decides.
+ * Whether a file has one object per line, judged by its first line that is not empty. If that line is longer than a
+ * part, its first character decides.
  */
 async function hasObjectLines(path: string, options: JsonRowsOptions): Promise<boolean> {
   for await (const { text } of textOf(path, options)) {
@@ -121,8 +122,8 @@ function parseRow(json: string, { path, line }: Place): Record<string, unknown> 
 type Level = "start" | "array" | "objects" | "end";
 
 /**
- * Splits JSON text that comes in parts into objects: the elements of one array, or a sequence of objects. Looks at brackets
- * and strings only; the objects are parsed later.
+ * Splits JSON text that comes in parts into objects: the elements of one array, or a sequence of objects. Looks at
+ * brackets and strings only; the objects are parsed later.
  */
 class JsonValues {
   readonly #path: string;

@@ -1,5 +1,6 @@
-// The configurations that a data set's README declares in its YAML front matter (`configs:`), in every form that the Hub
-// allows: a pattern, a list of patterns, a map from split to patterns, or a list of `{ split, path }`. Also the patterns.
+// The configurations that a data set's README declares in its YAML front matter (`configs:`), in every form that the
+// Hub allows: a pattern, a list of patterns, a map from split to patterns, or a list of `{ split, path }`.
+// Also translates the patterns.
 
 import { parse } from "yaml";
 import { z } from "zod";
@@ -94,8 +95,8 @@ function folderOf(path: string): string {
 }
 
 /**
- * Converts a glob pattern of a README: `*` and `?` match within a folder, `**` across folders, `[0-9]` is a set. Unlike in a
- * shell there are no braces, no special rules for hidden files, and no escapes except sets of one, such as `[[]`.
+ * Converts a glob pattern of a README: `*` and `?` match within a folder, `**` across folders, `[0-9]` is a set. Unlike
+ * in a shell there are no braces, no special rules for hidden files, and no escapes except sets of one, such as `[[]`.
  * @param pattern relative, with `/` between folders
  */
 export function globToRegExp(pattern: string): RegExp {

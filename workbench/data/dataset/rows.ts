@@ -1,4 +1,5 @@
-// Reads the rows of data files as texts, in order: parquet and plain text here, JSON in json-rows.ts. Null rows are skipped.
+// Reads the rows of data files as texts, in order: parquet and plain text here, JSON in json-rows.ts. Null rows are
+// skipped.
 
 import { DataError, listed } from "../errors.ts";
 import { formatOf } from "./conventions.ts";

@@ -43,8 +43,8 @@ export function splitFiles(paths: readonly string[], { dataset, readme, config, 
 }
 
 /**
- * Glob patterns of the files to fetch for a split, README.md included. Given the paths of all files, exactly the files of the
- * split; given the README alone, what it declares; else every file that may belong to the split by convention.
+ * Glob patterns of the files to fetch for a split, README.md included. Given the paths of all files, exactly the files
+ * of the split; given the README alone, what it declares; else every file that may belong to the split by convention.
  * @throws DataError as `splitFiles` does, as far as the given information allows
  */
 export function dataFilePatterns(

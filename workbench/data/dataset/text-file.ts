@@ -1,5 +1,5 @@
-// Reads the text of a file in parts, decompressing .gz files. Text must be valid in its encoding (UTF-8 by default), because
-// replacement characters would otherwise end up in the training data.
+// Reads the text of a file in parts, decompressing .gz files. Text must be valid in its encoding (UTF-8 by default),
+// because replacement characters would otherwise end up in the training data.
 
 import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";

@@ -1,4 +1,5 @@
-// Crops of an image: the center crop of evaluation, with the rounding of torchvision and timm, and the random crops of training.
+// Crops of an image: the center crop of evaluation, with the rounding of torchvision and timm, and the random crops of
+// training.
 
 import { type Box, blank, cut, type Pixels, paste, plain } from "./pixels.ts";
 import type { RandomStream } from "./random.ts";
@@ -80,8 +81,8 @@ interface ResizedCropSettings {
 }
 
 /**
- * Draws the box of a random resized crop, as torchvision's RandomResizedCrop does: after ten failed attempts, the largest
- * central box with an allowed aspect ratio.
+ * Draws the box of a random resized crop, as torchvision's RandomResizedCrop does: after ten failed attempts, the
+ * largest central box with an allowed aspect ratio.
  */
 export function randomBox(
   { width, height }: Pick<Pixels, "width" | "height">,
@@ -111,8 +112,8 @@ export function randomResizedCrop(
 }
 
 /**
- * Crops size × size pixels at random from an image with a black border, as torchvision's RandomCrop with padding does. An image
- * of another size is resized first.
+ * Crops size × size pixels at random from an image with a black border, as torchvision's RandomCrop with padding does.
+ * An image of another size is resized first.
  */
 export function randomPaddedCrop(
   image: Pixels,

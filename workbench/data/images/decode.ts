@@ -1,6 +1,6 @@
-// Decodes images to red, green and blue with sharp, bit-identical to Pillow's `Image.open(…).convert("RGB")` for JPEG, PNG, WebP,
-// TIFF and the first frame of GIF. As in Pillow, color profiles and the camera's orientation are ignored, opacity is dropped,
-// CMYK is converted without a profile, and values above 255 of 16-bit grayscale are clipped.
+// Decodes images to red, green and blue with sharp, bit-identical to Pillow's `Image.open(…).convert("RGB")` for JPEG,
+// PNG, WebP, TIFF and the first frame of GIF. As in Pillow, color profiles and the camera's orientation are ignored,
+// opacity is dropped, CMYK is converted without a profile, and values above 255 of 16-bit grayscale are clipped.
 
 import sharp, { type Sharp } from "sharp";
 import { isLfsPointer, POINTER_PROBLEM } from "../../../hub/files/byte-source.ts";
@@ -121,7 +121,9 @@ function fromGray(data: ArrayLike<number>, { width, height }: { width: number; h
 const owned = ({ buffer, byteOffset, length }: Uint8Array): Uint8Array<ArrayBuffer> =>
   new Uint8Array(buffer as ArrayBuffer, byteOffset, length);
 
-/** Messages of libvips in our words. Threads share its list of errors, so a message may be missing ("Unknown error"). */
+/**
+ * Messages of libvips in our words. Threads share its list of errors, so a message may be missing ("Unknown error").
+ */
 const CLAUSES: Record<string, string> = {
   "Input buffer contains unsupported image format": `it is not ${KNOWN}`,
   "Input image exceeds pixel limit": `it has more than ${MOST_PIXELS.toLocaleString("en")} pixels`,

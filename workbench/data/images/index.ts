@@ -1,5 +1,5 @@
-// Images for classifiers: data sets on the Hub or in folders, decoded and transformed in worker threads. This is the public
-// interface of the folder.
+// Images for classifiers: data sets on the Hub or in folders, decoded and transformed in worker threads. This is the
+// public interface of the folder.
 
 export { drawMix, type Mix, type MixSettings } from "./augment/mix-and-erase.ts";
 export { borderOf } from "./crop.ts";
@@ -9,11 +9,9 @@ export { CLASS_ORDERS, type ClassOrder, expectClasses, numberedAs } from "./sets
 export { classOrderNotice, clippedNotice, heldOut, sampleOf } from "./sets/image-set.ts";
 export { openImages } from "./sets/open-images.ts";
 export type {
-  CropMode,
   EvaluationTransform,
   ImageLoaderOptions,
   ImageTransform,
-  Interpolation,
   RandAugmentSettings,
   TrainingTransform,
 } from "./transform.ts";

@@ -1,5 +1,5 @@
-// Loads batches of images with worker threads. Jobs are sent to the threads before `read` returns, and the threads read the files,
-// so that the next batch is prepared while the calling thread computes.
+// Loads batches of images with worker threads. Jobs are sent to the threads before `read` returns, and the threads read
+// the files, so that the next batch is prepared while the calling thread computes.
 
 import os from "node:os";
 import { formatBytes } from "../../../hub/text/numbers.ts";
@@ -8,8 +8,7 @@ import { DataError } from "../errors.ts";
 import { startPool } from "../worker-pool.ts";
 import { type ImageAnswer, type ImageJob, type LoaderSettings, prepareImages, roomForDecoded } from "./prepare.ts";
 import { seedWithin } from "./random.ts";
-import type { ImageLoaderOptions } from "./transform.ts";
-import { checkTransform } from "./transform.ts";
+import { checkTransform, type ImageLoaderOptions } from "./transform.ts";
 import type { ImageBatch, ImageLoader, ImageSet, SkippedImage } from "./types.ts";
 
 const MOST_WORKERS = 16;

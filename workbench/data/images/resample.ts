@@ -1,9 +1,10 @@
-// Resizing, bit-identical to `Image.resize` of Pillow 13: two passes, a filter that is stretched by the reduction factor
-// (antialiasing), fixed-point weights, and rounding to bytes between the passes. Only the requested window is computed.
+// Resizing, bit-identical to `Image.resize` of Pillow 13: two passes, a filter that is stretched by the reduction
+// factor (antialiasing), fixed-point weights, and rounding to bytes between the passes. Only the requested window is
+// computed.
 //
-// sharp's resizing is not used because it differs: on 100 ImageNet validation images resized to a shorter side of 256, its
-// closest kernel (cubic) differs from Pillow by up to 15 levels of 255 (0.22 on average) when reducing, and by up to 144
-// (5.6 on average) when enlarging. A center crop takes the same time with either.
+// sharp's resizing is not used because it differs: on 100 ImageNet validation images resized to a shorter side of 256,
+// its closest kernel (cubic) differs from Pillow by up to 15 levels of 255 (0.22 on average) when reducing, and by up
+// to 144 (5.6 on average) when enlarging. A center crop takes the same time with either.
 
 import { type Box, cut, type Pixels } from "./pixels.ts";
 import type { Interpolation } from "./transform.ts";
@@ -95,8 +96,9 @@ export function resize(
 }
 
 /**
- * Whether the vertical pass comes first: in Pillow 13 if it removes more than twice as many rows as the other one removes
- * columns, in earlier versions never. Rounding between the passes makes the order visible, by 1 or 2 levels of 255.
+ * Whether the vertical pass comes first: in Pillow 13 if it removes more than twice as many rows as the other one
+ * removes columns, in earlier versions never. Rounding between the passes makes the order visible, by 1 or 2 levels of
+ * 255.
  */
 function isVerticalFirst(from: Pick<Pixels, "width" | "height">, to: Pick<Pixels, "width" | "height">): boolean {
   const [columns, rows] = [from.width - to.width, from.height - to.height];
@@ -145,7 +147,10 @@ function weightsOf(
   return { starts, counts, values, most };
 }
 
-/** The input pixel that contains the center of each output. Centers are computed by summation, as in Pillow, for equal rounding. */
+/**
+ * The input pixel that contains the center of each output. Centers are computed by summation, as in Pillow, for equal
+ * rounding.
+ */
 function nearestWeights(scale: number, { first, count }: { first: number; count: number }): Weights {
   const starts = new Int32Array(count);
   for (let x = 0, center = 0.5 * scale; x < first + count; x++, center += scale) {
@@ -154,7 +159,10 @@ function nearestWeights(scale: number, { first, count }: { first: number; count:
   return { starts, counts: new Int32Array(count).fill(1), values: new Int32Array(count).fill(1 << BITS), most: 1 };
 }
 
-/** Horizontal pass. @param box `width` outputs per row, of inputs from column `left` on; `height` rows from row `top` on */
+/**
+ * Horizontal pass.
+ * @param box `width` outputs per row, of inputs from column `left` on; `height` rows from row `top` on
+ */
 function horizontal(
   { data, width }: Pixels,
   { starts, counts, values, most }: Weights,
@@ -183,7 +191,10 @@ function horizontal(
   return { ...size, data: new Uint8Array(out.buffer) };
 }
 
-/** Vertical pass. @param box `height` outputs per column, of inputs from row `top` on; `width` columns from column `left` on */
+/**
+ * Vertical pass.
+ * @param box `height` outputs per column, of inputs from row `top` on; `width` columns from column `left` on
+ */
 function vertical(
   { data, width }: Pixels,
   { starts, counts, values, most }: Weights,

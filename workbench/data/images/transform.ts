@@ -1,11 +1,14 @@
-// Settings of the transforms from a decoded image to the input of a network, for evaluation and training, and their validation.
+// Settings of the transforms from a decoded image to the input of a network, for evaluation and training, and their
+// validation.
 
 import type { CropMode, CropRounding, Interpolation } from "../../architectures/parts/image-terms.ts";
 import { expectSetting } from "../../engine/ops/operands.ts";
 
 export type { CropMode, CropRounding, Interpolation } from "../../architectures/parts/image-terms.ts";
 
-/** The evaluation transform of torchvision, timm and Hugging Face: resize to ⌊size / cropShare⌋, then crop the center. */
+/**
+ * The evaluation transform of torchvision, timm and Hugging Face: resize to ⌊size / cropShare⌋, then crop the center.
+ */
 export interface EvaluationTransform {
   kind: "evaluate";
   /** side of the crop relative to the resized image. Default 0.875 */
@@ -13,8 +16,8 @@ export interface EvaluationTransform {
   /** Default bicubic */
   interpolation?: Interpolation;
   /**
-   * which side is resized to that length: with `center` the shorter one; with `squash` both, regardless of the aspect ratio,
-   * as in Hugging Face's ViT; with `border` the longer one, and a border fills the rest. Default `center`
+   * which side is resized to that length: with `center` the shorter one; with `squash` both, regardless of the aspect
+   * ratio, as in Hugging Face's ViT; with `border` the longer one, and a border fills the rest. Default `center`
    */
   cropMode?: CropMode;
   /** rounding of the position of the crop to whole pixels. Default `half-even`, as in torchvision and timm */
@@ -62,8 +65,8 @@ export interface RandAugmentSettings {
 export interface TrainingTransform {
   kind: "train";
   /**
-   * `resized`: a random part of the image, resized (torchvision's RandomResizedCrop); `padded`: a random crop of the image with a
-   * black border, as for CIFAR; `evaluate`: as in evaluation. Default `resized`
+   * `resized`: a random part of the image, resized (torchvision's RandomResizedCrop); `padded`: a random crop of the
+   * image with a black border, as for CIFAR; `evaluate`: as in evaluation. Default `resized`
    */
   crop?:
     | {

@@ -1,4 +1,5 @@
-// The interfaces of image data: sets of encoded images with labels, the options and events of opening one, and loaders of batches.
+// The interfaces of image data: sets of encoded images with labels, the options and events of opening one, and loaders
+// of batches.
 
 import type { ClassOrder } from "./sets/classes.ts";
 
@@ -42,9 +43,14 @@ export interface OpenImagesOptions {
   imageColumn?: string | undefined;
   /** column of the labels. Default `label`, else `labels`, else `fine_label` */
   labelColumn?: string | undefined;
-  /** names of the classes by label, of another split or a model. Default: as the data set declares, else its names, sorted */
+  /**
+   * names of the classes by label, of another split or a model. Default: as the data set declares, else its names,
+   * sorted
+   */
   classes?: readonly string[] | undefined;
-  /** order of classes that are names; `number`: names are numbers. Overrides the data set. Default: see sets/classes.ts */
+  /**
+   * order of classes that are names; `number`: names are numbers. Overrides the data set. Default: see sets/classes.ts
+   */
   classOrder?: ClassOrder | undefined;
   /** ignore classes: all labels are 0, and no column or folder of classes is needed. Default false */
   unlabeled?: boolean | undefined;

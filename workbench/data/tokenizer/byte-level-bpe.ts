@@ -1,6 +1,6 @@
-// Byte-level byte-pair encoding of pieces (Sennrich et al. 2016; Radford et al. 2019): the byte-level alphabet, merging on ids,
-// and a memo of pieces. Ids equal the library's, which merges strings; vocabularies for which this cannot be guaranteed are
-// left to the library.
+// Byte-level byte-pair encoding of pieces (Sennrich et al. 2016; Radford et al. 2019): the byte-level alphabet, merging
+// on ids, and a memo of pieces. Ids equal the library's, which merges strings; vocabularies for which this cannot be
+// guaranteed are left to the library.
 
 import type { Tokenizer as Library } from "@huggingface/tokenizers";
 import type { TokenizerDefinition } from "./definition.ts";
@@ -13,7 +13,8 @@ export type Merge = (piece: string) => number[] | undefined;
 const LONGEST = 128;
 
 /**
- * Returns the function that encodes pieces: the pair of lowest rank is merged, the leftmost one first, until no pair merges.
+ * Returns the function that encodes pieces: the pair of lowest rank is merged, the leftmost one first, until no pair
+ * merges.
  * @returns undefined if merging ids would not be the same as merging strings
  */
 export function openMerges(library: Library, { model }: TokenizerDefinition): Merge | undefined {
@@ -147,7 +148,9 @@ class PairRanks {
     return this.#places[this.#find(a, b) + 2] as number;
   }
 
-  /** Offset of the pair's slot or, if it has none, of an unused one. Half of the slots are unused, so the search ends. */
+  /**
+   * Offset of the pair's slot or, if it has none, of an unused one. Half of the slots are unused, so the search ends.
+   */
   #find(a: number, b: number): number {
     const places = this.#places;
     const mixed = Math.imul(Math.imul(a, 0x9e3779b1) ^ b, 0x85ebca6b);
@@ -158,7 +161,10 @@ class PairRanks {
   }
 }
 
-/** Pieces per generation of the memo. WikiText-103 has 400 000 different pieces, but few of them make up most of the text. */
+/**
+ * Pieces per generation of the memo. WikiText-103 has 400 000 different pieces, but few of them make up most of the
+ * text.
+ */
 const GENERATION = 2 ** 17;
 
 /** Longer pieces, in UTF-16 units, are not remembered, because they rarely occur again. */

@@ -1,5 +1,5 @@
-// Decodes ids to text. Tokens of a byte-level vocabulary are decoded from their bytes, so that a character whose bytes are
-// spread over two tokens is decoded correctly in a stream. Other vocabularies are decoded by the library.
+// Decodes ids to text. Tokens of a byte-level vocabulary are decoded from their bytes, so that a character whose bytes
+// are spread over two tokens is decoded correctly in a stream. Other vocabularies are decoded by the library.
 
 import type { Tokenizer as Library } from "@huggingface/tokenizers";
 import type { StreamDecoder } from "../types.ts";

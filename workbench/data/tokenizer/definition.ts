@@ -1,5 +1,5 @@
-// Reads a tokenizer's two files: tokenizer.json and, if it exists, tokenizer_config.json. Validates only the fields that are used
-// here; the library validates the rest.
+// Reads a tokenizer's two files: tokenizer.json and, if it exists, tokenizer_config.json. Validates only the fields
+// that are used here; the library validates the rest.
 
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";

@@ -1,6 +1,6 @@
-// Encodes text as ids. Byte-level BPE tokenizers split a text into pieces and encode each piece independently; for these, the
-// ids of pieces are memoized, which gives the library's ids in a fraction of the time. Texts that contain added tokens, and
-// texts of other kinds of tokenizers, are encoded by the library (@huggingface/tokenizers).
+// Encodes text as ids. Byte-level BPE tokenizers split a text into pieces and encode each piece independently; for
+// these, the ids of pieces are memoized, which gives the library's ids in a fraction of the time. Texts that contain
+// added tokens, and texts of other kinds of tokenizers, are encoded by the library (@huggingface/tokenizers).
 
 import { Tokenizer as Library } from "@huggingface/tokenizers";
 import { DataError, why } from "../errors.ts";

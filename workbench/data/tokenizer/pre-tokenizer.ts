@@ -1,9 +1,10 @@
 // Splits texts into pieces exactly as Rust's tokenizers do, with which models are trained.
 //
-// The JavaScript library differs in its built-in expressions: JavaScript's `\s` and `trim` lack U+0085 and include U+FEFF, and
-// its `\w` is limited to ASCII, while Rust uses Unicode's White_Space and word characters. `useUnicodeWhiteSpace` corrects
-// these. (The library translates the expressions of a tokenizer.json correctly.) `openCut` splits texts of byte-level
-// tokenizers without converting them to the byte-level alphabet, which takes longer than the splitting.
+// The JavaScript library differs in its built-in expressions: JavaScript's `\s` and `trim` lack U+0085 and include
+// U+FEFF, and its `\w` is limited to ASCII, while Rust uses Unicode's White_Space and word characters.
+// `useUnicodeWhiteSpace` corrects these. (The library translates the expressions of a tokenizer.json correctly.)
+// `openCut` splits texts of byte-level tokenizers without converting them to the byte-level alphabet, which takes
+// longer than the splitting.
 
 import {
   type AddedToken,
@@ -80,7 +81,9 @@ interface Splitters {
   added_tokens_map: Map<string, AddedToken>;
 }
 
-/** Strips white space beside added tokens with `lstrip` or `rstrip` when splitting; the library would use `trim` later. */
+/**
+ * Strips white space beside added tokens with `lstrip` or `rstrip` when splitting; the library would use `trim` later.
+ */
 function stripAround(tokens: readonly AddedToken[], library: Splitters): void {
   const [left, right] = [new Set<AddedToken>(), new Set<AddedToken>()];
   for (const token of tokens) {

@@ -1,5 +1,5 @@
-// Counts words for perplexity per word: maximal runs of characters other than white space. White space is Unicode's White_Space,
-// as in the tokenizers; unlike JavaScript's `\s` it includes U+0085 and excludes U+FEFF.
+// Counts words for perplexity per word: maximal runs of characters other than white space. White space is Unicode's
+// White_Space, as in the tokenizers; unlike JavaScript's `\s` it includes U+0085 and excludes U+FEFF.
 
 /** Counts the words of a text that comes in parts. A word that continues in the next part counts once. */
 export class WordCounter {

@@ -1,5 +1,5 @@
-// Opens a split of a text data set as a token file, which is created in the cache if it does not exist yet. The file's name is
-// a hash of everything that the ids depend on, so that an outdated file is never read.
+// Opens a split of a text data set as a token file, which is created in the cache if it does not exist yet. The file's
+// name is a hash of everything that the ids depend on, so that an outdated file is never read.
 
 import { createHash } from "node:crypto";
 import { stat } from "node:fs/promises";
@@ -23,10 +23,10 @@ const MOST_WORKERS = 16;
 const IDS_VERSION = 2;
 
 /**
- * Tokenizes each row of the split by itself, without special tokens, and concatenates the ids.
- * The last event holds the tokens. If iteration stops earlier, no file is left behind.
- * @throws DataError if the data set, configuration, split, column or tokenizer is missing or damaged, or the cache cannot be
- *   written; the signal's reason if it aborts
+ * Tokenizes each row of the split by itself, without special tokens, and concatenates the ids. The last event holds the
+ * tokens. If iteration stops earlier, no file is left behind.
+ * @throws DataError if the data set, configuration, split, column or tokenizer is missing or damaged, or the cache
+ *   cannot be written; the signal's reason if it aborts
  */
 export async function* openTextTokens(options: TextTokensOptions): AsyncGenerator<TokenizeEvent> {
   const { dataset, config, split, column = "text", encoding, tokenizer, cache, signal } = options;

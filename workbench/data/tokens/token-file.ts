@@ -1,5 +1,6 @@
-// Token files: a list of token ids on disk with a footer that describes it. The footer is at the end so that ids can be written
-// as they come, begin at byte 0 as memory maps need it, and an incomplete file is recognized by its missing mark.
+// Token files: a list of token ids on disk with a footer that describes it. The footer is at the end so that ids can be
+// written as they come, begin at byte 0 as memory maps need it, and an incomplete file is recognized by its missing
+// mark.
 //
 //   ids          uint16 or uint32, little-endian
 //   footer       JSON

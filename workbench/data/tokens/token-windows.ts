@@ -1,5 +1,6 @@
-// Cuts a token file into windows of `context` inputs and as many targets, which are the inputs shifted by one. The rest at the
-// end is a shorter last window, or is dropped on request. Windows may overlap; then only the new targets are scored.
+// Cuts a token file into windows of `context` inputs and as many targets, which are the inputs shifted by one. The rest
+// at the end is a shorter last window, or is dropped on request. Windows may overlap; then only the new targets are
+// scored.
 
 import { WordCounter } from "../tokenizer/word-counter.ts";
 import type { TextCounts, TextWindows, TokenFile, Tokenizer } from "../types.ts";

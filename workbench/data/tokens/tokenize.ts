@@ -1,5 +1,5 @@
-// Tokenizes rows of text in batches, in this thread or in several worker threads. The ids come in the order of the rows and do
-// not depend on the number of threads.
+// Tokenizes rows of text in batches, in this thread or in several worker threads. The ids come in the order of the rows
+// and do not depend on the number of threads.
 
 import { Buffer } from "node:buffer";
 import type { Encoder } from "../tokenizer/encoder.ts";

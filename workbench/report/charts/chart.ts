@@ -1,5 +1,5 @@
-// Draws charts with Vega-Lite, without a browser: the common style, size, axes and legend, and the output as SVG text, as
-// an element of an HTML page, or as files. The other files of this folder write the specifications.
+// Draws charts with Vega-Lite, without a browser: the common style, size, axes and legend, and the output as SVG text,
+// as an element of an HTML page, or as files. The other files of this folder write the specifications.
 
 import type { Config, TopLevelSpec } from "vega-lite";
 import { writeFileAtomically } from "../../../hub/files/atomic-file.ts";
@@ -86,8 +86,8 @@ export async function chartSvg({ spec }: Chart): Promise<string> {
 }
 
 /**
- * Draws a chart as an `<svg>` element for a page. It uses the page's color variables, scales with its container, and has
- * an accessible title and description.
+ * Draws a chart as an `<svg>` element for a page. It uses the page's color variables, scales with its container, and
+ * has an accessible title and description.
  * @param id prefix of all ids in the element; unique in the page
  */
 export async function chartElement(chart: Chart, id: string): Promise<string> {

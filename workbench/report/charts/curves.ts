@@ -9,8 +9,8 @@ export interface Point {
 export const MOST_POINTS = 700;
 
 /**
- * Reduces a curve to at most `most` points. Keeps the first and the last point and, of each of a number of equal intervals,
- * the lowest and the highest point, so that no spike is lost.
+ * Reduces a curve to at most `most` points. Keeps the first and the last point and, of each of a number of equal
+ * intervals, the lowest and the highest point, so that no spike is lost.
  */
 export function thinned<P extends Point>(points: readonly P[], most = MOST_POINTS): P[] {
   if (points.length <= most) return [...points];
@@ -40,8 +40,8 @@ export function sampled<T>(items: readonly T[], most: number): T[] {
 }
 
 /**
- * Centered running mean with exponential weights, which fall to 1/e over `span` points on either side. Near the ends the
- * mean is over the points that exist.
+ * Centered running mean with exponential weights, which fall to 1/e over `span` points on either side. Near the ends
+ * the mean is over the points that exist.
  */
 export function smoothed<P extends Point>(points: readonly P[], span: number): P[] {
   const values = points.map(({ y }) => y);

@@ -1,5 +1,5 @@
-// A metric of evaluations over the steps of training: one curve per split, and a dashed line for the dense model and for each
-// baseline of the comparison.
+// A metric of evaluations over the steps of training: one curve per split, and a dashed line for the dense model and
+// for each baseline of the comparison.
 
 import { metricNamed, valueText } from "../../../hub/card/metric-names.ts";
 import { isDense } from "../../../hub/model-folder/index.ts";

@@ -1,5 +1,5 @@
-// The comparison of models: a table of the dense and the compressed models before and after fine-tuning, in which the best
-// compressed model of each metric is marked, and one sentence that summarizes it.
+// The comparison of models: a table of the dense and the compressed models before and after fine-tuning, in which the
+// best compressed model of each metric is marked, and one sentence that summarizes it.
 
 import { bestOf, flopsText, metricNamed, metricsOf, valueText } from "../../../hub/card/metric-names.ts";
 import { isDense } from "../../../hub/model-folder/index.ts";

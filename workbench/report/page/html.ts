@@ -1,5 +1,5 @@
-// HTML templates that escape every value which is not itself such a template, and the elements that pages are made of: tables
-// and sections.
+// HTML templates that escape every value which is not itself such a template, and the elements that pages are made of:
+// tables and sections.
 
 import { escaped } from "../pictures/svg.ts";
 

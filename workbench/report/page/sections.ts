@@ -1,5 +1,5 @@
-// The sections of a report. A section without content is left out, except while the run goes on: then a sentence says what
-// will appear there.
+// The sections of a report. A section without content is left out, except while the run goes on: then a sentence says
+// what will appear there.
 
 import { Buffer } from "node:buffer";
 import { isDense } from "../../../hub/model-folder/index.ts";

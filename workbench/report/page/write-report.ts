@@ -1,5 +1,5 @@
-// Writes the report of a run: report.html, one self-contained HTML file without scripts. While the run goes on, the page
-// reloads itself.
+// Writes the report of a run: report.html, one self-contained HTML file without scripts. While the run goes on, the
+// page reloads itself.
 
 import { readFile, stat } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";

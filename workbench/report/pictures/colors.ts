@@ -1,5 +1,5 @@
-// Colors of charts, pages and block layout pictures. Charts are drawn in the light tones, so that they are correct as files.
-// In a page each tone is replaced with a CSS variable, which has another value in dark mode.
+// Colors of charts, pages and block layout pictures. Charts are drawn in the light tones, so that they are correct as
+// files. In a page each tone is replaced with a CSS variable, which has another value in dark mode.
 
 import { INK } from "./svg.ts";
 
@@ -61,8 +61,8 @@ const STOPS: readonly Rgb[] = [
 ];
 
 /**
- * Colors for counts, from black through violet and orange to pale yellow. Lightness increases throughout, so that the scale
- * can be read in grayscale and by color-blind readers.
+ * Colors for counts, from black through violet and orange to pale yellow. Lightness increases throughout, so that the
+ * scale can be read in grayscale and by color-blind readers.
  */
 export const PALETTE: readonly Rgb[] = Array.from({ length: LEVELS }, (_, level) => {
   const at = (level / (LEVELS - 1)) * (STOPS.length - 1);
@@ -78,13 +78,19 @@ export interface ColorRange {
   most: number;
 }
 
+/** Position of the smallest count on the scale, if it is not 0: black is kept for entries without a block. */
+const FIRST = 0.2;
+
 /**
- * Position of a value on a color scale, from 0 at `least` to 1 at `most`. The position is the square root of the share of
- * the range, so that small counts differ clearly. If all values are equal, 0 has position 0 and any other value position 1.
+ * Position of a count on the color scale: 0 has position 0 (black), and `most` position 1. If there are entries without
+ * a block, other counts are placed by the square root of count / most, so that few blocks differ clearly from none.
+ * Else they are spread evenly over the range that occurs.
  */
 export function heat(value: number, { least, most }: ColorRange): number {
-  if (most <= least) return value > 0 ? 1 : 0;
-  return Math.sqrt(Math.max(0, Math.min((value - least) / (most - least), 1)));
+  if (value <= 0) return 0;
+  if (most <= least) return 1;
+  const share = Math.max(0, Math.min((value - least) / (most - least), 1));
+  return least > 0 ? FIRST + (1 - FIRST) * share : Math.sqrt(share);
 }
 
 /** Index in `PALETTE` of the color of a value. */

@@ -1,5 +1,5 @@
-// The block layout picture: one square per GBLR matrix, in which an entry is brighter the more blocks cover it. All squares
-// share one color scale. The result is SVG text with the squares embedded as PNG; png.ts renders it to pixels.
+// The block layout picture: one square per GBLR matrix, in which an entry is brighter the more blocks cover it. All
+// squares share one color scale. The result is SVG text with the squares embedded as PNG; png.ts renders it to pixels.
 
 import { percent } from "../../../hub/text/numbers.ts";
 import type { BlockLayout } from "../../structures/structure.ts";
@@ -256,18 +256,18 @@ function colorBar({ x, y, height, range }: ColorBar): string {
 }
 
 /**
- * Labels of the color scale: both ends and, as far as there is room, round numbers between them.
+ * Labels of the color scale: 0, the smallest and the largest count and, as far as there is room, round numbers between.
  * @param height of the scale, px
  */
 export function ticksFor(range: ColorRange, height: number): number[] {
   const rounded = (value: number) => (range.most >= 10 ? Math.round(value) : Math.round(value * 10) / 10);
   const [bottom, top] = [rounded(range.least), rounded(range.most)];
-  const ticks = top > bottom ? [top, bottom] : [top];
+  const ticks = [...new Set([top, bottom, 0])];
   const place = (count: number) => height * heat(count, range);
   const isFree = (count: number) => ticks.every((other) => Math.abs(place(count) - place(other)) >= BAR.leastGap);
   for (let decade = 10 ** Math.floor(Math.log10(Math.max(top, 1))); decade >= 1; decade /= 10) {
     for (const step of [5 * decade, 2 * decade, decade]) {
-      // From 0 on the scale is wide where counts are small; above 0 equal steps fill it better.
+      // The scale is either wide for small counts or even, which calls for labels of equal steps.
       const last = bottom > 0 ? top : step;
       for (let count = step; count <= last; count += step)
         if (count > bottom && count < top && isFree(count)) ticks.push(count);

@@ -60,8 +60,8 @@ const FONTS = ["400Regular/Inter_400Regular.ttf", "600SemiBold/Inter_600SemiBold
 const MOST_PIXELS = 60e6;
 
 /**
- * Renders an SVG drawing as PNG, with two pixels per px of the drawing. Uses resvg and fonts from npm packages, no browser
- * and no system fonts, so that a drawing gives the same bytes on every machine.
+ * Renders an SVG drawing as PNG, with two pixels per px of the drawing. Uses resvg and fonts from npm packages, no
+ * browser and no system fonts, so that a drawing gives the same bytes on every machine.
  * @throws Error if resvg has no binary for this machine
  */
 export async function renderPng(svg: string): Promise<Uint8Array> {

@@ -1,5 +1,5 @@
-// Affine transforms of an image, bit-identical to Pillow's `Image.transform`: samples are taken at pixel centers, edge pixels are
-// repeated by half a pixel, a color fills what lies outside, and values are truncated instead of rounded.
+// Affine transforms of an image, bit-identical to Pillow's `Image.transform`: samples are taken at pixel centers, edge
+// pixels are repeated by half a pixel, a color fills what lies outside, and values are truncated instead of rounded.
 
 import { blank, type Pixels } from "../pixels.ts";
 import type { Interpolation } from "../transform.ts";

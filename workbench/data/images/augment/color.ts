@@ -7,7 +7,10 @@ import type { ColorJitter } from "../transform.ts";
 
 const { fround } = Math;
 
-/** Pillow's `Image.blend` in place: `other` at factor 0, the image at factor 1, extrapolated beyond; values are truncated. */
+/**
+ * Pillow's `Image.blend` in place: `other` at factor 0, the image at factor 1, extrapolated beyond; values are
+ * truncated.
+ */
 function blend({ data }: Pixels, other: (i: number) => number, factor: number): void {
   const share = fround(factor);
   for (let i = 0; i < data.length; i++) {

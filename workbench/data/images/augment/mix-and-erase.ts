@@ -1,6 +1,6 @@
-// Mixup (Zhang et al. 2018, arXiv 1710.09412), cutmix (Yun et al. 2019, arXiv 1905.04899) and random erasing (Zhong et al. 2017,
-// arXiv 1708.04896) with timm's rules. Mixup and cutmix are only drawn here; train/image-task.ts applies them to batches, where
-// image i is mixed with image n - 1 - i.
+// Mixup (Zhang et al. 2018, arXiv 1710.09412), cutmix (Yun et al. 2019, arXiv 1905.04899) and random erasing (Zhong et
+// al. 2017, arXiv 1708.04896) with timm's rules. Mixup and cutmix are only drawn here; train/image-task.ts applies them
+// to batches, where image i is mixed with image n - 1 - i.
 
 import { RandomStream } from "../random.ts";
 import type { RandomErasing } from "../transform.ts";
@@ -38,7 +38,9 @@ export function drawMix(
   return cuts ? cut(share, size, random) : { kind: "mixup", share };
 }
 
-/** Draws a square of area 1 − share around a random center, clips it to the image, and corrects the share accordingly. */
+/**
+ * Draws a square of area 1 − share around a random center, clips it to the image, and corrects the share accordingly.
+ */
 function cut(share: number, size: number, random: RandomStream): Mix {
   const half = Math.floor(Math.trunc(size * Math.sqrt(1 - share)) / 2);
   const [y, x] = [random.integer(0, size - 1), random.integer(0, size - 1)];

@@ -1,6 +1,10 @@
-// AutoAugment (Cubuk et al. 2018, arXiv 1805.09501) and RandAugment (Cubuk et al. 2019, arXiv 1909.13719) with timm's rules.
+// AutoAugment (Cubuk et al. 2018, arXiv 1805.09501) and RandAugment (Cubuk et al. 2019, arXiv 1909.13719) with timm's
+// rules.
 
-/** AutoAugment's policies (tables 7 and 9 of the paper): pairs of operations with their probability and magnitude, 0 to 10. */
+/**
+ * AutoAugment's policies (tables 7 and 9 of the paper): pairs of operations with their probability and magnitude, 0 to
+ * 10.
+ */
 import type { Pixels } from "../pixels.ts";
 import type { RandAugmentSettings } from "../transform.ts";
 import { type AugmentContext, augmented, MOST_MAGNITUDE, type OperationName } from "./operations.ts";

@@ -1,8 +1,8 @@
 // Labels and names of the classes of an image set.
 //
-// If labels are numbers, they are used as they are. If they are names, the labels are their positions in the classes of the model or
-// of another split if given, else in the classes that the data set declares, else in the sorted names: as numbers if the names are
-// 0 … n − 1, else as text, as torchvision's ImageFolder does.
+// If labels are numbers, they are used as they are. If they are names, the labels are their positions in the classes of
+// the model or of another split if given, else in the classes that the data set declares, else in the sorted names: as
+// numbers if the names are 0 … n − 1, else as text, as torchvision's ImageFolder does.
 
 import { Buffer } from "node:buffer";
 import { DataError, listed } from "../../errors.ts";
@@ -128,8 +128,8 @@ interface ExpectClassesOptions {
 }
 
 /**
- * Checks that the classes of a set are those of a model's head. If a set declares no classes, its labels must be below the
- * number of classes of the head.
+ * Checks that the classes of a set are those of a model's head. If a set declares no classes, its labels must be below
+ * the number of classes of the head.
  * @throws DataError if they are not
  */
 export function expectClasses(
@@ -151,11 +151,11 @@ export function expectClasses(
 }
 
 /**
- * Relabels a set with a model's labels for classes of the same names, so that a folder that lacks some classes, or lists them
- * in another order, is scored correctly.
+ * Relabels a set with a model's labels for classes of the same names, so that a folder that lacks some classes, or
+ * lists them in another order, is scored correctly.
  * @param names names of the model's classes by label
- * @returns the relabeled set if all of its classes are among the model's, else the set itself: other names may mean the
- *   same classes, such as ImageNet's `n01440764` and `tench`. Duplicate names are not matched.
+ * @returns the relabeled set if all of its classes are among the model's, else the set itself: other names may mean
+ *   the same classes, such as ImageNet's `n01440764` and `tench`. Duplicate names are not matched.
  */
 export function numberedAs(images: ImageSet, names: readonly string[] | undefined): ImageSet {
   if (names === undefined || !images.declared) return images;

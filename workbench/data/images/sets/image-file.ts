@@ -1,6 +1,6 @@
-// Image files: the images of one parquet file, extracted for random access. Parquet files can only be read by row groups of some
-// hundred images, while training reads single images in any order and thread. An image file takes as much disk space as the
-// images. It is written atomically, once.
+// Image files: the images of one parquet file, extracted for random access. Parquet files can only be read by row
+// groups of some hundred images, while training reads single images in any order and thread. An image file takes as
+// much disk space as the images. It is written atomically, once.
 //
 //   bytes        concatenated bytes of all images
 //   offsets      float64, little-endian, number of images + 1

@@ -1,5 +1,6 @@
-// Image sets of plain files, laid out as torchvision's ImageFolder: a folder per split, in it a folder per class, in it the images
-// at any depth. Without folders of splits everything is `train`. Symbolic links are followed. classes.ts numbers the classes.
+// Image sets of plain files, laid out as torchvision's ImageFolder: a folder per split, in it a folder per class, in it
+// the images at any depth. Without folders of splits everything is `train`. Symbolic links are followed. classes.ts
+// numbers the classes.
 
 import { join } from "node:path";
 import { conventionalSplit, isSplitName } from "../../dataset/conventions.ts";
@@ -64,8 +65,8 @@ export async function foldersOf(
 }
 
 /**
- * Finds the folder that contains the classes, among the data set's folder and `data/`. A single folder `data/` is not a class,
- * and neither is a folder that contains splits.
+ * Finds the folder that contains the classes, among the data set's folder and `data/`. A single folder `data/` is not a
+ * class, and neither is a folder that contains splits.
  */
 async function classesBase(dataset: string, [outer, inner]: readonly string[]): Promise<string | undefined> {
   if (outer === undefined) return undefined;

@@ -1,4 +1,5 @@
-// Subsets of image sets, e.g. for validation if a data set has no split for it, and notices for users about a set's images.
+// Subsets of image sets, e.g. for validation if a data set has no split for it, and notices for users about a set's
+// images.
 
 import { RandomStream } from "../random.ts";
 import type { ImageLoader, ImageSet } from "../types.ts";

@@ -10,9 +10,10 @@ import { folderImages, foldersOf } from "./image-folders.ts";
 import { parquetImages } from "./parquet-images.ts";
 
 /**
- * Opens a split. The last event holds the images. If iteration stops earlier, only complete files are left in the cache.
- * @throws DataError if the data set, configuration, split, column or a label is missing or damaged, there are no images, or
- *   the cache cannot be written; the signal's reason if it aborts
+ * Opens a split. The last event holds the images. If iteration stops earlier, only complete files are left in the
+ * cache.
+ * @throws DataError if the data set, configuration, split, column or a label is missing or damaged, there are no
+ *   images, or the cache cannot be written; the signal's reason if it aborts
  */
 export async function* openImages(options: OpenImagesOptions): AsyncGenerator<ImagesEvent> {
   const { dataset, config, split, unlabeled } = options;

@@ -1,5 +1,5 @@
-// The columns of images and labels in parquet files: which they are, their values, and the names of the classes that a data set
-// declares.
+// The columns of images and labels in parquet files: which they are, their values, and the names of the classes that a
+// data set declares.
 
 import type { DecodedArray } from "hyparquet";
 import { z } from "zod";
@@ -23,7 +23,10 @@ interface ColumnsOptions {
   unlabeled?: boolean | undefined;
 }
 
-/** Chooses the columns. @throws DataError if there are none, or not the requested ones; the message lists the columns */
+/**
+ * Chooses the columns.
+ * @throws DataError if there are none, or not the requested ones; the message lists the columns
+ */
 export function imageColumns(
   { path, columns }: ParquetFile,
   { imageColumn, labelColumn, unlabeled = false }: ColumnsOptions,
@@ -58,7 +61,10 @@ function holdsImages({ element, children }: ParquetColumn): boolean {
   return element.type === "BYTE_ARRAY" && !isText;
 }
 
-/** Encoded images of a column's values. A row without bytes becomes an empty image, which is reported when it is decoded. */
+/**
+ * Encoded images of a column's values. A row without bytes becomes an empty image, which is reported when it is
+ * decoded.
+ */
 export function imageBytes(values: DecodedArray): Uint8Array[] {
   return Array.from({ length: values.length }, (_, i) => {
     const value: unknown = values[i];
@@ -126,7 +132,8 @@ export function namesInReadme(
 }
 
 /**
- * Names of the classes of a column by label, from the metadata that Hugging Face's `datasets` writes into parquet files.
+ * Names of the classes of a column by label, from the metadata that Hugging Face's `datasets` writes into parquet
+ * files.
  * @param entries key-value metadata of the parquet file
  * @returns undefined if the metadata do not declare them
  */

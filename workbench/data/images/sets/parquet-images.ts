@@ -1,5 +1,5 @@
-// Image sets of parquet files. The images of each file are extracted once, into an image file in the cache; labels are a small
-// column and are read each time.
+// Image sets of parquet files. The images of each file are extracted once, into an image file in the cache; labels are
+// a small column and are read each time.
 
 import { createHash } from "node:crypto";
 import { readlink, stat } from "node:fs/promises";
@@ -159,8 +159,8 @@ async function* takeOut(
 const TAIL_BYTES = 65_536;
 
 /**
- * Identifies the content of a file without reading all of it: by its blob's name if it is a link to one, else by its size, time
- * of modification and last bytes.
+ * Identifies the content of a file without reading all of it: by its blob's name if it is a link to one, else by its
+ * size, time of modification and last bytes.
  */
 async function quickIdentity(path: string): Promise<Record<string, unknown>> {
   const blob = await readlink(path).catch(() => undefined);

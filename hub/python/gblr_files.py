@@ -9,7 +9,8 @@ import struct
 
 import torch
 
-from gblr_rules import Stored, one_line
+from gblr_config_rules import one_line
+from gblr_rules import Stored
 
 DTYPES = {
     "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I64": torch.int64,

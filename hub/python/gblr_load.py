@@ -9,20 +9,10 @@ import torch
 
 from configuration_gblr import read_config
 from gblr_build import NETWORKS, Layers
+from gblr_config_rules import LayerError, check_claims, check_config, one_line
 from gblr_files import Tensors, problem
 from gblr_layers import GblrLinear, PackedGblrLinear
-from gblr_rules import (
-    BUFFERS,
-    LayerError,
-    check_claims,
-    check_config,
-    check_layers,
-    check_trainable,
-    check_values,
-    one_line,
-    own_tensors,
-    sizes_of,
-)
+from gblr_rules import BUFFERS, check_layers, check_trainable, check_values, own_tensors, sizes_of
 from gblr_timm import is_timm, timm_name
 
 

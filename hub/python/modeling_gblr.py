@@ -19,6 +19,7 @@ from configuration_gblr import (
     GblrViTConfig,
 )
 from gblr_build import Layers, replace_layers
+from gblr_config_rules import check_config
 from gblr_files import Tensors
 from gblr_gpt2 import GPT2
 from gblr_images import Images
@@ -26,7 +27,6 @@ from gblr_layers import PackedGblrLinear, StructuredLinear
 from gblr_load import checked_tensors, load
 from gblr_mixer import Mixer
 from gblr_resnet import ResNet
-from gblr_rules import check_config
 from gblr_timm import timm_classes, timm_labels
 from gblr_vit import VisionTransformer
 

@@ -258,7 +258,7 @@ test("a model that is not there, and a place that cannot be a folder, are errors
 });
 
 test.each([
-  [["--structure", "lowrnk", "--budget", "0.5"], "Allowed choices are dense, gblr, lowrank"],
+  [["--structure", "lowrnk", "--budget", "0.5"], "Allowed choices are gblr, lowrank, monarch"],
   [["--budget", "0.5"], "--structure"],
   [["--structure", "gblr", "--budget", "0"], "above 0 and at most 1"],
   [["--structure", "gblr", "--budget", "1.2"], "above 0 and at most 1"],

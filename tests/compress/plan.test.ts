@@ -136,7 +136,7 @@ describe("a plan", () => {
   });
 
   test.each([
-    [{ structure: "lowrnk", budget: 0.5 }, 'there is no structure "lowrnk": there is dense, gblr, lowrank'],
+    [{ structure: "lowrnk", budget: 0.5 }, 'there is no structure "lowrnk": there is gblr, lowrank'],
     [{ structure: "gblr", budget: 0 }, "the budget must be above 0 and at most 1"],
     [{ structure: "gblr", budget: 1.01 }, "at most 1, a share of the converted layers' multiply-adds, got 1.01"],
     [{ structure: "gblr", budget: Number.NaN }, "got NaN"],

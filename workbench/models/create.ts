@@ -1,7 +1,7 @@
-// Creates an untrained model, with the parameters that training from scratch starts with. The numbers depend on the seed
-// only and are the same on every machine and engine.
+// Makes models in memory: an untrained one, with the parameters that training from scratch starts with, whose numbers
+// depend on the seed only and are the same on every machine and engine; or a copy of another model.
 
-import type { Variable } from "@tensorflow/tfjs-core";
+import { tidy, type Variable, variable } from "@tensorflow/tfjs-core";
 import { type Architecture, layersOf, namesOf, parametersOf } from "../architectures/architecture.ts";
 import type { ParameterInfo } from "../architectures/network.ts";
 import { seededUniform } from "../engine/core/random.ts";
@@ -77,4 +77,25 @@ function seededNormal(seed: number): () => number {
     spare = radius * Math.sin(angle);
     return radius * Math.cos(angle);
   };
+}
+
+/**
+ * A copy for the caller to change and to dispose of, with its own masks and config. Its parameters share the memory of
+ * the original's until one of the two changes: engines write a tensor in place only if nothing else uses its memory.
+ */
+export function copyModel<Config>(model: Model<Config>): Model<Config> {
+  const { architecture, config, json, prefix, preprocessor } = model;
+  const masks = { ...model.masks };
+  const layers = [...model.layers].map(
+    ([name, layer]) =>
+      [name, { ...layer, structure: layer.structure.forLayer?.(layer, masks) ?? layer.structure }] as const,
+  );
+  const parameters = new Map(
+    [...model.parameters].map(([name, values]) => [name, tidy(() => variable(values, values.trainable))] as const),
+  );
+  return new Model({
+    ...{ architecture, json, prefix, preprocessor, masks, parameters },
+    config: structuredClone(config),
+    layers: new Map(layers),
+  });
 }

@@ -38,9 +38,8 @@ export {
 } from "../architectures/task.ts";
 export { vit } from "../architectures/vit/architecture.ts";
 export type { VitConfig } from "../architectures/vit/config.ts";
-export { matrixOfPosition } from "../structures/convolution.ts";
 export { countsWith, modelCounts } from "./counts.ts";
-export { type CreateOptions, createModel } from "./create.ts";
+export { createModel } from "./create.ts";
 export { endOfTextIn, type LoadEvent, type LoadOptions, loadModel, loadModelNow } from "./folder/load.ts";
 export { FILE_TYPES, type FileType, type SaveOptions, saveModel, saveModelNow, storedConfig } from "./folder/save.ts";
 export {
@@ -53,6 +52,5 @@ export type { NewHead, Preparation } from "./images/adapt.ts";
 export { resizePositions } from "./images/adapt.ts";
 export { imageSettings } from "./images/image-settings.ts";
 export { forInference } from "./inference.ts";
-export { denseWeight, replaceLayer } from "./layers.ts";
+export { denseWeight, joinConvolution, replaceLayer, splitConvolution } from "./layers.ts";
 export { Model } from "./model.ts";
-export { joinConvolution, splitConvolution } from "./positions.ts";

@@ -1,8 +1,11 @@
-// Changes how a layer of a model is held, and reads its matrix however it is held.
+// Changes how a layer of a model is held, and reads its matrix however it is held. A convolution can be taken apart into
+// one linear layer for each position of its kernel, for structures per kernel position, and joined again.
 
 import { clone, keep, type Tensor, type Tensor2D, type Tensor4D, tidy, transpose } from "@tensorflow/tfjs-core";
+import { type ConvolutionInfo, type LayerInfo, positionLayers } from "../architectures/network.ts";
 import { EngineError } from "../engine/core/errors.ts";
-import { kernelOf, matrixOf } from "../structures/convolution.ts";
+import { kernelOf, kernelOfPositions, matrixOf, matrixOfPosition } from "../structures/convolution.ts";
+import { dense } from "../structures/dense.ts";
 import type { Structure, StructureParameters } from "../structures/structure.ts";
 import type { LinearLayer, Model } from "./model.ts";
 import { replaceEntries, rowByRow, variableOf } from "./variables.ts";
@@ -57,4 +60,44 @@ export function denseWeight<Config>(model: Model<Config>, layerName: string): Te
     if (convolution) return keep(matrixOf(weight as Tensor4D));
     return keep(layout === "in_out" ? transpose(weight) : clone(weight)) as Tensor2D;
   });
+}
+
+/**
+ * Holds a dense convolution as dense matrices `X.0`, `X.1`, … (n_out, channels) from now on; its bias stays `X.bias`.
+ * @throws EngineError when the layer is no convolution, or not dense
+ */
+export function splitConvolution<Config>(model: Model<Config>, name: string): void {
+  const layer = model.layer(name);
+  const positions = positionLayers(layer);
+  if (positions.length === 0 || !layer.structure.isDense) {
+    const is = positions.length === 0 ? "a linear layer" : layer.structure.name;
+    throw new EngineError(`${name} is ${is}`, "only dense convolutions can be taken apart");
+  }
+  const weight = model.parameter(`${name}.weight`);
+  const kernel = weight as unknown as Tensor4D;
+  const variables = positions.map(({ name: own }, index) => {
+    const matrix = rowByRow(matrixOfPosition(kernel, index));
+    return [`${own}.weight`, variableOf(matrix, { trainable: weight.trainable })] as const;
+  });
+  replaceEntries(model.parameters, [`${name}.weight`], variables);
+  weight.dispose();
+  const layers = positions.map((position) => [position.name, { ...position, structure: dense }] as const);
+  replaceEntries<LinearLayer>(model.layers, [name], layers);
+}
+
+/**
+ * The inverse, whatever the positions are held as; they come out as they multiply now.
+ * @param info of the whole convolution
+ */
+export function joinConvolution<Config>(model: Model<Config>, info: LayerInfo): void {
+  const { name } = info;
+  const positions = model.positionsOf(name);
+  const matrices = positions.map((position) => denseWeight(model, position.name));
+  const kernel = rowByRow(tidy(() => kernelOfPositions(matrices, info.convolution as ConvolutionInfo)));
+  for (const matrix of matrices) matrix.dispose();
+  const old = positions.flatMap((layer) => layer.structure.parameterNames.map((part) => `${layer.name}.${part}`));
+  for (const parameter of old) model.parameter(parameter).dispose();
+  replaceEntries(model.parameters, old, [[`${name}.weight`, variableOf(kernel)]]);
+  const names = positions.map((position) => position.name);
+  replaceEntries<LinearLayer>(model.layers, names, [[name, { ...info, structure: dense }]]);
 }

@@ -2,7 +2,7 @@
 // convert and train copies, which share the base model's memory until something changes them. Each saved model is read back
 // once besides, because what is published is what was measured as read back from its folder.
 
-import { copyModel } from "../models/copy.ts";
+import { copyModel } from "../models/create.ts";
 import { type LoadOptions, loadModel, type Model } from "../models/index.ts";
 import type { Source } from "./fetch.ts";
 import { lastEvent, type PipelineEvent } from "./stage.ts";

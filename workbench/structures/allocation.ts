@@ -1,8 +1,8 @@
 // Shares one budget out over the ranks of several layers, from their singular values: the least largest error over all
-// layers (after Liebenwein et al. 2021, ALDS, arXiv 2107.11442), or the same share for each. Numbers in, numbers out.
+// layers (after Liebenwein et al. 2021, ALDS, arXiv 2107.11442). Numbers in, numbers out.
 
 import { EngineError, ShapeError } from "../engine/core/errors.ts";
-import { affordableRank, allowance, frobeniusErrors, type MatrixSize } from "./budget.ts";
+import { allowance, frobeniusErrors, type MatrixSize } from "./budget.ts";
 
 export interface LayerSpectrum extends MatrixSize {
   name: string;
@@ -67,28 +67,6 @@ export function allocateRanks(
   const rungs = ladders.map((ladder) => ladder.rungFor(errors[low] ?? 0));
   spendRest(ladders, rungs, allowed);
   return ladders.map((ladder, i) => ladder.result(rungs[i] as number));
-}
-
-/**
- * The same share of its own multiply-adds for each layer.
- * @throws EngineError when that does not pay for rank 1 in one of them
- */
-export function allocateUniformly(
-  layers: readonly LayerSpectrum[],
-  budget: number,
-  options: AllocationOptions = {},
-): LayerRank[] {
-  return layers.map((layer) => {
-    const ladder = new Ladder(layer, options);
-    const rank = budget >= 1 ? ladder.top : affordableRank(allowance("allocation", budget, layer), layer);
-    if (rank < 1) {
-      throw new EngineError(
-        `allocation: budget ${budget} does not pay for rank 1 of ${layer.name} (${layer.nOut}, ${layer.nIn})`,
-        "raise the budget or leave the layer out",
-      );
-    }
-    return ladder.result(Math.min(rank, ladder.top));
-  });
 }
 
 /** What one layer can be: ranks 1, 2, … while factors are cheaper than the matrix, then the matrix itself. */

@@ -36,7 +36,7 @@ export function structureNamed(name: string): StructureKind {
 
 /**
  * Makes a structure known: to conversion, training, files, tables, cards and the Python files that are written.
- * @public for structures outside the workbench
+ * @public
  * @returns its inverse
  * @throws EngineError when there is one of that name
  */

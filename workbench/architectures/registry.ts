@@ -21,6 +21,7 @@ export const ARCHITECTURES: readonly Architecture[] = known;
 
 /**
  * Adds an architecture, which every part of the workbench then knows.
+ * @public for architectures outside the workbench
  * @throws EngineError when there is one of its type already
  */
 export function registerArchitecture<Config>(architecture: Architecture<Config>): void {

@@ -1,21 +1,7 @@
 // Starting values of a GBLR matrix from a trained one.
 
-export { type FindBlocksEvent, type FindBlocksOptions, type FoundBlocks, findBlocks } from "./block-search.ts";
-export { type BlockCounts, blocksWithin, type SpendOptions, spendBudget } from "./blocks-within.ts";
+export { type FindBlocksOptions, findBlocks } from "./block-search.ts";
+export { blocksWithin, spendBudget } from "./blocks-within.ts";
 export { firstTriples, handOn, type Triples } from "./decompositions.ts";
-export {
-  type BlockGrid,
-  type LocationOptions,
-  locationsByRule,
-  widthsByRule,
-  widthValues,
-  withGradients,
-} from "./rules.ts";
-export {
-  type ActivationAwareOptions,
-  activationAwareSvd,
-  outputTriples,
-  type SvdFactors,
-  type SvdFactorsOptions,
-  svdFactors,
-} from "./svd.ts";
+export { locationsByRule, widthsByRule, widthValues, withGradients } from "./rules.ts";
+export { activationAwareSvd, outputTriples, type SvdFactors, svdFactors } from "./svd.ts";

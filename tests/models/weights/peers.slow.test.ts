@@ -27,8 +27,17 @@ const CASES: [kind: string, module: string, config: object, assumed: object][] =
     },
     {},
   ],
-  ["timm_vit", "timm", { num_classes: 6, model_args: { img_size: SIZE, num_heads: 3, depth: 2 } }, { heads: 3 }],
-  ["timm_mixer", "timm", { num_classes: 6, model_args: { img_size: SIZE, num_blocks: 8 } }, {}],
+  [
+    "timm_vit",
+    "timm",
+    {
+      architecture: "vit_tiny_patch16_224",
+      num_classes: 6,
+      model_args: { img_size: SIZE, num_heads: 3, depth: 2 },
+    },
+    { heads: 3 },
+  ],
+  ["timm_mixer", "timm", { architecture: "mixer_s32_224", num_classes: 6, model_args: { img_size: SIZE } }, {}],
   ["transformers_vit", "transformers", { model_type: "vit", num_attention_heads: 12, image_size: SIZE }, { heads: 12 }],
   // A whole module: its attributes tell how many heads it has.
   ["transformers_gpt2", "transformers", { model_type: "gpt2", n_head: 4, tie_word_embeddings: true }, {}],
@@ -56,6 +65,15 @@ function logitsOf(model: Model, images: readonly number[]): Promise<Float32Array
   );
 }
 
+/** The folder, as timm itself opens it. */
+const OPEN_IN_TIMM = `
+import json, sys, timm, torch
+model = timm.create_model("local-dir:" + sys.argv[1], pretrained=True).eval()
+x = torch.tensor(json.load(sys.stdin)).reshape(2, ${SIZE}, ${SIZE}, 3).permute(0, 3, 1, 2)
+with torch.no_grad():
+    print(json.dumps(model(x).double().flatten().tolist()))
+`;
+
 /** Asked once: these packages start slowly. */
 const pythons = new Map(
   [...new Set(CASES.map(([, module]) => module))].map((each) => [each, pythonWith("torch", each)]),
@@ -78,6 +96,26 @@ for (const [kind, module, config, assumed] of CASES) {
       const model = await loadModelNow(at("model"));
       expectNear(await logitsOf(model, truth.images), truth.logits, 1e-4);
       model.dispose();
+    },
+    PATIENCE,
+  );
+}
+
+for (const kind of ["timm_vit", "timm_mixer"]) {
+  const python = pythons.get("timm");
+  test.skipIf(!python)(
+    `${kind}: timm opens the folder that the import writes, and computes the same logits`,
+    async () => {
+      const script = path.join(import.meta.dir, "peers.py");
+      const made = Bun.spawnSync([python as string, "-W", "ignore", script, kind, at()]);
+      if (made.exitCode !== 0) throw new Error(made.stderr.toString());
+      const truth = JSON.parse(made.stdout.toString()) as { images: number[]; logits: number[] };
+      await imported(at("weights.pth"));
+      const opened = Bun.spawnSync([python as string, "-W", "ignore", "-c", OPEN_IN_TIMM, at("model")], {
+        stdin: Buffer.from(JSON.stringify(truth.images)),
+      });
+      if (opened.exitCode !== 0) throw new Error(opened.stderr.toString());
+      expectNear(Float32Array.from(JSON.parse(opened.stdout.toString()) as number[]), truth.logits, 1e-5);
     },
     PATIENCE,
   );

@@ -108,17 +108,30 @@ export const mixerWeights: WeightsReader<MixerConfig> = {
     }
     const image = patch * grid;
     const classes = side("head.bias", 0);
+    const blocks = countNumbered(checkpoint, /^blocks\.(\d+)\./);
+    const ratios = [tokenWidth, side("blocks.0.mlp_channels.fc1.bias", 0)].map((inner) => ratioOf(inner, width));
+    const usual = ratios[0] === 0.5 && ratios[1] === 4;
+    const size = Object.keys(SIZES).find((s) => usual && SIZES[s]?.width === width && SIZES[s]?.blocks === blocks);
     return {
-      architecture: `mixer_b${patch}_${image}`,
-      num_classes: classes,
-      model_args: {
-        img_size: image,
-        patch_size: patch,
-        in_chans: colors,
-        embed_dim: width,
-        num_blocks: countNumbered(checkpoint, /^blocks\.(\d+)\./),
-        mlp_ratio: [tokenWidth, side("blocks.0.mlp_channels.fc1.bias", 0)].map((inner) => ratioOf(inner, width)),
-      },
+      // timm refuses a field of model_args that the name decides, so sizes that have a name are written by it alone.
+      ...(size
+        ? {
+            architecture: `mixer_${size}${patch}_224`,
+            num_classes: classes,
+            model_args: { img_size: image, in_chans: colors },
+          }
+        : {
+            architecture: `mixer_b${patch}_${image}`,
+            num_classes: classes,
+            model_args: {
+              img_size: image,
+              patch_size: patch,
+              in_chans: colors,
+              embed_dim: width,
+              num_blocks: blocks,
+              mlp_ratio: ratios,
+            },
+          }),
       pretrained_cfg: { input_size: [colors, image, image], num_classes: classes },
     };
   },

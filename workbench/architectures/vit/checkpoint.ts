@@ -18,6 +18,12 @@ import type { VitConfig } from "./config.ts";
 /** timm's names by width; any other width is `base` with `embed_dim`. */
 const NAMES: Readonly<Record<number, string>> = { 192: "tiny", 384: "small", 1024: "large" };
 
+/** Patches that timm has names for at images of 224; it knows no name of any other size but 384. */
+const NAMED_PATCHES = [8, 14, 16, 32];
+
+const namedImage = (patch: number, image: number): number =>
+  NAMED_PATCHES.includes(patch) && image !== 384 ? 224 : image;
+
 export const vitWeights: WeightsReader<VitConfig> = {
   width: ["patch_embed.proj.weight", 0],
 
@@ -40,7 +46,7 @@ export const vitWeights: WeightsReader<VitConfig> = {
     const hasBias = [...tensors.keys()].some((name) => /\.attn\.(q_proj|k_proj|v_proj|qkv)\.bias$/.test(name));
     const representation = tensors.get("pre_logits.fc.bias")?.shape[0];
     return {
-      architecture: `vit_${NAMES[width] ?? "base"}_patch${patch}_${image}`,
+      architecture: `vit_${NAMES[width] ?? "base"}_patch${patch}_${namedImage(patch, image)}`,
       num_classes: classes,
       global_pool: tensors.has("fc_norm.weight") ? "avg" : "token",
       model_args: {

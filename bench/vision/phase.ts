@@ -114,7 +114,6 @@ function noise(size: number): ImageLoader {
     label: (i) => i % CLASSES,
     place: () => ({ file: "", start: 0 }),
     nameOf: (i) => `image ${i}`,
-    close: async () => {},
   };
   return {
     images,

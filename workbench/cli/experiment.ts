@@ -12,7 +12,7 @@ import { experiment } from "../pipeline/experiment.ts";
 import type { ExperimentSettings } from "../pipeline/settings.ts";
 import type { ExperimentContext, PipelineEvent } from "../pipeline/stage.ts";
 import { structures } from "../structures/registry.ts";
-import { addEngineOptions, openEngineFor } from "./shared/options.ts";
+import { addEngineOptions, JSON_DOCUMENT, OFFLINE, openEngineFor } from "./shared/options.ts";
 import { exampleText, Interrupted, programNamed, runMain } from "./shared/program.ts";
 import { optionsOf, readSettings } from "./shared/settings.ts";
 import { runStages } from "./shared/stages.ts";
@@ -58,8 +58,8 @@ export function recipeProgram(recipe: Recipe): Command {
 export function addSettings(command: Command, options: readonly Option[]): Command {
   for (const option of options) command.addOption(option);
   return addEngineOptions(command.optionsGroup("Machine:"))
-    .option("--offline", "take model and data from the cache or not at all")
-    .option("--json", "one JSON document on stdout");
+    .option("--offline", OFFLINE)
+    .option("--json", JSON_DOCUMENT);
 }
 
 const optionsFor = (recipe: Recipe): Option[] =>

@@ -1,17 +1,33 @@
-// `gblr generate`: continues a text with a language model and prints it token by token. Sampling is in architectures/,
-// text and token ids are in data/.
+// `gblr generate`: continues a text with a language model and prints it token by token. Sampling is implemented in
+// architectures/, the tokenizer in data/.
 
 import process from "node:process";
 import { buffer } from "node:stream/consumers";
 import type { Command } from "commander";
+import { countOf } from "../../hub/text/numbers.ts";
 import { decodeUtf8 } from "../../hub/text/utf8.ts";
 import { openTokenizer, type Tokenizer } from "../data/index.ts";
 import type { OpenEngineOptions } from "../engine/core/types.ts";
-import { endOfTextIn, forInference, type GenerateEvent, generateTokens, isLanguageModel } from "../models/index.ts";
+import {
+  endOfTextIn,
+  forInference,
+  type GenerateEvent,
+  generateTokens,
+  isLanguageModel,
+  type Model,
+} from "../models/index.ts";
 import { fetchModel } from "../pipeline/fetch.ts";
 import { load } from "../pipeline/load.ts";
 import type { PipelineEvent, StageContext } from "../pipeline/stage.ts";
-import { addEngineOptions, countFrom, numberFrom, openEngineFor, share } from "./shared/options.ts";
+import {
+  addEngineOptions,
+  countFrom,
+  JSON_DOCUMENT,
+  MODEL_ARGUMENT,
+  numberFrom,
+  openEngineFor,
+  share,
+} from "./shared/options.ts";
 import { CommandFailed, UsageError, verb } from "./shared/program.ts";
 import { runStages } from "./shared/stages.ts";
 import { threeDigits } from "./shared/terminal.ts";
@@ -34,14 +50,14 @@ export function addGenerate(program: Command): void {
       "echo 'The tower is' | gblr generate runs/gpt2-gaudi - --temperature 0 --json",
     ].join("\n"),
   })
-    .argument("<model>", "a model folder, owner/name[@revision] on the Hub, or zoo:gpt2-gaudi")
-    .argument("[prompt...]", "text to go on from; - reads it from stdin. Without one a new text is begun")
-    .option("--tokens <count>", "tokens to add, at most", countFrom(1), 100)
-    .option("--temperature <value>", "0 takes the likeliest token each time; above 1 is bolder", numberFrom(0), 1)
-    .option("--top-k <count>", "choose among this many likeliest tokens (default: all)", countFrom(1))
-    .option("--top-p <share>", "choose among the likeliest that hold this share of the chances", share, 1)
-    .option("--seed <number>", "same seed, same text on the same engine", countFrom(0), 0)
-    .option("--json", "one JSON document on stdout, at the end");
+    .argument("<model>", MODEL_ARGUMENT)
+    .argument("[prompt...]", "text to continue; - reads it from stdin (default: none, a new text is started)")
+    .option("--tokens <count>", "maximum number of tokens to generate", countFrom(1), 100)
+    .option("--temperature <value>", "sampling temperature; 0 always takes the most likely token", numberFrom(0), 1)
+    .option("--top-k <count>", "sample from this many of the most likely tokens (default: all)", countFrom(1))
+    .option("--top-p <share>", "sample from the most likely tokens with this total probability", share, 1)
+    .option("--seed <number>", "random seed; the same seed and engine give the same text", countFrom(0), 0)
+    .option("--json", JSON_DOCUMENT);
   addEngineOptions(command).action(generate);
 }
 
@@ -49,8 +65,13 @@ async function generate(name: string, words: string[], options: GenerateVerbOpti
   if (options.topK !== undefined && options.temperature === 0) {
     throw new UsageError("--top-k and --temperature 0 contradict each other; choose one");
   }
-  const interrupted = "interrupted; the text so far is all there is";
+  const interrupted = "interrupted; the text ends here";
   await runStages({ interrupted }, (context) => generated(name, words, { options, context }));
+}
+
+function expectLanguageModel({ architecture }: Model, name: string): void {
+  if (isLanguageModel({ architecture })) return;
+  throw new CommandFailed(`${name} is a ${architecture.type}, not a language model; give a GPT-2 model`);
 }
 
 /** Fetch, load, generate. Prints the text while it is generated. */
@@ -67,7 +88,7 @@ async function* generated(
   const tokenizer = await openTokenizer(folder);
   const loaded = yield* load(folder);
   try {
-    if (!isLanguageModel(loaded)) throw new CommandFailed(`${name} is no language model`);
+    expectLanguageModel(loaded, name);
     const model = await forInference(loaded, { rows: "few" });
     try {
       // Removes the progress bar of loading before text is printed.
@@ -94,7 +115,7 @@ async function* generated(
         process.stdout.write(`${JSON.stringify(document, null, 2)}\n`);
       }
       if (process.stderr.isTTY) {
-        const count = `${made.ids.length} tokens, ${threeDigits(rate)} tokens/s on ${engine.name} ${engine.device}`;
+        const count = `${countOf(made.ids.length, "token")}, ${threeDigits(rate)} tokens/s on ${engine.name} ${engine.device}`;
         process.stderr.write(`${count}; ${WHY[made.reason]}\n`);
       }
     } finally {
@@ -114,9 +135,9 @@ async function promptFrom(stream: NodeJS.ReadableStream): Promise<string> {
 type Reason = Extract<GenerateEvent, { kind: "stopped" }>["reason"];
 
 const WHY: Record<Reason, string> = {
-  tokens: "as many as asked",
-  "end of text": "the model ended the text",
-  positions: "the model has no positions for more",
+  tokens: "stopped at --tokens",
+  "end of text": "stopped at the model's end-of-text token",
+  positions: "stopped because the model has no more positions",
 };
 
 interface StreamOptions {

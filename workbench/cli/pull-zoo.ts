@@ -1,9 +1,10 @@
-// `gblr pull zoo:name`: makes a model folder from a checkpoint that the method's authors released. The work is in
-// models/reference; packing needs an engine.
+// `gblr pull zoo:name`: makes a model folder from a checkpoint that the method's authors released. The work is done in
+// models/reference; packing the layers needs an engine.
 
 import process from "node:process";
 import type { HubAccess } from "../../hub/access/repository.ts";
 import type { Located } from "../../hub/pull/locate.ts";
+import { countOf } from "../../hub/text/numbers.ts";
 import { openEngine } from "../engine/core/open.ts";
 import { type PullZooEvent, pullZoo } from "../models/reference/index.ts";
 import { retryNote } from "./pull.ts";
@@ -12,7 +13,7 @@ import { type ProgressBar, progressBar } from "./shared/progress.ts";
 import type { Environment } from "./shared/terminal.ts";
 
 interface PullZooSettings {
-  /** GBLR_ZOO is the address of another copy of the release */
+  /** environment; GBLR_ZOO is the address of another copy of the release */
   env: Environment;
   signal?: AbortSignal | undefined;
 }
@@ -42,7 +43,7 @@ export async function pullZooWithProgress(
   }
 }
 
-/** The address of another copy of the release, from GBLR_ZOO. */
+/** The address of the copy of the release that GBLR_ZOO names; undefined: the original release. */
 export const zooReleaseOf = (env: Environment): string | undefined => env.GBLR_ZOO?.replace(/\/+$/, "") || undefined;
 
 /** Shows an event on a progress bar. */
@@ -64,6 +65,6 @@ function noteOf(event: PullZooEvent): string | undefined {
     case "checking":
       return `checking ${event.tensor}`;
     case "converting":
-      return `packing ${event.layers} layers`;
+      return `packing ${countOf(event.layers, "layer")}`;
   }
 }

@@ -6,6 +6,7 @@ import { type HubAccess, parseRepoName, type RepoName, RepoNameError } from "../
 import { type PullEvent, type Pulled, type PullOptions, pull } from "../../hub/pull/index.ts";
 import { isZooName } from "../../hub/zoo/releases.ts";
 import { withHub } from "./shared/hub-access.ts";
+import { JSON_DOCUMENT, OFFLINE } from "./shared/options.ts";
 import { CommandFailed, interruptible, UsageError, verb } from "./shared/program.ts";
 import { type ProgressBar, progressBar } from "./shared/progress.ts";
 
@@ -20,7 +21,7 @@ interface PullVerbOptions {
 export function addPull(program: Command): void {
   verb(program, {
     name: "pull",
-    summary: "fetch a model or data set from the Hub into the Hugging Face cache, and print its folder",
+    summary: "download a model or data set into the Hugging Face cache and print its folder",
     example: [
       "gblr pull openai-community/gpt2",
       "gblr pull Salesforce/wikitext --dataset --include 'wikitext-103-raw-v1/*'",
@@ -28,12 +29,12 @@ export function addPull(program: Command): void {
       "gblr pull zoo:gpt2-gaudi",
     ].join("\n"),
   })
-    .argument("<name>", "owner/name, owner/name@revision (a branch, tag or commit), or zoo:name")
-    .option("--dataset", "a data set, not a model")
-    .option("--include <patterns...>", "only files that match; * stands for any characters, slashes too")
-    .option("--exclude <patterns...>", "no files that match")
-    .option("--offline", "take it from the cache or not at all")
-    .option("--json", "one JSON document on stdout")
+    .argument("<name>", "owner/name[@revision], where the revision is a branch, tag or commit; or zoo:name")
+    .option("--dataset", "download a data set instead of a model")
+    .option("--include <patterns...>", "download only files that match; * matches any characters, including slashes")
+    .option("--exclude <patterns...>", "leave out files that match")
+    .option("--offline", OFFLINE)
+    .option("--json", JSON_DOCUMENT)
     .action(pullVerb);
 }
 

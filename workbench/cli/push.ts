@@ -4,8 +4,10 @@ import process from "node:process";
 import type { Command } from "commander";
 import type { HubAccess, RepoName } from "../../hub/access/repository.ts";
 import { type PushEvent, type PushOptions, push } from "../../hub/push/index.ts";
+import { countOf } from "../../hub/text/numbers.ts";
 import { repoNamed, retryNote } from "./pull.ts";
 import { withHub } from "./shared/hub-access.ts";
+import { JSON_DOCUMENT } from "./shared/options.ts";
 import { CommandFailed, interruptible, UsageError, verb } from "./shared/program.ts";
 import { type ProgressBar, progressBar } from "./shared/progress.ts";
 import { formatBytes } from "./shared/terminal.ts";
@@ -33,16 +35,19 @@ export function addPush(program: Command): void {
       "gblr push runs/gpt2-gaudi owner/gpt2-gaudi --revision trial --message 'Half the budget'",
     ].join("\n"),
   })
-    .argument("<folder>", "a model folder or a data set")
-    .argument("<name>", "owner/name, or owner/name@branch")
-    .option("--create", "make the repository, and the branch, if it is not there")
-    .option("--private", "with --create: nobody else may see it")
-    .option("--dataset", "a data set, not a model")
-    .option("--message <title>", "of the commit")
-    .option("--revision <branch>", "where the commit goes (default: main)")
-    .option("--include <patterns...>", "only files that match; * stands for any characters, slashes too")
-    .option("--exclude <patterns...>", "no files that match; checkpoints and temporary files never go")
-    .option("--json", "one JSON document on stdout")
+    .argument("<folder>", "model folder or data set folder")
+    .argument("<name>", "repository: owner/name or owner/name@branch")
+    .option("--create", "create the repository and the branch if they do not exist")
+    .option("--private", "with --create: make the repository private")
+    .option("--dataset", "push a data set instead of a model")
+    .option("--message <title>", "title of the commit")
+    .option("--revision <branch>", "branch to commit to (default: main)")
+    .option("--include <patterns...>", "upload only files that match; * matches any characters, including slashes")
+    .option(
+      "--exclude <patterns...>",
+      "leave out files that match; checkpoints and temporary files are always left out",
+    )
+    .option("--json", JSON_DOCUMENT)
     .action(pushVerb);
 }
 
@@ -72,8 +77,7 @@ async function pushVerb(folder: string, name: string, options: PushVerbOptions):
 function summary({ url, commit, files }: Pushed, { bytes, unchanged, unchangedBytes }: Listed): string {
   if (files.length === 0) return `${url} has all of it already, at commit ${commit.slice(0, 8)}`;
   const rest = unchanged > 0 ? `; ${unchanged} more were there already` : "";
-  const count = files.length === 1 ? "1 file" : `${files.length} files`;
-  return `${url}\n  commit ${commit.slice(0, 8)}: ${count}, ${formatBytes(bytes - unchangedBytes)}${rest}`;
+  return `${url}\n  commit ${commit.slice(0, 8)}: ${countOf(files.length, "file")}, ${formatBytes(bytes - unchangedBytes)}${rest}`;
 }
 
 interface Pushing {

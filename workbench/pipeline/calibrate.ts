@@ -151,7 +151,6 @@ async function* openImages(
       const count = `${loader.skipped.length} of ${total} images`;
       const clipped = clippedNotice(loader);
       await loader.close();
-      await images.close();
       return [
         ...(clipped === undefined ? [] : [clipped]),
         ...(first ? [`${count} left out, the first ${first.name}: ${first.problem}`] : []),

@@ -164,7 +164,6 @@ export async function* evaluateImages(
       return { ...result, confusions: confusionsOf(confusion, classes) };
     } finally {
       await loader.close();
-      await images.close();
     }
   } finally {
     model.dispose();

@@ -8,7 +8,7 @@ import type { CardFacts } from "../../hub/card/index.ts";
 import { TRAINABLE_FILE } from "../../hub/model-folder/index.ts";
 import { type Located, type LocateZoo, locate } from "../../hub/pull/locate.ts";
 import { isZooName, zooEntry } from "../../hub/zoo/releases.ts";
-import { DataError, dataFilePatterns } from "../data/index.ts";
+import { dataFilePatterns, MissingSplitError } from "../data/index.ts";
 import { readConfig } from "../models/folder/load.ts";
 import { type Architecture, architectureOf, COMPANION_FILES, type NewHead, type Preparation } from "../models/index.ts";
 import { type PullZooEvent, pullZoo } from "../models/reference/index.ts";
@@ -119,7 +119,7 @@ export async function* fetchDataset(
     } catch (error) {
       if (!(error instanceof HubError) || error.code !== "no-match") throw error;
       const inside = config === undefined ? "" : ` in configuration "${config}"`;
-      throw new DataError(name, `has no split "${split}"${inside}, by its card or by the names of its files`);
+      throw new MissingSplitError(name, split, `${inside}, neither in its card nor by the names of its files`);
     }
   }
   return yield* located(name, "dataset", [...new Set(patterns.flat())], options);

@@ -1,4 +1,4 @@
-// Options that several verbs have: those that choose an engine, with their checks, and parsers of numbers.
+// Options that several verbs share: those that choose the engine, --offline, --json, and parsers for numbers.
 
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { EngineError } from "../../engine/core/errors.ts";
@@ -8,15 +8,20 @@ import { ENGINE_NAMES, type Engine, type OpenEngineOptions, PRECISIONS } from ".
 import { UsageError } from "./program.ts";
 
 /** Adds --engine, --device, --precision and --threads. */
-export function addEngineOptions(command: Command, engine = "what computes (default: auto)"): Command {
+export function addEngineOptions(command: Command, engine = "compute engine (default: auto)"): Command {
   return command
     .addOption(new Option("--engine <name>", engine).choices(["auto", ...ENGINE_NAMES]))
-    .option("--device <device>", "cpu, cuda, cuda:1, gpu (default: the best there is)")
-    .addOption(new Option("--precision <precision>", "how products compute (default: float32)").choices(PRECISIONS))
-    .option("--threads <count>", "CPU threads (default: what the machine has)", countFrom(1));
+    .option("--device <device>", "cpu, cuda, cuda:1 or gpu (default: the best available)")
+    .addOption(new Option("--precision <name>", "precision of matrix products (default: float32)").choices(PRECISIONS))
+    .option("--threads <count>", "CPU threads (default: one per core)", countFrom(1));
 }
 
-/** The engine options among all options of a verb. */
+export const MODEL_ARGUMENT = "model folder, owner/name[@revision] on the Hub, or a zoo model such as zoo:gpt2-gaudi";
+export const OFFLINE = "use cached files only, never the network";
+export const JSON_DOCUMENT = "print one JSON document on stdout instead of text";
+export const FORCE = "replace an existing model in the folder";
+
+/** Picks the engine options from all options of a verb. */
 function engineOptionsOf({ engine, device, precision, threads }: OpenEngineOptions): OpenEngineOptions {
   return {
     ...(engine !== undefined && { engine }),
@@ -27,8 +32,8 @@ function engineOptionsOf({ engine, device, precision, threads }: OpenEngineOptio
 }
 
 /**
- * Opens the engine that was asked for, or the best one of this machine.
- * @throws UsageError for options that no machine could meet, EngineError for those that this machine cannot
+ * Opens the requested engine, or the best one of this machine.
+ * @throws UsageError for options that no machine supports, EngineError for those that this machine does not
  */
 export async function openEngineFor(options: OpenEngineOptions): Promise<Engine> {
   const asked = engineOptionsOf(options);
@@ -36,7 +41,7 @@ export async function openEngineFor(options: OpenEngineOptions): Promise<Engine>
   return openEngine(asked);
 }
 
-/** @throws UsageError for options that no machine could meet */
+/** @throws UsageError for options that no machine supports */
 export function checkEngineUsage(options: OpenEngineOptions): void {
   try {
     resolveOptions(options);
@@ -45,7 +50,7 @@ export function checkEngineUsage(options: OpenEngineOptions): void {
   }
 }
 
-/** A whole number. */
+/** Parser of a whole number that is at least `least`. */
 export const countFrom =
   (least: number) =>
   (text: string): number => {
@@ -54,7 +59,7 @@ export const countFrom =
     throw new InvalidArgumentError(`It must be a whole number from ${least}.`);
   };
 
-/** Any finite number. */
+/** Parser of a finite number that is at least `least`. */
 export const numberFrom =
   (least: number) =>
   (text: string): number => {
@@ -63,7 +68,7 @@ export const numberFrom =
     throw new InvalidArgumentError(`It must be a number from ${least}.`);
   };
 
-/** Above 0 and at most 1. */
+/** Parser of a share: above 0 and at most 1. */
 export function share(text: string): number {
   const value = Number(text);
   if (value > 0 && value <= 1) return value;

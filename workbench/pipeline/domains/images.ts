@@ -1,4 +1,4 @@
-// The domain of image classifiers: images are decoded and augmented in worker threads, and models are scored by top-1 and
+// The domain of image classifiers: images are decoded and augmented in worker threads, models are scored by top-1 and
 // top-5 accuracy.
 
 import type { Tensor, Tensor4D } from "@tensorflow/tfjs-core";
@@ -21,7 +21,7 @@ import { classNames, confusionRows, scoreImages } from "../measure.ts";
 import type { PipelineEvent } from "../stage.ts";
 import { resultOf, SettingsError } from "../stage.ts";
 import type { Domain, OpenData, Sources } from "./domain.ts";
-import { classesOf, type ImageSets, imageInputs, openImageSets, splitsOf } from "./image-sets.ts";
+import { advisingHoldOut, classesOf, type ImageSets, imageInputs, openImageSets, splitsOf } from "./image-sets.ts";
 import { evaluationOptions, type ImageSettings, imageExperiment, trainingTransform } from "./image-settings.ts";
 import { checkScratch, scratchModel, scratchName } from "./scratch-model.ts";
 
@@ -33,7 +33,9 @@ export const imageDomain: Domain<ImageSettings> = {
     const { randAugment, autoAugment, colorJitter, newHead, distill } = settings;
     checkScratch(settings);
     if (newHead && distill > 0) {
-      throw new SettingsError("--new-head and --distill contradict: there is no teacher for these classes; choose one");
+      throw new SettingsError(
+        "--new-head and --distill contradict each other, because the teacher has other classes; choose one",
+      );
     }
     const policy = autoAugment === "none" ? undefined : autoAugment;
     const all = { randAugment, autoAugment: policy, colorJitter };
@@ -41,7 +43,7 @@ export const imageDomain: Domain<ImageSettings> = {
     if (given.length < 2) return;
     const flags = { randAugment: "--rand-augment", autoAugment: "--auto-augment", colorJitter: "--color-jitter" };
     const names = given.map(([name]) => flags[name as keyof typeof flags]);
-    throw new SettingsError(`${names.join(" and ")} contradict; choose one`);
+    throw new SettingsError(`${names.join(" and ")} contradict each other; choose one`);
   },
 
   async *fetch(settings, context) {
@@ -51,7 +53,8 @@ export const imageDomain: Domain<ImageSettings> = {
       scratchName(model) === undefined
         ? { ...(yield* fetchModel(model, { ...context, trainable: true })), preparation }
         : undefined;
-    const data = yield* fetchDataset({ name: dataset, config, splits: splitsOf(settings) }, context);
+    const splits = splitsOf(settings);
+    const data = yield* advisingHoldOut(fetchDataset({ name: dataset, config, splits }, context), settings);
     if (found && !settings.newHead) return { model: found, data };
     const classes = yield* classesOf(data.folder, settings, context);
     if (found) return { model: { ...found, head: { classes, seed: settings.seed } }, data };
@@ -61,15 +64,11 @@ export const imageDomain: Domain<ImageSettings> = {
   async *open(settings, sources, context) {
     const own = await preparationOf(sources.model, settings);
     yield { kind: "stage", stage: "open images" };
-    const sets = yield* openImageSets({ folder: sources.data.folder, labels: own.labels }, settings, context);
-    try {
-      const { classes } = own;
-      for (const images of [sets.train, sets.validation, sets.test]) expectClasses(images, { classes, advice: ADVICE });
-      return openData({ settings, sources, sets, own });
-    } catch (error) {
-      await sets.close();
-      throw error;
-    }
+    const place = { folder: sources.data.folder, labels: own.labels };
+    const sets = yield* advisingHoldOut(openImageSets(place, settings, context), settings);
+    const { classes } = own;
+    for (const images of [sets.train, sets.validation, sets.test]) expectClasses(images, { classes, advice: ADVICE });
+    return openData({ settings, sources, sets, own });
   },
 
   metrics: ({ metrics }, { testSplit: split }) => [
@@ -86,7 +85,7 @@ interface Opened {
   settings: ImageSettings;
   sources: Sources;
   sets: ImageSets;
-  /** image preparation that the model needs */
+  /** image preparation of the checkpoint */
   own: Preparation;
 }
 
@@ -103,7 +102,7 @@ function openData({ settings, sources, sets, own }: Opened): OpenData {
   const scoreOn = (images: ImageSet, model: Model, signal: AbortSignal | undefined) =>
     scoreImages(model, { loader: loaderOf(images), batch: settings.microBatch, signal });
   const told = new Set<ImageLoader>();
-  /** A note for each set whose pixels were clipped, once. */
+  /** One note for each set with clipped pixels. */
   const clipped = function* (): Generator<PipelineEvent> {
     for (const loader of loaders.values()) {
       const text = told.has(loader) ? undefined : clippedNotice(loader);
@@ -112,14 +111,14 @@ function openData({ settings, sources, sets, own }: Opened): OpenData {
       yield { kind: "note", text: `${loader.images.split}: ${text}` };
     }
   };
-  /** of the model that was scored last, so that `conclude` need not score it again */
+  /** accuracy of the model that was scored last, so that `conclude` does not score it again */
   let onTest: Accuracy | undefined;
   return {
     trainItems: sets.train.length,
     task(model, teacher) {
-      if (dropPath !== undefined) (model.config as { dropPath: number }).dropPath = dropPath;
       return imageTask({
         model,
+        dropPath,
         loader: loaderOf(sets.train, training),
         mixup,
         cutmix,
@@ -177,20 +176,22 @@ function openData({ settings, sources, sets, own }: Opened): OpenData {
     },
     async close() {
       await Promise.all([...loaders.values()].map((loader) => loader.close()));
-      await sets.close();
     },
   };
 }
 
-/** Checkpoints keep this text and compare it: the setting keeps the name there that it had when the first were written. */
+/**
+ * The transform as checkpoints store and compare it. `colourJitter` is the name that the setting had in the first
+ * checkpoints.
+ */
 const storedTransform = (training: TrainingTransform): string =>
   JSON.stringify(training).replace('"colorJitter":', '"colourJitter":');
 
-/** @throws SettingsError when the model is no classifier */
+/** The image preparation of the checkpoint. @throws SettingsError if the model is not an image classifier */
 async function preparationOf({ folder, ...changes }: Source, { model: name }: ImageSettings): Promise<Preparation> {
   const { architecture } = await readConfig(folder);
   if (!isClassifier({ architecture })) {
-    throw new SettingsError(`--model ${name} is a ${architecture.type}, no classifier of images`);
+    throw new SettingsError(`--model ${name} is a ${architecture.type}; an image classifier is needed`);
   }
   return imageSettings(await describeModel(folder, changes), folder);
 }

@@ -1,4 +1,4 @@
-// The domain of language models: text as windows of tokens, scored by perplexity; and its settings.
+// The domain of language models, and its settings: text is cut into windows of tokens, models are scored by perplexity.
 
 import type { Tensor, Tensor2D } from "@tensorflow/tfjs-core";
 import { z } from "zod";
@@ -17,13 +17,12 @@ import { firstWindows, openTexts, type Texts } from "./texts.ts";
 export const languageSettings = z.object({
   ...experimentShape("windows"),
   ...grouped("Model and data", {
-    column: text("column that holds the text").default("text"),
-    encoding: text("encoding of files of text, such as windows-1252 (default: utf-8)").optional(),
-    context: count("length of a window", "tokens").default(1024),
-    wholeWindows: z
-      .boolean()
-      .default(false)
-      .meta({ description: "evaluate on whole windows only, as published tables do, without the end of the text" }),
+    column: text("column with the text").default("text"),
+    encoding: text("encoding of text files, such as windows-1252 (default: utf-8)").optional(),
+    context: count("tokens per window", "tokens").default(1024),
+    wholeWindows: z.boolean().default(false).meta({
+      description: "evaluate on whole windows only and leave out the end of the text, as published tables do",
+    }),
   }),
 });
 

@@ -4,9 +4,10 @@
 import { beforeAll, describe, expect, test } from "bun:test";
 import { mkdirSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
+import { parseVaried } from "../../workbench/cli/shared/options.ts";
 import { UsageError } from "../../workbench/cli/shared/program.ts";
 import { paletteFor } from "../../workbench/cli/shared/terminal.ts";
-import { parseVaried, resultLines } from "../../workbench/cli/sweep.ts";
+import { sweepTable } from "../../workbench/cli/shared/view.ts";
 import { gridOf } from "../../workbench/pipeline/sweep.ts";
 import {
   acrossSeeds,
@@ -191,7 +192,7 @@ describe("runs that differ by their seed alone", () => {
   });
 
   test("are one line of the table, and one point of the plot with a bar", () => {
-    const lines = resultLines(results, paletteFor({ isTTY: false }, {}));
+    const lines = sweepTable(acrossSeeds(results), paletteFor({ isTTY: false }, {}));
     expect(lines[1]).toMatch(/^ +budget +seed +model +runs +top-1 accuracy .*\(reference\) +\(actual\)/);
     expect(lines).toHaveLength(6);
     expect(lines[4]).toMatch(/^ +0\.1 +GBLR, SVD +3 +52\.00 % ± 2\.00 % +3\.0000 ± 2\.6458 +30\.0 %/);

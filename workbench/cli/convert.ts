@@ -144,7 +144,7 @@ async function convertVerb(name: string, options: ConvertVerbOptions): Promise<v
   const show = (event: PipelineEvent) => {
     if (event.kind === "planned" && !json) print(printPlan(event.plan, { model: name, palette }));
   };
-  const done = await runStages({ interrupted, show }, (context) => convertAndSave(name, options, context));
+  const done = await runStages({ interrupted, json, show }, (context) => convertAndSave(name, options, context));
   if (json) print(JSON.stringify(documentOf(name, done, options), null, 2));
   else if (done.written) print(printConversion(done.conversion, done.written, { plan: done.plan, palette }));
 }

@@ -96,7 +96,9 @@ async function evalPerplexity(name: string, flags: Flags & TextEvaluation): Prom
     );
   }
   const engine = await openEngineFor(flags);
-  const result = await runStages({ interrupted: INTERRUPTED, offline }, (around) => evaluateText(name, flags, around));
+  const result = await runStages({ interrupted: INTERRUPTED, offline, json }, (around) =>
+    evaluateText(name, flags, around),
+  );
   writeResult({ ...result, ...onEngine(engine) }, { json, print: perplexityTable });
 }
 
@@ -172,7 +174,7 @@ async function evalAccuracy(name: string, flags: Flags & ImageEvaluation): Promi
   const { json = false, offline } = flags;
   const engine = await openEngineFor(flags);
   const origin = { engine, command: commandLine(), versions: versionsOf(engine) };
-  const result = await runStages({ interrupted: INTERRUPTED, offline }, (around) =>
+  const result = await runStages({ interrupted: INTERRUPTED, offline, json }, (around) =>
     evaluateImages(name, flags, { ...around, origin }),
   );
   writeResult(result, { json, print: accuracyTable });

@@ -7,14 +7,12 @@ import type { OpenEngineOptions } from "../engine/core/types.ts";
 import { type ImageSettings, imageExperiment } from "../pipeline/domains/image-settings.ts";
 import { imageDomain } from "../pipeline/domains/images.ts";
 import { type LanguageSettings, languageDomain, languageSettings } from "../pipeline/domains/language.ts";
-import { SCRATCH_SETTINGS, scratchName } from "../pipeline/domains/scratch-model.ts";
 import { experiment } from "../pipeline/experiment.ts";
 import type { ExperimentSettings } from "../pipeline/settings.ts";
 import type { ExperimentContext, PipelineEvent } from "../pipeline/stage.ts";
-import { structures } from "../structures/registry.ts";
 import { addEngineOptions, JSON_DOCUMENT, OFFLINE, openEngineFor } from "./shared/options.ts";
 import { exampleText, Interrupted, programNamed, runMain } from "./shared/program.ts";
-import { optionsOf, readSettings } from "./shared/settings.ts";
+import { defaultsFor, optionsOf, readSettings } from "./shared/settings.ts";
 import { runStages } from "./shared/stages.ts";
 import { paletteFor } from "./shared/terminal.ts";
 import { commandLine, versionsOf } from "./shared/versions.ts";
@@ -79,7 +77,7 @@ export async function runExperiment(recipe: Recipe, flags: ExperimentFlags): Pro
   const engine = await openEngineFor(flags);
   const origin = { engine, recipe: recipe.name, command: commandLine(), versions: versionsOf(engine) };
   const interrupted = `interrupted; ${folder} keeps what is done: run the same command again to go on`;
-  const options = { interrupted, offline, silent: json };
+  const options = { interrupted, offline, json, silent: json };
   await runStages(options, async function* (context, named) {
     for await (const event of start({ context: { ...context, ...origin }, folder })) {
       yield event;
@@ -113,48 +111,4 @@ function tell({ folder, model, rows, pushed }: Extract<PipelineEvent, { kind: "f
   const places = [`model   ${model}`, `report  ${folder}/report.html`, ...(pushed ? [`pushed  ${pushed}`] : [])];
   const lines = ["", ...comparisonTable(rows, palette), "", ...places.map((line) => `  ${line}`)];
   process.stdout.write(`${lines.join("\n")}\n`);
-}
-
-/** Settings of a recipe that depend on another setting: they are dropped when a flag changes that one. */
-const BELONG: readonly { flag: string; unless?: (value: string) => boolean; settings: readonly string[] }[] = [
-  { flag: "dataset", settings: ["config"] },
-  {
-    flag: "structure",
-    unless: (value) => structures().some(({ name, hasWidths }) => hasWidths && name === value),
-    settings: ["init"],
-  },
-  { flag: "shrink", settings: ["threshold", "startThreshold", "approach", "freeze", "target", "startCost"] },
-  { flag: "flops", settings: ["budget"] },
-  { flag: "budget", settings: ["flops"] },
-  { flag: "epochs", settings: ["decayEpochs", "sigmaEpochs"] },
-  { flag: "steps", settings: ["decayEpochs", "sigmaEpochs"] },
-  { flag: "randAugment", settings: ["autoAugment", "colorJitter"] },
-  { flag: "autoAugment", settings: ["randAugment", "colorJitter"] },
-  { flag: "colorJitter", settings: ["randAugment", "autoAugment"] },
-  {
-    flag: "model",
-    unless: (value) => scratchName(value) !== undefined,
-    // Wide blocks at one location with smooth masks are for training from scratch, and a trained model has its own image
-    // preparation.
-    settings: [...SCRATCH_SETTINGS, "widths", "locations", "sigma", "sigmaEpochs", "crop", "cropMode", "interpolation"],
-  },
-];
-
-/** Rules under which the cost of the layers changes while they train. */
-const DRIFTING = ["mean", "soft", "targeted", "adaptive"];
-
-/** A recipe's settings that apply together with these flags. If a flag gives a cost, the budget rule keeps the layers to it. */
-export function defaultsFor<Defaults extends object>(
-  { defaults }: { defaults?: Defaults },
-  flags: Readonly<Record<string, unknown>>,
-): Partial<Defaults> {
-  const gone = BELONG.filter(({ flag, unless }) => flags[flag] !== undefined && !unless?.(String(flags[flag])));
-  const names = gone.flatMap(({ settings }) => settings);
-  const entries = Object.entries({ ...defaults });
-  const left = Object.fromEntries(entries.filter(([name]) => !names.includes(name)));
-  const asksCost = flags.budget !== undefined || flags.flops !== undefined;
-  if (!asksCost || flags.shrink !== undefined || !DRIFTING.includes(left.shrink as string))
-    return left as Partial<Defaults>;
-  const { threshold: _, target: __, ...others } = left;
-  return { ...others, shrink: "budget" } as object as Partial<Defaults>;
 }

@@ -80,7 +80,9 @@ async function exportVerb(name: string, options: ExportVerbOptions): Promise<voi
   }
   await expectPlaceForModel(out, { force });
   const interrupted = "interrupted; nothing was written";
-  const { layers, files, bytes } = await runStages({ interrupted }, (context) => exported(name, options, context));
+  const { layers, files, bytes } = await runStages({ interrupted, json }, (context) =>
+    exported(name, options, context),
+  );
   const made = MADE[to];
   const text = json
     ? JSON.stringify({ model: name, to, out, dtype, layers, files, bytes }, null, 2)

@@ -66,7 +66,7 @@ async function generate(name: string, words: string[], options: GenerateVerbOpti
     throw new UsageError("--top-k and --temperature 0 contradict each other; choose one");
   }
   const interrupted = "interrupted; the text ends here";
-  await runStages({ interrupted }, (context) => generated(name, words, { options, context }));
+  await runStages({ interrupted, json: options.json }, (context) => generated(name, words, { options, context }));
 }
 
 function expectLanguageModel({ architecture }: Model, name: string): void {

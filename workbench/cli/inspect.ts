@@ -87,7 +87,7 @@ async function inspect(name: string, options: InspectOptions): Promise<void> {
       `there is no file ${JSON.stringify(name)}; give a .safetensors file, or the name of a model`,
     );
   }
-  const folder = await runStages({ interrupted: "interrupted" }, async function* (context) {
+  const folder = await runStages({ interrupted: "interrupted", json: options.json }, async function* (context) {
     if (!isZooName(name) && (await inspectOnHub(name, options, context))) return undefined;
     return (yield* fetchModel(name, context)).folder;
   });

@@ -9,22 +9,24 @@ import { openEngine } from "../engine/core/open.ts";
 import { type PullZooEvent, pullZoo } from "../models/reference/index.ts";
 import { retryNote } from "./pull.ts";
 import { CommandFailed } from "./shared/program.ts";
-import { type ProgressBar, progressBar } from "./shared/progress.ts";
+import { LINE_EVERY, type ProgressBar, progressBar } from "./shared/progress.ts";
 import type { Environment } from "./shared/terminal.ts";
 
 interface PullZooSettings {
   /** environment; GBLR_ZOO is the address of another copy of the release */
   env: Environment;
   signal?: AbortSignal | undefined;
+  /** writes no lines of progress if stderr is not a terminal */
+  json?: boolean | undefined;
 }
 
 /** Pulls with a progress bar and notes on stderr. @param name such as `zoo:gpt2-gaudi` */
 export async function pullZooWithProgress(
   name: string,
   access: HubAccess,
-  { env, signal }: PullZooSettings,
+  { env, signal, json = false }: PullZooSettings,
 ): Promise<Located> {
-  const bar = progressBar({ label: name });
+  const bar = progressBar({ label: name, lineEvery: json ? undefined : LINE_EVERY });
   const notes: string[] = [];
   try {
     for await (const event of pullZoo(name, access, {

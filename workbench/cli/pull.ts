@@ -8,7 +8,7 @@ import { isZooName } from "../../hub/zoo/releases.ts";
 import { withHub } from "./shared/hub-access.ts";
 import { JSON_DOCUMENT, OFFLINE } from "./shared/options.ts";
 import { CommandFailed, interruptible, UsageError, verb } from "./shared/program.ts";
-import { type ProgressBar, progressBar } from "./shared/progress.ts";
+import { LINE_EVERY, type ProgressBar, progressBar } from "./shared/progress.ts";
 
 interface PullVerbOptions {
   dataset?: boolean;
@@ -44,7 +44,7 @@ async function pullVerb(name: string, options: PullVerbOptions): Promise<void> {
   const { include, exclude, offline = false, json = false } = options;
   const pulled = await withHub(process.env, (access) =>
     interruptible("interrupted; what was fetched is kept: pull again to go on", (signal) =>
-      pullWithProgress(repo, offline ? { ...access, offline } : access, { include, exclude, signal }),
+      pullWithProgress(repo, offline ? { ...access, offline } : access, { include, exclude, signal, json }),
     ),
   );
   const { folder, commit, files } = pulled;
@@ -63,7 +63,7 @@ async function pullZooVerb(name: string, { dataset, include, exclude, offline, j
   const { pullZooWithProgress } = await import("./pull-zoo.ts");
   const { folder } = await withHub(process.env, (access) =>
     interruptible("interrupted; what was fetched is kept: pull again to go on", (signal) =>
-      pullZooWithProgress(name, offline ? { ...access, offline } : access, { env: process.env, signal }),
+      pullZooWithProgress(name, offline ? { ...access, offline } : access, { env: process.env, signal, json }),
     ),
   );
   process.stdout.write(`${json ? JSON.stringify({ name, folder }, null, 2) : folder}\n`);
@@ -79,8 +79,12 @@ export function repoNamed(text: string, type: RepoName["type"]): RepoName {
 }
 
 /** Pulls with a progress bar on stderr, and warns there if the Hub could not be reached and the cache was used. */
-async function pullWithProgress(repo: RepoName, access: HubAccess, options: PullOptions): Promise<Pulled> {
-  const bar = progressBar({ label: repo.id });
+async function pullWithProgress(
+  repo: RepoName,
+  access: HubAccess,
+  { json, ...options }: PullOptions & { json: boolean },
+): Promise<Pulled> {
+  const bar = progressBar({ label: repo.id, lineEvery: json ? undefined : LINE_EVERY });
   let warning = "";
   try {
     for await (const event of pull(repo, access, options)) {

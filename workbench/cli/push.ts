@@ -9,7 +9,7 @@ import { repoNamed, retryNote } from "./pull.ts";
 import { withHub } from "./shared/hub-access.ts";
 import { JSON_DOCUMENT } from "./shared/options.ts";
 import { CommandFailed, interruptible, UsageError, verb } from "./shared/program.ts";
-import { type ProgressBar, progressBar } from "./shared/progress.ts";
+import { LINE_EVERY, type ProgressBar, progressBar } from "./shared/progress.ts";
 import { formatBytes } from "./shared/terminal.ts";
 
 type Pushed = Extract<PushEvent, { kind: "pushed" }>;
@@ -62,7 +62,7 @@ async function pushVerb(folder: string, name: string, options: PushVerbOptions):
     interruptible(
       "interrupted; nothing was committed: push again, and large files that are there are not sent again",
       async (signal) => {
-        const { pushed, listed } = await pushWithProgress({ folder, repo, access }, { ...rest, signal });
+        const { pushed, listed } = await pushWithProgress({ folder, repo, access }, { ...rest, signal, json });
         return { pushed: { ...pushed, url: named(pushed.url) }, listed };
       },
     ),
@@ -89,9 +89,9 @@ interface Pushing {
 /** Pushes with a progress bar on stderr. */
 async function pushWithProgress(
   { folder, repo, access }: Pushing,
-  options: PushOptions,
+  { json, ...options }: PushOptions & { json: boolean },
 ): Promise<{ pushed: Pushed; listed: Listed }> {
-  const bar = progressBar({ label: repo.id });
+  const bar = progressBar({ label: repo.id, lineEvery: json ? undefined : LINE_EVERY });
   let listed: Listed | undefined;
   try {
     for await (const event of push(folder, repo, access, options)) {

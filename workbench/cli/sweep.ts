@@ -6,8 +6,6 @@ import { basename, resolve } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import type { Command } from "commander";
-import { metricNamed, metricsOf, valueText } from "../../hub/card/metric-names.ts";
-import { percent } from "../../hub/text/numbers.ts";
 import {
   gridOf,
   pointText,
@@ -17,19 +15,12 @@ import {
   sweep,
   type Varied,
 } from "../pipeline/sweep.ts";
-import {
-  acrossSeeds,
-  type RepeatedResult,
-  resultsOf,
-  type SweepResult,
-  writeResults,
-} from "../pipeline/sweep-results.ts";
-import { JSON_DOCUMENT } from "./shared/options.ts";
+import { acrossSeeds, resultsOf, writeResults } from "../pipeline/sweep-results.ts";
+import { JSON_DOCUMENT, parseVaried } from "./shared/options.ts";
 import { CommandFailed, Interrupted, interruptible, UsageError, verb } from "./shared/program.ts";
 import { progressLine } from "./shared/progress.ts";
-import { flagOf } from "./shared/settings.ts";
-import { type Cell, formatBytes, type Palette, paletteFor, table, threeDigits } from "./shared/terminal.ts";
-import { RELATIVE_FLOPS, twoLines } from "./shared/view.ts";
+import { type Palette, paletteFor } from "./shared/terminal.ts";
+import { sweepTable } from "./shared/view.ts";
 
 interface SweepFlags {
   vary: Varied[];
@@ -99,7 +90,7 @@ async function runSweep(name: string, flags: string[], { vary, out, json = false
     );
   else
     process.stdout.write(
-      `${["", ...resultLines(results, palette), "", ...files.map((file) => `  ${file}`)].join("\n")}\n`,
+      `${["", ...sweepTable(means, palette), "", ...files.map((file) => `  ${file}`)].join("\n")}\n`,
     );
   expectAll(runs);
 }
@@ -136,63 +127,4 @@ async function recipeFile(text: string): Promise<RecipeFile> {
   const files = (await readdir(RECIPES)).filter((file) => file.endsWith(".ts"));
   const known = files.map((file) => file.slice(0, -3)).sort();
   throw new UsageError(`there is no recipe "${text}"; give one of ${known.join(", ")}, or the path of a recipe file`);
-}
-
-/** Parses a value of --vary, e.g. `budget=0.125,0.2`. @throws UsageError if it does not have this form */
-export function parseVaried(text: string): Varied {
-  const at = text.indexOf("=");
-  const setting = flagOf(text.slice(0, Math.max(0, at)).trim().replace(/^--/, "")).slice(2);
-  const values = text
-    .slice(at + 1)
-    .split(",")
-    .map((value) => value.trim());
-  if (at < 1 || setting === "" || values.some((value) => value === "")) {
-    throw new UsageError(`--vary ${text}: give a setting and its values, e.g. --vary budget=0.125,0.2`);
-  }
-  const twice = values.find((value, i) => values.indexOf(value) !== i);
-  if (twice !== undefined) throw new UsageError(`--vary ${text}: ${twice} is given twice; give each value once`);
-  if (setting === "run") {
-    throw new UsageError("--vary run: the folder of each run is chosen by the sweep; give --out instead");
-  }
-  return { setting, values };
-}
-
-/** The lines of the table of results. */
-export function resultLines(all: readonly SweepResult[], palette: Palette): string[] {
-  const results = acrossSeeds(all);
-  const repeated = results.some(({ runs }) => runs > 1);
-  const settings = [...new Set(results.flatMap(({ values }) => Object.keys(values)))];
-  const metrics = metricsOf(results);
-  const right = (text: string): Cell => ({ text, align: "right" });
-  const labels = metrics.map((name) => metricNamed(name).label);
-  const heading = [
-    ...settings,
-    "model",
-    ...(repeated ? ["runs"] : []),
-    ...labels,
-    ...RELATIVE_FLOPS,
-    "file",
-    "seconds",
-  ];
-  const body = results.map((row): Cell[] => [
-    ...settings.map((name) => ({ text: row.values[name] ?? "" })),
-    { text: row.name },
-    ...(repeated ? [right(String(row.runs))] : []),
-    ...metrics.map((name) => right(metricText(name, row))),
-    right(row.relativeFlops ? percent(row.relativeFlops.reference) : ""),
-    right(row.relativeFlops ? percent(row.relativeFlops.actual) : ""),
-    right(row.fileBytes === undefined ? "" : formatBytes(row.fileBytes)),
-    right(row.seconds === undefined ? "" : threeDigits(row.seconds)),
-  ]);
-  const head = twoLines(heading).map((line) =>
-    line.map((text, i): Cell => ({ text, paint: palette.dim, align: i <= settings.length ? "left" : "right" })),
-  );
-  return table([...head, ...body]);
-}
-
-/** The value of a metric, or for several runs the mean and the deviation, e.g. `54.05 % ± 0.42 %`. */
-function metricText(name: string, { metrics, spread }: RepeatedResult): string {
-  const value = metrics[name];
-  if (value === undefined) return "";
-  return spread ? `${valueText(name, value)} ± ${valueText(name, spread[name] as number)}` : valueText(name, value);
 }

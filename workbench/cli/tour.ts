@@ -34,6 +34,7 @@ async function follow(tour: Tour & { summary: string }, flags: TourFlags): Promi
   const { rows, report, pulledBack } = await runStages(
     {
       interrupted,
+      json,
       silent: json,
       show: (event) => {
         if (event.kind === "serving")

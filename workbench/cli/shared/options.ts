@@ -5,7 +5,9 @@ import { EngineError } from "../../engine/core/errors.ts";
 import { openEngine } from "../../engine/core/open.ts";
 import { resolveOptions } from "../../engine/core/options.ts";
 import { ENGINE_NAMES, type Engine, type OpenEngineOptions, PRECISIONS } from "../../engine/core/types.ts";
+import type { Varied } from "../../pipeline/sweep.ts";
 import { UsageError } from "./program.ts";
+import { flagOf } from "./settings.ts";
 
 /** Adds --engine, --device, --precision and --threads. */
 export function addEngineOptions(command: Command, engine = "compute engine (default: auto)"): Command {
@@ -73,4 +75,23 @@ export function share(text: string): number {
   const value = Number(text);
   if (value > 0 && value <= 1) return value;
   throw new InvalidArgumentError("It must be above 0 and at most 1, e.g. 0.35.");
+}
+
+/** Parses a value of --vary, e.g. `budget=0.125,0.2`. @throws UsageError if it does not have this form */
+export function parseVaried(text: string): Varied {
+  const at = text.indexOf("=");
+  const setting = flagOf(text.slice(0, Math.max(0, at)).trim().replace(/^--/, "")).slice(2);
+  const values = text
+    .slice(at + 1)
+    .split(",")
+    .map((value) => value.trim());
+  if (at < 1 || setting === "" || values.some((value) => value === "")) {
+    throw new UsageError(`--vary ${text}: give a setting and its values, e.g. --vary budget=0.125,0.2`);
+  }
+  const twice = values.find((value, i) => values.indexOf(value) !== i);
+  if (twice !== undefined) throw new UsageError(`--vary ${text}: ${twice} is given twice; give each value once`);
+  if (setting === "run") {
+    throw new UsageError("--vary run: the folder of each run is chosen by the sweep; give --out instead");
+  }
+  return { setting, values };
 }

@@ -99,11 +99,11 @@ function openData(
 async function* splitsOf(texts: Texts, settings: LanguageSettings): AsyncGenerator<PipelineEvent, Splits> {
   yield { kind: "stage", stage: "tokenize" };
   const { dataset, context, trainSplit, testSplit, validationSplit, trainLimit, limit } = settings;
-  // Windows of a batch have the same length, so the end of the text is not trained on.
+  // Training uses whole windows only, because the windows of a batch have the same length.
   const train = firstWindows(yield* texts.windows(trainSplit, { whole: true }), trainLimit);
   const validation = firstWindows(yield* texts.windows(validationSplit), limit);
   const test = firstWindows(yield* texts.windows(testSplit), limit);
-  // An array of pairs rather than a record, because both may be the same split.
+  // An array of pairs instead of a record, because both may be the same split.
   for (const [split, windows] of [[trainSplit, train] as const, [testSplit, test] as const]) {
     if (windows.length > 0) continue;
     const targets = windows.scored + windows.leftOut;
@@ -116,9 +116,11 @@ async function* splitsOf(texts: Texts, settings: LanguageSettings): AsyncGenerat
 async function expectFitting(folder: string, { model, context }: LanguageSettings): Promise<void> {
   const { architecture, config } = await readConfig(folder);
   if (!isLanguageModel({ architecture })) {
-    throw new SettingsError(`--model ${model} is a ${architecture.type}, no language model`);
+    throw new SettingsError(`--model ${model} is a ${architecture.type}; a language model is needed`);
   }
   const { positions } = languageSizes({ architecture, config });
   if (context > positions)
-    throw new SettingsError(`--context ${context} is longer than the model's ${positions} positions`);
+    throw new SettingsError(
+      `--context ${context} is longer than the model's ${positions} positions; give at most ${positions}`,
+    );
 }

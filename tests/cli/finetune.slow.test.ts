@@ -104,7 +104,7 @@ describe("a classifier of images is trained on", () => {
       expect(child.signalCode).toBe("SIGKILL");
       const again = await gblr(...all, "--run", "killed");
       expect({ code: again.code, stderr: again.stderr }).toEqual({ code: 0, stderr: "" });
-      expect(again.stdout).toMatch(/goes on after step \d+ of 12/);
+      expect(again.stdout).toMatch(/resumes after step \d+ of 12/);
       expect(timeless(read("killed/comparison.json"))).toEqual(timeless(rows));
     },
     PATIENCE,
@@ -156,7 +156,7 @@ describe("a classifier of other classes than the data's", () => {
       await child.exited;
       expect(child.signalCode).toBe("SIGKILL");
       const again = await gblr(...all, "--run", "headed-killed");
-      expect(again.stdout).toMatch(/goes on after step \d+ of 12/);
+      expect(again.stdout).toMatch(/resumes after step \d+ of 12/);
       expect(timeless(read("headed-killed/comparison.json"))).toEqual(timeless(rows));
       const scored = await gblr("eval", "acc", "headed/model", "--dataset", images, "--engine", "wasm", "--json");
       expect(JSON.parse(scored.stdout).top1).toBe(after.top1 as number);
@@ -194,7 +194,7 @@ describe("flags are refused that the model has no use for", () => {
       const config = { model_type: "gpt2", n_layer: 1, n_embd: 8, n_head: 2, n_positions: 8, vocab_size: 5 };
       writeFileSync(join(repository, "config.json"), JSON.stringify(config));
       expect(await refused("tiny/gpt2", "--dataset", "tiny/stories", "--mixup", "0.5", "--skip-bad")).toBe(
-        "gblr: --skip-bad and --mixup are for classifiers of images; tiny/gpt2 is a gpt2\n",
+        "gblr: --skip-bad and --mixup are for image classifiers; tiny/gpt2 is a gpt2\n",
       );
       expect(await refused("zoo:resnet18-gaudi", "--dataset", images, "--context", "32")).toBe(
         "gblr: --context is for language models; zoo:resnet18-gaudi is a resnet\n",

@@ -46,7 +46,7 @@ test("the token is the variable's, else that of the file that a login leaves", a
 
 test("a token that cannot be sent is refused without being quoted", async () => {
   const wrong = accessOf({ HF_TOKEN: "hf_a b" });
-  await expect(wrong).rejects.toThrow("HF_TOKEN holds no token: there are blanks or other characters in it");
+  await expect(wrong).rejects.toThrow("HF_TOKEN is not a token: it has spaces or other invalid characters");
   await expect(wrong).rejects.not.toThrow("hf_a");
 });
 

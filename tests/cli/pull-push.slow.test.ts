@@ -138,7 +138,7 @@ test("Ctrl-C stops a pull cleanly, and the next one goes on from there", async (
   expect(await ran).toEqual({
     code: 130,
     out: "",
-    err: "gblr: interrupted; what was fetched is kept: pull again to go on\n",
+    err: "gblr: interrupted; downloaded data is kept: run the same command again to resume\n",
   });
   hub.asked.length = 0;
   hub.fault = () => undefined;

@@ -67,7 +67,7 @@ const CASES: Record<string, Case> = {
   "two budgets": {
     args: ["--budget", "0.5", "--flops", "0.5"],
     code: 2,
-    line: /^--budget and --flops contradict; choose one$/,
+    line: /^--budget and --flops contradict each other; choose one$/,
   },
   "a start without the rule for it": {
     args: ["--start-cost", "0.8"],
@@ -92,7 +92,7 @@ const CASES: Record<string, Case> = {
   "a rival that is not known": {
     args: ["--compare", "quantized"],
     code: 2,
-    line: /^there is no structure "quantized": there is gblr, /,
+    line: /^there is no structure "quantized"; give one of gblr, /,
   },
   "a rival twice": { args: ["--compare", "gblr"], code: 2, line: /^GBLR, SVD is compared with itself/ },
   "a pattern that no layer has": { args: ["--layers", "encoder.*"], code: 1, line: /encoder\.\*/ },
@@ -132,7 +132,7 @@ describe("a recipe refuses", () => {
       for (const flags of [[], ["--fresh"]]) {
         const ended = await run(RECIPE, [...QUICK, "--run", "letters", ...flags], place);
         expect(ended.code).toBe(2);
-        expect(ended.stderr).toMatch(/^gpt2-wt103: letters has files in it that are of no run; [^\n]+\n$/);
+        expect(ended.stderr).toMatch(/^gpt2-wt103: letters has files that do not belong to a run; [^\n]+\n$/);
         expect(readdirSync(own)).toEqual(["letter.txt"]);
       }
     },

@@ -151,7 +151,7 @@ test(
     expect(readdirSync(at("killed"))).toContain("checkpoint");
     const again = await recipe(...args, "--run", "killed");
     expectEnded(again);
-    expect(again.stdout).toMatch(/goes on after step \d+ of 24/);
+    expect(again.stdout).toMatch(/resumes after step \d+ of 24/);
     expect(timeless(read("killed/comparison.json"))).toEqual(timeless(read("alone/comparison.json")));
   },
   PATIENCE,

@@ -1,8 +1,7 @@
 // `gblr convert`: converts a dense model into a structured one. It runs the same pipeline stages as an experiment; this
 // file has the options, their checks, and the JSON document.
 
-import { readdir, stat } from "node:fs/promises";
-import { basename, join, resolve } from "node:path";
+import { basename, resolve } from "node:path";
 import process from "node:process";
 import { type Command, Option } from "commander";
 import {
@@ -27,6 +26,7 @@ import { openCalibration } from "../pipeline/calibrate.ts";
 import { type Converted, convertModel, type PlanRequest } from "../pipeline/convert.ts";
 import { fetchModel, type Source } from "../pipeline/fetch.ts";
 import { load } from "../pipeline/load.ts";
+import { sizeOnDisk } from "../pipeline/measure.ts";
 import { baseOf, originFacts, save, writeCard } from "../pipeline/save.ts";
 import type { PipelineEvent, StageContext } from "../pipeline/stage.ts";
 import { structureNamed, structures } from "../structures/registry.ts";
@@ -87,7 +87,21 @@ export function addConvert(program: Command): void {
   })
     .summary(SUMMARY)
     .description(DESCRIPTION)
-    .argument("<model>", MODEL_ARGUMENT)
+    .argument("<model>", MODEL_ARGUMENT);
+  addConversionOptions(command);
+  addCalibrationOptions(command);
+  addEngineOptions(command)
+    .option("--seed <number>", "random seed of the search", countFrom(0), 0)
+    .option("--out <folder>", "folder to write the model to")
+    .option("--dry-run", "print the plan and stop")
+    .option("--force", FORCE)
+    .option("--json", JSON_DOCUMENT)
+    .action(convertVerb);
+}
+
+/** What the layers become, and their cost. */
+function addConversionOptions(command: Command): void {
+  command
     .addOption(
       new Option("--structure <name>", "structure of the converted layers")
         .choices(structures().map(({ name }) => name))
@@ -117,7 +131,12 @@ export function addConvert(program: Command): void {
         .default("integrated"),
     )
     .addOption(new Option("--init <how>", "initialization of the converted layers").choices(INITS).default("svd"))
-    .option("--search-steps <count>", "optimizer steps per layer, for --init search", countFrom(1), 1000)
+    .option("--search-steps <count>", "optimizer steps per layer, for --init search", countFrom(1), 1000);
+}
+
+/** The data set to calibrate on. */
+function addCalibrationOptions(command: Command): void {
+  command
     .option("--calibrate <dataset>", "data set to calibrate on, text or images: a folder or owner/name[@revision]")
     .option("--calibrate-config <name>", "configuration of the data set (default: its only or default configuration)")
     .option("--calibrate-split <name>", "split to calibrate on (default: train)")
@@ -125,13 +144,6 @@ export function addConvert(program: Command): void {
     .option("--calibrate-encoding <name>", "encoding of text files, such as windows-1252 (default: utf-8)")
     .option("--calibrate-samples <count>", "windows or images to calibrate on (default: 32)", countFrom(1))
     .option("--calibrate-context <tokens>", "tokens per window (default: the model's positions)", countFrom(1));
-  addEngineOptions(command)
-    .option("--seed <number>", "random seed of the search", countFrom(0), 0)
-    .option("--out <folder>", "folder to write the model to")
-    .option("--dry-run", "print the plan and stop")
-    .option("--force", FORCE)
-    .option("--json", JSON_DOCUMENT)
-    .action(convertVerb);
 }
 
 async function convertVerb(name: string, options: ConvertVerbOptions): Promise<void> {
@@ -184,18 +196,36 @@ async function* convertAndSave(
     }
     for (const text of notes) yield { kind: "note", text };
     const files = yield* saveConverted(model, converted, { options, source, engine, signal: context.signal });
-    const out = options.out as string;
-    const written = {
-      out,
-      files,
-      parameters: { before, after: parametersOf(model, converted.conversion) },
-      bytes: { before: await modelBytes(source.folder), after: await modelBytes(out) },
-      seconds: (performance.now() - began) / 1000,
-    };
+    const written = await writtenOf(options.out as string, files, { model, converted, source, before, began });
     return { ...converted, written };
   } finally {
     model.dispose();
   }
+}
+
+interface Before {
+  model: Model;
+  converted: Converted;
+  source: Source;
+  /** parameters before the conversion */
+  before: number;
+  /** milliseconds, as of performance.now */
+  began: number;
+}
+
+/** What the result says of the written folder. */
+async function writtenOf(
+  out: string,
+  files: readonly string[],
+  { model, converted, source, before, began }: Before,
+): Promise<Written> {
+  return {
+    out,
+    files,
+    parameters: { before, after: parametersOf(model, converted.conversion) },
+    bytes: { before: (await sizeOnDisk(source.folder)).fileBytes, after: (await sizeOnDisk(out)).fileBytes },
+    seconds: (performance.now() - began) / 1000,
+  };
 }
 
 function costOf({ structure, budget, flops, widths, layers, convolutions }: ConvertVerbOptions): PlanOptions {
@@ -289,13 +319,6 @@ function parametersOf(model: Model, conversion?: Conversion): number {
   }, whole);
 }
 
-/** Bytes of the files with weights in a model folder. */
-async function modelBytes(folder: string): Promise<number> {
-  const names = (await readdir(folder)).filter((name) => /^(pytorch_)?model.*\.(safetensors|bin)$/.test(name));
-  const sizes = await Promise.all(names.map(async (name) => (await stat(join(folder, name))).size));
-  return sizes.reduce((sum, size) => sum + size, 0);
-}
-
 interface ConvertVerbOptions extends OpenEngineOptions {
   structure: string;
   budget?: number;
@@ -322,7 +345,7 @@ interface ConvertVerbOptions extends OpenEngineOptions {
 
 /** @throws UsageError for options that contradict each other or are missing */
 function checkUsage(options: ConvertVerbOptions): void {
-  const { structure, budget, flops, widths, init, allocate, calibrate, out, dryRun } = options;
+  const { structure, budget, flops, widths, init, allocate, out, dryRun } = options;
   const given = Object.entries({ budget, flops, widths }).filter(([, value]) => value !== undefined);
   if (given.length !== 1) {
     const names = given.map(([name]) => `--${name}`).join(" and ");
@@ -348,18 +371,25 @@ function checkUsage(options: ConvertVerbOptions): void {
   ] as const) {
     if (widths !== undefined && other) throw new UsageError(`--widths and ${flag} contradict each other; choose one`);
   }
-  if (init === "activation" && calibrate === undefined) {
-    throw new UsageError("--init activation needs a data set to calibrate on; give one with --calibrate");
-  }
-  const detail = DETAILS.find((name) => options[name] !== undefined);
-  if (calibrate === undefined && detail) {
-    throw new UsageError(`--${detail.replace("calibrate", "calibrate-").toLowerCase()} needs --calibrate`);
-  }
+  checkCalibration(options);
   try {
     expectInit(init, structure);
     if (widths !== undefined) widthValues(widths, { blocks: 8, nIn: 8, nOut: 8 });
   } catch (error) {
     throw error instanceof EngineError ? new UsageError(error.message) : error;
+  }
+}
+
+function checkCalibration(options: ConvertVerbOptions): void {
+  const { init, calibrate } = options;
+  if (init === "activation" && calibrate === undefined) {
+    throw new UsageError("--init activation needs --calibrate; give a data set to calibrate on");
+  }
+  const detail = DETAILS.find((name) => options[name] !== undefined);
+  if (calibrate === undefined && detail) {
+    throw new UsageError(
+      `--${detail.replace("calibrate", "calibrate-").toLowerCase()} needs --calibrate; give a data set`,
+    );
   }
 }
 

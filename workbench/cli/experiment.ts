@@ -76,7 +76,7 @@ export async function runExperiment(recipe: Recipe, flags: ExperimentFlags): Pro
   const { json = false, offline } = flags;
   const engine = await openEngineFor(flags);
   const origin = { engine, recipe: recipe.name, command: commandLine(), versions: versionsOf(engine) };
-  const interrupted = `interrupted; ${folder} keeps what is done: run the same command again to go on`;
+  const interrupted = `interrupted; ${folder} keeps the results so far: run the same command again to resume`;
   const options = { interrupted, offline, json, silent: json };
   await runStages(options, async function* (context, named) {
     for await (const event of start({ context: { ...context, ...origin }, folder })) {

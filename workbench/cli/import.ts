@@ -128,7 +128,7 @@ async function importAs(kind: Kind, file: string, options: ImportVerbOptions): P
   const { raw = false } = options;
   expectNone(options, [...WEIGHTS_FLAGS, "masks"], raw ? "with --raw" : `for ${file}: ${kind.why}`);
   const [existing] = force ? [] : await outputsIn(out);
-  if (existing) throw new CommandFailed(`${out} has ${existing} already; pass --force to replace it`);
+  if (existing) throw new CommandFailed(`${out} already has ${existing}; pass --force to replace it`);
   const summary = await importWithProgress(file, { out, maxShardBytes: maxShardSize });
   const missing = raw ? undefined : kind.why;
   return {

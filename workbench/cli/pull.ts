@@ -43,7 +43,7 @@ async function pullVerb(name: string, options: PullVerbOptions): Promise<void> {
   const repo = repoNamed(name, options.dataset ? "dataset" : "model");
   const { include, exclude, offline = false, json = false } = options;
   const pulled = await withHub(process.env, (access) =>
-    interruptible("interrupted; what was fetched is kept: pull again to go on", (signal) =>
+    interruptible("interrupted; downloaded data is kept: run the same command again to resume", (signal) =>
       pullWithProgress(repo, offline ? { ...access, offline } : access, { include, exclude, signal, json }),
     ),
   );
@@ -62,7 +62,7 @@ async function pullZooVerb(name: string, { dataset, include, exclude, offline, j
   // Imported here so that an ordinary pull does not load an engine.
   const { pullZooWithProgress } = await import("./pull-zoo.ts");
   const { folder } = await withHub(process.env, (access) =>
-    interruptible("interrupted; what was fetched is kept: pull again to go on", (signal) =>
+    interruptible("interrupted; downloaded data is kept: run the same command again to resume", (signal) =>
       pullZooWithProgress(name, offline ? { ...access, offline } : access, { env: process.env, signal, json }),
     ),
   );

@@ -60,7 +60,7 @@ async function pushVerb(folder: string, name: string, options: PushVerbOptions):
   const repo = repoNamed(revision === undefined ? name : `${name}@${revision}`, dataset ? "dataset" : "model");
   const { pushed, listed } = await withHub(process.env, (access, named) =>
     interruptible(
-      "interrupted; nothing was committed: push again, and large files that are there are not sent again",
+      "interrupted; nothing was committed: run the same command again, which does not repeat uploads of large files",
       async (signal) => {
         const { pushed, listed } = await pushWithProgress({ folder, repo, access }, { ...rest, signal, json });
         return { pushed: { ...pushed, url: named(pushed.url) }, listed };
@@ -75,8 +75,8 @@ async function pushVerb(folder: string, name: string, options: PushVerbOptions):
 }
 
 function summary({ url, commit, files }: Pushed, { bytes, unchanged, unchangedBytes }: Listed): string {
-  if (files.length === 0) return `${url} has all of it already, at commit ${commit.slice(0, 8)}`;
-  const rest = unchanged > 0 ? `; ${unchanged} more were there already` : "";
+  if (files.length === 0) return `${url} is up to date, at commit ${commit.slice(0, 8)}`;
+  const rest = unchanged > 0 ? `; ${unchanged} more unchanged` : "";
   return `${url}\n  commit ${commit.slice(0, 8)}: ${countOf(files.length, "file")}, ${formatBytes(bytes - unchangedBytes)}${rest}`;
 }
 
@@ -119,7 +119,7 @@ function noteOf(event: PushEvent): string | undefined {
     case "uploading":
       return event.file;
     case "present":
-      return `${event.file} is there already`;
+      return `${event.file} is unchanged`;
     case "hashing":
       return `hashing ${event.file}`;
     case "committing":

@@ -15,12 +15,12 @@ import type { Accuracy } from "../../evaluate/accuracy.ts";
 import { describeModel, readConfig } from "../../models/folder/load.ts";
 import { classifierLogits, imageSettings, isClassifier, type Model } from "../../models/index.ts";
 import { writeClassification } from "../../report/index.ts";
-import { type Evaluation, imageTask } from "../../train/index.ts";
+import { type Evaluation, imageTask, type Task } from "../../train/index.ts";
 import { fetchDataset, fetchModel, type Source } from "../fetch.ts";
 import { classNames, confusionRows, scoreImages } from "../measure.ts";
 import type { PipelineEvent } from "../stage.ts";
 import { resultOf, SettingsError } from "../stage.ts";
-import type { Domain, OpenData, Sources } from "./domain.ts";
+import type { CalibrationData, Domain, OpenData, Sources, Teacher } from "./domain.ts";
 import { advisingHoldOut, classesOf, type ImageSets, imageInputs, openImageSets, splitsOf } from "./image-sets.ts";
 import { evaluationOptions, type ImageSettings, imageExperiment, trainingTransform } from "./image-settings.ts";
 import { checkScratch, scratchModel, scratchName } from "./scratch-model.ts";
@@ -68,7 +68,7 @@ export const imageDomain: Domain<ImageSettings> = {
     const sets = yield* advisingHoldOut(openImageSets(place, settings, context), settings);
     const { classes } = own;
     for (const images of [sets.train, sets.validation, sets.test]) expectClasses(images, { classes, advice: ADVICE });
-    return openData({ settings, sources, sets, own });
+    return new ImageData({ settings, sources, sets, own });
   },
 
   metrics: ({ metrics }, { testSplit: split }) => [
@@ -89,95 +89,113 @@ interface Opened {
   own: Preparation;
 }
 
-function openData({ settings, sources, sets, own }: Opened): OpenData {
-  const { workers, skipBad, dropPath, mixup, cutmix, labelSmoothing, dataset, trainSplit } = settings;
-  const evaluation = evaluationOptions(settings, own);
-  const training = trainingTransform(settings, evaluation.transform);
-  const loaders = new Map<ImageSet, ImageLoader>();
-  const loaderOf = (images: ImageSet, transform: ImageTransform = evaluation.transform): ImageLoader => {
-    const loader = loaders.get(images) ?? imageLoader(images, { ...evaluation, transform, workers, skipBad });
-    loaders.set(images, loader);
+/** The opened images of an experiment, with a loader for each set and transform. */
+class ImageData implements OpenData {
+  readonly trainItems: number;
+  private readonly opened: Opened;
+  private readonly evaluation: ReturnType<typeof evaluationOptions>;
+  private readonly training: TrainingTransform;
+  private readonly loaders = new Map<ImageSet, ImageLoader>();
+  /** loaders whose clipped pixels the user has been told of */
+  private readonly told = new Set<ImageLoader>();
+  /** accuracy of the model that was scored last, so that `conclude` does not score it again */
+  private onTest: Accuracy | undefined;
+
+  constructor(opened: Opened) {
+    this.opened = opened;
+    this.trainItems = opened.sets.train.length;
+    this.evaluation = evaluationOptions(opened.settings, opened.own);
+    this.training = trainingTransform(opened.settings, this.evaluation.transform);
+  }
+
+  task(model: Model, teacher: Teacher | undefined): Task {
+    const { settings, sources, sets } = this.opened;
+    const { dropPath, mixup, cutmix, labelSmoothing, dataset, trainSplit: split } = settings;
+    return imageTask({
+      model,
+      dropPath,
+      loader: this.loaderOf(sets.train, this.training),
+      mixup,
+      cutmix,
+      labelSmoothing,
+      ...(teacher && { teacher }),
+      settings: {
+        model: sources.model.name,
+        dataset,
+        split,
+        transform: storedTransform(this.training),
+        ...(dropPath !== undefined && { dropPath }),
+      },
+    });
+  }
+
+  async *score(model: Model, signal: AbortSignal): AsyncGenerator<PipelineEvent, Record<string, number>> {
+    this.onTest = yield* this.scoreOn(this.opened.sets.test, model, signal);
+    yield* this.clipped();
+    const { top1, top5, loss } = this.onTest;
+    return { top1, top5, loss };
+  }
+
+  async evaluate(model: Model, signal: AbortSignal | undefined): Promise<Evaluation> {
+    const { trainSample: train, validation } = this.opened.sets;
+    const values: Evaluation = {};
+    for (const [split, images] of Object.entries({ train, validation })) {
+      const { top1, loss } = await resultOf(this.scoreOn(images, model, signal));
+      values[split] = { top1, loss };
+    }
+    return values;
+  }
+
+  calibration(samples: number, batch: number): CalibrationData {
+    const images = this.opened.sets.someOfTrain(samples);
+    return {
+      inputs: imageInputs(this.loaderOf(images), { batch }),
+      forward: (model, pixels: Tensor) => classifierLogits(model, pixels as Tensor4D),
+      total: images.length,
+      unit: "images",
+    };
+  }
+
+  async *conclude(model: Model, folder: string, signal: AbortSignal): AsyncGenerator<PipelineEvent, void> {
+    const { sets, settings, own } = this.opened;
+    const test = this.onTest ?? (yield* this.scoreOn(sets.test, model, signal));
+    const train = yield* this.scoreOn(sets.trainSample, model, signal);
+    const isOwn = sets.test !== sets.validation;
+    const validation = isOwn ? yield* this.scoreOn(sets.validation, model, signal) : test;
+    yield* this.clipped();
+    const splits = { train, validation, ...(isOwn && { [settings.testSplit]: test }) };
+    const scores = Object.entries(splits).map(([name, { top1, top5, loss }]) => [name, { top1, top5, loss }]);
+    await writeClassification(folder, {
+      classes: classNames(sets.test, own),
+      splits: Object.fromEntries(scores),
+      confusion: confusionRows(test),
+    });
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([...this.loaders.values()].map((loader) => loader.close()));
+  }
+
+  private loaderOf(images: ImageSet, transform: ImageTransform = this.evaluation.transform): ImageLoader {
+    const { workers, skipBad } = this.opened.settings;
+    const loader = this.loaders.get(images) ?? imageLoader(images, { ...this.evaluation, transform, workers, skipBad });
+    this.loaders.set(images, loader);
     return loader;
-  };
-  const scoreOn = (images: ImageSet, model: Model, signal: AbortSignal | undefined) =>
-    scoreImages(model, { loader: loaderOf(images), batch: settings.microBatch, signal });
-  const told = new Set<ImageLoader>();
+  }
+
+  private scoreOn(images: ImageSet, model: Model, signal: AbortSignal | undefined) {
+    return scoreImages(model, { loader: this.loaderOf(images), batch: this.opened.settings.microBatch, signal });
+  }
+
   /** One note for each set with clipped pixels. */
-  const clipped = function* (): Generator<PipelineEvent> {
-    for (const loader of loaders.values()) {
-      const text = told.has(loader) ? undefined : clippedNotice(loader);
+  private *clipped(): Generator<PipelineEvent> {
+    for (const loader of this.loaders.values()) {
+      const text = this.told.has(loader) ? undefined : clippedNotice(loader);
       if (text === undefined) continue;
-      told.add(loader);
+      this.told.add(loader);
       yield { kind: "note", text: `${loader.images.split}: ${text}` };
     }
-  };
-  /** accuracy of the model that was scored last, so that `conclude` does not score it again */
-  let onTest: Accuracy | undefined;
-  return {
-    trainItems: sets.train.length,
-    task(model, teacher) {
-      return imageTask({
-        model,
-        dropPath,
-        loader: loaderOf(sets.train, training),
-        mixup,
-        cutmix,
-        labelSmoothing,
-        ...(teacher && { teacher }),
-        settings: {
-          model: sources.model.name,
-          dataset,
-          split: trainSplit,
-          transform: storedTransform(training),
-          ...(dropPath !== undefined && { dropPath }),
-        },
-      });
-    },
-    async *score(model, signal) {
-      onTest = yield* scoreOn(sets.test, model, signal);
-      yield* clipped();
-      const { top1, top5, loss } = onTest;
-      return { top1, top5, loss };
-    },
-    async evaluate(model, signal) {
-      const values: Evaluation = {};
-      for (const [split, images] of [
-        ["train", sets.trainSample],
-        ["validation", sets.validation],
-      ] as const) {
-        const { top1, loss } = await resultOf(scoreOn(images, model, signal));
-        values[split] = { top1, loss };
-      }
-      return values;
-    },
-    calibration: (samples, batch) => {
-      const images = sets.someOfTrain(samples);
-      return {
-        inputs: imageInputs(loaderOf(images), { batch }),
-        forward: (model, images: Tensor) => classifierLogits(model, images as Tensor4D),
-        total: images.length,
-        unit: "images",
-      };
-    },
-    async *conclude(model, folder, signal) {
-      const test = onTest ?? (yield* scoreOn(sets.test, model, signal));
-      const train = yield* scoreOn(sets.trainSample, model, signal);
-      const isOwn = sets.test !== sets.validation;
-      const validation = isOwn ? yield* scoreOn(sets.validation, model, signal) : test;
-      yield* clipped();
-      const splits = { train, validation, ...(isOwn && { [settings.testSplit]: test }) };
-      await writeClassification(folder, {
-        classes: classNames(sets.test, own),
-        splits: Object.fromEntries(
-          Object.entries(splits).map(([name, { top1, top5, loss }]) => [name, { top1, top5, loss }]),
-        ),
-        confusion: confusionRows(test),
-      });
-    },
-    async close() {
-      await Promise.all([...loaders.values()].map((loader) => loader.close()));
-    },
-  };
+  }
 }
 
 /**

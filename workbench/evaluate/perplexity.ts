@@ -79,7 +79,10 @@ export async function* perplexity(model: Model, options: PerplexityOptions): Asy
 function noWindow({ context, leftOut }: TextWindows): EngineError {
   if (leftOut === 0) return new EngineError("the text has no token to predict", "give more text");
   const problem = `the text has ${leftOut + 1} tokens, which is less than one whole window of ${context}`;
-  return new EngineError(problem, "leave out --whole-windows, or give a shorter --context or more text");
+  return new EngineError(
+    problem,
+    "score shorter windows too (without --whole-windows), or give a shorter context or more text",
+  );
 }
 
 /** Batches of windows of equal length; the last window may be shorter and is then a batch of its own. */

@@ -31,7 +31,7 @@ export interface PhaseRequest {
 export interface PhaseAnswer extends PhaseReport {
   relativeFlops: number;
   convertSeconds: number;
-  /** images a second: of each training step, or of the evaluation */
+  /** images per second: of each training step, or of the evaluation */
   rates: number[];
   losses: number[];
 }

@@ -127,7 +127,7 @@ test("an image that cannot be decoded is left out of a calibration and told", as
     ...[...asked, "--out", at("vit-holed")],
     ...["--init", "activation", "--calibrate", at("holed"), "--calibrate-samples", "8"],
   ]);
-  const told = `gblr: 1 of 8 images left out, the first ${at("holed", "train", "dark", "0.png")}: cannot be decoded: `;
+  const told = `gblr: 1 of 8 images skipped; the first is ${at("holed", "train", "dark", "0.png")}: cannot be decoded: `;
   expect([code, stderr.slice(0, told.length), stderr.trim().split("\n").length]).toEqual([0, told, 1]);
 });
 

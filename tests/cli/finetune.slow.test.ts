@@ -72,6 +72,19 @@ describe("a classifier of images is trained on", () => {
   );
 
   test(
+    "but not without a split to validate on, which --hold-out can make",
+    async () => {
+      const ended = await gblr("finetune", "dense", "--dataset", images, "--engine", "wasm", "--run", "refused");
+      expect(ended.code).toBe(1);
+      expect(ended.stderr).toMatch(
+        /^[^\n]*has no split "validation"[^\n]*; give --validation-split, or --hold-out [^\n]*\n$/,
+      );
+      expect(existsSync(at("refused"))).toBe(false);
+    },
+    PATIENCE,
+  );
+
+  test(
     "from a compressed folder, killed on the way, to the rows of one left alone",
     async () => {
       const converted = ["convert", "dense", "--structure", "gblr", "--budget", "0.5", "--engine", "wasm"];
@@ -145,6 +158,7 @@ describe("a classifier of other classes than the data's", () => {
         ComparisonRow["metrics"],
       ];
       expect(before.loss as number).toBeCloseTo(Math.log(3), 0);
+      expect(rows[0]?.parameters).toBe(rows[1]?.parameters as number);
       expect(after.loss as number).toBeLessThan(before.loss as number);
       expect(read<RunRecord>("headed/run.json").settings.newHead).toBe(true);
       const config = read<Record<string, unknown>>("headed/model/config.json");

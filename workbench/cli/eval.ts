@@ -145,7 +145,7 @@ function addAccuracy(program: Command): void {
     .option("--label-column <name>", "column with the classes (default: label, labels or fine_label)")
     .addOption(new Option("--class-order <name>", CLASS_ORDER_HELP).choices(CLASS_ORDERS))
     .option("--size <pixels>", "edge of the model's input image (default: the checkpoint's)", countFrom(1))
-    .option("--crop <share>", "share of the resized image to crop (default: the checkpoint's)", share)
+    .option("--crop <share>", "edge of the crop relative to the resized image (default: the checkpoint's)", share)
     .addOption(new Option("--crop-mode <name>", CROP_MODE_HELP).choices(CROP_MODES))
     .addOption(
       new Option("--interpolation <name>", "interpolation of the resizing (default: the checkpoint's)").choices(

@@ -51,7 +51,7 @@ export const imageExperiment = z.object({
     trainLimit: count("images to train on, drawn at random (default: all)", "images").optional(),
     limit: count("images to evaluate on, drawn at random from each split (default: all)", "images").optional(),
     trainSample: count("training images to evaluate on besides the validation split", "images").default(1000),
-    crop: share("share of the resized image that evaluation crops (default: the checkpoint's)").optional(),
+    crop: share("edge of the crop relative to the resized image, in evaluation (default: the checkpoint's)").optional(),
     cropMode: z.enum(CROP_MODES).optional().meta({ description: CROP_MODE_HELP }),
     interpolation: z
       .enum(INTERPOLATIONS)

@@ -81,7 +81,7 @@ async function make(json: Record<string, unknown>, settings: ImageSettings, plac
   }
 }
 
-/** A config.json in timm's format. */
+/** The config.json of the model, in timm's format. */
 function scratchConfig(settings: ImageSettings, classes: readonly string[]): Record<string, unknown> {
   const { model, width, blocks, heads, size, mean, std, crop, cropMode, interpolation } = settings;
   const name = scratchName(model) as string;

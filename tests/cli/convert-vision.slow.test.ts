@@ -115,7 +115,7 @@ test("images calibrate a classifier, text does not", async () => {
   const { code, stderr } = await runVerb(addConvert, [...asked, "--calibrate-context", "8"]);
   expect({ code, stderr }).toEqual({
     code: 2,
-    stderr: "gblr: --calibrate-context is of text, this model takes images; leave it out\n",
+    stderr: "gblr: --calibrate-context is for language models, but this is an image classifier; leave it out\n",
   });
 });
 

@@ -7,7 +7,7 @@ import type { Command } from "commander";
 import { countOf } from "../../hub/text/numbers.ts";
 import { decodeUtf8 } from "../../hub/text/utf8.ts";
 import { openTokenizer, type Tokenizer } from "../data/index.ts";
-import type { OpenEngineOptions } from "../engine/core/types.ts";
+import type { Engine, OpenEngineOptions } from "../engine/core/types.ts";
 import {
   endOfTextIn,
   forInference,
@@ -99,24 +99,10 @@ async function* generated(
       const events = generateTokens(model, ids, { tokens, temperature, topK, topP, seed, endOfText, signal });
       const made = await stream(events, { tokenizer, prompt, silent: json });
       const seconds = (performance.now() - started) / 1000;
-      const rate = made.ids.length / seconds;
-      if (json) {
-        const settings = { tokens, temperature, topK: topK ?? null, topP, seed };
-        const run = { engine: engine.name, device: engine.device, seconds, tokensPerSecond: rate };
-        const document = {
-          model: name,
-          prompt,
-          text: made.text,
-          ids: made.ids,
-          stopped: made.reason,
-          settings,
-          ...run,
-        };
-        process.stdout.write(`${JSON.stringify(document, null, 2)}\n`);
-      }
+      if (json) printDocument(made, { name, prompt, engine, options, seconds });
       if (process.stderr.isTTY) {
-        const count = `${countOf(made.ids.length, "token")}, ${threeDigits(rate)} tokens/s on ${engine.name} ${engine.device}`;
-        process.stderr.write(`${count}; ${WHY[made.reason]}\n`);
+        const rate = `${threeDigits(made.ids.length / seconds)} tokens/s on ${engine.name} ${engine.device}`;
+        process.stderr.write(`${countOf(made.ids.length, "token")}, ${rate}; ${WHY[made.reason]}\n`);
       }
     } finally {
       model.dispose();
@@ -124,6 +110,25 @@ async function* generated(
   } finally {
     loaded.dispose();
   }
+}
+
+interface Generation {
+  name: string;
+  prompt: string;
+  engine: Engine;
+  options: GenerateVerbOptions;
+  seconds: number;
+}
+
+/** Prints the document of --json. */
+function printDocument(
+  { text, ids, reason: stopped }: Generated,
+  { name: model, prompt, engine, options, seconds }: Generation,
+): void {
+  const { tokens, temperature, topK = null, topP, seed } = options;
+  const settings = { tokens, temperature, topK, topP, seed };
+  const run = { engine: engine.name, device: engine.device, seconds, tokensPerSecond: ids.length / seconds };
+  process.stdout.write(`${JSON.stringify({ model, prompt, text, ids, stopped, settings, ...run }, null, 2)}\n`);
 }
 
 async function promptFrom(stream: NodeJS.ReadableStream): Promise<string> {
@@ -147,14 +152,23 @@ interface StreamOptions {
   silent: boolean;
 }
 
-/** Prints the prompt, then the generated text as it comes. */
-async function stream(events: AsyncGenerator<GenerateEvent>, { tokenizer, prompt, silent }: StreamOptions) {
+interface Generated {
+  text: string;
+  ids: number[];
+  reason: Reason;
+}
+
+/** Prints the prompt, then the generated text, token by token. */
+async function stream(
+  events: AsyncGenerator<GenerateEvent>,
+  { tokenizer, prompt, silent }: StreamOptions,
+): Promise<Generated> {
   const write = (text: string) => {
     if (!silent) process.stdout.write(text);
     return text;
   };
   const decoder = tokenizer.streamDecoder();
-  const made: { text: string; ids: number[]; reason: Reason } = { text: "", ids: [], reason: "tokens" };
+  const made: Generated = { text: "", ids: [], reason: "tokens" };
   write(prompt);
   try {
     for await (const event of events) {

@@ -162,21 +162,18 @@ export async function* evaluateImages(
       const options = { loader, signal, ...(batch !== undefined && { batch }), ...(limit !== undefined && { limit }) };
       const { confusion, ...score } = yield* scoreImages(model, options);
       const classes = classNames(images, own);
-      const { engine } = origin;
       const result = {
         ...{ model: name, dataset: settings.dataset, config, split: images.split },
         ...{ revision: source.revision, datasetRevision: data.revision },
         ...score,
         relativeFlops: await relativeFlopsOf(model),
         ...preparation,
-        ...{ engine: engine.name, device: engine.device, precision: engine.precision },
+        ...engineFacts(origin),
         skippedImages: [...loader.skipped],
         classOrder: classOrder ?? images.classOrder,
         notes: [classOrderNotice(images), clippedNotice(loader)].filter((text) => text !== undefined),
       };
-      if (report !== undefined) {
-        await writeEvaluation(report, { result, confusion, classes, source, data, origin });
-      }
+      if (report !== undefined) await writeEvaluation(report, { result, confusion, classes, source, data, origin });
       return { ...result, confusions: confusionsOf(confusion, classes) };
     } finally {
       await loader.close();
@@ -185,6 +182,8 @@ export async function* evaluateImages(
     model.dispose();
   }
 }
+
+const engineFacts = ({ engine: { name: engine, device, precision } }: Origin) => ({ engine, device, precision });
 
 export type EvaluatedImages = StageResult<typeof evaluateImages>;
 

@@ -13,7 +13,7 @@ import { baseName, type Source, structureOf } from "./fetch.ts";
 import { BaseModel } from "./load.ts";
 import { measure } from "./measure.ts";
 import { expectPlans } from "./plan.ts";
-import { publish } from "./publish.ts";
+import { type PublishOptions, publish } from "./publish.ts";
 import { claim, clear, expectSameSettings, isRun, RunTable } from "./run-folder.ts";
 import type { ExperimentSettings } from "./settings.ts";
 import { type ExperimentContext, type PipelineEvent, SettingsError } from "./stage.ts";
@@ -89,20 +89,29 @@ async function* stages<Settings extends ExperimentSettings>(
     }
     const row = yield* compressVariant({ ...shared, variant: main, folder, isLast: true });
     if (!row) return yield* interrupted(folder);
-    const { rows } = table;
-    const model = join(folder, MODEL);
-    const pushed = yield* publish({
-      ...{ folder, model, variant: main, settings, context, source, dataset: sources.data, row, rows },
-      task: domain.task,
-      metrics: domain.metrics(row, settings),
-      contextLength: domain.contextOf?.(settings),
-    });
-    await finish(folder);
-    yield { kind: "finished", folder, model, rows, ...(pushed !== undefined && { pushed }) };
+    const task = { task: domain.task, metrics: domain.metrics(row, settings) };
+    const published = { ...task, row, source, dataset: sources.data, contextLength: domain.contextOf?.(settings) };
+    yield* conclude(main, { ...shared, folder, published });
   } finally {
     base.dispose();
     await data.close();
   }
+}
+
+interface Conclusion extends Pick<Shared, "settings" | "context" | "table"> {
+  folder: string;
+  published: Omit<PublishOptions, "folder" | "model" | "variant" | "settings" | "context" | "rows">;
+}
+
+/** Publishes the model of the main variant and ends the run. */
+async function* conclude(
+  variant: Variant,
+  { settings, context, table: { rows }, folder, published }: Conclusion,
+): AsyncGenerator<PipelineEvent> {
+  const model = join(folder, MODEL);
+  const pushed = yield* publish({ folder, model, variant, settings, context, rows, ...published });
+  await finish(folder);
+  yield { kind: "finished", folder, model, rows, ...(pushed !== undefined && { pushed }) };
 }
 
 /** Adds the first row of the table, the base model, unless an earlier process has measured it. */
@@ -195,39 +204,12 @@ function checkPush({ push }: ExperimentSettings, { access }: ExperimentContext):
 
 /** Checks, before any work, for settings that contradict each other. */
 function checkSettings(settings: ExperimentSettings, variants: readonly Variant[]): void {
-  const {
-    budget,
-    flops,
-    startCost,
-    shrink,
-    threshold,
-    approach,
-    freeze,
-    startThreshold,
-    sigma,
-    epochs,
-    warmupEpochs,
-    warmupSteps,
-    steps,
-  } = settings;
+  const { budget, flops, sigma, epochs, warmupEpochs, warmupSteps, steps } = settings;
   const problems: string[] = [];
-  if (budget !== undefined && flops !== undefined)
+  if (budget !== undefined && flops !== undefined) {
     problems.push("--budget and --flops contradict each other; choose one");
-  if (startCost !== undefined && shrink !== "budget") problems.push("--start-cost needs --shrink budget");
-  if (startCost !== undefined && budget !== undefined && startCost < budget) {
-    problems.push(`--start-cost ${startCost} is below --budget ${budget}; give at least the budget`);
   }
-  if (["soft", "targeted", "adaptive"].includes(shrink) !== (threshold !== undefined)) {
-    const missing = threshold === undefined;
-    problems.push(
-      missing ? `--shrink ${shrink} needs --threshold` : "--threshold needs --shrink soft, targeted or adaptive",
-    );
-  }
-  if (approach !== undefined && shrink !== "targeted" && shrink !== "adaptive") {
-    problems.push("--approach needs --shrink targeted or adaptive");
-  }
-  if (startThreshold !== undefined && shrink !== "adaptive") problems.push("--start-threshold needs --shrink adaptive");
-  if (freeze && shrink !== "targeted") problems.push("--freeze needs --shrink targeted");
+  problems.push(...shrinkProblems(settings));
   if (steps === undefined && warmupSteps === undefined && warmupEpochs > epochs) {
     problems.push(`--warmup-epochs ${warmupEpochs} is longer than --epochs ${epochs}; give a shorter warm-up`);
   }
@@ -238,4 +220,23 @@ function checkSettings(settings: ExperimentSettings, variants: readonly Variant[
   const twice = titles.find((title, i) => titles.indexOf(title) !== i);
   if (twice) problems.push(`${twice} would be compared with itself; leave it out of --compare`);
   if (problems.length > 0) throw new SettingsError(problems.join("; "));
+}
+
+/** Settings that do not fit the shrink rule. */
+function shrinkProblems(settings: ExperimentSettings): string[] {
+  const { budget, startCost, shrink, threshold, approach, freeze, startThreshold } = settings;
+  const problems: string[] = [];
+  if (startCost !== undefined && shrink !== "budget") problems.push("--start-cost needs --shrink budget");
+  if (startCost !== undefined && budget !== undefined && startCost < budget) {
+    problems.push(`--start-cost ${startCost} is below --budget ${budget}; give at least the budget`);
+  }
+  const isSoft = ["soft", "targeted", "adaptive"].includes(shrink);
+  if (isSoft && threshold === undefined) problems.push(`--shrink ${shrink} needs --threshold`);
+  if (!isSoft && threshold !== undefined) problems.push("--threshold needs --shrink soft, targeted or adaptive");
+  if (approach !== undefined && shrink !== "targeted" && shrink !== "adaptive") {
+    problems.push("--approach needs --shrink targeted or adaptive");
+  }
+  if (startThreshold !== undefined && shrink !== "adaptive") problems.push("--start-threshold needs --shrink adaptive");
+  if (freeze && shrink !== "targeted") problems.push("--freeze needs --shrink targeted");
+  return problems;
 }

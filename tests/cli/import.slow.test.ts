@@ -123,7 +123,11 @@ test("import makes a model of weights alone, which the other verbs take, and say
     "",
   ]);
   const headed = gblr(file, "--out", out, "--heads", "2");
-  expect(headed).toEqual({ code: 2, stdout: "", stderr: `gblr: --heads has no meaning for ${file}, a dense resnet\n` });
+  expect(headed).toEqual({
+    code: 2,
+    stdout: "",
+    stderr: `gblr: --heads does not apply to ${file}, a dense resnet; leave it out\n`,
+  });
   const again = gblr(file, "--out", out);
   expect(again.stderr).toMatch(/^gblr: .* already has config\.json; pass --force to replace it\n$/);
   const json = gblr(file, "--out", out, "--force", "--json", "--mean", "0,0,0", "--std", "1,1,1");
@@ -215,10 +219,10 @@ test.each([
   [["x.ckpt", "--out", "y", "--masks", "round"], "gaussian, boxcar"],
   [["x.ckpt", "--out", "y", "--mean", "0.5,0.5"], "three numbers such as 0.485,0.456,0.406"],
   [["x.ckpt", "--out", "y", "--std", "1,0,1"], "three numbers above 0"],
-  [[fixture("variants.ckpt"), "--out", "y", "--image-size", "32"], "--image-size has no meaning for"],
-  [[fixture("tiny-gpt2-gaudi.ckpt"), "--out", "y", "--mean", "0,0,0"], "--mean has no meaning for"],
+  [[fixture("variants.ckpt"), "--out", "y", "--image-size", "32"], "--image-size does not apply to"],
+  [[fixture("tiny-gpt2-gaudi.ckpt"), "--out", "y", "--mean", "0,0,0"], "--mean does not apply to"],
   [[fixture("variants.safetensors"), "--out", "y", "--raw"], "which is safetensors already"],
-  [[fixture("variants.ckpt"), "--out", "y", "--masks", "boxcar"], "--masks has no meaning for"],
+  [[fixture("variants.ckpt"), "--out", "y", "--masks", "boxcar"], "--masks does not apply to"],
   [[fixture("tiny-gpt2-gaudi.ckpt"), "--out", "y", "--raw", "--heads", "2"], "--heads has no meaning with --raw"],
 ])("bad usage exits 2 with one line: gblr import %p", (args, named) => {
   const { code, stdout, stderr } = gblr(...args);

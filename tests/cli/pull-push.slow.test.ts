@@ -101,7 +101,11 @@ test.each([
     2,
     /^gblr: x\/y@a and --revision b both name a branch; choose one\n$/,
   ],
-  [["push", "model", "x/y", "--private"], 2, /^gblr: --private is for a repository made now; add --create\n$/],
+  [
+    ["push", "model", "x/y", "--private"],
+    2,
+    /^gblr: --private applies only to a repository that is created; add --create\n$/,
+  ],
   [
     ["pull", "x/y", "--include", "*.bin"],
     1,

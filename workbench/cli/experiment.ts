@@ -1,5 +1,5 @@
-// An experiment with a language model or a classifier of images as a command: its settings are flags, its events are
-// shown, and Ctrl-C keeps what is done. Recipes and `gblr finetune` are such commands.
+// An experiment as a command, used by recipes and by `gblr finetune`: reads the settings from flags, shows the events, and
+// stops on Ctrl-C so that the run can be resumed.
 
 import process from "node:process";
 import type { Command, Option } from "commander";
@@ -26,24 +26,25 @@ interface RecipeText {
   example: string;
 }
 
-/** `defaults` override the defaults of the settings. */
+/** A recipe: its texts, the kind of its model (default: language), and the defaults that differ from the settings'. */
 export type Recipe =
   | (RecipeText & { kind?: "language"; defaults?: Partial<LanguageSettings> })
   | (RecipeText & { kind: "images"; defaults?: Partial<ImageSettings> });
 
 export type Kind = NonNullable<Recipe["kind"]>;
 
-/** Settings that do not apply to a kind of experiment. */
+/** Settings without a flag, by kind of experiment, because they do not apply to it. */
 export const NOT_OF: Readonly<Record<Kind, ReadonlySet<string>>> = {
   language: new Set(["convolutions"]),
   images: new Set(),
 };
 
-/** Runs a recipe with the flags of this process; the exit code says how it ended. */
+/** Runs a recipe with the flags of this process, and sets the exit code. */
 export async function runRecipe(recipe: Recipe): Promise<void> {
   await runMain(recipeProgram(recipe));
 }
 
+/** The command of a recipe. */
 export function recipeProgram(recipe: Recipe): Command {
   const program = programNamed(recipe.name)
     .description(recipe.summary)
@@ -52,7 +53,7 @@ export function recipeProgram(recipe: Recipe): Command {
   return addSettings(program, options).action((flags) => runExperiment(recipe, flags));
 }
 
-/** Adds flags for settings, and the flags that every experiment has. */
+/** Adds the flags of the settings, and those of the engine and the output. */
 export function addSettings(command: Command, options: readonly Option[]): Command {
   for (const option of options) command.addOption(option);
   return addEngineOptions(command.optionsGroup("Machine:"))
@@ -69,7 +70,10 @@ export interface ExperimentFlags extends OpenEngineOptions {
   [setting: string]: unknown;
 }
 
-/** @throws UsageError or SettingsError before any work; Interrupted when the user stops it */
+/**
+ * Runs an experiment and prints its result.
+ * @throws UsageError or SettingsError before any work; Interrupted if the user stops it
+ */
 export async function runExperiment(recipe: Recipe, flags: ExperimentFlags): Promise<void> {
   const { settings, start } = experimentOf(recipe, flags);
   const folder = settings.run ?? `runs/${recipe.name}-${settings.structure}`;

@@ -55,7 +55,7 @@ const WITHOUT = new Set<string>([
 
 const SCHEMAS: Readonly<Record<Kind, z.ZodObject>> = { language: languageSettings, images: imageExperiment };
 
-/** Defaults for a trained model: lower learning rates and shorter training than from scratch. */
+/** Defaults for trained models: a lower learning rate and a shorter training than in recipes. */
 export const DEFAULTS: { language: Partial<LanguageSettings>; images: Partial<ImageSettings> } = {
   language: { structure: "dense", epochs: 1, batch: 32, microBatch: 4, learningRate: 1e-4, warmupEpochs: 0.1 },
   images: {

@@ -83,7 +83,7 @@ type Kind = { kind: "reference" } | { kind: "weights"; type: string } | { kind: 
 async function kindOf(file: string, { raw = false, ...flags }: ImportVerbOptions): Promise<Kind> {
   const { HeadsUnknown, isSafetensors, recognizeFile } = await import("../models/weights/index.ts");
   if (raw && isSafetensors(file))
-    throw new UsageError(`--raw has no meaning for ${file}, which is safetensors already`);
+    throw new UsageError(`--raw does not apply to ${file}, which is in safetensors already; leave it out`);
   if (raw) return { kind: "raw", why: "with --raw" };
   const { isReferenceCheckpoint } = await import("../models/reference/index.ts");
   if (!isSafetensors(file) && (await isReferenceCheckpoint(file))) return { kind: "reference" };
@@ -112,21 +112,21 @@ async function importAs(kind: Kind, file: string, options: ImportVerbOptions): P
   const { out, maxShardSize, force = false, heads, masks } = options;
   const common = { out, force, heads, ...(maxShardSize !== undefined && { maxShardBytes: maxShardSize }) };
   if (kind.kind === "reference") {
-    expectNone(options, IMAGE_FLAGS, `for ${file}, which has GBLR layers`);
+    expectNone(options, IMAGE_FLAGS, `to ${file}, which has GBLR layers`);
     const { importReferenceWithProgress, printReferenceSummary } = await import("./import-weights.ts");
     const gaussian = masks === undefined ? undefined : masks === "gaussian";
     const summary = await importReferenceWithProgress(file, { ...common, gaussian });
     return { summary, text: (palette) => printReferenceSummary(summary, palette) };
   }
   if (kind.kind === "weights") {
-    expectNone(options, ["masks", ...(MEANINGLESS[kind.type] ?? [])], `for ${file}, a dense ${kind.type}`);
+    expectNone(options, ["masks", ...(MEANINGLESS[kind.type] ?? [])], `to ${file}, a dense ${kind.type}`);
     const { importWeightsWithProgress, printWeightsSummary } = await import("./import-weights.ts");
     const { imageSize, mean, std } = options;
     const summary = await importWeightsWithProgress(file, { ...common, imageSize, mean, std });
     return { summary, text: (palette) => printWeightsSummary(summary, palette) };
   }
   const { raw = false } = options;
-  expectNone(options, [...WEIGHTS_FLAGS, "masks"], raw ? "with --raw" : `for ${file}: ${kind.why}`);
+  expectNone(options, [...WEIGHTS_FLAGS, "masks"], raw ? "with --raw" : `to ${file}: ${kind.why}`);
   const [existing] = force ? [] : await outputsIn(out);
   if (existing) throw new CommandFailed(`${out} already has ${existing}; pass --force to replace it`);
   const summary = await importWithProgress(file, { out, maxShardBytes: maxShardSize });
@@ -151,7 +151,7 @@ function expectNone(options: ImportVerbOptions, flags: readonly (keyof ImportVer
   const given = flags.find((flag) => options[flag] !== undefined);
   if (given === undefined) return;
   const flag = given.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
-  throw new UsageError(`--${flag} has no meaning ${where}`);
+  throw new UsageError(`--${flag} does not apply ${where}; leave it out`);
 }
 
 async function importWithProgress(

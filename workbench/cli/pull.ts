@@ -1,4 +1,5 @@
-// `gblr pull`: fetches a model or data set from the Hub into the cache that Python shares. The work is in hub/pull.
+// `gblr pull`: downloads a model or data set from the Hub into the cache that Python uses too. The work is done in
+// hub/pull.
 
 import process from "node:process";
 import type { Command } from "commander";
@@ -57,8 +58,7 @@ async function pullVerb(name: string, options: PullVerbOptions): Promise<void> {
 async function pullZooVerb(name: string, { dataset, include, exclude, offline, json }: PullVerbOptions): Promise<void> {
   const contrary = Object.entries({ "--dataset": dataset, "--include": include, "--exclude": exclude });
   const [flag] = contrary.find(([, given]) => given) ?? [];
-  if (flag)
-    throw new UsageError(`${flag} has no meaning for ${name}, which is one checkpoint made a model; leave it out`);
+  if (flag) throw new UsageError(`${flag} does not apply to ${name}, a released checkpoint; leave it out`);
   // Imported here so that an ordinary pull does not load an engine.
   const { pullZooWithProgress } = await import("./pull-zoo.ts");
   const { folder } = await withHub(process.env, (access) =>
@@ -69,7 +69,7 @@ async function pullZooVerb(name: string, { dataset, include, exclude, offline, j
   process.stdout.write(`${json ? JSON.stringify({ name, folder }, null, 2) : folder}\n`);
 }
 
-/** @throws UsageError for an invalid name */
+/** Parses the name of a repository. @throws UsageError if it is invalid */
 export function repoNamed(text: string, type: RepoName["type"]): RepoName {
   try {
     return parseRepoName(text, type);
@@ -78,7 +78,7 @@ export function repoNamed(text: string, type: RepoName["type"]): RepoName {
   }
 }
 
-/** Pulls with a progress bar on stderr, and warns there if the Hub could not be reached and the cache was used. */
+/** Pulls with a progress bar on stderr. Warns there if the Hub could not be reached and the cache is used. */
 async function pullWithProgress(
   repo: RepoName,
   access: HubAccess,
@@ -94,7 +94,7 @@ async function pullWithProgress(
     }
     throw new CommandFailed(`${repo.id}: the pull ended early`);
   } catch (error) {
-    // The error tells the same.
+    // The error says the same as the warning.
     warning = "";
     throw error;
   } finally {
@@ -127,7 +127,7 @@ function noteOf(event: PullEvent): string | undefined {
   }
 }
 
-/** The note of pulls and pushes that a request is repeated. */
+/** The note that a request is repeated. */
 export function retryNote({ file, reason, delayMs }: { file?: string | undefined; reason: string; delayMs: number }) {
   return `${file ?? "the Hub"}: ${reason}; trying again in ${Math.ceil(delayMs / 1000)} s`;
 }

@@ -1,4 +1,4 @@
-// `gblr push`: uploads the files of a folder to a repository on the Hub, in one commit. The work is in hub/push.
+// `gblr push`: uploads the files of a folder to a repository on the Hub in one commit. The work is done in hub/push.
 
 import process from "node:process";
 import type { Command } from "commander";
@@ -53,7 +53,9 @@ export function addPush(program: Command): void {
 
 async function pushVerb(folder: string, name: string, options: PushVerbOptions): Promise<void> {
   const { dataset = false, json = false, revision, ...rest } = options;
-  if (rest.private && !rest.create) throw new UsageError("--private is for a repository made now; add --create");
+  if (rest.private && !rest.create) {
+    throw new UsageError("--private applies only to a repository that is created; add --create");
+  }
   if (revision !== undefined && name.includes("@")) {
     throw new UsageError(`${name} and --revision ${revision} both name a branch; choose one`);
   }

@@ -4,8 +4,9 @@
 
 import type { GblrConfig, LayerConfig } from "./gblr-config.ts";
 import { PACKED_PARTS, packedLayer, REFERENCE_BUFFERS, TRAINABLE_PARTS, trainableLayer } from "./gblr-layer.ts";
+import { isWeight, type LayerPlace, problemOf } from "./layer-tensors.ts";
 import type { OpenModel } from "./open-model.ts";
-import { denseLayer, isWeight, type LayerPlace, plainLayer, problemOf, type StoredLayer } from "./stored-layer.ts";
+import { denseLayer, plainLayer, type StoredLayer } from "./stored-layer.ts";
 import { STORED_GBLR, type StoredStructure, storedStructures } from "./structures.ts";
 
 /** The layers that a model folder stores, by form. */

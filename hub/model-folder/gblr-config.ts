@@ -5,7 +5,7 @@ import { z } from "zod";
 import { quote } from "../files/file-error.ts";
 import { scanJson } from "../safetensors/index.ts";
 import { isJsonObject, jsonOrUndefined, versionProblem } from "../text/json.ts";
-import { ModelError } from "./stored-layer.ts";
+import { ModelError } from "./layer-tensors.ts";
 import { MOST_SIDE, MOST_VALUES, STORED_GBLR, storedNames, storedStructure } from "./structures.ts";
 
 /** Of the "gblr" part, as it is written. Older ones are read for ever, newer ones are refused. */
@@ -120,7 +120,7 @@ export function parseGblrConfig(text: string, file: string): GblrConfig | undefi
   // First of all: the fields of another version may be others.
   if (gblr.format !== FORMAT) throw fail(`"gblr.format" ${versionProblem(FORMAT, gblr.format)}`);
   const { duplicate } = scanJson(text);
-  if (duplicate) throw fail(`${quote(duplicate.at(-1) as string)} is named twice`);
+  if (duplicate) throw fail(`${quote(duplicate.at(-1) as string)} appears twice`);
   const part = checked(partSchema, gblr, (path, problem) => fail(`"gblr.${path}" ${problem}`));
   const { sigma, structure } = part;
   const layers = new Map(

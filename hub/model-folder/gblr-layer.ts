@@ -12,7 +12,7 @@ import {
   type LayerPlace,
   onlyOnce,
   problemOf,
-} from "./stored-layer.ts";
+} from "./layer-tensors.ts";
 import { MOST_VALUES, STORED_GBLR } from "./structures.ts";
 
 /** GBLR, live blocks only. */

@@ -8,8 +8,8 @@ import { reason } from "../files/byte-source.ts";
 import { INDEX_FILE, openTensors, SINGLE_FILE, type TensorFile } from "../safetensors/index.ts";
 import { textOfFile } from "../text/utf8.ts";
 import { type GblrConfig, parseGblrConfig } from "./gblr-config.ts";
+import { ModelError } from "./layer-tensors.ts";
 import { finishReplacing } from "./replace-files.ts";
-import { ModelError } from "./stored-layer.ts";
 
 /** File of a model folder that describes the model. */
 export const CONFIG_FILE = "config.json";

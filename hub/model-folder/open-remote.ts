@@ -17,8 +17,8 @@ import {
   SINGLE_FILE,
   type TensorFile,
 } from "../safetensors/index.ts";
+import { ModelError } from "./layer-tensors.ts";
 import { CONFIG_FILE, type OpenModel, openModel, readConfig, TRAINABLE_FILE } from "./open-model.ts";
-import { ModelError } from "./stored-layer.ts";
 
 /**
  * Close its tensors, while the Hub is there. Weights that the cache has whole are opened there.

@@ -6,8 +6,8 @@ import { join } from "node:path";
 import { openSafetensors, type TensorFile } from "../safetensors/index.ts";
 import type { GblrConfig } from "./gblr-config.ts";
 import { PACKED_PARTS, REFERENCE_BUFFERS, TRAINABLE_PARTS } from "./gblr-layer.ts";
+import { ModelError } from "./layer-tensors.ts";
 import { type OpenModel, openModel, TRAINABLE_FILE } from "./open-model.ts";
-import { ModelError } from "./stored-layer.ts";
 import { storedStructure } from "./structures.ts";
 import { unwrapModel, unwrapTensors, wrapperOf } from "./wrappers.ts";
 

@@ -8,7 +8,7 @@ import { basename, join } from "node:path";
 import { type StagedFile, syncFolder, writeFileAtomically } from "../files/atomic-file.ts";
 import { reason } from "../files/byte-source.ts";
 import { jsonOrUndefined } from "../text/json.ts";
-import { ModelError } from "./stored-layer.ts";
+import { ModelError } from "./layer-tensors.ts";
 
 const LIST_FILE = ".replacing.json";
 

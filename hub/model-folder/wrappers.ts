@@ -3,8 +3,8 @@
 // have it.
 
 import { renameTensors, type TensorFile } from "../safetensors/index.ts";
+import { ModelError } from "./layer-tensors.ts";
 import type { OpenModel } from "./open-model.ts";
-import { ModelError } from "./stored-layer.ts";
 
 const WRAPPERS = ["module.", "_orig_mod.", "model.", "backbone.", "net."];
 

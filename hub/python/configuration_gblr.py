@@ -131,5 +131,5 @@ def read_config(folder):
     if not isinstance(fields, dict):
         raise ValueError(f"{path}: is not a JSON object")
     if "gblr" in fields and twice:
-        raise ValueError(f'{path}: "{twice[0]}" is named twice')
+        raise ValueError(f'{path}: "{twice[0]}" appears twice')
     return fields

@@ -136,7 +136,7 @@ def _json(data, path):
         fields = {}
         for name, value in pairs:
             if name in fields:
-                raise problem(path, name, "is named twice")
+                raise problem(path, name, "appears twice")
             fields[name] = value
         return fields
 

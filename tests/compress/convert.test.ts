@@ -3,9 +3,10 @@
 
 import { expect, test } from "bun:test";
 import * as tf from "@tensorflow/tfjs-core";
+import { languageLogits } from "../../workbench/architectures/parts/language-model.ts";
 import { type ConvertOptions, type PlanOptions, planConversion } from "../../workbench/compress/index.ts";
 import { svdFloat64 } from "../../workbench/engine/linalg/float64.ts";
-import { denseWeight, languageLogits, type Model } from "../../workbench/models/index.ts";
+import { denseWeight, type Model } from "../../workbench/models/index.ts";
 import { forEachEngine } from "../engine/engines.ts";
 import { expectClose, read } from "../engine/ops/operands.ts";
 import { converted, tinyModel, tokens } from "./tiny.ts";

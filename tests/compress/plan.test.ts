@@ -3,10 +3,11 @@
 
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
+import { layersOf } from "../../workbench/architectures/architecture.ts";
 import { type ConversionPlan, type PlanOptions, planConversion } from "../../workbench/compress/index.ts";
 import { EngineError } from "../../workbench/engine/core/errors.ts";
 import { openEngine } from "../../workbench/engine/core/open.ts";
-import { createModel, gpt2, layersOf } from "../../workbench/models/index.ts";
+import { createModel, gpt2 } from "../../workbench/models/index.ts";
 import { matrixStructure } from "../structures/matrix-structures.ts";
 import { TINY, tinyModel } from "./tiny.ts";
 

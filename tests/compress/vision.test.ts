@@ -3,6 +3,7 @@
 
 import { expect, test } from "bun:test";
 import * as tf from "@tensorflow/tfjs-core";
+import { layersOf } from "../../workbench/architectures/architecture.ts";
 import {
   calibrate,
   convert,
@@ -19,7 +20,6 @@ import {
   architectureOfConfig,
   classifierLogits,
   denseWeight,
-  layersOf,
   Model,
   modelCounts,
 } from "../../workbench/models/index.ts";

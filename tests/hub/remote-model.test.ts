@@ -3,7 +3,8 @@
 
 import { afterAll, expect, test } from "bun:test";
 import { type OpenModel, openRemoteModel } from "../../hub/model-folder/index.ts";
-import { encodeSafetensors, type StoredTensor, sourcesOf } from "../../hub/safetensors/index.ts";
+import type { StoredTensor } from "../../hub/safetensors/index.ts";
+import { encodeSafetensors, sourcesOf } from "../../hub/safetensors/write.ts";
 import { type Fault, type HostileHub, hostileHub } from "./hostile-server.ts";
 import { HASTY, pullAll, REPO } from "./pull/pulling.ts";
 import { temporaryFolder } from "./temporary.ts";

@@ -4,24 +4,13 @@
 import { beforeAll, describe, expect, test } from "bun:test";
 import { cpSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import * as tf from "@tensorflow/tfjs-core";
-import {
-  fromFloat32,
-  readSafetensors,
-  type StoredTensor,
-  sourcesOf,
-  writeModel,
-  writeSafetensors,
-} from "../../hub/safetensors/index.ts";
+import { fromFloat32, type StoredTensor, writeModel, writeSafetensors } from "../../hub/safetensors/index.ts";
+import { readSafetensors } from "../../hub/safetensors/read.ts";
+import { sourcesOf } from "../../hub/safetensors/write.ts";
+import { languageLogits } from "../../workbench/architectures/parts/language-model.ts";
 import { openEngine } from "../../workbench/engine/core/open.ts";
-import {
-  type Gpt2Config,
-  type LoadEvent,
-  languageLogits,
-  loadModel,
-  loadModelNow,
-  type Model,
-  saveModelNow,
-} from "../../workbench/models/index.ts";
+import { loadModelNow } from "../../workbench/models/folder/load.ts";
+import { type Gpt2Config, type LoadEvent, loadModel, type Model, saveModelNow } from "../../workbench/models/index.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
 import { ids, livelier, structured, taken, tinyGpt2 } from "./tiny.ts";
 

@@ -4,13 +4,8 @@
 import { beforeAll, expect, test } from "bun:test";
 import { readFileSync, writeFileSync } from "node:fs";
 import { openEngine } from "../../workbench/engine/core/open.ts";
-import {
-  imageSettings,
-  loadModelNow,
-  type Model,
-  type Preparation,
-  saveModelNow,
-} from "../../workbench/models/index.ts";
+import { loadModelNow } from "../../workbench/models/folder/load.ts";
+import { imageSettings, type Model, type Preparation, saveModelNow } from "../../workbench/models/index.ts";
 import { RESNET_TRANSFORMERS, smallResnet, smallVit, VIT, VIT_TRANSFORMERS } from "../architectures/small-vision.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
 

@@ -6,14 +6,10 @@ import { rename, writeFile } from "node:fs/promises";
 import * as tf from "@tensorflow/tfjs-core";
 import { stageFile } from "../../hub/files/atomic-file.ts";
 import { findLayers, finishReplacing, openModel } from "../../hub/model-folder/index.ts";
+import { languageLogits } from "../../workbench/architectures/parts/language-model.ts";
 import { openEngine } from "../../workbench/engine/core/open.ts";
-import {
-  type Gpt2Config,
-  languageLogits,
-  loadModelNow,
-  type Model,
-  saveModelNow,
-} from "../../workbench/models/index.ts";
+import { loadModelNow } from "../../workbench/models/folder/load.ts";
+import { type Gpt2Config, type Model, saveModelNow } from "../../workbench/models/index.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
 import { ids, taken } from "./tiny.ts";
 import { first, second } from "./two-models.ts";

@@ -5,13 +5,13 @@ import { beforeAll, describe, expect, test } from "bun:test";
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import * as tf from "@tensorflow/tfjs-core";
 import { findLayers, openModel } from "../../hub/model-folder/index.ts";
+import { languageLogits } from "../../workbench/architectures/parts/language-model.ts";
 import { openEngine } from "../../workbench/engine/core/open.ts";
+import { loadModelNow } from "../../workbench/models/folder/load.ts";
 import {
   denseWeight,
   forInference,
   type Gpt2Config,
-  languageLogits,
-  loadModelNow,
   type Model,
   saveModel,
   saveModelNow,

@@ -4,14 +4,16 @@
 import { beforeAll, describe, expect, test } from "bun:test";
 import { cpSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import sharp from "sharp";
-import { encodeSafetensors, readSafetensors, type StoredTensor, sourcesOf } from "../../hub/safetensors/index.ts";
+import type { StoredTensor } from "../../hub/safetensors/index.ts";
+import { readSafetensors } from "../../hub/safetensors/read.ts";
+import { encodeSafetensors, sourcesOf } from "../../hub/safetensors/write.ts";
 import type { CropMode, Interpolation } from "../../workbench/architectures/parts/image-terms.ts";
 import { evaluationView } from "../../workbench/data/images/crop.ts";
 import { decodeImage } from "../../workbench/data/images/decode.ts";
 import { borderOf } from "../../workbench/data/images/index.ts";
 import { openEngine } from "../../workbench/engine/core/open.ts";
+import { loadModelNow } from "../../workbench/models/folder/load.ts";
 import { imageSettings } from "../../workbench/models/images/image-settings.ts";
-import { loadModelNow } from "../../workbench/models/index.ts";
 import { ENGINES } from "../engine/engines.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
 import { askPython, PATIENCE, pythonWith, SOURCES } from "./python.ts";

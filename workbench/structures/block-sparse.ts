@@ -16,7 +16,8 @@ import {
   placed,
 } from "./block-sparse-pattern.ts";
 import { allowance, expectPaid, type MatrixSize } from "./budget.ts";
-import { parametersNamed, type Structure, type StructureParameters } from "./structure.ts";
+import { defineStructure } from "./define.ts";
+import { parametersNamed, type StructureParameters } from "./structure.ts";
 
 interface BlockSparseOptions {
   /** blocks on each side, a power of two. Default up to 16, as many as fit without much padding */
@@ -31,11 +32,7 @@ interface BlockSparseOptions {
  * Parameters: `values` (side, height, kept, width), the kept blocks of each block row; `left` (n_out, r) and `right`
  * (r, n_in), r 0 when every block is kept.
  */
-export const blockSparse: Structure<BlockSparseOptions> = {
-  name: STORED_BLOCK_SPARSE.name,
-  stored: STORED_BLOCK_SPARSE,
-  parameterNames: ["values", "left", "right"],
-
+export const blockSparse = defineStructure<BlockSparseOptions>(STORED_BLOCK_SPARSE, {
   /** @throws EngineError when the budget does not pay for the blocks on the diagonal */
   async fromDense(weight, budget, options = {}) {
     expectOperand("block-sparse", { weight }, { dtype: "float32", shape: ["n_out", "n_in"] });
@@ -71,12 +68,7 @@ export const blockSparse: Structure<BlockSparseOptions> = {
     const [nOut, nIn] = [left.shape[0], right.shape[1]];
     return tidy(() => add(placed(values, pattern, { nOut, nIn }), matMul(left, right)));
   },
-
-  async cost(parameters) {
-    const { values, left, right } = partsOf(parameters);
-    return values.size + left.size + right.size;
-  },
-};
+});
 
 /** Blocks on a side, how many of a block row are kept, and the rank that the rest pays for. */
 function partsWithin(

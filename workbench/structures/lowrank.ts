@@ -21,8 +21,8 @@ import { expectOperand, expectSetting } from "../engine/ops/operands.ts";
 import { activationAwareSvd, firstTriples } from "../gblr/init/index.ts";
 import { affordableRank, allowance, expectPaid, type MatrixSize, rankOfEnergy } from "./budget.ts";
 import { kernelOf } from "./convolution.ts";
-import type { Structure, StructureParameters } from "./structure.ts";
-import { expectCovariance, parametersNamed, type StartOptions } from "./structure.ts";
+import { defineStructure } from "./define.ts";
+import { expectCovariance, parametersNamed, type StartOptions, type StructureParameters } from "./structure.ts";
 
 interface LowRankOptions {
   /** exactly this many. Default what the budget pays for */
@@ -32,11 +32,7 @@ interface LowRankOptions {
 }
 
 /** Parameters: `left` (n_out, rank) and `right` (rank, n_in), singular values shared out evenly between them. */
-export const lowrank: Structure<LowRankOptions> = {
-  name: STORED_LOW_RANK.name,
-  stored: STORED_LOW_RANK,
-  parameterNames: ["left", "right"],
-
+export const lowrank = defineStructure<LowRankOptions>(STORED_LOW_RANK, {
   /** @throws EngineError when the budget does not pay for the rank, or for any; ShapeError for options that make no sense */
   async fromDense(weight, budget, options = {}) {
     expectOperand("lowrank", { weight }, { dtype: "float32", shape: ["n_out", "n_in"] });
@@ -63,18 +59,13 @@ export const lowrank: Structure<LowRankOptions> = {
     return tidy(() => linear(conv2d(x, kernelOf(right, geometry), stride, padding), left) as Tensor4D);
   },
 
-  async cost(parameters) {
-    const { left, right } = factorsOf(parameters);
-    return left.size + right.size;
-  },
-
   starts: {
     // biome-ignore lint/correctness/useYield: nothing is reported on the way
     async *activation(weight, options) {
       return { parameters: await nearestInOutputs(weight, options), by: "activation" };
     },
   },
-};
+});
 
 async function nearestInOutputs(weight: Tensor2D, { layer, covariance }: StartOptions): Promise<StructureParameters> {
   const { nIn, nOut, cost } = layer;

@@ -27,7 +27,10 @@ const stored = {
   title: "diagonal plus low rank",
   matrices: "diagonal plus low-rank matrices",
   parts: { diagonal: ["side"], left: ["n_out", "r"], right: ["r", "n_in"] },
-  rules: [{ size: "r", from: 1 }],
+  rules: [
+    { size: "side", is: { smaller: ["n_in", "n_out"] } as const },
+    { size: "r", from: 1 },
+  ],
   python: { linear: "DiagonalLowRankLinear", source: python },
 };
 

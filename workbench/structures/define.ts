@@ -4,7 +4,7 @@
 import { tidy } from "@tensorflow/tfjs-core";
 import type { StoredStructure } from "../../hub/model-folder/index.ts";
 import { linear } from "../engine/ops/index.ts";
-import type { Structure } from "./structure.ts";
+import { parametersNamed, type Structure } from "./structure.ts";
 
 /** The members that have no default. */
 type Required = "fromDense" | "costWithin" | "dense";
@@ -22,12 +22,16 @@ export function defineStructure<Options extends object = object>(
   stored: StoredStructure,
   definition: StructureDefinition<Options>,
 ): Structure<Options> {
+  const parameterNames = Object.keys(stored.parts ?? {});
   return {
     name: stored.name,
     stored,
-    parameterNames: Object.keys(stored.parts ?? {}),
+    parameterNames,
     apply: (parameters, x) => tidy(() => linear(x, definition.dense(parameters))),
-    cost: async (parameters) => Object.values(parameters).reduce((total, { size }) => total + size, 0),
+    async cost(parameters) {
+      const tensors = Object.values(parametersNamed(stored.name, parameters, parameterNames));
+      return tensors.reduce((total, { size }) => total + size, 0);
+    },
     ...definition,
   };
 }

@@ -1,6 +1,6 @@
-// The Gaudi mask (arXiv 2310.18882, section 3) in closed form, without a Fourier transform or complex numbers. Checks the
-// settings and caches the tables of edge functions as tensors, one pair per length and smoothness on each engine. The
-// functions in the tables are computed in edge-functions.ts.
+// The Gaudi mask (arXiv 2310.18882, section 3) in closed form, without a Fourier transform or complex numbers. Checks
+// the settings and caches the tables of edge functions as tensors, one pair per length and smoothness on each engine.
+// The functions in the tables are computed in edge-functions.ts.
 
 import { engine, keep, type Tensor1D, type Tensor2D, tensor1d, tidy } from "@tensorflow/tfjs-core";
 import { ShapeError } from "../engine/core/errors.ts";

@@ -1,5 +1,5 @@
-// Model folders: the layers that they store, without values, and the rules of docs/format.md. The public surface of this
-// folder.
+// Model folders: the layers that they store, without values, and the rules of docs/format.md. The public surface of
+// this folder.
 
 export { checkModel, checkModelFolder } from "./check-model.ts";
 export { findLayers, type ModelLayers } from "./find-layers.ts";

@@ -1,34 +1,34 @@
-// What all kinds of stored layers share: the layer itself, its place in an open file, and checks of its tensors' types and
-// shapes (docs/format.md). No values are read here.
+// Types and checks that all stored layers share: the description of a layer, its place in an open file, and checks of
+// the types and shapes of its tensors (docs/format.md). No values are read here.
 
 import { FileError } from "../files/file-error.ts";
 import type { TensorFile, TensorInfo } from "../safetensors/index.ts";
 
-/** A model that is not there, is no model, or contradicts itself. */
+/** A model does not exist, is invalid, or contradicts itself. */
 export class ModelError extends FileError {
   override readonly name = "ModelError";
 }
 
-/** W (n_out, n_in); convolutions have n_in = rows · columns · channels. */
+/** A stored layer, W (n_out, n_in). For convolutions n_in = rows · columns · channels. */
 export interface Layer {
   name: string;
   nIn: number;
   nOut: number;
-  /** as structures.ts names it */
+  /** name of the structure, see structures.ts */
   structure: string;
-  /** whether config.json names the structure; if not it is the one that such tensors are most likely of */
+  /** whether config.json names the structure; if not, it is derived from the tensors' names */
   isNamed: boolean;
-  /** of its parameters, by name */
+  /** shapes of its parameters, by name */
   shapes: Readonly<Record<string, readonly number[]>>;
-  /** what the file may hold beside the parameters and the bias, and what says nothing more */
+  /** further tensors that the file may have, without additional information */
   buffers: readonly string[];
-  /** what config.json says of a convolution: rows and columns; a linear layer has neither of the two */
+  /** rows and columns of a convolution's kernel, from config.json */
   kernel?: readonly [number, number];
-  /** it matters to what parameters cost */
+  /** stride of a convolution, from config.json; the cost can depend on it */
   stride?: number;
   /**
-   * Reads what products would follow as indices, and holds it to the rules. Factors and values, which may be any numbers,
-   * are not read. What has been read is not read again.
+   * Reads and checks the values that products use as indices. Factors and values can be any numbers and are not read.
+   * Values are read once only.
    * @throws ModelError
    */
   check(): Promise<void>;
@@ -42,21 +42,24 @@ export interface LayerPlace {
 }
 
 interface Expected {
-  /** numbers must be met, names stand for any length */
+  /** numbers are required, names stand for any length */
   shape: readonly (number | string)[];
-  /** only this type; default any type of real numbers */
+  /** required type. Default any floating-point type */
   dtype?: TensorInfo["dtype"];
-  /** where the numbers come from, for the error */
+  /** reason for the shape, in errors */
   why?: string;
 }
 
 const REAL = new Set(["F64", "F32", "F16", "BF16"]);
 const QUANTIZED = new Set(["F8_E4M3", "F8_E4M3FNUZ", "F8_E5M2", "F8_E5M2FNUZ"]);
 
-/** Whether it can be a weight: of real numbers, also of those whose values are not read here but which cost the same. */
+/** Whether a tensor can be a weight: floating-point, including 8-bit types whose values this package does not read. */
 export const isWeight = ({ dtype }: TensorInfo): boolean => REAL.has(dtype) || QUANTIZED.has(dtype);
 
-/** @throws ModelError such as `layer "fc1": widths must be (2, 48), is F32 (2, 40)` */
+/**
+ * Checks shape and type of a tensor, and returns its shape.
+ * @throws ModelError such as `layer "fc1": widths must be (2, 48), is F32 (2, 40)`
+ */
 export function expectTensor(place: LayerPlace, part: string, { shape, dtype, why = "" }: Expected): readonly number[] {
   const info = place.tensors.tensors.get(`${place.layer}.${part}`);
   const wanted = `${dtype ? `${dtype} ` : ""}(${shape.join(", ")})`;
@@ -69,12 +72,12 @@ export function expectTensor(place: LayerPlace, part: string, { shape, dtype, wh
   return info.shape;
 }
 
-/** @throws ModelError when there is a bias and it does not fit */
+/** @throws ModelError when there is a bias of another shape */
 export function expectBias(place: LayerPlace, nOut: number): void {
   if (place.tensors.tensors.has(`${place.layer}.bias`)) expectTensor(place, "bias", { shape: [nOut] });
 }
 
-/** Reads on the first call; the same values, or the same error, come again after it. */
+/** Calls `read` once; later calls give the same result or error. */
 export function onlyOnce<T>(read: () => Promise<T>): () => Promise<T> {
   let found: Promise<T> | undefined;
   return () => {
@@ -87,7 +90,7 @@ export function problemOf({ file, layer }: LayerPlace, problem: string): ModelEr
   return new ModelError(problem, { file, layer });
 }
 
-/** What config.json says of a layer's convolution. */
+/** Kernel and stride of a layer's settings, if it is a convolution. */
 export const geometryOf = ({ kernel, stride }: Pick<Layer, "kernel" | "stride"> = {}) => ({
   ...(kernel && { kernel }),
   ...(stride !== undefined && { stride }),

@@ -7,21 +7,21 @@ import type { PackedLayer, TrainableLayer } from "./gblr-layer.ts";
 import { expectBias, expectTensor, geometryOf, type Layer, type LayerPlace, problemOf } from "./layer-tensors.ts";
 import { brokenRule, STORED_DENSE, type StoredStructure } from "./structures.ts";
 
-/** A layer whose parameters are all that its file holds of it: dense, or in any structure but GBLR. */
+/** A stored layer that is dense or has any structure except GBLR. */
 export interface PlainLayer extends Layer {
   readSpans?: never;
   readStructure?: never;
 }
 
-/** A layer as it is stored, in one of its forms. */
+/** A stored layer in any form. */
 export type StoredLayer = PlainLayer | PackedLayer | TrainableLayer;
 
 const nothingToRead = async () => {};
 
 /**
- * A layer in any structure but GBLR: its tensors held to the structure's rules and to config.json.
- * @param settings of the layer in config.json; undefined for a lone file
- * @throws ModelError when a tensor is missing, or misshapen, or does not fit the others
+ * A layer in any structure except GBLR. Checks its tensors by the structure's rules and config.json.
+ * @param settings of the layer in config.json; undefined for a file without config.json
+ * @throws ModelError when a tensor is missing, has a wrong shape, or does not fit the others
  */
 export function plainLayer(
   place: LayerPlace,
@@ -33,13 +33,13 @@ export function plainLayer(
   const sizes = new Map<string, number>();
   for (const [part, names] of Object.entries(parts)) {
     const shape = names.map((size) => sizes.get(size) ?? size);
-    // A lone file may be of any program's; in a folder of ours all of a structured layer is F32.
+    // A file without config.json can be from any program. In model folders, structured layers are F32.
     const found = expectTensor(place, part, { shape, ...(settings && { dtype: "F32" }) });
     for (const [axis, size] of names.entries()) sizes.set(size, found[axis] as number);
     shapes[part] = found;
   }
   const product = inputSizes.reduce((n, size) => n * (sizes.get(size) ?? 0), 1);
-  // A structure whose shapes do not have them leaves its sizes to config.json.
+  // If no shape has n_in or n_out, they are taken from config.json.
   const nIn = sizes.get("n_in") ?? (inputSizes.length > 0 ? product : (settings?.nIn ?? 0));
   const nOut = sizes.get("n_out") ?? settings?.nOut ?? 0;
   expectBias(place, nOut);
@@ -63,10 +63,10 @@ function expectKernel(place: LayerPlace, { kernel: own }: StoredStructure, { siz
   if (!own || !kernel) return;
   const [rows, columns] = own.sizes.map((size) => sizes.get(size));
   if (rows === kernel[0] && columns === kernel[1]) return;
-  throw problemOf(place, `${own.part} is of ${rows} × ${columns}, config.json says kernel: ${kernel.join(" × ")}`);
+  throw problemOf(place, `${own.part} has a kernel of ${rows} × ${columns}, config.json says ${kernel.join(" × ")}`);
 }
 
-/** GPT-2's files hold (n_in, n_out), as its convolutions of width 1 do; the bias tells which side is which. */
+/** A dense layer. GPT-2's weights are (n_in, n_out), unlike those of other models; they are recognized by the bias. */
 export function denseLayer({ layer, tensors }: LayerPlace, shape: readonly number[]): PlainLayer {
   const [first, ...others] = shape as [number, ...number[]];
   const rest = others.reduce((product, side) => product * side, 1);

@@ -232,9 +232,9 @@ test.each([
   [["--structure", "gblr", "--budget", "0.05"], "one block of full width of (48, 16)"],
   [
     ["--structure", "gblr", "--budget", "0.5", "--layers", "q_proj"],
-    'has "q_proj" in its name; there is h.0.attn.c_attn,',
+    'has "q_proj" in its name; layers: h.0.attn.c_attn,',
   ],
-  [["--structure", "gblr", "--flops", "0.01"], "relative FLOPs as published tables count must be above"],
+  [["--structure", "gblr", "--flops", "0.01"], "relative FLOPs by the reference count must be above"],
   [["--structure", "gblr", "--budget", "0.5", "--calibrate", "./nowhere"], 'there is no folder "./nowhere"'],
 ])("what cannot be done exits 1 with one line and no folder: %j", async (args, message) => {
   const { code, stderr } = await gblr(at("dense"), ...args, "--out", at("bad"), "--json");

@@ -90,7 +90,7 @@ test("a list of renames that is not ours is refused, and nothing is renamed or r
     const path = folder("foreign");
     await saveModelNow(await second(), path);
     await writeFile(`${path}/.replacing.json`, JSON.stringify(list));
-    await expect(finishReplacing(path)).rejects.toThrow(/is no list of files to replace; remove it/);
+    await expect(finishReplacing(path)).rejects.toThrow(/is not a list of files to replace; remove it/);
     expect(readdirSync(path).sort()).toEqual([".replacing.json", "config.json", "model.safetensors"]);
     await Bun.file(`${path}/.replacing.json`).delete();
   }

@@ -131,7 +131,7 @@ test("config.json may not list a layer both with the wrapper and without it", as
   writeFileSync(`${folder}/config.json`, JSON.stringify(config));
   for (const form of ["auto", "trainable"] as const) {
     await expect(loadModelNow(folder, { form })).rejects.toThrow(
-      `layer "module.${name}": config.json lists it under gblr.layers as "${name}" too`,
+      `layer "module.${name}": config.json also lists it under gblr.layers as "${name}"`,
     );
   }
 });

@@ -145,7 +145,7 @@ describe.skipIf(!built)("the native addon", () => {
 
   test("refuses bytes that do not fill the shape", () => {
     expect(() => addon.fromBytes(new Float32Array(3), "float32", [2, 2], "cpu")).toThrow(
-      "data has 12 bytes, the shape needs 16",
+      "data has 12 bytes, the shape requires 16",
     );
     expect(() => addon.fromBytes(new Float32Array(1), "float32", [-1], "cpu")).toThrow("must not be negative");
     expect(() => addon.fromBytes(new Float32Array(1), "float32", [1], "tpu")).toThrow('device "tpu" is unknown');

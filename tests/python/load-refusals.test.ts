@@ -30,8 +30,8 @@ const FIELDS: [string, unknown, string][] = [
   ["n_layer", 1.5, "no model can be built of it: TypeError"],
   ["n_head", 0, "no model can be built of it: ZeroDivisionError"],
   ["vocab_size", -1, "no model can be built of it: RuntimeError"],
-  ["vocab_size", 1e9, '"vocab_size" is 1000000000, no tensor has a side of more than 156'],
-  ["n_positions", 1e12, '"n_positions" is 1000000000000, no tensor has a side of more than 156'],
+  ["vocab_size", 1e9, '"vocab_size" is 1000000000, but the longest side of a tensor is 156'],
+  ["n_positions", 1e12, '"n_positions" is 1000000000000, but the longest side of a tensor is 156'],
   ["model_type", "gblr_a\nb\u2028c\x1b[31m", 'model_type is "a\\nb\\u2028c\\x1b[31m"'],
 ];
 
@@ -57,7 +57,7 @@ test.skipIf(!python)(
     const answers = await askPython<{ refusal?: string }[]>(python, "folder_logits.py", { args: [SOURCES], input });
     const reasons = [
       ...FIELDS.map(([, , why]) => why),
-      'layer "a\\n\\rb\\u2028": config.json lists it as gblr, no tensor is its',
+      'layer "a\\n\\rb\\u2028": config.json lists it as gblr, but it has no tensor',
       'tensor "a\\n\\x1b[31mb": the model of config.json has no such parameter',
     ];
     for (const [i, reason] of reasons.entries()) {

@@ -177,7 +177,7 @@ test("a language model has no such head", async () => {
   await saveModelNow(model, folder("gpt2"));
   model.dispose();
   await expect(loadModelNow(folder("gpt2"), { head: { classes: CLASSES } })).rejects.toThrow(
-    "is a gpt2, which has no head for classes",
+    "is a gpt2, which has no classification head",
   );
 });
 

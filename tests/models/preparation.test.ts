@@ -88,6 +88,6 @@ test("a folder that says it already is as it was, and a border is timm's only", 
   expect(timm.json).toEqual(parsed("timm", "config.json"));
   timm.dispose();
   await expect(loadModelNow(folder("transformers"), { preparation: { cropMode: "border" } })).rejects.toThrow(
-    "no image processor of Hugging Face's adds a border",
+    "Hugging Face has no image processor that adds a border",
   );
 });

@@ -120,7 +120,7 @@ describe("a checkpoint that is no such thing", () => {
       [fixture("bad-os-system.ckpt"), /bad-os-system\.ckpt: .*system/],
       [
         fixture("variants.ckpt"),
-        /its tensors are of no architecture that is known, such as ".*"; known are gpt2, vit, resnet$/,
+        /its tensors are of an unknown architecture, such as ".*"; available: gpt2, vit, resnet$/,
       ],
       [
         await changed("missing", (tensors) => void tensors.delete(`${LAYER}.lr_weight2`)),
@@ -270,6 +270,6 @@ describe("the zoo", () => {
     const message = await refusal(pulled("zoo:vit-b-gaudi", "good"));
     expect(message).toEndWith("imagenet-vit-b-gaudi.ckpt: is a gpt2, no vit");
     expect(readdirSync(at("good", "gblr-zoo", "models"))).not.toContain("vit-b-gaudi");
-    expect(await refusal(pulled("zoo:resnet18-gaudi", "good"))).toMatch(/of no architecture that is known/);
+    expect(await refusal(pulled("zoo:resnet18-gaudi", "good"))).toMatch(/of an unknown architecture/);
   });
 });

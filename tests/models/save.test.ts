@@ -166,10 +166,10 @@ describe("on any engine", () => {
     expect(files).toContain("metrics.jsonl");
     expect(files).not.toContain("trainable.safetensors");
     await expect(load(folder("twice"), "trainable")).rejects.toThrow(
-      /layer "h.0.attn.c_attn": is packed, which cannot be trained on; there is no trainable.safetensors/,
+      /layer "h.0.attn.c_attn": is packed and cannot be trained; there is no trainable.safetensors/,
     );
     await expect(saveModelNow(await load(folder("twice")), folder("twice"), { trainable: true })).rejects.toThrow(
-      /is packed, its training parameters are not in memory/,
+      /is packed, and its trainable form is not loaded/,
     );
   });
 

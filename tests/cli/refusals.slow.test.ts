@@ -92,7 +92,7 @@ const CASES: Record<string, Case> = {
   "a rival that is not known": {
     args: ["--compare", "quantized"],
     code: 2,
-    line: /^there is no structure "quantized"; give one of gblr, /,
+    line: /^there is no structure "quantized"; available: gblr, /,
   },
   "a rival twice": { args: ["--compare", "gblr"], code: 2, line: /^GBLR, SVD would be compared with itself/ },
   "a pattern that no layer has": { args: ["--layers", "encoder.*"], code: 1, line: /encoder\.\*/ },
@@ -184,7 +184,7 @@ describe("gblr finetune refuses", () => {
       const ended = await run(GBLR, [...args, "--run", "refused"], place);
       expect(ended.code).toBe(1);
       expect(ended.stderr).toMatch(
-        /^gblr: [^\n]*is packed, which cannot be trained on; there is no trainable.safetensors[^\n]*\n$/,
+        /^gblr: [^\n]*is packed and cannot be trained; there is no trainable.safetensors[^\n]*\n$/,
       );
       expect(existsSync(join(place.work, "refused"))).toBe(false);
     },

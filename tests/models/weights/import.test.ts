@@ -297,7 +297,7 @@ test("weights of a known kind that do not fit it say which tensor", async () => 
     'tensor "fc.bias": is missing',
   );
   const more = await weightsOf(model, (tensors) => tensors.set("extra.weight", tensors.get("fc.bias") as StoredTensor));
-  await expect(recognizeFile(more)).rejects.toThrow('tensor "extra.weight": is no parameter of this resnet');
+  await expect(recognizeFile(more)).rejects.toThrow('tensor "extra.weight": is not a parameter of this resnet');
   await expect(recognizeFile(await weightsOf(smallVit() as Model), { heads: 3, imageSize: 32 })).rejects.toThrow(
     "its positions are those of images of 16 × 16, not 32 × 32",
   );
@@ -315,7 +315,7 @@ test("layers that are not dense are refused, for nothing says how they are to be
     return tensors.set("blocks.1.mlp_channels.fc1.right", tensor(2, 24));
   });
   await expect(recognizeFile(file)).rejects.toThrow(
-    'tensor "blocks.1.mlp_channels.fc1": has left, right, and config.json does not say',
+    'tensor "blocks.1.mlp_channels.fc1": has left, right, but config.json does not give its structure',
   );
   model.dispose();
 });

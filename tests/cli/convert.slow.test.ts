@@ -7,7 +7,8 @@ import path from "node:path";
 import { addConvert } from "../../workbench/cli/convert.ts";
 import type { Conversion, ConversionPlan } from "../../workbench/compress/index.ts";
 import { openEngine } from "../../workbench/engine/core/open.ts";
-import { loadModelNow, saveModelNow } from "../../workbench/models/index.ts";
+import { loadModelNow } from "../../workbench/models/folder/load.ts";
+import { saveModelNow } from "../../workbench/models/index.ts";
 import { tinyModel } from "../compress/tiny.ts";
 import { writeTinyTokenizer } from "../data/hub-folders.ts";
 import { tokensOf } from "../data/text-set.ts";
@@ -233,9 +234,9 @@ test.each([
   [["--structure", "gblr", "--budget", "0.05"], "one block of full width of (48, 16)"],
   [
     ["--structure", "gblr", "--budget", "0.5", "--layers", "q_proj"],
-    'has "q_proj" in its name; there is h.0.attn.c_attn,',
+    'has "q_proj" in its name; layers: h.0.attn.c_attn,',
   ],
-  [["--structure", "gblr", "--flops", "0.01"], "relative FLOPs as published tables count must be above"],
+  [["--structure", "gblr", "--flops", "0.01"], "relative FLOPs by the reference count must be above"],
   [["--structure", "gblr", "--budget", "0.5", "--calibrate", "./nowhere"], 'there is no folder "./nowhere"'],
 ])("what cannot be done exits 1 with one line and no folder: %j", async (args, message) => {
   const { code, stderr } = await gblr(at("dense"), ...args, "--out", at("bad"), "--json");

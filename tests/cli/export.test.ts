@@ -4,18 +4,14 @@ import { beforeAll, expect, test } from "bun:test";
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import path from "node:path";
 import * as tf from "@tensorflow/tfjs-core";
-import { fromFloat32, readSafetensors } from "../../hub/safetensors/index.ts";
+import { fromFloat32 } from "../../hub/safetensors/index.ts";
+import { readSafetensors } from "../../hub/safetensors/read.ts";
+import { languageLogits } from "../../workbench/architectures/parts/language-model.ts";
 import { addExport } from "../../workbench/cli/export.ts";
 import { planConversion } from "../../workbench/compress/index.ts";
 import { openEngine } from "../../workbench/engine/core/open.ts";
-import {
-  forInference,
-  type Gpt2Config,
-  languageLogits,
-  loadModelNow,
-  type Model,
-  saveModelNow,
-} from "../../workbench/models/index.ts";
+import { loadModelNow } from "../../workbench/models/folder/load.ts";
+import { forInference, type Gpt2Config, type Model, saveModelNow } from "../../workbench/models/index.ts";
 import { converted, tinyModel, tokens } from "../compress/tiny.ts";
 import { writeTinyTokenizer } from "../data/hub-folders.ts";
 import { expectClose, read } from "../engine/ops/operands.ts";

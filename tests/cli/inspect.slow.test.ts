@@ -4,7 +4,8 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
-import { sourcesOf, writeSafetensors } from "../../hub/safetensors/index.ts";
+import { writeSafetensors } from "../../hub/safetensors/index.ts";
+import { sourcesOf } from "../../hub/safetensors/write.ts";
 import { readGolden } from "../golden.ts";
 import { decodePng } from "../report/decode-png.ts";
 import { at, config, GBLR, inspected, makeModels, REFERENCE, removeModels, run, zeros } from "./inspect-models.ts";

@@ -184,7 +184,7 @@ describe("gblr finetune refuses", () => {
       const ended = await run(GBLR, [...args, "--run", "refused"], place);
       expect(ended.code).toBe(1);
       expect(ended.stderr).toMatch(
-        /^gblr: [^\n]*is packed, which cannot be trained on; there is no trainable.safetensors[^\n]*\n$/,
+        /^gblr: [^\n]*is packed and cannot be trained; there is no trainable.safetensors[^\n]*\n$/,
       );
       expect(existsSync(join(place.work, "refused"))).toBe(false);
     },

@@ -9,7 +9,7 @@ import { pythonFiles } from "../../hub/python/index.ts";
 import { planConversion } from "../../workbench/compress/index.ts";
 import { openEngine } from "../../workbench/engine/core/open.ts";
 import { modelCounts } from "../../workbench/models/counts.ts";
-import { loadModelNow } from "../../workbench/models/index.ts";
+import { loadModelNow } from "../../workbench/models/folder/load.ts";
 import type { ComparisonRow } from "../../workbench/report/index.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
 import { GBLR, makeTinyHub, QUICK, type Ran, RECIPE, run } from "./tiny-hub.ts";

@@ -4,8 +4,8 @@
 import { access, constants, readdir, stat } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import process from "node:process";
+import { workbenchCache } from "../../../hub/cache/paths.ts";
 import { CONFIG_FILE } from "../../../hub/model-folder/index.ts";
-import { workbenchCache } from "../../../native/cache-folder.ts";
 import { openEngine } from "../../engine/core/open.ts";
 import { resultOf, type StageContext } from "../../pipeline/stage.ts";
 import { zooReleaseOf } from "../pull-zoo.ts";

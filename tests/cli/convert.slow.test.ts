@@ -115,7 +115,7 @@ test("--calibrate with --init activation is nearer in outputs than svd, and says
   expect(await gblr(at("dense"), ...calibrate, "--calibrate-context", "99", "--out", at("x"))).toEqual({
     code: 1,
     stdout: expect.any(String),
-    stderr: "gblr: --calibrate-context is 99, the model has 24 positions; give no more\n",
+    stderr: "gblr: --calibrate-context 99 is longer than the model's 24 positions; give at most 24\n",
   });
 });
 
@@ -147,7 +147,7 @@ test("--calibrate takes a text shorter than a window, and refuses one with nothi
   writeFileSync(at("shortest", "train.txt"), "a");
   expect(await gblr(at("dense"), ...args, at("shortest"), "--out", at("x"))).toMatchObject({
     code: 1,
-    stderr: "gblr: train has too little text to calibrate on: a window has two tokens at least\n",
+    stderr: "gblr: train has less than two tokens of text to calibrate on; give a split with more\n",
   });
 });
 
@@ -256,7 +256,7 @@ test("a model that is not there, and a place that cannot be a folder, are errors
   for (const out of [at("file"), at("file", "below")]) {
     const { code, stderr } = await gblr(at("dense"), ...args, out);
     expect(code).toBe(1);
-    expect(stderr).toMatch(/^gblr: .*cannot be created: a file has this name; give another folder\n$/);
+    expect(stderr).toMatch(/^gblr: .*cannot be created: a file is in the way; give another folder\n$/);
   }
 });
 

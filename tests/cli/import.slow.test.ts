@@ -224,7 +224,7 @@ test.each([
   [[fixture("tiny-gpt2-gaudi.ckpt"), "--out", "y", "--mean", "0,0,0"], "--mean does not apply to"],
   [[fixture("variants.safetensors"), "--out", "y", "--raw"], "which is safetensors already"],
   [[fixture("variants.ckpt"), "--out", "y", "--masks", "boxcar"], "--masks does not apply to"],
-  [[fixture("tiny-gpt2-gaudi.ckpt"), "--out", "y", "--raw", "--heads", "2"], "--heads has no meaning with --raw"],
+  [[fixture("tiny-gpt2-gaudi.ckpt"), "--out", "y", "--raw", "--heads", "2"], "--heads does not apply with --raw"],
 ])("bad usage exits 2 with one line: gblr import %p", (args, named) => {
   const { code, stdout, stderr } = gblr(...args);
   expect({ code, stdout }).toEqual({ code: 2, stdout: "" });

@@ -158,7 +158,7 @@ describe("a recipe refuses", () => {
       const env = { HF_ENDPOINT: "http://127.0.0.1:9", HF_TOKEN: "", HF_TOKEN_PATH: "/nowhere" };
       const ended = await run(RECIPE, [...QUICK, "--run", "refused", "--push", "me/a"], { ...place, env });
       expect(ended).toMatchObject({ code: 2, stdout: "" });
-      expect(ended.stderr).toBe("gpt2-wt103: --push me/a needs a token that may write; set HF_TOKEN\n");
+      expect(ended.stderr).toBe("gpt2-wt103: --push me/a needs a token with write access; set HF_TOKEN\n");
     },
     PATIENCE,
   );

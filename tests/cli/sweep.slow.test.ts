@@ -149,7 +149,7 @@ test(
       if (!before && told.includes("2 of 2")) child.kill("SIGINT");
     }
     expect(await child.exited).toBe(130);
-    expect(await stderr).toMatch(/^gblr: interrupted; stopped keeps what is done[^\n]*\n$/);
+    expect(await stderr).toMatch(/^gblr: interrupted; the finished runs are in stopped: [^\n]*\n$/);
     const again = await run(GBLR, all, place);
     expect({ code: again.code, stderr: again.stderr }).toEqual({ code: 0, stderr: "" });
     expect(again.stdout.match(/already done/g)).toHaveLength(1);

@@ -206,9 +206,9 @@ describe("what cannot be meant is told in one line, before any work", () => {
   test("a share held out that leaves nothing to train on, or to validate with", async () => {
     const left = (share: string) => refusal(["--dataset", images, "--hold-out", share]);
     expect(await left("0.999")).toMatch(
-      /--hold-out 0.999 of \d+ images leaves 0 to train on and \d+ to validate with; /,
+      /--hold-out 0.999 of \d+ images leaves 0 for training and \d+ for validation; /,
     );
-    expect(await left("0.001")).toContain("and 0 to validate with; give another share");
+    expect(await left("0.001")).toContain("and 0 for validation; give another share");
   });
 
   test("a folder of runs that cannot be made", async () => {

@@ -65,7 +65,7 @@ export async function expectPlaceForModel(out: string, { force }: { force: boole
   const names = await readdir(out).catch((error: NodeJS.ErrnoException) => {
     if (error.code === "ENOENT") return [];
     throw new CommandFailed(
-      `${out} cannot be created: ${error.code === "ENOTDIR" ? "a part of the path is a file" : error}; give another folder`,
+      `${out} cannot be created: ${error.code === "ENOTDIR" ? "a file is in the way" : error}; give another folder`,
     );
   });
   const [existing] = names.filter((name) => name === CONFIG_FILE || /\.safetensors(\.index\.json)?$/.test(name)).sort();
@@ -80,6 +80,6 @@ export async function expectPlaceForModel(out: string, { force }: { force: boole
 async function nearestFolder(path: string): Promise<string> {
   const found = await stat(path).catch(() => undefined);
   if (found?.isDirectory() || dirname(path) === path) return path;
-  if (found) throw new CommandFailed(`${path} cannot be created: a file has this name; give another folder`);
+  if (found) throw new CommandFailed(`${path} cannot be created: a file is in the way; give another folder`);
   return nearestFolder(dirname(path));
 }

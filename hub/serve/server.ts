@@ -4,7 +4,7 @@
 import { randomUUID } from "node:crypto";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { Authenticate } from "./api/permissions.ts";
-import { type HubReply, type HubRequest, json } from "./api/reply.ts";
+import { type ByteBody, type HubReply, type HubRequest, json } from "./api/reply.ts";
 import { HubRefusal, refusalFor } from "./store/refusal.ts";
 
 /** An event for the log. */
@@ -33,13 +33,29 @@ const LONGEST_TARGET = 8192;
 
 /** Makes the server. The caller starts it with `listen`. */
 export function createHubServer(settings: ServerSettings): Server {
+  // Bun may report neither "drain" nor "close" of a connection that breaks. What such an answer was reading from stays
+  // here, so that its file is closed with the server and not by garbage collection, which Bun treats as an error.
+  const sending = new Set<ByteBody>();
   const server = createServer({ requestTimeout: 0 }, (message, response) => {
-    void serve(message, response, settings);
+    void serve(message, response, { settings, sending });
+  });
+  server.on("close", () => {
+    for (const body of sending) void body.close().catch(() => {});
   });
   return server;
 }
 
-async function serve(message: IncomingMessage, response: ServerResponse, settings: ServerSettings): Promise<void> {
+interface Serving {
+  settings: ServerSettings;
+  /** bodies of answers that have not ended */
+  sending: Set<ByteBody>;
+}
+
+async function serve(
+  message: IncomingMessage,
+  response: ServerResponse,
+  { settings, sending }: Serving,
+): Promise<void> {
   const started = performance.now();
   const method = message.method ?? "GET";
   const [path = "/"] = (message.url ?? "/").split("?");
@@ -52,6 +68,8 @@ async function serve(message: IncomingMessage, response: ServerResponse, setting
     if (!refusal && !message.destroyed) settings.log({ kind: "fault", path, error });
     reply = refused(refusal ?? new HubRefusal(500, "the Hub failed to answer this request; its log has the reason"));
   }
+  const body = typeof reply.body === "object" ? reply.body : undefined;
+  if (body) sending.add(body);
   try {
     await send(message, response, { reply, id });
   } catch {
@@ -59,7 +77,10 @@ async function serve(message: IncomingMessage, response: ServerResponse, setting
     // response is not destroyed, since Bun then sends an empty 200 if no header has been sent.
     message.socket.destroy();
   } finally {
-    if (typeof reply.body === "object") await reply.body.close().catch(() => {});
+    if (body) {
+      await body.close().catch(() => {});
+      sending.delete(body);
+    }
     settings.log({ kind: "request", method, path, status: reply.status, took: performance.now() - started });
   }
 }

@@ -111,7 +111,7 @@ test("the table keeps to 100 columns, without color in a pipe", () => {
   expect(
     lines.filter((line) => /h\.\d\.\S+ +gblr +\d+ × \d+ +\d+\/16 +[·▁▂▃▄▅▆▇█]{8} +[·▁▂▃▄▅▆▇█]{8} /.test(line)),
   ).toHaveLength(6);
-  expect(stdout).toContain("structured layers: 6, 3.43 k of 5.63 k multiply-adds a row, 60.9 %");
+  expect(stdout).toContain("structured layers: 6, 3.43 k of 5.63 k multiply-adds per row, 60.9 %");
 });
 
 test("--layer takes a part of the name, with * for any characters", () => {

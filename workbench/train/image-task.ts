@@ -43,6 +43,8 @@ export interface ImageTaskOptions<Config> extends MixSettings {
   labelSmoothing?: number;
   /** whether the model's dropout and drop path are active. Default true */
   dropout?: boolean;
+  /** stochastic depth: probability of skipping the last block. Default that of the model's config */
+  dropPath?: number | undefined;
   /** teacher for distillation on the same, possibly mixed, images; it is not changed */
   teacher?: TeachingOptions & { model: Model };
   /** further settings that identify the data: data set, split, transform, the teacher's name */
@@ -58,7 +60,7 @@ const MIX_STREAM = 0x6d697865;
  * @throws DataError when the images have other classes than the model's head; ShapeError when a setting is out of range
  */
 export function imageTask<Config>(options: ImageTaskOptions<Config>): Task {
-  const { model, loader, labelSmoothing = 0, dropout = true, teacher, settings = {} } = options;
+  const { model, loader, labelSmoothing = 0, dropout = true, dropPath, teacher, settings = {} } = options;
   const { mixup = 0, cutmix = 0, probability = 1, switching = 0.5 } = options;
   for (const [name, value] of Object.entries({ labelSmoothing, probability, switching }))
     expectSetting("imageTask", { [name]: value }, "from 0 to 1", value >= 0 && value <= 1);
@@ -96,7 +98,7 @@ export function imageTask<Config>(options: ImageTaskOptions<Config>): Task {
     loss(batch, { seed }) {
       return tidy(() => {
         const pixels = batch.pixels as Tensor4D;
-        const logits = classifierLogits(model, pixels, { training: true, ...(dropout && { seed }) });
+        const logits = classifierLogits(model, pixels, { training: true, dropPath, ...(dropout && { seed }) });
         const labels = lossOf(logits, batch, labelSmoothing);
         if (!teacher) return labels;
         return taughtLoss({ logits, labels, teacher: () => classifierLogits(teacher.model, pixels) }, teacher);

@@ -79,7 +79,8 @@ test.each([["model"], ["dataset"]] as const)("a %s goes up and comes down the sa
   const { url, commit, files } = pushedOf(events);
   expect(url).toBe(`${hub.url}/${type === "model" ? "" : "datasets/"}me/round-trip`);
   expect(files).toEqual(Object.keys(FILES).sort());
-  expect(events[0]).toEqual({ kind: "created", url });
+  // On a busy machine a request may be tried again before it is answered.
+  expect(events.find(({ kind }) => kind !== "retrying")).toEqual({ kind: "created", url });
   await expectContents(repo, FILES);
   await expectContents({ ...repo, revision: commit }, FILES);
 });

@@ -128,7 +128,7 @@ describe("a preprocessor's resizing", () => {
 describe("a preprocessor", () => {
   const refusals: [Record<string, unknown>, string][] = [
     [{ ...VIT, resample: 6 }, "resample is 6: expected one of 0 (nearest), 1 (lanczos), 2 (bilinear)"],
-    [{ ...VIT, resample: "cubic" }, 'resample is "cubic": there is'],
+    [{ ...VIT, resample: "cubic" }, 'resample is "cubic": expected one of'],
     [{ ...VIT, do_resize: false }, "do_resize is false: images are always resized here"],
     [{ ...VIT, do_pad: true }, "do_pad is true: this is not done here"],
     [{ ...VIT, pad_size: 32 }, "pad_size is 32: this is not done here"],

@@ -297,7 +297,7 @@ test("weights of a known kind that do not fit it say which tensor", async () => 
     'tensor "fc.bias": is missing',
   );
   const more = await weightsOf(model, (tensors) => tensors.set("extra.weight", tensors.get("fc.bias") as StoredTensor));
-  await expect(recognizeFile(more)).rejects.toThrow('tensor "extra.weight": is no parameter of this resnet');
+  await expect(recognizeFile(more)).rejects.toThrow('tensor "extra.weight": is not a parameter of this resnet');
   await expect(recognizeFile(await weightsOf(smallVit() as Model), { heads: 3, imageSize: 32 })).rejects.toThrow(
     "its positions are those of images of 16 × 16, not 32 × 32",
   );

@@ -5,33 +5,33 @@
 import { type Kernels, type Probed, sameKernels } from "./blas-probe.ts";
 import type { Processor } from "./processor.ts";
 
-/** Kernels that were tried and not taken. */
+/** Kernels that were tried and rejected. */
 export interface Rejected {
   core: string;
-  /** one clause */
+  /** the reason, as one clause */
   why: string;
 }
 
 /** The result of looking for better kernels. */
 export interface Choice {
-  /** OpenBLAS's own choice; absent where the BLAS is another, or where `failure` tells */
+  /** OpenBLAS's own choice; absent for another BLAS, or after a `failure` */
   own?: Kernels;
   /** why OpenBLAS could not be tried, one clause */
   failure?: string;
-  /** ours, where it is another one */
+  /** the kernels to use instead of OpenBLAS's choice; absent if there are no better ones */
   chosen?: Kernels;
   rejected: Rejected[];
   /** the library files that the choice depends on */
   files: string[];
 }
 
-/** The extensions that OpenBLAS compiles its wide kernels for, and which of them to ask for; widest first. */
+/** Instruction sets of OpenBLAS's wide kernels, and the kernels to request for each; widest first. */
 const LEVELS = [
   { needs: ["avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512vl", "avx2", "fma"], kernels: "SkylakeX" },
   { needs: ["avx2", "fma"], kernels: "Haswell" },
 ] as const;
 
-/** How wide each of OpenBLAS's kernels for x86-64 are, in the order of LEVELS and below. */
+/** The level of each of OpenBLAS's x86-64 kernels: an index into LEVELS, or higher for narrower kernels. */
 const LEVEL_OF: Readonly<Record<string, number>> = Object.fromEntries(
   [
     ["SkylakeX", "Cooperlake", "SapphireRapids"],
@@ -44,7 +44,7 @@ const LEVEL_OF: Readonly<Record<string, number>> = Object.fromEntries(
   ].flatMap((names, level) => names.map((name) => [name.toLowerCase(), level])),
 );
 
-/** Kernels wider than `core` that the processor can run, widest first. None where `core` is not known here. */
+/** Kernels wider than `core` that the processor supports, widest first. Empty if `core` is unknown. */
 export function widerKernels(core: string, { flags }: Processor): string[] {
   const level = LEVEL_OF[core.toLowerCase()] ?? 0;
   return LEVELS.slice(0, level)
@@ -52,10 +52,10 @@ export function widerKernels(core: string, { flags }: Processor): string[] {
     .map(({ kernels }) => kernels);
 }
 
-/** The least speed-up over OpenBLAS's choice: some processors lower their clock rate for wide instructions. */
+/** Minimum speed-up over OpenBLAS's choice, because some processors lower their clock rate for wide instructions. */
 const WORTHWHILE = 1.1;
 
-/** Why kernels that were tried are not used; undefined when they are. */
+/** The reason for rejecting kernels; undefined if they are accepted. */
 export function objection(asked: string, tried: Probed, own: Kernels): string | undefined {
   if ("failure" in tried) return tried.failure;
   const { kernels } = tried;
@@ -66,8 +66,8 @@ export function objection(asked: string, tried: Probed, own: Kernels): string | 
 }
 
 /**
- * Tries OpenBLAS's choice and, where the processor supports them, wider kernels until some are good.
- * @param run tries the kernels of that name, by default OpenBLAS's own choice
+ * Tries OpenBLAS's choice, then wider kernels that the processor supports until some are accepted.
+ * @param run tries the kernels of a name, by default OpenBLAS's own choice
  */
 export function chooseKernels(run: (core?: string) => Probed, processor: Processor): Choice {
   const first = run();

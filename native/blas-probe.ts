@@ -7,40 +7,44 @@ import { jsonOrUndefined } from "../hub/text/json.ts";
 import { buildFolder } from "./build-state.ts";
 import type { Libtorch } from "./libtorch.ts";
 
-/** The variable that OpenBLAS reads once, when it is loaded: which kernels to use. */
+/** The variable that names the kernels to use. OpenBLAS reads it once, when it is loaded. */
 export const CORE_TYPE = "OPENBLAS_CORETYPE";
 
-/** An OpenBLAS with one kind of its kernels. */
+/** OpenBLAS with one of its sets of kernels. */
 export interface Kernels {
   /** OpenBLAS's name for them, e.g. `SkylakeX` */
   core: string;
   /** OpenBLAS's description of itself, e.g. `OpenBLAS 0.3.21 DYNAMIC_ARCH …` */
   config: string;
-  /** the first product that came out wrong, e.g. `sgemm TN 5×1×17` */
+  /** the first wrong product, e.g. `sgemm TN 5×1×17` */
   wrong?: string;
-  /** of a float32 product on one thread */
+  /** speed of a float32 product on one thread */
   gflops: number;
 }
 
-/** `files` are those of the BLAS. Without `kernels` the BLAS is not OpenBLAS. `failure` is one clause. */
+/**
+ * The result of a probe. `files` are those of the BLAS; without `kernels` it is not OpenBLAS. `failure` is one clause.
+ */
 export type Probed = { files: string[]; kernels?: Kernels } | { failure: string };
 
-/** Whether two names mean the same kernels: OpenBLAS takes them in upper and lower case. */
+/** Whether two names mean the same kernels. OpenBLAS ignores the case of names. */
 export const sameKernels = (a: string, b: string): boolean => a.toLowerCase() === b.toLowerCase();
 
 export interface ProbeOptions {
-  /** a library that brings the BLAS with it: libtorch, or the BLAS itself */
+  /** a library that loads the BLAS, such as libtorch, or the BLAS itself */
   library: string;
-  /** kernels to ask for; OpenBLAS chooses by default */
+  /** kernels to request. Default OpenBLAS's choice */
   core?: string | undefined;
   program?: string;
-  /** seconds after which the program ends itself; it takes one. Less than doctor waits for three of them. Default 8 */
+  /**
+   * time limit of the program in seconds; it usually takes one. `gblr doctor` waits longer than for three. Default 8
+   */
   patience?: number;
 }
 
 export const probePath = join(buildFolder, "blas-probe");
 
-/** Never throws. */
+/** Runs the program. Does not throw. */
 export function probe({ library, core, program = probePath, patience = 8 }: ProbeOptions): Probed {
   const asked = core === undefined ? [] : [core];
   const { stdout, stderr, status, signal, error } = spawnSync(program, [library, String(patience), ...asked], {
@@ -70,10 +74,10 @@ function parse(line: string): Probed {
   return kernels ? { ...found, kernels: kernels as Kernels } : { failure: `answered ${JSON.stringify(line)}` };
 }
 
-/** The last line: libraries may print lines before it. */
+/** The last line. Libraries may print lines before it. */
 const lastLine = (text: string) => text.trim().split("\n").at(-1) ?? "";
 
-/** The BLAS that libtorch runs on. */
+/** Probes the BLAS of libtorch. */
 export function probeLibtorch({ lib }: Libtorch, core?: string): Probed {
   return probe({ library: join(lib, "libtorch_cpu.so"), core });
 }

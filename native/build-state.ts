@@ -1,5 +1,4 @@
-// The state of the built addon: where it is, and whether it still fits its sources and its libtorch. Only reads;
-// build.ts builds.
+// The state of the built addon: its path, and whether it matches its sources and libtorch. build.ts builds it.
 
 import { createHash } from "node:crypto";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
@@ -14,11 +13,11 @@ export const sourceFolder = dirname(fileURLToPath(import.meta.url));
 export const buildFolder = resolve(sourceFolder, "..", process.env.GBLR_ADDON || "native/build");
 export const addonPath = join(buildFolder, "gblr.node");
 
-/** What an addon was built from, kept beside it. */
+/** What an addon was built from, stored beside it. */
 export interface Stamp {
   libtorch: Libtorch;
   sources: string;
-  /** compiled with sanitizers: for tests only */
+  /** compiled with sanitizers, for tests only */
   sanitized: boolean;
 }
 
@@ -28,7 +27,7 @@ export type BuildState =
   /** `why` is one clause */
   | { state: "stale"; stamp: Stamp; why: string };
 
-/** Whether the addon is built and still fits its sources and its libtorch. */
+/** Whether the addon is built and matches its sources and libtorch. */
 export function buildState(folder = buildFolder): BuildState {
   const stamp = existsSync(join(folder, "gblr.node")) ? readStamp(folder) : undefined;
   if (!stamp) return { state: "missing" };
@@ -57,7 +56,7 @@ const stampSchema: z.ZodType<Stamp> = z.object({
   sanitized: z.boolean(),
 });
 
-/** Undefined when there is none or it cannot be read; the addon then counts as not built. */
+/** Undefined if it does not exist or is invalid; the addon then counts as not built. */
 function readStamp(folder: string): Stamp | undefined {
   try {
     return stampSchema.parse(JSON.parse(readFileSync(stampPath(folder), "utf8")));
@@ -75,7 +74,7 @@ export function sourceFiles(extension: RegExp): string[] {
   return files.filter((file) => extension.test(file)).sort();
 }
 
-/** Changes when any source changes, or how it is compiled. */
+/** A hash that changes when a source, or the way it is compiled, changes. */
 export function hashSources(): string {
   const hash = createHash("sha256");
   for (const file of [...sourceFiles(/\.(cc|h)$/), "compile.ts"])

@@ -12,16 +12,16 @@ import { findLibtorch, type Libtorch } from "./libtorch.ts";
 
 const PLATFORMS: Record<string, string> = { darwin: "macOS", linux: "Linux", win32: "Windows" };
 
-/** Why the addon does not build on a platform; undefined where it does. */
+/** The reason why the addon cannot be built on a platform; undefined if it can. */
 export function unsupported(platform: string, arch: string): string | undefined {
   if (platform === "linux" && (arch === "x64" || arch === "arm64")) return undefined;
-  return `it is made for Linux on x64 and arm64, this is ${PLATFORMS[platform] ?? platform} on ${arch}`;
+  return `it supports Linux on x64 and arm64, this is ${PLATFORMS[platform] ?? platform} on ${arch}`;
 }
 
 const HOW =
   "apt-get install g++ libtorch-dev libopenblas0-pthread, or install PyTorch with pip, then run `npm run build`";
 
-/** Builds when needed. Returns one line for the terminal, and whether there is an addon now. */
+/** Builds the addon if needed. Returns one line for the terminal, and whether the addon exists. */
 async function main(force: boolean, options: CompileOptions): Promise<{ line: string; ok: boolean }> {
   const notBuilt = (why: string) => ({ line: `native engine not built: ${why}`, ok: false });
   const platform = unsupported(process.platform, process.arch);
@@ -43,7 +43,7 @@ async function main(force: boolean, options: CompileOptions): Promise<{ line: st
   return { line: `native engine built against ${name} in ${seconds} s${kernelsChosen(libtorch)}`, ok: true };
 }
 
-/** A clause about OpenBLAS's kernels where ours are not OpenBLAS's choice. */
+/** A clause about OpenBLAS's kernels if they differ from OpenBLAS's own choice. */
 function kernelsChosen(libtorch: Libtorch): string {
   const { own, chosen } = kernelsFor(libtorch);
   return own && chosen ? `; OpenBLAS multiplies with its ${chosen.core} kernels instead of ${own.core}` : "";

@@ -1,5 +1,5 @@
-// Keeps the choice of OpenBLAS's kernels beside the addon, or in the user's cache when that folder cannot be written.
-// The choice is made when the addon is built, and again when the processor, libtorch or the BLAS has changed.
+// Stores the choice of OpenBLAS's kernels in the folder of the addon, or in the user's cache if that folder is
+// read-only. The choice is made when the addon is built, and again when the processor, libtorch or the BLAS changes.
 
 import {
   existsSync,
@@ -19,21 +19,21 @@ import { buildFolder } from "./build-state.ts";
 import type { Libtorch } from "./libtorch.ts";
 import { inspectProcessor, type Processor } from "./processor.ts";
 
-/** What a choice depends on; it holds while none of these changes. */
+/** What a choice depends on. It is valid until one of these changes. */
 interface Key {
-  /** of the record's form and of how a choice is made */
+  /** version of the record's format and of the algorithm */
   version: number;
   processor: string;
   libtorch: string;
-  /** of the program that tries kernels: where it failed, a new build tries again */
+  /** fingerprint of the program that tries kernels, so that a new build tries again after a failure */
   probe: string;
-  /** variables that make the loader take other libraries */
+  /** variables that make the loader use other libraries */
   loader: string;
 }
 
 interface KernelRecord {
   key: Key;
-  /** of each of the choice's files */
+  /** fingerprints of the choice's files */
   fingerprints: string[];
   choice: Choice;
 }
@@ -41,16 +41,16 @@ interface KernelRecord {
 const VERSION = 1;
 
 export interface KernelOptions {
-  /** where to look for the choice; a new one is kept in the first that can be written */
+  /** folders to search for the choice; a new one is stored in the first writable folder */
   folders?: readonly string[];
   processor?: Processor;
   /** tries the kernels of a name, or OpenBLAS's own choice */
   run?: (core?: string) => Probed;
-  /** that `run` runs */
+  /** the program that `run` starts */
   program?: string;
 }
 
-/** The choice made before, if it still holds, or a new one. */
+/** The stored choice if it is still valid, or a new one. */
 export function kernelsFor(libtorch: Libtorch, options: KernelOptions = {}): Choice {
   const { folders = [buildFolder, workbenchCache(process.env)], processor = inspectProcessor() } = options;
   const { run = (core) => probeLibtorch(libtorch, core), program = probePath } = options;
@@ -61,14 +61,14 @@ export function kernelsFor(libtorch: Libtorch, options: KernelOptions = {}): Cho
   }
   const choice = chooseKernels(run, processor);
   const record = { key, fingerprints: choice.files.map(fileMark), choice };
-  // When no place can be written, the choice is made again next time.
+  // If no folder is writable, the choice is made again next time.
   folders.some((folder) => write(folder, record));
   return choice;
 }
 
 const fileIn = (folder: string) => join(folder, "kernels.json");
 
-/** The kernels to ask OpenBLAS for; undefined leaves the choice to OpenBLAS, or to the user who has made it. */
+/** The kernels to request from OpenBLAS; undefined leaves the choice to OpenBLAS or to the user's variable. */
 export function kernelsToAskFor(libtorch: Libtorch): string | undefined {
   if (process.env[CORE_TYPE] !== undefined || process.arch !== "x64") return undefined;
   return kernelsFor(libtorch).chosen?.core;
@@ -96,7 +96,7 @@ function fileMark(file: string): string {
   }
 }
 
-/** The recorded choice if it still holds; undefined also for a damaged record or one of another format. */
+/** The stored choice if it is still valid; undefined also for a damaged record or one of another format. */
 function read(folder: string, wanted: Key): Choice | undefined {
   try {
     const { key, fingerprints, choice } = JSON.parse(readFileSync(fileIn(folder), "utf8")) as KernelRecord;
@@ -110,7 +110,7 @@ function read(folder: string, wanted: Key): Choice | undefined {
   }
 }
 
-/** Writes the record in one step, so that no reader sees half of it. Returns whether it could be written. */
+/** Writes the record atomically. Returns whether it could be written. */
 function write(folder: string, record: KernelRecord): boolean {
   const draft = `${fileIn(folder)}-${process.pid}`;
   try {

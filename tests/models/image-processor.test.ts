@@ -127,8 +127,8 @@ describe("a preprocessor's resizing", () => {
 
 describe("a preprocessor", () => {
   const refusals: [Record<string, unknown>, string][] = [
-    [{ ...VIT, resample: 6 }, "resample is 6: there is 0 (nearest), 1 (lanczos), 2 (bilinear)"],
-    [{ ...VIT, resample: "cubic" }, 'resample is "cubic": there is'],
+    [{ ...VIT, resample: 6 }, "resample is 6: expected one of 0 (nearest), 1 (lanczos), 2 (bilinear)"],
+    [{ ...VIT, resample: "cubic" }, 'resample is "cubic": expected one of'],
     [{ ...VIT, do_resize: false }, "do_resize is false: images are always resized here"],
     [{ ...VIT, do_pad: true }, "do_pad is true: this is not done here"],
     [{ ...VIT, pad_size: 32 }, "pad_size is 32: this is not done here"],
@@ -154,8 +154,8 @@ describe("a preprocessor", () => {
       "crop_size is 48: it is larger than what images are resized to, 32",
     ],
     [{ ...VIT, image_processor_type: "MobileViTImageProcessor" }, 'image_processor_type is "MobileViTImageProcessor"'],
-    [{ feature_extractor_type: "DetrFeatureExtractor" }, "there is ViT, DeiT, Beit, CLIP, Bit, ConvNext"],
-    [{ ...VIT, image_processor_type: "constructorImageProcessor" }, "there is ViT, DeiT"],
+    [{ feature_extractor_type: "DetrFeatureExtractor" }, "expected one of ViT, DeiT, Beit, CLIP, Bit, ConvNext"],
+    [{ ...VIT, image_processor_type: "constructorImageProcessor" }, "expected one of ViT, DeiT"],
     [{ size: { height: 32, width: 32 }, crop_pct: 0.9 }, "a processor with crop_pct takes a number, or shortest_edge"],
     [{ size: 32, crop_pct: 0.9, do_center_crop: true, crop_size: 24 }, "crop_size is 24: crop_pct leaves 32"],
     [{ size: 32, crop_pct: 1.5 }, "crop_pct is 1.5: expected at most 1"],

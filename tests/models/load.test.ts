@@ -155,7 +155,7 @@ describe("one line says that", () => {
     const without: Change = (tensors) => new Map([...tensors].filter(([name]) => name !== "h.1.ln_2.bias"));
     await refused(await written("missing", without), /tensor "h.1.ln_2.bias": is missing, must be \(16\)/);
     const extra: Change = (tensors) => tensors.set("h.7.ln_1.bias", tensors.get("ln_f.bias") as StoredTensor);
-    await refused(await written("extra", extra), /tensor "h.7.ln_1.bias": is no parameter of this gpt2/);
+    await refused(await written("extra", extra), /tensor "h.7.ln_1.bias": is not a parameter of this gpt2/);
     await refused(
       await written("misshapen", undefined, { n_inner: 48 }),
       /tensor "h.0.mlp.c_fc.weight": must be float \(16, 48\), is F32 \(16, 64\)/,

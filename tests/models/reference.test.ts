@@ -147,7 +147,7 @@ describe("a checkpoint that is no such thing", () => {
         await changed("foreign", (tensors) => {
           tensors.set("model.transformer.h.0.extra", { dtype: "F32", shape: [1], data: Float32Array.of(1) });
         }),
-        /tensor "transformer\.h\.0\.extra": is no parameter of this gpt2/,
+        /tensor "transformer\.h\.0\.extra": is not a parameter of this gpt2/,
       ],
     ];
     for (const [file, message] of cases) {

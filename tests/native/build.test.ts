@@ -108,8 +108,8 @@ test("the C++ standard is the one that the headers ask for, and at least our own
 test("a platform without an addon is named", () => {
   expect(unsupported("linux", "x64")).toBeUndefined();
   expect(unsupported("linux", "arm64")).toBeUndefined();
-  expect(unsupported("darwin", "arm64")).toBe("it is made for Linux on x64 and arm64, this is macOS on arm64");
-  expect(unsupported("linux", "riscv64")).toBe("it is made for Linux on x64 and arm64, this is Linux on riscv64");
+  expect(unsupported("darwin", "arm64")).toBe("it supports Linux on x64 and arm64, this is macOS on arm64");
+  expect(unsupported("linux", "riscv64")).toBe("it supports Linux on x64 and arm64, this is Linux on riscv64");
 });
 
 test("an addon that fits is built", () => {

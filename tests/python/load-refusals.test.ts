@@ -32,7 +32,7 @@ const FIELDS: [string, unknown, string][] = [
   ["vocab_size", -1, "no model can be built of it: RuntimeError"],
   ["vocab_size", 1e9, '"vocab_size" is 1000000000, but the longest side of a tensor is 156'],
   ["n_positions", 1e12, '"n_positions" is 1000000000000, but the longest side of a tensor is 156'],
-  ["model_type", "gblr_a\nb\u2028c\x1b[31m", 'model_type is "a\\nb\\u2028c\\x1b[31m"'],
+  ["model_type", "gblr_a\nb\u2028c\x1b[31m", 'unknown model_type "a\\nb\\u2028c\\x1b[31m"'],
 ];
 
 test.skipIf(!python)(
@@ -58,7 +58,7 @@ test.skipIf(!python)(
     const reasons = [
       ...FIELDS.map(([, , why]) => why),
       'layer "a\\n\\rb\\u2028": config.json lists it as gblr, but it has no tensor',
-      'tensor "a\\n\\x1b[31mb": the model of config.json has no such parameter',
+      'tensor "a\\n\\x1b[31mb": the model in config.json has no such parameter',
     ];
     for (const [i, reason] of reasons.entries()) {
       const refusal = answers[i]?.refusal;

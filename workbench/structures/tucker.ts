@@ -31,7 +31,7 @@ interface TuckerOptions {
 /**
  * Approximates a kernel within a budget.
  * @param kernel float32 (rows, columns, n_in, n_out)
- * @param budget multiply-adds an output position as a share of the dense rows · columns · n_in · n_out
+ * @param budget multiply-adds per output position as a share of the dense rows · columns · n_in · n_out
  * @throws EngineError when the ranks, or ranks (1, 1), are not affordable within the budget; ShapeError for invalid
  *   ranks
  */

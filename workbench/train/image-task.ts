@@ -43,7 +43,7 @@ export interface ImageTaskOptions<Config> extends MixSettings {
   labelSmoothing?: number;
   /** whether the model's dropout and drop path are active. Default true */
   dropout?: boolean;
-  /** stochastic depth: probability to skip the last block. Default that of the model's config */
+  /** stochastic depth: probability of skipping the last block. Default that of the model's config */
   dropPath?: number | undefined;
   /** teacher for distillation on the same, possibly mixed, images; it is not changed */
   teacher?: TeachingOptions & { model: Model };

@@ -73,7 +73,7 @@ const CASES: Record<string, Case> = {
   "has a token for distillation": {
     of: "vit",
     change: withTensor("dist_token", zeros(1, 1, 24)),
-    says: /: tensor "dist_token": is no parameter of this vit; /,
+    says: /: tensor "dist_token": is not a parameter of this vit, which has /,
   },
   "has a block with a number out of all proportion": {
     of: "vit",
@@ -95,7 +95,7 @@ const CASES: Record<string, Case> = {
         if (name.includes("layer1.0.conv2.gaudi_modules.4.")) tensors.set(name.replace("s.4.", "s.9."), tensor);
       }
     },
-    says: /: tensor "layer1\.0\.conv2\.gaudi_modules\.9\.\w+": is no parameter of this resnet; /,
+    says: /: tensor "layer1\.0\.conv2\.gaudi_modules\.9\.\w+": is not a parameter of this resnet, which has /,
   },
   "has a kernel that is one matrix too": {
     of: "each",
@@ -115,7 +115,7 @@ const CASES: Record<string, Case> = {
   "has a bottleneck": {
     of: "all",
     change: withTensor("layer1.0.conv3.weight", zeros(8, 8, 1, 1)),
-    says: /: tensor "layer1\.0\.conv3\.weight": is no parameter of this resnet; /,
+    says: /: tensor "layer1\.0\.conv3\.weight": is not a parameter of this resnet, which has /,
   },
   "has a stem of another width": {
     of: "all",

@@ -315,7 +315,7 @@ test("layers that are not dense are refused, for nothing says how they are to be
     return tensors.set("blocks.1.mlp_channels.fc1.right", tensor(2, 24));
   });
   await expect(recognizeFile(file)).rejects.toThrow(
-    'tensor "blocks.1.mlp_channels.fc1": has left, right, but config.json does not give its structure',
+    'tensor "blocks.1.mlp_channels.fc1": has left, right, but config.json does not give',
   );
   model.dispose();
 });

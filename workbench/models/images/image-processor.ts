@@ -116,7 +116,7 @@ function kindOf(fields: ProcessorFields, { mean, std }: Colors): Kind {
   const key = typeKey(fields);
   if (key === undefined) return { ...(fields.value("crop_pct") === undefined ? VIT : CONVNEXT), mean, std };
   const name = String(fields.value(key)).replace(/(ImageProcessor|FeatureExtractor)(Fast|Pil)?$/, "");
-  return KINDS.get(name) ?? fields.refuse(key, `there is ${[...KINDS.keys()].join(", ")}`);
+  return KINDS.get(name) ?? fields.refuse(key, `expected one of ${[...KINDS.keys()].join(", ")}`);
 }
 
 const typeKey = (fields: ProcessorFields): string | undefined =>
@@ -162,7 +162,7 @@ function interpolationOf(fields: ProcessorFields, { resample }: Kind): Interpola
   const number = fields.value("resample");
   if (number === undefined) return resample;
   const known = RESAMPLES.map((name, i) => `${i} (${name})`).join(", ");
-  return (typeof number === "number" && RESAMPLES[number]) || fields.refuse("resample", `there is ${known}`);
+  return (typeof number === "number" && RESAMPLES[number]) || fields.refuse("resample", `expected one of ${known}`);
 }
 
 type Cropping = Pick<ImageSettings, "size" | "cropShare" | "cropMode">;

@@ -92,7 +92,7 @@ const CASES: Record<string, Case> = {
   "a rival that is not known": {
     args: ["--compare", "quantized"],
     code: 2,
-    line: /^there is no structure "quantized"; available: gblr, /,
+    line: /^there is no structure "quantized"; give one of gblr, /,
   },
   "a rival twice": { args: ["--compare", "gblr"], code: 2, line: /^GBLR, SVD would be compared with itself/ },
   "a pattern that no layer has": { args: ["--layers", "encoder.*"], code: 1, line: /encoder\.\*/ },

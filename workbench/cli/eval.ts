@@ -52,7 +52,8 @@ Computes the perplexity of a language model on a text.
 
 Each row of the text is tokenized separately. The ids of all rows are joined
 and cut into windows of --context tokens; the last window may be shorter. Each
-token but the first of a window is predicted from the tokens before it.
+token but the first of the text is predicted once, from the tokens before it in
+its window.
 
 Published tables score whole windows only. --whole-windows does the same, and
 the result says how many tokens are left out. With a --stride below --context,

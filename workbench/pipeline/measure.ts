@@ -3,6 +3,7 @@
 
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
+import type { Tensor } from "@tensorflow/tfjs-core";
 import { openModel } from "../../hub/model-folder/index.ts";
 import type { ImageSet } from "../data/images/index.ts";
 import { type Accuracy, type AccuracyOptions, accuracy } from "../evaluate/accuracy.ts";
@@ -28,7 +29,7 @@ export async function* measure(
 ): AsyncGenerator<PipelineEvent, Measured> {
   const metrics = yield* data.score(model, signal);
   const counts = await modelCounts(model);
-  const size = folder === undefined ? sizeInMemory(model) : await sizeOnDisk(folder);
+  const size = folder === undefined ? await sizeInMemory(model) : await sizeOnDisk(folder);
   return {
     metrics,
     relativeFlops: { reference: counts.reference.relative, actual: counts.actual.relative },
@@ -42,8 +43,16 @@ interface Size {
   fileBytes: number;
 }
 
-function sizeInMemory(model: Model): Size {
-  const parameters = [...model.parameters.values()].reduce((sum, { size }) => sum + size, 0);
+/** As float32, whatever form the model is held in: of a GBLR layer what its live blocks cover, of which it multiplies each once. */
+async function sizeInMemory(model: Model): Promise<Size> {
+  const sizeOf = (tensors: Iterable<Tensor>) =>
+    [...tensors].reduce((sum, { size, dtype }) => sum + (dtype === "int32" ? 0 : size), 0);
+  let parameters = sizeOf(model.parameters.values());
+  for (const { name, structure } of model.layers.values()) {
+    if (!structure.hasWidths) continue;
+    const held = model.structureParameters(name);
+    parameters += (await structure.cost(held)) - sizeOf(Object.values(held));
+  }
   return { parameters, fileBytes: 4 * parameters };
 }
 

@@ -36,7 +36,7 @@ interface Options {
 }
 
 const command = new Command("bun bench/gpt2.ts")
-  .description("GPT-2 with random weights: tokens a second and memory, dense and compressed, beside PyTorch")
+  .description("GPT-2 with random weights: tokens per second and memory, dense and compressed, compared with PyTorch")
   .addOption(new Option("--size <name>").choices(Object.keys(SIZES)).default("small"))
   .addOption(new Option("--engine <name>").choices(["auto", ...ENGINE_NAMES]).default("auto"))
   .option("--device <device>", "cpu, cuda")

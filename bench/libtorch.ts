@@ -26,7 +26,7 @@ interface Tried {
   libtorch: Libtorch;
   /** heading of its row */
   name: string;
-  /** seconds; undefined where the addon did not build */
+  /** seconds of the build; undefined if it failed */
   build?: number;
   suite: string;
 }
@@ -50,7 +50,7 @@ if (out !== undefined) {
 
 function buildAndTest(asked: string): Tried {
   const libtorch = findLibtorch({ LIBTORCH: asked });
-  if (!libtorch) throw new Error(`${asked} is no libtorch`);
+  if (!libtorch) throw new Error(`${asked} is not a libtorch; give "system" or the folder of one`);
   process.stderr.write(`libtorch ${libtorch.version}\n`);
   const env = { ...process.env, GBLR_ADDON: addonOf(libtorch), LIBTORCH: asked };
   const run = (...args: string[]) => spawnSync(process.execPath, args, { env, cwd: root, encoding: "utf8" });

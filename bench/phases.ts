@@ -11,18 +11,18 @@ import { fit, type Task } from "../workbench/train/index.ts";
 
 export type BenchStructure = "dense" | "gblr" | "lowrank";
 
-/** What every phase reports. */
+/** The results of a phase. */
 export interface PhaseReport {
   engine: string;
   device: string;
-  /** of the process; bytes */
+  /** peak memory of the process, bytes */
   peakBytes: number;
-  /** of the engine: host memory in tensors, and what the GPU holds */
+  /** bytes of the engine: host memory in tensors, and memory on the GPU */
   memory: { gpu?: { total: number; available: number } };
 }
 
 export interface TrainingRates {
-  /** items a second, by step */
+  /** items per second, for each step */
   rates: number[];
   losses: number[];
 }
@@ -72,7 +72,7 @@ export function heldBytes({ peakBytes, memory }: PhaseReport): number {
 
 /**
  * Compresses a model in place to about 44 % of the dense multiply-adds; leaves a dense model as it is.
- * @returns FLOPs relative to dense as the reference counts, and the seconds that it took
+ * @returns relative FLOPs (reference), and the seconds of the conversion
  */
 export async function converted<Config>(
   model: Model<Config>,
@@ -83,7 +83,7 @@ export async function converted<Config>(
   const asked = structure === "gblr" ? { widths: "lr0.25" } : { flops: 0.4375 };
   const plan = await planConversion(model, { structure, ...asked });
   for await (const _ of convert(model, plan)) {
-    // only its end counts
+    // Only the last event matters.
   }
   return {
     relativeFlops: plan.counts.after.reference.relative,
@@ -114,7 +114,7 @@ export async function trained(settings: TrainingSettings): Promise<TrainingRates
   return { rates, losses };
 }
 
-/** The median of all steps but the first, which also allocates memory. Of a single step, its value. */
+/** The median of all steps but the first, which also allocates memory; or the value of the only step. */
 export function steadyRate(rates: readonly number[]): number {
   const sorted = (rates.length > 1 ? rates.slice(1) : [...rates]).sort((a, b) => a - b);
   return ((sorted[(sorted.length - 1) >> 1] as number) + (sorted[sorted.length >> 1] as number)) / 2;

@@ -31,7 +31,7 @@ const {
   threads,
   layers,
 } = new Command("bun bench/svd.ts")
-  .description("times the singular value decompositions that converting a GPT-2 small takes")
+  .description("times the singular value decompositions of a conversion of GPT-2 small")
   .addOption(new Option("--engine <name>", "which engine computes").choices(ENGINE_NAMES).default("torch"))
   .option("--device <device>", "of the engine: cpu, cuda (default: its best)")
   .option("--threads <count>", "CPU threads", Number, os.availableParallelism())

@@ -35,7 +35,9 @@ interface Options {
 }
 
 const command = new Command("bun bench/vision.ts")
-  .description("a ViT or ResNet with random weights: images a second and memory, dense and compressed, beside PyTorch")
+  .description(
+    "a ViT or ResNet with random weights: images per second and memory, dense and compressed, compared with PyTorch",
+  )
   .addOption(new Option("--model <name>", "timm's name").choices(NAMES).default("vit_base_patch16_224"))
   .addOption(new Option("--engine <name>").choices(["auto", ...ENGINE_NAMES]).default("auto"))
   .option("--device <device>", "cpu, cuda")

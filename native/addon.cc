@@ -1,5 +1,5 @@
-// The module: its exported functions, and the only place where C++ exceptions become JavaScript errors. It uses
-// Node-API only, so that Bun, Deno and Node load the same file. shim.cc loads this one.
+// The module and its exported functions. C++ exceptions become JavaScript errors only here. It uses Node-API only, so
+// that Bun, Deno and Node load the same file. shim.cc loads it.
 #include <ATen/Parallel.h>
 #include <c10/core/DeviceGuard.h>
 #include <dlfcn.h>
@@ -13,7 +13,7 @@
 namespace gblr {
 
 State& state() {
-  // Not destroyed with the thread, because CUDA may be unloaded by then; the environment's clean-up hook empties it.
+  // Not destroyed with the thread, because CUDA may be unloaded by then. The environment's clean-up hook clears it.
   thread_local auto* current = new State();
   return *current;
 }
@@ -66,7 +66,7 @@ napi_value seed(napi_env env, const Arguments& arguments) {
   return undefined(env);
 }
 
-// setThreads(count) → the count in force. ATen and OpenBLAS have separate threads, and each is told.
+// setThreads(count) → the count in use. ATen and OpenBLAS have separate thread pools; both are set.
 napi_value set_threads(napi_env env, const Arguments& arguments) {
   const int64_t count = to_integer(env, arguments[0], "threads");
   if (count < 1 || count > 1024) throw UsageError("threads must be 1 to 1024, got " + std::to_string(count));
@@ -93,7 +93,7 @@ napi_value allow_tf32(napi_env env, const Arguments& arguments) {
   return undefined(env);
 }
 
-// selectDevice("cuda:1"): the device of tensors that are made without one.
+// selectDevice("cuda:1"): the default device of new tensors.
 napi_value select_device(napi_env env, const Arguments& arguments) {
   const auto device = parse_device(to_string(env, arguments[0]));
   if (!device.is_cpu()) c10::impl::getDeviceGuardImpl(device.type())->setDevice(device);
@@ -129,7 +129,7 @@ napi_value version(napi_env env, const Arguments&) {
 
 struct Export {
   const char* name;
-  size_t arguments; // at least
+  size_t arguments; // minimum number
   napi_value (*run)(napi_env, const Arguments&);
 };
 

@@ -18,7 +18,7 @@ struct Arguments {
   napi_value operator[](size_t index) const { return values[index]; }
 };
 
-// An operator that threw: JavaScript gets "aten::mm: <ATen's own message>".
+// An operator threw. JavaScript receives "aten::mm: <ATen's own message>".
 struct OperatorError : std::runtime_error {
   OperatorError(const std::string& op, std::string message)
       : std::runtime_error(op + ": " + message.substr(0, message.find("\nException raised from"))) {}
@@ -31,29 +31,29 @@ napi_value tensor_results(napi_env env, const Arguments& arguments);
 napi_value schema(napi_env env, const Arguments& arguments);
 napi_value call(napi_env env, const Arguments& arguments);
 
-// Tensors (transfer.cc): their bytes in and out, and what they are.
+// Tensors (transfer.cc): their bytes in and out, and their dtype, device and shape.
 napi_value from_bytes(napi_env env, const Arguments& arguments);
 napi_value read(napi_env env, const Arguments& arguments);
 napi_value read_async(napi_env env, const Arguments& arguments);
 napi_value describe_tensor(napi_env env, const Arguments& arguments);
 napi_value is_shared(napi_env env, const Arguments& arguments);
 
-// The machine: GPUs as CUDA's driver reports them (cuda-driver.cc), and the library that multiplies matrices on the CPU
-// (blas.cc).
+// The machine: GPUs as reported by the CUDA driver (cuda-driver.cc), and the CPU's matrix library (blas.cc).
 napi_value cuda_devices(napi_env env, const Arguments& arguments);
 napi_value cuda_memory(napi_env env, const Arguments& arguments);
 napi_value blas(napi_env env, const Arguments& arguments);
 
-// The CPU allocator of ATen once the addon is loaded (allocator.cc). Freed blocks are kept and given out again, so that
-// a training loop touches no fresh memory after its first step: fresh pages can cost far more than the arithmetic.
+// The CPU allocator (allocator.cc), which replaces ATen's when the addon is loaded. It keeps freed blocks and reuses
+// them, so that a training loop allocates no fresh memory after its first step: faulting in fresh pages can take far
+// longer than the arithmetic.
 struct MemoryStatistics {
   size_t in_use = 0; // bytes in live blocks
   size_t cached = 0; // bytes kept for reuse
   size_t peak = 0;   // most bytes in use at one time
-  size_t fresh = 0;  // how often the system was asked for memory
+  size_t fresh = 0;  // number of requests to the system for memory
 };
 
-// Idempotent.
+// Calling it again has no effect.
 void install_allocator();
 MemoryStatistics memory_statistics();
 // Gives the kept blocks back to the system.

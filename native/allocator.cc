@@ -1,5 +1,5 @@
-// Memory blocks in size classes, each preceded by a small header; freed blocks are kept for the next request of their
-// class.
+// The CPU allocator: memory blocks in size classes, each preceded by a small header. Freed blocks are kept for the next
+// request of their class.
 #include "addon.h"
 
 #include <c10/core/Allocator.h>
@@ -25,10 +25,10 @@ namespace {
 
 constexpr size_t kAlignment = 64;
 constexpr size_t kHugePage = size_t(2) << 20;
-// For fresh blocks smaller than this the memory that the machine has left is not checked.
+// The available memory is checked only for fresh blocks of at least this size.
 constexpr size_t kLarge = size_t(64) << 20;
 
-// Eight sizes for each doubling: at most an eighth of a block is unused, and slightly different sizes share a class.
+// There are eight sizes per doubling, so that at most an eighth of a block is unused and similar sizes share a class.
 struct SizeClass {
   size_t bytes;
   size_t index;
@@ -43,7 +43,7 @@ SizeClass size_class(size_t bytes) {
 }
 constexpr size_t kClasses = 64 * 8;
 
-// Precedes each block. As long as the alignment, so that the block itself is aligned.
+// Precedes each block. Its size equals the alignment, so that the block itself is aligned.
 struct alignas(kAlignment) Header {
   size_t bytes;
   size_t index;
@@ -61,8 +61,8 @@ size_t read_number(const char* path, const char* key) {
   return value;
 }
 
-// Memory that the machine, or the container of the process, has left. A request for more would get the process killed
-// by the kernel instead of an error.
+// The memory available to the process on the machine or in its container. The kernel would kill the process for using
+// more, so such a request must fail with an error instead.
 size_t available_memory() {
   const size_t kib = read_number("/proc/meminfo", "MemAvailable:");
   size_t available = kib == SIZE_MAX ? SIZE_MAX : kib * 1024;
@@ -146,13 +146,13 @@ class CachingAllocator final : public c10::Allocator {
   Header* fresh(const SizeClass& size, size_t bytes) {
     if (size.bytes >= kLarge && size.bytes > available_memory()) release();
     const bool hopeless = size.bytes >= kLarge && size.bytes > available_memory();
-    // Huge pages where the block is large enough: one page fault for 2 MiB instead of 512.
+    // Huge pages for large blocks: one page fault per 2 MiB instead of 512.
     const bool huge = size.bytes >= kHugePage;
     const size_t whole = size.bytes + sizeof(Header);
     void* block = nullptr;
     if (hopeless || posix_memalign(&block, huge ? kHugePage : kAlignment, whole) != 0) {
       const auto now = statistics();
-      TORCH_CHECK_WITH(OutOfMemoryError, false, "out of memory: asked for ", gigabytes(bytes), " GB, ",
+      TORCH_CHECK_WITH(OutOfMemoryError, false, "out of memory: requested ", gigabytes(bytes), " GB, ",
                        gigabytes(available_memory()), " GB are available and ", gigabytes(now.in_use),
                        " GB are in tensors; use a smaller batch or dispose of tensors");
     }
@@ -182,7 +182,7 @@ class CachingAllocator final : public c10::Allocator {
 } // namespace
 
 void install_allocator() {
-  // With priority over ATen's own allocator, which still frees the blocks that it has given out.
+  // With priority over ATen's own allocator, which still frees the blocks that it has allocated.
   static const bool installed = [] {
     c10::SetAllocator(c10::DeviceType::CPU, &CachingAllocator::instance(), 1);
     return true;

@@ -1,4 +1,4 @@
-// The BLAS of this process, as it describes itself.
+// Reports the BLAS that this process uses.
 #include "addon.h"
 
 #include <ATen/Context.h>
@@ -19,7 +19,7 @@ Text openblas(const char* function) {
   return reinterpret_cast<Text>(dlsym(RTLD_DEFAULT, function));
 }
 
-// A BLAS that does not report its name is named by its file.
+// The file of a BLAS that does not report its name.
 std::string file_of_products() {
   void* product = dlsym(RTLD_DEFAULT, "sgemm_");
   Dl_info info;
@@ -34,7 +34,7 @@ void set_text(napi_env env, napi_value object, const char* key, const std::strin
 
 } // namespace
 
-// blas() → { description, core }; `core` is OpenBLAS's name for the kernels it runs, other libraries have none.
+// blas() → { description, core }. `core` is OpenBLAS's name for the kernels it runs; absent for other libraries.
 napi_value blas(napi_env env, const Arguments&) {
   napi_value result;
   check(env, napi_create_object(env, &result), "object");

@@ -1,4 +1,4 @@
-// ATen's dispatcher as functions: `lookup` finds an operator by name, `call` runs it on boxed arguments.
+// Exposes ATen's dispatcher: `lookup` finds an operator by name, `call` runs it on boxed arguments.
 #include "addon.h"
 
 #include <ATen/core/LegacyTypeDispatch.h>
@@ -22,8 +22,8 @@ const Operator& to_operator(napi_env env, napi_value value) {
   return s.operators[id];
 }
 
-// Takes the state's argument stack for one call; a nested call, from a getter, gets a new one. Returned empty, with its
-// memory.
+// Takes the state's argument stack for one call and returns it empty, with its memory. A nested call, from a getter,
+// gets a new stack.
 class StackScope {
  public:
   explicit StackScope(std::vector<c10::IValue>& lender) : lender_(lender) {
@@ -74,8 +74,8 @@ napi_value schema(napi_env env, const Arguments& arguments) {
   return result;
 }
 
-// tensorResults(operator) → for each result whether its schema says that it is a tensor or a list of tensors: a handle
-// is a number, and so are other results.
+// tensorResults(operator) → for each result, whether it is a tensor or a list of tensors by its schema. Callers need
+// this because handles and numeric results are both numbers.
 napi_value tensor_results(napi_env env, const Arguments& arguments) {
   napi_value result;
   check(env, napi_create_array(env, &result), "array");
@@ -110,7 +110,7 @@ napi_value call(napi_env env, const Arguments& arguments) {
     }
   }
   {
-    // TensorFlow.js computes gradients, so ATen need not record.
+    // TensorFlow.js computes gradients, so ATen need not record operations.
     at::AutoDispatchBelowADInplaceOrView no_autograd;
     try {
       op.handle.callBoxed(stack);

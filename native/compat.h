@@ -1,4 +1,4 @@
-// The differences between versions of libtorch.
+// Hides the differences between versions of libtorch.
 #pragma once
 
 #include <ATen/Context.h>

@@ -21,10 +21,10 @@ export interface CompileOptions {
 /** The C++ compiler: $CXX or `g++`. */
 export const compiler = (): string => process.env.CXX || "g++";
 
-/** A separate program, which does not use libtorch. */
+/** The source of a separate program that is not linked with libtorch. */
 const PROBE = "blas-probe.cc";
 
-/** Compiles and links; the finished files replace the old ones at the end. Returns the stamp. */
+/** Compiles and links, then replaces the old files with the finished ones. Returns the stamp. */
 export async function build(libtorch: Libtorch, options: CompileOptions = {}): Promise<Stamp> {
   const sources = hashSources();
   const work = join(buildFolder, `work-${process.pid}`);
@@ -57,12 +57,12 @@ export async function build(libtorch: Libtorch, options: CompileOptions = {}): P
 }
 
 async function runCompiler(flags: string[]): Promise<string> {
-  // In English, because its messages are searched for words.
+  // LC_ALL=C makes the messages English; `link` and build.ts search them for words.
   const { stderr } = await run(compiler(), flags, { maxBuffer: 1 << 26, env: { ...process.env, LC_ALL: "C" } });
   return stderr;
 }
 
-/** Links the library, and throws when libtorch lacks a function that its headers declare: it would not load. */
+/** Links the library. Throws when libtorch lacks a function that its headers declare: the addon would not load. */
 async function link(inputs: string[], libtorch: Libtorch, options: CompileOptions): Promise<void> {
   const report = await runCompiler([...inputs, ...linkerFlags(libtorch), ...sanitizerFlags(options)]);
   const undefinedNames = [...report.matchAll(/undefined reference to `([^']+)'/g)].map(([, name]) => name as string);
@@ -70,7 +70,7 @@ async function link(inputs: string[], libtorch: Libtorch, options: CompileOption
   if (lacking) throw new Error(`${libtorch.lib} does not define ${lacking}, which its headers declare`);
 }
 
-/** Functions that the JavaScript runtime provides, and the OpenMP library that libtorch loads. */
+/** Functions that the JavaScript runtime, or the OpenMP library that libtorch loads, defines at run time. */
 const FROM_THE_PROCESS = /^(napi_|GOMP_|omp_)/;
 
 function compilerFlags({ include, lib, origin }: Libtorch, options: CompileOptions): string[] {
@@ -87,14 +87,14 @@ function compilerFlags({ include, lib, origin }: Libtorch, options: CompileOptio
     // The compiler vectorizes loops with a square root only when errno and traps do not matter.
     "-fno-math-errno",
     "-fno-trapping-math",
-    // Without it at::parallel_for is a serial loop. The linker does not get it: the OpenMP library must be libtorch's
-    // own.
+    // Without this flag at::parallel_for is a serial loop. It is not passed to the linker, because the addon must use
+    // libtorch's own OpenMP library.
     "-fopenmp",
     "-fPIC",
     "-fvisibility=hidden",
     `-D_GLIBCXX_USE_CXX11_ABI=${usesNewStrings(lib) ? 1 : 0}`,
     "-DNAPI_VERSION=8",
-    // The system's libtorch uses the system's BLAS, with threads of its own; a wheel brings a BLAS that runs on OpenMP.
+    // The system's libtorch uses the system's BLAS, which has its own threads; a wheel has a BLAS that uses OpenMP.
     ...(origin === "system" ? ["-DGBLR_PASSIVE_WAIT"] : []),
     `-I${join(nodeApi, "include")}`,
     // -isystem instead of -I hides warnings in libtorch's headers.
@@ -115,21 +115,21 @@ function linkerFlags({ lib, cuda }: Libtorch): string[] {
     "-Wl,--no-as-needed",
     ...libraries.map((l) => `-l${l}`),
     "-ldl",
-    // Reports undefined symbols, which `link` reads. NVIDIA's libraries may be missing beside a wheel's: only a
-    // warning.
+    // Reports undefined symbols, which `link` reads. They are warnings only, because NVIDIA's libraries may be missing
+    // beside a wheel's.
     "-Wl,-z,defs",
     "-Wl,--warn-unresolved-symbols",
   ];
 }
 
-/** The C++ standard that the headers ask for, `__cplusplus < 202002L` being 20; our own sources need 17. */
+/** The C++ standard that the headers require (20 for `__cplusplus < 202002L`), at least the addon's own 17. */
 export function standardOf(include: readonly string[]): number {
   const header = include.map((folder) => join(folder, "ATen/ATen.h")).find(existsSync);
   const year = header && readFileSync(header, "utf8").match(/__cplusplus < 20(\d\d)\d\dL/)?.[1];
   return Math.max(17, Number(year ?? 17));
 }
 
-/** Wheels before 2.7 are built with the string layout of GCC 4, which shows in the mangled names. */
+/** Whether libtorch uses GCC's new string ABI, by its mangled names. Wheels before 2.7 are built with that of GCC 4. */
 function usesNewStrings(lib: string): boolean {
   return readFileSync(join(lib, "libc10.so")).includes("torchCheckFailEPKcS2_jRKNSt7__cxx11");
 }

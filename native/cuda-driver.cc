@@ -1,5 +1,5 @@
-// Names and memory of the GPUs, from CUDA's driver API. libtorch has loaded the driver where there is one; its
-// functions are looked up by name, so the build needs neither CUDA's headers nor its libraries.
+// Names and memory of the GPUs, from the CUDA driver API. Its functions are looked up by name in the driver that
+// libtorch has loaded, so that the build needs neither CUDA's headers nor its libraries.
 #include "addon.h"
 
 #include <dlfcn.h>
@@ -19,7 +19,7 @@ template <typename Function>
 Function* driver_function(const char* name) {
   static void* driver = dlopen("libcuda.so.1", RTLD_LAZY);
   void* found = driver == nullptr ? nullptr : dlsym(driver, name);
-  if (found == nullptr) throw std::runtime_error(std::string("CUDA's driver has no function ") + name);
+  if (found == nullptr) throw std::runtime_error(std::string("the CUDA driver has no function ") + name);
   return reinterpret_cast<Function*>(found);
 }
 
@@ -36,7 +36,7 @@ Device device_at(int index) {
   return device;
 }
 
-// Makes a device's primary context, which libtorch uses as well, current for this thread while the object lives.
+// Makes a device's primary context, which libtorch also uses, current for this thread while the object lives.
 class PrimaryContext {
  public:
   explicit PrimaryContext(Device device) : device_(device) {

@@ -1,6 +1,6 @@
 // The tanh form of gelu on the CPU: gblr::gelu_tanh, gblr::gelu_tanh_ in place and gblr::gelu_tanh_backward, each one
-// pass over memory. ATen's operators take four times as long, in tanh; here it is a sigmoid. ATen computes the exact
-// form.
+// pass over memory. ATen's operators compute tanh and take four times as long; these compute a sigmoid. The exact form
+// of gelu is left to ATen.
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
@@ -16,7 +16,7 @@ namespace gblr {
 
 namespace {
 
-constexpr int64_t kGrain = 1 << 15; // least values for each thread
+constexpr int64_t kGrain = 1 << 15; // minimum values per thread
 
 // (1 + tanh u) / 2 = sigmoid(2u), and 2u = x (kLinear + kCubic x²): Hendrycks and Gimpel 2016.
 constexpr float kLinear = 1.5957691216f; // 2 √(2/π)
@@ -38,7 +38,7 @@ inline float exponential(float x) {
   p = p * r + 1.6666665459e-1f;
   p = p * r + 5.0000001201e-1f;
   p = p * r * r + r + 1;
-  uint32_t bits; // unsigned: NaN's overflow, and NaN is what p is then
+  uint32_t bits; // unsigned, because the sum overflows for NaN; p is NaN then
   std::memcpy(&bits, &rounded, sizeof bits);
   bits = (bits - kRoundBits + 127) << 23;
   float power;
@@ -51,7 +51,7 @@ GBLR_VECTORIZED void forward_range(const float* x, float* y, int64_t begin, int6
 #pragma GCC ivdep
   for (int64_t i = begin; i < end; ++i) {
     const float v = x[i];
-    // Not v / (1 + …), for which the compiler would divide again for each bound of the exponential.
+    // Not v / (1 + …), which the compiler would compute once for each bound of the exponential.
     const float s = 1 / (1 + exponential(-v * (kLinear + kCubic * v * v)));
     y[i] = v * s;
   }
@@ -63,7 +63,7 @@ GBLR_VECTORIZED void backward_range(const float* __restrict dy, const float* __r
     const float v = x[i], square = v * v;
     const float e = exponential(-v * (kLinear + kCubic * square));
     const float s = 1 / (1 + e);
-    // s (1 - s) as e s²: 1 - s would lose its digits where s is near 1
+    // s (1 - s) as e s², because 1 - s loses digits where s is near 1
     dx[i] = dy[i] * (s + v * (e * s * s) * (kLinear + 3 * kCubic * square));
   }
 }
@@ -93,7 +93,7 @@ void gelu_tanh_in_place(at::Tensor x) {
 at::Tensor gelu_tanh_backward(const at::Tensor& dy, const at::Tensor& x) {
   check(dy);
   check(x);
-  TORCH_CHECK(dy.sizes() == x.sizes(), "the outer gradient has shape ", dy.sizes(), ", the input ", x.sizes());
+  TORCH_CHECK(dy.sizes() == x.sizes(), "dy must have the shape of x, ", x.sizes(), ", got ", dy.sizes());
   const at::Tensor outer = dy.contiguous(), input = x.contiguous();
   at::Tensor dx = at::empty(x.sizes(), x.options());
   const float *above = outer.data_ptr<float>(), *from = input.data_ptr<float>();

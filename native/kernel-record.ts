@@ -12,10 +12,10 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
+import { workbenchCache } from "../hub/cache/paths.ts";
 import { type Choice, chooseKernels } from "./blas-kernels.ts";
 import { CORE_TYPE, type Probed, probeLibtorch, probePath } from "./blas-probe.ts";
 import { buildFolder } from "./build-state.ts";
-import { workbenchCache } from "./cache-folder.ts";
 import type { Libtorch } from "./libtorch.ts";
 import { inspectProcessor, type Processor } from "./processor.ts";
 

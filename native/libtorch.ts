@@ -1,5 +1,5 @@
-// Finds the libtorch to build against, and gives it a fingerprint that changes when it is replaced.
-// Order: $LIBTORCH (a folder, or `system`), the Python environment's torch, the system's.
+// Finds the libtorch to build against and computes a fingerprint that changes when the library is replaced.
+// Search order: $LIBTORCH (a folder, or `system`), the Python environment's torch, the system's.
 
 import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync, realpathSync, statSync } from "node:fs";
@@ -19,20 +19,20 @@ export interface Libtorch {
   fingerprint: string;
 }
 
-/** Looks in the order above; undefined when there is none. Throws when `LIBTORCH` is set but points to no libtorch. */
+/** Searches in the order above; undefined when there is none. Throws when `LIBTORCH` is set but is no libtorch. */
 export function findLibtorch(environment: Record<string, string | undefined> = process.env): Libtorch | undefined {
   const asked = environment.LIBTORCH;
   if (asked) {
     const found = asked === "system" ? systemLibtorch() : lookIn(asked, "$LIBTORCH");
     if (found) return found;
     if (asked === "system") throw new Error("LIBTORCH=system, but the system has no libtorch; install libtorch-dev");
-    throw new Error(`LIBTORCH=${asked} holds no include/ATen and lib/libtorch.so; point it to a libtorch`);
+    throw new Error(`LIBTORCH=${asked} has no include/ATen and lib/libtorch.so; point it to a libtorch`);
   }
   const python = pythonTorch();
   return (python ? lookIn(python, "Python") : undefined) ?? systemLibtorch();
 }
 
-/** The fingerprint of the library that is now in a folder found earlier; undefined when it is gone. */
+/** The current fingerprint of the library in a folder found earlier; undefined when the library is gone. */
 export function fingerprint(lib: string): string | undefined {
   const file = join(lib, "libtorch_cpu.so");
   if (!isFile(file)) return undefined;
@@ -65,10 +65,10 @@ function describe(roots: string[], lib: string, origin: string): Libtorch | unde
   return { origin, include, lib, version, cuda: existsSync(join(lib, "libtorch_cuda.so")), fingerprint: mark };
 }
 
-/** Headers with the version's numbers. Newer releases have them in the first file, which the second includes. */
+/** Headers that define the version. Newer releases define it in the first file, which the second includes. */
 const VERSION_FILES = ["torch/headeronly/version.h", "torch/version.h"];
 
-/** Throws when no header states the version, which the addon's code depends on. */
+/** The version, which the addon's code depends on. Throws when no header states it. */
 function versionIn(include: string[]): string {
   const files = VERSION_FILES.flatMap((file) => include.map((folder) => join(folder, file))).filter(isFile);
   const parts = ["MAJOR", "MINOR", "PATCH"].map((name) => new RegExp(`^#define TORCH_VERSION_${name} (\\d+)`, "m"));
@@ -78,10 +78,10 @@ function versionIn(include: string[]): string {
     if (!numbers.includes(undefined)) return supported(numbers.join("."), file);
   }
   const what = files[0] ? `${files[0]} does not define TORCH_VERSION_MAJOR` : `${include[0]} has no torch/version.h`;
-  throw new Error(`the version of libtorch is unknown: ${what}; install PyTorch anew or point LIBTORCH to another`);
+  throw new Error(`the version of libtorch is unknown: ${what}; reinstall PyTorch or point LIBTORCH to another one`);
 }
 
-/** Returns the version; throws when the addon does not compile with one so old. */
+/** Returns the version; throws when it is older than the addon supports. */
 function supported(version: string, file: string): string {
   const [major = 0, minor = 0] = version.split(".").map(Number);
   if (major > 1 || minor >= 13) return version;

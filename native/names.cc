@@ -1,4 +1,4 @@
-// Dtypes and devices by their names in JavaScript.
+// Parses and prints the names of dtypes and devices in JavaScript.
 #include "values.h"
 
 #include <c10/core/impl/DeviceGuardImplInterface.h>
@@ -29,13 +29,13 @@ c10::Device device_named(const std::string& name) {
 // libtorch's own message is long and differs between versions.
 void check_present(const c10::Device& device) {
   if (!c10::impl::hasDeviceGuardImpl(device.type()))
-    throw UsageError("device \"" + device.str() + "\" is not there: this libtorch is built without CUDA");
+    throw UsageError("device \"" + device.str() + "\" is not available: this libtorch is built without CUDA");
   const int count = cuda_count();
   if (count == 0)
     throw UsageError("device \"" + device.str() +
-                     "\" is not there: CUDA finds no GPU, or no NVIDIA driver that is new enough for this libtorch");
+                     "\" is not available: CUDA finds no GPU, or no NVIDIA driver new enough for this libtorch");
   if (device.index() >= count)
-    throw UsageError("device \"" + device.str() + "\" is not there: CUDA finds " + std::to_string(count) +
+    throw UsageError("device \"" + device.str() + "\" is not available: CUDA finds " + std::to_string(count) +
                      (count == 1 ? " GPU" : " GPUs") + ", counted from 0");
 }
 

@@ -1,5 +1,6 @@
 // The optimizer's operators: gblr::adamw_ updates a group of parameters in one pass over memory, gblr::gradient_norm
-// is the Euclidean norm over all gradients. On the CPU both are single loops, on other devices ATen's foreach kernels.
+// is the Euclidean norm over all gradients. On the CPU both are single loops; on other devices they use ATen's foreach
+// kernels.
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/_foreach_add.h>
@@ -23,11 +24,11 @@ namespace gblr {
 
 namespace {
 
-// The constants of a step. Loshchilov and Hutter 2019, Algorithm 2, as torch.optim.AdamW.
+// The constants of one step of AdamW (Loshchilov and Hutter 2019, Algorithm 2), as in torch.optim.AdamW.
 struct AdamW {
   float decay;           // 1 - lr · weight decay
   float beta1, beta2;
-  float rest1, rest2;    // 1 - β, rounded once: 1 - 0.999f is off by 5e-5
+  float rest1, rest2;    // 1 - β, computed in double: 1 - 0.999f has a relative error of 5e-5
   float step_size;       // lr / (1 - β1^t)
   float bias_correction; // 1 / √(1 - β2^t)
   float epsilon;
@@ -59,7 +60,7 @@ GBLR_VECTORIZED double sum_of_squares(const float* values, int64_t begin, int64_
   return sum;
 }
 
-constexpr int64_t kGrain = 1 << 15; // least elements for each thread
+constexpr int64_t kGrain = 1 << 15; // minimum elements per thread
 
 void check_group(at::TensorList parameters, at::TensorList gradients, at::TensorList first, at::TensorList second) {
   TORCH_CHECK(parameters.size() == gradients.size() && parameters.size() == first.size() &&
@@ -159,7 +160,7 @@ TORCH_LIBRARY(gblr, m) {
       "float learning_rate, float beta1, float beta2, float epsilon, float weight_decay, int step, "
       "Tensor? gradient_scale=None) -> ()");
   m.def("gradient_norm(Tensor[] gradients) -> Tensor");
-  // The foreach form has a name of its own, so that it can be tested without a GPU.
+  // The foreach form has a name of its own so that tests can call it without a GPU.
   m.def(
       "adamw_foreach_(Tensor(a!)[] parameters, Tensor[] gradients, Tensor(b!)[] first_moments, Tensor(c!)[] "
       "second_moments, float learning_rate, float beta1, float beta2, float epsilon, float weight_decay, int step, "

@@ -9,10 +9,10 @@ export interface Processor {
   flags: readonly string[];
 }
 
-/** Enough for the first core: the file, and the time to read it, grow with the number of cores. */
+/** Enough for the first core. The file, and the time to read it, grow with the number of cores. */
 const FIRST_CORE_BYTES = 8192;
 
-/** Of the first core. Without a name and flags where the system does not report them. */
+/** The processor of the first core; name and flags are empty where the system does not report them. */
 export function inspectProcessor(): Processor {
   return parseProcessor(firstBytes("/proc/cpuinfo"));
 }

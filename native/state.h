@@ -1,5 +1,5 @@
-// What the addon keeps for one JavaScript thread: its tensors and generators behind integer handles, the operators it
-// has looked up, and the small array through which a call tells JavaScript the shapes of its results.
+// The addon's state for one JavaScript thread: its tensors and generators behind integer handles, the operators it has
+// looked up, and the small array in which a call returns the shapes of its results to JavaScript.
 #pragma once
 
 #include <ATen/core/Generator.h>
@@ -14,7 +14,7 @@
 
 namespace gblr {
 
-// Handles are generation * 2^24 + slot: exact in a double, and a handle kept after its tensor was freed is recognized.
+// A handle is generation * 2^24 + slot. This is exact in a double, and the handle of a freed tensor is recognized.
 template <typename T>
 class HandleTable {
  public:
@@ -33,7 +33,7 @@ class HandleTable {
     return static_cast<double>(slots_[slot].generation) * kSlots + slot;
   }
 
-  // nullptr when the handle was never given out or has been freed
+  // nullptr when the handle was never issued or has been freed
   T* find(double handle) {
     if (!(handle >= 0 && handle < 9007199254740992.0)) return nullptr;
     const auto bits = static_cast<uint64_t>(handle);
@@ -91,14 +91,14 @@ struct Operator {
 struct State {
   HandleTable<at::Tensor> tensors;
   HandleTable<at::Generator> generators;
-  std::deque<Operator> operators; // a deque does not move its elements: calls hold references
+  std::deque<Operator> operators; // a deque does not move its elements, to which calls hold references
   std::unordered_map<std::string, uint32_t> operator_ids;
   std::vector<c10::IValue> stack; // reused, so that a call does not allocate
   double* meta = nullptr;         // [dtype, rank, sizes…] of each tensor result, in order; see call.cc
   size_t meta_length = 0;
 };
 
-// One for each JavaScript thread: a worker that loads the addon has its own tensors.
+// One per JavaScript thread: a worker that loads the addon has its own tensors.
 State& state();
 
 } // namespace gblr

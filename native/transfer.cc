@@ -1,5 +1,5 @@
-// Bytes in and out of tensors. A read from a GPU is queued after the computations under way; a worker thread waits for
-// it.
+// Copies bytes into and out of tensors. A read from a GPU is queued after the pending computations; a worker thread
+// waits for it.
 #include "addon.h"
 
 #include <ATen/ops/empty.h>
@@ -48,7 +48,7 @@ Bytes to_bytes(napi_env env, napi_value value) {
   return {data, items * kItemSize[type]};
 }
 
-// Contiguous in host memory. From a GPU the copy is queued after the computations under way; `ready` signals its end.
+// A contiguous tensor in host memory. The copy from a GPU is queued after the pending computations.
 at::Tensor on_host(const at::Tensor& tensor) {
   return tensor.device().is_cpu() ? tensor.contiguous() : tensor.contiguous().cpu();
 }
@@ -114,7 +114,7 @@ napi_value from_bytes(napi_env env, const Arguments& arguments) {
   at::AutoDispatchBelowADInplaceOrView no_autograd;
   at::Tensor tensor = at::empty(shape, at::TensorOptions().dtype(dtype));
   if (tensor.nbytes() != bytes.length)
-    throw UsageError("data has " + std::to_string(bytes.length) + " bytes, the shape needs " +
+    throw UsageError("data has " + std::to_string(bytes.length) + " bytes, the shape requires " +
                      std::to_string(tensor.nbytes()));
   if (bytes.length > 0) std::memcpy(tensor.data_ptr(), bytes.data, bytes.length);
   if (!device.is_cpu()) tensor = tensor.to(device);

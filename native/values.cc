@@ -1,5 +1,5 @@
-// JavaScript values to and from ATen's boxed values: what each kind of argument accepts, and the error for anything
-// else. Names of dtypes and devices are in names.cc.
+// Converts JavaScript values to and from ATen's boxed values. Defines what each kind of argument accepts and the error
+// for anything else. Names of dtypes and devices are in names.cc.
 #include "values.h"
 
 #include <cmath>
@@ -68,7 +68,7 @@ std::string describe(napi_env env, napi_value value) {
                    ", got " + describe(env, value));
 }
 
-// A whole number stays an integer scalar, so that integer tensors are not promoted to float.
+// A whole number stays an integer scalar so that integer tensors are not promoted to float.
 c10::Scalar to_scalar(double number) {
   const bool whole = std::trunc(number) == number && std::abs(number) <= 9007199254740992.0;
   const bool negative_zero = number == 0 && std::signbit(number);

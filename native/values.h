@@ -1,4 +1,4 @@
-// JavaScript values to and from ATen's boxed values, by the operator's schema.
+// Converts JavaScript values to and from ATen's boxed values according to the operator's schema.
 #pragma once
 
 #include <node_api.h>
@@ -10,7 +10,7 @@
 
 namespace gblr {
 
-// A wrong call from JavaScript: becomes a TypeError with this message.
+// A wrong call from JavaScript, which becomes a TypeError with this message.
 struct UsageError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
@@ -19,9 +19,9 @@ void check(napi_env env, napi_status status, const char* what);
 
 c10::ScalarType parse_dtype(const std::string& name);
 const char* dtype_name(c10::ScalarType type);
-// Also throws when the device is a GPU that does not exist.
+// Throws UsageError also for a GPU that does not exist.
 c10::Device parse_device(const std::string& name);
-// Creates no context.
+// The number of GPUs. Does not create a CUDA context.
 int cuda_count();
 
 std::string to_string(napi_env env, napi_value value);

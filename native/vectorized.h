@@ -1,6 +1,6 @@
 // GBLR_VECTORIZED compiles a function once for each kind of vector unit and selects a version when the addon loads, so
-// that the built file runs on any x86-64. Lanes are sixteen floats at a time, for sums, which the compiler may not
-// reorder itself.
+// that the built file runs on any x86-64. Lanes hold sixteen partial sums, because the compiler may not reorder
+// floating-point sums itself.
 #pragma once
 
 #include <cstdint>

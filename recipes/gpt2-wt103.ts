@@ -1,6 +1,7 @@
 #!/usr/bin/env bun
-// GPT-2 small on WikiText-103, compressed to 43.7 % of its FLOPs: the language experiment of the paper (arXiv 2310.18882,
-// section 5.2), with the settings of its reference configuration. They are the defaults of the settings themselves.
+// Compresses GPT-2 small to 43.7 % of its FLOPs and fine-tunes it on WikiText-103: the language experiment of the paper
+// (arXiv 2310.18882, section 5.2), with the settings of its reference configuration, which are the defaults of all
+// settings.
 //
 //   bun run recipes/gpt2-wt103.ts
 //   bun run recipes/gpt2-wt103.ts --structure lowrank

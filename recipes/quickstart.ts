@@ -1,6 +1,6 @@
 #!/usr/bin/env bun
-// All stages in a few minutes, without network access: a small GPT-2 is trained on generated stories, compressed to 40
-// % of its FLOPs by low rank and by GBLR, fine-tuned, pushed to a local Hub, and pulled back.
+// All stages in a few minutes, without network access: trains a small GPT-2 on generated stories, compresses it to 40 %
+// of its FLOPs by low rank and by GBLR, fine-tunes it, pushes it to a local Hub, and pulls it back.
 //
 //   bun run recipes/quickstart.ts        (npm start)
 
@@ -23,13 +23,13 @@ await runTour({
   summary: "Trains a small GPT-2, compresses it by low rank and by GBLR, and passes it through a local Hub.",
   folder: "runs/quickstart",
   prepare: (hub) => makeRepositories(hub, 1),
-  // Trained until the model knows the stories, so that compression can cost quality.
+  // Trains until the model knows the stories, so that the effect of compression is visible.
   train: { ...shared, model: UNTRAINED, steps: 500, learningRate: 6e-3, warmupEpochs: 0.05, push: "quickstart/gpt2" },
   compress: {
     ...shared,
     model: "quickstart/gpt2",
     flops: 0.4,
-    // Low rank as usual, and low rank with the start and the allocation that GBLR has here.
+    // Low rank as usual, and low rank with the initialization and the allocation that GBLR has here.
     compare: ["lowrank", "lowrank:activation:global"],
     init: "activation",
     allocate: "global",

@@ -1,7 +1,7 @@
 #!/usr/bin/env bun
-// A trained ResNet-18 on ImageNet, its convolutions compressed with GBLR and fine-tuned (arXiv 2310.18882, section 5.3),
-// with the settings of its reference configuration. Each convolution is one matrix, which is what gives the published
-// FLOPs; --convolutions per-kernel takes one matrix for each position of the kernel, as that configuration says.
+// Compresses the convolutions of a trained ResNet-18 with GBLR and fine-tunes it on ImageNet (arXiv 2310.18882, section
+// 5.3), with the settings of the reference configuration except one: each convolution is converted as one matrix, which
+// gives the published FLOPs. --convolutions per-kernel converts each position of the kernel, as that configuration does.
 //
 //   bun run recipes/resnet18-imagenet.ts
 //   bun run recipes/resnet18-imagenet.ts --compare lowrank,tucker

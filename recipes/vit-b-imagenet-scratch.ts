@@ -1,6 +1,6 @@
 #!/usr/bin/env bun
-// ViT-B/16 with GBLR layers on ImageNet, from nothing: widths begin at the cost of dense layers and shrink as it learns
-// (arXiv 2310.18882, section 5.1), with the settings of its reference configuration.
+// Trains a ViT-B/16 with GBLR layers from scratch on ImageNet (arXiv 2310.18882, section 5.1), with the settings of the
+// reference configuration. The layers start at the cost of dense ones, and their widths shrink during training.
 //
 //   bun run recipes/vit-b-imagenet-scratch.ts --precision bfloat16
 
@@ -9,7 +9,7 @@ import { runRecipe } from "../workbench/cli/experiment.ts";
 await runRecipe({
   kind: "images",
   name: "vit-b-imagenet-scratch",
-  summary: "ViT-B/16 on ImageNet from scratch: GBLR layers find their widths and locations while they learn.",
+  summary: "ViT-B/16 on ImageNet from scratch, with GBLR layers that learn their widths and locations.",
   example: [
     "bun run recipes/vit-b-imagenet-scratch.ts --precision bfloat16",
     "bun run recipes/vit-b-imagenet-scratch.ts --structure dense",

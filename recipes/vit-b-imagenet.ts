@@ -1,5 +1,5 @@
 #!/usr/bin/env bun
-// A trained ViT-B/16 on ImageNet, compressed by the budgeted block search and fine-tuned: the image experiment of the
+// Compresses a trained ViT-B/16 by the budgeted block search and fine-tunes it on ImageNet: the image experiment of the
 // paper (arXiv 2310.18882, section 5.1), with the settings of its reference configuration.
 //
 //   bun run recipes/vit-b-imagenet.ts

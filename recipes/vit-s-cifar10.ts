@@ -1,6 +1,6 @@
 #!/usr/bin/env bun
-// ViT-S with GBLR layers on CIFAR-10, from nothing: widths begin at the cost of dense layers and shrink as it learns
-// (arXiv 2310.18882, section 5.1), with the settings of its reference configuration.
+// Trains a ViT-S with GBLR layers from scratch on CIFAR-10 (arXiv 2310.18882, section 5.1), with the settings of the
+// reference configuration. The layers start at the cost of dense ones, and their widths shrink during training.
 //
 //   bun run recipes/vit-s-cifar10.ts
 //   bun run recipes/vit-s-cifar10.ts --dataset uoft-cs/cifar100
@@ -10,7 +10,7 @@ import { runRecipe } from "../workbench/cli/experiment.ts";
 await runRecipe({
   kind: "images",
   name: "vit-s-cifar10",
-  summary: "ViT-S on CIFAR-10 or CIFAR-100 from scratch: GBLR layers find their widths while they learn.",
+  summary: "ViT-S on CIFAR-10 or CIFAR-100 from scratch, with GBLR layers that learn their widths.",
   example: [
     "bun run recipes/vit-s-cifar10.ts",
     "bun run recipes/vit-s-cifar10.ts --dataset uoft-cs/cifar100 --target 0.1",

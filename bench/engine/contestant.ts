@@ -113,7 +113,7 @@ export class Running {
     this.#child.stdin?.write(`${JSON.stringify(request)}\n`);
     const { value, done } = await this.#lines.next();
     const { name } = this.contestant;
-    if (done) throw new Error(`${name} ended: ${this.#complaints.trim().split("\n").at(-1) || "without a word"}`);
+    if (done) throw new Error(`${name} ended: ${this.#complaints.trim().split("\n").at(-1) || "without a message"}`);
     const answer = JSON.parse(value) as Answer;
     if ("error" in answer) throw new Error(`${name}: ${answer.error}`);
     return answer;

@@ -38,7 +38,7 @@ function random(length: number): Float32Array {
 }
 
 function time(calls: number): number {
-  if (product === undefined) throw new Error("openblas: time asked before prepare");
+  if (product === undefined) throw new Error("openblas: a case has to be prepared before it is timed");
   const start = performance.now();
   for (let call = 0; call < calls; call++) product();
   return (performance.now() - start) / 1000;

@@ -8,7 +8,7 @@ import type { Case } from "./cases.ts";
 
 export type Request =
   | { do: "about" }
-  /** builds the operands; computes nothing */
+  /** builds the operands of a case */
   | { do: "prepare"; case: Case }
   /** seconds for `calls` calls, the device's queue drained before and after */
   | { do: "time"; calls: number }
@@ -24,7 +24,7 @@ export interface About {
 }
 export interface Faults {
   faults: number[];
-  /** bytes in live tensors and kept for reuse, where the contestant tells */
+  /** bytes in live tensors and kept for reuse, if the contestant reports them */
   held?: number;
 }
 export type Answer =

@@ -26,7 +26,7 @@ const REST_MILLISECONDS = 60;
 
 export interface CaseResult {
   title: string;
-  /** seconds an operation by contestant, in the order they were taken; empty where the case does not run */
+  /** seconds per operation by contestant, in the order of the samples; empty if the contestant cannot run the case */
   samples: Record<string, number[]>;
   /** contestants that failed on the case, and how */
   failures: Record<string, string>;

@@ -111,7 +111,7 @@ function release(): void {
 }
 
 function once(): void {
-  if (call === undefined) throw new Error("asked to compute before a case was prepared");
+  if (call === undefined) throw new Error("a case has to be prepared before it is computed");
   tf.dispose(tf.tidy(call));
 }
 

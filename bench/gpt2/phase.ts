@@ -25,9 +25,9 @@ export interface PhaseRequest {
 
 export interface PhaseAnswer extends PhaseReport {
   relativeFlops: number;
-  /** of converting; 0 for dense */
+  /** seconds of the conversion; 0 for dense */
   convertSeconds: number;
-  /** tokens a second: of each training step, or of the evaluation */
+  /** tokens per second: of each training step, or of the evaluation */
   rates: number[];
   losses: number[];
 }

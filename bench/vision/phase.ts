@@ -31,7 +31,7 @@ export interface PhaseRequest {
 export interface PhaseAnswer extends PhaseReport {
   relativeFlops: number;
   convertSeconds: number;
-  /** images a second: of each training step, or of the evaluation */
+  /** images per second: of each training step, or of the evaluation */
   rates: number[];
   losses: number[];
 }
@@ -114,7 +114,6 @@ function noise(size: number): ImageLoader {
     label: (i) => i % CLASSES,
     place: () => ({ file: "", start: 0 }),
     nameOf: (i) => `image ${i}`,
-    close: async () => {},
   };
   return {
     images,

@@ -1,7 +1,9 @@
-// Paths in the Hugging Face cache, which Python's huggingface_hub shares (its guide "Understand caching" describes
-// the layout). Names from servers and other programs are checked here before they become paths.
+// Paths of caches: the workbench's own folder, and the Hugging Face cache, which is shared with Python's
+// huggingface_hub (its guide "Understand caching" describes the layout). Names from servers and other programs are
+// checked here before they become paths.
 
 import { writeFile } from "node:fs/promises";
+import { homedir } from "node:os";
 import { join } from "node:path";
 import { HubError } from "../access/hub-error.ts";
 import { checkRepoName, type RepoName } from "../access/repository.ts";
@@ -84,4 +86,13 @@ export async function tagCache(cache: string): Promise<void> {
     "Signature: 8a477f597d28d172789f06886806bc55\n# This folder is a cache of files from the Hugging Face Hub.\n";
   // The tag exists already or cannot be written; both are harmless.
   await writeFile(join(cache, "CACHEDIR.TAG"), tag, { flag: "wx" }).catch(() => {});
+}
+
+/**
+ * The folder for files that the workbench can create again, such as tokenized texts: $GBLR_CACHE, or `gblr` in the
+ * user's cache folder.
+ */
+export function workbenchCache(environment: Readonly<Record<string, string | undefined>>): string {
+  const { GBLR_CACHE, XDG_CACHE_HOME, HOME } = environment;
+  return GBLR_CACHE || join(XDG_CACHE_HOME || join(HOME || homedir(), ".cache"), "gblr");
 }

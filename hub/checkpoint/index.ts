@@ -10,7 +10,6 @@ export {
 } from "./checkpoint.ts";
 export { CheckpointError, type Json } from "./contents.ts";
 export {
-  HYPERPARAMETERS_FILE,
   type ImportEvent,
   type ImportOptions,
   type ImportSummary,

@@ -1,30 +1,31 @@
-// Finds the linear layers of an open model by the names of its tensors: structured ones by their parameters, dense ones
-// as every other matrix. Embedding tables are looked up, not multiplied with, and are listed apart. Names, types and
-// shapes are held to docs/format.md here, by the headers alone; what needs values is in check-model.ts.
+// Finds the linear layers of an open model by the names of its tensors: structured layers by their parameters, dense
+// layers as all other matrices. Embedding tables are listed separately, because they are not multiplied. Checks names,
+// types and shapes by the rules of docs/format.md from the headers alone; values are checked in check-model.ts.
 
 import type { GblrConfig, LayerConfig } from "./gblr-config.ts";
 import { PACKED_PARTS, packedLayer, REFERENCE_BUFFERS, TRAINABLE_PARTS, trainableLayer } from "./gblr-layer.ts";
+import { isWeight, type LayerPlace, problemOf } from "./layer-tensors.ts";
 import type { OpenModel } from "./open-model.ts";
-import { denseLayer, isWeight, type LayerPlace, plainLayer, problemOf, type StoredLayer } from "./stored-layer.ts";
+import { denseLayer, plainLayer, type StoredLayer } from "./stored-layer.ts";
 import { STORED_GBLR, type StoredStructure, storedStructures } from "./structures.ts";
 
-/** The layers that a model folder stores, by form. */
+/** The layers and embeddings of a model. */
 export interface ModelLayers {
-  /** by name, numbers in names in their order */
+  /** in the order of names, with numbers in numerical order */
   layers: StoredLayer[];
   /** names of embedding tables */
   embeddings: string[];
 }
 
-/** How tensors can hold a structured layer. Structures with the same signs are told apart by config.json. */
+/** A form in which tensors store a structured layer. config.json distinguishes structures with the same signs. */
 interface Form {
-  /** tensors by which it is known; whether all of them must be there is checked by name, or by `open` */
+  /** tensors that identify the form */
   signs: readonly string[];
-  /** all that it can have */
+  /** all tensors that it can have */
   parts: readonly string[];
-  /** what config.json may call the layer, each with its own parts */
+  /** possible structures in config.json, with their parts */
   structures: readonly { stored: StoredStructure; parts: readonly string[] }[];
-  /** in a form of its own, whose tensors `open` names where they are missing. Default `plainLayer` */
+  /** opens a layer of this form and reports missing tensors. Default `plainLayer` */
   open?: (place: LayerPlace, settings: LayerConfig | undefined) => StoredLayer;
 }
 
@@ -44,7 +45,7 @@ const GBLR_FORMS: readonly Form[] = [
   },
 ];
 
-/** Of all structures there are now. */
+/** The forms of all registered structures. */
 function knownForms(): Form[] {
   const plain = new Map<string, Form>();
   for (const stored of storedStructures()) {
@@ -62,8 +63,9 @@ function knownForms(): Form[] {
 const EMBEDDING = /(^|[._])(wte|wpe|shared|[a-z_]*embed|[a-z_]*embeddings?|[a-z]*embed_tokens)(\.weight)?$/;
 
 /**
- * Finds the layers that a model folder stores, and the form of each.
- * @throws ModelError when a layer lacks a tensor, or has one too many, or its tensors do not fit each other or config.json
+ * Finds the layers of a model.
+ * @throws ModelError when a layer has a missing or an unexpected tensor, or its tensors do not fit each other or
+ *   config.json
  */
 export function findLayers({ tensors, path, config }: OpenModel): ModelLayers {
   const layers = new Map<string, StoredLayer>();
@@ -83,7 +85,7 @@ export function findLayers({ tensors, path, config }: OpenModel): ModelLayers {
   }
   for (const [layer, { structure }] of listed ?? []) {
     if (layers.has(layer)) continue;
-    throw problemOf({ layer, file: path, tensors }, `config.json lists it as ${structure}, no tensor is its`);
+    throw problemOf({ layer, file: path, tensors }, `config.json lists it as ${structure}, but it has no tensor`);
   }
   const embeddings: string[] = [];
   for (const [name, info] of tensors.tensors) {
@@ -101,7 +103,7 @@ const collator = new Intl.Collator("en", { numeric: true });
 /** `h.2` before `h.10`. */
 export const inOrder = (a: string, b: string): number => collator.compare(a, b);
 
-/** By layer the parameters that it could have in some structure. */
+/** The tensors of each layer that could be parameters of some structure. */
 function partsOfLayers(names: Iterable<string>, known: ReadonlySet<string>): Map<string, Set<string>> {
   const found = new Map<string, Set<string>>();
   for (const name of names) {
@@ -115,8 +117,8 @@ function partsOfLayers(names: Iterable<string>, known: ReadonlySet<string>): Map
 }
 
 /**
- * Layers under the names that the file has. transformers saves GPT-2 with `transformer.` before all names, also where
- * config.json, which it leaves as it was, has none.
+ * The layers of config.json by their names in the file. transformers saves GPT-2 with the prefix `transformer.` but
+ * keeps names without it in config.json.
  */
 function namedAsInFile(layers: GblrConfig["layers"], found: ReadonlyMap<string, unknown>): GblrConfig["layers"] {
   const [first = ""] = layers.keys();
@@ -129,7 +131,7 @@ function namedAsInFile(layers: GblrConfig["layers"], found: ReadonlyMap<string, 
 interface Found {
   parts: ReadonlySet<string>;
   settings: LayerConfig | undefined;
-  /** in config.json */
+  /** whether config.json must list the layer */
   mustBeListed: boolean;
   forms: readonly Form[];
 }
@@ -137,30 +139,33 @@ interface Found {
 function structuredLayer(place: LayerPlace, { parts, settings, mustBeListed, forms }: Found): StoredLayer {
   const [form, ...others] = matching(forms, parts, settings);
   if (!form) {
-    throw problemOf(place, `config.json lists it as ${settings?.structure}, its tensors are ${[...parts].join(", ")}`);
+    throw problemOf(
+      place,
+      `config.json lists it as ${settings?.structure}, but its tensors are ${[...parts].join(", ")}`,
+    );
   }
   const other = others.find(({ signs }) => signs.some((sign) => parts.has(sign) && !form.parts.includes(sign)));
-  if (other) throw problemOf(place, `is in two forms: it has ${other.signs.join(" or ")} too`);
+  if (other) throw problemOf(place, `has two forms: it also has ${other.signs.join(" or ")}`);
   if (!form.open) expectWhole(place, form, parts);
   const own = settings
     ? form.structures.find(({ stored }) => stored.name === settings.structure)
-    : // The tensors of Monarch and block low rank are alike, and so is what they cost; what they multiply to is not.
+    : // Monarch and block low rank have the same tensors and cost, but different products.
       (form.structures.findLast((each) => each.parts.every((part) => parts.has(part))) ?? form.structures[0]);
   if (!own) {
     const are = [...parts].filter((part) => form.parts.includes(part)).join(", ");
-    throw problemOf(place, `config.json lists it as ${settings?.structure}, its tensors are ${are}`);
+    throw problemOf(place, `config.json lists it as ${settings?.structure}, but its tensors are ${are}`);
   }
   const { name } = own.stored;
   const extra = [...parts].find((part) => !own.parts.includes(part));
-  if (extra === "weight") throw problemOf(place, `is in two forms: it has weight too, which dense layers have`);
-  if (extra !== undefined) throw problemOf(place, `${extra} is too much in a layer of structure ${name}`);
+  if (extra === "weight") throw problemOf(place, `has two forms: it also has weight, as dense layers do`);
+  if (extra !== undefined) throw problemOf(place, `${extra} is not a tensor of structure ${name}`);
   if (mustBeListed && !settings) {
-    throw problemOf(place, `has ${form.signs.join(", ")}, and config.json does not list it under gblr.layers`);
+    throw problemOf(place, `has ${form.signs.join(", ")}, but config.json does not list it under gblr.layers`);
   }
   return form.open ? form.open(place, settings) : plainLayer(place, own.stored, settings);
 }
 
-/** Forms that the layer has signs of: first the one that config.json means, else the one that most of its tensors are of. */
+/** Forms of which the layer has signs. The first one is that of config.json, or else the one with the most tensors. */
 function matching(forms: readonly Form[], parts: ReadonlySet<string>, settings: LayerConfig | undefined): Form[] {
   const isMeant = ({ structures }: Form) => structures.some(({ stored }) => stored.name === settings?.structure);
   const count = (form: Form) => form.parts.filter((part) => parts.has(part)).length;
@@ -169,7 +174,7 @@ function matching(forms: readonly Form[], parts: ReadonlySet<string>, settings: 
     .sort((a, b) => Number(isMeant(b)) - Number(isMeant(a)) || count(b) - count(a));
 }
 
-/** That the signs are all there: one that is alone is no layer's. */
+/** Checks that all signs are present. */
 function expectWhole(place: LayerPlace, { signs }: Form, parts: ReadonlySet<string>): void {
   const missing = signs.filter((sign) => !parts.has(sign));
   if (missing.length === 0) return;
@@ -181,9 +186,9 @@ function expectAgreement(place: LayerPlace, found: StoredLayer, settings: LayerC
   const { nIn, nOut, shapes } = settings;
   if (found.nIn !== nIn || found.nOut !== nOut) {
     const [is, says] = [`${found.nIn} × ${found.nOut}`, `${nIn} × ${nOut}`];
-    throw problemOf(place, `its tensors are of n_in × n_out = ${is}, config.json says ${says}`);
+    throw problemOf(place, `its tensors have n_in × n_out = ${is}, config.json says ${says}`);
   }
-  // They are those of model.safetensors; the trainable form lies elsewhere.
+  // `shapes` describes model.safetensors, not the trainable form.
   if (!shapes || found.readStructure) return;
   const parts = Object.keys(found.shapes);
   for (const part of new Set([...parts, ...Object.keys(shapes)])) {

@@ -1,39 +1,39 @@
-// What config.json says about structured layers: its "gblr" part, held to one schema. Everything else in config.json
-// belongs to the model's architecture and is not looked at.
+// Parses and checks the "gblr" part of config.json, which describes structured layers. All other fields of config.json
+// belong to the architecture and are not used here.
 
 import { z } from "zod";
 import { quote } from "../files/file-error.ts";
 import { scanJson } from "../safetensors/index.ts";
 import { isJsonObject, jsonOrUndefined, versionProblem } from "../text/json.ts";
-import { ModelError } from "./stored-layer.ts";
+import { ModelError } from "./layer-tensors.ts";
 import { MOST_SIDE, MOST_VALUES, STORED_GBLR, storedNames, storedStructure } from "./structures.ts";
 
-/** Of the "gblr" part, as it is written. Older ones are read for ever, newer ones are refused. */
+/** Version of the "gblr" part. Older versions stay readable; newer ones are rejected. */
 export const FORMAT = 1;
 
-/** What config.json says of one structured layer. */
+/** The settings of one structured layer in config.json. */
 export interface LayerConfig {
   structure: string;
   nIn: number;
   nOut: number;
-  /** K, live or not; other structures have none */
+  /** K, including dead blocks; GBLR only */
   blocks?: number;
   /** of a convolution: rows and columns */
   kernel?: readonly [number, number];
   /** of a convolution */
   stride?: number;
-  /** of its tensors in model.safetensors, by parameter */
+  /** shapes of its tensors in model.safetensors, by parameter */
   shapes?: Readonly<Record<string, readonly number[]>>;
 }
 
 /** The `gblr` part of config.json, checked. */
 export interface GblrConfig {
-  /** of the masks, where they have a Gaussian */
+  /** smoothness of the masks, if they have a Gaussian */
   sigma?: number;
   layers: ReadonlyMap<string, LayerConfig>;
 }
 
-// Messages are requirements: `must be …`. What the value is instead is added where it is told.
+// Messages state requirements, `must be …`. `checked` appends the actual value.
 const count = (least: number, most = MOST_VALUES) => {
   const error = `must be a whole number from ${least}`;
   return z
@@ -49,7 +49,7 @@ const number = z.number({ error: "must be a number" });
 const above = { error: "must be a positive number" };
 const positive = z.number(above).positive(above);
 const held = { error: "must be a positive number that float32 holds" };
-/** Engines hold it in a tensor: from the smallest normal number of float32 to the largest. */
+/** A normal number of float32, since engines store it in a tensor. */
 const inFloat32 = z
   .number(held)
   .min(2 ** -126, held)
@@ -93,17 +93,18 @@ const partSchema = z.object(
     base_model: text.optional(),
     relative_flops: z.object({ reference: number.nonnegative(), actual: number.nonnegative() }, object).optional(),
     images: images.optional(),
-    // Each by itself, below: errors name the layer.
+    // Checked one by one in `layerOf`, so that errors name the layer.
     layers: z.custom<Record<string, unknown>>(isJsonObject, object),
   },
   object,
 );
 
 /**
- * @param text a whole config.json
- * @param file what errors call it
- * @returns undefined when there is no "gblr" in it: the model is dense
- * @throws ModelError when it is no JSON object, or a rule of the "gblr" part is broken
+ * Parses the "gblr" part of a config.json.
+ * @param text content of config.json
+ * @param file its name in errors
+ * @returns undefined for a dense model, without a "gblr" part
+ * @throws ModelError when it is not a JSON object, or a rule of the "gblr" part is broken
  */
 export function parseGblrConfig(text: string, file: string): GblrConfig | undefined {
   const fail = (problem: string, layer?: string) =>
@@ -117,10 +118,10 @@ export function parseGblrConfig(text: string, file: string): GblrConfig | undefi
     return undefined;
   }
   if (!isJsonObject(gblr)) throw fail('"gblr" must be an object');
-  // First of all: the fields of another version may be others.
+  // Checked first, because another version may have other fields.
   if (gblr.format !== FORMAT) throw fail(`"gblr.format" ${versionProblem(FORMAT, gblr.format)}`);
   const { duplicate } = scanJson(text);
-  if (duplicate) throw fail(`${quote(duplicate.at(-1) as string)} is named twice`);
+  if (duplicate) throw fail(`${quote(duplicate.at(-1) as string)} appears twice`);
   const part = checked(partSchema, gblr, (path, problem) => fail(`"gblr.${path}" ${problem}`));
   const { sigma, structure } = part;
   const layers = new Map(
@@ -157,7 +158,7 @@ function layerOf(value: unknown, structure: string, fail: (problem: string) => M
   };
 }
 
-/** @param fail given the path of the first field that is wrong, and what it must be and is */
+/** @param fail called with the path of the first invalid field, its requirement and its value */
 function checked<T>(schema: z.ZodType<T>, value: unknown, fail: (path: string, problem: string) => ModelError): T {
   const found = schema.safeParse(value);
   if (found.success) return found.data;
@@ -168,7 +169,7 @@ function checked<T>(schema: z.ZodType<T>, value: unknown, fail: (path: string, p
 }
 
 function shown(value: unknown): string {
-  // JSON has no such number, but digits that are read as one.
+  // JSON has no infinite numbers, but very long ones are parsed as infinite.
   if (typeof value === "number" && !Number.isFinite(value)) return String(value);
   return value === undefined ? "missing" : quote(JSON.stringify(value)).slice(1, -1);
 }

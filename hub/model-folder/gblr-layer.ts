@@ -1,6 +1,6 @@
-// A GBLR layer in a file, held to the rules of docs/format.md, in either of its forms: packed, the live blocks only, or
-// trainable, all blocks with their widths and locations. Spans, widths and locations are read once, when they are asked for;
-// factors and values never.
+// GBLR layers in a file, checked by the rules of docs/format.md, in both forms: packed (live blocks only) and trainable
+// (all blocks with widths and locations). Spans, widths and locations are read once, on demand; factors and values are
+// not read.
 
 import { toFloat32, toFloat64 } from "../safetensors/index.ts";
 import type { LayerConfig } from "./gblr-config.ts";
@@ -12,28 +12,29 @@ import {
   type LayerPlace,
   onlyOnce,
   problemOf,
-} from "./stored-layer.ts";
+} from "./layer-tensors.ts";
 import { MOST_VALUES, STORED_GBLR } from "./structures.ts";
 
-/** GBLR, live blocks only. */
+/** A packed GBLR layer. */
 export interface PackedLayer extends Layer {
-  /** K, the dead ones counted */
+  /** K, including dead blocks */
   blocks: number;
   /** (4, B) row by row: start_in, length_in, start_out, length_out, in samples */
   readSpans(): Promise<Int32Array>;
   readStructure?: never;
 }
 
-/** A packed GBLR layer: spans, and the values under them. */
+/** Tensors of a packed GBLR layer. */
 export const PACKED_PARTS = ["spans", "values_in", "values_out"] as const;
 
 /**
- * @param config sizes are not in the tensors
+ * Opens a packed layer.
+ * @param config required, because tensors do not determine n_in and n_out
  * @throws ModelError when there is no config, or tensors do not fit it
  */
 export function packedLayer(place: LayerPlace, config: LayerConfig | undefined): PackedLayer {
   if (!config) {
-    throw problemOf(place, "is packed, and no config.json beside the file gives its n_in and n_out under gblr.layers");
+    throw problemOf(place, "is packed, but no config.json in its folder gives its n_in and n_out under gblr.layers");
   }
   const { nIn, nOut } = config;
   const [, live] = expectTensor(place, "spans", { shape: [4, "B"], dtype: "I32" }) as [number, number];
@@ -59,7 +60,7 @@ async function readCheckedSpans(place: LayerPlace, { nIn, nOut }: LayerConfig): 
   const checked = checkSpans(spans, { nIn, nOut });
   if (checked.bad) throw problemOf(place, describeBadSpan(checked.bad));
   for (const side of ["in", "out"] as const) {
-    const why = ", which is what the lengths in spans add up to";
+    const why = ", the sum of the lengths in spans";
     expectTensor(place, `values_${side}`, { shape: [checked.values[side]], dtype: "F32", why });
   }
   return spans;
@@ -69,12 +70,12 @@ function describeBadSpan({ rule, side, block, start, length, n }: BadSpan): stri
   const requirement = {
     length: `length_${side} of block ${block} must be in 2 … ${n}`,
     start: `start_${side} of block ${block} must be in 0 … ${n - 1}`,
-    "full turn": `a full turn, as block ${block} is, must start at 0`,
+    "full turn": `block ${block} covers the whole side and must start at 0`,
   }[rule];
   return `${requirement}, is start_${side} ${start}, length_${side} ${length} in spans`;
 }
 
-/** GBLR, all blocks with their widths and locations, under the reference's parameter names. */
+/** A trainable GBLR layer: all blocks with widths and locations, under the reference's parameter names. */
 export interface TrainableLayer extends Layer {
   blocks: number;
   /** r, of each block */
@@ -84,13 +85,16 @@ export interface TrainableLayer extends Layer {
   readSpans?: never;
 }
 
-/** What the model is; the reference's files may have its buffers `sigma`, `freq_in` and `freq_out` too. */
+/** Tensors of a trainable GBLR layer. */
 export const TRAINABLE_PARTS = ["lr_weight1", "lr_weight2", "widths", "locations"] as const;
 
-/** Buffers of the reference's layers, which say nothing that is not in config.json. */
+/** Buffers of the reference's layers. They have no information that is not in config.json. */
 export const REFERENCE_BUFFERS = ["sigma", "freq_in", "freq_out"] as const;
 
-/** @throws ModelError when tensors do not fit each other, or config.json */
+/**
+ * Opens a trainable layer.
+ * @throws ModelError when tensors do not fit each other or config.json
+ */
 export function trainableLayer(place: LayerPlace, config: LayerConfig | undefined): TrainableLayer {
   const first = expectTensor(place, "lr_weight1", { shape: ["K", "r", "n_in"] });
   const [blocks, rank, nIn] = first as [number, number, number];
@@ -120,8 +124,8 @@ async function readCheckedStructure(
 ): ReturnType<TrainableLayer["readStructure"]> {
   const read = async (part: string) => {
     const values = toFloat32(await place.tensors.read(`${place.layer}.${part}`));
-    if (!values.every(Number.isFinite)) throw problemOf(place, `${part} has a value that is no finite number`);
-    // They are shares of n, and samples are counted in 32 bits.
+    if (!values.every(Number.isFinite)) throw problemOf(place, `${part} has a value that is not finite`);
+    // Widths and locations are shares of n, and their samples must fit into 32 bits.
     const most = MOST_VALUES / Math.max(nIn, nOut);
     const large = values.find((value) => Math.abs(value) > most);
     if (large !== undefined) throw problemOf(place, `${part} must be shares of n, has ${large}`);
@@ -138,14 +142,14 @@ function shapesOf({ layer, tensors }: LayerPlace, parts: readonly string[]): Lay
   return Object.fromEntries(parts.map((part) => [part, tensors.tensors.get(`${layer}.${part}`)?.shape ?? []]));
 }
 
-/** The first rule that a span breaks, and where. */
+/** The first broken rule of a span. */
 export interface BadSpan {
   rule: "start" | "length" | "full turn";
   side: "in" | "out";
   block: number;
   start: number;
   length: number;
-  /** of the side, in samples */
+  /** samples of the side */
   n: number;
 }
 
@@ -153,7 +157,7 @@ export interface BadSpan {
 export type CheckedSpans = { bad: BadSpan } | { bad: undefined; values: { in: number; out: number } };
 
 /**
- * The rules of spans: numbers in, the first rule that is broken out.
+ * Checks the rules of spans.
  * @param spans (4, B) row by row: start_in, length_in, start_out, length_out, in samples
  */
 export function checkSpans(spans: ArrayLike<number>, { nIn, nOut }: { nIn: number; nOut: number }): CheckedSpans {

@@ -1,13 +1,15 @@
-// Model folders: what layers they hold, without their values, and the rules that they must keep. The one door of this folder.
+// Model folders: the layers that they store, without values, and the rules of docs/format.md. The public surface of
+// this folder.
 
 export { checkModel, checkModelFolder } from "./check-model.ts";
-export { findLayers, inOrder, type ModelLayers } from "./find-layers.ts";
+export { findLayers, type ModelLayers } from "./find-layers.ts";
 export { FORMAT, type GblrConfig, type LayerConfig } from "./gblr-config.ts";
+export { ModelError } from "./layer-tensors.ts";
 export { CONFIG_FILE, type OpenModel, openModel, readConfigText, TRAINABLE_FILE } from "./open-model.ts";
 export { openRemoteModel } from "./open-remote.ts";
 export { openTrainable } from "./open-trainable.ts";
 export { finishReplacing, replaceFiles } from "./replace-files.ts";
-export { ModelError, type StoredLayer } from "./stored-layer.ts";
+export type { StoredLayer } from "./stored-layer.ts";
 export {
   isDense,
   MOST_VALUES,

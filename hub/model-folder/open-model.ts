@@ -1,5 +1,5 @@
-// Opens a model on the disk: a folder with config.json and safetensors, or with the pytorch_model.bin of older
-// repositories, or one such file. Reads config.json and the headers, no tensor. Names on the Hub are not looked up here.
+// Opens a local model: a folder with config.json and safetensors files, or with the pytorch_model.bin of older
+// repositories, or a single such file. Reads config.json and headers, but no tensors.
 
 import { readFile, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
@@ -8,8 +8,8 @@ import { reason } from "../files/byte-source.ts";
 import { INDEX_FILE, openTensors, SINGLE_FILE, type TensorFile } from "../safetensors/index.ts";
 import { textOfFile } from "../text/utf8.ts";
 import { type GblrConfig, parseGblrConfig } from "./gblr-config.ts";
+import { ModelError } from "./layer-tensors.ts";
 import { finishReplacing } from "./replace-files.ts";
-import { ModelError } from "./stored-layer.ts";
 
 /** File of a model folder that describes the model. */
 export const CONFIG_FILE = "config.json";
@@ -18,17 +18,17 @@ export const TRAINABLE_FILE = "trainable.safetensors";
 
 /** A model folder that is open for reading: its config and its tensors. */
 export interface OpenModel {
-  /** the file that was opened, or the index of its shards: what errors about tensors name */
+  /** the file that was opened, or the index of its shards; used in errors */
   path: string;
   tensors: TensorFile;
-  /** undefined for a dense model, and for a file without a config.json beside it */
+  /** undefined for a dense model, and for a file without config.json in its folder */
   config?: GblrConfig;
 }
 
 /**
- * Close its tensors. In a folder with both forms the packed one is opened: it is what runs.
+ * Opens a local model. If a folder has both forms, the packed one is opened. The caller closes the tensors.
  * @param path a model folder, a safetensors file, or the index of a sharded one
- * @throws ModelError, SafetensorsError or CheckpointError, one line
+ * @throws ModelError, SafetensorsError or CheckpointError with a message of one line
  */
 export async function openModel(path: string): Promise<OpenModel> {
   const status = await stat(path).catch((error: unknown) => {
@@ -40,23 +40,23 @@ export async function openModel(path: string): Promise<OpenModel> {
   const file = isFolder ? await tensorsIn(path) : path;
   if (isOldWeights(file)) return { path: file, tensors: await openOldWeights(file), ...(config && { config }) };
   if (!/\.safetensors(\.index\.json)?$/.test(file)) {
-    throw new ModelError("is not a safetensors file; `gblr import` makes one of a PyTorch checkpoint", { file });
+    throw new ModelError("is not a safetensors file; use `gblr import` for a PyTorch checkpoint", { file });
   }
   return { path: file, tensors: await openTensors(file), ...(config && { config }) };
 }
 
-/** A folder without config.json is no model; a file may lie alone. */
+/** Reads the "gblr" part of config.json. A folder must have a config.json; for a file it is optional. */
 export async function readConfig(file: string, required: boolean): Promise<GblrConfig | undefined> {
   if (!required && !(await stat(file).catch(() => undefined))) return undefined;
   return parseGblrConfig(await readConfigText(file), file);
 }
 
-/** Real ones have some kilobytes; a reader must not be made to parse gigabytes. */
+/** Real files have some kilobytes. The limit prevents that gigabytes are parsed. */
 const MOST_CONFIG_BYTES = 100_000_000;
 
 /**
  * Reads the text of config.json.
- * @param file a config.json. @throws ModelError when there is none, it is far too long, a Git LFS pointer, or not UTF-8
+ * @throws ModelError when it does not exist, is too long, is a Git LFS pointer, or is not UTF-8
  */
 export async function readConfigText(file: string): Promise<string> {
   const bytes = await readConfigBytes(file);

@@ -1,5 +1,5 @@
-// Opens a model on the Hub without fetching it: config.json, the index and the headers come, and of the tensors those
-// that are read. For looking at a model; to run it, pull it.
+// Opens a model on the Hub without downloading it: only config.json, the index, headers and the tensors that are read
+// are fetched. For inspecting a model; pull it to run it.
 
 import { basename, join } from "node:path";
 import { formatRepoName, type HubAccess, type RepoName } from "../access/repository.ts";
@@ -17,13 +17,13 @@ import {
   SINGLE_FILE,
   type TensorFile,
 } from "../safetensors/index.ts";
+import { ModelError } from "./layer-tensors.ts";
 import { CONFIG_FILE, type OpenModel, openModel, readConfig, TRAINABLE_FILE } from "./open-model.ts";
-import { ModelError } from "./stored-layer.ts";
 
 /**
- * Close its tensors, while the Hub is there. Weights that the cache has whole are opened there.
- * @returns nothing for a repository that has to be pulled to be opened: of weights that are no safetensors
- * @throws HubError; as openModel
+ * Opens a model on the Hub. Weights that are complete in the cache are opened there. The caller closes the tensors.
+ * @returns undefined for a repository without safetensors files, which must be pulled to be opened
+ * @throws HubError, and errors of openModel
  */
 export async function openRemoteModel(
   repo: RepoName,
@@ -65,7 +65,7 @@ function remoteShards(files: readonly RepoFile[], { commit, context }: Remote): 
     const name = basename(path);
     const called = `${formatRepoName(context.repo)}/${name}`;
     const file = files.find((each) => each.path === name);
-    if (!file) throw new ModelError("is not there, though the index names it", { file: called });
+    if (!file) throw new ModelError("does not exist, although the index names it", { file: called });
     return openSafetensorsSource(remoteFile(file, commit, context), called);
   };
   return { suffix: ".safetensors", open };

@@ -1,19 +1,21 @@
-// Opens a model folder to train on: its tensors with those of trainable.safetensors in place of the packed ones. Two
-// files seen as one; what else model.safetensors holds comes from there.
+// Opens the trainable form of a model folder: the tensors of model.safetensors, with those of trainable.safetensors in
+// place of the packed ones.
 
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { openSafetensors, type TensorFile } from "../safetensors/index.ts";
 import type { GblrConfig } from "./gblr-config.ts";
 import { PACKED_PARTS, REFERENCE_BUFFERS, TRAINABLE_PARTS } from "./gblr-layer.ts";
+import { ModelError } from "./layer-tensors.ts";
 import { type OpenModel, openModel, TRAINABLE_FILE } from "./open-model.ts";
-import { ModelError } from "./stored-layer.ts";
 import { storedStructure } from "./structures.ts";
 import { unwrapModel, unwrapTensors, wrapperOf } from "./wrappers.ts";
 
 /**
- * Close its tensors, which have the names of their model, as unwrapModel gives them. A folder without trainable.safetensors opens as it is.
- * @throws as openModel; ModelError where trainable.safetensors does not hold just the GBLR layers of config.json
+ * Opens the trainable form of a model folder, or the folder as it is if it has no trainable.safetensors. Tensors have
+ * the names of unwrapModel. The caller closes them.
+ * @throws errors of openModel; ModelError when trainable.safetensors does not have exactly the GBLR layers of
+ *   config.json
  */
 export async function openTrainable(folder: string): Promise<OpenModel> {
   const stored = await openModel(folder);
@@ -41,7 +43,7 @@ interface Beside {
   config: GblrConfig | undefined;
 }
 
-/** Nothing may be in both files, and each layer must be whole in this one. */
+/** Checks that no tensor is in both files, and that trainable.safetensors has all tensors of each layer. */
 function expectLayersOnly({ tensors }: TensorFile, { file, below, config }: Beside): void {
   const parts: readonly string[] = [...TRAINABLE_PARTS, ...REFERENCE_BUFFERS];
   const layers = [...(config?.layers ?? [])].flatMap(([name, { structure }]) =>
@@ -49,9 +51,12 @@ function expectLayersOnly({ tensors }: TensorFile, { file, below, config }: Besi
   );
   const allowed = new Set(layers.flatMap((layer) => parts.map((part) => `${layer}.${part}`)));
   for (const tensor of tensors.keys()) {
-    if (below.tensors.has(tensor)) throw new ModelError("is in model.safetensors too", { file, tensor });
+    if (below.tensors.has(tensor)) throw new ModelError("is also in model.safetensors", { file, tensor });
     if (allowed.has(tensor)) continue;
-    throw new ModelError("is no parameter of a GBLR layer that config.json lists under gblr.layers", { file, tensor });
+    throw new ModelError("is not a parameter of a GBLR layer that config.json lists under gblr.layers", {
+      file,
+      tensor,
+    });
   }
   for (const layer of layers) {
     const missing = TRAINABLE_PARTS.find((part) => !tensors.has(`${layer}.${part}`));

@@ -1,21 +1,21 @@
-// Several files of one folder put in place together: config.json and the tensors that it describes. Renaming is atomic
-// for one file only, so a list of the renames is put in place first: from then on the new files are the folder's, and
-// whoever finds the list carries it out, after a power cut too. Programs that do not know the list can see old and new
-// files side by side for as long as the renames take.
+// Replaces several files of a folder together: config.json and the tensors that it describes. Only single renames are
+// atomic, so a list of all renames is written first. From then on the new files are valid, and whoever finds the list
+// completes the renames, also after a power failure. Programs that ignore the list can see old and new files side by
+// side during the renames.
 
 import { readFile, rename, rm } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { type StagedFile, syncFolder, writeFileAtomically } from "../files/atomic-file.ts";
 import { reason } from "../files/byte-source.ts";
 import { jsonOrUndefined } from "../text/json.ts";
-import { ModelError } from "./stored-layer.ts";
+import { ModelError } from "./layer-tensors.ts";
 
 const LIST_FILE = ".replacing.json";
 
 export interface Replacement {
-  /** finished files, of this folder */
+  /** finished files for this folder */
   staged: readonly StagedFile[];
-  /** names of files that are to go */
+  /** names of files to remove */
   removed?: readonly string[];
 }
 
@@ -27,7 +27,7 @@ interface List {
 
 /**
  * Replaces files of a folder, all or none of them.
- * @throws ModelError when the folder does not take the files; they are then discarded, unless some are in place
+ * @throws ModelError when they cannot be written; they are then discarded unless some were renamed
  */
 export async function replaceFiles(folder: string, { staged, removed = [] }: Replacement): Promise<void> {
   const renamed = staged.map(({ temporary, path }): [string, string] => [basename(temporary), basename(path)]);
@@ -41,8 +41,8 @@ export async function replaceFiles(folder: string, { staged, removed = [] }: Rep
 }
 
 /**
- * Carries out what an interrupted replacement has left to do; nothing where none has been.
- * @throws ModelError when the folder does not let it
+ * Completes an interrupted replacement, if there is one.
+ * @throws ModelError when files cannot be renamed or removed
  */
 export async function finishReplacing(folder: string): Promise<void> {
   const file = join(folder, LIST_FILE);
@@ -59,19 +59,19 @@ export async function finishReplacing(folder: string): Promise<void> {
   }
 }
 
-/** Another process, or this one before it was interrupted, may have done it. */
+/** Ignores a missing file, which another process, or this one before it was interrupted, has renamed. */
 async function unlessDone(renaming: Promise<void>): Promise<void> {
   await renaming.catch((error: unknown) => {
     if ((error as { code?: unknown }).code !== "ENOENT") throw error;
   });
 }
 
-/** A folder can come from anywhere: its list may only name what a list of ours names. */
+/** Checks the list, because a folder can come from anywhere: it may only name files that this module writes. */
 function checked(text: string, file: string): List {
   const { renamed, removed } = (jsonOrUndefined(text) ?? {}) as Partial<List>;
   const isOurs =
     Array.isArray(renamed) && renamed.every(isRename) && Array.isArray(removed) && removed.every(isModelFile);
-  if (!isOurs) throw new ModelError("is no list of files to replace; remove it", { file });
+  if (!isOurs) throw new ModelError("is not a list of files to replace; remove it", { file });
   return { renamed, removed };
 }
 

@@ -1,30 +1,30 @@
-// The table of structures as files know them: what config.json calls each, what its tensors must be (docs/format.md), and
-// what tables, model cards and Python call it. Plain data, so that Python's files are written from the same table. What a
-// structure computes is in workbench/structures, where further ones register.
+// The table of structures in files: their names in config.json, the rules of their tensors (docs/format.md), and their
+// names in tables, model cards and Python. It is plain data, from which the Python files are generated too. The
+// computations of structures are in workbench/structures.
 
 /** How layers of one structure are stored: tensor names, shapes and rules. */
 export interface StoredStructure {
-  /** as config.json and flags name it, e.g. `lowrank` */
+  /** name in config.json and flags, e.g. `lowrank` */
   readonly name: string;
-  /** in tables, e.g. `low rank` */
+  /** title in tables, e.g. `low rank` */
   readonly title: string;
-  /** in model cards, what replaces the linear layers, e.g. `low-rank matrices`. Default: by its name */
+  /** plural in model cards, e.g. `low-rank matrices`. Default the name */
   readonly matrices?: string;
-  /** the layer is an ordinary linear layer, and config.json does not list it. Default false */
+  /** whether layers are ordinary linear layers, which config.json does not list. Default false */
   readonly isDense?: boolean;
-  /** in model cards */
+  /** citation in model cards */
   readonly citation?: Citation;
-  /** the shape of each tensor, in names of sizes: the same name is the same length in all of them. Default none */
+  /** shape of each tensor in names of sizes; equal names have equal lengths. Default none */
   readonly parts?: Readonly<Record<string, readonly string[]>>;
-  /** parts by which a layer is known to be of this structure, also without config.json. Default all parts */
+  /** parts that identify the structure of a layer without config.json. Default all parts */
   readonly signs?: readonly string[];
-  /** what the sizes must be, beside n_in and n_out; the first that is broken is reported */
+  /** rules of the sizes; the first broken one is reported. Default none */
   readonly rules?: readonly SizeRule[];
-  /** sizes whose product is n_in, where no shape has it */
+  /** sizes whose product is n_in, if no shape has n_in */
   readonly inputSizes?: readonly string[];
-  /** sizes that are the rows and columns of the kernel that config.json gives, and the part that has them */
+  /** sizes that must equal the rows and columns of the kernel in config.json, and the part that has them */
   readonly kernel?: { readonly sizes: readonly [string, string]; readonly part: string };
-  /** two forms instead of one: packed for inference and whole for training. Default false */
+  /** whether there are two forms, packed for inference and trainable. Default false */
   readonly isPacked?: boolean;
   readonly python?: PythonStructure;
 }
@@ -37,13 +37,13 @@ export interface Citation {
 
 /** The torch modules of a structure. Each takes `(name, n_in, n_out, shapes, bias, mode)`, see gblr_layers.py. */
 export interface PythonStructure {
-  /** class of a linear layer. Default: it has none */
+  /** class of a linear layer. Default none */
   readonly linear?: string;
-  /** class of a convolution. Default: the linear layer, applied to the patches under the kernel */
+  /** class of a convolution. Default: the linear layer applied to patches */
   readonly convolution?: string;
-  /** the same of the packed form. Default: there is none */
+  /** classes of the packed form. Default none */
   readonly packed?: { readonly linear: string; readonly convolution: string };
-  /** a module that defines them, as text: a docstring, imports, then classes. Default: they are in hub/python */
+  /** text of the module that defines them: a docstring, imports, classes. Default: they are in hub/python */
   readonly source?: string;
 }
 
@@ -54,12 +54,12 @@ export type Bound =
   | { readonly smaller: readonly [string, string] }
   | { readonly ceil: readonly [string, string] };
 
-/** What one size must be. */
+/** A requirement of one size. */
 export interface SizeRule {
   readonly size: string;
   readonly from?: Bound;
   readonly to?: Bound;
-  /** exactly this */
+  /** exact length */
   readonly is?: Bound;
   readonly isPowerOfTwo?: boolean;
 }
@@ -67,10 +67,10 @@ export interface SizeRule {
 /** Sizes by their names in shapes. */
 export type Sizes = Readonly<Record<string, number>>;
 
-/** Of a layer, samples: masks round shares of a side in float32, which counts that far. */
+/** Maximum n_in and n_out: masks round shares of n in float32, which has all integers up to this. */
 export const MOST_SIDE = 2 ** 24;
 
-/** Indices of engines and of GPU kernels are 32 bits wide: no tensor that a layer stands for may have more values. */
+/** Maximum number of values of a layer's dense matrix, because engines and GPU kernels use 32-bit indices. */
 export const MOST_VALUES = 2 ** 31 - 1;
 
 const FACTORS = { left: ["n_out", "r"], right: ["r", "n_in"] } as const;
@@ -185,29 +185,29 @@ export const storedNames = (): string[] =>
 
 /**
  * How layers of a structure are stored.
- * @returns undefined where there is no structure of that name
+ * @returns undefined if there is no structure of this name
  */
 export const storedStructure = (name: string): StoredStructure | undefined => table.get(name);
 
-/** The structure's title, or the name itself where it is not known. */
+/** The title of a structure, or its name if it is unknown. */
 export const structureTitle = (name: string): string => table.get(name)?.title ?? name;
 
-/** Whether it is the name of the structure that leaves layers as they are. */
+/** Whether this is the name of the dense structure. */
 export const isDense = (name: string): boolean => table.get(name)?.isDense ?? false;
 
 /**
- * Makes a further structure known to everything that reads model folders, and to the Python files that are written.
- * @returns its inverse
- * @throws Error when there is one of that name
+ * Registers a structure for reading model folders and for the written Python files.
+ * @returns a function that removes it again
+ * @throws Error when the name is taken
  */
 export function registerStoredStructure(structure: StoredStructure): () => void {
   const { name } = structure;
-  if (table.has(name)) throw new Error(`there is a structure "${name}" already; choose another name`);
+  if (table.has(name)) throw new Error(`the structure "${name}" exists already; choose another name`);
   table.set(name, structure);
   return () => table.delete(name);
 }
 
-/** The first rule that the sizes break, as a clause such as `J must be in 1 … 48, is 50`. */
+/** The first broken rule, such as `J must be in 1 … 48, is 50`; undefined if there is none. */
 export function brokenRule({ rules = [] }: StoredStructure, sizes: Sizes): string | undefined {
   for (const rule of rules) {
     const is = sizes[rule.size] ?? 0;
@@ -217,7 +217,7 @@ export function brokenRule({ rules = [] }: StoredStructure, sizes: Sizes): strin
   return undefined;
 }
 
-/** @returns what the size must be; undefined where it is */
+/** The requirement of a broken rule; undefined if the rule is met. */
 function requirement({ from, to, is: exact, isPowerOfTwo }: SizeRule, size: number, sizes: Sizes): string | undefined {
   if (isPowerOfTwo) return size >= 1 && Number.isInteger(Math.log2(size)) ? undefined : "a power of two";
   if (exact !== undefined) {

@@ -1,14 +1,13 @@
-// What training scripts leave before every name of a checkpoint: DataParallel's `module.`, torch.compile's `_orig_mod.`,
-// and the attribute that a script keeps its network in. It says nothing of the model, and is taken off where all names
-// have it.
+// Removes prefixes that training scripts add to all names in a checkpoint: `module.` by DataParallel, `_orig_mod.` by
+// torch.compile, and the attribute in which a script stores its network.
 
 import { renameTensors, type TensorFile } from "../safetensors/index.ts";
+import { ModelError } from "./layer-tensors.ts";
 import type { OpenModel } from "./open-model.ts";
-import { ModelError } from "./stored-layer.ts";
 
 const WRAPPERS = ["module.", "_orig_mod.", "model.", "backbone.", "net."];
 
-/** What all names begin with, nested in any order, e.g. `module._orig_mod.`; nothing where one name has none of them. */
+/** The prefix of all names, possibly nested, e.g. `module._orig_mod.`; empty if some name has no such prefix. */
 export function wrapperOf(names: Iterable<string>): string {
   const all = [...names];
   let wrapper = "";
@@ -20,8 +19,8 @@ export function wrapperOf(names: Iterable<string>): string {
 }
 
 /**
- * The same tensors under the names of their model.
- * @param wrapper what is taken off where all names begin with it. Default what `wrapperOf` finds
+ * The same tensors without the prefix.
+ * @param wrapper prefix, removed if all names have it. Default `wrapperOf` the names
  */
 export function unwrapTensors<File extends TensorFile>(file: File, wrapper = wrapperOf(file.tensors.keys())): File {
   if (wrapper === "" || ![...file.tensors.keys()].every((name) => name.startsWith(wrapper))) return file;
@@ -29,8 +28,8 @@ export function unwrapTensors<File extends TensorFile>(file: File, wrapper = wra
 }
 
 /**
- * The same model under its own names, also of the layers that config.json lists.
- * @throws ModelError where config.json lists one layer by both of its names
+ * The same model without the prefix, also in the layers of config.json.
+ * @throws ModelError when config.json lists a layer both with and without the prefix
  */
 export function unwrapModel(open: OpenModel): OpenModel {
   const wrapper = wrapperOf(open.tensors.tensors.keys());
@@ -39,7 +38,10 @@ export function unwrapModel(open: OpenModel): OpenModel {
   const { config, path } = open;
   const twice = [...(config?.layers.keys() ?? [])].find((name) => own(name) !== name && config?.layers.has(own(name)));
   if (twice !== undefined) {
-    throw new ModelError(`config.json lists it under gblr.layers as "${own(twice)}" too`, { file: path, layer: twice });
+    throw new ModelError(`config.json also lists it under gblr.layers as "${own(twice)}"`, {
+      file: path,
+      layer: twice,
+    });
   }
   const layers = config && new Map(Array.from(config.layers, ([name, layer]) => [own(name), layer]));
   return { ...open, tensors: unwrapTensors(open.tensors), ...(config && layers && { config: { ...config, layers } }) };

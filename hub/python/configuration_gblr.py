@@ -1,6 +1,7 @@
-"""What config.json says of a model with structured layers: the base model's own settings, and "gblr".
+"""Configurations of models with structured layers: the settings of the base model, and "gblr", the part of config.json
+that describes the structured layers.
 
-Under transformers these are its configuration classes; without it, plain objects with the same fields. No tensors.
+With transformers these are its configuration classes; without it, plain objects with the same fields.
 """
 
 import json
@@ -33,13 +34,13 @@ GPT2_DEFAULTS = {
 
 
 class PlainConfig:
-    """Fields of a config.json as attributes; those of `defaults` where it has none."""
+    """The fields of a config.json as attributes, with `defaults` for missing fields."""
 
     model_type = ""
     defaults = {}
 
     def __init__(self, **fields):
-        if "n_ctx" in fields:  # what old files call it
+        if "n_ctx" in fields:  # its name in old files
             fields.setdefault("n_positions", fields["n_ctx"])
         for name, value in {**self.defaults, "gblr": None, "gblr_mode": "dense", **fields}.items():
             if name != "model_type":
@@ -47,7 +48,7 @@ class PlainConfig:
 
     @classmethod
     def from_pretrained(cls, folder):
-        """folder: a model folder on the disk."""
+        """Reads config.json in a local model folder."""
         return cls(**read_config(folder))
 
 
@@ -62,16 +63,18 @@ if PretrainedConfig is None:
 else:
 
     class _Gblr:
-        """`gblr`: the part of config.json that says which layers are structured. `gblr_mode`: how packed layers
-        multiply, "dense" builds each matrix once, "packed" touches what is stored."""
+        """`gblr` is the part of config.json that describes the structured layers. `gblr_mode` is how packed layers
+        multiply: "dense" builds each matrix once, "packed" uses the stored values only."""
 
         gblr = None
         gblr_mode = "dense"
 
     class _Guarded(_Gblr):
-        """Has the base model's model_type, so that a tokenizer loads without this code. GUARD is in config.json for
-        transformers to refuse the base model's own class, which would fill structured layers at random: as a kind of
-        attention, which a caller's argument replaces, and as a name of weights, which transformers reads since 5."""
+        """A configuration with the base model's model_type, so that the tokenizer loads without this code.
+
+        The base model's own class would initialize structured layers at random. To make transformers refuse it,
+        config.json has GUARD in two fields: as the attention implementation, which a caller's argument can override,
+        and as the name of the weights file, which transformers reads since version 5. This class removes both."""
 
         @classmethod
         def from_dict(cls, fields, **options):
@@ -91,7 +94,7 @@ else:
         pass
 
     class GblrTimmViTConfig(_Gblr, PretrainedConfig):
-        """timm's fields as they are: architecture, model_args, pretrained_cfg."""
+        """The fields of timm: architecture, model_args, pretrained_cfg."""
 
         model_type = "gblr_vit"
 
@@ -103,9 +106,9 @@ else:
 
 
 def read_config(folder):
-    """The fields of a folder's config.json.
+    """Returns the fields of a folder's config.json as a dict.
 
-    Raises ValueError, one line, when there is none or it is no JSON object.
+    Raises a ValueError of one line if the file is missing or is not a JSON object.
     """
     path = os.path.join(folder, "config.json")
     twice = []
@@ -119,7 +122,7 @@ def read_config(folder):
         return fields
 
     def no_number(text):
-        raise ValueError(text + " is no number of JSON's")
+        raise ValueError(text + " is not a JSON number")
 
     try:
         with open(path, encoding="utf-8") as file:
@@ -131,5 +134,5 @@ def read_config(folder):
     if not isinstance(fields, dict):
         raise ValueError(f"{path}: is not a JSON object")
     if "gblr" in fields and twice:
-        raise ValueError(f'{path}: "{twice[0]}" is named twice')
+        raise ValueError(f'{path}: "{twice[0]}" appears twice')
     return fields

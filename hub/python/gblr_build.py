@@ -1,5 +1,5 @@
-"""Decides which module holds each layer of a model: dense, in a structure, a convolution of either. What config.json's
-"gblr" part says of a layer is held against the model, and the shapes of its parameters against both. Reads no files.
+"""Creates the module of each layer of a model: a dense or structured linear layer or convolution. Checks that the
+layers in the "gblr" part of config.json and the shapes of their parameters fit the model. Does not read files.
 """
 
 import re
@@ -10,18 +10,19 @@ from gblr_convolutions import Geometry, PositionConvolution
 from gblr_kinds import CONVOLUTIONS, LAYERS
 from gblr_rules import check_geometry
 
-BESIDE = ("bias", "sigma", "freq_in", "freq_out")  # of a structured layer, but not of its matrix
+BESIDE = ("bias", "sigma", "freq_in", "freq_out")  # tensors of a structured layer that are not parameters of its matrix
 
 
 NETWORKS = {}
-"""The networks by `model_type` of config.json. A subclass of Network with a `kind` puts itself in."""
+"""Network classes by the `model_type` in config.json. Subclasses of Network with a `kind` are added automatically."""
 
 
 class Network(nn.Module):
-    """What load() asks of an architecture. Parameters have timm's names, those of language models Hugging Face's."""
+    """Base class of the networks that load() can create. Image models have timm's parameter names, language models those
+    of Hugging Face."""
 
-    kind = None  # `model_type` of the base model; None: a part of another network
-    padded = ()  # parameters of which files may hold more rows
+    kind = None  # `model_type` of the base model; None for a part of another network
+    padded = ()  # parameters that may have more rows in files
 
     def __init_subclass__(cls, **options):
         super().__init_subclass__(**options)
@@ -29,26 +30,27 @@ class Network(nn.Module):
             NETWORKS[cls.kind] = cls
 
     def ignores(self, name):
-        """Whether a tensor of the files has no place here, by the name that it would have."""
+        """Whether a tensor of this name in the files is not used."""
         return False
 
     @staticmethod
     def recognizes(name):
-        """Whether a model of this name in timm is one."""
+        """Whether a timm model of this name has this architecture."""
         return False
 
     @staticmethod
     def parameter_name(stored):
-        """A checkpoint's name as it is here, of a layer too; None for what is no parameter."""
+        """Maps a name of a parameter or layer in checkpoints to the name in this module; None if it is none."""
         return stored
 
 
 class Layers:
-    """Makes the layers that a model asks for by name."""
+    """Creates the layers of a model by their names."""
 
     def __init__(self, gblr, own_name, shapes=None, mode="dense"):
-        """gblr: the part of config.json, or None. own_name: a checkpoint's name as it is in the model. shapes: of all
-        tensors by their names in the model; None: as `gblr` says. mode: of packed layers, "dense" or "packed"."""
+        """gblr: the part of config.json, or None. own_name: maps names in checkpoints to names in the model. shapes:
+        the shapes of all tensors by their names in the model; None to use those in `gblr`. mode: of packed layers, "dense"
+        or "packed"."""
         part = gblr or {}
         self.mode, self.from_files = mode, shapes is not None
         structure = {"structure": part.get("structure", "gblr")}
@@ -67,22 +69,22 @@ class Layers:
         return "weight" not in self.parts.get(name, {}) and (name in self.parts or name in self.settings)
 
     def changes(self, name):
-        """Whether config.json lists this layer, or a position of it if it is a convolution."""
+        """Whether config.json lists this layer, or a kernel position of this convolution."""
         return any(each == name or re.fullmatch(re.escape(name) + r"\.\d+", each) for each in self.settings)
 
     def has_weight(self, name):
-        """Whether the files hold this layer dense."""
+        """Whether this layer is dense in the files."""
         return "weight" in self.parts.get(name, {})
 
     def linear(self, name, n_in, n_out, bias=True, dense=nn.Linear):
-        """x (..., n_in) to (..., n_out). dense(n_in, n_out, bias=...) makes the layer where it has no structure."""
+        """Creates a linear layer, (..., n_in) to (..., n_out). dense: class of the layer if it is not structured."""
         self.unused.discard(name)
         if not self.is_structured(name):
             return dense(n_in, n_out, bias=bias)
         return self._structured(name, LAYERS, n_in=n_in, n_out=n_out, bias=bias)
 
     def convolution(self, name, channels, n_out, geometry, bias=False):
-        """x (batch, channels, height, width) to (batch, n_out, height', width')."""
+        """Creates a convolution, (batch, channels, height, width) to (batch, n_out, height', width')."""
         self.unused.discard(name)
         geometry = Geometry(*geometry)
         positions = [f"{name}.{index}" for index in range(geometry.kernel**2)]
@@ -95,12 +97,12 @@ class Layers:
 
     def expect_all_used(self):
         if self.unused:
-            raise ValueError(f'layer "{min(self.unused)}": config.json lists it, the model has no such layer')
+            raise ValueError(f'layer "{min(self.unused)}": config.json lists it, but the model has no such layer')
 
     def _structured(self, name, kinds, n_in, n_out, **options):
         settings, shapes = self.settings.get(name, {}), self.parts.get(name, {})
         if not shapes and not self.from_files:
-            raise ValueError(f'layer "{name}": config.json gives no shapes of its parameters; save the model anew')
+            raise ValueError(f'layer "{name}": config.json has no shapes of its parameters; save the model again')
         said = (settings.get("n_in", n_in), settings.get("n_out", n_out))
         if said != (n_in, n_out):
             must = f"must be n_in x n_out = {n_in} x {n_out}"
@@ -109,15 +111,16 @@ class Layers:
         structure = settings.get("structure", "gblr")
         kind = kinds.get("packed" if structure == "gblr" and "spans" in shapes else structure)
         if kind is None:
-            raise ValueError(f'layer "{name}": structure is "{structure}", there is {", ".join(kinds)}')
+            raise ValueError(f'layer "{name}": unknown structure "{structure}"; available: {", ".join(kinds)}')
         for part in kind.parts:
             if part not in shapes:
-                raise ValueError(f'tensor "{name}.{part}": is missing, a layer of structure {structure} has one')
+                raise ValueError(f'tensor "{name}.{part}": is missing; a layer of structure {structure} has one')
         return kind(name, n_in, n_out, shapes, mode=self.mode, **options)
 
 
 def replace_layers(model, layers, own_name):
-    """Puts structured layers into a module of dense ones, where `layers` has them. own_name: of a module's path."""
+    """Replaces dense layers of a module by structured ones where `layers` has them. own_name: maps a module's path to
+    the name of the layer."""
     for path, module in list(model.named_modules()):
         name = own_name(path)
         if name is None or not layers.changes(name):
@@ -128,7 +131,7 @@ def replace_layers(model, layers, own_name):
             held = layers.convolution(name, module.in_channels, module.out_channels, geometry, bias=bias)
         elif isinstance(module, nn.Linear):
             held = layers.linear(name, module.in_features, module.out_features, bias=bias)
-        else:  # a linear layer of GPT-2's, whose weight is (n_in, n_out)
+        else:  # a linear layer of GPT-2, whose weight is (n_in, n_out)
             held = layers.linear(name, *module.weight.shape, bias=bias)
         parent, _, child = path.rpartition(".")
         setattr(model.get_submodule(parent), child, held)
@@ -136,7 +139,7 @@ def replace_layers(model, layers, own_name):
 
 
 def renamer(table):
-    """A function from one naming to another: names that are, or begin with, a pattern of the table. `#` is a number."""
+    """Returns a function that renames parameters. table: pairs of old and new prefixes, in which `#` is a number."""
     rules = [
         (re.compile("^" + re.escape(old).replace(r"\#", "#").replace("#", r"(\d+)") + r"(?=\.|$)"), new)
         for old, new in sorted(table, key=lambda pair: -len(pair[0]))

@@ -1,7 +1,7 @@
-"""The rules of config.json of a model with structured layers, the same to which the workbench holds it (docs/format.md).
-Opens no files, needs no torch.
+"""Checks the config.json of a model with structured layers by the rules of the format (docs/format.md), as the
+workbench does. Does not open files and does not need torch.
 
-Whatever breaks a rule is refused with a ValueError of one line that names the field, or the layer, and the rule.
+A broken rule raises a ValueError of one line that names the field or layer and the rule.
 """
 
 import math
@@ -9,17 +9,17 @@ import math
 from gblr_structures import STRUCTURES
 
 FORMAT = 1
-MOST_SIDE = 2**24  # masks round shares of a side in float32, which counts that far
+MOST_SIDE = 2**24  # masks round widths in float32, which has all integers up to here
 MOST_VALUES = 2**31 - 1  # indices on GPUs are 32 bits wide
 
 
 def one_line(text):
-    """The same text with escapes for what would break the line or steer a terminal: names in files can be any text."""
+    """Escapes characters that would break the line or control a terminal, since names in files can be any text."""
     return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 
 class LayerError(ValueError):
-    """What is wrong with a layer, or with one of its tensors."""
+    """An error of a layer, or of one of its tensors."""
 
     def __init__(self, layer, what, part=None):
         place = f'layer "{layer}"' if part is None else f'tensor "{layer}.{part}"'
@@ -31,8 +31,8 @@ class LayerError(ValueError):
 
 
 def check_config(fields):
-    """fields: of config.json. Returns the settings of each structured layer by name, its structure among them; None for
-    a dense model."""
+    """Checks the fields of config.json. Returns a dict from the name of each structured layer to its settings, which
+    include its structure; None for a dense model."""
     if "gblr" not in fields:
         if str(fields.get("model_type")).startswith("gblr_"):
             raise _field("gblr", f'is missing, model_type is "{fields["model_type"]}"')
@@ -73,7 +73,7 @@ def _check_flops(value):
 
 
 def _check_images(value):
-    """How images are prepared."""
+    """Checks the settings of image preparation."""
     _expect(isinstance(value, dict), "gblr.images", "must be an object", value)
     rules = {
         "size": (lambda each: _is_whole(each, 1, MOST_VALUES), "must be a whole number from 1"),
@@ -128,21 +128,21 @@ def _checked_layer(layer, settings, structure):
 
 
 def check_claims(fields, shapes):
-    """That config.json does not claim more blocks or longer sides than files with tensors of these shapes can have:
-    building them takes memory."""
+    """Checks that config.json does not claim more blocks or longer sides than tensors of these shapes can have. A model
+    is built before its tensors are read, so that a wrong number could exhaust the memory."""
     arguments = fields.get("model_args")
     given = {**(arguments if isinstance(arguments, dict) else {}), **fields}
     for field in ("n_layer", "num_hidden_layers", "depth", "num_blocks", "layers", "depths"):
         claimed = given.get(field)
         for count in claimed if isinstance(claimed, (list, tuple)) else [claimed]:
             if _is_number(count) and count > len(shapes):
-                raise _field(field, f"is {count}, which is more than the files have tensors: {len(shapes)}")
+                raise _field(field, f"is {count}, but the files have only {len(shapes)} tensors")
     longest = max((side for shape in shapes for side in shape), default=0)
-    # each is a side of a table or a norm, which are never structured
+    # each of these is a side of a table or a norm, which are never structured
     for field in ("vocab_size", "n_positions", "n_embd", "hidden_size", "embed_dim"):
         side = given.get(field)
         if _is_number(side) and side > longest:
-            raise _field(field, f"is {side}, no tensor has a side of more than {longest}")
+            raise _field(field, f"is {side}, but the longest side of a tensor is {longest}")
 
 
 def _field(field, what):

@@ -1,5 +1,5 @@
-"""Convolutions whose kernel is held in a structure: as the matrix (n_out, rows * columns * channels) of the patches
-under it, as one matrix (n_out, channels) for each position, or in Tucker-2 form. x is (batch, channels, height, width).
+"""Convolutions whose kernel is structured: one matrix (n_out, rows * columns * channels), one matrix (n_out, channels)
+per position of the kernel, or Tucker-2 form. x is (batch, channels, height, width).
 """
 
 from typing import NamedTuple
@@ -12,22 +12,22 @@ from gblr_layers import LowRankLinear, PackedGblrLinear, StructuredLinear
 
 
 class Geometry(NamedTuple):
-    """How a square kernel moves over an image; padding is zeros on each side."""
+    """Geometry of a convolution with a square kernel. padding: zeros on each side."""
 
     kernel: int
     stride: int = 1
     padding: int = 0
 
     def convolve(self, x, kernel):
-        """kernel (n_out, channels, rows, columns)."""
+        """The convolution with a kernel (n_out, channels, rows, columns)."""
         return functional.conv2d(x, kernel, stride=self.stride, padding=self.padding)
 
     def convolve_matrix(self, x, matrix):
-        """matrix (n_out, rows * columns * channels), in this order."""
+        """The convolution with a kernel as matrix (n_out, rows * columns * channels), in this order."""
         return self.convolve(x, matrix.reshape(len(matrix), self.kernel, self.kernel, -1).permute(0, 3, 1, 2))
 
     def patches(self, x):
-        """What each position of the kernel sees: (batch, height', width', rows * columns, channels)."""
+        """The inputs of each kernel position: (batch, height', width', rows * columns, channels)."""
         batch, channels, height, width = x.shape
         sides = [(side + 2 * self.padding - self.kernel) // self.stride + 1 for side in (height, width)]
         under = functional.unfold(x, self.kernel, padding=self.padding, stride=self.stride)
@@ -35,7 +35,7 @@ class Geometry(NamedTuple):
 
 
 class PatchConvolution(StructuredLinear):
-    """A structured layer of patches, as the convolution that it is. Goes before the structure among the bases."""
+    """Makes a convolution of a structured linear layer. Must come before that layer in the list of base classes."""
 
     def __init__(self, *sizes, geometry, **options):
         self.geometry = geometry
@@ -54,7 +54,7 @@ class PatchConvolution(StructuredLinear):
 
 
 def convolution_of(linear):
-    """The class of convolutions whose kernel is the matrix of a structured linear layer of this class."""
+    """Returns the class of convolutions whose kernel is the matrix of this class of structured linear layers."""
     return type(linear.__name__.replace("Linear", "Convolution"), (PatchConvolution, linear), {})
 
 
@@ -73,8 +73,8 @@ class LowRankConvolution(PatchConvolution, LowRankLinear):
 
 
 class TuckerConvolution(PatchConvolution):
-    """input (channels, r_in) makes fewer channels, core (rows, columns, r_in, r_out) a kernel between those, output
-    (r_out, n_out) makes all of them."""
+    """A 1 x 1 convolution with input (channels, r_in), a convolution with core (rows, columns, r_in, r_out), and a
+    1 x 1 convolution with output (r_out, n_out)."""
 
     parts = {
         "input": ("channels", "r_in"),
@@ -88,7 +88,7 @@ class TuckerConvolution(PatchConvolution):
 
 
 class PositionConvolution(nn.ModuleList):
-    """A linear layer from channels to channels for each position of the kernel, row by row; structured or dense."""
+    """A convolution with one linear layer per kernel position, row by row; each is structured or dense."""
 
     def __init__(self, layers, geometry):
         super().__init__(layers)
@@ -105,5 +105,5 @@ class PositionConvolution(nn.ModuleList):
 
 
 def _mix(x, matrix):
-    """A 1 x 1 convolution by a matrix (n_out, channels)."""
+    """A 1 x 1 convolution with a matrix (n_out, channels)."""
     return functional.conv2d(x, matrix[:, :, None, None])

@@ -1,6 +1,6 @@
-"""Reads safetensors files with nothing but torch, one or several with an index, and checks them as they are read.
+"""Reads and checks safetensors files with torch alone, either one file or several with an index.
 
-Whatever breaks a rule of the format is refused in one line that names the tensor and the rule.
+A file that breaks a rule of the format raises a ValueError of one line that names the tensor and the rule.
 """
 
 import json
@@ -20,7 +20,7 @@ LONGEST_HEADER = 100_000_000
 
 
 class Tensors:
-    """The tensors of one file or of all shards of an index, by name; each is read when it is asked for."""
+    """The tensors of one file, or of all files of an index, by name. Values are read by read()."""
 
     def __init__(self, path):
         self.path = path
@@ -34,7 +34,7 @@ class Tensors:
         return {name: entry["shape"] for name, entry in self.entries.items()}
 
     def stored(self):
-        """Of each tensor its name, type and shape."""
+        """Name, dtype and shape of each tensor."""
         return [Stored(name, entry["dtype"], tuple(entry["shape"])) for name, entry in self.entries.items()]
 
     def read(self, name):
@@ -45,7 +45,7 @@ class Tensors:
         with open(file, "rb") as source:
             source.seek(start)
             if source.readinto(data) != len(data):
-                raise problem(file, name, "the file ends inside it")
+                raise problem(file, name, "the file ends within its data")
         return torch.frombuffer(data, dtype=DTYPES[dtype]).reshape(shape)
 
     def _open_index(self, path):
@@ -54,12 +54,12 @@ class Tensors:
             raise problem(path, None, "weight_map must map tensors to files")
         for name, shard in weights.items():
             if not isinstance(shard, str) or not shard.endswith(".safetensors") or shard != os.path.basename(shard):
-                raise problem(path, name, "its shard must be the name of a safetensors file beside the index")
+                raise problem(path, name, "its file must be a safetensors file in the folder of the index")
         for shard in sorted(set(weights.values())):
             self._open_file(os.path.join(os.path.dirname(path), shard))
         for name, shard in weights.items():
             if name not in self.entries or os.path.basename(self.entries[name]["file"]) != shard:
-                raise problem(path, name, f"is not in {shard}, where the index puts it")
+                raise problem(path, name, f"is not in {shard}, which the index names")
 
     def _open_file(self, path):
         size, header, data = _header(path)
@@ -75,7 +75,7 @@ class Tensors:
             if name in self.entries:
                 raise problem(path, name, "is in two files")
             if entry["start"] != filled:
-                raise problem(path, name, f"data_offsets must begin where the tensor before ends, at {filled}")
+                raise problem(path, name, f"data_offsets must begin at {filled}, where the previous tensor ends")
             filled = entry["end"]
             self.entries[name] = {**entry, "file": path, "start": data + entry["start"], "end": data + entry["end"]}
         if data + filled != size:
@@ -98,7 +98,7 @@ def _header(path):
 
 
 def _checked(path, name, entry):
-    """dtype, shape, start and end of a header's entry."""
+    """Checks an entry of a header. Returns its dtype, shape, start and end."""
     if any("\ud800" <= character <= "\udfff" for character in name):
         raise problem(path, ascii(name), "the name is not well-formed Unicode")
     if not isinstance(entry, dict):
@@ -136,7 +136,7 @@ def _json(data, path):
         fields = {}
         for name, value in pairs:
             if name in fields:
-                raise problem(path, name, "is named twice")
+                raise problem(path, name, "appears twice")
             fields[name] = value
         return fields
 
@@ -150,7 +150,7 @@ def _json(data, path):
 
 
 def _no_number(text):
-    raise json.JSONDecodeError("is no number of JSON's", text, 0)
+    raise json.JSONDecodeError("is not a JSON number", text, 0)
 
 
 def problem(path, tensor, what):

@@ -1,4 +1,4 @@
-"""GPT-2 as a torch module whose linear layers may be structured. No files: load() fills it."""
+"""GPT-2 as a torch module whose linear layers may be structured. load() fills in its parameters."""
 
 import math
 
@@ -22,7 +22,7 @@ GPT2_ACTIVATIONS = {
 
 
 class Gpt2Dense(nn.Module):
-    """y = x W + bias; the weight lies as in GPT-2's checkpoints, (n_in, n_out)."""
+    """y = x W + bias. The weight is (n_in, n_out), as in GPT-2's checkpoints."""
 
     def __init__(self, n_in, n_out, bias=True):
         super().__init__()
@@ -61,7 +61,8 @@ class Gpt2Mlp(nn.Module):
         inner = config.n_inner or 4 * config.n_embd
         if config.activation_function not in GPT2_ACTIVATIONS:
             known = ", ".join(GPT2_ACTIVATIONS)
-            raise ValueError(f'config.json: activation_function is "{config.activation_function}", there is {known}')
+            unknown = config.activation_function
+            raise ValueError(f'config.json: unknown activation_function "{unknown}"; available: {known}')
         self.activation = GPT2_ACTIVATIONS[config.activation_function]
         self.c_fc = layers.linear(f"{name}.c_fc", config.n_embd, inner, dense=Gpt2Dense)
         self.c_proj = layers.linear(f"{name}.c_proj", inner, config.n_embd, dense=Gpt2Dense)
@@ -85,15 +86,15 @@ class Gpt2Block(nn.Module):
 
 
 class GPT2(Network):
-    """input_ids (batch, tokens) to logits (batch, tokens, vocabulary). No cache of keys and values: transformers has
-    one."""
+    """input_ids (batch, tokens) to logits (batch, tokens, vocabulary). There is no key-value cache; use transformers
+    for fast generation."""
 
     kind = "gpt2"
 
     padded = ("wte.weight", "lm_head.weight")
 
     def __init__(self, fields, layers):
-        """fields: of config.json."""
+        """fields: the fields of config.json."""
         super().__init__()
         config = self.config = PlainGPT2Config(**fields)
         self.wte = nn.Embedding(config.vocab_size, config.n_embd)
@@ -108,7 +109,7 @@ class GPT2(Network):
     def forward(self, input_ids):
         tokens, most = input_ids.shape[1], self.config.n_positions
         if tokens > most:
-            raise ValueError(f"input_ids must be at most {most} tokens long, as the model has positions, is {tokens}")
+            raise ValueError(f"input_ids must have at most {most} tokens, the number of positions, got {tokens}")
         x = self.drop(self.wte(input_ids) + self.wpe(torch.arange(tokens, device=input_ids.device)))
         for block in self.h:
             x = block(x)
@@ -119,7 +120,7 @@ class GPT2(Network):
 
     @staticmethod
     def parameter_name(stored):
-        """A checkpoint's name as it is here; None for what is no parameter: causal masks, a tied head's copy."""
+        """Maps a name in checkpoints to the name in this module; None for causal masks, which are not parameters."""
         name = stored
         for prefix in ("model.", "transformer."):
             name = name[len(prefix) :] if name.startswith(prefix) else name

@@ -1,5 +1,5 @@
-"""Prepares images for a model as it was measured: resized, the middle kept, normalized; and names what it sees. Needs
-Pillow when an image is prepared. What is done is in config.json, under "gblr": "images".
+"""Prepares images for a model as in its evaluation: resize, center crop and normalization, with the settings in
+"gblr": "images" of config.json. Also gives the labels of predicted classes. Preparing an image needs Pillow.
 """
 
 import math
@@ -9,21 +9,21 @@ import torch
 from configuration_gblr import read_config
 from gblr_timm import timm_labels
 
-# Pillow's numbers.
+# The numbers of Pillow's filters.
 FILTERS = {"nearest": 0, "lanczos": 1, "bilinear": 2, "bicubic": 3, "box": 4, "hamming": 5}
 FIELDS = ("size", "mean", "std", "interpolation", "crop_share", "crop_mode")
 
 
 class Images:
-    """How images of the model in a folder are prepared."""
+    """Prepares images for the model in a folder."""
 
     def __init__(self, folder):
-        """Raises ValueError, one line, when config.json does not say."""
+        """Raises a ValueError of one line if a setting is missing from config.json or unknown."""
         self.folder, fields = folder, read_config(folder)
         part = (fields.get("gblr") or {}).get("images") or {}
         for field in FIELDS:
             if field not in part:
-                raise ValueError(f"{folder}: config.json: gblr.images.{field} is missing; save the model anew")
+                raise ValueError(f"{folder}: config.json: gblr.images.{field} is missing; save the model again")
         self.size, self.mean, self.std, self.interpolation, self.crop_share, self.crop_mode = map(part.get, FIELDS)
         self.crop_rounding = part.get("crop_rounding", "half-even")
         self.transparency = part.get("transparency")
@@ -36,20 +36,20 @@ class Images:
     def _expect(self, field, known):
         value = getattr(self, field)
         if value not in known:
-            raise ValueError(f'{self.folder}: config.json: gblr.images.{field} is "{value}", which is not known')
+            raise ValueError(f'{self.folder}: config.json: gblr.images.{field} has the unknown value "{value}"')
 
     def pixel_values(self, *images):
-        """Pillow's images to float32 (count, 3, size, size), normalized."""
+        """Converts Pillow images to a float32 tensor (count, 3, size, size), normalized."""
         return torch.stack([self._prepared(self._rgb(image)) for image in images])
 
     def top(self, logits, count=5):
-        """Of each row of logits (batch, classes) the likeliest classes: a list of (label, probability)."""
+        """The most probable classes for each row of logits (batch, classes): lists of (label, probability)."""
         shares, classes = logits.softmax(1).topk(min(count, logits.shape[1]), 1)
         rows = zip(shares.tolist(), classes.tolist())
         return [[(self.labels.get(each, str(each)), share) for share, each in zip(*row)] for row in rows]
 
     def _rgb(self, image):
-        """Red, green and blue; what is transparent is over white where the model wants that."""
+        """Converts to RGB. Transparent images are put on a white background if the model requires it."""
         from PIL import Image
 
         if self.transparency == "white" and ("A" in image.getbands() or "transparency" in image.info):
@@ -65,7 +65,7 @@ class Images:
         return ((values / 255 - mean) / std).permute(2, 0, 1)
 
     def _resized(self, width, height):
-        """What an image is resized to, with the roundings of torchvision and timm."""
+        """The size that an image is resized to, rounded as in torchvision and timm."""
         edge = math.floor(self.size / self.crop_share)
         if self.crop_mode == "squash":
             return edge, edge
@@ -77,7 +77,7 @@ class Images:
         return edge * width // height, edge
 
     def _middle(self, image):
-        """The square in the middle; what of it lies outside of the image has the color of the mean."""
+        """The center crop. With crop_mode "border", the part outside the image has the mean color."""
         from PIL import Image
 
         left, top = (self._before(side) for side in image.size)
@@ -89,7 +89,7 @@ class Images:
         return square
 
     def _before(self, side):
-        """Where a side begins in the square; below 0 where it is longer."""
+        """Offset of the image in the square along one side; negative if the image is longer."""
         missing = self.size - side
         if missing > 0:
             return missing // 2
@@ -97,7 +97,7 @@ class Images:
 
 
 def _labels(fields):
-    """Names by class, where the config has them."""
+    """Labels by class, if the config has them."""
     names = timm_labels(fields)
     if names:
         return dict(enumerate(names))

@@ -1,5 +1,5 @@
-"""Linear layers whose matrix is held in a structure: GBLR (packed, and to train), low rank, Monarch, block low rank,
-block sparse. Each is a torch module with the parameters of docs/format.md by name. No files, no models.
+"""Linear layers with structured matrices: GBLR (packed or trainable), low rank, Monarch, block low rank and block
+sparse. Each is a torch module with the parameters described in docs/format.md.
 """
 
 import math
@@ -13,14 +13,15 @@ from gblr_rules import check_spans
 
 
 class StructuredLinear(nn.Module):
-    """y = x W^T + bias. W is (n_out, n_in); x (..., n_in)."""
+    """y = x W^T + bias, with W (n_out, n_in) and x (..., n_in). Base class of the structures."""
 
     parts = {}  # the shape of each parameter, in names of sizes
 
     def __init__(self, name, n_in, n_out, shapes, bias=True, mode="dense"):
-        """shapes: by parameter name, without the bias. Parameters are not initialized: they are to be loaded.
+        """shapes: the shape of each parameter by name, without the bias. Parameters are zeros until they are loaded.
+        mode: of packed layers, "dense" or "packed".
 
-        Raises ValueError, one line, when a shape does not fit.
+        Raises a ValueError of one line if a shape does not fit.
         """
         super().__init__()
         self.name, self.n_in, self.n_out, self.mode = name, n_in, n_out, mode
@@ -34,7 +35,7 @@ class StructuredLinear(nn.Module):
         self.register_parameter(part, nn.Parameter(torch.zeros(tuple(shape))))
 
     def known_sizes(self):
-        """By the names that `parts` has; others may be any, but the same in all shapes."""
+        """Lengths of sizes in `parts`. Other sizes may have any length, but the same one in all shapes."""
         return {"n_in": self.n_in, "n_out": self.n_out}
 
     def _check_shapes(self, shapes):
@@ -62,13 +63,13 @@ class StructuredLinear(nn.Module):
         return y if self.bias is None else y + self.bias
 
     def kept_matrix(self):
-        """W, built anew only when it takes part in a gradient or its parameters have changed."""
+        """W, cached unless a gradient is needed or its parameters have changed."""
         tensors = [tensor for tensor in (*self.parameters(), *self.buffers()) if tensor is not self.bias]
         if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
             return self.matrix()
         key = [(t.data_ptr(), t.device, t.dtype, _version(t)) for t in tensors] + [self.training]
         if self._built is None or self._built[0] != key:
-            # made in inference mode it could not take part in a gradient to x later
+            # a tensor made in inference mode could not be used for a gradient to x later
             with torch.inference_mode(False), torch.no_grad():
                 self._built = (key, self.matrix())
         return self._built[1]
@@ -77,12 +78,13 @@ class StructuredLinear(nn.Module):
 def _version(tensor):
     try:
         return tensor._version
-    except RuntimeError:  # tensors made in inference mode have none, and do not change
+    except RuntimeError:  # tensors made in inference mode have no version, and do not change
         return 0
 
 
 class PackedGblrLinear(StructuredLinear):
-    """The live blocks as spans and the values under them (docs/format.md). The values can be trained, spans cannot."""
+    """A packed GBLR matrix: the spans of its live blocks and the values in them (docs/format.md). Values can be
+    trained, spans cannot."""
 
     parts = {"spans": (4, "blocks"), "values_in": ("samples_in",), "values_out": ("samples_out",)}
 
@@ -109,7 +111,7 @@ class PackedGblrLinear(StructuredLinear):
         return rows.new_zeros(len(rows), self.n_out).index_add(1, at_out, spread)
 
     def places(self):
-        """Of each value its block and its sample: of the input side, then of the output side."""
+        """The block and the sample of each value: on the input side, then on the output side."""
         key = (self.spans.data_ptr(), self.spans.device, _version(self.spans))
         if self._placed is None or self._placed[0] != key:
             self.check()
@@ -119,10 +121,9 @@ class PackedGblrLinear(StructuredLinear):
         return self._placed[1]
 
     def check(self):
-        """Raises ValueError, one line, when a rule of the format is broken."""
+        """Raises a ValueError of one line if the spans break a rule of the format."""
         counts = (self.values_in.numel(), self.values_out.numel())
         check_spans(self.name, self.spans, self.n_in, self.n_out, *counts)
-
 
 
 def _spread(start, length, n):
@@ -133,10 +134,10 @@ def _spread(start, length, n):
 
 
 class GblrLinear(StructuredLinear):
-    """All blocks with their masks, under the reference's names, to train further.
+    """A trainable GBLR matrix: all blocks with their masks, under the reference's parameter names.
 
-    `widths` and `locations` learn through straight-through rounding. Clamp widths to [0, 1] and wrap locations into
-    [0, 1) after each step. `sigma` is the smoothness in force, inf for windows without a Gaussian.
+    Gradients pass through the rounding of `widths` and `locations`. Call clamp_structure() after each optimizer step.
+    `sigma` is the smoothness of the masks, inf for no Gaussian.
     """
 
     parts = {
@@ -151,7 +152,7 @@ class GblrLinear(StructuredLinear):
         self.register_buffer("sigma", torch.tensor(math.inf))
 
     def masks(self):
-        """(K, n_in) and (K, n_out)."""
+        """The masks of the input and the output side, (K, n_in) and (K, n_out)."""
         sigma, evaluate = float(self.sigma), not self.training
         sides = zip(self.widths, self.locations, (self.n_in, self.n_out))
         return tuple(gaudi_mask(width, location, n, sigma, evaluate) for width, location, n in sides)
@@ -164,7 +165,7 @@ class GblrLinear(StructuredLinear):
 
     @torch.no_grad()
     def clamp_structure(self):
-        """Widths into [0, 1], locations into [0, 1): after each step of an optimizer."""
+        """Clamps widths to [0, 1] and wraps locations into [0, 1). Call it after each optimizer step."""
         self.widths.clamp_(0, 1)
         self.locations.remainder_(1)
 
@@ -182,8 +183,8 @@ class LowRankLinear(StructuredLinear):
 
 
 class BlockLinear(StructuredLinear):
-    """J x K blocks of rank r each: first (n_in, r, J), second (n_out, K, r). Block rows are neighbors, or for Monarch
-    every J-th row. Sizes that J and K do not divide are filled up with zeros."""
+    """J x K blocks of rank r: first (n_in, r, J), second (n_out, K, r). The rows of a block are contiguous, or for
+    Monarch every J-th row. Sizes that J and K do not divide are padded with zeros."""
 
     parts = {"first": ("n_in", "rank", "row_blocks"), "second": ("n_out", "column_blocks", "rank")}
     strided = False
@@ -210,8 +211,8 @@ class MonarchLinear(BlockLinear):
 
 
 class BlockSparseLinear(StructuredLinear):
-    """values (side, height, kept, width), dense blocks of a flat butterfly: block row i keeps columns i XOR m; plus
-    left (n_out, r) times right (r, n_in)."""
+    """The dense blocks of a flat butterfly plus a low-rank matrix. values (side, height, kept, width): block row i
+    keeps the block columns i XOR m. left (n_out, r), right (r, n_in)."""
 
     parts = {"values": ("side", "height", "kept", "width"), **LowRankLinear.parts}
 
@@ -228,6 +229,6 @@ class BlockSparseLinear(StructuredLinear):
 
 
 def _filled(tensor, length):
-    """Zeros behind, along the first axis, up to `length`."""
+    """Pads the first axis with zeros at its end, up to `length`."""
     missing = length - tensor.shape[0]
     return tensor if missing == 0 else torch.cat([tensor, tensor.new_zeros(missing, *tensor.shape[1:])])

@@ -1,6 +1,4 @@
-"""Loads a model folder with torch alone: config.json, then every tensor into its place. Under transformers its own
-loading does this. What the models compute is in the modules of the architectures.
-"""
+"""Loads a model folder with torch alone. With transformers, use its own from_pretrained()."""
 
 import math
 import os
@@ -17,11 +15,12 @@ from gblr_timm import is_timm, timm_name
 
 
 def load(folder, form="auto", mode="dense"):
-    """A model folder as a torch module: ready to run, or with form="trainable" to train.
+    """Loads a model folder as a torch module in evaluation mode.
 
-    form: "packed" reads model.safetensors, "trainable" what was saved for further training; "auto": packed if there is.
-    mode: of packed layers. "dense" builds each matrix once; "packed" touches only what is stored, in less memory.
-    Raises ValueError, one line, when a file is missing, damaged, or contradicts config.json.
+    form: "packed" reads model.safetensors; "trainable" also trainable.safetensors, and parameters require gradients;
+        "auto" is "packed" if there is a model.safetensors.
+    mode: of packed layers. "dense" builds each matrix once; "packed" uses the stored values only and needs less memory.
+    Raises a ValueError of one line if a file is missing, damaged, or contradicts config.json.
     """
     if form not in ("auto", "packed", "trainable") or mode not in ("dense", "packed"):
         raise ValueError(f'form must be "auto", "packed" or "trainable", mode "dense" or "packed"; got {form}, {mode}')
@@ -48,7 +47,7 @@ def _built(network_class, fields, layers):
     try:
         return network_class(fields, layers)
     except (TypeError, ArithmeticError, LookupError, AttributeError, RuntimeError, MemoryError) as error:
-        # values that its classes do not take: text for a number, no heads, a width below 0
+        # invalid values, such as text instead of a number, 0 heads, or a negative width
         why = str(error).partition("\n")[0]
         raise ValueError(f"config.json: no model can be built of it: {type(error).__name__}: {why}") from None
 
@@ -62,18 +61,19 @@ def _network_class(fields, folder):
         for network_class in NETWORKS.values():
             if network_class.recognizes(kind):
                 return network_class
-        raise ValueError(f'{folder}: config.json: architecture "{kind}" is none of {", ".join(sorted(NETWORKS))}')
-    raise ValueError(f'{folder}: config.json: model_type is "{kind}", there is {", ".join(sorted(NETWORKS))}')
+        known = ", ".join(sorted(NETWORKS))
+        raise ValueError(f'{folder}: config.json: unknown architecture "{kind}"; available: {known}')
+    raise ValueError(f'{folder}: config.json: unknown model_type "{kind}"; available: {", ".join(sorted(NETWORKS))}')
 
 
 def _sources(folder, form):
-    """The files of a form: model.safetensors, then trainable.safetensors; None for what is not wanted of them."""
+    """Opens the files of a form: model.safetensors and trainable.safetensors, each None if not needed."""
     packed = _open(folder, "model.safetensors")
     trainable = None if form == "packed" or (form == "auto" and packed) else _open(folder, "trainable.safetensors")
     if form == "packed" and not packed:
-        raise problem(os.path.join(folder, "model.safetensors"), None, "is not there, nor its index")
+        raise problem(os.path.join(folder, "model.safetensors"), None, "does not exist, nor does its index")
     if form == "trainable" and not trainable:
-        what = "is not there; the model was not saved for further training"
+        what = "does not exist; the model was saved without its trainable form"
         raise problem(os.path.join(folder, "trainable.safetensors"), None, what)
     if not packed and not trainable:
         raise problem(folder, None, "has neither model.safetensors nor trainable.safetensors")
@@ -81,30 +81,31 @@ def _sources(folder, form):
 
 
 def checked_tensors(fields, sources, own_name):
-    """Where each parameter is: its file and its name there, by its name in the model, once config.json and the files have
-    been held to the rules of the format. fields: of config.json. sources: as _sources gives them.
+    """Checks config.json and the files by the rules of the format. Returns a dict from the name of each parameter in
+    the model to its file and its name in it. fields: of config.json. sources: from _sources. own_name: maps names in files
+    to names in the model.
 
-    Raises ValueError, one line, naming the tensor and the rule.
+    Raises a ValueError of one line that names the tensor and the rule.
     """
     listed = check_config(fields)
     names = {own_name(name): name for name in listed or ()}
     layers = None if listed is None else {own: listed[name] for own, name in names.items()}
     if len(names) < len(listed or ()):
-        raise ValueError('config.json: "gblr.layers" lists a layer twice, by two names')
+        raise ValueError('config.json: "gblr.layers" lists a layer twice, under two names')
     try:
         found, tensors = _overlaid(filter(None, sources), layers, own_name, names)
         forms = check_layers(layers, tensors)
         read = {tensor: found[own][0].read for own, tensor in tensors.items()}
         check_values(forms, tensors, lambda each: read[each](each.name), sizes_of(forms, layers, tensors))
     except LayerError as error:
-        # by its name in the files
+        # errors use the names in the files
         raise error.renamed(names.get(error.layer, error.layer)) from None
     return found
 
 
 def _overlaid(sources, layers, own_name, names):
-    """Of each parameter its file with its name there, and what is stored; what is there to train goes first. names: gets
-    what layers are called in the files."""
+    """Returns two dicts by the names of parameters: file and name in it, and the Stored tensor. The trainable form
+    replaces the packed one. names: is filled with the layers' names in the files."""
     found, tensors = {}, {}
     for source in sources:
         own = own_tensors(source.stored(), own_name)
@@ -128,18 +129,18 @@ def _open(folder, name):
 
 
 def _fill(network, stored, folder):
-    """Puts the stored tensors into the model; every one must have a place, and every place a tensor of its shape."""
+    """Copies the stored tensors into the model. There must be exactly one tensor of the right shape per parameter."""
     places = dict(network.state_dict(keep_vars=True))
     for name, (source, original) in stored.items():
         if network.ignores(name) or _is_buffer(network, name):
             continue
         place = places.pop(name, None)
         if place is None:
-            raise problem(source.path, original, "the model of config.json has no such parameter")
+            raise problem(source.path, original, "the model in config.json has no such parameter")
         tensor = source.read(original)
         wanted = tuple(place.shape)
         if tensor.shape != wanted and name in network.padded:
-            tensor = tensor[: wanted[0]]  # vocabularies are padded
+            tensor = tensor[: wanted[0]]  # files may pad the vocabulary
         if tuple(tensor.shape) != wanted:
             raise problem(source.path, original, f"must be of shape {wanted}, is {tuple(tensor.shape)}")
         if tensor.is_floating_point() != place.is_floating_point():
@@ -152,7 +153,7 @@ def _fill(network, stored, folder):
 
 
 def _is_buffer(network, name):
-    """Whether it is a tensor that the reference's layers have and that says nothing new."""
+    """Whether it is a buffer of the reference's layers, which has no further information."""
     layer, _, part = name.rpartition(".")
     return part in BUFFERS and isinstance(dict(network.named_modules()).get(layer), GblrLinear)
 

@@ -1,6 +1,6 @@
-"""The Gaudi mask by its closed form, with the gradient that passes rounding (arXiv 2310.18882, section 3).
+"""The Gaudi mask in closed form, with straight-through gradients (arXiv 2310.18882, section 3).
 
-Windows on a circle of n samples, smoothed by a Gaussian where sigma is finite. No Fourier transform, no layers.
+Masks are windows on a circle of n samples, smoothed by a Gaussian if sigma is finite.
 """
 
 import functools
@@ -10,10 +10,10 @@ import torch
 
 
 def gaudi_mask(widths, locations, n, sigma=math.inf, evaluate=False):
-    """Row k is 1 from sample round(l n) on for round(w n) samples, cyclic, half to even; smooth where sigma is finite.
+    """Row k is 1 for round(w n) samples from sample round(l n) on, cyclic, and 0 elsewhere; smooth if sigma is finite.
 
-    widths and locations: (K), shares of n. Returns (K, n). Gradients pass the rounding unchanged. In evaluation windows
-    of one sample and entries below 1e-3 in size are 0.
+    widths w and locations l: (K), shares of n. Returns (K, n). Rounding is half to even; gradients pass through it
+    unchanged. If evaluate, windows of one sample and entries of at most 1e-3 in size are 0.
     """
     return _GaudiMask.apply(widths, locations, n, float(sigma), evaluate)
 
@@ -25,13 +25,13 @@ class _GaudiMask(torch.autograd.Function):
         if evaluate:
             width = torch.where(width.abs() > 1, width, torch.zeros_like(width))
         begin = torch.round(locations.float() * n).long()
-        # how many samples each sample lies past the window's first one, and past its end
+        # distance of each sample from the first sample of the window, and from its end
         since = torch.remainder(torch.arange(n, device=widths.device) - begin[:, None], n)
         after = since - width[:, None]
         past = torch.remainder(after, n)
         mask = -torch.div(after, n, rounding_mode="floor")
         if not math.isinf(sigma):
-            # the running sum of the Gaussian grows by 1 with each turn, which are counted apart
+            # the running sum of the Gaussian grows by 1 per turn of the circle; turns are counted separately in mask
             total = _running_sum(n, sigma).to(widths.device)
             mask = total[since] - total[past] + mask
         mask = mask.to(widths.dtype)
@@ -46,13 +46,13 @@ class _GaudiMask(torch.autograd.Function):
         since, past, mask = ctx.saved_tensors
         slope = _slope(ctx.n, ctx.sigma).to(device=dy.device, dtype=dy.dtype)
         if ctx.evaluate:
-            dy = dy * (mask != 0)  # entries made 0 stay 0 under small changes
+            dy = dy * (mask != 0)  # entries set to 0 stay 0 under small changes
         to_width = slope[past]
         return (dy * to_width).sum(1), (dy * (to_width - slope[since])).sum(1), None, None, None
 
 
 def _frequencies(n, sigma):
-    """f = 1, 2, ... as far as the Gaussian lets any through, and what it leaves of each."""
+    """The frequencies f = 1, 2, ... for which the Gaussian is not negligible, and their weights."""
     last = n // 2 if math.isinf(sigma) else min(n // 2, math.ceil(9.5 * sigma))
     f = torch.arange(1, last + 1, dtype=torch.float64)
     gauss = torch.ones_like(f) if math.isinf(sigma) else torch.exp(-((f / sigma) ** 2) / 2)
@@ -77,7 +77,7 @@ def _running_sum(n, sigma):
 
 @functools.lru_cache(maxsize=32)
 def _slope(n, sigma):
-    """h: the derivative of the mask at a sample that is j samples past the window's end."""
+    """The derivative of the mask with respect to its width, at the sample j samples past the window's end."""
     f, weights = _frequencies(n, sigma)
     angle = math.pi * f / n
     return 1 + _waves(n, f, weights * angle / torch.sin(angle), 0.5)

@@ -24,7 +24,7 @@ class Mixer(Network):
     kind = "mixer"
 
     def __init__(self, fields, layers, **options):
-        """fields: of timm's config.json."""
+        """fields: the fields of timm's config.json."""
         super().__init__(**options)
         self.sizes = sizes = _mixer_sizes(fields)
         self.stem = PatchEmbedding(sizes)
@@ -42,7 +42,7 @@ class Mixer(Network):
 
     @staticmethod
     def recognizes(name):
-        """Whether timm's name is one of these."""
+        """Whether a timm model of this name is an MLP-Mixer."""
         return MIXER_NAME.match(name) is not None
 
 
@@ -76,10 +76,10 @@ class MixerMlp(nn.Module):
 
 def _mixer_sizes(fields):
     if not is_timm(fields):
-        raise ValueError('config.json: "architecture" is missing: an MLP-Mixer is known by its name in timm')
+        raise ValueError('config.json: "architecture" is missing; it must be the name of an MLP-Mixer in timm')
     found = MIXER_NAME.match(timm_name(fields))
     if not found:
-        raise ValueError(f'config.json: architecture "{timm_name(fields)}" is no plain MLP-Mixer of timm\'s')
+        raise ValueError(f'config.json: architecture "{timm_name(fields)}" is not a plain MLP-Mixer of timm')
     size, patch, named_image = found.groups()
     given = timm_arguments(fields, MIXER_ARGUMENTS, {"global_pool": "avg"})
     width, blocks = MIXER_SIZES[size]
@@ -89,7 +89,7 @@ def _mixer_sizes(fields):
     sizes = SimpleNamespace(
         blocks=given.get("num_blocks", blocks),
         width=width,
-        # both by the width of the model, also the one across patches
+        # both are relative to the width of the model, also that of token mixing
         token_width=int(tokens * width),
         channel_width=int(channels * width),
         image=square(given.get("img_size", image or int(named_image or 224)), "model_args.img_size"),
@@ -101,5 +101,5 @@ def _mixer_sizes(fields):
         drop_path=given.get("drop_path_rate", 0),
     )
     if sizes.patch > sizes.image:
-        raise ValueError(f"config.json: a patch of {sizes.patch} must fit into the image, of {sizes.image}")
+        raise ValueError(f"config.json: the patch size must be at most the image size {sizes.image}, is {sizes.patch}")
     return sizes

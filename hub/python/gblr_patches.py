@@ -1,13 +1,11 @@
-"""What vision transformers and mixers share: images cut into patches that do not overlap, each embedded by one linear
-map, and halves of blocks that training skips at random.
-"""
+"""Parts shared by vision transformers and mixers: patch embedding, stochastic depth, and a check of the input."""
 
 import torch
 from torch import nn
 
 
 class PatchEmbedding(nn.Module):
-    """(batch, colors, height, width) to (batch, patches, n), patches row by row."""
+    """Embeds non-overlapping patches: (batch, colors, height, width) to (batch, patches, n), row by row."""
 
     def __init__(self, sizes):
         super().__init__()
@@ -18,7 +16,7 @@ class PatchEmbedding(nn.Module):
 
 
 class DropPath(nn.Module):
-    """In training nothing for some images, scaled up for the others: stochastic depth (Huang et al. 2016)."""
+    """Stochastic depth (Huang et al. 2016): in training 0 for some images, scaled up for the others."""
 
     def __init__(self, rate):
         super().__init__()
@@ -32,8 +30,8 @@ class DropPath(nn.Module):
 
 
 def expect_images(pixel_values, sizes):
-    """Raises ValueError, one line, unless images are as large as the model was made for."""
+    """Raises a ValueError of one line unless images have the size that the model requires."""
     shape, wanted = tuple(pixel_values.shape), (sizes.colors, sizes.image, sizes.image)
     if shape[1:] != wanted or len(shape) != 4:
         must = ", ".join(map(str, ("batch", *wanted)))
-        raise ValueError(f"pixel_values must be of shape ({must}), as the model's images, is {shape}")
+        raise ValueError(f"pixel_values must be of shape ({must}), is {shape}")

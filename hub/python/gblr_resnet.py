@@ -18,7 +18,7 @@ MOST_STAGES = 8
 
 
 def _resnet_stage_names(stage):
-    """Stages are numbered from 1 here and from 0 there."""
+    """Hugging Face counts stages from 0, torchvision from 1."""
     own, theirs = f"layer{stage + 1}.#", f"resnet.encoder.stages.{stage}.layers.#"
     return [
         (f"{theirs}.layer.0.convolution", f"{own}.conv1"),
@@ -46,12 +46,12 @@ class ResNet(Network):
     kind = "resnet"
 
     def __init__(self, fields, layers, **options):
-        """fields: of config.json, timm's or Hugging Face's."""
+        """fields: the fields of config.json, in the format of timm or Hugging Face."""
         super().__init__(**options)
         self.sizes = sizes = (_timm_resnet_sizes if is_timm(fields) else _transformers_resnet_sizes)(fields)
         if len(sizes.depths) != len(sizes.widths):
             counts = f"{len(sizes.depths)} and {len(sizes.widths)}"
-            raise ValueError(f"config.json: there must be a depth for each width, got {counts}")
+            raise ValueError(f"config.json: the numbers of depths and widths must be equal, got {counts}")
         self.conv1 = layers.convolution("conv1", sizes.colors, sizes.stem, (7, 2, 3))
         self.bn1 = nn.BatchNorm2d(sizes.stem)
         channels, before = sizes.stem, 0
@@ -83,7 +83,7 @@ class ResNet(Network):
 
     @staticmethod
     def recognizes(name):
-        """Whether timm's name is one of these."""
+        """Whether a timm model of this name is a supported ResNet."""
         return name in RESNET_DEPTHS
 
 

@@ -1,7 +1,7 @@
-"""The rules of the tensors of a model folder with structured layers, the same to which the workbench holds it
-(docs/format.md): which tensors each layer must have, and where blocks may lie. Opens no files, needs no torch.
+"""Checks the tensors of a model folder with structured layers by the rules of the format (docs/format.md), as the
+workbench does: which tensors each layer must have, and where blocks may be. Does not open files.
 
-Whatever breaks a rule is refused with a ValueError of one line that names the tensor and the rule.
+A broken rule raises a ValueError of one line that names the tensor and the rule.
 """
 
 import math
@@ -13,14 +13,14 @@ from gblr_structures import STRUCTURES
 REAL = ("F64", "F32", "F16", "BF16")
 PACKED = ("spans", "values_in", "values_out")
 TRAINABLE = ("lr_weight1", "lr_weight2", "widths", "locations")
-BUFFERS = ("sigma", "freq_in", "freq_out")  # of the reference's layers; config.json says what they say
+BUFFERS = ("sigma", "freq_in", "freq_out")  # of the reference's layers; config.json has the same information
 
-# structures whose tensors have no rules of their own here, as GBLR's have
+# structures whose rules are in STRUCTURES; GBLR has its own rules below
 PLAIN = {name: structure for name, structure in STRUCTURES.items() if structure["parts"]}
 
 
 def _plain_forms():
-    """By their signs, which several structures can have in common."""
+    """The forms of PLAIN by their signs, which several structures can share."""
     found = {}
     for name, structure in PLAIN.items():
         signs = tuple(structure["signs"])
@@ -29,7 +29,7 @@ def _plain_forms():
     return found
 
 
-# how tensors can hold a structured layer: by which of them it is known, all that it has, what config.json may call it
+# forms of a structured layer: the tensors that identify it, all of its tensors, its possible structures in config.json
 FORMS = {
     "packed": (PACKED, PACKED, ("gblr",)),
     "trainable": (("lr_weight1", "lr_weight2"), TRAINABLE + BUFFERS, ("gblr",)),
@@ -40,7 +40,7 @@ PARTS = {part for _, parts, _ in FORMS.values() for part in parts} | {"weight"}
 
 
 class Stored(NamedTuple):
-    """A tensor in a file: its name there, its type as safetensors calls it, its shape."""
+    """A tensor in a file: its name in the file, its safetensors dtype and its shape."""
 
     name: str
     dtype: str
@@ -48,40 +48,40 @@ class Stored(NamedTuple):
 
 
 def own_tensors(tensors, own_name):
-    """tensors: of a file. Returns them by the names that they have in the model. Two must not have the same, and those of
-    a structured layer must have the layer's name in common."""
+    """Returns the tensors of a file by their names in the model, which must be unique. The tensors of a structured
+    layer must have the same layer name in the file. own_name: maps a name in the file to one in the model, or None."""
     found, layers = {}, {}
     for tensor in tensors:
         name = own_name(tensor.name)
         if name is None:
             continue
         if name in found:
-            raise ValueError(f'tensor "{tensor.name}": is there twice, as "{found[name].name}" too')
+            raise ValueError(f'tensor "{tensor.name}": appears twice, also as "{found[name].name}"')
         found[name] = tensor
         (layer, _, part), stored = name.rpartition("."), tensor.name.rpartition(".")[0]
         if part in PARTS and layers.setdefault(layer, stored) != stored:
-            raise ValueError(f'tensor "{tensor.name}": others of its layer are of "{layers[layer]}"')
+            raise ValueError(f'tensor "{tensor.name}": other tensors of its layer have the name "{layers[layer]}"')
     return found
 
 
 def check_trainable(layers, above, below):
-    """The two files of a model that can be trained on: layers of config.json, tensors of trainable.safetensors and of
-    model.safetensors, all by their names in the model."""
+    """Checks the two files of a model with a trainable form. layers: of config.json. above, below: the tensors of
+    trainable.safetensors and of model.safetensors. All are by their names in the model."""
     listed = [layer for layer, settings in (layers or {}).items() if settings["structure"] == "gblr"]
     allowed = {f"{layer}.{part}" for layer in listed for part in TRAINABLE + BUFFERS}
     for name, tensor in above.items():
         if name in below:
-            raise ValueError(f'tensor "{tensor.name}": is in model.safetensors too')
+            raise ValueError(f'tensor "{tensor.name}": is also in model.safetensors')
         if name not in allowed:
-            raise ValueError(f'tensor "{tensor.name}": is no parameter of a GBLR layer that config.json lists')
+            raise ValueError(f'tensor "{tensor.name}": is not a parameter of a GBLR layer that config.json lists')
     for layer, part in ((layer, part) for layer in listed for part in TRAINABLE):
         if f"{layer}.{part}" not in above:
             raise LayerError(layer, "is missing in trainable.safetensors", part)
 
 
 def check_layers(layers, tensors):
-    """Holds the structured layers to config.json. layers: as check_config gives them, tensors: Stored, both by their names
-    in the model. Returns the form of each layer: packed, trainable, or one of FORMS by its signs."""
+    """Checks the structured layers against config.json. layers: from check_config. tensors: Stored. Both are by their
+    names in the model. Returns the form of each layer, a key of FORMS: "packed", "trainable", or signs."""
     parts_of = {}
     for name in tensors:
         layer, _, part = name.rpartition(".")
@@ -94,34 +94,34 @@ def check_layers(layers, tensors):
             forms[layer] = _check_layer(layer, parts, settings, tensors, must_be_listed=layers is not None)
     for layer, settings in (layers or {}).items():
         if layer not in forms:
-            raise LayerError(layer, f"config.json lists it as {settings['structure']}, no tensor is its")
+            raise LayerError(layer, f"config.json lists it as {settings['structure']}, but it has no tensor")
     return forms
 
 
 def _check_layer(layer, parts, settings, tensors, must_be_listed):
     structure = settings["structure"] if settings else None
     forms = [form for form, (signs, _, _) in FORMS.items() if parts & set(signs)]
-    # first the one that config.json means, else the one that most of the tensors are of
+    # prefers the form named by config.json, then the one with the most tensors
     forms.sort(key=lambda form: (structure not in FORMS[form][2], -len(parts & set(FORMS[form][1]))))
     if not forms and parts == {"weight"}:
-        raise LayerError(layer, f"config.json lists it as {structure}, its tensors are weight")
+        raise LayerError(layer, f"config.json lists it as {structure}, but its tensors are weight")
     if not forms:
         missing = PACKED[0] if structure == "gblr" else next(iter(PLAIN[structure]["parts"]))
-        raise LayerError(layer, f"is missing, a layer of structure {structure} has one", missing)
+        raise LayerError(layer, f"is missing; a layer of structure {structure} has one", missing)
     form, *others = forms
     foreign = {sign for other in others for sign in FORMS[other][0]} - set(FORMS[form][1])
     if parts & foreign or "weight" in parts:
-        raise LayerError(layer, f"is in two forms: it has {', '.join(sorted(parts))}")
+        raise LayerError(layer, f"has two forms: it has {', '.join(sorted(parts))}")
     if settings is None and (must_be_listed or form != "trainable"):
-        raise LayerError(layer, f"has {', '.join(sorted(parts))}, and config.json does not list it under gblr.layers")
+        raise LayerError(layer, f"has {', '.join(sorted(parts))}, but config.json does not list it under gblr.layers")
     _, allowed, structures = FORMS[form]
     if settings is not None and structure not in structures:
-        raise LayerError(layer, f"config.json lists it as {structure}, its tensors are {', '.join(sorted(parts))}")
+        raise LayerError(layer, f"config.json lists it as {structure}, but its tensors are {', '.join(sorted(parts))}")
     if structure in PLAIN:
         allowed = tuple(PLAIN[structure]["parts"])
     extra = sorted(parts - set(allowed))
     if extra:
-        raise LayerError(layer, f"{extra[0]} is too much in a layer of structure {structure}")
+        raise LayerError(layer, f"{extra[0]} is not a tensor of structure {structure}")
     check = {"packed": _check_packed, "trainable": _check_trainable}.get(form, _check_plain)
     check(_Place(layer, structure or "gblr", tensors), settings)
     if settings is not None and form != "trainable":
@@ -135,10 +135,10 @@ class _Place(NamedTuple):
     tensors: dict
 
     def expect(self, part, shape, dtypes=REAL):
-        """shape: numbers must be met, names stand for any length."""
+        """Checks the shape and dtype of a tensor. In shape, numbers are required, names stand for any length."""
         tensor, must = self.tensors.get(f"{self.layer}.{part}"), f"({', '.join(map(str, shape))})"
         if tensor is None:
-            raise LayerError(self.layer, f"is missing, a layer of structure {self.structure} has one", part)
+            raise LayerError(self.layer, f"is missing; a layer of structure {self.structure} has one", part)
         fits = len(tensor.shape) == len(shape) and all(
             isinstance(side, str) or side == own for side, own in zip(shape, tensor.shape)
         )
@@ -203,7 +203,7 @@ def _check_plain(place, settings):
 
 
 def _requirement(rule, sizes):
-    """What the size of a rule must be; None where it is."""
+    """The requirement of a rule that a size breaks; None if the rule is met."""
     size = sizes[rule["size"]]
     if rule.get("isPowerOfTwo"):
         return None if size > 0 and size & (size - 1) == 0 else "a power of two"
@@ -217,7 +217,7 @@ def _requirement(rule, sizes):
 
 
 def _length(bound, sizes):
-    """A number, a size by its name, the smaller of two sizes, or a quotient of two sizes rounded up."""
+    """The value of a bound: a number, a size by its name, the smaller of two sizes, or a quotient rounded up."""
     if isinstance(bound, str):
         return sizes[bound]
     if not isinstance(bound, dict):
@@ -239,7 +239,7 @@ def _check_said_shapes(layer, parts, shapes, tensors):
 
 
 def check_spans(layer, spans, n_in, n_out, values_in, values_out):
-    """spans: (4, blocks), a tensor. values_in, values_out: how many values there are."""
+    """Checks the spans of a packed layer, a tensor (4, blocks). values_in, values_out: the numbers of its values."""
     rows = spans.cpu().long()
     for row, side, n, values in ((0, "in", n_in, values_in), (2, "out", n_out, values_out)):
         start, length = rows[row], rows[row + 1]
@@ -255,22 +255,22 @@ def check_spans(layer, spans, n_in, n_out, values_in, values_out):
                 raise LayerError(layer, f"spans: {rule}, block {block} has {is_}")
         total = int(length.sum())
         if total != values:
-            raise LayerError(layer, f"values_{side} must have {total} values, as spans say, has {values}")
+            raise LayerError(layer, f"values_{side} must have {total} values by the lengths in spans, has {values}")
 
 
 def check_places(layer, widths, locations, n_in, n_out):
-    """Of a layer to train: tensors of shares of n, which must count samples that 32 bits can hold."""
+    """Checks widths and locations, which are shares of n: they must be finite, and samples must fit into 32 bits."""
     most = MOST_VALUES / max(n_in, n_out)
     for part, values in (("widths", widths), ("locations", locations)):
         if not bool(values.float().isfinite().all()):
-            raise LayerError(layer, f"{part} has a value that is no finite number")
+            raise LayerError(layer, f"{part} has a value that is not finite")
         if bool((values.float().abs() > most).any()):
             raise LayerError(layer, f"{part} must be shares of n, has {float(values.abs().max())}")
 
 
 def check_values(forms, tensors, read, sizes):
-    """The indices and widths of the layers, before anything is multiplied. forms: as check_layers gives them. read: of a
-    Stored tensor. sizes: n_in and n_out by layer."""
+    """Checks spans, widths and locations of the layers before anything is computed. forms: from check_layers. read:
+    returns the values of a Stored tensor. sizes: (n_in, n_out) by layer."""
     for layer, form in forms.items():
         part = lambda name: tensors[f"{layer}.{name}"]  # noqa: B023, E731
         if form == "packed":
@@ -283,7 +283,7 @@ def check_values(forms, tensors, read, sizes):
 
 
 def sizes_of(forms, layers, tensors):
-    """n_in and n_out of the layers in GBLR, by layer."""
+    """Returns (n_in, n_out) of the GBLR layers, by layer."""
     found = {}
     for layer, form in forms.items():
         if form == "packed":
@@ -295,12 +295,12 @@ def sizes_of(forms, layers, tensors):
 
 
 def check_geometry(layer, settings, geometry=None):
-    """What config.json says of a convolution. geometry: of the model's, with kernel and stride; None: it is none."""
+    """Checks kernel and stride in config.json. geometry: the model's Geometry; None for a linear layer."""
     for field in ("kernel", "stride"):
         if field not in settings:
             continue
         if geometry is None:
-            raise LayerError(layer, f"config.json gives it {field}, it is no convolution of its own")
+            raise LayerError(layer, f"config.json gives {field}, but it is not a convolution")
         said, wanted = settings[field], getattr(geometry, field)
         if any(side != wanted for side in (said if field == "kernel" else [said])):
             raise LayerError(layer, f"{field} must be {wanted}, config.json says {said}")

@@ -1,5 +1,5 @@
 """Vision transformers as torch modules whose linear layers may be structured: Dosovitskiy et al. 2021, with timm's
-parameter names. Queries, keys and values are one layer, as timm has them, or three where one of them is structured.
+parameter names. Queries, keys and values are one layer, as in timm, or three if one of them is structured.
 """
 
 import re
@@ -23,7 +23,7 @@ VIT_ARGUMENTS = (
 VIT_DEFAULTS = {"pre_norm": False, "qk_norm": False, "reg_tokens": 0, "dynamic_img_size": False}
 VIT_ACTIVATIONS = ("gelu", "gelu_new", "gelu_pytorch_tanh", "gelu_fast")
 
-# transformers 5 has other names for its modules than checkpoints have
+# module names of transformers 5, which differ from those in checkpoints
 THEIR_VIT, VIT_MODULES = "vit.encoder.layer.#", "vit.layers.#"
 own_vit_name = renamer(
     [
@@ -55,7 +55,7 @@ class VisionTransformer(Network):
     kind = "vit"
 
     def __init__(self, fields, layers, **options):
-        """fields: of config.json, timm's or Hugging Face's."""
+        """fields: the fields of config.json, in the format of timm or Hugging Face."""
         super().__init__(**options)
         self.sizes = sizes = (_timm_vit_sizes if is_timm(fields) else _transformers_vit_sizes)(fields)
         _check_vit(sizes)
@@ -98,12 +98,12 @@ class VisionTransformer(Network):
 
     @staticmethod
     def parameter_name(stored):
-        # the pooler of a bare ViTModel feeds no classifier
+        # the pooler of a bare ViTModel is not used by the classifier
         return None if stored.startswith("vit.pooler.") else own_vit_name(stored)
 
     @staticmethod
     def recognizes(name):
-        """Whether timm's name is one of these."""
+        """Whether a timm model of this name is a vision transformer."""
         return VIT_NAME.match(name) is not None
 
 
@@ -166,7 +166,7 @@ class VitMlp(nn.Module):
 
 
 class VitGains(nn.Module):
-    """A gain for each channel of what half a block adds, where the model has them (Touvron et al. 2021)."""
+    """LayerScale (Touvron et al. 2021): a learned factor per channel, if the model has them."""
 
     def __init__(self, sizes):
         super().__init__()
@@ -188,10 +188,10 @@ class PreLogits(nn.Module):
 def _timm_vit_sizes(fields):
     found = VIT_NAME.match(timm_name(fields))
     if not found:
-        raise ValueError(f'config.json: architecture "{timm_name(fields)}" is no plain vision transformer of timm\'s')
+        raise ValueError(f'config.json: architecture "{timm_name(fields)}" is not a plain vision transformer of timm')
     family, size, patch, named_image = found.groups()
     given = timm_arguments(fields, VIT_ARGUMENTS, VIT_DEFAULTS)
-    if family == "deit3":  # made with these, which timm therefore does not write down
+    if family == "deit3":  # defaults of deit3, which timm does not write to config.json
         given = {"no_embed_class": True, "init_values": 1e-6, **given}
     width, blocks, heads = VIT_SIZES[size]
     width = given.get("embed_dim", width)
@@ -262,6 +262,6 @@ def _check_vit(sizes):
     if sizes.width % sizes.heads != 0:
         raise ValueError(f"config.json: heads must divide the width {sizes.width}, got {sizes.heads}")
     if sizes.patch > sizes.image:
-        raise ValueError(f"config.json: a patch of {sizes.patch} must fit into the image, of {sizes.image}")
+        raise ValueError(f"config.json: the patch size must be at most the image size {sizes.image}, is {sizes.patch}")
     if sizes.pooling == "token" and not sizes.class_token:
-        raise ValueError("config.json: global_pool token needs a class token, class_token is false")
+        raise ValueError("config.json: global_pool token requires a class token, but class_token is false")

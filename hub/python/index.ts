@@ -1,16 +1,16 @@
-// The Python side of a model folder: the files by which PyTorch, alone or under transformers, loads what we write, and
-// what config.json must say for that. Two files are written, joined from the modules here; nothing here runs Python.
+// The Python files of a model folder, with which PyTorch loads it, with or without transformers, and the fields that
+// config.json needs for this. Two files are written, joined from the modules in this folder. Python is not run.
 
 import { readdir, readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { joinPython } from "./join.ts";
 import { structureModules } from "./structures.ts";
 
-/** Modules that become files of a model folder, with what they import. The second may import the first. */
+/** Modules that become files of a model folder, together with their imports. The second may import the first. */
 const MAIN = "modeling_gblr";
 const FILES = ["configuration_gblr", MAIN];
 
-/** Files of earlier versions, which nothing reads beside those of today. */
+/** Files of earlier versions, which are no longer used. */
 export const EARLIER_PYTHON_FILES: readonly string[] = [
   "load",
   "files",
@@ -28,7 +28,7 @@ export const EARLIER_PYTHON_FILES: readonly string[] = [
 
 /** A Python file that is written into model folders. */
 export interface PythonFile {
-  /** in the model folder */
+  /** name in the model folder */
   name: string;
   text: string;
 }
@@ -36,8 +36,8 @@ export interface PythonFile {
 let sources: Promise<Record<string, string>> | undefined;
 
 /**
- * The files that go into every folder of a structured model.
- * @param known what Python has for the architecture: the files are the same for all but those that bring a module
+ * The Python files of a structured model.
+ * @param known the classes of the architecture. The files depend on them only if they have a `source`
  */
 export async function pythonFiles(known?: Pick<PythonClasses, "module" | "source">): Promise<PythonFile[]> {
   const own = await pythonSources();
@@ -46,7 +46,7 @@ export async function pythonFiles(known?: Pick<PythonClasses, "module" | "source
   return Array.from(joinPython(all, FILES), ([name, text]) => ({ name: `${name}.py`, text }));
 }
 
-/** All modules as they are before they are joined, by name: those of this folder, and those written from tables. */
+/** The texts of all modules before joining, by name: those in this folder and the generated ones. */
 export async function pythonSources(): Promise<Record<string, string>> {
   sources ??= readSources();
   return { ...(await sources), ...structureModules() };
@@ -59,49 +59,49 @@ async function readSources(): Promise<Record<string, string>> {
   return Object.fromEntries(names.map((name, i) => [name.slice(0, -".py".length), texts[i] as string]));
 }
 
-/** The source with one more import behind its docstring. */
+/** Adds an import after the docstring. */
 const importing = (source: string, module: string): string =>
   source.replace(/^"""[\s\S]*?"""\n/, (docstring) => `${docstring}\nimport ${module}`);
 
-/** What a structured model's `model_type` begins with where transformers has no class for the dense one. */
+/** Prefix of the `model_type` of structured models for whose dense form transformers has no class. */
 const PREFIX = "gblr_";
 
 /**
- * Where it has one, `model_type` is the base model's, so that tokenizer, image processor and configuration load without
- * code of ours. That the base model's class does not load too, its structured layers filled at random, is seen to by
- * this: transformers refuses a kind of attention that it does not know, and, where the caller asks for another kind, a
- * file of weights that is none (since version 5). `configuration_gblr.py` takes both away.
+ * If transformers has such a class, `model_type` is the base model's, so that tokenizer, image processor and
+ * configuration load without our code. These fields prevent that the base model's class loads the model, which would
+ * initialize structured layers at random: transformers refuses an unknown attention implementation and, since version
+ * 5, an invalid name of the weights file. `configuration_gblr.py` removes both fields.
  */
 const GUARD = "gblr: needs trust_remote_code=True";
 const GUARDS = { attn_implementation: GUARD, transformers_weights: GUARD };
 
-/** What Python has for an architecture. */
+/** The Python classes of an architecture. */
 export interface PythonClasses {
-  /** module with its network for torch alone, one of this folder's where `source` is not given */
+  /** module with the network for torch alone, in this folder unless `source` is given */
   module: string;
   /**
-   * Text of that module, where it is none of this folder's: a docstring, imports, and a subclass of gblr_build.Network
-   * with `kind`, the `model_type`. It is then written into the folders of this architecture's models
+   * Text of that module if it is not in this folder: a docstring, imports, and a subclass of gblr_build.Network whose
+   * `kind` is the `model_type`. It is written into the folders of this architecture's models
    */
   source?: string;
-  /** what a user of transformers asks for the model by. Default: transformers has no class for it */
+  /** the Auto class of transformers that loads the model. Default: transformers cannot load it */
   auto?: string;
-  /** where names are Hugging Face's; `base` is transformers' own class for the dense model */
+  /** classes for Hugging Face's parameter names; `base` is transformers' own class of the dense model */
   own?: { base: string; model: string; config: string };
-  /** where they are timm's, of which transformers has no class */
+  /** classes for timm's parameter names, for which transformers has no class */
   timm?: { model: string; config: string };
-  /** for folders that leave it to transformers, which goes by `model_type` */
+  /** tokenizer class, if the folder does not name one */
   tokenizer?: string;
 }
 
 /**
- * A config.json whose fields tell transformers which classes to use: those of the folder where a layer is structured,
- * else its own. What timm says of a model, in fields of other names, stays.
+ * A config.json with the fields from which transformers determines the classes: those of the folder if a layer is
+ * structured, else its own. timm's fields are kept.
  *
- * The Python classes build a layer before they see its tensors: for each X, `gblr.layers[X].shapes` must map its
- * parameters (`spans`, `values_in`, `left`, …, not the bias) to their shapes in model.safetensors.
+ * The Python classes create layers before tensors are read, so for each layer X, `gblr.layers[X].shapes` must map its
+ * parameters (`spans`, `values_in`, `left`, …, without the bias) to their shapes in model.safetensors.
  * @param json with the `model_type` of the base model or of a structured one
- * @param known what Python has for its architecture. Default nothing
+ * @param known the Python classes of its architecture. Default none
  */
 export function pythonConfig(
   json: Readonly<Record<string, unknown>>,
@@ -133,7 +133,7 @@ export function pythonConfig(
   };
 }
 
-/** `gpt2` of `gblr_gpt2`; others as they are. */
+/** Removes the prefix from a `model_type`: `gpt2` for `gblr_gpt2`. */
 export function baseModelType(modelType: string): string {
   return modelType.startsWith(PREFIX) ? modelType.slice(PREFIX.length) : modelType;
 }

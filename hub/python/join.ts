@@ -1,32 +1,33 @@
-// Joins Python modules that import one another into one file: imports at its top, each once, then a section a module,
-// those first that others need. Sources keep to what is understood here: a docstring, then imports as plain statements,
-// then the rest. What a file defines must have a name that no other section has.
+// Joins Python modules that import each other into one file: first all imports, then one section per module, in the
+// order of their dependencies. A source must consist of a docstring, plain import statements, and the rest. Names
+// defined by different modules must differ.
 
 const WHOLE = "";
-/** Others are of Python's own library. */
+/** Installed packages; other imports are from Python's standard library. */
 const INSTALLED = /^(torch|transformers)\b/;
 
 export interface PythonSources {
-  /** by module name */
+  /** texts by module name */
   [module: string]: string;
 }
 
 interface Module {
-  /** lines of its docstring */
+  /** lines of the docstring */
   doc: string[];
-  /** names by the module that they are imported from; that of `import x` is WHOLE */
+  /** imported names by module; WHOLE for `import x` */
   imports: Imports;
   body: string;
 }
 
 /**
- * One file for each root, of the root and of all modules that it imports from `sources`; a module that two roots import
- * is in the first. @returns their texts by root
- * @throws Error when the sources cannot be joined, which names the module
+ * Creates one file per root, with the root and all modules that it imports from `sources`. A module imported by two
+ * roots is in the file of the first.
+ * @returns texts by root
+ * @throws Error that names the module when the sources cannot be joined
  */
 export function joinPython(sources: PythonSources, roots: readonly string[]): Map<string, string> {
   const modules = new Map(Object.entries(sources).map(([name, text]) => [name, parse(name, text)]));
-  /** root in whose file a module is */
+  /** the root whose file contains a module */
   const places = new Map<string, string>();
   const files = new Map<string, string>();
   for (const root of roots) {
@@ -46,7 +47,7 @@ function parse(name: string, text: string): Module {
   for (let found = statement.exec(body); found; found = statement.exec(body)) {
     const [all, plain, from, several, one] = found;
     const names = (several ?? one ?? WHOLE).split(",").map((each) => each.trim());
-    // The last name may have a comma behind it.
+    // The last name may be followed by a comma.
     const given = plain ? names : names.filter((each) => each !== "");
     add(imports, plain ?? (from as string), given);
     body = body.slice(all.length);
@@ -55,7 +56,7 @@ function parse(name: string, text: string): Module {
   return { doc: docstring.trim().split("\n"), imports, body: body.trim() };
 }
 
-/** What `root` needs and no earlier root has, the root last. */
+/** The modules that `root` needs and no earlier root contains; the root is last. */
 function inOrder(root: string, modules: ReadonlyMap<string, Module>, places: ReadonlyMap<string, string>): string[] {
   const order: string[] = [];
   const visit = (name: string) => {
@@ -111,7 +112,7 @@ function importing(from: string, names: ReadonlySet<string>): string {
   return lines.join("\n");
 }
 
-/** A file beside this one is a part of the same package under transformers, and a module of its own without it. */
+/** Imports from another written file: with transformers it is in the same package, without it a top-level module. */
 function fromBeside(file: string, names: ReadonlySet<string>): string {
   const indented = (from: string) => importing(from, names).replaceAll(/^/gm, "    ");
   return `try:\n${indented(`.${file}`)}\nexcept ImportError:\n${indented(file)}`;

@@ -1,11 +1,12 @@
-"""Models whose layers are structured, in PyTorch, alone or under transformers.
+"""Models with structured layers in PyTorch, with or without transformers.
 
 With torch alone:      from modeling_gblr import load; model = load("folder"); logits = model(input_ids)
-Under transformers:    AutoModelForCausalLM.from_pretrained(repo, trust_remote_code=True)
+With transformers:     AutoModelForCausalLM.from_pretrained(repo, trust_remote_code=True)
 
-Image models take pixel_values, and AutoModelForImageClassification loads them. A new architecture is a module with a
-subclass of Network that says its `kind`; for transformers also a configuration in configuration_gblr.py and a class at
-the end.
+Image models take pixel_values and are loaded with AutoModelForImageClassification.
+
+To add an architecture, write a subclass of Network with a `kind`. For transformers, also add a configuration class to
+configuration_gblr.py and a model class at the end of this file.
 """
 
 import torch
@@ -31,20 +32,21 @@ from gblr_timm import timm_classes, timm_labels
 from gblr_vit import VisionTransformer
 
 # ----------------------------------------------------------------------------------------------------------------------
-# The same models as classes of transformers, where it is installed.
+# The same models as classes of transformers, if it is installed.
 # ----------------------------------------------------------------------------------------------------------------------
 
 try:
     from transformers import GPT2LMHeadModel, PreTrainedModel, ResNetForImageClassification, ViTForImageClassification
     from transformers.modeling_outputs import ImageClassifierOutputWithNoAttention
     from transformers.utils import cached_file
-except (ImportError, RuntimeError):  # RuntimeError: a transformers that cannot use this torch
+except (ImportError, RuntimeError):  # RuntimeError: this transformers does not support this torch
     PreTrainedModel = None
 
 if PreTrainedModel is not None:
 
     class _Checked:
-        """Goes before a class of transformers' among the bases: what is loaded is held to the rules of the format."""
+        """Checks loaded models by the rules of the format. Must come before a class of transformers in the list of base
+        classes."""
 
         @classmethod
         def from_pretrained(cls, name, *inputs, **options):
@@ -53,7 +55,7 @@ if PreTrainedModel is not None:
             path = _weights_file(name, options)
             if path is not None:
                 gblr, network = model.config.gblr, getattr(cls, "network", cls)
-                # without "gblr" no layer may be structured: transformers would leave those tensors out with a warning
+                # without "gblr", no layer may be structured; transformers would only warn about such tensors
                 checked_tensors({} if gblr is None else {"gblr": gblr}, [Tensors(path)], network.parameter_name)
             for module in model.modules():
                 if isinstance(module, PackedGblrLinear) and not module.spans.is_meta:
@@ -61,7 +63,7 @@ if PreTrainedModel is not None:
             return found
 
     def _weights_file(name, options):
-        """What transformers has read the weights from; None where that is not a safetensors file of the usual name."""
+        """The weights file that transformers reads; None if it is not a safetensors file of the usual name."""
         if options.get("state_dict") is not None or options.get("gguf_file") or options.get("variant"):
             return None
         known = ("cache_dir", "token", "revision", "local_files_only", "subfolder", "proxies")
@@ -77,9 +79,9 @@ if PreTrainedModel is not None:
             check_config({"gblr": config.gblr})
 
     class _Structured(_Checked):
-        """Goes before a class of transformers' among the bases: its structured layers are put in."""
+        """Replaces layers by structured ones. Must come before a class of transformers in the list of base classes."""
 
-        network = None  # the same architecture for torch alone, which knows the names
+        network = None  # class of the same architecture for torch alone, which maps names
 
         def __init__(self, config, *inputs, **options):
             _check_config(config)
@@ -90,12 +92,12 @@ if PreTrainedModel is not None:
 
         @torch.no_grad()
         def _init_weights(self, module):
-            # their values come from the file; there is no start to train them from
+            # structured layers have no initialization, because their values are loaded
             if not isinstance(module, StructuredLinear):
                 super()._init_weights(module)
 
     class GblrGPT2LMHeadModel(_Structured, GPT2LMHeadModel):
-        """GPT2LMHeadModel with structured layers: generation, caches and attention kernels are its own."""
+        """GPT2LMHeadModel with structured layers. Generation, caches and attention are those of transformers."""
 
         config_class = GblrGPT2Config
         network = GPT2
@@ -110,8 +112,9 @@ if PreTrainedModel is not None:
         _keys_to_ignore_on_load_missing = [r"num_batches_tracked"]
 
     class _TimmClassifier(_Checked):
-        """Goes before a network for torch alone and PreTrainedModel: models with timm's names, of which transformers
-        has none. pixel_values in, an object with `logits` out, and `loss` where there are labels."""
+        """Models with timm's parameter names, for which transformers has no classes. Must come before a network for
+        torch alone and PreTrainedModel in the list of base classes. Takes pixel_values; returns an object with `logits`, and
+        `loss` if labels are given."""
 
         main_input_name = "pixel_values"
         _keys_to_ignore_on_load_missing = [r"num_batches_tracked"]

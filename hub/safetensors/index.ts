@@ -1,10 +1,6 @@
 // The public functions of this folder: reading and writing safetensors files (github.com/huggingface/safetensors).
 
 export {
-  bfloat16ToFloat32,
-  float16ToFloat32,
-  float32ToBfloat16,
-  float32ToFloat16,
   fromFloat32,
   toFloat32,
   toFloat64,
@@ -12,26 +8,21 @@ export {
 export { scanJson } from "./header.ts";
 export {
   openSafetensors,
-  openSafetensorsBytes,
   openSafetensorsSource,
-  readAll,
-  readSafetensors,
   renameTensors,
   type SafetensorsFile,
 } from "./read.ts";
 export { INDEX_FILE, openSharded, openTensors, type ShardedFile, type ShardFormat, SINGLE_FILE } from "./shards.ts";
 export {
   bitsOf,
-  DTYPES,
   type Dtype,
   type FileDtype,
-  SafetensorsError,
   type StoredTensor,
   type TensorFile,
   type TensorInfo,
 } from "./types.ts";
 export type { Metadata, TensorSource } from "./write.ts";
-export { encodeSafetensors, sourcesOf, stageSafetensors, type WriteProgress, writeSafetensors } from "./write.ts";
+export { stageSafetensors, type WriteProgress, writeSafetensors } from "./write.ts";
 export {
   MAX_SHARD_BYTES,
   type ModelStaged,

@@ -29,13 +29,17 @@ export async function openSafetensors(path: string): Promise<SafetensorsFile> {
 
 /**
  * Opens a file that is in memory.
+ * @public
  * @param file its name in error messages
  */
 export function openSafetensorsBytes(bytes: Uint8Array, file = "bytes"): Promise<SafetensorsFile> {
   return openSafetensorsSource(memorySource(bytes, failIn(file)), file);
 }
 
-/** Reads all tensors of a file into memory, by name. Half-precision types stay bits; `toFloat32` converts them. */
+/**
+ * Reads all tensors of a file into memory, by name. Half-precision types stay bits; `toFloat32` converts them.
+ * @public
+ */
 export async function readSafetensors(path: string): Promise<Map<string, StoredTensor>> {
   return readAll(await openSafetensors(path));
 }

@@ -7,7 +7,10 @@ import { quote } from "../files/file-error.ts";
 import { MAX_HEADER_BYTES, METADATA, type PlacedTensor, PREFIX_BYTES } from "./header.ts";
 import { bitsOf, byteLengthOf, type FileDtype, lengthProblem, SafetensorsError, type StoredTensor } from "./types.ts";
 
-/** Turns tensors in memory into sources for the writer. */
+/**
+ * Turns tensors in memory into sources for the writer.
+ * @public
+ */
 export function sourcesOf(tensors: Iterable<readonly [string, StoredTensor]>): TensorSource[] {
   return Array.from(tensors, ([name, tensor]) => ({ name, ...tensor }));
 }
@@ -53,7 +56,10 @@ export async function* stageSafetensors(
   }
 }
 
-/** Encodes a file in memory, with the same bytes as `writeSafetensors`. */
+/**
+ * Encodes a file in memory, with the same bytes as `writeSafetensors`.
+ * @public
+ */
 export async function encodeSafetensors(
   tensors: Iterable<TensorSource>,
   { metadata = {} }: { metadata?: Metadata } = {},

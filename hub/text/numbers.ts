@@ -33,6 +33,11 @@ export function formatDuration(seconds: number): string {
   return minutes > 0 ? `${minutes} min ${String(rest).padStart(2, "0")} s` : `${rest} s`;
 }
 
+/** A number with its noun: `1 class`, `10 classes`. @param many plural of `one`. Default: `one` with an s */
+export function countOf(count: number, one: string, many = `${one}s`): string {
+  return `${count} ${count === 1 ? one : many}`;
+}
+
 function scaled(count: number, units: readonly string[]): { value: number; unit: string } {
   let [value, unit] = [count, 0];
   while (value >= 999.5 && unit < units.length - 1) {

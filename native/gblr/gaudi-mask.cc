@@ -1,6 +1,7 @@
-// Gaudi masks: gblr::gaudi_mask makes K windows on a circle of n samples from the table of their edge function,
-// gblr::gaudi_mask_backward their gradient from the table of its slope. On the CPU each is one loop over rows, on other
-// devices a composition of ATen operators. workbench/engine/ops/gblr/gaudi-mask.ts says what the tables hold.
+// Gaudi masks. gblr::gaudi_mask computes K windows (K, n) on a circle of n samples from the table (n) of their edge
+// function, gblr::gaudi_mask_backward their gradients from the table (n) of its slope. On the CPU each operator is one
+// loop over rows; on other devices it is a composition of ATen operators. workbench/engine/ops/gblr/gaudi-mask.ts
+// defines the tables.
 #include <ATen/Functions.h>
 #include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
@@ -18,27 +19,28 @@ namespace gblr {
 namespace {
 
 constexpr float kLeastEntry = 1e-3f;
-constexpr int64_t kGrain = 1 << 15; // least entries for each thread
+constexpr int64_t kGrain = 1 << 15; // minimum entries per thread
 
-// Where a window begins and ends, in samples; edges lie in [0, n).
+// A window rounded to whole samples; start and end lie in [0, n).
 struct Window {
   int64_t start, end;
-  double start_fraction, end_fraction; // from -½ to ½
-  int64_t samples;                     // rounded windows only
-  float width;                         // as a share of n
+  int64_t samples;
+  float width; // as a share of n
 };
 
-// Two copies of a row, one after the other: a row shifted along the circle is then a contiguous part of it.
-struct Series {
-  const float* rows;
-  int64_t terms, n;
-  std::vector<float> doubled;
+// Two copies of a table, one after the other, so that the table shifted along the circle is a contiguous part of it.
+struct DoubledTable {
+  int64_t n;
+  std::vector<float> values;
 
-  explicit Series(const at::Tensor& table) : rows(table.data_ptr<float>()), terms(table.size(0)), n(table.size(1)) {
-    doubled.resize(2 * n);
-    std::copy(rows, rows + n, doubled.begin());
-    std::copy(rows, rows + n, doubled.begin() + n);
+  explicit DoubledTable(const at::Tensor& table) : n(table.size(0)), values(2 * n) {
+    const float* first = table.data_ptr<float>();
+    std::copy(first, first + n, values.begin());
+    std::copy(first, first + n, values.begin() + n);
   }
+
+  // n values of the table shifted to an edge
+  const float* at_edge(int64_t edge) const { return values.data() + n - edge; }
 };
 
 int64_t wrapped(double position, int64_t n) {
@@ -48,41 +50,12 @@ int64_t wrapped(double position, int64_t n) {
 }
 
 Window rounded_window(float width, float location, int64_t n, bool evaluate) {
-  // In float32 like every other engine, so that ties round the same way.
+  // In float32, as on every other engine, so that ties round the same way.
   float samples = std::nearbyint(width * static_cast<float>(n));
   const float first = std::nearbyint(location * static_cast<float>(n));
   if (evaluate && std::abs(samples) <= 1) samples = 0;
   const double last = static_cast<double>(first) + samples;
-  return {wrapped(first, n), wrapped(last, n), 0, 0, wrapped(samples, n), samples / static_cast<float>(n)};
-}
-
-Window exact_window(float width, float location, int64_t n) {
-  const double begin = static_cast<double>(location) * n, end = begin + static_cast<double>(width) * n;
-  const double first = std::nearbyint(begin), last = std::nearbyint(end);
-  return {wrapped(first, n), wrapped(last, n), begin - first, end - last, 0, width};
-}
-
-// The function of the series shifted to an edge: n values from the returned address on. `space` holds 2n values; one
-// term needs none.
-GBLR_VECTORIZED void sum_series(const float* rows, int64_t terms, int64_t n, double fraction, float* space) {
-  std::copy(rows, rows + n, space);
-  double power = 1;
-  for (int64_t m = 1; m < terms; ++m) {
-    power *= fraction;
-    const float factor = static_cast<float>(power);
-    const float* row = rows + m * n;
-    for (int64_t j = 0; j < n; ++j) space[j] += factor * row[j];
-  }
-  std::copy(space, space + n, space + n);
-}
-
-const float* at_edge(const Series& series, int64_t edge, double fraction, float* space) {
-  const float* base = series.doubled.data();
-  if (series.terms > 1) {
-    sum_series(series.rows, series.terms, series.n, fraction, space);
-    base = space;
-  }
-  return base + series.n - edge;
+  return {wrapped(first, n), wrapped(last, n), wrapped(samples, n), samples / static_cast<float>(n)};
 }
 
 GBLR_VECTORIZED void difference(const float* start, const float* end, float width, int64_t n, float* mask) {
@@ -93,9 +66,9 @@ GBLR_VECTORIZED void cut(int64_t n, float* mask) {
   for (int64_t j = 0; j < n; ++j) mask[j] = std::abs(mask[j]) > kLeastEntry ? mask[j] : 0;
 }
 
-// Exactly 1 inside and 0 outside; where a window longer than the circle overlaps itself, the sum.
+// Exactly 1 inside the window and 0 outside. A window longer than the circle overlaps itself; the overlaps add up.
 void boxcar(const Window& window, int64_t n, float* mask) {
-  // + 0 because the result may be -0.
+  // Adding 0 turns -0 into 0.
   const float turns = 0.f + std::nearbyint(window.width - static_cast<float>(window.samples) / static_cast<float>(n));
   const int64_t stop = window.start + window.samples;
   std::fill(mask, mask + n, turns);
@@ -124,10 +97,9 @@ GBLR_VECTORIZED Sums weighted_sums(const float* dy, const float* start, const fl
 }
 
 void check(const at::Tensor& widths, const at::Tensor& locations, const at::Tensor& table) {
-  TORCH_CHECK(widths.dim() == 1 && locations.sizes() == widths.sizes(), "widths and locations must be one list each, ",
-              "equally long, got ", widths.sizes(), " and ", locations.sizes());
-  TORCH_CHECK(table.dim() == 2 && table.size(0) >= 1 && table.size(1) >= 1, "the table must be (terms, n), got ",
-              table.sizes());
+  TORCH_CHECK(widths.dim() == 1 && locations.sizes() == widths.sizes(), "widths and locations must both be (K), got ",
+              widths.sizes(), " and ", locations.sizes());
+  TORCH_CHECK(table.dim() == 1 && table.size(0) >= 1, "the table must be (n) with n at least 1, got ", table.sizes());
 }
 
 at::Tensor dense(const at::Tensor& tensor) { return tensor.to(at::kFloat).contiguous(); }
@@ -138,25 +110,20 @@ at::Tensor gaudi_mask_cpu(const at::Tensor& widths, const at::Tensor& locations,
                           bool evaluate) {
   check(widths, locations, edges);
   const at::Tensor w = dense(widths), l = dense(locations), table = dense(edges);
-  const Series series(table);
-  const int64_t n = series.n, count = w.numel();
-  const bool rounded = series.terms == 1;
+  const DoubledTable edge_function(table);
+  const int64_t n = edge_function.n, count = w.numel();
   at::Tensor mask = at::empty({count, n}, w.options());
   const float *width = w.data_ptr<float>(), *location = l.data_ptr<float>();
   float* out = mask.data_ptr<float>();
   at::parallel_for(0, count, grain(n), [&](int64_t begin, int64_t end) {
-    std::vector<float> from_space(rounded ? 0 : 2 * n), to_space(from_space);
     for (int64_t k = begin; k < end; ++k) {
-      const Window window =
-          rounded ? rounded_window(width[k], location[k], n, evaluate) : exact_window(width[k], location[k], n);
+      const Window window = rounded_window(width[k], location[k], n, evaluate);
       float* row = out + k * n;
       if (is_boxcar) {
         boxcar(window, n, row);
         continue;
       }
-      const float* from = at_edge(series, window.start, window.start_fraction, from_space.data());
-      const float* to = at_edge(series, window.end, window.end_fraction, to_space.data());
-      difference(from, to, window.width, n, row);
+      difference(edge_function.at_edge(window.start), edge_function.at_edge(window.end), window.width, n, row);
       if (evaluate) cut(n, row);
     }
   });
@@ -167,22 +134,17 @@ std::tuple<at::Tensor, at::Tensor> gaudi_mask_backward_cpu(const at::Tensor& dy,
                                                            const at::Tensor& locations, const at::Tensor& slopes) {
   check(widths, locations, slopes);
   const at::Tensor w = dense(widths), l = dense(locations), table = dense(slopes), outer = dense(dy);
-  const Series series(table);
-  const int64_t n = series.n, count = w.numel();
+  const DoubledTable slope(table);
+  const int64_t n = slope.n, count = w.numel();
   TORCH_CHECK(outer.dim() == 2 && outer.size(0) == count && outer.size(1) == n, "dy must be (", count, ", ", n,
               "), got ", outer.sizes());
-  const bool rounded = series.terms == 1;
   at::Tensor to_width = at::empty({count}, w.options()), to_location = at::empty({count}, w.options());
   const float *width = w.data_ptr<float>(), *location = l.data_ptr<float>(), *rows = outer.data_ptr<float>();
   float *width_out = to_width.data_ptr<float>(), *location_out = to_location.data_ptr<float>();
   at::parallel_for(0, count, grain(n), [&](int64_t begin, int64_t end) {
-    std::vector<float> from_space(rounded ? 0 : 2 * n), to_space(from_space);
     for (int64_t k = begin; k < end; ++k) {
-      const Window window =
-          rounded ? rounded_window(width[k], location[k], n, false) : exact_window(width[k], location[k], n);
-      const float* from = at_edge(series, window.start, window.start_fraction, from_space.data());
-      const float* to = at_edge(series, window.end, window.end_fraction, to_space.data());
-      const Sums sums = weighted_sums(rows + k * n, from, to, n);
+      const Window window = rounded_window(width[k], location[k], n, false);
+      const Sums sums = weighted_sums(rows + k * n, slope.at_edge(window.start), slope.at_edge(window.end), n);
       width_out[k] = sums.width;
       location_out[k] = sums.location;
     }
@@ -190,51 +152,39 @@ std::tuple<at::Tensor, at::Tensor> gaudi_mask_backward_cpu(const at::Tensor& dy,
   return {to_width, to_location};
 }
 
-// The same as compositions, for devices other than the CPU.
+// The same functions as compositions of ATen operators, for devices other than the CPU.
 
 struct Windows {
-  at::Tensor start, end;                   // (K, 1) int64
-  at::Tensor start_fraction, end_fraction; // (K, 1), undefined where rounded
-  at::Tensor samples, width;               // (K, 1)
+  at::Tensor start, end;     // (K, 1) int64
+  at::Tensor samples, width; // (K, 1)
 };
 
-Windows windows_of(const at::Tensor& widths, const at::Tensor& locations, int64_t terms, int64_t n, bool evaluate) {
+Windows windows_of(const at::Tensor& widths, const at::Tensor& locations, int64_t n, bool evaluate) {
   const at::Tensor w = widths.to(at::kFloat).unsqueeze(1), l = locations.to(at::kFloat).unsqueeze(1);
-  if (terms > 1) {
-    const at::Tensor begin = l.to(at::kDouble) * n, end = begin + w.to(at::kDouble) * n;
-    const at::Tensor first = begin.round(), last = end.round();
-    return {first.remainder(n).to(at::kLong), last.remainder(n).to(at::kLong), (begin - first).to(at::kFloat),
-            (end - last).to(at::kFloat), {}, w};
-  }
   at::Tensor samples = (w * n).round();
   if (evaluate) samples = samples * (samples.abs() > 1);
   const at::Tensor first = (l * n).round();
-  return {first.remainder(n).to(at::kLong), (first + samples).remainder(n).to(at::kLong), {}, {}, samples, samples / n};
+  return {first.remainder(n).to(at::kLong), (first + samples).remainder(n).to(at::kLong), samples, samples / n};
 }
 
 at::Tensor positions(int64_t n, const at::Tensor& like) { return at::arange(n, like.options().dtype(at::kLong)); }
 
-// (terms, n) → (K, n), row k shifted to the k-th edge
-at::Tensor shifted(const at::Tensor& series, const at::Tensor& edge, const at::Tensor& fraction) {
-  const int64_t terms = series.size(0), n = series.size(1);
-  const at::Tensor index = (positions(n, series) - edge).remainder(n);
-  if (terms == 1) return series.select(0, 0).take(index);
-  std::vector<at::Tensor> powers{at::ones_like(fraction)};
-  while (static_cast<int64_t>(powers.size()) < terms) powers.push_back(powers.back() * fraction);
-  return at::cat(powers, 1).mm(series).gather(1, index);
+// table (n) → (K, n), row k shifted to the k-th edge
+at::Tensor shifted(const at::Tensor& table, const at::Tensor& edge) {
+  const int64_t n = table.size(0);
+  return table.take((positions(n, table) - edge).remainder(n));
 }
 
 at::Tensor gaudi_mask_composed(const at::Tensor& widths, const at::Tensor& locations, const at::Tensor& edges,
                                bool is_boxcar, bool evaluate) {
   check(widths, locations, edges);
-  const int64_t n = edges.size(1);
-  const Windows windows = windows_of(widths, locations, edges.size(0), n, evaluate);
+  const int64_t n = edges.size(0);
+  const Windows windows = windows_of(widths, locations, n, evaluate);
   if (is_boxcar) {
     const at::Tensor turns = (windows.samples / n).floor(), length = windows.samples - turns * n;
     return ((positions(n, edges) - windows.start).remainder(n) < length).to(at::kFloat) + turns;
   }
-  const at::Tensor mask = shifted(edges, windows.start, windows.start_fraction) -
-                          shifted(edges, windows.end, windows.end_fraction) + windows.width;
+  const at::Tensor mask = shifted(edges, windows.start) - shifted(edges, windows.end) + windows.width;
   return evaluate ? mask * (mask.abs() > kLeastEntry) : mask;
 }
 
@@ -242,9 +192,9 @@ std::tuple<at::Tensor, at::Tensor> gaudi_mask_backward_composed(const at::Tensor
                                                                 const at::Tensor& locations,
                                                                 const at::Tensor& slopes) {
   check(widths, locations, slopes);
-  const Windows windows = windows_of(widths, locations, slopes.size(0), slopes.size(1), false);
-  const at::Tensor outer = dy.to(at::kFloat), to_width = shifted(slopes, windows.end, windows.end_fraction);
-  const at::Tensor to_location = to_width - shifted(slopes, windows.start, windows.start_fraction);
+  const Windows windows = windows_of(widths, locations, slopes.size(0), false);
+  const at::Tensor outer = dy.to(at::kFloat), to_width = shifted(slopes, windows.end);
+  const at::Tensor to_location = to_width - shifted(slopes, windows.start);
   return {(outer * to_width).sum(1), (outer * to_location).sum(1)};
 }
 
@@ -253,7 +203,7 @@ std::tuple<at::Tensor, at::Tensor> gaudi_mask_backward_composed(const at::Tensor
 TORCH_LIBRARY_FRAGMENT(gblr, m) {
   m.def("gaudi_mask(Tensor widths, Tensor locations, Tensor edges, bool boxcar, bool evaluate) -> Tensor");
   m.def("gaudi_mask_backward(Tensor dy, Tensor widths, Tensor locations, Tensor slopes) -> (Tensor, Tensor)");
-  // The compositions have names of their own, so that they can be tested without a GPU.
+  // The compositions have names of their own so that tests can call them without a GPU.
   m.def("gaudi_mask_composed(Tensor widths, Tensor locations, Tensor edges, bool boxcar, bool evaluate) -> Tensor");
   m.def("gaudi_mask_backward_composed(Tensor dy, Tensor widths, Tensor locations, Tensor slopes) -> (Tensor, Tensor)");
 }

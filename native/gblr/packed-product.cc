@@ -1,6 +1,6 @@
-// gblr::packed_product, x times the transpose of a packed GBLR matrix. For each block this is one dot product with a
-// span of x and one scaled span added to y; spans are cyclic. On the CPU a loop over rows and blocks, on other devices
-// two dense products.
+// gblr::packed_product computes x times the transpose of a packed GBLR matrix. For each block it takes one dot product
+// with a span of x and adds one scaled span to y; spans are cyclic. The CPU operator is a loop over rows and blocks; on
+// other devices it is two dense products.
 #include <ATen/Functions.h>
 #include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
@@ -17,7 +17,7 @@ namespace gblr {
 
 namespace {
 
-constexpr int64_t kGrain = 1 << 15; // least multiply-adds for each thread
+constexpr int64_t kGrain = 1 << 15; // minimum multiply-adds per thread
 
 // One side of a block: a span on a circle of n samples, and where its values begin.
 struct Span {
@@ -71,14 +71,14 @@ std::vector<Block> blocks_of(const at::Tensor& spans, int64_t n_in, int64_t n_ou
     used_out += out.length;
   }
   TORCH_CHECK(used_in == values_in && used_out == values_out, "spans cover ", used_in, " and ", used_out,
-              " values, there are ", values_in, " and ", values_out);
+              " values, got ", values_in, " and ", values_out);
   return blocks;
 }
 
 void check(const at::Tensor& x, const at::Tensor& values_in, const at::Tensor& values_out,
            const Optional<at::Tensor>& bias, int64_t n_out) {
   TORCH_CHECK(x.dim() == 2 && x.size(1) >= 1 && n_out >= 1, "x must be (rows, n_in), got ", x.sizes());
-  TORCH_CHECK(values_in.dim() == 1 && values_out.dim() == 1, "values must be one list a side");
+  TORCH_CHECK(values_in.dim() == 1 && values_out.dim() == 1, "values must be (values) on each side");
   TORCH_CHECK(!bias || (bias->dim() == 1 && bias->size(0) == n_out), "bias must be (", n_out, ")");
 }
 
@@ -108,7 +108,7 @@ at::Tensor packed_product_cpu(const at::Tensor& x, const at::Tensor& spans, cons
   return y;
 }
 
-// Row b holds the values of block b at their place on the circle, zeros elsewhere: (B, n).
+// Row b holds the values of block b at its span on the circle and zeros elsewhere: (B, n).
 at::Tensor spread(const at::Tensor& start, const at::Tensor& length, const at::Tensor& values, int64_t n) {
   const at::Tensor lengths = length.to(at::kLong), ends = lengths.cumsum(0);
   const at::Tensor offset =
@@ -135,7 +135,7 @@ at::Tensor packed_product_composed(const at::Tensor& x, const at::Tensor& spans,
 TORCH_LIBRARY_FRAGMENT(gblr, m) {
   m.def(
       "packed_product(Tensor x, Tensor spans, Tensor values_in, Tensor values_out, Tensor? bias, int n_out) -> Tensor");
-  // The composition has a name of its own, so that it can be tested without a GPU.
+  // The composition has a name of its own so that tests can call it without a GPU.
   m.def(
       "packed_product_composed(Tensor x, Tensor spans, Tensor values_in, Tensor values_out, Tensor? bias, int n_out) "
       "-> Tensor");

@@ -1,5 +1,5 @@
-// gblr::weight, W = Uᵀ V of masked factors (K, n_out) and (K, n_in), and its gradient. On the CPU, blocks whose masks
-// are empty are skipped: at a quarter of the widths, a usual budget, that is most of the product.
+// gblr::weight computes W = Uᵀ V of masked factors (K, n_out) and (K, n_in), gblr::weight_backward its gradients. The
+// CPU operators skip blocks whose masks are empty. At a common budget of a quarter of the dense cost most blocks are.
 #include <ATen/Functions.h>
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
@@ -13,7 +13,7 @@ namespace gblr {
 namespace {
 
 constexpr int64_t kRowGrain = 16;
-// Selecting rows copies them, which does not pay off when only a few are empty.
+// Selecting rows copies them, which is slower than the full product when only a few rows are empty.
 constexpr double kWorthwhile = 0.95;
 
 using Flags = std::vector<char>;

@@ -1,6 +1,5 @@
-// What the quickstart starts from, as the repositories of a Hub: a data set of made up stories about people who each
-// have a town, a trade and things of their own; and a GPT-2 with random weights, whose tokenizer has a token for each
-// word of them.
+// The repositories that the quickstart starts from: a data set of generated stories about people, each with a town, a
+// trade and a thing, and a GPT-2 with random weights whose tokenizer has one token per word.
 
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -11,10 +10,10 @@ export const STORIES = "quickstart/stories";
 export const UNTRAINED = "quickstart/untrained";
 
 const LINES = { train: 6000, validation: 200, test: 400 };
-/** Two hundred thousand parameters. */
+/** Gives 200 thousand parameters. */
 const SIZE = { n_layer: 3, n_embd: 64, n_head: 4, n_positions: 64 };
 
-/** @param hub folder of the Hub; an engine must be open */
+/** Writes both repositories. An engine must be open. @param hub folder of the Hub */
 export async function makeRepositories(hub: string, seed: number): Promise<void> {
   const dataset = join(hub, "datasets", STORIES);
   await mkdir(dataset, { recursive: true });
@@ -33,7 +32,7 @@ export async function makeRepositories(hub: string, seed: number): Promise<void>
   model.dispose();
 }
 
-/** The text is too large for the model to overfit. */
+/** Dropout is not needed, because the model is too small to overfit the text. */
 const NO_DROPOUT = { embd_pdrop: 0, resid_pdrop: 0, attn_pdrop: 0 };
 
 const NAMES =
@@ -61,14 +60,14 @@ interface Person {
 
 type Pick = <Item>(items: readonly Item[]) => Item;
 
-/** One story a line. @param seed of the stories; the facts about people are the same for every seed */
+/** Generates stories, one per line. @param seed seed of the stories; the facts about people are the same for all seeds */
 export function makeStories({ lines, seed }: { lines: number; seed: number }): string {
   const people = makePeople(pickFrom(0));
   const pick = pickFrom(seed);
   return Array.from({ length: lines }, () => story(pick(people), people, pick)).join("");
 }
 
-/** The distinct words and signs of a text, with the space before them, as a tokenizer splits them. */
+/** The distinct words and punctuation marks of a text, each with the space before it, as the tokenizer splits them. */
 export function wordsOf(text: string): string[] {
   return [...new Set(text.match(/ ?[\p{L}]+| ?[^\s\p{L}]+|\n/gu) ?? [])].sort();
 }
@@ -109,7 +108,7 @@ function story(person: Person, people: readonly Person[], pick: Pick): string {
 
 const END = "<|endoftext|>";
 
-/** Writes tokenizer.json and tokenizer_config.json. @returns how many ids there are */
+/** Writes tokenizer.json and tokenizer_config.json. @returns size of the vocabulary */
 export async function writeTokenizer(folder: string, words: readonly string[]): Promise<number> {
   const vocabulary = new Map<string, number>();
   const add = (piece: string) => vocabulary.has(piece) || vocabulary.set(piece, vocabulary.size);
@@ -154,7 +153,7 @@ function description(vocabulary: ReadonlyMap<string, number>, merges: readonly [
   };
 }
 
-/** The character that stands for each byte: itself where it can be seen, else one from 256 on (Radford et al. 2019). */
+/** The character for each byte: itself if it is visible, else one from code point 256 on (Radford et al., 2019). */
 const BYTES: readonly string[] = (() => {
   const visible = (byte: number) => (byte > 32 && byte < 127) || (byte > 160 && byte < 173) || byte > 173;
   let next = 256;

@@ -5,21 +5,21 @@ import { beforeAll, describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import path from "node:path";
 import * as tf from "@tensorflow/tfjs-core";
+import { languageLogits } from "../../workbench/architectures/parts/language-model.ts";
+import { registerArchitecture } from "../../workbench/architectures/registry.ts";
 import { convert, exportDense, planConversion } from "../../workbench/compress/index.ts";
 import type { TextWindows } from "../../workbench/data/types.ts";
 import { openEngine } from "../../workbench/engine/core/open.ts";
 import { perplexity } from "../../workbench/evaluate/perplexity.ts";
+import { loadModelNow } from "../../workbench/models/folder/load.ts";
 import {
   architectureOf,
   createModel,
   forInference,
   generateTokens,
-  languageLogits,
   languageLoss,
-  loadModelNow,
   type Model,
   modelCounts,
-  registerArchitecture,
   saveModelNow,
 } from "../../workbench/models/index.ts";
 import { importWeights } from "../../workbench/models/weights/index.ts";

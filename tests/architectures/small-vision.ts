@@ -2,17 +2,17 @@
 // with.
 
 import * as tf from "@tensorflow/tfjs-core";
+import { mixer } from "../../workbench/architectures/mixer/architecture.ts";
+import { resnet } from "../../workbench/architectures/resnet/architecture.ts";
+import { vit } from "../../workbench/architectures/vit/architecture.ts";
 import { seededUniform } from "../../workbench/engine/core/random.ts";
 import {
   classifierLogits,
   createModel,
   type MixerConfig,
   type Model,
-  mixer,
   type ResnetConfig,
-  resnet,
   type VitConfig,
-  vit,
 } from "../../workbench/models/index.ts";
 import { taken } from "../models/tiny.ts";
 

@@ -9,7 +9,8 @@ import { addExport } from "../../workbench/cli/export.ts";
 import { addInspect } from "../../workbench/cli/inspect.ts";
 import type { Conversion } from "../../workbench/compress/index.ts";
 import { openEngine } from "../../workbench/engine/core/open.ts";
-import { loadModelNow, type Model, saveModelNow } from "../../workbench/models/index.ts";
+import { loadModelNow } from "../../workbench/models/folder/load.ts";
+import { type Model, saveModelNow } from "../../workbench/models/index.ts";
 import type { Inspection } from "../../workbench/report/describe-model.ts";
 import { logitsOf, smallResnet, smallVit, someImages } from "../architectures/small-vision.ts";
 import { deepGray } from "../data/images/deep-gray.ts";
@@ -115,7 +116,7 @@ test("images calibrate a classifier, text does not", async () => {
   const { code, stderr } = await runVerb(addConvert, [...asked, "--calibrate-context", "8"]);
   expect({ code, stderr }).toEqual({
     code: 2,
-    stderr: "gblr: --calibrate-context is of text, this model takes images; leave it out\n",
+    stderr: "gblr: --calibrate-context is for language models, but this is an image classifier; leave it out\n",
   });
 });
 
@@ -127,7 +128,7 @@ test("an image that cannot be decoded is left out of a calibration and told", as
     ...[...asked, "--out", at("vit-holed")],
     ...["--init", "activation", "--calibrate", at("holed"), "--calibrate-samples", "8"],
   ]);
-  const told = `gblr: 1 of 8 images left out, the first ${at("holed", "train", "dark", "0.png")}: cannot be decoded: `;
+  const told = `gblr: 1 of 8 images skipped; the first is ${at("holed", "train", "dark", "0.png")}: cannot be decoded: `;
   expect([code, stderr.slice(0, told.length), stderr.trim().split("\n").length]).toEqual([0, told, 1]);
 });
 

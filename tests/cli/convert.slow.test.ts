@@ -7,7 +7,8 @@ import path from "node:path";
 import { addConvert } from "../../workbench/cli/convert.ts";
 import type { Conversion, ConversionPlan } from "../../workbench/compress/index.ts";
 import { openEngine } from "../../workbench/engine/core/open.ts";
-import { loadModelNow, saveModelNow } from "../../workbench/models/index.ts";
+import { loadModelNow } from "../../workbench/models/folder/load.ts";
+import { saveModelNow } from "../../workbench/models/index.ts";
 import { tinyModel } from "../compress/tiny.ts";
 import { writeTinyTokenizer } from "../data/hub-folders.ts";
 import { tokensOf } from "../data/text-set.ts";
@@ -58,7 +59,9 @@ test("convert prints the plan, then the errors and totals, and writes a model th
   expect(stdout).toMatch(/dense → gblr, budget 50\.00 %, uniform\n/);
   expect(stdout).toMatch(/layer +becomes +in × out +cost before +after +share/);
   expect(stdout).toMatch(/h\.1\.mlp\.c_proj +gblr +64 × 16 +1\.02 k +512 +50\.0 %/);
-  expect(stdout).toMatch(/these layers: 67\.6 k of 135 k multiply-adds a pass, 50\.00 % \(allowed 50\.00 %\)/);
+  expect(stdout).toMatch(
+    /converted layers: 67\.6 k of 135 k multiply-adds per forward pass, 50\.00 % \(budget 50\.00 %\)/,
+  );
   expect(stdout).toMatch(/layer +share +error +time/);
   expect(stdout.indexOf("cost before")).toBeLessThan(stdout.indexOf("largest relative error: 0."));
   expect(stdout).toContain(`${out} (`);
@@ -189,7 +192,7 @@ test("a model is not replaced without --force; a compressed one is not compresse
   expect(await gblr(...args)).toEqual({
     code: 1,
     stdout: "",
-    stderr: `gblr: ${out} has config.json already; pass --force to replace it\n`,
+    stderr: `gblr: ${out} already has config.json; pass --force to replace it\n`,
   });
   expect((await gblr(...args.with(2, "gblr"), "--force")).code).toBe(0);
   expect(config(out).gblr.structure).toBe("gblr");
@@ -231,9 +234,9 @@ test.each([
   [["--structure", "gblr", "--budget", "0.05"], "one block of full width of (48, 16)"],
   [
     ["--structure", "gblr", "--budget", "0.5", "--layers", "q_proj"],
-    'has "q_proj" in its name; there is h.0.attn.c_attn,',
+    'has "q_proj" in its name; layers: h.0.attn.c_attn,',
   ],
-  [["--structure", "gblr", "--flops", "0.01"], "relative FLOPs as published tables count must be above"],
+  [["--structure", "gblr", "--flops", "0.01"], "relative FLOPs by the reference count must be above"],
   [["--structure", "gblr", "--budget", "0.5", "--calibrate", "./nowhere"], 'there is no folder "./nowhere"'],
 ])("what cannot be done exits 1 with one line and no folder: %j", async (args, message) => {
   const { code, stderr } = await gblr(at("dense"), ...args, "--out", at("bad"), "--json");
@@ -253,7 +256,7 @@ test("a model that is not there, and a place that cannot be a folder, are errors
   for (const out of [at("file"), at("file", "below")]) {
     const { code, stderr } = await gblr(at("dense"), ...args, out);
     expect(code).toBe(1);
-    expect(stderr).toMatch(/^gblr: .*cannot be made a folder: a file is there\n$/);
+    expect(stderr).toMatch(/^gblr: .*cannot be created: a file has this name; give another folder\n$/);
   }
 });
 
@@ -263,7 +266,7 @@ test.each([
   [["--structure", "gblr", "--budget", "0"], "above 0 and at most 1"],
   [["--structure", "gblr", "--budget", "1.2"], "above 0 and at most 1"],
   [["--structure", "gblr", "--flops", "-1"], "above 0 and at most 1"],
-  [["--structure", "gblr"], "say what layers may cost: --budget, --flops or --widths"],
+  [["--structure", "gblr"], "no cost is given; give one of --budget, --flops and --widths"],
   [["--structure", "gblr", "--budget", "0.5", "--flops", "0.5"], "--budget and --flops contradict each other"],
   [["--structure", "lowrank", "--widths", "lr0.25"], "--widths is for gblr, not lowrank"],
   [["--structure", "gblr", "--widths", "rl0.25"], 'no width rule "rl0.25"'],
@@ -288,7 +291,7 @@ test.each([
 test("--out may be left out of a dry run only", async () => {
   expect(await gblr(at("dense"), "--structure", "gblr", "--budget", "0.5")).toMatchObject({
     code: 2,
-    stderr: "gblr: --out is missing: a folder for the model, or --dry-run\n",
+    stderr: "gblr: --out is missing; give a folder for the model, or --dry-run to see the plan only\n",
   });
   expect((await gblr(at("dense"), "--structure", "gblr", "--budget", "0.5", "--dry-run")).code).toBe(0);
 });

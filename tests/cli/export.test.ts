@@ -4,18 +4,14 @@ import { beforeAll, expect, test } from "bun:test";
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import path from "node:path";
 import * as tf from "@tensorflow/tfjs-core";
-import { fromFloat32, readSafetensors } from "../../hub/safetensors/index.ts";
+import { fromFloat32 } from "../../hub/safetensors/index.ts";
+import { readSafetensors } from "../../hub/safetensors/read.ts";
+import { languageLogits } from "../../workbench/architectures/parts/language-model.ts";
 import { addExport } from "../../workbench/cli/export.ts";
 import { planConversion } from "../../workbench/compress/index.ts";
 import { openEngine } from "../../workbench/engine/core/open.ts";
-import {
-  forInference,
-  type Gpt2Config,
-  languageLogits,
-  loadModelNow,
-  type Model,
-  saveModelNow,
-} from "../../workbench/models/index.ts";
+import { loadModelNow } from "../../workbench/models/folder/load.ts";
+import { forInference, type Gpt2Config, type Model, saveModelNow } from "../../workbench/models/index.ts";
 import { converted, tinyModel, tokens } from "../compress/tiny.ts";
 import { writeTinyTokenizer } from "../data/hub-folders.ts";
 import { expectClose, read } from "../engine/ops/operands.ts";
@@ -50,7 +46,7 @@ test.each(["gblr", "monarch"])("%s to dense is an official checkpoint with the s
   const out = at("dense", structure);
   const { code, stdout, stderr } = await gblr(at(structure), "--to", "dense", "--out", out);
   expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
-  expect(stdout).toBe(`${out}: 31.1 kB of float32, 6 layers made dense\n`);
+  expect(stdout).toBe(`${out}: 31.1 kB of float32, 6 layers converted to dense\n`);
   expectClose(await logitsIn(out), await logitsIn(at(structure)), { tolerance: 1e-4 });
   const config = JSON.parse(readFileSync(path.join(out, "config.json"), "utf8"));
   expect(config).toMatchObject({ model_type: "gpt2", architectures: ["GPT2LMHeadModel"], n_layer: 2 });
@@ -117,7 +113,7 @@ test("a monarch model has no names in the reference, and a model is not replaced
   const { code, stderr } = await gblr(at("monarch"), "--to", "dense", "--out", at("gblr"));
   expect({ code, stderr }).toEqual({
     code: 1,
-    stderr: `gblr: ${at("gblr")} has config.json already; pass --force to replace it\n`,
+    stderr: `gblr: ${at("gblr")} already has config.json; pass --force to replace it\n`,
   });
   expect(statSync(path.join(at("gblr"), "model.safetensors")).mtimeMs).toBe(before);
 });
@@ -126,7 +122,7 @@ test.each([
   [["--to", "sparse"], "Allowed choices are dense, reference"],
   [[], "--to"],
   [["--to", "dense", "--dtype", "int8"], "Allowed choices are float32, float16, bfloat16"],
-  [["--to", "reference", "--dtype", "float16"], "--to reference is float32"],
+  [["--to", "reference", "--dtype", "float16"], "--to reference writes float32 only"],
 ])("bad usage exits 2 with one line: %j", async (args, named) => {
   const { code, stdout, stderr } = await gblr(at("gblr"), ...args, "--out", at("bad"));
   expect({ code, stdout }).toEqual({ code: 2, stdout: "" });

@@ -72,6 +72,19 @@ describe("a classifier of images is trained on", () => {
   );
 
   test(
+    "but not without a split to validate on, which --hold-out can make",
+    async () => {
+      const ended = await gblr("finetune", "dense", "--dataset", images, "--engine", "wasm", "--run", "refused");
+      expect(ended.code).toBe(1);
+      expect(ended.stderr).toMatch(
+        /^[^\n]*has no split "validation"[^\n]*; give --validation-split, or --hold-out [^\n]*\n$/,
+      );
+      expect(existsSync(at("refused"))).toBe(false);
+    },
+    PATIENCE,
+  );
+
+  test(
     "from a compressed folder, killed on the way, to the rows of one left alone",
     async () => {
       const converted = ["convert", "dense", "--structure", "gblr", "--budget", "0.5", "--engine", "wasm"];
@@ -104,7 +117,7 @@ describe("a classifier of images is trained on", () => {
       expect(child.signalCode).toBe("SIGKILL");
       const again = await gblr(...all, "--run", "killed");
       expect({ code: again.code, stderr: again.stderr }).toEqual({ code: 0, stderr: "" });
-      expect(again.stdout).toMatch(/goes on after step \d+ of 12/);
+      expect(again.stdout).toMatch(/resumes after step \d+ of 12/);
       expect(timeless(read("killed/comparison.json"))).toEqual(timeless(rows));
     },
     PATIENCE,
@@ -145,6 +158,7 @@ describe("a classifier of other classes than the data's", () => {
         ComparisonRow["metrics"],
       ];
       expect(before.loss as number).toBeCloseTo(Math.log(3), 0);
+      expect(rows[0]?.parameters).toBe(rows[1]?.parameters as number);
       expect(after.loss as number).toBeLessThan(before.loss as number);
       expect(read<RunRecord>("headed/run.json").settings.newHead).toBe(true);
       const config = read<Record<string, unknown>>("headed/model/config.json");
@@ -156,7 +170,7 @@ describe("a classifier of other classes than the data's", () => {
       await child.exited;
       expect(child.signalCode).toBe("SIGKILL");
       const again = await gblr(...all, "--run", "headed-killed");
-      expect(again.stdout).toMatch(/goes on after step \d+ of 12/);
+      expect(again.stdout).toMatch(/resumes after step \d+ of 12/);
       expect(timeless(read("headed-killed/comparison.json"))).toEqual(timeless(rows));
       const scored = await gblr("eval", "acc", "headed/model", "--dataset", images, "--engine", "wasm", "--json");
       expect(JSON.parse(scored.stdout).top1).toBe(after.top1 as number);
@@ -194,7 +208,7 @@ describe("flags are refused that the model has no use for", () => {
       const config = { model_type: "gpt2", n_layer: 1, n_embd: 8, n_head: 2, n_positions: 8, vocab_size: 5 };
       writeFileSync(join(repository, "config.json"), JSON.stringify(config));
       expect(await refused("tiny/gpt2", "--dataset", "tiny/stories", "--mixup", "0.5", "--skip-bad")).toBe(
-        "gblr: --skip-bad and --mixup are for classifiers of images; tiny/gpt2 is a gpt2\n",
+        "gblr: --skip-bad and --mixup are for image classifiers; tiny/gpt2 is a gpt2\n",
       );
       expect(await refused("zoo:resnet18-gaudi", "--dataset", images, "--context", "32")).toBe(
         "gblr: --context is for language models; zoo:resnet18-gaudi is a resnet\n",

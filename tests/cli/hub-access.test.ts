@@ -3,11 +3,11 @@
 import { expect, test } from "bun:test";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
-import { hubAccessFrom, withHub } from "../../workbench/cli/shared/hub-access.ts";
+import { withHub } from "../../workbench/cli/shared/hub-access.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
 
 const folder = temporaryFolder();
-const accessOf = async (env: Record<string, string>) => (await hubAccessFrom(env)).access;
+const accessOf = (env: Record<string, string>) => withHub(env, async (access) => access);
 const empty = folder("empty");
 
 test("without variables it is huggingface.co, and the cache is in the home folder", async () => {
@@ -46,7 +46,7 @@ test("the token is the variable's, else that of the file that a login leaves", a
 
 test("a token that cannot be sent is refused without being quoted", async () => {
   const wrong = accessOf({ HF_TOKEN: "hf_a b" });
-  await expect(wrong).rejects.toThrow("HF_TOKEN holds no token: there are blanks or other characters in it");
+  await expect(wrong).rejects.toThrow("HF_TOKEN is not a token: it has spaces or other invalid characters");
   await expect(wrong).rejects.not.toThrow("hf_a");
 });
 
@@ -62,7 +62,7 @@ test.each([
 });
 
 test.each([["huggingface.co"], ["ftp://x"], ["http://"], ["file:"]])("HF_ENDPOINT=%s is one line", async (endpoint) => {
-  await expect(hubAccessFrom({ HF_ENDPOINT: endpoint, HOME: empty })).rejects.toThrow(/^HF_ENDPOINT is "/);
+  await expect(accessOf({ HF_ENDPOINT: endpoint, HOME: empty })).rejects.toThrow(/^HF_ENDPOINT is "/);
 });
 
 test("a slash at the end of the address is none", async () => {
@@ -91,7 +91,7 @@ test.each([["file:"], ["file://"]])(
 );
 
 test("a folder that cannot be served is one line", async () => {
-  await expect(hubAccessFrom({ HF_ENDPOINT: `file:${folder("absent")}`, HOME: empty })).rejects.toThrow(
+  await expect(accessOf({ HF_ENDPOINT: `file:${folder("absent")}`, HOME: empty })).rejects.toThrow(
     /absent cannot be served: [^\n]*$/,
   );
 });

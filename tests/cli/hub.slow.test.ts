@@ -75,7 +75,7 @@ test("serve says how to use it, and keeps a token that it was given to itself", 
 test("serve lets nobody in from outside without a token of the user's", () => {
   expect(refused(newFolder(), "--host", "0.0.0.0")).toEqual({
     code: 2,
-    line: "gblr: --host 0.0.0.0 lets others in; give a token of yours with --token or HF_TOKEN\n",
+    line: "gblr: --host 0.0.0.0 is reachable from other machines; set a token of your own with --token or HF_TOKEN\n",
   });
 });
 
@@ -91,7 +91,7 @@ test("serve refuses what it cannot serve in one line", async () => {
   expect(refused(folder, "--port", "seven").code).toBe(2);
   expect(refused(folder, "--token", "mine")).toEqual({
     code: 2,
-    line: "gblr: --token must begin with hf_; official clients take no other\n",
+    line: "gblr: --token must begin with hf_; official clients accept no other\n",
   });
   expect(refused().code).toBe(2);
   const child = serve([folder, "--port", "0", "--json"]);

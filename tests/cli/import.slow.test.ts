@@ -4,7 +4,8 @@ import { expect, test } from "bun:test";
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import type { ImportSummary } from "../../hub/checkpoint/index.ts";
-import { openTensors, readAll, readSafetensors, type StoredTensor } from "../../hub/safetensors/index.ts";
+import { openTensors, type StoredTensor } from "../../hub/safetensors/index.ts";
+import { readAll, readSafetensors } from "../../hub/safetensors/read.ts";
 import { openEngine } from "../../workbench/engine/core/open.ts";
 import { type Model, saveModelNow } from "../../workbench/models/index.ts";
 import { smallResnet } from "../architectures/small-vision.ts";
@@ -70,7 +71,7 @@ test("import does not replace a model without --force, and replaces all of it wi
   expect(refused).toEqual({
     code: 1,
     stdout: "",
-    stderr: expect.stringMatching(/^gblr: .* already; pass --force to replace it\n$/),
+    stderr: expect.stringMatching(/^gblr: .* already has [^ ]+; pass --force to replace it\n$/),
   });
   expect(gblr(fixture("variants.ckpt"), "--out", out, "--force").code).toBe(0);
   expect(readdirSync(out).sort()).toEqual(["README.md", "model.safetensors"]);
@@ -90,9 +91,9 @@ test("import makes a model of a checkpoint with the authors' GBLR layers, and sa
   expect(summary.files).toEqual(readdirSync(out).sort());
   expect(summary.files).toContain("trainable.safetensors");
   const refused = gblr(tiny, "--out", out, "--heads", "2");
-  expect(refused.stderr).toMatch(/^gblr: .* has config\.json already; pass --force to replace it\n$/);
+  expect(refused.stderr).toMatch(/^gblr: .* already has config\.json; pass --force to replace it\n$/);
   const smooth = gblr(tiny, "--out", out, "--heads", "2", "--force");
-  expect(smooth.stdout).toContain("gpt2 with 6 GBLR matrices, masks without a Gaussian; ");
+  expect(smooth.stdout).toContain("gpt2 with 6 GBLR matrices, boxcar masks; ");
 }, 60_000);
 
 /** Weights of a small ResNet behind `backbone.`, as a script saves them. */
@@ -115,17 +116,21 @@ test("import makes a model of weights alone, which the other verbs take, and say
   expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
   expect(stdout.split("\n")).toEqual([
     `${file} → ${out}`,
-    "  resnet18 of 5 classes, by names and shapes: 37 tensors, 71.7 kB",
-    "  assumed mean 0.485,0.456,0.406 of red, green and blue (--mean)",
+    "  recognized as resnet18 with 5 classes: 37 tensors, 71.7 kB",
+    "  assumed mean of red, green and blue 0.485,0.456,0.406 (--mean)",
     "  assumed standard deviation 0.229,0.224,0.225 (--std)",
     "  assumed bilinear resizing, crop 0.875 center (--interpolation, --crop, --crop-mode of eval acc)",
     "  written model.safetensors, config.json, hyperparameters.json",
     "",
   ]);
   const headed = gblr(file, "--out", out, "--heads", "2");
-  expect(headed).toEqual({ code: 2, stdout: "", stderr: `gblr: --heads has no meaning for ${file}, a dense resnet\n` });
+  expect(headed).toEqual({
+    code: 2,
+    stdout: "",
+    stderr: `gblr: --heads does not apply to ${file}, a dense resnet; leave it out\n`,
+  });
   const again = gblr(file, "--out", out);
-  expect(again.stderr).toMatch(/^gblr: .* has config\.json already; pass --force to replace it\n$/);
+  expect(again.stderr).toMatch(/^gblr: .* already has config\.json; pass --force to replace it\n$/);
   const json = gblr(file, "--out", out, "--force", "--json", "--mean", "0,0,0", "--std", "1,1,1");
   expect(JSON.parse(json.stdout)).toEqual({
     file,
@@ -162,7 +167,7 @@ test("import keeps the tensors of weights that it cannot make a model of, and sa
   );
   expect(readdirSync(at("headless")).sort()).toEqual(["hyperparameters.json", "model.safetensors"]);
   const other = gblr(fixture("variants.ckpt"), "--out", at("unknown"), "--json");
-  expect(JSON.parse(other.stdout).noConfig).toMatch(/^its tensors are of no model that is known: GPT-2, /);
+  expect(JSON.parse(other.stdout).noConfig).toMatch(/^its tensors are not those of a GPT-2, /);
   const asked = gblr(headless, "--out", at("asked"), "--image-size", "24");
   expect({ code: asked.code, stderr: asked.stderr }).toEqual({
     code: 1,
@@ -215,10 +220,10 @@ test.each([
   [["x.ckpt", "--out", "y", "--masks", "round"], "gaussian, boxcar"],
   [["x.ckpt", "--out", "y", "--mean", "0.5,0.5"], "three numbers such as 0.485,0.456,0.406"],
   [["x.ckpt", "--out", "y", "--std", "1,0,1"], "three numbers above 0"],
-  [[fixture("variants.ckpt"), "--out", "y", "--image-size", "32"], "--image-size has no meaning for"],
-  [[fixture("tiny-gpt2-gaudi.ckpt"), "--out", "y", "--mean", "0,0,0"], "--mean has no meaning for"],
+  [[fixture("variants.ckpt"), "--out", "y", "--image-size", "32"], "--image-size does not apply to"],
+  [[fixture("tiny-gpt2-gaudi.ckpt"), "--out", "y", "--mean", "0,0,0"], "--mean does not apply to"],
   [[fixture("variants.safetensors"), "--out", "y", "--raw"], "which is safetensors already"],
-  [[fixture("variants.ckpt"), "--out", "y", "--masks", "boxcar"], "--masks has no meaning for"],
+  [[fixture("variants.ckpt"), "--out", "y", "--masks", "boxcar"], "--masks does not apply to"],
   [[fixture("tiny-gpt2-gaudi.ckpt"), "--out", "y", "--raw", "--heads", "2"], "--heads has no meaning with --raw"],
 ])("bad usage exits 2 with one line: gblr import %p", (args, named) => {
   const { code, stdout, stderr } = gblr(...args);

@@ -1,7 +1,7 @@
 // Runs a command line of one verb in this process, where starting another for each would take most of the time. What
 // only a process of its own can show (signals, exit codes that the system sees, other runtimes) is for such tests to run.
 
-import { type AddVerb, createProgram, runProgram } from "../../workbench/cli/shared/program.ts";
+import { type AddVerb, createProgram, runMain } from "../../workbench/cli/shared/program.ts";
 
 export interface Ran {
   code: number;
@@ -19,8 +19,10 @@ export async function runVerb(add: AddVerb, args: readonly string[]): Promise<Ra
     }) as typeof process.stdout.write;
   }
   try {
-    return { code: await runProgram(createProgram([add]), args), ...written };
+    await runMain(createProgram([add]), args);
+    return { code: Number(process.exitCode), ...written };
   } finally {
+    process.exitCode = 0;
     process.stdout.write = before.stdout;
     process.stderr.write = before.stderr;
   }

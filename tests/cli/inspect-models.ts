@@ -6,13 +6,9 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
 import * as tf from "@tensorflow/tfjs-core";
-import {
-  readSafetensors,
-  type StoredTensor,
-  sourcesOf,
-  writeModel,
-  writeSafetensors,
-} from "../../hub/safetensors/index.ts";
+import { type StoredTensor, writeModel, writeSafetensors } from "../../hub/safetensors/index.ts";
+import { readSafetensors } from "../../hub/safetensors/read.ts";
+import { sourcesOf } from "../../hub/safetensors/write.ts";
 import { openEngine } from "../../workbench/engine/core/open.ts";
 import type { GblrParameters } from "../../workbench/gblr/matrix.ts";
 import { GblrMatrix } from "../../workbench/gblr/matrix.ts";

@@ -2,7 +2,9 @@
 
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { cpSync, existsSync, rmSync, truncateSync, writeFileSync } from "node:fs";
-import { readSafetensors, type StoredTensor, sourcesOf, writeSafetensors } from "../../hub/safetensors/index.ts";
+import { type StoredTensor, writeSafetensors } from "../../hub/safetensors/index.ts";
+import { readSafetensors } from "../../hub/safetensors/read.ts";
+import { sourcesOf } from "../../hub/safetensors/write.ts";
 import {
   at,
   config,
@@ -42,7 +44,7 @@ const BROKEN: Record<string, { break: () => Promise<void> | void; says: string }
   },
   "packed layers in a dense config.json": {
     break: () => writeFileSync(at("broken", "config.json"), "{}"),
-    says: "is packed, and no config.json beside the file gives its n_in and n_out",
+    says: "is packed, but no config.json in its folder gives its n_in and n_out",
   },
   "a size that the spans leave": {
     break: () =>
@@ -54,7 +56,7 @@ const BROKEN: Record<string, { break: () => Promise<void> | void; says: string }
   },
   "a layer that has no tensors": {
     break: () => writeFileSync(at("broken", "config.json"), config({ layers: { ...layers, ghost: layers[FIRST] } })),
-    says: 'layer "ghost": config.json lists it as gblr, no tensor is its',
+    says: 'layer "ghost": config.json lists it as gblr, but it has no tensor',
   },
   "values that the spans do not fill": {
     break: () => changed((content) => content.set(`${FIRST}.values_in`, zeros(3))),
@@ -78,11 +80,11 @@ const BROKEN: Record<string, { break: () => Promise<void> | void; says: string }
         spans.set([16], shape[1] as number);
         content.set(`${FIRST}.spans`, { dtype: "I32", shape, data: spans });
       }),
-    says: `layer "${FIRST}": a full turn, as block 0 is, must start at 0, is start_in 5, length_in 16`,
+    says: `layer "${FIRST}": block 0 covers the whole side and must start at 0, is start_in 5, length_in 16`,
   },
   "a layer in two forms": {
     break: () => changed((content) => content.set(`${FIRST}.left`, zeros(48, 2)).set(`${FIRST}.right`, zeros(2, 16))),
-    says: `layer "${FIRST}": is in two forms`,
+    says: `layer "${FIRST}": has two forms`,
   },
   "a factor without the other": {
     break: () => changed((content) => content.set("ghost.left", zeros(48, 2))),
@@ -119,7 +121,7 @@ test("widths that are no numbers are told in one line", async () => {
   const broken = zeros(2, 16);
   broken.data[3] = Number.NaN;
   await writeSafetensors(at("nan.safetensors"), sourcesOf(new Map(tensors).set(`${FIRST}.widths`, broken)));
-  expectOneLine(run(at("nan.safetensors")), `layer "${FIRST}": widths has a value that is no finite number`);
+  expectOneLine(run(at("nan.safetensors")), `layer "${FIRST}": widths has a value that is not finite`);
 });
 
 test("trainable tensors that do not fit each other, or config.json, are told in one line", async () => {

@@ -4,7 +4,8 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
-import { sourcesOf, writeSafetensors } from "../../hub/safetensors/index.ts";
+import { writeSafetensors } from "../../hub/safetensors/index.ts";
+import { sourcesOf } from "../../hub/safetensors/write.ts";
 import { readGolden } from "../golden.ts";
 import { decodePng } from "../report/decode-png.ts";
 import { at, config, GBLR, inspected, makeModels, REFERENCE, removeModels, run, zeros } from "./inspect-models.ts";
@@ -110,7 +111,7 @@ test("the table keeps to 100 columns, without color in a pipe", () => {
   expect(
     lines.filter((line) => /h\.\d\.\S+ +gblr +\d+ × \d+ +\d+\/16 +[·▁▂▃▄▅▆▇█]{8} +[·▁▂▃▄▅▆▇█]{8} /.test(line)),
   ).toHaveLength(6);
-  expect(stdout).toContain("structured layers: 6, 3.43 k of 5.63 k multiply-adds a row, 60.9 %");
+  expect(stdout).toContain("structured layers: 6, 3.43 k of 5.63 k multiply-adds per row, 60.9 %");
 });
 
 test("--layer takes a part of the name, with * for any characters", () => {

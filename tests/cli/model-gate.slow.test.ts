@@ -200,7 +200,7 @@ describe("what a file claims costs nothing before it is checked:", () => {
     expect(found).toMatchObject({ nIn: 2 ** 24, nOut: 100, blocks: { live: 0, uncovered: 1 } });
     expect(process.memoryUsage().rss - start).toBeLessThan(6e8);
     const exporting = ["export", folder, "--to", "dense", "--out", at("largest-dense"), "--engine", "wasm"];
-    expect((await runVerb(addExport, exporting)).stderr).toMatch(/must be of n_in × n_out = 16 × 32, is of/);
+    expect((await runVerb(addExport, exporting)).stderr).toMatch(/must have n_in × n_out = 16 × 32, has/);
   });
 
   test("a thousand million layers", async () => {
@@ -241,7 +241,7 @@ describe("what tensors are without a config.json that says so", () => {
     writeFileSync(path.join(folder, "config.json"), JSON.stringify({ ...config, model_type: "gpt2" }));
     const exporting = ["export", folder, "--to", "dense", "--out", at("unlisted-dense"), "--engine", "wasm"];
     expect((await runVerb(addExport, exporting)).stderr).toMatch(
-      /tensor "h\.0\.attn\.c_attn": has first, second, and config\.json does not say under gblr\.layers what structure/,
+      /tensor "h\.0\.attn\.c_attn": has first, second, but config\.json does not give its structure/,
     );
   });
 });

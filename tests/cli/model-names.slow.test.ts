@@ -6,7 +6,7 @@ import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } f
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
-import { readSafetensors } from "../../hub/safetensors/index.ts";
+import { readSafetensors } from "../../hub/safetensors/read.ts";
 import { openEngine } from "../../workbench/engine/core/open.ts";
 import { checkpoint, push, tensor } from "../hub/checkpoint/build.ts";
 import { temporaryFolder } from "../hub/temporary.ts";

@@ -1,40 +1,64 @@
-// The speed and the times that a bar shows. What it looks like is cli-progress' business; that it is silent where there
-// is no terminal is tested with the verbs.
+// The lines of progress that are written if stderr is not a terminal, with the speed and the times that bars show too.
+// The drawing of bars on a terminal is left to cli-progress.
 
-import { expect, test } from "bun:test";
-import { formatDuration, progressBar, speedometer } from "../../workbench/cli/shared/progress.ts";
+import { describe, expect, test } from "bun:test";
+import { formatDuration, progressBar } from "../../workbench/cli/shared/progress.ts";
 
-test("a speed is that of the last seconds, not of the whole", () => {
+/** A bar in a log file that writes a line each second, and the lines so far. */
+function logged(total = 0) {
   let now = 0;
-  const speed = speedometer(() => now);
-  for (let second = 0; second < 60; second++) {
-    now += 1000;
-    speed.add(second < 40 ? 100 : 7);
-  }
-  expect(speed.perSecond()).toBe(7);
-});
+  const lines: string[] = [];
+  const write = process.stderr.write;
+  const bar = progressBar({ label: "work", total, format: String, lineEvery: 1, now: () => now });
+  const advance = (ms: number, amount: number) => {
+    now += ms;
+    process.stderr.write = ((text: string) => lines.push(text) > 0) as typeof write;
+    try {
+      bar.advance(amount);
+    } finally {
+      process.stderr.write = write;
+    }
+    return lines.at(-1);
+  };
+  return { bar, advance, lines };
+}
 
-test("a pause lowers the speed while it lasts", () => {
-  let now = 0;
-  const speed = speedometer(() => now);
-  for (let i = 0; i < 5; i++) {
-    now += 1000;
-    speed.add(60);
-  }
-  expect(speed.perSecond()).toBe(60);
-  now += 5000;
-  expect(speed.perSecond()).toBe(30);
-});
+describe.skipIf(process.stderr.isTTY === true)("in a log file", () => {
+  test("a bar writes a line from time to time: the amount, the speed, the time left and a note", () => {
+    const { bar, advance, lines } = logged(1000);
+    bar.note("layer 3");
+    for (let i = 0; i < 10; i++) advance(250, 25);
+    expect(lines).toEqual([
+      "work: 100 of 1000  100/s  9 s left  layer 3\n",
+      "work: 200 of 1000  100/s  8 s left  layer 3\n",
+    ]);
+  });
 
-test("no speed is made up from the first moment, and none is less than nothing", () => {
-  let now = 0;
-  const speed = speedometer(() => now);
-  now = 1;
-  speed.add(1e6);
-  expect(speed.perSecond()).toBe(0);
-  now = 1000;
-  speed.add(-2e6);
-  expect(speed.perSecond()).toBe(0);
+  test("a speed is that of the last seconds, not of the whole", () => {
+    const { advance } = logged();
+    for (let second = 0; second < 59; second++) advance(1000, second < 40 ? 100 : 7);
+    expect(advance(1000, 7)).toBe("work: 4140  7/s\n");
+  });
+
+  test("a pause lowers the speed while it lasts", () => {
+    const { advance } = logged();
+    for (let i = 0; i < 4; i++) advance(1000, 60);
+    expect(advance(1000, 60)).toBe("work: 300  60/s\n");
+    expect(advance(5000, 0)).toBe("work: 300  30/s\n");
+  });
+
+  test("no speed is shown that would be negative, nor for what took no work", () => {
+    const { bar, advance } = logged(900);
+    bar.skip(300);
+    expect(advance(1000, -200)).toBe("work: 100 of 900\n");
+  });
+
+  test("a bar without lines takes everything and shows nothing", () => {
+    const bar = progressBar({ label: "x", total: 3 });
+    bar.advance(3);
+    bar.note("y");
+    bar.stop();
+  });
 });
 
 test.each([
@@ -46,11 +70,4 @@ test.each([
   [12_000, "3 h 20 min"],
 ])("%d seconds are %s", (seconds, text) => {
   expect(formatDuration(seconds)).toBe(text);
-});
-
-test.skipIf(process.stderr.isTTY === true)("without a terminal a bar takes everything and shows nothing", () => {
-  const bar = progressBar({ label: "x", total: 3 });
-  bar.advance(3);
-  bar.note("y");
-  bar.stop();
 });

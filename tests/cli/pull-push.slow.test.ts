@@ -101,7 +101,11 @@ test.each([
     2,
     /^gblr: x\/y@a and --revision b both name a branch; choose one\n$/,
   ],
-  [["push", "model", "x/y", "--private"], 2, /^gblr: --private is for a repository made now; add --create\n$/],
+  [
+    ["push", "model", "x/y", "--private"],
+    2,
+    /^gblr: --private applies only to a repository that is created; add --create\n$/,
+  ],
   [
     ["pull", "x/y", "--include", "*.bin"],
     1,
@@ -138,7 +142,7 @@ test("Ctrl-C stops a pull cleanly, and the next one goes on from there", async (
   expect(await ran).toEqual({
     code: 130,
     out: "",
-    err: "gblr: interrupted; what was fetched is kept: pull again to go on\n",
+    err: "gblr: interrupted; downloaded data is kept: run the same command again to resume\n",
   });
   hub.asked.length = 0;
   hub.fault = () => undefined;

@@ -60,5 +60,5 @@ test("gblr pull says what the zoo lacks in one line, with exit code 1, and 2 for
   expect(vision.stderr).toMatch(/^gblr: [^\n]+\/imagenet-vit-b-gaudi\.ckpt: is a gpt2, no vit\n$/);
   const flags = await gblr("pull", "zoo:gpt2-gaudi", "--include", "*.json");
   expect(flags.exitCode).toBe(2);
-  expect(flags.stderr).toMatch(/^gblr: --include has no meaning for zoo:gpt2-gaudi, [^\n]+\n$/);
+  expect(flags.stderr).toMatch(/^gblr: --include does not apply to zoo:gpt2-gaudi, [^\n]+\n$/);
 }, 60_000);

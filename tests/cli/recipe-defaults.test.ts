@@ -1,7 +1,7 @@
 // What stands of a recipe's settings beside the flags of a command line.
 
 import { expect, test } from "bun:test";
-import { defaultsFor } from "../../workbench/cli/experiment.ts";
+import { defaultsFor } from "../../workbench/cli/shared/settings.ts";
 
 const RECIPE = {
   defaults: {

@@ -4,9 +4,10 @@
 import { beforeAll, describe, expect, test } from "bun:test";
 import { mkdirSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
+import { parseVaried } from "../../workbench/cli/shared/options.ts";
 import { UsageError } from "../../workbench/cli/shared/program.ts";
 import { paletteFor } from "../../workbench/cli/shared/terminal.ts";
-import { parseVaried, resultLines } from "../../workbench/cli/sweep.ts";
+import { sweepTable } from "../../workbench/cli/shared/view.ts";
 import { gridOf } from "../../workbench/pipeline/sweep.ts";
 import {
   acrossSeeds,
@@ -100,7 +101,7 @@ describe("a grid of two budgets and two structures", () => {
       expect(JSON.parse(again.stdout)).toEqual(told);
       const more = await sweep("--vary", "budget=0.4,0.5,0.6", "--vary", "structure=lowrank", "--out", "grid");
       expect({ code: more.code, stderr: more.stderr }).toEqual({ code: 0, stderr: "" });
-      expect(more.stdout.match(/done before/g)).toHaveLength(2);
+      expect(more.stdout.match(/already done/g)).toHaveLength(2);
       expect(more.stdout).toContain("finished, grid/budget-0.5+structure-lowrank/report.html");
       expect(written()).toEqual(before);
     },
@@ -151,7 +152,7 @@ test(
     expect(await stderr).toMatch(/^gblr: interrupted; stopped keeps what is done[^\n]*\n$/);
     const again = await run(GBLR, all, place);
     expect({ code: again.code, stderr: again.stderr }).toEqual({ code: 0, stderr: "" });
-    expect(again.stdout.match(/done before/g)).toHaveLength(1);
+    expect(again.stdout.match(/already done/g)).toHaveLength(1);
   },
   PATIENCE,
 );
@@ -191,7 +192,7 @@ describe("runs that differ by their seed alone", () => {
   });
 
   test("are one line of the table, and one point of the plot with a bar", () => {
-    const lines = resultLines(results, paletteFor({ isTTY: false }, {}));
+    const lines = sweepTable(acrossSeeds(results), paletteFor({ isTTY: false }, {}));
     expect(lines[1]).toMatch(/^ +budget +seed +model +runs +top-1 accuracy .*\(reference\) +\(actual\)/);
     expect(lines).toHaveLength(6);
     expect(lines[4]).toMatch(/^ +0\.1 +GBLR, SVD +3 +52\.00 % ± 2\.00 % +3\.0000 ± 2\.6458 +30\.0 %/);
@@ -221,7 +222,7 @@ describe("runs that differ by their seed alone", () => {
 test("what is no recipe is told with those that there are", async () => {
   const { code, stderr } = await run(GBLR, ["sweep", "vit", "--vary", "budget=1"], place);
   expect(code).toBe(2);
-  expect(stderr).toMatch(/^gblr: there is no recipe "vit": there is [^\n]*vit-s-cifar10[^\n]*\n$/);
+  expect(stderr).toMatch(/^gblr: there is no recipe "vit"; give one of [^\n]*vit-s-cifar10[^\n]*\n$/);
 });
 
 test("grids are the product of their values, the last changing fastest", () => {
@@ -238,7 +239,7 @@ test.each(["budget", "=0.1", "budget=", "budget=0.1,,0.2", "budget=0.1,0.1", "ru
 );
 
 test("a setting varied twice is refused", () => {
-  expect(() => gridOf([parseVaried("budget=1"), parseVaried("budget=2")])).toThrow("--vary budget is there twice");
+  expect(() => gridOf([parseVaried("budget=1"), parseVaried("budget=2")])).toThrow("--vary budget is given twice");
 });
 
 test("ways to compress are curves of their own, also where another setting tells them apart", () => {

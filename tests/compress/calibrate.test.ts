@@ -102,7 +102,7 @@ forEachEngine("calibrate", () => {
     }
     expect(tf.memory().numTensors).toBe(before);
     expect(covariancesOf(model, ["h.0.mlp.c_fc"], { samples: 0 })).rejects.toThrow(
-      "nothing went through h.0.mlp.c_fc, 0 inputs in all; give more data",
+      "h.0.mlp.c_fc received no input from 0 inputs of the model; use more data",
     );
     model.dispose();
   });

@@ -3,9 +3,10 @@
 
 import { expect, test } from "bun:test";
 import * as tf from "@tensorflow/tfjs-core";
+import { languageLogits } from "../../workbench/architectures/parts/language-model.ts";
 import { type ConvertOptions, type PlanOptions, planConversion } from "../../workbench/compress/index.ts";
 import { svdFloat64 } from "../../workbench/engine/linalg/float64.ts";
-import { denseWeight, languageLogits, type Model } from "../../workbench/models/index.ts";
+import { denseWeight, type Model } from "../../workbench/models/index.ts";
 import { forEachEngine } from "../engine/engines.ts";
 import { expectClose, read } from "../engine/ops/operands.ts";
 import { converted, tinyModel, tokens } from "./tiny.ts";
@@ -184,7 +185,7 @@ test.each([
     "init activation is for gblr and lowrank, the structure is monarch; use init svd",
   ],
   ["gblr", { init: "activation" }, "h.0.attn.c_attn has no covariance of its inputs; calibrate it first"],
-  ["gblr", { init: "magic" }, 'there is no init "magic": there is svd, search, activation; give one of these names'],
+  ["gblr", { init: "magic" }, 'there is no init "magic"; available: svd, search, activation; use one of these'],
 ] as unknown as [string, ConvertOptions, string][])("%s refuses %j", async (structure, options, message) => {
   expect(run({ structure, budget: 0.6 }, options)).rejects.toThrow(message);
 });

@@ -4,13 +4,13 @@
 import { expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import * as tf from "@tensorflow/tfjs-core";
-import { readSafetensors } from "../../hub/safetensors/index.ts";
+import { readSafetensors } from "../../hub/safetensors/read.ts";
+import { languageLogits } from "../../workbench/architectures/parts/language-model.ts";
 import { exportDense, planConversion, referenceTensors } from "../../workbench/compress/index.ts";
+import { loadModelNow } from "../../workbench/models/folder/load.ts";
 import {
   forInference,
   type Gpt2Config,
-  languageLogits,
-  loadModelNow,
   type Model,
   prepareFolder,
   saveModelNow,

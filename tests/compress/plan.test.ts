@@ -3,10 +3,11 @@
 
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
+import { layersOf } from "../../workbench/architectures/architecture.ts";
 import { type ConversionPlan, type PlanOptions, planConversion } from "../../workbench/compress/index.ts";
 import { EngineError } from "../../workbench/engine/core/errors.ts";
 import { openEngine } from "../../workbench/engine/core/open.ts";
-import { createModel, gpt2, layersOf } from "../../workbench/models/index.ts";
+import { createModel, gpt2 } from "../../workbench/models/index.ts";
 import { matrixStructure } from "../structures/matrix-structures.ts";
 import { TINY, tinyModel } from "./tiny.ts";
 
@@ -136,7 +137,7 @@ describe("a plan", () => {
   });
 
   test.each([
-    [{ structure: "lowrnk", budget: 0.5 }, 'there is no structure "lowrnk": there is gblr, lowrank'],
+    [{ structure: "lowrnk", budget: 0.5 }, 'there is no structure "lowrnk"; available: gblr, lowrank'],
     [{ structure: "gblr", budget: 0 }, "the budget must be above 0 and at most 1"],
     [{ structure: "gblr", budget: 1.01 }, "at most 1, a share of the converted layers' multiply-adds, got 1.01"],
     [{ structure: "gblr", budget: Number.NaN }, "got NaN"],
@@ -145,15 +146,15 @@ describe("a plan", () => {
     [{ structure: "dense", budget: 0.9 }, "dense: all of (48, 16) takes 1 of the dense multiply-adds"],
     [{ structure: "gblr" }, "takes one of budget, flops and widths, got none of them"],
     [{ structure: "gblr", budget: 0.5, flops: 0.5 }, "got budget and flops; choose one"],
-    [{ structure: "gblr", flops: 0.1 }, "relative FLOPs as published tables count must be above 0.1"],
-    [{ structure: "gblr", flops: 1.1 }, "at most 1.000, these layers at their whole cost, got 1.1"],
-    [{ structure: "gblr", flops: 0.5, layers: "c_proj" }, "count h.0.attn.c_proj as dense whatever it is"],
-    [{ structure: "lowrank", widths: "lr0.25" }, "widths are of GBLR layers, the structure is lowrank"],
+    [{ structure: "gblr", flops: 0.1 }, "relative FLOPs by the reference count must be above 0.1"],
+    [{ structure: "gblr", flops: 1.1 }, "at most 1.000, with these layers at their dense cost, got 1.1"],
+    [{ structure: "gblr", flops: 0.5, layers: "c_proj" }, "treat h.0.attn.c_proj as dense in any structure"],
+    [{ structure: "lowrank", widths: "lr0.25" }, "widths are for GBLR layers, the structure is lowrank"],
     [{ structure: "gblr", widths: "lr2" }, 'no width rule "lr2"'],
-    [{ structure: "gblr", widths: "lr0.25", allocation: "global" }, "nothing is left to allocate"],
+    [{ structure: "gblr", widths: "lr0.25", allocation: "global" }, "so nothing can be allocated"],
     [
       { structure: "gblr", budget: 0.5, layers: "q_proj" },
-      'no layer of gpt2 has "q_proj" in its name; there is h.0.attn.c_attn, h.0.attn.c_proj, h.0.mlp.c_fc, …',
+      'no layer of gpt2 has "q_proj" in its name; layers: h.0.attn.c_attn, h.0.attn.c_proj, h.0.mlp.c_fc, …',
     ],
   ] as [PlanOptions, string][])("of %j is refused in one line", async (options, message) => {
     const error = await planConversion(model, options).catch((error: unknown) => error);

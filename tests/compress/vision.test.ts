@@ -3,6 +3,7 @@
 
 import { expect, test } from "bun:test";
 import * as tf from "@tensorflow/tfjs-core";
+import { layersOf } from "../../workbench/architectures/architecture.ts";
 import {
   calibrate,
   convert,
@@ -19,7 +20,6 @@ import {
   architectureOfConfig,
   classifierLogits,
   denseWeight,
-  layersOf,
   Model,
   modelCounts,
 } from "../../workbench/models/index.ts";
@@ -87,10 +87,10 @@ test("what convolutions cannot be is refused by name", async () => {
     "tucker is for convolutions, blocks.0.attn.q_proj is a linear layer",
   );
   await expect(refused(resnet, { structure: "tucker", budget: 0.5, convolutions: "per-kernel" })).rejects.toThrow(
-    "tucker is of whole kernels",
+    "tucker needs whole kernels",
   );
   await expect(refused(resnet, { structure: "tucker", budget: 0.5, allocation: "global" })).rejects.toThrow(
-    "no rank to allocate",
+    "no rank that could be allocated",
   );
   await expect(refused(vit, { structure: "gblr", budget: 0.5, convolutions: "per-kernel" })).rejects.toThrow(
     "per kernel is for convolutions",

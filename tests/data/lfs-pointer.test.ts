@@ -9,7 +9,7 @@ import { rowsOf } from "../../workbench/data/dataset/rows.ts";
 import { decodeImage } from "../../workbench/data/images/decode.ts";
 import { readImage } from "../../workbench/data/images/prepare.ts";
 import { openTokenizer } from "../../workbench/data/index.ts";
-import { loadModelNow } from "../../workbench/models/index.ts";
+import { loadModelNow } from "../../workbench/models/folder/load.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
 import { refusal, setUp } from "./text-set.ts";
 

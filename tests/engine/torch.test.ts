@@ -106,13 +106,13 @@ describe.skipIf(!present)("the torch engine", () => {
     expect(draw()).toEqual(draw());
   });
 
-  test("refuses a precision that the device has not, and a device that is not there", async () => {
+  test("refuses a precision that the device lacks, and a device that is not available", async () => {
     await expect(openEngine({ engine: "torch", device: "cpu", precision: "bfloat16" })).rejects.toThrow(
       'precision "bfloat16" needs a CUDA device, the engine runs on cpu',
     );
     if (addon.cudaDevices().length === 0) {
       await expect(openEngine({ engine: "torch", device: "cuda" })).rejects.toThrow(
-        'device "cuda" is not there: libtorch sees cpu',
+        'device "cuda" is not available: libtorch sees cpu',
       );
     }
   });

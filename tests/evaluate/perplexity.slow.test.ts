@@ -5,13 +5,15 @@ import { beforeAll, describe, expect, test } from "bun:test";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import * as tf from "@tensorflow/tfjs-core";
+import { languageLogits } from "../../workbench/architectures/parts/language-model.ts";
 import { rowsOf } from "../../workbench/data/dataset/rows.ts";
 import { type TokenFile, tokenWindows } from "../../workbench/data/index.ts";
 import { EngineError } from "../../workbench/engine/core/errors.ts";
 import { openEngine } from "../../workbench/engine/core/open.ts";
 import { seededUniform } from "../../workbench/engine/core/random.ts";
 import { type Perplexity, type PerplexityOptions, perplexity, perUnit } from "../../workbench/evaluate/perplexity.ts";
-import { type Gpt2Config, languageLogits, loadModelNow, type Model } from "../../workbench/models/index.ts";
+import { loadModelNow } from "../../workbench/models/folder/load.ts";
+import type { Gpt2Config, Model } from "../../workbench/models/index.ts";
 import { GOLDEN, GPT2, HUB_IS_HERE, WIKITEXT } from "../data/hub-folders.ts";
 import { tokensOf } from "../data/text-set.ts";
 import { ENGINES, forEachEngine } from "../engine/engines.ts";
@@ -148,7 +150,7 @@ describe("on any engine", () => {
     const model = tinyGpt2();
     const whole = tokenWindows(tokens(12), { context: 12, whole: true });
     await expect(scored(model, { windows: whole })).rejects.toThrow(
-      "the text has 12 tokens, no whole window of 12; score the shorter window too, or give a shorter context or more text",
+      "the text has 12 tokens, which is less than one whole window of 12; score shorter windows too (without --whole-windows), or give a shorter context or more text",
     );
     await expect(scored(model, { windows: tokenWindows(tokens(1), { context: 12 }) })).rejects.toThrow(
       "the text has no token to predict; give more text",
@@ -162,7 +164,7 @@ describe("on any engine", () => {
     ids[27] = TINY.vocab_size;
     const file = { ...tokens(40), read: async (start: number, count: number) => ids.slice(start, start + count) };
     await expect(scored(model, { windows: tokenWindows(file, { context: 10 }) })).rejects.toThrow(
-      "window 2 has the token 40, the model has 40; tokenize the text with the model's own tokenizer",
+      "window 2 has token id 40, but the vocabulary of the model has 40 tokens; tokenize the text with the model's own tokenizer",
     );
     model.dispose();
   });

@@ -146,7 +146,7 @@ forEachEngine("gaudiMask", () => {
     expectRefusal(() => gaudiMask(two, two, 0), "gaudiMask: length must be an integer of at least 1, got 0");
     expectRefusal(
       () => gaudiMask(two, two, 8, { sigma: 0 }),
-      "gaudiMask: sigma must be above 0, Infinity for no Gaussian, got 0",
+      "gaudiMask: sigma must be above 0 (Infinity for no Gaussian), got 0",
     );
   });
 });

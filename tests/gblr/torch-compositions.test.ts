@@ -87,7 +87,7 @@ describe.skipIf(!present)("the torch compositions", () => {
     expect(() => operator("packed_product")(...operands)).toThrow("block 0 lies outside a matrix of 8 by 20");
     const long = tf.tensor2d([3, 5, 0, 5], [4, 1], "int32");
     expect(() => operator("packed_product")(tf.zeros([1, 20]), long, tf.zeros([4]), tf.zeros([5]), null, 8)).toThrow(
-      "spans cover 5 and 5 values, there are 4 and 5",
+      "spans cover 5 and 5 values, got 4 and 5",
     );
   });
 });

@@ -3,7 +3,8 @@
 
 import { afterAll, expect, test } from "bun:test";
 import { type OpenModel, openRemoteModel } from "../../hub/model-folder/index.ts";
-import { encodeSafetensors, type StoredTensor, sourcesOf } from "../../hub/safetensors/index.ts";
+import type { StoredTensor } from "../../hub/safetensors/index.ts";
+import { encodeSafetensors, sourcesOf } from "../../hub/safetensors/write.ts";
 import { type Fault, type HostileHub, hostileHub } from "./hostile-server.ts";
 import { HASTY, pullAll, REPO } from "./pull/pulling.ts";
 import { temporaryFolder } from "./temporary.ts";
@@ -67,7 +68,7 @@ test("of shards likewise; a repository of trainable factors alone is opened by t
   expect(await smallOf(await openRemoteModel(REPO, trainable.access, { patience }))).toEqual(SMALL);
   const lacking = await start({ "model.safetensors.index.json": new TextEncoder().encode(JSON.stringify(index)) });
   expect(await failureOf(openRemoteModel(REPO, lacking.access, { patience }))).toBe(
-    "x/y/model-00001-of-00002.safetensors: is not there, though the index names it",
+    "x/y/model-00001-of-00002.safetensors: does not exist, although the index names it",
   );
 });
 

@@ -5,7 +5,8 @@ import { beforeAll, describe, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { resnet } from "../../workbench/architectures/resnet/architecture.ts";
 import { openEngine } from "../../workbench/engine/core/open.ts";
-import { imageSettings, loadModelNow, saveModelNow } from "../../workbench/models/index.ts";
+import { loadModelNow } from "../../workbench/models/folder/load.ts";
+import { imageSettings, saveModelNow } from "../../workbench/models/index.ts";
 import { RESNET_TRANSFORMERS, smallVit, VIT_TRANSFORMERS } from "../architectures/small-vision.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
 

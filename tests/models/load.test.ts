@@ -4,24 +4,13 @@
 import { beforeAll, describe, expect, test } from "bun:test";
 import { cpSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import * as tf from "@tensorflow/tfjs-core";
-import {
-  fromFloat32,
-  readSafetensors,
-  type StoredTensor,
-  sourcesOf,
-  writeModel,
-  writeSafetensors,
-} from "../../hub/safetensors/index.ts";
+import { fromFloat32, type StoredTensor, writeModel, writeSafetensors } from "../../hub/safetensors/index.ts";
+import { readSafetensors } from "../../hub/safetensors/read.ts";
+import { sourcesOf } from "../../hub/safetensors/write.ts";
+import { languageLogits } from "../../workbench/architectures/parts/language-model.ts";
 import { openEngine } from "../../workbench/engine/core/open.ts";
-import {
-  type Gpt2Config,
-  type LoadEvent,
-  languageLogits,
-  loadModel,
-  loadModelNow,
-  type Model,
-  saveModelNow,
-} from "../../workbench/models/index.ts";
+import { loadModelNow } from "../../workbench/models/folder/load.ts";
+import { type Gpt2Config, type LoadEvent, loadModel, type Model, saveModelNow } from "../../workbench/models/index.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
 import { ids, livelier, structured, taken, tinyGpt2 } from "./tiny.ts";
 
@@ -206,13 +195,9 @@ describe("one line says that", () => {
     await saveModelNow(await structured(tinyGpt2({ n_inner: 32 }), ["h.0.mlp.c_fc"], "gblr"), folder("narrow"));
     const narrow = JSON.parse(readFileSync(folder("narrow", "config.json"), "utf8"));
     writeFileSync(folder("narrow", "config.json"), JSON.stringify({ ...narrow, n_inner: 64 }));
-    await refused(folder("narrow"), /"h.0.mlp.c_fc": must be of n_in × n_out = 16 × 64, is of n_in × n_out = 16 × 32/);
+    await refused(folder("narrow"), /"h.0.mlp.c_fc": must have n_in × n_out = 16 × 64, has n_in × n_out = 16 × 32/);
     renameSync(folder("gblr", "trainable.safetensors"), folder("gblr", "kept"));
-    await refused(
-      folder("gblr"),
-      /is packed, which cannot be trained on; there is no trainable.safetensors/,
-      "trainable",
-    );
+    await refused(folder("gblr"), /is packed and cannot be trained; there is no trainable.safetensors/, "trainable");
     renameSync(folder("gblr", "kept"), folder("gblr", "model.safetensors"));
     await refused(folder("gblr"), /tensor "wte.weight": is missing/);
     model.dispose();

@@ -4,17 +4,12 @@
 import { beforeAll, describe, expect, test } from "bun:test";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { openModel } from "../../hub/model-folder/index.ts";
-import { sourcesOf, writeSafetensors } from "../../hub/safetensors/index.ts";
+import { writeSafetensors } from "../../hub/safetensors/index.ts";
+import { sourcesOf } from "../../hub/safetensors/write.ts";
 import { convert, planConversion } from "../../workbench/compress/index.ts";
 import { openEngine } from "../../workbench/engine/core/open.ts";
-import {
-  createModel,
-  gpt2,
-  imageSettings,
-  loadModelNow,
-  type Model,
-  saveModelNow,
-} from "../../workbench/models/index.ts";
+import { loadModelNow } from "../../workbench/models/folder/load.ts";
+import { createModel, gpt2, imageSettings, type Model, saveModelNow } from "../../workbench/models/index.ts";
 import {
   logitsOf,
   RESNET_TRANSFORMERS,
@@ -182,7 +177,7 @@ test("a language model has no such head", async () => {
   await saveModelNow(model, folder("gpt2"));
   model.dispose();
   await expect(loadModelNow(folder("gpt2"), { head: { classes: CLASSES } })).rejects.toThrow(
-    "is a gpt2, which has no head for classes",
+    "is a gpt2, which has no classification head",
   );
 });
 

@@ -6,13 +6,9 @@ import { cpSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import * as tf from "@tensorflow/tfjs-core";
 import { checkModelFolder } from "../../hub/model-folder/index.ts";
-import {
-  type Gpt2Config,
-  languageLogits,
-  loadModelNow,
-  type Model,
-  saveModelNow,
-} from "../../workbench/models/index.ts";
+import { languageLogits } from "../../workbench/architectures/parts/language-model.ts";
+import { loadModelNow } from "../../workbench/models/folder/load.ts";
+import { type Gpt2Config, type Model, saveModelNow } from "../../workbench/models/index.ts";
 import { logitsOf } from "../architectures/small-vision.ts";
 import { forEachEngine } from "../engine/engines.ts";
 import { temporaryFolder } from "../hub/temporary.ts";

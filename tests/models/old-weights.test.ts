@@ -4,15 +4,12 @@
 import { beforeAll, expect, test } from "bun:test";
 import { cpSync, mkdirSync, writeFileSync } from "node:fs";
 import * as tf from "@tensorflow/tfjs-core";
-import { readSafetensors, type StoredTensor } from "../../hub/safetensors/index.ts";
+import type { StoredTensor } from "../../hub/safetensors/index.ts";
+import { readSafetensors } from "../../hub/safetensors/read.ts";
+import { languageLogits } from "../../workbench/architectures/parts/language-model.ts";
 import { openEngine } from "../../workbench/engine/core/open.ts";
-import {
-  type Gpt2Config,
-  languageLogits,
-  loadModelNow,
-  type Model,
-  saveModelNow,
-} from "../../workbench/models/index.ts";
+import { loadModelNow } from "../../workbench/models/folder/load.ts";
+import { type Gpt2Config, type Model, saveModelNow } from "../../workbench/models/index.ts";
 import { checkpoint, push, tensor } from "../hub/checkpoint/build.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
 import { PATIENCE, pythonWith, runPython } from "../python/python.ts";

@@ -4,13 +4,8 @@
 import { beforeAll, expect, test } from "bun:test";
 import { readFileSync, writeFileSync } from "node:fs";
 import { openEngine } from "../../workbench/engine/core/open.ts";
-import {
-  imageSettings,
-  loadModelNow,
-  type Model,
-  type Preparation,
-  saveModelNow,
-} from "../../workbench/models/index.ts";
+import { loadModelNow } from "../../workbench/models/folder/load.ts";
+import { imageSettings, type Model, type Preparation, saveModelNow } from "../../workbench/models/index.ts";
 import { RESNET_TRANSFORMERS, smallResnet, smallVit, VIT, VIT_TRANSFORMERS } from "../architectures/small-vision.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
 
@@ -93,6 +88,6 @@ test("a folder that says it already is as it was, and a border is timm's only", 
   expect(timm.json).toEqual(parsed("timm", "config.json"));
   timm.dispose();
   await expect(loadModelNow(folder("transformers"), { preparation: { cropMode: "border" } })).rejects.toThrow(
-    "no image processor of Hugging Face's adds a border",
+    "Hugging Face has no image processor that adds a border",
   );
 });

@@ -9,9 +9,11 @@ import type { AddressInfo } from "node:net";
 import path from "node:path";
 import type { Tensor2D } from "@tensorflow/tfjs-core";
 import type { HubAccess } from "../../hub/access/repository.ts";
-import { readSafetensors, type StoredTensor, toFloat32 } from "../../hub/safetensors/index.ts";
+import { type StoredTensor, toFloat32 } from "../../hub/safetensors/index.ts";
+import { readSafetensors } from "../../hub/safetensors/read.ts";
 import { serveHub } from "../../hub/serve/index.ts";
-import { denseWeight, loadModelNow } from "../../workbench/models/index.ts";
+import { loadModelNow } from "../../workbench/models/folder/load.ts";
+import { denseWeight } from "../../workbench/models/index.ts";
 import { importReference, type PullZooEvent, pullZoo } from "../../workbench/models/reference/index.ts";
 import { forEachEngine } from "../engine/engines.ts";
 import { bytesOf, push } from "../hub/checkpoint/build.ts";
@@ -118,7 +120,7 @@ describe("a checkpoint that is no such thing", () => {
       [fixture("bad-os-system.ckpt"), /bad-os-system\.ckpt: .*system/],
       [
         fixture("variants.ckpt"),
-        /its tensors are of no architecture that is known, such as ".*"; known are gpt2, vit, resnet$/,
+        /its tensors are of an unknown architecture, such as ".*"; available: gpt2, vit, resnet$/,
       ],
       [
         await changed("missing", (tensors) => void tensors.delete(`${LAYER}.lr_weight2`)),
@@ -268,6 +270,6 @@ describe("the zoo", () => {
     const message = await refusal(pulled("zoo:vit-b-gaudi", "good"));
     expect(message).toEndWith("imagenet-vit-b-gaudi.ckpt: is a gpt2, no vit");
     expect(readdirSync(at("good", "gblr-zoo", "models"))).not.toContain("vit-b-gaudi");
-    expect(await refusal(pulled("zoo:resnet18-gaudi", "good"))).toMatch(/of no architecture that is known/);
+    expect(await refusal(pulled("zoo:resnet18-gaudi", "good"))).toMatch(/of an unknown architecture/);
   });
 });

@@ -6,14 +6,10 @@ import { rename, writeFile } from "node:fs/promises";
 import * as tf from "@tensorflow/tfjs-core";
 import { stageFile } from "../../hub/files/atomic-file.ts";
 import { findLayers, finishReplacing, openModel } from "../../hub/model-folder/index.ts";
+import { languageLogits } from "../../workbench/architectures/parts/language-model.ts";
 import { openEngine } from "../../workbench/engine/core/open.ts";
-import {
-  type Gpt2Config,
-  languageLogits,
-  loadModelNow,
-  type Model,
-  saveModelNow,
-} from "../../workbench/models/index.ts";
+import { loadModelNow } from "../../workbench/models/folder/load.ts";
+import { type Gpt2Config, type Model, saveModelNow } from "../../workbench/models/index.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
 import { ids, taken } from "./tiny.ts";
 import { first, second } from "./two-models.ts";
@@ -94,7 +90,7 @@ test("a list of renames that is not ours is refused, and nothing is renamed or r
     const path = folder("foreign");
     await saveModelNow(await second(), path);
     await writeFile(`${path}/.replacing.json`, JSON.stringify(list));
-    await expect(finishReplacing(path)).rejects.toThrow(/is no list of files to replace; remove it/);
+    await expect(finishReplacing(path)).rejects.toThrow(/is not a list of files to replace; remove it/);
     expect(readdirSync(path).sort()).toEqual([".replacing.json", "config.json", "model.safetensors"]);
     await Bun.file(`${path}/.replacing.json`).delete();
   }

@@ -5,13 +5,13 @@ import { beforeAll, describe, expect, test } from "bun:test";
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import * as tf from "@tensorflow/tfjs-core";
 import { findLayers, openModel } from "../../hub/model-folder/index.ts";
+import { languageLogits } from "../../workbench/architectures/parts/language-model.ts";
 import { openEngine } from "../../workbench/engine/core/open.ts";
+import { loadModelNow } from "../../workbench/models/folder/load.ts";
 import {
   denseWeight,
   forInference,
   type Gpt2Config,
-  languageLogits,
-  loadModelNow,
   type Model,
   saveModel,
   saveModelNow,
@@ -166,10 +166,10 @@ describe("on any engine", () => {
     expect(files).toContain("metrics.jsonl");
     expect(files).not.toContain("trainable.safetensors");
     await expect(load(folder("twice"), "trainable")).rejects.toThrow(
-      /layer "h.0.attn.c_attn": is packed, which cannot be trained on; there is no trainable.safetensors/,
+      /layer "h.0.attn.c_attn": is packed and cannot be trained; there is no trainable.safetensors/,
     );
     await expect(saveModelNow(await load(folder("twice")), folder("twice"), { trainable: true })).rejects.toThrow(
-      /is packed, its training parameters are not in memory/,
+      /is packed, and its trainable form is not loaded/,
     );
   });
 

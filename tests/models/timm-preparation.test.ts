@@ -4,10 +4,10 @@
 import { beforeAll, describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { openEngine } from "../../workbench/engine/core/open.ts";
+import { loadModelNow } from "../../workbench/models/folder/load.ts";
 import {
   architectureOfConfig,
   imageSettings,
-  loadModelNow,
   type Model,
   type Preparation,
   saveModelNow,

@@ -1,6 +1,7 @@
 // The reference's tiny GPT-2 checkpoint with some of its tensors or settings changed, written as a trainer would have.
 
-import { readSafetensors, type StoredTensor } from "../../hub/safetensors/index.ts";
+import type { StoredTensor } from "../../hub/safetensors/index.ts";
+import { readSafetensors } from "../../hub/safetensors/read.ts";
 import { bytesOf, checkpoint, push, tensor } from "../hub/checkpoint/build.ts";
 import { fixture } from "../hub/temporary.ts";
 

@@ -3,15 +3,15 @@
 
 import { beforeAll, describe, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
+import { parametersOf } from "../../workbench/architectures/architecture.ts";
 import { openEngine } from "../../workbench/engine/core/open.ts";
+import { loadModelNow } from "../../workbench/models/folder/load.ts";
 import {
   architectureOfConfig,
   createModel,
   gpt2,
   imageSettings,
-  loadModelNow,
   type Model,
-  parametersOf,
   type ResnetConfig,
   saveModelNow,
   type VitConfig,

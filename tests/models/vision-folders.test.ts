@@ -2,7 +2,7 @@
 // layers are held, in every form.
 
 import { expect, test } from "bun:test";
-import { readSafetensors } from "../../hub/safetensors/index.ts";
+import { readSafetensors } from "../../hub/safetensors/read.ts";
 import {
   type ConversionPlan,
   convert,
@@ -10,7 +10,8 @@ import {
   type PlanOptions,
   planConversion,
 } from "../../workbench/compress/index.ts";
-import { forInference, loadModelNow, type Model, modelCounts, saveModelNow } from "../../workbench/models/index.ts";
+import { loadModelNow } from "../../workbench/models/folder/load.ts";
+import { forInference, type Model, modelCounts, saveModelNow } from "../../workbench/models/index.ts";
 import {
   logitsOf,
   MIXER,

@@ -4,9 +4,13 @@
 import { beforeAll, expect, test } from "bun:test";
 import { cpSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { unwrapModel, wrapperOf } from "../../hub/model-folder/index.ts";
-import { readSafetensors, type StoredTensor, sourcesOf, writeSafetensors } from "../../hub/safetensors/index.ts";
+import { type StoredTensor, writeSafetensors } from "../../hub/safetensors/index.ts";
+import { readSafetensors } from "../../hub/safetensors/read.ts";
+import { sourcesOf } from "../../hub/safetensors/write.ts";
+import { languageLogits } from "../../workbench/architectures/parts/language-model.ts";
 import { openEngine } from "../../workbench/engine/core/open.ts";
-import { languageLogits, loadModelNow, type Model, saveModelNow } from "../../workbench/models/index.ts";
+import { loadModelNow } from "../../workbench/models/folder/load.ts";
+import { type Model, saveModelNow } from "../../workbench/models/index.ts";
 import {
   logitsOf,
   RESNET,
@@ -127,7 +131,7 @@ test("config.json may not list a layer both with the wrapper and without it", as
   writeFileSync(`${folder}/config.json`, JSON.stringify(config));
   for (const form of ["auto", "trainable"] as const) {
     await expect(loadModelNow(folder, { form })).rejects.toThrow(
-      `layer "module.${name}": config.json lists it under gblr.layers as "${name}" too`,
+      `layer "module.${name}": config.json also lists it under gblr.layers as "${name}"`,
     );
   }
 });

@@ -145,7 +145,7 @@ describe.skipIf(!built)("the native addon", () => {
 
   test("refuses bytes that do not fill the shape", () => {
     expect(() => addon.fromBytes(new Float32Array(3), "float32", [2, 2], "cpu")).toThrow(
-      "data has 12 bytes, the shape needs 16",
+      "data has 12 bytes, the shape requires 16",
     );
     expect(() => addon.fromBytes(new Float32Array(1), "float32", [-1], "cpu")).toThrow("must not be negative");
     expect(() => addon.fromBytes(new Float32Array(1), "float32", [1], "tpu")).toThrow('device "tpu" is unknown');
@@ -153,7 +153,7 @@ describe.skipIf(!built)("the native addon", () => {
 
   test("turns a request for more memory than there is into an error, and goes on", () => {
     expect(() => addon.call(op("zeros"), [1e6, 1e6], "float32")).toThrow(
-      /^aten::zeros: out of memory: asked for 4000 GB, .* GB are available/,
+      /^aten::zeros: out of memory: requested 4000 GB, .* GB are available/,
     );
     const a = matrix(2, 2);
     expect(floats(a)).toEqual([1, 1, 1, 1]);
@@ -162,7 +162,8 @@ describe.skipIf(!built)("the native addon", () => {
 
   test("says so when CUDA is asked for and absent", () => {
     if (addon.cudaDevices().length > 0) return;
-    const message = /^device "cuda:0" is not there: (this libtorch is built without CUDA|CUDA finds no GPU, or no .*)$/;
+    const message =
+      /^device "cuda:0" is not available: (this libtorch is built without CUDA|CUDA finds no GPU, or no .*)$/;
     expect(() => addon.fromBytes(new Float32Array(1), "float32", [1], "cuda:0")).toThrow(message);
     expect(() => addon.call(op("zeros"), [1], "float32", 0, "cuda:0")).toThrow(message);
     expect(() => addon.synchronize("cuda:0")).toThrow(message);

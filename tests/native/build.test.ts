@@ -54,8 +54,8 @@ test("LIBTORCH comes before any other libtorch, with its version and whether it 
   expect(findLibtorch({ LIBTORCH: folder })).toMatchObject({ origin: "$LIBTORCH", version: "2.9.1", cuda: true });
 });
 
-test("a LIBTORCH that holds none is an error that names it, not a silent step to the next", () => {
-  expect(() => findLibtorch({ LIBTORCH: "/nowhere" })).toThrow("LIBTORCH=/nowhere holds no include/ATen");
+test("a LIBTORCH without a libtorch is an error that names it, not a silent step to the next", () => {
+  expect(() => findLibtorch({ LIBTORCH: "/nowhere" })).toThrow("LIBTORCH=/nowhere has no include/ATen");
 });
 
 test("the version is read where newer releases keep it", () => {

@@ -151,7 +151,7 @@ test(
     expect(readdirSync(at("killed"))).toContain("checkpoint");
     const again = await recipe(...args, "--run", "killed");
     expectEnded(again);
-    expect(again.stdout).toMatch(/goes on after step \d+ of 24/);
+    expect(again.stdout).toMatch(/resumes after step \d+ of 24/);
     expect(timeless(read("killed/comparison.json"))).toEqual(timeless(read("alone/comparison.json")));
   },
   PATIENCE,
@@ -255,8 +255,8 @@ describe("what cannot be meant is told in one line, before any work", () => {
     [["--hold-out", "1.5"], "--hold-out 1.5"],
     [["--rand-augment", "strong"], "m9-mstd0.5"],
     [["--rand-augment", "m9", "--color-jitter", "0.4"], "--rand-augment and --color-jitter contradict"],
-    [["--model", "scratch:vgg16"], `timm's "vgg16" is none that is known here`],
-    [["--model", "run/model", "--size", "32"], "--size is of a model from scratch"],
+    [["--model", "scratch:vgg16"], `timm's "vgg16" is not supported; give one of`],
+    [["--model", "run/model", "--size", "32"], "--size is for models from scratch"],
     [["--crop", "0"], "--crop 0"],
   ])("%p", async (args, message) => {
     const all = args[0] === "--model" ? ["--dataset", images, "--run", "refused", ...args] : undefined;

@@ -89,7 +89,7 @@ test(
       expect({ stop, code, errors: await errors }).toEqual({
         stop,
         code: 130,
-        errors: "gpt2-wt103: interrupted; run keeps what is done: run the same command again to go on\n",
+        errors: "gpt2-wt103: interrupted; run keeps the results so far: run the same command again to resume\n",
       });
       expect(JSON.parse(readFileSync(join(own.work, "run/run.json"), "utf8")).status).toBe("interrupted");
     }

@@ -9,7 +9,7 @@ import { pythonFiles } from "../../hub/python/index.ts";
 import { planConversion } from "../../workbench/compress/index.ts";
 import { openEngine } from "../../workbench/engine/core/open.ts";
 import { modelCounts } from "../../workbench/models/counts.ts";
-import { loadModelNow } from "../../workbench/models/index.ts";
+import { loadModelNow } from "../../workbench/models/folder/load.ts";
 import type { ComparisonRow } from "../../workbench/report/index.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
 import { GBLR, makeTinyHub, QUICK, type Ran, RECIPE, run } from "./tiny-hub.ts";
@@ -179,7 +179,7 @@ describe("a whole experiment", () => {
       expect(again.rows).toEqual(first.rows);
       expect(readFileSync(at("runs/a/metrics.jsonl"), "utf8")).toBe(before);
       const spoken = await recipe(...ARGS);
-      expect(spoken.stdout).toContain("done before");
+      expect(spoken.stdout).toContain("already done");
       expect(spoken.stdout).toMatch(/ {2}test: \d+ whole windows of 32 tokens; \d+ tokens at the end left out\n/);
       expect(spoken.stdout).not.toMatch(/fine-tune [^d]|convert/);
     },
@@ -193,7 +193,7 @@ describe("a whole experiment", () => {
       const other = await recipe(...ARGS, "--seed", "7", "--learning-rate", "2e-3");
       expect({ code: other.code, stdout: other.stdout }).toEqual({ code: 2, stdout: "" });
       expect(other.stderr).toBe(
-        "gpt2-wt103: runs/a was begun with other settings: learningRate 0.001 → 0.002, seed 1111 → 7; pass --fresh to begin again, or another --run\n",
+        "gpt2-wt103: runs/a was started with other settings: learningRate 0.001 → 0.002, seed 1111 → 7; pass --fresh to start over, or give another --run\n",
       );
       expect(readFileSync(at("runs/a/run.json"), "utf8")).toBe(before);
     },

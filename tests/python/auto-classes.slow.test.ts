@@ -129,7 +129,7 @@ try:
     print(json.dumps("loaded"))
 except ValueError as error:
     print(json.dumps(str(error)))`);
-    expect(answer).toMatch(/^layer ".*": has spans, values_in, values_out, and config.json does not list it/);
+    expect(answer).toMatch(/^layer ".*": has spans, values_in, values_out, but config.json does not list it/);
   },
   PATIENCE,
 );

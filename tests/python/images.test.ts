@@ -143,7 +143,7 @@ describe.skipIf(!python)("the images of a model folder in Python", () => {
       })) {
         const folder = folderOf(`unknown-${field}`, { ...PLAIN, [field]: value });
         const message = await ask([folder], []).then(String, ({ message }: Error) => message);
-        expect(message).toContain(`gblr.images.${field} is "${value}", which is not known`);
+        expect(message).toContain(`gblr.images.${field} has the unknown value "${value}"`);
       }
     },
     PATIENCE,

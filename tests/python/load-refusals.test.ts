@@ -4,7 +4,9 @@
 import { expect, test } from "bun:test";
 import { cpSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
-import { readSafetensors, sourcesOf, writeSafetensors } from "../../hub/safetensors/index.ts";
+import { writeSafetensors } from "../../hub/safetensors/index.ts";
+import { readSafetensors } from "../../hub/safetensors/read.ts";
+import { sourcesOf } from "../../hub/safetensors/write.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
 import { askPython, PATIENCE, pythonWith, SOURCES } from "./python.ts";
 
@@ -28,8 +30,8 @@ const FIELDS: [string, unknown, string][] = [
   ["n_layer", 1.5, "no model can be built of it: TypeError"],
   ["n_head", 0, "no model can be built of it: ZeroDivisionError"],
   ["vocab_size", -1, "no model can be built of it: RuntimeError"],
-  ["vocab_size", 1e9, '"vocab_size" is 1000000000, no tensor has a side of more than 156'],
-  ["n_positions", 1e12, '"n_positions" is 1000000000000, no tensor has a side of more than 156'],
+  ["vocab_size", 1e9, '"vocab_size" is 1000000000, but the longest side of a tensor is 156'],
+  ["n_positions", 1e12, '"n_positions" is 1000000000000, but the longest side of a tensor is 156'],
   ["model_type", "gblr_a\nb\u2028c\x1b[31m", 'model_type is "a\\nb\\u2028c\\x1b[31m"'],
 ];
 
@@ -55,7 +57,7 @@ test.skipIf(!python)(
     const answers = await askPython<{ refusal?: string }[]>(python, "folder_logits.py", { args: [SOURCES], input });
     const reasons = [
       ...FIELDS.map(([, , why]) => why),
-      'layer "a\\n\\rb\\u2028": config.json lists it as gblr, no tensor is its',
+      'layer "a\\n\\rb\\u2028": config.json lists it as gblr, but it has no tensor',
       'tensor "a\\n\\x1b[31mb": the model of config.json has no such parameter',
     ];
     for (const [i, reason] of reasons.entries()) {

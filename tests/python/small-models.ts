@@ -1,15 +1,9 @@
 // Small GPT-2s with random weights, their layers held in every structure, for tests that read them with something else.
 
 import * as tf from "@tensorflow/tfjs-core";
+import { languageLogits } from "../../workbench/architectures/parts/language-model.ts";
 import type { Gpt2Config } from "../../workbench/models/index.ts";
-import {
-  createModel,
-  denseWeight,
-  gpt2,
-  languageLogits,
-  type Model,
-  replaceLayer,
-} from "../../workbench/models/index.ts";
+import { createModel, denseWeight, gpt2, type Model, replaceLayer } from "../../workbench/models/index.ts";
 import { gblrStructure } from "../../workbench/structures/gblr.ts";
 import { matrixStructure } from "../structures/matrix-structures.ts";
 

@@ -4,7 +4,8 @@
 import { writeFileSync } from "node:fs";
 import * as tf from "@tensorflow/tfjs-core";
 import { convert, type PlanOptions, planConversion } from "../../workbench/compress/index.ts";
-import { loadModelNow, Model, saveModelNow } from "../../workbench/models/index.ts";
+import { loadModelNow } from "../../workbench/models/folder/load.ts";
+import { Model, saveModelNow } from "../../workbench/models/index.ts";
 import {
   logitsOf,
   MIXER,

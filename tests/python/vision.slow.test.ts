@@ -4,14 +4,16 @@
 import { beforeAll, describe, expect, test } from "bun:test";
 import { cpSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import sharp from "sharp";
-import { encodeSafetensors, readSafetensors, type StoredTensor, sourcesOf } from "../../hub/safetensors/index.ts";
+import type { StoredTensor } from "../../hub/safetensors/index.ts";
+import { readSafetensors } from "../../hub/safetensors/read.ts";
+import { encodeSafetensors, sourcesOf } from "../../hub/safetensors/write.ts";
 import type { CropMode, Interpolation } from "../../workbench/architectures/parts/image-terms.ts";
 import { evaluationView } from "../../workbench/data/images/crop.ts";
 import { decodeImage } from "../../workbench/data/images/decode.ts";
 import { borderOf } from "../../workbench/data/images/index.ts";
 import { openEngine } from "../../workbench/engine/core/open.ts";
+import { loadModelNow } from "../../workbench/models/folder/load.ts";
 import { imageSettings } from "../../workbench/models/images/image-settings.ts";
-import { loadModelNow } from "../../workbench/models/index.ts";
 import { ENGINES } from "../engine/engines.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
 import { askPython, PATIENCE, pythonWith, SOURCES } from "./python.ts";
@@ -166,11 +168,11 @@ describe("a folder of an image model that contradicts itself", () => {
         ],
         [
           await withTensors("half", "vit, hugging face: lowrank", without("vit.encoder.layer.1.output.dense.left")),
-          /: tensor "vit\.encoder\.layer\.1\.output\.dense\.left": is missing, a layer of structure lowrank has one$/,
+          /: tensor "vit\.encoder\.layer\.1\.output\.dense\.left": is missing; a layer of structure lowrank has one$/,
         ],
         [
           await withTensors("core", "resnet, timm: tucker", without("layer2.0.conv1.core")),
-          /: tensor "layer2\.0\.conv1\.core": is missing, a layer of structure tucker has one$/,
+          /: tensor "layer2\.0\.conv1\.core": is missing; a layer of structure tucker has one$/,
         ],
         [
           await withTensors("too-much", "mixer: gblr", (tensors) => {
@@ -199,7 +201,7 @@ describe("a folder of an image model that contradicts itself", () => {
         ],
         [
           withText("tucker", "mixer: lowrank", ['"structure": "lowrank"', '"structure": "tucker"']),
-          /: layer "blocks\.\S+\.fc\d": config\.json lists it as tucker, its tensors are left, right$/,
+          /: layer "blocks\.\S+\.fc\d": config\.json lists it as tucker, but its tensors are left, right$/,
         ],
         [
           withText("unknown-layer", "vit, hugging face: gblr", [
@@ -214,15 +216,15 @@ describe("a folder of an image model that contradicts itself", () => {
         ],
         [
           withText("argument", "vit, timm: dense", ['"model_args": {', '"model_args": { "qk_norm": true,']),
-          /: config\.json: model_args\.qk_norm is True, which is not computed here$/,
+          /: config\.json: model_args\.qk_norm is True, which is not supported$/,
         ],
         [
           withText("bottleneck", "resnet, hugging face: dense", ['"basic"', '"bottleneck"']),
-          /: config\.json: layer_type is 'bottleneck', there is 'basic'$/,
+          /: config\.json: layer_type is 'bottleneck'; available: 'basic'$/,
         ],
         [
           withText("architecture", "mixer: dense", ["mixer_s4_16", "resmlp_12_224"]),
-          /: config\.json: architecture "resmlp_12_224" is none of gpt2, mixer, resnet, vit$/,
+          /: config\.json: unknown architecture "resmlp_12_224"; available: gpt2, mixer, resnet, vit$/,
         ],
         [
           withText("heads", "vit, hugging face: dense", ['"num_attention_heads": 3', '"num_attention_heads": 5']),

@@ -14,7 +14,8 @@ import {
 import { openTokenizer, tokenWindows } from "../../workbench/data/index.ts";
 import { openEngine } from "../../workbench/engine/core/open.ts";
 import { perplexity } from "../../workbench/evaluate/perplexity.ts";
-import { type Gpt2Config, loadModelNow, type Model } from "../../workbench/models/index.ts";
+import { loadModelNow } from "../../workbench/models/folder/load.ts";
+import type { Gpt2Config, Model } from "../../workbench/models/index.ts";
 import { tokensOf } from "../data/text-set.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
 

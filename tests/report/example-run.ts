@@ -3,7 +3,8 @@
 
 import { mkdir, writeFile } from "node:fs/promises";
 import path from "node:path";
-import { type StoredTensor, sourcesOf, writeSafetensors } from "../../hub/safetensors/index.ts";
+import { type StoredTensor, writeSafetensors } from "../../hub/safetensors/index.ts";
+import { sourcesOf } from "../../hub/safetensors/write.ts";
 import {
   type ComparisonRow,
   startRun,

@@ -152,7 +152,7 @@ describe("allocation", () => {
     const layers = [{ name: "fc", nOut: 10, nIn: 10, singularValues: new Array<number>(10).fill(1) }];
     expect(() => allocateRanks(layers, 0.1)).toThrow(
       "allocation: rank 1 in each of 1 layers takes 0.2000 of the dense multiply-adds, the budget is 0.1; " +
-        "raise the budget or leave layers out",
+        "raise the budget or exclude layers",
     );
     expect(() => allocateRanks([{ name: "fc", nOut: 3, nIn: 4, singularValues: [1] }], 0.5)).toThrow(
       "allocation: fc must have 3 singular values, got 1",

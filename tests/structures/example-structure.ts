@@ -1,25 +1,12 @@
-// A structure that is nowhere in the workbench: a diagonal plus a low-rank matrix. All that the workbench and Python need to
-// know of it is here; docs/add-a-structure.md explains it.
+// A structure that is defined outside the workbench: a diagonal plus a low-rank matrix. This file holds everything that
+// the workbench and Python need to know about it; docs/add-a-structure.md explains it.
 
-import { add, eye, matMul, mul, pad, slice, sub, sum, type Tensor2D, tidy } from "@tensorflow/tfjs-core";
-import type { StoredStructure } from "../../hub/model-folder/index.ts";
-import { linear } from "../../workbench/engine/ops/index.ts";
-import { allowance, expectPaid } from "../../workbench/structures/budget.ts";
+import { add, eye, matMul, mul, pad, slice, sub, sum, type Tensor, type Tensor2D, tidy } from "@tensorflow/tfjs-core";
+import type { MatrixSize } from "../../workbench/structures/budget.ts";
+import { defineStructure } from "../../workbench/structures/define.ts";
 import { lowrank } from "../../workbench/structures/lowrank.ts";
-import type { Structure } from "../../workbench/structures/structure.ts";
 
-const stored: StoredStructure = {
-  name: "diagonal-low-rank",
-  title: "diagonal plus low rank",
-  matrices: "diagonal plus low-rank matrices",
-  parts: { diagonal: ["side"], left: ["n_out", "r"], right: ["r", "n_in"] },
-  rules: [
-    { size: "side", is: { smaller: ["n_in", "n_out"] } },
-    { size: "r", from: 1 },
-  ],
-  python: {
-    linear: "DiagonalLowRankLinear",
-    source: `"""A diagonal plus a low-rank matrix."""
+const python = `"""A diagonal plus a low-rank matrix."""
 
 import torch
 
@@ -33,49 +20,44 @@ class DiagonalLowRankLinear(StructuredLinear):
         side = len(self.diagonal)
         square = torch.nn.functional.pad(torch.diag(self.diagonal), (0, self.n_in - side, 0, self.n_out - side))
         return square + self.left @ self.right
-`,
-  },
+`;
+
+const stored = {
+  name: "diagonal-low-rank",
+  title: "diagonal plus low rank",
+  matrices: "diagonal plus low-rank matrices",
+  parts: { diagonal: ["side"], left: ["n_out", "r"], right: ["r", "n_in"] },
+  rules: [
+    { size: "side", is: { smaller: ["n_in", "n_out"] } as const },
+    { size: "r", from: 1 },
+  ],
+  python: { linear: "DiagonalLowRankLinear", source: python },
 };
 
-/** Parameters: `diagonal` (min(n_out, n_in)), `left` (n_out, r) and `right` (r, n_in). */
-export const diagonalLowRank: Structure = {
-  name: stored.name,
-  stored,
-  parameterNames: ["diagonal", "left", "right"],
-
+export const diagonalLowRank = defineStructure(stored, {
+  costWithin: (size, budget) => Math.min(size.nOut, size.nIn) + lowrank.costWithin(size, budgetOfRest(size, budget)),
   async fromDense(weight, budget) {
     const [nOut, nIn] = weight.shape;
     const side = Math.min(nOut, nIn);
-    const share = (diagonalLowRank.costWithin({ nOut, nIn }, budget) - side) / (nOut * nIn);
     const diagonal = tidy(() => sum(mul(slice(weight, [0, 0], [side, side]), eye(side)), 1));
-    const rest = tidy(() => sub<Tensor2D>(weight, onDiagonal(diagonal as Tensor2D, weight.shape)));
-    const factors = await lowrank.fromDense(rest, share);
+    const rest = tidy(() => sub<Tensor2D>(weight, onDiagonal(diagonal, weight.shape)));
+    const factors = await lowrank.fromDense(rest, budgetOfRest({ nOut, nIn }, budget));
     rest.dispose();
     return { diagonal, ...factors };
   },
-
-  costWithin(size, budget) {
-    const side = Math.min(size.nOut, size.nIn);
-    const affordable = Math.floor((allowance(stored.name, budget, size) - side) / (size.nOut + size.nIn));
-    const cost = side + Math.max(1, Math.min(affordable, side)) * (size.nOut + size.nIn);
-    expectPaid({ structure: stored.name, what: "a diagonal and rank 1", cost, budget, ...size });
-    return cost;
-  },
-
-  apply: (parameters, x) => tidy(() => linear(x, diagonalLowRank.dense(parameters))),
-
-  dense({ diagonal, left, right }) {
-    return tidy(() => {
+  dense: ({ diagonal, left, right }) =>
+    tidy(() => {
       const low = matMul(left as Tensor2D, right as Tensor2D) as Tensor2D;
-      return add(low, onDiagonal(diagonal as Tensor2D, low.shape));
-    });
-  },
+      return add(low, onDiagonal(diagonal as Tensor, low.shape));
+    }),
+});
 
-  cost: async (parameters) => Object.values(parameters).reduce((total, { size }) => total + size, 0),
-};
+/** The budget of the low-rank part: what the diagonal leaves. */
+const budgetOfRest = ({ nOut, nIn }: MatrixSize, budget: number): number =>
+  Math.max(Number.EPSILON, budget - Math.min(nOut, nIn) / (nOut * nIn));
 
-function onDiagonal(diagonal: Tensor2D, [nOut, nIn]: [number, number]): Tensor2D {
-  const side = Math.min(nOut, nIn);
-  const behind = [nOut - side, nIn - side].map((length): [number, number] => [0, length]);
-  return pad(mul<Tensor2D>(eye(side), diagonal), behind as [[number, number], [number, number]]);
+/** The matrix of this shape with these values on its diagonal and zeros elsewhere. */
+function onDiagonal(diagonal: Tensor, shape: [number, number]): Tensor2D {
+  const behind = shape.map((length): [number, number] => [0, length - diagonal.size]);
+  return pad(mul<Tensor2D>(eye(diagonal.size), diagonal), behind);
 }

@@ -29,8 +29,8 @@ describe("structures", () => {
     const error = await refusal(() => matrixStructure("lowrnk"));
     expect(error).toBeInstanceOf(EngineError);
     expect(error.message).toBe(
-      'there is no structure "lowrnk": there is gblr, lowrank, monarch, block-low-rank, block-sparse, tucker, dense; ' +
-        "give one of these names",
+      'there is no structure "lowrnk"; available: gblr, lowrank, monarch, block-low-rank, block-sparse, tucker, dense; ' +
+        "use one of these",
     );
   });
 
@@ -70,7 +70,7 @@ describe("structures", () => {
   ])("%s at budget %d with options %j says what it would take", async (name, budget, options, message) => {
     const error = await make(name, budget, options);
     expect(error).toBeInstanceOf(EngineError);
-    expect(error.message).toBe(`${message}; raise the budget or ask for less`);
+    expect(error.message).toBe(`${message}; raise the budget or request less`);
   });
 
   test.each([

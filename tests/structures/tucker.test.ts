@@ -120,11 +120,11 @@ forEachEngine("tucker", () => {
       return (outcome as Error).message;
     };
     expect(await refusal(1, { ranks: { input: 30, output: 2 } })).toBe(
-      "tucker: ranks must be integers from 1 to (30, 30) that feed each other, got (30, 2)",
+      "tucker: ranks must be integers from 1 to (30, 30) with r_in at most positions · r_out and r_out at most positions · r_in, got (30, 2)",
     );
     expect(await refusal(0.005, {})).toBe(
       "tucker: ranks (1, 1) of (30, 270) takes 0.00851852 of the dense multiply-adds, the budget is 0.005; " +
-        "raise the budget or ask for less",
+        "raise the budget or request less",
     );
   });
 });

@@ -76,12 +76,12 @@ describe("a run whose newest checkpoint", () => {
     [
       "lost the end of its tensors goes on from the one before",
       () => truncate(file(9, "safetensors"), 3000),
-      /step-0000000009\.json: its tensors are 3000 bytes, were \d+$/,
+      /step-0000000009\.json: its tensors have 3000 bytes, expected \d+$/,
     ],
     [
       "has one bit of a tensor changed goes on from the one before",
       () => flipByte(file(9, "safetensors"), 5000),
-      /step-0000000009\.json: its tensors are not those that were saved$/,
+      /step-0000000009\.json: its tensors differ from those that were saved$/,
     ],
     [
       "has no tensors goes on from the one before",
@@ -96,7 +96,7 @@ describe("a run whose newest checkpoint", () => {
     [
       "is some other JSON goes on from the one before",
       () => writeFile(file(9, "json"), '{"format":"x"}'),
-      /step-0000000009\.json: is no checkpoint: /,
+      /step-0000000009\.json: is not a checkpoint: /,
     ],
   ];
   for (const [what, damage, reason] of damages) {
@@ -114,7 +114,7 @@ describe("a run whose newest checkpoint", () => {
 testStopped("a run with checkpoints none of which is whole stops instead of starting anew", async () => {
   await truncate(file(8, "safetensors"), 100);
   await truncate(file(9, "json"), 0);
-  await expect(resume()).rejects.toThrow(/^no checkpoint in \S+ is whole \(.+\); remove them to start anew$/);
+  await expect(resume()).rejects.toThrow(/^no checkpoint in \S+ is complete \(.+\); remove them to start a new run$/);
   expect((await resume({ resume: "never" })).started).toMatchObject({ kind: "started", step: 0 });
 });
 
@@ -126,22 +126,22 @@ testStopped("a run that is told to start anew drops checkpoints and metrics of t
 
 describe("resuming refuses, naming the difference,", () => {
   const changes: [string, Partial<FitOptions>, string][] = [
-    ["another seed", { seed: 4 }, "seed is 3, asked for 4"],
-    ["another length", { length: { steps: 25 } }, "steps is 24, asked for 25"],
-    ["another batch", { batch: 13 }, "batch is 12, asked for 13"],
+    ["another seed", { seed: 4 }, "seed is 3, requested 4"],
+    ["another length", { length: { steps: 25 } }, "steps is 24, requested 25"],
+    ["another batch", { batch: 13 }, "batch is 12, requested 13"],
     [
       "another shrink rule",
       { shrink: meanShrink({ target: 0.2 }) },
-      'shrink is "budget-shrink", asked for "mean-shrink"',
+      'shrink is "budget-shrink", requested "mean-shrink"',
     ],
-    ["a setting of the caller's", { settings: { base: "b" } }, 'base is absent, asked for "b"'],
-    ["another rate", { optimizer: { learningRate: 0.5 } }, "learning rate is 0.02, asked for 0.5"],
+    ["a setting of the caller's", { settings: { base: "b" } }, 'base is absent, requested "b"'],
+    ["another rate", { optimizer: { learningRate: 0.5 } }, "learning rate is 0.02, requested 0.5"],
   ];
   for (const [what, change, difference] of changes) {
     testStopped(what, async () => {
       const before = await readdir(join(folder, "checkpoint"));
       await expect(resume(change)).rejects.toThrow(
-        `made with other settings: ${difference}; give those, or start anew`,
+        `was saved with other settings: ${difference}; use those, or start a new run`,
       );
       expect(await readdir(join(folder, "checkpoint"))).toEqual(before);
     });
@@ -150,7 +150,7 @@ describe("resuming refuses, naming the difference,", () => {
   testStopped("another model", async () => {
     const options = fullOptions(smallModel({ structured: false }), folder);
     await expect(collect(options)).rejects.toThrow(
-      /made with other settings: model parameters is "9 of \w+", asked for "6/,
+      /was saved with other settings: model parameters is "9 of \w+", requested "6/,
     );
   });
 });
@@ -182,7 +182,7 @@ testStopped("metrics that are shorter than at the checkpoint are refused, longer
   await cp(stopped, folder, { recursive: true });
   await truncate(join(folder, "metrics.jsonl"), 10);
   await expect(resume()).rejects.toThrow(
-    /metrics\.jsonl: has 10 bytes, the checkpoint was made when it had \d+; put the/,
+    /metrics\.jsonl: has 10 bytes, but had \d+ when the checkpoint was saved; restore the/,
   );
 });
 

@@ -96,7 +96,7 @@ forEachEngine("fit", () => {
       ],
       [
         0,
-        /^step 3: the norm of the gradient is (NaN|Infinity), every loss finite; the parameters are those of step 2;/,
+        /^step 3: the norm of the gradient is (NaN|Infinity), although every loss is finite; the parameters are those of step 2;/,
       ],
     ] as const) {
       const model = smallModel({ structured: false });

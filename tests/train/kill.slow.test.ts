@@ -7,7 +7,7 @@ import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
-import { readSafetensors } from "../../hub/safetensors/index.ts";
+import { readSafetensors } from "../../hub/safetensors/read.ts";
 import { ENGINES } from "../engine/engines.ts";
 import { timelessMetrics } from "./runs.ts";
 
@@ -94,7 +94,7 @@ test.skipIf(!limited)("stops in one line when the disk is full, and leaves no ha
   const command = `trap '' XFSZ; ulimit -f 4; exec "$0" "$@"`;
   const { status, stdout, stderr } = spawnSync("bash", ["-c", command, process.execPath, CHILD, "cpu", folder]);
   expect(stderr.toString()).toMatch(
-    /^RunError: the checkpoint of step 2 cannot be saved: \S+step-0000000002\.safetensors: cannot be written: [^\n]+; make room and resume from the checkpoint before it\n$/,
+    /^RunError: the checkpoint of step 2 cannot be saved: \S+step-0000000002\.safetensors: cannot be written: [^\n]+; free disk space and resume from the previous checkpoint\n$/,
   );
   expect(status).toBe(1);
   expect(stdout.toString().trimEnd().split("\n")).toEqual(["started", "evaluation", "structure", "step", "step"]);

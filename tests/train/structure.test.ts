@@ -150,7 +150,7 @@ test("a run that reads widths more rarely is another run, and no count of steps 
   const folder = newFolder();
   await collect(fullOptions(smallModel(), folder, { length: { steps: 2 } }));
   const other = collect(fullOptions(smallModel(), folder, { length: { steps: 2 }, shrinkEvery: 2 }));
-  await expect(other).rejects.toThrow("shrink every is absent, asked for 2");
+  await expect(other).rejects.toThrow("shrink every is absent, requested 2");
   const none = collect(fullOptions(smallModel(), newFolder(), { shrinkEvery: 0 }));
   await expect(none).rejects.toThrow("fit: shrinkEvery must be an integer of at least 1, got 0");
 });

@@ -45,6 +45,6 @@ test("one of another version is refused by its name, although there is an older 
   const newer = join(folder, "step-0000000009.json");
   await writeFile(newer, JSON.stringify({ ...state, version: 2 }));
   await expect(findCheckpoint(folder)).rejects.toThrow(
-    `${newer}: version must be 1, is 2; a newer version of gblr wrote it: update gblr, or start anew`,
+    `${newer}: version must be 1, is 2; a newer version of gblr wrote it: update gblr, or start a new run`,
   );
 });

@@ -71,6 +71,8 @@ export interface ClassifierOptions {
    * nothing is dropped
    */
   seed?: number;
+  /** in training: probability to skip the last block; that of earlier ones is the architecture's. Default the config's */
+  dropPath?: number | undefined;
 }
 
 /** Positions of patches that can be interpolated to images of another size. */

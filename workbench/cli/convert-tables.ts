@@ -1,4 +1,5 @@
-// Tables of `gblr convert`: the plan and the result, layer by layer, with totals of the layers and of the whole model.
+// The tables that `gblr convert` prints: the plan and the result, with a row for each layer, and the totals of the
+// converted layers and of the whole model.
 
 import { formatBytes, formatCount, formatDuration, percent } from "../../hub/text/numbers.ts";
 import type { Counts } from "../architectures/count.ts";
@@ -30,13 +31,13 @@ export function printPlan(plan: ConversionPlan, { model, palette }: { model: str
 export interface Written {
   out: string;
   files: readonly string[];
-  /** of the files that inference reads, before and after */
+  /** size of the files that inference reads */
   bytes: { before: number; after: number };
   parameters: { before: number; after: number };
   seconds: number;
 }
 
-/** Totals are printed only if they differ from the plan's, as after a search. */
+/** Prints totals only if they differ from the plan's, as they can after a block search. */
 export function printConversion(
   conversion: Conversion,
   written: Written,
@@ -76,9 +77,9 @@ function askedText({ asked, allocation }: ConversionPlan): string {
 
 function totalLines(totals: PlanTotals, after: Counts): string[] {
   const { dense, allowed, cost, share } = totals;
-  const spent = `${formatCount(cost)} of ${formatCount(dense)} multiply-adds a pass, ${percent2(share)}`;
+  const spent = `${formatCount(cost)} of ${formatCount(dense)} multiply-adds per forward pass, ${percent2(share)}`;
   return [
-    `these layers: ${spent} (allowed ${percent2(allowed / dense)})`,
+    `converted layers: ${spent} (budget ${percent2(allowed / dense)})`,
     `whole model: relative FLOPs ${percent2(after.reference.relative)} (reference), ${percent2(after.actual.relative)} (actual)`,
   ];
 }

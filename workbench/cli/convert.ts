@@ -1,67 +1,59 @@
-// `gblr convert`: converts a dense model into a structured one. Composes the same stages as experiments do
-// (pipeline/); this file has the options, their checks, and the JSON document.
+// `gblr convert`: converts a dense model into a structured one. It runs the same pipeline stages as an experiment; this
+// file composes them and prints the result. The options are in convert-options.ts, the tables in convert-tables.ts.
 
-import { readdir, stat } from "node:fs/promises";
-import { basename, join, resolve } from "node:path";
+import { basename, resolve } from "node:path";
 import process from "node:process";
-import { type Command, Option } from "commander";
+import type { Command } from "commander";
 import {
-  ALLOCATIONS,
-  type Allocation,
-  CONVOLUTIONS,
   type Conversion,
   type ConversionPlan,
-  type Convolutions,
   expectDense,
-  expectInit,
-  INITS,
-  type Init,
   type PlanOptions,
   planConversion,
 } from "../compress/index.ts";
-import { EngineError } from "../engine/core/errors.ts";
-import type { Engine, OpenEngineOptions } from "../engine/core/types.ts";
-import { widthValues } from "../gblr/init/index.ts";
+import type { Engine } from "../engine/core/types.ts";
 import type { Model } from "../models/index.ts";
 import { openCalibration } from "../pipeline/calibrate.ts";
 import { type Converted, convertModel, type PlanRequest } from "../pipeline/convert.ts";
 import { fetchModel, type Source } from "../pipeline/fetch.ts";
 import { load } from "../pipeline/load.ts";
+import { sizeOnDisk } from "../pipeline/measure.ts";
 import { baseOf, originFacts, save, writeCard } from "../pipeline/save.ts";
 import type { PipelineEvent, StageContext } from "../pipeline/stage.ts";
-import { structureNamed, structures } from "../structures/registry.ts";
+import { structureNamed } from "../structures/registry.ts";
+import { addCalibrationOptions, addConversionOptions, type ConvertVerbOptions, checkUsage } from "./convert-options.ts";
 import { printConversion, printPlan, type Written } from "./convert-tables.ts";
-import { addEngineOptions, countFrom, openEngineFor, share } from "./shared/options.ts";
-import { UsageError, verb } from "./shared/program.ts";
+import { addEngineOptions, countFrom, FORCE, JSON_DOCUMENT, MODEL_ARGUMENT, openEngineFor } from "./shared/options.ts";
+import { verb } from "./shared/program.ts";
 import { expectPlaceForModel, runStages } from "./shared/stages.ts";
 import { paletteFor } from "./shared/terminal.ts";
 import { commandLine, versionsOf } from "./shared/versions.ts";
 
-const SUMMARY = "compress a model: replace its linear layers by structured ones";
+const SUMMARY = "compress a model: replace its linear layers by structured layers";
 
 // Lines of at most 78 characters: wider ones are broken again.
 const DESCRIPTION = `
-Replaces linear layers of MODEL, a dense model, by structured ones and writes a
-model folder. How much they may cost is given in one of three ways:
+Replaces the linear layers of a dense model by structured layers and writes a
+model folder. Their cost is given in one of three ways:
 
---budget  a share of the converted layers' own multiply-adds. 0.35: together
-          they take at most 35 % of what they took dense
---flops   relative FLOPs (reference): the whole model as published tables
-          count it, attention and layers that stay dense included. 0.4375: the
-          paper's 43.75 %
---widths  GBLR only: the rule of the published settings, e.g. lr0.25, whatever
-          that costs
+--budget  multiply-adds of the converted layers, as a share of dense. With 0.35
+          they have at most 35 % of the multiply-adds of the dense layers
+--flops   relative FLOPs (reference) of the whole model, as published tables
+          count them, including attention and layers that stay dense. The
+          paper's GPT-2 has 0.4375
+--widths  GBLR only: the rule for the initial widths of the published settings,
+          e.g. lr0.25. The cost follows from it
 
-Neither budget is ever exceeded; what whole ranks leave over is handed on to
-other layers, or spent on a narrower block. The plan is printed first.
+A budget is never exceeded. The part of it that is less than a whole rank goes
+to other layers or to one narrower block. The plan is printed first.
 
-Convolutions become the matrix of the patches under their kernel; with
---convolutions per-kernel one matrix for each position of the kernel. tucker is
-for convolutions only.
+A convolution is converted as one matrix, applied to the patches under its
+kernel, or with --convolutions per-kernel as one matrix for each position of
+the kernel. The structure tucker converts whole convolutions only.
 
-Starts: svd, nearest in the entries; search, GBLR's budgeted block search;
-activation, nearest in the outputs for inputs as the data of --calibrate gives
-them.
+Initializations: svd minimizes the error of the matrix; search is the budgeted
+block search of GBLR; activation minimizes the error of the layer's output for
+inputs from the data set of --calibrate.
 `.trim();
 
 export function addConvert(program: Command): void {
@@ -79,41 +71,15 @@ export function addConvert(program: Command): void {
   })
     .summary(SUMMARY)
     .description(DESCRIPTION)
-    .argument("<model>", "a model folder, owner/name[@revision] on the Hub, or zoo:gpt2-gaudi")
-    .addOption(
-      new Option("--structure <name>", "what layers become")
-        .choices(structures().map(({ name }) => name))
-        .makeOptionMandatory(),
-    )
-    .option("--budget <share>", "of the converted layers' multiply-adds, above 0 to 1", share)
-    .option("--flops <share>", "relative FLOPs (reference) of the whole model", share)
-    .option("--widths <rule>", "GBLR widths by rule: lrR, splrR, constX")
-    .option("--layers <patterns...>", "layers with this in their name, * for any characters (default: the recipe's)")
-    .addOption(
-      new Option("--allocate <how>", "the same share for each layer, or by singular values over all layers")
-        .choices(ALLOCATIONS)
-        .default("uniform"),
-    )
-    .addOption(
-      new Option("--convolutions <how>", "one matrix of the patches under the kernel, or one for each of its positions")
-        .choices(CONVOLUTIONS)
-        .default("integrated"),
-    )
-    .addOption(new Option("--init <how>", "what layers start with").choices(INITS).default("svd"))
-    .option("--search-steps <count>", "optimizer steps a layer, of --init search", countFrom(1), 1000)
-    .option("--calibrate <dataset>", "text or images to run the model on: a folder, or owner/name[@revision]")
-    .option("--calibrate-config <name>", "its configuration (default: its only one)")
-    .option("--calibrate-split <name>", "its split (default: train)")
-    .option("--calibrate-column <name>", "its column of text or images (default: text; image, img)")
-    .option("--calibrate-encoding <name>", "of its files of text, such as windows-1252 (default: utf-8)")
-    .option("--calibrate-samples <count>", "windows or images of it (default: 32)", countFrom(1))
-    .option("--calibrate-context <tokens>", "tokens of a window (default: the model's positions)", countFrom(1));
+    .argument("<model>", MODEL_ARGUMENT);
+  addConversionOptions(command);
+  addCalibrationOptions(command);
   addEngineOptions(command)
-    .option("--seed <number>", "of the search", countFrom(0), 0)
-    .option("--out <folder>", "where the model goes")
+    .option("--seed <number>", "random seed of the search", countFrom(0), 0)
+    .option("--out <folder>", "folder to write the model to")
     .option("--dry-run", "print the plan and stop")
-    .option("--force", "replace the model that is in the folder")
-    .option("--json", "one JSON document on stdout")
+    .option("--force", FORCE)
+    .option("--json", JSON_DOCUMENT)
     .action(convertVerb);
 }
 
@@ -127,12 +93,12 @@ async function convertVerb(name: string, options: ConvertVerbOptions): Promise<v
   const show = (event: PipelineEvent) => {
     if (event.kind === "planned" && !json) print(printPlan(event.plan, { model: name, palette }));
   };
-  const done = await runStages({ interrupted, show }, (context) => convertAndSave(name, options, context));
+  const done = await runStages({ interrupted, json, show }, (context) => convertAndSave(name, options, context));
   if (json) print(JSON.stringify(documentOf(name, done, options), null, 2));
   else if (done.written) print(printConversion(done.conversion, done.written, { plan: done.plan, palette }));
 }
 
-/** A dry run has the plan only. */
+/** The result of the verb; a dry run has the plan only. */
 type Done = { plan: ConversionPlan; written?: undefined } | (Converted & { written: Written });
 
 /** Fetch, load, plan, calibrate, convert, save, card. */
@@ -167,18 +133,36 @@ async function* convertAndSave(
     }
     for (const text of notes) yield { kind: "note", text };
     const files = yield* saveConverted(model, converted, { options, source, engine, signal: context.signal });
-    const out = options.out as string;
-    const written = {
-      out,
-      files,
-      parameters: { before, after: parametersOf(model, converted.conversion) },
-      bytes: { before: await modelBytes(source.folder), after: await modelBytes(out) },
-      seconds: (performance.now() - began) / 1000,
-    };
+    const written = await writtenOf(options.out as string, files, { model, converted, source, before, began });
     return { ...converted, written };
   } finally {
     model.dispose();
   }
+}
+
+interface Before {
+  model: Model;
+  converted: Converted;
+  source: Source;
+  /** parameters before the conversion */
+  before: number;
+  /** milliseconds, as of performance.now */
+  began: number;
+}
+
+/** What the result says of the written folder. */
+async function writtenOf(
+  out: string,
+  files: readonly string[],
+  { model, converted, source, before, began }: Before,
+): Promise<Written> {
+  return {
+    out,
+    files,
+    parameters: { before, after: parametersOf(model, converted.conversion) },
+    bytes: { before: (await sizeOnDisk(source.folder)).fileBytes, after: (await sizeOnDisk(out)).fileBytes },
+    seconds: (performance.now() - began) / 1000,
+  };
 }
 
 function costOf({ structure, budget, flops, widths, layers, convolutions }: ConvertVerbOptions): PlanOptions {
@@ -259,7 +243,10 @@ function documentOf(model: string, { plan, ...done }: Done, { seed, calibrate }:
   return { model, plan, ...conversion, ...written, seed, ...calibration };
 }
 
-/** Numbers needed for inference. A GBLR layer has as many under its live blocks as it costs multiply-adds a row. */
+/**
+ * Number of parameters needed for inference. Those of a GBLR layer in its live blocks are as many as its multiply-adds
+ * per row.
+ */
 function parametersOf(model: Model, conversion?: Conversion): number {
   const packed = conversion?.layers.filter(({ structure }) => structureNamed(structure).hasWidths) ?? [];
   const whole = [...model.parameters.values()].reduce((sum, { size }) => sum + size, 0);
@@ -268,82 +255,3 @@ function parametersOf(model: Model, conversion?: Conversion): number {
     return sum - held + cost;
   }, whole);
 }
-
-/** Bytes of the files with weights in a model folder. */
-async function modelBytes(folder: string): Promise<number> {
-  const names = (await readdir(folder)).filter((name) => /^(pytorch_)?model.*\.(safetensors|bin)$/.test(name));
-  const sizes = await Promise.all(names.map(async (name) => (await stat(join(folder, name))).size));
-  return sizes.reduce((sum, size) => sum + size, 0);
-}
-
-interface ConvertVerbOptions extends OpenEngineOptions {
-  structure: string;
-  budget?: number;
-  flops?: number;
-  widths?: string;
-  layers?: string[];
-  allocate: Allocation;
-  convolutions: Convolutions;
-  init: Init;
-  searchSteps: number;
-  calibrate?: string;
-  calibrateConfig?: string;
-  calibrateSplit?: string;
-  calibrateColumn?: string;
-  calibrateEncoding?: string;
-  calibrateSamples?: number;
-  calibrateContext?: number;
-  seed: number;
-  out?: string;
-  dryRun?: boolean;
-  force?: boolean;
-  json?: boolean;
-}
-
-/** @throws UsageError for options that contradict each other or are missing */
-function checkUsage(options: ConvertVerbOptions): void {
-  const { structure, budget, flops, widths, init, allocate, calibrate, out, dryRun } = options;
-  const given = Object.entries({ budget, flops, widths }).filter(([, value]) => value !== undefined);
-  if (given.length !== 1) {
-    const names = given.map(([name]) => `--${name}`).join(" and ");
-    throw new UsageError(
-      given.length === 0
-        ? "say what layers may cost: --budget, --flops or --widths"
-        : `${names} contradict each other; choose one`,
-    );
-  }
-  if (out === undefined && !dryRun) throw new UsageError("--out is missing: a folder for the model, or --dry-run");
-  const { hasWidths, needsConvolution } = structureNamed(structure);
-  if (widths !== undefined && !hasWidths) throw new UsageError(`--widths is for gblr, not ${structure}`);
-  if (needsConvolution && options.convolutions === "per-kernel") {
-    throw new UsageError(`--structure ${structure} is of whole kernels, not --convolutions per-kernel; choose one`);
-  }
-  for (const [flag, other] of [
-    ["--allocate global", allocate === "global"],
-    ["--init search", init === "search"],
-  ] as const) {
-    if (widths !== undefined && other) throw new UsageError(`--widths and ${flag} contradict each other; choose one`);
-  }
-  if (init === "activation" && calibrate === undefined) {
-    throw new UsageError("--init activation needs --calibrate, a data set to see inputs on");
-  }
-  const detail = DETAILS.find((name) => options[name] !== undefined);
-  if (calibrate === undefined && detail) {
-    throw new UsageError(`--${detail.replace("calibrate", "calibrate-").toLowerCase()} needs --calibrate`);
-  }
-  try {
-    expectInit(init, structure);
-    if (widths !== undefined) widthValues(widths, { blocks: 8, nIn: 8, nOut: 8 });
-  } catch (error) {
-    throw error instanceof EngineError ? new UsageError(error.message) : error;
-  }
-}
-
-const DETAILS = [
-  "calibrateConfig",
-  "calibrateSplit",
-  "calibrateColumn",
-  "calibrateEncoding",
-  "calibrateSamples",
-  "calibrateContext",
-] as const;

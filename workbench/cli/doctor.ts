@@ -1,12 +1,12 @@
-// `gblr doctor`: shows the engines of this machine, their speed, and what is missing. Changes nothing and does not use
-// the network. The facts are gathered in doctor/collect.ts and printed by doctor/tables.ts.
+// `gblr doctor`: shows which engines work on this machine, their speed, and how to install missing ones. Changes nothing
+// and does not use the network. doctor/collect.ts collects the report, doctor/tables.ts prints it.
 
 import process from "node:process";
 import type { Command } from "commander";
 import type { OpenEngineOptions } from "../engine/core/types.ts";
 import { collectReport } from "./doctor/collect.ts";
 import { printReport } from "./doctor/tables.ts";
-import { addEngineOptions, checkEngineUsage } from "./shared/options.ts";
+import { addEngineOptions, checkEngineUsage, JSON_DOCUMENT } from "./shared/options.ts";
 import { CommandFailed, verb } from "./shared/program.ts";
 import { progressLine } from "./shared/progress.ts";
 import { paletteFor } from "./shared/terminal.ts";
@@ -19,12 +19,12 @@ interface DoctorOptions extends OpenEngineOptions {
 export function addDoctor(program: Command): void {
   const command = verb(program, {
     name: "doctor",
-    summary: "show the engines of this machine, how fast they are, and what is missing",
+    summary: "show which engines work on this machine, their speed, and how to install missing ones",
     example: "gblr doctor\ngblr doctor --engine torch --device cuda --precision bfloat16\ngblr doctor --json",
   });
-  addEngineOptions(command, "measure this engine only, and fail without it")
-    .option("--quick", "smaller sizes, rougher figures")
-    .option("--json", "one JSON document on stdout")
+  addEngineOptions(command, "engine to measure; fails if it does not work (default: all)")
+    .option("--quick", "measure on smaller sizes, which is faster and less accurate")
+    .option("--json", JSON_DOCUMENT)
     .action(doctor);
 }
 

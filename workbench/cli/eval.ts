@@ -8,6 +8,7 @@ import { percent } from "../../hub/text/numbers.ts";
 import { CLASS_ORDERS } from "../data/images/index.ts";
 import type { Engine, OpenEngineOptions } from "../engine/core/types.ts";
 import { CROP_MODES, INTERPOLATIONS } from "../models/index.ts";
+import { CLASS_ORDER_HELP, CROP_MODE_HELP } from "../pipeline/domains/image-settings.ts";
 import {
   type EvaluatedImages,
   type EvaluatedText,
@@ -18,7 +19,15 @@ import {
   type RelativeFlops,
   type TextEvaluation,
 } from "../pipeline/evaluate.ts";
-import { addEngineOptions, countFrom, openEngineFor, share } from "./shared/options.ts";
+import {
+  addEngineOptions,
+  countFrom,
+  JSON_DOCUMENT,
+  MODEL_ARGUMENT,
+  OFFLINE,
+  openEngineFor,
+  share,
+} from "./shared/options.ts";
 import { UsageError, verb } from "./shared/program.ts";
 import { runStages } from "./shared/stages.ts";
 import { type Cell, type Palette, paletteFor, table, threeDigits } from "./shared/terminal.ts";
@@ -35,15 +44,21 @@ interface Flags extends OpenEngineOptions {
   json?: boolean;
 }
 
-const INTERRUPTED = "interrupted; nothing is kept of an evaluation";
+const INTERRUPTED = "interrupted; evaluations keep no partial results";
 
+// Lines of at most 78 characters: wider ones are broken again.
 const PERPLEXITY = `
-Scores every token of a text but the first, by the tokens before it in its
-window. Each row of the text is tokenized by itself; all ids are one list, cut
-into windows of --context tokens, the last one shorter. Published tables count
-whole windows only: so does --whole-windows, and says what it leaves out. With a
---stride shorter than the context windows overlap, and each scores only the
-tokens that no earlier one has: slower, lower, closer to reading on.
+Computes the perplexity of a language model on a text.
+
+Each row of the text is tokenized separately. The ids of all rows are joined
+and cut into windows of --context tokens; the last window may be shorter. Each
+token but the first of a window is predicted from the tokens before it.
+
+Published tables score whole windows only. --whole-windows does the same, and
+the result says how many tokens are left out. With a --stride below --context,
+windows overlap, and each scores only the tokens that no earlier window has
+scored. This takes longer and gives a lower perplexity, because tokens have
+more context.
 `.trim();
 
 function addPerplexity(program: Command): void {
@@ -57,29 +72,33 @@ function addPerplexity(program: Command): void {
   })
     .description(PERPLEXITY)
     .summary("perplexity of a language model on a text")
-    .argument("<model>", "a model folder, owner/name[@revision] on the Hub, or zoo:gpt2-gaudi")
-    .requiredOption("--dataset <name>", "a text data set: owner/name[@revision], or a folder")
-    .option("--config <name>", "configuration of the data set (default: the only one, or its own default)")
-    .option("--split <name>", "part of the data set", "test")
-    .option("--column <name>", "column that holds the text (default: text)")
-    .option("--encoding <name>", "of files of text, such as windows-1252 or utf-16le (default: utf-8)")
-    .option("--context <tokens>", "length of a window (default: the model's positions)", countFrom(1))
-    .option("--stride <tokens>", "from one window to the next (default: the context)", countFrom(1))
-    .option("--whole-windows", "without the end of the text that makes no whole window, as published tables count")
-    .option("--limit <windows>", "the first so many windows only", countFrom(1))
-    .option("--batch <windows>", "in one forward pass (default: as many as have 4096 tokens)", countFrom(1))
-    .option("--offline", "take model and data from the cache or not at all")
-    .option("--json", "one JSON document on stdout");
+    .argument("<model>", MODEL_ARGUMENT)
+    .requiredOption("--dataset <name>", "text data set: owner/name[@revision] or a folder")
+    .option("--config <name>", "configuration of the data set (default: its only or its default configuration)")
+    .option("--split <name>", "split to evaluate on", "test")
+    .option("--column <name>", "column with the text (default: text)")
+    .option("--encoding <name>", "encoding of text files, such as windows-1252 or utf-16le (default: utf-8)")
+    .option("--context <tokens>", "tokens per window (default: the model's positions)", countFrom(1))
+    .option("--stride <tokens>", "distance between the starts of windows (default: --context)", countFrom(1))
+    .option("--whole-windows", "leave out the end of the text that fills no whole window, as published tables do")
+    .option("--limit <windows>", "windows to score, from the start (default: all)", countFrom(1))
+    .option("--batch <windows>", "windows per forward pass (default: 4096 tokens' worth)", countFrom(1))
+    .option("--offline", OFFLINE)
+    .option("--json", JSON_DOCUMENT);
   addEngineOptions(command).action(evalPerplexity);
 }
 
 async function evalPerplexity(name: string, flags: Flags & TextEvaluation): Promise<void> {
   const { context, stride, json = false, offline } = flags;
   if (context !== undefined && stride !== undefined && stride > context) {
-    throw new UsageError(`--stride ${stride} is longer than --context ${context}: tokens between would not be scored`);
+    throw new UsageError(
+      `--stride ${stride} is longer than --context ${context}: tokens between windows would not be scored; give at most ${context}`,
+    );
   }
   const engine = await openEngineFor(flags);
-  const result = await runStages({ interrupted: INTERRUPTED, offline }, (around) => evaluateText(name, flags, around));
+  const result = await runStages({ interrupted: INTERRUPTED, offline, json }, (around) =>
+    evaluateText(name, flags, around),
+  );
   writeResult({ ...result, ...onEngine(engine) }, { json, print: perplexityTable });
 }
 
@@ -100,52 +119,54 @@ function perplexityTable(result: EvaluatedText & OnEngine, palette: Palette): st
 }
 
 const ACCURACY = `
-Scores every image by whether its class is the likeliest, or among the five
-likeliest. Images are resized and cropped as torchvision, timm and Hugging Face
-do it, to the last bit, with the size, crop, mean and deviation of the
-checkpoint. An image that cannot be decoded is an error that names it, or is
-left out and counted.
+Computes the top-1 and top-5 accuracy of an image classifier.
+
+Images are prepared with the size, crop, mean and standard deviation of the
+checkpoint, bit for bit as torchvision, timm or Hugging Face prepare them. An
+image that cannot be decoded is an error, unless --skip-bad is given.
 `.trim();
 
 function addAccuracy(program: Command): void {
   const command = verb(program, {
     name: "acc",
-    summary: "accuracy of a classifier on images",
+    summary: "accuracy of an image classifier",
     example: [
       "gblr eval acc timm/vit_base_patch16_224.augreg_in1k --dataset ILSVRC/imagenet-1k --split validation",
       "gblr eval acc runs/vit-s-cifar10-gblr/model --dataset uoft-cs/cifar10 --split test --limit 1000 --json",
     ].join("\n"),
   })
     .description(ACCURACY)
-    .summary("accuracy of a classifier on images")
-    .argument("<model>", "a model folder, owner/name[@revision] on the Hub, or zoo:vit-b-gaudi")
-    .requiredOption("--dataset <name>", "an image data set: owner/name[@revision], or a folder")
-    .option("--config <name>", "configuration of the data set (default: the only one, or its own default)")
-    .option("--split <name>", "part of the data set", "test")
-    .option("--image-column <name>", "column of the images (default: image, else img)")
-    .option("--label-column <name>", "column of the classes (default: label, else labels, else fine_label)")
+    .summary("accuracy of an image classifier")
+    .argument("<model>", MODEL_ARGUMENT)
+    .requiredOption("--dataset <name>", "image data set: owner/name[@revision] or a folder")
+    .option("--config <name>", "configuration of the data set (default: its only or its default configuration)")
+    .option("--split <name>", "split to evaluate on", "test")
+    .option("--image-column <name>", "column with the images (default: image or img)")
+    .option("--label-column <name>", "column with the classes (default: label, labels or fine_label)")
+    .addOption(new Option("--class-order <name>", CLASS_ORDER_HELP).choices(CLASS_ORDERS))
+    .option("--size <pixels>", "edge of the model's input image (default: the checkpoint's)", countFrom(1))
+    .option("--crop <share>", "edge of the crop relative to the resized image (default: the checkpoint's)", share)
+    .addOption(new Option("--crop-mode <name>", CROP_MODE_HELP).choices(CROP_MODES))
     .addOption(
-      new Option(
-        "--class-order <name>",
-        "of classes that are names: as text is sorted, or the numbers that they are called (default: the model's labels, else numbers where they are 0 to n - 1, else text)",
-      ).choices(CLASS_ORDERS),
+      new Option("--interpolation <name>", "interpolation of the resizing (default: the checkpoint's)").choices(
+        INTERPOLATIONS,
+      ),
     )
-    .option("--size <pixels>", "edge of what the model sees (default: the checkpoint's)", countFrom(1))
-    .option("--crop <share>", "of the resized image's side that is seen (default: the checkpoint's)", share)
-    .addOption(
-      new Option(
-        "--crop-mode <name>",
-        "what is resized: the shorter side, both to a square, or the longer with a border (default: the checkpoint's)",
-      ).choices(CROP_MODES),
+    .option(
+      "--limit <images>",
+      "images to score: the first, or from class folders the first of each (default: all)",
+      countFrom(1),
     )
-    .addOption(new Option("--interpolation <name>", "of resizing (default: the checkpoint's)").choices(INTERPOLATIONS))
-    .option("--limit <images>", "so many images only: the first, or of folders evenly from all classes", countFrom(1))
-    .option("--batch <images>", "in one forward pass", countFrom(1), 32)
-    .option("--workers <threads>", "that prepare images, 0 for none (default: one a core, at most 16)", countFrom(0))
-    .option("--skip-bad", "leave out and count images that cannot be decoded", false)
-    .option("--report <folder>", "write a report with the confusion of classes into this folder")
-    .option("--offline", "take model and data from the cache or not at all")
-    .option("--json", "one JSON document on stdout");
+    .option("--batch <images>", "images per forward pass", countFrom(1), 32)
+    .option(
+      "--workers <threads>",
+      "threads that decode images; 0: none (default: one per core, at most 16)",
+      countFrom(0),
+    )
+    .option("--skip-bad", "skip and count images that cannot be decoded", false)
+    .option("--report <folder>", "write a report with the confusion of classes to this folder")
+    .option("--offline", OFFLINE)
+    .option("--json", JSON_DOCUMENT);
   addEngineOptions(command).action(evalAccuracy);
 }
 
@@ -153,7 +174,7 @@ async function evalAccuracy(name: string, flags: Flags & ImageEvaluation): Promi
   const { json = false, offline } = flags;
   const engine = await openEngineFor(flags);
   const origin = { engine, command: commandLine(), versions: versionsOf(engine) };
-  const result = await runStages({ interrupted: INTERRUPTED, offline }, (around) =>
+  const result = await runStages({ interrupted: INTERRUPTED, offline, json }, (around) =>
     evaluateImages(name, flags, { ...around, origin }),
   );
   writeResult(result, { json, print: accuracyTable });

@@ -1,5 +1,5 @@
-// An experiment with a language model or a classifier of images as a command: its settings are flags, its events are
-// shown, and Ctrl-C keeps what is done. Recipes and `gblr finetune` are such commands.
+// An experiment as a command, used by recipes and by `gblr finetune`: reads the settings from flags, shows the events, and
+// stops on Ctrl-C so that the run can be resumed.
 
 import process from "node:process";
 import type { Command, Option } from "commander";
@@ -7,14 +7,12 @@ import type { OpenEngineOptions } from "../engine/core/types.ts";
 import { type ImageSettings, imageExperiment } from "../pipeline/domains/image-settings.ts";
 import { imageDomain } from "../pipeline/domains/images.ts";
 import { type LanguageSettings, languageDomain, languageSettings } from "../pipeline/domains/language.ts";
-import { SCRATCH_SETTINGS, scratchName } from "../pipeline/domains/scratch-model.ts";
 import { experiment } from "../pipeline/experiment.ts";
 import type { ExperimentSettings } from "../pipeline/settings.ts";
 import type { ExperimentContext, PipelineEvent } from "../pipeline/stage.ts";
-import { structures } from "../structures/registry.ts";
-import { addEngineOptions, openEngineFor } from "./shared/options.ts";
+import { addEngineOptions, JSON_DOCUMENT, OFFLINE, openEngineFor } from "./shared/options.ts";
 import { exampleText, Interrupted, programNamed, runMain } from "./shared/program.ts";
-import { optionsOf, readSettings } from "./shared/settings.ts";
+import { defaultsFor, optionsOf, readSettings } from "./shared/settings.ts";
 import { runStages } from "./shared/stages.ts";
 import { paletteFor } from "./shared/terminal.ts";
 import { commandLine, versionsOf } from "./shared/versions.ts";
@@ -28,24 +26,25 @@ interface RecipeText {
   example: string;
 }
 
-/** `defaults` override the defaults of the settings. */
+/** A recipe: its texts, the kind of its model (default: language), and the defaults that differ from the settings'. */
 export type Recipe =
   | (RecipeText & { kind?: "language"; defaults?: Partial<LanguageSettings> })
   | (RecipeText & { kind: "images"; defaults?: Partial<ImageSettings> });
 
 export type Kind = NonNullable<Recipe["kind"]>;
 
-/** Settings that do not apply to a kind of experiment. */
+/** Settings without a flag, by kind of experiment, because they do not apply to it. */
 export const NOT_OF: Readonly<Record<Kind, ReadonlySet<string>>> = {
   language: new Set(["convolutions"]),
   images: new Set(),
 };
 
-/** Runs a recipe with the flags of this process; the exit code says how it ended. */
+/** Runs a recipe with the flags of this process, and sets the exit code. */
 export async function runRecipe(recipe: Recipe): Promise<void> {
   await runMain(recipeProgram(recipe));
 }
 
+/** The command of a recipe. */
 export function recipeProgram(recipe: Recipe): Command {
   const program = programNamed(recipe.name)
     .description(recipe.summary)
@@ -54,12 +53,12 @@ export function recipeProgram(recipe: Recipe): Command {
   return addSettings(program, options).action((flags) => runExperiment(recipe, flags));
 }
 
-/** Adds flags for settings, and the flags that every experiment has. */
+/** Adds the flags of the settings, and those of the engine and the output. */
 export function addSettings(command: Command, options: readonly Option[]): Command {
   for (const option of options) command.addOption(option);
   return addEngineOptions(command.optionsGroup("Machine:"))
-    .option("--offline", "take model and data from the cache or not at all")
-    .option("--json", "one JSON document on stdout");
+    .option("--offline", OFFLINE)
+    .option("--json", JSON_DOCUMENT);
 }
 
 const optionsFor = (recipe: Recipe): Option[] =>
@@ -71,15 +70,18 @@ export interface ExperimentFlags extends OpenEngineOptions {
   [setting: string]: unknown;
 }
 
-/** @throws UsageError or SettingsError before any work; Interrupted when the user stops it */
+/**
+ * Runs an experiment and prints its result.
+ * @throws UsageError or SettingsError before any work; Interrupted if the user stops it
+ */
 export async function runExperiment(recipe: Recipe, flags: ExperimentFlags): Promise<void> {
   const { settings, start } = experimentOf(recipe, flags);
   const folder = settings.run ?? `runs/${recipe.name}-${settings.structure}`;
   const { json = false, offline } = flags;
   const engine = await openEngineFor(flags);
   const origin = { engine, recipe: recipe.name, command: commandLine(), versions: versionsOf(engine) };
-  const interrupted = `interrupted; ${folder} keeps what is done: run the same command again to go on`;
-  const options = { interrupted, offline, silent: json };
+  const interrupted = `interrupted; ${folder} keeps the results so far: run the same command again to resume`;
+  const options = { interrupted, offline, json, silent: json };
   await runStages(options, async function* (context, named) {
     for await (const event of start({ context: { ...context, ...origin }, folder })) {
       yield event;
@@ -113,48 +115,4 @@ function tell({ folder, model, rows, pushed }: Extract<PipelineEvent, { kind: "f
   const places = [`model   ${model}`, `report  ${folder}/report.html`, ...(pushed ? [`pushed  ${pushed}`] : [])];
   const lines = ["", ...comparisonTable(rows, palette), "", ...places.map((line) => `  ${line}`)];
   process.stdout.write(`${lines.join("\n")}\n`);
-}
-
-/** Settings of a recipe that depend on another setting: they are dropped when a flag changes that one. */
-const BELONG: readonly { flag: string; unless?: (value: string) => boolean; settings: readonly string[] }[] = [
-  { flag: "dataset", settings: ["config"] },
-  {
-    flag: "structure",
-    unless: (value) => structures().some(({ name, hasWidths }) => hasWidths && name === value),
-    settings: ["init"],
-  },
-  { flag: "shrink", settings: ["threshold", "startThreshold", "approach", "freeze", "target", "startCost"] },
-  { flag: "flops", settings: ["budget"] },
-  { flag: "budget", settings: ["flops"] },
-  { flag: "epochs", settings: ["decayEpochs", "sigmaEpochs"] },
-  { flag: "steps", settings: ["decayEpochs", "sigmaEpochs"] },
-  { flag: "randAugment", settings: ["autoAugment", "colorJitter"] },
-  { flag: "autoAugment", settings: ["randAugment", "colorJitter"] },
-  { flag: "colorJitter", settings: ["randAugment", "autoAugment"] },
-  {
-    flag: "model",
-    unless: (value) => scratchName(value) !== undefined,
-    // Wide blocks at one location with smooth masks are for training from scratch, and a trained model has its own image
-    // preparation.
-    settings: [...SCRATCH_SETTINGS, "widths", "locations", "sigma", "sigmaEpochs", "crop", "cropMode", "interpolation"],
-  },
-];
-
-/** Rules under which the cost of the layers changes while they train. */
-const DRIFTING = ["mean", "soft", "targeted", "adaptive"];
-
-/** A recipe's settings that apply together with these flags. If a flag gives a cost, the budget rule keeps the layers to it. */
-export function defaultsFor<Defaults extends object>(
-  { defaults }: { defaults?: Defaults },
-  flags: Readonly<Record<string, unknown>>,
-): Partial<Defaults> {
-  const gone = BELONG.filter(({ flag, unless }) => flags[flag] !== undefined && !unless?.(String(flags[flag])));
-  const names = gone.flatMap(({ settings }) => settings);
-  const entries = Object.entries({ ...defaults });
-  const left = Object.fromEntries(entries.filter(([name]) => !names.includes(name)));
-  const asksCost = flags.budget !== undefined || flags.flops !== undefined;
-  if (!asksCost || flags.shrink !== undefined || !DRIFTING.includes(left.shrink as string))
-    return left as Partial<Defaults>;
-  const { threshold: _, target: __, ...others } = left;
-  return { ...others, shrink: "budget" } as object as Partial<Defaults>;
 }

@@ -1,12 +1,12 @@
-// `gblr export`: writes a compressed model as a dense checkpoint, or under the names of the reference implementation.
-// The work is in compress/ and models/.
+// `gblr export`: writes a compressed model as a dense checkpoint, or in the format of the reference implementation. The
+// work is done in compress/ and models/.
 
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
 import { type Command, Option } from "commander";
 import { TRAINABLE_FILE } from "../../hub/model-folder/index.ts";
-import { formatBytes } from "../../hub/text/numbers.ts";
+import { countOf, formatBytes } from "../../hub/text/numbers.ts";
 import { exportDense, referenceTensors } from "../compress/index.ts";
 import type { OpenEngineOptions } from "../engine/core/types.ts";
 import {
@@ -22,13 +22,13 @@ import { fetchModel } from "../pipeline/fetch.ts";
 import { load } from "../pipeline/load.ts";
 import { type Saved, save, saved } from "../pipeline/save.ts";
 import type { PipelineEvent, StageContext } from "../pipeline/stage.ts";
-import { addEngineOptions, openEngineFor } from "./shared/options.ts";
+import { addEngineOptions, FORCE, JSON_DOCUMENT, MODEL_ARGUMENT, openEngineFor } from "./shared/options.ts";
 import { UsageError, verb } from "./shared/program.ts";
 import { expectPlaceForModel, runStages } from "./shared/stages.ts";
 
 const TARGETS = ["dense", "reference"] as const;
-/** What has become of the layers, by target. */
-const MADE = { dense: "made dense", reference: "as the reference has them" };
+/** What the summary says of the layers, by target. */
+const MADE = { dense: "converted to dense", reference: "in the reference's format" };
 
 interface ExportVerbOptions extends OpenEngineOptions {
   to: (typeof TARGETS)[number];
@@ -38,16 +38,19 @@ interface ExportVerbOptions extends OpenEngineOptions {
   json?: boolean;
 }
 
-const SUMMARY = "write a compressed model as a dense checkpoint, or under the reference's names";
+const SUMMARY = "write a compressed model as a dense checkpoint, or in the reference's format";
 
 // Lines of at most 78 characters: wider ones are broken again.
 const DESCRIPTION = `
---to dense      a plain checkpoint that any program loads: every layer as the
-                matrix that it is in evaluation, official names and config.json
---to reference  model.safetensors with the parameters and buffers that the
-                authors' PyTorch layers have (lr_weight1, lr_weight2, widths,
-                locations, sigma, freq_in, freq_out). From a folder without
-                trainable.safetensors dead blocks are zeros
+Writes a compressed model in a format that other programs can load.
+
+--to dense      a dense checkpoint with the architecture's usual tensor names
+                and config.json. Each compressed layer becomes the matrix that
+                it applies in evaluation.
+--to reference  model.safetensors with the parameters and buffers of the
+                authors' PyTorch layers: lr_weight1, lr_weight2, widths,
+                locations, sigma, freq_in, freq_out. If the model folder has
+                no trainable.safetensors, blocks that are not live are zeros.
 `.trim();
 
 export function addExport(program: Command): void {
@@ -61,30 +64,29 @@ export function addExport(program: Command): void {
   })
     .summary(SUMMARY)
     .description(DESCRIPTION)
-    .argument("<model>", "a model folder, owner/name[@revision] on the Hub, or zoo:gpt2-gaudi")
-    .addOption(new Option("--to <form>", "what to write").choices(TARGETS).makeOptionMandatory())
-    .requiredOption("--out <folder>", "where the model goes")
+    .argument("<model>", MODEL_ARGUMENT)
+    .addOption(new Option("--to <format>", "format to write").choices(TARGETS).makeOptionMandatory())
+    .requiredOption("--out <folder>", "folder to write the model to")
     .addOption(
-      new Option("--dtype <type>", "of the numbers in the file").choices(Object.keys(FILE_TYPES)).default("float32"),
+      new Option("--dtype <type>", "type of the stored numbers").choices(Object.keys(FILE_TYPES)).default("float32"),
     );
-  addEngineOptions(command)
-    .option("--force", "replace the model that is in the folder")
-    .option("--json", "one JSON document on stdout")
-    .action(exportVerb);
+  addEngineOptions(command).option("--force", FORCE).option("--json", JSON_DOCUMENT).action(exportVerb);
 }
 
 async function exportVerb(name: string, options: ExportVerbOptions): Promise<void> {
   const { to, out, dtype, force = false, json = false } = options;
   if (to === "reference" && dtype !== "float32") {
-    throw new UsageError(`--to reference is float32, as the reference trains it, not ${dtype}`);
+    throw new UsageError(`--to reference writes float32 only, not ${dtype}; leave out --dtype`);
   }
   await expectPlaceForModel(out, { force });
   const interrupted = "interrupted; nothing was written";
-  const { layers, files, bytes } = await runStages({ interrupted }, (context) => exported(name, options, context));
+  const { layers, files, bytes } = await runStages({ interrupted, json }, (context) =>
+    exported(name, options, context),
+  );
   const made = MADE[to];
   const text = json
     ? JSON.stringify({ model: name, to, out, dtype, layers, files, bytes }, null, 2)
-    : `${out}: ${formatBytes(bytes)} of ${dtype}, ${layers.length} layers ${made}`;
+    : `${out}: ${formatBytes(bytes)} of ${dtype}, ${countOf(layers.length, "layer")} ${made}`;
   process.stdout.write(`${text}\n`);
 }
 

@@ -1,6 +1,6 @@
-// `gblr finetune`: trains a dense or compressed model further, with everything that recipes have: schedules, width rules,
-// checkpoints, evaluation, report. The model's config tells whether it is for text or for images. Recipes convert and
-// fine-tune in one run.
+// `gblr finetune`: fine-tunes a dense or a compressed model, with everything that recipes have except the conversion:
+// schedules, shrink rules, checkpoints, evaluation, report. The model's config.json tells whether it is a language model
+// or an image classifier, and so which settings apply.
 
 import type { Command, Option } from "commander";
 import { z } from "zod";
@@ -17,7 +17,7 @@ import { runStages } from "./shared/stages.ts";
 
 const TEXT = {
   name: "finetune",
-  summary: "train a model on, dense or compressed: a language model or a classifier of images",
+  summary: "fine-tune a dense or compressed language model or image classifier",
   example: [
     "gblr finetune runs/gpt2-40 --dataset Salesforce/wikitext --config wikitext-103-raw-v1 --run runs/gpt2-40-tuned",
     "gblr finetune runs/gpt2-40 --dataset my-texts --epochs 3 --shrink budget --target 0.3 --run runs/gpt2-30",
@@ -46,7 +46,7 @@ async function kindOf(model: string, { offline }: ExperimentFlags): Promise<{ ki
   return { kind: isClassifier({ architecture }) ? "images" : "language", type: architecture.type };
 }
 
-/** Settings for conversion only, and those that the argument gives. */
+/** Settings without a flag here: those of the conversion and of models from scratch, and the model, an argument. */
 const WITHOUT = new Set<string>([
   ...["model", "structure", "compare", "widths", "locations", "flops", "budget", "allocate", "layers", "convolutions"],
   ...["init", "searchSteps", "calibrationSamples", "startCost"],
@@ -55,7 +55,7 @@ const WITHOUT = new Set<string>([
 
 const SCHEMAS: Readonly<Record<Kind, z.ZodObject>> = { language: languageSettings, images: imageExperiment };
 
-/** Defaults for a trained model: lower learning rates and shorter training than from scratch. */
+/** Defaults for trained models: a lower learning rate and a shorter training than in recipes. */
 export const DEFAULTS: { language: Partial<LanguageSettings>; images: Partial<ImageSettings> } = {
   language: { structure: "dense", epochs: 1, batch: 32, microBatch: 4, learningRate: 1e-4, warmupEpochs: 0.1 },
   images: {
@@ -78,14 +78,14 @@ const OF = { language: namesOf("language"), images: namesOf("images") };
 const SHARED = OF.language.filter((name) => OF.images.includes(name));
 const onlyOf = (kind: Kind): string[] => OF[kind].filter((name) => !SHARED.includes(name));
 
-/** Descriptions of the limits, which differ: text is taken from the start, images are drawn at random. */
+/** Descriptions of the limits, which take the first windows of a text, but random images. */
 const LIMITS = {
-  trainLimit: "train on so many only: the first windows, or images drawn by the seed",
-  limit: "evaluate on so many only: the first windows, or images drawn by the seed",
+  trainLimit: "windows (the first) or images (random) to train on (default: all)",
+  limit: "windows (the first) or images (random) of each split to evaluate on (default: all)",
 };
 
-const HEADINGS: Readonly<Record<Kind, string>> = { language: "Text models:", images: "Image models:" };
-const KINDS: Readonly<Record<Kind, string>> = { language: "language models", images: "classifiers of images" };
+const HEADINGS: Readonly<Record<Kind, string>> = { language: "Language models:", images: "Image classifiers:" };
+const KINDS: Readonly<Record<Kind, string>> = { language: "language models", images: "image classifiers" };
 
 function finetuneOptions(): Option[] {
   const shape = experimentShape("windows or images");
@@ -103,7 +103,7 @@ function finetuneOptions(): Option[] {
 const chosen = (options: Option[], names: readonly string[]): Option[] =>
   options.filter((option) => names.includes(option.attributeName()));
 
-/** The default of both kinds, or both defaults where they differ. */
+/** For each shared setting its default, or both defaults if they differ between text and images. */
 function sharedDefaults(): Record<string, unknown> {
   const text = defaultsOf(SCHEMAS.language, DEFAULTS.language);
   const images = defaultsOf(SCHEMAS.images, DEFAULTS.images);

@@ -1,5 +1,5 @@
 #!/usr/bin/env bun
-// The `gblr` command. Each verb is a file in this folder and is listed here; shared code is in shared/.
+// The `gblr` command. Each verb has a file in this folder and is listed here. Shared code is in shared/.
 
 import { addConvert } from "./convert.ts";
 import { addDoctor } from "./doctor.ts";

@@ -1,17 +1,33 @@
-// `gblr generate`: continues a text with a language model and prints it token by token. Sampling is in architectures/,
-// text and token ids are in data/.
+// `gblr generate`: continues a text with a language model and prints it token by token. Sampling is implemented in
+// architectures/, the tokenizer in data/.
 
 import process from "node:process";
 import { buffer } from "node:stream/consumers";
 import type { Command } from "commander";
+import { countOf } from "../../hub/text/numbers.ts";
 import { decodeUtf8 } from "../../hub/text/utf8.ts";
 import { openTokenizer, type Tokenizer } from "../data/index.ts";
-import type { OpenEngineOptions } from "../engine/core/types.ts";
-import { endOfTextIn, forInference, type GenerateEvent, generateTokens, isLanguageModel } from "../models/index.ts";
+import type { Engine, OpenEngineOptions } from "../engine/core/types.ts";
+import {
+  endOfTextIn,
+  forInference,
+  type GenerateEvent,
+  generateTokens,
+  isLanguageModel,
+  type Model,
+} from "../models/index.ts";
 import { fetchModel } from "../pipeline/fetch.ts";
 import { load } from "../pipeline/load.ts";
 import type { PipelineEvent, StageContext } from "../pipeline/stage.ts";
-import { addEngineOptions, countFrom, numberFrom, openEngineFor, share } from "./shared/options.ts";
+import {
+  addEngineOptions,
+  countFrom,
+  JSON_DOCUMENT,
+  MODEL_ARGUMENT,
+  numberFrom,
+  openEngineFor,
+  share,
+} from "./shared/options.ts";
 import { CommandFailed, UsageError, verb } from "./shared/program.ts";
 import { runStages } from "./shared/stages.ts";
 import { threeDigits } from "./shared/terminal.ts";
@@ -34,14 +50,14 @@ export function addGenerate(program: Command): void {
       "echo 'The tower is' | gblr generate runs/gpt2-gaudi - --temperature 0 --json",
     ].join("\n"),
   })
-    .argument("<model>", "a model folder, owner/name[@revision] on the Hub, or zoo:gpt2-gaudi")
-    .argument("[prompt...]", "text to go on from; - reads it from stdin. Without one a new text is begun")
-    .option("--tokens <count>", "tokens to add, at most", countFrom(1), 100)
-    .option("--temperature <value>", "0 takes the likeliest token each time; above 1 is bolder", numberFrom(0), 1)
-    .option("--top-k <count>", "choose among this many likeliest tokens (default: all)", countFrom(1))
-    .option("--top-p <share>", "choose among the likeliest that hold this share of the chances", share, 1)
-    .option("--seed <number>", "same seed, same text on the same engine", countFrom(0), 0)
-    .option("--json", "one JSON document on stdout, at the end");
+    .argument("<model>", MODEL_ARGUMENT)
+    .argument("[prompt...]", "text to continue; - reads it from stdin (default: none, a new text is started)")
+    .option("--tokens <count>", "maximum number of tokens to generate", countFrom(1), 100)
+    .option("--temperature <value>", "sampling temperature; 0 always takes the most likely token", numberFrom(0), 1)
+    .option("--top-k <count>", "sample from this many of the most likely tokens (default: all)", countFrom(1))
+    .option("--top-p <share>", "sample from the most likely tokens with this total probability", share, 1)
+    .option("--seed <number>", "random seed; the same seed and engine give the same text", countFrom(0), 0)
+    .option("--json", JSON_DOCUMENT);
   addEngineOptions(command).action(generate);
 }
 
@@ -49,8 +65,13 @@ async function generate(name: string, words: string[], options: GenerateVerbOpti
   if (options.topK !== undefined && options.temperature === 0) {
     throw new UsageError("--top-k and --temperature 0 contradict each other; choose one");
   }
-  const interrupted = "interrupted; the text so far is all there is";
-  await runStages({ interrupted }, (context) => generated(name, words, { options, context }));
+  const interrupted = "interrupted; the text ends here";
+  await runStages({ interrupted, json: options.json }, (context) => generated(name, words, { options, context }));
+}
+
+function expectLanguageModel({ architecture }: Model, name: string): void {
+  if (isLanguageModel({ architecture })) return;
+  throw new CommandFailed(`${name} is a ${architecture.type}, not a language model; give a GPT-2 model`);
 }
 
 /** Fetch, load, generate. Prints the text while it is generated. */
@@ -67,7 +88,7 @@ async function* generated(
   const tokenizer = await openTokenizer(folder);
   const loaded = yield* load(folder);
   try {
-    if (!isLanguageModel(loaded)) throw new CommandFailed(`${name} is no language model`);
+    expectLanguageModel(loaded, name);
     const model = await forInference(loaded, { rows: "few" });
     try {
       // Removes the progress bar of loading before text is printed.
@@ -78,24 +99,10 @@ async function* generated(
       const events = generateTokens(model, ids, { tokens, temperature, topK, topP, seed, endOfText, signal });
       const made = await stream(events, { tokenizer, prompt, silent: json });
       const seconds = (performance.now() - started) / 1000;
-      const rate = made.ids.length / seconds;
-      if (json) {
-        const settings = { tokens, temperature, topK: topK ?? null, topP, seed };
-        const run = { engine: engine.name, device: engine.device, seconds, tokensPerSecond: rate };
-        const document = {
-          model: name,
-          prompt,
-          text: made.text,
-          ids: made.ids,
-          stopped: made.reason,
-          settings,
-          ...run,
-        };
-        process.stdout.write(`${JSON.stringify(document, null, 2)}\n`);
-      }
+      if (json) printDocument(made, { name, prompt, engine, options, seconds });
       if (process.stderr.isTTY) {
-        const count = `${made.ids.length} tokens, ${threeDigits(rate)} tokens/s on ${engine.name} ${engine.device}`;
-        process.stderr.write(`${count}; ${WHY[made.reason]}\n`);
+        const rate = `${threeDigits(made.ids.length / seconds)} tokens/s on ${engine.name} ${engine.device}`;
+        process.stderr.write(`${countOf(made.ids.length, "token")}, ${rate}; ${WHY[made.reason]}\n`);
       }
     } finally {
       model.dispose();
@@ -103,6 +110,25 @@ async function* generated(
   } finally {
     loaded.dispose();
   }
+}
+
+interface Generation {
+  name: string;
+  prompt: string;
+  engine: Engine;
+  options: GenerateVerbOptions;
+  seconds: number;
+}
+
+/** Prints the document of --json. */
+function printDocument(
+  { text, ids, reason: stopped }: Generated,
+  { name: model, prompt, engine, options, seconds }: Generation,
+): void {
+  const { tokens, temperature, topK = null, topP, seed } = options;
+  const settings = { tokens, temperature, topK, topP, seed };
+  const run = { engine: engine.name, device: engine.device, seconds, tokensPerSecond: ids.length / seconds };
+  process.stdout.write(`${JSON.stringify({ model, prompt, text, ids, stopped, settings, ...run }, null, 2)}\n`);
 }
 
 async function promptFrom(stream: NodeJS.ReadableStream): Promise<string> {
@@ -114,9 +140,9 @@ async function promptFrom(stream: NodeJS.ReadableStream): Promise<string> {
 type Reason = Extract<GenerateEvent, { kind: "stopped" }>["reason"];
 
 const WHY: Record<Reason, string> = {
-  tokens: "as many as asked",
-  "end of text": "the model ended the text",
-  positions: "the model has no positions for more",
+  tokens: "stopped at --tokens",
+  "end of text": "stopped at the model's end-of-text token",
+  positions: "stopped because the model has no more positions",
 };
 
 interface StreamOptions {
@@ -126,14 +152,23 @@ interface StreamOptions {
   silent: boolean;
 }
 
-/** Prints the prompt, then the generated text as it comes. */
-async function stream(events: AsyncGenerator<GenerateEvent>, { tokenizer, prompt, silent }: StreamOptions) {
+interface Generated {
+  text: string;
+  ids: number[];
+  reason: Reason;
+}
+
+/** Prints the prompt, then the generated text, token by token. */
+async function stream(
+  events: AsyncGenerator<GenerateEvent>,
+  { tokenizer, prompt, silent }: StreamOptions,
+): Promise<Generated> {
   const write = (text: string) => {
     if (!silent) process.stdout.write(text);
     return text;
   };
   const decoder = tokenizer.streamDecoder();
-  const made: { text: string; ids: number[]; reason: Reason } = { text: "", ids: [], reason: "tokens" };
+  const made: Generated = { text: "", ids: [], reason: "tokens" };
   write(prompt);
   try {
     for await (const event of events) {

@@ -1,5 +1,5 @@
-// `gblr hub serve`: serves a folder as a local Hub until Ctrl-C. The Hub itself is in hub/serve; this file has the
-// options, the greeting and the log.
+// `gblr hub serve`: serves a folder as a local Hub until Ctrl-C. The server is in hub/serve; this file has the options,
+// the text printed at the start, and the log.
 
 import process from "node:process";
 import { type Command, InvalidArgumentError } from "commander";
@@ -18,28 +18,29 @@ interface ServeVerbOptions {
 const DEFAULT_PORT = 8090;
 
 const DESCRIPTION = `
-Serves DIR over the protocol of huggingface.co, for work without a network:
-models/<owner>/<name>/… and datasets/<owner>/<name>/… are its repositories, as
-they are. What is pushed appears there too; history is kept in DIR/.gblr-hub.
-Anybody who reaches the address can read; writing needs the token.
+Serves DIR over the protocol of huggingface.co, for work without a network.
+The folders models/<owner>/<name> and datasets/<owner>/<name> in it are the
+repositories. Pushed files appear in these folders, and the history is kept in
+DIR/.gblr-hub. Anyone who can reach the address can read; writing needs the
+token.
 `.trim();
 
 export function addHub(program: Command): void {
-  const hub = program.command("hub").description("a Hub of your own");
+  const hub = program.command("hub").description("run a local Hub");
   verb(hub, {
     name: "serve",
-    summary: "serve a folder as a local Hub, to pull from and push to without a network",
+    summary: "serve a folder as a local Hub",
     example:
       "gblr hub serve ~/hub\nHF_TOKEN=hf_mine gblr hub serve ~/hub --port 9000\nHF_ENDPOINT=http://127.0.0.1:8090 gblr pull gblr/gpt2-mini",
   })
-    .summary("serve a folder as a local Hub, to pull from and push to without a network")
+    .summary("serve a folder as a local Hub")
     .description(DESCRIPTION)
-    .argument("<dir>", "folder with models/ and datasets/ in it; they are made when something is pushed")
-    .option("--host <address>", "address to listen at; other than loopback needs a token of yours", "127.0.0.1")
-    .option("--port <number>", "port to listen at; 0 takes any that is free", parsePort, DEFAULT_PORT)
-    .option("--token <token>", "token that may write (default: HF_TOKEN if it is set, else one is made)")
+    .argument("<dir>", "folder with models/ and datasets/, which are created when something is pushed")
+    .option("--host <address>", "address to listen on; other than loopback, --token or HF_TOKEN is needed", "127.0.0.1")
+    .option("--port <number>", "port to listen on; 0 takes a free one", parsePort, DEFAULT_PORT)
+    .option("--token <token>", "token for writing (default: HF_TOKEN if set, else a generated one)")
     .option("--verbose", "log each request on stderr")
-    .option("--json", "one line of JSON on stdout when it listens: url, token, folder")
+    .option("--json", "print one line of JSON on stdout when the server is ready: url, token, folder")
     .action(serveVerb);
 }
 
@@ -49,10 +50,12 @@ async function serveVerb(
 ): Promise<void> {
   const own = token ?? (process.env.HF_TOKEN || undefined);
   if (!isLoopback(host) && own === undefined) {
-    throw new UsageError(`--host ${host} lets others in; give a token of yours with --token or HF_TOKEN`);
+    throw new UsageError(
+      `--host ${host} is reachable from other machines; set a token of your own with --token or HF_TOKEN`,
+    );
   }
   if (own !== undefined && !own.startsWith("hf_")) {
-    throw new UsageError(`${token ? "--token" : "HF_TOKEN"} must begin with hf_; official clients take no other`);
+    throw new UsageError(`${token ? "--token" : "HF_TOKEN"} must begin with hf_; official clients accept no other`);
   }
   const palette = paletteFor(process.stdout, process.env);
   const served = await serveHub({
@@ -78,7 +81,7 @@ function greeting(
   { folder, own, palette }: { folder: string; own: string | undefined; palette: Palette },
 ): string {
   return [
-    `${palette.bold(folder)} at ${palette.bold(url)}   (Ctrl-C stops it)`,
+    `serving ${palette.bold(folder)} at ${palette.bold(url)}   (Ctrl-C stops the server)`,
     `  ${palette.dim("read ")} HF_ENDPOINT=${url} gblr pull owner/name`,
     `  ${palette.dim("write")} HF_ENDPOINT=${url} HF_TOKEN=${own === undefined ? token : "…"} gblr push folder owner/name`,
   ].join("\n");

@@ -1,10 +1,11 @@
-// `gblr import` into a model folder: of weights alone, such as a state_dict, recognized by names and shapes; and of
-// checkpoints with GBLR layers from the method's authors. Assumptions are printed with the flag that overrides each.
-// The work is in models/weights and models/reference.
+// The part of `gblr import` that makes model folders: from weights alone, such as a state_dict, which are recognized by
+// names and shapes, and from the authors' checkpoints with GBLR layers. Each assumption is printed with the flag that
+// overrides it. The work is done in models/weights and models/reference.
 
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { CONFIG_FILE } from "../../hub/model-folder/index.ts";
+import { countOf } from "../../hub/text/numbers.ts";
 import { openEngine } from "../engine/core/open.ts";
 import { type ImportReferenceOptions, importReference } from "../models/reference/index.ts";
 import { type ImportWeightsOptions, importWeights, type Recognized } from "../models/weights/index.ts";
@@ -18,14 +19,14 @@ interface WeightsSummary {
   out: string;
   /** `model_type` */
   type: string;
-  /** as timm calls it, where config.json does */
+  /** timm's name of the model if it has one, else its type */
   name: string;
   /** of a classifier */
   classes?: number;
   tensors: number;
   /** of all tensors */
   bytes: number;
-  /** what neither tensors nor flags tell */
+  /** properties that neither the tensors nor the flags determine */
   assumed: Recognized["assumed"];
   /** names of tensors that do not belong to the model */
   leftOut: string[];
@@ -70,15 +71,17 @@ export function printWeightsSummary(
   { file, out, name, classes, tensors, bytes, assumed, leftOut, files }: WeightsSummary,
   palette: Palette,
 ): string {
-  const what = classes === undefined ? name : `${name} of ${classes} classes`;
+  const what = classes === undefined ? name : `${name} with ${countOf(classes, "class", "classes")}`;
   return [
     palette.bold(`${file} → ${out}`),
-    `  ${what}, by names and shapes: ${tensors} tensors, ${formatBytes(bytes)}`,
+    `  recognized as ${what}: ${countOf(tensors, "tensor")}, ${formatBytes(bytes)}`,
     ...assumptions(assumed).map((text) => `  ${palette.dim("assumed")} ${text}`),
     ...(classes === undefined
-      ? [`  ${palette.dim("missing")} a tokenizer: copy tokenizer.json of its base model to it`]
+      ? [`  ${palette.dim("missing")} a tokenizer: copy tokenizer.json of the base model into the folder`]
       : []),
-    ...(leftOut.length === 0 ? [] : [`  ${palette.dim("left out")} ${leftOut.length} tensors, such as ${leftOut[0]}`]),
+    ...(leftOut.length === 0
+      ? []
+      : [`  ${palette.dim("left out")} ${countOf(leftOut.length, "tensor")}, such as ${leftOut[0]}`]),
     `  ${palette.dim("written")} ${files.join(", ")}`,
   ].join("\n");
 }
@@ -87,9 +90,9 @@ export function printWeightsSummary(
 function assumptions({ heads, imageSize, mean, std, ...images }: Recognized["assumed"]): string[] {
   const { interpolation, cropShare, cropMode } = images;
   return [
-    ...(heads === undefined ? [] : [`${heads} attention heads, one for each 64 of the width (--heads)`]),
+    ...(heads === undefined ? [] : [`${heads} attention heads, one per 64 channels (--heads)`]),
     ...(imageSize === undefined ? [] : [`images of ${imageSize} × ${imageSize} (--image-size)`]),
-    ...(mean === undefined ? [] : [`mean ${mean.join(",")} of red, green and blue (--mean)`]),
+    ...(mean === undefined ? [] : [`mean of red, green and blue ${mean.join(",")} (--mean)`]),
     ...(std === undefined ? [] : [`standard deviation ${std.join(",")} (--std)`]),
     ...(interpolation === undefined
       ? []
@@ -104,9 +107,9 @@ interface ReferenceSummary {
   out: string;
   /** `model_type` of the dense model */
   type: string;
-  /** GBLR matrices; a convolution can have one for each position of its kernel */
+  /** number of GBLR matrices; a convolution can have one for each position of its kernel */
   layers: number;
-  /** σ of the masks; undefined: they have no Gaussian */
+  /** σ of the Gaussian masks; undefined for boxcar masks */
   sigma?: number;
   /** relative FLOPs (reference) */
   relativeFlops: number;
@@ -161,10 +164,10 @@ export function printReferenceSummary(
   { file, out, type, layers, sigma, relativeFlops, files }: ReferenceSummary,
   palette: Palette,
 ): string {
-  const masks = sigma === undefined ? "masks without a Gaussian" : `masks of σ = ${sigma}`;
+  const masks = sigma === undefined ? "boxcar masks" : `Gaussian masks with σ = ${sigma}`;
   const python = files.filter((name) => name.endsWith(".py")).length;
   const others = files.filter((name) => !name.endsWith(".py"));
-  const written = [...others, ...(python > 0 ? [`${python} files for Python`] : [])].join(", ");
+  const written = [...others, ...(python > 0 ? [`${countOf(python, "Python file")}`] : [])].join(", ");
   const cost = `relative FLOPs ${(100 * relativeFlops).toFixed(1)} % (reference)`;
   return [
     palette.bold(`${file} → ${out}`),

@@ -1,12 +1,12 @@
-// `gblr import`: makes a model folder from PyTorch weights without running any of their code; weights of an unknown
-// model become safetensors. The work is in hub/checkpoint, models/reference and models/weights; this file has the
-// options and the choice between them.
+// `gblr import`: makes a model folder from a PyTorch checkpoint without running any code in it. Checkpoints of an unknown
+// model become safetensors. The work is done in hub/checkpoint, models/reference and models/weights; this file has the
+// options and chooses among these three.
 
 import process from "node:process";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { type ImportSummary, importCheckpoint, outputsIn } from "../../hub/checkpoint/index.ts";
 import { ModelError } from "../../hub/model-folder/index.ts";
-import { countFrom } from "./shared/options.ts";
+import { countFrom, FORCE, JSON_DOCUMENT } from "./shared/options.ts";
 import { CommandFailed, UsageError, verb } from "./shared/program.ts";
 import { progressLine, throttled } from "./shared/progress.ts";
 import { type Cell, formatBytes, type Palette, paletteFor, table } from "./shared/terminal.ts";
@@ -20,7 +20,7 @@ interface ImportVerbOptions extends WeightsFlags {
   json?: boolean;
 }
 
-/** Properties that shapes do not tell. */
+/** Properties of a model that the shapes of its tensors do not determine. */
 interface WeightsFlags {
   heads?: number;
   imageSize?: number;
@@ -29,16 +29,20 @@ interface WeightsFlags {
 }
 
 const MASKS = ["gaussian", "boxcar"] as const;
-const SUMMARY = "turn weights of PyTorch into a model folder, without running any of it";
+const SUMMARY = "make a model folder from a PyTorch checkpoint, without running any code in it";
 
 // Lines of at most 78 characters: wider ones are broken again.
 const DESCRIPTION = `
-Weights of a GPT-2, ViT, MLP-Mixer, ResNet-18 or ResNet-34, under the names of
-timm, torchvision or Hugging Face, become a model folder for every other verb:
-names and shapes tell what model they are. What they do not tell is assumed as
-is usual, and printed with the flag that says otherwise. A checkpoint with GBLR
-layers that the method's authors' trainer wrote becomes a model folder too. Of
-any other file, tensors are written as they are to model.safetensors, and
+Makes a model folder, which all other verbs can read, from
+
+- weights of a GPT-2, ViT, MLP-Mixer, ResNet-18 or ResNet-34 with the tensor
+  names of timm, torchvision or Hugging Face. Names and shapes determine the
+  model. Other properties get their usual values, which are printed with the
+  flags that change them;
+- a checkpoint with GBLR layers, as the trainer of the method's authors writes
+  it.
+
+From any other file, the tensors are written to model.safetensors unchanged, and
 everything else to hyperparameters.json.
 `.trim();
 
@@ -50,17 +54,19 @@ export function addImport(program: Command): void {
   })
     .summary(SUMMARY)
     .description(DESCRIPTION)
-    .argument("<file>", "a .ckpt, .pth, .pt or .bin written by torch.save, or a .safetensors")
-    .requiredOption("--out <folder>", "where model.safetensors and the rest go")
-    .option("--raw", "keep tensors as they are, whatever they are of")
-    .option("--heads <count>", "attention heads, where the file does not tell", countFrom(1))
-    .option("--image-size <pixels>", "edge of images, where the file does not tell", countFrom(1))
-    .option("--mean <r,g,b>", "taken off each color from 0 to 1 (default: as is usual)", colors)
-    .option("--std <r,g,b>", "what each color is then divided by (default: as is usual)", deviations)
-    .addOption(new Option("--masks <kind>", "of GBLR layers, where the checkpoint does not tell").choices(MASKS))
-    .option("--max-shard-size <size>", "bytes in one file, e.g. 500MB (default: 5GB)", parseSize)
-    .option("--force", "replace the model that is in the folder")
-    .option("--json", "one JSON document on stdout")
+    .argument("<file>", "a .ckpt, .pth, .pt or .bin file written by torch.save, or a .safetensors file")
+    .requiredOption("--out <folder>", "folder to write the model to")
+    .option("--raw", "write the tensors unchanged, whatever model they are of")
+    .option("--heads <count>", "attention heads, if the file does not determine them", countFrom(1))
+    .option("--image-size <pixels>", "edge of the input image, if the file does not determine it", countFrom(1))
+    .option("--mean <r,g,b>", "mean to subtract from each color, in 0 to 1 (default: the usual one)", colors)
+    .option("--std <r,g,b>", "standard deviation to divide each color by (default: the usual one)", deviations)
+    .addOption(
+      new Option("--masks <kind>", "masks of GBLR layers, if the checkpoint does not determine them").choices(MASKS),
+    )
+    .option("--max-shard-size <size>", "largest size of one file, e.g. 500MB (default: 5GB)", parseSize)
+    .option("--force", FORCE)
+    .option("--json", JSON_DOCUMENT)
     .action(importVerb);
 }
 
@@ -73,11 +79,11 @@ async function importVerb(file: string, options: ImportVerbOptions): Promise<voi
 
 type Kind = { kind: "reference" } | { kind: "weights"; type: string } | { kind: "raw"; why: string };
 
-/** What a file can become. Opens the file, but loads no engine. */
+/** Determines how a file is imported. Opens the file, but no engine. */
 async function kindOf(file: string, { raw = false, ...flags }: ImportVerbOptions): Promise<Kind> {
   const { HeadsUnknown, isSafetensors, recognizeFile } = await import("../models/weights/index.ts");
   if (raw && isSafetensors(file))
-    throw new UsageError(`--raw has no meaning for ${file}, which is safetensors already`);
+    throw new UsageError(`--raw does not apply to ${file}, which is in safetensors already; leave it out`);
   if (raw) return { kind: "raw", why: "with --raw" };
   const { isReferenceCheckpoint } = await import("../models/reference/index.ts");
   if (!isSafetensors(file) && (await isReferenceCheckpoint(file))) return { kind: "reference" };
@@ -85,19 +91,19 @@ async function kindOf(file: string, { raw = false, ...flags }: ImportVerbOptions
     const found = await recognizeFile(file, flags);
     if (found) return { kind: "weights", type: found.architecture.type };
   } catch (error) {
-    // If no flag was given, and none would help, the tensors are still converted.
+    // If no flag was given and none would help, the tensors are written unchanged.
     const isAsked = WEIGHTS_FLAGS.some((flag) => flags[flag] !== undefined);
     const isFinal = error instanceof HeadsUnknown || isAsked || isSafetensors(file);
     if (!(error instanceof ModelError) || isFinal) throw error;
     return { kind: "raw", why: error.message.slice(error.file.length + 2) };
   }
-  const why = "its tensors are of no model that is known: GPT-2, ViT, MLP-Mixer, ResNet-18 or ResNet-34";
+  const why = "its tensors are not those of a GPT-2, ViT, MLP-Mixer, ResNet-18 or ResNet-34";
   if (isSafetensors(file)) throw new CommandFailed(`${file} cannot be made a model folder: ${why}`);
   return { kind: "raw", why };
 }
 
 interface Imported {
-  /** for machines */
+  /** the document of --json */
   summary: object;
   text(palette: Palette): string;
 }
@@ -106,23 +112,23 @@ async function importAs(kind: Kind, file: string, options: ImportVerbOptions): P
   const { out, maxShardSize, force = false, heads, masks } = options;
   const common = { out, force, heads, ...(maxShardSize !== undefined && { maxShardBytes: maxShardSize }) };
   if (kind.kind === "reference") {
-    expectNone(options, IMAGE_FLAGS, `for ${file}, which has GBLR layers`);
+    expectNone(options, IMAGE_FLAGS, `to ${file}, which has GBLR layers`);
     const { importReferenceWithProgress, printReferenceSummary } = await import("./import-weights.ts");
     const gaussian = masks === undefined ? undefined : masks === "gaussian";
     const summary = await importReferenceWithProgress(file, { ...common, gaussian });
     return { summary, text: (palette) => printReferenceSummary(summary, palette) };
   }
   if (kind.kind === "weights") {
-    expectNone(options, ["masks", ...(MEANINGLESS[kind.type] ?? [])], `for ${file}, a dense ${kind.type}`);
+    expectNone(options, ["masks", ...(MEANINGLESS[kind.type] ?? [])], `to ${file}, a dense ${kind.type}`);
     const { importWeightsWithProgress, printWeightsSummary } = await import("./import-weights.ts");
     const { imageSize, mean, std } = options;
     const summary = await importWeightsWithProgress(file, { ...common, imageSize, mean, std });
     return { summary, text: (palette) => printWeightsSummary(summary, palette) };
   }
   const { raw = false } = options;
-  expectNone(options, [...WEIGHTS_FLAGS, "masks"], raw ? "with --raw" : `for ${file}: ${kind.why}`);
+  expectNone(options, [...WEIGHTS_FLAGS, "masks"], raw ? "with --raw" : `to ${file}: ${kind.why}`);
   const [existing] = force ? [] : await outputsIn(out);
-  if (existing) throw new CommandFailed(`${out} has ${existing} already; pass --force to replace it`);
+  if (existing) throw new CommandFailed(`${out} already has ${existing}; pass --force to replace it`);
   const summary = await importWithProgress(file, { out, maxShardBytes: maxShardSize });
   const missing = raw ? undefined : kind.why;
   return {
@@ -145,7 +151,7 @@ function expectNone(options: ImportVerbOptions, flags: readonly (keyof ImportVer
   const given = flags.find((flag) => options[flag] !== undefined);
   if (given === undefined) return;
   const flag = given.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
-  throw new UsageError(`--${flag} has no meaning ${where}`);
+  throw new UsageError(`--${flag} does not apply ${where}; leave it out`);
 }
 
 async function importWithProgress(

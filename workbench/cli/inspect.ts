@@ -1,5 +1,5 @@
-// `gblr inspect`: shows the structures of a model's linear layers, their costs, and the locations of their blocks.
-// Reads headers, spans and widths, never the weights, and fetches no more of a repository. Numbers come from
+// `gblr inspect`: shows the structure, the cost and the blocks of each linear layer of a model. Only headers, spans and
+// widths are read, and downloaded for a model on the Hub; weights are not. The numbers come from
 // report/describe-model.ts.
 
 import { existsSync } from "node:fs";
@@ -28,6 +28,7 @@ import { sparkline } from "../report/layer-summary.ts";
 import { structurePicture } from "../report/pictures/layout-picture.ts";
 import { renderPng } from "../report/pictures/png.ts";
 import { retryNote } from "./pull.ts";
+import { JSON_DOCUMENT, MODEL_ARGUMENT } from "./shared/options.ts";
 import { CommandFailed, UsageError, verb } from "./shared/program.ts";
 import { runStages } from "./shared/stages.ts";
 import { type Cell, type Palette, paletteFor, table, WIDTH, wrap } from "./shared/terminal.ts";
@@ -38,39 +39,43 @@ interface InspectOptions {
   json?: boolean;
 }
 
+const SUMMARY = "show the structure, cost, widths and block layout of a model's layers";
+
 // Lines of at most 78 characters: wider ones are broken again.
 const DESCRIPTION = `
-Shows the linear layers of a model and what they cost: packed, trainable (a
-reference checkpoint too), or dense. Weights are not read, nor fetched where
-the model is on the Hub.
+Shows the linear layers of a model and their cost. The model may be dense, in
+the packed or the trainable form, or a checkpoint of the reference. Weights are
+not read, and not downloaded for a model on the Hub.
 
-blocks  those that evaluation keeps, of all
-width   of the kept blocks, in eighths of n: first bar (0, 1/8], last (7/8, 1]
-cover   mean number of blocks on an entry, the sum of w_in · w_out over blocks;
-        where all widths are 1 it is the rank
-rank    of the low-rank matrix that costs as much: cost / (n_in + n_out)
-cost    multiply-adds a row of input (a position, in convolutions), counted as
-        the reference implementation does
-share   of what the dense layer costs
+blocks  live blocks / all blocks
+width   histogram of the widths of the live blocks, in eighths of n: the first
+        bar is (0, 1/8], the last (7/8, 1]
+cover   mean number of blocks per entry of the matrix, Σ w_in · w_out. If all
+        widths are 1, this is the rank
+rank    rank of a low-rank matrix of the same cost: cost / (n_in + n_out)
+cost    multiply-adds per row of input (per position for convolutions), as the
+        reference implementation counts them
+share   cost relative to the dense layer
 
-Masks count as 0/1 unless "gblr.sigma" in config.json says how smooth they are.
+Masks are counted as 0 or 1, unless config.json has "gblr.sigma", the σ of
+smooth masks.
 `.trim();
 
 export function addInspect(program: Command): void {
   verb(program, {
     name: "inspect",
-    summary: "show a model's layers: blocks, widths, cost, and a picture of where blocks lie",
+    summary: SUMMARY,
     example: [
       "gblr inspect runs/gpt2-gaudi --layer 'h.0.*' --plot layout.png --json",
       "gblr inspect timm/vit_base_patch16_224.augreg_in1k",
     ].join("\n"),
   })
-    .summary("show a model's layers: blocks, widths, cost, and a picture of where blocks lie")
+    .summary(SUMMARY)
     .description(DESCRIPTION)
-    .argument("<model>", "a model folder, a .safetensors file, owner/name[@revision] on the Hub, or zoo:gpt2-gaudi")
-    .option("--layer <pattern>", "only layers with this in their name; * stands for any characters")
-    .option("--plot <file>", "draw the blocks of each GBLR matrix, brighter where more overlap: .png or .svg")
-    .option("--json", "one JSON document on stdout")
+    .argument("<model>", `.safetensors file, ${MODEL_ARGUMENT}`)
+    .option("--layer <pattern>", "show only layers whose name contains the pattern; * matches any characters")
+    .option("--plot <file>", "draw the blocks of each GBLR matrix, brighter where more overlap, as .png or .svg")
+    .option("--json", JSON_DOCUMENT)
     .action(inspect);
 }
 
@@ -82,14 +87,14 @@ async function inspect(name: string, options: InspectOptions): Promise<void> {
       `there is no file ${JSON.stringify(name)}; give a .safetensors file, or the name of a model`,
     );
   }
-  const folder = await runStages({ interrupted: "interrupted" }, async function* (context) {
+  const folder = await runStages({ interrupted: "interrupted", json: options.json }, async function* (context) {
     if (!isZooName(name) && (await inspectOnHub(name, options, context))) return undefined;
     return (yield* fetchModel(name, context)).folder;
   });
   if (folder !== undefined) await show(await openModel(folder), name, options);
 }
 
-/** @returns false if the model cannot be inspected without pulling it */
+/** Inspects a model on the Hub by its headers. @returns false if the model has to be pulled for it */
 async function inspectOnHub(
   name: string,
   options: InspectOptions,
@@ -114,7 +119,7 @@ async function show(model: OpenModel, name: string, { layer, plot, json = false 
   try {
     const found = await checkModel(model);
     const layers = layer === undefined ? found.layers : chooseLayers(found.layers, { pattern: layer, model: name });
-    if (layers.length === 0) throw new CommandFailed(`${name} has no linear layer; it has tensors of other kinds only`);
+    if (layers.length === 0) throw new CommandFailed(`${name} has no linear layer, so there is nothing to inspect`);
     const sigma = model.config?.sigma;
     const described = await describe({ ...found, layers }, { path: name, ...(sigma !== undefined && { sigma }) });
     if (plot !== undefined) await writePlot(plot, described);
@@ -204,7 +209,7 @@ function rowsOf(columns: readonly (readonly Cell[])[]): Cell[][] {
 }
 
 function totalLine(what: string, { layers, cost, dense, share }: Total): string {
-  const counted = `${formatCount(cost)} of ${formatCount(dense)} multiply-adds a row`;
+  const counted = `${formatCount(cost)} of ${formatCount(dense)} multiply-adds per row`;
   return `${what}: ${layers}, ${counted}, ${percent(share)}`;
 }
 

@@ -1,29 +1,32 @@
-// `gblr pull zoo:name`: makes a model folder from a checkpoint that the method's authors released. The work is in
-// models/reference; packing needs an engine.
+// `gblr pull zoo:name`: makes a model folder from a checkpoint that the method's authors released. The work is done in
+// models/reference; packing the layers needs an engine.
 
 import process from "node:process";
 import type { HubAccess } from "../../hub/access/repository.ts";
 import type { Located } from "../../hub/pull/locate.ts";
+import { countOf } from "../../hub/text/numbers.ts";
 import { openEngine } from "../engine/core/open.ts";
 import { type PullZooEvent, pullZoo } from "../models/reference/index.ts";
 import { retryNote } from "./pull.ts";
 import { CommandFailed } from "./shared/program.ts";
-import { type ProgressBar, progressBar } from "./shared/progress.ts";
+import { LINE_EVERY, type ProgressBar, progressBar } from "./shared/progress.ts";
 import type { Environment } from "./shared/terminal.ts";
 
 interface PullZooSettings {
-  /** GBLR_ZOO is the address of another copy of the release */
+  /** environment; GBLR_ZOO is the address of another copy of the release */
   env: Environment;
   signal?: AbortSignal | undefined;
+  /** writes no lines of progress if stderr is not a terminal */
+  json?: boolean | undefined;
 }
 
 /** Pulls with a progress bar and notes on stderr. @param name such as `zoo:gpt2-gaudi` */
 export async function pullZooWithProgress(
   name: string,
   access: HubAccess,
-  { env, signal }: PullZooSettings,
+  { env, signal, json = false }: PullZooSettings,
 ): Promise<Located> {
-  const bar = progressBar({ label: name });
+  const bar = progressBar({ label: name, lineEvery: json ? undefined : LINE_EVERY });
   const notes: string[] = [];
   try {
     for await (const event of pullZoo(name, access, {
@@ -42,7 +45,7 @@ export async function pullZooWithProgress(
   }
 }
 
-/** The address of another copy of the release, from GBLR_ZOO. */
+/** The address of the copy of the release that GBLR_ZOO names; undefined: the original release. */
 export const zooReleaseOf = (env: Environment): string | undefined => env.GBLR_ZOO?.replace(/\/+$/, "") || undefined;
 
 /** Shows an event on a progress bar. */
@@ -64,6 +67,6 @@ function noteOf(event: PullZooEvent): string | undefined {
     case "checking":
       return `checking ${event.tensor}`;
     case "converting":
-      return `packing ${event.layers} layers`;
+      return `packing ${countOf(event.layers, "layer")}`;
   }
 }

@@ -1,4 +1,5 @@
-// `gblr pull`: fetches a model or data set from the Hub into the cache that Python shares. The work is in hub/pull.
+// `gblr pull`: downloads a model or data set from the Hub into the cache that Python uses too. The work is done in
+// hub/pull.
 
 import process from "node:process";
 import type { Command } from "commander";
@@ -6,8 +7,9 @@ import { type HubAccess, parseRepoName, type RepoName, RepoNameError } from "../
 import { type PullEvent, type Pulled, type PullOptions, pull } from "../../hub/pull/index.ts";
 import { isZooName } from "../../hub/zoo/releases.ts";
 import { withHub } from "./shared/hub-access.ts";
+import { JSON_DOCUMENT, OFFLINE } from "./shared/options.ts";
 import { CommandFailed, interruptible, UsageError, verb } from "./shared/program.ts";
-import { type ProgressBar, progressBar } from "./shared/progress.ts";
+import { LINE_EVERY, type ProgressBar, progressBar } from "./shared/progress.ts";
 
 interface PullVerbOptions {
   dataset?: boolean;
@@ -20,7 +22,7 @@ interface PullVerbOptions {
 export function addPull(program: Command): void {
   verb(program, {
     name: "pull",
-    summary: "fetch a model or data set from the Hub into the Hugging Face cache, and print its folder",
+    summary: "download a model or data set into the Hugging Face cache and print its folder",
     example: [
       "gblr pull openai-community/gpt2",
       "gblr pull Salesforce/wikitext --dataset --include 'wikitext-103-raw-v1/*'",
@@ -28,12 +30,12 @@ export function addPull(program: Command): void {
       "gblr pull zoo:gpt2-gaudi",
     ].join("\n"),
   })
-    .argument("<name>", "owner/name, owner/name@revision (a branch, tag or commit), or zoo:name")
-    .option("--dataset", "a data set, not a model")
-    .option("--include <patterns...>", "only files that match; * stands for any characters, slashes too")
-    .option("--exclude <patterns...>", "no files that match")
-    .option("--offline", "take it from the cache or not at all")
-    .option("--json", "one JSON document on stdout")
+    .argument("<name>", "owner/name[@revision], where the revision is a branch, tag or commit; or zoo:name")
+    .option("--dataset", "download a data set instead of a model")
+    .option("--include <patterns...>", "download only files that match; * matches any characters, including slashes")
+    .option("--exclude <patterns...>", "leave out files that match")
+    .option("--offline", OFFLINE)
+    .option("--json", JSON_DOCUMENT)
     .action(pullVerb);
 }
 
@@ -42,8 +44,8 @@ async function pullVerb(name: string, options: PullVerbOptions): Promise<void> {
   const repo = repoNamed(name, options.dataset ? "dataset" : "model");
   const { include, exclude, offline = false, json = false } = options;
   const pulled = await withHub(process.env, (access) =>
-    interruptible("interrupted; what was fetched is kept: pull again to go on", (signal) =>
-      pullWithProgress(repo, offline ? { ...access, offline } : access, { include, exclude, signal }),
+    interruptible("interrupted; downloaded data is kept: run the same command again to resume", (signal) =>
+      pullWithProgress(repo, offline ? { ...access, offline } : access, { include, exclude, signal, json }),
     ),
   );
   const { folder, commit, files } = pulled;
@@ -56,19 +58,18 @@ async function pullVerb(name: string, options: PullVerbOptions): Promise<void> {
 async function pullZooVerb(name: string, { dataset, include, exclude, offline, json }: PullVerbOptions): Promise<void> {
   const contrary = Object.entries({ "--dataset": dataset, "--include": include, "--exclude": exclude });
   const [flag] = contrary.find(([, given]) => given) ?? [];
-  if (flag)
-    throw new UsageError(`${flag} has no meaning for ${name}, which is one checkpoint made a model; leave it out`);
+  if (flag) throw new UsageError(`${flag} does not apply to ${name}, a released checkpoint; leave it out`);
   // Imported here so that an ordinary pull does not load an engine.
   const { pullZooWithProgress } = await import("./pull-zoo.ts");
   const { folder } = await withHub(process.env, (access) =>
-    interruptible("interrupted; what was fetched is kept: pull again to go on", (signal) =>
-      pullZooWithProgress(name, offline ? { ...access, offline } : access, { env: process.env, signal }),
+    interruptible("interrupted; downloaded data is kept: run the same command again to resume", (signal) =>
+      pullZooWithProgress(name, offline ? { ...access, offline } : access, { env: process.env, signal, json }),
     ),
   );
   process.stdout.write(`${json ? JSON.stringify({ name, folder }, null, 2) : folder}\n`);
 }
 
-/** @throws UsageError for an invalid name */
+/** Parses the name of a repository. @throws UsageError if it is invalid */
 export function repoNamed(text: string, type: RepoName["type"]): RepoName {
   try {
     return parseRepoName(text, type);
@@ -77,9 +78,13 @@ export function repoNamed(text: string, type: RepoName["type"]): RepoName {
   }
 }
 
-/** Pulls with a progress bar on stderr, and warns there if the Hub could not be reached and the cache was used. */
-async function pullWithProgress(repo: RepoName, access: HubAccess, options: PullOptions): Promise<Pulled> {
-  const bar = progressBar({ label: repo.id });
+/** Pulls with a progress bar on stderr. Warns there if the Hub could not be reached and the cache is used. */
+async function pullWithProgress(
+  repo: RepoName,
+  access: HubAccess,
+  { json, ...options }: PullOptions & { json: boolean },
+): Promise<Pulled> {
+  const bar = progressBar({ label: repo.id, lineEvery: json ? undefined : LINE_EVERY });
   let warning = "";
   try {
     for await (const event of pull(repo, access, options)) {
@@ -89,7 +94,7 @@ async function pullWithProgress(repo: RepoName, access: HubAccess, options: Pull
     }
     throw new CommandFailed(`${repo.id}: the pull ended early`);
   } catch (error) {
-    // The error tells the same.
+    // The error says the same as the warning.
     warning = "";
     throw error;
   } finally {
@@ -122,7 +127,7 @@ function noteOf(event: PullEvent): string | undefined {
   }
 }
 
-/** The note of pulls and pushes that a request is repeated. */
+/** The note that a request is repeated. */
 export function retryNote({ file, reason, delayMs }: { file?: string | undefined; reason: string; delayMs: number }) {
   return `${file ?? "the Hub"}: ${reason}; trying again in ${Math.ceil(delayMs / 1000)} s`;
 }

@@ -1,13 +1,15 @@
-// `gblr push`: uploads the files of a folder to a repository on the Hub, in one commit. The work is in hub/push.
+// `gblr push`: uploads the files of a folder to a repository on the Hub in one commit. The work is done in hub/push.
 
 import process from "node:process";
 import type { Command } from "commander";
 import type { HubAccess, RepoName } from "../../hub/access/repository.ts";
 import { type PushEvent, type PushOptions, push } from "../../hub/push/index.ts";
+import { countOf } from "../../hub/text/numbers.ts";
 import { repoNamed, retryNote } from "./pull.ts";
 import { withHub } from "./shared/hub-access.ts";
+import { JSON_DOCUMENT } from "./shared/options.ts";
 import { CommandFailed, interruptible, UsageError, verb } from "./shared/program.ts";
-import { type ProgressBar, progressBar } from "./shared/progress.ts";
+import { LINE_EVERY, type ProgressBar, progressBar } from "./shared/progress.ts";
 import { formatBytes } from "./shared/terminal.ts";
 
 type Pushed = Extract<PushEvent, { kind: "pushed" }>;
@@ -33,31 +35,36 @@ export function addPush(program: Command): void {
       "gblr push runs/gpt2-gaudi owner/gpt2-gaudi --revision trial --message 'Half the budget'",
     ].join("\n"),
   })
-    .argument("<folder>", "a model folder or a data set")
-    .argument("<name>", "owner/name, or owner/name@branch")
-    .option("--create", "make the repository, and the branch, if it is not there")
-    .option("--private", "with --create: nobody else may see it")
-    .option("--dataset", "a data set, not a model")
-    .option("--message <title>", "of the commit")
-    .option("--revision <branch>", "where the commit goes (default: main)")
-    .option("--include <patterns...>", "only files that match; * stands for any characters, slashes too")
-    .option("--exclude <patterns...>", "no files that match; checkpoints and temporary files never go")
-    .option("--json", "one JSON document on stdout")
+    .argument("<folder>", "model folder or data set folder")
+    .argument("<name>", "repository: owner/name or owner/name@branch")
+    .option("--create", "create the repository and the branch if they do not exist")
+    .option("--private", "with --create: make the repository private")
+    .option("--dataset", "push a data set instead of a model")
+    .option("--message <title>", "title of the commit")
+    .option("--revision <branch>", "branch to commit to (default: main)")
+    .option("--include <patterns...>", "upload only files that match; * matches any characters, including slashes")
+    .option(
+      "--exclude <patterns...>",
+      "leave out files that match; checkpoints and temporary files are always left out",
+    )
+    .option("--json", JSON_DOCUMENT)
     .action(pushVerb);
 }
 
 async function pushVerb(folder: string, name: string, options: PushVerbOptions): Promise<void> {
   const { dataset = false, json = false, revision, ...rest } = options;
-  if (rest.private && !rest.create) throw new UsageError("--private is for a repository made now; add --create");
+  if (rest.private && !rest.create) {
+    throw new UsageError("--private applies only to a repository that is created; add --create");
+  }
   if (revision !== undefined && name.includes("@")) {
     throw new UsageError(`${name} and --revision ${revision} both name a branch; choose one`);
   }
   const repo = repoNamed(revision === undefined ? name : `${name}@${revision}`, dataset ? "dataset" : "model");
   const { pushed, listed } = await withHub(process.env, (access, named) =>
     interruptible(
-      "interrupted; nothing was committed: push again, and large files that are there are not sent again",
+      "interrupted; nothing was committed: run the same command again, which does not repeat uploads of large files",
       async (signal) => {
-        const { pushed, listed } = await pushWithProgress({ folder, repo, access }, { ...rest, signal });
+        const { pushed, listed } = await pushWithProgress({ folder, repo, access }, { ...rest, signal, json });
         return { pushed: { ...pushed, url: named(pushed.url) }, listed };
       },
     ),
@@ -70,10 +77,9 @@ async function pushVerb(folder: string, name: string, options: PushVerbOptions):
 }
 
 function summary({ url, commit, files }: Pushed, { bytes, unchanged, unchangedBytes }: Listed): string {
-  if (files.length === 0) return `${url} has all of it already, at commit ${commit.slice(0, 8)}`;
-  const rest = unchanged > 0 ? `; ${unchanged} more were there already` : "";
-  const count = files.length === 1 ? "1 file" : `${files.length} files`;
-  return `${url}\n  commit ${commit.slice(0, 8)}: ${count}, ${formatBytes(bytes - unchangedBytes)}${rest}`;
+  if (files.length === 0) return `${url} is up to date, at commit ${commit.slice(0, 8)}`;
+  const rest = unchanged > 0 ? `; ${unchanged} more unchanged` : "";
+  return `${url}\n  commit ${commit.slice(0, 8)}: ${countOf(files.length, "file")}, ${formatBytes(bytes - unchangedBytes)}${rest}`;
 }
 
 interface Pushing {
@@ -85,9 +91,9 @@ interface Pushing {
 /** Pushes with a progress bar on stderr. */
 async function pushWithProgress(
   { folder, repo, access }: Pushing,
-  options: PushOptions,
+  { json, ...options }: PushOptions & { json: boolean },
 ): Promise<{ pushed: Pushed; listed: Listed }> {
-  const bar = progressBar({ label: repo.id });
+  const bar = progressBar({ label: repo.id, lineEvery: json ? undefined : LINE_EVERY });
   let listed: Listed | undefined;
   try {
     for await (const event of push(folder, repo, access, options)) {
@@ -115,7 +121,7 @@ function noteOf(event: PushEvent): string | undefined {
     case "uploading":
       return event.file;
     case "present":
-      return `${event.file} is there already`;
+      return `${event.file} is unchanged`;
     case "hashing":
       return `hashing ${event.file}`;
     case "committing":

@@ -1,5 +1,5 @@
-// `gblr report`: writes the report of a run again from the run's files, and on request its charts as files. The work
-// is in workbench/report.
+// `gblr report`: writes the report of a run from the files in its folder, and with --charts each chart as files. The work
+// is done in workbench/report.
 
 import { mkdir } from "node:fs/promises";
 import { join, resolve } from "node:path";
@@ -7,6 +7,7 @@ import process from "node:process";
 import type { Command } from "commander";
 import { reason } from "../../hub/files/byte-source.ts";
 import { chartToFiles, RUN_FILES, readRun, structureCharts, trainingCharts, writeReport } from "../report/index.ts";
+import { JSON_DOCUMENT } from "./shared/options.ts";
 import { CommandFailed, verb } from "./shared/program.ts";
 
 interface ReportOptions {
@@ -16,10 +17,10 @@ interface ReportOptions {
 
 // Lines of at most 78 characters: wider ones are broken again.
 const DESCRIPTION = `
-Writes report.html into the folder of a run: one file that fetches nothing,
-with the curves, tables and block layouts of the run as far as it has come. It
-can be written while the run goes on, and after it was killed; what is missing
-is said in the report.
+Writes report.html into the folder of a run: one self-contained HTML file with
+the curves, tables and block layouts of the run so far. A report can be written
+while the run is in progress, and after it was killed. The report lists what is
+missing.
 `.trim();
 
 export function addReport(program: Command): void {
@@ -30,9 +31,9 @@ export function addReport(program: Command): void {
   })
     .summary("write the report of a run: curves, tables and block layouts in one HTML file")
     .description(DESCRIPTION)
-    .argument("<run>", "the folder of a run")
-    .option("--charts <folder>", "also write each chart as .svg, .png and .json (Vega-Lite) into this folder")
-    .option("--json", "one JSON document on stdout")
+    .argument("<run>", "run folder")
+    .option("--charts <folder>", "also write each chart to this folder as .svg, .png and .json (Vega-Lite)")
+    .option("--json", JSON_DOCUMENT)
     .action(report);
 }
 

@@ -1,13 +1,11 @@
-// `gblr sweep`: runs a recipe at every combination of some settings' values, with one table and one plot of all
-// results. The work is in pipeline/sweep.ts; this file has the options and the table.
+// `gblr sweep`: runs a recipe over a grid of settings and shows all results in one table and one plot. The work is done
+// in pipeline/sweep.ts; this file has the options and the table.
 
 import { readdir, stat } from "node:fs/promises";
 import { basename, resolve } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import type { Command } from "commander";
-import { metricNamed, metricsOf, valueText } from "../../hub/card/metric-names.ts";
-import { percent } from "../../hub/text/numbers.ts";
 import {
   gridOf,
   pointText,
@@ -17,18 +15,12 @@ import {
   sweep,
   type Varied,
 } from "../pipeline/sweep.ts";
-import {
-  acrossSeeds,
-  type RepeatedResult,
-  resultsOf,
-  type SweepResult,
-  writeResults,
-} from "../pipeline/sweep-results.ts";
+import { acrossSeeds, resultsOf, writeResults } from "../pipeline/sweep-results.ts";
+import { JSON_DOCUMENT, parseVaried } from "./shared/options.ts";
 import { CommandFailed, Interrupted, interruptible, UsageError, verb } from "./shared/program.ts";
 import { progressLine } from "./shared/progress.ts";
-import { flagOf } from "./shared/settings.ts";
-import { type Cell, formatBytes, type Palette, paletteFor, table, threeDigits } from "./shared/terminal.ts";
-import { RELATIVE_FLOPS, twoLines } from "./shared/view.ts";
+import { type Palette, paletteFor } from "./shared/terminal.ts";
+import { sweepTable } from "./shared/view.ts";
 
 interface SweepFlags {
   vary: Varied[];
@@ -37,12 +29,12 @@ interface SweepFlags {
 }
 
 const DESCRIPTION = `
-Runs a recipe once for each combination of values, each in a process and a
-folder of its own. The same command again goes on: what is finished is not run
-again. What stands after -- is given to every run.
+Runs a recipe once for each combination of values, each run in its own process
+and folder. To resume a sweep, give the same command again: finished runs are
+not repeated. Flags after -- are passed to every run.
 
-With --vary seed=1,2,3 the table and the plot have the mean of the seeds' runs
-and their standard deviation; results.json has each run.
+With --vary seed=1,2,3 the table and the plot show the mean over the seeds and
+its standard deviation; results.json has every run.
 `.trim();
 
 export function addSweep(program: Command): void {
@@ -57,11 +49,15 @@ export function addSweep(program: Command): void {
   })
     .description(DESCRIPTION)
     .summary("run a recipe over a grid of settings")
-    .argument("<recipe>", "name of a recipe of this package, or the path of one")
-    .argument("[flags...]", "after --: flags of every run")
-    .requiredOption("--vary <setting=values>", "a setting and its values, e.g. budget=0.125,0.2; repeatable", collected)
-    .option("--out <folder>", "of the runs, the table and the plot (default: runs/sweep-<recipe>)")
-    .option("--json", "one JSON document on stdout")
+    .argument("<recipe>", "name of a recipe in recipes/, or path of a recipe file")
+    .argument("[flags...]", "flags for every run, after --")
+    .requiredOption(
+      "--vary <setting=values>",
+      "setting and its values, e.g. budget=0.125,0.2; can be given several times",
+      collected,
+    )
+    .option("--out <folder>", "folder for the runs, the table and the plot (default: runs/sweep-<recipe>)")
+    .option("--json", JSON_DOCUMENT)
     .action(runSweep);
 }
 
@@ -72,7 +68,7 @@ async function runSweep(name: string, flags: string[], { vary, out, json = false
   const points = gridOf(vary);
   const folder = out ?? `runs/sweep-${recipe.name}`;
   const palette = paletteFor(process.stdout, process.env);
-  const message = `interrupted; ${folder} keeps what is done: run the same command again to go on`;
+  const message = `interrupted; the finished runs are in ${folder}: run the same command again to resume`;
   const progress = progressLine();
   const runs = await interruptible(message, async (signal) => {
     for await (const event of sweep({ recipe, points, flags, folder, signal })) {
@@ -94,7 +90,7 @@ async function runSweep(name: string, flags: string[], { vary, out, json = false
     );
   else
     process.stdout.write(
-      `${["", ...resultLines(results, palette), "", ...files.map((file) => `  ${file}`)].join("\n")}\n`,
+      `${["", ...sweepTable(means, palette), "", ...files.map((file) => `  ${file}`)].join("\n")}\n`,
     );
   expectAll(runs);
 }
@@ -105,7 +101,7 @@ function show(event: SweepEvent, palette: Palette): void {
     process.stdout.write(palette.dim(`${index + 1} of ${of}: ${pointText(point)} …\n`));
   } else if (event.kind === "ended") {
     const { run, before } = event;
-    const how = before ? "done before" : run.status === "failed" ? `failed: ${run.error}` : run.status;
+    const how = before ? "already done" : run.status === "failed" ? `failed: ${run.error}` : run.status;
     process.stdout.write(`  ${how}${run.status === "finished" ? `, ${run.folder}/report.html` : ""}\n`);
   }
 }
@@ -123,69 +119,12 @@ function expectAll(runs: readonly SweepRun[]): void {
 
 const RECIPES = fileURLToPath(new URL("../../recipes/", import.meta.url));
 
-/** @throws UsageError with the known names */
+/** Finds a recipe by its name or path. @throws UsageError with the known names if there is none */
 async function recipeFile(text: string): Promise<RecipeFile> {
   const name = basename(text).replace(/\.ts$/, "");
   const path = name === text ? resolve(RECIPES, `${name}.ts`) : resolve(text);
   if ((await stat(path).catch(() => undefined))?.isFile()) return { name, path };
   const files = (await readdir(RECIPES)).filter((file) => file.endsWith(".ts"));
   const known = files.map((file) => file.slice(0, -3)).sort();
-  throw new UsageError(`there is no recipe "${text}": there is ${known.join(", ")}, or give the path of a file`);
-}
-
-/** @param text e.g. `budget=0.125,0.2` @throws UsageError when it is not in this form */
-export function parseVaried(text: string): Varied {
-  const at = text.indexOf("=");
-  const setting = flagOf(text.slice(0, Math.max(0, at)).trim().replace(/^--/, "")).slice(2);
-  const values = text
-    .slice(at + 1)
-    .split(",")
-    .map((value) => value.trim());
-  if (at < 1 || setting === "" || values.some((value) => value === "")) {
-    throw new UsageError(`--vary ${text}: give a setting and its values, e.g. --vary budget=0.125,0.2`);
-  }
-  const twice = values.find((value, i) => values.indexOf(value) !== i);
-  if (twice !== undefined) throw new UsageError(`--vary ${text}: ${twice} is there twice`);
-  if (setting === "run") throw new UsageError("--vary run: each run of a sweep has a folder of its own below --out");
-  return { setting, values };
-}
-
-/** Lines of the table, for a terminal. */
-export function resultLines(all: readonly SweepResult[], palette: Palette): string[] {
-  const results = acrossSeeds(all);
-  const repeated = results.some(({ runs }) => runs > 1);
-  const settings = [...new Set(results.flatMap(({ values }) => Object.keys(values)))];
-  const metrics = metricsOf(results);
-  const right = (text: string): Cell => ({ text, align: "right" });
-  const labels = metrics.map((name) => metricNamed(name).label);
-  const heading = [
-    ...settings,
-    "model",
-    ...(repeated ? ["runs"] : []),
-    ...labels,
-    ...RELATIVE_FLOPS,
-    "file",
-    "seconds",
-  ];
-  const body = results.map((row): Cell[] => [
-    ...settings.map((name) => ({ text: row.values[name] ?? "" })),
-    { text: row.name },
-    ...(repeated ? [right(String(row.runs))] : []),
-    ...metrics.map((name) => right(metricText(name, row))),
-    right(row.relativeFlops ? percent(row.relativeFlops.reference) : ""),
-    right(row.relativeFlops ? percent(row.relativeFlops.actual) : ""),
-    right(row.fileBytes === undefined ? "" : formatBytes(row.fileBytes)),
-    right(row.seconds === undefined ? "" : threeDigits(row.seconds)),
-  ]);
-  const head = twoLines(heading).map((line) =>
-    line.map((text, i): Cell => ({ text, paint: palette.dim, align: i <= settings.length ? "left" : "right" })),
-  );
-  return table([...head, ...body]);
-}
-
-/** `54.05 % ± 0.42 %` for several runs. */
-function metricText(name: string, { metrics, spread }: RepeatedResult): string {
-  const value = metrics[name];
-  if (value === undefined) return "";
-  return spread ? `${valueText(name, value)} ± ${valueText(name, spread[name] as number)}` : valueText(name, value);
+  throw new UsageError(`there is no recipe "${text}"; give one of ${known.join(", ")}, or the path of a recipe file`);
 }

@@ -1,9 +1,9 @@
-// A tour of the workbench (pipeline/tour.ts) as a command: `npm start` is one.
+// A tour of the workbench (pipeline/tour.ts) as a command. `npm start` runs the tour of recipes/quickstart.ts.
 
 import process from "node:process";
 import type { OpenEngineOptions } from "../engine/core/types.ts";
 import { followTour, type Tour } from "../pipeline/tour.ts";
-import { addEngineOptions, openEngineFor } from "./shared/options.ts";
+import { addEngineOptions, JSON_DOCUMENT, openEngineFor } from "./shared/options.ts";
 import { programNamed, runMain } from "./shared/program.ts";
 import { formatDuration } from "./shared/progress.ts";
 import { runStages } from "./shared/stages.ts";
@@ -19,7 +19,7 @@ interface TourFlags extends OpenEngineOptions {
 export async function runTour(tour: Tour & { summary: string }): Promise<void> {
   const program = programNamed(tour.name).description(tour.summary);
   addEngineOptions(program)
-    .option("--json", "one JSON document on stdout")
+    .option("--json", JSON_DOCUMENT)
     .action((flags: TourFlags) => follow(tour, flags));
   await runMain(program);
 }
@@ -30,10 +30,11 @@ async function follow(tour: Tour & { summary: string }, flags: TourFlags): Promi
   const engine = await openEngineFor(flags);
   const { name, device } = engine;
   const say = (text: string) => json || process.stdout.write(`${text}\n`);
-  const interrupted = "interrupted; start it again from the beginning";
+  const interrupted = "interrupted; run the same command again to start over";
   const { rows, report, pulledBack } = await runStages(
     {
       interrupted,
+      json,
       silent: json,
       show: (event) => {
         if (event.kind === "serving")
@@ -51,6 +52,6 @@ async function follow(tour: Tour & { summary: string }, flags: TourFlags): Promi
   }
   const perplexity = pulledBack.metrics.perplexity?.toFixed(3);
   const lines = ["", ...comparisonTable(rows, paletteFor(process.stdout, process.env)), ""];
-  const same = `  pulled ${tour.compress.push} back from the Hub: perplexity ${perplexity}, the same`;
-  say([...lines, same, `  report  ${report}`, `  ${formatDuration(seconds)} in all`].join("\n"));
+  const same = `  pulled ${tour.compress.push} back from the Hub: perplexity ${perplexity}, as before the push`;
+  say([...lines, same, `  report  ${report}`, `  ${formatDuration(seconds)} in total`].join("\n"));
 }

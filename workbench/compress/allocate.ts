@@ -1,7 +1,7 @@
-// From what was asked of a whole model to what each converted layer may cost. A budget is a share of those layers' own
-// multiply-adds, or the published relative FLOPs of everything. It is shared out alike, or by singular values
-// (structures/allocation.ts). Either way what whole ranks leave over is handed on, so that the sum comes as near the budget as
-// the structure allows.
+// Divides the budget of a model among the layers that are converted. The budget is a share of these layers'
+// multiply-adds, or the relative FLOPs of the whole model. Each layer gets the same share, or the allocation is by
+// singular values (structures/allocation.ts). In both cases the multiply-adds left by rounding to whole ranks are
+// distributed again, so that the total is as close to the budget as the structure allows.
 
 import type { Tensor2D, Tensor4D } from "@tensorflow/tfjs-core";
 import { isDense } from "../../hub/model-folder/index.ts";
@@ -19,21 +19,24 @@ import type { PlannedLayer } from "./plan.ts";
 export type LayerToPlan = Omit<PlannedLayer, "structure" | "allowed" | "cost">;
 
 interface ToShare {
-  /** what a layer becomes; one kind for all */
+  /** the structure of a layer; all have the same kind */
   structure: (layer: LayerToPlan) => Structure;
   layers: readonly LayerToPlan[];
-  /** of the dense multiply-adds of all layers together */
+  /** share of the dense multiply-adds of all layers together */
   budget: number;
 }
 
-/** @throws EngineError when the share of a layer does not pay for the structure */
+/**
+ * Gives each layer the same share of its dense multiply-adds.
+ * @throws EngineError when the structure is not affordable for a layer with this share
+ */
 export function shareUniformly({ structure, layers, budget }: ToShare): PlannedLayer[] {
   const planned = layers.map((layer) => {
     const own = structure(layer);
     const allowed = allowance(own.name, budget, layer);
     return { ...layer, structure: own.name, allowed, cost: own.costWithin(layer, budget) };
   });
-  // First to those that whole ranks rounded down most.
+  // The remainder goes first to the layers that lost most by rounding down to whole ranks.
   const lost = ({ allowed, cost, dense }: PlannedLayer) => (allowed - cost) / dense;
   handOn(
     planned.toSorted((a, b) => lost(b) - lost(a)),
@@ -43,13 +46,16 @@ export function shareUniformly({ structure, layers, budget }: ToShare): PlannedL
 }
 
 interface ToShareGlobally extends ToShare {
-  /** Σ (n_in, n_in) of inputs by layer name: the allocation then goes by the errors of outputs */
+  /** Σ (n_in, n_in) of inputs by layer name. If given, the allocation is by output errors */
   covariances?: ReadonlyMap<string, Tensor2D> | undefined;
-  /** keeps what is decomposed here */
+  /** stores the decompositions that are computed here */
   decompositions: Decompositions;
 }
 
-/** @throws EngineError when the budget does not pay for rank 1 in each layer */
+/**
+ * Allocates the budget by singular values.
+ * @throws EngineError when rank 1 in every layer is not affordable within the budget
+ */
 export async function shareGlobally(
   model: Model,
   { structure, layers, budget, covariances, decompositions }: ToShareGlobally,
@@ -75,7 +81,7 @@ export async function shareGlobally(
     const cost = own.costWithin(layer, allowed / layer.dense);
     return { ...layer, structure: own.name, allowed, cost };
   });
-  // The worst first: it gains most from a part of a rank.
+  // The layer with the largest error comes first, because it gains most from a part of a rank.
   const errors = new Map(ranks.map(({ name, error }) => [name, error]));
   handOn(
     planned.toSorted((a, b) => (errors.get(b.name) ?? 0) - (errors.get(a.name) ?? 0)),
@@ -84,7 +90,7 @@ export async function shareGlobally(
   return planned;
 }
 
-/** Gives each layer in turn up to one more rank of what all of them leave of the budget. */
+/** Distributes the remaining budget: each layer in turn gets at most one more rank. */
 function handOn(planned: PlannedLayer[], { structure, budget }: Pick<ToShare, "structure" | "budget">): void {
   const total = (of: "dense" | "cost") => planned.reduce((sum, layer) => sum + layer.rows * layer[of], 0);
   let left = allowance("plan", budget, { nOut: total("dense"), nIn: 1 }) - total("cost");
@@ -99,7 +105,7 @@ function handOn(planned: PlannedLayer[], { structure, budget }: Pick<ToShare, "s
   }
 }
 
-/** (n_out, n_in), also of a position while its convolution is whole. */
+/** The matrix (n_out, n_in) of a layer, or of one position of a convolution that is still whole. */
 function plannedWeight(model: Model, { name, position }: LayerToPlan): Tensor2D {
   if (!position || model.layers.has(name)) return denseWeight(model, name);
   return matrixOfPosition(model.parameter(`${position.of}.weight`) as unknown as Tensor4D, position.index);
@@ -119,46 +125,46 @@ async function spectrumOf(
 }
 
 /**
- * @returns the budget itself
+ * Checks a budget, and returns it.
  * @throws EngineError when it is not above 0 and at most 1
  */
 export function expectShare(budget: number): number {
   if (!(budget > 0 && budget <= 1)) {
     throw new EngineError(
       `the budget must be above 0 and at most 1, a share of the converted layers' multiply-adds, got ${budget}`,
-      "give such a share, e.g. 0.35",
+      "use such a share, e.g. 0.35",
     );
   }
   return budget;
 }
 
 /**
- * The share of the layers' dense multiply-adds at which the model has these relative FLOPs as the reference counts them:
- * what they may cost is what is asked for less what the rest of the model takes.
- * @throws EngineError when the model cannot have them, whatever these layers cost
+ * The share of the layers' dense multiply-adds at which the model has these relative FLOPs by the reference count: the
+ * requested total less the multiply-adds of the rest of the model.
+ * @throws EngineError when no cost of these layers gives the model these relative FLOPs
  */
 export function shareOfFlops(model: Model, layers: readonly LayerInfo[], flops: number): number {
   const { reference } = countsWith(model, {});
   const uncounted = layers.find((layer) => rowsOf(layer, "reference") === 0);
   if (uncounted) {
     throw new EngineError(
-      `relative FLOPs as published count ${uncounted.name} as dense whatever it is`,
-      "leave it out, or give a budget instead",
+      `relative FLOPs by the reference count treat ${uncounted.name} as dense in any structure`,
+      "exclude it, or use a budget instead",
     );
   }
   const dense = layers.reduce((sum, layer) => sum + rowsOf(layer, "reference") * layer.nIn * layer.nOut, 0);
-  // Structured layers may count for more or less than dense ones of the same cost: where they are, not what they take.
+  // The reference may count a structured layer with a different number of rows than a dense one of the same cost.
   const whole = countsWith(model, Object.fromEntries(layers.map(({ name, nIn, nOut }) => [name, nIn * nOut])));
   const rest = whole.reference.total - dense;
-  // relative = total / what published tables divide by
+  // relative = total / unit, the total that published tables divide by
   const unit = reference.total / reference.relative;
   const share = (flops * unit - rest) / dense;
   if (!(share > 0 && share <= 1)) {
     const [from, to] = [rest / unit, whole.reference.relative].map((value) => value.toPrecision(4));
     throw new EngineError(
-      `relative FLOPs as published tables count must be above ${from}, what the rest of the model takes, and at most ` +
-        `${to}, these layers at their whole cost, got ${flops}`,
-      "give a number between, convert more layers, or give a budget of these layers instead",
+      `relative FLOPs by the reference count must be above ${from}, the cost of the rest of the model, and at most ` +
+        `${to}, with these layers at their dense cost, got ${flops}`,
+      "use a number in this range, convert more layers, or use a budget of these layers instead",
     );
   }
   return share;

@@ -1,5 +1,5 @@
-// What a layer's inputs are like: the mean of x xᵀ over the rows that go through it while the model runs on real data.
-// Which data and which forward pass are the caller's; nothing of the model changes.
+// Calibration: the covariance of each layer's inputs, that is the mean of x xᵀ over the rows that go through the layer
+// while the model runs on sample data. The caller provides the data and the forward pass; the model is not changed.
 
 import {
   add,
@@ -19,16 +19,16 @@ import { EngineError } from "../engine/core/errors.ts";
 import type { Model } from "../models/model.ts";
 import { eventLoopTurn } from "../structures/structure.ts";
 
-/** What a calibration runs, and on which layers. */
+/** Options of `calibrate`. */
 export interface CalibrateOptions<Input extends Tensor = Tensor2D> {
-  /** names of the layers to watch */
+  /** names of the layers whose inputs are recorded */
   layers: readonly string[];
-  /** one forward pass; what it returns is let go */
+  /** one forward pass; its result is disposed of */
   forward: (input: Input) => Tensor;
   signal?: AbortSignal;
 }
 
-/** Σ, float32 (n_in, n_in) by layer name; the caller's to dispose. */
+/** Σ, float32 (n_in, n_in), by layer name. The caller disposes of them. */
 export type Covariances = Map<string, Tensor2D>;
 
 /** Progress of a calibration; the last event has the covariances. */
@@ -37,9 +37,10 @@ export type CalibrateEvent =
   | { kind: "calibrated"; covariances: Covariances; rows: number };
 
 /**
- * Memory: n_in² floats a layer, 510 MB for all that GPT-2 small converts.
- * @param inputs disposed of, one after the other
- * @throws EngineError when no input comes, or one does not reach a layer
+ * Computes the covariances of the layers' inputs. Takes n_in² floats of memory per layer, 510 MB for the layers of
+ * GPT-2 small that its recipe converts.
+ * @param inputs used and disposed of one after the other
+ * @throws EngineError when there is no input, or a layer receives none
  */
 export async function* calibrate<Input extends Tensor>(
   model: Model,
@@ -63,7 +64,10 @@ export async function* calibrate<Input extends Tensor>(
     }
     const unseen = [...means].find(([, { rows }]) => rows === 0);
     if (unseen) {
-      throw new EngineError(`calibration: nothing went through ${unseen[0]}, ${count} inputs in all`, "give more data");
+      throw new EngineError(
+        `calibration: ${unseen[0]} received no input from ${count} inputs of the model`,
+        "use more data",
+      );
     }
     done = true;
     const covariances = new Map([...means].map(([name, { mean }]) => [name, mean as unknown as Tensor2D]));
@@ -73,22 +77,22 @@ export async function* calibrate<Input extends Tensor>(
   }
 }
 
-/** Token windows as data/ has them: each `context` inputs and one more, for its targets; the last may be shorter. */
+/** Token windows of `context` inputs and one more token, for the targets; the last window may be shorter. */
 export interface WindowSource {
   readonly length: number;
   readonly context: number;
   read(i: number): Promise<Int32Array>;
 }
 
-/** How many windows of a text are calibrated on. */
+/** Options of `windowInputs`. */
 export interface WindowInputsOptions {
-  /** windows from the first on; all there are where there are fewer */
+  /** number of windows, from the first on; all windows if there are fewer */
   samples: number;
-  /** windows at a time. Default 1 */
+  /** windows per forward pass. Default 1 */
   batch?: number;
 }
 
-/** The inputs of windows as int32 (batch, context): targets are left off. A shorter window is a batch of its own. */
+/** The inputs of windows as int32 (batch, context), without targets. A shorter window is a batch of its own. */
 export async function* windowInputs(
   windows: WindowSource,
   { samples, batch = 1 }: WindowInputsOptions,
@@ -103,7 +107,7 @@ export async function* windowInputs(
   }
 }
 
-/** Rows of one length as int32 (rows, length); nothing of none. */
+/** Rows of equal length as int32 (rows, length). Yields nothing if there are no rows. */
 function* stacked(rows: readonly Int32Array[]): Generator<Tensor2D, void> {
   const length = rows[0]?.length ?? 0;
   if (length === 0) return;
@@ -130,7 +134,7 @@ function watch(model: Model, means: ReadonlyMap<string, RunningMean>, run: () =>
 const rowsOf = (means: ReadonlyMap<string, RunningMean>): number =>
   Math.max(0, ...Array.from(means.values(), ({ rows }) => rows));
 
-/** A mean that never grows with what it has seen: sums of many batches would lose the last ones' digits in float32. */
+/** A running mean. A sum over many batches would lose the digits of the last ones in float32. */
 class RunningMean {
   rows = 0;
   readonly mean: Variable;

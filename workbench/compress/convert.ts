@@ -1,5 +1,5 @@
-// Carries a plan out, layer by layer: a matrix is read, its structure fitted, the layer replaced, the matrix let go.
-// Biases stay as they are. Deterministic by seed.
+// Executes a conversion plan layer by layer: fits the structure to the layer's matrix and replaces the layer. Biases
+// are not changed. The result is determined by the seed.
 
 import type { Tensor2D } from "@tensorflow/tfjs-core";
 import { isDense } from "../../hub/model-folder/index.ts";
@@ -20,33 +20,33 @@ import {
 import { Decompositions } from "./decompositions.ts";
 import { type ConversionPlan, expectDense, namesIn, type PlannedLayer, type PlanTotals, totalsOf } from "./plan.ts";
 
-/** How layers are initialized, besides the plan. */
+/** Options of `convert`. */
 export interface ConvertOptions {
-  /** see INITS. Default `svd` */
+  /** initialization, see `INITS`. Default `svd` */
   init?: Init;
-  /** Σ (n_in, n_in) of inputs by layer name: `activation` needs them; others then report errors of outputs too */
+  /** Σ (n_in, n_in) of inputs by layer name. Required by `activation`; with them, output errors are reported */
   covariances?: ReadonlyMap<string, Tensor2D>;
-  /** GBLR: rule of gblr/init for starting locations. Default `linspace` */
+  /** GBLR: rule for initial locations, see gblr/init/rules.ts. Default `linspace` */
   locations?: string;
-  /** of the search and of `uniform` locations. Default 0 */
+  /** random seed of the search and of `uniform` locations. Default 0 */
   seed?: number;
-  /** optimizer steps of the search, each layer. Default 1000 */
+  /** optimizer steps of the search per layer. Default 1000 */
   searchSteps?: number;
-  /** what planning decomposed. Default nothing */
+  /** decompositions computed by the plan. Default none */
   decompositions?: Decompositions | undefined;
-  /** ends the conversion between two layers, or within a search; layers done stay converted */
+  /** stops the conversion between two layers, or within a search; finished layers stay converted */
   signal?: AbortSignal;
 }
 
 /** A layer after its conversion: its plan, cost, errors and time. */
 export interface ConvertedLayer extends PlannedLayer, LayerErrors {
-  /** the initialization that its parameters are of: `svd` where the search found nothing nearer */
+  /** the initialization used; `svd` if a search did not find a smaller error */
   by: Init;
-  /** wall clock */
+  /** wall-clock time */
   seconds: number;
 }
 
-/** What a conversion did, layer by layer and in all. */
+/** The result of a conversion, for each layer and in total. */
 export interface Conversion {
   structure: string;
   init: Init;
@@ -63,9 +63,9 @@ export type ConvertEvent =
   | ({ kind: "converted" } & Conversion);
 
 /**
- * Replaces the layers of a plan by structured ones, one after the other.
- * @param model dense, the one that was planned for; it is changed in place
- * @throws EngineError when the initialization is none of the structure's, or lacks what it needs
+ * Replaces the layers of a plan by structured ones.
+ * @param model the dense model of the plan; changed in place
+ * @throws EngineError when the structure does not have the initialization, or a covariance is missing
  */
 export async function* convert(
   model: Model,
@@ -75,7 +75,10 @@ export async function* convert(
   expectDense(model, namesIn(model, plan.layers));
   const init = expectInit(options.init ?? "svd", plan.structure);
   if (init === "search" && "widths" in plan.asked) {
-    throw new EngineError(`init search finds widths itself, the plan has "${plan.asked.widths}"`, "choose one");
+    throw new EngineError(
+      `init search determines widths, but the plan has widths "${plan.asked.widths}"`,
+      "choose one",
+    );
   }
   const layers: ConvertedLayer[] = [];
   for (const [index, layer] of plan.layers.entries()) {
@@ -98,8 +101,8 @@ export async function* convert(
 }
 
 /**
- * Holds convolutions position by position where the plan has them so. Calibration for such a plan needs it done before;
- * a conversion does it as it goes.
+ * Splits convolutions into their kernel positions where the plan has positions. Must be called before calibration for
+ * such a plan; `convert` does it itself.
  */
 export function takeApart(model: Model, layers: readonly PlannedLayer[]): void {
   for (const { position } of layers) {
@@ -130,7 +133,7 @@ async function* convertLayer(
     const start = { structure, layer, covariance, searchSteps, seed, signal };
     const rules = { ...(widths !== undefined && { widths }), ...(locations !== undefined && { locations }) };
     const known = decompositions ?? new Decompositions();
-    // A search compares itself with the plain start and falls back on it: both are of the same triples.
+    // A search compares its result with initialization `svd`; both use the same triples.
     if (init === "search") await known.singularValues(layer.name, weight);
     const { parameters, by } = yield* known.handedOn(layer.name, weight, () =>
       startLayer(weight, init, { ...start, ...rules }),
@@ -142,14 +145,14 @@ async function* convertLayer(
     replaceLayer(model, layer.name, structure, parameters);
     return { ...layer, cost, by, ...errors, seconds: seconds() };
   } catch (error) {
-    // What is wrong with a matrix says nothing of whose it is.
+    // Errors about a matrix do not name its layer.
     throw error instanceof ShapeError ? new ShapeError(`${layer.name}: ${error.message}`, { cause: error }) : error;
   } finally {
     weight.dispose();
   }
 }
 
-/** Parameters fitted to one matrix, float32 (n_out, n_in). */
+/** Initial parameters for one matrix, float32 (n_out, n_in). */
 async function* startLayer(
   weight: Tensor2D,
   init: Init,
@@ -163,13 +166,13 @@ async function* startLayer(
 }
 
 /**
- * `svd` starts every structure, the others those that say so.
- * @throws EngineError when there is no such initialization, or none of this structure
+ * Checks the name of an initialization. All structures have `svd`; others list theirs.
+ * @throws EngineError when there is no such initialization, or the structure does not have it
  */
 export function expectInit(init: string, structure: string): Init {
   const known = INITS.find((name) => name === init);
   if (known === undefined) {
-    throw new EngineError(`there is no init "${init}": there is ${INITS.join(", ")}`, "give one of these names");
+    throw new EngineError(`there is no init "${init}"; available: ${INITS.join(", ")}`, "use one of these");
   }
   const isPlain = INITS.indexOf(known) === 0;
   if (isPlain || structureNamed(structure).starts?.[known]) return known;

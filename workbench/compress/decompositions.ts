@@ -1,19 +1,19 @@
-// What one conversion knows of its layers' matrices: each is decomposed at most once, for the plan's singular values and for
-// the factors that the layer starts with. Memory: the vectors of a layer are kept from its first use to its conversion, at
+// Caches the decompositions of a conversion: each matrix is decomposed at most once, for the plan's singular values and
+// for the layer's initial factors. The vectors of a layer stay in memory from their first use until its conversion, at
 // most as many numbers as a GBLR layer has parameters.
 
 import type { Tensor, Tensor2D } from "@tensorflow/tfjs-core";
 import { svd } from "../engine/linalg/index.ts";
 import { handOn, outputTriples, type Triples } from "../gblr/init/index.ts";
 
-/** Of one conversion, from its first plan on. Dispose of it. */
+/** The decompositions of one conversion, from its first plan on. Must be disposed of. */
 export class Decompositions {
   private readonly kept = new Map<string, Triples>();
 
   /**
    * Singular values of a layer's matrix, largest first.
    * @param weight float32 (n_out, n_in)
-   * @param covariance Σ (n_in, n_in) of its inputs: the values are then those of M Σ^½
+   * @param covariance Σ (n_in, n_in) of its inputs. If given, the values are those of M Σ^½
    */
   async singularValues(name: string, weight: Tensor2D, covariance?: Tensor2D): Promise<ArrayLike<number>> {
     const known = this.kept.get(name);
@@ -25,8 +25,8 @@ export class Decompositions {
   }
 
   /**
-   * Runs what makes a layer's parameters of its matrix; in it, functions that decompose the matrix use what is known of it.
-   * Nothing of the layer is kept afterwards.
+   * Runs an initialization. During it, functions that decompose the matrix use the cached triples. Afterwards the
+   * layer's triples are removed.
    */
   async *handedOn<Event, Result>(
     name: string,

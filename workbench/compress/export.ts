@@ -1,5 +1,6 @@
-// The ways back from a structured model: to an ordinary dense checkpoint, and to the names and shapes of the authors' PyTorch
-// implementation. Both give what evaluation multiplies with; what was left out stays out. Nothing is written here.
+// Exports a structured model: as a dense model, or with the tensor names and shapes of the authors' PyTorch
+// implementation. Both have the matrices of evaluation mode, so dead blocks are not restored. No files are written
+// here.
 
 import { type Tensor, transpose } from "@tensorflow/tfjs-core";
 import type { TensorSource } from "../../hub/safetensors/index.ts";
@@ -12,17 +13,17 @@ import { dense } from "../structures/dense.ts";
 import type { ReferenceBlocks } from "../structures/structure.ts";
 
 /**
- * Changes the model in place; its evaluation output stays the same up to rounding.
+ * Makes all layers dense, in place. The evaluation output stays the same up to rounding.
  * @returns names of the layers that were structured
  */
 export function exportDense(model: Model): string[] {
   const structured = [...model.layers.values()].filter(({ structure }) => !structure.isDense);
   const { mode } = model.masks;
-  // Evaluation drops blocks of one sample, which training keeps.
+  // Blocks of one sample take part in training but not in evaluation.
   model.masks.mode = "eval";
   try {
     for (const { name } of structured) replaceLayer(model, name, dense, { weight: denseWeight(model, name) });
-    // What was taken apart to be structured is whole again.
+    // Convolutions that were split into positions become whole again.
     for (const info of layersOf(model.architecture, model.config)) {
       if (!model.layers.has(info.name)) joinConvolution(model, info);
     }
@@ -34,9 +35,9 @@ export function exportDense(model: Model): string[] {
 }
 
 /**
- * A GBLR model under the names and shapes of the authors' implementation: what their layers' load_state_dict takes,
- * buffers included. In the model's order. A layer that was loaded packed has its dead blocks as zeros.
- * @throws EngineError when a layer is neither dense nor GBLR, or the architecture is not among the reference's
+ * The tensors of a GBLR model with the names and shapes of the authors' implementation, including buffers, as accepted
+ * by its load_state_dict; in the model's order. Dead blocks of a layer that was loaded packed are zeros.
+ * @throws EngineError when a layer is neither dense nor GBLR, or the reference does not have the architecture
  */
 export async function referenceTensors(model: Model): Promise<TensorSource[]> {
   const { architecture, config } = model;
@@ -110,7 +111,7 @@ function blocksOf(model: Model, { name, structure, nIn, nOut }: LinearLayer): Pr
   );
 }
 
-/** The reference keeps the smoothness and the frequencies of its masks with each layer; no Gaussian is an infinite σ. */
+/** Buffers of the reference's layers: smoothness and frequencies of masks. σ is infinite if there is no Gaussian. */
 function bufferSources({ name, nIn, nOut }: LinearLayer, sigma = Number.POSITIVE_INFINITY): TensorSource[] {
   const frequencies = (n: number) => Float32Array.from({ length: Math.floor(n / 2) + 1 }, (_, f) => f);
   const [input, output] = [frequencies(nIn), frequencies(nOut)];

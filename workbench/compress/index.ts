@@ -1,4 +1,5 @@
-// Turns a dense model into a structured one: plan, calibrate, convert, and back. The one door of this folder.
+// Converts dense models to structured ones and back: plan, calibrate, convert, export. The public surface of this
+// folder.
 
 export { INITS, type Init } from "../structures/structure.ts";
 export {

@@ -1,5 +1,5 @@
-// Plans a conversion: which layers, into what, what each may cost, and what they and the model will cost then. A plan is
-// plain data. Looks at weights only where the budget is shared out by singular values. Changes nothing; convert.ts does.
+// Plans a conversion: chooses layers, their structures and their share of the budget, and computes the resulting cost
+// of layers and model. A plan is plain data; convert.ts executes it. Weights are read only by the `global` allocation.
 
 import type { Tensor2D } from "@tensorflow/tfjs-core";
 import type { Counts } from "../architectures/count.ts";
@@ -12,42 +12,42 @@ import type { Structure, StructureKind } from "../structures/structure.ts";
 import { expectShare, type LayerToPlan, shareGlobally, shareOfFlops, shareUniformly } from "./allocate.ts";
 import { Decompositions } from "./decompositions.ts";
 
-/** How the budget is shared out: the same share for each layer, or by their singular values. */
+/** `uniform` gives each layer the same share of the budget; `global` allocates it by singular values. */
 export const ALLOCATIONS = ["uniform", "global"] as const;
 /** How a budget is shared among layers. */
 export type Allocation = (typeof ALLOCATIONS)[number];
 
-/** A convolution as one matrix of the patches under its kernel, or as one matrix for each position of it. */
+/** `integrated`: one matrix for the patches under the kernel; `per-kernel`: one matrix per position of the kernel. */
 export const CONVOLUTIONS = ["integrated", "per-kernel"] as const;
 /** Whether a convolution becomes one matrix or one for each kernel position. */
 export type Convolutions = (typeof CONVOLUTIONS)[number];
 
-/** What a plan says of one layer. */
+/** The plan of one layer. */
 export interface PlannedLayer {
-  /** by the checkpoint's name, without `.weight` */
+  /** name in the checkpoint, without `.weight` */
   name: string;
   nIn: number;
   nOut: number;
-  /** of a convolution that is one matrix; n_in is rows · columns · channels */
+  /** for a convolution that is one matrix; its n_in is rows · columns · channels */
   convolution?: ConvolutionInfo;
-  /** of one position of a convolution's kernel */
+  /** for one position of a convolution's kernel */
   position?: NonNullable<LayerInfo["position"]>;
-  /** what it becomes; `dense` where factors would cost as much as the matrix: it then stays as it is */
+  /** new structure; `dense` if factors would cost as much as the matrix, so that the layer is not changed */
   structure: string;
-  /** rows that go through it in one pass of the model, as the count that the budget is about sees it */
+  /** rows that go through the layer in one pass of the model, by the count that the budget refers to */
   rows: number;
-  /** multiply-adds a row before, n_in · n_out */
+  /** multiply-adds per row of the dense layer, n_in · n_out */
   dense: number;
-  /** multiply-adds a row that it may take */
+  /** allowed multiply-adds per row */
   allowed: number;
-  /** multiply-adds a row that it will take; a search, which decides while it runs, may end below */
+  /** planned multiply-adds per row; the result of a search may cost less */
   cost: number;
 }
 
-/** Of all layers of a plan, in multiply-adds of one pass of the model. */
+/** Totals over all layers of a plan, in multiply-adds of one pass of the model. */
 export interface PlanTotals {
   dense: number;
-  /** what the budget allows all layers together; what single ones may take is rounded up and down around it */
+  /** allowed by the budget for all layers together; the allowances of single layers are rounded */
   allowed: number;
   cost: number;
   /** allowed / dense */
@@ -61,42 +61,42 @@ export interface ConversionPlan {
   structure: string;
   allocation: Allocation;
   convolutions: Convolutions;
-  /** as it was asked for: exactly one of the three, see PlanOptions */
+  /** the request: exactly one of the three, see `PlanOptions` */
   asked: { budget: number } | { flops: number } | { widths: string };
   layers: PlannedLayer[];
   totals: PlanTotals;
-  /** of the whole model, as the reference counts and as it runs */
+  /** multiply-adds of the whole model by both counts */
   counts: { before: Counts; after: Counts };
 }
 
-/** Exactly one of `budget`, `flops` and `widths` says how much the layers may cost. */
+/** Options of `planConversion`. Exactly one of `budget`, `flops` and `widths` limits the cost of the layers. */
 export interface PlanOptions {
-  /** as the registry names it */
+  /** name of the structure */
   structure: string;
-  /** of the converted layers' dense multiply-adds, above 0 to 1 */
+  /** share of the converted layers' dense multiply-adds, above 0 and at most 1 */
   budget?: number;
-  /** relative FLOPs of the whole model as the reference counts them, e.g. 0.4375; never exceeded */
+  /** maximum relative FLOPs of the whole model by the reference count, e.g. 0.4375 */
   flops?: number;
-  /** GBLR only: widths by a rule of gblr/init, as published settings give them, e.g. `lr0.25` */
+  /** GBLR only: rule for initial widths, as in published settings, e.g. `lr0.25` */
   widths?: string;
-  /** `recipe`: those of the published settings; else patterns of names, see chooseLayers. Default `recipe` */
+  /** `recipe` for the layers of the published settings, or patterns of names, see `chooseLayers`. Default `recipe` */
   layers?: string | readonly string[];
   /**
-   * `uniform`: the same share for each layer; `global`: by singular values, for the least largest relative error over
-   * all layers. Default `uniform`
+   * `uniform`: the same share for each layer; `global`: by singular values, such that the largest relative error over
+   * all layers is minimal. Default `uniform`
    */
   allocation?: Allocation;
-  /** how convolutions are seen: as one matrix each, or as one for each position of the kernel. Default `integrated` */
+  /** one matrix per convolution, or per position of the kernel. Default `integrated` */
   convolutions?: Convolutions;
-  /** Σ (n_in, n_in) of inputs by layer name: `global` then goes by the errors of outputs */
+  /** Σ (n_in, n_in) of inputs by layer name. If given, `global` allocates by output errors */
   covariances?: ReadonlyMap<string, Tensor2D>;
-  /** keeps what `global` decomposes for the conversion. Default nothing is kept */
+  /** stores decompositions of `global` for the conversion. Default: they are not kept */
   decompositions?: Decompositions | undefined;
 }
 
 /**
- * Sizes alone decide, unless the allocation is `global`: then the model must be dense.
- * @throws EngineError when options contradict, no layer matches, or the budget does not pay for one of them
+ * Plans a conversion from sizes alone, or, with the `global` allocation, from the weights of a dense model.
+ * @throws EngineError when options contradict each other, no layer matches, or the budget is too small for a layer
  */
 export async function planConversion(model: Model, options: PlanOptions): Promise<ConversionPlan> {
   const { allocation = "uniform", convolutions = "integrated", covariances } = options;
@@ -143,7 +143,7 @@ export async function planConversion(model: Model, options: PlanOptions): Promis
 
 /**
  * Checks that layers are dense, so that they can be converted.
- * @param names of layers, also of positions of convolutions that are whole; default all
+ * @param names of layers, or of positions of whole convolutions. Default all layers
  * @throws EngineError when one of them is structured
  */
 export function expectDense(model: Model, names: Iterable<string> = model.layers.keys()): void {
@@ -156,20 +156,24 @@ export function expectDense(model: Model, names: Iterable<string> = model.layers
   );
 }
 
-/** As the model has them: of a position its convolution while that is whole. */
+/** The names of these layers in the model. While a convolution is whole, its name stands for its positions. */
 export const namesIn = (model: Model, layers: readonly Pick<PlannedLayer, "name" | "position">[]): string[] => [
   ...new Set(layers.map(({ name, position }) => (position && model.layers.has(position.of) ? position.of : name))),
 ];
 
-/** @throws EngineError when there are no convolutions to take apart, or nothing is gained by it */
+/**
+ * The layers as the plan converts them, with convolutions split into positions if requested.
+ * @throws EngineError when positions are requested but there are no convolutions, or the structure needs whole kernels
+ */
 function asSeen(
   layers: readonly LayerInfo[],
   { convolutions, kind }: { convolutions: Convolutions; kind: StructureKind },
 ): LayerInfo[] {
   if (convolutions === "integrated") return [...layers];
-  if (kind.needsConvolution) throw new EngineError(`${kind.name} is of whole kernels, not per kernel`, "choose one");
+  if (kind.needsConvolution)
+    throw new EngineError(`${kind.name} needs whole kernels and cannot be per kernel`, "choose one");
   if (!layers.some(({ convolution, position }) => convolution ?? position)) {
-    throw new EngineError("per kernel is for convolutions, none is among these layers", "leave it out");
+    throw new EngineError("per kernel is for convolutions, but none of these layers is one", "leave it out");
   }
   return layers.flatMap((layer) => {
     const positions = positionLayers(layer);
@@ -177,7 +181,7 @@ function asSeen(
   });
 }
 
-/** What a rule costs is what it may cost: nobody asked for less. */
+/** Cost of a rule's widths. The allowed cost is the same, because no budget was requested. */
 function byRule(
   structure: Structure<{ widths?: string }>,
   { nIn, nOut, dense }: MatrixSize & { dense: number },
@@ -198,14 +202,17 @@ function askedFor(
     throw new EngineError(`a conversion takes one of budget, flops and widths, got ${names}`, "choose one");
   }
   if (!hasRank && allocation === "global") {
-    throw new EngineError(`${name} has no rank to allocate over layers`, "use uniform allocation");
+    throw new EngineError(`${name} has no rank that could be allocated`, "use uniform allocation");
   }
   if (widths === undefined) return flops === undefined ? { budget: budget as number } : { flops };
   if (!hasWidths) {
-    throw new EngineError(`widths are of GBLR layers, the structure is ${name}`, "give a budget or flops instead");
+    throw new EngineError(`widths are for GBLR layers, the structure is ${name}`, "use a budget or flops instead");
   }
   if (allocation === "global") {
-    throw new EngineError(`widths "${widths}" say what each layer costs, nothing is left to allocate`, "choose one");
+    throw new EngineError(
+      `widths "${widths}" determine the cost of each layer, so nothing can be allocated`,
+      "choose one",
+    );
   }
   return { widths };
 }
@@ -221,7 +228,7 @@ function layersToConvert(model: Model, asked: PlanOptions["layers"] = "recipe"):
   return layers.filter(({ name }) => names.has(name));
 }
 
-/** @param budget of the dense multiply-adds; default what the layers' own allowances make together */
+/** @param budget share of the dense multiply-adds. Default the sum of the layers' allowances */
 export function totalsOf(layers: readonly PlannedLayer[], budget?: number): PlanTotals {
   const sum = (of: "dense" | "allowed" | "cost") => layers.reduce((total, layer) => total + layer.rows * layer[of], 0);
   const [dense, cost] = [sum("dense"), sum("cost")];
@@ -233,7 +240,7 @@ const MOST_NAMED = 3;
 
 /**
  * Layers whose name contains the pattern; `*` stands for any characters.
- * @throws EngineError when there is none, naming some that there are
+ * @throws EngineError when there is none; it lists some of the layers
  */
 export function chooseLayers<L extends { name: string }>(
   layers: readonly L[],
@@ -245,10 +252,7 @@ export function chooseLayers<L extends { name: string }>(
   if (chosen.length === 0) {
     const some = layers.slice(0, MOST_NAMED).map(({ name }) => name);
     const names = some.join(", ") + (layers.length > MOST_NAMED ? ", …" : "");
-    throw new EngineError(
-      `no layer of ${model} has "${pattern}" in its name`,
-      `there is ${names || "no layer at all"}`,
-    );
+    throw new EngineError(`no layer of ${model} has "${pattern}" in its name`, `layers: ${names || "none"}`);
   }
   return chosen;
 }

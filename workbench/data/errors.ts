@@ -12,6 +12,17 @@ export class DataError extends FileError {
   }
 }
 
+/** A data set without the split that was asked for. */
+export class MissingSplitError extends DataError {
+  readonly split: string;
+
+  /** @param clause the end of the message, e.g. ` in configuration "default"; available: train` */
+  constructor(dataset: string, split: string, clause: string) {
+    super(dataset, `has no split ${JSON.stringify(split)}${clause}`);
+    this.split = split;
+  }
+}
+
 /** Lists names for the end of a message: `a, b, c`. Lists of more than twelve are cut. */
 export function listed(names: readonly string[]): string {
   const most = 12;

@@ -3,7 +3,7 @@
 
 export { splitFilesOf } from "./dataset/folder.ts";
 export { dataFilePatterns } from "./dataset/split-files.ts";
-export { DataError } from "./errors.ts";
+export { MissingSplitError } from "./errors.ts";
 export { openTokenizer } from "./tokenizer/open-tokenizer.ts";
 export { openTextTokens } from "./tokens/open-text-tokens.ts";
 export { tokenWindows, wordsAndBytes } from "./tokens/token-windows.ts";

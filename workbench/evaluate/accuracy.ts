@@ -9,12 +9,12 @@ import { classifierLogits, forInference, imageSettings, type Model } from "../mo
 export interface AccuracyOptions {
   /** images, prepared as the model needs them */
   loader: ImageLoader;
-  /** images in one forward pass. Default 32 */
+  /** images per forward pass. Default 32 */
   batch?: number;
-  /** the first so many images only. Default all */
+  /** number of images to score, from the start. Default: all */
   limit?: number;
   signal?: AbortSignal | undefined;
-  /** milliseconds. Default performance.now */
+  /** clock, milliseconds. Default performance.now */
   clock?: () => number;
 }
 
@@ -43,9 +43,9 @@ export type AccuracyEvent =
 const TOP = 5;
 
 /**
- * Scores images in order.
- * @throws DataError when the data set has other classes than the model's head, or an image cannot be decoded; EngineError
- *   when a value is not finite, no image could be scored, or the model classifies no images
+ * Computes the accuracy of an image classifier.
+ * @throws DataError if the data set has other classes than the model's head, or an image cannot be decoded; EngineError
+ *   if a loss is not finite, no image can be scored, or the model is not an image classifier
  */
 export async function* accuracy<Config>(
   model: Model<Config>,
@@ -87,7 +87,7 @@ export async function* accuracy<Config>(
   yield { kind: "accuracy", ...shares, images, skipped, confusion, classes, ...speed };
 }
 
-/** (images · classes), row by row */
+/** Logits, float32 (images · classes), row by row. */
 async function logitsOf<Config>(model: Model<Config>, { pixels, items, size }: ImageBatch): Promise<Float32Array> {
   const input = tensor4d(pixels, [items.length, size, size, 3]);
   let logits: Tensor2D | undefined;

@@ -1,25 +1,25 @@
-// The central record of the workbench: one measured model, with what it costs. Experiments make a row each time that they
-// measure a model (pipeline/measure.ts); run folders keep the rows in comparison.json; reports, cards, sweeps and the
+// The central record of the workbench: one measured model with its cost and size. Experiments make a row whenever they
+// measure a model (pipeline/measure.ts), run folders keep the rows in comparison.json, and reports, cards, sweeps and the
 // command line show them.
 
 import { z } from "zod";
 
 export const comparisonRowSchema = z.object({
-  /** for people, e.g. `GBLR, activation-aware` */
+  /** title in tables, e.g. `GBLR, activation-aware` */
   name: z.string(),
-  /** by the registry's name; `dense`: the model as it was */
+  /** name of the structure in the registry; `dense` if no layer is converted */
   structure: z.string(),
   /** before or after fine-tuning */
   stage: z.enum(["before", "after"]),
-  /** by name, e.g. `perplexity`, the one that counts first; accuracies are shares of 1 */
+  /** metrics by name, e.g. `perplexity`, the main metric first; accuracies are shares, 0 to 1 */
   metrics: z.record(z.string(), z.number()),
-  /** multiply-adds of the whole model as a share of the dense one's: as the reference counts them, and all of them */
+  /** multiply-adds of the whole model relative to dense: as the reference counts them, and all of them */
   relativeFlops: z.object({ reference: z.number(), actual: z.number() }).optional(),
-  /** stored numbers of the whole model */
+  /** number of parameters of the whole model */
   parameters: z.number().optional(),
   /** bytes of the files with the weights */
   fileBytes: z.number().optional(),
-  /** wall clock of conversion and fine-tuning */
+  /** wall-clock seconds of conversion and fine-tuning */
   seconds: z.number().optional(),
   note: z.string().optional(),
 });

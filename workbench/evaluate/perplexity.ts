@@ -9,12 +9,12 @@ import type { Model } from "../models/model.ts";
 
 export interface PerplexityOptions {
   windows: TextWindows;
-  /** windows in one forward pass. Default: as many as have 4096 tokens in total */
+  /** windows per forward pass. Default: as many as have 4096 tokens in total */
   batch?: number;
-  /** the first so many windows only. Default all */
+  /** number of windows to score, from the start. Default: all */
   limit?: number;
   signal?: AbortSignal | undefined;
-  /** milliseconds. Default performance.now */
+  /** clock, milliseconds. Default performance.now */
   clock?: () => number;
 }
 
@@ -40,8 +40,8 @@ export type PerplexityEvent =
   | ({ kind: "perplexity" } & Perplexity);
 
 /**
- * Scores windows in order.
- * @throws EngineError when a value is not finite, or there is no window
+ * Computes the perplexity of a language model: exp of the mean negative log-likelihood of all scored tokens.
+ * @throws EngineError if a loss is not finite, a token id is not in the vocabulary, or there is no window
  */
 export async function* perplexity(model: Model, options: PerplexityOptions): AsyncGenerator<PerplexityEvent> {
   const { windows, limit = Number.POSITIVE_INFINITY, signal, clock = () => performance.now() } = options;
@@ -78,8 +78,11 @@ export async function* perplexity(model: Model, options: PerplexityOptions): Asy
 
 function noWindow({ context, leftOut }: TextWindows): EngineError {
   if (leftOut === 0) return new EngineError("the text has no token to predict", "give more text");
-  const problem = `the text has ${leftOut + 1} tokens, no whole window of ${context}`;
-  return new EngineError(problem, "score the shorter window too, or give a shorter context or more text");
+  const problem = `the text has ${leftOut + 1} tokens, which is less than one whole window of ${context}`;
+  return new EngineError(
+    problem,
+    "score shorter windows too (without --whole-windows), or give a shorter context or more text",
+  );
 }
 
 /** Batches of windows of equal length; the last window may be shorter and is then a batch of its own. */
@@ -97,7 +100,7 @@ async function* batchesOf(
   }
 }
 
-/** (rows · inputs of each), row by row. @param start number of the first window */
+/** Losses of all inputs, float32 (rows · inputs), row by row. @param start number of the first window, for messages */
 async function lossesOf(model: Model, rows: readonly Int32Array[], start: number): Promise<Float32Array> {
   const length = (rows[0] as Int32Array).length;
   const ids = new Int32Array(rows.length * length);
@@ -121,7 +124,7 @@ function expectIds(ids: Int32Array, vocabulary: number, window: number): void {
   const strange = ids.find((id) => id < 0 || id >= vocabulary);
   if (strange === undefined) return;
   throw new EngineError(
-    `window ${window} has the token ${strange}, the model has ${vocabulary}`,
+    `window ${window} has token id ${strange}, but the vocabulary of the model has ${vocabulary} tokens`,
     "tokenize the text with the model's own tokenizer",
   );
 }

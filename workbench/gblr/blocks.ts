@@ -1,6 +1,6 @@
-// The structure of a whole model on the engine: widths and locations of all its GBLR layers as one flat array, with a view
-// a layer. Each layer's variables stay variables of the model, under their names in checkpoints, since gradients are taken
-// of them; one concatenation makes them flat for a read, and one upload brings new values to all of them.
+// The widths and locations of all GBLR layers of a model, on the engine. Each layer keeps its own variables, under
+// their names in checkpoints, because gradients are computed for them. One concatenation makes them a flat array for a
+// read, and one upload writes new values to all of them.
 
 import {
   add,
@@ -46,8 +46,8 @@ export class ModelBlocks {
   }
 
   /**
-   * All widths, then all locations, in the order of `sizes`, then μ where it is asked for: float32 (2S) or (2S + 1) with S
-   * numbers of either kind. Made on the device, which may change the variables afterwards.
+   * All widths, then all locations, in the order of `sizes`, then μ if `withMean`: float32 (2S) or (2S + 1), with S
+   * widths and S locations. The result is a copy on the device: later changes of the variables do not affect it.
    */
   flat({ withMean = false } = {}): Tensor1D {
     return tidy(() => {
@@ -58,14 +58,14 @@ export class ModelBlocks {
     });
   }
 
-  /** What `flat` holds, as arrays. */
+  /** Splits the values of `flat` into arrays. */
   arraysOf(flat: Float32Array): BlockArrays {
     const size = 2 * this.sizes.count;
     const [widths, locations] = [flat.subarray(0, size), flat.subarray(size, 2 * size)];
     return { sizes: this.sizes, widths, locations, mean: flat[2 * size] ?? Number.NaN };
   }
 
-  /** All of it in one read. */
+  /** Reads all widths and locations from the device at once. */
   async read(options: { withMean?: boolean } = {}): Promise<BlockArrays> {
     const flat = this.flat(options);
     const values = (await flat.data()) as Float32Array;
@@ -73,7 +73,7 @@ export class ModelBlocks {
     return this.arraysOf(values);
   }
 
-  /** Widths and locations of all layers from flat arrays. */
+  /** Assigns flat arrays to the widths and locations of all layers. */
   write({ widths, locations }: { widths: Float32Array; locations: Float32Array }): void {
     tidy(() => {
       const [flatWidths, flatLocations] = [tensor1d(widths), tensor1d(locations)];
@@ -85,9 +85,9 @@ export class ModelBlocks {
   }
 
   /**
-   * Adds what a rule changed to values that training has changed since: w ← clamp((w - w_read) + w_new), and likewise
-   * locations, modulo 1. Where training has changed nothing, this is `write`.
-   * @param read what `flat` gave for the read
+   * Adds the change made by a rule to values that training has changed since the read:
+   * w ← clamp((w - w_read) + w_new), and likewise for locations, modulo 1. Equals `write` if training changed nothing.
+   * @param read the result of `flat` that the rule was given
    */
   writeLate({ widths, locations }: { widths: Float32Array; locations: Float32Array }, read: Tensor): void {
     tidy(() => {
@@ -105,7 +105,7 @@ export class ModelBlocks {
     });
   }
 
-  /** Widths into [0, 1], without a read. */
+  /** Clamps widths to [0, 1] without a read. */
   clamp(): void {
     tidy(() => {
       for (const { widths } of this.layers) widths.assign(clipByValue(widths, 0, 1));
@@ -124,8 +124,8 @@ export class ModelBlocks {
 }
 
 /**
- * μ as meanWidth (widths.ts) defines it, in the engine's float32, which shrink rules have always compared with their
- * targets.
+ * μ as defined by `meanWidth` (widths.ts), computed in the engine's float32. Shrink rules compare this value with their
+ * targets, so published runs depend on its rounding.
  * @returns float32 scalar
  * @throws ShapeError when there is no layer
  */

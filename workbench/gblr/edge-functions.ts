@@ -1,12 +1,12 @@
-// The two functions of one variable that every Gaudi mask of length n and smoothness σ is made of, in float64, by real sums
-// over frequencies. A mask is the difference of one such function at its two edges; no mask is computed here.
+// The two functions of one variable from which every Gaudi mask of length n and smoothness σ is computed, in float64,
+// as real sums over frequencies. A mask is the difference of the edge function at the two ends of its window (mask.ts).
 //
 // With g the periodic Gaussian, g[j] = (1 + Σ_f c_f G_f cos(2π f j/n)) / n, G_f = exp(-f²/2σ²), f = 1 … ⌊n/2⌋, and
 // c_f = 2, but 1 where f = n/2, the edge S is its cyclic running sum less the mean, continued between samples:
 //   S(x) = Σ_f c_f G_f sin(2π f x/n) / (2 n sin(π f/n)),      S(j + ½) - S(j - ½) = g[j] - 1/n
 //   mask[j] = w + S(j + ½ - l n) - S(j + ½ - (l + w) n)
 //   h(x) = 1 + n S'(x + ½),      ∂mask[j]/∂w = h(j - (l + w) n),      ∂mask[j]/∂l = h(j - (l + w) n) - h(j - l n)
-// Widths and locations are whole samples, so that values at whole samples are all that is needed.
+// Widths and locations are rounded to whole samples, so only values at whole samples are needed.
 
 export interface EdgeFunctions {
   /** (n), S(j + ½) */
@@ -18,15 +18,15 @@ export interface EdgeFunctions {
 export interface EdgeOptions {
   /** samples, at least 1 */
   length: number;
-  /** of the Gaussian, in frequencies; Infinity: none */
+  /** smoothness, in frequencies; Infinity for no Gaussian */
   sigma: number;
 }
 
-// A σ that changes every step fills this with tables that are never asked for again.
+// Bounded, because a σ that changes in every step adds tables that are never used again.
 const MOST_KEPT = 32;
 const kept = new Map<string, EdgeFunctions>();
 
-/** The edge and slope of all masks of this length and σ; computed once. O(n²) the first time. */
+/** The edge and slope functions of all masks of this length and σ. O(n²) the first time, then cached. */
 export function edgeFunctions({ length, sigma }: EdgeOptions): EdgeFunctions {
   const key = `${length} ${sigma}`;
   const known = kept.get(key);
@@ -38,7 +38,7 @@ export function edgeFunctions({ length, sigma }: EdgeOptions): EdgeFunctions {
 }
 
 function compute({ length: n, sigma }: EdgeOptions): EdgeFunctions {
-  // Without a Gaussian S is a saw tooth at the samples: exact, where the sum would round.
+  // Without a Gaussian S is a sawtooth at the samples. This is exact, whereas the sum would be rounded.
   const edge =
     sigma === Number.POSITIVE_INFINITY
       ? Float64Array.from({ length: n }, (_, j) => ((n - 1) / 2 - j) / n)

@@ -1,22 +1,22 @@
-// The Gaudi mask (arXiv 2310.18882, section 3) by its closed form: no Fourier transform, no complex numbers. Holds the
-// masks' settings and the tables behind them as tensors, one set a length and smoothness on each engine; the functions in
-// the tables are computed in edge-functions.ts.
+// The Gaudi mask (arXiv 2310.18882, section 3) in closed form, without a Fourier transform or complex numbers. Checks
+// the settings and caches the tables of edge functions as tensors, one pair per length and smoothness on each engine.
+// The functions in the tables are computed in edge-functions.ts.
 
-import { engine, keep, type Tensor1D, type Tensor2D, tensor2d, tidy } from "@tensorflow/tfjs-core";
+import { engine, keep, type Tensor1D, type Tensor2D, tensor1d, tidy } from "@tensorflow/tfjs-core";
 import { ShapeError } from "../engine/core/errors.ts";
 import { type GaudiMaskTables, gaudiMask as windows } from "../engine/ops/gblr/gaudi-mask.ts";
 import { type EdgeOptions, edgeFunctions } from "./edge-functions.ts";
 
 export interface MaskSettings {
-  /** smoothness of the mask; Infinity: no Gaussian, an exact 0/1 boxcar. Default Infinity */
+  /** smoothness of the mask; Infinity for no Gaussian, that is an exact 0/1 boxcar. Default Infinity */
   sigma?: number;
-  /** `eval`: blocks one sample wide and entries of at most 1e-3 in size are dropped. Default `train` */
+  /** `eval` sets masks of blocks one sample wide, and entries of at most 1e-3 in size, to 0. Default `train` */
   mode?: "train" | "eval";
 }
 
 /**
- * Row k is 1 from sample round(l n) on for round(w n) samples of a circle of n, else 0; smoothed where σ is finite.
- * Gradients pass the rounding unchanged. Evaluation drops windows of one sample.
+ * Row k is 1 for round(w n) samples of a circle of n, starting at sample round(l n), and 0 elsewhere; smoothed if σ is
+ * finite. Gradients pass through the rounding unchanged. In evaluation, windows of one sample are empty.
  * @param widths w, float32 (K), shares of `length`
  * @param locations l, float32 (K), shares of `length`, cyclic
  * @param length n, samples
@@ -33,7 +33,7 @@ export function gaudiMask(
     throw new ShapeError(`gaudiMask: length must be an integer of at least 1, got ${length}`);
   }
   if (!(sigma > 0)) {
-    throw new ShapeError(`gaudiMask: sigma must be above 0, Infinity for no Gaussian, got ${sigma}`);
+    throw new ShapeError(`gaudiMask: sigma must be above 0 (Infinity for no Gaussian), got ${sigma}`);
   }
   const boxcar = sigma === Number.POSITIVE_INFINITY;
   return windows(widths, locations, maskTables({ length, sigma }), { boxcar, evaluate: mode === "eval" });
@@ -43,8 +43,8 @@ const MOST_KEPT = 32;
 const kept = new WeakMap<object, Map<string, GaudiMaskTables>>();
 
 /**
- * The tables of all masks of this length and σ, (1, n) each. Kept between calls, since every step asks for them again; the
- * oldest go first. The tensors belong to this cache: do not dispose of them.
+ * The tables of all masks of this length and σ. They are cached between calls, since every step uses them again; the
+ * oldest are evicted first. The tensors belong to the cache: do not dispose of them.
  */
 export function maskTables(options: EdgeOptions): GaudiMaskTables {
   const { backend } = engine();
@@ -65,4 +65,4 @@ export function maskTables(options: EdgeOptions): GaudiMaskTables {
   return made;
 }
 
-const toTensor = (values: Float64Array): Tensor2D => tensor2d(Float32Array.from(values), [1, values.length], "float32");
+const toTensor = (values: Float64Array): Tensor1D => tensor1d(Float32Array.from(values));

@@ -1,6 +1,6 @@
-// A GBLR matrix: its parameters under the names and shapes that the reference implementation gives them, the settings of
-// its masks, and the two ways to multiply with it (arXiv 2310.18882, section 3). Owns no tensor: whoever made the
-// parameters disposes of them. The packed form for inference is in packed.ts.
+// A GBLR matrix: its parameters, with the names and shapes of the reference implementation, the settings of its masks,
+// and two ways to multiply with it (arXiv 2310.18882, section 3). It owns no tensors: whoever created the parameters
+// disposes of them. The packed form for inference is in packed.ts.
 
 import {
   expandDims,
@@ -38,13 +38,13 @@ export interface GblrParameters<T extends Tensor = Tensor> {
 
 export interface ApplyOptions {
   /**
-   * `dense`: the matrix is built once, then one product, for large batches; `factored`: two thin products, for small
-   * ones. Default `dense`
+   * `dense` builds the matrix, then makes one product (for large batches); `factored` makes two thin products (for
+   * small batches). Default `dense`
    */
   via?: "dense" | "factored";
 }
 
-/** The two sides of a matrix: input first, as in row 0 and 1 of widths and locations. */
+/** One value for each side of a matrix. */
 export interface Sides<T> {
   input: T;
   output: T;
@@ -52,11 +52,11 @@ export interface Sides<T> {
 
 export class GblrMatrix<T extends Tensor = Tensor> {
   readonly parameters: GblrParameters<T>;
-  /** in force from the next product on, so that a schedule can change them */
+  /** read at each product, so that a schedule can change them */
   settings: MaskSettings;
   readonly nIn: number;
   readonly nOut: number;
-  /** K, how many blocks, live or not */
+  /** K, the number of blocks, dead ones included */
   readonly blocks: number;
   /** r, the rank of each block */
   readonly rank: number;
@@ -82,7 +82,7 @@ export class GblrMatrix<T extends Tensor = Tensor> {
     return tidy(() => ({ input: this.mask(0, this.nIn), output: this.mask(1, this.nOut) }));
   }
 
-  /** m ⊙ v and m ⊙ u, one row for each rank of each block: (K·r, n_in) and (K·r, n_out). */
+  /** Masked factors m ⊙ v, (K·r, n_in), and m ⊙ u, (K·r, n_out). Each block has r consecutive rows. */
   factors(): Sides<Tensor2D> {
     return tidy(() => {
       const { input, output } = this.masks();
@@ -102,7 +102,7 @@ export class GblrMatrix<T extends Tensor = Tensor> {
 
   /**
    * y = x Wᵀ + b, differentiable in x and all parameters.
-   * @param x float32 (..., n_in); shorter rows count as filled up with zeros
+   * @param x float32 (..., n_in); shorter rows are padded with zeros
    * @returns float32 (..., n_out)
    * @throws ShapeError when rows of x are longer than n_in
    */
@@ -120,12 +120,12 @@ export class GblrMatrix<T extends Tensor = Tensor> {
     });
   }
 
-  /** Multiply-adds a row of x, as the reference counts them. */
+  /** Multiply-adds per row of x, as the reference counts them. */
   async cost(): Promise<number> {
     return (await this.use()).cost;
   }
 
-  /** Which blocks are live, what they cost, and how wide they are. */
+  /** Which blocks are live, their cost and mean width. */
   async use(): Promise<BlockUse> {
     const { nIn, nOut, rank, settings } = this;
     const { sigma = Number.POSITIVE_INFINITY } = settings;
@@ -149,7 +149,7 @@ export class GblrMatrix<T extends Tensor = Tensor> {
   }
 }
 
-/** x (..., shorter) → (..., width) */
+/** Pads the rows of x with zeros: (..., n) → (..., width). */
 export function filledUp(x: Tensor, width: number): Tensor {
   expectOperand("GblrMatrix", { x }, { dtype: "float32", shape: ["...", "n_in"] });
   const missing = width - (x.shape[x.rank - 1] as number);

@@ -1,5 +1,5 @@
-// The packed form of a GBLR matrix: the live blocks as spans and the values under them, without zeros, as it is saved and
-// multiplied with in inference (docs/format.md). Not for training: a block that is not live is gone.
+// The packed form of a GBLR matrix: the spans of its live blocks and the values in them (docs/format.md). It is used in
+// files and for inference. It cannot be trained further, because it does not contain dead blocks.
 
 import {
   cast,
@@ -20,11 +20,11 @@ import { packedProduct as product } from "../engine/ops/index.ts";
 import { filledUp, GblrMatrix } from "./matrix.ts";
 import { type Span, spanOfMask } from "./widths.ts";
 
-/** B live blocks. Tensors are the owner's to dispose of. */
+/** A packed matrix with B live blocks. Its owner disposes of the tensors. */
 export interface PackedGblr {
   /** int32 (4, B): start_in, length_in, start_out, length_out, in samples; cyclic */
   spans: Tensor2D;
-  /** float32 (Σ length_in), block after block, from each block's start on */
+  /** float32 (Σ length_in), block after block, each beginning at the block's start */
   values_in: Tensor1D;
   /** float32 (Σ length_out) */
   values_out: Tensor1D;
@@ -35,8 +35,9 @@ export interface PackedGblr {
 }
 
 /**
- * The evaluation form of a matrix, packed. Masks are folded into the values; where they are smooth, spans are as long as
- * they reach. A block of rank r becomes r blocks with the same spans. The bias is the matrix's own tensor, not a copy.
+ * Packs a matrix as evaluation uses it. The values are the products of factors and masks; spans cover all nonzero
+ * entries of smooth masks. A block of rank r becomes r blocks with the same spans. The bias is the matrix's own tensor,
+ * not a copy.
  */
 export async function pack({ parameters, settings, blocks, rank, nIn, nOut }: GblrMatrix): Promise<PackedGblr> {
   const matrix = new GblrMatrix(parameters, { ...settings, mode: "eval" });
@@ -77,7 +78,7 @@ export async function pack({ parameters, settings, blocks, rank, nIn, nOut }: Gb
   };
 }
 
-/** The matrix of B blocks of rank 1 that packs to just this; it evaluates without a Gaussian. */
+/** The inverse of `pack`: a matrix of B blocks of rank 1 without a Gaussian. */
 export function unpack({ spans, values_in, values_out, bias, nIn, nOut }: PackedGblr): GblrMatrix {
   const blocks = spans.shape[1];
   const parameters = tidy(() => ({
@@ -90,8 +91,8 @@ export function unpack({ spans, values_in, values_out, bias, nIn, nOut }: Packed
 }
 
 /**
- * y = x Wᵀ + b from the packed form, for inference: it has no gradient.
- * @param x float32 (..., n_in); shorter rows count as filled up with zeros
+ * y = x Wᵀ + b from the packed form. For inference only: it has no gradient.
+ * @param x float32 (..., n_in); shorter rows are padded with zeros
  * @returns float32 (..., n_out)
  * @throws ShapeError when an operand does not fit
  */
@@ -100,7 +101,7 @@ export function packedProduct(x: Tensor, { spans, values_in, values_out, bias, n
   return tidy(() => product(filledUp(x, nIn), operands));
 }
 
-/** The values of rows (…, n) under their spans, one after the other. */
+/** The values of rows (…, n) within their spans, concatenated. */
 function gathered(rows: Float32Array, n: number, spans: (Span & { row: number })[]): Float32Array {
   const values = new Float32Array(spans.reduce((sum, { length }) => sum + length, 0));
   let at = 0;

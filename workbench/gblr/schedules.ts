@@ -1,6 +1,5 @@
-// What changes with the time of training: how smooth masks are (sigma rises linearly from its first to its last value, as
-// arXiv 2310.18882 anneals it), and what relative cost the budget rule allows. Computes the numbers only; masks and shrink
-// rules apply them.
+// Schedules of training: the smoothness of masks (sigma rises linearly, as it is annealed in arXiv 2310.18882), and the
+// relative cost that the budget rule allows. These functions compute numbers; masks and shrink rules apply them.
 
 import { expectSetting } from "../engine/ops/operands.ts";
 
@@ -11,13 +10,13 @@ export interface SigmaSchedule {
   final: number;
   /** counted from 0 */
   startEpoch: number;
-  /** epoch in which `final` is reached; a run of ten epochs, 0 to 9, that names 10 here stops one step short of it */
+  /** epoch in which `final` is reached, counted from 0; with 10 a run of ten epochs ends just before it */
   endEpoch: number;
-  /** `epoch`: one sigma an epoch. `batch`: a new one each batch. Default `epoch` */
+  /** whether sigma changes once per epoch or with every batch. Default `epoch` */
   every?: "epoch" | "batch";
 }
 
-/** Where training stands. */
+/** A point in training. */
 export interface TrainingTime {
   /** counted from 0 */
   epoch: number;
@@ -26,10 +25,10 @@ export interface TrainingTime {
   batchesPerEpoch: number;
 }
 
-/** Epochs since training began, with the share of the present one that is over. */
+/** Epochs since the start of training, including the completed share of the current one. */
 export const epochsSoFar = ({ epoch, batch, batchesPerEpoch }: TrainingTime): number => epoch + batch / batchesPerEpoch;
 
-/** How far `time` is from `start` to `end`, from 0 to 1; a span of no length is over as soon as it starts. */
+/** The position of `time` between `start` and `end`, clamped to [0, 1]; 1 at `start` if `end` equals it. */
 export function progressOf(time: number, start: number, end: number): number {
   if (time >= end) {
     return 1;
@@ -38,9 +37,9 @@ export function progressOf(time: number, start: number, end: number): number {
 }
 
 /**
- * sigma(t) = initial + (final - initial) · (t - startEpoch) / (endEpoch - startEpoch), held constant outside.
- * @param time of schedules by epoch only `epoch` counts
- * @throws ShapeError when a sigma is not above 0 and finite, or the end lies before the start
+ * sigma(t) = initial + (final - initial) · (t - startEpoch) / (endEpoch - startEpoch), constant before and after.
+ * @param time only `epoch` is used unless the schedule changes with every batch
+ * @throws ShapeError when a sigma is not above 0 and finite, or the end is before the start
  */
 export function sigmaAt(schedule: SigmaSchedule, time: TrainingTime): number {
   const { initial, final, startEpoch, endEpoch, every = "epoch" } = schedule;
@@ -55,21 +54,21 @@ export function sigmaAt(schedule: SigmaSchedule, time: TrainingTime): number {
 export interface BudgetSchedule {
   /** relative cost at the end, a share of the dense layers' multiply-adds, above 0 and at most 1 */
   target: number;
-  /** when the descent starts, epochs from 0, fractions allowed */
+  /** epoch in which the cost begins to fall, counted from 0; may be a fraction */
   start: number;
-  /** when the target is reached; equal to `start`: at once */
+  /** epoch in which the target is reached; if equal to `start`, immediately */
   end: number;
 }
 
 /**
- * The cost allowed now: `from` until `start`, the target from `end` on, in between by a cubic polynomial that takes most
- * off early (Zhu and Gupta 2017, equation 1). A `from` below the target allows the target
- * throughout.
- * @param from cost at the start of training, in the unit of the target
+ * The cost allowed at a time: `from` until `start`, the target from `end` on, and between them a cubic polynomial that
+ * falls fastest at the beginning (Zhu and Gupta 2017, arXiv 1710.01878, equation 1). If `from` is below the target, the
+ * target is always allowed.
+ * @param from cost at the start of training, in the target's unit
  */
 export function budgetAt({ target, start, end }: BudgetSchedule, from: number, time: TrainingTime): number {
   const done = 1 - (1 - progressOf(epochsSoFar(time), start, end)) ** 3;
-  // Weighted so that the end is the target to the last bit.
+  // This weighted sum is exactly the target at the end.
   return Math.max(from, target) * (1 - done) + target * done;
 }
 

@@ -1,29 +1,30 @@
-// Widths as numbers: how a share becomes whole samples, which blocks are live, and what they cost. Every count of blocks in
-// this package goes through these functions, so that plans, shrink rules, reports and packed layers agree to the last
-// multiply-add. Counting follows the reference implementation (arXiv 2310.18882, section 3). No tensors.
+// Rounds widths to whole samples, and computes which blocks are live and what they cost. All code in this package
+// counts with these functions, so that plans, shrink rules, reports and packed layers agree exactly. Counting follows
+// the reference implementation (arXiv 2310.18882, section 3). No tensors.
 
 import { LEAST_ENTRY } from "../engine/ops/gblr/kernels.ts";
 import { edgeFunctions } from "./edge-functions.ts";
 
-/** Adding and subtracting it leaves no room for a fraction: rounds half to even for |x| < 2^51. */
+/** Adding and subtracting this number rounds half to even for |x| < 2^51, because no bits remain for a fraction. */
 const ROUNDER = 1.5 * 2 ** 52;
 
 /**
- * Whole samples that a share of `length` covers, as masks round it: the product in float32, then half to even as PyTorch
- * and IEEE 754 round. (`Math.round` rounds halves up.)
+ * A share of `length` in whole samples, rounded as in masks: the product in float32, then half to even as in PyTorch
+ * and IEEE 754. (`Math.round` rounds halves up.)
  */
 export const samples = (share: number, length: number): number =>
   Math.fround(Math.fround(share) * length) + ROUNDER - ROUNDER;
 
-/** Whether evaluation keeps a block of a by b samples: wider than one sample on both sides. */
+/** Whether a block of a by b samples is live: wider than one sample on both sides. */
 export const isLive = (a: number, b: number): boolean => a > 1 && b > 1;
 
-/** Multiply-adds a row of a block of rank r with a and b mask entries: min((a + b) r, a b). */
+/** Multiply-adds per row of a block of rank r with a and b mask entries: min((a + b) r, a b). */
 export const blockCost = (a: number, b: number, rank: number): number => Math.min((a + b) * rank, a * b);
 
 /**
- * The mask of a window of so many samples from sample 0 on, on a circle of n, as evaluation has it: entries of at most
- * 1e-3 in size are 0.
+ * The evaluation mask of a window that starts at sample 0 of a circle of n samples: entries of at most 1e-3 in size are
+ * 0.
+ * @param width samples of the window
  */
 function evaluationMask(width: number, n: number, sigma: number): Float64Array {
   const { edge } = edgeFunctions({ length: n, sigma });
@@ -33,7 +34,7 @@ function evaluationMask(width: number, n: number, sigma: number): Float64Array {
   });
 }
 
-/** The same function with its results kept, since many blocks have the same width. */
+/** Caches a function's results, since many blocks have the same width. */
 function remembered<Result>(compute: (width: number) => Result): (width: number) => Result {
   const known = new Map<number, Result>();
   return (width) => {
@@ -42,27 +43,27 @@ function remembered<Result>(compute: (width: number) => Result): (width: number)
   };
 }
 
-/** How many entries of a mask are above 1e-3, by its width in samples on a circle of n. */
+/** Returns the number of mask entries above 1e-3 for a width in samples, on a circle of n samples. */
 function supports(n: number, sigma = Number.POSITIVE_INFINITY): (width: number) => number {
   if (sigma === Number.POSITIVE_INFINITY) return (width) => Math.min(width, n);
   return remembered((width) => evaluationMask(width, n, sigma).filter((value) => value > 0).length);
 }
 
-/** A stretch of a circle. */
+/** A range of samples on a circle. */
 export interface Span {
-  /** in 0 … n - 1; 0 for a whole turn */
+  /** in 0 … n - 1; 0 for the whole circle */
   start: number;
   /** samples, at least 2 */
   length: number;
 }
 
-/** The shortest stretch that holds all entries of a mask that are not 0; undefined when it is 0 all over. */
+/** The shortest span that contains all nonzero entries of a mask; undefined if there are none. */
 export function spanOfMask(mask: ArrayLike<number>): Span | undefined {
   const n = mask.length;
   let first = 0;
   while (first < n && mask[first] === 0) first++;
   if (first === n) return undefined;
-  // The longest run of zeros is what the span leaves out; the run over the seam comes last.
+  // The span is the complement of the longest run of zeros. The run that wraps around comes last.
   let gap = { length: 0, end: 0 };
   let last = first;
   for (let i = first + 1; i <= n + first; i++) {
@@ -72,11 +73,13 @@ export function spanOfMask(mask: ArrayLike<number>): Span | undefined {
       last = i;
     }
   }
-  // A block one sample wide would be dropped when it is evaluated again: it keeps a zero beside it.
+  // At least two samples, because a block one sample wide would be dead. The second sample is a zero.
   return { start: gap.length === 0 ? 0 : gap.end, length: Math.min(Math.max(n - gap.length, 2), n) };
 }
 
-/** The span of a block's mask in evaluation by its width and location, both shares of n; undefined where it is dropped. */
+/**
+ * Returns the span of a block's evaluation mask for a width and location, both shares of n; undefined for a dead block.
+ */
 export function spansOf(n: number, sigma = Number.POSITIVE_INFINITY): (w: number, l: number) => Span | undefined {
   const smooth = sigma !== Number.POSITIVE_INFINITY;
   const atZero = remembered((width) =>
@@ -100,16 +103,16 @@ export interface BlockShape {
 }
 
 export interface BlockUse {
-  /** one a block: whether evaluation keeps it */
+  /** for each block, whether it is live */
   live: boolean[];
-  /** Σ over live blocks of min((a + b) r, a b), a and b the mask entries above 1e-3: multiply-adds a row */
+  /** multiply-adds per row: Σ over live blocks of min((a + b) r, a b), with a and b the mask entries above 1e-3 */
   cost: number;
-  /** mean over all blocks of the rounded width, as a share, where live; input and output side */
+  /** mean rounded width as a share, dead blocks counting as 0; of the input and output side */
   meanWidth: [number, number];
 }
 
 /**
- * Which blocks of one layer are live, what they cost, and how wide they are.
+ * Which blocks of one layer are live, their cost and their mean width.
  * @param widths (2, K) row by row, input side first, as shares
  */
 export function blockUse(widths: ArrayLike<number>, { nIn, nOut, rank = 1, sigma }: BlockShape): BlockUse {
@@ -130,7 +133,7 @@ export function blockUse(widths: ArrayLike<number>, { nIn, nOut, rank = 1, sigma
   return use;
 }
 
-/** What a layer's blocks are counted by. */
+/** The sizes on which the cost of a layer's blocks depends. */
 export interface LayerSize {
   nIn: number;
   nOut: number;
@@ -138,19 +141,19 @@ export interface LayerSize {
   blocks: number;
   /** r, of each block; default 1 */
   rank?: number;
-  /** times the matrix is applied for one input, such as the positions of a convolution; default 1 */
+  /** how often the matrix is applied for one input, such as the positions of a convolution; default 1 */
   uses?: number;
 }
 
 /**
- * The sizes of all blocks of all layers, flat. Arrays of widths and locations hold layer after layer, each (2, K) row by
- * row. Block k, counted over all layers, has two sides: 2k on the input, 2k + 1 on the output.
+ * The sizes of the blocks of all layers, flat. Arrays of widths and locations contain layer after layer, each (2, K)
+ * row by row. Blocks are counted over all layers; block k has the sides 2k (input) and 2k + 1 (output).
  */
 export interface BlockSizes {
   layers: readonly LayerSize[];
   /** blocks over all layers */
   count: number;
-  /** of each side: where it is in arrays of widths and locations */
+  /** of each side: its index in arrays of widths and locations */
   place: Int32Array;
   /** of each side: n */
   length: Float64Array;
@@ -176,7 +179,7 @@ export function blockSizes(layers: readonly LayerSize[]): BlockSizes {
   return { layers, count, place, length, rank: ranks, uses: times };
 }
 
-/** A flat array cut into one view a layer, (2, K) row by row each. */
+/** Splits a flat array into one view per layer, (2, K) row by row. */
 export function byLayer(values: Float32Array, layers: readonly LayerSize[]): Float32Array[] {
   let start = 0;
   return layers.map(({ blocks }) => {
@@ -186,11 +189,11 @@ export function byLayer(values: Float32Array, layers: readonly LayerSize[]): Flo
   });
 }
 
-/** Multiply-adds of block k with a and b samples, each use counted; 0 unless it is live. */
+/** Multiply-adds of block k with a and b samples, over all its uses; 0 unless it is live. */
 export const costOfBlock = ({ rank, uses }: BlockSizes, k: number, a: number, b: number): number =>
   isLive(a, b) ? (uses[k] as number) * blockCost(a, b, rank[k] as number) : 0;
 
-/** Multiply-adds of all blocks, whatever σ: those of the whole samples within their widths. */
+/** Multiply-adds of all blocks, counted from widths in whole samples, regardless of σ. */
 export function costOf(sizes: BlockSizes, widths: ArrayLike<number>): number {
   const { count, place, length } = sizes;
   let cost = 0;
@@ -202,13 +205,13 @@ export function costOf(sizes: BlockSizes, widths: ArrayLike<number>): number {
   return cost;
 }
 
-/** Multiply-adds of the dense matrices in the layers' place. */
+/** Multiply-adds of the dense matrices of the layers. */
 export const denseCost = (layers: readonly LayerSize[]): number =>
   layers.reduce((cost, { nIn, nOut, uses = 1 }) => cost + nIn * nOut * uses, 0);
 
 /**
- * μ, the mean over layers of the mean over (2, K) of the widths whose block has two of one sign, neither of them 0: the
- * reference tests the product of a pair. Layers count alike, whatever their K.
+ * μ, the mean width: the mean over layers of the mean over (2, K), where widths of blocks with a b <= 0 count as 0, as
+ * in the reference. Every layer has the same weight, regardless of its K.
  */
 export function meanWidth(sizes: BlockSizes, widths: Float32Array): number {
   const { layers } = sizes;

@@ -1,12 +1,12 @@
-// What a model costs: multiply-adds of its structured layers and of the whole, counted as architectures count. A
-// convolution that is held position by position counts as one layer.
+// Counts the multiply-adds of a model and of its structured layers, with the counts of its architecture. A convolution
+// that is split into positions counts as one layer.
 
 import { countModel, layersOf } from "../architectures/architecture.ts";
 import type { Counts, LayerCosts } from "../architectures/count.ts";
 import { type LayerInfo, positionLayers } from "../architectures/network.ts";
 import type { Model } from "./model.ts";
 
-/** Multiply-adds a row of each layer that is not dense. */
+/** Multiply-adds per row of each layer that is not dense. */
 async function layerCosts(model: Model): Promise<LayerCosts> {
   const costs: Record<string, number> = {};
   for (const [name, { structure }] of model.layers) {
@@ -15,21 +15,21 @@ async function layerCosts(model: Model): Promise<LayerCosts> {
   return costs;
 }
 
-/** Of the whole model, as the reference counts and as it runs. */
+/** Multiply-adds of the whole model by both counts. */
 export async function modelCounts(model: Model): Promise<Counts> {
   return countsWith(model, await layerCosts(model));
 }
 
 /**
- * The same with these costs of layers, and the others dense.
- * @param costs multiply-adds a row, also of single positions of convolutions
+ * Multiply-adds of the whole model by both counts, if its layers have these costs and all others are dense.
+ * @param costs multiply-adds per row, also of single positions of convolutions
  */
 export function countsWith<Config>({ architecture, config, layers }: Model<Config>, costs: LayerCosts): Counts {
   const isWhole = Object.keys(costs).every((name) => layers.has(name) && !layers.get(name)?.position);
   return countModel(architecture, config, isWhole ? costs : wholeCosts(layersOf(architecture, config), costs));
 }
 
-/** Where some of the costs are of positions, those of their convolutions: positions that have none are dense. */
+/** Adds up the costs of positions to the costs of their convolutions. Positions without a cost are dense. */
 function wholeCosts(layers: readonly LayerInfo[], costs: LayerCosts): LayerCosts {
   const found: Record<string, number> = { ...costs };
   for (const layer of layers) {

@@ -1,5 +1,5 @@
-// Makes models in memory: an untrained one, with the parameters that training from scratch starts with, whose numbers
-// depend on the seed only and are the same on every machine and engine; or a copy of another model.
+// Creates models in memory: an untrained model whose initial parameters depend only on the seed and are equal on every
+// machine and engine, or a copy of another model.
 
 import { tidy, type Variable, variable } from "@tensorflow/tfjs-core";
 import { type Architecture, layersOf, namesOf, parametersOf } from "../architectures/architecture.ts";
@@ -11,14 +11,14 @@ import { variableFrom } from "./variables.ts";
 
 /** Options of a model that is created from scratch. */
 export interface CreateOptions {
-  /** a whole number; default 0 */
+  /** random seed, a whole number. Default 0 */
   seed?: number;
 }
 
 /**
  * Creates a model with random parameters.
  * @param json content of config.json, e.g. `{ model_type: "gpt2", n_layer: 2, … }`
- * @throws ModelError when the config makes no sense
+ * @throws ModelError when the config is invalid
  */
 export function createModel<Config>(
   architecture: Architecture<Config>,
@@ -34,7 +34,7 @@ export function createModel<Config>(
   return new Model({ architecture, config, json: whole, parameters, layers, ...(prefix !== undefined && { prefix }) });
 }
 
-/** Parameters that training from scratch starts with, in their order. */
+/** Initial parameters for training from scratch, in the model's order. */
 export function startParameters(infos: ReadonlyMap<string, ParameterInfo>, seed: number): Map<string, Variable> {
   const random = { normal: seededNormal(seed), uniform: seededUniform(seed + 1) };
   const parameters = new Map<string, Variable>();
@@ -62,7 +62,7 @@ function startOf({ start }: ParameterInfo, values: Float32Array, { normal, unifo
   return values;
 }
 
-/** Generator of standard normal numbers (Box and Muller 1958). */
+/** A generator of standard normal numbers (Box and Muller 1958). */
 function seededNormal(seed: number): () => number {
   const uniform = seededUniform(seed);
   let spare: number | undefined;
@@ -80,8 +80,8 @@ function seededNormal(seed: number): () => number {
 }
 
 /**
- * A copy for the caller to change and to dispose of, with its own masks and config. Its parameters share the memory of
- * the original's until one of the two changes: engines write a tensor in place only if nothing else uses its memory.
+ * A copy with its own masks and config, which the caller disposes of. Parameters share memory with the original until
+ * one of the two changes: engines write a tensor in place only if no other tensor uses its memory.
  */
 export function copyModel<Config>(model: Model<Config>): Model<Config> {
   const { architecture, config, json, prefix, preprocessor } = model;

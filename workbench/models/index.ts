@@ -1,24 +1,17 @@
 // The public surface of models and architectures: loading, creating, running, changing and saving models.
 
-export {
-  type Architecture,
-  layersOf,
-  parametersOf,
-} from "../architectures/architecture.ts";
+export type { Architecture } from "../architectures/architecture.ts";
 export { rowsOf } from "../architectures/count.ts";
 export { gpt2 } from "../architectures/gpt2/architecture.ts";
 export type { Gpt2Config } from "../architectures/gpt2/config.ts";
-export { mixer } from "../architectures/mixer/architecture.ts";
 export type { MixerConfig } from "../architectures/mixer/config.ts";
 export { type ConvolutionInfo, type LayerInfo, positionLayers } from "../architectures/network.ts";
-export { keyValueCache } from "../architectures/parts/cache.ts";
 export { classifierLogits } from "../architectures/parts/classifier.ts";
 export { type GenerateEvent, type GenerateOptions, generateTokens } from "../architectures/parts/generate.ts";
 export { CROP_MODES, type CropMode, type ImageSettings, INTERPOLATIONS } from "../architectures/parts/image-terms.ts";
 export {
   headOf,
   languageHidden,
-  languageLogits,
   languageLoss,
   languageNll,
   languageSizes,
@@ -28,19 +21,16 @@ export {
   architectureInTimm,
   architectureOf,
   architectureOfConfig,
-  registerArchitecture,
 } from "../architectures/registry.ts";
-export { resnet } from "../architectures/resnet/architecture.ts";
 export type { ResnetConfig } from "../architectures/resnet/config.ts";
 export {
   isClassifier,
   isLanguageModel,
 } from "../architectures/task.ts";
-export { vit } from "../architectures/vit/architecture.ts";
 export type { VitConfig } from "../architectures/vit/config.ts";
 export { countsWith, modelCounts } from "./counts.ts";
 export { createModel } from "./create.ts";
-export { endOfTextIn, type LoadEvent, type LoadOptions, loadModel, loadModelNow } from "./folder/load.ts";
+export { endOfTextIn, type LoadEvent, type LoadOptions, loadModel } from "./folder/load.ts";
 export { FILE_TYPES, type FileType, type SaveOptions, saveModel, saveModelNow, storedConfig } from "./folder/save.ts";
 export {
   COMPANION_FILES,

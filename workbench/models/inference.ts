@@ -1,5 +1,5 @@
-// The form of a model that runs fastest: every layer in the form that its structure has for evaluation. Of GBLR layers the
-// blocks that are dead there are left out. Other structures and dense layers stay as they are.
+// Creates the fastest form of a model for inference: each layer in the fastest form of its structure. GBLR layers have
+// no dead blocks in it. Other structures and dense layers are not changed.
 
 import { getBackend, type Tensor, type Tensor2D, tidy, type Variable } from "@tensorflow/tfjs-core";
 import type { ConvolutionInfo } from "../architectures/network.ts";
@@ -10,13 +10,13 @@ import { type LinearLayer, Model } from "./model.ts";
 import { replaceEntries, rowByRow, variableOf } from "./variables.ts";
 
 export interface InferenceOptions {
-  /** of x in most products: `many` as in evaluation, `few` as in generating token by token. Default `many` */
+  /** typical number of rows of products: `many` in evaluation, `few` for generation token by token. Default `many` */
   rows?: "many" | "few";
 }
 
 /**
- * A view of the model for inference. Parameters of layers that stay as they are are the model's own, which must outlive
- * it; dispose of the view for the others. What a GBLR layer learns afterwards is not seen.
+ * A view of the model for inference. Unchanged layers share the parameters of the model, which must outlive the view.
+ * The caller disposes of the view. Later changes of GBLR layers do not affect it.
  */
 export async function forInference<Config>(
   model: Model<Config>,
@@ -69,14 +69,14 @@ interface InferenceLayer {
   parameters: StructureParameters;
 }
 
-/** undefined: as it is */
+/** The fastest form of a layer; undefined if it is unchanged. */
 async function inferenceForm<Config>(
   model: Model<Config>,
   layer: LinearLayer,
   rows: "many" | "few",
 ): Promise<InferenceLayer | undefined> {
   const { structure, convolution, name, nIn, nOut } = layer;
-  // A convolution has a row for each position of its images.
+  // A convolution has many rows, one per position of an image.
   const packed = rows === "few" && !convolution && getBackend() === "torch";
   const held = await structure.fastest?.(model.structureParameters(name), { nIn, nOut, packed });
   if (!held) return undefined;
@@ -86,14 +86,14 @@ async function inferenceForm<Config>(
   return { layer: { ...layer, structure: dense }, parameters: { weight: kernelTaken(held.parameters, convolution) } };
 }
 
-/** As a kernel; the matrix is disposed. */
+/** Converts a matrix to a kernel and disposes of the matrix. */
 function kernelTaken({ weight }: StructureParameters, convolution: ConvolutionInfo): Tensor {
   const kernel = rowByRow(kernelOf(weight as Tensor2D, convolution));
   weight?.dispose();
   return kernel;
 }
 
-/** The positions of a convolution as the one kernel that they make. */
+/** Joins the positions of a convolution to one kernel. */
 function joinedForm<Config>(model: Model<Config>, positions: readonly LinearLayer[]): InferenceLayer {
   const [{ position, nIn, nOut, rows }] = positions as readonly [LinearLayer];
   const { of: name, convolution } = position as NonNullable<LinearLayer["position"]>;

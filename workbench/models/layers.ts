@@ -1,5 +1,5 @@
-// Changes how a layer of a model is held, and reads its matrix however it is held. A convolution can be taken apart into
-// one linear layer for each position of its kernel, for structures per kernel position, and joined again.
+// Replaces the structure of a layer and reads its dense matrix. A convolution can be split into one linear layer per
+// position of its kernel, and joined again.
 
 import { clone, keep, type Tensor, type Tensor2D, type Tensor4D, tidy, transpose } from "@tensorflow/tfjs-core";
 import { type ConvolutionInfo, type LayerInfo, positionLayers } from "../architectures/network.ts";
@@ -11,9 +11,9 @@ import type { LinearLayer, Model } from "./model.ts";
 import { replaceEntries, rowByRow, variableOf } from "./variables.ts";
 
 /**
- * Holds a layer in another structure from now on. The old parameters are disposed and the new ones taken over, their
- * tensors disposed; the bias stays. Parameters keep their place among the model's. A GBLR layer follows the model's
- * masks, whatever settings the structure was made with.
+ * Replaces the structure and parameters of a layer, in place. Disposes of the old parameters and of the given tensors;
+ * the bias is kept. New parameters take the place of the old ones in the model's order. A GBLR layer uses the mask
+ * settings of the model.
  * @throws EngineError when the model has no such layer, or a parameter is missing
  */
 export function replaceLayer<Config>(
@@ -26,7 +26,10 @@ export function replaceLayer<Config>(
   const held = structure.forLayer?.(layer, model.masks) ?? structure;
   const missing = held.parameterNames.find((name) => parameters[name] === undefined);
   if (missing !== undefined) {
-    throw new EngineError(`layer "${layerName}" is to be ${held.name}: ${missing} is missing`, "give all parameters");
+    throw new EngineError(
+      `layer "${layerName}" cannot become ${held.name}: parameter ${missing} is missing`,
+      "give all parameters",
+    );
   }
   const { isTrainable: trainable = true } = held;
   const old = layer.structure.parameterNames.map((name) => `${layerName}.${name}`);
@@ -41,15 +44,15 @@ export function replaceLayer<Config>(
   model.layers.set(layerName, { ...layer, structure: held });
 }
 
-/** A matrix (n_out, n_in) as a dense layer has it in the model. */
+/** A matrix (n_out, n_in) in the layout of a dense layer of the model. */
 export function asHeld({ layout, convolution }: LinearLayer, matrix: Tensor2D): Tensor {
   if (convolution) return kernelOf(matrix, convolution);
   return layout === "in_out" ? transpose(matrix) : clone(matrix);
 }
 
 /**
- * The matrix of a layer as it multiplies now; of a convolution that of the patches under its kernel.
- * @returns float32 (n_out, n_in), the caller's to dispose
+ * The current matrix of a layer; for a convolution, the matrix of patches.
+ * @returns float32 (n_out, n_in); the caller disposes of it
  */
 export function denseWeight<Config>(model: Model<Config>, layerName: string): Tensor2D {
   const { structure, layout, convolution } = model.layer(layerName);
@@ -63,15 +66,15 @@ export function denseWeight<Config>(model: Model<Config>, layerName: string): Te
 }
 
 /**
- * Holds a dense convolution as dense matrices `X.0`, `X.1`, … (n_out, channels) from now on; its bias stays `X.bias`.
- * @throws EngineError when the layer is no convolution, or not dense
+ * Splits a dense convolution X into dense layers `X.0`, `X.1`, … (n_out, channels), in place. The bias stays `X.bias`.
+ * @throws EngineError when the layer is not a convolution or not dense
  */
 export function splitConvolution<Config>(model: Model<Config>, name: string): void {
   const layer = model.layer(name);
   const positions = positionLayers(layer);
   if (positions.length === 0 || !layer.structure.isDense) {
     const is = positions.length === 0 ? "a linear layer" : layer.structure.name;
-    throw new EngineError(`${name} is ${is}`, "only dense convolutions can be taken apart");
+    throw new EngineError(`${name} is ${is}`, "only dense convolutions can be split");
   }
   const weight = model.parameter(`${name}.weight`);
   const kernel = weight as unknown as Tensor4D;
@@ -86,7 +89,7 @@ export function splitConvolution<Config>(model: Model<Config>, name: string): vo
 }
 
 /**
- * The inverse, whatever the positions are held as; they come out as they multiply now.
+ * The inverse of `splitConvolution`, for positions in any structure; the kernel has their current matrices.
  * @param info of the whole convolution
  */
 export function joinConvolution<Config>(model: Model<Config>, info: LayerInfo): void {

@@ -1,5 +1,5 @@
-// A model in memory: its config, its parameters by checkpoint name, and how each linear layer and convolution is held.
-// Forward passes ask it for a layer by name and never for that layer's structure. Files are read and written elsewhere.
+// A model in memory: its config, its parameters by checkpoint name, and the structure of each linear layer and
+// convolution. Forward passes apply layers by name and do not depend on their structure.
 
 import { add, type Tensor, type Tensor4D, tidy, type Variable } from "@tensorflow/tfjs-core";
 import { type Architecture, namesOf } from "../architectures/architecture.ts";
@@ -12,7 +12,7 @@ import { convolve, inputsOfPositions, kernelOfPositions, patchesUnder } from "..
 import { dense } from "../structures/dense.ts";
 import type { Structure, StructureParameters } from "../structures/structure.ts";
 
-/** A linear layer and what holds its matrix: `dense` where it is as the checkpoint has it. */
+/** A linear layer and its structure. */
 export interface LinearLayer extends LayerInfo {
   structure: Structure;
 }
@@ -20,21 +20,21 @@ export interface LinearLayer extends LayerInfo {
 export interface ModelParts<Config> {
   architecture: Architecture<Config>;
   config: Config;
-  /** config.json as it was read, for what is not ours to know */
+  /** content of config.json, including fields that are not used here */
   json: Readonly<Record<string, unknown>>;
   parameters: Map<string, Variable>;
   layers: Map<string, LinearLayer>;
   masks?: MaskSettings;
   prefix?: string;
-  /** preprocessor_config.json as it was read, where there is one */
+  /** content of preprocessor_config.json, if there is one */
   preprocessor?: Readonly<Record<string, unknown>> | undefined;
-  /** names of parameters that are another model's to dispose of. Default none */
+  /** names of parameters that belong to another model, which disposes of them. Default none */
   borrowed?: Iterable<string>;
 }
 
 /**
- * Owns its parameters. Those of a dense layer X are `X.weight`, as laid out in the checkpoint, and `X.bias`; those of a
- * structured one `X.<parameter of the structure>` and `X.bias`.
+ * A model, which owns its parameters. A dense layer X has the parameters `X.weight`, in the layout of the checkpoint,
+ * and `X.bias`; a structured layer `X.<parameter of the structure>` and `X.bias`.
  */
 export class Model<Config = unknown> implements LayerSource<Config> {
   readonly architecture: Architecture<Config>;
@@ -42,13 +42,13 @@ export class Model<Config = unknown> implements LayerSource<Config> {
   readonly json: Readonly<Record<string, unknown>>;
   readonly parameters: Map<string, Variable>;
   readonly layers: Map<string, LinearLayer>;
-  /** of all GBLR layers, read anew at each product: schedules change them in place */
+  /** mask settings of all GBLR layers, read at each product; schedules change them in place */
   readonly masks: MaskSettings;
-  /** what its names begin with in checkpoints, see TensorNames.prefixes */
+  /** prefix of its names in checkpoints, see TensorNames.prefixes */
   readonly prefix: string;
-  /** how Hugging Face's image processors prepare its images, where the folder says so */
+  /** content of Hugging Face's preprocessor_config.json, if there is one */
   readonly preprocessor: Readonly<Record<string, unknown>> | undefined;
-  /** sees the input of each layer as it is applied; a tensor that it wants to keep it must keep itself */
+  /** called with the input of each layer; it must `keep` tensors that it stores */
   observer: ((layer: string, x: Tensor) => void) | undefined;
   private readonly borrowed: ReadonlySet<string>;
 
@@ -88,18 +88,18 @@ export class Model<Config = unknown> implements LayerSource<Config> {
     return found;
   }
 
-  /** Whether there is such a layer, whole or in positions. */
+  /** Whether there is a layer of this name, whole or split into positions. */
   hasLayer(name: string): boolean {
     return this.layers.has(name) || this.layers.has(`${name}.0`);
   }
 
-  /** The layers of a convolution that is held position by position, in their order; none where it is whole. */
+  /** The layers of a convolution that is split into positions, in order; empty if it is whole. */
   positionsOf(name: string): LinearLayer[] {
     const count = this.layers.get(`${name}.0`)?.position?.convolution.kernel.reduce((rows, columns) => rows * columns);
     return Array.from({ length: count ?? 0 }, (_, index) => this.layer(`${name}.${index}`));
   }
 
-  /** The parameters of a layer by the structure's names, without the bias. */
+  /** The parameters of a layer by their names in the structure, without the bias. */
   structureParameters(name: string): StructureParameters {
     const names = this.layer(name).structure.parameterNames;
     return Object.fromEntries(names.map((parameter) => [parameter, this.parameter(`${name}.${parameter}`)]));
@@ -123,10 +123,10 @@ export class Model<Config = unknown> implements LayerSource<Config> {
   }
 
   /**
-   * The convolution of x with the layer's kernel, its bias added.
+   * The convolution of x with the layer's kernel, plus its bias.
    * @param x float32 (batch, height, width, channels)
    * @returns float32 (batch, height', width', n_out)
-   * @throws EngineError when the layer is no convolution
+   * @throws EngineError when the layer is not a convolution
    */
   convolution(name: string, x: Tensor4D): Tensor4D {
     const positions = this.positionsOf(name);
@@ -148,7 +148,7 @@ export class Model<Config = unknown> implements LayerSource<Config> {
     return kernelOfPositions(matrices, positions[0]?.position?.convolution as ConvolutionInfo);
   }
 
-  /** The observer sees what a linear layer would: patches, or what each position sees. */
+  /** Calls the observer with the inputs of linear layers: patches, or the inputs of each position. */
   private observe({ name, x, geometry, positions }: Seen): void {
     tidy(() => {
       if (positions.length === 0) this.observer?.(name, patchesUnder(x, geometry));
@@ -156,7 +156,7 @@ export class Model<Config = unknown> implements LayerSource<Config> {
     });
   }
 
-  /** Its parameters but those borrowed. */
+  /** Disposes of its parameters except borrowed ones. */
   dispose(): void {
     for (const [name, variable] of this.parameters) {
       if (!this.borrowed.has(name)) variable.dispose();

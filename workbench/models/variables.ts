@@ -1,4 +1,4 @@
-// Makes variables of arrays and tensors, without a copy where possible, and keeps their order in a model.
+// Creates variables from arrays and tensors, without a copy where possible, and replaces entries in ordered maps.
 
 import { slice, type Tensor, tensor, tidy, type Variable, variable } from "@tensorflow/tfjs-core";
 
@@ -7,7 +7,7 @@ export interface VariableOptions {
   trainable?: boolean;
 }
 
-/** Takes the tensor's memory over; the tensor is disposed. */
+/** Creates a variable that takes over the tensor's memory; disposes of the tensor. */
 export function variableOf(values: Tensor, { trainable = true }: VariableOptions = {}): Variable {
   const held = tidy(() => variable(values, trainable));
   values.dispose();
@@ -24,8 +24,8 @@ export function variableFrom(
 }
 
 /**
- * A copy with row-major values, as a loaded parameter has them; the tensor is disposed. Engines also compute on views such
- * as transposes, but in another order, so that a model would not give the same bits after it is saved and loaded.
+ * A copy with row-major values, as in a loaded parameter; disposes of the tensor. Engines also compute on views such as
+ * transposes, but in another order, so that results would not be bit-identical after saving and loading.
  */
 export function rowByRow<T extends Tensor>(values: T): T {
   const start = values.shape.map(() => 0);
@@ -34,7 +34,7 @@ export function rowByRow<T extends Tensor>(values: T): T {
   return copy as T;
 }
 
-/** Replaces old entries by new ones at the place of the first, so that parameters and layers keep their order. */
+/** Replaces entries by new ones at the position of the first, so that parameters and layers keep their order. */
 export function replaceEntries<V>(
   map: Map<string, V>,
   old: readonly string[],

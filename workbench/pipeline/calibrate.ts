@@ -1,7 +1,8 @@
-// The calibrate stage: runs a model over data and collects the covariance of the inputs of each layer that is going to be
-// converted. Experiments calibrate on their training data (domains/); `gblr convert` names a data set, opened here.
+// The calibrate stage: runs a model over data and computes the covariance of the inputs of each layer to convert.
+// Experiments calibrate on their training data (domains/). For `gblr convert`, the data set is opened here.
 
 import type { Tensor, Tensor2D, Tensor4D } from "@tensorflow/tfjs-core";
+import { countOf } from "../../hub/text/numbers.ts";
 import {
   type CalibrateEvent,
   type Covariances,
@@ -28,13 +29,16 @@ import { fetchDataset, type Source } from "./fetch.ts";
 import { lastEvent, type PipelineEvent, SettingsError, type StageContext, StageError } from "./stage.ts";
 
 export interface Calibration {
-  /** Σ, float32 (n_in, n_in) by layer name; the caller's to dispose */
+  /** Σ of each layer by name, float32 (n_in, n_in). The caller disposes of them */
   covariances: Covariances;
-  /** rows of input that went through a layer */
+  /** number of input rows of a layer */
   rows: number;
 }
 
-/** Holds convolutions position by position where the plan does, and runs the model over all inputs. */
+/**
+ * Runs a dense model over all inputs.
+ * @param model changed in place: convolutions that the plan converts per kernel position are split
+ */
 export async function* calibrateLayers(
   model: Model,
   layers: readonly PlannedLayer[],
@@ -53,31 +57,31 @@ export interface CalibrationSettings {
   dataset: string;
   config?: string | undefined;
   split: string;
-  /** of text or of images */
+  /** column with the text or the images */
   column?: string | undefined;
-  /** of files of text */
+  /** encoding of text files. Default UTF-8 */
   encoding?: string | undefined;
-  /** windows of text, or images */
+  /** number of windows or images */
   samples: number;
-  /** tokens of a window. Default the model's positions */
+  /** tokens per window. Default: the model's positions */
   context?: number | undefined;
 }
 
 interface OpenCalibration extends CalibrationData {
-  /** @returns notes for the user about what was read */
+  /** @returns notes for the user about the data that was read */
   close(): Promise<string[]>;
 }
 
 interface Calibrated {
   model: Model;
-  /** that the model comes from: its tokenizer is read there */
+  /** where the model comes from; its tokenizer is read there */
   source: Source;
   context: StageContext;
 }
 
 /**
- * Text or images of a data set, as the model takes them.
- * @throws DataError when there is no such data; SettingsError when settings do not fit the model, or the text is too short
+ * Opens a data set for calibration, prepared as the model needs it: windows of text, or images.
+ * @throws DataError if the data does not exist; SettingsError or StageError if it does not fit the model
  */
 export const openCalibration = (
   settings: CalibrationSettings,
@@ -92,7 +96,9 @@ async function* openText(
   const { positions } = languageSizes(languageModel(model));
   const length = asked ?? positions;
   if (length > positions) {
-    throw new StageError(`--calibrate-context is ${length}, the model has ${positions} positions; give no more`);
+    throw new StageError(
+      `--calibrate-context ${length} is longer than the model's ${positions} positions; give at most ${positions}`,
+    );
   }
   const data = yield* fetchDataset({ name: dataset, config, splits: [split] }, context);
   const { cache, signal } = context;
@@ -101,7 +107,7 @@ async function* openText(
   try {
     const windows = yield* texts.windows(split);
     if (windows.length === 0) {
-      throw new StageError(`${split} has too little text to calibrate on: a window has two tokens at least`);
+      throw new StageError(`${split} has less than two tokens of text to calibrate on; give a split with more`);
     }
     return {
       inputs: windowInputs(windows, { samples }),
@@ -121,11 +127,13 @@ async function* openText(
 
 function languageModel(model: Model): Model {
   const { type } = model.architecture;
-  if (!isLanguageModel(model)) throw new StageError(`--calibrate is for models that read text, this is ${type}`);
+  if (!isLanguageModel(model)) {
+    throw new StageError(`--calibrate needs a language model or an image classifier, not a ${type}`);
+  }
   return model;
 }
 
-/** Images of one forward pass. */
+/** Images per forward pass. */
 const BATCH = 16;
 
 async function* openImages(
@@ -133,7 +141,9 @@ async function* openImages(
   { model, context }: Calibrated,
 ): AsyncGenerator<PipelineEvent, OpenCalibration> {
   if (length !== undefined) {
-    throw new SettingsError("--calibrate-context is of text, this model takes images; leave it out");
+    throw new SettingsError(
+      "--calibrate-context is for language models, but this is an image classifier; leave it out",
+    );
   }
   const data = yield* fetchDataset({ name: dataset, config, splits: [split] }, context);
   const { cache, signal } = context;
@@ -148,13 +158,12 @@ async function* openImages(
     unit: "images",
     close: async () => {
       const [first] = loader.skipped;
-      const count = `${loader.skipped.length} of ${total} images`;
+      const count = `${loader.skipped.length} of ${countOf(total, "image")}`;
       const clipped = clippedNotice(loader);
       await loader.close();
-      await images.close();
       return [
         ...(clipped === undefined ? [] : [clipped]),
-        ...(first ? [`${count} left out, the first ${first.name}: ${first.problem}`] : []),
+        ...(first ? [`${count} skipped; the first is ${first.name}: ${first.problem}`] : []),
       ];
     },
   };

@@ -1,5 +1,5 @@
-// One variant of an experiment, from the base model to a model folder: convert, measure, train, save, measure. Each stage
-// leaves its result in the run folder, and a stage whose result is there is not run again.
+// One variant of an experiment, from the base model to a model folder: convert, save, measure, train, save, measure.
+// Each stage leaves its result in the run folder. If the result is there already, the stage is not run again.
 
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
@@ -21,7 +21,7 @@ import type { ExperimentContext, PipelineEvent } from "./stage.ts";
 import { askedCost, train } from "./train.ts";
 import type { Variant } from "./variants.ts";
 
-/** What all variants of an experiment have in common. */
+/** What all variants of an experiment share. */
 export interface Shared {
   settings: ExperimentSettings;
   context: ExperimentContext;
@@ -32,9 +32,9 @@ export interface Shared {
 
 export interface VariantOptions extends Shared {
   variant: Variant;
-  /** of this variant's run */
+  /** run folder of this variant */
   folder: string;
-  /** whether the base model is not needed afterwards */
+  /** whether no later variant needs the base model */
   isLast: boolean;
 }
 
@@ -42,7 +42,10 @@ export interface VariantOptions extends Shared {
 const CONVERTED = "converted";
 export const MODEL = "model";
 
-/** @returns the row of the fine-tuned model; undefined when the signal ended the work */
+/**
+ * Runs a variant.
+ * @returns the row of the fine-tuned model; undefined if the signal stopped the work
+ */
 export async function* compressVariant(
   options: VariantOptions,
 ): AsyncGenerator<PipelineEvent, ComparisonRow | undefined> {
@@ -68,11 +71,11 @@ export async function* compressVariant(
 
 interface ConvertedModel {
   model: Model;
-  /** wall clock of the conversion */
+  /** wall-clock seconds of the conversion */
   seconds: number;
 }
 
-/** The converted model, from the run folder where an earlier process left it. */
+/** The converted model: from the run folder if an earlier process has left it there, else by conversion. */
 async function* converted(options: VariantOptions): AsyncGenerator<PipelineEvent, ConvertedModel> {
   const { folder, variant, table } = options;
   const place = join(folder, CONVERTED);
@@ -94,12 +97,12 @@ async function* converted(options: VariantOptions): AsyncGenerator<PipelineEvent
   }
 }
 
-/** A model to be changed: the base model itself where nobody needs it afterwards. */
+/** A model that may be changed: the base model itself if nothing else needs it, else a copy. */
 function ownModel({ base, isLast, settings }: VariantOptions): AsyncGenerator<PipelineEvent, Model> {
   return isLast && settings.distill === 0 ? base.take() : base.copy();
 }
 
-/** @returns wall clock */
+/** Converts the model and records the result. @returns wall-clock seconds */
 async function* conversion(model: Model, options: VariantOptions): AsyncGenerator<PipelineEvent, number> {
   const { folder, variant, settings, context, data } = options;
   const { seed, searchSteps, locations, calibrationSamples, microBatch } = settings;
@@ -126,7 +129,7 @@ async function record(folder: string, { layers }: Conversion): Promise<void> {
   );
 }
 
-/** The base model is the teacher, in its form for inference. */
+/** Trains the model. With distillation, the base model in its form for inference is the teacher. */
 async function* fineTuned(model: Model, options: VariantOptions): AsyncGenerator<PipelineEvent, Ended> {
   const { folder, settings, variant, data, base, context } = options;
   yield { kind: "stage", stage: "fine-tune", of: variant.title };
@@ -139,7 +142,7 @@ async function* fineTuned(model: Model, options: VariantOptions): AsyncGenerator
   }
 }
 
-/** Measures the model as it is read back from its folder: what is published is what was measured. */
+/** Saves the model, and measures it as loaded from its folder, so that the measured model is the published one. */
 async function* savedAndMeasured(
   model: Model,
   folder: string,

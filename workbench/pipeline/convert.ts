@@ -1,5 +1,5 @@
-// The convert stage, for experiments and for `gblr convert` alike: plans a conversion, calibrates where a data set is
-// given, and carries the plan out on a model in memory. Nothing is written.
+// The convert stage of experiments and of `gblr convert`: plans a conversion, calibrates if data is given, and converts a
+// model in memory. Writes no files.
 
 import {
   type Allocation,
@@ -17,23 +17,24 @@ import { lastEvent, type PipelineEvent } from "./stage.ts";
 
 export interface PlanRequest {
   allocation: Allocation;
-  /** keeps what is decomposed for the plan, so that the conversion does not decompose it again */
+  /** keeps decompositions of the plan, so that the conversion need not repeat them */
   decompositions?: Decompositions;
-  /** Σ (n_in, n_in) by layer name: a global allocation then goes by the errors of outputs */
+  /** Σ by layer name, (n_in, n_in). With it, a global allocation minimizes output errors */
   covariances?: Covariances;
 }
 
 export interface ConvertStageOptions {
-  /** plans by sizes and, with a global allocation, by singular values */
+  /** plans the conversion; a global allocation needs the singular values of the layers */
   plan(request: PlanRequest): Promise<ConversionPlan>;
   allocation: Allocation;
   init: Init;
-  /** of the search and of `uniform` locations */
+  /** seed of the search and of `uniform` locations */
   seed: number;
+  /** optimizer steps of the search per layer */
   searchSteps: number;
-  /** GBLR: rule for starting locations. Default `linspace` */
+  /** GBLR: rule for the initial locations. Default `linspace` */
   locations?: string;
-  /** what to run the model on before: `activation` needs it; with other starts, errors of outputs are told */
+  /** data to calibrate on. The initialization `activation` needs it; with others, output errors are reported */
   calibration?: CalibrationData | undefined;
   signal: AbortSignal;
 }
@@ -41,13 +42,13 @@ export interface ConvertStageOptions {
 export interface Converted {
   plan: ConversionPlan;
   conversion: Conversion;
-  /** rows of input that calibration saw */
+  /** number of input rows of the calibration */
   rows?: number;
 }
 
 /**
- * Announces the plan with a `planned` event before the conversion begins.
- * @param model dense; changed in place
+ * Plans and converts a model. A `planned` event precedes the conversion.
+ * @param model dense model, changed in place
  * @throws EngineError as `planConversion` and `convert` do; the signal's reason when it aborts
  */
 export async function* convertModel(
@@ -55,7 +56,7 @@ export async function* convertModel(
   options: ConvertStageOptions,
 ): AsyncGenerator<PipelineEvent, Converted> {
   const { allocation, init, seed, searchSteps, locations, calibration: data, signal } = options;
-  // By outputs, singular values are known only after calibration. Which layers are converted is known before.
+  // An allocation by output errors needs the calibration, which in turn needs the layers of a first plan.
   const isLater = init === "activation" && allocation === "global";
   const decompositions = new Decompositions();
   let seen: Calibration | undefined;

@@ -1,5 +1,5 @@
-// Evaluations of one model on one split: perplexity of a language model on text, accuracy of a classifier on images.
-// Model and data are fetched, the data is prepared as the model wants it, and every window or image is scored.
+// The evaluation of one model on one split: perplexity of a language model on text, or accuracy of an image classifier.
+// Fetches the model and the data, prepares the data as the model needs it, and scores each window or image.
 
 import { structureTitle } from "../../hub/model-folder/index.ts";
 import { type ClassOrder, classOrderNotice, clippedNotice, imageLoader, numberedAs } from "../data/images/index.ts";
@@ -31,10 +31,11 @@ import { load } from "./load.ts";
 import { classNames, confusionRows, scoreImages, scoreText, sizeOnDisk } from "./measure.ts";
 import { type Origin, SettingsError, type StageContext, StageError } from "./stage.ts";
 
+/** Relative FLOPs of a whole model by both counts. */
 export interface RelativeFlops {
-  /** as the reference counts */
+  /** as the reference implementation counts them */
   reference: number;
-  /** all of them */
+  /** all multiply-adds */
   actual: number;
 }
 
@@ -43,24 +44,30 @@ async function relativeFlopsOf<Config>(model: Model<Config>): Promise<RelativeFl
   return { reference: reference.relative, actual: actual.relative };
 }
 
+/** Settings of `evaluateText`. */
 export interface TextEvaluation {
   dataset: string;
   config?: string | undefined;
   split: string;
   column?: string | undefined;
   encoding?: string | undefined;
-  /** tokens of a window. Default the model's positions */
+  /** tokens per window. Default: the model's positions */
   context?: number | undefined;
-  /** tokens from one window to the next. Default `context` */
+  /** tokens from the start of one window to that of the next. Default `context` */
   stride?: number | undefined;
+  /** leaves out the end of the text that fills no whole window. Default false */
   wholeWindows?: boolean | undefined;
-  /** the first so many windows only */
+  /** number of windows to score, from the start. Default: all */
   limit?: number | undefined;
-  /** windows in one forward pass */
+  /** windows per forward pass. Default: as many as have 4096 tokens */
   batch?: number | undefined;
 }
 
-/** @throws SettingsError when settings do not fit the model, or it is no language model */
+/**
+ * Measures the perplexity of a language model.
+ * @param name folder, name on the Hub, or name of the zoo
+ * @throws SettingsError if the settings do not fit the model; StageError if it is not a language model
+ */
 export async function* evaluateText(name: string, settings: TextEvaluation, context: StageContext) {
   const { dataset, config, split, column, encoding, stride, wholeWindows: whole, limit, batch } = settings;
   const source = yield* fetchModel(name, context);
@@ -70,11 +77,13 @@ export async function* evaluateText(name: string, settings: TextEvaluation, cont
     const { positions } = languageSizes(languageModel(model, name));
     const length = settings.context ?? positions;
     if (length > positions) {
-      throw new SettingsError(`--context ${length} is longer than the model's ${positions} positions`);
+      throw new SettingsError(
+        `--context ${length} is longer than the model's ${positions} positions; give at most ${positions}`,
+      );
     }
     if (stride !== undefined && stride > length) {
-      const problem = `--stride ${stride} is longer than a window of ${length}`;
-      throw new SettingsError(`${problem}: tokens between would not be scored`);
+      const problem = `--stride ${stride} is longer than a window of ${length} tokens`;
+      throw new SettingsError(`${problem}: tokens between windows would not be scored; give at most ${length}`);
     }
     const { cache, signal } = context;
     const places = { dataset: data.folder, tokenizer: source.folder, cache, signal };
@@ -102,7 +111,7 @@ type StageResult<Stage extends (...args: never[]) => AsyncGenerator<unknown, unk
 function languageModel(model: Model, name: string): Model {
   if (isLanguageModel(model)) return model;
   const { type } = model.architecture;
-  throw new StageError(`${name} is a ${type}, no language model; eval acc is for classifiers`);
+  throw new StageError(`${name} is a ${type}, not a language model; use eval acc for image classifiers`);
 }
 
 export interface ImageEvaluation
@@ -111,18 +120,25 @@ export interface ImageEvaluation
   config?: string | undefined;
   split: string;
   classOrder?: ClassOrder | undefined;
-  /** edge of what the model sees, pixels. Default the checkpoint's */
+  /** edge of the model's input image, pixels. Default: the checkpoint's */
   size?: number | undefined;
+  /** number of images to score. Default: all */
   limit?: number | undefined;
-  /** images in one forward pass */
+  /** images per forward pass */
   batch?: number | undefined;
+  /** threads that decode images */
   workers?: number | undefined;
+  /** skips images that cannot be decoded, which are errors otherwise */
   skipBad: boolean;
-  /** folder for a report */
+  /** folder to write a report to. Default: none is written */
   report?: string | undefined;
 }
 
-/** @throws SettingsError when the model is no classifier; DataError as the data has it */
+/**
+ * Measures the accuracy of an image classifier.
+ * @param name folder, name on the Hub, or name of the zoo
+ * @throws StageError if the model is not an image classifier; DataError if the data cannot be read or has other classes
+ */
 export async function* evaluateImages(
   name: string,
   settings: ImageEvaluation,
@@ -146,30 +162,28 @@ export async function* evaluateImages(
       const options = { loader, signal, ...(batch !== undefined && { batch }), ...(limit !== undefined && { limit }) };
       const { confusion, ...score } = yield* scoreImages(model, options);
       const classes = classNames(images, own);
-      const { engine } = origin;
       const result = {
         ...{ model: name, dataset: settings.dataset, config, split: images.split },
         ...{ revision: source.revision, datasetRevision: data.revision },
         ...score,
         relativeFlops: await relativeFlopsOf(model),
         ...preparation,
-        ...{ engine: engine.name, device: engine.device, precision: engine.precision },
+        ...engineFacts(origin),
         skippedImages: [...loader.skipped],
         classOrder: classOrder ?? images.classOrder,
         notes: [classOrderNotice(images), clippedNotice(loader)].filter((text) => text !== undefined),
       };
-      if (report !== undefined) {
-        await writeEvaluation(report, { result, confusion, classes, source, data, origin });
-      }
+      if (report !== undefined) await writeEvaluation(report, { result, confusion, classes, source, data, origin });
       return { ...result, confusions: confusionsOf(confusion, classes) };
     } finally {
       await loader.close();
-      await images.close();
     }
   } finally {
     model.dispose();
   }
 }
+
+const engineFacts = ({ engine: { name: engine, device, precision } }: Origin) => ({ engine, device, precision });
 
 export type EvaluatedImages = StageResult<typeof evaluateImages>;
 
@@ -177,17 +191,20 @@ function classifier(model: Model, name: string): Model {
   if (isClassifier(model)) return model;
   const { type } = model.architecture;
   model.dispose();
-  throw new StageError(`${name} is a ${type}, no classifier of images; eval ppl is for language models`);
+  throw new StageError(`${name} is a ${type}, not an image classifier; use eval ppl for language models`);
 }
 
-/** A vision transformer has its positions interpolated to another size; other models take it or refuse it. */
+/**
+ * The model for images of another size. The positions of a vision transformer are interpolated; other models are
+ * unchanged and accept or refuse the size when they are applied.
+ */
 async function sized(model: Model, size: number | undefined): Promise<Model> {
   const { task } = model.architecture;
   const hasPositions = task.kind === "image-classification" && task.positions !== undefined;
   return size !== undefined && hasPositions ? resizePositions(model, size) : model;
 }
 
-/** Pairs of classes with the images of one that were taken for the other, or for itself. */
+/** The entries of the confusion matrix that are not 0: a class, the predicted class (`taken`), and the number of images. */
 function confusionsOf(confusion: Uint32Array, classes: readonly string[]) {
   const pairs: { class: string; taken: string; images: number }[] = [];
   confusion.forEach((images, i) => {
@@ -206,7 +223,7 @@ interface Evaluation {
   origin: Origin;
 }
 
-/** A run folder with the evaluation's row of the comparison and its confusion of classes, and the report of them. */
+/** Writes a run folder with the row of the evaluation, its confusion matrix, and the report. */
 async function writeEvaluation(
   folder: string,
   { result, confusion, classes, source, data, origin }: Evaluation,
@@ -241,7 +258,7 @@ async function writeEvaluation(
   await writeReport(folder);
 }
 
-/** `model on data set, configuration, split` */
+/** The title of an evaluation: `model on data set, configuration, split`. */
 export const evaluationTitle = ({
   model,
   dataset,

@@ -1,7 +1,7 @@
-// An experiment: a model and a data set are fetched, the model is measured, compressed, fine-tuned, measured again,
-// saved with its card and report, and pushed to the Hub. Rival variants go through the same stages. Each stage writes
-// its result to the run folder, and a stage whose result is there is not run again, so an interrupted run resumes
-// where it stopped. Settings choose the model and the data; the domain handles the kind of data.
+// An experiment: fetches a model and a data set; measures the model, compresses it, fine-tunes it and measures it again;
+// saves it with its card and report; and pushes it to the Hub. The variants to compare with go through the same stages.
+// Each stage writes its result to the run folder and is not run again if the result is there, so an interrupted run
+// resumes where it stopped. The settings choose the model and the data; the domain handles the kind of data.
 
 import { join } from "node:path";
 import { parseRepoName, RepoNameError } from "../../hub/access/repository.ts";
@@ -13,15 +13,16 @@ import { baseName, type Source, structureOf } from "./fetch.ts";
 import { BaseModel } from "./load.ts";
 import { measure } from "./measure.ts";
 import { expectPlans } from "./plan.ts";
-import { publish } from "./publish.ts";
+import { type PublishOptions, publish } from "./publish.ts";
 import { claim, clear, expectSameSettings, isRun, RunTable } from "./run-folder.ts";
 import type { ExperimentSettings } from "./settings.ts";
 import { type ExperimentContext, type PipelineEvent, SettingsError } from "./stage.ts";
 import { asItIs, parseVariant, type Variant, variantOf } from "./variants.ts";
 
 /**
- * @param folder of the run: made if it does not exist, resumed if it does
- * @throws SettingsError before any work; any error of a stage, after which the same call resumes the run
+ * Runs an experiment.
+ * @param folder run folder: created if it does not exist, resumed if it does
+ * @throws SettingsError before any work. Any error of a stage, after which the same call resumes the run
  */
 export async function* experiment<Settings extends ExperimentSettings>(
   domain: Domain<Settings>,
@@ -52,7 +53,7 @@ interface Run {
   folder: string;
   main: Variant;
   rivals: readonly Variant[];
-  /** unlocks the run folder; undefined until this process has locked it */
+  /** unlocks the run folder; undefined as long as this process has not locked it */
   release?: () => Promise<void>;
 }
 
@@ -71,7 +72,7 @@ async function* stages<Settings extends ExperimentSettings>(
   const data = yield* domain.open(settings, sources, context);
   const base = new BaseModel(source, { form: variants.every(({ converts }) => converts) ? "auto" : "trainable" });
   try {
-    // Budgets that the model cannot meet are refused before the folder is made or an earlier run in it is removed.
+    // Budgets that the model cannot meet are refused before the folder is created or an earlier run in it is deleted.
     if (settings.fresh || !(await isRun(folder))) await expectPlans(yield* base.model(), variants, settings);
     run.release = await claim(folder);
     if (settings.fresh) await clear(folder);
@@ -88,29 +89,38 @@ async function* stages<Settings extends ExperimentSettings>(
     }
     const row = yield* compressVariant({ ...shared, variant: main, folder, isLast: true });
     if (!row) return yield* interrupted(folder);
-    const { rows } = table;
-    const model = join(folder, MODEL);
-    const pushed = yield* publish({
-      ...{ folder, model, variant: main, settings, context, source, dataset: sources.data, row, rows },
-      task: domain.task,
-      metrics: domain.metrics(row, settings),
-      contextLength: domain.contextOf?.(settings),
-    });
-    await finish(folder);
-    yield { kind: "finished", folder, model, rows, ...(pushed !== undefined && { pushed }) };
+    const task = { task: domain.task, metrics: domain.metrics(row, settings) };
+    const published = { ...task, row, source, dataset: sources.data, contextLength: domain.contextOf?.(settings) };
+    yield* conclude(main, { ...shared, folder, published });
   } finally {
     base.dispose();
     await data.close();
   }
 }
 
-/** The first row of the table: the model as it is, unless an earlier run measured it. */
+interface Conclusion extends Pick<Shared, "settings" | "context" | "table"> {
+  folder: string;
+  published: Omit<PublishOptions, "folder" | "model" | "variant" | "settings" | "context" | "rows">;
+}
+
+/** Publishes the model of the main variant and ends the run. */
+async function* conclude(
+  variant: Variant,
+  { settings, context, table: { rows }, folder, published }: Conclusion,
+): AsyncGenerator<PipelineEvent> {
+  const model = join(folder, MODEL);
+  const pushed = yield* publish({ folder, model, variant, settings, context, rows, ...published });
+  await finish(folder);
+  yield { kind: "finished", folder, model, rows, ...(pushed !== undefined && { pushed }) };
+}
+
+/** Adds the first row of the table, the base model, unless an earlier process has measured it. */
 async function* measureBase({ base, data, context, table }: Shared): AsyncGenerator<PipelineEvent> {
   const { source } = base;
   const structure = await structureOf(source);
   const name = source.untrained ? `${structureTitle(structure)}, untrained` : structureTitle(structure);
   const known = table.find(name, "before");
-  yield { kind: "stage", stage: "measure", of: "the model as it is", done: known !== undefined };
+  yield { kind: "stage", stage: "measure", of: "the base model", done: known !== undefined };
   if (known) return;
   const onDisk = source.head === undefined && { folder: source.folder };
   const measured = yield* measure(yield* base.model(), { data, signal: context.signal, ...onDisk });
@@ -153,7 +163,11 @@ async function begin(
   await writeReport(folder);
 }
 
-/** Records how a run ended. An error while recording does not hide the first one. @param error undefined: interrupted */
+/**
+ * Records that a run has failed or was interrupted. Errors while recording are ignored, so that they do not hide the
+ * first one.
+ * @param error undefined if the run was interrupted
+ */
 async function recordFailure(folder: string, error: unknown): Promise<void> {
   const told = error instanceof Error ? error.message : String(error);
   const status = error === undefined ? { status: "interrupted" as const } : { status: "failed" as const, error: told };
@@ -174,7 +188,7 @@ async function* interrupted(...folders: [string, ...string[]]): AsyncGenerator<P
   yield { kind: "interrupted", folder: folders.at(-1) as string };
 }
 
-/** Checks the name of the repository and the token before any work. */
+/** Checks, before any work, the name of the repository and that there is a token. */
 function checkPush({ push }: ExperimentSettings, { access }: ExperimentContext): void {
   if (push === undefined) return;
   try {
@@ -182,47 +196,47 @@ function checkPush({ push }: ExperimentSettings, { access }: ExperimentContext):
   } catch (error) {
     throw error instanceof RepoNameError ? new SettingsError(`--push ${error.message}`) : error;
   }
-  if (access.offline) throw new SettingsError("--push and --offline contradict; choose one");
-  if (access.token === undefined) throw new SettingsError(`--push ${push} needs a token that may write; set HF_TOKEN`);
+  if (access.offline) throw new SettingsError("--push and --offline contradict each other; choose one");
+  if (access.token === undefined) {
+    throw new SettingsError(`--push ${push} needs a token with write access; set HF_TOKEN`);
+  }
 }
 
-/** Checks for settings that contradict each other before any work. */
+/** Checks, before any work, for settings that contradict each other. */
 function checkSettings(settings: ExperimentSettings, variants: readonly Variant[]): void {
-  const {
-    budget,
-    flops,
-    startCost,
-    shrink,
-    threshold,
-    approach,
-    freeze,
-    startThreshold,
-    sigma,
-    epochs,
-    warmupEpochs,
-    warmupSteps,
-    steps,
-  } = settings;
+  const { budget, flops, sigma, epochs, warmupEpochs, warmupSteps, steps } = settings;
   const problems: string[] = [];
-  if (budget !== undefined && flops !== undefined) problems.push("--budget and --flops contradict; choose one");
+  if (budget !== undefined && flops !== undefined) {
+    problems.push("--budget and --flops contradict each other; choose one");
+  }
+  problems.push(...shrinkProblems(settings));
+  if (steps === undefined && warmupSteps === undefined && warmupEpochs > epochs) {
+    problems.push(`--warmup-epochs ${warmupEpochs} is longer than --epochs ${epochs}; give a shorter warm-up`);
+  }
+  if (sigma && (sigma[0] as number) > (sigma[1] as number)) {
+    problems.push(`--sigma ${sigma} decreases; give the smaller value first`);
+  }
+  const titles = variants.map(({ title }) => title);
+  const twice = titles.find((title, i) => titles.indexOf(title) !== i);
+  if (twice) problems.push(`${twice} would be compared with itself; leave it out of --compare`);
+  if (problems.length > 0) throw new SettingsError(problems.join("; "));
+}
+
+/** Settings that do not fit the shrink rule. */
+function shrinkProblems(settings: ExperimentSettings): string[] {
+  const { budget, startCost, shrink, threshold, approach, freeze, startThreshold } = settings;
+  const problems: string[] = [];
   if (startCost !== undefined && shrink !== "budget") problems.push("--start-cost needs --shrink budget");
   if (startCost !== undefined && budget !== undefined && startCost < budget) {
-    problems.push(`--start-cost ${startCost} is below --budget ${budget}`);
+    problems.push(`--start-cost ${startCost} is below --budget ${budget}; give at least the budget`);
   }
-  if (["soft", "targeted", "adaptive"].includes(shrink) !== (threshold !== undefined)) {
-    problems.push(`--threshold goes with --shrink soft, targeted and adaptive, and those with it`);
-  }
+  const isSoft = ["soft", "targeted", "adaptive"].includes(shrink);
+  if (isSoft && threshold === undefined) problems.push(`--shrink ${shrink} needs --threshold`);
+  if (!isSoft && threshold !== undefined) problems.push("--threshold needs --shrink soft, targeted or adaptive");
   if (approach !== undefined && shrink !== "targeted" && shrink !== "adaptive") {
     problems.push("--approach needs --shrink targeted or adaptive");
   }
   if (startThreshold !== undefined && shrink !== "adaptive") problems.push("--start-threshold needs --shrink adaptive");
   if (freeze && shrink !== "targeted") problems.push("--freeze needs --shrink targeted");
-  if (steps === undefined && warmupSteps === undefined && warmupEpochs > epochs) {
-    problems.push(`--warmup-epochs ${warmupEpochs} is longer than --epochs ${epochs}`);
-  }
-  if (sigma && (sigma[0] as number) > (sigma[1] as number)) problems.push(`--sigma ${sigma} falls; it has to rise`);
-  const titles = variants.map(({ title }) => title);
-  const twice = titles.find((title, i) => titles.indexOf(title) !== i);
-  if (twice) problems.push(`${twice} is compared with itself; leave it out of --compare`);
-  if (problems.length > 0) throw new SettingsError(problems.join("; "));
+  return problems;
 }

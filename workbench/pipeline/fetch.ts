@@ -1,5 +1,5 @@
-// The fetch stage: finds the folder of a model or a data set by its name. A folder is used as it is; from a repository
-// on the Hub only the files that are needed are pulled; a released checkpoint of the zoo is made into a model folder.
+// The fetch stage: finds the folder of a model or a data set by its name. A folder is used as it is. From a repository
+// on the Hub, only the files that are needed are pulled. A checkpoint of the zoo is converted into a model folder.
 
 import { readdir, readFile } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
@@ -8,21 +8,22 @@ import type { CardFacts } from "../../hub/card/index.ts";
 import { TRAINABLE_FILE } from "../../hub/model-folder/index.ts";
 import { type Located, type LocateZoo, locate } from "../../hub/pull/locate.ts";
 import { isZooName, zooEntry } from "../../hub/zoo/releases.ts";
-import { DataError, dataFilePatterns } from "../data/index.ts";
+import { dataFilePatterns, MissingSplitError } from "../data/index.ts";
 import { readConfig } from "../models/folder/load.ts";
 import { type Architecture, architectureOf, COMPANION_FILES, type NewHead, type Preparation } from "../models/index.ts";
 import { type PullZooEvent, pullZoo } from "../models/reference/index.ts";
 import type { PipelineEvent, StageContext } from "./stage.ts";
 
+/** A model or data set on the disk, and where it comes from. */
 export interface Source {
-  /** as it was named, `owner/name@revision` or a folder */
+  /** name as given: `owner/name@revision`, a folder, or `zoo:name` */
   name: string;
   folder: string;
-  /** `owner/name` of a repository, without its revision */
+  /** `owner/name` of the repository, without the revision */
   repo?: string;
-  /** commit, of a repository */
+  /** commit of the repository */
   revision?: string;
-  /** its weights are random */
+  /** whether the weights are random */
   untrained?: boolean;
   /** new head that replaces the one in the folder, for classifiers */
   head?: NewHead;
@@ -30,12 +31,12 @@ export interface Source {
   preparation?: Preparation;
 }
 
-/** The name in records: a repository without its revision, which has a field of its own, or the name as it was given. */
+/** The name for records: the repository without its revision, which has its own field, or the name as given. */
 export const baseName = ({ name, repo }: Source): string => repo ?? name;
 
 /**
- * The base model that a card names: the repository; for a folder the base model in its config.json, else the name of the
- * folder, without a link.
+ * The base model that a card names: the repository; or for a folder the base model in its config.json; or else the name
+ * of the folder, without a link.
  */
 export async function baseModelOf({ name, folder, repo }: Source): Promise<Pick<CardFacts, "baseModel" | "isFolder">> {
   if (repo !== undefined) return { baseModel: repo };
@@ -53,10 +54,10 @@ export async function structureOf({ folder }: Source): Promise<string> {
 
 export type FetchContext = Pick<StageContext, "access" | "signal" | "zooRelease" | "openEngine">;
 
-/** Files that a model folder may lack. Files with settings are required: without them results would differ. */
+/** Files that a repository may lack. Files with settings are not among them, because results would differ without. */
 const OPTIONAL_FILES = [...COMPANION_FILES.filter((name) => !name.endsWith("_config.json")), "README.md", "LICENSE*"];
 
-/** Files that a model is run from: not the same weights in other formats, nor the factors that training needs. */
+/** Files that inference needs. The same weights in other formats and trainable.safetensors are left out. */
 export const MODEL_FILES = [
   "config.json",
   "model.safetensors",
@@ -67,15 +68,18 @@ export const MODEL_FILES = [
   "LICENSE*",
 ];
 
-/** Weights in repositories older than safetensors. */
+/** Weights in repositories that have no safetensors. */
 const OLD_WEIGHTS = ["pytorch_model*.bin", "pytorch_model.bin.index.json"];
 
 export interface FetchModelOptions extends FetchContext {
-  /** fetch trainable factors besides what a model is run from. Default false */
+  /** fetches trainable.safetensors too. Default false */
   trainable?: boolean;
 }
 
-/** Names of the zoo need an open engine, or `openEngine`. */
+/**
+ * Fetches a model by its name. A name of the zoo needs an open engine, or `openEngine`.
+ * @throws HubError if the repository does not exist or cannot be read
+ */
 export async function* fetchModel(
   name: string,
   { trainable = false, ...options }: FetchModelOptions,
@@ -86,7 +90,7 @@ export async function* fetchModel(
   return yield* located(name, "model", [...MODEL_FILES, ...OLD_WEIGHTS], options);
 }
 
-/** The architecture of a model. Fetches config.json only. */
+/** Determines the architecture of a model. Fetches config.json only. */
 export async function* fetchArchitecture(
   name: string,
   options: FetchContext,
@@ -100,12 +104,16 @@ const lacksSafetensors = async (folder: string): Promise<boolean> =>
   !(await readdir(folder)).some((file) => file.endsWith(".safetensors"));
 
 export interface DatasetSource {
-  /** as it was named */
+  /** name as given: `owner/name@revision` or a folder */
   name: string;
   config: string | undefined;
   splits: readonly string[];
 }
 
+/**
+ * Fetches the files of some splits of a data set.
+ * @throws MissingSplitError if there is no such split; HubError if the repository does not exist or cannot be read
+ */
 export async function* fetchDataset(
   { name, config, splits }: DatasetSource,
   options: FetchContext,
@@ -119,13 +127,13 @@ export async function* fetchDataset(
     } catch (error) {
       if (!(error instanceof HubError) || error.code !== "no-match") throw error;
       const inside = config === undefined ? "" : ` in configuration "${config}"`;
-      throw new DataError(name, `has no split "${split}"${inside}, by its card or by the names of its files`);
+      throw new MissingSplitError(name, split, `${inside}, neither in its card nor by the names of its files`);
     }
   }
   return yield* located(name, "dataset", [...new Set(patterns.flat())], options);
 }
 
-/** The card of a data set, which tells where its splits are. A data set without one follows the Hub's conventions. */
+/** The card of a data set, which declares its splits. A data set without a card follows the conventions of the Hub. */
 async function* readCard(name: string, options: FetchContext): AsyncGenerator<PipelineEvent, string | undefined> {
   try {
     const { folder } = yield* located(name, "dataset", ["README.md"], options);
@@ -156,7 +164,7 @@ async function* located(
   throw new Error(`${name} was not fetched to its end`);
 }
 
-/** Distinguishes the zoo's events from those of a pull, which have the same names. */
+/** An event of the zoo, wrapped because events of pulls have the same kinds. */
 interface ZooStep {
   kind: "zoo";
   step: PullZooEvent;

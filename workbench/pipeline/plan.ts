@@ -1,4 +1,5 @@
-// The plan stage of an experiment: what a variant may cost, layer by layer, at its start and at its end.
+// The plan stage of an experiment: the structure and the cost of each layer of a variant, at the start and at the end of
+// its training.
 
 import { type ConversionPlan, expectDense, planConversion } from "../compress/index.ts";
 import type { Model } from "../models/index.ts";
@@ -10,13 +11,17 @@ import { askedCost } from "./train.ts";
 import type { Variant } from "./variants.ts";
 
 export interface VariantPlan {
-  /** that the conversion carries out */
+  /** plan that the conversion carries out */
   start: ConversionPlan;
-  /** that training ends at */
+  /** plan with the cost at the end of the training */
   end: ConversionPlan;
 }
 
-/** Budget shrinking may start with more than it ends with; other rules on widths end at a mean width. */
+/**
+ * Plans a variant. The start and the end differ if a shrink rule changes the cost: from --start-cost to the budget, or
+ * to a mean width of --target.
+ * @throws EngineError if the budget cannot be met
+ */
 export async function planVariant(
   model: Model,
   variant: Variant,
@@ -28,7 +33,7 @@ export async function planVariant(
   return { end, start: isSame ? end : await planAt(model, variant, { settings: first, ...request }) };
 }
 
-/** Every variant may cost the same: where neither a budget nor FLOPs are given, what the rule for GBLR's widths costs. */
+/** All variants get the same cost. If neither a budget nor FLOPs are given, it is the cost of the rule for GBLR's widths. */
 async function planAt(
   model: Model,
   { structure }: Variant,
@@ -37,7 +42,7 @@ async function planAt(
   const kind = structureNamed(structure);
   const { layers, convolutions } = settings;
   const cost = askedCost(settings);
-  // Tucker-2 is of whole kernels, also where its rivals are per kernel position.
+  // Tucker-2 converts whole kernels, even if the other variants convert each kernel position.
   const how = {
     layers,
     convolutions: kind.needsConvolution ? ("integrated" as const) : convolutions,
@@ -52,8 +57,8 @@ async function planAt(
 }
 
 /**
- * Checks before any work that budgets suffice for every layer, patterns match layers, and layers are dense.
- * @throws EngineError
+ * Checks, before any work, that the budget suffices for each layer, that patterns match layers, and that these are dense.
+ * @throws EngineError if one of this is not so
  */
 export async function expectPlans(
   model: Model,
@@ -61,7 +66,7 @@ export async function expectPlans(
   settings: ExperimentSettings,
 ): Promise<void> {
   for (const variant of variants.filter(({ converts }) => converts)) {
-    // Singular values decide how the budget is shared, not whether it suffices.
+    // An allocation by singular values would need the same minimum, so the quicker uniform one is used.
     const { end } = await planVariant(model, variant, { settings, allocation: "uniform" });
     expectDense(
       model,

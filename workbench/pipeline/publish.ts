@@ -1,4 +1,5 @@
-// The publish stage: the card of a trained model, the picture of its blocks, training.json, and the push to the Hub.
+// The publish stage: writes the card of a trained model, the picture of its blocks and training.json, and pushes the
+// model folder to the Hub.
 
 import { copyFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -14,27 +15,31 @@ import { type ExperimentContext, lastEvent, type PipelineEvent } from "./stage.t
 import type { Variant } from "./variants.ts";
 
 export interface PublishOptions {
-  /** of the run: its picture is put there */
+  /** run folder, which gets a copy of the picture */
   folder: string;
-  /** the model folder */
+  /** model folder */
   model: string;
   variant: Variant;
   settings: ExperimentSettings;
   context: ExperimentContext;
   source: Source;
   dataset: Source;
-  /** of the published model */
+  /** row of the published model */
   row: ComparisonRow;
-  /** of the whole comparison */
+  /** all rows of the comparison */
   rows: readonly ComparisonRow[];
-  /** as the Hub names it */
+  /** task as the Hub names it, e.g. `text-generation` */
   task: string;
   metrics: MeasuredMetric[];
-  /** tokens of a window, of language models */
+  /** tokens per window; undefined for image classifiers */
   contextLength: number | undefined;
 }
 
-/** @returns the address of the repository that it was pushed to, where one was asked for */
+/**
+ * Publishes a model: always to its folder, and with the setting `push` to the Hub.
+ * @returns the address of the repository, if the model was pushed
+ * @throws HubError if the push fails
+ */
 export async function* publish(options: PublishOptions): AsyncGenerator<PipelineEvent, string | undefined> {
   const { folder, model, settings, context, variant } = options;
   yield { kind: "stage", stage: "card", of: variant.title };
@@ -73,7 +78,7 @@ async function factsOf(options: PublishOptions): Promise<CardFacts> {
   };
 }
 
-/** Without where the run lies on a disk and where it was pushed to. */
+/** The settings without those of one machine or account. */
 function publicPart({
   run: _,
   fresh: _1,
@@ -84,7 +89,7 @@ function publicPart({
   return settings;
 }
 
-/** training.json: everything that a repetition needs, and the results. */
+/** The content of training.json: all that is needed to repeat the run, and the results. */
 function trainingOf({ settings, context, source, dataset, rows }: PublishOptions): object {
   const { engine, command, versions, recipe } = context;
   return {

@@ -1,5 +1,5 @@
-// The run folder of an experiment: access to it, and its table of results. One process at a time may work in it, with the
-// settings that the run was started with; settings that change no result may differ.
+// The run folder of an experiment: its lock, the check of its settings, and its table of results. One process at a time
+// can work in it. A run is resumed with the settings it was started with; settings that change no result may differ.
 
 import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
@@ -14,7 +14,10 @@ import { type PipelineEvent, SettingsError } from "./stage.ts";
 /** Settings that may differ when a run is resumed. */
 const FREE: readonly string[] = ["run", "fresh", "push", "private", "checkpointEvery", "compare"];
 
-/** @throws SettingsError naming the settings that differ, or when the folder has files that belong to no run */
+/**
+ * Checks that a run folder can be resumed with these settings.
+ * @throws SettingsError if settings differ, with their names, or if the folder has other files than those of a run
+ */
 export async function expectSameSettings(
   folder: string,
   settings: ExperimentSettings,
@@ -23,7 +26,7 @@ export async function expectSameSettings(
   const files = await readdir(folder).catch(() => []);
   if (files.every((file) => file === LOCK)) return;
   const run = await readRun(folder).catch(() => undefined);
-  if (!run?.record) throw new SettingsError(`${folder} has files in it that are of no run; give another --run`);
+  if (!run?.record) throw new SettingsError(`${folder} has files that do not belong to a run; give another --run`);
   if (settings.fresh) return;
   const made = withPresentNames(schema, run.record.settings);
   const asked = JSON.parse(JSON.stringify(settings)) as Record<string, unknown>;
@@ -32,10 +35,11 @@ export async function expectSameSettings(
   if (changed.length === 0) return;
   const told = changed.map((name) => `${name} ${shown(made[name])} → ${shown(asked[name])}`).join(", ");
   throw new SettingsError(
-    `${folder} was begun with other settings: ${told}; pass --fresh to begin again, or another --run`,
+    `${folder} was started with other settings: ${told}; pass --fresh to start over, or give another --run`,
   );
 }
 
+/** Whether the folder has the record of a run. */
 export async function isRun(folder: string): Promise<boolean> {
   return (await readRun(folder).catch(() => undefined))?.record !== undefined;
 }
@@ -43,9 +47,9 @@ export async function isRun(folder: string): Promise<boolean> {
 const LOCK = ".lock";
 
 /**
- * Makes and locks the folder.
+ * Creates and locks a run folder.
  * @returns a function that unlocks it
- * @throws SettingsError while another process has locked it; RunError when the folder cannot be written
+ * @throws SettingsError if another process has locked it; RunError if it cannot be written
  */
 export async function claim(folder: string): Promise<() => Promise<void>> {
   await makeRunFolder(folder);
@@ -62,7 +66,7 @@ export async function claim(folder: string): Promise<() => Promise<void>> {
   });
 }
 
-/** Removes the files of an earlier run from a locked folder. */
+/** Deletes the files of an earlier run from a locked folder. */
 export async function clear(folder: string): Promise<void> {
   const files = (await readdir(folder)).filter((file) => file !== LOCK);
   for (const file of files) await rm(join(folder, file), { recursive: true });
@@ -70,7 +74,7 @@ export async function clear(folder: string): Promise<void> {
 
 const shown = (value: unknown): string => (value === undefined ? "unset" : JSON.stringify(value));
 
-/** The rows of the comparison. Each is written to comparison.json as soon as it is measured. */
+/** The rows of the comparison. Each is written to comparison.json as soon as it is added. */
 export class RunTable {
   readonly folder: string;
   rows: readonly ComparisonRow[];
@@ -89,7 +93,7 @@ export class RunTable {
     return this.rows.find((row) => row.name === name && row.stage === stage);
   }
 
-  /** Replaces a row of the same name and stage. */
+  /** Adds a row, or replaces the one with the same name and stage. */
   async *add(row: ComparisonRow): AsyncGenerator<PipelineEvent, ComparisonRow> {
     const others = this.rows.filter(({ name, stage }) => name !== row.name || stage !== row.stage);
     this.rows = [...others, row];

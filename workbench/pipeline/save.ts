@@ -1,4 +1,4 @@
-// The save stage: a model written to its folder, and the card of a folder with the picture of its blocks.
+// The save stage: writes a model folder, its card, and the picture of its blocks.
 
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -12,13 +12,16 @@ import { baseModelOf, type Source } from "./fetch.ts";
 import { lastEvent, type Origin, type PipelineEvent } from "./stage.ts";
 
 export interface Saved {
-  /** names in the folder */
+  /** names of the files in the folder */
   files: string[];
-  /** of all tensors */
+  /** bytes of all tensors */
   bytes: number;
 }
 
-/** Replaces the model that is in the folder, whole or not at all. @throws ModelError; the signal's reason when it aborts */
+/**
+ * Saves a model. A model in the folder is replaced completely or, after an error, not at all.
+ * @throws ModelError if it cannot be saved; the signal's reason when it aborts
+ */
 export async function* save(
   model: Model,
   folder: string,
@@ -27,7 +30,7 @@ export async function* save(
   return yield* saved(saveModel(model, folder, options), signal);
 }
 
-/** The stage of any writer of model folders. */
+/** Makes a stage of the events of a writer of model folders. */
 export function saved(
   events: AsyncIterable<SaveEvent>,
   signal?: AbortSignal | undefined,
@@ -38,18 +41,22 @@ export function saved(
   });
 }
 
-/** `base` of what is saved: a repository by its name; a folder passes on what its own config.json names. */
+/** The `base` of a saved model. A repository gives its name; a folder gives none, so the name in its config.json is kept. */
 export const baseOf = ({ folder, name, repo }: Source): NonNullable<SaveOptions["base"]> => ({
   folder,
   ...((repo !== undefined || name !== folder) && { name }),
 });
 
+/** File name of the picture of a model's blocks. */
 export const PICTURE = "structure.png";
 
-/** What the folder itself says. */
+/** Facts that are read from the folder. */
 type Found = "hasPicture" | "hasPython" | "hasTransformers" | "hasProcessor" | "hasTrainable";
 
-/** Leaves a card of somebody else as it is. @returns whether there is a picture: only GBLR layers have one */
+/**
+ * Writes the card of a model folder and the picture of its blocks. A card that this program has not written is kept.
+ * @returns whether there is a picture, which only models with GBLR layers have
+ */
 export async function writeCard(folder: string, facts: Omit<CardFacts, Found>): Promise<boolean> {
   const svg = structurePicture(await describeModel(folder), facts.repository ?? facts.title);
   if (svg !== undefined) await writeFileAtomically(join(folder, PICTURE), await renderPng(svg));
@@ -70,7 +77,7 @@ export async function writeCard(folder: string, facts: Omit<CardFacts, Found>): 
 
 const isOurs = (card: string): boolean => parseCardMetadata(card).tags?.includes("gblr") === true;
 
-/** What a card says of where a model comes from and how it was made. */
+/** What a card says about the origin of a model. */
 export async function originFacts(source: Source, { engine, command, versions }: Origin) {
   const readme = await readFile(join(source.folder, "README.md"), "utf8").catch(() => "");
   return {

@@ -1,36 +1,41 @@
-// The settings that every experiment has, each with its default, unit and limits. Flags, help, run.json and the checks
-// are derived from them. The defaults are those of the published experiment with GPT-2; recipes override them.
+// The settings shared by all experiments, each with its description, unit, limits and default. The command-line flags,
+// their help, their checks and run.json are derived from this schema. The defaults are those of the published GPT-2
+// experiment (arXiv 2310.18882, section 5.2); recipes override them.
 
 import { z } from "zod";
 import { ALLOCATIONS, CONVOLUTIONS, INITS } from "../compress/index.ts";
 import { gblr } from "../structures/gblr.ts";
 import { structures } from "../structures/registry.ts";
 
+/** Schema of a non-empty string. */
 export const text = (description: string) => z.string().min(1).meta({ description });
+/** Schema of a whole number from 1. */
 export const count = (description: string, unit?: string) =>
   z
     .int()
     .min(1)
     .meta({ description, ...(unit && { unit }) });
+/** Schema of a number above 0. */
 export const amount = (description: string, unit?: string) =>
   z
     .number()
     .positive()
     .meta({ description, ...(unit && { unit }) });
+/** Schema of a share: above 0, at most 1. */
 export const share = (description: string) => z.number().positive().max(1).meta({ description, unit: "share" });
 
-/** Metadata of a setting, in `meta` of its schema. */
+/** Metadata of a setting, stored in the `meta` of its schema. */
 export interface SettingMeta {
   description: string;
   /** unit of the value, shown as the flag's placeholder */
   unit?: string;
-  /** heading in `--help` */
+  /** heading under which `--help` lists the setting */
   group?: string;
-  /** earlier names of the setting: still accepted as flags, and found in run.json of older runs */
+  /** earlier names of the setting. They are still accepted as flags, and occur in run.json of older runs */
   formerly?: readonly string[];
 }
 
-/** Renames settings of an older record to their present names. */
+/** Renames the settings of an older record to their present names. Other entries are kept as they are. */
 export function withPresentNames(
   schema: z.ZodObject,
   values: Readonly<Record<string, unknown>>,
@@ -45,108 +50,126 @@ export function withPresentNames(
   return Object.fromEntries(Object.entries(values).map(([name, value]) => [present.get(name) ?? name, value]));
 }
 
-/** Puts settings under one heading of `--help`. */
+/** Lists settings under one heading of `--help`. */
 export function grouped<Shape extends Record<string, z.ZodType>>(group: string, shape: Shape): Shape {
   const entries = Object.entries(shape).map(([name, schema]) => [name, schema.meta({ ...schema.meta(), group })]);
   return Object.fromEntries(entries) as Shape;
 }
 
-/** @param items unit in which data sets are counted: `windows` or `images` */
+/**
+ * The settings shared by all experiments, by name.
+ * @param items unit in which the data set is counted: `windows` or `images`
+ */
 export const experimentShape = (items: string) => ({
   ...grouped("Model and data", {
     model: text("model to start from: owner/name[@revision] or a folder"),
     dataset: text("data set: owner/name[@revision] or a folder"),
-    config: text("configuration of the data set (default: the only one, or its own default)").optional(),
+    config: text("configuration of the data set (default: its only or its default configuration)").optional(),
     trainSplit: text("split to train on").default("train"),
-    validationSplit: text("split to evaluate on while training").default("validation"),
-    testSplit: text("split that the results are of").default("test"),
+    validationSplit: text("split to evaluate on during training").default("validation"),
+    testSplit: text("split to compute the reported results on").default("test"),
   }),
   ...grouped("Compression", {
     structure: z
       .enum(structures().map(({ name }) => name))
       .default(gblr.name)
-      .meta({ description: "of the converted layers; dense: none is converted" }),
+      .meta({ description: "structure of the converted layers; dense converts none" }),
     compare: z.array(z.string()).default([]).meta({
-      description: "rivals trained alike, as structure[:init[:allocation]], e.g. lowrank,monarch,gblr:activation",
+      description:
+        "other variants to train with the same settings, as structure[:init[:allocation]], e.g. lowrank,monarch,gblr:activation",
     }),
-    widths: text("rule for the first widths of gblr, where neither flops nor budget is given").default("lr0.25"),
-    locations: text("rule for the first locations of gblr: linspace, uniform or constX").default("linspace"),
-    flops: share("relative FLOPs (reference) of the whole model").optional(),
-    budget: share("cost of the converted layers, relative to dense").optional(),
-    allocate: z.enum(ALLOCATIONS).default("uniform").meta({ description: "how layers share the budget" }),
+    widths: text(
+      "rule for the initial widths of gblr: lrR, splrR or constX; used if neither --flops nor --budget is given",
+    ).default("lr0.25"),
+    locations: text("rule for the initial locations of gblr: linspace, uniform or constX").default("linspace"),
+    flops: share("budget as relative FLOPs (reference) of the whole model").optional(),
+    budget: share("budget as cost of the converted layers relative to dense").optional(),
+    allocate: z.enum(ALLOCATIONS).default("uniform").meta({
+      description: "allocation of the budget: the same share for each layer, or by singular values over all layers",
+    }),
     layers: text("layers to convert: recipe, or a pattern such as h.0.*").default("recipe"),
-    convolutions: z
-      .enum(CONVOLUTIONS)
-      .default("integrated")
-      .meta({ description: "as one matrix each, or as one for each position of the kernel" }),
-    init: z.enum(INITS).default("svd").meta({ description: "what the factors start as" }),
-    searchSteps: count("of the block search, for each layer", "steps").default(1000),
-    calibrationSamples: count("of the training data that activation-aware factors look at", items).default(128),
+    convolutions: z.enum(CONVOLUTIONS).default("integrated").meta({
+      description: "convert a convolution as one matrix, or as one matrix for each position of its kernel",
+    }),
+    init: z.enum(INITS).default("svd").meta({ description: "initialization of the converted layers" }),
+    searchSteps: count("optimizer steps per layer, for --init search", "steps").default(1000),
+    calibrationSamples: count(`training ${items} to calibrate on, for --init activation`, items).default(128),
   }),
   ...grouped("Training", {
     epochs: amount("length of the training", "epochs").default(10),
-    steps: count("length of the training, instead of epochs", "steps").optional(),
-    batch: count("of one optimizer step", items).default(512),
-    microBatch: count("of one forward pass", items).default(16),
-    trainLimit: count("train on the first so many only", items).optional(),
-    learningRate: amount("highest learning rate").default(1.5e-3),
-    structureLearningRate: amount("of widths and locations (default: the learning rate)").optional(),
+    steps: count("length of the training in steps, instead of --epochs", "steps").optional(),
+    batch: count(`${items} per optimizer step`, items).default(512),
+    microBatch: count(`${items} per forward pass`, items).default(16),
+    trainLimit: count(`${items} to train on, from the start of the split (default: all)`, items).optional(),
+    learningRate: amount("peak learning rate").default(1.5e-3),
+    structureLearningRate: amount("peak learning rate of widths and locations (default: the learning rate)").optional(),
     weightDecay: z
       .number()
       .min(0)
       .default(0.1)
-      .meta({ description: "of weights; biases, norms and structure have none" }),
-    schedule: z.enum(["linear", "cosine", "constant"]).default("linear").meta({ description: "of the learning rate" }),
-    warmupEpochs: z.number().min(0).default(1).meta({ description: "of rising learning rate", unit: "epochs" }),
-    warmupSteps: count("of rising learning rate, instead of epochs", "steps").optional(),
-    decayEpochs: amount("after which the learning rate has reached its minimum (default: all)", "epochs").optional(),
-    minimumRate: z.number().min(0).default(0).meta({ description: "learning rate at the end" }),
-    clip: z.number().min(0).default(1).meta({ description: "largest norm of the gradient; 0: any" }),
+      .meta({ description: "weight decay of weights; biases, norms, widths and locations have none" }),
+    schedule: z
+      .enum(["linear", "cosine", "constant"])
+      .default("linear")
+      .meta({ description: "decay of the learning rate" }),
+    warmupEpochs: z.number().min(0).default(1).meta({ description: "length of the warm-up", unit: "epochs" }),
+    warmupSteps: count("length of the warm-up in steps, instead of --warmup-epochs", "steps").optional(),
+    decayEpochs: amount(
+      "epoch at which the learning rate reaches its minimum (default: the last)",
+      "epochs",
+    ).optional(),
+    minimumRate: z.number().min(0).default(0).meta({ description: "learning rate at the end of the decay" }),
+    clip: z.number().min(0).default(1).meta({ description: "largest norm of the gradient; 0 disables clipping" }),
     distill: z
       .number()
       .min(0)
       .max(1)
       .default(0)
-      .meta({ description: "weight of the dense model's predictions in the loss" }),
-    temperature: amount("of distillation").default(2),
+      .meta({ description: "weight of the distillation loss, with the original model as the teacher; 0 disables it" }),
+    temperature: amount("temperature of the distillation").default(2),
   }),
   ...grouped("Widths of GBLR blocks", {
-    shrink: z
-      .enum(["mean", "budget", "soft", "targeted", "adaptive", "none"])
-      .default("mean")
-      .meta({ description: "rule on widths: mean holds their mean, budget their exact cost; the others soft-shrink" }),
-    shrinkEvery: count("steps from one read of widths to the next (default: 1)").optional(),
-    threshold: amount("of soft shrinking, taken off for a learning rate of 1").optional(),
-    startThreshold: amount("the same before adaptive begins to adapt (default: the threshold)").optional(),
-    approach: amount("power by which targeted and adaptive slow down on the way to the target").optional(),
-    freeze: z.boolean().optional().meta({ description: "targeted leaves widths alone for good once below the target" }),
-    target: share("mean width, or with budget relative cost of the layers (default: as converted)").optional(),
-    startCost: share("cost of the converted layers at the start, from which budget shrinks to the target").optional(),
+    shrink: z.enum(["mean", "budget", "soft", "targeted", "adaptive", "none"]).default("mean").meta({
+      description:
+        "shrink rule: mean keeps the mean width, budget the exact cost; soft, targeted and adaptive are soft shrinkage",
+    }),
+    shrinkEvery: count("apply the shrink rule every so many steps (default: 1)", "steps").optional(),
+    threshold: amount("threshold of soft, targeted and adaptive, at a learning rate of 1").optional(),
+    startThreshold: amount("threshold of adaptive before it begins to adapt (default: --threshold)").optional(),
+    approach: amount("exponent that slows targeted and adaptive down near the target").optional(),
+    freeze: z
+      .boolean()
+      .optional()
+      .meta({ description: "with --shrink targeted: stop changing widths once their mean is below the target" }),
+    target: share(
+      "mean width to reach, or with --shrink budget the relative cost of the layers (default: as converted)",
+    ).optional(),
+    startCost: share("with --shrink budget: relative cost of the layers at the start of the training").optional(),
     shrinkEpochs: amount(
-      "over which the budget rule goes to its target (default: half of the training), or adaptive to the targeted rule",
+      "epochs in which budget reaches its target (default: half of the training), or adaptive becomes targeted",
       "epochs",
     ).optional(),
     sigma: z
       .array(z.coerce.number().positive())
       .length(2)
       .optional()
-      .meta({ description: "smoothness of masks at the start and the end, e.g. 1,100 (default: sharp masks)" }),
+      .meta({ description: "σ of the smooth masks at the start and at the end, e.g. 1,100 (default: sharp masks)" }),
     sigmaEpochs: z
       .array(z.coerce.number().min(0))
       .length(2)
       .optional()
-      .meta({ description: "epochs between which the smoothness moves (default: from warm-up to the end)" }),
+      .meta({ description: "epochs between which σ changes (default: from the end of the warm-up to the last)" }),
   }),
   ...grouped("Evaluation and files", {
-    evaluateEvery: amount("between evaluations", "epochs").default(1),
-    checkpointEvery: amount("between checkpoints", "epochs").default(1),
-    limit: count("evaluate on the first so many only", items).optional(),
-    seed: z.int().min(0).default(1111).meta({ description: "of every random choice" }),
+    evaluateEvery: amount("epochs between evaluations", "epochs").default(1),
+    checkpointEvery: amount("epochs between checkpoints", "epochs").default(1),
+    limit: count(`${items} to evaluate on, from the start of each split (default: all)`, items).optional(),
+    seed: z.int().min(0).default(1111).meta({ description: "random seed" }),
 
-    run: text("folder of the run (default: runs/<recipe>-<structure>)").optional(),
-    fresh: z.boolean().default(false).meta({ description: "begin again, dropping what the run folder has" }),
+    run: text("run folder (default: runs/<recipe>-<structure>)").optional(),
+    fresh: z.boolean().default(false).meta({ description: "delete the contents of the run folder and start over" }),
     push: text("repository to push the model to, owner/name").optional(),
-    private: z.boolean().default(false).meta({ description: "a repository made by --push is private" }),
+    private: z.boolean().default(false).meta({ description: "make the repository private, if --push creates it" }),
   }),
 });
 

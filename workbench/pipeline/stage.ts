@@ -1,5 +1,5 @@
-// What a stage of the pipeline is: an async generator that yields events while it works and returns its result. Verbs and
-// recipes compose stages and render their events; no stage prints anything or depends on how its events are shown.
+// What a stage of the pipeline is: an async generator that yields events while it works, and returns its result. Verbs
+// and recipes compose stages and show their events. A stage never prints.
 
 import type { HubAccess } from "../../hub/access/repository.ts";
 import type { PullEvent } from "../../hub/pull/events.ts";
@@ -15,12 +15,12 @@ import type { LoadEvent, SaveEvent } from "../models/index.ts";
 import type { PullZooEvent } from "../models/reference/index.ts";
 import type { FitEvent } from "../train/index.ts";
 
-/** Settings that contradict each other or name what does not exist. One line, found before any work. */
+/** Settings that are invalid or contradict each other, found before any work. The message is one line. */
 export class SettingsError extends Error {
   override readonly name = "SettingsError";
 }
 
-/** A stage that cannot do what is asked with this model or these data. One line. */
+/** A model or a data set that a stage cannot work with. The message is one line. */
 export class StageError extends Error {
   override readonly name = "StageError";
 }
@@ -29,22 +29,22 @@ export class StageError extends Error {
 export interface WindowsEvent {
   split: string;
   windows: number;
-  /** tokens of a window */
+  /** tokens per window */
   context: number;
-  /** tokens at the end that no window predicts */
+  /** number of tokens at the end that no window predicts */
   leftOut: number;
 }
 
-/** Events of the part of the workbench that does a stage's work, passed on as they are. */
+/** Events of the module that does the work of a stage, passed on unchanged. `of` names the kind of work. */
 export type InnerEvent =
   | { of: "pull"; name: string; event: PullEvent }
   | { of: "zoo"; name: string; event: PullZooEvent }
   | { of: "tokenize"; event: TokenizeEvent }
   | { of: "windows"; event: WindowsEvent }
   | { of: "images"; event: ImagesEvent }
-  /** `folder`: the model folder that is read */
+  /** `folder` is the model folder that is read */
   | { of: "load"; folder: string; event: Exclude<LoadEvent, { kind: "loaded" }> }
-  /** `total`: inputs in all, counted in `unit` */
+  /** `total` is the number of inputs, counted in `unit` */
   | { of: "calibrate"; total: number; unit: string; event: CalibrateEvent }
   | { of: "convert"; event: ConvertEvent }
   | { of: "evaluate"; event: PerplexityEvent }
@@ -53,34 +53,35 @@ export type InnerEvent =
   | { of: "save"; event: SaveEvent }
   | { of: "push"; event: PushEvent };
 
+/** Events of all stages. */
 export type PipelineEvent =
-  /** a stage begins, e.g. `convert` of `GBLR, SVD`; `done`: its result was there from an earlier run */
+  /** a stage begins, e.g. `convert` of `GBLR, SVD`; `done` if an earlier run has left its result */
   | { kind: "stage"; stage: string; of?: string; done?: boolean }
   | ({ kind: "inner" } & InnerEvent)
   /** one line for the user, shown on stderr */
   | { kind: "note"; text: string }
-  /** what a conversion is going to do */
+  /** the plan of a conversion, before it begins */
   | { kind: "planned"; plan: ConversionPlan }
-  /** a model was measured: its row, and all rows of the table so far */
+  /** a model was measured: its row of the comparison, and all rows so far */
   | { kind: "row"; row: ComparisonRow; rows: readonly ComparisonRow[] }
-  /** ended by its signal; the run folder can be gone on with */
+  /** the signal stopped the run, which can be resumed from its folder */
   | { kind: "interrupted"; folder: string }
   | { kind: "finished"; folder: string; model: string; rows: readonly ComparisonRow[]; pushed?: string };
 
-/** What every stage needs besides its own inputs. */
+/** What all stages need besides their own inputs. */
 export interface StageContext {
   access: HubAccess;
-  /** address of another copy of the zoo of released checkpoints. Default where they are released */
+  /** address of another copy of the released checkpoints. Default: the original one */
   zooRelease?: string | undefined;
-  /** opens an engine for a name of the zoo, whose layers are packed when it is fetched. Default: one is open */
+  /** opens an engine for packing the layers of a zoo model that is fetched. Default: an engine is open already */
   openEngine?: (() => Promise<unknown>) | undefined;
-  /** folder for what is derived from data sets once: token ids in `tokens`, images in `images` */
+  /** folder for data derived from data sets: token ids in `tokens`, images in `images` */
   cache: string;
-  /** ends the work after the present step, with what is done kept */
+  /** stops the work after the current step; results so far are kept */
   signal: AbortSignal;
 }
 
-/** What a record of the work says of where and how it was done. */
+/** What records and cards say about how a result was computed. */
 export interface Origin {
   /** open, and current */
   engine: Engine;
@@ -90,16 +91,17 @@ export interface Origin {
   versions: Readonly<Record<string, string>>;
 }
 
+/** What an experiment needs besides its settings. */
 export interface ExperimentContext extends StageContext, Origin {
   /** the recipe's name, e.g. `gpt2-wt103` */
   recipe: string;
 }
 
 /**
- * Runs work whose last event is its result.
- * @param kind of that event
- * @param told makes a pipeline event of each event, the last one too; nothing is yielded for undefined
- * @returns the result, without its kind
+ * Runs work whose last event is its result, as a stage.
+ * @param kind kind of the last event
+ * @param told maps each event, including the last, to the pipeline event to yield; undefined yields none
+ * @returns the last event, without its kind
  */
 export async function* lastEvent<Event extends { kind: string }, Kind extends Event["kind"]>(
   work: AsyncIterable<Event>,
@@ -117,7 +119,7 @@ export async function* lastEvent<Event extends { kind: string }, Kind extends Ev
   throw new Error(`the work ended before its ${kind}`);
 }
 
-/** Runs a stage to its end without showing its events, or with `show` for each of them. */
+/** Runs a stage to its end. @param show called with each event @returns the result of the stage */
 export async function resultOf<Event, Result>(
   stage: AsyncGenerator<Event, Result>,
   show?: (event: Event) => void,

@@ -1,5 +1,5 @@
-// The results of a sweep: each run's models with the values of its point, the means over seeds, and the files that are
-// left in the sweep's folder, results.json and a plot of quality against cost.
+// The results of a sweep: the models of all runs with the values of their grid points, the means over seeds, and the
+// files in the folder of the sweep: results.json, and a plot of the main metric by cost.
 
 import { join } from "node:path";
 import { metricNamed, metricsOf, valueText } from "../../hub/card/metric-names.ts";
@@ -10,26 +10,26 @@ import { numberAxis, VIEW } from "../report/charts/chart.ts";
 import { type Chart, chartToFiles } from "../report/index.ts";
 import type { SweepRun } from "./sweep.ts";
 
-/** The row of a model at the end of its run, with the values of the run's point; the base model has no values. */
+/** The row of a trained model, with the values of its grid point; or of the base model, without values. */
 export interface SweepResult extends ComparisonRow {
   values: Readonly<Record<string, string>>;
 }
 
-/** The base model once, then the trained models of each run. */
+/** The base model, then the trained models of each run. */
 export function resultsOf(runs: readonly SweepRun[]): SweepResult[] {
   const base = new Map<string, SweepResult>();
   const trained = runs.flatMap(({ point: { values }, rows }) =>
     rows.flatMap((row): SweepResult[] => (row.stage === "after" ? [{ ...row, values }] : [])),
   );
   for (const { rows } of runs) {
-    // A base model that does not depend on the point has the same row in every run.
+    // Unless the base model depends on the grid point, all runs have the same row for it.
     const [first] = rows;
     if (first) base.set(JSON.stringify([first.name, first.metrics]), { ...first, values: {} });
   }
   return [...base.values(), ...trained];
 }
 
-/** results.json, and the plot as three files where there is something to plot. @returns paths */
+/** Writes results.json and, if there is something to plot, the plot in three formats. @returns paths of the files */
 export async function writeResults(folder: string, recipe: string, results: readonly SweepResult[]): Promise<string[]> {
   const table = join(folder, "results.json");
   await writeFileAtomically(table, `${JSON.stringify(results, null, 2)}\n`);
@@ -37,10 +37,10 @@ export async function writeResults(folder: string, recipe: string, results: read
   return [table, ...(chart ? await chartToFiles(chart, join(folder, "cost")) : [])];
 }
 
-/** Settings that a model's name or its place on the axis shows. */
+/** Settings that the model's name or the axis shows, so that the legend leaves them out. */
 const SAID = ["structure", "init", "allocate", "budget", "flops", "widths", "target", "threshold", "compare"];
 
-/** Height of a line of the legend in pixels, and the letters that fit into half of one. */
+/** Height of a line of the legend in pixels, and number of letters that fit into half a line. */
 const LEGEND_LINE = 18;
 const HALF_LINE = 30;
 
@@ -48,15 +48,15 @@ interface Point {
   x: number;
   y: number;
   series: string;
-  /** ends of the error bar, for several runs */
+  /** ends of the error bar, if there are several runs */
   low?: number;
   high?: number;
 }
 
 /**
- * A curve for each way to compress, the base model as a dashed line, and a bar of one standard deviation each way where
- * several seeds were run.
- * @returns undefined where no model was both measured and counted
+ * Plots the main metric by relative FLOPs: a curve for each variant, and the base model as a dashed line. Several seeds
+ * are shown as their mean with an error bar of one standard deviation in each direction.
+ * @returns undefined if no trained model has both a metric and relative FLOPs
  */
 export function costChart(recipe: string, results: readonly SweepResult[]): Chart | undefined {
   const [metric] = metricsOf(results.slice(-1).map(({ metrics }) => ({ metrics: firstOf(metrics) })));
@@ -104,7 +104,7 @@ export function costChart(recipe: string, results: readonly SweepResult[]): Char
   };
 }
 
-/** The main metric. */
+/** The main metric, which is the first. */
 const firstOf = (metrics: Readonly<Record<string, number>>): Record<string, number> =>
   Object.fromEntries(Object.entries(metrics).slice(0, 1));
 
@@ -113,7 +113,7 @@ function seriesOf({ name, values }: SweepResult): string {
   return [name, ...others.map(([setting, value]) => `${setting} ${value}`)].join(", ");
 }
 
-/** The mean over several seeds, or one result unchanged. */
+/** The mean of the results over several seeds, or a single result. */
 export interface RepeatedResult extends SweepResult {
   /** number of runs in the mean */
   runs: number;
@@ -123,7 +123,7 @@ export interface RepeatedResult extends SweepResult {
 
 const SEED = "seed";
 
-/** Averages results that differ only in the seed, in the order of the first of each; their values lose the seed. */
+/** Averages results that differ only in the seed. The mean has no seed among its values. The order is kept. */
 export function acrossSeeds(results: readonly SweepResult[]): RepeatedResult[] {
   const groups = Map.groupBy(results, (row) => {
     const { [SEED]: seed, ...others } = row.values;
@@ -151,7 +151,7 @@ export function acrossSeeds(results: readonly SweepResult[]): RepeatedResult[] {
   });
 }
 
-/** Means of the numbers besides the metrics, where every row has them. */
+/** Means of the other numbers, if all rows have them. */
 function meansOf(group: readonly SweepResult[]): Partial<SweepResult> {
   const meanOf = (of: (row: SweepResult) => number | undefined) => {
     const values = group.map(of);

@@ -1,5 +1,5 @@
-// A sweep: a recipe at every combination of some settings' values, one run after the other, each in a process and a
-// folder of its own. A finished run is not run again, and one that fails does not stop the others.
+// A sweep: runs a recipe with each combination of values of some settings, one after the other, each run in its own
+// process and folder. Finished runs are not repeated. A run that fails does not stop the others.
 
 import { spawn } from "node:child_process";
 import { readFile } from "node:fs/promises";
@@ -15,31 +15,36 @@ import { SettingsError } from "./stage.ts";
 export interface SweepOptions {
   recipe: RecipeFile;
   points: readonly GridPoint[];
-  /** passed to every run */
+  /** flags for every run */
   flags: readonly string[];
+  /** folder of the sweep; each run has a folder in it */
   folder: string;
   signal: AbortSignal;
 }
 
-/** A point of the grid and its result; the first of its rows is the base model's. */
+/** The run of one grid point. */
 export interface SweepRun {
   point: GridPoint;
   folder: string;
   status: "finished" | "failed" | "interrupted";
-  /** one line, for a failed run */
+  /** message of a failed run, one line */
   error?: string;
+  /** rows of the comparison, the base model first */
   rows: readonly ComparisonRow[];
 }
 
 export type SweepEvent =
   | { kind: "begun"; point: GridPoint; index: number; of: number; folder: string }
-  /** a line of the recipe's progress */
+  /** a line that the recipe has printed */
   | { kind: "said"; line: string }
-  /** `before`: by an earlier call */
+  /** `before`: the run was finished by an earlier call */
   | { kind: "ended"; run: SweepRun; before: boolean }
   | { kind: "swept"; runs: readonly SweepRun[]; interrupted: boolean };
 
-/** @throws SettingsError when the folder has a sweep of another recipe, or with other flags; RunError when it cannot be made */
+/**
+ * Runs a sweep, or resumes it.
+ * @throws SettingsError if the folder has a sweep of another recipe or with other flags; RunError if it cannot be created
+ */
 export async function* sweep({ recipe, points, flags, folder, signal }: SweepOptions): AsyncGenerator<SweepEvent> {
   await makeRunFolder(folder);
   await expectSameSweep(folder, { recipe: recipe.name, flags });
@@ -85,7 +90,7 @@ async function finishedRows(folder: string): Promise<readonly ComparisonRow[] | 
 
 const RECORD = "sweep.json";
 
-/** Points may be added to a sweep; its recipe and the flags of all runs must stay the same. */
+/** Checks that a sweep is resumed with the same recipe and flags. Points may be added. */
 async function expectSameSweep(folder: string, asked: { recipe: string; flags: readonly string[] }): Promise<void> {
   const file = join(folder, RECORD);
   const text = await readFile(file, "utf8").catch(() => undefined);
@@ -93,30 +98,34 @@ async function expectSameSweep(folder: string, asked: { recipe: string; flags: r
   if (text === undefined) return writeFileAtomically(file, `${told}\n`);
   if (text.trim() === told) return;
   throw new SettingsError(
-    `${folder} has a sweep of another recipe or with other flags, see ${file}; give another --out`,
+    `${folder} has a sweep of another recipe or with other flags (see ${file}); give another --out`,
   );
 }
 
 export interface Varied {
-  /** as in flags, e.g. `learning-rate` */
+  /** name as in flags, e.g. `learning-rate` */
   setting: string;
   values: readonly string[];
 }
 
+/** One combination of values. */
 export interface GridPoint {
-  /** by setting */
+  /** values by setting */
   values: Readonly<Record<string, string>>;
   /** name of the folder, e.g. `budget-0.2+structure-gblr` */
   key: string;
-  /** for the command line */
+  /** the values as flags */
   flags: readonly string[];
 }
 
-/** Every combination of the values; the last setting changes fastest. @throws SettingsError when a setting is varied twice */
+/**
+ * All combinations of the values. The last setting changes fastest.
+ * @throws SettingsError if a setting occurs twice
+ */
 export function gridOf(varied: readonly Varied[]): GridPoint[] {
   const names = varied.map(({ setting }) => setting);
   const twice = names.find((name, i) => names.indexOf(name) !== i);
-  if (twice !== undefined) throw new SettingsError(`--vary ${twice} is there twice; give all its values at once`);
+  if (twice !== undefined) throw new SettingsError(`--vary ${twice} is given twice; give all values in one --vary`);
   let points: Record<string, string>[] = [{}];
   for (const { setting, values } of varied) {
     points = points.flatMap((point) => values.map((value) => ({ ...point, [setting]: value })));
@@ -131,7 +140,7 @@ export function gridOf(varied: readonly Varied[]): GridPoint[] {
   });
 }
 
-/** `budget 0.2, structure gblr` */
+/** A grid point as text: `budget 0.2, structure gblr`. */
 export const pointText = ({ values }: Pick<GridPoint, "values">): string =>
   Object.entries(values)
     .map(([setting, value]) => `${setting} ${value}`)
@@ -146,13 +155,13 @@ type ChildEnd = { kind: "finished" } | { kind: "interrupted" } | { kind: "failed
 
 interface ChildOptions {
   flags: readonly string[];
-  /** asks the run to stop where it can be gone on with */
+  /** stops the run so that it can be resumed */
   signal: AbortSignal;
 }
 
-/** Yields each line on stdout. @param path of a recipe @returns how the process ended */
+/** Runs a recipe in a process and yields the lines it prints. @param path file of the recipe @returns how it ended */
 async function* runChild(path: string, { flags, signal }: ChildOptions): AsyncGenerator<string, ChildEnd> {
-  // In a process group of its own: otherwise the terminal's Ctrl-C would reach it a second time, which ends it at once.
+  // In its own process group, because Ctrl-C on the terminal would reach it too, and a second signal ends it at once.
   const child = spawn(process.execPath, [...process.execArgv, path, ...flags], {
     stdio: ["ignore", "pipe", "pipe"],
     detached: true,
@@ -180,14 +189,14 @@ async function* runChild(path: string, { flags, signal }: ChildOptions): AsyncGe
   }
 }
 
-/** Characters of stderr that are kept. */
+/** Number of characters of stderr that are kept. */
 const LONGEST = 10_000;
 
-/** Recipes end with one line that says what was wrong. */
+/** The last line of stderr, where a recipe prints its error. */
 const lastLine = (text: string): string =>
   stripVTControlCharacters(text.trim().split("\n").at(-1) ?? "")
     .replace(/\s+/g, " ")
     .trim();
 
-/** Exit code of a process that its signal ended, as in shells. */
+/** Exit code of an interrupted recipe. */
 const INTERRUPTED = 130;

@@ -1,6 +1,5 @@
-// A tour of the workbench on one machine, without a network: a local Hub in the run's folder, a model that is trained
-// there, compressed, pushed, pulled back into another cache, and measured again. The quickstart recipe says what is
-// trained.
+// A tour of the workbench on one machine, without network access: starts a local Hub, trains a model, compresses it,
+// pushes it, pulls it into another cache, and measures it again. recipes/quickstart.ts is such a tour.
 
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
@@ -17,31 +16,35 @@ type Given = Partial<LanguageSettings> & { model: string; dataset: string; push:
 
 export interface Tour {
   name: string;
-  /** removed and made again by each run */
+  /** folder of the tour; each run deletes and creates it */
   folder: string;
-  /** writes repositories into the folder of a Hub */
+  /** writes the repositories to start from into the folder of a Hub */
   prepare(hub: string): Promise<void>;
-  /** the dense model */
+  /** settings of the training of the dense model */
   train: Given;
+  /** settings of the compression */
   compress: Given;
 }
 
 export type TourEvent =
   | PipelineEvent
-  /** the local Hub listens */
+  /** the local Hub is ready */
   | { kind: "serving"; url: string; folder: string }
-  /** the dense model is trained */
+  /** the training of the dense model has ended */
   | { kind: "trained" };
 
 export interface Toured {
   rows: readonly ComparisonRow[];
   /** report.html of the compression */
   report: string;
-  /** measured of the model that came back */
+  /** metrics, cost and size of the model that was pulled back */
   pulledBack: Measured;
 }
 
-/** @throws Error when the model that came back is not the one that was pushed; the signal's reason when it aborts */
+/**
+ * Runs a tour.
+ * @throws Error if the model that was pulled back has another perplexity than before; the signal's reason when it aborts
+ */
 export async function* followTour(
   tour: Tour,
   { signal, ...origin }: Origin & { signal: AbortSignal },
@@ -58,7 +61,7 @@ export async function* followTour(
     yield* finished(tour.train, context, join(folder, "dense"));
     yield { kind: "trained" };
     const rows = yield* finished(tour.compress, context, join(folder, "gblr"));
-    // Another cache, as on another machine: all of the model has to come from the Hub.
+    // With another cache, as on another machine, all of the model has to come from the Hub.
     const elsewhere = { ...context, access: { ...access, cache: join(folder, "cache-elsewhere") } };
     const pulledBack = yield* pullBack(tour.compress, elsewhere);
     expectSame(rows.at(-1), pulledBack);
@@ -104,5 +107,5 @@ async function* pullBack(given: Given, context: ExperimentContext): AsyncGenerat
 function expectSame(row: ComparisonRow | undefined, back: Measured): void {
   const [before, after] = [row?.metrics.perplexity, back.metrics.perplexity];
   if (before === after) return;
-  throw new Error(`the model that came back from the Hub has perplexity ${after}, not ${before}`);
+  throw new Error(`the model pulled back from the Hub has perplexity ${after}, expected ${before}; please report this`);
 }

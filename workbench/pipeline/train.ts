@@ -1,4 +1,4 @@
-// The train stage: `fit` with the schedules, the optimizer and the rule on widths that an experiment's settings ask for.
+// The train stage: runs `fit` with the schedules, the optimizer and the shrink rule that the settings choose.
 
 import type { SigmaSchedule } from "../gblr/schedules.ts";
 import {
@@ -25,17 +25,22 @@ import type { ExperimentSettings } from "./settings.ts";
 import type { PipelineEvent } from "./stage.ts";
 
 export interface TrainStageOptions {
-  /** of the run */
+  /** run folder */
   folder: string;
   settings: ExperimentSettings;
   data: OpenData;
-  /** of the run's record, e.g. `gblr-activation` */
+  /** key of the variant, e.g. `gblr-activation` */
   variant: string;
   teacher: Teacher | undefined;
   signal: AbortSignal;
 }
 
-/** Trains from the run folder's newest checkpoint, or from the start, and writes the report from time to time. */
+/**
+ * Trains a model from the newest checkpoint in the run folder, or from the start. Writes the report after each
+ * evaluation, and at least every minute.
+ * @param model changed in place
+ * @throws as `fit` does
+ */
 export async function* train(model: Model, options: TrainStageOptions): AsyncGenerator<PipelineEvent, Ended> {
   let reported = performance.now();
   for await (const event of fit(await fitOptions(model, options))) {
@@ -82,7 +87,7 @@ async function fitOptions(
   };
 }
 
-/** Relative cost of the converted layers that the plan ends at; undefined for a model that was not converted here. */
+/** Relative cost of the converted layers at the end of the plan; undefined if this run has not converted the model. */
 const plannedCost = async (folder: string): Promise<number | undefined> => (await readRun(folder)).record?.targetCost;
 
 function lengthOf({ epochs, steps }: ExperimentSettings): Span {
@@ -109,12 +114,12 @@ function warmupOf({ warmupEpochs, warmupSteps }: ExperimentSettings): Span {
   return warmupSteps === undefined ? { epochs: warmupEpochs } : { steps: warmupSteps };
 }
 
-/** Length of the training in epochs, whether it was given in epochs or in steps. */
+/** Length of the training in epochs, also if the settings give steps. */
 function epochsOf({ epochs, steps, batch }: ExperimentSettings, items: number): number {
   return steps === undefined ? epochs : steps / Math.ceil(items / batch);
 }
 
-/** Smoothness of masks from first to last; constant in warm-up unless epochs are given, as published. */
+/** The schedule of σ. Unless epochs are given, σ is constant during the warm-up, as published. */
 function sigmaOf({ sigma, sigmaEpochs, warmupEpochs }: ExperimentSettings, epochs: number): SigmaSchedule | undefined {
   if (!sigma) return undefined;
   const [initial, final] = sigma as [number, number];
@@ -123,12 +128,12 @@ function sigmaOf({ sigma, sigmaEpochs, warmupEpochs }: ExperimentSettings, epoch
 }
 
 interface ShrinkPlan {
-  /** multiply-adds of the converted layers at the end, as a share of dense. Default: as they are */
+  /** multiply-adds of the converted layers at the end, relative to dense. Default: as at the start */
   cost: number | undefined;
   epochs: number;
 }
 
-/** The rule on widths; undefined for models without GBLR layers. */
+/** The shrink rule; undefined for models without GBLR layers. */
 async function shrinkOf(
   settings: ExperimentSettings,
   model: Model,
@@ -151,7 +156,7 @@ async function shrinkOf(
   return adaptiveSoftshrink({ ...aim, ...first, startEpoch: warmupEpochs, endEpoch });
 }
 
-/** What the settings say of the cost: budget, flops, or else the rule for widths. */
+/** How the settings give the cost: as a budget, as FLOPs, or by the rule for widths. */
 export function askedCost({
   budget,
   flops,

@@ -1,6 +1,6 @@
-// Variants: the ways to compress that one experiment compares. A variant is a structure, an initialization and an
-// allocation of the budget. It is `gblr:activation:global` in flags, `gblr-activation-global` in folder names, and
-// `GBLR, activation-aware, global` in tables.
+// Variants: the ways to compress that one experiment compares. A variant is a structure with an initialization and an
+// allocation of the budget. Flags call it `gblr:activation:global`, folder names `gblr-activation-global`, and tables
+// `GBLR, activation-aware, global`.
 
 import { ALLOCATIONS, type Allocation, expectInit, INITS, type Init } from "../compress/index.ts";
 import { EngineError } from "../engine/core/errors.ts";
@@ -9,21 +9,25 @@ import { structureNamed, structures } from "../structures/registry.ts";
 import type { StructureKind } from "../structures/structure.ts";
 import { SettingsError } from "./stage.ts";
 
+/** One way to compress a model. */
 export interface Variant {
-  /** as the registry names it */
+  /** name in the registry of structures */
   structure: string;
   init: Init;
-  /** how layers share the budget */
+  /** allocation of the budget */
   allocation: Allocation;
-  /** in folder names */
+  /** name in folder names */
   key: string;
-  /** in tables */
+  /** name in tables */
   title: string;
-  /** whether layers are converted; false: the model is trained as it is */
+  /** whether layers are converted; if not, the model is trained as it is */
   converts: boolean;
 }
 
-/** The variant of a model that is trained as it is. @param structure of most of its layers; `dense` if not compressed */
+/**
+ * The variant of a model that is trained without conversion.
+ * @param structure structure of most of its layers; `dense` if it is not compressed
+ */
 export function asItIs(structure: string): Variant {
   const { name, stored } = structures().find((each) => each.name === structure) ?? dense;
   return { structure: name, init: "svd", allocation: "uniform", key: name, title: stored.title, converts: false };
@@ -37,10 +41,13 @@ export interface VariantNames {
   allocation?: string | undefined;
 }
 
-/** @throws SettingsError for an unknown structure, start or allocation, or a combination that does not exist */
+/**
+ * Makes a variant of the names in the settings.
+ * @throws SettingsError for an unknown structure, initialization or allocation, or a combination that does not exist
+ */
 export function variantOf({ structure: named, init = "svd", allocation = "uniform" }: VariantNames): Variant {
   const structure = expectOne(named, { what: "structure", known: structures().map(({ name }) => name) });
-  const start = expectOne(init, { what: "start", known: INITS });
+  const start = expectOne(init, { what: "initialization", known: INITS });
   const shared = expectOne(allocation, { what: "allocation", known: ALLOCATIONS });
   const kind = structureNamed(structure);
   try {
@@ -68,13 +75,18 @@ function titled({ stored, isDense, starts = {} }: StructureKind, init: Init, all
 
 function expectOne<Name extends string>(name: string, { what, known }: { what: string; known: readonly Name[] }): Name {
   const found = known.find((one) => one === name);
-  if (found === undefined) throw new SettingsError(`there is no ${what} "${name}": there is ${known.join(", ")}`);
+  if (found === undefined) throw new SettingsError(`there is no ${what} "${name}"; give one of ${known.join(", ")}`);
   return found;
 }
 
-/** @param text `structure`, `structure:init` or `structure:init:allocation` */
+/**
+ * Parses a variant.
+ * @param text `structure`, `structure:init` or `structure:init:allocation`
+ * @throws SettingsError as `variantOf` does, or if there are more parts
+ */
 export function parseVariant(text: string): Variant {
   const [structure = "", init, allocation, ...rest] = text.split(":");
-  if (rest.length > 0) throw new SettingsError(`"${text}" is no way to compress; give structure:init:allocation`);
+  if (rest.length > 0)
+    throw new SettingsError(`"${text}" has more than three parts; give structure[:init[:allocation]]`);
   return variantOf({ structure, init, allocation });
 }

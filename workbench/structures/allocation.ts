@@ -1,41 +1,42 @@
-// Shares one budget out over the ranks of several layers, from their singular values: the least largest error over all
-// layers (after Liebenwein et al. 2021, ALDS, arXiv 2107.11442). Numbers in, numbers out.
+// Chooses the ranks of several layers within one budget from their singular values, such that the largest relative
+// error over all layers is minimal (after ALDS, Liebenwein et al. 2021, arXiv 2107.11442). No tensors.
 
 import { EngineError, ShapeError } from "../engine/core/errors.ts";
 import { allowance, frobeniusErrors, type MatrixSize } from "./budget.ts";
 
 export interface LayerSpectrum extends MatrixSize {
   name: string;
-  /** all min(n_out, n_in) of them, largest first */
+  /** all min(n_out, n_in) singular values, largest first */
   singularValues: ArrayLike<number>;
-  /** rows that go through it for each pass of the model, e.g. the positions of a convolution. Default 1 */
+  /** rows that go through the layer in one pass of the model, e.g. the positions of a convolution. Default 1 */
   rows?: number;
 }
 
 export interface LayerRank {
   name: string;
   rank: number;
-  /** factors of that rank would cost as much as the matrix itself, or more: leave it as it is. Its error is then 0 */
+  /** whether the layer stays dense, because factors of this rank would cost at least as much. The error is then 0 */
   dense: boolean;
-  /** relative, in the norm asked for */
+  /** relative error in the norm of the options */
   error: number;
-  /** multiply-adds for each pass of the model */
+  /** multiply-adds in one pass of the model */
   cost: number;
 }
 
 export interface AllocationOptions {
   /**
-   * of W − W_r against W. `spectral`: s_{r+1} / s_1, as in ALDS; `frobenius`: root of the energy left out. Default
-   * `spectral`
+   * norm of the relative error ‖W − W_r‖ / ‖W‖. `spectral` is s_{r+1} / s_1, as in ALDS; `frobenius` is the square root
+   * of the relative energy of the omitted singular values. Default `spectral`
    */
   norm?: "spectral" | "frobenius";
 }
 
 /**
- * Ranks from 1 that bring the largest relative error over all layers as low as the budget allows; what is left of the
- * budget then goes, one rank at a time, to the worst layer that it still pays for.
+ * Ranks of at least 1 with the smallest possible largest relative error over all layers within the budget. The
+ * remainder of the budget goes, one rank at a time, to the layer with the largest error for which another rank is
+ * affordable.
  * @param budget share of all layers' dense multiply-adds
- * @throws EngineError when the budget does not pay for rank 1 everywhere
+ * @throws EngineError when rank 1 in every layer is not affordable within the budget
  */
 export function allocateRanks(
   layers: readonly LayerSpectrum[],
@@ -51,10 +52,10 @@ export function allocateRanks(
     throw new EngineError(
       `allocation: rank 1 in each of ${layers.length} layers takes ${share.toPrecision(4)} of the dense multiply-adds, ` +
         `the budget is ${budget}`,
-      "raise the budget or leave layers out",
+      "raise the budget or exclude layers",
     );
   }
-  // The only largest errors there can be are the layers' own: bisect over those, not over numbers.
+  // The largest error is the error of some layer at some rank, so the bisection runs over these values.
   let [low, high] = [0, errors.length - 1];
   while (low < high) {
     const middle = (low + high) >> 1;
@@ -69,9 +70,9 @@ export function allocateRanks(
   return ladders.map((ladder, i) => ladder.result(rungs[i] as number));
 }
 
-/** What one layer can be: ranks 1, 2, … while factors are cheaper than the matrix, then the matrix itself. */
+/** The choices for one layer: ranks 1, 2, … while factors cost less than the matrix, then the matrix itself. */
 class Ladder {
-  /** relative error by rung; rung r is rank r, the last one the matrix itself. Rung 0 is not used */
+  /** relative error by rung. Rung r is rank r, the last rung is the matrix itself; rung 0 is not used */
   readonly errors: Float64Array;
   readonly top: number;
   private readonly layer: LayerSpectrum;
@@ -89,7 +90,7 @@ class Ladder {
     this.errors[this.top] = 0;
   }
 
-  /** The cheapest rung whose error is no larger. */
+  /** The cheapest rung whose error is at most this. */
   rungFor(error: number): number {
     let [low, high] = [1, this.top];
     while (low < high) {

@@ -1,6 +1,7 @@
-// A matrix cut into J × K blocks that all have one low rank, kept as two stacks of factors: what Monarch and block low
-// rank have in common. They differ in which rows make a block: every J-th (`strided`) or neighbors (`contiguous`).
-// The nearest such matrix is found block by block. Sizes that J and K do not divide are filled up with zeros inside a product; parameters hold none.
+// A matrix of J × K blocks that all have the same low rank, stored as two stacks of factors. Monarch and block low rank
+// share this form. They differ in the rows of a block: every J-th row (`strided`) or adjacent rows (`contiguous`). The
+// nearest such matrix is found block by block. Products pad sizes that J and K do not divide with zeros; parameters are
+// not padded.
 
 import {
   matMul,
@@ -22,13 +23,13 @@ import { asRows } from "../engine/ops/op.ts";
 import { expectOperand } from "../engine/ops/operands.ts";
 import type { MatrixSize } from "./budget.ts";
 
-/** Which rows of the matrix a block has: rows j, j + J, j + 2 J, … or rows j s … j s + s - 1. */
+/** The rows of block row j: `strided` j, j + J, j + 2 J, …; `contiguous` j s … j s + s - 1, with s rows per block. */
 export type RowOrder = "strided" | "contiguous";
 
 export interface BlockFactors {
-  /** input side, (n_in, r, J): row c belongs to the block column that c lies in */
+  /** input side, (n_in, r, J): row c holds the factors of the block column that contains c */
   first: Tensor3D;
-  /** output side, (n_out, K, r): row o belongs to the block row that o lies in */
+  /** output side, (n_out, K, r): row o holds the factors of the block row that contains o */
   second: Tensor3D;
 }
 
@@ -44,7 +45,10 @@ export interface BlockSizes extends MatrixSize {
   width: number;
 }
 
-/** @throws ShapeError when the two do not belong together */
+/**
+ * The sizes given by the shapes of the factors.
+ * @throws ShapeError when the shapes of the factors do not match
+ */
 export function blockSizes(structure: string, { first, second }: BlockFactors): BlockSizes {
   expectOperand(structure, { first }, { dtype: "float32", shape: ["n_in", "rank", "rows"] });
   const [nIn, rank, rows] = first.shape;
@@ -53,11 +57,11 @@ export function blockSizes(structure: string, { first, second }: BlockFactors): 
   return { nIn, nOut, rows, columns, rank, height: Math.ceil(nOut / rows), width: Math.ceil(nIn / columns) };
 }
 
-/** Multiply-adds a row of `blockProduct`, those with the zeros that fill up a block included. */
+/** Multiply-adds per row of `blockProduct`, including those with padding. */
 export const blockCost = ({ rows, columns, rank, height, width }: Omit<BlockSizes, "nIn" | "nOut">): number =>
   rows * columns * rank * (height + width);
 
-/** The same from the shapes of `first` and `second` alone. */
+/** Multiply-adds per row, from the shapes of `first` and `second`. */
 export function costOfShapes({ first, second }: Readonly<Record<string, readonly number[]>> = {}): number {
   const [nIn = 0, rank = 0, rows = 0] = first ?? [];
   const [nOut = 0, columns = 0] = second ?? [];
@@ -85,8 +89,8 @@ export interface BlockDiagonals {
 }
 
 /**
- * Two block-diagonal products with a permutation between them: output f of the first stack, counted over all its
- * blocks, is input ⌊f / J⌋ of block f mod J of the second (Dao et al. 2022, arXiv 2204.00595, section 3.1).
+ * Two block-diagonal products with a permutation between them. Output f of the first stack, counted over all of its
+ * blocks, is input ⌊f / J⌋ of block f mod J of the second stack (Dao et al. 2022, arXiv 2204.00595, section 3.1).
  * @param x (rows, n_in)
  * @returns (rows, n_out)
  */
@@ -103,7 +107,7 @@ export function blockDiagonalProduct(x: Tensor2D, { first, second, nOut, order }
   });
 }
 
-/** The matrix itself, (n_out, n_in); differentiable in both factors. */
+/** The matrix (n_out, n_in), differentiable in both factors. */
 export function blockMatrix(factors: BlockFactors, order: RowOrder, structure: string): Tensor2D {
   const sizes = blockSizes(structure, factors);
   const { rows, columns, rank, height, width, nOut, nIn } = sizes;
@@ -118,7 +122,7 @@ export function blockMatrix(factors: BlockFactors, order: RowOrder, structure: s
   });
 }
 
-/** Both factors as stacks of dense blocks, filled up: (K, p, r J) and (J, s, K r). */
+/** Both factors as stacks of dense blocks, padded with zeros: (K, p, r J) and (J, s, K r). */
 function stacked({ first, second }: BlockFactors, sizes: BlockSizes, order: RowOrder) {
   const { rows, columns, rank, height, width } = sizes;
   const outputs = filled(second, 0, rows * height);
@@ -130,7 +134,7 @@ function stacked({ first, second }: BlockFactors, sizes: BlockSizes, order: RowO
   };
 }
 
-/** Zeros behind, along one axis, up to `length`. */
+/** Pads one axis with zeros at its end, up to `length`. */
 export function filled<T extends Tensor>(tensor: T, axis: number, length: number): T {
   const missing = length - (tensor.shape[axis] as number);
   return missing === 0
@@ -141,7 +145,7 @@ export function filled<T extends Tensor>(tensor: T, axis: number, length: number
       ) as T);
 }
 
-/** The first `length` along one axis. */
+/** The first `length` entries along one axis. */
 export function cut<T extends Tensor>(tensor: T, axis: number, length: number): T {
   if (tensor.shape[axis] === length) {
     return tensor;
@@ -157,14 +161,15 @@ export function cut<T extends Tensor>(tensor: T, axis: number, length: number): 
 interface BlockGridOptions {
   /** J = K, blocks on each side */
   blocks: number;
-  /** of each block, at most ⌈n_out / blocks⌉ and ⌈n_in / blocks⌉ */
+  /** rank of each block, at most ⌈n_out / blocks⌉ and ⌈n_in / blocks⌉ */
   rank: number;
   order: RowOrder;
 }
 
 /**
- * The nearest matrix whose blocks all have one rank: each block to its largest singular triples, √s on each side. As blocks
- * share no entry, blockwise nearest is nearest (Dao et al. 2022, arXiv 2204.00595, theorem 1).
+ * The nearest matrix in the Frobenius norm whose blocks all have the given rank: each block is replaced by its largest
+ * singular triples, with √s on each side. Blocks have no entries in common, so the nearest blocks give the nearest
+ * matrix (Dao et al. 2022, arXiv 2204.00595, theorem 1).
  * @param weight float32 (n_out, n_in)
  */
 export async function projectBlocks(weight: Tensor2D, options: BlockGridOptions): Promise<BlockFactors> {
@@ -202,7 +207,7 @@ export async function projectBlocks(weight: Tensor2D, options: BlockGridOptions)
   return factors;
 }
 
-/** weight (n_out, n_in), filled up, → (J, K, s, p). */
+/** weight (n_out, n_in), padded with zeros → (J, K, s, p). */
 function blockGrid(weight: Tensor2D, { blocks, order }: BlockGridOptions): Tensor4D {
   const [nOut, nIn] = weight.shape;
   const [height, width] = [Math.ceil(nOut / blocks), Math.ceil(nIn / blocks)];

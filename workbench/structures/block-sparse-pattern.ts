@@ -1,6 +1,6 @@
-// The blocks of a block-sparse matrix: which of a square grid a flat butterfly keeps (Chen et al. 2022, arXiv 2112.00029,
-// section 3.2: block row i keeps columns i XOR m for some masks m), their way in and out of a whole matrix, and their fit
-// together with a low-rank part.
+// The pattern of a block-sparse matrix, and the fit of its blocks together with a low-rank part. The pattern is a flat
+// butterfly on a square grid of blocks: block row i keeps the block columns i XOR m for some masks m (Chen et al. 2022,
+// arXiv 2112.00029, section 3.2).
 
 import {
   concat,
@@ -34,18 +34,18 @@ export interface BlockSparseParameters {
 export interface Pattern {
   /** blocks on each side, a power of two */
   side: number;
-  /** block row i keeps columns i XOR mask */
+  /** block row i keeps the block columns i XOR mask */
   masks: readonly number[];
 }
 
-/** Of the kept blocks, row by row: their block columns, and their numbers in the whole grid. */
+/** The block columns of the kept blocks, row by row, and their indices in the grid. */
 export function blockCells({ side, masks }: Pattern): { columns: Tensor1D; cells: Tensor1D } {
   const columns = keptColumns(side, masks);
   const cells = columns.map((column, at) => Math.floor(at / masks.length) * side + column);
   return { columns: tensor1d(columns, "int32"), cells: tensor1d(cells, "int32") };
 }
 
-/** The kept blocks of a matrix (n_out, n_in), (side, height, kept, width). */
+/** The kept blocks of a matrix (n_out, n_in), as (side, height, kept, width). */
 function taken(matrix: Tensor2D, pattern: Pattern): Tensor4D {
   const { side, masks } = pattern;
   const [height, width] = matrix.shape.map((length) => Math.ceil(length / side)) as [number, number];
@@ -62,7 +62,7 @@ export function placed(values: Tensor4D, { side, masks }: Pattern, { nOut, nIn }
   const [, height, kept, width] = values.shape;
   return tidy(() => {
     const blocks = reshape(transpose(values, [0, 2, 1, 3]), [side * kept, height * width]);
-    // One more block, of zeros, stands for all that are not kept: a gather has a gradient, a scatter has none.
+    // Blocks that are not kept are gathered from one extra block of zeros: gather has a gradient, scatter has none.
     const sources = new Int32Array(side * side).fill(side * kept);
     keptColumns(side, masks).forEach((column, at) => {
       sources[Math.floor(at / kept) * side + column] = at;
@@ -74,15 +74,15 @@ export function placed(values: Tensor4D, { side, masks }: Pattern, { nOut, nIn }
 }
 
 interface BlockSparseFit extends Pattern {
-  /** of the low-rank part; may be 0 */
+  /** rank of the low-rank part; may be 0 */
   rank: number;
-  /** times that both parts are fitted after the first */
+  /** how many times both parts are fitted again after the first fit */
   rounds: number;
 }
 
 /**
- * Fits kept blocks and a low-rank part to a matrix together, by turns: each step is the best of one part for the other as
- * it stands, so the error never grows.
+ * Fits the kept blocks and a low-rank part to a matrix by alternating minimization: each step is optimal for one part
+ * while the other is fixed, so the error never increases.
  * @param weight float32 (n_out, n_in)
  */
 export async function fitBlockSparse(
@@ -118,8 +118,8 @@ async function thinFactors(matrix: Tensor2D, rank: number): Promise<{ left: Tens
 }
 
 /**
- * The first `count` masks: 0 is the diagonal, the powers of two are the butterfly's factors, and the rest follow by how
- * many bits they have, so that all of them together keep every block.
+ * The first `count` masks, in the order of their number of bits: 0 is the diagonal, the powers of two are the
+ * butterfly's factors. All `side` masks together keep every block.
  * @param side blocks on each side, a power of two
  */
 export function butterflyMasks(side: number, count: number): number[] {
@@ -129,7 +129,7 @@ export function butterflyMasks(side: number, count: number): number[] {
     .slice(0, count);
 }
 
-/** The columns that each block row keeps, row by row: side · masks.length indices. */
+/** The block columns that each block row keeps, row by row: side · masks.length indices. */
 function keptColumns(side: number, masks: readonly number[]): Int32Array {
   return Int32Array.from({ length: side * masks.length }, (_, at) => {
     const row = Math.floor(at / masks.length);

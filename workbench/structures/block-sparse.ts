@@ -1,5 +1,5 @@
-// Block-sparse plus low rank in the manner of Pixelfly (Chen et al. 2022, arXiv 2112.00029): dense blocks in a fixed
-// flat-butterfly pattern, the rest of the budget in two thin factors. The pattern does not look at the matrix.
+// Block-sparse plus low-rank matrices as in Pixelfly (Chen et al. 2022, arXiv 2112.00029): dense blocks in a fixed flat
+// butterfly pattern, and two thin factors for the rest of the budget. The pattern does not depend on the matrix.
 
 import { add, gather, matMul, reshape, type Tensor2D, tidy, transpose } from "@tensorflow/tfjs-core";
 import { STORED_BLOCK_SPARSE } from "../../hub/model-folder/index.ts";
@@ -16,27 +16,24 @@ import {
   placed,
 } from "./block-sparse-pattern.ts";
 import { allowance, expectPaid, type MatrixSize } from "./budget.ts";
-import { parametersNamed, type Structure, type StructureParameters } from "./structure.ts";
+import { defineStructure } from "./define.ts";
+import { parametersNamed, type StructureParameters } from "./structure.ts";
 
 interface BlockSparseOptions {
-  /** blocks on each side, a power of two. Default up to 16, as many as fit without much padding */
+  /** blocks on each side, a power of two. Default the largest number up to 16 that needs little padding */
   side?: number;
-  /** least share of the budget for the low-rank part, from 0 to 1, while some block is left out. Default 0.25 */
+  /** minimum share of the budget for the low-rank part, from 0 to 1, unless all blocks are kept. Default 0.25 */
   lowRankShare?: number;
-  /** how often each part is fitted anew to what the other leaves. Default 4 */
+  /** how many times both parts are fitted again after the first fit. Default 4 */
   rounds?: number;
 }
 
 /**
  * Parameters: `values` (side, height, kept, width), the kept blocks of each block row; `left` (n_out, r) and `right`
- * (r, n_in), r 0 when every block is kept.
+ * (r, n_in); r is 0 if every block is kept.
  */
-export const blockSparse: Structure<BlockSparseOptions> = {
-  name: STORED_BLOCK_SPARSE.name,
-  stored: STORED_BLOCK_SPARSE,
-  parameterNames: ["values", "left", "right"],
-
-  /** @throws EngineError when the budget does not pay for the blocks on the diagonal */
+export const blockSparse = defineStructure<BlockSparseOptions>(STORED_BLOCK_SPARSE, {
+  /** @throws EngineError when the diagonal blocks are not affordable within the budget */
   async fromDense(weight, budget, options = {}) {
     expectOperand("block-sparse", { weight }, { dtype: "float32", shape: ["n_out", "n_in"] });
     const { rounds = 4 } = options;
@@ -71,14 +68,9 @@ export const blockSparse: Structure<BlockSparseOptions> = {
     const [nOut, nIn] = [left.shape[0], right.shape[1]];
     return tidy(() => add(placed(values, pattern, { nOut, nIn }), matMul(left, right)));
   },
+});
 
-  async cost(parameters) {
-    const { values, left, right } = partsOf(parameters);
-    return values.size + left.size + right.size;
-  },
-};
-
-/** Blocks on a side, how many of a block row are kept, and the rank that the rest pays for. */
+/** Blocks on each side, blocks kept per block row, and the affordable rank of the low-rank part. */
 function partsWithin(
   { nOut, nIn }: MatrixSize,
   budget: number,
@@ -102,17 +94,17 @@ function partsWithin(
 }
 
 const SIDES = [16, 8, 4, 2, 1];
-/** share of entries that filling up may add without a smaller side being tried */
+/** Share of entries that padding may add without fewer blocks being preferred. */
 const LITTLE_PADDING = 1 / 16;
 
-/** Of the sides whose diagonal the budget pays for, the largest with little padding, else that with the least. */
+/** The largest affordable number of blocks with little padding, else the affordable number with the least padding. */
 function usualSide({ nOut, nIn }: MatrixSize, allowed: number): number {
   const padding = (side: number) => Math.max(LITTLE_PADDING, (side * diagonal({ nOut, nIn }, side)) / (nOut * nIn) - 1);
   const possible = SIDES.filter((side) => side <= Math.min(nOut, nIn) && diagonal({ nOut, nIn }, side) <= allowed);
   return possible.reduce((best, side) => (padding(side) < padding(best) ? side : best), possible[0] ?? 1);
 }
 
-/** Entries of the blocks that one mask keeps. */
+/** Entries of the blocks of one mask. */
 const diagonal = ({ nOut, nIn }: MatrixSize, side: number): number =>
   side * Math.ceil(nOut / side) * Math.ceil(nIn / side);
 

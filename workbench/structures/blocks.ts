@@ -1,5 +1,5 @@
-// Monarch and block low rank: both are a grid of blocks that all have one low rank, kept as two stacks of factors
-// (block-factors.ts). They differ in which rows make a block, and in how many blocks there are by default.
+// The structures Monarch and block low rank. Both are a grid of blocks of the same low rank, stored as two stacks of
+// factors (block-factors.ts). They differ in the rows of a block, and in the default number of blocks.
 
 import type { Tensor3D } from "@tensorflow/tfjs-core";
 import { STORED_BLOCK_LOW_RANK, STORED_MONARCH, type StoredStructure } from "../../hub/model-folder/index.ts";
@@ -17,16 +17,16 @@ import { allowance, expectPaid, type MatrixSize } from "./budget.ts";
 import { parametersNamed, type Structure, type StructureParameters } from "./structure.ts";
 
 export interface BlockOptions {
-  /** on each side. Default by the structure's own rule */
+  /** blocks on each side. Default by the structure's own rule */
   blocks?: number;
-  /** of each block. Default what the budget pays for */
+  /** rank of each block. Default the largest rank affordable within the budget */
   rank?: number;
 }
 
 interface BlockRule {
   stored: StoredStructure;
   order: RowOrder;
-  /** blocks on each side for so many multiply-adds a row; may turn out too many to pay for */
+  /** blocks on each side for this many multiply-adds per row; may not be affordable */
   chooseBlocks: (allowed: number, size: MatrixSize) => number;
 }
 
@@ -55,7 +55,7 @@ function blockStructure({ stored, order, chooseBlocks }: BlockRule): Structure<B
     stored,
     parameterNames: ["first", "second"],
 
-    /** @throws EngineError when the budget does not pay for rank 1, or for the rank given */
+    /** @throws EngineError when rank 1, or the given rank, is not affordable within the budget */
     async fromDense(weight, budget, options = {}) {
       expectOperand(name, { weight }, { dtype: "float32", shape: ["n_out", "n_in"] });
       const [nOut, nIn] = weight.shape;
@@ -72,16 +72,16 @@ function blockStructure({ stored, order, chooseBlocks }: BlockRule): Structure<B
   };
 }
 
-/** A matrix and how many blocks it has on each side. */
+/** Sizes of a matrix and its number of blocks on each side. */
 interface BlockedSize extends MatrixSize {
   blocks: number;
 }
 
-/** The largest rank that `allowed` multiply-adds a row pay for; 0 when none. */
+/** The largest rank affordable with `allowed` multiply-adds per row; 0 if none is. */
 const rankOfBlocks = (allowed: number, size: BlockedSize): number =>
   Math.min(Math.floor(allowed / costOfRank(size)), blockSide(size));
 
-/** Multiply-adds a row for each rank. */
+/** Multiply-adds per row and rank. */
 const costOfRank = ({ nOut, nIn, blocks }: BlockedSize): number =>
   blockCost({
     rows: blocks,
@@ -91,12 +91,12 @@ const costOfRank = ({ nOut, nIn, blocks }: BlockedSize): number =>
     width: Math.ceil(nIn / blocks),
   });
 
-/** The shorter side of a block: its full rank. */
+/** The shorter side of a block, which is its full rank. */
 const blockSide = ({ nOut, nIn, blocks }: BlockedSize): number => Math.ceil(Math.min(nOut, nIn) / blocks);
 
 /**
- * Monarch matrices (Dao et al. 2022, arXiv 2204.00595): two block-diagonal products with a permutation between them. Equal
- * to a grid of low-rank blocks, each of which takes every J-th row; with one block it is a low-rank matrix.
+ * Monarch matrices (Dao et al. 2022, arXiv 2204.00595): two block-diagonal products with a permutation between them.
+ * This equals a grid of low-rank blocks, each of which has every J-th row. With one block it is a low-rank matrix.
  * Parameters: `first` (n_in, r, blocks) and `second` (n_out, blocks, r).
  */
 export const monarch = blockStructure({
@@ -105,12 +105,13 @@ export const monarch = blockStructure({
   chooseBlocks: chooseMonarchBlocks,
 });
 
-/** A number of blocks is considered when rank times blocks reaches this part of the most it can be */
+/** A number of blocks is considered if rank times blocks reaches this share of its maximum. */
 const WELL_SPENT = 0.95;
 
 /**
- * As many blocks as make the product in the middle about min(n_out, n_in) wide, like the published layers: the nearest
- * such number whose whole ranks spend the budget well. No more than leave rank 1.
+ * The number of blocks on each side. The inner dimension of the product shall be about min(n_out, n_in), as in the
+ * published layers; of the numbers of blocks near it whose whole ranks use most of the budget, the nearest is taken. At
+ * least rank 1 stays affordable.
  */
 export function chooseMonarchBlocks(allowed: number, { nOut, nIn }: MatrixSize): number {
   const side = Math.min(nOut, nIn);
@@ -135,8 +136,8 @@ export function chooseMonarchBlocks(allowed: number, { nOut, nIn }: MatrixSize):
 const USUAL_BLOCKS = 4;
 
 /**
- * Block low rank: a grid of neighboring blocks, each of the same low rank. A Monarch matrix without the permutation of
- * its rows. Parameters as Monarch's.
+ * Block low rank: a grid of contiguous blocks of the same low rank, that is a Monarch matrix without the permutation of
+ * rows. Parameters as in `monarch`.
  */
 export const blockLowRank = blockStructure({
   stored: STORED_BLOCK_LOW_RANK,
@@ -144,7 +145,7 @@ export const blockLowRank = blockStructure({
   chooseBlocks: chooseNeighborBlocks,
 });
 
-/** Four on each side, fewer where the budget does not pay for rank 1 in so many. */
+/** Four blocks on each side, or fewer if rank 1 in all of them is not affordable. */
 function chooseNeighborBlocks(allowed: number, size: MatrixSize): number {
   let blocks = Math.min(USUAL_BLOCKS, size.nOut, size.nIn);
   while (blocks > 1 && rankOfBlocks(allowed, { ...size, blocks }) < 1) {

@@ -1,5 +1,5 @@
-// What a budget allows: checks, the one error of a budget that is too small, and how large a rank it pays for. A budget is
-// a share of the dense matrix's multiply-adds. Numbers in, numbers out; no tensors.
+// Budgets of a matrix: the multiply-adds that a budget allows, the error for a budget that is too small, and affordable
+// ranks. A budget is a share of the dense matrix's multiply-adds. No tensors.
 
 import { EngineError, ShapeError } from "../engine/core/errors.ts";
 
@@ -12,48 +12,50 @@ export interface MatrixSize {
 export interface Price extends MatrixSize {
   /** the structure's name */
   structure: string;
-  /** as given to `fromDense` */
+  /** the budget given to `fromDense` */
   budget: number;
-  /** what is asked for, e.g. `rank 40` */
+  /** what is requested, e.g. `rank 40` */
   what: string;
-  /** multiply-adds a row that it takes */
+  /** its multiply-adds per row */
   cost: number;
 }
 
 /**
- * Multiply-adds a row that the budget allows.
+ * Multiply-adds per row that the budget allows.
  * @throws ShapeError when the budget is not a positive number
  */
 export function allowance(structure: string, budget: number, { nOut, nIn }: MatrixSize): number {
   if (!(budget > 0 && budget < Number.POSITIVE_INFINITY)) {
     throw new ShapeError(`${structure}: budget must be a share of the dense multiply-adds above 0, got ${budget}`);
   }
-  // A budget computed as cost / dense must pay for that cost: products of such quotients fall an ulp short.
+  // A budget computed as cost / dense must allow that cost, but the product of such a quotient can be an ulp too small.
   return Math.floor(budget * nOut * nIn * (1 + 1e-12));
 }
 
-/** @throws EngineError such as `lowrank: rank 40 of (96, 48) takes 1.25 of the dense multiply-adds, the budget is 0.5` */
+/**
+ * @throws EngineError such as `lowrank: rank 40 of (96, 48) takes 1.25 of the dense multiply-adds, the budget is 0.5`
+ */
 export function expectPaid({ structure, budget, what, cost, nOut, nIn }: Price): void {
   if (cost > allowance(structure, budget, { nOut, nIn })) {
     const share = Number((cost / (nOut * nIn)).toPrecision(6));
     throw new EngineError(
       `${structure}: ${what} of (${nOut}, ${nIn}) takes ${share} of the dense multiply-adds, the budget is ${budget}`,
-      "raise the budget or ask for less",
+      "raise the budget or request less",
     );
   }
 }
 
-/** The largest rank whose two factors, n_out + n_in multiply-adds a row for each rank, cost no more than `allowed`. */
+/** The largest rank whose two factors cost at most `allowed`, at n_out + n_in multiply-adds per row and rank. */
 export const affordableRank = (allowed: number, { nOut, nIn }: MatrixSize): number =>
   Math.min(Math.floor(allowed / (nOut + nIn)), nOut, nIn);
 
 /**
  * The smallest rank that keeps at least this share of Σ s².
- * @param singularValues all of a matrix, largest first
+ * @param singularValues all singular values of a matrix, largest first
  * @param energy from 0 to 1
  */
 export function rankOfEnergy(singularValues: ArrayLike<number>, energy: number): number {
-  // What is left out is summed smallest first: a tail of 1e-9 must not drown in the head.
+  // The smallest values are summed first, so that a tail of 1e-9 is not lost to rounding.
   const squares = Array.from(singularValues, (s) => s * s);
   const total = squares.reduceRight((sum, square) => sum + square, 0);
   let rank = squares.length;

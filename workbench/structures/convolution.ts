@@ -1,5 +1,5 @@
-// Convolutions whose kernel is held as a matrix in some structure: (n_out, rows · columns · channels), one row for each
-// output channel, or one matrix (n_out, channels) for each position of the kernel. Which layer that is, the model knows.
+// Convolutions whose kernel is a structured matrix: either one matrix (n_out, rows · columns · channels) with one row
+// per output channel, or one matrix (n_out, channels) per position of the kernel.
 
 import {
   concat,
@@ -17,19 +17,19 @@ import {
 } from "@tensorflow/tfjs-core";
 import type { ConvolutionGeometry, HeldMatrix } from "./structure.ts";
 
-/** A matrix (n_out, rows · columns · channels) as TensorFlow.js's kernel, (rows, columns, channels, n_out). */
+/** A matrix (n_out, rows · columns · channels) as a TensorFlow.js kernel, (rows, columns, channels, n_out). */
 export function kernelOf(matrix: Tensor2D, { kernel: [rows, columns] }: Pick<ConvolutionGeometry, "kernel">): Tensor4D {
   const [nOut, nIn] = matrix.shape;
   return tidy(() => reshape(transpose(matrix), [rows, columns, nIn / (rows * columns), nOut]));
 }
 
-/** The inverse. */
+/** The inverse of `kernelOf`. */
 export function matrixOf(kernel: Tensor4D): Tensor2D {
   return tidy(() => transpose(reshape(kernel, [-1, kernel.shape[3]]) as Tensor2D));
 }
 
 /**
- * The convolution of x with the kernel of a layer, in whatever structure that is held.
+ * The convolution of x with the kernel of a layer in any structure.
  * @param x float32 (batch, height, width, channels)
  * @returns float32 (batch, height', width', n_out), differentiable in x and all parameters
  */
@@ -41,7 +41,7 @@ export function convolve(x: Tensor4D, { structure, parameters }: HeldMatrix, geo
   });
 }
 
-/** The kernel of matrices (n_out, channels), one for each position, row by row. */
+/** The kernel made of one matrix (n_out, channels) per position, row by row. */
 export function kernelOfPositions(
   matrices: readonly Tensor2D[],
   { kernel: [rows, columns] }: Pick<ConvolutionGeometry, "kernel">,
@@ -60,9 +60,9 @@ export function matrixOfPosition(kernel: Tensor4D, index: number): Tensor2D {
 }
 
 /**
- * What each position of the kernel sees, one after the other: the inputs of a convolution as rows of linear layers.
+ * The inputs that each position of the kernel is multiplied with, one tensor per position, row by row.
  * @param x float32 (batch, height, width, channels)
- * @returns float32 (batch, height', width', channels) each
+ * @returns one tensor per position, float32 (batch, height', width', channels)
  */
 export function inputsOfPositions(
   x: Tensor4D,
@@ -81,6 +81,6 @@ export function inputsOfPositions(
   });
 }
 
-/** All positions side by side: (batch, height', width', rows · columns · channels). */
+/** The inputs of all positions, concatenated: (batch, height', width', rows · columns · channels). */
 export const patchesUnder = (x: Tensor4D, geometry: ConvolutionGeometry): Tensor =>
   tidy(() => concat(inputsOfPositions(x, geometry), 3));

@@ -1,5 +1,5 @@
-// The matrix itself as a structure: what all others are measured against, and what a layer stays when nothing is
-// gained by changing it.
+// The structure `dense`, that is the matrix itself. Other structures are compared with it, and layers keep it where
+// another structure would not cost less.
 
 import { clone, conv2d, type Tensor2D, type Tensor4D } from "@tensorflow/tfjs-core";
 import { STORED_DENSE } from "../../hub/model-folder/index.ts";
@@ -8,7 +8,7 @@ import { expectOperand } from "../engine/ops/operands.ts";
 import { expectPaid, type MatrixSize } from "./budget.ts";
 import { parametersNamed, type Structure, type StructureParameters } from "./structure.ts";
 
-/** Parameters: `weight` (n_out, n_in); of a convolution the kernel itself, (rows, columns, channels, n_out). */
+/** Parameters: `weight` (n_out, n_in); for a convolution, the kernel (rows, columns, channels, n_out). */
 export const dense: Structure = {
   name: STORED_DENSE.name,
   stored: STORED_DENSE,

@@ -1,5 +1,5 @@
-// Where the blocks of a GBLR matrix lie once it is evaluated, from what its file holds: the spans of the packed form, or
-// the widths and locations of the one to train. Plain numbers, no tensors.
+// The layout of the live blocks of a GBLR matrix, from the contents of its file: from spans for the packed form, from
+// widths and locations for the trainable form. No tensors.
 
 import { blockCost, type Span, spansOf } from "../gblr/widths.ts";
 import type { MatrixSize } from "./budget.ts";
@@ -8,21 +8,25 @@ import type { BlockLayout } from "./structure.ts";
 interface TrainablePlaces {
   /** (2, K) row by row, shares of n, input side first */
   widths: ArrayLike<number>;
+  /** as `widths` */
   locations: ArrayLike<number>;
   nIn: number;
   nOut: number;
-  /** of the masks; default Infinity: no Gaussian */
+  /** smoothness of the masks. Default Infinity, no Gaussian */
   sigma?: number;
 }
 
-/** @param spans (4, B) row by row: start_in, length_in, start_out, length_out */
+/**
+ * The layout of a packed layer.
+ * @param spans (4, B) row by row: start_in, length_in, start_out, length_out
+ */
 export function layoutOfSpans(spans: Int32Array, { nIn, nOut }: MatrixSize): BlockLayout {
   const live = spans.length / 4;
   const row = (i: number) => spans.subarray(i * live, (i + 1) * live);
   return { nIn, nOut, startIn: row(0), lengthIn: row(1), startOut: row(2), lengthOut: row(3) };
 }
 
-/** Multiply-adds a row, Σ min((a + b) r, a b): a block that is cheaper dense is counted dense. */
+/** Multiply-adds per row, Σ min((a + b) r, a b) over blocks of a by b samples and rank r. */
 export function layoutCost({ lengthIn, lengthOut }: BlockLayout, rank = 1): number {
   let cost = 0;
   for (let b = 0; b < lengthIn.length; b++) {
@@ -32,8 +36,8 @@ export function layoutCost({ lengthIn, lengthOut }: BlockLayout, rank = 1): numb
 }
 
 /**
- * The live blocks of a matrix to train: widths and locations rounded to samples, dead blocks dropped. These are the spans
- * that its packed form has.
+ * The layout of a trainable layer: widths and locations rounded to samples, without dead blocks. These are the spans of
+ * its packed form.
  */
 export function layoutOfWidths({ widths, locations, nIn, nOut, sigma }: TrainablePlaces): BlockLayout {
   const blocks = widths.length / 2;

@@ -1,5 +1,5 @@
-// How a GBLR matrix starts when a conversion asks for more than the nearest entries: by the budgeted block search, or
-// nearest in the outputs for inputs as calibration saw them.
+// The initializations of a GBLR matrix beside `svd`: `search`, the budgeted block search, and `activation`, which
+// minimizes the output error for the covariance found by calibration.
 
 import type { Tensor2D } from "@tensorflow/tfjs-core";
 import { EngineError } from "../engine/core/errors.ts";
@@ -22,7 +22,7 @@ import {
   type StructureParameters,
 } from "./structure.ts";
 
-/** The search's blocks, or those of singular triples where these are nearer. */
+/** Initialization `search`: the blocks found by the search, or those of `svd` if their error is smaller. */
 export async function* byBlockSearch(
   weight: Tensor2D,
   options: StartOptions,
@@ -39,7 +39,7 @@ export async function* byBlockSearch(
     }
     const { widths, ...others } = event.parameters;
     const found = { ...others, widths: await withGradients(widths, { nIn, nOut }) };
-    // The search knows blocks of full width only to fall back on, and leaves the last samples of the budget.
+    // Unlike the search's own fallback, this one has a narrower block that uses the rest of the budget.
     const plain = await structure.fromDense(weight, allowed / (nIn * nOut), { ...(locations && { locations }), seed });
     const isNearer = event.from === "search" && event.error <= (await errorOf(weight, structure, plain));
     for (const tensor of Object.values(isNearer ? plain : found)) tensor.dispose();
@@ -55,8 +55,8 @@ async function errorOf(weight: Tensor2D, structure: Structure, parameters: Struc
   return error;
 }
 
-/** As many triples as the budget pays for, by what they do to real inputs. */
-// biome-ignore lint/correctness/useYield: nothing is reported on the way
+/** Initialization `activation`: as many singular triples of M Σ^½ as are affordable. */
+// biome-ignore lint/correctness/useYield: this initialization reports no progress
 export async function* nearestInOutputs(
   weight: Tensor2D,
   { layer, widths, locations = "linspace", seed = 0, ...options }: StartOptions,

@@ -1,6 +1,6 @@
-// A GBLR matrix (workbench/gblr) as a structure to learn: started from singular triples, as many as the budget pays for at
-// full width, one narrower for what is left, the others dead but with a gradient. Its other starts are in gblr-starts.ts;
-// for inference it is packed, or dense, or of low rank (packed.ts).
+// The structure `gblr`: a trainable GBLR matrix (workbench/gblr). It is initialized with as many singular triples of
+// full width as are affordable, a narrower one for the rest of the budget, and dead blocks, which still have a
+// gradient. Other initializations are in gblr-starts.ts. For inference it is packed, dense or of low rank (packed.ts).
 
 import { STORED_GBLR, type StoredLayer } from "../../hub/model-folder/index.ts";
 import { expectOperand } from "../engine/ops/operands.ts";
@@ -30,11 +30,13 @@ import {
 } from "./structure.ts";
 
 interface GblrOptions {
-  /** rule of gblr/init, e.g. `splr0.25`. Default: blocks of full width and one narrower, for all that the budget pays */
+  /**
+   * rule for initial widths, e.g. `splr0.25`. Default: blocks of full width and a narrower one, for the whole budget
+   */
   widths?: string;
-  /** rule of gblr/init. Default `linspace` */
+  /** rule for initial locations. Default `linspace` */
   locations?: string;
-  /** of `uniform` locations. Default 0 */
+  /** random seed of `uniform` locations. Default 0 */
   seed?: number;
 }
 
@@ -48,7 +50,7 @@ const kind = {
   hasWidths: true,
   starts: { search: byBlockSearch, activation: nearestInOutputs },
   forLayer: (_, masks) => gblrStructure(masks),
-  // A file has the form for inference, or the one to train on.
+  // A stored layer is packed or trainable.
   forStored: (stored, _, masks) => (stored.readSpans ? packedStructure(stored) : gblrStructure(masks)),
   inspect: inspectStored,
 } satisfies StructureKind;
@@ -67,9 +69,10 @@ async function inspectStored(stored: StoredLayer, { sigma }: { sigma?: number | 
 }
 
 /**
- * Parameters: `lr_weight1`, `lr_weight2`, `widths` and `locations`, see gblr/matrix.ts. `cost` counts live blocks as
- * the reference does: what inference multiplies, where training multiplies with zeros too.
- * @param settings read anew at each product
+ * The structure with these mask settings. Parameters: `lr_weight1`, `lr_weight2`, `widths` and `locations`, see
+ * gblr/matrix.ts. `cost` counts live blocks, as the reference does. This is the cost of inference; training multiplies
+ * the whole matrix.
+ * @param settings read at each product
  */
 export function gblrStructure(settings: MaskSettings = {}): Structure<GblrOptions> {
   const matrix = (parameters: StructureParameters, masks = settings) =>
@@ -80,7 +83,7 @@ export function gblrStructure(settings: MaskSettings = {}): Structure<GblrOption
     parameterNames: NAMES,
     places: ["widths", "locations"],
 
-    /** @throws EngineError when the budget does not pay for one block of full width, or for the widths of the rule */
+    /** @throws EngineError when one block of full width, or the rule's widths, are not affordable within the budget */
     async fromDense(weight, budget, { widths: rule, locations = "linspace", seed = 0 } = {}) {
       expectOperand(name, { weight }, { dtype: "float32", shape: ["n_out", "n_in"] });
       const [nOut, nIn] = weight.shape;
@@ -123,7 +126,7 @@ async function packedForm(matrix: GblrMatrix): Promise<HeldMatrix> {
   };
 }
 
-/** Positions of the rows of `factors` that evaluation keeps. */
+/** Indices of the rows of `factors` that belong to live blocks. */
 async function liveRows(matrix: GblrMatrix): Promise<number[]> {
   const { live } = await matrix.use();
   const rows = (k: number) => Array.from({ length: matrix.rank }, (_, i) => k * matrix.rank + i);
@@ -131,8 +134,8 @@ async function liveRows(matrix: GblrMatrix): Promise<number[]> {
 }
 
 /**
- * What is allowed in multiply-adds a row; without a rule in whole blocks of full width where masks are smooth, since a
- * smooth mask reaches further than its width.
+ * The allowed multiply-adds per row. Without a rule and with smooth masks, a multiple of the cost of one block of full
+ * width, because a smooth mask extends beyond its width.
  */
 function expectWithin(
   size: MatrixSize,
@@ -153,5 +156,5 @@ function costOfRule(rule: string, { nOut, nIn }: MatrixSize, { sigma }: MaskSett
   return blockUse(widths, { nIn, nOut, ...(sigma !== undefined && { sigma }) }).cost;
 }
 
-/** Masks as at the start of training: rounded, without a Gaussian. */
+/** The structure with the initial mask settings: no Gaussian. */
 export const gblr: Structure<GblrOptions> = gblrStructure();

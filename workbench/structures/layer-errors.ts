@@ -1,5 +1,5 @@
-// How far a layer's matrix is from the one it replaces: in its entries, and in its outputs for inputs as calibration saw
-// them. Nothing is changed.
+// The errors of a layer's new matrix compared with the dense one: the error of the entries, and the output error for a
+// covariance of the layer's inputs.
 
 import { matMul, mul, sub, sum, type Tensor2D, tidy } from "@tensorflow/tfjs-core";
 
@@ -10,7 +10,12 @@ export interface LayerErrors {
   outputError?: number;
 }
 
-/** @param covariance Σ, float32 (n_in, n_in), of the layer's inputs */
+/**
+ * Errors of an approximation W' of a weight W.
+ * @param weight float32 (n_out, n_in)
+ * @param approximation float32 (n_out, n_in)
+ * @param covariance Σ, float32 (n_in, n_in), of the layer's inputs. Default none, without an output error
+ */
 export async function layerErrors(
   weight: Tensor2D,
   approximation: Tensor2D,
@@ -18,7 +23,7 @@ export async function layerErrors(
 ): Promise<LayerErrors> {
   const energies = tidy(() => {
     const rest = sub<Tensor2D>(weight, approximation);
-    // tr(M Σ Mᵀ) needs no root of Σ.
+    // ‖M Σ^½‖² is computed as tr(M Σ Mᵀ), without a root of Σ.
     const energy = (matrix: Tensor2D, by?: Tensor2D) => sum(sum(mul(matrix, by ? matMul(matrix, by) : matrix), 1));
     return {
       rest: energy(rest),

@@ -1,5 +1,5 @@
-// A matrix of low rank: W = left · right, two thin products. The rank is given, or what the budget pays for, or what
-// keeps a share of the energy; ranks for several layers at once come from allocation.ts.
+// Low-rank matrices: W = left · right, two thin products. The rank is given, or the largest affordable one, or the
+// smallest that keeps a share of the energy. allocation.ts chooses the ranks of several layers together.
 
 import {
   conv2d,
@@ -21,23 +21,21 @@ import { expectOperand, expectSetting } from "../engine/ops/operands.ts";
 import { activationAwareSvd, firstTriples } from "../gblr/init/index.ts";
 import { affordableRank, allowance, expectPaid, type MatrixSize, rankOfEnergy } from "./budget.ts";
 import { kernelOf } from "./convolution.ts";
-import type { Structure, StructureParameters } from "./structure.ts";
-import { expectCovariance, parametersNamed, type StartOptions } from "./structure.ts";
+import { defineStructure } from "./define.ts";
+import { expectCovariance, parametersNamed, type StartOptions, type StructureParameters } from "./structure.ts";
 
 interface LowRankOptions {
-  /** exactly this many. Default what the budget pays for */
+  /** exactly this rank. Default the largest rank affordable within the budget */
   rank?: number;
-  /** share of Σ s² to keep, from 0 to 1: the smallest such rank, or the budget's where that is smaller */
+  /** share of Σ s² to keep, from 0 to 1: the smallest such rank is used, but at most the affordable one */
   energy?: number;
 }
 
-/** Parameters: `left` (n_out, rank) and `right` (rank, n_in), singular values shared out evenly between them. */
-export const lowrank: Structure<LowRankOptions> = {
-  name: STORED_LOW_RANK.name,
-  stored: STORED_LOW_RANK,
-  parameterNames: ["left", "right"],
-
-  /** @throws EngineError when the budget does not pay for the rank, or for any; ShapeError for options that make no sense */
+/** Parameters: `left` (n_out, rank) and `right` (rank, n_in), with √s on each side. */
+export const lowrank = defineStructure<LowRankOptions>(STORED_LOW_RANK, {
+  /**
+   * @throws EngineError when the rank, or rank 1, is not affordable within the budget; ShapeError for invalid options
+   */
   async fromDense(weight, budget, options = {}) {
     expectOperand("lowrank", { weight }, { dtype: "float32", shape: ["n_out", "n_in"] });
     const [nOut, nIn] = weight.shape;
@@ -56,25 +54,20 @@ export const lowrank: Structure<LowRankOptions> = {
     return matMul(left, right);
   },
 
-  // A kernel to `rank` channels, then a linear layer of these.
+  // A convolution to `rank` channels, then a linear layer.
   convolve(parameters, x, geometry) {
     const { left, right } = factorsOf(parameters);
     const { stride, padding } = geometry;
     return tidy(() => linear(conv2d(x, kernelOf(right, geometry), stride, padding), left) as Tensor4D);
   },
 
-  async cost(parameters) {
-    const { left, right } = factorsOf(parameters);
-    return left.size + right.size;
-  },
-
   starts: {
-    // biome-ignore lint/correctness/useYield: nothing is reported on the way
+    // biome-ignore lint/correctness/useYield: this initialization reports no progress
     async *activation(weight, options) {
       return { parameters: await nearestInOutputs(weight, options), by: "activation" };
     },
   },
-};
+});
 
 async function nearestInOutputs(weight: Tensor2D, { layer, covariance }: StartOptions): Promise<StructureParameters> {
   const { nIn, nOut, cost } = layer;
@@ -90,7 +83,7 @@ async function nearestInOutputs(weight: Tensor2D, { layer, covariance }: StartOp
   return parameters;
 }
 
-/** The rank that the options ask for, or the largest that the budget pays for. */
+/** The rank given by the options, or the largest rank affordable within the budget. */
 function rankWithin({ nOut, nIn }: MatrixSize, budget: number, { rank: wanted, energy }: LowRankOptions): number {
   const most = Math.min(nOut, nIn);
   expectSetting("lowrank", { energy }, "left out when rank is given", wanted === undefined || energy === undefined);

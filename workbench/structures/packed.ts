@@ -1,11 +1,12 @@
-// A packed GBLR matrix (docs/format.md) as the structure of a layer, for inference: it has no gradient and is made from
-// no dense matrix. Its sizes are not in its tensors, so there is one structure a layer. Also the forms that multiply
-// faster than the packed one where many rows go through a layer.
+// The structure of packed GBLR layers (docs/format.md), for inference: it has no gradient and cannot be converted to.
+// Its tensors do not determine n_in and n_out, so every layer has its own structure object. Also chooses the form that
+// is fastest when many rows go through a layer.
 //
-// Measured with 768 × 3072 at 44 % of the dense multiply-adds, libtorch on two cores: from 16 rows on, both the one
-// matrix and the factors take time by their multiply-adds, and the packed product, whose stretches are short, takes twice
-// the matrix's; at 1 to 4 rows, where memory is what takes time, it takes a third. Only the addon has an operator for
-// it: composed of others, as on wasm, it takes half a second.
+// Measured for 768 × 3072 at 44 % of the dense multiply-adds, with libtorch on two cores: from 16 rows on, the time of
+// the dense matrix and of the low-rank factors is proportional to their multiply-adds, and the packed product takes
+// twice as long as the dense matrix because its spans are short. For 1 to 4 rows, where memory bandwidth is the limit,
+// it takes a third. Only the addon has an operator for it; composed of other operations, as on wasm, it takes half a
+// second.
 
 import {
   concat,
@@ -37,7 +38,7 @@ import {
 
 const NAMES = ["spans", "values_in", "values_out"] as const;
 
-/** Not for converting to, nor found in files by this name: there it is a form of GBLR. */
+/** The kind of packed layers. Layers cannot be converted to it, and files name it `gblr`, of which it is a form. */
 export const packed: StructureKind = {
   name: "packed",
   stored: STORED_GBLR,
@@ -48,8 +49,8 @@ export const packed: StructureKind = {
 };
 
 /**
- * Parameters: `spans` int32 (4, B), `values_in` and `values_out`.
- * @param size.blocks K of the matrix that was packed, the dead ones counted
+ * The structure of one packed layer. Parameters: `spans` int32 (4, B), `values_in` and `values_out`.
+ * @param size.blocks K of the matrix that was packed, including dead blocks
  */
 export function packedStructure({ nIn, nOut, blocks }: MatrixSize & { blocks: number }): Structure {
   const packedOf = (parameters: StructureParameters): PackedGblr => {
@@ -98,11 +99,11 @@ export function packedStructure({ nIn, nOut, blocks }: MatrixSize & { blocks: nu
   };
 }
 
-const noConversion = () => new EngineError("packed is no structure to convert to", 'convert to "gblr"');
+const noConversion = () => new EngineError("layers cannot be converted to packed", 'use "gblr"');
 
 /**
- * One matrix, or thin factors where these take fewer multiply-adds.
- * @param live positions of the rows of `factors` that count
+ * The dense matrix, or low-rank factors if these take fewer multiply-adds.
+ * @param live indices of the rows of `factors` of live blocks
  */
 export function fastestForm(matrix: GblrMatrix, live: readonly number[]): HeldMatrix {
   const { nIn, nOut } = matrix;
@@ -119,7 +120,7 @@ export function fastestForm(matrix: GblrMatrix, live: readonly number[]): HeldMa
   };
 }
 
-/** All K blocks, those that are not packed as zeros. What is packed has the smoothness of its masks in its values. */
+/** All K blocks, dead ones as zeros. The smoothness of the masks is already contained in packed values. */
 async function withDeadBlocks({ parameters, nIn, nOut }: GblrMatrix, all: number): Promise<ReferenceBlocks> {
   const { bias: _, widths, ...live } = parameters;
   const dead = Math.max(0, all - (widths.shape[1] as number));

@@ -1,4 +1,4 @@
-// The structures that there are, by name. Those of the workbench are here from the start; others register.
+// The registry of structures, by name. It contains the structures of the workbench; others can be registered.
 
 import { registerStoredStructure } from "../../hub/model-folder/index.ts";
 import { EngineError } from "../engine/core/errors.ts";
@@ -18,7 +18,7 @@ const registry = new Map<string, StructureKind>(
   ]),
 );
 
-/** A structure that does not depend on its layer is its own kind. */
+/** The kind of a structure. A structure without `forLayer` is the same for all layers. */
 function kindOf(structure: Structure | StructureKind): StructureKind {
   return structure.forLayer ? (structure as StructureKind) : { ...structure, forLayer: () => structure as Structure };
 }
@@ -26,23 +26,26 @@ function kindOf(structure: Structure | StructureKind): StructureKind {
 /** Structures that layers can be converted to, in the order in which they were registered. */
 export const structures = (): StructureKind[] => [...registry.values()].filter(({ isStoredOnly }) => !isStoredOnly);
 
-/** @throws EngineError such as `there is no structure "lowrnk": there is gblr, lowrank, …` */
+/**
+ * The structure of this name.
+ * @throws EngineError such as `there is no structure "lowrnk"; available: gblr, lowrank, …`
+ */
 export function structureNamed(name: string): StructureKind {
   const found = registry.get(name);
   if (found) return found;
   const names = structures().map((structure) => structure.name);
-  throw new EngineError(`there is no structure "${name}": there is ${names.join(", ")}`, "give one of these names");
+  throw new EngineError(`there is no structure "${name}"; available: ${names.join(", ")}`, "use one of these");
 }
 
 /**
- * Makes a structure known: to conversion, training, files, tables, cards and the Python files that are written.
+ * Registers a structure, so that conversion, training, files, tables, cards and the written Python files support it.
  * @public
- * @returns its inverse
- * @throws EngineError when there is one of that name
+ * @returns a function that removes it again
+ * @throws EngineError when the name is taken
  */
 export function registerStructure(structure: Structure | StructureKind): () => void {
   const { name, stored } = structure;
-  if (registry.has(name)) throw new EngineError(`there is a structure "${name}" already`, "choose another name");
+  if (registry.has(name)) throw new EngineError(`the structure "${name}" exists already`, "choose another name");
   const forget = registerStoredStructure(stored);
   registry.set(name, kindOf(structure));
   return () => {

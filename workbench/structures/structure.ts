@@ -1,9 +1,10 @@
-// What a structure of linear layers is: one object that answers all that the workbench asks about it, from the title in
-// tables to the way in which it is trained, saved and exported. A structure defined anywhere works everywhere once it is
-// registered (registry.ts); docs/add-a-structure.md tells how to write one.
+// The interface of structures. A structure is one object with everything that the workbench needs to know about it,
+// from its title in tables to how it is trained, saved and exported. Once registered (registry.ts), a structure works
+// in all verbs; docs/add-a-structure.md explains how to write one.
 //
-// A kind (`StructureKind`) is what is known before a layer is: facts and `forLayer`. Bound to a layer it is a
-// `Structure`, which computes. Where sizes, kernels and masks do not matter both are the same object.
+// A `StructureKind` has what does not depend on a layer, and `forLayer`, which binds it to a layer. The result is a
+// `Structure`, which computes. Both are the same object if the structure does not depend on the layer's sizes, kernel
+// and masks.
 
 import type { Tensor, Tensor2D, Tensor4D } from "@tensorflow/tfjs-core";
 import type { StoredLayer, StoredStructure } from "../../hub/model-folder/index.ts";
@@ -14,7 +15,7 @@ import type { MatrixSize } from "./budget.ts";
 /** Tensors by parameter name. */
 export type StructureParameters = Readonly<Record<string, Tensor>>;
 
-/** How a kernel moves over an image; rows and columns alike. */
+/** How a kernel moves over an image; the same for rows and columns. */
 export interface ConvolutionGeometry {
   /** rows and columns */
   readonly kernel: readonly [number, number];
@@ -23,37 +24,38 @@ export interface ConvolutionGeometry {
   readonly padding: number;
 }
 
-/** A layer that is, or is to be, held in a structure. */
+/** A layer that has, or will have, a structure. */
 export interface LayerToHold extends MatrixSize {
   readonly name: string;
-  /** of a convolution; n_in is then rows · columns · channels */
+  /** for a convolution, whose n_in is rows · columns · channels */
   readonly convolution?: ConvolutionGeometry;
 }
 
 /**
- * What parameters can start as. `svd`: nearest in the entries; `search`: GBLR's budgeted block search; `activation`:
- * nearest in the outputs, for inputs as calibration saw them.
+ * Initializations. `svd` minimizes the error of the entries, `activation` the output error for the covariance found by
+ * calibration, and `search` is the budgeted block search of GBLR.
  */
 export const INITS = ["svd", "search", "activation"] as const;
 /** Name of an initialization. */
 export type Init = (typeof INITS)[number];
 
-/** A layer in a conversion, with what its structure needs to start. */
+/** What an initialization is given. */
 export interface StartOptions {
-  /** bound to the layer */
+  /** the structure, bound to the layer */
   structure: Structure;
-  /** `allowed` and `cost` in multiply-adds a row: what it may cost, and what the plan says that it will */
+  /** with the allowed and the planned multiply-adds per row */
   layer: LayerToHold & { readonly allowed: number; readonly cost: number };
-  /** Σ (n_in, n_in) of its inputs: `activation` needs it */
+  /** Σ (n_in, n_in) of the layer's inputs; required by `activation` */
   covariance?: Tensor2D | undefined;
-  /** GBLR: rules of gblr/init for widths and locations */
+  /** GBLR: rule for initial widths, see gblr/init/rules.ts */
   widths?: string;
+  /** GBLR: rule for initial locations */
   locations?: string;
-  /** default 0 */
+  /** random seed. Default 0 */
   seed?: number;
   /** optimizer steps of `search` */
   searchSteps: number;
-  /** ends a search between two of its events */
+  /** stops a search between two of its events */
   signal?: AbortSignal | undefined;
 }
 
@@ -67,134 +69,141 @@ export interface SearchProgress {
 }
 
 export interface StartedLayer {
-  /** by the structure's names, the caller's to dispose */
+  /** by parameter name; the caller disposes of them */
   parameters: StructureParameters;
-  /** `svd` where a search found nothing nearer */
+  /** the initialization used; `svd` if a search did not find a smaller error */
   by: Init;
 }
 
-/** @param weight float32 (n_out, n_in) */
+/**
+ * An initialization.
+ * @param weight float32 (n_out, n_in)
+ */
 export type Start = (weight: Tensor2D, options: StartOptions) => AsyncGenerator<SearchProgress, StartedLayer>;
 
-/** The live blocks of a matrix (n_out, n_in): block b covers `length` samples from `start` on, cyclic, on both sides. */
+/** The live blocks of a matrix (n_out, n_in): on each side, block b covers `length` samples from `start` on, cyclic. */
 export interface BlockLayout extends MatrixSize {
-  /** (B), in samples */
+  /** all (B), in samples */
   startIn: ArrayLike<number>;
   lengthIn: ArrayLike<number>;
   startOut: ArrayLike<number>;
   lengthOut: ArrayLike<number>;
 }
 
-/** What a layer in a file costs and, where it is made of blocks, where these lie. */
+/** The cost of a stored layer, and the layout of its blocks if it has blocks. */
 export interface Inspected {
-  /** multiply-adds a row */
+  /** multiply-adds per row */
   cost: number;
-  /** `all`: how many there are, dead ones counted; `rank`: of each */
+  /** `all`: the number of blocks, including dead ones; `rank`: the rank of each block */
   blocks?: { layout: BlockLayout; all: number; rank: number };
 }
 
-/** A structure and the parameters of one layer in it. */
+/** The matrix of one layer: its structure and parameters. */
 export interface HeldMatrix {
   structure: Structure;
   parameters: StructureParameters;
 }
 
 export interface StructureKind {
-  /** as flags name it, e.g. `lowrank` */
+  /** name in flags, e.g. `lowrank` */
   readonly name: string;
-  /** as files, tables, cards and Python know it */
+  /** its description for files, tables, cards and Python */
   readonly stored: StoredStructure;
-  /** the layer stays an ordinary one. Default false */
+  /** whether it is the ordinary dense layer. Default false */
   readonly isDense?: boolean;
-  /** only made by loading, not by converting. Default false */
+  /** whether it results only from loading, not from converting. Default false */
   readonly isStoredOnly?: boolean;
-  /** only convolutions can be held in it, and only whole. Default false */
+  /** whether only whole convolutions can have it. Default false */
   readonly needsConvolution?: boolean;
-  /** its cost is one rank of factors, so that a budget can be shared out by singular values. Default true */
+  /** whether its cost is determined by a rank, so that a budget can be allocated by singular values. Default true */
   readonly hasRank?: boolean;
   /**
-   * it learns the widths of its blocks: rules on widths act on them, published settings give them, and files hold the
-   * whole layer beside the packed one. Default false
+   * whether the widths of its blocks are learned. Then shrink rules apply to them, plans can give rules for them, and
+   * files contain the trainable form beside the packed one. Default false
    */
   readonly hasWidths?: boolean;
-  /** what its parameters can start as, beside `svd` */
+  /** initializations beside `svd` */
   readonly starts?: Readonly<Partial<Record<Init, Start>>>;
 
   /**
-   * The structure as this layer has it.
-   * @param masks settings of the model's masks, read anew at each product
-   * @throws EngineError when the layer cannot be held so
+   * The structure bound to this layer.
+   * @param masks settings of the model's masks, which are read at each product
+   * @throws EngineError when the layer cannot have this structure
    */
   forLayer(layer: LayerToHold, masks: MaskSettings): Structure;
-  /** The structure as a file holds the layer. Default `forLayer` */
+  /** The structure of a stored layer. Default `forLayer` */
   forStored?(stored: StoredLayer, layer: LayerToHold, masks: MaskSettings): Structure;
-  /** Cost and blocks of a layer in a file, without its tensors. Default one multiply-add for each stored value */
+  /** Cost and blocks of a stored layer. Default: one multiply-add per stored value, no blocks */
   inspect?(stored: StoredLayer, options: { sigma?: number | undefined }): Promise<Inspected>;
 }
 
 export interface Structure<Options extends object = object> extends Omit<StructureKind, "forLayer"> {
-  /** in the order in which they are saved; `bias` is not among them, it belongs to the layer */
+  /** parameters in the order in which they are saved, without `bias`, which belongs to the layer */
   readonly parameterNames: readonly string[];
-  /** what else config.json says of the layer: K, of GBLR */
+  /** K, which config.json stores for GBLR layers */
   readonly blocks?: number;
-  /** whether its parameters learn. Default true */
+  /** whether its parameters are trainable. Default true */
   readonly isTrainable?: boolean;
-  /** parameters that say where blocks lie: they learn in a group of their own. Default none */
+  /** parameters that determine the places of blocks, which are a parameter group of their own. Default none */
   readonly places?: readonly string[];
   forLayer?(layer: LayerToHold, masks: MaskSettings): Structure;
 
   /**
-   * The nearest matrix of this structure that the budget allows.
+   * Approximates a matrix within a budget.
    * @param weight float32 (n_out, n_in)
-   * @param budget multiply-adds a row as a share of the dense n_out · n_in; the result's cost never exceeds it
+   * @param budget maximum multiply-adds per row as a share of the dense n_out · n_in
    */
   fromDense(weight: Tensor2D, budget: number, options?: Options): Promise<StructureParameters>;
   /**
-   * Multiply-adds a row of what `fromDense` makes of any matrix of this size, at most, without making it: sizes and
-   * budget alone decide, unless an option asks to look at the matrix.
-   * @throws EngineError when the budget does not pay for the structure
+   * Upper bound of the multiply-adds per row of the result of `fromDense`, from sizes and budget alone. It is exact
+   * unless the result depends on the matrix's values.
+   * @throws EngineError when the structure is not affordable within the budget
    */
   costWithin(size: MatrixSize, budget: number, options?: Options): number;
   /** x (…, n_in) → (…, n_out), differentiable in x and all parameters */
   apply(parameters: StructureParameters, x: Tensor): Tensor;
-  /** the matrix itself, (n_out, n_in) */
+  /** the matrix, (n_out, n_in), differentiable in all parameters */
   dense(parameters: StructureParameters): Tensor2D;
-  /** multiply-adds that `apply` needs a row of x */
+  /** multiply-adds per row of x */
   cost(parameters: StructureParameters): Promise<number>;
 
   /**
-   * The convolution with the kernel that the matrix is, differentiable as `apply` is.
-   * Default: with the kernel of `dense`.
+   * The convolution of x with the kernel that the matrix holds, differentiable as `apply`.
+   * Default: the convolution with the kernel that `dense` returns.
    * @param x float32 (batch, height, width, channels)
    * @returns float32 (batch, height', width', n_out)
    */
   convolve?(parameters: StructureParameters, x: Tensor4D, geometry: ConvolutionGeometry): Tensor4D;
-  /** the matrix as evaluation has it, (n_out, n_in). Default `dense` */
+  /** the matrix in evaluation mode, (n_out, n_in). Default `dense` */
   denseInEvaluation?(parameters: StructureParameters): Tensor2D;
   /**
-   * The form that multiplies fastest without learning, its tensors the caller's to dispose of.
-   * @param options.packed whether the packed product is the fastest here
-   * @returns undefined: as it is. Default that
+   * The form that is fastest for inference; the caller disposes of its tensors. Default undefined.
+   * @param options.packed whether the packed product is the fastest one here
+   * @returns undefined if this is the fastest form already
    */
   fastest?(parameters: StructureParameters, options: MatrixSize & { packed: boolean }): Promise<HeldMatrix | undefined>;
-  /** What files hold for inference, where that is not the parameters themselves; the caller's to dispose of. */
+  /** The form for inference in files; the caller disposes of its tensors. Default: the parameters themselves. */
   pack?(parameters: StructureParameters): Promise<HeldMatrix>;
-  /** Numbers that are saved beside the parameters to train on, one tensor without sides each. */
+  /** Numbers that are saved with the trainable form, each as a tensor of rank 0. Default none. */
   scalars?(): Readonly<Record<string, number>>;
-  /** The parameters as the reference's checkpoints have them. Default: it has no such layers */
+  /** The parameters in the form of the reference's checkpoints. Default: the reference has no such layers */
   toReference?(parameters: StructureParameters, size: MatrixSize): Promise<ReferenceBlocks>;
 }
 
+/** A GBLR layer in the form of the reference's checkpoints. */
 export interface ReferenceBlocks {
   /** lr_weight1, lr_weight2, widths, locations */
   parameters: Readonly<Record<string, Tensor>>;
-  /** whether the parameters are the caller's to dispose of */
+  /** whether the caller must dispose of the parameters */
   isCopy: boolean;
-  /** smoothness of the masks; undefined: no Gaussian */
+  /** smoothness of the masks; undefined for no Gaussian */
   sigma?: number | undefined;
 }
 
-/** @throws ShapeError such as `lowrank: right is missing, there is left` */
+/**
+ * Checks that all parameters of these names are present, and returns them.
+ * @throws ShapeError such as `lowrank: right is missing, got left`
+ */
 export function parametersNamed<Name extends string>(
   structure: string,
   parameters: StructureParameters,
@@ -205,14 +214,17 @@ export function parametersNamed<Name extends string>(
     const tensor = parameters[name];
     if (tensor === undefined) {
       const present = Object.keys(parameters).join(", ") || "nothing";
-      throw new ShapeError(`${structure}: ${name} is missing, there is ${present}`);
+      throw new ShapeError(`${structure}: ${name} is missing, got ${present}`);
     }
     found[name] = tensor;
   }
   return found;
 }
 
-/** @throws EngineError when calibration has not seen the layer */
+/**
+ * Checks that the covariance of a layer is present, and returns it.
+ * @throws EngineError when the layer was not calibrated
+ */
 export function expectCovariance({ name }: LayerToHold, covariance: Tensor2D | undefined): Tensor2D {
   if (covariance) return covariance;
   throw new EngineError(`init activation: ${name} has no covariance of its inputs`, "calibrate it first");

@@ -1,6 +1,7 @@
-// Tucker-2 for convolutions (Kim et al. 2016, arXiv 1511.06530): channels in, a small kernel between fewer channels,
-// channels out. Fitted by orthogonal iteration; applied as a 1×1, a k×k and a 1×1 convolution. As a structure its matrix is
-// that of the patches under the kernel, so that planning, converting and saving need not tell it from the others.
+// Tucker-2 decomposition of convolutions (Kim et al. 2016, arXiv 1511.06530): a 1×1 convolution to fewer channels, a
+// k×k convolution between these, and a 1×1 convolution to the output channels. It is fitted by higher-order orthogonal
+// iteration. As a structure, its matrix is that of the patches under the kernel, so that planning, converting and
+// saving treat it as any other.
 
 import { conv2d, matMul, reshape, type Tensor2D, type Tensor4D, tidy, transpose } from "@tensorflow/tfjs-core";
 import { STORED_TUCKER } from "../../hub/model-folder/index.ts";
@@ -19,19 +20,20 @@ import {
 } from "./structure.ts";
 
 interface TuckerOptions {
-  /** input positions for each output position are stride². Default 1 */
+  /** stride of the convolution: there are stride² input positions per output position. Default 1 */
   stride?: number;
-  /** exactly these. Default the best that the budget pays for */
+  /** exactly these ranks. Default the best ranks affordable within the budget */
   ranks?: TuckerRanks;
-  /** times that each side is fitted to the other as it stands. Default 3 */
+  /** iterations, each of which fits one side while the other is fixed. Default 3 */
   rounds?: number;
 }
 
 /**
- * The nearest kernel of this structure that the budget allows.
+ * Approximates a kernel within a budget.
  * @param kernel float32 (rows, columns, n_in, n_out)
  * @param budget multiply-adds an output position as a share of the dense rows · columns · n_in · n_out
- * @throws EngineError when the budget does not pay for the ranks, or for any; ShapeError when they make no sense
+ * @throws EngineError when the ranks, or ranks (1, 1), are not affordable within the budget; ShapeError for invalid
+ *   ranks
  */
 export async function tuckerFactors(
   kernel: Tensor4D,
@@ -45,7 +47,12 @@ export async function tuckerFactors(
   if (wanted !== undefined) {
     const ranks = `(${wanted.input}, ${wanted.output})`;
     const fit = Number.isInteger(wanted.input) && Number.isInteger(wanted.output) && isTuckerRank(size, wanted);
-    expectSetting("tucker", { ranks }, `integers from 1 to (${nIn}, ${nOut}) that feed each other`, fit);
+    expectSetting(
+      "tucker",
+      { ranks },
+      `integers from 1 to (${nIn}, ${nOut}) with r_in at most positions · r_out and r_out at most positions · r_in`,
+      fit,
+    );
   }
   const matrix = { nOut, nIn: rows * columns * nIn };
   const allowed = allowance("tucker", budget, matrix);
@@ -68,7 +75,7 @@ export function tuckerConvolution(
   });
 }
 
-/** The kernel itself, (rows, columns, n_in, n_out). */
+/** The kernel, (rows, columns, n_in, n_out). */
 export function tuckerKernel(parameters: StructureParameters): Tensor4D {
   const { input, core, output } = partsOf(parameters);
   return tidy(() => channels(core, { input: transpose(input), output }));
@@ -95,7 +102,7 @@ export const tuckerKind: StructureKind = {
   },
 };
 
-/** Of the layers with this kernel. */
+/** The structure of layers with this kernel. */
 function tuckerStructure(convolution: ConvolutionGeometry): Structure {
   const { kernel, stride } = convolution;
   const positions = kernel[0] * kernel[1];
@@ -111,14 +118,14 @@ function tuckerStructure(convolution: ConvolutionGeometry): Structure {
         whole.dispose();
       }
     },
-    // Its ranks depend on the kernel: all of what is allowed, at most.
+    // An upper bound, because the ranks depend on the kernel's values.
     costWithin({ nIn, nOut }, budget) {
       const least = { positions, nIn: nIn / positions, nOut, inputsPerOutput: stride ** 2 };
       const cost = tuckerCost(least, { input: 1, output: 1 });
       expectPaid({ structure: name, what: "ranks (1, 1)", cost, budget, nIn, nOut });
       return Math.min(allowance(name, budget, { nIn, nOut }), nIn * nOut);
     },
-    // Rows are patches here; the model convolves instead.
+    // The rows of x are patches. Models call `convolve` instead.
     apply: (parameters, x) => tidy(() => linear(x, matrix(parameters))),
     dense: matrix,
     async cost(parameters) {
@@ -180,7 +187,7 @@ function unfolded(kernel: Tensor4D, axis: 2 | 3): Tensor2D {
   return tidy(() => reshape(transpose(kernel, axis === 2 ? [2, 0, 1, 3] : [3, 0, 1, 2]), [kernel.shape[axis], -1]));
 }
 
-/** A kernel between other channels: input (n_in, r_in) and output (n_out, r_out) say how they are made of its own. */
+/** A kernel with other channels, by the products with input (n_in, r_in) and output (n_out, r_out). */
 function channels(kernel: Tensor4D, { input, output }: { input?: Tensor2D; output?: Tensor2D }): Tensor4D {
   const [rows, columns] = kernel.shape;
   return tidy(() => {
@@ -211,7 +218,7 @@ export interface KernelSize {
   positions: number;
   nIn: number;
   nOut: number;
-  /** input positions for each output position: stride² */
+  /** input positions per output position, stride² */
   inputsPerOutput: number;
 }
 
@@ -220,26 +227,26 @@ export interface TuckerRanks {
   output: number;
 }
 
-/** Multiply-adds an output position: into the core's channels, through the core, out of them. */
+/** Multiply-adds per output position, of all three convolutions. */
 export const tuckerCost = ({ positions, nIn, nOut, inputsPerOutput }: KernelSize, { input, output }: TuckerRanks) =>
   inputsPerOutput * nIn * input + positions * input * output + output * nOut;
 
-/** Neither rank can use more than its side has, nor more than the other's core can feed. */
+/** Whether ranks are at most the number of channels, and at most the rank of the core unfolded on that side. */
 export const isTuckerRank = ({ positions, nIn, nOut }: KernelSize, { input, output }: TuckerRanks): boolean =>
   input >= 1 &&
   output >= 1 &&
   input <= Math.min(nIn, positions * output) &&
   output <= Math.min(nOut, positions * input);
 
-/** Singular values, largest first, of the kernel unfolded by input and by output channels. */
+/** Singular values of the kernel unfolded by input and by output channels, largest first. */
 export interface ModeSpectra {
   input: ArrayLike<number>;
   output: ArrayLike<number>;
 }
 
 /**
- * The pair that costs no more than `allowed` with the least bound on the error: what the two cuts lose, each by itself
- * (De Lathauwer et al. 2000, property 10).
+ * The affordable ranks with the smallest bound on the error: the sum of the energies omitted on each side (De Lathauwer
+ * et al. 2000, property 10).
  * @returns undefined when rank (1, 1) costs more
  */
 export function tuckerRanks(size: KernelSize, spectra: ModeSpectra, allowed: number): TuckerRanks | undefined {

@@ -1,6 +1,6 @@
-// The batches of a run: micro-batches read one ahead of the one in use, so that the device need not wait for the disk, and
-// the loss and the gradients of one global batch, micro-batch by micro-batch: what one large batch would give, to
-// rounding. Reads nothing from the device before the last of them; changes no parameter.
+// Reads micro-batches one ahead of their use, so that the device does not wait for the disk, and accumulates the loss
+// and gradients of a batch over its micro-batches. The result equals that of one large batch up to rounding. Nothing is
+// read from the device before the last micro-batch, and parameters are not changed.
 
 import {
   concat,
@@ -22,11 +22,14 @@ import type { MicroBatch } from "./schedule.ts";
 
 export interface LoadedBatch {
   batch: MicroBatch;
-  /** the receiver's to dispose */
+  /** the receiver disposes of them */
   tensors: NamedTensorMap;
 }
 
-/** Batches that were read ahead and not received are disposed at the end, also when the iteration stops early. */
+/**
+ * Reads each micro-batch while the previous one is in use. Batches that were read but not received are disposed of at
+ * the end, also when the iteration stops early.
+ */
 export async function* readAhead(task: Task, batches: Iterable<MicroBatch>): AsyncGenerator<LoadedBatch> {
   let next: Promise<LoadedBatch> | undefined;
   try {
@@ -51,17 +54,18 @@ async function load(task: Task, batch: MicroBatch): Promise<LoadedBatch> {
 }
 
 export interface BatchGradients {
-  /** mean over the items of all micro-batches */
+  /** mean loss over the items of all micro-batches */
   loss: number;
-  /** Euclidean, over all parameters together */
+  /** Euclidean norm over all parameters */
   gradientNorm: number;
   items: number;
-  /** of the mean loss; the receiver's to dispose */
+  /** gradients of the mean loss; the receiver disposes of them */
   gradients: Map<Variable, Tensor>;
 }
 
 /**
- * @param loaded gives at least the micro-batches of the step; exactly those are taken
+ * The mean loss of one step and its gradients.
+ * @param loaded yields at least the micro-batches of the step; exactly those are taken
  * @throws NonFiniteError when a loss or the gradient's norm is not finite
  */
 export async function batchGradients(
@@ -103,7 +107,7 @@ async function taken(loaded: AsyncGenerator<LoadedBatch>): Promise<LoadedBatch> 
   return value;
 }
 
-/** All losses and the norm in one read. */
+/** Reads all losses and the norm at once, and checks that they are finite. */
 async function finite(
   shares: readonly { batch: MicroBatch; loss: Scalar }[],
   gradients: ReadonlyMap<Variable, Tensor>,
@@ -118,7 +122,8 @@ async function finite(
   const bad = values.findIndex((value) => !Number.isFinite(value));
   const { batch } = shares[Math.max(bad, 0)] as { batch: MicroBatch };
   if (bad >= 0) throw notFinite(`the loss of ${nameOf(batch)} is ${values[bad]}`, batch.step);
-  if (!Number.isFinite(norm)) throw notFinite(`the norm of the gradient is ${norm}, every loss finite`, batch.step);
+  if (!Number.isFinite(norm))
+    throw notFinite(`the norm of the gradient is ${norm}, although every loss is finite`, batch.step);
   return { loss: values.reduce((sum, value) => sum + value, 0), gradientNorm: norm };
 }
 
@@ -130,6 +135,6 @@ function nameOf({ index, count, items }: MicroBatch): string {
 }
 
 function notFinite(what: string, step: number): NonFiniteError {
-  const remedy = "look at this data, or lower the learning rate and start again from the last checkpoint";
+  const remedy = "check these items, or lower the learning rate and resume from the last checkpoint";
   return new NonFiniteError(`step ${step + 1}: ${what}; the parameters are those of step ${step}; ${remedy}`, step + 1);
 }

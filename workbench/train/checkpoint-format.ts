@@ -1,6 +1,6 @@
-// The format of checkpoints. One file holds the tensors: all parameters of the model and the moments of the trained ones,
-// read from the device one at a time while they are written. A second file holds the state and names the first one with its
-// size and SHA-256. The state is written last, so a checkpoint exists if its state exists.
+// The format of checkpoints. One file contains the tensors: all parameters of the model and the moments of the trained
+// ones, read from the device one at a time during writing. A second file contains the state, and the name, size and
+// SHA-256 of the first file. The state is written last, so a checkpoint exists if its state exists.
 
 import { createHash, type Hash } from "node:crypto";
 import { tensor, type Variable } from "@tensorflow/tfjs-core";
@@ -16,24 +16,24 @@ const count = z.int().min(0);
 const setting = z.union([z.string(), z.number(), z.boolean(), z.null()]);
 
 const RUN_STATE = z.object({
-  /** optimizer steps done; with the seed this is where data, schedules and random numbers stand */
+  /** completed optimizer steps; with the seed it determines data order, schedules and random numbers */
   step: count,
-  /** of the next step */
+  /** epoch of the next step */
   epoch: count,
-  /** of the next step, within the epoch */
+  /** batch of the next step within the epoch */
   batch: count,
   seed: count,
-  /** the last step after which the model was evaluated; -1: never */
+  /** the last step after which the model was evaluated; -1 if never */
   evaluatedAt: z.int().min(-1),
-  /** of training so far */
+  /** training time so far */
   seconds: z.number().min(0),
   /** length of metrics.jsonl */
   metricsBytes: count,
-  /** of the masks; null: not set, `Infinity` as text */
+  /** sigma of the masks; null if not set, `Infinity` as text */
   sigma: z.union([z.number(), z.literal("Infinity"), z.null()]),
-  /** of the shrink rule */
+  /** state of the shrink rule */
   shrink: z.record(z.string(), z.union([z.number(), z.boolean()])),
-  /** widths and locations learn no more */
+  /** whether widths and locations are no longer trained */
   frozen: z.boolean(),
   settings: z.record(z.string(), setting),
   /** SHA-256 of the settings */
@@ -50,28 +50,28 @@ export const CHECKPOINT_STATE = z.object({
   run: RUN_STATE,
 });
 
-/** What is wrong with the version of a checkpoint; undefined if nothing is wrong or the JSON is no checkpoint. */
+/** The problem with the version of a checkpoint; undefined if there is none or the JSON is not a checkpoint. */
 export function checkpointVersionProblem(json: unknown): string | undefined {
   if (!isJsonObject(json) || json.format !== CHECKPOINT_FORMAT || json.version === CHECKPOINT_VERSION) return undefined;
-  return `version ${versionProblem(CHECKPOINT_VERSION, json.version)}, or start anew`;
+  return `version ${versionProblem(CHECKPOINT_VERSION, json.version)}, or start a new run`;
 }
 
 export type RunState = z.infer<typeof RUN_STATE>;
 export type CheckpointState = z.infer<typeof CHECKPOINT_STATE>;
 
-/** Numbers in names have ten digits, so that names sort as steps do. */
+/** Steps in file names have ten digits, so that names sort in the order of steps. */
 const NAME = /^step-(\d{10})\.(json|safetensors)$/;
 
 export const nameOf = (step: number, kind: "json" | "safetensors"): string =>
   `step-${String(step).padStart(10, "0")}.${kind}`;
 
-/** The step of a file of a checkpoint; undefined for any other file. */
+/** The step in the name of a checkpoint's file; undefined for other files. */
 export function stepOf(name: string): number | undefined {
   const match = NAME.exec(name);
   return match ? Number(match[1]) : undefined;
 }
 
-/** Every variable by its name in the file. */
+/** All variables of a checkpoint, by their names in the file. */
 export function checkpointVariables(
   model: Model,
   optimizer: Optimizer,
@@ -86,7 +86,7 @@ export function checkpointVariables(
   return found;
 }
 
-/** Sources for the writer, which takes each once; `digest` is of all bytes in the order in which they were taken. */
+/** Sources for the writer, which reads each once. `digest` is the hash of all bytes in the order of reading. */
 export function hashedSources(variables: ReadonlyMap<string, Variable>): {
   sources: TensorSource[];
   digest: () => string;
@@ -106,14 +106,17 @@ async function* hashed(variable: Variable, hash: Hash): AsyncGenerator<Uint8Arra
   yield bytes;
 }
 
-/** Of the bytes of all tensors in the file's order, which is the order in which they were written. */
+/** The hash of the bytes of all tensors in the file's order, which is the order of writing. */
 export async function digestOf(file: TensorFile): Promise<string> {
   const hash = createHash("sha256");
   for (const name of file.tensors.keys()) for await (const piece of file.chunks(name)) hash.update(piece);
   return hash.digest("hex");
 }
 
-/** @throws RunError where the file does not hold exactly these variables; none is changed then */
+/**
+ * Assigns the tensors of a file to variables.
+ * @throws RunError when a variable is missing from the file or has another shape or type; no variable is changed then
+ */
 export async function assignAll(
   file: TensorFile,
   variables: ReadonlyMap<string, Variable>,
@@ -122,7 +125,7 @@ export async function assignAll(
   for (const [name, { shape, dtype }] of variables) {
     const info = file.tensors.get(name);
     const fits = info?.shape.join() === shape.join() && info?.dtype === (dtype === "int32" ? "I32" : "F32");
-    if (!fits) throw new RunError(`${path}: "${name}" is not there as ${dtype} (${shape.join(", ")}); start anew`);
+    if (!fits) throw new RunError(`${path}: "${name}" is missing as ${dtype} (${shape.join(", ")}); start a new run`);
   }
   for (const [name, variable] of variables) {
     const { data, shape } = await file.read(name);

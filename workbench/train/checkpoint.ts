@@ -1,7 +1,8 @@
-// Saves, finds and removes checkpoints, and decides where a run begins. If the process is killed at any moment, a complete
-// checkpoint remains: tensors are written first, then the state that names them, and older checkpoints are removed last. A
-// run resumes from the newest complete checkpoint, whose state is valid and whose tensors have the size and the SHA-256
-// that the state names. Newer checkpoints that are not complete are skipped, and the reason is reported.
+// Saves, finds and removes checkpoints, and determines where a run starts. If the process is killed at any time, a
+// complete checkpoint remains: tensors are written first, then the state that refers to them, and older checkpoints are
+// removed last. A checkpoint is complete if its state is valid and its tensors have the size and SHA-256 in the state.
+// A run resumes from the newest complete checkpoint. Newer incomplete checkpoints are skipped, and the reason is
+// reported.
 
 import { mkdir, readdir, readFile, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
@@ -28,9 +29,10 @@ import type { FitOptions, Settings } from "./options.ts";
 import { firstDifference } from "./run-settings.ts";
 
 /**
+ * Saves a checkpoint, then removes old ones.
  * @param folder created if it does not exist
  * @returns the path of the state
- * @throws RunError when the disk does not take it; what was there is then as it was
+ * @throws RunError when it cannot be written; earlier checkpoints are then unchanged
  */
 export async function saveCheckpoint(
   folder: string,
@@ -49,7 +51,7 @@ export async function saveCheckpoint(
   } catch (error) {
     const why =
       error instanceof Error && error.name === "SafetensorsError" ? error.message : `${path}: ${reason(error)}`;
-    const remedy = "make room and resume from the checkpoint before it";
+    const remedy = "free disk space and resume from the previous checkpoint";
     throw new RunError(`the checkpoint of step ${run.step} cannot be saved: ${why}; ${remedy}`, { cause: error });
   }
   await removeOldCheckpoints(folder, { newest: run.step, keep });
@@ -57,8 +59,8 @@ export async function saveCheckpoint(
 }
 
 /**
- * Removes all but so many checkpoints up to the newest, tensors without a state, and what killed writers left. A later
- * one was not whole, or this run would not be where it is.
+ * Keeps only the last `keep` checkpoints up to step `newest`. Also removes later ones, which were incomplete since this
+ * run did not resume from them, tensors without a state, and temporary files of killed processes.
  */
 export async function removeOldCheckpoints(
   folder: string,
@@ -77,7 +79,7 @@ export async function removeOldCheckpoints(
   }
 }
 
-/** Steps of the states among these names, newest first. */
+/** Steps of the state files among these names, newest first. */
 function stepsIn(names: readonly string[]): number[] {
   const steps = names.filter((name) => name.endsWith(".json")).map(stepOf);
   return steps.filter((step) => step !== undefined).sort((a, b) => b - a);
@@ -90,20 +92,23 @@ async function dropCheckpoints(folder: string): Promise<void> {
 }
 
 interface FoundCheckpoint {
-  /** of the state */
+  /** path of the state */
   path: string;
   run: RunState;
-  /** puts the tensors into these variables. @throws RunError when they do not fit; none is changed then */
+  /** assigns the tensors to variables. @throws RunError when they do not fit; no variable is changed then */
   restore(variables: ReadonlyMap<string, Variable>): Promise<void>;
 }
 
 export interface Found {
   checkpoint: FoundCheckpoint | undefined;
-  /** newer checkpoints that are not whole, one line each */
+  /** newer checkpoints that are incomplete, one line each */
   passedOver: string[];
 }
 
-/** @throws RunError for a checkpoint of a version that is not known */
+/**
+ * Finds the newest complete checkpoint.
+ * @throws RunError for a checkpoint of an unknown version
+ */
 export async function findCheckpoint(folder: string): Promise<Found> {
   const names = await readdir(folder).catch(() => []);
   const passedOver: string[] = [];
@@ -112,7 +117,7 @@ export async function findCheckpoint(folder: string): Promise<Found> {
     try {
       return { checkpoint: await openCheckpoint(folder, path), passedOver };
     } catch (error) {
-      // Of another version it may well be whole: an older one must not take its place unasked.
+      // A checkpoint of another version may be complete, so an older one must not silently replace it.
       if (error instanceof RunError) throw error;
       passedOver.push(`${path}: ${reason(error).replaceAll("\n", " ")}`);
     }
@@ -127,7 +132,7 @@ async function openCheckpoint(folder: string, path: string): Promise<FoundCheckp
   const parsed = CHECKPOINT_STATE.safeParse(json);
   if (!parsed.success) {
     const [issue] = parsed.error.issues;
-    throw new Error(`is no checkpoint: ${[issue?.path.join("."), issue?.message].filter(Boolean).join(" ")}`);
+    throw new Error(`is not a checkpoint: ${[issue?.path.join("."), issue?.message].filter(Boolean).join(" ")}`);
   }
   const { tensors, run } = parsed.data;
   const file = join(folder, tensors.file);
@@ -151,10 +156,10 @@ function jsonIn(text: string): unknown {
 
 async function verify(path: string, { bytes, sha256 }: CheckpointState["tensors"]): Promise<void> {
   const { size } = await stat(path);
-  if (size !== bytes) throw new Error(`its tensors are ${size} bytes, were ${bytes}`);
+  if (size !== bytes) throw new Error(`its tensors have ${size} bytes, expected ${bytes}`);
   const file = await openSafetensors(path);
   try {
-    if ((await digestOf(file)) !== sha256) throw new Error("its tensors are not those that were saved");
+    if ((await digestOf(file)) !== sha256) throw new Error("its tensors differ from those that were saved");
   } finally {
     await file.close();
   }
@@ -163,8 +168,9 @@ async function verify(path: string, { bytes, sha256 }: CheckpointState["tensors"
 export const CHECKPOINT_FOLDER = "checkpoint";
 
 /**
- * @throws RunError when the checkpoint was made with other settings, when one is required and there is none, or when
- * there are some and none is whole
+ * The checkpoint that a run starts from, if any.
+ * @throws RunError when the checkpoint has other settings, when a checkpoint is required but missing, or when all
+ * checkpoints are incomplete
  */
 export async function findStart({ folder, resume = "auto" }: FitOptions, settings: Settings): Promise<Found> {
   const checkpoints = join(folder, CHECKPOINT_FOLDER);
@@ -175,14 +181,18 @@ export async function findStart({ folder, resume = "auto" }: FitOptions, setting
   const found = await findCheckpoint(checkpoints);
   const { checkpoint, passedOver } = found;
   if (!checkpoint && passedOver.length > 0) {
-    throw new RunError(`no checkpoint in ${checkpoints} is whole (${passedOver[0]}); remove them to start anew`);
+    throw new RunError(
+      `no checkpoint in ${checkpoints} is complete (${passedOver[0]}); remove them to start a new run`,
+    );
   }
   if (!checkpoint && resume === "require") {
-    throw new RunError(`there is no checkpoint in ${checkpoints}; leave out resuming to start anew`);
+    throw new RunError(`there is no checkpoint in ${checkpoints}; do not require one to start a new run`);
   }
   const difference = checkpoint && firstDifference(checkpoint.run.settings, settings);
   if (difference) {
-    throw new RunError(`${checkpoint.path}: made with other settings: ${difference}; give those, or start anew`);
+    throw new RunError(
+      `${checkpoint.path}: was saved with other settings: ${difference}; use those, or start a new run`,
+    );
   }
   return found;
 }

@@ -1,7 +1,7 @@
-// What a student learns from a teacher's logits (Hinton et al. 2015, arXiv 1503.02531): how far its distribution is from
-// the teacher's, both softened by a temperature, and how much of the loss that is. Two losses: of logits that are small
-// enough to keep, and of a head whose logits, the largest tensors of all, are computed some rows at a time and never kept;
-// where a gradient may follow, it is taken on the spot.
+// Distillation losses (Hinton et al. 2015, arXiv 1503.02531): the divergence of the student's distribution from the
+// teacher's, both softened by a temperature, combined with the loss of the labels. `taughtLoss` takes logits.
+// `distillationLoss` takes the head's inputs instead and computes logits, the largest tensors of a language model, for
+// some rows at a time; if a gradient is needed, it is computed in the forward pass, so that no logits are stored.
 
 import {
   add,
@@ -35,7 +35,11 @@ export interface TeachingOptions {
   weight?: number;
 }
 
-/** With their defaults. @param operation what errors call it @throws ShapeError for one that makes no sense */
+/**
+ * Fills in defaults.
+ * @param operation the name in errors
+ * @throws ShapeError when a setting is out of range
+ */
 function expectTeaching(
   operation: string,
   { temperature = 2, weight = 0.5 }: TeachingOptions,
@@ -45,7 +49,7 @@ function expectTeaching(
   return { temperature, weight };
 }
 
-/** What a run must agree in to be resumed. */
+/** The settings that a resumed run must share. */
 export const teachingSettings = ({ temperature = 2, weight = 0.5 }: TeachingOptions): Settings => ({
   temperature,
   "teacher weight": weight,
@@ -54,11 +58,11 @@ export const teachingSettings = ({ temperature = 2, weight = 0.5 }: TeachingOpti
 interface Divergence {
   /** Σ over rows of T² KL(softmax(t/T) ‖ softmax(z/T)) */
   value: Scalar;
-  /** its gradient in z: T (softmax(z/T) − softmax(t/T)) */
+  /** the gradient with respect to z: T (softmax(z/T) − softmax(t/T)) */
   slope(): Tensor2D;
 }
 
-/** Off the tape, in the caller's tidy. @param logits of student (z) and teacher (t), float32 (rows, classes) */
+/** Not recorded for gradients; runs in the caller's tidy. Logits of student (z) and teacher (t) are (rows, classes). */
 function divergence({ student, teacher }: { student: Tensor2D; teacher: Tensor2D }, temperature: number): Divergence {
   const wanted = logSoftmax(div(teacher, temperature));
   const own = logSoftmax(div(student, temperature));
@@ -70,17 +74,17 @@ function divergence({ student, teacher }: { student: Tensor2D; teacher: Tensor2D
 
 /** The student's logits and label loss, and the teacher's logits. */
 export interface TaughtOperands {
-  /** of the student, float32 (rows, classes) */
+  /** logits of the student, float32 (rows, classes) */
   logits: Tensor2D;
-  /** mean loss of its labels, whatever they are: numbers of classes, smoothed, mixed */
+  /** mean loss of the student with respect to the labels, in any form */
   labels: Scalar;
-  /** logits of the teacher, float32 (rows, classes); called off the tape */
+  /** computes the teacher's logits, float32 (rows, classes); not recorded for gradients */
   teacher: () => Tensor2D;
 }
 
 /**
- * (1 - α) labels + α T² KL(softmax(t/T) ‖ softmax(z/T)), the divergence's mean over rows. Differentiable in the student's
- * logits and in the labels' loss.
+ * (1 - α) labels + α T² KL(softmax(t/T) ‖ softmax(z/T)), with the mean of the divergence over rows. Differentiable in
+ * the student's logits and in the loss of the labels.
  * @throws ShapeError when an operand or a setting does not fit
  */
 export function taughtLoss({ logits, labels, teacher }: TaughtOperands, options: TeachingOptions = {}): Scalar {
@@ -102,19 +106,22 @@ export function taughtLoss({ logits, labels, teacher }: TaughtOperands, options:
 
 /** Settings of the distillation loss. */
 export interface DistillationOptions extends TeachingOptions {
-  /** logits of the student in memory at one time, at most, but at least one row; the teacher's and a few copies besides */
+  /**
+   * maximum number of the student's logits in memory, at least one row; the teacher's and a few copies need the same
+   * again. Default 2^23
+   */
   chunk?: number;
 }
 
-/** Logits of the student and of its teacher. */
+/** Inputs and weights of the heads of student and teacher. */
 export interface DistillationOperands {
-  /** what the student's head is applied to, float32 (rows, width) */
+  /** inputs of the student's head, float32 (rows, width) */
   rows: Tensor2D;
-  /** float32 (classes, width) */
+  /** weight of the student's head, float32 (classes, width) */
   head: Tensor2D;
-  /** int32 (rows) */
+  /** class of each row, int32 (rows) */
   targets: Tensor1D;
-  /** of the teacher, float32 (rows, its width) and (classes, its width); called off the tape, the tensors stay its own */
+  /** the same of the teacher, whose width may differ; not recorded for gradients, the tensors still belong to it */
   teacher: () => { rows: Tensor2D; head: Tensor2D };
 }
 
@@ -122,8 +129,8 @@ const ATTRIBUTES = { ignoreIndex: -100, labelSmoothing: 0 };
 const CHUNK = 2 ** 23;
 
 /**
- * The mean over rows of (1 - α) (lse(z) - z[target]) + α T² KL(softmax(t/T) ‖ softmax(z/T)), z and t the logits of
- * student and teacher. Differentiable in the student's operands.
+ * The mean over rows of (1 - α) (lse(z) - z[target]) + α T² KL(softmax(t/T) ‖ softmax(z/T)), with z and t
+ * the logits of student and teacher. Differentiable in `rows` and `head`.
  * @throws ShapeError when an operand or a setting does not fit
  */
 export function distillationLoss(operands: DistillationOperands, options: DistillationOptions = {}): Scalar {
@@ -159,7 +166,7 @@ export function distillationLoss(operands: DistillationOperands, options: Distil
   }) as Scalar;
 }
 
-/** Of some rows: their part of the mean loss, its gradient. */
+/** The contribution of some rows to the mean loss, and its gradients. */
 type ChunkLoss = { loss: Tensor; dRows?: Tensor; dHead?: Tensor };
 
 interface Place {

@@ -1,50 +1,50 @@
-// The events that a run yields, and the errors that end it.
+// The events that a training run yields, and the errors that end it.
 
 import type { EvaluationMetrics, StepMetrics, StructureMetrics } from "./metrics.ts";
 
-/** Training begins, or is resumed at a step. */
+/** Training starts, or resumes at a step. */
 export interface Started {
-  /** `resumed`: from a checkpoint of the same settings */
+  /** `resumed` from a checkpoint with the same settings */
   kind: "started" | "resumed";
-  /** optimizer steps done already */
+  /** completed optimizer steps */
   step: number;
   /** optimizer steps of the whole run */
   steps: number;
   stepsPerEpoch: number;
-  /** what rates are counted in */
+  /** unit of rates, such as tokens */
   unit: string;
-  /** newer checkpoints that were not whole, one line each */
+  /** newer checkpoints that were incomplete, one line each */
   passedOver: string[];
 }
 
 /** One optimizer step, with its metrics. */
 export interface StepDone extends StepMetrics {
   steps: number;
-  /** until the last step, at the pace of this process so far, evaluations included */
+  /** estimated seconds until the last step, at the speed of this process so far, including evaluations */
   secondsLeft: number;
 }
 
-/** A checkpoint is on disk, whole. */
+/** A checkpoint has been written completely. */
 export interface CheckpointWritten {
   kind: "checkpoint";
   step: number;
-  /** the file that names it */
+  /** path of its state */
   file: string;
 }
 
-/** Ended by its signal or by the last step; a checkpoint of this step is on the disk. */
+/** The run ended, by its signal or after the last step. A checkpoint of this step has been written. */
 export interface Ended {
   kind: "interrupted" | "finished";
   step: number;
   steps: number;
-  /** of training, over all processes */
+  /** training time over all processes */
   seconds: number;
 }
 
-/** What training reports: start, steps, evaluations, structure, checkpoints, end. */
+/** An event of training: start, step, evaluation, structure, checkpoint or end. */
 export type FitEvent = Started | StepDone | EvaluationMetrics | StructureMetrics | CheckpointWritten | Ended;
 
-/** A loss, gradient or metric that is not a finite number; the parameters are those before the step. */
+/** A loss, gradient or metric is not finite. The parameters are those before the step. */
 export class NonFiniteError extends Error {
   override readonly name = "NonFiniteError";
   readonly step: number;
@@ -55,7 +55,7 @@ export class NonFiniteError extends Error {
   }
 }
 
-/** A run that cannot start, go on or be resumed as asked. */
+/** A run cannot be started, continued or resumed as requested. */
 export class RunError extends Error {
   override readonly name = "RunError";
 }

@@ -1,5 +1,5 @@
-// The loop of training: steps, evaluations and checkpoints, each an event. Tasks, optimizers and shrink rules do the work;
-// this file has their order, and lets a run that was stopped anywhere go on as if it had not been.
+// The training loop: steps, evaluations and checkpoints, each reported as an event. Tasks, optimizer and shrink rules
+// do the work; this file determines their order. A run that was stopped at any time resumes with bit-identical results.
 
 import { join } from "node:path";
 import { dispose, type Variable } from "@tensorflow/tfjs-core";
@@ -18,10 +18,10 @@ import { microBatches, type Schedule, scheduleOf, stepsOf, timeAt } from "./sche
 import { blocksOf, StructureLearning, structureNow } from "./structure.ts";
 
 /**
- * Trains the model to the end of the schedule, or until the signal. Stopping the iteration early loses what came after
- * the last checkpoint, as killing the process does.
- * @throws NonFiniteError when a loss, gradient or metric is not finite; RunError when the run cannot be resumed or saved;
- * ShapeError when a setting makes no sense
+ * Trains a model until the end of the schedule or until the signal. If the iteration is stopped early, steps after the
+ * last checkpoint are lost, as when the process is killed.
+ * @throws NonFiniteError when a loss, gradient or metric is not finite; RunError when the run cannot be resumed or
+ *   saved; ShapeError when a setting is out of range
  */
 export async function* fit(options: FitOptions): AsyncGenerator<FitEvent> {
   const schedule = scheduleOf(options);
@@ -32,7 +32,7 @@ export async function* fit(options: FitOptions): AsyncGenerator<FitEvent> {
   const { mode } = options.model.masks;
   options.model.masks.mode = "train";
   try {
-    // Wrong settings are refused before anything is read or written.
+    // Invalid settings throw here, before anything is read or written.
     optimizer.rates({ step: 0, ...schedule });
     if (options.sigma) sigmaAt(options.sigma, timeAt(schedule, 0));
     if (optimizer.learned.length === 0)
@@ -66,7 +66,7 @@ export async function* fit(options: FitOptions): AsyncGenerator<FitEvent> {
   }
 }
 
-/** @throws ShapeError when `shrinkEvery` makes no sense */
+/** @throws ShapeError when `shrinkEvery` is out of range */
 function structureOf(options: FitOptions, schedule: Schedule, optimizer: Optimizer): StructureLearning | undefined {
   const { model, shrink, shrinkEvery = 1 } = options;
   const isCount = Number.isInteger(shrinkEvery) && shrinkEvery >= 1;
@@ -85,7 +85,7 @@ interface RunParts {
   settings: Settings;
   optimizer: Optimizer;
   structure: StructureLearning | undefined;
-  /** of checkpoints */
+  /** the variables of checkpoints */
   variables: ReadonlyMap<string, Variable>;
   metrics: MetricsFile;
   from: RunState | undefined;
@@ -162,7 +162,7 @@ class Run {
     return { ...line, steps: schedule.steps, secondsLeft: this.secondsLeft() };
   }
 
-  /** Evaluates once at each step that is due. If the signal ends it early, the evaluation is due again. */
+  /** Evaluates if it is due at this step. If the signal stops the evaluation, it stays due. */
   private async *evaluateIfDue(): AsyncGenerator<FitEvent> {
     const { evaluation, model, signal } = this.parts.options;
     if (!this.evaluationIsDue() || signal?.aborted) return;
@@ -180,7 +180,7 @@ class Run {
       }
     }
     if (this.parts.structure) lines.push({ ...(await structureNow(model)), ...this.place() });
-    // A checkpoint is saved before the first or after the last of these lines, never in between.
+    // Checkpoints are saved before the first or after the last of these lines, never between them.
     for (const line of lines) await this.parts.metrics.append(line);
     this.evaluatedAt = this.step;
     yield* lines as (EvaluationMetrics | StructureMetrics)[];

@@ -1,5 +1,5 @@
-// Classifying images as a task: the mean cross-entropy of a classifier, with smoothed labels, mixup, cutmix and a teacher's
-// distribution beside them if asked for. Cropping, flipping and the like are the loader's.
+// Image classification as a training task: mean cross-entropy, optionally with label smoothing, mixup, cutmix and
+// distillation. The loader applies augmentations such as crops and flips.
 
 import {
   add,
@@ -37,28 +37,30 @@ import type { Settings, Task } from "./options.ts";
 /** Data and losses of training a classifier. */
 export interface ImageTaskOptions<Config> extends MixSettings {
   model: Model<Config>;
-  /** of the images to train on, with a training transform; the caller closes it */
+  /** loader of the training images, with a training transform; the caller closes it */
   loader: ImageLoader;
   /** share of a target's probability that is spread evenly over all classes. Default 0 */
   labelSmoothing?: number;
-  /** whether the model's dropout and drop path are in force. Default true */
+  /** whether the model's dropout and drop path are active. Default true */
   dropout?: boolean;
-  /** learns from this model's distribution on the same images too, mixed as they are; it stays as it is */
+  /** stochastic depth: probability to skip the last block. Default that of the model's config */
+  dropPath?: number | undefined;
+  /** teacher for distillation on the same, possibly mixed, images; it is not changed */
   teacher?: TeachingOptions & { model: Model };
-  /** what else tells this data from other data: data set, split, transform, the teacher's name */
+  /** further settings that identify the data: data set, split, transform, the teacher's name */
   settings?: Settings;
 }
 
-/** Mixing draws from a stream of its own. */
+/** Random stream of mixing, independent of others. */
 const MIX_STREAM = 0x6d697865;
 
 /**
- * An item is an image. The batch has `pixels`, float32 (items, size, size, 3), and `labels`, int32 (items), or where images
- * are mixed `targets`, float32 (items, classes).
- * @throws DataError when the images have other classes than the model's head; ShapeError on a setting that makes no sense
+ * Creates the task. An item is an image. A batch has `pixels`, float32 (items, size, size, 3), and `labels`, int32
+ * (items), or, if images are mixed, `targets`, float32 (items, classes).
+ * @throws DataError when the images have other classes than the model's head; ShapeError when a setting is out of range
  */
 export function imageTask<Config>(options: ImageTaskOptions<Config>): Task {
-  const { model, loader, labelSmoothing = 0, dropout = true, teacher, settings = {} } = options;
+  const { model, loader, labelSmoothing = 0, dropout = true, dropPath, teacher, settings = {} } = options;
   const { mixup = 0, cutmix = 0, probability = 1, switching = 0.5 } = options;
   for (const [name, value] of Object.entries({ labelSmoothing, probability, switching }))
     expectSetting("imageTask", { [name]: value }, "from 0 to 1", value >= 0 && value <= 1);
@@ -96,7 +98,7 @@ export function imageTask<Config>(options: ImageTaskOptions<Config>): Task {
     loss(batch, { seed }) {
       return tidy(() => {
         const pixels = batch.pixels as Tensor4D;
-        const logits = classifierLogits(model, pixels, { training: true, ...(dropout && { seed }) });
+        const logits = classifierLogits(model, pixels, { training: true, dropPath, ...(dropout && { seed }) });
         const labels = lossOf(logits, batch, labelSmoothing);
         if (!teacher) return labels;
         return taughtLoss({ logits, labels, teacher: () => classifierLogits(teacher.model, pixels) }, teacher);

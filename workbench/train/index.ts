@@ -1,4 +1,4 @@
-// Training.
+// Training: the public surface of this folder.
 
 export type { DistillationOptions, TeachingOptions } from "./distillation.ts";
 export type { CheckpointWritten, Ended, FitEvent, Started, StepDone } from "./events.ts";

@@ -1,5 +1,5 @@
-// Language modeling as a task: windows of tokens, the mean negative log-likelihood of each next one, and if asked for
-// a teacher's distribution beside it.
+// Language modeling as a training task: windows of tokens and the mean negative log-likelihood of the next token,
+// optionally with distillation.
 
 import { type NamedTensorMap, reshape, type Scalar, slice, type Tensor2D, tensor2d, tidy } from "@tensorflow/tfjs-core";
 import type { TokenWindows } from "../data/types.ts";
@@ -10,17 +10,17 @@ import type { Settings, Task } from "./options.ts";
 /** Data and losses of training a language model. */
 export interface LanguageTaskOptions {
   model: Model;
-  /** those to train on */
+  /** training windows */
   windows: TokenWindows;
-  /** whether the model's dropout is in force. Default true */
+  /** whether the model's dropout is active. Default true */
   dropout?: boolean;
-  /** learns from this model's distribution too; it stays as it is */
+  /** teacher for distillation; it is not changed */
   teacher?: DistillationOptions & { model: Model };
-  /** what else tells this data from other data: data set, split, tokenizer, the teacher's name */
+  /** further settings that identify the data: data set, split, tokenizer, the teacher's name */
   settings?: Settings;
 }
 
-/** An item is a window; the batch has `windows`, int32 (items, context + 1). */
+/** Creates the task. An item is a window. A batch has `windows`, int32 (items, context + 1). */
 export function languageTask({ model, windows, dropout = true, teacher, settings = {} }: LanguageTaskOptions): Task {
   const { context } = windows;
   return {

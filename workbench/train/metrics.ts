@@ -1,6 +1,6 @@
-// metrics.jsonl: the types of its lines, one JSON object each, and the file that a run appends them to. Only `seconds` and
-// rates depend on the clock. The file is flushed to the disk at each checkpoint. A resumed run truncates it to the length
-// that it had at the checkpoint, so that no step appears twice. During a run the last line may be incomplete.
+// The metrics of a run: the types of the lines of metrics.jsonl, each a JSON object, and the writer of the file. Only
+// `seconds` and `rate` depend on the clock. The file is flushed to disk at each checkpoint. A resumed run truncates it
+// to its length at the checkpoint, so that no step appears twice. During a run the last line may be incomplete.
 
 import { type FileHandle, mkdir, open } from "node:fs/promises";
 import { dirname } from "node:path";
@@ -8,45 +8,45 @@ import { reason } from "../../hub/files/byte-source.ts";
 import { RunError } from "./events.ts";
 
 interface At {
-  /** optimizer steps done: from 1, and 0 for what was found before the first */
+  /** completed optimizer steps; 0 before the first one */
   step: number;
-  /** epochs done, with the share of the present one */
+  /** completed epochs, including the share of the current one */
   epoch: number;
-  /** of training so far, interruptions not counted */
+  /** training time so far, without interruptions */
   seconds: number;
 }
 
 /** Metrics of one optimizer step. */
 export interface StepMetrics extends At {
   kind: "step";
-  /** mean over the global batch */
+  /** mean loss over the batch */
   loss: number;
-  /** of the weights' group */
+  /** learning rate of weights */
   learningRate: number;
-  /** Euclidean, over all parameters, before clipping */
+  /** Euclidean norm over all parameters, before clipping */
   gradientNorm: number;
   /** tokens or images a second */
   rate: number;
-  /** of the masks in this step; absent where they have no Gaussian */
+  /** sigma of the masks in this step; absent if they have no Gaussian */
   sigma?: number;
-  /** mean over GBLR layers of the mean of their widths, those of dead blocks counting as 0; absent without such layers */
+  /** mean over GBLR layers of their mean width, with widths of dead blocks as 0; absent without GBLR layers */
   meanWidth?: number;
-  /** multiply-adds of the GBLR layers' whole samples, whatever σ, as a share of dense matrices' in their place */
+  /** relative cost of the GBLR layers, counted from widths in whole samples regardless of σ; absent without them */
   relativeCost?: number;
 }
 
-/** `perplexity`, `nll`, `accuracy`, … of a split. */
+/** Metrics of one split, such as `perplexity`, `nll` or `accuracy`. */
 export interface EvaluationMetrics extends At {
   kind: "evaluation";
   split: string;
   values: Record<string, number>;
 }
 
-/** The structure of every GBLR layer at the evaluations' times; masks and cost as σ makes them. */
+/** The structure of every GBLR layer at an evaluation. Costs take σ into account. */
 export interface StructureMetrics extends At {
   kind: "structure";
   layers: Record<string, { live: number; cost: number; meanWidthIn: number; meanWidthOut: number }>;
-  /** of the whole model as the reference counts, and as it is */
+  /** relative FLOPs of the whole model by both counts */
   relativeFlops: { reference: number; actual: number };
 }
 
@@ -65,8 +65,9 @@ export class MetricsFile {
   }
 
   /**
-   * @param length bytes to keep; what follows is cut off
-   * @throws RunError when it is shorter than that, or cannot be written
+   * Opens the file for appending; it is created if it does not exist.
+   * @param length bytes to keep; the rest is truncated
+   * @throws RunError when the file is shorter than that or cannot be written
    */
   static async open(path: string, length: number): Promise<MetricsFile> {
     const handle = await mkdir(dirname(path), { recursive: true })
@@ -75,8 +76,8 @@ export class MetricsFile {
     try {
       const { size } = await handle.stat();
       if (size < length) {
-        const problem = `${path}: has ${size} bytes, the checkpoint was made when it had ${length}`;
-        throw new RunError(`${problem}; put the file back, or start anew`);
+        const problem = `${path}: has ${size} bytes, but had ${length} when the checkpoint was saved`;
+        throw new RunError(`${problem}; restore the file, or start a new run`);
       }
       await handle.truncate(length).catch(refused(path));
       return new MetricsFile(path, handle, length);
@@ -86,12 +87,12 @@ export class MetricsFile {
     }
   }
 
-  /** bytes so far */
+  /** length of the file in bytes */
   get length(): number {
     return this.end;
   }
 
-  /** One line, whole as soon as this resolves, but not yet safe from a power cut. */
+  /** Appends one line. Call `flush` to make it safe from a power failure. */
   async append(metrics: Metrics): Promise<void> {
     const line = `${JSON.stringify(metrics)}\n`;
     await this.handle.appendFile(line).catch(refused(this.path));

@@ -1,5 +1,5 @@
-// The optimizer of a run: parameters in their groups, moments, one step (arXiv 2310.18882, Algorithm 1, its first half).
-// The update itself is adamwStep; rates and clipping come from the options.
+// The optimizer of a run: parameter groups, moments and the step, which is the first half of Algorithm 1 in arXiv
+// 2310.18882. The update itself is adamwStep; learning rates and clipping are set by options.
 
 import { type Tensor, tidy, type Variable, variable, zeros } from "@tensorflow/tfjs-core";
 import { type AdamwGroup, adamwStep } from "../engine/ops/index.ts";
@@ -9,7 +9,7 @@ import { learningRateAt, type RateTime } from "./schedule.ts";
 
 export type GroupName = "weights" | "plain" | "structure";
 
-/** A parameter that learns. */
+/** A trained parameter. */
 export interface Learned {
   name: string;
   group: GroupName;
@@ -19,8 +19,8 @@ export interface Learned {
 }
 
 /**
- * `structure`: widths and locations of GBLR layers. `plain`: biases, and what has one side only, as the weights of
- * normalizations have; nothing of it decays. `weights`: the rest.
+ * The group of a parameter. `structure`: widths and locations of GBLR layers. `plain`: biases and other vectors, such
+ * as the weights of normalizations; they have no weight decay. `weights`: all others.
  */
 export function groupOf(model: Model, name: string): GroupName {
   const dot = name.lastIndexOf(".");
@@ -29,11 +29,11 @@ export function groupOf(model: Model, name: string): GroupName {
   return own === "bias" || model.parameter(name).rank <= 1 ? "plain" : "weights";
 }
 
-/** Adam's first moment of widths and locations has no memory: they follow the present gradient. */
+/** Widths and locations have no momentum: β1 is 0. */
 const STRUCTURE_BETAS = [0, 0.999] as const;
 
 export class Optimizer {
-  /** every float32 parameter that is trainable, in the model's order */
+  /** all trainable float32 parameters, in the model's order */
   readonly learned: readonly Learned[];
   private readonly options: OptimizerOptions;
 
@@ -49,19 +49,19 @@ export class Optimizer {
     }));
   }
 
-  /** What gradients are wanted of. @param frozen leaves widths and locations out */
+  /** The variables to compute gradients for. @param frozen whether to exclude widths and locations */
   variables({ frozen }: { frozen: boolean }): Variable[] {
     return this.learned.filter(({ group }) => !(frozen && group === "structure")).map(({ parameter }) => parameter);
   }
 
-  /** Learning rates of the step that follows `time.step` steps. */
+  /** Learning rates of the next step after `time.step` steps. */
   rates(time: RateTime): Record<GroupName, number> {
     const { learningRate, structureLearningRate = learningRate, schedule = { decay: "constant" } } = this.options;
     const rate = learningRateAt(schedule, learningRate, time);
     return { weights: rate, plain: rate, structure: learningRateAt(schedule, structureLearningRate, time) };
   }
 
-  /** Changes every parameter that has a gradient; the gradients remain the caller's. */
+  /** Updates every parameter that has a gradient. The gradients still belong to the caller. */
   step(gradients: ReadonlyMap<Variable, Tensor>, time: RateTime): void {
     const rates = this.rates(time);
     const groups = (Object.keys(rates) as GroupName[]).map((name) => this.group(name, rates[name], gradients));
@@ -84,7 +84,7 @@ export class Optimizer {
     };
   }
 
-  /** Moments only: parameters are the model's. */
+  /** Disposes of the moments. The parameters belong to the model. */
   dispose(): void {
     for (const { moments } of this.learned) for (const moment of moments) moment.dispose();
   }

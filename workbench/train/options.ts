@@ -1,6 +1,5 @@
-// What a run is given: the task that is learned, sizes, rates, schedules, and when to evaluate and save. Says what the
-// settings mean; fit.ts applies them. A task is all that `fit` knows of data and loss: text, images and distillation
-// differ in there only.
+// The options of training: the task, batch sizes, learning rates, schedules, and when to evaluate and save. fit.ts
+// applies them. A task defines data and loss, so that `fit` is the same for text, images and distillation.
 
 import type { NamedTensorMap, Scalar } from "@tensorflow/tfjs-core";
 import type { SigmaSchedule } from "../gblr/schedules.ts";
@@ -8,103 +7,103 @@ import type { ShrinkRule } from "../gblr/shrink/index.ts";
 import type { Model } from "../models/model.ts";
 import type { LearningRateSchedule, Span } from "./schedule.ts";
 
-/** Plain JSON that tells one setting from another. */
+/** The value of a setting, as plain JSON. */
 export type SettingValue = string | number | boolean | null;
-/** Settings of a run as plain JSON values, which are compared when it is resumed. */
+/** Settings of a run as plain JSON. They are compared when the run is resumed. */
 export type Settings = Readonly<Record<string, SettingValue>>;
 
 /** The random seed of one forward pass in training. */
 export interface LossOptions {
-  /** of all random choices in this forward pass, dropout among them; differs from one micro-batch to the next */
+  /** seed of all random choices in this forward pass, such as dropout; differs between micro-batches */
   seed: number;
 }
 
 /** The random seed of the items of one micro-batch. */
 export interface ReadOptions {
-  /** of all random choices in these items, such as crops; differs from one micro-batch to the next */
+  /** seed of all random choices in these items, such as crops; differs between micro-batches */
   seed: number;
 }
 
-/** What a model is trained for: how batches are read, and their loss. */
+/** A training task: reads batches and computes their loss. */
 export interface Task {
-  /** items of one epoch: windows, images */
+  /** items per epoch, such as windows or images */
   readonly length: number;
-  /** what rates are counted in, and how many of them an item is: `{ name: "tokens", perItem: 1024 }` */
+  /** unit of rates, and its number per item, e.g. `{ name: "tokens", perItem: 1024 }` */
   readonly unit: { name: string; perItem: number };
   /** settings that a resumed run must share: data set, split, context, distillation, … */
   readonly settings: Settings;
-  /** The tensors of these items, for the caller to dispose. Called ahead of its turn; leaves none when it throws. */
+  /** Reads items as tensors, which the caller disposes of. Called one micro-batch ahead. Must not leak if it throws. */
   read(items: readonly number[], options: ReadOptions): Promise<NamedTensorMap>;
-  /** Mean loss over the items of a batch; differentiable; reads nothing from the device. */
+  /** Mean loss over the items of a batch; differentiable. Must not read from the device. */
   loss(batch: NamedTensorMap, options: LossOptions): Scalar;
 }
 
 /** Learning rates, weight decay and gradient clipping. */
 export interface OptimizerOptions {
-  /** highest rate of everything but widths and locations */
+  /** peak learning rate of all parameters except widths and locations */
   learningRate: number;
-  /** highest rate of widths and locations. Default `learningRate` */
+  /** peak learning rate of widths and locations. Default `learningRate` */
   structureLearningRate?: number;
-  /** default [0.9, 0.999]; widths and locations have (0, 0.999) always */
+  /** default [0.9, 0.999]; always [0, 0.999] for widths and locations */
   betas?: readonly [number, number];
   /** default 1e-8 */
   epsilon?: number;
-  /** of everything but biases, normalization weights, widths and locations. Default 0 */
+  /** weight decay of all parameters except biases, normalization weights, widths and locations. Default 0 */
   weightDecay?: number;
-  /** largest norm of the gradient over all parameters. Default: not clipped */
+  /** maximum norm of the gradient over all parameters. Default: no clipping */
   clipNorm?: number;
-  /** of all groups. Default `{ decay: "constant" }` */
+  /** learning rate schedule of all groups. Default `{ decay: "constant" }` */
   schedule?: LearningRateSchedule;
 }
 
 /** Named values of each split, such as `{ validation: { nll: 3.1, perplexity: 22.2 } }`; all must be finite. */
 export type Evaluation = Record<string, Record<string, number>>;
 
-/** What evaluates the model during training, and when. */
+/** How and when the model is evaluated during training. */
 export interface EvaluationOptions {
-  /** the model's masks are in evaluation mode meanwhile; tensors it makes are its own to dispose */
+  /** evaluates the model, whose masks are in evaluation mode; must dispose of its own tensors */
   run(options: { signal?: AbortSignal | undefined; step: number }): Promise<Evaluation>;
-  /** default once an epoch */
+  /** time between evaluations or checkpoints. Default one epoch */
   every?: Span;
-  /** before the first step too. Default true */
+  /** whether to evaluate before the first step. Default true */
   first?: boolean;
 }
 
 /** When checkpoints are written, and how many are kept. */
 export interface CheckpointOptions {
-  /** default once an epoch */
+  /** time between evaluations or checkpoints. Default one epoch */
   every?: Span;
-  /** and whenever so many seconds have passed since the last one. Default 600 */
+  /** a checkpoint is also written when this many seconds have passed since the last one. Default 600 */
   seconds?: number;
-  /** how many are kept. Default 2 */
+  /** number of checkpoints that are kept. Default 2 */
   keep?: number;
 }
 
-/** Everything that a training run is given. */
+/** Options of `fit`. */
 export interface FitOptions {
   /** changed in place */
   model: Model;
   task: Task;
-  /** of this run, for metrics.jsonl and checkpoint/; created if it does not exist */
+  /** run folder, for metrics.jsonl and checkpoint/; created if it does not exist */
   folder: string;
-  /** how long to train */
+  /** length of training */
   length: Span;
-  /** items of one optimizer step */
+  /** items per optimizer step */
   batch: number;
-  /** items of one forward pass, at most. Default `batch` */
+  /** maximum items per forward pass. Default `batch` */
   microBatch?: number;
-  /** what to do with an epoch's last items when they do not fill a batch. Default `keep`: a smaller step */
+  /** whether the last, smaller batch of an epoch is used or dropped. Default `keep` */
   lastBatch?: "keep" | "drop";
   optimizer: OptimizerOptions;
-  /** of the data's order and of every random choice in training */
+  /** seed of the data order and of all random choices in training */
   seed: number;
-  /** default: the model's masks stay as they are */
+  /** schedule of sigma. Default: the sigma of the model's masks does not change */
   sigma?: SigmaSchedule;
-  /** applied after every optimizer step to all GBLR layers */
+  /** shrink rule, applied after every optimizer step to all GBLR layers */
   shrink?: ShrinkRule;
   /**
-   * n, steps from one read of widths to the next. Values read after step k are put through the rule while training
-   * continues, and the change is applied before step k + n. Default 1: each step waits for its own read
+   * n, steps between reads of widths. The rule is applied to the values after step k while training continues, and its
+   * change is added before step k + n. Default 1, with which each step waits for its own read
    */
   shrinkEvery?: number;
   /** further settings that a resumed run must share, such as those of the shrink rule and the origin of the model */
@@ -112,12 +111,12 @@ export interface FitOptions {
   evaluation?: EvaluationOptions;
   checkpoint?: CheckpointOptions;
   /**
-   * `auto`: continue from the run folder's newest checkpoint if there is one; `never`: start anew and remove existing
-   * checkpoints; `require`: fail if there is no checkpoint. Default `auto`
+   * `auto`: resume from the newest checkpoint in the run folder if there is one; `never`: remove existing checkpoints
+   * and start a new run; `require`: fail if there is no checkpoint. Default `auto`
    */
   resume?: "auto" | "never" | "require";
-  /** ends the run after the present step, with a checkpoint */
+  /** ends the run after the current step, with a checkpoint */
   signal?: AbortSignal;
-  /** milliseconds. Default performance.now */
+  /** clock in milliseconds. Default performance.now */
   clock?: () => number;
 }

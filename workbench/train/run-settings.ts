@@ -1,5 +1,5 @@
-// What a run is, as flat JSON: two runs with the same are the same run, so that one can go on where the other stopped.
-// How often it is saved, and where, is not part of it.
+// The settings that identify a run, as flat JSON. A run can be resumed only with equal settings. Where and how often it
+// is saved is not part of them.
 
 import { createHash } from "node:crypto";
 import { ShapeError } from "../engine/core/errors.ts";
@@ -49,29 +49,32 @@ const prefixed = (prefix: string, settings: Settings) =>
 const flattened = (value: unknown): SettingValue =>
   typeof value === "object" && value !== null ? JSON.stringify(value) : (value as SettingValue);
 
-/** Names and shapes, not values. */
+/** A hash of names and shapes, without values. */
 function fingerprint(parameters: FitOptions["model"]["parameters"]): string {
   const shapes = Array.from(parameters, ([name, { shape, dtype, trainable }]) => [name, shape, dtype, trainable]);
   return `${shapes.length} of ${digest(JSON.stringify(shapes)).slice(0, 12)}`;
 }
 
-/** Of settings in any order. */
+/** SHA-256 of settings, independent of their order. */
 export function settingsHash(settings: Settings): string {
   return digest(JSON.stringify(Object.entries(settings).sort(([a], [b]) => (a < b ? -1 : 1))));
 }
 
 const digest = (text: string): string => createHash("sha256").update(text).digest("hex");
 
-/** The first setting that differs, e.g. `seed is 1, asked for 2`; undefined when none does. */
+/** The first setting that differs, e.g. `seed is 1, requested 2`; undefined if none does. */
 export function firstDifference(made: Settings, asked: Settings): string | undefined {
   const shown = (value: SettingValue | undefined) => (value === undefined ? "absent" : JSON.stringify(value));
   for (const name of new Set([...Object.keys(asked), ...Object.keys(made)])) {
-    if (made[name] !== asked[name]) return `${name} is ${shown(made[name])}, asked for ${shown(asked[name])}`;
+    if (made[name] !== asked[name]) return `${name} is ${shown(made[name])}, requested ${shown(asked[name])}`;
   }
   return undefined;
 }
 
-/** @throws ShapeError where a setting is no plain JSON, so that it would not come back as it was */
+/**
+ * Checks that settings are unchanged by JSON.
+ * @throws ShapeError when a setting is not plain JSON
+ */
 export function expectPlain(settings: Settings): void {
   for (const [name, value] of Object.entries(settings)) {
     const plain = value === null || ["string", "boolean"].includes(typeof value) || Number.isFinite(value);

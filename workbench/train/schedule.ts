@@ -1,39 +1,39 @@
-// Where a run stands after so many optimizer steps: epoch, batch, items, seeds, learning rate. All of it follows from the
-// settings and the step alone, so that a resumed run stands where the first one stood.
+// The schedule of a run: epoch, batch, items, seeds and learning rate of every step. They depend on the settings and
+// the step alone, so that a resumed run continues identically.
 
 import { bits, mixSeed, uniform } from "../engine/core/random.ts";
 import { expectSetting } from "../engine/ops/operands.ts";
 import type { TrainingTime } from "../gblr/schedules.ts";
 import type { FitOptions } from "./options.ts";
 
-/** A time of training, in one of two units. */
+/** A length of training, in epochs or optimizer steps. */
 export type Span = { epochs: number } | { steps: number };
 
 /** Warm-up and decay of the learning rate. */
 export interface LearningRateSchedule {
-  /** how it falls after the warm-up */
+  /** decay after the warm-up */
   decay: "constant" | "linear" | "cosine";
-  /** linear rise from 0. Default none */
+  /** length of the linear rise from 0. Default none */
   warmup?: Span;
-  /** from the start of training to where the decay has reached the minimum. Default the end of training */
+  /** time from the start of training at which the decay reaches the minimum. Default the end of training */
   end?: Span;
   /** learning rate at the end of the decay, of every parameter group. Default 0 */
   minimum?: number;
 }
 
-/** The place in training at which a learning rate is asked for. */
+/** The time of a learning rate. */
 export interface RateTime {
-  /** optimizer steps done before this one */
+  /** completed optimizer steps */
   step: number;
   steps: number;
   stepsPerEpoch: number;
 }
 
 /**
- * The rate of the step that follows `step` steps. With w steps of warm-up and the decay's end at e:
+ * The learning rate of the next step after `step` steps. With w steps of warm-up and the end of the decay at step e:
  * base · (step + 1) / w while step < w; then minimum + (base - minimum) · f(p), p = (step - w) / (e - w) up to 1,
- * f(p) = 1, 1 - p or (1 + cos πp) / 2. So no step is spent at rate 0 unless the decay ends before training does.
- * @param base the highest rate
+ * f(p) = 1, 1 - p or (1 + cos πp) / 2. No step has rate 0 unless the decay ends before training does.
+ * @param base the peak learning rate
  * @throws ShapeError when a setting is out of range
  */
 export function learningRateAt(schedule: LearningRateSchedule, base: number, time: RateTime): number {
@@ -48,7 +48,7 @@ export function learningRateAt(schedule: LearningRateSchedule, base: number, tim
   return lowest + (base - lowest) * SHAPES[decay](passed);
 }
 
-/** Share of the way from minimum to base that is left at share p of the decay. */
+/** The factors f(p). */
 const SHAPES = {
   constant: () => 1,
   linear: (p: number) => 1 - p,
@@ -61,22 +61,22 @@ export function stepsOf(span: Span, { stepsPerEpoch }: { stepsPerEpoch: number }
 }
 
 export interface Schedule {
-  /** of the whole run */
+  /** steps of the whole run */
   steps: number;
   stepsPerEpoch: number;
-  /** items of one optimizer step, at most */
+  /** maximum items per optimizer step */
   batch: number;
   microBatch: number;
-  /** items of one epoch */
+  /** items per epoch */
   items: number;
   seed: number;
 }
 
-/** Some items for one forward pass. */
+/** The items of one forward pass. */
 export interface MicroBatch {
-  /** optimizer steps done before this one */
+  /** completed optimizer steps */
   step: number;
-  /** within the step, counted from 0 */
+  /** index within the step, counted from 0 */
   index: number;
   /** micro-batches of the step */
   count: number;
@@ -87,7 +87,10 @@ export interface MicroBatch {
   lossSeed: number;
 }
 
-/** @throws ShapeError when a size makes no sense */
+/**
+ * The schedule of a run.
+ * @throws ShapeError when a size is out of range
+ */
 export function scheduleOf(options: FitOptions): Schedule {
   const { task, batch, microBatch = batch, lastBatch = "keep", length, seed } = options;
   const items = task.length;
@@ -105,7 +108,7 @@ export function scheduleOf(options: FitOptions): Schedule {
   return { steps, stepsPerEpoch, batch, microBatch: Math.min(microBatch, batch), items, seed };
 }
 
-/** Epoch and batch of the step that follows `step` steps. */
+/** Epoch and batch of the next step after `step` steps. */
 export function timeAt({ stepsPerEpoch }: Schedule, step: number): TrainingTime {
   return { epoch: Math.floor(step / stepsPerEpoch), batch: step % stepsPerEpoch, batchesPerEpoch: stepsPerEpoch };
 }
@@ -113,12 +116,12 @@ export function timeAt({ stepsPerEpoch }: Schedule, step: number): TrainingTime 
 /** Random choices in training draw from independent streams. */
 const STREAMS = { order: 1, read: 2, loss: 3 } as const;
 
-/** 32 bits that depend on the run's seed, the stream, and where in it. */
+/** A seed of 32 bits that depends on the run's seed, the stream and the place in it. */
 export function seedOf(seed: number, stream: keyof typeof STREAMS, ...place: number[]): number {
   return [STREAMS[stream], ...place].reduce((key, part) => bits(part, key), mixSeed(seed));
 }
 
-/** The items of an epoch in the order in which they are seen. Fisher and Yates. */
+/** The items of an epoch in random order (Fisher-Yates shuffle). */
 export function epochOrder({ items, seed }: Schedule, epoch: number): Uint32Array {
   const order = Uint32Array.from({ length: items }, (_, i) => i);
   const key = seedOf(seed, "order", epoch);
@@ -129,7 +132,7 @@ export function epochOrder({ items, seed }: Schedule, epoch: number): Uint32Arra
   return order;
 }
 
-/** Every micro-batch from the one that follows `start` steps to the last of the run. */
+/** All micro-batches of the run after `start` steps. */
 export function* microBatches(schedule: Schedule, start: number): Generator<MicroBatch> {
   let order: { epoch: number; items: Uint32Array } | undefined;
   for (let step = start; step < schedule.steps; step++) {

@@ -1,5 +1,5 @@
-// The structure of a model while it is learned: its GBLR layers' widths and locations, the shrink rule that follows each
-// optimizer step, and what the blocks cost.
+// Learning of the structure: widths and locations of GBLR layers, the shrink rule after each optimizer step, and the
+// cost of the blocks.
 
 import { type Tensor, tidy, type Variable, variable } from "@tensorflow/tfjs-core";
 import { type BlockLayer, ModelBlocks } from "../gblr/blocks.ts";
@@ -13,11 +13,11 @@ import type { StructureMetrics } from "./metrics.ts";
 const layersWithWidths = (model: Model): LinearLayer[] =>
   [...model.layers.values()].filter(({ structure }) => structure.hasWidths);
 
-/** The blocks of every GBLR layer, in the model's order; undefined where there is no such layer. */
+/** The blocks of all GBLR layers, in the model's order; undefined if there are none. */
 export function blocksOf(model: Model): ModelBlocks | undefined {
   const layers = layersWithWidths(model);
   if (layers.length === 0) return undefined;
-  // Where all have the same number of rows a sample costs the same in each.
+  // If all layers have the same number of rows, a sample costs the same in each, and the number can be omitted.
   const differ = new Set(layers.map(({ rows }) => rows)).size > 1;
   return new ModelBlocks(
     layers.map(
@@ -36,7 +36,7 @@ export function blocksOf(model: Model): ModelBlocks | undefined {
 export interface StructureSummary {
   /** μ, the mean over layers of the mean width of live blocks */
   meanWidth: number;
-  /** multiply-adds of the whole samples within the widths as a share of the dense matrices'; whatever σ is */
+  /** cost relative to the dense matrices, counted from widths in whole samples regardless of σ */
   relativeCost: number;
 }
 
@@ -46,7 +46,7 @@ export const summaryOf = ({ sizes, widths }: BlockArrays): StructureSummary => (
   relativeCost: costOf(sizes, widths) / denseCost(sizes.layers),
 });
 
-/** Live blocks, cost and widths of every GBLR layer, and what the whole model costs. */
+/** Live blocks, cost and widths of every GBLR layer, and relative FLOPs of the whole model. */
 export async function structureNow(model: Model): Promise<Omit<StructureMetrics, "step" | "epoch" | "seconds">> {
   const { sigma } = model.masks;
   const layers: StructureMetrics["layers"] = {};
@@ -71,34 +71,33 @@ export async function structureNow(model: Model): Promise<Omit<StructureMetrics,
 }
 
 export interface StructureLearningOptions {
-  /** default: widths and locations are held in their ranges */
+  /** default: widths and locations are only kept in their ranges */
   rule?: ShrinkRule | undefined;
-  /** n, steps from one read of widths to the next. Default 1 */
+  /** n, steps between reads of widths. Default 1 */
   every?: number | undefined;
   /** steps of the whole run */
   steps: number;
-  /** the moment of the step that follows so many steps */
+  /** time and learning rate of the next step after `step` steps */
   momentOf: (step: number) => ShrinkStep;
 }
 
 /**
- * Applies a shrink rule after optimizer steps. Widths and locations are read from the device every n steps. Values read
- * after step k, counted from 0, are put through the rule of step k, and the result is applied before step k + n begins.
- * With n = 1 each step waits for its own read. With n > 1 training continues during the read: the rule's change is added to
- * the values that training has reached (ModelBlocks.writeLate), and widths are clamped to [0, 1] in between without a
- * read. The last step is always read and applied immediately. The result depends on step and parameters alone, not on how
- * long a read takes.
+ * Applies a shrink rule after optimizer steps. Widths and locations are read from the device every n steps. The rule of
+ * step k, counted from 0, is applied to the values after step k, and its result is written before step k + n. With n =
+ * 1 each step waits for its own read. With n > 1 training continues during the read: the rule's change is added to the
+ * current values (ModelBlocks.writeLate), and in other steps widths are clamped to [0, 1] on the device. After the last
+ * step, values are read and written immediately. The result does not depend on how long a read takes.
  */
 export class StructureLearning {
   readonly blocks: ModelBlocks;
-  /** of the rule */
+  /** state of the rule */
   state: ShrinkState = {};
-  /** widths and locations learn no more */
+  /** whether widths and locations are no longer trained */
   frozen = false;
   private readonly rule: ShrinkRule;
   private readonly every: number;
   private readonly options: StructureLearningOptions;
-  /** with n > 1: the last values read, or being read */
+  /** for n > 1: the values of the last or pending read */
   private readonly held: Variable | undefined;
   private reading: Promise<Float32Array> | undefined;
 
@@ -108,20 +107,21 @@ export class StructureLearning {
     if (every > 1) this.held = tidy(() => variable(this.flat(), false));
   }
 
-  /** What a checkpoint needs beside the parameters: a run may be saved between a read and its application. */
+  /** Variables for checkpoints, because a run may be saved between a read and its application. */
   variables(): Map<string, Variable> {
     return new Map(this.held ? [["shrink/read", this.held]] : []);
   }
 
-  /** Goes on after so many steps, once parameters and variables are those of a checkpoint. */
+  /** Resumes after `step` steps. Parameters and variables must have been restored from the checkpoint. */
   resume(step: number, { shrink, frozen }: { shrink: ShrinkState; frozen: boolean }): void {
     [this.state, this.frozen] = [shrink, frozen];
     if (this.held && step % this.every !== 0) this.reading = this.held.data() as Promise<Float32Array>;
   }
 
   /**
-   * What follows the optimizer's step number `step`, counted from 0.
-   * @returns the structure that results; undefined between applications
+   * Must be called after each optimizer step.
+   * @param step counted from 0
+   * @returns a summary of the structure after the rule was applied; undefined if it was not applied in this step
    */
   async after(step: number): Promise<StructureSummary | undefined> {
     const { every, options, held } = this;

@@ -4,15 +4,15 @@
 import { describe, expect, test } from "bun:test";
 import * as tf from "@tensorflow/tfjs-core";
 import fc from "fast-check";
+import { keyValueCache } from "../../../workbench/architectures/parts/cache.ts";
 import { sampleToken } from "../../../workbench/architectures/parts/generate.ts";
+import { languageLogits } from "../../../workbench/architectures/parts/language-model.ts";
 import { seededUniform } from "../../../workbench/engine/core/random.ts";
 import {
   type GenerateEvent,
   type GenerateOptions,
   type Gpt2Config,
   generateTokens,
-  keyValueCache,
-  languageLogits,
   type Model,
 } from "../../../workbench/models/index.ts";
 import { forEachEngine } from "../../engine/engines.ts";

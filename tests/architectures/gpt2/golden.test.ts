@@ -5,9 +5,12 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import * as tf from "@tensorflow/tfjs-core";
-import { readSafetensors, toFloat64 } from "../../../hub/safetensors/index.ts";
+import { toFloat64 } from "../../../hub/safetensors/index.ts";
+import { readSafetensors } from "../../../hub/safetensors/read.ts";
+import { languageLogits } from "../../../workbench/architectures/parts/language-model.ts";
 import { openEngine } from "../../../workbench/engine/core/open.ts";
-import { type Gpt2Config, languageLogits, loadModelNow, type Model } from "../../../workbench/models/index.ts";
+import { loadModelNow } from "../../../workbench/models/folder/load.ts";
+import type { Gpt2Config, Model } from "../../../workbench/models/index.ts";
 import { ENGINES } from "../../engine/engines.ts";
 
 const shared = fileURLToPath(new URL("../../../../shared/", import.meta.url));

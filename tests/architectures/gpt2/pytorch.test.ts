@@ -4,9 +4,9 @@
 import { expect, test } from "bun:test";
 import path from "node:path";
 import * as tf from "@tensorflow/tfjs-core";
+import { languageLogits } from "../../../workbench/architectures/parts/language-model.ts";
 import {
   type Gpt2Config,
-  languageLogits,
   languageLoss,
   languageNll,
   type Model,

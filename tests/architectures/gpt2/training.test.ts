@@ -5,13 +5,8 @@ import { expect, test } from "bun:test";
 import * as tf from "@tensorflow/tfjs-core";
 import { attend } from "../../../workbench/architectures/parts/attention.ts";
 import { dropper } from "../../../workbench/architectures/parts/dropout.ts";
-import {
-  type Gpt2Config,
-  languageLogits,
-  languageLoss,
-  languageNll,
-  type Model,
-} from "../../../workbench/models/index.ts";
+import { languageLogits } from "../../../workbench/architectures/parts/language-model.ts";
+import { type Gpt2Config, languageLoss, languageNll, type Model } from "../../../workbench/models/index.ts";
 import { ENGINES, forEachEngine } from "../../engine/engines.ts";
 import { ids, livelier, structured, taken, tinyGpt2 } from "../../models/tiny.ts";
 

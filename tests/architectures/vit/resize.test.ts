@@ -4,10 +4,10 @@ import { beforeAll, expect, test } from "bun:test";
 import path from "node:path";
 import * as tf from "@tensorflow/tfjs-core";
 import { openEngine } from "../../../workbench/engine/core/open.ts";
+import { loadModelNow } from "../../../workbench/models/folder/load.ts";
 import {
   classifierLogits,
   imageSettings,
-  loadModelNow,
   type Model,
   resizePositions,
   saveModelNow,

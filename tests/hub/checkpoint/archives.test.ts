@@ -4,7 +4,7 @@
 import { expect, test } from "bun:test";
 import { readFileSync, writeFileSync } from "node:fs";
 import { CheckpointError, openCheckpoint } from "../../../hub/checkpoint/index.ts";
-import { readAll } from "../../../hub/safetensors/index.ts";
+import { readAll } from "../../../hub/safetensors/read.ts";
 import { fixture, temporaryFolder } from "../temporary.ts";
 import { bytesOf, checkpoint, legacy, pickle, push, tensor, type ZipOptions, zip, zipEnd } from "./build.ts";
 

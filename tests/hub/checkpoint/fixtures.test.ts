@@ -3,7 +3,7 @@
 
 import { expect, test } from "bun:test";
 import { CheckpointError, type Json, openCheckpoint } from "../../../hub/checkpoint/index.ts";
-import { readAll, readSafetensors } from "../../../hub/safetensors/index.ts";
+import { readAll, readSafetensors } from "../../../hub/safetensors/read.ts";
 import { bitsByName } from "../safetensors/tensors.ts";
 import { fixture } from "../temporary.ts";
 

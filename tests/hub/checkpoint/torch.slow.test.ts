@@ -6,7 +6,7 @@ import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import path from "node:path";
 import { importCheckpoint, openCheckpoint } from "../../../hub/checkpoint/index.ts";
-import { readAll } from "../../../hub/safetensors/index.ts";
+import { readAll } from "../../../hub/safetensors/read.ts";
 import { PATIENCE, pythonWith, runPython } from "../../python/python.ts";
 import { temporaryFolder } from "../temporary.ts";
 

@@ -7,7 +7,7 @@ import { latestCommit, listCommit } from "../../../hub/pull/resolve.ts";
 import { push } from "../../../hub/push/index.ts";
 import { requestContext } from "../../../hub/request/context.ts";
 import { underEndpoint, withWholeLinks } from "../../../hub/request/hub-fetch.ts";
-import { hubAccessFrom } from "../../../workbench/cli/shared/hub-access.ts";
+import { withHub } from "../../../workbench/cli/shared/hub-access.ts";
 import { filesIn, pullAll } from "../pull/pulling.ts";
 import { bytesOf, lay, TOKEN, testHub } from "../serve/serving.ts";
 import { temporaryFolder } from "../temporary.ts";
@@ -83,7 +83,7 @@ const absolute = (address: string) => `<${origin()}${BASE}${address}>; rel="next
 
 async function accessFrom(endpoint: string, cache: string) {
   const env = { HF_ENDPOINT: endpoint, HF_TOKEN: TOKEN, HF_HUB_CACHE: cache, HOME: at() };
-  return (await hubAccessFrom(env)).access;
+  return withHub(env, async (access) => access);
 }
 
 function forget(): void {

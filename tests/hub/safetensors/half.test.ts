@@ -7,10 +7,8 @@ import {
   float16ToFloat32,
   float32ToBfloat16,
   float32ToFloat16,
-  fromFloat32,
-  toFloat32,
-  toFloat64,
-} from "../../../hub/safetensors/index.ts";
+} from "../../../hub/safetensors/convert.ts";
+import { fromFloat32, toFloat32, toFloat64 } from "../../../hub/safetensors/index.ts";
 
 const ALL = Uint16Array.from({ length: 65_536 }, (_, bits) => bits);
 const bitsOf = (values: Float32Array) => new Uint32Array(values.buffer, values.byteOffset, values.length);

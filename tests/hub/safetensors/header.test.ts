@@ -1,7 +1,8 @@
 // Every rule of the format on bytes made by hand: what must be read, and the exact words for what must not.
 
 import { expect, test } from "bun:test";
-import { openSafetensorsBytes, SafetensorsError } from "../../../hub/safetensors/index.ts";
+import { openSafetensorsBytes } from "../../../hub/safetensors/read.ts";
+import { SafetensorsError } from "../../../hub/safetensors/types.ts";
 import { entry, fileBytes } from "./bytes.ts";
 
 const ALL_DTYPES =

@@ -3,7 +3,8 @@
 
 import { expect, test } from "bun:test";
 import { findLayers } from "../../../hub/model-folder/index.ts";
-import { openSafetensors, openSafetensorsBytes, writeSafetensors } from "../../../hub/safetensors/index.ts";
+import { openSafetensors, writeSafetensors } from "../../../hub/safetensors/index.ts";
+import { openSafetensorsBytes } from "../../../hub/safetensors/read.ts";
 import { PATIENCE, pythonWith } from "../../python/python.ts";
 import { temporaryFolder } from "../temporary.ts";
 import { entry, fileBytes } from "./bytes.ts";

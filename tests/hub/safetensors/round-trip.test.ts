@@ -4,15 +4,10 @@
 import { expect, test } from "bun:test";
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import fc from "fast-check";
-import {
-  encodeSafetensors,
-  openSafetensors,
-  openSafetensorsBytes,
-  readAll,
-  SafetensorsError,
-  sourcesOf,
-  writeSafetensors,
-} from "../../../hub/safetensors/index.ts";
+import { openSafetensors, writeSafetensors } from "../../../hub/safetensors/index.ts";
+import { openSafetensorsBytes, readAll } from "../../../hub/safetensors/read.ts";
+import { SafetensorsError } from "../../../hub/safetensors/types.ts";
+import { encodeSafetensors, sourcesOf } from "../../../hub/safetensors/write.ts";
 import { fixture, temporaryFolder } from "../temporary.ts";
 import { anyTensors, bitsByName } from "./tensors.ts";
 

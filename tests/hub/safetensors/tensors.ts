@@ -1,8 +1,8 @@
 // Random tensors for property tests: any type, any small shape, any bits.
 
 import fc from "fast-check";
-import { DTYPES, type Dtype, type StoredTensor } from "../../../hub/safetensors/index.ts";
-import { byteLengthOf, viewTensor } from "../../../hub/safetensors/types.ts";
+import type { Dtype, StoredTensor } from "../../../hub/safetensors/index.ts";
+import { byteLengthOf, DTYPES, viewTensor } from "../../../hub/safetensors/types.ts";
 
 const DTYPE_NAMES = Object.keys(DTYPES) as Dtype[];
 

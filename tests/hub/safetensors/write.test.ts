@@ -3,15 +3,10 @@
 
 import { beforeEach, expect, test } from "bun:test";
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import {
-  openTensors,
-  readAll,
-  SafetensorsError,
-  sourcesOf,
-  type TensorSource,
-  writeModel,
-  writeSafetensors,
-} from "../../../hub/safetensors/index.ts";
+import { openTensors, type TensorSource, writeModel, writeSafetensors } from "../../../hub/safetensors/index.ts";
+import { readAll } from "../../../hub/safetensors/read.ts";
+import { SafetensorsError } from "../../../hub/safetensors/types.ts";
+import { sourcesOf } from "../../../hub/safetensors/write.ts";
 import { temporaryFolder } from "../temporary.ts";
 
 const root = temporaryFolder();

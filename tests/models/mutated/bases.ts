@@ -3,14 +3,9 @@
 import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
 import * as tf from "@tensorflow/tfjs-core";
-import {
-  type Gpt2Config,
-  type LoadOptions,
-  languageLogits,
-  loadModelNow,
-  Model,
-  saveModelNow,
-} from "../../../workbench/models/index.ts";
+import { languageLogits } from "../../../workbench/architectures/parts/language-model.ts";
+import { loadModelNow } from "../../../workbench/models/folder/load.ts";
+import { type Gpt2Config, type LoadOptions, Model, saveModelNow } from "../../../workbench/models/index.ts";
 import { logitsOf, someImages } from "../../architectures/small-vision.ts";
 import { KINDS, saveKind } from "../../python/small-vision-folders.ts";
 import { ids, livelier, structured, taken, tinyGpt2 } from "../tiny.ts";

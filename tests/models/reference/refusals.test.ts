@@ -58,7 +58,7 @@ const CASES: Record<string, Case> = {
   "has a layer of another width": {
     of: "vit",
     change: withTensor("blocks.0.mlp.fc2.lr_weight1", zeros(24, 1, 41)),
-    says: /: tensor "blocks\.0\.mlp\.fc2": must be of n_in × n_out = 40 × 24, is of n_in × n_out = 41 × 24$/,
+    says: /: tensor "blocks\.0\.mlp\.fc2": must have n_in × n_out = 40 × 24, has n_in × n_out = 41 × 24$/,
   },
   "has locations that do not fit its widths": {
     of: "vit",
@@ -105,12 +105,12 @@ const CASES: Record<string, Case> = {
         if (part) tensors.set(`${part[1]}.${part[2]}`, tensor);
       }
     },
-    says: /: tensor "layer1\.0\.conv2": must be of n_in × n_out = 72 × 8, is of n_in × n_out = 8 × 8$/,
+    says: /: tensor "layer1\.0\.conv2": must have n_in × n_out = 72 × 8, has n_in × n_out = 8 × 8$/,
   },
   "has one parameter twice": {
     of: "all",
     change: withTensor("layer1.0.conv1.widths", zeros(2, 8)),
-    says: /: tensor "model\.layer1\.0\.conv1\.widths": is "layer1\.0\.conv1\.widths", which is there already$/,
+    says: /: tensor "model\.layer1\.0\.conv1\.widths": has the name "layer1\.0\.conv1\.widths", which another tensor has too$/,
   },
   "has a bottleneck": {
     of: "all",

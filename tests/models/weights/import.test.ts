@@ -3,9 +3,12 @@
 
 import { beforeAll, expect, test } from "bun:test";
 import { readFileSync, writeFileSync } from "node:fs";
-import { readSafetensors, type StoredTensor } from "../../../hub/safetensors/index.ts";
+import type { StoredTensor } from "../../../hub/safetensors/index.ts";
+import { readSafetensors } from "../../../hub/safetensors/read.ts";
+import { languageLogits } from "../../../workbench/architectures/parts/language-model.ts";
 import { openEngine } from "../../../workbench/engine/core/open.ts";
-import { languageLogits, loadModelNow, type Model, saveModelNow } from "../../../workbench/models/index.ts";
+import { loadModelNow } from "../../../workbench/models/folder/load.ts";
+import { type Model, saveModelNow } from "../../../workbench/models/index.ts";
 import {
   type ImportWeightsOptions,
   importWeights,

@@ -3,8 +3,10 @@
 import { beforeAll, expect, test } from "bun:test";
 import path from "node:path";
 import * as tf from "@tensorflow/tfjs-core";
+import { languageLogits } from "../../../workbench/architectures/parts/language-model.ts";
 import { openEngine } from "../../../workbench/engine/core/open.ts";
-import { classifierLogits, languageLogits, loadModelNow, type Model } from "../../../workbench/models/index.ts";
+import { loadModelNow } from "../../../workbench/models/folder/load.ts";
+import { classifierLogits, type Model } from "../../../workbench/models/index.ts";
 import { importWeights, type Recognized } from "../../../workbench/models/weights/index.ts";
 import { expectNear } from "../../architectures/vision.ts";
 import { temporaryFolder } from "../../hub/temporary.ts";

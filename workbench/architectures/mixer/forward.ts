@@ -15,12 +15,9 @@ type Mixer = LayerSource<MixerConfig>;
  * @returns logits, float32 (batch, classes)
  * @throws ShapeError when images are of another size
  */
-export function mixerLogits(
-  model: Mixer,
-  images: Tensor4D,
-  { training = false, seed }: ClassifierOptions = {},
-): Tensor2D {
-  const { blocks, epsilon, patch, dropPath: rate, dropout } = model.config;
+export function mixerLogits(model: Mixer, images: Tensor4D, options: ClassifierOptions = {}): Tensor2D {
+  const { blocks, epsilon, patch, dropout } = model.config;
+  const { training = false, seed, dropPath: rate = model.config.dropPath } = options;
   expectImages("mixer", images, model.config);
   return tidy(() => {
     const drop = dropper(training ? seed : undefined);

@@ -31,6 +31,7 @@ export const headOf = (model: LayerSource): Tensor2D => languageTaskOf(model).he
  * @param ids int32 (batch, tokens)
  * @returns logits, float32 (batch, tokens, vocabulary)
  * @throws ShapeError when there are more tokens than positions; EngineError when the model reads no text
+ * @public
  */
 export const languageLogits = (model: LayerSource, ids: Tensor2D, options: LanguageOptions = {}): Tensor3D =>
   tidy(() => linear(languageHidden(model, ids, options), headOf(model)) as Tensor3D);

@@ -15,9 +15,9 @@ type Resnet = LayerSource<ResnetConfig>;
  * @returns logits, float32 (batch, classes)
  */
 export function resnetLogits(model: Resnet, images: Tensor4D, options: ClassifierOptions = {}): Tensor2D {
-  const { colors, stages, dropPath: mostDropped, dropout } = model.config;
+  const { colors, stages, dropout } = model.config;
   expectOperand("resnet", { images }, { dtype: "float32", shape: ["batch", "height", "width", colors] });
-  const { training = false } = options;
+  const { training = false, dropPath: mostDropped = model.config.dropPath } = options;
   return tidy(() => {
     const drop = dropper(training ? options.seed : undefined);
     const convolved = (name: string, x: Tensor) =>

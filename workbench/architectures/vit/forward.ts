@@ -30,8 +30,9 @@ type Vit = LayerSource<VitConfig>;
  * @returns logits, float32 (batch, classes)
  * @throws ShapeError when images are of another size; resizePositions makes a model for it
  */
-export function vitLogits(model: Vit, images: Tensor4D, { training = false, seed }: ClassifierOptions = {}): Tensor2D {
-  const { blocks, dropPath: mostDropped, dropout } = model.config;
+export function vitLogits(model: Vit, images: Tensor4D, options: ClassifierOptions = {}): Tensor2D {
+  const { blocks, dropout } = model.config;
+  const { training = false, seed, dropPath: mostDropped = model.config.dropPath } = options;
   expectImages("vit", images, model.config);
   return tidy(() => {
     const drop = dropper(training ? seed : undefined);

@@ -1,6 +1,5 @@
-// Collects the report of `gblr doctor`: child processes (child.ts) look for all engines at the same time, then measure
-// them one after the other so that measurements do not disturb each other. Also the facts about the machine and the
-// Hub.
+// Collects the report of `gblr doctor`: the engines, the machine, and the settings of the Hub. Child processes (child.ts)
+// look for all engines at the same time, then measure one after the other, so that measurements do not affect each other.
 
 import { existsSync, readFileSync } from "node:fs";
 import os from "node:os";
@@ -22,7 +21,7 @@ import type { Environment } from "../shared/terminal.ts";
 import type { Task } from "./child.ts";
 
 const CHILD = fileURLToPath(new URL("./child.ts", import.meta.url));
-/** Opening and two measurements take two to four seconds; a child that takes longer than this hangs. */
+/** Seconds after which a child counts as hanging. Opening an engine and two measurements take two to four. */
 const PATIENCE_SECONDS = 30;
 
 interface CollectOptions {
@@ -30,11 +29,11 @@ interface CollectOptions {
   /** smaller sizes, shorter measurements */
   quick: boolean;
   environment: Environment;
-  /** called with what is about to be done, e.g. `measuring wasm` */
+  /** called before each step with its name, e.g. `measuring wasm` */
   onStep?: (step: string) => void;
 }
 
-/** Never rejects for an engine that fails. */
+/** Collects the report. An engine that fails is part of the report, not an error. */
 export async function collectReport({ requested, quick, environment, onStep }: CollectOptions): Promise<Report> {
   onStep?.("looking for engines");
   const probes = await Promise.all(ENGINE_NAMES.map(async (name) => ({ name, probe: await probe(name) })));
@@ -75,17 +74,17 @@ async function inspectBlas(onStep: CollectOptions["onStep"]): Promise<NonNullabl
   return "blas" in answer ? answer.blas : { error: answer.error };
 }
 
-/** If an engine is named, the others are listed but not measured. */
+/** Whether one engine is requested; the others are then listed, but not measured. */
 function isNamed({ engine }: OpenEngineOptions): boolean {
   return engine !== undefined && engine !== "auto";
 }
 
-/** The measurement of the engine that was opened first, so that it is not repeated. */
+/** The outcome of the engine that has been measured first, so that it is not measured again. */
 function outcomeKnown(name: EngineName, requested: OpenEngineOptions, opened: Outcome): Outcome | undefined {
   return name === ("measured" in opened ? opened.measured.engine : requested.engine) ? opened : undefined;
 }
 
-/** An engine that takes the process down with it counts as missing. */
+/** Looks for an engine. One that crashes the process counts as missing. */
 async function probe(name: EngineName): Promise<Probe> {
   const answer = await ask<{ probe: Probe }>({ kind: "probe", name });
   if ("probe" in answer) return answer.probe;
@@ -103,7 +102,7 @@ function repair(name: EngineName | "auto"): string {
   return name === "torch" || name === "auto" ? "run `npm run build -- --force`" : "run `npm install`";
 }
 
-/** The child's answer, which may be an error of the engine, or how it ended without one. */
+/** The answer of a child process: its result, an error of the engine, or how the child ended without an answer. */
 async function ask<Answer extends object>(task: Task): Promise<Answer | { error: string; ended?: string }> {
   try {
     return JSON.parse(await outputOf(CHILD, { argument: JSON.stringify(task), patience: PATIENCE_SECONDS })) as Answer;
@@ -128,7 +127,7 @@ export interface Machine {
 
 export interface HubSettings {
   endpoint: string;
-  /** where the token comes from; the token itself is never part of a report */
+  /** source of the token; the token itself is never part of a report */
   token: { set: boolean; source?: string };
   /** cache folder, HF_HOME */
   home: string;
@@ -161,9 +160,9 @@ export interface Report {
   machine: Machine;
   requested: OpenEngineOptions;
   engines: EngineReport[];
-  /** what the torch engine multiplies with on the CPU; absent where that engine was not measured there */
+  /** the BLAS of the torch engine on the CPU; absent if that engine was not measured there */
   blas?: BlasReport | { error: string };
-  /** what `requested` opened, or why it could not */
+  /** the engine that `requested` opens, or the error */
   opened: Outcome;
   hub: HubSettings;
 }
@@ -180,14 +179,14 @@ export function inspectMachine(): Machine {
   };
 }
 
-/** Bun and Deno also report a Node version, that of the modules which they offer. */
+/** Bun and Deno also report a Node version: that of the modules they provide. */
 function runtimeOf(versions: Readonly<Record<string, string | undefined>>): Machine["runtime"] {
   if (versions.bun !== undefined) return { name: "Bun", version: versions.bun };
   if (versions.deno !== undefined) return { name: "Deno", version: versions.deno };
   return { name: "Node", version: versions.node ?? "unknown" };
 }
 
-/** Linux distributions name themselves in os-release(5). */
+/** The name of the Linux distribution, from os-release(5). */
 function distribution(): string | undefined {
   try {
     return /^PRETTY_NAME="?([^"\n]+)"?$/m.exec(readFileSync("/etc/os-release", "utf8"))?.[1];
@@ -210,7 +209,7 @@ function findToken(environment: Environment, home: string): HubSettings["token"]
   return existsSync(file) ? { set: true, source: file } : { set: false };
 }
 
-/** An endpoint behind a proxy may carry a user and password; a report gets pasted into bug reports. */
+/** Removes user and password from an endpoint, because reports are pasted into bug reports. */
 function withoutPassword(endpoint: string): string {
   return endpoint.replace(/^(\w+:\/\/)[^/@]*@/, "$1");
 }

@@ -1,5 +1,5 @@
-// The report of `gblr doctor` as text: at most 100 columns, each missing engine with what to do about it. All facts
-// come from collect.ts.
+// Prints the report of `gblr doctor`, which collect.ts has collected, in at most 100 columns. Each missing engine has a
+// remedy.
 
 import type { BlasReport } from "../../engine/backends/torch/blas.ts";
 import type { DeviceInfo } from "../../engine/core/types.ts";
@@ -41,7 +41,7 @@ function machineLines(
   );
 }
 
-/** Units of rates are in the headings. Sizes have a column, because plain JavaScript is measured on smaller matrices. */
+/** Sizes have a column, because plain JavaScript is measured on smaller matrices. */
 function engineTable({ engines }: Report, palette: Palette): string[] {
   const heading = ["engine", "state", "device", "threads", "precision", "product", "GFLOP/s", "a + b", "GB/s"];
   const rows = engines.map((engine) => engineRow(engine, palette));
@@ -89,7 +89,7 @@ function blasNote({ blas }: Report, palette: Palette): string[] {
   return note("BLAS", "error" in blas ? [`✗ ${blas.error}`] : blasParagraphs(blas), palette);
 }
 
-/** The BLAS kernels, what chose them, and their speed. */
+/** The kernels of the BLAS, how they were chosen, and their speed. */
 export function blasParagraphs({ library, kernels }: BlasReport): string[] {
   if (kernels === undefined) return [library];
   const { core, chosenBy, measured, otherwise, rejected, failure } = kernels;
@@ -106,14 +106,14 @@ export function blasParagraphs({ library, kernels }: BlasReport): string[] {
 
 const rate = ({ gflops }: { gflops: number }) => `${threeDigits(gflops)} GFLOP/s`;
 
-/** Paragraphs indented behind their label. */
+/** A label, and beside it indented paragraphs. */
 function note(label: string, paragraphs: readonly string[], palette: Palette): string[] {
   const lines = paragraphs.flatMap((paragraph) => wrap(paragraph, WIDTH - NOTE_INDENT));
   const margin = (index: number) => (index === 0 ? `  ${label}` : "").padEnd(NOTE_INDENT);
   return lines.map((line, index) => palette.dim(margin(index)) + line);
 }
 
-/** The reason for the choice of `auto`; empty if an engine was named. */
+/** Why `auto` has chosen its engine; empty if an engine was requested. */
 function choiceLines({ requested, opened }: Report): string[] {
   if ("error" in opened || (requested.engine ?? "auto") !== "auto") return [];
   return ["", ...wrap(opened.measured.why, WIDTH - 2).map((line) => `  ${line}`)];

@@ -1,5 +1,5 @@
-// Access to the Hub from the environment variables of Python's client: HF_ENDPOINT, HF_TOKEN (or the file
-// that `hf auth login` leaves), HF_HOME, HF_HUB_CACHE, HF_HUB_OFFLINE. `HF_ENDPOINT=file:/dir` is a local Hub.
+// Access to the Hub from the environment variables that Python's client reads: HF_ENDPOINT, HF_TOKEN (or the file that
+// `hf auth login` writes), HF_HOME, HF_HUB_CACHE, HF_HUB_OFFLINE. `HF_ENDPOINT=file:/dir` serves the folder as a local Hub.
 
 import { readFile } from "node:fs/promises";
 import { homedir } from "node:os";
@@ -11,14 +11,14 @@ import type { Environment } from "./terminal.ts";
 
 interface OpenedAccess {
   access: HubAccess;
-  /** ends the local Hub, if one was started */
+  /** stops the local Hub, if one was started */
   close(): Promise<void>;
 }
 
 const DEFAULT_ENDPOINT = "https://huggingface.co";
 
 /** @throws CommandFailed for an invalid endpoint */
-export async function hubAccessFrom(env: Environment): Promise<OpenedAccess> {
+async function hubAccessFrom(env: Environment): Promise<OpenedAccess> {
   const home = hubHome(env);
   const cache = expand(env.HF_HUB_CACHE || env.HUGGINGFACE_HUB_CACHE || join(home, "hub"), env);
   const offline = [env.HF_HUB_OFFLINE, env.TRANSFORMERS_OFFLINE].some(isTrue);
@@ -31,16 +31,19 @@ export async function hubAccessFrom(env: Environment): Promise<OpenedAccess> {
   }
   if (!/^https?:\/\/[^/]/.test(endpoint) || !URL.canParse(endpoint)) {
     throw new CommandFailed(
-      `HF_ENDPOINT is "${endpoint}"; it has to be an address such as ${DEFAULT_ENDPOINT} or file:/folder`,
+      `HF_ENDPOINT is "${endpoint}"; set it to an address such as ${DEFAULT_ENDPOINT} or file:/folder`,
     );
   }
   return { access: { endpoint, token, cache, offline }, close: async () => {} };
 }
 
-/** The address of a repository as the user can use it: its folder, where HF_ENDPOINT is the folder of a local Hub. */
+/** Turns the address of a repository into what the user can open: with a local Hub, its folder. */
 export type EndpointName = (url: string) => string;
 
-/** Runs an action with the Hub of the environment. A local Hub is closed afterwards. */
+/**
+ * Runs an action with access to the Hub that the environment names. A local Hub is stopped afterwards.
+ * @throws CommandFailed for an invalid HF_ENDPOINT or token
+ */
 export async function withHub<Result>(
   env: Environment,
   action: (access: HubAccess, named: EndpointName) => Promise<Result>,
@@ -57,14 +60,14 @@ export async function withHub<Result>(
 
 const isLocal = ({ HF_ENDPOINT }: Environment): boolean => HF_ENDPOINT?.startsWith("file:") === true;
 
-/** `file:/hub/models/owner/name`: the server that had the address ends with the command. */
+/** `file:/hub/models/owner/name`, because the address of the server is invalid once the command has ended. */
 function folderOf(url: string, { endpoint }: HubAccess, { HF_ENDPOINT }: Environment): string {
   if (!url.startsWith(endpoint)) return url;
   const path = url.slice(endpoint.length);
   return `${HF_ENDPOINT?.replace(/\/+$/, "")}${path.startsWith("/datasets/") ? "" : "/models"}${path}`;
 }
 
-/** Errors about a local Hub name its folder, not the address of the server. */
+/** Replaces the address of a local Hub in an error's message by its folder. */
 function inTermsOf(error: Error, { endpoint }: HubAccess, { HF_ENDPOINT }: Environment): Error {
   error.message = error.message
     .replaceAll(endpoint, HF_ENDPOINT as string)
@@ -78,7 +81,7 @@ function hubHome(env: Environment): string {
 
 async function serveFolder(endpoint: string) {
   const folder = endpoint.startsWith("file://") ? fileURLToPath(endpoint) : endpoint.slice("file:".length);
-  if (folder === "") throw new CommandFailed('HF_ENDPOINT is "file:" without a folder; write file:/folder');
+  if (folder === "") throw new CommandFailed('HF_ENDPOINT is "file:" without a folder; set it to file:/folder');
   // Imported here so that other Hubs do not load a server.
   const { serveHub } = await import("../../../hub/serve/index.ts");
   return serveHub({ folder });
@@ -96,10 +99,10 @@ function cleanToken(text: string | undefined): string | undefined {
   return text?.replace(/[\r\n]/g, "").trim() || undefined;
 }
 
-/** A token with other characters cannot be sent, and the runtime's error would print it. */
+/** Checks a token here, because the runtime's error about invalid characters would print it. */
 function checkToken(token: string, where: string): string {
   if (/^[\x21-\x7e]+$/.test(token)) return token;
-  throw new CommandFailed(`${where} holds no token: there are blanks or other characters in it that no token has`);
+  throw new CommandFailed(`${where} is not a token: it has spaces or other invalid characters; copy the token again`);
 }
 
 function isTrue(text: string | undefined): boolean {

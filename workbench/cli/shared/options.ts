@@ -1,22 +1,29 @@
-// Options that several verbs have: those that choose an engine, with their checks, and parsers of numbers.
+// Options that several verbs share: those that choose the engine, --offline, --json, and parsers for numbers.
 
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { EngineError } from "../../engine/core/errors.ts";
 import { openEngine } from "../../engine/core/open.ts";
 import { resolveOptions } from "../../engine/core/options.ts";
 import { ENGINE_NAMES, type Engine, type OpenEngineOptions, PRECISIONS } from "../../engine/core/types.ts";
+import type { Varied } from "../../pipeline/sweep.ts";
 import { UsageError } from "./program.ts";
+import { flagOf } from "./settings.ts";
 
 /** Adds --engine, --device, --precision and --threads. */
-export function addEngineOptions(command: Command, engine = "what computes (default: auto)"): Command {
+export function addEngineOptions(command: Command, engine = "compute engine (default: auto)"): Command {
   return command
     .addOption(new Option("--engine <name>", engine).choices(["auto", ...ENGINE_NAMES]))
-    .option("--device <device>", "cpu, cuda, cuda:1, gpu (default: the best there is)")
-    .addOption(new Option("--precision <precision>", "how products compute (default: float32)").choices(PRECISIONS))
-    .option("--threads <count>", "CPU threads (default: what the machine has)", countFrom(1));
+    .option("--device <device>", "cpu, cuda, cuda:1 or gpu (default: the best available)")
+    .addOption(new Option("--precision <name>", "precision of matrix products (default: float32)").choices(PRECISIONS))
+    .option("--threads <count>", "CPU threads (default: one per core)", countFrom(1));
 }
 
-/** The engine options among all options of a verb. */
+export const MODEL_ARGUMENT = "model folder, owner/name[@revision] on the Hub, or a zoo model such as zoo:gpt2-gaudi";
+export const OFFLINE = "use cached files only, never the network";
+export const JSON_DOCUMENT = "print one JSON document on stdout instead of text";
+export const FORCE = "replace an existing model in the folder";
+
+/** Picks the engine options from all options of a verb. */
 function engineOptionsOf({ engine, device, precision, threads }: OpenEngineOptions): OpenEngineOptions {
   return {
     ...(engine !== undefined && { engine }),
@@ -27,8 +34,8 @@ function engineOptionsOf({ engine, device, precision, threads }: OpenEngineOptio
 }
 
 /**
- * Opens the engine that was asked for, or the best one of this machine.
- * @throws UsageError for options that no machine could meet, EngineError for those that this machine cannot
+ * Opens the requested engine, or the best one of this machine.
+ * @throws UsageError for options that no machine supports, EngineError for those that this machine does not
  */
 export async function openEngineFor(options: OpenEngineOptions): Promise<Engine> {
   const asked = engineOptionsOf(options);
@@ -36,7 +43,7 @@ export async function openEngineFor(options: OpenEngineOptions): Promise<Engine>
   return openEngine(asked);
 }
 
-/** @throws UsageError for options that no machine could meet */
+/** @throws UsageError for options that no machine supports */
 export function checkEngineUsage(options: OpenEngineOptions): void {
   try {
     resolveOptions(options);
@@ -45,7 +52,7 @@ export function checkEngineUsage(options: OpenEngineOptions): void {
   }
 }
 
-/** A whole number. */
+/** Parser of a whole number that is at least `least`. */
 export const countFrom =
   (least: number) =>
   (text: string): number => {
@@ -54,7 +61,7 @@ export const countFrom =
     throw new InvalidArgumentError(`It must be a whole number from ${least}.`);
   };
 
-/** Any finite number. */
+/** Parser of a finite number that is at least `least`. */
 export const numberFrom =
   (least: number) =>
   (text: string): number => {
@@ -63,9 +70,28 @@ export const numberFrom =
     throw new InvalidArgumentError(`It must be a number from ${least}.`);
   };
 
-/** Above 0 and at most 1. */
+/** Parser of a share: above 0 and at most 1. */
 export function share(text: string): number {
   const value = Number(text);
   if (value > 0 && value <= 1) return value;
   throw new InvalidArgumentError("It must be above 0 and at most 1, e.g. 0.35.");
+}
+
+/** Parses a value of --vary, e.g. `budget=0.125,0.2`. @throws UsageError if it does not have this form */
+export function parseVaried(text: string): Varied {
+  const at = text.indexOf("=");
+  const setting = flagOf(text.slice(0, Math.max(0, at)).trim().replace(/^--/, "")).slice(2);
+  const values = text
+    .slice(at + 1)
+    .split(",")
+    .map((value) => value.trim());
+  if (at < 1 || setting === "" || values.some((value) => value === "")) {
+    throw new UsageError(`--vary ${text}: give a setting and its values, e.g. --vary budget=0.125,0.2`);
+  }
+  const twice = values.find((value, i) => values.indexOf(value) !== i);
+  if (twice !== undefined) throw new UsageError(`--vary ${text}: ${twice} is given twice; give each value once`);
+  if (setting === "run") {
+    throw new UsageError("--vary run: the folder of each run is chosen by the sweep; give --out instead");
+  }
+  return { setting, values };
 }

@@ -1,5 +1,5 @@
-// The base of every verb: exit codes, one-line errors, help that ends with an example, and Ctrl-C as a signal. A verb
-// is a function that adds itself to the program.
+// The base of all verbs: exit codes, one-line errors, help that ends with an example, and Ctrl-C as an AbortSignal. A verb
+// is a function that adds a command to the program.
 
 import process from "node:process";
 import { stripVTControlCharacters } from "node:util";
@@ -7,20 +7,20 @@ import { Command, CommanderError } from "commander";
 import packageJson from "../../../package.json" with { type: "json" };
 import { SettingsError } from "../../pipeline/stage.ts";
 
-/** Exit codes; `interrupted` is the one of shells for SIGINT. */
+/** Exit codes. `interrupted` is the code that shells use for SIGINT. */
 const EXIT = { ok: 0, failed: 1, usage: 2, interrupted: 130 } as const;
 
-/** A verb failed. The message is the one line that the user sees. */
+/** A verb failed. The message is the line that the user sees. */
 export class CommandFailed extends Error {
   override readonly name = "CommandFailed";
 }
 
-/** A command line whose options contradict each other or are invalid, found after commander has parsed it. */
+/** Options that contradict each other or are invalid, found after commander has parsed them. Exit code 2. */
 export class UsageError extends Error {
   override readonly name = "UsageError";
 }
 
-/** The user interrupted the work, which can be resumed. */
+/** The user interrupted the work, which can be resumed. Exit code 130. */
 export class Interrupted extends CommandFailed {}
 
 export type AddVerb = (program: Command) => void;
@@ -32,11 +32,12 @@ interface VerbSettings {
   example: string;
 }
 
-/** Adds a verb with its help; options and action are the verb's own. */
+/** Adds a command with its help. The verb adds options and the action. */
 export function verb(program: Command, { name, summary, example }: VerbSettings): Command {
   return program.command(name).description(summary).addHelpText("after", exampleText(example));
 }
 
+/** The `gblr` program with these verbs. */
 export function createProgram(verbs: readonly AddVerb[]): Command {
   const program = programNamed("gblr")
     .description(packageJson.description)
@@ -45,7 +46,7 @@ export function createProgram(verbs: readonly AddVerb[]): Command {
   return program;
 }
 
-/** A program whose errors are one line that begins with its name. */
+/** A program that prints an error as one line that begins with its name. */
 export function programNamed(name: string): Command {
   return new Command(name)
     .version(packageJson.version)
@@ -53,35 +54,38 @@ export function programNamed(name: string): Command {
     .configureOutput({ outputError: (text, write) => write(`${oneLine(text.replace(/^error: /, `${name}: `))}\n`) });
 }
 
-/** Runs the command line of this process; its exit code says how it ended. */
+/** Runs a command line, by default that of this process, and sets the exit code of the process. */
 export async function runMain(program: Command, argv: readonly string[] = process.argv.slice(2)): Promise<void> {
-  // A reader that stops early, such as `head`, is not a failure.
-  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-    process.exit(error.code === "EPIPE" ? EXIT.ok : EXIT.failed);
-  });
+  process.stdout.off("error", onOutputError).on("error", onOutputError);
   // Set instead of exiting, because output may still be in the pipe.
   process.exitCode = await runProgram(program, argv);
 }
 
-/** Runs one command line and returns its exit code. Errors are one line on stderr. */
-export async function runProgram(program: Command, argv: readonly string[]): Promise<number> {
+/** A reader that stops early, such as `head`, is not a failure. */
+function onOutputError(error: NodeJS.ErrnoException): void {
+  process.exit(error.code === "EPIPE" ? EXIT.ok : EXIT.failed);
+}
+
+/** Runs a command line and returns its exit code. An error is printed as one line on stderr. */
+async function runProgram(program: Command, argv: readonly string[]): Promise<number> {
   try {
     await program.parseAsync(argv, { from: "user" });
     return EXIT.ok;
   } catch (error) {
-    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage; // commander has printed it
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage; // Commander has printed it.
     process.stderr.write(`${program.name()}: ${oneLine(error instanceof Error ? error.message : String(error))}\n`);
     if (error instanceof Interrupted) return EXIT.interrupted;
     return error instanceof UsageError || error instanceof SettingsError ? EXIT.usage : EXIT.failed;
   }
 }
 
+/** The part of a help text that shows example commands. */
 export function exampleText(example: string): string {
   const lines = example.split("\n").map((line) => `  ${line}`);
   return `\nExample:\n${lines.join("\n")}`;
 }
 
-/** Makes one line without colors of an error's message: those of libraries can span lines, and Deno colors them. */
+/** A message as one line without colors. Messages of libraries can have several lines, and Deno colors them. */
 export function oneLine(text: string): string {
   return stripVTControlCharacters(text)
     .trim()
@@ -91,8 +95,8 @@ export function oneLine(text: string): string {
 const SIGNALS = ["SIGINT", "SIGTERM"] as const;
 
 /**
- * Runs an action that Ctrl-C interrupts: the first asks it to stop where it can be resumed, the second ends the process.
- * @param message for the user after the first: what is kept, and how to go on
+ * Runs an action that Ctrl-C interrupts. The first Ctrl-C aborts the signal, the second ends the process.
+ * @param message text for the user after the first: what is kept, and how to resume
  */
 export async function interruptible<Result>(
   message: string,

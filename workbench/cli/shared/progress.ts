@@ -1,69 +1,68 @@
-// Progress on stderr: a bar with amount, speed and time left (by cli-progress), or a line of text that replaces
-// itself. Nothing is shown if stderr is not a terminal.
+// Progress on stderr. On a terminal: a bar with amount, speed and time left (by cli-progress), or a line of text that is
+// overwritten. Elsewhere, as in a log file: nothing, or a line from time to time.
 
 import process from "node:process";
 import { Presets, SingleBar } from "cli-progress";
 import { formatBytes } from "./terminal.ts";
 
 interface ProgressBarSettings {
-  /** before the bar */
+  /** name of the work */
   label: string;
-  /** amount at the end; can be set later */
+  /** amount at the end. Default 0: not known yet */
   total?: number;
   /** formats an amount. Default: as bytes */
   format?: (amount: number) => string;
-  /** milliseconds */
+  /** seconds between the lines that are written if stderr is not a terminal. Default: none are written */
+  lineEvery?: number | undefined;
+  /** clock, milliseconds. Default performance.now */
   now?: () => number;
 }
 
 export interface ProgressBar {
   setTotal(total: number): void;
-  /** `amount` more is done; negative if something was lost */
+  /** adds to the amount that is done; negative if a part was lost */
   advance(amount: number): void;
-  /** done without work, e.g. from a cache: counted in the bar but not in the speed */
+  /** adds an amount that took no work, e.g. from a cache: it counts in the bar, but not in the speed */
   skip(amount: number): void;
-  /** text after the numbers */
+  /** sets the text after the numbers */
   note(text: string): void;
-  /** takes the bar away */
+  /** removes the bar */
   stop(): void;
 }
 
+/** Seconds between lines of progress in a log file. */
+export const LINE_EVERY = 30;
+
 const BAR_WIDTH = 24;
 
-export function progressBar({ label, total = 0, ...settings }: ProgressBarSettings): ProgressBar {
-  const { format = formatBytes, now = () => performance.now() } = settings;
-  if (!process.stderr.isTTY) return SILENT;
+/** Starts to show the progress of some work. */
+export function progressBar(settings: ProgressBarSettings): ProgressBar {
+  const { label, format = formatBytes, lineEvery, now = () => performance.now() } = settings;
   const speed = speedometer(now);
-  let note = "";
-  const bar = new SingleBar(
-    {
-      stream: process.stderr,
-      clearOnComplete: true,
-      hideCursor: true,
-      linewrap: false,
-      // The verb handles Ctrl-C.
-      gracefulExit: false,
-      format: (_, { value, total }) => {
-        const filled = total > 0 ? Math.round(Math.min(1, Math.max(0, value / total)) * BAR_WIDTH) : 0;
-        const drawn = "█".repeat(filled) + "░".repeat(BAR_WIDTH - filled);
-        const rate = speed.perSecond();
-        const amount = total > 0 ? `${format(value)} of ${format(total)}` : format(value);
-        const rest = rate > 0 && total > value ? `${formatDuration((total - value) / rate)} left` : "";
-        const parts = [amount, rate > 0 ? `${format(rate)}/s` : "", rest, note].filter((part) => part !== "");
-        return `${label} ${drawn} ${parts.join("  ")}`;
-      },
+  let [value, total, note] = [0, settings.total ?? 0, ""];
+  const numbers = () => {
+    const rate = speed.perSecond();
+    const amount = total > 0 ? `${format(value)} of ${format(total)}` : format(value);
+    const rest = rate > 0 && total > value ? `${formatDuration((total - value) / rate)} left` : "";
+    return [amount, rate > 0 ? `${format(rate)}/s` : "", rest, note].filter((part) => part !== "").join("  ");
+  };
+  const display = displayOf({
+    lineEvery,
+    now,
+    bar: () => {
+      const filled = total > 0 ? Math.round(Math.min(1, Math.max(0, value / total)) * BAR_WIDTH) : 0;
+      return `${label} ${"█".repeat(filled)}${"░".repeat(BAR_WIDTH - filled)} ${numbers()}`;
     },
-    Presets.shades_classic,
-  );
-  let value = 0;
-  let running = true;
-  bar.start(total, 0);
+    line: () => `${label}: ${numbers()}`,
+  });
   const move = (amount: number) => {
     value += amount;
-    if (running) bar.update(value);
+    display.update();
   };
   return {
-    setTotal: (total) => bar.setTotal(total),
+    setTotal: (amount) => {
+      total = amount;
+    },
     advance: (amount) => {
       speed.add(amount);
       move(amount);
@@ -72,6 +71,57 @@ export function progressBar({ label, total = 0, ...settings }: ProgressBarSettin
     note: (text) => {
       note = text;
     },
+    stop: () => display.stop(),
+  };
+}
+
+interface Display {
+  /** called when the amount has changed */
+  update(): void;
+  stop(): void;
+}
+
+interface DisplayOptions extends Pick<ProgressBarSettings, "lineEvery"> {
+  now(): number;
+  /** texts of the present state, on a terminal and in a log file */
+  bar(): string;
+  line(): string;
+}
+
+/** What shows the progress: cli-progress on a terminal, lines in a log file, or nothing. */
+function displayOf({ bar: text, line, lineEvery, now }: DisplayOptions): Display {
+  if (process.stderr.isTTY) return terminalBar(text);
+  if (lineEvery === undefined) return { update: () => {}, stop: () => {} };
+  let last = now();
+  return {
+    update: () => {
+      if (now() - last < lineEvery * 1000) return;
+      last = now();
+      process.stderr.write(`${line()}\n`);
+    },
+    stop: () => {},
+  };
+}
+
+function terminalBar(text: () => string): Display {
+  const bar = new SingleBar(
+    {
+      stream: process.stderr,
+      clearOnComplete: true,
+      hideCursor: true,
+      linewrap: false,
+      // Ctrl-C is handled by the verb.
+      gracefulExit: false,
+      format: text,
+    },
+    Presets.shades_classic,
+  );
+  let running = true;
+  bar.start(0, 0);
+  return {
+    update: () => {
+      if (running) bar.update(0);
+    },
     stop: () => {
       running = false;
       bar.stop();
@@ -79,13 +129,11 @@ export function progressBar({ label, total = 0, ...settings }: ProgressBarSettin
   };
 }
 
-const SILENT: ProgressBar = { setTotal: () => {}, advance: () => {}, skip: () => {}, note: () => {}, stop: () => {} };
-
 /** Seconds over which the speed is averaged. */
 const WINDOW_S = 10;
 
-/** Mean speed over the last seconds, pauses included. */
-export function speedometer(now: () => number) {
+/** Mean speed over the last seconds, including pauses. */
+function speedometer(now: () => number) {
   const marks: { at: number; amount: number }[] = [{ at: now(), amount: 0 }];
   let sum = 0;
   return {
@@ -117,6 +165,7 @@ interface ProgressLine {
   clear(): void;
 }
 
+/** A line of text on a terminal that each `show` overwrites. */
 export function progressLine(): ProgressLine {
   const write = (text: string) => {
     if (process.stderr.isTTY) process.stderr.write(`\r\u001b[K${text}`);
@@ -124,15 +173,13 @@ export function progressLine(): ProgressLine {
   return { show: write, clear: () => write("") };
 }
 
-/** Limits `show` to ten times a second, because terminals are slow. @param now milliseconds */
-export function throttled(
-  line: ProgressLine,
-  now: () => number = () => performance.now(),
-): (text: () => string) => void {
+/** Limits `show` to ten times a second, because terminals are slow. */
+export function throttled(line: ProgressLine): (text: () => string) => void {
   let last = Number.NEGATIVE_INFINITY;
   return (text) => {
-    if (now() - last < 100) return;
-    last = now();
+    const now = performance.now();
+    if (now - last < 100) return;
+    last = now;
     line.show(text());
   };
 }

@@ -1,12 +1,14 @@
-// Settings of a recipe as flags. A zod object gives the name, type, default, unit and limits of each; the command
-// line, its help and the checks are derived from it.
+// Settings of a recipe as flags. The flags, their help and their checks are derived from the zod schema of the settings,
+// which has the name, type, default, unit and limits of each. Also decides which defaults of a recipe hold beside flags.
 
 import { Option } from "commander";
 import { z } from "zod";
+import { SCRATCH_SETTINGS, scratchName } from "../../pipeline/domains/scratch-model.ts";
 import type { SettingMeta } from "../../pipeline/settings.ts";
+import { structures } from "../../structures/registry.ts";
 import { UsageError } from "./program.ts";
 
-/** A setting in the JSON schema. */
+/** A setting as the JSON schema describes it. */
 interface Property extends Partial<SettingMeta> {
   type?: string;
   default?: unknown;
@@ -17,8 +19,8 @@ interface Property extends Partial<SettingMeta> {
 export const flagOf = (name: string): string => `--${name.replace(/[A-Z]/g, (capital) => `-${capital.toLowerCase()}`)}`;
 
 /**
- * A commander option for each setting, and a hidden one for each name that it had before.
- * @param defaults shown instead of the schema's own
+ * One commander option for each setting, and a hidden one for each of its earlier names.
+ * @param defaults defaults to show instead of the schema's
  */
 export function optionsOf<Shape extends z.ZodRawShape>(
   schema: z.ZodObject<Shape>,
@@ -53,12 +55,12 @@ class FormerOption extends Option {
 function optionOf(name: string, property: Property, { text, isOn }: { text: string; isOn: boolean }): Option {
   const flag = flagOf(name);
   if (property.type === "boolean")
-    return isOn ? new Option(flag.replace("--", "--no-"), `not: ${text}`) : new Option(flag, text);
+    return isOn ? new Option(flag.replace("--", "--no-"), `do not ${text}`) : new Option(flag, text);
   const option = new Option(`${flag} <${property.enum ? "name" : (property.unit ?? valueName(property))}>`, text);
   return property.enum ? option.choices(property.enum) : option;
 }
 
-/** Defaults of all settings, as help shows them. */
+/** The defaults of all settings, as help shows them. */
 export function defaultsOf(
   schema: z.ZodObject,
   defaults: Readonly<Record<string, unknown>> = {},
@@ -69,7 +71,7 @@ export function defaultsOf(
 }
 
 /**
- * Settings from the command line, else from `defaults`, else from the schema.
+ * Reads settings from the flags; a setting without a flag comes from `defaults`, else from the schema.
  * @throws UsageError naming every flag whose value is invalid
  */
 export function readSettings<Shape extends z.ZodRawShape>(
@@ -105,7 +107,7 @@ function converted(value: unknown, { type }: Property): unknown {
   return value;
 }
 
-/** Replaces the default in a description. */
+/** A description with this default instead of the one it names. */
 const withDefault = (text: string, given: unknown): string =>
   `${text.replace(/ \(default: [^)]*\)$/, "")} (default: ${shown(given)})`;
 
@@ -115,6 +117,53 @@ const valueName = ({ type }: Property): string =>
 const shown = (value: unknown): string =>
   Array.isArray(value) ? value.join(",") : typeof value === "string" ? value : JSON.stringify(value);
 
-/** Help does not show defaults that are off or empty. */
+/** Whether help shows a default: not if it is off or empty. */
 const isTold = (value: unknown): boolean =>
   value !== undefined && value !== false && !(Array.isArray(value) && value.length === 0);
+
+/** Settings of a recipe that hold only together with another setting: a flag for that one drops them. */
+const BELONG: readonly { flag: string; unless?: (value: string) => boolean; settings: readonly string[] }[] = [
+  { flag: "dataset", settings: ["config"] },
+  {
+    flag: "structure",
+    unless: (value) => structures().some(({ name, hasWidths }) => hasWidths && name === value),
+    settings: ["init"],
+  },
+  { flag: "shrink", settings: ["threshold", "startThreshold", "approach", "freeze", "target", "startCost"] },
+  { flag: "flops", settings: ["budget"] },
+  { flag: "budget", settings: ["flops"] },
+  { flag: "epochs", settings: ["decayEpochs", "sigmaEpochs"] },
+  { flag: "steps", settings: ["decayEpochs", "sigmaEpochs"] },
+  { flag: "randAugment", settings: ["autoAugment", "colorJitter"] },
+  { flag: "autoAugment", settings: ["randAugment", "colorJitter"] },
+  { flag: "colorJitter", settings: ["randAugment", "autoAugment"] },
+  {
+    flag: "model",
+    unless: (value) => scratchName(value) !== undefined,
+    // Wide blocks at one location and smooth masks are for training from scratch. A trained model has its own image
+    // preparation.
+    settings: [...SCRATCH_SETTINGS, "widths", "locations", "sigma", "sigmaEpochs", "crop", "cropMode", "interpolation"],
+  },
+];
+
+/** Shrink rules that change the cost of the layers during training. */
+const DRIFTING = ["mean", "soft", "targeted", "adaptive"];
+
+/**
+ * The defaults of a recipe that apply together with these flags. If a flag gives a budget but no shrink rule, and the
+ * recipe's rule would change the cost, the rule becomes `budget`.
+ */
+export function defaultsFor<Defaults extends object>(
+  { defaults }: { defaults?: Defaults },
+  flags: Readonly<Record<string, unknown>>,
+): Partial<Defaults> {
+  const gone = BELONG.filter(({ flag, unless }) => flags[flag] !== undefined && !unless?.(String(flags[flag])));
+  const names = gone.flatMap(({ settings }) => settings);
+  const entries = Object.entries({ ...defaults });
+  const left = Object.fromEntries(entries.filter(([name]) => !names.includes(name)));
+  const asksCost = flags.budget !== undefined || flags.flops !== undefined;
+  if (!asksCost || flags.shrink !== undefined || !DRIFTING.includes(left.shrink as string))
+    return left as Partial<Defaults>;
+  const { threshold: _, target: __, ...others } = left;
+  return { ...others, shrink: "budget" } as object as Partial<Defaults>;
+}

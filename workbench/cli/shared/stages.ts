@@ -1,11 +1,11 @@
-// Runs stages of the pipeline for a verb: with the Hub and the caches of the environment, progress on stderr, and
-// Ctrl-C as the signal that ends them.
+// Runs the stages of a verb: with the Hub and the caches that the environment names, progress on stderr, and Ctrl-C as
+// the signal that stops them.
 
 import { access, constants, readdir, stat } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import process from "node:process";
+import { workbenchCache } from "../../../hub/cache/paths.ts";
 import { CONFIG_FILE } from "../../../hub/model-folder/index.ts";
-import { workbenchCache } from "../../../native/cache-folder.ts";
 import { openEngine } from "../../engine/core/open.ts";
 import { resultOf, type StageContext } from "../../pipeline/stage.ts";
 import { zooReleaseOf } from "../pull-zoo.ts";
@@ -14,24 +14,30 @@ import { CommandFailed, interruptible } from "./program.ts";
 import { PipelineView, type ViewEvent } from "./view.ts";
 
 interface StagesOptions<Event> {
-  /** what the user reads after Ctrl-C: what is kept, how to go on */
+  /** message after Ctrl-C: what is kept, and how to resume */
   interrupted: string;
-  /** take everything from the cache or not at all. Default as the environment says */
+  /** uses the cache only. Default: as the environment says */
   offline?: boolean | undefined;
-  /** prints nothing on stdout. Default true: the verb prints its result */
+  /** the verb prints a JSON document: no lines of progress are written if stderr is not a terminal. Default false */
+  json?: boolean | undefined;
+  /** prints nothing on stdout, because the verb prints its result. Default true */
   silent?: boolean;
-  /** what the verb prints of an event itself */
+  /** called with each event, for what the verb prints itself */
   show?: (event: Event) => void;
 }
 
-/** @param stages the verb's composition; its events are shown, its result is returned */
+/**
+ * Runs the stages of a verb and shows their events.
+ * @param stages composes the stages
+ * @returns the result of `stages`
+ */
 export function runStages<Event extends ViewEvent, Result>(
-  { interrupted, offline = false, silent = true, show }: StagesOptions<Event>,
+  { interrupted, offline = false, json = false, silent = true, show }: StagesOptions<Event>,
   stages: (context: StageContext, named: EndpointName) => AsyncGenerator<Event, Result>,
 ): Promise<Result> {
   return interruptible(interrupted, (signal) =>
     withHub(process.env, async (access, named) => {
-      const view = new PipelineView({ silent });
+      const view = new PipelineView({ silent, progressLines: !json });
       const context = {
         access: { ...access, ...(offline && { offline }) },
         zooRelease: zooReleaseOf(process.env),
@@ -52,26 +58,28 @@ export function runStages<Event extends ViewEvent, Result>(
 }
 
 /**
- * Checks the folder that a verb is going to write a model to, before the work.
- * @throws CommandFailed when a model is there that may not be replaced, or no folder can be made or written there
+ * Checks, before any work, that a model can be written to a folder.
+ * @throws CommandFailed if it has a model and `force` is false, or if the folder cannot be created or written
  */
 export async function expectPlaceForModel(out: string, { force }: { force: boolean }): Promise<void> {
   const names = await readdir(out).catch((error: NodeJS.ErrnoException) => {
     if (error.code === "ENOENT") return [];
-    throw new CommandFailed(`${out} cannot be made a folder: ${error.code === "ENOTDIR" ? "a file is there" : error}`);
+    throw new CommandFailed(
+      `${out} cannot be created: ${error.code === "ENOTDIR" ? "a part of the path is a file" : error}; give another folder`,
+    );
   });
   const [existing] = names.filter((name) => name === CONFIG_FILE || /\.safetensors(\.index\.json)?$/.test(name)).sort();
-  if (existing && !force) throw new CommandFailed(`${out} has ${existing} already; pass --force to replace it`);
+  if (existing && !force) throw new CommandFailed(`${out} already has ${existing}; pass --force to replace it`);
   const place = await nearestFolder(resolve(out));
   await access(place, constants.W_OK).catch(() => {
-    throw new CommandFailed(`${out} cannot be written: no writing is allowed in ${place}`);
+    throw new CommandFailed(`${out} cannot be written: no permission to write in ${place}; give another folder`);
   });
 }
 
-/** The folder itself, or the one that it would be made in. */
+/** The folder itself if it exists, else its nearest parent that does. */
 async function nearestFolder(path: string): Promise<string> {
   const found = await stat(path).catch(() => undefined);
   if (found?.isDirectory() || dirname(path) === path) return path;
-  if (found) throw new CommandFailed(`${path} cannot be made a folder: a file is there`);
+  if (found) throw new CommandFailed(`${path} cannot be created: a file has this name; give another folder`);
   return nearestFolder(dirname(path));
 }

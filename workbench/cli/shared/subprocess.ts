@@ -1,18 +1,18 @@
-// Runs one of this package's modules in a child process under the same runtime, and tells in one line how it failed.
+// Runs a module of this package in a child process of the same runtime, and describes a failure in one line.
 
 import { spawn } from "node:child_process";
 import process from "node:process";
 import { oneLine } from "./program.ts";
 
 interface SubprocessOptions {
-  /** the module's first argument */
+  /** first argument of the module */
   argument: string;
-  /** seconds after which it is killed */
+  /** seconds after which the process is killed */
   patience: number;
 }
 
 /**
- * The last line that the module prints on stdout; native libraries may print lines before it.
+ * Runs the module and returns the last line of its stdout. Native libraries may print lines before it.
  * @throws Error with a clause such as `crashed with SIGSEGV`, `no answer within 30 s`, `ended with exit code 1: …`
  */
 export function outputOf(module: string, { argument, patience }: SubprocessOptions): Promise<string> {
@@ -45,7 +45,7 @@ export function outputOf(module: string, { argument, patience }: SubprocessOptio
   });
 }
 
-/** The line that names the error, or the last one; runtimes print the source and a stack around it. */
+/** The line of stderr with the error, or the last line. Runtimes print the source and a stack trace around it. */
 function complaint(stderr: string): string {
   const line = stderr.split("\n").find((line) => /error/i.test(line)) ?? lastLine(stderr);
   return line === "" ? "" : `: ${oneLine(line)}`;

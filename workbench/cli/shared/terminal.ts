@@ -28,7 +28,7 @@ export interface Environment {
   readonly [name: string]: string | undefined;
 }
 
-/** Colors on a terminal; no colors in files and pipes, with NO_COLOR (no-color.org), or on a dumb terminal. */
+/** The colors for a stream: none in files and pipes, with NO_COLOR (no-color.org), or on a dumb terminal. */
 export function paletteFor(stream: { isTTY?: boolean }, environment: Environment): Palette {
   const wanted = stream.isTTY === true && !environment.NO_COLOR && environment.TERM !== "dumb";
   return wanted ? COLORS : PLAIN;
@@ -65,7 +65,7 @@ export function table(rows: readonly (readonly Cell[])[], { indent = 2, gap = 2 
   });
 }
 
-/** Breaks at spaces. A word longer than a line, such as a path, is not broken so that it can be copied. */
+/** Breaks text into lines at spaces. A word longer than a line, such as a path, is kept whole so that it can be copied. */
 export function wrap(text: string, width = WIDTH): string[] {
   const lines: string[] = [];
   let line = "";

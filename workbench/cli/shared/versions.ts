@@ -1,4 +1,4 @@
-// Versions and the command line, for records of runs.
+// The versions and the command line that records of runs contain.
 
 import { basename, sep } from "node:path";
 import process from "node:process";
@@ -7,7 +7,7 @@ import { version_core } from "@tensorflow/tfjs-core";
 import packageJson from "../../../package.json" with { type: "json" };
 import type { Engine } from "../../engine/core/types.ts";
 
-/** By name: gblr, the runtime, tfjs, and what the engine computes with. */
+/** Versions by name: gblr, the runtime, tfjs, and the engine. */
 export function versionsOf(engine: Engine): Record<string, string> {
   const runtime = (["bun", "deno"] as const).find((name) => process.versions[name] !== undefined) ?? "node";
   return {
@@ -19,8 +19,8 @@ export function versionsOf(engine: Engine): Record<string, string> {
 }
 
 /**
- * The command line as typed, with quotes where a shell needs them. Paths to scripts of this package are relative to the
- * package's folder.
+ * The command line as typed, with quotes where a shell needs them. The path of a script in this package is relative to
+ * the package.
  */
 export function commandLine(argv: readonly string[] = process.argv): string {
   const [, script = "", ...rest] = argv;

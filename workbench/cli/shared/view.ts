@@ -1,30 +1,40 @@
-// Shows the events of the pipeline: a line on stdout for each stage and its result, a bar on stderr while it works,
-// and the table of the comparison. A silent view leaves stdout to the verb.
+// Shows the events of the pipeline: a line on stdout for each stage and its result, and the progress of a stage on
+// stderr. Also prints the tables of comparisons and sweeps.
 
 import process from "node:process";
+import { metricNamed, metricsOf, valueText } from "../../../hub/card/metric-names.ts";
 import { isDense } from "../../../hub/model-folder/index.ts";
-import { formatCount, percent } from "../../../hub/text/numbers.ts";
+import { countOf, formatCount, percent } from "../../../hub/text/numbers.ts";
 import type { ComparisonRow } from "../../evaluate/comparison-row.ts";
 import type { InnerEvent, PipelineEvent, WindowsEvent } from "../../pipeline/stage.ts";
+import type { RepeatedResult } from "../../pipeline/sweep-results.ts";
 import type { TourEvent } from "../../pipeline/tour.ts";
 import { showPull } from "../pull.ts";
 import { showPullZoo } from "../pull-zoo.ts";
 import { showPush } from "../push.ts";
-import { type ProgressBar, progressBar } from "./progress.ts";
+import { LINE_EVERY, type ProgressBar, progressBar } from "./progress.ts";
 import { type Cell, formatBytes, type Palette, paletteFor, table, threeDigits } from "./terminal.ts";
 
-/** Of experiments, of verbs, and of tours, which have events of their own. */
+/** Events of experiments and verbs, and those that only tours have. */
 export type ViewEvent = PipelineEvent | TourEvent;
 
+interface ViewOptions {
+  /** writes nothing to stdout, which the verb uses for its result */
+  silent: boolean;
+  /** writes lines of progress to stderr if it is not a terminal */
+  progressLines: boolean;
+}
+
+/** Shows one event after another. Must be stopped. */
 export class PipelineView {
   private bar: ProgressBar | undefined;
-  /** of the stage that began last */
+  /** label of the stage that began last */
   private label = "";
   private readonly palette: Palette = paletteFor(process.stdout, process.env);
-  private readonly silent: boolean;
+  private readonly options: ViewOptions;
 
-  constructor({ silent }: { silent: boolean }) {
-    this.silent = silent;
+  constructor(options: ViewOptions) {
+    this.options = options;
   }
 
   show(event: ViewEvent): void {
@@ -43,12 +53,12 @@ export class PipelineView {
   private begin({ stage, of, done }: Extract<PipelineEvent, { kind: "stage" }>): void {
     this.stop();
     this.label = of === undefined ? stage : `${stage} ${of}`;
-    this.line(done ? this.palette.dim(`${this.label}: done before`) : this.palette.dim(`${this.label} …`));
+    this.line(done ? this.palette.dim(`${this.label}: already done`) : this.palette.dim(`${this.label} …`));
   }
 
   private line(text: string): void {
     this.stop();
-    if (!this.silent) process.stdout.write(`${text}\n`);
+    if (!this.options.silent) process.stdout.write(`${text}\n`);
   }
 
   /** A note for the user, on stderr. */
@@ -57,13 +67,14 @@ export class PipelineView {
     process.stderr.write(`gblr: ${text}\n`);
   }
 
-  /** The present bar, or a new one for another kind of work. @param what label outside of a stage */
+  /** The bar of this kind of work: the current one, or a new one. @param what kind of work; the label outside of a stage */
   private barFor(what: string, total: number, format: (amount: number) => string): ProgressBar {
     if (this.bar && this.barKey === what) return this.bar;
     this.stop();
     this.barKey = what;
     this.barDone = 0;
-    this.bar = progressBar({ label: this.label || what, total, format });
+    const lineEvery = this.options.progressLines ? LINE_EVERY : undefined;
+    this.bar = progressBar({ label: this.label || what, total, format, lineEvery });
     return this.bar;
   }
 
@@ -106,7 +117,7 @@ export class PipelineView {
     if (note !== undefined) bar.note(note);
   }
 
-  /** Bytes of a model, read or written. */
+  /** Shows the bytes of a model that are read or written. */
   private transfer(what: string, event: Extract<InnerEvent, { of: "load" | "save" }>["event"]): void {
     const bar = this.barFor(what, 0, formatBytes);
     if (event.kind === "opened") bar.setTotal(event.bytes);
@@ -119,13 +130,14 @@ export class PipelineView {
       const note = `${formatCount(event.tokens)} tokens, ${formatBytes(event.bytesPerSecond)}/s`;
       this.progress("tokenizing", { done: event.fraction, of: 1, format: percent, note });
     } else if (event.kind === "tokens") {
-      this.line(`  ${event.tokens.length} tokens of ${formatBytes(event.tokens.counts.bytes)} text`);
+      this.line(`  ${countOf(event.tokens.length, "token")} from ${formatBytes(event.tokens.counts.bytes)} of text`);
     }
   }
 
   private windows({ split, windows, context, leftOut }: WindowsEvent): void {
     if (leftOut === 0) return;
-    this.line(`  ${split}: ${windows} whole windows of ${context} tokens; ${leftOut} tokens at the end left out`);
+    const whole = countOf(windows, "whole window");
+    this.line(`  ${split}: ${whole} of ${context} tokens; ${countOf(leftOut, "token")} at the end left out`);
   }
 
   private convert(event: Extract<InnerEvent, { of: "convert" }>["event"]): void {
@@ -137,19 +149,19 @@ export class PipelineView {
       const { totals, counts, layers } = event;
       const mean = layers.reduce((sum, { error }) => sum + error, 0) / layers.length;
       const cost = `${percent(totals.share)} of their dense multiply-adds, relative FLOPs ${percent(counts.reference.relative)} (reference), ${percent(counts.actual.relative)} (actual)`;
-      this.line(`  ${layers.length} layers at ${cost}; mean relative error ${mean.toFixed(4)}`);
+      this.line(`  ${countOf(layers.length, "layer")} at ${cost}; mean relative error ${mean.toFixed(4)}`);
     }
   }
 
   private fit(event: Extract<InnerEvent, { of: "fit" }>["event"]): void {
-    if (event.kind === "resumed") this.line(`  goes on after step ${event.step} of ${event.steps}`);
+    if (event.kind === "resumed") this.line(`  resumes after step ${event.step} of ${event.steps}`);
     else if (event.kind === "step") {
       const bar = this.barFor("training", event.steps, steps);
       if (this.barDone === 0) bar.skip(event.step - 1);
       if (this.barDone === 0) this.barDone = event.step - 1;
       this.moveTo(bar, event.step);
       const cost = event.relativeCost === undefined ? "" : `  cost ${percent(event.relativeCost)}`;
-      bar.note(`loss ${event.loss.toFixed(4)}  ${threeDigits(event.rate)} a second${cost}`);
+      bar.note(`loss ${event.loss.toFixed(4)}  ${threeDigits(event.rate)}/s${cost}`);
     } else if (event.kind === "evaluation") {
       const values = Object.entries(event.values).map(([name, value]) => `${name} ${value.toFixed(4)}`);
       this.line(`  step ${event.step}  ${event.split}: ${values.join("  ")}`);
@@ -161,7 +173,7 @@ interface Progress {
   done: number;
   of: number;
   format: (amount: number) => string;
-  /** behind the numbers */
+  /** text after the numbers */
   note?: string;
 }
 
@@ -177,7 +189,7 @@ function rowLine(row: ComparisonRow): string {
   return `  ${row.name}${stageName(row)}: ${metrics.join("  ")}`;
 }
 
-/** Lines of the comparison, for a terminal. */
+/** The lines of the table of the comparison. */
 export function comparisonTable(rows: readonly ComparisonRow[], palette: Palette): string[] {
   const metric = Object.keys(rows[0]?.metrics ?? {})[0] ?? "perplexity";
   const right = (text: string): Cell => ({ text, align: "right" });
@@ -197,11 +209,50 @@ export function comparisonTable(rows: readonly ComparisonRow[], palette: Palette
   return table([...headings, ...body]);
 }
 
-/** Headings of the two counts of multiply-adds, which every table has side by side. */
-export const RELATIVE_FLOPS = ["relative FLOPs\n(reference)", "relative FLOPs\n(actual)"];
+/** The lines of the table of a sweep, with a column for each setting that varies. */
+export function sweepTable(results: readonly RepeatedResult[], palette: Palette): string[] {
+  const repeated = results.some(({ runs }) => runs > 1);
+  const settings = [...new Set(results.flatMap(({ values }) => Object.keys(values)))];
+  const metrics = metricsOf(results);
+  const right = (text: string): Cell => ({ text, align: "right" });
+  const labels = metrics.map((name) => metricNamed(name).label);
+  const heading = [
+    ...settings,
+    "model",
+    ...(repeated ? ["runs"] : []),
+    ...labels,
+    ...RELATIVE_FLOPS,
+    "file",
+    "seconds",
+  ];
+  const body = results.map((row): Cell[] => [
+    ...settings.map((name) => ({ text: row.values[name] ?? "" })),
+    { text: row.name },
+    ...(repeated ? [right(String(row.runs))] : []),
+    ...metrics.map((name) => right(metricText(name, row))),
+    right(row.relativeFlops ? percent(row.relativeFlops.reference) : ""),
+    right(row.relativeFlops ? percent(row.relativeFlops.actual) : ""),
+    right(row.fileBytes === undefined ? "" : formatBytes(row.fileBytes)),
+    right(row.seconds === undefined ? "" : threeDigits(row.seconds)),
+  ]);
+  const head = twoLines(heading).map((line) =>
+    line.map((text, i): Cell => ({ text, paint: palette.dim, align: i <= settings.length ? "left" : "right" })),
+  );
+  return table([...head, ...body]);
+}
 
-/** Headings over two lines: what stands before a line end on the first, everything else on the second. */
-export function twoLines(headings: readonly string[]): [string[], string[]] {
+/** The value of a metric, or for several runs the mean and the deviation, e.g. `54.05 % ± 0.42 %`. */
+function metricText(name: string, { metrics, spread }: RepeatedResult): string {
+  const value = metrics[name];
+  if (value === undefined) return "";
+  return spread ? `${valueText(name, value)} ± ${valueText(name, spread[name] as number)}` : valueText(name, value);
+}
+
+/** Headings of the two counts of multiply-adds, which all tables show side by side. */
+const RELATIVE_FLOPS = ["relative FLOPs\n(reference)", "relative FLOPs\n(actual)"];
+
+/** Splits headings into two lines at their line break. A heading without one is on the second line. */
+function twoLines(headings: readonly string[]): [string[], string[]] {
   const parts = headings.map((heading) => heading.split("\n"));
   return [
     parts.map((part) => (part.length > 1 ? (part[0] as string) : "")),

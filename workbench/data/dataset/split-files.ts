@@ -1,7 +1,7 @@
 // Finds the files of a split of a configuration: by the data set's README if it declares them, else by the Hub's naming
 // conventions. Works on paths alone, so that a split can be chosen before it is fetched.
 
-import { DataError, listed } from "../errors.ts";
+import { DataError, listed, MissingSplitError } from "../errors.ts";
 import { conventionalFiles, conventionalSplit } from "./conventions.ts";
 import { globOf, globToRegExp, type ReadmeConfig, readmeConfigs } from "./readme-configs.ts";
 
@@ -147,9 +147,12 @@ function conventional(
 function unknownSplit(
   splits: readonly string[],
   { dataset, config, split }: { dataset: string; config: string; split: string },
-): DataError {
-  const asked = `split ${JSON.stringify(split)} in configuration ${JSON.stringify(config)}`;
-  return new DataError(dataset, `has no ${asked}; available: ${listed(splits)}`);
+): MissingSplitError {
+  return new MissingSplitError(
+    dataset,
+    split,
+    ` in configuration ${JSON.stringify(config)}; available: ${listed(splits)}`,
+  );
 }
 
 function unique<T>(values: readonly T[]): T[] {

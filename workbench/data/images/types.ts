@@ -29,7 +29,6 @@ export interface ImageSet {
   place(i: number): ImagePlace;
   /** name of image i in messages: `data/train-0.parquet, row 17` */
   nameOf(i: number): string;
-  close(): Promise<void>;
 }
 
 export interface OpenImagesOptions {

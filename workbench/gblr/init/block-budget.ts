@@ -1,12 +1,12 @@
-// Holds the widths of a block search to its budget: the count of parameters in whole samples, and the shift of all widths
-// that brings it down. Widths are (2, K), row 0 the input side, shares of n. Plain numbers.
+// Keeps the widths of a block search within its budget: counts parameters in whole samples, and shifts all widths until
+// the count is low enough. Widths are (2, K), row 0 the input side, as shares of n. No tensors.
 
 import { samples } from "../widths.ts";
 import type { Sides } from "./rules.ts";
 
 /**
- * Σ_k (a_k + b_k) over blocks that cover at least one entry, a and b the widths in samples: parameters that the search
- * uses. Unlike the cost of a matrix this counts blocks one sample wide, since they take part until the search ends.
+ * The number of parameters in use: Σ_k (a_k + b_k) over blocks that cover at least one entry, with a and b the widths
+ * in samples. Unlike the cost of a matrix this includes blocks one sample wide, which take part until the search ends.
  */
 export function blockCount(widths: ArrayLike<number>, { nIn, nOut }: Sides): number {
   const blocks = widths.length / 2;
@@ -19,18 +19,21 @@ export function blockCount(widths: ArrayLike<number>, { nIn, nOut }: Sides): num
   return count;
 }
 
-/** Parameters that a share of the full factored form allows: `share` · K · (n_in + n_out) with K = min(n_in, n_out). */
+/**
+ * The number of parameters in a share of the full factored form: `share` · K · (n_in + n_out) with K = min(n_in,
+ * n_out).
+ */
 export function countAllowed(share: number, { nIn, nOut }: Sides): number {
-  // a share such as 7/48 may fall short of its own whole number
+  // rounding can make a share such as 7/48 slightly less than its whole number
   return Math.floor(share * Math.min(nIn, nOut) * (nIn + nOut) + 1e-6);
 }
 
-/** A bisection's last step is 2^-40 of the whole range: no rounded width can tell. */
+/** Bisection steps. The last one is 2^-40 of the range, which changes no rounded width. */
 const HALVINGS = 40;
 
 /**
- * Clamps widths to [0, 1], then lowers them in place until their count is at most `budget`, by the least shift that does:
- * each side in proportion to what a share of it costs, which is the nearest point of the budget's half-space.
+ * Clamps widths to [0, 1], then lowers them in place by the smallest shift that makes their count at most `budget`.
+ * Each side is shifted in proportion to the cost of its width, which projects the widths onto the budget's half-space.
  */
 export function holdCount(widths: Float64Array, budget: number, sides: Sides): void {
   for (let i = 0; i < widths.length; i++) {

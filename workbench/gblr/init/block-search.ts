@@ -1,5 +1,6 @@
-// The budgeted block search on an engine: widths, locations and factors of rank-1 blocks fitted to a trained matrix, from
-// its singular value decomposition on. Ends with whole samples, within the budget, no worse than truncated SVD would be.
+// The budgeted block search: fits widths, locations and factors of rank-1 blocks to a trained matrix, starting from its
+// singular value decomposition. The result has whole samples, is within the budget, and is at least as close to the
+// matrix as the truncated SVD.
 
 import {
   div,
@@ -26,17 +27,17 @@ import { SearchState } from "./search-state.ts";
 import { svdFactors } from "./svd.ts";
 
 export interface FindBlocksOptions {
-  /** parameters as a share of the full factored form: budget · min(n_out, n_in) · (n_out + n_in), from 0 to 1 */
+  /** share of the full factored form's parameters, min(n_out, n_in) · (n_out + n_in); from 0 to 1 */
   budget: number;
   /** optimizer steps. Default 1000 */
   steps?: number;
-  /** learning rate of the factors of a matrix scaled to entries of size 0.1, falling linearly to 1 %. Default 0.005 */
+  /** learning rate of the factors, for a matrix scaled to entries of size 0.1; decays linearly to 1 %. Default 0.005 */
   factorRate?: number;
-  /** learning rate of widths and locations, shares of n, falling alike. Default 20 / min(n_out, n_in), at most 20 / 768 */
+  /** learning rate of widths and locations, with the same decay. Default 20 / min(n_out, n_in), at most 20 / 768 */
   structureRate?: number;
-  /** of the starting locations. Default 0 */
+  /** random seed of the initial locations. Default 0 */
   seed?: number;
-  /** steps from one event to the next: each waits for the engine. Default 50 */
+  /** steps between progress events, each of which waits for the engine. Default 50 */
   every?: number;
 }
 
@@ -45,13 +46,13 @@ export interface FoundBlocks {
   parameters: GblrParameters;
   /** ‖W - M‖ / ‖M‖ */
   error: number;
-  /** the same of the search alone, whatever it is `from` */
+  /** the error of the search result, also when the SVD is returned instead */
   searched: number;
-  /** Σ (width_in + width_out) in samples, at most the budget */
+  /** Σ (width_in + width_out) in samples, at most `allowed` */
   count: number;
-  /** what the budget allows */
+  /** parameters allowed by the budget */
   allowed: number;
-  /** `svd` where the search ended worse than the truncated singular value decomposition of the same budget */
+  /** `svd` if the truncated singular value decomposition of the same budget has a smaller error than the search */
   from: "search" | "svd";
 }
 
@@ -61,22 +62,23 @@ export interface SearchProgress {
   steps: number;
   /** ‖W - M‖ / ‖M‖ */
   error: number;
-  /** parameters now in use */
+  /** parameters in use */
   count: number;
 }
 
 export type FindBlocksEvent = ({ type: "progress" } & SearchProgress) | ({ type: "found" } & FoundBlocks);
 
-/** Published rate 20 / min(n_out, n_in), but below 768 samples what it is there: more would throw blocks about. */
+/** The published rate 20 / min(n_out, n_in), limited to that of 768 samples: larger rates make blocks jump. */
 const structureRate = (nOut: number, nIn: number): number => 20 / Math.max(768, Math.min(nOut, nIn));
 
-/** The share of a learning rate that is left at a step: from 1 linearly to 0.01 at the end. */
+/** The factor of the learning rates at a step: falls linearly from 1 to 0.01. */
 const decayAt = (step: number, steps: number): number => 1 - (0.99 * step) / steps;
 
 /**
+ * Fits blocks to a matrix within a budget.
  * @param weight M, float32 (n_out, n_in), finite
- * @returns events of progress and, last, what was found
- * @throws ShapeError when the matrix is not that or a setting is out of range
+ * @returns progress events; the last event is the result
+ * @throws ShapeError when the matrix has another type or shape, or a setting is out of range
  */
 export async function* findBlocks(weight: Tensor2D, options: FindBlocksOptions): AsyncGenerator<FindBlocksEvent, void> {
   const { budget, steps = 1000, factorRate = 0.005, every = 50 } = options;
@@ -136,11 +138,11 @@ interface FittedBlocks {
 }
 
 /**
- * The truncated singular value decomposition as blocks of full width, which the search has to beat. As many of the first
- * singular triples as the count allows, at full width; the others keep their factors at width 0.
+ * The truncated singular value decomposition as blocks, with which the search is compared. As many of the first
+ * singular triples as are affordable have full width; the others keep their factors at width 0.
  *
  * @param weight M, float32 (n_out, n_in)
- * @param allowed most parameters
+ * @param allowed maximum number of parameters
  */
 async function truncatedSvd(weight: Tensor2D, allowed: number): Promise<FittedBlocks> {
   const [nOut, nIn] = weight.shape;
@@ -164,8 +166,8 @@ async function truncatedSvd(weight: Tensor2D, allowed: number): Promise<FittedBl
 }
 
 /**
- * The end of a search: widths and locations set to the whole samples they stand for, blocks that evaluation would drop set
- * to nothing, and the error of just that matrix.
+ * The result of a search: widths and locations rounded to whole samples, widths of dead blocks set to 0, and the error
+ * of the matrix that they define.
  * @param weight M, float32 (n_out, n_in)
  */
 async function wholeBlocks(weight: Tensor2D, fit: SearchState): Promise<FittedBlocks> {

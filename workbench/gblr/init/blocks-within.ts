@@ -1,6 +1,6 @@
-// Widths that use a whole budget: blocks of full width in the order of their singular values, one narrower block for the
-// rest, and all other blocks dead but with a gradient. Factors come from a decomposition made elsewhere; nothing is
-// searched.
+// Initial widths that use the whole budget: blocks of full width in the order of their singular values, one narrower
+// block for the remainder, and dead blocks, which still have a gradient. The factors come from a given decomposition;
+// there is no search.
 
 import {
   gather,
@@ -23,16 +23,19 @@ import type { SvdFactors } from "./svd.ts";
 export interface BlockCounts {
   /** blocks of full width */
   full: number;
-  /** multiply-adds of the narrower one, a + b of its two widths; 0: there is none */
+  /** multiply-adds of the narrower block, the sum of its two widths in samples; 0 if there is none */
   rest: number;
-  /** of all blocks together; at most 3 less than allowed, unless the budget covers all blocks */
+  /** multiply-adds of all blocks; at most 3 below the allowed number, unless the budget covers all blocks */
   cost: number;
 }
 
-/** A live block is at least two samples wide on either side. */
+/** The smallest cost of a live block, which is at least two samples wide on both sides. */
 const LEAST_BLOCK = 4;
 
-/** @param allowed multiply-adds a row */
+/**
+ * How many blocks are affordable.
+ * @param allowed multiply-adds per row
+ */
 export function blocksWithin(allowed: number, { nIn, nOut }: Sides): BlockCounts {
   const most = Math.min(nIn, nOut);
   const full = Math.min(most, Math.floor(allowed / (nIn + nOut)));
@@ -42,22 +45,23 @@ export function blocksWithin(allowed: number, { nIn, nOut }: Sides): BlockCounts
 }
 
 export interface SpendOptions {
-  /** multiply-adds a row */
+  /** multiply-adds per row */
   allowed: number;
-  /** rule of rules.ts for all blocks but the narrower one. Default `linspace` */
+  /** rule for the locations of all blocks except the narrower one, see rules.ts. Default `linspace` */
   locations?: string;
-  /** of `uniform` locations. Default 0 */
+  /** random seed of `uniform` locations. Default 0 */
   seed?: number;
-  /** of the layer's inputs, (n_in, n_in): the error is then that of its outputs. Default the identity */
+  /** covariance of the layer's inputs, (n_in, n_in); the output error is then minimized. Default the identity */
   covariance?: Tensor2D;
 }
 
 /**
- * The narrower block lies where the next singular triple has most of its energy, and is scaled to take as much of the
- * error as such a block can: the result is never worse than the blocks of full width alone.
+ * Initial parameters that use the whole budget. The narrower block covers the samples where the next singular triple
+ * has most of its energy, and is scaled to reduce the error as far as it can. So the error is at most that of the
+ * blocks of full width alone.
  *
  * @param weight M, float32 (n_out, n_in)
- * @param factors of min(n_out, n_in) blocks of rank 1; disposed of
+ * @param factors of min(n_out, n_in) blocks of rank 1; this function disposes of them
  */
 export async function spendBudget(
   weight: Tensor2D,
@@ -68,7 +72,7 @@ export async function spendBudget(
   const [nOut, nIn] = weight.shape;
   const blocks = lr_weight1.shape[0];
   const { full, rest } = blocksWithin(allowed, { nIn, nOut });
-  // half a block more, so that rounding the share down gives `full` blocks whatever the quotient rounds to
+  // Half a block is added so that rounding the share down gives exactly `full` blocks.
   const widths = widthValues(`lr${Math.min(1, (full + 0.5) / blocks)}`, { blocks, nIn, nOut });
   const start = locationsByRule(rule, { blocks, seed });
   const locations = Float32Array.from(await start.data());
@@ -108,10 +112,10 @@ interface Window {
   length: number;
 }
 
-/** Splits to look at: the energy under a window changes little from one sample to the next. */
+/** Maximum number of splits that are tried. The energy under a window changes little from one sample to the next. */
 const MOST_SPLITS = 128;
 
-/** The two windows, `rest` samples together, under which the product of energies is largest. */
+/** The two windows, with `rest` samples in total, that have the largest product of energies. */
 function placeRest(rest: number, energy: { input: Float64Array; output: Float64Array }) {
   const first = Math.max(2, rest - energy.output.length);
   const last = Math.min(energy.input.length, rest - 2);
@@ -126,7 +130,7 @@ function placeRest(rest: number, energy: { input: Float64Array; output: Float64A
   return best;
 }
 
-/** The window of so many samples on the circle that holds most. */
+/** The window of this length on the circle that has the most energy. */
 function bestWindow(energy: Float64Array, length: number): Window & { energy: number } {
   const n = energy.length;
   let held = energy.subarray(0, length).reduce((total, each) => total + each, 0);
@@ -154,7 +158,7 @@ interface RestBlock extends Pick<SvdFactors, "lr_weight1" | "lr_weight2"> {
   covariance?: Tensor2D;
 }
 
-/** The c for which c u vᵀ takes most off the error that the full blocks leave, ‖(M − Σ u_k v_kᵀ − c u vᵀ) Σ^½‖. */
+/** The c that minimizes ‖(M − Σ u_k v_kᵀ − c u vᵀ) Σ^½‖, with the sum over the blocks of full width. */
 async function bestShare(weight: Tensor2D, { lr_weight1, lr_weight2, full, v, u, covariance }: RestBlock) {
   const [nOut, nIn] = weight.shape;
   const quotient = tidy(() => {
@@ -170,7 +174,7 @@ async function bestShare(weight: Tensor2D, { lr_weight1, lr_weight2, full, v, u,
   return size > 0 && Number.isFinite(gain / size) ? gain / size : 1;
 }
 
-/** (K, 1, 1): 1 but for one block. */
+/** (K, 1, 1): `scale` for one block, 1 for the others. */
 function onlyBlock(blocks: number, block: number, scale: number) {
   const values = new Float32Array(blocks).fill(1);
   values[block] = scale;

@@ -1,17 +1,17 @@
-// Singular triples that are computed once and used twice: a plan needs the singular values of a layer's matrix, and the
-// conversion later the vectors of the same matrix.
+// Shares singular triples, so that each matrix is decomposed once: a plan needs the singular values of a layer's
+// matrix, and the conversion later needs the vectors of the same matrix.
 
 import { slice, type Tensor1D, type Tensor2D } from "@tensorflow/tfjs-core";
 
-/** Singular triples of a matrix, or of what it does to inputs of this covariance; largest first, all of them. */
+/** All singular triples of a matrix M, or of M Σ^½ for inputs of covariance Σ; largest first. */
 export interface Triples {
   /** left vectors as columns, (n_out, k) */
   u: Tensor2D;
   /** (k) */
   s: Tensor1D;
-  /** right vectors as columns, (n_in, k); not kept where nobody needs them */
+  /** right vectors as columns, (n_in, k); absent where they are not needed */
   v?: Tensor2D;
-  /** Σ, (n_in, n_in); undefined: the triples are those of the matrix itself */
+  /** Σ, (n_in, n_in); undefined if the triples are those of the matrix itself */
   covariance?: Tensor2D | undefined;
 }
 
@@ -19,7 +19,7 @@ const HANDED_ON = new WeakMap<Tensor2D, Triples>();
 
 /**
  * Makes functions that decompose this matrix use these triples instead, until the returned function is called.
- * @param triples stay the caller's to dispose of, afterwards
+ * @param triples still belong to the caller, who disposes of them afterwards
  */
 export function handOn(weight: Tensor2D, triples: Triples): () => void {
   HANDED_ON.set(weight, triples);
@@ -27,8 +27,8 @@ export function handOn(weight: Tensor2D, triples: Triples): () => void {
 }
 
 /**
- * The first `rank` triples, as copies of those that were handed on, or computed.
- * @param compute decomposes the matrix; not called where its triples were handed on
+ * The first `rank` triples: copies of those given to `handOn`, or computed.
+ * @param compute decomposes the matrix; not called if its triples are known
  */
 export async function firstTriples<Found extends Omit<Triples, "covariance">>(
   weight: Tensor2D,

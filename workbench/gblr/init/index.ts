@@ -1,4 +1,4 @@
-// Starting values of a GBLR matrix from a trained one.
+// Initial parameters of a GBLR matrix, computed from a trained matrix.
 
 export { type FindBlocksOptions, findBlocks } from "./block-search.ts";
 export { blocksWithin, spendBudget } from "./blocks-within.ts";

@@ -1,18 +1,18 @@
-// Starting widths and locations by name, as published recipes write them: `lr0.25`, `splr`, `zero`, `const0.3`;
-// `linspace`, `uniform`, `const0.25`. Looks at no matrix.
+// Rules for initial widths and locations, by their names in published recipes: `lr0.25`, `splr`, `zero`, `const0.3` for
+// widths, `linspace`, `uniform`, `const0.25` for locations. They depend on the matrix's sizes only.
 
 import { type Tensor, type Tensor2D, tensor2d } from "@tensorflow/tfjs-core";
 import { EngineError } from "../../engine/core/errors.ts";
 import { seededUniform } from "../../engine/core/random.ts";
 import { isLive, samples } from "../widths.ts";
 
-/** Samples on either side of a matrix. */
+/** The number of samples on each side of a matrix. */
 export interface Sides {
   nIn: number;
   nOut: number;
 }
 
-/** What a rule needs to know of the matrix. */
+/** The sizes that a rule depends on. */
 export interface BlockGrid extends Sides {
   /** K, blocks */
   blocks: number;
@@ -23,11 +23,13 @@ export interface BlockGrid extends Sides {
 const RULE = /^(lr|splr|zero|const)(\d*\.?\d*)$/;
 
 /**
- * - `lrR`: the first R · K blocks cover everything, every other one a single sample on one side in turn: dead, but with
- *   a gradient. Without a number R is the share at which the cost is the dense matrix's
- * - `splrR`: the first R · K / 2 blocks cover everything, the others share the rest, 0.5 R / (1 - 0.5 R) each
- * - `zero`: a single sample on one side in turn
- * - `constX`: X everywhere
+ * Initial widths by a rule:
+ * - `lrR`: the first R · K blocks have full width. The others are one sample wide on one side, input and output in
+ *   turn: they are dead but have a gradient. Without a number, R is the share at which the cost equals the dense
+ *   matrix's
+ * - `splrR`: the first R · K / 2 blocks have full width, all others the width 0.5 R / (1 - 0.5 R)
+ * - `zero`: all blocks are one sample wide on one side, output and input in turn
+ * - `constX`: all widths are X
  *
  * @returns float32 (2, K), row 0 the input side
  * @throws EngineError when the rule is not one of these or its number is not from 0 to 1
@@ -36,7 +38,7 @@ export function widthsByRule(rule: string, grid: BlockGrid): Tensor2D {
   return tensor2d(widthValues(rule, grid), [2, grid.blocks], "float32");
 }
 
-/** The same as numbers, row by row. */
+/** The same widths as numbers, row by row. */
 export function widthValues(rule: string, grid: BlockGrid): Float32Array {
   const { blocks } = grid;
   const { name, share } = parse(rule, grid);
@@ -71,18 +73,18 @@ function parse(rule: string, { blocks, nIn, nOut, rank = 1 }: BlockGrid): { name
   const numbered = name === "const" ? digits !== "" : name !== "zero" || digits === "";
   if (name === "" || !numbered || !(share >= 0 && share <= 1)) {
     throw new EngineError(
-      `no width rule "${rule}": there is lr, lrR, splr, splrR, zero and constX`,
-      "give one of them, with R or X from 0 to 1",
+      `there is no width rule "${rule}"; available: lr, lrR, splr, splrR, zero, constX`,
+      "use one of these, with R or X from 0 to 1",
     );
   }
   return { name, share };
 }
 
 /**
- * Gives blocks that are not live the widths that the rules above give such blocks: a single sample on one side in turn.
- * They stay dead, yet have a gradient, where widths of 0 on both sides have none.
- * @param widths (2, K), row 0 the input side; disposed of
- * @returns the same for live blocks
+ * Makes dead blocks one sample wide on one side, input and output in turn, as the rules above do. They stay dead but
+ * have a gradient, which blocks of width 0 on both sides do not have.
+ * @param widths (2, K), row 0 the input side; this function disposes of them
+ * @returns the new widths; those of live blocks are unchanged
  */
 export async function withGradients(widths: Tensor, { nIn, nOut }: Sides): Promise<Tensor> {
   const values = Float32Array.from(await widths.data());
@@ -101,14 +103,15 @@ export async function withGradients(widths: Tensor, { nIn, nOut }: Sides): Promi
 export interface LocationOptions {
   /** K, blocks */
   blocks: number;
-  /** of `uniform`: the same seed gives the same locations. Default 0 */
+  /** random seed of `uniform`. Default 0 */
   seed?: number;
 }
 
 /**
+ * Initial locations by a rule:
  * - `linspace`: k / K on both sides
- * - `uniform`: drawn from [0, 1), each side by itself
- * - `constX`: X everywhere, from 0 to below 1
+ * - `uniform`: drawn from [0, 1), independently for each side
+ * - `constX`: all locations are X, with 0 ≤ X < 1
  *
  * @returns float32 (2, K), row 0 the input side
  * @throws EngineError when the rule is none of these
@@ -129,8 +132,8 @@ function locationValues(rule: string, blocks: number, seed: number): Float32Arra
   const location = Number(constant?.[1] ?? Number.NaN);
   if (!(location >= 0 && location < 1)) {
     throw new EngineError(
-      `no location rule "${rule}": there is linspace, uniform and constX`,
-      "give one of them, with X from 0 to below 1",
+      `there is no location rule "${rule}"; available: linspace, uniform, constX`,
+      "use one of these, with 0 ≤ X < 1",
     );
   }
   return new Float32Array(2 * blocks).fill(location);

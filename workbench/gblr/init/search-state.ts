@@ -1,6 +1,6 @@
-// The state of a block search on an engine: factors and structure as variables, AdamW without momentum over all of them,
-// and the widths brought back under the budget on the host after every step. Widths are (2, K), row 0 the input side,
-// shares of n.
+// The state of a block search: factors, widths and locations as variables on the engine, trained with AdamW without
+// momentum. After every step the host reads the widths and lowers them to the budget. Widths are (2, K), row 0 the
+// input side, as shares of n.
 
 import {
   div,
@@ -28,16 +28,16 @@ import { holdCount } from "./block-budget.ts";
 import type { Sides } from "./rules.ts";
 import { svdFactors } from "./svd.ts";
 
-/** The published factor rate is meant for entries of this size. */
+/** The size of entries for which the learning rate of factors is meant. */
 const USUAL_SIZE = 0.1;
 
 export interface StartOptions {
-  /** most parameters */
+  /** maximum number of parameters */
   allowed: number;
   seed?: number;
 }
 
-/** A parameter with its second moment; the first is the gradient itself, its beta being 0. */
+/** A parameter with AdamW's moments. β1 is 0, so the first moment is the gradient itself. */
 type Trained = {
   parameter: Variable;
   first: Variable;
@@ -45,12 +45,12 @@ type Trained = {
 };
 
 export class SearchState {
-  /** what the matrix was multiplied with: √scale of it went to either factor */
+  /** the matrix was multiplied by this, each factor by its square root */
   readonly scale: number;
   readonly sides: Sides;
-  /** (2, K), as on the engine */
+  /** (2, K), the same values as on the engine */
   readonly widths: Float64Array;
-  /** (2, K), as on the engine */
+  /** (2, K), the same values as on the engine */
   readonly locations: Float64Array;
   private readonly target: Tensor2D;
   private readonly power: Scalar;
@@ -72,13 +72,13 @@ export class SearchState {
     this.target = target;
     this.power = power;
     this.allowed = allowed;
-    // Before the first step: at full width the gradient is rounding noise, which AdamW would take for a direction.
+    // Done before the first step: at full width the gradient is rounding noise, which AdamW would amplify.
     this.project();
     this.factors = factors.map(trained) as [Trained, Trained];
     this.structure = this.halves().map((half) => tidy(() => trained(tensor1d(half))));
   }
 
-  /** Undefined when the matrix is zero: there is nothing to fit. */
+  /** Undefined if the matrix is zero, so that there is nothing to fit. */
   static async start(weight: Tensor2D, options: StartOptions): Promise<SearchState | undefined> {
     const [nOut, nIn] = weight.shape;
     const blocks = Math.min(nOut, nIn);
@@ -90,7 +90,7 @@ export class SearchState {
     }
     const scale = USUAL_SIZE / Math.sqrt(squares / weight.size);
     const target = mul(weight, scale) as Tensor2D;
-    // Those of the target, without decomposing it too.
+    // The factors of the target are those of the matrix, scaled; it is not decomposed again.
     const { lr_weight1, lr_weight2, singularValues } = await svdFactors(weight);
     const factors = [lr_weight1, lr_weight2].map((factor) =>
       tidy(() => mul(reshape(factor, [blocks, factor.size / blocks]), Math.sqrt(scale)) as Tensor2D),
@@ -104,10 +104,10 @@ export class SearchState {
   }
 
   /**
-   * One step of all parameters.
-   * @param step from 1
-   * @param wanted whether the error is: it waits for the engine
-   * @returns the error before the step, NaN where it is not wanted
+   * Makes one optimizer step of all parameters.
+   * @param step counted from 1
+   * @param wanted whether to return the error, which waits for the engine
+   * @returns the error before the step, NaN unless `wanted`
    */
   async step(step: number, rates: { factors: number; structure: number }, wanted: boolean): Promise<number> {
     const all = [...this.factors, ...this.structure];
@@ -129,7 +129,7 @@ export class SearchState {
     return Math.sqrt(loss);
   }
 
-  /** The factors, √scale larger than those of the matrix itself; they stay the fit's. */
+  /** The factors, √scale times those of the matrix itself. They still belong to this object. */
   current(): [inputs: Tensor2D, outputs: Tensor2D] {
     return [this.factors[0].parameter as Tensor as Tensor2D, this.factors[1].parameter as Tensor as Tensor2D];
   }
@@ -150,7 +150,7 @@ export class SearchState {
     const maskedIn = mul(gaudiMask(widthsIn as Tensor1D, locationsIn as Tensor1D, nIn), inputs as Tensor);
     const maskedOut = mul(gaudiMask(widthsOut as Tensor1D, locationsOut as Tensor1D, nOut), outputs as Tensor);
     const dense = matMul(maskedOut as Tensor2D, maskedIn as Tensor2D, true);
-    // Row by row first: one running float32 sum over a large matrix would lose digits.
+    // Rows are summed first, because a single float32 sum over a large matrix loses digits.
     return div(sum(sum(squaredDifference(dense, this.target), 1)), this.power);
   }
 

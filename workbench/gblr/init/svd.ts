@@ -1,6 +1,6 @@
-// Starting factors from a trained matrix by singular value decomposition, √s on each side, dealt out to blocks in order:
-// the nearest matrix of a rank entry by entry, or as seen through the covariance of the layer's inputs. Widths and
-// locations come from elsewhere, and so does the covariance.
+// Initial factors by singular value decomposition of a trained matrix, with √s on each side, assigned to blocks in
+// order. They give the low-rank matrix with the smallest error of the entries, or with the smallest output error for a
+// given covariance of the layer's inputs. Widths and locations are set elsewhere.
 
 import {
   add,
@@ -24,9 +24,9 @@ import { expectOperand, expectSetting } from "../../engine/ops/operands.ts";
 import { firstTriples } from "./decompositions.ts";
 
 export interface SvdFactorsOptions {
-  /** K. Default as many as the matrix has triples for, ⌊min(n_out, n_in) / rank⌋ */
+  /** K. Default ⌊min(n_out, n_in) / rank⌋, which uses all singular triples */
   blocks?: number;
-  /** r, singular triples a block: block c holds triples r c … r c + r - 1. Default 1 */
+  /** r, singular triples per block; block c holds triples r c … r c + r - 1. Default 1 */
   rank?: number;
 }
 
@@ -40,11 +40,11 @@ export interface SvdFactors {
 }
 
 /**
- * Factors whose product over all blocks is the nearest matrix of rank K · r; both of a triple have the squared length of
- * its singular value.
+ * Factors whose product over all blocks is the nearest matrix of rank K · r. The squared length of each vector of a
+ * triple is its singular value.
  *
  * @param weight float32 (n_out, n_in)
- * @throws ShapeError when the matrix is not that, or has fewer than K · r singular triples
+ * @throws ShapeError when the matrix has another type or shape, or fewer than K · r singular triples
  */
 export async function svdFactors(weight: Tensor2D, options: SvdFactorsOptions = {}): Promise<SvdFactors> {
   expectOperand("svdFactors", { weight }, { dtype: "float32", shape: ["n_out", "n_in"] });
@@ -75,21 +75,22 @@ export interface ActivationAwareOptions {
   /** K, blocks of rank 1. Default min(n_out, n_in) */
   blocks?: number;
   /**
-   * share of the largest eigenvalue added to all, above 0. Directions that calibration did not see are then kept by plain SVD.
-   * Default 1e-6, what float32 covariances are known to
+   * share of the largest eigenvalue that is added to all eigenvalues, above 0. Directions that did not occur in the
+   * calibration are then approximated as by plain SVD. Default 1e-6, the precision of float32 covariances
    */
   ridge?: number;
 }
 
 /**
- * With M Σ^½ = U S Vᵀ, no matrix of rank K leaves less of ‖(M - W) Σ^½‖, the root mean square error of the layer's output,
- * than W = U_K U_Kᵀ M, which needs no inverse of Σ. Both factors of a block have the same length.
+ * Factors of the matrix W of rank K that minimizes ‖(M - W) Σ^½‖, the root mean square error of the layer's output.
+ * With M Σ^½ = U S Vᵀ it is W = U_K U_Kᵀ M, so that no inverse of Σ is needed. Both factors of a block have the same
+ * length.
  *
  * @param weight M, float32 (n_out, n_in)
- * @param covariance Σ, float32 (n_in, n_in), the mean of x xᵀ over inputs x or any multiple; its symmetric part counts.
- *   All zero: as the identity
- * @returns factors in order of what they add to the output; `singularValues` are those of M Σ^½ with Σ's largest
- *   eigenvalue scaled to 1
+ * @param covariance Σ, float32 (n_in, n_in), the mean of x xᵀ over inputs x, or any multiple of it; only its symmetric
+ *   part is used. If it is zero, the identity is used instead
+ * @returns factors in the order of their contribution to the output; `singularValues` are those of M Σ^½, with Σ scaled
+ *   to a largest eigenvalue of 1
  * @throws ShapeError when shapes do not fit, values are not finite, or a setting is out of range
  */
 export async function activationAwareSvd(
@@ -120,7 +121,7 @@ export async function activationAwareSvd(
   return { ...factors, singularValues: s };
 }
 
-/** The first singular triples of M Σ^½, without their right vectors. Operands as `activationAwareSvd` has them. */
+/** The first singular triples of M Σ^½, without the right vectors. Operands as in `activationAwareSvd`. */
 export async function outputTriples(
   weight: Tensor2D,
   covariance: Tensor2D,
@@ -139,7 +140,7 @@ async function rootOf(covariance: Tensor2D, ridge: number): Promise<Tensor2D> {
   const first = max(values);
   const [largest = 0] = await first.data();
   const root = tidy(() => {
-    // Rounding leaves eigenvalues a little below zero where there is no variance.
+    // Rounding can make eigenvalues slightly negative in directions without variance.
     const scaled = largest > 0 ? clipByValue(div(values, largest), 0, 1) : mul(values, 0);
     const kept = sqrt(add(scaled, largest > 0 ? ridge : 1));
     return matMul(mul(vectors, kept) as Tensor2D, vectors, false, true) as Tensor2D;

@@ -1,5 +1,6 @@
-// BudgetShrink: puts the rounded cost of all layers on a schedule that ends at the relative cost asked for. Not the
-// paper's: there is no threshold or target width to search for, and the cost itself is held, not the mean width.
+// The shrink rule `budget-shrink`: the rounded cost of all layers follows a schedule that ends at the requested
+// relative cost. This rule is not from the paper. It controls the cost itself instead of the mean width, so no
+// threshold or target width has to be found by search.
 
 import { expectSetting } from "../../engine/ops/operands.ts";
 import { type BudgetSchedule, budgetAt, expectBudgetSchedule } from "../schedules.ts";
@@ -8,13 +9,13 @@ import { fitWidths } from "./fit-widths.ts";
 import { type ShrinkRule, wrapped } from "./rule.ts";
 
 /**
- * Puts the cost where budgetAt(schedule) is, starting from the cost found at the first application: what exceeds it, the
- * optimizer's last step included, is taken off by fitWidths, one shift of all widths weighted by what their samples
- * cost. A cost below the schedule may rise to it by training, but not fall: what the optimizer's step took since the last
- * application is spread over the live blocks again, so that the run ends at the target and not by chance below it.
+ * Keeps the cost at `budgetAt(schedule)`, which starts from the cost at the first application. A cost above it is
+ * lowered by `fitWidths`: one shift of all widths, weighted by the cost of their samples. A cost below it may rise by
+ * training but does not fall: cost that the optimizer removed since the last application is distributed over the live
+ * blocks again, so that the run ends at the target and not below it.
  *
- * Samples and not shares are weighed because a width's gradient grows with n as its cost does, and Adam divides by the
- * gradient's size, so that n drops out of the balance between the two; likewise the uses of a layer.
+ * The shift is weighted by the cost of a sample, not of a share. A width's gradient grows with n as its cost does, and
+ * Adam divides by the gradient's size, so n cancels out. The same holds for the number of uses of a layer.
  *
  * State: `from` and `last`, multiply-adds at the first and at the latest application.
  * @throws ShapeError when a setting is out of range; `apply` throws one when there is no layer

@@ -1,6 +1,6 @@
-// Shifts the widths of all layers by one amount so that their cost fits a limit, as closely as whole samples allow, and
-// gives samples back where the limit lies between two steps of the cost. Made for counting thousands of blocks some thirty
-// times a training step. Numbers in, numbers out: no tensors, no schedule.
+// Shifts the widths of all layers by one amount so that their cost is within a limit, as close to it as whole samples
+// allow. Single samples are given back where the limit lies between two steps of the cost. It is fast enough to count
+// thousands of blocks about thirty times per training step. No tensors.
 
 import { expectSetting } from "../../engine/ops/operands.ts";
 import { type BlockSizes, costOf, costOfBlock, isLive, samples } from "../widths.ts";
@@ -8,41 +8,41 @@ import { type BlockSizes, costOf, costOfBlock, isLive, samples } from "../widths
 export interface FitOptions {
   /** multiply-adds, at least 0 */
   limit: number;
-  /** widen live blocks where the cost is below the limit. Default false: such widths stay */
+  /** widen live blocks if the cost is below the limit. Default false, which leaves such widths unchanged */
   widen?: boolean;
 }
 
 export interface FittedWidths {
-  /** in the order of the sizes */
+  /** in the order of `sizes` */
   widths: Float32Array;
-  /** what a width lost whose samples cost one multiply-add each; negative where it gained */
+  /** reduction of a width whose samples cost one multiply-add each; negative if widths were increased */
   shift: number;
   /** multiply-adds of the rounded widths, at most the limit */
   cost: number;
 }
 
-/** Widths that may be shifted. Sides and blocks are numbered as in BlockSizes, widths by side. */
+/** The widths to shift, by side. Sides and blocks are numbered as in `BlockSizes`. */
 interface Movable extends BlockSizes {
   /** of each side, in [0, 1] */
   width: Float32Array;
-  /** of each side: the largest width allowed */
+  /** of each side: the maximum width */
   most: Float32Array;
-  /** of each block: what a sample costs, by which the block is shifted */
+  /** of each block: multiply-adds of one sample, the weight of the shift */
   weight: Float64Array;
 }
 
-/** Float32 widths lie 2^-24 apart just below 1. */
+/** Bisection ends here: float32 numbers just below 1 are 2^-24 apart. */
 const RESOLUTION = 2 ** -26;
-/** A shift that leaves nothing to shift: widths are at most 1, weights at least 1. */
+/** A shift that makes all widths 0: widths are at most 1, weights at least 1. */
 const FARTHEST = 2;
 
 /**
- * w ← clamp(w - s c), c the multiply-adds that a sample of the block costs, s the smallest shift (found by bisection)
- * with cost(w) <= limit. Cost falls in steps, so that s can fall short of the limit by several blocks that round alike;
- * single samples are then given back, those first that the next smaller shift would have kept, while they fit.
- * So the result is within one sample's cost of the limit, unless all that could be given back are whole blocks that cost
- * more than what is left. A block that was dead before stays dead. Deterministic.
- * @param widths of all blocks in the order of `sizes`; stay as they are
+ * w ← clamp(w - s c), where c is the cost of one sample of the block in multiply-adds and s the smallest shift with
+ * cost(w) <= limit, found by bisection. The cost falls in steps: it can end several samples below the limit when
+ * several widths round alike. Then single samples are given back while they fit, in the order in which smaller shifts
+ * would have kept them. The result is within one sample's cost of the limit, unless only whole blocks that cost more
+ * than the remainder could be given back. Dead blocks stay dead. The result is deterministic.
+ * @param widths of all blocks in the order of `sizes`; not changed
  * @throws ShapeError when the limit is not a number of at least 0
  */
 export function fitWidths(sizes: BlockSizes, widths: Float32Array, { limit, widen = false }: FitOptions): FittedWidths {
@@ -75,11 +75,11 @@ function movable(sizes: BlockSizes, clamped: Float32Array, widen: boolean): Mova
   return { ...sizes, width, most, weight };
 }
 
-// The rank, unless the block is so small that multiplying it out is cheaper. A block that is not live weighs as the
-// smallest that is.
+// The rank, or less for a block so small that its dense product is cheaper. Dead blocks have the weight of the smallest
+// live block.
 const sampleCost = (a: number, b: number, rank: number): number => Math.min(rank, (a * b) / (a + b));
 
-/** Side `side` after a shift, which takes off or, below 0, adds; a float32 number in [0, most]. */
+/** The width of a side after a shift; a float32 number in [0, most]. A negative shift increases it. */
 function shifted({ width, weight, most }: Movable, side: number, shift: number): number {
   const moved = Math.fround((width[side] as number) - shift * (weight[side >> 1] as number));
   return Math.min(Math.max(0, moved), most[side] as number);
@@ -107,7 +107,9 @@ function smallestShift(blocks: Movable, limit: number): number {
   return high;
 }
 
-/** Two shifts, the lower one exceeding the limit if any does, the higher one not. */
+/**
+ * Two shifts around the limit: the cost after the higher one is within it, after the lower one it is not, if possible.
+ */
 function bracket(blocks: Movable, limit: number): [number, number] {
   const exceeds = (shift: number) => costAfter(blocks, shift) > limit;
   const direction = exceeds(0) ? 1 : -1;
@@ -119,24 +121,25 @@ function bracket(blocks: Movable, limit: number): [number, number] {
 }
 
 interface ShiftAndLimit {
-  /** after which the cost is within the limit */
+  /** the cost after it is within the limit */
   shift: number;
   /** multiply-adds */
   limit: number;
 }
 
-/** Half a sample and a little: where a width is put so that it rounds up on every engine. */
+/** Slightly more than half a sample, so that a width rounds up on every engine. */
 const ABOVE_TIE = 0.5 + 1 / 64;
-/** As near as two widths can be that round alike after the shift, and two that do not. */
+/** The smallest distance that is searched: below it, widths that round alike cannot be distinguished. */
 const NEAREST = 2 ** -25;
 
 /**
- * Shifts, then gives back in the order in which ever smaller shifts would have kept: one sample at a time to live blocks,
- * to dead ones what makes them live, passing over what no longer fits. No width ends above the largest allowed.
+ * Shifts, then gives samples back in the order in which smaller shifts would have kept them: single samples to live
+ * blocks, to blocks that the shift made dead the samples that make them live again. Candidates that no longer fit are
+ * skipped. No width ends above its maximum.
  */
 function giveBack(blocks: Movable, options: ShiftAndLimit): { width: Float64Array; cost: number } {
   const widths = new ShiftedWidths(blocks, options);
-  // In growing neighborhoods of the shift: mostly the first one does, and few candidates are in it.
+  // Searches growing neighborhoods of the shift. Usually the first one suffices, and it has few candidates.
   for (let reach = NEAREST; widths.hasRoom(); reach *= 16) {
     const given = widths.giveWithin(reach);
     if (reach > 1 && given === 0) break;
@@ -144,20 +147,20 @@ function giveBack(blocks: Movable, options: ShiftAndLimit): { width: Float64Arra
   return widths;
 }
 
-/** A sample that can be given back, or the samples that bring a block back to life. */
+/** A sample that can be given back, or the samples that make a block live again. */
 interface Candidate {
-  /** the side, or either side of the block */
+  /** the side, or any side of the block */
   side: number;
-  /** how much smaller the shift would have to be */
+  /** how much smaller the shift would have to be to keep it */
   distance: number;
 }
 
-/** The state after the shift, and samples given back to it. */
+/** Widths and cost after the shift, to which samples are given back. */
 class ShiftedWidths {
   cost: number;
   readonly width: Float64Array;
   private readonly samples: Float64Array;
-  /** no candidate costs less */
+  /** lower bound of the cost of a candidate */
   private readonly smallest: number;
   private readonly blocks: Movable;
   private readonly shift: number;
@@ -176,7 +179,7 @@ class ShiftedWidths {
     return this.limit - this.cost >= this.smallest;
   }
 
-  /** Gives back what a shift smaller by up to `reach` would keep, nearest first; how many times that fitted. */
+  /** Gives back what a shift smaller by up to `reach` would keep, nearest first. Returns how many candidates fitted. */
   giveWithin(reach: number): number {
     const candidates = this.candidates(reach).sort((a, b) => a.distance - b.distance || a.side - b.side);
     return candidates.filter(({ side }) => this.hasRoom() && this.give(side)).length;
@@ -201,7 +204,7 @@ class ShiftedWidths {
     return isLive(this.samples[2 * k] as number, this.samples[2 * k + 1] as number);
   }
 
-  /** Samples that side would have next: one more, or the two that a live block needs. */
+  /** Samples of the side after giving back: one more, or the two that a live block needs. */
   private next(side: number): number {
     const now = this.samples[side] as number;
     return this.isLive(side >> 1) ? now + 1 : Math.max(now, 2);
@@ -218,7 +221,7 @@ class ShiftedWidths {
     return next === this.samples[side] ? 0 : Math.max(0, this.shift - shiftThatKeeps);
   }
 
-  /** Whether it fitted. */
+  /** Returns whether the candidate fitted. */
   private give(side: number): boolean {
     const k = side >> 1;
     const sides = this.isLive(k) ? [side] : [2 * k, 2 * k + 1];

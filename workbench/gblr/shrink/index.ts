@@ -1,4 +1,4 @@
-// The shrink rules.
+// Shrink rules: the public surface of this folder.
 
 export { budgetShrink } from "./budget.ts";
 export type { BlockArrays, ShrinkRule, ShrinkState, ShrinkStep, Shrunk } from "./rule.ts";

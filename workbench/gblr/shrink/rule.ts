@@ -1,6 +1,6 @@
-// What a shrink rule is: the proximal step that follows the optimizer's and takes something off every width, so that
-// structure is learned (arXiv 2310.18882, Algorithm 1). A rule is a function over flat arrays: it reads no device and
-// changes none of its operands. Who reads the arrays, writes the result and keeps the rule's state is train/structure.ts.
+// The interface of shrink rules. A shrink rule is the proximal step after each optimizer step that reduces the widths,
+// by which the structure is learned (arXiv 2310.18882, Algorithm 1). It is a function over flat arrays on the host and
+// does not change its operands. train/structure.ts reads the arrays, writes the result and keeps the rule's state.
 
 import { expectSetting } from "../../engine/ops/operands.ts";
 import type { TrainingTime } from "../schedules.ts";
@@ -9,51 +9,52 @@ import type { BlockSizes } from "../widths.ts";
 /** Widths and locations of all GBLR layers of a model, in the order of `sizes`. */
 export interface BlockArrays {
   sizes: BlockSizes;
-  /** shares of n; after an optimizer's step not yet within [0, 1] */
+  /** shares of n; after an optimizer step possibly outside [0, 1] */
   widths: Float32Array;
-  /** shares of n, cyclic; not yet within [0, 1) */
+  /** shares of n, cyclic; possibly outside [0, 1) */
   locations: Float32Array;
-  /** μ, the mean width, a float32 number as the engine computes it; NaN unless the rule uses it */
+  /** μ, the mean width in float32, as computed by the engine; NaN unless the rule uses it */
   mean: number;
 }
 
-/** The moment of training at which a rule is applied: after the optimizer's step for this batch. */
+/** When a rule is applied: after the optimizer's step for this batch. */
 export interface ShrinkStep extends TrainingTime {
-  /** of the widths' parameter group, now */
+  /** current learning rate of widths and locations */
   learningRate: number;
 }
 
-/** What a rule remembers from step to step; plain JSON, for checkpoints. */
+/** The state that a rule keeps between steps, as plain JSON for checkpoints. */
 export type ShrinkState = Readonly<Record<string, number | boolean>>;
 
+/** The result of one application of a rule. */
 export interface Shrunk {
-  /** in [0, 1]; the operand itself where the rule is not applied */
+  /** in [0, 1]; the operand itself if the rule was not applied */
   widths: Float32Array;
-  /** in [0, 1); the operand itself where the rule is not applied */
+  /** in [0, 1); the operand itself if the rule was not applied */
   locations: Float32Array;
-  /** whether widths and locations were touched */
+  /** whether the rule was applied */
   applied: boolean;
-  /** the structure is final: the rule will not act again, and the optimizer should leave it alone too */
+  /** whether the structure is final: neither the rule nor the optimizer changes it any more */
   frozen: boolean;
-  /** multiply-adds now as a share of the dense layers', from rules that count them */
+  /** cost relative to the dense layers, from rules that compute it */
   relativeCost?: number;
-  /** what the next application is to be given */
+  /** the state for the next application */
   state: ShrinkState;
 }
 
 export interface ShrinkRule {
-  /** as recipes and reports name it */
+  /** name in recipes and reports */
   readonly name: string;
-  /** whether it looks at μ, which costs the engine a few reductions a layer */
+  /** whether it uses μ, which takes the engine a few reductions per layer */
   readonly usesMean: boolean;
   /**
-   * @param state what the last application gave, `{}` at first
-   * @returns new arrays; the same operands give the same result, bit by bit
+   * @param state from the last application, `{}` at first
+   * @returns new arrays; equal operands give bit-identical results
    */
   apply(blocks: BlockArrays, step: ShrinkStep, state: ShrinkState): Shrunk;
 }
 
-/** l mod 1 into [0, 1) in float32: an l so little below 0 that the sum rounds to 1 becomes 0. */
+/** l mod 1 in [0, 1), in float32. A tiny negative l, whose remainder rounds to 1, becomes 0. */
 export const wrapped = (locations: Float32Array): Float32Array =>
   locations.map((location) => {
     const rest = Math.fround(location - Math.floor(location));

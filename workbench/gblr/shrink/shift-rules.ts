@@ -1,12 +1,13 @@
-// The shrink rules of the paper and its reference implementation. Each takes one amount off every width, clamps widths to
-// [0, 1] and wraps locations; they differ in the amount. With λ = threshold · learning rate and μ the mean width:
+// The shrink rules of the paper and of its reference implementation. Each subtracts one shift from all widths, clamps
+// them to [0, 1] and wraps locations. They differ in the shift. With λ = threshold · learning rate and μ the mean
+// width:
 //
 //   softshrink           λ                                                       arXiv 2310.18882, equations 8 and 9
-//   targetedSoftshrink   λ while μ ≥ target, or scaled down on the way there     reference
+//   targetedSoftshrink   λ while μ ≥ target, optionally scaled down near it      reference
 //   adaptiveSoftshrink   a fixed threshold first, later the targeted one         reference
 //   meanShrink           max(0, μ - target)                                      reference; the published GPT-2 setting
 //
-// Arithmetic is in float32, operation by operation, as it would be on an engine.
+// Every operation is rounded to float32, as on an engine.
 
 import { expectSetting } from "../../engine/ops/operands.ts";
 import { epochsSoFar, progressOf, type TrainingTime } from "../schedules.ts";
@@ -14,7 +15,7 @@ import { type BlockArrays, expectNonNegative, type ShrinkRule, type ShrinkStep, 
 
 const f32 = Math.fround;
 
-/** w ← clamp(w - shift) and l ← l mod 1. With clamping at 0 soft thresholding is just that. */
+/** w ← clamp(w - shift) and l ← l mod 1. Soft thresholding is this subtraction when widths are clamped at 0. */
 function shiftAll({ widths, locations }: BlockArrays, shift: number) {
   const amount = f32(shift);
   return {
@@ -23,17 +24,17 @@ function shiftAll({ widths, locations }: BlockArrays, shift: number) {
   };
 }
 
-/** A rule that remembers nothing, from its amount. */
+/** A rule without state, from the function that computes its shift. */
 function shiftRule(
   name: string,
   usesMean: boolean,
-  amount: (blocks: BlockArrays, step: ShrinkStep) => number,
+  shift: (blocks: BlockArrays, step: ShrinkStep) => number,
 ): ShrinkRule {
   return {
     name,
     usesMean,
     apply: (blocks, step) => ({
-      ...shiftAll(blocks, amount(blocks, step)),
+      ...shiftAll(blocks, shift(blocks, step)),
       applied: true,
       frozen: false,
       state: {},
@@ -55,15 +56,15 @@ export function softshrink({ threshold }: SoftshrinkOptions): ShrinkRule {
   return shiftRule("softshrink", false, (_, step) => threshold * step.learningRate);
 }
 
-/** Widths end in [0, 1] and locations in [0, 1); nothing shrinks. */
+/** Clamps widths to [0, 1] and wraps locations into [0, 1) without shrinking. */
 export const HOLD: ShrinkRule = softshrink({ threshold: 0 });
 
 export interface TargetOptions {
   /** shift of widths for a learning rate of 1 */
   threshold: number;
-  /** mean width below which nothing is taken off any more */
+  /** mean width below which widths are not reduced further */
   target: number;
-  /** power p that scales the threshold by ((μ - target) / (1 - target))^p on the way; default: not scaled */
+  /** power p of the factor ((μ - target) / (1 - target))^p of the threshold. Default: no such factor */
   approach?: number;
 }
 
@@ -73,8 +74,8 @@ export interface TargetedSoftshrinkOptions extends TargetOptions {
 }
 
 /**
- * The threshold in force at mean width μ: 0 when μ < target, else `threshold`, scaled by ((μ - target) / (1 - target))^p
- * if there is an approach p.
+ * The threshold at mean width μ: 0 if μ < target, else `threshold`, multiplied by ((μ - target) / (1 - target))^p if
+ * `approach` is p.
  */
 export function targetedThreshold(mean: number, { threshold, target, approach }: TargetOptions): number {
   if (approach === undefined) return mean >= f32(target) ? f32(threshold) : 0;
@@ -93,8 +94,8 @@ function expectTargetOptions(rule: string, { threshold, target, approach }: Targ
 }
 
 /**
- * w ← clamp(softshrink(w, targetedThreshold(μ) · learningRate)). With `freeze` the step that finds μ below target still
- * clamps and wraps, and is the last. State: `frozen`.
+ * w ← clamp(softshrink(w, targetedThreshold(μ) · learningRate)). With `freeze`, the first step at which μ is below
+ * the target still clamps and wraps; later steps change nothing. State: `frozen`.
  * @throws ShapeError when a setting is out of range
  */
 export function targetedSoftshrink(options: TargetedSoftshrinkOptions): ShrinkRule {
@@ -116,17 +117,17 @@ export function targetedSoftshrink(options: TargetedSoftshrinkOptions): ShrinkRu
 }
 
 export interface AdaptiveSoftshrinkOptions extends TargetOptions {
-  /** until `startEpoch`. Default `threshold` */
+  /** threshold until `startEpoch`. Default `threshold` */
   startThreshold?: number;
-  /** end of the fixed threshold, epochs from 0, fractions allowed */
+  /** end of the fixed threshold, in epochs counted from 0; may be a fraction */
   startEpoch: number;
-  /** from here on the targeted rule alone */
+  /** epoch from which only the targeted threshold is used */
   endEpoch: number;
 }
 
 /**
- * The threshold in force: (1 - f) · startThreshold + f · targetedThreshold(μ), f the share of the passage from
- * `startEpoch` to `endEpoch` that is over, batches included.
+ * The threshold at a time: (1 - f) · startThreshold + f · targetedThreshold(μ), where f rises from 0 at `startEpoch` to
+ * 1 at `endEpoch`, batch by batch.
  */
 export function adaptiveThreshold(mean: number, options: AdaptiveSoftshrinkOptions, time: TrainingTime): number {
   const { threshold, startThreshold = threshold, startEpoch, endEpoch } = options;
@@ -149,13 +150,13 @@ export function adaptiveSoftshrink(options: AdaptiveSoftshrinkOptions): ShrinkRu
 }
 
 export interface MeanShrinkOptions {
-  /** mean width to hold; a smaller mean is left unchanged */
+  /** mean width at which shrinking stops */
   target: number;
 }
 
 /**
- * w ← clamp(w - max(0, μ - target)). One application can end on either side of the target: a width clamped at 0 loses
- * less than the shift, and takes the other width of its block out of the mean.
+ * w ← clamp(w - max(0, μ - target)). The mean after one application can be above or below the target: a width clamped
+ * at 0 falls by less than the shift, and also removes the other width of its block from the mean.
  * @throws ShapeError when the target is out of range
  */
 export function meanShrink({ target }: MeanShrinkOptions): ShrinkRule {

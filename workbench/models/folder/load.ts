@@ -1,5 +1,5 @@
-// Loads a model folder: config.json, then tensor by tensor straight into the engine. Which tensors a model needs is in
-// stored-parameters.ts; names on the Hub are for the caller to bring to the disk.
+// Loads a local model folder: config.json, then each tensor directly into the engine. stored-parameters.ts determines
+// the tensors that a model needs.
 
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -35,22 +35,22 @@ import { Model } from "../model.ts";
 import { rowByRow, variableFrom, variableOf } from "../variables.ts";
 import { type StoredModel, type StoredParameter, storedParameters } from "./stored-parameters.ts";
 
-/** In which form a model is loaded, and what of it is replaced. */
+/** The form in which a model is loaded, and replacements. */
 export interface LoadOptions {
   /**
-   * how GBLR layers are held: `packed` as inference wants them, `trainable` with all their parameters; `auto` takes the
-   * packed form where there is one. Default `auto`
+   * form of GBLR layers: `packed` for inference, `trainable` with all parameters, or `auto` for the packed form if
+   * there is one. Default `auto`
    */
   form?: keyof typeof OPENERS;
-  /** of a classifier: made anew for these classes, whatever the folder has. Default as it is there */
+  /** a new head for other classes. Default the head of the folder */
   head?: NewHead | undefined;
-  /** of a classifier's images: said anew. Default as the folder says */
+  /** another preparation of images. Default that of the folder */
   preparation?: Preparation | undefined;
 }
 
-/** Files that hold each form. */
+/** Functions that open the files of each form. */
 const OPENERS = { auto: openModel, packed: openModel, trainable: openTrainable };
-/** Forms in which no layer may be whole. */
+/** Forms in which no layer may be trainable. */
 const PACKED_ONLY: ReadonlySet<string> = new Set(["packed"]);
 
 /** Progress of loading; the last event has the model. */
@@ -61,9 +61,9 @@ export type LoadEvent =
 
 /**
  * Loads a model folder into the engine, tensor by tensor.
- * @param folder a model folder on the disk
- * @throws ModelError or SafetensorsError, one line: no model, an architecture that is not known, a tensor that is
- * missing, too much or misshapen, a form that is not there
+ * @param folder a local model folder
+ * @throws ModelError or SafetensorsError with a message of one line: no model, an unknown architecture, a missing or
+ * unexpected tensor, a wrong shape, a missing form
  */
 export async function* loadModel(
   folder: string,
@@ -71,7 +71,7 @@ export async function* loadModel(
 ): AsyncGenerator<LoadEvent> {
   await finishReplacing(folder);
   const { json, architecture, config, preprocessor, made } = await describeModel(folder, { head, preparation });
-  // Before its tensors are read: what its images need may be nothing that is done here.
+  // Checked before tensors are read, because the image preparation may be unsupported.
   if (isClassifier({ architecture })) imageSettings({ architecture, config, json, preprocessor }, folder);
   const opened = await OPENERS[form](folder);
   const parameters = new Map<string, Variable>();
@@ -106,12 +106,12 @@ export async function* loadModel(
   }
 }
 
-/** The same without its events. */
+/** Loads a model without reporting events. */
 export async function loadModelNow(folder: string, options: LoadOptions = {}): Promise<Model> {
   for await (const event of loadModel(folder, options)) {
     if (event.kind === "loaded") return event.model;
   }
-  throw new ModelError("was not loaded to its end", { file: folder });
+  throw new ModelError("loading ended early", { file: folder });
 }
 
 export interface ReadConfig {
@@ -120,7 +120,10 @@ export interface ReadConfig {
   config: unknown;
 }
 
-/** @throws ModelError when there is no config.json, or none of an architecture that is known */
+/**
+ * Reads config.json.
+ * @throws ModelError when there is no config.json, or its architecture is unknown
+ */
 export async function readConfig(folder: string): Promise<ReadConfig> {
   const file = join(folder, CONFIG_FILE);
   const json = jsonObject(await readConfigText(file));
@@ -132,11 +135,14 @@ export async function readConfig(folder: string): Promise<ReadConfig> {
 export interface ModelDescription extends Omit<ReadConfig, "json"> {
   json: Readonly<Record<string, unknown>>;
   preprocessor: Readonly<Record<string, unknown>> | undefined;
-  /** parameters that are not the folder's: of a new head */
+  /** parameters of a new head, which are not read from the folder */
   made: ReadonlyMap<string, ParameterInfo>;
 }
 
-/** All of a model but its values. @throws ModelError as readConfig does, or when it has no head, or images not so prepared */
+/**
+ * A model without its parameters' values.
+ * @throws ModelError as `readConfig`, or when the model has no head or does not support the preparation
+ */
 export async function describeModel(
   folder: string,
   { head, preparation }: Pick<LoadOptions, "head" | "preparation"> = {},
@@ -153,7 +159,7 @@ export async function describeModel(
   };
 }
 
-/** How images are prepared, where the folder says so in Hugging Face's manner. */
+/** The content of preprocessor_config.json, if there is one. */
 async function readPreprocessor(folder: string): Promise<Record<string, unknown> | undefined> {
   const file = join(folder, PREPROCESSOR_FILE);
   const bytes = await readFile(file).catch(() => undefined);
@@ -172,7 +178,7 @@ function expectForm({ layers }: StoredModel, { form, folder }: { form: keyof typ
   const packed = first(({ isTrainable = true }) => !isTrainable);
   const trainable = first(({ pack }) => pack !== undefined);
   if (OPENERS[form] === openTrainable && packed !== undefined) {
-    const problem = `is packed, which cannot be trained on; there is no ${TRAINABLE_FILE} with its parameters`;
+    const problem = `is packed and cannot be trained; there is no ${TRAINABLE_FILE} with its parameters`;
     throw new ModelError(problem, { file: folder, layer: packed });
   }
   if (PACKED_ONLY.has(form) && trainable !== undefined) {
@@ -180,7 +186,7 @@ function expectForm({ layers }: StoredModel, { form, folder }: { form: keyof typ
   }
 }
 
-/** Reads tensors in the order of the parameters; one that holds several of them once. */
+/** Reads tensors in the order of the parameters. A tensor that contains several parameters is read once. */
 class Reader {
   private readonly shared = new Map<string, Float32Array>();
   private readonly tensors: OpenModel["tensors"];
@@ -217,8 +223,8 @@ class Reader {
 const FIELDS = z.looseObject({ eos_token_id: EndOfText });
 
 /**
- * Tokens that end a text by the folder's generation_config.json, which stands over config.json.
- * @returns nothing where there is no such file, or it says nothing of it
+ * The tokens that end a text, from generation_config.json, which overrides config.json.
+ * @returns undefined if there is no such file, or it does not have them
  * @throws ModelError when the file is damaged
  */
 export async function endOfTextIn(folder: string): Promise<readonly number[] | undefined> {
@@ -230,7 +236,7 @@ export async function endOfTextIn(folder: string): Promise<readonly number[] | u
   });
   if (bytes === undefined) return undefined;
   const parsed = FIELDS.safeParse(jsonOf(textOfFile(bytes, fail)));
-  if (!parsed.success) throw fail("is no generation config: eos_token_id must be a token's number or a list of them");
+  if (!parsed.success) throw fail("is not a generation config: eos_token_id must be a token id or a list of them");
   const { eos_token_id: ends } = parsed.data;
   return ends === undefined || ends === null ? undefined : [ends].flat();
 }

@@ -1,5 +1,5 @@
-// Saves a model: what of it goes into which file, and what config.json says of it: what it was read with, what
-// transformers needs, and the "gblr" part about its structured layers. How files get on the disk is in write-folder.ts.
+// Saves a model: determines the tensors of each file and the content of config.json, that is the fields it was loaded
+// with, the fields that transformers needs, and the "gblr" part. write-folder.ts writes the files.
 
 import { FORMAT, ModelError } from "../../../hub/model-folder/index.ts";
 import { pythonConfig } from "../../../hub/python/index.ts";
@@ -12,30 +12,30 @@ import type { Model } from "../model.ts";
 import { type StoredLayerConfig, storedTensors } from "./stored-layers.ts";
 import { prepareFolder, type SaveEvent, writeModelFolder } from "./write-folder.ts";
 
-/** Of numbers in files, as config.json calls them. */
+/** Number types in files, by their names in config.json. */
 export const FILE_TYPES = { float32: "F32", float16: "F16", bfloat16: "BF16" } as const;
 /** Number types in which a dense model can be saved. */
 export type FileType = keyof typeof FILE_TYPES;
 
-/** What is saved besides the model's tensors, and in which number type. */
+/** Options of `saveModel`. */
 export interface SaveOptions {
-  /** writes trainable.safetensors too, so that GBLR layers can be trained on. Default false */
+  /** whether to write trainable.safetensors too, so that GBLR layers can be trained further. Default false */
   trainable?: boolean;
   /** the dense model: its name goes into config.json; tokenizer and preprocessor files are copied from its folder */
   base?: { folder?: string | undefined; name?: string | undefined };
   /** more fields of config.json's "gblr" part, e.g. `{ budget: 0.4375 }` */
   gblr?: Readonly<Record<string, unknown>>;
-  /** of a dense model's numbers in its file, rounded to nearest. Default `float32`, which structured models must have */
+  /** number type of a dense model in files. Default `float32`, which structured models require */
   dtype?: FileType;
-  /** bytes of tensors in one file, at most. Default 5 GB */
+  /** maximum bytes of tensors per file. Default 5 GB */
   maxShardBytes?: number;
 }
 
 /**
  * Saves a model as a model folder.
- * @param folder made if it is not there
- * @throws ModelError, SafetensorsError when it cannot be written: the folder is then as it was
- * @throws ModelError when `trainable` is asked of a model that was loaded packed, or half precision of a structured one
+ * @param folder created if it does not exist
+ * @throws ModelError, SafetensorsError when it cannot be written; the folder is then unchanged
+ * @throws ModelError for `trainable` with a model that was loaded packed, or half precision with a structured model
  */
 export async function* saveModel<Config>(
   model: Model<Config>,
@@ -59,7 +59,10 @@ export async function* saveModel<Config>(
   });
 }
 
-/** The same without its events. @returns names of the files in the folder */
+/**
+ * Saves a model without reporting events.
+ * @returns names of the files in the folder
+ */
 export async function saveModelNow<Config>(
   model: Model<Config>,
   folder: string,
@@ -68,20 +71,20 @@ export async function saveModelNow<Config>(
   for await (const event of saveModel(model, folder, options)) {
     if (event.kind === "saved") return event.files;
   }
-  throw new ModelError("was not saved to its end", { file: folder });
+  throw new ModelError("saving ended early", { file: folder });
 }
 
 function expectTrainable({ layers }: Model, { trainable, folder }: { trainable: boolean; folder: string }): void {
   const packed = [...layers.values()].find(({ structure }) => structure.isTrainable === false);
   if (!trainable || !packed) return;
-  const problem = "is packed, its training parameters are not in memory; load the model as trainable to save it so";
+  const problem = "is packed, and its trainable form is not loaded; load the model as trainable to save it so";
   throw new ModelError(problem, { file: folder, layer: packed.name });
 }
 
 function expectType({ layers }: Model, { dtype, folder }: { dtype: FileType; folder: string }): void {
   const structured = [...layers.values()].find(({ structure }) => !structure.isDense);
   if (dtype === "float32" || !structured) return;
-  const problem = `is ${structured.structure.name}, which files hold in float32; save it so, or export it to dense first`;
+  const problem = `is ${structured.structure.name}, which files store in float32; use float32, or export it to dense first`;
   throw new ModelError(problem, { file: folder, layer: structured.name });
 }
 
@@ -92,7 +95,7 @@ function inType(source: TensorSource, type: FileType): TensorSource {
   return { name, dtype, shape, data: () => converted(data as Float32Array | (() => AsyncIterable<Uint8Array>), dtype) };
 }
 
-/** A value may lie across two pieces of a tensor's bytes, so the whole tensor is put together first. */
+/** The bytes of the whole tensor are collected first, because a value may be split between two pieces. */
 async function* converted(
   data: Float32Array | (() => AsyncIterable<Uint8Array>),
   dtype: (typeof FILE_TYPES)[FileType],
@@ -111,9 +114,9 @@ async function pieces(data: AsyncIterable<Uint8Array>): Promise<Uint8Array<Array
 
 export interface StoredConfigOptions {
   layers: Readonly<Record<string, StoredLayerConfig>>;
-  /** name of the dense model, as on the Hub */
+  /** name of the dense model on the Hub */
   baseModel?: string | undefined;
-  /** more fields of the "gblr" part, e.g. `budget`; they must not be those that are written here */
+  /** more fields of the "gblr" part, e.g. `budget`; must not overlap with the fields that are written here */
   gblr?: Readonly<Record<string, unknown>> | undefined;
 }
 
@@ -183,7 +186,7 @@ function kept(before: unknown): Record<string, unknown> {
   return rest;
 }
 
-/** Files hold float32, whatever the base model's did. */
+/** Sets the number type to float32, which files have regardless of the base model's type. */
 function savedType(json: Readonly<Record<string, unknown>>): Record<string, unknown> {
   const said = ["torch_dtype", "dtype"].filter((field) => json[field] !== undefined);
   return Object.fromEntries(said.map((field) => [field, "float32"]));

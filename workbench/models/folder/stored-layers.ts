@@ -1,5 +1,5 @@
-// How the layers of a model lie in its files: those whose structure packs them packed for inference and whole for training,
-// every other as it is. Gives tensors to write, and what config.json says of each layer.
+// The tensors of a model in its files, and the settings of its layers in config.json. Layers whose structure has a
+// packed form are written packed and trainable, all other layers as they are.
 
 import { transpose, type Variable } from "@tensorflow/tfjs-core";
 import type { TensorSource } from "../../../hub/safetensors/index.ts";
@@ -7,30 +7,30 @@ import { layersOf, namesOf, parametersOf } from "../../architectures/architectur
 import type { HeldMatrix } from "../../structures/structure.ts";
 import type { LinearLayer, Model } from "../model.ts";
 
-/** What config.json has under `gblr.layers`. */
+/** Settings of a layer in config.json, under `gblr.layers`. */
 export interface StoredLayerConfig {
   structure: string;
   n_in: number;
   n_out: number;
-  /** GBLR: rank-1 blocks, live or not */
+  /** GBLR: number of rank-1 blocks, including dead ones */
   blocks?: number;
   /** convolutions: rows and columns; n_in is rows · columns · channels, in this order */
   kernel?: readonly [number, number];
-  /** convolutions */
+  /** stride of convolutions */
   stride?: number;
-  /** of its tensors in model.safetensors, the bias left out */
+  /** shapes of its tensors in model.safetensors, without the bias */
   shapes: Record<string, readonly number[]>;
 }
 
 export interface StoredTensors {
   model: TensorSource[];
-  /** of GBLR layers only, and only of those that can be trained */
+  /** trainable form of GBLR layers */
   trainable: TensorSource[];
-  /** by the names in the files, dense ones left out */
+  /** settings by the names in files, without dense layers */
   layers: Record<string, StoredLayerConfig>;
 }
 
-/** Packs what is to be packed; all else is read when it is written. */
+/** The tensors to write. Packed forms are computed here; other tensors are read when they are written. */
 export async function storedTensors(model: Model): Promise<StoredTensors> {
   const storedName = (name: string) => namesOf(model.architecture).storedName(name, model.prefix);
   const found: StoredTensors = { model: [], trainable: [], layers: {} };
@@ -62,8 +62,8 @@ export async function storedTensors(model: Model): Promise<StoredTensors> {
 }
 
 /**
- * What checkpoints have in one tensor, where all layers of it are dense: the tensor in the place of its first parameter,
- * the others elsewhere.
+ * Sources of tensors that contain several parameters in checkpoints, if all of their layers are dense. The tensor
+ * replaces its first parameter; the other parameters are marked `elsewhere`.
  */
 function joinedSources({
   architecture,
@@ -86,7 +86,7 @@ function joinedSources({
   return found;
 }
 
-/** The layer that a parameter is the matrix of, or a part of it. Biases are nobody's. */
+/** The layer of each parameter of a matrix. Biases are not included. */
 function ownersOf(model: Model): Map<string, LinearLayer> {
   const owners = new Map<string, LinearLayer>();
   for (const layer of model.layers.values()) {
@@ -115,7 +115,7 @@ interface DenseParameter {
   kernel: boolean | undefined;
 }
 
-/** What lies otherwise in memory is turned back: kernels, and matrices that inference turned. */
+/** A dense parameter, transposed back if its layout in memory differs: kernels, and matrices changed for inference. */
 function denseSource(model: Model, { name, stored, variable, kernel }: DenseParameter): TensorSource {
   if (kernel) return turnedSource(stored, variable, [3, 2, 0, 1]);
   const { layers, architecture, config } = model;
@@ -151,7 +151,7 @@ function configOf(layer: LinearLayer, { structure, parameters }: HeldMatrix): St
   return { structure: stored.name, ...sizes, shapes };
 }
 
-/** The packed tensors are read and disposed of. */
+/** Reads packed tensors and disposes of them. */
 async function packedSources(stored: string, { parameters }: HeldMatrix): Promise<TensorSource[]> {
   const sources: TensorSource[] = [];
   for (const [part, tensor] of Object.entries(parameters)) {

@@ -1,5 +1,5 @@
-// What a model is to be made of, before a value is read: for each of its parameters the tensor in the file, and for
-// each of its layers how it is held. Here a checkpoint is held against its architecture.
+// Compares the tensors of a file with an architecture before values are read: finds the tensor of each parameter and
+// the structure of each layer.
 
 import {
   isDense,
@@ -20,13 +20,13 @@ import type { LinearLayer } from "../model.ts";
 export interface StoredParameter {
   /** the tensor's name in the file */
   stored: string;
-  /** in memory: of a padded table only the rows that count */
+  /** shape in memory, without padding rows of tables */
   shape: readonly number[];
   dtype: "float32" | "int32";
   trainable: boolean;
   /** (out, in, rows, columns) in the file, (rows, columns, in, out) in memory. Default false */
   kernel?: boolean;
-  /** of a tensor that is several parameters: the value that this one begins with, and whether it is the last of them */
+  /** for a tensor with several parameters: index of this one's first value, and whether it is the last parameter */
   part?: { first: number; last: boolean };
 }
 
@@ -34,21 +34,24 @@ export interface StoredModel {
   prefix: string;
   masks: MaskSettings;
   layers: Map<string, LinearLayer>;
-  /** in the architecture's order, a structured layer's in the place of its weight */
+  /** in the architecture's order; parameters of a structured layer replace its weight */
   parameters: Map<string, StoredParameter>;
 }
 
 export interface StoredParametersOptions<Config> {
   architecture: Architecture<Config>;
   config: Config;
-  /** parameters that are not read: the file may have others in their places, or none. Default none */
+  /** parameters that are not read; the file may lack them or have other shapes. Default none */
   without?: ReadonlySet<string>;
 }
 
-/** An open model with its layers, as the gate has let them through. */
+/** An open model with its checked layers. */
 export type CheckedModel = OpenModel & Pick<ModelLayers, "layers">;
 
-/** @throws ModelError naming the tensor that is missing, too much or misshapen */
+/**
+ * The parameters and layers of a stored model.
+ * @throws ModelError that names a missing or unexpected tensor, or one of wrong shape
+ */
 export function storedParameters<Config>(
   open: CheckedModel,
   { architecture, config, without }: StoredParametersOptions<Config>,
@@ -66,7 +69,7 @@ export function storedParameters<Config>(
   return { prefix, masks, layers, parameters };
 }
 
-/** A file that is being held against an architecture. */
+/** A file that is compared with an architecture. */
 class Checkpoint {
   readonly expected: Map<string, ParameterInfo>;
   readonly prefix: string;
@@ -74,9 +77,9 @@ class Checkpoint {
   readonly layers = new Map<string, LinearLayer>();
   readonly parameters = new Map<string, StoredParameter>();
   private readonly claimed = new Set<string>();
-  /** layers that are not dense, by our names */
+  /** structured layers, by their names in the model */
   private readonly structured: Map<string, StoredLayer>;
-  /** parameters that lie in one tensor with others, which the file has */
+  /** parameters that share a tensor of the file with others */
   private readonly parts: Map<string, { stored: string; first: number; rows: number; last: boolean }>;
   private readonly open: CheckedModel;
   private readonly architecture: Architecture;
@@ -134,13 +137,13 @@ class Checkpoint {
     this.claimed.add(this.storedName(name));
   }
 
-  /** @throws ModelError naming a tensor that is no parameter */
+  /** @throws ModelError that names a tensor which is not a parameter */
   expectNoOthers(): void {
     const { architecture, config, expected } = this;
     for (const stored of this.open.tensors.tensors.keys()) {
       if (this.claimed.has(stored)) continue;
       if (isPassedOver(architecture, namesOf(architecture).parameterName(stored, this.prefix), config)) continue;
-      const what = `is no parameter of this ${architecture.type}; expected are ${expected.size}, by config.json`;
+      const what = `is not a parameter of this ${architecture.type}, which has ${expected.size} parameters by config.json`;
       throw this.problem(stored, what);
     }
   }
@@ -148,7 +151,7 @@ class Checkpoint {
   private addStructured(layer: LayerInfo, held: StoredLayer): void {
     if (held.nIn !== layer.nIn || held.nOut !== layer.nOut) {
       const [is, must] = [held, layer].map(({ nIn, nOut }) => `n_in × n_out = ${nIn} × ${nOut}`);
-      throw this.problem(held.name, `must be of ${must}, is of ${is}`);
+      throw this.problem(held.name, `must have ${must}, has ${is}`);
     }
     const structure = this.structureOf(layer, held);
     this.expectGeometry(layer, held);
@@ -166,14 +169,11 @@ class Checkpoint {
   private structureOf(layer: LayerInfo, held: StoredLayer): Structure {
     if (!held.isNamed) {
       const has = Object.keys(held.shapes).join(", ");
-      throw this.problem(
-        held.name,
-        `has ${has}, and config.json does not say under gblr.layers what structure that is`,
-      );
+      throw this.problem(held.name, `has ${has}, but config.json does not give its structure under gblr.layers`);
     }
     const kind = structureNamed(held.structure);
     if (kind.needsConvolution && !layer.convolution) {
-      throw this.problem(held.name, `is ${held.structure}, which only convolutions can be`);
+      throw this.problem(held.name, `is ${held.structure}, which is for convolutions only`);
     }
     return kind.forStored?.(held, layer, this.masks) ?? kind.forLayer(layer, this.masks);
   }
@@ -182,10 +182,10 @@ class Checkpoint {
     const { kernel, stride } = held;
     const fields = Object.entries({ kernel, stride }).filter(([, value]) => value !== undefined);
     if (convolution === undefined && fields.length > 0) {
-      const what = position ? "one position of a convolution" : "no convolution";
+      const what = position ? "one position of a convolution" : "not a convolution";
       throw this.problem(
         held.name,
-        `config.json gives it ${fields.map(([name]) => name).join(" and ")}, it is ${what}`,
+        `config.json gives it ${fields.map(([name]) => name).join(" and ")}, but it is ${what}`,
       );
     }
     const told = (value: unknown) => [value].flat().join(" × ");
@@ -215,7 +215,7 @@ class Checkpoint {
     return new ModelError(text, { file: this.open.path, tensor });
   }
 
-  /** The one with which most parameters are there: one that is missing must not be told by a name of another naming. */
+  /** The prefix with which most parameters are found, so that errors about missing ones use the file's naming. */
   private findPrefix(): string {
     const { expected, open } = this;
     const { prefixes, storedName } = namesOf(this.architecture);
@@ -235,7 +235,7 @@ class Checkpoint {
         .map((name) => name.replace(/\.(weight|bias)$/, ""))
         .find((layer) => this.structured.has(layer));
       if (apart)
-        throw this.problem(stored, `is too much: ${this.storedName(apart)}, a part of it, is a layer of its own`);
+        throw this.problem(stored, `is unexpected: ${this.storedName(apart)}, a part of it, is a separate layer`);
       let first = 0;
       for (const [i, name] of names.entries()) {
         found.set(name, { stored, first, rows, last: i === names.length - 1 });
@@ -246,7 +246,7 @@ class Checkpoint {
   }
 }
 
-/** (rows, columns, in, out) as checkpoints have it. */
+/** The shape in checkpoints, (out, in, rows, columns), of a kernel (rows, columns, in, out). */
 function inCheckpoints(shape: readonly number[]): number[] {
   const [rows, columns, nIn, nOut] = shape as [number, number, number, number];
   return [nOut, nIn, rows, columns];

@@ -1,5 +1,6 @@
-// Writes a model folder (docs/format.md). All files are written under temporary names and then renamed together, so that
-// the folder holds either the old or the new model whenever the process ends. Other files in the folder stay.
+// Writes a model folder (docs/format.md). All files are written under temporary names and then renamed together, so
+// that the folder contains either the old or the new model if the process is killed. Other files in the folder are
+// kept.
 
 import { mkdir, readdir, readFile, rm } from "node:fs/promises";
 import { basename, join } from "node:path";
@@ -33,17 +34,17 @@ export type SaveEvent =
 export interface FolderContent {
   /** tensors of model.safetensors */
   model: readonly TensorSource[];
-  /** tensors of trainable.safetensors; with none the file is removed */
+  /** tensors of trainable.safetensors; if empty, the file is removed */
   training?: readonly TensorSource[];
   /** content of config.json */
   config: Readonly<Record<string, unknown>>;
-  /** Python's classes for the model, where it needs our files to be loaded. Default: no Python files are written */
+  /** Python classes of the model, if it needs our Python files. Default: no Python files are written */
   python?: PythonClasses | undefined;
-  /** content of preprocessor_config.json. Default: that of `base` */
+  /** content of preprocessor_config.json. Default that of `base` */
   preprocessor?: Readonly<Record<string, unknown>> | undefined;
   /** folder whose tokenizer and preprocessor files are copied */
   base?: string | undefined;
-  /** most bytes of tensors in one file. Default 5 GB */
+  /** maximum bytes of tensors per file. Default 5 GB */
   maxShardBytes?: number | undefined;
 }
 
@@ -65,7 +66,7 @@ export const COMPANION_FILES = [
 
 /**
  * Writes the files of a model folder, all or none of them.
- * @param folder as `prepareFolder` leaves it
+ * @param folder prepared by `prepareFolder`
  * @throws ModelError, SafetensorsError when it cannot be written; the folder is then unchanged
  */
 export async function* writeModelFolder(
@@ -95,7 +96,7 @@ export async function* writeModelFolder(
     const removed = await otherModelFiles(folder, files);
     if (training.length === 0) removed.push(TRAINABLE_FILE);
     await replaceFiles(folder, { staged, removed });
-    // Nothing reads them beside the new ones, so that the order of removal does not matter.
+    // The new files do not use these, so the order of removal does not matter.
     if (python) await Promise.all(EARLIER_PYTHON_FILES.map((name) => rm(join(folder, name), { force: true })));
     yield { kind: "saved", folder, files, bytes };
   } finally {

@@ -1,5 +1,5 @@
-// Adapts a classifier to other classes, to another preparation of images, or to images of another size. config.json and
-// preprocessor_config.json are changed in the format that they have; all other parameters are kept.
+// Adapts a classifier to other classes, another preparation of images, or another image size. config.json and
+// preprocessor_config.json are changed in their own format; all other parameters are kept.
 
 import { dirname } from "node:path";
 import { tensor, tidy } from "@tensorflow/tfjs-core";
@@ -14,9 +14,9 @@ import { variableOf } from "../variables.ts";
 import { resampleNumber } from "./image-processor.ts";
 import { imageSettings } from "./image-settings.ts";
 
-/** The classes of a head that is created anew. */
+/** The classes of a new head. */
 export interface NewHead {
-  /** names in the order of their numbers */
+  /** names in the order of class numbers */
   classes: readonly string[];
   /** seed of its initial values, a whole number; default 0 */
   seed?: number;
@@ -52,7 +52,9 @@ const withHead = (name: unknown): unknown =>
 
 /**
  * The parameters whose shapes depend on the number of classes.
- * @param json a config.json @param file what errors call it @throws ModelError when there are none
+ * @param json content of config.json
+ * @param file its name in errors
+ * @throws ModelError when there are none
  */
 export function headParameters(architecture: Architecture, json: Fields, file: string): Map<string, ParameterInfo> {
   const [own, other] = [3, 4].map((count) => {
@@ -60,7 +62,7 @@ export function headParameters(architecture: Architecture, json: Fields, file: s
     return parametersOf(architecture, architecture.readConfig(configForClasses(json, classes), file));
   }) as [Map<string, ParameterInfo>, Map<string, ParameterInfo>];
   const names = [...own.keys()].filter((name) => String(own.get(name)?.shape) !== String(other.get(name)?.shape));
-  if (names.length === 0) throw new ModelError(`is a ${architecture.type}, which has no head for classes`, { file });
+  if (names.length === 0) throw new ModelError(`is a ${architecture.type}, which has no classification head`, { file });
   const now = parametersOf(architecture, architecture.readConfig({ ...json }, file));
   return new Map(names.map((name) => [name, now.get(name) as ParameterInfo]));
 }
@@ -75,9 +77,9 @@ export interface Preparation {
 type Described = Pick<Model, "architecture" | "config" | "json" | "preprocessor">;
 
 /**
- * @param file what errors call it
- * @returns config.json and preprocessor_config.json with this preparation; unchanged where they have it already
- * @throws ModelError for a crop that Hugging Face's processors do not have
+ * config.json and preprocessor_config.json with this preparation; unchanged if they have it already.
+ * @param file name in errors
+ * @throws ModelError for a crop mode that Hugging Face's processors do not have
  */
 export function prepared(model: Described, asked: Preparation, file: string): Pick<Described, "json" | "preprocessor"> {
   const { json, preprocessor } = model;
@@ -96,14 +98,16 @@ export function prepared(model: Described, asked: Preparation, file: string): Pi
 const defined = (asked: Preparation): Preparation =>
   Object.fromEntries(Object.entries(asked).filter(([, value]) => value !== undefined));
 
-/** An image processor of transformers with these settings; mean and std are of values from 0 to 1. */
+/** The preprocessor_config.json with these settings; mean and std refer to values from 0 to 1. */
 function processorOf(
   { size, mean, std, interpolation, cropShare, cropMode, transparency }: ImageSettings,
   before: Readonly<Record<string, unknown>>,
   file: string,
 ): Record<string, unknown> {
   if (cropMode === "border") {
-    throw new ModelError("no image processor of Hugging Face's adds a border; crop by center or squash", { file });
+    throw new ModelError("Hugging Face has no image processor that adds a border; use crop mode center or squash", {
+      file,
+    });
   }
   const others = Object.fromEntries(Object.entries(before).filter(([key]) => !REPLACED.has(key)));
   const edge = Math.floor(size / cropShare);
@@ -134,9 +138,9 @@ const REPLACED: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * Interpolates the positions of patches.
+ * Interpolates the position embeddings of patches for another image size.
  * @param image new rows and columns of images
- * @returns a model with the same parameters but the positions; the given model must not be used afterwards
+ * @returns a model with the same other parameters; the given model must not be used afterwards
  * @throws ModelError when the architecture has no positions to interpolate, or the image is smaller than a patch
  */
 export async function resizePositions<Config>(model: Model<Config>, image: number): Promise<Model<Config>> {
@@ -144,7 +148,7 @@ export async function resizePositions<Config>(model: Model<Config>, image: numbe
   const { type, task } = architecture;
   const file = "config";
   if (task.kind !== "image-classification" || !task.positions) {
-    throw new ModelError(`a ${type} model has no positions to resize, asked for images of ${image}`, { file });
+    throw new ModelError(`a ${type} model has no positions to resize, requested images of ${image}`, { file });
   }
   const before = task.sizes(config).image;
   if (image === before) return model;

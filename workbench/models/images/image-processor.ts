@@ -1,5 +1,6 @@
-// Reads Hugging Face's preprocessor_config.json: its keys, and the defaults of each kind of image processor (transformers 5,
-// `models/*/image_processing_*.py`). Every key that changes pixels is either followed or refused by name.
+// Reads Hugging Face's preprocessor_config.json: its keys, and the defaults of each kind of image processor
+// (transformers 5, `models/*/image_processing_*.py`). Every key that changes pixels is either followed or refused by
+// name.
 
 import { ModelError } from "../../../hub/model-folder/index.ts";
 import {
@@ -208,7 +209,10 @@ function shareOf(kept: number, side: number): number {
 
 type Fields = Readonly<Record<string, unknown>>;
 
-/** The values of preprocessor_config.json by key, each checked when it is read. null counts as missing, as in transformers. */
+/**
+ * The values of preprocessor_config.json by key, each checked when it is read. null counts as missing, as in
+ * transformers.
+ */
 class ProcessorFields {
   private readonly json: Fields;
   private readonly file: string;

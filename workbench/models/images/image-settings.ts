@@ -1,6 +1,7 @@
-// How images must be prepared for a model, and the names of its classes. Read from timm's `pretrained_cfg` in config.json
-// (or config.json itself in older files), or from Hugging Face's preprocessor_config.json. If none says anything, the
-// architecture's usual preparation is used; if timm's file has some fields, the others are as in `resolve_data_config`.
+// The image preparation of a model and the names of its classes, read from timm's `pretrained_cfg` in config.json (or
+// from config.json itself in older files) or from Hugging Face's preprocessor_config.json. Without either, the
+// architecture's usual preparation is used. If timm's file has only some fields, the others are as in timm's
+// `resolve_data_config`.
 
 import { join } from "node:path";
 import { z } from "zod";
@@ -20,9 +21,9 @@ import { PREPROCESSOR_FILE, processorSettings } from "./image-processor.ts";
 type Fields = Readonly<Record<string, unknown>>;
 
 /**
- * How images are prepared for a model, from its config and its folder.
+ * The image preparation of a model.
  * @param folder of the model, for errors
- * @throws EngineError when the model takes no images; ModelError for a preparation that is wrong or not supported
+ * @throws EngineError when the model takes no images; ModelError for an invalid or unsupported preparation
  */
 export function imageSettings<Config>(
   model: Pick<Model<Config>, "architecture" | "config" | "json" | "preprocessor">,
@@ -37,7 +38,7 @@ export function imageSettings<Config>(
     : Object.keys(preprocessor).length > 0
       ? processorSettings(preprocessor, { base, file: join(folder, PREPROCESSOR_FILE) })
       : {};
-  // Networks for images of any size get them in the size that they were trained with.
+  // Networks for images of any size use the size with which they were trained.
   const size = anySize ? (own.size ?? image) : image;
   return { ...base, ...own, size, classes, ...(labels && { labels }) };
 }
@@ -73,8 +74,9 @@ const FIELDS = z.object({
 });
 
 /**
- * @returns an empty object if the file says nothing about it
- * @throws ModelError that names the field which is wrong or not supported
+ * The preparation in timm's format.
+ * @returns an empty object if the file has none
+ * @throws ModelError that names an invalid or unsupported field
  */
 function timmPreparation(json: Fields, file: string): Partial<ImageSettings> {
   const { fields, path } = timmFields(json);

@@ -37,7 +37,8 @@ export function readTensors(checkpoint: Checkpoint, file: string): ReadCheckpoin
   const names = new Map<string, string>();
   for (const [name, stored] of theirs) {
     const own = architecture.reference.names?.toOurs(name) ?? name;
-    if (names.has(own)) throw new ModelError(`is "${own}", which is there already`, { file, tensor: stored });
+    if (names.has(own))
+      throw new ModelError(`has the name "${own}", which another tensor has too`, { file, tensor: stored });
     names.set(own, stored);
   }
   const ours = new Map(Array.from(names, ([name, stored]) => [stored, name]));
@@ -84,9 +85,9 @@ function readerFor(tensors: ReadonlyMap<string, TensorInfo>, file: string): Refe
   const found = findReader(tensors);
   if (found) return found;
   const [first = "none"] = tensors.keys();
-  const problem = `its tensors are of no architecture that is known, such as ${JSON.stringify(first.slice(0, 200))}`;
+  const problem = `its tensors are of an unknown architecture, such as ${JSON.stringify(first.slice(0, 200))}`;
   throw new ModelError(
-    `${problem}; known are ${referenceArchitectures()
+    `${problem}; available: ${referenceArchitectures()
       .map(({ type }) => type)
       .join(", ")}`,
     { file },
@@ -96,7 +97,7 @@ function readerFor(tensors: ReadonlyMap<string, TensorInfo>, file: string): Refe
 export interface GblrPart {
   format: typeof FORMAT;
   structure: "gblr";
-  /** of all masks, where they have a Gaussian */
+  /** sigma of all masks, if they have a Gaussian */
   sigma?: number;
   layers: Record<string, { structure: "gblr"; n_in: number; n_out: number; blocks: number }>;
 }
@@ -144,5 +145,5 @@ function haveGaussian(hyper: Settings): boolean | undefined {
   return findSetting(hyper, LAYER_SETTINGS, isRecord) ? true : undefined;
 }
 
-/** Where the reference's configurations describe a GBLR layer. */
+/** Fields in which the reference's configurations describe GBLR layers. */
 const LAYER_SETTINGS = ["gaudi_params", "linear1_cfg"];

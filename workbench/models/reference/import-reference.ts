@@ -126,8 +126,8 @@ export interface CheckedTensor {
 const FLOATS = new Set(["F64", "F32", "F16", "BF16"]);
 
 /**
- * Checks that all values are finite. Widths and locations may be outside of [0, 1], because the reference's trainer does
- * not clamp them after every step and masks are defined there too.
+ * Checks that all values are finite. Widths and locations may be outside of [0, 1], because the reference's trainer
+ * does not clamp them after every step and masks are defined there too.
  * @throws ModelError naming the tensor and the value
  */
 async function* checkValues(

@@ -55,7 +55,7 @@ export async function* importWeights(
   const weights = await openWeights(path);
   try {
     const model = recognize({ ...weights, tensors: weights }, options);
-    if (!model) throw new Error(`${path} is of no architecture that is known`);
+    if (!model) throw new Error(`${path} has an unknown architecture`);
     await prepareFolder(out);
     const files: string[] = [];
     const { config, preprocessor } = model;

@@ -1,5 +1,5 @@
-// Finds the model's tensors in a file, under the names of checkpoints, and their architecture. They are all of the file's
-// tensors, or those of the dictionary in which training scripts keep the model beside the optimizer and others.
+// Finds the model's tensors in a file, under the names of checkpoints, and their architecture. They are all of the
+// file's tensors, or those of the dictionary in which training scripts keep the model beside the optimizer and others.
 
 import { unwrapTensors, wrapperOf } from "../../../hub/model-folder/index.ts";
 import { renameTensors, type TensorFile, type TensorInfo } from "../../../hub/safetensors/index.ts";
@@ -78,8 +78,8 @@ function findKind({ tensors }: TensorFile): FoundKind | undefined {
 const NUMBERED_HEAD = /^(fc|head|classifier)\.\d+(?=\.(weight|bias)$)/;
 
 /**
- * Renames a head in a torch.nn.Sequential after dropout: `fc.1.weight` becomes `fc.weight` if no other layer of the head
- * has parameters. The head of Hugging Face's ResNet is `classifier.1` and keeps its name.
+ * Renames a head in a torch.nn.Sequential after dropout: `fc.1.weight` becomes `fc.weight` if no other layer of the
+ * head has parameters. The head of Hugging Face's ResNet is `classifier.1` and keeps its name.
  */
 function loneHead(file: TensorFile): TensorFile {
   const names = [...file.tensors.keys()].filter((name) => /^(fc|head|classifier)\./.test(name));

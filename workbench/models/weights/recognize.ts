@@ -1,6 +1,6 @@
-// Recognizes the model in a file of weights by names and shapes of its tensors: its architecture, a config.json, and what
-// had to be assumed because tensors do not show it. Unless the user says otherwise, images are prepared as is usual for
-// the architecture.
+// Recognizes the model in a file of weights by names and shapes of its tensors: its architecture, a config.json, and
+// what had to be assumed because tensors do not show it. Unless the user says otherwise, images are prepared as is
+// usual for the architecture.
 
 import { findLayers, ModelError } from "../../../hub/model-folder/index.ts";
 import type { TensorFile } from "../../../hub/safetensors/index.ts";

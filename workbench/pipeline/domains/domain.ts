@@ -1,5 +1,5 @@
-// The interface of a domain: everything in an experiment that depends on the kind of data. Text is in language.ts,
-// images are in images.ts; the stages of an experiment are the same for both.
+// The interface of a domain: all that depends on the kind of data in an experiment. language.ts is the domain of text,
+// images.ts that of images. The stages of an experiment are the same for both.
 
 import type { Tensor } from "@tensorflow/tfjs-core";
 import type { z } from "zod";
@@ -12,23 +12,26 @@ import type { Source } from "../fetch.ts";
 import type { ExperimentSettings } from "../settings.ts";
 import type { ExperimentContext, PipelineEvent } from "../stage.ts";
 
+/** The fetched model and data set of an experiment. */
 export interface Sources {
   model: Source;
   data: Source;
 }
 
-/** Inputs to run a model on, each disposed of after its forward pass. */
+/** Inputs for calibration. Each is disposed of after its forward pass. */
 export interface CalibrationData {
   inputs: AsyncIterable<Tensor>;
   forward(model: Model, input: Tensor): Tensor;
-  /** inputs at most, and what they are counted in */
+  /** largest number of inputs */
   total: number;
+  /** what `total` counts */
   unit: "windows" | "images";
 }
 
+/** The teacher of a distillation. */
 export interface Teacher {
   model: Model;
-  /** weight of its predictions in the loss, 0 to 1 */
+  /** weight of the distillation loss, 0 to 1 */
   weight: number;
   temperature: number;
 }
@@ -38,29 +41,33 @@ export interface OpenData {
   /** number of training items */
   readonly trainItems: number;
   task(model: Model, teacher: Teacher | undefined): Task;
-  /** metrics on the test split, as rows of the comparison show them; the main metric comes first */
+  /** metrics on the test split, for a row of the comparison; the main metric comes first */
   score(model: Model, signal: AbortSignal): AsyncGenerator<PipelineEvent, Record<string, number>>;
   /** metrics on the validation split, during training */
   evaluate(model: Model, signal: AbortSignal | undefined): Promise<Evaluation>;
   /** `samples` training items, in batches of `batch` */
   calibration(samples: number, batch: number): CalibrationData;
-  /** writes files of the run folder that reports show for this kind of data only */
+  /** writes further files for the report, e.g. the confusion matrix of a classifier */
   conclude?(model: Model, folder: string, signal: AbortSignal): AsyncGenerator<PipelineEvent, void>;
   close(): Promise<void>;
 }
 
+/** A kind of data, with its settings. */
 export interface Domain<Settings extends ExperimentSettings> {
   readonly task: RunRecord["task"];
   /** schema of the settings */
   readonly schema: z.ZodObject;
   /** @throws SettingsError for settings that contradict each other */
   check(settings: Settings): void;
-  /** Fetches model and data, or makes a model from scratch. */
+  /** fetches the model and the data set, or creates a model from scratch */
   fetch(settings: Settings, context: ExperimentContext): AsyncGenerator<PipelineEvent, Sources>;
-  /** @throws SettingsError when the data or the model does not fit the settings */
+  /**
+   * opens the splits of the data set
+   * @throws SettingsError if the data or the model does not fit the settings
+   */
   open(settings: Settings, sources: Sources, context: ExperimentContext): AsyncGenerator<PipelineEvent, OpenData>;
-  /** for the card */
+  /** the metrics of a row, for the card */
   metrics(row: ComparisonRow, settings: Settings): MeasuredMetric[];
-  /** tokens of a window, for cards of language models */
+  /** tokens per window, for the card of a language model */
   contextOf?(settings: Settings): number;
 }

@@ -1,5 +1,5 @@
-// The images of an experiment, one set a split, all with the same classes. Where a data set has no validation split, a
-// share of the training images is held out.
+// The images of an experiment: one set for each split, all with the same classes. If the data set has no validation
+// split, a share of the training images can be held out for it.
 
 import { join } from "node:path";
 import { type Tensor4D, tensor4d } from "@tensorflow/tfjs-core";
@@ -14,20 +14,20 @@ import {
   openImages,
   sampleOf,
 } from "../../data/images/index.ts";
+import { MissingSplitError } from "../../data/index.ts";
 import { type ExperimentContext, lastEvent, type PipelineEvent, SettingsError } from "../stage.ts";
 import type { ImageSettings } from "./image-settings.ts";
 
-/** The opened image sets. Must be closed. */
+/** The image sets of an experiment. */
 export interface ImageSets {
   train: ImageSet;
-  /** the part of `train` that is measured */
+  /** sample of `train` that the model is evaluated on */
   trainSample: ImageSet;
-  /** a random sample of `train` */
+  /** draws a random sample of `train` */
   someOfTrain(count: number): ImageSet;
   validation: ImageSet;
-  /** for the results; the same object as `validation` if both are one split */
+  /** split of the results; the same object as `validation` if both are one split */
   test: ImageSet;
-  close(): Promise<void>;
 }
 
 /** Names of the splits whose files are needed. */
@@ -35,58 +35,62 @@ export function splitsOf({ trainSplit, validationSplit, testSplit, holdOut }: Im
   return [...new Set([trainSplit, ...(holdOut === undefined ? [validationSplit] : []), testSplit])];
 }
 
-/** Added to the seed, so that each random choice has its own. */
+/** Offsets from the seed, so that each random choice has its own stream. */
 const STREAMS = { train: 1, sample: 2, limit: 3 } as const;
 
 export interface ImageSetsPlace {
-  /** of the data set */
+  /** folder of the data set */
   folder: string;
-  /** names of the model's classes: classes of the data set with the same names get the same numbers */
+  /** names of the model's classes. Classes of the data set with the same names get the same numbers */
   labels?: readonly string[] | undefined;
 }
 
-/** @throws DataError for a split, column or label that is not there; SettingsError when a part is left without images */
+/**
+ * Opens the splits for training, validation and the results.
+ * @throws DataError if a split, column or label does not exist; SettingsError if --hold-out leaves a part without images
+ */
 export async function* openImageSets(
   { folder, labels }: ImageSetsPlace,
   settings: ImageSettings,
   context: ExperimentContext,
 ): AsyncGenerator<PipelineEvent, ImageSets> {
   const { trainSplit, validationSplit, testSplit, holdOut, trainLimit, limit, trainSample, seed } = settings;
-  const open: ImageSet[] = [];
+  let first: ImageSet | undefined;
   const opened = async function* (split: string): AsyncGenerator<PipelineEvent, ImageSet> {
-    // The training split numbers the classes, because another split may lack some.
-    const [first] = open;
+    // The training split numbers the classes, because another split may lack some of them.
     const classes = first?.declared ? { classes: first.classes } : {};
     const place = { ...placeOf(folder, settings, context), split, ...classes };
     const images = numberedAs(yield* openedImages(place), settings.classOrder === undefined ? labels : undefined);
-    const told = first === undefined ? classOrderNotice(images) : undefined;
-    open.push(images);
-    if (told !== undefined) yield { kind: "note", text: told };
+    const notice = first === undefined ? classOrderNotice(images) : undefined;
+    first ??= images;
+    if (notice !== undefined) yield { kind: "note", text: notice };
     return images;
   };
   const some = (images: ImageSet, count: number | undefined, stream: keyof typeof STREAMS): ImageSet =>
     count === undefined || count >= images.length ? images : sampleOf(images, { count, seed: seed + STREAMS[stream] });
+  const whole = yield* opened(trainSplit);
+  const parts =
+    holdOut === undefined
+      ? { train: whole, validation: yield* opened(validationSplit) }
+      : partsOf(whole, { share: holdOut, seed });
+  const train = some(parts.train, trainLimit, "train");
+  const validation = some(parts.validation, limit, "limit");
+  const isSame = holdOut === undefined && testSplit === validationSplit;
+  const test = isSame ? validation : some(yield* opened(testSplit), limit, "limit");
+  const someOfTrain = (count: number) => sampleOf(train, { count, seed: seed + STREAMS.sample });
+  return { train, trainSample: someOfTrain(trainSample), someOfTrain, validation, test };
+}
+
+/** Runs work that opens splits. If there is no validation split, its error names --hold-out as the way out. */
+export async function* advisingHoldOut<Event, Result>(
+  work: AsyncGenerator<Event, Result>,
+  { validationSplit, holdOut }: ImageSettings,
+): AsyncGenerator<Event, Result> {
   try {
-    const whole = yield* opened(trainSplit);
-    const parts =
-      holdOut === undefined
-        ? { train: whole, validation: yield* opened(validationSplit) }
-        : partsOf(whole, { share: holdOut, seed });
-    const train = some(parts.train, trainLimit, "train");
-    const validation = some(parts.validation, limit, "limit");
-    const isSame = holdOut === undefined && testSplit === validationSplit;
-    const test = isSame ? validation : some(yield* opened(testSplit), limit, "limit");
-    const someOfTrain = (count: number) => sampleOf(train, { count, seed: seed + STREAMS.sample });
-    return {
-      train,
-      trainSample: someOfTrain(trainSample),
-      someOfTrain,
-      validation,
-      test,
-      close: () => closeAll(open),
-    };
+    return yield* work;
   } catch (error) {
-    await closeAll(open);
+    if (!(error instanceof MissingSplitError) || error.split !== validationSplit || holdOut !== undefined) throw error;
+    error.message += "; give --validation-split, or --hold-out to validate on a share of the training images";
     throw error;
   }
 }
@@ -95,7 +99,7 @@ function partsOf(whole: ImageSet, { share, seed }: { share: number; seed: number
   const parts = heldOut(whole, { share, seed });
   const [rest, held] = [parts.train.length, parts.validation.length];
   if (rest > 0 && held > 0) return parts;
-  const left = `${rest} to train on and ${held} to validate with`;
+  const left = `${rest} for training and ${held} for validation`;
   throw new SettingsError(`--hold-out ${share} of ${whole.length} images leaves ${left}; give another share`);
 }
 
@@ -105,9 +109,7 @@ export async function* classesOf(
   settings: ImageSettings,
   context: ExperimentContext,
 ): AsyncGenerator<PipelineEvent, readonly string[]> {
-  const images = yield* openedImages({ ...placeOf(folder, settings, context), split: settings.trainSplit });
-  await images.close();
-  return images.classes;
+  return (yield* openedImages({ ...placeOf(folder, settings, context), split: settings.trainSplit })).classes;
 }
 
 const placeOf = (
@@ -124,17 +126,13 @@ const placeOf = (
   signal: context.signal,
 });
 
-/** @param options.cache of what is derived from data sets: images are kept in its `images` */
+/** Opens one split. @param options.cache cache folder; extracted images are kept in its folder `images` */
 export async function* openedImages({ cache, ...options }: OpenImagesOptions): AsyncGenerator<PipelineEvent, ImageSet> {
   const told = (event: ImagesEvent) => ({ kind: "inner", of: "images", event }) as const;
   return (yield* lastEvent(openImages({ ...options, cache: join(cache, "images") }), "images", told)).images;
 }
 
-async function closeAll(sets: ImageSet[]): Promise<void> {
-  await Promise.all(sets.splice(0).map((images) => images.close()));
-}
-
-/** Batches of images in order, float32 (images, size, size, 3); the caller disposes of them. */
+/** Batches of images in order, float32 (batch, size, size, 3). The caller disposes of them. */
 export async function* imageInputs(
   loader: ImageLoader,
   options: { batch: number; limit?: number },

@@ -1,5 +1,5 @@
-// Settings of an experiment with an image classifier: the settings of every experiment, how images are read and
-// augmented, and the sizes of a model from scratch; and the image transforms that follow from them.
+// The settings of an experiment with an image classifier: the settings of all experiments, how images are read and
+// augmented, and the sizes of a model from scratch. Also derives the image transforms from the settings.
 
 import { z } from "zod";
 import {
@@ -11,16 +11,19 @@ import {
   type TrainingTransform,
 } from "../../data/images/index.ts";
 import { CROP_MODES, INTERPOLATIONS, type ImageSettings as Preparation } from "../../models/index.ts";
-import { amount, count, experimentShape, grouped, share, text } from "../settings.ts";
+import { count, experimentShape, grouped, share, text } from "../settings.ts";
 
 const chance = (description: string) => z.number().min(0).max(1).meta({ description, unit: "share" });
 const colors = (description: string, value: z.ZodType<number, unknown> = z.coerce.number()) =>
-  z
-    .array(value)
-    .length(3)
-    .optional()
-    .meta({ description: `of red, green and blue, ${description}` });
+  z.array(value).length(3).optional().meta({ description });
 
+/** Help of the options that recipes and `gblr eval acc` share. */
+export const CLASS_ORDER_HELP =
+  "order of classes that are folder names: sorted as text, or as numbers (default: by the model's labels; else as numbers if they are 0 to n - 1; else as text)";
+export const CROP_MODE_HELP =
+  "how evaluation resizes: shorter side, then center crop; both sides to a square; or longer side, with a border (default: the checkpoint's)";
+
+/** Schema of the settings of an experiment with an image classifier. */
 export const imageExperiment = z.object({
   ...experimentShape("images"),
   ...grouped("Model and data", {
@@ -30,81 +33,80 @@ export const imageExperiment = z.object({
     newHead: z
       .boolean()
       .optional()
-      .meta({ description: "make the head anew, for the classes of the data set; all else is kept" }),
-    width: count("of a model from scratch (default: as its name says)", "channels").optional(),
-    blocks: count("of a model from scratch (default: as its name says)", "blocks").optional(),
-    heads: count("of a vision transformer from scratch (default: as its name says)", "heads").optional(),
-    size: count("edge of what a model from scratch sees (default: as its name says)", "pixels").optional(),
-    mean: colors("taken off values from 0 to 1 by a model from scratch"),
-    std: colors("what a model from scratch then divides by", z.coerce.number().positive()),
+      .meta({ description: "replace the head by a new one for the classes of the data set" }),
+    width: count("channels of a model from scratch (default: from its name)", "channels").optional(),
+    blocks: count("blocks of a model from scratch (default: from its name)", "blocks").optional(),
+    heads: count("attention heads of a vision transformer from scratch (default: from its name)", "heads").optional(),
+    size: count("edge of the input image of a model from scratch (default: from its name)", "pixels").optional(),
+    mean: colors("mean of red, green and blue, in 0 to 1, that a model from scratch subtracts"),
+    std: colors(
+      "standard deviation of red, green and blue that a model from scratch divides by",
+      z.coerce.number().positive(),
+    ),
 
-    imageColumn: text("column of the images (default: image, else img)").optional(),
-    labelColumn: text("column of the classes (default: label, else labels, else fine_label)").optional(),
-    classOrder: z.enum(CLASS_ORDERS).optional().meta({
-      description:
-        "of classes that are names: as text is sorted, or the numbers that they are called (default: the model's labels, else numbers where they are 0 to n - 1, else text)",
-    }),
-    holdOut: share("of the training images for validation, instead of a split").optional(),
-    trainLimit: count("train on so many only, drawn by the seed", "images").optional(),
-    limit: count("evaluate on so many of each split only, drawn by the seed", "images").optional(),
-    trainSample: count("training images that are measured beside validation's", "images").default(1000),
-    crop: share("of the resized side that evaluation sees (default: the checkpoint's)").optional(),
-    cropMode: z.enum(CROP_MODES).optional().meta({
-      description:
-        "what evaluation resizes: the shorter side, both to a square, or the longer with a border (default: the checkpoint's)",
-    }),
+    imageColumn: text("column with the images (default: image or img)").optional(),
+    labelColumn: text("column with the classes (default: label, labels or fine_label)").optional(),
+    classOrder: z.enum(CLASS_ORDERS).optional().meta({ description: CLASS_ORDER_HELP }),
+    holdOut: share("share of the training images to hold out for validation, instead of a split").optional(),
+    trainLimit: count("images to train on, drawn at random (default: all)", "images").optional(),
+    limit: count("images to evaluate on, drawn at random from each split (default: all)", "images").optional(),
+    trainSample: count("training images to evaluate on besides the validation split", "images").default(1000),
+    crop: share("edge of the crop relative to the resized image, in evaluation (default: the checkpoint's)").optional(),
+    cropMode: z.enum(CROP_MODES).optional().meta({ description: CROP_MODE_HELP }),
     interpolation: z
       .enum(INTERPOLATIONS)
       .optional()
-      .meta({ description: "of resizing in evaluation (default: the checkpoint's)" }),
-    workers: z
-      .int()
-      .min(0)
-      .optional()
-      .meta({ description: "that prepare images (default: one a core, at most 16)", unit: "threads" }),
-    skipBad: z.boolean().default(false).meta({ description: "leave out images that cannot be decoded" }),
+      .meta({ description: "interpolation of the resizing in evaluation (default: the checkpoint's)" }),
+    workers: z.int().min(0).optional().meta({
+      description: "threads that decode images; 0: none (default: one per core, at most 16)",
+      unit: "threads",
+    }),
+    skipBad: z.boolean().default(false).meta({ description: "skip images that cannot be decoded" }),
   }),
   ...grouped("Augmentation", {
     trainCrop: z
       .enum(["resized", "padded", "none"])
       .default("resized")
-      .meta({ description: "in training: a random part resized, CIFAR's shifts, or what evaluation sees" }),
-    flip: chance("of a mirror image").default(0.5),
+      .meta({ description: "crop in training: random resized, padded and shifted as for CIFAR, or as in evaluation" }),
+    flip: chance("probability of a horizontal flip").default(0.5),
     randAugment: z
       .string()
       .regex(/^m\d+(\.\d+)?(-mstd\d+(\.\d+)?)?(-n\d+)?(-inc1)?$/, "expected such as m9-mstd0.5-n2-inc1")
       .optional()
-      .meta({ description: "magnitude, its deviation, operations, as timm writes it: m9-mstd0.5-inc1" }),
+      .meta({ description: "RandAugment in timm's notation, e.g. m9-mstd0.5-inc1" }),
     autoAugment: z
       .enum(["imagenet", "cifar10", "none"])
       .optional()
-      .meta({ description: "a published policy instead, or none of these where a recipe has one" }),
-    colorJitter: amount("of changes of brightness, contrast and saturation, instead")
+      .meta({ description: "AutoAugment policy, instead of RandAugment; none turns off the one of the recipe" }),
+    colorJitter: z
+      .number()
+      .positive()
       .optional()
-      .meta({ description: "of changes of brightness, contrast and saturation, instead", formerly: ["colourJitter"] }),
-    erasing: chance("of random erasing").default(0),
-    mixup: z.number().min(0).default(0).meta({ description: "alpha of mixup; 0: none" }),
-    cutmix: z.number().min(0).default(0).meta({ description: "alpha of cutmix; 0: none" }),
+      .meta({
+        description: "strength of random brightness, contrast and saturation, instead of RandAugment and AutoAugment",
+        formerly: ["colourJitter"],
+      }),
+    erasing: chance("probability of random erasing").default(0),
+    mixup: z.number().min(0).default(0).meta({ description: "alpha of mixup; 0 disables it" }),
+    cutmix: z.number().min(0).default(0).meta({ description: "alpha of cutmix; 0 disables it" }),
     labelSmoothing: z
       .number()
       .min(0)
       .lt(1)
       .default(0)
-      .meta({ description: "of a target, spread over all classes", unit: "share" }),
-    dropPath: z
-      .number()
-      .min(0)
-      .lt(1)
-      .optional()
-      .meta({ description: "chance that the last block is skipped (default: the checkpoint's)", unit: "share" }),
+      .meta({ description: "share of each target that is spread over all classes", unit: "share" }),
+    dropPath: z.number().min(0).lt(1).optional().meta({
+      description: "stochastic depth: probability to skip the last block (default: the checkpoint's)",
+      unit: "share",
+    }),
   }),
 });
 
 export type ImageSettings = z.output<typeof imageExperiment>;
 
 /**
- * Options of an image loader for evaluation.
- * @param own preparation that the checkpoint specifies; settings override it
+ * Options of the image loader for evaluation.
+ * @param own image preparation of the checkpoint, which settings override
  */
 export function evaluationOptions(
   { crop, cropMode, interpolation }: Partial<Pick<ImageSettings, "crop" | "cropMode" | "interpolation">>,
@@ -123,7 +125,10 @@ export function evaluationOptions(
   return { size, mean, std, ...(transparency && { transparency }), transform } satisfies ImageLoaderOptions;
 }
 
-/** @param evaluation the crop for training where `trainCrop` is none */
+/**
+ * The image transform for training.
+ * @param evaluation transform for evaluation, whose crop is used if `trainCrop` is `none`
+ */
 export function trainingTransform(settings: ImageSettings, evaluation: EvaluationTransform): TrainingTransform {
   const { trainCrop, flip, randAugment, autoAugment, colorJitter: jitter, erasing } = settings;
   return {
@@ -137,7 +142,7 @@ export function trainingTransform(settings: ImageSettings, evaluation: Evaluatio
   };
 }
 
-/** Parses timm's notation, e.g. `m9-mstd0.5-inc1`, with timm's defaults for the parts that are left out. */
+/** Parses timm's notation, e.g. `m9-mstd0.5-inc1`. Parts that are left out have timm's defaults. */
 function parseRandAugment(text: string): RandAugmentSettings {
   const number = (name: string): number | undefined => {
     const found = new RegExp(`(?:^|-)${name}(\\d+(?:\\.\\d+)?)`).exec(text)?.[1];

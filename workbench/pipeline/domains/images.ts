@@ -1,4 +1,4 @@
-// The domain of image classifiers: images are decoded and augmented in worker threads, and models are scored by top-1 and
+// The domain of image classifiers: images are decoded and augmented in worker threads, models are scored by top-1 and
 // top-5 accuracy.
 
 import type { Tensor, Tensor4D } from "@tensorflow/tfjs-core";
@@ -15,13 +15,13 @@ import type { Accuracy } from "../../evaluate/accuracy.ts";
 import { describeModel, readConfig } from "../../models/folder/load.ts";
 import { classifierLogits, imageSettings, isClassifier, type Model } from "../../models/index.ts";
 import { writeClassification } from "../../report/index.ts";
-import { type Evaluation, imageTask } from "../../train/index.ts";
+import { type Evaluation, imageTask, type Task } from "../../train/index.ts";
 import { fetchDataset, fetchModel, type Source } from "../fetch.ts";
 import { classNames, confusionRows, scoreImages } from "../measure.ts";
 import type { PipelineEvent } from "../stage.ts";
 import { resultOf, SettingsError } from "../stage.ts";
-import type { Domain, OpenData, Sources } from "./domain.ts";
-import { classesOf, type ImageSets, imageInputs, openImageSets, splitsOf } from "./image-sets.ts";
+import type { CalibrationData, Domain, OpenData, Sources, Teacher } from "./domain.ts";
+import { advisingHoldOut, classesOf, type ImageSets, imageInputs, openImageSets, splitsOf } from "./image-sets.ts";
 import { evaluationOptions, type ImageSettings, imageExperiment, trainingTransform } from "./image-settings.ts";
 import { checkScratch, scratchModel, scratchName } from "./scratch-model.ts";
 
@@ -33,7 +33,9 @@ export const imageDomain: Domain<ImageSettings> = {
     const { randAugment, autoAugment, colorJitter, newHead, distill } = settings;
     checkScratch(settings);
     if (newHead && distill > 0) {
-      throw new SettingsError("--new-head and --distill contradict: there is no teacher for these classes; choose one");
+      throw new SettingsError(
+        "--new-head and --distill contradict each other, because the teacher has other classes; choose one",
+      );
     }
     const policy = autoAugment === "none" ? undefined : autoAugment;
     const all = { randAugment, autoAugment: policy, colorJitter };
@@ -41,7 +43,7 @@ export const imageDomain: Domain<ImageSettings> = {
     if (given.length < 2) return;
     const flags = { randAugment: "--rand-augment", autoAugment: "--auto-augment", colorJitter: "--color-jitter" };
     const names = given.map(([name]) => flags[name as keyof typeof flags]);
-    throw new SettingsError(`${names.join(" and ")} contradict; choose one`);
+    throw new SettingsError(`${names.join(" and ")} contradict each other; choose one`);
   },
 
   async *fetch(settings, context) {
@@ -51,7 +53,8 @@ export const imageDomain: Domain<ImageSettings> = {
       scratchName(model) === undefined
         ? { ...(yield* fetchModel(model, { ...context, trainable: true })), preparation }
         : undefined;
-    const data = yield* fetchDataset({ name: dataset, config, splits: splitsOf(settings) }, context);
+    const splits = splitsOf(settings);
+    const data = yield* advisingHoldOut(fetchDataset({ name: dataset, config, splits }, context), settings);
     if (found && !settings.newHead) return { model: found, data };
     const classes = yield* classesOf(data.folder, settings, context);
     if (found) return { model: { ...found, head: { classes, seed: settings.seed } }, data };
@@ -61,15 +64,11 @@ export const imageDomain: Domain<ImageSettings> = {
   async *open(settings, sources, context) {
     const own = await preparationOf(sources.model, settings);
     yield { kind: "stage", stage: "open images" };
-    const sets = yield* openImageSets({ folder: sources.data.folder, labels: own.labels }, settings, context);
-    try {
-      const { classes } = own;
-      for (const images of [sets.train, sets.validation, sets.test]) expectClasses(images, { classes, advice: ADVICE });
-      return openData({ settings, sources, sets, own });
-    } catch (error) {
-      await sets.close();
-      throw error;
-    }
+    const place = { folder: sources.data.folder, labels: own.labels };
+    const sets = yield* advisingHoldOut(openImageSets(place, settings, context), settings);
+    const { classes } = own;
+    for (const images of [sets.train, sets.validation, sets.test]) expectClasses(images, { classes, advice: ADVICE });
+    return new ImageData({ settings, sources, sets, own });
   },
 
   metrics: ({ metrics }, { testSplit: split }) => [
@@ -86,111 +85,131 @@ interface Opened {
   settings: ImageSettings;
   sources: Sources;
   sets: ImageSets;
-  /** image preparation that the model needs */
+  /** image preparation of the checkpoint */
   own: Preparation;
 }
 
-function openData({ settings, sources, sets, own }: Opened): OpenData {
-  const { workers, skipBad, dropPath, mixup, cutmix, labelSmoothing, dataset, trainSplit } = settings;
-  const evaluation = evaluationOptions(settings, own);
-  const training = trainingTransform(settings, evaluation.transform);
-  const loaders = new Map<ImageSet, ImageLoader>();
-  const loaderOf = (images: ImageSet, transform: ImageTransform = evaluation.transform): ImageLoader => {
-    const loader = loaders.get(images) ?? imageLoader(images, { ...evaluation, transform, workers, skipBad });
-    loaders.set(images, loader);
+/** The opened images of an experiment, with a loader for each set and transform. */
+class ImageData implements OpenData {
+  readonly trainItems: number;
+  private readonly opened: Opened;
+  private readonly evaluation: ReturnType<typeof evaluationOptions>;
+  private readonly training: TrainingTransform;
+  private readonly loaders = new Map<ImageSet, ImageLoader>();
+  /** loaders whose clipped pixels the user has been told of */
+  private readonly told = new Set<ImageLoader>();
+  /** accuracy of the model that was scored last, so that `conclude` does not score it again */
+  private onTest: Accuracy | undefined;
+
+  constructor(opened: Opened) {
+    this.opened = opened;
+    this.trainItems = opened.sets.train.length;
+    this.evaluation = evaluationOptions(opened.settings, opened.own);
+    this.training = trainingTransform(opened.settings, this.evaluation.transform);
+  }
+
+  task(model: Model, teacher: Teacher | undefined): Task {
+    const { settings, sources, sets } = this.opened;
+    const { dropPath, mixup, cutmix, labelSmoothing, dataset, trainSplit: split } = settings;
+    return imageTask({
+      model,
+      dropPath,
+      loader: this.loaderOf(sets.train, this.training),
+      mixup,
+      cutmix,
+      labelSmoothing,
+      ...(teacher && { teacher }),
+      settings: {
+        model: sources.model.name,
+        dataset,
+        split,
+        transform: storedTransform(this.training),
+        ...(dropPath !== undefined && { dropPath }),
+      },
+    });
+  }
+
+  async *score(model: Model, signal: AbortSignal): AsyncGenerator<PipelineEvent, Record<string, number>> {
+    this.onTest = yield* this.scoreOn(this.opened.sets.test, model, signal);
+    yield* this.clipped();
+    const { top1, top5, loss } = this.onTest;
+    return { top1, top5, loss };
+  }
+
+  async evaluate(model: Model, signal: AbortSignal | undefined): Promise<Evaluation> {
+    const { trainSample: train, validation } = this.opened.sets;
+    const values: Evaluation = {};
+    for (const [split, images] of Object.entries({ train, validation })) {
+      const { top1, loss } = await resultOf(this.scoreOn(images, model, signal));
+      values[split] = { top1, loss };
+    }
+    return values;
+  }
+
+  calibration(samples: number, batch: number): CalibrationData {
+    const images = this.opened.sets.someOfTrain(samples);
+    return {
+      inputs: imageInputs(this.loaderOf(images), { batch }),
+      forward: (model, pixels: Tensor) => classifierLogits(model, pixels as Tensor4D),
+      total: images.length,
+      unit: "images",
+    };
+  }
+
+  async *conclude(model: Model, folder: string, signal: AbortSignal): AsyncGenerator<PipelineEvent, void> {
+    const { sets, settings, own } = this.opened;
+    const test = this.onTest ?? (yield* this.scoreOn(sets.test, model, signal));
+    const train = yield* this.scoreOn(sets.trainSample, model, signal);
+    const isOwn = sets.test !== sets.validation;
+    const validation = isOwn ? yield* this.scoreOn(sets.validation, model, signal) : test;
+    yield* this.clipped();
+    const splits = { train, validation, ...(isOwn && { [settings.testSplit]: test }) };
+    const scores = Object.entries(splits).map(([name, { top1, top5, loss }]) => [name, { top1, top5, loss }]);
+    await writeClassification(folder, {
+      classes: classNames(sets.test, own),
+      splits: Object.fromEntries(scores),
+      confusion: confusionRows(test),
+    });
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([...this.loaders.values()].map((loader) => loader.close()));
+  }
+
+  private loaderOf(images: ImageSet, transform: ImageTransform = this.evaluation.transform): ImageLoader {
+    const { workers, skipBad } = this.opened.settings;
+    const loader = this.loaders.get(images) ?? imageLoader(images, { ...this.evaluation, transform, workers, skipBad });
+    this.loaders.set(images, loader);
     return loader;
-  };
-  const scoreOn = (images: ImageSet, model: Model, signal: AbortSignal | undefined) =>
-    scoreImages(model, { loader: loaderOf(images), batch: settings.microBatch, signal });
-  const told = new Set<ImageLoader>();
-  /** A note for each set whose pixels were clipped, once. */
-  const clipped = function* (): Generator<PipelineEvent> {
-    for (const loader of loaders.values()) {
-      const text = told.has(loader) ? undefined : clippedNotice(loader);
+  }
+
+  private scoreOn(images: ImageSet, model: Model, signal: AbortSignal | undefined) {
+    return scoreImages(model, { loader: this.loaderOf(images), batch: this.opened.settings.microBatch, signal });
+  }
+
+  /** One note for each set with clipped pixels. */
+  private *clipped(): Generator<PipelineEvent> {
+    for (const loader of this.loaders.values()) {
+      const text = this.told.has(loader) ? undefined : clippedNotice(loader);
       if (text === undefined) continue;
-      told.add(loader);
+      this.told.add(loader);
       yield { kind: "note", text: `${loader.images.split}: ${text}` };
     }
-  };
-  /** of the model that was scored last, so that `conclude` need not score it again */
-  let onTest: Accuracy | undefined;
-  return {
-    trainItems: sets.train.length,
-    task(model, teacher) {
-      if (dropPath !== undefined) (model.config as { dropPath: number }).dropPath = dropPath;
-      return imageTask({
-        model,
-        loader: loaderOf(sets.train, training),
-        mixup,
-        cutmix,
-        labelSmoothing,
-        ...(teacher && { teacher }),
-        settings: {
-          model: sources.model.name,
-          dataset,
-          split: trainSplit,
-          transform: storedTransform(training),
-          ...(dropPath !== undefined && { dropPath }),
-        },
-      });
-    },
-    async *score(model, signal) {
-      onTest = yield* scoreOn(sets.test, model, signal);
-      yield* clipped();
-      const { top1, top5, loss } = onTest;
-      return { top1, top5, loss };
-    },
-    async evaluate(model, signal) {
-      const values: Evaluation = {};
-      for (const [split, images] of [
-        ["train", sets.trainSample],
-        ["validation", sets.validation],
-      ] as const) {
-        const { top1, loss } = await resultOf(scoreOn(images, model, signal));
-        values[split] = { top1, loss };
-      }
-      return values;
-    },
-    calibration: (samples, batch) => {
-      const images = sets.someOfTrain(samples);
-      return {
-        inputs: imageInputs(loaderOf(images), { batch }),
-        forward: (model, images: Tensor) => classifierLogits(model, images as Tensor4D),
-        total: images.length,
-        unit: "images",
-      };
-    },
-    async *conclude(model, folder, signal) {
-      const test = onTest ?? (yield* scoreOn(sets.test, model, signal));
-      const train = yield* scoreOn(sets.trainSample, model, signal);
-      const isOwn = sets.test !== sets.validation;
-      const validation = isOwn ? yield* scoreOn(sets.validation, model, signal) : test;
-      yield* clipped();
-      const splits = { train, validation, ...(isOwn && { [settings.testSplit]: test }) };
-      await writeClassification(folder, {
-        classes: classNames(sets.test, own),
-        splits: Object.fromEntries(
-          Object.entries(splits).map(([name, { top1, top5, loss }]) => [name, { top1, top5, loss }]),
-        ),
-        confusion: confusionRows(test),
-      });
-    },
-    async close() {
-      await Promise.all([...loaders.values()].map((loader) => loader.close()));
-      await sets.close();
-    },
-  };
+  }
 }
 
-/** Checkpoints keep this text and compare it: the setting keeps the name there that it had when the first were written. */
+/**
+ * The transform as checkpoints store and compare it. `colourJitter` is the name that the setting had in the first
+ * checkpoints.
+ */
 const storedTransform = (training: TrainingTransform): string =>
   JSON.stringify(training).replace('"colorJitter":', '"colourJitter":');
 
-/** @throws SettingsError when the model is no classifier */
+/** The image preparation of the checkpoint. @throws SettingsError if the model is not an image classifier */
 async function preparationOf({ folder, ...changes }: Source, { model: name }: ImageSettings): Promise<Preparation> {
   const { architecture } = await readConfig(folder);
   if (!isClassifier({ architecture })) {
-    throw new SettingsError(`--model ${name} is a ${architecture.type}, no classifier of images`);
+    throw new SettingsError(`--model ${name} is a ${architecture.type}; an image classifier is needed`);
   }
   return imageSettings(await describeModel(folder, changes), folder);
 }

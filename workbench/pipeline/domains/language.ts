@@ -1,4 +1,4 @@
-// The domain of language models: text as windows of tokens, scored by perplexity; and its settings.
+// The domain of language models, and its settings: text is cut into windows of tokens, models are scored by perplexity.
 
 import type { Tensor, Tensor2D } from "@tensorflow/tfjs-core";
 import { z } from "zod";
@@ -17,13 +17,12 @@ import { firstWindows, openTexts, type Texts } from "./texts.ts";
 export const languageSettings = z.object({
   ...experimentShape("windows"),
   ...grouped("Model and data", {
-    column: text("column that holds the text").default("text"),
-    encoding: text("encoding of files of text, such as windows-1252 (default: utf-8)").optional(),
-    context: count("length of a window", "tokens").default(1024),
-    wholeWindows: z
-      .boolean()
-      .default(false)
-      .meta({ description: "evaluate on whole windows only, as published tables do, without the end of the text" }),
+    column: text("column with the text").default("text"),
+    encoding: text("encoding of text files, such as windows-1252 (default: utf-8)").optional(),
+    context: count("tokens per window", "tokens").default(1024),
+    wholeWindows: z.boolean().default(false).meta({
+      description: "evaluate on whole windows only and leave out the end of the text, as published tables do",
+    }),
   }),
 });
 
@@ -100,11 +99,11 @@ function openData(
 async function* splitsOf(texts: Texts, settings: LanguageSettings): AsyncGenerator<PipelineEvent, Splits> {
   yield { kind: "stage", stage: "tokenize" };
   const { dataset, context, trainSplit, testSplit, validationSplit, trainLimit, limit } = settings;
-  // Windows of a batch have the same length, so the end of the text is not trained on.
+  // Training uses whole windows only, because the windows of a batch have the same length.
   const train = firstWindows(yield* texts.windows(trainSplit, { whole: true }), trainLimit);
   const validation = firstWindows(yield* texts.windows(validationSplit), limit);
   const test = firstWindows(yield* texts.windows(testSplit), limit);
-  // An array of pairs rather than a record, because both may be the same split.
+  // An array of pairs instead of a record, because both may be the same split.
   for (const [split, windows] of [[trainSplit, train] as const, [testSplit, test] as const]) {
     if (windows.length > 0) continue;
     const targets = windows.scored + windows.leftOut;
@@ -117,9 +116,11 @@ async function* splitsOf(texts: Texts, settings: LanguageSettings): AsyncGenerat
 async function expectFitting(folder: string, { model, context }: LanguageSettings): Promise<void> {
   const { architecture, config } = await readConfig(folder);
   if (!isLanguageModel({ architecture })) {
-    throw new SettingsError(`--model ${model} is a ${architecture.type}, no language model`);
+    throw new SettingsError(`--model ${model} is a ${architecture.type}; a language model is needed`);
   }
   const { positions } = languageSizes({ architecture, config });
   if (context > positions)
-    throw new SettingsError(`--context ${context} is longer than the model's ${positions} positions`);
+    throw new SettingsError(
+      `--context ${context} is longer than the model's ${positions} positions; give at most ${positions}`,
+    );
 }

@@ -1,4 +1,4 @@
-// Models from scratch: a model folder with random weights, named `scratch:` and timm's name of the model. The weights
+// Models from scratch, named `scratch:` and timm's name of the model: creates a model folder with random weights, which
 // depend only on the settings and the seed.
 
 import { createHash } from "node:crypto";
@@ -18,40 +18,44 @@ import type { ImageSettings } from "./image-settings.ts";
 
 const PREFIX = "scratch:";
 
-/** Settings that only models from scratch have. */
+/** Settings for models from scratch only. */
 export const SCRATCH_SETTINGS = ["width", "blocks", "heads", "size", "mean", "std"] as const;
 
-/** @returns timm's name of the model; undefined for a model that is not from scratch */
+/** timm's name of a model from scratch; undefined for other models. */
 export const scratchName = (model: string): string | undefined =>
   model.startsWith(PREFIX) ? model.slice(PREFIX.length) : undefined;
 
-/** @throws SettingsError for settings that do not apply to the model, or an unknown name */
+/** Checks the settings for models from scratch. @throws SettingsError if one does not apply, or the name is unknown */
 export function checkScratch({ model, ...settings }: ImageSettings): void {
   const name = scratchName(model);
   if (name === undefined) {
     const own = SCRATCH_SETTINGS.find((one) => settings[one] !== undefined);
     if (own === undefined) return;
-    throw new SettingsError(`--${own} is of a model from scratch, --model ${model} has its own; leave it out`);
+    throw new SettingsError(`--${own} is for models from scratch, and --model ${model} is none; leave it out`);
   }
   const sizes = architectureInTimm(name)?.timm?.sizes;
   if (!sizes) {
     const known = `${ARCHITECTURES.flatMap(({ timm }) => timm?.example ?? []).join(", ")} and others of their kind`;
-    throw new SettingsError(`--model ${model}: timm's "${name}" is none that is known here; there is ${known}`);
+    throw new SettingsError(`--model ${model}: timm's "${name}" is not supported; give one of ${known}`);
   }
-  if (settings.newHead) throw new SettingsError("--new-head is of a model that has learned; one from scratch has one");
-  if (settings.heads !== undefined && !sizes.heads) throw new SettingsError(`--heads: a ${name} has none`);
+  if (settings.newHead) {
+    throw new SettingsError("--new-head is for trained models, and a model from scratch has a new head; leave it out");
+  }
+  if (settings.heads !== undefined && !sizes.heads) {
+    throw new SettingsError(`--heads: a ${name} has no attention heads; leave it out`);
+  }
   const own = (["width", "blocks"] as const).find((one) => settings[one] !== undefined && !sizes[one]);
-  if (own) throw new SettingsError(`--${own}: a ${name} has those of its name`);
+  if (own) throw new SettingsError(`--${own}: the name ${name} determines this; leave it out`);
 }
 
 export interface ScratchOptions {
-  /** of the data set, in the order of their numbers */
+  /** classes of the data set, in the order of their numbers */
   classes: readonly string[];
-  /** where the folder is kept; runs with the same settings share it */
+  /** folder of caches, which holds the model folder; runs with the same settings share it */
   cache: string;
 }
 
-/** Made once for the same settings. @throws ModelError when the sizes are invalid */
+/** Creates the model folder, or finds it if the same settings have been used before. @throws ModelError for invalid sizes */
 export async function scratchModel(settings: ImageSettings, { classes, cache }: ScratchOptions): Promise<Source> {
   const json = scratchConfig(settings, classes);
   const key = createHash("sha256")
@@ -77,7 +81,7 @@ async function make(json: Record<string, unknown>, settings: ImageSettings, plac
   }
 }
 
-/** A config.json in timm's format. */
+/** The config.json of the model, in timm's format. */
 function scratchConfig(settings: ImageSettings, classes: readonly string[]): Record<string, unknown> {
   const { model, width, blocks, heads, size, mean, std, crop, cropMode, interpolation } = settings;
   const name = scratchName(model) as string;

@@ -1,4 +1,4 @@
-// Text as windows of token ids, one list for each split, and the tokenizer of the ids.
+// Text as windows of token ids, one list of windows for each split, and the tokenizer.
 
 import { join } from "node:path";
 import {
@@ -12,16 +12,17 @@ import {
 import type { PipelineEvent } from "../stage.ts";
 
 export interface TextsOptions {
-  /** folders */
+  /** folder of the data set */
   dataset: string;
+  /** folder with the tokenizer */
   tokenizer: string;
   config: string | undefined;
   column: string | undefined;
-  /** of files of text and of JSON. Default UTF-8 */
+  /** encoding of text and JSON files. Default UTF-8 */
   encoding?: string | undefined;
-  /** tokens of a window */
+  /** tokens per window */
   context: number;
-  /** tokens from one window to the next. Default `context` */
+  /** tokens from the start of one window to that of the next. Default `context` */
   stride?: number | undefined;
   /** whole windows only. Default false: the last window may be shorter */
   whole?: boolean | undefined;
@@ -30,7 +31,7 @@ export interface TextsOptions {
   signal: AbortSignal;
 }
 
-/** Opens splits on demand. Must be closed. */
+/** The splits of a text data set, tokenized on demand. Must be closed. */
 export class Texts {
   private readonly open: TokenFile[] = [];
   private readonly options: TextsOptions;
@@ -42,8 +43,9 @@ export class Texts {
   }
 
   /**
-   * @param options.whole for this split. Default as for all
-   * @throws DataError when there is no such split or column
+   * Tokenizes a split, or reads its token ids from the cache, and cuts it into windows.
+   * @param options.whole whole windows only, for this split. Default: that of the constructor's options
+   * @throws DataError if the split or the column does not exist
    */
   async *windows(
     split: string,
@@ -72,7 +74,7 @@ export async function openTexts(options: TextsOptions): Promise<Texts> {
   return new Texts(options, await openTokenizer(options.tokenizer));
 }
 
-/** The first `limit` of them. */
+/** The first `limit` windows. */
 export function firstWindows(windows: TextWindows, limit: number | undefined): TextWindows {
   if (limit === undefined || limit >= windows.length) return windows;
   let scored = 0;

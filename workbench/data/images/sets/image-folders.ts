@@ -5,7 +5,7 @@
 import { join } from "node:path";
 import { conventionalSplit, isSplitName } from "../../dataset/conventions.ts";
 import { entriesOf, leadsBack, walk } from "../../dataset/folder.ts";
-import { DataError, listed } from "../../errors.ts";
+import { DataError, listed, MissingSplitError } from "../../errors.ts";
 import type { ImagePlace, ImageSet, OpenImagesOptions } from "../types.ts";
 import { labelsOf, sortedNames } from "./classes.ts";
 
@@ -56,7 +56,7 @@ export async function foldersOf(
       const classes = await classesIn(dataset, `${base}${found}/`);
       if (classes.length > 0) return { ...chosen, classes };
     } else if (splits.length > 0 && (await classesIn(dataset, `${base}${splits[0]}/`)).length > 0) {
-      throw new DataError(dataset, `has no split ${JSON.stringify(split)}; available: ${listed(splits)}`);
+      throw new MissingSplitError(dataset, split, `; available: ${listed(splits)}`);
     }
   }
   const base = chosen.split === "train" ? await classesBase(dataset, plain) : undefined;
@@ -162,6 +162,5 @@ export function folderImages(
     label: (i) => labels[folderOf(check(i))] as number,
     place,
     nameOf,
-    close: async () => {},
   };
 }

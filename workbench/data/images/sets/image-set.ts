@@ -4,7 +4,7 @@
 import { RandomStream } from "../random.ts";
 import type { ImageLoader, ImageSet } from "../types.ts";
 
-/** Some images of a set, in the given order. Closing the subset does not close the set. */
+/** Some images of a set, in the given order. */
 export function subsetOf(images: ImageSet, items: ArrayLike<number>): ImageSet {
   const kept = Uint32Array.from(items);
   const at = (i: number): number => {
@@ -22,7 +22,6 @@ export function subsetOf(images: ImageSet, items: ArrayLike<number>): ImageSet {
     label: (i) => images.label(at(i)),
     place: (i) => images.place(at(i)),
     nameOf: (i) => images.nameOf(at(i)),
-    close: async () => {},
   };
 }
 

@@ -90,7 +90,6 @@ export async function* parquetImages(
     label: (i) => labels[checked(i, labels.length)] as number,
     place,
     nameOf,
-    close: async () => {},
   };
 }
 

@@ -72,7 +72,7 @@ function chooseDevice(asked: string | undefined, available: DeviceInfo[]): strin
   if (available.some(({ id }) => id === wanted)) return wanted;
   const list = available.map(({ id }) => id).join(", ");
   throw new EngineError(
-    `device "${asked}" is not there: libtorch sees ${list}`,
+    `device "${asked}" is not available: libtorch sees ${list}`,
     wanted.startsWith("cuda")
       ? 'install a libtorch with CUDA and an NVIDIA driver and run `npm run build`, or ask for device "cpu"'
       : `ask for ${list}`,

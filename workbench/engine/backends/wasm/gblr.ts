@@ -29,7 +29,7 @@ function rowsOf(
   { widths, locations, table }: { widths: Tensor; locations: Tensor; table: Tensor },
   evaluate: boolean,
 ): Rows {
-  const [count, n] = [widths.size, table.shape[1] as number];
+  const [count, n] = [widths.size, table.shape[0] as number];
   const windows = roundedWindows({ widths, locations, n, evaluate });
   // Copies: memory moves when more is allocated.
   const copy = (tensor: Tensor, size: number) => floats(backend, tensor, size).slice();

@@ -1,8 +1,7 @@
 // gaudiMask: windows on a circle of n samples, each the difference of an edge function at the window's two ends, with
-// gradients to location and width (docs/method.md). The caller provides tables of the edge function. The torch backend
-// runs one operator of the addon in each direction (native/gblr/gaudi-mask.cc), the wasm backend a loop for masks of
-// whole samples (backends/wasm/gblr.ts); the compositions of tf.* operations at the end of this file serve the other
-// backends.
+// gradients with respect to location and width (docs/method.md). The caller provides tables of the edge function. The
+// torch backend runs one operator of the addon in each direction (native/gblr/gaudi-mask.cc), the wasm backend a loop
+// (backends/wasm/gblr.ts); the compositions of tf.* operations at the end of this file serve the other backends.
 
 import {
   abs,
@@ -19,7 +18,6 @@ import {
   mul,
   notEqual,
   range,
-  reshape,
   round,
   sub,
   sum,
@@ -41,10 +39,10 @@ import {
 
 /** The edge functions of masks as tensors, for one length and sigma. */
 export interface GaudiMaskTables {
-  /** float32 (1, n), S(j + ½) */
-  edges: Tensor2D;
-  /** float32 (1, n), h(j) = 1 + n S'(j + ½) */
-  slopes: Tensor2D;
+  /** float32 (n), S(j + ½) */
+  edges: Tensor1D;
+  /** float32 (n), h(j) = 1 + n S'(j + ½) */
+  slopes: Tensor1D;
 }
 
 /** Options of `gaudiMask`. */
@@ -71,7 +69,7 @@ export function gaudiMask(
 ): Tensor2D {
   expectOperand("gaudiMask", { widths }, { dtype: "float32", shape: ["K"] });
   expectOperand("gaudiMask", { locations }, { dtype: "float32", shape: widths.shape });
-  expectOperand("gaudiMask", { edges }, { dtype: "float32", shape: [1, "n"] });
+  expectOperand("gaudiMask", { edges }, { dtype: "float32", shape: ["n"] });
   expectOperand("gaudiMask", { slopes }, { dtype: "float32", shape: edges.shape });
   return differentiable({
     name: "gaudiMask",
@@ -106,7 +104,7 @@ export function composeGaudiMask(
   { widths, locations, edges }: Tensors<GaudiMaskInputs>,
   { boxcar, evaluate }: GaudiMaskAttributes,
 ): Tensor {
-  const n = edges.shape[1] as number;
+  const n = edges.shape[0] as number;
   const { start, end, width } = roundedWindows({ widths, locations, n, evaluate });
   if (boxcar) {
     return boxcars(start, mul(width, n), n);
@@ -121,7 +119,7 @@ export function composeGaudiMaskGradient({
   locations,
   slopes,
 }: Tensors<GaudiMaskGradientInputs>): Tensor[] {
-  const n = slopes.shape[1] as number;
+  const n = slopes.shape[0] as number;
   const { start, end } = roundedWindows({ widths, locations, n });
   const toWidth = shifted(slopes, end);
   const toLocation = sub(toWidth, shifted(slopes, start));
@@ -150,11 +148,10 @@ function wrapped(x: Tensor, n: number): Tensor {
 
 /** Row k holds the values of the table, shifted to the k-th edge. */
 function shifted(table: Tensor, edge: Tensor): Tensor {
-  const n = table.shape[1] as number;
-  // The row is joined with itself, so that no index wraps around.
+  const n = table.shape[0] as number;
+  // The table is joined with itself so that no index wraps around.
   const index = sub(range(n, 2 * n, 1, "int32"), cast(column(edge), "int32"));
-  const row = reshape(table, [n]);
-  return gather(concat([row, row]), index);
+  return gather(concat([table, table]), index);
 }
 
 /** Exactly 1 inside a window and 0 outside; a window longer than the circle adds up. */

@@ -1,0 +1,149 @@
+// The options of `gblr convert` and their checks.
+
+import { type Command, Option } from "commander";
+import {
+  ALLOCATIONS,
+  type Allocation,
+  CONVOLUTIONS,
+  type Convolutions,
+  expectInit,
+  INITS,
+  type Init,
+} from "../compress/index.ts";
+import { EngineError } from "../engine/core/errors.ts";
+import type { OpenEngineOptions } from "../engine/core/types.ts";
+import { widthValues } from "../gblr/init/index.ts";
+import { structureNamed, structures } from "../structures/registry.ts";
+import { countFrom, share } from "./shared/options.ts";
+import { UsageError } from "./shared/program.ts";
+
+/** What the layers become, and their cost. */
+export function addConversionOptions(command: Command): void {
+  command
+    .addOption(
+      new Option("--structure <name>", "structure of the converted layers")
+        .choices(structures().map(({ name }) => name))
+        .makeOptionMandatory(),
+    )
+    .option("--budget <share>", "budget as a share of the converted layers' multiply-adds, above 0 to 1", share)
+    .option("--flops <share>", "budget as relative FLOPs (reference) of the whole model", share)
+    .option("--widths <rule>", "rule for the initial widths of gblr: lrR, splrR or constX")
+    .option(
+      "--layers <patterns...>",
+      "convert layers whose name contains a pattern; * matches any characters (default: as published)",
+    )
+    .addOption(
+      new Option(
+        "--allocate <how>",
+        "allocation of the budget: the same share for each layer, or by singular values over all layers",
+      )
+        .choices(ALLOCATIONS)
+        .default("uniform"),
+    )
+    .addOption(
+      new Option(
+        "--convolutions <how>",
+        "convert a convolution as one matrix, or as one matrix for each position of its kernel",
+      )
+        .choices(CONVOLUTIONS)
+        .default("integrated"),
+    )
+    .addOption(new Option("--init <how>", "initialization of the converted layers").choices(INITS).default("svd"))
+    .option("--search-steps <count>", "optimizer steps per layer, for --init search", countFrom(1), 1000);
+}
+
+/** The data set to calibrate on. */
+export function addCalibrationOptions(command: Command): void {
+  command
+    .option("--calibrate <dataset>", "data set to calibrate on, text or images: a folder or owner/name[@revision]")
+    .option("--calibrate-config <name>", "configuration of the data set (default: its only or default configuration)")
+    .option("--calibrate-split <name>", "split to calibrate on (default: train)")
+    .option("--calibrate-column <name>", "column with the text or the images (default: text; image or img)")
+    .option("--calibrate-encoding <name>", "encoding of text files, such as windows-1252 (default: utf-8)")
+    .option("--calibrate-samples <count>", "windows or images to calibrate on (default: 32)", countFrom(1))
+    .option("--calibrate-context <tokens>", "tokens per window (default: the model's positions)", countFrom(1));
+}
+
+/** The parsed options of the verb. */
+export interface ConvertVerbOptions extends OpenEngineOptions {
+  structure: string;
+  budget?: number;
+  flops?: number;
+  widths?: string;
+  layers?: string[];
+  allocate: Allocation;
+  convolutions: Convolutions;
+  init: Init;
+  searchSteps: number;
+  calibrate?: string;
+  calibrateConfig?: string;
+  calibrateSplit?: string;
+  calibrateColumn?: string;
+  calibrateEncoding?: string;
+  calibrateSamples?: number;
+  calibrateContext?: number;
+  seed: number;
+  out?: string;
+  dryRun?: boolean;
+  force?: boolean;
+  json?: boolean;
+}
+
+/** @throws UsageError for options that contradict each other or are missing */
+export function checkUsage(options: ConvertVerbOptions): void {
+  const { structure, budget, flops, widths, init, allocate, out, dryRun } = options;
+  const given = Object.entries({ budget, flops, widths }).filter(([, value]) => value !== undefined);
+  if (given.length !== 1) {
+    const names = given.map(([name]) => `--${name}`).join(" and ");
+    throw new UsageError(
+      given.length === 0
+        ? "no cost is given; give one of --budget, --flops and --widths"
+        : `${names} contradict each other; choose one`,
+    );
+  }
+  if (out === undefined && !dryRun) {
+    throw new UsageError("--out is missing; give a folder for the model, or --dry-run to see the plan only");
+  }
+  const { hasWidths, needsConvolution } = structureNamed(structure);
+  if (widths !== undefined && !hasWidths) throw new UsageError(`--widths is for gblr, not ${structure}`);
+  if (needsConvolution && options.convolutions === "per-kernel") {
+    throw new UsageError(
+      `--structure ${structure} and --convolutions per-kernel contradict each other, because ${structure} converts whole kernels; choose one`,
+    );
+  }
+  for (const [flag, other] of [
+    ["--allocate global", allocate === "global"],
+    ["--init search", init === "search"],
+  ] as const) {
+    if (widths !== undefined && other) throw new UsageError(`--widths and ${flag} contradict each other; choose one`);
+  }
+  checkCalibration(options);
+  try {
+    expectInit(init, structure);
+    if (widths !== undefined) widthValues(widths, { blocks: 8, nIn: 8, nOut: 8 });
+  } catch (error) {
+    throw error instanceof EngineError ? new UsageError(error.message) : error;
+  }
+}
+
+function checkCalibration(options: ConvertVerbOptions): void {
+  const { init, calibrate } = options;
+  if (init === "activation" && calibrate === undefined) {
+    throw new UsageError("--init activation needs --calibrate; give a data set to calibrate on");
+  }
+  const detail = DETAILS.find((name) => options[name] !== undefined);
+  if (calibrate === undefined && detail) {
+    throw new UsageError(
+      `--${detail.replace("calibrate", "calibrate-").toLowerCase()} needs --calibrate; give a data set`,
+    );
+  }
+}
+
+const DETAILS = [
+  "calibrateConfig",
+  "calibrateSplit",
+  "calibrateColumn",
+  "calibrateEncoding",
+  "calibrateSamples",
+  "calibrateContext",
+] as const;

@@ -222,7 +222,8 @@ test("help has each setting once, those of one kind of model under its heading, 
   const { stdout } = await gblr("finetune", "--help");
   const flags = [...stdout.matchAll(/^ {2}(?:-\w, )?(--[\w-]+)/gm)].map(([, flag]) => flag);
   expect(new Set(flags).size).toBe(flags.length);
-  const [, text, pictures] = /\nText models:\n([\s\S]*)\nImage models:\n([\s\S]*)\nMachine:\n/.exec(stdout) ?? [];
+  const [, text, pictures] =
+    /\nLanguage models:\n([\s\S]*)\nImage classifiers:\n([\s\S]*)\nMachine:\n/.exec(stdout) ?? [];
   expect(text).toContain("--context");
   expect(pictures).toMatch(/--crop[\s\S]*--mixup/);
   for (const shared of ["--epochs", "--batch", "--dataset"])

@@ -222,7 +222,7 @@ test.each([
   [["x.ckpt", "--out", "y", "--std", "1,0,1"], "three numbers above 0"],
   [[fixture("variants.ckpt"), "--out", "y", "--image-size", "32"], "--image-size does not apply to"],
   [[fixture("tiny-gpt2-gaudi.ckpt"), "--out", "y", "--mean", "0,0,0"], "--mean does not apply to"],
-  [[fixture("variants.safetensors"), "--out", "y", "--raw"], "which is safetensors already"],
+  [[fixture("variants.safetensors"), "--out", "y", "--raw"], "which is in safetensors already"],
   [[fixture("variants.ckpt"), "--out", "y", "--masks", "boxcar"], "--masks does not apply to"],
   [[fixture("tiny-gpt2-gaudi.ckpt"), "--out", "y", "--raw", "--heads", "2"], "--heads does not apply with --raw"],
 ])("bad usage exits 2 with one line: gblr import %p", (args, named) => {

@@ -112,6 +112,11 @@ describe("GPT-2", () => {
     expect(layers.reduce((sum, { nOut, nIn }) => sum + nOut * nIn, 0)).toBe(12 * 12 * 768 ** 2);
     const { reference, actual } = GPT2_SMALL.count();
     expect(reference.total).toBe(96636764160);
+    expect(Object.keys(reference.parts).toSorted()).toEqual([
+      "attention products, causal",
+      "attention projections",
+      "linears",
+    ]);
     expect(actual.relative).toBe(1);
     // By hand: linears, two attention products, 25 normalizations, the head.
     const parts = [1024 * 144 * 768 ** 2, 2 * 12 * 1024 ** 2 * 768, 25 * 1024 * 768 * 5, 1024 * 768 * 50257];

@@ -97,6 +97,7 @@ describe("an architecture that is registered", () => {
     expect(() => registerArchitecture(bigram)).toThrow(
       'there is an architecture "bigram" already; give it another type',
     );
+    expect(() => registerArchitecture({} as never)).toThrow("the name of an architecture must be lowercase letters");
   });
 
   test("costs what its modules say, and no more than the plan once converted", () => {

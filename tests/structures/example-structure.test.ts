@@ -55,6 +55,19 @@ async function convertedModel(): Promise<Model> {
   return model;
 }
 
+test.each([undefined, "", "__proto__", "a b/../c"])("a structure named %p is not registered", (bad) => {
+  expect(() => registerStructure({ ...diagonalLowRank, name: bad as string })).toThrow(
+    "the name of a structure must be lowercase letters",
+  );
+});
+
+test("a structure is registered once, under the name that it has in files", () => {
+  expect(() => registerStructure(diagonalLowRank)).toThrow(`the structure "${name}" exists already`);
+  expect(() => registerStructure({ ...diagonalLowRank, name: "another" })).toThrow(
+    `structure "another" has the name "${name}" in files; use one name for both`,
+  );
+});
+
 forEachEngine("a registered structure", (_, { label }) => {
   const place = (what: string) => folder(label.replaceAll(/\W/g, "-"), what);
 

@@ -75,16 +75,21 @@ interface Adding {
 }
 
 function addLayer(layer: LayerInfo, { costs, kind, add }: Adding): void {
-  const { name, nIn, nOut, rows, convolution, referenceNeeds } = layer;
-  const what = convolution ? "convolutions" : "linears";
+  const { name, nIn, nOut, rows, referenceNeeds } = layer;
+  const { dense, structured } = partNames(layer, kind);
   const cost = costs[name];
   const structuredRows = rowsOf(layer, kind);
-  if (cost === undefined || structuredRows === 0) {
-    add(what, rows * nIn * nOut);
-    return;
-  }
+  const isDense = cost === undefined || structuredRows === 0;
   const isLeftOut = kind === "reference" && referenceNeeds !== undefined && costs[referenceNeeds] === 0;
-  add(`structured ${what}`, isLeftOut ? 0 : structuredRows * cost);
+  add(dense, isDense ? rows * nIn * nOut : 0);
+  add(structured, isDense || isLeftOut ? 0 : structuredRows * cost);
+}
+
+function partNames({ countedAs, convolution }: LayerInfo, kind: CountKind): { dense: string; structured: string } {
+  const own = countedAs?.[kind];
+  if (own !== undefined) return { dense: own, structured: own };
+  const what = convolution ? "convolutions" : "linears";
+  return { dense: what, structured: `structured ${what}` };
 }
 
 function expectLayers(title: string, costs: LayerCosts, layers: readonly LayerInfo[]): void {

@@ -37,6 +37,11 @@ export interface LayerInfo {
    * costs nothing: its counter removes what no output depends on. Default none
    */
   referenceNeeds?: string;
+  /**
+   * The part of a count that this layer belongs to, dense or structured. Default `linears` or `convolutions`, and
+   * `structured linears` or `structured convolutions`
+   */
+  countedAs?: Partial<Record<"reference" | "actual", string>>;
   /** whether the published recipe converts this layer. Default true */
   inRecipe?: boolean;
   convolution?: ConvolutionInfo;

@@ -2,7 +2,7 @@
 
 import { ModelError } from "../../hub/model-folder/index.ts";
 import { baseModelType } from "../../hub/python/index.ts";
-import { EngineError } from "../engine/core/errors.ts";
+import { EngineError, expectName } from "../engine/core/errors.ts";
 import type { Architecture } from "./architecture.ts";
 import { gpt2 } from "./gpt2/architecture.ts";
 import { mixer } from "./mixer/architecture.ts";
@@ -22,10 +22,11 @@ export const ARCHITECTURES: readonly Architecture[] = known;
 /**
  * Adds an architecture, which every part of the workbench then knows.
  * @public for architectures outside the workbench
- * @throws EngineError when there is one of its type already
+ * @throws EngineError when its type is taken or is not a valid name
  */
 export function registerArchitecture<Config>(architecture: Architecture<Config>): void {
   const { type } = architecture;
+  expectName("architecture", type);
   if (known.some((each) => each.type === type)) {
     throw new EngineError(`there is an architecture "${type}" already`, "give it another type");
   }

@@ -1,7 +1,7 @@
 // The registry of structures, by name. It contains the structures of the workbench; others can be registered.
 
 import { registerStoredStructure } from "../../hub/model-folder/index.ts";
-import { EngineError } from "../engine/core/errors.ts";
+import { EngineError, expectName } from "../engine/core/errors.ts";
 import { blockSparse } from "./block-sparse.ts";
 import { blockLowRank, monarch } from "./blocks.ts";
 import { dense } from "./dense.ts";
@@ -41,10 +41,14 @@ export function structureNamed(name: string): StructureKind {
  * Registers a structure, so that conversion, training, files, tables, cards and the written Python files support it.
  * @public
  * @returns a function that removes it again
- * @throws EngineError when the name is taken
+ * @throws EngineError when the name is taken, is not a valid name, or differs from the one in files
  */
 export function registerStructure(structure: Structure | StructureKind): () => void {
   const { name, stored } = structure;
+  expectName("structure", name);
+  if (stored?.name !== name) {
+    throw new EngineError(`structure "${name}" has the name "${stored?.name}" in files`, "use one name for both");
+  }
   if (registry.has(name)) throw new EngineError(`the structure "${name}" exists already`, "choose another name");
   const forget = registerStoredStructure(stored);
   registry.set(name, kindOf(structure));

@@ -65,7 +65,7 @@ function network({ blocks, width, positions, vocabulary, innerWidth, tiedHead }:
   // Radford et al. 2019, section 2.3: layers that write to the residual stream start smaller in deeper models.
   const residual = normal(DEVIATION / Math.sqrt(2 * blocks));
   const layer = (name: string, nIn: number, nOut: number, options: Partial<LinearOptions> = {}) =>
-    linearLayer({ name, nIn, nOut, layout: "in_out", rows, start, bias: ZEROS, ...options });
+    linearLayer({ name, nIn, nOut, layout: "in_out", rows, countedAs: LINEARS, start, bias: ZEROS, ...options });
   const norm = (name: string) => layerNormModule(name, { width, rows, in: "actual" });
   return [
     parameter("wte.weight", [vocabulary, width], start),
@@ -74,7 +74,7 @@ function network({ blocks, width, positions, vocabulary, innerWidth, tiedHead }:
       norm(`h.${i}.ln_1`),
       layer(`h.${i}.attn.c_attn`, width, 3 * width),
       // The reference never structures attention's output projection and always counts it as dense.
-      layer(`h.${i}.attn.c_proj`, width, width, { start: residual, inRecipe: false, referenceRows: 0 }),
+      layer(`h.${i}.attn.c_proj`, width, width, { start: residual, inRecipe: false, ...PROJECTION }),
       norm(`h.${i}.ln_2`),
       layer(`h.${i}.mlp.c_fc`, width, innerWidth),
       layer(`h.${i}.mlp.c_proj`, innerWidth, width, { start: residual }),
@@ -84,6 +84,10 @@ function network({ blocks, width, positions, vocabulary, innerWidth, tiedHead }:
     { parts: partsOf({ products: blocks * rows ** 2 * width, head: rows * width * vocabulary }) },
   ];
 }
+
+const LINEARS = { reference: "linears", actual: "linears" };
+/** Attention's output projection, see LayerInfo. */
+const PROJECTION = { referenceRows: 0, countedAs: { ...LINEARS, reference: "attention projections" } };
 
 /**
  * The reference counts half of each attention product, because of the causal mask, and neither normalizations nor the

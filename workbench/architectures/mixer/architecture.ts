@@ -42,6 +42,8 @@ export const mixer: Architecture<MixerConfig> = {
   },
 };
 
+const LINEARS = { reference: "linears", actual: "linears" };
+
 // Starts are timm's: Glorot's uniform distribution in the MLPs, zeros in the head.
 function network(config: MixerConfig): Module[] {
   const { blocks, width, tokenWidth, channelWidth, image, patch, colors, classes } = config;
@@ -49,7 +51,7 @@ function network(config: MixerConfig): Module[] {
   const norm = (name: string) => layerNormModule(name, { width, rows: patches });
   const layer = (name: string, [nIn, nOut]: [number, number], rows: number) => {
     const start = uniform(Math.sqrt(6 / (nIn + nOut)));
-    return linearLayer({ name, nIn, nOut, layout: "out_in", rows, start, bias: normal(1e-6) });
+    return linearLayer({ name, nIn, nOut, layout: "out_in", rows, countedAs: LINEARS, start, bias: normal(1e-6) });
   };
   const start = normal(Math.sqrt(1 / (colors * patch ** 2)));
   return [

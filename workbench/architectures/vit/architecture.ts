@@ -99,7 +99,7 @@ function network(config: VitConfig): Module[] {
   const patches = patchesOf(config);
   const rows = tokensOf(config);
   // The reference counts structured layers for the patches only, without the class token.
-  const counted = { rows, referenceRows: patches };
+  const counted = { rows, referenceRows: patches, countedAs: { actual: "linears" } };
   const layer = (name: string, nIn: number, nOut: number, options: Partial<LinearOptions> = {}) =>
     linearLayer({ name, nIn, nOut, layout: "out_in", ...counted, start, bias: ZEROS, ...options });
   const norm = (name: string) => layerNormModule(name, { width, rows });

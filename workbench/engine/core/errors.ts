@@ -23,6 +23,21 @@ export class ShapeError extends Error {
   override readonly name = "ShapeError";
 }
 
+/**
+ * Checks the name of something that is being registered. Names stand in flags, file names and Python.
+ * @param what is registered, e.g. `structure`
+ * @throws EngineError unless it is lowercase letters, digits, hyphens and underscores, and starts with a letter
+ */
+export function expectName(what: string, name: unknown): void {
+  if (typeof name === "string" && /^[a-z][a-z0-9_-]*$/.test(name)) return;
+  const got = name === undefined ? "none" : JSON.stringify(name);
+  const rule = "lowercase letters, digits, hyphens and underscores, the first a letter";
+  throw new EngineError(
+    `the name of ${what === "architecture" ? "an" : "a"} ${what} must be ${rule}, got ${got}`,
+    "choose such a name",
+  );
+}
+
 /** Number of single-character insertions, deletions and replacements that turn `a` into `b`. */
 function editDistance(a: string, b: string): number {
   let previous = Array.from({ length: b.length + 1 }, (_, j) => j);

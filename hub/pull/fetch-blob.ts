@@ -25,12 +25,12 @@ export interface FetchBlob {
   emit: Emit<PullEvent>;
 }
 
-/** A file is corrupt after this many complete downloads with the wrong content. */
+/** Number of complete downloads with the wrong content after which a file is reported as corrupt. */
 const MOST_FETCHES = 3;
 
 /**
- * An attempt that delivered this many bytes, or this share of the file, does not count as a failure, since large
- * files may need many attempts.
+ * An attempt that delivered FAIR_BYTES, or FAIR_SHARE of the file if that is less, does not count as a failure, because
+ * large files may need many attempts.
  */
 const FAIR_BYTES = 2 ** 20;
 const FAIR_SHARE = 1 / 16;
@@ -39,6 +39,7 @@ const FAIR_SHARE = 1 / 16;
 const EVENT_BYTES = 2 ** 18;
 
 /**
+ * Downloads the blob of a file, unless it is already complete, and verifies its hash.
  * @returns whether the blob had to be downloaded
  * @throws HubError; the signal's reason when it is aborted; errors of the file system
  */
@@ -129,7 +130,7 @@ class BrokenTry extends Error {
   }
 }
 
-/** The content is not that of the listing, so the bytes so far cannot be trusted either. */
+/** The content differs from the listing, so the bytes received so far are discarded. */
 class WrongContent extends Error {
   override readonly name = "WrongContent";
 }

@@ -40,7 +40,7 @@ class Network(nn.Module):
 
     @staticmethod
     def parameter_name(stored):
-        """Maps a name of a parameter or layer in checkpoints to the name in this module; None if it is none."""
+        """Maps the name of a parameter or layer in checkpoints to the name in this module; None if it is not used."""
         return stored
 
 

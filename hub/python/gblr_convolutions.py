@@ -35,7 +35,8 @@ class Geometry(NamedTuple):
 
 
 class PatchConvolution(StructuredLinear):
-    """Makes a convolution of a structured linear layer. Must come before that layer in the list of base classes."""
+    """Applies a structured linear layer to the patches of an image, which makes it a convolution. Must come before that
+    layer in the list of base classes."""
 
     def __init__(self, *sizes, geometry, **options):
         self.geometry = geometry

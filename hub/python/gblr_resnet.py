@@ -1,5 +1,5 @@
 """Residual networks of basic blocks as torch modules whose convolutions may be structured: He et al. 2016, ResNet-18
-and 34, with torchvision's parameter names, which are timm's.
+and 34, with the parameter names of torchvision, which timm uses too.
 """
 
 from types import SimpleNamespace

@@ -60,6 +60,8 @@ def convolution_of(linear):
 
 
 class PackedGblrConvolution(PatchConvolution, PackedGblrLinear):
+    """A convolution whose kernel is a packed GBLR matrix."""
+
     def convolved(self, x):
         if self.mode == "dense":
             return super().convolved(x)
@@ -69,6 +71,8 @@ class PackedGblrConvolution(PatchConvolution, PackedGblrLinear):
 
 
 class LowRankConvolution(PatchConvolution, LowRankLinear):
+    """A convolution with `right`, followed by a 1 x 1 convolution with `left`."""
+
     def convolved(self, x):
         return _mix(self.geometry.convolve_matrix(x, self.right), self.left)
 

@@ -208,6 +208,8 @@ class BlockLinear(StructuredLinear):
 
 
 class MonarchLinear(BlockLinear):
+    """A Monarch matrix (Dao et al. 2022): block row j has the rows j, j + J, j + 2 J, ... of the matrix."""
+
     strided = True
 
 

@@ -88,6 +88,8 @@ class ResNet(Network):
 
 
 class ResNetBlock(nn.Module):
+    """Two 3 x 3 convolutions with a shortcut. channels: of the input and the output. rate: of stochastic depth."""
+
     def __init__(self, layers, name, channels, stride, rate):
         super().__init__()
         before, width = channels

@@ -8,6 +8,7 @@ import { dirname, join } from "node:path";
 import process from "node:process";
 import { pause } from "../request/context.ts";
 
+/** Options of waiting for a lock. */
 export interface LockOptions {
   signal?: AbortSignal | undefined;
   /** called once if another process holds the lock */

@@ -36,6 +36,7 @@ export interface Contents {
   rest: { [key: string]: Json };
 }
 
+/** The file of a value, for errors, and its storages by key. */
 export interface ContentsOptions {
   file: string;
   storage(key: string): Storage | undefined;

@@ -16,6 +16,7 @@ export const MAX_PICKLE_BYTES = 2 ** 26;
  */
 const MAX_OPCODES = 2 ** 23;
 
+/** Where a pickle starts, and how errors and persistent ids are handled. */
 export interface PickleOptions {
   /** position of the pickle's first byte */
   start?: number;
@@ -24,6 +25,7 @@ export interface PickleOptions {
   persistent?: (id: PickleValue) => PickleValue;
 }
 
+/** The value of a pickle. */
 export interface Unpickled {
   value: PickleValue;
   /** end of the pickle, exclusive */

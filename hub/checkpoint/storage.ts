@@ -141,6 +141,7 @@ export interface LocatedTensor extends TensorInfo {
  */
 const MAX_EXPANDED_BYTES = 2 ** 30;
 
+/** The storages of a file by key, and the error to throw. */
 export interface LocateOptions {
   storage(key: string): Storage | undefined;
   fail: Fail;

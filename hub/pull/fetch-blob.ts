@@ -18,6 +18,7 @@ import { follow } from "../request/hub-fetch.ts";
 import type { PullEvent } from "./events.ts";
 import { PartialBlob } from "./partial-blob.ts";
 
+/** What the download of a blob needs. */
 export interface FetchBlob {
   context: RequestContext;
   paths: RepoPaths;

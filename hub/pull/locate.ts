@@ -28,6 +28,7 @@ export type LocateZoo<Event> = (
   options: { signal?: AbortSignal | undefined },
 ) => AsyncGenerator<Event | Located, void>;
 
+/** Options of `locate`. */
 export interface LocateOptions<ZooEvent = never> extends PullOptions {
   /** handles `zoo:` names. By default they are an error */
   zoo?: LocateZoo<ZooEvent> | undefined;

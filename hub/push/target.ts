@@ -16,6 +16,7 @@ export interface Target {
   files: RepoFile[];
 }
 
+/** Whether and how a missing repository or branch is created. */
 export interface TargetOptions {
   create: boolean;
   private: boolean | undefined;

@@ -22,6 +22,7 @@ export interface RequestContext {
   onRetry: (retry: Retry) => void;
 }
 
+/** Options of `requestContext`. */
 export interface ContextOptions {
   patience?: Partial<Patience> | undefined;
   signal?: AbortSignal | undefined;

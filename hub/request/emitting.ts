@@ -42,6 +42,7 @@ export async function* emitting<Event>(
   }
 }
 
+/** Options of `eachOf`. */
 export interface EachOptions {
   /** number of items processed at the same time */
   connections: number;

@@ -21,6 +21,7 @@ export type HubEvent =
   /** an unexpected error; the client only gets status 500 */
   | { kind: "fault"; path: string; error: unknown };
 
+/** What the server calls to answer and log requests. */
 export interface ServerSettings {
   route(request: HubRequest): Promise<HubReply>;
   authenticate: Authenticate;

@@ -6,6 +6,7 @@ import { type ByteSource, openFile } from "../../../hub/files/byte-source.ts";
 import { decodeUtf8 } from "../../../hub/text/utf8.ts";
 import { DataError, why } from "../errors.ts";
 
+/** A column of the schema of a parquet file. */
 export type ParquetColumn = ReturnType<typeof parquetSchema>["children"][number];
 
 /** An open parquet file. The caller closes it. */

@@ -104,6 +104,7 @@ function mapFile(path: string): Uint8Array<ArrayBuffer> | undefined {
   }
 }
 
+/** Version of the format of token files. */
 export const FORMAT_VERSION = 1;
 
 const MARK = new TextEncoder().encode("gblrtok1");

@@ -114,6 +114,7 @@ const OPERATIONS = {
   ]),
 } satisfies Record<string, Operation>;
 
+/** Name of an operation. */
 export type OperationName = keyof typeof OPERATIONS;
 
 /** Applies an operation. The image may be changed in place; use the returned one. */

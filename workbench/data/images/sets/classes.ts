@@ -79,6 +79,7 @@ function unknown(image: string, label: RawLabel, classes: readonly string[]): ne
 
 /** Orders of classes that are names. */
 export const CLASS_ORDERS = ["text", "number"] as const;
+/** Order of classes that are names: as text, or as numbers. */
 export type ClassOrder = (typeof CLASS_ORDERS)[number];
 
 interface OrderedClasses {

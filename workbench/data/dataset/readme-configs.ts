@@ -127,10 +127,16 @@ export function globOf(path: string): string {
   return path.replace(/[*?[]/g, "[$&]");
 }
 
+/** A set whose range is empty, such as `[9-0]`, matches nothing, as in Python's fnmatch. */
 function toSet(set: string): string {
   const negated = /^\[[!^]/.test(set);
   const members = set.slice(negated ? 2 : 1, -1).replace(/[\\\][^]/g, "\\$&");
-  return `[${negated ? "^/" : ""}${members}]`;
+  const source = `[${negated ? "^/" : ""}${members}]`;
+  try {
+    return new RegExp(source).source;
+  } catch {
+    return "(?!)";
+  }
 }
 
 function literal(character: string): string {

@@ -18,7 +18,7 @@ export const PRECISIONS = ["float32", "tf32", "bfloat16"] as const;
 /** How matrix products and attention are computed. */
 export type Precision = (typeof PRECISIONS)[number];
 
-/** Which engine is opened, on which device, in which precision. */
+/** Options of `openEngine`: the engine, its device, precision and threads. */
 export interface OpenEngineOptions {
   /** default `auto`: the first that is available of torch on CUDA, torch on the CPU, webgpu, wasm */
   engine?: EngineName | "auto";

@@ -51,10 +51,11 @@ export interface AdamwOptions {
 }
 
 /**
- * Updates parameters and moments in place. With g the (clipped) gradient, lr the learning rate, t the step: p ← p -
- * lr·decay·p;  m ← β₁m + (1-β₁)g;  v ← β₂v + (1-β₂)g²;  p ← p - lr·m̂ / (√v̂ + ε), m̂ = m/(1-β₁ᵗ), v̂ = v/(1-β₂ᵗ), as
- * torch.optim.AdamW. Gradients are multiplied with min(1, clipNorm / (norm + 1e-6)) first, as
- * torch.nn.utils.clip_grad_norm_ does; a norm that is not finite makes the parameters NaN.
+ * Updates parameters and moments in place. With g the (clipped) gradient, lr the learning rate, t the step:
+ * p ← p - lr·decay·p;  m ← β₁m + (1-β₁)g;  v ← β₂v + (1-β₂)g²;  p ← p - lr·m̂ / (√v̂ + ε),
+ * m̂ = m/(1-β₁ᵗ), v̂ = v/(1-β₂ᵗ), as torch.optim.AdamW. Before that, gradients are multiplied by
+ * min(1, clipNorm / (norm + 1e-6)), as by torch.nn.utils.clip_grad_norm_. A norm that is not finite makes the parameters
+ * NaN.
  * @returns the norm over all groups' gradients before clipping, a float32 scalar
  * @throws ShapeError when lists differ in length, shapes differ, or a setting is out of range
  */

@@ -40,8 +40,8 @@ export interface AttentionOptions {
 }
 
 /**
- * Scaled dot-product attention: y = softmax(scale q kᵀ) v, for each head of each batch entry. Vaswani et al. 2017, eq.
- * 1.
+ * Scaled dot-product attention: y = softmax(scale q kᵀ) v, for each head of each batch entry (Vaswani et al. 2017,
+ * equation 1).
  * @param q float32 (batch, heads, tokens, head_dim)
  * @param k float32 (batch, heads, key_tokens, head_dim), at least one key token
  * @param v float32 (batch, heads, key_tokens, value_dim)

@@ -1,6 +1,6 @@
 // Registers the gradients of TensorFlow.js's kernels, and the tensor methods that some of them call.
 // @tensorflow/tfjs-core ships both without registering them; the package @tensorflow/tfjs does, but also imports layers
-//   and browser backends. The gradients of Sum and Mean are replaced by faster ones.
+// and browser backends. The gradients of Sum and Mean are replaced by faster ones.
 
 import * as nodeModule from "node:module";
 import * as tf from "@tensorflow/tfjs-core";

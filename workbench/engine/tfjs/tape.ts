@@ -1,6 +1,6 @@
-// The value of a loss and its gradients, as tf.variableGrads gives them, in less memory. Tensors of the forward and the
-// backward pass are freed as soon as they have been used, whereas TensorFlow.js keeps all of them until the end. For
-// this purpose the gradient tape is recorded and traversed here, with the private state in internals.ts.
+// Computes the value of a loss and its gradients like tf.variableGrads, but in less memory. Tensors of the forward and
+// the backward pass are freed as soon as they have been used, whereas TensorFlow.js keeps all of them until the end.
+// For this purpose the gradient tape is recorded and traversed here, with the private state in internals.ts.
 
 import { add, onesLike, type Scalar, type Tensor, tidy, type Variable } from "@tensorflow/tfjs-core";
 import { EngineError, ShapeError } from "../core/errors.ts";

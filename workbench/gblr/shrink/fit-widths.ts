@@ -17,7 +17,7 @@ export interface FitOptions {
 export interface FittedWidths {
   /** in the order of `sizes` */
   widths: Float32Array;
-  /** reduction of a width whose samples cost one multiply-add each; negative if widths were increased */
+  /** the shift s of a width whose samples cost one multiply-add each; negative if widths were increased */
   shift: number;
   /** multiply-adds of the rounded widths, at most the limit */
   cost: number;

@@ -24,8 +24,8 @@ export type DtypeName =
   | "complex64";
 
 /**
- * The exports of the addon. Every function throws TypeError for wrong handles, counts and types, and Error `aten::mm:
- * …` for errors of ATen.
+ * The exports of the addon. Every function throws TypeError for wrong handles, counts and types, and Error for errors of
+ * ATen, e.g. `aten::mm: …`.
  */
 export interface Addon {
   has(name: string, overload: string): boolean;

@@ -87,7 +87,10 @@ export class TorchBackend extends KernelBackend {
     return { torch };
   }
 
-  /** Replaces the handle of `tensor`; the old one is freed. For updates in place of shared memory. */
+  /**
+   * Replaces the handle of `tensor` and frees the old one. It is used for updates in place of tensors with shared
+   * memory.
+   */
   replace(tensor: TensorInfo, handle: Handle): void {
     const data = dataOf(tensor.dataId);
     this.addon.free(data.handle);

@@ -88,7 +88,7 @@ const argExtreme = (find: (x: TensorInfo, axis: number) => Handle): TorchKernel 
 };
 
 /**
- * The operand of ArgMax and ArgMin without NaN, which TensorFlow.js ignores. ATen would return the argExtreme of a NaN.
+ * The operand of ArgMax and ArgMin without NaN, which TensorFlow.js ignores. ATen would return the position of a NaN.
  */
 function comparable(x: TensorInfo, worst: number): TensorInfo | Handle {
   if (x.dtype === "bool") return cast(x, "int32");

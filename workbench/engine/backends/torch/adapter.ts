@@ -19,6 +19,7 @@ import { BACKEND_NAME } from "./register.ts";
 
 const FACTORY_PRIORITY = 4;
 
+/** The adapter of the `torch` engine. */
 export const torchAdapter: EngineAdapter = {
   name: "torch",
   async probe(): Promise<Probe> {

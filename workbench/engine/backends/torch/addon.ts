@@ -12,6 +12,7 @@ export type Handle = number;
 /** An argument of an operator. Handles are numbers, too; the operator's schema distinguishes them. */
 export type Argument = number | boolean | string | null | undefined | readonly (number | boolean | null)[];
 
+/** Dtypes of torch that the addon can upload or convert to. */
 export type DtypeName =
   | "float32"
   | "float64"

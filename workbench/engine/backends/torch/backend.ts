@@ -87,10 +87,7 @@ export class TorchBackend extends KernelBackend {
     return { torch };
   }
 
-  /**
-   * Replaces the handle of `tensor` and frees the old one. It is used for updates in place of tensors with shared
-   * memory.
-   */
+  /** Replaces the handle of `tensor` and frees the old one. */
   replace(tensor: TensorInfo, handle: Handle): void {
     const data = dataOf(tensor.dataId);
     this.addon.free(data.handle);

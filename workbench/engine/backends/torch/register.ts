@@ -55,9 +55,12 @@ export type Inputs = Record<InputName, TensorInfo> & Partial<Record<OptionalInpu
  * result shares data with an input.
  */
 export type TorchKernel = (inputs: Inputs, attrs: Attributes, backend: TorchBackend) => Result | Result[];
+/** A result of a kernel: a handle, or a finished tensor. */
 export type Result = Handle | TensorInfo;
+/** Kernels by their name in TensorFlow.js or in ops/kernels.ts. */
 export type KernelTable = Record<string, TorchKernel>;
 
+/** The name under which the backend is registered with TensorFlow.js. */
 export const BACKEND_NAME = "torch";
 
 /** Adds every kernel of a table to the `torch` backend. */

@@ -63,4 +63,5 @@ async function withoutErrorListeners(start: () => Promise<void>): Promise<void> 
   }
 }
 
+/** The adapter of the `wasm` engine. */
 export const wasmAdapter: EngineAdapter = { name: "wasm", probe, open };

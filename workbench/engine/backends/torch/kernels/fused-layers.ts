@@ -78,6 +78,7 @@ function dropped(x: TensorInfo, mask: TensorInfo | Handle, rate: number): Handle
   return kept;
 }
 
+/** linear, gelu, layerNorm, embedding and dropout, with gradients. */
 export const fusedLayers: KernelTable = {
   [names.LINEAR]: fusedKernel<names.LinearInputs, names.LinearAttributes>((inputs, attributes, backend) => {
     const { activation, layout, keepPreactivation } = attributes;
@@ -171,6 +172,7 @@ function maskByTargetInPlace(values: Handle, targets: TensorInfo, classes: numbe
 /** (rows) → (rows, 1), as an index. */
 const asIndex = (targets: TensorInfo, classes: number) => unsqueeze(cast(columns(targets, classes), "int64"), 1);
 
+/** crossEntropy and its gradient. */
 export const fusedLoss: KernelTable = {
   [names.CROSS_ENTROPY]: fusedKernel<names.CrossEntropyInputs, names.CrossEntropyAttributes>(
     (inputs, attributes, backend) => {

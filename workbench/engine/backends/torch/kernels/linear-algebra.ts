@@ -56,6 +56,7 @@ function multiply(a: TensorInfo, b: TensorInfo) {
   return anyProduct;
 }
 
+/** Matrix products and einsum. */
 export const products: KernelTable = {
   BatchMatMul: ({ a, b }, attrs, backend) => product(a, b, attrs, backend),
   _FusedMatMul: ({ a, b, bias, preluActivationWeights }, attrs, backend) => {
@@ -105,6 +106,7 @@ function fullSvd(x: Handle, rank: number): [Handle, Handle, Handle] {
   return [narrow(u, 1, 0, rank), narrow(s, 0, 0, rank), turn(narrow(vTransposed, 0, 0, rank))];
 }
 
+/** Matrix decompositions. */
 export const linearAlgebra: KernelTable = {
   [names.SVD]: fusedKernel<names.SvdInputs, names.SvdAttributes>(({ x }, { rank }) => {
     const exact = cast(x, "float64");

@@ -138,7 +138,7 @@ test.each([
   [["no/model.safetensors"], 'there is no file "no/model.safetensors"', 1],
   [["zoo:gpt3"], "zoo:gpt3: is not in the zoo; available: zoo:gpt2-gaudi", 1],
   [[GBLR], "is not a safetensors file", 1],
-  [[REFERENCE, "--layer", "nothing"], 'has "nothing" in its name; there is model.lm_head, ', 1],
+  [[REFERENCE, "--layer", "nothing"], 'has "nothing" in its name; layers: model.lm_head, ', 1],
   [[REFERENCE, "--layer", "lm_head", "--plot", "head.png"], "only GBLR layers have a block layout", 1],
   [[REFERENCE, "--plot", "nowhere/layout.png"], 'there is no folder "nowhere"', 1],
   [[REFERENCE, "--plot", "layout.jpg"], '"layout.jpg" is neither', 2],

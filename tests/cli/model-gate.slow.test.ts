@@ -64,7 +64,7 @@ function shortened({ model }: Files): void {
 }
 
 const LINE = new RegExp(
-  `^gblr: \\S+: layer "${LAYER}": values_in must be F32 \\(\\d+\\), which is what the lengths in spans`,
+  `^gblr: \\S+: layer "${LAYER}": values_in must be F32 \\(\\d+\\), the sum of the lengths in spans`,
 );
 
 describe("a folder with one length of a span too short is refused in one line", () => {
@@ -110,7 +110,7 @@ test.each<[string, (files: Files) => void, RegExp]>([
   [
     "a tensor is in both files",
     ({ model, trainable }) => trainable.push(tensor(model, "ln_f.bias")),
-    /trainable\.safetensors: tensor "ln_f\.bias": is in model\.safetensors too$/,
+    /trainable\.safetensors: tensor "ln_f\.bias": is also in model\.safetensors$/,
   ],
   [
     "the blocks to train are not as many as config.json says",
@@ -154,7 +154,7 @@ test("a folder that transformers has saved again, with its prefix before all nam
   expect((await runVerb(addExport, exporting)).code).toBe(0);
   const mixture = changed("mixture", prefixed(/^h\.0\.mlp\.c_fc/));
   expect((await runVerb(addInspect, ["inspect", mixture])).stderr).toMatch(
-    /layer "transformer\.h\.0\.mlp\.c_fc": has spans, values_in, values_out, and config\.json does not list it/,
+    /layer "transformer\.h\.0\.mlp\.c_fc": has spans, values_in, values_out, but config\.json does not list it/,
   );
 });
 

@@ -178,7 +178,7 @@ describe("a folder of an image model that contradicts itself", () => {
           await withTensors("too-much", "mixer: gblr", (tensors) => {
             tensors.set("more.weight", tensors.get("head.weight") as StoredTensor);
           }),
-          /model\.safetensors: tensor "more\.weight": the model of config\.json has no such parameter$/,
+          /model\.safetensors: tensor "more\.weight": the model in config\.json has no such parameter$/,
         ],
         [
           await withTensors("wide", "mixer: dense", ofShape("blocks.0.mlp_tokens.fc1.weight", [12, 15])),
@@ -208,7 +208,7 @@ describe("a folder of an image model that contradicts itself", () => {
             "vit.encoder.layer.0.output",
             "vit.encoder.layer.9.output",
           ]),
-          /: layer "vit\.encoder\.layer\.0\.output\.dense": has spans, .* and config\.json does not list it/,
+          /: layer "vit\.encoder\.layer\.0\.output\.dense": has spans, .* but config\.json does not list it/,
         ],
         [
           withText("size", "vit, timm: gblr", ['"n_out": 96', '"n_out": 97']),
@@ -232,7 +232,7 @@ describe("a folder of an image model that contradicts itself", () => {
         ],
         [
           { ...withText("image", "vit, timm: gblr", ["gblr", "gblr"]), size: 24 },
-          /^pixel_values must be of shape \(batch, 3, 16, 16\), as the model's images, is \(2, 3, 24, 24\)$/,
+          /^pixel_values must be of shape \(batch, 3, 16, 16\), is \(2, 3, 24, 24\)$/,
         ],
       ];
       const answers = await ask(

@@ -1,5 +1,5 @@
-// MLP-Mixer's forward pass, images to logits: MLPs across patches and across channels in turn, the mean over patches,
-// the head (Tolstikhin et al. 2021).
+// MLP-Mixer's forward pass, from images to logits: patch embedding, MLPs alternately across patches and across
+// channels, the mean over patches, and the head (Tolstikhin et al. 2021).
 
 import { add, mean, reshape, type Tensor, type Tensor2D, type Tensor4D, tidy, transpose } from "@tensorflow/tfjs-core";
 import { applyHead, embedPatches, expectImages } from "../parts/classifier.ts";
@@ -11,9 +11,10 @@ import type { MixerConfig } from "./config.ts";
 type Mixer = LayerSource<MixerConfig>;
 
 /**
+ * Computes the logits of an MLP-Mixer.
  * @param images float32 (batch, image, image, colors), normalized
  * @returns logits, float32 (batch, classes)
- * @throws ShapeError when images are of another size
+ * @throws ShapeError if the images have another size than the model's
  */
 export function mixerLogits(model: Mixer, images: Tensor4D, options: ClassifierOptions = {}): Tensor2D {
   const { blocks, epsilon, patch, dropout } = model.config;

@@ -1,5 +1,5 @@
-// Creates the fastest form of a model for inference: each layer in the fastest form of its structure. GBLR layers have
-// no dead blocks in it. Other structures and dense layers are not changed.
+// Creates the form of a model that is fastest in inference, in which each layer has the fastest form of its structure.
+// GBLR layers contain live blocks only; dense layers are not changed.
 
 import { getBackend, type Tensor, type Tensor2D, tidy, type Variable } from "@tensorflow/tfjs-core";
 import type { ConvolutionInfo } from "../architectures/network.ts";

@@ -1,5 +1,5 @@
-// Accuracy of an image classifier: top-1 and top-5 accuracy, mean loss in float64, and the confusion matrix. A loss
-// that is not finite is an error; it is never dropped from the mean.
+// Computes the accuracy of an image classifier: top-1 and top-5 accuracy, the mean loss in float64, and the confusion
+// matrix. A loss that is not finite is an error.
 
 import { type Tensor2D, tensor4d } from "@tensorflow/tfjs-core";
 import { expectClasses, type ImageBatch, type ImageLoader } from "../data/images/index.ts";
@@ -100,7 +100,7 @@ async function logitsOf<Config>(model: Model<Config>, { pixels, items, size }: I
   }
 }
 
-/** @returns the loss, the number of classes ranked before the right one, and the predicted class */
+/** The loss of one image, the number of classes ranked before the right one, and the predicted class. */
 function scoreOf(logits: Float32Array, label: number): { loss: number; rank: number; taken: number } {
   const own = logits[label] as number;
   let [taken, rank] = [0, 0];

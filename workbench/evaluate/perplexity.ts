@@ -1,5 +1,5 @@
-// Perplexity of a language model on windows of text, from the mean negative log-likelihood of all scored targets in
-// float64. A loss that is not finite is an error; it is never dropped from the mean.
+// Computes the perplexity of a language model on windows of text from the mean negative log-likelihood of all scored
+// targets, which is summed in float64. A loss that is not finite is an error.
 
 import { type Tensor2D, tensor2d } from "@tensorflow/tfjs-core";
 import type { TextWindows } from "../data/index.ts";
@@ -100,7 +100,10 @@ async function* batchesOf(
   }
 }
 
-/** Losses of all inputs, float32 (rows · inputs), row by row. @param start number of the first window, for messages */
+/**
+ * The losses of all targets, float32 (rows · targets), row by row.
+ * @param start index of the first window, for messages
+ */
 async function lossesOf(model: Model, rows: readonly Int32Array[], start: number): Promise<Float32Array> {
   const length = (rows[0] as Int32Array).length;
   const ids = new Int32Array(rows.length * length);
@@ -140,7 +143,10 @@ function sumOf(losses: Float32Array, window: number): number {
   );
 }
 
-/** Perplexity per word and per byte: exp of the total negative log-likelihood divided by their number. */
+/**
+ * Perplexity per word and per byte, which do not depend on the tokenizer: exp of the total negative log-likelihood
+ * divided by the number of words or bytes of the text.
+ */
 export function perUnit(
   { nll, tokens }: Perplexity,
   { words, bytes }: { words: number; bytes: number },

@@ -1,6 +1,6 @@
 // Reads micro-batches one ahead of their use, so that the device does not wait for the disk, and accumulates the loss
-// and gradients of a batch over its micro-batches. The result equals that of one large batch up to rounding. Nothing is
-// read from the device before the last micro-batch, and parameters are not changed.
+// and gradients of a step over its micro-batches. The result equals that of one large batch up to rounding. Values are
+// read from the device only after the last micro-batch. Parameters are not changed.
 
 import {
   concat,
@@ -22,7 +22,7 @@ import type { MicroBatch } from "./schedule.ts";
 
 export interface LoadedBatch {
   batch: MicroBatch;
-  /** the receiver disposes of them */
+  /** tensors of the batch, which the receiver disposes of */
   tensors: NamedTensorMap;
 }
 
@@ -36,7 +36,8 @@ export async function* readAhead(task: Task, batches: Iterable<MicroBatch>): Asy
     for (const batch of batches) {
       const present = next;
       next = load(task, batch);
-      // The error is reported when this batch is awaited; an unhandled rejection before that would end the process.
+      // The error is reported when this batch is awaited. Without this handler, the rejection would end the process
+      // before.
       next.catch(() => {});
       if (present) yield await present;
     }

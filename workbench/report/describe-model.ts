@@ -19,7 +19,7 @@ export interface Total {
   layers: number;
   /** multiply-adds per row of input, summed over the layers */
   cost: number;
-  /** the same if every layer were dense */
+  /** multiply-adds per row of input of the same layers when dense */
   dense: number;
   /** cost / dense */
   share: number;
@@ -51,7 +51,7 @@ interface DescribeOptions {
   sigma?: number;
 }
 
-/** Layers read concurrently, for a model on the Hub. */
+/** Number of layers that are read concurrently, for models on the Hub. */
 const CONNECTIONS = 8;
 
 /**
@@ -86,7 +86,7 @@ export async function describe(
   return { inspection: { model: path, layers: described, totals, embeddings }, layouts };
 }
 
-/** Cost and blocks as the layer's structure tells them. Default: one multiply-add per stored value. */
+/** Cost and blocks of a layer, computed by its structure. Default: one multiply-add per stored value. */
 async function inspected(layer: StoredLayer, sigma: number | undefined): Promise<Inspected> {
   const found = await structureNamed(layer.structure).inspect?.(layer, { sigma });
   const size = (shape: readonly number[]) => shape.reduce((product, side) => product * side, 1);

@@ -36,7 +36,7 @@ export interface Calibration {
 }
 
 /**
- * Runs a dense model over all inputs.
+ * Calibrates a dense model: runs it over all inputs and computes the covariance of each layer's inputs.
  * @param model changed in place: convolutions that the plan converts per kernel position are split
  */
 export async function* calibrateLayers(
@@ -74,7 +74,7 @@ interface OpenCalibration extends CalibrationData {
 
 interface Calibrated {
   model: Model;
-  /** where the model comes from; its tokenizer is read there */
+  /** source of the model, from whose folder the tokenizer is read */
   source: Source;
   context: StageContext;
 }

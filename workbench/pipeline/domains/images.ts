@@ -96,9 +96,9 @@ class ImageData implements OpenData {
   private readonly evaluation: ReturnType<typeof evaluationOptions>;
   private readonly training: TrainingTransform;
   private readonly loaders = new Map<ImageSet, ImageLoader>();
-  /** loaders whose clipped pixels the user has been told of */
+  /** loaders for which the note about clipped pixels has been shown */
   private readonly told = new Set<ImageLoader>();
-  /** accuracy of the model that was scored last, so that `conclude` does not score it again */
+  /** accuracy of the last scored model on the test split, which `conclude` reuses */
   private onTest: Accuracy | undefined;
 
   constructor(opened: Opened) {
@@ -199,8 +199,8 @@ class ImageData implements OpenData {
 }
 
 /**
- * The transform as checkpoints store and compare it. `colourJitter` is the name that the setting had in the first
- * checkpoints.
+ * The transform in the form in which checkpoints store and compare it. `colorJitter` is written as `colourJitter`, its
+ * name in the first checkpoints.
  */
 const storedTransform = (training: TrainingTransform): string =>
   JSON.stringify(training).replace('"colorJitter":', '"colourJitter":');

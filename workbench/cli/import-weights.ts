@@ -1,6 +1,6 @@
-// The part of `gblr import` that makes model folders: from weights alone, such as a state_dict, which are recognized by
-// names and shapes, and from the authors' checkpoints with GBLR layers. Each assumption is printed with the flag that
-// overrides it. The work is done in models/weights and models/reference.
+// The part of `gblr import` that makes model folders. Weights without a config, such as a state_dict, are recognized by
+// names and shapes (models/weights); each assumption is printed with the flag that overrides it. The authors'
+// checkpoints with GBLR layers are imported by models/reference.
 
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -21,16 +21,17 @@ interface WeightsSummary {
   type: string;
   /** timm's name of the model if it has one, else its type */
   name: string;
-  /** of a classifier */
+  /** number of classes of a classifier */
   classes?: number;
+  /** number of tensors */
   tensors: number;
-  /** of all tensors */
+  /** size of all tensors */
   bytes: number;
   /** properties that neither the tensors nor the flags determine */
   assumed: Recognized["assumed"];
   /** names of tensors that do not belong to the model */
   leftOut: string[];
-  /** names in the folder */
+  /** names of the files in the folder */
   files: string[];
 }
 
@@ -113,7 +114,7 @@ interface ReferenceSummary {
   sigma?: number;
   /** relative FLOPs (reference) */
   relativeFlops: number;
-  /** names in the folder */
+  /** names of the files in the folder */
   files: string[];
 }
 

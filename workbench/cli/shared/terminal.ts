@@ -2,7 +2,7 @@
 
 export { formatBytes, threeDigits } from "../../../hub/text/numbers.ts";
 
-/** Widest line that any verb prints. */
+/** Maximum width of printed lines, in characters. */
 export const WIDTH = 100;
 
 type Paint = (text: string) => string;
@@ -65,7 +65,9 @@ export function table(rows: readonly (readonly Cell[])[], { indent = 2, gap = 2 
   });
 }
 
-/** Breaks text into lines at spaces. A word longer than a line, such as a path, is kept whole so that it can be copied. */
+/**
+ * Breaks text into lines at spaces. A word longer than a line, such as a path, is kept whole so that it can be copied.
+ */
 export function wrap(text: string, width = WIDTH): string[] {
   const lines: string[] = [];
   let line = "";

@@ -18,6 +18,7 @@ export interface HubAccess {
   fetch?: typeof fetch;
 }
 
+/** Type of a repository. */
 export type RepoType = "model" | "dataset";
 
 /** A repository at a revision. */

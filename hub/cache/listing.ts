@@ -45,7 +45,7 @@ const listingSchema = z.object({
   ),
 });
 
-/** Reads a listing. Undefined if the cache does not have one that can be read; the caller then asks the Hub. */
+/** Reads the listing of a commit. Undefined if the cache has none or it is invalid; the caller then asks the Hub. */
 export async function readListing(paths: RepoPaths, commit: string): Promise<RepoFile[] | undefined> {
   const text = await readFile(paths.listing(commit), "utf8").catch(() => undefined);
   if (text === undefined) return undefined;

@@ -8,6 +8,7 @@ import { dirname, join } from "node:path";
 import process from "node:process";
 import { pause } from "../request/context.ts";
 
+/** Options of waiting for a lock. */
 export interface LockOptions {
   signal?: AbortSignal | undefined;
   /** called once if another process holds the lock */
@@ -45,7 +46,7 @@ export async function lockFile(path: string, { signal, onWait }: LockOptions = {
   }
 }
 
-/** Whether the file system has locks: a file with a new random name can be locked if it does. */
+/** Whether the file system supports locks. Tested by locking a new file with a random name. */
 async function canLockIn(folder: string): Promise<boolean> {
   const path = join(folder, `.${randomBytes(6).toString("hex")}.tmp`);
   const file = await openForLock(path);
@@ -98,7 +99,7 @@ async function loadFlock(): Promise<Flock | undefined> {
       const { symbols } = dlopen(library, { flock: { args: ["i32", "i32"], returns: "i32" } });
       return (descriptor) => symbols.flock(descriptor, LOCK_EX | LOCK_NB) === 0;
     } catch {
-      // This system has another C library.
+      // The library does not exist on this system; the next one is tried.
     }
   }
   return undefined;

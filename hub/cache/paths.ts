@@ -18,9 +18,9 @@ export interface RepoPaths {
   snapshot(commit: string): string;
   /** path of a file in a snapshot */
   pointer(commit: string, file: string): string;
-  /** file that has the commit of a branch or tag when it was last requested */
+  /** file with the commit that a branch or tag had when it was last requested */
   ref(revision: string): string;
-  /** list of a commit's files: see listing.ts */
+  /** file with the list of a commit's files: see listing.ts */
   listing(commit: string): string;
   lock(hash: string): string;
 }
@@ -46,7 +46,7 @@ export function repoPaths(cache: string, repo: RepoName): RepoPaths {
   };
 }
 
-/** Whether the text is a SHA-1 or SHA-256 in hexadecimal, which commits and blobs are named by. */
+/** Whether the text is a SHA-1 or SHA-256 hash in hexadecimal. Commits and blobs are named by such hashes. */
 export function isHash(text: unknown): text is string {
   return typeof text === "string" && /^(?:[0-9a-f]{40}|[0-9a-f]{64})$/.test(text);
 }

@@ -1,6 +1,6 @@
 // Snapshots in the Hugging Face cache. A snapshot is a folder of links to blobs, one for each file of a commit. The
-// functions check which files are present, add files, and read and write refs (which commit a branch or tag has). For
-// a snapshot that another program made without a listing, they infer its files. Nothing uses the network.
+// functions check which files are present, add files, and read and write refs, which map a branch or tag to a commit.
+// For a snapshot that another program made without a listing, they infer its files. Nothing uses the network.
 
 import { copyFile, lstat, mkdir, readdir, readFile, readlink, rm, stat, symlink } from "node:fs/promises";
 import { dirname, relative, sep } from "node:path";
@@ -60,7 +60,7 @@ export async function linkFile(paths: RepoPaths, commit: string, file: RepoFile)
   }
 }
 
-/** The commit that the revision had when it was last requested. */
+/** Reads the commit that the revision had when it was last requested. Undefined if there is no valid ref. */
 export async function readRef(paths: RepoPaths, revision: string): Promise<string | undefined> {
   const text = await readFile(paths.ref(revision), "utf8").catch(() => undefined);
   const commit = text?.trim();
@@ -122,5 +122,5 @@ function missingParts(names: readonly string[]): string[] {
   });
 }
 
-/** Limit for the number of parts, since a name can state any. */
+/** Largest number of parts in a series. The number in a file name can be arbitrarily large. */
 const MOST_PARTS = 10_000;

@@ -30,10 +30,10 @@ function introduction({ baseModel, isFolder = false, baseRevision, ...facts }: C
   const { structure, relativeFlops, dataset } = facts;
   const kind = storedStructure(structure)?.matrices ?? `matrices of structure ${code(structure)}`;
   const revision = baseRevision === undefined ? "" : ` at revision ${code(baseRevision)}`;
-  const [, made] = /^scratch:(.+)$/.exec(baseModel ?? "") ?? [];
+  const [, architecture] = /^scratch:(.+)$/.exec(baseModel ?? "") ?? [];
   const name = isFolder ? code : named;
   const trained = baseModel === undefined ? "a network" : `${name(baseModel)}${revision}`;
-  const base = made === undefined ? trained : `a ${code(made)} that started from random weights`;
+  const base = architecture === undefined ? trained : `a ${code(architecture)} that started from random weights`;
   const [reference, actual] = [finite(relativeFlops?.reference), finite(relativeFlops?.actual)];
   const cost =
     reference === undefined || actual === undefined
@@ -79,7 +79,9 @@ function citation({ structure }: CardFacts): string | undefined {
   return cited && `## Citation\n\n${cited.text}\n\n${codeBlock("bibtex", cited.bibtex)}`;
 }
 
-/** A link to the repository on the Hub. Other names, such as folders, become code. */
+/**
+ * Formats a name as a link to the repository on the Hub. Other names, such as those of folders, are formatted as code.
+ */
 function named(name: string, prefix = ""): string {
   return isRepositoryId(name) ? `[${plain(name)}](https://huggingface.co/${prefix}${name})` : code(name);
 }

@@ -8,9 +8,9 @@ export interface CardRow {
   structure: string;
   /** before or after fine-tuning */
   stage: "before" | "after";
-  /** by name, e.g. `perplexity`; accuracies are shares of 1 */
+  /** by name, e.g. `perplexity`; accuracies are fractions in [0, 1] */
   metrics: Readonly<Record<string, number>>;
-  /** multiply-adds as a share of those of the dense model: counted as in the reference, and all of them */
+  /** multiply-adds divided by those of the dense model: by the reference count, and of all operations */
   relativeFlops?: { reference: number; actual: number };
   /** number of stored values of the whole model */
   parameters?: number;
@@ -27,7 +27,7 @@ export interface MeasuredMetric {
   type: string;
   name?: string;
   value: number;
-  /** split of the data set that was measured, e.g. `test` */
+  /** split of the data set on which the metric was measured, e.g. `test` */
   split: string;
 }
 
@@ -64,7 +64,7 @@ export interface CardFacts {
   structure: string;
   /** `owner/name`. A folder, or `scratch:` with an architecture, is only named in the text */
   baseModel?: string;
-  /** `baseModel` is the name of a folder, to which nothing can link. Default false */
+  /** whether `baseModel` is the name of a local folder, which the card cannot link to. Default false */
   isFolder?: boolean;
   baseRevision?: string;
   base?: BaseMetadata;
@@ -72,13 +72,13 @@ export interface CardFacts {
   dataset?: DatasetFacts;
   metrics?: readonly MeasuredMetric[];
   comparison?: readonly CardRow[];
-  /** multiply-adds of the model as a share of those of the dense model */
+  /** multiply-adds of the model divided by those of the dense model, by both counts */
   relativeFlops?: { reference: number; actual: number };
   /** number of tokens in a window */
   context?: number;
   /**
-   * number of windows or images that were measured, if not all of the split: the first ones, unless the run sampled
-   * them
+   * number of windows or images that were measured, if it is not the whole split. These are the first ones of the
+   * split, unless the run drew a sample
    */
   limit?: number;
   /** whether structure.png is beside the card */

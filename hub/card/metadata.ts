@@ -1,7 +1,7 @@
-// The front matter of a model card: YAML between two lines of three dashes. It is read from a base model's card, to
-// carry its metadata on, and written for the Hub (huggingface.co/docs/hub/model-cards, "Model card metadata"). The
-// YAML is written so that readers of version 1.1, such as Python's, and of version 1.2 read the same values: text
-// that could be anything else is quoted, for example `no` (false in 1.1) and `1e3` (a number in 1.2).
+// The front matter of a model card: YAML between two lines of three dashes. It is read from a base model's card, so
+// that derived models keep its metadata, and written for the Hub (huggingface.co/docs/hub/model-cards, "Model card
+// metadata"). Readers of YAML 1.1, such as Python's, and of YAML 1.2 read the same values: text that a reader could
+// take for another type is quoted, for example `no` (false in 1.1) and `1e3` (a number in 1.2).
 
 import { parse, type ScalarTag, stringify } from "yaml";
 import { isDense } from "../model-folder/index.ts";
@@ -32,7 +32,7 @@ export function frontMatter(readme: string): Record<string, unknown> {
   const [, block] = readme.match(/^\ufeff?\s*---[ \t]*\r?\n([\s\S]*?)\r?\n---[ \t]*(?:\r?\n|$)/) ?? [];
   if (block === undefined) return {};
   try {
-    // Few aliases, so that a short text cannot expand into gigabytes.
+    // The limit prevents a short text from expanding into gigabytes.
     const value: unknown = parse(block, { maxAliasCount: 10, logLevel: "silent" });
     return typeof value === "object" && value !== null && !Array.isArray(value) ? { ...value } : {};
   } catch {
@@ -40,7 +40,7 @@ export function frontMatter(readme: string): Record<string, unknown> {
   }
 }
 
-/** The front matter of our own card, including its dashes. Fields without a value are left out. */
+/** Writes the front matter of a card, including the lines of dashes. Fields without a value are left out. */
 export function cardMetadata(facts: CardFacts): string {
   const { base = {}, baseModel, isFolder = false, dataset, hasPython = false, task } = facts;
   const { hasTransformers = hasPython } = facts;
@@ -62,7 +62,10 @@ export function cardMetadata(facts: CardFacts): string {
   return `---\n${yamlOf(present)}---\n`;
 }
 
-/** All our cards have the tag `gblr`, by which they are recognized. Dense models get no tags about compression. */
+/**
+ * Tags that describe the model: `gblr`, which identifies cards of this project, and for compressed models the
+ * structure.
+ */
 const ownTags = ({ structure }: CardFacts): string[] =>
   isDense(structure) ? ["gblr"] : ["gblr", structure, "model-compression"];
 
@@ -120,7 +123,7 @@ const EXPONENT = /^e[-+]?[\d_]+$/i;
 /** Words for true, false and null in version 1.1, in any case. */
 const WORDS = new Set(["y", "yes", "n", "no", "on", "off", "true", "false", "null"]);
 
-/** Characters that JSON does not escape in a string, and that PyYAML refuses or takes for a line end. */
+/** Characters that JSON does not escape in a string, and that PyYAML rejects or reads as a line end. */
 const UNPRINTABLE = /[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]/g;
 
 const TEXT: ScalarTag = {
@@ -155,7 +158,7 @@ function yamlText(text: string): string {
   return JSON.stringify(text.toWellFormed()).replace(UNPRINTABLE, escaped);
 }
 
-/** Version 1.1 accepts an exponent only after a decimal point and with a sign. */
+/** Formats a number. YAML 1.1 accepts an exponent only after a decimal point and with a sign. */
 function yamlNumber(value: number): string {
   if (Number.isNaN(value)) return ".nan";
   if (!Number.isFinite(value)) return value < 0 ? "-.inf" : ".inf";

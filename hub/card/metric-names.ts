@@ -1,5 +1,5 @@
-// The names of metrics, how their values are written, and whether lower or higher is better. An unknown metric keeps
-// its name and has no better direction.
+// The names of metrics, the format of their values, and whether lower or higher values are better. An unknown metric
+// keeps its name, and neither direction is better.
 
 import { threeDigits } from "../text/numbers.ts";
 
@@ -7,7 +7,7 @@ interface Metric {
   /** name for people, in lower case */
   label: string;
   better: "lower" | "higher" | undefined;
-  /** a share of 1 that is written in per cent */
+  /** whether the value is a fraction in [0, 1] that is shown in percent */
   isShare: boolean;
 }
 
@@ -46,7 +46,7 @@ export function metricsOf(rows: readonly { metrics: Readonly<Record<string, numb
   return [...known, ...present.filter((name) => !known.includes(name))];
 }
 
-/** The best value of a metric. Undefined if the metric has no better direction or fewer than two values. */
+/** The best value of a metric. Undefined if neither direction is better, or there are fewer than two values. */
 export function bestOf(
   name: string,
   rows: readonly { metrics: Readonly<Record<string, number>> }[],

@@ -46,7 +46,8 @@ async function readZip(source: ByteSource, fail: Fail): Promise<Archive> {
     root: await readPickle(archive.entries.get(`${folder}/data.pkl`) as ZipEntry, { storageOf, fail }),
     storage: (key) => {
       const entry = archive.entries.get(`${folder}/data/${key}`);
-      if (entry && !storages.has(key)) storages.set(key, storageOf(entry)); // one object a storage, since it remembers that its checksum was verified
+      // One object for each storage, because the object remembers that its checksum was verified.
+      if (entry && !storages.has(key)) storages.set(key, storageOf(entry));
       return storages.get(key);
     },
   };
@@ -80,11 +81,13 @@ async function readPickle(
   }
 }
 
-/** Of the legacy format. */
+/** Magic number of the legacy format (torch/serialization.py). */
 const MAGIC = 0x1950a86a20f9469cfc6cn;
+/** Version of the legacy format. */
 const PROTOCOL = 1001;
-/** Bytes that are read first. The pickles of most files fit into them. */
+/** Length of the first read, in bytes. The pickles of most files fit into it. */
 const FIRST_WINDOW = 2 ** 18;
+/** Bytes of the element count in front of each storage. */
 const LENGTH_BYTES = 8;
 
 async function readLegacy(source: ByteSource, fail: Fail): Promise<Archive> {

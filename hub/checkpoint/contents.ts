@@ -1,7 +1,7 @@
 // Splits an unpickled value into tensors, by name, and everything else, as JSON. If the value is a dictionary with a
 // `state_dict`, the tensors come from there; otherwise they are collected from all nested dictionaries, lists and
 // modules, and their keys are joined by dots. Objects are written as their class name and fields; they are never
-// built. Depth and number of values are limited, since a few bytes of pickle can describe endless JSON.
+// created. Depth and number of values are limited, because a few bytes of pickle can describe JSON of unlimited size.
 
 import type { Fail } from "../files/byte-source.ts";
 import { FileError } from "../files/file-error.ts";
@@ -20,13 +20,13 @@ import {
 } from "./pickle-values.ts";
 import { type LocatedTensor, locateTensor, type Storage } from "./storage.ts";
 
-/** A file is not a checkpoint, is damaged, or asks for something that a reader must not do. */
+/** A file is not a checkpoint, is damaged, or requires an operation that is not allowed. */
 export class CheckpointError extends FileError {
   override readonly name = "CheckpointError";
 }
 
 const STATE_DICT = "state_dict";
-/** Name of a tensor that is the whole checkpoint. */
+/** Name given to the tensor of a checkpoint that consists of a single tensor. */
 const LONE_TENSOR = "tensor";
 
 /** A checkpoint's tensors, and the rest. */
@@ -36,6 +36,7 @@ export interface Contents {
   rest: { [key: string]: Json };
 }
 
+/** The file of a value, for errors, and its storages by key. */
 export interface ContentsOptions {
   file: string;
   storage(key: string): Storage | undefined;
@@ -88,6 +89,7 @@ interface WalkerOptions {
 /** Collects the tensors of nested dictionaries, lists and modules, and returns everything else. */
 class Walker {
   readonly #options: WalkerOptions;
+  /** containers that are being walked, to detect cycles */
   readonly #open = new Set<PickleValue>();
 
   constructor(options: WalkerOptions) {
@@ -248,7 +250,8 @@ class JsonWriter {
 
   #instance(value: Instance, path: readonly string[]): Json {
     const content = configContent(value);
-    if (content !== undefined) return this.write(content, [...path, "_content"]); // the longer path limits the recursion
+    // The added path element counts toward MAX_DEPTH, which limits the recursion.
+    if (content !== undefined) return this.write(content, [...path, "_content"]);
     const { className, args, items, entries, state } = value;
     const written: { [key: string]: Json } = { [CLASS_KEY]: className };
     if (args.length > 0) written.arguments = this.write([...args], [...path, "arguments"]);

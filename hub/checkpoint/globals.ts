@@ -1,7 +1,7 @@
 // Which Python globals a pickle may name and call, and what each call returns here. The rules:
-// - the globals listed in CALLS rebuild tensors and plain data, in our own code;
-// - classes of other libraries may be named; their objects become records (Instance) and are never built;
-// - every other name of Python's standard library, and every call of a function that is not listed, is refused.
+// - Calls of the globals listed in CALLS are replaced by functions in this file, which return tensors and plain data.
+// - Classes of other libraries may be named. Their objects become records (Instance) and are never created.
+// - Every other name of Python's standard library is refused, and so is every call of a function that is not listed.
 
 import type { Fail } from "../files/byte-source.ts";
 import { quote } from "../files/file-error.ts";
@@ -26,7 +26,7 @@ import {
 /** Returns undefined for arguments that the global does not accept. */
 type Call = (args: readonly PickleValue[]) => PickleValue | undefined;
 
-/** Makes the record, tensor or plain data that a call of the global stands for. */
+/** The result of calling each listed global: a record, a tensor or plain data. */
 const CALLS: Readonly<Record<string, Call>> = {
   "collections.OrderedDict": ([pairs]) => dictOf(pairs),
   "collections.defaultdict": ([, pairs]) => dictOf(pairs),
@@ -50,8 +50,8 @@ const CALLS: Readonly<Record<string, Call>> = {
   "torch._utils._rebuild_parameter_with_state": ([tensor]) => onlyTensor(tensor),
   "torch._tensor._rebuild_from_type_v2": ([rebuild, , args]) =>
     rebuild instanceof Global && REBUILD.test(rebuild.path) ? CALLS[rebuild.path]?.(itemsOf(args) ?? []) : undefined,
-  // The name of a method, which can be an attribute of a module. The first argument is never a global: attributes of
-  // globals would give access to code.
+  // Returns the name of a method, since methods can be attributes of a module. The first argument must be a record: the
+  // attributes of a global would give access to code.
   "builtins.getattr": ([of, name]) =>
     of instanceof Instance && typeof name === "string" ? `${of.className}.${name}` : undefined,
   ...bothNames("multiarray.scalar", numpyScalar),
@@ -77,8 +77,8 @@ function bothNames(name: string, call: Call): Record<string, Call> {
 const RESTRICTED = new Set(["builtins.getattr"]);
 
 /**
- * Functions that may rebuild a tensor with attributes. _rebuild_from_type_v2 is not among them, since it could nest
- * without end.
+ * Functions that may rebuild a tensor with attributes. _rebuild_from_type_v2 is not among them, because it could nest
+ * itself without limit.
  */
 const REBUILD = /^torch\._utils\./;
 
@@ -250,8 +250,8 @@ export function call(callee: PickleValue | undefined, args: PickleValue | undefi
 }
 
 /**
- * The record of a new object whose class has the name of a function, as scripts may name their models. It is accepted
- * only if it later receives the state of a module (expectModule). Undefined for any other class.
+ * Returns the record of a new object whose class is named like a function, as scripts may name their models. The record
+ * is accepted only if it later receives the state of a module (expectModule). Undefined for any other class.
  */
 export function doubtfulRecord(type: PickleValue | undefined, args: PickleValue | undefined): Instance | undefined {
   const items = itemsOf(args);

@@ -111,7 +111,7 @@ function sourcesOf(checkpoint: Checkpoint): TensorSource[] {
   }));
 }
 
-/** transformers refuses a file whose metadata does not state the framework. */
+/** Metadata of the written files. `format` is set because transformers rejects a file that does not state it. */
 function metadataOf({ tied }: Checkpoint): Record<string, string> {
   return tied.size === 0 ? { format: "pt" } : { format: "pt", [TIED_KEY]: JSON.stringify(Object.fromEntries(tied)) };
 }

@@ -54,12 +54,12 @@ export class PickleReader {
     return this.#view.getInt32(this.#advance(4), true);
   }
 
-  /** a length; inexact above 2^53, where it is beyond the end anyway */
+  /** a length. Values above 2^53 are inexact, but no file is that long */
   uint64(): number {
     return Number(this.#view.getBigUint64(this.#advance(8), true));
   }
 
-  /** Doubles are the only big-endian values of a pickle. */
+  /** a double. Doubles are the only big-endian values of a pickle */
   float64(): number {
     return this.#view.getFloat64(this.#advance(8), false);
   }
@@ -185,7 +185,10 @@ function parseFloat64(line: string): number | undefined {
 
 const ESCAPES: Record<string, string> = { n: "\n", t: "\t", r: "\r", a: "\x07", b: "\b", f: "\f", v: "\v" };
 
-/** The text between Python's quotes. @returns undefined where there are none */
+/**
+ * Parses a quoted Python string.
+ * @returns undefined if the line is not quoted
+ */
 function parseQuoted(line: string): string | undefined {
   const text = line.trim();
   const quoteMark = text[0];
@@ -197,7 +200,7 @@ function parseQuoted(line: string): string | undefined {
   });
 }
 
-/** Text in which \uXXXX and \UXXXXXXXX stand for characters. */
+/** Replaces \uXXXX and \UXXXXXXXX by the characters that they stand for. */
 function parseRawUnicode(line: string): string {
   return line.replace(/\\u([0-9a-fA-F]{4})|\\U([0-9a-fA-F]{8})/g, (all, short?: string, long?: string) => {
     const code = Number.parseInt(short ?? long ?? "", 16);

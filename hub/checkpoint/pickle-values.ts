@@ -1,6 +1,6 @@
-// The values that a pickle is read into: plain data, names of globals, and records of objects that are never built.
-// Python's lists are arrays; types that JavaScript lacks are the classes below. Nothing in these values can run.
-// NumPy's scalars become numbers. NumPy's arrays and random generators become records; array values are not read.
+// The values that a pickle is read into: plain data, names of globals, and records of objects that are never created.
+// Python's lists are arrays; types that JavaScript lacks are the classes below. The values contain no code. NumPy's
+// scalars become numbers. NumPy's arrays and random generators become records; array values are not read.
 
 import type { FileDtype } from "../safetensors/types.ts";
 
@@ -51,7 +51,7 @@ export class Global {
   }
 }
 
-/** The record of an object that is not built: its class and what the pickle passes to it. */
+/** The record of an object that is not created: its class and what the pickle passes to it. */
 export class Instance {
   readonly className: string;
   readonly args: readonly PickleValue[];
@@ -79,7 +79,7 @@ export interface StorageReference {
   element: ElementType;
   /** number of elements */
   length: number;
-  /** number of elements before it in the stored one; only legacy files have such views */
+  /** start of the view in the stored storage, in elements. Only legacy files have nonzero offsets */
   offset: number;
 }
 
@@ -138,7 +138,7 @@ export function isModuleState(state: PickleValue): state is Dict {
   return ["_parameters", "_modules"].every((part) => partOf(state, part) !== undefined);
 }
 
-/** The entries of a module's dictionary of this name. */
+/** Entries of the dictionary with this name in the state of a module. Undefined if there is none. */
 export function partOf(state: PickleValue, name: string): ReadonlyMap<PickleValue, PickleValue> | undefined {
   const part = state instanceof Dict ? state.entries.get(name) : undefined;
   return part instanceof Dict ? part.entries : undefined;

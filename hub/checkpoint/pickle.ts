@@ -1,5 +1,5 @@
 // A pickle machine for protocols 0 to 5 (Python's pickletools.py documents the opcodes): a stack, a memo and a loop
-// over opcodes, without recursion. It builds plain data and records. It imports nothing and runs nothing; globals.ts
+// over opcodes, without recursion. It creates plain data and records. It never imports or runs Python code; globals.ts
 // decides which names may be used and called.
 
 import type { Fail } from "../files/byte-source.ts";
@@ -10,9 +10,13 @@ import { Dict, Instance, type PickleValue, SetOf, TensorView, Tuple } from "./pi
 /** Longest pickle, in bytes, that is read. A tensor's description takes a few hundred bytes. */
 export const MAX_PICKLE_BYTES = 2 ** 26;
 
-/** Most opcodes that are run. One byte can create a value of fifty bytes; a tensor takes about thirty opcodes. */
+/**
+ * Largest number of opcodes that are run. The limit bounds memory: one byte can create a value of fifty bytes. A tensor
+ * takes about thirty opcodes.
+ */
 const MAX_OPCODES = 2 ** 23;
 
+/** Where a pickle starts, and how errors and persistent ids are handled. */
 export interface PickleOptions {
   /** position of the pickle's first byte */
   start?: number;
@@ -21,6 +25,7 @@ export interface PickleOptions {
   persistent?: (id: PickleValue) => PickleValue;
 }
 
+/** The value of a pickle. */
 export interface Unpickled {
   value: PickleValue;
   /** end of the pickle, exclusive */

@@ -1,7 +1,7 @@
-// The bytes of tensors. A storage is a range of a legacy file, or an entry of a zip archive, stored or deflated,
-// whose checksum is verified before its bytes are used. A tensor views a storage by an offset, a shape and strides,
-// as in PyTorch; several tensors can view one storage. Every number of a view is checked here, and elements are read
-// in row-major order.
+// The bytes of tensors. A storage is a range of a legacy file, or an entry of a zip archive, stored or deflated. The
+// checksum of an entry is verified before its bytes are used. A tensor views a storage by an offset, a shape and
+// strides, as in PyTorch; several tensors can view one storage. All numbers of a view are checked here. Elements are
+// read in row-major order.
 
 import { pipeline, Readable } from "node:stream";
 import { crc32, createInflateRaw } from "node:zlib";
@@ -135,9 +135,13 @@ export interface LocatedTensor extends TensorInfo {
   identity: string;
 }
 
-/** How many bytes a tensor may have if its storage is smaller: a stride of 0 can repeat one element into terabytes. */
+/**
+ * Largest size in bytes of a tensor that is larger than its storage. A stride of 0 repeats elements, so a small storage
+ * could expand to terabytes.
+ */
 const MAX_EXPANDED_BYTES = 2 ** 30;
 
+/** The storages of a file by key, and the error to throw. */
 export interface LocateOptions {
   storage(key: string): Storage | undefined;
   fail: Fail;
@@ -192,7 +196,7 @@ interface SpanOptions {
   fail: Fail;
 }
 
-/** The end is that of the declared storage, which can be shorter than the stored one that it is a part of. */
+/** Checks that a tensor ends inside its declared storage. A legacy file may declare a part of the stored one. */
 function checkSpan({ end }: Range, { view, storage, bytes, fail }: SpanOptions): void {
   const { offset, length, element } = view.storage;
   const limit = Math.min(storage.byteLength, (offset + length) * (elementBytes(element) ?? bytes));
@@ -213,8 +217,10 @@ export async function readTensor(tensor: LocatedTensor): Promise<Uint8Array<Arra
   return tensor.contiguous ? readRange(tensor.storage, tensor.span) : gather(tensor);
 }
 
+/** Array type for elements of each size in bytes. Elements are copied without interpreting them. */
 const WORDS = { 1: Uint8Array, 2: Uint16Array, 4: Uint32Array, 8: BigUint64Array } as const;
 
+/** Copies the elements of a tensor that is not contiguous into a new buffer, in row-major order. */
 async function gather({ dtype, shape, byteLength, storage, span, strides }: LocatedTensor) {
   const bytes = (bitsOf(dtype) / 8) as keyof typeof WORDS;
   const from = new WORDS[bytes]((await readRange(storage, span)).buffer);
@@ -252,6 +258,7 @@ function advance(
   return move;
 }
 
+/** Whether strides (in elements) describe row-major order without gaps. */
 function isContiguous(shape: readonly number[], strides: readonly number[]): boolean {
   let expected = 1;
   for (let side = shape.length - 1; side >= 0; side--) {
@@ -261,6 +268,7 @@ function isContiguous(shape: readonly number[], strides: readonly number[]): boo
   return true;
 }
 
+/** The numbers of a list or tuple. Undefined unless all are non-negative integers. */
 function counts(value: PickleValue): number[] | undefined {
   const items = itemsOf(value);
   return items?.every(isCount) ? (items.slice() as number[]) : undefined;

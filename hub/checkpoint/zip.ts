@@ -33,7 +33,7 @@ const LOCAL = { signature: 0x04034b50, bytes: 30 };
 const LONGEST_COMMENT = 0xffff;
 /** Largest central directory, in bytes. Half a million entries fit; no model has that many. */
 const MAX_DIRECTORY_BYTES = 2 ** 26;
-/** Deflate cannot compress more than 1032 bytes into one. */
+/** Largest ratio of uncompressed to compressed size that deflate can reach. */
 const MAX_RATIO = 1032;
 
 /** Whether a file starts with the signature of a zip archive. */
@@ -136,7 +136,8 @@ function parseEntry(
   if (methodNumber !== 0 && methodNumber !== 8) {
     throw fail(`zip archive: entry ${quote(name)} is packed by method ${methodNumber}, neither stored nor deflated`);
   }
-  // A field whose value does not fit is all ones; the extra field then has the 64-bit values, in this order.
+  // A 32-bit field whose value does not fit has all bits set. The extra field then has the 64-bit values, in the order
+  // size, compressed size, position of the header.
   const wide = wideValues(extra);
   const value = (offset: number) => {
     const narrow = view.getUint32(offset, true);

@@ -1,6 +1,6 @@
-// Random access to the bytes of a file or of an array in memory. A read transfers only the bytes that it asks for.
-// The code here knows no file format: the caller passes `fail`, which makes the error of its own format. Files that
-// are Git LFS pointers (git-lfs.com, specification of pointer files) are refused by name, since every format would
+// Random access to the bytes of a file or of an array in memory. A read transfers only the requested bytes. The code
+// does not depend on a file format: the caller passes `fail`, which makes the error of its own format. Files that are
+// Git LFS pointers (git-lfs.com, specification of pointer files) are reported as such, because each format would
 // otherwise report a different, misleading error.
 
 import { type FileHandle, open } from "node:fs/promises";

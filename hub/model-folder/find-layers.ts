@@ -1,6 +1,7 @@
-// Finds the linear layers of an open model by the names of its tensors: structured layers by their parameters, dense
-// layers as all other matrices. Embedding tables are listed separately, because they are not multiplied. Checks names,
-// types and shapes by the rules of docs/format.md from the headers alone; values are checked in check-model.ts.
+// Finds the linear layers of an open model by the names of its tensors. Structured layers are recognized by their
+// parameters; all other matrices are dense layers. Embedding tables are listed separately, because they are not
+// multiplied. Checks names, types and shapes by the rules of docs/format.md from the headers alone; values are checked
+// in check-model.ts.
 
 import type { GblrConfig, LayerConfig } from "./gblr-config.ts";
 import { PACKED_PARTS, packedLayer, REFERENCE_BUFFERS, TRAINABLE_PARTS, trainableLayer } from "./gblr-layer.ts";
@@ -165,7 +166,10 @@ function structuredLayer(place: LayerPlace, { parts, settings, mustBeListed, for
   return form.open ? form.open(place, settings) : plainLayer(place, own.stored, settings);
 }
 
-/** Forms of which the layer has signs. The first one is that of config.json, or else the one with the most tensors. */
+/**
+ * Returns the forms that have a sign among the tensors of the layer. The form named by config.json comes first,
+ * otherwise the one with the most tensors.
+ */
 function matching(forms: readonly Form[], parts: ReadonlySet<string>, settings: LayerConfig | undefined): Form[] {
   const isMeant = ({ structures }: Form) => structures.some(({ stored }) => stored.name === settings?.structure);
   const count = (form: Form) => form.parts.filter((part) => parts.has(part)).length;

@@ -46,14 +46,14 @@ const structure = z.string({ error: () => amongStructures() }).refine((name) => 
 });
 const amongStructures = () => `must be one of ${storedNames().join(", ")}`;
 const number = z.number({ error: "must be a number" });
-const above = { error: "must be a positive number" };
-const positive = z.number(above).positive(above);
-const held = { error: "must be a positive number that float32 holds" };
-/** A normal number of float32, since engines store it in a tensor. */
+const positiveError = { error: "must be a positive number" };
+const positive = z.number(positiveError).positive(positiveError);
+const float32Error = { error: "must be a positive number that float32 holds" };
+/** A positive normal number of float32, because engines store it in a float32 tensor. */
 const inFloat32 = z
-  .number(held)
-  .min(2 ** -126, held)
-  .max((2 - 2 ** -23) * 2 ** 127, held);
+  .number(float32Error)
+  .min(2 ** -126, float32Error)
+  .max((2 - 2 ** -23) * 2 ** 127, float32Error);
 const text = z.string({ error: "must be text" });
 const object = { error: "must be an object" };
 

@@ -78,9 +78,9 @@ function describeBadSpan({ rule, side, block, start, length, n }: BadSpan): stri
 /** A trainable GBLR layer: all blocks with widths and locations, under the reference's parameter names. */
 export interface TrainableLayer extends Layer {
   blocks: number;
-  /** r, of each block */
+  /** rank r of each block */
   rank: number;
-  /** both (2, K) row by row, shares of n, input side first */
+  /** reads widths and locations: each (2, K), row-major, as fractions of n; row 0 is the input side */
   readStructure(): Promise<{ widths: Float32Array; locations: Float32Array }>;
   readSpans?: never;
 }
@@ -88,7 +88,7 @@ export interface TrainableLayer extends Layer {
 /** Tensors of a trainable GBLR layer. */
 export const TRAINABLE_PARTS = ["lr_weight1", "lr_weight2", "widths", "locations"] as const;
 
-/** Buffers of the reference's layers. They have no information that is not in config.json. */
+/** Buffers of the reference's layers. They only repeat information that is in config.json. */
 export const REFERENCE_BUFFERS = ["sigma", "freq_in", "freq_out"] as const;
 
 /**
@@ -153,7 +153,7 @@ export interface BadSpan {
   n: number;
 }
 
-/** How many values the spans of each side cover, or the first span that breaks a rule. */
+/** Number of values that the spans of each side cover, or the first span that breaks a rule. */
 export type CheckedSpans = { bad: BadSpan } | { bad: undefined; values: { in: number; out: number } };
 
 /**

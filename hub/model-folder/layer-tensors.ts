@@ -20,7 +20,7 @@ export interface Layer {
   isNamed: boolean;
   /** shapes of its parameters, by name */
   shapes: Readonly<Record<string, readonly number[]>>;
-  /** further tensors that the file may have, without additional information */
+  /** names of further tensors that the file may have; they contain no additional information */
   buffers: readonly string[];
   /** rows and columns of a convolution's kernel, from config.json */
   kernel?: readonly [number, number];
@@ -86,6 +86,7 @@ export function onlyOnce<T>(read: () => Promise<T>): () => Promise<T> {
   };
 }
 
+/** Makes the error for a layer. */
 export function problemOf({ file, layer }: LayerPlace, problem: string): ModelError {
   return new ModelError(problem, { file, layer });
 }

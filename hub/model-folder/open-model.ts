@@ -51,7 +51,7 @@ export async function readConfig(file: string, required: boolean): Promise<GblrC
   return parseGblrConfig(await readConfigText(file), file);
 }
 
-/** Real files have some kilobytes. The limit prevents that gigabytes are parsed. */
+/** Largest size of a config.json that is parsed, in bytes. Usual files have a few kilobytes. */
 const MOST_CONFIG_BYTES = 100_000_000;
 
 /**

@@ -1,5 +1,5 @@
 // Opens a model on the Hub without downloading it: only config.json, the index, headers and the tensors that are read
-// are fetched. For inspecting a model; pull it to run it.
+// are fetched. This is meant for inspecting a model. To run a model, pull it first.
 
 import { basename, join } from "node:path";
 import { formatRepoName, type HubAccess, type RepoName } from "../access/repository.ts";

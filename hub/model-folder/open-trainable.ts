@@ -12,10 +12,10 @@ import { storedStructure } from "./structures.ts";
 import { unwrapModel, unwrapTensors, wrapperOf } from "./wrappers.ts";
 
 /**
- * Opens the trainable form of a model folder, or the folder as it is if it has no trainable.safetensors. Tensors have
- * the names of unwrapModel. The caller closes them.
+ * Opens the trainable form of a model folder, or the folder as it is if it has no trainable.safetensors. Prefixes of
+ * tensor names are removed as by unwrapModel. The caller closes the tensors.
  * @throws errors of openModel; ModelError when trainable.safetensors does not have exactly the GBLR layers of
- *   config.json
+ * config.json
  */
 export async function openTrainable(folder: string): Promise<OpenModel> {
   const stored = await openModel(folder);
@@ -38,7 +38,9 @@ export async function openTrainable(folder: string): Promise<OpenModel> {
 }
 
 interface Beside {
+  /** path of trainable.safetensors */
   file: string;
+  /** tensors of model.safetensors */
   below: TensorFile;
   config: GblrConfig | undefined;
 }
@@ -66,6 +68,7 @@ function expectLayersOnly({ tensors }: TensorFile, { file, below, config }: Besi
 
 const PACKED = new RegExp(`\\.(${PACKED_PARTS.join("|")})$`);
 
+/** All tensors of `above`, and those of `below` except packed parameters of layers in `above`. */
 function overlaid(below: TensorFile, above: TensorFile): TensorFile {
   const replaced = (name: string) => PACKED.test(name) && above.tensors.has(name.replace(PACKED, ".lr_weight1"));
   const kept = [...below.tensors].filter(([name]) => !replaced(name));

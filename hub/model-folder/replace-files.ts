@@ -1,7 +1,7 @@
 // Replaces several files of a folder together: config.json and the tensors that it describes. Only single renames are
-// atomic, so a list of all renames is written first. From then on the new files are valid, and whoever finds the list
-// completes the renames, also after a power failure. Programs that ignore the list can see old and new files side by
-// side during the renames.
+// atomic, so a list of all renames is written first. From then on the new files are valid. Any later call that finds
+// the list completes the renames, also after a power failure. Programs that ignore the list can see old and new files
+// side by side during the renames.
 
 import { readFile, rename, rm } from "node:fs/promises";
 import { basename, join } from "node:path";
@@ -12,6 +12,7 @@ import { ModelError } from "./layer-tensors.ts";
 
 const LIST_FILE = ".replacing.json";
 
+/** The files of a replacement. */
 export interface Replacement {
   /** finished files for this folder */
   staged: readonly StagedFile[];

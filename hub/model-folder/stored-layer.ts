@@ -1,6 +1,6 @@
-// The linear layers of a model as its file stores them: names and shapes, held to the rules of docs/format.md, without
-// values. Opens dense layers and layers in any structure but GBLR, whose two forms are in gblr-layer.ts. Which layers a
-// file has is found in find-layers.ts.
+// The linear layers of a model as its file stores them: names and shapes, checked by the rules of docs/format.md,
+// without values. Opens dense layers and layers in any structure but GBLR, whose two forms are in gblr-layer.ts.
+// find-layers.ts finds the layers of a file.
 
 import type { LayerConfig } from "./gblr-config.ts";
 import type { PackedLayer, TrainableLayer } from "./gblr-layer.ts";
@@ -19,8 +19,8 @@ export type StoredLayer = PlainLayer | PackedLayer | TrainableLayer;
 const nothingToRead = async () => {};
 
 /**
- * A layer in any structure except GBLR. Checks its tensors by the structure's rules and config.json.
- * @param settings of the layer in config.json; undefined for a file without config.json
+ * Opens a layer in any structure except GBLR. Checks its tensors by the rules of the structure and config.json.
+ * @param settings settings of the layer in config.json; undefined for a file without config.json
  * @throws ModelError when a tensor is missing, has a wrong shape, or does not fit the others
  */
 export function plainLayer(
@@ -66,13 +66,16 @@ function expectKernel(place: LayerPlace, { kernel: own }: StoredStructure, { siz
   throw problemOf(place, `${own.part} has a kernel of ${rows} × ${columns}, config.json says ${kernel.join(" × ")}`);
 }
 
-/** A dense layer. GPT-2's weights are (n_in, n_out), unlike those of other models; they are recognized by the bias. */
+/**
+ * Opens a dense layer with a weight (n_out, n_in, …). GPT-2's weights are (n_in, n_out) instead; they are recognized by
+ * the length of the bias.
+ */
 export function denseLayer({ layer, tensors }: LayerPlace, shape: readonly number[]): PlainLayer {
   const [first, ...others] = shape as [number, ...number[]];
   const rest = others.reduce((product, side) => product * side, 1);
   const bias = tensors.tensors.get(`${layer}.bias`)?.shape[0];
-  const isTurned = shape.length === 2 && bias === rest && bias !== first;
-  const [nIn, nOut] = isTurned ? [first, rest] : [rest, first];
+  const isTransposed = shape.length === 2 && bias === rest && bias !== first;
+  const [nIn, nOut] = isTransposed ? [first, rest] : [rest, first];
   return {
     ...{ name: layer, nIn, nOut, structure: STORED_DENSE.name, isNamed: true, buffers: [] },
     shapes: { weight: shape },

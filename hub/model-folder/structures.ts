@@ -29,8 +29,9 @@ export interface StoredStructure {
   readonly python?: PythonStructure;
 }
 
+/** The publication of a structure. */
 export interface Citation {
-  /** the sentence before it */
+  /** the sentence before the BibTeX entry */
   readonly text: string;
   readonly bibtex: string;
 }
@@ -67,10 +68,10 @@ export interface SizeRule {
 /** Sizes by their names in shapes. */
 export type Sizes = Readonly<Record<string, number>>;
 
-/** Maximum n_in and n_out: masks round shares of n in float32, which has all integers up to this. */
+/** Largest n_in and n_out. Masks round widths and locations in float32, which represents all integers up to 2^24. */
 export const MOST_SIDE = 2 ** 24;
 
-/** Maximum number of values of a layer's dense matrix, because engines and GPU kernels use 32-bit indices. */
+/** Largest number of values of a layer's dense matrix. Engines and GPU kernels use 32-bit indices. */
 export const MOST_VALUES = 2 ** 31 - 1;
 
 const FACTORS = { left: ["n_out", "r"], right: ["r", "n_in"] } as const;

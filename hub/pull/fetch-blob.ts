@@ -18,6 +18,7 @@ import { follow } from "../request/hub-fetch.ts";
 import type { PullEvent } from "./events.ts";
 import { PartialBlob } from "./partial-blob.ts";
 
+/** What the download of a blob needs. */
 export interface FetchBlob {
   context: RequestContext;
   paths: RepoPaths;
@@ -25,12 +26,12 @@ export interface FetchBlob {
   emit: Emit<PullEvent>;
 }
 
-/** A file is corrupt after this many complete downloads with the wrong content. */
+/** Number of complete downloads with the wrong content after which a file is reported as corrupt. */
 const MOST_FETCHES = 3;
 
 /**
- * An attempt that delivered this many bytes, or this share of the file, does not count as a failure, since large
- * files may need many attempts.
+ * An attempt that delivered FAIR_BYTES, or FAIR_SHARE of the file if that is less, does not count as a failure, because
+ * large files may need many attempts.
  */
 const FAIR_BYTES = 2 ** 20;
 const FAIR_SHARE = 1 / 16;
@@ -39,6 +40,7 @@ const FAIR_SHARE = 1 / 16;
 const EVENT_BYTES = 2 ** 18;
 
 /**
+ * Downloads the blob of a file, unless it is already complete, and verifies its hash.
  * @returns whether the blob had to be downloaded
  * @throws HubError; the signal's reason when it is aborted; errors of the file system
  */
@@ -129,7 +131,7 @@ class BrokenTry extends Error {
   }
 }
 
-/** The content is not that of the listing, so the bytes so far cannot be trusted either. */
+/** The content differs from the listing, so the bytes received so far are discarded. */
 class WrongContent extends Error {
   override readonly name = "WrongContent";
 }

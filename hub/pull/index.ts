@@ -91,7 +91,10 @@ function chooseFiles(files: readonly RepoFile[], { context, options }: Pull): Re
   throw new HubError("no-match", `${name} has no file that ${describePatterns(options)}; it has ${someOf(files)}`);
 }
 
-/** Another program's cache may have no listing. Its snapshot then stands for the commit. */
+/**
+ * Selects files of a commit without a listing, as another program may have left in the cache. The files of its snapshot
+ * are taken as those of the commit.
+ */
 async function unlistedFiles(commit: string, { context, paths, options }: Pull): Promise<RepoFile[]> {
   const files = await filesOfSnapshot(paths, commit);
   const chosen = files.filter((file) => fileFilter(options)(file.path));
@@ -110,8 +113,8 @@ interface Placing extends Pull {
 }
 
 /**
- * Several files of a snapshot can have the same blob. Large blobs come first, so that none remains for a single
- * connection at the end.
+ * Downloads missing blobs and links all files into the snapshot. Files with the same content share a blob. Large blobs
+ * come first, so that no large blob is left for a single connection at the end.
  */
 async function placeAll(wanted: readonly Wanted[], job: Placing): Promise<void> {
   const { context, emit, paths, commit } = job;

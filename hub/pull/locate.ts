@@ -1,4 +1,4 @@
-// Turns what a user calls a model or a data set into a local folder. A folder is used as it is,
+// Finds the local folder of a model or a data set from the name that the user gave. A folder is used as it is,
 // `owner/name[@revision]` is pulled from the Hub, and `zoo:name` is passed to a function that converts a released
 // checkpoint.
 
@@ -28,6 +28,7 @@ export type LocateZoo<Event> = (
   options: { signal?: AbortSignal | undefined },
 ) => AsyncGenerator<Event | Located, void>;
 
+/** Options of `locate`. */
 export interface LocateOptions<ZooEvent = never> extends PullOptions {
   /** handles `zoo:` names. By default they are an error */
   zoo?: LocateZoo<ZooEvent> | undefined;

@@ -46,8 +46,9 @@ export class PartialBlob {
     return this.#done;
   }
 
+  /** Writes bytes at the end and adds them to the hash. */
   async append(bytes: Uint8Array): Promise<void> {
-    // Written at an explicit position instead of the end: if another process writes too, both write the same bytes.
+    // The position is explicit, so that two processes that download the same blob write the same bytes to each position.
     for (let at = 0; at < bytes.byteLength; ) {
       at += (await this.#handle.write(bytes, at, bytes.byteLength - at, this.#done + at)).bytesWritten;
     }
@@ -55,7 +56,7 @@ export class PartialBlob {
     this.#done += bytes.byteLength;
   }
 
-  /** Discards the bytes and starts with a new file. If another process has the old one open, it keeps it. */
+  /** Discards the bytes and starts with a new file. A process that has the old file open keeps it. */
   async restart(): Promise<void> {
     await this.close();
     const path = incompletePath(this.#blob);
@@ -95,7 +96,10 @@ export class PartialBlob {
   }
 }
 
-/** A blob's name is the SHA-256 of a large file, or git's hash of a small one, which includes a header. */
+/**
+ * Starts the hash that is the name of the blob: the SHA-256 of a large file, or git's hash of a small one, which
+ * includes a header.
+ */
 function startHash(file: RepoFile): Hash {
   const length = blobName(file).length;
   const hash = createHash(length === 64 ? "sha256" : "sha1");

@@ -10,7 +10,10 @@ import { hostOf, type RequestContext, resolveUrl } from "../request/context.ts";
 import { wrongRange } from "../request/failures.ts";
 import { hubFetch } from "../request/hub-fetch.ts";
 
-/** Smallest request in bytes. The header of most models fits into the request for its length. */
+/**
+ * Smallest request in bytes. Most headers are shorter, so that the request for the length of the header also fetches
+ * the header.
+ */
 const LEAST_BYTES = 2 ** 16;
 
 /** A byte source whose reads throw HubError. */

@@ -16,7 +16,7 @@ export interface Resolved {
   commit: string;
   /** all files of the commit. Undefined if the listing is not in the cache and the Hub was not asked */
   files: RepoFile[] | undefined;
-  /** why the Hub was not asked */
+  /** why the cache is used instead of the Hub: offline mode, or the error of the request */
   without?: "offline" | HubError;
 }
 
@@ -35,7 +35,7 @@ export async function resolveRevision(context: RequestContext, paths: RepoPaths)
     );
   }
   const cached = await resolveInCache(context, paths);
-  // If the cache has everything, a missing network should be detected quickly.
+  // If the listing is in the cache, fewer attempts are made, so that a missing network is detected quickly.
   const attempts = cached?.files ? Math.min(TRIES_WITH_CACHE, context.patience.attempts) : context.patience.attempts;
   const asking = { ...context, patience: { ...context.patience, attempts } };
   try {
@@ -48,6 +48,7 @@ export async function resolveRevision(context: RequestContext, paths: RepoPaths)
   }
 }
 
+/** Attempts to reach the Hub if the listing is in the cache. */
 const TRIES_WITH_CACHE = 3;
 
 async function resolveInCache({ repo }: RequestContext, paths: RepoPaths): Promise<Resolved | undefined> {
@@ -74,7 +75,9 @@ export async function latestCommit(context: RequestContext): Promise<string> {
   throw new HubError("refused", `${formatRepoName(repo)}: ${hostOf(access)} does not state its commit; is it a Hub?`);
 }
 
-/** Limit against servers whose listing does not end. No repository has as many files. */
+/**
+ * Largest number of files in a listing. The limit stops a listing that does not end; no repository has as many files.
+ */
 const MOST_FILES = 1_000_000;
 
 /**

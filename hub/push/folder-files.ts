@@ -1,5 +1,5 @@
 // The files that a push uploads: all files of a folder except those of the operating system, editors, git and
-// unfinished work. Model folders among them must follow docs/format.md, so that nobody pulls a broken model; folders
+// unfinished work. Model folders among them must follow docs/format.md, so that no invalid model is published; folders
 // of other programs' models are not checked. Files that the repository already has are found by size and hash.
 
 import { createHash } from "node:crypto";
@@ -98,8 +98,10 @@ async function isStructured(folder: string): Promise<boolean> {
   return isJsonObject(json) && (json.gblr !== undefined || /^gblr_/.test(String(json.model_type)));
 }
 
+/** How files are compared with those of a commit. */
 export interface Comparing {
   signal: AbortSignal;
+  /** called with the number of bytes of a file that have been hashed */
   onHashed: (file: LocalFile, done: number) => void;
 }
 
@@ -118,6 +120,7 @@ export async function changedFiles(
   return changed;
 }
 
+/** Bytes between two calls of `onHashed` for a file. */
 const EVENT_BYTES = 2 ** 22;
 
 async function isSame(file: LocalFile, { size, gitHash, sha256 }: RepoFile, comparing: Comparing): Promise<boolean> {

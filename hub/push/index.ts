@@ -138,7 +138,10 @@ async function commitFiles(files: readonly LocalFile[], target: Target, job: Pus
 
 type LibraryEvent = ReturnType<typeof commitIter> extends AsyncGenerator<infer Event, unknown> ? Event : never;
 
-/** The library reports shares of files, but not while they are being sent, so sent bytes are counted here. */
+/**
+ * Turns events of the library into events of a push. The library reports fractions of files, but not while a file is
+ * being sent, so sent bytes are counted here.
+ */
 function progressOf(files: readonly LocalFile[], emit: Emit<PushEvent>) {
   const sizes = new Map(files.map(({ path, size }) => [path, size]));
   const done = new Map<string, number>();
@@ -160,7 +163,7 @@ function progressOf(files: readonly LocalFile[], emit: Emit<PushEvent>) {
       emit({ kind: "present", file, size });
     }
   };
-  /** Small files are part of the commit request. */
+  /** Reports the small files, which are sent in the commit request. */
   const finish = () => {
     for (const [file, size] of sizes) if (!done.has(file)) sent(file, size);
   };

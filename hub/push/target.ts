@@ -16,6 +16,7 @@ export interface Target {
   files: RepoFile[];
 }
 
+/** Whether and how a missing repository or branch is created. */
 export interface TargetOptions {
   create: boolean;
   private: boolean | undefined;
@@ -59,7 +60,7 @@ async function makeRepository(context: RequestContext, options: TargetOptions): 
     await createRepo({
       repo: { type: repo.type, name: repo.id },
       ...(options.private !== undefined && { visibility: options.private ? "private" : "public" }),
-      // Only the type requires a token here; the fetch adds the real one.
+      // A placeholder, because the type requires a token. hubFetch sends the real one.
       accessToken: "hf_",
       hubUrl: access.endpoint,
       fetch: hubFetch(context) as typeof fetch,

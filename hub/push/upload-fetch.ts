@@ -1,7 +1,7 @@
-// The fetch that @huggingface/hub uploads with. Bodies that are files are streamed and counted, and sent again at
-// each attempt; every request is retried by itself, so that only the failed part of a large file is sent again. The
-// library's own file blob cannot be used: Bun sends an empty body for subclasses of Blob, since it ignores their
-// methods.
+// The fetch function that @huggingface/hub uses for uploads. Bodies that are files are streamed and counted, and sent
+// again at each attempt. Each request is retried separately, so that only the failed part of a large file is sent
+// again. The library's own file blob cannot be used: Bun sends an empty body for subclasses of Blob, since it ignores
+// their methods.
 
 import { createReadStream } from "node:fs";
 import { open } from "node:fs/promises";
@@ -20,7 +20,7 @@ interface UploadFetchOptions {
   onSent: (file: string, bytes: number) => void;
 }
 
-/** Makes the fetch. @throws (when called) HubError */
+/** Makes the fetch function, which throws HubError. */
 export function uploadFetch(context: RequestContext, { onSent }: UploadFetchOptions): HubFetch {
   const sent = new WeakMap<RequestInit, number>();
   const fileOf = (init: RequestInit) => (init as Hinted).progressHint?.path;
@@ -125,7 +125,7 @@ export class FileSlice extends Blob {
   }
 }
 
-/** Makes a request that sends a slice with its length: storages refuse bodies of unknown length. */
+/** Makes a request that sends a slice and states its length, because storages reject bodies of unknown length. */
 function sendSlice(slice: FileSlice, init: RequestInit): RequestInit {
   if (!process.versions.bun) return { ...init, body: slice };
   const headers = new Headers(init.headers);

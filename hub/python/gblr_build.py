@@ -40,7 +40,7 @@ class Network(nn.Module):
 
     @staticmethod
     def parameter_name(stored):
-        """Maps a name of a parameter or layer in checkpoints to the name in this module; None if it is none."""
+        """Maps the name of a parameter or layer in checkpoints to the name in this module; None if it is not used."""
         return stored
 
 
@@ -66,6 +66,7 @@ class Layers:
                     self.parts.setdefault(layer, {})[part] = shape
 
     def is_structured(self, name):
+        """Whether this layer is structured in the files or in config.json."""
         return "weight" not in self.parts.get(name, {}) and (name in self.parts or name in self.settings)
 
     def changes(self, name):
@@ -96,6 +97,7 @@ class Layers:
         return nn.Conv2d(channels, n_out, geometry.kernel, geometry.stride, geometry.padding, bias=bias)
 
     def expect_all_used(self):
+        """Raises a ValueError of one line if config.json lists a layer that was not created."""
         if self.unused:
             raise ValueError(f'layer "{min(self.unused)}": config.json lists it, but the model has no such layer')
 

@@ -27,6 +27,7 @@ class LayerError(ValueError):
         self.layer, self.what, self.part = layer, what, part
 
     def renamed(self, layer):
+        """The same error for a layer of another name."""
         return LayerError(layer, self.what, self.part)
 
 

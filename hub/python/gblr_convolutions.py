@@ -35,7 +35,8 @@ class Geometry(NamedTuple):
 
 
 class PatchConvolution(StructuredLinear):
-    """Makes a convolution of a structured linear layer. Must come before that layer in the list of base classes."""
+    """Applies a structured linear layer to the patches of an image, which makes it a convolution. Must come before that
+    layer in the list of base classes."""
 
     def __init__(self, *sizes, geometry, **options):
         self.geometry = geometry
@@ -59,6 +60,8 @@ def convolution_of(linear):
 
 
 class PackedGblrConvolution(PatchConvolution, PackedGblrLinear):
+    """A convolution whose kernel is a packed GBLR matrix."""
+
     def convolved(self, x):
         if self.mode == "dense":
             return super().convolved(x)
@@ -68,6 +71,8 @@ class PackedGblrConvolution(PatchConvolution, PackedGblrLinear):
 
 
 class LowRankConvolution(PatchConvolution, LowRankLinear):
+    """A convolution with `right`, followed by a 1 x 1 convolution with `left`."""
+
     def convolved(self, x):
         return _mix(self.geometry.convolve_matrix(x, self.right), self.left)
 

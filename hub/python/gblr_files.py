@@ -31,6 +31,7 @@ class Tensors:
             self._open_file(path)
 
     def shapes(self):
+        """Returns a dict from the name of each tensor to its shape."""
         return {name: entry["shape"] for name, entry in self.entries.items()}
 
     def stored(self):
@@ -38,6 +39,7 @@ class Tensors:
         return [Stored(name, entry["dtype"], tuple(entry["shape"])) for name, entry in self.entries.items()]
 
     def read(self, name):
+        """Reads one tensor into memory."""
         file, dtype, shape, start, end = (self.entries[name][key] for key in ("file", "dtype", "shape", "start", "end"))
         if start == end:
             return torch.zeros(shape, dtype=DTYPES[dtype])

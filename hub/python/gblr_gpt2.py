@@ -11,6 +11,7 @@ from gblr_build import Network
 
 
 def gelu_tanh(x):
+    """GELU in the tanh approximation (Hendrycks and Gimpel 2016)."""
     return functional.gelu(x, approximate="tanh")
 
 
@@ -34,6 +35,8 @@ class Gpt2Dense(nn.Module):
 
 
 class Gpt2Attention(nn.Module):
+    """Causal self-attention: x (batch, tokens, n_embd) to a tensor of the same shape."""
+
     def __init__(self, config, layers, name, index):
         super().__init__()
         width = config.n_embd
@@ -56,6 +59,8 @@ class Gpt2Attention(nn.Module):
 
 
 class Gpt2Mlp(nn.Module):
+    """The feed-forward network of a block: x (batch, tokens, n_embd) to a tensor of the same shape."""
+
     def __init__(self, config, layers, name):
         super().__init__()
         inner = config.n_inner or 4 * config.n_embd
@@ -72,6 +77,8 @@ class Gpt2Mlp(nn.Module):
 
 
 class Gpt2Block(nn.Module):
+    """Attention and feed-forward network, each after a LayerNorm and with a residual connection."""
+
     def __init__(self, config, layers, index):
         super().__init__()
         self.ln_1 = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)

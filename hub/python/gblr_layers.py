@@ -127,6 +127,7 @@ class PackedGblrLinear(StructuredLinear):
 
 
 def _spread(start, length, n):
+    """The block and the sample of each value on a side of n samples, block by block. start, length: (B), in samples."""
     block = torch.repeat_interleave(torch.arange(len(start), device=start.device), length)
     before = torch.cumsum(length, 0) - length
     sample = torch.arange(len(block), device=start.device) - before[block] + start[block]
@@ -207,12 +208,17 @@ class BlockLinear(StructuredLinear):
 
 
 class MonarchLinear(BlockLinear):
+    """A Monarch matrix (Dao et al. 2022): block row j has the rows j, j + J, j + 2 J, ... of the matrix."""
+
     strided = True
 
 
 class BlockSparseLinear(StructuredLinear):
-    """The dense blocks of a flat butterfly plus a low-rank matrix. values (side, height, kept, width): block row i
-    keeps the block columns i XOR m. left (n_out, r), right (r, n_in)."""
+    """The dense blocks of a flat butterfly plus a low-rank matrix. left (n_out, r), right (r, n_in).
+
+    values (side, height, kept, width): block row i keeps the block columns i XOR m, for the first `kept` masks m
+    below `side`, ordered by their number of one bits, then by value.
+    """
 
     parts = {"values": ("side", "height", "kept", "width"), **LowRankLinear.parts}
 

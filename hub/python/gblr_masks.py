@@ -1,6 +1,6 @@
 """The Gaudi mask in closed form, with straight-through gradients (arXiv 2310.18882, section 3).
 
-Masks are windows on a circle of n samples, smoothed by a Gaussian if sigma is finite.
+Masks are windows on n cyclic samples, smoothed by a Gaussian if sigma is finite.
 """
 
 import functools
@@ -10,7 +10,8 @@ import torch
 
 
 def gaudi_mask(widths, locations, n, sigma=math.inf, evaluate=False):
-    """Row k is 1 for round(w n) samples from sample round(l n) on, cyclic, and 0 elsewhere; smooth if sigma is finite.
+    """Computes the masks of K blocks. Row k is 1 on round(w n) cyclic samples that start at sample round(l n), and 0
+    elsewhere. If sigma is finite, the edges are smooth.
 
     widths w and locations l: (K), shares of n. Returns (K, n). Rounding is half to even; gradients pass through it
     unchanged. If evaluate, windows of one sample and entries of at most 1e-3 in size are 0.

@@ -47,6 +47,8 @@ class Mixer(Network):
 
 
 class MixerBlock(nn.Module):
+    """Mixes patches, then channels: x (batch, patches, width) to a tensor of the same shape."""
+
     def __init__(self, sizes, layers, name):
         super().__init__()
         patches = (sizes.image // sizes.patch) ** 2
@@ -63,6 +65,8 @@ class MixerBlock(nn.Module):
 
 
 class MixerMlp(nn.Module):
+    """Two linear layers with GELU between them. widths: the outer and the inner width. rate: of dropout."""
+
     def __init__(self, layers, name, widths, rate):
         super().__init__()
         outer, inner = widths

@@ -16,7 +16,8 @@ class PatchEmbedding(nn.Module):
 
 
 class DropPath(nn.Module):
-    """Stochastic depth (Huang et al. 2016): in training 0 for some images, scaled up for the others."""
+    """Stochastic depth (Huang et al. 2016). In training, sets the values of each image to 0 with probability `rate` and
+    divides the others by 1 - rate."""
 
     def __init__(self, rate):
         super().__init__()

@@ -1,5 +1,5 @@
 """Residual networks of basic blocks as torch modules whose convolutions may be structured: He et al. 2016, ResNet-18
-and 34, with torchvision's parameter names, which are timm's.
+and 34, with the parameter names of torchvision, which timm uses too.
 """
 
 from types import SimpleNamespace
@@ -88,6 +88,8 @@ class ResNet(Network):
 
 
 class ResNetBlock(nn.Module):
+    """Two 3 x 3 convolutions with a shortcut. channels: of the input and the output. rate: of stochastic depth."""
+
     def __init__(self, layers, name, channels, stride, rate):
         super().__init__()
         before, width = channels

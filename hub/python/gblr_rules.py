@@ -229,6 +229,7 @@ def _length(bound, sizes):
 
 
 def _check_said_shapes(layer, parts, shapes, tensors):
+    """Checks the shapes of the parameters against `shapes` in config.json, if it has them."""
     if shapes is None:
         return
     for part in sorted(parts | set(shapes)):

@@ -4,6 +4,7 @@ computation in an unsupported way raise a ValueError that names them.
 
 
 def is_timm(fields):
+    """Whether the config.json is in the format of timm."""
     return isinstance(fields.get("architecture"), str)
 
 
@@ -33,6 +34,7 @@ def timm_fields(fields):
 
 
 def timm_classes(fields):
+    """The number of classes; 1000 if the file does not have it, as in timm."""
     return fields.get("num_classes") or timm_fields(fields).get("num_classes") or 1000
 
 

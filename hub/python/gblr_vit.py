@@ -108,6 +108,8 @@ class VisionTransformer(Network):
 
 
 class VitBlock(nn.Module):
+    """Attention and feed-forward network: x (batch, tokens, width) to a tensor of the same shape."""
+
     def __init__(self, sizes, layers, index):
         super().__init__()
         name, rate = f"blocks.{index}", sizes.drop_path * index / max(1, sizes.blocks - 1)
@@ -125,6 +127,8 @@ class VitBlock(nn.Module):
 
 
 class VitAttention(nn.Module):
+    """Self-attention: x (batch, tokens, width) to a tensor of the same shape."""
+
     PARTS = ("q_proj", "k_proj", "v_proj")
 
     def __init__(self, sizes, layers, name):
@@ -154,6 +158,8 @@ class VitAttention(nn.Module):
 
 
 class VitMlp(nn.Module):
+    """The feed-forward network of a block: x (batch, tokens, width) to a tensor of the same shape."""
+
     def __init__(self, sizes, layers, name):
         super().__init__()
         self.approximate = "none" if sizes.activation == "gelu" else "tanh"
@@ -177,6 +183,8 @@ class VitGains(nn.Module):
 
 
 class PreLogits(nn.Module):
+    """A linear layer with tanh in front of the classifier: (batch, width) to (batch, representation)."""
+
     def __init__(self, width, representation):
         super().__init__()
         self.fc = nn.Linear(width, representation)

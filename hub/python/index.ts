@@ -1,5 +1,5 @@
-// The Python files of a model folder, with which PyTorch loads it, with or without transformers, and the fields that
-// config.json needs for this. Two files are written, joined from the modules in this folder. Python is not run.
+// The Python files of a model folder, with which PyTorch loads it with or without transformers, and the fields of
+// config.json that they need. Two files are written. Each is joined from modules in this folder. Python is not run.
 
 import { readdir, readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
@@ -67,10 +67,11 @@ const importing = (source: string, module: string): string =>
 const PREFIX = "gblr_";
 
 /**
- * If transformers has such a class, `model_type` is the base model's, so that tokenizer, image processor and
- * configuration load without our code. These fields prevent that the base model's class loads the model, which would
- * initialize structured layers at random: transformers refuses an unknown attention implementation and, since version
- * 5, an invalid name of the weights file. `configuration_gblr.py` removes both fields.
+ * Value of two fields in config.json that prevent transformers' own class from loading the model, because it would
+ * initialize structured layers at random. If transformers has a class of the base model, `model_type` is that of the
+ * base model, so that tokenizer, image processor and configuration load without our code. transformers rejects GUARD as
+ * an attention implementation and, since version 5, as the name of the weights file. `configuration_gblr.py` removes
+ * both fields.
  */
 const GUARD = "gblr: needs trust_remote_code=True";
 const GUARDS = { attn_implementation: GUARD, transformers_weights: GUARD };
@@ -95,12 +96,13 @@ export interface PythonClasses {
 }
 
 /**
- * A config.json with the fields from which transformers determines the classes: those of the folder if a layer is
- * structured, else its own. timm's fields are kept.
+ * Adds the fields to a config.json from which transformers determines the classes. If a layer is structured, these are
+ * the classes of the folder, otherwise transformers' own. Fields of timm are kept.
  *
- * The Python classes create layers before tensors are read, so for each layer X, `gblr.layers[X].shapes` must map its
- * parameters (`spans`, `values_in`, `left`, …, without the bias) to their shapes in model.safetensors.
+ * The Python classes create layers before tensors are read. For each layer X, `gblr.layers[X].shapes` must therefore
+ * map its parameters (`spans`, `values_in`, `left`, …, without the bias) to their shapes in model.safetensors.
  * @param json with the `model_type` of the base model or of a structured one
+ * @param structured whether a layer is structured
  * @param known the Python classes of its architecture. Default none
  */
 export function pythonConfig(

@@ -2,10 +2,12 @@
 // order of their dependencies. A source must consist of a docstring, plain import statements, and the rest. Names
 // defined by different modules must differ.
 
+/** Name that stands for the module itself, in `import x`. */
 const WHOLE = "";
 /** Installed packages; other imports are from Python's standard library. */
 const INSTALLED = /^(torch|transformers)\b/;
 
+/** Python modules before they are joined. */
 export interface PythonSources {
   /** texts by module name */
   [module: string]: string;

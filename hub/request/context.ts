@@ -22,6 +22,7 @@ export interface RequestContext {
   onRetry: (retry: Retry) => void;
 }
 
+/** Options of `requestContext`. */
 export interface ContextOptions {
   patience?: Partial<Patience> | undefined;
   signal?: AbortSignal | undefined;
@@ -114,6 +115,7 @@ export function pause(milliseconds: number, signal?: AbortSignal): Promise<void>
   });
 }
 
+/** Detects that a connection delivers no bytes. */
 export interface StallClock {
   /** aborted when the connection stalls, or by the caller's signal */
   readonly signal: AbortSignal;
@@ -127,7 +129,9 @@ export class Stalled extends Error {
   override readonly name = "Stalled";
 }
 
-/** Starts a clock that aborts its signal when `poke` is not called for so many milliseconds. Stop it at the end. */
+/**
+ * Starts a clock that aborts its signal when `poke` has not been called for `milliseconds`. The caller must stop it.
+ */
 export function stallClock(milliseconds: number, signal?: AbortSignal): StallClock {
   const controller = new AbortController();
   let last = performance.now();

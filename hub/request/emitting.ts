@@ -4,7 +4,10 @@
 /** Reports an event. */
 export type Emit<Event> = (event: Event) => void;
 
-/** Runs `work` and yields its events; throws its error. The signal that `work` gets is also aborted when the consumer stops. */
+/**
+ * Runs `work` and yields its events; throws its error. The signal that `work` receives is also aborted when the
+ * consumer stops reading.
+ */
 export async function* emitting<Event>(
   work: (emit: Emit<Event>, signal: AbortSignal) => Promise<void>,
   signal?: AbortSignal,
@@ -39,6 +42,7 @@ export async function* emitting<Event>(
   }
 }
 
+/** Options of `eachOf`. */
 export interface EachOptions {
   /** number of items processed at the same time */
   connections: number;

@@ -23,6 +23,7 @@ export function retryAfter(headers: Headers): number | undefined {
   return Number.isFinite(milliseconds) ? Math.max(0, milliseconds) : undefined;
 }
 
+/** What a request was about. */
 export interface Asked {
   /** the requested file */
   file?: string | undefined;
@@ -138,8 +139,8 @@ const WORDS: [RegExp, string][] = [
 ];
 
 /**
- * Describes why a connection failed, as a clause. Addresses are removed: those of storages are valid secrets for a
- * while.
+ * Describes why a connection failed, as a clause. Addresses are removed, because those of storages grant access for a
+ * limited time.
  */
 export function brokenBy(error: unknown, { access }: RequestContext): string {
   if (error instanceof Stalled) return error.message;
@@ -153,8 +154,8 @@ export function brokenBy(error: unknown, { access }: RequestContext): string {
 }
 
 /**
- * The error after the last attempt. It has no cause, since a runtime may attach the request, with the token, to its
- * error.
+ * Makes the error that is thrown after the last attempt. It has no cause, because a runtime may attach the request,
+ * including the token, to its error.
  */
 export function unreachable(reason: string, context: RequestContext): HubError {
   const { access, repo, patience } = context;

@@ -1,7 +1,7 @@
-// A fetch for the Hub's API, also passed to @huggingface/hub. It adds the token, follows redirects, retries temporary
-// failures, reads the whole answer and throws HubError for unsuccessful ones. The token is sent only to the Hub: a
-// redirect to its storage does not carry it, whatever the runtime's own fetch would do. The Hub may be behind a path,
-// such as `http://host/api/hf`; proxies pass the Hub's addresses on without that path, and it is added here.
+// A fetch function for the Hub's API, also passed to @huggingface/hub. It adds the token, follows redirects, retries
+// temporary failures, reads the whole answer and throws HubError for unsuccessful ones. The token is sent only to the
+// Hub and never to the storage that it redirects to, regardless of the runtime's fetch. The endpoint may have a path,
+// such as `http://host/api/hf`. Proxies forward addresses of the Hub without that path, and it is added here.
 // pull/fetch-blob.ts reads the bodies of files.
 
 import { HubError } from "../access/hub-error.ts";
@@ -12,6 +12,7 @@ import { brokenBy, errorOf, isPassing, retryAfter, unreachable } from "./failure
 /** A fetch that throws HubError for unsuccessful answers. */
 export type HubFetch = (input: string | URL | Request, init?: RequestInit) => Promise<Response>;
 
+/** What differs between the operations that send requests. */
 export interface HubFetchOptions {
   /** makes the request of each attempt, since a stream can be read only once. Default: `init` itself */
   prepare?: (init: RequestInit, poke: () => void) => RequestInit;
@@ -88,7 +89,7 @@ function failedBy(reason: string, context: RequestContext): FailedTry {
   return { reason, final: () => unreachable(reason, context) };
 }
 
-/** Whether an answer of type JSON can be parsed. If it was damaged on the way, it is requested again. */
+/** Whether an answer of type JSON can be parsed. If it is damaged, the request is repeated. */
 async function isReadable(whole: Response): Promise<boolean> {
   if (!whole.headers.get("content-type")?.includes("json")) return true;
   const text = await whole.clone().text();
@@ -152,7 +153,8 @@ export async function follow(url: string, init: RequestInit, { access }: Request
   headers.delete("authorization");
   let request: RequestInit = { ...init, redirect: "manual" };
   let target = addressOf(url, home);
-  let otherwise: URL | undefined;
+  /** address to try if the endpoint answers with 404: the redirect target without the path of the endpoint */
+  let fallback: URL | undefined;
   let first: Headers | undefined;
   for (let hops = 0; hops <= MOST_REDIRECTS; hops++) {
     const sent = new Headers(headers);
@@ -160,9 +162,9 @@ export async function follow(url: string, init: RequestInit, { access }: Request
       if (access.token) sent.set("authorization", `Bearer ${access.token}`);
     } else for (const name of PRIVATE_HEADERS) sent.delete(name);
     const response = await fetcher(target.href, { ...request, headers: sent });
-    if (response.status === 404 && otherwise) {
+    if (response.status === 404 && fallback) {
       await response.body?.cancel();
-      [target, otherwise] = [otherwise, undefined];
+      [target, fallback] = [fallback, undefined];
       continue;
     }
     first ??= response.headers;
@@ -173,7 +175,7 @@ export async function follow(url: string, init: RequestInit, { access }: Request
     await response.body?.cancel();
     const said = redirectTarget(location, target);
     const kept = isUnder(target, home) ? underEndpoint(said, home) : undefined;
-    [target, otherwise] = kept ? [kept, said] : [said, undefined];
+    [target, fallback] = kept ? [kept, said] : [said, undefined];
     if (response.status === 303 || (response.status < 303 && request.method === "POST")) {
       request = { ...request, method: "GET", body: null };
     }
@@ -197,6 +199,7 @@ function redirectTarget(location: string, from: URL): URL {
   );
 }
 
+/** Path of an address without trailing slashes. */
 const pathOf = ({ pathname }: URL): string => pathname.replace(/\/+$/, "");
 
 /** Whether an address is the endpoint or below it. */
@@ -209,12 +212,13 @@ export function underEndpoint(address: URL, endpoint: URL): URL | undefined {
   return new URL(`${endpoint.origin}${pathOf(endpoint)}${address.pathname}${address.search}`);
 }
 
-/** The Hub that mirrors forward. */
+/** Address of the Hub whose answers a mirror forwards. */
 const HUB = "https://huggingface.co";
 
 /**
- * Makes the addresses of `Link` headers absolute and their syntax canonical, for readers that accept nothing else.
- * Addresses that are relative, lack the endpoint's path, or name the Hub behind a mirror lead to the endpoint.
+ * Makes the addresses of `Link` headers absolute and their syntax canonical, because some readers accept nothing else.
+ * An address that is relative, lacks the path of the endpoint, or names the Hub behind a mirror is replaced by one
+ * below the endpoint.
  * @param from the address that answered
  */
 export function withWholeLinks(headers: Headers, from: URL, { endpoint }: HubAccess): Headers {

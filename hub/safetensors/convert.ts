@@ -30,7 +30,7 @@ export function fromFloat32(
   return { dtype, shape, data: values };
 }
 
-/** Exact, since a bfloat16 is the upper half of a float32. */
+/** Converts bits of bfloat16 to float32. Exact, since a bfloat16 is the upper half of a float32. */
 export function bfloat16ToFloat32(bits: Uint16Array): Float32Array<ArrayBuffer> {
   const wide = new Uint32Array(bits.length);
   for (let i = 0; i < bits.length; i++) wide[i] = (bits[i] as number) << 16;
@@ -39,7 +39,7 @@ export function bfloat16ToFloat32(bits: Uint16Array): Float32Array<ArrayBuffer> 
 
 /**
  * Rounds to nearest, ties to even.
- * @returns bits
+ * @returns the bits of each value
  */
 export function float32ToBfloat16(values: Float32Array): Uint16Array<ArrayBuffer> {
   const wide = new Uint32Array(values.buffer, values.byteOffset, values.length);
@@ -48,7 +48,10 @@ export function float32ToBfloat16(values: Float32Array): Uint16Array<ArrayBuffer
   return bits;
 }
 
-/** Exact, since every float16 (1 sign bit, 5 exponent bits with bias 15, 10 fraction bits) is a float32. */
+/**
+ * Converts bits of float16 to float32. Exact, since every float16 (1 sign bit, 5 exponent bits with bias 15, 10
+ * fraction bits) is a float32.
+ */
 export function float16ToFloat32(bits: Uint16Array): Float32Array<ArrayBuffer> {
   const wide = new Uint32Array(bits.length);
   for (let i = 0; i < bits.length; i++) wide[i] = widenFloat16(bits[i] as number);
@@ -57,7 +60,7 @@ export function float16ToFloat32(bits: Uint16Array): Float32Array<ArrayBuffer> {
 
 /**
  * Rounds to nearest, ties to even.
- * @returns bits
+ * @returns the bits of each value
  */
 export function float32ToFloat16(values: Float32Array): Uint16Array<ArrayBuffer> {
   const wide = new Uint32Array(values.buffer, values.byteOffset, values.length);
@@ -91,7 +94,8 @@ function roundToFloat16(wide: number): number {
   const sign = (wide >>> 16) & 0x8000;
   const size = wide & 0x7fffffff;
   if (size > INFINITY_32) return sign | 0x7e00 | ((size >>> 13) & 0x3ff);
-  if (size >= 0x477ff000) return sign | 0x7c00; // 65520 is halfway between the largest float16 and the next power of two: round to infinity
+  // 65520 is halfway between the largest float16 and the next power of two: round to infinity.
+  if (size >= 0x477ff000) return sign | 0x7c00;
   if (size >= 0x38800000) {
     const rebased = size - (112 << 23);
     return sign | ((rebased + 0xfff + ((rebased >>> 13) & 1)) >>> 13);

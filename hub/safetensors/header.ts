@@ -19,7 +19,7 @@ import {
 
 /** Bytes in front of the header. */
 export const PREFIX_BYTES = 8;
-/** Longest header, in bytes. The limit is the format's own: it keeps a reader from parsing gigabytes. */
+/** Longest header, in bytes, that the format allows. The limit protects readers from parsing gigabytes. */
 export const MAX_HEADER_BYTES = 100_000_000;
 /** Key of the metadata in the header. No tensor can have this name. */
 export const METADATA = "__metadata__";
@@ -190,6 +190,7 @@ function show(value: unknown): string {
   return text.length > 100 ? `${text.slice(0, 100)}…` : text.replaceAll(",", ", ");
 }
 
+/** What `scanJson` finds. */
 export interface JsonFindings {
   /** path of the first repeated key */
   duplicate?: string[];

@@ -1,5 +1,5 @@
-// Reads safetensors files. Opening reads only the header; each tensor is read by its own bytes, so that one tensor of
-// a 5 GB file costs only its own size. shards.ts reads models of several files.
+// Reads safetensors files. Opening reads only the header. Reading a tensor transfers only the bytes of that tensor,
+// also from a large file. shards.ts reads models of several files.
 
 import { type ByteSource, chunksOf, type Fail, memorySource, openFile } from "../files/byte-source.ts";
 import { quote } from "../files/file-error.ts";
@@ -37,7 +37,7 @@ export function openSafetensorsBytes(bytes: Uint8Array, file = "bytes"): Promise
 }
 
 /**
- * Reads all tensors of a file into memory, by name. Half-precision types stay bits; `toFloat32` converts them.
+ * Reads all tensors of a file into memory, by name. Half-precision values are kept as bits; `toFloat32` converts them.
  * @public
  */
 export async function readSafetensors(path: string): Promise<Map<string, StoredTensor>> {

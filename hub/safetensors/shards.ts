@@ -131,7 +131,7 @@ async function readIndex(path: string, { suffix }: ShardFormat): Promise<Map<str
   return weights;
 }
 
-/** A name from a file must not lead out of its folder. */
+/** Whether a name from a file stays inside the folder of that file. */
 function isPlainName(name: string): boolean {
   return !/[/\\\0]/.test(name);
 }

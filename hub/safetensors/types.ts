@@ -1,5 +1,6 @@
 // Tensors in files: a type, a shape and bytes. Tensors in memory are typed arrays in row-major order. They view the
-// bytes of the file, which are little-endian, as are all machines that Bun and Deno support. Nothing here computes.
+// bytes of the file, which are little-endian, as are all machines that Bun and Deno support. Values are not converted
+// here.
 
 import type { Fail } from "../files/byte-source.ts";
 import { FileError } from "../files/file-error.ts";

@@ -23,7 +23,10 @@ export interface ServeOptions {
   token?: string;
   /** further tokens, with their roles */
   tokens?: readonly HubToken[];
-  /** files of more bytes are uploaded in parts, which need not be sent again. Default 32 MiB */
+  /**
+   * files of more bytes are uploaded in parts; parts that arrived are not sent again after an interruption. Default 32
+   * MiB
+   */
   multipartFrom?: number;
   /** bytes of a part. Default 16 MiB */
   partSize?: number;

@@ -140,7 +140,8 @@ async function routeFiles(
 }
 
 /**
- * Splits a path into repository, action and the rest. The repository has one segment if an action follows the first.
+ * Splits a path into repository, action and the rest. The id of the repository has one segment if the second segment is
+ * an action, otherwise two.
  */
 function splitId(
   segments: string[],

@@ -21,6 +21,7 @@ export type HubEvent =
   /** an unexpected error; the client only gets status 500 */
   | { kind: "fault"; path: string; error: unknown };
 
+/** What the server calls to answer and log requests. */
 export interface ServerSettings {
   route(request: HubRequest): Promise<HubReply>;
   authenticate: Authenticate;
@@ -33,8 +34,9 @@ const LONGEST_TARGET = 8192;
 
 /** Makes the server. The caller starts it with `listen`. */
 export function createHubServer(settings: ServerSettings): Server {
-  // Bun may report neither "drain" nor "close" of a connection that breaks. What such an answer was reading from stays
-  // here, so that its file is closed with the server and not by garbage collection, which Bun treats as an error.
+  // Bun may report neither "drain" nor "close" for a connection that breaks, and the answer then never ends. Its body
+  // stays in this set, so that its file is closed when the server closes. Bun treats it as an error if garbage
+  // collection closes a file.
   const sending = new Set<ByteBody>();
   const server = createServer({ requestTimeout: 0 }, (message, response) => {
     void serve(message, response, { settings, sending });

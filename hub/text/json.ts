@@ -5,14 +5,14 @@
 import { z } from "zod";
 
 /**
- * An unclosed string matches to the end of the text. Otherwise every later quote would start another search, and the
- * time would be quadratic.
+ * Matches strings and numbers of Python. An unclosed string matches to the end of the text. Otherwise every later quote
+ * would start another search, and the time would be quadratic.
  */
 const STRINGS_AND_NUMBERS = /"(?:[^"\\]|\\.)*"?|\bNaN\b|-?\bInfinity\b/g;
 
 /**
  * Parses JSON, including Python's NaN and Infinity.
- * @throws SyntaxError from JSON.parse when the text is neither
+ * @throws SyntaxError from JSON.parse when the text is invalid even with these numbers
  */
 export function parseJson(text: string): unknown {
   try {

@@ -7,7 +7,7 @@ export function threeDigits(value: number): string {
   return value.toFixed(Math.min(decimals, 6));
 }
 
-/** A share of 1 in per cent: `43.7 %`. */
+/** Formats a fraction as a percentage: `43.7 %`. */
 export function percent(share: number): string {
   return `${(100 * share).toFixed(1)} %`;
 }

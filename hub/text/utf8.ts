@@ -1,5 +1,5 @@
-// Decodes UTF-8 strictly. A decoder that replaces invalid bytes with U+FFFD would hide that a file has another
-// encoding, and a model would be trained on the replacement characters.
+// Decodes UTF-8 strictly. A decoder that replaces invalid bytes by U+FFFD would not report a file in another encoding,
+// and a model would be trained on the replacement characters.
 
 import { type Fail, isLfsPointer, POINTER_PROBLEM } from "../files/byte-source.ts";
 

@@ -1,5 +1,5 @@
-// A download that can be interrupted: `<file>.part` has the bytes so far, and `<file>.part.json` states which version
-// of which file they belong to. A complete download is renamed to `<file>`. Nothing here uses the network.
+// A download that can be interrupted: `<file>.part` has the bytes so far, and `<file>.part.json` states the file and
+// the version that they belong to. A complete download is renamed to `<file>`. Nothing here uses the network.
 
 import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
@@ -80,7 +80,7 @@ export async function openPartial(path: string): Promise<PartialFile> {
   };
 }
 
-/** The record of a complete file: it exists and has the size that its record states. Undefined otherwise. */
+/** Reads the record of a complete file. Undefined unless the file exists and has the size that its record states. */
 export async function wholeFile(path: string): Promise<RemoteFile | undefined> {
   const [record, status] = await Promise.all([readRecord(path), stat(path).catch(() => undefined)]);
   return record && status?.isFile() && status.size === record.size ? record : undefined;

@@ -204,6 +204,8 @@ describe("patterns", () => {
     ["a/**", ["a/b", "a/b/c"], ["b/a/c"]],
     ["x-[0-9][!a]?.{t}*", ["x-1bc.{t}", "x-1bc.{t}.gz"], ["x-1ac.{t}", "x-bbc.{t}", "x-1b/.{t}", "x-1bc.t"]],
     ["(a|b)+.txt", ["(a|b)+.txt"], ["a.txt", "aab.txt"]],
+    // An empty range matches nothing, as in Python's fnmatch.
+    ["data/[9-0].txt", [], ["data/9.txt", "data/5.txt", "data/[9-0].txt"]],
   ])("%s", (pattern, matching, others) => {
     expect(matching.filter((path) => !globToRegExp(pattern).test(path))).toEqual([]);
     expect(others.filter((path) => globToRegExp(pattern).test(path))).toEqual([]);

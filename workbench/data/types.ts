@@ -61,6 +61,7 @@ export interface TextWindows extends TokenWindows {
   newTargets(i: number): number;
 }
 
+/** Options of `openTextTokens`. */
 export interface TextTokensOptions {
   /** folder of the data set, laid out as on the Hub; files may be symbolic links */
   dataset: string;

@@ -1,4 +1,4 @@
-// A pool of worker threads that answer jobs, and the worker's side of it. If a thread cannot start, or dies, its open
+// A pool of worker threads that answer jobs, and the worker's part of it. If a thread cannot start, or ends, its open
 // jobs are done in the calling thread instead, so that a job never fails because of a thread.
 
 import { parentPort, Worker } from "node:worker_threads";
@@ -6,7 +6,7 @@ import { parentPort, Worker } from "node:worker_threads";
 interface WorkerPool<Job, Answer> {
   /** threads alive now */
   readonly workers: number;
-  /** sends the job to a thread before it returns; rejects with the error of doing the job in this thread */
+  /** sends the job to a thread before it returns. Rejects with the error that the job throws */
   run(job: Job): Promise<Answer>;
   close(): Promise<void>;
 }

@@ -150,7 +150,7 @@ export function noPullRequests(): never {
   throw new HubRefusal(403, "a local Hub does not support pull requests or discussions; commit to a branch");
 }
 
-/** Longest line, in bytes. A line has a small file in base64. */
+/** Longest line, in bytes. A line may contain a small file in base64. */
 const LONGEST_LINE = 32 * 2 ** 20;
 const NEWLINE = 10;
 

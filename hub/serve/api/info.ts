@@ -109,7 +109,7 @@ async function describe(repository: Repository, query: URLSearchParams): Promise
   };
 }
 
-/** The position in the list as text, which is also the cursor of a page. */
+/** Function that returns the position of an entry in the list as text, which is also the cursor of a page. */
 function sortKey(query: URLSearchParams): (entry: Record<string, unknown>) => string {
   if (!["lastModified", "createdAt", "last_modified"].includes(query.get("sort") ?? ""))
     return (entry) => String(entry.id);

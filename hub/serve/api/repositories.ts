@@ -94,7 +94,10 @@ function isPrivate(body: z.infer<typeof VISIBILITY>): boolean | undefined {
   return body.private ?? undefined;
 }
 
-/** Without an owner, the repository belongs to the caller. Python's client may send both in the name. */
+/**
+ * Type and id of a repository in a request. Without an owner, it belongs to the caller. Python's client may send owner
+ * and name together in `name`.
+ */
 function nameOf(
   { name, organization, type }: z.infer<typeof NAMED>,
   user: string,

@@ -124,8 +124,8 @@ function partOf(selection: Selection, size: number, headers: Record<string, stri
 const READ_BYTES = 2 ** 18;
 
 /**
- * The content of an open file. If someone edits the file while it is sent, the answer is broken off, since a mixture
- * of old and new bytes would be worthless.
+ * The content of an open file. If the file is edited while it is sent, the answer is cut off, because it would mix old
+ * and new bytes.
  */
 function fileBody({ handle, stats }: OpenContent): PartialContent {
   let closed: Promise<void> | undefined;
@@ -176,13 +176,13 @@ export function select({ size, etag, header }: Conditions): Selection {
   const range = header("range");
   if (range === undefined) return { kind: "whole" };
   const condition = header("if-range");
-  // The condition is a date, a weak tag or another tag, so the client's part may belong to another content.
+  // The condition is a date, a weak tag or another tag, so the part that the client has may belong to another content.
   if (condition !== undefined && condition.trim() !== etag) return { kind: "whole" };
   return parseRange(range, size);
 }
 
 /**
- * Ranges that are not understood, and requests for several ranges, are answered with the whole content, as the RFC
+ * Parses a Range header. An invalid range, or a request for several ranges, selects the whole content, as the RFC
  * allows.
  */
 function parseRange(range: string, size: number): Selection {

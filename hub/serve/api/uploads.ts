@@ -1,8 +1,8 @@
-// Uploads of large files. Git LFS (git-lfs docs/api/batch.md) with the multipart transfer of official clients: a
-// batch request returns the addresses, contents are sent in one piece or in parts, and a last request joins the
-// parts. Xet (huggingface.co/docs/xet), which Python's client uses where hf_xet is installed: a token, xorbs, and
-// shards that state which files the xorbs contain. Contents are verified before they count. Downloads do not use Xet:
-// no answer mentions it.
+// Uploads of large files by Git LFS or Xet. Git LFS (git-lfs docs/api/batch.md) is supported with the multipart
+// transfer of official clients: a batch request returns the addresses, contents are sent in one piece or in parts, and
+// a last request joins the parts. Xet (huggingface.co/docs/xet) is what Python's client uses if hf_xet is installed: it
+// requests a token, then sends xorbs, and shards that state which files the xorbs contain. A content becomes available
+// only after it has been verified. Downloads do not use Xet: no answer mentions it.
 
 import { statfs } from "node:fs/promises";
 import { z } from "zod";
@@ -34,7 +34,7 @@ const BATCH = z.object({
 });
 
 const MEDIA = { "Content-Type": "application/vnd.git-lfs+json" };
-/** S3's limit; it also bounds the number of addresses in one answer. */
+/** Largest number of parts, as in S3. It also limits the number of addresses in one answer. */
 const MOST_PARTS = 10_000;
 const UPLOAD_PATH = "/api/lfs/upload";
 
@@ -70,8 +70,8 @@ async function inOnePiece({ base }: HubRequest, { sha256, size }: ExpectedConten
 }
 
 /**
- * `uploadedParts` is an extension: the MD5s of parts that were sent before. Other clients ignore it and send all
- * parts.
+ * Upload addresses of a content that is sent in parts. `uploadedParts` is an extension: the MD5s of parts that were
+ * sent before. Other clients ignore it and send all parts.
  */
 async function inParts(request: RepoRequest, content: ExpectedContent, settings: TransferSettings) {
   const { signer, partSize } = settings;
@@ -138,12 +138,12 @@ async function freeBytes(folder: string): Promise<number> {
 
 const XET_PATH = "/api/xet";
 
-/** Seconds for which a client may use the answer. */
+/** Lifetime of a token for Xet, in seconds. */
 const LIFETIME = 3600;
 /** Longest shard, in bytes. */
 const LONGEST_SHARD = 64 * 2 ** 20;
 
-/** The address for xorbs and shards. The token is the caller's own, which may write already. */
+/** Answers with the address for xorbs and shards and a token for it, which is the caller's own. */
 export async function xetWriteToken(request: RepoRequest): Promise<HubReply> {
   const accessToken = /^Bearer +(\S+)/i.exec(request.header("authorization") ?? "")?.[1] ?? "";
   const casUrl = `${request.base}${XET_PATH}/${await request.store.xorbs.today()}`;
@@ -173,7 +173,10 @@ export async function uploadShard(request: HubRequest, store: HubStore, day: str
   return json({ result: 1 });
 }
 
-/** Other addresses of Xet: deduplication against chunks of others, and downloads, are not offered. */
+/**
+ * Refuses requests for the parts of Xet that are not supported: deduplication against the chunks of other clients, and
+ * downloads.
+ */
 export function xetHasNone(): never {
   throw new HubRefusal(404, "a local Hub does not support this part of Xet");
 }

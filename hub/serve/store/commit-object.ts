@@ -1,6 +1,6 @@
-// Files and commits as the Hub stores them, with the same ids as in git (git-scm.com/book, "Git Objects"): of
-// contents, of the pointers that stand for large files, of trees and of commits. Also the rule which files are large
-// (LFS). The functions read and write nothing.
+// Files and commits as the Hub stores them. Contents, the pointers of large files, trees and commits have the same ids
+// as in git (git-scm.com/book, "Git Objects"). Also decides which files are large (LFS). The functions do not read or
+// write files.
 
 import { createHash, type Hash } from "node:crypto";
 

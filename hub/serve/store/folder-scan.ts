@@ -45,7 +45,9 @@ const READ_BYTES = 2 ** 20;
 export class FolderScanner {
   /** the served folder, after following links */
   readonly root: string;
+  /** results by `hashedKey` */
   private readonly hashed = new Map<string, Hashed>();
+  /** hashes that are being computed, by `hashedKey` */
   private readonly hashing = new Map<string, Promise<HubFile | undefined>>();
 
   constructor(root: string) {
@@ -113,7 +115,7 @@ export class FolderScanner {
     return stats.isFile() ? { path, real, stamp: stats } : undefined;
   }
 
-  /** Callers that ask for a file that is being hashed wait for the result. */
+  /** Hashes a file unless its hash is known. If the file is already being hashed, waits for that result. */
   private async hash(found: FoundFile): Promise<HubFile | undefined> {
     const key = hashedKey(found);
     const asked = Date.now();
@@ -186,11 +188,14 @@ async function hashFile(
 function isSettled({ stamp, began }: Hashed): boolean {
   const tick = stamp.ctimeNs % 1_000_000_000n === 0n ? 2000 : 50;
   const age = began - milliseconds(stamp.ctimeNs);
-  // A time far in the future says nothing.
+  // A change time more than 10 s in the future comes from another clock, so the age cannot be used.
   return age > tick || age < -10_000;
 }
 
-/** A content with two names can be large under only one of them. */
+/**
+ * Key of a file in the map of hashes. It contains the path, because a content with two names can be large under only
+ * one of them.
+ */
 function hashedKey({ real, path }: FoundFile): string {
   return `${real}\0${path}`;
 }

@@ -1,6 +1,6 @@
 // All repositories of a served folder. A repository exists if its folder does: `models/<owner>/<name>`, or
-// `models/<name>` with a config.json or README.md. So a new repository's folder is created last and removed first,
-// and a private one is never visible to others.
+// `models/<name>` with a config.json or README.md. Therefore the folder of a repository is created last and removed
+// first, and a private repository is never visible to others.
 
 import { randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
@@ -54,7 +54,7 @@ export class HubStore {
       for (const id of await this.ids(type)) {
         const repository = this.repository(type, id);
         const isPending = async () => (await repository.records.ref("heads", MAIN))?.pending !== undefined;
-        // Until it can be finished, the commit is served from the store.
+        // If this fails, the commit is served from the store until it can be finished.
         if (await isPending()) await repository.exclusively(() => finishCheckout(repository)).catch(() => {});
       }
     }
@@ -67,10 +67,12 @@ export class HubStore {
     return join(this.root, STORE_FOLDER, ...names);
   }
 
+  /** The plain folder of a repository. */
   repoFolder(type: RepoType, id: string): string {
     return join(this.root, TYPE_FOLDERS[type], ...id.split("/"));
   }
 
+  /** The folder with the records of a repository: settings, commits, branches and tags. */
   recordsFolder(type: RepoType, id: string): string {
     return this.storeFolder("repositories", TYPE_FOLDERS[type], ...id.split("/"));
   }
@@ -100,6 +102,7 @@ export class HubStore {
     return repository;
   }
 
+  /** Removes the object of a deleted repository. */
   forget(type: RepoType, id: string): void {
     this.repositories.delete(`${type}/${id}`);
   }

@@ -1,5 +1,5 @@
-// Contents by their SHA-256, one file each below `objects/`. A content is stored completely and verified or not at
-// all, and never changed.
+// Contents by their SHA-256, one file each below `objects/`. A content is stored only after it has arrived completely
+// and has been verified. It is never changed.
 
 import { createHash, randomBytes } from "node:crypto";
 import { type BigIntStats, constants } from "node:fs";
@@ -37,10 +37,12 @@ export class ObjectStore {
     return join(this.folder, sha256.slice(0, 2), sha256);
   }
 
+  /** Whether a content with this hash and size is stored. */
   async has({ sha256, size }: ExpectedContent): Promise<boolean> {
     return (await stat(this.path(sha256)).catch(() => undefined))?.size === size;
   }
 
+  /** Opens a content. Undefined if it is not stored. The caller closes the handle. */
   async open({ sha256, size }: ExpectedContent): Promise<OpenContent | undefined> {
     const handle = await open(this.path(sha256), "r").catch((error: NodeJS.ErrnoException) => {
       if (error.code === "ENOENT" || error.code === "ENOTDIR") return undefined;
@@ -90,7 +92,9 @@ export class ObjectStore {
     return expected;
   }
 
-  /** Copies a content to `target`, replacing what is there. Disks that can share blocks do. */
+  /**
+   * Copies a content to `target`, replacing an existing file. File systems that support it share the blocks of both.
+   */
   async copyTo(content: ExpectedContent, target: string): Promise<void> {
     const temporary = join(this.folder, `.copy.${randomBytes(6).toString("hex")}.tmp`);
     try {

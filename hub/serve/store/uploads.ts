@@ -78,10 +78,10 @@ export class UploadStore {
   }
 
   /**
-   * Joins the parts to an object.
+   * Joins the parts of an upload and stores the result as an object.
    * @param md5s MD5s of the parts in order, as the client knows them
-   * @throws {HubRefusal} 400 if a part is missing, or the whole does not match the announced hash; all parts are then
-   * removed
+   * @throws {HubRefusal} 400 if a part is missing, or the whole does not match the announced hash; in the latter case
+   * all parts are removed
    */
   async complete(upload: Upload, md5s: readonly string[]): Promise<void> {
     // The client repeats the request when the answer was lost.
@@ -104,6 +104,7 @@ export class UploadStore {
     await this.drop(upload);
   }
 
+  /** Removes the parts of abandoned uploads. */
   async sweep(now = Date.now()): Promise<void> {
     for (const name of await readdir(this.folder).catch(() => [])) {
       const stats = await stat(join(this.folder, name)).catch(() => undefined);

@@ -1,6 +1,7 @@
-// Adds commits to a branch and brings the plain folder up to date. Writing one small file decides whether a commit
-// exists: if the server is killed before, the branch is unchanged; if it is killed after, the commit is complete and
-// the folder is updated later. Every step of the update can be repeated; repository.ts ignores the folder meanwhile.
+// Adds commits to a branch and updates the plain folder. A commit exists once one small file, the ref of the branch,
+// has been written. If the server is killed before, the branch is unchanged. If it is killed after, the commit is
+// complete and the folder is updated later. Every step of the update can be repeated; repository.ts does not read the
+// folder until it is finished.
 
 import { lstat, mkdir, rmdir, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
@@ -107,8 +108,8 @@ async function headOf(repository: Repository, branch: string): Promise<HubCommit
 }
 
 /**
- * Copies to the store what a commit adds, and what it removes from the plain folder, so that the earlier commit can
- * still be read.
+ * Copies the files that a commit adds to the store. Also copies those that it replaces or removes in the plain folder,
+ * so that the earlier commit can still be read.
  */
 async function keepContents(repository: Repository, from: HubCommit, to: HubCommit): Promise<void> {
   const { written, removed } = difference({ from, to });
@@ -129,7 +130,7 @@ async function keepContent(repository: Repository, file: HubFile): Promise<void>
   }
 }
 
-/** A file and a folder cannot have the same path. */
+/** Checks that no path is both a file and a folder. */
 function checkFolders(files: ReadonlyMap<string, HubFile>): void {
   for (const path of files.keys()) {
     for (let slash = path.indexOf("/"); slash >= 0; slash = path.indexOf("/", slash + 1)) {

@@ -1,8 +1,8 @@
 // The formats of Xet uploads (huggingface.co/docs/xet, "Shard format" and "Xorb format"). A shard states which chunks
-// of which xorbs make a file; its part about xorbs is for deduplication, which a local Hub does not offer, and is
-// ignored. A xorb is a sequence of chunks, each with a header of 8 bytes and compressed by itself; its optional
-// footer repeats the headers. Chunks are compressed as LZ4 frames (github.com/lz4/lz4, doc/lz4_Frame_format.md).
-// Contents are verified by the SHA-256 of the whole file.
+// of which xorbs make a file. Its part about xorbs is for deduplication, which a local Hub does not offer, and is
+// ignored. A xorb is a sequence of chunks, each with a header of 8 bytes and compressed separately; its optional footer
+// repeats the headers. Chunks are compressed as LZ4 frames (github.com/lz4/lz4, doc/lz4_Frame_format.md). Contents are
+// verified by the SHA-256 of the whole file.
 
 import { decompressLz4Raw } from "hyparquet-compressors";
 import type { ExpectedContent } from "./objects.ts";
@@ -139,8 +139,8 @@ export class Xorb {
 }
 
 /**
- * Reverses the grouping of bytes: first every fourth byte of the content, then the ones after those, and so on.
- * Floats compress better this way.
+ * Reverses the grouping of bytes. The grouped content has bytes 0, 4, 8, … first, then bytes 1, 5, 9, …, and so on,
+ * because floats compress better in this order.
  */
 function ungrouped(grouped: Uint8Array): Uint8Array {
   const content = new Uint8Array(grouped.length);

@@ -1,6 +1,6 @@
-// Received xorbs (Xet's packs of chunks), kept for some days so that files can be made from them. A client remembers
-// what it sent to an address and does not send it again. Xorbs are therefore stored in one folder a day with an
-// address of its own, so that no client relies on a xorb that was removed.
+// Received xorbs (Xet's containers of chunks), kept for some days so that files can be made from them. A client
+// remembers what it sent to an address and does not send it again. Therefore the xorbs of each day are stored in a
+// folder with its own address, so that no client relies on a xorb that was removed.
 
 import { randomBytes } from "node:crypto";
 import { mkdir, readdir, readFile, rm } from "node:fs/promises";
@@ -73,6 +73,7 @@ export class XorbStore {
     }
   }
 
+  /** Removes the folders of earlier days. */
   async sweep(now = Date.now()): Promise<void> {
     for (const day of await this.days()) {
       if (now - madeAt(day) > FORGOTTEN) await rm(join(this.folder, day), { recursive: true, force: true });

@@ -1,11 +1,12 @@
-// The Hub's naming conventions for files of data sets without configurations in their README. The split is part of a
-// file's or a folder's name (`data/train-00000-of-00002.parquet`, `en/test/0.parquet`, `valid.txt`); other folders name
-// the configuration. Works on paths alone.
+// The Hub's naming conventions for files of data sets without configurations in their README. The split is part of the
+// name of a file or folder (`data/train-00000-of-00002.parquet`, `en/test/0.parquet`, `valid.txt`). The names of the
+// other folders are the configuration. Works on paths alone.
 
 /** Supported formats in order of preference, for splits that exist in several formats. */
 const FORMATS = ["parquet", "jsonl", "ndjson", "json", "txt"] as const;
 type Format = (typeof FORMATS)[number];
 
+/** Canonical names of splits, by the names that occur. */
 const SPLITS: ReadonlyMap<string, string> = new Map([
   ["train", "train"],
   ["training", "train"],
@@ -69,6 +70,7 @@ function byPath(a: DataFile, b: DataFile): number {
   return a.path < b.path ? -1 : Number(a.path > b.path);
 }
 
+/** Configuration and split of a file, by its path below the data set's folder. */
 function placeOf(path: string): { config: string; split: string } {
   const folders = path.split("/");
   const name = (folders.pop() as string).replace(/\.[a-z]+(\.gz)?$/i, "");

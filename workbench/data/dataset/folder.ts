@@ -59,7 +59,7 @@ async function* walkBelow({
   for (const name of folders) {
     const path = join(folder, name);
     const real = await realpath(path);
-    if (!within.some((outer) => liesIn(outer, real)))
+    if (!within.some((enclosing) => liesIn(enclosing, real)))
       yield* walkBelow({ folder: path, below: `${below}${name}/`, within: [...within, real] });
   }
 }
@@ -69,7 +69,7 @@ export async function leadsBack(folder: string): Promise<boolean> {
   return liesIn(await realpath(dirname(folder)), await realpath(folder));
 }
 
-/** Whether a real path lies in another one; every path lies in itself. */
+/** Whether the real path `inner` is inside `outer` or equal to it. */
 function liesIn(inner: string, outer: string): boolean {
   return inner === outer || inner.startsWith(outer.endsWith(sep) ? outer : outer + sep);
 }

@@ -129,6 +129,7 @@ class JsonValues {
   readonly #path: string;
   /** beginning of an object that continues in the next part */
   #held = "";
+  /** number of open brackets, from the one that begins the object */
   #depth = 0;
   #inString = false;
   #isEscaped = false;
@@ -203,6 +204,7 @@ const NEXT: Readonly<Record<Level, Readonly<Record<string, Level>>>> = {
   end: {},
 };
 
+/** What is expected at each position, as the end of an error message. */
 const WANTED: Readonly<Record<Level, string>> = {
   start: "an object or an array of objects should begin",
   array: "an object of the array should begin or end",

@@ -6,8 +6,10 @@ import { type ByteSource, openFile } from "../../../hub/files/byte-source.ts";
 import { decodeUtf8 } from "../../../hub/text/utf8.ts";
 import { DataError, why } from "../errors.ts";
 
+/** A column of the schema of a parquet file. */
 export type ParquetColumn = ReturnType<typeof parquetSchema>["children"][number];
 
+/** An open parquet file. The caller closes it. */
 export interface ParquetFile {
   readonly path: string;
   readonly rows: number;
@@ -23,7 +25,9 @@ export interface ParquetFile {
 }
 
 interface RowGroup {
+  /** first row in the file, from 0 */
   rowStart: number;
+  /** exclusive */
   rowEnd: number;
   /** values of each column, in the order of the names */
   values: DecodedArray[];
@@ -75,6 +79,7 @@ function notUtf8(path: string, text: { place: string; position: number; found: s
   return new DataError(path, `${problem}; write the file again with valid UTF-8`);
 }
 
+/** The source in the form of the library: `slice` with an optional end, and a negative start counted from the end. */
 function bufferOf(source: ByteSource) {
   const slice = async (start: number, end: number = source.size) => {
     const from = start < 0 ? Math.max(0, source.size + start) : start;
@@ -83,6 +88,7 @@ function bufferOf(source: ByteSource) {
   return { byteLength: source.size, slice };
 }
 
+/** Reports an error of the library as a damaged file. */
 async function orDamaged<T>(path: string, read: () => Promise<T>): Promise<T> {
   try {
     return await read();

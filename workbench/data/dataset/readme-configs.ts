@@ -1,12 +1,13 @@
 // The configurations that a data set's README declares in its YAML front matter (`configs:`), in every form that the
-// Hub allows: a pattern, a list of patterns, a map from split to patterns, or a list of `{ split, path }`.
-// Also translates the patterns.
+// Hub allows: a pattern, a list of patterns, a map from split to patterns, or a list of `{ split, path }`. Also
+// converts the patterns to regular expressions.
 
 import { parse } from "yaml";
 import { z } from "zod";
 import { mapOf } from "../../../hub/text/json.ts";
 import { DataError, why } from "../errors.ts";
 
+/** A configuration that a README declares. */
 export interface ReadmeConfig {
   name: string;
   isDefault: boolean;
@@ -85,6 +86,7 @@ function collect(pairs: readonly { split: string; path: string[] }[]): Map<strin
   return splits;
 }
 
+/** Removes `./` and `/` from the start of a path. */
 function relative(path: string): string {
   return path.replace(/^(\.?\/)+/, "");
 }
@@ -125,10 +127,16 @@ export function globOf(path: string): string {
   return path.replace(/[*?[]/g, "[$&]");
 }
 
+/** A set whose range is empty, such as `[9-0]`, matches nothing, as in Python's fnmatch. */
 function toSet(set: string): string {
   const negated = /^\[[!^]/.test(set);
   const members = set.slice(negated ? 2 : 1, -1).replace(/[\\\][^]/g, "\\$&");
-  return `[${negated ? "^/" : ""}${members}]`;
+  const source = `[${negated ? "^/" : ""}${members}]`;
+  try {
+    return new RegExp(source).source;
+  } catch {
+    return "(?!)";
+  }
 }
 
 function literal(character: string): string {

@@ -13,6 +13,7 @@ interface SplitRequest {
   split: string;
 }
 
+/** The files of a split. Paths are relative to the data set's folder. */
 export interface SplitFiles {
   config: string;
   split: string;
@@ -66,7 +67,10 @@ export function dataFilePatterns(
   return ["README.md", ...folders.flatMap((folder) => anywhere(folder, split))];
 }
 
-/** In the patterns of a pull `**` + `/` does not match the empty path, so each one is also written without it. */
+/**
+ * Converts a glob pattern to patterns of a pull. In those, `**` + `/` does not match the empty path, so each one is
+ * also written without it.
+ */
 function forPulling(pattern: string): string[] {
   const at = pattern.indexOf("**/");
   if (at < 0) return [pattern];
@@ -74,6 +78,7 @@ function forPulling(pattern: string): string[] {
   return forPulling(after).flatMap((rest) => [`${before}**/${rest}`, `${before}${rest}`]);
 }
 
+/** Other names of a split by convention. */
 const OTHER_NAMES: ReadonlyMap<string, readonly string[]> = new Map([
   ["validation", ["valid", "val", "dev"]],
   ["test", ["eval"]],
@@ -91,9 +96,9 @@ function anywhere(folder: string, split: string): string[] {
 }
 
 function chooseDeclared(declared: readonly ReadmeConfig[], dataset: string, config: string | undefined): ReadmeConfig {
-  const standing = declared.find(({ isDefault }) => isDefault)?.name;
+  const defaultName = declared.find(({ isDefault }) => isDefault)?.name;
   const names = declared.map(({ name }) => name);
-  const name = chooseName(names, { dataset, config: config ?? standing });
+  const name = chooseName(names, { dataset, config: config ?? defaultName });
   return declared.find((one) => one.name === name) as ReadmeConfig;
 }
 

@@ -84,11 +84,13 @@ function decoderFor(path: string, encoding: string | undefined): Decoder {
   }
 }
 
+/** Byte order marks of encodings other than UTF-8. */
 const OTHER_MARKS: readonly { encoding: string; mark: readonly number[] }[] = [
   { encoding: "utf-16le", mark: [0xff, 0xfe] },
   { encoding: "utf-16be", mark: [0xfe, 0xff] },
 ];
 
+/** Decodes UTF-8 that comes in parts. Its errors state the position of the invalid byte. */
 class Utf8Decoder implements Decoder {
   readonly #path: string;
   /** bytes of a character that continues in the next part */
@@ -128,6 +130,7 @@ class Utf8Decoder implements Decoder {
   }
 }
 
+/** Decodes any other encoding that comes in parts. */
 class NamedDecoder implements Decoder {
   readonly #path: string;
   readonly #decoder: TextDecoder;

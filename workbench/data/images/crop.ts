@@ -11,7 +11,10 @@ interface Size {
   height: number;
 }
 
-/** Size to which an image is resized, by crop mode. @param edge length of the resized side, or of both */
+/**
+ * Size to which an image is resized before the crop, by crop mode.
+ * @param edge length of the resized side, or of both
+ */
 const SIZES: Readonly<Record<CropMode, (edge: number, image: Size) => Size>> = {
   center: (edge, { width, height }) =>
     width <= height
@@ -40,7 +43,7 @@ export function evaluationView(
   }: Omit<EvaluationTransform, "kind"> & { size: number },
 ): Pixels {
   const { width, height } = SIZES[cropMode](Math.floor(size / cropShare), image);
-  const [across, down] = [width, height].map((length) => seen(length, size, cropRounding)) as [Seen, Seen];
+  const [across, down] = [width, height].map((length) => cropSide(length, size, cropRounding)) as [CropSide, CropSide];
   const window = { left: across.first, top: down.first, width: across.count, height: down.count };
   const view = resize(image, { width, height, interpolation, window });
   if (view.width === size && view.height === size) return view;
@@ -49,20 +52,26 @@ export function evaluationView(
   return whole;
 }
 
-/** Center crop along one side: first pixel and number of pixels that are kept, and pixels of border before them. */
-interface Seen {
+/**
+ * Center crop along one side: the first pixel and the number of pixels that are kept, and the pixels of border before
+ * them.
+ */
+interface CropSide {
   first: number;
   count: number;
   before: number;
 }
 
-function seen(length: number, size: number, rounding: CropRounding): Seen {
+function cropSide(length: number, size: number, rounding: CropRounding): CropSide {
   const round = rounding === "down" ? Math.floor : roundEven;
   if (length >= size) return { first: round((length - size) / 2), count: size, before: 0 };
   return { first: 0, count: length, before: Math.floor((size - length) / 2) };
 }
 
-/** The mean as a color from 0 to 255. Normalized, it is close to 0. @param mean of values from 0 to 1 */
+/**
+ * The mean as a color from 0 to 255. A border of this color is close to 0 after normalization.
+ * @param mean mean of values from 0 to 1
+ */
 export const borderOf = (mean: readonly [number, number, number]): [number, number, number] =>
   mean.map((value) => roundEven(255 * value)) as [number, number, number];
 
@@ -73,8 +82,10 @@ function roundEven(value: number): number {
   return down % 2 === 0 ? down : down + 1;
 }
 
+/** Boxes that are drawn before the central one is used. */
 const ATTEMPTS = 10;
 
+/** Ranges of the area relative to the image, and of width / height. */
 interface ResizedCropSettings {
   scale: readonly [number, number];
   ratio: readonly [number, number];

@@ -12,10 +12,13 @@ export class ImageError extends Error {
   override readonly name = "ImageError";
 }
 
-/** Most pixels of an image; a small file could otherwise take gigabytes of memory. Pillow warns of such images. */
+/**
+ * Largest number of pixels of an image, because a small file could otherwise take gigabytes of memory. Pillow warns of
+ * such images.
+ */
 const MOST_PIXELS = 2 ** 28;
 
-/** Supported formats of sharp. It also renders vector graphics and documents, which Pillow rejects. */
+/** Formats that are accepted. sharp also renders vector graphics and documents, which Pillow rejects. */
 const FORMATS: readonly string[] = ["jpeg", "png", "webp", "gif", "tiff", "heif"];
 
 const KNOWN = "JPEG, PNG, WebP, GIF, TIFF or AVIF";
@@ -27,6 +30,7 @@ const READING = { ignoreIcc: true, failOn: "truncated", limitInputPixels: MOST_P
 sharp.concurrency(1);
 sharp.cache(false);
 
+/** Options of decoding. */
 export interface DecodeOptions {
   /** background of transparent pixels. Default: none, opacity is dropped */
   transparency?: "white" | undefined;
@@ -82,7 +86,7 @@ async function fromCmyk(image: Sharp): Promise<Pixels> {
 /** Offset of the color type in a PNG file. */
 const PNG_COLOR_TYPE = 25;
 
-/** Converts 16-bit grayscale. Only the first channel counts; a transparent level adds a second one. */
+/** Converts 16-bit grayscale. Only the first channel is used; an image with a transparent level has a second one. */
 async function fromDeepGray(image: Sharp): Promise<DecodedImage> {
   const raw = image.toColourspace("grey16").raw({ depth: "ushort" });
   const { data, info } = await raw.toBuffer({ resolveWithObject: true });
@@ -117,12 +121,13 @@ function fromGray(data: ArrayLike<number>, { width, height }: { width: number; h
   return pixels;
 }
 
-/** View of a buffer of sharp's without a copy; nothing else uses the buffer. */
+/** Views a buffer of sharp without a copy. Nothing else uses the buffer. */
 const owned = ({ buffer, byteOffset, length }: Uint8Array): Uint8Array<ArrayBuffer> =>
   new Uint8Array(buffer as ArrayBuffer, byteOffset, length);
 
 /**
- * Messages of libvips in our words. Threads share its list of errors, so a message may be missing ("Unknown error").
+ * Replacements for messages of libvips. Threads share its list of errors, so a message may be missing ("Unknown
+ * error").
  */
 const CLAUSES: Record<string, string> = {
   "Input buffer contains unsupported image format": `it is not ${KNOWN}`,

@@ -11,13 +11,18 @@ import { seedWithin } from "./random.ts";
 import { checkTransform, type ImageLoaderOptions } from "./transform.ts";
 import type { ImageBatch, ImageLoader, ImageSet, SkippedImage } from "./types.ts";
 
+/** Largest default number of workers. */
 const MOST_WORKERS = 16;
 
-/** Most workers that may be requested. Each takes tens of megabytes, so a typing error could exhaust the memory. */
+/**
+ * Largest number of workers that may be requested. Each takes tens of megabytes, so a mistyped number could exhaust the
+ * memory.
+ */
 const WORKERS_ALLOWED = 256;
 
-/** Most images of a job, and jobs per thread and batch: several, so that threads finish at about the same time. */
+/** Largest number of images in a job. */
 const MOST_IMAGES = 16;
+/** Jobs for each thread in a batch. With several jobs, threads finish at about the same time. */
 const JOBS_EACH = 4;
 
 /** Batches prepared ahead by `batches`. */

@@ -39,7 +39,10 @@ export interface ImageAnswer {
   clipped: number[];
 }
 
-/** Prepares the images of a job. @throws DataError if a file cannot be read, as this concerns more than one image */
+/**
+ * Prepares the images of a job. Problems with single images are returned.
+ * @throws DataError if a file cannot be read, because this affects more than one image
+ */
 export async function prepareImages(job: ImageJob, settings: LoaderSettings): Promise<ImageAnswer> {
   const { places, seeds } = job;
   const each = settings.size * settings.size * 3;
@@ -60,6 +63,7 @@ export async function prepareImages(job: ImageJob, settings: LoaderSettings): Pr
   return { pixels, problems, clipped };
 }
 
+/** Pixels of image i of a job: the stored ones, otherwise the image is read and decoded. */
 async function pixelsOf(
   { items, places }: ImageJob,
   i: number,
@@ -88,8 +92,8 @@ export async function readImage({ file, start, length }: ImagePlace): Promise<Ui
 }
 
 /**
- * Decoded images in memory that the threads of a loader share. For small images such as CIFAR's, decoding takes most of
- * the time; photographs would fill the memory.
+ * Decoded images in memory that the threads of a loader share. For small images such as those of CIFAR, decoding takes
+ * most of the time. Larger images are not kept, because they would fill the memory.
  */
 interface DecodedImages {
   /** side in pixels; images of another size are not stored */
@@ -100,7 +104,9 @@ interface DecodedImages {
   kept: SharedArrayBuffer;
 }
 
+/** Largest side, in pixels, of images that are kept decoded. */
 const MOST_EDGE = 64;
+/** Largest size, in bytes, of the memory for decoded images. */
 const MOST_BYTES = 2 ** 29;
 
 /**
@@ -113,7 +119,7 @@ export function roomForDecoded({ images, size }: { images: number; size: number 
   return { edge: size, pixels: new SharedArrayBuffer(bytes), kept: new SharedArrayBuffer(images) };
 }
 
-/** Returns a copy of a stored image. */
+/** Returns a copy of a stored image. Undefined if it is not stored. */
 function recalled({ edge, pixels, kept }: DecodedImages, item: number): Pixels | undefined {
   if (Atomics.load(new Uint8Array(kept), item) === 0) return undefined;
   const each = edge * edge * 3;
@@ -187,6 +193,7 @@ function cropped(
   return randomResizedCrop(image, { size, interpolation: by, scale, ratio }, random);
 }
 
+/** Writes (value / 255 − mean) / std for each channel to `out`, (size, size, 3). */
 function normalize({ data }: Pixels, { mean, std }: PrepareSettings, out: Float32Array): void {
   for (let c = 0; c < 3; c++) {
     const factor = 1 / (255 * (std[c] as number));

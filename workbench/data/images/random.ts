@@ -3,12 +3,13 @@
 
 import { bits, mixSeed, uniform } from "../../engine/core/random.ts";
 
-/** Seed of an item, given the seed of what it belongs to. */
+/** Derives the seed of an item, such as an image, from the seed of its batch or data set. */
 export const seedWithin = (seed: number, item: number): number => bits(item, mixSeed(seed));
 
 /** A stream of random numbers determined by a seed. */
 export class RandomStream {
   private readonly key: number;
+  /** number of uniform numbers drawn so far */
   private drawn = 0;
   /** second number of a pair of normal ones */
   private spare: number | undefined;
@@ -66,7 +67,10 @@ export class RandomStream {
     return a + b > 0 ? a / (a + b) : Number(this.chance(0.5));
   }
 
-  /** Gamma (Marsaglia and Tsang 2000); shapes below 1 by their method with a power of a uniform number. */
+  /**
+   * Gamma(shape) with scale 1 (Marsaglia and Tsang 2000). For shapes below 1, a sample for shape + 1 is multiplied by a
+   * power of a uniform number.
+   */
   private gamma(shape: number): number {
     if (shape < 1) return this.gamma(shape + 1) * (1 - this.uniform()) ** (1 / shape);
     const d = shape - 1 / 3;

@@ -9,6 +9,7 @@
 import { type Box, cut, type Pixels } from "./pixels.ts";
 import type { Interpolation } from "./transform.ts";
 
+/** An interpolation kernel. */
 interface Filter {
   /** radius in input pixels, without reduction */
   support: number;
@@ -37,8 +38,9 @@ const FILTERS: Record<Exclude<Interpolation, "nearest">, Filter> = {
   },
 };
 
-/** Fractional bits of a weight: 32 bits less 8 for the pixel and 2 for overshoot. */
+/** Fractional bits of a weight: 32 bits minus 8 for the pixel and 2 for overshoot. */
 const BITS = 22;
+/** One half in fixed point, added so that the shift rounds to nearest. */
 const HALF = 1 << (BITS - 1);
 
 /** Weights of the inputs of some consecutive outputs. */
@@ -49,6 +51,7 @@ interface Weights {
   counts: Int32Array;
   /** (outputs, most) weights */
   values: Int32Array;
+  /** largest number of inputs of an output */
   most: number;
 }
 
@@ -96,9 +99,9 @@ export function resize(
 }
 
 /**
- * Whether the vertical pass comes first: in Pillow 13 if it removes more than twice as many rows as the other one
- * removes columns, in earlier versions never. Rounding between the passes makes the order visible, by 1 or 2 levels of
- * 255.
+ * Whether the vertical pass comes first. Pillow 13 does so if the pass removes more than twice as many rows as the
+ * horizontal pass removes columns; earlier versions never do. The order changes results by 1 or 2 levels of 255,
+ * because values are rounded between the passes.
  */
 function isVerticalFirst(from: Pick<Pixels, "width" | "height">, to: Pick<Pixels, "width" | "height">): boolean {
   const [columns, rows] = [from.width - to.width, from.height - to.height];
@@ -111,6 +114,7 @@ function inputsOf({ starts, counts }: Weights): { first: number; count: number }
   return { first, count: (starts.at(-1) as number) + (counts.at(-1) as number) - first };
 }
 
+/** Weights of the outputs `first` … `first + count - 1`, when `input` pixels are resized to `output`. */
 function weightsOf(
   interpolation: Interpolation,
   input: number,

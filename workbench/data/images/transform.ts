@@ -93,6 +93,7 @@ export interface TrainingTransform {
   erasing?: RandomErasing;
 }
 
+/** The transform of a decoded image to the input of a network. */
 export type ImageTransform = EvaluationTransform | TrainingTransform;
 
 /** What is done to every image. */
@@ -106,6 +107,7 @@ export interface PrepareSettings {
   std: readonly [number, number, number];
 }
 
+/** Options of `imageLoader`. */
 export interface ImageLoaderOptions {
   /** side of the square input of the network, pixels */
   size: number;

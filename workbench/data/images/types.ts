@@ -31,6 +31,7 @@ export interface ImageSet {
   nameOf(i: number): string;
 }
 
+/** Options of `openImages`. */
 export interface OpenImagesOptions {
   /** folder of the data set, laid out as on the Hub, or with a folder per split that contains a folder per class */
   dataset: string;
@@ -60,6 +61,7 @@ export interface OpenImagesOptions {
   signal?: AbortSignal | undefined;
 }
 
+/** Events of `openImages`: the chosen files, progress, and the images as the last one. */
 export type ImagesEvent =
   | {
       kind: "data";

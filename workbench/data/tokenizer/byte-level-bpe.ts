@@ -1,6 +1,6 @@
 // Byte-level byte-pair encoding of pieces (Sennrich et al. 2016; Radford et al. 2019): the byte-level alphabet, merging
-// on ids, and a memo of pieces. Ids equal the library's, which merges strings; vocabularies for which this cannot be
-// guaranteed are left to the library.
+// of ids, and a memo of pieces. The ids are equal to those of the library, which merges strings. Vocabularies for which
+// this cannot be guaranteed are encoded by the library.
 
 import type { Tokenizer as Library } from "@huggingface/tokenizers";
 import type { TokenizerDefinition } from "./definition.ts";
@@ -9,7 +9,7 @@ import type { IdList } from "./id-list.ts";
 /** Encodes a piece; returns undefined if the piece is too long for the quadratic search. */
 export type Merge = (piece: string) => number[] | undefined;
 
-/** Longest piece, in UTF-16 units, of at most three bytes each. */
+/** Longest piece that is merged here, in UTF-16 units. A unit has at most three bytes in UTF-8. */
 const LONGEST = 128;
 
 /**
@@ -50,6 +50,7 @@ export function openMerges(library: Library, { model }: TokenizerDefinition): Me
   };
 }
 
+/** Position of the lowest rank, the first one if several are equal. */
 function lowest(ranks: Int32Array, count: number): number {
   let at = 0;
   for (let i = 1; i < count; i++) if ((ranks[i] as number) < (ranks[at] as number)) at = i;
@@ -62,6 +63,7 @@ interface Merges {
   merged: Int32Array;
 }
 
+/** Reads the merges of a vocabulary. Undefined if ids do not determine the strings, or a merge is invalid. */
 function mergesOf(library: Library, merges: unknown): Merges | undefined {
   const vocabulary = library.model?.tokens_to_ids;
   if (!vocabulary || !Array.isArray(merges) || new Set(vocabulary.values()).size !== vocabulary.size) return undefined;
@@ -174,8 +176,8 @@ const LONGEST_REMEMBERED = 64;
 type Ids = number | readonly number[];
 
 /**
- * Remembers the ids of pieces. Bounded: there are two generations, and the older one is dropped when the younger one is
- * full, so that frequent pieces stay.
+ * Remembers the ids of pieces. The size is bounded: there are two generations, and the older one is dropped when the
+ * younger one is full. Pieces that occur again move to the younger one, so that frequent pieces stay.
  */
 export class PieceMemo {
   readonly #encode: (piece: string) => readonly number[];

@@ -18,6 +18,7 @@ export function openDecoder(library: Library, definition: TokenizerDefinition): 
   return definition.decoder?.type === "ByteLevel" ? byBytes(library) : byLibrary(library);
 }
 
+/** Decodes tokens of a byte-level vocabulary from their bytes. */
 function byBytes(library: Library): Decoder {
   const known: Uint8Array[] = [];
   const added = library.get_added_tokens_decoder();
@@ -46,6 +47,7 @@ function byBytes(library: Library): Decoder {
 /** Tokens decoded at a time. */
 const PART = 8192;
 
+/** Decodes tokens with the library. */
 function byLibrary(library: Library): Decoder {
   const decode = (ids: ArrayLike<number>): string => {
     if (ids.length === 0) return "";

@@ -28,9 +28,12 @@ const Config = z.looseObject({
   eos_token: z.union([z.string(), z.looseObject({ content: z.string() })]).nullish(),
 });
 
+/** Content of tokenizer.json. */
 export type TokenizerDefinition = z.infer<typeof Definition>;
+/** Content of tokenizer_config.json. */
 export type TokenizerConfig = z.infer<typeof Config>;
 
+/** The files of a tokenizer. */
 export interface TokenizerFiles {
   definition: TokenizerDefinition;
   config: TokenizerConfig;

@@ -9,6 +9,7 @@ import type { TokenizerDefinition, TokenizerFiles } from "./definition.ts";
 import type { IdList } from "./id-list.ts";
 import { type Cut, openCut, useUnicodeWhiteSpace } from "./pre-tokenizer.ts";
 
+/** Encodes texts with one tokenizer. */
 export interface Encoder {
   readonly library: Library;
   /** whether texts are encoded piece by piece */
@@ -51,6 +52,7 @@ function endsUnchanged(end: TokenizerDefinition["post_processor"]): boolean {
   return texts.length === 1 && texts[0] === "A";
 }
 
+/** Encodes texts with the library. */
 function whole(folder: string, library: Library): Encoder["encode"] {
   return (text, to) => {
     const { ids } = library.encode(text, { add_special_tokens: false });
@@ -59,6 +61,7 @@ function whole(folder: string, library: Library): Encoder["encode"] {
   };
 }
 
+/** Encodes texts piece by piece with a memo. Texts that contain added tokens are encoded by the library. */
 function pieceByPiece(
   folder: string,
   { library, definition, cut }: { library: Library; definition: TokenizerDefinition; cut: Cut },
@@ -95,6 +98,7 @@ function anyOf(texts: readonly string[]): RegExp | undefined {
   return literals.length > 0 ? new RegExp(literals.join("|")) : undefined;
 }
 
+/** The error for text without ids. */
 function unknownPiece(folder: string, text: string): DataError {
   const shown = JSON.stringify(text.slice(0, 40));
   return new DataError(folder, `its tokenizer has no id for a part of ${shown}, and no unknown token`);

@@ -66,6 +66,7 @@ function correct(part: PreTokenizer): void {
   if (part instanceof BertPreTokenizer) cutBy(part, BERT_WORDS);
 }
 
+/** Makes a pre-tokenizer return the matches of an expression as pieces. */
 function cutBy(part: PreTokenizer, pieces: RegExp): void {
   Object.assign(part, { pre_tokenize_text: (text: string) => text.match(pieces) ?? [] });
 }

@@ -15,18 +15,19 @@ import type { TextTokensOptions, TokenFile, TokenizeEvent } from "../types.ts";
 import { FORMAT_VERSION, openTokenFile, writeTokenFile } from "./token-file.ts";
 import { batched, tokenize } from "./tokenize.ts";
 
-/** Files smaller than this in total are tokenized in this thread, because starting workers would take longer. */
+/** Total size in bytes below which files are tokenized in this thread, because starting workers would take longer. */
 const SMALL_BYTES = 8 * 2 ** 20;
+/** Largest default number of workers. */
 const MOST_WORKERS = 16;
 
 /** Incremented whenever a change of the code changes the ids, so that older token files are not read. */
 const IDS_VERSION = 2;
 
 /**
- * Tokenizes each row of the split by itself, without special tokens, and concatenates the ids. The last event holds the
- * tokens. If iteration stops earlier, no file is left behind.
+ * Opens the tokens of a split. Each row is tokenized separately, without special tokens, and the ids are concatenated.
+ * The last event holds the tokens. If iteration stops earlier, no incomplete file is left in the cache.
  * @throws DataError if the data set, configuration, split, column or tokenizer is missing or damaged, or the cache
- *   cannot be written; the signal's reason if it aborts
+ * cannot be written; the signal's reason if it aborts
  */
 export async function* openTextTokens(options: TextTokensOptions): AsyncGenerator<TokenizeEvent> {
   const { dataset, config, split, column = "text", encoding, tokenizer, cache, signal } = options;
@@ -49,6 +50,7 @@ export async function* openTextTokens(options: TextTokensOptions): AsyncGenerato
   yield { kind: "tokens", tokens: await openTokenFile(path), cached: false };
 }
 
+/** Everything that the ids depend on. */
 async function settingsOf(
   dataset: string,
   { config, split, files }: SplitFiles,

@@ -104,6 +104,7 @@ function mapFile(path: string): Uint8Array<ArrayBuffer> | undefined {
   }
 }
 
+/** Version of the format of token files. */
 export const FORMAT_VERSION = 1;
 
 const MARK = new TextEncoder().encode("gblrtok1");
@@ -111,7 +112,7 @@ const MARK = new TextEncoder().encode("gblrtok1");
 /** Bytes after the footer's JSON. */
 const TRAILER_BYTES = 4 + MARK.length;
 
-/** A footer has some hundred bytes; a larger one means that the file is damaged. */
+/** Longest footer, in bytes. Usual footers have some hundred bytes; a larger length means that the file is damaged. */
 const MOST_FOOTER_BYTES = 2 ** 20;
 
 const Count = z.int().min(0);

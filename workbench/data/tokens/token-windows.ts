@@ -1,6 +1,6 @@
-// Cuts a token file into windows of `context` inputs and as many targets, which are the inputs shifted by one. The rest
-// at the end is a shorter last window, or is dropped on request. Windows may overlap; then only the new targets are
-// scored.
+// Cuts a token file into windows of `context` inputs and as many targets, which are the inputs shifted by one. The
+// remaining tokens at the end form a shorter last window, or are dropped on request. If windows overlap, only the new
+// targets of each are scored.
 
 import { WordCounter } from "../tokenizer/word-counter.ts";
 import type { TextCounts, TextWindows, TokenFile, Tokenizer } from "../types.ts";
@@ -48,8 +48,9 @@ export function tokenWindows(
 }
 
 /**
- * Words and bytes of the new targets of all windows, as one text: that is the text without its first token.
- * @param options.limit only this many windows. Default all
+ * Words and bytes of the new targets of all windows, taken as one text. This is the tokenized text without its first
+ * token.
+ * @param options.limit number of windows. Default all
  */
 export async function wordsAndBytes(
   windows: TextWindows,

@@ -17,6 +17,7 @@ export interface RowBatch {
   fraction: number;
 }
 
+/** The result of a batch. */
 export interface IdBatch {
   /** concatenated ids of the rows, each of which is tokenized by itself */
   ids: Int32Array<ArrayBuffer>;

@@ -6,6 +6,7 @@ import { type Encoder, openEncoder } from "../tokenizer/encoder.ts";
 import { answerJobs } from "../worker-pool.ts";
 import { encodeBatch, type IdBatch, type RowBatch } from "./tokenize.ts";
 
+/** Data that a worker receives when it starts. */
 export interface WorkerData {
   /** folder with tokenizer.json */
   tokenizer: string;

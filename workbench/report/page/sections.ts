@@ -42,7 +42,7 @@ export function comparisonSection({ run }: Shown): Html | undefined {
   const summary = comparisonSentence(comparison);
   const lead = summary === undefined ? undefined : html`<p class="lead">${summary}</p>`;
   const split = record?.comparisonSplit;
-  const on = split === undefined ? undefined : html`<p class="soft">Measured on the split ${split}.</p>`;
+  const on = split === undefined ? undefined : html`<p class="soft">Measured on the ${split} split.</p>`;
   return section(id, heading, html`${lead}${comparisonTable(comparison)}${on}`);
 }
 

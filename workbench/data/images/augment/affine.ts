@@ -7,6 +7,7 @@ import type { Interpolation } from "../transform.ts";
 /** Maps a position (x, y) of the result to its source, (a x + b y + c, d x + e y + f). */
 export type Affine = readonly [a: number, b: number, c: number, d: number, e: number, f: number];
 
+/** Interpolation and border of an affine transform. */
 export interface AffineOptions {
   interpolation: Exclude<Interpolation, "nearest">;
   /** color of pixels from outside of the image, 0 to 255 */
@@ -43,6 +44,7 @@ interface Point {
   y: number;
 }
 
+/** Clamps a row or column to 0 … length − 1. */
 const within = (value: number, length: number): number => (value < 0 ? 0 : Math.min(value, length - 1));
 
 function bilinear({ width, height, data }: Pixels, { x, y }: Point, out: Uint8Array, to: number): void {
@@ -57,9 +59,13 @@ function bilinear({ width, height, data }: Pixels, { x, y }: Point, out: Uint8Ar
   }
 }
 
+/** Linear interpolation from a at share 0 to b at share 1. */
 const mix = (a: number, b: number, share: number): number => a + (b - a) * share;
 
-/** Sixteen neighbors in separate variables, because an array per pixel would take ten times as long. */
+/**
+ * Bicubic interpolation from sixteen neighbors. Their offsets are in separate variables, because an array for each
+ * pixel would take ten times as long.
+ */
 function bicubic({ width, height, data }: Pixels, { x, y }: Point, out: Uint8Array, to: number): void {
   const [column, row] = [Math.floor(x), Math.floor(y)];
   const [dx, dy] = [x - column, y - row];
@@ -84,6 +90,7 @@ function bicubic({ width, height, data }: Pixels, { x, y }: Point, out: Uint8Arr
   }
 }
 
+/** Cubic interpolation along a row, from the four columns at offsets a, b, c and d. */
 function across(data: Uint8Array, line: number, a: number, b: number, c: number, d: number, x: number): number {
   return cubic(
     data[line + a] as number,
@@ -94,7 +101,7 @@ function across(data: Uint8Array, line: number, a: number, b: number, c: number,
   );
 }
 
-/** Cubic through b at 0 and c at 1: Keys' kernel with a = −1, whereas resizing uses a = −1/2. */
+/** Cubic interpolation that is b at x = 0 and c at x = 1: Keys' kernel with a = −1. Resizing uses a = −1/2. */
 function cubic(a: number, b: number, c: number, d: number, x: number): number {
   return b + x * (c - a + x * (2 * (a - b) + c - d + x * (b - a - c + d)));
 }

@@ -1,5 +1,5 @@
-// Color operations on images, in place, bit-identical to those of Pillow's ImageOps and ImageEnhance, and torchvision's
-// ColorJitter made of them.
+// Color operations on images, in place, and torchvision's ColorJitter, which combines them. They are bit-identical to
+// those of Pillow's ImageOps and ImageEnhance.
 
 import type { Pixels } from "../pixels.ts";
 import type { RandomStream } from "../random.ts";
@@ -8,8 +8,8 @@ import type { ColorJitter } from "../transform.ts";
 const { fround } = Math;
 
 /**
- * Pillow's `Image.blend` in place: `other` at factor 0, the image at factor 1, extrapolated beyond; values are
- * truncated.
+ * Pillow's `Image.blend`, in place. Factor 0 gives `other` and factor 1 the image; other factors interpolate or
+ * extrapolate. Values are truncated.
  */
 function blend({ data }: Pixels, other: (i: number) => number, factor: number): void {
   const share = fround(factor);
@@ -72,12 +72,13 @@ function smoothed({ width, height, data }: Pixels): Uint8Array {
   return out;
 }
 
-/** Maps the values of a channel with a table. */
+/** Maps the values of a channel with a table, which is computed once for all 256 values. */
 function through({ data }: Pixels, channel: number, table: (value: number) => number): void {
   const values = Uint8Array.from({ length: 256 }, (_, value) => table(value));
   for (let i = channel; i < data.length; i += 3) data[i] = values[data[i] as number] as number;
 }
 
+/** Maps the values of all channels with a table. */
 const everywhere = (image: Pixels, table: (value: number) => number): void => {
   for (let c = 0; c < 3; c++) through(image, c, table);
 };
@@ -155,6 +156,7 @@ export function hue({ data }: Pixels, turn: number): void {
   }
 }
 
+/** Hue of a color, 0 to 255. `range` is the difference between the largest and the smallest channel. */
 function hueOf(r: number, g: number, b: number, most: number, range: number): number {
   const [rc, gc, bc] = [fround((most - r) / range), fround((most - g) / range), fround((most - b) / range)];
   const sixths = fround(r === most ? bc - gc : g === most ? 2 + rc - bc : 4 + gc - rc);

@@ -1,10 +1,11 @@
 // Mixup (Zhang et al. 2018, arXiv 1710.09412), cutmix (Yun et al. 2019, arXiv 1905.04899) and random erasing (Zhong et
-// al. 2017, arXiv 1708.04896) with timm's rules. Mixup and cutmix are only drawn here; train/image-task.ts applies them
-// to batches, where image i is mixed with image n - 1 - i.
+// al. 2017, arXiv 1708.04896) with timm's rules. Only the parameters of mixup and cutmix are drawn here;
+// train/image-task.ts applies them to batches, where image i is mixed with image n - 1 - i.
 
 import { RandomStream } from "../random.ts";
 import type { RandomErasing } from "../transform.ts";
 
+/** Settings of mixup and cutmix. */
 export interface MixSettings {
   /** α of mixup's Beta distribution; 0 for no mixup. Default 0 */
   mixup?: number;
@@ -26,7 +27,11 @@ export type Mix =
       box: { top: number; bottom: number; left: number; right: number };
     };
 
-/** Draws how a batch is mixed. @returns undefined if it is not mixed */
+/**
+ * Draws how a batch is mixed.
+ * @param options.size side of the images in pixels
+ * @returns undefined if the batch is not mixed
+ */
 export function drawMix(
   { mixup = 0, cutmix = 0, probability = 1, switching = 0.5 }: MixSettings,
   { size, seed }: { size: number; seed: number },
@@ -39,7 +44,8 @@ export function drawMix(
 }
 
 /**
- * Draws a square of area 1 − share around a random center, clips it to the image, and corrects the share accordingly.
+ * Draws the box of cutmix: a square of relative area 1 − share around a random center, clipped to the image. The share
+ * is then corrected to the clipped area.
  */
 function cut(share: number, size: number, random: RandomStream): Mix {
   const half = Math.floor(Math.trunc(size * Math.sqrt(1 - share)) / 2);
@@ -50,6 +56,7 @@ function cut(share: number, size: number, random: RandomStream): Mix {
   return { kind: "cutmix", share: 1 - area / (size * size), box };
 }
 
+/** Rectangles that are drawn before an image is left unchanged. */
 const ATTEMPTS = 10;
 
 /**

@@ -17,6 +17,7 @@ import {
   solarizeAdd,
 } from "./color.ts";
 
+/** Settings that all operations share. */
 export interface AugmentContext {
   random: RandomStream;
   /** interpolation of shears, rotations and translations; `random`: drawn for each operation */
@@ -25,17 +26,23 @@ export interface AugmentContext {
   fill: readonly [number, number, number];
 }
 
+/** Largest magnitude of an operation. */
 export const MOST_MAGNITUDE = 10;
 
+/** Largest shear, at magnitude 10. */
 const SHEAR = 0.3;
+/** Largest translation at magnitude 10, as a fraction of the side. */
 const SHIFT = 0.45;
+/** Largest rotation at magnitude 10. */
 const DEGREES = 30;
 
 /** Changes an image in place or returns a new one. @param magnitude 0 to 10 */
 type Operation = (image: Pixels, magnitude: number, context: AugmentContext) => Pixels;
 
+/** The magnitude as a fraction of the largest one. */
 const share = (magnitude: number): number => magnitude / MOST_MAGNITUDE;
 
+/** Makes an operation from a function that changes the image in place. */
 const inPlace =
   (change: (image: Pixels, magnitude: number, context: AugmentContext) => void): Operation =>
   (image, magnitude, context) => {
@@ -43,8 +50,10 @@ const inPlace =
     return image;
   };
 
+/** The amount with a random sign. */
 const eitherWay = (amount: number, { random }: AugmentContext): number => (random.chance(0.5) ? -amount : amount);
 
+/** Makes an operation that applies the affine transform returned by `matrix`. */
 const moved =
   (matrix: (image: Pixels, magnitude: number, context: AugmentContext) => Affine): Operation =>
   (image, magnitude, context) => {
@@ -55,11 +64,11 @@ const moved =
     return transformed(image, affine, { interpolation, fill });
   };
 
-/** Enhancement by a factor from 0.1 to 1.9; magnitude 5 changes nothing. */
+/** Makes an enhancement by a factor from 0.1 to 1.9. Magnitude 5 changes nothing. */
 const enhanced = (enhance: (image: Pixels, factor: number) => void): Operation =>
   inPlace((image, magnitude) => enhance(image, 0.1 + 1.8 * share(magnitude)));
 
-/** Enhancement by a factor of 1 ± up to 0.9, increasing with the magnitude. */
+/** Makes an enhancement by a factor of 1 ± 0.9 · magnitude / 10, with a random sign. */
 const enhancedIncreasing = (enhance: (image: Pixels, factor: number) => void): Operation =>
   inPlace((image, magnitude, context) => enhance(image, Math.max(0.1, 1 + eitherWay(0.9 * share(magnitude), context))));
 
@@ -105,6 +114,7 @@ const OPERATIONS = {
   ]),
 } satisfies Record<string, Operation>;
 
+/** Name of an operation. */
 export type OperationName = keyof typeof OPERATIONS;
 
 /** Applies an operation. The image may be changed in place; use the returned one. */

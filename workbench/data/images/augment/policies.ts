@@ -2,8 +2,8 @@
 // rules.
 
 /**
- * AutoAugment's policies (tables 7 and 9 of the paper): pairs of operations with their probability and magnitude, 0 to
- * 10.
+ * AutoAugment's policies (tables 7 and 9 of the paper): pairs of operations. Each operation has a probability and a
+ * magnitude from 0 to 10.
  */
 import type { Pixels } from "../pixels.ts";
 import type { RandAugmentSettings } from "../transform.ts";

@@ -1,8 +1,9 @@
 // Labels and names of the classes of an image set.
 //
-// If labels are numbers, they are used as they are. If they are names, the labels are their positions in the classes of
-// the model or of another split if given, else in the classes that the data set declares, else in the sorted names: as
-// numbers if the names are 0 … n − 1, else as text, as torchvision's ImageFolder does.
+// Labels that are numbers are used as they are. Labels that are names are replaced by their positions in a list of
+// classes. The list is, in this order of preference: the classes of the model or of another split, if given; the
+// classes that the data set declares; the sorted names. Names are sorted as numbers if they are 0 … n − 1, otherwise as
+// text, as torchvision's ImageFolder does.
 
 import { Buffer } from "node:buffer";
 import { DataError, listed } from "../../errors.ts";
@@ -59,6 +60,7 @@ export function labelsOf(raw: readonly RawLabel[], options: LabelsOptions): Labe
   return { labels: Int32Array.from(numbers), classes, declared: declared !== undefined };
 }
 
+/** The classes of labels that are names, in the order of their labels. */
 function orderOf(
   labels: readonly string[],
   { declared, wanted, names = labels, order, dataset }: LabelsOptions,
@@ -75,15 +77,20 @@ function unknown(image: string, label: RawLabel, classes: readonly string[]): ne
   );
 }
 
+/** Orders of classes that are names. */
 export const CLASS_ORDERS = ["text", "number"] as const;
+/** Order of classes that are names: as text, or as numbers. */
 export type ClassOrder = (typeof CLASS_ORDERS)[number];
 
 interface OrderedClasses {
   /** names by label */
   classes: string[];
-  /** false if there may be more classes: names that are numbers with gaps may lack the last ones too */
+  /**
+   * whether these are all classes. False for names that are numbers with gaps, because the last numbers may be missing
+   * too
+   */
   declared: boolean;
-  /** set if the classes are not in the order of text */
+  /** set if the classes are sorted as numbers and this differs from the order as text */
   classOrder?: "number";
 }
 
@@ -111,7 +118,7 @@ function orderedClasses(
   return isText ? text : { classes, declared: isCount, classOrder: "number" };
 }
 
-/** Without leading zeros, as `01` and `1` would be equal, and below a million. */
+/** Whether a name is a number below a million. Leading zeros are not accepted, because `01` and `1` would be equal. */
 const isNumber = (name: string): boolean => /^(0|[1-9]\d{0,5})$/.test(name);
 
 /** Distinct names, sorted by code points as in Python. */

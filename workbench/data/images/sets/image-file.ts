@@ -17,6 +17,7 @@ import { stageFile } from "../../../../hub/files/atomic-file.ts";
 import { openFile } from "../../../../hub/files/byte-source.ts";
 import { DataError, why } from "../../errors.ts";
 
+/** Version of the format. It is part of the hash that names an image file in the cache. */
 export const IMAGE_FILE_FORMAT = 1;
 
 const MARK = new TextEncoder().encode("gblrimg1");

@@ -1,6 +1,6 @@
-// Image sets of plain files, laid out as torchvision's ImageFolder: a folder per split, in it a folder per class, in it
-// the images at any depth. Without folders of splits everything is `train`. Symbolic links are followed. classes.ts
-// numbers the classes.
+// Image sets of plain files in the layout of torchvision's ImageFolder. There is a folder for each split. It contains a
+// folder for each class, which contains the images at any depth. Without folders of splits, all images are `train`.
+// Symbolic links are followed. classes.ts assigns the labels.
 
 import { join } from "node:path";
 import { conventionalSplit, isSplitName } from "../../dataset/conventions.ts";
@@ -83,7 +83,7 @@ async function foldersIn(dataset: string, below: string): Promise<string[]> {
 
 const NONE = { folders: [], files: [] };
 
-/** The class folders, and the images in no class's folder as one more. */
+/** The class folders, and one more entry for the images beside them, which have no class. */
 async function imagesIn(dataset: string, below: string): Promise<ClassFolder[]> {
   const classes = await classFoldersIn(dataset, below);
   const path = below.replace(/\/$/, "");
@@ -92,6 +92,7 @@ async function imagesIn(dataset: string, below: string): Promise<ClassFolder[]> 
   return beside.images.length > 0 ? [...classes, beside] : classes;
 }
 
+/** The folders of classes in a folder; empty if none of them has images. */
 async function classFoldersIn(dataset: string, below: string): Promise<ClassFolder[]> {
   const classes: ClassFolder[] = [];
   for (const name of await foldersIn(dataset, below)) {
@@ -103,6 +104,7 @@ async function classFoldersIn(dataset: string, below: string): Promise<ClassFold
   return classes.some(({ images }) => images.length > 0) ? classes : [];
 }
 
+/** Paths of all images below a folder, relative to it. */
 async function imagesBelow(folder: string): Promise<string[]> {
   const images: string[] = [];
   for await (const { below, files } of walk(folder)) {
@@ -113,7 +115,10 @@ async function imagesBelow(folder: string): Promise<string[]> {
 
 const isImage = (name: string): boolean => IMAGE.test(name);
 
-/** The image set of folders of classes. @throws DataError if there are no images */
+/**
+ * Opens the image set of folders of classes.
+ * @throws DataError if there are no images
+ */
 export function folderImages(
   dataset: string,
   { config, split, classes: folders }: SplitFolders,

@@ -30,7 +30,10 @@ export function sampleOf(images: ImageSet, { count, seed }: { count: number; see
   return subsetOf(images, new RandomStream(seed).order(images.length).slice(0, count));
 }
 
-/** Splits a set at random into a share for validation and the rest for training; both keep the order of the set. */
+/**
+ * Splits a set at random into a part for validation and the rest for training. Both keep the order of the set.
+ * @param options.share fraction of the images for validation
+ */
 export function heldOut(
   images: ImageSet,
   { share, seed }: { share: number; seed: number },

@@ -11,6 +11,7 @@ import { DataError, listed } from "../../errors.ts";
 const IMAGE_NAMES = ["image", "img"];
 const LABEL_NAMES = ["label", "labels", "fine_label"];
 
+/** Names of the columns of a parquet file with images. */
 export interface ImageColumns {
   image: string;
   /** undefined if classes are ignored */
@@ -74,6 +75,7 @@ export function imageBytes(values: DecodedArray): Uint8Array[] {
   });
 }
 
+/** A label as the data set stores it: a number or the name of a class. */
 export type RawLabel = number | string;
 
 /** Labels of a column's values. @throws DataError if a row has no label, or one that is neither a number nor a name */
@@ -108,6 +110,7 @@ const FrontMatter = z.looseObject({
 const Stored = z.looseObject({ info: z.looseObject({ features: mapOf(z.unknown()) }) });
 const StoredFeature = z.looseObject({ names: Names });
 
+/** Names in the order of their numbers, from a map such as `{ "0": "cat" }`. */
 function inOrder(names: Record<string, string>): string[] {
   return Object.entries(names)
     .sort(([a], [b]) => Number(a) - Number(b))

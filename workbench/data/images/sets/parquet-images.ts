@@ -104,6 +104,7 @@ async function* labelsIn(file: ParquetFile, column: string | undefined, images: 
   }
 }
 
+/** Returns the function that finds the part of image i. */
 function partFinder(parts: readonly Part[], length: number): (i: number) => Part {
   return (i) => {
     checked(i, length);
@@ -123,9 +124,11 @@ function checked(i: number, length: number): number {
 }
 
 interface TakeOutOptions extends OpenImagesOptions {
+  /** number of parquet files, and files, images and bytes before this one */
   progress: { files: number; before: number; images: number; bytes: number };
 }
 
+/** Extracts the images of a parquet file into an image file, unless the cache has it already. */
 async function* takeOut(
   file: ParquetFile,
   { image }: ImageColumns,
@@ -155,6 +158,7 @@ async function* takeOut(
   }
 }
 
+/** Bytes at the end of a file that are hashed to identify it. */
 const TAIL_BYTES = 65_536;
 
 /**

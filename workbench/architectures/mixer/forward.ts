@@ -24,18 +24,20 @@ export function mixerLogits(model: Mixer, images: Tensor4D, options: ClassifierO
     const drop = dropper(training ? seed : undefined);
     let x: Tensor = embedPatches(model, "stem.proj", { images, patch });
     const normed = (name: string) => normalizeLayer(model, name, { x, epsilon });
-    const skipping = (half: Tensor) => add(x, dropPath(half, { drop, rate }));
+    const withDropPath = (half: Tensor) => add(x, dropPath(half, { drop, rate }));
     for (let block = 0; block < blocks; block++) {
       const name = `blocks.${block}`;
-      x = tidy(() => skipping(turned(mlp(model, `${name}.mlp_tokens`, { x: turned(normed(`${name}.norm1`)), drop }))));
-      x = tidy(() => skipping(mlp(model, `${name}.mlp_channels`, { x: normed(`${name}.norm2`), drop })));
+      x = tidy(() =>
+        withDropPath(transposed(mlp(model, `${name}.mlp_tokens`, { x: transposed(normed(`${name}.norm1`)), drop }))),
+      );
+      x = tidy(() => withDropPath(mlp(model, `${name}.mlp_channels`, { x: normed(`${name}.norm2`), drop })));
     }
     return applyHead(model, "head", drop(mean(normed("norm"), 1), dropout.head));
   });
 }
 
-/** (batch, patches, channels) ↔ (batch, channels, patches) */
-const turned = (x: Tensor): Tensor =>
+/** Swaps the last two axes: (batch, patches, channels) ↔ (batch, channels, patches). */
+const transposed = (x: Tensor): Tensor =>
   reshape(transpose(x, [0, 2, 1]), [x.shape[0], x.shape[2] as number, x.shape[1] as number]);
 
 function mlp(model: Mixer, name: string, { x, drop }: { x: Tensor; drop: DropAt }): Tensor {

@@ -16,6 +16,7 @@ import {
 import { attention } from "../../engine/ops/index.ts";
 import type { DropAt } from "./dropout.ts";
 
+/** Options of `attend`. */
 export interface AttendOptions {
   /** default 1/√head_dim */
   scale?: number;
@@ -37,7 +38,7 @@ export function attend(q: Tensor, k: Tensor, v: Tensor, options: AttendOptions):
   const { scale = 1 / Math.sqrt(q.shape[3] as number), causal = false, drop, rate } = options;
   if (!drop.active || rate === 0) return attention(q, k, v, { causal, scale });
   const scores = matMul(mul(q, scale), k, false, true);
-  const weights = softmax(causal ? add(scores, hidden(q.shape[2] as number, k.shape[2] as number)) : scores);
+  const weights = softmax(causal ? add(scores, causalMask(q.shape[2] as number, k.shape[2] as number)) : scores);
   return matMul(drop(weights, rate), v);
 }
 
@@ -45,7 +46,7 @@ export function attend(q: Tensor, k: Tensor, v: Tensor, options: AttendOptions):
  * The causal mask, float32 (tokens, key_tokens): 0 if the query attends to the key, else -1e30, which makes the weight
  * 0.
  */
-function hidden(tokens: number, keyTokens: number): Tensor {
+function causalMask(tokens: number, keyTokens: number): Tensor {
   const last = add(reshape(range(0, tokens, 1, "float32"), [tokens, 1]), keyTokens - tokens);
   return mul(cast(greater(range(0, keyTokens, 1, "float32"), last), "float32"), -1e30);
 }

@@ -79,7 +79,7 @@ function network(config: ResnetConfig): Module[] {
   const { image, colors, stem, stages, classes } = config;
   const modules: Module[] = [];
   const half = (side: number) => Math.ceil(side / 2);
-  const add = (name: string, [channels, nOut, kernel]: [number, number, number], { stride, side }: Moved) => {
+  const add = (name: string, [channels, nOut, kernel]: [number, number, number], { stride, side }: Placement) => {
     const positions = (stride === 2 ? half(side) : side) ** 2;
     const start = normal(Math.sqrt(2 / (kernel ** 2 * nOut)));
     // The reference counts a structured convolution at the positions of its input, which are four times as many at
@@ -107,7 +107,7 @@ function network(config: ResnetConfig): Module[] {
   return modules;
 }
 
-interface Moved {
+interface Placement {
   stride: number;
   /** rows and columns of the input */
   side: number;

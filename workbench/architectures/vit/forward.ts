@@ -66,7 +66,7 @@ function tokens(model: Vit, images: Tensor4D): Tensor {
   return classPosition ? add(concat([own, patches], 1), positions) : concat([own, add(patches, positions)], 1);
 }
 
-interface Within {
+interface BranchInput {
   x: Tensor;
   drop: DropAt;
 }
@@ -77,7 +77,7 @@ const normed = (model: Vit, name: string, x: Tensor): Tensor =>
 const scaled = (model: Vit, name: string, x: Tensor): Tensor =>
   model.config.layerScale === undefined ? x : mul(x, model.parameter(`${name}.gamma`));
 
-function attention(model: Vit, name: string, { x, drop }: Within): Tensor {
+function attention(model: Vit, name: string, { x, drop }: BranchInput): Tensor {
   const { heads, dropout } = model.config;
   const [q, k, v] = PACKED_PARTS.map((part) => inHeads(model.linear(`${name}.${part}`, x), heads)) as [
     Tensor,
@@ -87,7 +87,7 @@ function attention(model: Vit, name: string, { x, drop }: Within): Tensor {
   return model.linear(`${name}.proj`, outOfHeads(attend(q, k, v, { drop, rate: dropout.attention })));
 }
 
-function mlp(model: Vit, name: string, { x, drop }: Within): Tensor {
+function mlp(model: Vit, name: string, { x, drop }: BranchInput): Tensor {
   const { activation, dropout } = model.config;
   return model.linear(`${name}.fc2`, drop(model.linear(`${name}.fc1`, x, { activation }), dropout.middle));
 }

@@ -136,6 +136,7 @@ export interface WeightsFile {
   tied: ReadonlyMap<string, string>;
 }
 
+/** Settings for reading a checkpoint without config.json. */
 export interface ReadingOptions {
   /** number of attention heads. Default: the number stored in the checkpoint, else width / 64 */
   heads?: number | undefined;

@@ -9,6 +9,7 @@ import { type LayerInfo, layersIn, type Module } from "./network.ts";
 /** Multiply-adds by the name of the part, e.g. `linears` or `attention scores`. */
 export type Parts = Readonly<Record<string, number>>;
 
+/** The result of one count. */
 export interface Counted {
   parts: Parts;
   /** sum of all parts */
@@ -20,6 +21,7 @@ export interface Counted {
   relative: number;
 }
 
+/** The results of both counts. */
 export interface Counts {
   /** as the reference implementation counts: some products are left out or counted at other sizes */
   reference: Counted;

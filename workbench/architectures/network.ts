@@ -60,6 +60,7 @@ export type Start =
   | { kind: "normal"; deviation: number }
   | { kind: "uniform"; bound: number };
 
+/** A parameter without its values. */
 export interface ParameterInfo {
   /** shape in memory */
   shape: readonly number[];
@@ -84,6 +85,7 @@ export interface CountedPart {
   in?: "both" | "actual" | "reference" | "dense reference";
 }
 
+/** A part of a network: its parameters, its layer that may be structured, and its further multiply-adds. */
 export interface Module {
   /** its parameters by name, in the order in which they are saved. Default: none */
   parameters?: readonly (readonly [name: string, info: ParameterInfo])[];
@@ -95,7 +97,9 @@ export interface Module {
 
 export const ZEROS: Start = { kind: "zeros" };
 export const ONES: Start = { kind: "ones" };
+/** Normally distributed initial values with mean 0. @param deviation standard deviation */
 export const normal = (deviation: number): Start => ({ kind: "normal", deviation });
+/** Uniformly distributed initial values in [-bound, bound). */
 export const uniform = (bound: number): Start => ({ kind: "uniform", bound });
 
 /** A module of one parameter that does not belong to a layer, such as an embedding table, gains or a class token. */

@@ -34,6 +34,7 @@ export interface LayerSource<Config = unknown> {
   hasLayer(name: string): boolean;
 }
 
+/** The sizes of a language model. */
 export interface LanguageSizes {
   /** longest sequence, in tokens */
   positions: number;
@@ -44,6 +45,7 @@ export interface LanguageSizes {
   endOfText: readonly number[];
 }
 
+/** Options of a language model's forward pass. */
 export interface LanguageOptions {
   /**
    * seed of dropout, a whole number from 0, different for each training step; the rates are the config's. Default: no
@@ -72,12 +74,14 @@ export interface LanguageTask<Config = unknown> {
   head(model: LayerSource<Config>): Tensor2D;
 }
 
+/** The sizes of an image classifier. */
 export interface ImageSizes {
   /** rows and columns */
   image: number;
   classes: number;
 }
 
+/** Options of an image classifier's forward pass. */
 export interface ClassifierOptions {
   /**
    * whether batch normalizations use the statistics of the batch and update the running ones, and dropout is active.
@@ -126,6 +130,7 @@ export interface ImageTask<Config = unknown> {
   logits(model: LayerSource<Config>, images: Tensor4D, options: ClassifierOptions): Tensor2D;
 }
 
+/** The task of a model. */
 export type Task<Config = unknown> = LanguageTask<Config> | ImageTask<Config>;
 
 interface Described {

@@ -7,6 +7,7 @@ import { EngineError } from "../engine/core/errors.ts";
 import { forInference, languageNll, languageSizes } from "../models/index.ts";
 import type { Model } from "../models/model.ts";
 
+/** Options of `perplexity`. */
 export interface PerplexityOptions {
   windows: TextWindows;
   /** windows per forward pass. Default: as many as have 4096 tokens in total */
@@ -18,6 +19,7 @@ export interface PerplexityOptions {
   clock?: () => number;
 }
 
+/** The perplexity of a language model on a text. */
 export interface Perplexity {
   /** mean negative log-likelihood of a token, nats */
   nll: number;
@@ -35,6 +37,7 @@ export interface Perplexity {
   tokensPerSecond: number;
 }
 
+/** Progress of the evaluation; the last event has the result. */
 export type PerplexityEvent =
   | { kind: "progress"; windows: number; of: number; tokens: number; nll: number }
   | ({ kind: "perplexity" } & Perplexity);

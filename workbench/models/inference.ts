@@ -9,6 +9,7 @@ import type { StructureParameters } from "../structures/structure.ts";
 import { type LinearLayer, Model } from "./model.ts";
 import { replaceEntries, rowByRow, variableOf } from "./variables.ts";
 
+/** Options of `forInference`. */
 export interface InferenceOptions {
   /** typical number of rows of products: `many` in evaluation, `few` for generation token by token. Default `many` */
   rows?: "many" | "few";

@@ -17,6 +17,7 @@ export interface LinearLayer extends LayerInfo {
   structure: Structure;
 }
 
+/** The parts of a model, for its constructor. */
 export interface ModelParts<Config> {
   architecture: Architecture<Config>;
   config: Config;

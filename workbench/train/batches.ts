@@ -20,6 +20,7 @@ import { NonFiniteError } from "./events.ts";
 import type { Task } from "./options.ts";
 import type { MicroBatch } from "./schedule.ts";
 
+/** A micro-batch that has been read. */
 export interface LoadedBatch {
   batch: MicroBatch;
   /** tensors of the batch, which the receiver disposes of */
@@ -54,6 +55,7 @@ async function load(task: Task, batch: MicroBatch): Promise<LoadedBatch> {
   return { batch, tensors: await task.read(batch.items, { seed: batch.readSeed }) };
 }
 
+/** The loss and the gradients of one step. */
 export interface BatchGradients {
   /** mean loss over the items of all micro-batches */
   loss: number;

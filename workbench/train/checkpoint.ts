@@ -100,6 +100,7 @@ interface FoundCheckpoint {
   restore(variables: ReadonlyMap<string, Variable>): Promise<void>;
 }
 
+/** The checkpoint from which a run starts, and those that were skipped. */
 export interface Found {
   checkpoint: FoundCheckpoint | undefined;
   /** newer checkpoints that are incomplete, one line each */

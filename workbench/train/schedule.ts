@@ -60,6 +60,7 @@ export function stepsOf(span: Span, { stepsPerEpoch }: { stepsPerEpoch: number }
   return "steps" in span ? span.steps : Math.round(span.epochs * stepsPerEpoch);
 }
 
+/** The sizes of a run, from which epoch, batch and seeds of each step are computed. */
 export interface Schedule {
   /** steps of the whole run */
   steps: number;

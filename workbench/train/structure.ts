@@ -33,6 +33,7 @@ export function blocksOf(model: Model): ModelBlocks | undefined {
   );
 }
 
+/** Mean width and relative cost of the GBLR layers. */
 export interface StructureSummary {
   /** μ, the mean over layers of the mean width of live blocks */
   meanWidth: number;

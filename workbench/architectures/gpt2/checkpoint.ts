@@ -12,6 +12,7 @@ const VOCABULARY = 50257;
 /** last token of the published vocabulary */
 const END_OF_TEXT = VOCABULARY - 1;
 
+/** Recognizes and describes GPT-2 weights without config.json. */
 export const gpt2Weights: WeightsReader<Gpt2Config> = {
   prefix: BODY,
   width: [`${BODY}wte.weight`, 1],

@@ -5,6 +5,7 @@ import { z } from "zod";
 import { ModelError } from "../../../hub/model-folder/index.ts";
 import { blockCount, chance, checked, count, EndOfText } from "../parts/config-fields.ts";
 
+/** The activation functions of the MLPs that are supported. */
 export type Gpt2Activation = "gelu" | "gelu_tanh" | "relu" | "silu" | "tanh";
 
 /** The settings of a GPT-2 that its computation needs. */

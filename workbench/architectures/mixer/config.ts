@@ -95,6 +95,7 @@ export function readMixerConfig(json: Record<string, unknown>, file: string): Mi
   };
 }
 
+/** Recognizes and describes MLP-Mixer weights without config.json. */
 export const mixerWeights: WeightsReader<MixerConfig> = {
   recognizes: (tensors) => tensors.has("stem.proj.weight") && tensors.has("blocks.0.mlp_tokens.fc1.weight"),
 

@@ -7,12 +7,14 @@ import { concat, keep, slice, type Tensor, tidy, type Variable, variable, zeros 
 import { ShapeError } from "../../engine/core/errors.ts";
 import { canWriteRows, writeRows } from "../../engine/ops/index.ts";
 
+/** Keys and values of one block, float32. */
 export interface KeysAndValues {
   /** (1, heads, tokens, head_dim) */
   k: Tensor;
   v: Tensor;
 }
 
+/** The keys and values of the tokens of one sequence. Must be disposed of. */
 export interface KeyValueCache {
   /** number of tokens in the cache */
   readonly length: number;

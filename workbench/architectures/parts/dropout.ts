@@ -5,6 +5,7 @@ import { mul, ones, type Tensor, tidy } from "@tensorflow/tfjs-core";
 import { dropout } from "../../engine/ops/index.ts";
 import { expectSetting } from "../../engine/ops/operands.ts";
 
+/** The dropout function of one forward pass. */
 export interface DropAt {
   /** Sets each entry of x to 0 with probability `rate`, and divides the others by 1 − rate. */
   (x: Tensor, rate: number): Tensor;

@@ -44,7 +44,9 @@ export interface ImageSettings {
 /** Preparation of images if a checkpoint does not describe it. */
 export type UsualPreparation = Readonly<Omit<ImageSettings, "size" | "classes">>;
 
+/** Mean and standard deviation of the colors of ImageNet. */
 export const IMAGENET = { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] } as const;
+/** Mean and standard deviation that map values from 0 to 1 to −1 to 1. */
 export const HALF = { mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5] } as const;
 
 /** torchvision's preparation of images for evaluation. */

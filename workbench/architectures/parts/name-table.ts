@@ -2,8 +2,10 @@
 // number. A pattern matches a whole name, or the beginning of a name up to a dot. If several patterns match, the
 // longest pattern is used.
 
+/** Two patterns of the same parameter: the workbench's and the other naming's. */
 export type NamePair = readonly [ours: string, theirs: string];
 
+/** Translates names in both directions. */
 export interface NameTable {
   /** undefined if no pattern matches */
   toTheirs(name: string): string | undefined;

@@ -14,6 +14,7 @@ const OF_EACH = /^(layer\d+\.\d+\.conv\d+)\.gaudi_modules\.(\d+)(?=\.)/;
 const OURS_OF_ALL = /^(layer\d+\.\d+\.conv\d+)\.(?=(?:lr_weight[12]|widths|locations|sigma|freq_in|freq_out)$)/;
 const OURS_OF_EACH = /^(layer\d+\.\d+\.conv\d+)\.(\d+)(?=\.|$)/;
 
+/** Names and further tensors of the reference's ResNet checkpoints. */
 export const resnetReference: ReferenceModels<ResnetConfig> = {
   gaussian: false,
   names: {
@@ -35,6 +36,7 @@ export const resnetReference: ReferenceModels<ResnetConfig> = {
 const DEPTHS: Readonly<Record<string, string>> = { "2,2,2,2": "resnet18", "3,4,6,3": "resnet34" };
 const CHANNELS = "64,128,256,512";
 
+/** Recognizes and describes ResNet weights without config.json. */
 export const resnetWeights: WeightsReader<ResnetConfig> = {
   recognizes: (tensors) => tensors.has("bn1.running_mean") && tensors.has("layer1.0.bn1.running_mean"),
 

@@ -24,6 +24,7 @@ const NAMED_PATCHES = [8, 14, 16, 32];
 const namedImage = (patch: number, image: number): number =>
   NAMED_PATCHES.includes(patch) && image !== 384 ? 224 : image;
 
+/** Recognizes and describes ViT weights without config.json. */
 export const vitWeights: WeightsReader<VitConfig> = {
   width: ["patch_embed.proj.weight", 0],
 

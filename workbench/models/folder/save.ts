@@ -112,6 +112,7 @@ async function pieces(data: AsyncIterable<Uint8Array>): Promise<Uint8Array<Array
   return found;
 }
 
+/** Options of `storedConfig`. */
 export interface StoredConfigOptions {
   layers: Readonly<Record<string, StoredLayerConfig>>;
   /** name of the dense model on the Hub */

@@ -30,6 +30,7 @@ export interface StoredParameter {
   part?: { first: number; last: boolean };
 }
 
+/** The parameters and layers of a stored model. */
 export interface StoredModel {
   prefix: string;
   masks: MaskSettings;

@@ -21,6 +21,7 @@ export interface ReferenceArchitecture extends Architecture {
   readonly reference: ReferenceModels;
 }
 
+/** The model's tensors in a checkpoint of the reference, and their architecture. */
 export interface ReadCheckpoint {
   architecture: ReferenceArchitecture;
   /** the tensors under the workbench's names */
@@ -100,6 +101,7 @@ function readerFor(tensors: ReadonlyMap<string, TensorInfo>, file: string): Refe
   );
 }
 
+/** The field `gblr` of config.json. */
 export interface GblrPart {
   format: typeof FORMAT;
   structure: "gblr";

@@ -25,6 +25,7 @@ export interface ImportReferenceOptions extends ReadingOptions, Pick<SaveOptions
   trainable?: boolean | undefined;
 }
 
+/** Progress of an import. */
 export type ImportReferenceEvent =
   /** a tensor has been read and checked */
   | CheckedTensor
@@ -118,6 +119,7 @@ async function loaded(
   }
 }
 
+/** A tensor whose values have been checked. */
 export interface CheckedTensor {
   kind: "checking";
   tensor: string;

@@ -24,6 +24,7 @@ export interface PullZooOptions extends ReadingOptions, Pick<PullOptions, "signa
   openEngine?: (() => Promise<unknown>) | undefined;
 }
 
+/** Progress of fetching and converting a model of the zoo. */
 export type PullZooEvent =
   | ZooEvent
   | ImportReferenceEvent

@@ -15,6 +15,7 @@ export interface ImportWeightsOptions extends WeightsOptions {
   maxShardBytes?: number | undefined;
 }
 
+/** Progress of an import. */
 export type ImportWeightsEvent =
   | { kind: "opened"; tensors: number; bytes: number }
   | WriteProgress

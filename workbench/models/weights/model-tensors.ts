@@ -19,6 +19,7 @@ const DICTIONARIES = [
   "model_ema",
 ];
 
+/** The model's tensors in a file. */
 export interface ModelTensors {
   kind: FoundKind;
   /** the tensors under the names of published checkpoints */
@@ -52,6 +53,7 @@ export function modelTensors(file: TensorFile): ModelTensors | undefined {
   return undefined;
 }
 
+/** The architecture of a file's tensors and their naming. */
 export interface FoundKind {
   architecture: Architecture;
   reader: WeightsReader;

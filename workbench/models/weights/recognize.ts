@@ -12,6 +12,7 @@ import { storedParameters } from "../folder/stored-parameters.ts";
 import { imageSettings } from "../images/image-settings.ts";
 import { type FoundKind, type ModelTensors, modelTensors } from "./model-tensors.ts";
 
+/** An open file of weights. */
 export interface Weights extends Pick<WeightsFile, "rest" | "tied"> {
   /** name of the file in errors */
   file: string;
@@ -29,6 +30,7 @@ export interface Assumed extends AssumedImages {
   heads?: number;
 }
 
+/** A recognized model. */
 export interface Recognized {
   architecture: Architecture;
   config: Record<string, unknown>;
@@ -97,6 +99,7 @@ function headsOf({ reader: { width }, seen }: FoundKind, { file, rest }: Weights
   return { count: usualHeads(sideOf({ file, tensors: seen }, ...width), file), isAssumed: true };
 }
 
+/** Settings of images that the tensors do not determine. */
 export interface ImageOptions {
   /** rows and columns of images, if the position embeddings do not determine them. Default 224 */
   imageSize?: number | undefined;
@@ -111,6 +114,7 @@ export type AssumedImages = Partial<
   Pick<ImageSettings, "mean" | "std" | "interpolation" | "cropShare" | "cropMode"> & { imageSize: number }
 >;
 
+/** The usual preparation of images. */
 export interface UsualImages extends Pick<ImageSettings, "size" | "mean" | "std"> {
   /** `pretrained_cfg` of timm's config.json */
   cfg: Record<string, unknown>;

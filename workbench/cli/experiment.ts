@@ -31,6 +31,7 @@ export type Recipe =
   | (RecipeText & { kind?: "language"; defaults?: Partial<LanguageSettings> })
   | (RecipeText & { kind: "images"; defaults?: Partial<ImageSettings> });
 
+/** The kind of model of a recipe. */
 export type Kind = NonNullable<Recipe["kind"]>;
 
 /** Settings that do not apply to a kind of experiment and therefore have no flag. */

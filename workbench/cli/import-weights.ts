@@ -35,6 +35,7 @@ interface WeightsSummary {
   files: string[];
 }
 
+/** Imports weights with a progress bar. @returns facts for the summary */
 export async function importWeightsWithProgress(
   file: string,
   { force, ...options }: ImportWeightsOptions & { force: boolean },
@@ -68,6 +69,7 @@ function described({ model, files }: { model: Recognized; files: string[] }) {
   return { type: architecture.type, name, ...(classes !== undefined && { classes }), assumed, leftOut, files };
 }
 
+/** The summary of an import of weights as text. */
 export function printWeightsSummary(
   { file, out, name, classes, tensors, bytes, assumed, leftOut, files }: WeightsSummary,
   palette: Palette,
@@ -118,6 +120,7 @@ interface ReferenceSummary {
   files: string[];
 }
 
+/** Imports a checkpoint of the reference with a progress bar. @returns facts for the summary */
 export async function importReferenceWithProgress(
   file: string,
   { force, ...options }: ImportReferenceOptions & { force: boolean },
@@ -161,6 +164,7 @@ async function summaryOf(file: string, out: string): Promise<ReferenceSummary> {
   };
 }
 
+/** The summary of an import of a reference checkpoint as text. */
 export function printReferenceSummary(
   { file, out, type, layers, sigma, relativeFlops, files }: ReferenceSummary,
   palette: Palette,

@@ -28,6 +28,7 @@ import { openTexts } from "./domains/texts.ts";
 import { fetchDataset, type Source } from "./fetch.ts";
 import { lastEvent, type PipelineEvent, SettingsError, type StageContext, StageError } from "./stage.ts";
 
+/** The result of a calibration. */
 export interface Calibration {
   /** Σ of each layer by name, float32 (n_in, n_in). The caller disposes of them */
   covariances: Covariances;
@@ -52,6 +53,7 @@ export async function* calibrateLayers(
   return yield* lastEvent(calibrate(model, data.inputs, { layers: names, forward, signal }), "calibrated", told);
 }
 
+/** The data set of a calibration. */
 export interface CalibrationSettings {
   /** a folder, or `owner/name[@revision]` */
   dataset: string;

@@ -30,6 +30,7 @@ export interface Shared {
   table: RunTable;
 }
 
+/** Options of `compressVariant`. */
 export interface VariantOptions extends Shared {
   variant: Variant;
   /** run folder of this variant */

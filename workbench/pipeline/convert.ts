@@ -15,6 +15,7 @@ import { type Calibration, calibrateLayers } from "./calibrate.ts";
 import type { CalibrationData } from "./domains/domain.ts";
 import { lastEvent, type PipelineEvent } from "./stage.ts";
 
+/** The inputs of a plan that the convert stage determines. */
 export interface PlanRequest {
   allocation: Allocation;
   /** stores the decompositions of the plan, which the conversion reuses */
@@ -23,6 +24,7 @@ export interface PlanRequest {
   covariances?: Covariances;
 }
 
+/** Options of `convertModel`. */
 export interface ConvertStageOptions {
   /** plans the conversion; a global allocation needs the singular values of the layers */
   plan(request: PlanRequest): Promise<ConversionPlan>;
@@ -39,6 +41,7 @@ export interface ConvertStageOptions {
   signal: AbortSignal;
 }
 
+/** The result of the convert stage. */
 export interface Converted {
   plan: ConversionPlan;
   conversion: Conversion;

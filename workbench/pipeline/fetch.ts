@@ -54,6 +54,7 @@ export async function structureOf({ folder }: Source): Promise<string> {
   return (json.gblr as { structure?: string } | undefined)?.structure ?? "dense";
 }
 
+/** The context that the fetch stage needs. */
 export type FetchContext = Pick<StageContext, "access" | "signal" | "zooRelease" | "openEngine">;
 
 /**
@@ -107,6 +108,7 @@ export async function* fetchArchitecture(
 const lacksSafetensors = async (folder: string): Promise<boolean> =>
   !(await readdir(folder)).some((file) => file.endsWith(".safetensors"));
 
+/** A data set by name, and the splits to fetch. */
 export interface DatasetSource {
   /** name as given: `owner/name@revision` or a folder */
   name: string;

@@ -21,6 +21,7 @@ export interface MeasureOptions {
   folder?: string;
 }
 
+/** The numbers of a measured model, without its name. */
 export type Measured = Pick<ComparisonRow, "metrics" | "relativeFlops" | "parameters" | "fileBytes">;
 
 /** Scores a model on the test split, counts its multiply-adds, and determines its size. */

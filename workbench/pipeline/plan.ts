@@ -10,6 +10,7 @@ import type { ExperimentSettings } from "./settings.ts";
 import { askedCost } from "./train.ts";
 import type { Variant } from "./variants.ts";
 
+/** The plans of a variant at the start and at the end of its training. */
 export interface VariantPlan {
   /** plan that the conversion carries out */
   start: ConversionPlan;

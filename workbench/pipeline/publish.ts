@@ -14,6 +14,7 @@ import type { ExperimentSettings } from "./settings.ts";
 import { type ExperimentContext, lastEvent, type PipelineEvent } from "./stage.ts";
 import type { Variant } from "./variants.ts";
 
+/** Options of `publish`. */
 export interface PublishOptions {
   /** run folder, to which the picture is copied */
   folder: string;

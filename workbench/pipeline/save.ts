@@ -11,6 +11,7 @@ import { renderPng } from "../report/pictures/png.ts";
 import { baseModelOf, type Source } from "./fetch.ts";
 import { lastEvent, type Origin, type PipelineEvent } from "./stage.ts";
 
+/** The result of the save stage. */
 export interface Saved {
   /** names of the files in the folder */
   files: string[];

@@ -33,6 +33,7 @@ export interface SweepRun {
   rows: readonly ComparisonRow[];
 }
 
+/** Progress of a sweep. */
 export type SweepEvent =
   | { kind: "begun"; point: GridPoint; index: number; of: number; folder: string }
   /** the recipe has printed a line */
@@ -103,6 +104,7 @@ async function expectSameSweep(folder: string, asked: { recipe: string; flags: r
   );
 }
 
+/** A setting that varies in a sweep, and its values. */
 export interface Varied {
   /** name as in flags, e.g. `learning-rate` */
   setting: string;
@@ -147,6 +149,7 @@ export const pointText = ({ values }: Pick<GridPoint, "values">): string =>
     .map(([setting, value]) => `${setting} ${value}`)
     .join(", ");
 
+/** A recipe by name and path of its file. */
 export interface RecipeFile {
   name: string;
   path: string;

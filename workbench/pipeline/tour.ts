@@ -14,6 +14,7 @@ import type { ExperimentContext, Origin, PipelineEvent } from "./stage.ts";
 
 type Given = Partial<LanguageSettings> & { model: string; dataset: string; push: string };
 
+/** A tour: its folder, its repositories, and the settings of its two experiments. */
 export interface Tour {
   name: string;
   /** folder of the tour; each run deletes and creates it */
@@ -26,6 +27,7 @@ export interface Tour {
   compress: Given;
 }
 
+/** Progress of a tour. */
 export type TourEvent =
   | PipelineEvent
   /** the local Hub is ready */
@@ -33,6 +35,7 @@ export type TourEvent =
   /** the training of the dense model has ended */
   | { kind: "trained" };
 
+/** The result of a tour. */
 export interface Toured {
   rows: readonly ComparisonRow[];
   /** report.html of the compression */

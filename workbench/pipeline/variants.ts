@@ -35,6 +35,7 @@ export function asItIs(structure: string): Variant {
 
 const STARTS: Record<Variant["init"], string> = { svd: "SVD", search: "block search", activation: "activation-aware" };
 
+/** A variant by the names in the settings. */
 export interface VariantNames {
   structure: string;
   init?: string | undefined;

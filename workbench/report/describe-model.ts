@@ -7,6 +7,7 @@ import { structureNamed } from "../structures/registry.ts";
 import type { BlockLayout, Inspected } from "../structures/structure.ts";
 import { type BlockSummary, costOf, type LayerCost, type Size, summarizeBlocks } from "./layer-summary.ts";
 
+/** A layer of the inspection. */
 export interface InspectedLayer extends Size, LayerCost {
   name: string;
   /** name of the structure */
@@ -15,6 +16,7 @@ export interface InspectedLayer extends Size, LayerCost {
   blocks?: BlockSummary;
 }
 
+/** Totals over several layers. */
 export interface Total {
   layers: number;
   /** multiply-adds per row of input, summed over the layers */
@@ -25,6 +27,7 @@ export interface Total {
   share: number;
 }
 
+/** The description of a model, which `gblr inspect --json` prints. */
 export interface Inspection {
   /** path or name, as given */
   model: string;
@@ -38,6 +41,7 @@ export interface Inspection {
   embeddings: string[];
 }
 
+/** The description of a model with its block layouts. */
 export interface Described {
   inspection: Inspection;
   /** block layouts of the GBLR layers, by layer name */

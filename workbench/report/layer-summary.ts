@@ -7,6 +7,7 @@ import { overlapRows } from "./block-layout.ts";
 /** Number of bins in a histogram of widths. They divide (0, 1] equally. */
 const WIDTH_BINS = 8;
 
+/** Numbers that summarize the blocks of a GBLR layer. */
 export interface BlockSummary {
   /** number of live blocks */
   live: number;
@@ -24,6 +25,7 @@ export interface BlockSummary {
   uncovered: number;
 }
 
+/** The cost of a layer. */
 export interface LayerCost {
   /** multiply-adds per row of input, counted as the reference implementation does */
   cost: number;
@@ -33,6 +35,7 @@ export interface LayerCost {
   equalCostRank: number;
 }
 
+/** The size of a layer. */
 export interface Size {
   nIn: number;
   nOut: number;

@@ -38,12 +38,15 @@ export function parseMetrics(text: string): MetricsLog {
   return { metrics: [...latest.values()].sort((a, b) => a.step - b.step), refused };
 }
 
+/** The metrics of optimizer steps. */
 export const stepsOf = (metrics: readonly Metrics[]): StepMetrics[] =>
   metrics.filter((line): line is StepMetrics => line.kind === "step");
 
+/** The metrics of evaluations. */
 export const evaluationsOf = (metrics: readonly Metrics[]): EvaluationMetrics[] =>
   metrics.filter((line): line is EvaluationMetrics => line.kind === "evaluation");
 
+/** The metrics of the structure. */
 export const structuresOf = (metrics: readonly Metrics[]): StructureMetrics[] =>
   metrics.filter((line): line is StructureMetrics => line.kind === "structure");
 

@@ -10,6 +10,7 @@ import type { EngineName, OpenEngineOptions } from "../../engine/core/types.ts";
 import { oneLine } from "../shared/program.ts";
 import type { Measured } from "./collect.ts";
 
+/** What the child process does: look for an engine, inspect the BLAS, or measure an engine. */
 export type Task =
   | { kind: "probe"; name: EngineName }
   | { kind: "blas" }

@@ -113,6 +113,7 @@ async function ask<Answer extends object>(task: Task): Promise<Answer | { error:
   }
 }
 
+/** The runtime and the hardware. */
 export interface Machine {
   runtime: { name: string; version: string };
   /** distribution or product name, e.g. `Debian GNU/Linux 12 (bookworm)` */
@@ -126,6 +127,7 @@ export interface Machine {
   memory: number;
 }
 
+/** The settings of the Hub in the environment. */
 export interface HubSettings {
   endpoint: string;
   /** source of the token; the token itself is never part of a report */
@@ -146,8 +148,10 @@ export interface Measured {
   elementwise: Bandwidth;
 }
 
+/** The result of measuring an engine, or the error. */
 export type Outcome = { measured: Measured } | { error: string };
 
+/** An engine, whether it was found, and its measurement. */
 export interface EngineReport {
   name: EngineName;
   probe: Probe;
@@ -155,6 +159,7 @@ export interface EngineReport {
   outcome?: Outcome;
 }
 
+/** The report of `gblr doctor`, which --json prints. */
 export interface Report {
   /** version of this package */
   gblr: string;

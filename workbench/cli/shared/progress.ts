@@ -18,6 +18,7 @@ interface ProgressBarSettings {
   now?: () => number;
 }
 
+/** A progress bar on stderr. Must be stopped. */
 export interface ProgressBar {
   setTotal(total: number): void;
   /** adds an amount that was done; negative if a part was lost */

@@ -7,6 +7,7 @@ export const WIDTH = 100;
 
 type Paint = (text: string) => string;
 
+/** Functions that color text; without colors they return it unchanged. */
 export interface Palette {
   bold: Paint;
   dim: Paint;
@@ -34,6 +35,7 @@ export function paletteFor(stream: { isTTY?: boolean }, environment: Environment
   return wanted ? COLORS : PLAIN;
 }
 
+/** A cell of a table. */
 export interface Cell {
   text: string;
   paint?: Paint;

@@ -25,6 +25,7 @@ import { advisingHoldOut, classesOf, type ImageSets, imageInputs, openImageSets,
 import { evaluationOptions, type ImageSettings, imageExperiment, trainingTransform } from "./image-settings.ts";
 import { checkScratch, scratchModel, scratchName } from "./scratch-model.ts";
 
+/** The domain of image classifiers. */
 export const imageDomain: Domain<ImageSettings> = {
   task: "image-classification",
   schema: imageExperiment,

@@ -15,6 +15,7 @@ import { type PipelineEvent, resultOf, SettingsError } from "../stage.ts";
 import type { Domain, OpenData, Sources } from "./domain.ts";
 import { firstWindows, openTexts, type Texts } from "./texts.ts";
 
+/** Schema of the settings of an experiment with a language model. */
 export const languageSettings = z.object({
   ...experimentShape("windows"),
   ...grouped("Model and data", {
@@ -29,6 +30,7 @@ export const languageSettings = z.object({
 
 export type LanguageSettings = z.output<typeof languageSettings>;
 
+/** The domain of language models. */
 export const languageDomain: Domain<LanguageSettings> = {
   task: "text-generation",
   schema: languageSettings,

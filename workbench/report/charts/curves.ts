@@ -1,5 +1,6 @@
 // Reduces long curves to a few hundred points without a visible difference, and smooths noisy curves.
 
+/** A point of a curve. */
 export interface Point {
   x: number;
   y: number;

@@ -20,6 +20,7 @@ export function html(literals: TemplateStringsArray, ...parts: readonly Part[]):
 /** Marks markup that is inserted without escaping. @param svg a drawing or style sheet whose text has been escaped */
 export const drawing = (svg: string): Html => new Html(svg);
 
+/** A column of a table. */
 export interface Column<Row> {
   heading: string;
   /** `right` for numbers. Default left */

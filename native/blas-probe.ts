@@ -30,6 +30,7 @@ export type Probed = { files: string[]; kernels?: Kernels } | { failure: string 
 /** Whether two names mean the same kernels. OpenBLAS ignores the case of names. */
 export const sameKernels = (a: string, b: string): boolean => a.toLowerCase() === b.toLowerCase();
 
+/** Options of `probe`. */
 export interface ProbeOptions {
   /** a library that loads the BLAS, such as libtorch, or the BLAS itself */
   library: string;
@@ -42,6 +43,7 @@ export interface ProbeOptions {
   patience?: number;
 }
 
+/** Path of the compiled program. */
 export const probePath = join(buildFolder, "blas-probe");
 
 /** Runs the program. Does not throw. */
@@ -50,7 +52,7 @@ export function probe({ library, core, program = probePath, patience = 8 }: Prob
   const { stdout, stderr, status, signal, error } = spawnSync(program, [library, String(patience), ...asked], {
     encoding: "utf8",
     env: process.env,
-    // In case the program does not end by itself.
+    // A second limit, in case the program does not end by itself.
     timeout: (patience + 1) * 1000,
     killSignal: "SIGKILL",
   });

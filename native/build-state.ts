@@ -11,6 +11,7 @@ import { fingerprint, type Libtorch } from "./libtorch.ts";
 export const sourceFolder = dirname(fileURLToPath(import.meta.url));
 /** The folder of the built addon: `native/build`, or $GBLR_ADDON (relative to the repository) to keep several. */
 export const buildFolder = resolve(sourceFolder, "..", process.env.GBLR_ADDON || "native/build");
+/** Path of the file that the JavaScript runtime loads. */
 export const addonPath = join(buildFolder, "gblr.node");
 
 /** What an addon was built from, stored beside it. */
@@ -21,6 +22,7 @@ export interface Stamp {
   sanitized: boolean;
 }
 
+/** Whether the addon is built and up to date. */
 export type BuildState =
   | { state: "built"; stamp: Stamp }
   | { state: "missing" }

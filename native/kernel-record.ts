@@ -31,6 +31,7 @@ interface Key {
   loader: string;
 }
 
+/** The contents of the record's file. */
 interface KernelRecord {
   key: Key;
   /** fingerprints of the choice's files */
@@ -38,8 +39,10 @@ interface KernelRecord {
   choice: Choice;
 }
 
+/** Version of the record's format and of the algorithm. */
 const VERSION = 1;
 
+/** Options of `kernelsFor`, for tests. */
 export interface KernelOptions {
   /** folders to search for the choice; a new one is stored in the first writable folder */
   folders?: readonly string[];
@@ -85,7 +88,7 @@ function keyOf({ lib, fingerprint }: Libtorch, { name, flags }: Processor, progr
   };
 }
 
-/** Follows links, because distributions select the BLAS by links. */
+/** A fingerprint of a file. Links are followed, because distributions select the BLAS by links. */
 function fileMark(file: string): string {
   try {
     const real = realpathSync(file);

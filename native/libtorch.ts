@@ -5,8 +5,9 @@ import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync, realpathSync, statSync } from "node:fs";
 import { join } from "node:path";
 
+/** An installed libtorch. */
 export interface Libtorch {
-  /** how it was found: `$LIBTORCH`, `Python`, `system` */
+  /** how it was found: `$LIBTORCH`, `Python` or `system` */
   origin: string;
   /** folders for the compiler, the first holds `ATen/` */
   include: string[];

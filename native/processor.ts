@@ -2,6 +2,7 @@
 
 import { closeSync, openSync, readSync } from "node:fs";
 
+/** The name and vector instructions of a processor. */
 export interface Processor {
   /** e.g. `AMD EPYC 9555` */
   name: string;
@@ -9,7 +10,10 @@ export interface Processor {
   flags: readonly string[];
 }
 
-/** Enough for the first core. The file, and the time to read it, grow with the number of cores. */
+/**
+ * Number of bytes to read, enough for the first core. The size of the file and the time to read it grow with the number
+ * of cores.
+ */
 const FIRST_CORE_BYTES = 8192;
 
 /** The processor of the first core; name and flags are empty where the system does not report them. */
@@ -17,7 +21,10 @@ export function inspectProcessor(): Processor {
   return parseProcessor(firstBytes("/proc/cpuinfo"));
 }
 
-/** @param text the beginning of /proc/cpuinfo */
+/**
+ * Reads the name and the vector instructions of the first core.
+ * @param text the beginning of /proc/cpuinfo
+ */
 export function parseProcessor(text: string): Processor {
   const field = (name: string) => text.match(new RegExp(`^${name}\\s*: (.*)$`, "m"))?.[1]?.trim() ?? "";
   return { name: field("model name"), flags: field("flags").split(/\s+/).filter(Boolean) };

@@ -16,8 +16,10 @@ import type { Structure } from "../structures/structure.ts";
 import type { Decompositions } from "./decompositions.ts";
 import type { PlannedLayer } from "./plan.ts";
 
+/** A layer whose structure and cost are not determined yet. */
 export type LayerToPlan = Omit<PlannedLayer, "structure" | "allowed" | "cost">;
 
+/** The layers of a plan and the budget that they share. */
 interface ToShare {
   /** the structure of a layer; all have the same kind */
   structure: (layer: LayerToPlan) => Structure;
@@ -38,7 +40,7 @@ export function shareUniformly({ structure, layers, budget }: ToShare): PlannedL
   });
   // The remainder goes first to the layers that lost most by rounding down to whole ranks.
   const lost = ({ allowed, cost, dense }: PlannedLayer) => (allowed - cost) / dense;
-  handOn(
+  distributeRest(
     planned.toSorted((a, b) => lost(b) - lost(a)),
     { structure, budget },
   );
@@ -83,15 +85,15 @@ export async function shareGlobally(
   });
   // The layer with the largest error comes first, because it gains most from a part of a rank.
   const errors = new Map(ranks.map(({ name, error }) => [name, error]));
-  handOn(
+  distributeRest(
     planned.toSorted((a, b) => (errors.get(b.name) ?? 0) - (errors.get(a.name) ?? 0)),
     { structure, budget },
   );
   return planned;
 }
 
-/** Distributes the remaining budget: each layer in turn gets at most one more rank. */
-function handOn(planned: PlannedLayer[], { structure, budget }: Pick<ToShare, "structure" | "budget">): void {
+/** Distributes the rest of the budget. Each layer in turn gets at most one more rank. */
+function distributeRest(planned: PlannedLayer[], { structure, budget }: Pick<ToShare, "structure" | "budget">): void {
   const total = (of: "dense" | "cost") => planned.reduce((sum, layer) => sum + layer.rows * layer[of], 0);
   let left = allowance("plan", budget, { nOut: total("dense"), nIn: 1 }) - total("cost");
   for (const layer of planned) {

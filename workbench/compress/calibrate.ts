@@ -39,7 +39,7 @@ export type CalibrateEvent =
 /**
  * Computes the covariances of the layers' inputs. Takes n_in² floats of memory per layer, 510 MB for the layers of
  * GPT-2 small that its recipe converts.
- * @param inputs used and disposed of one after the other
+ * @param inputs inputs of the model, which are used and disposed of one after the other
  * @throws EngineError when there is no input, or a layer receives none
  */
 export async function* calibrate<Input extends Tensor>(
@@ -77,7 +77,7 @@ export async function* calibrate<Input extends Tensor>(
   }
 }
 
-/** Token windows of `context` inputs and one more token, for the targets; the last window may be shorter. */
+/** Windows of tokens. Each has `context` inputs and one more token for the targets; the last window may be shorter. */
 export interface WindowSource {
   readonly length: number;
   readonly context: number;
@@ -118,6 +118,7 @@ function* stacked(rows: readonly Int32Array[]): Generator<Tensor2D, void> {
   yield tensor2d(ids, [rows.length, length], "int32");
 }
 
+/** Runs `run` and adds the inputs of layers to their means. */
 function watch(model: Model, means: ReadonlyMap<string, RunningMean>, run: () => void): void {
   const before = model.observer;
   model.observer = (name, x) => {
@@ -134,7 +135,10 @@ function watch(model: Model, means: ReadonlyMap<string, RunningMean>, run: () =>
 const rowsOf = (means: ReadonlyMap<string, RunningMean>): number =>
   Math.max(0, ...Array.from(means.values(), ({ rows }) => rows));
 
-/** A running mean. A sum over many batches would lose the digits of the last ones in float32. */
+/**
+ * A running mean of x xᵀ. It is not computed from a sum, because a float32 sum over many batches would lose digits of
+ * the last ones.
+ */
 class RunningMean {
   rows = 0;
   readonly mean: Variable;
@@ -145,7 +149,10 @@ class RunningMean {
     this.mean = tidy(() => variable(zeros([n, n]), false));
   }
 
-  /** @param x (…, n) */
+  /**
+   * Adds the rows of x to the mean.
+   * @param x (…, n)
+   */
   take(x: Tensor): void {
     tidy(() => {
       const flat = reshape(x, [-1, this.n]) as Tensor2D;

@@ -110,11 +110,13 @@ export function takeApart(model: Model, layers: readonly PlannedLayer[]): void {
   }
 }
 
+/** Options of the conversion of one layer. */
 interface LayerOptions extends ConvertOptions {
   plan: ConversionPlan;
   init: Init;
 }
 
+/** Fits the structure to a layer's matrix and replaces the layer. */
 async function* convertLayer(
   model: Model,
   layer: PlannedLayer,

@@ -25,8 +25,8 @@ export class Decompositions {
   }
 
   /**
-   * Runs an initialization. During it, functions that decompose the matrix use the cached triples. Afterwards the
-   * layer's triples are removed.
+   * Runs an initialization. While it runs, functions that decompose the matrix use the cached triples. Afterwards the
+   * layer's triples are removed and disposed of.
    */
   async *handedOn<Event, Result>(
     name: string,

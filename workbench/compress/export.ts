@@ -87,6 +87,7 @@ function noReference(type: string): EngineError {
   );
 }
 
+/** A tensor to store with permuted axes. */
 interface Turned {
   tensor: Tensor;
   axes: number[];
@@ -111,7 +112,10 @@ function blocksOf(model: Model, { name, structure, nIn, nOut }: LinearLayer): Pr
   );
 }
 
-/** Buffers of the reference's layers: smoothness and frequencies of masks. σ is infinite if there is no Gaussian. */
+/**
+ * Buffers of the reference's layers: the smoothness and the frequencies of masks. σ is infinite if there is no
+ * Gaussian.
+ */
 function bufferSources({ name, nIn, nOut }: LinearLayer, sigma = Number.POSITIVE_INFINITY): TensorSource[] {
   const frequencies = (n: number) => Float32Array.from({ length: Math.floor(n / 2) + 1 }, (_, f) => f);
   const [input, output] = [frequencies(nIn), frequencies(nOut)];

@@ -102,7 +102,7 @@ export async function planConversion(model: Model, options: PlanOptions): Promis
   const { allocation = "uniform", convolutions = "integrated", covariances } = options;
   const structure = structureNamed(options.structure);
   const asked = askedFor(structure, options);
-  const chosen = asSeen(layersToConvert(model, options.layers), { kind: structure, convolutions });
+  const chosen = splitForPlan(layersToConvert(model, options.layers), { kind: structure, convolutions });
   const structureOf = (layer: LayerToPlan) => structure.forLayer(layer, model.masks);
   const kind = "flops" in asked ? "reference" : "actual";
   const layers = chosen.map((layer) => {
@@ -165,7 +165,7 @@ export const namesIn = (model: Model, layers: readonly Pick<PlannedLayer, "name"
  * The layers as the plan converts them, with convolutions split into positions if requested.
  * @throws EngineError when positions are requested but there are no convolutions, or the structure needs whole kernels
  */
-function asSeen(
+function splitForPlan(
   layers: readonly LayerInfo[],
   { convolutions, kind }: { convolutions: Convolutions; kind: StructureKind },
 ): LayerInfo[] {
@@ -181,7 +181,7 @@ function asSeen(
   });
 }
 
-/** Cost of a rule's widths. The allowed cost is the same, because no budget was requested. */
+/** Cost of a rule's widths. The allowed cost equals it, because no budget was requested. */
 function byRule(
   structure: Structure<{ widths?: string }>,
   { nIn, nOut, dense }: MatrixSize & { dense: number },
@@ -192,6 +192,10 @@ function byRule(
   return { allowed: cost, cost };
 }
 
+/**
+ * The one of budget, FLOPs and widths that was requested.
+ * @throws EngineError when there is not exactly one, or options contradict each other
+ */
 function askedFor(
   { name, hasRank = true, hasWidths }: StructureKind,
   { budget, flops, widths, allocation }: PlanOptions,
@@ -217,6 +221,7 @@ function askedFor(
   return { widths };
 }
 
+/** The layers that the option `layers` selects, in the order of the model. */
 function layersToConvert(model: Model, asked: PlanOptions["layers"] = "recipe"): LayerInfo[] {
   const layers = [...model.layers.values()];
   const kind = model.architecture.type;
@@ -228,7 +233,10 @@ function layersToConvert(model: Model, asked: PlanOptions["layers"] = "recipe"):
   return layers.filter(({ name }) => names.has(name));
 }
 
-/** @param budget share of the dense multiply-adds. Default the sum of the layers' allowances */
+/**
+ * Totals over the layers of a plan.
+ * @param budget share of the dense multiply-adds. Default: that of the sum of the layers' allowances
+ */
 export function totalsOf(layers: readonly PlannedLayer[], budget?: number): PlanTotals {
   const sum = (of: "dense" | "allowed" | "cost") => layers.reduce((total, layer) => total + layer.rows * layer[of], 0);
   const [dense, cost] = [sum("dense"), sum("cost")];
@@ -240,7 +248,7 @@ const MOST_NAMED = 3;
 
 /**
  * Layers whose name contains the pattern; `*` stands for any characters.
- * @throws EngineError when there is none; it lists some of the layers
+ * @throws EngineError when no layer matches; the message lists some of the layers
  */
 export function chooseLayers<L extends { name: string }>(
   layers: readonly L[],

@@ -34,6 +34,7 @@ export interface BlockLayer extends Omit<LayerSize, "blocks"> {
   locations: Variable;
 }
 
+/** The widths and locations of all GBLR layers of a model. */
 export class ModelBlocks {
   readonly layers: readonly BlockLayer[];
   readonly sizes: BlockSizes;

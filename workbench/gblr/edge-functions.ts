@@ -8,6 +8,7 @@
 //   h(x) = 1 + n S'(x + ½),      ∂mask[j]/∂w = h(j - (l + w) n),      ∂mask[j]/∂l = h(j - (l + w) n) - h(j - l n)
 // Widths and locations are rounded to whole samples, so only values at whole samples are needed.
 
+/** The tables of the edge function S and the slope function h at the samples. */
 export interface EdgeFunctions {
   /** (n), S(j + ½) */
   edge: Float64Array;
@@ -15,6 +16,7 @@ export interface EdgeFunctions {
   slope: Float64Array;
 }
 
+/** The length and smoothness of masks. */
 export interface EdgeOptions {
   /** samples, at least 1 */
   length: number;
@@ -22,11 +24,14 @@ export interface EdgeOptions {
   sigma: number;
 }
 
-// Bounded, because a σ that changes in every step adds tables that are never used again.
+// Maximum number of cached pairs of tables. A σ that changes in every step adds tables that are never used again.
 const MOST_KEPT = 32;
 const kept = new Map<string, EdgeFunctions>();
 
-/** The edge and slope functions of all masks of this length and σ. O(n²) the first time, then cached. */
+/**
+ * The edge and slope functions of all masks of this length and σ. Takes O(n²) operations the first time and is then
+ * cached.
+ */
 export function edgeFunctions({ length, sigma }: EdgeOptions): EdgeFunctions {
   const key = `${length} ${sigma}`;
   const known = kept.get(key);

@@ -7,16 +7,18 @@ import { ShapeError } from "../engine/core/errors.ts";
 import { type GaudiMaskTables, gaudiMask as windows } from "../engine/ops/gblr/gaudi-mask.ts";
 import { type EdgeOptions, edgeFunctions } from "./edge-functions.ts";
 
+/** Settings of the masks of a model. */
 export interface MaskSettings {
   /** smoothness of the mask; Infinity for no Gaussian, that is an exact 0/1 boxcar. Default Infinity */
   sigma?: number;
-  /** `eval` sets masks of blocks one sample wide, and entries of at most 1e-3 in size, to 0. Default `train` */
+  /** in mode `eval`, masks of blocks one sample wide and entries of at most 1e-3 in size are 0. Default `train` */
   mode?: "train" | "eval";
 }
 
 /**
- * Row k is 1 for round(w n) samples of a circle of n, starting at sample round(l n), and 0 elsewhere; smoothed if σ is
- * finite. Gradients pass through the rounding unchanged. In evaluation, windows of one sample are empty.
+ * The masks of K blocks: row k is 1 for round(w n) samples of a circle of n, starting at sample round(l n), and 0
+ * elsewhere; smoothed if σ is finite. Gradients pass through the rounding unchanged. In evaluation, windows of one
+ * sample are empty.
  * @param widths w, float32 (K), shares of `length`
  * @param locations l, float32 (K), shares of `length`, cyclic
  * @param length n, samples
@@ -39,6 +41,7 @@ export function gaudiMask(
   return windows(widths, locations, maskTables({ length, sigma }), { boxcar, evaluate: mode === "eval" });
 }
 
+/** Maximum number of cached pairs of tables on each engine. */
 const MOST_KEPT = 32;
 const kept = new WeakMap<object, Map<string, GaudiMaskTables>>();
 

@@ -20,8 +20,8 @@ import { gaudiMask, type MaskSettings } from "./mask.ts";
 import { type BlockUse, blockUse } from "./widths.ts";
 
 /**
- * W (n_out, n_in) = Σ_k (m_out,k ⊙ u_k)(m_in,k ⊙ v_k)ᵀ with K blocks of rank r (arXiv 2310.18882, section 3).
- * Row 0 of `widths` and `locations` is the input side, row 1 the output side.
+ * The parameters of W (n_out, n_in) = Σ_k (m_out,k ⊙ u_k)(m_in,k ⊙ v_k)ᵀ with K blocks of rank r (arXiv 2310.18882,
+ * section 3). Row 0 of `widths` and `locations` is the input side, row 1 the output side.
  */
 export interface GblrParameters<T extends Tensor = Tensor> {
   /** v_k, (K, r, n_in) */
@@ -36,6 +36,7 @@ export interface GblrParameters<T extends Tensor = Tensor> {
   bias?: T;
 }
 
+/** Options of `GblrMatrix.apply`. */
 export interface ApplyOptions {
   /**
    * `dense` builds the matrix, then makes one product (for large batches); `factored` makes two thin products (for
@@ -50,6 +51,7 @@ export interface Sides<T> {
   output: T;
 }
 
+/** A GBLR matrix with given parameters and mask settings. */
 export class GblrMatrix<T extends Tensor = Tensor> {
   readonly parameters: GblrParameters<T>;
   /** read at each product, so that a schedule can change them */
@@ -101,7 +103,7 @@ export class GblrMatrix<T extends Tensor = Tensor> {
   }
 
   /**
-   * y = x Wᵀ + b, differentiable in x and all parameters.
+   * The product y = x Wᵀ + b, differentiable in x and all parameters.
    * @param x float32 (..., n_in); shorter rows are padded with zeros
    * @returns float32 (..., n_out)
    * @throws ShapeError when rows of x are longer than n_in

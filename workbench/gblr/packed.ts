@@ -91,7 +91,7 @@ export function unpack({ spans, values_in, values_out, bias, nIn, nOut }: Packed
 }
 
 /**
- * y = x Wᵀ + b from the packed form. For inference only: it has no gradient.
+ * The product y = x Wᵀ + b from the packed form, for inference. It has no gradient.
  * @param x float32 (..., n_in); shorter rows are padded with zeros
  * @returns float32 (..., n_out)
  * @throws ShapeError when an operand does not fit

@@ -3,6 +3,7 @@
 
 import { expectSetting } from "../engine/ops/operands.ts";
 
+/** A linear schedule of sigma. */
 export interface SigmaSchedule {
   /** sigma until `startEpoch`, above 0 */
   initial: number;
@@ -10,7 +11,9 @@ export interface SigmaSchedule {
   final: number;
   /** counted from 0 */
   startEpoch: number;
-  /** epoch in which `final` is reached, counted from 0; with 10 a run of ten epochs ends just before it */
+  /**
+   * epoch in which `final` is reached, counted from 0. With 10, a run of ten epochs ends just before `final` is reached
+   */
   endEpoch: number;
   /** whether sigma changes once per epoch or with every batch. Default `epoch` */
   every?: "epoch" | "batch";
@@ -37,7 +40,8 @@ export function progressOf(time: number, start: number, end: number): number {
 }
 
 /**
- * sigma(t) = initial + (final - initial) · (t - startEpoch) / (endEpoch - startEpoch), constant before and after.
+ * Sigma at a time: sigma(t) = initial + (final - initial) · (t - startEpoch) / (endEpoch - startEpoch), constant before
+ * and after.
  * @param time only `epoch` is used unless the schedule changes with every batch
  * @throws ShapeError when a sigma is not above 0 and finite, or the end is before the start
  */
@@ -51,6 +55,7 @@ export function sigmaAt(schedule: SigmaSchedule, time: TrainingTime): number {
   return initial + (final - initial) * progressOf(now, startEpoch, endEpoch);
 }
 
+/** A schedule of the relative cost. */
 export interface BudgetSchedule {
   /** relative cost at the end, a share of the dense layers' multiply-adds, above 0 and at most 1 */
   target: number;

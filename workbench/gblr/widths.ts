@@ -1,6 +1,6 @@
 // Rounds widths to whole samples, and computes which blocks are live and what they cost. All code in this package
 // counts with these functions, so that plans, shrink rules, reports and packed layers agree exactly. Counting follows
-// the reference implementation (arXiv 2310.18882, section 3). No tensors.
+// the reference implementation (arXiv 2310.18882, section 3). This file uses no tensors.
 
 import { LEAST_ENTRY } from "../engine/ops/gblr/kernels.ts";
 import { edgeFunctions } from "./edge-functions.ts";
@@ -34,7 +34,7 @@ function evaluationMask(width: number, n: number, sigma: number): Float64Array {
   });
 }
 
-/** Caches a function's results, since many blocks have the same width. */
+/** Returns a function that caches the results of `compute`, because many blocks have the same width. */
 function remembered<Result>(compute: (width: number) => Result): (width: number) => Result {
   const known = new Map<number, Result>();
   return (width) => {
@@ -43,7 +43,9 @@ function remembered<Result>(compute: (width: number) => Result): (width: number)
   };
 }
 
-/** Returns the number of mask entries above 1e-3 for a width in samples, on a circle of n samples. */
+/**
+ * Returns a function that maps a width in samples to its number of mask entries above 1e-3, on a circle of n samples.
+ */
 function supports(n: number, sigma = Number.POSITIVE_INFINITY): (width: number) => number {
   if (sigma === Number.POSITIVE_INFINITY) return (width) => Math.min(width, n);
   return remembered((width) => evaluationMask(width, n, sigma).filter((value) => value > 0).length);
@@ -78,7 +80,8 @@ export function spanOfMask(mask: ArrayLike<number>): Span | undefined {
 }
 
 /**
- * Returns the span of a block's evaluation mask for a width and location, both shares of n; undefined for a dead block.
+ * Returns a function that maps a width and a location, both shares of n, to the span of the evaluation mask on this
+ * side. The span is undefined if the block is dead.
  */
 export function spansOf(n: number, sigma = Number.POSITIVE_INFINITY): (w: number, l: number) => Span | undefined {
   const smooth = sigma !== Number.POSITIVE_INFINITY;
@@ -93,6 +96,7 @@ export function spansOf(n: number, sigma = Number.POSITIVE_INFINITY): (w: number
   };
 }
 
+/** The sizes of a layer and its blocks. */
 export interface BlockShape {
   nIn: number;
   nOut: number;
@@ -102,6 +106,7 @@ export interface BlockShape {
   sigma?: number;
 }
 
+/** Which blocks of a layer are live, their cost and their mean width. */
 export interface BlockUse {
   /** for each block, whether it is live */
   live: boolean[];
@@ -112,7 +117,7 @@ export interface BlockUse {
 }
 
 /**
- * Which blocks of one layer are live, their cost and their mean width.
+ * Computes which blocks of one layer are live, their cost and their mean width.
  * @param widths (2, K) row by row, input side first, as shares
  */
 export function blockUse(widths: ArrayLike<number>, { nIn, nOut, rank = 1, sigma }: BlockShape): BlockUse {
@@ -153,9 +158,9 @@ export interface BlockSizes {
   layers: readonly LayerSize[];
   /** blocks over all layers */
   count: number;
-  /** of each side: its index in arrays of widths and locations */
+  /** index of each side in arrays of widths and locations */
   place: Int32Array;
-  /** of each side: n */
+  /** n of each side */
   length: Float64Array;
   /** of each block */
   rank: Float64Array;
@@ -163,6 +168,7 @@ export interface BlockSizes {
   uses: Float64Array;
 }
 
+/** Collects the sizes of the blocks of all layers. */
 export function blockSizes(layers: readonly LayerSize[]): BlockSizes {
   const count = layers.reduce((sum, { blocks }) => sum + blocks, 0);
   const [place, length] = [new Int32Array(2 * count), new Float64Array(2 * count)];

@@ -1,9 +1,10 @@
 // Chooses the ranks of several layers within one budget from their singular values, such that the largest relative
-// error over all layers is minimal (after ALDS, Liebenwein et al. 2021, arXiv 2107.11442). No tensors.
+// error over all layers is minimal (after ALDS, Liebenwein et al. 2021, arXiv 2107.11442). This file uses no tensors.
 
 import { EngineError, ShapeError } from "../engine/core/errors.ts";
 import { allowance, frobeniusErrors, type MatrixSize } from "./budget.ts";
 
+/** The sizes and singular values of one layer. */
 export interface LayerSpectrum extends MatrixSize {
   name: string;
   /** all min(n_out, n_in) singular values, largest first */
@@ -12,6 +13,7 @@ export interface LayerSpectrum extends MatrixSize {
   rows?: number;
 }
 
+/** The rank of one layer, with its error and cost. */
 export interface LayerRank {
   name: string;
   rank: number;
@@ -23,6 +25,7 @@ export interface LayerRank {
   cost: number;
 }
 
+/** Options of `allocateRanks`. */
 export interface AllocationOptions {
   /**
    * norm of the relative error ‖W − W_r‖ / ‖W‖. `spectral` is s_{r+1} / s_1, as in ALDS; `frobenius` is the square root
@@ -32,8 +35,8 @@ export interface AllocationOptions {
 }
 
 /**
- * Ranks of at least 1 with the smallest possible largest relative error over all layers within the budget. The
- * remainder of the budget goes, one rank at a time, to the layer with the largest error for which another rank is
+ * Chooses ranks of at least 1, such that the largest relative error over all layers is as small as the budget allows.
+ * The remainder of the budget goes, one rank at a time, to the layer with the largest error for which another rank is
  * affordable.
  * @param budget share of all layers' dense multiply-adds
  * @throws EngineError when rank 1 in every layer is not affordable within the budget
@@ -70,7 +73,10 @@ export function allocateRanks(
   return ladders.map((ladder, i) => ladder.result(rungs[i] as number));
 }
 
-/** The choices for one layer: ranks 1, 2, … while factors cost less than the matrix, then the matrix itself. */
+/**
+ * The choices for one layer, numbered as rungs from 1: ranks 1, 2, … while factors cost less than the matrix, then the
+ * matrix itself.
+ */
 class Ladder {
   /** relative error by rung. Rung r is rank r, the last rung is the matrix itself; rung 0 is not used */
   readonly errors: Float64Array;
@@ -116,6 +122,7 @@ class Ladder {
   }
 }
 
+/** Spends the rest of the budget, one rank at a time, on the layer with the largest error that can be reduced. */
 function spendRest(ladders: readonly Ladder[], rungs: number[], allowed: number): void {
   let left = allowed - ladders.reduce((sum, ladder, i) => sum + ladder.cost(rungs[i] as number), 0);
   for (;;) {
@@ -137,7 +144,7 @@ function spendRest(ladders: readonly Ladder[], rungs: number[], allowed: number)
   }
 }
 
-/** s_{r+1} / s_1 for each rank r from 0 to all. */
+/** s_{r+1} / s_1 for each rank r, from 0 to the number of singular values. */
 function spectralErrors(singularValues: ArrayLike<number>): Float64Array {
   const first = singularValues[0] ?? 0;
   return Float64Array.from({ length: singularValues.length + 1 }, (_, r) =>

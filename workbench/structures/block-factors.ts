@@ -26,6 +26,7 @@ import type { MatrixSize } from "./budget.ts";
 /** The rows of block row j: `strided` j, j + J, j + 2 J, …; `contiguous` j s … j s + s - 1, with s rows per block. */
 export type RowOrder = "strided" | "contiguous";
 
+/** The two stacks of factors. */
 export interface BlockFactors {
   /** input side, (n_in, r, J): row c holds the factors of the block column that contains c */
   first: Tensor3D;
@@ -33,6 +34,7 @@ export interface BlockFactors {
   second: Tensor3D;
 }
 
+/** The sizes of a matrix and its blocks. */
 export interface BlockSizes extends MatrixSize {
   /** J, blocks on the output side */
   rows: number;
@@ -68,7 +70,7 @@ export function costOfShapes({ first, second }: Readonly<Record<string, readonly
   return blockCost({ rows, columns, rank, height: Math.ceil(nOut / rows), width: Math.ceil(nIn / columns) });
 }
 
-/** x (…, n_in) → (…, n_out), differentiable in x and both factors. */
+/** The product of x (…, n_in) with the matrix, (…, n_out). Differentiable in x and both factors. */
 export function blockProduct(factors: BlockFactors, x: Tensor, order: RowOrder, structure: string): Tensor {
   const sizes = blockSizes(structure, factors);
   expectOperand(structure, { x }, { dtype: "float32", shape: ["...", sizes.nIn] });
@@ -79,6 +81,7 @@ export function blockProduct(factors: BlockFactors, x: Tensor, order: RowOrder, 
   });
 }
 
+/** Two stacks of dense blocks, each the diagonal of a block-diagonal matrix. */
 export interface BlockDiagonals {
   /** (K, p, q): K dense blocks on the input side, K p ≥ n_in */
   first: Tensor3D;

@@ -22,6 +22,7 @@ import { svd } from "../engine/linalg/index.ts";
 import { cut, filled } from "./block-factors.ts";
 import type { MatrixSize } from "./budget.ts";
 
+/** The kept blocks and the two factors of the low-rank part. */
 export interface BlockSparseParameters {
   /** (side, height, kept, width) */
   values: Tensor4D;
@@ -31,6 +32,7 @@ export interface BlockSparseParameters {
   right: Tensor2D;
 }
 
+/** The blocks of a square grid that are kept. */
 export interface Pattern {
   /** blocks on each side, a power of two */
   side: number;
@@ -108,6 +110,7 @@ export async function fitBlockSparse(
   }
 }
 
+/** The nearest factors of a given rank, with √s on each side. */
 async function thinFactors(matrix: Tensor2D, rank: number): Promise<{ left: Tensor2D; right: Tensor2D }> {
   const { u, s, v } = await svd(matrix, { rank });
   const factors = tidy(() => ({ left: mul<Tensor2D>(u, sqrt(s)), right: transpose(mul<Tensor2D>(v, sqrt(s))) }));

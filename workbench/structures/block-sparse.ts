@@ -20,7 +20,7 @@ import { defineStructure } from "./define.ts";
 import { parametersNamed, type StructureParameters } from "./structure.ts";
 
 interface BlockSparseOptions {
-  /** blocks on each side, a power of two. Default the largest number up to 16 that needs little padding */
+  /** blocks on each side, a power of two. Default: the largest affordable number up to 16 that needs little padding */
   side?: number;
   /** minimum share of the budget for the low-rank part, from 0 to 1, unless all blocks are kept. Default 0.25 */
   lowRankShare?: number;
@@ -108,6 +108,7 @@ function usualSide({ nOut, nIn }: MatrixSize, allowed: number): number {
 const diagonal = ({ nOut, nIn }: MatrixSize, side: number): number =>
   side * Math.ceil(nOut / side) * Math.ceil(nIn / side);
 
+/** Checks the parameters and derives the pattern from their shapes. */
 function partsOf(parameters: StructureParameters): BlockSparseParameters & { pattern: Pattern } {
   const { values, left, right } = parametersNamed("block-sparse", parameters, ["values", "left", "right"]);
   expectOperand("block-sparse", { right }, { dtype: "float32", shape: ["rank", "n_in"] });

@@ -16,6 +16,7 @@ import {
 import { allowance, expectPaid, type MatrixSize } from "./budget.ts";
 import { parametersNamed, type Structure, type StructureParameters } from "./structure.ts";
 
+/** Options of Monarch and block low rank. */
 export interface BlockOptions {
   /** blocks on each side. Default by the structure's own rule */
   blocks?: number;
@@ -23,6 +24,7 @@ export interface BlockOptions {
   rank?: number;
 }
 
+/** The differences between Monarch and block low rank. */
 interface BlockRule {
   stored: StoredStructure;
   order: RowOrder;
@@ -109,9 +111,9 @@ export const monarch = blockStructure({
 const WELL_SPENT = 0.95;
 
 /**
- * The number of blocks on each side. The inner dimension of the product shall be about min(n_out, n_in), as in the
- * published layers; of the numbers of blocks near it whose whole ranks use most of the budget, the nearest is taken. At
- * least rank 1 stays affordable.
+ * Chooses the number of blocks on each side, such that rank 1 is affordable. The inner dimension of the product should
+ * be about min(n_out, n_in), as in the published layers. Numbers of blocks near this value are considered. Of those
+ * whose integer ranks use most of the budget, the nearest is chosen.
  */
 export function chooseMonarchBlocks(allowed: number, { nOut, nIn }: MatrixSize): number {
   const side = Math.min(nOut, nIn);
@@ -136,7 +138,7 @@ export function chooseMonarchBlocks(allowed: number, { nOut, nIn }: MatrixSize):
 const USUAL_BLOCKS = 4;
 
 /**
- * Block low rank: a grid of contiguous blocks of the same low rank, that is a Monarch matrix without the permutation of
+ * Block low rank: a grid of contiguous blocks of the same low rank. This is a Monarch matrix without the permutation of
  * rows. Parameters as in `monarch`.
  */
 export const blockLowRank = blockStructure({

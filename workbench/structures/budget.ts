@@ -1,5 +1,5 @@
 // Budgets of a matrix: the multiply-adds that a budget allows, the error for a budget that is too small, and affordable
-// ranks. A budget is a share of the dense matrix's multiply-adds. No tensors.
+// ranks. A budget is a share of the dense matrix's multiply-adds. This file uses no tensors.
 
 import { EngineError, ShapeError } from "../engine/core/errors.ts";
 
@@ -9,6 +9,7 @@ export interface MatrixSize {
   nIn: number;
 }
 
+/** What `expectPaid` compares with a budget. */
 export interface Price extends MatrixSize {
   /** the structure's name */
   structure: string;
@@ -33,6 +34,7 @@ export function allowance(structure: string, budget: number, { nOut, nIn }: Matr
 }
 
 /**
+ * Checks that a cost is within a budget.
  * @throws EngineError such as `lowrank: rank 40 of (96, 48) takes 1.25 of the dense multiply-adds, the budget is 0.5`
  */
 export function expectPaid({ structure, budget, what, cost, nOut, nIn }: Price): void {
@@ -68,7 +70,7 @@ export function rankOfEnergy(singularValues: ArrayLike<number>, energy: number):
   return rank;
 }
 
-/** ‖W − W_r‖ / ‖W‖ in the Frobenius norm for each rank r from 0 to all. */
+/** ‖W − W_r‖ / ‖W‖ in the Frobenius norm for each rank r, from 0 to the number of singular values. */
 export function frobeniusErrors(singularValues: ArrayLike<number>): Float64Array {
   const count = singularValues.length;
   const errors = new Float64Array(count + 1);

@@ -41,7 +41,7 @@ export function convolve(x: Tensor4D, { structure, parameters }: HeldMatrix, geo
   });
 }
 
-/** The kernel made of one matrix (n_out, channels) per position, row by row. */
+/** The kernel that consists of one matrix (n_out, channels) per position, row by row. */
 export function kernelOfPositions(
   matrices: readonly Tensor2D[],
   { kernel: [rows, columns] }: Pick<ConvolutionGeometry, "kernel">,

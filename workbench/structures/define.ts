@@ -1,5 +1,5 @@
-// Builds a structure from its description in files and the few functions that only it can answer, with defaults for the
-// rest. Most structures use it; docs/add-a-structure.md shows an example.
+// Builds a structure from its description in files and the few functions that have no default. The rest have defaults.
+// Most structures use it; docs/add-a-structure.md shows an example.
 
 import { tidy } from "@tensorflow/tfjs-core";
 import type { StoredStructure } from "../../hub/model-folder/index.ts";
@@ -14,8 +14,8 @@ export type StructureDefinition<Options extends object> = Pick<Structure<Options
   Partial<Omit<Structure<Options>, Required | "name" | "stored">>;
 
 /**
- * Defaults: `parameterNames` in the order of `stored.parts`; `apply` multiplies with the matrix that `dense` returns;
- * `cost` is one multiply-add for each value of the parameters.
+ * Builds a structure. Defaults: `parameterNames` in the order of `stored.parts`; `apply` multiplies with the matrix
+ * that `dense` returns; `cost` is one multiply-add for each value of the parameters.
  * @param stored the structure as files describe it, which also gives its name
  */
 export function defineStructure<Options extends object = object>(

@@ -1,4 +1,4 @@
-// The structure `dense`, that is the matrix itself. Other structures are compared with it, and layers keep it where
+// The structure `dense`, which is the matrix itself. Other structures are compared with it, and layers keep it where
 // another structure would not cost less.
 
 import { clone, conv2d, type Tensor2D, type Tensor4D } from "@tensorflow/tfjs-core";

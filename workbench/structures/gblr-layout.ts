@@ -1,10 +1,11 @@
 // The layout of the live blocks of a GBLR matrix, from the contents of its file: from spans for the packed form, from
-// widths and locations for the trainable form. No tensors.
+// widths and locations for the trainable form. This file uses no tensors.
 
 import { blockCost, type Span, spansOf } from "../gblr/widths.ts";
 import type { MatrixSize } from "./budget.ts";
 import type { BlockLayout } from "./structure.ts";
 
+/** The widths and locations of a trainable layer. */
 interface TrainablePlaces {
   /** (2, K) row by row, shares of n, input side first */
   widths: ArrayLike<number>;

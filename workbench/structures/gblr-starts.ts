@@ -1,4 +1,4 @@
-// The initializations of a GBLR matrix beside `svd`: `search`, the budgeted block search, and `activation`, which
+// The initializations of a GBLR matrix other than `svd`: `search`, the budgeted block search, and `activation`, which
 // minimizes the output error for the covariance found by calibration.
 
 import type { Tensor2D } from "@tensorflow/tfjs-core";
@@ -55,7 +55,10 @@ async function errorOf(weight: Tensor2D, structure: Structure, parameters: Struc
   return error;
 }
 
-/** Initialization `activation`: as many singular triples of M Σ^½ as are affordable. */
+/**
+ * Initialization `activation`: as many singular triples of M Σ^½ as are affordable, with M the layer's matrix and Σ the
+ * covariance of its inputs.
+ */
 // biome-ignore lint/correctness/useYield: this initialization reports no progress
 export async function* nearestInOutputs(
   weight: Tensor2D,

@@ -117,6 +117,7 @@ export function gblrStructure(settings: MaskSettings = {}): Structure<GblrOption
   };
 }
 
+/** The packed form of a matrix, as a structure with its parameters. */
 async function packedForm(matrix: GblrMatrix): Promise<HeldMatrix> {
   const { spans, values_in, values_out } = await pack(matrix);
   const { nIn, nOut, blocks, rank } = matrix;
@@ -134,8 +135,9 @@ async function liveRows(matrix: GblrMatrix): Promise<number[]> {
 }
 
 /**
- * The allowed multiply-adds per row. Without a rule and with smooth masks, a multiple of the cost of one block of full
- * width, because a smooth mask extends beyond its width.
+ * The allowed multiply-adds per row. Without a rule and with smooth masks, they are rounded down to a multiple of the
+ * cost of one block of full width, because a smooth mask extends beyond its width.
+ * @throws EngineError when the budget is too small
  */
 function expectWithin(
   size: MatrixSize,

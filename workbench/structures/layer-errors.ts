@@ -3,6 +3,7 @@
 
 import { matMul, mul, sub, sum, type Tensor2D, tidy } from "@tensorflow/tfjs-core";
 
+/** Relative errors of a layer's new matrix. */
 export interface LayerErrors {
   /** ‖W − W'‖ / ‖W‖, Frobenius norms */
   error: number;
@@ -11,7 +12,7 @@ export interface LayerErrors {
 }
 
 /**
- * Errors of an approximation W' of a weight W.
+ * Computes the errors of an approximation W' of a weight W.
  * @param weight float32 (n_out, n_in)
  * @param approximation float32 (n_out, n_in)
  * @param covariance Σ, float32 (n_in, n_in), of the layer's inputs. Default none, without an output error

@@ -1,5 +1,6 @@
-// Low-rank matrices: W = left · right, two thin products. The rank is given, or the largest affordable one, or the
-// smallest that keeps a share of the energy. allocation.ts chooses the ranks of several layers together.
+// Low-rank matrices W = left · right, which are applied as two thin products. The rank is given, or it is the largest
+// affordable one, or the smallest one that keeps a share of the energy. allocation.ts chooses the ranks of several
+// layers together.
 
 import {
   conv2d,

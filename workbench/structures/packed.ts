@@ -1,12 +1,12 @@
 // The structure of packed GBLR layers (docs/format.md), for inference: it has no gradient and cannot be converted to.
-// Its tensors do not determine n_in and n_out, so every layer has its own structure object. Also chooses the form that
-// is fastest when many rows go through a layer.
+// Its tensors do not determine n_in and n_out, so every layer has its own structure object. This file also chooses the
+// form that is fastest when many rows go through a layer.
 //
 // Measured for 768 × 3072 at 44 % of the dense multiply-adds, with libtorch on two cores: from 16 rows on, the time of
 // the dense matrix and of the low-rank factors is proportional to their multiply-adds, and the packed product takes
 // twice as long as the dense matrix because its spans are short. For 1 to 4 rows, where memory bandwidth is the limit,
-// it takes a third. Only the addon has an operator for it; composed of other operations, as on wasm, it takes half a
-// second.
+// the packed product takes a third of the time. Only the addon has an operator for it. As a composition of other
+// operations, as on wasm, it takes half a second.
 
 import {
   concat,
@@ -38,7 +38,7 @@ import {
 
 const NAMES = ["spans", "values_in", "values_out"] as const;
 
-/** The kind of packed layers. Layers cannot be converted to it, and files name it `gblr`, of which it is a form. */
+/** The kind of packed layers. It is a form of `gblr`, which is its name in files. Layers cannot be converted to it. */
 export const packed: StructureKind = {
   name: "packed",
   stored: STORED_GBLR,
@@ -120,7 +120,7 @@ export function fastestForm(matrix: GblrMatrix, live: readonly number[]): HeldMa
   };
 }
 
-/** All K blocks, dead ones as zeros. The smoothness of the masks is already contained in packed values. */
+/** All K blocks, dead ones as zeros. Packed values already include the smoothness of the masks. */
 async function withDeadBlocks({ parameters, nIn, nOut }: GblrMatrix, all: number): Promise<ReferenceBlocks> {
   const { bias: _, widths, ...live } = parameters;
   const dead = Math.max(0, all - (widths.shape[1] as number));

@@ -4,7 +4,7 @@
 //
 // A `StructureKind` has what does not depend on a layer, and `forLayer`, which binds it to a layer. The result is a
 // `Structure`, which computes. Both are the same object if the structure does not depend on the layer's sizes, kernel
-// and masks.
+// or masks.
 
 import type { Tensor, Tensor2D, Tensor4D } from "@tensorflow/tfjs-core";
 import type { StoredLayer, StoredStructure } from "../../hub/model-folder/index.ts";
@@ -59,6 +59,7 @@ export interface StartOptions {
   signal?: AbortSignal | undefined;
 }
 
+/** Progress of the block search of one layer. */
 export interface SearchProgress {
   kind: "search";
   name: string;
@@ -68,6 +69,7 @@ export interface SearchProgress {
   error: number;
 }
 
+/** The result of an initialization. */
 export interface StartedLayer {
   /** by parameter name; the caller disposes of them */
   parameters: StructureParameters;
@@ -104,6 +106,7 @@ export interface HeldMatrix {
   parameters: StructureParameters;
 }
 
+/** The properties of a structure that do not depend on a layer. */
 export interface StructureKind {
   /** name in flags, e.g. `lowrank` */
   readonly name: string;
@@ -122,7 +125,7 @@ export interface StructureKind {
    * files contain the trainable form beside the packed one. Default false
    */
   readonly hasWidths?: boolean;
-  /** initializations beside `svd` */
+  /** initializations other than `svd` */
   readonly starts?: Readonly<Partial<Record<Init, Start>>>;
 
   /**
@@ -137,6 +140,7 @@ export interface StructureKind {
   inspect?(stored: StoredLayer, options: { sigma?: number | undefined }): Promise<Inspected>;
 }
 
+/** A structure that is bound to a layer. It computes with parameters that the caller holds. */
 export interface Structure<Options extends object = object> extends Omit<StructureKind, "forLayer"> {
   /** parameters in the order in which they are saved, without `bias`, which belongs to the layer */
   readonly parameterNames: readonly string[];

@@ -62,7 +62,10 @@ export async function tuckerFactors(
   return { ...(await fit(kernel, ranks, rounds)) };
 }
 
-/** x (batch, height, width, n_in) → (batch, height', width', n_out), differentiable in x and all parameters. */
+/**
+ * The convolution of x (batch, height, width, n_in), as (batch, height', width', n_out). Differentiable in x and all
+ * parameters.
+ */
 export function tuckerConvolution(
   parameters: StructureParameters,
   x: Tensor4D,
@@ -136,12 +139,14 @@ function tuckerStructure(convolution: ConvolutionGeometry): Structure {
   };
 }
 
+/** The three factors. */
 interface TuckerParts {
   input: Tensor2D;
   core: Tensor4D;
   output: Tensor2D;
 }
 
+/** The best affordable ranks of a kernel; undefined if ranks (1, 1) are not affordable. */
 async function bestRanks(kernel: Tensor4D, size: KernelSize, allowed: number): Promise<TuckerRanks | undefined> {
   const spectra = { input: await spectrum(unfolded(kernel, 2)), output: await spectrum(unfolded(kernel, 3)) };
   return tuckerRanks(size, spectra, allowed);
@@ -156,6 +161,7 @@ async function spectrum(matrix: Tensor2D): Promise<Float32Array> {
   return values;
 }
 
+/** Higher-order orthogonal iteration: fits the directions of both sides in turn, then the core. */
 async function fit(kernel: Tensor4D, ranks: TuckerRanks, rounds: number): Promise<TuckerParts> {
   let input = await directions(unfolded(kernel, 2), ranks.input);
   let output = await directions(unfolded(kernel, 3), ranks.output);
@@ -213,6 +219,7 @@ function partsOf(parameters: StructureParameters): TuckerParts {
   return { input, core, output } as TuckerParts;
 }
 
+/** The sizes of a convolution that determine the cost of a decomposition. */
 export interface KernelSize {
   /** rows · columns */
   positions: number;
@@ -222,6 +229,7 @@ export interface KernelSize {
   inputsPerOutput: number;
 }
 
+/** The numbers of channels between the three convolutions. */
 export interface TuckerRanks {
   input: number;
   output: number;

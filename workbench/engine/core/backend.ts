@@ -5,7 +5,11 @@ import * as tf from "@tensorflow/tfjs-core";
 import { EngineError } from "./errors.ts";
 import type { Engine, EngineName, Precision } from "./types.ts";
 
-/** @throws EngineError when `asked` is not among the devices that the engine has */
+/**
+ * Checks the requested device.
+ * @returns the requested device, or the engine's first one if none was requested
+ * @throws EngineError when the engine does not have the device
+ */
 export function requireDevice(engine: EngineName, asked: string | undefined, devices: readonly string[]): string {
   const first = devices[0];
   if (first === undefined || (asked !== undefined && !devices.includes(asked))) {
@@ -18,7 +22,10 @@ export function requireDevice(engine: EngineName, asked: string | undefined, dev
   return asked ?? first;
 }
 
-/** @throws EngineError unless `asked` is `float32` */
+/**
+ * Checks the requested precision of an engine that only computes in float32.
+ * @throws EngineError unless it is `float32`
+ */
 export function requireFloat32(engine: EngineName, asked: Precision): void {
   if (asked !== "float32") {
     throw new EngineError(
@@ -28,7 +35,10 @@ export function requireFloat32(engine: EngineName, asked: Precision): void {
   }
 }
 
-/** Makes a registered backend the one that tf.* computes on. */
+/**
+ * Makes tf.* compute on a registered backend.
+ * @throws EngineError when the backend does not start
+ */
 export async function useBackend(engine: EngineName, backendName: string): Promise<void> {
   if (tf.getBackend() === backendName) {
     return;
@@ -49,7 +59,8 @@ export async function useBackend(engine: EngineName, backendName: string): Promi
 }
 
 /**
- * An engine whose backend computes synchronously and has neither a random generator nor memory statistics of its own.
+ * The engine of a backend that computes synchronously and has neither a random generator nor memory statistics of its
+ * own.
  */
 export function plainEngine(
   engine: Pick<Engine, "name" | "backendName" | "device" | "threads" | "version"> & Partial<Engine>,

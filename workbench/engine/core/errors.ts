@@ -1,14 +1,16 @@
-// The engine's errors. Each message is one line: what was asked, what there is and what to do. `nearest` finds the name
-// that a misspelled one most likely meant, for such a message.
+// The engine's errors. Each message is one line that says what was requested, what is available and what to do.
+// `nearest` finds the name that was most likely meant by a misspelled one.
 
-/** A request the engine cannot meet: an unknown engine, a device that is absent, a stale addon. */
+/** A request that cannot be met, such as an unknown engine, a missing device or a stale addon. */
 export class EngineError extends Error {
   override readonly name = "EngineError";
   /** what the user can do, an imperative clause without a full stop */
   readonly remedy: string;
 
   constructor(
-    /** what was asked and what there is, e.g. `engine "torch" is not available: the native addon is not built` */
+    /**
+     * what was requested and what is available, e.g. `engine "torch" is not available: the native addon is not built`
+     */
     problem: string,
     remedy: string,
     options?: ErrorOptions,
@@ -18,13 +20,15 @@ export class EngineError extends Error {
   }
 }
 
-/** Wrong operands of a fused op: `linear: weight must be (n_out, 48), got float32 (96, 40)`. */
+/**
+ * Wrong operands or settings of a function, e.g. `linear: weight must be float32 (n_out, 48), got float32 (96, 40)`.
+ */
 export class ShapeError extends Error {
   override readonly name = "ShapeError";
 }
 
 /**
- * Checks the name of something that is being registered. Names stand in flags, file names and Python.
+ * Checks the name of something that is being registered. Names are used in flags, file names and Python.
  * @param what is registered, e.g. `structure`
  * @throws EngineError unless it is lowercase letters, digits, hyphens and underscores, and starts with a letter
  */
@@ -52,7 +56,10 @@ function editDistance(a: string, b: string): number {
   return previous[b.length] ?? 0;
 }
 
-/** @returns the closest of `known`, or undefined when none is close enough to be what was meant */
+/**
+ * Finds the known name that a misspelled name most likely stands for.
+ * @returns the closest of `known` by edit distance; undefined if none is close enough
+ */
 export function nearest(asked: string, known: readonly string[]): string | undefined {
   let best: string | undefined;
   let least = Math.max(1, Math.floor(asked.length / 2)) + 1;

@@ -1,44 +1,53 @@
 // Measures the speed of an open engine: the rate of a float32 matrix product and the bandwidth of an elementwise sum.
 // Each number is the median of several timed batches after a warm-up; the device's queue is drained before and after
-// each batch. It takes seconds, for `gblr doctor`; bench/engine.ts compares the engines with other libraries.
+// each batch. A measurement takes seconds. `gblr doctor` uses it; bench/engine.ts compares the engines with other
+// libraries.
 
 import * as tf from "@tensorflow/tfjs-core";
 import type { Engine } from "./types.ts";
 
 interface TimingOptions {
-  /** seconds that the timed calls may take together, about; default 1 */
+  /** approximate limit of the time of all timed calls together, in seconds. Default 1 */
   budget?: number;
 }
 
+/** Options of `measureMatMul` and `measureBandwidth`. */
 export interface MeasureOptions extends TimingOptions {
   /** rows and columns of the matrices, or values in the array; should be larger than the caches */
   size?: number;
 }
 
+/** The measured rate of a matrix product. */
 export interface MatMulRate {
   /** rows and columns of the square matrices: the size asked for, halved until one product fits into the budget */
   size: number;
-  /** 10⁹ multiplications and additions a second: 2·size³ a product */
+  /** 10⁹ multiplications and additions per second, of which a product has 2·size³ */
   gflops: number;
 }
 
+/** The measured bandwidth of an elementwise sum. */
 export interface Bandwidth {
   /** float32 values in each of the three arrays */
   size: number;
-  /** 10⁹ bytes a second: two arrays read, one written */
+  /** 10⁹ bytes per second, counting two arrays that are read and one that is written */
   gigabytesPerSecond: number;
 }
 
-/** Long enough that the clock's resolution and one drain of the queue do not matter. */
+/**
+ * Length of a timed batch in seconds, so long that the clock's resolution and one drain of the queue are negligible.
+ */
 const BATCH_SECONDS = 0.02;
-/** A longer queue would hold results that are disposed but not yet computed. */
+/** Maximum number of calls in a batch. A longer queue would hold results that are disposed of but not yet computed. */
 const MOST_CALLS = 200;
 const FEWEST_BATCHES = 3;
 const MOST_BATCHES = 9;
 /** Size of the product that predicts how long the large one takes. */
 const TRIAL_SIZE = 256;
 
-/** Middle value; the mean of the two middle ones when the count is even. Throws a RangeError on an empty list. */
+/**
+ * The middle value, or the mean of the two middle values if their number is even.
+ * @throws RangeError when there is no value
+ */
 export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
   const middle = sorted.length >> 1;
@@ -47,9 +56,7 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? upper) + upper) / 2;
 }
 
-/**
- * Seconds for `calls` calls of `run`, up to the moment when the engine has computed them. Their results are disposed.
- */
+/** The time in seconds of `calls` calls of `run`, until the engine has computed them. The results are disposed of. */
 async function secondsFor(engine: Engine, calls: number, run: () => tf.Tensor): Promise<number> {
   await engine.synchronize();
   const start = performance.now();
@@ -59,8 +66,8 @@ async function secondsFor(engine: Engine, calls: number, run: () => tf.Tensor): 
 }
 
 /**
- * Seconds that one call takes, as the median of 3 to 9 batches. When the first call alone exceeds the budget, its time,
- * warm-up included, is returned.
+ * The time in seconds of one call, as the median of 3 to 9 batches. If the first call alone exceeds the budget, its
+ * time is returned, including the warm-up.
  */
 export async function secondsPerCall(
   engine: Engine,
@@ -78,7 +85,7 @@ export async function secondsPerCall(
   return median(times);
 }
 
-/** Rate of a (size, size) · (size, size) product of random operands: products of zeros can be faster. */
+/** Rate of a (size, size) · (size, size) product. Its operands are random, because products of zeros can be faster. */
 export async function measureMatMul(
   engine: Engine,
   { size = 1024, budget = 1 }: MeasureOptions = {},

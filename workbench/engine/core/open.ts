@@ -1,5 +1,5 @@
-// Opens the engine that a caller asked for, or the best one that this machine has. This file knows which engines there
-// are and in which order to try them; each engine's adapter in backends/ knows how to find and to start it.
+// Opens the engine that a caller asked for, or the best one that this machine has. This file lists the engines and the
+// order in which they are tried; the adapter of each engine in backends/ finds and starts it.
 
 import { version_core } from "@tensorflow/tfjs-core";
 import { registerGradients } from "../tfjs/gradients.ts";
@@ -17,7 +17,10 @@ import {
   type ResolvedOptions,
 } from "./types.ts";
 
-/** Imported when needed: each brings a backend with several hundred kernels. */
+/**
+ * The adapter of each engine. Adapters are imported when needed, because each imports a backend with several hundred
+ * kernels.
+ */
 const ADAPTERS: Record<EngineName, () => Promise<EngineAdapter>> = {
   torch: async () => (await import("../backends/torch/adapter.ts")).torchAdapter,
   webgpu: async () => (await import("../backends/webgpu/adapter.ts")).webgpuAdapter,
@@ -26,7 +29,7 @@ const ADAPTERS: Record<EngineName, () => Promise<EngineAdapter>> = {
   cpu: async () => (await import("../backends/cpu/adapter.ts")).cpuAdapter,
 };
 
-/** What `auto` tries, in this order. */
+/** The engines and devices that `auto` tries, in this order. */
 const CANDIDATES: readonly { engine: EngineName; device: "cuda" | "gpu" | "cpu" }[] = [
   { engine: "torch", device: "cuda" },
   { engine: "torch", device: "cpu" },
@@ -57,11 +60,11 @@ export async function probeEngine(name: EngineName): Promise<Probe> {
 }
 
 /**
- * Opens an engine and makes it the one that tf.* computes on. An engine that is open already can be opened again, with
- * other options too; tensors stay with the engine that made them.
+ * Opens an engine and makes tf.* compute on it. An engine that is open already can be opened again, also with other
+ * options. Tensors stay on the engine that created them.
  *
- * @throws EngineError when an option is not understood, when this machine does not have what it asks for, or when
- * TensorFlow.js is not the version that was checked
+ * @throws EngineError when an option is unknown, when this machine does not have the requested engine or device, or
+ *   when TensorFlow.js has a version that was not checked
  */
 export async function openEngine(options: OpenEngineOptions = {}): Promise<Engine> {
   const { engine: name, ...resolved } = resolveOptions(options);
@@ -89,7 +92,7 @@ async function start(name: EngineName, options: ResolvedOptions): Promise<Engine
 
 type Kind = (typeof CANDIDATES)[number]["device"];
 
-/** What `auto` passed over, in words, and what the user can do about it. */
+/** Descriptions of the candidates that `auto` passed over, and what the user can do about each. */
 interface Passed {
   over: string[];
   remedies: string[];

@@ -50,7 +50,10 @@ function checkThreads(threads: unknown): number {
   return threads as number;
 }
 
-/** @throws EngineError that names the first option that is not valid, and the values that are */
+/**
+ * Validates options and fills in defaults.
+ * @throws EngineError that names the first invalid option and its valid values
+ */
 export function resolveOptions(options: OpenEngineOptions): ResolvedOptions & { engine: EngineName | "auto" } {
   for (const name of Object.keys(options)) {
     if (!includes(OPTION_NAMES, name)) {

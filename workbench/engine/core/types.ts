@@ -3,7 +3,7 @@
 
 import type { DataType } from "@tensorflow/tfjs-core";
 
-/** `auto` tries the first three; `tensorflow` and `cpu` only run on request. */
+/** The engines. `auto` tries the first three; `tensorflow` and `cpu` are used only on request. */
 export const ENGINE_NAMES = ["torch", "webgpu", "wasm", "tensorflow", "cpu"] as const;
 /** Name of an engine, as `--engine` takes it. */
 export type EngineName = (typeof ENGINE_NAMES)[number];
@@ -18,7 +18,7 @@ export const PRECISIONS = ["float32", "tf32", "bfloat16"] as const;
 /** How matrix products and attention are computed. */
 export type Precision = (typeof PRECISIONS)[number];
 
-/** Which engine is opened, on which device, in which precision. */
+/** Options of `openEngine`: the engine, its device, precision and threads. */
 export interface OpenEngineOptions {
   /** default `auto`: the first that is available of torch on CUDA, torch on the CPU, webgpu, wasm */
   engine?: EngineName | "auto";
@@ -49,12 +49,12 @@ export type Probe =
       /** version of the library that computes, e.g. `libtorch 1.13.0` */
       version: string;
       devices: DeviceInfo[];
-      /** one clause: where it was found, or which variant runs */
+      /** where it was found or which variant runs, as one clause */
       detail: string;
     }
   | {
       available: false;
-      /** why not, one clause */
+      /** the reason, as one clause */
       reason: string;
       /** what the user can do, an imperative clause */
       remedy: string;
@@ -70,14 +70,14 @@ export interface EngineMemory {
   peak: number;
   /** how often the allocator asked the system for fresh memory */
   fresh: number;
-  /** memory of the GPU that computes, used by any process; the numbers above are then of host memory */
+  /** memory of the GPU that computes, used by any process; the numbers above then refer to host memory */
   gpu?: { total: number; available: number };
 }
 
 /** An open engine: the registered tfjs backend is current, and tf.* computes on it. */
 export interface Engine {
   readonly name: EngineName;
-  /** name under which the backend is registered with tfjs (`tensorflow` registers as `tensorflow`) */
+  /** name under which the backend is registered with TensorFlow.js */
   readonly backendName: string;
   readonly device: string;
   readonly precision: Precision;
@@ -85,7 +85,7 @@ export interface Engine {
   readonly version: string;
   /** why this engine was chosen: it was asked for, or what `auto` passed over */
   why: string;
-  /** seeds the engine's own random numbers (tfjs ops that take a seed keep taking theirs) */
+  /** seeds the engine's own random numbers; operations of TensorFlow.js that take a seed are not affected */
   seed(seed: number): void;
   /** resolves when everything queued so far has been computed */
   synchronize(): Promise<void>;
@@ -98,10 +98,11 @@ export interface EngineAdapter {
   readonly name: EngineName;
   /** Checks whether the engine can run here. Never throws and changes nothing permanently. */
   probe(): Promise<Probe>;
-  /** Opens it; rejects with an EngineError. `options` are validated, the device may still be absent. */
+  /** Opens the engine; rejects with an EngineError. The options are valid, but the device may be missing. */
   open(options: ResolvedOptions): Promise<Engine>;
 }
 
+/** Options of `openEngine` after validation, with defaults filled in. */
 export interface ResolvedOptions {
   device?: string;
   precision: Precision;

@@ -1,6 +1,5 @@
-// The singular value decomposition and the eigendecomposition of a symmetric matrix on any engine: by the backend's
-// kernel where it has one (torch), else on the host in float64. Neither has a gradient: initialization needs values
-// only.
+// The singular value decomposition and the eigendecomposition of a symmetric matrix on any engine. They use the
+// backend's kernel if it has one (torch), and otherwise compute on the host in float64. Neither has a gradient.
 
 import {
   getBackend,
@@ -32,18 +31,19 @@ export interface Svd {
 
 /** Options of `svd`. */
 export interface SvdOptions {
-  /** k, how many of the largest triples are wanted, from 1. Default all, min(m, n) */
+  /** k, the number of largest triples to compute, at least 1. Default all, min(m, n) */
   rank?: number;
 }
 
 /**
- * Computed in float64 and rounded once. When the ratio of the largest to the smallest singular value wanted is below
- * 1e4, the eigenvectors of the smaller Gram matrix are used, which is several times faster and has a relative error of
- * about 1e-8 in the smallest; else the matrix is decomposed directly. A float32 decomposition would have an error of
- * 1e-7 of the largest singular value in each.
+ * The singular value decomposition, computed in float64 and rounded once. If the ratio of the largest to the smallest
+ * requested singular value is at most 1e4, it is computed from the eigenvectors of the smaller Gram matrix. This is
+ * several times faster, and the relative error of the smallest singular value is about 1e-8. Otherwise the matrix is
+ * decomposed directly. In a float32 decomposition, each singular value would have an error of 1e-7 of the largest one.
  *
  * @param matrix float32 (m, n)
- * @throws ShapeError when it is not that, when it holds values that are not finite, or when the rank is out of range
+ * @throws ShapeError when the matrix has another type or shape, contains values that are not finite, or the rank is out
+ *   of range
  */
 export async function svd(matrix: Tensor2D, { rank }: SvdOptions = {}): Promise<Svd> {
   expectOperand("svd", { matrix }, { dtype: "float32", shape: ["m", "n"] });
@@ -85,10 +85,10 @@ export interface SymmetricEigen {
 }
 
 /**
- * Of the symmetric part of `matrix`, (matrix + matrixᵀ) / 2, computed in float64.
+ * The eigendecomposition of the symmetric part of `matrix`, (matrix + matrixᵀ) / 2, computed in float64.
  *
  * @param matrix float32 (n, n)
- * @throws ShapeError when it is not square or holds values that are not finite
+ * @throws ShapeError when the matrix is not square or contains values that are not finite
  */
 export async function symmetricEigen(matrix: Tensor2D): Promise<SymmetricEigen> {
   const n = matrix.shape[0];
@@ -103,7 +103,8 @@ export async function symmetricEigen(matrix: Tensor2D): Promise<SymmetricEigen> 
 }
 
 /**
- * @param operands one operand by its name, e.g. `{ matrix }`
+ * Checks that all values of operands are finite.
+ * @param operands operands by name, e.g. `{ matrix }`
  * @throws ShapeError such as `svd: matrix must be finite, it holds Infinity or NaN`
  */
 async function expectFinite(op: string, operands: Record<string, Tensor>): Promise<void> {

@@ -1,6 +1,7 @@
 // Matrix decompositions on the host in float64, for engines without decompositions of their own and for callers that
-// need every digit. Eigenvectors are ml-matrix's; singular values come from the eigenvectors of the smaller Gram
-// matrix, and one-sided Jacobi rotations (Hestenes 1958) recover the digits that squaring has lost. No tensors.
+// need every digit. Eigenvectors are computed by ml-matrix. Singular values are computed from the eigenvectors of the
+// smaller Gram matrix, and one-sided Jacobi rotations (Hestenes 1958) recover the digits that squaring has lost. This
+// file uses no tensors.
 
 import { EigenvalueDecomposition, Matrix } from "ml-matrix";
 import { LEAST_GRAM_RATIO } from "../ops/kernels.ts";
@@ -51,9 +52,12 @@ export function symmetricEigenFloat64(values: Float64Array, n: number): Float64E
 }
 
 interface Float64SvdOptions {
-  /** how many of the largest triples. Default all */
+  /** number of largest triples to compute. Default all */
   rank?: number;
-  /** true: exact to float64; false: exact to float32, several times faster. Default true */
+  /**
+   * whether results are exact to float64; otherwise they are exact to float32, which is several times faster. Default
+   * true
+   */
   exact?: boolean;
 }
 
@@ -79,7 +83,10 @@ interface Sizes {
   large: number;
 }
 
-/** Rows of `images` are singular values times far vectors, rows of `vectors` the near ones. */
+/**
+ * Sorts singular triples, largest first. `near` are the vectors on the smaller side of the matrix, `far` those on its
+ * larger side. Row i of `vectors` is a near vector; row i of `images` is its far vector times its singular value.
+ */
 function sortedTriples(images: Float64Array, vectors: Float64Array, { rank, small, large }: Sizes) {
   const norms = rowNorms(images, small, large);
   const order = Array.from(norms, (_, i) => i)
@@ -153,7 +160,7 @@ function transposed({ values, rows, columns }: Float64Matrix): Float64Array {
 const at = (values: ArrayLike<number>, i: number): number => values[i] as number;
 
 const MOST_SWEEPS = 30;
-/** two rows are orthogonal when the cosine between them is below this */
+/** Two rows count as orthogonal if the cosine between them is at most this. */
 const LARGEST_COSINE = 1e-14;
 
 /**
@@ -165,7 +172,7 @@ function orthogonalizeRows(
   partner: Float64Array,
   { count, length, partnerLength }: { count: number; length: number; partnerLength: number },
 ): void {
-  // rows this short are rounding errors of the longest; their direction has no meaning
+  // Rows this short consist of rounding errors of the longest row, so their direction is arbitrary.
   const floor = (1e-18 * Math.max(...rowNorms(x, count, length))) ** 2;
   let turned = true;
   for (let sweep = 0; turned && sweep < MOST_SWEEPS; sweep++) {

@@ -22,7 +22,10 @@ import { ADAMW, type AdamwAttributes, GRADIENT_NORM } from "./kernels.ts";
 import { registerPortable, runKernel } from "./op.ts";
 import { expectOperand, expectSetting } from "./operands.ts";
 
-/** Parameters that share their settings; the four lists run in parallel, shapes pairwise equal. */
+/**
+ * Parameters that share their settings. The four lists have equal length, and tensors at the same index have equal
+ * shape.
+ */
 export interface AdamwGroup {
   parameters: Variable[];
   gradients: Tensor[];
@@ -48,10 +51,11 @@ export interface AdamwOptions {
 }
 
 /**
- * With g the (clipped) gradient, lr the learning rate, t the step:
+ * Updates parameters and moments in place. With g the (clipped) gradient, lr the learning rate, t the step:
  * p ← p - lr·decay·p;  m ← β₁m + (1-β₁)g;  v ← β₂v + (1-β₂)g²;  p ← p - lr·m̂ / (√v̂ + ε),
- * m̂ = m/(1-β₁ᵗ), v̂ = v/(1-β₂ᵗ), as torch.optim.AdamW. Gradients are multiplied with min(1, clipNorm / (norm + 1e-6))
- * first, as torch.nn.utils.clip_grad_norm_ does; a norm that is not finite makes the parameters NaN.
+ * m̂ = m/(1-β₁ᵗ), v̂ = v/(1-β₂ᵗ), as torch.optim.AdamW. Before that, gradients are multiplied by
+ * min(1, clipNorm / (norm + 1e-6)), as by torch.nn.utils.clip_grad_norm_. A norm that is not finite makes the parameters
+ * NaN.
  * @returns the norm over all groups' gradients before clipping, a float32 scalar
  * @throws ShapeError when lists differ in length, shapes differ, or a setting is out of range
  */
@@ -126,7 +130,7 @@ function stepGroup(group: AdamwGroup, step: number, scale: Tensor | undefined): 
 const sumOfSquares = (x: Tensor): Tensor => sum(x.rank > 1 ? sum(square(x), -1) : square(x));
 
 registerPortable<readonly Tensor[]>(GRADIENT_NORM, (gradients) => {
-  // wasm does not write the result of a sum over nothing
+  // The wasm backend does not write the result of a sum over an empty tensor.
   const filled = gradients.filter((gradient) => gradient.size > 0);
   return filled.length === 0 ? scalar(0) : sqrt(addN(filled.map(sumOfSquares)));
 });

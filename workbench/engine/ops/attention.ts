@@ -30,8 +30,9 @@ import { expectOperand, expectSetting } from "./operands.ts";
 /** Options of `attention`. */
 export interface AttentionOptions {
   /**
-   * no query sees keys after its own position. With more keys than queries, as with a key/value cache, the last query
-   * is at the last key: query i sees keys j ≤ i + (key tokens - query tokens). Default false
+   * whether a query attends only to keys up to its own position. If there are more keys than queries, as with a
+   * key/value cache, the last query is aligned with the last key: query i attends to keys j ≤ i + (key tokens - query
+   * tokens). Default false
    */
   causal?: boolean;
   /** factor of q·k; default 1/√head_dim */
@@ -39,12 +40,13 @@ export interface AttentionOptions {
 }
 
 /**
- * y = softmax(scale q kᵀ) v, for each head of each batch entry. Vaswani et al. 2017, eq. 1.
+ * Scaled dot-product attention: y = softmax(scale q kᵀ) v, for each head of each batch entry (Vaswani et al. 2017,
+ * equation 1).
  * @param q float32 (batch, heads, tokens, head_dim)
  * @param k float32 (batch, heads, key_tokens, head_dim), at least one key token
  * @param v float32 (batch, heads, key_tokens, value_dim)
  * @returns float32 (batch, heads, tokens, value_dim)
- * @throws ShapeError when an operand does not fit, or causal is asked with fewer keys than queries
+ * @throws ShapeError when an operand does not fit, or if `causal` is set and there are fewer keys than queries
  */
 export function attention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions = {}): Tensor {
   expectOperand("attention", { q }, { dtype: "float32", shape: ["batch", "heads", "tokens", "head_dim"] });
@@ -94,16 +96,17 @@ function attentionGradient(
   return runKernel(ATTENTION_GRADIENT, { dy, q, k, v, y, ...named }, attributes) as [Tensor, Tensor, Tensor];
 }
 
-// Finite, because some backends' exp does not take -∞; so far below any score that adding a score does not change it.
+// Added to the scores of keys that a query must not attend to. It is finite because exp on some backends does not
+// accept -∞, and so large that adding a score does not change it.
 const HIDDEN = -1e30;
 
-// (tokens, key_tokens): 0 where query i may see key j, HIDDEN where not
+// (tokens, key_tokens): 0 where query i may attend to key j, HIDDEN elsewhere
 function causalMask(tokens: number, keyTokens: number): Tensor {
   const lastSeen = add(reshape(range(0, tokens, 1, "float32"), [tokens, 1]), keyTokens - tokens);
   return mul(cast(greater(range(0, keyTokens, 1, "float32"), lastSeen), "float32"), HIDDEN);
 }
 
-// Keeps the probabilities (batch, heads, tokens, key_tokens).
+// The residual is the probabilities, (batch, heads, tokens, key_tokens).
 registerPortable<AttentionInputs, AttentionAttributes>(ATTENTION, ({ q, k, v }, { causal, scale, keepResiduals }) => {
   const tokens = q.shape[2] as number;
   const keyTokens = k.shape[2] as number;

@@ -1,9 +1,9 @@
 // Losses of class targets under a softmax. `crossEntropy` takes logits; it saves the logits, the targets and the
 // log-sum-exp of each row, but neither one-hot targets nor a copy of the log-softmax. `linearCrossEntropy` also
-// computes the logits, from the hidden states and the weight of a language model's head: logits, the largest tensor of
-// training, are made for some rows at a time and never kept. Where a gradient may follow, the gradient of those rows is
-// computed at once, so nothing is computed twice (Wijmans et al. 2024, arXiv 2411.09009, do so in one kernel). Both use
-// kernels that every backend has.
+// computes the logits, from the hidden states and the weight of a language model's head. Logits are the largest tensor
+// of training, so they are computed for a chunk of rows at a time and are not kept. If a gradient may be needed, the
+// gradients of a chunk are computed together with its loss, so that no logits are computed twice (Wijmans et al. 2024,
+// arXiv 2411.09009, do so in one kernel). Both use kernels that every backend has.
 
 import {
   add,
@@ -60,10 +60,10 @@ export interface CrossEntropyOptions {
 }
 
 /**
- * loss = lse(z) - (1-s) z[target] - s mean(z) for each row z of logits, s the label smoothing, lse the log-sum-exp. The
- * caller takes the mean over rows, and decides whether it counts ignored rows. A target outside 0 … classes-1 that is
- * not `ignoreIndex` makes the loss and the gradient of its row NaN: an error that names it would need a synchronization
- * with the device at every call.
+ * The cross entropy of each row: loss = lse(z) - (1-s) z[target] - s mean(z) for each row z of logits, s the label
+ * smoothing, lse the log-sum-exp. The caller takes the mean over rows, and decides whether it counts ignored rows. A
+ * target outside 0 … classes-1 that is not `ignoreIndex` makes the loss and the gradient of its row NaN. It is not an
+ * error, because checking the targets would need a synchronization with the device at every call.
  * @param logits float32 (rows, classes)
  * @param targets int32 (rows)
  * @returns float32 (rows)
@@ -141,7 +141,10 @@ registerPortable<CrossEntropyGradientInputs, CrossEntropyAttributes>(
 
 /** Options of `linearCrossEntropy`. */
 export interface LinearCrossEntropyOptions {
-  /** most logits in memory at a time, but at least one row. Default 2^25: 134 MB, and as much for their gradient */
+  /**
+   * maximum number of logits in memory at a time; a chunk has at least one row. Default 2^25, which takes 134 MB, and
+   * as much for their gradient
+   */
   chunk?: number;
 }
 
@@ -149,7 +152,8 @@ const CHUNK = 2 ** 25;
 const ATTRIBUTES = { ignoreIndex: -100, labelSmoothing: 0 };
 
 /**
- * The mean over rows of lse(z) - z[target], z = x Wᵀ. A target that is no class makes it NaN, as in crossEntropy.
+ * The mean over rows of lse(z) - z[target], z = x Wᵀ. A target that is not a class makes the result NaN, as in
+ * `crossEntropy`.
  * @param x float32 (rows, width), at least one row
  * @param weight float32 (classes, width)
  * @param targets int32 (rows)
@@ -187,7 +191,8 @@ export function linearCrossEntropy(
 }
 
 /**
- * The same for each row, without a gradient: for evaluation.
+ * The negative log-likelihood of each row, lse(z) - z[target] with z = x Wᵀ, for evaluation. It has no gradient.
+ * Operands, options and errors are those of `linearCrossEntropy`.
  * @returns float32 (rows)
  */
 export function linearNll(
@@ -249,7 +254,7 @@ function chunkLoss(
 const rowsOf = (x: Tensor, start: number, count: number): Tensor2D =>
   slice(x as Tensor2D, [start, 0], [count, x.shape[1] as number]);
 
-/** A running sum; disposes the tensors that it has added. */
+/** A running sum of tensors. It disposes of the tensors that it has added. */
 class Sum {
   total: Tensor | undefined;
 

@@ -1,5 +1,5 @@
-// dropout with a seed: on one engine the same seed drops the same entries, whatever ran before; another engine drops
-// other entries. The mask is kept for the gradient, one byte for each entry.
+// dropout with a seed. On one engine, the same seed always drops the same entries; other engines drop other entries.
+// The mask is kept for the gradient and takes one byte per entry.
 
 import { cast, mul, type Tensor, tensor } from "@tensorflow/tfjs-core";
 import { bits, mixSeed } from "../core/random.ts";
@@ -23,7 +23,8 @@ export interface DropoutOptions {
 }
 
 /**
- * y = x / (1 - rate) where kept, 0 where dropped. Srivastava et al. 2014, scaled so that the mean stays.
+ * Drops entries at random: y = x / (1 - rate) where an entry is kept, 0 where it is dropped. The factor keeps the mean
+ * unchanged. Srivastava et al. 2014.
  * @param x float32, any shape
  * @returns float32 like x
  * @throws ShapeError when x is not float32, or the rate or seed is out of range

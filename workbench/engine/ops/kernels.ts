@@ -1,16 +1,16 @@
 // The kernels behind the ops and the matrix decompositions: names, inputs, attributes and outputs. This is the contract
 // between an op and the backends that run it. The torch backend implements every kernel with ATen; the other backends
-// run the op's composition of tf.* operations, and compute decompositions on the host. Outputs after the first are what
-// the same backend's gradient kernel takes back; nothing else reads them. Kernels that only GBLR needs are in
-// gblr/kernels.ts.
+// run the op's composition of tf.* operations, and compute decompositions on the host. Outputs after the first are
+// inputs of the same backend's gradient kernel; nothing else reads them. In the comments below, an arrow precedes the
+// outputs of a kernel. Kernels that only GBLR needs are in gblr/kernels.ts.
 
 import type { TensorInfo } from "@tensorflow/tfjs-core";
 
-/** What `linear` applies to its output. */
+/** The activation that `linear` applies to its output. */
 export type Activation = "none" | "gelu" | "gelu_tanh";
 /** `out_in`: weight (n_out, n_in) as PyTorch's Linear keeps it; `in_out`: (n_in, n_out) as GPT-2's Conv1D does */
 export type WeightLayout = "out_in" | "in_out";
-/** Exact, or by the tanh approximation. */
+/** The form of gelu: `none` is exact, `tanh` is the tanh approximation. */
 export type GeluForm = "none" | "tanh";
 
 /** → y (..., n_out) and, when asked to keep it, the preactivation of the same shape */
@@ -69,17 +69,17 @@ export const DROPOUT_GRADIENT = "FusedDropoutGradient";
 export type DropoutGradientInputs = { dy: TensorInfo; mask: TensorInfo };
 export type DropoutGradientAttributes = { rate: number };
 
-/** `buffer` is a Variable and is changed; only backends that can change a tensor have this kernel. → nothing */
+/** Changes `buffer`, a Variable, in place. Only backends that can change a tensor have this kernel. → no outputs */
 export const WRITE_ROWS = "FusedWriteRows";
 export type WriteRowsInputs = { buffer: TensorInfo; rows: TensorInfo };
 export type WriteRowsAttributes = { at: number };
 
-/** inputs are a list of gradients → their Euclidean norm, a scalar */
+/** Inputs are a list of gradients. → their Euclidean norm, a scalar */
 export const GRADIENT_NORM = "FusedGradientNorm";
 
 /**
- * Inputs are a list: `count` parameters, then as many gradients, first moments and second moments, then optionally the
- * scalar that gradients are multiplied with. Parameters and moments are Variables and are changed. → nothing
+ * Inputs are a list: `count` parameters, then as many gradients, first moments and second moments, then optionally a
+ * scalar by which gradients are multiplied. Parameters and moments are Variables and are changed in place. → no outputs
  */
 export const ADAMW = "FusedAdamw";
 export type AdamwAttributes = {
@@ -103,8 +103,8 @@ export const SYMMETRIC_EIGEN = "SymmetricEigen";
 export type SymmetricEigenInputs = { x: TensorInfo };
 
 /**
- * Singular values come from the Gram matrix when the ratio of the last one wanted to the first is at least this: the
- * relative error of that singular value, 2e-16 / ratio² in float64, is then about 1e-8. Below this ratio the matrix
- * itself is decomposed.
+ * The smallest ratio of the last requested singular value to the first at which singular values are computed from the
+ * Gram matrix. At this ratio the relative error of the last one, 2e-16 / ratio² in float64, is about 1e-8. Below it the
+ * matrix itself is decomposed.
  */
 export const LEAST_GRAM_RATIO = 1e-4;

@@ -25,7 +25,7 @@ export interface LinearOptions {
 const ACTIVATIONS: readonly string[] = ["none", "gelu", "gelu_tanh"];
 
 /**
- * y = activation(x Wᵀ + b), or activation(x W + b) with `layout: "in_out"`.
+ * A fully connected layer: y = activation(x Wᵀ + b), or activation(x W + b) with `layout: "in_out"`.
  * @param x float32 (..., n_in)
  * @param weight float32 (n_out, n_in), or (n_in, n_out) with `layout: "in_out"`
  * @param bias float32 (n_out)
@@ -71,7 +71,8 @@ function linearGradients(
   const [x, weight, preactivation] = saved as [Tensor, Tensor, Tensor?];
   const outer = preactivation === undefined ? dy : geluGradient(dy, preactivation, geluForm(activation));
   const rows = asRows(outer);
-  // All gradients use that of the activation, the largest tensor here; the last one that is computed disposes it.
+  // All gradients use the gradient of the activation, which is the largest tensor here. It is disposed of as soon as
+  // all gradients have been computed.
   let pending = inputs;
   const last = (gradient: () => Tensor) => () => {
     const result = gradient();
@@ -97,7 +98,7 @@ function linearGradients(
 
 const geluForm = (activation: Activation): GeluForm => (activation === "gelu_tanh" ? "tanh" : "none");
 
-/** n_out of a weight kept in `layout`. */
+/** n_out of a weight that is stored in `layout`. */
 const outputWidth = (weight: { shape: readonly number[] }, layout: WeightLayout): number =>
   weight.shape[layout === "out_in" ? 0 : 1] as number;
 

@@ -21,7 +21,7 @@ export interface LayerNormOptions {
 }
 
 /**
- * y = (x - mean) / √(variance + ε) · gain + bias, mean and (biased) variance over the last axis.
+ * Layer normalization: y = (x - mean) / √(variance + ε) · gain + bias, with mean and biased variance over the last axis.
  * @param x float32 (..., width)
  * @param gain float32 (width)
  * @param bias float32 (width)
@@ -43,7 +43,7 @@ export function layerNorm(x: Tensor, gain: Tensor, bias: Tensor, { epsilon = 1e-
     },
     backward: (dy, saved) => {
       const [x, gain, bias, mean, inverseStd] = saved as [Tensor, Tensor, Tensor, Tensor, Tensor];
-      // One kernel computes all three gradients: they share most of the work.
+      // One kernel computes all three gradients, because they share most of the work.
       const gradients = runKernel(LAYER_NORM_GRADIENT, { dy, x, gain, bias, mean, inverseStd });
       const [dx, dgain, dbias] = gradients as [Tensor, Tensor, Tensor];
       return { x: () => dx, gain: () => dgain, bias: () => dbias };
@@ -70,9 +70,9 @@ registerPortable<LayerNormGradientInputs>(LAYER_NORM_GRADIENT, ({ dy, x, gain, m
 
 /** Mean and variance of each channel, as batch normalization uses and updates them. */
 export interface BatchStatistics {
-  /** float32 (channels); both are disposed after the call */
+  /** float32 (channels). Mean and variance are disposed of after the call */
   mean: Tensor;
-  /** biased */
+  /** the biased variance, float32 (channels) */
   variance: Tensor;
   /** number of entries of each channel */
   count: number;
@@ -82,12 +82,13 @@ export interface BatchStatistics {
 export interface BatchNormOptions {
   /** added to the variance; default 1e-5 */
   epsilon?: number;
-  /** gets the statistics in each forward pass, off the gradient tape */
+  /** called with the statistics in each forward pass, off the gradient tape */
   onStatistics?: (statistics: BatchStatistics) => void;
 }
 
 /**
- * y = (x - mean) / √(variance + ε) · gain + bias, mean and (biased) variance over all axes but the last.
+ * Batch normalization: y = (x - mean) / √(variance + ε) · gain + bias, with mean and biased variance over all axes but
+ * the last.
  * @param x float32 (..., channels)
  * @param gain float32 (channels)
  * @param bias float32 (channels)

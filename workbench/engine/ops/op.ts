@@ -1,6 +1,6 @@
-// What the ops here are made of: recording an op for the gradient tape, running its kernel, and registering its
-// portable composition. Each op calls a kernel by name (kernels.ts lists them). The torch backend implements the
-// kernels with ATen; every other backend runs a composition of tf.* operations.
+// Helpers for writing an op: recording it on the gradient tape, running its kernel, and registering its composition of
+// tf.* operations. Each op calls a kernel by name (kernels.ts lists them). The torch backend implements the kernels
+// with ATen; every other backend runs the composition.
 
 import {
   engine,
@@ -16,25 +16,28 @@ import {
 } from "@tensorflow/tfjs-core";
 import { isRecording, recordCall } from "../tfjs/internals.ts";
 
-/** The gradient of each input by its name; tfjs calls only those that it needs. */
+/** For each input, by its name, a function that computes its gradient. TensorFlow.js calls only those that it needs. */
 export type Gradients = Record<string, () => Tensor>;
 
 interface DifferentiableOp {
   /** names the scope in profiles and error messages */
   name: string;
-  /** what gradients flow to */
+  /** the tensors that have gradients, by name */
   inputs: NamedTensorMap;
-  /** `recording`: whether a gradient may follow; if not, `saved` is dropped */
+  /**
+   * Computes the value and the tensors to save for `backward`. If `recording` is false, no gradient will be computed
+   * and the saved tensors are not kept
+   */
   forward: (recording: boolean) => { value: Tensor; saved: Tensor[] };
-  /** must return new tensors, never `dy` or a saved one */
+  /** Returns the gradients of the inputs, which must be new tensors and never `dy` or a saved tensor */
   backward: (dy: Tensor, saved: Tensor[]) => Gradients;
 }
 
 /**
- * Runs `forward` off the gradient tape and records the op as one node, with the tensors that it chooses to save.
- * Intermediate tensors are disposed. tf.customGrad is not used because it computes every gradient whether asked for or
- * not; registerGradient is not used because for a kernel of several outputs tfjs fills a zero gradient on the host for
- * each output but the first, which takes megabytes for a preactivation.
+ * Runs `forward` off the gradient tape and records the op as one node, with the tensors that `forward` saves.
+ * Intermediate tensors are disposed of. tf.customGrad is not used because it computes all gradients, including those
+ * that are not needed. registerGradient is not used because, for a kernel with several outputs, TensorFlow.js creates a
+ * gradient of zeros on the host for each output except the first. For a preactivation this takes megabytes.
  */
 export function differentiable({ name, inputs, forward, backward }: DifferentiableOp): Tensor {
   const recording = isRecording();
@@ -67,15 +70,15 @@ export function runKernel(
   return Array.isArray(outputs) ? outputs : [outputs];
 }
 
-/** Every backend but torch. */
+/** The names of all backends except torch. */
 const PORTABLE_BACKENDS = ["wasm", "cpu", "webgpu", "tensorflow"] as const;
 
-/** The operands of a kernel as tensors; an optional one stays optional. */
+/** The inputs of a kernel as tensors. Optional inputs stay optional. */
 export type Tensors<Inputs> = { [Name in keyof Inputs]: Tensor };
 
 /**
- * Registers an op's composition as its kernel on every backend but torch. It runs off the gradient tape, and its
- * temporaries are disposed.
+ * Registers an op's composition as its kernel on every backend but torch. The composition runs off the gradient tape,
+ * and its intermediate tensors are disposed of.
  * @param compute gets the kernel's inputs and attributes and returns its outputs, as kernels.ts lists them
  */
 export function registerPortable<Inputs, Attributes = unknown>(
@@ -91,19 +94,19 @@ export function registerPortable<Inputs, Attributes = unknown>(
   }
 }
 
-/** x (..., width) → (rows, width), also where width is 0. */
+/** Reshapes x (..., width) to (rows, width). The width may be 0. */
 export function asRows(x: Tensor): Tensor {
   if (x.rank === 2) return x;
   const rows = x.shape.slice(0, -1).reduce((product, size) => product * size, 1);
   return reshape(x, [rows, x.shape[x.rank - 1] as number]);
 }
 
-/** x (rows, width) → the sum over rows (width). */
+/** Sums x (rows, width) over its rows. Returns a tensor (width). */
 export function sumRows(x: Tensor): Tensor {
   if (getBackend() === "torch") {
     return sum(x, 0);
   }
   const [rows, width] = x.shape as [number, number];
-  // On the other backends a sum over the first axis transposes first, and takes ten times as long as this product.
+  // On the other backends a sum over the first axis transposes first and takes ten times as long as this product.
   return tidy(() => reshape(matMul(ones([1, rows]), x), [width]));
 }

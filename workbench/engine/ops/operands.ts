@@ -1,12 +1,12 @@
-// Checks dtype and shape of an op's operands before a kernel gets them, so that the error names the op and the operand.
-// Free dimensions are given by name.
+// Checks the dtype and shape of an op's operands before its kernel runs, so that the error names the op and the
+// operand.
 
 import type { DataType, Tensor } from "@tensorflow/tfjs-core";
 import { ShapeError } from "../core/errors.ts";
 
 /**
- * What an operand must be. In `shape` a number must match, a string is a free dimension, a leading `...` any number of
- * them.
+ * The required dtype and shape of an operand. In `shape`, a number is a fixed dimension and a string names a free
+ * dimension for the error. A leading `...` stands for any number of free dimensions.
  */
 export interface Expected {
   dtype: DataType;
@@ -32,7 +32,9 @@ function fits(shape: readonly number[], expected: readonly (number | string)[]):
 const printed = (dtype: string, shape: readonly (number | string)[]) => `${dtype} (${shape.join(", ")})`;
 
 /**
- * @param operands one operand by its name, e.g. `{ weight }`
+ * Checks that operands are live tensors of the expected dtype and shape.
+ * @param op name of the op, for the error
+ * @param operands operands by name, e.g. `{ weight }`
  * @throws ShapeError such as `linear: weight must be float32 (n_out, 48), got float32 (96, 40)`
  */
 export function expectOperand(op: string, operands: Record<string, Tensor>, expected: Expected): void {
@@ -48,7 +50,14 @@ export function expectOperand(op: string, operands: Record<string, Tensor>, expe
   }
 }
 
-/** @throws ShapeError such as `dropout: rate must be at least 0 and below 1, got 1.5` */
+/**
+ * Checks that a setting meets its requirement.
+ * @param op name of the op, for the error
+ * @param settings the setting by its name, e.g. `{ rate }`
+ * @param requirement the requirement in words, for the error
+ * @param met whether the setting meets it
+ * @throws ShapeError such as `dropout: rate must be at least 0 and below 1, got 1.5`
+ */
 export function expectSetting(op: string, settings: Record<string, unknown>, requirement: string, met: boolean): void {
   if (!met) {
     const [name, value] = Object.entries(settings)[0] ?? [];

@@ -1,7 +1,7 @@
-// Rows of a matrix: `embedding` reads them by ids, with a gradient, and `writeRows` writes them into a larger tensor in
-// place, without one. The gradient of embedding is dense, as large as the table, as AdamW's moments are anyway. Writing
-// in place fills a key/value cache of fixed size; only the torch backend can do it, because tensors of the others are
-// immutable.
+// Reads and writes rows of a matrix. `embedding` reads rows by ids and has a gradient. `writeRows` writes rows into a
+// larger tensor in place and has no gradient. The gradient of `embedding` is dense and as large as the table; so are
+// the moments of AdamW. Writing in place fills a key/value cache of fixed size. Only the torch backend can do it,
+// because the tensors of the others are immutable.
 
 import {
   gather,
@@ -26,7 +26,7 @@ import { differentiable, registerPortable, runKernel } from "./op.ts";
 import { expectOperand, expectSetting } from "./operands.ts";
 
 /**
- * y[i…] = table[ids[i…]].
+ * Looks up rows of a table: y[i…] = table[ids[i…]].
  * @param table float32 (rows, width)
  * @param ids int32, any shape, each from 0 to rows-1; an id out of range is an error on the CPU, undefined on a GPU
  * @returns float32 (...ids, width)
@@ -64,8 +64,8 @@ export function canWriteRows(): boolean {
 }
 
 /**
- * Sets rows at … at + count - 1 of the buffer to `rows`. Views of the buffer, such as slices, may change too: dispose
- * them before.
+ * Sets rows at … at + count - 1 of the buffer to `rows`. Views of the buffer, such as slices, may change too, so
+ * dispose of them before the call.
  * @param buffer float32 (..., rows, width), changed
  * @param rows float32 (..., count, width), with the leading dimensions and the width of the buffer
  * @param at the first row that is written

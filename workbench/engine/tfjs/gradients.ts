@@ -1,6 +1,6 @@
 // Registers the gradients of TensorFlow.js's kernels, and the tensor methods that some of them call.
-// @tensorflow/tfjs-core ships both without registering them; the package @tensorflow/tfjs does, but brings layers and
-// browser backends along. The gradients of Sum and Mean are replaced by faster ones.
+// @tensorflow/tfjs-core ships both without registering them; the package @tensorflow/tfjs does, but also imports layers
+// and browser backends. The gradients of Sum and Mean are replaced by faster ones.
 
 import * as nodeModule from "node:module";
 import * as tf from "@tensorflow/tfjs-core";
@@ -11,7 +11,10 @@ type ResolveHook = (
   next: (specifier: string, context: unknown) => unknown,
 ) => unknown;
 
-/** Imports in that package's `dist` have no file extensions: Bun adds them, Deno and Node need this hook. */
+/**
+ * Makes Deno and Node resolve imports in the `dist` of @tensorflow/tfjs-core, which have no file extensions. Bun
+ * resolves them by itself.
+ */
 function resolveExtensions(): void {
   const { registerHooks } = nodeModule as { registerHooks?: (hooks: { resolve: ResolveHook }) => unknown };
   registerHooks?.({
@@ -25,7 +28,7 @@ function resolveExtensions(): void {
 
 let registered: Promise<void> | undefined;
 
-/** Idempotent; the first call takes a few tenths of a second. */
+/** Registers all gradients. The first call takes a few tenths of a second; later calls do nothing. */
 export function registerGradients(): Promise<void> {
   registered ??= register();
   return registered;
@@ -39,8 +42,8 @@ async function register(): Promise<void> {
 
 async function registerShipped(): Promise<void> {
   resolveExtensions();
-  // That module graph is a second copy of the package's code over the same global state. Unless IS_TEST is set, it
-  // prints that the platform is being set again.
+  // These modules are a second copy of the package's code that shares its global state. Unless IS_TEST is set, they
+  // print that the platform is being set again.
   const wasTest = tf.env().getBool("IS_TEST");
   tf.env().set("IS_TEST", true);
   try {
@@ -52,8 +55,8 @@ async function registerShipped(): Promise<void> {
 }
 
 /**
- * Sum and Mean without the tensor of ones that TensorFlow.js multiplies with: that is filled in JavaScript, as large as
- * what was summed, and uploaded at every step of a training loop. The values are the same.
+ * Registers gradients of Sum and Mean that do not multiply by a tensor of ones. TensorFlow.js fills such a tensor in
+ * JavaScript, as large as the operand, and uploads it at every step of a training loop. The values are the same.
  */
 function registerReductionGradients(): void {
   for (const kernelName of [tf.Sum, tf.Mean]) tf.unregisterGradient(kernelName);
@@ -61,7 +64,7 @@ function registerReductionGradients(): void {
   tf.registerGradient(reductionGradient(tf.Mean, (reduced) => reduced));
 }
 
-/** dx = dy / divisor, repeated along the reduced axes; `divisor` gets the number of values that each result sums up. */
+/** dx = dy / divisor, repeated along the reduced axes; `divisor` is called with the number of values in each sum. */
 function reductionGradient(kernelName: string, divisor: (reduced: number) => number): tf.GradConfig {
   return {
     kernelName,
@@ -73,7 +76,7 @@ function reductionGradient(kernelName: string, divisor: (reduced: number) => num
         const kept = shape.map((size, axis) => (axes.includes(axis) ? 1 : size));
         const reduced = axes.reduce((product, axis) => product * (shape[axis] ?? 1), 1);
         const scaled = divisor(reduced) === 1 ? (dy as tf.Tensor) : tf.div(dy as tf.Tensor, divisor(reduced));
-        // broadcastTo refuses empty shapes
+        // broadcastTo does not accept empty shapes.
         return shape.includes(0) ? tf.zeros(shape) : tf.broadcastTo(tf.reshape(scaled, kept), shape);
       },
     }),

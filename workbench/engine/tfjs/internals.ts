@@ -1,8 +1,8 @@
 // The private state of TensorFlow.js that this package depends on: the gradient tape of @tensorflow/tfjs-core, its
 // table of tensors, and single fields of the CPU and Node backends (wasm.ts and webgpu.ts hold those of the other two).
-// TensorFlow.js does not document these fields, so they may change with any release: every use of them is in this
-// folder, `assertVersion` refuses packages that were not checked, and tests/engine/tfjs-contract.test.ts checks each
-// field's shape.
+// TensorFlow.js does not document these fields, so they may change with any release. They are used only in this folder,
+// `assertVersion` rejects versions that were not checked, and tests/engine/tfjs-contract.test.ts checks each field's
+// shape.
 
 import {
   engine,
@@ -18,8 +18,9 @@ import { EngineError } from "../core/errors.ts";
 const CHECKED = "4.22";
 
 /**
+ * Checks that the private fields of this version of a package were checked.
  * @param packageName e.g. `@tensorflow/tfjs-core`
- * @param version what the package says of itself, e.g. `4.22.0`
+ * @param version the package's own version string, e.g. `4.22.0`
  * @throws EngineError when the version is not a release of the checked line
  */
 export function assertVersion(packageName: string, version: string): void {
@@ -36,9 +37,9 @@ export interface TapeNode {
   kernelName: string;
   inputs: NamedTensorMap;
   outputs: Tensor[];
-  /** clones marked with `keep`; only the owner of the tape disposes them */
+  /** clones marked with `keep`; only the owner of the tape disposes of them */
   saved?: Tensor[];
-  /** takes the gradient of each output, null where there is none; returns a function for each input's gradient */
+  /** takes the gradient of each output, or null if there is none, and returns a function for each input's gradient */
   gradient?: (dys: (Tensor | null)[]) => Record<string, () => Tensor>;
 }
 
@@ -47,15 +48,15 @@ interface EngineState {
   activeTape: TapeNode[] | null | undefined;
   /** how many gradient computations enclose the current code */
   gradientDepth: number;
-  /** every tensor's data that is alive */
+  /** the data of all live tensors */
   tensorInfo: WeakMap<object, unknown>;
 }
 
 /** An operation to run off the tape and to record as one node. */
 interface RecordedCall {
-  /** what gradients flow to */
+  /** the tensors that have gradients, by name */
   inputs: NamedTensorMap;
-  /** `save` keeps tensors for the gradient; it does nothing when nothing is recorded */
+  /** computes the value; `save` keeps tensors for the gradient, and does nothing if nothing is recorded */
   forwardFunc: (backend: unknown, save: (tensors: Tensor[]) => void) => Tensor;
   /** returns a function for each input's gradient */
   backwardsFunc: (dy: Tensor, saved: Tensor[]) => Record<string, () => Tensor>;
@@ -73,7 +74,10 @@ interface EngineInternals {
 
 const internals = () => engine() as unknown as EngineInternals;
 
-/** The recorder's state. The tape and the depth may be replaced, as tfjs does it itself at the start of a gradient. */
+/**
+ * The recorder's state. The tape and the depth may be replaced, as TensorFlow.js does at the start of a gradient
+ * computation.
+ */
 export const recorderState = (): Pick<EngineState, "activeTape" | "gradientDepth"> => internals().state;
 
 /** Whether operations are being recorded for a gradient. */
@@ -82,7 +86,7 @@ export const isRecording = (): boolean => internals().isTapeOn();
 /** Runs an operation and records it as one node, as tfjs does with its own kernels and with tf.customGrad. */
 export const recordCall = (call: RecordedCall): Tensor => internals().runKernelFunc(call);
 
-/** Takes the next tensor id: every tensor made later has a larger one. */
+/** Takes the next tensor id. Tensors created later have larger ids. */
 export const takeTensorId = (): number => internals().nextTensorId();
 
 /**
@@ -95,10 +99,10 @@ export function moveToCurrentBackend(dataId: object): void {
   tfjs.moveData(tfjs.backend, dataId);
 }
 
-/** A tensor over data that a kernel has made; the caller disposes it. */
+/** A tensor over data that a kernel has created. The caller disposes of it. */
 export const tensorOf = (info: TensorInfo): Tensor => internals().makeTensorFromTensorInfo(info);
 
-/** The CPU backend advertises the Node binding on the console at its first operation; this keeps it from doing so. */
+/** Stops the CPU backend from advertising the Node binding on the console at its first operation. */
 export function silenceCpuBackend<Backend extends KernelBackend>(backend: Backend): Backend {
   (backend as Backend & { firstUse: boolean }).firstUse = false;
   return backend;
@@ -109,7 +113,10 @@ interface NodeBackend extends KernelBackend {
   binding: { TF_Version: string };
 }
 
-/** What the Node backend runs on. It must be registered, which importing its package does. */
+/**
+ * The TensorFlow version of the Node backend, and whether it uses a GPU. The backend must be registered, which
+ * importing its package does.
+ */
 export function describeNodeBackend(): { tensorflowVersion: string; onGpu: boolean } {
   const { binding, isUsingGpuDevice } = findBackend("tensorflow") as NodeBackend;
   return { tensorflowVersion: binding.TF_Version, onGpu: isUsingGpuDevice };

@@ -1,6 +1,5 @@
-// TensorFlow.js's registry of kernels, one for each kernel name and backend: adding a kernel, replacing one and
-// wrapping the backend's own. The registry types the inputs and attributes of all kernels as maps; here each kernel
-// states its own.
+// Adds, replaces and wraps kernels in the registry of TensorFlow.js, which has one kernel per kernel name and backend.
+// The registry types the inputs and attributes of all kernels as maps; here each kernel declares its own types.
 
 import {
   getKernel,
@@ -12,27 +11,30 @@ import {
   unregisterKernel,
 } from "@tensorflow/tfjs-core";
 
-/** What a kernel returns: one output or several. */
+/** The outputs of a kernel: one or several. */
 export type KernelResult = TensorInfo | TensorInfo[];
 
-/** What a kernel is called with. */
+/** The arguments of a kernel. */
 export interface KernelCall<Inputs = object, Attributes = object> {
   inputs: Inputs;
   attrs: Attributes;
   backend: KernelBackend;
 }
 
-/** A backend's own kernel, for the kernel that wraps it. */
+/** The backend's own kernel, as it is passed to the kernel that wraps it. */
 export type OwnKernel = (call: KernelCall) => KernelResult;
 
-/** @throws Error when the backend has no such kernel */
+/**
+ * The kernel that a backend has under this name.
+ * @throws Error when the backend has no such kernel
+ */
 export function ownKernel(kernelName: string, backendName: string): KernelConfig {
   const own = getKernel(kernelName, backendName);
   if (!own) throw new Error(`backend ${backendName} has no kernel ${kernelName}`);
   return own;
 }
 
-/** Registers a kernel, in place of the one that the backend may have. */
+/** Registers a kernel. If the backend has a kernel of this name, it is replaced. */
 export function defineKernel<Inputs, Attributes = unknown, Backend = KernelBackend>(
   kernelName: string,
   backendName: string,
@@ -48,7 +50,7 @@ export function defineKernel<Inputs, Attributes = unknown, Backend = KernelBacke
 }
 
 /**
- * Registers a kernel that decides at each call whether to use the backend's own, which it replaces.
+ * Replaces the backend's own kernel by one that decides at each call whether to use it.
  * @throws Error when the backend has no such kernel
  */
 export function wrapKernel<Inputs = object, Attributes = object>(
@@ -60,6 +62,6 @@ export function wrapKernel<Inputs = object, Attributes = object>(
   const own = config.kernelFunc as unknown as OwnKernel;
   const kernelFunc = ((call: KernelCall<Inputs, Attributes>) => wrap(call, own)) as unknown as KernelFunc;
   unregisterKernel(kernelName, backendName);
-  // The backend's own set-up of the kernel stays.
+  // `config` also has the backend's own setup of the kernel, which is kept.
   registerKernel({ ...config, kernelFunc });
 }

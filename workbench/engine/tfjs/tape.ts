@@ -1,29 +1,29 @@
-// The value of a loss and its gradients, as tf.variableGrads gives them, in less memory: what the forward pass saved
-// and what the backward pass made is freed as soon as it has been used, where TensorFlow.js keeps all of it to the end.
-// For this the gradient tape is recorded and walked here, with the private state in internals.ts.
+// Computes the value of a loss and its gradients like tf.variableGrads, but in less memory. Tensors of the forward and
+// the backward pass are freed as soon as they have been used, whereas TensorFlow.js keeps all of them until the end.
+// For this purpose the gradient tape is recorded and traversed here, with the private state in internals.ts.
 
 import { add, onesLike, type Scalar, type Tensor, tidy, type Variable } from "@tensorflow/tfjs-core";
 import { EngineError, ShapeError } from "../core/errors.ts";
 import { recorderState, type TapeNode, takeTensorId } from "./internals.ts";
 
 interface ValueAndGradients {
-  /** of the loss, a float32 scalar */
+  /** value of the loss, a float32 scalar */
   value: Scalar;
-  /** one for each variable that the loss depends on, of its shape; none for the others */
+  /** gradient of each variable on which the loss depends, in its shape; other variables have no entry */
   gradients: Map<Variable, Tensor>;
 }
 
 interface GradientOptions {
   /**
-   * Gradients to add to, such as those of an earlier micro-batch, without a second set of gradients in memory. They are
-   * disposed, also when this throws.
+   * Gradients to add to, such as those of an earlier micro-batch. This avoids a second set of gradients in memory. They
+   * are disposed of, also if an error is thrown.
    */
   onto?: Map<Variable, Tensor>;
 }
 
 /**
- * Gives the same numbers as tf.variableGrads, bit by bit. The caller disposes the tensors returned. Variables that are
- * not trainable are left out.
+ * Computes a loss and its gradients with respect to variables. The numbers are bit-identical to those of
+ * tf.variableGrads. The caller disposes of the returned tensors. Variables that are not trainable are ignored.
  * @param loss returns a float32 scalar
  * @throws ShapeError when the loss is something else; EngineError when it depends on none of the variables
  */
@@ -54,7 +54,7 @@ export function valueAndGradients(
   }
 }
 
-/** The loss as a tensor that the caller may dispose, also when it is one of the variables. */
+/** The loss as a tensor that the caller may dispose of, also if it is one of the variables. */
 function scalarOf(loss: Tensor, sources: readonly Variable[]): Scalar {
   if (loss.rank !== 0 || loss.dtype !== "float32") {
     throw new ShapeError(`valueAndGradients: loss must be float32 (), got ${loss.dtype} (${loss.shape.join(", ")})`);
@@ -63,9 +63,9 @@ function scalarOf(loss: Tensor, sources: readonly Variable[]): Scalar {
 }
 
 /**
- * Runs `f` with a tape of its own and disposes intermediate tensors that no gradient needs. When `f` throws, what was
- * saved is disposed as well.
- * @throws EngineError within another recording: gradients of gradients are left to TensorFlow.js
+ * Runs `f` with a tape of its own and disposes of intermediate tensors that no gradient needs. If `f` throws, saved
+ * tensors are disposed of as well.
+ * @throws EngineError within another recording, because gradients of gradients are not supported here
  */
 function record<T extends Tensor>(f: () => T): { value: T; tape: TapeNode[] } {
   const state = recorderState();
@@ -87,13 +87,14 @@ function record<T extends Tensor>(f: () => T): { value: T; tape: TapeNode[] } {
   }
 }
 
-/** Frees what a node saved; does nothing when it is freed already. */
+/** Frees the tensors that a node saved. Does nothing if they are freed already. */
 function freeSaved(node: TapeNode): void {
   for (const tensor of node.saved ?? []) tensor.dispose();
 }
 
 /**
- * An operation that fails after it saved tensors has no node, but each clone that it saved is on the tape as a node.
+ * Frees the saved tensors of a tape whose recording failed. The operation that failed has no node, but each clone that
+ * it saved is on the tape as a node.
  */
 function freeUnfinished(tape: readonly TapeNode[]): void {
   for (const node of tape) {
@@ -108,9 +109,10 @@ function freeUnfinished(tape: readonly TapeNode[]): void {
 type GradientMap = Map<number, Tensor>;
 
 /**
- * Walks the tape from its last node to its first and adds the gradients of `sources` to `gradients`, which holds that
- * of the target at the start. Sums are made in TensorFlow.js's order, so they are the same numbers. A node's saved
- * tensors and the gradient of its outputs are freed as soon as the gradients of its inputs are computed.
+ * Traverses the tape from its last node to its first and adds the gradients of `sources` to `gradients`, which contains
+ * the gradient of the target at the start. Gradients are summed in the same order as by TensorFlow.js, so the numbers
+ * are the same. A node's saved tensors and the gradient of its outputs are freed as soon as the gradients of its inputs
+ * are computed.
  * @throws EngineError when an operation between the sources and the target has no gradient
  */
 function walkBackward(
@@ -172,7 +174,7 @@ function inputGradients(node: TapeNode, inputs: readonly string[], dys: (Tensor 
     if (!thunk) throw new EngineError(`operation "${kernelName}" has no gradient for its ${name}`, "use one that has");
     const made = tidy(thunk);
     expectLike(node, name, made);
-    // The map owns its tensors, so a gradient that belongs to someone else, such as dy itself, is cloned.
+    // The map owns its tensors, so a gradient with another owner, such as dy itself, is cloned.
     const own = made.id > before && !seen.has(made.id);
     seen.add(made.id);
     return own ? made : made.clone();

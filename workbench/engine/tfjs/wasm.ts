@@ -1,6 +1,6 @@
 // Access to the memory of TensorFlow.js's WebAssembly backend, for the kernels in backends/wasm: typed arrays over a
-// tensor's values, tensors over a part of another's values, and the backend's functions by name. Private state of
-// @tensorflow/tfjs-backend-wasm, under the rules that internals.ts states. Computes nothing.
+// tensor's values, tensors over a part of another's values, and the backend's functions by name. This is private state
+// of @tensorflow/tfjs-backend-wasm, for which the rules in internals.ts apply.
 
 import { type DataType, type KernelBackend, type TensorInfo, util } from "@tensorflow/tfjs-core";
 
@@ -18,22 +18,25 @@ export interface WasmBackend extends KernelBackend {
   dataIdNextNumber: number;
   makeOutput(shape: readonly number[], dtype: DataType): TensorInfo;
   disposeData(dataId: object): boolean;
-  /** one more tensor with this data, to be disposed as well */
+  /** counts one more tensor with this data, which must be disposed of as well */
   incRef(dataId: object): void;
 }
 
-/** The backend's whole memory, in bytes. An allocation may replace it: take it after the last one. */
+/** The backend's whole memory, in bytes. An allocation may replace it, so take it after the last allocation. */
 export const memoryOf = (backend: WasmBackend): Uint8Array => backend.wasm.HEAPU8;
 
 /** Where a tensor's values begin in the backend's memory, in bytes. */
 export const addressOf = (backend: WasmBackend, { dataId }: TensorInfo): number =>
   backend.dataIdMap.get(dataId).memoryOffset;
 
-/** The values of a float32 tensor. An allocation may move the memory: take the array after the last one. */
+/**
+ * The values of a float32 tensor, as a view. An allocation may move the memory, so take the view after the last
+ * allocation.
+ */
 export const floats = (backend: WasmBackend, info: TensorInfo, size: number): Float32Array =>
   new Float32Array(memoryOf(backend).buffer, addressOf(backend, info), size);
 
-/** The values of an int32 tensor, on the same condition. */
+/** The values of an int32 tensor, as a view. Take it after the last allocation. */
 export const integers = (backend: WasmBackend, info: TensorInfo, size: number): Int32Array =>
   new Int32Array(memoryOf(backend).buffer, addressOf(backend, info), size);
 
@@ -44,8 +47,8 @@ export function share({ dataId, shape, dtype }: TensorInfo, backend: WasmBackend
 }
 
 /**
- * Calls `use` with the id of a tensor over `size` float32 values of another, from value `start` on. The id is a fresh
- * one each time: XNNPACK keeps a repacked copy of a matrix for as long as its id lives.
+ * Calls `use` with the id of a tensor over `size` float32 values of another, from value `start` on. Each call uses a
+ * new id, because XNNPACK keeps a repacked copy of a matrix as long as its id exists.
  */
 export function withPart<Result>(
   backend: WasmBackend,
@@ -65,7 +68,7 @@ export function withPart<Result>(
 type RawFunction = (...args: unknown[]) => void;
 const rawFunctions = new WeakMap<object, Map<string, RawFunction>>();
 
-/** A function of the compiled module by its name; made once for each module. */
+/** A function of the compiled module by its name. It is created once per module. */
 export function rawFunction(
   { wasm }: WasmBackend,
   name: string,
@@ -79,7 +82,7 @@ export function rawFunction(
 }
 
 /**
- * Lets tensors of one dtype be read that the backend's class refuses to read.
+ * Makes the backend read tensors of a dtype that its class does not support.
  * @param read gets the tensor and its number of entries, and returns all its values
  */
 export async function teachReading(

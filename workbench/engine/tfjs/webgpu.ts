@@ -1,8 +1,8 @@
 // TensorFlow.js's WebGPU backend: the private parts that are used here, and a guard that keeps it from failing
-// silently. WebGPU reports errors beside the program, and whatever was queued with the faulty command then reads as
-// zeros. The guard therefore refuses a tensor larger than the device allows before it is queued, throws any other error
-// at every later read, and refuses a synchronous read, which needs a browser's canvas. Private state of
-// @tensorflow/tfjs-backend-webgpu, under the rules that internals.ts states.
+// silently. WebGPU reports errors asynchronously, and tensors that were queued with the faulty command then read as
+// zeros. The guard throws an error before a tensor is queued that is larger than the device allows. It throws any other
+// error at every later read. It also throws an error at a synchronous read, which would need a browser's canvas. The
+// rules in internals.ts apply to the private state of @tensorflow/tfjs-backend-webgpu.
 
 import * as tf from "@tensorflow/tfjs-core";
 import { EngineError } from "../core/errors.ts";
@@ -40,7 +40,7 @@ export async function drainQueue(backend: WebgpuBackend): Promise<void> {
   await backend.device.queue.onSubmittedWorkDone();
 }
 
-/** How many tensors a program can bind beside its output. */
+/** The maximum number of tensors that a program can bind in addition to its output. */
 export const mostInputs = (backend: WebgpuBackend): number => backend.device.limits.maxStorageBuffersPerShaderStage - 1;
 
 interface TensorData {
@@ -50,13 +50,13 @@ interface TensorData {
 }
 
 interface Guard {
-  /** the first error that WebGPU reported; later ones follow from it */
+  /** the first error that WebGPU reported; later errors are consequences of it */
   fault?: string | undefined;
 }
 
 const guards = new WeakMap<WebgpuBackend, Guard>();
 
-/** Guards a backend. For a backend that is guarded already, clears the error that was reported. */
+/** Guards a backend. If the backend is guarded already, the reported error is cleared instead. */
 export function guardBackend(backend: WebgpuBackend): void {
   const known = guards.get(backend);
   if (known) {

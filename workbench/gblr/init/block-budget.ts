@@ -1,5 +1,5 @@
 // Keeps the widths of a block search within its budget: counts parameters in whole samples, and shifts all widths until
-// the count is low enough. Widths are (2, K), row 0 the input side, as shares of n. No tensors.
+// the count is low enough. Widths are (2, K), row 0 the input side, as shares of n. This file uses no tensors.
 
 import { samples } from "../widths.ts";
 import type { Sides } from "./rules.ts";
@@ -24,7 +24,8 @@ export function blockCount(widths: ArrayLike<number>, { nIn, nOut }: Sides): num
  * n_out).
  */
 export function countAllowed(share: number, { nIn, nOut }: Sides): number {
-  // rounding can make a share such as 7/48 slightly less than its whole number
+  // The small term is needed because rounding can make the product for a share such as 7/48 slightly less than an
+  // integer.
   return Math.floor(share * Math.min(nIn, nOut) * (nIn + nOut) + 1e-6);
 }
 

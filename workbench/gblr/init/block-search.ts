@@ -26,6 +26,7 @@ import { locationsByRule, type Sides } from "./rules.ts";
 import { SearchState } from "./search-state.ts";
 import { svdFactors } from "./svd.ts";
 
+/** Options of `findBlocks`. */
 export interface FindBlocksOptions {
   /** share of the full factored form's parameters, min(n_out, n_in) · (n_out + n_in); from 0 to 1 */
   budget: number;
@@ -41,6 +42,7 @@ export interface FindBlocksOptions {
   every?: number;
 }
 
+/** The result of a block search. */
 export interface FoundBlocks {
   /** K = min(n_out, n_in) blocks of rank 1, no bias; the caller disposes of them */
   parameters: GblrParameters;
@@ -56,6 +58,7 @@ export interface FoundBlocks {
   from: "search" | "svd";
 }
 
+/** The progress of a block search. */
 export interface SearchProgress {
   /** steps done */
   step: number;
@@ -66,6 +69,7 @@ export interface SearchProgress {
   count: number;
 }
 
+/** Progress of a search; the last event is its result. */
 export type FindBlocksEvent = ({ type: "progress" } & SearchProgress) | ({ type: "found" } & FoundBlocks);
 
 /** The published rate 20 / min(n_out, n_in), limited to that of 768 samples: larger rates make blocks jump. */
@@ -128,6 +132,7 @@ function check(weight: Tensor2D, options: FindBlocksOptions & { steps: number; e
   expectSetting("findBlocks", { every }, "an integer of at least 1", Number.isInteger(every) && every >= 1);
 }
 
+/** Blocks with their error and number of parameters. */
 interface FittedBlocks {
   /** K = min(n_out, n_in) blocks of rank 1, no bias */
   parameters: GblrParameters;

@@ -20,6 +20,7 @@ import type { GblrParameters } from "../matrix.ts";
 import { locationsByRule, type Sides, widthValues } from "./rules.ts";
 import type { SvdFactors } from "./svd.ts";
 
+/** The numbers of blocks that a budget allows, and their cost. */
 export interface BlockCounts {
   /** blocks of full width */
   full: number;
@@ -44,6 +45,7 @@ export function blocksWithin(allowed: number, { nIn, nOut }: Sides): BlockCounts
   return { full, rest, cost: full * (nIn + nOut) + rest };
 }
 
+/** Options of `spendBudget`. */
 export interface SpendOptions {
   /** multiply-adds per row */
   allowed: number;
@@ -107,6 +109,7 @@ export async function spendBudget(
   return { ...scaled, ...made() };
 }
 
+/** A range of samples on a circle. */
 interface Window {
   start: number;
   length: number;
@@ -150,6 +153,7 @@ function masked(row: ArrayLike<number>, { start, length }: Window): Float32Array
   return Float32Array.from(row, (value, i) => ((i - start + n) % n < length ? value : 0));
 }
 
+/** The factors of all blocks and those of the narrower block. */
 interface RestBlock extends Pick<SvdFactors, "lr_weight1" | "lr_weight2"> {
   full: number;
   /** the block's factors under their masks */

@@ -1,5 +1,5 @@
-// Shares singular triples, so that each matrix is decomposed once: a plan needs the singular values of a layer's
-// matrix, and the conversion later needs the vectors of the same matrix.
+// Shares singular triples, so that each matrix is decomposed once. A plan needs the singular values of a layer's
+// matrix, and the conversion later needs the singular vectors of the same matrix.
 
 import { slice, type Tensor1D, type Tensor2D } from "@tensorflow/tfjs-core";
 

@@ -1,5 +1,5 @@
 // Rules for initial widths and locations, by their names in published recipes: `lr0.25`, `splr`, `zero`, `const0.3` for
-// widths, `linspace`, `uniform`, `const0.25` for locations. They depend on the matrix's sizes only.
+// widths, `linspace`, `uniform`, `const0.25` for locations. Rules depend only on the sizes of the matrix.
 
 import { type Tensor, type Tensor2D, tensor2d } from "@tensorflow/tfjs-core";
 import { EngineError } from "../../engine/core/errors.ts";
@@ -100,6 +100,7 @@ export async function withGradients(widths: Tensor, { nIn, nOut }: Sides): Promi
   return tensor2d(values, [2, blocks]);
 }
 
+/** Options of `locationsByRule`. */
 export interface LocationOptions {
   /** K, blocks */
   blocks: number;

@@ -28,9 +28,10 @@ import { holdCount } from "./block-budget.ts";
 import type { Sides } from "./rules.ts";
 import { svdFactors } from "./svd.ts";
 
-/** The size of entries for which the learning rate of factors is meant. */
+/** The root mean square to which the matrix is scaled, for which the learning rate of the factors is chosen. */
 const USUAL_SIZE = 0.1;
 
+/** Options of `SearchState.start`. */
 export interface StartOptions {
   /** maximum number of parameters */
   allowed: number;
@@ -44,6 +45,7 @@ type Trained = {
   second: Variable;
 };
 
+/** The parameters of a block search and their optimizer. */
 export class SearchState {
   /** the matrix was multiplied by this, each factor by its square root */
   readonly scale: number;
@@ -78,7 +80,10 @@ export class SearchState {
     this.structure = this.halves().map((half) => tidy(() => trained(tensor1d(half))));
   }
 
-  /** Undefined if the matrix is zero, so that there is nothing to fit. */
+  /**
+   * Creates the state from the singular value decomposition of a matrix. Undefined if the matrix is zero, because there
+   * is nothing to fit.
+   */
   static async start(weight: Tensor2D, options: StartOptions): Promise<SearchState | undefined> {
     const [nOut, nIn] = weight.shape;
     const blocks = Math.min(nOut, nIn);
@@ -154,6 +159,7 @@ export class SearchState {
     return div(sum(sum(squaredDifference(dense, this.target), 1)), this.power);
   }
 
+  /** Reads widths and locations from the engine. */
   private async fetch(): Promise<void> {
     const blocks = this.widths.length / 2;
     const read = await Promise.all(this.structure.map(({ parameter }) => parameter.data()));
@@ -162,6 +168,7 @@ export class SearchState {
     });
   }
 
+  /** Lowers the widths to the budget and wraps the locations, on the host. */
   private project(): void {
     holdCount(this.widths, this.allowed, this.sides);
     for (let i = 0; i < this.locations.length; i++) {
@@ -170,12 +177,14 @@ export class SearchState {
     }
   }
 
+  /** Writes widths and locations to the engine. */
   private push(): void {
     this.halves().forEach((half, i) => {
       tidy(() => (this.structure[i] as Trained).parameter.assign(tensor1d(half)));
     });
   }
 
+  /** Widths and locations, each split into input and output side. */
   private halves(): Float32Array[] {
     const blocks = this.widths.length / 2;
     return [this.widths, this.locations].flatMap((both) => [

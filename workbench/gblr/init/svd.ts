@@ -23,6 +23,7 @@ import { svd, symmetricEigen } from "../../engine/linalg/index.ts";
 import { expectOperand, expectSetting } from "../../engine/ops/operands.ts";
 import { firstTriples } from "./decompositions.ts";
 
+/** Options of `svdFactors`. */
 export interface SvdFactorsOptions {
   /** K. Default ⌊min(n_out, n_in) / rank⌋, which uses all singular triples */
   blocks?: number;
@@ -30,12 +31,13 @@ export interface SvdFactorsOptions {
   rank?: number;
 }
 
+/** Factors of blocks and the singular values that they contain. */
 export interface SvdFactors {
   /** v, (K, r, n_in) */
   lr_weight1: Tensor3D;
   /** u, (K, n_out, r) */
   lr_weight2: Tensor3D;
-  /** of the triples used, largest first, (K · r) */
+  /** singular values of the triples used, largest first, (K · r) */
   singularValues: Tensor1D;
 }
 
@@ -71,6 +73,7 @@ export async function svdFactors(weight: Tensor2D, options: SvdFactorsOptions = 
   return { ...factors, singularValues: s };
 }
 
+/** Options of `activationAwareSvd`. */
 export interface ActivationAwareOptions {
   /** K, blocks of rank 1. Default min(n_out, n_in) */
   blocks?: number;

@@ -1,10 +1,11 @@
 // Shifts the widths of all layers by one amount so that their cost is within a limit, as close to it as whole samples
 // allow. Single samples are given back where the limit lies between two steps of the cost. It is fast enough to count
-// thousands of blocks about thirty times per training step. No tensors.
+// thousands of blocks about thirty times per training step. This file uses no tensors.
 
 import { expectSetting } from "../../engine/ops/operands.ts";
 import { type BlockSizes, costOf, costOfBlock, isLive, samples } from "../widths.ts";
 
+/** Options of `fitWidths`. */
 export interface FitOptions {
   /** multiply-adds, at least 0 */
   limit: number;
@@ -12,10 +13,11 @@ export interface FitOptions {
   widen?: boolean;
 }
 
+/** Widths within the limit, with their cost. */
 export interface FittedWidths {
   /** in the order of `sizes` */
   widths: Float32Array;
-  /** reduction of a width whose samples cost one multiply-add each; negative if widths were increased */
+  /** the shift s of a width whose samples cost one multiply-add each; negative if widths were increased */
   shift: number;
   /** multiply-adds of the rounded widths, at most the limit */
   cost: number;
@@ -33,15 +35,16 @@ interface Movable extends BlockSizes {
 
 /** Bisection ends here: float32 numbers just below 1 are 2^-24 apart. */
 const RESOLUTION = 2 ** -26;
-/** A shift that makes all widths 0: widths are at most 1, weights at least 1. */
+/** A shift that makes all widths 0, because widths are at most 1 and weights at least 1. */
 const FARTHEST = 2;
 
 /**
- * w ← clamp(w - s c), where c is the cost of one sample of the block in multiply-adds and s the smallest shift with
- * cost(w) <= limit, found by bisection. The cost falls in steps: it can end several samples below the limit when
- * several widths round alike. Then single samples are given back while they fit, in the order in which smaller shifts
- * would have kept them. The result is within one sample's cost of the limit, unless only whole blocks that cost more
- * than the remainder could be given back. Dead blocks stay dead. The result is deterministic.
+ * Shifts widths to a limit of the cost: w ← clamp(w - s c), where c is the cost of one sample of the block in
+ * multiply-adds and s the smallest shift with cost(w) <= limit, found by bisection. The cost falls in steps: it can end
+ * several samples below the limit when several widths round alike. Then single samples are given back while they fit,
+ * in the order in which smaller shifts would have kept them. The result is within one sample's cost of the limit,
+ * unless only whole blocks that cost more than the remainder could be given back. Dead blocks stay dead. The result is
+ * deterministic.
  * @param widths of all blocks in the order of `sizes`; not changed
  * @throws ShapeError when the limit is not a number of at least 0
  */
@@ -97,6 +100,7 @@ function costAfter(blocks: Movable, shift: number): number {
   return cost;
 }
 
+/** The smallest shift whose cost is within the limit, found by bisection. */
 function smallestShift(blocks: Movable, limit: number): number {
   let [low, high] = bracket(blocks, limit);
   while (high - low > RESOLUTION) {
@@ -108,7 +112,8 @@ function smallestShift(blocks: Movable, limit: number): number {
 }
 
 /**
- * Two shifts around the limit: the cost after the higher one is within it, after the lower one it is not, if possible.
+ * Two shifts around the limit. The cost after the higher one is within the limit, and the cost after the lower one is
+ * above it, if there are such shifts.
  */
 function bracket(blocks: Movable, limit: number): [number, number] {
   const exceeds = (shift: number) => costAfter(blocks, shift) > limit;
@@ -120,6 +125,7 @@ function bracket(blocks: Movable, limit: number): [number, number] {
   return direction > 0 ? [near, far] : [far, near];
 }
 
+/** A shift of widths and the limit of their cost. */
 interface ShiftAndLimit {
   /** the cost after it is within the limit */
   shift: number;
@@ -134,8 +140,8 @@ const NEAREST = 2 ** -25;
 
 /**
  * Shifts, then gives samples back in the order in which smaller shifts would have kept them: single samples to live
- * blocks, to blocks that the shift made dead the samples that make them live again. Candidates that no longer fit are
- * skipped. No width ends above its maximum.
+ * blocks, and to blocks that the shift made dead the samples that make them live again. Candidates that no longer fit
+ * are skipped. No width ends above its maximum.
  */
 function giveBack(blocks: Movable, options: ShiftAndLimit): { width: Float64Array; cost: number } {
   const widths = new ShiftedWidths(blocks, options);

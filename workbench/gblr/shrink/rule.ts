@@ -42,13 +42,15 @@ export interface Shrunk {
   state: ShrinkState;
 }
 
+/** A shrink rule. */
 export interface ShrinkRule {
   /** name in recipes and reports */
   readonly name: string;
-  /** whether it uses μ, which takes the engine a few reductions per layer */
+  /** whether it uses μ, for which the engine needs a few reductions per layer */
   readonly usesMean: boolean;
   /**
-   * @param state from the last application, `{}` at first
+   * Applies the rule to the widths and locations of all layers.
+   * @param state the state after the last application, `{}` at first
    * @returns new arrays; equal operands give bit-identical results
    */
   apply(blocks: BlockArrays, step: ShrinkStep, state: ShrinkState): Shrunk;

@@ -42,13 +42,14 @@ function shiftRule(
   };
 }
 
+/** Options of `softshrink`. */
 export interface SoftshrinkOptions {
   /** shift of widths for a learning rate of 1 */
   threshold: number;
 }
 
 /**
- * w ← clamp(softshrink(w, threshold · learningRate)): the proximal step of an l1 penalty on widths.
+ * The rule w ← clamp(softshrink(w, threshold · learningRate)), the proximal step of an l1 penalty on widths.
  * @throws ShapeError when a setting is out of range
  */
 export function softshrink({ threshold }: SoftshrinkOptions): ShrinkRule {
@@ -59,6 +60,7 @@ export function softshrink({ threshold }: SoftshrinkOptions): ShrinkRule {
 /** Clamps widths to [0, 1] and wraps locations into [0, 1) without shrinking. */
 export const HOLD: ShrinkRule = softshrink({ threshold: 0 });
 
+/** The threshold and target of a targeted rule. */
 export interface TargetOptions {
   /** shift of widths for a learning rate of 1 */
   threshold: number;
@@ -68,6 +70,7 @@ export interface TargetOptions {
   approach?: number;
 }
 
+/** Options of `targetedSoftshrink`. */
 export interface TargetedSoftshrinkOptions extends TargetOptions {
   /** stop changing widths and locations permanently once the mean width is below the target. Default false */
   freeze?: boolean;
@@ -94,8 +97,8 @@ function expectTargetOptions(rule: string, { threshold, target, approach }: Targ
 }
 
 /**
- * w ← clamp(softshrink(w, targetedThreshold(μ) · learningRate)). With `freeze`, the first step at which μ is below
- * the target still clamps and wraps; later steps change nothing. State: `frozen`.
+ * The rule w ← clamp(softshrink(w, targetedThreshold(μ) · learningRate)). With `freeze`, the first step at which μ is
+ * below the target still clamps and wraps; later steps change nothing. State: `frozen`.
  * @throws ShapeError when a setting is out of range
  */
 export function targetedSoftshrink(options: TargetedSoftshrinkOptions): ShrinkRule {
@@ -116,6 +119,7 @@ export function targetedSoftshrink(options: TargetedSoftshrinkOptions): ShrinkRu
   };
 }
 
+/** Options of `adaptiveSoftshrink`. */
 export interface AdaptiveSoftshrinkOptions extends TargetOptions {
   /** threshold until `startEpoch`. Default `threshold` */
   startThreshold?: number;
@@ -136,7 +140,7 @@ export function adaptiveThreshold(mean: number, options: AdaptiveSoftshrinkOptio
 }
 
 /**
- * w ← clamp(softshrink(w, adaptiveThreshold(μ) · learningRate)).
+ * The rule w ← clamp(softshrink(w, adaptiveThreshold(μ) · learningRate)).
  * @throws ShapeError when a setting is out of range
  */
 export function adaptiveSoftshrink(options: AdaptiveSoftshrinkOptions): ShrinkRule {
@@ -149,14 +153,15 @@ export function adaptiveSoftshrink(options: AdaptiveSoftshrinkOptions): ShrinkRu
   );
 }
 
+/** Options of `meanShrink`. */
 export interface MeanShrinkOptions {
   /** mean width at which shrinking stops */
   target: number;
 }
 
 /**
- * w ← clamp(w - max(0, μ - target)). The mean after one application can be above or below the target: a width clamped
- * at 0 falls by less than the shift, and also removes the other width of its block from the mean.
+ * The rule w ← clamp(w - max(0, μ - target)). The mean after one application can be above or below the target: a width
+ * clamped at 0 falls by less than the shift, and also removes the other width of its block from the mean.
  * @throws ShapeError when the target is out of range
  */
 export function meanShrink({ target }: MeanShrinkOptions): ShrinkRule {

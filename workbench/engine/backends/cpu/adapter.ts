@@ -50,4 +50,5 @@ async function open(options: ResolvedOptions): Promise<Engine> {
   return plainEngine({ name: "cpu", backendName: "cpu", device, threads: 1, version: `tfjs-backend-cpu ${version}` });
 }
 
+/** The adapter of the `cpu` engine. */
 export const cpuAdapter: EngineAdapter = { name: "cpu", probe, open };

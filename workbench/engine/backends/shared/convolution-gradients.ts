@@ -1,8 +1,8 @@
 // The gradients of 2-D convolutions, ordinary and depthwise, in tf.* operations, for a backend whose convolution is
 // fast and whose gradients are slow or missing. The gradients of an ordinary convolution are themselves convolutions,
-// of tensors with their axes exchanged. Those of a depthwise convolution are one product for each filter offset
-// (filter) and a depthwise convolution of dy (input). No dilation, like TensorFlow.js's own gradients. Images are
-// (batch, height, width, channels).
+// of tensors with their axes exchanged. For a depthwise convolution, the gradient of the filter is one product per
+// filter offset, and that of the input is a depthwise convolution of dy. Dilation is not supported, as in
+// TensorFlow.js's own gradients. Images are (batch, height, width, channels).
 
 import * as tf from "@tensorflow/tfjs-core";
 import { defineKernel } from "../../tfjs/registry.ts";
@@ -20,7 +20,7 @@ interface InputGradientInputs {
 type FilterGradientAttributes = ConvAttributes & { filterShape: Shape4D };
 type InputGradientAttributes = ConvAttributes & { inputShape: Shape4D };
 
-/** Registers both gradients of the ordinary convolution for a backend, in place of those that it has. */
+/** Registers both gradients of the ordinary convolution for a backend, and replaces its own. */
 export function registerConv2dGradients(backendName: string): void {
   defineKernel(
     tf.Conv2DBackpropFilter,
@@ -61,8 +61,9 @@ export function registerDepthwiseConv2dGradients(backendName: string): void {
 }
 
 /**
- * Σ over images and positions of x (shifted by the filter's offset) times dy: a convolution in which channels in are
- * the images, images are the channels, and dy, dilated by the stride, is the filter.
+ * The gradient of the filter: Σ over images and positions of x (shifted by the filter's offset) times dy. It is
+ * computed as a convolution of x with dy as the filter, dilated by the stride, in which the axes of images and input
+ * channels are exchanged.
  *
  * @returns (filter height, filter width, channels in, channels out)
  */
@@ -78,7 +79,8 @@ function filterGradient(x: tf.Tensor4D, dy: tf.Tensor4D, filterShape: Shape4D, c
   );
   const [, height, width] = x.shape;
   const [, outHeight, outWidth] = dy.shape;
-  // The offsets reach less far than the forward padding when the strides leave a remainder.
+  // If the strides leave a remainder, the last rows and columns are not used, so less padding is needed than in the
+  // forward pass.
   const bottom = filterHeight + (outHeight - 1) * strideHeight - height - padInfo.top;
   const right = filterWidth + (outWidth - 1) * strideWidth - width - padInfo.left;
   const padded = addBorder(x, [padInfo.top, bottom], [padInfo.left, right]);
@@ -93,8 +95,9 @@ function filterGradient(x: tf.Tensor4D, dy: tf.Tensor4D, filterShape: Shape4D, c
 }
 
 /**
- * The rows of dx that lie the same way to the stride see every stride-th row of the filter, and so for columns: each
- * such phase is a convolution of dy with that part of the filter, turned by 180 degrees and its channels exchanged.
+ * The gradient of the input. Rows of dx with the same remainder modulo the stride, called a phase, depend on every
+ * stride-th row of the filter; the same holds for columns. Each pair of phases is a convolution of dy with that part of
+ * the filter, rotated by 180 degrees and with its channel axes exchanged. The phases are interleaved at the end.
  *
  * @returns (batch, height, width, channels in)
  */
@@ -109,13 +112,13 @@ function inputGradient(dy: tf.Tensor4D, filter: tf.Tensor4D, inputShape: Shape4D
     conv.dimRoundingMode,
   );
   // The dy of a transposed convolution may have more rows than a forward pass would produce.
-  const made = addBorder(dy, [0, info.outHeight - dy.shape[1]], [0, info.outWidth - dy.shape[2]]);
+  const produced = addBorder(dy, [0, info.outHeight - dy.shape[1]], [0, info.outWidth - dy.shape[2]]);
   const rows = phases(height, info.filterHeight, info.outHeight, info.strideHeight, info.padInfo.top);
   const columns = phases(width, info.filterWidth, info.outWidth, info.strideWidth, info.padInfo.left);
   const exchanged = tf.transpose(filter, [0, 1, 3, 2]);
   const lines = rows.map((row) =>
     interleave(
-      columns.map((column) => phaseGradient(made, exchanged, row, column)),
+      columns.map((column) => phaseGradient(produced, exchanged, row, column)),
       2,
     ),
   );
@@ -123,7 +126,10 @@ function inputGradient(dy: tf.Tensor4D, filter: tf.Tensor4D, inputShape: Shape4D
   return addBorder(whole, [0, height - whole.shape[1]], [0, width - whole.shape[2]]);
 }
 
-/** One axis of one phase: the taps of the filter that it sees, and the padding of dy for them (negative cuts). */
+/**
+ * One axis of one phase: the taps (rows or columns) of the filter that it depends on, and the padding of dy for them.
+ * Negative padding cuts.
+ */
 interface Phase {
   first: number;
   step: number;
@@ -155,12 +161,12 @@ function phaseGradient(dy: tf.Tensor4D, exchanged: tf.Tensor4D, row: Phase, colu
   return tf.conv2d(addBorder(dy, row.border, column.border), part as tf.Tensor4D, 1, "valid");
 }
 
-/** The numbers of the taps that a phase sees, last first. */
+/** The indices of the taps that a phase depends on, last first. */
 function tapsBackwards(taps: number, { first, step }: Phase): number[] {
   return [...Array(taps).keys()].filter((tap) => tap >= first && (tap - first) % step === 0).reverse();
 }
 
-/** Takes rows (axis 1) or columns (axis 2) from each image in turn. */
+/** Interleaves the rows (axis 1) or columns (axis 2) of images. */
 function interleave(images: tf.Tensor4D[], axis: 1 | 2): tf.Tensor4D {
   const [first] = images as [tf.Tensor4D];
   if (images.length === 1) {
@@ -220,12 +226,12 @@ function depthwiseInputGradient(
   const [filterHeight, filterWidth, channels, multiplier] = filter.shape;
   const [batch, height, width] = inputShape;
   const { padInfo, strideHeight, strideWidth } = depthwiseGeometry(inputShape, filter.shape, conv);
-  const apart = spread(dy, strideHeight, strideWidth);
-  const [, apartHeight, apartWidth] = apart.shape;
-  const rows = [filterHeight - 1 - padInfo.top, height + padInfo.top - apartHeight] as const;
-  const columns = [filterWidth - 1 - padInfo.left, width + padInfo.left - apartWidth] as const;
-  const padded = addBorder(apart, rows, columns);
-  // Each output of a channel gets a channel of its own; their gradients are summed at the end.
+  const dilatedDy = dilate(dy, strideHeight, strideWidth);
+  const [, dilatedHeight, dilatedWidth] = dilatedDy.shape;
+  const rows = [filterHeight - 1 - padInfo.top, height + padInfo.top - dilatedHeight] as const;
+  const columns = [filterWidth - 1 - padInfo.left, width + padInfo.left - dilatedWidth] as const;
+  const padded = addBorder(dilatedDy, rows, columns);
+  // Each output of a channel is treated as a channel of its own. Their gradients are summed at the end.
   const turned = tf.reshape(tf.reverse(filter, [0, 1]), [filterHeight, filterWidth, channels * multiplier, 1]);
   const each = tf.depthwiseConv2d(padded, turned as tf.Tensor4D, 1, "valid");
   return tf.sum(tf.reshape(each, [batch, height, width, channels, multiplier]), -1) as tf.Tensor4D;
@@ -250,7 +256,7 @@ function addBorder(x: tf.Tensor4D, rows: Border, columns: Border): tf.Tensor4D {
 }
 
 /** Puts `stride - 1` zeros between neighboring rows and columns: n of them become (n - 1)·stride + 1. */
-function spread(x: tf.Tensor4D, strideHeight: number, strideWidth: number): tf.Tensor4D {
+function dilate(x: tf.Tensor4D, strideHeight: number, strideWidth: number): tf.Tensor4D {
   if (strideHeight === 1 && strideWidth === 1) {
     return x;
   }

@@ -1,12 +1,13 @@
-// Operands that the kernels of TensorFlow.js's backends get wrong. Reductions over an axis of size zero return whatever
-// is in memory: here they return the neutral value. Matrix products over an inner axis of size zero must be zeros (the
-// WebGPU backend cannot bind an empty buffer), and products of two stacks that broadcast against each other are wrong:
-// here each is rewritten as a product that the backend computes correctly. All other calls go to the backend's own
-// kernel.
+// Corrects kernels of TensorFlow.js's backends for operands for which their results are wrong. Reductions over an axis
+// of size zero return uninitialized memory; here they return the neutral value. Matrix products over an inner axis of
+// size zero must be zeros (the WebGPU backend cannot bind an empty buffer), and products of two stacks that broadcast
+// against each other are wrong. Here each is rewritten as a product that the backend computes correctly. All other
+// calls go to the backend's own kernel.
 
 import * as tf from "@tensorflow/tfjs-core";
 import { type KernelCall, type KernelResult, type OwnKernel, wrapKernel } from "../../tfjs/registry.ts";
 
+/** The result of a reduction over no values. */
 interface Neutral {
   value: number;
   dtype: (input: tf.DataType) => tf.DataType;
@@ -26,7 +27,7 @@ const NEUTRAL: [kernelName: string, Neutral][] = [
   [tf.Sum, { value: 0, dtype: tf.sumOutType }],
 ];
 
-/** Wraps the backend's own reductions. */
+/** Wraps the backend's own reductions so that empty ones return the neutral value. */
 export function registerEmptyReductions(backendName: string): void {
   for (const [kernelName, neutral] of NEUTRAL) {
     wrapKernel<{ x: tf.TensorInfo }, ReduceAttributes | undefined>(kernelName, backendName, (call, own) =>
@@ -55,7 +56,7 @@ interface Operands {
 }
 type Transposed = { transposeA: boolean; transposeB: boolean } | undefined;
 
-/** Wraps the backend's kernels for matrix products. */
+/** Wraps the backend's kernels for matrix products so that empty and broadcast ones are correct. */
 export function registerMatMulEdges(backendName: string): void {
   for (const kernelName of [tf.BatchMatMul, tf._FusedMatMul]) {
     wrapKernel<Operands, Transposed>(kernelName, backendName, multiplyEdges);
@@ -84,7 +85,7 @@ function zerosOfInnerOne({ shape, dtype }: tf.Tensor, inner: number): tf.Tensor 
 
 const stackOf = (shape: readonly number[]): number[] => shape.slice(0, -2);
 
-/** Neither stack is a single matrix, nor are they alike. */
+/** Whether both operands are stacks of several matrices, and at least one of them has to be broadcast. */
 function isMutualBroadcast(a: readonly number[], b: readonly number[]): boolean {
   const [sizeA, sizeB] = [a, b].map((shape) => tf.util.sizeFromShape(stackOf(shape)));
   const full = tf.util.sizeFromShape(tf.broadcast_util.assertAndGetBroadcastShape(stackOf(a), stackOf(b)));

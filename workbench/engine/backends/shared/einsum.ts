@@ -1,12 +1,12 @@
 // Einsum of one or two tensors, in tf.* operations: axes that occur in one operand only and not in the result are
-// summed first, the rest is one batched matrix product. The kernels of TensorFlow.js's backends are missing, or compute
-// the whole product before they sum, and are wrong where an axis is summed in one operand alone. Einsum has no
+// summed first, the rest is one batched matrix product. In TensorFlow.js's backends the kernel is missing, or it
+// computes the whole product before it sums and is wrong if an axis is summed in one operand only. Einsum has no
 // gradient.
 
 import * as tf from "@tensorflow/tfjs-core";
 import { defineKernel } from "../../tfjs/registry.ts";
 
-/** Replaces the backend's kernel, or adds one. */
+/** Registers the kernel for a backend. If the backend has one, it is replaced. */
 export function registerEinsum(backendName: string): void {
   defineKernel(
     tf.Einsum,
@@ -23,7 +23,7 @@ interface Labeled {
 }
 
 function einsum(equation: string, operands: tf.Tensor[]): tf.Tensor {
-  // Labels are numbered with those of the result first, in its order.
+  // The labels of the result come first in the numbering, in the order of the result's axes.
   const { allDims, summedDims, idDims } = tf.backend_util.decodeEinsumEquation(equation, operands.length);
   tf.backend_util.checkEinsumDimSizes(allDims.length, idDims, operands);
   const result = allDims.map((_, label) => label).filter((label) => !summedDims.includes(label));
@@ -36,10 +36,11 @@ function einsum(equation: string, operands: tf.Tensor[]): tf.Tensor {
   });
   const [left, right] = labeled as [Labeled, Labeled?];
   const product = right ? multiply(left, right, result) : left;
-  // The result must be a tensor of its own, also when it is the operand unchanged.
+  // The result must be a new tensor, also if it equals an operand.
   return tf.clone(order(product, result));
 }
 
+/** Sums over the axes whose labels `drop` selects. */
 function sumAway({ tensor, labels }: Labeled, drop: (label: number) => boolean): Labeled {
   const axes = labels.flatMap((label, axis) => (drop(label) ? [axis] : []));
   return axes.length === 0
@@ -47,11 +48,13 @@ function sumAway({ tensor, labels }: Labeled, drop: (label: number) => boolean):
     : { tensor: tf.sum(tensor, axes), labels: labels.filter((label) => !drop(label)) };
 }
 
+/** Transposes the axes into the order of the wanted labels. */
 function order({ tensor, labels }: Labeled, wanted: readonly number[]): tf.Tensor {
   const perm = wanted.map((label) => labels.indexOf(label));
   return perm.every((axis, place) => axis === place) ? tensor : tf.transpose(tensor, perm);
 }
 
+/** The product of both operands as one batched matrix product, summed over shared labels that the result lacks. */
 function multiply(left: Labeled, right: Labeled, result: readonly number[]): Labeled {
   const shared = left.labels.filter((label) => right.labels.includes(label));
   const stack = shared.filter((label) => result.includes(label));
@@ -64,7 +67,7 @@ function multiply(left: Labeled, right: Labeled, result: readonly number[]): Lab
   return { tensor: tf.reshape(tf.matMul(a, b), lengths), labels: [...stack, ...rows, ...columns] };
 }
 
-/** Brings the axes into the order of the groups and makes each group one axis. */
+/** Transposes the axes into the order of the groups and merges each group into one axis. */
 function fold(operand: Labeled, groups: readonly (readonly number[])[]): tf.Tensor {
   const lengths = groups.map((group) => group.reduce((size, label) => size * lengthOf(label, operand), 1));
   return tf.reshape(order(operand, groups.flat()), lengths);

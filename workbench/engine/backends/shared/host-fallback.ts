@@ -4,20 +4,26 @@
 import * as tf from "@tensorflow/tfjs-core";
 import { silenceCpuBackend } from "../../tfjs/internals.ts";
 
-/** Any of the tensors that a kernel gets may be a list of tensors. */
+/** Inputs of a kernel by name. Each may be a list of tensors. */
 type KernelInputs = Record<string, tf.TensorInfo | readonly tf.TensorInfo[] | null | undefined>;
-/** What is needed of the backend that lends the tensors; complex64 reads as interleaved real and imaginary parts. */
+/**
+ * The methods used of the backend whose kernel runs on the host. complex64 is read as interleaved real and imaginary
+ * parts.
+ */
 type DeviceBackend = Pick<tf.KernelBackend, "readSync" | "write" | "disposeData">;
 
 let host: tf.KernelBackend | undefined;
-/** As the package registers them: a replacement made of tf.* operations would not compute on the host. */
+/**
+ * The kernels of backend `cpu` as its package registers them. A replacement composed of tf.* operations would not
+ * compute on the host.
+ */
 const hostKernels = new Map<string, tf.KernelFunc>();
 
-/** Must be called before any kernel of backend `cpu` is replaced. */
+/** Creates the host backend and stores its kernels. Must be called before any kernel of backend `cpu` is replaced. */
 export async function loadHost(): Promise<void> {
   if (!host) {
     const { MathBackendCPU } = await import("@tensorflow/tfjs-backend-cpu");
-    // Not the instance that tf.setBackend("cpu") would use: tensors here live for one kernel call.
+    // This is not the instance that tf.setBackend("cpu") uses, because tensors here exist only during one kernel call.
     host = silenceCpuBackend(new MathBackendCPU());
     for (const { kernelName, kernelFunc } of tf.getKernelsForBackend("cpu")) {
       hostKernels.set(kernelName, kernelFunc);
@@ -33,7 +39,7 @@ function hostKernel(kernelName: string): tf.KernelFunc {
   return kernelFunc;
 }
 
-/** Whether the host computes this call; otherwise the backend's own kernel does. */
+/** Whether the host computes a call. Otherwise the backend's own kernel does. */
 export type HostCondition = (inputs: readonly tf.TensorInfo[], attributes: Record<string, unknown>) => boolean;
 
 /**
@@ -65,17 +71,17 @@ function hostKernelFunc(kernelName: string, backendName: string): tf.KernelFunc 
   const compute = hostKernel(kernelName);
   return ({ inputs, attrs, backend }) => {
     const device = backend as DeviceBackend;
-    const lent: tf.TensorInfo[] = [];
-    const lend = (info: tf.TensorInfo): tf.TensorInfo => {
-      // Some kernels read the rank, which tfjs itself only gives tensors.
+    const copies: tf.TensorInfo[] = [];
+    const copyToHost = (info: tf.TensorInfo): tf.TensorInfo => {
+      // Some kernels read the rank, which a TensorInfo does not have.
       const copy = { ...toHost(info, device), rank: info.shape.length };
-      lent.push(copy);
+      copies.push(copy);
       return copy;
     };
-    const result = compute({ inputs: mapInputs(inputs, lend), attrs, backend: host as tf.KernelBackend });
-    const give = (info: tf.TensorInfo) => toDevice(info, device, backendName);
-    const returned = Array.isArray(result) ? result.map(give) : give(result);
-    for (const info of [...lent, result].flat()) {
+    const result = compute({ inputs: mapInputs(inputs, copyToHost), attrs, backend: host as tf.KernelBackend });
+    const copyBack = (info: tf.TensorInfo) => toDevice(info, device, backendName);
+    const returned = Array.isArray(result) ? result.map(copyBack) : copyBack(result);
+    for (const info of [...copies, result].flat()) {
       host?.disposeData(info.dataId);
     }
     return returned;
@@ -88,12 +94,15 @@ function flatten(inputs: tf.NamedTensorInfoMap): tf.TensorInfo[] {
     .filter((info): info is tf.TensorInfo => info != null);
 }
 
-function mapInputs(inputs: tf.NamedTensorInfoMap, lend: (info: tf.TensorInfo) => tf.TensorInfo): tf.NamedTensorInfoMap {
+function mapInputs(
+  inputs: tf.NamedTensorInfoMap,
+  copyToHost: (info: tf.TensorInfo) => tf.TensorInfo,
+): tf.NamedTensorInfoMap {
   // Kernels of many tensors (Concat, Pack) get a list instead of names.
-  if (Array.isArray(inputs)) return inputs.map(lend) as object as tf.NamedTensorInfoMap;
+  if (Array.isArray(inputs)) return inputs.map(copyToHost) as object as tf.NamedTensorInfoMap;
   const mapped: KernelInputs = {};
   for (const [name, value] of Object.entries(inputs as KernelInputs)) {
-    mapped[name] = Array.isArray(value) ? value.map(lend) : value && lend(value as tf.TensorInfo);
+    mapped[name] = Array.isArray(value) ? value.map(copyToHost) : value && copyToHost(value as tf.TensorInfo);
   }
   return mapped as tf.NamedTensorInfoMap;
 }

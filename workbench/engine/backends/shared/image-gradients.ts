@@ -1,10 +1,10 @@
 // Gradients of average pooling and of resizing images, corrected for TensorFlow.js's backends.
 //
-// Average pooling: at padded borders TensorFlow.js divides by the number of inputs that a window really covers in the
-// forward pass, but by the window's full size in the backward pass. Here dy is scaled by the ratio of the two before
-// the backend's own kernel gets it. Resizing: TensorFlow.js's gradients ignore half-pixel centers, and those of its CPU
-// backend need square images. Here the gradient is the product with the transposed interpolation matrices of the two
-// axes.
+// Average pooling: at padded borders TensorFlow.js divides by the number of inputs that a window covers in the forward
+// pass, but by the window's full size in the backward pass. Here dy is scaled by the ratio of the two before it is
+// passed to the backend's own kernel. Resizing: TensorFlow.js's gradients ignore half-pixel centers, and those of its
+// CPU backend need square images. Here the gradient is the product with the transposed interpolation matrices of the
+// two axes.
 
 import * as tf from "@tensorflow/tfjs-core";
 import { defineKernel, wrapKernel } from "../../tfjs/registry.ts";
@@ -43,6 +43,7 @@ function borderFactors(inputShape: [number, number, number, number], attributes:
   return Float32Array.from(rows.flatMap((row) => columns.map((column) => size / (row * column))));
 }
 
+/** For each of `count` windows, the number of inputs that it covers along one axis, without padding. */
 function covered(count: number, stride: number, pad: number, window: number, size: number): number[] {
   return Array.from({ length: count }, (_, position) => {
     const start = position * stride - pad;
@@ -55,7 +56,7 @@ interface ResizeAttributes {
   halfPixelCenters?: boolean;
 }
 
-/** Replaces the backend's own gradients of both ways of resizing. */
+/** Replaces the backend's own gradients of bilinear and nearest-neighbor resizing. */
 export function registerResizeGradients(backendName: string): void {
   const kernels: [string, Place][] = [
     [tf.ResizeBilinearGrad, placeBetween],
@@ -87,7 +88,7 @@ function resizeBack(
   return tf.reshape(wide, [batch, height, width, channels]);
 }
 
-/** Puts the weights of one output position into its column of the matrix. */
+/** Writes the weights of one output position into its column of the matrix. */
 type Place = (put: (position: number, weight: number) => void, source: number, attributes: ResizeAttributes) => void;
 
 /** @returns the transposed interpolation matrix of one axis, (size, resized) */

@@ -60,4 +60,5 @@ async function open(options: ResolvedOptions): Promise<Engine> {
   });
 }
 
+/** The adapter of the `tensorflow` engine. */
 export const tensorflowAdapter: EngineAdapter = { name: "tensorflow", probe, open };

@@ -1,5 +1,5 @@
-// The `torch` engine: TensorFlow.js on libtorch, on the CPU or a CUDA device. Finds the devices and opens one with a
-// precision.
+// The `torch` engine: TensorFlow.js on libtorch, on the CPU or a CUDA device. The adapter finds the devices and opens
+// one with a given precision.
 
 import * as tf from "@tensorflow/tfjs-core";
 import { EngineError } from "../../core/errors.ts";
@@ -19,6 +19,7 @@ import { BACKEND_NAME } from "./register.ts";
 
 const FACTORY_PRIORITY = 4;
 
+/** The adapter of the `torch` engine. */
 export const torchAdapter: EngineAdapter = {
   name: "torch",
   async probe(): Promise<Probe> {
@@ -111,7 +112,7 @@ function memoryOf(addon: Addon, device: string): EngineMemory {
   return { ...host, gpu: addon.cudaMemory(device) };
 }
 
-/** Waits for the GPU on a worker thread, by reading a number that is queued after all computations under way. */
+/** Waits for the GPU on a worker thread, by reading a number that is queued after all pending computations. */
 async function settled(addon: Addon, device: string): Promise<void> {
   if (device === "cpu") return;
   const mark = addon.fromBytes(new Float32Array(1), "float32", [1], device);

@@ -1,5 +1,5 @@
-// The native addon: the types of what it exports, and loading it, with a clear error when it is missing or does not fit
-// its libtorch any more. Nothing here depends on TensorFlow.js.
+// The native addon: the types of its exports, and the function that loads it, which throws an error if the addon is
+// missing or does not match its libtorch any more. Nothing here depends on TensorFlow.js.
 
 import { createRequire } from "node:module";
 import { addonPath, type BuildState, buildState, type Stamp } from "../../../../native/build-state.ts";
@@ -12,6 +12,7 @@ export type Handle = number;
 /** An argument of an operator. Handles are numbers, too; the operator's schema distinguishes them. */
 export type Argument = number | boolean | string | null | undefined | readonly (number | boolean | null)[];
 
+/** Dtypes of torch that the addon can upload or convert to. */
 export type DtypeName =
   | "float32"
   | "float64"
@@ -23,13 +24,17 @@ export type DtypeName =
   | "bool"
   | "complex64";
 
-/** Errors of every function: TypeError for wrong handles, counts and types; Error `aten::mm: …` for ATen's own. */
+/**
+ * The exports of the addon. Every function throws TypeError for wrong handles, counts and types, and Error for errors of
+ * ATen, e.g. `aten::mm: …`.
+ */
 export interface Addon {
   has(name: string, overload: string): boolean;
   /** throws when this libtorch has no such operator */
   lookup(name: string, overload: string): number;
   /**
-   * for each result of an operator whether it is a tensor's handle or a list of them; other results are numbers, too
+   * for each result of an operator, whether it is a tensor's handle or a list of handles; other results may be numbers
+   * too
    */
   tensorResults(operator: number): boolean[];
   schema(name: string, overload: string): string;
@@ -66,7 +71,10 @@ export interface Addon {
   blas(): { description: string; core?: string };
 }
 
-/** The file that is loaded first. It loads the rest, with the OpenBLAS kernels of that name if one is given. */
+/**
+ * The exports of the file that is loaded first. `load` loads the rest of the addon, with the OpenBLAS kernels of the
+ * given name, if any.
+ */
 interface Loader {
   load(kernels?: string): Addon;
 }
@@ -77,7 +85,10 @@ const BUILD = "run `npm run build`";
 const INSTALL =
   "install g++ and libtorch (Debian: apt-get install g++ libtorch-dev libopenblas0-pthread), then run `npm run build`";
 
-/** The addon, loaded once. Throws EngineError when it is not built, is stale, or does not load. */
+/**
+ * The addon. It is loaded by the first call.
+ * @throws EngineError when the addon is not built, is stale, or does not load
+ */
 export function loadAddon(): { addon: Addon; stamp: Stamp } {
   if (loaded) return loaded;
   const state = buildState();

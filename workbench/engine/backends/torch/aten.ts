@@ -1,14 +1,16 @@
-// ATen operators as functions on handles, and the arena that frees the intermediate results of a kernel. Knows dtypes
-// and shapes only as the addon reports them.
+// ATen operators as functions on handles, and the arena that frees the intermediate results of a kernel. Dtypes and
+// shapes of results are read from the addon.
 
 import type { TensorInfo } from "@tensorflow/tfjs-core";
 import { moveToCurrentBackend } from "../../tfjs/internals.ts";
 import { type Addon, type Argument, type Handle, loadAddon } from "./addon.ts";
 
-/** What a kernel passes to an operator: handles, tensors of tfjs, or lists of them, beside plain values. */
+/**
+ * An operand that a kernel passes to an operator: a plain value, a handle, a TensorFlow.js tensor, or a list of them.
+ */
 export type Operand = Argument | TensorInfo | readonly (number | boolean | null | TensorInfo)[];
 
-/** The data id of a tensor in this backend: the id itself carries the handle. */
+/** The data id of a tensor in this backend. The id object contains the handle. */
 export interface TorchDataId {
   /** undefined once disposed of */
   torch?: { handle: Handle; strings?: Uint8Array[]; references: number };
@@ -35,12 +37,14 @@ export const STRIDED = 0;
 export const CONTIGUOUS_FORMAT = 0;
 
 const META_LENGTH = 1024;
+/** The dtype code, rank and sizes of each tensor that the latest call of an operator returned. */
 const meta = new Float64Array(META_LENGTH);
 let addon: Addon | undefined;
+/** Handles that running kernels have created. */
 const arena: Handle[] = [];
 let lastResult: Handle = -1;
 
-/** The addon; from the first call on it writes the shapes of its results into `meta`. */
+/** The addon. From the first call on it writes the dtypes and shapes of results into `meta`. */
 export function openAddon(): Addon {
   if (!addon) {
     addon = loadAddon().addon;
@@ -49,7 +53,7 @@ export function openAddon(): Addon {
   return addon;
 }
 
-/** What this backend holds for a data id; a tensor that lies in another backend is moved here first. */
+/** The data of this backend for a data id. A tensor of another backend is moved here first. */
 export function dataOf(dataId: object): NonNullable<TorchDataId["torch"]> {
   const id = dataId as TorchDataId;
   if (!id.torch) moveToCurrentBackend(id);
@@ -70,8 +74,8 @@ function toArgument(operand: Operand): Argument {
 }
 
 /**
- * The operator `aten::name.overload` as a function; looked up when first called, so that a libtorch without it only
- * fails where it is used. Results are freed at the end of the kernel unless it returns them.
+ * The operator `aten::name.overload` as a function. It is looked up at the first call, so that a libtorch without the
+ * operator fails only where it is used. Results are freed at the end of the kernel unless it returns them.
  */
 export function aten<Result extends Handle | Handle[] = Handle>(name: string, overload = "", namespace = "aten") {
   let operator = -1;
@@ -92,7 +96,10 @@ export function aten<Result extends Handle | Handle[] = Handle>(name: string, ov
   };
 }
 
-/** Notes which of an operator's results are handles: other results are numbers, too. */
+/**
+ * Adds the handles among an operator's results to the arena. `tensors` distinguishes them from other results, which may
+ * be numbers too.
+ */
 function keepTrack(result: unknown, tensors: readonly boolean[]): void {
   const first = arena.length;
   if (tensors.length === 1) {
@@ -103,7 +110,7 @@ function keepTrack(result: unknown, tensors: readonly boolean[]): void {
   if (arena.length > first) lastResult = arena[first] as Handle;
 }
 
-/** A handle or a list of them; null stands for a tensor that the operator left undefined. */
+/** Adds a handle or a list of handles. null stands for a tensor that the operator left undefined. */
 function addToArena(result: unknown): void {
   if (typeof result === "number") arena.push(result);
   else if (Array.isArray(result)) for (const item of result) addToArena(item);
@@ -114,10 +121,10 @@ export function hasOperator(name: string, overload = ""): boolean {
   return openAddon().has(`aten::${name}`, overload);
 }
 
-/** Starts a kernel, to which all later results of operators belong. Returns the mark to end it with. */
+/** Starts a kernel: the results of operators belong to it from here on. Returns the mark that `leaveArena` takes. */
 export const enterArena = (): number => arena.length;
 
-/** Ends a kernel: frees all results but `kept`. */
+/** Ends a kernel: frees all of its results except `kept`. */
 export function leaveArena(mark: number, kept: Handle | readonly Handle[] | undefined): void {
   const native = addon as Addon;
   for (let i = mark; i < arena.length; i++) {
@@ -147,7 +154,7 @@ interface HandleInfo {
 
 const TYPE_OF_NAME = new Map<string, number>(Object.entries(SCALAR_TYPE));
 
-/** Shape and type of a handle. For the latest result they are already known; others need a call of the addon. */
+/** Shape and type of a handle. For the latest result they are known already; for other handles the addon is called. */
 export function infoOf(handle: Handle): HandleInfo {
   if (handle === lastResult) {
     const rank = meta[1] as number;

@@ -1,5 +1,5 @@
-// The tfjs backend over libtorch: ownership of tensors, values in and out, memory and timing; kernels/ computes. Each
-// data id stands for one torch tensor of exactly the tensor's shape.
+// The TensorFlow.js backend over libtorch. It owns tensors, uploads and reads their values, and reports memory and
+// time; the kernels in kernels/ compute. Each data id stands for one torch tensor of exactly the tensor's shape.
 
 import {
   type BackendTimingInfo,
@@ -18,7 +18,7 @@ const viewAsComplex = aten("view_as_complex");
 
 type NumericType = Exclude<DataType, "string">;
 
-/** How each tfjs dtype is held. */
+/** The torch type that stores each dtype of TensorFlow.js. */
 const HELD_AS: Record<NumericType, DtypeName> = {
   float32: "float32",
   int32: "int32",
@@ -26,10 +26,13 @@ const HELD_AS: Record<NumericType, DtypeName> = {
   complex64: "complex64",
 };
 
-/** The tfjs dtype of a torch type, and the type that it is converted to first if tfjs has no such dtype. */
+/**
+ * The TensorFlow.js dtype of each torch type. `convert` is the type to which a tensor is converted first if
+ * TensorFlow.js has no such dtype.
+ */
 const TFJS_TYPE = new Map<number, { dtype: NumericType; convert?: DtypeName }>([
   [SCALAR_TYPE.float32, { dtype: "float32" }],
-  // Half precision is internal: tfjs sees float32, and reads float32.
+  // Half precision is internal. TensorFlow.js treats these tensors as float32, and reading them returns float32.
   [SCALAR_TYPE.bfloat16, { dtype: "float32" }],
   [SCALAR_TYPE.float16, { dtype: "float32" }],
   [SCALAR_TYPE.float64, { dtype: "float32", convert: "float32" }],
@@ -40,6 +43,7 @@ const TFJS_TYPE = new Map<number, { dtype: NumericType; convert?: DtypeName }>([
   [SCALAR_TYPE.complex64, { dtype: "complex64" }],
 ]);
 
+/** The backend `torch` on one device. */
 export class TorchBackend extends KernelBackend {
   readonly device: string;
   private readonly addon: Addon;
@@ -55,15 +59,15 @@ export class TorchBackend extends KernelBackend {
   }
 
   /**
-   * With `enabled`, matrix products, convolutions and attention compute in bfloat16 and return it; other kernels take
-   * it as it is or convert it to float32. Weights, and results that sum over many values, stay float32.
+   * With `enabled`, matrix products, convolutions and attention compute in bfloat16 and return it; other kernels use it
+   * unchanged or convert it to float32. Weights, and results that sum over many values, stay float32.
    */
   useBfloat16(enabled: boolean): void {
     this.mixed = enabled;
     this.addon.autocast(this.device, enabled, "bfloat16");
   }
 
-  /** Makes a handle a tfjs tensor, which then owns it. */
+  /** Creates a TensorFlow.js tensor from a handle, which the tensor then owns. */
   adopt(handle: Handle): TensorInfo {
     const info = infoOf(handle);
     const type = TFJS_TYPE.get(info.type);
@@ -83,7 +87,7 @@ export class TorchBackend extends KernelBackend {
     return { torch };
   }
 
-  /** Replaces the handle of `tensor`; the old one is freed. For updates in place of shared memory. */
+  /** Replaces the handle of `tensor` and frees the old one. */
   replace(tensor: TensorInfo, handle: Handle): void {
     const data = dataOf(tensor.dataId);
     this.addon.free(data.handle);
@@ -112,7 +116,7 @@ export class TorchBackend extends KernelBackend {
     return { handle: this.addon.fromBytes(typed, HELD_AS[dtype], shape, this.device), references };
   }
 
-  /** `values` holds real and imaginary parts in turn. */
+  /** `values` contains real and imaginary parts in turn. */
   private uploadComplex(values: Float32Array, shape: number[]): Handle {
     const pairs = this.addon.fromBytes(values, "float32", [...shape, 2], this.device);
     try {
@@ -144,7 +148,10 @@ export class TorchBackend extends KernelBackend {
     }
   }
 
-  /** A handle whose bytes are what tfjs expects, and the view of those bytes. */
+  /**
+   * A handle whose bytes have the layout that TensorFlow.js expects, and a function that makes a typed array of them. A
+   * `temporary` handle must be freed after the read.
+   */
   private readable(handle: Handle) {
     const { type } = infoOf(handle);
     const half = type === SCALAR_TYPE.bfloat16 || type === SCALAR_TYPE.float16;
@@ -172,7 +179,7 @@ export class TorchBackend extends KernelBackend {
     if (data) data.references--;
   }
 
-  /** Returns whether the data was freed: it stays while other tensors refer to it, unless forced. */
+  /** Returns whether the data was freed. Unless forced, it is kept while other tensors refer to it. */
   override disposeData(dataId: object, force = false): boolean {
     const owner = dataId as TorchDataId;
     const data = owner.torch;
@@ -192,7 +199,7 @@ export class TorchBackend extends KernelBackend {
     return { unreliable: false, ...this.addon.memory() };
   }
 
-  /** Milliseconds that `f` took, the device's queue included. */
+  /** The time of `f` in milliseconds, including the computations that it queues on the device. */
   override async time(f: () => void): Promise<BackendTimingInfo> {
     this.addon.synchronize(this.device);
     const start = util.now();
@@ -225,7 +232,7 @@ function toTyped(
 ): Float32Array | Int32Array | Uint8Array {
   if (dtype === "float32") return values instanceof Float32Array ? values : Float32Array.from(values);
   if (dtype === "int32") return values instanceof Int32Array ? values : Int32Array.from(values);
-  // To tfjs any non-zero byte is true; torch computes with the byte itself, which must be 0 or 1.
+  // In TensorFlow.js any non-zero byte is true; torch computes with the byte itself, which must be 0 or 1.
   const bytes = new Uint8Array(values.length);
   for (let i = 0; i < bytes.length; i++) bytes[i] = values[i] ? 1 : 0;
   return bytes;

@@ -1,18 +1,20 @@
-// The library that multiplies matrices for the torch engine on the CPU: its name, its kernels, who chose them, and the
-// speed of other kernels. For `gblr doctor`.
+// Inspects the library that multiplies matrices for the torch engine on the CPU: its name, its kernels, who chose them,
+// and the speed of other kernels. `gblr doctor` prints the result.
 
 import type { Rejected } from "../../../../native/blas-kernels.ts";
 import { CORE_TYPE, type Kernels, probeLibtorch, sameKernels } from "../../../../native/blas-probe.ts";
 import { kernelsFor } from "../../../../native/kernel-record.ts";
 import { loadAddon } from "./addon.ts";
 
+/** The library that multiplies matrices, as `gblr doctor` reports it. */
 export interface BlasReport {
   /** e.g. `OpenBLAS 0.3.21`, `oneMKL 2025.3` */
   library: string;
-  /** of OpenBLAS alone */
+  /** only for OpenBLAS */
   kernels?: KernelReport;
 }
 
+/** The kernels of OpenBLAS in use, and the kernels that were tried. */
 export interface KernelReport {
   /** OpenBLAS's name for the kernels in use, e.g. `SkylakeX` */
   core: string;
@@ -27,7 +29,10 @@ export interface KernelReport {
   failure?: string;
 }
 
-/** Measures for about a second where the BLAS is OpenBLAS. Throws EngineError without the native engine. */
+/**
+ * Inspects the BLAS. If it is OpenBLAS, its kernels are measured, which takes about a second.
+ * @throws EngineError when the native engine is not available
+ */
 export function inspectBlas(): BlasReport {
   const { addon, stamp } = loadAddon();
   const { description, core } = addon.blas();
@@ -53,7 +58,7 @@ function whoChose(inUse: string, ours: string | undefined): KernelReport["chosen
   return ours !== undefined && sameKernels(ours, inUse) ? "gblr" : "OpenBLAS";
 }
 
-/** The first words of what a BLAS says of itself, or all of it. */
+/** The name and version in a BLAS's description of itself, or the whole description if they are not found. */
 function shortName(description: string): string {
   const mkl = description.match(/Math Kernel Library Version ([\d.]+)/)?.[1];
   return mkl === undefined ? (description.match(/^OpenBLAS \S+/)?.[0] ?? description) : `oneMKL ${mkl}`;

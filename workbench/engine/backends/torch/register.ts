@@ -1,7 +1,7 @@
 // Kernels of the torch backend as tables by name. A kernel gets tensors and attributes and returns handles; registering
 // a table wraps each kernel so that intermediate results are freed and results become tensors. With the engine's
-// precision "bfloat16", tensors of dtype float32 may be held as bfloat16: most operators promote by themselves or are
-// told by autocast, and the functions here serve the kernels that need all operands in one type.
+// precision "bfloat16", tensors of dtype float32 may be held as bfloat16: most operators promote types by themselves or
+// are converted by autocast. The functions here convert the operands of kernels that need all of them in one type.
 
 import type { TensorInfo } from "@tensorflow/tfjs-core";
 import { defineKernel } from "../../tfjs/registry.ts";
@@ -13,7 +13,7 @@ import type { TorchBackend } from "./backend.ts";
 // biome-ignore lint/suspicious/noExplicitAny: tfjs types attributes as any; every kernel states its own
 export type Attributes = any;
 
-/** Names under which kernels of the tables get their tensors. */
+/** Names of the input tensors of kernels in the tables. */
 type InputName =
   | "x"
   | "a"
@@ -51,13 +51,16 @@ type OptionalInputName = "bias" | "preluActivationWeights" | "scale" | "offset";
 export type Inputs = Record<InputName, TensorInfo> & Partial<Record<OptionalInputName, TensorInfo>>;
 
 /**
- * A kernel: gets tensors of this backend and attributes, returns one handle or several, or a finished tensor where it
- * shares data with an input.
+ * A kernel. It takes tensors of this backend and attributes, and returns one handle or several, or a tensor if the
+ * result shares data with an input.
  */
 export type TorchKernel = (inputs: Inputs, attrs: Attributes, backend: TorchBackend) => Result | Result[];
+/** A result of a kernel: a handle, or a finished tensor. */
 export type Result = Handle | TensorInfo;
+/** Kernels by their name in TensorFlow.js or in ops/kernels.ts. */
 export type KernelTable = Record<string, TorchKernel>;
 
+/** The name under which the backend is registered with TensorFlow.js. */
 export const BACKEND_NAME = "torch";
 
 /** Adds every kernel of a table to the `torch` backend. */
@@ -67,7 +70,10 @@ export function registerTable(table: KernelTable): void {
   }
 }
 
-/** A table whose operators need all operands in one type: tensors held as bfloat16 reach them as float32. */
+/**
+ * Wraps a table whose operators need all operands in one type. Tensors held as bfloat16 are converted to float32 before
+ * its kernels run.
+ */
 export function inFloat32(table: KernelTable): KernelTable {
   const strict = Object.entries(table).map(([name, kernel]): [string, TorchKernel] => [
     name,
@@ -109,12 +115,12 @@ export function single<T extends TensorInfo | Handle>(x: T, backend: TorchBacken
   return backend.mixed ? cast(x, "float32") : x;
 }
 
-/** The tensor in bfloat16 where the engine computes products in it. */
+/** The tensor in bfloat16 if the engine computes products in bfloat16, otherwise unchanged. */
 export function half<T extends TensorInfo | Handle>(x: T, backend: TorchBackend): T | Handle {
   return backend.mixed ? cast(x, "bfloat16") : x;
 }
 
-/** The same tensor to tfjs, held as float32. */
+/** A tensor with the same shape and dtype for TensorFlow.js, held as float32. */
 function singleInfo(x: TensorInfo, backend: TorchBackend): TensorInfo {
   if (!backend.mixed || x.dtype !== "float32") return x;
   return { shape: x.shape, dtype: x.dtype, dataId: { torch: { handle: cast(x, "float32"), references: 1 } } };

@@ -36,7 +36,7 @@ async function open(options: ResolvedOptions): Promise<Engine> {
   requireFloat32("wasm", options.precision);
   const version = await register();
   assertVersion("@tensorflow/tfjs-backend-wasm", version);
-  await withoutItsListeners(() => useBackend("wasm", "wasm"));
+  await withoutErrorListeners(() => useBackend("wasm", "wasm"));
   return plainEngine({
     name: "wasm",
     backendName: "wasm",
@@ -46,8 +46,11 @@ async function open(options: ResolvedOptions): Promise<Engine> {
   });
 }
 
-/** Removes the listeners that the compiled module adds for uncaught errors: they only throw the error again. */
-async function withoutItsListeners(start: () => Promise<void>): Promise<void> {
+/**
+ * Runs `start`, then removes the listeners for uncaught errors that the compiled module adds. They only throw the error
+ * again.
+ */
+async function withoutErrorListeners(start: () => Promise<void>): Promise<void> {
   const events = ["uncaughtException", "unhandledRejection"];
   const before = events.map((event) => process.listeners(event as "exit"));
   await start();
@@ -60,4 +63,5 @@ async function withoutItsListeners(start: () => Promise<void>): Promise<void> {
   }
 }
 
+/** The adapter of the `wasm` engine. */
 export const wasmAdapter: EngineAdapter = { name: "wasm", probe, open };

@@ -1,5 +1,6 @@
-// complex64 on the wasm engine, whose backend does not have it. A complex tensor is held as its real and imaginary
-// parts interleaved in the backend's memory. Here it is made, taken apart and read; the host computes everything else.
+// complex64 on the wasm engine, whose backend does not have it. A complex tensor is stored with interleaved real and
+// imaginary parts in the backend's memory. The kernels here create it, split it into its parts and read it; the host
+// computes everything else.
 
 import { type TensorInfo, util } from "@tensorflow/tfjs-core";
 import { defineKernel } from "../../tfjs/registry.ts";

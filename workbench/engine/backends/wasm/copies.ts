@@ -1,6 +1,6 @@
-// Kernels of the wasm engine that only copy, as copies within the backend's memory: Slice, SplitV, Unpack, Tile,
-// GatherV2, Identity and Cast. The backend's own kernels copy the whole input for each part that is taken out of it,
-// tile and gather value by value (a hundred times slower on long rows), copy where a tensor could share the data of
+// Kernels of the wasm engine that only move values: Slice, SplitV, Unpack, Tile, GatherV2, Identity and Cast. They copy
+// ranges within the backend's memory. The backend's own kernels copy the whole input for each part that is taken out of
+// it, tile and gather value by value (a hundred times slower on long rows), copy where a tensor could share the data of
 // another (every tensor that a gradient saves passes through Identity), and cast to bool by keeping the lowest byte of
 // a value.
 
@@ -8,7 +8,7 @@ import * as tf from "@tensorflow/tfjs-core";
 import { defineKernel, type KernelResult, ownKernel, wrapKernel } from "../../tfjs/registry.ts";
 import { addressOf, integers, memoryOf, share, type WasmBackend } from "../../tfjs/wasm.ts";
 
-/** Replaces the backend's own kernels. */
+/** Registers these kernels in place of the backend's own. */
 export function registerCopies(): void {
   defineKernel(tf.Slice, "wasm", slice);
   defineKernel(tf.SplitV, "wasm", split);
@@ -33,7 +33,7 @@ function slice({ x }: Input, attributes: { begin: number[]; size: number[] }, ba
   const parsed = tf.slice_util.parseSliceParams(x as tf.Tensor, attributes.begin, attributes.size);
   const [begin, size] = parsed as [number[], number[]];
   tf.slice_util.assertParamsValid(x as tf.Tensor, begin, size);
-  return takeOut(x, begin, size, backend);
+  return copySlice(x, begin, size, backend);
 }
 
 function split(
@@ -47,7 +47,7 @@ function split(
   return lengths.map((length) => {
     const begin = x.shape.map((_, at) => (at === along ? start : 0));
     start += length;
-    return takeOut(x, begin, x.shape.with(along, length), backend);
+    return copySlice(x, begin, x.shape.with(along, length), backend);
   });
 }
 
@@ -60,16 +60,16 @@ function unstack(
   const shape = value.shape.toSpliced(along, 1);
   return Array.from({ length: value.shape[along] ?? 0 }, (_, position) => {
     const begin = value.shape.map((_, at) => (at === along ? position : 0));
-    return { ...takeOut(value, begin, value.shape.with(along, 1), backend), shape };
+    return { ...copySlice(value, begin, value.shape.with(along, 1), backend), shape };
   });
 }
 
-/** Copies the longest runs that are contiguous in the input. */
-function takeOut(x: tf.TensorInfo, begin: number[], size: number[], backend: WasmBackend): tf.TensorInfo {
+/** Copies a slice of x in the longest runs that are contiguous in memory. */
+function copySlice(x: tf.TensorInfo, begin: number[], size: number[], backend: WasmBackend): tf.TensorInfo {
   const result = backend.makeOutput(size, x.dtype);
   const bytes = tf.util.bytesPerElement(x.dtype);
   const strides = [...tf.util.computeStrides(x.shape), 1].slice(0, x.shape.length);
-  // Of the axes after this one, the slice takes everything.
+  // The slice contains all of the axes after this one.
   let run = x.shape.length - 1;
   while (run > 0 && size[run] === x.shape[run]) {
     run--;
@@ -95,7 +95,9 @@ function takeOut(x: tf.TensorInfo, begin: number[], size: number[], backend: Was
   return result;
 }
 
-/** Lays out one tile of the innermost axes and doubles it until the axis is full; then the same for each outer axis. */
+/**
+ * Copies one tile of the innermost axes and doubles it until the axis is full, then does the same for each outer axis.
+ */
 function tile({ x }: Input, { reps }: { reps: number[] }, backend: WasmBackend): tf.TensorInfo {
   const shape = x.shape.map((length, axis) => length * (reps[axis] ?? 1));
   const result = backend.makeOutput(shape, x.dtype);
@@ -118,7 +120,7 @@ function tile({ x }: Input, { reps }: { reps: number[] }, backend: WasmBackend):
       }
     }
     const once = length * blockOf(shape, axis + 1);
-    double(memory, to, once, once * (reps[axis] ?? 1));
+    fillByDoubling(memory, to, once, once * (reps[axis] ?? 1));
   };
   if (tf.util.sizeFromShape(shape) > 0) {
     layOut(0, addressOf(backend, x), addressOf(backend, result));
@@ -127,7 +129,7 @@ function tile({ x }: Input, { reps }: { reps: number[] }, backend: WasmBackend):
 }
 
 /** Repeats the first `filled` bytes from `start` on until there are `wanted`. */
-function double(memory: Uint8Array, start: number, filled: number, wanted: number): void {
+function fillByDoubling(memory: Uint8Array, start: number, filled: number, wanted: number): void {
   for (let done = filled; done < wanted; ) {
     const more = Math.min(done, wanted - done);
     memory.copyWithin(start + done, start, start + more);

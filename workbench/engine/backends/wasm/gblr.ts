@@ -1,5 +1,6 @@
-// Gaudi masks and their gradient for the wasm engine, as loops over its memory: the composition gathers value by value
-// and takes fifty times as long. The composition computes where windows begin and end.
+// Gaudi masks and their gradient for the wasm engine, as loops over its memory. The composition of tf.* operations
+// gathers value by value and takes fifty times as long; only the starts and ends of windows are computed with its
+// functions.
 
 import { type Tensor, type TensorInfo, tidy } from "@tensorflow/tfjs-core";
 import { roundedWindows } from "../../ops/gblr/gaudi-mask.ts";
@@ -15,7 +16,7 @@ import type { Tensors } from "../../ops/op.ts";
 import { defineKernel } from "../../tfjs/registry.ts";
 import { floats, type WasmBackend } from "../../tfjs/wasm.ts";
 
-/** The windows of one kernel call as numbers, and the table joined with itself, so that no index wraps around. */
+/** The windows of one kernel call as numbers, and the table repeated twice, so that no index wraps around. */
 interface Rows {
   starts: Float32Array;
   ends: Float32Array;
@@ -31,7 +32,7 @@ function rowsOf(
 ): Rows {
   const [count, n] = [widths.size, table.shape[0] as number];
   const windows = roundedWindows({ widths, locations, n, evaluate });
-  // Copies: memory moves when more is allocated.
+  // The values are copied, because an allocation may move the memory.
   const copy = (tensor: Tensor, size: number) => floats(backend, tensor, size).slice();
   const twice = new Float32Array(2 * n);
   twice.set(copy(table, n));
@@ -59,7 +60,7 @@ function fillSmooth(mask: Float32Array, k: number, { starts, ends, widths, table
   }
 }
 
-function cut(mask: Float32Array): void {
+function zeroSmallEntries(mask: Float32Array): void {
   for (let j = 0; j < mask.length; j++) {
     if (Math.abs(mask[j] as number) <= LEAST_ENTRY) {
       mask[j] = 0;
@@ -83,7 +84,7 @@ function forward(
     }
     fillSmooth(mask, k, rows);
     if (evaluate) {
-      cut(mask);
+      zeroSmallEntries(mask);
     }
   }
   return output;
@@ -108,13 +109,13 @@ function backward(
     const atEnd = weightedSum(row, table, to);
     toWidth[k] = atEnd;
     const from = n - (starts[k] as number);
-    // Exactly 0 where both edges meet: sums of the same numbers in the same order.
+    // This is exactly 0 if both edges coincide, because both sums then have the same terms in the same order.
     toLocation[k] = atEnd - weightedSum(row, table, from);
   }
   return outputs;
 }
 
-// Four independent sums: in a single one each addition would wait for the one before.
+// Four independent sums are faster than one, in which each addition waits for the previous one.
 function weightedSum(row: Float32Array, table: Float32Array, from: number): number {
   let a = 0;
   let b = 0;
@@ -142,7 +143,7 @@ function tidyNumbers<T extends object>(compute: () => T): T {
   return result as T;
 }
 
-/** Puts them in place of the compositions, which ops/gblr has registered. */
+/** Registers both kernels in place of the compositions that ops/gblr registers. */
 export function registerGaudiMasks(): void {
   defineKernel(GAUDI_MASK, "wasm", forward);
   defineKernel(GAUDI_MASK_GRADIENT, "wasm", backward);

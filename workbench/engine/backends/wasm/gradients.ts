@@ -6,7 +6,7 @@ import * as tf from "@tensorflow/tfjs-core";
 import { defineKernel } from "../../tfjs/registry.ts";
 import { floats, integers, type WasmBackend } from "../../tfjs/wasm.ts";
 
-/** Replaces the backend's own kernels. */
+/** Registers both kernels in place of the backend's own. */
 export function registerGradients(): void {
   defineKernel(
     tf.UnsortedSegmentSum,
@@ -92,7 +92,7 @@ function maxPoolGradient(
   return result;
 }
 
-/** One pixel of the window, all its channels. */
+/** Compares one pixel of the window with the largest values so far, for all channels. */
 function keepLargest(values: Float32Array, start: number, largest: Float32Array, where: Int32Array): void {
   for (let channel = 0; channel < largest.length; channel++) {
     const value = values[start + channel] as number;

@@ -1,5 +1,5 @@
-// Registers kernels for the wasm engine: those that TensorFlow.js's WebAssembly backend lacks, and faster ones in place
-// of those that would take most of the time of training, such as products of transposed or stacked matrices.
+// Registers kernels for the wasm engine: kernels that TensorFlow.js's WebAssembly backend lacks, and faster ones in
+// place of those that would take most of the training time, such as products of transposed or stacked matrices.
 
 import * as tf from "@tensorflow/tfjs-core";
 import { registerConv2dGradients, registerDepthwiseConv2dGradients } from "../shared/convolution-gradients.ts";
@@ -15,7 +15,10 @@ import { registerProducts } from "./products.ts";
 
 const BACKEND = "wasm";
 
-/** Missing, or wrong as the gradients of 3-D convolutions are; computed in plain JavaScript because they are rare. */
+/**
+ * Kernels that the backend lacks or computes wrongly (the gradients of 3-D convolutions). They run on the host in plain
+ * JavaScript, because they are rarely used.
+ */
 const ON_HOST = [
   tf.ComplexAbs,
   tf.Conv3DBackpropFilterV2,
@@ -28,7 +31,10 @@ const ON_HOST = [
   tf.StaticRegexReplace,
 ];
 
-/** The backend's kernels treat strings and complex numbers as float32 and read beyond their end. */
+/**
+ * Kernels that run on the host for strings and complex numbers. The backend's own kernels treat these as float32 and
+ * read beyond their end.
+ */
 const NUMBERS_ONLY = [
   tf.Add,
   tf.Cast,
@@ -56,7 +62,7 @@ const NUMBERS_ONLY = [
 
 let registered: Promise<void> | undefined;
 
-/** Idempotent; the WebAssembly backend's own kernels must be registered before. */
+/** Registers all kernels once. The WebAssembly backend's own kernels must be registered before. */
 export function registerWasmKernels(): Promise<void> {
   registered ??= register();
   return registered;

@@ -1,17 +1,17 @@
 // Matrix products for the wasm engine. TensorFlow.js's WebAssembly backend has a fast product (XNNPACK's) for two plain
 // matrices only. When a matrix is transposed or stacked it runs a loop that is ten to forty times slower, and every
 // backward pass and every attention consists of such products. Here operands are transposed first, and stacks are
-// multiplied matrix by matrix. The fused product (bias and activation in one kernel) is the backend's own for two plain
-// matrices, and else the product, the bias and the activation one after the other.
+// multiplied matrix by matrix. For two plain matrices the fused product is the backend's own kernel with bias and
+// activation. Otherwise the product, the bias and the activation are computed one after the other.
 
 import * as tf from "@tensorflow/tfjs-core";
 import { type KernelCall, type KernelResult, type OwnKernel, ownKernel, wrapKernel } from "../../tfjs/registry.ts";
 import { floats, rawFunction, type WasmBackend, withPart } from "../../tfjs/wasm.ts";
 
-/** Multiply-adds in one matrix of a stack. Below it the slow product is faster than a call of XNNPACK. */
+/** Multiply-adds of one product in a stack. Below this number the backend's loop is faster than a call of XNNPACK. */
 const SMALL_PRODUCT = 4096;
 
-/** Wraps the backend's own kernels. */
+/** Wraps the backend's own kernels for matrix products. */
 export function registerProducts(): void {
   wrapKernel(tf.BatchMatMul, "wasm", multiply);
   wrapKernel(tf._FusedMatMul, "wasm", multiplyFused);
@@ -59,7 +59,7 @@ function describe({ inputs: { a, b }, attrs }: ProductCall): Product {
   return { a, b, transposeA, transposeB, rows, inner, columns, stack };
 }
 
-function multiply(call: ProductCall, slow: OwnKernel): KernelResult {
+function multiply(call: ProductCall, own: OwnKernel): KernelResult {
   const backend = call.backend as WasmBackend;
   const product = describe(call);
   const { transposeA, transposeB, rows, inner, columns, stack } = product;
@@ -68,12 +68,12 @@ function multiply(call: ProductCall, slow: OwnKernel): KernelResult {
     return zeros(backend, [...stack, rows, columns]);
   }
   if (matrices === 1 && !transposeA && !transposeB) {
-    return slow(call as KernelCall);
+    return own(call as KernelCall);
   }
-  return isCheaperSwapped(product) ? multiplySwapped(product, backend, slow) : multiplyDirect(product, backend, slow);
+  return isCheaperSwapped(product) ? multiplySwapped(product, backend, own) : multiplyDirect(product, backend, own);
 }
 
-/** Whether the transposed product of the swapped operands needs fewer values to be transposed. */
+/** Whether fewer values must be transposed to compute the product as (bᵀ aᵀ)ᵀ. */
 function isCheaperSwapped({ transposeA, transposeB, rows, inner, columns }: Product): boolean {
   const [sizeA, sizeB] = [rows * inner, inner * columns];
   const direct = (transposeA ? sizeA : 0) + (transposeB ? sizeB : 0);
@@ -81,20 +81,20 @@ function isCheaperSwapped({ transposeA, transposeB, rows, inner, columns }: Prod
   return swapped < direct;
 }
 
-function multiplySwapped(product: Product, backend: WasmBackend, slow: OwnKernel): tf.TensorInfo {
+function multiplySwapped(product: Product, backend: WasmBackend, own: OwnKernel): tf.TensorInfo {
   const { a, b, transposeA, transposeB, rows, columns } = product;
   const swapped = { a: b, b: a, transposeA: !transposeB, transposeB: !transposeA, rows: columns, columns: rows };
-  const transposed = multiplyDirect({ ...product, ...swapped }, backend, slow);
+  const transposed = multiplyDirect({ ...product, ...swapped }, backend, own);
   const result = transpose(transposed, backend);
   backend.disposeData(transposed.dataId);
   return result;
 }
 
-function multiplyDirect(product: Product, backend: WasmBackend, slow: OwnKernel): tf.TensorInfo {
+function multiplyDirect(product: Product, backend: WasmBackend, own: OwnKernel): tf.TensorInfo {
   const { a, b, transposeA, transposeB } = product;
   const plainA = transposeA ? transpose(a, backend) : a;
   const plainB = transposeB ? transpose(b, backend) : b;
-  const result = multiplyPlain({ ...product, a: plainA, b: plainB }, backend, slow);
+  const result = multiplyPlain({ ...product, a: plainA, b: plainB }, backend, own);
   if (transposeA) {
     backend.disposeData(plainA.dataId);
   }
@@ -105,15 +105,15 @@ function multiplyDirect(product: Product, backend: WasmBackend, slow: OwnKernel)
 }
 
 /** @param product with neither operand transposed */
-function multiplyPlain(product: Product, backend: WasmBackend, slow: OwnKernel): tf.TensorInfo {
+function multiplyPlain(product: Product, backend: WasmBackend, own: OwnKernel): tf.TensorInfo {
   const { a, b, rows, inner, columns, stack } = product;
   const once = (left: number[], right: number[]) => {
     const inputs = { a: { ...a, shape: left }, b: { ...b, shape: right } };
-    return slow({ inputs, attrs: { transposeA: false, transposeB: false }, backend }) as tf.TensorInfo;
+    return own({ inputs, attrs: { transposeA: false, transposeB: false }, backend }) as tf.TensorInfo;
   };
   const shape = [...stack, rows, columns];
   if (tf.util.sizeFromShape(b.shape) === inner * columns) {
-    // With one matrix on the right, the stack on the left is one tall matrix.
+    // If there is one matrix on the right, the stack on the left is treated as one tall matrix.
     return { ...once([1, tf.util.sizeFromShape(stack) * rows, inner], [1, inner, columns]), shape };
   }
   const broadcast =
@@ -125,7 +125,7 @@ function multiplyPlain(product: Product, backend: WasmBackend, slow: OwnKernel):
   return multiplyStack(product, backend);
 }
 
-/** The backend's product by tensor ids. */
+/** The backend's function for products, which takes tensor ids. */
 function rawProduct(backend: WasmBackend): (...args: unknown[]) => void {
   const [id, shape, rank, flag] = ["number", "array", "number", "number"] as const;
   return rawFunction(backend, tf.BatchMatMul, [id, shape, rank, id, shape, rank, flag, flag, id]);
@@ -153,8 +153,8 @@ function multiplyStack(product: Product, backend: WasmBackend): tf.TensorInfo {
 }
 
 /**
- * The index of an operand's matrix for a place of the whole stack; the operand is stacked as `own`, which may
- * broadcast.
+ * Returns a function that maps an index in the whole stack to the index of an operand's matrix. The operand has the
+ * leading axes `own`, which may broadcast.
  */
 function matrixIndex(own: readonly number[], stack: readonly number[]): (place: number) => number {
   const padded = [...Array<number>(stack.length - own.length).fill(1), ...own];

@@ -66,4 +66,5 @@ async function open(options: ResolvedOptions): Promise<Engine> {
   });
 }
 
+/** The adapter of the `webgpu` engine. */
 export const webgpuAdapter: EngineAdapter = { name: "webgpu", probe, open };

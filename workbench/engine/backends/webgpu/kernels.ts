@@ -1,7 +1,7 @@
 // Registers kernels for the webgpu engine: those that TensorFlow.js's WebGPU backend lacks, and corrections of those
 // that are wrong for empty tensors, padded borders, broadcast stacks, many operands or segment numbers out of range.
-// Kernels on the host take only tensors whose values are still on the host, as those of strings always are: WebGPU has
-// no synchronous read.
+// Kernels that run on the host accept only tensors whose values are still on the host, because WebGPU has no
+// synchronous read. The values of string tensors are always on the host.
 
 import * as tf from "@tensorflow/tfjs-core";
 import { defineKernel, wrapKernel } from "../../tfjs/registry.ts";
@@ -28,7 +28,7 @@ const ON_HOST = [
 
 let registered: Promise<void> | undefined;
 
-/** Idempotent; the WebGPU backend's own kernels must be registered before. */
+/** Registers all kernels once. The WebGPU backend's own kernels must be registered before. */
 export function registerWebgpuKernels(): Promise<void> {
   registered ??= register();
   return registered;
@@ -74,8 +74,8 @@ function registerBitwiseAnd(): void {
 }
 
 /**
- * AddN of more tensors than a program can bind: in portions, each with the sum so far. The backend's own kernel binds
- * all of them at once, and its result then reads as zeros.
+ * AddN of more tensors than a program can bind. They are added in portions, each together with the sum so far. The
+ * backend's own kernel binds all of them at once, and its result then reads as zeros.
  */
 function registerAddN(): void {
   wrapKernel<tf.TensorInfo[]>(tf.AddN, BACKEND, (call, own) => {
@@ -94,8 +94,8 @@ function registerAddN(): void {
 
 /**
  * UnsortedSegmentSum with segment numbers out of range: the backend's program takes them modulo the number of segments,
- * where every other backend leaves their rows out. Numbers that are too large become negative, which the program leaves
- * out.
+ * whereas all other backends ignore their rows. Here numbers that are too large are made negative, because the program
+ * ignores negative ones.
  */
 function registerSegmentSum(): void {
   wrapKernel<{ x: tf.Tensor; segmentIds: tf.Tensor }, { numSegments: number }>(

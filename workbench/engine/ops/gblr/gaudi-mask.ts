@@ -1,7 +1,8 @@
-// gaudiMask: windows on a circle of n samples, each the difference of an edge function at the window's two ends, with
-// gradients with respect to location and width (docs/method.md). The caller provides tables of the edge function. The
-// torch backend runs one operator of the addon in each direction (native/gblr/gaudi-mask.cc), the wasm backend a loop
-// (backends/wasm/gblr.ts); the compositions of tf.* operations at the end of this file serve the other backends.
+// gaudiMask computes windows on a circle of n samples, with gradients with respect to location and width. Each window
+// is the difference of an edge function at the window's two ends (docs/method.md). The caller provides tables of the
+// edge function. The torch backend runs one operator of the addon in each direction (native/gblr/gaudi-mask.cc), the
+// wasm backend a loop (backends/wasm/gblr.ts); the compositions of tf.* operations at the end of this file serve the
+// other backends.
 
 import {
   abs,
@@ -47,15 +48,15 @@ export interface GaudiMaskTables {
 
 /** Options of `gaudiMask`. */
 export interface GaudiMaskOptions {
-  /** the edges are those of an exact 0/1 window. Default false */
+  /** whether the tables are those without a Gaussian; entries are then exactly 0 or 1. Default false */
   boxcar?: boolean;
-  /** windows of one sample or none are empty, entries below 1e-3 in size are 0. Default false */
+  /** whether windows of at most one sample are empty and entries of at most 1e-3 in size are 0. Default false */
   evaluate?: boolean;
 }
 
 /**
- * mask[k, j] = w + S(j + ½ - l n) - S(j + ½ - (l + w) n) of the edge function S in the tables. w n and l n are rounded
- * to whole samples, half to even; gradients pass the rounding unchanged.
+ * The masks of K windows: mask[k, j] = w + S(j + ½ - l n) - S(j + ½ - (l + w) n) of the edge function S in the tables.
+ * w n and l n are rounded to whole samples, half to even; gradients pass through the rounding unchanged.
  * @param widths float32 (K), as shares of n
  * @param locations float32 (K), as shares of n; the mask is cyclic in them
  * @returns float32 (K, n)
@@ -80,9 +81,9 @@ export function gaudiMask(
     },
     backward: (dy, saved) => {
       const [widths, locations, slopes, mask] = saved as [Tensor, Tensor, Tensor, Tensor?];
-      // One kernel for both: they read the same rows.
+      // One kernel computes both gradients, because they read the same rows.
       const gradients = tidy(() => {
-        // Entries that evaluation made 0 stay 0 under small changes.
+        // Entries that evaluation set to 0 have no gradient.
         const outer = mask === undefined ? dy : mul(dy, cast(notEqual(mask, 0), "float32"));
         return runKernel(GAUDI_MASK_GRADIENT, { dy: outer, widths, locations, slopes });
       }) as [Tensor, Tensor];
@@ -94,12 +95,13 @@ export function gaudiMask(
 interface Windows {
   /** first sample, in 0 … n - 1 */
   start: Tensor;
-  /** first sample after it, in 0 … n - 1 */
+  /** first sample after the window, in 0 … n - 1 */
   end: Tensor;
   /** as shares of n */
   width: Tensor;
 }
 
+/** The kernel `GAUDI_MASK` as a composition of tf.* operations. */
 export function composeGaudiMask(
   { widths, locations, edges }: Tensors<GaudiMaskInputs>,
   { boxcar, evaluate }: GaudiMaskAttributes,
@@ -113,6 +115,7 @@ export function composeGaudiMask(
   return evaluate ? mul(mask, indicator(greater(abs(mask), LEAST_ENTRY))) : mask;
 }
 
+/** The kernel `GAUDI_MASK_GRADIENT` as a composition of tf.* operations. */
 export function composeGaudiMaskGradient({
   dy,
   widths,
@@ -139,14 +142,14 @@ export function roundedWindows(options: { widths: Tensor; locations: Tensor; n: 
   };
 }
 
-// Modulo n with corrections: where division is not exact, as on GPUs, the quotient may be off by one.
+// x modulo n. The result is corrected because division is not exact on GPUs, so the quotient may be off by one.
 function wrapped(x: Tensor, n: number): Tensor {
   const rest = sub(x, mul(floor(div(x, n)), n));
   const raised = add(rest, mul(indicator(less(rest, 0)), n));
   return sub(raised, mul(indicator(greaterEqual(raised, n)), n));
 }
 
-/** Row k holds the values of the table, shifted to the k-th edge. */
+/** (K, n): row k is the table, shifted cyclically to the k-th edge. */
 function shifted(table: Tensor, edge: Tensor): Tensor {
   const n = table.shape[0] as number;
   // The table is joined with itself so that no index wraps around.
@@ -154,7 +157,7 @@ function shifted(table: Tensor, edge: Tensor): Tensor {
   return gather(concat([table, table]), index);
 }
 
-/** Exactly 1 inside a window and 0 outside; a window longer than the circle adds up. */
+/** (K, n): exactly 1 inside a window and 0 outside. A window that is longer than the circle adds 1 for each turn. */
 function boxcars(start: Tensor, samples: Tensor, n: number): Tensor {
   const whole = round(samples);
   const length = wrapped(whole, n);

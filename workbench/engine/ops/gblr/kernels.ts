@@ -1,13 +1,14 @@
 // The kernels that only GBLR needs: masks, the matrix of masked factors, and the product with a packed matrix. The
-// contract is that of ../kernels.ts. K is the number of blocks, B that of live blocks.
+// contract is that of ../kernels.ts. K is the number of blocks, B the number of live blocks, and n the number of
+// samples on a side.
 
 import type { TensorInfo } from "@tensorflow/tfjs-core";
 
-/** → mask (K, length) */
+/** → mask (K, n) */
 export const GAUDI_MASK = "FusedGaudiMask";
 export type GaudiMaskInputs = { widths: TensorInfo; locations: TensorInfo; edges: TensorInfo };
 export type GaudiMaskAttributes = { boxcar: boolean; evaluate: boolean };
-/** Entries of evaluation masks no larger than this are 0. */
+/** Evaluation sets mask entries of at most this size to 0. */
 export const LEAST_ENTRY = 1e-3;
 /** → dwidths, dlocations (K) */
 export const GAUDI_MASK_GRADIENT = "FusedGaudiMaskGradient";
@@ -16,7 +17,7 @@ export type GaudiMaskGradientInputs = { dy: TensorInfo; widths: TensorInfo; loca
 /** → W (n_out, n_in) */
 export const GBLR_WEIGHT = "FusedGblrWeight";
 export type GblrWeightInputs = { output: TensorInfo; input: TensorInfo };
-/** → doutput, dinput */
+/** → doutput (K, n_out), dinput (K, n_in) */
 export const GBLR_WEIGHT_GRADIENT = "FusedGblrWeightGradient";
 export type GblrWeightGradientInputs = GblrWeightInputs & { dy: TensorInfo };
 

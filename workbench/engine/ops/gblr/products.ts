@@ -1,7 +1,7 @@
-// The two products with GBLR matrices. `gblrWeight` multiplies masked factors into the dense matrix, with gradients; on
-// the CPU, torch skips rows that masks have emptied. `packedProduct` multiplies by a sum of rank-1 blocks that are
-// stored as spans and values (docs/format.md), without a gradient: it is for inference. The torch backend runs
-// operators of the addon (native/gblr/); the compositions here serve the other backends.
+// The two products with GBLR matrices. `gblrWeight` computes the dense matrix from masked factors, with gradients; on
+// the CPU, torch skips blocks whose masks are empty. `packedProduct` multiplies by a sum of rank-1 blocks that are
+// stored as spans and values (docs/format.md), without a gradient, for inference. The torch backend runs operators of
+// the addon (native/gblr/); the compositions here serve the other backends.
 
 import {
   add,
@@ -36,7 +36,7 @@ import {
 } from "./kernels.ts";
 
 /**
- * W = Σ_k output_k input_kᵀ.
+ * The dense matrix of masked factors: W = Σ_k output_k input_kᵀ.
  * @param output float32 (K, n_out)
  * @param input float32 (K, n_in)
  * @returns float32 (n_out, n_in)
@@ -64,13 +64,13 @@ registerPortable<GblrWeightGradientInputs>(GBLR_WEIGHT_GRADIENT, ({ dy, output, 
   matMul(output, dy),
 ]);
 
-/** Input and packed layer of a product. */
+/** The packed matrix and the bias of a product. */
 export interface PackedProductOperands {
   /** int32 (4, B): start and length on the input side, start and length on the output side; cyclic */
   spans: Tensor2D;
   /** float32 (Σ lengths on the input side), block after block */
   valuesIn: Tensor1D;
-  /** float32 (Σ lengths on the output side) */
+  /** float32 (Σ lengths on the output side), as `valuesIn` */
   valuesOut: Tensor1D;
   /** float32 (n_out) */
   bias?: Tensor1D | undefined;
@@ -78,7 +78,8 @@ export interface PackedProductOperands {
 }
 
 /**
- * y = x Wᵀ + b, W = Σ_b (values_out of b at its output span)(values_in of b at its input span)ᵀ.
+ * The product with a packed matrix: y = x Wᵀ + b, W = Σ_b (values_out of b at its output span)(values_in of b at its
+ * input span)ᵀ.
  * @param x float32 (..., n_in)
  * @returns float32 (..., n_out)
  * @throws ShapeError when an operand does not fit; spans must lie within the matrix and cover the values

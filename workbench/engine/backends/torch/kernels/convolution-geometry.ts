@@ -1,4 +1,5 @@
-// The geometry of convolutions: strides, dilations and padding of tfjs's kernels in ATen's terms. No tensors.
+// The geometry of convolutions: strides, dilations and padding of TensorFlow.js's kernels in ATen's terms. This file
+// uses no tensors.
 
 import { backend_util } from "@tensorflow/tfjs-core";
 import type { Attributes } from "../register.ts";
@@ -14,7 +15,7 @@ export interface Geometry {
   /** padding of the input at each side; a negative number cuts off what no window reaches */
   paddings: [number, number][];
   groups: number;
-  /** one filter a channel: (…spatial, channels, multiplier) */
+  /** whether each channel has filters of its own, stored as (…spatial, channels, multiplier) */
   depthwise: boolean;
   channelsLast: boolean;
 }
@@ -32,7 +33,7 @@ export function paddingsFor(
   });
 }
 
-/** Of a Conv2D kernel's shapes and attributes. */
+/** The geometry of a Conv2D kernel, from its shapes and attributes. */
 export function geometry2d(xShape: number[], filterShape: number[], attrs: Attributes, depthwise = false): Geometry {
   const { strides, pad, dimRoundingMode, dataFormat } = attrs;
   const info = backend_util.computeConv2DInfo(
@@ -67,7 +68,7 @@ export function geometry2d(xShape: number[], filterShape: number[], attrs: Attri
   };
 }
 
-/** Of a Conv3D kernel's shapes and attributes. */
+/** The geometry of a Conv3D kernel, from its shapes and attributes. */
 export function geometry3d(
   xShape: number[],
   filterShape: number[],

@@ -25,6 +25,7 @@ const spatialAxes = (g: Geometry) => g.inSpatial.map((_, i) => i);
 const channelsFirst = (x: TensorInfo | Handle, g: Geometry): Handle =>
   g.channelsLast ? permute(x, [0, g.inSpatial.length + 1, ...spatialAxes(g).map((i) => i + 1)]) : alias(x);
 
+/** The inverse of `channelsFirst`. */
 const channelsBack = (x: Handle, g: Geometry): Handle =>
   g.channelsLast ? permute(x, [0, ...spatialAxes(g).map((i) => i + 2), 1]) : x;
 
@@ -45,6 +46,7 @@ function filterFirstShape(shape: number[], { depthwise }: Geometry): number[] {
   return [channels * multiplier, 1, height, width];
 }
 
+/** The inverse of `filterFirst`. */
 function filterBack(filter: Handle, shape: number[], { depthwise }: Geometry): Handle {
   if (!depthwise) {
     return permute(filter, [...Array.from({ length: shape.length - 2 }, (_, i) => i + 2), 1, 0]);
@@ -55,8 +57,8 @@ function filterBack(filter: Handle, shape: number[], { depthwise }: Geometry): H
 
 const isPlain = (g: Geometry) => g.paddings.every(([before, after]) => before === after && before >= 0);
 
-/** The padding that ATen's convolution does itself, and the padding that has to be done before. */
-function split(g: Geometry) {
+/** Splits the padding into `inner`, which ATen's convolution applies, and `outer`, which is applied before it. */
+function splitPadding(g: Geometry) {
   const flat = [...g.paddings].reverse().flat();
   return isPlain(g)
     ? { inner: g.paddings.map(([before]) => before), outer: undefined }
@@ -71,7 +73,7 @@ interface Operands {
 }
 
 function forward({ x, filter, bias }: Operands, g: Geometry, backend: TorchBackend): Handle {
-  const { inner, outer } = split(g);
+  const { inner, outer } = splitPadding(g);
   const input = channelsFirst(half(x, backend), g);
   const y = convolution(
     outer ? constantPad(input, outer, 0) : input,
@@ -87,8 +89,8 @@ function forward({ x, filter, bias }: Operands, g: Geometry, backend: TorchBacke
   return channelsBack(y, g);
 }
 
-/** The part of dy that belongs to the convolution's output: that of a transposed convolution may be larger. */
-function reached(dy: TensorInfo, g: Geometry): TensorInfo | Handle {
+/** The part of dy that belongs to the convolution's output. The dy of a transposed convolution may be larger. */
+function withinOutput(dy: TensorInfo, g: Geometry): TensorInfo | Handle {
   const offset = g.channelsLast ? 1 : 2;
   return g.outSpatial.reduce<TensorInfo | Handle>(
     (result, size, i) => ((dy.shape[i + offset] as number) > size ? narrow(result, i + offset, 0, size) : result),
@@ -96,7 +98,9 @@ function reached(dy: TensorInfo, g: Geometry): TensorInfo | Handle {
   );
 }
 
-/** The gradient asked for. The operand that it belongs to may be an uninitialized tensor: its values are not needed. */
+/**
+ * The wanted gradient. The operand to which it belongs may be an uninitialized tensor, because its values are not used.
+ */
 function backward(
   { dy, input, filter }: { dy: TensorInfo; input: Handle; filter: Handle },
   g: Geometry,
@@ -104,12 +108,12 @@ function backward(
   backend: TorchBackend,
 ): Handle {
   const [dx, df] = convolutionBackward(
-    channelsFirst(half(reached(dy, g), backend), g),
+    channelsFirst(half(withinOutput(dy, g), backend), g),
     half(input, backend),
     half(filter, backend),
     null,
     g.strides,
-    split(g).inner,
+    splitPadding(g).inner,
     g.dilations,
     false,
     g.strides.map(() => 0),
@@ -120,7 +124,7 @@ function backward(
 }
 
 function inputGradient(dy: TensorInfo, filter: TensorInfo, g: Geometry, backend: TorchBackend): Handle {
-  const { outer } = split(g);
+  const { outer } = splitPadding(g);
   const padded = g.inSpatial.map(
     (size, i) => size + (outer ? (g.paddings[i]?.[0] ?? 0) + (g.paddings[i]?.[1] ?? 0) : 0),
   );
@@ -131,7 +135,7 @@ function inputGradient(dy: TensorInfo, filter: TensorInfo, g: Geometry, backend:
 }
 
 function filterGradient(x: TensorInfo, dy: TensorInfo, shape: number[], g: Geometry, backend: TorchBackend): Handle {
-  const { outer } = split(g);
+  const { outer } = splitPadding(g);
   const first = channelsFirst(x, g);
   const input = outer ? constantPad(first, outer, 0) : first;
   const filter = empty(filterFirstShape(shape, g), "float32", STRIDED, backend.device);
@@ -141,7 +145,7 @@ function filterGradient(x: TensorInfo, dy: TensorInfo, shape: number[], g: Geome
 function fused(inputs: Inputs, attrs: Attributes, depthwise: boolean, backend: TorchBackend): Handle {
   const { x, filter, bias, preluActivationWeights: slopes } = inputs;
   const g = geometry2d(x.shape, filter.shape, attrs, depthwise);
-  // ATen adds a bias of one number a channel; tfjs also allows one that broadcasts.
+  // ATen adds a bias with one number per channel; TensorFlow.js also allows a bias that broadcasts.
   const simple = bias?.shape.length === 1 && bias.shape[0] !== 1;
   const y = forward({ x, filter, bias: simple ? bias : undefined }, g, backend);
   const biased = bias && !simple ? add(y, channelVector(bias, g)) : y;

@@ -1,4 +1,4 @@
-// Kernels that make tensors, share or copy them, and change their dtype.
+// Kernels that create tensors, share or copy their data, and change their dtype.
 
 import { shared } from "@tensorflow/tfjs-backend-cpu";
 import { type DataType, type TensorInfo, util } from "@tensorflow/tfjs-core";
@@ -22,13 +22,13 @@ const imag = aten("imag");
 const abs = aten("abs");
 const finite = aten("isfinite");
 
-/** A tensor with the same data in another shape; the backend counts the references. */
+/** A tensor with the same data in another shape. The backend counts the references to the data. */
 export function sameData(x: TensorInfo, shape: number[], backend: TorchBackend): TensorInfo {
   backend.incRef(x.dataId);
   return { dataId: x.dataId, shape, dtype: x.dtype };
 }
 
-/** Values made in JavaScript, as a tensor. */
+/** Uploads values from JavaScript as a tensor. */
 export function upload(
   values: Float32Array | Int32Array | Uint8Array | Uint8Array[],
   shape: number[],

@@ -36,7 +36,7 @@ const binary = (name: string, overload = "Tensor"): TorchKernel => {
   return ({ a, b }) => operator(a, b);
 };
 
-/** Integer division by zero is an error in ATen and 0 in tfjs. */
+/** Applies a division so that integer division by zero gives 0, as in TensorFlow.js. In ATen it is an error. */
 const guardZero = (b: TensorInfo, operate: (divisor: TensorInfo | number) => number): number => {
   if (b.dtype !== "int32") return operate(b);
   const zero = equalScalar(b, 0);

@@ -1,8 +1,9 @@
-// attention over ATen. Where libtorch has a fused kernel that takes the operands, it is used: such kernels never hold
-// the scores of all pairs. They are flash attention on the CPU (from libtorch 2.2) and on CUDA in half precision, and
-// the memory-efficient kernel on CUDA (both from 2.1). libtorch itself says which one suits; an operator that is absent
-// or has another signature than the one known here is not used. Otherwise attention is matrix products with a softmax
-// between; causal attention on the CPU then takes some queries at a time, with only the keys that they see.
+// attention over ATen. If libtorch has a fused kernel that accepts the operands, it is used, because fused kernels do
+// not store the scores of all pairs of queries and keys. They are flash attention on the CPU (from libtorch 2.2) and on
+// CUDA in half precision, and the memory-efficient kernel on CUDA (both from 2.1). libtorch chooses the kernel; an
+// operator that is missing or has another signature than the one below is not used. Otherwise attention is computed by
+// matrix products and a softmax. Causal attention on the CPU then processes blocks of queries, each with only the keys
+// that its queries attend to.
 
 import type { TensorInfo } from "@tensorflow/tfjs-core";
 import * as names from "../../../ops/kernels.ts";
@@ -28,14 +29,16 @@ const scaled = aten("mul", "Scalar");
 const elementProduct = aten("mul", "Tensor");
 const sum = aten("sum", "dim_IntList");
 
-// Queries at a time. At 1024 tokens this halves the multiply-adds; with smaller blocks the overhead outweighs the gain.
+// Queries in a block. At 1024 tokens this halves the multiply-adds; with smaller blocks the overhead outweighs the
+// gain.
 const CAUSAL_BLOCK = 256;
 
+/** A block of consecutive queries. */
 interface Block {
   /** the first query */
   start: number;
   queries: number;
-  /** how many keys, from the first, these queries see */
+  /** number of keys, from the first on, that these queries attend to */
   keys: number;
 }
 
@@ -60,7 +63,7 @@ function merged(x: TensorInfo): Handle {
 
 const rowsOf = (x: Handle, start: number, count: number): Handle => narrow(x, 1, start, count);
 
-/** Frees the tensors that `body` makes; its changes in place remain. */
+/** Runs `body` and frees the tensors that it creates. Its changes in place remain. */
 function scoped(body: () => void): void {
   const mark = enterArena();
   try {
@@ -70,7 +73,7 @@ function scoped(body: () => void): void {
   }
 }
 
-/** The scores of a block, scale q kᵀ, with keys after a query hidden. */
+/** The scores of a block, scale q kᵀ; those of keys after a query are -∞ if attention is causal. */
 function scoresOf(q: Handle, k: Handle, { queries, keys }: Block, attributes: names.AttentionAttributes): Handle {
   const scores = product(scaled(q, attributes.scale), transpose(k, 1, 2));
   if (attributes.causal && queries > 1) {
@@ -92,7 +95,7 @@ function forward(
   for (const block of blocksOf(q, k, attributes.causal, backend)) {
     const { start, queries, keys } = block;
     const scores = scoresOf(rowsOf(qs, start, queries), rowsOf(ks, 0, keys), block, attributes);
-    // On the CPU in place, because the scores are the largest tensor here.
+    // On the CPU the softmax is computed in place, because the scores are the largest tensor here.
     const p = backend.device === "cpu" ? softmaxInto(scores, -1, false, scores) : softmax(scores, -1, false);
     weights.push(p);
     outputs.push(product(p, rowsOf(vs, 0, keys)));
@@ -126,10 +129,11 @@ function backward(
   return [reshape(dq, q.shape), reshape(dk, k.shape), reshape(dv, v.shape)];
 }
 
+/** A fused attention kernel of libtorch. */
 interface AttentionKernel {
-  /** → y and, where asked to keep it, the log-sum-exp of each query */
+  /** returns y and, if residuals are kept, the log-sum-exp of each query */
   forward(inputs: names.AttentionInputs, attributes: names.AttentionAttributes, backend: TorchBackend): Handle[];
-  /** → dq, dk, dv */
+  /** returns dq, dk, dv */
   backward(
     inputs: names.AttentionGradientInputs,
     attributes: names.AttentionAttributes,
@@ -180,7 +184,7 @@ function argumentsOf(name: string): string[] {
   return declared.map((argument) => argument.split(" ").at(-1)?.split("=")[0] ?? "");
 }
 
-/** Whether a causal mask is needed: a single query sees every key. */
+/** Whether a causal mask is needed. A single query attends to every key, so it needs none. */
 const causalHere = ({ q }: names.AttentionInputs, causal: boolean): boolean => causal && q.shape[2] !== 1;
 
 // at::SDPBackend
@@ -188,7 +192,10 @@ const FLASH = 1;
 const EFFICIENT = 2;
 const CUDNN = 3;
 
-/** The kernel for these operands; undefined if none takes them. Forward and backward get the same one. */
+/**
+ * The fused kernel for these operands; undefined if none accepts them. The forward and the backward pass get the same
+ * kernel.
+ */
 function chooseKernel(
   inputs: names.AttentionInputs,
   { causal, scale }: names.AttentionAttributes,
@@ -196,14 +203,15 @@ function chooseKernel(
 ): AttentionKernel | undefined {
   const { q, k, v } = inputs;
   const [tokens, headDim] = [q.shape[2] as number, q.shape[3] as number];
-  // libtorch aligns a causal mask with the first key, this op with the last: they agree for as many queries as keys.
+  // libtorch aligns a causal mask with the first key, this op with the last key. They agree if there are as many
+  // queries as keys.
   const aligned = !causalHere(inputs, causal) || tokens === k.shape[2];
   if (!aligned || headDim !== v.shape[3] || q.shape.includes(0) || !fits("_fused_sdp_choice")) return undefined;
   const chosen = choice(...queryKeyValue(inputs, backend), null, 0, causalHere(inputs, causal), scale);
   if (backend.device === "cpu") {
     return chosen === FLASH && fits("_scaled_dot_product_flash_attention_for_cpu") ? cpuFlash : undefined;
   }
-  // Flash attention takes all operands that cuDNN takes, except widths that need padding.
+  // Flash attention accepts all operands that cuDNN accepts, except widths that need padding.
   if ((chosen === FLASH || chosen === CUDNN) && headDim % 8 === 0 && fits("_scaled_dot_product_flash_attention")) {
     return flash;
   }
@@ -246,7 +254,8 @@ const flash: AttentionKernel = {
     const isCausal = causalHere(inputs, causal);
     const operands = queryKeyValue(inputs, backend);
     const lengths = [inputs.q.shape[2] as number, inputs.k.shape[2] as number] as const;
-    // No cumulative lengths, because no lengths are ragged; no generator state, because there is no dropout.
+    // There are no cumulative lengths, because all sequences have equal length, and no generator state, because there
+    // is no dropout.
     const none = zero(0, "int64");
     const state = [none, none] as const;
     return flashBackward(dy, ...operands, y, inputs.residual0, null, null, ...lengths, 0, isCausal, ...state, scale);

@@ -23,9 +23,10 @@ function moveToOwnMemory(variable: Variable, backend: TorchBackend): void {
   tensor.dispose();
 }
 
-/** Data ids whose memory was made here: contiguous, as the addon's operator needs it. */
+/** Data ids of variables whose memory was allocated here, and is contiguous as the addon's operator requires. */
 const contiguous = new WeakSet<object>();
 
+/** Makes a variable safe for the addon's operator: contiguous and without shared memory. */
 function prepare(variable: Variable, backend: TorchBackend): void {
   if (contiguous.has(variable.dataId) && !backend.isShared(variable)) return;
   moveToOwnMemory(variable, backend);

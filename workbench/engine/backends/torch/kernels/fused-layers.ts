@@ -1,7 +1,7 @@
 // Kernels of the fused layers and of the loss over ATen: linear, gelu, layerNorm, embedding, dropout and crossEntropy,
 // forward and backward. ops/kernels.ts lists what each returns. The tanh form of gelu on the CPU is the addon's own
-// operator. The cross entropy takes the log-sum-exp of some rows at a time, so that its temporary copy of the logits
-// stays small, and computes the gradient in the memory of its result.
+// operator. The cross entropy computes the log-sum-exp of a chunk of rows at a time, so that its temporary copy of the
+// logits stays small. Its gradient is computed in place, in the memory of the result.
 
 import type { TensorInfo } from "@tensorflow/tfjs-core";
 import { mixSeed } from "../../../core/random.ts";
@@ -41,21 +41,25 @@ function affine({ x, weight, bias }: names.LinearInputs, layout: names.WeightLay
   return shape.length === 2 ? result : reshape(result, [...shape.slice(0, -1), nOut]);
 }
 
-/** Whether the addon's own operators compute this form: the tanh form on the CPU, where all tensors are float32. */
-const isOurs = (approximate: names.GeluForm, backend: TorchBackend): boolean =>
+/**
+ * Whether the addon's own operators compute this form of gelu. They compute the tanh form on the CPU if all tensors are
+ * float32.
+ */
+const isInAddon = (approximate: names.GeluForm, backend: TorchBackend): boolean =>
   approximate === "tanh" && backend.device === "cpu" && !backend.mixed;
 
 function activated(x: TensorInfo | Handle, approximate: names.GeluForm, backend: TorchBackend): Handle {
-  return isOurs(approximate, backend) ? geluTanh(x) : gelu(x, approximate);
+  return isInAddon(approximate, backend) ? geluTanh(x) : gelu(x, approximate);
 }
 
 function activateInPlace(x: Handle, approximate: names.GeluForm, backend: TorchBackend): Handle {
-  if (isOurs(approximate, backend)) geluTanhInPlace(x);
+  if (isInAddon(approximate, backend)) geluTanhInPlace(x);
   else geluInPlace(x, approximate);
   return x;
 }
 
-// The same seed must drop the same entries, so the mask has a generator of its own. It uses 32 bits of a seed.
+// Each mask has its own generator, so that the same seed always drops the same entries. A generator uses 32 bits of its
+// seed.
 function keepMask(x: TensorInfo, { rate, seed }: names.DropoutAttributes, backend: TorchBackend): Handle {
   const addon = currentAddon();
   const mask = emptyLike(x, "bool");
@@ -74,6 +78,7 @@ function dropped(x: TensorInfo, mask: TensorInfo | Handle, rate: number): Handle
   return kept;
 }
 
+/** linear, gelu, layerNorm, embedding and dropout, with gradients. */
 export const fusedLayers: KernelTable = {
   [names.LINEAR]: fusedKernel<names.LinearInputs, names.LinearAttributes>((inputs, attributes, backend) => {
     const { activation, layout, keepPreactivation } = attributes;
@@ -89,7 +94,7 @@ export const fusedLayers: KernelTable = {
   ),
   [names.GELU_GRADIENT]: fusedKernel<names.GeluGradientInputs, names.GeluAttributes>(
     ({ dy, x }, { approximate }, backend) =>
-      isOurs(approximate, backend) ? geluTanhBackward(dy, x) : geluBackward(dy, x, approximate),
+      isInAddon(approximate, backend) ? geluTanhBackward(dy, x) : geluBackward(dy, x, approximate),
   ),
 
   [names.LAYER_NORM]: fusedKernel<names.LayerNormInputs, names.LayerNormAttributes>(
@@ -137,11 +142,11 @@ const differs = aten("ne", "Tensor");
 const fillInPlace = aten("masked_fill_", "Scalar");
 const clone = aten("clone");
 
-// Logits at a time, enough work for all threads of a CPU or for a GPU.
+// Logits in a chunk: enough work for all threads of a CPU, or for a GPU.
 const CPU_CHUNK = 1 << 22;
 const GPU_CHUNK = 1 << 26;
 
-/** One number for each row; `reduce` gets some rows at a time, in float32. */
+/** Computes one number per row. `reduce` is called with a chunk of rows at a time, in float32. */
 function eachChunk(logits: TensorInfo, backend: TorchBackend, reduce: (rows: TensorInfo | Handle) => Handle): Handle {
   const [rows, classes] = logits.shape as [number, number];
   if (rows === 0) return newEmpty(logits, [0]);
@@ -155,11 +160,11 @@ function eachChunk(logits: TensorInfo, backend: TorchBackend, reduce: (rows: Ten
   return concatenate(parts);
 }
 
-/** Targets as columns of the logits, moved into the range where they are outside. */
+/** Targets as column indices of the logits. Targets out of range are clamped. */
 const columns = (targets: TensorInfo, classes: number) => clamp(targets, 0, classes - 1);
 
-/** Sets a row's value to 0 where its target is ignored, to NaN where it is no class. */
-function settleInPlace(values: Handle, targets: TensorInfo, classes: number, ignoreIndex: number): void {
+/** Sets a row's value to 0 if its target is ignored, and to NaN if its target is not a class. */
+function maskByTargetInPlace(values: Handle, targets: TensorInfo, classes: number, ignoreIndex: number): void {
   fillInPlace(values, differs(columns(targets, classes), targets), Number.NaN);
   fillInPlace(values, equals(targets, ignoreIndex), 0);
 }
@@ -167,6 +172,7 @@ function settleInPlace(values: Handle, targets: TensorInfo, classes: number, ign
 /** (rows) → (rows, 1), as an index. */
 const asIndex = (targets: TensorInfo, classes: number) => unsqueeze(cast(columns(targets, classes), "int64"), 1);
 
+/** crossEntropy and its gradient. */
 export const fusedLoss: KernelTable = {
   [names.CROSS_ENTROPY]: fusedKernel<names.CrossEntropyInputs, names.CrossEntropyAttributes>(
     (inputs, attributes, backend) => {
@@ -177,12 +183,12 @@ export const fusedLoss: KernelTable = {
       const likely = squeeze(gather(logits, 1, asIndex(targets, classes)), 1);
       const loss = subtract(total, likely, 1 - labelSmoothing);
       if (labelSmoothing === 0) {
-        settleInPlace(loss, targets, classes, ignoreIndex);
+        maskByTargetInPlace(loss, targets, classes, ignoreIndex);
         return [loss, total];
       }
       const average = eachChunk(logits, backend, (rows) => mean(rows, [1]));
       const smoothed = subtract(loss, average, labelSmoothing);
-      settleInPlace(smoothed, targets, classes, ignoreIndex);
+      maskByTargetInPlace(smoothed, targets, classes, ignoreIndex);
       return [smoothed, total];
     },
   ),
@@ -197,7 +203,7 @@ export const fusedLoss: KernelTable = {
       scatterAddInPlace(gradient, 1, asIndex(targets, classes), share);
       if (labelSmoothing > 0) subtractInPlace(gradient, labelSmoothing / classes);
       const outer = clone(single(dy, backend), CONTIGUOUS_FORMAT);
-      settleInPlace(outer, targets, classes, ignoreIndex);
+      maskByTargetInPlace(outer, targets, classes, ignoreIndex);
       multiplyRowsInPlace(gradient, unsqueeze(outer, 1));
       return gradient;
     },

@@ -1,5 +1,5 @@
-// Resizing of images (batch, height, width, channels). Interpolation is separable: a product with one matrix for the
-// rows and one for the columns. Its gradient is the product with their transposes.
+// Resizing of images (batch, height, width, channels). Interpolation is the product with one matrix for the rows and
+// one for the columns. Its gradient is the product with their transposes.
 
 import type { TensorInfo } from "@tensorflow/tfjs-core";
 import type { Handle } from "../addon.ts";

@@ -17,8 +17,8 @@ import { reductions } from "./reductions.ts";
 import { shapes } from "./shapes.ts";
 
 /**
- * Kernels without a counterpart in ATen, which no model or training here uses; TensorFlow.js's plain JavaScript runs
- * them.
+ * Kernels without a counterpart in ATen. No model or training here uses them, so they run in TensorFlow.js's plain
+ * JavaScript on the host.
  */
 const HOST_KERNELS = [
   "Bincount",
@@ -77,7 +77,7 @@ const STRING_KERNELS = [
 
 let registered: Promise<void> | undefined;
 
-/** Idempotent. */
+/** Registers all kernels; later calls do nothing. */
 export function registerKernels(): Promise<void> {
   registered ??= register();
   return registered;

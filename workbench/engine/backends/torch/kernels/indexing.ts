@@ -45,7 +45,7 @@ function flatIndex(
   }
 }
 
-/** `base` with rows written or added; `base` is a handle this kernel owns. */
+/** Writes or adds rows to `base` in place. `base` is a handle that this kernel owns. */
 function scattered(
   base: Handle,
   { indices, updates, shape }: { indices: TensorInfo; updates: TensorInfo; shape: number[] },
@@ -74,7 +74,7 @@ function gather(x: TensorInfo, indices: TensorInfo, axis: number, batchDims: num
     const picked = indexSelect(reshape(x, [outerSize, dimSize, sliceSize]), 1, rows);
     return reshape(picked, outputShape);
   }
-  // One index space over all batches: row of batch b, position i is b · dimSize + i.
+  // Rows are indexed over all batches: position i of batch b is row b · dimSize + i.
   const count = util.sizeFromShape(indices.shape) / batchSize;
   const offsets = reshape(mulScalar(arange(batchSize, "int64", STRIDED, backend.device), dimSize), [batchSize, 1]);
   const rows = reshape(add(reshape(cast(indices, "int64"), [batchSize, count]), offsets), [-1]);
@@ -84,7 +84,8 @@ function gather(x: TensorInfo, indices: TensorInfo, axis: number, batchDims: num
 }
 
 /**
- * Rewords ATen's error about an index as tfjs words it. On a GPU there is no check: it would need a synchronization.
+ * Replaces ATen's error about an index by that of TensorFlow.js. On a GPU indices are not checked, because a check
+ * would need a synchronization.
  */
 function withinRange<T>(size: number, read: () => T): T {
   try {

@@ -28,7 +28,7 @@ const directSvd = aten<Handle[]>("linalg_svd");
 
 type Transposed = { transposeA: boolean; transposeB: boolean };
 
-/** a (…, m, k) · b (…, k, n), either stored transposed; leading axes broadcast. */
+/** a (…, m, k) · b (…, k, n), each optionally stored transposed. Leading axes broadcast. */
 function product(a: TensorInfo, b: TensorInfo, { transposeA, transposeB }: Transposed, backend: TorchBackend): Handle {
   // Integer products exist on the CPU only; float64 holds every int32 product that does not overflow.
   const integers = a.dtype === "int32" && backend.device !== "cpu";
@@ -56,6 +56,7 @@ function multiply(a: TensorInfo, b: TensorInfo) {
   return anyProduct;
 }
 
+/** Matrix products and einsum. */
 export const products: KernelTable = {
   BatchMatMul: ({ a, b }, attrs, backend) => product(a, b, attrs, backend),
   _FusedMatMul: ({ a, b, bias, preluActivationWeights }, attrs, backend) => {
@@ -71,17 +72,17 @@ export const products: KernelTable = {
   },
 };
 
-/** A float32 copy: a view would keep the whole decomposition in memory. */
+/** A float32 copy. A view would keep the whole decomposition in memory. */
 const finished = (x: Handle): Handle => clone(cast(x, "float32"), CONTIGUOUS_FORMAT);
 
-/** Eigenvectors of a symmetric matrix as columns, those of the largest eigenvalues first. */
+/** Eigenvalues of a symmetric matrix, largest first, and their eigenvectors as columns. */
 function descending(x: Handle): [values: Handle, vectors: Handle] {
   const [values, vectors] = eigh(x, "L") as [Handle, Handle];
   return [flip(values, [0]), flip(vectors, [1])];
 }
 
 /**
- * The triples from the smaller Gram matrix, or undefined where squaring would lose digits of the last singular value.
+ * Singular triples from the smaller Gram matrix; undefined if squaring would lose digits of the last singular value.
  */
 function gramSvd(x: Handle, rank: number): [Handle, Handle, Handle] | undefined {
   const [m, n] = infoOf(x).shape as [number, number];
@@ -99,11 +100,13 @@ function gramSvd(x: Handle, rank: number): [Handle, Handle, Handle] | undefined 
   return wide ? [near, s, far] : [far, s, near];
 }
 
+/** Singular triples from the decomposition of the matrix itself. */
 function fullSvd(x: Handle, rank: number): [Handle, Handle, Handle] {
   const [u, s, vTransposed] = directSvd(x, false, null) as [Handle, Handle, Handle];
   return [narrow(u, 1, 0, rank), narrow(s, 0, 0, rank), turn(narrow(vTransposed, 0, 0, rank))];
 }
 
+/** Matrix decompositions. */
 export const linearAlgebra: KernelTable = {
   [names.SVD]: fusedKernel<names.SvdInputs, names.SvdAttributes>(({ x }, { rank }) => {
     const exact = cast(x, "float64");

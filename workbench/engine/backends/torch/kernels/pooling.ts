@@ -23,6 +23,7 @@ const operators = (n: 2 | 3) => ({
 });
 const OPERATORS = { 2: operators(2), 3: operators(3) };
 
+/** The windows of a pooling kernel, spatial axes in order. `before` is the padding before each axis. */
 interface Window {
   dimensions: 2 | 3;
   filter: number[];
@@ -73,13 +74,14 @@ function window3d(shape: number[], { filterSize, strides, dilations = 1, pad, di
   };
 }
 
-/** The padding with which exactly the wanted windows fit, last axis first, as ATen counts. */
+/** The padding with which exactly as many windows fit as the output has, last axis first, as ATen expects. */
 const paddings = (w: Window): number[] => paddingsFor(w.inSpatial, w.outSpatial, w).reverse().flat();
 
 const channelsFirst = (x: TensorInfo | Handle, { dimensions: n }: Window) =>
   permute(x, n === 2 ? [0, 3, 1, 2] : [0, 4, 1, 2, 3]);
 const channelsLast = (x: Handle, { dimensions: n }: Window) => permute(x, n === 2 ? [0, 2, 3, 1] : [0, 2, 3, 4, 1]);
 
+/** x in float32 with channels first, padded with `value`. */
 function prepare(x: TensorInfo, w: Window, value: number): Handle {
   const float = x.dtype === "float32" ? x : cast(x, "float32");
   const first = channelsFirst(float, w);
@@ -87,7 +89,8 @@ function prepare(x: TensorInfo, w: Window, value: number): Handle {
   return around.some((n) => n !== 0) ? constantPad(first, around, value) : first;
 }
 
-const uncover = (x: Handle, w: Window) =>
+/** Removes the padding from a gradient and moves the channels to the end. */
+const withoutPadding = (x: Handle, w: Window) =>
   channelsLast(
     constantPad(
       x,
@@ -97,7 +100,7 @@ const uncover = (x: Handle, w: Window) =>
     w,
   );
 
-/** The number of inputs in each window, padding not counted: (…spatial, 1). */
+/** The number of inputs in each window without padding, at least 1, as a tensor (…spatial, 1). */
 function counts(w: Window, backend: TorchBackend): TensorInfo {
   const axes = w.inSpatial.map((length, i) =>
     Array.from({ length: w.outSpatial[i] as number }, (_, out) => {
@@ -106,7 +109,7 @@ function counts(w: Window, backend: TorchBackend): TensorInfo {
     }),
   );
   const total = axes.reduce<number[]>((products, axis) => products.flatMap((p) => axis.map((n) => p * n)), [1]);
-  // The average of a window that lies in the padding entirely is 0.
+  // A window that is entirely in the padding has the average 0.
   return upload(
     Float32Array.from(total, (n) => Math.max(n, 1)),
     [...w.outSpatial, 1],
@@ -145,7 +148,7 @@ function average(x: TensorInfo, w: Window, backend: TorchBackend): Handle {
 function averageGradient(dy: TensorInfo, x: TensorInfo, w: Window, backend: TorchBackend): Handle {
   const backward = OPERATORS[w.dimensions].averageBackward;
   const shares = channelsFirst(perSample(dy, w, backend), w);
-  return uncover(backward(shares, prepare(x, w, 0), w.filter, w.strides, zerosFor(w), false, true, 1), w);
+  return withoutPadding(backward(shares, prepare(x, w, 0), w.filter, w.strides, zerosFor(w), false, true, 1), w);
 }
 
 function maximum(x: TensorInfo, w: Window, backend: TorchBackend): Handle {
@@ -164,7 +167,7 @@ function maximumGradient(dy: TensorInfo, x: TensorInfo, w: Window): Handle {
   const input = prepare(x, w, Number.NEGATIVE_INFINITY);
   const [, positions] = pool(input, w.filter, w.strides, zerosFor(w), w.dilations) as [Handle, Handle];
   const first = channelsFirst(dy, w);
-  return uncover(backward(first, input, w.filter, w.strides, zerosFor(w), w.dilations, false, positions), w);
+  return withoutPadding(backward(first, input, w.filter, w.strides, zerosFor(w), w.dilations, false, positions), w);
 }
 
 export const pooling: KernelTable = {

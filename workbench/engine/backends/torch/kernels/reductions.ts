@@ -37,7 +37,7 @@ const addProduct = aten("addcmul");
 const fft = aten("fft_fft");
 const ifft = aten("fft_ifft");
 
-/** tfjs sums int32 and bool into int32. */
+/** The dtype of a sum; undefined keeps the operand's. TensorFlow.js sums int32 and bool into int32. */
 const totalType = (x: TensorInfo) => (x.dtype === "float32" || x.dtype === "complex64" ? undefined : "int32");
 
 /** Shape after reducing `axes`. */
@@ -45,7 +45,10 @@ function reducedShape(shape: readonly number[], axes: number[], keepDims: boolea
   return keepDims ? shape.map((n, i) => (axes.includes(i) ? 1 : n)) : shape.filter((_, i) => !axes.includes(i));
 }
 
-/** A reduction that ATen does over several axes at once. No axes means no reduction to tfjs, all axes to ATen. */
+/**
+ * A reduction that ATen does over several axes at once. For TensorFlow.js no axes mean no reduction; for ATen they mean
+ * all axes.
+ */
 const overAxes = (reduce: (x: TensorInfo, axes: number[], keepDims: boolean) => Handle): TorchKernel => {
   return ({ x }, { axis, reductionIndices, keepDims }) => {
     const axes = util.parseAxisParam(axis ?? reductionIndices, x.shape);
@@ -53,7 +56,7 @@ const overAxes = (reduce: (x: TensorInfo, axes: number[], keepDims: boolean) => 
   };
 };
 
-/** A reduction that ATen does over one axis: the axes are brought to the end and merged. */
+/** A reduction that ATen does over one axis only. The axes are moved to the end and merged into one. */
 const overMerged = (reduce: (x: Handle) => Handle) =>
   overAxes((x, axes, keepDims) => {
     const kept = x.shape.map((_, i) => i).filter((i) => !axes.includes(i));
@@ -77,14 +80,16 @@ const running = (accumulate: (x: Handle, axis: number, dtype?: string) => Handle
   };
 };
 
-const position = (find: (x: TensorInfo, axis: number) => Handle): TorchKernel => {
+const argExtreme = (find: (x: TensorInfo, axis: number) => Handle): TorchKernel => {
   return ({ x }, { axis }) => {
     const [dim] = util.parseAxisParam(axis, x.shape) as [number];
     return find(x, dim);
   };
 };
 
-/** The values among which an extreme is looked for: tfjs ignores NaN, ATen would return its position. */
+/**
+ * The operand of ArgMax and ArgMin without NaN, which TensorFlow.js ignores. ATen would return the position of a NaN.
+ */
 function comparable(x: TensorInfo, worst: number): TensorInfo | Handle {
   if (x.dtype === "bool") return cast(x, "int32");
   return x.dtype === "float32" ? maskedFill(x, isNan(x), worst) : x;
@@ -98,8 +103,8 @@ export const reductions: KernelTable = {
   Prod: overMerged((x) => prod(x, -1, false)),
   All: overMerged((x) => all(x, -1)),
   Any: overMerged((x) => any(x, -1)),
-  ArgMax: position((x, axis) => argmax(comparable(x, Number.NEGATIVE_INFINITY), axis)),
-  ArgMin: position((x, axis) => argmin(comparable(x, Number.POSITIVE_INFINITY), axis)),
+  ArgMax: argExtreme((x, axis) => argmax(comparable(x, Number.NEGATIVE_INFINITY), axis)),
+  ArgMin: argExtreme((x, axis) => argmin(comparable(x, Number.POSITIVE_INFINITY), axis)),
   Cumsum: running((x, axis, dtype) => cumsum(x, axis, dtype), 0),
   Cumprod: running((x, axis, dtype) => cumprod(x, axis, dtype), 1),
 

@@ -1,5 +1,5 @@
 // Kernels that move values without changing them: reshape, transpose, slice, join, split, pad, tile, reverse. Results
-// share memory with their input where ATen can do that, which is safe because tensors are immutable.
+// share memory with their input if ATen supports it. This is safe because tensors are immutable.
 
 import { backend_util, slice_util, type TensorInfo, util } from "@tensorflow/tfjs-core";
 import type { Handle } from "../addon.ts";
@@ -23,7 +23,8 @@ const indexSelect = aten("index_select");
 const diagonal = aten("diag");
 const cloneAs = aten("clone");
 
-// A slice this many times smaller than its source is copied: a view would keep the whole source in memory.
+// A slice that is this many times smaller than its source is copied, because a view would keep the whole source in
+// memory.
 const VIEW_SHARE = 8;
 /** Pads each axis by `paddings[axis]`; negative numbers cut. */
 export function padded(
@@ -35,7 +36,7 @@ export function padded(
   return constantPad(x, [...paddings].reverse().flat(), value);
 }
 
-/** Picks `positions` along an axis. */
+/** Selects `positions` along an axis. */
 function pick(x: TensorInfo | Handle, axis: number, positions: number[], backend: TorchBackend): Handle {
   const index = upload(Int32Array.from(positions), [positions.length], "int32", backend);
   try {
@@ -56,7 +57,7 @@ function sliced(x: TensorInfo | Handle, shape: readonly number[], begin: number[
   return small || result === x ? cloneAs(result, CONTIGUOUS_FORMAT) : (result as Handle);
 }
 
-/** Strides of either sign. */
+/** A strided slice. Strides may be negative. */
 function stridedSlice(x: TensorInfo, begin: number[], end: number[], strides: number[]): Handle {
   let result: Handle | TensorInfo = x;
   for (let axis = 0; axis < strides.length; axis++) {
@@ -71,7 +72,10 @@ function stridedSlice(x: TensorInfo, begin: number[], end: number[], strides: nu
   return contiguous(result);
 }
 
-/** Position of each padded row in the source, reflected at the edges; `symmetric` repeats the edge itself. */
+/**
+ * The position in the source of each row after padding. Rows are reflected at the edges; `symmetric` also repeats the
+ * edge row.
+ */
 function mirrored(length: number, [before, after]: [number, number], mode: "reflect" | "symmetric"): number[] {
   const offset = mode === "reflect" ? 0 : 1;
   const positions: number[] = [];

@@ -1,6 +1,6 @@
 #!/usr/bin/env bun
-// All stages in a few minutes, without network access: trains a small GPT-2 on generated stories, compresses it to 40 %
-// of its FLOPs by low rank and by GBLR, fine-tunes it, pushes it to a local Hub, and pulls it back.
+// Runs all stages in a few minutes, without network access: trains a small GPT-2 on generated stories, compresses it to
+// 40 % of its FLOPs by low rank and by GBLR, fine-tunes it, pushes it to a local Hub, and pulls it back.
 //
 //   bun run recipes/quickstart.ts        (npm start)
 
@@ -29,7 +29,7 @@ await runTour({
     ...shared,
     model: "quickstart/gpt2",
     flops: 0.4,
-    // Low rank as usual, and low rank with the initialization and the allocation that GBLR has here.
+    // Low rank with the default initialization and allocation, and low rank with those that GBLR has below.
     compare: ["lowrank", "lowrank:activation:global"],
     init: "activation",
     allocate: "global",

@@ -1,4 +1,4 @@
-// The repositories that the quickstart starts from: a data set of generated stories about people, each with a town, a
+// Writes the two repositories of the quickstart: a data set of generated stories about people, each with a town, a
 // trade and a thing, and a GPT-2 with random weights whose tokenizer has one token per word.
 
 import { mkdir, writeFile } from "node:fs/promises";
@@ -10,7 +10,7 @@ export const STORIES = "quickstart/stories";
 export const UNTRAINED = "quickstart/untrained";
 
 const LINES = { train: 6000, validation: 200, test: 400 };
-/** Gives 200 thousand parameters. */
+/** Sizes of the model, which has about 200 thousand parameters. */
 const SIZE = { n_layer: 3, n_embd: 64, n_head: 4, n_positions: 64 };
 
 /** Writes both repositories. An engine must be open. @param hub folder of the Hub */
@@ -60,7 +60,10 @@ interface Person {
 
 type Pick = <Item>(items: readonly Item[]) => Item;
 
-/** Generates stories, one per line. @param seed seed of the stories; the facts about people are the same for all seeds */
+/**
+ * Generates stories, one per line.
+ * @param seed seed of the stories; the facts about people are the same for all seeds
+ */
 export function makeStories({ lines, seed }: { lines: number; seed: number }): string {
   const people = makePeople(pickFrom(0));
   const pick = pickFrom(seed);
@@ -153,7 +156,10 @@ function description(vocabulary: ReadonlyMap<string, number>, merges: readonly [
   };
 }
 
-/** The character for each byte: itself if it is visible, else one from code point 256 on (Radford et al., 2019). */
+/**
+ * The character for each byte in GPT-2's tokenizer (Radford et al. 2019): the byte itself if it is visible, else a
+ * character from code point 256 on.
+ */
 const BYTES: readonly string[] = (() => {
   const visible = (byte: number) => (byte > 32 && byte < 127) || (byte > 160 && byte < 173) || byte > 173;
   let next = 256;

@@ -1,6 +1,6 @@
-// What an architecture tells the rest of the workbench about itself: its config, the modules of its network, the names of
-// its tensors, its task with the forward pass, how it is recognized by its tensors, and its Python classes. One object an
-// architecture, in a folder of its own; registry.ts lists them.
+// The interface of an architecture: its config, the modules of its network, the names of its tensors, its task with the
+// forward pass, the rules that recognize its weights, and its Python classes. Each architecture is one object in a
+// folder of its own; registry.ts lists them.
 
 import type { Json } from "../../hub/checkpoint/index.ts";
 import type { PythonClasses } from "../../hub/python/index.ts";
@@ -12,143 +12,158 @@ import type { LayerSource, Task } from "./task.ts";
 
 type Fields = Record<string, unknown>;
 
-/** What the workbench needs to know of a family of networks that share a forward pass. */
+/** A family of networks that share a forward pass. */
 export interface Architecture<Config = unknown> {
   /** `model_type` of config.json */
   readonly type: string;
-  /** in messages, e.g. `GPT-2` */
+  /** name in messages, e.g. `GPT-2` */
   readonly title: string;
   readonly task: Task<Config>;
   /**
-   * @param json a config.json
-   * @param file what errors call it
-   * @throws ModelError naming the field that is missing or makes no sense
+   * Reads and checks a config.json.
+   * @param json content of config.json
+   * @param file name of the file in errors
+   * @throws ModelError that names a missing or invalid field
    */
   readConfig(json: Record<string, unknown>, file: string): Config;
-  /** its modules, in the order in which they run and in which their parameters are saved */
+  /** The modules of the network. Parameters are saved in this order, and layers are listed in it. */
   network(config: Config): readonly Module[];
   /**
-   * Multiply-adds of the dense model that published tables divide by, rounded as there, for sizes that were published.
-   * Default the reference's count of the dense model
+   * The rounded multiply-adds of the dense model by which published tables divide; undefined for sizes that were not
+   * published. Default: the reference's count of the dense model
    */
   publishedTotal?(config: Config): number | undefined;
-  /** default PLAIN_NAMES: those of `network` */
+  /** names of tensors in checkpoints. Default: the names in `network` */
   readonly names?: TensorNames<Config>;
-  /** of timm's models, whose config.json has an `architecture` and no `model_type`. Default: it is none of timm's */
+  /** names in timm, whose config.json has `architecture` instead of `model_type`. Default: timm does not have it */
   readonly timm?: TimmNames;
-  /** how a config.json is made for weights alone. Default: they are not recognized */
+  /** makes a config.json for weights that have none. Default: such weights are not recognized */
   readonly weights?: WeightsReader<Config>;
-  /** default: the reference implementation has no such model */
+  /** checkpoints of the reference implementation. Default: the reference does not have this architecture */
   readonly reference?: ReferenceModels<Config>;
-  /** default: Python cannot load its structured models */
+  /** Python classes. Default: Python cannot load structured models of this architecture */
   readonly python?: PythonClasses;
 }
 
-/** What tensors are called in checkpoints. Names of `network` are ours; each naming of checkpoints has a prefix. */
+/**
+ * Translates between the names of parameters in `network` and the names of tensors in checkpoints. Each naming of
+ * checkpoints is identified by a prefix.
+ */
 export interface TensorNames<Config = unknown> {
   /**
-   * What names in checkpoints can begin with, e.g. `transformer.`. A model is saved with the one it was read with, a new
-   * one with the first.
+   * Prefixes that names in checkpoints may have, e.g. `transformer.`. A model is saved with the prefix with which it
+   * was read, and a new model with the first prefix.
    */
   readonly prefixes: readonly string[];
-  /** what a model that was read with this prefix is saved with. Default the same */
+  /** the prefix for saving a model that was read with `prefix`. Default: the same */
   savedPrefix?(prefix: string): string;
-  /** what names of a new model begin with. Default the first of `prefixes` */
+  /** the prefix of a new model. Default: the first of `prefixes` */
   prefixOf?(config: Config): string;
-  /** the name of a parameter, or of a part of a layer, in a checkpoint with this prefix */
+  /** the name in a checkpoint with this prefix, for a parameter, a layer or a parameter of a layer */
   storedName(name: string, prefix: string): string;
-  /** the inverse; a name without the prefix comes back as it is */
+  /** the inverse of `storedName`; a name without the prefix is returned unchanged */
   parameterName(stored: string, prefix: string): string;
   /**
-   * Tensors of such checkpoints that are several parameters in one, row after row, by their names in the file: timm's
-   * `attn.qkv.weight` is three. Default none
+   * Tensors that hold several parameters, concatenated along axis 0: a map from the name in the file to the names of
+   * the parameters. For example, timm's `attn.qkv.weight` holds three. Default: none
    */
   joined?(config: Config, prefix: string): ReadonlyMap<string, readonly string[]>;
-  /** names of tensors that repeat another one's values and are no parameters: tied heads. Default none */
+  /**
+   * tensors that are not parameters because they repeat the values of another tensor, such as a tied head. Default:
+   * none
+   */
   tied?(config: Config): readonly string[];
-  /** whether a checkpoint's tensor of this name is no parameter and is passed over: causal masks. Default none is */
+  /** whether a tensor of a checkpoint is not a parameter and is ignored, such as a causal mask. Default: false */
   ignores?(name: string, config: Config): boolean;
   /**
-   * Whether a checkpoint's tensor may be longer than the parameter: rows behind are dropped, as vocabularies are padded
-   * with. Default none
+   * Whether a tensor of a checkpoint may have more rows than the parameter, as padded vocabularies have. The rows at
+   * the end are dropped. Default: false
    */
   mayHaveMoreRows?(name: string): boolean;
-  /** namings of state_dicts that are none of checkpoints. Default none */
+  /** further namings, which occur in state_dicts but not in published checkpoints. Default: none */
   readonly others?: readonly OtherNames[];
 }
 
-/** Names of tensors in the memory of a program that are not those of its checkpoints. */
+/** A naming of tensors in a program's state_dict that differs from the naming in its checkpoints. */
 export interface OtherNames {
   /** whether a file has this naming */
   isUsedBy(tensors: ReadonlyMap<string, unknown>): boolean;
-  /** the name in a checkpoint; undefined where it is the same */
+  /** the name in a checkpoint; undefined if no rule applies */
   toCheckpoint(name: string): string | undefined;
-  /** how images of such weights are usually prepared. Default as the task's */
+  /** how images are usually prepared for such weights. Default: `preparation` of the task */
   readonly preparation?: UsualPreparation;
 }
 
-/** The names of `network` themselves. */
+/** Names in checkpoints that are equal to those in `network`. */
 const PLAIN_NAMES: TensorNames = {
   prefixes: [""],
   storedName: (name) => name,
   parameterName: (stored) => stored,
 };
 
+/** The names of an architecture's tensors in checkpoints. Default: those in `network`. */
 export const namesOf = <Config>({ names = PLAIN_NAMES }: Architecture<Config>): TensorNames<Config> => names;
 
-/** Whether a checkpoint's tensor of this name, without its prefix, is no parameter and is passed over. */
+/**
+ * Whether a tensor of a checkpoint is not a parameter and is ignored.
+ * @param name name of the tensor, without the checkpoint's prefix
+ */
 export function isPassedOver<Config>(architecture: Architecture<Config>, name: string, config: Config): boolean {
   const { ignores, tied } = namesOf(architecture);
   return (ignores?.(name, config) ?? false) || (tied?.(config).includes(name) ?? false);
 }
 
-/** A family of timm's. */
+/** An architecture's names in timm. */
 export interface TimmNames {
-  /** names, or what names begin with and `*`, for messages */
+  /** names for messages, e.g. `resnet18`; `*` stands for any ending, e.g. `vit_*` */
   readonly known: readonly string[];
-  /** a small one, for messages */
+  /** the name of a small model, for messages */
   readonly example: string;
   /** whether timm's name of a model, with or without the tag of its weights, is of this family */
   isName(name: string): boolean;
-  /** fields of `model_args` for sizes that can be chosen for a new model; those of others follow from the name */
+  /** fields of `model_args` for the sizes that a new model can set. The name determines all other sizes. */
   readonly sizes: { width?: string; blocks?: string; heads?: string; image?: string };
 }
 
-/** A checkpoint as readers see it: names without what the trainer put before them, in our naming. */
+/** A checkpoint without config.json. Tensors have the names of the architecture, without prefixes added by trainers. */
 export interface WeightsFile {
-  /** what errors call it */
+  /** name of the file in errors */
   file: string;
   tensors: ReadonlyMap<string, TensorInfo>;
-  /** everything that is no tensor */
+  /** all content that is not a tensor */
   rest: { readonly [key: string]: Json };
-  /** a tensor to an earlier one that is the same bytes */
+  /** from the name of a tensor to that of an earlier tensor with the same memory */
   tied: ReadonlyMap<string, string>;
 }
 
+/** Settings for reading a checkpoint without config.json. */
 export interface ReadingOptions {
-  /** attention heads, where the checkpoint does not tell. Default a head for each 64 of the width */
+  /** number of attention heads. Default: the number stored in the checkpoint, else width / 64 */
   heads?: number | undefined;
 }
 
-/** Images as recognized weights are said to want them. */
+/** The image size, mean and standard deviation for weights without a config.json. */
 export type AssumedColors = Pick<ImageSettings, "size" | "mean" | "std">;
 
-/** How weights without a config.json are recognized and described, by names and shapes alone. */
+/** Recognizes weights without a config.json, and describes them, by the names and shapes of their tensors. */
 export interface WeightsReader<Config = unknown> {
-  /** what the reader expects before names. Default nothing */
+  /** prefix of the names that the reader expects. Default: none */
   readonly prefix?: string;
-  /** of the tensor whose side on this axis is the width that attention heads divide. Default: there are no heads */
+  /**
+   * the tensor, and the axis of it, whose length is the width of the attention heads together. Default: there are no
+   * heads
+   */
   readonly width?: readonly [tensor: string, axis: number];
-  /** whether a checkpoint with these tensors is one */
+  /** whether a checkpoint with these tensors belongs to this architecture */
   recognizes(tensors: ReadonlyMap<string, TensorInfo>): boolean;
   /**
-   * config.json of the dense model, from shapes and hyper-parameters.
-   * @throws ModelError when they do not tell
+   * Makes the config.json of the dense model from shapes and hyper-parameters.
+   * @throws ModelError if they do not determine it
    */
   config(weights: WeightsFile, options: ReadingOptions): Fields;
   /**
-   * The same in Hugging Face's words, for weights of images that have its names: config.json and
-   * preprocessor_config.json. Default: it has no such names
+   * Makes config.json and preprocessor_config.json in Hugging Face's format, for weights of image models under Hugging
+   * Face's names. Default: the architecture has no such names
    */
   forTransformers?(
     config: Config,
@@ -159,26 +174,29 @@ export interface WeightsReader<Config = unknown> {
 
 /** Checkpoints of the reference implementation. */
 export interface ReferenceModels<Config = unknown> {
-  /** whether masks have a Gaussian where nothing in the checkpoint says: as its published model was trained */
+  /** whether masks have a Gaussian if the checkpoint does not say so, as in the reference's published model */
   readonly gaussian: boolean;
-  /** a parameter or layer to the other naming; what is called alike comes back as it is. Default the same names */
+  /**
+   * translates names of parameters and layers; a name that is the same in both is returned unchanged. Default: same
+   * names
+   */
   readonly names?: { toOurs(name: string): string; toTheirs(name: string): string };
-  /** tensors beside parameters and the buffers of GBLR layers. Default none */
+  /** further tensors, which are neither parameters nor buffers of GBLR layers. Default: none */
   others?(model: LayerSource<Config>, network: ReadonlyMap<string, ParameterInfo>): Promise<TensorSource[]>;
 }
 
-/** Every parameter of the dense model, in the order in which they are saved. */
+/** All parameters of the dense model by name, in the order in which they are saved. */
 export const parametersOf = <Config>(architecture: Architecture<Config>, config: Config): Map<string, ParameterInfo> =>
   parametersIn(architecture.network(config));
 
-/** Every linear layer and convolution that may be structured, in the order in which they run. */
+/** All linear layers and convolutions that may be structured, in the order of `network`. */
 export const layersOf = <Config>(architecture: Architecture<Config>, config: Config): LayerInfo[] =>
   layersIn(architecture.network(config));
 
 /**
  * Multiply-adds of the model for one image or one full sequence.
- * @param costs a row, of structured layers; all others count as dense. Default none
- * @throws EngineError when it names a layer that the model does not have
+ * @param costs multiply-adds per row of each structured layer; all other layers count as dense. Default: none
+ * @throws EngineError if `costs` names a layer that the model does not have
  */
 export const countModel = <Config>(
   architecture: Architecture<Config>,

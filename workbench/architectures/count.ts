@@ -1,47 +1,56 @@
-// Multiply-adds of a model for one image or one full sequence: a sum over the modules of its network. Counted twice: as
-// the reference implementation counts, for comparison with published figures, and as the model runs. How the reference's
-// rules differ is said on the modules: rows of structured layers, parts that it leaves out.
+// Counts the multiply-adds of a model for one image or one full sequence, as a sum over the modules of its network.
+// There are two counts: "reference", as the reference implementation counts, for comparison with published figures, and
+// "actual", what the model computes. The fields `referenceRows`, `referenceNeeds` and `in` of the modules hold the
+// differences between them.
 
 import { EngineError } from "../engine/core/errors.ts";
 import { type LayerInfo, layersIn, type Module } from "./network.ts";
 
-/** Multiply-adds by the name of what makes them. */
+/** Multiply-adds by the name of the part, e.g. `linears` or `attention scores`. */
 export type Parts = Readonly<Record<string, number>>;
 
+/** The result of one count. */
 export interface Counted {
   parts: Parts;
-  /** of all parts */
+  /** sum of all parts */
   total: number;
-  /** total as a share of the dense model's; `reference`: of the rounded constant that published tables divide by */
+  /**
+   * total divided by the dense model's total. The reference count divides by the rounded constant of published tables,
+   * if there is one
+   */
   relative: number;
 }
 
+/** The results of both counts. */
 export interface Counts {
-  /** as the reference counts: some products left out or taken at other sizes */
+  /** as the reference implementation counts: some products are left out or counted at other sizes */
   reference: Counted;
-  /** what runs, at the sizes at which it runs */
+  /** all multiply-adds that are computed */
   actual: Counted;
 }
 
 export type CountKind = keyof Counts;
 
-/** Multiply-adds a row (for convolutions: an output position) of the layers that are structured, by layer name. */
+/** Multiply-adds per row of each structured layer, by layer name. A row of a convolution is one output position. */
 export type LayerCosts = Readonly<Record<string, number>>;
 
-/** Rows by which a count takes a structured layer. 0: it counts the layer as dense whatever structure it has. */
+/** Number of rows that a count uses for a structured layer. 0 means that the layer always counts as dense. */
 export const rowsOf = ({ rows, referenceRows = rows }: LayerInfo, kind: CountKind): number =>
   kind === "actual" ? rows : referenceRows;
 
 export interface CountOptions {
-  /** of the network in errors */
+  /** name of the network in errors */
   title: string;
-  /** of structured layers; all others count as dense. Default none */
+  /** costs of structured layers; all other layers count as dense. Default: none */
   costs?: LayerCosts;
-  /** dense total that published relative costs divide by. Default the reference's count of the dense model */
+  /** dense total by which published tables divide. Default: the reference's count of the dense model */
   published?: number | undefined;
 }
 
-/** @throws EngineError when there is a cost for a layer that the network does not have */
+/**
+ * Counts the multiply-adds of a network by both counts.
+ * @throws EngineError if `costs` names a layer that the network does not have
+ */
 export function countNetwork(network: readonly Module[], { title, costs = {}, published }: CountOptions): Counts {
   expectLayers(title, costs, layersIn(network));
   const counted = (kind: CountKind, dense = totalOf(partsOf(network, {}, kind))): Counted => {

@@ -1,10 +1,10 @@
-// What a network is made of: one list of modules, in the order in which they run and in which their parameters are
-// saved. Each module names its parameters, the linear layer or convolution that may be structured, and what it costs.
-// Loading, saving, layer selection, plans and both operation counts are derived from this list. No tensors.
+// Describes a network as a list of modules, in the order in which their parameters are saved. Each module names its
+// parameters, the linear layer or convolution that may be structured, and its multiply-adds. Loading, saving, the
+// selection of layers, plans and both counts of multiply-adds are derived from this list. The list holds no tensors.
 
 import type { WeightLayout } from "../engine/ops/index.ts";
 
-/** How a kernel moves over an image; rows and columns alike. */
+/** Geometry of a convolution. Stride and padding are the same for rows and columns. */
 export interface ConvolutionInfo {
   /** rows and columns */
   kernel: readonly [number, number];
@@ -13,43 +13,46 @@ export interface ConvolutionInfo {
   padding: number;
 }
 
-/**
- * A linear layer by the checkpoint's name, without `.weight`. A convolution is one too: of the patches under its kernel.
- */
+/** A linear layer, or a convolution seen as a linear layer that is applied to the patches under its kernel. */
 export interface LayerInfo {
+  /** name of its weight among the parameters, without `.weight` */
   name: string;
-  /** of a convolution rows · columns · channels, in this order */
+  /** for a convolution rows · columns · channels, in this order */
   nIn: number;
   nOut: number;
-  /** how the dense weight lies in memory: GPT-2's and kernels (n_in, n_out), most others' (n_out, n_in) */
+  /** layout of the dense weight: `in_out` (GPT-2, kernels) is (n_in, n_out), `out_in` (most others) is (n_out, n_in) */
   layout: WeightLayout;
-  /**
-   * rows that go through the layer in one pass for one image or one full sequence; of a convolution output positions
-   */
+  /** rows that go through the layer for one image or one full sequence; for a convolution its output positions */
   rows: number;
   /**
-   * The rows by which the reference implementation counts this layer where it is structured. A dense layer it counts by
-   * `rows`. 0: it counts the layer as dense, whatever structure it has. Default `rows`
+   * Rows that the reference implementation counts for this layer if it is structured. For a dense layer it counts
+   * `rows`. 0 means that the reference always counts the layer as dense. Default: `rows`
    */
   referenceRows?: number;
   /**
-   * Name of another layer. The reference does not count this layer where it and that one are structured and that one
-   * costs nothing: its counter removes what no output depends on. Default none
+   * Name of another layer. The reference does not count this layer if both are structured and the other one has cost 0,
+   * because its counter removes computations that no output depends on. Default: none
    */
   referenceNeeds?: string;
   /**
-   * The part of a count that this layer belongs to, dense or structured. Default `linears` or `convolutions`, and
-   * `structured linears` or `structured convolutions`
+   * Name of the part to which each count adds this layer, dense or structured. Default: `linears` or `convolutions` if
+   * it is dense, and `structured linears` or `structured convolutions` if it is structured
    */
   countedAs?: Partial<Record<"reference" | "actual", string>>;
-  /** whether the published recipe converts this layer. Default true */
+  /** whether the published experiments convert this layer. Default true */
   inRecipe?: boolean;
   convolution?: ConvolutionInfo;
-  /** one position of a convolution's kernel as a layer of its own, from channels to channels; row by row from 0 */
+  /**
+   * set if this layer is one position of the kernel of the convolution `of`, which maps channels to channels. Positions
+   * are numbered row by row from 0
+   */
   position?: { of: string; index: number; convolution: ConvolutionInfo };
 }
 
-/** What training from scratch starts a parameter with. */
+/**
+ * Initial values of a parameter in training from scratch. `normal` has mean 0 and the standard deviation `deviation`;
+ * `uniform` is in [-bound, bound).
+ */
 export type Start =
   | { kind: "zeros" }
   | { kind: "ones" }
@@ -57,70 +60,79 @@ export type Start =
   | { kind: "normal"; deviation: number }
   | { kind: "uniform"; bound: number };
 
+/** A parameter without its values. */
 export interface ParameterInfo {
-  /** in memory */
+  /** shape in memory */
   shape: readonly number[];
   start: Start;
-  /** running statistics and the like: saved, never trained. Default false */
+  /** whether it is saved but not trained, such as running statistics. Default false */
   buffer?: boolean;
-  /** (rows, columns, in, out) in memory, (out, in, rows, columns) in checkpoints. Default false */
+  /**
+   * whether it is a kernel: (rows, columns, in, out) in memory, (out, in, rows, columns) in checkpoints. Default false
+   */
   kernel?: boolean;
 }
 
-/** Multiply-adds of what cannot be structured: norms, attention products, embeddings, heads. */
+/** Multiply-adds of a part that cannot be structured, such as norms, attention products, embeddings and heads. */
 export interface CountedPart {
-  /** parts of one name are added up */
+  /** multiply-adds of parts with the same name are added up */
   name: string;
   multiplyAdds: number;
   /**
-   * Which counts have it, see count.ts. `dense reference`: the reference's, and only of a model without a structured
-   * layer. Default `both`
+   * The counts that include it, see count.ts. `dense reference` means the reference count of a model without structured
+   * layers. Default `both`
    */
   in?: "both" | "actual" | "reference" | "dense reference";
 }
 
+/** A part of a network: its parameters, its layer that may be structured, and its further multiply-adds. */
 export interface Module {
-  /** by name, in the order in which they are saved. Default none */
+  /** its parameters by name, in the order in which they are saved. Default: none */
   parameters?: readonly (readonly [name: string, info: ParameterInfo])[];
-  /** its weight is `<name>.weight` among the parameters. Default none */
+  /** the layer that may be structured; its weight is the parameter `<name>.weight`. Default: none */
   layer?: LayerInfo;
-  /** default none */
+  /** parts that cannot be structured. Default: none */
   parts?: readonly CountedPart[];
 }
 
 export const ZEROS: Start = { kind: "zeros" };
 export const ONES: Start = { kind: "ones" };
+/** Normally distributed initial values with mean 0. @param deviation standard deviation */
 export const normal = (deviation: number): Start => ({ kind: "normal", deviation });
+/** Uniformly distributed initial values in [-bound, bound). */
 export const uniform = (bound: number): Start => ({ kind: "uniform", bound });
 
-/** A parameter that belongs to no layer: tables of embeddings, gains, tokens. */
+/** A module of one parameter that does not belong to a layer, such as an embedding table, gains or a class token. */
 export const parameter = (name: string, shape: readonly number[], start: Start): Module => ({
   parameters: [[name, { shape, start }]],
 });
 
 export interface LinearOptions extends Omit<LayerInfo, "convolution" | "position"> {
-  /** of the weight */
+  /** initial values of the weight */
   start: Start;
-  /** of the bias; undefined: there is none */
+  /** initial values of the bias; undefined if there is no bias */
   bias?: Start | undefined;
 }
 
-/** A linear layer that may be structured: x Wᵀ + b. */
+/** A linear layer x Wᵀ + b that may be structured. */
 export function linearLayer({ start, bias, ...layer }: LinearOptions): Module {
   const { name, nIn, nOut, layout } = layer;
   return { parameters: matrixParameters({ name, nIn, nOut, layout, start, bias }), layer };
 }
 
 export interface ConvolutionOptions extends Omit<LayerInfo, "convolution" | "position" | "nIn" | "layout"> {
-  /** of its input */
+  /** channels of its input */
   channels: number;
-  /** rows and columns are alike */
+  /** rows and columns of the kernel, an odd number */
   kernel: number;
   stride: number;
   start: Start;
 }
 
-/** A convolution without bias that may be structured, padded so that stride 1 keeps the image's size. */
+/**
+ * A convolution without bias that may be structured. It is padded by (kernel − 1) / 2, so stride 1 keeps the image's
+ * size.
+ */
 export function convolutionLayer({ channels, kernel, stride, start, ...layer }: ConvolutionOptions): Module {
   const { name, nOut } = layer;
   const convolution = { kernel: [kernel, kernel] as const, stride, padding: (kernel - 1) / 2 };
@@ -139,7 +151,7 @@ export interface HeadOptions {
   bias?: Start | undefined;
 }
 
-/** A linear map that stays dense and is applied once for each image: a classifier's head, or a layer before it. */
+/** A linear map that stays dense and is applied once per image, such as a classifier's head. */
 export const headLayer = (options: HeadOptions): Module => ({
   parameters: matrixParameters({ ...options, layout: "out_in" }),
   parts: [{ name: "head", multiplyAdds: options.nIn * options.nOut }],
@@ -155,12 +167,17 @@ function matrixParameters({ name, nIn, nOut, layout, start, bias }: MatrixOption
   return bias === undefined ? [weight] : [weight, [`${name}.bias`, { shape: [nOut], start: bias }]];
 }
 
-/** Multiply-adds that the reference's counter takes for each entry that a layer normalization sees. */
+/** Multiply-adds that the reference counts per entry of the input of a layer normalization. */
 const LAYER_NORM_PER_ENTRY = 5;
-/** Of a batch normalization: one scale, one shift. */
+/** Multiply-adds per entry of the input of a batch normalization: one scale, one shift. */
 const BATCH_NORM_PER_ENTRY = 2;
 
-/** @param rows that it normalizes @param options.in see CountedPart */
+/**
+ * A layer normalization with gain and bias.
+ * @param options.width number of entries that are normalized together
+ * @param options.rows number of rows that are normalized
+ * @param options.in see CountedPart
+ */
 export function layerNormModule(
   name: string,
   { width, rows, ...counted }: { width: number; rows: number } & Pick<CountedPart, "in">,
@@ -174,7 +191,11 @@ export function layerNormModule(
   };
 }
 
-/** @param positions of the image that it normalizes @param gain what its weight starts with. Default ones */
+/**
+ * A batch normalization with gain, bias and running statistics.
+ * @param options.positions number of positions of an image
+ * @param options.gain initial values of its weight. Default: ones
+ */
 export function batchNormModule(
   name: string,
   { channels, positions, gain = ONES }: { channels: number; positions: number; gain?: Start },
@@ -194,17 +215,17 @@ export function batchNormModule(
 export interface PatchOptions {
   /** rows and columns of a patch */
   patch: number;
-  /** of the image */
+  /** channels of the image */
   colors: number;
-  /** n, of the embedding */
+  /** n, width of the embedding */
   width: number;
-  /** of the image */
+  /** number of patches of an image */
   patches: number;
   start: Start;
   bias: Start;
 }
 
-/** Embeds patches that do not overlap by one linear map, which stays dense. */
+/** An embedding of non-overlapping patches by one linear map, which stays dense. */
 export function patchEmbedding(name: string, { patch, colors, width, patches, start, bias }: PatchOptions): Module {
   return {
     parameters: [
@@ -215,14 +236,18 @@ export function patchEmbedding(name: string, { patch, colors, width, patches, st
   };
 }
 
-/** Every parameter of the dense model, in the order in which they are saved. */
+/** All parameters of the dense model by name, in the order in which they are saved. */
 export const parametersIn = (network: readonly Module[]): Map<string, ParameterInfo> =>
   new Map(network.flatMap(({ parameters = [] }) => parameters));
 
-/** Every linear layer and convolution that may be structured, in the order in which they run. */
+/** All linear layers and convolutions that may be structured, in the order of the modules. */
 export const layersIn = (network: readonly Module[]): LayerInfo[] => network.flatMap(({ layer }) => layer ?? []);
 
-/** The layers of a convolution's positions, from channels to channels, counted alike; none for a linear layer. */
+/**
+ * Splits a convolution into one linear layer per kernel position, each from channels to channels and with the same
+ * number of rows.
+ * @returns layers `<name>.0`, `<name>.1`, … row by row; an empty list for a linear layer
+ */
 export function positionLayers(layer: LayerInfo): LayerInfo[] {
   const { name, nIn, nOut, rows, referenceRows, inRecipe, convolution } = layer;
   if (!convolution) return [];

@@ -1,4 +1,5 @@
-// The architectures by `model_type`, and by their names in timm. A new one is a line here, or is registered.
+// The list of architectures, which finds one by `model_type` or by its name in timm. A new architecture is added to the
+// list here, or by `registerArchitecture`.
 
 import { ModelError } from "../../hub/model-folder/index.ts";
 import { baseModelType } from "../../hub/python/index.ts";
@@ -16,13 +17,13 @@ const known: Architecture[] = [
   mixer as Architecture,
 ];
 
-/** All that are known, the workbench's own first. */
+/** All architectures, the workbench's own first. */
 export const ARCHITECTURES: readonly Architecture[] = known;
 
 /**
- * Adds an architecture, which every part of the workbench then knows.
+ * Adds an architecture, so that all parts of the workbench can use it.
  * @public for architectures outside the workbench
- * @throws EngineError when its type is taken or is not a valid name
+ * @throws EngineError if its type is not a valid name, or another architecture has the type
  */
 export function registerArchitecture<Config>(architecture: Architecture<Config>): void {
   const { type } = architecture;
@@ -34,9 +35,9 @@ export function registerArchitecture<Config>(architecture: Architecture<Config>)
 }
 
 /**
- * The architecture of a type.
- * @param type `model_type` of config.json; that of a structured model counts as its base model's
- * @param file what the error calls it
+ * Finds an architecture by its type.
+ * @param type `model_type` of config.json. The type `gblr_X` of a structured model means X
+ * @param file name of the file in errors
  * @throws ModelError such as `x/config.json: model_type is "llama", there is gpt2`
  */
 export function architectureOf(type: unknown, file = "config.json"): Architecture {
@@ -49,13 +50,13 @@ export function architectureOf(type: unknown, file = "config.json"): Architectur
   return found;
 }
 
-/** The architecture that a model of this name in timm is of; undefined where it is none that is known. */
+/** Finds the architecture of a model by its name in timm; undefined if it is unknown. */
 export const architectureInTimm = (name: string): Architecture | undefined =>
   ARCHITECTURES.find(({ timm }) => timm?.isName(name));
 
 /**
- * The architecture of a config.json: by `model_type`, or where there is none by its name in timm.
- * @throws ModelError when it is none that is known
+ * Finds the architecture of a config.json by `model_type`, or if there is none by the name in timm.
+ * @throws ModelError if the architecture is unknown
  */
 export function architectureOfConfig(json: Readonly<Record<string, unknown>>, file = "config.json"): Architecture {
   const { model_type: type, architecture: name } = json;

@@ -1,5 +1,5 @@
-// What a model does with its inputs: continue text, or classify images. Each architecture has one task; training,
-// evaluation, calibration and generation use the task and never ask which architecture it is.
+// The tasks of models: language modeling and image classification. Each architecture has one task. Training,
+// evaluation, calibration and generation use the interface of the task and do not depend on the architecture.
 
 import type { Tensor, Tensor2D, Tensor3D, Tensor4D, Variable } from "@tensorflow/tfjs-core";
 import { EngineError } from "../engine/core/errors.ts";
@@ -8,78 +8,102 @@ import type { KeyValueCache } from "./parts/cache.ts";
 import type { UsualPreparation } from "./parts/image-terms.ts";
 
 export interface ApplyOptions {
-  /** default `none` */
+  /** activation function after the layer. Default `none` */
   activation?: Activation;
 }
 
-/** What a forward pass asks of a model: parameters and layers by name, however they are held. */
+/** What a forward pass needs of a model: parameters by name, and layers that it applies by name in any structure. */
 export interface LayerSource<Config = unknown> {
   readonly architecture: { readonly type: string; readonly task: Task<Config> };
   readonly config: Config;
-  /** @throws EngineError when there is no such parameter */
+  /** @throws EngineError if there is no such parameter */
   parameter(name: string): Variable;
-  /** activation(x Wᵀ + b). @param x float32 (…, n_in) @returns float32 (…, n_out) */
+  /**
+   * Applies a linear layer: activation(x Wᵀ + b).
+   * @param x float32 (…, n_in)
+   * @returns float32 (…, n_out)
+   */
   linear(name: string, x: Tensor, options?: ApplyOptions): Tensor;
-  /** @param x float32 (batch, height, width, channels) @returns float32 (batch, height', width', n_out) */
+  /**
+   * Applies a convolution.
+   * @param x float32 (batch, height, width, channels)
+   * @returns float32 (batch, height', width', n_out)
+   */
   convolution(name: string, x: Tensor4D): Tensor4D;
+  /** Whether the model has a layer of this name. */
   hasLayer(name: string): boolean;
 }
 
+/** The sizes of a language model. */
 export interface LanguageSizes {
-  /** longest sequence, tokens */
+  /** longest sequence, in tokens */
   positions: number;
   vocabulary: number;
-  /** of the states that the head is applied to */
+  /** n, width of the hidden states to which the head is applied */
   width: number;
-  /** tokens of which each ends a text. Default of a new text: it begins after the first of them */
+  /** tokens that end a text; a text without a prompt starts with the first of them */
   endOfText: readonly number[];
 }
 
+/** Options of a language model's forward pass. */
 export interface LanguageOptions {
-  /** drops as in training, at the config's rates: give each step its own, a whole number from 0. Default: nothing drops */
+  /**
+   * seed of dropout, a whole number from 0, different for each training step; the rates are the config's. Default: no
+   * dropout
+   */
   dropoutSeed?: number | undefined;
-  /** keys and values of the tokens before these; those of these tokens are added to it. Batches of 1, no gradient */
+  /**
+   * keys and values of the preceding tokens, to which those of the given tokens are added. Needs a batch of 1; no
+   * gradient
+   */
   cache?: KeyValueCache | undefined;
 }
 
-/** A causal language model: hidden states of tokens, and a head that makes logits of each. */
+/** Causal language modeling: a body that computes hidden states of tokens, and a head that computes their logits. */
 export interface LanguageTask<Config = unknown> {
   readonly kind: "text-generation";
   sizes(config: Config): LanguageSizes;
   /**
-   * What the head is applied to.
+   * Computes the hidden states to which the head is applied.
    * @param ids int32 (batch, tokens)
    * @returns float32 (batch, tokens, width)
-   * @throws ShapeError when there are more tokens than positions
+   * @throws ShapeError if there are more tokens than positions
    */
   hidden(model: LayerSource<Config>, ids: Tensor2D, options: LanguageOptions): Tensor3D;
-  /** The head's weight, (vocabulary, width). */
+  /** The weight of the head, float32 (vocabulary, width). */
   head(model: LayerSource<Config>): Tensor2D;
 }
 
+/** The sizes of an image classifier. */
 export interface ImageSizes {
   /** rows and columns */
   image: number;
   classes: number;
 }
 
+/** Options of an image classifier's forward pass. */
 export interface ClassifierOptions {
-  /** normalizes batches by their own statistics, which move the running ones. Default false */
+  /**
+   * whether batch normalizations use the statistics of the batch and update the running ones, and dropout is active.
+   * Default false
+   */
   training?: boolean;
   /**
-   * in training: of what is dropped, at the config's rates; give each step its own, a whole number from 0. Default:
-   * nothing is dropped
+   * in training: seed of dropout, a whole number from 0, different for each step; the rates are the config's. Default:
+   * no dropout
    */
   seed?: number;
-  /** in training: probability to skip the last block; that of earlier ones is the architecture's. Default the config's */
+  /**
+   * in training: probability of skipping the last block; that of earlier blocks follows from it. Default: the config's
+   */
   dropPath?: number | undefined;
 }
 
-/** Positions of patches that can be interpolated to images of another size. */
+/** Position embeddings that can be interpolated for images of another size. */
 export interface ResizablePositions<Config> {
-  /** the parameter (1, first + patches, n) */
+  /** name of the parameter, float32 (1, first + patches, n) */
   parameter: string;
-  /** rows before those of the patches */
+  /** number of rows before those of the patches */
   first(config: Config): number;
   /** rows and columns of a patch */
   patch(config: Config): number;
@@ -87,43 +111,45 @@ export interface ResizablePositions<Config> {
   resized(config: Config, image: number): Config;
 }
 
-/** A classifier of images. */
+/** Image classification. */
 export interface ImageTask<Config = unknown> {
   readonly kind: "image-classification";
   sizes(config: Config): ImageSizes;
-  /** how images are prepared where a checkpoint does not say */
+  /** preparation of images if a checkpoint does not describe it */
   readonly preparation: UsualPreparation;
-  /** whether it takes images of any size. Default false: only of the config's */
+  /** whether the model takes images of any size. Default false: only of the size in the config */
   readonly anySize?: boolean;
-  /** default none: images keep their size */
+  /** position embeddings that depend on the image size. Default: none */
   readonly positions?: ResizablePositions<Config>;
   /**
+   * Computes the logits.
    * @param images float32 (batch, height, width, colors), normalized
    * @returns float32 (batch, classes)
-   * @throws ShapeError when images are of another size than the model's
+   * @throws ShapeError if the images have another size than the model's
    */
   logits(model: LayerSource<Config>, images: Tensor4D, options: ClassifierOptions): Tensor2D;
 }
 
+/** The task of a model. */
 export type Task<Config = unknown> = LanguageTask<Config> | ImageTask<Config>;
 
 interface Described {
   readonly architecture: { readonly type: string; readonly task: Task };
 }
 
-/** Whether the model is for images and classes. */
+/** Whether the model is an image classifier. */
 export const isClassifier = ({ architecture }: Described): boolean => architecture.task.kind === "image-classification";
 
-/** Whether the model reads and continues text. */
+/** Whether the model is a language model. */
 export const isLanguageModel = ({ architecture }: Described): boolean => architecture.task.kind === "text-generation";
 
-/** @throws EngineError when the model takes no images */
+/** The task of an image classifier. @throws EngineError if the model is not an image classifier */
 export function imageTaskOf({ architecture: { type, task } }: Described): ImageTask {
   if (task.kind === "image-classification") return task;
   throw new EngineError(`a ${type} model takes no images`, "give a vit, resnet or mixer model");
 }
 
-/** @throws EngineError when the model reads no text */
+/** The task of a language model. @throws EngineError if the model is not a language model */
 export function languageTaskOf({ architecture: { type, task } }: Described): LanguageTask {
   if (task.kind === "text-generation") return task;
   throw new EngineError(`a ${type} model reads no text`, "give a language model such as gpt2");

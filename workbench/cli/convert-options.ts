@@ -17,7 +17,7 @@ import { structureNamed, structures } from "../structures/registry.ts";
 import { countFrom, share } from "./shared/options.ts";
 import { UsageError } from "./shared/program.ts";
 
-/** What the layers become, and their cost. */
+/** Adds the options for the structure of the converted layers and their cost. */
 export function addConversionOptions(command: Command): void {
   command
     .addOption(
@@ -52,7 +52,7 @@ export function addConversionOptions(command: Command): void {
     .option("--search-steps <count>", "optimizer steps per layer, for --init search", countFrom(1), 1000);
 }
 
-/** The data set to calibrate on. */
+/** Adds the options for the data set of the calibration. */
 export function addCalibrationOptions(command: Command): void {
   command
     .option("--calibrate <dataset>", "data set to calibrate on, text or images: a folder or owner/name[@revision]")
@@ -89,7 +89,7 @@ export interface ConvertVerbOptions extends OpenEngineOptions {
   json?: boolean;
 }
 
-/** @throws UsageError for options that contradict each other or are missing */
+/** Checks the options. @throws UsageError if options contradict each other or are missing */
 export function checkUsage(options: ConvertVerbOptions): void {
   const { structure, budget, flops, widths, init, allocate, out, dryRun } = options;
   const given = Object.entries({ budget, flops, widths }).filter(([, value]) => value !== undefined);

@@ -10,6 +10,7 @@ import { type Cell, type Palette, table } from "./shared/terminal.ts";
 
 const LONGEST_NAME = 48;
 
+/** The plan as text: a row for each layer, and the totals. */
 export function printPlan(plan: ConversionPlan, { model, palette }: { model: string; palette: Palette }): string {
   const rows = plan.layers.map(({ name, nIn, nOut, structure, dense, cost }) => [
     shortName(name, LONGEST_NAME),
@@ -28,6 +29,7 @@ export function printPlan(plan: ConversionPlan, { model, palette }: { model: str
   ].join("\n");
 }
 
+/** Facts about the model folder that was written. */
 export interface Written {
   out: string;
   files: readonly string[];
@@ -37,7 +39,7 @@ export interface Written {
   seconds: number;
 }
 
-/** Prints totals only if they differ from the plan's, as they can after a block search. */
+/** The result as text. It contains totals only if they differ from the plan's, as is possible after a block search. */
 export function printConversion(
   conversion: Conversion,
   written: Written,
@@ -84,7 +86,7 @@ function totalLines(totals: PlanTotals, after: Counts): string[] {
   ];
 }
 
-/** `43.75 %`: two decimals, as budgets have. */
+/** A share in per cent with two decimals, which budgets need: `43.75 %`. */
 const percent2 = (share: number): string => `${(100 * share).toFixed(2)} %`;
 
 function aligned(headings: string[], rows: string[][], { dim }: Palette): string[] {

@@ -101,7 +101,7 @@ async function convertVerb(name: string, options: ConvertVerbOptions): Promise<v
 /** The result of the verb; a dry run has the plan only. */
 type Done = { plan: ConversionPlan; written?: undefined } | (Converted & { written: Written });
 
-/** Fetch, load, plan, calibrate, convert, save, card. */
+/** Runs the stages fetch, load, plan, calibrate, convert, save and card. */
 async function* convertAndSave(
   name: string,
   options: ConvertVerbOptions,
@@ -146,11 +146,11 @@ interface Before {
   source: Source;
   /** parameters before the conversion */
   before: number;
-  /** milliseconds, as of performance.now */
+  /** start of the conversion, milliseconds of performance.now */
   began: number;
 }
 
-/** What the result says of the written folder. */
+/** The facts about the written folder. */
 async function writtenOf(
   out: string,
   files: readonly string[],
@@ -201,7 +201,7 @@ interface Saving {
   signal: AbortSignal;
 }
 
-/** @returns names of the files */
+/** Saves the converted model with its card. @returns names of the files */
 async function* saveConverted(
   model: Model,
   { plan, conversion }: Converted,
@@ -244,8 +244,8 @@ function documentOf(model: string, { plan, ...done }: Done, { seed, calibrate }:
 }
 
 /**
- * Number of parameters needed for inference. Those of a GBLR layer in its live blocks are as many as its multiply-adds
- * per row.
+ * Number of parameters needed for inference. The live blocks of a GBLR layer have as many parameters as the layer has
+ * multiply-adds per row.
  */
 function parametersOf(model: Model, conversion?: Conversion): number {
   const packed = conversion?.layers.filter(({ structure }) => structureNamed(structure).hasWidths) ?? [];

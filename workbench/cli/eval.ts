@@ -231,7 +231,7 @@ function writeResult<Result>(
   process.stdout.write(`${text}\n`);
 }
 
-/** The first row, the main metric, is printed in bold. */
+/** The result as a table. The first row, which has the main metric, is bold. */
 function resultTable(title: string, rows: readonly ResultRow[], palette: Palette): string {
   const cells = rows.map(([label, value, note], i): Cell[] => [
     { text: label, paint: palette.dim },

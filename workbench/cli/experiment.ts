@@ -1,5 +1,5 @@
-// An experiment as a command, used by recipes and by `gblr finetune`: reads the settings from flags, shows the events, and
-// stops on Ctrl-C so that the run can be resumed.
+// Runs an experiment as a command, for recipes and for `gblr finetune`: reads the settings from flags, shows the
+// events, and stops on Ctrl-C so that the run can be resumed.
 
 import process from "node:process";
 import type { Command, Option } from "commander";
@@ -22,18 +22,19 @@ interface RecipeText {
   /** name of the file, e.g. `gpt2-wt103` */
   name: string;
   summary: string;
-  /** lines of a shell session, shown under the help */
+  /** example commands, shown below the help */
   example: string;
 }
 
-/** A recipe: its texts, the kind of its model (default: language), and the defaults that differ from the settings'. */
+/** A recipe: its texts, the kind of its model (default: language), and defaults that replace those of the settings. */
 export type Recipe =
   | (RecipeText & { kind?: "language"; defaults?: Partial<LanguageSettings> })
   | (RecipeText & { kind: "images"; defaults?: Partial<ImageSettings> });
 
+/** The kind of model of a recipe. */
 export type Kind = NonNullable<Recipe["kind"]>;
 
-/** Settings without a flag, by kind of experiment, because they do not apply to it. */
+/** Settings that do not apply to a kind of experiment and therefore have no flag. */
 export const NOT_OF: Readonly<Record<Kind, ReadonlySet<string>>> = {
   language: new Set(["convolutions"]),
   images: new Set(),

@@ -1,5 +1,5 @@
 // `gblr export`: writes a compressed model as a dense checkpoint, or in the format of the reference implementation. The
-// work is done in compress/ and models/.
+// conversion of the layers is in compress/, the writing of the folder in models/.
 
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
@@ -27,7 +27,7 @@ import { UsageError, verb } from "./shared/program.ts";
 import { expectPlaceForModel, runStages } from "./shared/stages.ts";
 
 const TARGETS = ["dense", "reference"] as const;
-/** What the summary says of the layers, by target. */
+/** Text about the layers in the summary, by target. */
 const MADE = { dense: "converted to dense", reference: "in the reference's format" };
 
 interface ExportVerbOptions extends OpenEngineOptions {
@@ -90,7 +90,7 @@ async function exportVerb(name: string, options: ExportVerbOptions): Promise<voi
   process.stdout.write(`${text}\n`);
 }
 
-/** Fetch, load, export, save. */
+/** Runs the stages fetch, load, export and save. */
 async function* exported(
   name: string,
   options: ExportVerbOptions,

@@ -1,6 +1,6 @@
-// `gblr finetune`: fine-tunes a dense or a compressed model, with everything that recipes have except the conversion:
-// schedules, shrink rules, checkpoints, evaluation, report. The model's config.json tells whether it is a language model
-// or an image classifier, and so which settings apply.
+// `gblr finetune`: fine-tunes a dense or a compressed model with the training of recipes, without the conversion:
+// schedules, shrink rules, checkpoints, evaluation, report. The settings that apply depend on whether the model's
+// config.json is that of a language model or of an image classifier.
 
 import type { Command, Option } from "commander";
 import { z } from "zod";
@@ -46,7 +46,7 @@ async function kindOf(model: string, { offline }: ExperimentFlags): Promise<{ ki
   return { kind: isClassifier({ architecture }) ? "images" : "language", type: architecture.type };
 }
 
-/** Settings without a flag here: those of the conversion and of models from scratch, and the model, an argument. */
+/** Settings without a flag: those of the conversion and of models from scratch, and the model, which is an argument. */
 const WITHOUT = new Set<string>([
   ...["model", "structure", "compare", "widths", "locations", "flops", "budget", "allocate", "layers", "convolutions"],
   ...["init", "searchSteps", "calibrationSamples", "startCost"],
@@ -78,7 +78,7 @@ const OF = { language: namesOf("language"), images: namesOf("images") };
 const SHARED = OF.language.filter((name) => OF.images.includes(name));
 const onlyOf = (kind: Kind): string[] => OF[kind].filter((name) => !SHARED.includes(name));
 
-/** Descriptions of the limits, which take the first windows of a text, but random images. */
+/** Descriptions of the limits, which select the first windows of a text, but random images. */
 const LIMITS = {
   trainLimit: "windows (the first) or images (random) to train on (default: all)",
   limit: "windows (the first) or images (random) of each split to evaluate on (default: all)",
@@ -113,7 +113,7 @@ function sharedDefaults(): Record<string, unknown> {
   );
 }
 
-/** @throws UsageError naming the flags that do not apply to this kind of model */
+/** Checks the flags. @throws UsageError that names the flags which do not apply to this kind of model */
 function expectFlagsOf(
   kind: Kind,
   flags: Readonly<Record<string, unknown>>,

@@ -74,7 +74,7 @@ function expectLanguageModel({ architecture }: Model, name: string): void {
   throw new CommandFailed(`${name} is a ${architecture.type}, not a language model; give a GPT-2 model`);
 }
 
-/** Fetch, load, generate. Prints the text while it is generated. */
+/** Runs the stages fetch, load and generate. Prints the text during generation. */
 async function* generated(
   name: string,
   words: string[],
@@ -148,7 +148,7 @@ const WHY: Record<Reason, string> = {
 interface StreamOptions {
   tokenizer: Tokenizer;
   prompt: string;
-  /** prints nothing */
+  /** whether nothing is printed */
   silent: boolean;
 }
 

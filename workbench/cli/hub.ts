@@ -75,7 +75,7 @@ async function serveVerb(
   await served.close();
 }
 
-/** Shows the token only if it was generated, not if the user gave it. */
+/** The text at the start. It contains the token only if the token was generated, not if the user gave it. */
 function greeting(
   { url, token }: ServedHub,
   { folder, own, palette }: { folder: string; own: string | undefined; palette: Palette },
@@ -95,7 +95,7 @@ function logLine(event: HubEvent): string {
   return `${new Date().toISOString()} ${status} ${printable(method)} ${printable(path)} ${took.toFixed(1)} ms`;
 }
 
-/** Makes a requested path safe to print: clients choose it freely. */
+/** Replaces characters of a requested path that are unsafe to print, because clients can choose any path. */
 function printable(text: string): string {
   return text.replace(/[^\x21-\x7e]/g, "?").slice(0, 300);
 }

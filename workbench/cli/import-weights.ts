@@ -1,6 +1,6 @@
-// The part of `gblr import` that makes model folders: from weights alone, such as a state_dict, which are recognized by
-// names and shapes, and from the authors' checkpoints with GBLR layers. Each assumption is printed with the flag that
-// overrides it. The work is done in models/weights and models/reference.
+// The part of `gblr import` that makes model folders. Weights without a config, such as a state_dict, are recognized by
+// names and shapes (models/weights); each assumption is printed with the flag that overrides it. The authors'
+// checkpoints with GBLR layers are imported by models/reference.
 
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -21,19 +21,21 @@ interface WeightsSummary {
   type: string;
   /** timm's name of the model if it has one, else its type */
   name: string;
-  /** of a classifier */
+  /** number of classes of a classifier */
   classes?: number;
+  /** number of tensors */
   tensors: number;
-  /** of all tensors */
+  /** size of all tensors */
   bytes: number;
   /** properties that neither the tensors nor the flags determine */
   assumed: Recognized["assumed"];
   /** names of tensors that do not belong to the model */
   leftOut: string[];
-  /** names in the folder */
+  /** names of the files in the folder */
   files: string[];
 }
 
+/** Imports weights with a progress bar. @returns facts for the summary */
 export async function importWeightsWithProgress(
   file: string,
   { force, ...options }: ImportWeightsOptions & { force: boolean },
@@ -67,6 +69,7 @@ function described({ model, files }: { model: Recognized; files: string[] }) {
   return { type: architecture.type, name, ...(classes !== undefined && { classes }), assumed, leftOut, files };
 }
 
+/** The summary of an import of weights as text. */
 export function printWeightsSummary(
   { file, out, name, classes, tensors, bytes, assumed, leftOut, files }: WeightsSummary,
   palette: Palette,
@@ -113,10 +116,11 @@ interface ReferenceSummary {
   sigma?: number;
   /** relative FLOPs (reference) */
   relativeFlops: number;
-  /** names in the folder */
+  /** names of the files in the folder */
   files: string[];
 }
 
+/** Imports a checkpoint of the reference with a progress bar. @returns facts for the summary */
 export async function importReferenceWithProgress(
   file: string,
   { force, ...options }: ImportReferenceOptions & { force: boolean },
@@ -160,6 +164,7 @@ async function summaryOf(file: string, out: string): Promise<ReferenceSummary> {
   };
 }
 
+/** The summary of an import of a reference checkpoint as text. */
 export function printReferenceSummary(
   { file, out, type, layers, sigma, relativeFlops, files }: ReferenceSummary,
   palette: Palette,

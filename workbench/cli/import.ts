@@ -1,6 +1,6 @@
-// `gblr import`: makes a model folder from a PyTorch checkpoint without running any code in it. Checkpoints of an unknown
-// model become safetensors. The work is done in hub/checkpoint, models/reference and models/weights; this file has the
-// options and chooses among these three.
+// `gblr import`: makes a model folder from a PyTorch checkpoint without running any code in it. The tensors of an
+// unknown model are written as safetensors. This file has the options and chooses one of three imports: models/weights,
+// models/reference or, for unknown models, hub/checkpoint.
 
 import process from "node:process";
 import { type Command, InvalidArgumentError, Option } from "commander";
@@ -140,7 +140,7 @@ async function importAs(kind: Kind, file: string, options: ImportVerbOptions): P
 const IMAGE_FLAGS = ["imageSize", "mean", "std"] as const;
 const WEIGHTS_FLAGS = ["heads", ...IMAGE_FLAGS] as const;
 
-/** By `model_type`. */
+/** Flags that do not apply, by `model_type`. */
 const MEANINGLESS: Readonly<Record<string, readonly (keyof WeightsFlags)[]>> = {
   gpt2: IMAGE_FLAGS,
   resnet: ["heads"],
@@ -178,7 +178,7 @@ async function importWithProgress(
   }
 }
 
-/** @param missing why there is no config.json, where there should be one */
+/** The summary as text. @param missing the reason why there is no config.json; undefined with --raw */
 function printSummary(
   { file, out, files, tensors, bytes, dtypes, tied }: ImportSummary,
   palette: Palette,
@@ -201,7 +201,7 @@ function printSummary(
   return [title, ...lines, ...ties, `  ${palette.dim("written")} ${files.join(", ")}`, ...note].join("\n");
 }
 
-/** Three numbers, of red, green and blue. */
+/** Parser of three numbers, for red, green and blue. */
 function colors(text: string): [number, number, number] {
   const values = text.split(",").map((part) => (part.trim() === "" ? Number.NaN : Number(part)));
   if (values.length === 3 && values.every(Number.isFinite)) return values as [number, number, number];

@@ -1,6 +1,6 @@
 // `gblr inspect`: shows the structure, the cost and the blocks of each linear layer of a model. Only headers, spans and
-// widths are read, and downloaded for a model on the Hub; weights are not. The numbers come from
-// report/describe-model.ts.
+// widths are read, or downloaded for a model on the Hub; weights are not. report/describe-model.ts computes the
+// numbers.
 
 import { existsSync } from "node:fs";
 import { basename, dirname, resolve } from "node:path";
@@ -94,7 +94,7 @@ async function inspect(name: string, options: InspectOptions): Promise<void> {
   if (folder !== undefined) await show(await openModel(folder), name, options);
 }
 
-/** Inspects a model on the Hub by its headers. @returns false if the model has to be pulled for it */
+/** Inspects a model on the Hub from its headers. @returns false if the model has to be pulled first */
 async function inspectOnHub(
   name: string,
   options: InspectOptions,
@@ -114,7 +114,7 @@ function checkPlot({ plot }: InspectOptions): void {
   throw new CommandFailed(`${plot} cannot be written: there is no folder "${dirname(plot)}"; make it first`);
 }
 
-/** Closes the model. */
+/** Prints the layers of a model and closes it. */
 async function show(model: OpenModel, name: string, { layer, plot, json = false }: InspectOptions): Promise<void> {
   try {
     const found = await checkModel(model);
@@ -133,7 +133,7 @@ async function show(model: OpenModel, name: string, { layer, plot, json = false 
   }
 }
 
-/** @param file ends in .png or .svg */
+/** Writes the block layout picture. @param file path that ends in .png or .svg */
 async function writePlot(file: string, described: Described): Promise<void> {
   const { model } = described.inspection;
   const svg = structurePicture(described, basename(resolve(model)));
@@ -146,7 +146,7 @@ async function writePlot(file: string, described: Described): Promise<void> {
 
 interface PrintOptions {
   palette: Palette;
-  /** where the picture was written */
+  /** path of the picture */
   plot?: string;
 }
 

@@ -1,5 +1,5 @@
-// `gblr pull zoo:name`: makes a model folder from a checkpoint that the method's authors released. The work is done in
-// models/reference; packing the layers needs an engine.
+// `gblr pull zoo:name`: makes a model folder from a checkpoint that the method's authors released, with
+// models/reference. Packing the layers needs an engine.
 
 import process from "node:process";
 import type { HubAccess } from "../../hub/access/repository.ts";
@@ -13,10 +13,10 @@ import { LINE_EVERY, type ProgressBar, progressBar } from "./shared/progress.ts"
 import type { Environment } from "./shared/terminal.ts";
 
 interface PullZooSettings {
-  /** environment; GBLR_ZOO is the address of another copy of the release */
+  /** environment variables; GBLR_ZOO is the URL of another copy of the release */
   env: Environment;
   signal?: AbortSignal | undefined;
-  /** writes no lines of progress if stderr is not a terminal */
+  /** whether no progress is written if stderr is not a terminal. Default false */
   json?: boolean | undefined;
 }
 
@@ -45,7 +45,7 @@ export async function pullZooWithProgress(
   }
 }
 
-/** The address of the copy of the release that GBLR_ZOO names; undefined: the original release. */
+/** The URL of the copy of the release in GBLR_ZOO; undefined for the original release. */
 export const zooReleaseOf = (env: Environment): string | undefined => env.GBLR_ZOO?.replace(/\/+$/, "") || undefined;
 
 /** Shows an event on a progress bar. */

@@ -94,7 +94,7 @@ async function pullWithProgress(
     }
     throw new CommandFailed(`${repo.id}: the pull ended early`);
   } catch (error) {
-    // The error says the same as the warning.
+    // The warning is dropped because the error contains it.
     warning = "";
     throw error;
   } finally {
@@ -127,7 +127,7 @@ function noteOf(event: PullEvent): string | undefined {
   }
 }
 
-/** The note that a request is repeated. */
+/** The text of the note that a request is repeated. */
 export function retryNote({ file, reason, delayMs }: { file?: string | undefined; reason: string; delayMs: number }) {
   return `${file ?? "the Hub"}: ${reason}; trying again in ${Math.ceil(delayMs / 1000)} s`;
 }

@@ -109,7 +109,7 @@ function show(event: SweepEvent, palette: Palette): void {
 const told = (runs: readonly SweepRun[]) =>
   runs.map(({ point, folder, status, error }) => ({ values: point.values, folder, status, ...(error && { error }) }));
 
-/** @throws CommandFailed naming the runs that failed */
+/** Checks that all runs have finished. @throws CommandFailed that names the other runs */
 function expectAll(runs: readonly SweepRun[]): void {
   const failed = runs.filter(({ status }) => status !== "finished");
   if (failed.length === 0) return;

@@ -1,4 +1,4 @@
-// A tour of the workbench (pipeline/tour.ts) as a command. `npm start` runs the tour of recipes/quickstart.ts.
+// Runs a tour of the workbench (pipeline/tour.ts) as a command. `npm start` runs the tour of recipes/quickstart.ts.
 
 import process from "node:process";
 import type { OpenEngineOptions } from "../engine/core/types.ts";
@@ -15,7 +15,7 @@ interface TourFlags extends OpenEngineOptions {
   json?: boolean;
 }
 
-/** Runs the tour with the flags of this process; the exit code says how it ended. */
+/** Runs a tour with the flags of this process, and sets the exit code. */
 export async function runTour(tour: Tour & { summary: string }): Promise<void> {
   const program = programNamed(tour.name).description(tour.summary);
   addEngineOptions(program)

@@ -1,11 +1,12 @@
-// Accuracy of an image classifier: top-1 and top-5 accuracy, mean loss in float64, and the confusion matrix. A loss
-// that is not finite is an error; it is never dropped from the mean.
+// Computes the accuracy of an image classifier: top-1 and top-5 accuracy, the mean loss in float64, and the confusion
+// matrix. A loss that is not finite is an error.
 
 import { type Tensor2D, tensor4d } from "@tensorflow/tfjs-core";
 import { expectClasses, type ImageBatch, type ImageLoader } from "../data/images/index.ts";
 import { EngineError } from "../engine/core/errors.ts";
 import { classifierLogits, forInference, imageSettings, type Model } from "../models/index.ts";
 
+/** Options of `accuracy`. */
 export interface AccuracyOptions {
   /** images, prepared as the model needs them */
   loader: ImageLoader;
@@ -18,6 +19,7 @@ export interface AccuracyOptions {
   clock?: () => number;
 }
 
+/** The accuracy of an image classifier on a data set. */
 export interface Accuracy {
   /** share of images whose class has the largest logit, 0 to 1; ties go to the lower class number */
   top1: number;
@@ -36,6 +38,7 @@ export interface Accuracy {
   imagesPerSecond: number;
 }
 
+/** Progress of the evaluation; the last event has the result. */
 export type AccuracyEvent =
   | { kind: "progress"; images: number; of: number; top1: number; loss: number }
   | ({ kind: "accuracy" } & Accuracy);
@@ -58,7 +61,7 @@ export async function* accuracy<Config>(
   const began = clock();
   const prepared = await forInference(model);
   const confusion = new Uint32Array(classes * classes);
-  let [images, first, among, loss] = [0, 0, 0, 0];
+  let [images, correct, amongTop, loss] = [0, 0, 0, 0];
   try {
     for await (const some of loader.batches({ batch, limit: of, signal })) {
       const logits = await logitsOf(prepared, some);
@@ -66,12 +69,12 @@ export async function* accuracy<Config>(
         const score = scoreOf(logits.subarray(row * classes, (row + 1) * classes), label);
         if (!Number.isFinite(score.loss)) throw notFinite(score.loss, loader.images.nameOf(some.items[row] as number));
         loss += score.loss;
-        first += Number(score.rank === 0);
-        among += Number(score.rank < TOP);
+        correct += Number(score.rank === 0);
+        amongTop += Number(score.rank < TOP);
         (confusion[label * classes + score.taken] as number)++;
       }
       images += some.items.length;
-      yield { kind: "progress", images, of, top1: first / images, loss: loss / images };
+      yield { kind: "progress", images, of, top1: correct / images, loss: loss / images };
     }
   } finally {
     prepared.dispose();
@@ -82,7 +85,7 @@ export async function* accuracy<Config>(
     throw new EngineError(`${loader.images.dataset} has no image to score: ${why}`, "choose another split");
   }
   const seconds = (clock() - began) / 1000;
-  const shares = { top1: first / images, top5: among / images, loss: loss / images };
+  const shares = { top1: correct / images, top5: amongTop / images, loss: loss / images };
   const speed = { seconds, imagesPerSecond: images / seconds };
   yield { kind: "accuracy", ...shares, images, skipped, confusion, classes, ...speed };
 }
@@ -100,7 +103,7 @@ async function logitsOf<Config>(model: Model<Config>, { pixels, items, size }: I
   }
 }
 
-/** @returns the loss, the number of classes ranked before the right one, and the predicted class */
+/** The loss of one image, the number of classes ranked before the right one, and the predicted class. */
 function scoreOf(logits: Float32Array, label: number): { loss: number; rank: number; taken: number } {
   const own = logits[label] as number;
   let [taken, rank] = [0, 0];

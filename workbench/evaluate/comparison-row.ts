@@ -1,6 +1,6 @@
-// The central record of the workbench: one measured model with its cost and size. Experiments make a row whenever they
-// measure a model (pipeline/measure.ts), run folders keep the rows in comparison.json, and reports, cards, sweeps and the
-// command line show them.
+// Defines the row of a comparison: one measured model with its metrics, cost and size. Experiments make a row for each
+// measured model (pipeline/measure.ts) and save the rows in comparison.json of the run folder. Reports, model cards,
+// sweeps and the command line show them.
 
 import { z } from "zod";
 

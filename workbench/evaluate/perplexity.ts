@@ -1,5 +1,5 @@
-// Perplexity of a language model on windows of text, from the mean negative log-likelihood of all scored targets in
-// float64. A loss that is not finite is an error; it is never dropped from the mean.
+// Computes the perplexity of a language model on windows of text from the mean negative log-likelihood of all scored
+// targets, which is summed in float64. A loss that is not finite is an error.
 
 import { type Tensor2D, tensor2d } from "@tensorflow/tfjs-core";
 import type { TextWindows } from "../data/index.ts";
@@ -7,6 +7,7 @@ import { EngineError } from "../engine/core/errors.ts";
 import { forInference, languageNll, languageSizes } from "../models/index.ts";
 import type { Model } from "../models/model.ts";
 
+/** Options of `perplexity`. */
 export interface PerplexityOptions {
   windows: TextWindows;
   /** windows per forward pass. Default: as many as have 4096 tokens in total */
@@ -18,6 +19,7 @@ export interface PerplexityOptions {
   clock?: () => number;
 }
 
+/** The perplexity of a language model on a text. */
 export interface Perplexity {
   /** mean negative log-likelihood of a token, nats */
   nll: number;
@@ -35,6 +37,7 @@ export interface Perplexity {
   tokensPerSecond: number;
 }
 
+/** Progress of the evaluation; the last event has the result. */
 export type PerplexityEvent =
   | { kind: "progress"; windows: number; of: number; tokens: number; nll: number }
   | ({ kind: "perplexity" } & Perplexity);
@@ -100,7 +103,10 @@ async function* batchesOf(
   }
 }
 
-/** Losses of all inputs, float32 (rows · inputs), row by row. @param start number of the first window, for messages */
+/**
+ * The losses of all targets, float32 (rows · targets), row by row.
+ * @param start index of the first window, for messages
+ */
 async function lossesOf(model: Model, rows: readonly Int32Array[], start: number): Promise<Float32Array> {
   const length = (rows[0] as Int32Array).length;
   const ids = new Int32Array(rows.length * length);
@@ -140,7 +146,10 @@ function sumOf(losses: Float32Array, window: number): number {
   );
 }
 
-/** Perplexity per word and per byte: exp of the total negative log-likelihood divided by their number. */
+/**
+ * Perplexity per word and per byte, which do not depend on the tokenizer: exp of the total negative log-likelihood
+ * divided by the number of words or bytes of the text.
+ */
 export function perUnit(
   { nll, tokens }: Perplexity,
   { words, bytes }: { words: number; bytes: number },

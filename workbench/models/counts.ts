@@ -1,4 +1,4 @@
-// Counts the multiply-adds of a model and of its structured layers, with the counts of its architecture. A convolution
+// Counts the multiply-adds of a model by both counts of count.ts, with the cost of each structured layer. A convolution
 // that is split into positions counts as one layer.
 
 import { countModel, layersOf } from "../architectures/architecture.ts";

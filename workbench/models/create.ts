@@ -1,5 +1,5 @@
-// Creates models in memory: an untrained model whose initial parameters depend only on the seed and are equal on every
-// machine and engine, or a copy of another model.
+// Creates models in memory: an untrained model, or a copy of another model. The initial parameters of an untrained
+// model depend only on the config and the seed; they are the same on every machine and engine.
 
 import { tidy, type Variable, variable } from "@tensorflow/tfjs-core";
 import { type Architecture, layersOf, namesOf, parametersOf } from "../architectures/architecture.ts";

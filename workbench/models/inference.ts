@@ -1,5 +1,5 @@
-// Creates the fastest form of a model for inference: each layer in the fastest form of its structure. GBLR layers have
-// no dead blocks in it. Other structures and dense layers are not changed.
+// Creates the form of a model that is fastest in inference, in which each layer has the fastest form of its structure.
+// GBLR layers contain live blocks only; dense layers are not changed.
 
 import { getBackend, type Tensor, type Tensor2D, tidy, type Variable } from "@tensorflow/tfjs-core";
 import type { ConvolutionInfo } from "../architectures/network.ts";
@@ -9,6 +9,7 @@ import type { StructureParameters } from "../structures/structure.ts";
 import { type LinearLayer, Model } from "./model.ts";
 import { replaceEntries, rowByRow, variableOf } from "./variables.ts";
 
+/** Options of `forInference`. */
 export interface InferenceOptions {
   /** typical number of rows of products: `many` in evaluation, `few` for generation token by token. Default `many` */
   rows?: "many" | "few";

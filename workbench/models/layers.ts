@@ -1,5 +1,5 @@
-// Replaces the structure of a layer and reads its dense matrix. A convolution can be split into one linear layer per
-// position of its kernel, and joined again.
+// Replaces the structure of a layer, and computes its dense matrix. A convolution can be split into one linear layer
+// per position of its kernel, and joined again.
 
 import { clone, keep, type Tensor, type Tensor2D, type Tensor4D, tidy, transpose } from "@tensorflow/tfjs-core";
 import { type ConvolutionInfo, type LayerInfo, positionLayers } from "../architectures/network.ts";
@@ -90,7 +90,7 @@ export function splitConvolution<Config>(model: Model<Config>, name: string): vo
 
 /**
  * The inverse of `splitConvolution`, for positions in any structure; the kernel has their current matrices.
- * @param info of the whole convolution
+ * @param info description of the whole convolution
  */
 export function joinConvolution<Config>(model: Model<Config>, info: LayerInfo): void {
   const { name } = info;

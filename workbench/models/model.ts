@@ -17,6 +17,7 @@ export interface LinearLayer extends LayerInfo {
   structure: Structure;
 }
 
+/** The parts of a model, for its constructor. */
 export interface ModelParts<Config> {
   architecture: Architecture<Config>;
   config: Config;
@@ -105,7 +106,12 @@ export class Model<Config = unknown> implements LayerSource<Config> {
     return Object.fromEntries(names.map((parameter) => [parameter, this.parameter(`${name}.${parameter}`)]));
   }
 
-  /** activation(x Wᵀ + b). @param x float32 (…, n_in) @returns float32 (…, n_out) */
+  /**
+   * Applies a linear layer: activation(x Wᵀ + b).
+   * @param x float32 (…, n_in)
+   * @returns float32 (…, n_out)
+   * @throws EngineError if the model has no such layer
+   */
   linear(name: string, x: Tensor, { activation = "none" }: ApplyOptions = {}): Tensor {
     const { structure, layout } = this.layer(name);
     this.observer?.(name, x);
@@ -156,7 +162,7 @@ export class Model<Config = unknown> implements LayerSource<Config> {
     });
   }
 
-  /** Disposes of its parameters except borrowed ones. */
+  /** Disposes of the model's parameters, except borrowed ones. */
   dispose(): void {
     for (const [name, variable] of this.parameters) {
       if (!this.borrowed.has(name)) variable.dispose();

@@ -3,7 +3,7 @@
 import { slice, type Tensor, tensor, tidy, type Variable, variable } from "@tensorflow/tfjs-core";
 
 export interface VariableOptions {
-  /** default true */
+  /** whether gradients are computed for it. Default true */
   trainable?: boolean;
 }
 
@@ -14,6 +14,7 @@ export function variableOf(values: Tensor, { trainable = true }: VariableOptions
   return held;
 }
 
+/** Creates a variable from an array: int32 for an Int32Array, else float32. */
 export function variableFrom(
   values: Float32Array | Int32Array,
   shape: readonly number[],
@@ -24,8 +25,9 @@ export function variableFrom(
 }
 
 /**
- * A copy with row-major values, as in a loaded parameter; disposes of the tensor. Engines also compute on views such as
- * transposes, but in another order, so that results would not be bit-identical after saving and loading.
+ * Copies a tensor into row-major order, the order of loaded parameters, and disposes of the original. Engines can
+ * compute on views such as transposes, but they sum in another order, so results would not be bit-identical after
+ * saving and loading.
  */
 export function rowByRow<T extends Tensor>(values: T): T {
   const start = values.shape.map(() => 0);

@@ -28,6 +28,7 @@ import { openTexts } from "./domains/texts.ts";
 import { fetchDataset, type Source } from "./fetch.ts";
 import { lastEvent, type PipelineEvent, SettingsError, type StageContext, StageError } from "./stage.ts";
 
+/** The result of a calibration. */
 export interface Calibration {
   /** Σ of each layer by name, float32 (n_in, n_in). The caller disposes of them */
   covariances: Covariances;
@@ -36,7 +37,7 @@ export interface Calibration {
 }
 
 /**
- * Runs a dense model over all inputs.
+ * Calibrates a dense model: runs it over all inputs and computes the covariance of each layer's inputs.
  * @param model changed in place: convolutions that the plan converts per kernel position are split
  */
 export async function* calibrateLayers(
@@ -52,6 +53,7 @@ export async function* calibrateLayers(
   return yield* lastEvent(calibrate(model, data.inputs, { layers: names, forward, signal }), "calibrated", told);
 }
 
+/** The data set of a calibration. */
 export interface CalibrationSettings {
   /** a folder, or `owner/name[@revision]` */
   dataset: string;
@@ -74,7 +76,7 @@ interface OpenCalibration extends CalibrationData {
 
 interface Calibrated {
   model: Model;
-  /** where the model comes from; its tokenizer is read there */
+  /** source of the model, from whose folder the tokenizer is read */
   source: Source;
   context: StageContext;
 }

@@ -1,5 +1,5 @@
-// One variant of an experiment, from the base model to a model folder: convert, save, measure, train, save, measure.
-// Each stage leaves its result in the run folder. If the result is there already, the stage is not run again.
+// Compresses one variant of an experiment: convert, save, measure, train, save, measure. Each stage writes its result
+// to the run folder. If the result exists already, the stage is skipped.
 
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
@@ -21,7 +21,7 @@ import type { ExperimentContext, PipelineEvent } from "./stage.ts";
 import { askedCost, train } from "./train.ts";
 import type { Variant } from "./variants.ts";
 
-/** What all variants of an experiment share. */
+/** The inputs that all variants of an experiment share. */
 export interface Shared {
   settings: ExperimentSettings;
   context: ExperimentContext;
@@ -30,6 +30,7 @@ export interface Shared {
   table: RunTable;
 }
 
+/** Options of `compressVariant`. */
 export interface VariantOptions extends Shared {
   variant: Variant;
   /** run folder of this variant */
@@ -75,7 +76,7 @@ interface ConvertedModel {
   seconds: number;
 }
 
-/** The converted model: from the run folder if an earlier process has left it there, else by conversion. */
+/** The converted model, loaded from the run folder if an earlier process has saved it there. */
 async function* converted(options: VariantOptions): AsyncGenerator<PipelineEvent, ConvertedModel> {
   const { folder, variant, table } = options;
   const place = join(folder, CONVERTED);
@@ -142,7 +143,9 @@ async function* fineTuned(model: Model, options: VariantOptions): AsyncGenerator
   }
 }
 
-/** Saves the model, and measures it as loaded from its folder, so that the measured model is the published one. */
+/**
+ * Saves the model, loads it from its folder and measures it, so that the published model is the one that is measured.
+ */
 async function* savedAndMeasured(
   model: Model,
   folder: string,

@@ -1,5 +1,5 @@
-// The convert stage of experiments and of `gblr convert`: plans a conversion, calibrates if data is given, and converts a
-// model in memory. Writes no files.
+// The convert stage of experiments and of `gblr convert`: plans a conversion, calibrates if data is given, and converts
+// a model in memory. It writes no files.
 
 import {
   type Allocation,
@@ -15,14 +15,16 @@ import { type Calibration, calibrateLayers } from "./calibrate.ts";
 import type { CalibrationData } from "./domains/domain.ts";
 import { lastEvent, type PipelineEvent } from "./stage.ts";
 
+/** The inputs of a plan that the convert stage determines. */
 export interface PlanRequest {
   allocation: Allocation;
-  /** keeps decompositions of the plan, so that the conversion need not repeat them */
+  /** stores the decompositions of the plan, which the conversion reuses */
   decompositions?: Decompositions;
   /** Σ by layer name, (n_in, n_in). With it, a global allocation minimizes output errors */
   covariances?: Covariances;
 }
 
+/** Options of `convertModel`. */
 export interface ConvertStageOptions {
   /** plans the conversion; a global allocation needs the singular values of the layers */
   plan(request: PlanRequest): Promise<ConversionPlan>;
@@ -39,6 +41,7 @@ export interface ConvertStageOptions {
   signal: AbortSignal;
 }
 
+/** The result of the convert stage. */
 export interface Converted {
   plan: ConversionPlan;
   conversion: Conversion;
@@ -56,7 +59,8 @@ export async function* convertModel(
   options: ConvertStageOptions,
 ): AsyncGenerator<PipelineEvent, Converted> {
   const { allocation, init, seed, searchSteps, locations, calibration: data, signal } = options;
-  // An allocation by output errors needs the calibration, which in turn needs the layers of a first plan.
+  // A global allocation by output errors needs the calibration, and the calibration needs the layers of a plan.
+  // Therefore a first plan with uniform allocation precedes the calibration.
   const isLater = init === "activation" && allocation === "global";
   const decompositions = new Decompositions();
   let seen: Calibration | undefined;

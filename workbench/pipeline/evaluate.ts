@@ -1,5 +1,5 @@
-// The evaluation of one model on one split: perplexity of a language model on text, or accuracy of an image classifier.
-// Fetches the model and the data, prepares the data as the model needs it, and scores each window or image.
+// Evaluates one model on one split: the perplexity of a language model on text, or the accuracy of an image classifier.
+// It fetches the model and the data, prepares the data as the model needs it, and scores each window or image.
 
 import { structureTitle } from "../../hub/model-folder/index.ts";
 import { type ClassOrder, classOrderNotice, clippedNotice, imageLoader, numberedAs } from "../data/images/index.ts";
@@ -55,7 +55,7 @@ export interface TextEvaluation {
   context?: number | undefined;
   /** tokens from the start of one window to that of the next. Default `context` */
   stride?: number | undefined;
-  /** leaves out the end of the text that fills no whole window. Default false */
+  /** whether the end of the text that does not fill a whole window is left out. Default false */
   wholeWindows?: boolean | undefined;
   /** number of windows to score, from the start. Default: all */
   limit?: number | undefined;
@@ -128,9 +128,9 @@ export interface ImageEvaluation
   batch?: number | undefined;
   /** threads that decode images */
   workers?: number | undefined;
-  /** skips images that cannot be decoded, which are errors otherwise */
+  /** whether images that cannot be decoded are skipped instead of being an error */
   skipBad: boolean;
-  /** folder to write a report to. Default: none is written */
+  /** folder in which a report is written. Default: none is written */
   report?: string | undefined;
 }
 
@@ -204,7 +204,9 @@ async function sized(model: Model, size: number | undefined): Promise<Model> {
   return size !== undefined && hasPositions ? resizePositions(model, size) : model;
 }
 
-/** The entries of the confusion matrix that are not 0: a class, the predicted class (`taken`), and the number of images. */
+/**
+ * The entries of the confusion matrix that are not 0: a class, the predicted class (`taken`), and the number of images.
+ */
 function confusionsOf(confusion: Uint32Array, classes: readonly string[]) {
   const pairs: { class: string; taken: string; images: number }[] = [];
   confusion.forEach((images, i) => {

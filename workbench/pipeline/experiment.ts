@@ -1,7 +1,8 @@
-// An experiment: fetches a model and a data set; measures the model, compresses it, fine-tunes it and measures it again;
-// saves it with its card and report; and pushes it to the Hub. The variants to compare with go through the same stages.
-// Each stage writes its result to the run folder and is not run again if the result is there, so an interrupted run
-// resumes where it stopped. The settings choose the model and the data; the domain handles the kind of data.
+// Runs an experiment: fetches a model and a data set; measures the model, compresses it, fine-tunes it and measures it
+// again; saves it with its card and report; and pushes it to the Hub. The variants with which it is compared go through
+// the same stages. Each stage writes its result to the run folder and is skipped if the result exists, so an
+// interrupted run resumes where it stopped. The settings choose the model and the data; the domain handles the kind of
+// data.
 
 import { join } from "node:path";
 import { parseRepoName, RepoNameError } from "../../hub/access/repository.ts";
@@ -22,7 +23,8 @@ import { asItIs, parseVariant, type Variant, variantOf } from "./variants.ts";
 /**
  * Runs an experiment.
  * @param folder run folder: created if it does not exist, resumed if it does
- * @throws SettingsError before any work. Any error of a stage, after which the same call resumes the run
+ * @throws SettingsError before any work if settings are invalid. An error of a stage is thrown too; the same call then
+ * resumes the run
  */
 export async function* experiment<Settings extends ExperimentSettings>(
   domain: Domain<Settings>,

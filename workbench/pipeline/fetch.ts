@@ -14,7 +14,7 @@ import { type Architecture, architectureOf, COMPANION_FILES, type NewHead, type 
 import { type PullZooEvent, pullZoo } from "../models/reference/index.ts";
 import type { PipelineEvent, StageContext } from "./stage.ts";
 
-/** A model or data set on the disk, and where it comes from. */
+/** A model or data set on the disk, and its origin. */
 export interface Source {
   /** name as given: `owner/name@revision`, a folder, or `zoo:name` */
   name: string;
@@ -31,12 +31,14 @@ export interface Source {
   preparation?: Preparation;
 }
 
-/** The name for records: the repository without its revision, which has its own field, or the name as given. */
+/**
+ * The name in records: that of the repository without the revision, which is a separate field, or the name as given.
+ */
 export const baseName = ({ name, repo }: Source): string => repo ?? name;
 
 /**
- * The base model that a card names: the repository; or for a folder the base model in its config.json; or else the name
- * of the folder, without a link.
+ * The base model in a model card: the repository, or for a folder the base model in its config.json. If that is
+ * missing, it is the name of the folder, without a link.
  */
 export async function baseModelOf({ name, folder, repo }: Source): Promise<Pick<CardFacts, "baseModel" | "isFolder">> {
   if (repo !== undefined) return { baseModel: repo };
@@ -52,9 +54,12 @@ export async function structureOf({ folder }: Source): Promise<string> {
   return (json.gblr as { structure?: string } | undefined)?.structure ?? "dense";
 }
 
+/** The context that the fetch stage needs. */
 export type FetchContext = Pick<StageContext, "access" | "signal" | "zooRelease" | "openEngine">;
 
-/** Files that a repository may lack. Files with settings are not among them, because results would differ without. */
+/**
+ * Files that a repository may lack. Files with settings are not among them, because results would differ without them.
+ */
 const OPTIONAL_FILES = [...COMPANION_FILES.filter((name) => !name.endsWith("_config.json")), "README.md", "LICENSE*"];
 
 /** Files that inference needs. The same weights in other formats and trainable.safetensors are left out. */
@@ -68,7 +73,7 @@ export const MODEL_FILES = [
   "LICENSE*",
 ];
 
-/** Weights in repositories that have no safetensors. */
+/** Files with weights in repositories without safetensors files. */
 const OLD_WEIGHTS = ["pytorch_model*.bin", "pytorch_model.bin.index.json"];
 
 export interface FetchModelOptions extends FetchContext {
@@ -103,6 +108,7 @@ export async function* fetchArchitecture(
 const lacksSafetensors = async (folder: string): Promise<boolean> =>
   !(await readdir(folder)).some((file) => file.endsWith(".safetensors"));
 
+/** A data set by name, and the splits to fetch. */
 export interface DatasetSource {
   /** name as given: `owner/name@revision` or a folder */
   name: string;

@@ -1,4 +1,4 @@
-// The load stage, and the base model of an experiment. An experiment reads the folder of its base model once: its
+// The load stage, and the base model of an experiment. An experiment reads the folder of its base model once. Its
 // variants convert and train copies, which share the memory of the base model until they are changed.
 
 import { copyModel } from "../models/create.ts";
@@ -44,7 +44,10 @@ export class BaseModel {
     return copyModel(yield* this.model());
   }
 
-  /** The model itself for the last caller that changes it, which saves the memory of a copy. The caller disposes of it. */
+  /**
+   * The model itself, which the caller may change and disposes of. It saves the memory of a copy. The base model cannot
+   * be used afterwards.
+   */
   async *take(): AsyncGenerator<PipelineEvent, Model> {
     const model = yield* this.model();
     this.loaded = undefined;

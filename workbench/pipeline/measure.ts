@@ -1,5 +1,5 @@
-// The measure stage: metrics of a model on data, its relative FLOPs, and its size. Together they make a row of the
-// comparison. Also the score functions for text and images that `gblr eval` uses.
+// The measure stage: computes the metrics of a model on data, its relative FLOPs, and its size, which make a row of the
+// comparison. This file also has the score functions for text and images that `gblr eval` uses.
 
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
@@ -17,10 +17,11 @@ import { lastEvent, type PipelineEvent } from "./stage.ts";
 export interface MeasureOptions {
   data: Pick<OpenData, "score">;
   signal: AbortSignal;
-  /** model folder to take the size from. Default: the size that the model has when it is saved as float32 */
+  /** model folder whose size is measured. Default: the size is computed for saving the model as float32 */
   folder?: string;
 }
 
+/** The numbers of a measured model, without its name. */
 export type Measured = Pick<ComparisonRow, "metrics" | "relativeFlops" | "parameters" | "fileBytes">;
 
 /** Scores a model on the test split, counts its multiply-adds, and determines its size. */
@@ -47,7 +48,7 @@ interface Size {
 
 const sizeOf = (shape: readonly number[]): number => shape.reduce((product, side) => product * side, 1);
 
-/** The size that a model has in model.safetensors, where GBLR layers are packed; the header of the file is left out. */
+/** The size of a model in model.safetensors, with GBLR layers in the packed form and without the header of the file. */
 async function sizeWhenSaved(model: Model): Promise<Size> {
   const { model: tensors } = await storedTensors(model);
   const parameters = tensors.reduce((sum, { dtype, shape }) => sum + (dtype === "I32" ? 0 : sizeOf(shape)), 0);

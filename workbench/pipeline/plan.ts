@@ -1,5 +1,5 @@
-// The plan stage of an experiment: the structure and the cost of each layer of a variant, at the start and at the end of
-// its training.
+// The plan stage of an experiment: determines the structure and the cost of each layer of a variant, at the start and
+// at the end of its training.
 
 import { type ConversionPlan, expectDense, planConversion } from "../compress/index.ts";
 import type { Model } from "../models/index.ts";
@@ -10,6 +10,7 @@ import type { ExperimentSettings } from "./settings.ts";
 import { askedCost } from "./train.ts";
 import type { Variant } from "./variants.ts";
 
+/** The plans of a variant at the start and at the end of its training. */
 export interface VariantPlan {
   /** plan that the conversion carries out */
   start: ConversionPlan;
@@ -33,7 +34,10 @@ export async function planVariant(
   return { end, start: isSame ? end : await planAt(model, variant, { settings: first, ...request }) };
 }
 
-/** All variants get the same cost. If neither a budget nor FLOPs are given, it is the cost of the rule for GBLR's widths. */
+/**
+ * Plans a variant at the cost that the settings give. All variants get the same cost. If the settings give neither a
+ * budget nor FLOPs, it is the cost of GBLR layers with the rule for initial widths.
+ */
 async function planAt(
   model: Model,
   { structure }: Variant,
@@ -57,8 +61,9 @@ async function planAt(
 }
 
 /**
- * Checks, before any work, that the budget suffices for each layer, that patterns match layers, and that these are dense.
- * @throws EngineError if one of this is not so
+ * Checks, before any work, that the budget suffices for each layer, that patterns match layers, and that these layers
+ * are dense.
+ * @throws EngineError if one of these conditions is not met
  */
 export async function expectPlans(
   model: Model,
@@ -66,7 +71,7 @@ export async function expectPlans(
   settings: ExperimentSettings,
 ): Promise<void> {
   for (const variant of variants.filter(({ converts }) => converts)) {
-    // An allocation by singular values would need the same minimum, so the quicker uniform one is used.
+    // Both allocations need the same minimum budget, so the faster uniform one is used.
     const { end } = await planVariant(model, variant, { settings, allocation: "uniform" });
     expectDense(
       model,

@@ -14,8 +14,9 @@ import type { ExperimentSettings } from "./settings.ts";
 import { type ExperimentContext, lastEvent, type PipelineEvent } from "./stage.ts";
 import type { Variant } from "./variants.ts";
 
+/** Options of `publish`. */
 export interface PublishOptions {
-  /** run folder, which gets a copy of the picture */
+  /** run folder, to which the picture is copied */
   folder: string;
   /** model folder */
   model: string;
@@ -78,7 +79,7 @@ async function factsOf(options: PublishOptions): Promise<CardFacts> {
   };
 }
 
-/** The settings without those of one machine or account. */
+/** The settings without those that depend on the machine or the account. */
 function publicPart({
   run: _,
   fresh: _1,
@@ -89,7 +90,7 @@ function publicPart({
   return settings;
 }
 
-/** The content of training.json: all that is needed to repeat the run, and the results. */
+/** The content of training.json: everything that is needed to repeat the run, and the results. */
 function trainingOf({ settings, context, source, dataset, rows }: PublishOptions): object {
   const { engine, command, versions, recipe } = context;
   return {

@@ -1,5 +1,6 @@
-// The run folder of an experiment: its lock, the check of its settings, and its table of results. One process at a time
-// can work in it. A run is resumed with the settings it was started with; settings that change no result may differ.
+// The run folder of an experiment: its lock, the check of its settings, and its table of results. Only one process at a
+// time can work in it. A run must be resumed with the settings with which it was started, except settings that do not
+// change results.
 
 import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";

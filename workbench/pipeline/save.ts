@@ -11,6 +11,7 @@ import { renderPng } from "../report/pictures/png.ts";
 import { baseModelOf, type Source } from "./fetch.ts";
 import { lastEvent, type Origin, type PipelineEvent } from "./stage.ts";
 
+/** The result of the save stage. */
 export interface Saved {
   /** names of the files in the folder */
   files: string[];
@@ -30,7 +31,7 @@ export async function* save(
   return yield* saved(saveModel(model, folder, options), signal);
 }
 
-/** Makes a stage of the events of a writer of model folders. */
+/** Makes a stage from the events of `saveModel` or `writeModelFolder`. */
 export function saved(
   events: AsyncIterable<SaveEvent>,
   signal?: AbortSignal | undefined,
@@ -41,7 +42,7 @@ export function saved(
   });
 }
 
-/** The `base` of a saved model. A repository gives its name; a folder gives none, so the name in its config.json is kept. */
+/** The option `base` of `saveModel`. A folder has no name there, so the base model in its config.json is kept. */
 export const baseOf = ({ folder, name, repo }: Source): NonNullable<SaveOptions["base"]> => ({
   folder,
   ...((repo !== undefined || name !== folder) && { name }),
@@ -77,7 +78,7 @@ export async function writeCard(folder: string, facts: Omit<CardFacts, Found>): 
 
 const isOurs = (card: string): boolean => parseCardMetadata(card).tags?.includes("gblr") === true;
 
-/** What a card says about the origin of a model. */
+/** The facts of a model card about the origin of the model. */
 export async function originFacts(source: Source, { engine, command, versions }: Origin) {
   const readme = await readFile(join(source.folder, "README.md"), "utf8").catch(() => "");
   return {

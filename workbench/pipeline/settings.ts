@@ -1,4 +1,4 @@
-// The settings shared by all experiments, each with its description, unit, limits and default. The command-line flags,
+// The settings that all experiments share, each with its description, unit, limits and default. The command-line flags,
 // their help, their checks and run.json are derived from this schema. The defaults are those of the published GPT-2
 // experiment (arXiv 2310.18882, section 5.2); recipes override them.
 

@@ -1,5 +1,5 @@
-// What a stage of the pipeline is: an async generator that yields events while it works, and returns its result. Verbs
-// and recipes compose stages and show their events. A stage never prints.
+// Defines the stages of the pipeline. A stage is an async generator that yields events during its work and returns its
+// result. Verbs and recipes compose stages and show their events. A stage never prints.
 
 import type { HubAccess } from "../../hub/access/repository.ts";
 import type { PullEvent } from "../../hub/pull/events.ts";
@@ -15,17 +15,17 @@ import type { LoadEvent, SaveEvent } from "../models/index.ts";
 import type { PullZooEvent } from "../models/reference/index.ts";
 import type { FitEvent } from "../train/index.ts";
 
-/** Settings that are invalid or contradict each other, found before any work. The message is one line. */
+/** The error that settings are invalid or contradict each other, thrown before any work. The message is one line. */
 export class SettingsError extends Error {
   override readonly name = "SettingsError";
 }
 
-/** A model or a data set that a stage cannot work with. The message is one line. */
+/** The error that a stage does not support a model or a data set. The message is one line. */
 export class StageError extends Error {
   override readonly name = "StageError";
 }
 
-/** How the tokens of a split are cut into windows. */
+/** The event that the tokens of a split were cut into windows. */
 export interface WindowsEvent {
   split: string;
   windows: number;
@@ -35,7 +35,7 @@ export interface WindowsEvent {
   leftOut: number;
 }
 
-/** Events of the module that does the work of a stage, passed on unchanged. `of` names the kind of work. */
+/** Unchanged events of the module that does the work of a stage. `of` names the kind of work. */
 export type InnerEvent =
   | { of: "pull"; name: string; event: PullEvent }
   | { of: "zoo"; name: string; event: PullZooEvent }
@@ -55,7 +55,7 @@ export type InnerEvent =
 
 /** Events of all stages. */
 export type PipelineEvent =
-  /** a stage begins, e.g. `convert` of `GBLR, SVD`; `done` if an earlier run has left its result */
+  /** a stage begins, e.g. `convert` of `GBLR, SVD`; with `done` it is skipped, because its result exists already */
   | { kind: "stage"; stage: string; of?: string; done?: boolean }
   | ({ kind: "inner" } & InnerEvent)
   /** one line for the user, shown on stderr */
@@ -68,10 +68,10 @@ export type PipelineEvent =
   | { kind: "interrupted"; folder: string }
   | { kind: "finished"; folder: string; model: string; rows: readonly ComparisonRow[]; pushed?: string };
 
-/** What all stages need besides their own inputs. */
+/** The context that all stages need besides their inputs. */
 export interface StageContext {
   access: HubAccess;
-  /** address of another copy of the released checkpoints. Default: the original one */
+  /** URL of another copy of the authors' released checkpoints. Default: the original release */
   zooRelease?: string | undefined;
   /** opens an engine for packing the layers of a zoo model that is fetched. Default: an engine is open already */
   openEngine?: (() => Promise<unknown>) | undefined;
@@ -81,24 +81,24 @@ export interface StageContext {
   signal: AbortSignal;
 }
 
-/** What records and cards say about how a result was computed. */
+/** How a result was computed, for records and model cards. */
 export interface Origin {
-  /** open, and current */
+  /** the engine that is open and in use */
   engine: Engine;
   /** the command line as typed */
   command: string;
-  /** by name, e.g. `gblr`, `libtorch` */
+  /** versions by name, e.g. `gblr`, `libtorch` */
   versions: Readonly<Record<string, string>>;
 }
 
-/** What an experiment needs besides its settings. */
+/** The context that an experiment needs besides its settings. */
 export interface ExperimentContext extends StageContext, Origin {
-  /** the recipe's name, e.g. `gpt2-wt103` */
+  /** name of the recipe, e.g. `gpt2-wt103` */
   recipe: string;
 }
 
 /**
- * Runs work whose last event is its result, as a stage.
+ * Makes a stage of a generator whose last event is its result.
  * @param kind kind of the last event
  * @param told maps each event, including the last, to the pipeline event to yield; undefined yields none
  * @returns the last event, without its kind

@@ -1,5 +1,5 @@
-// The results of a sweep: the models of all runs with the values of their grid points, the means over seeds, and the
-// files in the folder of the sweep: results.json, and a plot of the main metric by cost.
+// Collects the results of a sweep: the models of all runs with the values of their grid points, and the means over
+// seeds. It writes results.json and a plot of the main metric by cost to the folder of the sweep.
 
 import { join } from "node:path";
 import { metricNamed, metricsOf, valueText } from "../../hub/card/metric-names.ts";
@@ -15,21 +15,21 @@ export interface SweepResult extends ComparisonRow {
   values: Readonly<Record<string, string>>;
 }
 
-/** The base model, then the trained models of each run. */
+/** The results of all runs: first the base model, then the trained models of each run. */
 export function resultsOf(runs: readonly SweepRun[]): SweepResult[] {
   const base = new Map<string, SweepResult>();
   const trained = runs.flatMap(({ point: { values }, rows }) =>
     rows.flatMap((row): SweepResult[] => (row.stage === "after" ? [{ ...row, values }] : [])),
   );
   for (const { rows } of runs) {
-    // Unless the base model depends on the grid point, all runs have the same row for it.
+    // All runs have the same row for the base model, unless the base model depends on the grid point.
     const [first] = rows;
     if (first) base.set(JSON.stringify([first.name, first.metrics]), { ...first, values: {} });
   }
   return [...base.values(), ...trained];
 }
 
-/** Writes results.json and, if there is something to plot, the plot in three formats. @returns paths of the files */
+/** Writes results.json and, if a result can be plotted, the plot in three formats. @returns paths of the files */
 export async function writeResults(folder: string, recipe: string, results: readonly SweepResult[]): Promise<string[]> {
   const table = join(folder, "results.json");
   await writeFileAtomically(table, `${JSON.stringify(results, null, 2)}\n`);
@@ -37,11 +37,12 @@ export async function writeResults(folder: string, recipe: string, results: read
   return [table, ...(chart ? await chartToFiles(chart, join(folder, "cost")) : [])];
 }
 
-/** Settings that the model's name or the axis shows, so that the legend leaves them out. */
+/** Settings that the legend leaves out, because the model's name or the axis shows them. */
 const SAID = ["structure", "init", "allocate", "budget", "flops", "widths", "target", "threshold", "compare"];
 
-/** Height of a line of the legend in pixels, and number of letters that fit into half a line. */
+/** Height of a line of the legend, px. */
 const LEGEND_LINE = 18;
+/** Maximum number of characters of a legend entry that shares its line with another one. */
 const HALF_LINE = 30;
 
 interface Point {

@@ -1,5 +1,5 @@
-// A sweep: runs a recipe with each combination of values of some settings, one after the other, each run in its own
-// process and folder. Finished runs are not repeated. A run that fails does not stop the others.
+// Runs a sweep: a recipe with each combination of values of some settings, one run after the other, each in its own
+// process and folder. Finished runs are not repeated. If a run fails, the others are still run.
 
 import { spawn } from "node:child_process";
 import { readFile } from "node:fs/promises";
@@ -33,9 +33,10 @@ export interface SweepRun {
   rows: readonly ComparisonRow[];
 }
 
+/** Progress of a sweep. */
 export type SweepEvent =
   | { kind: "begun"; point: GridPoint; index: number; of: number; folder: string }
-  /** a line that the recipe has printed */
+  /** the recipe has printed a line */
   | { kind: "said"; line: string }
   /** `before`: the run was finished by an earlier call */
   | { kind: "ended"; run: SweepRun; before: boolean }
@@ -43,7 +44,8 @@ export type SweepEvent =
 
 /**
  * Runs a sweep, or resumes it.
- * @throws SettingsError if the folder has a sweep of another recipe or with other flags; RunError if it cannot be created
+ * @throws SettingsError if the folder has a sweep of another recipe or with other flags; RunError if it cannot be
+ * created
  */
 export async function* sweep({ recipe, points, flags, folder, signal }: SweepOptions): AsyncGenerator<SweepEvent> {
   await makeRunFolder(folder);
@@ -102,6 +104,7 @@ async function expectSameSweep(folder: string, asked: { recipe: string; flags: r
   );
 }
 
+/** A setting that varies in a sweep, and its values. */
 export interface Varied {
   /** name as in flags, e.g. `learning-rate` */
   setting: string;
@@ -146,6 +149,7 @@ export const pointText = ({ values }: Pick<GridPoint, "values">): string =>
     .map(([setting, value]) => `${setting} ${value}`)
     .join(", ");
 
+/** A recipe by name and path of its file. */
 export interface RecipeFile {
   name: string;
   path: string;
@@ -161,7 +165,8 @@ interface ChildOptions {
 
 /** Runs a recipe in a process and yields the lines it prints. @param path file of the recipe @returns how it ended */
 async function* runChild(path: string, { flags, signal }: ChildOptions): AsyncGenerator<string, ChildEnd> {
-  // In its own process group, because Ctrl-C on the terminal would reach it too, and a second signal ends it at once.
+  // The child has its own process group. Otherwise Ctrl-C on the terminal would reach it directly, and the signal sent
+  // by `stop` would be its second one, which ends a recipe at once.
   const child = spawn(process.execPath, [...process.execArgv, path, ...flags], {
     stdio: ["ignore", "pipe", "pipe"],
     detached: true,

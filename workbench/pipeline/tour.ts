@@ -1,5 +1,5 @@
-// A tour of the workbench on one machine, without network access: starts a local Hub, trains a model, compresses it,
-// pushes it, pulls it into another cache, and measures it again. recipes/quickstart.ts is such a tour.
+// Runs a tour of the workbench on one machine, without network access: starts a local Hub, trains a model, compresses
+// it, pushes it, pulls it into another cache, and measures it again. recipes/quickstart.ts is such a tour.
 
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
@@ -14,11 +14,12 @@ import type { ExperimentContext, Origin, PipelineEvent } from "./stage.ts";
 
 type Given = Partial<LanguageSettings> & { model: string; dataset: string; push: string };
 
+/** A tour: its folder, its repositories, and the settings of its two experiments. */
 export interface Tour {
   name: string;
   /** folder of the tour; each run deletes and creates it */
   folder: string;
-  /** writes the repositories to start from into the folder of a Hub */
+  /** writes the repositories of the initial model and the data set into the folder of the Hub */
   prepare(hub: string): Promise<void>;
   /** settings of the training of the dense model */
   train: Given;
@@ -26,6 +27,7 @@ export interface Tour {
   compress: Given;
 }
 
+/** Progress of a tour. */
 export type TourEvent =
   | PipelineEvent
   /** the local Hub is ready */
@@ -33,6 +35,7 @@ export type TourEvent =
   /** the training of the dense model has ended */
   | { kind: "trained" };
 
+/** The result of a tour. */
 export interface Toured {
   rows: readonly ComparisonRow[];
   /** report.html of the compression */
@@ -43,7 +46,8 @@ export interface Toured {
 
 /**
  * Runs a tour.
- * @throws Error if the model that was pulled back has another perplexity than before; the signal's reason when it aborts
+ * @throws Error if the model that was pulled back has another perplexity than before; the signal's reason when it
+ * aborts
  */
 export async function* followTour(
   tour: Tour,
@@ -61,7 +65,7 @@ export async function* followTour(
     yield* finished(tour.train, context, join(folder, "dense"));
     yield { kind: "trained" };
     const rows = yield* finished(tour.compress, context, join(folder, "gblr"));
-    // With another cache, as on another machine, all of the model has to come from the Hub.
+    // With an empty cache, as on another machine, the whole model has to be downloaded from the Hub.
     const elsewhere = { ...context, access: { ...access, cache: join(folder, "cache-elsewhere") } };
     const pulledBack = yield* pullBack(tour.compress, elsewhere);
     expectSame(rows.at(-1), pulledBack);

@@ -54,7 +54,7 @@ export async function* train(model: Model, options: TrainStageOptions): AsyncGen
   throw new Error("the training ended early");
 }
 
-/** Milliseconds. */
+/** Maximum time between reports, in milliseconds. */
 const REPORT_EVERY = 60_000;
 
 async function fitOptions(
@@ -156,7 +156,7 @@ async function shrinkOf(
   return adaptiveSoftshrink({ ...aim, ...first, startEpoch: warmupEpochs, endEpoch });
 }
 
-/** How the settings give the cost: as a budget, as FLOPs, or by the rule for widths. */
+/** The cost in the settings: a budget, FLOPs, or the rule for initial widths. */
 export function askedCost({
   budget,
   flops,

@@ -1,6 +1,6 @@
-// Variants: the ways to compress that one experiment compares. A variant is a structure with an initialization and an
-// allocation of the budget. Flags call it `gblr:activation:global`, folder names `gblr-activation-global`, and tables
-// `GBLR, activation-aware, global`.
+// Defines the variants that an experiment compares. A variant is a structure with an initialization and an allocation
+// of the budget. For example, one variant is written as `gblr:activation:global` in flags, as `gblr-activation-global`
+// in folder names, and as `GBLR, activation-aware, global` in tables.
 
 import { ALLOCATIONS, type Allocation, expectInit, INITS, type Init } from "../compress/index.ts";
 import { EngineError } from "../engine/core/errors.ts";
@@ -35,6 +35,7 @@ export function asItIs(structure: string): Variant {
 
 const STARTS: Record<Variant["init"], string> = { svd: "SVD", search: "block search", activation: "activation-aware" };
 
+/** A variant by the names in the settings. */
 export interface VariantNames {
   structure: string;
   init?: string | undefined;
@@ -66,7 +67,7 @@ export function variantOf({ structure: named, init = "svd", allocation = "unifor
   };
 }
 
-/** The title of a structure with a search always names its initialization; others name it if it is not SVD. */
+/** The title of a variant. It contains the initialization if the structure supports a search, or if it is not SVD. */
 function titled({ stored, isDense, starts = {} }: StructureKind, init: Init, allocation: Allocation): string {
   if (isDense) return stored.title;
   const start = starts.search || init !== "svd" ? [STARTS[init]] : [];

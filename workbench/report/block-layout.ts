@@ -1,11 +1,12 @@
-// Counts how many blocks of a GBLR matrix cover each entry, given its block layout. Plain numbers, no tensors.
+// Counts how many blocks of a GBLR matrix cover each entry, given its block layout. It uses no tensors.
 // structures/gblr-layout.ts reads the layout of a stored layer.
 
 import type { BlockLayout } from "../structures/structure.ts";
 
 /**
- * Yields the number of blocks over each entry, one row of the matrix at a time. Takes O(B + n_in) memory, because a
- * file of some kilobytes can describe a matrix of gigabytes. The same array is yielded every time.
+ * Yields the number of blocks over each entry, one row of the matrix at a time, int32 (n_in). It needs O(B + n_in)
+ * memory, because a file of some kilobytes can describe a matrix of gigabytes. The yielded array is reused for the next
+ * row.
  */
 export function* overlapRows({ nIn, nOut, ...spans }: BlockLayout): Generator<Int32Array> {
   // A block adds 1 at its first column and subtracts 1 after its last one, in all of its rows. Running sums give the

@@ -7,6 +7,7 @@ import { structureNamed } from "../structures/registry.ts";
 import type { BlockLayout, Inspected } from "../structures/structure.ts";
 import { type BlockSummary, costOf, type LayerCost, type Size, summarizeBlocks } from "./layer-summary.ts";
 
+/** A layer of the inspection. */
 export interface InspectedLayer extends Size, LayerCost {
   name: string;
   /** name of the structure */
@@ -15,16 +16,18 @@ export interface InspectedLayer extends Size, LayerCost {
   blocks?: BlockSummary;
 }
 
+/** Totals over several layers. */
 export interface Total {
   layers: number;
   /** multiply-adds per row of input, summed over the layers */
   cost: number;
-  /** the same if every layer were dense */
+  /** multiply-adds per row of input of the same layers when dense */
   dense: number;
   /** cost / dense */
   share: number;
 }
 
+/** The description of a model, which `gblr inspect --json` prints. */
 export interface Inspection {
   /** path or name, as given */
   model: string;
@@ -38,6 +41,7 @@ export interface Inspection {
   embeddings: string[];
 }
 
+/** The description of a model with its block layouts. */
 export interface Described {
   inspection: Inspection;
   /** block layouts of the GBLR layers, by layer name */
@@ -51,7 +55,7 @@ interface DescribeOptions {
   sigma?: number;
 }
 
-/** Layers read concurrently, for a model on the Hub. */
+/** Number of layers that are read concurrently, for models on the Hub. */
 const CONNECTIONS = 8;
 
 /**
@@ -86,7 +90,7 @@ export async function describe(
   return { inspection: { model: path, layers: described, totals, embeddings }, layouts };
 }
 
-/** Cost and blocks as the layer's structure tells them. Default: one multiply-add per stored value. */
+/** Cost and blocks of a layer, computed by its structure. Default: one multiply-add per stored value. */
 async function inspected(layer: StoredLayer, sigma: number | undefined): Promise<Inspected> {
   const found = await structureNamed(layer.structure).inspect?.(layer, { sigma });
   const size = (shape: readonly number[]) => shape.reduce((product, side) => product * side, 1);

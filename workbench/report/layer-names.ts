@@ -2,7 +2,7 @@
 
 /**
  * Shortens one name by cutting it in the middle: `vit.encoder.layer.0.output` becomes `vit.en…0.output`.
- * @param length most characters of the result
+ * @param length maximum number of characters of the result
  */
 export function shortName(name: string, length: number): string {
   if (name.length <= length) return name;
@@ -11,9 +11,9 @@ export function shortName(name: string, length: number): string {
 }
 
 /**
- * Shortens the names of a list, each to at most `length` characters. A name that is too long loses its leading parts
- * (up to a dot) as long as what remains is the end of no other name: `vit.encoder.layer.0.output.dense` becomes
- * `…0.output.dense`. If that is not enough, it is cut in the middle.
+ * Shortens the names of a list, each to at most `length` characters. Leading parts (up to a dot) of a name that is too
+ * long are removed, as long as no other name has the same ending: `vit.encoder.layer.0.output.dense` becomes
+ * `…0.output.dense`. If the result is still too long, it is cut in the middle.
  */
 export function shortNames(names: readonly string[], length: number): string[] {
   const counts = new Map<string, number>();
@@ -29,7 +29,7 @@ export function shortNames(names: readonly string[], length: number): string[] {
   });
 }
 
-/** The name itself and what follows each of its dots, longest first. */
+/** The name itself and its endings after each dot, longest first. */
 function endingsOf(name: string): string[] {
   const parts = name.split(".");
   return parts.map((_, i) => parts.slice(i).join("."));

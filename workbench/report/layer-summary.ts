@@ -1,19 +1,21 @@
-// Numbers that summarize one linear layer: its blocks, how they overlap, and its cost. Computed from block layouts and
-// tensor shapes alone.
+// Summarizes one linear layer by numbers: its blocks, their overlap, and its cost. They are computed from block layouts
+// and tensor shapes.
 
 import type { BlockLayout } from "../structures/structure.ts";
 import { overlapRows } from "./block-layout.ts";
 
-/** Bins of a histogram of widths; they divide (0, 1] equally. */
+/** Number of bins in a histogram of widths. They divide (0, 1] equally. */
 const WIDTH_BINS = 8;
 
+/** Numbers that summarize the blocks of a GBLR layer. */
 export interface BlockSummary {
-  /** live blocks: those that evaluation keeps */
+  /** number of live blocks */
   live: number;
-  /** K: all blocks, dead ones included */
+  /** K, number of all blocks, dead ones included */
   all: number;
   /** histogram of the live blocks' widths as a share of n: (0, 1/8], (1/8, 2/8], … (7/8, 1] */
   widthsIn: number[];
+  /** the same for the output side */
   widthsOut: number[];
   /** mean number of blocks over an entry: Σ r · w_in · w_out over the live blocks */
   cover: number;
@@ -23,6 +25,7 @@ export interface BlockSummary {
   uncovered: number;
 }
 
+/** The cost of a layer. */
 export interface LayerCost {
   /** multiply-adds per row of input, counted as the reference implementation does */
   cost: number;
@@ -32,6 +35,7 @@ export interface LayerCost {
   equalCostRank: number;
 }
 
+/** The size of a layer. */
 export interface Size {
   nIn: number;
   nOut: number;

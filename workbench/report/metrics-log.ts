@@ -1,5 +1,5 @@
-// Parses metrics.jsonl, including what a killed run left behind: an incomplete last line is skipped, and if a step was
-// repeated after an interruption, its last line counts.
+// Parses metrics.jsonl, also of a run that was killed: an incomplete last line is skipped, and if a step was repeated
+// after an interruption, its last line is used.
 
 import type { EvaluationMetrics, Metrics, StepMetrics, StructureMetrics } from "../train/metrics.ts";
 
@@ -38,12 +38,15 @@ export function parseMetrics(text: string): MetricsLog {
   return { metrics: [...latest.values()].sort((a, b) => a.step - b.step), refused };
 }
 
+/** The metrics of optimizer steps. */
 export const stepsOf = (metrics: readonly Metrics[]): StepMetrics[] =>
   metrics.filter((line): line is StepMetrics => line.kind === "step");
 
+/** The metrics of evaluations. */
 export const evaluationsOf = (metrics: readonly Metrics[]): EvaluationMetrics[] =>
   metrics.filter((line): line is EvaluationMetrics => line.kind === "evaluation");
 
+/** The metrics of the structure. */
 export const structuresOf = (metrics: readonly Metrics[]): StructureMetrics[] =>
   metrics.filter((line): line is StructureMetrics => line.kind === "structure");
 
@@ -59,7 +62,7 @@ function parseLine(line: string): Metrics | undefined {
   if (!isObject(json) || !Object.hasOwn(NUMBERS, String(json.kind)) || !hasNumbers(json, AT)) return undefined;
   const { always, sometimes } = NUMBERS[json.kind as Metrics["kind"]];
   if (!hasNumbers(json, always)) return undefined;
-  // JSON has no Infinity, so an infinite σ is null here. It has no place on a curve and is left out.
+  // JSON has no Infinity, so an infinite σ is null. It is removed because a curve cannot show it.
   for (const name of sometimes) if (json[name] === null) delete json[name];
   if (
     !hasNumbers(

@@ -1,6 +1,6 @@
 // Writes and reads the files of a run folder. Files are written atomically, except metrics.jsonl, to which the trainer
-// appends lines. Reading accepts a folder at any time, also while the run goes on or after it was killed: a missing
-// file is skipped, and a broken one is reported as a problem instead of an error.
+// appends lines. A folder can be read at any time, also during a run or after it was killed: a missing file is skipped,
+// and a damaged file is reported as a problem instead of an error.
 
 import { mkdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
@@ -33,7 +33,7 @@ export const RUN_FILES = {
   report: "report.html",
 } as const;
 
-/** What a run folder contains. */
+/** The content of a run folder. */
 export interface Run {
   folder: string;
   record?: RunRecord;
@@ -44,7 +44,7 @@ export interface Run {
   classification?: Classification;
   /** time of the latest change to any of its files */
   touched?: Date;
-  /** a sentence for each broken file */
+  /** a sentence for each damaged file */
   problems: string[];
 }
 
@@ -109,7 +109,7 @@ export async function writeClassification(folder: string, classification: Classi
   await write(join(folder, RUN_FILES.classification), classification, classificationSchema);
 }
 
-/** Reads a run folder. @throws RunError if there is no such folder, or none of its files comes from a run */
+/** Reads a run folder. @throws RunError if there is no such folder, or it has no file of a run */
 export async function readRun(folder: string): Promise<Run> {
   const status = await stat(folder).catch(() => undefined);
   if (!status?.isDirectory()) throw new RunError("there is no such folder; give the folder of a run", { file: folder });
@@ -160,7 +160,7 @@ const systemClock = () => new Date();
 
 async function write(file: string, value: unknown, schema: z.ZodType): Promise<void> {
   const text = JSON.stringify(value, numbersAsText, 2);
-  // Checked against the schema that reads it, so that a number that is not finite is reported by name before it is
+  // Checked against the schema for reading, which reports a number that is not finite by name before anything is
   // written.
   const { problem } = parseJson(text, schema);
   if (problem !== undefined) throw new RunError(`is not written: ${problem}`, { file });
@@ -169,7 +169,7 @@ async function write(file: string, value: unknown, schema: z.ZodType): Promise<v
   });
 }
 
-/** Infinite numbers as text: JSON has no Infinity, but σ = Infinity is a valid setting. */
+/** Writes infinite numbers as text, because JSON has no Infinity, but σ = Infinity is a valid setting. */
 const numbersAsText = (_: string, value: unknown): unknown =>
   typeof value === "number" && !Number.isFinite(value) ? String(value) : value;
 

@@ -21,7 +21,7 @@ const RUN_STATUS = ["running", "finished", "interrupted", "failed"] as const;
 
 export const runRecordSchema = z.object({
   format: formatVersion(1),
-  /** name of the run, for people */
+  /** name of the run in the report */
   name: z.string(),
   /** name of the recipe, e.g. `gpt2-wt103` */
   recipe: z.string(),
@@ -30,7 +30,7 @@ export const runRecordSchema = z.object({
   status: z.enum(RUN_STATUS),
   /** error message of a failed run, one line */
   error: z.string().optional(),
-  /** ISO 8601 */
+  /** time of the start and of the last change, ISO 8601 */
   started: z.iso.datetime(),
   updated: z.iso.datetime(),
   task: z.enum(["text-generation", "image-classification"]),
@@ -46,7 +46,7 @@ export const runRecordSchema = z.object({
   dataset: repository.optional(),
   /** target of training: multiply-adds of the converted layers, as a share of dense */
   targetCost: z.number().optional(),
-  /** split that the comparison is measured on, e.g. `test` */
+  /** split on which the comparison is measured, e.g. `test` */
   comparisonSplit: z.string().optional(),
   /** planned optimizer steps */
   steps: z.number().optional(),
@@ -71,7 +71,7 @@ export const conversionSchema = z.array(
   }),
 );
 
-/** A line of conversion.json. */
+/** A layer in conversion.json. */
 export type ConvertedLayer = z.infer<typeof conversionSchema>[number];
 
 const classification = z.object({
@@ -92,7 +92,7 @@ export const classificationSchema = classification.refine(
 /** classification.json */
 export type Classification = z.infer<typeof classification>;
 
-/** An error about a run folder: it holds no run, or a file of it cannot be written. */
+/** An error about a run folder: it contains no run, or one of its files cannot be written. */
 export class RunError extends FileError {
   override readonly name = "RunError";
 }

@@ -1,6 +1,6 @@
 // Reads micro-batches one ahead of their use, so that the device does not wait for the disk, and accumulates the loss
-// and gradients of a batch over its micro-batches. The result equals that of one large batch up to rounding. Nothing is
-// read from the device before the last micro-batch, and parameters are not changed.
+// and gradients of a step over its micro-batches. The result equals that of one large batch up to rounding. Values are
+// read from the device only after the last micro-batch. Parameters are not changed.
 
 import {
   concat,
@@ -20,9 +20,10 @@ import { NonFiniteError } from "./events.ts";
 import type { Task } from "./options.ts";
 import type { MicroBatch } from "./schedule.ts";
 
+/** A micro-batch that has been read. */
 export interface LoadedBatch {
   batch: MicroBatch;
-  /** the receiver disposes of them */
+  /** tensors of the batch, which the receiver disposes of */
   tensors: NamedTensorMap;
 }
 
@@ -36,7 +37,8 @@ export async function* readAhead(task: Task, batches: Iterable<MicroBatch>): Asy
     for (const batch of batches) {
       const present = next;
       next = load(task, batch);
-      // The error is reported when this batch is awaited; an unhandled rejection before that would end the process.
+      // The error is reported when this batch is awaited. Without this handler, the rejection would end the process
+      // before.
       next.catch(() => {});
       if (present) yield await present;
     }
@@ -53,6 +55,7 @@ async function load(task: Task, batch: MicroBatch): Promise<LoadedBatch> {
   return { batch, tensors: await task.read(batch.items, { seed: batch.readSeed }) };
 }
 
+/** The loss and the gradients of one step. */
 export interface BatchGradients {
   /** mean loss over the items of all micro-batches */
   loss: number;

@@ -62,6 +62,7 @@ export type CheckpointState = z.infer<typeof CHECKPOINT_STATE>;
 /** Steps in file names have ten digits, so that names sort in the order of steps. */
 const NAME = /^step-(\d{10})\.(json|safetensors)$/;
 
+/** The name of a checkpoint's file. */
 export const nameOf = (step: number, kind: "json" | "safetensors"): string =>
   `step-${String(step).padStart(10, "0")}.${kind}`;
 

@@ -59,8 +59,9 @@ export async function saveCheckpoint(
 }
 
 /**
- * Keeps only the last `keep` checkpoints up to step `newest`. Also removes later ones, which were incomplete since this
- * run did not resume from them, tensors without a state, and temporary files of killed processes.
+ * Removes all checkpoints except the last `keep` up to step `newest`. Later checkpoints are removed because they are
+ * incomplete; otherwise the run would have resumed from them. Tensors without a state and temporary files of killed
+ * processes are removed too.
  */
 export async function removeOldCheckpoints(
   folder: string,
@@ -69,7 +70,7 @@ export async function removeOldCheckpoints(
   const names = await readdir(folder);
   const steps = stepsIn(names).filter((step) => step <= newest);
   const kept = new Set(steps.slice(0, keep));
-  // States first: a state without its tensors would be a broken checkpoint.
+  // States are removed first, because a state without its tensors would be a broken checkpoint.
   for (const kind of [".json", ".safetensors", ".tmp"]) {
     for (const name of names.filter((each) => each.endsWith(kind))) {
       const step = stepOf(kind === ".tmp" ? name.replace(/^\.(.*)\.[0-9a-f]+\.tmp$/, "$1") : name);
@@ -99,6 +100,7 @@ interface FoundCheckpoint {
   restore(variables: ReadonlyMap<string, Variable>): Promise<void>;
 }
 
+/** The checkpoint from which a run starts, and those that were skipped. */
 export interface Found {
   checkpoint: FoundCheckpoint | undefined;
   /** newer checkpoints that are incomplete, one line each */

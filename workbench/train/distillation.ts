@@ -36,8 +36,8 @@ export interface TeachingOptions {
 }
 
 /**
- * Fills in defaults.
- * @param operation the name in errors
+ * Checks the settings and fills in defaults.
+ * @param operation name of the operation in errors
  * @throws ShapeError when a setting is out of range
  */
 function expectTeaching(
@@ -62,7 +62,10 @@ interface Divergence {
   slope(): Tensor2D;
 }
 
-/** Not recorded for gradients; runs in the caller's tidy. Logits of student (z) and teacher (t) are (rows, classes). */
+/**
+ * The divergence of the student's distribution from the teacher's. It is not recorded for gradients and runs in the
+ * caller's tidy. The logits of student (z) and teacher (t) are float32 (rows, classes).
+ */
 function divergence({ student, teacher }: { student: Tensor2D; teacher: Tensor2D }, temperature: number): Divergence {
   const wanted = logSoftmax(div(teacher, temperature));
   const own = logSoftmax(div(student, temperature));
@@ -76,7 +79,7 @@ function divergence({ student, teacher }: { student: Tensor2D; teacher: Tensor2D
 export interface TaughtOperands {
   /** logits of the student, float32 (rows, classes) */
   logits: Tensor2D;
-  /** mean loss of the student with respect to the labels, in any form */
+  /** mean loss of the student with respect to the labels, by any loss function */
   labels: Scalar;
   /** computes the teacher's logits, float32 (rows, classes); not recorded for gradients */
   teacher: () => Tensor2D;
@@ -121,7 +124,10 @@ export interface DistillationOperands {
   head: Tensor2D;
   /** class of each row, int32 (rows) */
   targets: Tensor1D;
-  /** the same of the teacher, whose width may differ; not recorded for gradients, the tensors still belong to it */
+  /**
+   * computes the inputs and gives the weight of the teacher's head, whose width may differ. It is not recorded for
+   * gradients; the weight still belongs to the teacher
+   */
   teacher: () => { rows: Tensor2D; head: Tensor2D };
 }
 

@@ -1,5 +1,6 @@
-// The training loop: steps, evaluations and checkpoints, each reported as an event. Tasks, optimizer and shrink rules
-// do the work; this file determines their order. A run that was stopped at any time resumes with bit-identical results.
+// The training loop: the order of steps, evaluations and checkpoints, each of which is reported as an event. The task
+// computes the loss, the optimizer updates parameters, and the shrink rule updates widths. A run that was stopped at
+// any time resumes with bit-identical results.
 
 import { join } from "node:path";
 import { dispose, type Variable } from "@tensorflow/tfjs-core";

@@ -55,6 +55,7 @@ export type Metrics = StepMetrics | EvaluationMetrics | StructureMetrics;
 
 export const METRICS_FILE = "metrics.jsonl";
 
+/** The file metrics.jsonl, open for appending. */
 export class MetricsFile {
   readonly path: string;
   private readonly handle: FileHandle;

@@ -7,6 +7,7 @@ import type { Model } from "../models/model.ts";
 import type { OptimizerOptions } from "./options.ts";
 import { learningRateAt, type RateTime } from "./schedule.ts";
 
+/** The parameter groups, see `groupOf`. */
 export type GroupName = "weights" | "plain" | "structure";
 
 /** A trained parameter. */
@@ -32,6 +33,7 @@ export function groupOf(model: Model, name: string): GroupName {
 /** Widths and locations have no momentum: β1 is 0. */
 const STRUCTURE_BETAS = [0, 0.999] as const;
 
+/** AdamW with three parameter groups. Must be disposed of. */
 export class Optimizer {
   /** all trainable float32 parameters, in the model's order */
   readonly learned: readonly Learned[];

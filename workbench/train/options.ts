@@ -44,9 +44,9 @@ export interface OptimizerOptions {
   learningRate: number;
   /** peak learning rate of widths and locations. Default `learningRate` */
   structureLearningRate?: number;
-  /** default [0.9, 0.999]; always [0, 0.999] for widths and locations */
+  /** β1 and β2 of AdamW. Default [0.9, 0.999]; for widths and locations they are always [0, 0.999] */
   betas?: readonly [number, number];
-  /** default 1e-8 */
+  /** ε of AdamW. Default 1e-8 */
   epsilon?: number;
   /** weight decay of all parameters except biases, normalization weights, widths and locations. Default 0 */
   weightDecay?: number;
@@ -63,7 +63,7 @@ export type Evaluation = Record<string, Record<string, number>>;
 export interface EvaluationOptions {
   /** evaluates the model, whose masks are in evaluation mode; must dispose of its own tensors */
   run(options: { signal?: AbortSignal | undefined; step: number }): Promise<Evaluation>;
-  /** time between evaluations or checkpoints. Default one epoch */
+  /** time between evaluations. Default one epoch */
   every?: Span;
   /** whether to evaluate before the first step. Default true */
   first?: boolean;
@@ -71,7 +71,7 @@ export interface EvaluationOptions {
 
 /** When checkpoints are written, and how many are kept. */
 export interface CheckpointOptions {
-  /** time between evaluations or checkpoints. Default one epoch */
+  /** time between checkpoints. Default one epoch */
   every?: Span;
   /** a checkpoint is also written when this many seconds have passed since the last one. Default 600 */
   seconds?: number;
@@ -81,7 +81,7 @@ export interface CheckpointOptions {
 
 /** Options of `fit`. */
 export interface FitOptions {
-  /** changed in place */
+  /** the model, which is trained in place */
   model: Model;
   task: Task;
   /** run folder, for metrics.jsonl and checkpoint/; created if it does not exist */

@@ -1,11 +1,12 @@
-// The settings that identify a run, as flat JSON. A run can be resumed only with equal settings. Where and how often it
-// is saved is not part of them.
+// The settings that identify a run, as flat JSON. A run can be resumed only with equal settings. The run folder and the
+// times of checkpoints are not part of them.
 
 import { createHash } from "node:crypto";
 import { ShapeError } from "../engine/core/errors.ts";
 import type { FitOptions, Settings, SettingValue } from "./options.ts";
 import type { Schedule } from "./schedule.ts";
 
+/** The settings of a run by name. Defaults are filled in. */
 export function runSettings(options: FitOptions, schedule: Schedule): Settings {
   const {
     model,
@@ -49,7 +50,7 @@ const prefixed = (prefix: string, settings: Settings) =>
 const flattened = (value: unknown): SettingValue =>
   typeof value === "object" && value !== null ? JSON.stringify(value) : (value as SettingValue);
 
-/** A hash of names and shapes, without values. */
+/** A hash of the parameters' names, shapes and types, without their values. */
 function fingerprint(parameters: FitOptions["model"]["parameters"]): string {
   const shapes = Array.from(parameters, ([name, { shape, dtype, trainable }]) => [name, shape, dtype, trainable]);
   return `${shapes.length} of ${digest(JSON.stringify(shapes)).slice(0, 12)}`;

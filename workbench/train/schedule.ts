@@ -21,7 +21,7 @@ export interface LearningRateSchedule {
   minimum?: number;
 }
 
-/** The time of a learning rate. */
+/** The time for which a learning rate is computed. */
 export interface RateTime {
   /** completed optimizer steps */
   step: number;
@@ -60,6 +60,7 @@ export function stepsOf(span: Span, { stepsPerEpoch }: { stepsPerEpoch: number }
   return "steps" in span ? span.steps : Math.round(span.epochs * stepsPerEpoch);
 }
 
+/** The sizes of a run, from which epoch, batch and seeds of each step are computed. */
 export interface Schedule {
   /** steps of the whole run */
   steps: number;
@@ -113,10 +114,14 @@ export function timeAt({ stepsPerEpoch }: Schedule, step: number): TrainingTime 
   return { epoch: Math.floor(step / stepsPerEpoch), batch: step % stepsPerEpoch, batchesPerEpoch: stepsPerEpoch };
 }
 
-/** Random choices in training draw from independent streams. */
+/** Independent random streams of training: the order of items, the reading of items, and the forward pass. */
 const STREAMS = { order: 1, read: 2, loss: 3 } as const;
 
-/** A seed of 32 bits that depends on the run's seed, the stream and the place in it. */
+/**
+ * A seed of 32 bits.
+ * @param seed seed of the run
+ * @param place position in the stream, such as step and micro-batch
+ */
 export function seedOf(seed: number, stream: keyof typeof STREAMS, ...place: number[]): number {
   return [STREAMS[stream], ...place].reduce((key, part) => bits(part, key), mixSeed(seed));
 }

@@ -1,5 +1,5 @@
-// Learning of the structure: widths and locations of GBLR layers, the shrink rule after each optimizer step, and the
-// cost of the blocks.
+// Learns the structure of GBLR layers: applies the shrink rule to widths and locations after each optimizer step, and
+// computes mean widths and costs.
 
 import { type Tensor, tidy, type Variable, variable } from "@tensorflow/tfjs-core";
 import { type BlockLayer, ModelBlocks } from "../gblr/blocks.ts";
@@ -17,7 +17,7 @@ const layersWithWidths = (model: Model): LinearLayer[] =>
 export function blocksOf(model: Model): ModelBlocks | undefined {
   const layers = layersWithWidths(model);
   if (layers.length === 0) return undefined;
-  // If all layers have the same number of rows, a sample costs the same in each, and the number can be omitted.
+  // If all layers have the same number of rows, their costs need not be weighted by it.
   const differ = new Set(layers.map(({ rows }) => rows)).size > 1;
   return new ModelBlocks(
     layers.map(
@@ -33,6 +33,7 @@ export function blocksOf(model: Model): ModelBlocks | undefined {
   );
 }
 
+/** Mean width and relative cost of the GBLR layers. */
 export interface StructureSummary {
   /** μ, the mean over layers of the mean width of live blocks */
   meanWidth: number;
@@ -71,7 +72,7 @@ export async function structureNow(model: Model): Promise<Omit<StructureMetrics,
 }
 
 export interface StructureLearningOptions {
-  /** default: widths and locations are only kept in their ranges */
+  /** shrink rule. Default: widths and locations are only kept in their ranges */
   rule?: ShrinkRule | undefined;
   /** n, steps between reads of widths. Default 1 */
   every?: number | undefined;

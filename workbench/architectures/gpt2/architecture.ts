@@ -1,5 +1,5 @@
-// Declares GPT-2 (Radford et al. 2019): modules of the network, tensor names, task and Python classes. Names are those of
-// Hugging Face's GPT2Model. The forward pass is in forward.ts.
+// Declares GPT-2 (Radford et al. 2019): modules of the network, tensor names, task and Python classes. Names are those
+// of Hugging Face's GPT2Model. The forward pass is in forward.ts.
 
 import type { Tensor2D } from "@tensorflow/tfjs-core";
 import type { Architecture, TensorNames } from "../architecture.ts";
@@ -18,7 +18,7 @@ import { type Gpt2Config, readGpt2Config } from "./config.ts";
 import { gpt2Hidden } from "./forward.ts";
 
 const HEAD = "lm_head.weight";
-/** Buffers of older checkpoints: the causal mask and the value of hidden scores. */
+/** Buffers of older checkpoints: the causal mask, and the value that masked scores get. */
 const MASKS = /^h\.\d+\.attn\.(bias|masked_bias)$/;
 const DEVIATION = 0.02;
 
@@ -32,7 +32,7 @@ const names: TensorNames<Gpt2Config> = {
   mayHaveMoreRows: (name) => name === "wte.weight" || name === HEAD,
 };
 
-/** The head is outside of the body, so `transformer.` does not precede its name. */
+/** The prefix of the head: that of the body without `transformer.`, because the head is not a part of the body. */
 const headPrefix = (prefix: string): string => prefix.replace(/transformer\.$/, "");
 
 /** The architecture GPT-2. */
@@ -62,7 +62,8 @@ export const gpt2: Architecture<Gpt2Config> = {
 function network({ blocks, width, positions, vocabulary, innerWidth, tiedHead }: Gpt2Config): Module[] {
   const rows = positions;
   const start = normal(DEVIATION);
-  // Radford et al. 2019, section 2.3: layers that write to the residual stream start smaller in deeper models.
+  // The initial weights of layers that write to the residual stream are smaller in deeper models (Radford et al. 2019,
+  // section 2.3).
   const residual = normal(DEVIATION / Math.sqrt(2 * blocks));
   const layer = (name: string, nIn: number, nOut: number, options: Partial<LinearOptions> = {}) =>
     linearLayer({ name, nIn, nOut, layout: "in_out", rows, countedAs: LINEARS, start, bias: ZEROS, ...options });
@@ -86,7 +87,7 @@ function network({ blocks, width, positions, vocabulary, innerWidth, tiedHead }:
 }
 
 const LINEARS = { reference: "linears", actual: "linears" };
-/** Attention's output projection, see LayerInfo. */
+/** Counting options of attention's output projection, see LayerInfo. */
 const PROJECTION = { referenceRows: 0, countedAs: { ...LINEARS, reference: "attention projections" } };
 
 /**
@@ -100,7 +101,7 @@ const partsOf = ({ products, head }: { products: number; head: number }): Counte
   { name: "head", multiplyAdds: head, in: "actual" },
 ];
 
-/** Dense totals that published tables divide by, for the two published sizes with any vocabulary. */
+/** Multiply-adds of the dense model by which published tables divide, for the two published sizes. */
 const PUBLISHED = [
   { blocks: 12, width: 768, positions: 1024, innerWidth: 4 * 768, total: 9.66e10 },
   { blocks: 24, width: 1024, positions: 1024, innerWidth: 4 * 1024, total: 3.35e11 },

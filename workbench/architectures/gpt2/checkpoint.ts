@@ -1,5 +1,5 @@
-// Makes a config.json for GPT-2 weights that come without one, and knows the extra tensors of the reference
-// implementation's checkpoints. Fields that shapes do not show are those of the published models.
+// Makes a config.json for GPT-2 weights that have none, and the extra tensors of the reference implementation's
+// checkpoints. Fields that the shapes do not determine have the values of the published models.
 
 import type { TensorSource } from "../../../hub/safetensors/index.ts";
 import type { ReferenceModels, WeightsReader } from "../architecture.ts";
@@ -12,6 +12,7 @@ const VOCABULARY = 50257;
 /** last token of the published vocabulary */
 const END_OF_TEXT = VOCABULARY - 1;
 
+/** Recognizes and describes GPT-2 weights without config.json. */
 export const gpt2Weights: WeightsReader<Gpt2Config> = {
   prefix: BODY,
   width: [`${BODY}wte.weight`, 1],
@@ -41,7 +42,10 @@ export const gpt2Weights: WeightsReader<Gpt2Config> = {
   },
 };
 
-/** Checkpoints hold the causal masks and the tied head, as transformers wrote them at the time. */
+/**
+ * The reference's checkpoints also hold the causal masks and the tied head, as older versions of transformers wrote
+ * them.
+ */
 export const gpt2Reference: ReferenceModels<Gpt2Config> = {
   gaussian: false,
 

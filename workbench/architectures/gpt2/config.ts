@@ -1,39 +1,42 @@
-// Reads and checks GPT-2's config.json: the fields of Hugging Face's GPT2Config that change the computation. Settings that
-// are not supported are refused by name.
+// Reads and checks GPT-2's config.json: the fields of Hugging Face's GPT2Config that change the computation. Settings
+// that are not supported are refused by name.
 
 import { z } from "zod";
 import { ModelError } from "../../../hub/model-folder/index.ts";
 import { blockCount, chance, checked, count, EndOfText } from "../parts/config-fields.ts";
 
+/** The activation functions of the MLPs that are supported. */
 export type Gpt2Activation = "gelu" | "gelu_tanh" | "relu" | "silu" | "tanh";
 
-/** The fields of a GPT-2's config.json that the workbench uses. */
+/** The settings of a GPT-2 that its computation needs. */
 export interface Gpt2Config {
   blocks: number;
-  /** n, of the residual stream */
+  /** n, the width of the residual stream */
   width: number;
   heads: number;
-  /** longest sequence, tokens */
+  /** longest sequence, in tokens */
   positions: number;
   vocabulary: number;
   /** width of each MLP's hidden layer */
   innerWidth: number;
-  /** of the layer normalizations */
+  /** ε of the layer normalizations */
   epsilon: number;
   activation: Gpt2Activation;
-  /** dropout rates in training: of embeddings, of each block's output, of attention weights */
+  /** dropout rates in training, of embeddings, of the outputs of attention and MLP, and of attention weights */
   dropout: { embedding: number; residual: number; attention: number };
-  /** scores divided by √head_dim */
+  /** whether scores are divided by √head_dim */
   scaleAttention: boolean;
-  /** scores of block i divided by i + 1 */
+  /** whether the scores of block i = 0, 1, … are divided by i + 1 */
   scaleAttentionByBlock: boolean;
-  /** the output head is the token embedding */
+  /** whether the output head is the token embedding */
   tiedHead: boolean;
   /** tokens that end a text */
   endOfText: readonly number[];
 }
 
-/** The names of the tanh approximation differ only in the precision of Python's constants. */
+/**
+ * Activations by name. The three names of the tanh approximation differ only in the precision of Python's constants.
+ */
 const ACTIVATIONS: Readonly<Record<string, Gpt2Activation>> = {
   gelu_new: "gelu_tanh",
   gelu_pytorch_tanh: "gelu_tanh",
@@ -48,7 +51,7 @@ const ACTIVATIONS: Readonly<Record<string, Gpt2Activation>> = {
 
 const rate = chance(0.1);
 
-// Defaults are those of GPT2Config. reorder_and_upcast_attn has no effect in float32.
+// The defaults are those of GPT2Config. reorder_and_upcast_attn has no effect in float32.
 const FIELDS = z.object({
   n_layer: blockCount,
   n_embd: count,
@@ -69,7 +72,10 @@ const FIELDS = z.object({
   eos_token_id: EndOfText,
 });
 
-/** @throws ModelError such as `gpt2/config.json: n_head must divide n_embd 768, is 10` */
+/**
+ * Reads and checks the config.json of a GPT-2.
+ * @throws ModelError such as `gpt2/config.json: n_head must divide n_embd 768, is 10`
+ */
 export function readGpt2Config(json: Record<string, unknown>, file: string): Gpt2Config {
   const fields = checked(FIELDS, { ...json, n_positions: json.n_positions ?? json.n_ctx }, file);
   if (fields.n_embd % fields.n_head !== 0) {

@@ -1,5 +1,6 @@
-// GPT-2's forward pass: token ids to the hidden states after the last normalization, through pre-norm blocks of attention
-// and MLP (Radford et al. 2019). Logits, losses and generation are shared by all language models, in parts/.
+// GPT-2's forward pass, from token ids to the hidden states after the last normalization: embeddings, then pre-norm
+// blocks of attention and MLP (Radford et al. 2019). Logits, losses and generation are the same for all language
+// models, see parts/.
 
 import {
   add,
@@ -27,10 +28,10 @@ import type { Gpt2Activation, Gpt2Config } from "./config.ts";
 type Gpt2 = LayerSource<Gpt2Config>;
 
 /**
- * The hidden states that the head is applied to.
+ * Computes the hidden states to which the head is applied.
  * @param ids int32 (batch, tokens)
  * @returns float32 (batch, tokens, n)
- * @throws ShapeError when there are more tokens than positions
+ * @throws ShapeError if there are more tokens, those in the cache included, than the model has positions
  */
 export function gpt2Hidden(model: Gpt2, ids: Tensor2D, { dropoutSeed, cache }: LanguageOptions = {}): Tensor3D {
   const { blocks, width, positions, epsilon, dropout: rates } = model.config;
@@ -46,7 +47,7 @@ export function gpt2Hidden(model: Gpt2, ids: Tensor2D, { dropoutSeed, cache }: L
     let x: Tensor = drop(add(embedding(model.parameter("wte.weight"), ids), places), rates.embedding);
     const normed = (name: string) => normalizeLayer(model, name, { x, epsilon });
     for (let block = 0; block < blocks; block++) {
-      // Tensors that no gradient needs are released after each half block.
+      // The tidy releases tensors that the gradient does not need after each half of the block.
       x = tidy(() => {
         const attended = attention(model, normed(`h.${block}.ln_1`), { block, drop, cache });
         return add(x, drop(attended, rates.residual));

@@ -44,7 +44,7 @@ export const mixer: Architecture<MixerConfig> = {
 
 const LINEARS = { reference: "linears", actual: "linears" };
 
-// Starts are timm's: Glorot's uniform distribution in the MLPs, zeros in the head.
+// Initial values are timm's: Glorot's uniform distribution in the MLPs, zeros in the head.
 function network(config: MixerConfig): Module[] {
   const { blocks, width, tokenWidth, channelWidth, image, patch, colors, classes } = config;
   const patches = Math.floor(image / patch) ** 2;
@@ -58,7 +58,7 @@ function network(config: MixerConfig): Module[] {
     patchEmbedding("stem.proj", { patch, colors, width, patches, start, bias: ZEROS }),
     ...Array.from({ length: blocks }, (_, i) => [
       norm(`blocks.${i}.norm1`),
-      // The rows of the MLP across patches are channels.
+      // The MLP across patches is applied to each channel, so its number of rows is the number of channels.
       layer(`blocks.${i}.mlp_tokens.fc1`, [patches, tokenWidth], width),
       layer(`blocks.${i}.mlp_tokens.fc2`, [tokenWidth, patches], width),
       norm(`blocks.${i}.norm2`),

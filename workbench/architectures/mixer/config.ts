@@ -1,4 +1,4 @@
-// Reads and checks timm's config.json of an MLP-Mixer, and makes one from tensor shapes for weights that come without.
+// Reads and checks timm's config.json of an MLP-Mixer, and makes one from tensor shapes for weights that have none.
 // Settings that are not supported are refused by name.
 
 import { z } from "zod";
@@ -7,26 +7,27 @@ import type { WeightsReader } from "../architecture.ts";
 import { countNumbered, ratioOf, sideOf } from "../parts/checkpoint.ts";
 import { blockCount, chance, checked, count, isTimm, readTimmConfig, refuseOthers } from "../parts/config-fields.ts";
 
-/** The sizes of an MLP-Mixer. */
+/** The settings of an MLP-Mixer that its computation needs. */
 export interface MixerConfig {
   blocks: number;
-  /** n, channels of each patch */
+  /** n, number of channels of each patch */
   width: number;
-  /** hidden widths of the MLPs across patches and across channels */
+  /** width of the hidden layer of the MLPs across patches */
   tokenWidth: number;
+  /** width of the hidden layer of the MLPs across channels */
   channelWidth: number;
   /** rows and columns of the image */
   image: number;
   /** rows and columns of a patch */
   patch: number;
-  /** of the image */
+  /** channels of the image */
   colors: number;
   classes: number;
-  /** of the layer normalizations */
+  /** ε of the layer normalizations */
   epsilon: number;
-  /** dropout rates in training: within MLPs and of their outputs, of the head's input */
+  /** dropout rates in training, of the hidden layers and outputs of MLPs, and of the head's input */
   dropout: { mlp: number; head: number };
-  /** probability, in training, that half a block is skipped for an image; the same for all blocks */
+  /** probability, in training, that one MLP of a block is skipped for an image; the same for all blocks */
   dropPath: number;
 }
 
@@ -38,7 +39,7 @@ const SIZES: Readonly<Record<string, { width: number; blocks: number }>> = {
 
 const NAME = /^mixer_([sbl])(\d+)(?:_(\d+))?$/;
 
-/** Whether this is timm's name of a plain MLP-Mixer, with any patch and image size. */
+/** Whether this is timm's name of an MLP-Mixer without variations, for any patch and image size. */
 export const isMixerName = (name: string): boolean => NAME.test(name.replace(/\..*$/, ""));
 
 const rate = chance(0);
@@ -56,7 +57,10 @@ const FIELDS = z.object({
   drop_path_rate: rate,
 });
 
-/** @throws ModelError such as `mixer/config.json: model_args.num_blocks is 0: …` */
+/**
+ * Reads and checks the config.json of an MLP-Mixer.
+ * @throws ModelError such as `mixer/config.json: model_args.num_blocks is 0: …`
+ */
 export function readMixerConfig(json: Record<string, unknown>, file: string): MixerConfig {
   if (!isTimm(json))
     throw new ModelError('"architecture" is missing: an MLP-Mixer is known by its name in timm', { file });
@@ -78,7 +82,7 @@ export function readMixerConfig(json: Record<string, unknown>, file: string): Mi
   return {
     blocks: fields.num_blocks ?? known.blocks,
     width,
-    // Both are relative to the model's width, also the one across patches.
+    // As in timm, both ratios are relative to the model's width, including that of the MLP across patches.
     tokenWidth: Math.floor(tokenRatio * width),
     channelWidth: Math.floor(channelRatio * width),
     image,
@@ -91,6 +95,7 @@ export function readMixerConfig(json: Record<string, unknown>, file: string): Mi
   };
 }
 
+/** Recognizes and describes MLP-Mixer weights without config.json. */
 export const mixerWeights: WeightsReader<MixerConfig> = {
   recognizes: (tensors) => tensors.has("stem.proj.weight") && tensors.has("blocks.0.mlp_tokens.fc1.weight"),
 
@@ -113,7 +118,8 @@ export const mixerWeights: WeightsReader<MixerConfig> = {
     const usual = ratios[0] === 0.5 && ratios[1] === 4;
     const size = Object.keys(SIZES).find((s) => usual && SIZES[s]?.width === width && SIZES[s]?.blocks === blocks);
     return {
-      // timm refuses a field of model_args that the name decides, so sizes that have a name are written by it alone.
+      // timm refuses fields of model_args that its name already sets. If the sizes have a name, only the name is
+      // written.
       ...(size
         ? {
             architecture: `mixer_${size}${patch}_224`,

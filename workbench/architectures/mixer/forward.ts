@@ -1,5 +1,5 @@
-// MLP-Mixer's forward pass, images to logits: MLPs across patches and across channels in turn, the mean over patches,
-// the head (Tolstikhin et al. 2021).
+// MLP-Mixer's forward pass, from images to logits: patch embedding, MLPs alternately across patches and across
+// channels, the mean over patches, and the head (Tolstikhin et al. 2021).
 
 import { add, mean, reshape, type Tensor, type Tensor2D, type Tensor4D, tidy, transpose } from "@tensorflow/tfjs-core";
 import { applyHead, embedPatches, expectImages } from "../parts/classifier.ts";
@@ -11,9 +11,10 @@ import type { MixerConfig } from "./config.ts";
 type Mixer = LayerSource<MixerConfig>;
 
 /**
+ * Computes the logits of an MLP-Mixer.
  * @param images float32 (batch, image, image, colors), normalized
  * @returns logits, float32 (batch, classes)
- * @throws ShapeError when images are of another size
+ * @throws ShapeError if the images have another size than the model's
  */
 export function mixerLogits(model: Mixer, images: Tensor4D, options: ClassifierOptions = {}): Tensor2D {
   const { blocks, epsilon, patch, dropout } = model.config;
@@ -23,18 +24,20 @@ export function mixerLogits(model: Mixer, images: Tensor4D, options: ClassifierO
     const drop = dropper(training ? seed : undefined);
     let x: Tensor = embedPatches(model, "stem.proj", { images, patch });
     const normed = (name: string) => normalizeLayer(model, name, { x, epsilon });
-    const skipping = (half: Tensor) => add(x, dropPath(half, { drop, rate }));
+    const withDropPath = (half: Tensor) => add(x, dropPath(half, { drop, rate }));
     for (let block = 0; block < blocks; block++) {
       const name = `blocks.${block}`;
-      x = tidy(() => skipping(turned(mlp(model, `${name}.mlp_tokens`, { x: turned(normed(`${name}.norm1`)), drop }))));
-      x = tidy(() => skipping(mlp(model, `${name}.mlp_channels`, { x: normed(`${name}.norm2`), drop })));
+      x = tidy(() =>
+        withDropPath(transposed(mlp(model, `${name}.mlp_tokens`, { x: transposed(normed(`${name}.norm1`)), drop }))),
+      );
+      x = tidy(() => withDropPath(mlp(model, `${name}.mlp_channels`, { x: normed(`${name}.norm2`), drop })));
     }
     return applyHead(model, "head", drop(mean(normed("norm"), 1), dropout.head));
   });
 }
 
-/** (batch, patches, channels) ↔ (batch, channels, patches) */
-const turned = (x: Tensor): Tensor =>
+/** Swaps the last two axes: (batch, patches, channels) ↔ (batch, channels, patches). */
+const transposed = (x: Tensor): Tensor =>
   reshape(transpose(x, [0, 2, 1]), [x.shape[0], x.shape[2] as number, x.shape[1] as number]);
 
 function mlp(model: Mixer, name: string, { x, drop }: { x: Tensor; drop: DropAt }): Tensor {

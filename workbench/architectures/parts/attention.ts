@@ -1,5 +1,5 @@
-// Multi-head attention: splits into heads and applies the fused op. The op has no dropout of attention weights, so that
-// training with such dropout computes attention step by step.
+// Multi-head attention: splitting into heads, and the fused operation. The fused operation has no dropout of attention
+// weights; if training uses such dropout, attention is computed as separate products and a softmax.
 
 import {
   add,
@@ -16,10 +16,11 @@ import {
 import { attention } from "../../engine/ops/index.ts";
 import type { DropAt } from "./dropout.ts";
 
+/** Options of `attend`. */
 export interface AttendOptions {
   /** default 1/√head_dim */
   scale?: number;
-  /** whether a query sees only keys up to its own. Default false */
+  /** whether a query attends only to keys up to its own position. Default false */
   causal?: boolean;
   drop: DropAt;
   /** dropout rate of attention weights */
@@ -27,31 +28,36 @@ export interface AttendOptions {
 }
 
 /**
- * @param q float32 (batch, heads, tokens, head_dim); k and v (batch, heads, key_tokens, head_dim); where
- * causal, the last of them belongs to the last query
+ * Scaled dot-product attention: softmax(scale · q kᵀ) v.
+ * @param q float32 (batch, heads, tokens, head_dim)
+ * @param k float32 (batch, heads, key_tokens, head_dim). If causal, the last key has the position of the last query
+ * @param v float32 (batch, heads, key_tokens, head_dim)
  * @returns float32 (batch, heads, tokens, head_dim)
  */
 export function attend(q: Tensor, k: Tensor, v: Tensor, options: AttendOptions): Tensor {
   const { scale = 1 / Math.sqrt(q.shape[3] as number), causal = false, drop, rate } = options;
   if (!drop.active || rate === 0) return attention(q, k, v, { causal, scale });
   const scores = matMul(mul(q, scale), k, false, true);
-  const weights = softmax(causal ? add(scores, hidden(q.shape[2] as number, k.shape[2] as number)) : scores);
+  const weights = softmax(causal ? add(scores, causalMask(q.shape[2] as number, k.shape[2] as number)) : scores);
   return matMul(drop(weights, rate), v);
 }
 
-/** (tokens, key_tokens): 0 where a query may see a key; elsewhere so low that the weight becomes 0. */
-function hidden(tokens: number, keyTokens: number): Tensor {
+/**
+ * The causal mask, float32 (tokens, key_tokens): 0 if the query attends to the key, else -1e30, which makes the weight
+ * 0.
+ */
+function causalMask(tokens: number, keyTokens: number): Tensor {
   const last = add(reshape(range(0, tokens, 1, "float32"), [tokens, 1]), keyTokens - tokens);
   return mul(cast(greater(range(0, keyTokens, 1, "float32"), last), "float32"), -1e30);
 }
 
-/** (batch, tokens, heads · head_dim) → (batch, heads, tokens, head_dim) */
+/** Splits into heads: (batch, tokens, heads · head_dim) → (batch, heads, tokens, head_dim). */
 export function inHeads(x: Tensor, heads: number): Tensor {
   const [batch, tokens, width] = x.shape as [number, number, number];
   return transpose(reshape(x, [batch, tokens, heads, width / heads]), [0, 2, 1, 3]);
 }
 
-/** The inverse. */
+/** The inverse of `inHeads`: (batch, heads, tokens, head_dim) → (batch, tokens, heads · head_dim). */
 export function outOfHeads(x: Tensor): Tensor {
   const [batch, heads, tokens, width] = x.shape as [number, number, number, number];
   return reshape(transpose(x, [0, 2, 1, 3]), [batch, tokens, heads * width]);

@@ -1,29 +1,36 @@
-// Key/value cache: keys and values of the tokens that a model has seen, so that each further token costs one token's work.
-// It holds one sequence and passes no gradient. On engines that can write into a tensor, memory for all tokens is
-// allocated once; on others the tensors are concatenated, which copies no more than attention reads anyway.
+// Key/value cache: the keys and values of the tokens that a model has processed, so that each further token needs the
+// forward pass of one token only. It holds one sequence and passes no gradient. On engines that can write into a
+// tensor, memory for all tokens is allocated once. On other engines the tensors are concatenated for each token; this
+// copies as much as attention reads.
 
 import { concat, keep, slice, type Tensor, tidy, type Variable, variable, zeros } from "@tensorflow/tfjs-core";
 import { ShapeError } from "../../engine/core/errors.ts";
 import { canWriteRows, writeRows } from "../../engine/ops/index.ts";
 
+/** Keys and values of one block, float32. */
 export interface KeysAndValues {
   /** (1, heads, tokens, head_dim) */
   k: Tensor;
   v: Tensor;
 }
 
+/** The keys and values of the tokens of one sequence. Must be disposed of. */
 export interface KeyValueCache {
-  /** tokens in it */
+  /** number of tokens in the cache */
   readonly length: number;
-  /** adds keys and values of one block; returns all of them, the new ones last, valid until the current tidy ends */
+  /**
+   * Adds the keys and values of new tokens for one block.
+   * @returns keys and values of all tokens, the new ones last. They are valid until the current tidy ends
+   * @throws ShapeError if the batch is not 1, or there are more tokens than the capacity
+   */
   extend(block: number, added: KeysAndValues): KeysAndValues;
-  /** counts tokens as seen; called after every block has been extended by them */
+  /** Increases `length`. It is called after all blocks have been extended by these tokens. */
   advance(tokens: number): void;
   dispose(): void;
 }
 
 export interface CacheOptions {
-  /** most tokens that it can hold */
+  /** maximum number of tokens */
   capacity: number;
 }
 
@@ -99,7 +106,7 @@ class GrowingStore implements Store {
     const before = this.held.get(block);
     const all = before ? { k: concat([before.k, k], 2), v: concat([before.v, v], 2) } : { k: k.clone(), v: v.clone() };
     if (before) disposeOf(before);
-    // Clones share the memory: a tidy around the caller may dispose of the returned tensors.
+    // The caller's tidy may dispose of the returned tensors, so the cache keeps clones, which share their memory.
     this.held.set(block, { k: keep(all.k.clone()), v: keep(all.v.clone()) });
     return all;
   }

@@ -1,5 +1,5 @@
-// Reads sizes from shapes and names of tensors, and settings from the hyper-parameters that a checkpoint holds beside its
-// tensors, for making a config.json. No values are read.
+// Reads what a config.json needs from a checkpoint without one: sizes from the names and shapes of tensors, and
+// settings from the hyper-parameters stored beside the tensors. Values of tensors are not read.
 
 import type { Json } from "../../../hub/checkpoint/index.ts";
 import { ModelError } from "../../../hub/model-folder/index.ts";
@@ -8,22 +8,25 @@ import { IMAGENET } from "./image-terms.ts";
 
 type Shapes = Pick<WeightsFile, "tensors" | "file">;
 
-/** @throws ModelError when there is no such tensor, or none with so many axes */
+/**
+ * The length of one axis of a tensor.
+ * @throws ModelError if there is no such tensor, or it does not have this axis
+ */
 export function sideOf({ tensors, file }: Shapes, tensor: string, axis: number): number {
   const length = tensors.get(tensor)?.shape[axis];
   if (length !== undefined) return length;
   throw new ModelError(tensors.has(tensor) ? `has no axis ${axis}` : "is missing", { file, tensor });
 }
 
-/** timm's `mlp_ratio`: floor(ratio · width) is the inner width. */
+/** timm's `mlp_ratio`: a ratio for which floor(ratio · width) is the inner width. */
 export function ratioOf(inner: number, width: number): number {
   const ratio = inner / width;
   return Math.floor(ratio * width) === inner ? ratio : (inner + 0.5) / width;
 }
 
 /**
- * How many different numbers the pattern's group matches in names. Counted instead of taking the largest, because a
- * hostile file can have any number in a name.
+ * Counts the different numbers that the pattern's group matches in the names of tensors. The result is not the largest
+ * number plus one, because a malicious file may have any number in a name.
  */
 export function countNumbered({ tensors }: Shapes, pattern: RegExp): number {
   const numbers = Array.from(tensors.keys(), (name) => pattern.exec(name)?.[1]).filter((found) => found !== undefined);
@@ -32,10 +35,13 @@ export function countNumbered({ tensors }: Shapes, pattern: RegExp): number {
 
 const WIDTH_OF_HEAD = 64;
 
-/** The number of attention heads cannot be derived. */
+/** The error that a checkpoint does not determine the number of attention heads. */
 export class HeadsUnknown extends ModelError {}
 
-/** One head per 64 of the width, as in GPT-2 and ViT. @throws HeadsUnknown when the width is no multiple of 64 */
+/**
+ * The number of attention heads if each is 64 wide, as in GPT-2 and ViT.
+ * @throws HeadsUnknown if the width is not a multiple of 64
+ */
 export function usualHeads(width: number, file: string): number {
   if (width % WIDTH_OF_HEAD === 0) return width / WIDTH_OF_HEAD;
   const problem = `does not tell how many heads it has, and its width ${width} is no multiple of 64; say how many with --heads`;
@@ -45,7 +51,7 @@ export function usualHeads(width: number, file: string): number {
 /** A checkpoint's hyper-parameters, or a part of them. */
 export type Settings = Json | { readonly [key: string]: Json } | undefined;
 
-/** The first value under one of these keys, outermost first, that `accepts` takes. */
+/** The first value under one of these keys for which `accepts` is true. Outer levels are searched before inner ones. */
 export function findSetting<T extends Json>(
   value: Settings,
   keys: readonly string[],
@@ -75,22 +81,28 @@ export const isText = (value: Json): value is string => typeof value === "string
 export const isRecord = (value: Json): value is { [key: string]: Json } =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
-/** How the reference prepares images for evaluation, as fields of timm's `pretrained_cfg`. */
+/** Preparation of images for evaluation in the reference implementation, as fields of timm's `pretrained_cfg`. */
 export interface ReferencePreparation {
   interpolation: string;
-  /** share of the shorter side that the center square takes */
+  /** side of the center crop as a share of the image's shorter side */
   crop_pct: number;
   mean: readonly number[];
   std: readonly number[];
 }
 
-/** The reference's own statistics of values from 0 to 255. These images are not cropped. */
+/**
+ * The reference's mean and standard deviation of each color, from 0 to 255. It does not crop images of these data sets.
+ */
 const CIFAR: ReadonlyMap<string, { mean: number[]; std: number[] }> = new Map([
   ["CIFAR10", { mean: [125.3, 123, 113.9], std: [63, 62.1, 66.7] }],
   ["CIFAR100", { mean: [129.3, 124.1, 112.4], std: [68.2, 65.4, 70.4] }],
 ]);
 
-/** @param published settings of the published ImageNet model, used where the hyper-parameters name no data set */
+/**
+ * The preparation of images for a checkpoint of the reference implementation.
+ * @param published settings of the published ImageNet model, used if the hyper-parameters do not name CIFAR-10 or
+ * CIFAR-100
+ */
 export function referencePreparation(
   hyper: Settings,
   published: Pick<ReferencePreparation, "interpolation" | "crop_pct">,

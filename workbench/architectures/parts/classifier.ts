@@ -1,4 +1,5 @@
-// Shared by image classifiers: class logits by any architecture, the head, and the embedding of non-overlapping patches.
+// Functions that image classifiers share: logits for any architecture, the head, and the embedding of non-overlapping
+// patches.
 
 import {
   add,
@@ -16,20 +17,26 @@ import { expectOperand } from "../../engine/ops/operands.ts";
 import { type ClassifierOptions, imageTaskOf, type LayerSource } from "../task.ts";
 
 /**
- * The logits of a classifier.
- * @param images float32 (batch, height, width, colors), normalized as imageSettings says
+ * Computes the logits of a classifier.
+ * @param images float32 (batch, height, width, colors), normalized by `mean` and `std` of ImageSettings
  * @returns float32 (batch, classes)
- * @throws ShapeError when images are of another size than the model's; EngineError when it takes no images
+ * @throws ShapeError if the images have another size than the model's; EngineError if the model takes no images
  */
 export const classifierLogits = (model: LayerSource, images: Tensor4D, options: ClassifierOptions = {}): Tensor2D =>
   imageTaskOf(model).logits(model, images, options);
 
-/** A linear map that stays dense. @param name parameters `weight` (n_out, n_in) and `bias` @param x float32 (batch, n_in) */
+/**
+ * Applies a linear map that stays dense.
+ * @param name prefix of the parameters `weight` (n_out, n_in) and `bias` (n_out)
+ * @param x float32 (batch, n_in)
+ * @returns float32 (batch, n_out)
+ */
 export const applyHead = (model: Pick<LayerSource, "parameter">, name: string, x: Tensor): Tensor2D =>
   linear(x, model.parameter(`${name}.weight`), model.parameter(`${name}.bias`)) as Tensor2D;
 
 /**
- * @param name parameters `weight` (patch, patch, colors, n) and `bias` (n)
+ * Embeds non-overlapping patches by a linear map.
+ * @param name prefix of the parameters `weight` (patch, patch, colors, n) and `bias` (n)
  * @returns float32 (batch, patches, n), patches row by row
  */
 export function embedPatches(
@@ -44,7 +51,11 @@ export function embedPatches(
   });
 }
 
-/** @throws ShapeError unless images are as large as the model was made for */
+/**
+ * Checks the type and size of images, (batch, image, image, colors).
+ * @param what name of the operation in errors
+ * @throws ShapeError if they are not float32 or have another size than the model's
+ */
 export function expectImages(
   what: string,
   images: Tensor4D,

@@ -1,23 +1,27 @@
-// Fields of config.json that several architectures share, and the check that names a wrong field. Two kinds of files are
-// read: Hugging Face's, and timm's, which give the architecture by its name in timm with the arguments it was made with.
+// Fields of config.json that several architectures share, and the check that names an invalid field. Two kinds of files
+// are read: Hugging Face's, and timm's, which contain the model's name in timm and the arguments of its constructor.
 
 import { z } from "zod";
 import { MOST_VALUES, ModelError } from "../../../hub/model-folder/index.ts";
 
-/** A size or number of something, at least 1. */
+/** A size or a count, at least 1. */
 export const count = z.int().min(1).max(MOST_VALUES);
 
-/** A number of blocks, layers or stages, limited because each becomes a dozen parameter descriptions in memory. */
+/**
+ * A number of blocks, layers or stages. It is limited because each block is about a dozen descriptions of parameters.
+ */
 export const blockCount = z.int().min(1).max(10_000);
 
-/** A dropout rate. */
+/** A dropout rate in [0, 1). @param usual default */
 export const chance = (usual: number) => z.number().min(0).lt(1).default(usual);
 
 const TokenId = z.int().min(0);
 /** `eos_token_id`: one token or a list. */
 export const EndOfText = z.union([TokenId, z.array(TokenId).min(1)]).nullish();
 
-/** Number of classes in Hugging Face's config.json: of `id2label`, else `num_labels`, else 2, as in transformers. */
+/**
+ * Number of classes in Hugging Face's config.json: that of `id2label`, else `num_labels`, else 2, as in transformers.
+ */
 export function classCount(json: Readonly<Record<string, unknown>>): number {
   const { num_labels: count, id2label: labels } = json;
   if (typeof labels === "object" && labels !== null) return Object.keys(labels).length;
@@ -25,7 +29,8 @@ export function classCount(json: Readonly<Record<string, unknown>>): number {
 }
 
 /**
- * @param path what is before the field's name in errors
+ * Parses the fields of a config.json.
+ * @param path prefix of names of fields in errors, e.g. `model_args.`
  * @throws ModelError such as `x/config.json: n_head is missing: expected int`
  */
 export function checked<T>(schema: z.ZodType<T>, json: unknown, file: string, path = ""): T {
@@ -40,7 +45,7 @@ export function checked<T>(schema: z.ZodType<T>, json: unknown, file: string, pa
   throw new ModelError(`${path}${steps.map(String).join(".")} ${is}: ${rule}`, { file });
 }
 
-/** Label fields of Hugging Face's config.json for classes without names. */
+/** The fields `id2label` and `label2id` of Hugging Face's config.json for classes without names. */
 export function placeholderLabels(classes: number): Record<string, unknown> {
   const names = Array.from({ length: classes }, (_, i) => `LABEL_${i}`);
   return {
@@ -49,16 +54,18 @@ export function placeholderLabels(classes: number): Record<string, unknown> {
   };
 }
 
+/** Arguments of timm's constructor of a model, by name. */
 export type TimmArguments = Readonly<Record<string, unknown>>;
 
+/** A config.json of timm. */
 export interface TimmConfig {
   /** e.g. `vit_base_patch16_224`, without the tag of the weights */
   name: string;
   classes: number;
   colors: number;
-  /** rows and columns of images, where the file says */
+  /** rows and columns of images, if the file has them */
   image: number | undefined;
-  /** `model_args`, and fields that timm writes beside them */
+  /** `model_args`, and `global_pool`, which timm writes beside them */
   model: TimmArguments;
 }
 
@@ -71,24 +78,29 @@ const FIELDS = z.object({
 });
 const PRETRAINED = z.object({ input_size: size.nullish(), num_classes: z.int().nullish() });
 
+/** Whether a config.json is timm's. */
 export const isTimm = (json: Readonly<Record<string, unknown>>): boolean => typeof json.architecture === "string";
 
 /**
- * The fields about the checkpoint itself: those of `pretrained_cfg`, or of the whole file in older files without it.
- * `path` precedes names of fields in errors.
+ * The fields about the pretrained weights: those of `pretrained_cfg`, or in older files without it those of the whole
+ * file.
+ * @returns the fields, and `path`, the prefix of their names in errors
  */
 export function timmFields(json: Readonly<Record<string, unknown>>): { fields: TimmArguments; path: string } {
   const { pretrained_cfg: own } = json;
   return own == null ? { fields: json, path: "" } : { fields: own as TimmArguments, path: "pretrained_cfg." };
 }
 
-/** Replaces fields about the checkpoint, in `pretrained_cfg` or in the file itself. */
+/** Replaces fields about the pretrained weights, in `pretrained_cfg` or, in older files, in the file itself. */
 export function withTimmFields(json: TimmArguments, said: TimmArguments): Record<string, unknown> {
   const { pretrained_cfg: own } = json;
   return own == null ? { ...json, ...said } : { ...json, pretrained_cfg: { ...own, ...said } };
 }
 
-/** @throws ModelError naming the field that makes no sense */
+/**
+ * Reads and checks a config.json of timm.
+ * @throws ModelError that names an invalid field
+ */
 export function readTimmConfig(json: Readonly<Record<string, unknown>>, file: string): TimmConfig {
   const fields = checked(FIELDS, json, file);
   const model = {
@@ -109,7 +121,10 @@ export function readTimmConfig(json: Readonly<Record<string, unknown>>, file: st
   };
 }
 
-/** Refuses arguments that are not supported, unless they have their default value. @throws ModelError */
+/**
+ * Refuses arguments of timm's constructor that are not supported, unless they have their default value.
+ * @throws ModelError that names the argument
+ */
 export function refuseOthers(
   given: TimmArguments,
   { known, defaults = {}, file }: { known: readonly string[]; defaults?: TimmArguments; file: string },

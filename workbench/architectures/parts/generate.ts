@@ -1,6 +1,6 @@
-// Text from a language model, one token after the other, each a step over the key/value cache. The next token is chosen
-// from logits on the host: temperature, then top-k, then top-p of what is left, as Hugging Face's samplers apply them.
-// Works on ids; the tokenizer turns them into text.
+// Generates token ids with a language model, one token per forward pass over a key/value cache. The next token is
+// sampled on the host from the logits: first temperature, then top-k, then top-p of the remaining tokens, in the order
+// of Hugging Face's samplers.
 
 import { reshape, slice, type Tensor1D, tensor2d, tidy } from "@tensorflow/tfjs-core";
 import { EngineError, ShapeError } from "../../engine/core/errors.ts";
@@ -13,30 +13,35 @@ import { headOf, languageHidden, languageSizes } from "./language-model.ts";
 
 /** How tokens are chosen, and when generation stops. */
 export interface GenerateOptions extends SampleOptions {
-  /** most tokens to add. Default: until the text ends or the model has no more positions */
+  /** maximum number of tokens to generate. Default: until the text ends or the model has no more positions */
   tokens?: number;
-  /** the same seed gives the same text on the same engine. Default 0 */
+  /** random seed. The same seed gives the same text on the same engine. Default 0 */
   seed?: number;
-  /** tokens that end the text; an empty list: none does. Default the config's */
+  /** tokens that end the text; with an empty list no token ends it. Default: those of the model's config */
   endOfText?: readonly number[] | undefined;
   signal?: AbortSignal;
 }
 
-/** A generated token, or the end with its reason. */
+/** A generated token, or the end of generation with its reason. */
 export type GenerateEvent =
   | { kind: "token"; id: number }
   | {
       kind: "stopped";
-      /** `tokens`: as many as asked for; `end of text`: by the model; `positions`: the model has none left */
+      /**
+       * `tokens`: the maximum number was generated; `end of text`: the model chose a token that ends the text;
+       * `positions`: the model has no more positions
+       */
       reason: "tokens" | "end of text" | "positions";
+      /** number of tokens generated */
       tokens: number;
     };
 
 /**
  * Generates tokens one by one.
- * @param prompt ids; an empty prompt starts with the first end-of-text token
- * @throws ShapeError when the prompt is longer than the model's positions or has an id outside the vocabulary, or a
- * setting makes no sense
+ * @param prompt token ids; an empty prompt is replaced by the first end-of-text token
+ * @throws ShapeError if the prompt is longer than the model's positions or has an id outside the vocabulary, or if a
+ * setting is out of range
+ * @throws EngineError if a logit is not finite
  */
 export async function* generateTokens(
   model: LayerSource,
@@ -88,7 +93,7 @@ function checkedPrompt({ positions, vocabulary, endOfText }: LanguageSizes, prom
   return ids;
 }
 
-/** Logits of the token after `ids`, which are added to the cache. */
+/** The logits of the token that follows `ids`. The keys and values of `ids` are added to the cache. */
 async function nextLogits(model: LayerSource, ids: number[], cache: KeyValueCache): Promise<Float32Array> {
   const logits = tidy(() => {
     const hidden = languageHidden(model, tensor2d(ids, [1, ids.length], "int32"), { cache });
@@ -104,16 +109,20 @@ async function nextLogits(model: LayerSource, ids: number[], cache: KeyValueCach
   return values;
 }
 
+/** How a token is sampled. */
 export interface SampleOptions {
-  /** logits are divided by it; 0 takes the most likely token. Default 1 */
+  /** divisor of the logits; 0 selects the most likely token. Default 1 */
   temperature?: number;
-  /** samples among this many of the most likely tokens. Default all */
+  /** number of the most likely tokens among which one is sampled. Default: all */
   topK?: number | undefined;
-  /** samples among the most likely tokens whose probabilities add up to this. Default 1: all (Holtzman et al. 2020) */
+  /**
+   * sum of the probabilities of the most likely tokens among which one is sampled (Holtzman et al. 2020). Default 1:
+   * all
+   */
   topP?: number;
 }
 
-/** @throws ShapeError naming the setting that makes no sense */
+/** @throws ShapeError that names a setting out of range */
 function expectSampling({ temperature = 1, topK, topP = 1 }: SampleOptions): void {
   expectSetting("generate", { temperature }, "a number from 0", temperature >= 0 && Number.isFinite(temperature));
   expectSetting(
@@ -126,8 +135,10 @@ function expectSampling({ temperature = 1, topK, topP = 1 }: SampleOptions): voi
 }
 
 /**
- * @param uniform the next number in [0, 1)
- * @returns an index into `logits`; of equal logits at the border of top-k, those with lower indices are kept
+ * Samples a token.
+ * @param logits float32 (vocabulary)
+ * @param uniform returns the next random number in [0, 1)
+ * @returns an index into `logits`. If logits are equal at the limit of top-k, those with lower indices are kept
  */
 export function sampleToken(
   logits: Float32Array,
@@ -150,6 +161,7 @@ export function sampleToken(
   return best;
 }
 
+/** The index of the largest value, the first one if there are several. */
 export function argmax(values: Float32Array): number {
   let best = 0;
   for (let i = 1; i < values.length; i++) if ((values[i] as number) > (values[best] as number)) best = i;
@@ -167,7 +179,10 @@ function mostLikely(logits: Float32Array, count: number): number[] {
   return [...above, ...equal.slice(0, count - above.length)].sort((a, b) => a - b);
 }
 
-/** The fewest tokens that add up to topP. Sorts only likely tokens: sorting a vocabulary takes longer than the model. */
+/**
+ * The smallest set of tokens whose probabilities add up to at least topP. Only likely tokens are sorted, because
+ * sorting a whole vocabulary takes longer than the forward pass.
+ */
 function nucleus(ids: number[], { weight, topP }: { weight: (id: number) => number; topP: number }): number[] {
   const weighed = ids.map((id) => ({ id, weight: weight(id) }));
   const wanted = topP * weighed.reduce((sum, each) => sum + each.weight, 0);

@@ -1,6 +1,6 @@
-// Logits and losses of language models of any architecture: the mean negative log-likelihood for training, and that of
-// each token for evaluation. Losses do not hold the logits, the largest tensor of all, in memory: linearCrossEntropy
-// computes them some rows at a time.
+// Logits and losses of language models of any architecture: the mean negative log-likelihood for training, and the
+// negative log-likelihood of each token for evaluation. The losses never hold all logits, which would be the largest
+// tensor, in memory: linearCrossEntropy computes them some rows at a time.
 
 import { reshape, type Scalar, slice, type Tensor1D, type Tensor2D, type Tensor3D, tidy } from "@tensorflow/tfjs-core";
 import { linear, linearCrossEntropy, linearNll } from "../../engine/ops/index.ts";
@@ -9,28 +9,28 @@ import { type LanguageOptions, type LanguageSizes, type LayerSource, languageTas
 
 /**
  * The sizes of a language model.
- * @throws EngineError when the model reads no text
+ * @throws EngineError if the model is not a language model
  */
 export const languageSizes = (model: Pick<LayerSource, "architecture" | "config">): LanguageSizes =>
   languageTaskOf(model).sizes(model.config);
 
 /**
- * The hidden states that the head is applied to.
+ * Computes the hidden states to which the head is applied.
  * @param ids int32 (batch, tokens)
  * @returns float32 (batch, tokens, n)
- * @throws ShapeError when there are more tokens than positions; EngineError when the model reads no text
+ * @throws ShapeError if there are more tokens than positions; EngineError if the model is not a language model
  */
 export const languageHidden = (model: LayerSource, ids: Tensor2D, options: LanguageOptions = {}): Tensor3D =>
   languageTaskOf(model).hidden(model, ids, options);
 
-/** The output head's weight, (vocabulary, n). */
+/** The weight of the output head, float32 (vocabulary, n). */
 export const headOf = (model: LayerSource): Tensor2D => languageTaskOf(model).head(model);
 
 /**
- * The logits of a language model for the next token at every position.
+ * Computes the logits of the next token at every position.
  * @param ids int32 (batch, tokens)
  * @returns logits, float32 (batch, tokens, vocabulary)
- * @throws ShapeError when there are more tokens than positions; EngineError when the model reads no text
+ * @throws ShapeError if there are more tokens than positions; EngineError if the model is not a language model
  * @public
  */
 export const languageLogits = (model: LayerSource, ids: Tensor2D, options: LanguageOptions = {}): Tensor3D =>
@@ -39,9 +39,9 @@ export const languageLogits = (model: LayerSource, ids: Tensor2D, options: Langu
 export type LanguageLossOptions = Pick<LanguageOptions, "dropoutSeed">;
 
 /**
- * Mean of -log p(token | those before it), natural logarithm, over all targets of all windows. Differentiable.
- * @param windows int32 (batch, context + 1): inputs are all but the last token, targets all but the first
- * @throws ShapeError when the context is longer than the model's positions
+ * The mean of −ln p(token | preceding tokens) over all targets of all windows. It is differentiable.
+ * @param windows int32 (batch, context + 1). The inputs are all but the last token, the targets all but the first
+ * @throws ShapeError if the context is longer than the model's positions
  */
 export function languageLoss(model: LayerSource, windows: Tensor2D, options: LanguageLossOptions = {}): Scalar {
   return tidy(() => {
@@ -50,7 +50,11 @@ export function languageLoss(model: LayerSource, windows: Tensor2D, options: Lan
   });
 }
 
-/** The same for each target, without a gradient: float32 (batch, context). */
+/**
+ * The negative log-likelihood −ln p(token | preceding tokens) of each target, without a gradient.
+ * @param windows int32 (batch, context + 1), as for `languageLoss`
+ * @returns float32 (batch, context)
+ */
 export function languageNll(model: LayerSource, windows: Tensor2D): Tensor2D {
   return tidy(() => {
     const { rows, targets } = shifted(model, windows, {});
@@ -58,7 +62,7 @@ export function languageNll(model: LayerSource, windows: Tensor2D): Tensor2D {
   });
 }
 
-/** Hidden states (rows, n), one row for each target, and the targets (rows). */
+/** The hidden states (batch · context, n), and the target of each row, (batch · context). */
 function shifted(
   model: LayerSource,
   windows: Tensor2D,

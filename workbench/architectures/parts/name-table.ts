@@ -1,13 +1,18 @@
-// Translates between two namings of the same parameters by a table of patterns, in both directions. `#` stands for a
-// number. A pattern matches a whole name, or its beginning up to a dot; the longest match counts.
+// Translates between two namings of the same parameters, in both directions, by a table of patterns. `#` stands for a
+// number. A pattern matches a whole name, or the beginning of a name up to a dot. If several patterns match, the
+// longest pattern is used.
 
+/** Two patterns of the same parameter: the workbench's and the other naming's. */
 export type NamePair = readonly [ours: string, theirs: string];
 
+/** Translates names in both directions. */
 export interface NameTable {
-  /** undefined where no pattern fits */
+  /** undefined if no pattern matches */
   toTheirs(name: string): string | undefined;
+  /** undefined if no pattern matches */
   toOurs(name: string): string | undefined;
 }
+/** Makes a table from pairs of patterns. Both patterns of a pair have the same number of `#`. */
 
 export function nameTable(pairs: readonly NamePair[]): NameTable {
   return {
@@ -34,10 +39,13 @@ function translator(pairs: readonly NamePair[]): (name: string) => string | unde
   };
 }
 
-/** Stands for the prefix of Hugging Face's models without a head, whose names begin with nothing. */
+/** Identifies the naming of Hugging Face's models without a head, whose names have no prefix. */
 export const BARE = "(bare)";
 
-/** Hugging Face's naming. @param prefix of all names but the head's in a model with a head */
+/**
+ * The functions `storedName` and `parameterName` of TensorNames for Hugging Face's naming.
+ * @param prefix prefix of all names except the head's, in a model with a head
+ */
 export const transformersNames = (table: NameTable, prefix: string) => ({
   storedName(name: string, by: string): string {
     if (by !== prefix && by !== BARE) return name;

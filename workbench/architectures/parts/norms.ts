@@ -1,16 +1,20 @@
-// Layer and batch normalization by the names of their parameters. In training, batch normalization uses the statistics of
-// the batch and updates the running ones; in evaluation it uses the running ones (Ioffe and Szegedy 2015).
+// Layer and batch normalization by the names of their parameters. In training, batch normalization uses the statistics
+// of the batch and updates the running ones; in evaluation it uses the running ones (Ioffe and Szegedy 2015).
 
 import { add, mul, rsqrt, sub, type Tensor, tidy } from "@tensorflow/tfjs-core";
 import { batchNorm, layerNorm } from "../../engine/ops/index.ts";
 import type { LayerSource } from "../task.ts";
 
-/** Of batch normalizations, as PyTorch's default. */
+/** ε of batch normalizations, PyTorch's default. */
 const EPSILON = 1e-5;
-/** Share of the running statistics that a batch replaces. */
+/** Weight of a batch's statistics in the update of the running statistics, PyTorch's default. */
 const MOMENTUM = 0.1;
 
-/** @param name parameters `weight` and `bias` @param x float32 (…, n) */
+/**
+ * Applies a layer normalization.
+ * @param name prefix of the parameters `weight` and `bias`
+ * @param x float32 (…, n)
+ */
 export const normalizeLayer = (
   model: Pick<LayerSource, "parameter">,
   name: string,
@@ -18,7 +22,8 @@ export const normalizeLayer = (
 ): Tensor => layerNorm(x, model.parameter(`${name}.weight`), model.parameter(`${name}.bias`), { epsilon });
 
 /**
- * @param name parameters `weight` and `bias`, buffers `running_mean` and `running_var`
+ * Applies a batch normalization. In training it also updates the running statistics.
+ * @param name prefix of the parameters `weight` and `bias` and the buffers `running_mean` and `running_var`
  * @param x float32 (…, channels)
  */
 export function normalizeBatch(

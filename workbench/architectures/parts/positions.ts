@@ -1,6 +1,6 @@
-// Interpolates learned positions of patches to images of another size, as timm's resample_abs_pos_embed: bicubic with
-// Keys' kernel, a = -1/2, antialiased where the grid shrinks, as PyTorch's interpolate(mode="bicubic", antialias=True) and
-// Pillow. Plain numbers on the host: tables are small.
+// Interpolates learned positions of patches to images of another size, as timm's resample_abs_pos_embed does: bicubic
+// with Keys' kernel, a = -1/2, and antialiasing if the grid becomes smaller. PyTorch's interpolate(mode="bicubic",
+// antialias=True) and Pillow compute the same. It runs on the host, because the tables are small.
 
 interface Resampling {
   rows: number;
@@ -10,7 +10,11 @@ interface Resampling {
   toColumns: number;
 }
 
-/** @param values (rows, columns, channels) @returns (toRows, toColumns, channels) */
+/**
+ * Resizes an image of numbers.
+ * @param values (rows, columns, channels)
+ * @returns (toRows, toColumns, channels)
+ */
 function resampled(values: Float32Array, { rows, columns, channels, toRows, toColumns }: Resampling): Float32Array {
   const across = weightsOf(columns, toColumns);
   const down = weightsOf(rows, toRows);
@@ -43,7 +47,7 @@ interface Window {
   weights: number[];
 }
 
-/** For each of `to` samples, the weights of those among `from` that it is made of. */
+/** For each of `to` samples, the index of the first of the `from` samples that contribute to it, and their weights. */
 function weightsOf(from: number, to: number): Window[] {
   const scale = from / to;
   const reach = Math.max(scale, 1);
@@ -57,7 +61,7 @@ function weightsOf(from: number, to: number): Window[] {
   });
 }
 
-/** Keys 1981, a = -1/2. */
+/** The cubic convolution kernel of Keys 1981 with a = -1/2. */
 function keys(x: number): number {
   const [a, d] = [-0.5, Math.abs(x)];
   if (d < 1) return ((a + 2) * d - (a + 3)) * d * d + 1;
@@ -65,8 +69,10 @@ function keys(x: number): number {
 }
 
 /**
+ * Interpolates a table of positions from a grid of from × from patches to one of to × to.
  * @param table (first + from², n), row by row
- * @param options.first rows before those of the grid, which stay
+ * @param options.first number of rows before those of the grid, which are copied unchanged
+ * @param options.width n
  * @returns (first + to², n)
  */
 export function resizedPositions(

@@ -14,7 +14,7 @@ const TRANSFORMERS_PREFIX = "resnet.";
 
 const MOST_STAGES = 8;
 
-// Ours number stages from 1, Hugging Face's from 0.
+// The workbench's names number stages from 1, Hugging Face's from 0.
 const stagePairs = (stage: number): NamePair[] => {
   const [ours, theirs] = [`layer${stage + 1}.#`, `resnet.encoder.stages.${stage}.layers.#`];
   return [
@@ -73,15 +73,17 @@ export const resnet: Architecture<ResnetConfig> = {
   },
 };
 
-// Starts are timm's: He's normal distribution by outputs, the head as in PyTorch.
+// Initial values are timm's: He's normal distribution with the fan-out for convolutions, PyTorch's default for the
+// head.
 function network(config: ResnetConfig): Module[] {
   const { image, colors, stem, stages, classes } = config;
   const modules: Module[] = [];
   const half = (side: number) => Math.ceil(side / 2);
-  const add = (name: string, [channels, nOut, kernel]: [number, number, number], { stride, side }: Moved) => {
+  const add = (name: string, [channels, nOut, kernel]: [number, number, number], { stride, side }: Placement) => {
     const positions = (stride === 2 ? half(side) : side) ** 2;
     const start = normal(Math.sqrt(2 / (kernel ** 2 * nOut)));
-    // The reference counts a structured convolution at the positions of its input, four times too many at stride 2.
+    // The reference counts a structured convolution at the positions of its input, which are four times as many at
+    // stride 2.
     const counted = { rows: positions, referenceRows: side ** 2, inRecipe: /^layer\d+\.\d+\.conv\d+$/.test(name) };
     modules.push(convolutionLayer({ name, channels, nOut, kernel, stride, start, ...counted }));
     const gain = config.zeroStart && name.endsWith(".conv2") ? ZEROS : ONES;
@@ -105,13 +107,13 @@ function network(config: ResnetConfig): Module[] {
   return modules;
 }
 
-interface Moved {
+interface Placement {
   stride: number;
   /** rows and columns of the input */
   side: number;
 }
 
-/** ResNet-18 at 224 × 224 for ImageNet, whose dense total published tables give as 1.82 G. */
+/** ResNet-18 at 224 × 224 for ImageNet. Published tables divide by 1.82e9 multiply-adds for it. */
 const PUBLISHED = {
   ...{ image: 224, colors: 3, stem: 64, classes: 1000 },
   stages: [64, 128, 256, 512].map((width) => ({ blocks: 2, width })),

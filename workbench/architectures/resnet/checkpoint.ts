@@ -1,7 +1,7 @@
-// Makes a config.json for ResNet weights that come without one, as timm or Hugging Face write it, from tensor shapes. The
-// reference implementation's names are torchvision's but for the GBLR matrices of convolutions:
-// `X.gaudi_module` over all positions of the kernel ((rows, columns, channels) in this order), or `X.gaudi_modules.0`,
-// `.1`, … one for each position, row by row.
+// Makes a config.json for ResNet weights that have none, in timm's or Hugging Face's format, from tensor shapes. The
+// reference implementation uses torchvision's names, except for the GBLR matrices of a convolution X. They are
+// `X.gaudi_module`, one matrix for the whole kernel, or `X.gaudi_modules.0`, `.1`, …, one matrix per position of the
+// kernel, row by row.
 
 import { ModelError } from "../../../hub/model-folder/index.ts";
 import type { ReferenceModels, WeightsFile, WeightsReader } from "../architecture.ts";
@@ -14,13 +14,14 @@ const OF_EACH = /^(layer\d+\.\d+\.conv\d+)\.gaudi_modules\.(\d+)(?=\.)/;
 const OURS_OF_ALL = /^(layer\d+\.\d+\.conv\d+)\.(?=(?:lr_weight[12]|widths|locations|sigma|freq_in|freq_out)$)/;
 const OURS_OF_EACH = /^(layer\d+\.\d+\.conv\d+)\.(\d+)(?=\.|$)/;
 
+/** Names and further tensors of the reference's ResNet checkpoints. */
 export const resnetReference: ReferenceModels<ResnetConfig> = {
   gaussian: false,
   names: {
     toOurs: (name) => name.replace(OF_ALL, "$1").replace(OF_EACH, "$1.$2"),
     toTheirs: (name) => name.replace(OURS_OF_EACH, "$1.gaudi_modules.$2").replace(OURS_OF_ALL, "$1.gaudi_module."),
   },
-  // PyTorch expects the number of batches that each normalization has seen, and does not use it here.
+  // PyTorch requires the number of batches of each normalization in a checkpoint, but does not use it for these models.
   others: async (_, parameters) =>
     [...parameters.keys()]
       .filter((name) => name.endsWith(".running_var"))
@@ -35,6 +36,7 @@ export const resnetReference: ReferenceModels<ResnetConfig> = {
 const DEPTHS: Readonly<Record<string, string>> = { "2,2,2,2": "resnet18", "3,4,6,3": "resnet34" };
 const CHANNELS = "64,128,256,512";
 
+/** Recognizes and describes ResNet weights without config.json. */
 export const resnetWeights: WeightsReader<ResnetConfig> = {
   recognizes: (tensors) => tensors.has("bn1.running_mean") && tensors.has("layer1.0.bn1.running_mean"),
 
@@ -73,7 +75,7 @@ export const resnetWeights: WeightsReader<ResnetConfig> = {
       ...placeholderLabels(classes),
       image_size: size,
     },
-    // As the published checkpoints of microsoft/resnet have it; 3 is bicubic.
+    // As in the published checkpoints microsoft/resnet-*. The number 3 is bicubic.
     preprocessor: {
       ...{ do_resize: true, do_normalize: true, image_processor_type: "ConvNextImageProcessor" },
       ...{ size: { shortest_edge: size }, crop_pct: 0.875, resample: 3, image_mean: mean, image_std: std },
@@ -82,8 +84,9 @@ export const resnetWeights: WeightsReader<ResnetConfig> = {
 };
 
 /**
- * Refuses `unified_mask` with per-kernel layers. The reference can use the masks of a kernel's first position for all of
- * them, but its trainer does not pass the setting on, so that it is unclear which masks the model was trained with.
+ * Refuses `unified_mask` if the positions of a kernel are separate layers. With this setting the reference can use the
+ * masks of the first position for all positions. Its trainer does not pass the setting on, so the checkpoint does not
+ * tell which masks were used in training.
  */
 function expectMasksOfTheirOwn({ rest, tensors, file }: WeightsFile): void {
   const unified = findSetting(rest.hyper_parameters, ["unified_mask"], isBoolean) ?? false;

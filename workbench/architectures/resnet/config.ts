@@ -1,5 +1,5 @@
-// Reads and checks timm's config.json of a ResNet, or Hugging Face's ResNetConfig. Settings that are not supported, such as
-// bottleneck blocks, are refused by name.
+// Reads and checks timm's config.json of a ResNet, or Hugging Face's ResNetConfig. Settings that are not supported,
+// such as bottleneck blocks, are refused by name.
 
 import { z } from "zod";
 import { ModelError } from "../../../hub/model-folder/index.ts";
@@ -14,22 +14,22 @@ import {
   refuseOthers,
 } from "../parts/config-fields.ts";
 
-/** The sizes of a ResNet. */
+/** The settings of a ResNet that its computation needs. */
 export interface ResnetConfig {
   /** output channels of the first convolution */
   stem: number;
-  /** blocks and channels of each stage; all but the first halve the image */
+  /** number of blocks and of channels of each stage; all stages except the first halve the image */
   stages: readonly { blocks: number; width: number }[];
-  /** of the image */
+  /** channels of the image */
   colors: number;
-  /** rows and columns of the image that operations are counted for; the network takes any size */
+  /** rows and columns of the image for which multiply-adds are counted; the network takes images of any size */
   image: number;
   classes: number;
   /** dropout rate, in training, of the head's input */
   dropout: number;
   /** probability, in training, that the last block is skipped for an image; rises linearly from 0 over blocks */
   dropPath: number;
-  /** whether the last normalization of each block starts at 0, so that blocks start as the identity */
+  /** whether the gain of each block's last normalization is 0 initially, which makes each residual branch 0 */
   zeroStart: boolean;
   /** naming of the checkpoint */
   naming: "timm" | "transformers";
@@ -40,7 +40,7 @@ const DEPTHS: ReadonlyMap<string, readonly number[]> = new Map([
   ["resnet34", [3, 4, 6, 3]],
 ]);
 
-/** Whether this is timm's and torchvision's name of a network of basic blocks. */
+/** Whether this is timm's name of a ResNet with basic blocks. */
 export const isResnetName = (name: string): boolean => DEPTHS.has(name.replace(/\..*$/, ""));
 
 const rate = chance(0);
@@ -64,7 +64,10 @@ const TRANSFORMERS = z.object({
   downsample_in_first_stage: z.literal(false).default(false),
 });
 
-/** @throws ModelError such as `resnet/config.json: layer_type is "bottleneck": expected "basic"` */
+/**
+ * Reads and checks the config.json of a ResNet.
+ * @throws ModelError such as `resnet/config.json: layer_type is "bottleneck": expected "basic"`
+ */
 export function readResnetConfig(json: Record<string, unknown>, file: string): ResnetConfig {
   return isTimm(json) ? fromTimm(json, file) : fromTransformers(json, file);
 }

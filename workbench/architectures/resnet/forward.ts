@@ -1,4 +1,4 @@
-// The forward pass of a residual network of basic blocks, images to logits (He et al. 2016).
+// The forward pass of a residual network of basic blocks, from images to logits (He et al. 2016).
 
 import { add, maxPool, mean, relu, type Tensor, type Tensor2D, type Tensor4D, tidy } from "@tensorflow/tfjs-core";
 import { expectOperand } from "../../engine/ops/operands.ts";
@@ -11,6 +11,7 @@ import type { ResnetConfig } from "./config.ts";
 type Resnet = LayerSource<ResnetConfig>;
 
 /**
+ * Computes the logits of a ResNet.
  * @param images float32 (batch, height, width, colors), normalized
  * @returns logits, float32 (batch, classes)
  */
@@ -37,6 +38,6 @@ export function resnetLogits(model: Resnet, images: Tensor4D, options: Classifie
   });
 }
 
-/** The normalization that follows a convolution: `bn1` of `conv1`, `downsample.1` of `downsample.0`. */
+/** Name of the normalization after a convolution: `bn1` for `conv1`, `downsample.1` for `downsample.0`. */
 export const normOf = (convolution: string): string =>
   convolution.replace(/conv(\d+)$/, "bn$1").replace(/downsample\.0$/, "downsample.1");

@@ -1,5 +1,5 @@
-// Declares vision transformers (Dosovitskiy et al. 2021): modules of the network, tensor names, task and Python classes.
-// The forward pass is in forward.ts.
+// Declares vision transformers (Dosovitskiy et al. 2021): modules of the network, tensor names, task and Python
+// classes. The forward pass is in forward.ts.
 
 import type { Architecture } from "../architecture.ts";
 import {
@@ -22,7 +22,7 @@ import { isVitName, readVitConfig, type VitConfig } from "./config.ts";
 import { vitLogits } from "./forward.ts";
 import { OTHER_NAMES, PACKED_PARTS, parameterName, storedName, TRANSFORMERS_PREFIX } from "./names.ts";
 
-/** The architecture vision transformer. */
+/** The architecture ViT. */
 export const vit: Architecture<VitConfig> = {
   type: "vit",
   title: "ViT",
@@ -59,7 +59,8 @@ export const vit: Architecture<VitConfig> = {
     sizes: { width: "embed_dim", blocks: "depth", heads: "num_heads", image: "img_size" },
   },
   weights: vitWeights,
-  // The published model was trained from scratch with σ rising to 100. Fine-tuned models say that they have no Gaussian.
+  // The reference's published model was trained from scratch with σ rising to 100. The checkpoints of its fine-tuned
+  // models state that their masks have no Gaussian.
   reference: { gaussian: true },
   python: {
     module: "gblr_vit",
@@ -84,14 +85,15 @@ function joined({ blocks, attentionBias }: VitConfig, prefix: string): Map<strin
 
 const patchesOf = ({ image, patch }: VitConfig): number => Math.floor(image / patch) ** 2;
 
-/** Tokens of one image. */
+/** Number of tokens of one image. */
 const tokensOf = (config: VitConfig): number => patchesOf(config) + (config.classToken ? 1 : 0);
 
-/** Rows of the positional embedding. */
+/** Number of rows of the position embedding. */
 const positionsOf = (config: VitConfig): number =>
   tokensOf(config) - (config.classToken && !config.classPosition ? 1 : 0);
 
-// Starts are timm's: normal 0.02 in all matrices, the patch embedding as in PyTorch.
+// Initial values are timm's: a normal distribution with deviation 0.02 in all matrices, PyTorch's default in the patch
+// embedding.
 function network(config: VitConfig): Module[] {
   const { blocks, width, innerWidth, patch, colors, classes, representation } = config;
   const start = normal(config.deviation);
@@ -114,7 +116,7 @@ function network(config: VitConfig): Module[] {
     ...Array.from({ length: blocks }, (_, i) => {
       const block = `blocks.${i}`;
       const bias = config.attentionBias ? ZEROS : undefined;
-      // No output depends on queries and keys where all values are 0, nor on fc2 where fc1 is empty.
+      // The reference does not count queries and keys if the values have cost 0, nor fc2 if fc1 has cost 0.
       const valued = { bias, referenceNeeds: `${block}.attn.v_proj` };
       return [
         norm(`${block}.norm1`),
@@ -139,8 +141,8 @@ function network(config: VitConfig): Module[] {
 }
 
 /**
- * The reference counts none of the two attention products of a structured model. Dense models it counts by another tool,
- * which sees one of them.
+ * The attention products. The reference counts neither of them in a structured model. It counts dense models with
+ * another tool, which includes one of the two.
  */
 const attentionParts = (multiplyAdds: number): CountedPart[] => [
   { name: "attention scores", multiplyAdds, in: "actual" },
@@ -148,7 +150,7 @@ const attentionParts = (multiplyAdds: number): CountedPart[] => [
   { name: "attention values", multiplyAdds, in: "dense reference" },
 ];
 
-/** ViT-B/16 at 224 × 224 for ImageNet, whose dense total published tables give as 17.2 G. */
+/** ViT-B/16 at 224 × 224 for ImageNet. Published tables divide by 1.72e10 multiply-adds for it. */
 const PUBLISHED: Partial<VitConfig> = {
   ...{ blocks: 12, width: 768, innerWidth: 4 * 768, image: 224, patch: 16, colors: 3, classes: 1000 },
   classToken: true,

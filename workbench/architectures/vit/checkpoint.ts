@@ -1,5 +1,5 @@
-// Makes a config.json for ViT weights that come without one, as timm or Hugging Face write it, from tensor shapes. Names
-// are timm's, with queries, keys and values apart where they are structured.
+// Makes a config.json for ViT weights that have none, in timm's or Hugging Face's format, from tensor shapes. Names are
+// timm's; structured queries, keys and values are separate layers.
 
 import { ModelError } from "../../../hub/model-folder/index.ts";
 import type { WeightsFile, WeightsReader } from "../architecture.ts";
@@ -15,15 +15,16 @@ import {
 import { placeholderLabels } from "../parts/config-fields.ts";
 import type { VitConfig } from "./config.ts";
 
-/** timm's names by width; any other width is `base` with `embed_dim`. */
+/** Sizes in timm's names, by width. Any other width is written as `base` with `embed_dim`. */
 const NAMES: Readonly<Record<number, string>> = { 192: "tiny", 384: "small", 1024: "large" };
 
-/** Patches that timm has names for at images of 224; it knows no name of any other size but 384. */
+/** Patch sizes for which timm has names with the image size 224. Its other names have the image size 384. */
 const NAMED_PATCHES = [8, 14, 16, 32];
 
 const namedImage = (patch: number, image: number): number =>
   NAMED_PATCHES.includes(patch) && image !== 384 ? 224 : image;
 
+/** Recognizes and describes ViT weights without config.json. */
 export const vitWeights: WeightsReader<VitConfig> = {
   width: ["patch_embed.proj.weight", 0],
 
@@ -88,7 +89,7 @@ export const vitWeights: WeightsReader<VitConfig> = {
       qkv_bias: config.attentionBias,
       ...placeholderLabels(config.classes),
     },
-    // As the published checkpoints of google/vit have it; 2 is bilinear.
+    // As in the published checkpoints google/vit-*. The number 2 is bilinear.
     preprocessor: {
       ...{ do_resize: true, do_normalize: true, image_processor_type: "ViTImageProcessor" },
       ...{ size: { height: size, width: size }, resample: 2, image_mean: mean, image_std: std },
@@ -96,15 +97,15 @@ export const vitWeights: WeightsReader<VitConfig> = {
   }),
 };
 
-/** The reference's own small models are 768 wide, with 8 blocks of 8 heads. */
+/** The number of heads of the reference's small models, which are 768 wide and have 8 blocks of 8 heads. */
 const ownHeads = (width: number, blocks: number): number | undefined => (width === 768 && blocks === 8 ? 8 : undefined);
 
-/** Start of the gains in training from scratch; trained checkpoints do not show it. */
+/** Initial value of layer scale's gains, which a trained checkpoint does not determine. */
 const LAYER_SCALE = 1e-5;
 
 /**
- * Patches in a row, and whether the class token has a position beside theirs.
- * @throws ModelError when positions are not those of a square of patches
+ * The number of patches in a row of the image, and whether the class token has a position of its own.
+ * @throws ModelError if the number of positions is not that of a square of patches
  */
 function positionsOf(checkpoint: WeightsFile): { grid: number; classPosition: boolean } {
   const positions = sideOf(checkpoint, "pos_embed", 1);

@@ -1,5 +1,5 @@
-// Reads and checks timm's config.json of a vision transformer, or Hugging Face's ViTConfig. Settings that are not supported
-// are refused by name.
+// Reads and checks timm's config.json of a vision transformer, or Hugging Face's ViTConfig. Settings that are not
+// supported are refused by name.
 
 import { z } from "zod";
 import { ModelError } from "../../../hub/model-folder/index.ts";
@@ -14,10 +14,10 @@ import {
   refuseOthers,
 } from "../parts/config-fields.ts";
 
-/** The sizes of a vision transformer. */
+/** The settings of a vision transformer that its computation needs. */
 export interface VitConfig {
   blocks: number;
-  /** n, of the residual stream */
+  /** n, width of the residual stream */
   width: number;
   heads: number;
   /** width of each MLP's hidden layer */
@@ -26,32 +26,37 @@ export interface VitConfig {
   image: number;
   /** rows and columns of a patch */
   patch: number;
-  /** of the image */
+  /** channels of the image */
   colors: number;
   classes: number;
-  /** of the layer normalizations */
+  /** ε of the layer normalizations */
   epsilon: number;
   activation: "gelu" | "gelu_tanh";
   /** whether queries, keys and values have a bias */
   attentionBias: boolean;
   /** whether a class token precedes the patches */
   classToken: boolean;
-  /** whether the class token has a position */
+  /** whether the class token has a position embedding */
   classPosition: boolean;
   /** input of the head: the class token, or the mean over patches */
   pooling: "token" | "average";
-  /** normalized before pooling (`norm`) or after (`fc_norm`) */
+  /** name of the final normalization: `norm` is applied before pooling, `fc_norm` after it */
   finalNorm: "norm" | "fc_norm";
-  /** width of the tanh layer before the head; undefined: there is none */
+  /** width of the layer with tanh before the head; undefined if there is none */
   representation: number | undefined;
-  /** start of the gains of each half block (LayerScale, Touvron et al. 2021); undefined: there are none */
+  /** initial gain of each residual branch (LayerScale, Touvron et al. 2021); undefined if there are no gains */
   layerScale: number | undefined;
   /** standard deviation of initial weights */
   deviation: number;
-  /** dropout rates in training: of embeddings, of outputs of attention and MLP, of the MLP's hidden layer, of attention
-   * weights, of the head's input */
+  /**
+   * dropout rates in training, of embeddings, of the outputs of attention and MLP, of the MLP's hidden layer, of
+   * attention weights, and of the head's input
+   */
   dropout: { embedding: number; residual: number; middle: number; attention: number; head: number };
-  /** probability, in training, that the last half block is skipped for an image; rises linearly from 0 over blocks */
+  /**
+   * probability, in training, that a residual branch of the last block is skipped for an image; it rises linearly from
+   * 0 over the blocks
+   */
   dropPath: number;
   /** naming of the checkpoint */
   naming: "timm" | "transformers";
@@ -66,7 +71,7 @@ const SIZES: Readonly<Record<string, { width: number; blocks: number; heads: num
 
 const NAME = /^(vit|deit|deit3)_(tiny|small|base|large)_patch(\d+)(?:_(\d+))?$/;
 
-/** Whether this is timm's name of a plain vision transformer, with any patch and image size. */
+/** Whether this is timm's name of a vision transformer without variations, for any patch and image size. */
 export const isVitName = (name: string): boolean => NAME.test(name.replace(/\..*$/, ""));
 
 const rate = chance(0);
@@ -109,7 +114,10 @@ const TRANSFORMERS = z.object({
   qkv_bias: z.boolean().default(true),
 });
 
-/** @throws ModelError such as `vit/config.json: heads must divide the width 768, got 10` */
+/**
+ * Reads and checks the config.json of a vision transformer.
+ * @throws ModelError such as `vit/config.json: heads must divide the width 768, got 10`
+ */
 export function readVitConfig(json: Record<string, unknown>, file: string): VitConfig {
   const config = isTimm(json) ? fromTimm(json, file) : fromTransformers(json, file);
   const { width, heads, image, patch, classToken, pooling } = config;
@@ -128,7 +136,7 @@ function fromTimm(json: Record<string, unknown>, file: string): VitConfig {
   if (!found) throw new ModelError(`architecture "${name}" is no plain vision transformer of timm's`, { file });
   const defaults = { pre_norm: false, qk_norm: false, num_classes: classes, reg_tokens: 0, dynamic_img_size: false };
   refuseOthers(model, { known: Object.keys(TIMM.shape), defaults, file });
-  // timm's constructor of DeiT III sets these, so that its files leave them out (Touvron et al. 2022).
+  // timm's constructor of DeiT III (Touvron et al. 2022) sets these, so config.json does not contain them.
   const made = found[1] === "deit3" ? { no_embed_class: true, init_values: 1e-6 } : {};
   const fields = checked(TIMM, { ...made, ...model }, file, "model_args.");
   const known = SIZES[found[2] as string] as (typeof SIZES)[string];

@@ -1,5 +1,5 @@
-// The forward pass of a vision transformer, images to logits: patches, pre-norm blocks of attention and MLP, a pooled
-// token, the head (Dosovitskiy et al. 2021).
+// The forward pass of a vision transformer, from images to logits: patch embedding, pre-norm blocks of attention and
+// MLP, pooling, and the head (Dosovitskiy et al. 2021).
 
 import {
   add,
@@ -26,9 +26,10 @@ import { PACKED_PARTS } from "./names.ts";
 type Vit = LayerSource<VitConfig>;
 
 /**
+ * Computes the logits of a vision transformer.
  * @param images float32 (batch, image, image, colors), normalized
  * @returns logits, float32 (batch, classes)
- * @throws ShapeError when images are of another size; resizePositions makes a model for it
+ * @throws ShapeError if the images have another size than the model's; `resizePositions` makes a model for another size
  */
 export function vitLogits(model: Vit, images: Tensor4D, options: ClassifierOptions = {}): Tensor2D {
   const { blocks, dropout } = model.config;
@@ -42,7 +43,7 @@ export function vitLogits(model: Vit, images: Tensor4D, options: ClassifierOptio
       const half = (gains: string, added: Tensor) =>
         add(x, dropPath(scaled(model, gains, drop(added, dropout.residual)), { drop, rate }));
       const name = `blocks.${block}`;
-      // Tensors that no gradient needs are released after each half block.
+      // The tidy releases tensors that the gradient does not need after each half of the block.
       x = tidy(() =>
         half(`${name}.ls1`, attention(model, `${name}.attn`, { x: normed(model, `${name}.norm1`, x), drop })),
       );
@@ -53,7 +54,9 @@ export function vitLogits(model: Vit, images: Tensor4D, options: ClassifierOptio
   });
 }
 
-/** Embedded patches with positions, after the class token: (batch, tokens, n). */
+/**
+ * The tokens, float32 (batch, tokens, n): the class token, then the embedded patches, with their position embeddings.
+ */
 function tokens(model: Vit, images: Tensor4D): Tensor {
   const { patch, width, classToken, classPosition } = model.config;
   const patches = embedPatches(model, "patch_embed.proj", { images, patch });
@@ -63,7 +66,7 @@ function tokens(model: Vit, images: Tensor4D): Tensor {
   return classPosition ? add(concat([own, patches], 1), positions) : concat([own, add(patches, positions)], 1);
 }
 
-interface Within {
+interface BranchInput {
   x: Tensor;
   drop: DropAt;
 }
@@ -74,7 +77,7 @@ const normed = (model: Vit, name: string, x: Tensor): Tensor =>
 const scaled = (model: Vit, name: string, x: Tensor): Tensor =>
   model.config.layerScale === undefined ? x : mul(x, model.parameter(`${name}.gamma`));
 
-function attention(model: Vit, name: string, { x, drop }: Within): Tensor {
+function attention(model: Vit, name: string, { x, drop }: BranchInput): Tensor {
   const { heads, dropout } = model.config;
   const [q, k, v] = PACKED_PARTS.map((part) => inHeads(model.linear(`${name}.${part}`, x), heads)) as [
     Tensor,
@@ -84,12 +87,12 @@ function attention(model: Vit, name: string, { x, drop }: Within): Tensor {
   return model.linear(`${name}.proj`, outOfHeads(attend(q, k, v, { drop, rate: dropout.attention })));
 }
 
-function mlp(model: Vit, name: string, { x, drop }: Within): Tensor {
+function mlp(model: Vit, name: string, { x, drop }: BranchInput): Tensor {
   const { activation, dropout } = model.config;
   return model.linear(`${name}.fc2`, drop(model.linear(`${name}.fc1`, x, { activation }), dropout.middle));
 }
 
-/** The head's input, normalized: (batch, n). */
+/** The pooled and normalized tokens, float32 (batch, n). */
 function pool(model: Vit, x: Tensor): Tensor {
   const { pooling, finalNorm, classToken, width } = model.config;
   const [batch, count] = x.shape as [number, number];
@@ -98,7 +101,7 @@ function pool(model: Vit, x: Tensor): Tensor {
     pooling === "token"
       ? reshape(slice(from, [0, 0, 0], [batch, 1, width]), [batch, width])
       : mean(slice(from, [0, first, 0], [batch, count - first, width]), 1);
-  // Only the token that is used is normalized.
+  // If one token is pooled, only this token needs to be normalized.
   if (finalNorm === "fc_norm" || pooling === "token") return normed(model, finalNorm, taken(x));
   return taken(normed(model, finalNorm, x));
 }

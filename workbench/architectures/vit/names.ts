@@ -1,5 +1,6 @@
-// Names of a vision transformer's parameters: the workbench's, which are timm's with queries, keys and values apart,
-// Hugging Face's, and those of torchvision and of transformers 5 in memory.
+// Translates between namings of a vision transformer's parameters. The workbench uses timm's names, with separate
+// layers for queries, keys and values. The other namings are Hugging Face's, torchvision's, and that of transformers 5
+// in memory.
 
 import type { OtherNames } from "../architecture.ts";
 import { TORCHVISION } from "../parts/image-terms.ts";
@@ -44,16 +45,16 @@ const TORCHVISION_NAMES = nameTable([
   ["blocks.#.norm2", `${TORCHVISION_LAYER}.ln_2`],
   ["blocks.#.mlp.fc1", `${TORCHVISION_LAYER}.mlp.0`],
   ["blocks.#.mlp.fc2", `${TORCHVISION_LAYER}.mlp.3`],
-  // Names before torchvision 0.12, which the weights that it downloads still have.
+  // Names before torchvision 0.12. The weights that torchvision downloads still have them.
   ["blocks.#.mlp.fc1", `${TORCHVISION_LAYER}.mlp.linear_1`],
   ["blocks.#.mlp.fc2", `${TORCHVISION_LAYER}.mlp.linear_2`],
   ["norm", "encoder.ln"],
   ["head", "heads.head"],
-  // A head of the user's own that replaces `heads`.
+  // A linear layer with which users replace `heads` for other classes.
   ["head", "heads"],
 ]);
 
-/** transformers 5 has other names in memory than in the files that it writes and reads. */
+/** The names of transformers 5 in memory, which differ from those in the files that it writes and reads. */
 const FROM_5 = nameTable(
   ["vit.", ""].flatMap((prefix) => {
     const [memory, file] = [`${prefix}layers.#`, `${prefix}encoder.layer.#`];
@@ -70,7 +71,7 @@ const FROM_5 = nameTable(
   }),
 );
 
-/** Namings of a program's state_dict. */
+/** Namings that occur in state_dicts but not in published checkpoints. */
 export const OTHER_NAMES: readonly OtherNames[] = [
   {
     isUsedBy: (tensors) => tensors.has("class_token") && tensors.has("conv_proj.weight"),

@@ -1,5 +1,6 @@
-// Child process of `gblr doctor` that looks for an engine or measures one. If a native library crashes or hangs, only
-// this process is lost. Takes its task as JSON in the first argument and answers with one line of JSON on stdout.
+// Child process of `gblr doctor` that looks for an engine or measures one, so that a native library that crashes or
+// hangs affects only this process. It takes its task as JSON in the first argument and answers with one line of JSON on
+// stdout.
 
 import process from "node:process";
 import { inspectBlas } from "../../engine/backends/torch/blas.ts";
@@ -9,6 +10,7 @@ import type { EngineName, OpenEngineOptions } from "../../engine/core/types.ts";
 import { oneLine } from "../shared/program.ts";
 import type { Measured } from "./collect.ts";
 
+/** What the child process does: look for an engine, inspect the BLAS, or measure an engine. */
 export type Task =
   | { kind: "probe"; name: EngineName }
   | { kind: "blas" }
@@ -42,5 +44,5 @@ async function answer(task: Task): Promise<unknown> {
 }
 
 const line = JSON.stringify(await answer(JSON.parse(process.argv[2] ?? "") as Task));
-// Exits when the line is written, because an engine's idle threads would keep the process alive.
+// The process exits when the line is written, because idle threads of an engine would keep it alive.
 process.stdout.write(`${line}\n`, () => process.exit(0));

@@ -1,5 +1,6 @@
-// Collects the report of `gblr doctor`: the engines, the machine, and the settings of the Hub. Child processes (child.ts)
-// look for all engines at the same time, then measure one after the other, so that measurements do not affect each other.
+// Collects the report of `gblr doctor`: the engines, the machine, and the settings of the Hub. Child processes
+// (child.ts) look for all engines at the same time, then measure one after the other, so that measurements do not
+// affect each other.
 
 import { existsSync, readFileSync } from "node:fs";
 import os from "node:os";
@@ -21,12 +22,12 @@ import type { Environment } from "../shared/terminal.ts";
 import type { Task } from "./child.ts";
 
 const CHILD = fileURLToPath(new URL("./child.ts", import.meta.url));
-/** Seconds after which a child counts as hanging. Opening an engine and two measurements take two to four. */
+/** Seconds after which a child process is considered to hang. Opening an engine and two measurements take 2 to 4 s. */
 const PATIENCE_SECONDS = 30;
 
 interface CollectOptions {
   requested: OpenEngineOptions;
-  /** smaller sizes, shorter measurements */
+  /** whether to measure on smaller sizes for a shorter time */
   quick: boolean;
   environment: Environment;
   /** called before each step with its name, e.g. `measuring wasm` */
@@ -79,12 +80,12 @@ function isNamed({ engine }: OpenEngineOptions): boolean {
   return engine !== undefined && engine !== "auto";
 }
 
-/** The outcome of the engine that has been measured first, so that it is not measured again. */
+/** The outcome of the engine that was measured first, which is not measured again; undefined for other engines. */
 function outcomeKnown(name: EngineName, requested: OpenEngineOptions, opened: Outcome): Outcome | undefined {
   return name === ("measured" in opened ? opened.measured.engine : requested.engine) ? opened : undefined;
 }
 
-/** Looks for an engine. One that crashes the process counts as missing. */
+/** Looks for an engine. An engine that crashes the child process is reported as missing. */
 async function probe(name: EngineName): Promise<Probe> {
   const answer = await ask<{ probe: Probe }>({ kind: "probe", name });
   if ("probe" in answer) return answer.probe;
@@ -112,6 +113,7 @@ async function ask<Answer extends object>(task: Task): Promise<Answer | { error:
   }
 }
 
+/** The runtime and the hardware. */
 export interface Machine {
   runtime: { name: string; version: string };
   /** distribution or product name, e.g. `Debian GNU/Linux 12 (bookworm)` */
@@ -119,12 +121,13 @@ export interface Machine {
   kernel: string;
   architecture: string;
   cpu: string;
-  /** available to this process */
+  /** number of cores available to this process */
   cores: number;
-  /** bytes */
+  /** total memory, bytes */
   memory: number;
 }
 
+/** The settings of the Hub in the environment. */
 export interface HubSettings {
   endpoint: string;
   /** source of the token; the token itself is never part of a report */
@@ -145,15 +148,18 @@ export interface Measured {
   elementwise: Bandwidth;
 }
 
+/** The result of measuring an engine, or the error. */
 export type Outcome = { measured: Measured } | { error: string };
 
+/** An engine, whether it was found, and its measurement. */
 export interface EngineReport {
   name: EngineName;
   probe: Probe;
-  /** absent when the engine is unavailable or was not asked for */
+  /** absent if the engine is unavailable or another one was requested */
   outcome?: Outcome;
 }
 
+/** The report of `gblr doctor`, which --json prints. */
 export interface Report {
   /** version of this package */
   gblr: string;
@@ -167,6 +173,7 @@ export interface Report {
   hub: HubSettings;
 }
 
+/** Describes the runtime and the hardware of this machine. */
 export function inspectMachine(): Machine {
   return {
     runtime: runtimeOf(process.versions),
@@ -179,7 +186,7 @@ export function inspectMachine(): Machine {
   };
 }
 
-/** Bun and Deno also report a Node version: that of the modules they provide. */
+/** The runtime and its version. Bun and Deno also report a version of Node, with whose modules they are compatible. */
 function runtimeOf(versions: Readonly<Record<string, string | undefined>>): Machine["runtime"] {
   if (versions.bun !== undefined) return { name: "Bun", version: versions.bun };
   if (versions.deno !== undefined) return { name: "Deno", version: versions.deno };

@@ -6,6 +6,7 @@ import type { DeviceInfo } from "../../engine/core/types.ts";
 import { type Cell, formatBytes, type Palette, table, threeDigits, WIDTH, wrap } from "../shared/terminal.ts";
 import type { EngineReport, HubSettings, Machine, Outcome, Report } from "./collect.ts";
 
+/** The report as text. */
 export function printReport(report: Report, palette: Palette): string {
   return [
     palette.bold(`gblr ${report.gblr}`),
@@ -41,7 +42,7 @@ function machineLines(
   );
 }
 
-/** Sizes have a column, because plain JavaScript is measured on smaller matrices. */
+/** The table of engines. It has columns for sizes, because plain JavaScript is measured on smaller matrices. */
 function engineTable({ engines }: Report, palette: Palette): string[] {
   const heading = ["engine", "state", "device", "threads", "precision", "product", "GFLOP/s", "a + b", "GB/s"];
   const rows = engines.map((engine) => engineRow(engine, palette));
@@ -106,14 +107,14 @@ export function blasParagraphs({ library, kernels }: BlasReport): string[] {
 
 const rate = ({ gflops }: { gflops: number }) => `${threeDigits(gflops)} GFLOP/s`;
 
-/** A label, and beside it indented paragraphs. */
+/** A label with indented paragraphs to its right. */
 function note(label: string, paragraphs: readonly string[], palette: Palette): string[] {
   const lines = paragraphs.flatMap((paragraph) => wrap(paragraph, WIDTH - NOTE_INDENT));
   const margin = (index: number) => (index === 0 ? `  ${label}` : "").padEnd(NOTE_INDENT);
   return lines.map((line, index) => palette.dim(margin(index)) + line);
 }
 
-/** Why `auto` has chosen its engine; empty if an engine was requested. */
+/** The reason for the engine that `auto` has chosen; empty if an engine was requested. */
 function choiceLines({ requested, opened }: Report): string[] {
   if ("error" in opened || (requested.engine ?? "auto") !== "auto") return [];
   return ["", ...wrap(opened.measured.why, WIDTH - 2).map((line) => `  ${line}`)];

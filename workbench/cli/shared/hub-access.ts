@@ -1,5 +1,6 @@
 // Access to the Hub from the environment variables that Python's client reads: HF_ENDPOINT, HF_TOKEN (or the file that
-// `hf auth login` writes), HF_HOME, HF_HUB_CACHE, HF_HUB_OFFLINE. `HF_ENDPOINT=file:/dir` serves the folder as a local Hub.
+// `hf auth login` writes), HF_HOME, HF_HUB_CACHE, HF_HUB_OFFLINE. `HF_ENDPOINT=file:/dir` serves the folder as a local
+// Hub.
 
 import { readFile } from "node:fs/promises";
 import { homedir } from "node:os";
@@ -17,7 +18,7 @@ interface OpenedAccess {
 
 const DEFAULT_ENDPOINT = "https://huggingface.co";
 
-/** @throws CommandFailed for an invalid endpoint */
+/** Reads the environment variables. @throws CommandFailed for an invalid endpoint or token */
 async function hubAccessFrom(env: Environment): Promise<OpenedAccess> {
   const home = hubHome(env);
   const cache = expand(env.HF_HUB_CACHE || env.HUGGINGFACE_HUB_CACHE || join(home, "hub"), env);
@@ -37,7 +38,7 @@ async function hubAccessFrom(env: Environment): Promise<OpenedAccess> {
   return { access: { endpoint, token, cache, offline }, close: async () => {} };
 }
 
-/** Turns the address of a repository into what the user can open: with a local Hub, its folder. */
+/** Replaces the URL of a repository by its folder if the Hub is local, because the user cannot open the URL later. */
 export type EndpointName = (url: string) => string;
 
 /**
@@ -60,7 +61,7 @@ export async function withHub<Result>(
 
 const isLocal = ({ HF_ENDPOINT }: Environment): boolean => HF_ENDPOINT?.startsWith("file:") === true;
 
-/** `file:/hub/models/owner/name`, because the address of the server is invalid once the command has ended. */
+/** The folder of a repository on a local Hub as a URL: `file:/hub/models/owner/name`. */
 function folderOf(url: string, { endpoint }: HubAccess, { HF_ENDPOINT }: Environment): string {
   if (!url.startsWith(endpoint)) return url;
   const path = url.slice(endpoint.length);

@@ -43,7 +43,7 @@ export async function openEngineFor(options: OpenEngineOptions): Promise<Engine>
   return openEngine(asked);
 }
 
-/** @throws UsageError for options that no machine supports */
+/** Checks the engine options. @throws UsageError for options that no machine supports */
 export function checkEngineUsage(options: OpenEngineOptions): void {
   try {
     resolveOptions(options);

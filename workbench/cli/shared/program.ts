@@ -1,5 +1,5 @@
-// The base of all verbs: exit codes, one-line errors, help that ends with an example, and Ctrl-C as an AbortSignal. A verb
-// is a function that adds a command to the program.
+// The common parts of all verbs: exit codes, one-line errors, help that ends with an example, and Ctrl-C as an
+// AbortSignal. A verb is a function that adds a command to the program.
 
 import process from "node:process";
 import { stripVTControlCharacters } from "node:util";
@@ -10,17 +10,17 @@ import { SettingsError } from "../../pipeline/stage.ts";
 /** Exit codes. `interrupted` is the code that shells use for SIGINT. */
 const EXIT = { ok: 0, failed: 1, usage: 2, interrupted: 130 } as const;
 
-/** A verb failed. The message is the line that the user sees. */
+/** The error of a verb that failed. The message is one line for the user. */
 export class CommandFailed extends Error {
   override readonly name = "CommandFailed";
 }
 
-/** Options that contradict each other or are invalid, found after commander has parsed them. Exit code 2. */
+/** The error that options are invalid or contradict each other, found after commander has parsed them. Exit code 2. */
 export class UsageError extends Error {
   override readonly name = "UsageError";
 }
 
-/** The user interrupted the work, which can be resumed. Exit code 130. */
+/** The error that the user interrupted the work. Exit code 130. */
 export class Interrupted extends CommandFailed {}
 
 export type AddVerb = (program: Command) => void;
@@ -57,11 +57,11 @@ export function programNamed(name: string): Command {
 /** Runs a command line, by default that of this process, and sets the exit code of the process. */
 export async function runMain(program: Command, argv: readonly string[] = process.argv.slice(2)): Promise<void> {
   process.stdout.off("error", onOutputError).on("error", onOutputError);
-  // Set instead of exiting, because output may still be in the pipe.
+  // The exit code is set without exiting, because output may not have been written yet.
   process.exitCode = await runProgram(program, argv);
 }
 
-/** A reader that stops early, such as `head`, is not a failure. */
+/** Ends the process if stdout is closed. This is not a failure, because readers such as `head` stop early. */
 function onOutputError(error: NodeJS.ErrnoException): void {
   process.exit(error.code === "EPIPE" ? EXIT.ok : EXIT.failed);
 }
@@ -96,7 +96,7 @@ const SIGNALS = ["SIGINT", "SIGTERM"] as const;
 
 /**
  * Runs an action that Ctrl-C interrupts. The first Ctrl-C aborts the signal, the second ends the process.
- * @param message text for the user after the first: what is kept, and how to resume
+ * @param message message of the error after the first Ctrl-C: what is kept, and how to resume
  */
 export async function interruptible<Result>(
   message: string,

@@ -1,5 +1,5 @@
-// Progress on stderr. On a terminal: a bar with amount, speed and time left (by cli-progress), or a line of text that is
-// overwritten. Elsewhere, as in a log file: nothing, or a line from time to time.
+// Shows progress on stderr. On a terminal it is a bar with amount, speed and time left (by cli-progress), or a line of
+// text that is overwritten. In a log file it is a line at intervals, or nothing.
 
 import process from "node:process";
 import { Presets, SingleBar } from "cli-progress";
@@ -18,11 +18,12 @@ interface ProgressBarSettings {
   now?: () => number;
 }
 
+/** A progress bar on stderr. Must be stopped. */
 export interface ProgressBar {
   setTotal(total: number): void;
-  /** adds to the amount that is done; negative if a part was lost */
+  /** adds an amount that was done; negative if a part was lost */
   advance(amount: number): void;
-  /** adds an amount that took no work, e.g. from a cache: it counts in the bar, but not in the speed */
+  /** adds an amount that needed no work, e.g. from a cache; it is not included in the speed */
   skip(amount: number): void;
   /** sets the text after the numbers */
   note(text: string): void;
@@ -88,7 +89,7 @@ interface DisplayOptions extends Pick<ProgressBarSettings, "lineEvery"> {
   line(): string;
 }
 
-/** What shows the progress: cli-progress on a terminal, lines in a log file, or nothing. */
+/** The display of the progress: a bar on a terminal, lines in a log file, or nothing. */
 function displayOf({ bar: text, line, lineEvery, now }: DisplayOptions): Display {
   if (process.stderr.isTTY) return terminalBar(text);
   if (lineEvery === undefined) return { update: () => {}, stop: () => {} };
@@ -151,7 +152,7 @@ function speedometer(now: () => number) {
   };
 }
 
-/** `8 s`, `2 min 05 s`, `3 h 20 min` */
+/** A duration as text: `8 s`, `2 min 05 s`, `3 h 20 min`. */
 export function formatDuration(seconds: number): string {
   const whole = Math.round(seconds);
   if (whole < 60) return `${whole} s`;

@@ -1,5 +1,6 @@
-// Settings of a recipe as flags. The flags, their help and their checks are derived from the zod schema of the settings,
-// which has the name, type, default, unit and limits of each. Also decides which defaults of a recipe hold beside flags.
+// Converts between the settings of a recipe and flags. The flags, their help and their checks are derived from the zod
+// schema of the settings, which has the name, type, default, unit and limits of each. `defaultsFor` determines which
+// defaults of a recipe apply together with the given flags.
 
 import { Option } from "commander";
 import { z } from "zod";
@@ -15,7 +16,7 @@ interface Property extends Partial<SettingMeta> {
   enum?: readonly string[];
 }
 
-/** `learningRate` → `--learning-rate` */
+/** The flag of a setting: `--learning-rate` for `learningRate`. */
 export const flagOf = (name: string): string => `--${name.replace(/[A-Z]/g, (capital) => `-${capital.toLowerCase()}`)}`;
 
 /**
@@ -107,7 +108,7 @@ function converted(value: unknown, { type }: Property): unknown {
   return value;
 }
 
-/** A description with this default instead of the one it names. */
+/** A description with this default, which replaces a default in the description. */
 const withDefault = (text: string, given: unknown): string =>
   `${text.replace(/ \(default: [^)]*\)$/, "")} (default: ${shown(given)})`;
 
@@ -117,11 +118,14 @@ const valueName = ({ type }: Property): string =>
 const shown = (value: unknown): string =>
   Array.isArray(value) ? value.join(",") : typeof value === "string" ? value : JSON.stringify(value);
 
-/** Whether help shows a default: not if it is off or empty. */
+/** Whether help shows a default. Defaults that are false or empty are not shown. */
 const isTold = (value: unknown): boolean =>
   value !== undefined && value !== false && !(Array.isArray(value) && value.length === 0);
 
-/** Settings of a recipe that hold only together with another setting: a flag for that one drops them. */
+/**
+ * Defaults of a recipe that are valid only with its default for another setting. If `flag`, the flag of that setting,
+ * is given, the defaults of `settings` are dropped, unless `unless` is true for the flag's value.
+ */
 const BELONG: readonly { flag: string; unless?: (value: string) => boolean; settings: readonly string[] }[] = [
   { flag: "dataset", settings: ["config"] },
   {
@@ -140,8 +144,8 @@ const BELONG: readonly { flag: string; unless?: (value: string) => boolean; sett
   {
     flag: "model",
     unless: (value) => scratchName(value) !== undefined,
-    // Wide blocks at one location and smooth masks are for training from scratch. A trained model has its own image
-    // preparation.
+    // Wide blocks at one location and smooth masks are meant for training from scratch. A trained model has its own
+    // preparation of images.
     settings: [...SCRATCH_SETTINGS, "widths", "locations", "sigma", "sigmaEpochs", "crop", "cropMode", "interpolation"],
   },
 ];

@@ -1,5 +1,5 @@
-// Runs the stages of a verb: with the Hub and the caches that the environment names, progress on stderr, and Ctrl-C as
-// the signal that stops them.
+// Runs the stages of a verb with the Hub and the caches of the environment variables. It shows progress on stderr, and
+// Ctrl-C stops the stages.
 
 import { access, constants, readdir, stat } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
@@ -16,13 +16,13 @@ import { PipelineView, type ViewEvent } from "./view.ts";
 interface StagesOptions<Event> {
   /** message after Ctrl-C: what is kept, and how to resume */
   interrupted: string;
-  /** uses the cache only. Default: as the environment says */
+  /** whether only the cache is used. Default: according to HF_HUB_OFFLINE */
   offline?: boolean | undefined;
   /** the verb prints a JSON document: no lines of progress are written if stderr is not a terminal. Default false */
   json?: boolean | undefined;
-  /** prints nothing on stdout, because the verb prints its result. Default true */
+  /** whether events are not printed on stdout, because the verb prints its result there. Default true */
   silent?: boolean;
-  /** called with each event, for what the verb prints itself */
+  /** called with each event, for verbs that print events themselves */
   show?: (event: Event) => void;
 }
 
@@ -76,7 +76,7 @@ export async function expectPlaceForModel(out: string, { force }: { force: boole
   });
 }
 
-/** The folder itself if it exists, else its nearest parent that does. */
+/** The folder itself if it exists, else its nearest existing parent. */
 async function nearestFolder(path: string): Promise<string> {
   const found = await stat(path).catch(() => undefined);
   if (found?.isDirectory() || dirname(path) === path) return path;

@@ -13,7 +13,7 @@ interface SubprocessOptions {
 
 /**
  * Runs the module and returns the last line of its stdout. Native libraries may print lines before it.
- * @throws Error with a clause such as `crashed with SIGSEGV`, `no answer within 30 s`, `ended with exit code 1: …`
+ * @throws Error with a message such as `crashed with SIGSEGV`, `no answer within 30 s`, `ended with exit code 1: …`
  */
 export function outputOf(module: string, { argument, patience }: SubprocessOptions): Promise<string> {
   return new Promise((resolve, reject) => {

@@ -2,11 +2,12 @@
 
 export { formatBytes, threeDigits } from "../../../hub/text/numbers.ts";
 
-/** Widest line that any verb prints. */
+/** Maximum width of printed lines, in characters. */
 export const WIDTH = 100;
 
 type Paint = (text: string) => string;
 
+/** Functions that color text; without colors they return it unchanged. */
 export interface Palette {
   bold: Paint;
   dim: Paint;
@@ -34,6 +35,7 @@ export function paletteFor(stream: { isTTY?: boolean }, environment: Environment
   return wanted ? COLORS : PLAIN;
 }
 
+/** A cell of a table. */
 export interface Cell {
   text: string;
   paint?: Paint;
@@ -65,7 +67,9 @@ export function table(rows: readonly (readonly Cell[])[], { indent = 2, gap = 2 
   });
 }
 
-/** Breaks text into lines at spaces. A word longer than a line, such as a path, is kept whole so that it can be copied. */
+/**
+ * Breaks text into lines at spaces. A word longer than a line, such as a path, is kept whole so that it can be copied.
+ */
 export function wrap(text: string, width = WIDTH): string[] {
   const lines: string[] = [];
   let line = "";

@@ -1,4 +1,4 @@
-// The versions and the command line that records of runs contain.
+// Determines the versions and the command line for the records of runs.
 
 import { basename, sep } from "node:path";
 import process from "node:process";

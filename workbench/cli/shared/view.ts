@@ -19,9 +19,9 @@ import { type Cell, formatBytes, type Palette, paletteFor, table, threeDigits } 
 export type ViewEvent = PipelineEvent | TourEvent;
 
 interface ViewOptions {
-  /** writes nothing to stdout, which the verb uses for its result */
+  /** whether nothing is written to stdout, because the verb writes its result there */
   silent: boolean;
-  /** writes lines of progress to stderr if it is not a terminal */
+  /** whether lines of progress are written to stderr if it is not a terminal */
   progressLines: boolean;
 }
 
@@ -67,7 +67,10 @@ export class PipelineView {
     process.stderr.write(`gblr: ${text}\n`);
   }
 
-  /** The bar of this kind of work: the current one, or a new one. @param what kind of work; the label outside of a stage */
+  /**
+   * The progress bar of a kind of work: the current bar, or a new one if the current bar is of another kind.
+   * @param what kind of work; it is the label of the bar outside of stages
+   */
   private barFor(what: string, total: number, format: (amount: number) => string): ProgressBar {
     if (this.bar && this.barKey === what) return this.bar;
     this.stop();

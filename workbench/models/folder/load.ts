@@ -114,6 +114,7 @@ export async function loadModelNow(folder: string, options: LoadOptions = {}): P
   throw new ModelError("loading ended early", { file: folder });
 }
 
+/** A config.json with its architecture. */
 export interface ReadConfig {
   json: Record<string, unknown>;
   architecture: Architecture;
@@ -132,6 +133,7 @@ export async function readConfig(folder: string): Promise<ReadConfig> {
   return { json, architecture, config: architecture.readConfig(json, file) };
 }
 
+/** A model without the values of its parameters. */
 export interface ModelDescription extends Omit<ReadConfig, "json"> {
   json: Readonly<Record<string, unknown>>;
   preprocessor: Readonly<Record<string, unknown>> | undefined;

@@ -1,5 +1,5 @@
-// Saves a model: determines the tensors of each file and the content of config.json, that is the fields it was loaded
-// with, the fields that transformers needs, and the "gblr" part. write-folder.ts writes the files.
+// Saves a model: determines the tensors of each file and the content of config.json, which consists of the fields with
+// which the model was loaded, the fields that transformers needs, and "gblr". write-folder.ts writes the files.
 
 import { FORMAT, ModelError } from "../../../hub/model-folder/index.ts";
 import { pythonConfig } from "../../../hub/python/index.ts";
@@ -112,6 +112,7 @@ async function pieces(data: AsyncIterable<Uint8Array>): Promise<Uint8Array<Array
   return found;
 }
 
+/** Options of `storedConfig`. */
 export interface StoredConfigOptions {
   layers: Readonly<Record<string, StoredLayerConfig>>;
   /** name of the dense model on the Hub */
@@ -133,7 +134,7 @@ export async function storedConfig(
     ...pythonConfig(known, structure !== undefined, model.architecture.python),
     ...savedType(json),
   };
-  // timm's checkpoints say what they are in a field of their own; model_type would be transformers' to read.
+  // timm's config.json names the model in `architecture`; transformers would read `model_type`.
   if (structure === undefined && isTimm(json)) delete config.model_type;
   if (structure === undefined) return config;
   const { reference, actual } = await modelCounts(model);
@@ -161,7 +162,7 @@ const countOf = (all: readonly string[], one: string): number => all.filter((eac
 
 const isSmooth = (sigma: number | undefined): boolean => sigma !== undefined && Number.isFinite(sigma);
 
-/** What its images must be prepared by: for readers that do not know every processor of Hugging Face's. */
+/** The preparation of images, for readers that do not support all of Hugging Face's image processors. */
 function storedImages(model: Model): Record<string, unknown> {
   const { size, mean, std, interpolation, cropShare, cropMode, cropRounding, transparency } = imageSettings(model);
   return {
@@ -171,7 +172,7 @@ function storedImages(model: Model): Record<string, unknown> {
   };
 }
 
-/** What was said of a model as a whole stays true when it is saved again. */
+/** The fields of the earlier "gblr" part that are kept when a model is saved again; all others are written anew. */
 function kept(before: unknown): Record<string, unknown> {
   const {
     format: _,

@@ -22,6 +22,7 @@ export interface StoredLayerConfig {
   shapes: Record<string, readonly number[]>;
 }
 
+/** The tensors of a model's files, and the settings of its layers. */
 export interface StoredTensors {
   model: TensorSource[];
   /** trainable form of GBLR layers */

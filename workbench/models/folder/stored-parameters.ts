@@ -20,7 +20,7 @@ import type { LinearLayer } from "../model.ts";
 export interface StoredParameter {
   /** the tensor's name in the file */
   stored: string;
-  /** shape in memory, without padding rows of tables */
+  /** shape in memory, without the padding rows that a table may have in the file */
   shape: readonly number[];
   dtype: "float32" | "int32";
   trainable: boolean;
@@ -30,6 +30,7 @@ export interface StoredParameter {
   part?: { first: number; last: boolean };
 }
 
+/** The parameters and layers of a stored model. */
 export interface StoredModel {
   prefix: string;
   masks: MaskSettings;

@@ -31,6 +31,7 @@ export type SaveEvent =
   | WriteProgress
   | { kind: "saved"; folder: string; files: string[]; bytes: number };
 
+/** The content of a model folder. */
 export interface FolderContent {
   /** tensors of model.safetensors */
   model: readonly TensorSource[];

@@ -1,5 +1,5 @@
 // Adapts a classifier to other classes, another preparation of images, or another image size. config.json and
-// preprocessor_config.json are changed in their own format; all other parameters are kept.
+// preprocessor_config.json keep their format (timm's or Hugging Face's), and all other parameters are kept.
 
 import { dirname } from "node:path";
 import { tensor, tidy } from "@tensorflow/tfjs-core";
@@ -24,7 +24,7 @@ export interface NewHead {
 
 type Fields = Readonly<Record<string, unknown>>;
 
-/** config.json for other classes, in timm's or Hugging Face's format as before. */
+/** The config.json for other classes, in the format of the given one (timm's or Hugging Face's). */
 export function configForClasses(json: Fields, classes: readonly string[]): Record<string, unknown> {
   if (isTimm(json)) {
     const { label_descriptions: _, labels: _1, ...others } = json;
@@ -77,7 +77,8 @@ export interface Preparation {
 type Described = Pick<Model, "architecture" | "config" | "json" | "preprocessor">;
 
 /**
- * config.json and preprocessor_config.json with this preparation; unchanged if they have it already.
+ * Changes config.json or preprocessor_config.json to another preparation. They are returned unchanged if they have it
+ * already.
  * @param file name in errors
  * @throws ModelError for a crop mode that Hugging Face's processors do not have
  */
@@ -89,7 +90,7 @@ export function prepared(model: Described, asked: Preparation, file: string): Pi
   if (fields.every((field) => own[field] === now[field])) return { json, preprocessor };
   if (!isTimm(json)) return { json, preprocessor: processorOf(now, preprocessor ?? {}, file) };
   const said = { crop_pct: now.cropShare, crop_mode: now.cropMode, interpolation: now.interpolation };
-  // Once some fields are given, timm takes its own defaults for the others, not the architecture's.
+  // If some fields are given, timm uses its global defaults for the others instead of the architecture's.
   const all = { mean: own.mean, std: own.std, ...said };
   return { json: withTimmFields(json, all), preprocessor };
 }

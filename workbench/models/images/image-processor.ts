@@ -20,11 +20,11 @@ interface Colors {
 
 interface Kind extends Colors {
   resample: Interpolation;
-  /** pixels, where the file gives no size */
+  /** default of the size, in pixels */
   size: number;
   /** whether a plain number is the size of the shorter side instead of both. Default false */
   shortest?: boolean;
-  /** the shorter side after resizing, from the given size. Default the size itself */
+  /** the shorter side after resizing, computed from the size in the file. Default: that size */
   resized?: (side: number) => number;
   /** side of the center crop, if cropping is the default */
   crop?: number;
@@ -32,6 +32,7 @@ interface Kind extends Colors {
   cropShare?: number;
   /** whether it divides by the standard deviation twice by default, and has rescale_offset. Default false */
   dividesTwice?: boolean;
+  /** default of do_convert_rgb. Default false */
   convertsRgb?: boolean;
 }
 
@@ -48,11 +49,11 @@ const MOBILENET: Kind = { ...HALF, resample: "bilinear", size: 256, shortest: tr
 const LEVIT: Kind = {
   ...IMAGENET,
   ...{ resample: "bicubic", size: 224, shortest: true, crop: 224 },
-  // Rounded as in transformers.
+  // transformers also rounds down.
   resized: (side) => Math.trunc((256 / 224) * side),
 };
 
-/** By the name of the processor's type without `ImageProcessor` or `FeatureExtractor`. */
+/** The kinds by the name of the processor's type without `ImageProcessor` or `FeatureExtractor`. */
 const KINDS: ReadonlyMap<string, Kind> = new Map([
   ["ViT", VIT],
   ["DeiT", { ...HALF, resample: "bicubic", size: 256, crop: 224 }],
@@ -72,28 +73,30 @@ const OBEYED: ReadonlySet<string> = new Set([
   ...["do_convert_rgb", "image_processor_type", "feature_extractor_type"],
 ]);
 
-/** Keys that change no pixel of a classifier's images. */
+/** Keys that are ignored, because they do not change the pixels of a classifier's images. */
 const HARMLESS: ReadonlySet<string> = new Set([
   ...["processor_class", "auto_map", "_valid_processor_keys", "_name_or_path", "name_or_path", "transformers_version"],
   ...["model_input_names", "return_tensors", "data_format", "input_data_format", "device", "disable_grouping"],
   ...["num_channels", "image_seq_length", "do_reduce_labels", "reduce_labels"],
 ]);
 
-/** Filters in the order of Pillow's numbers. */
+/** Interpolations in the order of their numbers in Pillow. */
 const RESAMPLES: readonly Interpolation[] = ["nearest", "lanczos", "bilinear", "bicubic", "box", "hamming"];
 
+/** Pillow's number of an interpolation. */
 export const resampleNumber = (interpolation: Interpolation): number => RESAMPLES.indexOf(interpolation);
 
 export interface ProcessorSettingsOptions {
-  /** used where the file has neither a type nor colors */
+  /** mean and standard deviation if the file has neither a type nor these fields */
   base: Colors;
-  /** what errors call it */
+  /** name of the file in errors */
   file: string;
 }
 
 /**
+ * Reads the preparation of images from a preprocessor_config.json.
  * @param json content of preprocessor_config.json
- * @throws ModelError that names the key which is wrong or not supported
+ * @throws ModelError that names an invalid or unsupported key
  */
 export function processorSettings(
   json: Readonly<Record<string, unknown>>,
@@ -111,7 +114,7 @@ export function processorSettings(
   };
 }
 
-/** Without a type, a file with crop_pct is ConvNext's, and any other is ViT's. */
+/** The kind of processor. A file without a type is ConvNext's if it has crop_pct, else ViT's. */
 function kindOf(fields: ProcessorFields, { mean, std }: Colors): Kind {
   const key = typeKey(fields);
   if (key === undefined) return { ...(fields.value("crop_pct") === undefined ? VIT : CONVNEXT), mean, std };
@@ -136,7 +139,7 @@ function refuseOthers(fields: ProcessorFields, kind: Kind): void {
   for (const key of ["rescale_offset", "include_top"]) if (fields.value(key) === true) fields.refuse(key, none);
 }
 
-/** (byte · factor - offset - mean) / std, expressed as mean and std of values from 0 to 1. */
+/** Expresses (byte · factor − offset − mean) / std as the mean and std of values from 0 to 1. */
 function colorsOf(fields: ProcessorFields, kind: Kind): Colors {
   const rescales = fields.flag("do_rescale", true);
   const factor = fields.number("rescale_factor", 1 / 255);
@@ -147,7 +150,7 @@ function colorsOf(fields: ProcessorFields, kind: Kind): Colors {
   };
   const { mean, std }: Colors = fields.flag("do_normalize", true) ? own : UNCHANGED;
   const again = fields.flag("include_top", kind.dividesTwice ?? false) ? own.std : UNCHANGED.std;
-  // Files have 1 / 255 as a rounded decimal.
+  // In files 1 / 255 is a rounded decimal.
   const scale = !rescales ? 255 : Math.abs(255 * factor - 1) < 1e-9 ? 1 : 255 * factor;
   return {
     mean: each(mean, (value) => (value + offset) / scale),
@@ -201,7 +204,7 @@ function convnextCropping(
   return size < WHOLE_FROM ? { size, cropShare, cropMode: "center" } : { size, cropShare: 1, cropMode: "squash" };
 }
 
-/** The share for which floor(kept / share) is the side. */
+/** The share for which floor(kept / share) is the side, in spite of rounding errors. */
 function shareOf(kept: number, side: number): number {
   const share = kept / side;
   return Math.floor(kept / share) < side ? share * (1 - Number.EPSILON) : share;
@@ -217,7 +220,7 @@ class ProcessorFields {
   private readonly json: Fields;
   private readonly file: string;
 
-  /** @param file what errors call it */
+  /** @param file name of the file in errors */
   constructor(json: Fields, file: string) {
     this.json = json;
     this.file = file;
@@ -243,7 +246,7 @@ class ProcessorFields {
     return typeof value === "boolean" ? value : this.refuse(key, "expected true or false");
   }
 
-  /** Above 0. */
+  /** A number above 0. */
   number(key: string, otherwise: number): number {
     const value = this.value(key) ?? otherwise;
     const holds = typeof value === "number" && Number.isFinite(value) && value > 0;

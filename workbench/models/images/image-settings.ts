@@ -1,7 +1,7 @@
-// The image preparation of a model and the names of its classes, read from timm's `pretrained_cfg` in config.json (or
-// from config.json itself in older files) or from Hugging Face's preprocessor_config.json. Without either, the
-// architecture's usual preparation is used. If timm's file has only some fields, the others are as in timm's
-// `resolve_data_config`.
+// Determines the image preparation of a model and the names of its classes. Both are read from timm's `pretrained_cfg`
+// in config.json (in older files from config.json itself) or from Hugging Face's files. Without a description, the
+// architecture's usual preparation is used. If timm's file has only some of the fields, the others have the defaults of
+// timm's `resolve_data_config`.
 
 import { join } from "node:path";
 import { z } from "zod";
@@ -22,7 +22,7 @@ type Fields = Readonly<Record<string, unknown>>;
 
 /**
  * The image preparation of a model.
- * @param folder of the model, for errors
+ * @param folder folder of the model, for errors
  * @throws EngineError when the model takes no images; ModelError for an invalid or unsupported preparation
  */
 export function imageSettings<Config>(
@@ -43,7 +43,7 @@ export function imageSettings<Config>(
   return { ...base, ...own, size, classes, ...(labels && { labels }) };
 }
 
-/** Names in the order of classes; undefined if some class has none, or if they are placeholders. */
+/** Names in the order of the classes; undefined if a class has no name, or all names are placeholders. */
 function labelsOf(json: Fields, classes: number): string[] | undefined {
   const named = isTimm(json) ? timmLabels(json) : Object.values(ordered(json.id2label));
   const texts = named.filter((label): label is string => typeof label === "string");
@@ -51,7 +51,7 @@ function labelsOf(json: Fields, classes: number): string[] | undefined {
   return texts.length === classes && !isPlaceholder ? texts : undefined;
 }
 
-/** JavaScript iterates keys that are whole numbers in ascending order. */
+/** The labels by class number. JavaScript iterates keys that are whole numbers in ascending order. */
 const ordered = (labels: unknown): Fields => (typeof labels === "object" && labels !== null ? (labels as Fields) : {});
 
 const triple = (value: z.ZodType<number>) =>

@@ -1,6 +1,6 @@
-// Reads the description of a reference checkpoint: the model's tensors under the names of a model folder, without the
-// trainer's prefix and other tensors, and the "gblr" part of config.json. The reference stores the smoothness of masks
-// with each layer, and whether masks have a Gaussian at all in the hyper-parameters.
+// Reads the description of a checkpoint of the reference implementation: the model's tensors under the names of a model
+// folder, without the trainer's prefix and without other tensors, and the "gblr" part of config.json. The reference
+// stores σ with each layer, and in the hyper-parameters whether masks have a Gaussian at all.
 
 import { type Checkpoint, openCheckpoint } from "../../../hub/checkpoint/index.ts";
 import { FORMAT, ModelError, wrapperOf } from "../../../hub/model-folder/index.ts";
@@ -15,21 +15,25 @@ const WRAPPER = "model.";
 /** A parameter that only GBLR layers have. */
 const SIGN = ".lr_weight1";
 
-/** An architecture that the reference implementation has models of. */
+/** An architecture of which the reference implementation has models. */
 export interface ReferenceArchitecture extends Architecture {
   readonly weights: WeightsReader;
   readonly reference: ReferenceModels;
 }
 
+/** The model's tensors in a checkpoint of the reference, and their architecture. */
 export interface ReadCheckpoint {
   architecture: ReferenceArchitecture;
-  /** under our names */
+  /** the tensors under the workbench's names */
   seen: WeightsFile;
-  /** our names to those in the file */
+  /** from the workbench's names to those in the file */
   names: ReadonlyMap<string, string>;
 }
 
-/** @throws ModelError when no architecture has these tensors, or two of them get the same name */
+/**
+ * Finds the model's tensors in a checkpoint, and their architecture. No values are read.
+ * @throws ModelError if the tensors belong to no known architecture, or two of them get the same name
+ */
 export function readTensors(checkpoint: Checkpoint, file: string): ReadCheckpoint {
   const { tensors, rest, tied } = checkpoint;
   const theirs = unwrapped(checkpoint);
@@ -50,7 +54,7 @@ export function readTensors(checkpoint: Checkpoint, file: string): ReadCheckpoin
 }
 
 /**
- * Whether a file is a checkpoint of one of the reference's models, with GBLR layers. Opens it and reads no tensor.
+ * Whether a file is a checkpoint of one of the reference's models with GBLR layers. Values of tensors are not read.
  * @throws CheckpointError as openCheckpoint
  */
 export async function isReferenceCheckpoint(file: string): Promise<boolean> {
@@ -60,7 +64,10 @@ export async function isReferenceCheckpoint(file: string): Promise<boolean> {
   return [...theirs.keys()].some((name) => name.endsWith(SIGN)) && findReader(infos(checkpoint, theirs)) !== undefined;
 }
 
-/** The model's own tensors: unwrapped name to name in the checkpoint. Others, such as a loss's, are left out. */
+/**
+ * The model's own tensors, from the name without the trainer's prefix to the name in the checkpoint. Other tensors,
+ * such as those of a loss, are left out.
+ */
 function unwrapped({ tensors }: Checkpoint): Map<string, string> {
   const names = [...tensors.keys()];
   const own = names.filter((name) => name.startsWith(WRAPPER));
@@ -94,6 +101,7 @@ function readerFor(tensors: ReadonlyMap<string, TensorInfo>, file: string): Refe
   );
 }
 
+/** The field `gblr` of config.json. */
 export interface GblrPart {
   format: typeof FORMAT;
   structure: "gblr";
@@ -103,8 +111,9 @@ export interface GblrPart {
 }
 
 /**
- * @param gaussian whether masks have a Gaussian where the hyper-parameters say nothing of the layers
- * @throws ModelError when layers lack factors, or are not equally smooth
+ * The "gblr" part of config.json. Reads σ from the checkpoint.
+ * @param gaussian whether masks have a Gaussian if the hyper-parameters do not describe GBLR layers
+ * @throws ModelError if a layer lacks factors, or layers have different σ
  */
 export async function gblrPart(
   checkpoint: Checkpoint,
@@ -138,7 +147,10 @@ export async function gblrPart(
   return part;
 }
 
-/** The reference's default: layers that are described without this setting have a Gaussian. */
+/**
+ * Whether masks have a Gaussian according to the hyper-parameters. The reference's default is true, if they describe
+ * layers without the setting `no_gaussian`.
+ */
 function haveGaussian(hyper: Settings): boolean | undefined {
   const without = findSetting(hyper, ["no_gaussian"], isBoolean);
   if (without !== undefined) return !without;

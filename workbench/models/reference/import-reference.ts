@@ -25,18 +25,19 @@ export interface ImportReferenceOptions extends ReadingOptions, Pick<SaveOptions
   trainable?: boolean | undefined;
 }
 
+/** Progress of an import. */
 export type ImportReferenceEvent =
-  /** one more tensor has been read and checked */
+  /** a tensor has been read and checked */
   | CheckedTensor
   | { kind: "converting"; layers: number }
-  /** last of all; `heads` and the like are as config.json has them, `layers` and `sigma` in its "gblr" */
+  /** the last event, with the content of config.json */
   | { kind: "converted"; folder: string; config: Record<string, unknown> };
 
 /**
- * Needs an open engine.
+ * Imports a checkpoint as a model folder. An engine must be open.
  * @param file a .ckpt, .pth, .pt or .bin
- * @throws CheckpointError for a file that is damaged or would run code; ModelError for tensors that are missing, too
- * many, misshapen or not finite. The folder is then unchanged.
+ * @throws CheckpointError if the file is damaged or would run code; ModelError if a tensor is missing or unexpected,
+ * has a wrong shape or a value that is not finite. The folder is then unchanged.
  */
 export async function* importReference(
   file: string,
@@ -98,7 +99,10 @@ async function* stageModel(
   }
 }
 
-/** Errors about the staged files are reported as errors of the checkpoint, by its names. */
+/**
+ * Loads the staged model. Errors about staged files are reported as errors of the checkpoint, with its names of
+ * tensors.
+ */
 async function loaded(
   stage: string,
   { file, architecture }: { file: string; architecture: ReferenceArchitecture },
@@ -115,19 +119,21 @@ async function loaded(
   }
 }
 
+/** A tensor whose values have been checked. */
 export interface CheckedTensor {
   kind: "checking";
   tensor: string;
-  /** of this tensor, of `total` */
+  /** size of this tensor */
   bytes: number;
+  /** size of all tensors */
   total: number;
 }
 
 const FLOATS = new Set(["F64", "F32", "F16", "BF16"]);
 
 /**
- * Checks that all values are finite. Widths and locations may be outside of [0, 1], because the reference's trainer
- * does not clamp them after every step and masks are defined there too.
+ * Checks that all values are finite. Widths and locations may be outside [0, 1]: the reference's trainer does not clamp
+ * them after every step, and masks are defined for such values too.
  * @throws ModelError naming the tensor and the value
  */
 async function* checkValues(
@@ -138,7 +144,7 @@ async function* checkValues(
   const total = [...tensors.values()].reduce((sum, { byteLength }) => sum + byteLength, 0);
   for (const [name, stored] of names) {
     const tensor = await checkpoint.read(stored);
-    // σ can be infinite.
+    // σ may be infinite.
     if (FLOATS.has(tensor.dtype) && !name.endsWith(".sigma")) {
       const values = toFloat32(tensor);
       const bad = values.findIndex((value) => !Number.isFinite(value));

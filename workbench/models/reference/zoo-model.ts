@@ -1,5 +1,5 @@
-// Makes a model folder in the cache of a model of the zoo: fetches and checks the checkpoint, converts it, and adds the
-// tokenizer of the base model if it is available. Later calls find the folder.
+// Makes a model folder in the cache for a model of the zoo, the authors' published checkpoints: fetches and checks the
+// checkpoint, converts it, and adds the tokenizer of the base model if it is available. Later calls use this folder.
 
 import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
@@ -18,25 +18,28 @@ import { COMPANION_FILES } from "../folder/write-folder.ts";
 import { type ImportReferenceEvent, importReference } from "./import-reference.ts";
 
 export interface PullZooOptions extends ReadingOptions, Pick<PullOptions, "signal" | "patience"> {
-  /** address of the release, without a slash at its end. Default the authors' */
+  /** URL of the release, without a slash at the end. Default: the authors' release */
   release?: string | undefined;
-  /** called before the conversion, which needs an engine. Default: one is open already */
+  /** opens an engine, which the conversion needs. Default: an engine is open already */
   openEngine?: (() => Promise<unknown>) | undefined;
 }
 
+/** Progress of fetching and converting a model of the zoo. */
 export type PullZooEvent =
   | ZooEvent
   | ImportReferenceEvent
-  /** of the base model's tokenizer */
+  /** progress of the base model's tokenizer */
   | { kind: "tokenizer"; event: PullEvent }
   /** a line for the user */
   | { kind: "note"; text: string }
-  /** last of all */
+  /** the last event */
   | Located;
 
 /**
- * @param name such as `zoo:gpt2-gaudi`
- * @throws ZooError, CheckpointError, ModelError, one line; a file that is no checkpoint is not kept
+ * Fetches and converts a model of the zoo, unless the cache has it.
+ * @param name name such as `zoo:gpt2-gaudi`
+ * @throws ZooError, CheckpointError or ModelError with a message of one line. A file that is not a checkpoint is
+ * removed
  */
 export async function* pullZoo(
   name: string,
@@ -94,7 +97,7 @@ async function* convert(
   }
 }
 
-/** Failing to get the tokenizer is no error because the model runs without it. */
+/** Adds the tokenizer. If it cannot be fetched, this is reported as a note, because the model can run without it. */
 async function* addTokenizer(
   of: string,
   { out, access, options }: Omit<Job, "folder"> & { out: string; access: HubAccess },

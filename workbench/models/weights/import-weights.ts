@@ -1,5 +1,5 @@
-// Imports a file of weights as a model folder: makes config.json from names and shapes of tensors, and streams their
-// values unchanged. No code of a checkpoint is run, and no engine is needed.
+// Imports a file of weights as a model folder: makes config.json from the names and shapes of tensors, and copies their
+// values unchanged. No code in a checkpoint is executed, and no engine is needed.
 
 import { type Checkpoint, openCheckpoint, writeRest } from "../../../hub/checkpoint/index.ts";
 import { CONFIG_FILE } from "../../../hub/model-folder/index.ts";
@@ -11,20 +11,24 @@ import { type Recognized, recognize, type WeightsOptions } from "./recognize.ts"
 export interface ImportWeightsOptions extends WeightsOptions {
   /** the model folder, created if missing; a model in it is replaced */
   out: string;
-  /** most bytes of tensors in one file. Default 5 GB */
+  /** maximum bytes of tensors per file. Default 5 GB */
   maxShardBytes?: number | undefined;
 }
 
+/** Progress of an import. */
 export type ImportWeightsEvent =
   | { kind: "opened"; tensors: number; bytes: number }
   | WriteProgress
-  /** last of all */
+  /** the last event */
   | { kind: "imported"; model: Recognized; files: string[] };
 
 /** Whether a path is a safetensors file, or the index of several. */
 export const isSafetensors = (path: string): boolean => /\.safetensors(\.index\.json)?$/.test(path);
 
-/** The caller closes it. @param path a PyTorch checkpoint or safetensors @throws CheckpointError, SafetensorsError */
+/**
+ * Opens a PyTorch checkpoint or safetensors file, which the caller closes.
+ * @throws CheckpointError, SafetensorsError
+ */
 async function openWeights(path: string): Promise<Checkpoint & { file: string }> {
   if (!isSafetensors(path)) return { file: path, ...(await openCheckpoint(path)) };
   return { file: path, ...(await openTensors(path)), rest: {}, tied: new Map() };
@@ -45,8 +49,10 @@ export async function recognizeFile(path: string, options: WeightsOptions = {}):
 }
 
 /**
- * @param path weights that are recognized
- * @throws as `recognizeFile`; ModelError, SafetensorsError when the folder cannot be written: it is then unchanged
+ * Imports a file of weights as a model folder.
+ * @param path file of weights of a known architecture, see `recognizeFile`
+ * @throws CheckpointError, SafetensorsError or ModelError as `recognizeFile`, or if the folder cannot be written, which
+ * is then unchanged
  */
 export async function* importWeights(
   path: string,
@@ -70,7 +76,7 @@ export async function* importWeights(
   }
 }
 
-/** All tensors but those that repeat another one, such as a head that is the embedding again. */
+/** All tensors except those that repeat another one, such as a tied head. */
 function sourcesOf({ architecture, config, tensors }: Recognized): TensorSource[] {
   const { prefixes, parameterName, tied } = namesOf(architecture);
   const repeated = tied?.(architecture.readConfig({ ...config }, CONFIG_FILE)) ?? [];

@@ -1,12 +1,13 @@
-// Finds the model's tensors in a file, under the names of checkpoints, and their architecture. They are all of the
-// file's tensors, or those of the dictionary in which training scripts keep the model beside the optimizer and others.
+// Finds the model's tensors in a file, and their architecture. They are all tensors of the file, or those in a
+// dictionary in which training scripts save the model beside the optimizer. The result has the names of published
+// checkpoints.
 
 import { unwrapTensors, wrapperOf } from "../../../hub/model-folder/index.ts";
 import { renameTensors, type TensorFile, type TensorInfo } from "../../../hub/safetensors/index.ts";
 import { type Architecture, namesOf, type OtherNames, type WeightsReader } from "../../architectures/architecture.ts";
 import { ARCHITECTURES } from "../../architectures/registry.ts";
 
-/** Usual names of that dictionary, the most likely first. */
+/** Usual names of this dictionary, the most frequent first. */
 const DICTIONARIES = [
   "model",
   "model_state_dict",
@@ -18,17 +19,18 @@ const DICTIONARIES = [
   "model_ema",
 ];
 
+/** The model's tensors in a file. */
 export interface ModelTensors {
   kind: FoundKind;
-  /** under the names of checkpoints */
+  /** the tensors under the names of published checkpoints */
   tensors: TensorFile;
   /** prefix that was removed from their names in the file */
   prefix: string;
-  /** the program's naming that they had; undefined if it was that of checkpoints */
+  /** the naming of the file, if it is not that of published checkpoints */
   naming: OtherNames | undefined;
 }
 
-/** @returns undefined for tensors of an unknown architecture */
+/** The model's tensors in a file; undefined if the architecture is unknown. */
 export function modelTensors(file: TensorFile): ModelTensors | undefined {
   for (const dictionary of ["", ...DICTIONARIES.map((name) => `${name}.`)]) {
     const own = [...file.tensors].filter(([name]) => name.startsWith(dictionary));
@@ -51,17 +53,19 @@ export function modelTensors(file: TensorFile): ModelTensors | undefined {
   return undefined;
 }
 
+/** The architecture of a file's tensors and their naming. */
 export interface FoundKind {
   architecture: Architecture;
   reader: WeightsReader;
-  /** prefix of its names in the file, see TensorNames.prefixes */
+  /** prefix of the names, see TensorNames.prefixes */
   prefix: string;
-  /** tensors by the reader's names */
+  /** tensors by the names that the reader expects */
   seen: ReadonlyMap<string, TensorInfo>;
+  /** translates a name in the file to the name that the reader expects */
   readerName(stored: string): string;
 }
 
-/** @returns undefined for tensors of an unknown architecture */
+/** The architecture of the tensors; undefined if it is unknown. */
 function findKind({ tensors }: TensorFile): FoundKind | undefined {
   for (const architecture of ARCHITECTURES) {
     const { weights: reader } = architecture;

@@ -1,6 +1,6 @@
-// Recognizes the model in a file of weights by names and shapes of its tensors: its architecture, a config.json, and
-// what had to be assumed because tensors do not show it. Unless the user says otherwise, images are prepared as is
-// usual for the architecture.
+// Recognizes the model in a file of weights by the names and shapes of its tensors. The result is the architecture, a
+// config.json, and the settings that were assumed because the tensors do not determine them. Without other settings,
+// the image preparation is the architecture's usual one.
 
 import { findLayers, ModelError } from "../../../hub/model-folder/index.ts";
 import type { TensorFile } from "../../../hub/safetensors/index.ts";
@@ -12,38 +12,41 @@ import { storedParameters } from "../folder/stored-parameters.ts";
 import { imageSettings } from "../images/image-settings.ts";
 import { type FoundKind, type ModelTensors, modelTensors } from "./model-tensors.ts";
 
+/** An open file of weights. */
 export interface Weights extends Pick<WeightsFile, "rest" | "tied"> {
-  /** what errors call it */
+  /** name of the file in errors */
   file: string;
   tensors: TensorFile;
 }
 
-/** Settings that shapes do not show. Those that are not given are assumed as is usual for the architecture. */
+/** Settings that the shapes do not determine. Those that are not given have the architecture's usual values. */
 export interface WeightsOptions extends ImageOptions {
-  /** attention heads. Default those of the hyper-parameters in the file, else one per 64 of the width */
+  /** number of attention heads. Default: that of the hyper-parameters in the file, else width / 64 */
   heads?: number | undefined;
 }
 
-/** What was assumed because it was not given. */
+/** The settings that were assumed because they were not given. */
 export interface Assumed extends AssumedImages {
   heads?: number;
 }
 
+/** A recognized model. */
 export interface Recognized {
   architecture: Architecture;
   config: Record<string, unknown>;
-  /** of image models in Hugging Face's format */
+  /** content of preprocessor_config.json, for image models in Hugging Face's format */
   preprocessor?: Record<string, unknown>;
   assumed: Assumed;
   /** names of the file's other tensors, such as an optimizer's */
   others: string[];
-  /** under the names of the model folder */
+  /** the model's tensors under the names of the model folder */
   tensors: TensorFile;
 }
 
 /**
- * @returns undefined for weights of an unknown architecture
- * @throws ModelError when they do not fit their architecture, or a needed setting cannot be derived
+ * Recognizes the model in a file of weights.
+ * @returns undefined if the architecture is unknown
+ * @throws ModelError if the tensors do not fit the architecture, or a setting cannot be derived
  */
 export function recognize(weights: Weights, options: WeightsOptions = {}): Recognized | undefined {
   const { file } = weights;
@@ -96,19 +99,22 @@ function headsOf({ reader: { width }, seen }: FoundKind, { file, rest }: Weights
   return { count: usualHeads(sideOf({ file, tensors: seen }, ...width), file), isAssumed: true };
 }
 
+/** Settings of images that the tensors do not determine. */
 export interface ImageOptions {
-  /** rows and columns of images, if positions do not show them. Default 224 */
+  /** rows and columns of images, if the position embeddings do not determine them. Default 224 */
   imageSize?: number | undefined;
-  /** subtracted from each color, values from 0 to 1; the result is divided by `std` */
+  /** subtracted from each color, whose values are from 0 to 1 */
   mean?: ImageSettings["mean"] | undefined;
+  /** divisor of each color after the subtraction of `mean` */
   std?: ImageSettings["std"] | undefined;
 }
 
-/** What was assumed because it was not given. */
+/** The image settings that were assumed because they were not given. */
 export type AssumedImages = Partial<
   Pick<ImageSettings, "mean" | "std" | "interpolation" | "cropShare" | "cropMode"> & { imageSize: number }
 >;
 
+/** The usual preparation of images. */
 export interface UsualImages extends Pick<ImageSettings, "size" | "mean" | "std"> {
   /** `pretrained_cfg` of timm's config.json */
   cfg: Record<string, unknown>;
@@ -116,15 +122,16 @@ export interface UsualImages extends Pick<ImageSettings, "size" | "mean" | "std"
 
 export interface UsualImagesOptions extends ImageOptions {
   architecture: Architecture;
-  /** what errors call the weights */
+  /** name of the weights in errors */
   file: string;
   usual?: UsualPreparation | undefined;
 }
 
 /**
- * @param cfg `pretrained_cfg` with the `input_size` that shapes show
- * @param options.usual the usual preparation. Default the architecture's
- * @throws ModelError for a size other than that of the positions
+ * Fills in the usual preparation of images.
+ * @param cfg `pretrained_cfg` with the `input_size` that follows from the shapes
+ * @param options.usual the usual preparation. Default: the architecture's
+ * @throws ModelError if the requested size differs from that of the position embeddings
  */
 function usualImages(
   cfg: Record<string, unknown>,

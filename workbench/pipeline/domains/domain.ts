@@ -1,5 +1,5 @@
-// The interface of a domain: all that depends on the kind of data in an experiment. language.ts is the domain of text,
-// images.ts that of images. The stages of an experiment are the same for both.
+// The interface of a domain, which contains the parts of an experiment that depend on the kind of data. language.ts is
+// the domain of text, images.ts that of images. The stages of an experiment are the same for both.
 
 import type { Tensor } from "@tensorflow/tfjs-core";
 import type { z } from "zod";
@@ -24,7 +24,7 @@ export interface CalibrationData {
   forward(model: Model, input: Tensor): Tensor;
   /** largest number of inputs */
   total: number;
-  /** what `total` counts */
+  /** unit of `total` */
   unit: "windows" | "images";
 }
 
@@ -40,12 +40,13 @@ export interface Teacher {
 export interface OpenData {
   /** number of training items */
   readonly trainItems: number;
+  /** the training task, with distillation if there is a teacher */
   task(model: Model, teacher: Teacher | undefined): Task;
   /** metrics on the test split, for a row of the comparison; the main metric comes first */
   score(model: Model, signal: AbortSignal): AsyncGenerator<PipelineEvent, Record<string, number>>;
   /** metrics on the validation split, during training */
   evaluate(model: Model, signal: AbortSignal | undefined): Promise<Evaluation>;
-  /** `samples` training items, in batches of `batch` */
+  /** inputs for calibration: `samples` training items in batches of `batch` */
   calibration(samples: number, batch: number): CalibrationData;
   /** writes further files for the report, e.g. the confusion matrix of a classifier */
   conclude?(model: Model, folder: string, signal: AbortSignal): AsyncGenerator<PipelineEvent, void>;
@@ -66,8 +67,8 @@ export interface Domain<Settings extends ExperimentSettings> {
    * @throws SettingsError if the data or the model does not fit the settings
    */
   open(settings: Settings, sources: Sources, context: ExperimentContext): AsyncGenerator<PipelineEvent, OpenData>;
-  /** the metrics of a row, for the card */
+  /** the metrics of a row, for the model card */
   metrics(row: ComparisonRow, settings: Settings): MeasuredMetric[];
-  /** tokens per window, for the card of a language model */
+  /** tokens per window, for the model card of a language model */
   contextOf?(settings: Settings): number;
 }

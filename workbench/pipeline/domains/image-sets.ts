@@ -21,7 +21,7 @@ import type { ImageSettings } from "./image-settings.ts";
 /** The image sets of an experiment. */
 export interface ImageSets {
   train: ImageSet;
-  /** sample of `train` that the model is evaluated on */
+  /** sample of `train` on which the model is evaluated */
   trainSample: ImageSet;
   /** draws a random sample of `train` */
   someOfTrain(count: number): ImageSet;
@@ -35,7 +35,7 @@ export function splitsOf({ trainSplit, validationSplit, testSplit, holdOut }: Im
   return [...new Set([trainSplit, ...(holdOut === undefined ? [validationSplit] : []), testSplit])];
 }
 
-/** Offsets from the seed, so that each random choice has its own stream. */
+/** Offsets that are added to the seed, so that each random choice has its own stream. */
 const STREAMS = { train: 1, sample: 2, limit: 3 } as const;
 
 export interface ImageSetsPlace {
@@ -47,7 +47,8 @@ export interface ImageSetsPlace {
 
 /**
  * Opens the splits for training, validation and the results.
- * @throws DataError if a split, column or label does not exist; SettingsError if --hold-out leaves a part without images
+ * @throws DataError if a split, column or label does not exist; SettingsError if --hold-out leaves a part without
+ * images
  */
 export async function* openImageSets(
   { folder, labels }: ImageSetsPlace,
@@ -57,7 +58,7 @@ export async function* openImageSets(
   const { trainSplit, validationSplit, testSplit, holdOut, trainLimit, limit, trainSample, seed } = settings;
   let first: ImageSet | undefined;
   const opened = async function* (split: string): AsyncGenerator<PipelineEvent, ImageSet> {
-    // The training split numbers the classes, because another split may lack some of them.
+    // The classes are numbered as in the training split, because another split may lack some of them.
     const classes = first?.declared ? { classes: first.classes } : {};
     const place = { ...placeOf(folder, settings, context), split, ...classes };
     const images = numberedAs(yield* openedImages(place), settings.classOrder === undefined ? labels : undefined);
@@ -81,7 +82,7 @@ export async function* openImageSets(
   return { train, trainSample: someOfTrain(trainSample), someOfTrain, validation, test };
 }
 
-/** Runs work that opens splits. If there is no validation split, its error names --hold-out as the way out. */
+/** Runs work that opens splits. If the validation split is missing, --hold-out is suggested in the error message. */
 export async function* advisingHoldOut<Event, Result>(
   work: AsyncGenerator<Event, Result>,
   { validationSplit, holdOut }: ImageSettings,

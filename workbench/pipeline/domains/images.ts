@@ -25,6 +25,7 @@ import { advisingHoldOut, classesOf, type ImageSets, imageInputs, openImageSets,
 import { evaluationOptions, type ImageSettings, imageExperiment, trainingTransform } from "./image-settings.ts";
 import { checkScratch, scratchModel, scratchName } from "./scratch-model.ts";
 
+/** The domain of image classifiers. */
 export const imageDomain: Domain<ImageSettings> = {
   task: "image-classification",
   schema: imageExperiment,
@@ -96,9 +97,9 @@ class ImageData implements OpenData {
   private readonly evaluation: ReturnType<typeof evaluationOptions>;
   private readonly training: TrainingTransform;
   private readonly loaders = new Map<ImageSet, ImageLoader>();
-  /** loaders whose clipped pixels the user has been told of */
+  /** loaders for which the note about clipped pixels has been shown */
   private readonly told = new Set<ImageLoader>();
-  /** accuracy of the model that was scored last, so that `conclude` does not score it again */
+  /** accuracy of the last scored model on the test split, which `conclude` reuses */
   private onTest: Accuracy | undefined;
 
   constructor(opened: Opened) {
@@ -199,8 +200,8 @@ class ImageData implements OpenData {
 }
 
 /**
- * The transform as checkpoints store and compare it. `colourJitter` is the name that the setting had in the first
- * checkpoints.
+ * The transform in the form in which checkpoints store and compare it. `colorJitter` is written as `colourJitter`, its
+ * name in the first checkpoints.
  */
 const storedTransform = (training: TrainingTransform): string =>
   JSON.stringify(training).replace('"colorJitter":', '"colourJitter":');

@@ -1,4 +1,5 @@
-// The domain of language models, and its settings: text is cut into windows of tokens, models are scored by perplexity.
+// The domain of language models, and its settings. Text is cut into windows of tokens, and models are scored by
+// perplexity.
 
 import type { Tensor, Tensor2D } from "@tensorflow/tfjs-core";
 import { z } from "zod";
@@ -14,6 +15,7 @@ import { type PipelineEvent, resultOf, SettingsError } from "../stage.ts";
 import type { Domain, OpenData, Sources } from "./domain.ts";
 import { firstWindows, openTexts, type Texts } from "./texts.ts";
 
+/** Schema of the settings of an experiment with a language model. */
 export const languageSettings = z.object({
   ...experimentShape("windows"),
   ...grouped("Model and data", {
@@ -28,6 +30,7 @@ export const languageSettings = z.object({
 
 export type LanguageSettings = z.output<typeof languageSettings>;
 
+/** The domain of language models. */
 export const languageDomain: Domain<LanguageSettings> = {
   task: "text-generation",
   schema: languageSettings,
@@ -99,11 +102,11 @@ function openData(
 async function* splitsOf(texts: Texts, settings: LanguageSettings): AsyncGenerator<PipelineEvent, Splits> {
   yield { kind: "stage", stage: "tokenize" };
   const { dataset, context, trainSplit, testSplit, validationSplit, trainLimit, limit } = settings;
-  // Training uses whole windows only, because the windows of a batch have the same length.
+  // Training uses whole windows only, because all windows of a batch must have the same length.
   const train = firstWindows(yield* texts.windows(trainSplit, { whole: true }), trainLimit);
   const validation = firstWindows(yield* texts.windows(validationSplit), limit);
   const test = firstWindows(yield* texts.windows(testSplit), limit);
-  // An array of pairs instead of a record, because both may be the same split.
+  // This is an array of pairs instead of a record because both may be the same split.
   for (const [split, windows] of [[trainSplit, train] as const, [testSplit, test] as const]) {
     if (windows.length > 0) continue;
     const targets = windows.scored + windows.leftOut;

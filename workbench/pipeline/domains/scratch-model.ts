@@ -1,5 +1,5 @@
-// Models from scratch, named `scratch:` and timm's name of the model: creates a model folder with random weights, which
-// depend only on the settings and the seed.
+// Creates the model folder of a model from scratch. Its name is `scratch:` followed by timm's name of the model. The
+// random weights depend only on the settings and the seed.
 
 import { createHash } from "node:crypto";
 import { stat } from "node:fs/promises";
@@ -18,7 +18,7 @@ import type { ImageSettings } from "./image-settings.ts";
 
 const PREFIX = "scratch:";
 
-/** Settings for models from scratch only. */
+/** Settings that apply only to models from scratch. */
 export const SCRATCH_SETTINGS = ["width", "blocks", "heads", "size", "mean", "std"] as const;
 
 /** timm's name of a model from scratch; undefined for other models. */
@@ -55,7 +55,10 @@ export interface ScratchOptions {
   cache: string;
 }
 
-/** Creates the model folder, or finds it if the same settings have been used before. @throws ModelError for invalid sizes */
+/**
+ * Creates the model folder, unless the cache has it for the same settings.
+ * @throws ModelError if a size is invalid
+ */
 export async function scratchModel(settings: ImageSettings, { classes, cache }: ScratchOptions): Promise<Source> {
   const json = scratchConfig(settings, classes);
   const key = createHash("sha256")

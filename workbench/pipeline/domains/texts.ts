@@ -1,4 +1,4 @@
-// Text as windows of token ids, one list of windows for each split, and the tokenizer.
+// Opens a text data set with a tokenizer, and cuts its splits into windows of token ids.
 
 import { join } from "node:path";
 import {
@@ -24,7 +24,7 @@ export interface TextsOptions {
   context: number;
   /** tokens from the start of one window to that of the next. Default `context` */
   stride?: number | undefined;
-  /** whole windows only. Default false: the last window may be shorter */
+  /** whether all windows must be whole. Default false: the last window may be shorter */
   whole?: boolean | undefined;
   /** cache folder; files of token ids are kept in its folder `tokens` */
   cache: string;
@@ -44,7 +44,7 @@ export class Texts {
 
   /**
    * Tokenizes a split, or reads its token ids from the cache, and cuts it into windows.
-   * @param options.whole whole windows only, for this split. Default: that of the constructor's options
+   * @param options.whole whether all windows of this split must be whole. Default: `whole` of the constructor's options
    * @throws DataError if the split or the column does not exist
    */
   async *windows(
@@ -70,6 +70,7 @@ export class Texts {
   }
 }
 
+/** Opens a text data set and its tokenizer. No split is read. */
 export async function openTexts(options: TextsOptions): Promise<Texts> {
   return new Texts(options, await openTokenizer(options.tokenizer));
 }

@@ -10,7 +10,7 @@ import { escaped, FONT_FAMILY, visible } from "../pictures/svg.ts";
 /** A chart as a Vega-Lite specification, with its title. */
 export interface Chart {
   title: string;
-  /** says what the chart shows, with units, for readers who cannot see it */
+  /** text alternative: what the chart shows, with units */
   description: string;
   spec: TopLevelSpec;
 }
@@ -158,7 +158,7 @@ export function spansDecades(values: readonly number[]): boolean {
 }
 
 const LEGEND_ROW = 18;
-/** Most characters of a legend entry that shares its row with another one. */
+/** Maximum number of characters of a legend entry that shares its row with another one. */
 const HALF_ROW = 24;
 
 const legendColumns = (names: readonly string[]): number => (names.every(({ length }) => length <= HALF_ROW) ? 2 : 1);
@@ -175,8 +175,8 @@ export function extraLegendHeight(names: readonly string[]): number {
 }
 
 /**
- * Writes texts as a list in a Vega expression. A literal such as "valueOf" would be resolved as a property of every
- * object, so the list is one string that the expression splits.
+ * Writes texts as a list in a Vega expression. The list is written as one string that the expression splits, because
+ * Vega would resolve a literal such as "valueOf" as a property of an object.
  */
 export function textList(texts: readonly string[]): string {
   let code = 0xe000; // private use area of Unicode

@@ -4,12 +4,12 @@ import { shortName } from "../layer-names.ts";
 import type { Chart } from "./chart.ts";
 import { textList, VIEW } from "./chart.ts";
 
-/** Most classes of a legible confusion matrix. */
+/** Maximum number of classes for which a confusion matrix is drawn; with more it would not be legible. */
 export const MOST_CLASSES = 30;
 
 /**
  * Draws a confusion matrix, colored by the share of each class.
- * @param classes names of the classes, one a row
+ * @param classes names of the classes, one per row
  * @param confusion number of images by true class (row) and predicted class (column)
  */
 export function confusionChart(classes: readonly string[], confusion: readonly (readonly number[])[]): Chart {
@@ -65,9 +65,13 @@ export function confusionChart(classes: readonly string[], confusion: readonly (
   };
 }
 
+/** A confusion of two classes. */
 export interface Mistake {
+  /** true class */
   actual: string;
+  /** predicted class */
   taken: string;
+  /** number of images */
   count: number;
   /** share of the images of the true class */
   share: number;

@@ -1,11 +1,12 @@
-// Reduces long curves to a few hundred points that look the same, and smooths noisy ones.
+// Reduces long curves to a few hundred points without a visible difference, and smooths noisy curves.
 
+/** A point of a curve. */
 export interface Point {
   x: number;
   y: number;
 }
 
-/** Points of a drawn curve, at most; a chart is less than half as many px wide. */
+/** Maximum number of points of a drawn curve. A chart is narrower than this in px. */
 export const MOST_POINTS = 700;
 
 /**

@@ -10,7 +10,7 @@ import type { Chart } from "./chart.ts";
 import { extraLegendHeight, legendFor, numberAxis, spansDecades, stepAxis, VIEW } from "./chart.ts";
 import { thinned } from "./curves.ts";
 
-/** Most dashed lines of a chart; more could not be told apart. */
+/** Maximum number of dashed lines in a chart; more would be hard to distinguish. */
 const MOST_REFERENCES = 5;
 
 /** The metrics to draw: perplexity and accuracies if they were measured, else the first two metrics. */
@@ -24,7 +24,7 @@ interface EvaluationChartOptions {
   /** at least one of them must have the metric */
   evaluations: readonly EvaluationMetrics[];
   comparison?: readonly ComparisonRow[];
-  /** split that the comparison is measured on; named in the legend if a curve is of another split */
+  /** split on which the comparison is measured; the legend names it if a curve belongs to another split */
   comparisonSplit?: string | undefined;
 }
 
@@ -87,7 +87,9 @@ const isShare = (metric: string): boolean => metricNamed(metric).isShare;
 
 const colorOf = (_: string, i: number): string => SERIES[i % SERIES.length] as string;
 
-/** The dense model and the fine-tuned baselines. Of a dense model before and after fine-tuning, the latter is taken. */
+/**
+ * The dense model and the fine-tuned baselines. If the dense model was fine-tuned, its value after fine-tuning is used.
+ */
 function referencesFor(metric: string, comparison: readonly ComparisonRow[]): { y: number; series: string }[] {
   const measured = comparison.filter(({ metrics }) => metrics[metric] !== undefined);
   const final = measured.filter(

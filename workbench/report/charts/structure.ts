@@ -9,7 +9,7 @@ import { ends, pointsOf } from "./training.ts";
 
 const NAME_LENGTH = 22;
 const ROW_HEIGHT = 15;
-/** Most rectangles of a heat map, so that the page stays small. */
+/** Maximum number of rectangles in a heat map. It limits the size of the page. */
 const MOST_CELLS = 2400;
 
 interface CostOptions {
@@ -74,7 +74,7 @@ export function widthHistoryChart(structures: readonly StructureMetrics[]): Char
     names.flatMap((layer, row) => {
       const found = layers[layer];
       if (!found) return [];
-      // A cell reaches half-way to its neighbors; the axis ends at the last step.
+      // A cell extends half-way to its neighbors; the axis ends at the last step.
       const [from, to] = [shown[i - 1], shown[i + 1]].map((beside) => (step + (beside?.step ?? step)) / 2);
       return [{ layer, row, from, to, width: (found.meanWidthIn + found.meanWidthOut) / 2 }];
     }),

@@ -48,7 +48,7 @@ interface Curve {
   axis: string;
 }
 
-/** Draws every point faintly and the running mean over them. */
+/** Draws all points in a faint color, and the running mean over them. */
 function noisyChart(title: string, { points, axis }: Curve): Chart {
   if (points.length < FEW) return lineChart(title, { points, axis }, { zero: false });
   const span = Math.max(2, Math.round(SMOOTHING * points.length));

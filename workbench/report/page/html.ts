@@ -1,5 +1,4 @@
-// HTML templates that escape every value which is not itself such a template, and the elements that pages are made of:
-// tables and sections.
+// HTML templates, which escape all values except other templates, and the elements of pages: tables and sections.
 
 import { escaped } from "../pictures/svg.ts";
 
@@ -18,9 +17,10 @@ export function html(literals: TemplateStringsArray, ...parts: readonly Part[]):
   return new Html(literals.map((literal, i) => literal + (i < parts.length ? textOf(parts[i]) : "")).join(""));
 }
 
-/** Marks markup as safe. @param svg a drawing or style sheet whose text has been escaped */
+/** Marks markup that is inserted without escaping. @param svg a drawing or style sheet whose text has been escaped */
 export const drawing = (svg: string): Html => new Html(svg);
 
+/** A column of a table. */
 export interface Column<Row> {
   heading: string;
   /** `right` for numbers. Default left */

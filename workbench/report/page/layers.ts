@@ -1,5 +1,5 @@
-// The table of a run's layers: cost, live blocks and error of conversion. Read from the model folder if there is one,
-// else from the last line of kind structure in metrics.jsonl and from conversion.json.
+// The table of a run's layers: cost, live blocks and error of the conversion. The numbers are from the model folder if
+// there is one, else from the last line of kind structure in metrics.jsonl and from conversion.json.
 
 import { isDense } from "../../../hub/model-folder/index.ts";
 import { formatCount, percent } from "../../../hub/text/numbers.ts";
@@ -21,7 +21,7 @@ interface LayerRow {
   blocks?: number | undefined;
   /** share of the entries that no block covers */
   uncovered?: number | undefined;
-  /** error of conversion, ‖W − Ŵ‖ / ‖W‖ */
+  /** error of the entries right after the conversion, ‖W − Ŵ‖ / ‖W‖ */
   relativeError?: number | undefined;
 }
 

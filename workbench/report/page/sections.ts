@@ -1,5 +1,5 @@
-// The sections of a report. A section without content is left out, except while the run goes on: then a sentence says
-// what will appear there.
+// The sections of a report. A section without content is left out. While the run is running, it contains a sentence
+// about its later content instead.
 
 import { Buffer } from "node:buffer";
 import { isDense } from "../../../hub/model-folder/index.ts";
@@ -15,7 +15,7 @@ import { drawing, type Html, html, section, sentence } from "./html.ts";
 import { layerRows, layerTable } from "./layers.ts";
 import { environmentTable, gapTable, mistakesTable, settingsTable } from "./tables.ts";
 
-/** What a report is made of: a run and what could be read of its model. */
+/** The content of a report: a run, and its model or the reason why the model cannot be read. */
 export interface Shown {
   run: Run;
   /** the model in the folder model/ */
@@ -26,7 +26,7 @@ export interface Shown {
   picture?: Uint8Array | undefined;
 }
 
-/** A section that has no content yet: a sentence while the run goes on, else nothing. */
+/** A section without content: a sentence if the run is running, else undefined. */
 function pendingSection({ record }: Run, { id, heading, text }: { id: string; heading: string; text: string }) {
   return record?.status === "running" ? section(id, heading, sentence(text)) : undefined;
 }
@@ -54,7 +54,7 @@ export async function trainingSection({ run }: Shown): Promise<Html | undefined>
   return pendingSection(run, { id, heading, text: "No step has been trained yet: metrics.jsonl has none." });
 }
 
-/** Whether the run converts no layer, so that there is nothing to say about structure. */
+/** Whether the run has no structured layer, so that sections about structure are left out. */
 const isPlain = ({ run: { record, conversion }, model }: Shown): boolean =>
   isDense(String(record?.settings.structure)) &&
   !conversion &&
@@ -73,7 +73,7 @@ export async function structureSection(shown: Shown): Promise<Html | undefined> 
   });
 }
 
-/** The block layout picture, or why the model cannot be read. */
+/** The block layout picture, or the reason why the model cannot be read. */
 export function layoutSection(shown: Shown): Html | undefined {
   if (isPlain(shown)) return undefined;
   const { run, model, modelProblem, picture } = shown;
@@ -105,7 +105,7 @@ export function layersSection(shown: Shown): Html | undefined {
   return pendingSection(run, { id, heading, text: "No layer has been converted yet." });
 }
 
-/** Metrics by split and confusions of classes. Undefined for runs that are not about classification. */
+/** Metrics by split and confusions of classes; undefined for runs without classification. */
 export async function classificationSection({ run }: Shown): Promise<Html | undefined> {
   const { classification, record } = run;
   if (!classification) {

@@ -1,5 +1,5 @@
-// The style sheet of a report: one column of sections, two charts side by side if the window is wide enough, light or
-// dark as the reader's system is, white in print. It fetches no fonts and no files.
+// The style sheet of a report: one column of sections, with two charts side by side if the window is wide enough.
+// Colors are light or dark according to the reader's system, and white in print. It loads no fonts and no files.
 
 import { toneVariables } from "../pictures/colors.ts";
 import { FONT_FAMILY } from "../pictures/svg.ts";

@@ -1,4 +1,4 @@
-// Writes the report of a run: report.html, one self-contained HTML file without scripts. While the run goes on, the
+// Writes the report of a run: report.html, one self-contained HTML file without scripts. While the run is running, the
 // page reloads itself.
 
 import { readFile, stat } from "node:fs/promises";
@@ -27,7 +27,7 @@ import { dateText } from "./tables.ts";
 /** Seconds after which the page of a running run is reloaded. */
 const RELOAD = 30;
 
-/** @param title used if the run has no run.json */
+/** The report as HTML. @param title title of the page if the run has no run.json */
 async function reportPage(shown: Shown, title: string): Promise<string> {
   const { run } = shown;
   const name = run.record?.name ?? title;
@@ -86,7 +86,7 @@ function progress({ record, metrics }: Run): string {
 }
 
 /**
- * Writes the report of a run folder, at any time of the run. The report names files that are broken.
+ * Writes the report of a run folder. It can be called at any time of the run. The report lists files that are damaged.
  * @throws RunError if the folder holds no run, or the report cannot be written
  */
 export async function writeReport(folder: string): Promise<void> {

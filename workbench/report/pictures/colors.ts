@@ -1,5 +1,5 @@
-// Colors of charts, pages and block layout pictures. Charts are drawn in the light tones, so that they are correct as
-// files. In a page each tone is replaced with a CSS variable, which has another value in dark mode.
+// Colors of charts, pages and block layout pictures. Charts are drawn in the light tones, which chart files keep. In a
+// page each tone is replaced with a CSS variable, which has another value in dark mode.
 
 import { INK } from "./svg.ts";
 
@@ -8,7 +8,7 @@ interface Tone {
   dark: string;
 }
 
-/** Tones by the name of the page's CSS variable. The series differ in lightness, for color-blind readers too. */
+/** Tones by the name of the page's CSS variable. The series also differ in lightness, for color-blind readers. */
 export const TONES = {
   ink: { light: INK.strong, dark: "#ececf1" },
   soft: { light: INK.soft, dark: "#a6a6b3" },
@@ -78,13 +78,13 @@ export interface ColorRange {
   most: number;
 }
 
-/** Position of the smallest count on the scale, if it is not 0: black is kept for entries without a block. */
+/** Position of the smallest count on the scale, if it is not 0. Black, at position 0, means entries without a block. */
 const FIRST = 0.2;
 
 /**
- * Position of a count on the color scale: 0 has position 0 (black), and `most` position 1. If there are entries without
- * a block, other counts are placed by the square root of count / most, so that few blocks differ clearly from none.
- * Else they are spread evenly over the range that occurs.
+ * Position of a count on the color scale, from 0 (black, no block) to 1 (`most`). If there are entries without a block,
+ * the position is the square root of count / most, so that few blocks differ clearly from none. Otherwise it is linear
+ * between the smallest and the largest count.
  */
 export function heat(value: number, { least, most }: ColorRange): number {
   if (value <= 0) return 0;

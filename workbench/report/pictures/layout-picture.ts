@@ -1,5 +1,6 @@
-// The block layout picture: one square per GBLR matrix, in which an entry is brighter the more blocks cover it. All
-// squares share one color scale. The result is SVG text with the squares embedded as PNG; png.ts renders it to pixels.
+// Draws the block layout picture: one square per GBLR matrix, in which an entry is brighter if more blocks cover it.
+// All squares share one color scale. The result is SVG text with the squares embedded as PNG; png.ts renders it to
+// pixels.
 
 import { percent } from "../../../hub/text/numbers.ts";
 import type { BlockLayout } from "../../structures/structure.ts";
@@ -90,15 +91,15 @@ function placeOf(i: number, { side, columns }: Grid): { x: number; y: number } {
   };
 }
 
-/** Characters of a font size in px that fit into a width in px. */
+/** Number of characters that fit into a width. @param width in px @param size font size in px */
 function charactersIn(width: number, size: number): number {
   return Math.max(8, Math.floor(width / (size * 0.6)));
 }
 
 interface Drawing {
-  /** of the square, px */
+  /** side of the square, px */
   side: number;
-  /** of the font, px */
+  /** font size, px */
   size: number;
   raster: Raster;
   range: ColorRange;
@@ -128,7 +129,7 @@ function pngOf({ width, height, values }: Raster, range: ColorRange): Uint8Array
   return encodePng({ width, height, pixels, palette: PALETTE });
 }
 
-/** A block layout as pixels: each is the mean number of blocks over the entries of the matrix that it stands for. */
+/** A block layout as pixels. Each value is the mean number of blocks over the entries of the matrix under the pixel. */
 interface Raster {
   /** pixels along the input side, left to right */
   width: number;
@@ -140,14 +141,14 @@ interface Raster {
 
 /**
  * Computes the raster of a layout. A side of the matrix that is shorter than `most` keeps one pixel per entry.
- * @param most pixels a side, at most
+ * @param most maximum number of pixels per side
  */
 export function rasterOf(layout: BlockLayout, most: number): Raster {
   const { nIn, nOut } = layout;
   const [width, height] = [Math.min(nIn, most), Math.min(nOut, most)];
   const values = new Float64Array(width * height);
   const [column, row] = [pixelOf(nIn, width), pixelOf(nOut, height)];
-  // One pass in memory order: the layers of GPT-2 have tens of millions of entries.
+  // A single pass in memory order, because the layers of GPT-2 have tens of millions of entries.
   let i = 0;
   for (const counts of overlapRows(layout)) {
     const line = (row[i++] as number) * width;
@@ -203,7 +204,9 @@ interface Grid {
 const PANEL_MARGIN = { left: 44, right: 16, top: 30, bottom: 40 } as const;
 
 const PAGE = { width: 1440, height: 1100 };
-/** Sides that are tried. Squares smaller than the last would not be legible: the page becomes longer instead. */
+/**
+ * Sides of squares that are tried, px. The page becomes longer than PAGE rather than the squares smaller than the last.
+ */
 const SIDES = [520, 400, 300, 230, 176];
 
 /** The grid with the largest squares for which all panels fit on one page. */
@@ -218,7 +221,8 @@ const cellHeight = (side: number): number => PANEL_MARGIN.top + side + PANEL_MAR
 
 function gridOf(names: readonly string[], side: number): Grid {
   const fit = Math.max(1, Math.floor(PAGE.width / cellWidth(side)));
-  // The layers of a network repeat. A row holds whole repetitions, so that layers of the same kind share a column.
+  // The kinds of layers repeat in each block of a network. A row has whole repetitions, so that layers of the same kind
+  // are in the same column.
   const kinds = new Set(names.map((name) => name.replace(/\d+/g, "#"))).size;
   const repeats = kinds < names.length && kinds <= fit;
   const columns = Math.max(1, Math.min(names.length, repeats ? fit - (fit % kinds) : fit));
@@ -235,7 +239,7 @@ interface ColorBar {
 
 const BAR = { width: 16, leastGap: 16 } as const;
 
-/** The color scale with the counts that its colors stand for. */
+/** The color scale, labeled with counts of blocks. */
 function colorBar({ x, y, height, range }: ColorBar): string {
   const column = encodePng({
     width: 1,
@@ -256,8 +260,9 @@ function colorBar({ x, y, height, range }: ColorBar): string {
 }
 
 /**
- * Labels of the color scale: 0, the smallest and the largest count and, as far as there is room, round numbers between.
- * @param height of the scale, px
+ * Labels of the color scale: 0, the smallest and the largest count, and round numbers between them that have enough
+ * room.
+ * @param height height of the scale, px
  */
 export function ticksFor(range: ColorRange, height: number): number[] {
   const rounded = (value: number) => (range.most >= 10 ? Math.round(value) : Math.round(value * 10) / 10);
@@ -267,7 +272,7 @@ export function ticksFor(range: ColorRange, height: number): number[] {
   const isFree = (count: number) => ticks.every((other) => Math.abs(place(count) - place(other)) >= BAR.leastGap);
   for (let decade = 10 ** Math.floor(Math.log10(Math.max(top, 1))); decade >= 1; decade /= 10) {
     for (const step of [5 * decade, 2 * decade, decade]) {
-      // The scale is either wide for small counts or even, which calls for labels of equal steps.
+      // A linear scale gets labels at equal steps. A square root scale has room for them at small counts only.
       const last = bottom > 0 ? top : step;
       for (let count = step; count <= last; count += step)
         if (count > bottom && count < top && isFree(count)) ticks.push(count);

@@ -4,14 +4,15 @@ import { Buffer } from "node:buffer";
 
 export const INK = { strong: "#16161d", soft: "#5b5b66" } as const;
 
-/** Pixels per px of a drawing when it is rendered, so that text is sharp. */
+/** Number of rendered pixels per px of a drawing. With 2, text is sharp. */
 export const PIXELS = 2;
 
 export const FONT_FAMILY = "Inter";
 
 interface TextStyle {
-  /** x and y of the anchor on the baseline, px */
+  /** horizontal position of the anchor, px */
   x: number;
+  /** vertical position of the baseline, px */
   y: number;
   /** font size, px */
   size: number;
@@ -27,6 +28,7 @@ interface Box {
   height: number;
 }
 
+/** An SVG document with a white background. @param elements elements in the order of drawing */
 export function svgDocument({ width, height }: { width: number; height: number }, elements: readonly string[]): string {
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}"`,
@@ -36,6 +38,7 @@ export function svgDocument({ width, height }: { width: number; height: number }
   ].join("");
 }
 
+/** A line of text, which is escaped. */
 export function textElement(
   text: string,
   { x, y, size, weight = 400, anchor = "start", color = INK.strong }: TextStyle,
@@ -58,7 +61,7 @@ export function escaped(text: string): string {
   return visible(text).replace(/[&<>"']/g, (c) => ENTITIES[c] as string);
 }
 
-/** Replaces what XML does not allow even if escaped: control characters become spaces, lone surrogates U+FFFD. */
+/** Replaces characters that XML does not allow: control characters become spaces, lone surrogates become U+FFFD. */
 export function visible(text: string): string {
   return text.toWellFormed().replace(/[^\P{Cc}\n\t]|[\ufffe\uffff]/gu, " ");
 }

@@ -92,6 +92,16 @@ test("--flops asks for what published tables count; --widths is the published ru
   );
 });
 
+test("--dry-run says that an allocation that needs calibration is not in the plan", async () => {
+  const args = [at("dense"), "--structure", "gblr", "--budget", "0.5", "--allocate", "global", "--dry-run"];
+  const later = await gblr(...args, "--init", "activation", "--calibrate", at("dense"));
+  expect(later).toMatchObject({ code: 0, stderr: "" });
+  expect(later.stdout).toEndWith(
+    "This plan allocates uniformly: --allocate global with --init activation is decided after calibration.\n",
+  );
+  expect((await gblr(...args)).stdout).not.toContain("This plan allocates uniformly");
+});
+
 test("--dry-run prints the plan and writes nothing", async () => {
   const args = [at("dense"), "--structure", "monarch", "--budget", "0.5", "--dry-run", "--out", at("dry")];
   const { code, stdout } = await gblr(...args);

@@ -96,7 +96,14 @@ async function convertVerb(name: string, options: ConvertVerbOptions): Promise<v
   const done = await runStages({ interrupted, json, show }, (context) => convertAndSave(name, options, context));
   if (json) print(JSON.stringify(documentOf(name, done, options), null, 2));
   else if (done.written) print(printConversion(done.conversion, done.written, { plan: done.plan, palette }));
+  else if (isAllocatedLater(options)) {
+    print("This plan allocates uniformly: --allocate global with --init activation is decided after calibration.");
+  }
 }
+
+/** Whether the allocation needs the covariances of a calibration, which a dry run does not do. */
+const isAllocatedLater = ({ init, allocate }: ConvertVerbOptions): boolean =>
+  init === "activation" && allocate === "global";
 
 /** The result of the verb; a dry run has the plan only. */
 type Done = { plan: ConversionPlan; written?: undefined } | (Converted & { written: Written });
@@ -116,8 +123,7 @@ async function* convertAndSave(
     expectDense(model);
     const plan = (request: PlanRequest) => planConversion(model, { ...costOf(options), ...request });
     if (dryRun) {
-      const isLater = init === "activation" && allocation === "global";
-      const found = await plan({ allocation: isLater ? "uniform" : allocation });
+      const found = await plan({ allocation: isAllocatedLater(options) ? "uniform" : allocation });
       yield { kind: "planned", plan: found };
       return { plan: found };
     }

@@ -173,6 +173,18 @@ describe("on any engine", () => {
     );
   });
 
+  test("what a killed save has left of any file is removed by the next, and nothing else", async () => {
+    const place = folder("killed");
+    mkdirSync(place);
+    const staged = ["config.json", "tokenizer.json", "preprocessor_config.json", "vocab.json", "model.safetensors"];
+    for (const name of staged) writeFileSync(`${place}/.${name}.0123456789ab.tmp`, "half");
+    writeFileSync(`${place}/.notes.tmp`, "kept");
+    const model = tinyGpt2();
+    await saveModelNow(model, place);
+    expect(readdirSync(place).toSorted()).toEqual([".notes.tmp", "config.json", "model.safetensors"]);
+    model.dispose();
+  });
+
   test("a save that is given up half way leaves the folder as it was", async () => {
     const first = livelier(tinyGpt2());
     await saveModelNow(first, folder("given-up"));

@@ -117,7 +117,8 @@ export async function prepareFolder(folder: string): Promise<void> {
   try {
     await mkdir(folder, { recursive: true });
     await finishReplacing(folder);
-    const left = /^\.(config\.json|(model|trainable)[\w.-]*|\w+\.py|\.replacing\.json)\.[0-9a-f]{12}\.tmp$/;
+    // Names of staged files, see atomic-file.ts.
+    const left = /^\..+\.[0-9a-f]{12}\.tmp$/;
     for (const name of await readdir(folder)) if (left.test(name)) await rm(join(folder, name), { force: true });
   } catch (error) {
     if (error instanceof ModelError) throw error;

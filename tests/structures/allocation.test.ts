@@ -5,8 +5,6 @@ import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { allocateRanks, type LayerRank, type LayerSpectrum } from "../../workbench/structures/allocation.ts";
 
-type Norm = "spectral" | "frobenius";
-
 const layer = fc
   .record({
     nOut: fc.integer({ min: 1, max: 9 }),
@@ -26,7 +24,6 @@ const cases = fc.record({
     .array(layer, { minLength: 1, maxLength: 4 })
     .map((layers): LayerSpectrum[] => layers.map((layer, i) => ({ ...layer, name: `layer ${i}` }))),
   budget: fc.double({ min: 0.1, max: 1.2, noNaN: true }),
-  norm: fc.constantFrom<Norm>("spectral", "frobenius"),
 });
 
 const denseCost = (layers: readonly LayerSpectrum[]) =>
@@ -36,32 +33,29 @@ const total = (ranks: readonly LayerRank[]) => ranks.reduce((sum, { cost }) => s
 const worst = (ranks: readonly LayerRank[]) => Math.max(...ranks.map(({ error }) => error));
 
 /** Every form a layer can take: factors of each rank, and the matrix itself. */
-function choices(
-  { nOut, nIn, rows = 1, singularValues }: LayerSpectrum,
-  norm: Norm,
-): { cost: number; error: number }[] {
+function choices({ nOut, nIn, rows = 1, singularValues }: LayerSpectrum): { cost: number; error: number }[] {
   const s = Array.from(singularValues);
   const energy = (values: number[]) => Math.sqrt(values.reduce((sum, value) => sum + value ** 2, 0));
   const error = (rank: number) => {
     if (s[0] === 0) {
       return 0;
     }
-    return norm === "spectral" ? (s[rank] ?? 0) / (s[0] as number) : energy(s.slice(rank)) / energy(s);
+    return energy(s.slice(rank)) / energy(s);
   };
   const factors = s.map((_, i) => ({ cost: rows * (i + 1) * (nOut + nIn), error: error(i + 1) }));
   return [...factors, { cost: rows * nOut * nIn, error: 0 }];
 }
 
 /** The least largest error over all combinations that cost no more than `allowed`. */
-function leastWorst(layers: LayerSpectrum[], norm: Norm, allowed: number): number {
+function leastWorst(layers: LayerSpectrum[], allowed: number): number {
   const [first, ...rest] = layers;
   if (!first) {
     return 0;
   }
-  return choices(first, norm)
+  return choices(first)
     .filter(({ cost }) => cost <= allowed)
     .reduce(
-      (least, { cost, error }) => Math.min(least, Math.max(error, leastWorst(rest, norm, allowed - cost))),
+      (least, { cost, error }) => Math.min(least, Math.max(error, leastWorst(rest, allowed - cost))),
       Number.POSITIVE_INFINITY,
     );
 }
@@ -77,10 +71,10 @@ function attempt(...args: Parameters<typeof allocateRanks>): LayerRank[] | undef
 describe("allocation", () => {
   test("holds the budget and reaches the least largest error of all combinations of ranks", () => {
     fc.assert(
-      fc.property(cases, ({ layers, budget, norm }) => {
+      fc.property(cases, ({ layers, budget }) => {
         const allowed = Math.floor(budget * denseCost(layers) * (1 + 1e-12));
-        const ranks = attempt(layers, budget, { norm });
-        const least = leastWorst(layers, norm, allowed);
+        const ranks = attempt(layers, budget);
+        const least = leastWorst(layers, allowed);
         expect(ranks === undefined).toBe(least === Number.POSITIVE_INFINITY);
         if (ranks) {
           expect(total(ranks)).toBeLessThanOrEqual(allowed);
@@ -93,9 +87,9 @@ describe("allocation", () => {
 
   test("reports the cost and error of the ranks that it gives", () => {
     fc.assert(
-      fc.property(cases, ({ layers, budget, norm }) => {
-        for (const [i, { dense, rank, cost, error }] of (attempt(layers, budget, { norm }) ?? []).entries()) {
-          const forms = choices(layers[i] as LayerSpectrum, norm);
+      fc.property(cases, ({ layers, budget }) => {
+        for (const [i, { dense, rank, cost, error }] of (attempt(layers, budget) ?? []).entries()) {
+          const forms = choices(layers[i] as LayerSpectrum);
           const form = dense ? forms.at(-1) : forms[rank - 1];
           expect(cost).toBe(form?.cost as number);
           expect(error).toBeCloseTo(form?.error as number, 12);
@@ -107,13 +101,13 @@ describe("allocation", () => {
 
   test("moving one rank from a layer to another never lowers the largest error", () => {
     fc.assert(
-      fc.property(cases, ({ layers, budget, norm }) => {
-        const ranks = attempt(layers, budget, { norm });
+      fc.property(cases, ({ layers, budget }) => {
+        const ranks = attempt(layers, budget);
         if (!ranks) {
           return;
         }
         const allowed = budget * denseCost(layers) * (1 + 1e-12);
-        const forms = layers.map((layer) => choices(layer, norm));
+        const forms = layers.map((layer) => choices(layer));
         const moved = (i: number, by: number) => {
           const { dense, rank } = ranks[i] as LayerRank;
           return dense ? undefined : forms[i]?.[rank - 1 + by];

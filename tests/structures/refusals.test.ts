@@ -38,12 +38,6 @@ describe("structures", () => {
     ["dense", 0.99, {}, "dense: all of (20, 12) takes 1 of the dense multiply-adds, the budget is 0.99"],
     ["lowrank", 0.1, {}, "lowrank: rank 1 of (20, 12) takes 0.133333 of the dense multiply-adds, the budget is 0.1"],
     [
-      "lowrank",
-      0.5,
-      { rank: 4 },
-      "lowrank: rank 4 of (20, 12) takes 0.533333 of the dense multiply-adds, the budget is 0.5",
-    ],
-    [
       "gblr",
       0.1,
       {},
@@ -74,9 +68,6 @@ describe("structures", () => {
   });
 
   test.each([
-    ["lowrank", { rank: 13 }, "lowrank: rank must be an integer from 1 to 12, got 13"],
-    ["lowrank", { rank: 2, energy: 0.5 }, "lowrank: energy must be left out when rank is given, got 0.5"],
-    ["lowrank", { energy: 1.5 }, "lowrank: energy must be from 0 to 1, got 1.5"],
     ["monarch", { blocks: 13 }, "monarch: blocks must be an integer from 1 to 12, got 13"],
     ["monarch", { blocks: 4, rank: 4 }, "monarch: rank must be an integer from 1 to 3, got 4"],
     ["block-sparse", { side: 6 }, "block-sparse: side must be a power of two from 1 to 12, got 6"],

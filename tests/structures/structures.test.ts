@@ -123,8 +123,6 @@ forEachEngine("structures", () => {
   }
 
   test.each([
-    ["lowrank", { rank: 3 }],
-    ["lowrank", { energy: 0.8 }],
     ["monarch", { blocks: 4 }],
     ["monarch", { blocks: 5, rank: 2 }],
     ["block-low-rank", { blocks: 3 }],
@@ -145,7 +143,6 @@ forEachEngine("structures", () => {
     ["dense", {}, 1],
     ["gblr", {}, FULL],
     ["lowrank", {}, FULL],
-    ["lowrank", { energy: 1 }, FULL],
     ["monarch", {}, FULL],
     ["monarch", { blocks: 4 }, FULL],
     ["monarch", { blocks: 5 }, FULL],
@@ -205,17 +202,6 @@ forEachEngine("structures", () => {
     expect([0.125, 0.25].map((budget) => blocksAt(budget, 3072, 768))).toEqual([9, 5]);
     expect(blocksAt(0.25, 768, 2304)).toBe(5);
     expect([blocksAt(2, 768, 768), blocksAt(3, 17, 26)]).toEqual([1, 1]);
-  });
-
-  test("lowrank keeps the energy asked for with the smallest rank, as far as the budget goes", async () => {
-    const weight = tf.tidy(() => tf.diag(tf.tensor1d([4, 2, 2, 1])) as tf.Tensor2D);
-    const rankAt = async (energy: number, budget: number) =>
-      (await matrixStructure("lowrank").fromDense(weight, budget, { energy })).left?.shape[1];
-    expect(await rankAt(0.64, FULL)).toBe(1);
-    expect(await rankAt(0.65, FULL)).toBe(2);
-    expect(await rankAt(0.95, FULL)).toBe(3);
-    expect(await rankAt(1, FULL)).toBe(4);
-    expect(await rankAt(1, 1)).toBe(2);
   });
 
   test("block-sparse fits its two parts better by turns than once", async () => {

@@ -74,7 +74,7 @@ export async function shareGlobally(
       singularValues: await spectrumOf(model, layer, { covariance: covariances?.get(name), decompositions }),
     });
   }
-  const ranks = allocateRanks(spectra, budget, { norm: "frobenius" });
+  const ranks = allocateRanks(spectra, budget);
   const planned = layers.map((layer, i): PlannedLayer => {
     const { dense: stays, rank } = ranks[i] as (typeof ranks)[number];
     if (stays) return { ...layer, structure: dense.name, allowed: layer.dense, cost: layer.dense };

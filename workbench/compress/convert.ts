@@ -131,15 +131,14 @@ async function* convertLayer(
   const structure = structureNamed(layer.structure).forLayer(layer, model.masks);
   const widths = "widths" in plan.asked ? plan.asked.widths : undefined;
   const weight = denseWeight(model, layer.name);
+  const known = decompositions ?? new Decompositions();
   try {
     const start = { structure, layer, covariance, searchSteps, seed, signal };
     const rules = { ...(widths !== undefined && { widths }), ...(locations !== undefined && { locations }) };
-    const known = decompositions ?? new Decompositions();
     // A search compares its result with initialization `svd`; both use the same triples.
     if (init === "search") await known.singularValues(layer.name, weight);
-    const { parameters, by } = yield* known.handedOn(layer.name, weight, () =>
-      startLayer(weight, init, { ...start, ...rules }),
-    );
+    const triples = known.triplesOf(layer.name);
+    const { parameters, by } = yield* startLayer(weight, init, { ...start, ...rules, triples });
     const approximation = structure.dense(parameters);
     const errors = await layerErrors(weight, approximation, covariance);
     approximation.dispose();
@@ -150,6 +149,7 @@ async function* convertLayer(
     // Errors about a matrix do not name its layer.
     throw error instanceof ShapeError ? new ShapeError(`${layer.name}: ${error.message}`, { cause: error }) : error;
   } finally {
+    known.forget(layer.name);
     weight.dispose();
   }
 }
@@ -160,10 +160,15 @@ async function* startLayer(
   init: Init,
   options: StartOptions,
 ): AsyncGenerator<SearchProgress, StartedLayer> {
-  const { structure, layer, widths, locations, seed } = options;
+  const { structure, layer, widths, locations, seed, triples } = options;
   const start = structure.starts?.[init];
   if (start) return yield* start(weight, options);
-  const rules = { ...(widths && { widths }), ...(locations && { locations }), ...(seed !== undefined && { seed }) };
+  const rules = {
+    ...(widths && { widths }),
+    ...(locations && { locations }),
+    ...(seed !== undefined && { seed }),
+    triples,
+  };
   return { parameters: await structure.fromDense(weight, layer.allowed / (layer.nIn * layer.nOut), rules), by: init };
 }
 

@@ -4,7 +4,7 @@
 
 import type { Tensor, Tensor2D } from "@tensorflow/tfjs-core";
 import { svd } from "../engine/linalg/index.ts";
-import { handOn, outputTriples, type Triples } from "../gblr/init/index.ts";
+import { outputTriples, type Triples } from "../gblr/init/index.ts";
 
 /** The decompositions of one conversion, from its first plan on. Must be disposed of. */
 export class Decompositions {
@@ -24,24 +24,16 @@ export class Decompositions {
     return triples.s.data();
   }
 
-  /**
-   * Runs an initialization. While it runs, functions that decompose the matrix use the cached triples. Afterwards the
-   * layer's triples are removed and disposed of.
-   */
-  async *handedOn<Event, Result>(
-    name: string,
-    weight: Tensor2D,
-    start: () => AsyncGenerator<Event, Result>,
-  ): AsyncGenerator<Event, Result> {
+  /** All singular triples of a layer's matrix, if they are known; until `forget`. */
+  triplesOf(name: string): Triples | undefined {
+    return this.kept.get(name);
+  }
+
+  /** Disposes of the triples of a layer. */
+  forget(name: string): void {
     const known = this.kept.get(name);
-    const end = known && handOn(weight, known);
-    try {
-      return yield* start();
-    } finally {
-      end?.();
-      if (known) disposeOf(known);
-      this.kept.delete(name);
-    }
+    if (known) disposeOf(known);
+    this.kept.delete(name);
   }
 
   dispose(): void {

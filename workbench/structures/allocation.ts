@@ -19,19 +19,10 @@ export interface LayerRank {
   rank: number;
   /** whether the layer stays dense, because factors of this rank would cost at least as much. The error is then 0 */
   dense: boolean;
-  /** relative error in the norm of the options */
+  /** relative error ‖W − W_r‖ / ‖W‖ in the Frobenius norm */
   error: number;
   /** multiply-adds in one pass of the model */
   cost: number;
-}
-
-/** Options of `allocateRanks`. */
-export interface AllocationOptions {
-  /**
-   * norm of the relative error ‖W − W_r‖ / ‖W‖. `spectral` is s_{r+1} / s_1, as in ALDS; `frobenius` is the square root
-   * of the relative energy of the omitted singular values. Default `spectral`
-   */
-  norm?: "spectral" | "frobenius";
 }
 
 /**
@@ -41,12 +32,8 @@ export interface AllocationOptions {
  * @param budget share of all layers' dense multiply-adds
  * @throws EngineError when rank 1 in every layer is not affordable within the budget
  */
-export function allocateRanks(
-  layers: readonly LayerSpectrum[],
-  budget: number,
-  options: AllocationOptions = {},
-): LayerRank[] {
-  const ladders = layers.map((layer) => new Ladder(layer, options));
+export function allocateRanks(layers: readonly LayerSpectrum[], budget: number): LayerRank[] {
+  const ladders = layers.map((layer) => new Ladder(layer));
   const allowed = totalAllowance(layers, budget);
   const costAt = (error: number) => ladders.reduce((sum, ladder) => sum + ladder.cost(ladder.rungFor(error)), 0);
   const errors = Float64Array.from(new Set(ladders.flatMap((ladder) => [...ladder.errors]))).sort();
@@ -83,7 +70,7 @@ class Ladder {
   readonly top: number;
   private readonly layer: LayerSpectrum;
 
-  constructor(layer: LayerSpectrum, { norm = "spectral" }: AllocationOptions) {
+  constructor(layer: LayerSpectrum) {
     const { nOut, nIn, singularValues } = layer;
     const most = Math.min(nOut, nIn);
     if (singularValues.length !== most) {
@@ -91,8 +78,7 @@ class Ladder {
     }
     this.layer = layer;
     this.top = Math.max(1, Math.ceil((nOut * nIn) / (nOut + nIn)));
-    const all = norm === "spectral" ? spectralErrors(singularValues) : frobeniusErrors(singularValues);
-    this.errors = all.slice(0, this.top + 1);
+    this.errors = frobeniusErrors(singularValues).slice(0, this.top + 1);
     this.errors[this.top] = 0;
   }
 
@@ -142,14 +128,6 @@ function spendRest(ladders: readonly Ladder[], rungs: number[], allowed: number)
     rungs[worst] = (rungs[worst] as number) + 1;
     left -= price;
   }
-}
-
-/** s_{r+1} / s_1 for each rank r, from 0 to the number of singular values. */
-function spectralErrors(singularValues: ArrayLike<number>): Float64Array {
-  const first = singularValues[0] ?? 0;
-  return Float64Array.from({ length: singularValues.length + 1 }, (_, r) =>
-    first > 0 ? (singularValues[r] ?? 0) / first : 0,
-  );
 }
 
 const totalDense = (layers: readonly LayerSpectrum[]): number =>

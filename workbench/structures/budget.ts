@@ -51,25 +51,6 @@ export function expectPaid({ structure, budget, what, cost, nOut, nIn }: Price):
 export const affordableRank = (allowed: number, { nOut, nIn }: MatrixSize): number =>
   Math.min(Math.floor(allowed / (nOut + nIn)), nOut, nIn);
 
-/**
- * The smallest rank that keeps at least this share of Σ s².
- * @param singularValues all singular values of a matrix, largest first
- * @param energy from 0 to 1
- */
-export function rankOfEnergy(singularValues: ArrayLike<number>, energy: number): number {
-  // The smallest values are summed first, so that a tail of 1e-9 is not lost to rounding.
-  const squares = Array.from(singularValues, (s) => s * s);
-  const total = squares.reduceRight((sum, square) => sum + square, 0);
-  let rank = squares.length;
-  for (let left = 0; rank > 1; rank--) {
-    left += squares[rank - 1] as number;
-    if (left > (1 - energy) * total) {
-      break;
-    }
-  }
-  return rank;
-}
-
 /** ‖W − W_r‖ / ‖W‖ in the Frobenius norm for each rank r, from 0 to the number of singular values. */
 export function frobeniusErrors(singularValues: ArrayLike<number>): Float64Array {
   const count = singularValues.length;

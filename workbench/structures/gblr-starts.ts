@@ -27,10 +27,10 @@ export async function* byBlockSearch(
   weight: Tensor2D,
   options: StartOptions,
 ): AsyncGenerator<SearchProgress, StartedLayer> {
-  const { layer, structure, searchSteps, signal, locations, seed = 0 } = options;
+  const { layer, structure, searchSteps, signal, locations, triples, seed = 0 } = options;
   const { name, nIn, nOut, cost, allowed } = layer;
   const budget = cost / (Math.min(nIn, nOut) * (nIn + nOut));
-  for await (const event of findBlocks(weight, { budget, steps: searchSteps, seed })) {
+  for await (const event of findBlocks(weight, { budget, steps: searchSteps, seed, triples })) {
     if (event.type === "progress") {
       yield { kind: "search", name, step: event.step, steps: event.steps, error: event.error };
       await eventLoopTurn();
@@ -40,7 +40,8 @@ export async function* byBlockSearch(
     const { widths, ...others } = event.parameters;
     const found = { ...others, widths: await withGradients(widths, { nIn, nOut }) };
     // Unlike the search's own fallback, this one has a narrower block that uses the rest of the budget.
-    const plain = await structure.fromDense(weight, allowed / (nIn * nOut), { ...(locations && { locations }), seed });
+    const rules = { ...(locations && { locations }), seed, triples };
+    const plain = await structure.fromDense(weight, allowed / (nIn * nOut), rules);
     const isNearer = event.from === "search" && event.error <= (await errorOf(weight, structure, plain));
     for (const tensor of Object.values(isNearer ? plain : found)) tensor.dispose();
     return isNearer ? { parameters: found, by: "search" } : { parameters: plain, by: "svd" };
@@ -62,11 +63,11 @@ async function errorOf(weight: Tensor2D, structure: Structure, parameters: Struc
 // biome-ignore lint/correctness/useYield: this initialization reports no progress
 export async function* nearestInOutputs(
   weight: Tensor2D,
-  { layer, widths, locations = "linspace", seed = 0, ...options }: StartOptions,
+  { layer, widths, locations = "linspace", seed = 0, triples, ...options }: StartOptions,
 ): AsyncGenerator<SearchProgress, StartedLayer> {
   const { nIn, nOut, allowed } = layer;
   const covariance = expectCovariance(layer, options.covariance);
-  const factors = await activationAwareSvd(weight, covariance);
+  const factors = await activationAwareSvd(weight, covariance, { triples });
   if (widths === undefined) {
     const spent = await spendBudget(weight, factors, { allowed, locations, seed, covariance });
     return { parameters: { ...spent }, by: "activation" };

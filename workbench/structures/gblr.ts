@@ -9,6 +9,7 @@ import {
   locationsByRule,
   spendBudget,
   svdFactors,
+  type Triples,
   widthsByRule,
   widthValues,
 } from "../gblr/init/index.ts";
@@ -38,6 +39,8 @@ interface GblrOptions {
   locations?: string;
   /** random seed of `uniform` locations. Default 0 */
   seed?: number;
+  /** all singular triples of the matrix, if they are known, so that it is not decomposed again */
+  triples?: Triples | undefined;
 }
 
 const NAMES = ["lr_weight1", "lr_weight2", "widths", "locations"] as const;
@@ -84,11 +87,11 @@ export function gblrStructure(settings: MaskSettings = {}): Structure<GblrOption
     places: ["widths", "locations"],
 
     /** @throws EngineError when one block of full width, or the rule's widths, are not affordable within the budget */
-    async fromDense(weight, budget, { widths: rule, locations = "linspace", seed = 0 } = {}) {
+    async fromDense(weight, budget, { widths: rule, locations = "linspace", seed = 0, triples } = {}) {
       expectOperand(name, { weight }, { dtype: "float32", shape: ["n_out", "n_in"] });
       const [nOut, nIn] = weight.shape;
       const allowed = expectWithin({ nOut, nIn }, budget, { rule, settings });
-      const factors = await svdFactors(weight);
+      const factors = await svdFactors(weight, { triples });
       if (rule === undefined) return { ...(await spendBudget(weight, factors, { allowed, locations, seed })) };
       const { singularValues, ...others } = factors;
       singularValues.dispose();

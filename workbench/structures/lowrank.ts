@@ -1,13 +1,11 @@
-// Low-rank matrices W = left · right, which are applied as two thin products. The rank is given, or it is the largest
-// affordable one, or the smallest one that keeps a share of the energy. allocation.ts chooses the ranks of several
-// layers together.
+// Low-rank matrices W = left · right, which are applied as two thin products. The rank is the largest affordable one.
+// allocation.ts chooses the ranks of several layers together.
 
 import {
   conv2d,
   matMul,
   mul,
   reshape,
-  slice,
   sqrt,
   squeeze,
   type Tensor2D,
@@ -18,32 +16,28 @@ import {
 import { STORED_LOW_RANK } from "../../hub/model-folder/index.ts";
 import { svd } from "../engine/linalg/index.ts";
 import { linear } from "../engine/ops/index.ts";
-import { expectOperand, expectSetting } from "../engine/ops/operands.ts";
-import { activationAwareSvd, firstTriples } from "../gblr/init/index.ts";
-import { affordableRank, allowance, expectPaid, type MatrixSize, rankOfEnergy } from "./budget.ts";
+import { expectOperand } from "../engine/ops/operands.ts";
+import { activationAwareSvd, firstTriples, type Triples } from "../gblr/init/index.ts";
+import { affordableRank, allowance, expectPaid, type MatrixSize } from "./budget.ts";
 import { kernelOf } from "./convolution.ts";
 import { defineStructure } from "./define.ts";
 import { expectCovariance, parametersNamed, type StartOptions, type StructureParameters } from "./structure.ts";
 
 interface LowRankOptions {
-  /** exactly this rank. Default the largest rank affordable within the budget */
-  rank?: number;
-  /** share of Σ s² to keep, from 0 to 1: the smallest such rank is used, but at most the affordable one */
-  energy?: number;
+  /** all singular triples of the matrix, if they are known, so that it is not decomposed again */
+  triples?: Triples | undefined;
 }
 
 /** Parameters: `left` (n_out, rank) and `right` (rank, n_in), with √s on each side. */
 export const lowrank = defineStructure<LowRankOptions>(STORED_LOW_RANK, {
-  /**
-   * @throws EngineError when the rank, or rank 1, is not affordable within the budget; ShapeError for invalid options
-   */
+  /** @throws EngineError when rank 1 is not affordable within the budget */
   async fromDense(weight, budget, options = {}) {
     expectOperand("lowrank", { weight }, { dtype: "float32", shape: ["n_out", "n_in"] });
     const [nOut, nIn] = weight.shape;
-    return truncated(weight, rankWithin({ nOut, nIn }, budget, options), options.energy);
+    return truncated(weight, rankWithin({ nOut, nIn }, budget), options);
   },
 
-  costWithin: (size, budget, options = {}) => rankWithin(size, budget, options) * (size.nOut + size.nIn),
+  costWithin: (size, budget) => rankWithin(size, budget) * (size.nOut + size.nIn),
 
   apply(parameters, x) {
     const { left, right } = factorsOf(parameters);
@@ -70,10 +64,14 @@ export const lowrank = defineStructure<LowRankOptions>(STORED_LOW_RANK, {
   },
 });
 
-async function nearestInOutputs(weight: Tensor2D, { layer, covariance }: StartOptions): Promise<StructureParameters> {
+async function nearestInOutputs(
+  weight: Tensor2D,
+  { layer, covariance, triples }: StartOptions,
+): Promise<StructureParameters> {
   const { nIn, nOut, cost } = layer;
   const factors = await activationAwareSvd(weight, expectCovariance(layer, covariance), {
     blocks: cost / (nIn + nOut),
+    triples,
   });
   const { lr_weight1, lr_weight2, singularValues } = factors;
   const parameters = tidy(() => ({
@@ -84,32 +82,20 @@ async function nearestInOutputs(weight: Tensor2D, { layer, covariance }: StartOp
   return parameters;
 }
 
-/** The rank given by the options, or the largest rank affordable within the budget. */
-function rankWithin({ nOut, nIn }: MatrixSize, budget: number, { rank: wanted, energy }: LowRankOptions): number {
-  const most = Math.min(nOut, nIn);
-  expectSetting("lowrank", { energy }, "left out when rank is given", wanted === undefined || energy === undefined);
-  const isShare = energy === undefined || (energy >= 0 && energy <= 1);
-  expectSetting("lowrank", { energy }, "from 0 to 1", isShare);
-  const isRank = wanted === undefined || (Number.isInteger(wanted) && wanted >= 1 && wanted <= most);
-  expectSetting("lowrank", { rank: wanted }, `an integer from 1 to ${most}`, isRank);
-  const affordable = affordableRank(allowance("lowrank", budget, { nOut, nIn }), { nOut, nIn });
-  const rank = wanted ?? Math.max(affordable, 1);
+/** The largest rank affordable within the budget. */
+function rankWithin({ nOut, nIn }: MatrixSize, budget: number): number {
+  const rank = Math.max(1, affordableRank(allowance("lowrank", budget, { nOut, nIn }), { nOut, nIn }));
   expectPaid({ structure: "lowrank", what: `rank ${rank}`, cost: rank * (nOut + nIn), budget, nOut, nIn });
   return rank;
 }
 
-async function truncated(weight: Tensor2D, rank: number, energy?: number): Promise<StructureParameters> {
-  const wanted = energy === undefined ? rank : Math.min(...weight.shape);
-  const { u, s, v } = await firstTriples(weight, { rank: wanted }, () => svd(weight, { rank: wanted }));
-  const kept = energy === undefined ? rank : Math.min(rank, rankOfEnergy(await s.data(), energy));
+async function truncated(weight: Tensor2D, rank: number, { triples }: LowRankOptions): Promise<StructureParameters> {
+  const { u, s, v } = await firstTriples(triples, { rank }, () => svd(weight, { rank }));
   const factors = tidy(() => {
-    const root = sqrt(slice(s, 0, kept));
-    const columns = (vectors: Tensor2D) => mul(slice(vectors, [0, 0], [-1, kept]), root);
-    return { left: columns(u), right: transpose(columns(v)) };
+    const root = sqrt(s);
+    return { left: mul<Tensor2D>(u, root), right: transpose(mul<Tensor2D>(v, root)) };
   });
-  for (const tensor of [u, s, v]) {
-    tensor.dispose();
-  }
+  for (const tensor of [u, s, v]) tensor.dispose();
   return factors;
 }
 

@@ -9,6 +9,7 @@
 import type { Tensor, Tensor2D, Tensor4D } from "@tensorflow/tfjs-core";
 import type { StoredLayer, StoredStructure } from "../../hub/model-folder/index.ts";
 import { EngineError, ShapeError } from "../engine/core/errors.ts";
+import type { Triples } from "../gblr/init/index.ts";
 import type { MaskSettings } from "../gblr/mask.ts";
 import type { MatrixSize } from "./budget.ts";
 
@@ -53,6 +54,8 @@ export interface StartOptions {
   locations?: string;
   /** random seed. Default 0 */
   seed?: number;
+  /** all singular triples of the matrix, if they are known, so that it is not decomposed again */
+  triples?: Triples | undefined;
   /** optimizer steps of `search` */
   searchSteps: number;
   /** stops a search between two of its events */

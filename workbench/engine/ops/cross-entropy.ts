@@ -165,7 +165,7 @@ export function linearCrossEntropy(
   targets: Tensor,
   options: LinearCrossEntropyOptions = {},
 ): Scalar {
-  const chunks = checked({ x, weight, targets }, options);
+  const chunks = checked("linearCrossEntropy", { x, weight, targets }, options);
   const inputs = { x, weight };
   return differentiable({
     name: "linearCrossEntropy",
@@ -201,7 +201,7 @@ export function linearNll(
   targets: Tensor,
   options: LinearCrossEntropyOptions = {},
 ): Tensor1D {
-  const chunks = checked({ x, weight, targets }, options);
+  const chunks = checked("linearNll", { x, weight, targets }, options);
   return tidy("linearNll", () =>
     concat(
       chunks.map(([start, count]) =>
@@ -221,15 +221,19 @@ interface Operands {
 }
 
 /** @returns start and count of the rows of each chunk */
-function checked({ x, weight, targets }: Operands, { chunk = CHUNK }: LinearCrossEntropyOptions): [number, number][] {
-  expectOperand("linearCrossEntropy", { x }, { dtype: "float32", shape: ["rows", "width"] });
+function checked(
+  op: string,
+  { x, weight, targets }: Operands,
+  { chunk = CHUNK }: LinearCrossEntropyOptions,
+): [number, number][] {
+  expectOperand(op, { x }, { dtype: "float32", shape: ["rows", "width"] });
   const [rows, width] = x.shape as [number, number];
-  expectOperand("linearCrossEntropy", { weight }, { dtype: "float32", shape: ["classes", width] });
-  expectOperand("linearCrossEntropy", { targets }, { dtype: "int32", shape: [rows] });
+  expectOperand(op, { weight }, { dtype: "float32", shape: ["classes", width] });
+  expectOperand(op, { targets }, { dtype: "int32", shape: [rows] });
   const classes = weight.shape[0] as number;
-  expectSetting("linearCrossEntropy", { rows }, "at least 1", rows > 0);
-  expectSetting("linearCrossEntropy", { classes }, "at least 1", classes > 0);
-  expectSetting("linearCrossEntropy", { chunk }, "a number above 0", chunk > 0);
+  expectSetting(op, { rows }, "at least 1", rows > 0);
+  expectSetting(op, { classes }, "at least 1", classes > 0);
+  expectSetting(op, { chunk }, "a number above 0", chunk > 0);
   // All chunks have about the same size, because a product with a few rows is slow.
   const count = Math.ceil(rows / Math.ceil(rows / Math.max(1, Math.floor(chunk / classes))));
   return Array.from({ length: Math.ceil(rows / count) }, (_, i) => [i * count, Math.min(count, rows - i * count)]);

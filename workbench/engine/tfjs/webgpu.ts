@@ -1,8 +1,9 @@
 // TensorFlow.js's WebGPU backend: the private parts that are used here, and a guard that keeps it from failing
 // silently. WebGPU reports errors asynchronously, and tensors that were queued with the faulty command then read as
 // zeros. The guard throws an error before a tensor is queued that is larger than the device allows. It throws any other
-// error at every later read. It also throws an error at a synchronous read, which would need a browser's canvas. The
-// rules in internals.ts apply to the private state of @tensorflow/tfjs-backend-webgpu.
+// error at every later read. It also throws an error at a synchronous read, which would need a browser's canvas.
+//
+// @tensorflow/tfjs-backend-webgpu exports no version, so its private state is checked by the contract test alone.
 
 import * as tf from "@tensorflow/tfjs-core";
 import { EngineError } from "../core/errors.ts";

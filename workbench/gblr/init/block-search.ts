@@ -22,6 +22,7 @@ import { gaudiMask } from "../mask.ts";
 import type { GblrParameters } from "../matrix.ts";
 import { isLive, samples } from "../widths.ts";
 import { blockCount, countAllowed } from "./block-budget.ts";
+import type { Triples } from "./decompositions.ts";
 import { locationsByRule, type Sides } from "./rules.ts";
 import { SearchState } from "./search-state.ts";
 import { svdFactors } from "./svd.ts";
@@ -40,6 +41,8 @@ export interface FindBlocksOptions {
   seed?: number;
   /** steps between progress events, each of which waits for the engine. Default 50 */
   every?: number;
+  /** all singular triples of the matrix, if they are known, so that it is not decomposed again */
+  triples?: Triples | undefined;
 }
 
 /** The result of a block search. */
@@ -93,7 +96,13 @@ export async function* findBlocks(weight: Tensor2D, options: FindBlocksOptions):
   const structure = options.structureRate ?? structureRate(nOut, nIn);
   const fit = await SearchState.start(weight, { ...options, allowed });
   if (fit === undefined) {
-    yield { type: "found", ...(await truncatedSvd(weight, allowed)), searched: 0, allowed, from: "svd" };
+    yield {
+      type: "found",
+      ...(await truncatedSvd(weight, allowed, options.triples)),
+      searched: 0,
+      allowed,
+      from: "svd",
+    };
     return;
   }
   let found: FittedBlocks;
@@ -111,7 +120,7 @@ export async function* findBlocks(weight: Tensor2D, options: FindBlocksOptions):
   } finally {
     fit.dispose();
   }
-  const fallback = await truncatedSvd(weight, allowed);
+  const fallback = await truncatedSvd(weight, allowed, options.triples);
   const from = found.error <= fallback.error ? "search" : "svd";
   const [kept, dropped] = from === "search" ? [found, fallback] : [fallback, found];
   dispose(dropped.parameters);
@@ -149,11 +158,11 @@ interface FittedBlocks {
  * @param weight M, float32 (n_out, n_in)
  * @param allowed maximum number of parameters
  */
-async function truncatedSvd(weight: Tensor2D, allowed: number): Promise<FittedBlocks> {
+async function truncatedSvd(weight: Tensor2D, allowed: number, triples?: Triples): Promise<FittedBlocks> {
   const [nOut, nIn] = weight.shape;
   const blocks = Math.min(nOut, nIn);
   const rank = Math.min(blocks, Math.floor(allowed / (nOut + nIn)));
-  const { lr_weight1, lr_weight2, singularValues } = await svdFactors(weight);
+  const { lr_weight1, lr_weight2, singularValues } = await svdFactors(weight, { triples });
   const squares = Float64Array.from(await singularValues.data(), (value) => value * value);
   singularValues.dispose();
   const sum = (values: Float64Array) => values.reduce((total, value) => total + value, 0);

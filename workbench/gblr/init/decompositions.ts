@@ -15,27 +15,16 @@ export interface Triples {
   covariance?: Tensor2D | undefined;
 }
 
-const HANDED_ON = new WeakMap<Tensor2D, Triples>();
-
 /**
- * Makes functions that decompose this matrix use these triples instead, until the returned function is called.
- * @param triples still belong to the caller, who disposes of them afterwards
- */
-export function handOn(weight: Tensor2D, triples: Triples): () => void {
-  HANDED_ON.set(weight, triples);
-  return () => HANDED_ON.delete(weight);
-}
-
-/**
- * The first `rank` triples: copies of those given to `handOn`, or computed.
- * @param compute decomposes the matrix; not called if its triples are known
+ * The first `rank` triples of a matrix: copies of known ones, or computed.
+ * @param known all triples of the same matrix; used if they are for this covariance
+ * @param compute decomposes the matrix; not called if the known triples are used
  */
 export async function firstTriples<Found extends Omit<Triples, "covariance">>(
-  weight: Tensor2D,
+  known: Triples | undefined,
   { rank, covariance }: { rank: number; covariance?: Tensor2D },
   compute: () => Promise<Found>,
 ): Promise<Found> {
-  const known = HANDED_ON.get(weight);
   if (!known || known.covariance !== covariance) return compute();
   const columns = (vectors: Tensor2D) => slice(vectors, [0, 0], [-1, rank]);
   const { u, s, v } = known;

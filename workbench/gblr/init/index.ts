@@ -2,6 +2,6 @@
 
 export { type FindBlocksOptions, findBlocks } from "./block-search.ts";
 export { blocksWithin, spendBudget } from "./blocks-within.ts";
-export { firstTriples, handOn, type Triples } from "./decompositions.ts";
+export { firstTriples, type Triples } from "./decompositions.ts";
 export { locationsByRule, widthsByRule, widthValues, withGradients } from "./rules.ts";
 export { activationAwareSvd, outputTriples, type SvdFactors, svdFactors } from "./svd.ts";

@@ -25,6 +25,7 @@ import { seededUniform } from "../../engine/core/random.ts";
 import { type AdamwGroup, adamwStep } from "../../engine/ops/index.ts";
 import { gaudiMask } from "../mask.ts";
 import { holdCount } from "./block-budget.ts";
+import type { Triples } from "./decompositions.ts";
 import type { Sides } from "./rules.ts";
 import { svdFactors } from "./svd.ts";
 
@@ -36,6 +37,8 @@ export interface StartOptions {
   /** maximum number of parameters */
   allowed: number;
   seed?: number;
+  /** all singular triples of the matrix, if they are known, so that it is not decomposed again */
+  triples?: Triples | undefined;
 }
 
 /** A parameter with AdamW's moments. β1 is 0, so the first moment is the gradient itself. */
@@ -96,7 +99,7 @@ export class SearchState {
     const scale = USUAL_SIZE / Math.sqrt(squares / weight.size);
     const target = mul(weight, scale) as Tensor2D;
     // The factors of the target are those of the matrix, scaled; it is not decomposed again.
-    const { lr_weight1, lr_weight2, singularValues } = await svdFactors(weight);
+    const { lr_weight1, lr_weight2, singularValues } = await svdFactors(weight, { triples: options.triples });
     const factors = [lr_weight1, lr_weight2].map((factor) =>
       tidy(() => mul(reshape(factor, [blocks, factor.size / blocks]), Math.sqrt(scale)) as Tensor2D),
     );

@@ -21,7 +21,7 @@ import {
 } from "@tensorflow/tfjs-core";
 import { svd, symmetricEigen } from "../../engine/linalg/index.ts";
 import { expectOperand, expectSetting } from "../../engine/ops/operands.ts";
-import { firstTriples } from "./decompositions.ts";
+import { firstTriples, type Triples } from "./decompositions.ts";
 
 /** Options of `svdFactors`. */
 export interface SvdFactorsOptions {
@@ -29,6 +29,8 @@ export interface SvdFactorsOptions {
   blocks?: number;
   /** r, singular triples per block; block c holds triples r c … r c + r - 1. Default 1 */
   rank?: number;
+  /** all triples of the matrix, if they are known. They still belong to the caller */
+  triples?: Triples | undefined;
 }
 
 /** Factors of blocks and the singular values that they contain. */
@@ -51,15 +53,15 @@ export interface SvdFactors {
 export async function svdFactors(weight: Tensor2D, options: SvdFactorsOptions = {}): Promise<SvdFactors> {
   expectOperand("svdFactors", { weight }, { dtype: "float32", shape: ["n_out", "n_in"] });
   const [nOut, nIn] = weight.shape;
-  const { rank = 1 } = options;
-  const triples = Math.min(nOut, nIn);
-  const isRank = Number.isInteger(rank) && rank >= 1 && rank <= triples;
-  expectSetting("svdFactors", { rank }, `an integer from 1 to ${triples}`, isRank);
-  const most = Math.floor(triples / rank);
+  const { rank = 1, triples } = options;
+  const count = Math.min(nOut, nIn);
+  const isRank = Number.isInteger(rank) && rank >= 1 && rank <= count;
+  expectSetting("svdFactors", { rank }, `an integer from 1 to ${count}`, isRank);
+  const most = Math.floor(count / rank);
   const { blocks = most } = options;
   const isCount = Number.isInteger(blocks) && blocks >= 1 && blocks <= most;
   expectSetting("svdFactors", { blocks }, `an integer from 1 to ${most}`, isCount);
-  const { u, s, v } = await firstTriples(weight, { rank: blocks * rank }, () => svd(weight, { rank: blocks * rank }));
+  const { u, s, v } = await firstTriples(triples, { rank: blocks * rank }, () => svd(weight, { rank: blocks * rank }));
   const factors = tidy(() => {
     const root = sqrt(s);
     const outputs = reshape(mul(u, root), [nOut, blocks, rank]);
@@ -82,6 +84,8 @@ export interface ActivationAwareOptions {
    * calibration are then approximated as by plain SVD. Default 1e-6, the precision of float32 covariances
    */
   ridge?: number;
+  /** all triples of M Σ^½ for this covariance, if they are known. They still belong to the caller */
+  triples?: Triples | undefined;
 }
 
 /**
@@ -105,11 +109,11 @@ export async function activationAwareSvd(
   const [nOut, nIn] = weight.shape;
   expectOperand("activationAwareSvd", { covariance }, { dtype: "float32", shape: [nIn, nIn] });
   const most = Math.min(nOut, nIn);
-  const { blocks = most, ridge = 1e-6 } = options;
+  const { blocks = most, ridge = 1e-6, triples } = options;
   const isCount = Number.isInteger(blocks) && blocks >= 1 && blocks <= most;
   expectSetting("activationAwareSvd", { blocks }, `an integer from 1 to ${most}`, isCount);
   expectSetting("activationAwareSvd", { ridge }, "a number above 0", ridge > 0 && Number.isFinite(ridge));
-  const { u, s } = await firstTriples(weight, { rank: blocks, covariance }, () =>
+  const { u, s } = await firstTriples(triples, { rank: blocks, covariance }, () =>
     outputTriples(weight, covariance, { blocks, ridge }),
   );
   const factors = tidy(() => {
@@ -128,7 +132,7 @@ export async function activationAwareSvd(
 export async function outputTriples(
   weight: Tensor2D,
   covariance: Tensor2D,
-  { blocks = Math.min(...weight.shape), ridge = 1e-6 }: ActivationAwareOptions = {},
+  { blocks = Math.min(...weight.shape), ridge = 1e-6 }: Omit<ActivationAwareOptions, "triples"> = {},
 ): Promise<{ u: Tensor2D; s: Tensor1D }> {
   const root = await rootOf(covariance, ridge);
   const seen = matMul(weight, root) as Tensor2D;

@@ -87,13 +87,6 @@ export class TorchBackend extends KernelBackend {
     return { torch };
   }
 
-  /** Replaces the handle of `tensor` and frees the old one. */
-  replace(tensor: TensorInfo, handle: Handle): void {
-    const data = dataOf(tensor.dataId);
-    this.addon.free(data.handle);
-    data.handle = handle;
-  }
-
   /** Whether an update of this tensor in place would change another one. */
   isShared(tensor: TensorInfo): boolean {
     const data = dataOf(tensor.dataId);

@@ -1,13 +1,12 @@
 // Writes a model card: front matter, what the model is, its results, how to use it, how it was made, and the
 // citation. Sentences whose facts are unknown are left out.
 
-import { isDense, storedStructure } from "../model-folder/index.ts";
-import { formatBytes, formatCount, formatDuration } from "../text/numbers.ts";
+import { storedStructure } from "../model-folder/index.ts";
+import { comparisonColumns, flopsText } from "./comparison.ts";
 import type { CardFacts, CardRow } from "./facts.ts";
 import { loadingSection } from "./loading.ts";
 import { code, codeBlock, markdownTable, plain, type TableColumn } from "./markdown.ts";
 import { cardMetadata, isRepositoryId } from "./metadata.ts";
-import { bestOf, flopsText, metricNamed, metricsOf, valueText } from "./metric-names.ts";
 
 /**
  * Writes the card.
@@ -96,8 +95,6 @@ function settingText(value: unknown): string | undefined {
 const finite = (value: number | undefined): number | undefined =>
   value !== undefined && Number.isFinite(value) ? value : undefined;
 
-const NONE = "–";
-
 /** The table of compared models. Undefined if nothing was measured. */
 function resultsSection({
   comparison = [],
@@ -134,45 +131,15 @@ function pictureSection({ hasPicture = false }: CardFacts): string | undefined {
   ].join("\n\n");
 }
 
+/** The columns of the comparison in Markdown, with the best values in bold. */
 function columnsFor(rows: readonly CardRow[]): TableColumn<CardRow>[] {
-  const compressed = rows.filter(({ structure }) => !isDense(structure));
-  const metrics = metricsOf(rows).map((name): TableColumn<CardRow> => {
-    const best = bestOf(name, compressed);
-    return {
-      heading: plain(metricNamed(name).label),
-      align: "right",
-      cell: ({ metrics, structure }) => {
-        const text = written(metrics[name], (value) => valueText(name, value));
-        return !isDense(structure) && best !== undefined && metrics[name] === best ? `**${text}**` : text;
-      },
-    };
-  });
-  const number = (
-    heading: string,
-    value: (row: CardRow) => number | undefined,
-    text: (value: number) => string,
-  ): TableColumn<CardRow> => ({ heading, align: "right", cell: (row) => written(value(row), text) });
-  const columns: TableColumn<CardRow>[] = [
-    { heading: "model", align: "left", cell: ({ name }) => plain(name) },
-    {
-      heading: "fine-tuning",
-      align: "left",
-      cell: ({ stage, structure }) => (isDense(structure) && stage === "before" ? NONE : stage),
-    },
-    ...metrics,
-    number("relative FLOPs (reference)", ({ relativeFlops }) => relativeFlops?.reference, flopsText),
-    number("relative FLOPs (actual)", ({ relativeFlops }) => relativeFlops?.actual, flopsText),
-    number("parameters", ({ parameters }) => parameters, formatCount),
-    number("file", ({ fileBytes }) => fileBytes, formatBytes),
-    number("time", ({ seconds }) => seconds, formatDuration),
-    { heading: "note", align: "left", cell: ({ note }) => plain(note ?? "") },
-  ];
-  return columns.filter(({ cell }, i) => i === 0 || rows.some((row) => ![NONE, ""].includes(cell(row))));
+  return comparisonColumns(rows).map(({ heading, align, cell, isBest }) => ({
+    heading: plain(heading),
+    align,
+    cell: (row) => (isBest?.(row) ? `**${plain(cell(row))}**` : plain(cell(row))),
+  }));
 }
 
 function withFiniteMetrics(row: CardRow): CardRow {
   return { ...row, metrics: Object.fromEntries(Object.entries(row.metrics).filter(([, v]) => Number.isFinite(v))) };
 }
-
-const written = (value: number | undefined, text: (value: number) => string): string =>
-  value === undefined || !Number.isFinite(value) ? NONE : text(value);

@@ -5,8 +5,8 @@
 
 import { parse, type ScalarTag, stringify } from "yaml";
 import { isDense } from "../model-folder/index.ts";
+import { metricNamed } from "./comparison.ts";
 import type { BaseMetadata, CardFacts, MeasuredMetric } from "./facts.ts";
-import { metricNamed } from "./metric-names.ts";
 
 /**
  * Reads the metadata that applies to derived models. Empty if the card has no valid front matter.

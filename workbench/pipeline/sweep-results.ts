@@ -2,7 +2,7 @@
 // seeds. It writes results.json and a plot of the main metric by cost to the folder of the sweep.
 
 import { join } from "node:path";
-import { metricNamed, metricsOf, valueText } from "../../hub/card/metric-names.ts";
+import { metricNamed, metricsOf, valueText } from "../../hub/card/comparison.ts";
 import { writeFileAtomically } from "../../hub/files/atomic-file.ts";
 import { percent } from "../../hub/text/numbers.ts";
 import type { ComparisonRow } from "../evaluate/comparison-row.ts";

@@ -2,7 +2,7 @@
 // stderr. Also prints the tables of comparisons and sweeps.
 
 import process from "node:process";
-import { metricNamed, metricsOf, valueText } from "../../../hub/card/metric-names.ts";
+import { metricNamed, metricsOf, valueText } from "../../../hub/card/comparison.ts";
 import { isDense } from "../../../hub/model-folder/index.ts";
 import { countOf, formatCount, percent } from "../../../hub/text/numbers.ts";
 import type { ComparisonRow } from "../../evaluate/comparison-row.ts";

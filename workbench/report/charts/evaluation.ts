@@ -1,7 +1,7 @@
 // A metric of evaluations over the steps of training: one curve per split, and a dashed line for the dense model and
 // for each baseline of the comparison.
 
-import { metricNamed, valueText } from "../../../hub/card/metric-names.ts";
+import { metricNamed, valueText } from "../../../hub/card/comparison.ts";
 import { isDense } from "../../../hub/model-folder/index.ts";
 import type { EvaluationMetrics } from "../../train/metrics.ts";
 import { SERIES } from "../pictures/colors.ts";

@@ -1,48 +1,22 @@
 // The comparison of models: a table of the dense and the compressed models before and after fine-tuning, in which the
 // best compressed model of each metric is marked, and one sentence that summarizes it.
 
-import { bestOf, flopsText, metricNamed, metricsOf, valueText } from "../../../hub/card/metric-names.ts";
+import { comparisonColumns, flopsText, metricNamed, metricsOf, valueText } from "../../../hub/card/comparison.ts";
 import { isDense } from "../../../hub/model-folder/index.ts";
-import { formatBytes, formatCount, formatDuration } from "../../../hub/text/numbers.ts";
 import type { ComparisonRow } from "../run-record.ts";
 import { type Column, type Html, table } from "./html.ts";
 
-const NONE = "–";
-
 /** The rows as a table; columns that are empty in every row are left out. */
 export function comparisonTable(rows: readonly ComparisonRow[]): Html {
-  const compressed = rows.filter(isCompressed);
-  const metrics = metricsOf(rows).map((name): Column<ComparisonRow> => {
-    const best = bestOf(name, compressed);
-    const { label, better } = metricNamed(name);
-    return {
-      heading: `${label}${better === undefined ? "" : better === "lower" ? " ↓" : " ↑"}`,
-      align: "right",
-      cell: (row) => written(row.metrics[name], (value) => valueText(name, value)),
-      isBest: (row) => isCompressed(row) && best !== undefined && row.metrics[name] === best,
-    };
-  });
-  const number = (
-    heading: string,
-    value: (row: ComparisonRow) => number | undefined,
-    text: (value: number) => string,
-  ): Column<ComparisonRow> => ({ heading, align: "right", cell: (row) => written(value(row), text) });
-  const columns: Column<ComparisonRow>[] = [
-    { heading: "model", cell: ({ name }) => name },
-    {
-      heading: "fine-tuning",
-      cell: ({ stage, structure }) => (isDense(structure) && stage === "before" ? NONE : stage),
-    },
-    ...metrics,
-    number("relative FLOPs (reference)", ({ relativeFlops }) => relativeFlops?.reference, flopsText),
-    number("relative FLOPs (actual)", ({ relativeFlops }) => relativeFlops?.actual, flopsText),
-    number("parameters", ({ parameters }) => parameters, formatCount),
-    number("file", ({ fileBytes }) => fileBytes, formatBytes),
-    number("time", ({ seconds }) => seconds, formatDuration),
-    { heading: "note", cell: ({ note }) => note ?? "" },
-  ];
-  const used = columns.filter(({ cell }, i) => i === 0 || rows.some((row) => ![NONE, ""].includes(String(cell(row)))));
-  return table(rows, { caption: "Models compared", columns: used });
+  const columns = comparisonColumns(rows).map(
+    ({ heading, better, align, cell, isBest }): Column<ComparisonRow> => ({
+      heading: better === undefined ? heading : `${heading} ${better === "lower" ? "↓" : "↑"}`,
+      ...(align === "right" && { align }),
+      cell,
+      ...(isBest && { isBest }),
+    }),
+  );
+  return table(rows, { caption: "Models compared", columns });
 }
 
 /**
@@ -71,6 +45,3 @@ export function comparisonSentence(rows: readonly ComparisonRow[]): string | und
 }
 
 const isCompressed = ({ structure }: ComparisonRow): boolean => !isDense(structure);
-
-const written = (value: number | undefined, text: (value: number) => string): string =>
-  value === undefined ? NONE : text(value);

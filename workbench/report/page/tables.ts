@@ -1,6 +1,6 @@
 // Tables of a report: metrics by split, confusions of classes, settings, environment.
 
-import { metricNamed, metricsOf, valueText } from "../../../hub/card/metric-names.ts";
+import { metricNamed, metricsOf, valueText } from "../../../hub/card/comparison.ts";
 import { percent } from "../../../hub/text/numbers.ts";
 import { commonMistakes, type Mistake } from "../charts/classification.ts";
 import type { Classification, RunRecord } from "../run-record.ts";

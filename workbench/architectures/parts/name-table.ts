@@ -12,8 +12,8 @@ export interface NameTable {
   /** undefined if no pattern matches */
   toOurs(name: string): string | undefined;
 }
-/** Makes a table from pairs of patterns. Both patterns of a pair have the same number of `#`. */
 
+/** Makes a table from pairs of patterns. Both patterns of a pair have the same number of `#`. */
 export function nameTable(pairs: readonly NamePair[]): NameTable {
   return {
     toTheirs: translator(pairs),
@@ -40,13 +40,17 @@ function translator(pairs: readonly NamePair[]): (name: string) => string | unde
 }
 
 /** Identifies the naming of Hugging Face's models without a head, whose names have no prefix. */
-export const BARE = "(bare)";
+const BARE = "(bare)";
 
 /**
- * The functions `storedName` and `parameterName` of TensorNames for Hugging Face's naming.
- * @param prefix prefix of all names except the head's, in a model with a head
+ * TensorNames of a model whose checkpoints have timm's names, which are the workbench's, or Hugging Face's. A model
+ * without a head is saved with the prefix of a model with one.
+ * @param prefix prefix of all of Hugging Face's names except the head's, in a model with a head
  */
-export const transformersNames = (table: NameTable, prefix: string) => ({
+export const timmOrTransformersNames = (table: NameTable, prefix: string) => ({
+  prefixes: ["", prefix, BARE],
+  savedPrefix: (by: string): string => (by === BARE ? prefix : by),
+  prefixOf: ({ naming }: { naming: "timm" | "transformers" }): string => (naming === "timm" ? "" : prefix),
   storedName(name: string, by: string): string {
     if (by !== prefix && by !== BARE) return name;
     const theirs = table.toTheirs(name) ?? name;

@@ -4,7 +4,7 @@
 import type { Architecture } from "../architecture.ts";
 import { batchNormModule, convolutionLayer, headLayer, type Module, normal, ONES, uniform, ZEROS } from "../network.ts";
 import { TORCHVISION } from "../parts/image-terms.ts";
-import { BARE, type NamePair, nameTable, transformersNames } from "../parts/name-table.ts";
+import { type NamePair, nameTable, timmOrTransformersNames } from "../parts/name-table.ts";
 import { resnetReference, resnetWeights } from "./checkpoint.ts";
 import { isResnetName, type ResnetConfig, readResnetConfig } from "./config.ts";
 import { normOf, resnetLogits } from "./forward.ts";
@@ -34,7 +34,7 @@ const TABLE = nameTable([
   ["fc", "classifier.1"],
 ]);
 
-const { storedName, parameterName } = transformersNames(TABLE, TRANSFORMERS_PREFIX);
+const NAMES = timmOrTransformersNames(TABLE, TRANSFORMERS_PREFIX);
 
 /** The architecture ResNet. */
 export const resnet: Architecture<ResnetConfig> = {
@@ -51,11 +51,7 @@ export const resnet: Architecture<ResnetConfig> = {
   network,
   publishedTotal,
   names: {
-    prefixes: ["", TRANSFORMERS_PREFIX, BARE],
-    savedPrefix: (prefix) => (prefix === BARE ? TRANSFORMERS_PREFIX : prefix),
-    prefixOf: ({ naming }) => (naming === "timm" ? "" : TRANSFORMERS_PREFIX),
-    storedName,
-    parameterName,
+    ...NAMES,
     ignores: (name) => name.endsWith(".num_batches_tracked"),
   },
   timm: { known: ["resnet18", "resnet34"], example: "resnet18", isName: isResnetName, sizes: {} },

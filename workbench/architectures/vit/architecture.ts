@@ -16,11 +16,10 @@ import {
   ZEROS,
 } from "../network.ts";
 import { HALF } from "../parts/image-terms.ts";
-import { BARE } from "../parts/name-table.ts";
 import { vitWeights } from "./checkpoint.ts";
 import { isVitName, readVitConfig, type VitConfig } from "./config.ts";
 import { vitLogits } from "./forward.ts";
-import { OTHER_NAMES, PACKED_PARTS, parameterName, storedName, TRANSFORMERS_PREFIX } from "./names.ts";
+import { NAMES, OTHER_NAMES, PACKED_PARTS } from "./names.ts";
 
 /** The architecture ViT. */
 export const vit: Architecture<VitConfig> = {
@@ -42,11 +41,7 @@ export const vit: Architecture<VitConfig> = {
   network,
   publishedTotal,
   names: {
-    prefixes: ["", TRANSFORMERS_PREFIX, BARE],
-    savedPrefix: (prefix) => (prefix === BARE ? TRANSFORMERS_PREFIX : prefix),
-    prefixOf: ({ naming }) => (naming === "timm" ? "" : TRANSFORMERS_PREFIX),
-    storedName,
-    parameterName,
+    ...NAMES,
     joined,
     // The pooler of a ViTModel without a head is not used for classification.
     ignores: (name) => /^(vit\.)?pooler\./.test(name),

@@ -4,10 +4,10 @@
 
 import type { OtherNames } from "../architecture.ts";
 import { TORCHVISION } from "../parts/image-terms.ts";
-import { nameTable, transformersNames } from "../parts/name-table.ts";
+import { nameTable, timmOrTransformersNames } from "../parts/name-table.ts";
 
 /** Prefix of all of Hugging Face's names but the head's. */
-export const TRANSFORMERS_PREFIX = "vit.";
+const TRANSFORMERS_PREFIX = "vit.";
 
 const LAYER = "vit.encoder.layer.#";
 
@@ -27,7 +27,7 @@ const TABLE = nameTable([
   ["head", "classifier"],
 ]);
 
-export const { storedName, parameterName } = transformersNames(TABLE, TRANSFORMERS_PREFIX);
+export const NAMES = timmOrTransformersNames(TABLE, TRANSFORMERS_PREFIX);
 
 /** timm stores queries, keys and values in one matrix, in this order. */
 export const PACKED_PARTS = ["q_proj", "k_proj", "v_proj"] as const;

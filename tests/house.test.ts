@@ -174,6 +174,18 @@ describe("the docs", () => {
     expect(called.filter((name) => !(name in scripts))).toEqual([]);
   });
 
+  test("quote messages that the code gives", () => {
+    const code = [...sources, "node_modules/@tensorflow/tfjs-core/dist/engine.js"].map(read).join("\n");
+    const table = read("docs/engines.md").split("## Troubleshooting")[1] as string;
+    const messages = [...table.matchAll(/^\| `([^`]+)`/gm)].map(([, message]) => message as string);
+    expect(messages.length).toBeGreaterThan(10);
+    // Names and values in a message are filled in: only the words between them stand in the code.
+    const pieces = messages
+      .flatMap((message) => message.split(/@[\w/-]+|["'…():=`]|\bcpu$/))
+      .map((piece) => piece.trim());
+    expect(pieces.filter((piece) => /\w+ \w+/.test(piece) && !code.includes(piece))).toEqual([]);
+  });
+
   test("begin with a README that is short", () => {
     expect(read("README.md").split("\n").length - 1).toBeLessThanOrEqual(MOST_README_LINES);
   });

@@ -13,7 +13,15 @@ import { sizeOf } from "../cache/snapshot.ts";
 import { quote } from "../files/file-error.ts";
 import { delayBefore, hostOf, pause, type RequestContext, resolveUrl, stallClock } from "../request/context.ts";
 import type { Emit } from "../request/emitting.ts";
-import { brokenBy, errorOf, isPassing, retryAfter, unreachable, wrongRange } from "../request/failures.ts";
+import {
+  brokenBy,
+  errorOf,
+  isPassing,
+  PassingFailure,
+  retryAfter,
+  unreachable,
+  wrongRange,
+} from "../request/failures.ts";
 import { follow } from "../request/hub-fetch.ts";
 import type { PullEvent } from "./events.ts";
 import { PartialBlob } from "./partial-blob.ts";
@@ -87,11 +95,11 @@ async function fetchWhole(partial: PartialBlob, { context, commit, emit }: Fetch
         await partial.restart();
         progress.flush();
         if (fetches++ >= MOST_FETCHES) throw corrupt(file, error.message, context);
-      } else if (!(error instanceof BrokenTry)) throw error;
+      } else if (!(error instanceof PassingFailure)) throw error;
       const fair = Math.min(FAIR_BYTES, file.size * FAIR_SHARE);
       failures = partial.done - before >= Math.max(1, fair) ? 1 : failures + 1;
       if (failures >= context.patience.attempts) throw unreachable(`${quote(file.path)}: ${error.message}`, context);
-      const askedDelay = error instanceof BrokenTry ? error.askedDelay : undefined;
+      const askedDelay = error instanceof PassingFailure ? error.askedDelay : undefined;
       const delayMs = delayBefore(failures + 1, context.patience, askedDelay);
       emit({ kind: "retrying", file: file.path, attempt: failures + 1, delayMs, reason: error.message });
       await pause(delayMs, context.signal);
@@ -120,17 +128,6 @@ function progressOf(partial: PartialBlob, emit: Emit<PullEvent>) {
   return { add, flush };
 }
 
-/** An attempt failed, and another may succeed. */
-class BrokenTry extends Error {
-  override readonly name = "BrokenTry";
-  /** pause that the server asks for, in milliseconds */
-  readonly askedDelay: number | undefined;
-  constructor(message: string, askedDelay?: number) {
-    super(message);
-    this.askedDelay = askedDelay;
-  }
-}
-
 /** The content differs from the listing, so the bytes received so far are discarded. */
 class WrongContent extends Error {
   override readonly name = "WrongContent";
@@ -145,7 +142,7 @@ interface BodyTry {
 
 /**
  * One attempt to receive the rest of a file. Received bytes are kept.
- * @throws BrokenTry; WrongContent; HubError when a retry cannot help; errors of the file system
+ * @throws PassingFailure; WrongContent; HubError when a retry cannot help; errors of the file system
  */
 async function receiveRest(partial: PartialBlob, { context, commit, onBytes }: BodyTry): Promise<void> {
   const clock = stallClock(context.patience.stallMs, context.signal);
@@ -154,8 +151,8 @@ async function receiveRest(partial: PartialBlob, { context, commit, onBytes }: B
       return await action;
     } catch (error) {
       context.signal?.throwIfAborted();
-      if (error instanceof HubError || error instanceof BrokenTry || error instanceof WrongContent) throw error;
-      throw new BrokenTry(brokenBy(clock.signal.aborted ? clock.signal.reason : error, context));
+      if (error instanceof HubError || error instanceof PassingFailure || error instanceof WrongContent) throw error;
+      throw new PassingFailure(brokenBy(clock.signal.aborted ? clock.signal.reason : error, context));
     }
   };
   try {
@@ -178,7 +175,7 @@ async function receiveRest(partial: PartialBlob, { context, commit, onBytes }: B
       await reader?.cancel().catch(() => {});
     }
     if (partial.done < partial.file.size) {
-      throw new BrokenTry(`the connection ended at byte ${partial.done} of ${partial.file.size}`);
+      throw new PassingFailure(`the connection ended at byte ${partial.done} of ${partial.file.size}`);
     }
   } finally {
     clock.stop();
@@ -201,7 +198,7 @@ async function openRest({ file, done }: PartialBlob, { context, commit, signal }
   const { response, first, storage } = await follow(url, { headers, signal }, context);
   if (isPassing(response.status)) {
     await response.body?.cancel();
-    throw new BrokenTry(`status ${response.status}`, retryAfter(response.headers));
+    throw new PassingFailure(`status ${response.status}`, retryAfter(response.headers));
   }
   if (response.status === 416) throw new WrongContent("the server has fewer bytes of it than announced");
   if (response.status !== 200 && response.status !== 206)

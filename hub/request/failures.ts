@@ -23,6 +23,17 @@ export function retryAfter(headers: Headers): number | undefined {
   return Number.isFinite(milliseconds) ? Math.max(0, milliseconds) : undefined;
 }
 
+/** An attempt failed for a reason that may pass, so that another may succeed. */
+export class PassingFailure extends Error {
+  override readonly name = "PassingFailure";
+  /** pause that the server asks for, in milliseconds */
+  readonly askedDelay: number | undefined;
+  constructor(message: string, askedDelay?: number) {
+    super(message);
+    this.askedDelay = askedDelay;
+  }
+}
+
 /** What a request was about. */
 export interface Asked {
   /** the requested file */

@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { lockFile } from "../cache/lock.ts";
 import { reason } from "../files/byte-source.ts";
 import { delayBefore, type Patience, patienceOf, pause, stallClock } from "../request/context.ts";
+import { PassingFailure } from "../request/failures.ts";
 import { forget, openPartial, type PartialFile, type RemoteFile, wholeFile } from "./partial.ts";
 import { type ZooEntry, ZooError } from "./releases.ts";
 
@@ -74,7 +75,7 @@ export async function* fetchCheckpoint(
         break;
       } catch (error) {
         options.signal?.throwIfAborted();
-        if (!(error instanceof Passing)) throw error;
+        if (!(error instanceof PassingFailure)) throw error;
         if (attempt >= patience.attempts) throw gaveUp(url, { attempts: attempt, reason: error.message });
         const delayMs = delayBefore(attempt + 1, patience, error.askedDelay);
         yield { kind: "retrying", file, attempt: attempt + 1, delayMs, reason: error.message };
@@ -91,16 +92,6 @@ export async function* fetchCheckpoint(
 /** Deletes a checkpoint that cannot be read, so that the next call downloads it again. */
 export function forgetCheckpoint({ file }: ZooEntry, folder: string): Promise<void> {
   return forget(join(folder, file));
-}
-
-/** A failure that another attempt may resolve. */
-class Passing extends Error {
-  override readonly name = "Passing";
-  readonly askedDelay: number | undefined;
-  constructor(message: string, askedDelay?: number) {
-    super(message);
-    this.askedDelay = askedDelay;
-  }
 }
 
 interface Attempt {
@@ -125,7 +116,7 @@ async function* fetchOnce({ url, path, file, options, patience }: Attempt): Asyn
     const remote = describe(url, response);
     if (response.status === 416) {
       await partial.restart(remote);
-      throw new Passing("the partial download does not belong to the file");
+      throw new PassingFailure("the partial download does not belong to the file");
     }
     if (!continues(partial, response, remote)) {
       const lost = partial.done;
@@ -139,12 +130,13 @@ async function* fetchOnce({ url, path, file, options, patience }: Attempt): Asyn
       clock.poke();
       if (size !== undefined && partial.done + bytes.byteLength > size) {
         await partial.restart(remote);
-        throw new Passing(`more bytes arrived than the announced ${size}`);
+        throw new PassingFailure(`more bytes arrived than the announced ${size}`);
       }
       await onDisk(path, partial.append(bytes));
       yield { kind: "progress", file, bytes: bytes.byteLength, done: partial.done, size };
     }
-    if (size !== undefined && partial.done < size) throw new Passing(`cut off after ${partial.done} of ${size} bytes`);
+    if (size !== undefined && partial.done < size)
+      throw new PassingFailure(`cut off after ${partial.done} of ${size} bytes`);
     await expectChecksum(partial, remote);
     await onDisk(path, partial.commit());
   } finally {
@@ -164,7 +156,7 @@ async function ask(url: string, { done, remote }: PartialFile, { fetch, signal }
   const headers: Record<string, string> = { "accept-encoding": "identity" };
   if (from !== undefined) Object.assign(headers, { range: `bytes=${from}-`, "if-range": remote?.etag });
   const response = await fetch(url, { headers, signal }).catch((error: unknown) => {
-    throw new Passing(reason(signal.aborted ? signal.reason : error));
+    throw new PassingFailure(reason(signal.aborted ? signal.reason : error));
   });
   // Some runtimes do not report the address after redirects.
   if (url.startsWith("https:") && response.url !== "" && !response.url.startsWith("https:")) {
@@ -175,7 +167,7 @@ async function ask(url: string, { done, remote }: PartialFile, { fetch, signal }
   const { status } = response;
   if (status === 408 || status === 429 || status >= 500) {
     const seconds = Number(response.headers.get("retry-after") ?? Number.NaN);
-    throw new Passing(
+    throw new PassingFailure(
       `the server answers with status ${status}`,
       Number.isFinite(seconds) ? seconds * 1000 : undefined,
     );
@@ -201,7 +193,7 @@ function continues(partial: PartialFile, { status, headers }: Response, remote: 
   if (status !== 206) return false;
   const start = /^bytes (\d+)-/.exec(headers.get("content-range") ?? "")?.[1];
   if (Number(start) !== partial.done || partial.remote?.etag !== remote.etag) {
-    throw new Passing("the server sends another part than the requested one");
+    throw new PassingFailure("the server sends another part than the requested one");
   }
   return true;
 }
@@ -211,7 +203,7 @@ async function* bodyOf(response: Response): AsyncGenerator<Uint8Array> {
     // The type lacks the async iterator that every runtime has.
     yield* (response.body ?? []) as AsyncIterable<Uint8Array>;
   } catch (error) {
-    throw new Passing(reason(error));
+    throw new PassingFailure(reason(error));
   }
 }
 
@@ -219,7 +211,7 @@ async function expectChecksum(partial: PartialFile, remote: RemoteFile): Promise
   const md5 = partial.remote?.md5 ?? remote.md5;
   if (md5 === undefined || (await partial.md5()) === md5) return;
   await partial.restart(remote);
-  throw new Passing("the checksum differs from the one that the server states");
+  throw new PassingFailure("the checksum differs from the one that the server states");
 }
 
 async function onDisk<T>(path: string, work: Promise<T>): Promise<T> {

@@ -21,13 +21,13 @@ class Network(nn.Module):
     """Base class of the networks that load() can create. Image models have timm's parameter names, language models those
     of Hugging Face."""
 
-    kind = None  # `model_type` of the base model; None for a part of another network
+    kind = None  # `model_type` of the base model, or a tuple of them; None for a part of another network
     padded = ()  # parameters that may have more rows in files
 
     def __init_subclass__(cls, **options):
         super().__init_subclass__(**options)
-        if cls.__dict__.get("kind") is not None:
-            NETWORKS[cls.kind] = cls
+        kind = cls.__dict__.get("kind") or ()
+        NETWORKS.update(dict.fromkeys([kind] if isinstance(kind, str) else kind, cls))
 
     def ignores(self, name):
         """Whether a tensor of this name in the files is not used."""

@@ -1,5 +1,6 @@
-// Kernels of the layers of Llama-family models over ATen: rmsNorm, rotary and gatedActivation, forward and backward.
-// ops/kernels.ts lists what each returns.
+// Kernels of the layers of Llama-family models: rmsNorm, rotary and gatedActivation, forward and backward. On the CPU in
+// float32 each is an operator of the addon (native/layers/), otherwise a composition of ATen operators. ops/kernels.ts
+// lists what each returns.
 
 import type { TensorInfo } from "@tensorflow/tfjs-core";
 import * as names from "../../../ops/kernels.ts";
@@ -24,6 +25,14 @@ const silu = aten("silu");
 const siluBackward = aten("silu_backward");
 const gelu = aten("gelu");
 const geluBackward = aten("gelu_backward");
+const nativeRmsNorm = aten<Handle[]>("rms_norm", "", "gblr");
+const nativeRmsNormBackward = aten<Handle[]>("rms_norm_backward", "", "gblr");
+const nativeRotary = aten("rotary", "", "gblr");
+const nativeGatedActivation = aten("gated_activation", "", "gblr");
+const nativeGatedActivationBackward = aten<Handle[]>("gated_activation_backward", "", "gblr");
+
+/** Whether the addon's operators accept the operands: all are float32 on the CPU. */
+const isInAddon = (backend: TorchBackend): boolean => backend.device === "cpu" && !backend.mixed;
 
 function rmsNorm(x: TensorInfo | Handle, gain: TensorInfo, epsilon: number): Handle[] {
   const inverseRms = mean(square(x), [-1], true);
@@ -71,23 +80,28 @@ const activatedBackward = (dy: Handle, gate: TensorInfo, activation: names.GateA
 /** rmsNorm, rotary and gatedActivation, with gradients. */
 export const fusedDecoder: KernelTable = {
   [names.RMS_NORM]: fusedKernel<names.RmsNormInputs, names.RmsNormAttributes>(({ x, gain }, { epsilon }, backend) =>
-    rmsNorm(single(x, backend), gain, epsilon),
+    isInAddon(backend) ? nativeRmsNorm(x, gain, epsilon) : rmsNorm(single(x, backend), gain, epsilon),
   ),
-  [names.RMS_NORM_GRADIENT]: fusedKernel<names.RmsNormGradientInputs>((inputs, _, backend) =>
-    rmsNormBackward(inputs, backend),
-  ),
+  [names.RMS_NORM_GRADIENT]: fusedKernel<names.RmsNormGradientInputs>((inputs, _, backend) => {
+    const { dy, x, gain, inverseRms } = inputs;
+    return isInAddon(backend) ? nativeRmsNormBackward(dy, x, gain, inverseRms) : rmsNormBackward(inputs, backend);
+  }),
 
-  [names.ROTARY]: fusedKernel<names.RotaryInputs, names.RotaryAttributes>((inputs, { inverse }, backend) =>
-    rotary(inputs, inverse, backend),
-  ),
+  [names.ROTARY]: fusedKernel<names.RotaryInputs, names.RotaryAttributes>((inputs, { inverse }, backend) => {
+    const { x, cos, sin } = inputs;
+    return isInAddon(backend) ? nativeRotary(x, cos, sin, inverse) : rotary(inputs, inverse, backend);
+  }),
 
   [names.GATED_ACTIVATION]: fusedKernel<names.GatedActivationInputs, names.GatedActivationAttributes>(
-    ({ gate, up }, { activation }) => multiply(activated(gate, activation), up),
+    ({ gate, up }, { activation }, backend) =>
+      isInAddon(backend)
+        ? nativeGatedActivation(gate, up, activation === "gelu_tanh")
+        : multiply(activated(gate, activation), up),
   ),
   [names.GATED_ACTIVATION_GRADIENT]: fusedKernel<names.GatedActivationGradientInputs, names.GatedActivationAttributes>(
-    ({ dy, gate, up }, { activation }) => [
-      activatedBackward(multiply(dy, up), gate, activation),
-      multiply(dy, activated(gate, activation)),
-    ],
+    ({ dy, gate, up }, { activation }, backend) =>
+      isInAddon(backend)
+        ? nativeGatedActivationBackward(dy, gate, up, activation === "gelu_tanh")
+        : [activatedBackward(multiply(dy, up), gate, activation), multiply(dy, activated(gate, activation))],
   ),
 };

@@ -21,6 +21,8 @@ const MAX_ELEMENTS = 5_000_000;
 const MAX_NAME_BYTES = 65_535;
 /** GGUF's limit. */
 const MAX_DIMENSIONS = 4;
+/** Largest dimension, a limit of the library. */
+const MAX_SIDE = 2 ** 32;
 
 /** What the walk found: where the header ends, and the bytes up to there. */
 export interface WalkedHeader {
@@ -78,7 +80,8 @@ export async function walkHeader(source: ByteSource, file: string): Promise<Walk
       throw new GgufError(problem, { file, tensor: name });
     }
     await reader.need(8 * dimensions + 12);
-    reader.skip(8 * dimensions + 12);
+    for (let side = 0; side < dimensions; side++) reader.count(`values in a dimension of ${quote(name)}`, MAX_SIDE);
+    reader.skip(12);
   }
   return { bytes: reader.done() };
 }

@@ -40,7 +40,7 @@ export function modelTensors(file: TensorFile): ModelTensors | undefined {
       ...file,
       tensors: new Map(inside),
       read: (name) => file.read(dictionary + name),
-      chunks: (name) => file.chunks(dictionary + name),
+      chunks: (name, options) => file.chunks(dictionary + name, options),
     };
     const unwrapped = unwrapTensors(part);
     const naming = ARCHITECTURES.flatMap((each) => namesOf(each).others ?? []).find((others) =>

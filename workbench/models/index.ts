@@ -4,6 +4,8 @@ export type { Architecture } from "../architectures/architecture.ts";
 export { rowsOf } from "../architectures/count.ts";
 export { gpt2 } from "../architectures/gpt2/architecture.ts";
 export type { Gpt2Config } from "../architectures/gpt2/config.ts";
+export { llama } from "../architectures/llama/architecture.ts";
+export type { LlamaConfig } from "../architectures/llama/config.ts";
 export type { MixerConfig } from "../architectures/mixer/config.ts";
 export { type ConvolutionInfo, type LayerInfo, positionLayers } from "../architectures/network.ts";
 export { classifierLogits } from "../architectures/parts/classifier.ts";

@@ -70,10 +70,11 @@ export async function* loadModel(
   const { json, architecture, config, preprocessor, made } = await describeModel(folder, { head, preparation });
   // Checked before tensors are read, because the image preparation may be unsupported.
   if (isClassifier({ architecture })) imageSettings({ architecture, config, json, preprocessor }, folder);
-  const opened = await OPENERS[form](folder);
+  const { prefixes } = namesOf(architecture);
+  const opened = await OPENERS[form](folder, prefixes);
   const parameters = new Map<string, Variable>();
   try {
-    const open = unwrapModel(opened);
+    const open = unwrapModel(opened, prefixes);
     const { layers: found } = await checkModel(open);
     const stored = storedParameters(
       { ...open, layers: found },

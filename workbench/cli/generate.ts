@@ -46,7 +46,7 @@ export function addGenerate(program: Command): void {
   })
     .argument("<model>", MODEL_ARGUMENT)
     .argument("[prompt...]", "text to continue; - reads it from stdin (default: none, a new text is started)");
-  addGenerationOptions(command, TOKENS).option("--json", JSON_DOCUMENT);
+  addGenerationOptions(command, { tokens: TOKENS, topK: "0" }).option("--json", JSON_DOCUMENT);
   addEngineOptions(command).action(generate);
 }
 

@@ -56,12 +56,21 @@ export async function* openGenerator(
     }
     const model = await forInference(loaded, { rows: "few" });
     const session = generationSession(model);
+    const begin = config.beginOfText ?? loaded.json.bos_token_id;
     const dispose = () => {
       session.dispose();
       model.dispose();
       loaded.dispose();
     };
-    return { folder, tokenizer, config, positions: languageSizes(model).positions, session, dispose };
+    const { positions } = languageSizes(model);
+    return {
+      folder,
+      tokenizer,
+      config: { ...config, beginOfText: Number.isInteger(begin) ? (begin as number) : undefined },
+      positions,
+      session,
+      dispose,
+    };
   } catch (error) {
     loaded.dispose();
     throw error;

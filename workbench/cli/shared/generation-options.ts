@@ -39,51 +39,38 @@ const OVERRIDDEN: Readonly<Partial<Record<keyof GenerationFlags, readonly string
 /** Flags that have no effect if the most likely token is always taken. */
 const OF_SAMPLING = ["topK", "topP", "minP", "typicalP"] as const;
 
-/** Adds the options. @param tokens the verb's maximum number of tokens, for the help */
-export function addGenerationOptions(command: Command, tokens: number): Command {
-  const of = (name: string, usual: string) => `(default: ${name} of the model folder, else ${usual})`;
+/** Adds the options. @param tokens the verb's maximum number of tokens @param topK its top-k, for the help */
+export function addGenerationOptions(command: Command, { tokens, topK }: { tokens: number; topK: string }): Command {
   return command
-    .option(
-      "--tokens <count>",
-      `maximum number of tokens ${of("max_new_tokens or max_length", `${tokens}`)}`,
-      countFrom(1),
-    )
-    .option(
-      "--min-tokens <count>",
-      `number of tokens before which the text does not end ${of("min_new_tokens", "0")}`,
-      countFrom(0),
-    )
-    .option(
-      "--temperature <value>",
-      `sampling temperature; 0 always takes the most likely token ${of("temperature", "1")}`,
-      numberFrom(0),
-    )
+    .option("--tokens <count>", `maximum number of tokens to generate (default: ${tokens})`, countFrom(1))
+    .option("--min-tokens <count>", "number of tokens before which the text does not end (default: 0)", countFrom(0))
+    .option("--temperature <value>", "temperature; 0 always takes the most likely token (default: 1)", numberFrom(0))
     .option(
       "--top-k <count>",
-      `sample from this many of the most likely tokens; 0 is all ${of("top_k", "all")}`,
+      `sample from this many of the most likely tokens; 0 is all (default: ${topK})`,
       countFrom(0),
     )
+    .option("--top-p <share>", "sample from the most likely tokens with this total probability (default: 1)", share)
+    .option("--min-p <share>", "sample from tokens with this share of the largest probability (default: 0)", share)
     .option(
-      "--top-p <share>",
-      `sample from the most likely tokens with this total probability ${of("top_p", "1")}`,
+      "--typical-p <share>",
+      "sample from the most typical tokens with this total probability (default: 1)",
       share,
     )
-    .option("--min-p <share>", "sample from tokens with this share of the largest probability", share)
-    .option("--typical-p <share>", "sample from the most typical tokens with this total probability", share)
-    .option("--repetition-penalty <factor>", "make tokens that occurred less likely, above 1", numberFrom(0))
-    .option("--unique-ngrams <tokens>", "never repeat a sequence of this many tokens; 0 allows it", countFrom(0))
+    .option("--repetition-penalty <factor>", "make tokens that occurred less likely, above 1 (default: 1)", factor)
+    .option("--unique-ngrams <tokens>", "repeat no sequence of this many tokens (default: 0, off)", countFrom(0))
     .option("--stop <text>", "text at which to stop; may be given several times", collected)
     .option("--seed <number>", "random seed; the same seed and engine give the same text", countFrom(0), 0)
     .option(
       "--no-generation-config",
-      "ignore the settings in generation_config.json, except the tokens that end a text",
-    )
-    .addHelpText(
-      "after",
-      "\nThe defaults are those of generation_config.json in the model folder. Its other settings of sampling are obeyed\n" +
-        "too: see docs/generation.md. With do_sample false the most likely token is always taken, unless a flag of sampling\n" +
-        "is given.",
+      "ignore generation_config.json of the model, whose settings replace the defaults above (see docs/generation.md)",
     );
+}
+
+function factor(text: string): number {
+  const value = numberFrom(0)(text);
+  if (value > 0) return value;
+  throw new InvalidArgumentError("It must be a number above 0.");
 }
 
 function collected(text: string, before: string[] = []): string[] {

@@ -154,6 +154,11 @@ export interface WeightsReader<Config = unknown> {
    * heads
    */
   readonly width?: readonly [tensor: string, axis: number];
+  /**
+   * the head's name in `network`, which scripts replace for other classes or leave out. Default: every tensor is
+   * expected
+   */
+  readonly head?: string;
   /** whether a checkpoint with these tensors belongs to this architecture */
   recognizes(tensors: ReadonlyMap<string, TensorInfo>): boolean;
   /**

@@ -22,6 +22,7 @@ interface ImportVerbOptions extends WeightsFlags {
 
 /** Properties of a model that the shapes of its tensors do not determine. */
 interface WeightsFlags {
+  dropHead?: boolean;
   heads?: number;
   imageSize?: number;
   mean?: [number, number, number];
@@ -35,10 +36,10 @@ const SUMMARY = "make a model folder from a PyTorch checkpoint, without running 
 const DESCRIPTION = `
 Makes a model folder, which all other verbs can read, from
 
-- weights of a GPT-2, ViT, MLP-Mixer, ResNet-18 or ResNet-34 with the tensor
-  names of timm, torchvision or Hugging Face. Names and shapes determine the
-  model. Other properties get their usual values, which are printed with the
-  flags that change them;
+- weights of a GPT-2, ViT, MLP-Mixer or ResNet (-18, -34, -50, -101, -152) with
+  the tensor names of timm, torchvision or Hugging Face. Names and shapes
+  determine the model. Other properties get their usual values, which are
+  printed with the flags that change them;
 - a checkpoint with GBLR layers, as the trainer of the method's authors writes
   it.
 
@@ -58,6 +59,7 @@ export function addImport(program: Command): void {
     .requiredOption("--out <folder>", "folder to write the model to")
     .option("--raw", "write the tensors unchanged, whatever model they are of")
     .option("--heads <count>", "attention heads, if the file does not determine them", countFrom(1))
+    .option("--drop-head", "leave the head out, e.g. one of several layers; finetune --new-head trains a new one")
     .option("--image-size <pixels>", "edge of the input image, if the file does not determine it", countFrom(1))
     .option("--mean <r,g,b>", "mean to subtract from each color, in 0 to 1 (default: the usual one)", colors)
     .option("--std <r,g,b>", "standard deviation to divide each color by (default: the usual one)", deviations)
@@ -81,7 +83,7 @@ type Kind = { kind: "reference" } | { kind: "weights"; type: string } | { kind: 
 
 /** Determines how a file is imported. Opens the file, but no engine. */
 async function kindOf(file: string, { raw = false, ...flags }: ImportVerbOptions): Promise<Kind> {
-  const { HeadsUnknown, isSafetensors, recognizeFile } = await import("../models/weights/index.ts");
+  const { HeadProblem, HeadsUnknown, isSafetensors, recognizeFile } = await import("../models/weights/index.ts");
   if (raw && isSafetensors(file))
     throw new UsageError(`--raw does not apply to ${file}, which is in safetensors already; leave it out`);
   if (raw) return { kind: "raw", why: "with --raw" };
@@ -93,11 +95,11 @@ async function kindOf(file: string, { raw = false, ...flags }: ImportVerbOptions
   } catch (error) {
     // If no flag was given and none would help, the tensors are written unchanged.
     const isAsked = WEIGHTS_FLAGS.some((flag) => flags[flag] !== undefined);
-    const isFinal = error instanceof HeadsUnknown || isAsked || isSafetensors(file);
+    const isFinal = error instanceof HeadsUnknown || error instanceof HeadProblem || isAsked || isSafetensors(file);
     if (!(error instanceof ModelError) || isFinal) throw error;
     return { kind: "raw", why: error.message.slice(error.file.length + 2) };
   }
-  const why = "its tensors are not those of a GPT-2, ViT, MLP-Mixer, ResNet-18 or ResNet-34";
+  const why = "its tensors are not those of a GPT-2, ViT, MLP-Mixer or ResNet";
   if (isSafetensors(file)) throw new CommandFailed(`${file} cannot be made a model folder: ${why}`);
   return { kind: "raw", why };
 }
@@ -112,7 +114,7 @@ async function importAs(kind: Kind, file: string, options: ImportVerbOptions): P
   const { out, maxShardSize, force = false, heads, masks } = options;
   const common = { out, force, heads, ...(maxShardSize !== undefined && { maxShardBytes: maxShardSize }) };
   if (kind.kind === "reference") {
-    expectNone(options, IMAGE_FLAGS, `to ${file}, which has GBLR layers`);
+    expectNone(options, ["dropHead", ...IMAGE_FLAGS], `to ${file}, which has GBLR layers`);
     const { importReferenceWithProgress, printReferenceSummary } = await import("./import-weights.ts");
     const gaussian = masks === undefined ? undefined : masks === "gaussian";
     const summary = await importReferenceWithProgress(file, { ...common, gaussian });
@@ -121,8 +123,8 @@ async function importAs(kind: Kind, file: string, options: ImportVerbOptions): P
   if (kind.kind === "weights") {
     expectNone(options, ["masks", ...(MEANINGLESS[kind.type] ?? [])], `to ${file}, a dense ${kind.type}`);
     const { importWeightsWithProgress, printWeightsSummary } = await import("./import-weights.ts");
-    const { imageSize, mean, std } = options;
-    const summary = await importWeightsWithProgress(file, { ...common, imageSize, mean, std });
+    const { dropHead, imageSize, mean, std } = options;
+    const summary = await importWeightsWithProgress(file, { ...common, dropHead, imageSize, mean, std });
     return { summary, text: (palette) => printWeightsSummary(summary, palette) };
   }
   const { raw = false } = options;
@@ -138,7 +140,7 @@ async function importAs(kind: Kind, file: string, options: ImportVerbOptions): P
 }
 
 const IMAGE_FLAGS = ["imageSize", "mean", "std"] as const;
-const WEIGHTS_FLAGS = ["heads", ...IMAGE_FLAGS] as const;
+const WEIGHTS_FLAGS = ["heads", "dropHead", ...IMAGE_FLAGS] as const;
 
 /** Flags that do not apply, by `model_type`. */
 const MEANINGLESS: Readonly<Record<string, readonly (keyof WeightsFlags)[]>> = {

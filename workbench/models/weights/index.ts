@@ -1,6 +1,7 @@
 // Import of weights without a config.json: the public surface of this folder.
 
 export { HeadsUnknown } from "../../architectures/parts/checkpoint.ts";
+export { HeadProblem } from "./heads.ts";
 export {
   type ImportWeightsEvent,
   type ImportWeightsOptions,

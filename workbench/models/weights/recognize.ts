@@ -3,13 +3,15 @@
 // the image preparation is the architecture's usual one.
 
 import { findLayers, ModelError } from "../../../hub/model-folder/index.ts";
-import type { TensorFile } from "../../../hub/safetensors/index.ts";
-import type { Architecture, WeightsFile } from "../../architectures/architecture.ts";
+import type { TensorFile, TensorInfo } from "../../../hub/safetensors/index.ts";
+import { type Architecture, namesOf, parametersOf, type WeightsFile } from "../../architectures/architecture.ts";
 import { findSetting, isCount, sideOf, usualHeads } from "../../architectures/parts/checkpoint.ts";
 import type { ImageSettings, UsualPreparation } from "../../architectures/parts/image-terms.ts";
 import { imageTaskOf } from "../../architectures/task.ts";
 import { storedParameters } from "../folder/stored-parameters.ts";
 import { imageSettings } from "../images/image-settings.ts";
+import { configWithoutHead } from "../images/adapt.ts";
+import { expectHead, settleHead } from "./heads.ts";
 import { type FoundKind, type ModelTensors, modelTensors } from "./model-tensors.ts";
 
 /** An open file of weights. */
@@ -23,6 +25,8 @@ export interface Weights extends Pick<WeightsFile, "rest" | "tied"> {
 export interface WeightsOptions extends ImageOptions {
   /** number of attention heads. Default: that of the hyper-parameters in the file, else width / 64 */
   heads?: number | undefined;
+  /** whether the head is left out. Default false */
+  dropHead?: boolean | undefined;
 }
 
 /** The settings that were assumed because they were not given. */
@@ -36,6 +40,10 @@ export interface Recognized {
   config: Record<string, unknown>;
   /** content of preprocessor_config.json, for image models in Hugging Face's format */
   preprocessor?: Record<string, unknown>;
+  /** `config` as the architecture reads it; of a classifier without a head as if it had one class */
+  settings: unknown;
+  /** whether it is a classifier without a head */
+  isHeadless: boolean;
   assumed: Assumed;
   /** names of the file's other tensors, such as an optimizer's */
   others: string[];
@@ -50,11 +58,13 @@ export interface Recognized {
  */
 export function recognize(weights: Weights, options: WeightsOptions = {}): Recognized | undefined {
   const { file } = weights;
-  const found = modelTensors(weights.tensors);
-  if (!found) return undefined;
+  const inFile = modelTensors(weights.tensors);
+  if (!inFile) return undefined;
+  const headed = settleHead(inFile, { file, all: weights.tensors, dropHead: options.dropHead });
+  const { found, isHeadless } = headed;
   const { kind, tensors } = found;
   const { architecture, reader } = kind;
-  const seen = seenBy(found, weights);
+  const seen = seenBy(found, weights, isHeadless);
   const heads = headsOf(kind, weights, options);
   const plain = reader.config(seen, { heads: heads.count });
   const cfg = plain.pretrained_cfg as Record<string, unknown> | undefined;
@@ -65,30 +75,55 @@ export function recognize(weights: Weights, options: WeightsOptions = {}): Recog
     images && kind.prefix !== "" && reader.forTransformers
       ? reader.forTransformers(architecture.readConfig(described, file), seen, images)
       : { config: described };
-  const config = architecture.readConfig({ ...own.config }, file);
-  const { layers } = findLayers({ path: file, tensors });
-  const stored = storedParameters({ path: file, tensors, layers }, { architecture, config });
-  for (const { name: layer, structure } of stored.layers.values()) {
-    if (structure.isDense) continue;
-    throw new ModelError(`is held as ${structure.name}; of weights alone only dense layers are known`, { file, layer });
-  }
-  const model = { architecture, config, json: own.config, preprocessor: own.preprocessor };
+  const settings = architecture.readConfig({ ...own.config }, file);
+  if (!isHeadless) expectHead(found, settings, file);
+  expectParameters(found, { settings, file, isHeadless });
+  const model = { architecture, config: settings, json: own.config, preprocessor: own.preprocessor };
   const assumed = {
     ...(heads.isAssumed && { heads: heads.count }),
     ...(images && assumedImages(model, options)),
   };
-  const others = [...weights.tensors.tensors.keys()].filter((name) => !name.startsWith(found.prefix));
-  return { architecture, ...own, assumed, others, tensors };
+  const others = [...weights.tensors.tensors.keys()].filter(
+    (name) => !name.startsWith(found.prefix) && !headed.beside.includes(name),
+  );
+  const config = isHeadless ? configWithoutHead(own.config) : own.config;
+  return { architecture, ...own, config, settings, isHeadless, assumed, others: [...others, ...headed.leftOut], tensors };
+}
+
+interface ExpectedOptions {
+  settings: unknown;
+  file: string;
+  isHeadless: boolean;
+}
+
+/** @throws ModelError if a tensor is missing, unexpected or of wrong shape, or a layer is structured */
+function expectParameters(
+  { kind: { architecture, reader }, tensors }: ModelTensors,
+  { settings, file, isHeadless }: ExpectedOptions,
+): void {
+  const { layers } = findLayers({ path: file, tensors });
+  const names = [...parametersOf(architecture, settings).keys()];
+  const without = new Set(isHeadless ? names.filter((name) => name.startsWith(`${reader.head}.`)) : []);
+  const stored = storedParameters({ path: file, tensors, layers }, { architecture, config: settings, without });
+  for (const { name: layer, structure } of stored.layers.values()) {
+    if (structure.isDense) continue;
+    throw new ModelError(`is held as ${structure.name}; of weights alone only dense layers are known`, { file, layer });
+  }
 }
 
 /** The weights under the names that the reader expects. */
-function seenBy({ kind, prefix }: ModelTensors, { file, rest, tied }: Weights): WeightsFile {
-  const { seen, readerName } = kind;
+function seenBy({ kind, prefix }: ModelTensors, { file, rest, tied }: Weights, isHeadless: boolean): WeightsFile {
+  const { architecture, reader, readerName } = kind;
+  // Readers take the number of classes from the head's bias.
+  const bias = namesOf(architecture).storedName(`${reader.head}.bias`, reader.prefix ?? "");
+  const seen = isHeadless ? new Map([...kind.seen, [bias, ONE_CLASS] as const]) : kind.seen;
   const called = (name: string) => readerName(name.slice(prefix.length));
   const own = [...tied].filter((names) => names.every((name) => name.startsWith(prefix)));
   const ties = own.map(([name, first]) => [called(name), called(first)] as const);
   return { file, tensors: seen, rest: { hyper_parameters: rest }, tied: new Map(ties) };
 }
+
+const ONE_CLASS: TensorInfo = { dtype: "F32", shape: [1], byteLength: 4 };
 
 const HEADS = ["num_heads", "n_head", "num_attention_heads"];
 

@@ -62,9 +62,11 @@ export const resnet: Architecture<ResnetConfig> = {
     module: "gblr_resnet",
     auto: "AutoModelForImageClassification",
     own: {
-      base: "ResNetForImageClassification",
-      model: "GblrResNetForImageClassification",
-      config: "GblrResNetConfig",
+      resnet: {
+        base: "ResNetForImageClassification",
+        model: "GblrResNetForImageClassification",
+        config: "GblrResNetConfig",
+      },
     },
     timm: { model: "GblrTimmResNetForImageClassification", config: "GblrTimmResNetConfig" },
   },

@@ -92,10 +92,13 @@ export function printWeightsSummary(
 }
 
 /** A line for each assumption, with the flag that overrides it. */
-function assumptions({ heads, imageSize, mean, std, ...images }: Recognized["assumed"]): string[] {
-  const { interpolation, cropShare, cropMode } = images;
+function assumptions({ heads, headSize = 64, imageSize, mean, std, ...others }: Recognized["assumed"]): string[] {
+  const { interpolation, cropShare, cropMode, like, settings = {} } = others;
+  const fields = Object.entries(settings).map(([name, value]) => `${name} ${value}`);
+  const source = like === undefined ? "the usual values" : `as ${like} has, whose tensors have these shapes`;
   return [
-    ...(heads === undefined ? [] : [`${heads} attention heads, one per 64 channels (--heads)`]),
+    ...(heads === undefined ? [] : [`${heads} attention heads, one per ${headSize} channels (--heads)`]),
+    ...(fields.length === 0 ? [] : [`${fields.join(", ")}, ${source} (--rope-theta; others in config.json)`]),
     ...(imageSize === undefined ? [] : [`images of ${imageSize} × ${imageSize} (--image-size)`]),
     ...(mean === undefined ? [] : [`mean of red, green and blue ${mean.join(",")} (--mean)`]),
     ...(std === undefined ? [] : [`standard deviation ${std.join(",")} (--std)`]),

@@ -4,8 +4,8 @@
 
 import { findLayers, ModelError } from "../../../hub/model-folder/index.ts";
 import type { TensorFile, TensorInfo } from "../../../hub/safetensors/index.ts";
-import { type Architecture, namesOf, parametersOf, type WeightsFile } from "../../architectures/architecture.ts";
-import { findSetting, isCount, sideOf, usualHeads } from "../../architectures/parts/checkpoint.ts";
+import { type Architecture, type AssumedSettings, namesOf, parametersOf, type WeightsFile } from "../../architectures/architecture.ts";
+import { findSetting, HeadsUnknown, isCount, sideOf, usualHeads } from "../../architectures/parts/checkpoint.ts";
 import type { ImageSettings, UsualPreparation } from "../../architectures/parts/image-terms.ts";
 import { imageTaskOf } from "../../architectures/task.ts";
 import { storedParameters } from "../folder/stored-parameters.ts";
@@ -25,13 +25,17 @@ export interface Weights extends Pick<WeightsFile, "rest" | "tied"> {
 export interface WeightsOptions extends ImageOptions {
   /** number of attention heads. Default: that of the hyper-parameters in the file, else width / 64 */
   heads?: number | undefined;
+  /** base of rotary positions. Default: that of the hyper-parameters in the file, else the usual one */
+  ropeTheta?: number | undefined;
   /** whether the head is left out. Default false */
   dropHead?: boolean | undefined;
 }
 
 /** The settings that were assumed because they were not given. */
-export interface Assumed extends AssumedImages {
+export interface Assumed extends AssumedImages, Partial<AssumedSettings> {
   heads?: number;
+  /** components of a head, of a family in which they are not always 64 */
+  headSize?: number;
 }
 
 /** A recognized model. */
@@ -65,8 +69,9 @@ export function recognize(weights: Weights, options: WeightsOptions = {}): Recog
   const { kind, tensors } = found;
   const { architecture, reader } = kind;
   const seen = seenBy(found, weights, isHeadless);
-  const heads = headsOf(kind, weights, options);
-  const plain = reader.config(seen, { heads: heads.count });
+  const { count, ...assumedHeads } = headsOf(kind, { seen, rest: weights.rest }, options);
+  const reading = { heads: count, ropeTheta: options.ropeTheta };
+  const plain = reader.config(seen, reading);
   const cfg = plain.pretrained_cfg as Record<string, unknown> | undefined;
   const usual = found.naming?.preparation;
   const images = cfg && usualImages(cfg, { ...options, architecture, file, usual });
@@ -80,7 +85,8 @@ export function recognize(weights: Weights, options: WeightsOptions = {}): Recog
   expectParameters(found, { settings, file, isHeadless });
   const model = { architecture, config: settings, json: own.config, preprocessor: own.preprocessor };
   const assumed = {
-    ...(heads.isAssumed && { heads: heads.count }),
+    ...assumedHeads,
+    ...reader.assumed?.(seen, reading),
     ...(images && assumedImages(model, options)),
   };
   const others = [...weights.tensors.tensors.keys()].filter(
@@ -127,11 +133,32 @@ const ONE_CLASS: TensorInfo = { dtype: "F32", shape: [1], byteLength: 4 };
 
 const HEADS = ["num_heads", "n_head", "num_attention_heads"];
 
-function headsOf({ reader: { width }, seen }: FoundKind, { file, rest }: Weights, { heads }: WeightsOptions) {
-  if (width === undefined) return {};
-  const told = heads ?? findSetting(rest, HEADS, isCount);
+interface HeadSources {
+  seen: WeightsFile;
+  rest: Weights["rest"];
+}
+
+/** @returns the number of heads, and those properties of them that are assumed */
+function headsOf({ reader }: FoundKind, { seen, rest }: HeadSources, { heads }: WeightsOptions) {
+  const { width } = reader;
+  const stored = findSetting(rest, HEADS, isCount);
+  if (reader.heads === undefined) {
+    if (width === undefined) return {};
+    const told = heads ?? stored;
+    if (told !== undefined) return { count: told };
+    const count = usualHeads(sideOf(seen, ...width), seen.file);
+    return { count, heads: count };
+  }
+  const own = reader.heads(seen);
+  const { file } = seen;
+  if (own?.isDetermined) {
+    if (heads === undefined || heads === own.count) return { count: own.count };
+    throw new ModelError(`has ${own.count} heads by its tensors, not the ${heads} of --heads`, { file });
+  }
+  const told = heads ?? stored;
   if (told !== undefined) return { count: told };
-  return { count: usualHeads(sideOf({ file, tensors: seen }, ...width), file), isAssumed: true };
+  if (!own) throw new HeadsUnknown("does not tell how many heads it has; say how many with --heads", { file });
+  return { count: own.count, heads: own.count, headSize: own.headSize };
 }
 
 /** Settings of images that the tensors do not determine. */

@@ -64,7 +64,7 @@ function described({ model, files }: { model: Recognized; files: string[] }) {
   const { architecture, config, settings, isHeadless, assumed, others: leftOut } = model;
   const { task } = architecture;
   const classes = task.kind === "image-classification" ? task.sizes(settings).classes : undefined;
-  const name = typeof config.architecture === "string" ? config.architecture : architecture.type;
+  const name = String(config.architecture ?? config.model_type ?? architecture.type);
   const head = classes === undefined ? {} : { classes: isHeadless ? 0 : classes };
   return { type: architecture.type, name, ...head, assumed, leftOut, files };
 }

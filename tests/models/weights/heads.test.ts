@@ -127,7 +127,8 @@ for (const [name, { make, size, head, width, options = {} }] of Object.entries(F
       const found = await imported(file, options);
       expect(found.isHeadless).toBe(true);
       const config = JSON.parse(readFileSync(at("model", "config.json"), "utf8"));
-      if ("architecture" in config) expect(config).toMatchObject({ num_classes: 0, pretrained_cfg: { num_classes: 0 } });
+      if ("architecture" in config)
+        expect(config).toMatchObject({ num_classes: 0, pretrained_cfg: { num_classes: 0 } });
       else expect([config.architectures[0], config.id2label]).toEqual([expect.stringMatching(/^\w+Model$/), undefined]);
       await expect(loadModelNow(at("model"))).rejects.toThrow(/num_classes is 0: .*--new-head|"classifier.*is missing/);
       const loaded = await loadModelNow(at("model"), { head: { classes: ["a", "b"], seed: 3 } });

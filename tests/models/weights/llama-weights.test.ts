@@ -182,11 +182,15 @@ describe("weights alone", () => {
 
   test("whose heads are not told name the flag, and a flag that contradicts them is refused", async () => {
     const narrow = await weightsOf({ ...LLAMA, hidden_size: 24, num_attention_heads: 3 });
-    await expect(recognizeFile(narrow)).rejects.toThrow("does not tell how many heads it has; say how many with --heads");
+    await expect(recognizeFile(narrow)).rejects.toThrow(
+      "does not tell how many heads it has; say how many with --heads",
+    );
     expect((await recognizeFile(narrow, { heads: 3 }))?.config.head_dim).toBe(8);
     await expect(recognizeFile(narrow, { heads: 5 })).rejects.toThrow("5 heads must divide its 24 rows");
     const normed = await weightsOf({ model_type: "qwen3", head_dim: 32 });
     expect((await recognizeFile(normed))?.config).toMatchObject({ num_attention_heads: 2, head_dim: 32 });
-    await expect(recognizeFile(normed, { heads: 4 })).rejects.toThrow("has 2 heads by its tensors, not the 4 of --heads");
+    await expect(recognizeFile(normed, { heads: 4 })).rejects.toThrow(
+      "has 2 heads by its tensors, not the 4 of --heads",
+    );
   });
 });

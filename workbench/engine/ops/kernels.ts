@@ -99,6 +99,19 @@ export const WRITE_ROWS = "FusedWriteRows";
 export type WriteRowsInputs = { buffer: TensorInfo; rows: TensorInfo };
 export type WriteRowsAttributes = { at: number };
 
+/** Number types in which an engine can hold the values of a float32 tensor. */
+export type HeldType = "float32" | "bfloat16" | "float16";
+
+/** Only backends that can change a tensor have this kernel and the next. → a tensor whose values are not set */
+export const ALLOCATE = "Allocate";
+export type AllocateAttributes = { shape: readonly number[]; held: HeldType };
+
+/** Stores values in `buffer` from element `at` on, in place. → no outputs */
+export const WRITE_VALUES = "WriteValues";
+export type WriteValuesInputs = { buffer: TensorInfo };
+/** `bytes`: whole, aligned numbers of the type `type` */
+export type WriteValuesAttributes = { at: number; bytes: Uint8Array; type: HeldType | "float64" };
+
 /** Inputs are a list of gradients. → their Euclidean norm, a scalar */
 export const GRADIENT_NORM = "FusedGradientNorm";
 

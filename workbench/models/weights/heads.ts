@@ -56,7 +56,12 @@ function classifierHead(found: ModelTensors, head: string, options: HeadOptions)
   const inside = headNames(found, CLASSIFIERS);
   const beside = inside.size === 0 ? namesBeside(found, options) : [];
   if (dropHead) {
-    return { ...NONE, found: withTensors(found, without(found.tensors, inside)), isHeadless: true, leftOut: [...inside] };
+    return {
+      ...NONE,
+      found: withTensors(found, without(found.tensors, inside)),
+      isHeadless: true,
+      leftOut: [...inside],
+    };
   }
   const names = inside.size === 0 ? beside : [...inside];
   const [layer, ...others] = new Set(names.map((name) => name.replace(/\.[^.]*$/, "")));
@@ -67,7 +72,10 @@ function classifierHead(found: ModelTensors, head: string, options: HeadOptions)
   }
   const lacking = ["weight", "bias"].map((part) => `${layer}.${part}`).find((name) => !names.includes(name));
   if (lacking !== undefined) {
-    throw new HeadProblem(`is missing, so the head is no linear layer with a bias; ${ADVICE}`, { file, tensor: lacking });
+    throw new HeadProblem(`is missing, so the head is no linear layer with a bias; ${ADVICE}`, {
+      file,
+      tensor: lacking,
+    });
   }
   const { storedName } = namesOf(found.kind.architecture);
   const renamed = new Map(
@@ -115,7 +123,7 @@ function withBeside(own: TensorFile, all: TensorFile, beside: readonly string[])
     ...own,
     tensors: new Map([...own.tensors, ...added]),
     read: (name) => (isAdded.has(name) ? all : own).read(name),
-    chunks: (name) => (isAdded.has(name) ? all : own).chunks(name),
+    chunks: (name, options) => (isAdded.has(name) ? all : own).chunks(name, options),
   };
 }
 

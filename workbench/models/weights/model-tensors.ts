@@ -67,7 +67,7 @@ function partOf(file: TensorFile, prefix: string): TensorFile {
     ...file,
     tensors: new Map(inside.map(([name, info]) => [name.slice(prefix.length), info])),
     read: (name) => file.read(prefix + name),
-    chunks: (name) => file.chunks(prefix + name),
+    chunks: (name, options) => file.chunks(prefix + name, options),
   };
 }
 

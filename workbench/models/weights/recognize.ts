@@ -4,13 +4,19 @@
 
 import { findLayers, ModelError } from "../../../hub/model-folder/index.ts";
 import type { TensorFile, TensorInfo } from "../../../hub/safetensors/index.ts";
-import { type Architecture, type AssumedSettings, namesOf, parametersOf, type WeightsFile } from "../../architectures/architecture.ts";
+import {
+  type Architecture,
+  type AssumedSettings,
+  namesOf,
+  parametersOf,
+  type WeightsFile,
+} from "../../architectures/architecture.ts";
 import { findSetting, HeadsUnknown, isCount, sideOf, usualHeads } from "../../architectures/parts/checkpoint.ts";
 import type { ImageSettings, UsualPreparation } from "../../architectures/parts/image-terms.ts";
 import { imageTaskOf } from "../../architectures/task.ts";
 import { storedParameters } from "../folder/stored-parameters.ts";
-import { imageSettings } from "../images/image-settings.ts";
 import { configWithoutHead } from "../images/adapt.ts";
+import { imageSettings } from "../images/image-settings.ts";
 import { expectHead, settleHead } from "./heads.ts";
 import { type FoundKind, type ModelTensors, modelTensors } from "./model-tensors.ts";
 
@@ -93,7 +99,16 @@ export function recognize(weights: Weights, options: WeightsOptions = {}): Recog
     (name) => !name.startsWith(found.prefix) && !headed.beside.includes(name),
   );
   const config = isHeadless ? configWithoutHead(own.config) : own.config;
-  return { architecture, ...own, config, settings, isHeadless, assumed, others: [...others, ...headed.leftOut], tensors };
+  return {
+    architecture,
+    ...own,
+    config,
+    settings,
+    isHeadless,
+    assumed,
+    others: [...others, ...headed.leftOut],
+    tensors,
+  };
 }
 
 interface ExpectedOptions {

@@ -73,7 +73,11 @@ const TYPES: Record<string, Open> = {
       add_prefix_space: z.boolean().nullish(),
       prepend_scheme: z.enum(["first", "always", "never"]).default("always"),
     });
-    const { replacement, add_prefix_space: prefix, prepend_scheme: scheme } = readPart(fields, part, "decoder Metaspace");
+    const {
+      replacement,
+      add_prefix_space: prefix,
+      prepend_scheme: scheme,
+    } = readPart(fields, part, "decoder Metaspace");
     const drops = scheme !== "never" && prefix !== false;
     return each((token, i) => token.replaceAll(replacement, i === 0 && drops ? "" : " "));
   },

@@ -106,4 +106,3 @@ export const CONTROL = `[${body(
 
 /** `\w` of Rust's `regex`, without brackets. */
 export const RUST_WORD = "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\p{Join_Control}";
-

@@ -15,12 +15,14 @@ import {
   generateTokens,
   isLanguageModel,
   type Model,
+  type WeightType,
 } from "../models/index.ts";
 import { fetchModel } from "../pipeline/fetch.ts";
 import { load } from "../pipeline/load.ts";
 import type { PipelineEvent, StageContext } from "../pipeline/stage.ts";
 import {
   addEngineOptions,
+  addWeightType,
   countFrom,
   JSON_DOCUMENT,
   MODEL_ARGUMENT,
@@ -38,6 +40,7 @@ interface GenerateVerbOptions extends OpenEngineOptions {
   topK?: number;
   topP: number;
   seed: number;
+  dtype?: WeightType;
   json?: boolean;
 }
 
@@ -58,7 +61,7 @@ export function addGenerate(program: Command): void {
     .option("--top-p <share>", "sample from the most likely tokens with this total probability", share, 1)
     .option("--seed <number>", "random seed; the same seed and engine give the same text", countFrom(0), 0)
     .option("--json", JSON_DOCUMENT);
-  addEngineOptions(command).action(generate);
+  addEngineOptions(addWeightType(command)).action(generate);
 }
 
 async function generate(name: string, words: string[], options: GenerateVerbOptions): Promise<void> {
@@ -86,7 +89,7 @@ async function* generated(
   const { folder } = yield* fetchModel(name, context);
   const engine = await openEngineFor(options);
   const tokenizer = await openTokenizer(folder);
-  const loaded = yield* load(folder);
+  const loaded = yield* load(folder, { dtype: options.dtype });
   try {
     expectLanguageModel(loaded, name);
     const model = await forInference(loaded, { rows: "few" });

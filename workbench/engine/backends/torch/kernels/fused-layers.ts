@@ -31,11 +31,7 @@ const bernoulliInPlace = aten("bernoulli_", "float");
 const multiply = aten("mul", "Tensor");
 const multiplyInPlace = aten("mul_", "Scalar");
 
-function affine(
-  { x, weight, bias }: names.LinearInputs,
-  layout: names.WeightLayout,
-  backend: TorchBackend,
-): Handle {
+function affine({ x, weight, bias }: names.LinearInputs, layout: names.WeightLayout, backend: TorchBackend): Handle {
   const { shape } = x;
   const width = shape[shape.length - 1] as number;
   const rows = shape.slice(0, -1).reduce((product, size) => product * size, 1);

@@ -14,8 +14,13 @@ type Fields = Record<string, unknown>;
 
 /** A family of networks that share a forward pass. */
 export interface Architecture<Config = unknown> {
-  /** `model_type` of config.json */
+  /** its name, and `model_type` of config.json */
   readonly type: string;
+  /**
+   * All values of `model_type` that it reads, for families that differ in their config only. Models keep the value with
+   * which they were read. Default: only `type`
+   */
+  readonly modelTypes?: readonly string[];
   /** name in messages, e.g. `GPT-2` */
   readonly title: string;
   readonly task: Task<Config>;
@@ -100,6 +105,9 @@ const PLAIN_NAMES: TensorNames = {
   storedName: (name) => name,
   parameterName: (stored) => stored,
 };
+
+/** All values of `model_type` that an architecture reads. */
+export const modelTypesOf = ({ type, modelTypes = [type] }: Pick<Architecture, "type" | "modelTypes">) => modelTypes;
 
 /** The names of an architecture's tensors in checkpoints. Default: those in `network`. */
 export const namesOf = <Config>({ names = PLAIN_NAMES }: Architecture<Config>): TensorNames<Config> => names;

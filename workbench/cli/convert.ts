@@ -57,7 +57,8 @@ to other layers or to one narrower block. The plan is printed first.
 
 A convolution is converted as one matrix, applied to the patches under its
 kernel, or with --convolutions per-kernel as one matrix for each position of
-the kernel. The structure tucker converts whole convolutions only.
+the kernel. The structure tucker converts whole convolutions only; a 1×1
+convolution becomes lowrank.
 
 Initializations: svd minimizes the error of the matrix; search is the budgeted
 block search of GBLR; activation minimizes the error of the layer's output for

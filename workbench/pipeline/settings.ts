@@ -76,7 +76,7 @@ export const experimentShape = (items: string) => ({
       .meta({ description: "structure of the converted layers; dense converts none" }),
     compare: z.array(z.string()).default([]).meta({
       description:
-        "other variants to train with the same settings, as structure[:init[:allocation]], e.g. lowrank,monarch,gblr:activation",
+        "other variants to train with the same settings, as structure[:init[:allocation]][@budget], e.g. lowrank,gblr:activation,gblr@0.6",
     }),
     widths: text(
       "rule for the initial widths of gblr: lrR, splrR or constX; used if neither --flops nor --budget is given",

@@ -4,8 +4,6 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Variable } from "@tensorflow/tfjs-core";
-import { z } from "zod";
-import { reason } from "../../../hub/files/byte-source.ts";
 import {
   CONFIG_FILE,
   checkModel,
@@ -17,11 +15,10 @@ import {
   TRAINABLE_FILE,
   unwrapModel,
 } from "../../../hub/model-folder/index.ts";
-import { isJsonObject, jsonOrUndefined, parseJson } from "../../../hub/text/json.ts";
+import { isJsonObject, jsonOrUndefined } from "../../../hub/text/json.ts";
 import { textOfFile } from "../../../hub/text/utf8.ts";
 import { type Architecture, namesOf } from "../../architectures/architecture.ts";
 import type { ParameterInfo } from "../../architectures/network.ts";
-import { EndOfText } from "../../architectures/parts/config-fields.ts";
 import { architectureOfConfig } from "../../architectures/registry.ts";
 import { isClassifier } from "../../architectures/task.ts";
 import type { Structure } from "../../structures/structure.ts";
@@ -77,10 +74,11 @@ export async function* loadModel(
   const { json, architecture, config, preprocessor, made } = await describeModel(folder, { head, preparation });
   // Checked before tensors are read, because the image preparation may be unsupported.
   if (isClassifier({ architecture })) imageSettings({ architecture, config, json, preprocessor }, folder);
-  const opened = await OPENERS[form](folder);
+  const { prefixes } = namesOf(architecture);
+  const opened = await OPENERS[form](folder, prefixes);
   const parameters = new Map<string, Variable>();
   try {
-    const open = unwrapModel(opened);
+    const open = unwrapModel(opened, prefixes);
     const { layers: found } = await checkModel(open);
     const stored = storedParameters(
       { ...open, layers: found },
@@ -189,34 +187,5 @@ function expectForm({ layers }: StoredModel, { form, folder }: { form: keyof typ
   }
   if (PACKED_ONLY.has(form) && trainable !== undefined) {
     throw new ModelError("is not packed; load it as trainable and save it", { file: folder, layer: trainable });
-  }
-}
-
-const FIELDS = z.looseObject({ eos_token_id: EndOfText });
-
-/**
- * The tokens that end a text, from generation_config.json, which overrides config.json.
- * @returns undefined if there is no such file, or it does not have them
- * @throws ModelError when the file is damaged
- */
-export async function endOfTextIn(folder: string): Promise<readonly number[] | undefined> {
-  const file = join(folder, "generation_config.json");
-  const fail = (problem: string, options?: ErrorOptions) => new ModelError(problem, { file }, options);
-  const bytes = await readFile(file).catch((error: unknown) => {
-    if ((error as { code?: unknown }).code === "ENOENT") return undefined;
-    throw fail(`cannot be read: ${reason(error)}`, { cause: error });
-  });
-  if (bytes === undefined) return undefined;
-  const parsed = FIELDS.safeParse(jsonOf(textOfFile(bytes, fail)));
-  if (!parsed.success) throw fail("is not a generation config: eos_token_id must be a token id or a list of them");
-  const { eos_token_id: ends } = parsed.data;
-  return ends === undefined || ends === null ? undefined : [ends].flat();
-}
-
-function jsonOf(text: string): unknown {
-  try {
-    return parseJson(text);
-  } catch {
-    return undefined;
   }
 }

@@ -62,7 +62,11 @@ export function addCalibrationOptions(command: Command): void {
     .option("--calibrate-column <name>", "column with the text or the images (default: text; image or img)")
     .option("--calibrate-encoding <name>", "encoding of text files, such as windows-1252 (default: utf-8)")
     .option("--calibrate-samples <count>", "windows or images to calibrate on (default: 32)", countFrom(1))
-    .option("--calibrate-context <tokens>", "tokens per window (default: the model's positions)", countFrom(1));
+    .option(
+      "--calibrate-context <tokens>",
+      "tokens per window (default: the model's positions, at most 2048)",
+      countFrom(1),
+    );
 }
 
 /** The parsed options of the verb. */

@@ -23,6 +23,7 @@ export {
   languageLoss,
   languageNll,
   languageSizes,
+  usualContext,
 } from "../architectures/parts/language-model.ts";
 export {
   ARCHITECTURES,

@@ -43,7 +43,8 @@ export async function* fetchGguf(
 /** Identifies a state of a file. */
 async function keyOf(file: string): Promise<string> {
   const found = await stat(file).catch(() => undefined);
-  if (!found?.isFile()) throw new GgufError("is not a file; give the path of a .gguf file, or a model folder", { file });
+  if (!found?.isFile())
+    throw new GgufError("is not a file; give the path of a .gguf file, or a model folder", { file });
   const state = [await realpath(file), found.size, found.mtimeMs, VERSION];
   return createHash("sha256").update(JSON.stringify(state)).digest("hex").slice(0, 32);
 }

@@ -55,7 +55,10 @@ const rate = chance(0);
 
 const TIMM = z.object({
   layers: z.array(blockCount).min(1).nullish(),
-  channels: z.array(count).min(1).default([...USUAL_CHANNELS]),
+  channels: z
+    .array(count)
+    .min(1)
+    .default([...USUAL_CHANNELS]),
   in_chans: count.nullish(),
   drop_rate: rate,
   drop_path_rate: rate,

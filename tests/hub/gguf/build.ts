@@ -28,7 +28,6 @@ export function text(value: string): Uint8Array {
 
 export const u32 = (value: number): Value => [4, uint32(value)];
 export const f32 = (value: number): Value => [6, float32(value)];
-export const flag = (value: boolean): Value => [7, Uint8Array.of(Number(value))];
 export const str = (value: string): Value => [8, text(value)];
 export const list = (type: number, items: readonly Uint8Array[]): Value => [
   9,

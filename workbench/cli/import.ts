@@ -24,6 +24,8 @@ interface ImportVerbOptions extends WeightsFlags {
 
 /** Properties of a model that the shapes of its tensors do not determine. */
 interface WeightsFlags {
+  ropeTheta?: number;
+  dropHead?: boolean;
   heads?: number;
   imageSize?: number;
   mean?: [number, number, number];
@@ -42,10 +44,11 @@ Makes a model folder, which all other verbs can read, from
   config.json, the tokenizer, the chat template and generation_config.json. Of
   a model in several files, give the first. A file on the Hub is given as
   owner/name/file.gguf, and is pulled;
-- weights of a GPT-2, ViT, MLP-Mixer, ResNet-18 or ResNet-34 with the tensor
-  names of timm, torchvision or Hugging Face. Names and shapes determine the
-  model. Other properties get their usual values, which are printed with the
-  flags that change them;
+- weights of a GPT-2, Llama (also Mistral, Qwen2, Qwen3, SmolLM3), ViT,
+  MLP-Mixer or ResNet (-18, -34, -50, -101, -152) with the tensor names of timm,
+  torchvision or Hugging Face. Names and shapes determine the model. Other
+  properties get their usual values, which are printed with the flags that
+  change them;
 - a checkpoint with GBLR layers, as the trainer of the method's authors writes
   it.
 
@@ -79,6 +82,8 @@ export function addImport(program: Command): void {
     )
     .option("--raw", "write the tensors unchanged, whatever model they are of")
     .option("--heads <count>", "attention heads, if the file does not determine them", countFrom(1))
+    .option("--rope-theta <base>", "base of rotary positions, if the file does not determine it", baseOf)
+    .option("--drop-head", "leave the head out, e.g. one of several layers; finetune --new-head trains a new one")
     .option("--image-size <pixels>", "edge of the input image, if the file does not determine it", countFrom(1))
     .option("--mean <r,g,b>", "mean to subtract from each color, in 0 to 1 (default: the usual one)", colors)
     .option("--std <r,g,b>", "standard deviation to divide each color by (default: the usual one)", deviations)
@@ -112,8 +117,8 @@ type Kind = { kind: "gguf" } | { kind: "reference" } | { kind: "weights"; type: 
 
 /** Determines how a file is imported. Opens the file, but no engine. */
 async function kindOf(file: string, { raw = false, ...flags }: ImportVerbOptions): Promise<Kind> {
-  const { HeadsUnknown, isSafetensors, recognizeFile } = await import("../models/weights/index.ts");
   if (isGguf(file)) return { kind: "gguf" };
+  const { HeadProblem, HeadsUnknown, isSafetensors, recognizeFile } = await import("../models/weights/index.ts");
   if (raw && isSafetensors(file))
     throw new UsageError(`--raw does not apply to ${file}, which is in safetensors already; leave it out`);
   if (raw) return { kind: "raw", why: "with --raw" };
@@ -125,11 +130,11 @@ async function kindOf(file: string, { raw = false, ...flags }: ImportVerbOptions
   } catch (error) {
     // If no flag was given and none would help, the tensors are written unchanged.
     const isAsked = WEIGHTS_FLAGS.some((flag) => flags[flag] !== undefined);
-    const isFinal = error instanceof HeadsUnknown || isAsked || isSafetensors(file);
+    const isFinal = error instanceof HeadsUnknown || error instanceof HeadProblem || isAsked || isSafetensors(file);
     if (!(error instanceof ModelError) || isFinal) throw error;
     return { kind: "raw", why: error.message.slice(error.file.length + 2) };
   }
-  const why = "its tensors are not those of a GPT-2, ViT, MLP-Mixer, ResNet-18 or ResNet-34";
+  const why = "its tensors are not those of a GPT-2, Llama, ViT, MLP-Mixer or ResNet";
   if (isSafetensors(file)) throw new CommandFailed(`${file} cannot be made a model folder: ${why}`);
   return { kind: "raw", why };
 }
@@ -152,7 +157,7 @@ async function importAs(kind: Kind, file: string, options: ImportVerbOptions): P
   }
   expectNone(options, ["dtype"], `to ${file}, which is no GGUF file`);
   if (kind.kind === "reference") {
-    expectNone(options, IMAGE_FLAGS, `to ${file}, which has GBLR layers`);
+    expectNone(options, ["ropeTheta", "dropHead", ...IMAGE_FLAGS], `to ${file}, which has GBLR layers`);
     const { importReferenceWithProgress, printReferenceSummary } = await import("./import-weights.ts");
     const gaussian = masks === undefined ? undefined : masks === "gaussian";
     const summary = await importReferenceWithProgress(file, { ...common, gaussian });
@@ -161,8 +166,9 @@ async function importAs(kind: Kind, file: string, options: ImportVerbOptions): P
   if (kind.kind === "weights") {
     expectNone(options, ["masks", ...(MEANINGLESS[kind.type] ?? [])], `to ${file}, a dense ${kind.type}`);
     const { importWeightsWithProgress, printWeightsSummary } = await import("./import-weights.ts");
-    const { imageSize, mean, std } = options;
-    const summary = await importWeightsWithProgress(file, { ...common, imageSize, mean, std });
+    const { ropeTheta, dropHead, imageSize, mean, std } = options;
+    const flags = { ropeTheta, dropHead, imageSize, mean, std };
+    const summary = await importWeightsWithProgress(file, { ...common, ...flags });
     return { summary, text: (palette) => printWeightsSummary(summary, palette) };
   }
   const { raw = false } = options;
@@ -178,13 +184,15 @@ async function importAs(kind: Kind, file: string, options: ImportVerbOptions): P
 }
 
 const IMAGE_FLAGS = ["imageSize", "mean", "std"] as const;
-const WEIGHTS_FLAGS = ["heads", ...IMAGE_FLAGS] as const;
+const WEIGHTS_FLAGS = ["heads", "ropeTheta", "dropHead", ...IMAGE_FLAGS] as const;
 
 /** Flags that do not apply, by `model_type`. */
 const MEANINGLESS: Readonly<Record<string, readonly (keyof WeightsFlags)[]>> = {
-  gpt2: IMAGE_FLAGS,
-  resnet: ["heads"],
-  mixer: ["heads"],
+  gpt2: ["ropeTheta", ...IMAGE_FLAGS],
+  llama: IMAGE_FLAGS,
+  vit: ["ropeTheta"],
+  resnet: ["heads", "ropeTheta"],
+  mixer: ["heads", "ropeTheta"],
 };
 
 function expectNone(options: ImportVerbOptions, flags: readonly (keyof ImportVerbOptions)[], where: string): void {
@@ -246,6 +254,12 @@ function colors(text: string): [number, number, number] {
   const values = text.split(",").map((part) => (part.trim() === "" ? Number.NaN : Number(part)));
   if (values.length === 3 && values.every(Number.isFinite)) return values as [number, number, number];
   throw new InvalidArgumentError("It must be three numbers such as 0.485,0.456,0.406.");
+}
+
+function baseOf(text: string): number {
+  const value = text.trim() === "" ? Number.NaN : Number(text);
+  if (value > 1 && Number.isFinite(value)) return value;
+  throw new InvalidArgumentError("It must be a number above 1 such as 10000.");
 }
 
 function deviations(text: string): [number, number, number] {

@@ -63,7 +63,7 @@ export function addImport(program: Command): void {
     example: [
       "gblr import weights.pth --out models/resnet18",
       "gblr import SmolLM2-135M-Instruct.Q4_1.gguf --dtype bfloat16 --out models/smollm2",
-      "gblr import bartowski/SmolLM2-135M-Instruct-GGUF/SmolLM2-135M-Instruct-Q8_0.gguf --out models/smollm2",
+      "gblr import owner/name-GGUF/name-Q8_0.gguf --out models/name",
       "gblr import last.ckpt --out models/vit-gblr --json",
     ].join("\n"),
   })

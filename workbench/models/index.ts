@@ -43,6 +43,7 @@ export { type LoadEvent, type LoadOptions, loadModel } from "./folder/load.ts";
 export { FILE_TYPES, type FileType, type SaveOptions, saveModel, saveModelNow, storedConfig } from "./folder/save.ts";
 export {
   COMPANION_FILES,
+  MORE_TEMPLATE_FILES,
   prepareFolder,
   type SaveEvent,
   writeModelFolder,

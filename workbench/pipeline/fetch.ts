@@ -12,7 +12,14 @@ import { type Located, type LocateZoo, locate } from "../../hub/pull/locate.ts";
 import { isZooName, zooEntry } from "../../hub/zoo/releases.ts";
 import { dataFilePatterns, MissingSplitError } from "../data/index.ts";
 import { readConfig } from "../models/folder/load.ts";
-import { type Architecture, architectureOf, COMPANION_FILES, type NewHead, type Preparation } from "../models/index.ts";
+import {
+  type Architecture,
+  architectureOf,
+  COMPANION_FILES,
+  MORE_TEMPLATE_FILES,
+  type NewHead,
+  type Preparation,
+} from "../models/index.ts";
 import { type PullZooEvent, pullZoo } from "../models/reference/index.ts";
 import { fetchGguf } from "./fetch-gguf.ts";
 import type { PipelineEvent, StageContext } from "./stage.ts";
@@ -64,7 +71,12 @@ export type FetchContext = Pick<StageContext, "access" | "signal" | "zooRelease"
 /**
  * Files that a repository may lack. Files with settings are not among them, because results would differ without them.
  */
-const OPTIONAL_FILES = [...COMPANION_FILES.filter((name) => !name.endsWith("_config.json")), "README.md", "LICENSE*"];
+const OPTIONAL_FILES = [
+  ...COMPANION_FILES.filter((name) => !name.endsWith("_config.json")),
+  MORE_TEMPLATE_FILES,
+  "README.md",
+  "LICENSE*",
+];
 
 /** Files that inference needs. The same weights in other formats and trainable.safetensors are left out. */
 export const MODEL_FILES = [
@@ -73,6 +85,7 @@ export const MODEL_FILES = [
   "model-*-of-*.safetensors",
   "model.safetensors.index.json",
   ...COMPANION_FILES,
+  MORE_TEMPLATE_FILES,
   "README.md",
   "LICENSE*",
 ];

@@ -13,6 +13,7 @@ import {
 import { EngineError } from "../engine/core/errors.ts";
 import type { OpenEngineOptions } from "../engine/core/types.ts";
 import { widthValues } from "../gblr/init/index.ts";
+import type { WeightType } from "../models/index.ts";
 import { structureNamed, structures } from "../structures/registry.ts";
 import { countFrom, share } from "./shared/options.ts";
 import { UsageError } from "./shared/program.ts";
@@ -75,6 +76,8 @@ export interface ConvertVerbOptions extends OpenEngineOptions {
   convolutions: Convolutions;
   init: Init;
   searchSteps: number;
+  /** number type of dense weights in memory */
+  dtype?: WeightType;
   calibrate?: string;
   calibrateConfig?: string;
   calibrateSplit?: string;

@@ -1,10 +1,11 @@
-// `gblr import`: makes a model folder from a PyTorch checkpoint without running any code in it. The tensors of an
-// unknown model are written as safetensors. This file has the options and chooses one of three imports: models/weights,
-// models/reference or, for unknown models, hub/checkpoint.
+// `gblr import`: makes a model folder from a PyTorch checkpoint, without running any code in it, or from a GGUF file. The
+// tensors of an unknown model are written as safetensors. This file has the options and chooses one of four imports:
+// models/weights for bare weights and for GGUF, models/reference or, for unknown models, hub/checkpoint.
 
 import process from "node:process";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { type ImportSummary, importCheckpoint, outputsIn } from "../../hub/checkpoint/index.ts";
+import { isGguf } from "../../hub/gguf/index.ts";
 import { ModelError } from "../../hub/model-folder/index.ts";
 import { countFrom, FORCE, JSON_DOCUMENT } from "./shared/options.ts";
 import { CommandFailed, UsageError, verb } from "./shared/program.ts";
@@ -13,6 +14,7 @@ import { type Cell, formatBytes, type Palette, paletteFor, table } from "./share
 
 interface ImportVerbOptions extends WeightsFlags {
   out: string;
+  dtype?: string;
   raw?: boolean;
   masks?: (typeof MASKS)[number];
   maxShardSize?: number;
@@ -31,12 +33,17 @@ interface WeightsFlags {
 }
 
 const MASKS = ["gaussian", "boxcar"] as const;
-const SUMMARY = "make a model folder from a PyTorch checkpoint, without running any code in it";
+const SUMMARY = "make a model folder from a GGUF file or a PyTorch checkpoint, without running code in it";
 
 // Lines of at most 78 characters: wider ones are broken again.
 const DESCRIPTION = `
 Makes a model folder, which all other verbs can read, from
 
+- a GGUF file of llama.cpp with a model of architecture llama (Mistral too),
+  qwen2, qwen3, smollm3 or gpt2. Its weights are dequantized. The folder gets
+  config.json, the tokenizer, the chat template and generation_config.json. Of
+  a model in several files, give the first. To get files from the Hub, run
+  gblr pull owner/name --include '*.gguf' before;
 - weights of a GPT-2, Llama (also Mistral, Qwen2, Qwen3, SmolLM3), ViT,
   MLP-Mixer or ResNet (-18, -34, -50, -101, -152) with the tensor names of timm,
   torchvision or Hugging Face. Names and shapes determine the model. Other
@@ -53,12 +60,22 @@ export function addImport(program: Command): void {
   verb(program, {
     name: "import",
     summary: SUMMARY,
-    example: "gblr import weights.pth --out models/resnet18\ngblr import last.ckpt --out models/vit-gblr --json",
+    example: [
+      "gblr import weights.pth --out models/resnet18",
+      "gblr import SmolLM2-135M-Instruct.Q4_1.gguf --dtype bfloat16 --out models/smollm2",
+      "gblr import last.ckpt --out models/vit-gblr --json",
+    ].join("\n"),
   })
     .summary(SUMMARY)
     .description(DESCRIPTION)
-    .argument("<file>", "a .ckpt, .pth, .pt or .bin file written by torch.save, or a .safetensors file")
+    .argument("<file>", "a .gguf file, a .ckpt, .pth, .pt or .bin file written by torch.save, or a .safetensors file")
     .requiredOption("--out <folder>", "folder to write the model to")
+    .addOption(
+      new Option(
+        "--dtype <type>",
+        "type of the weights of a GGUF file (default: float32 if any are quantized, else unchanged)",
+      ).choices(Object.keys(DTYPES)),
+    )
     .option("--raw", "write the tensors unchanged, whatever model they are of")
     .option("--heads <count>", "attention heads, if the file does not determine them", countFrom(1))
     .option("--rope-theta <base>", "base of rotary positions, if the file does not determine it", baseOf)
@@ -82,10 +99,21 @@ async function importVerb(file: string, options: ImportVerbOptions): Promise<voi
   process.stdout.write(`${json ? JSON.stringify(summary, null, 2) : text(palette)}\n`);
 }
 
-type Kind = { kind: "reference" } | { kind: "weights"; type: string } | { kind: "raw"; why: string };
+/** Types that weights of a GGUF file can be written in, by the names of PyTorch and of GGUF. */
+const DTYPES: Readonly<Record<string, "F32" | "F16" | "BF16">> = {
+  float32: "F32",
+  float16: "F16",
+  bfloat16: "BF16",
+  f32: "F32",
+  f16: "F16",
+  bf16: "BF16",
+};
+
+type Kind = { kind: "gguf" } | { kind: "reference" } | { kind: "weights"; type: string } | { kind: "raw"; why: string };
 
 /** Determines how a file is imported. Opens the file, but no engine. */
 async function kindOf(file: string, { raw = false, ...flags }: ImportVerbOptions): Promise<Kind> {
+  if (isGguf(file)) return { kind: "gguf" };
   const { HeadProblem, HeadsUnknown, isSafetensors, recognizeFile } = await import("../models/weights/index.ts");
   if (raw && isSafetensors(file))
     throw new UsageError(`--raw does not apply to ${file}, which is in safetensors already; leave it out`);
@@ -116,6 +144,14 @@ interface Imported {
 async function importAs(kind: Kind, file: string, options: ImportVerbOptions): Promise<Imported> {
   const { out, maxShardSize, force = false, heads, masks } = options;
   const common = { out, force, heads, ...(maxShardSize !== undefined && { maxShardBytes: maxShardSize }) };
+  if (kind.kind === "gguf") {
+    expectNone(options, ["raw", "masks", ...WEIGHTS_FLAGS], `to ${file}, a GGUF file`);
+    const { importGgufWithProgress, printGgufSummary } = await import("./import-gguf.ts");
+    const dtype = options.dtype === undefined ? undefined : DTYPES[options.dtype];
+    const summary = await importGgufWithProgress(file, { ...common, dtype });
+    return { summary, text: (palette) => printGgufSummary(summary, palette) };
+  }
+  expectNone(options, ["dtype"], `to ${file}, which is no GGUF file`);
   if (kind.kind === "reference") {
     expectNone(options, ["ropeTheta", "dropHead", ...IMAGE_FLAGS], `to ${file}, which has GBLR layers`);
     const { importReferenceWithProgress, printReferenceSummary } = await import("./import-weights.ts");

@@ -5,6 +5,7 @@ import { EngineError } from "../../engine/core/errors.ts";
 import { openEngine } from "../../engine/core/open.ts";
 import { resolveOptions } from "../../engine/core/options.ts";
 import { ENGINE_NAMES, type Engine, type OpenEngineOptions, PRECISIONS } from "../../engine/core/types.ts";
+import { WEIGHT_TYPES } from "../../models/index.ts";
 import type { Varied } from "../../pipeline/sweep.ts";
 import { UsageError } from "./program.ts";
 import { flagOf } from "./settings.ts";
@@ -16,6 +17,16 @@ export function addEngineOptions(command: Command, engine = "compute engine (def
     .option("--device <device>", "cpu, cuda, cuda:1 or gpu (default: the best available)")
     .addOption(new Option("--precision <name>", "precision of matrix products (default: float32)").choices(PRECISIONS))
     .option("--threads <count>", "CPU threads (default: one per core)", countFrom(1));
+}
+
+/** Adds --dtype, the number type of weights in memory. */
+export function addWeightType(command: Command): Command {
+  return command.addOption(
+    new Option(
+      "--dtype <type>",
+      "number type of dense weights in memory; arithmetic is float32, and auto keeps the type of the file (default: float32)",
+    ).choices(WEIGHT_TYPES),
+  );
 }
 
 export const MODEL_ARGUMENT = "model folder, owner/name[@revision] on the Hub, or a zoo model such as zoo:gpt2-gaudi";

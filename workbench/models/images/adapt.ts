@@ -41,6 +41,17 @@ export function configForClasses(json: Fields, classes: readonly string[]): Reco
   };
 }
 
+/** The config.json of a classifier without a head, in the format of the given one. */
+export function configWithoutHead(json: Fields): Record<string, unknown> {
+  if (isTimm(json)) {
+    const count = { num_classes: 0 };
+    return { ...withTimmFields(json, count), ...count };
+  }
+  const { id2label: _, label2id: _1, num_labels: _2, architectures, ...others } = json;
+  const body = (name: unknown) => (typeof name === "string" ? name.replace(/ForImageClassification$/, "Model") : name);
+  return { ...others, ...(Array.isArray(architectures) && { architectures: architectures.map(body) }) };
+}
+
 function withoutLabels(cfg: object): object {
   const { label_names: _, label_descriptions: _1, labels: _2, ...others } = cfg as Fields;
   return others;

@@ -104,7 +104,10 @@ export async function* chunksOf(
 }
 
 /** Yields the bytes of a stream that lie within a range. */
-export async function* within(stream: AsyncIterable<Uint8Array>, { start, end }: ByteRange): AsyncGenerator<Uint8Array> {
+export async function* within(
+  stream: AsyncIterable<Uint8Array>,
+  { start, end }: ByteRange,
+): AsyncGenerator<Uint8Array> {
   let at = 0;
   for await (const chunk of stream) {
     const part = chunk.subarray(Math.max(0, start - at), Math.max(0, end - at));

@@ -37,7 +37,10 @@ export function fromFloat32(
 }
 
 /** Converts bits of bfloat16 to float32. Exact, since a bfloat16 is the upper half of a float32. */
-export function bfloat16ToFloat32(bits: Uint16Array, found: Float32Array = new Float32Array(bits.length)): Float32Array {
+export function bfloat16ToFloat32(
+  bits: Uint16Array,
+  found: Float32Array = new Float32Array(bits.length),
+): Float32Array {
   const wide = new Uint32Array(found.buffer, found.byteOffset, bits.length);
   for (let i = 0; i < bits.length; i++) wide[i] = (bits[i] as number) << 16;
   return found;

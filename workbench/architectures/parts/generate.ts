@@ -88,6 +88,9 @@ export async function* generateTokens(
   }
 }
 
+/** milliseconds */
+const LONGEST_WITHOUT_TURN = 20;
+
 /** The tokens that a model has processed: their keys and values, and their ids. */
 interface Processed {
   cache: KeyValueCache;
@@ -117,7 +120,12 @@ async function* generated(
   const stopped = (reason: "tokens" | "end of text" | "stop" | "positions", made: number) =>
     ({ kind: "stopped", reason, tokens: made }) as const;
   keepCommon(held, sequence);
-  for (let made = 0; made < most; ) {
+  for (let made = 0, turned = 0; made < most; ) {
+    // Engines compute without waiting for the event loop, which has to run for signals and input to be noticed.
+    if (performance.now() - turned > LONGEST_WITHOUT_TURN) {
+      await new Promise((resolve) => setImmediate(resolve));
+      turned = performance.now();
+    }
     signal?.throwIfAborted();
     const id = chooser.choose(await nextLogits(model, sequence, held), sequence);
     if (endOfText.includes(id)) return yield stopped("end of text", made);

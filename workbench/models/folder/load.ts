@@ -128,11 +128,16 @@ export interface ReadConfig {
  * @throws ModelError when there is no config.json, or its architecture is unknown
  */
 export async function readConfig(folder: string): Promise<ReadConfig> {
+  const { json, architecture } = await readFields(folder);
+  return { json, architecture, config: architecture.readConfig(json, join(folder, CONFIG_FILE)) };
+}
+
+/** Reads config.json without checking the fields of its architecture. */
+async function readFields(folder: string): Promise<Omit<ReadConfig, "config">> {
   const file = join(folder, CONFIG_FILE);
   const json = jsonObject(await readConfigText(file));
   if (json === undefined) throw new ModelError("is not a JSON object", { file });
-  const architecture = architectureOfConfig(json, file);
-  return { json, architecture, config: architecture.readConfig(json, file) };
+  return { json, architecture: architectureOfConfig(json, file) };
 }
 
 /** A model without the values of its parameters. */
@@ -152,7 +157,8 @@ export async function describeModel(
   { head, preparation }: Pick<LoadOptions, "head" | "preparation"> = {},
 ): Promise<ModelDescription> {
   const file = join(folder, CONFIG_FILE);
-  const { json: stored, architecture } = await readConfig(folder);
+  // The number of classes is not checked before it is replaced, because a model may have no head.
+  const { json: stored, architecture } = await readFields(folder);
   const classed = head ? configForClasses(stored, head.classes) : stored;
   const config = architecture.readConfig({ ...classed }, file);
   const own = { json: classed, architecture, config, preprocessor: await readPreprocessor(folder) };

@@ -32,7 +32,12 @@ export async function writeRandomModel(
   const { prefixes, storedName } = namesOf(architecture);
   const infos = [...parametersOf(architecture, config)];
   const sources = infos.map(([name, info], index): TensorSource => {
-    return { name: storedName(name, prefixes[0] ?? ""), dtype, shape: info.shape, data: () => values(info, index, dtype) };
+    return {
+      name: storedName(name, prefixes[0] ?? ""),
+      dtype,
+      shape: info.shape,
+      data: () => values(info, index, dtype),
+    };
   });
   for await (const _ of writeModel(folder, sources, { maxShardBytes: 2e9, metadata: { format: "pt" } }));
   return infos.reduce((sum, [, info]) => sum + sizeOf(info), 0);

@@ -21,6 +21,7 @@ import {
 } from "../pipeline/evaluate.ts";
 import {
   addEngineOptions,
+  addWeightType,
   countFrom,
   JSON_DOCUMENT,
   MODEL_ARGUMENT,
@@ -86,7 +87,7 @@ function addPerplexity(program: Command): void {
     .option("--batch <windows>", "windows per forward pass (default: 4096 tokens' worth)", countFrom(1))
     .option("--offline", OFFLINE)
     .option("--json", JSON_DOCUMENT);
-  addEngineOptions(command).action(evalPerplexity);
+  addEngineOptions(addWeightType(command)).action(evalPerplexity);
 }
 
 async function evalPerplexity(name: string, flags: Flags & TextEvaluation): Promise<void> {

@@ -51,7 +51,7 @@ export async function* calibrateLayers(
   const forward = (input: Tensor) => data.forward(model, input);
   const names = layers.map(({ name }) => name);
   const told = (event: CalibrateEvent) => ({ kind: "inner", of: "calibrate", total, unit, event }) as const;
-  return yield* lastEvent(calibrate(model, data.inputs, { layers: names, forward, signal }), "calibrated", told);
+  return yield* lastEvent(calibrate(model, data.inputs(), { layers: names, forward, signal }), "calibrated", told);
 }
 
 /** The data set of a calibration. */
@@ -114,7 +114,7 @@ async function* openText(
       throw new StageError(`${split} has less than two tokens of text to calibrate on; give a split with more`);
     }
     return {
-      inputs: windowInputs(windows, { samples }),
+      inputs: () => windowInputs(windows, { samples }),
       forward: (model, ids) => languageHidden(model, ids as Tensor2D),
       total: Math.min(samples, windows.length),
       unit: "windows",
@@ -156,13 +156,15 @@ async function* openImages(
   const loader = imageLoader(images, { ...evaluationOptions({}, imageSettings(model)), skipBad: true });
   const total = Math.min(samples, images.length);
   return {
-    inputs: imageInputs(loader, { batch: BATCH, limit: total }),
+    inputs: () => imageInputs(loader, { batch: BATCH, limit: total }),
     forward: (model, pixels) => classifierLogits(model, pixels as Tensor4D),
     total,
     unit: "images",
     close: async () => {
-      const [first] = loader.skipped;
-      const count = `${loader.skipped.length} of ${countOf(total, "image")}`;
+      // Each pass over the images skips the same ones.
+      const skipped = new Map(loader.skipped.map((image) => [image.name, image]));
+      const [first] = skipped.values();
+      const count = `${skipped.size} of ${countOf(total, "image")}`;
       const clipped = clippedNotice(loader);
       await loader.close();
       return [

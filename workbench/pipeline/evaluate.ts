@@ -14,6 +14,7 @@ import {
   type Model,
   resizePositions,
   usualContext,
+  type WeightType,
 } from "../models/index.ts";
 import {
   makeRunFolder,
@@ -62,6 +63,8 @@ export interface TextEvaluation {
   limit?: number | undefined;
   /** windows per forward pass. Default: as many as have 4096 tokens */
   batch?: number | undefined;
+  /** number type of dense weights in memory. Default `float32` */
+  dtype?: WeightType | undefined;
 }
 
 /**
@@ -70,10 +73,10 @@ export interface TextEvaluation {
  * @throws SettingsError if the settings do not fit the model; StageError if it is not a language model
  */
 export async function* evaluateText(name: string, settings: TextEvaluation, context: StageContext) {
-  const { dataset, config, split, column, encoding, stride, wholeWindows: whole, limit, batch } = settings;
+  const { dataset, config, split, column, encoding, stride, wholeWindows: whole, limit, batch, dtype } = settings;
   const source = yield* fetchModel(name, context);
   const data = yield* fetchDataset({ name: dataset, config, splits: [split] }, context);
-  const model = yield* load(source.folder);
+  const model = yield* load(source.folder, { dtype });
   try {
     const sizes = languageSizes(languageModel(model, name));
     const { positions } = sizes;
@@ -96,7 +99,8 @@ export async function* evaluateText(name: string, settings: TextEvaluation, cont
       const relativeFlops = await relativeFlopsOf(model);
       const units = perUnit(score, await wordsAndBytes(windows, texts.tokenizer));
       const origin = { revision: source.revision, datasetRevision: data.revision };
-      return { model: name, dataset, config, split, ...origin, ...score, ...units, relativeFlops };
+      const weights = { dtype: dtype ?? "float32" };
+      return { model: name, dataset, config, split, ...weights, ...origin, ...score, ...units, relativeFlops };
     } finally {
       await texts.close();
     }

@@ -2,9 +2,9 @@
 // tensor for TensorFlow.js. Operations convert it to float32 when they use it, so that results are those of float32
 // arithmetic on the rounded values. Only the torch backend has such tensors.
 
-import { getBackend, getKernel, type Tensor } from "@tensorflow/tfjs-core";
+import { clone, getBackend, getKernel, type Tensor } from "@tensorflow/tfjs-core";
 import { EngineError, ShapeError } from "../core/errors.ts";
-import { ALLOCATE, type HeldType, WRITE_VALUES, type WriteValuesAttributes } from "./kernels.ts";
+import { ALLOCATE, type HeldType, TO_FLOAT32, WRITE_VALUES, type WriteValuesAttributes } from "./kernels.ts";
 import { runKernel } from "./op.ts";
 
 /** Whether the current engine can fill tensors piece by piece and hold them in half precision. */
@@ -35,6 +35,14 @@ export function fill(tensor: Tensor, { at, bytes, type }: WriteValuesAttributes)
     throw new ShapeError(`fill: values ${at} to ${at + count} do not lie in a tensor of ${tensor.size}`);
   }
   runKernel(WRITE_VALUES, { buffer: tensor }, { at, bytes, type });
+}
+
+/**
+ * The tensor held in float32, for a weight that several operations use one after the other.
+ * @returns a new tensor, which shares memory with the given one unless that is held in half precision
+ */
+export function heldInFloat32<T extends Tensor>(x: T): T {
+  return (getKernel(TO_FLOAT32, getBackend()) ? (runKernel(TO_FLOAT32, { x })[0] as Tensor) : clone(x)) as T;
 }
 
 const BYTES = { float64: 8, float32: 4, bfloat16: 2, float16: 2 };

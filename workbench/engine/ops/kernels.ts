@@ -112,6 +112,10 @@ export type WriteValuesInputs = { buffer: TensorInfo };
 /** `bytes`: whole, aligned numbers of the type `type` */
 export type WriteValuesAttributes = { at: number; bytes: Uint8Array; type: HeldType | "float64" };
 
+/** Only backends that hold tensors in half precision have this kernel. x → x, held in float32 */
+export const TO_FLOAT32 = "ToFloat32";
+export type ToFloat32Inputs = { x: TensorInfo };
+
 /** Inputs are a list of gradients. → their Euclidean norm, a scalar */
 export const GRADIENT_NORM = "FusedGradientNorm";
 

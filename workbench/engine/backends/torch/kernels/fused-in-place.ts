@@ -6,9 +6,10 @@
 import type { TensorInfo, Variable } from "@tensorflow/tfjs-core";
 import * as names from "../../../ops/kernels.ts";
 import { tensorOf } from "../../../tfjs/internals.ts";
-import { aten, CONTIGUOUS_FORMAT, dataOf, keepOne, STRIDED } from "../aten.ts";
+import { aten, CONTIGUOUS_FORMAT, dataOf, halfHandleOf, handleOf, keepOne, STRIDED } from "../aten.ts";
 import { currentAddon, type TorchBackend } from "../backend.ts";
 import { fusedKernel, type KernelTable } from "../register.ts";
+import { sameData } from "./creation.ts";
 
 const clone = aten("clone");
 const adamwInPlace = aten("adamw_", "", "gblr");
@@ -63,6 +64,10 @@ export const fusedInPlace: KernelTable = {
     if (held !== "float32") dataOf(tensor.dataId).half = true;
     return tensor;
   }),
+
+  [names.TO_FLOAT32]: fusedKernel<names.ToFloat32Inputs>(({ x }, _, backend) =>
+    halfHandleOf(x) === undefined ? sameData(x, x.shape, backend) : handleOf(x),
+  ),
 
   [names.WRITE_VALUES]: fusedKernel<names.WriteValuesInputs, names.WriteValuesAttributes>(
     ({ buffer }, { at, bytes, type }) => {

@@ -17,7 +17,7 @@ const matrixProductInto = aten("mm", "out");
 const addInPlace = aten("add_", "Tensor");
 
 /** Most rows for which the addon's operator is used. It is limited by memory, a matrix product by arithmetic. */
-const FEW_ROWS = 4;
+const FEW_ROWS = 8;
 /** Values of a weight that are converted at a time, 64 MB of float32. */
 const PART = 1 << 24;
 

@@ -10,8 +10,8 @@
 #include <cstdint>
 #include <cstring>
 
-#include "compat.h"
-#include "vectorized.h"
+#include "../compat.h"
+#include "../vectorized.h"
 
 namespace gblr {
 

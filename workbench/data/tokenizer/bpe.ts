@@ -22,7 +22,7 @@ const Fields = z.object({
 export function openBpe(part: Part): Model {
   const fields = readPart(Fields, part, "model BPE");
   if (fields.dropout) throw new Error("model BPE: dropout is not supported: the ids of a text would be random");
-  const vocabulary = readVocabulary(part["vocab"], "model BPE");
+  const vocabulary = readVocabulary(part.vocab, "model BPE");
   const merge = openMerges(vocabulary, fields.merges, fields.continuing_subword_prefix ?? "");
   const whole = (piece: string) => (fields.ignore_merges ? vocabulary.get(piece) : undefined);
   const symbols = symbolsOf(fields, vocabulary);

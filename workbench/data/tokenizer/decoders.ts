@@ -73,7 +73,11 @@ const TYPES: Record<string, Open> = {
       add_prefix_space: z.boolean().nullish(),
       prepend_scheme: z.enum(["first", "always", "never"]).default("always"),
     });
-    const { replacement, add_prefix_space: prefix, prepend_scheme: scheme } = readPart(fields, part, "decoder Metaspace");
+    const {
+      replacement,
+      add_prefix_space: prefix,
+      prepend_scheme: scheme,
+    } = readPart(fields, part, "decoder Metaspace");
     const drops = scheme !== "never" && prefix !== false;
     return each((token, i) => token.replaceAll(replacement, i === 0 && drops ? "" : " "));
   },
@@ -129,7 +133,7 @@ function inSequence(parts: readonly Part[], depth: number): Chain {
 
 /** After tokens are fused, as in Llama's decoder: takes characters off the start while the text comes in parts. */
 function stripStart(part: Part): Chain | undefined {
-  if (part.type !== "Strip" || part["stop"] !== 0) return undefined;
+  if (part.type !== "Strip" || part.stop !== 0) return undefined;
   const { content, start: most } = part as unknown as { content: string; start: number };
   const start = () => {
     let left = most;

@@ -4,6 +4,7 @@
 import { DataError, why } from "../errors.ts";
 import type { EncodeOptions } from "../types.ts";
 import { type AddedTokens, openAddedTokens } from "./added-tokens.ts";
+import { toByteLevel } from "./byte-level.ts";
 import type { TokenizerFiles } from "./definition.ts";
 import { IdList } from "./id-list.ts";
 import { type Model, openModel } from "./model.ts";
@@ -11,7 +12,6 @@ import { openNormalizer } from "./normalizers.ts";
 import { PieceMemo } from "./piece-memo.ts";
 import { openPostProcessor, type Template } from "./post-processor.ts";
 import { openPreTokenizer } from "./pre-tokenizers.ts";
-import { toByteLevel } from "./byte-level.ts";
 
 /** Encodes texts with one tokenizer. */
 export interface Encoder {

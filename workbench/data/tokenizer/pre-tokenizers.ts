@@ -114,7 +114,8 @@ function inSequence(parts: readonly PreTokenizer[]): PreTokenizer {
     let first = atStart;
     for (const one of mapped) {
       const before = pieces[0];
-      pieces = pieces.length === 1 ? one(before as string, first) : pieces.flatMap((piece, i) => one(piece, first && i === 0));
+      pieces =
+        pieces.length === 1 ? one(before as string, first) : pieces.flatMap((piece, i) => one(piece, first && i === 0));
       // What a part removes at the start is the start no more.
       first &&= before !== undefined && (before.startsWith(pieces[0] ?? "") || !before.includes(pieces[0] ?? ""));
     }

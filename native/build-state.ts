@@ -68,7 +68,7 @@ function readStamp(folder: string): Stamp | undefined {
 }
 
 /** Folders with sources, relative to `sourceFolder`. */
-const FOLDERS = ["", "gblr"];
+const FOLDERS = ["", "gblr", "layers"];
 
 /** Paths of the sources with an extension, relative to `sourceFolder`. */
 export function sourceFiles(extension: RegExp): string[] {

@@ -14,16 +14,17 @@ import { unwrapModel, unwrapTensors, wrapperOf } from "./wrappers.ts";
 /**
  * Opens the trainable form of a model folder, or the folder as it is if it has no trainable.safetensors. Prefixes of
  * tensor names are removed as by unwrapModel. The caller closes the tensors.
+ * @param own prefixes of the model's own names, as of unwrapModel. Default none
  * @throws errors of openModel; ModelError when trainable.safetensors does not have exactly the GBLR layers of
  * config.json
  */
-export async function openTrainable(folder: string): Promise<OpenModel> {
+export async function openTrainable(folder: string, own: readonly string[] = []): Promise<OpenModel> {
   const stored = await openModel(folder);
   const path = join(folder, TRAINABLE_FILE);
   try {
-    const model = unwrapModel(stored);
+    const model = unwrapModel(stored, own);
     if (model.path === path || !(await stat(path).catch(() => undefined))) return model;
-    const above = unwrapTensors(await openSafetensors(path), wrapperOf(stored.tensors.tensors.keys()));
+    const above = unwrapTensors(await openSafetensors(path), wrapperOf(stored.tensors.tensors.keys(), own));
     try {
       expectLayersOnly(above, { file: path, below: model.tensors, config: model.config });
       return { ...model, tensors: overlaid(model.tensors, above) };
@@ -76,7 +77,7 @@ function overlaid(below: TensorFile, above: TensorFile): TensorFile {
   return {
     tensors: new Map([...kept, ...above.tensors]),
     read: (name) => fileOf(name).read(name),
-    chunks: (name) => fileOf(name).chunks(name),
+    chunks: (name, options) => fileOf(name).chunks(name, options),
     close: async () => {
       await Promise.all([below.close(), above.close()]);
     },

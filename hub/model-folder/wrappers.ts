@@ -7,15 +7,22 @@ import type { OpenModel } from "./open-model.ts";
 
 const WRAPPERS = ["module.", "_orig_mod.", "model.", "backbone.", "net."];
 
-/** The prefix of all names, possibly nested, e.g. `module._orig_mod.`; empty if some name has no such prefix. */
-export function wrapperOf(names: Iterable<string>): string {
+/**
+ * The prefix of all names, possibly nested, e.g. `module._orig_mod.`; empty if some name has no such prefix.
+ * @param own prefixes of the model's own names, e.g. `model.`, which all names have if the head is tied. The last part
+ * is no wrapper if it is one of them, unless it comes twice. Default none
+ */
+export function wrapperOf(names: Iterable<string>, own: readonly string[] = []): string {
   const all = [...names];
-  let wrapper = "";
+  let [before, wrapper] = ["", ""];
   for (;;) {
     const next = WRAPPERS.find((each) => all.every((name) => name.startsWith(wrapper + each)));
-    if (next === undefined || all.length === 0) return wrapper;
-    wrapper += next;
+    if (next === undefined || all.length === 0) break;
+    [before, wrapper] = [wrapper, wrapper + next];
   }
+  const last = wrapper.slice(before.length);
+  const isOwn = own.includes(last) && !all.some((name) => name.startsWith(wrapper + last));
+  return isOwn ? before : wrapper;
 }
 
 /**
@@ -29,20 +36,30 @@ export function unwrapTensors<File extends TensorFile>(file: File, wrapper = wra
 
 /**
  * The same model without the prefix, also in the layers of config.json.
+ * @param own as of `wrapperOf`
  * @throws ModelError when config.json lists a layer both with and without the prefix
  */
-export function unwrapModel(open: OpenModel): OpenModel {
-  const wrapper = wrapperOf(open.tensors.tensors.keys());
+export function unwrapModel(open: OpenModel, own: readonly string[] = []): OpenModel {
+  const wrapper = wrapperOf(open.tensors.tensors.keys(), own);
   if (wrapper === "") return open;
-  const own = (name: string) => (name.startsWith(wrapper) ? name.slice(wrapper.length) : name);
   const { config, path } = open;
-  const twice = [...(config?.layers.keys() ?? [])].find((name) => own(name) !== name && config?.layers.has(own(name)));
+  const tensors = unwrapTensors(open.tensors, wrapper);
+  const held = new Set(Array.from(tensors.tensors.keys(), (name) => name.replace(/\.[^.]*$/, "")));
+  // config.json may already have the names without the wrapper, which may begin like it.
+  const bare = (name: string) => (held.has(name) || !name.startsWith(wrapper) ? name : name.slice(wrapper.length));
+  const twice = [...(config?.layers.keys() ?? [])].find(
+    (name) => bare(name) !== name && config?.layers.has(bare(name)),
+  );
   if (twice !== undefined) {
-    throw new ModelError(`config.json also lists it under gblr.layers as "${own(twice)}"`, {
+    throw new ModelError(`config.json also lists it under gblr.layers as "${bare(twice)}"`, {
       file: path,
       layer: twice,
     });
   }
-  const layers = config && new Map(Array.from(config.layers, ([name, layer]) => [own(name), layer]));
-  return { ...open, tensors: unwrapTensors(open.tensors), ...(config && layers && { config: { ...config, layers } }) };
+  const layers = config && new Map(Array.from(config.layers, ([name, layer]) => [bare(name), layer]));
+  return {
+    ...open,
+    tensors,
+    ...(config && layers && { config: { ...config, layers } }),
+  };
 }

@@ -8,6 +8,7 @@ import json
 import os
 
 try:
+    import transformers
     from transformers import GPT2Config, PretrainedConfig, ResNetConfig, ViTConfig
 except ImportError:
     PretrainedConfig = None
@@ -31,6 +32,24 @@ GPT2_DEFAULTS = {
     "scale_attn_by_inverse_layer_idx": False,
     "tie_word_embeddings": True,
 }
+
+
+def transformers_class(name):
+    """Returns transformers' class of this name. If this version has none, returns a class that raises an ImportError
+    of one line when it is used, so that the other classes of this file work."""
+    try:
+        return getattr(transformers, name)
+    except (AttributeError, ImportError, RuntimeError):
+        return _missing_class(name)
+
+
+def _missing_class(name):
+    def refuse(*_, **options):
+        what = f"transformers {transformers.__version__} has no {name}, which this model needs"
+        raise ImportError(f"{what}; install a newer transformers, or use load() of modeling_gblr.py, which needs none")
+
+    names = ("from_pretrained", "register_for_auto_class")
+    return type(name, (), {"__init__": refuse, **dict.fromkeys(names, classmethod(refuse))})
 
 
 class PlainConfig:
@@ -60,6 +79,7 @@ class PlainGPT2Config(PlainConfig):
 if PretrainedConfig is None:
     GblrGPT2Config = PlainGPT2Config
     GblrViTConfig = GblrResNetConfig = GblrTimmViTConfig = GblrTimmResNetConfig = GblrTimmMixerConfig = PlainConfig
+    GblrLlamaConfig = GblrMistralConfig = GblrQwen2Config = GblrQwen3Config = GblrSmolLM3Config = PlainConfig
 else:
 
     class _Gblr:
@@ -93,6 +113,28 @@ else:
     class GblrResNetConfig(_Guarded, ResNetConfig):
         pass
 
+    class _GuardedLlama(_Guarded):
+        @classmethod
+        def from_dict(cls, fields, **options):
+            if int(transformers.__version__.split(".")[0]) < 5:
+                fields = with_old_rotary_names(fields)
+            return super().from_dict(fields, **options)
+
+    class GblrLlamaConfig(_GuardedLlama, transformers_class("LlamaConfig")):
+        pass
+
+    class GblrMistralConfig(_GuardedLlama, transformers_class("MistralConfig")):
+        pass
+
+    class GblrQwen2Config(_GuardedLlama, transformers_class("Qwen2Config")):
+        pass
+
+    class GblrQwen3Config(_GuardedLlama, transformers_class("Qwen3Config")):
+        pass
+
+    class GblrSmolLM3Config(_GuardedLlama, transformers_class("SmolLM3Config")):
+        pass
+
     class GblrTimmViTConfig(_Gblr, PretrainedConfig):
         """The fields of timm: architecture, model_args, pretrained_cfg."""
 
@@ -103,6 +145,21 @@ else:
 
     class GblrTimmMixerConfig(_Gblr, PretrainedConfig):
         model_type = "gblr_mixer"
+
+
+def with_old_rotary_names(fields):
+    """Returns the fields of a config.json with the settings of rotary positions under the names that transformers before
+    version 5 reads: `rope_theta`, `partial_rotary_factor` and `rope_scaling` instead of `rope_parameters`."""
+    if not isinstance(fields.get("rope_parameters"), dict):
+        return fields
+    renamed, scaling = dict(fields), dict(fields["rope_parameters"])
+    del renamed["rope_parameters"]
+    for name in ("rope_theta", "partial_rotary_factor"):
+        if scaling.get(name) is not None:
+            renamed[name] = scaling.pop(name)
+    kind = scaling.get("rope_type") or scaling.get("type") or "default"
+    renamed.setdefault("rope_scaling", None if kind == "default" else scaling)
+    return renamed
 
 
 def read_config(folder):

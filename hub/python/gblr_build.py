@@ -21,13 +21,18 @@ class Network(nn.Module):
     """Base class of the networks that load() can create. Image models have timm's parameter names, language models those
     of Hugging Face."""
 
-    kind = None  # `model_type` of the base model; None for a part of another network
+    kind = None  # `model_type` of the base model, or a tuple of them; None for a part of another network
     padded = ()  # parameters that may have more rows in files
 
     def __init_subclass__(cls, **options):
         super().__init_subclass__(**options)
-        if cls.__dict__.get("kind") is not None:
-            NETWORKS[cls.kind] = cls
+        kind = cls.__dict__.get("kind") or ()
+        NETWORKS.update(dict.fromkeys([kind] if isinstance(kind, str) else kind, cls))
+
+    @staticmethod
+    def check_transformers(fields):
+        """Raises a ValueError of one line for settings of config.json with which transformers would compute something
+        else than this network."""
 
     def ignores(self, name):
         """Whether a tensor of this name in the files is not used."""
@@ -81,6 +86,7 @@ class Layers:
         """Creates a linear layer, (..., n_in) to (..., n_out). dense: class of the layer if it is not structured."""
         self.unused.discard(name)
         if not self.is_structured(name):
+            self._expect_dense(name, (n_out, n_in), dense)
             return dense(n_in, n_out, bias=bias)
         return self._structured(name, LAYERS, n_in=n_in, n_out=n_out, bias=bias)
 
@@ -95,6 +101,16 @@ class Layers:
             n_in = geometry.kernel**2 * channels
             return self._structured(name, CONVOLUTIONS, n_in=n_in, n_out=n_out, bias=bias, geometry=geometry)
         return nn.Conv2d(channels, n_out, geometry.kernel, geometry.stride, geometry.padding, bias=bias)
+
+    def _expect_dense(self, name, shape, dense):
+        """Checks the shape of a dense weight in the files, before config.json can claim more memory than they need."""
+        held = self.parts.get(name, {}).get("weight")
+        if not self.from_files or dense is not nn.Linear:
+            return
+        if held is None:
+            raise ValueError(f'tensor "{name}.weight": is missing from the files')
+        if tuple(held) != shape:
+            raise ValueError(f'tensor "{name}.weight": must be of shape {shape}, is {tuple(held)}')
 
     def expect_all_used(self):
         """Raises a ValueError of one line if config.json lists a layer that was not created."""

@@ -1,5 +1,5 @@
-"""Residual networks of basic blocks as torch modules whose convolutions may be structured: He et al. 2016, ResNet-18
-and 34, with the parameter names of torchvision, which timm uses too.
+"""Residual networks as torch modules whose convolutions may be structured: He et al. 2016, ResNet-18 and 34 with basic
+blocks, ResNet-50, 101 and 152 with bottlenecks, with the parameter names of torchvision, which timm uses too.
 """
 
 from types import SimpleNamespace
@@ -11,7 +11,19 @@ from gblr_build import Network, renamer
 from gblr_patches import DropPath
 from gblr_timm import chosen, class_count, is_timm, timm_arguments, timm_classes, timm_input, timm_name
 
-RESNET_DEPTHS = {"resnet18": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3)}
+# A convolution of a block: its kernel, and whether it has the stride of the block. All but the last are narrow.
+RESNET_BASIC = ((3, True), (3, False))
+RESNET_BOTTLENECK = ((1, False), (3, True), (1, False))
+RESNET_EARLY_BOTTLENECK = ((1, True), (3, False), (1, False))
+RESNET_EXPANSION = 4  # channels of the output of a bottleneck per narrow channel
+
+RESNET_NAMES = {
+    "resnet18": (RESNET_BASIC, (2, 2, 2, 2)),
+    "resnet34": (RESNET_BASIC, (3, 4, 6, 3)),
+    "resnet50": (RESNET_BOTTLENECK, (3, 4, 6, 3)),
+    "resnet101": (RESNET_BOTTLENECK, (3, 4, 23, 3)),
+    "resnet152": (RESNET_BOTTLENECK, (3, 8, 36, 3)),
+}
 RESNET_ARGUMENTS = ("layers", "channels", "in_chans", "drop_rate", "drop_path_rate", "zero_init_last")
 RESNET_DEFAULTS = {"global_pool": "avg", "stem_type": "", "output_stride": 32}
 MOST_STAGES = 8
@@ -21,10 +33,8 @@ def _resnet_stage_names(stage):
     """Hugging Face counts stages from 0, torchvision from 1."""
     own, theirs = f"layer{stage + 1}.#", f"resnet.encoder.stages.{stage}.layers.#"
     return [
-        (f"{theirs}.layer.0.convolution", f"{own}.conv1"),
-        (f"{theirs}.layer.0.normalization", f"{own}.bn1"),
-        (f"{theirs}.layer.1.convolution", f"{own}.conv2"),
-        (f"{theirs}.layer.1.normalization", f"{own}.bn2"),
+        *((f"{theirs}.layer.{i}.convolution", f"{own}.conv{i + 1}") for i in range(3)),
+        *((f"{theirs}.layer.{i}.normalization", f"{own}.bn{i + 1}") for i in range(3)),
         (f"{theirs}.shortcut.convolution", f"{own}.downsample.0"),
         (f"{theirs}.shortcut.normalization", f"{own}.downsample.1"),
     ]
@@ -55,13 +65,13 @@ class ResNet(Network):
         self.conv1 = layers.convolution("conv1", sizes.colors, sizes.stem, (7, 2, 3))
         self.bn1 = nn.BatchNorm2d(sizes.stem)
         channels, before = sizes.stem, 0
-        for stage, (depth, width) in enumerate(zip(sizes.depths, sizes.widths)):
+        for stage, (depth, (width, narrow)) in enumerate(zip(sizes.depths, sizes.widths)):
             blocks = nn.Sequential()
             for index in range(depth):
                 stride = 2 if stage > 0 and index == 0 else 1
                 rate = sizes.drop_path * before / max(1, sum(sizes.depths) - 1)
-                block = ResNetBlock(layers, f"layer{stage + 1}.{index}", (channels, width), stride, rate)
-                blocks.append(block)
+                name, places = f"layer{stage + 1}.{index}", (channels, narrow, width)
+                blocks.append(ResNetBlock(layers, name, sizes.block, places, stride, rate))
                 channels, before = width, before + 1
             self.add_module(f"layer{stage + 1}", blocks)
         self.head_drop = nn.Dropout(sizes.drop)
@@ -84,40 +94,52 @@ class ResNet(Network):
     @staticmethod
     def recognizes(name):
         """Whether a timm model of this name is a supported ResNet."""
-        return name in RESNET_DEPTHS
+        return name in RESNET_NAMES
 
 
 class ResNetBlock(nn.Module):
-    """Two 3 x 3 convolutions with a shortcut. channels: of the input and the output. rate: of stochastic depth."""
+    """The convolutions of a block with a shortcut. channels: of the input, between the convolutions, and of the output.
+    rate: of stochastic depth."""
 
-    def __init__(self, layers, name, channels, stride, rate):
+    def __init__(self, layers, name, kinds, channels, stride, rate):
         super().__init__()
-        before, width = channels
-        self.conv1 = layers.convolution(f"{name}.conv1", before, width, (3, stride, 1))
-        self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = layers.convolution(f"{name}.conv2", width, width, (3, 1, 1))
-        self.bn2 = nn.BatchNorm2d(width)
+        first, narrow, width = channels
+        self.count, before = len(kinds), first
+        for index, (kernel, strided) in enumerate(kinds):
+            after = width if index == self.count - 1 else narrow
+            geometry = (kernel, stride if strided else 1, kernel // 2)
+            convolution = layers.convolution(f"{name}.conv{index + 1}", before, after, geometry)
+            self.add_module(f"conv{index + 1}", convolution)
+            self.add_module(f"bn{index + 1}", nn.BatchNorm2d(after))
+            before = after
         self.downsample = None
-        if stride != 1 or before != width:
-            shortcut = layers.convolution(f"{name}.downsample.0", before, width, (1, stride, 0))
+        if stride != 1 or first != width:
+            shortcut = layers.convolution(f"{name}.downsample.0", first, width, (1, stride, 0))
             self.downsample = nn.Sequential(shortcut, nn.BatchNorm2d(width))
         self.drop_path = DropPath(rate)
 
     def forward(self, x):
-        inner = functional.relu(self.bn1(self.conv1(x)))
-        residual = self.drop_path(self.bn2(self.conv2(inner)))
-        return functional.relu(residual + (x if self.downsample is None else self.downsample(x)))
+        inner = x
+        for index in range(1, self.count + 1):
+            inner = getattr(self, f"bn{index}")(getattr(self, f"conv{index}")(inner))
+            if index < self.count:
+                inner = functional.relu(inner)
+        return functional.relu(self.drop_path(inner) + (x if self.downsample is None else self.downsample(x)))
 
 
 def _timm_resnet_sizes(fields):
     name = timm_name(fields)
-    if name not in RESNET_DEPTHS:
-        raise ValueError(f'config.json: architecture "{name}" is neither resnet18 nor resnet34')
+    if name not in RESNET_NAMES:
+        known = ", ".join(RESNET_NAMES)
+        raise ValueError(f'config.json: architecture "{name}" is no ResNet that is supported, which are {known}')
+    block, depths = RESNET_NAMES[name]
+    expansion = 1 if block is RESNET_BASIC else RESNET_EXPANSION
     given = timm_arguments(fields, RESNET_ARGUMENTS, RESNET_DEFAULTS)
     return SimpleNamespace(
         stem=64,
-        depths=given.get("layers", RESNET_DEPTHS[name]),
-        widths=given.get("channels", (64, 128, 256, 512)),
+        block=block,
+        depths=given.get("layers", depths),
+        widths=[(narrow * expansion, narrow) for narrow in given.get("channels", (64, 128, 256, 512))],
         colors=given.get("in_chans", timm_input(fields)[0]),
         classes=timm_classes(fields),
         drop=given.get("drop_rate", 0),
@@ -126,16 +148,20 @@ def _timm_resnet_sizes(fields):
 
 
 def _transformers_resnet_sizes(fields):
-    chosen(fields, "layer_type", ("basic",), "bottleneck")
+    is_basic = chosen(fields, "layer_type", ("basic", "bottleneck"), "bottleneck") == "basic"
+    is_early = chosen(fields, "downsample_in_bottleneck", (False, True), False)
     chosen(fields, "hidden_act", ("relu",), "relu")
     chosen(fields, "downsample_in_first_stage", (False,), False)
     for field in ("depths", "hidden_sizes"):
         if not fields.get(field):
             raise ValueError(f"config.json: {field} is missing")
+    bottleneck = RESNET_EARLY_BOTTLENECK if is_early else RESNET_BOTTLENECK
+    expansion = 1 if is_basic else RESNET_EXPANSION
     return SimpleNamespace(
         stem=fields.get("embedding_size", 64),
+        block=RESNET_BASIC if is_basic else bottleneck,
         depths=fields["depths"],
-        widths=fields["hidden_sizes"],
+        widths=[(width, width // expansion) for width in fields["hidden_sizes"]],
         colors=fields.get("num_channels", 3),
         classes=class_count(fields),
         drop=0,

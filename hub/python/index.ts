@@ -76,19 +76,26 @@ const PREFIX = "gblr_";
 const GUARD = "gblr: needs trust_remote_code=True";
 const GUARDS = { attn_implementation: GUARD, transformers_weights: GUARD };
 
+/** The names of transformers' own class of a dense model, and of our classes of the structured one. */
+export interface OwnClasses {
+  base: string;
+  model: string;
+  config: string;
+}
+
 /** The Python classes of an architecture. */
 export interface PythonClasses {
   /** module with the network for torch alone, in this folder unless `source` is given */
   module: string;
   /**
    * Text of that module if it is not in this folder: a docstring, imports, and a subclass of gblr_build.Network whose
-   * `kind` is the `model_type`. It is written into the folders of this architecture's models
+   * `kind` is the `model_type`, or a tuple of them. It is written into the folders of this architecture's models
    */
   source?: string;
   /** the Auto class of transformers that loads the model. Default: transformers cannot load it */
   auto?: string;
-  /** classes for Hugging Face's parameter names; `base` is transformers' own class of the dense model */
-  own?: { base: string; model: string; config: string };
+  /** classes for Hugging Face's parameter names, by the `model_type` of the base model */
+  own?: { readonly [modelType: string]: OwnClasses };
   /** classes for timm's parameter names, for which transformers has no class */
   timm?: { model: string; config: string };
   /** tokenizer class, if the folder does not name one */
@@ -119,10 +126,11 @@ export function pythonConfig(
   const tokenizer = tokenizer_class ?? (structured ? known.tokenizer : undefined);
   const kept = { ...rest, ...(tokenizer !== undefined && { tokenizer_class: tokenizer }) };
   const isTimm = typeof json.architecture === "string";
+  const own = known.own?.[type];
   if (!structured) {
-    return { ...kept, model_type: type, ...(!isTimm && known.own && { architectures: [known.own.base] }) };
+    return { ...kept, model_type: type, ...(!isTimm && own && { architectures: [own.base] }) };
   }
-  const classes = isTimm ? known.timm : known.own;
+  const classes = isTimm ? known.timm : own;
   if (!classes || known.auto === undefined) return { ...kept, model_type: PREFIX + type };
   return {
     ...kept,

@@ -13,11 +13,17 @@ import torch
 
 from configuration_gblr import (
     GblrGPT2Config,
+    GblrLlamaConfig,
+    GblrMistralConfig,
+    GblrQwen2Config,
+    GblrQwen3Config,
     GblrResNetConfig,
+    GblrSmolLM3Config,
     GblrTimmMixerConfig,
     GblrTimmResNetConfig,
     GblrTimmViTConfig,
     GblrViTConfig,
+    transformers_class,
 )
 from gblr_build import Layers, replace_layers
 from gblr_config_rules import check_config
@@ -25,6 +31,7 @@ from gblr_files import Tensors
 from gblr_gpt2 import GPT2
 from gblr_images import Images
 from gblr_layers import PackedGblrLinear, StructuredLinear
+from gblr_llama import Llama
 from gblr_load import checked_tensors, load
 from gblr_mixer import Mixer
 from gblr_resnet import ResNet
@@ -85,6 +92,7 @@ if PreTrainedModel is not None:
 
         def __init__(self, config, *inputs, **options):
             _check_config(config)
+            self.network.check_transformers(config.to_dict())
             super().__init__(config, *inputs, **options)
             own_name = self.network.parameter_name
             replace_layers(self, Layers(config.gblr, own_name, mode=config.gblr_mode), own_name)
@@ -101,6 +109,26 @@ if PreTrainedModel is not None:
 
         config_class = GblrGPT2Config
         network = GPT2
+
+    class GblrLlamaForCausalLM(_Structured, transformers_class("LlamaForCausalLM")):
+        config_class = GblrLlamaConfig
+        network = Llama
+
+    class GblrMistralForCausalLM(_Structured, transformers_class("MistralForCausalLM")):
+        config_class = GblrMistralConfig
+        network = Llama
+
+    class GblrQwen2ForCausalLM(_Structured, transformers_class("Qwen2ForCausalLM")):
+        config_class = GblrQwen2Config
+        network = Llama
+
+    class GblrQwen3ForCausalLM(_Structured, transformers_class("Qwen3ForCausalLM")):
+        config_class = GblrQwen3Config
+        network = Llama
+
+    class GblrSmolLM3ForCausalLM(_Structured, transformers_class("SmolLM3ForCausalLM")):
+        config_class = GblrSmolLM3Config
+        network = Llama
 
     class GblrViTForImageClassification(_Structured, ViTForImageClassification):
         config_class = GblrViTConfig

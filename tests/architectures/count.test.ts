@@ -233,6 +233,20 @@ describe("sizes beside the published ones", () => {
     expect(((parts.convolutions as number) + (parts.head as number)) / 1e9).toBeCloseTo(3.664, 2);
   });
 
+  // torchvision's published figures: https://pytorch.org/vision/stable/models.html
+  test.each([
+    ["resnet50", 53, 4.089],
+    ["resnet101", 104, 7.801],
+    ["resnet152", 155, 11.514],
+  ])("%s has %d convolutions and published multiply-adds, %d G without normalizations", (name, layers, published) => {
+    const model = new Counting({ architecture: name, num_classes: 1000 });
+    const { parts } = model.count().actual;
+    expect(model.layers.length).toBe(layers);
+    expect(((parts.convolutions as number) + (parts.head as number)) / 1e9).toBeCloseTo(published, 3);
+    const { convolution, rows } = model.layers.find((layer) => layer.name === "layer2.0.conv2") as LayerInfo;
+    expect({ rows, stride: convolution?.stride }).toEqual({ rows: 28 ** 2, stride: 2 });
+  });
+
   test("MLP-Mixer-S/16 has published multiply-adds, 3.79 G, and its layers rows of their own", () => {
     const model = new Counting({ architecture: "mixer_s16_224", num_classes: 1000 });
     const { reference, actual } = model.count();

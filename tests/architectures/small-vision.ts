@@ -49,6 +49,20 @@ export const RESNET_TRANSFORMERS = {
   id2label: { 0: "a", 1: "b", 2: "c", 3: "d", 4: "e" },
 };
 
+export const RESNET_BOTTLENECKS = {
+  architecture: "resnet50",
+  num_classes: 5,
+  model_args: { layers: [2, 1], channels: [4, 6] },
+  pretrained_cfg: { input_size: [3, 24, 24] },
+};
+
+export const RESNET_TRANSFORMERS_BOTTLENECKS = {
+  ...RESNET_TRANSFORMERS,
+  layer_type: "bottleneck",
+  hidden_sizes: [16, 24],
+  downsample_in_bottleneck: true,
+};
+
 export const MIXER = {
   architecture: "mixer_s4_16",
   num_classes: 5,

@@ -70,7 +70,7 @@ test("a text ends where generation_config.json says, which stands over config.js
   expect(said("ends").ids).toEqual([]);
   write("generation_config.json", { eos_token_id: "end" });
   expect(generate([folder("ends"), "abc"]).stderr).toMatch(
-    /generation_config\.json: is not a generation config: eos_token_id must be a token id or a list of them\n$/,
+    /generation_config\.json: eos_token_id is "end": expected a token id or a list of them\n$/,
   );
 });
 

@@ -24,7 +24,7 @@ import {
   modelCounts,
 } from "../../workbench/models/index.ts";
 import { dense } from "../../workbench/structures/dense.ts";
-import { MIXER, smallResnet, smallVit, someImages } from "../architectures/small-vision.ts";
+import { MIXER, RESNET_BOTTLENECKS, smallResnet, smallVit, someImages } from "../architectures/small-vision.ts";
 import { forEachEngine } from "../engine/engines.ts";
 
 /** Sizes decide: a model of the published size without its values. */
@@ -99,6 +99,31 @@ test("what convolutions cannot be is refused by name", async () => {
 });
 
 forEachEngine("convolutions", (_, { name: engine }) => {
+  test("of 1 × 1 become matrices of low rank where others become tucker, and stay whole per kernel", async () => {
+    const make = () => smallResnet(RESNET_BOTTLENECKS) as Model;
+    const structures = async (options: PlanOptions) => {
+      const model = make();
+      const plan = await planConversion(model, options);
+      for await (const event of convert(model, plan)) {
+        if (event.kind !== "converted") continue;
+        expect(event.totals.share).toBeLessThanOrEqual(options.budget as number);
+        expect(event.counts).toEqual(await modelCounts(model));
+      }
+      const found = new Map([...model.layers].map(([name, { structure }]) => [name, structure.name]));
+      model.dispose();
+      return found;
+    };
+    const tucker = await structures({ structure: "tucker", budget: 0.5 });
+    expect(tucker.get("layer1.0.conv1")).toBe("lowrank");
+    expect(tucker.get("layer1.0.conv2")).toBe("tucker");
+    expect(tucker.get("layer2.0.conv3")).toBe("lowrank");
+    expect(tucker.get("layer2.0.downsample.0")).toBe("dense");
+    const perKernel = await structures({ structure: "gblr", budget: 0.8, convolutions: "per-kernel" });
+    expect(perKernel.get("layer1.0.conv1")).toBe("gblr");
+    expect(perKernel.get("layer1.0.conv2.8")).toBe("gblr");
+    expect(perKernel.has("layer1.0.conv3.0")).toBe(false);
+  });
+
   const WAYS: PlanOptions[] = [
     { structure: "gblr", budget: 0.5 },
     { structure: "gblr", budget: 0.8, convolutions: "per-kernel" },

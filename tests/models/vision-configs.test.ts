@@ -53,6 +53,9 @@ describe("sizes", () => {
     ["deit3_small_patch16_224.fb_in1k", 22059496],
     ["resnet18.tv_in1k", 11689512],
     ["resnet34", 21797672],
+    ["resnet50.a1_in1k", 25557032],
+    ["resnet101.tv_in1k", 44549160],
+    ["resnet152", 60192808],
     ["mixer_s16_224", 18528264],
     ["mixer_s32_224", 19104624],
     ["mixer_b16_224.goog_in21k_ft_in1k", 59880472],
@@ -90,7 +93,11 @@ describe("refusals", () => {
   const refusals: [Record<string, unknown>, string][] = [
     [{ architecture: "convnext_tiny" }, 'x/config.json: architecture is "convnext_tiny", there is vit_*'],
     [{ architecture: "vit_base_patch16_clip_224" }, 'architecture is "vit_base_patch16_clip_224"'],
-    [{ architecture: "resnet50" }, 'architecture is "resnet50"'],
+    [{ architecture: "resnet50d.a1_in1k" }, 'architecture is "resnet50d.a1_in1k", there is'],
+    [{ architecture: "wide_resnet50_2.tv_in1k" }, 'architecture is "wide_resnet50_2.tv_in1k", there is'],
+    [{ architecture: "seresnet50" }, "resnet50, resnet101, resnet152"],
+    [{ architecture: "resnet50", model_args: { base_width: 128 } }, "model_args.base_width is 128, which is not"],
+    [{ architecture: "resnet50", model_args: { stem_type: "deep" } }, 'model_args.stem_type is "deep"'],
     [{ ...VIT, model_args: { ...VIT.model_args, num_heads: 5 } }, "heads must divide the width 24, got 5"],
     [{ ...VIT, model_args: { qk_norm: true } }, "model_args.qk_norm is true, which is not computed here"],
     [{ ...VIT, model_args: { depth: 0 } }, "model_args.depth is 0"],
@@ -100,7 +107,9 @@ describe("refusals", () => {
     [{ ...VIT, model_args: { patch_size: 64 } }, "a patch of 64 must fit into the image, of 16"],
     [{ ...RESNET, pretrained_cfg: { input_size: [3, 224, 192] } }, "images must be square"],
     [{ ...VIT_TRANSFORMERS, hidden_act: "swish" }, 'hidden_act is "swish"'],
-    [{ ...RESNET_TRANSFORMERS, layer_type: "bottleneck" }, 'layer_type is "bottleneck"'],
+    [{ ...RESNET_TRANSFORMERS, layer_type: "inverted" }, 'layer_type is "inverted"'],
+    [{ ...RESNET_TRANSFORMERS, layer_type: "bottleneck", hidden_sizes: [3, 8] }, "hidden_sizes has 3"],
+    [{ ...RESNET_TRANSFORMERS, downsample_in_first_stage: true }, "downsample_in_first_stage is true"],
     [{ ...RESNET_TRANSFORMERS, depths: [1] }, "there must be a depth for each width, got 1 and 2"],
   ];
   test.each(refusals.map(([json, text]) => [text, json] as const))("%s", (text, json) => {

@@ -16,7 +16,9 @@ import {
   logitsOf,
   MIXER,
   RESNET,
+  RESNET_BOTTLENECKS,
   RESNET_TRANSFORMERS,
+  RESNET_TRANSFORMERS_BOTTLENECKS,
   smallMixer,
   smallResnet,
   smallVit,
@@ -72,6 +74,16 @@ const MODELS = {
     make: () => smallResnet(RESNET_TRANSFORMERS),
     size: 24,
     names: ["resnet.encoder.stages.1.layers.0.shortcut.convolution.weight", "classifier.1.weight"],
+  },
+  "ResNet of bottlenecks, torchvision's names": {
+    make: () => smallResnet(RESNET_BOTTLENECKS),
+    size: 24,
+    names: ["layer1.1.conv3.weight", "layer2.0.downsample.0.weight", "layer2.0.bn3.running_var"],
+  },
+  "ResNet of bottlenecks, Hugging Face's names": {
+    make: () => smallResnet(RESNET_TRANSFORMERS_BOTTLENECKS),
+    size: 24,
+    names: ["resnet.encoder.stages.1.layers.0.layer.2.convolution.weight", "classifier.1.bias"],
   },
   "MLP-Mixer": { make: () => smallMixer(MIXER), size: 16, names: ["stem.proj.weight", "blocks.1.mlp_tokens.fc1.bias"] },
 } as const;

@@ -8,6 +8,7 @@ import type { Engine } from "../../workbench/engine/core/types.ts";
 import { type LanguageSettings, languageDomain, languageSettings } from "../../workbench/pipeline/domains/language.ts";
 import { experiment } from "../../workbench/pipeline/experiment.ts";
 import type { PipelineEvent } from "../../workbench/pipeline/stage.ts";
+import { parseVariant } from "../../workbench/pipeline/variants.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
 import { makeTinyHub } from "./tiny-hub.ts";
 
@@ -85,6 +86,42 @@ test("the base model is not changed by what variants do to their copies", async 
       .filter(({ name }) => name === "low rank")
       .map(({ seconds: _, ...row }) => row);
   expect(rowsOf(run)).toEqual(rowsOf(alone));
+});
+
+test("variants with budgets of their own get them, and the others that of the settings", async () => {
+  const run = at("budgets");
+  const compare = ["lowrank@0.25", "gblr:activation:global@0.6"];
+  await eventsOf({ compare, structure: "lowrank", shrink: "budget" }, run);
+  const costOf = (folder: string) => {
+    const layers = JSON.parse(readFileSync(join(run, folder, "conversion.json"), "utf8")) as {
+      costBefore: number;
+      costAfter: number;
+    }[];
+    const sum = (name: "costBefore" | "costAfter") => layers.reduce((total, layer) => total + layer[name], 0);
+    return sum("costAfter") / sum("costBefore");
+  };
+  const folders = { "compare/lowrank-0.25": 0.25, "compare/gblr-activation-global-0.6": 0.6, ".": 0.5 };
+  for (const [folder, budget] of Object.entries(folders)) {
+    expect(costOf(folder)).toBeLessThanOrEqual(budget);
+    expect(costOf(folder)).toBeGreaterThan(budget - 0.05);
+  }
+  const names = (JSON.parse(readFileSync(join(run, "comparison.json"), "utf8")) as { name: string }[]).map(
+    ({ name }) => name,
+  );
+  expect(names).toContain("low rank, budget 25 %");
+  expect(names).toContain("GBLR, activation-aware, global, budget 60 %");
+});
+
+describe("a variant is refused in one line", () => {
+  const cases: [text: string, message: RegExp][] = [
+    ["lowrank@2", /the budget of "lowrank@2" must be a number above 0 and at most 1/],
+    ["lowrank@half", /the budget of "lowrank@half" must be a number/],
+    ["dense@0.5", /"dense@0.5" converts nothing; leave out its budget/],
+    ["lowrank:svd:global:0.5", /has too many parts; give structure\[:init\[:allocation\]\]\[@budget\]/],
+  ];
+  for (const [text, message] of cases) {
+    test(`--compare ${text}`, () => expect(() => parseVariant(text)).toThrow(message));
+  }
 });
 
 describe("a model that is made of one in a folder names as its base", () => {

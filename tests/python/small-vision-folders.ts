@@ -10,7 +10,9 @@ import {
   logitsOf,
   MIXER,
   RESNET,
+  RESNET_BOTTLENECKS,
   RESNET_TRANSFORMERS,
+  RESNET_TRANSFORMERS_BOTTLENECKS,
   smallMixer,
   smallResnet,
   smallVit,
@@ -96,6 +98,16 @@ export const KINDS: Record<string, Kind> = {
   },
   "resnet, hugging face": {
     make: () => smallResnet(RESNET_TRANSFORMERS) as Model,
+    size: 24,
+    plans: { ...PLANS, ...CONVOLUTIONS },
+  },
+  "resnet of bottlenecks, timm": {
+    make: () => smallResnet(RESNET_BOTTLENECKS) as Model,
+    size: 24,
+    plans: { ...PLANS, ...BLOCKS, ...CONVOLUTIONS },
+  },
+  "resnet of bottlenecks, hugging face": {
+    make: () => smallResnet(RESNET_TRANSFORMERS_BOTTLENECKS) as Model,
     size: 24,
     plans: { ...PLANS, ...CONVOLUTIONS },
   },

@@ -14,8 +14,13 @@ type Fields = Record<string, unknown>;
 
 /** A family of networks that share a forward pass. */
 export interface Architecture<Config = unknown> {
-  /** `model_type` of config.json */
+  /** its name, and `model_type` of config.json */
   readonly type: string;
+  /**
+   * All values of `model_type` that it reads, for families that differ in their config only. Models keep the value with
+   * which they were read. Default: only `type`
+   */
+  readonly modelTypes?: readonly string[];
   /** name in messages, e.g. `GPT-2` */
   readonly title: string;
   readonly task: Task<Config>;
@@ -101,6 +106,9 @@ const PLAIN_NAMES: TensorNames = {
   parameterName: (stored) => stored,
 };
 
+/** All values of `model_type` that an architecture reads. */
+export const modelTypesOf = ({ type, modelTypes = [type] }: Pick<Architecture, "type" | "modelTypes">) => modelTypes;
+
 /** The names of an architecture's tensors in checkpoints. Default: those in `network`. */
 export const namesOf = <Config>({ names = PLAIN_NAMES }: Architecture<Config>): TensorNames<Config> => names;
 
@@ -140,6 +148,25 @@ export interface WeightsFile {
 export interface ReadingOptions {
   /** number of attention heads. Default: the number stored in the checkpoint, else width / 64 */
   heads?: number | undefined;
+  /** base of rotary positions. Default: that stored in the checkpoint, else the usual one */
+  ropeTheta?: number | undefined;
+}
+
+/** The number of attention heads of a checkpoint. */
+export interface FoundHeads {
+  count: number;
+  /** whether the tensors determine it; if not, it is usual for their shapes */
+  isDetermined: boolean;
+  /** components of a head */
+  headSize: number;
+}
+
+/** Settings that neither the tensors nor hyper-parameters beside them determine. */
+export interface AssumedSettings {
+  /** the published model whose settings they are; undefined if none has these shapes */
+  like?: string | undefined;
+  /** by their names in config.json */
+  settings: Readonly<Record<string, unknown>>;
 }
 
 /** The image size, mean and standard deviation for weights without a config.json. */
@@ -154,6 +181,18 @@ export interface WeightsReader<Config = unknown> {
    * heads
    */
   readonly width?: readonly [tensor: string, axis: number];
+  /**
+   * the head's name in `network`, which scripts replace for other classes or leave out. Default: every tensor is
+   * expected
+   */
+  readonly head?: string;
+  /**
+   * The attention heads by the tensors; undefined if they do not determine them and no number is usual. Default: one
+   * per 64 components of `width`
+   */
+  heads?(weights: WeightsFile): FoundHeads | undefined;
+  /** the settings that `config` assumes, beside the heads. Default: none */
+  assumed?(weights: WeightsFile, options: ReadingOptions): AssumedSettings;
   /** whether a checkpoint with these tensors belongs to this architecture */
   recognizes(tensors: ReadonlyMap<string, TensorInfo>): boolean;
   /**

@@ -169,6 +169,8 @@ function matrixParameters({ name, nIn, nOut, layout, start, bias }: MatrixOption
 
 /** Multiply-adds that the reference counts per entry of the input of a layer normalization. */
 const LAYER_NORM_PER_ENTRY = 5;
+/** Multiply-adds per entry of the input of a root mean square normalization: one square, one scale, one gain. */
+const RMS_NORM_PER_ENTRY = 3;
 /** Multiply-adds per entry of the input of a batch normalization: one scale, one shift. */
 const BATCH_NORM_PER_ENTRY = 2;
 
@@ -190,6 +192,18 @@ export function layerNormModule(
     parts: [{ name: "layer norms", multiplyAdds: rows * width * LAYER_NORM_PER_ENTRY, ...counted }],
   };
 }
+
+/**
+ * A root mean square normalization with a gain (Zhang and Sennrich 2019).
+ * @param options as of `layerNormModule`
+ */
+export const rmsNormModule = (
+  name: string,
+  { width, rows, ...counted }: { width: number; rows: number } & Pick<CountedPart, "in">,
+): Module => ({
+  parameters: [[`${name}.weight`, { shape: [width], start: ONES }]],
+  parts: [{ name: "RMS norms", multiplyAdds: rows * width * RMS_NORM_PER_ENTRY, ...counted }],
+});
 
 /**
  * A batch normalization with gain, bias and running statistics.

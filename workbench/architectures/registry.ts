@@ -4,14 +4,16 @@
 import { ModelError } from "../../hub/model-folder/index.ts";
 import { baseModelType } from "../../hub/python/index.ts";
 import { EngineError, expectName } from "../engine/core/errors.ts";
-import type { Architecture } from "./architecture.ts";
+import { type Architecture, modelTypesOf } from "./architecture.ts";
 import { gpt2 } from "./gpt2/architecture.ts";
+import { llama } from "./llama/architecture.ts";
 import { mixer } from "./mixer/architecture.ts";
 import { resnet } from "./resnet/architecture.ts";
 import { vit } from "./vit/architecture.ts";
 
 const known: Architecture[] = [
   gpt2 as Architecture,
+  llama as Architecture,
   vit as Architecture,
   resnet as Architecture,
   mixer as Architecture,
@@ -23,12 +25,13 @@ export const ARCHITECTURES: readonly Architecture[] = known;
 /**
  * Adds an architecture, so that all parts of the workbench can use it.
  * @public for architectures outside the workbench
- * @throws EngineError if its type is not a valid name, or another architecture has the type
+ * @throws EngineError if a type is not a valid name, or another architecture has the type
  */
 export function registerArchitecture<Config>(architecture: Architecture<Config>): void {
-  const { type } = architecture;
-  expectName("architecture", type);
-  if (known.some((each) => each.type === type)) {
+  const taken = new Set(known.flatMap(modelTypesOf));
+  for (const type of modelTypesOf(architecture as Architecture)) {
+    expectName("architecture", type);
+    if (!taken.has(type)) continue;
     throw new EngineError(`there is an architecture "${type}" already`, "give it another type");
   }
   known.push(architecture as Architecture);
@@ -38,14 +41,14 @@ export function registerArchitecture<Config>(architecture: Architecture<Config>)
  * Finds an architecture by its type.
  * @param type `model_type` of config.json. The type `gblr_X` of a structured model means X
  * @param file name of the file in errors
- * @throws ModelError such as `x/config.json: model_type is "llama", there is gpt2`
+ * @throws ModelError such as `x/config.json: model_type is "bert", there is gpt2`
  */
 export function architectureOf(type: unknown, file = "config.json"): Architecture {
   const base = typeof type === "string" ? baseModelType(type) : type;
-  const found = ARCHITECTURES.find((architecture) => architecture.type === base);
+  const found = ARCHITECTURES.find((architecture) => modelTypesOf(architecture).includes(base as string));
   if (!found) {
     const is = type === undefined ? "missing" : JSON.stringify(type).slice(0, 80);
-    throw new ModelError(`model_type is ${is}, there is ${ARCHITECTURES.map(({ type }) => type).join(", ")}`, { file });
+    throw new ModelError(`model_type is ${is}, there is ${ARCHITECTURES.flatMap(modelTypesOf).join(", ")}`, { file });
   }
   return found;
 }

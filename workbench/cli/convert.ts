@@ -23,7 +23,15 @@ import type { PipelineEvent, StageContext } from "../pipeline/stage.ts";
 import { structureNamed } from "../structures/registry.ts";
 import { addCalibrationOptions, addConversionOptions, type ConvertVerbOptions, checkUsage } from "./convert-options.ts";
 import { printConversion, printPlan, type Written } from "./convert-tables.ts";
-import { addEngineOptions, countFrom, FORCE, JSON_DOCUMENT, MODEL_ARGUMENT, openEngineFor } from "./shared/options.ts";
+import {
+  addEngineOptions,
+  addWeightType,
+  countFrom,
+  FORCE,
+  JSON_DOCUMENT,
+  MODEL_ARGUMENT,
+  openEngineFor,
+} from "./shared/options.ts";
 import { verb } from "./shared/program.ts";
 import { expectPlaceForModel, runStages } from "./shared/stages.ts";
 import { paletteFor } from "./shared/terminal.ts";
@@ -49,7 +57,8 @@ to other layers or to one narrower block. The plan is printed first.
 
 A convolution is converted as one matrix, applied to the patches under its
 kernel, or with --convolutions per-kernel as one matrix for each position of
-the kernel. The structure tucker converts whole convolutions only.
+the kernel. The structure tucker converts whole convolutions only; a 1×1
+convolution becomes lowrank.
 
 Initializations: svd minimizes the error of the matrix; search is the budgeted
 block search of GBLR; activation minimizes the error of the layer's output for
@@ -74,7 +83,7 @@ export function addConvert(program: Command): void {
     .argument("<model>", MODEL_ARGUMENT);
   addConversionOptions(command);
   addCalibrationOptions(command);
-  addEngineOptions(command)
+  addEngineOptions(addWeightType(command))
     .option("--seed <number>", "random seed of the search", countFrom(0), 0)
     .option("--out <folder>", "folder to write the model to")
     .option("--dry-run", "print the plan and stop")
@@ -117,7 +126,7 @@ async function* convertAndSave(
   const { allocate: allocation, init, seed, searchSteps, dryRun } = options;
   const source = yield* fetchModel(name, context);
   const engine = await openEngineFor(options);
-  const model = yield* load(source.folder);
+  const model = yield* load(source.folder, { dtype: options.dtype });
   try {
     const began = performance.now();
     expectDense(model);
@@ -129,7 +138,10 @@ async function* convertAndSave(
     }
     const data = yield* calibrationData(options, { model, source, context });
     const before = parametersOf(model);
-    const how = { allocation, init, seed, searchSteps, calibration: data, signal: context.signal };
+    const { calibrateMemory: gigabytes } = options;
+    const calibrationBytes = gigabytes === undefined ? undefined : gigabytes * 1e9;
+    const calibrated = { calibration: data, calibrationBytes };
+    const how = { allocation, init, seed, searchSteps, ...calibrated, signal: context.signal };
     let notes: readonly string[] = [];
     let converted: Converted;
     try {

@@ -1,6 +1,7 @@
 #!/usr/bin/env bun
 // The `gblr` command. Each verb has a file in this folder and is listed here. Shared code is in shared/.
 
+import { addChat } from "./chat.ts";
 import { addConvert } from "./convert.ts";
 import { addDoctor } from "./doctor.ts";
 import { addEval } from "./eval.ts";
@@ -18,6 +19,7 @@ import { addSweep } from "./sweep.ts";
 
 await runMain(
   createProgram([
+    addChat,
     addConvert,
     addDoctor,
     addEval,

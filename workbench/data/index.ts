@@ -1,9 +1,11 @@
 // Text for language models: data sets laid out as on the Hub are tokenized once, stored in token files, and read in
 // windows. This is the public interface for text; that for images is images/index.ts.
 
+export { type ChatMessage, type ChatTemplate, openChatTemplate, type RenderOptions } from "./chat/chat-template.ts";
 export { splitFilesOf } from "./dataset/folder.ts";
 export { dataFilePatterns } from "./dataset/split-files.ts";
 export { MissingSplitError } from "./errors.ts";
+export { type TextStream, textStream } from "./text-stream.ts";
 export { openTokenizer } from "./tokenizer/open-tokenizer.ts";
 export { openTextTokens } from "./tokens/open-text-tokens.ts";
 export { tokenWindows, wordsAndBytes } from "./tokens/token-windows.ts";

@@ -4,10 +4,18 @@ export type { Architecture } from "../architectures/architecture.ts";
 export { rowsOf } from "../architectures/count.ts";
 export { gpt2 } from "../architectures/gpt2/architecture.ts";
 export type { Gpt2Config } from "../architectures/gpt2/config.ts";
+export { llama } from "../architectures/llama/architecture.ts";
+export type { LlamaConfig } from "../architectures/llama/config.ts";
 export type { MixerConfig } from "../architectures/mixer/config.ts";
 export { type ConvolutionInfo, type LayerInfo, positionLayers } from "../architectures/network.ts";
 export { classifierLogits } from "../architectures/parts/classifier.ts";
-export { type GenerateEvent, type GenerateOptions, generateTokens } from "../architectures/parts/generate.ts";
+export {
+  type GenerateEvent,
+  type GenerateOptions,
+  type GenerationSession,
+  generateTokens,
+  generationSession,
+} from "../architectures/parts/generate.ts";
 export { CROP_MODES, type CropMode, type ImageSettings, INTERPOLATIONS } from "../architectures/parts/image-terms.ts";
 export {
   headOf,
@@ -15,6 +23,7 @@ export {
   languageLoss,
   languageNll,
   languageSizes,
+  usualContext,
 } from "../architectures/parts/language-model.ts";
 export {
   ARCHITECTURES,
@@ -30,10 +39,13 @@ export {
 export type { VitConfig } from "../architectures/vit/config.ts";
 export { countsWith, modelCounts } from "./counts.ts";
 export { createModel } from "./create.ts";
-export { endOfTextIn, type LoadEvent, type LoadOptions, loadModel } from "./folder/load.ts";
+export { type GenerationConfig, generationConfigOf } from "./folder/generation-config.ts";
+export { type LoadEvent, type LoadOptions, loadModel } from "./folder/load.ts";
+export { WEIGHT_TYPES, type WeightType } from "./folder/read-parameters.ts";
 export { FILE_TYPES, type FileType, type SaveOptions, saveModel, saveModelNow, storedConfig } from "./folder/save.ts";
 export {
   COMPANION_FILES,
+  MORE_TEMPLATE_FILES,
   prepareFolder,
   type SaveEvent,
   writeModelFolder,

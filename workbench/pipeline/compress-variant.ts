@@ -19,7 +19,7 @@ import { baseOf, save } from "./save.ts";
 import type { ExperimentSettings } from "./settings.ts";
 import type { ExperimentContext, PipelineEvent } from "./stage.ts";
 import { askedCost, train } from "./train.ts";
-import type { Variant } from "./variants.ts";
+import { settingsOf, type Variant } from "./variants.ts";
 
 /** The inputs that all variants of an experiment share. */
 export interface Shared {
@@ -48,8 +48,9 @@ export const MODEL = "model";
  * @returns the row of the fine-tuned model; undefined if the signal stopped the work
  */
 export async function* compressVariant(
-  options: VariantOptions,
+  shared: VariantOptions,
 ): AsyncGenerator<PipelineEvent, ComparisonRow | undefined> {
+  const options = { ...shared, settings: settingsOf(shared.variant, shared.settings) };
   const { variant, table, folder, context, data } = options;
   const done = table.find(variant.title, "after");
   if (done && (await isModel(join(folder, MODEL)))) {

@@ -18,7 +18,7 @@ import { type PublishOptions, publish } from "./publish.ts";
 import { claim, clear, expectSameSettings, isRun, RunTable } from "./run-folder.ts";
 import type { ExperimentSettings } from "./settings.ts";
 import { type ExperimentContext, type PipelineEvent, SettingsError } from "./stage.ts";
-import { asItIs, parseVariant, type Variant, variantOf } from "./variants.ts";
+import { asItIs, parseVariant, settingsOf, type Variant, variantOf } from "./variants.ts";
 
 /**
  * Runs an experiment.
@@ -211,7 +211,7 @@ function checkSettings(settings: ExperimentSettings, variants: readonly Variant[
   if (budget !== undefined && flops !== undefined) {
     problems.push("--budget and --flops contradict each other; choose one");
   }
-  problems.push(...shrinkProblems(settings));
+  problems.push(...shrinkProblems(settings, variants));
   if (steps === undefined && warmupSteps === undefined && warmupEpochs > epochs) {
     problems.push(`--warmup-epochs ${warmupEpochs} is longer than --epochs ${epochs}; give a shorter warm-up`);
   }
@@ -225,12 +225,14 @@ function checkSettings(settings: ExperimentSettings, variants: readonly Variant[
 }
 
 /** Settings that do not fit the shrink rule. */
-function shrinkProblems(settings: ExperimentSettings): string[] {
-  const { budget, startCost, shrink, threshold, approach, freeze, startThreshold } = settings;
+function shrinkProblems(settings: ExperimentSettings, variants: readonly Variant[]): string[] {
+  const { startCost, shrink, threshold, approach, freeze, startThreshold } = settings;
   const problems: string[] = [];
   if (startCost !== undefined && shrink !== "budget") problems.push("--start-cost needs --shrink budget");
-  if (startCost !== undefined && budget !== undefined && startCost < budget) {
-    problems.push(`--start-cost ${startCost} is below --budget ${budget}; give at least the budget`);
+  const budgets = variants.map((variant) => settingsOf(variant, settings).budget ?? 0);
+  const largest = Math.max(...budgets);
+  if (startCost !== undefined && startCost < largest) {
+    problems.push(`--start-cost ${startCost} is below --budget ${largest}; give at least the budget`);
   }
   const isSoft = ["soft", "targeted", "adaptive"].includes(shrink);
   if (isSoft && threshold === undefined) problems.push(`--shrink ${shrink} needs --threshold`);

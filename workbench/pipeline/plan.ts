@@ -8,7 +8,7 @@ import { structureNamed } from "../structures/registry.ts";
 import type { PlanRequest } from "./convert.ts";
 import type { ExperimentSettings } from "./settings.ts";
 import { askedCost } from "./train.ts";
-import type { Variant } from "./variants.ts";
+import { settingsOf, type Variant } from "./variants.ts";
 
 /** The plans of a variant at the start and at the end of its training. */
 export interface VariantPlan {
@@ -72,7 +72,10 @@ export async function expectPlans(
 ): Promise<void> {
   for (const variant of variants.filter(({ converts }) => converts)) {
     // Both allocations need the same minimum budget, so the faster uniform one is used.
-    const { end } = await planVariant(model, variant, { settings, allocation: "uniform" });
+    const { end } = await planVariant(model, variant, {
+      settings: settingsOf(variant, settings),
+      allocation: "uniform",
+    });
     expectDense(
       model,
       end.layers.map(({ name }) => name),

@@ -62,7 +62,7 @@ export function grouped<Shape extends Record<string, z.ZodType>>(group: string, 
  */
 export const experimentShape = (items: string) => ({
   ...grouped("Model and data", {
-    model: text("model to start from: owner/name[@revision] or a folder"),
+    model: text("model to start from: owner/name[@revision], a folder, or a .gguf file"),
     dataset: text("data set: owner/name[@revision] or a folder"),
     config: text("configuration of the data set (default: its only or its default configuration)").optional(),
     trainSplit: text("split to train on").default("train"),
@@ -76,7 +76,7 @@ export const experimentShape = (items: string) => ({
       .meta({ description: "structure of the converted layers; dense converts none" }),
     compare: z.array(z.string()).default([]).meta({
       description:
-        "other variants to train with the same settings, as structure[:init[:allocation]], e.g. lowrank,monarch,gblr:activation",
+        "other variants to train with the same settings, as structure[:init[:allocation]][@budget], e.g. lowrank,gblr:activation,gblr@0.6",
     }),
     widths: text(
       "rule for the initial widths of gblr: lrR, splrR or constX; used if neither --flops nor --budget is given",

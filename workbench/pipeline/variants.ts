@@ -1,6 +1,7 @@
-// Defines the variants that an experiment compares. A variant is a structure with an initialization and an allocation
-// of the budget. For example, one variant is written as `gblr:activation:global` in flags, as `gblr-activation-global`
-// in folder names, and as `GBLR, activation-aware, global` in tables.
+// Defines the variants that an experiment compares. A variant is a structure with an initialization, an allocation of
+// the budget and, optionally, a budget of its own. For example, one variant is written as `gblr:activation:global@0.6`
+// in flags, as `gblr-activation-global-0.6` in folder names, and as `GBLR, activation-aware, global, budget 60 %` in
+// tables.
 
 import { ALLOCATIONS, type Allocation, expectInit, INITS, type Init } from "../compress/index.ts";
 import { EngineError } from "../engine/core/errors.ts";
@@ -16,6 +17,8 @@ export interface Variant {
   init: Init;
   /** allocation of the budget */
   allocation: Allocation;
+  /** cost of the converted layers relative to dense. Default: that of the settings */
+  budget?: number;
   /** name in folder names */
   key: string;
   /** name in tables */
@@ -40,6 +43,17 @@ export interface VariantNames {
   structure: string;
   init?: string | undefined;
   allocation?: string | undefined;
+}
+
+/**
+ * The settings of an experiment as they apply to a variant.
+ * @returns the same settings, or for a variant with a budget of its own, settings with that budget
+ */
+export function settingsOf<Settings extends { budget?: number | undefined; flops?: number | undefined }>(
+  { budget }: Variant,
+  settings: Settings,
+): Settings {
+  return budget === undefined ? settings : { ...settings, budget, flops: undefined };
 }
 
 /**
@@ -82,12 +96,24 @@ function expectOne<Name extends string>(name: string, { what, known }: { what: s
 
 /**
  * Parses a variant.
- * @param text `structure`, `structure:init` or `structure:init:allocation`
- * @throws SettingsError as `variantOf` does, or if there are more parts
+ * @param text `structure`, `structure:init` or `structure:init:allocation`, and optionally `@budget`
+ * @throws SettingsError as `variantOf` does, if there are more parts, or if the budget is not a share
  */
 export function parseVariant(text: string): Variant {
-  const [structure = "", init, allocation, ...rest] = text.split(":");
-  if (rest.length > 0)
-    throw new SettingsError(`"${text}" has more than three parts; give structure[:init[:allocation]]`);
-  return variantOf({ structure, init, allocation });
+  const [names = "", share, ...others] = text.split("@");
+  const [structure = "", init, allocation, ...rest] = names.split(":");
+  if (rest.length + others.length > 0) {
+    throw new SettingsError(`"${text}" has too many parts; give structure[:init[:allocation]][@budget]`);
+  }
+  const variant = variantOf({ structure, init, allocation });
+  return share === undefined ? variant : withBudget(variant, { text, budget: Number(share) });
+}
+
+function withBudget(variant: Variant, { text, budget }: { text: string; budget: number }): Variant {
+  if (!variant.converts) throw new SettingsError(`"${text}" converts nothing; leave out its budget`);
+  if (!(budget > 0 && budget <= 1)) {
+    throw new SettingsError(`the budget of "${text}" must be a number above 0 and at most 1, such as 0.6`);
+  }
+  const percent = Number((100 * budget).toPrecision(4));
+  return { ...variant, budget, key: `${variant.key}-${budget}`, title: `${variant.title}, budget ${percent} %` };
 }

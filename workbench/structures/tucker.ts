@@ -1,7 +1,7 @@
 // Tucker-2 decomposition of convolutions (Kim et al. 2016, arXiv 1511.06530): a 1×1 convolution to fewer channels, a
 // k×k convolution between these, and a 1×1 convolution to the output channels. It is fitted by higher-order orthogonal
 // iteration. As a structure, its matrix is that of the patches under the kernel, so that planning, converting and
-// saving treat it as any other.
+// saving treat it as any other. A 1×1 convolution is of low rank instead.
 
 import { conv2d, matMul, reshape, type Tensor2D, type Tensor4D, tidy, transpose } from "@tensorflow/tfjs-core";
 import { STORED_TUCKER } from "../../hub/model-folder/index.ts";
@@ -11,6 +11,7 @@ import { linear } from "../engine/ops/index.ts";
 import { expectOperand, expectSetting } from "../engine/ops/operands.ts";
 import { allowance, expectPaid, frobeniusErrors } from "./budget.ts";
 import { kernelOf, matrixOf } from "./convolution.ts";
+import { lowrank } from "./lowrank.ts";
 import {
   type ConvolutionGeometry,
   parametersNamed,
@@ -95,10 +96,14 @@ export const tuckerKind: StructureKind = {
   stored: STORED_TUCKER,
   needsConvolution: true,
   hasRank: false,
+  // A 1×1 kernel is a matrix. Its core would be a further factor between two thin ones, without any gain.
   forLayer({ name: layer, convolution }) {
-    if (convolution) return tuckerStructure(convolution);
+    const { kernel: [rows, columns] = [] } = convolution ?? {};
+    if (convolution) return rows === 1 && columns === 1 ? lowrank : tuckerStructure(convolution);
     throw new EngineError(`${name} is for convolutions, ${layer} is a linear layer`, "choose another structure");
   },
+  // Stored layers may have such a core.
+  forStored: (_, { convolution }) => tuckerStructure(convolution as ConvolutionGeometry),
   async inspect({ shapes, stride }) {
     const size = (part: string) => (shapes[part] ?? []).reduce((product, side) => product * side, 1);
     return { cost: costOfSizes({ input: size("input"), core: size("core"), output: size("output") }, stride) };

@@ -1,18 +1,16 @@
-// Generation: the cached steps give the logits of the whole sequence, sampling keeps to its settings, and every end is
-// named.
+// Generation: the cached steps give the logits of the whole sequence, a session gives the texts that single runs give,
+// and every end is named.
 
-import { describe, expect, test } from "bun:test";
+import { expect, test } from "bun:test";
 import * as tf from "@tensorflow/tfjs-core";
-import fc from "fast-check";
 import { keyValueCache } from "../../../workbench/architectures/parts/cache.ts";
-import { sampleToken } from "../../../workbench/architectures/parts/generate.ts";
 import { languageLogits } from "../../../workbench/architectures/parts/language-model.ts";
-import { seededUniform } from "../../../workbench/engine/core/random.ts";
 import {
   type GenerateEvent,
   type GenerateOptions,
   type Gpt2Config,
   generateTokens,
+  generationSession,
   type Model,
 } from "../../../workbench/models/index.ts";
 import { forEachEngine } from "../../engine/engines.ts";
@@ -93,6 +91,66 @@ forEachEngine("generation", () => {
     model.dispose();
   });
 
+  test("a session continues from what its prompts have in common, with the tokens of single runs", async () => {
+    const model = livelier(tinyGpt2({ n_positions: 600 }));
+    const before = tf.memory().numTensors;
+    const session = generationSession(model);
+    const settings = { temperature: 0, endOfText: [] };
+    const first = Array.from({ length: 200 }, (_, i) => (i * 7) % 40);
+    // The second text fills more than the memory that is allocated first, and the third one begins as it does.
+    for (const [prompt, tokens] of [
+      [first, 3],
+      [[...first, 4, 5, 6, 7, 8], 120],
+      [[...first, 4, 5, 9, 1], 6],
+      [[...first, 4, 5, 9, 1], 6],
+      [[9, 2], 6],
+    ] as const) {
+      const events = await Array.fromAsync(session.generate(prompt, { ...settings, tokens }));
+      expect(events).toEqual(await all(model, [...prompt], { ...settings, tokens }));
+      expect(session.cached).toBe(prompt.length + tokens - 1);
+    }
+    session.dispose();
+    expect(tf.memory().numTensors).toBe(before);
+    model.dispose();
+  });
+
+  test("a session goes on after a text that was stopped at any point", async () => {
+    const model = livelier(tinyGpt2());
+    const session = generationSession(model);
+    const controller = new AbortController();
+    const started = session.generate([1, 2, 3], { signal: controller.signal, endOfText: [] });
+    const { value } = await started.next();
+    controller.abort();
+    await expect(started.next()).rejects.toThrow(/abort/i);
+    expect(value).toMatchObject({ kind: "token" });
+    const settings = { temperature: 0, endOfText: [], tokens: 4 };
+    const events = await Array.fromAsync(session.generate([1, 2, 3, 5], settings));
+    expect(events).toEqual(await all(model, [1, 2, 3, 5], settings));
+    session.dispose();
+    model.dispose();
+  });
+
+  test("it stops after the token at which a function says so", async () => {
+    const model = livelier(tinyGpt2());
+    const seen: number[] = [];
+    const stop = (id: number) => seen.push(id) === 3;
+    const events = await all(model, [1, 2], { seed: 5, endOfText: [], stop });
+    expect(events.at(-1)).toEqual({ kind: "stopped", reason: "stop", tokens: 3 });
+    expect(tokensOf(events)).toEqual(seen);
+    model.dispose();
+  });
+
+  test("settings that rule out all tokens are refused, and so are biases of tokens that do not exist", async () => {
+    const model = tinyGpt2();
+    const none = Array.from({ length: 40 }, (_, id) => id);
+    await expect(all(model, [1], { suppressTokens: none })).rejects.toThrow(/the settings rule out all tokens/);
+    await expect(all(model, [1], { suppressTokens: none, temperature: 0 })).rejects.toThrow(/rule out all tokens/);
+    await expect(all(model, [1], { badWordsIds: [[3, 40]] })).rejects.toThrow(
+      /ids from 0 to 39, the vocabulary, got 40/,
+    );
+    model.dispose();
+  });
+
   test("any token of a list ends the text, the one that comes first", async () => {
     const model = livelier(tinyGpt2());
     const free = tokensOf(await all(model, [1, 2], { seed: 5, tokens: 8, endOfText: [] }));
@@ -123,52 +181,7 @@ forEachEngine("generation", () => {
     await refused([40], {}, /ids from 0 to 39, the vocabulary, got 40/);
     await refused([1], { temperature: -1 }, /temperature must be a number from 0, got -1/);
     await refused([1], { topK: 0 }, /topK must be a whole number from 1, got 0/);
-    await refused([1], { topP: 0 }, /topP must be above 0 and at most 1, got 0/);
+    await refused([1], { topP: 1.5 }, /topP must be from 0 to 1, got 1.5/);
     model.dispose();
-  });
-});
-
-describe("sampling", () => {
-  const logits = fc.float32Array({ minLength: 2, maxLength: 60, min: -20, max: 20, noNaN: true });
-
-  test("top-k and top-p choose among the tokens that their definitions leave", () => {
-    fc.assert(
-      fc.property(
-        logits,
-        fc.integer({ min: 1, max: 60 }),
-        fc.double({ min: 0.01, max: 1, noNaN: true }),
-        fc.nat(),
-        (values, topK, topP, seed) => {
-          const temperature = 0.7;
-          const at = (each: number) => values[each] as number;
-          const id = sampleToken(values, { temperature, topK, topP }, seededUniform(seed));
-          const byLogit = [...values.keys()].sort((a, b) => at(b) - at(a) || a - b).slice(0, topK);
-          const weight = (each: number) => Math.exp((at(each) - at(byLogit[0] as number)) / temperature);
-          // Logits that differ by less than exp can tell weigh the same.
-          const order = byLogit.sort((a, b) => weight(b) - weight(a) || a - b);
-          const weights = order.map(weight);
-          const total = weights.reduce((sum, weight) => sum + weight, 0);
-          // A token is left when those before it hold less than the share; rounding decides at the border.
-          const before = weights.slice(0, order.indexOf(id)).reduce((sum, weight) => sum + weight, 0);
-          expect(order).toContain(id);
-          expect(before / total).toBeLessThan(topP + 1e-9);
-        },
-      ),
-    );
-  });
-
-  test("tokens come as often as the softmax says", () => {
-    const values = Float32Array.of(1, 2, 0, -1);
-    const uniform = seededUniform(11);
-    const counts = [0, 0, 0, 0];
-    for (let i = 0; i < 20000; i++) {
-      const id = sampleToken(values, { temperature: 2 }, uniform);
-      counts[id] = (counts[id] as number) + 1;
-    }
-    const weights = [...values].map((value) => Math.exp(value / 2));
-    const total = weights.reduce((sum, weight) => sum + weight, 0);
-    for (const [id, weight] of weights.entries()) {
-      expect(Math.abs((counts[id] as number) / 20000 - weight / total)).toBeLessThan(0.015);
-    }
   });
 });

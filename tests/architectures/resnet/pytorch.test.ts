@@ -28,6 +28,10 @@ const TRANSFORMERS = {
   id2label: Object.fromEntries(Array.from({ length: 5 }, (_, i) => [i, `class ${i}`])),
 };
 
+const TIMM_BOTTLENECKS = { ...TIMM, architecture: "resnet50", model_args: { layers: [2, 1, 1], channels: [3, 4, 4] } };
+
+const TRANSFORMERS_BOTTLENECKS = { ...TRANSFORMERS, layer_type: "bottleneck" };
+
 /** Written out again, apart from the table that is under test. */
 function ours(stored: string): string {
   return stored
@@ -78,4 +82,39 @@ forEachEngine("ResNet and PyTorch's", () => {
     };
     await expectAsPyTorch(folder("transformers"), asked, (stored) => [ours(stored)]);
   });
+
+  test.skipIf(!hasTorch)("agree in bottlenecks under torchvision's names", async () => {
+    const asked: VisionCase = {
+      ...common,
+      config: TIMM_BOTTLENECKS,
+      gradients: [
+        "layer1.0.conv1.weight",
+        "layer1.0.downsample.0.weight",
+        "layer1.1.conv3.weight",
+        "layer2.0.conv2.weight",
+        "layer2.0.bn3.weight",
+        "layer3.0.downsample.1.bias",
+        "fc.weight",
+      ],
+    };
+    await expectAsPyTorch(folder("timm-bottlenecks"), asked, (stored) => [stored]);
+  });
+
+  for (const early of [false, true]) {
+    const where = early ? "first 1 × 1" : "3 × 3";
+    test.skipIf(!hasTorch)(`agree in bottlenecks under Hugging Face's names that halve in the ${where}`, async () => {
+      const asked: VisionCase = {
+        ...common,
+        config: { ...TRANSFORMERS_BOTTLENECKS, downsample_in_bottleneck: early },
+        gradients: [
+          "resnet.encoder.stages.0.layers.1.layer.2.convolution.weight",
+          "resnet.encoder.stages.1.layers.0.layer.0.convolution.weight",
+          "resnet.encoder.stages.1.layers.0.layer.1.convolution.weight",
+          "resnet.encoder.stages.2.layers.0.layer.2.normalization.weight",
+          "classifier.1.bias",
+        ],
+      };
+      await expectAsPyTorch(folder(`transformers-${early}`), asked, (stored) => [ours(stored)]);
+    });
+  }
 });

@@ -1,4 +1,4 @@
-"""A residual network of basic blocks in plain torch.nn under torchvision's names or Hugging Face's."""
+"""Residual networks of basic blocks or bottlenecks in plain torch.nn under torchvision's names or Hugging Face's."""
 
 import os
 import sys
@@ -10,6 +10,8 @@ from vision_reference import answer  # noqa: E402
 
 
 class Block(nn.Module):
+    expansion = 1
+
     def __init__(self, n_in, n_out, stride):
         super().__init__()
         self.conv1 = nn.Conv2d(n_in, n_out, 3, stride=stride, padding=1, bias=False)
@@ -26,18 +28,42 @@ class Block(nn.Module):
         return (self.bn2(self.conv2(x)) + shortcut).relu()
 
 
+class Bottleneck(nn.Module):
+    expansion = 4
+
+    def __init__(self, n_in, n_out, stride):
+        super().__init__()
+        inner = n_out // 4
+        self.conv1 = nn.Conv2d(n_in, inner, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(inner)
+        self.conv2 = nn.Conv2d(inner, inner, 3, stride=stride, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(inner)
+        self.conv3 = nn.Conv2d(inner, n_out, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(n_out)
+        self.downsample = None
+        if stride != 1 or n_in != n_out:
+            self.downsample = nn.Sequential(nn.Conv2d(n_in, n_out, 1, stride=stride, bias=False), nn.BatchNorm2d(n_out))
+
+    def forward(self, x):
+        shortcut = x if self.downsample is None else self.downsample(x)
+        x = self.bn1(self.conv1(x)).relu()
+        x = self.bn2(self.conv2(x)).relu()
+        return (self.bn3(self.conv3(x)) + shortcut).relu()
+
+
 class TimmResnet(nn.Module):
     def __init__(self, config):
         super().__init__()
+        kind = Bottleneck if config["architecture"] == "resnet50" else Block
         args = config["model_args"]
         self.conv1 = nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
         n_in, self.stages = 64, len(args["layers"])
-        for stage, (blocks, n_out) in enumerate(zip(args["layers"], args["channels"])):
-            made = []
+        for stage, (blocks, planes) in enumerate(zip(args["layers"], args["channels"])):
+            made, n_out = [], planes * kind.expansion
             for block in range(blocks):
-                made.append(Block(n_in, n_out, 2 if block == 0 and stage > 0 else 1))
+                made.append(kind(n_in, n_out, 2 if block == 0 and stage > 0 else 1))
                 n_in = n_out
             setattr(self, f"layer{stage + 1}", nn.Sequential(*made))
         self.fc = nn.Linear(n_in, config["num_classes"])
@@ -59,6 +85,20 @@ class Convolved(nn.Module):
         return self.normalization(self.convolution(x))
 
 
+class BottleneckLayer(nn.Module):
+    def __init__(self, n_in, n_out, stride, early=False):
+        super().__init__()
+        changes = stride != 1 or n_in != n_out
+        self.shortcut = Convolved(n_in, n_out, 1, stride) if changes else nn.Identity()
+        first = Convolved(n_in, n_out // 4, 1, stride if early else 1)
+        second = Convolved(n_out // 4, n_out // 4, 3, 1 if early else stride)
+        self.layer = nn.Sequential(first, second, Convolved(n_out // 4, n_out, 1, 1))
+
+    def forward(self, x):
+        inner = self.layer[1](self.layer[0](x).relu()).relu()
+        return (self.layer[2](inner) + self.shortcut(x)).relu()
+
+
 class BasicLayer(nn.Module):
     def __init__(self, n_in, n_out, stride):
         super().__init__()
@@ -72,10 +112,10 @@ class BasicLayer(nn.Module):
 
 
 class Stage(nn.Module):
-    def __init__(self, n_in, n_out, depth, stride):
+    def __init__(self, kind, n_in, n_out, depth, stride):
         super().__init__()
-        first = BasicLayer(n_in, n_out, stride)
-        self.layers = nn.Sequential(first, *(BasicLayer(n_out, n_out, 1) for _ in range(depth - 1)))
+        first = kind(n_in, n_out, stride)
+        self.layers = nn.Sequential(first, *(kind(n_out, n_out, 1) for _ in range(depth - 1)))
 
     def forward(self, x):
         return self.layers(x)
@@ -89,8 +129,10 @@ class TransformersResnet(nn.Module):
         self.resnet.embedder = nn.Module()
         self.resnet.embedder.embedder = Convolved(3, stem, 7, 2)
         widths = [stem, *config["hidden_sizes"]]
+        early = config.get("downsample_in_bottleneck", False)
+        kind = BasicLayer if config["layer_type"] == "basic" else lambda *sizes: BottleneckLayer(*sizes, early=early)
         stages = [
-            Stage(n_in, n_out, depth, 1 if i == 0 else 2)
+            Stage(kind, n_in, n_out, depth, 1 if i == 0 else 2)
             for i, (n_in, n_out, depth) in enumerate(zip(widths, widths[1:], config["depths"]))
         ]
         self.resnet.encoder = nn.Module()

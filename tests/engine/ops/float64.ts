@@ -147,6 +147,8 @@ export interface Attention {
   valueDim: number;
   causal: boolean;
   scale: number;
+  /** keys up to its own position that a query attends to; default all */
+  window?: number;
 }
 
 /** Rows are (head, token). */
@@ -157,11 +159,12 @@ function attentionGrids({ q, k, v, heads, tokens, keyTokens, headDim, valueDim }
 
 /** (head, token) by key token */
 function probabilities(options: Attention): Grid {
-  const { heads, tokens, keyTokens, headDim, causal, scale } = options;
+  const { heads, tokens, keyTokens, headDim, causal, scale, window = Number.POSITIVE_INFINITY } = options;
   const { q, k } = attentionGrids(options);
   const scores = Grid.from(heads * tokens, keyTokens, (row, j) => {
     const [head, i] = [Math.floor(row / tokens), row % tokens];
-    if (causal && j > i + keyTokens - tokens) {
+    const position = i + keyTokens - tokens;
+    if (causal && (j > position || j <= position - window)) {
       return Number.NEGATIVE_INFINITY;
     }
     let score = 0;

@@ -5,11 +5,14 @@ import {
   add,
   cast,
   greater,
+  lessEqual,
+  logicalOr,
   matMul,
   mul,
   range,
   reshape,
   softmax,
+  sub,
   type Tensor,
   transpose,
 } from "@tensorflow/tfjs-core";
@@ -22,33 +25,52 @@ export interface AttendOptions {
   scale?: number;
   /** whether a query attends only to keys up to its own position. Default false */
   causal?: boolean;
+  /**
+   * number of keys, up to its own position and with it, to which a query attends at most; only if causal. Default: all
+   */
+  window?: number | undefined;
   drop: DropAt;
   /** dropout rate of attention weights */
   rate: number;
 }
 
 /**
- * Scaled dot-product attention: softmax(scale · q kᵀ) v.
+ * Scaled dot-product attention: softmax(scale · q kᵀ) v. Keys and values may have fewer heads, each of which serves a
+ * group of consecutive heads of queries.
  * @param q float32 (batch, heads, tokens, head_dim)
- * @param k float32 (batch, heads, key_tokens, head_dim). If causal, the last key has the position of the last query
- * @param v float32 (batch, heads, key_tokens, head_dim)
+ * @param k float32 (batch, key_heads, key_tokens, head_dim). If causal, the last key has the position of the last query
+ * @param v float32 (batch, key_heads, key_tokens, head_dim)
  * @returns float32 (batch, heads, tokens, head_dim)
  */
 export function attend(q: Tensor, k: Tensor, v: Tensor, options: AttendOptions): Tensor {
-  const { scale = 1 / Math.sqrt(q.shape[3] as number), causal = false, drop, rate } = options;
-  if (!drop.active || rate === 0) return attention(q, k, v, { causal, scale });
-  const scores = matMul(mul(q, scale), k, false, true);
-  const weights = softmax(causal ? add(scores, causalMask(q.shape[2] as number, k.shape[2] as number)) : scores);
-  return matMul(drop(weights, rate), v);
+  const { scale = 1 / Math.sqrt(q.shape[3] as number), causal = false, window, drop, rate } = options;
+  if (!drop.active || rate === 0) {
+    return attention(q, k, v, { causal, scale, ...(window !== undefined && { window }) });
+  }
+  const [batch, heads, tokens, width] = q.shape as [number, number, number, number];
+  const [, keyHeads, keyTokens] = k.shape as [number, number, number];
+  // The rows of the queries that share keys follow each other, so that keys need not be repeated.
+  const group = [batch, keyHeads, (heads / keyHeads) * tokens];
+  const scores = reshape(matMul(reshape(mul(q, scale), [...group, width]), k, false, true), [
+    batch,
+    heads,
+    tokens,
+    keyTokens,
+  ]);
+  const weights = drop(softmax(causal ? add(scores, causalMask(tokens, { keyTokens, window })) : scores), rate);
+  return reshape(matMul(reshape(weights, [...group, keyTokens]), v), q.shape);
 }
 
 /**
  * The causal mask, float32 (tokens, key_tokens): 0 if the query attends to the key, else -1e30, which makes the weight
  * 0.
  */
-function causalMask(tokens: number, keyTokens: number): Tensor {
+function causalMask(tokens: number, { keyTokens, window }: { keyTokens: number; window: number | undefined }): Tensor {
   const last = add(reshape(range(0, tokens, 1, "float32"), [tokens, 1]), keyTokens - tokens);
-  return mul(cast(greater(range(0, keyTokens, 1, "float32"), last), "float32"), -1e30);
+  const keys = range(0, keyTokens, 1, "float32");
+  const later = greater(keys, last);
+  const hidden = window === undefined ? later : logicalOr(later, lessEqual(keys, sub(last, window)));
+  return mul(cast(hidden, "float32"), -1e30);
 }
 
 /** Splits into heads: (batch, tokens, heads · head_dim) → (batch, heads, tokens, head_dim). */

@@ -1,7 +1,7 @@
 // Key/value cache: the keys and values of the tokens that a model has processed, so that each further token needs the
 // forward pass of one token only. It holds one sequence and passes no gradient. On engines that can write into a
-// tensor, memory for all tokens is allocated once. On other engines the tensors are concatenated for each token; this
-// copies as much as attention reads.
+// tensor, memory is allocated for twice the tokens whenever it is full. On other engines the tensors are concatenated for
+// each token; this copies as much as attention reads.
 
 import { concat, keep, slice, type Tensor, tidy, type Variable, variable, zeros } from "@tensorflow/tfjs-core";
 import { ShapeError } from "../../engine/core/errors.ts";
@@ -26,6 +26,9 @@ export interface KeyValueCache {
   extend(block: number, added: KeysAndValues): KeysAndValues;
   /** Increases `length`. It is called after all blocks have been extended by these tokens. */
   advance(tokens: number): void;
+  /** Drops all tokens but the first `length`. @param length at most the number of tokens in the cache */
+  truncate(length: number): void;
+  /** Drops all tokens. The cache can be used again. */
   dispose(): void;
 }
 
@@ -36,7 +39,7 @@ export interface CacheOptions {
 
 /** An empty cache for the keys and values of a model. */
 export function keyValueCache({ capacity }: CacheOptions): KeyValueCache {
-  const store: Store = canWriteRows() ? new FixedStore(capacity) : new GrowingStore();
+  const store: Store = canWriteRows() ? new BufferStore(capacity) : new GrowingStore();
   let length = 0;
   return {
     get length() {
@@ -53,6 +56,10 @@ export function keyValueCache({ capacity }: CacheOptions): KeyValueCache {
     advance(tokens) {
       length += tokens;
     },
+    truncate(kept) {
+      store.truncate(kept);
+      length = kept;
+    },
     dispose() {
       store.dispose();
       length = 0;
@@ -62,35 +69,59 @@ export function keyValueCache({ capacity }: CacheOptions): KeyValueCache {
 
 interface Store {
   extend(block: number, added: KeysAndValues, length: number): KeysAndValues;
+  truncate(length: number): void;
   dispose(): void;
 }
 
-class FixedStore implements Store {
+/** tokens for which memory is allocated first */
+const FIRST_ROOM = 256;
+
+interface Buffers {
+  k: Variable;
+  v: Variable;
+}
+
+class BufferStore implements Store {
   private readonly capacity: number;
-  private readonly buffers = new Map<number, { k: Variable; v: Variable }>();
+  private readonly buffers = new Map<number, Buffers>();
 
   constructor(capacity: number) {
     this.capacity = capacity;
   }
 
   extend(block: number, { k, v }: KeysAndValues, length: number): KeysAndValues {
-    const held = this.buffers.get(block) ?? { k: this.room(k), v: this.room(v) };
+    const before = this.buffers.get(block);
+    const tokens = length + (k.shape[2] as number);
+    const held = before && tokens <= (before.k.shape[2] as number) ? before : this.larger({ k, v }, tokens, before);
     this.buffers.set(block, held);
     return { k: written(held.k, k, length), v: written(held.v, v, length) };
   }
 
+  // The rows after the last token are overwritten later.
+  truncate(): void {}
+
   dispose(): void {
-    for (const { k, v } of this.buffers.values()) {
-      k.dispose();
-      v.dispose();
-    }
+    for (const buffers of this.buffers.values()) disposeOf(buffers);
     this.buffers.clear();
   }
 
-  private room({ shape }: Tensor): Variable {
-    const [batch, heads, , width] = shape as [number, number, number, number];
-    return tidy(() => variable(zeros([batch, heads, this.capacity, width]), false));
+  /** Buffers for at least so many tokens, with the content of those before, which are disposed of. */
+  private larger(like: KeysAndValues, tokens: number, before: Buffers | undefined): Buffers {
+    const doubled = 2 * (before?.k.shape[2] ?? 0);
+    const room = Math.min(this.capacity, Math.max(tokens, doubled, FIRST_ROOM));
+    const buffers = { k: emptyBuffer(like.k, room), v: emptyBuffer(like.v, room) };
+    if (before) {
+      writeRows(buffers.k, before.k, 0);
+      writeRows(buffers.v, before.v, 0);
+      disposeOf(before);
+    }
+    return buffers;
   }
+}
+
+function emptyBuffer({ shape }: Tensor, room: number): Variable {
+  const [batch, heads, , width] = shape as [number, number, number, number];
+  return tidy(() => variable(zeros([batch, heads, room, width]), false));
 }
 
 function written(buffer: Variable, rows: Tensor, at: number): Tensor {
@@ -109,6 +140,16 @@ class GrowingStore implements Store {
     // The caller's tidy may dispose of the returned tensors, so the cache keeps clones, which share their memory.
     this.held.set(block, { k: keep(all.k.clone()), v: keep(all.v.clone()) });
     return all;
+  }
+
+  truncate(length: number): void {
+    for (const [block, before] of this.held) {
+      const [batch, heads, tokens, width] = before.k.shape as [number, number, number, number];
+      if (tokens === length) continue;
+      const first = (x: Tensor) => keep(slice(x, [0, 0, 0, 0], [batch, heads, length, width]));
+      this.held.set(block, { k: first(before.k), v: first(before.v) });
+      disposeOf(before);
+    }
   }
 
   dispose(): void {

@@ -17,7 +17,9 @@ export const chance = (usual: number) => z.number().min(0).lt(1).default(usual);
 
 const TokenId = z.int().min(0);
 /** `eos_token_id`: one token or a list. */
-export const EndOfText = z.union([TokenId, z.array(TokenId).min(1)]).nullish();
+export const EndOfText = z
+  .union([TokenId, z.array(TokenId).min(1)], { error: "expected a token id or a list of them" })
+  .nullish();
 
 /**
  * Number of classes in Hugging Face's config.json: that of `id2label`, else `num_labels`, else 2, as in transformers.
@@ -72,7 +74,10 @@ export interface TimmConfig {
 const size = z.tuple([z.int().min(1), z.int().min(1), z.int().min(1)]);
 const FIELDS = z.object({
   architecture: z.string(),
-  num_classes: z.int().min(1).nullish(),
+  num_classes: z
+    .int()
+    .min(1, "expected at least 1; gblr finetune --new-head gives a model without a head one")
+    .nullish(),
   global_pool: z.string().nullish(),
   model_args: z.record(z.string(), z.unknown()).nullish(),
 });

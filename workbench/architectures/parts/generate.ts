@@ -1,6 +1,6 @@
-// Generates token ids with a language model, one token per forward pass over a key/value cache. The next token is
-// sampled on the host from the logits: first temperature, then top-k, then top-p of the remaining tokens, in the order
-// of Hugging Face's samplers.
+// Generates token ids with a language model, one token per forward pass over a key/value cache. The next token is chosen
+// on the host from the logits by the settings of sampling/. A session keeps the cache between texts, so that a prompt
+// that begins as the previous text did, as in a chat, is not processed again.
 
 import { reshape, slice, type Tensor1D, tensor2d, tidy } from "@tensorflow/tfjs-core";
 import { EngineError, ShapeError } from "../../engine/core/errors.ts";
@@ -10,15 +10,19 @@ import { expectSetting } from "../../engine/ops/operands.ts";
 import type { LanguageSizes, LayerSource } from "../task.ts";
 import { type KeyValueCache, keyValueCache } from "./cache.ts";
 import { headOf, languageHidden, languageSizes } from "./language-model.ts";
+import { tokenChooser } from "./sampling/choose.ts";
+import { expectSampling, type SamplingSettings } from "./sampling/settings.ts";
 
 /** How tokens are chosen, and when generation stops. */
-export interface GenerateOptions extends SampleOptions {
+export interface GenerateOptions extends SamplingSettings {
   /** maximum number of tokens to generate. Default: until the text ends or the model has no more positions */
-  tokens?: number;
+  tokens?: number | undefined;
   /** random seed. The same seed gives the same text on the same engine. Default 0 */
   seed?: number;
   /** tokens that end the text; with an empty list no token ends it. Default: those of the model's config */
   endOfText?: readonly number[] | undefined;
+  /** called with each token; generation stops after a token for which it returns true. Default: none */
+  stop?: ((id: number) => boolean) | undefined;
   signal?: AbortSignal;
 }
 
@@ -28,54 +32,109 @@ export type GenerateEvent =
   | {
       kind: "stopped";
       /**
-       * `tokens`: the maximum number was generated; `end of text`: the model chose a token that ends the text;
-       * `positions`: the model has no more positions
+       * `tokens`: the maximum number was generated; `end of text`: the model chose a token that ends the text; `stop`:
+       * the option `stop` returned true; `positions`: the model has no more positions
        */
-      reason: "tokens" | "end of text" | "positions";
+      reason: "tokens" | "end of text" | "stop" | "positions";
       /** number of tokens generated */
       tokens: number;
     };
 
+/** Generates texts with one model, one after the other. Must be disposed of. */
+export interface GenerationSession {
+  /**
+   * Generates tokens one by one. Tokens at the start of the prompt that are still in the cache are not processed again.
+   * @param prompt token ids; an empty prompt is replaced by the first end-of-text token
+   * @throws ShapeError if the prompt is longer than the model's positions or has an id outside the vocabulary, or if a
+   * setting is out of range
+   * @throws EngineError if a logit is not finite
+   */
+  generate(prompt: ArrayLike<number>, options?: GenerateOptions): AsyncGenerator<GenerateEvent>;
+  /** number of tokens in the cache */
+  readonly cached: number;
+  dispose(): void;
+}
+
+/** A session without tokens in its cache. @param capacity maximum number of tokens in the cache. Default: the positions */
+export function generationSession(model: LayerSource, capacity = languageSizes(model).positions): GenerationSession {
+  const cache = keyValueCache({ capacity });
+  const processed: number[] = [];
+  return {
+    generate: (prompt, options = {}) => generated(model, prompt, options, { cache, processed }),
+    get cached() {
+      return cache.length;
+    },
+    dispose: () => cache.dispose(),
+  };
+}
+
 /**
- * Generates tokens one by one.
+ * Generates tokens one by one, as `generate` of a session does that is used once.
  * @param prompt token ids; an empty prompt is replaced by the first end-of-text token
- * @throws ShapeError if the prompt is longer than the model's positions or has an id outside the vocabulary, or if a
- * setting is out of range
- * @throws EngineError if a logit is not finite
  */
 export async function* generateTokens(
   model: LayerSource,
   prompt: ArrayLike<number>,
   options: GenerateOptions = {},
 ): AsyncGenerator<GenerateEvent> {
+  const { positions } = languageSizes(model);
+  // The last chosen token needs no position because it is not fed to the model.
+  const { tokens = positions } = options;
+  const session = generationSession(model, Math.min(positions, Math.max(1, prompt.length) + tokens));
+  try {
+    yield* session.generate(prompt, options);
+  } finally {
+    session.dispose();
+  }
+}
+
+/** milliseconds */
+const LONGEST_WITHOUT_TURN = 20;
+
+/** The tokens that a model has processed: their keys and values, and their ids. */
+interface Processed {
+  cache: KeyValueCache;
+  processed: number[];
+}
+
+async function* generated(
+  model: LayerSource,
+  prompt: ArrayLike<number>,
+  options: GenerateOptions,
+  held: Processed,
+): AsyncGenerator<GenerateEvent> {
   const sizes = languageSizes(model);
-  const { positions } = sizes;
-  const { tokens = Number.POSITIVE_INFINITY, seed = 0, signal, endOfText = sizes.endOfText } = options;
-  const start = checkedPrompt(sizes, prompt);
+  const { tokens = Number.POSITIVE_INFINITY, seed = 0, signal, endOfText = sizes.endOfText, stop } = options;
+  const sequence = checkedPrompt(sizes, prompt);
   expectSampling(options);
   expectSetting("generate", { tokens }, "at least 0", tokens >= 0);
-  const uniform = seededUniform(seed);
-  // The last chosen token needs no position because it is not fed to the model.
-  const room = positions - start.length + 1;
-  const cache = keyValueCache({ capacity: Math.min(positions, start.length + Math.min(tokens, room)) });
-  let ids = start;
-  let made = 0;
-  try {
-    while (made < Math.min(tokens, room)) {
-      signal?.throwIfAborted();
-      const id = sampleToken(await nextLogits(model, ids, cache), options, uniform);
-      if (endOfText.includes(id)) {
-        yield { kind: "stopped", reason: "end of text", tokens: made };
-        return;
-      }
-      made++;
-      yield { kind: "token", id };
-      ids = [id];
+  const room = sizes.positions - sequence.length + 1;
+  const most = Math.min(tokens, room);
+  const chooser = tokenChooser(options, {
+    prompt: sequence.length,
+    maxLength: sequence.length + most,
+    endOfText,
+    vocabulary: sizes.vocabulary,
+    uniform: seededUniform(seed),
+  });
+  const stopped = (reason: "tokens" | "end of text" | "stop" | "positions", made: number) =>
+    ({ kind: "stopped", reason, tokens: made }) as const;
+  keepCommon(held, sequence);
+  for (let made = 0, turned = 0; made < most; ) {
+    // Engines compute without waiting for the event loop, which has to run for signals and input to be noticed.
+    if (performance.now() - turned > LONGEST_WITHOUT_TURN) {
+      await new Promise((resolve) => setImmediate(resolve));
+      turned = performance.now();
     }
-    yield { kind: "stopped", reason: made < tokens ? "positions" : "tokens", tokens: made };
-  } finally {
-    cache.dispose();
+    signal?.throwIfAborted();
+    const id = chooser.choose(await nextLogits(model, sequence, held), sequence);
+    if (endOfText.includes(id)) return yield stopped("end of text", made);
+    made++;
+    sequence.push(id);
+    yield { kind: "token", id };
+    if (stop?.(id)) return yield stopped("stop", made);
   }
+  yield stopped(most < tokens ? "positions" : "tokens", most);
 }
 
 function checkedPrompt({ positions, vocabulary, endOfText }: LanguageSizes, prompt: ArrayLike<number>): number[] {
@@ -93,107 +152,34 @@ function checkedPrompt({ positions, vocabulary, endOfText }: LanguageSizes, prom
   return ids;
 }
 
-/** The logits of the token that follows `ids`. The keys and values of `ids` are added to the cache. */
-async function nextLogits(model: LayerSource, ids: number[], cache: KeyValueCache): Promise<Float32Array> {
+/** Drops processed tokens from the first on that differs. The last token of the sequence is processed for its logits. */
+function keepCommon({ cache, processed }: Processed, sequence: readonly number[]): void {
+  const most = Math.min(processed.length, sequence.length - 1);
+  let common = 0;
+  while (common < most && processed[common] === sequence[common]) common++;
+  cache.truncate(common);
+  processed.length = common;
+}
+
+/** The logits of the token that follows a sequence, of which the tokens that are not processed yet are processed. */
+async function nextLogits(
+  model: LayerSource,
+  sequence: readonly number[],
+  { cache, processed }: Processed,
+): Promise<Float32Array> {
+  const ids = sequence.slice(processed.length);
   const logits = tidy(() => {
     const hidden = languageHidden(model, tensor2d(ids, [1, ids.length], "int32"), { cache });
     const [, , width] = hidden.shape;
     const row = reshape(slice(hidden, [0, ids.length - 1, 0], [1, 1, width]), [1, width]);
     return reshape(linear(row, headOf(model)), [-1]) as Tensor1D;
   });
+  processed.push(...ids);
   const values = (await logits.data()) as Float32Array;
   logits.dispose();
-  if (!values.every(Number.isFinite)) {
-    throw new EngineError("generate: the model's logits are not finite numbers", "check the checkpoint");
-  }
-  return values;
-}
-
-/** How a token is sampled. */
-export interface SampleOptions {
-  /** divisor of the logits; 0 selects the most likely token. Default 1 */
-  temperature?: number;
-  /** number of the most likely tokens among which one is sampled. Default: all */
-  topK?: number | undefined;
-  /**
-   * sum of the probabilities of the most likely tokens among which one is sampled (Holtzman et al. 2020). Default 1:
-   * all
-   */
-  topP?: number;
-}
-
-/** @throws ShapeError that names a setting out of range */
-function expectSampling({ temperature = 1, topK, topP = 1 }: SampleOptions): void {
-  expectSetting("generate", { temperature }, "a number from 0", temperature >= 0 && Number.isFinite(temperature));
-  expectSetting(
-    "generate",
-    { topK },
-    "a whole number from 1",
-    topK === undefined || (Number.isInteger(topK) && topK > 0),
-  );
-  expectSetting("generate", { topP }, "above 0 and at most 1", topP > 0 && topP <= 1);
-}
-
-/**
- * Samples a token.
- * @param logits float32 (vocabulary)
- * @param uniform returns the next random number in [0, 1)
- * @returns an index into `logits`. If logits are equal at the limit of top-k, those with lower indices are kept
- */
-export function sampleToken(
-  logits: Float32Array,
-  { temperature = 1, topK, topP = 1 }: SampleOptions,
-  uniform: () => number,
-): number {
-  const best = argmax(logits);
-  if (temperature === 0 || topK === 1) return best;
-  const most = logits[best] as number;
-  const weight = (id: number) => Math.exp(((logits[id] as number) - most) / temperature);
-  let ids = Array.from(logits.keys());
-  if (topK !== undefined && topK < ids.length) ids = mostLikely(logits, topK);
-  if (topP < 1) ids = nucleus(ids, { weight, topP });
-  const total = ids.reduce((sum, id) => sum + weight(id), 0);
-  let left = uniform() * total;
-  for (const id of ids) {
-    left -= weight(id);
-    if (left < 0) return id;
-  }
-  return best;
-}
-
-/** The index of the largest value, the first one if there are several. */
-export function argmax(values: Float32Array): number {
-  let best = 0;
-  for (let i = 1; i < values.length; i++) if ((values[i] as number) > (values[best] as number)) best = i;
-  return best;
-}
-
-function mostLikely(logits: Float32Array, count: number): number[] {
-  const border = logits.slice().sort()[logits.length - count] as number;
-  const above: number[] = [];
-  const equal: number[] = [];
-  for (const [id, value] of logits.entries()) {
-    if (value > border) above.push(id);
-    else if (value === border) equal.push(id);
-  }
-  return [...above, ...equal.slice(0, count - above.length)].sort((a, b) => a - b);
-}
-
-/**
- * The smallest set of tokens whose probabilities add up to at least topP. Only likely tokens are sorted, because
- * sorting a whole vocabulary takes longer than the forward pass.
- */
-function nucleus(ids: number[], { weight, topP }: { weight: (id: number) => number; topP: number }): number[] {
-  const weighed = ids.map((id) => ({ id, weight: weight(id) }));
-  const wanted = topP * weighed.reduce((sum, each) => sum + each.weight, 0);
-  for (let least = 1e-2; ; least /= 100) {
-    const likely = weighed.filter((each) => each.weight >= least).sort((a, b) => b.weight - a.weight || a.id - b.id);
-    let sum = 0;
-    const last = likely.findIndex((each) => {
-      sum += each.weight;
-      return sum >= wanted;
-    });
-    if (last >= 0) return likely.slice(0, last + 1).map(({ id }) => id);
-    if (likely.length === weighed.length || least === 0) return ids;
-  }
+  let zero = 0;
+  for (let i = 0; i < values.length; i++) zero += 0 * (values[i] as number);
+  if (zero !== 0) throw new EngineError("generate: the model's logits are not finite numbers", "check the checkpoint");
+  // A copy, because choosing a token changes the scores, and an engine may share its memory.
+  return values.slice();
 }

@@ -7,6 +7,7 @@ import { ModelError } from "../../../hub/model-folder/index.ts";
 import type { ReferenceModels, WeightsFile, WeightsReader } from "../architecture.ts";
 import { countNumbered, findSetting, isBoolean, isCount, referencePreparation, sideOf } from "../parts/checkpoint.ts";
 import { placeholderLabels } from "../parts/config-fields.ts";
+import { BASIC, BOTTLENECK, NAMED_RESNETS, USUAL_CHANNELS } from "./blocks.ts";
 import type { ResnetConfig } from "./config.ts";
 
 const OF_ALL = /^(layer\d+\.\d+\.conv\d+)\.gaudi_module(?=\.)/;
@@ -33,26 +34,30 @@ export const resnetReference: ReferenceModels<ResnetConfig> = {
       })),
 };
 
-const DEPTHS: Readonly<Record<string, string>> = { "2,2,2,2": "resnet18", "3,4,6,3": "resnet34" };
-const CHANNELS = "64,128,256,512";
-
 /** Recognizes and describes ResNet weights without config.json. */
 export const resnetWeights: WeightsReader<ResnetConfig> = {
+  head: "fc",
   recognizes: (tensors) => tensors.has("bn1.running_mean") && tensors.has("layer1.0.bn1.running_mean"),
 
   config(checkpoint) {
     const hyper = checkpoint.rest.hyper_parameters;
     const stages = Array.from({ length: countNumbered(checkpoint, /^layer(\d+)\./) }, (_, i) => `layer${i + 1}`);
     const layers = stages.map((stage) => countNumbered(checkpoint, new RegExp(`^${stage}\\.(\\d+)\\.`)));
+    const block = checkpoint.tensors.has("layer1.0.bn3.running_mean") ? BOTTLENECK : BASIC;
     const channels = stages.map((stage) => sideOf(checkpoint, `${stage}.0.bn2.running_mean`, 0));
+    expectPlain(checkpoint, stages);
     const classes = sideOf(checkpoint, "fc.bias", 0);
     const image = findSetting(hyper, ["image_size"], isCount) ?? 224;
-    const name = DEPTHS[layers.join(",")];
+    const ofKind = [...NAMED_RESNETS].filter(([, named]) => named.block === block);
+    const name = ofKind.find(([, { depths }]) => String(depths) === String(layers))?.[0];
     expectMasksOfTheirOwn(checkpoint);
     return {
-      architecture: name ?? "resnet18",
+      architecture: name ?? ofKind[0]?.[0],
       num_classes: classes,
-      model_args: { ...(name === undefined && { layers }), ...(String(channels) !== CHANNELS && { channels }) },
+      model_args: {
+        ...(name === undefined && { layers }),
+        ...(String(channels) !== String(USUAL_CHANNELS) && { channels }),
+      },
       pretrained_cfg: {
         ...referencePreparation(hyper, { interpolation: "bilinear", crop_pct: 0.875 }),
         input_size: [sideOf(checkpoint, "conv1.weight", 1), image, image],
@@ -61,14 +66,14 @@ export const resnetWeights: WeightsReader<ResnetConfig> = {
     };
   },
 
-  forTransformers: ({ stages, colors, classes }, weights, { size, mean, std }) => ({
+  forTransformers: ({ block, stages, colors, classes }, weights, { size, mean, std }) => ({
     config: {
       model_type: "resnet",
       architectures: ["ResNetForImageClassification"],
       embedding_size: sideOf(weights, "conv1.weight", 0),
       hidden_sizes: stages.map(({ width }) => width),
       depths: stages.map(({ blocks }) => blocks),
-      layer_type: "basic",
+      layer_type: block.name,
       hidden_act: "relu",
       downsample_in_first_stage: false,
       num_channels: colors,
@@ -82,6 +87,33 @@ export const resnetWeights: WeightsReader<ResnetConfig> = {
     },
   }),
 };
+
+/**
+ * Refuses relatives of ResNet whose tensors have the same names: stems of three convolutions (ResNet-C and -D), wide
+ * bottlenecks (Wide ResNet), and grouped convolutions (ResNeXt).
+ * @throws ModelError that names the tensor
+ */
+function expectPlain(checkpoint: WeightsFile, stages: readonly string[]): void {
+  const { tensors, file } = checkpoint;
+  const refuse = (tensor: string, problem: string): never => {
+    throw new ModelError(`${problem}; plain ResNets are supported: ${[...NAMED_RESNETS.keys()].join(", ")}`, {
+      file,
+      tensor,
+    });
+  };
+  if (tensors.has("conv1.0.weight")) refuse("conv1.0.weight", "is a stem of several convolutions, as in ResNet-D");
+  for (const stage of stages) {
+    const inner = sideOf(checkpoint, `${stage}.0.bn2.running_mean`, 0);
+    const width = tensors.get(`${stage}.0.bn3.running_mean`)?.shape[0];
+    const kernel = tensors.get(`${stage}.0.conv2.weight`)?.shape ?? [];
+    if (kernel.length === 4 && kernel[1] !== inner && width !== undefined) {
+      refuse(`${stage}.0.conv2.weight`, `takes ${kernel[1]} of ${inner} channels in a group, as in ResNeXt`);
+    }
+    if (width !== undefined && width !== inner * BOTTLENECK.expansion) {
+      refuse(`${stage}.0.bn3.running_mean`, `has ${width} channels after bottlenecks of ${inner}, as in a Wide ResNet`);
+    }
+  }
+}
 
 /**
  * Refuses `unified_mask` if the positions of a kernel are separate layers. With this setting the reference can use the

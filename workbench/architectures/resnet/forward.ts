@@ -1,4 +1,4 @@
-// The forward pass of a residual network of basic blocks, from images to logits (He et al. 2016).
+// The forward pass of a residual network, from images to logits (He et al. 2016).
 
 import { add, maxPool, mean, relu, type Tensor, type Tensor2D, type Tensor4D, tidy } from "@tensorflow/tfjs-core";
 import { expectOperand } from "../../engine/ops/operands.ts";
@@ -16,7 +16,7 @@ type Resnet = LayerSource<ResnetConfig>;
  * @returns logits, float32 (batch, classes)
  */
 export function resnetLogits(model: Resnet, images: Tensor4D, options: ClassifierOptions = {}): Tensor2D {
-  const { colors, stages, dropout } = model.config;
+  const { colors, block: kind, stages, dropout } = model.config;
   expectOperand("resnet", { images }, { dtype: "float32", shape: ["batch", "height", "width", colors] });
   const { training = false, dropPath: mostDropped = model.config.dropPath } = options;
   return tidy(() => {
@@ -28,8 +28,16 @@ export function resnetLogits(model: Resnet, images: Tensor4D, options: Classifie
     for (const [at, block] of blocks.entries()) {
       const rate = (mostDropped * at) / Math.max(1, blocks.length - 1);
       x = tidy(() => {
-        const inner = tidy(() => relu(convolved(`${block}.conv1`, x)));
-        const residual = dropPath(convolved(`${block}.conv2`, inner), { drop, rate });
+        let inner = x;
+        for (const [i, { name }] of kind.convolutions.entries()) {
+          const isLast = i === kind.convolutions.length - 1;
+          const input = inner;
+          inner = tidy(() => {
+            const output = convolved(`${block}.${name}`, input);
+            return isLast ? output : relu(output);
+          });
+        }
+        const residual = dropPath(inner, { drop, rate });
         const shortcut = `${block}.downsample.0`;
         return relu(add(residual, model.hasLayer(shortcut) ? convolved(shortcut, x) : x));
       });

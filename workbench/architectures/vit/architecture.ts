@@ -60,7 +60,9 @@ export const vit: Architecture<VitConfig> = {
   python: {
     module: "gblr_vit",
     auto: "AutoModelForImageClassification",
-    own: { base: "ViTForImageClassification", model: "GblrViTForImageClassification", config: "GblrViTConfig" },
+    own: {
+      vit: { base: "ViTForImageClassification", model: "GblrViTForImageClassification", config: "GblrViTConfig" },
+    },
     timm: { model: "GblrTimmViTForImageClassification", config: "GblrTimmViTConfig" },
   },
 };

@@ -75,7 +75,12 @@ function density(x: Tensor, distribution: Tensor, form: GeluForm): Tensor {
 
 registerPortable<GeluInputs, GeluAttributes>(GELU, ({ x }, { approximate }) => composeGelu(x, approximate));
 
-registerPortable<GeluGradientInputs, GeluAttributes>(GELU_GRADIENT, ({ dy, x }, { approximate }) => {
-  const distribution = normalDistribution(x, approximate);
-  return mul(dy, add(distribution, mul(x, density(x, distribution, approximate))));
-});
+/** The gradient of gelu, dy · gelu'(x), as a composition. The caller's tidy disposes of intermediate tensors. */
+export function composeGeluGradient(dy: Tensor, x: Tensor, form: GeluForm): Tensor {
+  const distribution = normalDistribution(x, form);
+  return mul(dy, add(distribution, mul(x, density(x, distribution, form))));
+}
+
+registerPortable<GeluGradientInputs, GeluAttributes>(GELU_GRADIENT, ({ dy, x }, { approximate }) =>
+  composeGeluGradient(dy, x, approximate),
+);

@@ -10,10 +10,12 @@ export {
   linearNll,
 } from "./cross-entropy.ts";
 export { type DropoutOptions, dropout } from "./dropout.ts";
+export { gatedActivation } from "./gated-activation.ts";
 export { type GaudiMaskOptions, type GaudiMaskTables, gaudiMask } from "./gblr/gaudi-mask.ts";
 export { gblrWeight, type PackedProductOperands, packedProduct } from "./gblr/products.ts";
 export { type GeluOptions, gelu } from "./gelu.ts";
-export type { Activation, GeluForm, WeightLayout } from "./kernels.ts";
+export { allocate, canFill, fill, heldInFloat32 } from "./held.ts";
+export type { Activation, GateActivation, GeluForm, HeldType, WeightLayout } from "./kernels.ts";
 export { type LinearOptions, linear } from "./linear.ts";
 export {
   type BatchNormOptions,
@@ -22,4 +24,6 @@ export {
   type LayerNormOptions,
   layerNorm,
 } from "./normalization.ts";
+export { type RmsNormOptions, rmsNorm } from "./rms-norm.ts";
+export { rotary } from "./rotary.ts";
 export { canWriteRows, embedding, writeRows } from "./rows.ts";

@@ -34,10 +34,35 @@ export type LayerNormAttributes = { epsilon: number };
 export const LAYER_NORM_GRADIENT = "FusedLayerNormGradient";
 export type LayerNormGradientInputs = LayerNormInputs & { dy: TensorInfo; mean: TensorInfo; inverseStd: TensorInfo };
 
-/** → y (batch, heads, tokens, head_dim) and the backend's residuals */
+/** → y like x and 1/rms (..., 1) */
+export const RMS_NORM = "FusedRmsNorm";
+export type RmsNormInputs = { x: TensorInfo; gain: TensorInfo };
+export type RmsNormAttributes = { epsilon: number };
+/** → dx like x and dgain (width) */
+export const RMS_NORM_GRADIENT = "FusedRmsNormGradient";
+export type RmsNormGradientInputs = RmsNormInputs & { dy: TensorInfo; inverseRms: TensorInfo };
+
+/** → y like x. `inverse` rotates by the opposite angles, which is the gradient */
+export const ROTARY = "FusedRotary";
+export type RotaryInputs = { x: TensorInfo; cos: TensorInfo; sin: TensorInfo };
+export type RotaryAttributes = { inverse: boolean };
+
+/** The activation of the gate in `gatedActivation`. */
+export type GateActivation = "silu" | "gelu_tanh";
+/** → y like gate */
+export const GATED_ACTIVATION = "FusedGatedActivation";
+export type GatedActivationInputs = { gate: TensorInfo; up: TensorInfo };
+export type GatedActivationAttributes = { activation: GateActivation };
+/** → dgate and dup, both like gate */
+export const GATED_ACTIVATION_GRADIENT = "FusedGatedActivationGradient";
+export type GatedActivationGradientInputs = GatedActivationInputs & { dy: TensorInfo };
+
+/** → y (batch, heads, tokens, value_dim) and the backend's residuals */
 export const ATTENTION = "FusedAttention";
+/** k and v may have fewer heads than q, which has a multiple of theirs */
 export type AttentionInputs = { q: TensorInfo; k: TensorInfo; v: TensorInfo };
-export type AttentionAttributes = { causal: boolean; scale: number; keepResiduals: boolean };
+/** `window`: number of keys up to its own position that a query attends to, Infinity for all; finite only if causal */
+export type AttentionAttributes = { causal: boolean; scale: number; window: number; keepResiduals: boolean };
 /** → dq, dk, dv; the residuals come back as `residual0`, `residual1`, … */
 export const ATTENTION_GRADIENT = "FusedAttentionGradient";
 export type AttentionGradientInputs = AttentionInputs & { dy: TensorInfo; y: TensorInfo } & {
@@ -73,6 +98,23 @@ export type DropoutGradientAttributes = { rate: number };
 export const WRITE_ROWS = "FusedWriteRows";
 export type WriteRowsInputs = { buffer: TensorInfo; rows: TensorInfo };
 export type WriteRowsAttributes = { at: number };
+
+/** Number types in which an engine can hold the values of a float32 tensor. */
+export type HeldType = "float32" | "bfloat16" | "float16";
+
+/** Only backends that can change a tensor have this kernel and the next. → a tensor whose values are not set */
+export const ALLOCATE = "Allocate";
+export type AllocateAttributes = { shape: readonly number[]; held: HeldType };
+
+/** Stores values in `buffer` from element `at` on, in place. → no outputs */
+export const WRITE_VALUES = "WriteValues";
+export type WriteValuesInputs = { buffer: TensorInfo };
+/** `bytes`: whole, aligned numbers of the type `type` */
+export type WriteValuesAttributes = { at: number; bytes: Uint8Array; type: HeldType | "float64" };
+
+/** Only backends that hold tensors in half precision have this kernel. x → x, held in float32 */
+export const TO_FLOAT32 = "ToFloat32";
+export type ToFloat32Inputs = { x: TensorInfo };
 
 /** Inputs are a list of gradients. → their Euclidean norm, a scalar */
 export const GRADIENT_NORM = "FusedGradientNorm";

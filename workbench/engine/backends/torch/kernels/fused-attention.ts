@@ -2,132 +2,20 @@
 // not store the scores of all pairs of queries and keys. They are flash attention on the CPU (from libtorch 2.2) and on
 // CUDA in half precision, and the memory-efficient kernel on CUDA (both from 2.1). libtorch chooses the kernel; an
 // operator that is missing or has another signature than the one below is not used. Otherwise attention is computed by
-// matrix products and a softmax. Causal attention on the CPU then processes blocks of queries, each with only the keys
-// that its queries attend to.
+// matrix products and a softmax (composed-attention.ts). Heads that share keys are passed as the heads of one batch
+// entry, with the keys expanded, which copies nothing.
 
 import type { TensorInfo } from "@tensorflow/tfjs-core";
 import * as names from "../../../ops/kernels.ts";
 import type { Handle } from "../addon.ts";
-import { aten, enterArena, hasOperator, leaveArena, openAddon } from "../aten.ts";
+import { aten, hasOperator, openAddon } from "../aten.ts";
 import type { TorchBackend } from "../backend.ts";
 import { fusedKernel, half, type KernelTable } from "../register.ts";
+import { composedAttention, composedAttentionGradient } from "./composed-attention.ts";
 
 const reshape = aten("reshape");
-const narrow = aten("narrow");
-const transpose = aten("transpose", "int");
-const product = aten("bmm");
-const softmax = aten("_softmax");
-const softmaxInto = aten("_softmax", "out");
-const concatenate = aten("cat");
-const newFull = aten("new_full");
-const upperTriangle = aten("triu");
-const zerosLike = aten("zeros_like");
-const add = aten("add_", "Tensor");
-const subtract = aten("sub_", "Tensor");
-const multiply = aten("mul_", "Tensor");
-const scaled = aten("mul", "Scalar");
-const elementProduct = aten("mul", "Tensor");
+const expand = aten("expand");
 const sum = aten("sum", "dim_IntList");
-
-// Queries in a block. At 1024 tokens this halves the multiply-adds; with smaller blocks the overhead outweighs the
-// gain.
-const CAUSAL_BLOCK = 256;
-
-/** A block of consecutive queries. */
-interface Block {
-  /** the first query */
-  start: number;
-  queries: number;
-  /** number of keys, from the first on, that these queries attend to */
-  keys: number;
-}
-
-function blocksOf(q: TensorInfo, k: TensorInfo, causal: boolean, backend: TorchBackend): Block[] {
-  const [tokens, keyTokens] = [q.shape[2] as number, k.shape[2] as number];
-  if (!causal || backend.device !== "cpu" || tokens <= CAUSAL_BLOCK) {
-    return [{ start: 0, queries: tokens, keys: keyTokens }];
-  }
-  const blocks: Block[] = [];
-  for (let start = 0; start < tokens; start += CAUSAL_BLOCK) {
-    const queries = Math.min(CAUSAL_BLOCK, tokens - start);
-    blocks.push({ start, queries, keys: start + queries + keyTokens - tokens });
-  }
-  return blocks;
-}
-
-/** (batch, heads, tokens, width) → (batch · heads, tokens, width) */
-function merged(x: TensorInfo): Handle {
-  const [batch, heads, tokens, width] = x.shape as [number, number, number, number];
-  return reshape(x, [batch * heads, tokens, width]);
-}
-
-const rowsOf = (x: Handle, start: number, count: number): Handle => narrow(x, 1, start, count);
-
-/** Runs `body` and frees the tensors that it creates. Its changes in place remain. */
-function scoped(body: () => void): void {
-  const mark = enterArena();
-  try {
-    body();
-  } finally {
-    leaveArena(mark, undefined);
-  }
-}
-
-/** The scores of a block, scale q kᵀ; those of keys after a query are -∞ if attention is causal. */
-function scoresOf(q: Handle, k: Handle, { queries, keys }: Block, attributes: names.AttentionAttributes): Handle {
-  const scores = product(scaled(q, attributes.scale), transpose(k, 1, 2));
-  if (attributes.causal && queries > 1) {
-    // Only the last `queries` keys can come after one of the queries.
-    const hidden = upperTriangle(newFull(scores, [queries, queries], Number.NEGATIVE_INFINITY), 1);
-    add(narrow(scores, 2, keys - queries, queries), hidden);
-  }
-  return scores;
-}
-
-function forward(
-  { q, k, v }: names.AttentionInputs,
-  attributes: names.AttentionAttributes,
-  backend: TorchBackend,
-): Handle[] {
-  const [qs, ks, vs] = [merged(q), merged(k), merged(v)];
-  const weights: Handle[] = [];
-  const outputs: Handle[] = [];
-  for (const block of blocksOf(q, k, attributes.causal, backend)) {
-    const { start, queries, keys } = block;
-    const scores = scoresOf(rowsOf(qs, start, queries), rowsOf(ks, 0, keys), block, attributes);
-    // On the CPU the softmax is computed in place, because the scores are the largest tensor here.
-    const p = backend.device === "cpu" ? softmaxInto(scores, -1, false, scores) : softmax(scores, -1, false);
-    weights.push(p);
-    outputs.push(product(p, rowsOf(vs, 0, keys)));
-  }
-  const y = outputs.length === 1 ? (outputs[0] as Handle) : concatenate(outputs, 1);
-  return [reshape(y, [...q.shape.slice(0, 3), v.shape[3] as number]), ...(attributes.keepResiduals ? weights : [])];
-}
-
-// With P the probabilities and dP = dy vᵀ: dS = P (dP - Σ dy y), as in FlashAttention (Dao et al. 2022, appendix B.2).
-function backward(
-  inputs: names.AttentionGradientInputs,
-  { causal, scale }: names.AttentionAttributes,
-  backend: TorchBackend,
-): Handle[] {
-  const { q, k, v } = inputs;
-  const [qs, ks, vs, outer] = [merged(q), merged(k), merged(v), merged(inputs.dy)];
-  const rowSums = sum(elementProduct(outer, merged(inputs.y)), [-1], true);
-  const [dq, dk, dv] = [zerosLike(qs), zerosLike(ks), zerosLike(vs)];
-  for (const [index, { start, queries, keys }] of blocksOf(q, k, causal, backend).entries()) {
-    const p = inputs[`residual${index}`] as TensorInfo;
-    scoped(() => {
-      const dy = rowsOf(outer, start, queries);
-      const dScores = product(dy, transpose(rowsOf(vs, 0, keys), 1, 2));
-      subtract(dScores, rowsOf(rowSums, start, queries));
-      multiply(dScores, p);
-      add(rowsOf(dq, start, queries), product(dScores, rowsOf(ks, 0, keys)), scale);
-      add(rowsOf(dk, 0, keys), product(transpose(dScores, 1, 2), rowsOf(qs, start, queries)), scale);
-      add(rowsOf(dv, 0, keys), product(transpose(p, 1, 2), dy));
-    });
-  }
-  return [reshape(dq, q.shape), reshape(dk, k.shape), reshape(dv, v.shape)];
-}
 
 /** A fused attention kernel of libtorch. */
 interface AttentionKernel {
@@ -198,11 +86,12 @@ const CUDNN = 3;
  */
 function chooseKernel(
   inputs: names.AttentionInputs,
-  { causal, scale }: names.AttentionAttributes,
+  { causal, scale, window }: names.AttentionAttributes,
   backend: TorchBackend,
 ): AttentionKernel | undefined {
   const { q, k, v } = inputs;
   const [tokens, headDim] = [q.shape[2] as number, q.shape[3] as number];
+  if (window < (k.shape[2] as number)) return undefined;
   // libtorch aligns a causal mask with the first key, this op with the last key. They agree if there are as many
   // queries as keys.
   const aligned = !causalHere(inputs, causal) || tokens === k.shape[2];
@@ -281,15 +170,58 @@ const efficient: AttentionKernel = {
   },
 };
 
+/** A tensor with another shape, as an input of the kernels above. */
+const withShape = (handle: Handle, shape: number[]): TensorInfo => ({
+  shape,
+  dtype: "float32",
+  dataId: { torch: { handle, references: 1 } },
+});
+
+/**
+ * Each group of query heads as the heads of one batch entry: (batch, heads, tokens, width) → (batch · key_heads, group,
+ * tokens, width). The keys and values of a group are expanded.
+ */
+function inGroups<Inputs extends names.AttentionInputs>(inputs: Inputs): Inputs {
+  const [batch, keyHeads] = inputs.k.shape as [number, number];
+  const heads = inputs.q.shape[1] as number;
+  if (heads === keyHeads) return inputs;
+  const group = heads / keyHeads;
+  const split = (x: TensorInfo, own: number): TensorInfo => {
+    const [, , tokens, width] = x.shape as [number, number, number, number];
+    const shape = [batch * keyHeads, group, tokens, width];
+    const grouped = reshape(x, [batch * keyHeads, own, tokens, width]);
+    return withShape(own === group ? grouped : expand(grouped, shape), shape);
+  };
+  const result: names.AttentionInputs & { dy?: TensorInfo; y?: TensorInfo } = { ...inputs };
+  for (const name of ["q", "dy", "y"] as const) {
+    const x = result[name];
+    if (x) result[name] = split(x, group);
+  }
+  return { ...result, k: split(inputs.k, 1), v: split(inputs.v, 1) } as Inputs;
+}
+
+/** The sum over the heads of each group, (batch · key_heads, group, tokens, width), as the gradient of x. */
+const sumOfGroup = (gradient: Handle, x: TensorInfo): Handle => reshape(sum(gradient, [1]), x.shape);
+
 export const fusedAttention: KernelTable = {
   [names.ATTENTION]: fusedKernel<names.AttentionInputs, names.AttentionAttributes>((inputs, attributes, backend) => {
-    const fused = chooseKernel(inputs, attributes, backend);
-    return fused ? fused.forward(inputs, attributes, backend) : forward(inputs, attributes, backend);
+    const grouped = inGroups(inputs);
+    const fused = chooseKernel(grouped, attributes, backend);
+    if (!fused) return composedAttention(inputs, attributes, backend);
+    const [y, ...residuals] = fused.forward(grouped, attributes, backend) as [Handle, ...Handle[]];
+    if (grouped === inputs) return [y, ...residuals];
+    const { q, v } = inputs;
+    return [reshape(y, [...q.shape.slice(0, 3), v.shape[3] as number]), ...residuals];
   }),
   [names.ATTENTION_GRADIENT]: fusedKernel<names.AttentionGradientInputs, names.AttentionAttributes>(
     (inputs, attributes, backend) => {
-      const fused = chooseKernel(inputs, attributes, backend);
-      return fused ? fused.backward(inputs, attributes, backend) : backward(inputs, attributes, backend);
+      const grouped = inGroups(inputs);
+      const fused = chooseKernel(grouped, attributes, backend);
+      if (!fused) return composedAttentionGradient(inputs, attributes, backend);
+      const gradients = fused.backward(grouped, attributes, backend);
+      if (grouped === inputs) return gradients;
+      const [dq, dk, dv] = gradients as [Handle, Handle, Handle];
+      return [reshape(dq, inputs.q.shape), sumOfGroup(dk, inputs.k), sumOfGroup(dv, inputs.v)];
     },
   ),
 };

@@ -6,6 +6,7 @@ import { convolutions } from "./convolutions.ts";
 import { creation } from "./creation.ts";
 import { elementwise } from "./elementwise.ts";
 import { fusedAttention } from "./fused-attention.ts";
+import { fusedDecoder } from "./fused-decoder.ts";
 import { fusedInPlace } from "./fused-in-place.ts";
 import { fusedLayers, fusedLoss } from "./fused-layers.ts";
 import { gblr } from "./gblr.ts";
@@ -94,6 +95,7 @@ async function register(): Promise<void> {
     fusedLayers,
     fusedLoss,
     fusedAttention,
+    fusedDecoder,
     fusedInPlace,
     gblr,
     ...[reductions, indexing, pooling, images].map(inFloat32),

@@ -1,0 +1,77 @@
+// Llama's forward pass, from token ids to the hidden states after the last normalization: the embedding, then pre-norm
+// blocks of attention with rotary positions and a gated MLP (Touvron et al. 2023). Logits, losses and generation are the
+// same for all language models, see parts/.
+
+import { add, type Tensor, type Tensor2D, type Tensor3D, tidy } from "@tensorflow/tfjs-core";
+import { ShapeError } from "../../engine/core/errors.ts";
+import { embedding, gatedActivation, rmsNorm, rotary } from "../../engine/ops/index.ts";
+import { expectOperand } from "../../engine/ops/operands.ts";
+import { attend, inHeads, outOfHeads } from "../parts/attention.ts";
+import type { KeyValueCache } from "../parts/cache.ts";
+import { type DropAt, dropper } from "../parts/dropout.ts";
+import type { LanguageOptions, LayerSource } from "../task.ts";
+import type { LlamaConfig } from "./config.ts";
+import { type RotaryTensors, rotaryTensors } from "./rotary.ts";
+
+type Llama = LayerSource<LlamaConfig>;
+
+/**
+ * Computes the hidden states to which the head is applied.
+ * @param ids int32 (batch, tokens)
+ * @returns float32 (batch, tokens, n)
+ * @throws ShapeError if there are more tokens, those in the cache included, than the model has positions
+ */
+export function llamaHidden(model: Llama, ids: Tensor2D, { dropoutSeed, cache }: LanguageOptions = {}): Tensor3D {
+  const { blocks, positions } = model.config;
+  expectOperand("llama", { ids }, { dtype: "int32", shape: ["batch", "tokens"] });
+  const past = cache?.length ?? 0;
+  const tokens = ids.shape[1];
+  if (past + tokens > positions) {
+    throw new ShapeError(`llama: ids must be at most ${positions} tokens, the model's positions, got ${past + tokens}`);
+  }
+  return tidy(() => {
+    const drop = dropper(dropoutSeed);
+    const turns = rotaryTensors(model.config.rotary, { past, tokens });
+    let x: Tensor = embedding(model.parameter("embed_tokens.weight"), ids);
+    const normed = (name: string) => normalize(model, name, x);
+    for (let block = 0; block < blocks.length; block++) {
+      const name = `layers.${block}`;
+      // The tidy releases tensors that the gradient does not need after each half of the block.
+      x = tidy(() => add(x, attention(model, normed(`${name}.input_layernorm`), { block, turns, drop, cache })));
+      x = tidy(() => add(x, mlp(model, normed(`${name}.post_attention_layernorm`), `${name}.mlp`)));
+    }
+    cache?.advance(tokens);
+    return normed("norm") as Tensor3D;
+  });
+}
+
+const normalize = (model: Llama, name: string, x: Tensor): Tensor =>
+  rmsNorm(x, model.parameter(`${name}.weight`), { epsilon: model.config.epsilon });
+
+interface BlockOptions {
+  block: number;
+  turns: RotaryTensors;
+  drop: DropAt;
+  cache: KeyValueCache | undefined;
+}
+
+function attention(model: Llama, x: Tensor, { block, turns, drop, cache }: BlockOptions): Tensor {
+  const { heads, keyValueHeads, normedHeads, dropout, blocks } = model.config;
+  const name = `layers.${block}.self_attn`;
+  const own = blocks[block];
+  const apart = (part: string, count: number) => inHeads(model.linear(`${name}.${part}_proj`, x), count);
+  const placed = (part: string, count: number) => {
+    const all = apart(part, count);
+    const scaled = normedHeads ? normalize(model, `${name}.${part}_norm`, all) : all;
+    return own?.rotary ? rotary(scaled, turns.cos, turns.sin) : scaled;
+  };
+  const added = { k: placed("k", keyValueHeads), v: apart("v", keyValueHeads) };
+  const { k, v } = cache ? cache.extend(block, added) : added;
+  const options = { causal: true, window: own?.window, drop, rate: dropout };
+  return model.linear(`${name}.o_proj`, outOfHeads(attend(placed("q", heads), k, v, options)));
+}
+
+function mlp(model: Llama, x: Tensor, name: string): Tensor {
+  const [gate, up] = [model.linear(`${name}.gate_proj`, x), model.linear(`${name}.up_proj`, x)];
+  return model.linear(`${name}.down_proj`, gatedActivation(gate, up, model.config.activation));
+}

@@ -1,0 +1,84 @@
+// Runs Jinja templates with limits. A template comes with a model, from anywhere, and is a program: nested loops could
+// run for years, and repeated concatenation could fill the memory.
+
+import { Environment, Interpreter } from "@huggingface/jinja";
+
+type Evaluate = Interpreter["evaluate"];
+
+/** Limits on one rendering. Those of models need less than a thousandth of them for a short chat. */
+const MOST_STEPS = 5_000_000;
+/** characters of a text, and items of a list */
+const MOST_LENGTH = 4_000_000;
+/** nested expressions and blocks */
+const MOST_DEPTH = 500;
+
+/** An error of a template, in words that complete "the template …". */
+export class TemplateFailed extends Error {
+  override readonly name = "TemplateFailed";
+}
+
+/** An interpreter that throws TemplateFailed when a limit is exceeded. */
+class LimitedInterpreter extends Interpreter {
+  #steps = 0;
+  #depth = 0;
+
+  override evaluate(...[statement, environment]: Parameters<Evaluate>): ReturnType<Evaluate> {
+    this.count(1);
+    if (this.#depth >= MOST_DEPTH) throw new TemplateFailed(`is nested more than ${MOST_DEPTH} deep`);
+    this.#depth++;
+    try {
+      const result = super.evaluate(statement, environment);
+      const { value } = result;
+      if ((typeof value === "string" || Array.isArray(value)) && value.length > MOST_LENGTH) {
+        throw new TemplateFailed(`makes a text or list of more than ${MOST_LENGTH} characters or items`);
+      }
+      return result;
+    } finally {
+      this.#depth--;
+    }
+  }
+
+  /** Adds steps. */
+  count(steps: number): void {
+    this.#steps += steps;
+    if (this.#steps > MOST_STEPS) throw new TemplateFailed(`takes more than ${MOST_STEPS} steps`);
+  }
+}
+
+type Program = Parameters<Interpreter["run"]>[0];
+
+/**
+ * Renders a template.
+ * @param globals variables of the template
+ * @throws TemplateFailed when a limit is exceeded or the template calls raise_exception; other errors are the library's
+ */
+export function renderLimited(program: Program, globals: Readonly<Record<string, unknown>>): string {
+  const environment = new Environment();
+  const interpreter = new LimitedInterpreter(environment);
+  const all: Record<string, unknown> = {
+    true: true,
+    True: true,
+    false: false,
+    False: false,
+    none: null,
+    None: null,
+    range: (...bounds: number[]) => range(bounds, (steps) => interpreter.count(steps)),
+    raise_exception: (message: unknown) => {
+      throw new TemplateFailed(`refuses the chat: ${String(message).replace(/\s*\n\s*/g, " ")}`);
+    },
+    ...globals,
+  };
+  for (const [name, value] of Object.entries(all)) environment.set(name, value);
+  return String(interpreter.run(program).value);
+}
+
+/** Python's range. @param count told the number of items before they are made */
+function range(bounds: readonly number[], count: (items: number) => void): number[] {
+  const [start, stop, step = 1] = bounds.length > 1 ? bounds : [0, ...bounds];
+  if (start === undefined || stop === undefined || step === 0 || ![start, stop, step].every(Number.isSafeInteger)) {
+    throw new TemplateFailed("calls range with arguments that are no whole numbers, or a step of 0");
+  }
+  const length = Math.max(0, Math.ceil((stop - start) / step));
+  count(length);
+  return Array.from({ length }, (_, i) => start + i * step);
+}

@@ -1,0 +1,135 @@
+// The stages of generation: a language model is opened with all that generating text needs, and its text is generated
+// piece by piece.
+
+import { openTokenizer, type TextStream, type Tokenizer, textStream } from "../data/index.ts";
+import {
+  forInference,
+  type GenerateOptions,
+  type GenerationConfig,
+  type GenerationSession,
+  generationConfigOf,
+  generationSession,
+  isLanguageModel,
+  languageSizes,
+  type WeightType,
+} from "../models/index.ts";
+import { load } from "./load.ts";
+import { type PipelineEvent, StageError } from "./stage.ts";
+
+/** A language model that generates text. Must be disposed of. */
+export interface TextGenerator {
+  readonly folder: string;
+  readonly tokenizer: Tokenizer;
+  /** settings of the folder */
+  readonly config: GenerationConfig;
+  /** longest sequence, in tokens */
+  readonly positions: number;
+  /** keeps what the model has processed between texts */
+  readonly session: GenerationSession;
+  dispose(): void;
+}
+
+interface OpenOptions {
+  /** name of the model, for errors */
+  name: string;
+  /** whether the settings in generation_config.json are ignored. Default false */
+  plain?: boolean;
+  /** number type of dense weights in memory. Default float32 */
+  dtype?: WeightType | undefined;
+}
+
+/**
+ * Opens a model folder for generation, in the open engine.
+ * @throws StageError if the model is not a language model
+ * @throws ModelError, SafetensorsError or DataError if the folder cannot be read or has settings that are not supported
+ */
+export async function* openGenerator(
+  folder: string,
+  { name, plain = false, dtype }: OpenOptions,
+): AsyncGenerator<PipelineEvent, TextGenerator> {
+  const tokenizer = await openTokenizer(folder);
+  const config = await generationConfigOf(folder, { plain });
+  const loaded = yield* load(folder, { dtype });
+  try {
+    if (!isLanguageModel(loaded)) {
+      const { type } = loaded.architecture;
+      throw new StageError(
+        `${name} is a ${type}, not a language model; give a language model such as a GPT-2 or Llama`,
+      );
+    }
+    const model = await forInference(loaded, { rows: "few" });
+    const session = generationSession(model);
+    const begin = config.beginOfText ?? loaded.json.bos_token_id;
+    const dispose = () => {
+      session.dispose();
+      model.dispose();
+      loaded.dispose();
+    };
+    const { positions } = languageSizes(model);
+    return {
+      folder,
+      tokenizer,
+      config: { ...config, beginOfText: Number.isInteger(begin) ? (begin as number) : undefined },
+      positions,
+      session,
+      dispose,
+    };
+  } catch (error) {
+    loaded.dispose();
+    throw error;
+  }
+}
+
+/** A text to continue. */
+export interface Prompt {
+  text: string;
+  ids: ArrayLike<number>;
+}
+
+/** How a text is generated. */
+export interface TextOptions extends Omit<GenerateOptions, "stop"> {
+  /** texts that end the text. They are not a part of it. Default: none */
+  stopStrings?: readonly string[];
+}
+
+/** Why a text ended. */
+export type StopReason = "tokens" | "end of text" | "stop string" | "positions";
+
+/** A text that was generated. */
+export interface GeneratedText {
+  /** without the prompt and without the stop string */
+  text: string;
+  /** tokens that were generated, those of the stop string too */
+  ids: number[];
+  stopped: StopReason;
+}
+
+/**
+ * Generates a text. Yields its pieces, of which some are empty.
+ * @throws ShapeError if the prompt does not fit the model or a setting is out of range; the reason of the signal
+ */
+export async function* generateText(
+  { session, tokenizer, config }: TextGenerator,
+  prompt: Prompt,
+  { stopStrings = [], endOfText = config.endOfText, ...options }: TextOptions,
+): AsyncGenerator<string, GeneratedText> {
+  const stream = textStream(tokenizer.streamDecoder(), { stops: stopStrings, before: prompt.text });
+  const made: GeneratedText = { text: "", ids: [], stopped: "tokens" };
+  const show = (text: string) => {
+    made.text += text;
+    return text;
+  };
+  const ids = prompt.ids.length === 0 && config.beginOfText !== undefined ? [config.beginOfText] : prompt.ids;
+  for await (const event of session.generate(ids, { ...options, endOfText, stop: () => stream.stopped })) {
+    if (event.kind === "stopped") made.stopped = reasonOf(event.reason, stream);
+    else {
+      made.ids.push(event.id);
+      yield show(stream.push(event.id));
+    }
+  }
+  yield show(stream.end());
+  return made;
+}
+
+const reasonOf = (reason: "tokens" | "end of text" | "stop" | "positions", { stopped }: TextStream): StopReason =>
+  stopped || reason === "stop" ? "stop string" : reason;

@@ -51,6 +51,16 @@ describe.each(KINDS.map((kind) => [kind.kind, kind] as const))("%s", (name, { de
   });
 });
 
+test("a stream after other ids gives the text that they continue with, and its first space", async () => {
+  for (const name of ["llama2", "metaspace always", "llama3", "bert"]) {
+    const tokenizer = await openTokenizer(write(name, kind(name).definition));
+    const [ids, count] = [tokenizer.encode("the cat the hat"), tokenizer.encode("the cat").length];
+    const stream = tokenizer.streamDecoder({ after: ids.slice(0, count) });
+    const parts = Array.from(ids.slice(count), (id) => stream.push(id));
+    expect(parts.join("") + stream.end()).toBe(" the hat");
+  }
+});
+
 function kind(name: string): Kind {
   return structuredClone(KINDS.find((each) => each.kind === name) as Kind);
 }
@@ -132,7 +142,11 @@ describe("a file is refused in one line", () => {
     ["random ids", (all) => (all.model.dropout = 0.1), /model BPE: dropout is not supported/],
     ["an id that is none", (all) => (all.model.vocab.the = -1), /model BPE: vocab: the token "the" has the id -1/],
     ["an id that is too large", (all) => (all.model.vocab.the = 1e12), /the token "the" has the id 1000000000000/],
-    ["a vocabulary that is a list", (all) => (all.model.vocab = [["a", 1]] as never), /model BPE: vocab: expected an object/],
+    [
+      "a vocabulary that is a list",
+      (all) => (all.model.vocab = [["a", 1]] as never),
+      /model BPE: vocab: expected an object/,
+    ],
     [
       "a merge of unknown tokens",
       (all) => all.model.merges.push(["t", "☃"]),

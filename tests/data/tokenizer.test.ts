@@ -96,7 +96,6 @@ const SETTINGS: Record<string, TinyTokenizer> = {
   "as GPT-2": {},
   "a space before each text": { pre_tokenizer: { type: "ByteLevel", add_prefix_space: true } },
   "no regular expression": { pre_tokenizer: { type: "ByteLevel", use_regex: false } },
-  "no pre-tokenizer": { pre_tokenizer: null },
   "an expression of its own": {
     pre_tokenizer: splitFirst({ use_regex: false }),
     post_processor: TEMPLATE,

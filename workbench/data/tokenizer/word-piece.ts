@@ -4,7 +4,7 @@
 import { z } from "zod";
 import type { Model } from "./model.ts";
 import { type Part, readPart } from "./read-part.ts";
-import { readVocabulary } from "./vocabulary.ts";
+import { readVocabulary, unknownIdOf } from "./vocabulary.ts";
 
 /** Opens a WordPiece model. @throws Error if it is damaged */
 export function openWordPiece(part: Part): Model {
@@ -46,12 +46,4 @@ export function openWordLevel(part: Part): Model {
   const vocabulary = readVocabulary(part.vocab, "model WordLevel");
   const unknownId = unknownIdOf(vocabulary, unknown);
   return { vocabulary, encode: (piece) => [vocabulary.get(piece) ?? unknownId()] };
-}
-
-function unknownIdOf(vocabulary: ReadonlyMap<string, number>, unknown: string): () => number {
-  return () => {
-    const id = vocabulary.get(unknown);
-    if (id !== undefined) return id;
-    throw new Error(`no id, and the unknown token ${JSON.stringify(unknown)} is not in the vocabulary`);
-  };
 }

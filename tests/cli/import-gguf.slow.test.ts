@@ -3,11 +3,20 @@
 import { expect, test } from "bun:test";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 import process from "node:process";
 import { readSafetensors } from "../../hub/safetensors/read.ts";
-import { f32, gguf, type Spec, smallLlama, type TensorSpec, u32, withMetadata, withTensor } from "../hub/gguf/build.ts";
+import {
+  f32,
+  type Spec,
+  smallLlama,
+  type TensorSpec,
+  u32,
+  withMetadata,
+  withTensor,
+  writeGguf,
+} from "../hub/gguf/build.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
 import { smolLm2 } from "../real-models.ts";
 
@@ -24,8 +33,7 @@ function run(args: string[], env: Record<string, string> = {}) {
 const gblr = (...args: string[]) => run(["import", ...args]);
 
 function written(name: string, spec: Spec = smallLlama()): string {
-  writeFileSync(at(name), gguf(spec));
-  return at(name);
+  return writeGguf(at(name), spec);
 }
 
 const FILES = [
@@ -154,7 +162,7 @@ test("a model in several files is read from the first", async () => {
 
 test("a file on the Hub is pulled", () => {
   mkdirSync(at("hub", "models", "me", "tiny-GGUF"), { recursive: true });
-  writeFileSync(at("hub", "models", "me", "tiny-GGUF", "tiny.gguf"), gguf(smallLlama()));
+  writeGguf(at("hub", "models", "me", "tiny-GGUF", "tiny.gguf"), smallLlama());
   const env = { HF_ENDPOINT: `file:${at("hub")}`, HF_HOME: at("home") };
   const done = run(["import", "me/tiny-GGUF/tiny.gguf", "--out", at("pulled")], env);
   expect({ code: done.code, stderr: done.stderr }).toEqual({ code: 0, stderr: "" });

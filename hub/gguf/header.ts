@@ -4,6 +4,7 @@
 
 import { type GGUFParseOutput, gguf } from "@huggingface/gguf";
 import type { ByteSource } from "../files/byte-source.ts";
+import { quote } from "../files/file-error.ts";
 import { Metadata } from "./metadata.ts";
 import { describeType, GGML_TYPES, type GgmlType, GgufError } from "./types.ts";
 import { type WalkedHeader, walkHeader } from "./walk.ts";
@@ -116,7 +117,7 @@ function expectApart(tensors: GgufTensor[], file: string): void {
   for (const [i, { name, start }] of ordered.entries()) {
     const before = ordered[i - 1];
     if (before && before.start + before.byteLength > start) {
-      throw new GgufError(`overlaps the bytes of tensor ${JSON.stringify(before.name)}`, { file, tensor: name });
+      throw new GgufError(`overlaps the bytes of tensor ${quote(before.name)}`, { file, tensor: name });
     }
   }
 }

@@ -20,7 +20,7 @@ import {
 import { temporaryFolder } from "../hub/temporary.ts";
 import { smolLm2 } from "../real-models.ts";
 
-const GBLR = path.join(import.meta.dir, "../../workbench/cli/gblr.ts");
+const GBLR = path.join(import.meta.dirname, "../../workbench/cli/gblr.ts");
 const at = temporaryFolder();
 
 function run(args: string[], env: Record<string, string> = {}) {
@@ -169,6 +169,9 @@ test("a file on the Hub is pulled", () => {
   expect(readdirSync(at("pulled"))).toContain("tokenizer.json");
   const none = run(["import", "me/tiny-GGUF/other.gguf", "--out", at("none")], env);
   expect({ code: none.code, lines: none.stderr.trim().split("\n").length }).toEqual({ code: 1, lines: 1 });
+  expect(none.stderr).toContain("me/tiny-GGUF");
+  const missing = run(["import", "tests/hub/other.gguf", "--out", at("none")], env);
+  expect(missing.stderr).toBe("gblr: tests/hub/other.gguf: cannot be opened: no such file\n");
 });
 
 const real = smolLm2();

@@ -2,7 +2,7 @@
 // and memory. Then random damage: any change of bytes gives such a line, or a model.
 
 import { expect, test } from "bun:test";
-import { writeFileSync } from "node:fs";
+import { truncateSync, writeFileSync } from "node:fs";
 import fc from "fast-check";
 import { GgufError, openGguf, planModel, tensorSources } from "../../../hub/gguf/index.ts";
 import { temporaryFolder } from "../temporary.ts";
@@ -259,7 +259,7 @@ test("a header of a gigabyte of zeros is refused without reading it", async () =
   const file = at("sparse.gguf");
   const head = gguf({ metadata: [["k", [8, uint64(1e9)]]] });
   writeFileSync(file, head);
-  await Bun.$`truncate -s 2G ${file}`;
+  truncateSync(file, 2 ** 31);
   const start = performance.now();
   await expect(readAll(file)).rejects.toThrow(/has a header of more than 46 MB|has 1000000000 bytes for the value/);
   expect(performance.now() - start).toBeLessThan(2000);

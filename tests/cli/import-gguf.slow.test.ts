@@ -3,7 +3,7 @@
 import { expect, test } from "bun:test";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import process from "node:process";
 import { readSafetensors } from "../../hub/safetensors/read.ts";
@@ -93,14 +93,16 @@ test("--json is one document; --dtype is the type of the weights; shards are no 
   expect([...tensors.values()].every(({ dtype }) => dtype === "BF16")).toBe(true);
 });
 
-test("a model is replaced with --force only; a chat template that it left is not kept", () => {
+test("a model is replaced with --force only; its chat template is not kept, a README.md is", () => {
   const out = at("twice");
   expect(gblr(written("with.gguf"), "--out", out).code).toBe(0);
   const without = written("without.gguf", withMetadata(smallLlama(), { "tokenizer.chat_template": undefined }));
   const refused = gblr(without, "--out", out);
   expect({ code: refused.code, stdout: refused.stdout }).toEqual({ code: 1, stdout: "" });
   expect(refused.stderr).toBe(`gblr: ${out} already has config.json; pass --force to replace it\n`);
+  writeFileSync(path.join(out, "README.md"), "mine");
   expect(gblr(without, "--out", out, "--force").code).toBe(0);
+  expect(readFileSync(path.join(out, "README.md"), "utf8")).toBe("mine");
   expect(existsSync(path.join(out, "chat_template.jinja"))).toBe(false);
 });
 

@@ -50,6 +50,13 @@ interface Compared {
   theirs: PhaseAnswer[];
 }
 
+/** What one second of each phase counts. */
+const UNITS = {
+  evaluate: ["windows of 1024 tokens/s", 1],
+  train: ["tokens/s", 512],
+  generate: ["tokens/s", 1],
+} as const;
+
 const compared: Compared[] = [];
 try {
   for (const request of await requests()) {
@@ -64,7 +71,7 @@ process.stdout.write(`${options.json ? JSON.stringify(report, null, 2) : markdow
 async function requests(): Promise<PhaseRequest[]> {
   const [test, train] = [await tokensOf("test"), await tokensOf("train")];
   const { engine, threads } = options;
-  const texts = await all(20, (i) => idsOf(train, { start: 20_000 * i, count: 128 }));
+  const texts = await all(20, (i) => idsOf(train, { start: Math.floor(train.length / 20) * i, count: 128 }));
   const common = { folder, engine, threads, texts, logits: path.join(scratch, "logits"), scratch };
   const generated = { prompt: await idsOf(test, { start: 0, count: 32 }), tokens: 200 };
   const ofTest = (count: number, context: number) =>
@@ -86,12 +93,13 @@ async function tokensOf(split: string): Promise<TokenFile> {
   throw new Error(`${dataset} was not tokenized to its end`);
 }
 
-const all = (count: number, make: (i: number) => Promise<number[]>): Promise<number[][]> =>
-  Promise.all(Array.from({ length: count }, (_, i) => make(i)));
+function all(count: number, make: (i: number) => Promise<number[]>): Promise<number[][]> {
+  return Promise.all(Array.from({ length: count }, (_, i) => make(i)));
+}
 
-const idsOf = async (tokens: TokenFile, { start, count }: { start: number; count: number }): Promise<number[]> => [
-  ...(await tokens.read(start, count)),
-];
+async function idsOf(tokens: TokenFile, { start, count }: { start: number; count: number }): Promise<number[]> {
+  return [...(await tokens.read(start, count))];
+}
 
 async function compare(request: PhaseRequest): Promise<Compared> {
   const [ours, theirs]: [PhaseAnswer[], PhaseAnswer[]] = [[], []];
@@ -108,20 +116,15 @@ async function compare(request: PhaseRequest): Promise<Compared> {
   return { phase: request.phase, ours, theirs };
 }
 
-const median = (values: readonly number[]): number => {
+function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
   return ((sorted[(sorted.length - 1) >> 1] as number) + (sorted[sorted.length >> 1] as number)) / 2;
-};
+}
 
 /** The median of a process, without its first measurement, which also allocates memory. */
-const steady = ({ seconds = [] }: PhaseAnswer): number => median(seconds.length > 1 ? seconds.slice(1) : seconds);
-
-/** What one second of each phase counts. */
-const UNITS = {
-  evaluate: ["windows of 1024 tokens/s", 1],
-  train: ["tokens/s", 512],
-  generate: ["tokens/s", 1],
-} as const;
+function steady({ seconds = [] }: PhaseAnswer): number {
+  return median(seconds.length > 1 ? seconds.slice(1) : seconds);
+}
 
 function speedRow({ phase, ours, theirs }: Compared): string {
   const [unit, per] = UNITS[phase as keyof typeof UNITS];

@@ -141,6 +141,7 @@ const Export kExports[] = {
     {"call", 1, call},
     {"attach", 1, attach},
     {"fromBytes", 4, from_bytes},
+    {"writeValues", 4, write_values},
     {"read", 1, read},
     {"readAsync", 1, read_async},
     {"describe", 1, describe_tensor},

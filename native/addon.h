@@ -33,6 +33,7 @@ napi_value call(napi_env env, const Arguments& arguments);
 
 // Tensors (transfer.cc): their bytes in and out, and their dtype, device and shape.
 napi_value from_bytes(napi_env env, const Arguments& arguments);
+napi_value write_values(napi_env env, const Arguments& arguments);
 napi_value read(napi_env env, const Arguments& arguments);
 napi_value read_async(napi_env env, const Arguments& arguments);
 napi_value describe_tensor(napi_env env, const Arguments& arguments);

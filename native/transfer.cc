@@ -3,6 +3,7 @@
 #include "addon.h"
 
 #include <ATen/ops/empty.h>
+#include <ATen/ops/from_blob.h>
 #include <ATen/core/LegacyTypeDispatch.h>
 
 #include <cstring>
@@ -120,6 +121,28 @@ napi_value from_bytes(napi_env env, const Arguments& arguments) {
   if (!device.is_cpu()) tensor = tensor.to(device);
   size_t no_meta = state().meta_length; // `meta` holds the latest call's results, which this is not
   return from_tensor(env, std::move(tensor), no_meta);
+}
+
+// writeValues(handle, at, typed array, dtype): converts numbers of that dtype to the tensor's, and stores them from
+// element `at` on. A tensor is filled in pieces, so that its values are never in memory twice.
+napi_value write_values(napi_env env, const Arguments& arguments) {
+  const at::Tensor& tensor = to_tensor(env, arguments[0]);
+  const int64_t first = to_integer(env, arguments[1], "at");
+  const Bytes bytes = to_bytes(env, arguments[2]);
+  const auto dtype = parse_dtype(to_string(env, arguments[3]));
+  const size_t size = c10::elementSize(dtype);
+  const auto count = static_cast<int64_t>(bytes.length / size);
+  if (bytes.length % size != 0 || reinterpret_cast<uintptr_t>(bytes.data) % size != 0)
+    throw UsageError("data must be whole numbers of " + std::to_string(size) + " bytes, aligned to their size");
+  if (!tensor.is_contiguous() || first < 0 || first > tensor.numel() - count)
+    throw UsageError("elements " + std::to_string(first) + " to " + std::to_string(first + count) +
+                     " do not lie in a contiguous tensor of " + std::to_string(tensor.numel()));
+  at::AutoDispatchBelowADInplaceOrView no_autograd;
+  if (count > 0) {
+    const at::Tensor values = at::from_blob(const_cast<void*>(bytes.data), {count}, at::TensorOptions().dtype(dtype));
+    tensor.view({-1}).narrow(0, first, count).copy_(values);
+  }
+  return from_number(env, static_cast<double>(count));
 }
 
 napi_value read(napi_env env, const Arguments& arguments) {

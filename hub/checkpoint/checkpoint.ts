@@ -3,7 +3,7 @@
 // code of the file is run. Also opens the weights of old repositories on the Hub, pytorch_model.bin with or without
 // an index; `gblr import` is for checkpoints that hold more than weights.
 
-import { openFile } from "../files/byte-source.ts";
+import { openFile, within } from "../files/byte-source.ts";
 import { quote } from "../files/file-error.ts";
 import { openSharded } from "../safetensors/shards.ts";
 import { expectDtype, type StoredTensor, type TensorFile, viewTensor } from "../safetensors/types.ts";
@@ -41,7 +41,10 @@ export async function openCheckpoint(path: string): Promise<Checkpoint> {
       rest,
       tied: tiesAmong(tensors),
       read: async (name) => readNamed(find(name), { file: path, tensor: name }),
-      chunks: (name) => streamNamed(find(name), { file: path, tensor: name }),
+      chunks: (name, { range } = {}) => {
+        const stream = streamNamed(find(name), { file: path, tensor: name });
+        return range ? within(stream, range) : stream;
+      },
       close: () => source.close(),
     };
   } catch (error) {

@@ -13,15 +13,17 @@ export interface ByteSource {
   /** size in bytes */
   readonly size: number;
   /**
-   * Reads `length` bytes from byte `start` into a new buffer.
+   * Reads `length` bytes from byte `start`.
+   * @param buffer memory of at least `length` bytes, which local files and arrays use instead of new memory. The result
+   * is then a view of it
    * @throws the error made by `Fail` when the source has fewer bytes
    */
-  read(start: number, length: number): Promise<Uint8Array<ArrayBuffer>>;
+  read(start: number, length: number, buffer?: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>>;
   close(): Promise<void>;
 }
 
-/** Number of bytes that `chunksOf` reads at a time. */
-const CHUNK_BYTES = 4 * 2 ** 20;
+/** Number of bytes that `chunksOf` reads at a time. A multiple of every number type's size. */
+export const CHUNK_BYTES = 4 * 2 ** 20;
 
 /** Longest read, in bytes, that every operating system accepts in one call. */
 const LONGEST_READ = 2 ** 30;
@@ -51,8 +53,8 @@ async function isPointer({ size, read }: ByteSource): Promise<boolean> {
 }
 
 function fileSource(handle: FileHandle, size: number, fail: Fail): ByteSource {
-  const read = async (start: number, length: number) => {
-    const bytes = allocate(length, fail);
+  const read = async (start: number, length: number, buffer?: Uint8Array<ArrayBuffer>) => {
+    const bytes = buffer?.subarray(0, length) ?? allocate(length, fail);
     let done = 0;
     while (done < length) {
       const { bytesRead } = await handle
@@ -70,20 +72,48 @@ function fileSource(handle: FileHandle, size: number, fail: Fail): ByteSource {
 
 /** A source over bytes in memory. */
 export function memorySource(bytes: Uint8Array, fail: Fail): ByteSource {
-  const read = async (start: number, length: number) => {
+  const read = async (start: number, length: number, buffer?: Uint8Array<ArrayBuffer>) => {
     if (start + length > bytes.byteLength) throw fail(`ends at byte ${bytes.byteLength}`);
-    return Uint8Array.from(bytes.subarray(start, start + length));
+    const wanted = bytes.subarray(start, start + length);
+    if (!buffer) return Uint8Array.from(wanted);
+    buffer.set(wanted);
+    return buffer.subarray(0, length);
   };
   return { size: bytes.byteLength, read, close: async () => {} };
 }
 
-/** Yields the bytes from `start` to `end` in chunks of `CHUNK_BYTES`. */
+/** Bytes of a source, from `start` up to `end`. */
+export interface ByteRange {
+  start: number;
+  end: number;
+}
+
+/**
+ * Yields the bytes from `start` to `end` in chunks of `CHUNK_BYTES`.
+ * @param buffer memory of `CHUNK_BYTES` bytes for the chunks, each of which is then valid until the next one. Default:
+ * new memory for each chunk
+ */
 export async function* chunksOf(
   source: ByteSource,
-  { start, end }: { start: number; end: number },
+  { start, end }: ByteRange,
+  buffer?: Uint8Array<ArrayBuffer>,
 ): AsyncGenerator<Uint8Array<ArrayBuffer>> {
   for (let at = start; at < end; at += CHUNK_BYTES) {
-    yield await source.read(at, Math.min(CHUNK_BYTES, end - at));
+    yield await source.read(at, Math.min(CHUNK_BYTES, end - at), buffer);
+  }
+}
+
+/** Yields the bytes of a stream that lie within a range. */
+export async function* within(
+  stream: AsyncIterable<Uint8Array>,
+  { start, end }: ByteRange,
+): AsyncGenerator<Uint8Array> {
+  let at = 0;
+  for await (const chunk of stream) {
+    const part = chunk.subarray(Math.max(0, start - at), Math.max(0, end - at));
+    if (part.byteLength > 0) yield part;
+    at += chunk.byteLength;
+    if (at >= end) return;
   }
 }
 

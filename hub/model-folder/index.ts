@@ -26,4 +26,4 @@ export {
   storedStructures,
   structureTitle,
 } from "./structures.ts";
-export { unwrapModel, unwrapTensors, wrapperOf } from "./wrappers.ts";
+export { unwrapModel, wrapperOf } from "./wrappers.ts";

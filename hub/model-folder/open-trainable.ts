@@ -77,7 +77,7 @@ function overlaid(below: TensorFile, above: TensorFile): TensorFile {
   return {
     tensors: new Map([...kept, ...above.tensors]),
     read: (name) => fileOf(name).read(name),
-    chunks: (name) => fileOf(name).chunks(name),
+    chunks: (name, options) => fileOf(name).chunks(name, options),
     close: async () => {
       await Promise.all([below.close(), above.close()]);
     },

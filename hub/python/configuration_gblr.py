@@ -149,15 +149,17 @@ else:
 
 def with_old_rotary_names(fields):
     """Returns the fields of a config.json with the settings of rotary positions under the names that transformers before
-    version 5 reads: `rope_theta` and `rope_scaling` instead of `rope_parameters`."""
+    version 5 reads: `rope_theta`, `partial_rotary_factor` and `rope_scaling` instead of `rope_parameters`."""
     if not isinstance(fields.get("rope_parameters"), dict):
         return fields
-    theta, scaling = fields.get("rope_theta"), dict(fields["rope_parameters"])
-    theta = scaling.pop("rope_theta", theta)
-    kind = scaling.get("rope_type", scaling.get("type", "default"))
-    renamed = {name: value for name, value in fields.items() if name != "rope_parameters"}
+    renamed, scaling = dict(fields), dict(fields["rope_parameters"])
+    del renamed["rope_parameters"]
+    for name in ("rope_theta", "partial_rotary_factor"):
+        if scaling.get(name) is not None:
+            renamed[name] = scaling.pop(name)
+    kind = scaling.get("rope_type") or scaling.get("type") or "default"
     renamed.setdefault("rope_scaling", None if kind == "default" else scaling)
-    return renamed if theta is None else {**renamed, "rope_theta": theta}
+    return renamed
 
 
 def read_config(folder):

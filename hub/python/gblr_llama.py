@@ -10,6 +10,7 @@ from gblr_build import Network
 from gblr_llama_settings import LLAMA_FAMILIES, expect_unquantized, llama_sizes, setting_problem
 from gblr_rotary import rotary_angles, rotary_settings, rotate
 
+
 class LlamaNorm(nn.Module):
     """RMSNorm (Zhang and Sennrich 2019) over the last axis: x (..., width) to a tensor of the same shape."""
 
@@ -131,4 +132,3 @@ class Llama(Network):
         checkpoints have."""
         name = stored[len("model.") :] if stored.startswith("model.") else stored
         return None if name.endswith(".rotary_emb.inv_freq") else name
-

@@ -46,7 +46,6 @@ LLAMA_DEFAULTS = {
 class LlamaFamily:
     """Llama, and what the other families have in common with it. given: the fields of config.json, with defaults."""
 
-    title = "Llama"  # in the names of transformers' classes
     defaults = LLAMA_DEFAULTS
     fixed = {
         "sliding_window": [], "use_sliding_window": [False], "no_rope_layers": [], "no_rope_layer_interval": [],
@@ -54,6 +53,7 @@ class LlamaFamily:
     """Fields that transformers' class of the family does not read, and their values without effect."""
     norms_of_heads = False
     has_layer_types = False  # whether layer_types chooses the layers with a window
+    window_fields = "Llama's sliding_window"  # what decides about windows, for errors
 
     def biases(self, given):
         """Whether there are biases in the layers of queries, keys and values, in the output layer, and in the MLP."""
@@ -70,11 +70,11 @@ class LlamaFamily:
 
 
 class MistralFamily(LlamaFamily):
-    title = "Mistral"
     defaults = {
         **LLAMA_DEFAULTS, "intermediate_size": 14336, "num_key_value_heads": 8, "max_position_embeddings": 131072,
         "sliding_window": 4096,
     }  # fmt: skip
+    window_fields = "Mistral's sliding_window"
     fixed = {
         "attention_bias": [False], "mlp_bias": [False], "use_sliding_window": [True], "no_rope_layers": [],
         "no_rope_layer_interval": [],
@@ -88,13 +88,13 @@ class MistralFamily(LlamaFamily):
 
 
 class Qwen2Family(LlamaFamily):
-    title = "Qwen2"
     defaults = {
         **LLAMA_DEFAULTS, "vocab_size": 151936, "intermediate_size": 22016, "num_key_value_heads": 32,
         "max_position_embeddings": 32768, "sliding_window": 4096,
     }  # fmt: skip
     fixed = {"attention_bias": [True], "mlp_bias": [False], "no_rope_layers": [], "no_rope_layer_interval": []}
     has_layer_types = True
+    window_fields = "use_sliding_window and sliding_window"
 
     def biases(self, given):
         return True, False, False
@@ -104,7 +104,6 @@ class Qwen2Family(LlamaFamily):
 
 
 class Qwen3Family(Qwen2Family):
-    title = "Qwen3"
     defaults = {**Qwen2Family.defaults, "head_dim": 128}
     fixed = {"mlp_bias": [False], "no_rope_layers": [], "no_rope_layer_interval": []}
     norms_of_heads = True
@@ -115,13 +114,13 @@ class Qwen3Family(Qwen2Family):
 
 
 class SmolLM3Family(LlamaFamily):
-    title = "SmolLM3"
     defaults = {
         **LLAMA_DEFAULTS, "vocab_size": 128256, "hidden_size": 2048, "num_hidden_layers": 36, "num_attention_heads": 16,
         "num_key_value_heads": 4, "max_position_embeddings": 32768, "rope_theta": 2e6, "tie_word_embeddings": True,
     }  # fmt: skip
     fixed = {}
     has_layer_types = True
+    window_fields = "use_sliding_window and sliding_window"
 
     def rotates(self, given, index):
         listed = given.get("no_rope_layers")
@@ -170,7 +169,7 @@ def llama_sizes(fields):
         inner_width=inner_width,
         vocabulary=vocabulary,
         positions=_count(given, "max_position_embeddings"),
-        theta=given["rope_theta"],
+        theta=family.defaults["rope_theta"],
         epsilon=given["rms_norm_eps"],
         activation=LLAMA_ACTIVATIONS[given["hidden_act"]],
         qkv_bias=qkv_bias,
@@ -207,8 +206,8 @@ def _windows(family, given, blocks):
     chosen = family.has_layer_types and given.get("use_sliding_window") and window is not None
     for index, (slides, expected) in enumerate(zip(sliding, usual)):
         if slides != expected and not chosen and (slides or not family.has_layer_types):
-            by = "use_sliding_window and sliding_window" if family.has_layer_types else f"{family.title}'s sliding_window"
-            raise setting_problem(f"layer_types[{index}] is {types[index]}: expected {SLIDING if expected else FULL} by {by}")
+            must = f"expected {SLIDING if expected else FULL} by {family.window_fields}"
+            raise setting_problem(f"layer_types[{index}] is {types[index]}: {must}")
     return [window if slides else None for slides in sliding]
 
 
@@ -239,7 +238,7 @@ def setting_problem(what):
 
 def shown(value):
     """A value of config.json as the file has it, shortened."""
-    return json.dumps(value)[:80]
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)[:80]
 
 
 def number_setting(given, path, name, usual=None, above=0, least=-math.inf):

@@ -6,7 +6,7 @@ import os
 import torch
 
 from configuration_gblr import read_config
-from gblr_build import NETWORKS, Layers
+from gblr_build import NETWORKS, Layers, Network
 from gblr_config_rules import LayerError, check_claims, check_config, one_line
 from gblr_files import Tensors, problem
 from gblr_layers import GblrLinear, PackedGblrLinear
@@ -61,7 +61,7 @@ def _network_class(fields, folder):
         for network_class in NETWORKS.values():
             if network_class.recognizes(kind):
                 return network_class
-        known = ", ".join(sorted(NETWORKS))
+        known = ", ".join(sorted(name for name, each in NETWORKS.items() if each.recognizes is not Network.recognizes))
         raise ValueError(f'{folder}: config.json: unknown architecture "{kind}"; available: {known}')
     raise ValueError(f'{folder}: config.json: unknown model_type "{kind}"; available: {", ".join(sorted(NETWORKS))}')
 

@@ -18,7 +18,7 @@ def rotary_settings(fields, sizes):
     Raises a ValueError of one line for a type or a value that is not supported.
     """
     given, path = _given_settings(fields)
-    kind = given.get("rope_type", given.get("type")) or "default"
+    kind = given.get("rope_type") or given.get("type") or "default"
     unknown = [name for name, value in given.items() if name not in ROTARY_FIELDS and value is not None]
     if unknown:
         raise setting_problem(f"{path}{unknown[0]} is {shown(given[unknown[0]])}, which is not computed here")
@@ -30,7 +30,7 @@ def rotary_settings(fields, sizes):
     width = int(sizes.head * share)
     least = 4 if kind == "dynamic" else 2
     if width % 2 != 0 or not least <= width <= sizes.head:
-        is_ = f"head_dim * partial_rotary_factor is {sizes.head} * {share}"
+        is_ = f"head_dim × partial_rotary_factor is {sizes.head} × {share}"
         raise setting_problem(f"{is_}: must be even, at least {least} and at most {sizes.head}")
     own = number_setting(given, path, "original_max_position_embeddings", sizes.positions)
     settings = SimpleNamespace(
@@ -129,7 +129,7 @@ def _read_factor(given, path, _):
 def _read_llama3(given, path, settings):
     low, high = (number_setting(given, path, name) for name in ("low_freq_factor", "high_freq_factor"))
     if high <= low:
-        raise setting_problem(f"high_freq_factor must be above low_freq_factor {low}, is {high}")
+        raise setting_problem(f"{path}high_freq_factor must be above low_freq_factor {low}, is {high}")
     return {**_read_factor(given, path, settings), "low": low, "high": high}
 
 

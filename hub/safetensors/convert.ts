@@ -1,15 +1,21 @@
 // Converts stored tensors to float32 and float64, and float32 to the types of half precision. The 16-bit conversions
 // work on bits (IEEE 754 binary16; bfloat16 is the upper half of a float32): they round to nearest, ties to even, and
-// keep subnormals, signed zeros and infinities; a NaN stays a NaN of the same sign. All functions return copies.
+// keep subnormals, signed zeros and infinities; a NaN stays a NaN of the same sign. All functions return copies
+// or write into memory that the caller gives.
 
 import type { StoredTensor } from "./types.ts";
 
-/** Converts to float32. Exact for F32, F16, BF16, I16, I8, U8 and BOOL; rounded for F64, I64 and I32. */
-export function toFloat32({ dtype, data }: StoredTensor): Float32Array {
-  if (dtype === "F16") return float16ToFloat32(data);
-  if (dtype === "BF16") return bfloat16ToFloat32(data);
-  if (dtype === "I64") return Float32Array.from(data, Number);
-  return new Float32Array(data);
+/**
+ * Converts to float32. Exact for F32, F16, BF16, I16, I8, U8 and BOOL; rounded for F64, I64 and I32.
+ * @param into memory for the result, of at least as many values. Default: new memory
+ */
+export function toFloat32({ dtype, data }: StoredTensor, into?: Float32Array): Float32Array {
+  const found = into ?? new Float32Array(data.length);
+  if (dtype === "F16") return float16ToFloat32(data, found);
+  if (dtype === "BF16") return bfloat16ToFloat32(data, found);
+  if (dtype === "I64") found.set(Float32Array.from(data, Number));
+  else found.set(data);
+  return found;
 }
 
 /** Converts to float64. Exact for all types; for I64 only up to 2^53. */
@@ -31,10 +37,13 @@ export function fromFloat32(
 }
 
 /** Converts bits of bfloat16 to float32. Exact, since a bfloat16 is the upper half of a float32. */
-export function bfloat16ToFloat32(bits: Uint16Array): Float32Array<ArrayBuffer> {
-  const wide = new Uint32Array(bits.length);
+export function bfloat16ToFloat32(
+  bits: Uint16Array,
+  found: Float32Array = new Float32Array(bits.length),
+): Float32Array {
+  const wide = new Uint32Array(found.buffer, found.byteOffset, bits.length);
   for (let i = 0; i < bits.length; i++) wide[i] = (bits[i] as number) << 16;
-  return new Float32Array(wide.buffer);
+  return found;
 }
 
 /**
@@ -52,10 +61,10 @@ export function float32ToBfloat16(values: Float32Array): Uint16Array<ArrayBuffer
  * Converts bits of float16 to float32. Exact, since every float16 (1 sign bit, 5 exponent bits with bias 15, 10
  * fraction bits) is a float32.
  */
-export function float16ToFloat32(bits: Uint16Array): Float32Array<ArrayBuffer> {
-  const wide = new Uint32Array(bits.length);
+export function float16ToFloat32(bits: Uint16Array, found: Float32Array = new Float32Array(bits.length)): Float32Array {
+  const wide = new Uint32Array(found.buffer, found.byteOffset, bits.length);
   for (let i = 0; i < bits.length; i++) wide[i] = widenFloat16(bits[i] as number);
-  return new Float32Array(wide.buffer);
+  return found;
 }
 
 /**

@@ -15,11 +15,13 @@ export {
 export { INDEX_FILE, openSharded, openTensors, type ShardedFile, type ShardFormat, SINGLE_FILE } from "./shards.ts";
 export {
   bitsOf,
+  DTYPES,
   type Dtype,
   type FileDtype,
   type StoredTensor,
   type TensorFile,
   type TensorInfo,
+  viewTensor,
 } from "./types.ts";
 export type { Metadata, TensorSource } from "./write.ts";
 export { stageSafetensors, type WriteProgress, writeSafetensors } from "./write.ts";

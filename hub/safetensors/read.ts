@@ -5,6 +5,7 @@ import { type ByteSource, chunksOf, type Fail, memorySource, openFile } from "..
 import { quote } from "../files/file-error.ts";
 import { type Header, headerLength, type PlacedTensor, PREFIX_BYTES, parseHeader } from "./header.ts";
 import {
+  type ChunkOptions,
   expectDtype,
   SafetensorsError,
   type StoredTensor,
@@ -97,9 +98,10 @@ function tensorsOf({ source, file, header, buffer }: OpenFile): SafetensorsFile 
     const typed = expectDtype(tensor, fail);
     return viewTensor(typed, await source.read(buffer + tensor.start, tensor.byteLength));
   };
-  const chunks = (name: string) => {
-    const { start, end } = find(name);
-    return chunksOf(source, { start: buffer + start, end: buffer + end });
+  const chunks = (name: string, { range, buffer: memory }: ChunkOptions = {}) => {
+    const { start, byteLength } = find(name);
+    const part = { start: buffer + start + (range?.start ?? 0), end: buffer + start + (range?.end ?? byteLength) };
+    return chunksOf(source, part, memory);
   };
   return { ...header, read, chunks, close: () => source.close() };
 }
@@ -117,5 +119,6 @@ export function renameTensors<File extends TensorFile>(file: File, rename: (stor
     tensors.set(own, info);
   }
   const nameOf = (own: string) => stored.get(own) ?? own;
-  return { ...file, tensors, read: (own) => file.read(nameOf(own)), chunks: (own) => file.chunks(nameOf(own)) };
+  const chunks = (own: string, options?: ChunkOptions) => file.chunks(nameOf(own), options);
+  return { ...file, tensors, read: (own) => file.read(nameOf(own)), chunks };
 }

@@ -93,7 +93,7 @@ function joined({ weights, shards, file, close }: Index & { close: () => Promise
     tensors,
     metadata,
     read: async (name) => shardOf(name).read(name),
-    chunks: (name) => shardOf(name).chunks(name),
+    chunks: (name, options) => shardOf(name).chunks(name, options),
     close,
   };
 }

@@ -2,7 +2,7 @@
 // bytes of the file, which are little-endian, as are all machines that Bun and Deno support. Values are not converted
 // here.
 
-import type { Fail } from "../files/byte-source.ts";
+import type { ByteRange, Fail } from "../files/byte-source.ts";
 import { FileError } from "../files/file-error.ts";
 
 /** Bytes of an element and the typed array for it. F16 and BF16 are kept as bits; convert.ts converts them. */
@@ -77,6 +77,17 @@ interface Arrays {
   BOOL: Uint8Array;
 }
 
+/** The part of a tensor that is read in chunks, and the memory for them. */
+export interface ChunkOptions {
+  /** bytes of the tensor. Default all */
+  range?: ByteRange;
+  /**
+   * memory of `CHUNK_BYTES` bytes for chunks, each of which is valid until the next one. Formats that cannot use it
+   * yield chunks in new memory. Default: new memory
+   */
+  buffer?: Uint8Array<ArrayBuffer>;
+}
+
 /** Named tensors that are read on request. */
 export interface TensorFile {
   /** in the order of the file */
@@ -84,7 +95,7 @@ export interface TensorFile {
   /** Reads one tensor. Throws when the name is unknown or the type has no typed array. */
   read(name: string): Promise<StoredTensor>;
   /** Yields the bytes of one tensor, in row-major order, in chunks of a few megabytes. */
-  chunks(name: string): AsyncIterable<Uint8Array>;
+  chunks(name: string, options?: ChunkOptions): AsyncIterable<Uint8Array>;
   close(): Promise<void>;
 }
 

@@ -5,6 +5,7 @@ import * as tf from "@tensorflow/tfjs-core";
 import {
   type Allocation,
   type ConvertedLayer,
+  Decompositions,
   type Init,
   planConversion,
   windowInputs,
@@ -68,7 +69,7 @@ async function conversionOf(structure: string, { init, allocation }: { init: Ini
     read: async (i: number) => Int32Array.from({ length: TINY.n_positions + 1 }, (_, at) => (7 * at + i) % 50),
   };
   const calibration = {
-    inputs: windowInputs(windows, { samples: 2 }),
+    inputs: () => windowInputs(windows, { samples: 2 }),
     forward: (_: unknown, ids: tf.Tensor) => languageHidden(model, ids as tf.Tensor2D),
     total: 2,
     unit: "windows" as const,
@@ -116,4 +117,24 @@ test("triples that planning hands on give the same layers as those of a conversi
   model.dispose();
   const errors = (of: readonly ConvertedLayer[]) => of.map(({ name, cost, error }) => ({ name, cost, error }));
   expect(errors(await conversionOf("gblr", { init: "svd", allocation: "global" }))).toEqual(errors(layers));
+});
+
+test("beyond a limit of memory only singular values are kept", async () => {
+  const model = tinyModel();
+  // The triples of the first layer, 16 × 48, take 4 · 16 · (48 + 1 + 16) bytes.
+  const decompositions = new Decompositions({ most: 5000 });
+  decomposed = [];
+  const options = { structure: "lowrank", budget: 0.5, allocation: "global", decompositions } as const;
+  const plan = await planConversion(model, options);
+  expect(decomposed.length).toBe(plan.layers.length);
+  const kept = plan.layers.filter(({ name }) => decompositions.triplesOf(name)).map(({ name }) => name);
+  expect(kept).toEqual(["h.0.attn.c_attn"]);
+  // A second plan needs no decomposition, and is the same.
+  expect(await planConversion(model, options)).toEqual(plan);
+  expect(decomposed.length).toBe(plan.layers.length);
+  const layers = await converted(model, plan, { decompositions });
+  const free = await converted(tinyModel(), plan);
+  expect(layers.layers.map(({ error }) => error)).toEqual(free.layers.map(({ error }) => error));
+  decompositions.dispose();
+  model.dispose();
 });

@@ -57,6 +57,35 @@ describe("on any engine", () => {
     expect(back.json.gblr).toBeUndefined();
   });
 
+  test("packed forms that are not kept in memory give the same files, and leave no tensor behind", async () => {
+    const model = await structured(livelier(tinyGpt2()), LAYERS, "gblr");
+    await saveModelNow(model, folder("kept"), { trainable: true });
+    const tensors = tf.memory().numTensors;
+    for (const packedBytes of [0, 5000]) {
+      await saveModelNow(model, folder(`again-${packedBytes}`), { trainable: true, packedBytes });
+      for (const file of ["model.safetensors", "trainable.safetensors"]) {
+        const [one, other] = [folder("kept", file), folder(`again-${packedBytes}`, file)].map((path) =>
+          readFileSync(path),
+        );
+        expect(Buffer.compare(one as Buffer, other as Buffer)).toBe(0);
+      }
+    }
+    expect(tf.memory().numTensors).toBe(tensors);
+  });
+
+  test("a tensor of several pieces comes back bit for bit, in each number type", async () => {
+    const model = livelier(tinyGpt2({ vocab_size: 300_000 }));
+    await saveModelNow(model, folder("pieces"));
+    const back = await load(folder("pieces"));
+    const values = (of: Model<Gpt2Config>) => of.parameter("wte.weight").data();
+    expect(Buffer.compare(Buffer.from((await values(back)).buffer), Buffer.from((await values(model)).buffer))).toBe(0);
+    await saveModelNow(model, folder("half-pieces"), { dtype: "float16" });
+    const half = await load(folder("half-pieces"));
+    const exact = await values(model);
+    expect((await values(half)).every((value, i) => Math.abs(value - (exact[i] as number)) < 1e-3)).toBe(true);
+    for (const each of [model, back, half]) each.dispose();
+  });
+
   for (const structure of ["lowrank", "monarch", "block-low-rank", "block-sparse", "gblr"]) {
     test(`a model with ${structure} layers comes back bit for bit to be trained on`, async () => {
       const model = await structured(livelier(tinyGpt2()), LAYERS, structure);

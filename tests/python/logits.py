@@ -1,13 +1,14 @@
 """Loads model folders with the Python files that are in the first of them, and prints their logits as a JSON list.
 
     logits.py IDS FOLDER[:FORM[:MODE]] ...      with torch alone
-    logits.py IDS FOLDER:transformers ...       as a user of transformers would
+    logits.py IDS FOLDER:transformers ...       as a user of transformers would, who saves the model once more
 
 A folder that is refused gives its error instead.
 """
 
 import json
 import sys
+import tempfile
 
 
 def with_transformers(folder, input_ids):
@@ -19,7 +20,11 @@ def with_transformers(folder, input_ids):
         options = {"max_new_tokens": 4, "do_sample": False, "pad_token_id": 0, "eos_token_id": None}
         cached = model.generate(input_ids[:, :4], **options).tolist()
         whole = model.generate(input_ids[:, :4], use_cache=False, **options).tolist()
-    return {"class": type(model).__name__, "logits": logits.flatten().tolist(), "cached": cached, "whole": whole}
+    with tempfile.TemporaryDirectory() as saved:
+        model.save_pretrained(saved)
+        again = with_torch(saved, input_ids)["logits"]
+    found = {"class": type(model).__name__, "cached": cached, "whole": whole, "again": again}
+    return {**found, "logits": logits.flatten().tolist()}
 
 
 def with_torch(folder, input_ids, form="auto", mode="dense"):

@@ -26,9 +26,24 @@ const STRUCTURES = [
   { "attn.c_attn": "gblr", "mlp.c_fc": "block-sparse", "mlp.c_proj": "gblr" },
 ];
 
-/** Weights are larger than at the start of training, so that every layer shows in the logits. */
 export async function smallModel({ sigma, config }: SmallOptions = {}): Promise<Model<Gpt2Config>> {
   const model = createModel(gpt2, { ...CONFIG, ...config }, { seed: 5 });
+  const layers = STRUCTURES.flatMap((block, i) =>
+    Object.entries(block).map(([layer, name]) => [`h.${i}.${layer}`, name]),
+  );
+  await inStructures(model, { layers: Object.fromEntries(layers), sigma });
+  return model;
+}
+
+/**
+ * Holds layers of a new model in structures. Weights are larger than at the start of training, so that every layer shows
+ * in the logits.
+ * @param layers names of structures by those of layers
+ */
+export async function inStructures<Config>(
+  model: Model<Config>,
+  { layers, sigma }: { layers: Readonly<Record<string, string>>; sigma?: number | undefined },
+): Promise<void> {
   for (const [name, variable] of model.parameters) {
     const scale = name.endsWith("weight") && variable.rank === 2 ? 12 : 1;
     const noise = tf.randomNormal(variable.shape, 0, 0.1, "float32", 7);
@@ -36,13 +51,10 @@ export async function smallModel({ sigma, config }: SmallOptions = {}): Promise<
     noise.dispose();
   }
   if (sigma !== undefined) model.masks.sigma = sigma;
-  for (const [block, layers] of STRUCTURES.entries()) {
-    for (const [layer, structure] of Object.entries(layers)) await hold(model, `h.${block}.${layer}`, structure);
-  }
-  return model;
+  for (const [layer, structure] of Object.entries(layers)) await hold(model, layer, structure);
 }
 
-async function hold(model: Model<Gpt2Config>, name: string, structure: string): Promise<void> {
+async function hold<Config>(model: Model<Config>, name: string, structure: string): Promise<void> {
   const weight = denseWeight(model, name);
   if (structure === "gblr") {
     const held = gblrStructure(model.masks);

@@ -148,6 +148,25 @@ export interface WeightsFile {
 export interface ReadingOptions {
   /** number of attention heads. Default: the number stored in the checkpoint, else width / 64 */
   heads?: number | undefined;
+  /** base of rotary positions. Default: that stored in the checkpoint, else the usual one */
+  ropeTheta?: number | undefined;
+}
+
+/** The number of attention heads of a checkpoint. */
+export interface FoundHeads {
+  count: number;
+  /** whether the tensors determine it; if not, it is usual for their shapes */
+  isDetermined: boolean;
+  /** components of a head */
+  headSize: number;
+}
+
+/** Settings that neither the tensors nor hyper-parameters beside them determine. */
+export interface AssumedSettings {
+  /** the published model whose settings they are; undefined if none has these shapes */
+  like?: string | undefined;
+  /** by their names in config.json */
+  settings: Readonly<Record<string, unknown>>;
 }
 
 /** The image size, mean and standard deviation for weights without a config.json. */
@@ -162,6 +181,18 @@ export interface WeightsReader<Config = unknown> {
    * heads
    */
   readonly width?: readonly [tensor: string, axis: number];
+  /**
+   * the head's name in `network`, which scripts replace for other classes or leave out. Default: every tensor is
+   * expected
+   */
+  readonly head?: string;
+  /**
+   * The attention heads by the tensors; undefined if they do not determine them and no number is usual. Default: one
+   * per 64 components of `width`
+   */
+  heads?(weights: WeightsFile): FoundHeads | undefined;
+  /** the settings that `config` assumes, beside the heads. Default: none */
+  assumed?(weights: WeightsFile, options: ReadingOptions): AssumedSettings;
   /** whether a checkpoint with these tensors belongs to this architecture */
   recognizes(tensors: ReadonlyMap<string, TensorInfo>): boolean;
   /**

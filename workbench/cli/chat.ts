@@ -6,6 +6,7 @@ import { type Command, InvalidArgumentError } from "commander";
 import { jsonOrUndefined } from "../../hub/text/json.ts";
 import { countOf } from "../../hub/text/numbers.ts";
 import type { OpenEngineOptions } from "../engine/core/types.ts";
+import type { WeightType } from "../models/index.ts";
 import { type Answer, type Chat, openChat } from "../pipeline/chat.ts";
 import { fetchModel } from "../pipeline/fetch.ts";
 import { openGenerator, type TextGenerator } from "../pipeline/generate.ts";
@@ -18,7 +19,7 @@ import {
   type GenerationFlags,
   generationSettings,
 } from "./shared/generation-options.ts";
-import { addEngineOptions, MODEL_ARGUMENT, openEngineFor } from "./shared/options.ts";
+import { addEngineOptions, addWeightType, MODEL_ARGUMENT, openEngineFor } from "./shared/options.ts";
 import { Interrupted, interruptible, oneLine, verb } from "./shared/program.ts";
 import { runStages } from "./shared/stages.ts";
 
@@ -26,6 +27,7 @@ interface ChatVerbOptions extends OpenEngineOptions, GenerationFlags {
   system?: string;
   prompt?: string;
   variable?: Record<string, unknown>;
+  dtype?: WeightType;
   json?: boolean;
 }
 
@@ -57,7 +59,7 @@ export function addChat(program: Command): void {
     "--json",
     "print one JSON document in a line for each answer",
   );
-  addEngineOptions(command).action(chatVerb).addHelpText("after", MODES);
+  addEngineOptions(addWeightType(command)).action(chatVerb).addHelpText("after", MODES);
 }
 
 const COMMANDS = { "/reset": "start anew", "/exit": "leave, as Ctrl-D does", "/help": "list the commands" } as const;
@@ -105,7 +107,11 @@ async function* opened(
 ): AsyncGenerator<PipelineEvent, TextGenerator> {
   const { folder } = yield* fetchModel(name, context);
   await openEngineFor(options);
-  return yield* openGenerator(folder, { name, plain: !options.generationConfig });
+  return yield* openGenerator(folder, {
+    name,
+    plain: !options.generationConfig,
+    dtype: options.dtype,
+  });
 }
 
 /** Prints the answers of a chat. */

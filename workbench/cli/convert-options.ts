@@ -13,6 +13,7 @@ import {
 import { EngineError } from "../engine/core/errors.ts";
 import type { OpenEngineOptions } from "../engine/core/types.ts";
 import { widthValues } from "../gblr/init/index.ts";
+import type { WeightType } from "../models/index.ts";
 import { structureNamed, structures } from "../structures/registry.ts";
 import { countFrom, share } from "./shared/options.ts";
 import { UsageError } from "./shared/program.ts";
@@ -61,7 +62,11 @@ export function addCalibrationOptions(command: Command): void {
     .option("--calibrate-column <name>", "column with the text or the images (default: text; image or img)")
     .option("--calibrate-encoding <name>", "encoding of text files, such as windows-1252 (default: utf-8)")
     .option("--calibrate-samples <count>", "windows or images to calibrate on (default: 32)", countFrom(1))
-    .option("--calibrate-context <tokens>", "tokens per window (default: the model's positions)", countFrom(1));
+    .option(
+      "--calibrate-context <tokens>",
+      "tokens per window (default: the model's positions, at most 2048)",
+      countFrom(1),
+    );
 }
 
 /** The parsed options of the verb. */
@@ -75,6 +80,8 @@ export interface ConvertVerbOptions extends OpenEngineOptions {
   convolutions: Convolutions;
   init: Init;
   searchSteps: number;
+  /** number type of dense weights in memory */
+  dtype?: WeightType;
   calibrate?: string;
   calibrateConfig?: string;
   calibrateSplit?: string;

@@ -23,7 +23,15 @@ import type { PipelineEvent, StageContext } from "../pipeline/stage.ts";
 import { structureNamed } from "../structures/registry.ts";
 import { addCalibrationOptions, addConversionOptions, type ConvertVerbOptions, checkUsage } from "./convert-options.ts";
 import { printConversion, printPlan, type Written } from "./convert-tables.ts";
-import { addEngineOptions, countFrom, FORCE, JSON_DOCUMENT, MODEL_ARGUMENT, openEngineFor } from "./shared/options.ts";
+import {
+  addEngineOptions,
+  addWeightType,
+  countFrom,
+  FORCE,
+  JSON_DOCUMENT,
+  MODEL_ARGUMENT,
+  openEngineFor,
+} from "./shared/options.ts";
 import { verb } from "./shared/program.ts";
 import { expectPlaceForModel, runStages } from "./shared/stages.ts";
 import { paletteFor } from "./shared/terminal.ts";
@@ -75,7 +83,7 @@ export function addConvert(program: Command): void {
     .argument("<model>", MODEL_ARGUMENT);
   addConversionOptions(command);
   addCalibrationOptions(command);
-  addEngineOptions(command)
+  addEngineOptions(addWeightType(command))
     .option("--seed <number>", "random seed of the search", countFrom(0), 0)
     .option("--out <folder>", "folder to write the model to")
     .option("--dry-run", "print the plan and stop")
@@ -118,7 +126,7 @@ async function* convertAndSave(
   const { allocate: allocation, init, seed, searchSteps, dryRun } = options;
   const source = yield* fetchModel(name, context);
   const engine = await openEngineFor(options);
-  const model = yield* load(source.folder);
+  const model = yield* load(source.folder, { dtype: options.dtype });
   try {
     const began = performance.now();
     expectDense(model);

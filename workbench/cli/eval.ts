@@ -21,6 +21,7 @@ import {
 } from "../pipeline/evaluate.ts";
 import {
   addEngineOptions,
+  addWeightType,
   countFrom,
   JSON_DOCUMENT,
   MODEL_ARGUMENT,
@@ -79,14 +80,14 @@ function addPerplexity(program: Command): void {
     .option("--split <name>", "split to evaluate on", "test")
     .option("--column <name>", "column with the text (default: text)")
     .option("--encoding <name>", "encoding of text files, such as windows-1252 or utf-16le (default: utf-8)")
-    .option("--context <tokens>", "tokens per window (default: the model's positions)", countFrom(1))
+    .option("--context <tokens>", "tokens per window (default: the model's positions, at most 2048)", countFrom(1))
     .option("--stride <tokens>", "distance between the starts of windows (default: --context)", countFrom(1))
     .option("--whole-windows", "leave out the end of the text that fills no whole window, as published tables do")
     .option("--limit <windows>", "windows to score, from the start (default: all)", countFrom(1))
     .option("--batch <windows>", "windows per forward pass (default: 4096 tokens' worth)", countFrom(1))
     .option("--offline", OFFLINE)
     .option("--json", JSON_DOCUMENT);
-  addEngineOptions(command).action(evalPerplexity);
+  addEngineOptions(addWeightType(command)).action(evalPerplexity);
 }
 
 async function evalPerplexity(name: string, flags: Flags & TextEvaluation): Promise<void> {

@@ -7,6 +7,7 @@ import type { Command } from "commander";
 import { countOf } from "../../hub/text/numbers.ts";
 import { decodeUtf8 } from "../../hub/text/utf8.ts";
 import type { Engine, OpenEngineOptions } from "../engine/core/types.ts";
+import type { WeightType } from "../models/index.ts";
 import { fetchModel } from "../pipeline/fetch.ts";
 import {
   type GeneratedText,
@@ -24,12 +25,13 @@ import {
   generationSettings,
   reportedSettings,
 } from "./shared/generation-options.ts";
-import { addEngineOptions, JSON_DOCUMENT, MODEL_ARGUMENT, openEngineFor } from "./shared/options.ts";
+import { addEngineOptions, addWeightType, JSON_DOCUMENT, MODEL_ARGUMENT, openEngineFor } from "./shared/options.ts";
 import { CommandFailed, verb } from "./shared/program.ts";
 import { runStages } from "./shared/stages.ts";
 import { threeDigits } from "./shared/terminal.ts";
 
 interface GenerateVerbOptions extends OpenEngineOptions, GenerationFlags {
+  dtype?: WeightType;
   json?: boolean;
 }
 
@@ -47,7 +49,7 @@ export function addGenerate(program: Command): void {
     .argument("<model>", MODEL_ARGUMENT)
     .argument("[prompt...]", "text to continue; - reads it from stdin (default: none, a new text is started)");
   addGenerationOptions(command, { tokens: TOKENS, topK: "0" }).option("--json", JSON_DOCUMENT);
-  addEngineOptions(command).action(generate);
+  addEngineOptions(addWeightType(command)).action(generate);
 }
 
 async function generate(name: string, words: string[], options: GenerateVerbOptions): Promise<void> {
@@ -66,7 +68,11 @@ async function* generated(
   const prompt = words.join(" ") === "-" ? (await promptFrom(process.stdin)).replace(/\r?\n$/, "") : words.join(" ");
   const { folder } = yield* fetchModel(name, context);
   const engine = await openEngineFor(options);
-  const generator = yield* openGenerator(folder, { name, plain: !options.generationConfig });
+  const generator = yield* openGenerator(folder, {
+    name,
+    plain: !options.generationConfig,
+    dtype: options.dtype,
+  });
   try {
     // Removes the progress bar of loading before text is printed.
     yield { kind: "stage", stage: "generate" };

@@ -21,7 +21,7 @@ interface WeightsSummary {
   type: string;
   /** timm's name of the model if it has one, else its type */
   name: string;
-  /** number of classes of a classifier */
+  /** number of classes of a classifier; 0 if it has no head */
   classes?: number;
   /** number of tensors */
   tensors: number;
@@ -61,12 +61,12 @@ export async function importWeightsWithProgress(
 }
 
 function described({ model, files }: { model: Recognized; files: string[] }) {
-  const { architecture, config, assumed, others: leftOut } = model;
+  const { architecture, config, settings, isHeadless, assumed, others: leftOut } = model;
   const { task } = architecture;
-  const settings = architecture.readConfig({ ...config }, CONFIG_FILE);
   const classes = task.kind === "image-classification" ? task.sizes(settings).classes : undefined;
-  const name = typeof config.architecture === "string" ? config.architecture : architecture.type;
-  return { type: architecture.type, name, ...(classes !== undefined && { classes }), assumed, leftOut, files };
+  const name = String(config.architecture ?? config.model_type ?? architecture.type);
+  const head = classes === undefined ? {} : { classes: isHeadless ? 0 : classes };
+  return { type: architecture.type, name, ...head, assumed, leftOut, files };
 }
 
 /** The summary of an import of weights as text. */
@@ -74,7 +74,8 @@ export function printWeightsSummary(
   { file, out, name, classes, tensors, bytes, assumed, leftOut, files }: WeightsSummary,
   palette: Palette,
 ): string {
-  const what = classes === undefined ? name : `${name} with ${countOf(classes, "class", "classes")}`;
+  const head = classes === 0 ? "without a head" : `with ${countOf(classes ?? 0, "class", "classes")}`;
+  const what = classes === undefined ? name : `${name} ${head}`;
   return [
     palette.bold(`${file} → ${out}`),
     `  recognized as ${what}: ${countOf(tensors, "tensor")}, ${formatBytes(bytes)}`,
@@ -82,6 +83,7 @@ export function printWeightsSummary(
     ...(classes === undefined
       ? [`  ${palette.dim("missing")} a tokenizer: copy tokenizer.json of the base model into the folder`]
       : []),
+    ...(classes === 0 ? [`  ${palette.dim("missing")} the head: gblr finetune ${out} --new-head trains one`] : []),
     ...(leftOut.length === 0
       ? []
       : [`  ${palette.dim("left out")} ${countOf(leftOut.length, "tensor")}, such as ${leftOut[0]}`]),
@@ -90,10 +92,13 @@ export function printWeightsSummary(
 }
 
 /** A line for each assumption, with the flag that overrides it. */
-function assumptions({ heads, imageSize, mean, std, ...images }: Recognized["assumed"]): string[] {
-  const { interpolation, cropShare, cropMode } = images;
+function assumptions({ heads, headSize = 64, imageSize, mean, std, ...others }: Recognized["assumed"]): string[] {
+  const { interpolation, cropShare, cropMode, like, settings = {} } = others;
+  const fields = Object.entries(settings).map(([name, value]) => `${name} ${value}`);
+  const source = like === undefined ? "the usual values" : `as ${like} has, whose tensors have these shapes`;
   return [
-    ...(heads === undefined ? [] : [`${heads} attention heads, one per 64 channels (--heads)`]),
+    ...(heads === undefined ? [] : [`${heads} attention heads, one per ${headSize} channels (--heads)`]),
+    ...(fields.length === 0 ? [] : [`${fields.join(", ")}, ${source} (--rope-theta; others in config.json)`]),
     ...(imageSize === undefined ? [] : [`images of ${imageSize} × ${imageSize} (--image-size)`]),
     ...(mean === undefined ? [] : [`mean of red, green and blue ${mean.join(",")} (--mean)`]),
     ...(std === undefined ? [] : [`standard deviation ${std.join(",")} (--std)`]),

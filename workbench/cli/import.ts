@@ -1,10 +1,11 @@
-// `gblr import`: makes a model folder from a PyTorch checkpoint without running any code in it. The tensors of an
-// unknown model are written as safetensors. This file has the options and chooses one of three imports: models/weights,
-// models/reference or, for unknown models, hub/checkpoint.
+// `gblr import`: makes a model folder from a PyTorch checkpoint, without running any code in it, or from a GGUF file. The
+// tensors of an unknown model are written as safetensors. This file has the options and chooses one of four imports:
+// models/weights for bare weights and for GGUF, models/reference or, for unknown models, hub/checkpoint.
 
 import process from "node:process";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { type ImportSummary, importCheckpoint, outputsIn } from "../../hub/checkpoint/index.ts";
+import { isGguf } from "../../hub/gguf/index.ts";
 import { ModelError } from "../../hub/model-folder/index.ts";
 import { countFrom, FORCE, JSON_DOCUMENT } from "./shared/options.ts";
 import { CommandFailed, UsageError, verb } from "./shared/program.ts";
@@ -13,6 +14,7 @@ import { type Cell, formatBytes, type Palette, paletteFor, table } from "./share
 
 interface ImportVerbOptions extends WeightsFlags {
   out: string;
+  dtype?: string;
   raw?: boolean;
   masks?: (typeof MASKS)[number];
   maxShardSize?: number;
@@ -22,6 +24,8 @@ interface ImportVerbOptions extends WeightsFlags {
 
 /** Properties of a model that the shapes of its tensors do not determine. */
 interface WeightsFlags {
+  ropeTheta?: number;
+  dropHead?: boolean;
   heads?: number;
   imageSize?: number;
   mean?: [number, number, number];
@@ -29,16 +33,22 @@ interface WeightsFlags {
 }
 
 const MASKS = ["gaussian", "boxcar"] as const;
-const SUMMARY = "make a model folder from a PyTorch checkpoint, without running any code in it";
+const SUMMARY = "make a model folder from a GGUF file or a PyTorch checkpoint, without running code in it";
 
 // Lines of at most 78 characters: wider ones are broken again.
 const DESCRIPTION = `
 Makes a model folder, which all other verbs can read, from
 
-- weights of a GPT-2, ViT, MLP-Mixer, ResNet-18 or ResNet-34 with the tensor
-  names of timm, torchvision or Hugging Face. Names and shapes determine the
-  model. Other properties get their usual values, which are printed with the
-  flags that change them;
+- a GGUF file of llama.cpp with a model of architecture llama (Mistral too),
+  qwen2, qwen3, smollm3 or gpt2. Its weights are dequantized. The folder gets
+  config.json, the tokenizer, the chat template and generation_config.json. Of
+  a model in several files, give the first. A file on the Hub is given as
+  owner/name/file.gguf, and is pulled;
+- weights of a GPT-2, Llama (also Mistral, Qwen2, Qwen3, SmolLM3), ViT,
+  MLP-Mixer or ResNet (-18, -34, -50, -101, -152) with the tensor names of timm,
+  torchvision or Hugging Face. Names and shapes determine the model. Other
+  properties get their usual values, which are printed with the flags that
+  change them;
 - a checkpoint with GBLR layers, as the trainer of the method's authors writes
   it.
 
@@ -50,14 +60,30 @@ export function addImport(program: Command): void {
   verb(program, {
     name: "import",
     summary: SUMMARY,
-    example: "gblr import weights.pth --out models/resnet18\ngblr import last.ckpt --out models/vit-gblr --json",
+    example: [
+      "gblr import weights.pth --out models/resnet18",
+      "gblr import SmolLM2-135M-Instruct.Q4_1.gguf --dtype bfloat16 --out models/smollm2",
+      "gblr import owner/name-GGUF/name-Q8_0.gguf --out models/name",
+      "gblr import last.ckpt --out models/vit-gblr --json",
+    ].join("\n"),
   })
     .summary(SUMMARY)
     .description(DESCRIPTION)
-    .argument("<file>", "a .ckpt, .pth, .pt or .bin file written by torch.save, or a .safetensors file")
+    .argument(
+      "<file>",
+      "a .gguf file, here or on the Hub, a .ckpt, .pth, .pt or .bin file written by torch.save, or a .safetensors file",
+    )
     .requiredOption("--out <folder>", "folder to write the model to")
+    .addOption(
+      new Option(
+        "--dtype <type>",
+        "type of the weights of a GGUF file (default: float32 if any are quantized, else unchanged)",
+      ).choices(Object.keys(DTYPES)),
+    )
     .option("--raw", "write the tensors unchanged, whatever model they are of")
     .option("--heads <count>", "attention heads, if the file does not determine them", countFrom(1))
+    .option("--rope-theta <base>", "base of rotary positions, if the file does not determine it", baseOf)
+    .option("--drop-head", "leave the head out, e.g. one of several layers; finetune --new-head trains a new one")
     .option("--image-size <pixels>", "edge of the input image, if the file does not determine it", countFrom(1))
     .option("--mean <r,g,b>", "mean to subtract from each color, in 0 to 1 (default: the usual one)", colors)
     .option("--std <r,g,b>", "standard deviation to divide each color by (default: the usual one)", deviations)
@@ -77,11 +103,22 @@ async function importVerb(file: string, options: ImportVerbOptions): Promise<voi
   process.stdout.write(`${json ? JSON.stringify(summary, null, 2) : text(palette)}\n`);
 }
 
-type Kind = { kind: "reference" } | { kind: "weights"; type: string } | { kind: "raw"; why: string };
+/** Types that weights of a GGUF file can be written in, by the names of PyTorch and of GGUF. */
+const DTYPES: Readonly<Record<string, "F32" | "F16" | "BF16">> = {
+  float32: "F32",
+  float16: "F16",
+  bfloat16: "BF16",
+  f32: "F32",
+  f16: "F16",
+  bf16: "BF16",
+};
+
+type Kind = { kind: "gguf" } | { kind: "reference" } | { kind: "weights"; type: string } | { kind: "raw"; why: string };
 
 /** Determines how a file is imported. Opens the file, but no engine. */
 async function kindOf(file: string, { raw = false, ...flags }: ImportVerbOptions): Promise<Kind> {
-  const { HeadsUnknown, isSafetensors, recognizeFile } = await import("../models/weights/index.ts");
+  if (isGguf(file)) return { kind: "gguf" };
+  const { HeadProblem, HeadsUnknown, isSafetensors, recognizeFile } = await import("../models/weights/index.ts");
   if (raw && isSafetensors(file))
     throw new UsageError(`--raw does not apply to ${file}, which is in safetensors already; leave it out`);
   if (raw) return { kind: "raw", why: "with --raw" };
@@ -93,11 +130,11 @@ async function kindOf(file: string, { raw = false, ...flags }: ImportVerbOptions
   } catch (error) {
     // If no flag was given and none would help, the tensors are written unchanged.
     const isAsked = WEIGHTS_FLAGS.some((flag) => flags[flag] !== undefined);
-    const isFinal = error instanceof HeadsUnknown || isAsked || isSafetensors(file);
+    const isFinal = error instanceof HeadsUnknown || error instanceof HeadProblem || isAsked || isSafetensors(file);
     if (!(error instanceof ModelError) || isFinal) throw error;
     return { kind: "raw", why: error.message.slice(error.file.length + 2) };
   }
-  const why = "its tensors are not those of a GPT-2, ViT, MLP-Mixer, ResNet-18 or ResNet-34";
+  const why = "its tensors are not those of a GPT-2, Llama, ViT, MLP-Mixer or ResNet";
   if (isSafetensors(file)) throw new CommandFailed(`${file} cannot be made a model folder: ${why}`);
   return { kind: "raw", why };
 }
@@ -111,8 +148,16 @@ interface Imported {
 async function importAs(kind: Kind, file: string, options: ImportVerbOptions): Promise<Imported> {
   const { out, maxShardSize, force = false, heads, masks } = options;
   const common = { out, force, heads, ...(maxShardSize !== undefined && { maxShardBytes: maxShardSize }) };
+  if (kind.kind === "gguf") {
+    expectNone(options, ["raw", "masks", ...WEIGHTS_FLAGS], `to ${file}, a GGUF file`);
+    const { importGgufWithProgress, localGguf, printGgufSummary } = await import("./import-gguf.ts");
+    const dtype = options.dtype === undefined ? undefined : DTYPES[options.dtype];
+    const summary = await importGgufWithProgress(await localGguf(file, options), { ...common, dtype });
+    return { summary, text: (palette) => printGgufSummary(summary, palette) };
+  }
+  expectNone(options, ["dtype"], `to ${file}, which is no GGUF file`);
   if (kind.kind === "reference") {
-    expectNone(options, IMAGE_FLAGS, `to ${file}, which has GBLR layers`);
+    expectNone(options, ["ropeTheta", "dropHead", ...IMAGE_FLAGS], `to ${file}, which has GBLR layers`);
     const { importReferenceWithProgress, printReferenceSummary } = await import("./import-weights.ts");
     const gaussian = masks === undefined ? undefined : masks === "gaussian";
     const summary = await importReferenceWithProgress(file, { ...common, gaussian });
@@ -121,8 +166,9 @@ async function importAs(kind: Kind, file: string, options: ImportVerbOptions): P
   if (kind.kind === "weights") {
     expectNone(options, ["masks", ...(MEANINGLESS[kind.type] ?? [])], `to ${file}, a dense ${kind.type}`);
     const { importWeightsWithProgress, printWeightsSummary } = await import("./import-weights.ts");
-    const { imageSize, mean, std } = options;
-    const summary = await importWeightsWithProgress(file, { ...common, imageSize, mean, std });
+    const { ropeTheta, dropHead, imageSize, mean, std } = options;
+    const flags = { ropeTheta, dropHead, imageSize, mean, std };
+    const summary = await importWeightsWithProgress(file, { ...common, ...flags });
     return { summary, text: (palette) => printWeightsSummary(summary, palette) };
   }
   const { raw = false } = options;
@@ -138,13 +184,15 @@ async function importAs(kind: Kind, file: string, options: ImportVerbOptions): P
 }
 
 const IMAGE_FLAGS = ["imageSize", "mean", "std"] as const;
-const WEIGHTS_FLAGS = ["heads", ...IMAGE_FLAGS] as const;
+const WEIGHTS_FLAGS = ["heads", "ropeTheta", "dropHead", ...IMAGE_FLAGS] as const;
 
 /** Flags that do not apply, by `model_type`. */
 const MEANINGLESS: Readonly<Record<string, readonly (keyof WeightsFlags)[]>> = {
-  gpt2: IMAGE_FLAGS,
-  resnet: ["heads"],
-  mixer: ["heads"],
+  gpt2: ["ropeTheta", ...IMAGE_FLAGS],
+  llama: IMAGE_FLAGS,
+  vit: ["ropeTheta"],
+  resnet: ["heads", "ropeTheta"],
+  mixer: ["heads", "ropeTheta"],
 };
 
 function expectNone(options: ImportVerbOptions, flags: readonly (keyof ImportVerbOptions)[], where: string): void {
@@ -206,6 +254,12 @@ function colors(text: string): [number, number, number] {
   const values = text.split(",").map((part) => (part.trim() === "" ? Number.NaN : Number(part)));
   if (values.length === 3 && values.every(Number.isFinite)) return values as [number, number, number];
   throw new InvalidArgumentError("It must be three numbers such as 0.485,0.456,0.406.");
+}
+
+function baseOf(text: string): number {
+  const value = text.trim() === "" ? Number.NaN : Number(text);
+  if (value > 1 && Number.isFinite(value)) return value;
+  throw new InvalidArgumentError("It must be a number above 1 such as 10000.");
 }
 
 function deviations(text: string): [number, number, number] {

@@ -118,6 +118,8 @@ async function spectrumOf(
   layer: LayerToPlan,
   { covariance, decompositions }: { covariance: Tensor2D | undefined; decompositions: Decompositions },
 ): Promise<ArrayLike<number>> {
+  const known = decompositions.outputSpectrumOf(layer.name);
+  if (known) return known;
   const weight = plannedWeight(model, layer);
   try {
     return await decompositions.singularValues(layer.name, weight, covariance);

@@ -6,7 +6,6 @@ import {
   matMul,
   mul,
   reshape,
-  sub,
   type Tensor,
   type Tensor2D,
   tensor2d,
@@ -28,7 +27,10 @@ export interface CalibrateOptions<Input extends Tensor = Tensor2D> {
   signal?: AbortSignal;
 }
 
-/** Σ, float32 (n_in, n_in), by layer name. The caller disposes of them. */
+/**
+ * Σ, float32 (n_in, n_in), by layer name. Layers with the same input, such as queries and keys, have the same tensor. The
+ * caller disposes of them.
+ */
 export type Covariances = Map<string, Tensor2D>;
 
 /** Progress of a calibration; the last event has the covariances. */
@@ -37,7 +39,7 @@ export type CalibrateEvent =
   | { kind: "calibrated"; covariances: Covariances; rows: number };
 
 /**
- * Computes the covariances of the layers' inputs. Takes n_in² floats of memory per layer, 510 MB for the layers of
+ * Computes the covariances of the layers' inputs. Takes n_in² floats of memory per input, 510 MB for the layers of
  * GPT-2 small that its recipe converts.
  * @param inputs inputs of the model, which are used and disposed of one after the other
  * @throws EngineError when there is no input, or a layer receives none
@@ -73,7 +75,7 @@ export async function* calibrate<Input extends Tensor>(
     const covariances = new Map([...means].map(([name, { mean }]) => [name, mean as unknown as Tensor2D]));
     yield { kind: "calibrated", covariances, rows: rowsOf(means) };
   } finally {
-    if (!done) for (const { mean } of means.values()) mean.dispose();
+    if (!done) for (const { mean } of means.values()) mean?.dispose();
   }
 }
 
@@ -118,12 +120,21 @@ function* stacked(rows: readonly Int32Array[]): Generator<Tensor2D, void> {
   yield tensor2d(ids, [rows.length, length], "int32");
 }
 
-/** Runs `run` and adds the inputs of layers to their means. */
-function watch(model: Model, means: ReadonlyMap<string, RunningMean>, run: () => void): void {
+/**
+ * Runs `run` and adds the inputs of layers to their means. A layer that gets the same tensor as an earlier one shares
+ * its mean.
+ */
+function watch(model: Model, means: Map<string, RunningMean>, run: () => void): void {
   const before = model.observer;
+  const seen = new Map<number, RunningMean>();
   model.observer = (name, x) => {
     before?.(name, x);
-    means.get(name)?.take(x);
+    const own = means.get(name);
+    if (!own) return;
+    const shared = seen.get(x.id);
+    if (own.rows === 0 && shared) means.set(name, shared);
+    else if (shared !== own) own.take(x);
+    seen.set(x.id, shared ?? own);
   };
   try {
     tidy(run);
@@ -141,12 +152,12 @@ const rowsOf = (means: ReadonlyMap<string, RunningMean>): number =>
  */
 class RunningMean {
   rows = 0;
-  readonly mean: Variable;
+  /** undefined before the first rows */
+  mean: Variable | undefined;
   private readonly n: number;
 
   constructor(n: number) {
     this.n = n;
-    this.mean = tidy(() => variable(zeros([n, n]), false));
   }
 
   /**
@@ -158,8 +169,9 @@ class RunningMean {
       const flat = reshape(x, [-1, this.n]) as Tensor2D;
       const count = flat.shape[0];
       this.rows += count;
-      const here = mul(matMul(flat, flat, true), 1 / count);
-      this.mean.assign(add(this.mean, mul(sub(here, this.mean), count / this.rows)));
+      const here = matMul(flat, mul(flat, 1 / this.rows), true);
+      this.mean ??= variable(zeros([this.n, this.n]), false);
+      this.mean.assign(add(mul(this.mean, 1 - count / this.rows), here));
     });
   }
 }

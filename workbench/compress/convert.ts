@@ -24,7 +24,10 @@ import { type ConversionPlan, expectDense, namesIn, type PlannedLayer, type Plan
 export interface ConvertOptions {
   /** initialization, see `INITS`. Default `svd` */
   init?: Init;
-  /** Σ (n_in, n_in) of inputs by layer name. Required by `activation`; with them, output errors are reported */
+  /**
+   * Σ (n_in, n_in) of inputs by layer name. Required by `activation`; with them, output errors are reported. The Σ of a
+   * layer is read after its event `layer`, so that a caller may compute it then
+   */
   covariances?: ReadonlyMap<string, Tensor2D>;
   /** GBLR: rule for initial locations, see gblr/init/rules.ts. Default `linspace` */
   locations?: string;
@@ -35,6 +38,8 @@ export interface ConvertOptions {
   /** decompositions computed by the plan. Default none */
   decompositions?: Decompositions | undefined;
   /** stops the conversion between two layers, or within a search; finished layers stay converted */
+  /** whether layers are converted from the last to the first, see pipeline/grouped-covariances.ts. Default false */
+  backwards?: boolean;
   signal?: AbortSignal;
 }
 
@@ -81,12 +86,14 @@ export async function* convert(
     );
   }
   const layers: ConvertedLayer[] = [];
-  for (const [index, layer] of plan.layers.entries()) {
+  const { backwards = false } = options;
+  const order = backwards ? plan.layers.toReversed() : plan.layers;
+  for (const [index, layer] of order.entries()) {
     options.signal?.throwIfAborted();
     takeApart(model, [layer]);
     yield { kind: "layer", name: layer.name, index, of: plan.layers.length };
     const converted = yield* convertLayer(model, layer, { ...options, plan, init });
-    layers.push(converted);
+    layers[backwards ? "unshift" : "push"](converted);
     yield { kind: "replaced", layer: converted };
     await eventLoopTurn();
   }

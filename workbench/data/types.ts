@@ -9,7 +9,19 @@ export interface TextCounts {
   bytes: number;
 }
 
-/** Decodes ids one at a time. The text it returns never ends inside a character. */
+/** Options of encoding. */
+export interface EncodeOptions {
+  /** whether to insert the special tokens of the tokenizer's post-processor, such as a beginning of text. Default no */
+  specialTokens?: boolean | undefined;
+}
+
+/** Options of decoding. */
+export interface DecodeOptions {
+  /** whether to leave out special tokens. Default no */
+  skipSpecialTokens?: boolean | undefined;
+}
+
+/** Decodes ids one at a time. The texts it returns, one after the other, are that of the whole list. */
 export interface StreamDecoder {
   /** returns the text completed by this id; empty while a character is incomplete */
   push(id: number): string;
@@ -25,13 +37,13 @@ export interface Tokenizer {
   readonly vocabSize: number;
   /** id of the end-of-text token, if there is one */
   readonly eosTokenId: number | undefined;
-  /** whether texts are encoded piece by piece with a memo (byte-level BPE) instead of by the library */
-  readonly fast: boolean;
-  /** encodes a text. Added tokens that occur in it are recognized; no special tokens are inserted */
-  encode(text: string): Int32Array;
-  /** decodes ids exactly: no clean-up of spaces, special tokens kept. @throws RangeError on an unknown id */
-  decode(ids: ArrayLike<number>): string;
-  streamDecoder(): StreamDecoder;
+  /** encodes a text. Added tokens that occur in it are recognized */
+  encode(text: string, options?: EncodeOptions): Int32Array;
+  /** decodes ids, without a clean-up of spaces. @throws RangeError on an unknown id */
+  decode(ids: ArrayLike<number>, options?: DecodeOptions): string;
+  streamDecoder(options?: DecodeOptions): StreamDecoder;
+  /** the id of a token, whose text is as in the vocabulary */
+  idOf(token: string): number | undefined;
   textCounts(ids: ArrayLike<number>): TextCounts;
 }
 

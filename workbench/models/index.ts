@@ -23,6 +23,7 @@ export {
   languageLoss,
   languageNll,
   languageSizes,
+  usualContext,
 } from "../architectures/parts/language-model.ts";
 export {
   ARCHITECTURES,
@@ -40,6 +41,7 @@ export { countsWith, modelCounts } from "./counts.ts";
 export { createModel } from "./create.ts";
 export { type GenerationConfig, generationConfigOf } from "./folder/generation-config.ts";
 export { type LoadEvent, type LoadOptions, loadModel } from "./folder/load.ts";
+export { WEIGHT_TYPES, type WeightType } from "./folder/read-parameters.ts";
 export { FILE_TYPES, type FileType, type SaveOptions, saveModel, saveModelNow, storedConfig } from "./folder/save.ts";
 export {
   COMPANION_FILES,

@@ -4,6 +4,7 @@
 import { clone, keep, type Tensor, type Tensor2D, type Tensor4D, tidy, transpose } from "@tensorflow/tfjs-core";
 import { type ConvolutionInfo, type LayerInfo, positionLayers } from "../architectures/network.ts";
 import { EngineError } from "../engine/core/errors.ts";
+import { heldInFloat32 } from "../engine/ops/index.ts";
 import { kernelOf, kernelOfPositions, matrixOf, matrixOfPosition } from "../structures/convolution.ts";
 import { dense } from "../structures/dense.ts";
 import type { Structure, StructureParameters } from "../structures/structure.ts";
@@ -61,7 +62,7 @@ export function denseWeight<Config>(model: Model<Config>, layerName: string): Te
     if (!structure.isDense) return keep(structure.dense(parameters));
     const { weight } = parameters as { weight: Tensor };
     if (convolution) return keep(matrixOf(weight as Tensor4D));
-    return keep(layout === "in_out" ? transpose(weight) : clone(weight)) as Tensor2D;
+    return keep(layout === "in_out" ? transpose(weight) : heldInFloat32(weight)) as Tensor2D;
   });
 }
 

@@ -20,6 +20,7 @@ import {
   languageHidden,
   languageSizes,
   type Model,
+  usualContext,
 } from "../models/index.ts";
 import type { CalibrationData } from "./domains/domain.ts";
 import { imageInputs, openedImages } from "./domains/image-sets.ts";
@@ -50,7 +51,7 @@ export async function* calibrateLayers(
   const forward = (input: Tensor) => data.forward(model, input);
   const names = layers.map(({ name }) => name);
   const told = (event: CalibrateEvent) => ({ kind: "inner", of: "calibrate", total, unit, event }) as const;
-  return yield* lastEvent(calibrate(model, data.inputs, { layers: names, forward, signal }), "calibrated", told);
+  return yield* lastEvent(calibrate(model, data.inputs(), { layers: names, forward, signal }), "calibrated", told);
 }
 
 /** The data set of a calibration. */
@@ -65,7 +66,7 @@ export interface CalibrationSettings {
   encoding?: string | undefined;
   /** number of windows or images */
   samples: number;
-  /** tokens per window. Default: the model's positions */
+  /** tokens per window. Default: the model's positions, at most 2048 */
   context?: number | undefined;
 }
 
@@ -95,8 +96,9 @@ async function* openText(
   { dataset, config, split, column, encoding, samples, context: asked }: CalibrationSettings,
   { model, source, context }: Calibrated,
 ): AsyncGenerator<PipelineEvent, OpenCalibration> {
-  const { positions } = languageSizes(languageModel(model));
-  const length = asked ?? positions;
+  const sizes = languageSizes(languageModel(model));
+  const { positions } = sizes;
+  const length = asked ?? usualContext(sizes);
   if (length > positions) {
     throw new StageError(
       `--calibrate-context ${length} is longer than the model's ${positions} positions; give at most ${positions}`,
@@ -112,7 +114,7 @@ async function* openText(
       throw new StageError(`${split} has less than two tokens of text to calibrate on; give a split with more`);
     }
     return {
-      inputs: windowInputs(windows, { samples }),
+      inputs: () => windowInputs(windows, { samples }),
       forward: (model, ids) => languageHidden(model, ids as Tensor2D),
       total: Math.min(samples, windows.length),
       unit: "windows",
@@ -154,13 +156,15 @@ async function* openImages(
   const loader = imageLoader(images, { ...evaluationOptions({}, imageSettings(model)), skipBad: true });
   const total = Math.min(samples, images.length);
   return {
-    inputs: imageInputs(loader, { batch: BATCH, limit: total }),
+    inputs: () => imageInputs(loader, { batch: BATCH, limit: total }),
     forward: (model, pixels) => classifierLogits(model, pixels as Tensor4D),
     total,
     unit: "images",
     close: async () => {
-      const [first] = loader.skipped;
-      const count = `${loader.skipped.length} of ${countOf(total, "image")}`;
+      // Each pass over the images skips the same ones.
+      const skipped = new Map(loader.skipped.map((image) => [image.name, image]));
+      const [first] = skipped.values();
+      const count = `${skipped.size} of ${countOf(total, "image")}`;
       const clipped = clippedNotice(loader);
       await loader.close();
       return [

@@ -11,9 +11,9 @@ import {
   type Init,
 } from "../compress/index.ts";
 import type { Model } from "../models/index.ts";
-import { type Calibration, calibrateLayers } from "./calibrate.ts";
 import type { CalibrationData } from "./domains/domain.ts";
-import { lastEvent, type PipelineEvent } from "./stage.ts";
+import { CALIBRATION_BYTES, GroupedCovariances } from "./grouped-covariances.ts";
+import type { PipelineEvent } from "./stage.ts";
 
 /** The inputs of a plan that the convert stage determines. */
 export interface PlanRequest {
@@ -38,6 +38,8 @@ export interface ConvertStageOptions {
   locations?: string;
   /** data to calibrate on. The initialization `activation` needs it; with others, output errors are reported */
   calibration?: CalibrationData | undefined;
+  /** most bytes of covariances at a time. If they are more, the model runs over the data several times. Default 4 GB */
+  calibrationBytes?: number | undefined;
   signal: AbortSignal;
 }
 
@@ -59,25 +61,33 @@ export async function* convertModel(
   options: ConvertStageOptions,
 ): AsyncGenerator<PipelineEvent, Converted> {
   const { allocation, init, seed, searchSteps, locations, calibration: data, signal } = options;
+  const { calibrationBytes: bytes = CALIBRATION_BYTES } = options;
   // A global allocation by output errors needs the calibration, and the calibration needs the layers of a plan.
   // Therefore a first plan with uniform allocation precedes the calibration.
   const isLater = init === "activation" && allocation === "global";
   const decompositions = new Decompositions();
-  let seen: Calibration | undefined;
+  const seen = data && new GroupedCovariances(model, { data, bytes, signal });
   try {
     let plan = await options.plan({ allocation: isLater ? "uniform" : allocation, decompositions });
     if (!isLater) yield { kind: "planned", plan };
-    seen = data && (yield* calibrateLayers(model, plan.layers, { data, signal }));
-    if (isLater) {
-      plan = await options.plan({ allocation, decompositions, ...(seen && { covariances: seen.covariances }) });
+    seen?.divide(plan.layers);
+    if (isLater && seen) {
+      yield* seen.spectra(decompositions);
+      plan = await options.plan({ allocation, decompositions, ...(!seen.isSplit && { covariances: seen.current }) });
       yield { kind: "planned", plan };
     }
     const how = { init, seed, searchSteps, decompositions, signal, ...(locations !== undefined && { locations }) };
-    const events = convert(model, plan, { ...how, ...(seen && { covariances: seen.covariances }) });
-    const conversion = yield* lastEvent(events, "converted", (event) => ({ kind: "inner", of: "convert", event }));
-    return { plan, conversion, ...(seen && { rows: seen.rows }) };
+    const calibrated = seen && { covariances: seen.current, backwards: seen.isSplit };
+    for await (const event of convert(model, plan, { ...how, ...calibrated })) {
+      if (event.kind === "layer" && seen) yield* seen.provide(event.name);
+      yield { kind: "inner", of: "convert", event };
+      if (event.kind !== "converted") continue;
+      const { kind: _, ...conversion } = event;
+      return { plan, conversion, ...(seen && { rows: seen.rows }) };
+    }
+    throw new Error("the conversion ended early");
   } finally {
     decompositions.dispose();
-    for (const covariance of seen?.covariances.values() ?? []) covariance.dispose();
+    seen?.dispose();
   }
 }

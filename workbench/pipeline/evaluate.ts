@@ -13,6 +13,8 @@ import {
   languageSizes,
   type Model,
   resizePositions,
+  usualContext,
+  type WeightType,
 } from "../models/index.ts";
 import {
   makeRunFolder,
@@ -51,7 +53,7 @@ export interface TextEvaluation {
   split: string;
   column?: string | undefined;
   encoding?: string | undefined;
-  /** tokens per window. Default: the model's positions */
+  /** tokens per window. Default: the model's positions, at most 2048 */
   context?: number | undefined;
   /** tokens from the start of one window to that of the next. Default `context` */
   stride?: number | undefined;
@@ -61,6 +63,8 @@ export interface TextEvaluation {
   limit?: number | undefined;
   /** windows per forward pass. Default: as many as have 4096 tokens */
   batch?: number | undefined;
+  /** number type of dense weights in memory. Default `float32` */
+  dtype?: WeightType | undefined;
 }
 
 /**
@@ -69,13 +73,14 @@ export interface TextEvaluation {
  * @throws SettingsError if the settings do not fit the model; StageError if it is not a language model
  */
 export async function* evaluateText(name: string, settings: TextEvaluation, context: StageContext) {
-  const { dataset, config, split, column, encoding, stride, wholeWindows: whole, limit, batch } = settings;
+  const { dataset, config, split, column, encoding, stride, wholeWindows: whole, limit, batch, dtype } = settings;
   const source = yield* fetchModel(name, context);
   const data = yield* fetchDataset({ name: dataset, config, splits: [split] }, context);
-  const model = yield* load(source.folder);
+  const model = yield* load(source.folder, { dtype });
   try {
-    const { positions } = languageSizes(languageModel(model, name));
-    const length = settings.context ?? positions;
+    const sizes = languageSizes(languageModel(model, name));
+    const { positions } = sizes;
+    const length = settings.context ?? usualContext(sizes);
     if (length > positions) {
       throw new SettingsError(
         `--context ${length} is longer than the model's ${positions} positions; give at most ${positions}`,
@@ -94,7 +99,8 @@ export async function* evaluateText(name: string, settings: TextEvaluation, cont
       const relativeFlops = await relativeFlopsOf(model);
       const units = perUnit(score, await wordsAndBytes(windows, texts.tokenizer));
       const origin = { revision: source.revision, datasetRevision: data.revision };
-      return { model: name, dataset, config, split, ...origin, ...score, ...units, relativeFlops };
+      const weights = { dtype: dtype ?? "float32" };
+      return { model: name, dataset, config, split, ...weights, ...origin, ...score, ...units, relativeFlops };
     } finally {
       await texts.close();
     }

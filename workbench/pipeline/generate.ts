@@ -11,6 +11,7 @@ import {
   generationSession,
   isLanguageModel,
   languageSizes,
+  type WeightType,
 } from "../models/index.ts";
 import { load } from "./load.ts";
 import { type PipelineEvent, StageError } from "./stage.ts";
@@ -33,6 +34,8 @@ interface OpenOptions {
   name: string;
   /** whether the settings in generation_config.json are ignored. Default false */
   plain?: boolean;
+  /** number type of dense weights in memory. Default float32 */
+  dtype?: WeightType | undefined;
 }
 
 /**
@@ -42,11 +45,11 @@ interface OpenOptions {
  */
 export async function* openGenerator(
   folder: string,
-  { name, plain = false }: OpenOptions,
+  { name, plain = false, dtype }: OpenOptions,
 ): AsyncGenerator<PipelineEvent, TextGenerator> {
   const tokenizer = await openTokenizer(folder);
   const config = await generationConfigOf(folder, { plain });
-  const loaded = yield* load(folder);
+  const loaded = yield* load(folder, { dtype });
   try {
     if (!isLanguageModel(loaded)) {
       const { type } = loaded.architecture;

@@ -34,6 +34,44 @@ def torchvision_resnet34():
     return model, model
 
 
+def torchvision_resnet50():
+    import torchvision
+
+    model = torchvision.models.resnet50(weights=None, num_classes=9)
+    return model, {"state_dict": {"model.net." + name: tensor for name, tensor in model.state_dict().items()}}
+
+
+def torchvision_resnet101():
+    import torchvision
+
+    class Net(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.backbone = torchvision.models.resnet101(weights=None)
+            self.backbone.fc = torch.nn.Identity()
+            self.classifier = torch.nn.Sequential(torch.nn.Dropout(), torch.nn.Linear(2048, 4))
+
+        def forward(self, x):
+            return self.classifier(self.backbone(x))
+
+    model = Net()
+    return model, model.state_dict()
+
+
+def timm_resnet152():
+    import timm
+
+    model = timm.create_model("resnet152", num_classes=3)
+    return model, model.state_dict()
+
+
+def transformers_resnet50():
+    from transformers import ResNetConfig, ResNetForImageClassification
+
+    model = ResNetForImageClassification(ResNetConfig(num_labels=5))
+    return model, model.state_dict()
+
+
 def torchvision_vit():
     import torchvision
 
@@ -71,6 +109,33 @@ def transformers_gpt2():
     return model, model
 
 
+LLAMA = {"vocab_size": 200, "hidden_size": 128, "intermediate_size": 96, "num_hidden_layers": 2, "num_key_value_heads": 1}
+
+
+def transformers_llama():
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(**LLAMA, num_attention_heads=2, rms_norm_eps=1e-5, mlp_bias=True, tie_word_embeddings=True)
+    model = LlamaForCausalLM(config)
+    return model, torch.nn.DataParallel(model).state_dict()
+
+
+def transformers_qwen2():
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    rope = {"rope_type": "default", "rope_theta": 1e6}
+    model = Qwen2ForCausalLM(Qwen2Config(**LLAMA, num_attention_heads=2, rope_parameters=rope))
+    return model, {"model": model.state_dict(), "step": 7}
+
+
+def transformers_qwen3():
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    rope = {"rope_type": "default", "rope_theta": 1e6}
+    model = Qwen3ForCausalLM(Qwen3Config(**LLAMA, num_attention_heads=4, head_dim=16, rope_parameters=rope))
+    return model, model.state_dict()
+
+
 def main(kind, folder):
     torch.manual_seed(0)
     model, saved = globals()[kind]()
@@ -79,7 +144,7 @@ def main(kind, folder):
             tensor.add_(torch.randn_like(tensor) * 0.02)  # statistics and biases that are none of the plain ones
     model.eval()
     torch.save(saved, os.path.join(folder, "weights.pth"))
-    if kind == "transformers_gpt2":
+    if kind in ("transformers_gpt2", "transformers_llama", "transformers_qwen2", "transformers_qwen3"):
         x = torch.arange(9)[None] * 7 % 200
     else:
         x = torch.randn(2, 3, SIZE, SIZE)

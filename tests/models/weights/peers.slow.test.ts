@@ -19,6 +19,15 @@ const at = temporaryFolder();
 const CASES: [kind: string, module: string, config: object, assumed: object][] = [
   ["torchvision_resnet18", "torchvision", { architecture: "resnet18", num_classes: 10 }, { imageSize: 224 }],
   ["torchvision_resnet34", "torchvision", { architecture: "resnet34", num_classes: 7 }, { imageSize: 224 }],
+  ["torchvision_resnet50", "torchvision", { architecture: "resnet50", num_classes: 9 }, { imageSize: 224 }],
+  ["torchvision_resnet101", "torchvision", { architecture: "resnet101", num_classes: 4 }, { imageSize: 224 }],
+  ["timm_resnet152", "timm", { architecture: "resnet152", num_classes: 3 }, { imageSize: 224 }],
+  [
+    "transformers_resnet50",
+    "transformers",
+    { model_type: "resnet", layer_type: "bottleneck", depths: [3, 4, 6, 3], hidden_sizes: [256, 512, 1024, 2048] },
+    { imageSize: 224 },
+  ],
   [
     "torchvision_vit",
     "torchvision",
@@ -43,6 +52,20 @@ const CASES: [kind: string, module: string, config: object, assumed: object][] =
   ["transformers_vit", "transformers", { model_type: "vit", num_attention_heads: 12, image_size: SIZE }, { heads: 12 }],
   // A whole module: its attributes tell how many heads it has.
   ["transformers_gpt2", "transformers", { model_type: "gpt2", n_head: 4, tie_word_embeddings: true }, {}],
+  [
+    "transformers_llama",
+    "transformers",
+    { model_type: "llama", num_key_value_heads: 1, mlp_bias: true, tie_word_embeddings: true },
+    { heads: 2, headSize: 64, settings: { rope_theta: 10_000, rms_norm_eps: 1e-5, max_position_embeddings: 2048 } },
+  ],
+  [
+    "transformers_qwen2",
+    "transformers",
+    { model_type: "qwen2", num_attention_heads: 2, tie_word_embeddings: false },
+    { heads: 2, settings: { rope_theta: 1_000_000, rms_norm_eps: 1e-6, max_position_embeddings: 32_768 } },
+  ],
+  // The gains of normalized heads tell how many components a head has.
+  ["transformers_qwen3", "transformers", { model_type: "qwen3", num_attention_heads: 4, head_dim: 16 }, {}],
 ];
 
 beforeAll(async () => {
@@ -103,7 +126,7 @@ for (const [kind, module, config, assumed] of CASES) {
   );
 }
 
-for (const kind of ["timm_vit", "timm_mixer"]) {
+for (const kind of ["timm_vit", "timm_mixer", "torchvision_resnet50"]) {
   const python = pythons.get("timm");
   test.skipIf(!python)(
     `${kind}: timm opens the folder that the import writes, and computes the same logits`,

@@ -14,6 +14,7 @@ const END_OF_TEXT = VOCABULARY - 1;
 
 /** Recognizes and describes GPT-2 weights without config.json. */
 export const gpt2Weights: WeightsReader<Gpt2Config> = {
+  head: "lm_head",
   prefix: BODY,
   width: [`${BODY}wte.weight`, 1],
 

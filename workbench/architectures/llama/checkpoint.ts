@@ -1,77 +1,128 @@
-// Makes a config.json for weights of Llama's family that have none. The tensors tell the family and the sizes; what they
-// do not determine, such as the base of rotary positions, is read from hyper-parameters beside them or has the default
-// of the family.
+// Makes a config.json for weights of Llama's family that have none. The tensors tell the family and the sizes. What they
+// do not determine, such as the base of rotary positions, is read from hyper-parameters beside them, or is that of the
+// published model with the same shapes (known-models.ts).
 
 import { ModelError } from "../../../hub/model-folder/index.ts";
 import type { TensorInfo } from "../../../hub/safetensors/index.ts";
-import type { WeightsFile, WeightsReader } from "../architecture.ts";
-import { countNumbered, findSetting, isCount, sideOf, usualHeads } from "../parts/checkpoint.ts";
+import type { FoundHeads, WeightsFile, WeightsReader } from "../architecture.ts";
+import { countNumbered, findSetting, isCount, isRecord, isText, sideOf } from "../parts/checkpoint.ts";
 import type { LlamaConfig } from "./config.ts";
 import { FAMILIES } from "./families.ts";
+import { type KnownLlama, knownLlama, type LlamaSettings, type LlamaShapes, usualLlama } from "./known-models.ts";
 
 const BODY = "model.";
-const HEAD = "lm_head.weight";
+const HEAD = "lm_head";
 const FIRST = `${BODY}layers.0.`;
 const QUERIES = `${FIRST}self_attn.q_proj.weight`;
-
-const isNumber = (value: unknown): value is number => typeof value === "number" && value > 0;
+const NORMED = `${FIRST}self_attn.q_norm.weight`;
 
 /** Recognizes and describes weights of Llama's family without config.json. */
 export const llamaWeights: WeightsReader<LlamaConfig> = {
   prefix: BODY,
-  width: [QUERIES, 0],
+  head: HEAD,
+  heads: headsOf,
 
   recognizes: (tensors) => tensors.has(`${BODY}embed_tokens.weight`) && tensors.has(QUERIES),
 
-  config(checkpoint, { heads: said }) {
+  config(checkpoint, { heads = 1, ropeTheta }) {
     const { file, tensors, rest, tied } = checkpoint;
-    const side = (name: string, axis: number): number => sideOf(checkpoint, BODY + name, axis);
-    const hyper = rest.hyper_parameters ?? {};
-    const type = familyOf(tensors);
-    const queries = side("layers.0.self_attn.q_proj.weight", 0);
-    const normed = tensors.get(`${FIRST}self_attn.q_norm.weight`)?.shape[0];
-    const heads = normed
-      ? queries / normed
-      : (said ?? findSetting(hyper, ["num_attention_heads"], isCount) ?? usualHeads(queries, file));
-    const headSize = queries / heads;
-    const keys = side("layers.0.self_attn.k_proj.weight", 0);
-    if (!Number.isInteger(headSize) || keys % headSize !== 0) {
-      const problem = `${heads} heads must divide its ${queries} rows, and their size the ${keys} rows of the keys`;
+    const shapes = shapesOf(checkpoint);
+    const known = settingsOf(checkpoint, shapes);
+    const hyper = hyperOf(rest);
+    const type = known.type;
+    const headSize = shapes.queries / heads;
+    if (!Number.isInteger(headSize) || shapes.keys % headSize !== 0) {
+      const problem = `${heads} heads must divide its ${shapes.queries} rows, and their size the ${shapes.keys} rows of the keys`;
       throw new ModelError(problem, { file, tensor: QUERIES });
     }
-    const { defaults } = FAMILIES[type] as (typeof FAMILIES)[string];
+    const bias = (layer: string) => tensors.has(`${FIRST}${layer}.bias`);
+    const { biases } = FAMILIES[type] as (typeof FAMILIES)[string];
+    const told = tensors.has(`${HEAD}.weight`) && !tied.has(`${HEAD}.weight`);
     return {
       model_type: type,
       architectures: [`${FAMILIES[type]?.title}ForCausalLM`],
-      vocab_size: side("embed_tokens.weight", 0),
-      hidden_size: side("embed_tokens.weight", 1),
-      intermediate_size: side("layers.0.mlp.up_proj.weight", 0),
-      num_hidden_layers: countNumbered(checkpoint, /^model\.layers\.(\d+)\./),
+      vocab_size: shapes.vocabulary,
+      hidden_size: shapes.width,
+      intermediate_size: shapes.innerWidth,
+      num_hidden_layers: shapes.layers,
       num_attention_heads: heads,
-      num_key_value_heads: keys / headSize,
+      num_key_value_heads: shapes.keys / headSize,
       head_dim: headSize,
       hidden_act: "silu",
-      max_position_embeddings:
-        findSetting(hyper, ["max_position_embeddings"], isCount) ?? defaults.max_position_embeddings,
-      rms_norm_eps: findSetting(hyper, ["rms_norm_eps"], isNumber) ?? 1e-6,
+      max_position_embeddings: hyper.positions ?? known.positions,
+      rms_norm_eps: hyper.epsilon ?? known.epsilon,
       rope_parameters: {
-        rope_type: "default",
-        rope_theta: findSetting(hyper, ["rope_theta"], isNumber) ?? defaults.rope_theta,
+        ...{ rope_type: "default", rope_theta: ropeTheta ?? hyper.theta ?? known.theta },
+        ...(ropeTheta === undefined && hyper.theta === undefined && known.scaling),
       },
-      ...(type === "llama" && {
-        attention_bias: tensors.has(`${FIRST}self_attn.q_proj.bias`),
-        mlp_bias: tensors.has(`${FIRST}mlp.up_proj.bias`),
-      }),
-      ...(type === "qwen3" && { attention_bias: tensors.has(`${FIRST}self_attn.q_proj.bias`) }),
-      tie_word_embeddings: !tensors.has(HEAD) || tied.has(HEAD),
+      ...(biases.output === "attention_bias" && { attention_bias: bias("self_attn.q_proj") }),
+      ...(biases.mlp === "mlp_bias" && { mlp_bias: bias("mlp.up_proj") }),
+      ...known.fields,
+      tie_word_embeddings: !told,
       eos_token_id: null,
+    };
+  },
+
+  assumed(checkpoint, { ropeTheta }) {
+    const shapes = shapesOf(checkpoint);
+    const { name, theta, scaling, epsilon, positions, type } = settingsOf(checkpoint, shapes);
+    const hyper = hyperOf(checkpoint.rest);
+    const isThetaKnown = (ropeTheta ?? hyper.theta) !== undefined;
+    return {
+      like: name,
+      settings: {
+        ...(type !== shapes.family && { model_type: type }),
+        ...(!isThetaKnown && { rope_theta: theta, ...(scaling && { rope_type: scaling.rope_type }) }),
+        ...(hyper.epsilon === undefined && { rms_norm_eps: epsilon }),
+        ...(hyper.positions === undefined && { max_position_embeddings: positions }),
+      },
     };
   },
 };
 
+const isNumber = (value: unknown): value is number => typeof value === "number" && value > 0;
+
+/** The settings among the hyper-parameters beside the tensors. */
+function hyperOf({ hyper_parameters: hyper = {} }: WeightsFile["rest"]) {
+  return {
+    type: findSetting(hyper, ["model_type"], isText),
+    positions: findSetting(hyper, ["max_position_embeddings"], isCount),
+    epsilon: findSetting(hyper, ["rms_norm_eps"], isNumber),
+    theta: findSetting(findSetting(hyper, ["rope_parameters"], isRecord) ?? hyper, ["rope_theta"], isNumber),
+  };
+}
+
+function shapesOf(checkpoint: WeightsFile): LlamaShapes {
+  const side = (name: string, axis: number): number => sideOf(checkpoint, BODY + name, axis);
+  return {
+    family: familyOf(checkpoint.tensors),
+    vocabulary: side("embed_tokens.weight", 0),
+    width: side("embed_tokens.weight", 1),
+    innerWidth: side("layers.0.mlp.up_proj.weight", 0),
+    layers: countNumbered(checkpoint, /^model\.layers\.(\d+)\./),
+    queries: side("layers.0.self_attn.q_proj.weight", 0),
+    keys: side("layers.0.self_attn.k_proj.weight", 0),
+  };
+}
+
+/** The settings of the published model with these shapes, else the usual ones of the family. */
+function settingsOf({ rest }: WeightsFile, shapes: LlamaShapes): LlamaSettings & Partial<Pick<KnownLlama, "name">> {
+  const found = knownLlama(shapes) ?? usualLlama(shapes);
+  const { type } = hyperOf(rest);
+  return type !== undefined && Object.hasOwn(FAMILIES, type) ? { ...found, type } : found;
+}
+
+/** Normalizations of heads have a gain for each component. Else a published model with these shapes decides. */
+function headsOf(checkpoint: WeightsFile): FoundHeads | undefined {
+  const shapes = shapesOf(checkpoint);
+  const normed = checkpoint.tensors.get(NORMED)?.shape[0];
+  const headSize = normed ?? settingsOf(checkpoint, shapes).headSize;
+  return headSize ? { count: shapes.queries / headSize, headSize, isDetermined: normed !== undefined } : undefined;
+}
+
 /** Qwen3 normalizes heads; Qwen2 has biases of queries, keys and values, but not of attention's output. */
-function familyOf(tensors: WeightsFile["tensors"] | ReadonlyMap<string, TensorInfo>): keyof typeof FAMILIES {
-  if (tensors.has(`${FIRST}self_attn.q_norm.weight`)) return "qwen3";
+function familyOf(tensors: ReadonlyMap<string, TensorInfo>): "llama" | "qwen2" | "qwen3" {
+  if (tensors.has(NORMED)) return "qwen3";
   const [queries, output] = ["q_proj", "o_proj"].map((part) => tensors.has(`${FIRST}self_attn.${part}.bias`));
   return queries && !output ? "qwen2" : "llama";
 }

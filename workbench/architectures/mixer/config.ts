@@ -97,6 +97,7 @@ export function readMixerConfig(json: Record<string, unknown>, file: string): Mi
 
 /** Recognizes and describes MLP-Mixer weights without config.json. */
 export const mixerWeights: WeightsReader<MixerConfig> = {
+  head: "head",
   recognizes: (tensors) => tensors.has("stem.proj.weight") && tensors.has("blocks.0.mlp_tokens.fc1.weight"),
 
   config(checkpoint) {

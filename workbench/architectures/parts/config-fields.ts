@@ -74,7 +74,10 @@ export interface TimmConfig {
 const size = z.tuple([z.int().min(1), z.int().min(1), z.int().min(1)]);
 const FIELDS = z.object({
   architecture: z.string(),
-  num_classes: z.int().min(1).nullish(),
+  num_classes: z
+    .int()
+    .min(1, "expected at least 1; gblr finetune --new-head gives a model without a head one")
+    .nullish(),
   global_pool: z.string().nullish(),
   model_args: z.record(z.string(), z.unknown()).nullish(),
 });

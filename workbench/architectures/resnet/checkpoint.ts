@@ -36,6 +36,7 @@ export const resnetReference: ReferenceModels<ResnetConfig> = {
 
 /** Recognizes and describes ResNet weights without config.json. */
 export const resnetWeights: WeightsReader<ResnetConfig> = {
+  head: "fc",
   recognizes: (tensors) => tensors.has("bn1.running_mean") && tensors.has("layer1.0.bn1.running_mean"),
 
   config(checkpoint) {

@@ -26,6 +26,7 @@ const namedImage = (patch: number, image: number): number =>
 
 /** Recognizes and describes ViT weights without config.json. */
 export const vitWeights: WeightsReader<VitConfig> = {
+  head: "head",
   width: ["patch_embed.proj.weight", 0],
 
   recognizes: (tensors) => tensors.has("patch_embed.proj.weight") && tensors.has("blocks.0.norm1.weight"),

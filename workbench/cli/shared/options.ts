@@ -5,6 +5,7 @@ import { EngineError } from "../../engine/core/errors.ts";
 import { openEngine } from "../../engine/core/open.ts";
 import { resolveOptions } from "../../engine/core/options.ts";
 import { ENGINE_NAMES, type Engine, type OpenEngineOptions, PRECISIONS } from "../../engine/core/types.ts";
+import { WEIGHT_TYPES } from "../../models/index.ts";
 import type { Varied } from "../../pipeline/sweep.ts";
 import { UsageError } from "./program.ts";
 import { flagOf } from "./settings.ts";
@@ -18,7 +19,18 @@ export function addEngineOptions(command: Command, engine = "compute engine (def
     .option("--threads <count>", "CPU threads (default: one per core)", countFrom(1));
 }
 
-export const MODEL_ARGUMENT = "model folder, owner/name[@revision] on the Hub, or a zoo model such as zoo:gpt2-gaudi";
+/** Adds --dtype, the number type of weights in memory. */
+export function addWeightType(command: Command): Command {
+  return command.addOption(
+    new Option(
+      "--dtype <type>",
+      "number type of dense weights in memory; arithmetic is float32, and auto keeps the type of the file (default: float32)",
+    ).choices(WEIGHT_TYPES),
+  );
+}
+
+export const MODEL_ARGUMENT =
+  "model folder, .gguf file, owner/name[@revision] on the Hub, or a zoo model such as zoo:gpt2-gaudi";
 export const OFFLINE = "use cached files only, never the network";
 export const JSON_DOCUMENT = "print one JSON document on stdout instead of text";
 export const FORCE = "replace an existing model in the folder";

@@ -1,105 +1,114 @@
-// Encodes text as ids. Byte-level BPE tokenizers split a text into pieces and encode each piece independently; for
-// these, the ids of pieces are memoized, which gives the library's ids in a fraction of the time. Texts that contain
-// added tokens, and texts of other kinds of tokenizers, are encoded by the library (@huggingface/tokenizers).
+// Encodes text as ids: the text is divided at added tokens, normalized and split into pieces; the model encodes each
+// piece. Most pieces occur many times, so their ids are remembered.
 
-import { Tokenizer as Library } from "@huggingface/tokenizers";
 import { DataError, why } from "../errors.ts";
-import { type Merge, openMerges, PieceMemo, toByteLevel } from "./byte-level-bpe.ts";
-import type { TokenizerDefinition, TokenizerFiles } from "./definition.ts";
-import type { IdList } from "./id-list.ts";
-import { type Cut, openCut, useUnicodeWhiteSpace } from "./pre-tokenizer.ts";
+import type { EncodeOptions } from "../types.ts";
+import { type AddedTokens, openAddedTokens } from "./added-tokens.ts";
+import { toByteLevel } from "./byte-level.ts";
+import type { TokenizerFiles } from "./definition.ts";
+import { IdList } from "./id-list.ts";
+import { type Model, openModel } from "./model.ts";
+import { openNormalizer } from "./normalizers.ts";
+import { PieceMemo } from "./piece-memo.ts";
+import { openPostProcessor, type Template } from "./post-processor.ts";
+import { openPreTokenizer } from "./pre-tokenizers.ts";
 
 /** Encodes texts with one tokenizer. */
 export interface Encoder {
-  readonly library: Library;
-  /** whether texts are encoded piece by piece */
-  readonly fast: boolean;
-  /** appends the ids of a text, without special tokens */
-  encode(text: string, to: IdList): void;
+  /** largest id + 1 */
+  readonly vocabSize: number;
+  /** the id of a token, whose text is as in the vocabulary */
+  idOf(token: string): number | undefined;
+  /** the token with an id */
+  tokenOf(id: number): string | undefined;
+  /** whether a token is a special one */
+  isSpecial(token: string): boolean;
+  /** appends the ids of a text. @throws DataError if the text has a part without id */
+  encode(text: string, to: IdList, options?: EncodeOptions): void;
 }
 
-/** Opens the encoder of a tokenizer. @throws DataError if the library rejects the definition */
+/** Opens the encoder of a tokenizer. @throws DataError if the definition is damaged or not supported */
 export function openEncoder(folder: string, { definition, config }: TokenizerFiles): Encoder {
-  let library: Library;
   try {
-    library = new Library(definition, config);
-    useUnicodeWhiteSpace(library);
+    return opened(folder, { definition, config });
   } catch (error) {
     throw new DataError(folder, `has a tokenizer.json that cannot be used: ${why(error)}`, { cause: error });
   }
-  const cut = piecesAreApart(definition, config) ? openCut(definition.pre_tokenizer) : undefined;
-  const encode = cut ? pieceByPiece(folder, { library, definition, cut }) : whole(folder, library);
-  return { library, fast: cut !== undefined, encode };
 }
 
-/** Whether the ids of a text are the concatenated ids of the pieces of its normalized text. */
-function piecesAreApart(
-  { model, post_processor: end }: TokenizerDefinition,
-  config: TokenizerFiles["config"],
-): boolean {
-  // Fused unknown tokens can span pieces.
-  const apart = model.type === "BPE" && !model.fuse_unk;
-  const unchanged = !config.remove_space && !config.do_lowercase_and_remove_accent;
-  return apart && unchanged && endsUnchanged(end);
-}
-
-/** Whether a post-processor keeps the tokens of a single text unchanged if no special tokens are requested. */
-function endsUnchanged(end: TokenizerDefinition["post_processor"]): boolean {
-  if (end === null || end.type === "ByteLevel" || end.type === "RobertaProcessing") return true;
-  if (end.type === "Sequence" && Array.isArray(end.processors)) return end.processors.every(endsUnchanged);
-  if (end.type !== "TemplateProcessing" || !Array.isArray(end.single)) return false;
-  const texts = end.single.filter((item) => "Sequence" in item).map((item) => item.Sequence.id);
-  return texts.length === 1 && texts[0] === "A";
-}
-
-/** Encodes texts with the library. */
-function whole(folder: string, library: Library): Encoder["encode"] {
-  return (text, to) => {
-    const { ids } = library.encode(text, { add_special_tokens: false });
-    if (ids.includes(undefined as unknown as number)) throw unknownPiece(folder, text);
-    to.pushAll(ids);
-  };
-}
-
-/** Encodes texts piece by piece with a memo. Texts that contain added tokens are encoded by the library. */
-function pieceByPiece(
-  folder: string,
-  { library, definition, cut }: { library: Library; definition: TokenizerDefinition; cut: Cut },
-): Encoder["encode"] {
-  const normalize = (text: string) => library.normalizer?.normalize(text) ?? text;
-  const added = anyOf(definition.added_tokens.flatMap(({ content }) => [content, normalize(content)]));
-  // Built when the first text is encoded, so that decoding alone does not take the time.
-  let merge: Merge | null | undefined;
+function opened(folder: string, { definition }: Pick<TokenizerFiles, "definition" | "config">): Encoder {
+  const normalizer = openNormalizer(definition.normalizer);
+  const { cut, byteLevel } = openPreTokenizer(definition.pre_tokenizer);
+  const model = openModel(definition.model);
+  const added = openAddedTokens(definition.added_tokens, { model, normalizer });
+  const templates = openPostProcessor(definition.post_processor);
+  const encodePiece = byteLevel
+    ? (model.encodeBytes ?? ((piece: string) => model.encode(toByteLevel(piece))))
+    : (piece: string) => model.encode(piece);
   const memo = new PieceMemo((piece) => {
-    if (merge === undefined) merge = openMerges(library, definition) ?? null;
-    return merge?.(piece) ?? encodePiece(folder, library, piece);
+    try {
+      return encodePiece(piece);
+    } catch (error) {
+      throw new DataError(folder, `its tokenizer cannot encode ${JSON.stringify(piece.slice(0, 40))}: ${why(error)}`);
+    }
   });
-  const throughLibrary = whole(folder, library);
-  return (text, to) => {
-    const normal = normalize(text);
-    if (added?.test(text) || (normal !== text && added?.test(normal))) return throughLibrary(text, to);
-    if (normal !== "") memo.encode(cut(normal), to);
+  const encodeText = (text: string, to: IdList) => {
+    for (const section of added.sections(text.isWellFormed() ? text : text.toWellFormed())) {
+      if ("id" in section) to.push(section.id);
+      else memo.encode(cut(section.text, section.atStart), to);
+    }
+  };
+  return {
+    ...namesOf(model, added),
+    encode: (text, to, { specialTokens = false } = {}) => {
+      fill(specialTokens ? templates.special : templates.plain, to, (list) => encodeText(text, list));
+    },
   };
 }
 
-/** Encodes a piece with the library's model. */
-function encodePiece(folder: string, library: Library, piece: string): number[] {
-  const tokens = library.model?.encode([toByteLevel(piece)]) ?? [];
-  return tokens.map((token) => {
-    const id = library.token_to_id(token);
-    if (id === undefined) throw unknownPiece(folder, piece);
-    return id;
+/** Appends the ids of a template. */
+function fill(template: Template, to: IdList, encode: (to: IdList) => void): void {
+  let ids: Int32Array | undefined;
+  const texts = template.filter((id) => id === undefined).length;
+  for (const id of template) {
+    if (id !== undefined) to.push(id);
+    else if (texts === 1) encode(to);
+    else {
+      if (!ids) {
+        const list = new IdList();
+        encode(list);
+        ids = list.take();
+      }
+      to.pushAll(ids);
+    }
+  }
+}
+
+function namesOf(
+  { vocabulary, list = [] }: Model,
+  added: AddedTokens,
+): Pick<Encoder, "vocabSize" | "idOf" | "tokenOf" | "isSpecial"> {
+  const tokens = new Map<number, string>();
+  let largest = -1;
+  for (const [token, id] of vocabulary) {
+    tokens.set(id, token);
+    if (id > largest) largest = id;
+  }
+  list.forEach((token, id) => {
+    tokens.set(id, token);
   });
-}
-
-/** Expression that matches any of the texts, by UTF-16 units as in the library; undefined if there are none. */
-function anyOf(texts: readonly string[]): RegExp | undefined {
-  const literals = texts.filter((text) => text !== "").map((text) => text.replace(/[\\^$.*+?()[\]{}|/-]/g, "\\$&"));
-  return literals.length > 0 ? new RegExp(literals.join("|")) : undefined;
-}
-
-/** The error for text without ids. */
-function unknownPiece(folder: string, text: string): DataError {
-  const shown = JSON.stringify(text.slice(0, 40));
-  return new DataError(folder, `its tokenizer has no id for a part of ${shown}, and no unknown token`);
+  largest = Math.max(largest, list.length - 1);
+  const special = new Set<string>();
+  for (const token of added.byId.values()) {
+    // Rust names a token by its normalized text, too.
+    tokens.set(token.id, token.pattern);
+    if (token.special) special.add(token.content);
+    if (token.id > largest) largest = token.id;
+  }
+  return {
+    vocabSize: largest + 1,
+    idOf: (token) => added.ids.get(token) ?? vocabulary.get(token),
+    tokenOf: (id) => tokens.get(id),
+    isSpecial: (token) => special.has(token),
+  };
 }

@@ -1,6 +1,7 @@
 // Opens tokenizers of any kind, for encoding, decoding and counting words and bytes.
 
-import type { TextCounts, Tokenizer } from "../types.ts";
+import { DataError, why } from "../errors.ts";
+import type { EncodeOptions, TextCounts, Tokenizer } from "../types.ts";
 import { openDecoder } from "./decoder.ts";
 import { readTokenizerFiles, type TokenizerConfig } from "./definition.ts";
 import { openEncoder } from "./encoder.ts";
@@ -10,15 +11,15 @@ import { WordCounter } from "./word-counter.ts";
 /**
  * Opens a tokenizer.
  * @param folder folder with tokenizer.json and, optionally, tokenizer_config.json
- * @throws DataError if tokenizer.json is missing, damaged or of a kind that the library does not support
+ * @throws DataError if tokenizer.json is missing, damaged or of a kind that is not supported
  */
 export async function openTokenizer(folder: string): Promise<Tokenizer> {
   const files = await readTokenizerFiles(folder);
   const encoder = openEncoder(folder, files);
-  const decoder = openDecoder(encoder.library, files.definition);
-  const encode = (text: string) => {
+  const decoder = decoderOf(folder, () => openDecoder(files.definition.decoder, encoder));
+  const encode = (text: string, options?: EncodeOptions) => {
     const ids = new IdList(16 + (text.length >> 2));
-    encoder.encode(text, ids);
+    encoder.encode(text, ids, options);
     return ids.take();
   };
   const textCounts = (ids: ArrayLike<number>): TextCounts => {
@@ -36,14 +37,22 @@ export async function openTokenizer(folder: string): Promise<Tokenizer> {
   };
   return {
     folder,
-    vocabSize: encoder.library.model?.vocab.length ?? 0,
-    eosTokenId: eosTokenId(files.config, (token) => encoder.library.token_to_id(token)),
-    fast: encoder.fast,
+    vocabSize: encoder.vocabSize,
+    eosTokenId: eosTokenId(files.config, encoder.idOf),
     encode,
     decode: decoder.decode,
     streamDecoder: decoder.stream,
     textCounts,
+    idOf: encoder.idOf,
   };
+}
+
+function decoderOf<T>(folder: string, open: () => T): T {
+  try {
+    return open();
+  } catch (error) {
+    throw new DataError(folder, `has a tokenizer.json that cannot be used: ${why(error)}`, { cause: error });
+  }
 }
 
 function eosTokenId({ eos_token: eos }: TokenizerConfig, idOf: (token: string) => number | undefined) {

@@ -21,7 +21,7 @@ const SMALL_BYTES = 8 * 2 ** 20;
 const MOST_WORKERS = 16;
 
 /** Incremented whenever a change of the code changes the ids, so that older token files are not read. */
-const IDS_VERSION = 2;
+const IDS_VERSION = 3;
 
 /**
  * Opens the tokens of a split. Each row is tokenized separately, without special tokens, and the ids are concatenated.
@@ -83,7 +83,7 @@ async function* writeTokens(path: string, work: Work): AsyncGenerator<TokenizeEv
   const { column, encoding, tokenizer, signal, settings, encoder, paths } = work;
   const sizes = await Promise.all(paths.map(async (file) => (await stat(file)).size));
   const workers = work.workers ?? defaultWorkers(sizes.reduce((sum, size) => sum + size, 0));
-  const vocabSize = encoder.library.model?.vocab.length ?? 0;
+  const vocabSize = encoder.vocabSize;
   const file = await writeTokenFile(path, { vocabSize, settings });
   const counts = { rows: 0, words: 0, bytes: 0 };
   const start = performance.now();

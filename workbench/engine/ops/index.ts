@@ -14,7 +14,8 @@ export { gatedActivation } from "./gated-activation.ts";
 export { type GaudiMaskOptions, type GaudiMaskTables, gaudiMask } from "./gblr/gaudi-mask.ts";
 export { gblrWeight, type PackedProductOperands, packedProduct } from "./gblr/products.ts";
 export { type GeluOptions, gelu } from "./gelu.ts";
-export type { Activation, GateActivation, GeluForm, WeightLayout } from "./kernels.ts";
+export { allocate, canFill, fill, heldInFloat32 } from "./held.ts";
+export type { Activation, GateActivation, GeluForm, HeldType, WeightLayout } from "./kernels.ts";
 export { type LinearOptions, linear } from "./linear.ts";
 export {
   type BatchNormOptions,

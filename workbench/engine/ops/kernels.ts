@@ -99,6 +99,23 @@ export const WRITE_ROWS = "FusedWriteRows";
 export type WriteRowsInputs = { buffer: TensorInfo; rows: TensorInfo };
 export type WriteRowsAttributes = { at: number };
 
+/** Number types in which an engine can hold the values of a float32 tensor. */
+export type HeldType = "float32" | "bfloat16" | "float16";
+
+/** Only backends that can change a tensor have this kernel and the next. → a tensor whose values are not set */
+export const ALLOCATE = "Allocate";
+export type AllocateAttributes = { shape: readonly number[]; held: HeldType };
+
+/** Stores values in `buffer` from element `at` on, in place. → no outputs */
+export const WRITE_VALUES = "WriteValues";
+export type WriteValuesInputs = { buffer: TensorInfo };
+/** `bytes`: whole, aligned numbers of the type `type` */
+export type WriteValuesAttributes = { at: number; bytes: Uint8Array; type: HeldType | "float64" };
+
+/** Only backends that hold tensors in half precision have this kernel. x → x, held in float32 */
+export const TO_FLOAT32 = "ToFloat32";
+export type ToFloat32Inputs = { x: TensorInfo };
+
 /** Inputs are a list of gradients. → their Euclidean norm, a scalar */
 export const GRADIENT_NORM = "FusedGradientNorm";
 

@@ -54,7 +54,7 @@ export function differentiable({ name, inputs, forward, backward }: Differentiab
   );
 }
 
-type Attributes = Record<string, number | boolean | string>;
+type Attributes = Record<string, number | boolean | string | readonly number[] | Uint8Array>;
 
 /**
  * Runs a registered kernel and returns its outputs as a list.

@@ -11,7 +11,10 @@ import {
   max,
   mul,
   norm,
+  randomUniform,
+  relu,
   reshape,
+  slice,
   sqrt,
   type Tensor1D,
   type Tensor2D,
@@ -128,17 +131,65 @@ export async function activationAwareSvd(
   return { ...factors, singularValues: s };
 }
 
+/** Inputs beyond which Σ^½ is avoided: its time grows with n_in³, and takes minutes for each layer there. */
+const MOST_INPUTS = 4096;
+
 /** The first singular triples of M Σ^½, without the right vectors. Operands as in `activationAwareSvd`. */
 export async function outputTriples(
   weight: Tensor2D,
   covariance: Tensor2D,
   { blocks = Math.min(...weight.shape), ridge = 1e-6 }: Omit<ActivationAwareOptions, "triples"> = {},
 ): Promise<{ u: Tensor2D; s: Tensor1D }> {
+  const [nOut, nIn] = weight.shape;
+  if (nIn > MOST_INPUTS && nOut < nIn) return outputTriplesByGram(weight, covariance, { blocks, ridge });
   const root = await rootOf(covariance, ridge);
   const seen = matMul(weight, root) as Tensor2D;
   const { u, s, v } = await svd(seen, { rank: blocks });
   for (const tensor of [root, seen, v]) tensor.dispose();
   return { u, s };
+}
+
+/**
+ * The same triples from the eigenvectors of M Σ Mᵀ, (n_out, n_out). Singular values below 3e-4 of the largest are not
+ * exact, because the product is in float32.
+ */
+async function outputTriplesByGram(
+  weight: Tensor2D,
+  covariance: Tensor2D,
+  { blocks, ridge }: { blocks: number; ridge: number },
+): Promise<{ u: Tensor2D; s: Tensor1D }> {
+  const largest = await largestEigenvalue(covariance);
+  const gram = tidy(() => {
+    const own = matMul<Tensor2D>(weight, weight, false, true);
+    if (largest === 0) return own;
+    const symmetric = (product: Tensor2D) => mul(add(product, transpose(product)), 0.5);
+    const seen = symmetric(matMul(matMul<Tensor2D>(weight, covariance), weight, false, true));
+    return add<Tensor2D>(mul(seen, 1 / largest), mul(own, ridge));
+  });
+  const { values, vectors } = await symmetricEigen(gram);
+  const found = tidy(() => ({
+    u: slice(vectors, [0, 0], [-1, blocks]),
+    s: sqrt(relu(slice(values, 0, blocks))) as Tensor1D,
+  }));
+  for (const tensor of [gram, values, vectors]) tensor.dispose();
+  return found;
+}
+
+const POWER_STEPS = 40;
+
+/** The largest eigenvalue of a covariance by power iteration, within some percent, which suffices for the ridge. */
+async function largestEigenvalue(covariance: Tensor2D): Promise<number> {
+  const value = tidy(() => {
+    let vector = randomUniform([covariance.shape[0], 1], 0.5, 1, "float32", 1) as Tensor2D;
+    for (let step = 0; step < POWER_STEPS; step++) {
+      const next = matMul<Tensor2D>(covariance, vector);
+      vector = divNoNan(next, norm(next));
+    }
+    return norm(matMul(covariance, vector));
+  });
+  const [found = 0] = await value.data();
+  value.dispose();
+  return found;
 }
 
 /** Σ^½, symmetric, of the covariance with its largest eigenvalue scaled to 1 and the ridge added. */

@@ -3,20 +3,18 @@
 
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { tensor4d, tidy, transpose, type Variable } from "@tensorflow/tfjs-core";
+import type { Variable } from "@tensorflow/tfjs-core";
 import {
   CONFIG_FILE,
   checkModel,
   finishReplacing,
   ModelError,
-  type OpenModel,
   openModel,
   openTrainable,
   readConfigText,
   TRAINABLE_FILE,
   unwrapModel,
 } from "../../../hub/model-folder/index.ts";
-import { toFloat32 } from "../../../hub/safetensors/index.ts";
 import { isJsonObject, jsonOrUndefined } from "../../../hub/text/json.ts";
 import { textOfFile } from "../../../hub/text/utf8.ts";
 import { type Architecture, namesOf } from "../../architectures/architecture.ts";
@@ -29,7 +27,7 @@ import { configForClasses, headParameters, type NewHead, type Preparation, prepa
 import { PREPROCESSOR_FILE } from "../images/image-processor.ts";
 import { imageSettings } from "../images/image-settings.ts";
 import { Model } from "../model.ts";
-import { rowByRow, variableFrom, variableOf } from "../variables.ts";
+import { expectWeightType, ParameterReader, type WeightType } from "./read-parameters.ts";
 import { type StoredModel, type StoredParameter, storedParameters } from "./stored-parameters.ts";
 
 /** The form in which a model is loaded, and replacements. */
@@ -39,6 +37,11 @@ export interface LoadOptions {
    * there is one. Default `auto`
    */
   form?: keyof typeof OPENERS;
+  /**
+   * number type in memory of dense weights, embeddings and heads. Weights in half precision are converted to float32 at
+   * each use and cannot be trained. Norms, biases, convolutions and structured layers are float32. Default `float32`
+   */
+  dtype?: WeightType | undefined;
   /** a new head for other classes. Default the head of the folder */
   head?: NewHead | undefined;
   /** another preparation of images. Default that of the folder */
@@ -60,12 +63,13 @@ export type LoadEvent =
  * Loads a model folder into the engine, tensor by tensor.
  * @param folder a local model folder
  * @throws ModelError or SafetensorsError with a message of one line: no model, an unknown architecture, a missing or
- * unexpected tensor, a wrong shape, a missing form
+ * unexpected tensor, a wrong shape, a missing form. EngineError when the engine cannot hold weights in `dtype`
  */
 export async function* loadModel(
   folder: string,
-  { form = "auto", head, preparation }: LoadOptions = {},
+  { form = "auto", dtype = "float32", head, preparation }: LoadOptions = {},
 ): AsyncGenerator<LoadEvent> {
+  expectWeightType(dtype);
   await finishReplacing(folder);
   const { json, architecture, config, preprocessor, made } = await describeModel(folder, { head, preparation });
   // Checked before tensors are read, because the image preparation may be unsupported.
@@ -86,7 +90,7 @@ export async function* loadModel(
       part && part.first > 0 ? 0 : (tensors.get(stored)?.byteLength ?? 0);
     const bytes = [...stored.parameters.values()].reduce((sum, parameter) => sum + bytesOf(parameter), 0);
     yield { kind: "opened", tensors: stored.parameters.size, bytes };
-    const reader = new Reader(open);
+    const reader = new ParameterReader(open.tensors, dtype);
     for (const [name, parameter] of stored.parameters) {
       parameters.set(name, await reader.variable(parameter));
       yield { kind: "progress", tensor: parameter.stored, bytes: bytesOf(parameter) };
@@ -124,11 +128,16 @@ export interface ReadConfig {
  * @throws ModelError when there is no config.json, or its architecture is unknown
  */
 export async function readConfig(folder: string): Promise<ReadConfig> {
+  const { json, architecture } = await readFields(folder);
+  return { json, architecture, config: architecture.readConfig(json, join(folder, CONFIG_FILE)) };
+}
+
+/** Reads config.json without checking the fields of its architecture. */
+async function readFields(folder: string): Promise<Omit<ReadConfig, "config">> {
   const file = join(folder, CONFIG_FILE);
   const json = jsonObject(await readConfigText(file));
   if (json === undefined) throw new ModelError("is not a JSON object", { file });
-  const architecture = architectureOfConfig(json, file);
-  return { json, architecture, config: architecture.readConfig(json, file) };
+  return { json, architecture: architectureOfConfig(json, file) };
 }
 
 /** A model without the values of its parameters. */
@@ -148,7 +157,8 @@ export async function describeModel(
   { head, preparation }: Pick<LoadOptions, "head" | "preparation"> = {},
 ): Promise<ModelDescription> {
   const file = join(folder, CONFIG_FILE);
-  const { json: stored, architecture } = await readConfig(folder);
+  // The number of classes is not checked before it is replaced, because a model may have no head.
+  const { json: stored, architecture } = await readFields(folder);
   const classed = head ? configForClasses(stored, head.classes) : stored;
   const config = architecture.readConfig({ ...classed }, file);
   const own = { json: classed, architecture, config, preprocessor: await readPreprocessor(folder) };
@@ -183,39 +193,5 @@ function expectForm({ layers }: StoredModel, { form, folder }: { form: keyof typ
   }
   if (PACKED_ONLY.has(form) && trainable !== undefined) {
     throw new ModelError("is not packed; load it as trainable and save it", { file: folder, layer: trainable });
-  }
-}
-
-/** Reads tensors in the order of the parameters. A tensor that contains several parameters is read once. */
-class Reader {
-  private readonly shared = new Map<string, Float32Array>();
-  private readonly tensors: OpenModel["tensors"];
-
-  constructor({ tensors }: OpenModel) {
-    this.tensors = tensors;
-  }
-
-  async variable({ stored, shape, dtype, trainable, kernel, part }: StoredParameter): Promise<Variable> {
-    const size = shape.reduce((product, side) => product * side, 1);
-    if (dtype === "int32") {
-      return variableFrom((await this.tensors.read(stored)).data as Int32Array, shape, { trainable });
-    }
-    const values = await this.values(stored, part);
-    const { first = 0 } = part ?? {};
-    const own = values.length === size ? values : values.subarray(first, first + size);
-    if (!kernel) return variableFrom(own, shape, { trainable });
-    const [rows, columns, nIn, nOut] = shape as [number, number, number, number];
-    const turned = tidy(() => transpose(tensor4d(own, [nOut, nIn, rows, columns]), [2, 3, 1, 0]));
-    return variableOf(rowByRow(turned), { trainable });
-  }
-
-  private async values(stored: string, part: StoredParameter["part"]): Promise<Float32Array> {
-    const before = this.shared.get(stored);
-    if (part?.last) this.shared.delete(stored);
-    if (before) return before;
-    const tensor = await this.tensors.read(stored);
-    const values = tensor.dtype === "F32" ? tensor.data : toFloat32(tensor);
-    if (part && !part.last) this.shared.set(stored, values);
-    return values;
   }
 }

@@ -29,6 +29,8 @@ export interface SaveOptions {
   dtype?: FileType;
   /** maximum bytes of tensors per file. Default 5 GB */
   maxShardBytes?: number;
+  /** most bytes of packed forms kept in memory until they are written; others are packed twice. Default 0.5 GB */
+  packedBytes?: number;
 }
 
 /**
@@ -40,13 +42,13 @@ export interface SaveOptions {
 export async function* saveModel<Config>(
   model: Model<Config>,
   folder: string,
-  { trainable = false, base = {}, gblr, dtype = "float32", maxShardBytes }: SaveOptions = {},
+  { trainable = false, base = {}, gblr, dtype = "float32", maxShardBytes, packedBytes }: SaveOptions = {},
 ): AsyncGenerator<SaveEvent> {
   const saved = model as Model;
   expectTrainable(saved, { trainable, folder });
   expectType(saved, { dtype, folder });
   await prepareFolder(folder);
-  const tensors = await storedTensors(saved);
+  const tensors = await storedTensors(saved, { packedBytes });
   const config = await storedConfig(saved, { layers: tensors.layers, baseModel: base.name, gblr });
   yield* writeModelFolder(folder, {
     model: dtype === "float32" ? tensors.model : tensors.model.map((source) => inType(source, dtype)),
@@ -95,21 +97,17 @@ function inType(source: TensorSource, type: FileType): TensorSource {
   return { name, dtype, shape, data: () => converted(data as Float32Array | (() => AsyncIterable<Uint8Array>), dtype) };
 }
 
-/** The bytes of the whole tensor are collected first, because a value may be split between two pieces. */
+/** Converts piece by piece. Pieces are whole values, see `bytesOf` of stored-layers.ts. */
 async function* converted(
   data: Float32Array | (() => AsyncIterable<Uint8Array>),
   dtype: (typeof FILE_TYPES)[FileType],
 ): AsyncGenerator<Uint8Array> {
-  const values =
-    typeof data === "function" ? new Float32Array(await new Blob(await pieces(data())).arrayBuffer()) : data;
-  const stored = fromFloat32(values, { dtype, shape: [values.length] }).data as Uint16Array;
-  yield new Uint8Array(stored.buffer, stored.byteOffset, stored.byteLength);
-}
-
-async function pieces(data: AsyncIterable<Uint8Array>): Promise<Uint8Array<ArrayBuffer>[]> {
-  const found: Uint8Array<ArrayBuffer>[] = [];
-  for await (const piece of data) found.push(piece as Uint8Array<ArrayBuffer>);
-  return found;
+  const pieces = typeof data === "function" ? data() : [data];
+  for await (const { buffer, byteOffset, byteLength } of pieces) {
+    const values = new Float32Array(buffer, byteOffset, byteLength / Float32Array.BYTES_PER_ELEMENT);
+    const stored = fromFloat32(values, { dtype, shape: [values.length] }).data as Uint16Array;
+    yield new Uint8Array(stored.buffer, stored.byteOffset, stored.byteLength);
+  }
 }
 
 /** Options of `storedConfig`. */

@@ -1,7 +1,7 @@
 // The tensors of a model in its files, and the settings of its layers in config.json. Layers whose structure has a
 // packed form are written packed and trainable, all other layers as they are.
 
-import { transpose, type Variable } from "@tensorflow/tfjs-core";
+import { slice, type Tensor, transpose, type Variable } from "@tensorflow/tfjs-core";
 import type { TensorSource } from "../../../hub/safetensors/index.ts";
 import { layersOf, namesOf, parametersOf } from "../../architectures/architecture.ts";
 import type { HeldMatrix } from "../../structures/structure.ts";
@@ -31,13 +31,20 @@ export interface StoredTensors {
   layers: Record<string, StoredLayerConfig>;
 }
 
-/** The tensors to write. Packed forms are computed here; other tensors are read when they are written. */
-export async function storedTensors(model: Model): Promise<StoredTensors> {
+/**
+ * The tensors to write, most of which are read when they are written. Packed forms are computed here, because their
+ * shapes depend on the widths of blocks.
+ */
+export async function storedTensors(
+  model: Model,
+  { packedBytes = MOST_PACKED_BYTES }: { packedBytes?: number | undefined } = {},
+): Promise<StoredTensors> {
   const storedName = (name: string) => namesOf(model.architecture).storedName(name, model.prefix);
   const found: StoredTensors = { model: [], trainable: [], layers: {} };
   const owners = ownersOf(model);
   const infos = parametersOf(model.architecture, model.config);
   const joined = joinedSources(model);
+  const packedForms = new PackedForms(packedBytes);
   for (const [name, variable] of model.parameters) {
     const layer = owners.get(name);
     if (!layer || layer.structure.isDense) {
@@ -52,12 +59,13 @@ export async function storedTensors(model: Model): Promise<StoredTensors> {
     if (name !== `${layer.name}.${structure.parameterNames[0]}`) continue;
     const stored = storedName(layer.name);
     const parameters = model.structureParameters(layer.name);
-    const packed = await structure.pack?.(parameters);
-    if (packed) found.model.push(...(await packedSources(stored, packed)));
+    const { pack } = structure;
+    const packed = pack && (await packedForms.add(stored, () => pack(parameters)));
+    if (packed) found.model.push(...packed.sources);
     for (const [part, value] of Object.entries(structure.scalars?.() ?? {})) {
       found.trainable.push({ name: `${stored}.${part}`, dtype: "F32", shape: [], data: Float32Array.of(value) });
     }
-    found.layers[stored] = configOf(layer, packed ?? { structure, parameters });
+    found.layers[stored] = configOf(layer, packed?.form ?? { structure, parameters });
   }
   return found;
 }
@@ -101,11 +109,29 @@ function sourceOf(name: string, variable: Variable): TensorSource {
   return { name, dtype, shape: variable.shape, data: () => bytesOf(variable) };
 }
 
-async function* bytesOf(...variables: Variable[]): AsyncGenerator<Uint8Array> {
-  for (const variable of variables) {
-    const { buffer, byteOffset, byteLength } = await variable.data();
-    yield new Uint8Array(buffer as ArrayBuffer, byteOffset, byteLength);
+/** Values that are read from the engine at a time. */
+const PIECE = 1 << 22;
+
+/** The bytes of tensors, some rows at a time, so that no second copy of a large tensor is in memory. */
+async function* bytesOf(...tensors: Tensor[]): AsyncGenerator<Uint8Array> {
+  for (const tensor of tensors) {
+    const [rows = 1, ...rest] = tensor.shape;
+    const width = rest.reduce((product, side) => product * side, 1);
+    const count = Math.max(1, Math.floor(PIECE / Math.max(1, width)));
+    if (count >= rows) yield await bytesNow(tensor);
+    else {
+      for (let first = 0; first < rows; first += count) {
+        const piece = slice(tensor, [first, ...rest.map(() => 0)], [Math.min(count, rows - first), ...rest]);
+        yield await bytesNow(piece);
+        piece.dispose();
+      }
+    }
   }
+}
+
+async function bytesNow(tensor: Tensor): Promise<Uint8Array> {
+  const { buffer, byteOffset, byteLength } = await tensor.data();
+  return new Uint8Array(buffer as ArrayBuffer, byteOffset, byteLength);
 }
 
 interface DenseParameter {
@@ -134,8 +160,7 @@ function turnedSource(name: string, variable: Variable, axes: number[]): TensorS
 async function* turnedBytes(variable: Variable, axes: number[]): AsyncGenerator<Uint8Array> {
   const turned = transpose(variable, axes);
   try {
-    const { buffer, byteOffset, byteLength } = await turned.data();
-    yield new Uint8Array(buffer as ArrayBuffer, byteOffset, byteLength);
+    yield* bytesOf(turned);
   } finally {
     turned.dispose();
   }
@@ -152,14 +177,55 @@ function configOf(layer: LinearLayer, { structure, parameters }: HeldMatrix): St
   return { structure: stored.name, ...sizes, shapes };
 }
 
-/** Reads packed tensors and disposes of them. */
-async function packedSources(stored: string, { parameters }: HeldMatrix): Promise<TensorSource[]> {
-  const sources: TensorSource[] = [];
-  for (const [part, tensor] of Object.entries(parameters)) {
-    const dtype = tensor.dtype === "int32" ? "I32" : "F32";
-    const data = (await tensor.data()) as Float32Array | Int32Array;
-    sources.push({ name: `${stored}.${part}`, dtype, shape: tensor.shape, data } as TensorSource);
-    tensor.dispose();
+/** Most bytes of packed forms that are kept in memory until they are written. */
+const MOST_PACKED_BYTES = 5e8;
+
+type Packed = Record<string, Float32Array | Int32Array>;
+
+/** Packed forms of layers. Those beyond the limit are computed once more when they are written, layer by layer. */
+class PackedForms {
+  private readonly most: number;
+  private bytes = 0;
+  private latest: { stored: string; values: Packed } | undefined;
+
+  constructor(most: number) {
+    this.most = most;
   }
-  return sources;
+
+  /** Packs a layer. @returns its form, without values, and the sources of its tensors */
+  async add(stored: string, pack: () => Promise<HeldMatrix>): Promise<{ form: HeldMatrix; sources: TensorSource[] }> {
+    const form = await pack();
+    const parts = Object.entries(form.parameters);
+    const bytes = parts.reduce((sum, [, { size }]) => sum + size * Float32Array.BYTES_PER_ELEMENT, 0);
+    const isKept = this.bytes + bytes <= this.most;
+    if (isKept) this.bytes += bytes;
+    const kept = isKept ? await valuesOf(form) : undefined;
+    const read = async (part: string) => kept?.[part] ?? (await this.again(stored, pack))[part];
+    const sources = parts.map(([part, { dtype, shape }]): TensorSource => {
+      const data = async function* () {
+        const { buffer, byteOffset, byteLength } = (await read(part)) as Float32Array;
+        yield new Uint8Array(buffer, byteOffset, byteLength);
+      };
+      return { name: `${stored}.${part}`, dtype: dtype === "int32" ? "I32" : "F32", shape, data };
+    });
+    for (const [, tensor] of parts) tensor.dispose();
+    return { form, sources };
+  }
+
+  /** The values of a layer. The tensors of one layer are written one after the other, so the latest layer is kept. */
+  private async again(stored: string, pack: () => Promise<HeldMatrix>): Promise<Packed> {
+    if (this.latest?.stored !== stored) {
+      this.latest = undefined;
+      const form = await pack();
+      this.latest = { stored, values: await valuesOf(form) };
+      for (const tensor of Object.values(form.parameters)) tensor.dispose();
+    }
+    return this.latest.values;
+  }
+}
+
+async function valuesOf({ parameters }: HeldMatrix): Promise<Packed> {
+  const values: Packed = {};
+  for (const [part, tensor] of Object.entries(parameters)) values[part] = (await tensor.data()) as Packed[string];
+  return values;
 }

@@ -24,10 +24,12 @@ export interface StoredParameter {
   shape: readonly number[];
   dtype: "float32" | "int32";
   trainable: boolean;
+  /** whether it may be held in half precision: dense weights, embeddings and heads. Default false */
+  mayBeHalf?: boolean;
   /** (out, in, rows, columns) in the file, (rows, columns, in, out) in memory. Default false */
   kernel?: boolean;
-  /** for a tensor with several parameters: index of this one's first value, and whether it is the last parameter */
-  part?: { first: number; last: boolean };
+  /** for a tensor with several parameters: index of this one's first value */
+  part?: { first: number };
 }
 
 /** The parameters and layers of a stored model. */
@@ -81,7 +83,7 @@ class Checkpoint {
   /** structured layers, by their names in the model */
   private readonly structured: Map<string, StoredLayer>;
   /** parameters that share a tensor of the file with others */
-  private readonly parts: Map<string, { stored: string; first: number; rows: number; last: boolean }>;
+  private readonly parts: Map<string, { stored: string; first: number; rows: number }>;
   private readonly open: CheckedModel;
   private readonly architecture: Architecture;
   private readonly config: unknown;
@@ -129,8 +131,9 @@ class Checkpoint {
       shape,
       dtype: "float32",
       trainable: !buffer,
+      mayBeHalf: shape.length === 2 && !buffer,
       ...(kernel && { kernel }),
-      ...(part && { part: { first: part.first, last: part.last } }),
+      ...(part && { part: { first: part.first } }),
     });
   }
 
@@ -226,8 +229,8 @@ class Checkpoint {
     return counts.reduce((best, each) => (each.count > best.count ? each : best), { prefix: "", count: -1 }).prefix;
   }
 
-  private findParts(): Map<string, { stored: string; first: number; rows: number; last: boolean }> {
-    const found = new Map<string, { stored: string; first: number; rows: number; last: boolean }>();
+  private findParts(): Map<string, { stored: string; first: number; rows: number }> {
+    const found = new Map<string, { stored: string; first: number; rows: number }>();
     for (const [stored, names] of namesOf(this.architecture).joined?.(this.config, this.prefix) ?? []) {
       if (!this.open.tensors.tensors.has(stored)) continue;
       const shapes = names.map((name) => (this.expected.get(name) as ParameterInfo).shape);
@@ -239,7 +242,7 @@ class Checkpoint {
         throw this.problem(stored, `is unexpected: ${this.storedName(apart)}, a part of it, is a separate layer`);
       let first = 0;
       for (const [i, name] of names.entries()) {
-        found.set(name, { stored, first, rows, last: i === names.length - 1 });
+        found.set(name, { stored, first, rows });
         first += (shapes[i] as readonly number[]).reduce((product, side) => product * side, 1);
       }
     }

@@ -45,6 +45,8 @@ export interface FolderContent {
   preprocessor?: Readonly<Record<string, unknown>> | undefined;
   /** folder whose tokenizer and preprocessor files are copied */
   base?: string | undefined;
+  /** texts of further files, by name */
+  texts?: ReadonlyMap<string, string>;
   /** maximum bytes of tensors per file. Default 5 GB */
   maxShardBytes?: number | undefined;
 }
@@ -79,7 +81,7 @@ export const MORE_TEMPLATE_FILES = `${MORE_TEMPLATES}/*.jinja`;
  */
 export async function* writeModelFolder(
   folder: string,
-  { model, training = [], config, python, preprocessor, base, maxShardBytes }: FolderContent,
+  { model, training = [], config, python, preprocessor, base, texts = new Map(), maxShardBytes }: FolderContent,
 ): AsyncGenerator<SaveEvent> {
   const all = [...model, ...training];
   const size = all.reduce((sum, { dtype, shape }) => sum + (bitsOf(dtype) / 8) * product(shape), 0);
@@ -99,6 +101,7 @@ export async function* writeModelFolder(
     for (const [name, path] of companions) staged.push(await staging(folder, name, await readFile(path)));
     if (python) for (const { name, text } of await pythonFiles(python)) staged.push(await staging(folder, name, text));
     if (preprocessor) staged.push(await staging(folder, PREPROCESSOR_FILE, textOf(preprocessor)));
+    for (const [name, text] of texts) staged.push(await staging(folder, name, text));
     staged.push(await staging(folder, CONFIG_FILE, textOf(config)));
     const files = staged.map(({ path }) => basename(path));
     const removed = await otherModelFiles(folder, files);

@@ -11,7 +11,7 @@ import type { CropMode, ImageSettings, Interpolation } from "../../architectures
 import { resizedPositions } from "../../architectures/parts/positions.ts";
 import { Model } from "../model.ts";
 import { variableOf } from "../variables.ts";
-import { resampleNumber } from "./image-processor.ts";
+import { PREPROCESSOR_FILE, processorForSize, resampleNumber } from "./image-processor.ts";
 import { imageSettings } from "./image-settings.ts";
 
 /** The classes of a new head. */
@@ -39,6 +39,17 @@ export function configForClasses(json: Fields, classes: readonly string[]): Reco
     id2label: Object.fromEntries(classes.map((name, i) => [i, name])),
     label2id: Object.fromEntries(classes.map((name, i) => [name, i])),
   };
+}
+
+/** The config.json of a classifier without a head, in the format of the given one. */
+export function configWithoutHead(json: Fields): Record<string, unknown> {
+  if (isTimm(json)) {
+    const count = { num_classes: 0 };
+    return { ...withTimmFields(json, count), ...count };
+  }
+  const { id2label: _, label2id: _1, num_labels: _2, architectures, ...others } = json;
+  const body = (name: unknown) => (typeof name === "string" ? name.replace(/ForImageClassification$/, "Model") : name);
+  return { ...others, ...(Array.isArray(architectures) && { architectures: architectures.map(body) }) };
 }
 
 function withoutLabels(cfg: object): object {
@@ -174,7 +185,8 @@ export async function resizePositions<Config>(model: Model<Config>, image: numbe
     layers: new Map(layers),
     masks,
     prefix,
-    preprocessor: preprocessor && { ...preprocessor, size: { height: image, width: image } },
+    preprocessor:
+      preprocessor && processorForSize(preprocessor, image, { base: task.preparation, file: PREPROCESSOR_FILE }),
   });
 }
 

@@ -2,7 +2,6 @@
 // values unchanged. No code in a checkpoint is executed, and no engine is needed.
 
 import { type Checkpoint, openCheckpoint, writeRest } from "../../../hub/checkpoint/index.ts";
-import { CONFIG_FILE } from "../../../hub/model-folder/index.ts";
 import { openTensors, type TensorSource, type WriteProgress } from "../../../hub/safetensors/index.ts";
 import { namesOf } from "../../architectures/architecture.ts";
 import { prepareFolder, writeModelFolder } from "../folder/write-folder.ts";
@@ -77,9 +76,9 @@ export async function* importWeights(
 }
 
 /** All tensors except those that repeat another one, such as a tied head. */
-function sourcesOf({ architecture, config, tensors }: Recognized): TensorSource[] {
+function sourcesOf({ architecture, settings, tensors }: Recognized): TensorSource[] {
   const { prefixes, parameterName, tied } = namesOf(architecture);
-  const repeated = tied?.(architecture.readConfig({ ...config }, CONFIG_FILE)) ?? [];
+  const repeated = tied?.(settings) ?? [];
   const isTied = (name: string) => prefixes.some((prefix) => repeated.includes(parameterName(name, prefix)));
   return Array.from(tensors.tensors)
     .filter(([name]) => !isTied(name))

@@ -1,23 +1,22 @@
-// Finds the model's tensors in a file, and their architecture. They are all tensors of the file, or those in a
-// dictionary in which training scripts save the model beside the optimizer. The result has the names of published
-// checkpoints.
+// Finds the model's tensors in a file, and their architecture. They are all tensors of the file, or those behind a
+// prefix, such as the dictionary in which training scripts save the model beside the optimizer. The result has the names
+// of published checkpoints. heads.ts settles which of the tensors are the head.
 
-import { unwrapTensors, wrapperOf } from "../../../hub/model-folder/index.ts";
 import { renameTensors, type TensorFile, type TensorInfo } from "../../../hub/safetensors/index.ts";
 import { type Architecture, namesOf, type OtherNames, type WeightsReader } from "../../architectures/architecture.ts";
 import { ARCHITECTURES } from "../../architectures/registry.ts";
 
-/** Usual names of this dictionary, the most frequent first. */
-const DICTIONARIES = [
-  "model",
-  "model_state_dict",
-  "model_state",
-  "state_dict",
-  "net",
-  "network",
-  "weights",
-  "model_ema",
-];
+/**
+ * Prefixes that come off: dictionaries of training scripts and the attributes in which modules store a network, the most
+ * frequent first. `module` is DataParallel's, `_orig_mod` is that of torch.compile.
+ */
+const PREFIXES = [
+  ...["module", "_orig_mod", "model", "model_state_dict", "model_state", "state_dict", "backbone", "net", "network"],
+  ...["weights", "encoder", "base_model", "model_ema"],
+].map((name) => `${name}.`);
+
+/** Most prefixes that are nested in each other. */
+const MOST_NESTED = 5;
 
 /** The model's tensors in a file. */
 export interface ModelTensors {
@@ -32,25 +31,44 @@ export interface ModelTensors {
 
 /** The model's tensors in a file; undefined if the architecture is unknown. */
 export function modelTensors(file: TensorFile): ModelTensors | undefined {
-  for (const dictionary of ["", ...DICTIONARIES.map((name) => `${name}.`)]) {
-    const own = [...file.tensors].filter(([name]) => name.startsWith(dictionary));
-    const inside = own.map(([name, info]) => [name.slice(dictionary.length), info] as const);
-    const wrapper = wrapperOf(inside.map(([name]) => name));
-    const part: TensorFile = {
-      ...file,
-      tensors: new Map(inside),
-      read: (name) => file.read(dictionary + name),
-      chunks: (name) => file.chunks(dictionary + name),
-    };
-    const unwrapped = unwrapTensors(part);
+  for (const prefix of prefixesIn(file)) {
+    const part = partOf(file, prefix);
     const naming = ARCHITECTURES.flatMap((each) => namesOf(each).others ?? []).find((others) =>
-      others.isUsedBy(unwrapped.tensors),
+      others.isUsedBy(part.tensors),
     );
-    const tensors = loneHead(renameTensors(unwrapped, (name) => naming?.toCheckpoint(name) ?? name));
+    const tensors = renameTensors(part, (name) => naming?.toCheckpoint(name) ?? name);
     const kind = findKind(tensors);
-    if (kind) return { kind, tensors, prefix: dictionary + wrapper, naming };
+    if (kind) return { kind, tensors, prefix, naming };
   }
   return undefined;
+}
+
+/** The prefixes behind which the model may be, shorter ones first, so that no prefix of the model itself comes off. */
+function prefixesIn({ tensors }: TensorFile): string[] {
+  const names = [...tensors.keys()];
+  const found = [""];
+  let level = [{ prefix: "", inside: names }];
+  for (let depth = 0; depth < MOST_NESTED; depth++) {
+    level = level.flatMap(({ prefix, inside }) =>
+      PREFIXES.map((next) => {
+        const longer = prefix + next;
+        return { prefix: longer, inside: inside.filter((name) => name.startsWith(longer)) };
+      }).filter((next) => next.inside.length > 0),
+    );
+    found.push(...level.map(({ prefix }) => prefix));
+  }
+  return found;
+}
+
+/** The tensors behind a prefix, without it. */
+function partOf(file: TensorFile, prefix: string): TensorFile {
+  const inside = [...file.tensors].filter(([name]) => name.startsWith(prefix));
+  return {
+    ...file,
+    tensors: new Map(inside.map(([name, info]) => [name.slice(prefix.length), info])),
+    read: (name) => file.read(prefix + name),
+    chunks: (name, options) => file.chunks(prefix + name, options),
+  };
 }
 
 /** The architecture of a file's tensors and their naming. */
@@ -70,7 +88,7 @@ function findKind({ tensors }: TensorFile): FoundKind | undefined {
   for (const architecture of ARCHITECTURES) {
     const { weights: reader } = architecture;
     const { prefixes, storedName, parameterName } = namesOf(architecture);
-    for (const prefix of reader ? prefixes : []) {
+    for (const prefix of reader ? prefixes.filter((each) => !isWrapped(each, prefixes)) : []) {
       const readerName = (stored: string) => storedName(parameterName(stored, prefix), reader?.prefix ?? "");
       const seen = new Map(Array.from(tensors, ([name, info]) => [readerName(name), info]));
       if (reader?.recognizes(seen)) return { architecture, reader, prefix, seen, readerName };
@@ -79,16 +97,6 @@ function findKind({ tensors }: TensorFile): FoundKind | undefined {
   return undefined;
 }
 
-const NUMBERED_HEAD = /^(fc|head|classifier)\.\d+(?=\.(weight|bias)$)/;
-
-/**
- * Renames a head in a torch.nn.Sequential after dropout: `fc.1.weight` becomes `fc.weight` if no other layer of the
- * head has parameters. The head of Hugging Face's ResNet is `classifier.1` and keeps its name.
- */
-function loneHead(file: TensorFile): TensorFile {
-  const names = [...file.tensors.keys()].filter((name) => /^(fc|head|classifier)\./.test(name));
-  const layers = new Set(names.map((name) => name.replace(/\.[^.]*$/, "")));
-  const [layer = ""] = layers;
-  if (layers.size !== 1 || layer === "classifier.1" || !NUMBERED_HEAD.test(`${layer}.weight`)) return file;
-  return renameTensors(file, (name) => name.replace(NUMBERED_HEAD, "$1"));
-}
+/** Whether a prefix of the architecture is another one of it behind one that comes off, as `model.transformer.` is. */
+const isWrapped = (prefix: string, prefixes: readonly string[]): boolean =>
+  PREFIXES.some((outer) => prefixes.some((inner) => inner !== "" && prefix === outer + inner));

@@ -20,7 +20,8 @@ export interface Sources {
 
 /** Inputs for calibration. Each is disposed of after its forward pass. */
 export interface CalibrationData {
-  inputs: AsyncIterable<Tensor>;
+  /** the inputs, from the first one on at each call */
+  inputs(): AsyncIterable<Tensor>;
   forward(model: Model, input: Tensor): Tensor;
   /** largest number of inputs */
   total: number;

@@ -150,7 +150,7 @@ class ImageData implements OpenData {
   calibration(samples: number, batch: number): CalibrationData {
     const images = this.opened.sets.someOfTrain(samples);
     return {
-      inputs: imageInputs(this.loaderOf(images), { batch }),
+      inputs: () => imageInputs(this.loaderOf(images), { batch }),
       forward: (model, pixels: Tensor) => classifierLogits(model, pixels as Tensor4D),
       total: images.length,
       unit: "images",

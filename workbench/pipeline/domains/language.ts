@@ -90,7 +90,7 @@ function openData(
       return { validation: { nll, perplexity } };
     },
     calibration: (samples, batch) => ({
-      inputs: windowInputs(train, { samples, batch }),
+      inputs: () => windowInputs(train, { samples, batch }),
       forward: (model, ids: Tensor) => languageHidden(model, ids as Tensor2D),
       total: Math.min(samples, train.length),
       unit: "windows",

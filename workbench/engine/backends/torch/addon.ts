@@ -42,6 +42,11 @@ export interface Addon {
   /** `call` writes [dtype code, rank, sizes…] of each tensor it returns into this array */
   attach(meta: Float64Array): void;
   fromBytes(data: ArrayBufferView, dtype: DtypeName, shape: readonly number[], device: string): Handle;
+  /**
+   * converts numbers of `dtype` to the tensor's dtype and stores them from element `at` on; returns how many. The tensor
+   * must be contiguous
+   */
+  writeValues(tensor: Handle, at: number, data: ArrayBufferView, dtype: DtypeName): number;
   read(tensor: Handle): ArrayBuffer;
   /** does not block while a GPU computes */
   readAsync(tensor: Handle): Promise<ArrayBuffer>;

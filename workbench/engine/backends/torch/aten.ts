@@ -13,7 +13,13 @@ export type Operand = Argument | TensorInfo | readonly (number | boolean | null 
 /** The data id of a tensor in this backend. The id object contains the handle. */
 export interface TorchDataId {
   /** undefined once disposed of */
-  torch?: { handle: Handle; strings?: Uint8Array[]; references: number };
+  torch?: {
+    handle: Handle;
+    strings?: Uint8Array[];
+    references: number;
+    /** whether it is a weight that is held in half precision and converted to float32 at each use */
+    half?: boolean;
+  };
 }
 
 /** c10::ScalarType as the addon reports it. */
@@ -60,8 +66,22 @@ export function dataOf(dataId: object): NonNullable<TorchDataId["torch"]> {
   return id.torch as NonNullable<TorchDataId["torch"]>;
 }
 
-/** The handle behind a tensor. */
-export const handleOf = (tensor: TensorInfo): Handle => dataOf(tensor.dataId).handle;
+/**
+ * The handle behind a tensor, as float32 if the tensor is held in half precision. The converted copy belongs to the
+ * running kernel.
+ */
+export function handleOf(tensor: TensorInfo): Handle {
+  const { handle, half } = dataOf(tensor.dataId);
+  return half ? toSingle(handle, "float32") : handle;
+}
+
+const toSingle = aten("to", "dtype");
+
+/** The handle of a tensor that is held in half precision; undefined for other tensors. */
+export function halfHandleOf(tensor: TensorInfo): Handle | undefined {
+  const { handle, half } = dataOf(tensor.dataId);
+  return half ? handle : undefined;
+}
 
 function toArgument(operand: Operand): Argument {
   if (typeof operand !== "object" || operand === null) return operand;
@@ -132,6 +152,16 @@ export function leaveArena(mark: number, kept: Handle | readonly Handle[] | unde
     if (handle !== kept && !(typeof kept === "object" && kept.includes(handle))) native.free(handle);
   }
   arena.length = mark;
+}
+
+/** Runs `body` and frees all results of operators in it. */
+export function keepNone(body: () => void): void {
+  const mark = enterArena();
+  try {
+    body();
+  } finally {
+    leaveArena(mark, undefined);
+  }
 }
 
 /** Runs `body`, keeps the handle that it returns and frees all other results. */

@@ -43,6 +43,8 @@ const TFJS_TYPE = new Map<number, { dtype: NumericType; convert?: DtypeName }>([
   [SCALAR_TYPE.complex64, { dtype: "complex64" }],
 ]);
 
+const HALF_TYPES: ReadonlySet<number> = new Set([SCALAR_TYPE.bfloat16, SCALAR_TYPE.float16]);
+
 /** The backend `torch` on one device. */
 export class TorchBackend extends KernelBackend {
   readonly device: string;
@@ -73,7 +75,10 @@ export class TorchBackend extends KernelBackend {
     const type = TFJS_TYPE.get(info.type);
     if (!type) throw new Error(`torch type ${info.type} has no TensorFlow.js dtype`);
     const owned = type.convert ? this.convert(handle, type.convert) : handle;
-    return { dataId: this.own({ handle: owned, references: 1 }), shape: info.shape, dtype: type.dtype };
+    // With the precision bfloat16, results are half too, and kernels take them as they are.
+    const half = !this.mixed && HALF_TYPES.has(info.type);
+    const data = { handle: owned, references: 1, ...(half && { half }) };
+    return { dataId: this.own(data), shape: info.shape, dtype: type.dtype };
   }
 
   private convert(handle: Handle, dtype: DtypeName): Handle {
@@ -147,7 +152,7 @@ export class TorchBackend extends KernelBackend {
    */
   private readable(handle: Handle) {
     const { type } = infoOf(handle);
-    const half = type === SCALAR_TYPE.bfloat16 || type === SCALAR_TYPE.float16;
+    const half = HALF_TYPES.has(type);
     const complex = type === SCALAR_TYPE.complex64;
     const view = (bytes: ArrayBuffer): BackendValues => {
       if (type === SCALAR_TYPE.int32) return new Int32Array(bytes);

@@ -1,19 +1,22 @@
 // Kernels that change a tensor in place: the AdamW step, with the addon's operators for all parameters of a group in
-// one call, the norm of gradients that goes with it, and rows written into a buffer. A change in place is only safe
+// one call, the norm of gradients that goes with it, rows written into a buffer, and weights that are filled when they
+// are loaded. A change in place is only safe
 // where no other tensor shares the memory, so a variable that shares it gets memory of its own first.
 
 import type { TensorInfo, Variable } from "@tensorflow/tfjs-core";
 import * as names from "../../../ops/kernels.ts";
 import { tensorOf } from "../../../tfjs/internals.ts";
-import { aten, CONTIGUOUS_FORMAT, keepOne } from "../aten.ts";
-import type { TorchBackend } from "../backend.ts";
+import { aten, CONTIGUOUS_FORMAT, dataOf, halfHandleOf, handleOf, keepOne, STRIDED } from "../aten.ts";
+import { currentAddon, type TorchBackend } from "../backend.ts";
 import { fusedKernel, type KernelTable } from "../register.ts";
+import { sameData } from "./creation.ts";
 
 const clone = aten("clone");
 const adamwInPlace = aten("adamw_", "", "gblr");
 const gradientNorm = aten("gradient_norm", "", "gblr");
 const narrow = aten("narrow");
 const copyInPlace = aten("copy_");
+const empty = aten("empty", "memory_format");
 
 /** Gives a variable contiguous memory that no other tensor shares. */
 function moveToOwnMemory(variable: Variable, backend: TorchBackend): void {
@@ -52,6 +55,23 @@ export const fusedInPlace: KernelTable = {
       if (backend.isShared(buffer)) moveToOwnMemory(buffer as TensorInfo as Variable, backend);
       const axis = buffer.shape.length - 2;
       copyInPlace(narrow(buffer, axis, at, rows.shape[axis] as number), rows);
+      return [];
+    },
+  ),
+
+  [names.ALLOCATE]: fusedKernel<object, names.AllocateAttributes>((_, { shape, held }, backend) => {
+    const tensor = backend.adopt(keepOne(() => empty(shape, held, STRIDED, backend.device)));
+    if (held !== "float32") dataOf(tensor.dataId).half = true;
+    return tensor;
+  }),
+
+  [names.TO_FLOAT32]: fusedKernel<names.ToFloat32Inputs>(({ x }, _, backend) =>
+    halfHandleOf(x) === undefined ? sameData(x, x.shape, backend) : handleOf(x),
+  ),
+
+  [names.WRITE_VALUES]: fusedKernel<names.WriteValuesInputs, names.WriteValuesAttributes>(
+    ({ buffer }, { at, bytes, type }) => {
+      currentAddon().writeValues(dataOf(buffer.dataId).handle, at, bytes, type);
       return [];
     },
   ),

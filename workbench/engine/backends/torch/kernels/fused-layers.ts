@@ -7,9 +7,10 @@ import type { TensorInfo } from "@tensorflow/tfjs-core";
 import { mixSeed } from "../../../core/random.ts";
 import * as names from "../../../ops/kernels.ts";
 import type { Handle } from "../addon.ts";
-import { aten, CONTIGUOUS_FORMAT } from "../aten.ts";
+import { aten, CONTIGUOUS_FORMAT, halfHandleOf } from "../aten.ts";
 import { currentAddon, type TorchBackend } from "../backend.ts";
 import { fusedKernel, type KernelTable, single } from "../register.ts";
+import { halfProduct } from "./half-product.ts";
 
 const reshape = aten("reshape");
 const transpose = aten("t");
@@ -30,15 +31,27 @@ const bernoulliInPlace = aten("bernoulli_", "float");
 const multiply = aten("mul", "Tensor");
 const multiplyInPlace = aten("mul_", "Scalar");
 
-function affine({ x, weight, bias }: names.LinearInputs, layout: names.WeightLayout): Handle {
+function affine({ x, weight, bias }: names.LinearInputs, layout: names.WeightLayout, backend: TorchBackend): Handle {
   const { shape } = x;
-  const right = layout === "out_in" ? transpose(weight) : weight;
   const width = shape[shape.length - 1] as number;
   const rows = shape.slice(0, -1).reduce((product, size) => product * size, 1);
   const left = shape.length === 2 ? x : reshape(x, [rows, width]);
-  const result = bias ? addMatrixProduct(bias, left, right) : matrixProduct(left, right);
+  const result = productOf({ left, weight, bias, rows }, layout, backend);
   const nOut = weight.shape[layout === "out_in" ? 0 : 1] as number;
   return shape.length === 2 ? result : reshape(result, [...shape.slice(0, -1), nOut]);
+}
+
+interface Product extends Omit<names.LinearInputs, "x"> {
+  /** (rows, n_in) */
+  left: TensorInfo | Handle;
+  rows: number;
+}
+
+function productOf({ left, weight, bias, rows }: Product, layout: names.WeightLayout, backend: TorchBackend): Handle {
+  const half = backend.mixed ? undefined : halfHandleOf(weight);
+  if (half !== undefined) return halfProduct({ left, weight, bias, rows, half, layout }, backend);
+  const right = layout === "out_in" ? transpose(weight) : weight;
+  return bias ? addMatrixProduct(bias, left, right) : matrixProduct(left, right);
 }
 
 /**
@@ -82,7 +95,7 @@ function dropped(x: TensorInfo, mask: TensorInfo | Handle, rate: number): Handle
 export const fusedLayers: KernelTable = {
   [names.LINEAR]: fusedKernel<names.LinearInputs, names.LinearAttributes>((inputs, attributes, backend) => {
     const { activation, layout, keepPreactivation } = attributes;
-    const preactivation = affine(inputs, layout);
+    const preactivation = affine(inputs, layout, backend);
     if (activation === "none") return preactivation;
     const approximate = activation === "gelu_tanh" ? "tanh" : "none";
     if (keepPreactivation) return [activated(preactivation, approximate, backend), preactivation];
@@ -107,7 +120,10 @@ export const fusedLayers: KernelTable = {
     return nativeLayerNormBackward(outer, inner, gain.shape, mean, inverseStd, gain, bias, [true, true, true]);
   }),
 
-  [names.EMBEDDING]: fusedKernel<names.EmbeddingInputs>(({ table, ids }) => embedding(table, ids)),
+  [names.EMBEDDING]: fusedKernel<names.EmbeddingInputs>(({ table, ids }) => {
+    const half = halfHandleOf(table);
+    return half === undefined ? embedding(table, ids) : cast(embedding(half, ids), "float32");
+  }),
   [names.EMBEDDING_GRADIENT]: fusedKernel<names.EmbeddingGradientInputs, names.EmbeddingGradientAttributes>(
     ({ dy, ids }, { rows }, backend) => embeddingBackward(single(dy, backend), ids, rows, -1, false),
   ),

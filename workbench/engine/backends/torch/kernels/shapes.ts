@@ -3,7 +3,7 @@
 
 import { backend_util, slice_util, type TensorInfo, util } from "@tensorflow/tfjs-core";
 import type { Handle } from "../addon.ts";
-import { aten, CONTIGUOUS_FORMAT } from "../aten.ts";
+import { aten, CONTIGUOUS_FORMAT, halfHandleOf } from "../aten.ts";
 import type { TorchBackend } from "../backend.ts";
 import type { KernelTable } from "../register.ts";
 import { sameData, upload } from "./creation.ts";
@@ -114,7 +114,8 @@ export const shapes: KernelTable = {
   Slice: ({ x }, { begin, size }) => {
     const [from, count] = slice_util.parseSliceParams(x as TensorInfo as never, begin, size);
     slice_util.assertParamsValid(x as TensorInfo as never, from as number[], count as number[]);
-    return sliced(x, x.shape, from as number[], count as number[]);
+    // A slice of a weight in half precision stays in half precision, so that only the slice is converted when it is used.
+    return sliced(halfHandleOf(x) ?? x, x.shape, from as number[], count as number[]);
   },
   StridedSlice: ({ x }, attrs) => {
     const source = x;

@@ -1,0 +1,88 @@
+// Computes the covariances of layers in groups that fit in memory, with one pass over the data for each group. Groups
+// are calibrated from the last layer to the first. The inputs of a layer do not depend on later layers, so the later
+// groups may be converted already: the covariances are those of the dense model, whatever the groups are.
+
+import type { Covariances, Decompositions, PlannedLayer } from "../compress/index.ts";
+import { denseWeight, type Model } from "../models/index.ts";
+import { type Calibration, calibrateLayers } from "./calibrate.ts";
+import type { CalibrationData } from "./domains/domain.ts";
+import type { PipelineEvent } from "./stage.ts";
+
+/** Most bytes of covariances that are in memory at a time. */
+export const CALIBRATION_BYTES = 4e9;
+
+const FLOAT_BYTES = 4;
+
+export interface GroupedOptions {
+  data: CalibrationData;
+  /** most bytes of covariances at a time; a single layer may need more */
+  bytes: number;
+  signal: AbortSignal;
+}
+
+/** The covariances of one group of layers at a time. Must be disposed of. */
+export class GroupedCovariances {
+  /** Σ of the current group by layer name, (n_in, n_in) */
+  readonly current: Covariances = new Map();
+  /** number of input rows of a layer */
+  rows = 0;
+  private readonly model: Model;
+  private readonly options: GroupedOptions;
+  private groups: PlannedLayer[][] = [];
+
+  constructor(model: Model, options: GroupedOptions) {
+    [this.model, this.options] = [model, options];
+  }
+
+  /** Whether the covariances of all layers do not fit in memory together. */
+  get isSplit(): boolean {
+    return this.groups.length > 1;
+  }
+
+  /** Divides the layers into groups, in the order of the model. */
+  divide(layers: readonly PlannedLayer[]): void {
+    const groups: PlannedLayer[][] = [];
+    let room = 0;
+    for (const layer of layers.toReversed()) {
+      const size = layer.nIn ** 2 * FLOAT_BYTES;
+      if (size > room || groups.length === 0) {
+        groups.unshift([]);
+        room = this.options.bytes;
+      }
+      groups[0]?.unshift(layer);
+      room -= size;
+    }
+    this.groups = groups;
+  }
+
+  /** Makes the covariance of a layer available: calibrates its group, unless that is the current one. */
+  async *provide(name: string): AsyncGenerator<PipelineEvent, void> {
+    if (this.current.has(name)) return;
+    const group = this.groups.find((layers) => layers.some((layer) => layer.name === name));
+    if (!group) return;
+    this.dispose();
+    const { data, signal } = this.options;
+    const { covariances, rows }: Calibration = yield* calibrateLayers(this.model, group, { data, signal });
+    for (const [layer, covariance] of covariances) this.current.set(layer, covariance);
+    this.rows = rows;
+  }
+
+  /** Computes what a global allocation by output errors needs: all covariances, or the singular values of all layers. */
+  async *spectra(decompositions: Decompositions): AsyncGenerator<PipelineEvent, void> {
+    for (const group of this.groups.toReversed()) {
+      for (const layer of group) {
+        yield* this.provide(layer.name);
+        if (!this.isSplit) continue;
+        const weight = denseWeight(this.model, layer.name);
+        await decompositions.addOutputSpectrum(layer.name, weight, this.current.get(layer.name) as typeof weight);
+        weight.dispose();
+      }
+    }
+  }
+
+  /** Disposes of the covariances of the current group. */
+  dispose(): void {
+    for (const covariance of new Set(this.current.values())) covariance.dispose();
+    this.current.clear();
+  }
+}

@@ -77,7 +77,8 @@ async function* generated(
     // Removes the progress bar of loading before text is printed.
     yield { kind: "stage", stage: "generate" };
     const { config, tokenizer } = generator;
-    const ids = tokenizer.encode(prompt);
+    // Llama's tokenizers put a token before each text, and their models expect it.
+    const ids = tokenizer.encode(prompt, { specialTokens: true });
     const settings = generationSettings(options, { config, usual: { tokens: TOKENS }, prompt: ids.length });
     const line = folderSettingsLine(options, config);
     if (line !== undefined && process.stderr.isTTY) process.stderr.write(`${line}\n`);

@@ -78,8 +78,8 @@ describe("one line says what is wrong with", () => {
 
   test("a template that would run for years or fill the memory", async () => {
     const loops = `{% set r = range(1000) %}${"{% for i in r %}".repeat(5)}x${"{% endfor %}".repeat(5)}`;
-    await fails(loops, /the template takes more than 5000000 steps/);
-    await fails("{% for i in range(1000000000) %}x{% endfor %}", /takes more than 5000000 steps/);
+    await fails(loops, /the template takes more than 1000000 steps/);
+    await fails("{% for i in range(1000000000) %}x{% endfor %}", /takes more than 1000000 steps/);
     const double = (start: string) =>
       `{% set ns = namespace(v=${start}) %}{% for i in range(60) %}{% set ns.v = ns.v + ns.v %}{% endfor %}{{ ns.v }}`;
     await fails(double("'ab'"), /makes a text or list of more than 4000000/);

@@ -181,7 +181,7 @@ describe("at a terminal", () => {
 
   test("commands are obeyed, and Ctrl-D leaves", async () => {
     const { child, type, until } = terminal([folder("model"), ...GREEDY]);
-    await until(PROMPT);
+    expect(await until(PROMPT)).toMatch(/gblr: settings of generation_config\.json: suppress_tokens \(\d+\)/);
     const say = async (text: string) => {
       type(`${text}\r`);
       // The line as it was typed comes first.

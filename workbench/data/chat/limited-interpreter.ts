@@ -5,8 +5,8 @@ import { Environment, Interpreter } from "@huggingface/jinja";
 
 type Evaluate = Interpreter["evaluate"];
 
-/** Limits on one rendering. Those of models need less than a thousandth of them for a short chat. */
-const MOST_STEPS = 5_000_000;
+/** Limits on one rendering. A message takes some hundred steps in templates of models. */
+const MOST_STEPS = 1_000_000;
 /** characters of a text, and items of a list */
 const MOST_LENGTH = 4_000_000;
 /** nested expressions and blocks */

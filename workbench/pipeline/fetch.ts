@@ -9,7 +9,7 @@ import { TRAINABLE_FILE } from "../../hub/model-folder/index.ts";
 import { type Located, type LocateZoo, locate } from "../../hub/pull/locate.ts";
 import { isZooName, zooEntry } from "../../hub/zoo/releases.ts";
 import { dataFilePatterns, MissingSplitError } from "../data/index.ts";
-import { readConfig } from "../models/folder/load.ts";
+import { readConfigFields } from "../models/folder/load.ts";
 import { type Architecture, architectureOf, COMPANION_FILES, type NewHead, type Preparation } from "../models/index.ts";
 import { type PullZooEvent, pullZoo } from "../models/reference/index.ts";
 import type { PipelineEvent, StageContext } from "./stage.ts";
@@ -43,14 +43,14 @@ export const baseName = ({ name, repo }: Source): string => repo ?? name;
 export async function baseModelOf({ name, folder, repo }: Source): Promise<Pick<CardFacts, "baseModel" | "isFolder">> {
   if (repo !== undefined) return { baseModel: repo };
   if (resolve(name) !== resolve(folder)) return { baseModel: name };
-  const { gblr } = (await readConfig(folder)).json as { gblr?: { base_model?: unknown } };
+  const { gblr } = (await readConfigFields(folder)).json as { gblr?: { base_model?: unknown } };
   if (typeof gblr?.base_model === "string") return { baseModel: gblr.base_model };
   return { baseModel: basename(resolve(folder)), isFolder: true };
 }
 
 /** The structure of most layers of a model folder. */
 export async function structureOf({ folder }: Source): Promise<string> {
-  const { json } = await readConfig(folder);
+  const { json } = await readConfigFields(folder);
   return (json.gblr as { structure?: string } | undefined)?.structure ?? "dense";
 }
 
@@ -102,7 +102,7 @@ export async function* fetchArchitecture(
 ): AsyncGenerator<PipelineEvent, Architecture> {
   if (isZooName(name)) return architectureOf(zooEntry(name).modelType);
   const { folder } = yield* located(name, "model", ["config.json"], options);
-  return (await readConfig(folder)).architecture;
+  return (await readConfigFields(folder)).architecture;
 }
 
 const lacksSafetensors = async (folder: string): Promise<boolean> =>

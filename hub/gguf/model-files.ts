@@ -37,6 +37,7 @@ export async function planModel(gguf: GgufFile): Promise<GgufModel> {
   const plan = await family.plan(gguf, architecture);
   expectTensors(gguf, plan);
   const positions = metadata.needCount(`${architecture}.context_length`);
+  if (positions < 1) throw metadata.fail(`${architecture}.context_length`, "1 or more", positions);
   const tokenizer = tokenizerOf(metadata, positions);
   const rows = plan.config.vocab_size as number;
   if (tokenizer.size > rows) {

@@ -15,7 +15,7 @@ import type { OpenEngineOptions } from "../engine/core/types.ts";
 import { widthValues } from "../gblr/init/index.ts";
 import type { WeightType } from "../models/index.ts";
 import { structureNamed, structures } from "../structures/registry.ts";
-import { countFrom, share } from "./shared/options.ts";
+import { countFrom, numberFrom, share } from "./shared/options.ts";
 import { UsageError } from "./shared/program.ts";
 
 /** Adds the options for the structure of the converted layers and their cost. */
@@ -62,7 +62,16 @@ export function addCalibrationOptions(command: Command): void {
     .option("--calibrate-column <name>", "column with the text or the images (default: text; image or img)")
     .option("--calibrate-encoding <name>", "encoding of text files, such as windows-1252 (default: utf-8)")
     .option("--calibrate-samples <count>", "windows or images to calibrate on (default: 32)", countFrom(1))
-    .option("--calibrate-context <tokens>", "tokens per window (default: the model's positions)", countFrom(1));
+    .option(
+      "--calibrate-memory <GB>",
+      "memory for covariances, at most; with less, the model runs over the data several times (default: 4)",
+      numberFrom(0),
+    )
+    .option(
+      "--calibrate-context <tokens>",
+      "tokens per window (default: the model's positions, at most 2048)",
+      countFrom(1),
+    );
 }
 
 /** The parsed options of the verb. */
@@ -79,6 +88,7 @@ export interface ConvertVerbOptions extends OpenEngineOptions {
   /** number type of dense weights in memory */
   dtype?: WeightType;
   calibrate?: string;
+  calibrateMemory?: number;
   calibrateConfig?: string;
   calibrateSplit?: string;
   calibrateColumn?: string;
@@ -149,4 +159,5 @@ const DETAILS = [
   "calibrateEncoding",
   "calibrateSamples",
   "calibrateContext",
+  "calibrateMemory",
 ] as const;

@@ -138,7 +138,10 @@ async function* convertAndSave(
     }
     const data = yield* calibrationData(options, { model, source, context });
     const before = parametersOf(model);
-    const how = { allocation, init, seed, searchSteps, calibration: data, signal: context.signal };
+    const { calibrateMemory: gigabytes } = options;
+    const calibrationBytes = gigabytes === undefined ? undefined : gigabytes * 1e9;
+    const calibrated = { calibration: data, calibrationBytes };
+    const how = { allocation, init, seed, searchSteps, ...calibrated, signal: context.signal };
     let notes: readonly string[] = [];
     let converted: Converted;
     try {

@@ -23,6 +23,7 @@ export {
   languageLoss,
   languageNll,
   languageSizes,
+  usualContext,
 } from "../architectures/parts/language-model.ts";
 export {
   ARCHITECTURES,
@@ -44,6 +45,7 @@ export { WEIGHT_TYPES, type WeightType } from "./folder/read-parameters.ts";
 export { FILE_TYPES, type FileType, type SaveOptions, saveModel, saveModelNow, storedConfig } from "./folder/save.ts";
 export {
   COMPANION_FILES,
+  MORE_TEMPLATE_FILES,
   prepareFolder,
   type SaveEvent,
   writeModelFolder,

@@ -159,6 +159,8 @@ test.each<[what: string, message: string, spec: Spec]>([
   ],
   ["a mixture of experts", "is a mixture of 8 experts", changed("llama.expert_count", u32(8))],
   ["no context length", "has no llama.context_length", changed("llama.context_length", undefined)],
+  ["a context of 0", "llama.context_length must be 1 or more, is 0", changed("llama.context_length", u32(0))],
+  ["a base of 0", "llama.rope.freq_base must be above 0, is 0", changed("llama.rope.freq_base", f32(0))],
   ["another width", "llama.embedding_length must be 32", changed("llama.embedding_length", u32(64))],
   ["heads that differ between layers", "differs between layers", changed("llama.attention.head_count", ints([4, 8]))],
   ["no heads", "has 0 heads", changed("llama.attention.head_count", u32(0))],

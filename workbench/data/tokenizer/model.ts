@@ -9,6 +9,8 @@ import { openWordLevel, openWordPiece } from "./word-piece.ts";
 export interface Model {
   /** id of each token, without added tokens */
   readonly vocabulary: ReadonlyMap<string, number>;
+  /** tokens by id, where the vocabulary is a list, which may have a token twice */
+  readonly list?: readonly string[];
   /** encodes a piece. @throws Error if the piece has an unknown part and the vocabulary no token for it */
   encode(piece: string): readonly number[];
   /** encodes a piece of plain text by its bytes in the byte-level alphabet, if the vocabulary has all of them */

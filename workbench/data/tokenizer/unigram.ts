@@ -35,6 +35,7 @@ export function openUnigram(part: Part): Model {
   };
   return {
     vocabulary,
+    list: vocab.map(([token]) => token),
     encode: (piece) => {
       const path = bestPath(piece, { trie, scores, unknownScore, unknownId });
       return joinedUnknown(path, unknown ?? undefined).flatMap(

@@ -28,6 +28,9 @@ export interface ImportedGguf {
   files: string[];
 }
 
+/** Progress of an import from GGUF; the last event is `imported`. */
+export type ImportGgufEvent = { kind: "opened"; tensors: number; bytes: number } | WriteProgress | ImportedGguf;
+
 const CHAT_TEMPLATE = "chat_template.jinja";
 
 /**
@@ -39,7 +42,7 @@ const CHAT_TEMPLATE = "chat_template.jinja";
 export async function* importGguf(
   path: string,
   { out, dtype, maxShardBytes }: ImportGgufOptions,
-): AsyncGenerator<{ kind: "opened"; tensors: number; bytes: number } | WriteProgress | ImportedGguf, void> {
+): AsyncGenerator<ImportGgufEvent, void> {
   const gguf = await openGguf(path);
   let isWritten = false;
   try {

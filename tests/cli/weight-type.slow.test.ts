@@ -1,0 +1,128 @@
+// --dtype of the verbs that load models: what they compute with weights in half precision, and what they refuse.
+
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { addConvert } from "../../workbench/cli/convert.ts";
+import { addEval } from "../../workbench/cli/eval.ts";
+import { addGenerate } from "../../workbench/cli/generate.ts";
+import type { AddVerb } from "../../workbench/cli/shared/program.ts";
+import { openEngine } from "../../workbench/engine/core/open.ts";
+import { loadModelNow } from "../../workbench/models/folder/load.ts";
+import { saveModelNow } from "../../workbench/models/index.ts";
+import { tinyModel } from "../compress/tiny.ts";
+import { writeTinyTokenizer } from "../data/hub-folders.ts";
+import { ENGINES } from "../engine/engines.ts";
+import { temporaryFolder } from "../hub/temporary.ts";
+import { runVerb } from "./in-process.ts";
+
+const at = temporaryFolder();
+const { GBLR_CACHE, HF_HUB_OFFLINE } = process.env;
+const kept = { GBLR_CACHE, HF_HUB_OFFLINE };
+
+beforeAll(async () => {
+  Object.assign(process.env, { GBLR_CACHE: at("cache"), HF_HUB_OFFLINE: "1" });
+  await openEngine({ engine: "cpu" });
+  await saveModelNow(tinyModel(3, { vocab_size: 300 }), at("model"));
+  writeTinyTokenizer(at("model"));
+  // The same model with its weights rounded.
+  const model = await loadModelNow(at("model"));
+  await saveModelNow(model, at("bfloat16"), { dtype: "bfloat16" });
+  writeTinyTokenizer(at("bfloat16"));
+  mkdirSync(at("text"));
+  writeFileSync(at("text", "test.txt"), "the other and the one ".repeat(9));
+});
+
+afterAll(() => {
+  for (const [name, value] of Object.entries(kept)) {
+    if (value === undefined) delete process.env[name];
+    else process.env[name] = value;
+  }
+});
+
+async function told(add: AddVerb, args: readonly string[]) {
+  const { code, stdout, stderr } = await runVerb(add, args);
+  expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+  return JSON.parse(stdout);
+}
+
+const PPL = () => ["--dataset", at("text"), "--json"];
+
+describe.skipIf(!ENGINES.some(({ name }) => name === "torch"))("--dtype bfloat16 on torch", () => {
+  const torch = ["--engine", "torch", "--device", "cpu"];
+
+  test("gives the perplexity of the rounded model, and the document says so", async () => {
+    const half = await told(addEval, ["eval", "ppl", at("model"), ...PPL(), ...torch, "--dtype", "bfloat16"]);
+    const rounded = await told(addEval, ["eval", "ppl", at("bfloat16"), ...PPL(), ...torch]);
+    const auto = await told(addEval, ["eval", "ppl", at("bfloat16"), ...PPL(), ...torch, "--dtype", "auto"]);
+    expect([half, rounded, auto].map(({ dtype }) => dtype)).toEqual(["bfloat16", "float32", "auto"]);
+    expect(Math.abs(half.nll / rounded.nll - 1)).toBeLessThan(1e-6);
+    expect(Math.abs(auto.nll / rounded.nll - 1)).toBeLessThan(1e-6);
+  });
+
+  test("generates the text of the rounded model", async () => {
+    const args = ["the", "--temperature", "0", "--tokens", "10", "--json", ...torch];
+    const half = await told(addGenerate, ["generate", at("model"), ...args, "--dtype", "bfloat16"]);
+    const rounded = await told(addGenerate, ["generate", at("bfloat16"), ...args]);
+    expect(half.ids).toEqual(rounded.ids);
+  });
+
+  test("converts the rounded model, by activation too", async () => {
+    const calibration = ["--init", "activation", "--calibrate", at("text"), "--calibrate-split", "test"];
+    const args = ["--structure", "lowrank", "--budget", "0.5", "--json", ...torch, ...calibration];
+    const half = await told(addConvert, ["convert", at("model"), "--out", at("a"), ...args, "--dtype", "bfloat16"]);
+    const rounded = await told(addConvert, ["convert", at("bfloat16"), "--out", at("b"), ...args]);
+    const errors = (of: { layers: { error: number; outputError: number }[] }) =>
+      of.layers.flatMap(({ error, outputError }) => [error, outputError]);
+    expect(errors(half).length).toBeGreaterThan(10);
+    for (const [i, error] of errors(half).entries()) expect(error).toBeCloseTo(errors(rounded)[i] as number, 5);
+  });
+});
+
+test("--calibrate-memory bounds the covariances, and changes nothing else", async () => {
+  const calibration = ["--init", "activation", "--calibrate", at("text"), "--calibrate-split", "test"];
+  const args = ["--structure", "lowrank", "--budget", "0.5", "--json", "--engine", "cpu", ...calibration];
+  const whole = await told(addConvert, ["convert", at("model"), "--out", at("c"), ...args]);
+  const parts = await told(addConvert, [
+    "convert",
+    at("model"),
+    "--out",
+    at("d"),
+    ...args,
+    "--calibrate-memory",
+    "1e-5",
+  ]);
+  const errors = (of: { layers: { name: string; error: number; outputError: number }[] }) =>
+    of.layers.map(({ name, error, outputError }) => ({ name, error, outputError }));
+  expect(errors(parts)).toEqual(errors(whole));
+});
+
+test("engines that hold weights in float32 refuse half precision in one line", async () => {
+  const told =
+    /^gblr: weights cannot be float16 on engine wasm, which holds them in float32; use --dtype float32, or engine torch\n$/;
+  const engine = ["--engine", "wasm", "--dtype", "float16"];
+  const runs = [
+    await runVerb(addEval, ["eval", "ppl", at("model"), ...PPL(), ...engine]),
+    await runVerb(addGenerate, ["generate", at("model"), "the", ...engine]),
+    await runVerb(addConvert, [
+      "convert",
+      at("model"),
+      "--out",
+      at("e"),
+      "--structure",
+      "lowrank",
+      "--budget",
+      "0.5",
+      ...engine,
+    ]),
+  ];
+  for (const { code, stderr } of runs) {
+    expect(code).toBe(1);
+    expect(stderr).toMatch(told);
+  }
+});
+
+test("a type that does not exist is a usage error", async () => {
+  const { code, stderr } = await runVerb(addEval, ["eval", "ppl", at("model"), ...PPL(), "--dtype", "int8"]);
+  expect(code).toBe(2);
+  expect(stderr).toContain("Allowed choices are float32, bfloat16, float16, auto.");
+});

@@ -107,7 +107,7 @@ test("--calibrate-memory bounds the covariances, and changes nothing else", asyn
 
 test("engines that hold weights in float32 refuse half precision in one line", async () => {
   const told =
-    /^gblr: weights cannot be float16 on engine wasm, which holds them in float32; use --dtype float32, or engine torch\n$/;
+    /^gblr: weights cannot be "float16" on engine "wasm", which holds them in float32; use --dtype float32, or engine torch\n$/;
   const engine = ["--engine", "wasm", "--dtype", "float16"];
   const runs = [
     await runVerb(addEval, ["eval", "ppl", at("model"), ...PPL(), ...engine]),

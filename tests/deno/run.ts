@@ -27,6 +27,7 @@ const SUITES = [
   "gblr/train.test.ts",
   "hub/card",
   "hub/access",
+  "hub/gguf",
   "hub/pull",
   "hub/push",
   "hub/remote-model.test.ts",

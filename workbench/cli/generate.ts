@@ -83,7 +83,11 @@ async function* generated(
     const line = folderSettingsLine(options, config);
     if (line !== undefined && process.stderr.isTTY) process.stderr.write(`${line}\n`);
     const started = performance.now();
-    const texts = generateText(generator, { text: prompt, ids }, { ...settings, signal: context.signal });
+    const texts = generateText(
+      generator,
+      { text: prompt, ids, continued: true },
+      { ...settings, signal: context.signal },
+    );
     const made = await shown(texts, { prompt, silent: json });
     const seconds = (performance.now() - started) / 1000;
     if (json) printDocument(made, { name, prompt, engine, settings, seconds });

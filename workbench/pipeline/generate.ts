@@ -88,6 +88,8 @@ export async function* openGenerator(
 export interface Prompt {
   text: string;
   ids: ArrayLike<number>;
+  /** whether the text is shown after the prompt, so that a space at its start is kept. Default false */
+  continued?: boolean;
 }
 
 /** How a text is generated. */
@@ -117,7 +119,8 @@ export async function* generateText(
   prompt: Prompt,
   { stopStrings = [], endOfText = config.endOfText, ...options }: TextOptions,
 ): AsyncGenerator<string, GeneratedText> {
-  const stream = textStream(tokenizer.streamDecoder(), { stops: stopStrings, before: prompt.text });
+  const decoder = tokenizer.streamDecoder({ after: prompt.continued ? prompt.ids : [] });
+  const stream = textStream(decoder, { stops: stopStrings, before: prompt.text });
   const made: GeneratedText = { text: "", ids: [], stopped: "tokens" };
   const show = (text: string) => {
     made.text += text;

@@ -70,12 +70,9 @@ function classifierHead(found: ModelTensors, head: string, options: HeadOptions)
     const all = [layer, ...others].join(", ");
     throw new HeadProblem(`has a head of ${others.length + 1} layers, ${all}, instead of one; ${ADVICE}`, { file });
   }
-  const lacking = ["weight", "bias"].map((part) => `${layer}.${part}`).find((name) => !names.includes(name));
-  if (lacking !== undefined) {
-    throw new HeadProblem(`is missing, so the head is no linear layer with a bias; ${ADVICE}`, {
-      file,
-      tensor: lacking,
-    });
+  if (names.length === 1 && names[0] === `${layer}.weight`) {
+    const tensor = `${layer}.bias`;
+    throw new HeadProblem(`is missing, so the head is no linear layer with a bias; ${ADVICE}`, { file, tensor });
   }
   const { storedName } = namesOf(found.kind.architecture);
   const renamed = new Map(

@@ -31,6 +31,18 @@ def layer_norm(case, device):
     return lambda: F.layer_norm(x, (case["width"],), scale, offset)
 
 
+def rms_norm(case, device):
+    x, scale = uniform(device, case["rows"], case["width"]), uniform(device, case["width"])
+    if hasattr(F, "rms_norm"):  # torch 2.4
+        return lambda: F.rms_norm(x, (case["width"],), scale, 1e-6)
+    return lambda: x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-6) * scale
+
+
+def linear(case, device):
+    x, weight = uniform(device, case["rows"], case["width"]), uniform(device, case["outputs"], case["width"])
+    return lambda: F.linear(x, weight)
+
+
 def attention(case, device):
     shape = (1, case["heads"], case["tokens"], case["width"])
     q, k, v, upstream = (uniform(device, *shape) for _ in range(4))
@@ -91,6 +103,8 @@ CASES = {
     "product": product,
     "elementwise": elementwise,
     "layerNorm": layer_norm,
+    "rmsNorm": rms_norm,
+    "linear": linear,
     "attention": attention,
     "training": training,
     "tiny": tiny,

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
 #define GBLR_VECTORIZED __attribute__((target_clones("avx512f", "avx2", "default")))
@@ -18,10 +19,17 @@ constexpr int64_t kLanes = 16;
 
 inline const Lanes& lanes_at(const float* values) { return *reinterpret_cast<const Lanes*>(values); }
 
+// In halves, because a sum of one lane after the other takes longer than a short dot product.
 inline float sum_of(const Lanes& lanes) {
-  float sum = 0;
-  for (int64_t lane = 0; lane < kLanes; ++lane) sum += lanes[lane];
-  return sum;
+  typedef float Eight __attribute__((vector_size(32)));
+  typedef float Four __attribute__((vector_size(16)));
+  Eight eights[2];
+  std::memcpy(eights, &lanes, sizeof eights);
+  const Eight eight = eights[0] + eights[1];
+  Four fours[2];
+  std::memcpy(fours, &eight, sizeof fours);
+  const Four four = fours[0] + fours[1];
+  return (four[0] + four[2]) + (four[1] + four[3]);
 }
 
 } // namespace gblr

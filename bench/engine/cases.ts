@@ -8,6 +8,10 @@ export type Case =
   | { kind: "elementwise"; size: number }
   /** (rows, width) normalized over its last axis, with scale and offset */
   | { kind: "layerNorm"; rows: number; width: number }
+  /** (rows, width) divided by the root mean square of its last axis, with scale */
+  | { kind: "rmsNorm"; rows: number; width: number }
+  /** (rows, width) times the transpose of a weight (outputs, width) */
+  | { kind: "linear"; rows: number; width: number; outputs: number }
   /** causal, (1, heads, tokens, width); backward gives the gradients of queries, keys and values */
   | { kind: "attention"; heads: number; tokens: number; width: number; backward: boolean }
   /** width → hidden → width with tanh-GELU on `rows` rows: forward, backward, AdamW; mean squared error */
@@ -32,6 +36,8 @@ export const CASES: readonly NamedCase[] = [
   { title: "matrix product 2048³", case: { kind: "product", size: 2048 } },
   { title: "tanh(2x + 1)·x − 3, 16 M values", case: { kind: "elementwise", size: 1 << 24 } },
   { title: "layer norm 8192 × 768", case: { kind: "layerNorm", rows: 8192, width: 768 } },
+  { title: "RMS norm 8192 × 576", case: { kind: "rmsNorm", rows: 8192, width: 576 } },
+  { title: "linear layer 576 → 49152, one row", case: { kind: "linear", rows: 1, width: 576, outputs: 49152 } },
   { title: "attention 12 × 1024 × 64", case: { ...attention, backward: false } },
   { title: "attention, with gradients", case: { ...attention, backward: true } },
   { title: "MLP training step", case: TRAINING },

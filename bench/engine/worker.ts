@@ -8,7 +8,9 @@ import { EngineError } from "../../workbench/engine/core/errors.ts";
 import { openEngine, probeEngine } from "../../workbench/engine/core/open.ts";
 import type { Engine, EngineName, Precision } from "../../workbench/engine/core/types.ts";
 import { attention } from "../../workbench/engine/ops/attention.ts";
+import { linear } from "../../workbench/engine/ops/linear.ts";
 import { layerNorm } from "../../workbench/engine/ops/normalization.ts";
+import { rmsNorm } from "../../workbench/engine/ops/rms-norm.ts";
 import type { Case } from "./cases.ts";
 import { type Faults, serve } from "./protocol.ts";
 import { trainingStep } from "./training.ts";
@@ -62,6 +64,14 @@ function build(of: Case): Call {
     case "layerNorm": {
       const [x, gain, bias] = [uniform(of.rows, of.width), uniform(of.width), uniform(of.width)];
       return () => layerNorm(x, gain, bias);
+    }
+    case "rmsNorm": {
+      const [x, gain] = [uniform(of.rows, of.width), uniform(of.width)];
+      return () => rmsNorm(x, gain);
+    }
+    case "linear": {
+      const [x, weight] = [uniform(of.rows, of.width), uniform(of.outputs, of.width)];
+      return () => linear(x, weight);
     }
     case "attention":
       return buildAttention(of);

@@ -170,12 +170,14 @@ at::Tensor few_rows_product(const at::Tensor& x, const at::Tensor& weight, const
   sizes.back() = n_out;
   at::Tensor y = at::empty(sizes, input.options());
   const int64_t rows = n_out == 0 ? 0 : y.numel() / n_out;
+  float* to = y.data_ptr<float>();
   if (bias) {
-    y.copy_(bias->expand(sizes));
+    const at::Tensor added = bias->to(at::kFloat).contiguous();
+    for (int64_t row = 0; row < rows; ++row) std::copy_n(added.data_ptr<float>(), n_out, to + row * n_out);
   } else {
-    y.zero_();
+    std::fill_n(to, rows * n_out, 0.f);
   }
-  const Product product{input.data_ptr<float>(), held.data_ptr(), y.data_ptr<float>(), rows, n_in, n_out};
+  const Product product{input.data_ptr<float>(), held.data_ptr(), to, rows, n_in, n_out};
   Range* const run = range_for(weight.scalar_type(), in_out != turned);
   const int64_t work = std::max<int64_t>(1, rows * n_in);
   at::parallel_for(0, n_out, std::max<int64_t>(4 * kLanes, kGrain / work),

@@ -12,8 +12,11 @@ import {
   crossEntropy,
   dropout,
   embedding,
+  gatedActivation,
   layerNorm,
   linear,
+  rmsNorm,
+  rotary,
 } from "../../workbench/engine/ops/index.ts";
 import { ENGINES } from "./engines.ts";
 
@@ -83,6 +86,47 @@ function loss(p: Parameters): tf.Scalar {
   const logits = linear(tf.reshape(x, [batch * tokens, width]), p.embedding);
   return tf.mean(crossEntropy(logits, tf.tensor1d(targets, "int32")));
 }
+
+const [keyHeads, hidden] = [2, 96];
+
+/** The parameters of one block of a Llama model. */
+function makeDecoder() {
+  const normal = (shape: number[], seed: number) => tf.variable(tf.randomNormal(shape, 0, 0.2, "float32", seed));
+  const keyWidth = (width / heads) * keyHeads;
+  return {
+    x: normal([batch, tokens, width], 21),
+    gain: tf.variable(tf.ones([width])),
+    query: normal([width, width], 22),
+    key: normal([keyWidth, width], 23),
+    value: normal([keyWidth, width], 24),
+    output: normal([width, width], 25),
+    gate: normal([hidden, width], 26),
+    up: normal([hidden, width], 27),
+    down: normal([width, hidden], 28),
+  };
+}
+
+function decoderLoss(p: ReturnType<typeof makeDecoder>): tf.Scalar {
+  const headDim = width / heads;
+  const angles = tf.randomUniform([tokens, headDim / 4], 0, 6, "float32", 29);
+  const split = (y: tf.Tensor) => tf.transpose(tf.reshape(y, [batch, tokens, -1, headDim]), [0, 2, 1, 3]);
+  const turned = (y: tf.Tensor) => rotary(split(y), tf.cos(angles), tf.sin(angles));
+  const normed = rmsNorm(p.x, p.gain);
+  const [q, k, v] = [p.query, p.key, p.value].map((weight) => linear(normed, weight)) as [
+    tf.Tensor,
+    tf.Tensor,
+    tf.Tensor,
+  ];
+  const y = attention(turned(q), turned(k), split(v), { causal: true, window: 5 });
+  const joined = tf.reshape(tf.transpose(y, [0, 2, 1, 3]), [batch, tokens, width]);
+  const middle = tf.add(p.x, linear(joined, p.output));
+  const inner = rmsNorm(middle, p.gain);
+  const gated = gatedActivation(linear(inner, p.gate), linear(inner, p.up), "silu");
+  return tf.sum(tf.square(tf.add(middle, linear(gated, p.down))));
+}
+
+/** Of `decoderLoss`: q, k and v, two rotations, scores, values, output, gate, up and down; backward as many. */
+const DECODER = [width, width, width, 1, 1, width / heads, tokens, width, width, width, hidden];
 
 /** ‖a − b‖ / ‖b‖ */
 function relativeDistance(a: ArrayLike<number>, b: ArrayLike<number>): number {
@@ -155,6 +199,34 @@ for (const under of ENGINES.filter(({ name }) => name === "torch")) {
       backend.useBfloat16(false);
       expect(half).toEqual(full);
       for (const gradient of full) expect(gradient.some((value) => value !== 0)).toBe(true);
+    });
+
+    test("value and gradients of a Llama block differ from float32's by rounding", () => {
+      const parameters = makeDecoder();
+      const variables = Object.values(parameters) as tf.Variable[];
+      const gradients = () => tf.variableGrads(() => decoderLoss(parameters), variables);
+      const full = gradients();
+      backend.useBfloat16(true);
+      const half = gradients();
+      backend.useBfloat16(false);
+      expect(relativeDistance(half.value.dataSync(), full.value.dataSync())).toBeLessThan(0.005);
+      for (const { name } of variables) {
+        const distance = relativeDistance(
+          (half.grads[name] as tf.Tensor).dataSync(),
+          (full.grads[name] as tf.Tensor).dataSync(),
+        );
+        expect(distance).toBeGreaterThan(1e-5);
+        expect(distance).toBeLessThan(bound([...DECODER, ...DECODER], sumsInBfloat16));
+      }
+    });
+
+    test("the statistics of rmsNorm are taken in float32", () => {
+      backend.useBfloat16(true);
+      // A number of bfloat16 whose square, and whose quotient with the root of the mean square, have more digits.
+      const x = tf.matMul(tf.fill([2, 1], 1 + 2 ** -7) as tf.Tensor2D, tf.ones([1, 300]) as tf.Tensor2D);
+      const y = rmsNorm(x, tf.fill([300], 3.3)).dataSync();
+      backend.useBfloat16(false);
+      for (const value of y) expect(value).toBeCloseTo(3.3, 5);
     });
 
     test("loss and gradients of a block differ from float32's by rounding, and all gradients reach the optimizer", () => {

@@ -87,6 +87,20 @@ describe.skipIf(!built)("the native addon", () => {
     for (const handle of [x, y]) addon.free(handle);
   });
 
+  test("refuses operands of its own operators that do not fit, before it reads them", () => {
+    const own = (name: string) => addon.lookup(`gblr::${name}`, "");
+    const [row, weight, gain] = [matrix(1, 3), matrix(2, 4), matrix(1, 1)];
+    const heads = (count: number) => addon.fromBytes(new Float32Array(count * 2), "float32", [1, count, 1, 2], "cpu");
+    const [q, k] = [heads(3), heads(2)];
+    expect(() => call(own("few_rows_product"), row, weight, null, false)).toThrow("x and weight do not fit");
+    expect(() => call(own("few_rows_product"), row, row, gain, false)).toThrow("bias must be (1)");
+    expect(() => call(own("rms_norm"), row, gain, 1e-6)).toThrow("gain must be (3)");
+    expect(() => call(own("rotary"), q, row, row, false)).toThrow("cos and sin must be (1, r/2) with r at most 2");
+    expect(() => call(own("gated_activation"), row, weight, false)).toThrow("expects the shape of gate, [1, 3]");
+    expect(() => call(own("one_query_attention"), q, k, k, 1)).toThrow("k does not fit");
+    for (const handle of [row, weight, gain, q, k]) addon.free(handle);
+  });
+
   test("keeps ATen's message and names the operator", () => {
     const a = matrix(2, 3);
     const b = matrix(2, 3);

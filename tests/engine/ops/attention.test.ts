@@ -130,6 +130,22 @@ forEachEngine("attention", () => {
     await check({ ...long, keyTokens: 300, window: 290 });
   });
 
+  test("lets one query attend to many keys, which may be a view of a longer buffer", async () => {
+    const one = { ...SMALL, heads: 6, keyHeads: 2, tokens: 1, headDim: 20, valueDim: 33, causal: true };
+    for (const keyTokens of [127, 128, 129, 400]) await check({ ...one, keyTokens });
+    await check({ ...one, keyTokens: 400, window: 130 });
+    await check({ ...one, keyTokens: 300, spread: 2 });
+    const [viewed, copied] = tf.tidy(() => {
+      const buffer = tf.randomNormal([2, 2, 90, 24], 0, 1, "float32", 3);
+      const q = tf.randomNormal([2, 4, 1, 24], 0, 1, "float32", 4);
+      const seen = tf.slice(buffer, [0, 0, 0, 0], [2, 2, 60, 24]);
+      const copy = tf.tensor(seen.dataSync(), seen.shape);
+      return [attention(q, seen, seen, { causal: true }), attention(q, copy, copy, { causal: true })];
+    });
+    expectClose(await (viewed as tf.Tensor).data(), await (copied as tf.Tensor).data(), { tolerance: 1e-6 });
+    tf.dispose([viewed, copied]);
+  });
+
   test("takes fewer keys than queries where it is not causal", async () => {
     await check({ ...SMALL, tokens: 6, keyTokens: 2 });
   });

@@ -6,7 +6,7 @@ import fc from "fast-check";
 import { type LinearOptions, linear } from "../../../workbench/engine/ops/index.ts";
 import { forEachEngine } from "../engines.ts";
 import * as f64 from "./float64.ts";
-import { expectClose, expectRefusal, liveTensors, type Operand, runOp, sample } from "./operands.ts";
+import { expectClose, expectRefusal, liveTensors, type Operand, runOp, sample, toTensor } from "./operands.ts";
 
 interface Case extends Required<LinearOptions> {
   leading: number[];
@@ -53,6 +53,19 @@ forEachEngine("linear", () => {
     for (const leading of [[], [1], [3, 2], [2, 1, 3]]) {
       await check({ leading, nIn: 5, nOut: 4, bias: true, layout: "out_in", activation: "gelu" });
     }
+  });
+
+  test("multiplies one row and a few with weights wider than a vector unit, also transposed views of them", async () => {
+    for (const layout of LAYOUTS) {
+      for (const leading of [[1], [4], [1, 1]]) {
+        await check({ leading, nIn: 70, nOut: 150, bias: true, layout, activation: "none" });
+      }
+    }
+    const [x, weight] = [sample(4, [1, 40]), sample(5, [30, 40])];
+    const reference = { bias: undefined, rows: 1, nIn: 40, nOut: 30, layout: "out_in", activation: "none" } as const;
+    const y = tf.tidy(() => linear(toTensor(x), tf.transpose(toTensor(weight)), undefined, { layout: "in_out" }));
+    expectClose(await y.data(), f64.linear({ ...reference, x: x.values, weight: weight.values }));
+    y.dispose();
   });
 
   test("takes no rows, and no inputs", async () => {

@@ -5,12 +5,17 @@ import { expect, test } from "bun:test";
 import * as tf from "@tensorflow/tfjs-core";
 import {
   adamwStep,
+  attention,
   crossEntropy,
   embedding,
+  type GateActivation,
   type GeluForm,
+  gatedActivation,
   gelu,
   layerNorm,
   linear,
+  rmsNorm,
+  rotary,
 } from "../../../workbench/engine/ops/index.ts";
 import fixture from "../../fixtures/engine/ops.json" with { type: "json" };
 import { forEachEngine } from "../engines.ts";
@@ -76,6 +81,35 @@ forEachEngine("PyTorch's numbers", () => {
     const ids = tf.tensor2d(fixture.embedding.ids, undefined, "int32");
     await check(asCase(fixture.embedding), (table) => embedding(table as tf.Tensor, ids));
     ids.dispose();
+  });
+
+  test("for rms_norm", async () => {
+    const { epsilon } = fixture.rmsNorm.settings;
+    await check(asCase(fixture.rmsNorm), (x, gain) => rmsNorm(x as tf.Tensor, gain as tf.Tensor, { epsilon }));
+  });
+
+  test("for rotary positions as Hugging Face's models apply them, whole and partial", async () => {
+    for (const stored of fixture.rotary) {
+      const [cos, sin] = [toTensor(stored.cos), toTensor(stored.sin)];
+      await check(asCase(stored), (x) => rotary(x as tf.Tensor, cos, sin));
+      tf.dispose([cos, sin]);
+    }
+  });
+
+  test("for silu and gelu as gates", async () => {
+    for (const stored of fixture.gatedActivation) {
+      const activation = stored.settings.activation as GateActivation;
+      await check(asCase(stored), (gate, up) => gatedActivation(gate as tf.Tensor, up as tf.Tensor, activation));
+    }
+  });
+
+  test("for scaled_dot_product_attention with shared keys and a window", async () => {
+    for (const stored of fixture.groupedAttention) {
+      const { window } = stored.settings;
+      await check(asCase(stored), (q, k, v) =>
+        attention(q as tf.Tensor, k as tf.Tensor, v as tf.Tensor, { causal: true, window }),
+      );
+    }
   });
 
   test("for AdamW with two groups and clip_grad_norm_", async () => {

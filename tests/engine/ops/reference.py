@@ -1,6 +1,7 @@
 """Writes tests/fixtures/engine/ops.json: what PyTorch itself gives for the ops that the engines fuse.
 
-Run once with any PyTorch (the fixture says with which): python3 tests/engine/ops/reference.py && npm run format
+Run once with any PyTorch from 2.5 (the fixture says with which): python3 tests/engine/ops/reference.py
+Then lay it out: npx biome format --stdin-file-path=ops.json < tests/fixtures/engine/ops.json
 Inputs are float32 numbers; PyTorch computes on them in float64.
 """
 
@@ -81,6 +82,33 @@ def adamw(steps, clip_norm):
     return {"clipNorm": clip_norm, "groups": described, "steps": taken}
 
 
+def rotate(x, cos, sin):
+    """apply_rotary_pos_emb of Hugging Face's models, for tables of half the width."""
+    width = 2 * cos.shape[-1]
+    rotated, rest = x[..., :width], x[..., width:]
+    first, second = rotated.chunk(2, dim=-1)
+    turned = torch.cat((-second, first), dim=-1)
+    return torch.cat((rotated * torch.cat((cos, cos), -1) + turned * torch.cat((sin, sin), -1), rest), dim=-1)
+
+
+def rotary(tokens, half, *shape):
+    angles = sample(tokens, half, scale=2).detach()
+    cos, sin = angles.cos(), angles.sin()
+    result = case(lambda x: rotate(x, cos, sin), {"x": sample(*shape)})
+    return {**result, "cos": operand(cos), "sin": operand(sin)}
+
+
+def grouped_attention(heads, key_heads, tokens, key_tokens, window):
+    positions = torch.arange(tokens)[:, None] + key_tokens - tokens
+    keys = torch.arange(key_tokens)
+    seen = (keys <= positions) & (keys > positions - window)
+    return case(
+        lambda q, k, v: F.scaled_dot_product_attention(q, k, v, attn_mask=seen, enable_gqa=True),
+        {"q": sample(1, heads, tokens, 4), "k": sample(1, key_heads, key_tokens, 4), "v": sample(1, key_heads, key_tokens, 4)},
+        window=window,
+    )
+
+
 fixture = {
     "origin": f"PyTorch {torch.__version__} on Python {platform.python_version()}, float64, by tests/engine/ops/reference.py",
     "gelu": [
@@ -103,6 +131,22 @@ fixture = {
         "ids": [[0, 2, 2], [4, 0, 1]],
     },
     "adamw": adamw(steps=6, clip_norm=4.0),
+    "rmsNorm": case(
+        lambda x, gain: F.rms_norm(x, (6,), gain, 1e-5), {"x": sample(2, 3, 6), "gain": sample(6)}, epsilon=1e-5
+    ),
+    "rotary": [rotary(3, 2, 1, 2, 3, 4), rotary(2, 1, 2, 1, 2, 5)],
+    "gatedActivation": [
+        case(function, {"gate": sample(3, 4, scale=2), "up": sample(3, 4)}, activation=activation)
+        for activation, function in (
+            ("silu", lambda gate, up: F.silu(gate) * up),
+            ("gelu_tanh", lambda gate, up: F.gelu(gate, approximate="tanh") * up),
+        )
+    ],
+    "groupedAttention": [
+        grouped_attention(3, 1, 4, 4, window=4),
+        grouped_attention(4, 2, 3, 5, window=2),
+        grouped_attention(2, 2, 1, 5, window=3),
+    ],
 }
 
 path = Path(__file__).parents[2] / "fixtures" / "engine" / "ops.json"

@@ -76,11 +76,14 @@ function causalMask(tokens: number, { keyTokens, window }: { keyTokens: number; 
 /** Splits into heads: (batch, tokens, heads · head_dim) → (batch, heads, tokens, head_dim). */
 export function inHeads(x: Tensor, heads: number): Tensor {
   const [batch, tokens, width] = x.shape as [number, number, number];
+  // The axes of a single token, as in generation, are in order already.
+  if (tokens === 1) return reshape(x, [batch, heads, 1, width / heads]);
   return transpose(reshape(x, [batch, tokens, heads, width / heads]), [0, 2, 1, 3]);
 }
 
 /** The inverse of `inHeads`: (batch, heads, tokens, head_dim) → (batch, tokens, heads · head_dim). */
 export function outOfHeads(x: Tensor): Tensor {
   const [batch, heads, tokens, width] = x.shape as [number, number, number, number];
+  if (tokens === 1) return reshape(x, [batch, 1, heads * width]);
   return reshape(transpose(x, [0, 2, 1, 3]), [batch, tokens, heads * width]);
 }

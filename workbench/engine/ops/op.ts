@@ -41,6 +41,8 @@ interface DifferentiableOp {
  */
 export function differentiable({ name, inputs, forward, backward }: DifferentiableOp): Tensor {
   const recording = isRecording();
+  // Without a tape a node has no use, and making it takes much of the time of an operation on one token.
+  if (!recording) return tidy(name, () => forward(false).value);
   return tidy(name, () =>
     recordCall({
       inputs,

@@ -26,7 +26,7 @@ const TYPES: Record<string, (part: Part) => Model> = {
 
 /** Opens the model of a tokenizer.json. @throws Error if it is not supported or damaged */
 export function openModel(part: Record<string, unknown>): Model {
-  const type = part["type"] ?? guessed(part);
+  const type = part.type ?? guessed(part);
   const open = typeof type === "string" && Object.hasOwn(TYPES, type) ? TYPES[type] : undefined;
   if (!open) throw unsupported("model", type, Object.keys(TYPES));
   return open(part as Part);
@@ -35,6 +35,6 @@ export function openModel(part: Record<string, unknown>): Model {
 /** The type of a model that does not say it, as in files of 2020. */
 function guessed(part: Record<string, unknown>): string {
   if (Object.hasOwn(part, "merges")) return "BPE";
-  if (Array.isArray(part["vocab"])) return "Unigram";
+  if (Array.isArray(part.vocab)) return "Unigram";
   return Object.hasOwn(part, "continuing_subword_prefix") ? "WordPiece" : "WordLevel";
 }

@@ -1,12 +1,15 @@
 // `bun bench/tokenizer.ts`: the speed of tokenizing English text, compared with @huggingface/tokenizers called row by
-// row, whose ids ours must equal. Contestants alternate, so that other load on the machine affects all of them; a
-// contestant with different ids stops the bench.
+// row and, where a Python has it, with PyPI's tokenizers on one thread. Contestants alternate, so that other load on the
+// machine affects all of them; a contestant with another number of ids stops the bench.
 
 import { Buffer } from "node:buffer";
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
 import process from "node:process";
+import { Tokenizer as Library } from "@huggingface/tokenizers";
 import { Command } from "commander";
 import { inspectMachine } from "../workbench/cli/doctor/collect.ts";
 import { threeDigits } from "../workbench/cli/shared/terminal.ts";
@@ -24,6 +27,8 @@ interface Options {
   tokenizer: string;
   rounds: number;
   workers: number;
+  splitting?: string;
+  python?: string;
   json?: boolean;
   out?: string;
 }
@@ -37,6 +42,8 @@ const options = new Command("bun bench/tokenizer.ts")
   .option("--column <name>", "of the text", "text")
   .option("--rounds <count>", "samples of each contestant", Number, 9)
   .option("--workers <count>", "threads of the last contestant", Number, os.availableParallelism())
+  .option("--splitting <name>", `split text as another family does: ${["llama3", "qwen2", "smollm2"].join(", ")}`)
+  .option("--python <path>", "a Python with tokenizers", process.env.GBLR_PYTHON)
   .option("--json", "one JSON document on stdout")
   .option("--out <file>", "also write the page")
   .addHelpText("after", "\nExample:\n  bun bench/tokenizer.ts --dataset data/wikitext --tokenizer models/gpt2")
@@ -60,15 +67,31 @@ const REPEATS = 16;
 const load = os.loadavg()[0] as number;
 const { rows, batches } = await readText();
 const text = { rows: rows.length, bytes: rows.reduce((sum, row) => sum + Buffer.byteLength(row), 0) };
-const files = await readTokenizerFiles(options.tokenizer);
-const warm = openEncoder(options.tokenizer, files);
-const pool = startPool({ tokenizer: options.tokenizer, workers: options.workers, encoder: warm });
+/** One pass of PyPI's tokenizers on one thread, in a process of its own; opening the tokenizer is not counted. */
+const PYTHON = `
+import json, sys, time
+from tokenizers import Tokenizer
+tokenizer = Tokenizer.from_file(sys.argv[1])
+rows = json.load(open(sys.argv[2]))
+wall, cpu = time.perf_counter(), time.process_time()
+ids = sum(len(encoding.ids) for encoding in tokenizer.encode_batch(rows, add_special_tokens=False))
+print(json.dumps({"seconds": time.perf_counter() - wall, "cpuSeconds": time.process_time() - cpu, "ids": ids}))
+`;
+
+const scratch = mkdtempSync(path.join(os.tmpdir(), "gblr-bench-"));
+process.on("exit", () => rmSync(scratch, { recursive: true, force: true }));
+const tokenizer = await tokenizerFolder();
+const files = await readTokenizerFiles(tokenizer);
+const warm = openEncoder(tokenizer, files);
+const plain = new Library(files.definition, files.config);
+const pool = startPool({ tokenizer, workers: options.workers, encoder: warm });
 const contestants: Record<string, Contestant> = {
   "plain library": () => timed(async () => sum(rows.map((row) => library(row)))),
   "first pass": firstPass,
   "later passes": () => timed(async () => sum(batches.map((batch) => encodeBatch(warm, batch).ids.length))),
   [`${options.workers} threads`]: throughPool,
 };
+if (options.python) contestants["PyPI's tokenizers"] = inPython(options.python);
 const samples = await takeTurns();
 await pool.close();
 const report = {
@@ -82,6 +105,49 @@ const report = {
 };
 process.stdout.write(`${options.json ? JSON.stringify(report, null, 2) : page()}\n`);
 if (options.out !== undefined) await writeFile(options.out, `${page()}\n`);
+
+/** The tokenizer's folder, or a copy that splits text as another family does. */
+async function tokenizerFolder(): Promise<string> {
+  if (options.splitting === undefined) return options.tokenizer;
+  const { definition } = await readTokenizerFiles(options.tokenizer);
+  const cuts: Record<string, object> = {
+    llama3: splitFirst(
+      { type: "Split", pattern: { Regex: words("{1,3}") }, behavior: "Isolated", invert: false },
+      false,
+    ),
+    qwen2: splitFirst({ type: "Split", pattern: { Regex: words("") }, behavior: "Isolated", invert: false }, false),
+    smollm2: splitFirst({ type: "Digits", individual_digits: true }, true),
+  };
+  const pre_tokenizer = cuts[options.splitting];
+  if (!pre_tokenizer) throw new Error(`--splitting ${options.splitting}: expected ${Object.keys(cuts).join(", ")}`);
+  const normalizer = options.splitting === "qwen2" ? { type: "NFC" } : null;
+  writeFileSync(path.join(scratch, "tokenizer.json"), JSON.stringify({ ...definition, normalizer, pre_tokenizer }));
+  return scratch;
+}
+
+function splitFirst(first: object, use_regex: boolean): object {
+  const byteLevel = { type: "ByteLevel", add_prefix_space: false, trim_offsets: true, use_regex };
+  return { type: "Sequence", pretokenizers: [first, byteLevel] };
+}
+
+/** The expression of Llama 3 and Qwen. @param digits in one piece, as a quantifier */
+function words(digits: string): string {
+  return `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}${digits}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+`;
+}
+
+function inPython(python: string): Contestant {
+  const texts = path.join(scratch, "rows.json");
+  writeFileSync(texts, JSON.stringify(rows));
+  return async () => {
+    const { status, stdout, stderr } = spawnSync(
+      python,
+      ["-c", PYTHON, path.join(tokenizer, "tokenizer.json"), texts],
+      { encoding: "utf8", env: { ...process.env, TOKENIZERS_PARALLELISM: "false" } },
+    );
+    if (status !== 0) throw new Error(stderr);
+    return JSON.parse(stdout) as Pass;
+  };
+}
 
 async function readText(): Promise<{ rows: string[]; batches: RowBatch[] }> {
   const { dataset, config, split, column } = options;
@@ -97,12 +163,12 @@ async function readText(): Promise<{ rows: string[]; batches: RowBatch[] }> {
 }
 
 function library(row: string): number {
-  return warm.library.encode(row, { add_special_tokens: false }).ids.length;
+  return plain.encode(row, { add_special_tokens: false }).ids.length;
 }
 
 /** A tokenizer with empty caches. The time to open it is not counted, the time to fill its caches is. */
 async function firstPass(): Promise<Pass> {
-  const fresh = openEncoder(options.tokenizer, files);
+  const fresh = openEncoder(tokenizer, files);
   return timed(async () => sum(batches.map((batch) => encodeBatch(fresh, batch).ids.length)));
 }
 
@@ -160,6 +226,7 @@ function page(): string {
     `# Tokenizer bench on ${machine.cpu}, ${machine.cores} cores`,
     "",
     `${date.slice(0, 10)}. ${machine.runtime.name} ${machine.runtime.version}, ${machine.kernel}, ${machine.architecture}. Load ${load.toFixed(1)} before it began.`,
+    `Splitting: ${options.splitting ?? "the tokenizer's own"}. Tokenizer: ${path.basename(options.tokenizer)}.`,
     `${text.rows} rows, ${threeDigits(text.bytes / 1e6)} MB of text. Medians of ${rounds} interleaved samples; the threads tokenize the text ${REPEATS} times over.`,
     "",
     "| contestant | rate | for a second of one core | times the plain library |",

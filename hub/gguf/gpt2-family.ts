@@ -28,6 +28,8 @@ async function plan(gguf: GgufFile): Promise<ModelPlan> {
   const given = metadata.needCount("gpt2.embedding_length");
   if (given !== width) throw metadata.fail("gpt2.embedding_length", `${width}, the width of the embedding`, given);
   const heads = metadata.needCount("gpt2.attention.head_count");
+  if (heads < 1 || width % heads !== 0)
+    throw metadata.fail("gpt2.attention.head_count", `a divisor of ${width}`, heads);
   const keyHeads = metadata.count("gpt2.attention.head_count_kv") ?? heads;
   if (keyHeads !== heads) throw metadata.fail("gpt2.attention.head_count_kv", `${heads}, as head_count`, keyHeads);
   const positions = metadata.needCount("gpt2.context_length");

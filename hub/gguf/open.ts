@@ -48,6 +48,15 @@ export async function openGguf(file: string): Promise<OpenGguf> {
   }
 }
 
+/** Paths of all files of the model of which `path` is the first, by its name. */
+export function partsOf(path: string): string[] {
+  const [, , total] = PART.exec(path) ?? [];
+  return Array.from({ length: Number(total ?? 1) }, (_, i) => {
+    const number = String(i + 1).padStart(5, "0");
+    return path.replace(PART, (_, __, of: string, end: string) => `-${number}-of-${of}${end}`);
+  });
+}
+
 /** Paths of all files of a divided model but the first. */
 function otherParts({ file, metadata }: GgufFile, count: number): string[] {
   const [name, number, total] = PART.exec(file) ?? [];
@@ -58,8 +67,5 @@ function otherParts({ file, metadata }: GgufFile, count: number): string[] {
   if (Number(number) !== 1 || (metadata.count("split.no") ?? 0) !== 0) {
     throw new GgufError(`is file ${Number(number)} of ${count} of a model; give the first`, { file });
   }
-  return Array.from({ length: count - 1 }, (_, i) => {
-    const part = String(i + 2).padStart(5, "0");
-    return file.replace(PART, (_, __, of: string, end: string) => `-${part}-of-${of}${end}`);
-  });
+  return partsOf(file).slice(1);
 }

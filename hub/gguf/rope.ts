@@ -44,14 +44,16 @@ export async function ropeParameters(gguf: GgufFile, architecture: string, headD
   if (rotated !== headDim) {
     throw metadata.fail(key("rope.dimension_count"), `${headDim}, the channels of a head`, rotated);
   }
-  const base = { rope_theta: metadata.number(key("rope.freq_base")) ?? 10_000 };
+  const theta = metadata.number(key("rope.freq_base")) ?? 10_000;
+  if (theta <= 0) throw metadata.fail(key("rope.freq_base"), "above 0", theta);
+  const base = { rope_theta: theta };
   const type = metadata.text(key("rope.scaling.type")) ?? "linear"; // llama.cpp's default
   const factor = metadata.number(key("rope.scaling.factor")) ?? metadata.number(key("rope.scale_linear")) ?? 0;
   const scaling = type === "none" || (type === "linear" && (factor === 0 || factor === 1)) ? undefined : type;
   const factors = await factorsOf(gguf, headDim);
   if (factors) {
     if (scaling !== undefined) throw new GgufError(`has both ${FACTORS} and rope.scaling.type ${type}`, { file });
-    const known = llama3Scaling(factors, { theta: base.rope_theta, headDim });
+    const known = llama3Scaling(factors, { theta, headDim });
     if (known) return { parameters: { ...base, ...known }, consumed: [FACTORS] };
     const problem = "has factors that are not those of Llama 3.1's scaling, the only one that is supported";
     throw new GgufError(problem, { file, tensor: FACTORS });

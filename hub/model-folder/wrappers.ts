@@ -9,21 +9,20 @@ const WRAPPERS = ["module.", "_orig_mod.", "model.", "backbone.", "net."];
 
 /**
  * The prefix of all names, possibly nested, e.g. `module._orig_mod.`; empty if some name has no such prefix.
- * @param own prefixes of the model's own names, e.g. `model.`. Such a prefix is only a wrapper if names without it still
- * have it: the names of a model without an untied head may all have their own prefix. Default none
+ * @param own prefixes of the model's own names, e.g. `model.`, which all names have if the head is tied. The last part
+ * is no wrapper if it is one of them, unless it comes twice. Default none
  */
 export function wrapperOf(names: Iterable<string>, own: readonly string[] = []): string {
   const all = [...names];
-  let wrapper = "";
+  let [before, wrapper] = ["", ""];
   for (;;) {
-    const next = WRAPPERS.find((each) => {
-      const whole = wrapper + each;
-      const isWrapper = !own.includes(each) || all.some((name) => name.startsWith(whole + each));
-      return isWrapper && all.every((name) => name.startsWith(whole));
-    });
-    if (next === undefined || all.length === 0) return wrapper;
-    wrapper += next;
+    const next = WRAPPERS.find((each) => all.every((name) => name.startsWith(wrapper + each)));
+    if (next === undefined || all.length === 0) break;
+    [before, wrapper] = [wrapper, wrapper + next];
   }
+  const last = wrapper.slice(before.length);
+  const isOwn = own.includes(last) && !all.some((name) => name.startsWith(wrapper + last));
+  return isOwn ? before : wrapper;
 }
 
 /**
@@ -43,8 +42,11 @@ export function unwrapTensors<File extends TensorFile>(file: File, wrapper = wra
 export function unwrapModel(open: OpenModel, own: readonly string[] = []): OpenModel {
   const wrapper = wrapperOf(open.tensors.tensors.keys(), own);
   if (wrapper === "") return open;
-  const bare = (name: string) => (name.startsWith(wrapper) ? name.slice(wrapper.length) : name);
   const { config, path } = open;
+  const tensors = unwrapTensors(open.tensors, wrapper);
+  const held = new Set(Array.from(tensors.tensors.keys(), (name) => name.replace(/\.[^.]*$/, "")));
+  // config.json may already have the names without the wrapper, which may begin like it.
+  const bare = (name: string) => (held.has(name) || !name.startsWith(wrapper) ? name : name.slice(wrapper.length));
   const twice = [...(config?.layers.keys() ?? [])].find(
     (name) => bare(name) !== name && config?.layers.has(bare(name)),
   );
@@ -57,7 +59,7 @@ export function unwrapModel(open: OpenModel, own: readonly string[] = []): OpenM
   const layers = config && new Map(Array.from(config.layers, ([name, layer]) => [bare(name), layer]));
   return {
     ...open,
-    tensors: unwrapTensors(open.tensors, wrapper),
+    tensors,
     ...(config && layers && { config: { ...config, layers } }),
   };
 }

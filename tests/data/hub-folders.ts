@@ -24,7 +24,7 @@ export const ALPHABET: string[] = (() => {
 })();
 
 /** Merges in the order of their ranks; the later ones build on the earlier. */
-const MERGES = "t h|Ġ t|h e|Ġ a|i n|Ġt he|e r|a n|Ġ Ġ|r e|an d|Ġa nd|Ċ Ċ|Ã ©|th e|1 9|19 19|ĠĠ ĠĠ|' s|a a|aa aa".split(
+const MERGES = "t h|Ġ t|h e|Ġ a|i n|Ġt he|e r|a n|Ġ Ġ|r e|an d|Ġ and|Ċ Ċ|Ã ©|th e|1 9|19 19|ĠĠ ĠĠ|' s|a a|aa aa".split(
   "|",
 );
 

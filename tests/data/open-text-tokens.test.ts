@@ -10,7 +10,7 @@ import { readTokenizerFiles } from "../../workbench/data/tokenizer/definition.ts
 import { openEncoder } from "../../workbench/data/tokenizer/encoder.ts";
 import { batched, tokenize } from "../../workbench/data/tokens/tokenize.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
-import { GOLDEN, GPT2, HUB_IS_HERE, WIKITEXT, writeTinyTokenizer } from "./hub-folders.ts";
+import { ALPHABET, GOLDEN, GPT2, HUB_IS_HERE, WIKITEXT, writeTinyTokenizer } from "./hub-folders.ts";
 import { refusal, setUp, TEXT, tokensOf } from "./text-set.ts";
 
 const folder = temporaryFolder();
@@ -112,7 +112,11 @@ describe("ids", () => {
 
   test("of a vocabulary above 65 536 take four bytes each", async () => {
     const options = setUp(folder("set-3"), "the and <|long|> the\n");
-    writeTinyTokenizer(options.tokenizer, { added_tokens: [{ id: 70000, content: "<|long|>", special: true }] });
+    const vocab = Object.fromEntries([...ALPHABET, "<|long|>"].map((entry, id) => [entry, id < 256 ? id : 70000]));
+    writeTinyTokenizer(options.tokenizer, {
+      model: { vocab, merges: [] },
+      added_tokens: [{ id: 70000, content: "<|long|>", special: true }],
+    });
     const { tokens } = await tokensOf(options);
     expect([...(await tokens.read(0, tokens.length))]).toContain(70000);
     expect(tokens.vocabSize).toBe(70001);

@@ -1,8 +1,8 @@
 // The memory of a memo of pieces: bounded, and right about what it has forgotten.
 
 import { expect, test } from "bun:test";
-import { PieceMemo } from "../../workbench/data/tokenizer/byte-level-bpe.ts";
 import { IdList } from "../../workbench/data/tokenizer/id-list.ts";
+import { PieceMemo } from "../../workbench/data/tokenizer/piece-memo.ts";
 
 test("a memo holds two generations at most, asks once for a piece it holds, and again for one it forgot", () => {
   const asked: string[] = [];

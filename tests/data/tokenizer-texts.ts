@@ -38,13 +38,89 @@ const SCRIPTS: [first: number, last: number][] = [
 
 const GAPS = [
   ...[" ", " ", " ", " ", " ", " ", "  ", "   ", "\n", "\n\n", "\r\n", "\r\n\r\n", "\t", "\t\t  ", " \n ", "\r"],
-  ...["'s ", "'S ", " 'll ", "'\u017f ", "n't ", " do not ", "'RE", ", ", ". ", " . ", "!?", "...", " -- ", "(", ")\n", "/"],
-  ...["\u00a0", "\u3000", "\u2028", "\u0085", "\u200b", "\u200d", "\ufeff", "\u2581", " \u2581", "\0", "\u0001", "\u007f"],
-  ...["e\u0301", "a\u030a\u0323", "\u0e33", "\u0600a", "ﬁ\u0301", "\u1100\u1161\u11a8", "が", "か\u3099", "\u0344", "ΑΣ ", "İ", "ß"],
+  ...[
+    "'s ",
+    "'S ",
+    " 'll ",
+    "'\u017f ",
+    "n't ",
+    " do not ",
+    "'RE",
+    ", ",
+    ". ",
+    " . ",
+    "!?",
+    "...",
+    " -- ",
+    "(",
+    ")\n",
+    "/",
+  ],
+  ...[
+    "\u00a0",
+    "\u3000",
+    "\u2028",
+    "\u0085",
+    "\u200b",
+    "\u200d",
+    "\ufeff",
+    "\u2581",
+    " \u2581",
+    "\0",
+    "\u0001",
+    "\u007f",
+  ],
+  ...[
+    "e\u0301",
+    "a\u030a\u0323",
+    "\u0e33",
+    "\u0600a",
+    "ﬁ\u0301",
+    "\u1100\u1161\u11a8",
+    "が",
+    "か\u3099",
+    "\u0344",
+    "ΑΣ ",
+    "İ",
+    "ß",
+  ],
   ...["👩‍👩‍👧‍👦", "🇩🇪🇫🇷", "👍🏽", "❤️", "#️⃣", "½", "①", "㌀", "ﷺ", "１２３", "٣٤", "\ufffd", "\u{e0041}", "x\u20dd"],
-  ...[" 42 ", "1234567890123", "3.14159", "1,000,000", "0x7f", "²³", "Ⅷ", "<unk>", "<s>", "</s>", "[MASK]", "[UNK]", "<0x41>"],
-  ...["<|endoftext|>", "<|im_start|>user\n", "<|im_end|>\n", " <|im_end|> ", "<|im_", "<|begin_of_text|>", "<|eot_id|>"],
-  ...["new word", " left", "right ", "whole", "wholes", " tHe ", "<mask>", "  <mask>  ", "``a''", "http://a.b/c?d=e&f=%20#g"],
+  ...[
+    " 42 ",
+    "1234567890123",
+    "3.14159",
+    "1,000,000",
+    "0x7f",
+    "²³",
+    "Ⅷ",
+    "<unk>",
+    "<s>",
+    "</s>",
+    "[MASK]",
+    "[UNK]",
+    "<0x41>",
+  ],
+  ...[
+    "<|endoftext|>",
+    "<|im_start|>user\n",
+    "<|im_end|>\n",
+    " <|im_end|> ",
+    "<|im_",
+    "<|begin_of_text|>",
+    "<|eot_id|>",
+  ],
+  ...[
+    "new word",
+    " left",
+    "right ",
+    "whole",
+    "wholes",
+    " tHe ",
+    "<mask>",
+    "  <mask>  ",
+    "``a''",
+    "http://a.b/c?d=e&f=%20#g",
+  ],
 ];
 
 const CODE = `
@@ -74,7 +150,8 @@ export function madeTexts(bytes: number, seed: number): string[] {
       const gap = GAPS[pick(GAPS.length)] as string;
       if (pick(40) === 0) return gap.repeat(1 + pick(60));
       if (pick(150) === 0) return CODE;
-      const [first, last] = pick(3) === 0 ? (SCRIPTS[pick(SCRIPTS.length)] as [number, number]) : near[pick(3)] as [number, number];
+      const [first, last] =
+        pick(3) === 0 ? (SCRIPTS[pick(SCRIPTS.length)] as [number, number]) : (near[pick(3)] as [number, number]);
       const letters = Array.from({ length: 1 + pick(9) }, () => first + pick(last - first + 1));
       return String.fromCodePoint(...letters) + (pick(3) === 0 ? gap : " ");
     });

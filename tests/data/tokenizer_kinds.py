@@ -1,14 +1,16 @@
 # Makes a tokenizer.json of every kind with PyPI's tokenizers, and encodes and decodes texts with it.
 #
-#     tokenizer_kinds.py make FOLDER < {"train": [text, ...]}           writes FOLDER/KIND/tokenizer.json, prints the kinds
-#     tokenizer_kinds.py ids TOKENIZER.JSON OUT < [text, ...]           four CRC-32 a text: ids, ids with special tokens,
-#                                                                       text decoded from these, and without special ones
-#     tokenizer_kinds.py ids TOKENIZER.JSON OUT < {"codePoints": TEXT}  the same for TEXT with each code point for #
+#     tokenizer_kinds.py make FOLDER < [text, ...]              writes FOLDER/KIND/tokenizer.json, prints the kinds
+#     tokenizer_kinds.py ids TOKENIZER.JSON OUT < [text, ...]   four CRC-32 a text: ids, ids with special tokens,
+#                                                            text decoded from these, and without special ones
+#     tokenizer_kinds.py cases                               prints some kinds, made from little text, with the ids and
+#                                                            decoded texts of examples: tests/fixtures/tokenizers/kinds.json
 import base64
 import io
 import json
 import os
 import sys
+import tempfile
 import zlib
 from array import array
 
@@ -121,7 +123,7 @@ def gemma(texts):
     return sentencepiece_bpe(texts, normalizer=normalizer, pre_tokenizer=cut, decoder=decoders.Sequence(steps))
 
 
-def charsmap(rule):
+def charsmap(**rule):
     # The map does not depend on the text.
     import sentencepiece
 
@@ -132,7 +134,7 @@ def charsmap(rule):
         model_type="char",
         vocab_size=30,
         hard_vocab_limit=False,
-        normalization_rule_name=rule,
+        **rule,
         minloglevel=2,
     )
     from sentencepiece import sentencepiece_model_pb2
@@ -143,8 +145,18 @@ def charsmap(rule):
 
 def precompiled(rule="nmt_nfkc", known={}):
     if rule not in known:
-        known[rule] = charsmap(rule)
+        known[rule] = charsmap(normalization_rule_name=rule)
     return {"type": "Precompiled", "precompiled_charsmap": known[rule]}
+
+
+def small_map(texts):
+    # Parts of graphemes: "fi" with an accent, the accent by itself, CR with LF.
+    rules = {"ﬁ": "fi", "e\u0301": "\u00e9", "\r": " ", "\n": " ", "Ａ": "A", "\u0600": "", "½": "1/2"}
+    lines = [" ".join(f"{ord(c):X}" for c in old) + "\t" + " ".join(f"{ord(c):X}" for c in new) for old, new in rules.items()]
+    with tempfile.NamedTemporaryFile("w", suffix=".tsv") as file:
+        file.write("\n".join(lines) + "\n")
+        file.flush()
+        return {"type": "Precompiled", "precompiled_charsmap": charsmap(normalization_rule_tsv=file.name)}
 
 
 def unigram(normalizer, pre_tokenizer, fallback=False):
@@ -342,6 +354,7 @@ KINDS = {
     "old bpe": old_bpe,
     "words": word_level,
     "precompiled": visible(normalizer=lambda _: precompiled()),
+    "small map": visible(normalizer=small_map),
     "precompiled nfkc_cf": visible(normalizer=lambda texts: precompiled("nfkc_cf")),
     **{f"normalizer {name}": visible(normalizer=lambda _, part=part: part) for name, part in NORMALIZERS.items()},
     **{f"first after {name}": visible(lambda _, part=part: part, FIRST) for name, part in NORMALIZERS.items()},
@@ -350,7 +363,7 @@ KINDS = {
 
 
 def make(folder):
-    texts = json.load(sys.stdin)["train"]
+    texts = json.load(sys.stdin)
     for kind, train in KINDS.items():
         os.makedirs(os.path.join(folder, kind), exist_ok=True)
         train(texts).save(os.path.join(folder, kind, "tokenizer.json"))
@@ -360,9 +373,6 @@ def make(folder):
 def ids(path, out):
     tokenizer = Tokenizer.from_file(path)
     given = json.load(sys.stdin)
-    if isinstance(given, dict):
-        points = (point for point in range(0x110000) if not 0xD800 <= point < 0xE000)
-        given = [given["codePoints"].replace("#", chr(point)) for point in points]
     sums = array("I")
     for start in range(0, len(given), 20_000):
         part = given[start : start + 20_000]
@@ -376,5 +386,40 @@ def ids(path, out):
         sums.tofile(file)
 
 
+SENTENCES = ["the cat's hat, the cat and that hat", "This is a test. Is this the test? 2024 and 1999!", "Das Café, ein Ä"]
+EXAMPLES = [
+    "",
+    " ",
+    "the cat",
+    "  The cat's HAT \r\n\n isn't 12345 here!",
+    "Café e\u0301 \ufb01\u0301 \u00bd ΑΣ\u0130",
+    "a\u0085b\ufeffc\u3000d\u2581e \u2581 f",
+    "日本語 한국 नि 👩‍👩‍👧 \u088f",
+    "'\u017f 'LL '\u212a \r\u0600a",
+    "<|im_start|>user\nHi<|im_end|>\n<|endoftext|>",
+    "<s>the</s> the <unk> <mask>  cat <0x41>[MASK]",
+    "a new word left   right whole wholes é tHe",
+]
+CASES = [
+    *["gpt2 with a space", "gpt2 with added tokens", "lowercase with added tokens", "llama3", "qwen2", "smollm2"],
+    *["llama2", "llama2 with added tokens", "metaspace first, added tokens", "metaspace always", "gemma"],
+    *["unigram with bytes", "bert", "clip", "old bpe", "words", "small map"],
+    *["normalizer NFKD", "normalizer BertNormalizer", "cut Split MergedWithNext", "cut Metaspace after words"],
+]
+
+
+def cases():
+    kinds = []
+    for kind in CASES:
+        tokenizer = KINDS[kind](SENTENCES)
+        found = []
+        for text in EXAMPLES:
+            plain, special = [tokenizer.encode(text, add_special_tokens=add).ids for add in [False, True]]
+            decoded, skipped = [tokenizer.decode(special, skip_special_tokens=skip) for skip in [False, True]]
+            found.append({"text": text, "ids": plain, "special": special, "decoded": decoded, "skipped": skipped})
+        kinds.append({"kind": kind, "definition": json.loads(tokenizer.to_str()), "cases": found})
+    print("[\n" + ",\n".join(json.dumps(kind, separators=(",", ":")) for kind in kinds) + "\n]")
+
+
 if __name__ == "__main__":
-    {"make": make, "ids": ids}[sys.argv[1]](*sys.argv[2:])
+    {"make": make, "ids": ids, "cases": cases}[sys.argv[1]](*sys.argv[2:])

@@ -2,7 +2,7 @@
 
 import { expect, test } from "bun:test";
 import { openTokenizer } from "../../workbench/data/index.ts";
-import { openCut } from "../../workbench/data/tokenizer/pre-tokenizer.ts";
+import { openPreTokenizer } from "../../workbench/data/tokenizer/pre-tokenizers.ts";
 import { WordCounter } from "../../workbench/data/tokenizer/word-counter.ts";
 import { GPT2, HUB_IS_HERE } from "./hub-folders.ts";
 import { BYTE_LEVEL, WHITE_SPACE } from "./white-space.ts";
@@ -18,10 +18,10 @@ test("words are counted between the 25 characters of White_Space, over all code 
 });
 
 test("GPT-2's expression takes U+0085 for white space, and U+FEFF not", () => {
-  const cut = openCut(BYTE_LEVEL);
-  expect(cut?.("a \u0085b")).toEqual(["a", " ", "\u0085", "b"]);
-  expect(cut?.(" \u0085b")).toEqual([" ", "\u0085", "b"]);
-  expect(cut?.(" \ufeffHello")).toEqual([" \ufeff", "Hello"]);
+  const { cut } = openPreTokenizer(BYTE_LEVEL);
+  expect(cut("a \u0085b", true)).toEqual(["a", " ", "\u0085", "b"]);
+  expect(cut(" \u0085b", true)).toEqual([" ", "\u0085", "b"]);
+  expect(cut(" \ufeffHello", true)).toEqual([" \ufeff", "Hello"]);
 });
 
 test.skipIf(!HUB_IS_HERE)(

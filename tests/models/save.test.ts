@@ -177,13 +177,19 @@ describe("on any engine", () => {
   test("tokenizer files of the base go along, its weights and its description do not", async () => {
     const base = folder("base");
     mkdirSync(base);
-    for (const name of ["tokenizer.json", "merges.txt", "generation_config.json", "README.md", "model.safetensors"]) {
-      writeFileSync(folder("base", name), name);
-    }
+    mkdirSync(folder("base", "additional_chat_templates"));
+    const kept = [
+      "tokenizer.json",
+      "merges.txt",
+      "generation_config.json",
+      "chat_template.jinja",
+      "chat_template.json",
+      "additional_chat_templates/tool_use.jinja",
+    ];
+    for (const name of [...kept, "README.md", "model.safetensors"]) writeFileSync(folder("base", name), name);
     await saveModelNow(tinyGpt2(), folder("with-base"), { base: { folder: base } });
-    expect(readdirSync(folder("with-base")).sort()).toEqual(
-      ["config.json", "generation_config.json", "merges.txt", "model.safetensors", "tokenizer.json"].sort(),
-    );
+    const files = readdirSync(folder("with-base"), { recursive: true }).map(String);
+    expect(files.sort()).toEqual([...kept, "additional_chat_templates", "config.json", "model.safetensors"].sort());
   });
 
   test("saving without training parameters removes those of an earlier model, and nothing else", async () => {

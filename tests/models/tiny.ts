@@ -20,8 +20,8 @@ export function tinyGpt2(settings: Readonly<Record<string, unknown>> = {}, seed 
   return createModel(gpt2, { ...TINY, ...settings }, { seed });
 }
 
-/** Every parameter plus noise of size 0.3: at a GPT-2's start all is so small that mistakes hide. The same on any engine. */
-export function livelier(model: Model<Gpt2Config>, seed = 2): Model<Gpt2Config> {
+/** Every parameter plus noise of size 0.3: at the start all is so small that mistakes hide. The same on any engine. */
+export function livelier<Config>(model: Model<Config>, seed = 2): Model<Config> {
   const uniform = seededUniform(seed);
   for (const variable of model.parameters.values()) {
     if (variable.dtype !== "float32" || !variable.trainable) continue;

@@ -8,9 +8,10 @@ import { type StoredTensor, writeSafetensors } from "../../hub/safetensors/index
 import { readSafetensors } from "../../hub/safetensors/read.ts";
 import { sourcesOf } from "../../hub/safetensors/write.ts";
 import { languageLogits } from "../../workbench/architectures/parts/language-model.ts";
+import { convert, planConversion } from "../../workbench/compress/index.ts";
 import { openEngine } from "../../workbench/engine/core/open.ts";
 import { loadModelNow } from "../../workbench/models/folder/load.ts";
-import { type Model, saveModelNow } from "../../workbench/models/index.ts";
+import { isLanguageModel, type Model, saveModelNow } from "../../workbench/models/index.ts";
 import {
   logitsOf,
   RESNET,
@@ -22,6 +23,7 @@ import {
 } from "../architectures/small-vision.ts";
 import { push } from "../hub/checkpoint/build.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
+import { smallLlama } from "./small-llama.ts";
 import { ids, livelier, structured, taken, tinyGpt2 } from "./tiny.ts";
 import { checkpointOf } from "./tiny-checkpoint.ts";
 
@@ -33,11 +35,19 @@ const MODELS: Record<string, () => Promise<Model>> = {
   ResNet: async () => smallResnet(RESNET) as Model,
   Mixer: async () => smallMixer() as Model,
   "GPT-2": async () => livelier(tinyGpt2()) as Model,
+  "Llama, whose names all begin with model.": async () => smallLlama() as Model,
+  "Llama with a head of its own": async () => smallLlama({ model_type: "llama" }) as Model,
+  "Llama in GBLR": async () => converted(smallLlama() as Model),
   "GPT-2 in GBLR": async () => (await structured(livelier(tinyGpt2()), ["h.0.mlp.c_fc"], "gblr")) as Model,
 };
 
+async function converted(model: Model): Promise<Model> {
+  for await (const _ of convert(model, await planConversion(model, { structure: "gblr", budget: 0.6 })));
+  return model;
+}
+
 const figures = (model: Model): Promise<Float32Array> =>
-  model.architecture.type === "gpt2"
+  isLanguageModel(model)
     ? taken(languageLogits(model, ids(1, 9)))
     : logitsOf(model, someImages(2, model.architecture.type === "resnet" ? 24 : 16));
 
@@ -117,9 +127,22 @@ test.each([
   [["module.a", "b"], ""],
   [["modules.a"], ""],
   [["vit.a", "vit.b"], ""],
+  [["model.a", "model.b"], "model."],
   [[], ""],
 ])("of %j, %j is the wrapper", (names, wrapper) => {
   expect(wrapperOf(names)).toBe(wrapper);
+});
+
+test.each([
+  [["model.a", "model.b"], ""],
+  [["model.a", "head"], ""],
+  [["model.model.a", "model.model.b"], "model."],
+  [["model.model.a", "model.head"], "model."],
+  [["module.model.a", "module.model.b"], "module."],
+  [["model.net.model.a", "model.net.model.b"], "model.net."],
+  [["module.a", "module.b"], "module."],
+])("of %j of a model whose own names begin with model., %j is the wrapper", (names, wrapper) => {
+  expect(wrapperOf(names, ["model.", ""])).toBe(wrapper);
 });
 
 test("config.json may not list a layer both with the wrapper and without it", async () => {

@@ -19,6 +19,9 @@ test.each([
   "merges.txt",
   "special_tokens_map.json",
   "generation_config.json",
+  "chat_template.jinja",
+  "chat_template.json",
+  "additional_chat_templates/tool_use.jinja",
   "preprocessor_config.json",
   "README.md",
 ])("%s is fetched", (name) => {

@@ -7,9 +7,10 @@ import { cpSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { writeTokenizer } from "../../recipes/quickstart/repositories.ts";
 import { openTokenizer } from "../../workbench/data/tokenizer/open-tokenizer.ts";
 import { openEngine } from "../../workbench/engine/core/open.ts";
-import { saveModelNow } from "../../workbench/models/index.ts";
+import { type Model, saveModelNow } from "../../workbench/models/index.ts";
 import { ENGINES } from "../engine/engines.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
+import { FAMILIES, smallLlama } from "./llama/small-llamas.ts";
 import { PATIENCE, pythonWith, runPython } from "./python.ts";
 import { smallModel } from "./small-models.ts";
 import { KINDS, saveKind } from "./small-vision-folders.ts";
@@ -28,19 +29,24 @@ const TEXT = "one two  three, four's ñ 日本\n";
 beforeAll(async () => {
   if (!python) return;
   await openEngine(ENGINES[0]?.options);
-  const model = await smallModel({ config: { bos_token_id: 0, eos_token_id: 0 } });
   await writeTokenizer(at("base"), ["one", " two", " three"]);
-  await saveModelNow(model, at("gpt2"), { base: { folder: at("base") } });
-  await saveModelNow(model, at("only tokenizer.json"), { base: { folder: at("base") } });
-  rmSync(at("only tokenizer.json", "tokenizer_config.json"));
+  for (const name of TEXT_MODELS) {
+    const model =
+      name === "gpt2" ? await smallModel({ config: { bos_token_id: 0, eos_token_id: 0 } }) : await smallLlama(name);
+    await saveModelNow(model as Model, at(name), { base: { folder: at("base") } });
+    cpSync(at(name), at(`${name}, only tokenizer.json`), { recursive: true });
+    rmSync(at(`${name}, only tokenizer.json`, "tokenizer_config.json"));
+    model.dispose();
+  }
   for (const name of ["vit", "resnet"]) {
     const kind = KINDS[`${name}, hugging face`] as (typeof KINDS)[string];
     await saveKind(kind, { folder: at(name), what: "gblr", processor: PROCESSOR });
   }
 }, PATIENCE);
 
+const TEXT_MODELS = ["gpt2", ...Object.keys(FAMILIES)];
 const KINDS_OF_MODEL = {
-  gpt2: "AutoModelForCausalLM",
+  ...Object.fromEntries(TEXT_MODELS.map((name) => [name, "AutoModelForCausalLM"])),
   vit: "AutoModelForImageClassification",
   resnet: "AutoModelForImageClassification",
 };
@@ -60,10 +66,11 @@ test.skipIf(!python)(
   "tokenizers, image processors and configurations load without leave to run code, and without a word",
   async () => {
     const quoted = (name: string) => JSON.stringify(at(name));
+    const tokenizers = TEXT_MODELS.flatMap((name) => [at(name), at(`${name}, only tokenizer.json`)]);
     const { answer, stderr } = await ask<object>(`
 print(json.dumps({
     "ids": [transformers.AutoTokenizer.from_pretrained(folder)(${JSON.stringify(TEXT)})["input_ids"]
-            for folder in (${quoted("gpt2")}, ${quoted("only tokenizer.json")})],
+            for folder in ${JSON.stringify(tokenizers)}],
     "processors": [transformers.AutoImageProcessor.from_pretrained(folder).image_mean
                    for folder in (${quoted("vit")}, ${quoted("resnet")})],
     "types": [transformers.AutoConfig.from_pretrained(folder).model_type for _, folder, _ in json.loads(sys.argv[1])],
@@ -71,7 +78,7 @@ print(json.dumps({
     const ids = [...(await openTokenizer(at("base"))).encode(TEXT)];
     const { image_mean } = PROCESSOR;
     expect(answer).toEqual({
-      ids: [ids, ids],
+      ids: tokenizers.map(() => ids),
       processors: [image_mean, image_mean],
       types: Object.keys(KINDS_OF_MODEL),
     });
@@ -103,7 +110,8 @@ for auto, folder, again in json.loads(sys.argv[1]):
     differences.append((logits[0] - logits[1]).abs().max().item())
 print(json.dumps({"refused": refused, "differences": differences}))`);
     const refusal = expect.stringContaining("needs trust_remote_code=True");
-    expect(answer.refused).toEqual(Array.from({ length: 6 }, () => refusal));
+    const count = 2 * Object.keys(KINDS_OF_MODEL).length;
+    expect(answer.refused).toEqual(Array.from({ length: count }, () => refusal));
     expect(Math.max(...answer.differences)).toBeLessThan(1e-6);
     for (const [name, auto] of Object.entries(KINDS_OF_MODEL)) {
       const configs = [name, `${name} again`].map((each) => JSON.parse(readFileSync(at(each, "config.json"), "utf8")));

@@ -4,11 +4,13 @@
 import { beforeAll, describe, expect, test } from "bun:test";
 import { mkdirSync } from "node:fs";
 import sharp from "sharp";
+import type { ImageSettings } from "../../workbench/architectures/parts/image-terms.ts";
 import { resnet } from "../../workbench/architectures/resnet/architecture.ts";
 import { imageLoader } from "../../workbench/data/images/index.ts";
-import { imageSettings } from "../../workbench/models/index.ts";
+import { openEngine } from "../../workbench/engine/core/open.ts";
+import { imageSettings, Model, resizePositions } from "../../workbench/models/index.ts";
 import { evaluationOptions } from "../../workbench/pipeline/domains/image-settings.ts";
-import { RESNET_TRANSFORMERS } from "../architectures/small-vision.ts";
+import { RESNET_TRANSFORMERS, smallVit, VIT_TRANSFORMERS } from "../architectures/small-vision.ts";
 import { openImagesNow } from "../data/images/image-sets.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
 import { askPython, PATIENCE, pythonWith } from "./python.ts";
@@ -49,6 +51,17 @@ const CASES: [string, Record<string, unknown>][] = [
   ["EfficientNet's without its top", { ...type("EfficientNet"), size: square(20), include_top: false }],
 ];
 
+/** Processors of a vision transformer for images of 16 pixels, which is then applied to images of another size. */
+const RESIZED: [string, Record<string, unknown>, number][] = [
+  ["ViT's", { ...type("ViT"), size: square(16) }, 20],
+  ["ViT's in a plain number", { ...type("ViT"), size: 16 }, 24],
+  ["DeiT's crop", { ...type("DeiT"), size: square(23), crop_size: square(16) }, 20],
+  ["CLIP's", { ...type("CLIP"), size: { shortest_edge: 18 }, crop_size: square(16) }, 28],
+  ["CLIP's in plain numbers", { ...type("CLIP"), size: 22, crop_size: 16 }, 20],
+  ["ConvNext's", { ...type("ConvNext"), size: { shortest_edge: 16 } }, 20],
+  ["Levit's", { ...type("Levit"), size: { shortest_edge: 16 }, crop_size: square(16) }, 24],
+];
+
 const preparation = (preprocessor: Record<string, unknown>) =>
   imageSettings({
     architecture: resnet,
@@ -57,11 +70,15 @@ const preparation = (preprocessor: Record<string, unknown>) =>
     preprocessor,
   });
 
-async function oursOf(
-  preprocessor: Record<string, unknown>,
-): Promise<{ size: number; std: number[]; rows: Float32Array[] }> {
+interface Prepared {
+  size: number;
+  std: number[];
+  rows: Float32Array[];
+}
+
+async function oursOf(settings: ImageSettings): Promise<Prepared> {
   const images = await openImagesNow({ dataset: at("set"), split: "train", cache: at("cache") });
-  const options = evaluationOptions({}, preparation(preprocessor));
+  const options = evaluationOptions({}, settings);
   const loader = imageLoader(images, { ...options, workers: 0 });
   const { pixels } = await loader.read([0, 1, 2]);
   await loader.close();
@@ -75,7 +92,9 @@ async function oursOf(
 
 describe.skipIf(!python)("images are as transformers prepares them, with", () => {
   let answers: { shape: number[]; values: number[] }[][] = [];
+  const resized: Model[] = [];
   beforeAll(async () => {
+    await openEngine();
     mkdirSync(at("set/train/a"), { recursive: true });
     const sizes = [
       [37, 53, 3],
@@ -89,13 +108,14 @@ describe.skipIf(!python)("images are as transformers prepares them, with", () =>
         .png()
         .toFile(files[i] as string);
     }
-    const input = JSON.stringify({ files, cases: CASES.map(([, fields]) => fields) });
+    for (const [, preprocessor, size] of RESIZED) resized.push(await resizedVit(preprocessor, size));
+    const cases = [...CASES.map(([, fields]) => fields), ...resized.map((model) => model.preprocessor)];
+    const input = JSON.stringify({ files, cases });
     answers = await askPython<typeof answers>(python, "processors.py", { input });
   }, PATIENCE);
 
-  test.each(CASES.map(([name, fields], i) => [name, fields, i] as const))("%s", async (_, fields, i) => {
-    const { size, std, rows } = await oursOf(fields);
-    for (const [j, { shape, values }] of (answers[i] as (typeof answers)[number]).entries()) {
+  function expectNear({ size, std, rows }: Prepared, answer: (typeof answers)[number]): void {
+    for (const [j, { shape, values }] of answer.entries()) {
       expect(shape).toEqual([3, size, size]);
       const levels = values.map(
         (value, at) => Math.abs(value - (rows[j]?.[at] as number)) * 255 * (std[at % 3] as number),
@@ -105,5 +125,24 @@ describe.skipIf(!python)("images are as transformers prepares them, with", () =>
       const exact = j === 2 && size === 20;
       expect({ image: j, isNear: most < (exact ? 1e-3 : 1.001) && mean < 0.5 }).toEqual({ image: j, isNear: true });
     }
+  }
+
+  test.each(CASES.map(([name, fields], i) => [name, fields, i] as const))("%s", async (_, fields, i) => {
+    expectNear(await oursOf(preparation(fields)), answers[i] as (typeof answers)[number]);
   });
+
+  test.each(RESIZED.map(([name, preprocessor, size], i) => [name, size, preprocessor, i] as const))(
+    "%s, of a vision transformer resized to %d pixels",
+    async (_, size, preprocessor, i) => {
+      const settings = imageSettings(resized[i] as Model);
+      expect(settings.size).toBe(size);
+      expect(settings.cropShare).toBeCloseTo(preparation(preprocessor).cropShare, 1);
+      expectNear(await oursOf(settings), answers[CASES.length + i] as (typeof answers)[number]);
+    },
+  );
 });
+
+async function resizedVit(preprocessor: Record<string, unknown>, size: number): Promise<Model> {
+  const model = smallVit(VIT_TRANSFORMERS) as unknown as Model;
+  return resizePositions(new Model({ ...model, preprocessor }), size);
+}

@@ -8,9 +8,10 @@ import { writeTokenizer } from "../../recipes/quickstart/repositories.ts";
 import { openTokenizer } from "../../workbench/data/index.ts";
 import { openEngine } from "../../workbench/engine/core/open.ts";
 import { loadModelNow } from "../../workbench/models/folder/load.ts";
-import { type Gpt2Config, languageNll, type Model, saveModelNow } from "../../workbench/models/index.ts";
+import { languageNll, type Model, saveModelNow } from "../../workbench/models/index.ts";
 import { ENGINES } from "../engine/engines.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
+import { smallLlama } from "./llama/small-llamas.ts";
 import { PATIENCE, pythonWith, runPython } from "./python.ts";
 import { smallModel } from "./small-models.ts";
 
@@ -38,21 +39,30 @@ metric_list:
   - metric: acc
 `;
 
+const MODELS: Readonly<Record<string, (config: Record<string, unknown>) => Promise<Model>>> = {
+  gpt2: async (config) => (await smallModel({ config })) as unknown as Model,
+  llama: (config) => smallLlama("llama", { config }),
+  qwen3: (config) => smallLlama("qwen3", { config }),
+};
+
 beforeAll(async () => {
   if (!python) return;
   await openEngine(ENGINES[0]?.options);
   const vocab_size = await writeTokenizer(at("base"), ["the", " is", " are", " and", " two"]);
-  const model = await smallModel({ config: { vocab_size, n_positions: 64, bos_token_id: 0, eos_token_id: 0 } });
-  await saveModelNow(model, at("model"), { base: { folder: at("base") } });
-  model.dispose();
+  const config = { vocab_size, n_positions: 64, max_position_embeddings: 64, bos_token_id: 0, eos_token_id: 0 };
+  for (const [name, make] of Object.entries(MODELS)) {
+    const model = await make(config);
+    await saveModelNow(model, at(name), { base: { folder: at("base") } });
+    model.dispose();
+  }
   writeFileSync(at("items.jsonl"), ITEMS.map((item) => `${JSON.stringify(item)}\n`).join(""));
   writeFileSync(at("gblr_small.yaml"), TASK());
 }, PATIENCE);
 
 /** Of each choice, behind its question and a space. */
-async function ourLikelihoods(): Promise<number[][]> {
-  const model = (await loadModelNow(at("model"))) as Model<Gpt2Config>;
-  const tokenizer = await openTokenizer(at("model"));
+async function ourLikelihoods(name: string): Promise<number[][]> {
+  const model = await loadModelNow(at(name));
+  const tokenizer = await openTokenizer(at(name));
   const likelihood = async (question: string, choice: string) => {
     const ids = [...tokenizer.encode(`${question} ${choice}`)];
     const nll = tf.tidy(() => languageNll(model, tf.tensor2d([ids], undefined, "int32")));
@@ -75,25 +85,27 @@ interface Sample {
   filtered_resps: [number | string, boolean | string][];
 }
 
-test.skipIf(!python)(
-  "lm_eval finds the log-likelihoods of the workbench",
-  async () => {
+test.skipIf(!python).each(Object.keys(MODELS))(
+  "lm_eval finds the log-likelihoods of the workbench: %s",
+  async (name) => {
     const code = "import sys\nfrom lm_eval.__main__ import cli_evaluate\ncli_evaluate()\n";
     const { status, stderr } = await runPython(python, code, {
       args: [
-        ...["--model", "hf", "--model_args", `pretrained=${at("model")},trust_remote_code=True,dtype=float32`],
+        ...["--model", "hf", "--model_args", `pretrained=${at(name)},trust_remote_code=True,dtype=float32`],
         ...["--tasks", "gblr_small", "--include_path", at("."), "--device", "cpu", "--batch_size", "2"],
-        ...["--log_samples", "--output_path", at("results")],
+        ...["--log_samples", "--output_path", at(`${name} results`)],
       ],
       env: { HF_HUB_OFFLINE: "1", HF_DATASETS_OFFLINE: "1", HF_HOME: at("huggingface") },
     });
     expect({ status, stderr: status === 0 ? "" : stderr }).toEqual({ status: 0, stderr: "" });
-    const files = readdirSync(at("results"), { recursive: true, encoding: "utf8" });
+    const files = readdirSync(at(`${name} results`), { recursive: true, encoding: "utf8" });
     const file = files.find((name) => /samples_gblr_small.*\.jsonl$/.test(name)) as string;
-    const lines = readFileSync(at("results", file), "utf8").trim().split("\n");
+    const lines = readFileSync(at(`${name} results`, file), "utf8")
+      .trim()
+      .split("\n");
     const samples = lines.map((line) => JSON.parse(line) as Sample).sort((a, b) => a.doc_id - b.doc_id);
     const theirs = samples.map(({ filtered_resps }) => filtered_resps.map(([value]) => Number(value)));
-    const ours = await ourLikelihoods();
+    const ours = await ourLikelihoods(name);
     expect(theirs.map((row) => row.length)).toEqual(ours.map((row) => row.length));
     const differences = ours.flatMap((row, i) =>
       row.map((value, j) => Math.abs(value - (theirs[i]?.[j] ?? Number.NaN))),

@@ -67,7 +67,11 @@ export function addCalibrationOptions(command: Command): void {
       "memory for covariances, at most; with less, the model runs over the data several times (default: 4)",
       numberFrom(0),
     )
-    .option("--calibrate-context <tokens>", "tokens per window (default: the model's positions)", countFrom(1));
+    .option(
+      "--calibrate-context <tokens>",
+      "tokens per window (default: the model's positions, at most 2048)",
+      countFrom(1),
+    );
 }
 
 /** The parsed options of the verb. */

@@ -80,7 +80,7 @@ function addPerplexity(program: Command): void {
     .option("--split <name>", "split to evaluate on", "test")
     .option("--column <name>", "column with the text (default: text)")
     .option("--encoding <name>", "encoding of text files, such as windows-1252 or utf-16le (default: utf-8)")
-    .option("--context <tokens>", "tokens per window (default: the model's positions)", countFrom(1))
+    .option("--context <tokens>", "tokens per window (default: the model's positions, at most 2048)", countFrom(1))
     .option("--stride <tokens>", "distance between the starts of windows (default: --context)", countFrom(1))
     .option("--whole-windows", "leave out the end of the text that fills no whole window, as published tables do")
     .option("--limit <windows>", "windows to score, from the start (default: all)", countFrom(1))

@@ -77,12 +77,17 @@ async function* generated(
     // Removes the progress bar of loading before text is printed.
     yield { kind: "stage", stage: "generate" };
     const { config, tokenizer } = generator;
-    const ids = tokenizer.encode(prompt);
+    // Llama's tokenizers put a token before each text, and their models expect it.
+    const ids = tokenizer.encode(prompt, { specialTokens: true });
     const settings = generationSettings(options, { config, usual: { tokens: TOKENS }, prompt: ids.length });
     const line = folderSettingsLine(options, config);
     if (line !== undefined && process.stderr.isTTY) process.stderr.write(`${line}\n`);
     const started = performance.now();
-    const texts = generateText(generator, { text: prompt, ids }, { ...settings, signal: context.signal });
+    const texts = generateText(
+      generator,
+      { text: prompt, ids, continued: true },
+      { ...settings, signal: context.signal },
+    );
     const made = await shown(texts, { prompt, silent: json });
     const seconds = (performance.now() - started) / 1000;
     if (json) printDocument(made, { name, prompt, engine, settings, seconds });

@@ -1,7 +1,14 @@
-// The part of `gblr import` that makes a model folder from a GGUF file: progress and summary.
+// The part of `gblr import` that makes a model folder from a GGUF file, which is pulled if it is on the Hub: progress and
+// summary.
 
+import { existsSync } from "node:fs";
+import { dirname, join } from "node:path";
+import process from "node:process";
+import { partsOf } from "../../hub/gguf/index.ts";
 import { countOf } from "../../hub/text/numbers.ts";
 import { type ImportedGguf, type ImportGgufOptions, importGguf } from "../models/weights/index.ts";
+import { pullWithProgress, repoNamed } from "./pull.ts";
+import { withHub } from "./shared/hub-access.ts";
 import { CommandFailed, interruptible } from "./shared/program.ts";
 import { progressBar } from "./shared/progress.ts";
 import { expectPlaceForModel } from "./shared/stages.ts";
@@ -24,6 +31,26 @@ interface GgufSummary {
   types: Record<string, number>;
   /** names of the files in the folder */
   files: string[];
+}
+
+/** owner/name[@revision]/path of a file on the Hub. */
+const ON_HUB = /^([\w.-]+\/[\w.-]+(?:@[^/]+)?)\/((?!\.).+)$/;
+
+/**
+ * The path of a GGUF file. One that is not on the disk and reads as owner/name/file.gguf is pulled from the Hub, with the
+ * other files of a model in several.
+ */
+export async function localGguf(file: string, { json = false }: { json?: boolean }): Promise<string> {
+  const [, name = "", path = ""] = ON_HUB.exec(file) ?? [];
+  // In a folder that exists, a file that does not is missing rather than on the Hub.
+  if (name === "" || existsSync(file) || existsSync(dirname(name))) return file;
+  const repo = repoNamed(name, "model");
+  const { folder } = await withHub(process.env, (access) =>
+    interruptible("interrupted; downloaded data is kept: run the same command again to resume", (signal) =>
+      pullWithProgress(repo, access, { include: partsOf(path), signal, json }),
+    ),
+  );
+  return join(folder, path);
 }
 
 /** Imports a GGUF file with a progress bar. @returns facts for the summary */

@@ -42,8 +42,8 @@ Makes a model folder, which all other verbs can read, from
 - a GGUF file of llama.cpp with a model of architecture llama (Mistral too),
   qwen2, qwen3, smollm3 or gpt2. Its weights are dequantized. The folder gets
   config.json, the tokenizer, the chat template and generation_config.json. Of
-  a model in several files, give the first. To get files from the Hub, run
-  gblr pull owner/name --include '*.gguf' before;
+  a model in several files, give the first. A file on the Hub is given as
+  owner/name/file.gguf, and is pulled;
 - weights of a GPT-2, Llama (also Mistral, Qwen2, Qwen3, SmolLM3), ViT,
   MLP-Mixer or ResNet (-18, -34, -50, -101, -152) with the tensor names of timm,
   torchvision or Hugging Face. Names and shapes determine the model. Other
@@ -63,12 +63,16 @@ export function addImport(program: Command): void {
     example: [
       "gblr import weights.pth --out models/resnet18",
       "gblr import SmolLM2-135M-Instruct.Q4_1.gguf --dtype bfloat16 --out models/smollm2",
+      "gblr import owner/name-GGUF/name-Q8_0.gguf --out models/name",
       "gblr import last.ckpt --out models/vit-gblr --json",
     ].join("\n"),
   })
     .summary(SUMMARY)
     .description(DESCRIPTION)
-    .argument("<file>", "a .gguf file, a .ckpt, .pth, .pt or .bin file written by torch.save, or a .safetensors file")
+    .argument(
+      "<file>",
+      "a .gguf file, here or on the Hub, a .ckpt, .pth, .pt or .bin file written by torch.save, or a .safetensors file",
+    )
     .requiredOption("--out <folder>", "folder to write the model to")
     .addOption(
       new Option(
@@ -146,9 +150,9 @@ async function importAs(kind: Kind, file: string, options: ImportVerbOptions): P
   const common = { out, force, heads, ...(maxShardSize !== undefined && { maxShardBytes: maxShardSize }) };
   if (kind.kind === "gguf") {
     expectNone(options, ["raw", "masks", ...WEIGHTS_FLAGS], `to ${file}, a GGUF file`);
-    const { importGgufWithProgress, printGgufSummary } = await import("./import-gguf.ts");
+    const { importGgufWithProgress, localGguf, printGgufSummary } = await import("./import-gguf.ts");
     const dtype = options.dtype === undefined ? undefined : DTYPES[options.dtype];
-    const summary = await importGgufWithProgress(file, { ...common, dtype });
+    const summary = await importGgufWithProgress(await localGguf(file, options), { ...common, dtype });
     return { summary, text: (palette) => printGgufSummary(summary, palette) };
   }
   expectNone(options, ["dtype"], `to ${file}, which is no GGUF file`);

@@ -8,6 +8,7 @@ import process from "node:process";
 import type { Command } from "commander";
 import { writeFileAtomically } from "../../hub/files/atomic-file.ts";
 import { reason } from "../../hub/files/byte-source.ts";
+import { isGguf } from "../../hub/gguf/index.ts";
 import { checkModel, isDense, type OpenModel, openModel, openRemoteModel } from "../../hub/model-folder/index.ts";
 import { parseLocation } from "../../hub/pull/locate.ts";
 import type { Retry } from "../../hub/request/context.ts";
@@ -81,14 +82,14 @@ export function addInspect(program: Command): void {
 
 async function inspect(name: string, options: InspectOptions): Promise<void> {
   checkPlot(options);
-  if (existsSync(name)) return show(await openModel(name), name, options);
+  if (existsSync(name) && !isGguf(name)) return show(await openModel(name), name, options);
   if (/\.(safetensors|json|bin|ckpt|pth?)$/i.test(name)) {
     throw new CommandFailed(
       `there is no file ${JSON.stringify(name)}; give a .safetensors file, or the name of a model`,
     );
   }
   const folder = await runStages({ interrupted: "interrupted", json: options.json }, async function* (context) {
-    if (!isZooName(name) && (await inspectOnHub(name, options, context))) return undefined;
+    if (!isZooName(name) && !isGguf(name) && (await inspectOnHub(name, options, context))) return undefined;
     return (yield* fetchModel(name, context)).folder;
   });
   if (folder !== undefined) await show(await openModel(folder), name, options);

@@ -79,7 +79,7 @@ export function repoNamed(text: string, type: RepoName["type"]): RepoName {
 }
 
 /** Pulls with a progress bar on stderr. Warns there if the Hub could not be reached and the cache is used. */
-async function pullWithProgress(
+export async function pullWithProgress(
   repo: RepoName,
   access: HubAccess,
   { json, ...options }: PullOptions & { json: boolean },

@@ -21,6 +21,15 @@ export interface DecodeOptions {
   skipSpecialTokens?: boolean | undefined;
 }
 
+/** Options of decoding ids one at a time. */
+export interface StreamOptions extends DecodeOptions {
+  /**
+   * ids before the first one, such as those of a prompt. Their text is not returned; but many tokenizers drop the space
+   * at the start of a text, which is none after them
+   */
+  after?: ArrayLike<number> | undefined;
+}
+
 /** Decodes ids one at a time. The texts it returns, one after the other, are that of the whole list. */
 export interface StreamDecoder {
   /** returns the text completed by this id; empty while a character is incomplete */
@@ -41,7 +50,7 @@ export interface Tokenizer {
   encode(text: string, options?: EncodeOptions): Int32Array;
   /** decodes ids, without a clean-up of spaces. @throws RangeError on an unknown id */
   decode(ids: ArrayLike<number>, options?: DecodeOptions): string;
-  streamDecoder(options?: DecodeOptions): StreamDecoder;
+  streamDecoder(options?: StreamOptions): StreamDecoder;
   /** the id of a token, whose text is as in the vocabulary */
   idOf(token: string): number | undefined;
   textCounts(ids: ArrayLike<number>): TextCounts;

@@ -4,6 +4,7 @@ export type { Architecture } from "../architectures/architecture.ts";
 export { rowsOf } from "../architectures/count.ts";
 export { gpt2 } from "../architectures/gpt2/architecture.ts";
 export type { Gpt2Config } from "../architectures/gpt2/config.ts";
+/** @public for models that are made in code */
 export { llama } from "../architectures/llama/architecture.ts";
 export type { LlamaConfig } from "../architectures/llama/config.ts";
 export type { MixerConfig } from "../architectures/mixer/config.ts";
@@ -23,6 +24,7 @@ export {
   languageLoss,
   languageNll,
   languageSizes,
+  usualContext,
 } from "../architectures/parts/language-model.ts";
 export {
   ARCHITECTURES,
@@ -44,6 +46,7 @@ export { WEIGHT_TYPES, type WeightType } from "./folder/read-parameters.ts";
 export { FILE_TYPES, type FileType, type SaveOptions, saveModel, saveModelNow, storedConfig } from "./folder/save.ts";
 export {
   COMPANION_FILES,
+  MORE_TEMPLATE_FILES,
   prepareFolder,
   type SaveEvent,
   writeModelFolder,

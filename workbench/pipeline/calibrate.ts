@@ -20,6 +20,7 @@ import {
   languageHidden,
   languageSizes,
   type Model,
+  usualContext,
 } from "../models/index.ts";
 import type { CalibrationData } from "./domains/domain.ts";
 import { imageInputs, openedImages } from "./domains/image-sets.ts";
@@ -65,7 +66,7 @@ export interface CalibrationSettings {
   encoding?: string | undefined;
   /** number of windows or images */
   samples: number;
-  /** tokens per window. Default: the model's positions */
+  /** tokens per window. Default: the model's positions, at most 2048 */
   context?: number | undefined;
 }
 
@@ -95,8 +96,9 @@ async function* openText(
   { dataset, config, split, column, encoding, samples, context: asked }: CalibrationSettings,
   { model, source, context }: Calibrated,
 ): AsyncGenerator<PipelineEvent, OpenCalibration> {
-  const { positions } = languageSizes(languageModel(model));
-  const length = asked ?? positions;
+  const sizes = languageSizes(languageModel(model));
+  const { positions } = sizes;
+  const length = asked ?? usualContext(sizes);
   if (length > positions) {
     throw new StageError(
       `--calibrate-context ${length} is longer than the model's ${positions} positions; give at most ${positions}`,

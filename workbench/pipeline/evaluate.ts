@@ -13,6 +13,7 @@ import {
   languageSizes,
   type Model,
   resizePositions,
+  usualContext,
   type WeightType,
 } from "../models/index.ts";
 import {
@@ -52,7 +53,7 @@ export interface TextEvaluation {
   split: string;
   column?: string | undefined;
   encoding?: string | undefined;
-  /** tokens per window. Default: the model's positions */
+  /** tokens per window. Default: the model's positions, at most 2048 */
   context?: number | undefined;
   /** tokens from the start of one window to that of the next. Default `context` */
   stride?: number | undefined;
@@ -77,8 +78,9 @@ export async function* evaluateText(name: string, settings: TextEvaluation, cont
   const data = yield* fetchDataset({ name: dataset, config, splits: [split] }, context);
   const model = yield* load(source.folder, { dtype });
   try {
-    const { positions } = languageSizes(languageModel(model, name));
-    const length = settings.context ?? positions;
+    const sizes = languageSizes(languageModel(model, name));
+    const { positions } = sizes;
+    const length = settings.context ?? usualContext(sizes);
     if (length > positions) {
       throw new SettingsError(
         `--context ${length} is longer than the model's ${positions} positions; give at most ${positions}`,

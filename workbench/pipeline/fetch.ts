@@ -1,22 +1,32 @@
 // The fetch stage: finds the folder of a model or a data set by its name. A folder is used as it is. From a repository
-// on the Hub, only the files that are needed are pulled. A checkpoint of the zoo is converted into a model folder.
+// on the Hub, only the files that are needed are pulled. A checkpoint of the zoo and a GGUF file are converted into model
+// folders.
 
 import { readdir, readFile } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { HubError } from "../../hub/access/hub-error.ts";
 import type { CardFacts } from "../../hub/card/index.ts";
+import { isGguf } from "../../hub/gguf/index.ts";
 import { TRAINABLE_FILE } from "../../hub/model-folder/index.ts";
 import { type Located, type LocateZoo, locate } from "../../hub/pull/locate.ts";
 import { isZooName, zooEntry } from "../../hub/zoo/releases.ts";
 import { dataFilePatterns, MissingSplitError } from "../data/index.ts";
-import { readConfig } from "../models/folder/load.ts";
-import { type Architecture, architectureOf, COMPANION_FILES, type NewHead, type Preparation } from "../models/index.ts";
+import { readConfigFields } from "../models/folder/load.ts";
+import {
+  type Architecture,
+  architectureOf,
+  COMPANION_FILES,
+  MORE_TEMPLATE_FILES,
+  type NewHead,
+  type Preparation,
+} from "../models/index.ts";
 import { type PullZooEvent, pullZoo } from "../models/reference/index.ts";
+import { fetchGguf } from "./fetch-gguf.ts";
 import type { PipelineEvent, StageContext } from "./stage.ts";
 
 /** A model or data set on the disk, and its origin. */
 export interface Source {
-  /** name as given: `owner/name@revision`, a folder, or `zoo:name` */
+  /** name as given: `owner/name@revision`, a folder, a GGUF file, or `zoo:name` */
   name: string;
   folder: string;
   /** `owner/name` of the repository, without the revision */
@@ -38,29 +48,35 @@ export const baseName = ({ name, repo }: Source): string => repo ?? name;
 
 /**
  * The base model in a model card: the repository, or for a folder the base model in its config.json. If that is
- * missing, it is the name of the folder, without a link.
+ * missing, it is the name of the folder, without a link; likewise for a GGUF file.
  */
 export async function baseModelOf({ name, folder, repo }: Source): Promise<Pick<CardFacts, "baseModel" | "isFolder">> {
   if (repo !== undefined) return { baseModel: repo };
+  if (isGguf(name)) return { baseModel: basename(name), isFolder: true };
   if (resolve(name) !== resolve(folder)) return { baseModel: name };
-  const { gblr } = (await readConfig(folder)).json as { gblr?: { base_model?: unknown } };
+  const { gblr } = (await readConfigFields(folder)).json as { gblr?: { base_model?: unknown } };
   if (typeof gblr?.base_model === "string") return { baseModel: gblr.base_model };
   return { baseModel: basename(resolve(folder)), isFolder: true };
 }
 
 /** The structure of most layers of a model folder. */
 export async function structureOf({ folder }: Source): Promise<string> {
-  const { json } = await readConfig(folder);
+  const { json } = await readConfigFields(folder);
   return (json.gblr as { structure?: string } | undefined)?.structure ?? "dense";
 }
 
 /** The context that the fetch stage needs. */
-export type FetchContext = Pick<StageContext, "access" | "signal" | "zooRelease" | "openEngine">;
+export type FetchContext = Pick<StageContext, "access" | "signal" | "zooRelease" | "openEngine" | "cache">;
 
 /**
  * Files that a repository may lack. Files with settings are not among them, because results would differ without them.
  */
-const OPTIONAL_FILES = [...COMPANION_FILES.filter((name) => !name.endsWith("_config.json")), "README.md", "LICENSE*"];
+const OPTIONAL_FILES = [
+  ...COMPANION_FILES.filter((name) => !name.endsWith("_config.json")),
+  MORE_TEMPLATE_FILES,
+  "README.md",
+  "LICENSE*",
+];
 
 /** Files that inference needs. The same weights in other formats and trainable.safetensors are left out. */
 export const MODEL_FILES = [
@@ -69,6 +85,7 @@ export const MODEL_FILES = [
   "model-*-of-*.safetensors",
   "model.safetensors.index.json",
   ...COMPANION_FILES,
+  MORE_TEMPLATE_FILES,
   "README.md",
   "LICENSE*",
 ];
@@ -89,6 +106,7 @@ export async function* fetchModel(
   name: string,
   { trainable = false, ...options }: FetchModelOptions,
 ): AsyncGenerator<PipelineEvent, Source> {
+  if (isGguf(name)) return { name, folder: yield* fetchGguf(name, options) };
   const files = trainable ? [...MODEL_FILES, TRAINABLE_FILE] : MODEL_FILES;
   const source = yield* located(name, "model", files, options);
   if (source.revision === undefined || !(await lacksSafetensors(source.folder))) return source;
@@ -101,8 +119,10 @@ export async function* fetchArchitecture(
   options: FetchContext,
 ): AsyncGenerator<PipelineEvent, Architecture> {
   if (isZooName(name)) return architectureOf(zooEntry(name).modelType);
-  const { folder } = yield* located(name, "model", ["config.json"], options);
-  return (await readConfig(folder)).architecture;
+  const { folder } = isGguf(name)
+    ? yield* fetchModel(name, options)
+    : yield* located(name, "model", ["config.json"], options);
+  return (await readConfigFields(folder)).architecture;
 }
 
 const lacksSafetensors = async (folder: string): Promise<boolean> =>

@@ -20,8 +20,8 @@ import { type PipelineEvent, StageError } from "./stage.ts";
 export interface TextGenerator {
   readonly folder: string;
   readonly tokenizer: Tokenizer;
-  /** settings of the folder */
-  readonly config: GenerationConfig;
+  /** settings of the folder, with the tokens of config.json that begin and end a text where it has no others */
+  readonly config: GenerationConfig & { readonly endOfText: readonly number[] };
   /** longest sequence, in tokens */
   readonly positions: number;
   /** keeps what the model has processed between texts */
@@ -65,11 +65,15 @@ export async function* openGenerator(
       model.dispose();
       loaded.dispose();
     };
-    const { positions } = languageSizes(model);
+    const { positions, endOfText } = languageSizes(model);
     return {
       folder,
       tokenizer,
-      config: { ...config, beginOfText: Number.isInteger(begin) ? (begin as number) : undefined },
+      config: {
+        ...config,
+        endOfText: config.endOfText ?? endOfText,
+        beginOfText: Number.isInteger(begin) ? (begin as number) : undefined,
+      },
       positions,
       session,
       dispose,
@@ -84,6 +88,8 @@ export async function* openGenerator(
 export interface Prompt {
   text: string;
   ids: ArrayLike<number>;
+  /** whether the text is shown after the prompt, so that a space at its start is kept. Default false */
+  continued?: boolean;
 }
 
 /** How a text is generated. */
@@ -113,7 +119,8 @@ export async function* generateText(
   prompt: Prompt,
   { stopStrings = [], endOfText = config.endOfText, ...options }: TextOptions,
 ): AsyncGenerator<string, GeneratedText> {
-  const stream = textStream(tokenizer.streamDecoder(), { stops: stopStrings, before: prompt.text });
+  const decoder = tokenizer.streamDecoder({ after: prompt.continued ? prompt.ids : [] });
+  const stream = textStream(decoder, { stops: stopStrings, before: prompt.text });
   const made: GeneratedText = { text: "", ids: [], stopped: "tokens" };
   const show = (text: string) => {
     made.text += text;

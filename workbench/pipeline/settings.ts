@@ -62,7 +62,7 @@ export function grouped<Shape extends Record<string, z.ZodType>>(group: string, 
  */
 export const experimentShape = (items: string) => ({
   ...grouped("Model and data", {
-    model: text("model to start from: owner/name[@revision] or a folder"),
+    model: text("model to start from: owner/name[@revision], a folder, or a .gguf file"),
     dataset: text("data set: owner/name[@revision] or a folder"),
     config: text("configuration of the data set (default: its only or its default configuration)").optional(),
     trainSplit: text("split to train on").default("train"),

@@ -13,6 +13,7 @@ import type { ComparisonRow } from "../evaluate/comparison-row.ts";
 import type { PerplexityEvent } from "../evaluate/perplexity.ts";
 import type { LoadEvent, SaveEvent } from "../models/index.ts";
 import type { PullZooEvent } from "../models/reference/index.ts";
+import type { ImportGgufEvent } from "../models/weights/index.ts";
 import type { FitEvent } from "../train/index.ts";
 
 /** The error that settings are invalid or contradict each other, thrown before any work. The message is one line. */
@@ -39,6 +40,7 @@ export interface WindowsEvent {
 export type InnerEvent =
   | { of: "pull"; name: string; event: PullEvent }
   | { of: "zoo"; name: string; event: PullZooEvent }
+  | { of: "import"; file: string; event: Exclude<ImportGgufEvent, { kind: "imported" }> }
   | { of: "tokenize"; event: TokenizeEvent }
   | { of: "windows"; event: WindowsEvent }
   | { of: "images"; event: ImagesEvent }
@@ -75,7 +77,7 @@ export interface StageContext {
   zooRelease?: string | undefined;
   /** opens an engine for packing the layers of a zoo model that is fetched. Default: an engine is open already */
   openEngine?: (() => Promise<unknown>) | undefined;
-  /** folder for data derived from data sets: token ids in `tokens`, images in `images` */
+  /** folder for derived data: token ids in `tokens`, images in `images`, models of GGUF files in `models` */
   cache: string;
   /** stops the work after the current step; results so far are kept */
   signal: AbortSignal;

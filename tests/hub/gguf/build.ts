@@ -86,6 +86,7 @@ export function gguf({ metadata, tensors = [], alignment = 32, ...head }: Spec):
 const zeros = (dims: readonly (number | bigint)[]): Uint8Array =>
   new Uint8Array(Math.min(4 * dims.reduce((size: number, side) => size * Number(side), 1), 2 ** 16));
 
+/** Writes a file. @returns its path */
 export function writeGguf(path: string, spec: Spec): string {
   writeFileSync(path, gguf(spec));
   return path;

@@ -17,15 +17,17 @@ const SIZES = {
   pad_token_id: null,
 };
 
+const LENGTH = { original_max_position_embeddings: 16 };
+
 /** What each family has of its own, by `model_type`. */
 export const FAMILIES: Readonly<Record<string, Record<string, unknown>>> = {
   llama: {
     ...{ attention_bias: true, mlp_bias: true, tie_word_embeddings: true, rope_theta: 500 },
-    rope_scaling: { rope_type: "llama3", factor: 4, low_freq_factor: 1, high_freq_factor: 4 },
+    rope_scaling: { rope_type: "llama3", factor: 4, low_freq_factor: 1, high_freq_factor: 4, ...LENGTH },
   },
   mistral: { sliding_window: 5, head_dim: 8, hidden_act: "gelu_pytorch_tanh" },
   qwen2: { use_sliding_window: true, sliding_window: 4, max_window_layers: 1, tie_word_embeddings: true },
-  qwen3: { head_dim: 8, rope_parameters: { rope_type: "yarn", factor: 4, rope_theta: 500 } },
+  qwen3: { head_dim: 8, rope_parameters: { rope_type: "yarn", factor: 2, rope_theta: 500, ...LENGTH } },
   smollm3: { no_rope_layer_interval: 2, use_sliding_window: true, sliding_window: 4 },
 };
 

@@ -13,6 +13,7 @@ import {
   rmsNormModule,
   ZEROS,
 } from "../network.ts";
+import { usualContext } from "../parts/language-model.ts";
 import { llamaWeights } from "./checkpoint.ts";
 import { type LlamaConfig, readLlamaConfig } from "./config.ts";
 import { FAMILIES } from "./families.ts";
@@ -62,15 +63,10 @@ export const llama: Architecture<LlamaConfig> = {
   },
 };
 
-/**
- * The most tokens of the sequence for which multiply-adds are counted. Models for long texts have so many positions
- * (131 072) that the products of attention would outweigh all layers, which is not how they are used.
- */
-const MOST_COUNTED_TOKENS = 2048;
-
 function network(config: LlamaConfig): Module[] {
   const { width, heads, keyValueHeads, headSize, innerWidth, vocabulary, biases, normedHeads } = config;
-  const rows = Math.min(config.positions, MOST_COUNTED_TOKENS);
+  // Counts are those of a usual sequence, because the products of attention grow with the square of its length.
+  const rows = usualContext(config);
   const start = normal(config.deviation);
   const layer = (name: string, [nIn, nOut]: [number, number], biased: boolean) => {
     const options: LinearOptions = { name, nIn, nOut, layout: "out_in", rows, start };

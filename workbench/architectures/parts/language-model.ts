@@ -23,6 +23,16 @@ export const languageSizes = (model: Pick<LayerSource, "architecture" | "config"
 export const languageHidden = (model: LayerSource, ids: Tensor2D, options: LanguageOptions = {}): Tensor3D =>
   languageTaskOf(model).hidden(model, ids, options);
 
+/**
+ * The most tokens of a sequence whose length nothing else decides. Models for long texts have so many positions
+ * (131 072) that a sequence of all of them would take hours, and the products of attention would outweigh all layers.
+ */
+const LONGEST_USUAL = 2048;
+
+/** The number of tokens of a usual sequence: the model's positions, at most 2048. */
+export const usualContext = ({ positions }: Pick<LanguageSizes, "positions">): number =>
+  Math.min(positions, LONGEST_USUAL);
+
 /** The weight of the output head, float32 (vocabulary, n). */
 export const headOf = (model: LayerSource): Tensor2D => languageTaskOf(model).head(model);
 

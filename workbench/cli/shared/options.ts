@@ -29,7 +29,8 @@ export function addWeightType(command: Command): Command {
   );
 }
 
-export const MODEL_ARGUMENT = "model folder, owner/name[@revision] on the Hub, or a zoo model such as zoo:gpt2-gaudi";
+export const MODEL_ARGUMENT =
+  "model folder, .gguf file, owner/name[@revision] on the Hub, or a zoo model such as zoo:gpt2-gaudi";
 export const OFFLINE = "use cached files only, never the network";
 export const JSON_DOCUMENT = "print one JSON document on stdout instead of text";
 export const FORCE = "replace an existing model in the folder";

@@ -95,6 +95,7 @@ export class PipelineView {
     else if (of === "zoo" && event.kind === "note") this.aside(event.text);
     else if (of === "zoo") showPullZoo(event, this.barFor(inner.name, 0, formatBytes));
     else if (of === "push") showPush(event, this.barFor("pushing", 0, formatBytes));
+    else if (of === "import") this.transfer("importing", event);
     else if (of === "load") this.transfer("loading", event);
     else if (of === "save") this.transfer("saving", event);
     else if (of === "tokenize") this.tokenize(event);
@@ -121,7 +122,7 @@ export class PipelineView {
   }
 
   /** Shows the bytes of a model that are read or written. */
-  private transfer(what: string, event: Extract<InnerEvent, { of: "load" | "save" }>["event"]): void {
+  private transfer(what: string, event: Extract<InnerEvent, { of: "import" | "load" | "save" }>["event"]): void {
     const bar = this.barFor(what, 0, formatBytes);
     if (event.kind === "opened") bar.setTotal(event.bytes);
     else if (event.kind === "saved") this.stop();

@@ -1,6 +1,7 @@
 // Added tokens: special tokens and words that are found in a text before it is split into pieces.
 
 import { z } from "zod";
+import type { Model } from "./model.ts";
 import { type Normalizer, strippedEnd } from "./normalizers.ts";
 import { readPart } from "./read-part.ts";
 import { RUST_WORD } from "./unicode.ts";
@@ -49,11 +50,12 @@ export interface AddedTokens {
  */
 export function openAddedTokens(
   tokens: readonly unknown[],
-  { vocabulary, normalizer }: { vocabulary: ReadonlyMap<string, number>; normalizer: Normalizer | undefined },
+  { model, normalizer }: { model: Pick<Model, "vocabulary" | "list">; normalizer: Normalizer | undefined },
 ): AddedTokens {
   const byId = new Map<number, AddedToken>();
   const ids = new Map<string, number>();
-  let next = vocabulary.size;
+  const { vocabulary, list } = model;
+  let next = list?.length ?? vocabulary.size;
   for (const token of tokens) {
     const read = readPart(Fields, token, "added token");
     if (read.content === "") continue;

@@ -5,7 +5,7 @@ import { byteLevelCharacter, toByteLevel } from "./byte-level.ts";
 import { type MergeIds, openMerges } from "./merges.ts";
 import type { Model } from "./model.ts";
 import { type Part, readPart } from "./read-part.ts";
-import { readVocabulary } from "./vocabulary.ts";
+import { byteIds, readVocabulary, unknownIdOf } from "./vocabulary.ts";
 
 const Fields = z.object({
   dropout: z.number().nullish(),
@@ -22,7 +22,7 @@ const Fields = z.object({
 export function openBpe(part: Part): Model {
   const fields = readPart(Fields, part, "model BPE");
   if (fields.dropout) throw new Error("model BPE: dropout is not supported: the ids of a text would be random");
-  const vocabulary = readVocabulary(part["vocab"], "model BPE");
+  const vocabulary = readVocabulary(part.vocab, "model BPE");
   const merge = openMerges(vocabulary, fields.merges, fields.continuing_subword_prefix ?? "");
   const whole = (piece: string) => (fields.ignore_merges ? vocabulary.get(piece) : undefined);
   const symbols = symbolsOf(fields, vocabulary);
@@ -45,15 +45,7 @@ function symbolsOf(
 ): (piece: string) => number[] {
   const { unk_token: unknown, fuse_unk: fuse, byte_fallback: fallback } = fields;
   const [prefix, suffix] = [fields.continuing_subword_prefix ?? "", fields.end_of_word_suffix ?? ""];
-  const unknownId = () => {
-    const id = vocabulary.get(unknown as string);
-    if (id !== undefined) return id;
-    throw new Error(`no id, and the unknown token ${JSON.stringify(unknown)} is not in the vocabulary`);
-  };
-  const bytesOf = (symbol: string): number[] | undefined => {
-    const ids = Array.from(utf8.encode(symbol), (byte) => vocabulary.get(byteToken(byte)));
-    return ids.includes(undefined) ? undefined : (ids as number[]);
-  };
+  const unknownId = unknownIdOf(vocabulary, unknown ?? "");
   return (piece) => {
     const ids: number[] = [];
     let waiting: number | undefined;
@@ -70,7 +62,7 @@ function symbolsOf(
         continue;
       }
       // As in Rust, the ids of bytes come before an unknown token that waits to be fused.
-      const bytes = fallback ? bytesOf(symbol) : undefined;
+      const bytes = fallback ? byteIds(vocabulary, symbol) : undefined;
       if (bytes) ids.push(...bytes);
       else if (unknown !== undefined && unknown !== null) {
         if (waiting !== undefined && !fuse) ids.push(waiting);
@@ -83,11 +75,6 @@ function symbolsOf(
 }
 
 const utf8 = new TextEncoder();
-
-/** The token of a byte where characters fall back to bytes. */
-export function byteToken(byte: number): string {
-  return `<0x${byte.toString(16).toUpperCase().padStart(2, "0")}>`;
-}
 
 /** Longest piece whose bytes go to memory that is kept, in UTF-16 units. A unit has at most three bytes in UTF-8. */
 const LONGEST = 128;

@@ -1,6 +1,6 @@
 // Decodes ids to text, whole or one at a time.
 
-import type { DecodeOptions, StreamDecoder } from "../types.ts";
+import type { DecodeOptions, StreamDecoder, StreamOptions } from "../types.ts";
 import { bytesOf, openChain, type Step } from "./decoders.ts";
 import type { Part } from "./read-part.ts";
 
@@ -14,7 +14,7 @@ export interface TokenNames {
 
 interface Decoder {
   decode(ids: ArrayLike<number>, options?: DecodeOptions): string;
-  stream(options?: DecodeOptions): StreamDecoder;
+  stream(options?: StreamOptions): StreamDecoder;
   /** returns the UTF-8 bytes of one token; undefined if the vocabulary is not byte-level */
   readonly bytes: ((id: number) => Uint8Array) | undefined;
 }
@@ -33,9 +33,11 @@ export function openDecoder(part: Part | null, names: TokenNames): Decoder {
       return skipSpecialTokens && names.isSpecial(next) ? "" : step.push(next).join("");
     };
   };
-  const stream = (options: DecodeOptions = {}): StreamDecoder => {
+  const stream = ({ after = [], ...options }: StreamOptions = {}): StreamDecoder => {
     const step = chain.start();
-    return { push: pushing(step, options), end: () => step.end().join("") };
+    const push = pushing(step, options);
+    for (let i = 0; i < after.length; i++) push(after[i] as number);
+    return { push, end: () => step.end().join("") };
   };
   const decode = (ids: ArrayLike<number>, options: DecodeOptions = {}): string => {
     const step = chain.start();

@@ -133,7 +133,7 @@ function inSequence(parts: readonly Part[], depth: number): Chain {
 
 /** After tokens are fused, as in Llama's decoder: takes characters off the start while the text comes in parts. */
 function stripStart(part: Part): Chain | undefined {
-  if (part.type !== "Strip" || part["stop"] !== 0) return undefined;
+  if (part.type !== "Strip" || part.stop !== 0) return undefined;
   const { content, start: most } = part as unknown as { content: string; start: number };
   const start = () => {
     let left = most;

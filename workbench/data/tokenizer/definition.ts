@@ -1,8 +1,8 @@
-// Reads a tokenizer's two files: tokenizer.json and, if it exists, tokenizer_config.json. Validates only the fields
-// that are used here; the library validates the rest.
+// Reads a tokenizer's two files: tokenizer.json and, if it exists, tokenizer_config.json. Each part of a tokenizer
+// validates its own fields.
 
 import { createHash } from "node:crypto";
-import { readFile } from "node:fs/promises";
+import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { parseJson } from "../../../hub/text/json.ts";
@@ -10,6 +10,7 @@ import { textOfFile } from "../../../hub/text/utf8.ts";
 import { DataError, why } from "../errors.ts";
 
 const AddedToken = z.looseObject({ id: z.int().min(0), content: z.string() });
+const ConfigToken = z.looseObject({ content: z.string() });
 const Part = z.looseObject({ type: z.string() });
 
 const Definition = z.looseObject({
@@ -25,7 +26,8 @@ const Definition = z.looseObject({
 });
 
 const Config = z.looseObject({
-  eos_token: z.union([z.string(), z.looseObject({ content: z.string() })]).nullish(),
+  eos_token: z.union([z.string(), ConfigToken]).nullish(),
+  added_tokens_decoder: z.record(z.string().regex(/^\d+$/), ConfigToken).nullish(),
 });
 
 /** Content of tokenizer.json. */
@@ -45,12 +47,35 @@ export interface TokenizerFiles {
 export async function readTokenizerFiles(folder: string): Promise<TokenizerFiles> {
   const [path, configPath] = [join(folder, "tokenizer.json"), join(folder, "tokenizer_config.json")];
   const bytes = await readIfThere(path);
-  if (!bytes) {
-    throw new DataError(folder, "has no tokenizer.json; copy or pull it from the tokenizer's model");
-  }
+  if (!bytes) throw await missing(folder);
   const configBytes = (await readIfThere(configPath)) ?? new TextEncoder().encode("{}");
   const hash = createHash("sha256").update(bytes).update("\0").update(configBytes).digest("hex");
-  return { definition: parse(path, bytes, Definition), config: parse(configPath, configBytes, Config), hash };
+  const [definition, config] = [parse(path, bytes, Definition), parse(configPath, configBytes, Config)];
+  return { definition: withTokensOf(config, definition), config, hash };
+}
+
+/** Adds the tokens that are in tokenizer_config.json alone, in the order of their ids, as transformers does. */
+function withTokensOf({ added_tokens_decoder: more }: TokenizerConfig, definition: TokenizerDefinition) {
+  const known = new Set(definition.added_tokens.map(({ content }) => content));
+  const late = Object.entries(more ?? {})
+    .map(([id, token]) => ({ ...token, id: Number(id) }))
+    .filter(({ content }) => !known.has(content))
+    .sort((a, b) => a.id - b.id);
+  return { ...definition, added_tokens: [...definition.added_tokens, ...late] };
+}
+
+/** Files of the forms that tokenizers had before tokenizer.json. */
+const OLD_FILES = ["tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "vocab.json", "vocab.txt"];
+
+/** The error for a folder without tokenizer.json. */
+async function missing(folder: string): Promise<DataError> {
+  const names = new Set(await readdir(folder).catch(() => []));
+  const old = OLD_FILES.find((name) => names.has(name));
+  if (old === undefined) {
+    return new DataError(folder, "has no tokenizer.json; copy or pull it from the tokenizer's model");
+  }
+  const write = "AutoTokenizer.from_pretrained(folder).save_pretrained(folder)";
+  return new DataError(folder, `has ${old} but no tokenizer.json; write one in Python with transformers: ${write}`);
 }
 
 async function readIfThere(path: string): Promise<Uint8Array | undefined> {

@@ -7,7 +7,7 @@ import { type AddedTokens, openAddedTokens } from "./added-tokens.ts";
 import { toByteLevel } from "./byte-level.ts";
 import type { TokenizerFiles } from "./definition.ts";
 import { IdList } from "./id-list.ts";
-import { openModel } from "./model.ts";
+import { type Model, openModel } from "./model.ts";
 import { openNormalizer } from "./normalizers.ts";
 import { PieceMemo } from "./piece-memo.ts";
 import { openPostProcessor, type Template } from "./post-processor.ts";
@@ -40,7 +40,7 @@ function opened(folder: string, { definition }: Pick<TokenizerFiles, "definition
   const normalizer = openNormalizer(definition.normalizer);
   const { cut, byteLevel } = openPreTokenizer(definition.pre_tokenizer);
   const model = openModel(definition.model);
-  const added = openAddedTokens(definition.added_tokens, { vocabulary: model.vocabulary, normalizer });
+  const added = openAddedTokens(definition.added_tokens, { model, normalizer });
   const templates = openPostProcessor(definition.post_processor);
   const encodePiece = byteLevel
     ? (model.encodeBytes ?? ((piece: string) => model.encode(toByteLevel(piece))))
@@ -59,7 +59,7 @@ function opened(folder: string, { definition }: Pick<TokenizerFiles, "definition
     }
   };
   return {
-    ...namesOf(model.vocabulary, added),
+    ...namesOf(model, added),
     encode: (text, to, { specialTokens = false } = {}) => {
       fill(specialTokens ? templates.special : templates.plain, to, (list) => encodeText(text, list));
     },
@@ -85,7 +85,7 @@ function fill(template: Template, to: IdList, encode: (to: IdList) => void): voi
 }
 
 function namesOf(
-  vocabulary: ReadonlyMap<string, number>,
+  { vocabulary, list = [] }: Model,
   added: AddedTokens,
 ): Pick<Encoder, "vocabSize" | "idOf" | "tokenOf" | "isSpecial"> {
   const tokens = new Map<number, string>();
@@ -94,6 +94,10 @@ function namesOf(
     tokens.set(id, token);
     if (id > largest) largest = id;
   }
+  list.forEach((token, id) => {
+    tokens.set(id, token);
+  });
+  largest = Math.max(largest, list.length - 1);
   const special = new Set<string>();
   for (const token of added.byId.values()) {
     // Rust names a token by its normalized text, too.

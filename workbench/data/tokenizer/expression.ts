@@ -3,6 +3,7 @@
 
 import { SplitPreTokenizer } from "@huggingface/tokenizers";
 import { z } from "zod";
+import { scannerFor } from "./scanner.ts";
 import { asUnicode16 } from "./unicode.ts";
 
 /** A pattern as Split and Replace have it. */
@@ -25,10 +26,13 @@ export interface Expression {
 
 /** Compiles a pattern. @throws Error if the expression cannot be translated */
 export function compile(pattern: z.infer<typeof Pattern>): Expression {
-  return "String" in pattern
-    ? expression(new RegExp(pattern.String.replace(/[\\^$.*+?()[\]{}|/-]/g, "\\$&"), "gu"))
-    : expression(translated(pattern.Regex));
+  if ("String" in pattern) return expression(new RegExp(pattern.String.replace(SYNTAX, "\\$&"), "gu"));
+  const scan = scannerFor(pattern.Regex);
+  const compiled = expression(translated(pattern.Regex));
+  return scan ? { ...compiled, parts: scan } : compiled;
 }
+
+const SYNTAX = /[\\^$.*+?()[\]{}|/-]/g;
 
 /** An expression of JavaScript, with the flags `g` and `u` or `v`. */
 export function expression(regex: RegExp): Expression {

@@ -9,6 +9,8 @@ import { openWordLevel, openWordPiece } from "./word-piece.ts";
 export interface Model {
   /** id of each token, without added tokens */
   readonly vocabulary: ReadonlyMap<string, number>;
+  /** tokens by id, where the vocabulary is a list, which may have a token twice */
+  readonly list?: readonly string[];
   /** encodes a piece. @throws Error if the piece has an unknown part and the vocabulary no token for it */
   encode(piece: string): readonly number[];
   /** encodes a piece of plain text by its bytes in the byte-level alphabet, if the vocabulary has all of them */
@@ -24,7 +26,7 @@ const TYPES: Record<string, (part: Part) => Model> = {
 
 /** Opens the model of a tokenizer.json. @throws Error if it is not supported or damaged */
 export function openModel(part: Record<string, unknown>): Model {
-  const type = part["type"] ?? guessed(part);
+  const type = part.type ?? guessed(part);
   const open = typeof type === "string" && Object.hasOwn(TYPES, type) ? TYPES[type] : undefined;
   if (!open) throw unsupported("model", type, Object.keys(TYPES));
   return open(part as Part);
@@ -33,6 +35,6 @@ export function openModel(part: Record<string, unknown>): Model {
 /** The type of a model that does not say it, as in files of 2020. */
 function guessed(part: Record<string, unknown>): string {
   if (Object.hasOwn(part, "merges")) return "BPE";
-  if (Array.isArray(part["vocab"])) return "Unigram";
+  if (Array.isArray(part.vocab)) return "Unigram";
   return Object.hasOwn(part, "continuing_subword_prefix") ? "WordPiece" : "WordLevel";
 }

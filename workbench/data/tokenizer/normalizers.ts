@@ -5,7 +5,7 @@ import { z } from "zod";
 import { compile, Pattern } from "./expression.ts";
 import { openPrecompiled } from "./precompiled.ts";
 import { checkDepth, type Part, readPart, unsupported } from "./read-part.ts";
-import { CONTROL, MARK, NONSPACING_MARK, normalizeAsUnicode9 } from "./unicode.ts";
+import { CONTROL, isAscii, MARK, NMT_CONTROL, NONSPACING_MARK, normalizeAsUnicode9 } from "./unicode.ts";
 
 /** Changes a text. */
 export interface Normalizer {
@@ -37,7 +37,7 @@ function sequence(parts: readonly Normalizer[]): Normalizer {
     movesStart: (text) => {
       let [normal, moved] = [text, false];
       for (const part of parts) {
-        moved = (moved && part !== undefined && !prepending.has(part)) || part.movesStart(normal);
+        moved = (moved && !prepending.has(part)) || part.movesStart(normal);
         normal = part.normalize(normal);
       }
       return moved;
@@ -48,15 +48,13 @@ function sequence(parts: readonly Normalizer[]): Normalizer {
 /** Normalizers after which a text starts at its start again. */
 const prepending = new WeakSet<Normalizer>();
 
-const ASCII = /^[\0-\x7f]*$/;
-
 /** Lowercase letters one by one: a final sigma is not special. */
 function lowercase(text: string): string {
-  return ASCII.test(text) ? text.toLowerCase() : text.replaceAll("\u03a3", "\u03c3").toLowerCase();
+  return isAscii(text) ? text.toLowerCase() : text.replaceAll("\u03a3", "\u03c3").toLowerCase();
 }
 
 function form(name: Parameters<typeof normalizeAsUnicode9>[1]): Open {
-  return () => simple((text) => (ASCII.test(text) ? text : normalizeAsUnicode9(text, name)));
+  return () => simple((text) => (isAscii(text) ? text : normalizeAsUnicode9(text, name)));
 }
 
 const TYPES: Record<string, Open> = {
@@ -103,7 +101,7 @@ const TYPES: Record<string, Open> = {
   StripAccents: () => removing(new RegExp(MARK, "gv")),
   Nmt: () => {
     const spaces = /[\t\n\f\r\u1680\u200b-\u200f\u2028\u2029\u2581\ufeff\ufffd]/g;
-    return removing(/[\u0001-\u0008\u000b\u000e-\u001f\u007f\u008f\u009f]/g, (text) => text.replace(spaces, " "));
+    return removing(new RegExp(NMT_CONTROL, "gu"), (text) => text.replace(spaces, " "));
   },
   BertNormalizer: openBert,
   Precompiled: (part) => {

@@ -5,6 +5,7 @@ import { z } from "zod";
 import { toByteLevel } from "./byte-level.ts";
 import { compile, type Expression, expression, Pattern, type Span } from "./expression.ts";
 import { checkDepth, type Part, readPart, unsupported } from "./read-part.ts";
+import { scanGpt2 } from "./scanner.ts";
 import { PUNCTUATION, RUST_WORD } from "./unicode.ts";
 
 /**
@@ -22,11 +23,6 @@ export interface PreTokenizer {
 
 /** How the matches of an expression become pieces. */
 const Behavior = z.enum(["Removed", "Isolated", "MergedWithPrevious", "MergedWithNext", "Contiguous"]);
-
-/** GPT-2's expression: contractions, words, numbers and other runs, each with a preceding space, and white space. */
-const GPT2 = expression(
-  /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\p{White_Space}\p{L}\p{N}]+|\p{White_Space}+(?!\P{White_Space})|\p{White_Space}+/gu,
-);
 
 /** `\w+|[^\w\s]+` with the classes of Rust's `regex`. */
 const WORDS = new RegExp(`[${RUST_WORD}]+|[^${RUST_WORD}\\p{White_Space}]+`, "gu");
@@ -47,7 +43,7 @@ const TYPES: Record<string, Open> = {
   ByteLevel: (part) => {
     const fields = z.object({ add_prefix_space: z.boolean().nullish(), use_regex: z.boolean().nullish() });
     const { add_prefix_space: prefix, use_regex: regex } = readPart(fields, part, "pre_tokenizer ByteLevel");
-    const pieces = (text: string) => ((regex ?? true) ? GPT2.parts(text) : [text]);
+    const pieces = (text: string) => ((regex ?? true) ? scanGpt2(text) : [text]);
     return {
       byteLevel: true,
       cut: (text) => pieces(prefix && !text.startsWith(" ") ? ` ${text}` : text),

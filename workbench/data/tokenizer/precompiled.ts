@@ -67,7 +67,7 @@ function offsetOf(unit: number): number {
 const segmenter = new Intl.Segmenter("en", { granularity: "grapheme" });
 /** CR with LF, single characters that are graphemes, and runs that the segmenter divides. */
 const RUNS =
-  /\r\n|[\0-\u02ff](?![\u0300-\uffff])|[\0-\u02ff]?[\u0300-\uffff]+(?:[\0-\u02ff][\u0300-\uffff]+)*[\0-\t\v\f\x0e-\u02ff]?/g;
+  /\r\n|[\0-\u02ff](?![\u0300-\uffff])|[\0-\u02ff]?[\u0300-\uffff]+(?:[\0-\u02ff][\u0300-\uffff]+)*(?:(?![\r\n])[\0-\u02ff])?/g;
 
 function* graphemesOf(text: string): Generator<string> {
   for (const [run] of text.matchAll(RUNS)) {

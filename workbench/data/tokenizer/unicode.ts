@@ -48,8 +48,10 @@ const NORMALIZED_AFTER_9 = body(
     "16ff0-16ff1 1ccd6-1ccf9 1e030-1e06d 1e08f 1e130-1e136 1e2ae 1e2ec-1e2ef 1e4ec-1e4ef 1e5ee-1e5ef 1e6e3 1e6e6 " +
     "1e6ee-1e6ef 1e6f5 1f16c 1fbf0-1fbf9",
 );
+/** First characters of the compositions among them. */
+const COMPOSED_AFTER_9 = body("105d2 105da 11382 11384 1138b 11390 113c2 11935 1611e 16129 16d63 16d67");
 
-const INERT = new RegExp(`([${NORMALIZED_AFTER_9}])`, "u");
+const INERT = new RegExp(`([${NORMALIZED_AFTER_9}${COMPOSED_AFTER_9}])`, "u");
 /** Text below U+0300 has all forms but those of compatibility already, or decomposes as in every version. */
 const MAY_BE_INERT = /[\u07fd-\uffff]/;
 
@@ -103,6 +105,14 @@ export const CONTROL = `[${body(
   "0-8 b-c e-1f 7f-9f ad 600-605 61c 6dd 70f 180e 200b-200f 202a-202e 2060-2064 2066-206f e000-f8ff feff fff9-fffb " +
     "fffd 110bd 1bca0-1bca3 1d173-1d17a e0001 e0020-e007f f0000-ffffd 100000-10fffd",
 )}]`;
+
+/** Control characters that the normalizer Nmt removes. */
+export const NMT_CONTROL = `[${body("1-8 b e-1f 7f 8f 9f")}]`;
+
+/** Whether all characters of a text are ASCII. */
+export function isAscii(text: string): boolean {
+  return !/[\u0080-\uffff]/.test(text);
+}
 
 /** `\w` of Rust's `regex`, without brackets. */
 export const RUST_WORD = "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\p{Join_Control}";

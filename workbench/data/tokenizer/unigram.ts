@@ -1,10 +1,10 @@
 // The unigram language model (Kudo 2018): a piece is split into the tokens whose scores have the largest sum.
 
 import { z } from "zod";
-import { byteToken } from "./bpe.ts";
 import type { Model } from "./model.ts";
 import { NO_PAIR, PairTable } from "./pair-table.ts";
 import { type Part, readPart } from "./read-part.ts";
+import { byteIds } from "./vocabulary.ts";
 
 const Fields = z.object({
   vocab: z.array(z.tuple([z.string(), z.number()])).min(1),
@@ -14,8 +14,6 @@ const Fields = z.object({
 
 /** How much an unknown character scores below the lowest token. */
 const UNKNOWN_PENALTY = 10;
-
-const utf8 = new TextEncoder();
 
 /** Opens a Unigram model. @throws Error if it is damaged */
 export function openUnigram(part: Part): Model {
@@ -29,16 +27,13 @@ export function openUnigram(part: Part): Model {
     if (typeof unknown === "number") return unknown;
     throw new Error("no id, and the vocabulary has no unknown token");
   };
-  const bytesOf = (text: string): number[] | undefined => {
-    const ids = Array.from(utf8.encode(text), (byte) => vocabulary.get(byteToken(byte)));
-    return ids.includes(undefined) ? undefined : (ids as number[]);
-  };
   return {
     vocabulary,
+    list: vocab.map(([token]) => token),
     encode: (piece) => {
       const path = bestPath(piece, { trie, scores, unknownScore, unknownId });
       return joinedUnknown(path, unknown ?? undefined).flatMap(
-        ({ text }) => vocabulary.get(text) ?? (fallback ? bytesOf(text) : undefined) ?? unknownId(),
+        ({ text }) => vocabulary.get(text) ?? (fallback ? byteIds(vocabulary, text) : undefined) ?? unknownId(),
       );
     },
   };

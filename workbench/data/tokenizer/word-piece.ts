@@ -4,7 +4,7 @@
 import { z } from "zod";
 import type { Model } from "./model.ts";
 import { type Part, readPart } from "./read-part.ts";
-import { readVocabulary } from "./vocabulary.ts";
+import { readVocabulary, unknownIdOf } from "./vocabulary.ts";
 
 /** Opens a WordPiece model. @throws Error if it is damaged */
 export function openWordPiece(part: Part): Model {
@@ -15,7 +15,7 @@ export function openWordPiece(part: Part): Model {
   });
   const { unk_token: unknown, ...word } = readPart(fields, part, "model WordPiece");
   const { continuing_subword_prefix: prefix, max_input_chars_per_word: longest } = word;
-  const vocabulary = readVocabulary(part["vocab"], "model WordPiece");
+  const vocabulary = readVocabulary(part.vocab, "model WordPiece");
   const unknownId = unknownIdOf(vocabulary, unknown);
   return {
     vocabulary,
@@ -43,15 +43,7 @@ export function openWordPiece(part: Part): Model {
 /** Opens a WordLevel model. @throws Error if it is damaged */
 export function openWordLevel(part: Part): Model {
   const { unk_token: unknown } = readPart(z.object({ unk_token: z.string() }), part, "model WordLevel");
-  const vocabulary = readVocabulary(part["vocab"], "model WordLevel");
+  const vocabulary = readVocabulary(part.vocab, "model WordLevel");
   const unknownId = unknownIdOf(vocabulary, unknown);
   return { vocabulary, encode: (piece) => [vocabulary.get(piece) ?? unknownId()] };
-}
-
-function unknownIdOf(vocabulary: ReadonlyMap<string, number>, unknown: string): () => number {
-  return () => {
-    const id = vocabulary.get(unknown);
-    if (id !== undefined) return id;
-    throw new Error(`no id, and the unknown token ${JSON.stringify(unknown)} is not in the vocabulary`);
-  };
 }

@@ -5,7 +5,7 @@
 import { mkdir, readdir, readFile, rm } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { fileFilter } from "../../../hub/access/file-patterns.ts";
-import { type StagedFile, stageFile } from "../../../hub/files/atomic-file.ts";
+import { type StagedFile, stageFile, writeFileAtomically } from "../../../hub/files/atomic-file.ts";
 import { reason } from "../../../hub/files/byte-source.ts";
 import {
   CONFIG_FILE,
@@ -62,10 +62,17 @@ export const COMPANION_FILES = [
   "merges.txt",
   "special_tokens_map.json",
   "added_tokens.json",
+  "chat_template.jinja",
+  "chat_template.json",
   "generation_config.json",
   PREPROCESSOR_FILE,
   "processor_config.json",
 ];
+
+/** Folder of further chat templates beside chat_template.jinja, such as one for tools, as transformers writes it. */
+const MORE_TEMPLATES = "additional_chat_templates";
+/** Its files, as a pattern. */
+export const MORE_TEMPLATE_FILES = `${MORE_TEMPLATES}/*.jinja`;
 
 /**
  * Writes the files of a model folder, all or none of them.
@@ -100,6 +107,7 @@ export async function* writeModelFolder(
     const removed = await otherModelFiles(folder, files);
     if (training.length === 0) removed.push(TRAINABLE_FILE);
     await replaceFiles(folder, { staged, removed });
+    await copyMoreTemplates(base, folder);
     // The new files do not use these, so the order of removal does not matter.
     if (python) await Promise.all(EARLIER_PYTHON_FILES.map((name) => rm(join(folder, name), { force: true })));
     yield { kind: "saved", folder, files, bytes };
@@ -150,6 +158,20 @@ async function companionsOf(base: string | undefined, folder: string): Promise<M
     throw new ModelError(`cannot be opened: ${reason(error)}`, { file: base }, { cause: error });
   });
   return new Map(names.filter(fileFilter({ include: COMPANION_FILES })).map((name) => [name, join(base, name)]));
+}
+
+/** Copies further chat templates, which are in a folder of their own. The model does not depend on them. */
+async function copyMoreTemplates(base: string | undefined, folder: string): Promise<void> {
+  if (base === undefined || base === folder) return;
+  const [from, to] = [join(base, MORE_TEMPLATES), join(folder, MORE_TEMPLATES)];
+  const names = (await readdir(from).catch(() => [])).filter(fileFilter({ include: ["*.jinja"] }));
+  if (names.length === 0) return;
+  try {
+    await mkdir(to, { recursive: true });
+    for (const name of names) await writeFileAtomically(join(to, name), await readFile(join(from, name)));
+  } catch (error) {
+    throw new ModelError(`cannot be written: ${reason(error)}`, { file: to }, { cause: error });
+  }
 }
 
 async function staging(folder: string, name: string, content: string | Uint8Array): Promise<StagedFile> {

@@ -11,7 +11,7 @@ import type { CropMode, ImageSettings, Interpolation } from "../../architectures
 import { resizedPositions } from "../../architectures/parts/positions.ts";
 import { Model } from "../model.ts";
 import { variableOf } from "../variables.ts";
-import { resampleNumber } from "./image-processor.ts";
+import { PREPROCESSOR_FILE, processorForSize, resampleNumber } from "./image-processor.ts";
 import { imageSettings } from "./image-settings.ts";
 
 /** The classes of a new head. */
@@ -185,7 +185,8 @@ export async function resizePositions<Config>(model: Model<Config>, image: numbe
     layers: new Map(layers),
     masks,
     prefix,
-    preprocessor: preprocessor && { ...preprocessor, size: { height: image, width: image } },
+    preprocessor:
+      preprocessor && processorForSize(preprocessor, image, { base: task.preparation, file: PREPROCESSOR_FILE }),
   });
 }
 

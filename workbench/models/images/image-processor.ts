@@ -114,6 +114,30 @@ export function processorSettings(
   };
 }
 
+/**
+ * The preprocessor_config.json for images of another size, of which the center crop keeps the same share.
+ * @param json content of preprocessor_config.json
+ * @param image rows and columns of the prepared images
+ * @throws ModelError as `processorSettings`
+ */
+export function processorForSize(
+  json: Readonly<Record<string, unknown>>,
+  image: number,
+  { base, file }: ProcessorSettingsOptions,
+): Record<string, unknown> {
+  const { size: kept } = processorSettings(json, { base, file });
+  const fields = new ProcessorFields(json, file);
+  const kind = kindOf(fields, base);
+  const { shortest, side, crop } = sidesOf(fields, kind);
+  // crop_pct is a share already. Other kinds resize to a number of pixels.
+  const resized = crop === undefined || kind.cropShare !== undefined ? image : Math.floor((side * image) / kept);
+  return {
+    ...json,
+    size: shortest === undefined ? { height: resized, width: resized } : { shortest_edge: resized },
+    ...(crop !== undefined && { crop_size: { height: image, width: image } }),
+  };
+}
+
 /** The kind of processor. A file without a type is ConvNext's if it has crop_pct, else ViT's. */
 function kindOf(fields: ProcessorFields, { mean, std }: Colors): Kind {
   const key = typeKey(fields);
@@ -170,16 +194,25 @@ function interpolationOf(fields: ProcessorFields, { resample }: Kind): Interpola
 
 type Cropping = Pick<ImageSettings, "size" | "cropShare" | "cropMode">;
 
-function croppingOf(fields: ProcessorFields, kind: Kind): Cropping {
-  if (!fields.flag("do_resize", true)) {
-    fields.refuse("do_resize", "images are always resized here; make it true and size what your images have");
-  }
+/**
+ * The sizes in the file, in pixels: `side` of the shorter side or of both, `shortest` if it is the shorter, and the
+ * center crop.
+ */
+function sidesOf(fields: ProcessorFields, kind: Kind) {
   const squares = fields.flag("default_to_square", !kind.shortest);
   const isPlain = typeof (fields.value("size") ?? kind.size) === "number";
   const shortest = fields.shortest("size") ?? (isPlain && !squares ? fields.square("size", kind.size) : undefined);
   const side = shortest ?? fields.square("size", kind.size);
   const crops = fields.flag("do_center_crop", kind.crop !== undefined);
   const crop = crops ? fields.square("crop_size", kind.crop ?? side) : undefined;
+  return { shortest, side, crop };
+}
+
+function croppingOf(fields: ProcessorFields, kind: Kind): Cropping {
+  if (!fields.flag("do_resize", true)) {
+    fields.refuse("do_resize", "images are always resized here; make it true and size what your images have");
+  }
+  const { shortest, side, crop } = sidesOf(fields, kind);
   if (kind.cropShare !== undefined) return convnextCropping(fields, { share: kind.cropShare, shortest, crop });
   if (shortest !== undefined && crop === undefined) {
     fields.refuse("size", "the shorter side alone leaves rectangles; add do_center_crop and crop_size");

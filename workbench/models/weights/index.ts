@@ -2,7 +2,7 @@
 
 export { HeadsUnknown } from "../../architectures/parts/checkpoint.ts";
 export { HeadProblem } from "./heads.ts";
-export { type ImportedGguf, type ImportGgufOptions, importGguf } from "./import-gguf.ts";
+export { type ImportedGguf, type ImportGgufEvent, type ImportGgufOptions, importGguf } from "./import-gguf.ts";
 export {
   type ImportWeightsEvent,
   type ImportWeightsOptions,

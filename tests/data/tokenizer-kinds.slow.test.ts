@@ -1,0 +1,117 @@
+// Tokenizers of every kind, made with PyPI's tokenizers, against PyPI's tokenizers: ids, ids with special tokens, and the
+// texts decoded from them, with and without special tokens.
+
+import { beforeAll, describe, expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { crc32 } from "node:zlib";
+import { openTokenizer } from "../../workbench/data/index.ts";
+import { temporaryFolder } from "../hub/temporary.ts";
+import { pythonWith, runPython } from "../python/python.ts";
+import { CHATS, madeTexts, wikipedia } from "./tokenizer-texts.ts";
+
+const python = pythonWith("tokenizers", "sentencepiece");
+const at = temporaryFolder();
+const PATIENCE = 1_200_000;
+const SCRIPT = join(import.meta.dirname, "tokenizer_kinds.py");
+
+/** The families whose splitting is fast, and Llama 2's: 20 MB of text each. */
+const LARGE = ["gpt2", "llama3", "qwen2", "smollm2", "llama2"];
+
+/** Kinds that between them have all classes of characters. */
+const EACH_CHARACTER =
+  /^(llama[23]|qwen2|smollm2|gpt4o|deepseek|xlm-roberta|albert|bert|clip|words|precompiled.*|normalizer (NF.*|Lower.*|Strip.*|Nmt|Bert.*)|cut (Whitespace|Digits|Punctuation Removed|Split Removed inverted))$/;
+
+/** What surrounds each code point: a letter, a space, a digit, a line end, itself. */
+const AROUND = "a#b #1##\n#";
+
+let kinds: string[] = [];
+
+beforeAll(async () => {
+  if (!python) return;
+  const train = [...(await wikipedia()).filter((text) => text.length > 100).slice(0, 600), ...madeTexts(3e5, 1)];
+  const { status, stdout, stderr } = await runPython(python, SCRIPT, {
+    args: ["make", at("kinds")],
+    input: JSON.stringify(train),
+  });
+  if (status !== 0) throw new Error(stderr);
+  kinds = JSON.parse(stdout);
+}, PATIENCE);
+
+/** Four sums for each text. */
+async function theirSums(kind: string, texts: readonly string[]): Promise<Uint32Array> {
+  const { status, stderr } = await runPython(python, SCRIPT, {
+    args: ["ids", at(`kinds/${kind}/tokenizer.json`), at("sums")],
+    input: JSON.stringify(texts),
+  });
+  if (status !== 0) throw new Error(stderr);
+  return new Uint32Array(new Uint8Array(readFileSync(at("sums"))).buffer);
+}
+
+/** Texts for which ids or decoded texts differ, with what differs. */
+async function differing(kind: string, texts: readonly string[]): Promise<string[]> {
+  const tokenizer = await openTokenizer(at(`kinds/${kind}`));
+  const theirs = await theirSums(kind, texts);
+  expect(theirs.length).toBe(4 * texts.length);
+  const names = ["ids", "ids with special tokens", "decoded", "decoded without special tokens"];
+  return texts.flatMap((text, i) => {
+    const special = tokenizer.encode(text, { specialTokens: true });
+    const ours = [
+      ...[tokenizer.encode(text), special].map((ids) =>
+        crc32(new Uint8Array(ids.buffer, ids.byteOffset, ids.byteLength)),
+      ),
+      ...[false, true].map((skipSpecialTokens) => crc32(tokenizer.decode(special, { skipSpecialTokens }))),
+    ];
+    return names.filter((_, k) => ours[k] !== theirs[4 * i + k]).map((name) => `${name}: ${JSON.stringify(text)}`);
+  });
+}
+
+/** All code points of the planes that have characters, and each 61st of the others, in texts of 50. */
+function everyCharacter(): string[] {
+  const texts: string[] = [];
+  let text = "";
+  let count = 0;
+  for (let point = 0; point < 0x110000; point += point < 0x40000 || (point >= 0xe0000 && point < 0xe0200) ? 1 : 61) {
+    if (point >= 0xd800 && point < 0xe000) continue;
+    text += AROUND.replaceAll("#", () => String.fromCodePoint(point));
+    if (++count % 50 > 0) continue;
+    texts.push(text);
+    text = "";
+  }
+  return [...texts, text];
+}
+
+describe.skipIf(!python)("ids and decoded texts are those of PyPI's tokenizers", () => {
+  test(
+    "for 20 MB of text in the families of Llama, Qwen, SmolLM and GPT-2",
+    async () => {
+      const texts = [...CHATS, ...(await wikipedia()), ...madeTexts(19e6, 7)];
+      for (const kind of LARGE)
+        expect({ kind, differing: (await differing(kind, texts)).slice(0, 3) }).toEqual({ kind, differing: [] });
+    },
+    PATIENCE,
+  );
+
+  test(
+    "for text in many scripts, in tokenizers of every kind",
+    async () => {
+      const texts = [...CHATS, ...(await wikipedia()).slice(0, 200), ...madeTexts(3e5, 8), "", " ", "  a"];
+      expect(kinds.length).toBeGreaterThan(70);
+      for (const kind of kinds)
+        expect({ kind, differing: (await differing(kind, texts)).slice(0, 3) }).toEqual({ kind, differing: [] });
+    },
+    PATIENCE,
+  );
+
+  test(
+    "for every character",
+    async () => {
+      const texts = everyCharacter();
+      const some = kinds.filter((kind) => EACH_CHARACTER.test(kind));
+      expect(some.length).toBeGreaterThan(20);
+      for (const kind of some)
+        expect({ kind, differing: (await differing(kind, texts)).slice(0, 3) }).toEqual({ kind, differing: [] });
+    },
+    PATIENCE,
+  );
+});

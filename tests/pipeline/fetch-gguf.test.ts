@@ -1,0 +1,81 @@
+// A GGUF file given as a model: imported once into the cache, again when it changes, and never half.
+
+import { describe, expect, setDefaultTimeout, test } from "bun:test";
+import { readdirSync, readFileSync, utimesSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fetchArchitecture, fetchModel } from "../../workbench/pipeline/fetch.ts";
+import { type PipelineEvent, resultOf } from "../../workbench/pipeline/stage.ts";
+import { gguf, smallLlama, writeGguf } from "../hub/gguf/build.ts";
+import { temporaryFolder } from "../hub/temporary.ts";
+
+setDefaultTimeout(60_000);
+
+const at = temporaryFolder();
+const access = { endpoint: "http://127.0.0.1:1", cache: at("hub"), offline: true };
+
+async function fetched(file: string, cache: string, signal = new AbortController().signal) {
+  const events: PipelineEvent[] = [];
+  const { folder } = await resultOf(fetchModel(file, { access, cache, signal }), (event) => events.push(event));
+  return { folder, events };
+}
+
+test("a GGUF file is imported into the cache, and only once", async () => {
+  const file = writeGguf(at("small.gguf"), smallLlama());
+  const first = await fetched(file, at("once"));
+  expect(first.events.length).toBeGreaterThan(0);
+  expect(readdirSync(first.folder)).toEqual(expect.arrayContaining(["config.json", "model.safetensors"]));
+  expect(JSON.parse(readFileSync(join(first.folder, "config.json"), "utf8")).model_type).toBe("llama");
+  const second = await fetched(file, at("once"));
+  expect(second).toEqual({ folder: first.folder, events: [] });
+});
+
+test("a file that has changed is imported again", async () => {
+  const file = writeGguf(at("changing.gguf"), smallLlama());
+  const first = await fetched(file, at("changed"));
+  utimesSync(file, 1, 1);
+  expect((await fetched(file, at("changed"))).folder).not.toBe(first.folder);
+});
+
+test("processes that import the same file at the same time get the same folder", async () => {
+  const file = writeGguf(at("shared.gguf"), smallLlama());
+  const code = `
+    import { fetchModel } from ${JSON.stringify(join(import.meta.dir, "../../workbench/pipeline/fetch.ts"))};
+    import { resultOf } from ${JSON.stringify(join(import.meta.dir, "../../workbench/pipeline/stage.ts"))};
+    const access = ${JSON.stringify(access)};
+    const options = { access, cache: ${JSON.stringify(at("together"))}, signal: new AbortController().signal };
+    console.log((await resultOf(fetchModel(${JSON.stringify(file)}, options))).folder);`;
+  writeFileSync(at("child.ts"), code);
+  const children = Array.from({ length: 3 }, () =>
+    Bun.spawn([process.execPath, at("child.ts")], { stdout: "pipe", stderr: "pipe" }),
+  );
+  const outputs = await Promise.all(
+    children.map(async (child) => [await child.exited, await new Response(child.stdout).text()] as const),
+  );
+  expect(outputs.map(([status]) => status)).toEqual([0, 0, 0]);
+  expect(new Set(outputs.map(([, text]) => text.trim())).size).toBe(1);
+  expect(readdirSync(at("together", "models"))).toHaveLength(1);
+});
+
+describe("nothing is left in the cache", () => {
+  test("by a damaged file, which is refused in one line", async () => {
+    writeFileSync(at("short.gguf"), gguf(smallLlama()).subarray(0, 400));
+    await expect(fetched(at("short.gguf"), at("damaged"))).rejects.toThrow(/^[^\n]*short\.gguf: [^\n]+$/);
+    expect(readdirSync(at("damaged", "models"))).toEqual([]);
+  });
+
+  test("by an import that was stopped", async () => {
+    const file = writeGguf(at("stopped.gguf"), smallLlama());
+    await expect(fetched(file, at("stopped"), AbortSignal.abort(new Error("stopped")))).rejects.toThrow("stopped");
+    expect(readdirSync(at("stopped", "models"))).toEqual([]);
+  });
+});
+
+test("a path without a file is refused with what to give", async () => {
+  await expect(fetched(at("none.gguf"), at("none"))).rejects.toThrow(/none\.gguf: is not a file; give the path/);
+});
+
+test("the architecture of a GGUF file is known from its metadata", async () => {
+  const file = writeGguf(at("known.gguf"), smallLlama());
+  const context = { access, cache: at("known"), signal: new AbortController().signal };
+  expect((await resultOf(fetchArchitecture(file, context))).type).toBe("llama");
+});

@@ -1,0 +1,52 @@
+// Fetches a model from a GGUF file on the disk: imports it into a model folder in the cache, once for each state of the
+// file. The folder is complete or absent, also if several processes import the same file.
+
+import { createHash } from "node:crypto";
+import { mkdir, realpath, rename, rm, stat } from "node:fs/promises";
+import { join } from "node:path";
+import process from "node:process";
+import { GgufError } from "../../hub/gguf/index.ts";
+import { CONFIG_FILE } from "../../hub/model-folder/index.ts";
+import { importGguf } from "../models/weights/index.ts";
+import type { PipelineEvent, StageContext } from "./stage.ts";
+
+/** Incremented whenever the same file would be imported otherwise. */
+const VERSION = 1;
+
+/**
+ * The model folder of a GGUF file.
+ * @throws GgufError if there is no such file, it is damaged, or its model is not supported
+ */
+export async function* fetchGguf(
+  file: string,
+  { cache, signal }: Pick<StageContext, "cache" | "signal">,
+): AsyncGenerator<PipelineEvent, string> {
+  const folder = join(cache, "models", await keyOf(file));
+  if (await exists(join(folder, CONFIG_FILE))) return folder;
+  const draft = `${folder}.${process.pid}`;
+  try {
+    await mkdir(join(cache, "models"), { recursive: true });
+    for await (const event of importGguf(file, { out: draft })) {
+      signal.throwIfAborted();
+      if (event.kind !== "imported") yield { kind: "inner", of: "import", file, event };
+    }
+    await rename(draft, folder).catch(async (error: unknown) => {
+      // Another process was faster.
+      if (!(await exists(join(folder, CONFIG_FILE)))) throw error;
+    });
+    return folder;
+  } finally {
+    await rm(draft, { recursive: true, force: true });
+  }
+}
+
+/** Identifies a state of a file. */
+async function keyOf(file: string): Promise<string> {
+  const found = await stat(file).catch(() => undefined);
+  if (!found?.isFile())
+    throw new GgufError("is not a file; give the path of a .gguf file, or a model folder", { file });
+  const state = [await realpath(file), found.size, found.mtimeMs, VERSION];
+  return createHash("sha256").update(JSON.stringify(state)).digest("hex").slice(0, 32);
+}
+
+const exists = async (path: string): Promise<boolean> => (await stat(path).catch(() => undefined)) !== undefined;

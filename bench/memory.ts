@@ -48,6 +48,8 @@ const CONVERSIONS: Record<string, BenchConversion> = {
   "gblr-activation": { structure: "gblr", init: "activation", allocation: "uniform" },
 };
 
+const PHASES = ["load", "evaluate", "generate", "convert"] as const;
+
 interface Options {
   size: string;
   dtype: WeightType[];
@@ -58,7 +60,8 @@ interface Options {
   context: number;
   tokens: number;
   budget: number;
-  only?: string;
+  phases: (typeof PHASES)[number][];
+  blocks?: number;
   folder?: string;
   out?: string;
 }
@@ -80,7 +83,8 @@ const command = new Command("bun bench/memory.ts")
   .option("--context <tokens>", "of a window", countFrom(1), 512)
   .option("--tokens <count>", "to generate", countFrom(1), 24)
   .option("--budget <share>", "of the converted layers' multiply-adds", share, 0.35)
-  .option("--only <text>", "rows whose name contains this")
+  .addOption(new Option("--phases <names...>").choices(PHASES).default(PHASES))
+  .option("--blocks <count>", "of the model (default: those of its size)", countFrom(1))
   .option("--folder <folder>", "for the model, several times its size (default: a temporary folder)")
   .option("--out <file>", "also write the table here")
   .parse();
@@ -99,8 +103,9 @@ const started = new Date();
 try {
   progress("writing the model");
   const folder = path.join(scratch, "model");
-  parameters = await writeRandomModel(folder, { ...QWEN2, ...SIZES[options.size] }, "BF16");
-  for (const phase of ["load", "evaluate", "generate", ...options.convert]) {
+  const blocks = options.blocks !== undefined && { num_hidden_layers: options.blocks };
+  parameters = await writeRandomModel(folder, { ...QWEN2, ...SIZES[options.size], ...blocks }, "BF16");
+  for (const phase of options.phases.flatMap((name) => (name === "convert" ? options.convert : [name]))) {
     for (const dtype of options.dtype) await measure(phase, { folder, dtype });
   }
 } finally {
@@ -113,7 +118,6 @@ if (options.out) await writeFile(options.out, `${report}\n`);
 async function measure(phase: string, { folder, dtype }: { folder: string; dtype: WeightType }): Promise<void> {
   const conversion = CONVERSIONS[phase];
   const name = conversion ? `convert, ${phase}` : phase;
-  if (!`${name}, ${dtype}`.includes(options.only ?? "")) return;
   progress(`${name}, ${dtype}`);
   const { engine, threads, windows, context, tokens, budget } = options;
   const out = path.join(scratch, "converted");

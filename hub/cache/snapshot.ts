@@ -108,9 +108,9 @@ function partOf(name: string): Part[] {
   return before === undefined ? [] : [{ before, number, count, after } as Part];
 }
 
-/** The missing parts of the numbered series among the names. */
+/** The missing parts of the numbered series among the names. Files of different types are different series. */
 function missingParts(names: readonly string[]): string[] {
-  const groups = Map.groupBy(names.flatMap(partOf), ({ before, count }) => `${before}${count}`);
+  const groups = Map.groupBy(names.flatMap(partOf), ({ before, count, after }) => `${before}/${count}/${after}`);
   return [...groups.values()].flatMap((group) => {
     const [{ before, number, count, after }] = group as [Part];
     const there = new Set(group.map((part) => Number(part.number)));

@@ -1,6 +1,7 @@
 // What a family of architectures contributes to the import of a GGUF file: config.json from metadata, and for each
 // tensor of the model its name in the file and how its rows are stored there. `layers` makes lists for all blocks.
 
+import { quote } from "../files/file-error.ts";
 import type { GgufFile } from "./header.ts";
 import { GgufError } from "./types.ts";
 
@@ -86,7 +87,7 @@ export function expectKeys({ file, metadata }: GgufFile, architecture: string, k
   const prefix = `${architecture}.`;
   const unknown = metadata.keys().find((key) => key.startsWith(prefix) && !known.has(key.slice(prefix.length)));
   if (unknown !== undefined) {
-    throw new GgufError(`has ${JSON.stringify(unknown)} in its metadata, which is not supported`, { file });
+    throw new GgufError(`has ${quote(unknown)} in its metadata, which is not supported`, { file });
   }
 }
 

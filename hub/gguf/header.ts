@@ -4,9 +4,10 @@
 
 import { type GGUFParseOutput, gguf } from "@huggingface/gguf";
 import type { ByteSource } from "../files/byte-source.ts";
+import { quote } from "../files/file-error.ts";
 import { Metadata } from "./metadata.ts";
 import { describeType, GGML_TYPES, type GgmlType, GgufError } from "./types.ts";
-import { walkHeader } from "./walk.ts";
+import { type WalkedHeader, walkHeader } from "./walk.ts";
 
 /** A tensor of a GGUF file. */
 export interface GgufTensor {
@@ -37,8 +38,9 @@ export interface GgufFile {
  * @throws GgufError if it breaks a rule of the format, or has a tensor of a type that is not read
  */
 export async function readHeader(source: ByteSource, file: string): Promise<GgufFile> {
-  const { bytes } = await walkHeader(source, file);
-  const { metadata: values, tensorInfos } = await parse(bytes, file);
+  const walked = await walkHeader(source, file);
+  const { bytes } = walked;
+  const { metadata: values, tensorInfos } = await parse(walked, file);
   const metadata = new Metadata(values as unknown as Record<string, unknown>, file);
   const alignment = metadata.count("general.alignment") ?? 32;
   if (alignment < 1 || alignment > 2 ** 20 || (alignment & (alignment - 1)) !== 0) {
@@ -54,14 +56,21 @@ export async function readHeader(source: ByteSource, file: string): Promise<Gguf
 }
 
 /** Reads a header with the library, which gets its bytes as ranges of an address. */
-async function parse(header: Uint8Array<ArrayBuffer>, file: string): Promise<GGUFParseOutput> {
+async function parse({ bytes, misread }: WalkedHeader, file: string): Promise<GGUFParseOutput> {
   const serve = async (_: unknown, init?: RequestInit) => {
     const range = new Headers(init?.headers).get("range") ?? "";
     const [, start, last] = /^bytes=(\d+)-(\d+)$/.exec(range) ?? [];
-    return new Response(header.slice(Number(start), Number(last) + 1));
+    return new Response(bytes.slice(Number(start), Number(last) + 1));
   };
   try {
-    return await gguf("https://localhost/header.gguf", { fetch: serve as typeof fetch });
+    const parsed = await gguf("https://localhost/header.gguf", { fetch: serve as typeof fetch });
+    const values = parsed.metadata as unknown as Record<string, unknown>;
+    for (const { key, index, text } of misread) {
+      const value = Object.hasOwn(values, key) ? values[key] : undefined;
+      if (Array.isArray(value)) value[index] = text;
+      else if (typeof value === "string") values[key] = text;
+    }
+    return parsed;
   } catch (error) {
     throw new GgufError(`has a header that cannot be read: ${(error as Error).message}`, { file }, { cause: error });
   }
@@ -108,7 +117,7 @@ function expectApart(tensors: GgufTensor[], file: string): void {
   for (const [i, { name, start }] of ordered.entries()) {
     const before = ordered[i - 1];
     if (before && before.start + before.byteLength > start) {
-      throw new GgufError(`overlaps the bytes of tensor ${JSON.stringify(before.name)}`, { file, tensor: name });
+      throw new GgufError(`overlaps the bytes of tensor ${quote(before.name)}`, { file, tensor: name });
     }
   }
 }

@@ -92,7 +92,10 @@ function generationOf(metadata: Metadata, { special: { bos, eos, pad, eot } }: G
   };
 }
 
-/** The front matter of a card, if the file states a license, languages or a base model. */
+/** A sentence of the cards that an import writes. */
+export const IMPORTED = "Imported from a GGUF file.";
+
+/** A card with front matter, if the file states a license, languages or a base model. */
 function cardOf(metadata: Metadata): string | undefined {
   const fields = {
     license: metadata.text("general.license"),
@@ -109,7 +112,7 @@ function cardOf(metadata: Metadata): string | undefined {
   );
   if (lines.length === 0) return undefined;
   const title = (metadata.text("general.name") ?? "Model").replace(/\s+/g, " ").trim();
-  return `---\n${lines.join("\n")}\n---\n\n# ${title}\n\nImported from a GGUF file.\n`;
+  return `---\n${lines.join("\n")}\n---\n\n# ${title}\n\n${IMPORTED}\n`;
 }
 
 const repositoryOf = (url: string | undefined): string | undefined =>

@@ -15,8 +15,10 @@ const MAX_ENTRIES = 10_000;
 const MAX_TENSORS = 100_000;
 /** Most elements of one array, a limit of the library. */
 const MAX_ARRAY = 1_000_000;
-/** Most elements of all arrays together. Bounds the memory for their values. */
-const MAX_ELEMENTS = 5_000_000;
+/** Most elements of all arrays together. Bounds the memory and time for their values; Gemma's files have 1.3 million. */
+const MAX_ELEMENTS = 2_000_000;
+/** Longest string. The library reads strings of up to 2 MB at a time. */
+const MAX_STRING_BYTES = 1_000_000;
 /** Longest key or name, in bytes. The specification allows 65 535 for keys and 64 for names of tensors. */
 const MAX_NAME_BYTES = 65_535;
 /** GGUF's limit. */
@@ -24,10 +26,23 @@ const MAX_DIMENSIONS = 4;
 /** Largest dimension, a limit of the library. */
 const MAX_SIDE = 2 ** 32;
 
-/** What the walk found: where the header ends, and the bytes up to there. */
+/** What the walk found. */
 export interface WalkedHeader {
   /** the whole header, from the magic number on */
   bytes: Uint8Array<ArrayBuffer>;
+  /**
+   * Strings that the library misreads: it cuts off the last string of a value where a piece that it reads ends inside of
+   * it, and drops a byte order mark (U+FEFF, a token of Llama 2) at the start of any.
+   */
+  misread: MisreadString[];
+}
+
+/** A string of a metadata value. */
+export interface MisreadString {
+  key: string;
+  /** position in an array; 0 if the value is the string itself */
+  index: number;
+  text: string;
 }
 
 /** Size in bytes of the metadata types of fixed size, by their number. */
@@ -65,10 +80,11 @@ export async function walkHeader(source: ByteSource, file: string): Promise<Walk
   const tensors = reader.count("tensors", MAX_TENSORS);
   const entries = reader.count("metadata entries", MAX_ENTRIES);
   const keys = new Set<string>();
+  const misread: MisreadString[] = [];
   for (let i = 0; i < entries; i++) {
     const key = await reader.name("a metadata key", keys);
     await reader.need(4);
-    await reader.value(reader.uint32(), key);
+    misread.push(...(await reader.value(reader.uint32(), key)));
   }
   const names = new Set<string>();
   for (let i = 0; i < tensors; i++) {
@@ -83,7 +99,7 @@ export async function walkHeader(source: ByteSource, file: string): Promise<Walk
     for (let side = 0; side < dimensions; side++) reader.count(`values in a dimension of ${quote(name)}`, MAX_SIDE);
     reader.skip(12);
   }
-  return { bytes: reader.done() };
+  return { bytes: reader.done(), misread };
 }
 
 async function expectVersion(reader: Reader, file: string): Promise<void> {
@@ -149,24 +165,35 @@ class Reader {
   /** A key or a tensor's name: UTF-8, not used before. */
   async name(what: string, taken: Set<string>): Promise<string> {
     const start = await this.#string(`the name of ${what}`, MAX_NAME_BYTES);
-    const name = new TextDecoder().decode(this.#bytes.subarray(start, this.#at));
+    const name = this.#textFrom(start);
+    if (this.#hasMark(start)) throw this.#fail(`has ${what} ${quote(name)}, which begins with a byte order mark`);
     if (taken.has(name)) throw this.#fail(`has ${what} ${quote(name)} twice`);
     taken.add(name);
     return name;
   }
 
-  /** Skips a metadata value. */
-  async value(type: number, key: string): Promise<void> {
-    const size = FIXED.get(type);
-    if (size !== undefined) {
-      await this.need(size);
-      this.skip(size);
-    } else if (type === STRING) await this.#string(`the value of ${quote(key)}`, MAX_HEADER_BYTES);
-    else if (type === ARRAY) await this.#array(key);
-    else throw this.#fail(`has a value of unknown type ${type} for ${quote(key)}; GGUF has types 0 to 12`);
+  /** The text from a position up to here. */
+  #textFrom(start: number): string {
+    return new TextDecoder("utf-8", { ignoreBOM: true }).decode(this.#bytes.subarray(start, this.#at));
   }
 
-  async #array(key: string): Promise<void> {
+  /** Skips a metadata value. @returns strings of it that the library misreads */
+  async value(type: number, key: string): Promise<MisreadString[]> {
+    const size = FIXED.get(type);
+    if (type === STRING) {
+      const start = await this.#string(`the value of ${quote(key)}`, MAX_STRING_BYTES);
+      return [{ key, index: 0, text: this.#textFrom(start) }];
+    }
+    if (type === ARRAY) return this.#array(key);
+    if (size === undefined) {
+      throw this.#fail(`has a value of unknown type ${type} for ${quote(key)}; GGUF has types 0 to 12`);
+    }
+    await this.need(size);
+    this.skip(size);
+    return [];
+  }
+
+  async #array(key: string): Promise<MisreadString[]> {
     await this.need(12);
     const type = this.uint32();
     const count = this.count(`elements for ${quote(key)}`, MAX_ARRAY);
@@ -177,12 +204,24 @@ class Reader {
     if (size !== undefined) {
       await this.need(size * count);
       this.skip(size * count);
-    } else if (type === STRING) {
-      for (let i = 0; i < count; i++) await this.#string(`an element of ${quote(key)}`, MAX_HEADER_BYTES);
-    } else {
+      return [];
+    }
+    if (type !== STRING) {
       const found = type === ARRAY ? "an array of arrays" : `an array of unknown type ${type}`;
       throw this.#fail(`has ${found} for ${quote(key)}; arrays of numbers, booleans and strings are read`);
     }
+    const misread: MisreadString[] = [];
+    for (let index = 0; index < count; index++) {
+      const start = await this.#string(`an element of ${quote(key)}`, MAX_STRING_BYTES);
+      if (index === count - 1 || this.#hasMark(start)) misread.push({ key, index, text: this.#textFrom(start) });
+    }
+    return misread;
+  }
+
+  /** Whether a string that begins here begins with a byte order mark. */
+  #hasMark(start: number): boolean {
+    const bytes = this.#bytes;
+    return bytes[start] === 0xef && bytes[start + 1] === 0xbb && bytes[start + 2] === 0xbf && start + 2 < this.#at;
   }
 
   /** Skips a string. @returns the position of its first byte */

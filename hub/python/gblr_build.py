@@ -83,10 +83,11 @@ class Layers:
         return "weight" in self.parts.get(name, {})
 
     def linear(self, name, n_in, n_out, bias=True, dense=nn.Linear):
-        """Creates a linear layer, (..., n_in) to (..., n_out). dense: class of the layer if it is not structured."""
+        """Creates a linear layer, (..., n_in) to (..., n_out). dense: class of the layer if it is not structured; its
+        weight is (n_out, n_in), or if it has `is_transposed` (n_in, n_out)."""
         self.unused.discard(name)
         if not self.is_structured(name):
-            self._expect_dense(name, (n_out, n_in), dense)
+            self._expect_dense(name, (n_in, n_out) if getattr(dense, "is_transposed", False) else (n_out, n_in))
             return dense(n_in, n_out, bias=bias)
         return self._structured(name, LAYERS, n_in=n_in, n_out=n_out, bias=bias)
 
@@ -102,10 +103,10 @@ class Layers:
             return self._structured(name, CONVOLUTIONS, n_in=n_in, n_out=n_out, bias=bias, geometry=geometry)
         return nn.Conv2d(channels, n_out, geometry.kernel, geometry.stride, geometry.padding, bias=bias)
 
-    def _expect_dense(self, name, shape, dense):
+    def _expect_dense(self, name, shape):
         """Checks the shape of a dense weight in the files, before config.json can claim more memory than they need."""
         held = self.parts.get(name, {}).get("weight")
-        if not self.from_files or dense is not nn.Linear:
+        if not self.from_files:
             return
         if held is None:
             raise ValueError(f'tensor "{name}.weight": is missing from the files')

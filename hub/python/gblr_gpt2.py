@@ -25,6 +25,8 @@ GPT2_ACTIVATIONS = {
 class Gpt2Dense(nn.Module):
     """y = x W + bias. The weight is (n_in, n_out), as in GPT-2's checkpoints."""
 
+    is_transposed = True
+
     def __init__(self, n_in, n_out, bias=True):
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(n_in, n_out))

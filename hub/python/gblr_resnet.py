@@ -157,6 +157,9 @@ def _transformers_resnet_sizes(fields):
             raise ValueError(f"config.json: {field} is missing")
     bottleneck = RESNET_EARLY_BOTTLENECK if is_early else RESNET_BOTTLENECK
     expansion = 1 if is_basic else RESNET_EXPANSION
+    if min(fields["hidden_sizes"]) < expansion:
+        least = f"bottleneck blocks have at least {expansion} channels"
+        raise ValueError(f"config.json: hidden_sizes has {min(fields['hidden_sizes'])}: {least}")
     return SimpleNamespace(
         stem=fields.get("embedding_size", 64),
         block=RESNET_BASIC if is_basic else bottleneck,

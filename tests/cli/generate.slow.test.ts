@@ -5,8 +5,11 @@ import { cpSync, existsSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { openEngine } from "../../workbench/engine/core/open.ts";
 import { saveModelNow } from "../../workbench/models/index.ts";
+import { generateText, openGenerator } from "../../workbench/pipeline/generate.ts";
+import { resultOf } from "../../workbench/pipeline/stage.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
 import { livelier, structured, tinyGpt2 } from "../models/tiny.ts";
+import { writeChatModel } from "./chat-model.ts";
 
 const GBLR = path.join(import.meta.dir, "../../workbench/cli/gblr.ts");
 const folder = temporaryFolder();
@@ -72,6 +75,19 @@ test("a text ends where generation_config.json says, which stands over config.js
   expect(generate([folder("ends"), "abc"]).stderr).toMatch(
     /generation_config\.json: eos_token_id is "end": expected a token id or a list of them\n$/,
   );
+});
+
+test("the prompt has the special tokens that the tokenizer puts around texts", async () => {
+  await writeChatModel(folder("special"));
+  const { ids } = JSON.parse(
+    generate([folder("special"), "abc", "--temperature", "0", "--tokens", "9", "--json", "--engine", "cpu"]).stdout,
+  ) as { ids: number[] };
+  const generator = await resultOf(openGenerator(folder("special"), { name: "special" }));
+  const settings = { ...generator.config.sampling, temperature: 0, tokens: 9 };
+  const generated = (prompt: number[]) => resultOf(generateText(generator, { text: "", ids: prompt }, settings));
+  expect((await generated([256, 97, 98, 99])).ids).toEqual(ids);
+  expect((await generated([97, 98, 99])).ids).not.toEqual(ids);
+  generator.dispose();
 });
 
 test("what cannot be is one line, with the exit code of its kind", () => {

@@ -7,11 +7,20 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import path from "node:path";
 import process from "node:process";
 import { readSafetensors } from "../../hub/safetensors/read.ts";
-import { f32, gguf, type Spec, smallLlama, type TensorSpec, u32, withMetadata, withTensor } from "../hub/gguf/build.ts";
+import {
+  f32,
+  type Spec,
+  smallLlama,
+  type TensorSpec,
+  u32,
+  withMetadata,
+  withTensor,
+  writeGguf,
+} from "../hub/gguf/build.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
 import { smolLm2 } from "../real-models.ts";
 
-const GBLR = path.join(import.meta.dir, "../../workbench/cli/gblr.ts");
+const GBLR = path.join(import.meta.dirname, "../../workbench/cli/gblr.ts");
 const at = temporaryFolder();
 
 function run(args: string[], env: Record<string, string> = {}) {
@@ -24,8 +33,7 @@ function run(args: string[], env: Record<string, string> = {}) {
 const gblr = (...args: string[]) => run(["import", ...args]);
 
 function written(name: string, spec: Spec = smallLlama()): string {
-  writeFileSync(at(name), gguf(spec));
-  return at(name);
+  return writeGguf(at(name), spec);
 }
 
 const FILES = [
@@ -85,14 +93,16 @@ test("--json is one document; --dtype is the type of the weights; shards are no 
   expect([...tensors.values()].every(({ dtype }) => dtype === "BF16")).toBe(true);
 });
 
-test("a model is replaced with --force only; a chat template that it left is not kept", () => {
+test("a model is replaced with --force only; its chat template is not kept, a README.md is", () => {
   const out = at("twice");
   expect(gblr(written("with.gguf"), "--out", out).code).toBe(0);
   const without = written("without.gguf", withMetadata(smallLlama(), { "tokenizer.chat_template": undefined }));
   const refused = gblr(without, "--out", out);
   expect({ code: refused.code, stdout: refused.stdout }).toEqual({ code: 1, stdout: "" });
   expect(refused.stderr).toBe(`gblr: ${out} already has config.json; pass --force to replace it\n`);
+  writeFileSync(path.join(out, "README.md"), "mine");
   expect(gblr(without, "--out", out, "--force").code).toBe(0);
+  expect(readFileSync(path.join(out, "README.md"), "utf8")).toBe("mine");
   expect(existsSync(path.join(out, "chat_template.jinja"))).toBe(false);
 });
 
@@ -154,13 +164,16 @@ test("a model in several files is read from the first", async () => {
 
 test("a file on the Hub is pulled", () => {
   mkdirSync(at("hub", "models", "me", "tiny-GGUF"), { recursive: true });
-  writeFileSync(at("hub", "models", "me", "tiny-GGUF", "tiny.gguf"), gguf(smallLlama()));
+  writeGguf(at("hub", "models", "me", "tiny-GGUF", "tiny.gguf"), smallLlama());
   const env = { HF_ENDPOINT: `file:${at("hub")}`, HF_HOME: at("home") };
   const done = run(["import", "me/tiny-GGUF/tiny.gguf", "--out", at("pulled")], env);
   expect({ code: done.code, stderr: done.stderr }).toEqual({ code: 0, stderr: "" });
   expect(readdirSync(at("pulled"))).toContain("tokenizer.json");
   const none = run(["import", "me/tiny-GGUF/other.gguf", "--out", at("none")], env);
   expect({ code: none.code, lines: none.stderr.trim().split("\n").length }).toEqual({ code: 1, lines: 1 });
+  expect(none.stderr).toContain("me/tiny-GGUF");
+  const missing = run(["import", "tests/hub/other.gguf", "--out", at("none")], env);
+  expect(missing.stderr).toBe("gblr: tests/hub/other.gguf: cannot be opened: no such file\n");
 });
 
 const real = smolLm2();

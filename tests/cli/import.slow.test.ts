@@ -9,6 +9,7 @@ import { readAll, readSafetensors } from "../../hub/safetensors/read.ts";
 import { openEngine } from "../../workbench/engine/core/open.ts";
 import { type Model, saveModelNow } from "../../workbench/models/index.ts";
 import { smallResnet } from "../architectures/small-vision.ts";
+import { madeImages } from "../data/images/made-images.ts";
 import { push } from "../hub/checkpoint/build.ts";
 import { bitsByName } from "../hub/safetensors/tensors.ts";
 import { fixture, temporaryFolder } from "../hub/temporary.ts";
@@ -158,6 +159,42 @@ test("import makes a model of weights alone, which the other verbs take, and say
   }
 }, 60_000);
 
+test("import says that a head is missing or another one, and finetune --new-head gives the model one", async () => {
+  const isHead = (name: string) => name.startsWith("fc.");
+  const bare = await someWeights("bare", (tensors) => {
+    for (const name of [...tensors.keys()].filter(isHead)) tensors.delete(name);
+  });
+  const out = at("bare");
+  const imported = gblr(bare, "--out", out, "--image-size", "24");
+  expect({ code: imported.code, stderr: imported.stderr }).toEqual({ code: 0, stderr: "" });
+  expect(imported.stdout).toContain("recognized as resnet18 without a head: 35 tensors");
+  expect(imported.stdout).toContain(`  missing the head: gblr finetune ${out} --new-head trains one\n`);
+  const { dataset } = await madeImages(at("bare-images"), { count: 12, classes: 2, size: 24 });
+  const splits = ["--validation-split", "train", "--test-split", "train", "--epochs", "1", "--batch", "4"];
+  const run = (...args: string[]) => {
+    const asked = ["finetune", out, "--dataset", dataset, ...splits, ...args];
+    const { exitCode, stderr } = Bun.spawnSync([process.execPath, GBLR, ...asked]);
+    return { code: exitCode, stderr: stderr.toString() };
+  };
+  const headless = run("--run", at("bare-refused"));
+  expect(headless.code).toBe(1);
+  expect(headless.stderr).toMatch(/config\.json: num_classes is 0: .* gblr finetune --new-head gives a model/);
+  expect(run("--new-head", "--run", at("bare-run"))).toMatchObject({ code: 0 });
+  expect(JSON.parse(readFileSync(at("bare-run", "model", "config.json"), "utf8"))).toMatchObject({ num_classes: 2 });
+
+  const deep = await someWeights("deep", (tensors) => {
+    tensors.set("fc.3.weight", tensors.get("fc.weight") as StoredTensor);
+  });
+  const refused = gblr(deep, "--out", at("deep"));
+  expect({ code: refused.code, stderr: refused.stderr, there: existsSync(at("deep")) }).toEqual({
+    code: 1,
+    stderr: `gblr: ${deep}: has a head of 2 layers, fc, fc.3, instead of one; leave the head out with --drop-head\n`,
+    there: false,
+  });
+  const dropped = gblr(deep, "--out", at("deep"), "--drop-head");
+  expect(dropped.stdout).toContain("  left out 3 tensors, such as fc.");
+}, 120_000);
+
 test("import keeps the tensors of weights that it cannot make a model of, and says why", async () => {
   const headless = await someWeights("headless", (tensors) => void tensors.delete("fc.weight"));
   const { code, stdout } = gblr(headless, "--out", at("headless"));
@@ -219,6 +256,8 @@ test.each([
   [["x.ckpt", "--out", "y", "--heads", "0"], "--heads"],
   [["x.ckpt", "--out", "y", "--masks", "round"], "gaussian, boxcar"],
   [["x.ckpt", "--out", "y", "--mean", "0.5,0.5"], "three numbers such as 0.485,0.456,0.406"],
+  [["x.ckpt", "--out", "y", "--rope-theta", "1"], "a number above 1 such as 10000"],
+  [[fixture("variants.ckpt"), "--out", "y", "--drop-head"], "--drop-head does not apply to"],
   [["x.ckpt", "--out", "y", "--std", "1,0,1"], "three numbers above 0"],
   [[fixture("variants.ckpt"), "--out", "y", "--image-size", "32"], "--image-size does not apply to"],
   [[fixture("tiny-gpt2-gaudi.ckpt"), "--out", "y", "--mean", "0,0,0"], "--mean does not apply to"],

@@ -132,7 +132,7 @@ test("push looks into folders within, and leaves other programs' models alone", 
   expect(code).toBe(1);
   expect(stderr).toMatch(LINE);
   mkdirSync(at("other"));
-  writeFileSync(at("other", "config.json"), '{"model_type":"llama"}');
+  writeFileSync(at("other", "config.json"), '{"model_type":"bert"}');
   writeFileSync(at("other", "model.safetensors"), "no tensors");
   expect((await runVerb(addPush, ["push", at("other"), "me/other", "--create"])).code).toBe(0);
 });

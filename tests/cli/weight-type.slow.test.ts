@@ -10,7 +10,6 @@ import { openEngine } from "../../workbench/engine/core/open.ts";
 import { loadModelNow } from "../../workbench/models/folder/load.ts";
 import { saveModelNow } from "../../workbench/models/index.ts";
 import { tinyModel } from "../compress/tiny.ts";
-import { writeTinyTokenizer } from "../data/hub-folders.ts";
 import { ENGINES } from "../engine/engines.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
 import { runVerb } from "./in-process.ts";
@@ -22,15 +21,25 @@ const kept = { GBLR_CACHE, HF_HUB_OFFLINE };
 beforeAll(async () => {
   Object.assign(process.env, { GBLR_CACHE: at("cache"), HF_HUB_OFFLINE: "1" });
   await openEngine({ engine: "cpu" });
-  await saveModelNow(tinyModel(3, { vocab_size: 300 }), at("model"));
-  writeTinyTokenizer(at("model"));
+  await saveModelNow(tinyModel(3, { vocab_size: 26, eos_token_id: null }), at("model"));
+  writeLetters("model");
   // The same model with its weights rounded.
   const model = await loadModelNow(at("model"));
   await saveModelNow(model, at("bfloat16"), { dtype: "bfloat16" });
-  writeTinyTokenizer(at("bfloat16"));
+  writeLetters("bfloat16");
   mkdirSync(at("text"));
-  writeFileSync(at("text", "test.txt"), "the other and the one ".repeat(9));
+  writeFileSync(at("text", "test.txt"), "theotherandtheone".repeat(9));
 });
+
+/** A tokenizer whose tokens are the letters. */
+function writeLetters(folder: string): void {
+  const letters = [..."abcdefghijklmnopqrstuvwxyz"].map((letter, id) => [letter, id]);
+  const bytes = { type: "ByteLevel", add_prefix_space: false, trim_offsets: true, use_regex: true };
+  const model = { type: "BPE", vocab: Object.fromEntries(letters), merges: [] };
+  const tokenizer = { version: "1.0", added_tokens: [], pre_tokenizer: bytes, decoder: bytes, model };
+  writeFileSync(at(folder, "tokenizer.json"), JSON.stringify(tokenizer));
+  writeFileSync(at(folder, "tokenizer_config.json"), JSON.stringify({ tokenizer_class: "GPT2Tokenizer" }));
+}
 
 afterAll(() => {
   for (const [name, value] of Object.entries(kept)) {
@@ -98,7 +107,7 @@ test("--calibrate-memory bounds the covariances, and changes nothing else", asyn
 
 test("engines that hold weights in float32 refuse half precision in one line", async () => {
   const told =
-    /^gblr: weights cannot be float16 on engine wasm, which holds them in float32; use --dtype float32, or engine torch\n$/;
+    /^gblr: weights cannot be "float16" on engine "wasm", which holds them in float32; use --dtype float32, or engine torch\n$/;
   const engine = ["--engine", "wasm", "--dtype", "float16"];
   const runs = [
     await runVerb(addEval, ["eval", "ppl", at("model"), ...PPL(), ...engine]),

@@ -4,7 +4,8 @@
 import { expect, test } from "bun:test";
 import * as tf from "@tensorflow/tfjs-core";
 import { type Covariances, calibrate, planConversion, windowInputs } from "../../workbench/compress/index.ts";
-import { type Gpt2Config, languageHidden, type Model } from "../../workbench/models/index.ts";
+import { architectureOf, createModel, languageHidden, type Model } from "../../workbench/models/index.ts";
+import { SIZES } from "../architectures/llama/families.ts";
 import { forEachEngine } from "../engine/engines.ts";
 import { expectClose, read, sampleIds } from "../engine/ops/operands.ts";
 import { converted, TINY, tinyModel } from "./tiny.ts";
@@ -15,11 +16,7 @@ const windows = {
   read: async (i: number) => sampleIds(40 + i, TINY.n_positions + 1, TINY.vocab_size),
 };
 
-async function covariancesOf(
-  model: Model<Gpt2Config>,
-  layers: string[],
-  { samples = 7, batch = 1 } = {},
-): Promise<Covariances> {
+async function covariancesOf(model: Model, layers: string[], { samples = 7, batch = 1 } = {}): Promise<Covariances> {
   const inputs = windowInputs(windows, { samples, batch });
   for await (const event of calibrate(model, inputs, { layers, forward: (ids) => languageHidden(model, ids) })) {
     if (event.kind === "calibrated") return event.covariances;
@@ -57,6 +54,24 @@ forEachEngine("calibrate", () => {
       expectClose(await read(found.get(name) as tf.Tensor), expected, { tolerance: 2e-6 });
     }
     expect(model.observer).toBeUndefined();
+    model.dispose();
+  });
+
+  test("gives layers with the same input the same tensor, computed once", async () => {
+    const json = { ...SIZES, model_type: "llama", vocab_size: TINY.vocab_size };
+    const model = createModel(architectureOf("llama"), json);
+    const all = ["q_proj", "k_proj", "v_proj"].map((name) => `layers.0.self_attn.${name}`);
+    const rest = ["gate_proj", "up_proj", "down_proj"].map((name) => `layers.0.mlp.${name}`);
+    const found = await covariancesOf(model, [...all, ...rest]);
+    const [q, k, v, gate, up, down] = [...all, ...rest].map((name) => found.get(name)?.id);
+    expect([k, v, up]).toEqual([q, q, gate]);
+    expect(new Set([q, gate, down]).size).toBe(3);
+    for (const name of ["layers.0.self_attn.v_proj", "layers.0.mlp.up_proj"]) {
+      const alone = await covariancesOf(model, [name]);
+      expect(await read(found.get(name) as tf.Tensor)).toEqual(await read(alone.get(name) as tf.Tensor));
+      tf.dispose([...alone.values()]);
+    }
+    tf.dispose([...found.values()]);
     model.dispose();
   });
 

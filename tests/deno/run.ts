@@ -8,6 +8,7 @@ import { runDeclared } from "./bun-test.ts";
 
 /** Folders and files under tests/ whose tests use nothing of Bun's. Of folders the fast part is run. */
 const SUITES = [
+  "architectures/sampling",
   "data",
   "engine/kernels",
   "engine/linalg.test.ts",
@@ -26,6 +27,7 @@ const SUITES = [
   "gblr/train.test.ts",
   "hub/card",
   "hub/access",
+  "hub/gguf",
   "hub/pull",
   "hub/push",
   "hub/remote-model.test.ts",

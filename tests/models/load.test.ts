@@ -168,7 +168,7 @@ describe("one line says that", () => {
   });
 
   test("a config is of another architecture, or makes no sense", async () => {
-    await refused(await written("llama", undefined, { model_type: "llama" }), /model_type is "llama", there is .*gpt2/);
+    await refused(await written("bert", undefined, { model_type: "bert" }), /model_type is "bert", there is .*gpt2/);
     await refused(await written("heads", undefined, { n_head: 3 }), /n_head must divide n_embd 16, is 3/);
     await refused(await written("none", undefined, { n_layer: undefined }), /config.json: n_layer is missing/);
     await refused(await written("act", undefined, { activation_function: "mish" }), /activation_function is "mish"/);

@@ -102,7 +102,7 @@ async function deviationOf(outcome: Outcome, base: Base, files: ReturnType<typeo
   const { kernels } = base;
   let dense: ReturnType<typeof denseModel>;
   try {
-    dense = denseModel({ ...files, trainable }, { turned: size === undefined, kernels });
+    dense = denseModel({ ...files, trainable }, { turned: base.config.model_type === "gpt2", kernels });
   } catch (error) {
     return `taken, although ${(error as Error).message}`;
   }

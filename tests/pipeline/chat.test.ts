@@ -7,6 +7,7 @@ import { type ChatOptions, openChat } from "../../workbench/pipeline/chat.ts";
 import { openGenerator, type TextGenerator } from "../../workbench/pipeline/generate.ts";
 import { resultOf } from "../../workbench/pipeline/stage.ts";
 import { CHATML, writeChatModel } from "../cli/chat-model.ts";
+import { SPECIAL } from "../data/chat/chat-folder.ts";
 import { ENGINES } from "../engine/engines.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
 
@@ -140,6 +141,17 @@ describe("a chat that grows", () => {
       await resultOf(chat.answer("hello", never));
       expect(chat.messages).toHaveLength(4);
     });
+  });
+});
+
+test("an answer ends at the end of a turn that only the tokenizer knows", async () => {
+  // The token always comes first, and config.json has another one that ends texts.
+  const end = 256 + SPECIAL.indexOf("<|im_end|>");
+  await writeChatModel(folder("tuned"), { settings: { eos_token_id: 0, sequence_bias: [[[end], 99]] } });
+  await withGenerator("tuned", async (generator) => {
+    const chat = await openChat(generator, options(generator, 5));
+    expect(await resultOf(chat.answer("one", never))).toMatchObject({ stopped: "end of text", tokens: 0, text: "" });
+    expect(chat.messages).toHaveLength(0);
   });
 });
 

@@ -2,7 +2,7 @@
 // over or refused, each in one line.
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { cp, mkdtemp, readdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import * as tf from "@tensorflow/tfjs-core";
@@ -116,6 +116,12 @@ testStopped("a run with checkpoints none of which is whole stops instead of star
   await truncate(file(9, "json"), 0);
   await expect(resume()).rejects.toThrow(/^no checkpoint in \S+ is complete \(.+\); remove them to start a new run$/);
   expect((await resume({ resume: "never" })).started).toMatchObject({ kind: "started", step: 0 });
+});
+
+testStopped("a run whose newest checkpoint is there but cannot be read stops, so that it is not removed", async () => {
+  await rm(file(9, "json"));
+  await mkdir(file(9, "json"));
+  await expect(resume()).rejects.toThrow(/step-0000000009\.json: cannot be read now: .+; try again$/);
 });
 
 testStopped("a run that is told to start anew drops checkpoints and metrics of the one before", async () => {

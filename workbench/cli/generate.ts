@@ -77,6 +77,7 @@ async function* generated(
     // Removes the progress bar of loading before text is printed.
     yield { kind: "stage", stage: "generate" };
     const { config, tokenizer } = generator;
+    // Llama's tokenizers put a token before each text, and their models expect it.
     const ids = tokenizer.encode(prompt, { specialTokens: true });
     const settings = generationSettings(options, { config, usual: { tokens: TOKENS }, prompt: ids.length });
     const line = folderSettingsLine(options, config);

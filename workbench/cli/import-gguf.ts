@@ -2,7 +2,7 @@
 // summary.
 
 import { existsSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import process from "node:process";
 import { partsOf } from "../../hub/gguf/index.ts";
 import { countOf } from "../../hub/text/numbers.ts";
@@ -41,8 +41,9 @@ const ON_HUB = /^([\w.-]+\/[\w.-]+(?:@[^/]+)?)\/((?!\.).+)$/;
  * other files of a model in several.
  */
 export async function localGguf(file: string, { json = false }: { json?: boolean }): Promise<string> {
-  const [, name, path] = existsSync(file) ? [] : (ON_HUB.exec(file) ?? []);
-  if (name === undefined || path === undefined) return file;
+  const [, name = "", path = ""] = ON_HUB.exec(file) ?? [];
+  // In a folder that exists, a file that does not is missing rather than on the Hub.
+  if (name === "" || existsSync(file) || existsSync(dirname(name))) return file;
   const repo = repoNamed(name, "model");
   const { folder } = await withHub(process.env, (access) =>
     interruptible("interrupted; downloaded data is kept: run the same command again to resume", (signal) =>

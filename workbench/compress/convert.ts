@@ -5,6 +5,7 @@ import type { Tensor2D } from "@tensorflow/tfjs-core";
 import { isDense } from "../../hub/model-folder/index.ts";
 import type { Counts } from "../architectures/count.ts";
 import { EngineError, ShapeError } from "../engine/core/errors.ts";
+import { releaseMemory } from "../engine/ops/index.ts";
 import { countsWith, denseWeight, replaceLayer, splitConvolution } from "../models/index.ts";
 import type { Model } from "../models/model.ts";
 import { type LayerErrors, layerErrors } from "../structures/layer-errors.ts";
@@ -94,6 +95,8 @@ export async function* convert(
     yield { kind: "layer", name: layer.name, index, of: plan.layers.length };
     const converted = yield* convertLayer(model, layer, { ...options, plan, init });
     layers[backwards ? "unshift" : "push"](converted);
+    // The dense weight's memory is of no use to the factors, whose sizes are others.
+    releaseMemory();
     yield { kind: "replaced", layer: converted };
     await eventLoopTurn();
   }

@@ -4,6 +4,7 @@ export type { Architecture } from "../architectures/architecture.ts";
 export { rowsOf } from "../architectures/count.ts";
 export { gpt2 } from "../architectures/gpt2/architecture.ts";
 export type { Gpt2Config } from "../architectures/gpt2/config.ts";
+/** @public for models that are made in code */
 export { llama } from "../architectures/llama/architecture.ts";
 export type { LlamaConfig } from "../architectures/llama/config.ts";
 export type { MixerConfig } from "../architectures/mixer/config.ts";

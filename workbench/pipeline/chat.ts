@@ -69,6 +69,9 @@ export async function openChat(generator: TextGenerator, options: ChatOptions): 
     const text = template.render(messages, { variables });
     return { text, ids: generator.tokenizer.encode(text) };
   };
+  // Models that were tuned for chats can have a token that ends a turn in the files of their tokenizer only.
+  const { eosTokenId } = generator.tokenizer;
+  const endOfText = [...generator.config.endOfText, ...(eosTokenId === undefined ? [] : [eosTokenId])];
   const system = options.system === undefined ? [] : [{ role: "system", content: options.system }];
   let turns: readonly Turn[] = [];
   let answered = 0;
@@ -82,7 +85,7 @@ export async function openChat(generator: TextGenerator, options: ChatOptions): 
       const { kept, prompt } = fitting(generator, turns, { render, options });
       const settings = options.settings(prompt.ids.length);
       const seed = (settings.seed ?? 0) + answered++;
-      const texts = generateText(generator, prompt, { ...settings, seed, signal });
+      const texts = generateText(generator, prompt, { endOfText, ...settings, seed, signal });
       const made = yield* untilInterrupted(texts, signal);
       const dropped = turns.length - kept.length;
       // A template can require an answer after each message, so a message without one is dropped too.

@@ -11,7 +11,7 @@ import { TRAINABLE_FILE } from "../../hub/model-folder/index.ts";
 import { type Located, type LocateZoo, locate } from "../../hub/pull/locate.ts";
 import { isZooName, zooEntry } from "../../hub/zoo/releases.ts";
 import { dataFilePatterns, MissingSplitError } from "../data/index.ts";
-import { readConfig } from "../models/folder/load.ts";
+import { readConfigFields } from "../models/folder/load.ts";
 import {
   type Architecture,
   architectureOf,
@@ -54,14 +54,14 @@ export async function baseModelOf({ name, folder, repo }: Source): Promise<Pick<
   if (repo !== undefined) return { baseModel: repo };
   if (isGguf(name)) return { baseModel: basename(name), isFolder: true };
   if (resolve(name) !== resolve(folder)) return { baseModel: name };
-  const { gblr } = (await readConfig(folder)).json as { gblr?: { base_model?: unknown } };
+  const { gblr } = (await readConfigFields(folder)).json as { gblr?: { base_model?: unknown } };
   if (typeof gblr?.base_model === "string") return { baseModel: gblr.base_model };
   return { baseModel: basename(resolve(folder)), isFolder: true };
 }
 
 /** The structure of most layers of a model folder. */
 export async function structureOf({ folder }: Source): Promise<string> {
-  const { json } = await readConfig(folder);
+  const { json } = await readConfigFields(folder);
   return (json.gblr as { structure?: string } | undefined)?.structure ?? "dense";
 }
 
@@ -122,7 +122,7 @@ export async function* fetchArchitecture(
   const { folder } = isGguf(name)
     ? yield* fetchModel(name, options)
     : yield* located(name, "model", ["config.json"], options);
-  return (await readConfig(folder)).architecture;
+  return (await readConfigFields(folder)).architecture;
 }
 
 const lacksSafetensors = async (folder: string): Promise<boolean> =>

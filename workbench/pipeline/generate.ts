@@ -20,8 +20,8 @@ import { type PipelineEvent, StageError } from "./stage.ts";
 export interface TextGenerator {
   readonly folder: string;
   readonly tokenizer: Tokenizer;
-  /** settings of the folder */
-  readonly config: GenerationConfig;
+  /** settings of the folder, with the tokens of config.json that begin and end a text where it has no others */
+  readonly config: GenerationConfig & { readonly endOfText: readonly number[] };
   /** longest sequence, in tokens */
   readonly positions: number;
   /** keeps what the model has processed between texts */
@@ -65,11 +65,15 @@ export async function* openGenerator(
       model.dispose();
       loaded.dispose();
     };
-    const { positions } = languageSizes(model);
+    const { positions, endOfText } = languageSizes(model);
     return {
       folder,
       tokenizer,
-      config: { ...config, beginOfText: Number.isInteger(begin) ? (begin as number) : undefined },
+      config: {
+        ...config,
+        endOfText: config.endOfText ?? endOfText,
+        beginOfText: Number.isInteger(begin) ? (begin as number) : undefined,
+      },
       positions,
       session,
       dispose,

@@ -2,6 +2,7 @@
 // per output channel, or one matrix (n_out, channels) per position of the kernel.
 
 import {
+  clone,
   concat,
   conv2d,
   pad,
@@ -68,6 +69,8 @@ export function inputsOfPositions(
   x: Tensor4D,
   { kernel: [rows, columns], stride, padding }: ConvolutionGeometry,
 ): Tensor4D[] {
+  // A 1×1 convolution is a linear layer over the positions.
+  if (rows === 1 && columns === 1 && stride === 1 && padding === 0) return [clone(x)];
   return tidy(() => {
     const around: [number, number] = [padding, padding];
     const padded = pad(x, [[0, 0], around, around, [0, 0]]);

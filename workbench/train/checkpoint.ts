@@ -109,7 +109,7 @@ export interface Found {
 
 /**
  * Finds the newest complete checkpoint.
- * @throws RunError for a checkpoint of an unknown version
+ * @throws RunError for a checkpoint of an unknown version, or one that cannot be read although it is there
  */
 export async function findCheckpoint(folder: string): Promise<Found> {
   const names = await readdir(folder).catch(() => []);
@@ -121,10 +121,19 @@ export async function findCheckpoint(folder: string): Promise<Found> {
     } catch (error) {
       // A checkpoint of another version may be complete, so an older one must not silently replace it.
       if (error instanceof RunError) throw error;
+      // The next attempt may be able to read it, but a run that starts elsewhere would remove it.
+      if (isUnreadable(error)) throw new RunError(`${path}: cannot be read now: ${reason(error)}; try again`);
       passedOver.push(`${path}: ${reason(error).replaceAll("\n", " ")}`);
     }
   }
   return { checkpoint: undefined, passedOver };
+}
+
+/** Whether a file is there but the system could not read it, e.g. because too many files are open. */
+function isUnreadable(error: unknown): boolean {
+  const { code, cause } = Object(error) as { code?: unknown; cause?: unknown };
+  if (typeof code === "string") return code !== "ENOENT";
+  return cause !== undefined && isUnreadable(cause);
 }
 
 async function openCheckpoint(folder: string, path: string): Promise<FoundCheckpoint> {

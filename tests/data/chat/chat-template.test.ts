@@ -78,8 +78,8 @@ describe("one line says what is wrong with", () => {
 
   test("a template that would run for years or fill the memory", async () => {
     const loops = `{% set r = range(1000) %}${"{% for i in r %}".repeat(5)}x${"{% endfor %}".repeat(5)}`;
-    await fails(loops, /the template takes more than 5000000 steps/);
-    await fails("{% for i in range(1000000000) %}x{% endfor %}", /takes more than 5000000 steps/);
+    await fails(loops, /the template takes more than 1000000 steps/);
+    await fails("{% for i in range(1000000000) %}x{% endfor %}", /takes more than 1000000 steps/);
     const double = (start: string) =>
       `{% set ns = namespace(v=${start}) %}{% for i in range(60) %}{% set ns.v = ns.v + ns.v %}{% endfor %}{{ ns.v }}`;
     await fails(double("'ab'"), /makes a text or list of more than 4000000/);
@@ -90,18 +90,18 @@ describe("one line says what is wrong with", () => {
   test("files that are damaged", async () => {
     const at = written("", { place: "none" });
     const config = (text: string) => writeFileSync(`${at}/tokenizer_config.json`, text);
-    const opens = expect(async () => openChatTemplate(at));
+    const opens = (message: RegExp) => expect(openChatTemplate(at)).rejects.toThrow(message);
     config("{");
-    await opens.toThrow(/tokenizer_config\.json: is not valid JSON/);
+    await opens(/tokenizer_config\.json: is not valid JSON/);
     config("[]");
-    await opens.toThrow(/tokenizer_config\.json: is not a JSON object/);
+    await opens(/tokenizer_config\.json: is not a JSON object/);
     config('{"chat_template": 3}');
-    await opens.toThrow(/has a chat_template that is neither a text nor a list of named texts/);
+    await opens(/has a chat_template that is neither a text nor a list of named texts/);
     config('{"chat_template": [{"name": "rag", "template": ""}, {"name": "tool_use", "template": ""}]}');
-    await opens.toThrow(/has chat templates, but none is called default; it has rag, tool_use/);
+    await opens(/has chat templates, but none is called default; it has rag, tool_use/);
     config("{}");
     writeFileSync(`${at}/chat_template.jinja`, Buffer.of(0x61, 0xff));
-    await opens.toThrow(/chat_template\.jinja: .*UTF-8/);
+    await opens(/chat_template\.jinja: .*UTF-8/);
   });
 });
 

@@ -189,6 +189,27 @@ Answer in short.<|im_end|>
 {{ range(3) | list }} {{ range(6, 0, -2) | list | last }} {{ 'A b'.title() }} {{ ' a '.strip() }} {{ 'a,b'.split(',') | first }}
 {%- generation %} generated {% endgeneration -%}
 `,
+
+  "loops that end early, and variables in them": `{% set last = 'none' %}
+{%- for message in messages -%}
+    [{{ last }} {{ seen | default('new') }}
+    {%- set seen = message.role %}
+    {%- if message.role == 'user' %}
+        {%- set last = message.content | trim %} user
+        {%- if 'o' in message.content %} with o]{% continue %}{% endif %}
+    {%- elif message.role == 'tool' %} tool]{% break %}
+    {%- endif %} {{ last }}]
+    {%- for letter in ['x', 'y', 'z'] %}
+        {%- set seen = letter %}
+        {%- if letter == 'y' %}{{ letter }}{% break %}{% endif %}{{ letter }}
+    {%- else %}never
+    {%- endfor %}{{ seen }}
+{%- else %}empty
+{%- endfor %} {{ last }} {{ seen | default('unseen') }}
+{%- for message in messages %}{% continue %}{% else %} not reached{% endfor %}
+{%- macro role(message) %}{% for part in [message.role] %}{{ part }}{% break %}{% endfor %}{% endmacro %}
+{%- for message in messages %} {{ role(message) }}{% endfor %}
+`,
 };
 
 /** Chats, with variables of the template. */

@@ -1,5 +1,7 @@
 // Writes GGUF files byte by byte, from the specification (ggml-org/ggml, docs/gguf.md), valid ones and others.
 
+import { writeFileSync } from "node:fs";
+
 /** A metadata value with its type: [type number, bytes]. */
 export type Value = readonly [type: number, bytes: Uint8Array];
 
@@ -83,6 +85,12 @@ export function gguf({ metadata, tensors = [], alignment = 32, ...head }: Spec):
 
 const zeros = (dims: readonly (number | bigint)[]): Uint8Array =>
   new Uint8Array(Math.min(4 * dims.reduce((size: number, side) => size * Number(side), 1), 2 ** 16));
+
+/** Writes a file. @returns its path */
+export function writeGguf(path: string, spec: Spec): string {
+  writeFileSync(path, gguf(spec));
+  return path;
+}
 
 const WIDTH = 32;
 const TOKENS = ["<|end|>", ..."abcdefghijklmnopqrstuvwxyz", "Ġ", "ab", "abc", "Ġa"];

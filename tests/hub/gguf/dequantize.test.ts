@@ -6,11 +6,14 @@ import { dequantize, isQuantized } from "../../../hub/gguf/dequantize.ts";
 import { GGML_TYPES, type GgmlType } from "../../../hub/gguf/types.ts";
 import { expectSameValues, QUANTIZED } from "./quantized.ts";
 
-const FIXTURE = path.join(import.meta.dir, "../../fixtures/gguf/quantized.safetensors");
+const FIXTURE = path.join(import.meta.dirname, "../../fixtures/gguf/quantized.safetensors");
 
-test.each(QUANTIZED)("blocks of %s have the values that gguf gives, with scales of every kind", async (name) => {
-  await expectSameValues(FIXTURE, name);
-});
+test.each(QUANTIZED.map((name) => [name] as const))(
+  "blocks of %s have the values that gguf gives, with scales of every kind",
+  async (name) => {
+    await expectSameValues(FIXTURE, name);
+  },
+);
 
 test("float32 is read bit for bit, wherever it begins", () => {
   const values = Float32Array.of(1.5, -0, Number.POSITIVE_INFINITY, 1e-42);

@@ -2,7 +2,7 @@
 // and memory. Then random damage: any change of bytes gives such a line, or a model.
 
 import { expect, test } from "bun:test";
-import { writeFileSync } from "node:fs";
+import { truncateSync, writeFileSync } from "node:fs";
 import fc from "fast-check";
 import { GgufError, openGguf, planModel, tensorSources } from "../../../hub/gguf/index.ts";
 import { temporaryFolder } from "../temporary.ts";
@@ -105,6 +105,7 @@ test.each<[what: string, message: string, spec: Spec]>([
       ],
     },
   ],
+  ["a key that begins with a byte order mark", "begins with a byte order mark", entry("\ufeffk", u32(1))],
   ["text that is not UTF-8", "that is not UTF-8", entry("k", [8, Uint8Array.of(1, 0, 0, 0, 0, 0, 0, 0, 0xff)])],
   ["alignment 0", "general.alignment must be a positive integer", changed("general.alignment", u32(0))],
   ["alignment 33", "general.alignment must be a power of two", changed("general.alignment", u32(33))],
@@ -250,7 +251,7 @@ test("a list with many entries takes little memory, whatever it claims", async (
   const before = process.memoryUsage().rss;
   const items = Array.from({ length: 6 }, (_, i) => [`k${i}`, list(0, [])] as const);
   const long = items.map(([key]) => [key, array(0, 1e6, new Uint8Array(1e6))] as const);
-  expect(await messageOf(gguf({ metadata: long }))).toContain("has metadata of more than 5000000 elements");
+  expect(await messageOf(gguf({ metadata: long }))).toContain("has metadata of more than 2000000 elements");
   expect(process.memoryUsage().rss - before).toBeLessThan(200e6);
 });
 
@@ -258,7 +259,7 @@ test("a header of a gigabyte of zeros is refused without reading it", async () =
   const file = at("sparse.gguf");
   const head = gguf({ metadata: [["k", [8, uint64(1e9)]]] });
   writeFileSync(file, head);
-  await Bun.$`truncate -s 2G ${file}`;
+  truncateSync(file, 2 ** 31);
   const start = performance.now();
   await expect(readAll(file)).rejects.toThrow(/has a header of more than 46 MB|has 1000000000 bytes for the value/);
   expect(performance.now() - start).toBeLessThan(2000);

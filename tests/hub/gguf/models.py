@@ -37,6 +37,7 @@ TEXTS = [
     "<|im_start|>user\nhi<|im_end|> and <s>marks</s> <think>so</think>",
     "",
     "   x",
+    "a\ufeffb",
 ]
 
 
@@ -65,7 +66,7 @@ def sentencepiece(with_merges):
     tokens = ["<unk>", "<s>", "</s>"] + [f"<0x{byte:02X}>" for byte in range(256)]
     kinds = [2, 3, 3] + [6] * 256
     scores = [0.0] * len(tokens)
-    words = ["▁", "H", "e", "l", "o", "w", "r", "d", "t", "a", "x", ",", "1", "2", "el", "ll", "ello", "Hello", "▁w", "or", "▁wor", "ld", "▁world", "▁▁", "it", "i"]
+    words = ["▁", "H", "e", "l", "o", "w", "r", "d", "t", "a", "x", ",", "1", "2", "el", "ll", "ello", "Hello", "▁w", "or", "▁wor", "ld", "▁world", "▁▁", "it", "i", "\ufeff"]
     for number, word in enumerate(words):
         tokens.append(word)
         kinds.append(1)

@@ -70,6 +70,14 @@ test("a part of a data set is told, where the parts of each split are counted fr
   expect(pulled.files).toEqual([part("test", 0), part("test", 1)]);
 });
 
+test("parts of files of different types are different series", async () => {
+  const files = { "model-00001-of-00002.safetensors": "1", "model-00002-of-00002.bin": "2" };
+  const error = await failureOf(pullAll(offline(fill("types", files)), { include: ["model-*"] }));
+  expect(error.message).toMatch(
+    /lacks 2 of 4 files .*\(model-00001-of-00002\.bin, model-00002-of-00002\.safetensors\)/,
+  );
+});
+
 test("a ref without a snapshot says that nothing is there", async () => {
   const cache = fill("empty", {});
   const error = await failureOf(pullAll(offline(cache)));

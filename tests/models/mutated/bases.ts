@@ -4,10 +4,12 @@ import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
 import * as tf from "@tensorflow/tfjs-core";
 import { languageLogits } from "../../../workbench/architectures/parts/language-model.ts";
+import { convert, planConversion } from "../../../workbench/compress/index.ts";
 import { loadModelNow } from "../../../workbench/models/folder/load.ts";
 import { type Gpt2Config, type LoadOptions, Model, saveModelNow } from "../../../workbench/models/index.ts";
 import { logitsOf, someImages } from "../../architectures/small-vision.ts";
 import { KINDS, saveKind } from "../../python/small-vision-folders.ts";
+import { smallLlama } from "../small-llama.ts";
 import { ids, livelier, structured, taken, tinyGpt2 } from "../tiny.ts";
 import { decodeTensors, type RawFolder } from "./files.ts";
 
@@ -35,10 +37,12 @@ export async function makeBases(at: (name: string) => string): Promise<Base[]> {
   const smooth = await structured(livelier(tinyGpt2()), ["h.0.mlp.c_fc", "h.1.attn.c_attn"], "gblr");
   smooth.masks.sigma = 6;
   await saveModelNow(new Model({ ...smooth, prefix: "transformer." }), at("smooth"), { trainable: true });
+  await saveModelNow(await grouped(), at("grouped"), { trainable: true });
   for (const [kind, what] of VISION) await saveKind(KINDS[kind] as never, { folder: at(`${kind} ${what}`), what });
   return [
     baseOf("mixed", at("mixed")),
     baseOf("smooth", at("smooth")),
+    baseOf("grouped", at("grouped")),
     ...VISION.map(([kind, what]) => baseOf(`${kind} ${what}`, at(`${kind} ${what}`), KINDS[kind]?.size)),
   ];
 }
@@ -54,6 +58,18 @@ const VISION = [
 async function mixed(): Promise<Model<Gpt2Config>> {
   const model = livelier(tinyGpt2());
   for (const [layer, structure] of Object.entries(MIXED)) await structured(model, [layer], structure);
+  return model;
+}
+
+/** A Qwen3, whose names all begin with `model.`. */
+async function grouped(): Promise<Model> {
+  const model = smallLlama({ model_type: "qwen3", tie_word_embeddings: true }) as Model;
+  for (const [structure, layers] of [
+    ["gblr", ["k_proj", "gate_proj"]],
+    ["lowrank", ["o_proj"]],
+  ] as const) {
+    for await (const _ of convert(model, await planConversion(model, { structure, budget: 0.6, layers })));
+  }
   return model;
 }
 

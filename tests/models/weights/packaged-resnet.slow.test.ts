@@ -39,6 +39,7 @@ interface Truth {
   top1: number;
 }
 
+let summary: unknown;
 let truths: { trained: boolean; stored: Truth; seen: Truth };
 const cacheBefore = process.env.GBLR_CACHE;
 
@@ -50,6 +51,8 @@ beforeAll(async () => {
   const script = path.join(import.meta.dir, "packaged_resnet.py");
   const input = JSON.stringify({ folder: at("images", "test") });
   truths = await askPython(python, script, { args: [weights as string, at()], input });
+  summary = await json(addImport, "import", weights as string, "--out", at("stored"));
+  await json(addImport, "import", at("seen.pth"), "--out", at("seen"));
 }, PATIENCE);
 
 afterAll(() => {
@@ -94,8 +97,7 @@ async function logitsOf(folder: string, count = COUNT): Promise<Float32Array> {
 describe("the ResNet-18 of a package", () => {
   test.skipIf(!isHere)(
     "is imported by names and shapes, and says what it assumed",
-    async () => {
-      const summary = await json(addImport, "import", weights as string, "--out", at("stored"));
+    () => {
       expect(summary).toMatchObject({
         name: "resnet18",
         classes: CLASSES,
@@ -103,7 +105,6 @@ describe("the ResNet-18 of a package", () => {
         assumed: { imageSize: SIDE, mean: [0.485, 0.456, 0.406], interpolation: "bilinear", cropShare: 0.875 },
         leftOut: [],
       });
-      await json(addImport, "import", at("seen.pth"), "--out", at("seen"));
       expect(truths.trained).toBe(false);
     },
     PATIENCE,

@@ -2,8 +2,11 @@
 // logits, gradients and generated text must be ours, with torch alone and under transformers.
 
 import { beforeAll, expect, test } from "bun:test";
-import { readdirSync } from "node:fs";
+import { cpSync, readdirSync } from "node:fs";
 import * as tf from "@tensorflow/tfjs-core";
+import { type StoredTensor, writeSafetensors } from "../../../hub/safetensors/index.ts";
+import { readSafetensors } from "../../../hub/safetensors/read.ts";
+import { sourcesOf } from "../../../hub/safetensors/write.ts";
 import { generateTokens } from "../../../workbench/architectures/parts/generate.ts";
 import { openEngine } from "../../../workbench/engine/core/open.ts";
 import { loadModelNow } from "../../../workbench/models/folder/load.ts";
@@ -152,6 +155,26 @@ test.skipIf(!transformers)(
       expect(answer.cached).toEqual(truths.get(name)?.texts);
       expect(answer.whole).toEqual(truths.get(name)?.texts);
     }
+  },
+  PATIENCE,
+);
+
+test.skipIf(!torch)(
+  "rows that pad the vocabulary, a tied head that is stored and frequencies of old checkpoints change nothing",
+  async () => {
+    cpSync(at("llama"), at("more"), { recursive: true });
+    const file = at("more", "model.safetensors");
+    const tensors = await readSafetensors(file);
+    const { data, shape } = tensors.get("model.embed_tokens.weight") as StoredTensor & { dtype: "F32" };
+    const [rows = 0, width = 0] = shape;
+    const padded = Float32Array.from({ length: (rows + 3) * width }, (_, i) => data[i] ?? 7);
+    tensors.set("model.embed_tokens.weight", { dtype: "F32", shape: [rows + 3, width], data: padded });
+    tensors.set("lm_head.weight", { dtype: "F32", shape: [rows + 3, width], data: padded });
+    const frequencies = { dtype: "F32" as const, shape: [3], data: Float32Array.of(1, 2, 3) };
+    tensors.set("model.layers.0.self_attn.rotary_emb.inv_freq", frequencies);
+    await writeSafetensors(file, sourcesOf(tensors));
+    const [answer] = await ask(torch, [`${at("more")}:packed`]);
+    expectLogits("llama", answer?.logits);
   },
   PATIENCE,
 );

@@ -1,5 +1,6 @@
 // Where the messages of a chat come from: lines that are typed at a terminal, or lines of a pipe.
 
+import { Buffer } from "node:buffer";
 import process from "node:process";
 import { createInterface, type Interface } from "node:readline";
 import { decodeUtf8 } from "../../../hub/text/utf8.ts";

@@ -4,6 +4,7 @@
 import { parse, tokenize } from "@huggingface/jinja";
 import { DataError, why } from "../errors.ts";
 import { formatTime } from "./format-time.ts";
+import { withLoopScopes } from "./jinja-loops.ts";
 import { renderLimited, TemplateFailed } from "./limited-interpreter.ts";
 import { readTemplate } from "./template-files.ts";
 
@@ -69,7 +70,7 @@ export async function openChatTemplate(folder: string): Promise<ChatTemplate | u
 
 function parsed(text: string, file: string) {
   try {
-    return parse(tokenize(text, { lstrip_blocks: true, trim_blocks: true }));
+    return withLoopScopes(parse(tokenize(text, { lstrip_blocks: true, trim_blocks: true })));
   } catch (error) {
     throw new DataError(file, `has a chat template that is not valid: ${problemOf(error)}`, { cause: error });
   }

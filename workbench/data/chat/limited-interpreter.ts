@@ -1,12 +1,13 @@
 // Runs Jinja templates with limits. A template comes with a model, from anywhere, and is a program: nested loops could
 // run for years, and repeated concatenation could fill the memory.
 
-import { Environment, Interpreter } from "@huggingface/jinja";
+import { Environment } from "@huggingface/jinja";
+import { LoopInterpreter, type Program } from "./jinja-loops.ts";
 
-type Evaluate = Interpreter["evaluate"];
+type Evaluate = LoopInterpreter["evaluate"];
 
-/** Limits on one rendering. Those of models need less than a thousandth of them for a short chat. */
-const MOST_STEPS = 5_000_000;
+/** Limits on one rendering. A message takes some hundred steps in templates of models. */
+const MOST_STEPS = 1_000_000;
 /** characters of a text, and items of a list */
 const MOST_LENGTH = 4_000_000;
 /** nested expressions and blocks */
@@ -18,7 +19,7 @@ export class TemplateFailed extends Error {
 }
 
 /** An interpreter that throws TemplateFailed when a limit is exceeded. */
-class LimitedInterpreter extends Interpreter {
+class LimitedInterpreter extends LoopInterpreter {
   #steps = 0;
   #depth = 0;
 
@@ -45,10 +46,9 @@ class LimitedInterpreter extends Interpreter {
   }
 }
 
-type Program = Parameters<Interpreter["run"]>[0];
-
 /**
  * Renders a template.
+ * @param program parsed, with `withLoopScopes`
  * @param globals variables of the template
  * @throws TemplateFailed when a limit is exceeded or the template calls raise_exception; other errors are the library's
  */

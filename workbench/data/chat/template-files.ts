@@ -1,6 +1,7 @@
 // Finds the chat template of a model folder, and the special tokens that templates insert, in the files where
 // transformers keeps them.
 
+import { Buffer } from "node:buffer";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";

@@ -4,7 +4,14 @@
 
 import { clone, getBackend, getKernel, type Tensor } from "@tensorflow/tfjs-core";
 import { EngineError, ShapeError } from "../core/errors.ts";
-import { ALLOCATE, type HeldType, TO_FLOAT32, WRITE_VALUES, type WriteValuesAttributes } from "./kernels.ts";
+import {
+  ALLOCATE,
+  type HeldType,
+  RELEASE_MEMORY,
+  TO_FLOAT32,
+  WRITE_VALUES,
+  type WriteValuesAttributes,
+} from "./kernels.ts";
 import { runKernel } from "./op.ts";
 
 /** Whether the current engine can fill tensors piece by piece and hold them in half precision. */
@@ -43,6 +50,14 @@ export function fill(tensor: Tensor, { at, bytes, type }: WriteValuesAttributes)
  */
 export function heldInFloat32<T extends Tensor>(x: T): T {
   return (getKernel(TO_FLOAT32, getBackend()) ? (runKernel(TO_FLOAT32, { x })[0] as Tensor) : clone(x)) as T;
+}
+
+/**
+ * Gives memory that the engine keeps for reuse back to the system. It is called after large tensors were disposed of,
+ * whose sizes are not needed again.
+ */
+export function releaseMemory(): void {
+  if (getKernel(RELEASE_MEMORY, getBackend())) runKernel(RELEASE_MEMORY, {});
 }
 
 const BYTES = { float64: 8, float32: 4, bfloat16: 2, float16: 2 };

@@ -14,7 +14,7 @@ export { gatedActivation } from "./gated-activation.ts";
 export { type GaudiMaskOptions, type GaudiMaskTables, gaudiMask } from "./gblr/gaudi-mask.ts";
 export { gblrWeight, type PackedProductOperands, packedProduct } from "./gblr/products.ts";
 export { type GeluOptions, gelu } from "./gelu.ts";
-export { allocate, canFill, fill, heldInFloat32 } from "./held.ts";
+export { allocate, canFill, fill, heldInFloat32, releaseMemory } from "./held.ts";
 export type { Activation, GateActivation, GeluForm, HeldType, WeightLayout } from "./kernels.ts";
 export { type LinearOptions, linear } from "./linear.ts";
 export {

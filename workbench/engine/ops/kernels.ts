@@ -116,6 +116,9 @@ export type WriteValuesAttributes = { at: number; bytes: Uint8Array; type: HeldT
 export const TO_FLOAT32 = "ToFloat32";
 export type ToFloat32Inputs = { x: TensorInfo };
 
+/** Only backends that keep freed memory for reuse have this kernel. → no outputs */
+export const RELEASE_MEMORY = "ReleaseMemory";
+
 /** Inputs are a list of gradients. → their Euclidean norm, a scalar */
 export const GRADIENT_NORM = "FusedGradientNorm";
 

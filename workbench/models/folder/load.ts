@@ -128,12 +128,15 @@ export interface ReadConfig {
  * @throws ModelError when there is no config.json, or its architecture is unknown
  */
 export async function readConfig(folder: string): Promise<ReadConfig> {
-  const { json, architecture } = await readFields(folder);
+  const { json, architecture } = await readConfigFields(folder);
   return { json, architecture, config: architecture.readConfig(json, join(folder, CONFIG_FILE)) };
 }
 
-/** Reads config.json without checking the fields of its architecture. */
-async function readFields(folder: string): Promise<Omit<ReadConfig, "config">> {
+/**
+ * Reads config.json without checking the fields of its architecture, as for a classifier that has no head yet.
+ * @throws ModelError when there is no config.json, or its architecture is unknown
+ */
+export async function readConfigFields(folder: string): Promise<Omit<ReadConfig, "config">> {
   const file = join(folder, CONFIG_FILE);
   const json = jsonObject(await readConfigText(file));
   if (json === undefined) throw new ModelError("is not a JSON object", { file });
@@ -158,7 +161,7 @@ export async function describeModel(
 ): Promise<ModelDescription> {
   const file = join(folder, CONFIG_FILE);
   // The number of classes is not checked before it is replaced, because a model may have no head.
-  const { json: stored, architecture } = await readFields(folder);
+  const { json: stored, architecture } = await readConfigFields(folder);
   const classed = head ? configForClasses(stored, head.classes) : stored;
   const config = architecture.readConfig({ ...classed }, file);
   const own = { json: classed, architecture, config, preprocessor: await readPreprocessor(folder) };

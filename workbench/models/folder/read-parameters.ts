@@ -26,7 +26,7 @@ type RealType = keyof typeof REAL_TYPES;
 export function expectWeightType(type: WeightType): void {
   if (type === "float32" || type === "auto" || canFill()) return;
   throw new EngineError(
-    `weights cannot be ${type} on engine ${getBackend()}, which holds them in float32`,
+    `weights cannot be "${type}" on engine "${getBackend()}", which holds them in float32`,
     "use --dtype float32, or engine torch",
   );
 }

@@ -48,6 +48,8 @@ export function settleHead(found: ModelTensors, options: HeadOptions): Headed {
 
 /** Names under which networks for images keep their head, timm's and torchvision's among them. */
 const CLASSIFIERS = /^(fc|head|heads|classifier)\./;
+/** Most layers of a head that an error names. */
+const MOST_NAMED = 4;
 /** Names of a layer beside the network that is taken for its head. */
 const BESIDE = /^(fc|head|heads|classifier|linear|out|output|logits)\./;
 
@@ -67,15 +69,12 @@ function classifierHead(found: ModelTensors, head: string, options: HeadOptions)
   const [layer, ...others] = new Set(names.map((name) => name.replace(/\.[^.]*$/, "")));
   if (layer === undefined) return { ...NONE, found, isHeadless: true };
   if (others.length > 0) {
-    const all = [layer, ...others].join(", ");
-    throw new HeadProblem(`has a head of ${others.length + 1} layers, ${all}, instead of one; ${ADVICE}`, { file });
+    const some = [layer, ...others].slice(0, MOST_NAMED).join(", ") + (others.length < MOST_NAMED ? "" : ", …");
+    throw new HeadProblem(`has a head of ${others.length + 1} layers, ${some}, instead of one; ${ADVICE}`, { file });
   }
-  const lacking = ["weight", "bias"].map((part) => `${layer}.${part}`).find((name) => !names.includes(name));
-  if (lacking !== undefined) {
-    throw new HeadProblem(`is missing, so the head is no linear layer with a bias; ${ADVICE}`, {
-      file,
-      tensor: lacking,
-    });
+  if (names.length === 1 && names[0] === `${layer}.weight`) {
+    const tensor = `${layer}.bias`;
+    throw new HeadProblem(`is missing, so the head is no linear layer with a bias; ${ADVICE}`, { file, tensor });
   }
   const { storedName } = namesOf(found.kind.architecture);
   const renamed = new Map(

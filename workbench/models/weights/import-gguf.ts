@@ -1,9 +1,16 @@
 // Imports a model in GGUF as a model folder: dequantized weights with the names of transformers, config.json, tokenizer,
 // chat template and generation_config.json. No engine is needed, and one tensor at a time is in memory.
 
-import { rm, rmdir } from "node:fs/promises";
+import { readFile, rm, rmdir } from "node:fs/promises";
 import { join } from "node:path";
-import { type GgufModel, openGguf, planModel, tensorSources, type WrittenDtype } from "../../../hub/gguf/index.ts";
+import {
+  type GgufModel,
+  IMPORTED,
+  openGguf,
+  planModel,
+  tensorSources,
+  type WrittenDtype,
+} from "../../../hub/gguf/index.ts";
 import type { TensorSource, WriteProgress } from "../../../hub/safetensors/index.ts";
 import { prepareFolder, writeModelFolder } from "../folder/write-folder.ts";
 
@@ -32,6 +39,7 @@ export interface ImportedGguf {
 export type ImportGgufEvent = { kind: "opened"; tensors: number; bytes: number } | WriteProgress | ImportedGguf;
 
 const CHAT_TEMPLATE = "chat_template.jinja";
+const CARD = "README.md";
 
 /**
  * Imports a model; the last event is `imported`.
@@ -53,7 +61,8 @@ export async function* importGguf(
     const config = { ...model.config, dtype: dtypeOf(sources) };
     await prepareFolder(out);
     const files: string[] = [];
-    const { texts } = model;
+    const texts = new Map(model.texts);
+    if (await hasOwnCard(out)) texts.delete(CARD);
     for await (const event of writeModelFolder(out, { model: sources, config, texts, maxShardBytes })) {
       if (event.kind === "saved") files.push(...event.files);
       else yield event;
@@ -67,6 +76,12 @@ export async function* importGguf(
     // Fails, as intended, if the folder has other files.
     if (!isWritten) await rmdir(out).catch(() => {});
   }
+}
+
+/** Whether the folder has a README.md that no import wrote. */
+async function hasOwnCard(folder: string): Promise<boolean> {
+  const card = await readFile(join(folder, CARD), "utf8").catch(() => undefined);
+  return card !== undefined && !card.includes(IMPORTED);
 }
 
 const NAMES: Readonly<Record<string, string>> = { F32: "float32", F16: "float16", BF16: "bfloat16" };

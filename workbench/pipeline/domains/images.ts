@@ -12,7 +12,7 @@ import {
   type TrainingTransform,
 } from "../../data/images/index.ts";
 import type { Accuracy } from "../../evaluate/accuracy.ts";
-import { describeModel, readConfig } from "../../models/folder/load.ts";
+import { describeModel, readConfigFields } from "../../models/folder/load.ts";
 import { classifierLogits, imageSettings, isClassifier, type Model } from "../../models/index.ts";
 import { writeClassification } from "../../report/index.ts";
 import { type Evaluation, imageTask, type Task } from "../../train/index.ts";
@@ -208,7 +208,7 @@ const storedTransform = (training: TrainingTransform): string =>
 
 /** The image preparation of the checkpoint. @throws SettingsError if the model is not an image classifier */
 async function preparationOf({ folder, ...changes }: Source, { model: name }: ImageSettings): Promise<Preparation> {
-  const { architecture } = await readConfig(folder);
+  const { architecture } = await readConfigFields(folder);
   if (!isClassifier({ architecture })) {
     throw new SettingsError(`--model ${name} is a ${architecture.type}; an image classifier is needed`);
   }

@@ -2,7 +2,7 @@
 // not store the scores of all pairs of queries and keys. They are flash attention on the CPU (from libtorch 2.2) and on
 // CUDA in half precision, and the memory-efficient kernel on CUDA (both from 2.1). libtorch chooses the kernel; an
 // operator that is missing or has another signature than the one below is not used. Otherwise attention is computed by
-// matrix products and a softmax (composed-attention.ts). Heads that share keys are passed as the heads of one batch
+// matrix products and a softmax (composed-attention.ts), or by the addon's operator if there is one query per head. Heads that share keys are passed as the heads of one batch
 // entry, with the keys expanded, which copies nothing.
 
 import type { TensorInfo } from "@tensorflow/tfjs-core";
@@ -15,6 +15,8 @@ import { composedAttention, composedAttentionGradient } from "./composed-attenti
 
 const reshape = aten("reshape");
 const expand = aten("expand");
+const narrow = aten("narrow");
+const nativeOneQuery = aten("one_query_attention", "", "gblr");
 const sum = aten("sum", "dim_IntList");
 
 /** A fused attention kernel of libtorch. */
@@ -203,8 +205,25 @@ function inGroups<Inputs extends names.AttentionInputs>(inputs: Inputs): Inputs 
 /** The sum over the heads of each group, (batch · key_heads, group, tokens, width), as the gradient of x. */
 const sumOfGroup = (gradient: Handle, x: TensorInfo): Handle => reshape(sum(gradient, [1]), x.shape);
 
+const isEmpty = ({ shape }: TensorInfo): boolean => shape.includes(0);
+
+/**
+ * Whether the addon's operator computes this: one query per head, without a gradient, in float32 on the CPU. It reads the
+ * keys and values of a long text once.
+ */
+const isOneQuery = ({ q, v }: names.AttentionInputs, keepResiduals: boolean, backend: TorchBackend): boolean =>
+  q.shape[2] === 1 && !keepResiduals && backend.device === "cpu" && !backend.mixed && !isEmpty(q) && !isEmpty(v);
+
+function oneQuery({ q, k, v }: names.AttentionInputs, { scale, window }: names.AttentionAttributes): Handle {
+  const keyTokens = k.shape[2] as number;
+  // The query comes after all keys, so its window is the last keys.
+  const latest = (x: TensorInfo) => (window < keyTokens ? narrow(x, 2, keyTokens - window, window) : x);
+  return nativeOneQuery(q, latest(k), latest(v), scale);
+}
+
 export const fusedAttention: KernelTable = {
   [names.ATTENTION]: fusedKernel<names.AttentionInputs, names.AttentionAttributes>((inputs, attributes, backend) => {
+    if (isOneQuery(inputs, attributes.keepResiduals, backend)) return oneQuery(inputs, attributes);
     const grouped = inGroups(inputs);
     const fused = chooseKernel(grouped, attributes, backend);
     if (!fused) return composedAttention(inputs, attributes, backend);

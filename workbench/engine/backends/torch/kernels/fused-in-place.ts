@@ -69,6 +69,11 @@ export const fusedInPlace: KernelTable = {
     halfHandleOf(x) === undefined ? sameData(x, x.shape, backend) : handleOf(x),
   ),
 
+  [names.RELEASE_MEMORY]: () => {
+    currentAddon().releaseCache();
+    return [];
+  },
+
   [names.WRITE_VALUES]: fusedKernel<names.WriteValuesInputs, names.WriteValuesAttributes>(
     ({ buffer }, { at, bytes, type }) => {
       currentAddon().writeValues(dataOf(buffer.dataId).handle, at, bytes, type);

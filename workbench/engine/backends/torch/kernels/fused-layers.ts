@@ -10,12 +10,8 @@ import type { Handle } from "../addon.ts";
 import { aten, CONTIGUOUS_FORMAT, halfHandleOf } from "../aten.ts";
 import { currentAddon, type TorchBackend } from "../backend.ts";
 import { fusedKernel, type KernelTable, single } from "../register.ts";
-import { halfProduct } from "./half-product.ts";
+import { weightProduct } from "./weight-product.ts";
 
-const reshape = aten("reshape");
-const transpose = aten("t");
-const matrixProduct = aten("mm");
-const addMatrixProduct = aten("addmm");
 const gelu = aten("gelu");
 const geluInPlace = aten("gelu_");
 const geluBackward = aten("gelu_backward");
@@ -30,29 +26,6 @@ const emptyLike = aten("empty_like");
 const bernoulliInPlace = aten("bernoulli_", "float");
 const multiply = aten("mul", "Tensor");
 const multiplyInPlace = aten("mul_", "Scalar");
-
-function affine({ x, weight, bias }: names.LinearInputs, layout: names.WeightLayout, backend: TorchBackend): Handle {
-  const { shape } = x;
-  const width = shape[shape.length - 1] as number;
-  const rows = shape.slice(0, -1).reduce((product, size) => product * size, 1);
-  const left = shape.length === 2 ? x : reshape(x, [rows, width]);
-  const result = productOf({ left, weight, bias, rows }, layout, backend);
-  const nOut = weight.shape[layout === "out_in" ? 0 : 1] as number;
-  return shape.length === 2 ? result : reshape(result, [...shape.slice(0, -1), nOut]);
-}
-
-interface Product extends Omit<names.LinearInputs, "x"> {
-  /** (rows, n_in) */
-  left: TensorInfo | Handle;
-  rows: number;
-}
-
-function productOf({ left, weight, bias, rows }: Product, layout: names.WeightLayout, backend: TorchBackend): Handle {
-  const half = backend.mixed ? undefined : halfHandleOf(weight);
-  if (half !== undefined) return halfProduct({ left, weight, bias, rows, half, layout }, backend);
-  const right = layout === "out_in" ? transpose(weight) : weight;
-  return bias ? addMatrixProduct(bias, left, right) : matrixProduct(left, right);
-}
 
 /**
  * Whether the addon's own operators compute this form of gelu. They compute the tanh form on the CPU if all tensors are
@@ -95,7 +68,7 @@ function dropped(x: TensorInfo, mask: TensorInfo | Handle, rate: number): Handle
 export const fusedLayers: KernelTable = {
   [names.LINEAR]: fusedKernel<names.LinearInputs, names.LinearAttributes>((inputs, attributes, backend) => {
     const { activation, layout, keepPreactivation } = attributes;
-    const preactivation = affine(inputs, layout, backend);
+    const preactivation = weightProduct(inputs, layout, backend);
     if (activation === "none") return preactivation;
     const approximate = activation === "gelu_tanh" ? "tanh" : "none";
     if (keepPreactivation) return [activated(preactivation, approximate, backend), preactivation];

@@ -1,6 +1,6 @@
-// gblr::half_product computes x Wᵀ + b for a weight that is held in bfloat16 or float16, for a few rows of x. It reads
-// the weight once, in half the bytes of float32, converts it in registers and adds in float32. For many rows, a
-// conversion of the weight followed by a matrix product is faster.
+// gblr::few_rows_product computes x Wᵀ + b for a few rows of x, as in the generation of one token. The weight is float32,
+// bfloat16 or float16. The product reads the weight once, converts it in registers and adds in float32. A BLAS copies
+// the weight into blocks first, which is only faster for many rows.
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
@@ -12,6 +12,9 @@
 
 #include "../compat.h"
 #include "../vectorized.h"
+
+// How a vector is returned does not matter, because the functions below that return one are always inlined.
+#pragma GCC diagnostic ignored "-Wpsabi"
 
 namespace gblr {
 
@@ -29,7 +32,14 @@ inline __attribute__((always_inline)) Lanes as_floats(const Words& words) {
 }
 
 // Each format widens one value, and sixteen values at once.
+struct Float32 {
+  using Value = float;
+  static inline __attribute__((always_inline)) Lanes wide(const float* values) { return lanes_at(values); }
+  static inline __attribute__((always_inline)) float wide_one(float value) { return value; }
+};
+
 struct Bfloat16 {
+  using Value = uint16_t;
   static inline __attribute__((always_inline)) Lanes wide(const uint16_t* bits) {
     return as_floats(__builtin_convertvector(*reinterpret_cast<const Halves*>(bits), Words) << 16);
   }
@@ -42,6 +52,7 @@ struct Bfloat16 {
 };
 
 struct Float16 {
+  using Value = uint16_t;
   // The exponent of float16 has bias 15, that of float32 has bias 127: the product with 2^112 corrects it, also for
   // subnormal numbers. Infinity and NaN keep the largest exponent.
   static inline __attribute__((always_inline)) Lanes wide(const uint16_t* bits) {
@@ -67,7 +78,8 @@ struct Float16 {
 };
 
 template <typename Format>
-inline __attribute__((always_inline)) float dot(const float* x, const uint16_t* weight, int64_t count) {
+inline __attribute__((always_inline)) float dot(const float* x, const typename Format::Value* weight,
+                                                int64_t count) {
   Lanes even{}, odd{};
   int64_t i = 0;
   for (; i + 2 * kLanes <= count; i += 2 * kLanes) {
@@ -81,7 +93,8 @@ inline __attribute__((always_inline)) float dot(const float* x, const uint16_t* 
 
 // sum += factor · row of the weight
 template <typename Format>
-inline __attribute__((always_inline)) void add_scaled(float factor, const uint16_t* weight, int64_t count, float* sum) {
+inline __attribute__((always_inline)) void add_scaled(float factor, const typename Format::Value* weight,
+                                                      int64_t count, float* sum) {
   int64_t i = 0;
   for (; i + kLanes <= count; i += kLanes) {
     Lanes& lanes = *reinterpret_cast<Lanes*>(sum + i);
@@ -91,29 +104,39 @@ inline __attribute__((always_inline)) void add_scaled(float factor, const uint16
 }
 
 struct Product {
-  const float* x;          // (rows, n_in)
-  const uint16_t* weight;  // (n_out, n_in), or (n_in, n_out)
-  float* y;                // (rows, n_out), which holds the bias or zeros
+  const float* x;      // (rows, n_in)
+  const void* weight;  // (n_out, n_in), or (n_in, n_out)
+  float* y;            // (rows, n_out), which holds the bias or zeros
   int64_t rows, n_in, n_out;
 };
 
 // Outputs begin … end of each row, for a weight (n_out, n_in).
 template <typename Format>
 inline __attribute__((always_inline)) void by_outputs(const Product& p, int64_t begin, int64_t end) {
+  const auto* weight = static_cast<const typename Format::Value*>(p.weight);
   for (int64_t out = begin; out < end; ++out)
     for (int64_t row = 0; row < p.rows; ++row)
-      p.y[row * p.n_out + out] += dot<Format>(p.x + row * p.n_in, p.weight + out * p.n_in, p.n_in);
+      p.y[row * p.n_out + out] += dot<Format>(p.x + row * p.n_in, weight + out * p.n_in, p.n_in);
 }
 
 // The same for a weight (n_in, n_out).
 template <typename Format>
 inline __attribute__((always_inline)) void by_inputs(const Product& p, int64_t begin, int64_t end) {
+  const auto* weight = static_cast<const typename Format::Value*>(p.weight);
   for (int64_t in = 0; in < p.n_in; ++in)
     for (int64_t row = 0; row < p.rows; ++row)
-      add_scaled<Format>(p.x[row * p.n_in + in], p.weight + in * p.n_out + begin, end - begin,
+      add_scaled<Format>(p.x[row * p.n_in + in], weight + in * p.n_out + begin, end - begin,
                          p.y + row * p.n_out + begin);
 }
 
+using Range = void(const Product&, int64_t begin, int64_t end);
+
+GBLR_VECTORIZED void float32_by_outputs(const Product& p, int64_t begin, int64_t end) {
+  by_outputs<Float32>(p, begin, end);
+}
+GBLR_VECTORIZED void float32_by_inputs(const Product& p, int64_t begin, int64_t end) {
+  by_inputs<Float32>(p, begin, end);
+}
 GBLR_VECTORIZED void bfloat16_by_outputs(const Product& p, int64_t begin, int64_t end) {
   by_outputs<Bfloat16>(p, begin, end);
 }
@@ -127,24 +150,33 @@ GBLR_VECTORIZED void float16_by_inputs(const Product& p, int64_t begin, int64_t 
   by_inputs<Float16>(p, begin, end);
 }
 
-at::Tensor half_product(const at::Tensor& x, const at::Tensor& weight, const Optional<at::Tensor>& bias, bool in_out) {
-  TORCH_CHECK(x.dim() == 2 && weight.dim() == 2 && x.size(1) == weight.size(in_out ? 0 : 1),
+Range* range_for(c10::ScalarType type, bool in_out) {
+  if (type == at::kFloat) return in_out ? float32_by_inputs : float32_by_outputs;
+  if (type == at::kBFloat16) return in_out ? bfloat16_by_inputs : bfloat16_by_outputs;
+  TORCH_CHECK(type == at::kHalf, "expects a weight in float32, bfloat16 or float16, got ", type);
+  return in_out ? float16_by_inputs : float16_by_outputs;
+}
+
+at::Tensor few_rows_product(const at::Tensor& x, const at::Tensor& weight, const Optional<at::Tensor>& bias,
+                            bool in_out) {
+  TORCH_CHECK(x.dim() >= 1 && weight.dim() == 2 && x.size(-1) == weight.size(in_out ? 0 : 1),
               "x and weight do not fit: ", x.sizes(), " and ", weight.sizes());
-  const bool is_bfloat16 = weight.scalar_type() == at::kBFloat16;
-  TORCH_CHECK(is_bfloat16 || weight.scalar_type() == at::kHalf, "expects a half weight, got ", weight.scalar_type());
-  const int64_t rows = x.size(0), n_in = x.size(1), n_out = weight.size(in_out ? 1 : 0);
+  const int64_t n_in = weight.size(in_out ? 0 : 1), n_out = weight.size(in_out ? 1 : 0);
   TORCH_CHECK(!bias || (bias->dim() == 1 && bias->size(0) == n_out), "bias must be (", n_out, ")");
-  const at::Tensor input = x.to(at::kFloat).contiguous(), held = weight.contiguous();
-  at::Tensor y = at::empty({rows, n_out}, input.options());
+  // A transposed view is a weight of the other layout, without a copy.
+  const bool turned = !weight.is_contiguous() && weight.t().is_contiguous();
+  const at::Tensor input = x.to(at::kFloat).contiguous(), held = turned ? weight.t() : weight.contiguous();
+  auto sizes = x.sizes().vec();
+  sizes.back() = n_out;
+  at::Tensor y = at::empty(sizes, input.options());
+  const int64_t rows = n_out == 0 ? 0 : y.numel() / n_out;
   if (bias) {
-    y.copy_(bias->expand({rows, n_out}));
+    y.copy_(bias->expand(sizes));
   } else {
     y.zero_();
   }
-  const Product product{input.data_ptr<float>(), static_cast<const uint16_t*>(held.data_ptr()), y.data_ptr<float>(),
-                        rows, n_in, n_out};
-  const auto run = in_out ? (is_bfloat16 ? bfloat16_by_inputs : float16_by_inputs)
-                          : (is_bfloat16 ? bfloat16_by_outputs : float16_by_outputs);
+  const Product product{input.data_ptr<float>(), held.data_ptr(), y.data_ptr<float>(), rows, n_in, n_out};
+  Range* const run = range_for(weight.scalar_type(), in_out != turned);
   const int64_t work = std::max<int64_t>(1, rows * n_in);
   at::parallel_for(0, n_out, std::max<int64_t>(4 * kLanes, kGrain / work),
                    [&](int64_t begin, int64_t end) { run(product, begin, end); });
@@ -154,11 +186,11 @@ at::Tensor half_product(const at::Tensor& x, const at::Tensor& weight, const Opt
 } // namespace
 
 TORCH_LIBRARY_FRAGMENT(gblr, m) {
-  m.def("half_product(Tensor x, Tensor weight, Tensor? bias, bool in_out) -> Tensor");
+  m.def("few_rows_product(Tensor x, Tensor weight, Tensor? bias, bool in_out) -> Tensor");
 }
 
 TORCH_LIBRARY_IMPL(gblr, CPU, m) {
-  m.impl("half_product", half_product);
+  m.impl("few_rows_product", few_rows_product);
 }
 
 } // namespace gblr

@@ -65,9 +65,14 @@ function offsetOf(unit: number): number {
 }
 
 const segmenter = new Intl.Segmenter("en", { granularity: "grapheme" });
+/** Letters of Latin, Greek, Cyrillic, Japanese, Chinese and Korean, ASCII and others that never join one before them. */
+const APART =
+  "\\0-\\u02ff\\u0370-\\u0482\\u048a-\\u0590\\u1e00-\\u1fff\\u3041-\\u3096\\u30a0-\\u30ff\\u3400-\\u9fff\\uac00-\\ud7a3";
 /** CR with LF, single characters that are graphemes, and runs that the segmenter divides. */
-const RUNS =
-  /\r\n|[\0-\u02ff](?![\u0300-\uffff])|[\0-\u02ff]?[\u0300-\uffff]+(?:[\0-\u02ff][\u0300-\uffff]+)*(?:(?![\r\n])[\0-\u02ff])?/g;
+const RUNS = new RegExp(
+  `\\r\\n|[${APART}](?![^${APART}])|[${APART}]?[^${APART}]+(?:[${APART}][^${APART}]+)*(?:(?![\\r\\n])[${APART}])?`,
+  "g",
+);
 
 function* graphemesOf(text: string): Generator<string> {
   for (const [run] of text.matchAll(RUNS)) {

@@ -14,21 +14,6 @@ import { languageTask } from "../../workbench/train/index.ts";
 import { phaseReport, trained } from "../phases.ts";
 import type { PhaseAnswer, PhaseRequest } from "./request.ts";
 
-const request = JSON.parse(await text(process.stdin)) as PhaseRequest;
-process.stdout.write(JSON.stringify(await run(request)));
-
-async function run(asked: PhaseRequest): Promise<PhaseAnswer> {
-  const engine = await openEngine({ engine: asked.engine, threads: asked.threads });
-  const model = await loaded(asked.folder);
-  const answer = await PHASES[asked.phase](model, asked);
-  return { ...phaseReport(engine), version: `${engine.name}, ${engine.version}`, ...answer };
-}
-
-async function loaded(folder: string): Promise<Model> {
-  for await (const event of loadModel(folder)) if (event.kind === "loaded") return event.model;
-  throw new Error(`${folder} was not loaded to its end`);
-}
-
 const PHASES: Record<PhaseRequest["phase"], (model: Model, asked: PhaseRequest) => Promise<Partial<PhaseAnswer>>> = {
   async parity(model, asked) {
     const theirs = await readFile(asked.logits);
@@ -71,6 +56,21 @@ const PHASES: Record<PhaseRequest["phase"], (model: Model, asked: PhaseRequest) 
     return { seconds };
   },
 };
+
+const request = JSON.parse(await text(process.stdin)) as PhaseRequest;
+process.stdout.write(JSON.stringify(await run(request)));
+
+async function run(asked: PhaseRequest): Promise<PhaseAnswer> {
+  const engine = await openEngine({ engine: asked.engine, threads: asked.threads });
+  const model = await loaded(asked.folder);
+  const answer = await PHASES[asked.phase](model, asked);
+  return { ...phaseReport(engine), version: `${engine.name}, ${engine.version}`, ...answer };
+}
+
+async function loaded(folder: string): Promise<Model> {
+  for await (const event of loadModel(folder)) if (event.kind === "loaded") return event.model;
+  throw new Error(`${folder} was not loaded to its end`);
+}
 
 /** ‖ours - theirs‖ / ‖theirs‖, in float64. */
 function relativeError(ours: Float32Array, theirs: Float32Array): number {

@@ -71,10 +71,13 @@ test("a text ends where generation_config.json says, which stands over config.js
   expect(other.ids.length).toBeGreaterThan(0);
   write("generation_config.json", { eos_token_id: null });
   expect(said("ends").ids).toEqual([]);
-  write("generation_config.json", { eos_token_id: "end" });
-  expect(generate([folder("ends"), "abc"]).stderr).toMatch(
-    /generation_config\.json: eos_token_id is "end": expected a token id or a list of them\n$/,
-  );
+  for (const wrong of ["end", []]) {
+    write("generation_config.json", { eos_token_id: wrong });
+    const shown = JSON.stringify(wrong);
+    expect(generate([folder("ends"), "abc"]).stderr).toEndWith(
+      `generation_config.json: eos_token_id is ${shown}: expected a token id or a list of them\n`,
+    );
+  }
 });
 
 test("the prompt has the special tokens that the tokenizer puts around texts", async () => {

@@ -9,7 +9,7 @@ import { llamaWeights } from "../../../workbench/architectures/llama/checkpoint.
 import { openEngine } from "../../../workbench/engine/core/open.ts";
 import { createModel, llama, type Model, saveModelNow } from "../../../workbench/models/index.ts";
 import { type Recognized, recognizeFile } from "../../../workbench/models/weights/index.ts";
-import { push } from "../../hub/checkpoint/build.ts";
+import { bytesOf, push } from "../../hub/checkpoint/build.ts";
 import { temporaryFolder } from "../../hub/temporary.ts";
 import { checkpointOf } from "../tiny-checkpoint.ts";
 
@@ -178,6 +178,31 @@ describe("weights alone", () => {
     const told = await recognizeFile(await weightsOf(LLAMA, undefined, beside));
     expect(told?.config).toMatchObject({ num_attention_heads: 8, max_position_embeddings: 99 });
     expect(told?.assumed.heads).toBeUndefined();
+  });
+
+  test("end texts as the settings beside them say", async () => {
+    const ends = (value: Uint8Array) => push.dict({ bos_token_id: push.int(1), eos_token_id: value });
+    const one = await recognizeFile(await weightsOf(LLAMA, undefined, { config: ends(push.int(7)) }));
+    expect(one?.config).toMatchObject({ bos_token_id: 1, eos_token_id: 7 });
+    const two = await recognizeFile(
+      await weightsOf(LLAMA, undefined, { config: ends(push.list(push.int(7), push.int(9))) }),
+    );
+    expect(two?.config.eos_token_id).toEqual([7, 9]);
+    expect(llama.readConfig(two?.config ?? {}, "config.json")).toMatchObject({ endOfText: [7, 9] });
+    expect((await recognizeFile(await weightsOf(LLAMA)))?.config.eos_token_id).toBe(null);
+  });
+
+  test("without a head are taken for tied ones, which is said, unless the settings beside them deny it", async () => {
+    const beside = (tied: boolean) => ({ config: push.dict({ tie_word_embeddings: bytesOf(tied ? 0x88 : 0x89) }) });
+    const tied = { ...LLAMA, tie_word_embeddings: true };
+    const assumed = await recognizeFile(await weightsOf(tied, bare));
+    expect(assumed?.config.tie_word_embeddings).toBe(true);
+    expect(assumed?.assumed.settings).toMatchObject({ tie_word_embeddings: true });
+    const told = await recognizeFile(await weightsOf(tied, bare, beside(true)));
+    expect(told?.assumed.settings).not.toHaveProperty("tie_word_embeddings");
+    await expect(recognizeFile(await weightsOf(tied, bare, beside(false)))).rejects.toThrow(
+      'tensor "lm_head.weight": is missing',
+    );
   });
 
   test("whose heads are not told name the flag, and a flag that contradicts them is refused", async () => {

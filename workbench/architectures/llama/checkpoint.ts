@@ -5,7 +5,8 @@
 import { ModelError } from "../../../hub/model-folder/index.ts";
 import type { TensorInfo } from "../../../hub/safetensors/index.ts";
 import type { FoundHeads, WeightsFile, WeightsReader } from "../architecture.ts";
-import { countNumbered, findSetting, isCount, isRecord, isText, sideOf } from "../parts/checkpoint.ts";
+import { countNumbered, findSetting, isBoolean, isCount, isRecord, isText, sideOf } from "../parts/checkpoint.ts";
+import { EndOfText } from "../parts/config-fields.ts";
 import type { LlamaConfig } from "./config.ts";
 import { FAMILIES } from "./families.ts";
 import { type KnownLlama, knownLlama, type LlamaSettings, type LlamaShapes, usualLlama } from "./known-models.ts";
@@ -37,7 +38,8 @@ export const llamaWeights: WeightsReader<LlamaConfig> = {
     }
     const bias = (layer: string) => tensors.has(`${FIRST}${layer}.bias`);
     const { biases } = FAMILIES[type] as (typeof FAMILIES)[string];
-    const told = tensors.has(`${HEAD}.weight`) && !tied.has(`${HEAD}.weight`);
+    const hasHead = tensors.has(`${HEAD}.weight`);
+    const isTied = hasHead ? tied.has(`${HEAD}.weight`) : hyper.tied !== false;
     return {
       model_type: type,
       architectures: [`${FAMILIES[type]?.title}ForCausalLM`],
@@ -58,8 +60,9 @@ export const llamaWeights: WeightsReader<LlamaConfig> = {
       ...(biases.output === "attention_bias" && { attention_bias: bias("self_attn.q_proj") }),
       ...(biases.mlp === "mlp_bias" && { mlp_bias: bias("mlp.up_proj") }),
       ...known.fields,
-      tie_word_embeddings: !told,
-      eos_token_id: null,
+      tie_word_embeddings: isTied,
+      ...(hyper.begin !== undefined && { bos_token_id: hyper.begin }),
+      eos_token_id: hyper.ends ?? null,
     };
   },
 
@@ -67,6 +70,7 @@ export const llamaWeights: WeightsReader<LlamaConfig> = {
     const shapes = shapesOf(checkpoint);
     const { name, theta, scaling, epsilon, positions, type } = settingsOf(checkpoint, shapes);
     const hyper = hyperOf(checkpoint.rest);
+    const hasHead = checkpoint.tensors.has(`${HEAD}.weight`);
     const isThetaKnown = (ropeTheta ?? hyper.theta) !== undefined;
     return {
       like: name,
@@ -75,10 +79,18 @@ export const llamaWeights: WeightsReader<LlamaConfig> = {
         ...(!isThetaKnown && { rope_theta: theta, ...(scaling && { rope_type: scaling.rope_type }) }),
         ...(hyper.epsilon === undefined && { rms_norm_eps: epsilon }),
         ...(hyper.positions === undefined && { max_position_embeddings: positions }),
+        // Without a head, the weights can be those of a tied model, or of the body of one that has a head of its own.
+        ...(!hasHead && hyper.tied === undefined && { tie_word_embeddings: true }),
       },
     };
   },
 };
+
+type TokenIds = number | number[];
+
+const isToken = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
+
+const areTokens = (value: unknown): value is TokenIds => value != null && EndOfText.safeParse(value).success;
 
 const isNumber = (value: unknown): value is number => typeof value === "number" && value > 0;
 
@@ -88,6 +100,9 @@ function hyperOf({ hyper_parameters: hyper = {} }: WeightsFile["rest"]) {
     type: findSetting(hyper, ["model_type"], isText),
     positions: findSetting(hyper, ["max_position_embeddings"], isCount),
     epsilon: findSetting(hyper, ["rms_norm_eps"], isNumber),
+    tied: findSetting(hyper, ["tie_word_embeddings"], isBoolean),
+    begin: findSetting(hyper, ["bos_token_id"], isToken),
+    ends: findSetting(hyper, ["eos_token_id"], areTokens),
     theta: findSetting(findSetting(hyper, ["rope_parameters"], isRecord) ?? hyper, ["rope_theta"], isNumber),
   };
 }

@@ -16,10 +16,9 @@ export const blockCount = z.int().min(1).max(10_000);
 export const chance = (usual: number) => z.number().min(0).lt(1).default(usual);
 
 const TokenId = z.int().min(0);
+const TOKEN_IDS = "expected a token id or a list of them";
 /** `eos_token_id`: one token or a list. */
-export const EndOfText = z
-  .union([TokenId, z.array(TokenId).min(1)], { error: "expected a token id or a list of them" })
-  .nullish();
+export const EndOfText = z.union([TokenId, z.array(TokenId).min(1, TOKEN_IDS)], { error: TOKEN_IDS }).nullish();
 
 /**
  * Number of classes in Hugging Face's config.json: that of `id2label`, else `num_labels`, else 2, as in transformers.

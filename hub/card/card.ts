@@ -1,7 +1,8 @@
 // Writes a model card: front matter, what the model is, its results, how to use it, how it was made, and the
 // citation. Sentences whose facts are unknown are left out.
 
-import { storedStructure } from "../model-folder/index.ts";
+import { isDense, storedStructure } from "../model-folder/index.ts";
+import { countOf } from "../text/numbers.ts";
 import { comparisonColumns, flopsText } from "./comparison.ts";
 import type { CardFacts, CardRow } from "./facts.ts";
 import { loadingSection } from "./loading.ts";
@@ -39,6 +40,7 @@ function introduction({ baseModel, isFolder = false, baseRevision, ...facts }: C
       ? ""
       : ` It needs ${flopsText(reference)} of the dense model's multiply-adds as the paper's tables count them, ${flopsText(actual)} of all of them.`;
   const data = dataset ? ` The data set is ${named(dataset.id, "datasets/")}.` : "";
+  if (isDense(structure)) return `This is ${base}, trained without compression.${data}`;
   return `This is ${base}, with its linear layers replaced by ${kind}.${cost}${data}`;
 }
 
@@ -110,12 +112,15 @@ function resultsSection({
   const on = [
     dataset && plain([dataset.name ?? dataset.id, dataset.config].filter(Boolean).join(", ")),
     splits.length === 1 && `split ${plain(splits[0] as string)}`,
-    limit !== undefined && `${limit} ${task === "text-generation" ? "windows" : "images"} only`,
+    limit !== undefined && `${countOf(limit, task === "text-generation" ? "window" : "image")} only`,
     context !== undefined && `windows of ${context} tokens`,
   ].filter((part) => typeof part === "string");
+  const columns = comparisonColumns(rows);
+  const hasBest = rows.some((row) => columns.some(({ isBest }) => isBest?.(row)));
+  const bold = hasBest ? " The best of the compressed models is in bold." : "";
   return [
     "## Results",
-    ...(on.length > 0 ? [`Measured on ${on.join(", ")}. The best of the compressed models is in bold.`] : []),
+    ...(on.length > 0 ? [`Measured on ${on.join(", ")}.${bold}`] : []),
     markdownTable(rows, columnsFor(rows)),
     "Relative FLOPs are the multiply-adds of the whole model as a share of those of the dense model: (reference) is counted as in the paper's tables, (actual) includes every operation.",
   ].join("\n\n");

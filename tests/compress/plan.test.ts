@@ -8,6 +8,7 @@ import { type ConversionPlan, type PlanOptions, planConversion } from "../../wor
 import { EngineError } from "../../workbench/engine/core/errors.ts";
 import { openEngine } from "../../workbench/engine/core/open.ts";
 import { createModel, gpt2 } from "../../workbench/models/index.ts";
+import { smallLlama } from "../models/small-llama.ts";
 import { matrixStructure } from "../structures/matrix-structures.ts";
 import { TINY, tinyModel } from "./tiny.ts";
 
@@ -111,6 +112,14 @@ describe("a plan", () => {
       "h.0.mlp.c_fc",
       "h.1.mlp.c_fc",
     ]);
+  });
+
+  test("takes layers by their names in checkpoints too, which have a prefix", async () => {
+    const llama = smallLlama();
+    const options = { structure: "lowrank", budget: 0.5, layers: "model.layers.0.*v_proj" };
+    const { layers } = await planConversion(llama, options);
+    expect(layers.map(({ name }) => name)).toEqual(["layers.0.self_attn.v_proj"]);
+    llama.dispose();
   });
 
   test("relative FLOPs of the whole model are held, and all but reached", async () => {

@@ -109,6 +109,8 @@ test("variants with budgets of their own get them, and the others that of the se
     ({ name }) => name,
   );
   expect(names).toContain("low rank, budget 25 %");
+  expect(names).toContain("low rank, budget 50 %");
+  expect(names).not.toContain("low rank");
   expect(names).toContain("GBLR, activation-aware, global, budget 60 %");
 });
 

@@ -18,7 +18,7 @@ import { type Converted, convertModel, type PlanRequest } from "../pipeline/conv
 import { fetchModel, type Source } from "../pipeline/fetch.ts";
 import { load } from "../pipeline/load.ts";
 import { sizeOnDisk } from "../pipeline/measure.ts";
-import { baseOf, originFacts, save, writeCard } from "../pipeline/save.ts";
+import { baseOf, originFacts, PICTURE, save, writeCard } from "../pipeline/save.ts";
 import type { PipelineEvent, StageContext } from "../pipeline/stage.ts";
 import { structureNamed } from "../structures/registry.ts";
 import { addCalibrationOptions, addConversionOptions, type ConvertVerbOptions, checkUsage } from "./convert-options.ts";
@@ -242,7 +242,7 @@ async function* saveConverted(
     signal,
   });
   const { reference, actual } = conversion.counts;
-  await writeCard(out, {
+  const hasPicture = await writeCard(out, {
     title: basename(resolve(out)),
     task: model.architecture.task.kind,
     structure: plan.structure,
@@ -250,7 +250,7 @@ async function* saveConverted(
     relativeFlops: { reference: reference.relative, actual: actual.relative },
     seed,
   });
-  return files;
+  return [...files, "README.md", ...(hasPicture ? [PICTURE] : [])];
 }
 
 /** The document of --json. */

@@ -115,6 +115,7 @@ function perplexityTable(result: EvaluatedText & OnEngine, palette: Palette): st
     ["tokens", String(tokens), `in ${windows} ${windows === 1 ? "window" : "windows"} of ${context}${overlap}`],
     ...(leftOut === 0 ? [] : [["left out", String(leftOut), "tokens at the end"] satisfies ResultRow]),
     ...flopsRows(result.relativeFlops),
+    ...(result.dtype === "float32" ? [] : [["weights", result.dtype, "dense ones, in memory"] satisfies ResultRow]),
     speedRow(result.tokensPerSecond, "tokens", result),
   ];
   return resultTable(evaluationTitle(result), rows, palette);

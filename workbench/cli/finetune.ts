@@ -29,7 +29,7 @@ const TEXT = {
 export function addFinetune(program: Command): void {
   const command = verb(program, TEXT).argument(
     "<model>",
-    "a model folder, dense or with trainable.safetensors, owner/name[@revision] on the Hub, or zoo:vit-b-gaudi",
+    "model folder, dense or with trainable.safetensors, .gguf file, owner/name[@revision] on the Hub, or zoo:vit-b-gaudi",
   );
   addSettings(command, finetuneOptions()).action(finetune);
 }
@@ -78,10 +78,11 @@ const OF = { language: namesOf("language"), images: namesOf("images") };
 const SHARED = OF.language.filter((name) => OF.images.includes(name));
 const onlyOf = (kind: Kind): string[] => OF[kind].filter((name) => !SHARED.includes(name));
 
-/** Descriptions of the limits, which select the first windows of a text, but random images. */
-const LIMITS = {
+/** Own descriptions: limits select the first windows of a text, but random images. */
+const DESCRIPTIONS = {
   trainLimit: "windows (the first) or images (random) to train on (default: all)",
   limit: "windows (the first) or images (random) of each split to evaluate on (default: all)",
+  run: "run folder (default: runs/finetune-dense)",
 };
 
 const HEADINGS: Readonly<Record<Kind, string>> = { language: "Language models:", images: "Image classifiers:" };
@@ -89,11 +90,11 @@ const KINDS: Readonly<Record<Kind, string>> = { language: "language models", ima
 
 function finetuneOptions(): Option[] {
   const shape = experimentShape("windows or images");
-  const limits = Object.entries(LIMITS).map(([name, description]) => {
-    const schema = shape[name as keyof typeof LIMITS];
+  const described = Object.entries(DESCRIPTIONS).map(([name, description]) => {
+    const schema = shape[name as keyof typeof DESCRIPTIONS];
     return [name, schema.meta({ ...schema.meta(), description, unit: undefined })];
   });
-  const both = z.object({ ...shape, ...Object.fromEntries(limits) });
+  const both = z.object({ ...shape, ...Object.fromEntries(described) });
   const own = (["language", "images"] as const).flatMap((kind) =>
     chosen(optionsOf(SCHEMAS[kind], DEFAULTS[kind]), onlyOf(kind)).map((option) => option.helpGroup(HEADINGS[kind])),
   );

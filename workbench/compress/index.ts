@@ -34,4 +34,5 @@ export {
   type PlanOptions,
   type PlanTotals,
   planConversion,
+  totalsOf,
 } from "./plan.ts";

@@ -2,6 +2,7 @@
 // of layers and model. A plan is plain data; convert.ts executes it. Weights are read only by the `global` allocation.
 
 import type { Tensor2D } from "@tensorflow/tfjs-core";
+import { namesOf } from "../architectures/architecture.ts";
 import type { Counts } from "../architectures/count.ts";
 import { EngineError } from "../engine/core/errors.ts";
 import { type ConvolutionInfo, countsWith, type LayerInfo, positionLayers, rowsOf } from "../models/index.ts";
@@ -225,10 +226,12 @@ function askedFor(
 function layersToConvert(model: Model, asked: PlanOptions["layers"] = "recipe"): LayerInfo[] {
   const layers = [...model.layers.values()];
   const kind = model.architecture.type;
+  const { storedName } = namesOf(model.architecture);
+  const storedAs = (name: string) => storedName(name, model.prefix);
   if (asked === "recipe") return layers.filter(({ inRecipe = true }) => inRecipe);
   const patterns = typeof asked === "string" ? [asked] : asked;
   const names = new Set(
-    patterns.flatMap((pattern) => chooseLayers(layers, { pattern, model: kind }).map(({ name }) => name)),
+    patterns.flatMap((pattern) => chooseLayers(layers, { pattern, model: kind, storedAs }).map(({ name }) => name)),
   );
   return layers.filter(({ name }) => names.has(name));
 }
@@ -248,15 +251,16 @@ const MOST_NAMED = 3;
 
 /**
  * Layers whose name contains the pattern; `*` stands for any characters.
+ * @param options.storedAs the name of a layer in checkpoints, as `gblr inspect` prints it, which may be given as well
  * @throws EngineError when no layer matches; the message lists some of the layers
  */
 export function chooseLayers<L extends { name: string }>(
   layers: readonly L[],
-  { pattern, model }: { pattern: string; model: string },
+  { pattern, model, storedAs = (name) => name }: { pattern: string; model: string; storedAs?(name: string): string },
 ): L[] {
   const parts = pattern.split("*").map((part) => part.replace(/[\\^$.|?+()[\]{}]/g, "\\$&"));
   const expression = new RegExp(parts.join(".*"), "s");
-  const chosen = layers.filter(({ name }) => expression.test(name));
+  const chosen = layers.filter(({ name }) => expression.test(name) || expression.test(storedAs(name)));
   if (chosen.length === 0) {
     const some = layers.slice(0, MOST_NAMED).map(({ name }) => name);
     const names = some.join(", ") + (layers.length > MOST_NAMED ? ", …" : "");

@@ -13,7 +13,7 @@ import { convertModel, type PlanRequest } from "./convert.ts";
 import type { OpenData } from "./domains/domain.ts";
 import { type BaseModel, load } from "./load.ts";
 import { type Measured, measure } from "./measure.ts";
-import { planVariant } from "./plan.ts";
+import { planVariant, targetOf } from "./plan.ts";
 import type { RunTable } from "./run-folder.ts";
 import { baseOf, save } from "./save.ts";
 import type { ExperimentSettings } from "./settings.ts";
@@ -111,9 +111,9 @@ async function* conversion(model: Model, options: VariantOptions): AsyncGenerato
   const { init, allocation } = variant;
   const began = performance.now();
   const plan = async (request: PlanRequest) => {
-    const { start, end } = await planVariant(model, variant, { settings, ...request });
-    await updateRun(folder, { targetCost: end.totals.share });
-    return start;
+    const planned = await planVariant(model, variant, { settings, ...request });
+    await updateRun(folder, { targetCost: targetOf(planned) });
+    return planned.start;
   };
   const calibration = init === "activation" ? data.calibration(calibrationSamples, microBatch) : undefined;
   const how = { allocation, init, seed, searchSteps, locations, calibration, signal: context.signal };

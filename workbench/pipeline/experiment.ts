@@ -18,7 +18,7 @@ import { type PublishOptions, publish } from "./publish.ts";
 import { claim, clear, expectSameSettings, isRun, RunTable } from "./run-folder.ts";
 import type { ExperimentSettings } from "./settings.ts";
 import { type ExperimentContext, type PipelineEvent, SettingsError } from "./stage.ts";
-import { asItIs, parseVariant, settingsOf, type Variant, variantOf } from "./variants.ts";
+import { asItIs, parseVariant, settingsOf, type Variant, variantOf, withTitledBudgets } from "./variants.ts";
 
 /**
  * Runs an experiment.
@@ -31,8 +31,8 @@ export async function* experiment<Settings extends ExperimentSettings>(
   settings: Settings,
   { context, folder }: { context: ExperimentContext; folder: string },
 ): AsyncGenerator<PipelineEvent> {
-  const main = variantOf({ ...settings, allocation: settings.allocate });
-  const rivals = settings.compare.map(parseVariant);
+  const named = [variantOf({ ...settings, allocation: settings.allocate }), ...settings.compare.map(parseVariant)];
+  const [main, ...rivals] = withTitledBudgets(named, settings.budget) as [Variant, ...Variant[]];
   checkSettings(settings, [main, ...rivals]);
   checkPush(settings, context);
   domain.check(settings);

@@ -1,12 +1,13 @@
 // The plan stage of an experiment: determines the structure and the cost of each layer of a variant, at the start and
 // at the end of its training.
 
-import { type ConversionPlan, expectDense, planConversion } from "../compress/index.ts";
+import { type ConversionPlan, expectDense, planConversion, totalsOf } from "../compress/index.ts";
 import type { Model } from "../models/index.ts";
 import { gblr } from "../structures/gblr.ts";
 import { structureNamed } from "../structures/registry.ts";
 import type { PlanRequest } from "./convert.ts";
 import type { ExperimentSettings } from "./settings.ts";
+import { SettingsError } from "./stage.ts";
 import { askedCost } from "./train.ts";
 import { settingsOf, type Variant } from "./variants.ts";
 
@@ -32,6 +33,21 @@ export async function planVariant(
   const end = await planAt(model, variant, { settings: last, ...request });
   const isSame = !structureNamed(variant.structure).hasWidths || first === last;
   return { end, start: isSame ? end : await planAt(model, variant, { settings: first, ...request }) };
+}
+
+/**
+ * The cost at the end of the training of the layers that the plan converts, relative to their dense cost. Layers that
+ * stay dense are a part of the budget, but no shrink rule can change them.
+ * @throws SettingsError if the layers that stay dense take the whole budget
+ */
+export function targetOf({ start, end }: VariantPlan): number {
+  const changed = totalsOf(start.layers.filter(({ structure }) => !structureNamed(structure).isDense));
+  if (changed.dense === 0) return end.totals.share;
+  const left = end.totals.cost - (start.totals.dense - changed.dense);
+  if (left > 0) return left / changed.dense;
+  throw new SettingsError(
+    "layers that stay dense at --start-cost take the whole budget; give a lower --start-cost or --allocate uniform",
+  );
 }
 
 /**

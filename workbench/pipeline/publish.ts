@@ -56,10 +56,17 @@ export async function* publish(options: PublishOptions): AsyncGenerator<Pipeline
   return (yield* lastEvent(events, "pushed", (event) => ({ kind: "inner", of: "push", event }))).url;
 }
 
+/** The name of the base model without its owner, its folder and the ending of a GGUF file. */
+const shortName = (source: Source) =>
+  baseName(source)
+    .replace(/\.gguf$/i, "")
+    .split(/[/:]/)
+    .at(-1);
+
 async function factsOf(options: PublishOptions): Promise<CardFacts> {
   const { settings, context, variant, source, task, dataset, metrics, contextLength, row, rows } = options;
   return {
-    title: settings.push?.split("/").at(-1) ?? `${baseName(source).split(/[/:]/).at(-1)}-${variant.key}`,
+    title: settings.push?.split("/").at(-1) ?? `${shortName(source)}-${variant.key}`,
     ...(settings.push !== undefined && { repository: settings.push }),
     task,
     structure: variant.structure,

@@ -114,6 +114,21 @@ function withBudget(variant: Variant, { text, budget }: { text: string; budget: 
   if (!(budget > 0 && budget <= 1)) {
     throw new SettingsError(`the budget of "${text}" must be a number above 0 and at most 1, such as 0.6`);
   }
-  const percent = Number((100 * budget).toPrecision(4));
-  return { ...variant, budget, key: `${variant.key}-${budget}`, title: `${variant.title}, budget ${percent} %` };
+  return { ...variant, budget, key: `${variant.key}-${budget}`, title: withShare(variant.title, budget) };
+}
+
+const withShare = (title: string, budget: number) => `${title}, budget ${Number((100 * budget).toPrecision(4))} %`;
+
+/**
+ * Variants whose titles all name their budgets, if some have a budget of their own: rows of a table then say which of
+ * them have the same cost.
+ * @param budget that of the settings. Without it, titles stay as they are
+ */
+export function withTitledBudgets(variants: readonly Variant[], budget: number | undefined): readonly Variant[] {
+  if (budget === undefined || variants.every((variant) => variant.budget === undefined)) return variants;
+  return variants.map((variant) =>
+    variant.budget !== undefined || !variant.converts
+      ? variant
+      : { ...variant, title: withShare(variant.title, budget) },
+  );
 }

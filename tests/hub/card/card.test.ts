@@ -119,6 +119,13 @@ test("the text has the table, the picture, the ways to load, the command, the ve
   expect(card).not.toMatch(PLACEHOLDER);
 });
 
+test("a dense model is not said to be compressed", () => {
+  const facts = { title: "tuned", task: "text-generation", baseModel: "owner/base" } as const;
+  const card = modelCard({ ...facts, structure: "dense", relativeFlops: { reference: 1, actual: 1 } });
+  expect(card).toContain("This is [owner/base](https://huggingface.co/owner/base), trained without compression.\n");
+  expect(card).not.toMatch(/replaced|multiply-adds/);
+});
+
 test("without a fact its sentence is not there", () => {
   const card = modelCard({ title: "bare", task: "image-classification", structure: "monarch" });
   expect(frontMatter(card)).toEqual({

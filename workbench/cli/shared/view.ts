@@ -181,7 +181,9 @@ interface Progress {
   note?: string;
 }
 
-const counted = (unit: string) => (count: number) => `${Math.round(count)} ${unit}`;
+/** Formats counts and speeds. Speeds of less than ten keep two digits, such as `0.083 windows` in a second. */
+const counted = (unit: string) => (count: number) =>
+  `${count < 10 ? Number(count.toPrecision(2)) : Math.round(count)} ${unit}`;
 const steps = (count: number) =>
   count < 10 && count % 1 !== 0 ? `${count.toFixed(2)} steps` : `${Math.round(count)} steps`;
 

@@ -39,7 +39,7 @@ const STYLE: Config = {
     titleFontWeight: 400,
     titlePadding: 8,
   },
-  axisX: { grid: false, labelFlush: true, tickCount: 6, ticks: true },
+  axisX: { grid: false, labelFlush: true, labelSeparation: 8, tickCount: 6, ticks: true },
   axisY: { tickCount: 5, ticks: false, labelPadding: 6 },
   legend: {
     orient: "bottom",

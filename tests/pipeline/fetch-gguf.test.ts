@@ -56,6 +56,14 @@ test("processes that import the same file at the same time get the same folder",
   expect(readdirSync(at("together", "models"))).toHaveLength(1);
 });
 
+test("a cache that cannot be written is told in one line, with the setting that moves it", async () => {
+  const file = writeGguf(at("unwritten.gguf"), smallLlama());
+  writeFileSync(at("taken"), "a file");
+  await expect(fetched(file, at("taken"))).rejects.toThrow(
+    /^[^\n]*models: cannot be made: [^\n]+; set GBLR_CACHE to [^\n]+$/,
+  );
+});
+
 describe("nothing is left in the cache", () => {
   test("by a damaged file, which is refused in one line", async () => {
     writeFileSync(at("short.gguf"), gguf(smallLlama()).subarray(0, 400));

@@ -5,8 +5,9 @@ import { createHash } from "node:crypto";
 import { mkdir, realpath, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
+import { reason } from "../../hub/files/byte-source.ts";
 import { GgufError } from "../../hub/gguf/index.ts";
-import { CONFIG_FILE } from "../../hub/model-folder/index.ts";
+import { CONFIG_FILE, ModelError } from "../../hub/model-folder/index.ts";
 import { importGguf } from "../models/weights/index.ts";
 import type { PipelineEvent, StageContext } from "./stage.ts";
 
@@ -21,11 +22,15 @@ export async function* fetchGguf(
   file: string,
   { cache, signal }: Pick<StageContext, "cache" | "signal">,
 ): AsyncGenerator<PipelineEvent, string> {
-  const folder = join(cache, "models", await keyOf(file));
+  const models = join(cache, "models");
+  const folder = join(models, await keyOf(file));
   if (await exists(join(folder, CONFIG_FILE))) return folder;
   const draft = `${folder}.${process.pid}`;
+  await mkdir(models, { recursive: true }).catch((error: unknown) => {
+    const problem = `cannot be made: ${reason(error)}; set GBLR_CACHE to a folder that can be written`;
+    throw new ModelError(problem, { file: models }, { cause: error });
+  });
   try {
-    await mkdir(join(cache, "models"), { recursive: true });
     for await (const event of importGguf(file, { out: draft })) {
       signal.throwIfAborted();
       if (event.kind !== "imported") yield { kind: "inner", of: "import", file, event };

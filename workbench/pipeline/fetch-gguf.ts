@@ -2,7 +2,7 @@
 // file. The folder is complete or absent, also if several processes import the same file.
 
 import { createHash } from "node:crypto";
-import { mkdir, realpath, rename, rm, stat } from "node:fs/promises";
+import { mkdir, readdir, realpath, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
 import { reason } from "../../hub/files/byte-source.ts";
@@ -30,6 +30,7 @@ export async function* fetchGguf(
     const problem = `cannot be made: ${reason(error)}; set GBLR_CACHE to a folder that can be written`;
     throw new ModelError(problem, { file: models }, { cause: error });
   });
+  await removeLeftovers(models);
   try {
     for await (const event of importGguf(file, { out: draft })) {
       signal.throwIfAborted();
@@ -42,6 +43,24 @@ export async function* fetchGguf(
     return folder;
   } finally {
     await rm(draft, { recursive: true, force: true });
+  }
+}
+
+/** Name of a folder that an import writes before it is renamed: the key of the file and the process. */
+const DRAFT = /^[0-9a-f]{32}\.\d+$/;
+/** milliseconds; imports take minutes */
+const LONGEST_IMPORT = 24 * 60 * 60 * 1000;
+
+/**
+ * Removes what imports left that were killed. Age tells them from those that run, because the processes of other
+ * containers with the same cache cannot be seen.
+ */
+async function removeLeftovers(models: string): Promise<void> {
+  for (const name of (await readdir(models)).filter((each) => DRAFT.test(each))) {
+    const found = await stat(join(models, name)).catch(() => undefined);
+    if (!found || Date.now() - found.mtimeMs < LONGEST_IMPORT) continue;
+    // One that cannot be removed only takes space.
+    await rm(join(models, name), { recursive: true, force: true }).catch(() => {});
   }
 }
 

@@ -1,8 +1,8 @@
 // A GGUF file given as a model: imported once into the cache, again when it changes, and never half.
 
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
-import { readdirSync, readFileSync, utimesSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { mkdirSync, readdirSync, readFileSync, utimesSync, writeFileSync } from "node:fs";
+import { basename, join } from "node:path";
 import { fetchArchitecture, fetchModel } from "../../workbench/pipeline/fetch.ts";
 import { type PipelineEvent, resultOf } from "../../workbench/pipeline/stage.ts";
 import { gguf, smallLlama, writeGguf } from "../hub/gguf/build.ts";
@@ -56,11 +56,35 @@ test("processes that import the same file at the same time get the same folder",
   expect(readdirSync(at("together", "models"))).toHaveLength(1);
 });
 
+test("a cache that cannot be written is told in one line, with the setting that moves it", async () => {
+  const file = writeGguf(at("unwritten.gguf"), smallLlama());
+  writeFileSync(at("taken"), "a file");
+  await expect(fetched(file, at("taken"))).rejects.toThrow(
+    /^[^\n]*models: cannot be made: [^\n]+; set GBLR_CACHE to [^\n]+$/,
+  );
+});
+
 describe("nothing is left in the cache", () => {
   test("by a damaged file, which is refused in one line", async () => {
     writeFileSync(at("short.gguf"), gguf(smallLlama()).subarray(0, 400));
     await expect(fetched(at("short.gguf"), at("damaged"))).rejects.toThrow(/^[^\n]*short\.gguf: [^\n]+$/);
     expect(readdirSync(at("damaged", "models"))).toEqual([]);
+  });
+
+  test("by an import that was killed more than a day ago, while one that may run is kept", async () => {
+    const file = writeGguf(at("killed.gguf"), smallLlama());
+    const [old, young] = ["1", "2"].map((pid) => at("killed", "models", `${"0".repeat(32)}.${pid}`)) as [
+      string,
+      string,
+    ];
+    for (const draft of [old, young]) {
+      mkdirSync(draft, { recursive: true });
+      writeFileSync(join(draft, "model.safetensors"), "half");
+    }
+    const before = Date.now() / 1000 - 25 * 60 * 60;
+    utimesSync(old, before, before);
+    const { folder } = await fetched(file, at("killed"));
+    expect(readdirSync(at("killed", "models")).sort()).toEqual([basename(young), basename(folder)].sort());
   });
 
   test("by an import that was stopped", async () => {

@@ -2,11 +2,12 @@
 // file. The folder is complete or absent, also if several processes import the same file.
 
 import { createHash } from "node:crypto";
-import { mkdir, realpath, rename, rm, stat } from "node:fs/promises";
+import { mkdir, readdir, realpath, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
+import { reason } from "../../hub/files/byte-source.ts";
 import { GgufError } from "../../hub/gguf/index.ts";
-import { CONFIG_FILE } from "../../hub/model-folder/index.ts";
+import { CONFIG_FILE, ModelError } from "../../hub/model-folder/index.ts";
 import { importGguf } from "../models/weights/index.ts";
 import type { PipelineEvent, StageContext } from "./stage.ts";
 
@@ -21,11 +22,16 @@ export async function* fetchGguf(
   file: string,
   { cache, signal }: Pick<StageContext, "cache" | "signal">,
 ): AsyncGenerator<PipelineEvent, string> {
-  const folder = join(cache, "models", await keyOf(file));
+  const models = join(cache, "models");
+  const folder = join(models, await keyOf(file));
   if (await exists(join(folder, CONFIG_FILE))) return folder;
   const draft = `${folder}.${process.pid}`;
+  await mkdir(models, { recursive: true }).catch((error: unknown) => {
+    const problem = `cannot be made: ${reason(error)}; set GBLR_CACHE to a folder that can be written`;
+    throw new ModelError(problem, { file: models }, { cause: error });
+  });
+  await removeLeftovers(models);
   try {
-    await mkdir(join(cache, "models"), { recursive: true });
     for await (const event of importGguf(file, { out: draft })) {
       signal.throwIfAborted();
       if (event.kind !== "imported") yield { kind: "inner", of: "import", file, event };
@@ -37,6 +43,24 @@ export async function* fetchGguf(
     return folder;
   } finally {
     await rm(draft, { recursive: true, force: true });
+  }
+}
+
+/** Name of a folder that an import writes before it is renamed: the key of the file and the process. */
+const DRAFT = /^[0-9a-f]{32}\.\d+$/;
+/** milliseconds; imports take minutes */
+const LONGEST_IMPORT = 24 * 60 * 60 * 1000;
+
+/**
+ * Removes what imports left that were killed. Age tells them from those that run, because the processes of other
+ * containers with the same cache cannot be seen.
+ */
+async function removeLeftovers(models: string): Promise<void> {
+  for (const name of (await readdir(models)).filter((each) => DRAFT.test(each))) {
+    const found = await stat(join(models, name)).catch(() => undefined);
+    if (!found || Date.now() - found.mtimeMs < LONGEST_IMPORT) continue;
+    // One that cannot be removed only takes space.
+    await rm(join(models, name), { recursive: true, force: true }).catch(() => {});
   }
 }
 

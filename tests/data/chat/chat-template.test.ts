@@ -84,6 +84,10 @@ describe("one line says what is wrong with", () => {
       `{% set ns = namespace(v=${start}) %}{% for i in range(60) %}{% set ns.v = ns.v + ns.v %}{% endfor %}{{ ns.v }}`;
     await fails(double("'ab'"), /makes a text or list of more than 4000000/);
     await fails(double("[1]"), /makes a text or list of more than 4000000/);
+    const nested = (twice: string) =>
+      `{% set n = namespace(v=["a"]) %}{% for i in range(60) %}{% set n.v = ${twice} %}{% endfor %}{{ n.v | tojson }}`;
+    await fails(nested("[n.v, n.v]"), /makes a text or list of more than 4000000/);
+    await fails(nested("{'a': n.v, 'b': [n.v]}"), /makes a text or list of more than 4000000/);
     await fails("{% macro m(x) %}{{ m(x) }}{% endmacro %}{{ m(1) }}", /is nested more than 500 deep/);
   }, 60_000);
 

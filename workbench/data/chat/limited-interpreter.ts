@@ -5,10 +5,11 @@ import { Environment } from "@huggingface/jinja";
 import { LoopInterpreter, type Program } from "./jinja-loops.ts";
 
 type Evaluate = LoopInterpreter["evaluate"];
+type Value = ReturnType<Evaluate>;
 
 /** Limits on one rendering. A message takes some hundred steps in templates of models. */
 const MOST_STEPS = 1_000_000;
-/** characters of a text, and items of a list */
+/** characters of a text, and items of a list with those of the lists in it */
 const MOST_LENGTH = 4_000_000;
 /** nested expressions and blocks */
 const MOST_DEPTH = 500;
@@ -22,6 +23,8 @@ export class TemplateFailed extends Error {
 class LimitedInterpreter extends LoopInterpreter {
   #steps = 0;
   #depth = 0;
+  /** sizes of lists and dictionaries, which do not change once they are made */
+  readonly #sizes = new WeakMap<object, number>();
 
   override evaluate(...[statement, environment]: Parameters<Evaluate>): ReturnType<Evaluate> {
     this.count(1);
@@ -29,8 +32,7 @@ class LimitedInterpreter extends LoopInterpreter {
     this.#depth++;
     try {
       const result = super.evaluate(statement, environment);
-      const { value } = result;
-      if ((typeof value === "string" || Array.isArray(value)) && value.length > MOST_LENGTH) {
+      if (this.#sizeOf(result) > MOST_LENGTH) {
         throw new TemplateFailed(`makes a text or list of more than ${MOST_LENGTH} characters or items`);
       }
       return result;
@@ -39,11 +41,34 @@ class LimitedInterpreter extends LoopInterpreter {
     }
   }
 
+  /**
+   * Characters and items that a value has when it is written out. A list that occurs twice in another one counts twice:
+   * 40 lists, each with the one before twice, would be a text of a terabyte. A namespace is not written out.
+   */
+  #sizeOf(result: Value): number {
+    const { value } = result;
+    if (typeof value === "string") return value.length;
+    const items = result.type !== "NamespaceValue" && itemsOf(value);
+    if (!items) return 1;
+    const known = this.#sizes.get(result);
+    if (known !== undefined) return known;
+    let size = 0;
+    for (const item of items) size += Math.max(1, this.#sizeOf(item));
+    this.#sizes.set(result, size);
+    return size;
+  }
+
   /** Adds steps. */
   count(steps: number): void {
     this.#steps += steps;
     if (this.#steps > MOST_STEPS) throw new TemplateFailed(`takes more than ${MOST_STEPS} steps`);
   }
+}
+
+/** The values of a list or dictionary; undefined for other values. */
+function itemsOf(value: unknown): Iterable<Value> | undefined {
+  if (Array.isArray(value)) return value;
+  return value instanceof Map ? value.values() : undefined;
 }
 
 /**

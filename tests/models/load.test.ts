@@ -167,6 +167,18 @@ describe("one line says that", () => {
     await refused(await written("untied", undefined, { tie_word_embeddings: false }), /"lm_head.weight": is missing/);
   });
 
+  test("a head that is another than the embedding it should be tied to", async () => {
+    const { shape, data, dtype } = stored.get("wte.weight") as StoredTensor;
+    const other = Float32Array.from(data as Float32Array);
+    other[other.length - 1] = (other.at(-1) as number) + 1;
+    const withHead = (head: StoredTensor) => (tensors: Map<string, StoredTensor>) =>
+      tensors.set("lm_head.weight", head);
+    const message = /"lm_head.weight": has other values than wte.weight, although .* set tie_word_embeddings to false/;
+    await refused(await written("other-head", withHead({ dtype, shape, data: other } as StoredTensor)), message);
+    const half = fromFloat32(data as Float32Array, { dtype: "BF16", shape });
+    await refused(await written("rounded-head", withHead(half)), message);
+  });
+
   test("a config is of another architecture, or makes no sense", async () => {
     await refused(await written("bert", undefined, { model_type: "bert" }), /model_type is "bert", there is .*gpt2/);
     await refused(await written("heads", undefined, { n_head: 3 }), /n_head must divide n_embd 16, is 3/);

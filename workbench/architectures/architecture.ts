@@ -74,10 +74,10 @@ export interface TensorNames<Config = unknown> {
    */
   joined?(config: Config, prefix: string): ReadonlyMap<string, readonly string[]>;
   /**
-   * tensors that are not parameters because they repeat the values of another tensor, such as a tied head. Default:
-   * none
+   * Tensors that are not parameters because they repeat the values of a parameter, such as a tied head: a map from the
+   * tensor to the parameter. Default: none
    */
-  tied?(config: Config): readonly string[];
+  tied?(config: Config): ReadonlyMap<string, string>;
   /** whether a tensor of a checkpoint is not a parameter and is ignored, such as a causal mask. Default: false */
   ignores?(name: string, config: Config): boolean;
   /**
@@ -118,7 +118,7 @@ export const namesOf = <Config>({ names = PLAIN_NAMES }: Architecture<Config>): 
  */
 export function isPassedOver<Config>(architecture: Architecture<Config>, name: string, config: Config): boolean {
   const { ignores, tied } = namesOf(architecture);
-  return (ignores?.(name, config) ?? false) || (tied?.(config).includes(name) ?? false);
+  return (ignores?.(name, config) ?? false) || (tied?.(config).has(name) ?? false);
 }
 
 /** An architecture's names in timm. */

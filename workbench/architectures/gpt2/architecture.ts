@@ -27,7 +27,7 @@ const names: TensorNames<Gpt2Config> = {
   storedName: (name, prefix) => (name === HEAD ? headPrefix(prefix) : prefix) + name,
   parameterName: (stored, prefix) =>
     stored === headPrefix(prefix) + HEAD ? HEAD : stored.startsWith(prefix) ? stored.slice(prefix.length) : stored,
-  tied: ({ tiedHead }) => (tiedHead ? [HEAD] : []),
+  tied: ({ tiedHead }) => new Map(tiedHead ? [[HEAD, "wte.weight"]] : []),
   ignores: (name) => MASKS.test(name),
   mayHaveMoreRows: (name) => name === "wte.weight" || name === HEAD,
 };

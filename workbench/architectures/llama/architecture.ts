@@ -31,7 +31,7 @@ const names: TensorNames<LlamaConfig> = {
   storedName: (name, prefix) => (name === HEAD ? HEAD : prefix + name),
   parameterName: (stored, prefix) =>
     stored !== HEAD && stored.startsWith(prefix) ? stored.slice(prefix.length) : stored,
-  tied: ({ tiedHead }) => (tiedHead ? [HEAD] : []),
+  tied: ({ tiedHead }) => new Map(tiedHead ? [[HEAD, EMBEDDING]] : []),
   ignores: (name) => FREQUENCIES.test(name),
   mayHaveMoreRows: (name) => name === EMBEDDING || name === HEAD,
 };

@@ -29,6 +29,7 @@ import { imageSettings } from "../images/image-settings.ts";
 import { Model } from "../model.ts";
 import { expectWeightType, ParameterReader, type WeightType } from "./read-parameters.ts";
 import { type StoredModel, type StoredParameter, storedParameters } from "./stored-parameters.ts";
+import { expectTied } from "./tied-tensors.ts";
 
 /** The form in which a model is loaded, and replacements. */
 export interface LoadOptions {
@@ -85,6 +86,7 @@ export async function* loadModel(
       { architecture, config, without: new Set(made.keys()) },
     );
     expectForm(stored, { form, folder });
+    await expectTied(open, { architecture, config, prefix: stored.prefix });
     const { tensors } = open.tensors;
     const bytesOf = ({ stored, part }: StoredParameter) =>
       part && part.first > 0 ? 0 : (tensors.get(stored)?.byteLength ?? 0);

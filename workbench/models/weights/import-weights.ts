@@ -78,8 +78,8 @@ export async function* importWeights(
 /** All tensors except those that repeat another one, such as a tied head. */
 function sourcesOf({ architecture, settings, tensors }: Recognized): TensorSource[] {
   const { prefixes, parameterName, tied } = namesOf(architecture);
-  const repeated = tied?.(settings) ?? [];
-  const isTied = (name: string) => prefixes.some((prefix) => repeated.includes(parameterName(name, prefix)));
+  const repeated = tied?.(settings);
+  const isTied = (name: string) => prefixes.some((prefix) => repeated?.has(parameterName(name, prefix)) ?? false);
   return Array.from(tensors.tensors)
     .filter(([name]) => !isTied(name))
     .map(([name, { dtype, shape }]) => ({ name, dtype, shape, data: () => tensors.chunks(name) }));

@@ -135,15 +135,15 @@ forEachEngine("attention", () => {
     for (const keyTokens of [127, 128, 129, 400]) await check({ ...one, keyTokens });
     await check({ ...one, keyTokens: 400, window: 130 });
     await check({ ...one, keyTokens: 300, spread: 2 });
-    const [viewed, copied] = tf.tidy(() => {
+    const [q, seen] = tf.tidy(() => {
       const buffer = tf.randomNormal([2, 2, 90, 24], 0, 1, "float32", 3);
-      const q = tf.randomNormal([2, 4, 1, 24], 0, 1, "float32", 4);
-      const seen = tf.slice(buffer, [0, 0, 0, 0], [2, 2, 60, 24]);
-      const copy = tf.tensor(seen.dataSync(), seen.shape);
-      return [attention(q, seen, seen, { causal: true }), attention(q, copy, copy, { causal: true })];
-    });
-    expectClose(await (viewed as tf.Tensor).data(), await (copied as tf.Tensor).data(), { tolerance: 1e-6 });
-    tf.dispose([viewed, copied]);
+      return [tf.randomNormal([2, 4, 1, 24], 0, 1, "float32", 4), tf.slice(buffer, [0, 0, 0, 0], [2, 2, 60, 24])];
+    }) as [tf.Tensor, tf.Tensor];
+    const copy = tf.tensor(await seen.data(), seen.shape);
+    const viewed = attention(q, seen, seen, { causal: true });
+    const copied = attention(q, copy, copy, { causal: true });
+    expectClose(await viewed.data(), await copied.data(), { tolerance: 1e-6 });
+    tf.dispose([q, seen, copy, viewed, copied]);
   });
 
   test("takes fewer keys than queries where it is not causal", async () => {

@@ -61,13 +61,13 @@ forEachEngine("rotary", () => {
 
   test("rotates heads that are a view of (batch, tokens, heads, head_dim)", async () => {
     const angles = angleRows(21, 5, 4);
-    const [view, copy] = tf.tidy(() => {
-      const [cos, sin] = [tableOf(angles, 4, Math.cos), tableOf(angles, 4, Math.sin)];
-      const heads = tf.transpose(tf.reshape(tf.range(0, 2 * 5 * 3 * 8, 1, "float32"), [2, 5, 3, 8]), [0, 2, 1, 3]);
-      return [rotary(heads, cos, sin), rotary(tf.tensor(heads.dataSync(), heads.shape), cos, sin)];
-    });
-    expectClose(await (view as tf.Tensor).data(), await (copy as tf.Tensor).data(), { tolerance: 1e-7 });
-    tf.dispose([view, copy]);
+    const [cos, sin] = [tableOf(angles, 4, Math.cos), tableOf(angles, 4, Math.sin)];
+    const all = tf.tidy(() => tf.reshape(tf.range(0, 2 * 5 * 3 * 8, 1, "float32"), [2, 5, 3, 8]));
+    const heads = tf.transpose(all, [0, 2, 1, 3]);
+    const copy = tf.tensor(await heads.data(), heads.shape);
+    const [ofView, ofCopy] = [rotary(heads, cos, sin), rotary(copy, cos, sin)];
+    expectClose(await ofView.data(), await ofCopy.data(), { tolerance: 1e-7 });
+    tf.dispose([cos, sin, all, heads, copy, ofView, ofCopy]);
   });
 
   test("holds for random sizes", async () => {

@@ -1,6 +1,6 @@
-// Reads the header of a GGUF file: metadata and the places of all tensors, checked, without reading tensors. `@huggingface/gguf` reads
-// the header, of which walk.ts has checked the structure. Tensors are checked here: type, shape, alignment, and that
-// their bytes lie in the file and do not overlap.
+// Reads the header of a GGUF file: metadata and the places of all tensors, without reading tensors. walk.ts checks its
+// structure, then `@huggingface/gguf` reads it. Tensors are checked here: type, shape, alignment, and that their bytes
+// lie in the file and do not overlap.
 
 import { type GGUFParseOutput, gguf } from "@huggingface/gguf";
 import type { ByteSource } from "../files/byte-source.ts";
@@ -72,7 +72,8 @@ async function parse({ bytes, misread }: WalkedHeader, file: string): Promise<GG
     }
     return parsed;
   } catch (error) {
-    throw new GgufError(`has a header that cannot be read: ${(error as Error).message}`, { file }, { cause: error });
+    const problem = `has a header that cannot be read: ${quote((error as Error).message)}`;
+    throw new GgufError(problem, { file }, { cause: error });
   }
 }
 

@@ -2,8 +2,10 @@
 // has no field for Llama 3.1's scaling. Its converter computes the factor of each frequency and stores those; the
 // parameters are recovered here by computing the factors again.
 
+import { quote } from "../files/file-error.ts";
 import { dequantize } from "./dequantize.ts";
 import type { GgufFile } from "./header.ts";
+import type { Metadata } from "./metadata.ts";
 import { GgufError } from "./types.ts";
 
 /** Keys of an architecture's metadata that are about rotary positions. */
@@ -39,7 +41,7 @@ interface Rope {
  */
 export async function ropeParameters(gguf: GgufFile, architecture: string, headDim: number): Promise<Rope> {
   const { file, metadata } = gguf;
-  const key = (name: (typeof ROPE_KEYS)[number]) => `${architecture}.${name}`;
+  const key: Key = (name) => `${architecture}.${name}`;
   const rotated = metadata.count(key("rope.dimension_count")) ?? headDim;
   if (rotated !== headDim) {
     throw metadata.fail(key("rope.dimension_count"), `${headDim}, the channels of a head`, rotated);
@@ -47,12 +49,16 @@ export async function ropeParameters(gguf: GgufFile, architecture: string, headD
   const theta = metadata.number(key("rope.freq_base")) ?? 10_000;
   if (theta <= 0) throw metadata.fail(key("rope.freq_base"), "above 0", theta);
   const base = { rope_theta: theta };
+  // llama.cpp multiplies cos and sin by it, whatever the scaling is.
+  expectOne(metadata, key("rope.scaling.attn_factor"));
   const type = metadata.text(key("rope.scaling.type")) ?? "linear"; // llama.cpp's default
   const factor = metadata.number(key("rope.scaling.factor")) ?? metadata.number(key("rope.scale_linear")) ?? 0;
   const scaling = type === "none" || (type === "linear" && (factor === 0 || factor === 1)) ? undefined : type;
   const factors = await factorsOf(gguf, headDim);
   if (factors) {
-    if (scaling !== undefined) throw new GgufError(`has both ${FACTORS} and rope.scaling.type ${type}`, { file });
+    if (scaling !== undefined) {
+      throw new GgufError(`has both ${FACTORS} and rope.scaling.type ${quote(type)}`, { file });
+    }
     const known = llama3Scaling(factors, { theta, headDim });
     if (known) return { parameters: { ...base, ...known }, consumed: [FACTORS] };
     const problem = "has factors that are not those of Llama 3.1's scaling, the only one that is supported";
@@ -62,31 +68,33 @@ export async function ropeParameters(gguf: GgufFile, architecture: string, headD
   if (!(factor > 1)) throw metadata.fail(key("rope.scaling.factor"), "above 1", factor);
   if (scaling === "linear") return { parameters: { ...base, rope_type: "linear", factor }, consumed: [] };
   if (scaling !== "yarn") {
-    throw new GgufError(`has rope.scaling.type ${JSON.stringify(type)}; none, linear and yarn are supported`, { file });
+    throw new GgufError(`has rope.scaling.type ${quote(type)}; none, linear and yarn are supported`, { file });
   }
-  const one = ["rope.scaling.attn_factor", "rope.scaling.yarn_attn_factor", "rope.scaling.yarn_ext_factor"] as const;
-  for (const name of one) {
-    const value = metadata.number(key(name)) ?? 1;
-    if (value !== 1) throw metadata.fail(key(name), "1, the only value that is supported", value);
-  }
+  return { parameters: { ...base, rope_type: "yarn", factor, ...yarnSettings(metadata, key) }, consumed: [] };
+}
+
+/** The full name of a key for an architecture. */
+type Key = (name: (typeof ROPE_KEYS)[number]) => string;
+
+/** The settings that only YaRN has. */
+function yarnSettings(metadata: Metadata, key: Key): Record<string, unknown> {
+  expectOne(metadata, key("rope.scaling.yarn_attn_factor"));
+  expectOne(metadata, key("rope.scaling.yarn_ext_factor"));
   const multiplier = metadata.number(key("rope.scaling.yarn_log_multiplier")) ?? 0;
   if (multiplier !== 0) throw metadata.fail(key("rope.scaling.yarn_log_multiplier"), "0", multiplier);
-  const [fast, slow, original] = [
-    metadata.number(key("rope.scaling.yarn_beta_fast")),
-    metadata.number(key("rope.scaling.yarn_beta_slow")),
-    metadata.count(key("rope.scaling.original_context_length")),
-  ];
+  const fast = metadata.number(key("rope.scaling.yarn_beta_fast"));
+  const slow = metadata.number(key("rope.scaling.yarn_beta_slow"));
+  const original = metadata.count(key("rope.scaling.original_context_length"));
   return {
-    parameters: {
-      ...base,
-      rope_type: "yarn",
-      factor,
-      ...(fast !== undefined && { beta_fast: fast }),
-      ...(slow !== undefined && { beta_slow: slow }),
-      ...(original !== undefined && { original_max_position_embeddings: original }),
-    },
-    consumed: [],
+    ...(fast !== undefined && { beta_fast: fast }),
+    ...(slow !== undefined && { beta_slow: slow }),
+    ...(original !== undefined && { original_max_position_embeddings: original }),
   };
+}
+
+function expectOne(metadata: Metadata, key: string): void {
+  const value = metadata.number(key) ?? 1;
+  if (value !== 1) throw metadata.fail(key, "1, the only value that is supported", value);
 }
 
 /** Scaling of Llama 3.1 and 3.2: the same thresholds everywhere (transformers, `rope_type` llama3). */

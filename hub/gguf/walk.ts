@@ -1,6 +1,6 @@
 // Walks over the header of a GGUF file without keeping values, and checks every count and length against the file's
-// size. `@huggingface/gguf`, which reads the values afterwards, pads a file that ends early with zeros and reads on, and
-// its limits allow hundreds of megabytes of values. After this check it only sees a whole header of limited size.
+// size. `@huggingface/gguf`, which reads the values afterwards, would pad a file that ends early with zeros and continue,
+// and its limits allow hundreds of megabytes of values. It is given only complete headers of limited size.
 
 import { isUtf8 } from "node:buffer";
 import type { ByteSource } from "../files/byte-source.ts";
@@ -31,8 +31,8 @@ export interface WalkedHeader {
   /** the whole header, from the magic number on */
   bytes: Uint8Array<ArrayBuffer>;
   /**
-   * Strings that the library misreads: it cuts off the last string of a value where a piece that it reads ends inside of
-   * it, and drops a byte order mark (U+FEFF, a token of Llama 2) at the start of any.
+   * Strings that the library misreads. It reads a file in pieces, and cuts off the last string of a value at the end of a
+   * piece; it also drops a byte order mark (U+FEFF, a token of Llama 2) at the start of any string.
    */
   misread: MisreadString[];
 }
@@ -84,7 +84,8 @@ export async function walkHeader(source: ByteSource, file: string): Promise<Walk
   for (let i = 0; i < entries; i++) {
     const key = await reader.name("a metadata key", keys);
     await reader.need(4);
-    misread.push(...(await reader.value(reader.uint32(), key)));
+    // Not spread into one push: an array may have more elements than a call may have arguments.
+    for (const each of await reader.value(reader.uint32(), key)) misread.push(each);
   }
   const names = new Set<string>();
   for (let i = 0; i < tensors; i++) {

@@ -152,13 +152,15 @@ def with_old_rotary_names(fields):
     version 5 reads: `rope_theta`, `partial_rotary_factor` and `rope_scaling` instead of `rope_parameters`."""
     if not isinstance(fields.get("rope_parameters"), dict):
         return fields
-    renamed, scaling = dict(fields), dict(fields["rope_parameters"])
-    del renamed["rope_parameters"]
+    renamed = dict(fields)
+    scaling = dict(renamed.pop("rope_parameters"))
+    if renamed.get("rope_scaling"):
+        return renamed  # it precedes rope_parameters in transformers 5 too
     for name in ("rope_theta", "partial_rotary_factor"):
         if scaling.get(name) is not None:
             renamed[name] = scaling.pop(name)
     kind = scaling.get("rope_type") or scaling.get("type") or "default"
-    renamed.setdefault("rope_scaling", None if kind == "default" else scaling)
+    renamed["rope_scaling"] = None if kind == "default" else scaling
     return renamed
 
 

@@ -105,9 +105,9 @@ class Layers:
 
     def _expect_dense(self, name, shape):
         """Checks the shape of a dense weight in the files, before config.json can claim more memory than they need."""
-        held = self.parts.get(name, {}).get("weight")
         if not self.from_files:
             return
+        held = self.parts.get(name, {}).get("weight")
         if held is None:
             raise ValueError(f'tensor "{name}.weight": is missing from the files')
         if tuple(held) != shape:

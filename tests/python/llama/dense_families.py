@@ -5,7 +5,7 @@ what transformers computed of them.
 
 A folder has config.json as transformers writes it, given.json with the fields as they were given, and
 expected/model.safetensors. Prints by name the deviation of logits and of gradients, relative to the largest value, and
-whether both files have the same settings.
+whether both files have the same settings, also under the names of transformers before version 5.
 """
 
 import json
@@ -46,11 +46,12 @@ def answer(folder, ids):
     # the gradient of a bias that changes nothing is rounding
     least = 1e-2 * max(float(truth.abs().max()) for truth in truths.values())
     config = json_in(folder, "config.json")
-    settings = [settings_of(each) for each in (json_in(folder, "given.json"), config, with_old_rotary_names(config))]
+    renamed = [with_old_rotary_names(each) for each in (config, {"rope_scaling": None, **config})]
+    settings = [settings_of(each) for each in (json_in(folder, "given.json"), config, *renamed)]
     return {
         "logits": deviation(logits.detach(), expected.read("logits")),
         "gradients": max(deviation(gradients[name], truth, least) for name, truth in truths.items()),
-        "same_settings": settings[0] == settings[1] == settings[2],
+        "same_settings": all(each == settings[0] for each in settings),
     }
 
 

@@ -2,7 +2,7 @@
 // tensor of the model its name in the file and how its rows are stored there. `layers` makes lists for all blocks.
 
 import { quote } from "../files/file-error.ts";
-import type { GgufFile } from "./header.ts";
+import type { GgufFile, GgufTensor } from "./header.ts";
 import { GgufError } from "./types.ts";
 
 /** How the values of a tensor in the file become those of the model. */
@@ -60,8 +60,7 @@ export function expectTensors({ file, tensors }: GgufFile, { tensors: wanted, co
   const left = new Set(tensors.keys());
   for (const name of consumed) left.delete(name);
   for (const { stored, shape, order } of wanted) {
-    const found = tensors.get(stored);
-    if (!found) throw new GgufError(`has no tensor ${JSON.stringify(stored)}, which the model needs`, { file });
+    const found = tensorNamed({ file, tensors }, stored);
     const expected = order.kind === "transposed" ? [...shape].reverse() : shape;
     if (found.shape.length !== expected.length || found.shape.some((side, i) => side !== expected[i])) {
       const problem = `has shape [${found.shape.join(", ")}], but the metadata implies [${expected.join(", ")}]`;
@@ -91,13 +90,25 @@ export function expectKeys({ file, metadata }: GgufFile, architecture: string, k
   }
 }
 
-/** The sizes of a tensor. @throws GgufError if the file does not have it, or it is no matrix */
-export function matrixShape({ file, tensors }: GgufFile, name: string): readonly [number, number] {
-  const tensor = tensors.get(name);
-  if (!tensor) throw new GgufError(`has no tensor ${JSON.stringify(name)}, which the model needs`, { file });
-  const [rows, columns] = tensor.shape;
-  if (rows === undefined || columns === undefined || tensor.shape.length !== 2) {
-    throw new GgufError(`must be a matrix, has shape [${tensor.shape.join(", ")}]`, { file, tensor: name });
+/** The number of blocks, which cannot exceed that of the tensors. */
+export function blockCount({ file, metadata, tensors }: GgufFile, architecture: string): number {
+  const count = metadata.needCount(`${architecture}.block_count`);
+  if (count >= 1 && count <= tensors.size) return count;
+  throw new GgufError(`${architecture}.block_count is ${count}, but the file has ${tensors.size} tensors`, { file });
+}
+
+/** The sizes of a tensor. @throws GgufError if the file does not have it, or it is not a matrix */
+export function matrixShape(gguf: GgufFile, name: string): readonly [number, number] {
+  const { shape } = tensorNamed(gguf, name);
+  const [rows, columns] = shape;
+  if (rows === undefined || columns === undefined || shape.length !== 2) {
+    throw new GgufError(`must be a matrix, has shape [${shape.join(", ")}]`, { file: gguf.file, tensor: name });
   }
   return [rows, columns];
+}
+
+function tensorNamed({ file, tensors }: Pick<GgufFile, "file" | "tensors">, name: string): GgufTensor {
+  const tensor = tensors.get(name);
+  if (tensor) return tensor;
+  throw new GgufError(`has no tensor ${quote(name)}, which the model needs`, { file });
 }

@@ -1,9 +1,17 @@
 // GPT-2 in GGUF. transformers stores the matrices of its linear layers as (in, out), GGUF as (out, in), so they are
 // transposed.
 
-import { expectKeys, type Family, layers, type ModelPlan, type ModelTensor, matrixShape, SAME } from "./family.ts";
+import {
+  blockCount,
+  expectKeys,
+  type Family,
+  layers,
+  type ModelPlan,
+  type ModelTensor,
+  matrixShape,
+  SAME,
+} from "./family.ts";
 import type { GgufFile } from "./header.ts";
-import { blockCount } from "./llama-family.ts";
 
 const KEYS: ReadonlySet<string> = new Set([
   "attention.head_count",
@@ -71,14 +79,14 @@ interface Sizes {
 }
 
 function tensorsOf({ count, width, inner, positions, vocabulary, tied }: Sizes): ModelTensor[] {
-  const matrix = (stored: string, name: string, shape: readonly number[]): ModelTensor => {
+  const asStored = (stored: string, name: string, shape: readonly number[]): ModelTensor => {
     return { stored, name, shape, order: SAME };
   };
   const norm = (stored: string, name: string): ModelTensor[] =>
-    ["weight", "bias"].map((part) => matrix(`${stored}.${part}`, `transformer.${name}.${part}`, [width]));
+    ["weight", "bias"].map((part) => asStored(`${stored}.${part}`, `transformer.${name}.${part}`, [width]));
   return [
-    matrix("token_embd.weight", "transformer.wte.weight", [vocabulary, width]),
-    matrix("position_embd.weight", "transformer.wpe.weight", [positions, width]),
+    asStored("token_embd.weight", "transformer.wte.weight", [vocabulary, width]),
+    asStored("position_embd.weight", "transformer.wpe.weight", [positions, width]),
     ...layers(count, (layer) => {
       const linear = (from: string, to: string, shape: readonly [number, number]): ModelTensor[] => [
         {
@@ -87,7 +95,7 @@ function tensorsOf({ count, width, inner, positions, vocabulary, tied }: Sizes):
           shape,
           order: { kind: "transposed" },
         },
-        matrix(`blk.${layer}.${from}.bias`, `transformer.h.${layer}.${to}.bias`, [shape[1]]),
+        asStored(`blk.${layer}.${from}.bias`, `transformer.h.${layer}.${to}.bias`, [shape[1]]),
       ];
       return [
         ...norm(`blk.${layer}.attn_norm`, `h.${layer}.ln_1`),
@@ -99,6 +107,6 @@ function tensorsOf({ count, width, inner, positions, vocabulary, tied }: Sizes):
       ];
     }),
     ...norm("output_norm", "ln_f"),
-    ...(tied ? [] : [matrix("output.weight", "lm_head.weight", [vocabulary, width])]),
+    ...(tied ? [] : [asStored("output.weight", "lm_head.weight", [vocabulary, width])]),
   ];
 }

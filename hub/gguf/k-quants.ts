@@ -1,7 +1,7 @@
 // Dequantizes the k-quants of ggml: blocks of 256 values in groups of 16 or 32, each group with a small integer scale
 // (and a minimum), which a float16 of the block scales. `halfAt` reads that float16.
 
-import { type Block, halfAt } from "./dequantize.ts";
+import { type Block, halfAt } from "./small-blocks.ts";
 
 const { fround } = Math;
 

@@ -1,8 +1,9 @@
-// Llama and its relatives in GGUF: llama (which Mistral's files say too), qwen2, qwen3 and smollm3. The fields of
+// Llama and its relatives in GGUF: llama (also the architecture of Mistral's files), qwen2, qwen3 and smollm3. The fields of
 // config.json are those that transformers' reader of GGUF sets, and others that the file determines. Anything that would
 // change the result and cannot be expressed is refused by name.
 
 import {
+  blockCount,
   expectKeys,
   type Family,
   layers,
@@ -143,13 +144,6 @@ function sizesOf(gguf: GgufFile, architecture: string): Sizes {
   const layers = blockCount(gguf, architecture);
   const inner = metadata.sameCount(key("feed_forward_length")) ?? metadata.missing(key("feed_forward_length"));
   return { layers, width, inner, heads, keyHeads, headDim, vocabulary };
-}
-
-/** The number of blocks, which cannot exceed that of the tensors. */
-export function blockCount({ file, metadata, tensors }: GgufFile, architecture: string): number {
-  const count = metadata.needCount(`${architecture}.block_count`);
-  if (count >= 1 && count <= tensors.size) return count;
-  throw new GgufError(`${architecture}.block_count is ${count}, but the file has ${tensors.size} tensors`, { file });
 }
 
 function epsilonOf({ metadata }: GgufFile, architecture: string): number {

@@ -23,7 +23,7 @@ export class Metadata {
     return Object.hasOwn(this.#values, key);
   }
 
-  /** An integer from 0 to 2^53. */
+  /** An integer from 0 to 2^53 - 1. */
   count(key: string): number | undefined {
     const value = this.#number(key, "a whole number");
     if (value === undefined || (Number.isSafeInteger(value) && value >= 0)) return value;
@@ -38,10 +38,8 @@ export class Metadata {
   /** A number. Values of type float32 are replaced by the shortest decimal that has the same float32: 1e-5. */
   number(key: string): number | undefined {
     const value = this.#number(key, "a number");
-    if (value === undefined || !Number.isFinite(value)) {
-      if (value !== undefined) throw this.fail(key, "a finite number", value);
-      return undefined;
-    }
+    if (value === undefined) return undefined;
+    if (!Number.isFinite(value)) throw this.fail(key, "a finite number", value);
     return Math.fround(value) === value ? shortest(value) : value;
   }
 

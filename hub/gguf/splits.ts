@@ -13,7 +13,7 @@ const QWEN2 = LLAMA3.replace("\\p{N}{1,3}", "\\p{N}");
 
 const UPPER = "[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]";
 const LOWER = "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]";
-/** Splits words at changes from lower to upper case. @param suffix of a word @param digits in one piece */
+/** Splits words at changes from lower to upper case. @param suffix that belongs to a word @param digits of one piece */
 const cased = (suffix: string, digits: string): string =>
   `[^\\r\\n\\p{L}\\p{N}]?${UPPER}*${LOWER}+${suffix}|[^\\r\\n\\p{L}\\p{N}]?${UPPER}+${LOWER}*${suffix}|${digits}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+`;
 const TEKKEN = cased("", "\\p{N}");
@@ -25,7 +25,7 @@ const GPT2 = undefined;
 /** Patterns by name. */
 const SPLITS: ReadonlyMap<string, string | undefined> = new Map([
   ...each(["default", "gpt-2", "gpt2", "jais", "mpt", "olmo", "phi-2", "roberta-bpe", "gigachat"], GPT2),
-  // These also put each digit on its own. transformers does not, which only matters between several spaces and a digit.
+  // llama.cpp also separates digits in these. transformers does not, which matters only between several spaces and a digit.
   ...each(["smollm", "starcoder", "refact", "codeshell", "command-r", "minerva-7b"], GPT2),
   ...each(["llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2"], LLAMA3),
   ...each(["dbrx", "smaug-bpe", "jina-v5-nano"], LLAMA3),

@@ -52,10 +52,13 @@ async function* chunksOf(file: string, copied: Copied): AsyncGenerator<Uint8Arra
     return;
   }
   const rows = stored.shape.length === 1 ? 1 : (stored.shape[0] as number);
-  // The rows of one head must be in the same chunk. A bias is one row here, with all heads in it.
-  const unit = order.kind === "interleaved heads" && rows > 1 ? rows / order.heads : 1;
   const rowBytes = stored.byteLength / rows;
   const rowValues = (rowBytes / stored.type.bytes) * stored.type.values;
+  const heads = order.kind === "same" ? 1 : order.heads;
+  // The elements of a bias are the rows of its heads.
+  const head = rows === 1 ? { dim: rowValues / heads, width: 1 } : { dim: rows / heads, width: rowValues };
+  // The rows of one head must be in the same chunk.
+  const unit = order.kind === "same" || rows === 1 ? 1 : head.dim;
   const step = unit * Math.max(1, Math.floor(CHUNK_VALUES / (unit * rowValues)));
   for (let row = 0; row < rows; row += step) {
     const count = Math.min(step, rows - row);
@@ -66,21 +69,17 @@ async function* chunksOf(file: string, copied: Copied): AsyncGenerator<Uint8Arra
       continue;
     }
     const values = dequantize(bytes, stored.type);
-    const heads = rows === 1 ? (order.kind === "same" ? 1 : order.heads) : count / unit;
-    yield encoded(file, copied, order.kind === "same" ? values : separated(values, { heads, rows, rowValues }));
+    yield encoded(file, copied, order.kind === "same" ? values : separated(values, head));
   }
 }
 
 /**
  * Undoes the interleaving of heads: rows 0, 2, 4 … of a head become its first half, rows 1, 3, 5 … its second.
- * @param rows of the tensor; 1 for a bias, whose elements are the rows
+ * @param values of whole heads
+ * @param head number of its rows (`dim`), and of the values in a row (`width`)
  */
-function separated(
-  values: Float32Array,
-  { heads, rows, rowValues }: { heads: number; rows: number; rowValues: number },
-): Float32Array {
-  const width = rows === 1 ? 1 : rowValues;
-  const dim = values.length / heads / width;
+function separated(values: Float32Array, { dim, width }: { dim: number; width: number }): Float32Array {
+  const heads = values.length / dim / width;
   const result = new Float32Array(values.length);
   for (let head = 0; head < heads; head++) {
     for (let row = 0; row < dim; row++) {
@@ -102,12 +101,12 @@ function transposed(values: Float32Array, [rows, columns]: readonly [number, num
   return result;
 }
 
-/** The largest finite float16; half a unit more is rounded to infinity. */
-const MOST_F16 = 65_520;
+/** The smallest number that is rounded to infinity in float16, whose largest finite number is 65 504. */
+const OVERFLOW_F16 = 65_520;
 
 function encoded(file: string, { tensor, to }: Copied, values: Float32Array): Uint8Array {
   if (to === "F16") {
-    const over = values.find((value) => Math.abs(value) >= MOST_F16 && Number.isFinite(value));
+    const over = values.find((value) => Math.abs(value) >= OVERFLOW_F16 && Number.isFinite(value));
     if (over !== undefined) {
       const problem = `has the value ${over}, too large for float16; use bf16 or f32 as --dtype`;
       throw new GgufError(problem, { file, tensor: tensor.stored });

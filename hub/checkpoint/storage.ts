@@ -5,29 +5,22 @@
 
 import { pipeline, Readable } from "node:stream";
 import { crc32, createInflateRaw } from "node:zlib";
-import { type ByteSource, chunksOf, type Fail } from "../files/byte-source.ts";
+import { type ByteRange, type ByteSource, chunksOf, type Fail, within } from "../files/byte-source.ts";
 import { quote } from "../files/file-error.ts";
 import { bitsOf, byteLengthOf, lengthProblem, type TensorInfo } from "../safetensors/types.ts";
 import { elementBytes } from "./globals.ts";
 import { isCount, itemsOf, type PickleValue, type TensorView } from "./pickle-values.ts";
 import type { ZipArchive, ZipEntry } from "./zip.ts";
 
-/** A range of bytes. */
-export interface Range {
-  start: number;
-  /** exclusive */
-  end: number;
-}
-
 /** The bytes of one storage. */
 export interface Storage {
   readonly byteLength: number;
   /** Yields the bytes of a range in chunks of a few megabytes. The range must lie inside the storage. */
-  stream(range: Range): AsyncGenerator<Uint8Array>;
+  stream(range: ByteRange): AsyncGenerator<Uint8Array>;
 }
 
 /** Reads a range into a new buffer. */
-export async function readRange(storage: Storage, range: Range): Promise<Uint8Array<ArrayBuffer>> {
+export async function readRange(storage: Storage, range: ByteRange): Promise<Uint8Array<ArrayBuffer>> {
   const bytes = new Uint8Array(range.end - range.start);
   let done = 0;
   for await (const piece of storage.stream(range)) {
@@ -41,7 +34,7 @@ export async function readRange(storage: Storage, range: Range): Promise<Uint8Ar
  * A storage that is a range of a file.
  * @param range bytes of the file
  */
-export function fileStorage(source: ByteSource, { start, end }: Range): Storage {
+export function fileStorage(source: ByteSource, { start, end }: ByteRange): Storage {
   return {
     byteLength: end - start,
     stream: (range) => chunksOf(source, { start: start + range.start, end: start + range.end }),
@@ -64,11 +57,11 @@ export function entryStorage(entry: ZipEntry, { source, archive, fail }: EntryOp
     yield* checked(entry.method === "stored" ? packed : inflated(packed, { entry, fail }), { entry, fail });
     verified = true;
   }
-  async function* stream({ start, end }: Range): AsyncGenerator<Uint8Array> {
+  async function* stream({ start, end }: ByteRange): AsyncGenerator<Uint8Array> {
     if (start === 0 && end === entry.size) return yield* whole();
     // A part cannot be verified by itself, so the whole entry is read once and discarded.
     if (!verified) for await (const _ of whole());
-    if (entry.method === "deflated") return yield* cut(whole(), { start, end });
+    if (entry.method === "deflated") return yield* within(whole(), { start, end });
     const first = await archive.locate(entry);
     yield* chunksOf(source, { start: first + start, end: first + end });
   }
@@ -108,16 +101,6 @@ function isZlibError(error: unknown): boolean {
   return String((error as { code?: unknown }).code).startsWith("Z_");
 }
 
-async function* cut(pieces: AsyncIterable<Uint8Array>, { start, end }: Range): AsyncGenerator<Uint8Array> {
-  let at = 0;
-  for await (const piece of pieces) {
-    const part = piece.subarray(Math.max(0, start - at), Math.max(0, end - at));
-    if (part.byteLength > 0) yield part;
-    at += piece.byteLength;
-    if (at >= end) return;
-  }
-}
-
 function hex(value: number): string {
   return value.toString(16).padStart(8, "0");
 }
@@ -126,7 +109,7 @@ function hex(value: number): string {
 export interface LocatedTensor extends TensorInfo {
   storage: Storage;
   /** the bytes of the storage that contain the elements */
-  span: Range;
+  span: ByteRange;
   /** in elements, one for each dimension */
   strides: readonly number[];
   /** whether the elements are in row-major order without gaps */
@@ -197,7 +180,7 @@ interface SpanOptions {
 }
 
 /** Checks that a tensor ends inside its declared storage. A legacy file may declare a part of the stored one. */
-function checkSpan({ end }: Range, { view, storage, bytes, fail }: SpanOptions): void {
+function checkSpan({ end }: ByteRange, { view, storage, bytes, fail }: SpanOptions): void {
   const { offset, length, element } = view.storage;
   const limit = Math.min(storage.byteLength, (offset + length) * (elementBytes(element) ?? bytes));
   if (!Number.isSafeInteger(end) || end > limit) {

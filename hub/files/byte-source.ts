@@ -82,9 +82,10 @@ export function memorySource(bytes: Uint8Array, fail: Fail): ByteSource {
   return { size: bytes.byteLength, read, close: async () => {} };
 }
 
-/** Bytes of a source, from `start` up to `end`. */
+/** A range of the bytes of a source. */
 export interface ByteRange {
   start: number;
+  /** exclusive */
   end: number;
 }
 

@@ -15,7 +15,7 @@ export function isPassing(status: number): boolean {
   return PASSING.has(status);
 }
 
-/** The pause that the Hub asks for (Retry-After), in milliseconds. */
+/** The pause that a server asks for (Retry-After), in milliseconds. */
 export function retryAfter(headers: Headers): number | undefined {
   const text = headers.get("retry-after");
   if (text === null) return undefined;

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { lockFile } from "../cache/lock.ts";
 import { reason } from "../files/byte-source.ts";
 import { delayBefore, type Patience, patienceOf, pause, stallClock } from "../request/context.ts";
-import { PassingFailure } from "../request/failures.ts";
+import { PassingFailure, retryAfter } from "../request/failures.ts";
 import { forget, openPartial, type PartialFile, type RemoteFile, wholeFile } from "./partial.ts";
 import { type ZooEntry, ZooError } from "./releases.ts";
 
@@ -166,11 +166,7 @@ async function ask(url: string, { done, remote }: PartialFile, { fetch, signal }
   await response.body?.cancel();
   const { status } = response;
   if (status === 408 || status === 429 || status >= 500) {
-    const seconds = Number(response.headers.get("retry-after") ?? Number.NaN);
-    throw new PassingFailure(
-      `the server answers with status ${status}`,
-      Number.isFinite(seconds) ? seconds * 1000 : undefined,
-    );
+    throw new PassingFailure(`the server answers with status ${status}`, retryAfter(response.headers));
   }
   const what = status === 404 ? "is not at the release" : "cannot be fetched";
   throw new ZooError(`${what}: the server answers with status ${status}`, { file: url });

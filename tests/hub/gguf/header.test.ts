@@ -1,4 +1,4 @@
-// Reading of headers: what the library would misread, and what a header may have.
+// Reading of headers: strings that the library would misread, and unusual keys and values that are allowed.
 
 import { expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";

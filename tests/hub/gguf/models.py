@@ -4,7 +4,8 @@
 
 For each model NAME: FOLDER/NAME/ by save_pretrained, FOLDER/NAME.gguf by PyPI's gguf.GGUFWriter, with the permutation of
 queries and keys of llama.cpp's convert_hf_to_gguf.py (LlamaModel.permute) where it has one. FOLDER/NAME.json has what
-transformers reads from the GGUF file: config fields, and ids of texts. It does not read smollm3.
+transformers reads from the GGUF file: config fields, ids of texts and of a pair, and the texts of these ids. It does not
+read smollm3.
 """
 
 import json

@@ -21,12 +21,17 @@ interface Read {
   config: Record<string, unknown>;
   texts: string[];
   ids: number[][];
+  /** ids of a pair of texts */
+  pair: number[];
+  decoded: string[];
 }
 
 /** What Python reads from an imported folder. */
 interface Found {
   config: Record<string, unknown>;
   ids: number[][];
+  pair: number[];
+  decoded: string[];
   /** largest logit of the origin */
   largest: number;
   /** largest difference of a logit from the origin's */
@@ -95,8 +100,8 @@ describe.skipIf(!python)("a model in GGUF", () => {
   });
 
   test.each(READ)("%s gives the ids that transformers gives from the file", async (name) => {
-    const { texts, ids } = json(`${name}.json`) as Read;
-    expect(foundOf(name).ids).toEqual(ids);
+    const { texts, ids, pair, decoded } = json(`${name}.json`) as Read;
+    expect(foundOf(name)).toMatchObject({ ids, pair, decoded });
     const folder = at(`imported-${name}`);
     const tokenizer = await openTokenizer(folder);
     // The workbench puts no tokens around a text.

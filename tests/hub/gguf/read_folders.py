@@ -34,6 +34,8 @@ def found(name):
     return {
         "config": json.loads(AutoConfig.from_pretrained(imported).to_json_string(use_diff=False)),
         "ids": [tokenizer.encode(text).ids for text in texts],
+        "pair": tokenizer.encode("Hello", "world").ids,
+        "decoded": [tokenizer.decode(tokenizer.encode(text).ids, skip_special_tokens=False) for text in texts],
         "largest": one.abs().max().item(),
         "difference": (one - other).abs().max().item(),
     }

@@ -84,7 +84,7 @@ const CASES: Refused[] = [
   },
 ];
 
-/** transformers itself ignores these, or computes with them what no other program does. */
+/** Settings that transformers does not apply to these models. */
 const UNDER_TRANSFORMERS: Refused[] = [
   { fields: { num_experts: 8 }, message: "config.json: num_experts is 8, which is not computed here" },
   {
@@ -113,7 +113,7 @@ function changed({ family = "llama", fields }: Refused, index: string): string {
 }
 
 test.skipIf(!torch)(
-  "are refused by the workbench and by PyTorch alone in the same words, in one line",
+  "settings that are not computed are refused by the workbench and by PyTorch alone in the same words, in one line",
   async () => {
     const folders = CASES.map((each, i) => changed(each, `torch ${i}`));
     const cases = folders.map((folder) => ({ folder, size: null, form: "auto" }));
@@ -159,7 +159,7 @@ for folder in sys.argv[1:]:
 `;
 
 test.skipIf(!transformers)(
-  "are refused under transformers where it would ignore them",
+  "settings that transformers would ignore are refused under transformers",
   async () => {
     const args = UNDER_TRANSFORMERS.map((each, i) => changed(each, `transformers ${i}`));
     const { status, stdout, stderr } = await runPython(transformers, LOAD, { args, env: ENV });

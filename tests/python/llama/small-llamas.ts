@@ -22,7 +22,10 @@ const LENGTH = { original_max_position_embeddings: 16 };
 /** What each family has of its own, by `model_type`. */
 export const FAMILIES: Readonly<Record<string, Record<string, unknown>>> = {
   llama: {
-    ...{ attention_bias: true, mlp_bias: true, tie_word_embeddings: true, rope_theta: 500 },
+    attention_bias: true,
+    mlp_bias: true,
+    tie_word_embeddings: true,
+    rope_theta: 500,
     rope_scaling: { rope_type: "llama3", factor: 4, low_freq_factor: 1, high_freq_factor: 4, ...LENGTH },
   },
   mistral: { sliding_window: 5, head_dim: 8, hidden_act: "gelu_pytorch_tanh" },
@@ -31,7 +34,7 @@ export const FAMILIES: Readonly<Record<string, Record<string, unknown>>> = {
   smollm3: { no_rope_layer_interval: 2, use_sliding_window: true, sliding_window: 4 },
 };
 
-/** Block by block other structures; some dense layers in each. */
+/** The structures of the layers of each block. The other layers are dense. */
 const STRUCTURES = [
   { "self_attn.q_proj": "gblr", "self_attn.o_proj": "lowrank", "mlp.gate_proj": "gblr", "mlp.down_proj": "monarch" },
   { "self_attn.k_proj": "block-low-rank", "self_attn.v_proj": "gblr", "mlp.up_proj": "block-sparse" },

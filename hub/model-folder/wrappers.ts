@@ -9,8 +9,8 @@ const WRAPPERS = ["module.", "_orig_mod.", "model.", "backbone.", "net."];
 
 /**
  * The prefix of all names, possibly nested, e.g. `module._orig_mod.`; empty if some name has no such prefix.
- * @param own prefixes of the model's own names, e.g. `model.`, which all names have if the head is tied. The last part
- * is no wrapper if it is one of them, unless it comes twice. Default none
+ * @param own prefixes of the model's own names, e.g. `model.`, which all names of a model with a tied head have. If the
+ * prefix ends with one of them, this last part stays in the names, unless it also follows in some name. Default none
  */
 export function wrapperOf(names: Iterable<string>, own: readonly string[] = []): string {
   const all = [...names];

@@ -1,6 +1,6 @@
 // Converts stored tensors to float32 and float64, and float32 to the types of half precision. The 16-bit conversions
 // work on bits (IEEE 754 binary16; bfloat16 is the upper half of a float32): they round to nearest, ties to even, and
-// keep subnormals, signed zeros and infinities; a NaN stays a NaN of the same sign. All functions return copies
+// keep subnormals, signed zeros and infinities; a NaN stays a NaN of the same sign. All functions return copies,
 // or write into memory that the caller gives.
 
 import type { StoredTensor } from "./types.ts";

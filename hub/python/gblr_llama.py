@@ -55,7 +55,7 @@ class LlamaAttention(nn.Module):
         return self.o_proj((weights @ v).transpose(1, 2).reshape(batch, tokens, -1))
 
     def _hidden(self, tokens, device):
-        """Which keys (columns) each query (row) does not see: later ones, and those in front of its window."""
+        """Which keys (columns) each query (row) does not see: later ones, and those before its window."""
         ones = torch.ones(tokens, tokens, dtype=torch.bool, device=device)
         return ones.triu(1) if self.window is None else ones.triu(1) | ones.tril(-self.window)
 

@@ -53,7 +53,7 @@ class LlamaFamily:
     """Fields that transformers' class of the family does not read, and their values without effect."""
     norms_of_heads = False
     has_layer_types = False  # whether layer_types chooses the layers with a window
-    window_fields = "Llama's sliding_window"  # what decides about windows, for errors
+    window_fields = "Llama's sliding_window"  # the fields that determine windows, for errors
 
     def biases(self, given):
         """Whether there are biases in the layers of queries, keys and values, in the output layer, and in the MLP."""

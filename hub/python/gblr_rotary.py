@@ -98,7 +98,7 @@ def _yarn_scaling(settings, _):
     width = settings.width
 
     def component(turns):
-        """The component that turns so often in the original length."""
+        """The component that makes this many turns in the original length."""
         return width * math.log(settings.original / (turns * 2 * math.pi)) / (2 * math.log(settings.theta))
 
     low, high = component(settings.fast), component(settings.slow)

@@ -44,7 +44,7 @@ const SETTINGS: Record<string, unknown>[] = [
   { stop_strings: "lo", repetition_penalty: 1.3 },
   { max_length: 40 },
 ];
-/** Letters and the end are left, so that stop strings come up. */
+/** Tokens that are suppressed: all but letters, the space and the end, so that stop strings occur. */
 const OTHERS = Array.from({ length: VOCABULARY }, (_, id) => id).filter(
   (id) => id !== END && !/[a-z ]/.test(String.fromCharCode(id)),
 );

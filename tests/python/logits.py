@@ -1,7 +1,7 @@
 """Loads model folders with the Python files that are in the first of them, and prints their logits as a JSON list.
 
     logits.py IDS FOLDER[:FORM[:MODE]] ...      with torch alone
-    logits.py IDS FOLDER:transformers ...       as a user of transformers would, who saves the model once more
+    logits.py IDS FOLDER:transformers ...       as a user of transformers would; also saves and reads it again
 
 A folder that is refused gives its error instead.
 """

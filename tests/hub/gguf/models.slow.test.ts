@@ -32,9 +32,9 @@ interface Found {
   ids: number[][];
   pair: number[];
   decoded: string[];
-  /** largest logit of the origin */
+  /** largest logit of the original model */
   largest: number;
-  /** largest difference of a logit from the origin's */
+  /** largest difference of a logit from the original model's */
   difference: number;
 }
 
@@ -47,7 +47,7 @@ async function imported(name: string, options = {}): Promise<void> {
 
 /** Ids of tokens are those of the vocabulary, not of the config from which the model was made. */
 const IDS = ["bos_token_id", "eos_token_id", "pad_token_id"];
-/** Fields of configs that are not in the folder, so that transformers' defaults apply, which are the origins'. */
+/** Fields that the folder does not have. transformers' defaults apply, which the original models have too. */
 const DEFAULTS =
   /^(transformers_version|pretraining_tp|layer_types|.*window.*|no_rope_.*|attention_bias|summary_.*|scale_.*|reorder_.*|add_cross.*)$/;
 /** Fields that transformers does not read from the file, or takes from defaults of the class. */
@@ -110,7 +110,7 @@ describe.skipIf(!python)("a model in GGUF", () => {
     expect(texts.map((text) => [...tokenizer.encode(text)])).toEqual(bare);
   });
 
-  test.each(MODELS)("%s loads in transformers and computes what its origin computes", (name) => {
+  test.each(MODELS)("%s loads in transformers and computes what the original model computes", (name) => {
     expect(foundOf(name).largest).toBeGreaterThan(0.1);
     expect(foundOf(name).difference).toBe(0);
   });

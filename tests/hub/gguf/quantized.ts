@@ -6,7 +6,7 @@ import { dequantize } from "../../../hub/gguf/dequantize.ts";
 import { GGML_TYPES } from "../../../hub/gguf/types.ts";
 import { readSafetensors } from "../../../hub/safetensors/read.ts";
 
-/** Names of the types with blocks. */
+/** Names of all types but F32, which is not converted. */
 export const QUANTIZED = [...GGML_TYPES.values()].map(({ name }) => name).filter((name) => name !== "F32");
 
 export async function expectSameValues(path: string, name: string): Promise<void> {

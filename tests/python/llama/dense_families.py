@@ -1,5 +1,5 @@
 """Reads dense models of Llama's families that transformers has saved, with torch alone, and compares what they compute with
-what transformers computed of them.
+what transformers computed with them.
 
     dense_families.py SOURCES < {"windows": [[id]], "folders": {name: FOLDER}}
 

@@ -1,5 +1,6 @@
 // Settings that change the result of Llama's families and are not computed: the workbench, PyTorch alone and, where it does
-// not refuse them itself, transformers refuse a folder in the same words. And a transformers that lacks a family.
+// not refuse them itself, transformers refuse a folder in the same words. Also, a version of transformers without some
+// families.
 
 import { beforeAll, expect, test } from "bun:test";
 import { cpSync, readFileSync, writeFileSync } from "node:fs";
@@ -171,7 +172,7 @@ test.skipIf(!transformers)(
   PATIENCE,
 );
 
-/** As if these families had not yet been written. */
+/** Simulates a version of transformers without these families. */
 const HIDE = `
 import sys
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
@@ -181,7 +182,7 @@ for name in ("qwen3", "smollm3"):
 `;
 
 test.skipIf(!transformers)(
-  "a transformers that lacks a family loads the others, and says in one line what it lacks",
+  "a version of transformers without a family loads the others, and says in one line what is missing",
   async () => {
     const args = [at("llama"), at("qwen3"), at("smollm3"), at("qwen2")];
     const { status, stdout, stderr } = await runPython(transformers, HIDE + LOAD, {

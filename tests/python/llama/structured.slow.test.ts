@@ -43,12 +43,12 @@ interface Truth {
 
 const truths = new Map<string, Truth>();
 
-// Which engine made a folder is nothing that Python could see: one is enough.
+// The folder does not depend on the engine that wrote it, so one engine is enough.
 beforeAll(async () => {
   if (!torch) return;
   await openEngine(ENGINES[0]?.options);
   for (const name of NAMES) {
-    // Smooth masks have a gradient of another kind.
+    // With a sigma, masks are smooth and have other gradients.
     const model = await smallLlama(name, name === "qwen3" ? { sigma: 6 } : {});
     await saveModelNow(model, at(name), { trainable: true });
     await saveModelNow(model, at(`${name}-sharded`), { maxShardBytes: 8000 });

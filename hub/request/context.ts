@@ -89,7 +89,7 @@ export function patienceOf(wanted: Partial<Patience> = {}): Patience {
 /**
  * The pause before attempt `attempt` (2, 3, …), in milliseconds: exponential, minus a random part of up to a quarter,
  * so that clients that failed together do not retry together.
- * @param asked pause that the Hub asked for (Retry-After), in milliseconds
+ * @param asked pause that the server asked for (Retry-After), in milliseconds
  */
 export function delayBefore(attempt: number, patience: Patience, asked?: number): number {
   const doubled = patience.firstDelayMs * 2 ** (attempt - 2) * (1 - Math.random() / 4);

@@ -230,6 +230,16 @@ describe("the zoo", () => {
     expect(busy.ranges.length).toBe(4);
   });
 
+  test("waits as long as the server asks for, in seconds or as a date", async () => {
+    for (const asked of ["60", new Date(Date.now() + 60_000).toUTCString()]) {
+      const answers: Answer[] = [(_, response) => response.writeHead(503, { "retry-after": asked }).end()];
+      const from = await release((...call) => (answers.shift() ?? serving())(...call));
+      const patience = { ...HURRIED, firstDelayMs: 1, longestDelayMs: 300 };
+      const events = await fetchAll(`asked ${asked}`, from, { patience });
+      expect(events).toContainEqual(expect.objectContaining({ kind: "retrying", delayMs: 300 }));
+    }
+  });
+
   test("says in one line where it cannot write, and that it is offline", async () => {
     const from = await release(serving());
     writeFileSync(at("a-file"), "");

@@ -7,10 +7,10 @@ import process from "node:process";
 import { partsOf } from "../../hub/gguf/index.ts";
 import { countOf } from "../../hub/text/numbers.ts";
 import { type ImportedGguf, type ImportGgufOptions, importGguf } from "../models/weights/index.ts";
+import { copyWithProgress } from "./import-progress.ts";
 import { pullWithProgress, repoNamed } from "./pull.ts";
 import { withHub } from "./shared/hub-access.ts";
-import { CommandFailed, interruptible } from "./shared/program.ts";
-import { progressBar } from "./shared/progress.ts";
+import { interruptible } from "./shared/program.ts";
 import { expectPlaceForModel } from "./shared/stages.ts";
 import { formatBytes, type Palette } from "./shared/terminal.ts";
 
@@ -59,23 +59,8 @@ export async function importGgufWithProgress(
   { force, ...options }: ImportGgufOptions & { force: boolean },
 ): Promise<GgufSummary> {
   await expectPlaceForModel(options.out, { force });
-  return interruptible("interrupted; nothing was written", async (signal) => {
-    const bar = progressBar({ label: "importing" });
-    let written = { tensors: 0, bytes: 0 };
-    try {
-      for await (const event of importGguf(file, options)) {
-        if (event.kind === "imported") return { file, out: options.out, ...described(event), ...written };
-        signal.throwIfAborted();
-        if (event.kind === "opened") {
-          written = { tensors: event.tensors, bytes: event.bytes };
-          bar.setTotal(event.bytes);
-        } else bar.advance(event.bytes);
-      }
-      throw new CommandFailed(`${file}: the import ended early`);
-    } finally {
-      bar.stop();
-    }
-  });
+  const { imported, size } = await copyWithProgress(importGguf(file, options), file);
+  return { file, out: options.out, ...described(imported), ...size };
 }
 
 function described({ model: { name }, config, types, files }: ImportedGguf) {

@@ -23,6 +23,7 @@ beforeAll(async () => {
   await writeChatModel(folder("model"));
   await writeChatModel(folder("long"), { positions: 4096 });
   await writeChatModel(folder("sampling"), { settings: { do_sample: true, top_k: 1, max_new_tokens: 3 } });
+  await writeChatModel(folder("likely"), { settings: { do_sample: true, min_p: 1 } });
   await writeChatModel(folder("beams"), { settings: { num_beams: 4 } });
   await saveModelNow(livelier(tinyGpt2()), folder("plain"));
 });
@@ -77,6 +78,12 @@ test("the settings of the folder are those of the chat, and flags override them"
   expect(said("--tokens", "5").assistant).toBe(greedy.slice(0, 5));
   expect(said("--tokens", "12", "--top-k", "0", "--seed", "3").assistant).not.toBe(greedy.trimEnd());
   expect(said("--no-generation-config").assistant.length).toBeGreaterThan(3);
+  const likely = (...args: string[]) =>
+    chat([folder("likely"), "--engine", "cpu", "--tokens", "12", "-p", "hello", ...args]);
+  expect(likely().stdout).toBe(greedy);
+  const free = likely("--min-p", "0");
+  expect(free.code).toBe(0);
+  expect(free.stdout).not.toBe(greedy);
 });
 
 test("a stop string ends the answer", () => {
@@ -112,6 +119,7 @@ test("what cannot be is one line, with the exit code of its kind", () => {
   );
   refused([folder("model"), ...GREEDY, "-p", "x".repeat(300)], 1, /the message makes a chat of 3\d\d tokens/);
   refused([folder("model"), "--top-k", "3", "--temperature", "0"], 2, /--top-k and --temperature 0 contradict/);
+  refused([folder("model"), "--min-p", "2"], 2, /It must be a number from 0 to 1/);
   refused([folder("model"), "--variable", "x"], 2, /It must be a name and a value/);
   refused([folder("nowhere")], 1, /there is no folder/);
   rmSync(folder("plain", "chat_template.jinja"));

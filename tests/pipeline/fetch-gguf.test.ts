@@ -3,7 +3,7 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdirSync, readdirSync, readFileSync, utimesSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
-import { fetchArchitecture, fetchModel } from "../../workbench/pipeline/fetch.ts";
+import { fetchKind, fetchModel } from "../../workbench/pipeline/fetch.ts";
 import { type PipelineEvent, resultOf } from "../../workbench/pipeline/stage.ts";
 import { gguf, smallLlama, writeGguf } from "../hub/gguf/build.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
@@ -56,7 +56,7 @@ test("processes that import the same file at the same time get the same folder",
   expect(readdirSync(at("together", "models"))).toHaveLength(1);
 });
 
-test("a cache that cannot be written is told in one line, with the setting that moves it", async () => {
+test("a cache that cannot be written is reported in one line, with the setting that moves it", async () => {
   const file = writeGguf(at("unwritten.gguf"), smallLlama());
   writeFileSync(at("taken"), "a file");
   await expect(fetched(file, at("taken"))).rejects.toThrow(
@@ -98,8 +98,11 @@ test("a path without a file is refused with what to give", async () => {
   await expect(fetched(at("none.gguf"), at("none"))).rejects.toThrow(/none\.gguf: is not a file; give the path/);
 });
 
-test("the architecture of a GGUF file is known from its metadata", async () => {
+test("the kind of a GGUF file is that of the model that is imported", async () => {
   const file = writeGguf(at("known.gguf"), smallLlama());
   const context = { access, cache: at("known"), signal: new AbortController().signal };
-  expect((await resultOf(fetchArchitecture(file, context))).type).toBe("llama");
+  const { architecture, positions } = await resultOf(fetchKind(file, context));
+  expect(architecture.type).toBe("llama");
+  const config = JSON.parse(readFileSync(join((await fetched(file, at("known"))).folder, "config.json"), "utf8"));
+  expect(positions).toBe(config.max_position_embeddings);
 });

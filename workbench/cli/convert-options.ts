@@ -67,7 +67,7 @@ export function addCalibrationOptions(command: Command): void {
     .addOption(new AliasOption("calibrateSamples", "--calibration-samples <count>").argParser(countFrom(1)))
     .option(
       "--calibrate-memory <GB>",
-      "memory for covariances, at most; with less, the model runs over the data several times (default: 4)",
+      "maximum memory for covariances; if they need more, the model runs over the data several times (default: 4)",
       numberFrom(0),
     )
     .option(

@@ -1,5 +1,5 @@
-// The part of `gblr import` that makes a model folder from a GGUF file, which is pulled if it is on the Hub: progress and
-// summary.
+// The part of `gblr import` that makes a model folder from a GGUF file. It pulls a file that is on the Hub, shows the
+// progress and prints the summary.
 
 import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -37,12 +37,12 @@ interface GgufSummary {
 const ON_HUB = /^([\w.-]+\/[\w.-]+(?:@[^/]+)?)\/((?!\.).+)$/;
 
 /**
- * The path of a GGUF file. One that is not on the disk and reads as owner/name/file.gguf is pulled from the Hub, with the
- * other files of a model in several.
+ * The path of a GGUF file. If it is not on the disk and has the form owner/name/file.gguf, it is pulled from the Hub,
+ * with the other files of a model that has several.
  */
 export async function localGguf(file: string, { json = false }: { json?: boolean }): Promise<string> {
   const [, name = "", path = ""] = ON_HUB.exec(file) ?? [];
-  // In a folder that exists, a file that does not is missing rather than on the Hub.
+  // If the folder of the path is on the disk, the name does not mean a repository, and the file is missing.
   if (name === "" || existsSync(file) || existsSync(dirname(name))) return file;
   const repo = repoNamed(name, "model");
   const { folder } = await withHub(process.env, (access) =>

@@ -11,7 +11,7 @@ import { CONFIG_FILE, ModelError } from "../../hub/model-folder/index.ts";
 import { importGguf } from "../models/weights/index.ts";
 import type { PipelineEvent, StageContext } from "./stage.ts";
 
-/** Incremented whenever the same file would be imported otherwise. */
+/** Incremented whenever the same file would be imported differently. */
 const VERSION = 1;
 
 /**
@@ -52,8 +52,8 @@ const DRAFT = /^[0-9a-f]{32}\.\d+$/;
 const LONGEST_IMPORT = 24 * 60 * 60 * 1000;
 
 /**
- * Removes what imports left that were killed. Age tells them from those that run, because the processes of other
- * containers with the same cache cannot be seen.
+ * Removes the drafts of imports that were killed. They are recognized by their age, because an import that still runs
+ * may belong to another container with the same cache, whose processes cannot be seen.
  */
 async function removeLeftovers(models: string): Promise<void> {
   for (const name of (await readdir(models)).filter((each) => DRAFT.test(each))) {

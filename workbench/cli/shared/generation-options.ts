@@ -136,7 +136,8 @@ function temperatureOf(flags: GenerationFlags, { sample = true, sampling }: Gene
 }
 
 function tokensWithin(maxLength: number | undefined, prompt: number): number | undefined {
-  if (maxLength === undefined || maxLength > prompt) return maxLength === undefined ? undefined : maxLength - prompt;
+  if (maxLength === undefined) return undefined;
+  if (maxLength > prompt) return maxLength - prompt;
   throw new CommandFailed(
     `the prompt has ${prompt} tokens, and max_length in generation_config.json is ${maxLength}; pass --tokens`,
   );

@@ -5,7 +5,7 @@ import { mkdirSync, readdirSync, readFileSync, utimesSync, writeFileSync } from 
 import { basename, join } from "node:path";
 import { fetchKind, fetchModel } from "../../workbench/pipeline/fetch.ts";
 import { type PipelineEvent, resultOf } from "../../workbench/pipeline/stage.ts";
-import { gguf, smallLlama, writeGguf } from "../hub/gguf/build.ts";
+import { gguf, smallLlama, u32, writeGguf } from "../hub/gguf/build.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
 
 setDefaultTimeout(60_000);
@@ -34,6 +34,19 @@ test("a file that has changed is imported again", async () => {
   const first = await fetched(file, at("changed"));
   utimesSync(file, 1, 1);
   expect((await fetched(file, at("changed"))).folder).not.toBe(first.folder);
+});
+
+test("a model in several files is imported again if any of them has changed", async () => {
+  const { metadata, tensors } = smallLlama();
+  const parts = [tensors.slice(0, 5), tensors.slice(5)].map((part, i) => {
+    const split = [["split.count", u32(2)] as const, ["split.no", u32(i)] as const];
+    const entries = i === 0 ? [...metadata, ...split] : split;
+    return writeGguf(at(`parts-0000${i + 1}-of-00002.gguf`), { metadata: entries, tensors: part });
+  }) as [string, string];
+  const first = await fetched(parts[0], at("parts"));
+  expect((await fetched(parts[0], at("parts"))).folder).toBe(first.folder);
+  utimesSync(parts[1], 1, 1);
+  expect((await fetched(parts[0], at("parts"))).folder).not.toBe(first.folder);
 });
 
 test("processes that import the same file at the same time get the same folder", async () => {

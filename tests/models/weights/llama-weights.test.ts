@@ -133,13 +133,15 @@ test("the scaling of a published model is assumed with its base only, and said",
   expect(settings).not.toHaveProperty("rope_theta");
 });
 
-test("a published model's sliding window is said, and one stored with the weights precedes it", () => {
+test("settings of a published model are said, and those stored with the weights precede them", () => {
   const assumed = (hyper: Hyper) => llamaWeights.assumed?.(weightsLike("Mistral-7B-v0.3", hyper), {}).settings;
   const config = (hyper: Hyper) => llamaWeights.config(weightsLike("Mistral-7B-v0.3", hyper), { heads: 32 });
   expect(config({}).sliding_window).toBe(null);
   expect(assumed({})).toMatchObject({ sliding_window: null });
   expect(config({ sliding_window: 4096 }).sliding_window).toBe(4096);
   expect(assumed({ sliding_window: 4096 })).not.toHaveProperty("sliding_window");
+  expect(assumed({})).toMatchObject({ model_type: "mistral" });
+  expect(assumed({ model_type: "mistral" })).not.toHaveProperty("model_type");
 });
 
 test.each(["rope_scaling", "rope_parameters"])("settings stored with the weights are used, %s among them", (name) => {

@@ -88,7 +88,7 @@ export const llamaWeights: WeightsReader<LlamaConfig> = {
     return {
       like: name,
       settings: {
-        ...(type !== shapes.family && { model_type: type }),
+        ...(type !== shapes.family && type !== hyper.type && { model_type: type }),
         ...(!isThetaKnown && { rope_theta: theta }),
         ...(isScalingAssumed && { rope_type: scalingOf(hyper, known, ropeTheta).rope_type }),
         ...(hyper.epsilon === undefined && { rms_norm_eps: epsilon }),

@@ -1,5 +1,5 @@
 #!/usr/bin/env bun
-// Compresses SmolLM2-135M to 80, 60 and 40 % of the parameters of its linear layers, by GBLR and by low rank with the
+// Compresses SmolLM2-135M to 80, 60 and 40 % of the multiply-adds of its linear layers, by GBLR and by low rank with the
 // same activation-aware initialization and the budget shared among layers, and fine-tunes each on WikiText-2. The model
 // with 80 % is published; those with 60 and 40 % are in compare/ of the run folder.
 //
@@ -11,7 +11,7 @@ import { runRecipe } from "../workbench/cli/experiment.ts";
 
 await runRecipe({
   name: "smollm2-wikitext",
-  summary: "SmolLM2-135M on WikiText-2 with 20, 40 and 60 % fewer parameters in its linear layers.",
+  summary: "SmolLM2-135M on WikiText-2 with 20, 40 and 60 % fewer multiply-adds in its linear layers.",
   example: [
     "bun run recipes/smollm2-wikitext.ts",
     "bun run recipes/smollm2-wikitext.ts --model SmolLM2-135M-Instruct.Q4_1.gguf --steps 200",

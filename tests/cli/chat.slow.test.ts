@@ -23,6 +23,7 @@ beforeAll(async () => {
   await writeChatModel(folder("model"));
   await writeChatModel(folder("long"), { positions: 4096 });
   await writeChatModel(folder("sampling"), { settings: { do_sample: true, top_k: 1, max_new_tokens: 3 } });
+  await writeChatModel(folder("likely"), { settings: { do_sample: true, min_p: 1 } });
   await writeChatModel(folder("beams"), { settings: { num_beams: 4 } });
   await saveModelNow(livelier(tinyGpt2()), folder("plain"));
 });
@@ -45,7 +46,7 @@ describe("messages", () => {
     expect(JSON.parse(chat([...args, "one\ntwo"]).stdout).assistant).toBe(JSON.parse(lines).assistant);
   });
 
-  test("of a system and variables change the answer", () => {
+  test("of the system and template variables change the answer", () => {
     const answer = (...args: string[]) => chat([folder("model"), ...GREEDY, "-p", "hello", ...args]).stdout;
     expect(answer("--system", "be kind")).not.toBe(answer());
     expect(answer("--variable", "add_generation_prompt=false")).not.toBe(answer());
@@ -77,6 +78,12 @@ test("the settings of the folder are those of the chat, and flags override them"
   expect(said("--tokens", "5").assistant).toBe(greedy.slice(0, 5));
   expect(said("--tokens", "12", "--top-k", "0", "--seed", "3").assistant).not.toBe(greedy.trimEnd());
   expect(said("--no-generation-config").assistant.length).toBeGreaterThan(3);
+  const likely = (...args: string[]) =>
+    chat([folder("likely"), "--engine", "cpu", "--tokens", "12", "-p", "hello", ...args]);
+  expect(likely().stdout).toBe(greedy);
+  const free = likely("--min-p", "0");
+  expect(free.code).toBe(0);
+  expect(free.stdout).not.toBe(greedy);
 });
 
 test("a stop string ends the answer", () => {
@@ -86,7 +93,7 @@ test("a stop string ends the answer", () => {
   expect(cut).toBe(`${answer.slice(0, answer.indexOf(stop))}\n`);
 });
 
-test("what cannot be is one line, with the exit code of its kind", () => {
+test("invalid flags and messages are reported in one line, with exit code 1 or 2", () => {
   const refused = (args: string[], code: number, message: RegExp, stdin: string | Uint8Array = "hello\n") => {
     const { stderr, ...run } = chat(args, stdin);
     expect(stderr).toMatch(message);
@@ -94,7 +101,7 @@ test("what cannot be is one line, with the exit code of its kind", () => {
     expect(stderr.trim()).not.toContain("\n");
   };
   writeFileSync(folder("plain", "tokenizer.json"), readFileSync(folder("model", "tokenizer.json")));
-  refused([folder("plain")], 1, /has no chat template and is no model for chats; use "gblr generate"/);
+  refused([folder("plain")], 1, /has no chat template, so it cannot chat; use "gblr generate"/);
   writeFileSync(folder("plain", "chat_template.jinja"), "{% for %}");
   refused([folder("plain")], 1, /chat_template\.jinja: has a chat template that is not valid/);
   writeFileSync(
@@ -112,6 +119,7 @@ test("what cannot be is one line, with the exit code of its kind", () => {
   );
   refused([folder("model"), ...GREEDY, "-p", "x".repeat(300)], 1, /the message makes a chat of 3\d\d tokens/);
   refused([folder("model"), "--top-k", "3", "--temperature", "0"], 2, /--top-k and --temperature 0 contradict/);
+  refused([folder("model"), "--min-p", "2"], 2, /It must be a number from 0 to 1/);
   refused([folder("model"), "--variable", "x"], 2, /It must be a name and a value/);
   refused([folder("nowhere")], 1, /there is no folder/);
   rmSync(folder("plain", "chat_template.jinja"));
@@ -184,25 +192,25 @@ describe("at a terminal", () => {
     expect(await until(PROMPT)).toMatch(/gblr: settings of generation_config\.json: suppress_tokens \(\d+\)/);
     const say = async (text: string) => {
       type(`${text}\r`);
-      // The line as it was typed comes first.
+      // The terminal echoes the line first.
       await until(/\n/);
       return (await until(PROMPT)).split(/\r*\n/)[0];
     };
     const first = await say("hello");
     expect(first).toMatch(/^[a-z ]+$/);
     expect(await say("hello")).not.toBe(first);
-    expect(await say("/reset")).toBe("gblr: the chat starts anew");
+    expect(await say("/reset")).toBe("gblr: started a new chat");
     expect(await say("hello")).toBe(first);
     expect(await say("/nonsense x")).toBe("gblr: there is no command /nonsense; /help lists the commands");
     expect(await say("/help")).toContain("/reset");
     expect(await say("x".repeat(300))).toContain("shorten it");
-    expect(await say("/reset")).toBe("gblr: the chat starts anew");
+    expect(await say("/reset")).toBe("gblr: started a new chat");
     type("\x04");
     expect(await child.exited).toBe(0);
   });
 });
 
-test("Ctrl-C ends a chat from a pipe, with what has come", async () => {
+test("Ctrl-C ends a chat that is not at a terminal after the pieces that were printed", async () => {
   const args = [folder("long"), "--temperature", "0", "--tokens", "4000", "--engine", "cpu", "-p", "hello"];
   const child = Bun.spawn([process.execPath, GBLR, "chat", ...args], { stdout: "pipe", stderr: "pipe" });
   const reader = child.stdout.getReader();

@@ -1,7 +1,7 @@
 // `gblr convert`, `inspect` and `export` on small vision models: convolutions whole, position by position and as Tucker-2,
 // packed attention weights, calibration on images.
 
-import { afterAll, beforeAll, expect, test } from "bun:test";
+import { beforeAll, expect, test } from "bun:test";
 import { cpSync, mkdirSync, writeFileSync } from "node:fs";
 import sharp from "sharp";
 import { addConvert } from "../../workbench/cli/convert.ts";
@@ -15,13 +15,12 @@ import type { Inspection } from "../../workbench/report/describe-model.ts";
 import { logitsOf, smallResnet, smallVit, someImages } from "../architectures/small-vision.ts";
 import { deepGray } from "../data/images/deep-gray.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
-import { runVerb } from "./in-process.ts";
+import { runOffline, runVerb } from "./in-process.ts";
 
 const at = temporaryFolder();
-const kept = { GBLR_CACHE: process.env.GBLR_CACHE, HF_HUB_OFFLINE: process.env.HF_HUB_OFFLINE };
+runOffline(at("cache"));
 
 beforeAll(async () => {
-  Object.assign(process.env, { GBLR_CACHE: at("cache"), HF_HUB_OFFLINE: "1" });
   await openEngine({ engine: "wasm" });
   for (const [name, model] of Object.entries<Model>({ resnet: smallResnet() as Model, vit: smallVit() as Model })) {
     await saveModelNow(model, at(name));
@@ -37,13 +36,6 @@ beforeAll(async () => {
       const image = sharp({ create: { width: 24, height: 20, channels: 3, background } });
       await image.png().toFile(at("images", "train", label, `${i}.png`));
     }
-  }
-});
-
-afterAll(() => {
-  for (const [name, value] of Object.entries(kept)) {
-    if (value === undefined) delete process.env[name];
-    else process.env[name] = value;
   }
 });
 

@@ -1,7 +1,7 @@
 // `gblr eval ppl` as a user runs it, on a small GPT-2 and texts made here: what of a text is scored, and in which encoding
 // it is read.
 
-import { afterAll, beforeAll, expect, test } from "bun:test";
+import { beforeAll, expect, test } from "bun:test";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { addEval } from "../../workbench/cli/eval.ts";
@@ -11,25 +11,16 @@ import { saveModelNow } from "../../workbench/models/index.ts";
 import { tinyModel } from "../compress/tiny.ts";
 import { writeTinyTokenizer } from "../data/hub-folders.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
-import { runVerb } from "./in-process.ts";
+import { runOffline, runVerb } from "./in-process.ts";
 
 const at = temporaryFolder();
-const { GBLR_CACHE, HF_HUB_OFFLINE } = process.env;
-const kept = { GBLR_CACHE, HF_HUB_OFFLINE };
+runOffline(at("cache"));
 
 beforeAll(async () => {
-  Object.assign(process.env, { GBLR_CACHE: at("cache"), HF_HUB_OFFLINE: "1" });
   await openEngine({ engine: "cpu" });
   // 24 positions
   await saveModelNow(tinyModel(3, { vocab_size: 300 }), at("model"));
   writeTinyTokenizer(at("model"));
-});
-
-afterAll(() => {
-  for (const [name, value] of Object.entries(kept)) {
-    if (value === undefined) delete process.env[name];
-    else process.env[name] = value;
-  }
 });
 
 /** A data set of one file. */

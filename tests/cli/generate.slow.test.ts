@@ -93,7 +93,7 @@ test("the prompt has the special tokens that the tokenizer puts around texts", a
   generator.dispose();
 });
 
-test("what cannot be is one line, with the exit code of its kind", () => {
+test("invalid flags and prompts are reported in one line, with exit code 1 or 2", () => {
   const refused = (args: string[], code: number, message: RegExp) => {
     const { stderr, ...run } = generate(args);
     expect(run.code).toBe(code);

@@ -159,7 +159,7 @@ test("import makes a model of weights alone, which the other verbs take, and say
   }
 }, 60_000);
 
-test("import says that a head is missing or another one, and finetune --new-head gives the model one", async () => {
+test("import reports a head that is missing or has several layers, and finetune --new-head makes one", async () => {
   const isHead = (name: string) => name.startsWith("fc.");
   const bare = await someWeights("bare", (tensors) => {
     for (const name of [...tensors.keys()].filter(isHead)) tensors.delete(name);

@@ -1,9 +1,11 @@
 import { expect, test } from "bun:test";
 import { Command } from "commander";
 import { z } from "zod";
+import { addCalibrationOptions } from "../../workbench/cli/convert-options.ts";
 import { UsageError } from "../../workbench/cli/shared/program.ts";
 import { optionsOf, readSettings } from "../../workbench/cli/shared/settings.ts";
 import { imageExperiment } from "../../workbench/pipeline/domains/image-settings.ts";
+import { languageSettings } from "../../workbench/pipeline/domains/language.ts";
 import { withPresentNames } from "../../workbench/pipeline/settings.ts";
 
 const SCHEMA = z.object({
@@ -112,12 +114,12 @@ test("a model from scratch is not made with a deviation of 0 that nothing can be
   expect(() => deviations("0,0.2,1")).toThrow("--std 0,0.2,1: expected number to be >0");
 });
 
-test("a flag under a setting's former name is read as the setting, and is not in the help", () => {
+test("a flag under another name of a setting is read as the setting, and is not in the help", () => {
   const schema = z.object({
     colorJitter: z
       .number()
       .optional()
-      .meta({ description: "of colors", formerly: ["colourJitter"] }),
+      .meta({ description: "of colors", aliases: ["colourJitter"] }),
   });
   const command = new Command();
   for (const option of optionsOf(schema)) command.addOption(option);
@@ -126,6 +128,18 @@ test("a flag under a setting's former name is read as the setting, and is not in
   expect(command.helpInformation()).not.toContain("colour");
 });
 
-test("values under a setting's former name are found under its present one", () => {
+test("values under another name of a setting are found under its present one", () => {
   expect(withPresentNames(imageExperiment, { colourJitter: 0.4, flip: 0.5 })).toEqual({ colorJitter: 0.4, flip: 0.5 });
+});
+
+test.each(["--calibrate-samples", "--calibration-samples"])("recipes and convert both have %s", (flag) => {
+  const recipe = new Command();
+  for (const option of optionsOf(languageSettings)) recipe.addOption(option);
+  recipe.parse([flag, "7"], { from: "user" });
+  const settings = readSettings(languageSettings, recipe.opts(), { model: "m", dataset: "d" });
+  expect(settings.calibrationSamples).toBe(7);
+  const convert = new Command();
+  addCalibrationOptions(convert);
+  convert.parse([flag, "7"], { from: "user" });
+  expect(convert.opts()).toEqual({ calibrateSamples: 7 });
 });

@@ -1,6 +1,6 @@
-// --dtype of the verbs that load models: what they compute with weights in half precision, and what they refuse.
+// --dtype of the verbs that load models: results with weights in half precision, and refusals.
 
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { beforeAll, describe, expect, test } from "bun:test";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { addConvert } from "../../workbench/cli/convert.ts";
 import { addEval } from "../../workbench/cli/eval.ts";
@@ -12,14 +12,12 @@ import { saveModelNow } from "../../workbench/models/index.ts";
 import { tinyModel } from "../compress/tiny.ts";
 import { ENGINES } from "../engine/engines.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
-import { runVerb } from "./in-process.ts";
+import { runOffline, runVerb } from "./in-process.ts";
 
 const at = temporaryFolder();
-const { GBLR_CACHE, HF_HUB_OFFLINE } = process.env;
-const kept = { GBLR_CACHE, HF_HUB_OFFLINE };
+runOffline(at("cache"));
 
 beforeAll(async () => {
-  Object.assign(process.env, { GBLR_CACHE: at("cache"), HF_HUB_OFFLINE: "1" });
   await openEngine({ engine: "cpu" });
   await saveModelNow(tinyModel(3, { vocab_size: 26, eos_token_id: null }), at("model"));
   writeLetters("model");
@@ -41,14 +39,7 @@ function writeLetters(folder: string): void {
   writeFileSync(at(folder, "tokenizer_config.json"), JSON.stringify({ tokenizer_class: "GPT2Tokenizer" }));
 }
 
-afterAll(() => {
-  for (const [name, value] of Object.entries(kept)) {
-    if (value === undefined) delete process.env[name];
-    else process.env[name] = value;
-  }
-});
-
-async function told(add: AddVerb, args: readonly string[]) {
+async function documentOf(add: AddVerb, args: readonly string[]) {
   const { code, stdout, stderr } = await runVerb(add, args);
   expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
   return JSON.parse(stdout);
@@ -59,10 +50,10 @@ const PPL = () => ["--dataset", at("text"), "--json"];
 describe.skipIf(!ENGINES.some(({ name }) => name === "torch"))("--dtype bfloat16 on torch", () => {
   const torch = ["--engine", "torch", "--device", "cpu"];
 
-  test("gives the perplexity of the rounded model, and the document says so", async () => {
-    const half = await told(addEval, ["eval", "ppl", at("model"), ...PPL(), ...torch, "--dtype", "bfloat16"]);
-    const rounded = await told(addEval, ["eval", "ppl", at("bfloat16"), ...PPL(), ...torch]);
-    const auto = await told(addEval, ["eval", "ppl", at("bfloat16"), ...PPL(), ...torch, "--dtype", "auto"]);
+  test("gives the perplexity of the rounded model, and the type is in the document", async () => {
+    const half = await documentOf(addEval, ["eval", "ppl", at("model"), ...PPL(), ...torch, "--dtype", "bfloat16"]);
+    const rounded = await documentOf(addEval, ["eval", "ppl", at("bfloat16"), ...PPL(), ...torch]);
+    const auto = await documentOf(addEval, ["eval", "ppl", at("bfloat16"), ...PPL(), ...torch, "--dtype", "auto"]);
     expect([half, rounded, auto].map(({ dtype }) => dtype)).toEqual(["bfloat16", "float32", "auto"]);
     expect(Math.abs(half.nll / rounded.nll - 1)).toBeLessThan(1e-6);
     expect(Math.abs(auto.nll / rounded.nll - 1)).toBeLessThan(1e-6);
@@ -70,16 +61,24 @@ describe.skipIf(!ENGINES.some(({ name }) => name === "torch"))("--dtype bfloat16
 
   test("generates the text of the rounded model", async () => {
     const args = ["the", "--temperature", "0", "--tokens", "10", "--json", ...torch];
-    const half = await told(addGenerate, ["generate", at("model"), ...args, "--dtype", "bfloat16"]);
-    const rounded = await told(addGenerate, ["generate", at("bfloat16"), ...args]);
+    const half = await documentOf(addGenerate, ["generate", at("model"), ...args, "--dtype", "bfloat16"]);
+    const rounded = await documentOf(addGenerate, ["generate", at("bfloat16"), ...args]);
     expect(half.ids).toEqual(rounded.ids);
   });
 
   test("converts the rounded model, by activation too", async () => {
     const calibration = ["--init", "activation", "--calibrate", at("text"), "--calibrate-split", "test"];
     const args = ["--structure", "lowrank", "--budget", "0.5", "--json", ...torch, ...calibration];
-    const half = await told(addConvert, ["convert", at("model"), "--out", at("a"), ...args, "--dtype", "bfloat16"]);
-    const rounded = await told(addConvert, ["convert", at("bfloat16"), "--out", at("b"), ...args]);
+    const half = await documentOf(addConvert, [
+      "convert",
+      at("model"),
+      "--out",
+      at("a"),
+      ...args,
+      "--dtype",
+      "bfloat16",
+    ]);
+    const rounded = await documentOf(addConvert, ["convert", at("bfloat16"), "--out", at("b"), ...args]);
     const errors = (of: { layers: { error: number; outputError: number }[] }) =>
       of.layers.flatMap(({ error, outputError }) => [error, outputError]);
     expect(errors(half).length).toBeGreaterThan(10);
@@ -90,8 +89,8 @@ describe.skipIf(!ENGINES.some(({ name }) => name === "torch"))("--dtype bfloat16
 test("--calibrate-memory bounds the covariances, and changes nothing else", async () => {
   const calibration = ["--init", "activation", "--calibrate", at("text"), "--calibrate-split", "test"];
   const args = ["--structure", "lowrank", "--budget", "0.5", "--json", "--engine", "cpu", ...calibration];
-  const whole = await told(addConvert, ["convert", at("model"), "--out", at("c"), ...args]);
-  const parts = await told(addConvert, [
+  const whole = await documentOf(addConvert, ["convert", at("model"), "--out", at("c"), ...args]);
+  const parts = await documentOf(addConvert, [
     "convert",
     at("model"),
     "--out",
@@ -106,7 +105,7 @@ test("--calibrate-memory bounds the covariances, and changes nothing else", asyn
 });
 
 test("engines that hold weights in float32 refuse half precision in one line", async () => {
-  const told =
+  const refused =
     /^gblr: weights cannot be "float16" on engine "wasm", which holds them in float32; use --dtype float32, or engine torch\n$/;
   const engine = ["--engine", "wasm", "--dtype", "float16"];
   const runs = [
@@ -126,7 +125,7 @@ test("engines that hold weights in float32 refuse half precision in one line", a
   ];
   for (const { code, stderr } of runs) {
     expect(code).toBe(1);
-    expect(stderr).toMatch(told);
+    expect(stderr).toMatch(refused);
   }
 });
 

@@ -144,7 +144,7 @@ describe("a chat that grows", () => {
   });
 });
 
-test("an answer ends at the end of a turn that only the tokenizer knows", async () => {
+test("an answer ends at the tokenizer's end of a turn, even if the configs name another token", async () => {
   // The token always comes first, and config.json has another one that ends texts.
   const end = 256 + SPECIAL.indexOf("<|im_end|>");
   await writeChatModel(folder("tuned"), { settings: { eos_token_id: 0, sequence_bias: [[[end], 99]] } });

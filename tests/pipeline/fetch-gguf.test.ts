@@ -3,9 +3,9 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdirSync, readdirSync, readFileSync, utimesSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
-import { fetchArchitecture, fetchModel } from "../../workbench/pipeline/fetch.ts";
+import { fetchKind, fetchModel } from "../../workbench/pipeline/fetch.ts";
 import { type PipelineEvent, resultOf } from "../../workbench/pipeline/stage.ts";
-import { gguf, smallLlama, writeGguf } from "../hub/gguf/build.ts";
+import { gguf, smallLlama, u32, writeGguf } from "../hub/gguf/build.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
 
 setDefaultTimeout(60_000);
@@ -36,6 +36,19 @@ test("a file that has changed is imported again", async () => {
   expect((await fetched(file, at("changed"))).folder).not.toBe(first.folder);
 });
 
+test("a model in several files is imported again if any of them has changed", async () => {
+  const { metadata, tensors } = smallLlama();
+  const parts = [tensors.slice(0, 5), tensors.slice(5)].map((part, i) => {
+    const split = [["split.count", u32(2)] as const, ["split.no", u32(i)] as const];
+    const entries = i === 0 ? [...metadata, ...split] : split;
+    return writeGguf(at(`parts-0000${i + 1}-of-00002.gguf`), { metadata: entries, tensors: part });
+  }) as [string, string];
+  const first = await fetched(parts[0], at("parts"));
+  expect((await fetched(parts[0], at("parts"))).folder).toBe(first.folder);
+  utimesSync(parts[1], 1, 1);
+  expect((await fetched(parts[0], at("parts"))).folder).not.toBe(first.folder);
+});
+
 test("processes that import the same file at the same time get the same folder", async () => {
   const file = writeGguf(at("shared.gguf"), smallLlama());
   const code = `
@@ -56,7 +69,7 @@ test("processes that import the same file at the same time get the same folder",
   expect(readdirSync(at("together", "models"))).toHaveLength(1);
 });
 
-test("a cache that cannot be written is told in one line, with the setting that moves it", async () => {
+test("a cache that cannot be written is reported in one line, with the setting that moves it", async () => {
   const file = writeGguf(at("unwritten.gguf"), smallLlama());
   writeFileSync(at("taken"), "a file");
   await expect(fetched(file, at("taken"))).rejects.toThrow(
@@ -98,8 +111,11 @@ test("a path without a file is refused with what to give", async () => {
   await expect(fetched(at("none.gguf"), at("none"))).rejects.toThrow(/none\.gguf: is not a file; give the path/);
 });
 
-test("the architecture of a GGUF file is known from its metadata", async () => {
+test("the kind of a GGUF file is that of the model that is imported", async () => {
   const file = writeGguf(at("known.gguf"), smallLlama());
   const context = { access, cache: at("known"), signal: new AbortController().signal };
-  expect((await resultOf(fetchArchitecture(file, context))).type).toBe("llama");
+  const { architecture, positions } = await resultOf(fetchKind(file, context));
+  expect(architecture.type).toBe("llama");
+  const config = JSON.parse(readFileSync(join((await fetched(file, at("known"))).folder, "config.json"), "utf8"));
+  expect(positions).toBe(config.max_position_embeddings);
 });

@@ -62,7 +62,11 @@ export function addChat(program: Command): void {
   addEngineOptions(addWeightType(command)).action(chatVerb).addHelpText("after", MODES);
 }
 
-const COMMANDS = { "/reset": "start anew", "/exit": "leave, as Ctrl-D does", "/help": "list the commands" } as const;
+const COMMANDS = {
+  "/reset": "start a new chat",
+  "/exit": "leave, as Ctrl-D does",
+  "/help": "list the commands",
+} as const;
 
 const MODES = [
   "",
@@ -161,7 +165,7 @@ class Talk {
   #notes({ dropped, stopped, tokens }: Answer): string[] {
     const full = `the chat no longer fits the model's ${this.#positions} positions`;
     return [
-      ...(dropped > 0 ? [`${full}: the oldest ${countOf(dropped, "turn")} were dropped`] : []),
+      ...(dropped > 0 ? [`${full}: dropped ${countOf(dropped, "old turn")}`] : []),
       ...(stopped === "positions" ? [`${full}: the answer ends here`] : []),
       ...(stopped === "tokens" && process.stderr.isTTY ? [`the answer ends after ${countOf(tokens, "token")}`] : []),
     ];
@@ -209,7 +213,7 @@ function command(line: string, chat: Chat): boolean {
   if (!line.startsWith("/")) return false;
   if (line === "/reset") {
     chat.reset();
-    note("the chat starts anew");
+    note("started a new chat");
   } else if (line === "/help") for (const [name, what] of Object.entries(COMMANDS)) note(`${name}  ${what}`);
   else note(`there is no command ${line.split(" ", 1)[0]}; /help lists the commands`);
   return true;

@@ -17,6 +17,7 @@ import type { WeightType } from "../models/index.ts";
 import { structureNamed, structures } from "../structures/registry.ts";
 import { countFrom, numberFrom, share } from "./shared/options.ts";
 import { UsageError } from "./shared/program.ts";
+import { AliasOption } from "./shared/settings.ts";
 
 /** Adds the options for the structure of the converted layers and their cost. */
 export function addConversionOptions(command: Command): void {
@@ -62,9 +63,11 @@ export function addCalibrationOptions(command: Command): void {
     .option("--calibrate-column <name>", "column with the text or the images (default: text; image or img)")
     .option("--calibrate-encoding <name>", "encoding of text files, such as windows-1252 (default: utf-8)")
     .option("--calibrate-samples <count>", "windows or images to calibrate on (default: 32)", countFrom(1))
+    // its flag in recipes
+    .addOption(new AliasOption("calibrateSamples", "--calibration-samples <count>").argParser(countFrom(1)))
     .option(
       "--calibrate-memory <GB>",
-      "memory for covariances, at most; with less, the model runs over the data several times (default: 4)",
+      "maximum memory for covariances; if they need more, the model runs over the data several times (default: 4)",
       numberFrom(0),
     )
     .option(

@@ -6,9 +6,9 @@ import type { Command, Option } from "commander";
 import { z } from "zod";
 import { isClassifier } from "../models/index.ts";
 import { type ImageSettings, imageExperiment } from "../pipeline/domains/image-settings.ts";
-import { type LanguageSettings, languageSettings } from "../pipeline/domains/language.ts";
+import { CONTEXT, type LanguageSettings, languageSettings } from "../pipeline/domains/language.ts";
 import { SCRATCH_SETTINGS } from "../pipeline/domains/scratch-model.ts";
-import { fetchArchitecture } from "../pipeline/fetch.ts";
+import { fetchKind } from "../pipeline/fetch.ts";
 import { experimentShape } from "../pipeline/settings.ts";
 import { addSettings, type ExperimentFlags, type Kind, NOT_OF, type Recipe, runExperiment } from "./experiment.ts";
 import { UsageError, verb } from "./shared/program.ts";
@@ -35,15 +35,14 @@ export function addFinetune(program: Command): void {
 }
 
 async function finetune(model: string, flags: ExperimentFlags): Promise<void> {
-  const { kind, type } = await kindOf(model, flags);
-  expectFlagsOf(kind, flags, { model, type });
-  await runExperiment({ ...TEXT, kind, defaults: DEFAULTS[kind] } as Recipe, { ...flags, model });
-}
-
-async function kindOf(model: string, { offline }: ExperimentFlags): Promise<{ kind: Kind; type: string }> {
+  const { offline } = flags;
   const interrupted = "interrupted; nothing is done yet";
-  const architecture = await runStages({ interrupted, offline }, (context) => fetchArchitecture(model, context));
-  return { kind: isClassifier({ architecture }) ? "images" : "language", type: architecture.type };
+  const found = await runStages({ interrupted, offline }, (context) => fetchKind(model, context));
+  const { architecture, positions = CONTEXT } = found;
+  const kind = isClassifier({ architecture }) ? "images" : "language";
+  expectFlagsOf(kind, flags, { model, type: architecture.type });
+  const own = kind === "language" && { context: Math.min(CONTEXT, positions) };
+  await runExperiment({ ...TEXT, kind, defaults: { ...DEFAULTS[kind], ...own } } as Recipe, { ...flags, model });
 }
 
 /** Settings without a flag: those of the conversion and of models from scratch, and the model, which is an argument. */
@@ -95,8 +94,11 @@ function finetuneOptions(): Option[] {
     return [name, schema.meta({ ...schema.meta(), description, unit: undefined })];
   });
   const both = z.object({ ...shape, ...Object.fromEntries(described) });
+  const context = `${CONTEXT}, at most the model's positions`;
   const own = (["language", "images"] as const).flatMap((kind) =>
-    chosen(optionsOf(SCHEMAS[kind], DEFAULTS[kind]), onlyOf(kind)).map((option) => option.helpGroup(HEADINGS[kind])),
+    chosen(optionsOf(SCHEMAS[kind], { ...DEFAULTS[kind], context }), onlyOf(kind)).map((option) =>
+      option.helpGroup(HEADINGS[kind]),
+    ),
   );
   return [...chosen(optionsOf(both, sharedDefaults()), SHARED), ...own];
 }

@@ -1,5 +1,5 @@
-// The part of `gblr import` that makes a model folder from a GGUF file, which is pulled if it is on the Hub: progress and
-// summary.
+// The part of `gblr import` that makes a model folder from a GGUF file. It pulls a file that is on the Hub, shows the
+// progress and prints the summary.
 
 import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -7,10 +7,10 @@ import process from "node:process";
 import { partsOf } from "../../hub/gguf/index.ts";
 import { countOf } from "../../hub/text/numbers.ts";
 import { type ImportedGguf, type ImportGgufOptions, importGguf } from "../models/weights/index.ts";
+import { copyWithProgress } from "./import-progress.ts";
 import { pullWithProgress, repoNamed } from "./pull.ts";
 import { withHub } from "./shared/hub-access.ts";
-import { CommandFailed, interruptible } from "./shared/program.ts";
-import { progressBar } from "./shared/progress.ts";
+import { interruptible } from "./shared/program.ts";
 import { expectPlaceForModel } from "./shared/stages.ts";
 import { formatBytes, type Palette } from "./shared/terminal.ts";
 
@@ -37,12 +37,12 @@ interface GgufSummary {
 const ON_HUB = /^([\w.-]+\/[\w.-]+(?:@[^/]+)?)\/((?!\.).+)$/;
 
 /**
- * The path of a GGUF file. One that is not on the disk and reads as owner/name/file.gguf is pulled from the Hub, with the
- * other files of a model in several.
+ * The path of a GGUF file. If it is not on the disk and has the form owner/name/file.gguf, it is pulled from the Hub,
+ * with the other files of a model that has several.
  */
 export async function localGguf(file: string, { json = false }: { json?: boolean }): Promise<string> {
   const [, name = "", path = ""] = ON_HUB.exec(file) ?? [];
-  // In a folder that exists, a file that does not is missing rather than on the Hub.
+  // If the folder of the path is on the disk, the name does not mean a repository, and the file is missing.
   if (name === "" || existsSync(file) || existsSync(dirname(name))) return file;
   const repo = repoNamed(name, "model");
   const { folder } = await withHub(process.env, (access) =>
@@ -59,23 +59,8 @@ export async function importGgufWithProgress(
   { force, ...options }: ImportGgufOptions & { force: boolean },
 ): Promise<GgufSummary> {
   await expectPlaceForModel(options.out, { force });
-  return interruptible("interrupted; nothing was written", async (signal) => {
-    const bar = progressBar({ label: "importing" });
-    let written = { tensors: 0, bytes: 0 };
-    try {
-      for await (const event of importGguf(file, options)) {
-        if (event.kind === "imported") return { file, out: options.out, ...described(event), ...written };
-        signal.throwIfAborted();
-        if (event.kind === "opened") {
-          written = { tensors: event.tensors, bytes: event.bytes };
-          bar.setTotal(event.bytes);
-        } else bar.advance(event.bytes);
-      }
-      throw new CommandFailed(`${file}: the import ended early`);
-    } finally {
-      bar.stop();
-    }
-  });
+  const { imported, size } = await copyWithProgress(importGguf(file, options), file);
+  return { file, out: options.out, ...described(imported), ...size };
 }
 
 function described({ model: { name }, config, types, files }: ImportedGguf) {

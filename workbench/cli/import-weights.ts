@@ -9,8 +9,7 @@ import { countOf } from "../../hub/text/numbers.ts";
 import { openEngine } from "../engine/core/open.ts";
 import { type ImportReferenceOptions, importReference } from "../models/reference/index.ts";
 import { type ImportWeightsOptions, importWeights, type Recognized } from "../models/weights/index.ts";
-import { CommandFailed, interruptible } from "./shared/program.ts";
-import { progressBar } from "./shared/progress.ts";
+import { copyWithProgress, withProgress } from "./import-progress.ts";
 import { expectPlaceForModel } from "./shared/stages.ts";
 import { formatBytes, type Palette } from "./shared/terminal.ts";
 
@@ -41,23 +40,8 @@ export async function importWeightsWithProgress(
   { force, ...options }: ImportWeightsOptions & { force: boolean },
 ): Promise<WeightsSummary> {
   await expectPlaceForModel(options.out, { force });
-  return interruptible("interrupted; nothing was written", async (signal) => {
-    const bar = progressBar({ label: "importing" });
-    let written = { tensors: 0, bytes: 0 };
-    try {
-      for await (const event of importWeights(file, options)) {
-        if (event.kind === "imported") return { file, out: options.out, ...written, ...described(event) };
-        signal.throwIfAborted();
-        if (event.kind === "opened") {
-          written = { tensors: event.tensors, bytes: event.bytes };
-          bar.setTotal(event.bytes);
-        } else bar.advance(event.bytes);
-      }
-      throw new CommandFailed(`${file}: the import ended early`);
-    } finally {
-      bar.stop();
-    }
-  });
+  const { imported, size } = await copyWithProgress(importWeights(file, options), file);
+  return { file, out: options.out, ...size, ...described(imported) };
 }
 
 function described({ model, files }: { model: Recognized; files: string[] }) {
@@ -132,23 +116,20 @@ export async function importReferenceWithProgress(
 ): Promise<ReferenceSummary> {
   await expectPlaceForModel(options.out, { force });
   await openEngine();
-  return interruptible("interrupted; nothing was written", async (signal) => {
-    const bar = progressBar({ label: "reading" });
-    try {
-      for await (const event of importReference(file, options)) {
-        if (event.kind === "converted") return await summaryOf(file, options.out);
-        signal.throwIfAborted();
-        if (event.kind === "converting") bar.note(`packing ${event.layers} matrices`);
-        else {
-          bar.setTotal(event.total);
-          bar.advance(event.bytes);
-        }
+  await withProgress(importReference(file, options), {
+    file,
+    label: "reading",
+    show: (event, bar) => {
+      if (event.kind === "converted") return event;
+      if (event.kind === "converting") bar.note(`packing ${event.layers} matrices`);
+      else {
+        bar.setTotal(event.total);
+        bar.advance(event.bytes);
       }
-      throw new CommandFailed(`${file}: the import ended early`);
-    } finally {
-      bar.stop();
-    }
+      return undefined;
+    },
   });
+  return summaryOf(file, options.out);
 }
 
 interface WrittenConfig {

@@ -71,7 +71,7 @@ export function addImport(program: Command): void {
     .description(DESCRIPTION)
     .argument(
       "<file>",
-      "a .gguf file, here or on the Hub, a .ckpt, .pth, .pt or .bin file written by torch.save, or a .safetensors file",
+      "a .gguf file on the disk or on the Hub, a .ckpt, .pth, .pt or .bin file written by torch.save, or a .safetensors file",
     )
     .requiredOption("--out <folder>", "folder to write the model to")
     .addOption(
@@ -155,7 +155,7 @@ async function importAs(kind: Kind, file: string, options: ImportVerbOptions): P
     const summary = await importGgufWithProgress(await localGguf(file, options), { ...common, dtype });
     return { summary, text: (palette) => printGgufSummary(summary, palette) };
   }
-  expectNone(options, ["dtype"], `to ${file}, which is no GGUF file`);
+  expectNone(options, ["dtype"], `to ${file}, which is not a GGUF file`);
   if (kind.kind === "reference") {
     expectNone(options, ["ropeTheta", "dropHead", ...IMAGE_FLAGS], `to ${file}, which has GBLR layers`);
     const { importReferenceWithProgress, printReferenceSummary } = await import("./import-weights.ts");

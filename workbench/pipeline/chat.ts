@@ -62,7 +62,7 @@ const AFTER_DROPPING = 1 / 2;
 export async function openChat(generator: TextGenerator, options: ChatOptions): Promise<Chat> {
   const template = await openChatTemplate(generator.folder);
   if (!template) {
-    throw new StageError(`${options.name} has no chat template and is no model for chats; use "gblr generate"`);
+    throw new StageError(`${options.name} has no chat template, so it cannot chat; use "gblr generate"`);
   }
   const { variables = {} } = options;
   const rendered = (messages: readonly ChatMessage[]): RenderedChat => {

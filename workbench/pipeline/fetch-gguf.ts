@@ -6,12 +6,12 @@ import { mkdir, readdir, realpath, rename, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import process from "node:process";
 import { reason } from "../../hub/files/byte-source.ts";
-import { GgufError } from "../../hub/gguf/index.ts";
+import { GgufError, partsOf } from "../../hub/gguf/index.ts";
 import { CONFIG_FILE, ModelError } from "../../hub/model-folder/index.ts";
 import { importGguf } from "../models/weights/index.ts";
 import type { PipelineEvent, StageContext } from "./stage.ts";
 
-/** Incremented whenever the same file would be imported otherwise. */
+/** Incremented whenever the same file would be imported differently. */
 const VERSION = 1;
 
 /**
@@ -52,8 +52,8 @@ const DRAFT = /^[0-9a-f]{32}\.\d+$/;
 const LONGEST_IMPORT = 24 * 60 * 60 * 1000;
 
 /**
- * Removes what imports left that were killed. Age tells them from those that run, because the processes of other
- * containers with the same cache cannot be seen.
+ * Removes the drafts of imports that were killed. They are recognized by their age, because an import that still runs
+ * may belong to another container with the same cache, whose processes cannot be seen.
  */
 async function removeLeftovers(models: string): Promise<void> {
   for (const name of (await readdir(models)).filter((each) => DRAFT.test(each))) {
@@ -64,13 +64,22 @@ async function removeLeftovers(models: string): Promise<void> {
   }
 }
 
-/** Identifies a state of a file. */
+/** Identifies a state of a file, and of the other files of its model if there are several. */
 async function keyOf(file: string): Promise<string> {
-  const found = await stat(file).catch(() => undefined);
-  if (!found?.isFile())
+  if (!(await stat(file).catch(() => undefined))?.isFile()) {
     throw new GgufError("is not a file; give the path of a .gguf file, or a model folder", { file });
-  const state = [await realpath(file), found.size, found.mtimeMs, VERSION];
-  return createHash("sha256").update(JSON.stringify(state)).digest("hex").slice(0, 32);
+  }
+  const states = await Promise.all(partsOf(file).map(stateOf));
+  return createHash("sha256")
+    .update(JSON.stringify([states, VERSION]))
+    .digest("hex")
+    .slice(0, 32);
+}
+
+/** The state of a file; undefined if there is none. */
+async function stateOf(file: string): Promise<[path: string, size: number, mtime: number] | undefined> {
+  const found = await stat(file).catch(() => undefined);
+  return found && [await realpath(file), found.size, found.mtimeMs];
 }
 
 const exists = async (path: string): Promise<boolean> => (await stat(path).catch(() => undefined)) !== undefined;

@@ -11,11 +11,13 @@ import { TRAINABLE_FILE } from "../../hub/model-folder/index.ts";
 import { type Located, type LocateZoo, locate } from "../../hub/pull/locate.ts";
 import { isZooName, zooEntry } from "../../hub/zoo/releases.ts";
 import { dataFilePatterns, MissingSplitError } from "../data/index.ts";
-import { readConfigFields } from "../models/folder/load.ts";
+import { readConfig, readConfigFields } from "../models/folder/load.ts";
 import {
   type Architecture,
   architectureOf,
   COMPANION_FILES,
+  isLanguageModel,
+  languageSizes,
   MORE_TEMPLATE_FILES,
   type NewHead,
   type Preparation,
@@ -106,23 +108,26 @@ export async function* fetchModel(
   name: string,
   { trainable = false, ...options }: FetchModelOptions,
 ): AsyncGenerator<PipelineEvent, Source> {
-  if (isGguf(name)) return { name, folder: yield* fetchGguf(name, options) };
   const files = trainable ? [...MODEL_FILES, TRAINABLE_FILE] : MODEL_FILES;
   const source = yield* located(name, "model", files, options);
   if (source.revision === undefined || !(await lacksSafetensors(source.folder))) return source;
   return yield* located(name, "model", [...MODEL_FILES, ...OLD_WEIGHTS], options);
 }
 
-/** Determines the architecture of a model. Fetches config.json only. */
-export async function* fetchArchitecture(
-  name: string,
-  options: FetchContext,
-): AsyncGenerator<PipelineEvent, Architecture> {
-  if (isZooName(name)) return architectureOf(zooEntry(name).modelType);
-  const { folder } = isGguf(name)
-    ? yield* fetchModel(name, options)
-    : yield* located(name, "model", ["config.json"], options);
-  return (await readConfigFields(folder)).architecture;
+/** The kind of a model. */
+export interface ModelKind {
+  architecture: Architecture;
+  /** longest sequence of a language model, in tokens. It is unknown for models of the zoo */
+  positions?: number;
+}
+
+/** Determines the kind of a model. Fetches config.json only. */
+export async function* fetchKind(name: string, options: FetchContext): AsyncGenerator<PipelineEvent, ModelKind> {
+  if (isZooName(name)) return { architecture: architectureOf(zooEntry(name).modelType) };
+  const { folder } = yield* located(name, "model", ["config.json"], options);
+  const { architecture } = await readConfigFields(folder);
+  if (!isLanguageModel({ architecture })) return { architecture };
+  return { architecture, positions: languageSizes(await readConfig(folder)).positions };
 }
 
 const lacksSafetensors = async (folder: string): Promise<boolean> =>
@@ -174,8 +179,9 @@ async function* located(
   name: string,
   type: "model" | "dataset",
   include: readonly string[],
-  { access, signal, zooRelease: release, openEngine }: FetchContext,
+  { access, signal, zooRelease: release, openEngine, cache }: FetchContext,
 ): AsyncGenerator<PipelineEvent, Source> {
+  if (type === "model" && isGguf(name)) return { name, folder: yield* fetchGguf(name, { cache, signal }) };
   const zoo: LocateZoo<ZooStep> = (name, access, { signal }) =>
     stepsOf(pullZoo(name, access, { release, signal, ...(openEngine && { openEngine }) }));
   const optional = type === "model" ? OPTIONAL_FILES : ["README.md"];

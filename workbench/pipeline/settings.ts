@@ -31,8 +31,8 @@ export interface SettingMeta {
   unit?: string;
   /** heading under which `--help` lists the setting */
   group?: string;
-  /** earlier names of the setting. They are still accepted as flags, and occur in run.json of older runs */
-  formerly?: readonly string[];
+  /** other names of the setting, such as earlier ones, which occur in run.json of older runs. They are accepted as flags */
+  aliases?: readonly string[];
 }
 
 /** Renames the settings of an older record to their present names. Other entries are kept as they are. */
@@ -42,8 +42,8 @@ export function withPresentNames(
 ): Record<string, unknown> {
   const present = new Map(
     Object.entries(schema.shape).flatMap(([name, setting]) =>
-      (((setting as z.ZodType).meta() as Partial<SettingMeta> | undefined)?.formerly ?? []).map(
-        (former) => [former, name] as const,
+      (((setting as z.ZodType).meta() as Partial<SettingMeta> | undefined)?.aliases ?? []).map(
+        (alias) => [alias, name] as const,
       ),
     ),
   );
@@ -93,7 +93,10 @@ export const experimentShape = (items: string) => ({
     }),
     init: z.enum(INITS).default("svd").meta({ description: "initialization of the converted layers" }),
     searchSteps: count("optimizer steps per layer, for --init search", "steps").default(1000),
-    calibrationSamples: count(`training ${items} to calibrate on, for --init activation`, items).default(128),
+    calibrationSamples: count(`training ${items} to calibrate on, for --init activation`, items)
+      .default(128)
+      // its flag in `gblr convert`
+      .meta({ aliases: ["calibrateSamples"] }),
   }),
   ...grouped("Training", {
     epochs: amount("length of the training", "epochs").default(10),

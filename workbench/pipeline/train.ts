@@ -87,7 +87,10 @@ async function fitOptions(
   };
 }
 
-/** Relative cost of the converted layers at the end, without those that stay dense; undefined if this run has not converted the model. */
+/**
+ * Relative cost of the converted layers at the end, without those that stay dense; undefined if this run has
+ * not converted the model.
+ */
 const plannedCost = async (folder: string): Promise<number | undefined> => (await readRun(folder)).record?.targetCost;
 
 function lengthOf({ epochs, steps }: ExperimentSettings): Span {

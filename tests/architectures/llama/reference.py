@@ -51,9 +51,8 @@ def stepwise(model, ids):
 def make(folder, windows, seed, config, save, partial):
     torch.manual_seed(seed)
     os.makedirs(f"{folder}/expected")
-    with open(f"{folder}/config.json", "w") as file:
+    with open(f"{folder}/given.json", "w") as file:
         json.dump(config, file)
-    os.rename(f"{folder}/config.json", f"{folder}/given.json")
     given = AutoConfig.from_pretrained(f"{folder}/given.json")
     model = AutoModelForCausalLM.from_config(given, attn_implementation="eager").float().eval()
     liven(model)

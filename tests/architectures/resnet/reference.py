@@ -9,6 +9,13 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from vision_reference import answer  # noqa: E402
 
 
+def projection(n_in, n_out, stride):
+    """The convolution of a shortcut whose input and output differ in shape, else None."""
+    if stride == 1 and n_in == n_out:
+        return None
+    return nn.Sequential(nn.Conv2d(n_in, n_out, 1, stride=stride, bias=False), nn.BatchNorm2d(n_out))
+
+
 class Block(nn.Module):
     expansion = 1
 
@@ -18,9 +25,7 @@ class Block(nn.Module):
         self.bn1 = nn.BatchNorm2d(n_out)
         self.conv2 = nn.Conv2d(n_out, n_out, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(n_out)
-        self.downsample = None
-        if stride != 1 or n_in != n_out:
-            self.downsample = nn.Sequential(nn.Conv2d(n_in, n_out, 1, stride=stride, bias=False), nn.BatchNorm2d(n_out))
+        self.downsample = projection(n_in, n_out, stride)
 
     def forward(self, x):
         shortcut = x if self.downsample is None else self.downsample(x)
@@ -40,9 +45,7 @@ class Bottleneck(nn.Module):
         self.bn2 = nn.BatchNorm2d(inner)
         self.conv3 = nn.Conv2d(inner, n_out, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(n_out)
-        self.downsample = None
-        if stride != 1 or n_in != n_out:
-            self.downsample = nn.Sequential(nn.Conv2d(n_in, n_out, 1, stride=stride, bias=False), nn.BatchNorm2d(n_out))
+        self.downsample = projection(n_in, n_out, stride)
 
     def forward(self, x):
         shortcut = x if self.downsample is None else self.downsample(x)

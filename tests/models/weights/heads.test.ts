@@ -1,20 +1,13 @@
 // Heads that scripts put on networks: in a Sequential, beside the network, of several layers, of another width, or none.
-// A head that fits is taken wherever it is; any other is said in one line with the flag that helps.
+// A head that fits is recognized wherever it is. Any other is refused in one line that names the flag to use.
 
 import { beforeAll, describe, expect, test } from "bun:test";
-import { readFileSync, writeFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import type { StoredTensor } from "../../../hub/safetensors/index.ts";
-import { readSafetensors } from "../../../hub/safetensors/read.ts";
 import { openEngine } from "../../../workbench/engine/core/open.ts";
 import { loadModelNow } from "../../../workbench/models/folder/load.ts";
-import { type Model, saveModelNow } from "../../../workbench/models/index.ts";
-import {
-  HeadProblem,
-  type ImportWeightsOptions,
-  importWeights,
-  type Recognized,
-  recognizeFile,
-} from "../../../workbench/models/weights/index.ts";
+import type { Model } from "../../../workbench/models/index.ts";
+import { HeadProblem, type Recognized, recognizeFile } from "../../../workbench/models/weights/index.ts";
 import {
   logitsOf,
   RESNET_BOTTLENECKS,
@@ -25,10 +18,9 @@ import {
   someImages,
   VIT_TRANSFORMERS,
 } from "../../architectures/small-vision.ts";
-import { push } from "../../hub/checkpoint/build.ts";
 import { temporaryFolder } from "../../hub/temporary.ts";
 import { livelier, tinyGpt2 } from "../tiny.ts";
-import { checkpointOf } from "../tiny-checkpoint.ts";
+import { importedTo, writtenWeights } from "./weights-files.ts";
 
 const at = temporaryFolder();
 
@@ -36,31 +28,23 @@ beforeAll(async () => {
   await openEngine();
 });
 
-type Tensors = Map<string, StoredTensor>;
+type Options = Parameters<typeof importedTo>[2];
 
 /** A file of the model's tensors, each renamed; those without a name are left out. */
-async function weightsOf(
+const weightsOf = (
   model: Model,
   rename: (name: string) => string | undefined,
   more: Record<string, StoredTensor> = {},
-): Promise<string> {
-  await saveModelNow(model, at("source"));
-  const tensors: Tensors = new Map();
-  for (const [name, tensor] of await readSafetensors(at("source", "model.safetensors"))) {
-    const own = rename(name);
-    if (own !== undefined) tensors.set(own, tensor);
-  }
-  for (const [name, tensor] of Object.entries(more)) tensors.set(name, tensor);
-  writeFileSync(at("weights.pth"), checkpointOf(tensors, push.dict({})));
-  return at("weights.pth");
-}
+): Promise<string> =>
+  writtenWeights(model, at(), {
+    change: (tensors) => {
+      const named = [...tensors].map(([name, tensor]) => [rename(name), tensor] as const);
+      const kept = named.filter((each): each is [string, StoredTensor] => each[0] !== undefined);
+      return new Map([...kept, ...Object.entries(more)]);
+    },
+  });
 
-async function imported(file: string, options: Partial<ImportWeightsOptions> = {}): Promise<Recognized> {
-  for await (const event of importWeights(file, { out: at("model"), ...options })) {
-    if (event.kind === "imported") return event.model;
-  }
-  throw new Error("the import ended early");
-}
+const imported = (file: string, options: Options = {}): Promise<Recognized> => importedTo(at("model"), file, options);
 
 const zeros = (...shape: number[]): StoredTensor => {
   return { dtype: "F32", shape, data: new Float32Array(shape.reduce((product, side) => product * side, 1)) };
@@ -73,7 +57,7 @@ interface Family {
   head: string;
   /** components before the head */
   width: number;
-  options?: Partial<ImportWeightsOptions>;
+  options?: Options;
 }
 
 const FAMILIES: Record<string, Family> = {
@@ -156,7 +140,7 @@ for (const [name, { make, size, head, width, options = {} }] of Object.entries(F
         /\.bias": is missing, so the head is no linear layer with a bias; leave the head out with --drop-head$/,
       ],
     ];
-    test.each(WRONG)("a head %s is refused, and left out where that is asked", async (_, more, message) => {
+    test.each(WRONG)("a head %s is refused, and left out on request", async (_, more, message) => {
       const file = await weightsOf(model(), (stored) => (isHead(stored) ? undefined : stored), more);
       const refusal = recognizeFile(file, options);
       await expect(refusal).rejects.toBeInstanceOf(HeadProblem);
@@ -181,7 +165,7 @@ describe("gpt2", () => {
     expect({ tied: config.tie_word_embeddings, others }).toEqual({ tied: true, others: [] });
   });
 
-  test("with a head for other tasks is refused, and left out where that is asked", async () => {
+  test("with a head for other tasks is refused, and left out on request", async () => {
     const file = await weightsOf(model(), (name) => name, { "score.weight": zeros(2, 16) });
     await expect(recognizeFile(file, { heads: 2 })).rejects.toThrow(
       '"score.weight": is a head for another task than text generation; leave the head out with --drop-head',

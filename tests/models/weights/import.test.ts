@@ -9,12 +9,7 @@ import { languageLogits } from "../../../workbench/architectures/parts/language-
 import { openEngine } from "../../../workbench/engine/core/open.ts";
 import { loadModelNow } from "../../../workbench/models/folder/load.ts";
 import { type Model, saveModelNow } from "../../../workbench/models/index.ts";
-import {
-  type ImportWeightsOptions,
-  importWeights,
-  type Recognized,
-  recognizeFile,
-} from "../../../workbench/models/weights/index.ts";
+import { type Recognized, recognizeFile } from "../../../workbench/models/weights/index.ts";
 import {
   logitsOf,
   MIXER,
@@ -31,6 +26,7 @@ import { bytesOf, checkpoint, push } from "../../hub/checkpoint/build.ts";
 import { temporaryFolder } from "../../hub/temporary.ts";
 import { ids, livelier, taken, tinyGpt2 } from "../tiny.ts";
 import { checkpointOf } from "../tiny-checkpoint.ts";
+import { importedTo, type Tensors, type WrittenOptions, writtenWeights } from "./weights-files.ts";
 
 const at = temporaryFolder();
 
@@ -38,27 +34,18 @@ beforeAll(async () => {
   await openEngine();
 });
 
-type Tensors = Map<string, StoredTensor>;
-
 /** The model's tensors as a script's torch.save would have them. */
-async function weightsOf(model: Model, change: (tensors: Tensors) => Tensors = (tensors) => tensors): Promise<string> {
-  await saveModelNow(model, at("source"));
-  const tensors = change(await readSafetensors(at("source", "model.safetensors")));
-  writeFileSync(at("weights.pth"), checkpointOf(tensors, push.dict({ epochs: push.int(3) })));
-  return at("weights.pth");
-}
+const weightsOf = (model: Model, change?: WrittenOptions["change"]): Promise<string> =>
+  writtenWeights(model, at(), { change, hyper: push.dict({ epochs: push.int(3) }) });
 
 const renamed =
   (rename: (name: string) => string) =>
   (tensors: Tensors): Tensors =>
     new Map([...tensors].map(([name, tensor]) => [rename(name), tensor]));
 
-async function imported(file: string, options: Partial<ImportWeightsOptions> = {}): Promise<Recognized> {
-  for await (const event of importWeights(file, { out: at("model"), ...options })) {
-    if (event.kind === "imported") return event.model;
-  }
-  throw new Error("the import ended early");
-}
+type Options = Parameters<typeof importedTo>[2];
+
+const imported = (file: string, options: Options = {}): Promise<Recognized> => importedTo(at("model"), file, options);
 
 const figures = (model: Model): Promise<Float32Array> =>
   model.architecture.type === "gpt2"
@@ -75,7 +62,7 @@ async function expectFigures(expected: Float32Array): Promise<Model> {
 
 interface Case {
   make: () => Model;
-  options?: Partial<ImportWeightsOptions>;
+  options?: Options;
   /** of config.json */
   config: object;
   assumed: object;

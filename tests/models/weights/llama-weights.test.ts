@@ -1,17 +1,16 @@
-// Weights of Llama's families without config.json: which model they are by names and shapes, what is assumed where those
-// do not tell, and what overrules it.
+// Weights of Llama's families without config.json: the model is recognized by names and shapes. Settings that these do not
+// determine are assumed, unless flags or settings stored with the weights give them.
 
 import { beforeAll, describe, expect, test } from "bun:test";
-import { writeFileSync } from "node:fs";
-import type { StoredTensor, TensorInfo } from "../../../hub/safetensors/index.ts";
-import { readSafetensors } from "../../../hub/safetensors/read.ts";
+import type { TensorInfo } from "../../../hub/safetensors/index.ts";
+import type { WeightsFile } from "../../../workbench/architectures/architecture.ts";
 import { llamaWeights } from "../../../workbench/architectures/llama/checkpoint.ts";
 import { openEngine } from "../../../workbench/engine/core/open.ts";
-import { createModel, llama, type Model, saveModelNow } from "../../../workbench/models/index.ts";
+import { createModel, llama, type Model } from "../../../workbench/models/index.ts";
 import { type Recognized, recognizeFile } from "../../../workbench/models/weights/index.ts";
 import { bytesOf, push } from "../../hub/checkpoint/build.ts";
 import { temporaryFolder } from "../../hub/temporary.ts";
-import { checkpointOf } from "../tiny-checkpoint.ts";
+import { type Tensors, writtenWeights } from "./weights-files.ts";
 
 const at = temporaryFolder();
 
@@ -55,6 +54,11 @@ const PUBLISHED: [name: string, sizes: Sizes, config: Record<string, unknown>][]
     "SmolLM2-135M",
     { width: 576, inner: 1536, layers: 30, queries: 576, keys: 192, vocabulary: 49_152 },
     { model_type: "llama", heads: 9, keyHeads: 3, theta: 100_000, epsilon: 1e-5, positions: 8192 },
+  ],
+  [
+    "CodeLlama-7B",
+    { width: 4096, inner: 11_008, layers: 32, queries: 4096, keys: 4096, vocabulary: 32_016 },
+    { model_type: "llama", heads: 32, keyHeads: 32, theta: 1_000_000, epsilon: 1e-5, positions: 16_384 },
   ],
   [
     "Llama-3.2-1B",
@@ -112,6 +116,52 @@ test.each(PUBLISHED)("%s is known by its shapes", (name, sizes, expected) => {
   expect(llama.readConfig(config, "config.json")).toMatchObject({ heads, rotary: { theta } });
 });
 
+type Hyper = WeightsFile["rest"]["hyper_parameters"];
+
+function weightsLike(name: string, hyper: Hyper = {}): WeightsFile {
+  const [, sizes] = PUBLISHED.find(([known]) => known === name) as (typeof PUBLISHED)[number];
+  return { file: "x.safetensors", tensors: tensorsOf(sizes), rest: { hyper_parameters: hyper }, tied: new Map() };
+}
+
+test("the scaling of a published model is assumed with its base only, and said", () => {
+  const weights = weightsLike("Llama-3.2-1B");
+  expect(llamaWeights.assumed?.(weights, {}).settings).toMatchObject({ rope_theta: 500_000, rope_type: "llama3" });
+  const options = { heads: 32, ropeTheta: 20_000 };
+  expect(llamaWeights.config(weights, options).rope_parameters).toEqual({ rope_type: "default", rope_theta: 20_000 });
+  const { settings } = llamaWeights.assumed?.(weights, options) ?? {};
+  expect(settings).toMatchObject({ rope_type: "default" });
+  expect(settings).not.toHaveProperty("rope_theta");
+});
+
+test("settings of a published model are said, and those stored with the weights precede them", () => {
+  const assumed = (hyper: Hyper) => llamaWeights.assumed?.(weightsLike("Mistral-7B-v0.3", hyper), {}).settings;
+  const config = (hyper: Hyper) => llamaWeights.config(weightsLike("Mistral-7B-v0.3", hyper), { heads: 32 });
+  expect(config({}).sliding_window).toBe(null);
+  expect(assumed({})).toMatchObject({ sliding_window: null });
+  expect(config({ sliding_window: 4096 }).sliding_window).toBe(4096);
+  expect(assumed({ sliding_window: 4096 })).not.toHaveProperty("sliding_window");
+  expect(assumed({})).toMatchObject({ model_type: "mistral" });
+  expect(assumed({ model_type: "mistral" })).not.toHaveProperty("model_type");
+});
+
+test.each(["rope_scaling", "rope_parameters"])("settings stored with the weights are used, %s among them", (name) => {
+  const scaling = { rope_type: "llama3", factor: 8, low_freq_factor: 1, high_freq_factor: 4 };
+  const hyper = {
+    ...{ hidden_act: "gelu_new", rope_theta: 7e5 },
+    [name]: { ...scaling, original_max_position_embeddings: 4096 },
+  };
+  const weights = weightsLike("SmolLM2-135M", { config: hyper });
+  const read = (ropeTheta?: number) =>
+    llama.readConfig(llamaWeights.config(weights, { heads: 9, ropeTheta }), "config.json");
+  const rotary = { theta: 7e5, scaling: { kind: "llama3", factor: 8, trained: 4096, lowFactor: 1, highFactor: 4 } };
+  expect(read()).toMatchObject({ activation: "gelu_tanh", rotary });
+  expect(read(9e5)).toMatchObject({ rotary: { ...rotary, theta: 9e5 } });
+  const old = weightsLike("SmolLM2-135M", { rope_scaling: { type: "linear", factor: 2 } });
+  expect(llama.readConfig(llamaWeights.config(old, { heads: 9 }), "config.json")).toMatchObject({
+    rotary: { theta: 100_000, scaling: { kind: "linear", factor: 2 } },
+  });
+});
+
 const TINY = {
   vocab_size: 40,
   hidden_size: 128,
@@ -128,12 +178,10 @@ async function weightsOf(
   settings: Parameters<typeof push.dict>[0] = {},
 ): Promise<string> {
   const model = createModel(llama, { ...TINY, ...config }) as Model;
-  await saveModelNow(model, at("source"));
+  const change = (tensors: Tensors) => new Map([...tensors].map(([name, tensor]) => [rename(name), tensor]));
+  const file = await writtenWeights(model, at(), { change, hyper: push.dict(settings) });
   model.dispose();
-  const tensors = await readSafetensors(at("source", "model.safetensors"));
-  const renamed = new Map<string, StoredTensor>([...tensors].map(([name, tensor]) => [rename(name), tensor]));
-  writeFileSync(at("weights.pth"), checkpointOf(renamed, push.dict(settings)));
-  return at("weights.pth");
+  return file;
 }
 
 const bare = (name: string) => name.replace(/^model\./, "");
@@ -153,7 +201,7 @@ describe("weights alone", () => {
     }
   });
 
-  test("tell the family by biases and normalizations of heads", async () => {
+  test("determine the family by biases and normalizations of heads", async () => {
     const families = ["llama", "qwen2", "qwen3"];
     for (const model_type of families) {
       const file = await weightsOf({ model_type, head_dim: 64 });
@@ -163,7 +211,7 @@ describe("weights alone", () => {
     expect(biased?.config).toMatchObject({ model_type: "llama", attention_bias: true, mlp_bias: true });
   });
 
-  test("have usual settings that flags and settings beside them overrule", async () => {
+  test("have usual settings, unless flags or settings stored with them give others", async () => {
     const file = await weightsOf(LLAMA);
     const usual = { rope_theta: 10_000, rms_norm_eps: 1e-5, max_position_embeddings: 2048 };
     expect((await recognizeFile(file))?.assumed).toEqual({ heads: 2, headSize: 64, like: undefined, settings: usual });
@@ -175,12 +223,12 @@ describe("weights alone", () => {
       settings: { rms_norm_eps: 1e-5, max_position_embeddings: 2048 },
     });
     const beside = { config: push.dict({ max_position_embeddings: push.int(99), num_attention_heads: push.int(8) }) };
-    const told = await recognizeFile(await weightsOf(LLAMA, undefined, beside));
-    expect(told?.config).toMatchObject({ num_attention_heads: 8, max_position_embeddings: 99 });
-    expect(told?.assumed.heads).toBeUndefined();
+    const stored = await recognizeFile(await weightsOf(LLAMA, undefined, beside));
+    expect(stored?.config).toMatchObject({ num_attention_heads: 8, max_position_embeddings: 99 });
+    expect(stored?.assumed.heads).toBeUndefined();
   });
 
-  test("end texts as the settings beside them say", async () => {
+  test("end texts with the tokens of the settings stored with them", async () => {
     const ends = (value: Uint8Array) => push.dict({ bos_token_id: push.int(1), eos_token_id: value });
     const one = await recognizeFile(await weightsOf(LLAMA, undefined, { config: ends(push.int(7)) }));
     expect(one?.config).toMatchObject({ bos_token_id: 1, eos_token_id: 7 });
@@ -192,20 +240,20 @@ describe("weights alone", () => {
     expect((await recognizeFile(await weightsOf(LLAMA)))?.config.eos_token_id).toBe(null);
   });
 
-  test("without a head are taken for tied ones, which is said, unless the settings beside them deny it", async () => {
+  test("without a head are assumed to be tied, and so reported, unless the stored settings contradict it", async () => {
     const beside = (tied: boolean) => ({ config: push.dict({ tie_word_embeddings: bytesOf(tied ? 0x88 : 0x89) }) });
     const tied = { ...LLAMA, tie_word_embeddings: true };
     const assumed = await recognizeFile(await weightsOf(tied, bare));
     expect(assumed?.config.tie_word_embeddings).toBe(true);
     expect(assumed?.assumed.settings).toMatchObject({ tie_word_embeddings: true });
-    const told = await recognizeFile(await weightsOf(tied, bare, beside(true)));
-    expect(told?.assumed.settings).not.toHaveProperty("tie_word_embeddings");
+    const stored = await recognizeFile(await weightsOf(tied, bare, beside(true)));
+    expect(stored?.assumed.settings).not.toHaveProperty("tie_word_embeddings");
     await expect(recognizeFile(await weightsOf(tied, bare, beside(false)))).rejects.toThrow(
       'tensor "lm_head.weight": is missing',
     );
   });
 
-  test("whose heads are not told name the flag, and a flag that contradicts them is refused", async () => {
+  test("that do not determine their heads name the flag, and a flag that contradicts them is refused", async () => {
     const narrow = await weightsOf({ ...LLAMA, hidden_size: 24, num_attention_heads: 3 });
     await expect(recognizeFile(narrow)).rejects.toThrow(
       "does not tell how many heads it has; say how many with --heads",

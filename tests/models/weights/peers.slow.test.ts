@@ -7,11 +7,12 @@ import { languageLogits } from "../../../workbench/architectures/parts/language-
 import { openEngine } from "../../../workbench/engine/core/open.ts";
 import { loadModelNow } from "../../../workbench/models/folder/load.ts";
 import { classifierLogits, type Model } from "../../../workbench/models/index.ts";
-import { importWeights, type Recognized } from "../../../workbench/models/weights/index.ts";
+import type { Recognized } from "../../../workbench/models/weights/index.ts";
 import { expectNear } from "../../architectures/vision.ts";
 import { temporaryFolder } from "../../hub/temporary.ts";
 import { PATIENCE, pythonWith } from "../../python/python.ts";
 import { taken } from "../tiny.ts";
+import { importedTo } from "./weights-files.ts";
 
 const SIZE = 64;
 const at = temporaryFolder();
@@ -64,7 +65,7 @@ const CASES: [kind: string, module: string, config: object, assumed: object][] =
     { model_type: "qwen2", num_attention_heads: 2, tie_word_embeddings: false },
     { heads: 2, settings: { rope_theta: 1_000_000, rms_norm_eps: 1e-6, max_position_embeddings: 32_768 } },
   ],
-  // The gains of normalized heads tell how many components a head has.
+  // The shape of the gains of normalized heads gives the size of a head.
   ["transformers_qwen3", "transformers", { model_type: "qwen3", num_attention_heads: 4, head_dim: 16 }, {}],
 ];
 
@@ -72,12 +73,7 @@ beforeAll(async () => {
   await openEngine();
 });
 
-async function imported(file: string): Promise<Recognized> {
-  for await (const event of importWeights(file, { out: at("model") })) {
-    if (event.kind === "imported") return event.model;
-  }
-  throw new Error("the import ended early");
-}
+const imported = (file: string): Promise<Recognized> => importedTo(at("model"), file);
 
 function logitsOf(model: Model, images: readonly number[]): Promise<Float32Array> {
   const ids = Int32Array.from({ length: 9 }, (_, i) => (7 * i) % 200);

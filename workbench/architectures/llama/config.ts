@@ -106,9 +106,9 @@ export function readLlamaConfig(json: Record<string, unknown>, file: string): Ll
   const fields = checked(fieldsOf(family), json, file);
   const heads = fields.num_attention_heads;
   const keyValueHeads = fields.num_key_value_heads ?? heads;
-  expectDivides({ num_key_value_heads: keyValueHeads }, { num_attention_heads: heads }, file);
+  expectDivides(["num_key_value_heads", keyValueHeads], ["num_attention_heads", heads], file);
   if (fields.head_dim === null) {
-    expectDivides({ num_attention_heads: heads }, { hidden_size: fields.hidden_size }, file);
+    expectDivides(["num_attention_heads", heads], ["hidden_size", fields.hidden_size], file);
   }
   const headSize = fields.head_dim ?? fields.hidden_size / heads;
   const trained = fields.max_position_embeddings;
@@ -137,11 +137,9 @@ export function readLlamaConfig(json: Record<string, unknown>, file: string): Ll
   };
 }
 
-function expectDivides(part: Record<string, number>, whole: Record<string, number>, file: string): void {
-  const [[name, divisor], [of, number]] = [Object.entries(part)[0], Object.entries(whole)[0]] as [
-    [string, number],
-    [string, number],
-  ];
+type Field = readonly [name: string, value: number];
+
+function expectDivides([name, divisor]: Field, [of, number]: Field, file: string): void {
   if (number % divisor !== 0) throw new ModelError(`${name} must divide ${of} ${number}, is ${divisor}`, { file });
 }
 
@@ -165,7 +163,7 @@ function blocksOf(family: Family, fields: Fields, file: string): LlamaBlock[] {
     positionless: (block) => slides && !turns[block],
   };
   const usual = Array.from({ length: blocks }, (_, i) => window !== null && isSliding[family.windows](i));
-  const sliding = fields.layer_types ? toldBy(fields.layer_types, usual, { family, fields, file }) : usual;
+  const sliding = fields.layer_types ? slidingByType(fields.layer_types, usual, { family, fields, file }) : usual;
   return sliding.map((slides, i) => ({
     rotary: turns[i] as boolean,
     window: slides ? (window as number) : undefined,
@@ -174,23 +172,27 @@ function blocksOf(family: Family, fields: Fields, file: string): LlamaBlock[] {
 
 /** Whether each block has rotary positions. Only SmolLM3 has blocks without them. */
 function turnsOf({ windows }: Family, fields: Fields, file: string): boolean[] {
-  const { num_hidden_layers: blocks, no_rope_layers: said, no_rope_layer_interval: interval } = fields;
+  const { num_hidden_layers: blocks, no_rope_layers: flags, no_rope_layer_interval: interval } = fields;
   if (windows !== "positionless") return Array.from({ length: blocks }, () => true);
-  if (!said) return Array.from({ length: blocks }, (_, i) => (i + 1) % interval !== 0);
-  if (said.length >= blocks) return said.slice(0, blocks).map(Boolean);
-  throw new ModelError(`no_rope_layers has ${said.length} entries: expected one for each of ${blocks} layers`, {
+  if (!flags) return Array.from({ length: blocks }, (_, i) => (i + 1) % interval !== 0);
+  if (flags.length >= blocks) return flags.slice(0, blocks).map(Boolean);
+  throw new ModelError(`no_rope_layers has ${flags.length} entries: expected one for each of ${blocks} layers`, {
     file,
   });
 }
 
-interface Told {
+interface TypesContext {
   family: Family;
   fields: Fields;
   file: string;
 }
 
-/** Which blocks slide by `layer_types`. @throws ModelError if other fields contradict it */
-function toldBy(types: readonly string[], usual: readonly boolean[], { family, fields, file }: Told): boolean[] {
+/** Which blocks have a sliding window by `layer_types`. @throws ModelError if other fields contradict it */
+function slidingByType(
+  types: readonly string[],
+  usual: readonly boolean[],
+  { family, fields, file }: TypesContext,
+): boolean[] {
   const { num_hidden_layers: blocks, sliding_window: window, use_sliding_window: slides } = fields;
   if (types.length !== blocks) {
     throw new ModelError(`layer_types has ${types.length} entries: expected one for each of ${blocks} layers`, {
@@ -198,9 +200,8 @@ function toldBy(types: readonly string[], usual: readonly boolean[], { family, f
     });
   }
   const sliding = types.map((type) => type === SLIDING);
-  const first = sliding.indexOf(true);
   const chooses = family.windows === "later" || family.windows === "positionless";
-  if (chooses && (first < 0 || (slides && window !== null))) return sliding;
+  if (chooses && (!sliding.includes(true) || (slides && window !== null))) return sliding;
   const other = sliding.findIndex((each, i) => each !== usual[i]);
   if (other < 0) return sliding;
   const by = chooses ? "use_sliding_window and sliding_window" : `${family.title}'s sliding_window`;

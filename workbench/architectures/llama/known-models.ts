@@ -1,5 +1,12 @@
 // Published models of Llama's family by the shapes of their tensors, with the settings that shapes do not determine. For
-// weights without config.json that have these shapes; the values are those of the models' config.json on the Hub.
+// weights without config.json that have these shapes. The settings are an assumption, which `gblr import` prints: other
+// published models have the same shapes and other settings. For example, Mistral-7B-v0.1 differs from v0.2 in the base
+// and the sliding window, Llama-3-8B from 3.1 in the scaling, Qwen2.5-Math from Qwen2.5 in the base, and SmolLM from
+// SmolLM2 in the base and the positions.
+//
+// Sizes, bases, scaling, ε and positions were compared with LitGPT 0.5.13 (litgpt/config.py), which has all of these
+// models except SmolLM3. They agree, except that LitGPT has the positions of the base models of Qwen2.5-1.5B and 7B,
+// 131 072. SmolLM3's values are not confirmed by such a table.
 
 /** What the shapes of a model's tensors determine. */
 export interface LlamaShapes {
@@ -32,7 +39,7 @@ export interface LlamaSettings {
   fields?: Readonly<Record<string, unknown>>;
 }
 
-/** A published model. Of several with the same shapes it is the one that is used most. */
+/** A published model. Of several with the same shapes the table has one, whose other settings may not fit the rest. */
 export interface KnownLlama extends LlamaSettings {
   name: string;
 }
@@ -42,12 +49,13 @@ type Sizes = readonly [number, number, number, number, number];
 
 interface Entry extends Omit<KnownLlama, "name"> {
   sizes: Sizes;
-  /** number of tokens, if models with these sizes differ in it. Default: any */
+  /** number of tokens, if it distinguishes models with these sizes. Default: any */
   vocabulary?: number;
 }
 
 const SMOLLM2 = { type: "llama", headSize: 64, theta: 100_000, epsilon: 1e-5, positions: 8192 };
 const LLAMA2 = { type: "llama", headSize: 128, theta: 10_000, epsilon: 1e-5, positions: 4096 };
+const CODE_LLAMA = { ...LLAMA2, theta: 1_000_000, positions: 16_384, vocabulary: 32_016 };
 const LLAMA3 = (factor: number, headSize: number) => ({
   ...{ type: "llama", headSize, theta: 500_000, epsilon: 1e-5, positions: 131_072 },
   scaling: {
@@ -71,17 +79,19 @@ const KNOWN: Readonly<Record<string, Entry>> = {
   "SmolLM2-360M": { ...SMOLLM2, sizes: [960, 2560, 32, 960, 320] },
   "SmolLM2-1.7B": { ...SMOLLM2, theta: 130_000, sizes: [2048, 8192, 24, 2048, 2048] },
   "TinyLlama-1.1B": { ...LLAMA2, headSize: 64, positions: 2048, sizes: [2048, 5632, 22, 2048, 256] },
+  "CodeLlama-7B": { ...CODE_LLAMA, sizes: [4096, 11_008, 32, 4096, 4096] },
+  "CodeLlama-13B": { ...CODE_LLAMA, sizes: [5120, 13_824, 40, 5120, 5120] },
   "Llama-2-7B": { ...LLAMA2, sizes: [4096, 11_008, 32, 4096, 4096] },
   "Llama-2-13B": { ...LLAMA2, sizes: [5120, 13_824, 40, 5120, 5120] },
   "Llama-3.1-8B": { ...LLAMA3(8, 128), sizes: [4096, 14_336, 32, 4096, 1024], vocabulary: 128_256 },
   "Llama-3.2-1B": { ...LLAMA3(32, 64), sizes: [2048, 8192, 16, 2048, 512] },
   "Llama-3.2-3B": { ...LLAMA3(32, 128), sizes: [3072, 8192, 28, 3072, 1024] },
   "Mistral-7B-v0.3": { ...MISTRAL, sizes: [4096, 14_336, 32, 4096, 1024], vocabulary: 32_768 },
-  "Mistral-7B-v0.2": { ...MISTRAL, sizes: [4096, 14_336, 32, 4096, 1024], vocabulary: 32_000 },
+  "Mistral-7B-Instruct-v0.2": { ...MISTRAL, sizes: [4096, 14_336, 32, 4096, 1024], vocabulary: 32_000 },
   "Qwen2.5-0.5B": { ...QWEN2, headSize: 64, sizes: [896, 4864, 24, 896, 128] },
-  "Qwen2.5-1.5B": { ...QWEN2, sizes: [1536, 8960, 28, 1536, 256] },
+  "Qwen2.5-1.5B-Instruct": { ...QWEN2, sizes: [1536, 8960, 28, 1536, 256] },
   "Qwen2.5-3B": { ...QWEN2, sizes: [2048, 11_008, 36, 2048, 256] },
-  "Qwen2.5-7B": { ...QWEN2, sizes: [3584, 18_944, 28, 3584, 512] },
+  "Qwen2.5-7B-Instruct": { ...QWEN2, sizes: [3584, 18_944, 28, 3584, 512] },
   "Qwen3-0.6B": { ...QWEN3, sizes: [1024, 3072, 28, 2048, 1024] },
   "Qwen3-1.7B": { ...QWEN3, sizes: [2048, 6144, 28, 2048, 1024] },
   "Qwen3-4B": { ...QWEN3, sizes: [2560, 9728, 36, 4096, 1024] },

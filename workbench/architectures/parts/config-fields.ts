@@ -75,7 +75,7 @@ const FIELDS = z.object({
   architecture: z.string(),
   num_classes: z
     .int()
-    .min(1, "expected at least 1; gblr finetune --new-head gives a model without a head one")
+    .min(1, "expected at least 1; gblr finetune --new-head adds a head to a model without one")
     .nullish(),
   global_pool: z.string().nullish(),
   model_args: z.record(z.string(), z.unknown()).nullish(),

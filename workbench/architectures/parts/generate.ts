@@ -174,7 +174,8 @@ async function nextLogits(
     const row = reshape(slice(hidden, [0, ids.length - 1, 0], [1, 1, width]), [1, width]);
     return reshape(linear(row, headOf(model)), [-1]) as Tensor1D;
   });
-  processed.push(...ids);
+  // One by one, because Node limits the number of arguments.
+  for (const id of ids) processed.push(id);
   const values = (await logits.data()) as Float32Array;
   logits.dispose();
   let zero = 0;

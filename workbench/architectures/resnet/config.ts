@@ -89,7 +89,9 @@ function fromTimm(json: Record<string, unknown>, file: string): ResnetConfig {
   const known = NAMED_RESNETS.get(name);
   if (!known) {
     const names = [...NAMED_RESNETS.keys()].join(", ");
-    throw new ModelError(`architecture "${name}" is no ResNet that is supported, which are ${names}`, { file });
+    throw new ModelError(`architecture "${name}" is not supported; the ResNets that are supported are ${names}`, {
+      file,
+    });
   }
   const { block, depths } = known;
   const defaults = { global_pool: "avg", num_classes: classes, stem_type: "", output_stride: 32 };

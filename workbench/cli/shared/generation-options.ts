@@ -6,6 +6,7 @@ import type { GenerationConfig } from "../../models/index.ts";
 import type { TextOptions } from "../../pipeline/generate.ts";
 import { countFrom, numberFrom, share } from "./options.ts";
 import { CommandFailed, UsageError } from "./program.ts";
+import { flagOf } from "./settings.ts";
 
 /** The flags as given. */
 export interface GenerationFlags {
@@ -51,7 +52,7 @@ export function addGenerationOptions(command: Command, { tokens, topK }: { token
       countFrom(0),
     )
     .option("--top-p <share>", "sample from the most likely tokens with this total probability (default: 1)", share)
-    .option("--min-p <share>", "sample from tokens with this share of the largest probability (default: 0)", share)
+    .option("--min-p <share>", "sample from tokens with this share of the largest probability (default: 0)", minimum)
     .option(
       "--typical-p <share>",
       "sample from the most typical tokens with this total probability (default: 1)",
@@ -65,6 +66,12 @@ export function addGenerationOptions(command: Command, { tokens, topK }: { token
       "--no-generation-config",
       "ignore generation_config.json of the model, whose settings replace the defaults above (see docs/generation.md)",
     );
+}
+
+function minimum(text: string): number {
+  const value = numberFrom(0)(text);
+  if (value <= 1) return value;
+  throw new InvalidArgumentError("It must be a number from 0 to 1.");
 }
 
 function factor(text: string): number {
@@ -84,8 +91,6 @@ export function checkGenerationFlags(flags: GenerationFlags): void {
   if (given === undefined || flags.temperature !== 0) return;
   throw new UsageError(`${flagOf(given)} and --temperature 0 contradict each other; choose one`);
 }
-
-const flagOf = (name: string): string => `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
 
 /** The defaults of a verb. */
 interface Usual {
@@ -131,7 +136,8 @@ function temperatureOf(flags: GenerationFlags, { sample = true, sampling }: Gene
 }
 
 function tokensWithin(maxLength: number | undefined, prompt: number): number | undefined {
-  if (maxLength === undefined || maxLength > prompt) return maxLength === undefined ? undefined : maxLength - prompt;
+  if (maxLength === undefined) return undefined;
+  if (maxLength > prompt) return maxLength - prompt;
   throw new CommandFailed(
     `the prompt has ${prompt} tokens, and max_length in generation_config.json is ${maxLength}; pass --tokens`,
   );

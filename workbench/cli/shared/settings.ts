@@ -20,7 +20,7 @@ interface Property extends Partial<SettingMeta> {
 export const flagOf = (name: string): string => `--${name.replace(/[A-Z]/g, (capital) => `-${capital.toLowerCase()}`)}`;
 
 /**
- * One commander option for each setting, and a hidden one for each of its earlier names.
+ * One commander option for each setting, and a hidden one for each of its other names.
  * @param defaults defaults to show instead of the schema's
  */
 export function optionsOf<Shape extends z.ZodRawShape>(
@@ -31,25 +31,25 @@ export function optionsOf<Shape extends z.ZodRawShape>(
     const given = name in defaults ? defaults[name] : property.default;
     const text = isTold(given) ? withDefault(property.description ?? "", given) : (property.description ?? "");
     const option = optionOf(name, property, { text, isOn: given === true });
-    const former = property.formerly?.map(
-      (before) => new FormerOption(name, option.flags.replace(flagOf(name), flagOf(before))),
+    const aliases = property.aliases?.map(
+      (alias) => new AliasOption(name, option.flags.replace(flagOf(name), flagOf(alias))),
     );
-    return [property.group === undefined ? option : option.helpGroup(`${property.group}:`), ...(former ?? [])];
+    return [property.group === undefined ? option : option.helpGroup(`${property.group}:`), ...(aliases ?? [])];
   });
 }
 
-/** A flag with an earlier name of its setting. Its value is stored under the present name. */
-class FormerOption extends Option {
-  private readonly present: string;
+/** A flag with another name of a setting, left out of the help. Its value is stored under the setting's name. */
+export class AliasOption extends Option {
+  private readonly setting: string;
 
-  constructor(present: string, flags: string) {
+  constructor(setting: string, flags: string) {
     super(flags);
-    this.present = present;
+    this.setting = setting;
     this.hideHelp();
   }
 
   override attributeName(): string {
-    return this.present;
+    return this.setting;
   }
 }
 

@@ -159,8 +159,8 @@ function headsOf({ reader }: FoundKind, { seen, rest }: HeadSources, { heads }: 
   const stored = findSetting(rest, HEADS, isCount);
   if (reader.heads === undefined) {
     if (width === undefined) return {};
-    const told = heads ?? stored;
-    if (told !== undefined) return { count: told };
+    const given = heads ?? stored;
+    if (given !== undefined) return { count: given };
     const count = usualHeads(sideOf(seen, ...width), seen.file);
     return { count, heads: count };
   }
@@ -170,8 +170,8 @@ function headsOf({ reader }: FoundKind, { seen, rest }: HeadSources, { heads }: 
     if (heads === undefined || heads === own.count) return { count: own.count };
     throw new ModelError(`has ${own.count} heads by its tensors, not the ${heads} of --heads`, { file });
   }
-  const told = heads ?? stored;
-  if (told !== undefined) return { count: told };
+  const given = heads ?? stored;
+  if (given !== undefined) return { count: given };
   if (!own) throw new HeadsUnknown("does not tell how many heads it has; say how many with --heads", { file });
   return { count: own.count, heads: own.count, headSize: own.headSize };
 }

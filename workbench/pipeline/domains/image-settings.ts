@@ -84,7 +84,7 @@ export const imageExperiment = z.object({
       .optional()
       .meta({
         description: "strength of random brightness, contrast and saturation, instead of RandAugment and AutoAugment",
-        formerly: ["colourJitter"],
+        aliases: ["colourJitter"],
       }),
     erasing: chance("probability of random erasing").default(0),
     mixup: z.number().min(0).default(0).meta({ description: "alpha of mixup; 0 disables it" }),

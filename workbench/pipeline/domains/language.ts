@@ -15,13 +15,16 @@ import { type PipelineEvent, resultOf, SettingsError } from "../stage.ts";
 import type { Domain, OpenData, Sources } from "./domain.ts";
 import { firstWindows, openTexts, type Texts } from "./texts.ts";
 
+/** Tokens per window, unless the settings give another number. */
+export const CONTEXT = 1024;
+
 /** Schema of the settings of an experiment with a language model. */
 export const languageSettings = z.object({
   ...experimentShape("windows"),
   ...grouped("Model and data", {
     column: text("column with the text").default("text"),
     encoding: text("encoding of text files, such as windows-1252 (default: utf-8)").optional(),
-    context: count("tokens per window", "tokens").default(1024),
+    context: count("tokens per window", "tokens").default(CONTEXT),
     wholeWindows: z.boolean().default(false).meta({
       description: "evaluate on whole windows only and leave out the end of the text, as published tables do",
     }),

@@ -73,10 +73,10 @@ export function noBadWords(
 /** Rules out tokens while `applies` to the length of the sequence. Default: always */
 export const suppressed = (
   ids: readonly number[],
-  applies: (length: number, prompt: number) => boolean = () => true,
+  applies: (length: number) => boolean = () => true,
 ): LogitsProcessor => ({
-  process(scores, { sequence, prompt }) {
-    if (applies(sequence.length, prompt)) for (const id of ids) scores.ruleOut(id);
+  process(scores, { sequence }) {
+    if (applies(sequence.length)) for (const id of ids) scores.ruleOut(id);
   },
 });
 

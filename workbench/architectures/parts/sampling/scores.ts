@@ -27,7 +27,7 @@ export class Scores {
     this.values = values;
   }
 
-  /** Tokens that are left, in ascending order. `values` must not be changed after this was asked for. */
+  /** Tokens that are left, in ascending order. `values` must not change after the first call. */
   get left(): Int32Array {
     if (this.#left) return this.#left;
     const ids = new Int32Array(this.values.length);
@@ -122,8 +122,8 @@ interface Position {
 
 /**
  * Finds the first entry, in ascending order of keys, at which the running sum of the weights reaches `mass`, without
- * sorting: sums over the upper 16 bits of the keys tell the upper bits of the entry, and sums over the lower 16 bits of
- * the keys that have these tell the rest. If rounding keeps the sum below `mass`, it is the last entry.
+ * sorting: sums over the upper 16 bits of the keys determine the upper bits of the entry, and sums over the lower 16 bits
+ * of the keys that have these determine the rest. If rounding keeps the sum below `mass`, it is the last entry.
  * @param keys finite numbers, at least one
  * @param weights weights of the entries, above 0 or 0. Default: 1 each
  */

@@ -37,11 +37,15 @@ interface TrainingSettings {
   folder: string;
 }
 
-/** @throws Error when the process fails or prints no JSON */
+/**
+ * Runs a phase. The peak memory of a process, as the system counts it, begins with that of the process that starts it; a
+ * shell in between has almost none.
+ * @throws Error when the process fails or prints no JSON
+ */
 export async function runPhase<Answer>(argv: [string, ...string[]], request: object): Promise<Answer> {
   const [program, ...rest] = argv;
   const output = await new Promise<string>((resolve, reject) => {
-    const child = spawn(program, rest, { stdio: ["pipe", "pipe", "inherit"] });
+    const child = spawn("sh", ["-c", '"$@"; exit $?', "sh", program, ...rest], { stdio: ["pipe", "pipe", "inherit"] });
     let text = "";
     child.stdout.setEncoding("utf8").on("data", (part: string) => {
       text += part;

@@ -1,7 +1,7 @@
 """One phase of bench/llama.ts in transformers: the peer, on the same model folder and the same token ids.
 
-Reads a JSON request from stdin: {"phase", "folder", "threads", "windows", "prompt", "tokens", "steps"}. Prints a JSON
-answer as its last line. Phases: `parity` (logits and greedy ids), `evaluate`, `train`, `generate`.
+Reads a JSON request from stdin, `PhaseRequest` of request.ts, and prints a JSON answer as its last line. Phases:
+`parity` (logits, greedy ids and the mean NLL), `evaluate`, `train`, `generate`.
 """
 
 import json
@@ -16,7 +16,7 @@ from torch.nn import functional
 
 
 def logits_of(model, asked):
-    """Writes the logits of each window, float32, to a file; returns greedy ids and the mean NLL of the windows."""
+    """Writes the logits of each text, float32, to a file; returns greedy ids and the mean NLL of the windows."""
     with torch.inference_mode(), open(asked["logits"], "wb") as file:
         for ids in asked["texts"]:
             file.write(model(torch.tensor([ids])).logits[0].float().numpy().tobytes())

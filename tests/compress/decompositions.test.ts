@@ -138,3 +138,17 @@ test("beyond a limit of memory only singular values are kept", async () => {
   decompositions.dispose();
   model.dispose();
 });
+
+test("a search decomposes a matrix once, also if the plan could not keep its triples", async () => {
+  const model = tinyModel();
+  const decompositions = new Decompositions({ most: 0 });
+  const options = { structure: "gblr", budget: 0.5, allocation: "global", decompositions } as const;
+  const plan = await planConversion(model, options);
+  const searched = plan.layers.filter(({ structure }) => structure === "gblr");
+  expect(searched.length).toBeGreaterThan(3);
+  decomposed = [];
+  await converted(model, plan, { decompositions, init: "search", searchSteps: 1 });
+  expect(decomposed.length).toBe(searched.length);
+  decompositions.dispose();
+  model.dispose();
+});

@@ -147,9 +147,9 @@ forEachEngine("weights in half precision", (_, { name }) => {
   if (name === "torch") return;
 
   test("are refused in one line, before anything is read", async () => {
-    const told = `weights cannot be "bfloat16" on engine "${tf.getBackend()}", which holds them in float32; use --dtype float32, or engine torch`;
-    await expect(loaded("float32", "bfloat16")).rejects.toThrow(told);
-    await expect(loaded("none", "bfloat16")).rejects.toThrow(told);
+    const message = `weights cannot be "bfloat16" on engine "${tf.getBackend()}", which holds them in float32; use --dtype float32, or engine torch`;
+    await expect(loaded("float32", "bfloat16")).rejects.toThrow(message);
+    await expect(loaded("none", "bfloat16")).rejects.toThrow(message);
   });
 
   test("auto is float32, with the values of the file", async () => {

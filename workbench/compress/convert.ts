@@ -38,9 +38,9 @@ export interface ConvertOptions {
   searchSteps?: number;
   /** decompositions computed by the plan. Default none */
   decompositions?: Decompositions | undefined;
-  /** stops the conversion between two layers, or within a search; finished layers stay converted */
   /** whether layers are converted from the last to the first, see pipeline/grouped-covariances.ts. Default false */
   backwards?: boolean;
+  /** stops the conversion between two layers, or within a search; finished layers stay converted */
   signal?: AbortSignal;
 }
 
@@ -141,7 +141,8 @@ async function* convertLayer(
   const structure = structureNamed(layer.structure).forLayer(layer, model.masks);
   const widths = "widths" in plan.asked ? plan.asked.widths : undefined;
   const weight = denseWeight(model, layer.name);
-  const known = decompositions ?? new Decompositions();
+  // Triples that the plan could not keep are computed once more, and kept until the layer is converted.
+  const known = decompositions?.triplesOf(layer.name) ? decompositions : new Decompositions();
   try {
     const start = { structure, layer, covariance, searchSteps, seed, signal };
     const rules = { ...(widths !== undefined && { widths }), ...(locations !== undefined && { locations }) };

@@ -1,7 +1,7 @@
 // Tucker-2 decomposition of convolutions (Kim et al. 2016, arXiv 1511.06530): a 1×1 convolution to fewer channels, a
 // k×k convolution between these, and a 1×1 convolution to the output channels. It is fitted by higher-order orthogonal
 // iteration. As a structure, its matrix is that of the patches under the kernel, so that planning, converting and
-// saving treat it as any other. A 1×1 convolution is of low rank instead.
+// saving treat it as any other. A 1×1 convolution becomes low-rank instead.
 
 import { conv2d, matMul, reshape, type Tensor2D, type Tensor4D, tidy, transpose } from "@tensorflow/tfjs-core";
 import { STORED_TUCKER } from "../../hub/model-folder/index.ts";

@@ -36,7 +36,7 @@ const FILE = "generation_config.json";
 
 const token = z.int().min(0);
 const tokens = z.array(token);
-const length = z.int().min(0).nullish();
+const count = z.int().min(0).nullish();
 const unit = z.number().min(0).max(1).nullish();
 const positive = z.number().gt(0).nullish();
 const oneOrMore = z.union([token, tokens.min(1)], { error: "expected a token id or a list of them" }).nullish();
@@ -44,14 +44,14 @@ const oneOrMore = z.union([token, tokens.min(1)], { error: "expected a token id 
 const LENGTHS = {
   max_new_tokens: z.int().min(1).nullish(),
   max_length: z.int().min(1).nullish(),
-  min_new_tokens: length,
-  min_length: length,
+  min_new_tokens: count,
+  min_length: count,
 };
 
 const SAMPLING = {
   do_sample: z.boolean().nullish(),
   temperature: z.number().min(0).nullish(),
-  top_k: length,
+  top_k: count,
   top_p: unit,
   min_p: unit,
   top_h: z.number().gt(0).max(1).nullish(),
@@ -59,7 +59,7 @@ const SAMPLING = {
   epsilon_cutoff: z.number().min(0).nullish(),
   eta_cutoff: z.number().min(0).nullish(),
   repetition_penalty: positive,
-  no_repeat_ngram_size: length,
+  no_repeat_ngram_size: count,
   bad_words_ids: z.array(tokens.min(1)).nullish(),
   sequence_bias: z.array(z.tuple([tokens.min(1), z.number()])).nullish(),
   suppress_tokens: tokens.nullish(),
@@ -72,7 +72,7 @@ const SAMPLING = {
 
 const FIELDS = z.looseObject({ ...LENGTHS, ...SAMPLING, eos_token_id: EndOfText, bos_token_id: token.nullish() });
 
-/** Settings that are not supported: the values with which they have no effect, and what else they are. */
+/** Settings that are not supported: the values with which they have no effect, and what other values ask for. */
 const REFUSED: Readonly<Record<string, { harmless: readonly unknown[]; what: string }>> = {
   num_beams: { harmless: [1], what: "beam search" },
   num_beam_groups: { harmless: [1], what: "beam search in groups" },

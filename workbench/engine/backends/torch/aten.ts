@@ -154,7 +154,7 @@ export function leaveArena(mark: number, kept: Handle | readonly Handle[] | unde
   arena.length = mark;
 }
 
-/** Runs `body` and frees all results of operators in it. */
+/** Runs `body` and frees all results of operators in it. Its changes in place remain. */
 export function keepNone(body: () => void): void {
   const mark = enterArena();
   try {

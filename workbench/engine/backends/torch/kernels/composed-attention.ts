@@ -5,7 +5,7 @@
 import type { TensorInfo } from "@tensorflow/tfjs-core";
 import type * as names from "../../../ops/kernels.ts";
 import type { Handle } from "../addon.ts";
-import { aten, enterArena, leaveArena } from "../aten.ts";
+import { aten, keepNone } from "../aten.ts";
 import type { TorchBackend } from "../backend.ts";
 
 const reshape = aten("reshape");
@@ -78,16 +78,6 @@ function queriesOf(x: Handle, { start, queries }: Block, { q, k }: names.Attenti
   return reshape(rowsOf(x, start, queries), [batch * keyHeads, group * queries, width]);
 }
 
-/** Runs `body` and frees the tensors that it creates. Its changes in place remain. */
-function scoped(body: () => void): void {
-  const mark = enterArena();
-  try {
-    body();
-  } finally {
-    leaveArena(mark, undefined);
-  }
-}
-
 /** Adds -∞ to the scores (batch · heads, queries, keys) of keys that a query must not attend to. */
 function hideInPlace(scores: Handle, { queries, keys }: Block, window: number): void {
   const hidden = (columns: number) => newFull(scores, [queries, columns], Number.NEGATIVE_INFINITY);
@@ -147,7 +137,7 @@ export function composedAttentionGradient(
   for (const [index, block] of blocksOf(inputs, attributes, backend).entries()) {
     const { start, queries } = block;
     const p = inputs[`residual${index}`] as TensorInfo;
-    scoped(() => {
+    keepNone(() => {
       const dy = queriesOf(outer, block, inputs, valueDim);
       const dScores = product(dy, transpose(keysOf(vs, block), 1, 2));
       subtract(dScores, queriesOf(rowSums, block, inputs, 1));

@@ -1,9 +1,10 @@
-// attention over ATen. If libtorch has a fused kernel that accepts the operands, it is used, because fused kernels do
-// not store the scores of all pairs of queries and keys. They are flash attention on the CPU (from libtorch 2.2) and on
-// CUDA in half precision, and the memory-efficient kernel on CUDA (both from 2.1). libtorch chooses the kernel; an
-// operator that is missing or has another signature than the one below is not used. Otherwise attention is computed by
-// matrix products and a softmax (composed-attention.ts), or by the addon's operator if there is one query per head. Heads that share keys are passed as the heads of one batch
-// entry, with the keys expanded, which copies nothing.
+// attention over ATen. The attention of one query per head, as in generation on the CPU, is an operator of the addon.
+// For other operands a fused kernel of libtorch is used if one accepts them, because fused kernels do not store the
+// scores of all pairs of queries and keys. They are flash attention on the CPU (from libtorch 2.2) and on CUDA in half
+// precision, and the memory-efficient kernel on CUDA (both from 2.1). libtorch chooses the kernel; an operator that is
+// missing or has another signature than the one below is not used. Query heads that share keys are passed to it as the
+// heads of one batch entry, with the keys expanded, which copies nothing. Otherwise attention is computed by matrix
+// products and a softmax (composed-attention.ts).
 
 import type { TensorInfo } from "@tensorflow/tfjs-core";
 import * as names from "../../../ops/kernels.ts";

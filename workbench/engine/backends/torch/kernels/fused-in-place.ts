@@ -1,7 +1,7 @@
 // Kernels that change a tensor in place: the AdamW step, with the addon's operators for all parameters of a group in
 // one call, the norm of gradients that goes with it, rows written into a buffer, and weights that are filled when they
-// are loaded. A change in place is only safe
-// where no other tensor shares the memory, so a variable that shares it gets memory of its own first.
+// are loaded. A change in place is only safe where no other tensor shares the memory, so a variable that shares it gets
+// memory of its own first.
 
 import type { TensorInfo, Variable } from "@tensorflow/tfjs-core";
 import * as names from "../../../ops/kernels.ts";

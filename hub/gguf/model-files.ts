@@ -83,12 +83,15 @@ function generationOf(metadata: Metadata, { special: { bos, eos, pad, eot } }: G
     repetition_penalty: metadata.number("general.sampling.penalty_repeat"),
   };
   const isSampled = Object.values(sampling).some((value) => value !== undefined);
+  // In llama.cpp temperature 0 means the most likely token; transformers requires a temperature above 0.
+  const { temperature, repetition_penalty } = sampling;
+  const choice = temperature === 0 ? { do_sample: false, repetition_penalty } : { do_sample: true, ...sampling };
   const ends = eot === undefined || eot === eos ? eos : eos === undefined ? eot : [eos, eot];
   return {
     bos_token_id: bos,
     eos_token_id: ends,
     pad_token_id: pad,
-    ...(isSampled && { do_sample: true, ...sampling }),
+    ...(isSampled && choice),
   };
 }
 

@@ -219,6 +219,11 @@ describe("generation and card", () => {
     expect(json(await changed({}), "generation_config.json")).toEqual({ eos_token_id: 0 });
   });
 
+  test("take the most likely token if the file states temperature 0", async () => {
+    const model = await changed({ "general.sampling.temp": f32(0), "general.sampling.top_k": u32(20) });
+    expect(json(model, "generation_config.json")).toEqual({ do_sample: false, eos_token_id: 0 });
+  });
+
   test("name the license and the base model, quoted as YAML needs", async () => {
     const { texts } = await changed({
       "general.license": str("no"),

@@ -1,5 +1,5 @@
 // Small tokenizers of every kind against what PyPI's tokenizers gave for them: ids, ids with special tokens, decoded
-// texts, and texts decoded one id at a time. tests/data/tokenizer_kinds.py wrote the file of expectations.
+// texts, and texts decoded one id at a time. tests/data/tokenizer_kinds.py wrote kinds.json.
 
 import { describe, expect, test } from "bun:test";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -80,6 +80,15 @@ describe("the form of a file", () => {
       delete other.definition.model.type;
       const opened = await openTokenizer(write(`untyped ${name}`, other.definition));
       for (const { text, ids } of other.cases) expect([...opened.encode(text)]).toEqual(ids);
+    }
+  });
+
+  test("may split text at any sign that has a meaning in expressions", async () => {
+    const model = { type: "WordLevel", unk_token: "?", vocab: { a: 0, b: 1, "?": 2 } };
+    for (const sign of "\\^$.*+?()[]{}|/-") {
+      const split = { type: "Split", pattern: { String: sign }, behavior: "Removed", invert: false };
+      const tokenizer = await openTokenizer(write("sign", { model, pre_tokenizer: split }));
+      expect([...tokenizer.encode(`a${sign}b`)]).toEqual([0, 1]);
     }
   });
 

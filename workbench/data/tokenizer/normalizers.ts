@@ -37,16 +37,13 @@ function sequence(parts: readonly Normalizer[]): Normalizer {
     movesStart: (text) => {
       let [normal, moved] = [text, false];
       for (const part of parts) {
-        moved = (moved && !prepending.has(part)) || part.movesStart(normal);
+        moved ||= part.movesStart(normal);
         normal = part.normalize(normal);
       }
       return moved;
     },
   };
 }
-
-/** Normalizers after which a text starts at its start again. */
-const prepending = new WeakSet<Normalizer>();
 
 /** Lowercase letters one by one: a final sigma is not special. */
 function lowercase(text: string): string {
@@ -69,9 +66,7 @@ const TYPES: Record<string, Open> = {
   Lowercase: () => simple(lowercase),
   Prepend: (part) => {
     const { prepend } = readPart(z.object({ prepend: z.string() }), part, "normalizer Prepend");
-    const opened = simple((text) => (text === "" ? "" : prepend + text));
-    prepending.add(opened);
-    return opened;
+    return simple((text) => (text === "" ? "" : prepend + text));
   },
   Replace: (part) => {
     const fields = z.object({ pattern: Pattern, content: z.string() });

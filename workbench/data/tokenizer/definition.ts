@@ -8,20 +8,21 @@ import { z } from "zod";
 import { parseJson } from "../../../hub/text/json.ts";
 import { textOfFile } from "../../../hub/text/utf8.ts";
 import { DataError, why } from "../errors.ts";
+import { AnyPart } from "./read-part.ts";
 
 const AddedToken = z.looseObject({ id: z.int().min(0), content: z.string() });
 const ConfigToken = z.looseObject({ content: z.string() });
-const Part = z.looseObject({ type: z.string() });
+const Part = AnyPart.nullish().transform((part) => part ?? null);
 
 const Definition = z.looseObject({
   added_tokens: z
     .array(AddedToken)
     .nullish()
     .transform((tokens) => tokens ?? []),
-  normalizer: Part.nullish().transform((part) => part ?? null),
-  pre_tokenizer: Part.nullish().transform((part) => part ?? null),
-  post_processor: Part.nullish().transform((part) => part ?? null),
-  decoder: Part.nullish().transform((part) => part ?? null),
+  normalizer: Part,
+  pre_tokenizer: Part,
+  post_processor: Part,
+  decoder: Part,
   model: z.looseObject({ type: z.string().optional() }),
 });
 
@@ -41,6 +42,15 @@ export interface TokenizerFiles {
   config: TokenizerConfig;
   /** SHA-256 of both files, hexadecimal. Tokenizers with the same hash give the same ids */
   hash: string;
+}
+
+/** Runs a function that opens a part of a folder's tokenizer. @throws DataError that names the folder if it throws */
+export function openFrom<T>(folder: string, open: () => T): T {
+  try {
+    return open();
+  } catch (error) {
+    throw new DataError(folder, `has a tokenizer.json that cannot be used: ${why(error)}`, { cause: error });
+  }
 }
 
 /** Reads the files in a folder. @throws DataError if there is no tokenizer.json, or one of the files is damaged */

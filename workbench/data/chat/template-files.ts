@@ -9,7 +9,7 @@ import { isJsonObject, parseJson } from "../../../hub/text/json.ts";
 import { textOfFile } from "../../../hub/text/utf8.ts";
 import { DataError, listed, why } from "../errors.ts";
 
-/** A chat template as it stands in a model folder. */
+/** The chat template of a model folder. */
 export interface TemplateSource {
   /** file that has it */
   file: string;
@@ -42,7 +42,7 @@ export async function readTemplate(folder: string): Promise<TemplateSource | und
     fieldOf(await readObject(join(folder, "chat_template.json")), join(folder, "chat_template.json"));
   if (!found) return undefined;
   if (Buffer.byteLength(found.text) > MOST_BYTES) {
-    throw new DataError(found.file, `has a chat template of more than ${MOST_BYTES} bytes, which is no template`);
+    throw new DataError(found.file, `has a chat template of more than ${MOST_BYTES} bytes, which is the limit`);
   }
   return { ...found, specialTokens: { ...specialTokens(older), ...specialTokens(config) } };
 }
@@ -71,7 +71,7 @@ function specialTokens(config: Readonly<Record<string, unknown>>): Record<string
   return Object.fromEntries(found.filter((entry): entry is [string, string] => entry[1] !== undefined));
 }
 
-/** A token is a text, or an object with it. */
+/** The text of a token, which is a string or an object with `content`. */
 function contentOf(token: unknown): string | undefined {
   const content = isJsonObject(token) ? token.content : token;
   return typeof content === "string" ? content : undefined;

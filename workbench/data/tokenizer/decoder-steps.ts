@@ -3,7 +3,7 @@
 
 import { Buffer } from "node:buffer";
 import { z } from "zod";
-import { fromByteLevel } from "./byte-level.ts";
+import { fromByteLevel } from "../../../hub/text/byte-level.ts";
 import { Pattern } from "./expression.ts";
 import { replacing } from "./normalizers.ts";
 import { AnyPart, type OpenPart, type Part, partOpener, readPart } from "./read-part.ts";

@@ -2,12 +2,11 @@
 // validates its own fields.
 
 import { createHash } from "node:crypto";
-import { readdir, readFile } from "node:fs/promises";
+import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
-import { parseJson } from "../../../hub/text/json.ts";
-import { textOfFile } from "../../../hub/text/utf8.ts";
 import { DataError, why } from "../errors.ts";
+import { jsonOf, readIfThere } from "../optional-file.ts";
 import { AnyPart } from "./read-part.ts";
 
 const AddedToken = z.looseObject({ id: z.int().min(0), content: z.string() });
@@ -88,24 +87,8 @@ async function missing(folder: string): Promise<DataError> {
   return new DataError(folder, `has ${old} but no tokenizer.json; write one in Python with transformers: ${write}`);
 }
 
-async function readIfThere(path: string): Promise<Uint8Array | undefined> {
-  try {
-    return await readFile(path);
-  } catch (error) {
-    if ((error as { code?: unknown }).code === "ENOENT") return undefined;
-    throw new DataError(path, `cannot be read: ${why(error)}`, { cause: error });
-  }
-}
-
 function parse<T>(path: string, bytes: Uint8Array, form: z.ZodType<T>): T {
-  const text = textOfFile(bytes, (problem, options) => new DataError(path, problem, options));
-  let json: unknown;
-  try {
-    json = parseJson(text);
-  } catch (error) {
-    throw new DataError(path, `is not valid JSON (${why(error)}); fetch it again`, { cause: error });
-  }
-  const result = form.safeParse(json);
+  const result = form.safeParse(jsonOf(path, bytes));
   if (result.success) return result.data;
   const issue = result.error.issues[0] as z.core.$ZodIssue;
   throw new DataError(path, `is not that of a tokenizer: ${issue.path.join(".") || "the file"}: ${issue.message}`);

@@ -1,10 +1,10 @@
 // Encodes text as ids: the text is divided at added tokens, normalized and split into pieces; the model encodes each
 // piece. Most pieces occur many times, so their ids are remembered.
 
+import { toByteLevel } from "../../../hub/text/byte-level.ts";
 import { DataError, why } from "../errors.ts";
 import type { EncodeOptions } from "../types.ts";
 import { type AddedTokens, openAddedTokens } from "./added-tokens.ts";
-import { toByteLevel } from "./byte-level.ts";
 import { openFrom, type TokenizerDefinition, type TokenizerFiles } from "./definition.ts";
 import { IdList } from "./id-list.ts";
 import { type Model, openModel } from "./model.ts";

@@ -2,7 +2,7 @@
 // Rust's `tokenizers`, with which models are trained.
 
 import { z } from "zod";
-import { toByteLevel } from "./byte-level.ts";
+import { toByteLevel } from "../../../hub/text/byte-level.ts";
 import { compile, type Expression, expression, Pattern, type Span } from "./expression.ts";
 import { AnyPart, type OpenPart, type Part, partOpener, readPart } from "./read-part.ts";
 import { scanGpt2 } from "./scanner.ts";

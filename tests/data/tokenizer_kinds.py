@@ -36,7 +36,8 @@ def sums(path, out):
     for start in range(0, len(given), 20_000):
         part = given[start : start + 20_000]
         plain = [encoding.ids for encoding in tokenizer.encode_batch(part, add_special_tokens=False)]
-        special = [encoding.ids for encoding in tokenizer.encode_batch(part)]
+        # Without a post-processor there are no special tokens to add.
+        special = [encoding.ids for encoding in tokenizer.encode_batch(part)] if tokenizer.post_processor else plain
         texts = [tokenizer.decode_batch(special, skip_special_tokens=skip) for skip in [False, True]]
         for i in range(len(part)):
             found.extend(zlib.crc32(array("i", some[i]).tobytes()) for some in [plain, special])

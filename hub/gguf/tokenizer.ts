@@ -3,6 +3,7 @@
 // such a file.
 
 import { quote } from "../files/file-error.ts";
+import { fromByteLevel, toByteLevel } from "../text/byte-level.ts";
 import type { Metadata } from "./metadata.ts";
 import { splitting } from "./splits.ts";
 import { GgufError } from "./types.ts";
@@ -88,18 +89,20 @@ export function tokenizerOf(metadata: Metadata, positions: number): GgufTokenize
 }
 
 function byteLevel(metadata: Metadata, { tokens }: Vocabulary): Parts {
-  // Tokens that are spelled as text rather than in the alphabet of bytes are respelled.
-  const vocabulary = new Map(tokens.map((token, id) => [isSpelled(token) ? token : spelled(token), id]));
+  // Tokens that are plain text are converted to the byte-level alphabet.
+  const vocabulary = new Map(tokens.map((token, id) => [isByteLevel(token) ? token : toByteLevel(token), id]));
   return {
     vocabulary,
     merges: readMerges(metadata, vocabulary) ?? metadata.missing("tokenizer.ggml.merges"),
     preTokenizer: splitting(metadata),
     decoder: { type: "ByteLevel", add_prefix_space: true, trim_offsets: true, use_regex: true },
     model: { ...BPE, continuing_subword_prefix: "", end_of_word_suffix: "" },
-    mayBeAdded: isSpelled,
+    mayBeAdded: isByteLevel,
     addBos: false,
   };
 }
+
+const isByteLevel = (token: string): boolean => fromByteLevel(token) !== undefined;
 
 function sentencePiece(metadata: Metadata, vocabulary: Vocabulary): Parts {
   const ids = new Map(vocabulary.tokens.map((token, id) => [token, id]));
@@ -137,18 +140,6 @@ const BPE = {
   byte_fallback: false,
   ignore_merges: false,
 };
-
-/** The alphabet of byte-level vocabularies, which has a printable character for each byte (GPT-2, encoder.py). */
-const ALPHABET: readonly string[] = (() => {
-  let next = 256;
-  const isPrintable = (byte: number) => (byte > 32 && byte < 127) || (byte > 160 && byte !== 173);
-  return Array.from({ length: 256 }, (_, byte) => String.fromCodePoint(isPrintable(byte) ? byte : next++));
-})();
-const LETTERS = new Set(ALPHABET);
-
-const isSpelled = (token: string): boolean => [...token].every((letter) => LETTERS.has(letter));
-const spelled = (token: string): string =>
-  Array.from(new TextEncoder().encode(token), (byte) => ALPHABET[byte]).join("");
 
 interface AddedToken {
   id: number;

@@ -1,13 +1,14 @@
-// Tokenizers of every kind, made with PyPI's tokenizers, against PyPI's tokenizers: ids, ids with special tokens, and the
-// texts decoded from them, with and without special tokens.
+// Tokenizers of every kind, made with PyPI's tokenizers, and GPT-2's own, against PyPI's tokenizers: ids, ids with special
+// tokens, and the texts decoded from them, with and without special tokens.
 
 import { beforeAll, describe, expect, test } from "bun:test";
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { crc32 } from "node:zlib";
 import { openTokenizer } from "../../workbench/data/index.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
 import { pythonWith, runPython } from "../python/python.ts";
+import { GPT2_TOKENIZER } from "./hub-folders.ts";
 import { CHATS, madeTexts, wikipedia } from "./tokenizer-texts.ts";
 
 const python = pythonWith("tokenizers", "sentencepiece");
@@ -15,15 +16,25 @@ const at = temporaryFolder();
 const PATIENCE = 1_200_000;
 const SCRIPT = join(import.meta.dirname, "tokenizer_kinds.py");
 
-/** The families whose splitting is fast, and Llama 2's: 20 MB of text each. */
-const LARGE = ["gpt2", "llama3", "qwen2", "smollm2", "llama2"];
+const folderOf = (kind: string) => at("kinds", kind);
 
-/** Kinds that between them have all classes of characters. */
-const EACH_CHARACTER =
-  /^(llama[23]|qwen2|smollm2|gpt4o|deepseek|xlm-roberta|albert|bert|clip|words|precompiled.*|normalizer (NF.*|Lower.*|Strip.*|Nmt|Bert.*)|cut (Whitespace|Digits|Punctuation Removed|Split Removed inverted))$/;
+/** GPT-2's own tokenizer where it is at hand, else one that splits text in the same way. */
+const GPT2 = existsSync(GPT2_TOKENIZER) ? GPT2_TOKENIZER : folderOf("gpt2");
 
-/** What surrounds each code point: a letter, a space, a digit, a line end, itself. */
-const AROUND = "a#b #1##\n#";
+/** The families whose splitting is written by hand, and Llama 2's: 20 MB of text each. */
+const LARGE = ["llama3", "qwen2", "smollm2", "llama2"];
+
+/** Kinds that between them have each family, each normalizer, and all classes of characters that split text. */
+const EACH_CHARACTER = [
+  ...["llama2", "llama3", "qwen2", "smollm2", "gpt4o", "deepseek", "xlm-roberta", "albert", "bert", "clip"],
+  ...["precompiled", "precompiled nfkc_cf", "normalizer NFC", "normalizer NFD", "normalizer NFKC", "normalizer NFKD"],
+  ...["normalizer Lowercase", "normalizer Strip", "normalizer StripAccents", "normalizer Nmt"],
+  ...["normalizer BertNormalizer", "cut Whitespace", "cut Digits", "cut Punctuation Removed"],
+  "cut Split Removed inverted",
+];
+
+/** After and before a letter, a space, a digit, a line end and itself. */
+const AROUND = "a#b #1# ##\n#";
 
 let kinds: string[] = [];
 
@@ -39,9 +50,9 @@ beforeAll(async () => {
 }, PATIENCE);
 
 /** Four sums for each text. */
-async function theirSums(kind: string, texts: readonly string[]): Promise<Uint32Array> {
+async function theirSums(folder: string, texts: readonly string[]): Promise<Uint32Array> {
   const { status, stderr } = await runPython(python, SCRIPT, {
-    args: ["ids", at(`kinds/${kind}/tokenizer.json`), at("sums")],
+    args: ["sums", join(folder, "tokenizer.json"), at("sums")],
     input: JSON.stringify(texts),
   });
   if (status !== 0) throw new Error(stderr);
@@ -49,9 +60,9 @@ async function theirSums(kind: string, texts: readonly string[]): Promise<Uint32
 }
 
 /** Texts for which ids or decoded texts differ, with what differs. */
-async function differing(kind: string, texts: readonly string[]): Promise<string[]> {
-  const tokenizer = await openTokenizer(at(`kinds/${kind}`));
-  const theirs = await theirSums(kind, texts);
+async function differing(folder: string, texts: readonly string[]): Promise<string[]> {
+  const tokenizer = await openTokenizer(folder);
+  const theirs = await theirSums(folder, texts);
   expect(theirs.length).toBe(4 * texts.length);
   const names = ["ids", "ids with special tokens", "decoded", "decoded without special tokens"];
   return texts.flatMap((text, i) => {
@@ -81,13 +92,19 @@ function everyCharacter(): string[] {
   return [...texts, text];
 }
 
+/** Expects that no text differs in any of the tokenizers, and shows three that do. */
+async function expectEqual(folders: readonly string[], texts: readonly string[]): Promise<void> {
+  for (const folder of folders) {
+    expect({ folder, differing: (await differing(folder, texts)).slice(0, 3) }).toEqual({ folder, differing: [] });
+  }
+}
+
 describe.skipIf(!python)("ids and decoded texts are those of PyPI's tokenizers", () => {
   test(
     "for 20 MB of text in the families of Llama, Qwen, SmolLM and GPT-2",
     async () => {
       const texts = [...CHATS, ...(await wikipedia()), ...madeTexts(19e6, 7)];
-      for (const kind of LARGE)
-        expect({ kind, differing: (await differing(kind, texts)).slice(0, 3) }).toEqual({ kind, differing: [] });
+      await expectEqual([GPT2, ...LARGE.map(folderOf)], texts);
     },
     PATIENCE,
   );
@@ -97,21 +114,10 @@ describe.skipIf(!python)("ids and decoded texts are those of PyPI's tokenizers",
     async () => {
       const texts = [...CHATS, ...(await wikipedia()).slice(0, 200), ...madeTexts(3e5, 8), "", " ", "  a"];
       expect(kinds.length).toBeGreaterThan(70);
-      for (const kind of kinds)
-        expect({ kind, differing: (await differing(kind, texts)).slice(0, 3) }).toEqual({ kind, differing: [] });
+      await expectEqual(kinds.map(folderOf), texts);
     },
     PATIENCE,
   );
 
-  test(
-    "for every character",
-    async () => {
-      const texts = everyCharacter();
-      const some = kinds.filter((kind) => EACH_CHARACTER.test(kind));
-      expect(some.length).toBeGreaterThan(20);
-      for (const kind of some)
-        expect({ kind, differing: (await differing(kind, texts)).slice(0, 3) }).toEqual({ kind, differing: [] });
-    },
-    PATIENCE,
-  );
+  test("for every character", () => expectEqual([GPT2, ...EACH_CHARACTER.map(folderOf)], everyCharacter()), PATIENCE);
 });

@@ -1,5 +1,5 @@
 // Small tokenizers of every kind against what PyPI's tokenizers gave for them: ids, ids with special tokens, decoded
-// texts, and texts decoded one id at a time. tests/data/tokenizer_kinds.py wrote the file of expectations.
+// texts, and texts decoded one id at a time. tests/data/tokenizer_kinds.py wrote kinds.json.
 
 import { describe, expect, test } from "bun:test";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -36,7 +36,7 @@ for (const { kind: name, definition, cases } of KINDS) {
       }
     });
 
-    test("decodes one id at a time to the same texts, which end in no half character", async () => {
+    test("decodes one id at a time to the same texts, never ending inside a character", async () => {
       const tokenizer = await openTokenizer(write(name, definition));
       for (const { special, decoded, skipped } of cases) {
         for (const [skipSpecialTokens, whole] of [
@@ -80,6 +80,15 @@ describe("the form of a file", () => {
       delete other.definition.model.type;
       const opened = await openTokenizer(write(`untyped ${name}`, other.definition));
       for (const { text, ids } of other.cases) expect([...opened.encode(text)]).toEqual(ids);
+    }
+  });
+
+  test("may split text at any sign that has a meaning in expressions", async () => {
+    const model = { type: "WordLevel", unk_token: "?", vocab: { a: 0, b: 1, "?": 2 } };
+    for (const sign of "\\^$.*+?()[]{}|/-") {
+      const split = { type: "Split", pattern: { String: sign }, behavior: "Removed", invert: false };
+      const tokenizer = await openTokenizer(write("sign", { model, pre_tokenizer: split }));
+      expect([...tokenizer.encode(`a${sign}b`)]).toEqual([0, 1]);
     }
   });
 
@@ -131,18 +140,18 @@ describe("a file is refused in one line", () => {
       /the normalizer "Magic" is not supported; supported: /,
     ],
     [
-      "a cut by scripts",
+      "a pre-tokenizer that is not supported",
       (all) => (all.pre_tokenizer = { type: "UnicodeScripts" }),
       /the pre_tokenizer "UnicodeScripts" is not supported/,
     ],
-    ["a decoder of speech", (all) => (all.decoder = { type: "CTC" }), /the decoder "CTC" is not supported/],
+    ["a decoder that is not supported", (all) => (all.decoder = { type: "CTC" }), /the decoder "CTC" is not supported/],
     [
       "an unknown model",
       (all) => (all.model.type = "constructor"),
       /the model "constructor" is not supported; supported: BPE, /,
     ],
-    ["random ids", (all) => (all.model.dropout = 0.1), /model BPE: dropout is not supported/],
-    ["an id that is none", (all) => (all.model.vocab.the = -1), /model BPE: vocab: the token "the" has the id -1/],
+    ["dropout", (all) => (all.model.dropout = 0.1), /model BPE: dropout is not supported/],
+    ["a negative id", (all) => (all.model.vocab.the = -1), /model BPE: vocab: the token "the" has the id -1/],
     ["an id that is too large", (all) => (all.model.vocab.the = 1e12), /the token "the" has the id 1000000000000/],
     [
       "a vocabulary that is a list",
@@ -154,10 +163,10 @@ describe("a file is refused in one line", () => {
       (all) => all.model.merges.push(["t", "☃"]),
       /merge \d+: the token "☃" is not in the vocabulary/,
     ],
-    ["a merge of three", (all) => all.model.merges.push("a b c"), /merge \d+: "a b c" is not a pair of tokens/],
-    ["an expression that is none", (all) => (all.pre_tokenizer = split("(?<=a+")), /cannot be used: /],
+    ["a merge of three tokens", (all) => all.model.merges.push("a b c"), /merge \d+: "a b c" is not a pair of tokens/],
+    ["an invalid expression", (all) => (all.pre_tokenizer = split("(?<=a+")), /cannot be used: /],
     [
-      "a behavior that is none",
+      "an unknown behavior",
       (all) => (all.pre_tokenizer = { ...split("a"), behavior: "Odd" }),
       /pre_tokenizer Split: behavior: /,
     ],
@@ -167,7 +176,11 @@ describe("a file is refused in one line", () => {
       /precompiled_charsmap is damaged/,
     ],
     ["a template without its token", (all) => (all.post_processor = template("<a>")), /special_tokens: has no "<a>"/],
-    ["sequences in sequences", (all) => (all.normalizer = nested(100)), /the normalizer has more than 16 sequences/],
+    [
+      "sequences that are nested too deeply",
+      (all) => (all.normalizer = nested(100)),
+      /the normalizer has more than 16 sequences/,
+    ],
     ["an added token without text", (all) => (all.added_tokens = [{ id: 1 }]), /added_tokens.*content/],
   ];
   const split = (Regex: string) => ({ type: "Split", pattern: { Regex }, behavior: "Isolated", invert: false });

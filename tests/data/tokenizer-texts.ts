@@ -1,5 +1,5 @@
-// Texts that meet what tokenizers get wrong, made from a seed: all scripts, combining marks, emoji, white space of every
-// kind, line ends, control characters, long runs, code, and chats with special tokens.
+// Texts with what tokenizers are likely to get wrong, made from a seed: all scripts, combining marks, emoji, white space of
+// every kind, line ends, control characters, long runs, code, and chats with special tokens.
 
 import { existsSync } from "node:fs";
 import { join } from "node:path";

@@ -1,5 +1,5 @@
-// The text of tokens that come one by one, up to a stop string. Text that can be the start of a stop string is held back
-// until it is known whether it is.
+// Decodes tokens that come one by one, up to a stop string. Text that may be the start of a stop string is held back until
+// the tokens after it decide.
 
 import type { StreamDecoder } from "./types.ts";
 
@@ -20,7 +20,7 @@ interface TextStreamOptions {
   before?: string;
 }
 
-/** A stream of text without tokens. */
+/** Starts a stream, before its first token. */
 export function textStream(decoder: StreamDecoder, { stops = [], before = "" }: TextStreamOptions = {}): TextStream {
   const longest = Math.max(0, ...stops.map((stop) => stop.length));
   /** the end of the text that was shown, in which a stop string can begin */

@@ -24,13 +24,13 @@ export interface DecodeOptions {
 /** Options of decoding ids one at a time. */
 export interface StreamOptions extends DecodeOptions {
   /**
-   * ids before the first one, such as those of a prompt. Their text is not returned; but many tokenizers drop the space
-   * at the start of a text, which is none after them
+   * ids before the first one, such as those of a prompt. Their text is not returned. Many tokenizers drop a space at
+   * the start of a text, which they keep after these ids
    */
   after?: ArrayLike<number> | undefined;
 }
 
-/** Decodes ids one at a time. The texts it returns, one after the other, are that of the whole list. */
+/** Decodes ids one at a time. The texts that it returns, joined, are the text of the whole list. */
 export interface StreamDecoder {
   /** returns the text completed by this id; empty while a character is incomplete */
   push(id: number): string;

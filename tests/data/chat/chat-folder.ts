@@ -2,6 +2,7 @@
 
 import { mkdirSync, writeFileSync } from "node:fs";
 import path from "node:path";
+import { ALPHABET } from "../hub-folders.ts";
 
 /** Special tokens, whose ids follow those of the bytes. */
 export const SPECIAL = [
@@ -61,7 +62,7 @@ export function writeChatFolder(
       special_tokens: { "<s>": { id: "<s>", ids: [256], tokens: ["<s>"] } },
     },
     decoder: level,
-    model: { type: "BPE", vocab: byteLevelVocabulary(), merges: [] },
+    model: { type: "BPE", vocab: Object.fromEntries(ALPHABET.map((character, id) => [character, id])), merges: [] },
   });
   const fields = {
     "tokenizer_config.json": { chat_template: template },
@@ -89,12 +90,4 @@ export function writeChatFolder(
   if (place === "chat_template.jinja") writeFileSync(path.join(folder, place), template);
   if (place === "chat_template.json") write(place, { chat_template: template });
   return folder;
-}
-
-/** Ids of the characters that stand for bytes: those of printable bytes themselves, others from U+0100 on. */
-function byteLevelVocabulary(): Record<string, number> {
-  let next = 0x100;
-  const prints = (byte: number) => (byte > 0x20 && byte < 0x7f) || (byte > 0xa0 && byte !== 0xad);
-  const characters = Array.from({ length: 256 }, (_, byte) => String.fromCharCode(prints(byte) ? byte : next++));
-  return Object.fromEntries(characters.map((character, id) => [character, id]));
 }

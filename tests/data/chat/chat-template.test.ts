@@ -1,4 +1,4 @@
-// Chat templates of folders: where they are found, and that those that are broken or hostile end in one line.
+// Chat templates of folders: where they are found, and that a broken or hostile one is an error of one line.
 // transformers.slow.test.ts compares texts with transformers.
 
 import { describe, expect, test } from "bun:test";
@@ -84,6 +84,12 @@ describe("one line says what is wrong with", () => {
       `{% set ns = namespace(v=${start}) %}{% for i in range(60) %}{% set ns.v = ns.v + ns.v %}{% endfor %}{{ ns.v }}`;
     await fails(double("'ab'"), /makes a text or list of more than 4000000/);
     await fails(double("[1]"), /makes a text or list of more than 4000000/);
+    const long = "{% set ns = namespace(v='ab') %}{% for i in range(20) %}{% set ns.v = ns.v + ns.v %}{% endfor %}";
+    await fails(
+      `${long}{% for i in range(9999) %}{% if ns.v | upper %}{% endif %}{% endfor %}`,
+      /takes more than 1000000/,
+    );
+    await fails("{% set r = range(99999) %}{% for i in r %}{{ r | length }}{% endfor %}", /takes more than 1000000/);
     const nested = (twice: string) =>
       `{% set n = namespace(v=["a"]) %}{% for i in range(60) %}{% set n.v = ${twice} %}{% endfor %}{{ n.v | tojson }}`;
     await fails(nested("[n.v, n.v]"), /makes a text or list of more than 4000000/);

@@ -1,6 +1,6 @@
-"""What transformers makes of chats with the templates of model folders.
+"""Renders chats with the templates of model folders in transformers.
 
-Usage: rendered.py, a JSON {"folders": [path], "chats": [{"messages", "variables", "prompt"}]} on stdin. Answers with a
+Usage: rendered.py, a JSON {"folders": [path], "chats": [{"messages", "variables", "prompt"}]} on stdin. Prints a
 list for each folder: {"text", "ids"} or {"error"} for each chat.
 """
 

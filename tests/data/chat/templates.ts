@@ -1,4 +1,4 @@
-// Chat templates of our own that use what those of well-known models use, and chats to render.
+// Chat templates that use the same constructs as those of well-known models, and chats to render.
 
 import type { ChatMessage } from "../../../workbench/data/chat/chat-template.ts";
 

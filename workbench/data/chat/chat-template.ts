@@ -17,7 +17,7 @@ export interface ChatMessage {
 
 /** How a chat is rendered. */
 export interface RenderOptions {
-  /** whether the text ends where the answer of the model begins. Default true */
+  /** whether the text ends with what begins an answer of the model. Default true */
   generationPrompt?: boolean;
   /** further variables of the template, such as `tools` or `enable_thinking` */
   variables?: Readonly<Record<string, unknown>>;

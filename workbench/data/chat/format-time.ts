@@ -1,5 +1,5 @@
-// Python's strftime for templates that tell the model the date: names of days and months in English, whatever the
-// locale, as Python has them unless a program sets a locale.
+// Python's strftime, for templates that insert the date. Names of days and months are English, as in Python unless a
+// program sets a locale.
 
 const DAYS = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
 const MONTHS = [

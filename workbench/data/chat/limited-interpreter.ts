@@ -11,6 +11,8 @@ type Value = ReturnType<Evaluate>;
 const MOST_STEPS = 1_000_000;
 /** characters of a text, and items of a list with those of the lists in it */
 const MOST_LENGTH = 4_000_000;
+/** characters of a text, or items of a list, that count as a step, because operations go through all of them */
+const LENGTH_OF_STEP = 256;
 /** nested expressions and blocks */
 const MOST_DEPTH = 500;
 
@@ -32,6 +34,7 @@ class LimitedInterpreter extends LoopInterpreter {
     this.#depth++;
     try {
       const result = super.evaluate(statement, environment);
+      this.count(Math.floor(lengthOf(result) / LENGTH_OF_STEP));
       if (this.#sizeOf(result) > MOST_LENGTH) {
         throw new TemplateFailed(`makes a text or list of more than ${MOST_LENGTH} characters or items`);
       }
@@ -58,11 +61,16 @@ class LimitedInterpreter extends LoopInterpreter {
     return size;
   }
 
-  /** Adds steps. */
+  /** Adds to the number of steps. @throws TemplateFailed above the limit */
   count(steps: number): void {
     this.#steps += steps;
     if (this.#steps > MOST_STEPS) throw new TemplateFailed(`takes more than ${MOST_STEPS} steps`);
   }
+}
+
+/** Characters of a text or items of a list; 0 for other values. */
+function lengthOf({ value }: Value): number {
+  return typeof value === "string" || Array.isArray(value) ? value.length : 0;
 }
 
 /** The values of a list or dictionary; undefined for other values. */
@@ -97,11 +105,11 @@ export function renderLimited(program: Program, globals: Readonly<Record<string,
   return String(interpreter.run(program).value);
 }
 
-/** Python's range. @param count told the number of items before they are made */
+/** Python's range. @param count gets the number of items before they are made */
 function range(bounds: readonly number[], count: (items: number) => void): number[] {
   const [start, stop, step = 1] = bounds.length > 1 ? bounds : [0, ...bounds];
   if (start === undefined || stop === undefined || step === 0 || ![start, stop, step].every(Number.isSafeInteger)) {
-    throw new TemplateFailed("calls range with arguments that are no whole numbers, or a step of 0");
+    throw new TemplateFailed("calls range with arguments that are not whole numbers, or a step of 0");
   }
   const length = Math.max(0, Math.ceil((stop - start) / step));
   count(length);

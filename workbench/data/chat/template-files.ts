@@ -2,14 +2,13 @@
 // transformers keeps them.
 
 import { Buffer } from "node:buffer";
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
-import { isJsonObject, parseJson } from "../../../hub/text/json.ts";
-import { textOfFile } from "../../../hub/text/utf8.ts";
-import { DataError, listed, why } from "../errors.ts";
+import { isJsonObject } from "../../../hub/text/json.ts";
+import { DataError, listed } from "../errors.ts";
+import { jsonOf, readIfThere, textOf } from "../optional-file.ts";
 
-/** A chat template as it stands in a model folder. */
+/** The chat template of a model folder. */
 export interface TemplateSource {
   /** file that has it */
   file: string;
@@ -42,7 +41,7 @@ export async function readTemplate(folder: string): Promise<TemplateSource | und
     fieldOf(await readObject(join(folder, "chat_template.json")), join(folder, "chat_template.json"));
   if (!found) return undefined;
   if (Buffer.byteLength(found.text) > MOST_BYTES) {
-    throw new DataError(found.file, `has a chat template of more than ${MOST_BYTES} bytes, which is no template`);
+    throw new DataError(found.file, `has a chat template of more than ${MOST_BYTES} bytes, which is the limit`);
   }
   return { ...found, specialTokens: { ...specialTokens(older), ...specialTokens(config) } };
 }
@@ -50,9 +49,9 @@ export async function readTemplate(folder: string): Promise<TemplateSource | und
 type Found = Omit<TemplateSource, "specialTokens">;
 
 async function ownFile(file: string): Promise<Found | undefined> {
-  const text = await readText(file);
+  const bytes = await readIfThere(file);
   // As Python does when it reads text.
-  return text === undefined ? undefined : { file, text: text.replace(/\r\n?/g, "\n") };
+  return bytes && { file, text: textOf(file, bytes).replace(/\r\n?/g, "\n") };
 }
 
 function fieldOf({ chat_template: field }: Readonly<Record<string, unknown>>, file: string): Found | undefined {
@@ -71,7 +70,7 @@ function specialTokens(config: Readonly<Record<string, unknown>>): Record<string
   return Object.fromEntries(found.filter((entry): entry is [string, string] => entry[1] !== undefined));
 }
 
-/** A token is a text, or an object with it. */
+/** The text of a token, which is a string or an object with `content`. */
 function contentOf(token: unknown): string | undefined {
   const content = isJsonObject(token) ? token.content : token;
   return typeof content === "string" ? content : undefined;
@@ -79,24 +78,8 @@ function contentOf(token: unknown): string | undefined {
 
 /** The content of a JSON file, which must be an object; an empty one if there is no such file. */
 async function readObject(file: string): Promise<Readonly<Record<string, unknown>>> {
-  const text = await readText(file);
-  if (text === undefined) return {};
-  let json: unknown;
-  try {
-    json = parseJson(text);
-  } catch (error) {
-    throw new DataError(file, `is not valid JSON (${why(error)}); fetch it again`, { cause: error });
-  }
+  const bytes = await readIfThere(file);
+  const json = bytes ? jsonOf(file, bytes) : {};
   if (isJsonObject(json)) return json;
   throw new DataError(file, "is not a JSON object; fetch it again");
-}
-
-async function readText(file: string): Promise<string | undefined> {
-  try {
-    return textOfFile(await readFile(file), (problem, options) => new DataError(file, problem, options));
-  } catch (error) {
-    if ((error as { code?: unknown }).code === "ENOENT") return undefined;
-    if (error instanceof DataError) throw error;
-    throw new DataError(file, `cannot be read: ${why(error)}`, { cause: error });
-  }
 }

@@ -1,6 +1,7 @@
 // Added tokens: special tokens and words that are found in a text before it is split into pieces.
 
 import { z } from "zod";
+import { escaped } from "./expression.ts";
 import type { Model } from "./model.ts";
 import { type Normalizer, strippedEnd } from "./normalizers.ts";
 import { readPart } from "./read-part.ts";
@@ -97,10 +98,9 @@ function finderOf(tokens: readonly AddedToken[]): Finder {
   const longestFirst = [...byPattern.keys()].sort((a, b) => b.length - a.length);
   const whole = (text: string, atStart: boolean) => (text === "" ? [] : [{ text, atStart }]);
   if (longestFirst.length === 0) return whole;
-  const escaped = longestFirst.map((pattern) => pattern.replace(/[\\^$.*+?()[\]{}|/-]/g, "\\$&"));
-  // The lookahead decides at most places, so that the alternatives are tried at few.
+  // The lookahead rejects most positions, so that the alternatives are tried at few.
   const starts = [...new Set(longestFirst.map((pattern) => unit(pattern.charCodeAt(0))))].join("");
-  const any = new RegExp(`(?=[${starts}])(?:${escaped.join("|")})`, "g");
+  const any = new RegExp(`(?=[${starts}])(?:${longestFirst.map(escaped).join("|")})`, "g");
   const spansOf = (text: string) => tokenSpans(text, any, byPattern);
   return (text, atStart) => {
     if (text.search(any) < 0) return whole(text, atStart);

@@ -1,7 +1,7 @@
 // Byte-pair encoding (Sennrich et al. 2016): of characters, as SentencePiece's, and of bytes, as GPT-2's.
 
 import { z } from "zod";
-import { byteLevelCharacter, toByteLevel } from "./byte-level.ts";
+import { byteLevelCharacter, toByteLevel } from "../../../hub/text/byte-level.ts";
 import { type MergeIds, openMerges } from "./merges.ts";
 import type { Model } from "./model.ts";
 import { type Part, readPart } from "./read-part.ts";

@@ -1,7 +1,7 @@
 // Decodes ids to text, whole or one at a time.
 
 import type { DecodeOptions, StreamDecoder, StreamOptions } from "../types.ts";
-import { bytesOf, openChain, type Step } from "./decoders.ts";
+import { bytesOf, openChain, type Step } from "./decoder-steps.ts";
 import type { Part } from "./read-part.ts";
 
 /** What a decoder has to know of the vocabulary. */

@@ -2,26 +2,26 @@
 // validates its own fields.
 
 import { createHash } from "node:crypto";
-import { readdir, readFile } from "node:fs/promises";
+import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
-import { parseJson } from "../../../hub/text/json.ts";
-import { textOfFile } from "../../../hub/text/utf8.ts";
 import { DataError, why } from "../errors.ts";
+import { jsonOf, readIfThere } from "../optional-file.ts";
+import { AnyPart } from "./read-part.ts";
 
 const AddedToken = z.looseObject({ id: z.int().min(0), content: z.string() });
 const ConfigToken = z.looseObject({ content: z.string() });
-const Part = z.looseObject({ type: z.string() });
+const Part = AnyPart.nullish().transform((part) => part ?? null);
 
 const Definition = z.looseObject({
   added_tokens: z
     .array(AddedToken)
     .nullish()
     .transform((tokens) => tokens ?? []),
-  normalizer: Part.nullish().transform((part) => part ?? null),
-  pre_tokenizer: Part.nullish().transform((part) => part ?? null),
-  post_processor: Part.nullish().transform((part) => part ?? null),
-  decoder: Part.nullish().transform((part) => part ?? null),
+  normalizer: Part,
+  pre_tokenizer: Part,
+  post_processor: Part,
+  decoder: Part,
   model: z.looseObject({ type: z.string().optional() }),
 });
 
@@ -41,6 +41,15 @@ export interface TokenizerFiles {
   config: TokenizerConfig;
   /** SHA-256 of both files, hexadecimal. Tokenizers with the same hash give the same ids */
   hash: string;
+}
+
+/** Runs a function that opens a part of a folder's tokenizer. @throws DataError that names the folder if it throws */
+export function openFrom<T>(folder: string, open: () => T): T {
+  try {
+    return open();
+  } catch (error) {
+    throw new DataError(folder, `has a tokenizer.json that cannot be used: ${why(error)}`, { cause: error });
+  }
 }
 
 /** Reads the files in a folder. @throws DataError if there is no tokenizer.json, or one of the files is damaged */
@@ -78,24 +87,8 @@ async function missing(folder: string): Promise<DataError> {
   return new DataError(folder, `has ${old} but no tokenizer.json; write one in Python with transformers: ${write}`);
 }
 
-async function readIfThere(path: string): Promise<Uint8Array | undefined> {
-  try {
-    return await readFile(path);
-  } catch (error) {
-    if ((error as { code?: unknown }).code === "ENOENT") return undefined;
-    throw new DataError(path, `cannot be read: ${why(error)}`, { cause: error });
-  }
-}
-
 function parse<T>(path: string, bytes: Uint8Array, form: z.ZodType<T>): T {
-  const text = textOfFile(bytes, (problem, options) => new DataError(path, problem, options));
-  let json: unknown;
-  try {
-    json = parseJson(text);
-  } catch (error) {
-    throw new DataError(path, `is not valid JSON (${why(error)}); fetch it again`, { cause: error });
-  }
-  const result = form.safeParse(json);
+  const result = form.safeParse(jsonOf(path, bytes));
   if (result.success) return result.data;
   const issue = result.error.issues[0] as z.core.$ZodIssue;
   throw new DataError(path, `is not that of a tokenizer: ${issue.path.join(".") || "the file"}: ${issue.message}`);

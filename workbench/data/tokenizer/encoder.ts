@@ -1,11 +1,11 @@
 // Encodes text as ids: the text is divided at added tokens, normalized and split into pieces; the model encodes each
 // piece. Most pieces occur many times, so their ids are remembered.
 
+import { toByteLevel } from "../../../hub/text/byte-level.ts";
 import { DataError, why } from "../errors.ts";
 import type { EncodeOptions } from "../types.ts";
 import { type AddedTokens, openAddedTokens } from "./added-tokens.ts";
-import { toByteLevel } from "./byte-level.ts";
-import type { TokenizerFiles } from "./definition.ts";
+import { openFrom, type TokenizerDefinition, type TokenizerFiles } from "./definition.ts";
 import { IdList } from "./id-list.ts";
 import { type Model, openModel } from "./model.ts";
 import { openNormalizer } from "./normalizers.ts";
@@ -28,15 +28,11 @@ export interface Encoder {
 }
 
 /** Opens the encoder of a tokenizer. @throws DataError if the definition is damaged or not supported */
-export function openEncoder(folder: string, { definition, config }: TokenizerFiles): Encoder {
-  try {
-    return opened(folder, { definition, config });
-  } catch (error) {
-    throw new DataError(folder, `has a tokenizer.json that cannot be used: ${why(error)}`, { cause: error });
-  }
+export function openEncoder(folder: string, { definition }: Pick<TokenizerFiles, "definition">): Encoder {
+  return openFrom(folder, () => opened(folder, definition));
 }
 
-function opened(folder: string, { definition }: Pick<TokenizerFiles, "definition" | "config">): Encoder {
+function opened(folder: string, definition: TokenizerDefinition): Encoder {
   const normalizer = openNormalizer(definition.normalizer);
   const { cut, byteLevel } = openPreTokenizer(definition.pre_tokenizer);
   const model = openModel(definition.model);

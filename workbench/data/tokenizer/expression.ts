@@ -26,13 +26,16 @@ export interface Expression {
 
 /** Compiles a pattern. @throws Error if the expression cannot be translated */
 export function compile(pattern: z.infer<typeof Pattern>): Expression {
-  if ("String" in pattern) return expression(new RegExp(pattern.String.replace(SYNTAX, "\\$&"), "gu"));
+  if ("String" in pattern) return expression(new RegExp(escaped(pattern.String), "gu"));
   const scan = scannerFor(pattern.Regex);
   const compiled = expression(translated(pattern.Regex));
   return scan ? { ...compiled, parts: scan } : compiled;
 }
 
-const SYNTAX = /[\\^$.*+?()[\]{}|/-]/g;
+/** The source of an expression that matches a text, outside of character classes. */
+export function escaped(text: string): string {
+  return text.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&");
+}
 
 /** An expression of JavaScript, with the flags `g` and `u` or `v`. */
 export function expression(regex: RegExp): Expression {

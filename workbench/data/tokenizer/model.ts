@@ -1,7 +1,8 @@
 // The models of a tokenizer.json: each turns a piece of text into ids.
 
 import { openBpe } from "./bpe.ts";
-import { type Part, unsupported } from "./read-part.ts";
+import type { TokenizerDefinition } from "./definition.ts";
+import { partOpener } from "./read-part.ts";
 import { openUnigram } from "./unigram.ts";
 import { openWordLevel, openWordPiece } from "./word-piece.ts";
 
@@ -17,19 +18,16 @@ export interface Model {
   encodeBytes?: ((piece: string) => readonly number[]) | undefined;
 }
 
-const TYPES: Record<string, (part: Part) => Model> = {
+const open = partOpener<Model>("model", {
   BPE: openBpe,
   Unigram: openUnigram,
   WordPiece: openWordPiece,
   WordLevel: openWordLevel,
-};
+});
 
 /** Opens the model of a tokenizer.json. @throws Error if it is not supported or damaged */
-export function openModel(part: Record<string, unknown>): Model {
-  const type = part.type ?? guessed(part);
-  const open = typeof type === "string" && Object.hasOwn(TYPES, type) ? TYPES[type] : undefined;
-  if (!open) throw unsupported("model", type, Object.keys(TYPES));
-  return open(part as Part);
+export function openModel(part: TokenizerDefinition["model"]): Model {
+  return open({ ...part, type: part.type ?? guessed(part) }, 0);
 }
 
 /** The type of a model that does not say it, as in files of 2020. */

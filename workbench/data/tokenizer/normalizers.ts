@@ -4,7 +4,7 @@
 import { z } from "zod";
 import { compile, Pattern } from "./expression.ts";
 import { openPrecompiled } from "./precompiled.ts";
-import { checkDepth, type Part, readPart, unsupported } from "./read-part.ts";
+import { AnyPart, type OpenPart, type Part, partOpener, readPart } from "./read-part.ts";
 import { CONTROL, isAscii, MARK, NMT_CONTROL, NONSPACING_MARK, normalizeAsUnicode9 } from "./unicode.ts";
 
 /** Changes a text. */
@@ -17,8 +17,6 @@ export interface Normalizer {
   movesStart(text: string): boolean;
 }
 
-type Open = (part: Part, depth: number) => Normalizer;
-
 /** A normalizer that replaces characters and removes none at the start. */
 function simple(normalize: (text: string) => string): Normalizer {
   return { normalize, movesStart: () => false };
@@ -30,14 +28,14 @@ function removing(removed: RegExp, after: (text: string) => string = (text) => t
   return { normalize: (text) => after(text.replace(removed, "")), movesStart: (text) => start.test(text) };
 }
 
-/** Opens normalizers one after the other. */
+/** A normalizer that applies others one after the other. */
 function sequence(parts: readonly Normalizer[]): Normalizer {
   return {
     normalize: (text) => parts.reduce((normal, part) => part.normalize(normal), text),
     movesStart: (text) => {
       let [normal, moved] = [text, false];
       for (const part of parts) {
-        moved = (moved && !prepending.has(part)) || part.movesStart(normal);
+        moved ||= part.movesStart(normal);
         normal = part.normalize(normal);
       }
       return moved;
@@ -45,19 +43,16 @@ function sequence(parts: readonly Normalizer[]): Normalizer {
   };
 }
 
-/** Normalizers after which a text starts at its start again. */
-const prepending = new WeakSet<Normalizer>();
-
 /** Lowercase letters one by one: a final sigma is not special. */
 function lowercase(text: string): string {
   return isAscii(text) ? text.toLowerCase() : text.replaceAll("\u03a3", "\u03c3").toLowerCase();
 }
 
-function form(name: Parameters<typeof normalizeAsUnicode9>[1]): Open {
+function form(name: Parameters<typeof normalizeAsUnicode9>[1]): OpenPart<Normalizer> {
   return () => simple((text) => (isAscii(text) ? text : normalizeAsUnicode9(text, name)));
 }
 
-const TYPES: Record<string, Open> = {
+const open: OpenPart<Normalizer> = partOpener<Normalizer>("normalizer", {
   Sequence: (part, depth) => {
     const { normalizers } = readPart(z.object({ normalizers: z.array(AnyPart) }), part, "normalizer Sequence");
     return sequence(normalizers.map((inner) => open(inner, depth + 1)));
@@ -69,9 +64,7 @@ const TYPES: Record<string, Open> = {
   Lowercase: () => simple(lowercase),
   Prepend: (part) => {
     const { prepend } = readPart(z.object({ prepend: z.string() }), part, "normalizer Prepend");
-    const opened = simple((text) => (text === "" ? "" : prepend + text));
-    prepending.add(opened);
-    return opened;
+    return simple((text) => (text === "" ? "" : prepend + text));
   },
   Replace: (part) => {
     const fields = z.object({ pattern: Pattern, content: z.string() });
@@ -109,20 +102,11 @@ const TYPES: Record<string, Open> = {
     const map = readPart(fields, part, "normalizer Precompiled").precompiled_charsmap;
     return simple(openPrecompiled(map));
   },
-};
-
-const AnyPart = z.looseObject({ type: z.string() });
+});
 
 /** Opens the normalizer of a tokenizer.json. @throws Error if it is not supported or damaged */
 export function openNormalizer(part: Part | null): Normalizer | undefined {
   return part === null ? undefined : open(part, 0);
-}
-
-function open(part: Part, depth: number): Normalizer {
-  checkDepth(depth, "normalizer");
-  const type = Object.hasOwn(TYPES, part.type) ? TYPES[part.type] : undefined;
-  if (!type) throw unsupported("normalizer", part.type, Object.keys(TYPES));
-  return type(part, depth);
 }
 
 /** The function that replaces the matches of a pattern by a text. */

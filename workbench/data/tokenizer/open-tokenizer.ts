@@ -1,9 +1,8 @@
 // Opens tokenizers of any kind, for encoding, decoding and counting words and bytes.
 
-import { DataError, why } from "../errors.ts";
 import type { EncodeOptions, TextCounts, Tokenizer } from "../types.ts";
 import { openDecoder } from "./decoder.ts";
-import { readTokenizerFiles, type TokenizerConfig } from "./definition.ts";
+import { openFrom, readTokenizerFiles, type TokenizerConfig } from "./definition.ts";
 import { openEncoder } from "./encoder.ts";
 import { IdList } from "./id-list.ts";
 import { WordCounter } from "./word-counter.ts";
@@ -16,7 +15,7 @@ import { WordCounter } from "./word-counter.ts";
 export async function openTokenizer(folder: string): Promise<Tokenizer> {
   const files = await readTokenizerFiles(folder);
   const encoder = openEncoder(folder, files);
-  const decoder = decoderOf(folder, () => openDecoder(files.definition.decoder, encoder));
+  const decoder = openFrom(folder, () => openDecoder(files.definition.decoder, encoder));
   const encode = (text: string, options?: EncodeOptions) => {
     const ids = new IdList(16 + (text.length >> 2));
     encoder.encode(text, ids, options);
@@ -45,14 +44,6 @@ export async function openTokenizer(folder: string): Promise<Tokenizer> {
     textCounts,
     idOf: encoder.idOf,
   };
-}
-
-function decoderOf<T>(folder: string, open: () => T): T {
-  try {
-    return open();
-  } catch (error) {
-    throw new DataError(folder, `has a tokenizer.json that cannot be used: ${why(error)}`, { cause: error });
-  }
 }
 
 function eosTokenId({ eos_token: eos }: TokenizerConfig, idOf: (token: string) => number | undefined) {

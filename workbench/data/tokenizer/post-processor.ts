@@ -1,7 +1,7 @@
 // Post-processors: the special tokens that a tokenizer puts around a text, such as Llama's beginning of text.
 
 import { z } from "zod";
-import { checkDepth, type Part, readPart, unsupported } from "./read-part.ts";
+import { AnyPart, type OpenPart, type Part, partOpener, readPart } from "./read-part.ts";
 
 /** What the ids of a text become: ids of special tokens, and `undefined` where the ids of the text are. */
 export type Template = readonly (number | undefined)[];
@@ -14,12 +14,9 @@ export interface Templates {
 
 const NOTHING: Templates = { special: [undefined], plain: [undefined] };
 
-const AnyPart = z.looseObject({ type: z.string() });
 const Token = z.tuple([z.string(), z.int().min(0)]);
 
-type Open = (part: Part, depth: number) => Templates;
-
-const TYPES: Record<string, Open> = {
+const open: OpenPart<Templates> = partOpener<Templates>("post_processor", {
   ByteLevel: () => NOTHING,
   BertProcessing: (part) => around(part),
   RobertaProcessing: (part) => around(part),
@@ -30,18 +27,11 @@ const TYPES: Record<string, Open> = {
     if (opened.length > 1) throw new Error("a post_processor Sequence with two templates is not supported");
     return opened[0] ?? NOTHING;
   },
-};
+});
 
 /** Opens the post-processor of a tokenizer.json. @throws Error if it is not supported or damaged */
 export function openPostProcessor(part: Part | null): Templates {
   return part === null ? NOTHING : open(part, 0);
-}
-
-function open(part: Part, depth: number): Templates {
-  checkDepth(depth, "post_processor");
-  const type = Object.hasOwn(TYPES, part.type) ? TYPES[part.type] : undefined;
-  if (!type) throw unsupported("post_processor", part.type, Object.keys(TYPES));
-  return type(part, depth);
 }
 
 /** One token before and one after the text. */

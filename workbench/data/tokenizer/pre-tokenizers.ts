@@ -2,9 +2,9 @@
 // Rust's `tokenizers`, with which models are trained.
 
 import { z } from "zod";
-import { toByteLevel } from "./byte-level.ts";
+import { toByteLevel } from "../../../hub/text/byte-level.ts";
 import { compile, type Expression, expression, Pattern, type Span } from "./expression.ts";
-import { checkDepth, type Part, readPart, unsupported } from "./read-part.ts";
+import { AnyPart, type OpenPart, type Part, partOpener, readPart } from "./read-part.ts";
 import { scanGpt2 } from "./scanner.ts";
 import { PUNCTUATION, RUST_WORD } from "./unicode.ts";
 
@@ -28,13 +28,9 @@ const Behavior = z.enum(["Removed", "Isolated", "MergedWithPrevious", "MergedWit
 const WORDS = new RegExp(`[${RUST_WORD}]+|[^${RUST_WORD}\\p{White_Space}]+`, "gu");
 const NOT_SPACE = /\P{White_Space}+/gu;
 
-const AnyPart = z.looseObject({ type: z.string() });
-
-type Open = (part: Part, depth: number) => PreTokenizer;
-
 const plain = (cut: Cut): PreTokenizer => ({ cut, byteLevel: false });
 
-const TYPES: Record<string, Open> = {
+const open: OpenPart<PreTokenizer> = partOpener<PreTokenizer>("pre_tokenizer", {
   Sequence: (part, depth) => {
     const fields = z.object({ pretokenizers: z.array(AnyPart) });
     const { pretokenizers } = readPart(fields, part, "pre_tokenizer Sequence");
@@ -66,15 +62,14 @@ const TYPES: Record<string, Open> = {
   Punctuation: (part) => {
     const fields = z.object({ behavior: Behavior.default("Isolated") });
     const { behavior } = readPart(fields, part, "pre_tokenizer Punctuation");
-    return plain(splitting(ofCharacters(new RegExp(PUNCTUATION, "gv")), { behavior, invert: false }));
+    return plain(splitting(expression(new RegExp(PUNCTUATION, "gv")), { behavior, invert: false }));
   },
   BertPreTokenizer: () => {
     const pieces = new RegExp(`${PUNCTUATION}|[[\\P{White_Space}]--${PUNCTUATION}]+`, "gv");
     return plain((text) => text.match(pieces) ?? []);
   },
   Whitespace: () => {
-    const words = expression(WORDS);
-    return plain(splitting(words, { behavior: "Removed", invert: true }));
+    return plain(splitting(expression(WORDS), { behavior: "Removed", invert: true }));
   },
   WhitespaceSplit: () => plain((text) => text.match(NOT_SPACE) ?? []),
   CharDelimiterSplit: (part) => {
@@ -92,18 +87,11 @@ const TYPES: Record<string, Open> = {
     });
   },
   Metaspace: openMetaspace,
-};
+});
 
 /** Opens the pre-tokenizer of a tokenizer.json. @throws Error if it is not supported or damaged */
 export function openPreTokenizer(part: Part | null): PreTokenizer {
   return part === null ? plain((text) => [text]) : open(part, 0);
-}
-
-function open(part: Part, depth: number): PreTokenizer {
-  checkDepth(depth, "pre_tokenizer");
-  const type = Object.hasOwn(TYPES, part.type) ? TYPES[part.type] : undefined;
-  if (!type) throw unsupported("pre_tokenizer", part.type, Object.keys(TYPES));
-  return type(part, depth);
 }
 
 function inSequence(parts: readonly PreTokenizer[]): PreTokenizer {
@@ -116,7 +104,7 @@ function inSequence(parts: readonly PreTokenizer[]): PreTokenizer {
       const before = pieces[0];
       pieces =
         pieces.length === 1 ? one(before as string, first) : pieces.flatMap((piece, i) => one(piece, first && i === 0));
-      // What a part removes at the start is the start no more.
+      // A part that removes the start of the text leaves no piece at the start.
       first &&= before !== undefined && (before.startsWith(pieces[0] ?? "") || !before.includes(pieces[0] ?? ""));
     }
     return pieces;
@@ -126,11 +114,6 @@ function inSequence(parts: readonly PreTokenizer[]): PreTokenizer {
 
 function inAlphabet(cut: Cut): Cut {
   return (text, atStart) => cut(text, atStart).map(toByteLevel);
-}
-
-/** Matches of one character each. */
-function ofCharacters(regex: RegExp): Expression {
-  return expression(regex);
 }
 
 interface Splitting {

@@ -65,7 +65,7 @@ function offsetOf(unit: number): number {
 }
 
 const segmenter = new Intl.Segmenter("en", { granularity: "grapheme" });
-/** Letters of Latin, Greek, Cyrillic, Japanese, Chinese and Korean, ASCII and others that never join one before them. */
+/** Characters that never join the one before: ASCII, and Latin, Greek, Cyrillic, Japanese, Chinese and Korean letters. */
 const APART =
   "\\0-\\u02ff\\u0370-\\u0482\\u048a-\\u0590\\u1e00-\\u1fff\\u3041-\\u3096\\u30a0-\\u30ff\\u3400-\\u9fff\\uac00-\\ud7a3";
 /** CR with LF, single characters that are graphemes, and runs that the segmenter divides. */

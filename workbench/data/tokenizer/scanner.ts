@@ -3,7 +3,7 @@
 
 import { asUnicode16 } from "./unicode.ts";
 
-/** Classes of characters; 0 is a code point that was not met yet. */
+/** Classes of characters; 0 is the class of a code point that has not been looked up yet. */
 const OTHER = 1;
 const LETTER = 2;
 const NUMBER = 3;

@@ -1,5 +1,5 @@
 // The character classes of Rust's `tokenizers`, whose parts were built with different versions of Unicode. They are
-// written as differences to the classes of JavaScript, so that ids do not follow the version of the runtime.
+// written as differences to the classes of JavaScript, so that ids do not depend on the version of the runtime.
 
 /** Ranges of code points as the body of a character class. @param ranges hexadecimal, `a-b c` */
 function body(ranges: string): string {

@@ -90,7 +90,7 @@ function joinedUnknown(path: readonly Piece[], unknown: number | undefined): Pie
   let after = false;
   for (const piece of path) {
     const last = joined.at(-1);
-    if (piece.id === unknown && after && last) last.text += piece.text;
+    if (last && after && piece.id === unknown) last.text += piece.text;
     else joined.push(piece);
     after = piece.id === unknown;
   }

@@ -3,10 +3,10 @@
 
 import { Buffer } from "node:buffer";
 import { z } from "zod";
-import { fromByteLevel } from "./byte-level.ts";
+import { fromByteLevel } from "../../../hub/text/byte-level.ts";
 import { Pattern } from "./expression.ts";
 import { replacing } from "./normalizers.ts";
-import { checkDepth, type Part, readPart, unsupported } from "./read-part.ts";
+import { AnyPart, type OpenPart, type Part, partOpener, readPart } from "./read-part.ts";
 
 /** A step while it decodes one list. */
 export interface Step {
@@ -22,6 +22,8 @@ export interface Chain {
   start(): Step;
   /** whether all tokens after this decoder are one token, which comes in parts */
   fuses: boolean;
+  /** the same decoder for one token that comes in parts, if it need not wait for the whole token */
+  afterFuse?: Chain;
 }
 
 /** A step that changes each token by itself. @param change gets the token and its position */
@@ -52,9 +54,7 @@ function afterFuse({ start }: Chain): Chain {
   };
 }
 
-type Open = (part: Part, depth: number) => Chain;
-
-const TYPES: Record<string, Open> = {
+const open: OpenPart<Chain> = partOpener<Chain>("decoder", {
   ByteLevel: () => ({ start: byteLevel, fuses: true }),
   ByteFallback: () => ({ start: byteFallback, fuses: false }),
   Fuse: () => ({ start: () => ({ push: (token) => [token], end: () => [] }), fuses: true }),
@@ -65,7 +65,8 @@ const TYPES: Record<string, Open> = {
   Strip: (part) => {
     const fields = z.object({ content: z.string(), start: z.int().min(0), stop: z.int().min(0) });
     const { content, start, stop } = readPart(fields, part, "decoder Strip");
-    return each((token) => stripped(token, { content, start, stop }));
+    const strip = each((token) => stripped(token, { content, start, stop }));
+    return stop === 0 ? { ...strip, afterFuse: stripStart(content, start) } : strip;
   },
   Metaspace: (part) => {
     const fields = z.object({
@@ -95,31 +96,21 @@ const TYPES: Record<string, Open> = {
   },
   Sequence: (part, depth) => {
     const { decoders } = readPart(z.object({ decoders: z.array(AnyPart) }), part, "decoder Sequence");
-    return inSequence(decoders, depth + 1);
+    return inSequence(decoders.map((inner) => open(inner, depth + 1)));
   },
-};
-
-const AnyPart = z.looseObject({ type: z.string() });
+});
 
 /** Opens the decoder of a tokenizer.json; without one, tokens are joined by spaces. @throws Error if not supported */
 export function openChain(part: Part | null): Chain {
   return part === null ? each((token, i) => (i === 0 ? token : ` ${token}`)) : open(part, 0);
 }
 
-function open(part: Part, depth: number): Chain {
-  checkDepth(depth, "decoder");
-  const type = Object.hasOwn(TYPES, part.type) ? TYPES[part.type] : undefined;
-  if (!type) throw unsupported("decoder", part.type, Object.keys(TYPES));
-  return type(part, depth);
-}
-
-function inSequence(parts: readonly Part[], depth: number): Chain {
+function inSequence(parts: readonly Chain[]): Chain {
   const chains: Chain[] = [];
   let fused = false;
   for (const part of parts) {
-    const chain = open(part, depth);
-    chains.push(fused ? (stripStart(part) ?? afterFuse(chain)) : chain);
-    fused ||= chain.fuses;
+    chains.push(fused ? (part.afterFuse ?? afterFuse(part)) : part);
+    fused ||= part.fuses;
   }
   const start = (): Step => {
     const steps = chains.map((chain) => chain.start());
@@ -131,10 +122,8 @@ function inSequence(parts: readonly Part[], depth: number): Chain {
   return { start, fuses: fused };
 }
 
-/** After tokens are fused, as in Llama's decoder: takes characters off the start while the text comes in parts. */
-function stripStart(part: Part): Chain | undefined {
-  if (part.type !== "Strip" || part.stop !== 0) return undefined;
-  const { content, start: most } = part as unknown as { content: string; start: number };
+/** Takes characters off the start of a text that comes in parts, as Llama's decoder does. */
+function stripStart(content: string, most: number): Chain {
   const start = () => {
     let left = most;
     const push = (text: string) => {
@@ -157,7 +146,7 @@ function stripped(token: string, { content, start, stop }: { content: string; st
   return text;
 }
 
-/** What BERT's decoder takes for typing of tokens with spaces, in this order. */
+/** Replacements of BERT's clean-up in this order, most of which remove spaces around punctuation. */
 const CLEANED: [string, string][] = [
   [" .", "."],
   [" ?", "?"],

@@ -70,6 +70,12 @@ export function addCalibrationOptions(command: Command): void {
       "maximum memory for covariances; if they need more, the model runs over the data several times (default: 4)",
       numberFrom(0),
     )
+    .option("--sequential", "fit each layer to the inputs that the layers converted before it cause")
+    .option(
+      "--damping <share>",
+      "with --sequential: share of the mean diagonal entry that is added to covariances (default: 1e-4)",
+      numberFrom(0),
+    )
     .option(
       "--calibrate-context <tokens>",
       "tokens per window (default: the model's positions, at most 2048)",
@@ -98,6 +104,8 @@ export interface ConvertVerbOptions extends OpenEngineOptions {
   calibrateEncoding?: string;
   calibrateSamples?: number;
   calibrateContext?: number;
+  sequential?: boolean;
+  damping?: number;
   seed: number;
   out?: string;
   dryRun?: boolean;
@@ -146,6 +154,12 @@ function checkCalibration(options: ConvertVerbOptions): void {
   const { init, calibrate } = options;
   if (init === "activation" && calibrate === undefined) {
     throw new UsageError("--init activation needs --calibrate; give a data set to calibrate on");
+  }
+  if (options.sequential && calibrate === undefined) {
+    throw new UsageError("--sequential needs --calibrate; give a data set to calibrate on");
+  }
+  if (options.damping !== undefined && !options.sequential) {
+    throw new UsageError("--damping needs --sequential; give it, or leave out --damping");
   }
   const detail = DETAILS.find((name) => options[name] !== undefined);
   if (calibrate === undefined && detail) {

@@ -138,9 +138,9 @@ async function* convertAndSave(
     }
     const data = yield* calibrationData(options, { model, source, context });
     const before = parametersOf(model);
-    const { calibrateMemory: gigabytes } = options;
+    const { calibrateMemory: gigabytes, sequential, damping } = options;
     const calibrationBytes = gigabytes === undefined ? undefined : gigabytes * 1e9;
-    const calibrated = { calibration: data, calibrationBytes };
+    const calibrated = { calibration: data, calibrationBytes, sequential, damping };
     const how = { allocation, init, seed, searchSteps, ...calibrated, signal: context.signal };
     let notes: readonly string[] = [];
     let converted: Converted;
@@ -222,7 +222,7 @@ interface Saving {
 /** Saves the converted model with its card. @returns names of the files */
 async function* saveConverted(
   model: Model,
-  { plan, conversion }: Converted,
+  { plan, conversion, damping }: Converted,
   { options, source, engine, signal }: Saving,
 ): AsyncGenerator<PipelineEvent, string[]> {
   const { init, seed, calibrate } = options;
@@ -238,6 +238,7 @@ async function* saveConverted(
       init,
       seed,
       ...(calibrate !== undefined && { calibration: calibrate }),
+      ...(damping !== undefined && { sequential: true, damping }),
     },
     signal,
   });
@@ -256,8 +257,9 @@ async function* saveConverted(
 /** The document of --json. */
 function documentOf(model: string, { plan, ...done }: Done, { seed, calibrate }: ConvertVerbOptions): object {
   if (!done.written) return { model, plan };
-  const { conversion, written, rows } = done;
-  const calibration = rows !== undefined && { calibration: { dataset: calibrate, rows } };
+  const { conversion, written, rows, damping } = done;
+  const sequential = damping !== undefined && { sequential: true, damping };
+  const calibration = rows !== undefined && { calibration: { dataset: calibrate, rows, ...sequential } };
   return { model, plan, ...conversion, ...written, seed, ...calibration };
 }
 

@@ -20,6 +20,7 @@ import {
 } from "../structures/structure.ts";
 import { Decompositions } from "./decompositions.ts";
 import { type ConversionPlan, expectDense, namesIn, type PlannedLayer, type PlanTotals, totalsOf } from "./plan.ts";
+import { type SequentialProgress, targetOf } from "./sequential.ts";
 
 /** Options of `convert`. */
 export interface ConvertOptions {
@@ -30,6 +31,11 @@ export interface ConvertOptions {
    * layer is read after its event `layer`, so that a caller may compute it then
    */
   covariances?: ReadonlyMap<string, Tensor2D>;
+  /**
+   * K (n_in, n_in) by layer name: a layer is fitted to W + W K instead of its weight W, see sequential.ts. Read when its
+   * Σ is read. Default none
+   */
+  corrections?: ReadonlyMap<string, Tensor2D>;
   /** GBLR: rule for initial locations, see gblr/init/rules.ts. Default `linspace` */
   locations?: string;
   /** random seed of the search and of `uniform` locations. Default 0 */
@@ -38,13 +44,16 @@ export interface ConvertOptions {
   searchSteps?: number;
   /** decompositions computed by the plan. Default none */
   decompositions?: Decompositions | undefined;
-  /** whether layers are converted from the last to the first, see pipeline/grouped-covariances.ts. Default false */
-  backwards?: boolean;
+  /** names of the layers in the order in which they are converted. Default: the order of the plan */
+  order?: readonly string[] | undefined;
   /** stops the conversion between two layers, or within a search; finished layers stay converted */
   signal?: AbortSignal;
 }
 
-/** A layer after its conversion: its plan, cost, errors and time. */
+/**
+ * A layer after its conversion: its plan, cost, errors and time. With a correction K, the output error is that of the
+ * target W + W K for the inputs that the layer will see.
+ */
 export interface ConvertedLayer extends PlannedLayer, LayerErrors {
   /** the initialization used; `svd` if a search did not find a smaller error */
   by: Init;
@@ -65,6 +74,7 @@ export interface Conversion {
 export type ConvertEvent =
   | { kind: "layer"; name: string; index: number; of: number }
   | SearchProgress
+  | SequentialProgress
   | { kind: "replaced"; layer: ConvertedLayer }
   | ({ kind: "converted" } & Conversion);
 
@@ -86,20 +96,19 @@ export async function* convert(
       "choose one",
     );
   }
-  const layers: ConvertedLayer[] = [];
-  const { backwards = false } = options;
-  const order = backwards ? plan.layers.toReversed() : plan.layers;
-  for (const [index, layer] of order.entries()) {
+  const done = new Map<string, ConvertedLayer>();
+  for (const [index, layer] of inOrder(plan.layers, options.order).entries()) {
     options.signal?.throwIfAborted();
     takeApart(model, [layer]);
     yield { kind: "layer", name: layer.name, index, of: plan.layers.length };
     const converted = yield* convertLayer(model, layer, { ...options, plan, init });
-    layers[backwards ? "unshift" : "push"](converted);
+    done.set(layer.name, converted);
     // The dense weight's memory is of no use to the factors, whose sizes are others.
     releaseMemory();
     yield { kind: "replaced", layer: converted };
     await eventLoopTurn();
   }
+  const layers = plan.layers.map(({ name }) => done.get(name) as ConvertedLayer);
   yield {
     kind: "converted",
     structure: plan.structure,
@@ -108,6 +117,12 @@ export async function* convert(
     totals: { ...totalsOf(layers, plan.totals.budget), allowed: plan.totals.allowed },
     counts: countsWith(model, Object.fromEntries(layers.map(({ name, cost }) => [name, cost]))),
   };
+}
+
+function inOrder(layers: readonly PlannedLayer[], order: readonly string[] | undefined): readonly PlannedLayer[] {
+  if (!order) return layers;
+  const places = new Map(order.map((name, place) => [name, place]));
+  return layers.toSorted((a, b) => (places.get(a.name) ?? 0) - (places.get(b.name) ?? 0));
 }
 
 /**
@@ -130,7 +145,7 @@ interface LayerOptions extends ConvertOptions {
 async function* convertLayer(
   model: Model,
   layer: PlannedLayer,
-  { plan, init, covariances, decompositions, locations, signal, seed = 0, searchSteps = 1000 }: LayerOptions,
+  { plan, init, covariances, corrections, locations, signal, seed = 0, searchSteps = 1000, ...options }: LayerOptions,
 ): AsyncGenerator<SearchProgress, ConvertedLayer> {
   const began = performance.now();
   const seconds = () => (performance.now() - began) / 1000;
@@ -141,26 +156,32 @@ async function* convertLayer(
   const structure = structureNamed(layer.structure).forLayer(layer, model.masks);
   const widths = "widths" in plan.asked ? plan.asked.widths : undefined;
   const weight = denseWeight(model, layer.name);
-  // Triples that the plan could not keep are computed once more, and kept until the layer is converted.
+  const correction = corrections?.get(layer.name);
+  const target = targetOf(weight, correction);
+  // Triples that the plan could not keep are computed once more, and kept until the layer is converted. Those of the
+  // plan are of the weight.
+  const decompositions = correction ? undefined : options.decompositions;
   const known = decompositions?.triplesOf(layer.name) ? decompositions : new Decompositions();
   try {
     const start = { structure, layer, covariance, searchSteps, seed, signal };
     const rules = { ...(widths !== undefined && { widths }), ...(locations !== undefined && { locations }) };
     // A search compares its result with initialization `svd`; both use the same triples.
-    if (init === "search") await known.singularValues(layer.name, weight);
+    if (init === "search") await known.singularValues(layer.name, target);
     const triples = known.triplesOf(layer.name);
-    const { parameters, by } = yield* startLayer(weight, init, { ...start, ...rules, triples });
+    const { parameters, by } = yield* startLayer(target, init, { ...start, ...rules, triples });
     const approximation = structure.dense(parameters);
-    const errors = await layerErrors(weight, approximation, covariance);
+    const { error } = await layerErrors(weight, approximation);
+    const { outputError } = await layerErrors(target, approximation, covariance);
     approximation.dispose();
     const cost = await structure.cost(parameters);
     replaceLayer(model, layer.name, structure, parameters);
-    return { ...layer, cost, by, ...errors, seconds: seconds() };
+    return { ...layer, cost, by, error, ...(outputError !== undefined && { outputError }), seconds: seconds() };
   } catch (error) {
     // Errors about a matrix do not name its layer.
     throw error instanceof ShapeError ? new ShapeError(`${layer.name}: ${error.message}`, { cause: error }) : error;
   } finally {
     known.forget(layer.name);
+    target.dispose();
     weight.dispose();
   }
 }

@@ -36,3 +36,4 @@ export {
   planConversion,
   totalsOf,
 } from "./plan.ts";
+export { SequentialCalibration, type SequentialProgress } from "./sequential.ts";

@@ -107,7 +107,7 @@ function ownModel({ base, isLast, settings }: VariantOptions): AsyncGenerator<Pi
 /** Converts the model and records the result. @returns wall-clock seconds */
 async function* conversion(model: Model, options: VariantOptions): AsyncGenerator<PipelineEvent, number> {
   const { folder, variant, settings, context, data } = options;
-  const { seed, searchSteps, locations, calibrationSamples, microBatch } = settings;
+  const { seed, searchSteps, locations, calibrationSamples, microBatch, sequential, damping } = settings;
   const { init, allocation } = variant;
   const began = performance.now();
   const plan = async (request: PlanRequest) => {
@@ -115,9 +115,10 @@ async function* conversion(model: Model, options: VariantOptions): AsyncGenerato
     await updateRun(folder, { targetCost: targetOf(planned) });
     return planned.start;
   };
-  const calibration = init === "activation" ? data.calibration(calibrationSamples, microBatch) : undefined;
-  const how = { allocation, init, seed, searchSteps, locations, calibration, signal: context.signal };
-  const { conversion } = yield* convertModel(model, { plan, ...how });
+  const isCalibrated = init === "activation" || sequential;
+  const calibration = isCalibrated ? data.calibration(calibrationSamples, microBatch) : undefined;
+  const how = { allocation, init, seed, searchSteps, locations, sequential, damping, signal: context.signal };
+  const { conversion } = yield* convertModel(model, { plan, calibration, ...how });
   await record(folder, conversion);
   return (performance.now() - began) / 1000;
 }
@@ -155,7 +156,7 @@ async function* savedAndMeasured(
   yield* save(model, folder, {
     trainable: structureNamed(variant.structure).hasWidths ?? false,
     base: baseOf(base.source),
-    ...(variant.converts && { gblr: { ...askedCost(settings), init: variant.init } }),
+    ...(variant.converts && { gblr: { ...askedCost(settings), init: variant.init, ...sequentially(settings) } }),
   });
   yield { kind: "stage", stage: "measure", of: variant.title };
   const saved = yield* load(folder);
@@ -165,6 +166,9 @@ async function* savedAndMeasured(
     saved.dispose();
   }
 }
+
+/** What config.json says about a sequential calibration. */
+const sequentially = ({ sequential }: ExperimentSettings) => (sequential ? { sequential } : {});
 
 const rowOf = ({ variant }: VariantOptions, stage: ComparisonRow["stage"]) => ({
   name: variant.title,

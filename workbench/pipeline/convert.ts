@@ -13,6 +13,7 @@ import {
 import type { Model } from "../models/index.ts";
 import type { CalibrationData } from "./domains/domain.ts";
 import { CALIBRATION_BYTES, GroupedCovariances } from "./grouped-covariances.ts";
+import { SequentialCovariances } from "./sequential-covariances.ts";
 import type { PipelineEvent } from "./stage.ts";
 
 /** The inputs of a plan that the convert stage determines. */
@@ -38,6 +39,13 @@ export interface ConvertStageOptions {
   locations?: string;
   /** data to calibrate on. The initialization `activation` needs it; with others, output errors are reported */
   calibration?: CalibrationData | undefined;
+  /**
+   * whether each layer is fitted to the inputs that the layers converted before it cause, see compress/sequential.ts.
+   * Needs calibration data. Default false
+   */
+  sequential?: boolean | undefined;
+  /** sequential: share of the mean diagonal entry that is added to covariances. Default 1e-4 */
+  damping?: number | undefined;
   /** most bytes of covariances at a time. If they are more, the model runs over the data several times. Default 4 GB */
   calibrationBytes?: number | undefined;
   signal: AbortSignal;
@@ -49,6 +57,8 @@ export interface Converted {
   conversion: Conversion;
   /** number of input rows of the calibration */
   rows?: number;
+  /** the largest damping that a sequential calibration has used, as a share of the mean diagonal entry */
+  damping?: number;
 }
 
 /**
@@ -61,12 +71,13 @@ export async function* convertModel(
   options: ConvertStageOptions,
 ): AsyncGenerator<PipelineEvent, Converted> {
   const { allocation, init, seed, searchSteps, locations, calibration: data, signal } = options;
-  const { calibrationBytes: bytes = CALIBRATION_BYTES } = options;
+  const { calibrationBytes: bytes = CALIBRATION_BYTES, sequential = false, damping } = options;
   // A global allocation by output errors needs the calibration, and the calibration needs the layers of a plan.
   // Therefore a first plan with uniform allocation precedes the calibration.
   const isLater = init === "activation" && allocation === "global";
   const decompositions = new Decompositions();
   const seen = data && new GroupedCovariances(model, { data, bytes, signal });
+  let sequence: SequentialCovariances | undefined;
   try {
     let plan = await options.plan({ allocation: isLater ? "uniform" : allocation, decompositions });
     if (!isLater) yield { kind: "planned", plan };
@@ -77,13 +88,25 @@ export async function* convertModel(
       yield { kind: "planned", plan };
     }
     const how = { init, seed, searchSteps, decompositions, signal, ...(locations !== undefined && { locations }) };
-    const calibrated = seen && { covariances: seen.current, backwards: seen.isSplit };
+    if (data && sequential) {
+      seen?.dispose();
+      sequence = await SequentialCovariances.open(model, plan.layers, { data, damping, signal });
+    }
+    const source = sequence ?? seen;
+    const { current: covariances, order } = source ?? {};
+    const calibrated = {
+      ...(covariances && { covariances }),
+      order,
+      ...(sequence && { corrections: sequence.corrections }),
+    };
     for await (const event of convert(model, plan, { ...how, ...calibrated })) {
-      if (event.kind === "layer" && seen) yield* seen.provide(event.name);
+      if (event.kind === "layer" && source) yield* source.provide(event.name);
+      if (event.kind === "replaced") sequence?.replaced(event.layer.name);
       yield { kind: "inner", of: "convert", event };
       if (event.kind !== "converted") continue;
       const { kind: _, ...conversion } = event;
-      return { plan, conversion, ...(seen && { rows: seen.rows }) };
+      const used = sequence && { damping: sequence.damping };
+      return { plan, conversion, ...(source && { rows: source.rows }), ...used };
     }
     throw new Error("the conversion ended early");
   } finally {

@@ -39,6 +39,11 @@ export class GroupedCovariances {
     return this.groups.length > 1;
   }
 
+  /** names of the layers in the order of conversion; undefined for the order of the plan */
+  get order(): string[] | undefined {
+    return this.isSplit ? this.groups.flatMap((layers) => layers.map(({ name }) => name)).toReversed() : undefined;
+  }
+
   /** Divides the layers into groups, in the order of the model. */
   divide(layers: readonly PlannedLayer[]): void {
     const groups: PlannedLayer[][] = [];

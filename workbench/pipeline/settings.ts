@@ -92,6 +92,12 @@ export const experimentShape = (items: string) => ({
       description: "convert a convolution as one matrix, or as one matrix for each position of its kernel",
     }),
     init: z.enum(INITS).default("svd").meta({ description: "initialization of the converted layers" }),
+    sequential: z.boolean().default(false).meta({
+      description: "fit each layer to the inputs that the layers converted before it cause",
+    }),
+    damping: amount(
+      "with --sequential: share of the mean diagonal entry that is added to covariances (default: 1e-4)",
+    ).optional(),
     searchSteps: count("optimizer steps per layer, for --init search", "steps").default(1000),
     calibrationSamples: count(`training ${items} to calibrate on, for --init activation`, items)
       .default(128)

@@ -14,7 +14,7 @@ import {
 } from "../network.ts";
 import { HALF } from "../parts/image-terms.ts";
 import { isMixerName, type MixerConfig, mixerWeights, readMixerConfig } from "./config.ts";
-import { mixerLogits } from "./forward.ts";
+import { mixerLogits, mixerStepwise } from "./forward.ts";
 
 /** The architecture MLP-Mixer. */
 export const mixer: Architecture<MixerConfig> = {
@@ -25,6 +25,7 @@ export const mixer: Architecture<MixerConfig> = {
     sizes: ({ image, classes }) => ({ image, classes }),
     preparation: { ...HALF, interpolation: "bicubic", cropShare: 0.875, cropMode: "center" },
     logits: mixerLogits,
+    stepwise: mixerStepwise,
   },
   readConfig: readMixerConfig,
   network,

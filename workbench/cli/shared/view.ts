@@ -147,6 +147,8 @@ export class PipelineView {
   private convert(event: Extract<InnerEvent, { of: "convert" }>["event"]): void {
     if (event.kind === "layer") {
       this.progress("converting", { done: event.index, of: event.of, format: counted("layers"), note: event.name });
+    } else if (event.kind === "calibrating") {
+      this.bar?.note(`${event.name}, calibrating ${event.inputs} of ${event.of}`);
     } else if (event.kind === "search") {
       this.bar?.note(`${event.name}, step ${event.step} of ${event.steps}, error ${event.error.toFixed(4)}`);
     } else if (event.kind === "converted") {

@@ -37,7 +37,7 @@ export function addConversionOptions(command: Command): void {
     .addOption(
       new Option(
         "--allocate <how>",
-        "allocation of the budget: the same share for each layer, or by singular values over all layers",
+        "allocation of the budget: the same share for each layer, by singular values over all layers, or by the predicted increase of the loss",
       )
         .choices(ALLOCATIONS)
         .default("uniform"),
@@ -136,7 +136,7 @@ export function checkUsage(options: ConvertVerbOptions): void {
     );
   }
   for (const [flag, other] of [
-    ["--allocate global", allocate === "global"],
+    [`--allocate ${allocate}`, allocate !== "uniform"],
     ["--init search", init === "search"],
   ] as const) {
     if (widths !== undefined && other) throw new UsageError(`--widths and ${flag} contradict each other; choose one`);
@@ -154,6 +154,9 @@ function checkCalibration(options: ConvertVerbOptions): void {
   const { init, calibrate } = options;
   if (init === "activation" && calibrate === undefined) {
     throw new UsageError("--init activation needs --calibrate; give a data set to calibrate on");
+  }
+  if (options.allocate === "loss" && calibrate === undefined) {
+    throw new UsageError("--allocate loss needs --calibrate; give a data set to calibrate on");
   }
   if (options.sequential && calibrate === undefined) {
     throw new UsageError("--sequential needs --calibrate; give a data set to calibrate on");

@@ -19,6 +19,7 @@ import {
   type StartOptions,
 } from "../structures/structure.ts";
 import { Decompositions } from "./decompositions.ts";
+import type { FinishedLayer, FinishedLayers } from "./finished-layers.ts";
 import { type ConversionPlan, expectDense, namesIn, type PlannedLayer, type PlanTotals, totalsOf } from "./plan.ts";
 import { type SequentialProgress, targetOf } from "./sequential.ts";
 
@@ -46,6 +47,8 @@ export interface ConvertOptions {
   decompositions?: Decompositions | undefined;
   /** names of the layers in the order in which they are converted. Default: the order of the plan */
   order?: readonly string[] | undefined;
+  /** keeps finished layers on disk, and reads those of an earlier process. Default: none are kept */
+  finished?: FinishedLayers | undefined;
   /** stops the conversion between two layers, or within a search; finished layers stay converted */
   signal?: AbortSignal;
 }
@@ -76,6 +79,8 @@ export type ConvertEvent =
   | SearchProgress
   | SequentialProgress
   | { kind: "replaced"; layer: ConvertedLayer }
+  /** like `replaced`, for a layer that an earlier process has converted; there is no event `layer` for it */
+  | { kind: "restored"; layer: ConvertedLayer; index: number; of: number }
   | ({ kind: "converted" } & Conversion);
 
 /**
@@ -97,12 +102,20 @@ export async function* convert(
     );
   }
   const done = new Map<string, ConvertedLayer>();
+  const finished = options.finished && new Kept(options.finished.with(settingsOf(plan, { ...options, init })));
   for (const [index, layer] of inOrder(plan.layers, options.order).entries()) {
     options.signal?.throwIfAborted();
     takeApart(model, [layer]);
+    const restored = await restoredLayer(model, layer, finished);
+    if (restored) {
+      done.set(layer.name, restored);
+      yield { kind: "restored", layer: restored, index, of: plan.layers.length };
+      continue;
+    }
     yield { kind: "layer", name: layer.name, index, of: plan.layers.length };
     const converted = yield* convertLayer(model, layer, { ...options, plan, init });
     done.set(layer.name, converted);
+    await finished?.keep(model, converted);
     // The dense weight's memory is of no use to the factors, whose sizes are others.
     releaseMemory();
     yield { kind: "replaced", layer: converted };
@@ -117,6 +130,48 @@ export async function* convert(
     totals: { ...totalsOf(layers, plan.totals.budget), allowed: plan.totals.allowed },
     counts: countsWith(model, Object.fromEntries(layers.map(({ name, cost }) => [name, cost]))),
   };
+}
+
+/** What the result depends on besides weights and covariances. */
+function settingsOf(plan: ConversionPlan, { init, locations, seed, searchSteps }: ConvertOptions): object {
+  const layers = plan.layers.map(({ name, structure, allowed, cost }) => [name, structure, allowed, cost]);
+  return { asked: plan.asked, layers, init, locations, seed, searchSteps };
+}
+
+/** Finished layers, with the fingerprints of the dense weights that were looked for. */
+class Kept {
+  private readonly fingerprints = new Map<string, string>();
+  private readonly finished: FinishedLayers;
+
+  constructor(finished: FinishedLayers) {
+    this.finished = finished;
+  }
+
+  async find(model: Model, name: string): Promise<FinishedLayer | undefined> {
+    const weight = denseWeight(model, name);
+    const fingerprint = await this.finished.fingerprint(name, weight);
+    weight.dispose();
+    this.fingerprints.set(name, fingerprint);
+    return this.finished.read(name, fingerprint);
+  }
+
+  async keep(model: Model, layer: ConvertedLayer): Promise<void> {
+    const fingerprint = this.fingerprints.get(layer.name);
+    if (fingerprint !== undefined) await this.finished.write(layer, model.structureParameters(layer.name), fingerprint);
+  }
+}
+
+/** Puts a layer of an earlier process in place; undefined if there is none. */
+async function restoredLayer(
+  model: Model,
+  layer: PlannedLayer,
+  kept: Kept | undefined,
+): Promise<ConvertedLayer | undefined> {
+  if (!kept || isDense(layer.structure)) return undefined;
+  const found = await kept.find(model, layer.name);
+  if (!found) return undefined;
+  replaceLayer(model, layer.name, structureNamed(layer.structure).forLayer(layer, model.masks), found.parameters);
+  return found.layer;
 }
 
 function inOrder(layers: readonly PlannedLayer[], order: readonly string[] | undefined): readonly PlannedLayer[] {

@@ -22,6 +22,7 @@ export {
 } from "./convert.ts";
 export { Decompositions } from "./decompositions.ts";
 export { exportDense, referenceTensors } from "./export.ts";
+export { FinishedLayers } from "./finished-layers.ts";
 export {
   ALLOCATIONS,
   type Allocation,
@@ -36,4 +37,5 @@ export {
   planConversion,
   totalsOf,
 } from "./plan.ts";
+export { type Sensitivity, type SensitivityEvent, sensitivities } from "./sensitivity.ts";
 export { SequentialCalibration, type SequentialProgress } from "./sequential.ts";

@@ -3,7 +3,7 @@
 
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
-import type { Conversion } from "../compress/index.ts";
+import { type Conversion, FinishedLayers } from "../compress/index.ts";
 import type { ComparisonRow } from "../evaluate/comparison-row.ts";
 import { forInference, type Model } from "../models/index.ts";
 import { updateRun, writeConversion } from "../report/index.ts";
@@ -89,8 +89,10 @@ async function* converted(options: VariantOptions): AsyncGenerator<PipelineEvent
   yield { kind: "stage", stage: "convert", of: variant.title };
   const model = yield* ownModel(options);
   try {
-    const seconds = yield* conversion(model, options);
+    const finished = new FinishedLayers(`${place}.layers`, variant.key);
+    const { seconds, layers } = yield* conversion(model, finished, options);
     const measured = yield* savedAndMeasured(model, place, options);
+    await finished.remove(layers);
     yield* table.add({ ...rowOf(options, "before"), ...measured, seconds });
     return { model, seconds };
   } catch (error) {
@@ -104,8 +106,12 @@ function ownModel({ base, isLast, settings }: VariantOptions): AsyncGenerator<Pi
   return isLast && settings.distill === 0 ? base.take() : base.copy();
 }
 
-/** Converts the model and records the result. @returns wall-clock seconds */
-async function* conversion(model: Model, options: VariantOptions): AsyncGenerator<PipelineEvent, number> {
+/** Converts the model and records the result. @returns wall-clock seconds, and the names of the converted layers */
+async function* conversion(
+  model: Model,
+  finished: FinishedLayers,
+  options: VariantOptions,
+): AsyncGenerator<PipelineEvent, { seconds: number; layers: string[] }> {
   const { folder, variant, settings, context, data } = options;
   const { seed, searchSteps, locations, calibrationSamples, microBatch, sequential, damping } = settings;
   const { init, allocation } = variant;
@@ -115,12 +121,13 @@ async function* conversion(model: Model, options: VariantOptions): AsyncGenerato
     await updateRun(folder, { targetCost: targetOf(planned) });
     return planned.start;
   };
-  const isCalibrated = init === "activation" || sequential;
+  const isCalibrated = init === "activation" || allocation === "loss" || sequential;
   const calibration = isCalibrated ? data.calibration(calibrationSamples, microBatch) : undefined;
   const how = { allocation, init, seed, searchSteps, locations, sequential, damping, signal: context.signal };
-  const { conversion } = yield* convertModel(model, { plan, calibration, ...how });
+  const { conversion } = yield* convertModel(model, { plan, calibration, finished, ...how });
   await record(folder, conversion);
-  return (performance.now() - began) / 1000;
+  const seconds = (performance.now() - began) / 1000;
+  return { seconds, layers: conversion.layers.map(({ name }) => name) };
 }
 
 async function record(folder: string, { layers }: Conversion): Promise<void> {

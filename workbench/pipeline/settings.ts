@@ -85,7 +85,8 @@ export const experimentShape = (items: string) => ({
     flops: share("budget as relative FLOPs (reference) of the whole model").optional(),
     budget: share("budget as cost of the converted layers relative to dense").optional(),
     allocate: z.enum(ALLOCATIONS).default("uniform").meta({
-      description: "allocation of the budget: the same share for each layer, or by singular values over all layers",
+      description:
+        "allocation of the budget: the same share for each layer, by singular values over all layers, or by the predicted increase of the loss",
     }),
     layers: text("layers to convert: recipe, or a pattern such as h.0.*").default("recipe"),
     convolutions: z.enum(CONVOLUTIONS).default("integrated").meta({

@@ -38,6 +38,8 @@ export function asItIs(structure: string): Variant {
 
 const STARTS: Record<Variant["init"], string> = { svd: "SVD", search: "block search", activation: "activation-aware" };
 
+const SHARED: Record<Allocation, string[]> = { uniform: [], global: ["global"], loss: ["by loss"] };
+
 /** A variant by the names in the settings. */
 export interface VariantNames {
   structure: string;
@@ -85,7 +87,7 @@ export function variantOf({ structure: named, init = "svd", allocation = "unifor
 function titled({ stored, isDense, starts = {} }: StructureKind, init: Init, allocation: Allocation): string {
   if (isDense) return stored.title;
   const start = starts.search || init !== "svd" ? [STARTS[init]] : [];
-  return [stored.title, ...start, ...(allocation === "global" ? ["global"] : [])].join(", ");
+  return [stored.title, ...start, ...SHARED[allocation]].join(", ");
 }
 
 function expectOne<Name extends string>(name: string, { what, known }: { what: string; known: readonly Name[] }): Name {

@@ -198,7 +198,7 @@ class TappedModel implements LayerSource {
   private readonly model: Model;
   private readonly felt: ReadonlyMap<string, Felt>;
   /** the gradient by this number passes through all layers, and those by weights are not computed */
-  private readonly origin = variable(scalar(0), true);
+  private readonly origin = tidy(() => variable(scalar(0), true));
 
   constructor(model: Model, felt: ReadonlyMap<string, Felt>) {
     [this.model, this.felt] = [model, felt];

@@ -1,9 +1,10 @@
 // The structures Monarch and block low rank. Both are a grid of blocks of the same low rank, stored as two stacks of
 // factors (block-factors.ts). They differ in the rows of a block, and in the default number of blocks.
 
-import type { Tensor3D } from "@tensorflow/tfjs-core";
+import { mul, reshape, type Tensor3D } from "@tensorflow/tfjs-core";
 import { STORED_BLOCK_LOW_RANK, STORED_MONARCH, type StoredStructure } from "../../hub/model-folder/index.ts";
 import { expectOperand, expectSetting } from "../engine/ops/operands.ts";
+import { refittedToOutputs } from "./activation-start.ts";
 import {
   blockCost,
   blockMatrix,
@@ -71,6 +72,8 @@ function blockStructure({ stored, order, chooseBlocks }: BlockRule): Structure<B
     dense: (parameters) => blockMatrix(factorsOf(parameters), order, name),
     cost: async (parameters) => blockCost(blockSizes(name, factorsOf(parameters))),
     inspect: async ({ shapes }) => ({ cost: costOfShapes(shapes) }),
+    scaleInputs: ({ first }, scale) => ({ first: mul(first as Tensor3D, reshape(scale, [-1, 1, 1])) }),
+    starts: { activation: refittedToOutputs },
   };
 }
 

@@ -56,6 +56,8 @@ export const lowrank = defineStructure<LowRankOptions>(STORED_LOW_RANK, {
     return tidy(() => linear(conv2d(x, kernelOf(right, geometry), stride, padding), left) as Tensor4D);
   },
 
+  scaleInputs: ({ right }, scale) => ({ right: mul(right as Tensor2D, scale) }),
+
   starts: {
     // biome-ignore lint/correctness/useYield: this initialization reports no progress
     async *activation(weight, options) {

@@ -6,7 +6,7 @@
 // `Structure`, which computes. Both are the same object if the structure does not depend on the layer's sizes, kernel
 // or masks.
 
-import type { Tensor, Tensor2D, Tensor4D } from "@tensorflow/tfjs-core";
+import type { Tensor, Tensor1D, Tensor2D, Tensor4D } from "@tensorflow/tfjs-core";
 import type { StoredLayer, StoredStructure } from "../../hub/model-folder/index.ts";
 import { EngineError, ShapeError } from "../engine/core/errors.ts";
 import type { Triples } from "../gblr/init/index.ts";
@@ -58,17 +58,19 @@ export interface StartOptions {
   triples?: Triples | undefined;
   /** optimizer steps of `search` */
   searchSteps: number;
-  /** stops a search between two of its events */
+  /** most evaluations of the output error by the refit of `activation`, see refit.ts. Default 200 */
+  refitEvaluations?: number | undefined;
+  /** stops an initialization between two of its events */
   signal?: AbortSignal | undefined;
 }
 
-/** Progress of the block search of one layer. */
+/** Progress of an iterative initialization of one layer: a block search, or a refit to outputs. */
 export interface SearchProgress {
   kind: "search";
   name: string;
   step: number;
   steps: number;
-  /** ‖W − W'‖ / ‖W‖ so far */
+  /** the relative error that is minimized, so far: ‖W − W'‖ / ‖W‖, or that of the outputs */
   error: number;
 }
 
@@ -181,6 +183,12 @@ export interface Structure<Options extends object = object> extends Omit<Structu
    * @returns float32 (batch, height', width', n_out)
    */
   convolve?(parameters: StructureParameters, x: Tensor4D, geometry: ConvolutionGeometry): Tensor4D;
+  /**
+   * The parameters that change if W becomes W D, with D diagonal: those of the inputs, multiplied with the scale.
+   * Structures that have it are refitted to outputs in fewer steps.
+   * @param scale the diagonal of D, (n_in)
+   */
+  scaleInputs?(parameters: StructureParameters, scale: Tensor1D): StructureParameters;
   /** the matrix in evaluation mode, (n_out, n_in). Default `dense` */
   denseInEvaluation?(parameters: StructureParameters): Tensor2D;
   /**

@@ -3,7 +3,7 @@
 
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
-import type { Conversion } from "../compress/index.ts";
+import { CALIBRATED_INITS, type Conversion } from "../compress/index.ts";
 import type { ComparisonRow } from "../evaluate/comparison-row.ts";
 import { forInference, type Model } from "../models/index.ts";
 import { updateRun, writeConversion } from "../report/index.ts";
@@ -115,7 +115,7 @@ async function* conversion(model: Model, options: VariantOptions): AsyncGenerato
     await updateRun(folder, { targetCost: targetOf(planned) });
     return planned.start;
   };
-  const calibration = init === "activation" ? data.calibration(calibrationSamples, microBatch) : undefined;
+  const calibration = CALIBRATED_INITS.has(init) ? data.calibration(calibrationSamples, microBatch) : undefined;
   const how = { allocation, init, seed, searchSteps, locations, calibration, signal: context.signal };
   const { conversion } = yield* convertModel(model, { plan, ...how });
   await record(folder, conversion);

@@ -22,6 +22,7 @@ import { affordableRank, allowance, expectPaid, type MatrixSize } from "./budget
 import { kernelOf } from "./convolution.ts";
 import { defineStructure } from "./define.ts";
 import { expectCovariance, parametersNamed, type StartOptions, type StructureParameters } from "./structure.ts";
+import { asvd, fwsvd } from "./weighted-svd.ts";
 
 interface LowRankOptions {
   /** all singular triples of the matrix, if they are known, so that it is not decomposed again */
@@ -63,9 +64,15 @@ export const lowrank = defineStructure<LowRankOptions>(STORED_LOW_RANK, {
     async *activation(weight, options) {
       return { parameters: await nearestInOutputs(weight, options), by: "activation" };
     },
+    asvd,
+    fwsvd,
   },
 });
 
+/**
+ * The optimum of the output error. This is the truncation of SVD-LLM (Wang et al., ICLR 2025, arXiv 2403.07378), which
+ * writes it with a Cholesky factor of Σ where this has Σ^½: the singular values and the product are the same.
+ */
 async function nearestInOutputs(
   weight: Tensor2D,
   { layer, covariance, triples }: StartOptions,

@@ -34,11 +34,14 @@ export interface LayerToHold extends MatrixSize {
 
 /**
  * Initializations. `svd` minimizes the error of the entries, `activation` the output error for the covariance found by
- * calibration, and `search` is the budgeted block search of GBLR.
+ * calibration, and `search` is the budgeted block search of GBLR. `asvd` and `fwsvd` are published decompositions with a
+ * weight for each input, and `wanda` is a published rule of pruning.
  */
-export const INITS = ["svd", "search", "activation"] as const;
+export const INITS = ["svd", "search", "activation", "asvd", "fwsvd", "wanda"] as const;
 /** Name of an initialization. */
 export type Init = (typeof INITS)[number];
+/** Initializations that cannot be computed without the covariance of a layer's inputs. */
+export const CALIBRATED_INITS: ReadonlySet<Init> = new Set(["activation", "asvd", "wanda"]);
 
 /** What an initialization is given. */
 export interface StartOptions {
@@ -46,8 +49,13 @@ export interface StartOptions {
   structure: Structure;
   /** with the allowed and the planned multiply-adds per row */
   layer: LayerToHold & { readonly allowed: number; readonly cost: number };
-  /** Σ (n_in, n_in) of the layer's inputs; required by `activation` */
+  /** Σ (n_in, n_in) of the layer's inputs; required by `CALIBRATED_INITS` */
   covariance?: Tensor2D | undefined;
+  /**
+   * (n_in), float32, at least 0, required by `fwsvd`: for each input, the sum over outputs of the mean of (∂L/∂W)² over
+   * calibration batches, where L is the loss. A common factor does not matter
+   */
+  importance?: Tensor1D | undefined;
   /** GBLR: rule for initial widths, see gblr/init/rules.ts */
   widths?: string;
   /** GBLR: rule for initial locations */
@@ -240,9 +248,13 @@ export function parametersNamed<Name extends string>(
  * Checks that the covariance of a layer is present, and returns it.
  * @throws EngineError when the layer was not calibrated
  */
-export function expectCovariance({ name }: LayerToHold, covariance: Tensor2D | undefined): Tensor2D {
+export function expectCovariance(
+  { name }: LayerToHold,
+  covariance: Tensor2D | undefined,
+  init: Init = "activation",
+): Tensor2D {
   if (covariance) return covariance;
-  throw new EngineError(`init activation: ${name} has no covariance of its inputs`, "calibrate it first");
+  throw new EngineError(`init ${init}: ${name} has no covariance of its inputs`, "calibrate it first");
 }
 
 /** Yields to the event loop so that signals and timers run between two pieces of work. */

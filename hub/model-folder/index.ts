@@ -16,6 +16,7 @@ export {
   registerStoredStructure,
   STORED_BLOCK_LOW_RANK,
   STORED_BLOCK_SPARSE,
+  STORED_BTT,
   STORED_DENSE,
   STORED_GBLR,
   STORED_LOW_RANK,

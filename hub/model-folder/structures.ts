@@ -117,6 +117,16 @@ export const STORED_LOW_RANK: StoredStructure = {
   python: { linear: "LowRankLinear", convolution: "LowRankConvolution" },
 };
 
+/** How layers of block tensor trains are stored. */
+export const STORED_BTT: StoredStructure = {
+  name: "btt",
+  title: "BTT",
+  matrices: "block tensor trains",
+  parts: BLOCKS,
+  rules: BLOCK_RULES,
+  python: { linear: "BlockLinear" },
+};
+
 /** How Monarch layers are stored. */
 export const STORED_MONARCH: StoredStructure = {
   name: "monarch",
@@ -169,6 +179,7 @@ export const STORED_TUCKER: StoredStructure = {
 const BUILT_IN = [
   STORED_GBLR,
   STORED_LOW_RANK,
+  STORED_BTT,
   STORED_MONARCH,
   STORED_BLOCK_LOW_RANK,
   STORED_BLOCK_SPARSE,

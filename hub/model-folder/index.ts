@@ -21,6 +21,7 @@ export {
   STORED_GBLR,
   STORED_LOW_RANK,
   STORED_MONARCH,
+  STORED_PIFA,
   STORED_TUCKER,
   type StoredStructure,
   storedStructure,

@@ -134,10 +134,11 @@ class Problem {
     parameters: StructureParameters,
     { target, covariance }: { target: Tensor2D; covariance: Tensor2D },
   ) {
-    const { places = [], parameterNames } = structure;
+    const { places = [], fixed = [], parameterNames } = structure;
+    const kept = new Set([...places, ...fixed]);
     this.structure = structure;
     const whole = damped(covariance);
-    this.names = parameterNames.filter((name) => parameters[name]?.size && !places.includes(name));
+    this.names = parameterNames.filter((name) => parameters[name]?.size && !kept.has(name));
     const scale = structure.scaleInputs && deviations(whole);
     this.scale = scale;
     this.parameters = tidy(() => copies({ ...parameters, ...(scale && structure.scaleInputs?.(parameters, scale)) }));

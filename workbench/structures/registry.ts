@@ -8,11 +8,12 @@ import { dense } from "./dense.ts";
 import { gblr } from "./gblr.ts";
 import { lowrank } from "./lowrank.ts";
 import { packed } from "./packed.ts";
+import { pifa } from "./pifa.ts";
 import type { Structure, StructureKind } from "./structure.ts";
 import { tuckerKind } from "./tucker.ts";
 
 const registry = new Map<string, StructureKind>(
-  [gblr, lowrank, btt, monarch, blockLowRank, blockSparse, tuckerKind, dense, packed].map((structure) => [
+  [gblr, lowrank, pifa, btt, monarch, blockLowRank, blockSparse, tuckerKind, dense, packed].map((structure) => [
     structure.name,
     kindOf(structure),
   ]),

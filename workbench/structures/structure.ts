@@ -161,6 +161,8 @@ export interface Structure<Options extends object = object> extends Omit<Structu
   readonly blocks?: number;
   /** whether its parameters are trainable. Default true */
   readonly isTrainable?: boolean;
+  /** parameters that are indices, so that they are never trained or fitted. Default none */
+  readonly fixed?: readonly string[];
   /** parameters that determine the places of blocks, which are a parameter group of their own. Default none */
   readonly places?: readonly string[];
   forLayer?(layer: LayerToHold, masks: MaskSettings): Structure;

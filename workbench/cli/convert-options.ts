@@ -4,6 +4,7 @@ import { type Command, Option } from "commander";
 import {
   ALLOCATIONS,
   type Allocation,
+  CALIBRATED_INITS,
   CONVOLUTIONS,
   type Convolutions,
   expectInit,
@@ -152,8 +153,8 @@ export function checkUsage(options: ConvertVerbOptions): void {
 
 function checkCalibration(options: ConvertVerbOptions): void {
   const { init, calibrate } = options;
-  if (init === "activation" && calibrate === undefined) {
-    throw new UsageError("--init activation needs --calibrate; give a data set to calibrate on");
+  if (CALIBRATED_INITS.has(init) && calibrate === undefined) {
+    throw new UsageError(`--init ${init} needs --calibrate; give a data set to calibrate on`);
   }
   if (options.allocate === "loss" && calibrate === undefined) {
     throw new UsageError("--allocate loss needs --calibrate; give a data set to calibrate on");

@@ -3,7 +3,7 @@
 
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
-import { type Conversion, FinishedLayers } from "../compress/index.ts";
+import { CALIBRATED_INITS, type Conversion, FinishedLayers } from "../compress/index.ts";
 import type { ComparisonRow } from "../evaluate/comparison-row.ts";
 import { forInference, type Model } from "../models/index.ts";
 import { updateRun, writeConversion } from "../report/index.ts";
@@ -121,7 +121,7 @@ async function* conversion(
     await updateRun(folder, { targetCost: targetOf(planned) });
     return planned.start;
   };
-  const isCalibrated = init === "activation" || allocation === "loss" || sequential;
+  const isCalibrated = CALIBRATED_INITS.has(init) || allocation === "loss" || sequential;
   const calibration = isCalibrated ? data.calibration(calibrationSamples, microBatch) : undefined;
   const how = { allocation, init, seed, searchSteps, locations, sequential, damping, signal: context.signal };
   const { conversion } = yield* convertModel(model, { plan, calibration, finished, ...how });

@@ -20,6 +20,7 @@ import { vitWeights } from "./checkpoint.ts";
 import { isVitName, readVitConfig, type VitConfig } from "./config.ts";
 import { vitLogits } from "./forward.ts";
 import { NAMES, OTHER_NAMES, PACKED_PARTS } from "./names.ts";
+import { vitSymmetries } from "./symmetries.ts";
 
 /** The architecture ViT. */
 export const vit: Architecture<VitConfig> = {
@@ -39,6 +40,7 @@ export const vit: Architecture<VitConfig> = {
   },
   readConfig: readVitConfig,
   network,
+  symmetries: vitSymmetries,
   publishedTotal,
   names: {
     ...NAMES,

@@ -13,6 +13,7 @@ import {
 import type { Model } from "../models/index.ts";
 import type { CalibrationData } from "./domains/domain.ts";
 import { CALIBRATION_BYTES, GroupedCovariances } from "./grouped-covariances.ts";
+import { type Reordered, type ReorderRequest, reorder } from "./reorder.ts";
 import type { PipelineEvent } from "./stage.ts";
 
 /** The inputs of a plan that the convert stage determines. */
@@ -36,6 +37,8 @@ export interface ConvertStageOptions {
   searchSteps: number;
   /** GBLR: rule for the initial locations. Default `linspace` */
   locations?: string;
+  /** puts units in order before anything else. Default: they stay as they are */
+  reorder?: ReorderRequest | undefined;
   /** data to calibrate on. The initialization `activation` needs it; with others, output errors are reported */
   calibration?: CalibrationData | undefined;
   /** most bytes of covariances at a time. If they are more, the model runs over the data several times. Default 4 GB */
@@ -49,6 +52,8 @@ export interface Converted {
   conversion: Conversion;
   /** number of input rows of the calibration */
   rows?: number;
+  /** the orders of units, if the model was reordered */
+  reordered?: Reordered | undefined;
 }
 
 /**
@@ -66,6 +71,7 @@ export async function* convertModel(
   // Therefore a first plan with uniform allocation precedes the calibration.
   const isLater = init === "activation" && allocation === "global";
   const decompositions = new Decompositions();
+  const reordered = options.reorder && (yield* reorder(model, options.reorder, { data, signal }));
   const seen = data && new GroupedCovariances(model, { data, bytes, signal });
   try {
     let plan = await options.plan({ allocation: isLater ? "uniform" : allocation, decompositions });
@@ -83,7 +89,7 @@ export async function* convertModel(
       yield { kind: "inner", of: "convert", event };
       if (event.kind !== "converted") continue;
       const { kind: _, ...conversion } = event;
-      return { plan, conversion, ...(seen && { rows: seen.rows }) };
+      return { plan, conversion, ...(seen && { rows: seen.rows }), ...(reordered && { reordered }) };
     }
     throw new Error("the conversion ended early");
   } finally {

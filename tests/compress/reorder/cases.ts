@@ -71,15 +71,13 @@ export async function logitsOf(model: Model): Promise<Float32Array> {
 }
 
 /** A random order of a symmetry's units that moves some of them. */
-export function randomOrder({ size }: Symmetry, seed: number): Int32Array {
+export const randomOrder = ({ size }: Symmetry, seed: number): Int32Array => Int32Array.from(shuffled(size, seed));
+
+/** The numbers below `size` in a random order, which is not the ascending one. */
+export function shuffled(size: number, seed: number): number[] {
   const uniform = seededUniform(seed);
   const keys = Array.from({ length: size }, () => uniform());
-  const order = Int32Array.from(
-    keys
-      .keys()
-      .toArray()
-      .sort((a, b) => (keys[a] as number) - (keys[b] as number)),
-  );
+  const order = Array.from(keys.keys()).sort((a, b) => (keys[a] as number) - (keys[b] as number));
   return order.every((from, to) => from === to) ? order.reverse() : order;
 }
 

@@ -16,6 +16,8 @@ export interface OrderKind {
   readonly name: string;
   /** one line for `--help` */
   readonly summary: string;
+  /** whether it is better with the mean squares of the inputs of layers. Default false */
+  readonly needsPowers?: boolean;
   /** @returns for each new place, the unit */
   order(units: Units, score: OrderScore): Int32Array | Promise<Int32Array>;
 }
@@ -28,6 +30,7 @@ const LEAST_UNITS = 4;
 const energy: OrderKind = {
   name: "energy",
   summary: "by what units contribute to outputs, largest first",
+  needsPowers: true,
   order: ({ energy: strong }) =>
     Int32Array.from(Array.from(strong.keys()).sort((a, b) => (strong[b] as number) - (strong[a] as number) || a - b)),
 };
@@ -48,6 +51,7 @@ const clusters: OrderKind = {
 const search: OrderKind = {
   name: "search",
   summary: "the best of the others for blocks, improved by swaps; never worse than the order found, but slower",
+  needsPowers: true,
   order: async (units, score) => {
     const candidates = await Promise.all([energy, fiedler, clusters].map((kind) => kind.order(units, score)));
     return searchOrder(units, { candidates, score });

@@ -37,5 +37,26 @@ export {
   planConversion,
   totalsOf,
 } from "./plan.ts";
+export {
+  type InputPowers,
+  type InputPowersEvent,
+  type InputPowersOptions,
+  inputPowers,
+  ORDERS,
+  type OrderKind,
+  type OrderScore,
+  orderNamed,
+  permuteModel,
+  type ReorderEvent,
+  type ReorderedUnits,
+  type Reordering,
+  type ReorderOptions,
+  reorderModel,
+  SYMMETRY_KINDS,
+  type Symmetry,
+  type SymmetryKind,
+  symmetriesOf,
+  type Units,
+} from "./reorder/index.ts";
 export { type Sensitivity, type SensitivityEvent, sensitivities } from "./sensitivity.ts";
 export { SequentialCalibration, type SequentialProgress } from "./sequential.ts";

@@ -3,9 +3,10 @@
 
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
+import { writeFileAtomically } from "../../hub/files/atomic-file.ts";
 import { CALIBRATED_INITS, type Conversion, FinishedLayers } from "../compress/index.ts";
 import type { ComparisonRow } from "../evaluate/comparison-row.ts";
-import { forInference, type Model } from "../models/index.ts";
+import { forInference, type Model, REORDER_FILE } from "../models/index.ts";
 import { updateRun, writeConversion } from "../report/index.ts";
 import { structureNamed } from "../structures/registry.ts";
 import type { Ended } from "../train/index.ts";
@@ -14,6 +15,7 @@ import type { OpenData } from "./domains/domain.ts";
 import { type BaseModel, load } from "./load.ts";
 import { type Measured, measure } from "./measure.ts";
 import { planVariant, targetOf } from "./plan.ts";
+import { NO_ORDER, reorderText, reorderTexts, requestOf } from "./reorder.ts";
 import type { RunTable } from "./run-folder.ts";
 import { baseOf, save } from "./save.ts";
 import type { ExperimentSettings } from "./settings.ts";
@@ -124,8 +126,11 @@ async function* conversion(
   const isCalibrated = CALIBRATED_INITS.has(init) || allocation === "loss" || sequential;
   const calibration = isCalibrated ? data.calibration(calibrationSamples, microBatch) : undefined;
   const how = { allocation, init, seed, searchSteps, locations, sequential, damping, signal: context.signal };
-  const { conversion } = yield* convertModel(model, { plan, calibration, finished, ...how });
+  const reordering = requestOf(settings);
+  const options = { plan, calibration, finished, reorder: reordering, ...how };
+  const { conversion, reordered } = yield* convertModel(model, options);
   await record(folder, conversion);
+  if (reordered) await writeFileAtomically(join(folder, REORDER_FILE), reorderText(reordered));
   const seconds = (performance.now() - began) / 1000;
   return { seconds, layers: conversion.layers.map(({ name }) => name) };
 }
@@ -158,12 +163,20 @@ async function* fineTuned(model: Model, options: VariantOptions): AsyncGenerator
 async function* savedAndMeasured(
   model: Model,
   folder: string,
-  { base, settings, variant, data, context }: VariantOptions,
+  { folder: run, base, settings, variant, data, context }: VariantOptions,
 ): AsyncGenerator<PipelineEvent, Measured> {
   yield* save(model, folder, {
     trainable: structureNamed(variant.structure).hasWidths ?? false,
     base: baseOf(base.source),
-    ...(variant.converts && { gblr: { ...askedCost(settings), init: variant.init, ...sequentially(settings) } }),
+    texts: await reorderTexts(run),
+    ...(variant.converts && {
+      gblr: {
+        ...askedCost(settings),
+        init: variant.init,
+        ...sequentially(settings),
+        ...(settings.reorder !== NO_ORDER && { reorder: settings.reorder }),
+      },
+    }),
   });
   yield { kind: "stage", stage: "measure", of: variant.title };
   const saved = yield* load(folder);

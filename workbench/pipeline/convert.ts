@@ -15,6 +15,7 @@ import type { Model } from "../models/index.ts";
 import type { CalibrationData } from "./domains/domain.ts";
 import { CALIBRATION_BYTES, GroupedCovariances } from "./grouped-covariances.ts";
 import { lossEnergies } from "./loss-energies.ts";
+import { type Reordered, type ReorderRequest, reorder } from "./reorder.ts";
 import { SequentialCovariances } from "./sequential-covariances.ts";
 import type { PipelineEvent } from "./stage.ts";
 
@@ -41,6 +42,8 @@ export interface ConvertStageOptions {
   searchSteps: number;
   /** GBLR: rule for the initial locations. Default `linspace` */
   locations?: string;
+  /** puts units in order before anything else. Default: they stay as they are */
+  reorder?: ReorderRequest | undefined;
   /** data to calibrate on. The initialization `activation` needs it; with others, output errors are reported */
   calibration?: CalibrationData | undefined;
   /**
@@ -65,6 +68,8 @@ export interface Converted {
   rows?: number;
   /** the largest damping that a sequential calibration has used, as a share of the mean diagonal entry */
   damping?: number;
+  /** the orders of units, if the model was reordered */
+  reordered?: Reordered | undefined;
 }
 
 /**
@@ -84,6 +89,7 @@ export async function* convertModel(
   const isLater = isByLoss || (init === "activation" && allocation === "global");
   // The layers of a sequential conversion are fitted to other matrices than those of the plan.
   const decompositions = new Decompositions(sequential ? { most: 0 } : {});
+  const reordered = options.reorder && (yield* reorder(model, options.reorder, { data, signal }));
   const seen = data && new GroupedCovariances(model, { data, bytes, signal });
   let sequence: SequentialCovariances | undefined;
   try {
@@ -128,7 +134,7 @@ export async function* convertModel(
       if (event.kind !== "converted") continue;
       const { kind: _, ...conversion } = event;
       const used = sequence && { damping: sequence.damping };
-      return { plan, conversion, ...(source && { rows: source.rows }), ...used };
+      return { plan, conversion, ...(source && { rows: source.rows }), ...used, ...(reordered && { reordered }) };
     }
     throw new Error("the conversion ended early");
   } finally {

@@ -126,9 +126,8 @@ async function* conversion(
   const isCalibrated = CALIBRATED_INITS.has(init) || allocation === "loss" || sequential;
   const calibration = isCalibrated ? data.calibration(calibrationSamples, microBatch) : undefined;
   const how = { allocation, init, seed, searchSteps, locations, sequential, damping, signal: context.signal };
-  const reordering = requestOf(settings);
-  const options = { plan, calibration, finished, reorder: reordering, ...how };
-  const { conversion, reordered } = yield* convertModel(model, options);
+  const asked = { plan, calibration, finished, reorder: requestOf(settings), ...how };
+  const { conversion, reordered } = yield* convertModel(model, asked);
   await record(folder, conversion);
   if (reordered) await writeFileAtomically(join(folder, REORDER_FILE), reorderText(reordered));
   const seconds = (performance.now() - began) / 1000;

@@ -14,6 +14,8 @@ import type { OpenData } from "./domains/domain.ts";
 import { type BaseModel, load } from "./load.ts";
 import { type Measured, measure } from "./measure.ts";
 import { planVariant, targetOf } from "./plan.ts";
+import { hashedCalibration } from "./results/calibration-hash.ts";
+import { type ConversionFacts, conversionFacts, conversionFactsOf, methodFacts } from "./results/row-facts.ts";
 import type { RunTable } from "./run-folder.ts";
 import { baseOf, save } from "./save.ts";
 import type { ExperimentSettings } from "./settings.ts";
@@ -57,15 +59,17 @@ export async function* compressVariant(
     yield { kind: "stage", stage: variant.title, done: true };
     return done;
   }
-  const { model, seconds } = variant.converts
+  const { model, seconds, facts } = variant.converts
     ? yield* converted(options)
-    : { model: yield* ownModel(options), seconds: 0 };
+    : { model: yield* ownModel(options), seconds: 0, facts: {} };
   try {
     const ended = yield* fineTuned(model, options);
     if (ended.kind === "interrupted" || context.signal.aborted) return undefined;
     const measured = yield* savedAndMeasured(model, join(folder, MODEL), options);
     if (data.conclude) yield* data.conclude(model, folder, context.signal);
-    return yield* table.add({ ...rowOf(options, "after"), ...measured, seconds: seconds + ended.seconds });
+    const stageSeconds = { ...facts.stageSeconds, train: ended.seconds, ...measured.stageSeconds };
+    const times = { seconds: seconds + ended.seconds, stageSeconds };
+    return yield* table.add({ ...rowOf(options, "after"), ...facts, ...measured, ...times });
   } finally {
     model.dispose();
   }
@@ -75,6 +79,7 @@ interface ConvertedModel {
   model: Model;
   /** wall-clock seconds of the conversion */
   seconds: number;
+  facts: ConversionFacts;
 }
 
 /** The converted model, loaded from the run folder if an earlier process has saved it there. */
@@ -84,15 +89,17 @@ async function* converted(options: VariantOptions): AsyncGenerator<PipelineEvent
   const before = table.find(variant.title, "before");
   if (before && (await isModel(place))) {
     yield { kind: "stage", stage: "convert", of: variant.title, done: true };
-    return { model: yield* load(place, { form: "trainable" }), seconds: before.seconds ?? 0 };
+    const model = yield* load(place, { form: "trainable" });
+    return { model, seconds: before.seconds ?? 0, facts: conversionFactsOf(before) };
   }
   yield { kind: "stage", stage: "convert", of: variant.title };
   const model = yield* ownModel(options);
   try {
-    const seconds = yield* conversion(model, options);
+    const { seconds, facts } = yield* conversion(model, options);
     const measured = yield* savedAndMeasured(model, place, options);
-    yield* table.add({ ...rowOf(options, "before"), ...measured, seconds });
-    return { model, seconds };
+    const stageSeconds = { ...facts.stageSeconds, ...measured.stageSeconds };
+    yield* table.add({ ...rowOf(options, "before"), ...facts, ...measured, seconds, stageSeconds });
+    return { model, seconds, facts };
   } catch (error) {
     model.dispose();
     throw error;
@@ -104,8 +111,11 @@ function ownModel({ base, isLast, settings }: VariantOptions): AsyncGenerator<Pi
   return isLast && settings.distill === 0 ? base.take() : base.copy();
 }
 
-/** Converts the model and records the result. @returns wall-clock seconds */
-async function* conversion(model: Model, options: VariantOptions): AsyncGenerator<PipelineEvent, number> {
+/** Converts the model and records the result. */
+async function* conversion(
+  model: Model,
+  options: VariantOptions,
+): AsyncGenerator<PipelineEvent, Omit<ConvertedModel, "model">> {
   const { folder, variant, settings, context, data } = options;
   const { seed, searchSteps, locations, calibrationSamples, microBatch } = settings;
   const { init, allocation } = variant;
@@ -115,11 +125,13 @@ async function* conversion(model: Model, options: VariantOptions): AsyncGenerato
     await updateRun(folder, { targetCost: targetOf(planned) });
     return planned.start;
   };
-  const calibration = init === "activation" ? data.calibration(calibrationSamples, microBatch) : undefined;
+  const calibration =
+    init === "activation" ? hashedCalibration(data.calibration(calibrationSamples, microBatch)) : undefined;
   const how = { allocation, init, seed, searchSteps, locations, calibration, signal: context.signal };
   const { conversion } = yield* convertModel(model, { plan, ...how });
   await record(folder, conversion);
-  return (performance.now() - began) / 1000;
+  const seconds = (performance.now() - began) / 1000;
+  return { seconds, facts: conversionFacts(conversion, { seconds, calibration }) };
 }
 
 async function record(folder: string, { layers }: Conversion): Promise<void> {
@@ -166,10 +178,11 @@ async function* savedAndMeasured(
   }
 }
 
-const rowOf = ({ variant }: VariantOptions, stage: ComparisonRow["stage"]) => ({
+const rowOf = ({ variant, settings }: VariantOptions, stage: ComparisonRow["stage"]) => ({
   name: variant.title,
   structure: variant.structure,
   stage,
+  ...methodFacts(variant, settings),
 });
 
 async function isModel(folder: string): Promise<boolean> {

@@ -6,8 +6,8 @@ import { metricNamed, metricsOf, valueText } from "../../../hub/card/comparison.
 import { isDense } from "../../../hub/model-folder/index.ts";
 import { countOf, formatCount, percent } from "../../../hub/text/numbers.ts";
 import type { ComparisonRow } from "../../evaluate/comparison-row.ts";
+import type { RepeatedResult } from "../../pipeline/results/sweep-results.ts";
 import type { InnerEvent, PipelineEvent, WindowsEvent } from "../../pipeline/stage.ts";
-import type { RepeatedResult } from "../../pipeline/sweep-results.ts";
 import type { TourEvent } from "../../pipeline/tour.ts";
 import { showPull } from "../pull.ts";
 import { showPullZoo } from "../pull-zoo.ts";

@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { openEngine } from "../../workbench/engine/core/open.ts";
 import type { ComparisonRow } from "../../workbench/report/index.ts";
 import { temporaryFolder } from "../hub/temporary.ts";
+import { timeless } from "./timeless.ts";
 import { makeTinyHub, QUICK, RECIPE, run, start } from "./tiny-hub.ts";
 
 const folder = temporaryFolder();
@@ -33,7 +34,7 @@ function left(work: string): { rows: unknown[]; files: Record<string, string> } 
       .filter((name) => name.endsWith(".safetensors"))
       .map((name) => [`${own}/${name}`, Bun.hash(readFileSync(join(work, "run", own, name))).toString()] as const),
   );
-  return { rows: rows.map(({ seconds: _, ...row }) => row), files: Object.fromEntries(hashes) };
+  return { rows: timeless(rows), files: Object.fromEntries(hashes) };
 }
 
 beforeAll(async () => {

@@ -38,7 +38,7 @@ export {
   isLanguageModel,
 } from "../architectures/task.ts";
 export type { VitConfig } from "../architectures/vit/config.ts";
-export { countsWith, modelCounts } from "./counts.ts";
+export { countsWith, linearParameters, modelCounts } from "./counts.ts";
 export { createModel } from "./create.ts";
 export { type GenerationConfig, generationConfigOf } from "./folder/generation-config.ts";
 export { type LoadEvent, type LoadOptions, loadModel } from "./folder/load.ts";

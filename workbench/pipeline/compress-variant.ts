@@ -16,6 +16,8 @@ import { type BaseModel, load } from "./load.ts";
 import { type Measured, measure } from "./measure.ts";
 import { planVariant, targetOf } from "./plan.ts";
 import { NO_ORDER, reorderText, reorderTexts, requestOf } from "./reorder.ts";
+import { hashedCalibration } from "./results/calibration-hash.ts";
+import { type ConversionFacts, conversionFacts, conversionFactsOf, methodFacts } from "./results/row-facts.ts";
 import type { RunTable } from "./run-folder.ts";
 import { baseOf, save } from "./save.ts";
 import type { ExperimentSettings } from "./settings.ts";
@@ -59,15 +61,17 @@ export async function* compressVariant(
     yield { kind: "stage", stage: variant.title, done: true };
     return done;
   }
-  const { model, seconds } = variant.converts
+  const { model, seconds, facts } = variant.converts
     ? yield* converted(options)
-    : { model: yield* ownModel(options), seconds: 0 };
+    : { model: yield* ownModel(options), seconds: 0, facts: {} };
   try {
     const ended = yield* fineTuned(model, options);
     if (ended.kind === "interrupted" || context.signal.aborted) return undefined;
     const measured = yield* savedAndMeasured(model, join(folder, MODEL), options);
     if (data.conclude) yield* data.conclude(model, folder, context.signal);
-    return yield* table.add({ ...rowOf(options, "after"), ...measured, seconds: seconds + ended.seconds });
+    const stageSeconds = { ...facts.stageSeconds, train: ended.seconds, ...measured.stageSeconds };
+    const times = { seconds: seconds + ended.seconds, stageSeconds };
+    return yield* table.add({ ...rowOf(options, "after"), ...facts, ...measured, ...times });
   } finally {
     model.dispose();
   }
@@ -77,6 +81,7 @@ interface ConvertedModel {
   model: Model;
   /** wall-clock seconds of the conversion */
   seconds: number;
+  facts: ConversionFacts;
 }
 
 /** The converted model, loaded from the run folder if an earlier process has saved it there. */
@@ -86,17 +91,19 @@ async function* converted(options: VariantOptions): AsyncGenerator<PipelineEvent
   const before = table.find(variant.title, "before");
   if (before && (await isModel(place))) {
     yield { kind: "stage", stage: "convert", of: variant.title, done: true };
-    return { model: yield* load(place, { form: "trainable" }), seconds: before.seconds ?? 0 };
+    const model = yield* load(place, { form: "trainable" });
+    return { model, seconds: before.seconds ?? 0, facts: conversionFactsOf(before) };
   }
   yield { kind: "stage", stage: "convert", of: variant.title };
   const model = yield* ownModel(options);
   try {
     const finished = new FinishedLayers(`${place}.layers`, variant.key);
-    const { seconds, layers } = yield* conversion(model, finished, options);
+    const { seconds, layers, facts } = yield* conversion(model, finished, options);
     const measured = yield* savedAndMeasured(model, place, options);
     await finished.remove(layers);
-    yield* table.add({ ...rowOf(options, "before"), ...measured, seconds });
-    return { model, seconds };
+    const stageSeconds = { ...facts.stageSeconds, ...measured.stageSeconds };
+    yield* table.add({ ...rowOf(options, "before"), ...facts, ...measured, seconds, stageSeconds });
+    return { model, seconds, facts };
   } catch (error) {
     model.dispose();
     throw error;
@@ -108,12 +115,12 @@ function ownModel({ base, isLast, settings }: VariantOptions): AsyncGenerator<Pi
   return isLast && settings.distill === 0 ? base.take() : base.copy();
 }
 
-/** Converts the model and records the result. @returns wall-clock seconds, and the names of the converted layers */
+/** Converts the model and records the result. @returns what is known of it, and the names of the converted layers */
 async function* conversion(
   model: Model,
   finished: FinishedLayers,
   options: VariantOptions,
-): AsyncGenerator<PipelineEvent, { seconds: number; layers: string[] }> {
+): AsyncGenerator<PipelineEvent, Omit<ConvertedModel, "model"> & { layers: string[] }> {
   const { folder, variant, settings, context, data } = options;
   const { seed, searchSteps, locations, calibrationSamples, microBatch, sequential, damping } = settings;
   const { init, allocation } = variant;
@@ -124,14 +131,15 @@ async function* conversion(
     return planned.start;
   };
   const isCalibrated = CALIBRATED_INITS.has(init) || allocation === "loss" || sequential;
-  const calibration = isCalibrated ? data.calibration(calibrationSamples, microBatch) : undefined;
+  const calibration = isCalibrated ? hashedCalibration(data.calibration(calibrationSamples, microBatch)) : undefined;
   const how = { allocation, init, seed, searchSteps, locations, sequential, damping, signal: context.signal };
   const asked = { plan, calibration, finished, reorder: requestOf(settings), ...how };
   const { conversion, reordered } = yield* convertModel(model, asked);
   await record(folder, conversion);
   if (reordered) await writeFileAtomically(join(folder, REORDER_FILE), reorderText(reordered));
   const seconds = (performance.now() - began) / 1000;
-  return { seconds, layers: conversion.layers.map(({ name }) => name) };
+  const layers = conversion.layers.map(({ name }) => name);
+  return { seconds, layers, facts: conversionFacts(conversion, { seconds, calibration }) };
 }
 
 async function record(folder: string, { layers }: Conversion): Promise<void> {
@@ -189,10 +197,11 @@ async function* savedAndMeasured(
 /** What config.json says about a sequential calibration. */
 const sequentially = ({ sequential }: ExperimentSettings) => (sequential ? { sequential } : {});
 
-const rowOf = ({ variant }: VariantOptions, stage: ComparisonRow["stage"]) => ({
+const rowOf = ({ variant, settings }: VariantOptions, stage: ComparisonRow["stage"]) => ({
   name: variant.title,
   structure: variant.structure,
   stage,
+  ...methodFacts(variant, settings),
 });
 
 async function isModel(folder: string): Promise<boolean> {

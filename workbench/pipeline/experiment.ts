@@ -10,11 +10,12 @@ import { structureTitle } from "../../hub/model-folder/index.ts";
 import { type RunRecord, readRun, startRun, updateRun, writeReport } from "../report/index.ts";
 import { compressVariant, MODEL, type Shared } from "./compress-variant.ts";
 import type { Domain, Sources } from "./domains/domain.ts";
-import { baseName, type Source, structureOf } from "./fetch.ts";
+import { baseName, structureOf } from "./fetch.ts";
 import { BaseModel } from "./load.ts";
 import { measure } from "./measure.ts";
 import { expectPlans } from "./plan.ts";
 import { type PublishOptions, publish } from "./publish.ts";
+import { dataFacts, modelFacts } from "./results/source-facts.ts";
 import { claim, clear, expectSameSettings, isRun, RunTable } from "./run-folder.ts";
 import type { ExperimentSettings } from "./settings.ts";
 import { type ExperimentContext, type PipelineEvent, SettingsError } from "./stage.ts";
@@ -141,10 +142,6 @@ async function begin(
   { settings, context, task, model, data }: Beginning,
 ): Promise<void> {
   const { engine, recipe, command, versions } = context;
-  const nameOf = (source: Source) => ({
-    name: baseName(source),
-    ...(source.revision && { revision: source.revision }),
-  });
   const before = (await readRun(folder).catch(() => undefined))?.record;
   await startRun(folder, {
     name: `${baseName(model)}, ${variant.title}`,
@@ -157,8 +154,8 @@ async function begin(
     device: engine.device,
     precision: engine.precision,
     seed: settings.seed,
-    model: nameOf(model),
-    dataset: { ...nameOf(data), ...(settings.config !== undefined && { config: settings.config }) },
+    model: await modelFacts(model),
+    dataset: dataFacts(data, settings.config),
     comparisonSplit: settings.testSplit,
     ...(before?.targetCost !== undefined && { targetCost: before.targetCost }),
   });

@@ -37,6 +37,9 @@ export interface Teacher {
   temperature: number;
 }
 
+/** The score of a model for a row of the comparison: its metrics, on what they were measured, and how fast. */
+export type Scored = Pick<ComparisonRow, "metrics" | "measured" | "speed">;
+
 /** The opened data of an experiment. Must be closed. */
 export interface OpenData {
   /** number of training items */
@@ -44,7 +47,7 @@ export interface OpenData {
   /** the training task, with distillation if there is a teacher */
   task(model: Model, teacher: Teacher | undefined): Task;
   /** metrics on the test split, for a row of the comparison; the main metric comes first */
-  score(model: Model, signal: AbortSignal): AsyncGenerator<PipelineEvent, Record<string, number>>;
+  score(model: Model, signal: AbortSignal): AsyncGenerator<PipelineEvent, Scored>;
   /** metrics on the validation split, during training */
   evaluate(model: Model, signal: AbortSignal | undefined): Promise<Evaluation>;
   /** inputs for calibration: `samples` training items in batches of `batch` */

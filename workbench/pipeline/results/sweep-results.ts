@@ -2,13 +2,14 @@
 // seeds. It writes results.json and a plot of the main metric by cost to the folder of the sweep.
 
 import { join } from "node:path";
-import { metricNamed, metricsOf, valueText } from "../../hub/card/comparison.ts";
-import { writeFileAtomically } from "../../hub/files/atomic-file.ts";
-import { percent } from "../../hub/text/numbers.ts";
-import type { ComparisonRow } from "../evaluate/comparison-row.ts";
-import { numberAxis, VIEW } from "../report/charts/chart.ts";
-import { type Chart, chartToFiles } from "../report/index.ts";
-import type { SweepRun } from "./sweep.ts";
+import { metricNamed, metricsOf } from "../../../hub/card/comparison.ts";
+import type { ComparisonRow } from "../../evaluate/comparison-row.ts";
+import { type CostPoint, metricByCostChart } from "../../report/charts/by-cost.ts";
+import { deviation, mean } from "../../report/compare/repeats.ts";
+import { type Chart, chartToFiles, RUN_FILES } from "../../report/index.ts";
+import { mergedResults } from "../../report/results.ts";
+import { readResults, writeResultsFile } from "../../report/results-file.ts";
+import type { SweepRun } from "../sweep.ts";
 
 /** The row of a trained model, with the values of its grid point; or of the base model, without values. */
 export interface SweepResult extends ComparisonRow {
@@ -29,80 +30,53 @@ export function resultsOf(runs: readonly SweepRun[]): SweepResult[] {
   return [...base.values(), ...trained];
 }
 
-/** Writes results.json and, if a result can be plotted, the plot in three formats. @returns paths of the files */
-export async function writeResults(folder: string, recipe: string, results: readonly SweepResult[]): Promise<string[]> {
-  const table = join(folder, "results.json");
-  await writeFileAtomically(table, `${JSON.stringify(results, null, 2)}\n`);
-  const chart = costChart(recipe, results);
-  return [table, ...(chart ? await chartToFiles(chart, join(folder, "cost")) : [])];
+/** What `writeSweepResults` writes. */
+export interface SweptResults {
+  /** name of the recipe */
+  recipe: string;
+  /** the command line as typed */
+  command: string;
+  runs: readonly SweepRun[];
+  results: readonly SweepResult[];
+}
+
+/**
+ * Writes results.json with the rows of all finished runs and, if a result can be plotted, the plot in three formats.
+ * @returns paths of the files
+ */
+export async function writeSweepResults(
+  folder: string,
+  { recipe, command, runs, results }: SweptResults,
+): Promise<string[]> {
+  const finished = runs.filter(({ status }) => status === "finished");
+  const read = await Promise.all(finished.map(async (run) => (await readResults(run.folder)).results));
+  const table = join(folder, RUN_FILES.results);
+  const names = { name: `sweep of ${recipe}`, recipe: `sweep ${recipe}`, command };
+  if (read.length > 0) await writeResultsFile(table, mergedResults(read, names));
+  const chart = sweepChart(recipe, results);
+  return [...(read.length > 0 ? [table] : []), ...(chart ? await chartToFiles(chart, join(folder, "cost")) : [])];
 }
 
 /** Settings that the legend leaves out, because the model's name or the axis shows them. */
 const SAID = ["structure", "init", "allocate", "budget", "flops", "widths", "target", "threshold", "compare"];
-
-/** Height of a line of the legend, px. */
-const LEGEND_LINE = 18;
-/** Maximum number of characters of a legend entry that shares its line with another one. */
-const HALF_LINE = 30;
-
-interface Point {
-  x: number;
-  y: number;
-  series: string;
-  /** ends of the error bar, if there are several runs */
-  low?: number;
-  high?: number;
-}
 
 /**
  * Plots the main metric by relative FLOPs: a curve for each variant, and the base model as a dashed line. Several seeds
  * are shown as their mean with an error bar of one standard deviation in each direction.
  * @returns undefined if no trained model has both a metric and relative FLOPs
  */
-export function costChart(recipe: string, results: readonly SweepResult[]): Chart | undefined {
+export function sweepChart(recipe: string, results: readonly SweepResult[]): Chart | undefined {
   const [metric] = metricsOf(results.slice(-1).map(({ metrics }) => ({ metrics: firstOf(metrics) })));
   if (metric === undefined) return undefined;
-  const points = acrossSeeds(results).flatMap((row): (Point & { isBase: boolean })[] => {
-    const [x, y, spread] = [row.relativeFlops?.reference, row.metrics[metric], row.spread?.[metric]];
+  const points = acrossSeeds(results).flatMap((row): CostPoint[] => {
+    const isBase = row.stage === "before";
+    const [x, y] = [row.relativeFlops?.reference, row.metrics[metric]];
     if (x === undefined || y === undefined) return [];
-    const bar = spread === undefined ? {} : { low: y - spread, high: y + spread };
-    return [{ x, y, ...bar, series: seriesOf(row), isBase: row.stage === "before" }];
+    const series = isBase ? "to start with" : seriesOf(row);
+    return [{ x: isBase ? undefined : x, y, spread: row.spread?.[metric], series }];
   });
-  const curves = points.filter(({ isBase }) => !isBase);
-  const bars = curves.filter(({ low }) => low !== undefined);
-  if (curves.length === 0) return undefined;
-  const base = points.filter(({ isBase }) => isBase).map(({ y }) => ({ y, series: "to start with" }));
-  const { label, isShare } = metricNamed(metric);
-  const format = isShare ? { format: ".1%" } : {};
-  const y = numberAxis(label, format);
-  const x = {
-    field: "x",
-    type: "quantitative",
-    title: "relative FLOPs (reference)",
-    scale: { zero: false, nice: true },
-    axis: { format: ".0%" },
-  } as const;
-  const bar = { x, y: numberAxis(label, { ...format, field: "low" }), y2: { field: "high" } };
-  const names = [...new Set([...base, ...curves].map(({ series }) => series))];
-  const columns = names.every((name) => name.length <= HALF_LINE) ? 2 : 1;
-  const told = curves.map((point) => `${point.series} ${valueText(metric, point.y)} at ${percent(point.x)}`);
-  return {
-    title: `${recipe}: ${label} by cost`,
-    description: `${label} by relative FLOPs: ${told.join(", ")}.`,
-    spec: {
-      ...VIEW,
-      width: 560,
-      height: 320 + LEGEND_LINE * (Math.ceil(names.length / columns) - 1),
-      layer: [
-        { data: { values: base }, mark: { type: "rule", strokeDash: [5, 4] }, encoding: { y } },
-        ...(bars.length > 0 ? [{ data: { values: bars }, mark: "rule" as const, encoding: bar }] : []),
-        { data: { values: curves }, mark: { type: "line", point: true }, encoding: { x, y } },
-      ],
-      encoding: {
-        color: { field: "series", type: "nominal", scale: { domain: names }, legend: { columns, labelLimit: 0 } },
-      },
-    },
-  };
+  const x = { title: "relative FLOPs (reference)", isShare: true };
+  return metricByCostChart({ title: `${recipe}: ${metricNamed(metric).label} by cost`, metric, x, points });
 }
 
 /** The main metric, which is the first. */
@@ -168,11 +142,4 @@ function meansOf(group: readonly SweepResult[]): Partial<SweepResult> {
     ...(reference !== undefined && actual !== undefined && { relativeFlops: { reference, actual } }),
     ...Object.fromEntries(amounts),
   };
-}
-
-const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;
-
-function deviation(values: readonly number[]): number {
-  const middle = mean(values);
-  return Math.sqrt(values.reduce((sum, value) => sum + (value - middle) ** 2, 0) / (values.length - 1));
 }

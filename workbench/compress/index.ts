@@ -30,6 +30,7 @@ export {
   type Convolutions,
   chooseLayers,
   expectDense,
+  layersToConvert,
   type PlannedLayer,
   type PlanOptions,
   type PlanTotals,

@@ -10,7 +10,8 @@ import { updateRun, writeConversion } from "../report/index.ts";
 import { structureNamed } from "../structures/registry.ts";
 import type { Ended } from "../train/index.ts";
 import { convertModel, type PlanRequest } from "./convert.ts";
-import type { OpenData } from "./domains/domain.ts";
+import type { OpenData, Teacher } from "./domains/domain.ts";
+import type { Source } from "./fetch.ts";
 import { type BaseModel, load } from "./load.ts";
 import { type Measured, measure } from "./measure.ts";
 import { planVariant, targetOf } from "./plan.ts";
@@ -26,6 +27,8 @@ export interface Shared {
   settings: ExperimentSettings;
   context: ExperimentContext;
   base: BaseModel;
+  /** origin of the teacher of a distillation. Default: the base model, as it is in memory */
+  teacher: Source | undefined;
   data: OpenData;
   table: RunTable;
 }
@@ -100,8 +103,9 @@ async function* converted(options: VariantOptions): AsyncGenerator<PipelineEvent
 }
 
 /** A model that may be changed: the base model itself if nothing else needs it, else a copy. */
-function ownModel({ base, isLast, settings }: VariantOptions): AsyncGenerator<PipelineEvent, Model> {
-  return isLast && settings.distill === 0 ? base.take() : base.copy();
+function ownModel({ base, isLast, settings, teacher }: VariantOptions): AsyncGenerator<PipelineEvent, Model> {
+  const teaches = settings.distill > 0 && !teacher;
+  return isLast && !teaches ? base.take() : base.copy();
 }
 
 /** Converts the model and records the result. @returns wall-clock seconds */
@@ -131,17 +135,45 @@ async function record(folder: string, { layers }: Conversion): Promise<void> {
   );
 }
 
-/** Trains the model. With distillation, the base model in its form for inference is the teacher. */
+/** Trains the model, with a teacher if the settings ask for distillation. */
 async function* fineTuned(model: Model, options: VariantOptions): AsyncGenerator<PipelineEvent, Ended> {
-  const { folder, settings, variant, data, base, context } = options;
+  const { folder, settings, variant, data, context } = options;
   yield { kind: "stage", stage: "fine-tune", of: variant.title };
-  const { distill: weight, temperature } = settings;
-  const teacher = weight > 0 ? { model: await forInference(yield* base.model()), weight, temperature } : undefined;
+  const opened = settings.distill > 0 ? yield* openTeacher(options) : undefined;
   try {
+    const { teacher } = opened ?? {};
     return yield* train(model, { folder, settings, data, variant: variant.key, teacher, signal: context.signal });
   } finally {
-    teacher?.model.dispose();
+    opened?.dispose();
   }
+}
+
+interface OpenTeacher {
+  teacher: Teacher;
+  dispose(): void;
+}
+
+/** The teacher in its form for inference: the base model, or one that is loaded in the number type of the settings. */
+async function* openTeacher({
+  settings,
+  base,
+  teacher: source,
+}: VariantOptions): AsyncGenerator<PipelineEvent, OpenTeacher> {
+  const { distill: weight, temperature, teacherDtype: dtype } = settings;
+  const loaded = source && (yield* load(source.folder, { dtype }));
+  const model = await forInference(loaded ?? (yield* base.model()));
+  return {
+    teacher: {
+      model,
+      weight,
+      temperature,
+      ...(source && { settings: { teacher: source.name, "teacher type": dtype } }),
+    },
+    dispose() {
+      model.dispose();
+      loaded?.dispose();
+    },
+  };
 }
 
 /**

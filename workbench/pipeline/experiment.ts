@@ -8,9 +8,10 @@ import { join } from "node:path";
 import { parseRepoName, RepoNameError } from "../../hub/access/repository.ts";
 import { structureTitle } from "../../hub/model-folder/index.ts";
 import { type RunRecord, readRun, startRun, updateRun, writeReport } from "../report/index.ts";
+import { loraParameters } from "../train/index.ts";
 import { compressVariant, MODEL, type Shared } from "./compress-variant.ts";
 import type { Domain, Sources } from "./domains/domain.ts";
-import { baseName, type Source, structureOf } from "./fetch.ts";
+import { baseName, fetchModel, type Source, structureOf } from "./fetch.ts";
 import { BaseModel } from "./load.ts";
 import { measure } from "./measure.ts";
 import { expectPlans } from "./plan.ts";
@@ -18,6 +19,7 @@ import { type PublishOptions, publish } from "./publish.ts";
 import { claim, clear, expectSameSettings, isRun, RunTable } from "./run-folder.ts";
 import type { ExperimentSettings } from "./settings.ts";
 import { type ExperimentContext, type PipelineEvent, SettingsError } from "./stage.ts";
+import { loraOf } from "./train.ts";
 import { asItIs, parseVariant, settingsOf, type Variant, variantOf, withTitledBudgets } from "./variants.ts";
 
 /**
@@ -72,15 +74,18 @@ async function* stages<Settings extends ExperimentSettings>(
   const variants = [...rivals, main];
   const beginning = { settings, context, task: domain.task, ...sources };
   const data = yield* domain.open(settings, sources, context);
+  const teacher = yield* teacherOf(settings, { source, context });
   const base = new BaseModel(source, { form: variants.every(({ converts }) => converts) ? "auto" : "trainable" });
   try {
     // Budgets that the model cannot meet are refused before the folder is created or an earlier run in it is deleted.
     if (settings.fresh || !(await isRun(folder))) await expectPlans(yield* base.model(), variants, settings);
+    const lora = loraOf(settings);
+    if (lora) loraParameters(yield* base.model(), lora);
     run.release = await claim(folder);
     if (settings.fresh) await clear(folder);
     await begin(folder, main, beginning);
     const table = await RunTable.open(folder);
-    const shared = { settings, context, base, data, table };
+    const shared = { settings, context, base, teacher, data, table };
     yield* measureBase(shared);
     for (const variant of rivals) {
       const own = join(folder, "compare", variant.key);
@@ -98,6 +103,18 @@ async function* stages<Settings extends ExperimentSettings>(
     base.dispose();
     await data.close();
   }
+}
+
+/**
+ * The origin of the teacher of a distillation; undefined if there is none, or the base model teaches as it is in memory.
+ */
+async function* teacherOf(
+  { distill, teacher, teacherDtype }: ExperimentSettings,
+  { source, context }: { source: Source; context: ExperimentContext },
+): AsyncGenerator<PipelineEvent, Source | undefined> {
+  if (distill === 0) return undefined;
+  if (teacher !== undefined) return yield* fetchModel(teacher, context);
+  return teacherDtype === "float32" ? undefined : source;
 }
 
 interface Conclusion extends Pick<Shared, "settings" | "context" | "table"> {
@@ -211,7 +228,7 @@ function checkSettings(settings: ExperimentSettings, variants: readonly Variant[
   if (budget !== undefined && flops !== undefined) {
     problems.push("--budget and --flops contradict each other; choose one");
   }
-  problems.push(...shrinkProblems(settings, variants));
+  problems.push(...shrinkProblems(settings, variants), ...recoveryProblems(settings));
   if (steps === undefined && warmupSteps === undefined && warmupEpochs > epochs) {
     problems.push(`--warmup-epochs ${warmupEpochs} is longer than --epochs ${epochs}; give a shorter warm-up`);
   }
@@ -242,5 +259,28 @@ function shrinkProblems(settings: ExperimentSettings, variants: readonly Variant
   }
   if (startThreshold !== undefined && shrink !== "adaptive") problems.push("--start-threshold needs --shrink adaptive");
   if (freeze && shrink !== "targeted") problems.push("--freeze needs --shrink targeted");
+  return problems;
+}
+
+/** Settings that do not fit adapters or distillation. */
+function recoveryProblems(settings: ExperimentSettings): string[] {
+  const { lora, loraAlpha, loraLayers, loraFull, shrink, target, startCost, distill, teacher, teacherDtype } = settings;
+  const problems: string[] = [];
+  const needLora = {
+    "--lora-alpha": loraAlpha !== undefined,
+    "--lora-layers": loraLayers !== "recipe",
+    "--lora-full": loraFull.length > 0,
+  };
+  const needDistill = { "--teacher": teacher !== undefined, "--teacher-dtype": teacherDtype !== "float32" };
+  const given = (flags: Record<string, boolean>) => Object.keys(flags).filter((flag) => flags[flag]);
+  if (lora === undefined) problems.push(...given(needLora).map((flag) => `${flag} needs --lora`));
+  if (distill === 0) problems.push(...given(needDistill).map((flag) => `${flag} needs --distill`));
+  if (lora === undefined) return problems;
+  const changing = {
+    [`--shrink ${shrink}`]: ["soft", "targeted", "adaptive"].includes(shrink),
+    "--target": target !== undefined,
+    "--start-cost": startCost !== undefined,
+  };
+  problems.push(...given(changing).map((flag) => `${flag} changes widths, which --lora keeps; give one of them`));
   return problems;
 }

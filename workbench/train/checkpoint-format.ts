@@ -1,5 +1,5 @@
 // The format of checkpoints. One file contains the tensors: all parameters of the model and the moments of the trained
-// ones, read from the device one at a time during writing. A second file contains the state, and the name, size and
+// ones, or with adapters only these and the parameters that are trained in full, with their moments. Tensors are read from the device one at a time during writing. A second file contains the state, and the name, size and
 // SHA-256 of the first file. The state is written last, so a checkpoint exists if its state exists.
 
 import { createHash, type Hash } from "node:crypto";
@@ -79,8 +79,9 @@ export function checkpointVariables(
   structure: StructureLearning | undefined,
 ): Map<string, Variable> {
   const found = new Map<string, Variable>(structure?.variables());
-  for (const [name, parameter] of model.parameters) found.set(`parameter/${name}`, parameter);
-  for (const { name, moments } of optimizer.learned) {
+  if (!optimizer.through) for (const [name, parameter] of model.parameters) found.set(`parameter/${name}`, parameter);
+  for (const { name, parameter, moments } of optimizer.learned) {
+    found.set(`parameter/${name}`, parameter);
     found.set(`first/${name}`, moments[0]);
     found.set(`second/${name}`, moments[1]);
   }

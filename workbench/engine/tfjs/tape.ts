@@ -19,7 +19,19 @@ interface GradientOptions {
    * are disposed of, also if an error is thrown.
    */
   onto?: Map<Variable, Tensor>;
+  /**
+   * Variables that are computed from others outside the loss, such as a merged weight, each with the chain rule to those
+   * others. Their gradients are passed on as soon as they are found, and are not returned
+   */
+  through?: ReadonlyMap<Variable, PassOn>;
 }
+
+/**
+ * The gradients of the variables from which a variable was computed.
+ * @param gradient of the computed variable; still belongs to the caller
+ * @returns new tensors
+ */
+export type PassOn = (gradient: Tensor) => readonly (readonly [Variable, Tensor])[];
 
 /**
  * Computes a loss and its gradients with respect to variables. The numbers are bit-identical to those of
@@ -30,15 +42,17 @@ interface GradientOptions {
 export function valueAndGradients(
   loss: () => Scalar,
   variables: readonly Variable[],
-  { onto = new Map() }: GradientOptions = {},
+  { onto = new Map(), through = new Map() }: GradientOptions = {},
 ): ValueAndGradients {
-  const sources = variables.filter(({ trainable }) => trainable);
-  const wanted = [...new Set([...sources, ...onto.keys()])];
+  const given = variables.filter(({ trainable }) => trainable);
+  const wanted = [...new Set([...given, ...onto.keys()])];
+  const sources = [...given, ...through.keys()];
   try {
     const reached: Variable[] = [];
     const [value, ...found] = tidy("valueAndGradients", () => {
       const recorded = record(() => scalarOf(loss(), sources));
-      const gradients: GradientMap = new Map(Array.from(onto, ([variable, gradient]) => [variable.id, gradient]));
+      const gradients = new GradientMap(through);
+      for (const [variable, gradient] of onto) gradients.set(variable.id, gradient);
       gradients.set(recorded.value.id, onesLike(recorded.value));
       walkBackward(recorded.tape, { gradients, sources, target: recorded.value });
       reached.push(...wanted.filter(({ id }) => gradients.has(id)));
@@ -106,7 +120,32 @@ function freeUnfinished(tape: readonly TapeNode[]): void {
 }
 
 /** Gradients by tensor id. The map owns its tensors. */
-type GradientMap = Map<number, Tensor>;
+class GradientMap extends Map<number, Tensor> {
+  private readonly through: ReadonlyMap<number, PassOn>;
+
+  constructor(through: ReadonlyMap<Variable, PassOn>) {
+    super();
+    this.through = new Map(Array.from(through, ([variable, passOn]) => [variable.id, passOn]));
+  }
+
+  /** Adds a gradient, or passes it on. */
+  accumulate(id: number, more: Tensor): void {
+    const passOn = this.through.get(id);
+    if (passOn) {
+      for (const [variable, part] of passOn(more)) this.accumulate(variable.id, part);
+      more.dispose();
+      return;
+    }
+    const sofar = this.get(id);
+    if (!sofar) {
+      this.set(id, more);
+      return;
+    }
+    this.set(id, add(sofar, more));
+    sofar.dispose();
+    more.dispose();
+  }
+}
 
 /**
  * Traverses the tape from its last node to its first and adds the gradients of `sources` to `gradients`, which contains
@@ -159,7 +198,7 @@ function passBack(node: TapeNode, inputs: readonly string[], gradients: Gradient
     gradients.delete(id);
   }
   inputs.forEach((name, i) => {
-    accumulate(gradients, (node.inputs[name] as Tensor).id, found[i] as Tensor);
+    gradients.accumulate((node.inputs[name] as Tensor).id, found[i] as Tensor);
   });
 }
 
@@ -188,15 +227,4 @@ function expectLike({ kernelName, inputs }: TapeNode, name: string, made: Tensor
     `operation "${kernelName}" has a gradient ${made.dtype} (${made.shape.join(", ")}) for its ${name} float32 (${shape.join(", ")})`,
     "correct that gradient",
   );
-}
-
-function accumulate(gradients: GradientMap, id: number, more: Tensor): void {
-  const sofar = gradients.get(id);
-  if (!sofar) {
-    gradients.set(id, more);
-    return;
-  }
-  gradients.set(id, add(sofar, more));
-  sofar.dispose();
-  more.dispose();
 }

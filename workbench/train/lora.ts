@@ -21,7 +21,7 @@ import {
 import { chooseLayers, layersToConvert } from "../compress/index.ts";
 import { mixSeed, uniform } from "../engine/core/random.ts";
 import { expectSetting } from "../engine/ops/operands.ts";
-import type { PassOn } from "../engine/tfjs/tape.ts";
+import type { Parts, PassOn } from "../engine/tfjs/tape.ts";
 import type { Model } from "../models/model.ts";
 import { variableFrom } from "../models/variables.ts";
 import { RunError } from "./events.ts";
@@ -177,7 +177,7 @@ export class Adapters {
       .filter(([name, { trainable }]) => trainable && !full.includes(name))
       .map(([, parameter]) => parameter);
     for (const parameter of this.frozen) parameter.trainable = false;
-    this.through = new Map(this.adapters.map((adapter) => [adapter.parameter, (g: Tensor) => this.passOn(adapter, g)]));
+    this.through = new Map(this.adapters.map((adapter) => [adapter.parameter, this.chainRule(adapter)]));
   }
 
   /** A and B of every adapter, by the names under which they are stored. */
@@ -196,15 +196,26 @@ export class Adapters {
   }
 
   /** With G the gradient of the sum: (α/r) Bᵀ G for A and (α/r) G Aᵀ for B. */
-  private passOn({ a, b }: Adapter, gradient: Tensor): [Variable, Tensor][] {
+  private chainRule({ a, b, parameter }: Adapter): PassOn {
     const [rows, columns] = [b.shape[0] as number, a.shape[1] as number];
-    return tidy(() => {
-      const matrix = reshape(gradient, [rows, columns]);
-      return [
-        [a, mul(matMul(b as Tensor as Tensor2D, matrix, true), this.scale)],
-        [b, mul(matMul(matrix, a as Tensor as Tensor2D, false, true), this.scale)],
-      ];
-    });
+    const [down, up] = [a, b] as Tensor[] as [Tensor2D, Tensor2D];
+    const parts = (da: Tensor, db: Tensor): Parts => [
+      [a, mul(da, this.scale)],
+      [b, mul(db, this.scale)],
+    ];
+    const isCheaper = 2 * down.shape[0] * (rows + columns) < rows * columns;
+    return {
+      whole: (gradient) => {
+        const matrix = reshape(gradient, [rows, columns]) as Tensor2D;
+        return parts(matMul(up, matrix, true), matMul(matrix, down, false, true));
+      },
+      // G = leftᵀ right has many more numbers than left B and right Aᵀ.
+      ...(parameter.rank === 2 &&
+        isCheaper && {
+          product: (left, right) =>
+            parts(matMul(matMul(left, up), right, true), matMul(left, matMul(right, down, false, true), true)),
+        }),
+    };
   }
 
   /** Disposes of F, A and B, and makes the parameters of the model trainable again. */

@@ -8,12 +8,11 @@ import { join } from "node:path";
 import * as tf from "@tensorflow/tfjs-core";
 import { readSafetensors } from "../../hub/safetensors/read.ts";
 import { valueAndGradients } from "../../workbench/engine/tfjs/tape.ts";
-import type { Model } from "../../workbench/models/model.ts";
 import type { FitOptions } from "../../workbench/train/index.ts";
 import { Adapters, type LoraOptions } from "../../workbench/train/lora.ts";
 import { forEachEngine } from "../engine/engines.ts";
 import { liveTensors } from "../engine/ops/operands.ts";
-import { collect, fullOptions, timelessMetrics } from "./runs.ts";
+import { collect, fullOptions, loraOptions, timelessMetrics } from "./runs.ts";
 import { numbersOf, smallModel, smallTask, values } from "./small.ts";
 
 setDefaultTimeout(60_000);
@@ -25,12 +24,6 @@ beforeAll(async () => {
   root = await mkdtemp(join(tmpdir(), "lora-"));
 });
 afterAll(() => rm(root, { recursive: true }));
-
-/** Everything that a run with adapters can have. */
-const loraOptions = (model: Model, folder: string, changes: Partial<FitOptions> = {}): FitOptions => {
-  const { shrink: _, ...options } = fullOptions(model, folder);
-  return { ...options, lora: { rank: 3, alpha: 6 }, ...changes };
-};
 
 const ADAPTED = ["fc1.lr_weight1", "fc1.lr_weight2", "fc2.weight"];
 

@@ -129,7 +129,32 @@ describe("a trained model that was compressed recovers", () => {
   });
 });
 
+test("variants that are not to be trained are converted and measured, and not converted again", async () => {
+  const folder = at("some");
+  const given = { structure: "lowrank", compare: ["lowrank:activation", "monarch"], budget: 0.5, steps: 2, lora: 2 };
+  const { rows } = await run({ ...given, fineTune: ["lowrank:activation"] }, folder);
+  expect(rows.map(({ name, stage }) => `${name} ${stage}`)).toEqual([
+    "dense before",
+    "low rank, activation-aware before",
+    "low rank, activation-aware after",
+    "Monarch before",
+    "low rank before",
+  ]);
+  expect(readdirSync(folder)).toContain("converted");
+  expect(readdirSync(folder)).not.toContain("model");
+  const again = await run({ ...given, fineTune: ["lowrank:activation"] }, folder);
+  expect(again.rows).toEqual(rows);
+  expect(again.events.filter((event) => event.kind === "inner" && event.of === "load")).toEqual([]);
+  const more = await run({ ...given, fineTune: ["lowrank", "lowrank:activation"] }, folder);
+  expect(more.rows.map(({ stage }) => stage)).toEqual(["before", "before", "after", "before", "before", "after"]);
+  expect(readdirSync(folder)).toContain("model");
+  const none = await run({ ...given, compare: [], fineTune: ["none"] }, at("none"));
+  expect(none.rows.map(({ stage }) => stage)).toEqual(["before", "before"]);
+});
+
 test.each([
+  [{ fineTune: ["monarch"] }, "--fine-tune monarch is none of the variants lowrank; leave it out"],
+  [{ fineTune: ["none"], compare: ["dense"] }, "dense would be neither converted nor trained; add it to --fine-tune"],
   [{ loraAlpha: 8 }, "--lora-alpha needs --lora"],
   [{ loraLayers: "h.0", loraFull: ["bias"] }, "--lora-layers needs --lora; --lora-full needs --lora"],
   [{ teacher: "a/b" }, "--teacher needs --distill"],

@@ -40,26 +40,47 @@ export interface VariantOptions extends Shared {
   folder: string;
   /** whether no later variant needs the base model */
   isLast: boolean;
+  /** whether it is trained after its conversion */
+  isTrained: boolean;
+}
+
+/** The result of a variant. */
+export interface CompressedVariant {
+  /** row of the trained model, or of the converted one if the variant is not trained */
+  row: ComparisonRow;
+  /** its model folder */
+  model: string;
 }
 
 /** Model folders in a run folder: the model as converted, and as fine-tuned. */
 const CONVERTED = "converted";
-export const MODEL = "model";
+const MODEL = "model";
 
 /**
  * Runs a variant.
- * @returns the row of the fine-tuned model; undefined if the signal stopped the work
+ * @returns undefined if the signal stopped the work
  */
 export async function* compressVariant(
   shared: VariantOptions,
-): AsyncGenerator<PipelineEvent, ComparisonRow | undefined> {
+): AsyncGenerator<PipelineEvent, CompressedVariant | undefined> {
   const options = { ...shared, settings: settingsOf(shared.variant, shared.settings) };
-  const { variant, table, folder, context, data } = options;
-  const done = table.find(variant.title, "after");
-  if (done && (await isModel(join(folder, MODEL)))) {
+  const { variant, table, folder, isTrained } = options;
+  const place = join(folder, isTrained ? MODEL : CONVERTED);
+  const stage = isTrained ? "after" : "before";
+  if (table.find(variant.title, stage) && (await isModel(place))) {
     yield { kind: "stage", stage: variant.title, done: true };
-    return done;
+  } else if (isTrained) {
+    if (!(yield* trained(options))) return undefined;
+  } else {
+    const { model } = yield* converted(options);
+    model.dispose();
   }
+  return { row: table.find(variant.title, stage) as ComparisonRow, model: place };
+}
+
+/** Converts and trains a variant. @returns its row; undefined if the signal stopped the work */
+async function* trained(options: VariantOptions): AsyncGenerator<PipelineEvent, ComparisonRow | undefined> {
+  const { variant, table, folder, context, data } = options;
   const { model, seconds } = variant.converts
     ? yield* converted(options)
     : { model: yield* ownModel(options), seconds: 0 };
@@ -159,7 +180,7 @@ async function* openTeacher({
   base,
   teacher: source,
 }: VariantOptions): AsyncGenerator<PipelineEvent, OpenTeacher> {
-  const { distill: weight, temperature, teacherDtype: dtype } = settings;
+  const { distill: weight, temperature, teacherDtype: dtype = "float32" } = settings;
   const loaded = source && (yield* load(source.folder, { dtype }));
   const model = await forInference(loaded ?? (yield* base.model()));
   return {

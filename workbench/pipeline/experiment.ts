@@ -9,7 +9,7 @@ import { parseRepoName, RepoNameError } from "../../hub/access/repository.ts";
 import { structureTitle } from "../../hub/model-folder/index.ts";
 import { type RunRecord, readRun, startRun, updateRun, writeReport } from "../report/index.ts";
 import { loraParameters } from "../train/index.ts";
-import { compressVariant, MODEL, type Shared } from "./compress-variant.ts";
+import { compressVariant, type Shared } from "./compress-variant.ts";
 import type { Domain, Sources } from "./domains/domain.ts";
 import { baseName, fetchModel, type Source, structureOf } from "./fetch.ts";
 import { BaseModel } from "./load.ts";
@@ -20,7 +20,15 @@ import { claim, clear, expectSameSettings, isRun, RunTable } from "./run-folder.
 import type { ExperimentSettings } from "./settings.ts";
 import { type ExperimentContext, type PipelineEvent, SettingsError } from "./stage.ts";
 import { loraOf } from "./train.ts";
-import { asItIs, parseVariant, settingsOf, type Variant, variantOf, withTitledBudgets } from "./variants.ts";
+import {
+  asItIs,
+  parseVariant,
+  settingsOf,
+  type Variant,
+  variantOf,
+  variantsToTrain,
+  withTitledBudgets,
+} from "./variants.ts";
 
 /**
  * Runs an experiment.
@@ -39,7 +47,8 @@ export async function* experiment<Settings extends ExperimentSettings>(
   checkPush(settings, context);
   domain.check(settings);
   await expectSameSettings(folder, settings, domain.schema);
-  const run: Run = { context, folder, main, rivals };
+  const trained = new Set(variantsToTrain([main, ...rivals], settings.fineTune));
+  const run: Run = { context, folder, main, rivals, trained };
   try {
     yield* stages(domain, settings, run);
   } catch (error) {
@@ -57,6 +66,8 @@ interface Run {
   folder: string;
   main: Variant;
   rivals: readonly Variant[];
+  /** those of them that are trained after their conversion */
+  trained: ReadonlySet<Variant>;
   /** unlocks the run folder; undefined as long as this process has not locked it */
   release?: () => Promise<void>;
 }
@@ -66,21 +77,23 @@ async function* stages<Settings extends ExperimentSettings>(
   settings: Settings,
   run: Run,
 ): AsyncGenerator<PipelineEvent> {
-  const { context, folder, rivals } = run;
+  const { context, folder, rivals, trained } = run;
   yield { kind: "stage", stage: "fetch" };
   const sources = yield* domain.fetch(settings, context);
   const source = sources.model;
   const main = run.main.converts ? run.main : asItIs(await structureOf(source));
   const variants = [...rivals, main];
   const beginning = { settings, context, task: domain.task, ...sources };
-  const data = yield* domain.open(settings, sources, context);
   const teacher = yield* teacherOf(settings, { source, context });
+  const data = yield* domain.open(settings, sources, context);
   const base = new BaseModel(source, { form: variants.every(({ converts }) => converts) ? "auto" : "trainable" });
   try {
     // Budgets that the model cannot meet are refused before the folder is created or an earlier run in it is deleted.
-    if (settings.fresh || !(await isRun(folder))) await expectPlans(yield* base.model(), variants, settings);
-    const lora = loraOf(settings);
-    if (lora) loraParameters(yield* base.model(), lora);
+    if (settings.fresh || !(await isRun(folder))) {
+      await expectPlans(yield* base.model(), variants, settings);
+      const lora = loraOf(settings);
+      if (lora) loraParameters(yield* base.model(), lora);
+    }
     run.release = await claim(folder);
     if (settings.fresh) await clear(folder);
     await begin(folder, main, beginning);
@@ -90,14 +103,22 @@ async function* stages<Settings extends ExperimentSettings>(
     for (const variant of rivals) {
       const own = join(folder, "compare", variant.key);
       await begin(own, variant, beginning);
-      const row = yield* compressVariant({ ...shared, variant, folder: own, isLast: false });
-      if (!row) return yield* interrupted(own, folder);
+      const isTrained = trained.has(variant);
+      const result = yield* compressVariant({ ...shared, variant, folder: own, isLast: false, isTrained });
+      if (!result) return yield* interrupted(own, folder);
       await finish(own);
     }
-    const row = yield* compressVariant({ ...shared, variant: main, folder, isLast: true });
-    if (!row) return yield* interrupted(folder);
-    const task = { task: domain.task, metrics: domain.metrics(row, settings) };
-    const published = { ...task, row, source, dataset: sources.data, contextLength: domain.contextOf?.(settings) };
+    const isTrained = trained.has(run.main);
+    const result = yield* compressVariant({ ...shared, variant: main, folder, isLast: true, isTrained });
+    if (!result) return yield* interrupted(folder);
+    const task = { task: domain.task, metrics: domain.metrics(result.row, settings) };
+    const published = {
+      ...task,
+      ...result,
+      source,
+      dataset: sources.data,
+      contextLength: domain.contextOf?.(settings),
+    };
     yield* conclude(main, { ...shared, folder, published });
   } finally {
     base.dispose();
@@ -114,12 +135,12 @@ async function* teacherOf(
 ): AsyncGenerator<PipelineEvent, Source | undefined> {
   if (distill === 0) return undefined;
   if (teacher !== undefined) return yield* fetchModel(teacher, context);
-  return teacherDtype === "float32" ? undefined : source;
+  return teacherDtype === undefined ? undefined : source;
 }
 
 interface Conclusion extends Pick<Shared, "settings" | "context" | "table"> {
   folder: string;
-  published: Omit<PublishOptions, "folder" | "model" | "variant" | "settings" | "context" | "rows">;
+  published: Omit<PublishOptions, "folder" | "variant" | "settings" | "context" | "rows">;
 }
 
 /** Publishes the model of the main variant and ends the run. */
@@ -127,8 +148,8 @@ async function* conclude(
   variant: Variant,
   { settings, context, table: { rows }, folder, published }: Conclusion,
 ): AsyncGenerator<PipelineEvent> {
-  const model = join(folder, MODEL);
-  const pushed = yield* publish({ folder, model, variant, settings, context, rows, ...published });
+  const { model } = published;
+  const pushed = yield* publish({ folder, variant, settings, context, rows, ...published });
   await finish(folder);
   yield { kind: "finished", folder, model, rows, ...(pushed !== undefined && { pushed }) };
 }
@@ -265,22 +286,16 @@ function shrinkProblems(settings: ExperimentSettings, variants: readonly Variant
 /** Settings that do not fit adapters or distillation. */
 function recoveryProblems(settings: ExperimentSettings): string[] {
   const { lora, loraAlpha, loraLayers, loraFull, shrink, target, startCost, distill, teacher, teacherDtype } = settings;
-  const problems: string[] = [];
-  const needLora = {
-    "--lora-alpha": loraAlpha !== undefined,
-    "--lora-layers": loraLayers !== "recipe",
-    "--lora-full": loraFull.length > 0,
-  };
-  const needDistill = { "--teacher": teacher !== undefined, "--teacher-dtype": teacherDtype !== "float32" };
-  const given = (flags: Record<string, boolean>) => Object.keys(flags).filter((flag) => flags[flag]);
-  if (lora === undefined) problems.push(...given(needLora).map((flag) => `${flag} needs --lora`));
-  if (distill === 0) problems.push(...given(needDistill).map((flag) => `${flag} needs --distill`));
-  if (lora === undefined) return problems;
-  const changing = {
-    [`--shrink ${shrink}`]: ["soft", "targeted", "adaptive"].includes(shrink),
-    "--target": target !== undefined,
-    "--start-cost": startCost !== undefined,
-  };
-  problems.push(...given(changing).map((flag) => `${flag} changes widths, which --lora keeps; give one of them`));
-  return problems;
+  const given = (flags: Record<string, unknown>) => Object.keys(flags).filter((flag) => flags[flag] !== undefined);
+  const adapters = given({ "--lora-alpha": loraAlpha, "--lora-layers": loraLayers, "--lora-full": loraFull });
+  const teaching = given({ "--teacher": teacher, "--teacher-dtype": teacherDtype });
+  const isSoft = ["soft", "targeted", "adaptive"].includes(shrink) || undefined;
+  const changing = given({ [`--shrink ${shrink}`]: isSoft, "--target": target, "--start-cost": startCost });
+  return [
+    ...(lora === undefined ? adapters.map((flag) => `${flag} needs --lora`) : []),
+    ...(distill === 0 ? teaching.map((flag) => `${flag} needs --distill`) : []),
+    ...(lora === undefined
+      ? []
+      : changing.map((flag) => `${flag} changes widths, which --lora keeps; give one of them`)),
+  ];
 }

@@ -100,6 +100,10 @@ export const experimentShape = (items: string) => ({
       .meta({ aliases: ["calibrateSamples"] }),
   }),
   ...grouped("Training", {
+    fineTune: z.array(z.string()).optional().meta({
+      description:
+        "variants to train, named as in --compare, or none; the others are converted and measured only (default: all)",
+    }),
     epochs: amount("length of the training", "epochs").default(10),
     steps: count("length of the training in steps, instead of --epochs", "steps").optional(),
     batch: count(`${items} per optimizer step`, items).default(512),
@@ -129,8 +133,8 @@ export const experimentShape = (items: string) => ({
       "rank",
     ).optional(),
     loraAlpha: amount("scale of the adapters times their rank (default: the rank)").optional(),
-    loraLayers: text("layers that get adapters: recipe, or a pattern such as h.0.*").default("recipe"),
-    loraFull: z.array(z.string().min(1)).default([]).meta({
+    loraLayers: text("layers that get adapters: recipe, or a pattern such as h.0.* (default: recipe)").optional(),
+    loraFull: z.array(z.string().min(1)).optional().meta({
       description: "parameters to train in full beside the adapters, by parts of their names, e.g. norm,bias",
     }),
     distill: z
@@ -141,8 +145,8 @@ export const experimentShape = (items: string) => ({
       .meta({ description: "weight of the distillation loss, with the original model as the teacher; 0 disables it" }),
     temperature: amount("temperature of the distillation").default(2),
     teacher: text("model to distill from (default: the model before it is compressed or fine-tuned)").optional(),
-    teacherDtype: z.enum(WEIGHT_TYPES).default("float32").meta({
-      description: "number type of the teacher's dense weights in memory; arithmetic is float32",
+    teacherDtype: z.enum(WEIGHT_TYPES).optional().meta({
+      description: "number type of the teacher's dense weights in memory; arithmetic is float32 (default: float32)",
     }),
   }),
   ...grouped("Widths of GBLR blocks", {

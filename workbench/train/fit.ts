@@ -40,7 +40,7 @@ export async function* fit(options: FitOptions): AsyncGenerator<FitEvent> {
     if (optimizer.learned.length === 0)
       throw new RunError("the model has no parameter to train; load its trainable form");
     const { checkpoint, passedOver } = await findStart(options, settings);
-    const variables = checkpointVariables(options.model, optimizer, structure);
+    const variables = checkpointVariables(optimizer, structure);
     await checkpoint?.restore(variables);
     adapters?.merge();
     const metrics = await MetricsFile.open(join(options.folder, METRICS_FILE), checkpoint?.run.metricsBytes ?? 0);

@@ -103,6 +103,13 @@ function isPlace(model: Model, name: string): boolean {
   return model.layers.get(name.slice(0, dot))?.structure.places?.includes(name.slice(dot + 1)) ?? false;
 }
 
+/** Whether a parameter is a vector that is not trained and belongs to no linear layer. */
+function isBuffer(model: Model, name: string): boolean {
+  const { trainable, dtype, rank } = model.parameter(name);
+  const isOfLayer = model.layers.has(name.slice(0, name.lastIndexOf(".")));
+  return !trainable && dtype === "float32" && rank <= 1 && !isOfLayer;
+}
+
 /**
  * Rows and columns of a parameter as a matrix. One with more than two axes, such as a stack of factors or a kernel, is
  * the matrix closest to a square that joining neighboring axes gives.
@@ -139,6 +146,8 @@ const STREAM = 0x6c6f7261;
 export class Adapters {
   /** parameters that are trained in full */
   readonly full: readonly string[];
+  /** buffers by name, such as the statistics of batch normalization, which a forward pass in training may change */
+  readonly buffers: ReadonlyMap<string, Variable>;
   /** the chain rule from each adapted parameter to its adapter */
   readonly through: ReadonlyMap<Variable, PassOn>;
   private readonly adapters: readonly Adapter[];
@@ -173,6 +182,7 @@ export class Adapters {
         b: tidy(() => variable(zeros([rows, r]))),
       };
     });
+    this.buffers = new Map([...model.parameters].filter(([name]) => isBuffer(model, name)));
     this.frozen = [...model.parameters]
       .filter(([name, { trainable }]) => trainable && !full.includes(name))
       .map(([, parameter]) => parameter);

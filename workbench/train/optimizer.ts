@@ -39,6 +39,8 @@ const STRUCTURE_BETAS = [0, 0.999] as const;
 export class Optimizer {
   /** all trainable float32 parameters, in the model's order; with adapters those, and the parameters trained in full */
   readonly learned: readonly Learned[];
+  /** parameters of the model that training may change, by name; with adapters without those that have one */
+  readonly changing: ReadonlyMap<string, Variable>;
   /** the chain rule from parameters that have adapters to these */
   readonly through: ReadonlyMap<Variable, PassOn> | undefined;
   private readonly options: OptimizerOptions;
@@ -58,6 +60,7 @@ export class Optimizer {
     const learning = [...model.parameters].filter(([name, { trainable, dtype }]) =>
       adapters ? adapters.full.includes(name) : trainable && dtype === "float32",
     );
+    this.changing = adapters ? new Map([...adapters.buffers, ...learning]) : model.parameters;
     this.learned = [...own, ...learning.map(([name, parameter]) => learned(name, groupOf(model, name), parameter))];
   }
 

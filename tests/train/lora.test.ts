@@ -57,9 +57,10 @@ forEachEngine("training adapters", () => {
     await collect(loraOptions(other, newFolder()));
     other.dispose();
     const before = liveTensors();
-    const losses = (await collect(loraOptions(model, folder))).flatMap((event) =>
-      event.kind === "step" ? [event.loss] : [],
-    );
+    const events = await collect(loraOptions(model, folder));
+    const losses = events.flatMap((event) => (event.kind === "step" ? [event.loss] : []));
+    const sides = Object.values(SIZES).map(([rows, columns]) => rows + columns);
+    expect(events[0]).toMatchObject({ kind: "started", adapted: 3 * sides.reduce((sum, side) => sum + side, 0) });
     expect(liveTensors()).toEqual(before);
     expect(losses.at(-1)).toBeLessThan(0.6 * (losses[0] as number));
     const products = await productsOf(folder, 2);

@@ -132,7 +132,7 @@ export const experimentShape = (items: string) => ({
       "rank of adapters on the matrices of layers, which are trained instead of the parameters (default: no adapters)",
       "rank",
     ).optional(),
-    loraAlpha: amount("scale of the adapters times their rank (default: the rank)").optional(),
+    loraAlpha: amount("α of the adapters, whose product is scaled by α / rank (default: the rank)").optional(),
     loraLayers: text("layers that get adapters: recipe, or a pattern such as h.0.* (default: recipe)").optional(),
     loraFull: z.array(z.string().min(1)).optional().meta({
       description: "parameters to train in full beside the adapters, by parts of their names, e.g. norm,bias",

@@ -57,7 +57,8 @@ export async function* fit(options: FitOptions): AsyncGenerator<FitEvent> {
       });
       const { steps, stepsPerEpoch } = schedule;
       const kind = checkpoint ? "resumed" : "started";
-      yield { kind, step: run.step, steps, stepsPerEpoch, unit: options.task.unit.name, passedOver };
+      const adapted = adapters && optimizer.learned.reduce((sum, { parameter }) => sum + parameter.size, 0);
+      yield { kind, step: run.step, steps, stepsPerEpoch, unit: options.task.unit.name, adapted, passedOver };
       yield* run.toTheEnd();
     } finally {
       await metrics.close();

@@ -4,30 +4,36 @@
 import { join } from "node:path";
 import { metricNamed, metricsOf, valueText } from "../../hub/card/comparison.ts";
 import { writeFileAtomically } from "../../hub/files/atomic-file.ts";
+import { isDense } from "../../hub/model-folder/index.ts";
 import { percent } from "../../hub/text/numbers.ts";
 import type { ComparisonRow } from "../evaluate/comparison-row.ts";
 import { numberAxis, VIEW } from "../report/charts/chart.ts";
 import { type Chart, chartToFiles } from "../report/index.ts";
 import type { SweepRun } from "./sweep.ts";
 
-/** The row of a trained model, with the values of its grid point; or of the base model, without values. */
+/** The row of a trained model, or of one that is only converted, with the values of its grid point; or of the base model, without values. */
 export interface SweepResult extends ComparisonRow {
   values: Readonly<Record<string, string>>;
 }
 
-/** The results of all runs: first the base model, then the trained models of each run. */
+/** The results of all runs: first the base model, then the models of each run; of a variant the trained one, if any. */
 export function resultsOf(runs: readonly SweepRun[]): SweepResult[] {
   const base = new Map<string, SweepResult>();
-  const trained = runs.flatMap(({ point: { values }, rows }) =>
-    rows.flatMap((row): SweepResult[] => (row.stage === "after" ? [{ ...row, values }] : [])),
-  );
+  const models = runs.flatMap(({ point: { values }, status, rows: [, ...rows] }) => {
+    const isResult = (row: ComparisonRow) => row.stage === "after" || (status === "finished" && isUntrained(row, rows));
+    return rows.filter(isResult).map((row): SweepResult => ({ ...row, values }));
+  });
   for (const { rows } of runs) {
     // All runs have the same row for the base model, unless the base model depends on the grid point.
     const [first] = rows;
     if (first) base.set(JSON.stringify([first.name, first.metrics]), { ...first, values: {} });
   }
-  return [...base.values(), ...trained];
+  return [...base.values(), ...models];
 }
+
+/** Whether a row is that of a converted model that was not trained. */
+const isUntrained = ({ name }: ComparisonRow, rows: readonly ComparisonRow[]): boolean =>
+  !rows.some((other) => other.name === name && other.stage === "after");
 
 /** Writes results.json and, if a result can be plotted, the plot in three formats. @returns paths of the files */
 export async function writeResults(folder: string, recipe: string, results: readonly SweepResult[]): Promise<string[]> {
@@ -57,7 +63,7 @@ interface Point {
 /**
  * Plots the main metric by relative FLOPs: a curve for each variant, and the base model as a dashed line. Several seeds
  * are shown as their mean with an error bar of one standard deviation in each direction.
- * @returns undefined if no trained model has both a metric and relative FLOPs
+ * @returns undefined if no compressed or trained model has both a metric and relative FLOPs
  */
 export function costChart(recipe: string, results: readonly SweepResult[]): Chart | undefined {
   const [metric] = metricsOf(results.slice(-1).map(({ metrics }) => ({ metrics: firstOf(metrics) })));
@@ -66,7 +72,7 @@ export function costChart(recipe: string, results: readonly SweepResult[]): Char
     const [x, y, spread] = [row.relativeFlops?.reference, row.metrics[metric], row.spread?.[metric]];
     if (x === undefined || y === undefined) return [];
     const bar = spread === undefined ? {} : { low: y - spread, high: y + spread };
-    return [{ x, y, ...bar, series: seriesOf(row), isBase: row.stage === "before" }];
+    return [{ x, y, ...bar, series: seriesOf(row), isBase: row.stage === "before" && isDense(row.structure) }];
   });
   const curves = points.filter(({ isBase }) => !isBase);
   const bars = curves.filter(({ low }) => low !== undefined);

@@ -3,9 +3,10 @@
 
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
-import type { Conversion } from "../compress/index.ts";
+import { writeFileAtomically } from "../../hub/files/atomic-file.ts";
+import { CALIBRATED_INITS, type Conversion, FinishedLayers } from "../compress/index.ts";
 import type { ComparisonRow } from "../evaluate/comparison-row.ts";
-import { forInference, type Model } from "../models/index.ts";
+import { forInference, type Model, REORDER_FILE } from "../models/index.ts";
 import { updateRun, writeConversion } from "../report/index.ts";
 import { structureNamed } from "../structures/registry.ts";
 import type { Ended } from "../train/index.ts";
@@ -15,6 +16,7 @@ import type { Source } from "./fetch.ts";
 import { type BaseModel, load } from "./load.ts";
 import { type Measured, measure } from "./measure.ts";
 import { planVariant, targetOf } from "./plan.ts";
+import { NO_ORDER, reorderText, reorderTexts, requestOf } from "./reorder.ts";
 import type { RunTable } from "./run-folder.ts";
 import { baseOf, save } from "./save.ts";
 import type { ExperimentSettings } from "./settings.ts";
@@ -113,8 +115,10 @@ async function* converted(options: VariantOptions): AsyncGenerator<PipelineEvent
   yield { kind: "stage", stage: "convert", of: variant.title };
   const model = yield* ownModel(options);
   try {
-    const seconds = yield* conversion(model, options);
+    const finished = new FinishedLayers(`${place}.layers`, variant.key);
+    const { seconds, layers } = yield* conversion(model, finished, options);
     const measured = yield* savedAndMeasured(model, place, options);
+    await finished.remove(layers);
     yield* table.add({ ...rowOf(options, "before"), ...measured, seconds });
     return { model, seconds };
   } catch (error) {
@@ -129,10 +133,14 @@ function ownModel({ base, isLast, settings, teacher }: VariantOptions): AsyncGen
   return isLast && !teaches ? base.take() : base.copy();
 }
 
-/** Converts the model and records the result. @returns wall-clock seconds */
-async function* conversion(model: Model, options: VariantOptions): AsyncGenerator<PipelineEvent, number> {
+/** Converts the model and records the result. @returns wall-clock seconds, and the names of the converted layers */
+async function* conversion(
+  model: Model,
+  finished: FinishedLayers,
+  options: VariantOptions,
+): AsyncGenerator<PipelineEvent, { seconds: number; layers: string[] }> {
   const { folder, variant, settings, context, data } = options;
-  const { seed, searchSteps, locations, calibrationSamples, microBatch } = settings;
+  const { seed, searchSteps, locations, calibrationSamples, microBatch, sequential, damping } = settings;
   const { init, allocation } = variant;
   const began = performance.now();
   const plan = async (request: PlanRequest) => {
@@ -140,11 +148,15 @@ async function* conversion(model: Model, options: VariantOptions): AsyncGenerato
     await updateRun(folder, { targetCost: targetOf(planned) });
     return planned.start;
   };
-  const calibration = init === "activation" ? data.calibration(calibrationSamples, microBatch) : undefined;
-  const how = { allocation, init, seed, searchSteps, locations, calibration, signal: context.signal };
-  const { conversion } = yield* convertModel(model, { plan, ...how });
+  const isCalibrated = CALIBRATED_INITS.has(init) || allocation === "loss" || sequential;
+  const calibration = isCalibrated ? data.calibration(calibrationSamples, microBatch) : undefined;
+  const how = { allocation, init, seed, searchSteps, locations, sequential, damping, signal: context.signal };
+  const asked = { plan, calibration, finished, reorder: requestOf(settings), ...how };
+  const { conversion, reordered } = yield* convertModel(model, asked);
   await record(folder, conversion);
-  return (performance.now() - began) / 1000;
+  if (reordered) await writeFileAtomically(join(folder, REORDER_FILE), reorderText(reordered));
+  const seconds = (performance.now() - began) / 1000;
+  return { seconds, layers: conversion.layers.map(({ name }) => name) };
 }
 
 async function record(folder: string, { layers }: Conversion): Promise<void> {
@@ -203,12 +215,20 @@ async function* openTeacher({
 async function* savedAndMeasured(
   model: Model,
   folder: string,
-  { base, settings, variant, data, context }: VariantOptions,
+  { folder: run, base, settings, variant, data, context }: VariantOptions,
 ): AsyncGenerator<PipelineEvent, Measured> {
   yield* save(model, folder, {
     trainable: structureNamed(variant.structure).hasWidths ?? false,
     base: baseOf(base.source),
-    ...(variant.converts && { gblr: { ...askedCost(settings), init: variant.init } }),
+    texts: await reorderTexts(run),
+    ...(variant.converts && {
+      gblr: {
+        ...askedCost(settings),
+        init: variant.init,
+        ...sequentially(settings),
+        ...(settings.reorder !== NO_ORDER && { reorder: settings.reorder }),
+      },
+    }),
   });
   yield { kind: "stage", stage: "measure", of: variant.title };
   const saved = yield* load(folder);
@@ -218,6 +238,9 @@ async function* savedAndMeasured(
     saved.dispose();
   }
 }
+
+/** What config.json says about a sequential calibration. */
+const sequentially = ({ sequential }: ExperimentSettings) => (sequential ? { sequential } : {});
 
 const rowOf = ({ variant }: VariantOptions, stage: ComparisonRow["stage"]) => ({
   name: variant.title,

@@ -117,6 +117,26 @@ describe("a grid of two budgets and two structures", () => {
 });
 
 test(
+  "variants that are not trained have their converted models in the table",
+  async () => {
+    const args = ["--vary", "budget=0.4,0.6", "--out", "untrained", "--json"];
+    const none = ["--structure", "lowrank", "--compare", "gblr", "--fine-tune", "none"];
+    const { code, stdout, stderr } = await run(GBLR, ["sweep", "vit-s-cifar10", ...args, ...shared, ...none], place);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    const { results, files } = JSON.parse(stdout) as Told;
+    expect(results.map(({ name, stage, values }) => `${name} ${stage} ${values.budget ?? ""}`)).toEqual([
+      "dense, untrained before ",
+      "GBLR, SVD before 0.4",
+      "low rank before 0.4",
+      "GBLR, SVD before 0.6",
+      "low rank before 0.6",
+    ]);
+    expect(files).toContain("untrained/cost.png");
+  },
+  PATIENCE,
+);
+
+test(
   "one that fails leaves the others be, and is told at the end",
   async () => {
     const { code, stdout, stderr } = await sweep(
@@ -257,9 +277,9 @@ test("ways to compress are curves of their own, also where another setting tells
     layer: { data: { values: unknown[] } }[];
   };
   expect(spec.layer.at(-1)?.data.values).toEqual([
-    { x: 0.2, y: 20.2, series: "GBLR, SVD, learning-rate 1", isBase: false },
-    { x: 0.3, y: 20.3, series: "GBLR, SVD, learning-rate 1", isBase: false },
-    { x: 0.2, y: 20.2, series: "GBLR, SVD, learning-rate 2", isBase: false },
+    { x: 0.2, y: 20.2, series: "GBLR, SVD, learning-rate 1" },
+    { x: 0.3, y: 20.3, series: "GBLR, SVD, learning-rate 1" },
+    { x: 0.2, y: 20.2, series: "GBLR, SVD, learning-rate 2" },
   ]);
   expect(sweepChart("r", [])).toBeUndefined();
 });

@@ -4,6 +4,7 @@ import { type Command, Option } from "commander";
 import {
   ALLOCATIONS,
   type Allocation,
+  CALIBRATED_INITS,
   CONVOLUTIONS,
   type Convolutions,
   expectInit,
@@ -42,7 +43,7 @@ export function addConversionOptions(command: Command): void {
     .addOption(
       new Option(
         "--allocate <how>",
-        "allocation of the budget: the same share for each layer, or by singular values over all layers",
+        "allocation of the budget: the same share for each layer, by singular values over all layers, or by the predicted increase of the loss",
       )
         .choices(ALLOCATIONS)
         .default("uniform"),
@@ -87,6 +88,12 @@ export function addCalibrationOptions(command: Command): void {
       "maximum memory for covariances; if they need more, the model runs over the data several times (default: 4)",
       numberFrom(0),
     )
+    .option("--sequential", "fit each layer to the inputs that the layers converted before it cause")
+    .option(
+      "--damping <share>",
+      "with --sequential: share of the mean diagonal entry that is added to covariances (default: 1e-4)",
+      numberFrom(0),
+    )
     .option(
       "--calibrate-context <tokens>",
       "tokens per window (default: the model's positions, at most 2048)",
@@ -118,6 +125,8 @@ export interface ConvertVerbOptions extends OpenEngineOptions {
   calibrateEncoding?: string;
   calibrateSamples?: number;
   calibrateContext?: number;
+  sequential?: boolean;
+  damping?: number;
   seed: number;
   out?: string;
   dryRun?: boolean;
@@ -174,7 +183,7 @@ export function checkUsage(options: ConvertVerbOptions): void {
     );
   }
   for (const [flag, other] of [
-    ["--allocate global", allocate === "global"],
+    [`--allocate ${allocate}`, allocate !== "uniform"],
     ["--init search", init === "search"],
   ] as const) {
     if (widths !== undefined && other) throw new UsageError(`--widths and ${flag} contradict each other; choose one`);
@@ -190,8 +199,17 @@ export function checkUsage(options: ConvertVerbOptions): void {
 
 function checkCalibration(options: ConvertVerbOptions): void {
   const { init, calibrate } = options;
-  if (init === "activation" && calibrate === undefined) {
-    throw new UsageError("--init activation needs --calibrate; give a data set to calibrate on");
+  if (CALIBRATED_INITS.has(init) && calibrate === undefined) {
+    throw new UsageError(`--init ${init} needs --calibrate; give a data set to calibrate on`);
+  }
+  if (options.allocate === "loss" && calibrate === undefined) {
+    throw new UsageError("--allocate loss needs --calibrate; give a data set to calibrate on");
+  }
+  if (options.sequential && calibrate === undefined) {
+    throw new UsageError("--sequential needs --calibrate; give a data set to calibrate on");
+  }
+  if (options.damping !== undefined && !options.sequential) {
+    throw new UsageError("--damping needs --sequential; give it, or leave out --damping");
   }
   const detail = DETAILS.find((name) => options[name] !== undefined);
   if (calibrate === undefined && detail) {

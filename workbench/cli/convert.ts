@@ -8,6 +8,7 @@ import {
   type Conversion,
   type ConversionPlan,
   expectDense,
+  FinishedLayers,
   type PlanOptions,
   planConversion,
 } from "../compress/index.ts";
@@ -113,7 +114,7 @@ async function convertVerb(name: string, options: ConvertVerbOptions): Promise<v
   if (out !== undefined && !dryRun) await expectPlaceForModel(out, { force });
   const palette = paletteFor(process.stdout, process.env);
   const print = (text: string) => process.stdout.write(`${text}\n`);
-  const interrupted = "interrupted; nothing was written";
+  const interrupted = "interrupted; finished layers are kept: run the same command again to resume";
   const show = (event: PipelineEvent) => {
     if (event.kind === "planned" && !json) print(printPlan(event.plan, { model: name, palette }));
   };
@@ -121,13 +122,13 @@ async function convertVerb(name: string, options: ConvertVerbOptions): Promise<v
   if (json) print(JSON.stringify(documentOf(name, done, options), null, 2));
   else if (done.written) print(printConversion(done.conversion, done.written, { plan: done.plan, palette }));
   else if (isAllocatedLater(options)) {
-    print("This plan allocates uniformly: --allocate global with --init activation is decided after calibration.");
+    print(`This plan allocates uniformly: --allocate ${options.allocate} is decided after calibration.`);
   }
 }
 
 /** Whether the allocation needs the covariances of a calibration, which a dry run does not do. */
 const isAllocatedLater = ({ init, allocate }: ConvertVerbOptions): boolean =>
-  init === "activation" && allocate === "global";
+  allocate === "loss" || (init === "activation" && allocate === "global");
 
 /** The result of the verb; a dry run has the plan only. */
 type Done = { plan: ConversionPlan; written?: undefined } | (Converted & { written: Written });
@@ -154,11 +155,15 @@ async function* convertAndSave(
     const settings = calibrationSettingsOf(options);
     const data = settings && (yield* openCalibration(settings, { model, source, context }));
     const before = parametersOf(model);
-    const { calibrateMemory: gigabytes } = options;
+    const { calibrateMemory: gigabytes, sequential, damping } = options;
     const calibrationBytes = gigabytes === undefined ? undefined : gigabytes * 1e9;
-    const calibrated = { calibration: data, calibrationBytes };
+    const calibrated = { calibration: data, calibrationBytes, sequential, damping };
+    const finished = new FinishedLayers(
+      `${resolve(options.out as string)}.layers`,
+      identityOf(options, source, engine),
+    );
     const order = { reorder: requestOf(options) };
-    const how = { allocation, init, seed, searchSteps, ...order, ...calibrated, signal: context.signal };
+    const how = { allocation, init, seed, searchSteps, ...order, ...calibrated, finished, signal: context.signal };
     let notes: readonly string[] = [];
     let converted: Converted;
     try {
@@ -168,11 +173,23 @@ async function* convertAndSave(
     }
     for (const text of notes) yield { kind: "note", text };
     const files = yield* saveConverted(model, converted, { options, source, engine, signal: context.signal });
+    await finished.remove(converted.plan.layers.map((layer) => layer.name));
     const written = await writtenOf(options.out as string, files, { model, converted, source, before, began });
     return { ...converted, written };
   } finally {
     model.dispose();
   }
+}
+
+/** What finished layers depend on, beside their weights and the settings of the convert stage. */
+function identityOf(
+  { calibrate, calibrateConfig, calibrateSplit, calibrateColumn, ...options }: ConvertVerbOptions,
+  { name, revision }: Source,
+  engine: Engine,
+): unknown {
+  const { calibrateEncoding, calibrateSamples, calibrateContext, dtype } = options;
+  const data = [calibrate, calibrateConfig, calibrateSplit, calibrateColumn, calibrateEncoding];
+  return [name, revision, engine.name, dtype, ...data, calibrateSamples, calibrateContext];
 }
 
 interface Before {
@@ -221,7 +238,7 @@ interface Saving {
 /** Saves the converted model with its card. @returns names of the files */
 async function* saveConverted(
   model: Model,
-  { plan, conversion, reordered }: Converted,
+  { plan, conversion, damping, reordered }: Converted,
   { options, source, engine, signal }: Saving,
 ): AsyncGenerator<PipelineEvent, string[]> {
   const { init, seed, calibrate } = options;
@@ -237,6 +254,7 @@ async function* saveConverted(
       init,
       seed,
       ...(calibrate !== undefined && { calibration: calibrate }),
+      ...(damping !== undefined && { sequential: true, damping }),
       ...(reordered && { reorder: reordered.order }),
     },
     texts: await reorderTexts(source.folder, reordered),
@@ -257,8 +275,9 @@ async function* saveConverted(
 /** The document of --json. */
 function documentOf(model: string, { plan, ...done }: Done, { seed, calibrate }: ConvertVerbOptions): object {
   if (!done.written) return { model, plan };
-  const { conversion, written, rows, reordered } = done;
-  const calibration = rows !== undefined && { calibration: { dataset: calibrate, rows } };
+  const { conversion, written, rows, damping, reordered } = done;
+  const sequential = damping !== undefined && { sequential: true, damping };
+  const calibration = rows !== undefined && { calibration: { dataset: calibrate, rows, ...sequential } };
   return { model, plan, ...conversion, ...written, seed, ...calibration, ...(reordered && { reordered }) };
 }
 

@@ -1,7 +1,7 @@
 // Converts dense models to structured ones and back: plan, calibrate, convert, export. The public surface of this
 // folder.
 
-export { INITS, type Init } from "../structures/structure.ts";
+export { CALIBRATED_INITS, INITS, type Init } from "../structures/structure.ts";
 export {
   type CalibrateEvent,
   type CalibrateOptions,
@@ -22,6 +22,7 @@ export {
 } from "./convert.ts";
 export { Decompositions } from "./decompositions.ts";
 export { exportDense, referenceTensors } from "./export.ts";
+export { FinishedLayers } from "./finished-layers.ts";
 export {
   ALLOCATIONS,
   type Allocation,
@@ -54,3 +55,5 @@ export {
   type SymmetryKind,
   type Units,
 } from "./reorder/index.ts";
+export { type Sensitivity, type SensitivityEvent, sensitivities } from "./sensitivity.ts";
+export { SequentialCalibration, type SequentialProgress } from "./sequential.ts";

@@ -5,7 +5,7 @@ import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { writeFileAtomically } from "../../hub/files/atomic-file.ts";
 import { REORDER_FILE } from "../../hub/model-folder/index.ts";
-import type { Conversion } from "../compress/index.ts";
+import { CALIBRATED_INITS, type Conversion, FinishedLayers } from "../compress/index.ts";
 import type { ComparisonRow } from "../evaluate/comparison-row.ts";
 import { forInference, type Model } from "../models/index.ts";
 import { updateRun, writeConversion } from "../report/index.ts";
@@ -92,8 +92,10 @@ async function* converted(options: VariantOptions): AsyncGenerator<PipelineEvent
   yield { kind: "stage", stage: "convert", of: variant.title };
   const model = yield* ownModel(options);
   try {
-    const seconds = yield* conversion(model, options);
+    const finished = new FinishedLayers(`${place}.layers`, variant.key);
+    const { seconds, layers } = yield* conversion(model, finished, options);
     const measured = yield* savedAndMeasured(model, place, options);
+    await finished.remove(layers);
     yield* table.add({ ...rowOf(options, "before"), ...measured, seconds });
     return { model, seconds };
   } catch (error) {
@@ -107,10 +109,14 @@ function ownModel({ base, isLast, settings }: VariantOptions): AsyncGenerator<Pi
   return isLast && settings.distill === 0 ? base.take() : base.copy();
 }
 
-/** Converts the model and records the result. @returns wall-clock seconds */
-async function* conversion(model: Model, options: VariantOptions): AsyncGenerator<PipelineEvent, number> {
+/** Converts the model and records the result. @returns wall-clock seconds, and the names of the converted layers */
+async function* conversion(
+  model: Model,
+  finished: FinishedLayers,
+  options: VariantOptions,
+): AsyncGenerator<PipelineEvent, { seconds: number; layers: string[] }> {
   const { folder, variant, settings, context, data } = options;
-  const { seed, searchSteps, locations, calibrationSamples, microBatch } = settings;
+  const { seed, searchSteps, locations, calibrationSamples, microBatch, sequential, damping } = settings;
   const { init, allocation } = variant;
   const began = performance.now();
   const plan = async (request: PlanRequest) => {
@@ -118,12 +124,15 @@ async function* conversion(model: Model, options: VariantOptions): AsyncGenerato
     await updateRun(folder, { targetCost: targetOf(planned) });
     return planned.start;
   };
-  const calibration = init === "activation" ? data.calibration(calibrationSamples, microBatch) : undefined;
-  const how = { allocation, init, seed, searchSteps, locations, calibration, signal: context.signal };
-  const { conversion, reordered } = yield* convertModel(model, { plan, reorder: requestOf(settings), ...how });
+  const isCalibrated = CALIBRATED_INITS.has(init) || allocation === "loss" || sequential;
+  const calibration = isCalibrated ? data.calibration(calibrationSamples, microBatch) : undefined;
+  const how = { allocation, init, seed, searchSteps, locations, sequential, damping, signal: context.signal };
+  const asked = { plan, calibration, finished, reorder: requestOf(settings), ...how };
+  const { conversion, reordered } = yield* convertModel(model, asked);
   await record(folder, conversion);
   if (reordered) await writeFileAtomically(join(folder, REORDER_FILE), reorderText(reordered));
-  return (performance.now() - began) / 1000;
+  const seconds = (performance.now() - began) / 1000;
+  return { seconds, layers: conversion.layers.map(({ name }) => name) };
 }
 
 async function record(folder: string, { layers }: Conversion): Promise<void> {
@@ -164,6 +173,7 @@ async function* savedAndMeasured(
       gblr: {
         ...askedCost(settings),
         init: variant.init,
+        ...sequentially(settings),
         ...(settings.reorder !== NO_ORDER && { reorder: settings.reorder }),
       },
     }),
@@ -176,6 +186,9 @@ async function* savedAndMeasured(
     saved.dispose();
   }
 }
+
+/** What config.json says about a sequential calibration. */
+const sequentially = ({ sequential }: ExperimentSettings) => (sequential ? { sequential } : {});
 
 const rowOf = ({ variant }: VariantOptions, stage: ComparisonRow["stage"]) => ({
   name: variant.title,

@@ -86,7 +86,8 @@ export const experimentShape = (items: string) => ({
     flops: share("budget as relative FLOPs (reference) of the whole model").optional(),
     budget: share("budget as cost of the converted layers relative to dense").optional(),
     allocate: z.enum(ALLOCATIONS).default("uniform").meta({
-      description: "allocation of the budget: the same share for each layer, or by singular values over all layers",
+      description:
+        "allocation of the budget: the same share for each layer, by singular values over all layers, or by the predicted increase of the loss",
     }),
     layers: text("layers to convert: recipe, or a pattern such as h.0.*").default("recipe"),
     convolutions: z.enum(CONVOLUTIONS).default("integrated").meta({
@@ -101,6 +102,12 @@ export const experimentShape = (items: string) => ({
       .default([])
       .meta({ description: `units to reorder, of ${SYMMETRY_KINDS.join(", ")} (default: all)` }),
     init: z.enum(INITS).default("svd").meta({ description: "initialization of the converted layers" }),
+    sequential: z.boolean().default(false).meta({
+      description: "fit each layer to the inputs that the layers converted before it cause",
+    }),
+    damping: amount(
+      "with --sequential: share of the mean diagonal entry that is added to covariances (default: 1e-4)",
+    ).optional(),
     searchSteps: count("optimizer steps per layer, for --init search", "steps").default(1000),
     calibrationSamples: count(`training ${items} to calibrate on, for --init activation`, items)
       .default(128)

@@ -17,7 +17,7 @@ import { usualContext } from "../parts/language-model.ts";
 import { llamaWeights } from "./checkpoint.ts";
 import { type LlamaConfig, readLlamaConfig } from "./config.ts";
 import { FAMILIES } from "./families.ts";
-import { llamaHidden } from "./forward.ts";
+import { llamaHidden, llamaStepwise } from "./forward.ts";
 import { llamaSymmetries } from "./symmetries.ts";
 
 const EMBEDDING = "embed_tokens.weight";
@@ -46,6 +46,7 @@ export const llama: Architecture<LlamaConfig> = {
     kind: "text-generation",
     sizes: ({ positions, vocabulary, width, endOfText }) => ({ positions, vocabulary, width, endOfText }),
     hidden: llamaHidden,
+    stepwise: llamaStepwise,
     head: (model) => model.parameter(model.config.tiedHead ? EMBEDDING : HEAD) as unknown as Tensor2D,
   },
   readConfig: readLlamaConfig,

@@ -14,7 +14,7 @@ import {
 } from "../network.ts";
 import { HALF } from "../parts/image-terms.ts";
 import { isMixerName, type MixerConfig, mixerWeights, readMixerConfig } from "./config.ts";
-import { mixerLogits } from "./forward.ts";
+import { mixerLogits, mixerStepwise } from "./forward.ts";
 import { mixerSymmetries } from "./symmetries.ts";
 
 /** The architecture MLP-Mixer. */
@@ -26,6 +26,7 @@ export const mixer: Architecture<MixerConfig> = {
     sizes: ({ image, classes }) => ({ image, classes }),
     preparation: { ...HALF, interpolation: "bicubic", cropShare: 0.875, cropMode: "center" },
     logits: mixerLogits,
+    stepwise: mixerStepwise,
   },
   readConfig: readMixerConfig,
   network,

@@ -18,7 +18,7 @@ import {
 import { HALF } from "../parts/image-terms.ts";
 import { vitWeights } from "./checkpoint.ts";
 import { isVitName, readVitConfig, type VitConfig } from "./config.ts";
-import { vitLogits } from "./forward.ts";
+import { vitLogits, vitStepwise } from "./forward.ts";
 import { NAMES, OTHER_NAMES, PACKED_PARTS } from "./names.ts";
 import { vitSymmetries } from "./symmetries.ts";
 
@@ -37,6 +37,7 @@ export const vit: Architecture<VitConfig> = {
       resized: (config, image) => ({ ...config, image }),
     },
     logits: vitLogits,
+    stepwise: vitStepwise,
   },
   readConfig: readVitConfig,
   network,

@@ -112,6 +112,8 @@ export class PipelineView {
       this.progress("evaluating", { done: event.images, of: event.of, format: counted("images"), note });
     } else if (of === "calibrate" && event.kind === "progress") {
       this.progress("calibrating", { done: event.inputs, of: inner.total, format: counted(inner.unit) });
+    } else if (of === "gradients" && event.kind === "progress") {
+      this.progress("gradients", { done: event.inputs, of: inner.total, format: counted(inner.unit) });
     } else if (of === "reorder") this.reorder(event);
     else if (of === "convert") this.convert(event);
     else if (of === "fit") this.fit(event);
@@ -156,6 +158,12 @@ export class PipelineView {
   private convert(event: Extract<InnerEvent, { of: "convert" }>["event"]): void {
     if (event.kind === "layer") {
       this.progress("converting", { done: event.index, of: event.of, format: counted("layers"), note: event.name });
+    } else if (event.kind === "restored") {
+      const bar = this.barFor("converting", event.of, counted("layers"));
+      bar.skip(event.index + 1 - this.barDone);
+      this.barDone = event.index + 1;
+    } else if (event.kind === "calibrating") {
+      this.bar?.note(`${event.name}, calibrating ${event.inputs} of ${event.of}`);
     } else if (event.kind === "search") {
       this.bar?.note(`${event.name}, step ${event.step} of ${event.steps}, error ${event.error.toFixed(4)}`);
     } else if (event.kind === "converted") {

@@ -45,6 +45,11 @@ export function bisection({ values, size }: Affinities, least: number): Int32Arr
   return within(Int32Array.from({ length: size }, (_, i) => i));
 }
 
+/** Some of the units in the order of their own Fiedler vector. */
+export function seriationWithin(affinities: Affinities, units: Int32Array): Int32Array {
+  return seriation(part(affinities, units)).map((place) => units[place] as number);
+}
+
 /** A cut leaves at least this share of the units on each side. */
 const LEAST_SIDE = 3 / 8;
 

@@ -122,6 +122,14 @@ test("--reorder-units restricts what moves, and --json has the orders", async ()
   expect(json("some", "reorder.json").units).toEqual(reordered.units);
 });
 
+test("a conversion says what moved before it prints the plan", async () => {
+  const how = ["--structure", "gblr", "--budget", "0.5", "--reorder", "clusters", "--reorder-units", "hidden"];
+  const { code, stdout } = await gblr(...how, "--out", at("told"));
+  expect(code).toBe(0);
+  expect(stdout).toMatch(/^reordered by clusters\n {2}hidden units: 1\d\d of 128 moved, in 2 orders\n/);
+  expect(stdout).toContain("dense → gblr");
+});
+
 test("a written model without an order has no orders of the model that it replaces", async () => {
   const args = ["--structure", "lowrank", "--budget", "0.5", "--out", at("some"), "--force"];
   expect(await gblr(...args)).toMatchObject({ code: 0 });

@@ -80,7 +80,7 @@ function sumOf(values: ArrayLike<number>, from: number, count: number): number {
 /** The affinities among some of the units. */
 function part({ values, size }: Affinities, units: Int32Array): Affinities {
   const count = units.length;
-  const own = new Float64Array(count * count);
+  const own = new Float32Array(count * count);
   for (let i = 0; i < count; i++) {
     const row = (units[i] as number) * size;
     for (let j = 0; j < count; j++) own[i * count + j] = values[row + (units[j] as number)] as number;

@@ -8,7 +8,7 @@ export { ModelError } from "./layer-tensors.ts";
 export { CONFIG_FILE, type OpenModel, openModel, readConfigText, TRAINABLE_FILE } from "./open-model.ts";
 export { openRemoteModel } from "./open-remote.ts";
 export { openTrainable } from "./open-trainable.ts";
-export { finishReplacing, replaceFiles } from "./replace-files.ts";
+export { finishReplacing, REORDER_FILE, replaceFiles } from "./replace-files.ts";
 export type { StoredLayer } from "./stored-layer.ts";
 export {
   isDense,

@@ -19,7 +19,7 @@ import { type Converted, convertModel, type PlanRequest } from "../pipeline/conv
 import { fetchModel, type Source } from "../pipeline/fetch.ts";
 import { load } from "../pipeline/load.ts";
 import { sizeOnDisk } from "../pipeline/measure.ts";
-import { reorderTexts, requestOf } from "../pipeline/reorder.ts";
+import { reorderedLines, reorderTexts, requestOf } from "../pipeline/reorder.ts";
 import { hashedCalibration } from "../pipeline/results/calibration-hash.ts";
 import { type ConvertedFolder, writeConversionResults } from "../pipeline/results/conversion-results.ts";
 import { baseOf, originFacts, PICTURE, save, writeCard } from "../pipeline/save.ts";
@@ -119,7 +119,11 @@ async function convertVerb(name: string, options: ConvertVerbOptions): Promise<v
   const print = (text: string) => process.stdout.write(`${text}\n`);
   const interrupted = "interrupted; finished layers are kept: run the same command again to resume";
   const show = (event: PipelineEvent) => {
-    if (event.kind === "planned" && !json) print(printPlan(event.plan, { model: name, palette }));
+    if (json) return;
+    if (event.kind === "inner" && event.of === "reorder" && event.event.kind === "reordered") {
+      print([`reordered by ${event.event.order}`, ...reorderedLines(event.event)].join("\n  "));
+    }
+    if (event.kind === "planned") print(printPlan(event.plan, { model: name, palette }));
   };
   const done = await runStages({ interrupted, json, show }, (context) => convertAndSave(name, options, context));
   if (json) print(JSON.stringify(documentOf(name, done, options), null, 2));

@@ -47,16 +47,13 @@ export {
   type OrderKind,
   type OrderScore,
   orderNamed,
-  permuteModel,
   type ReorderEvent,
   type ReorderedUnits,
-  type Reordering,
   type ReorderOptions,
   reorderModel,
   SYMMETRY_KINDS,
   type Symmetry,
   type SymmetryKind,
-  symmetriesOf,
   type Units,
 } from "./reorder/index.ts";
 export { type Sensitivity, type SensitivityEvent, sensitivities } from "./sensitivity.ts";

@@ -4,9 +4,10 @@
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { writeFileAtomically } from "../../hub/files/atomic-file.ts";
+import { REORDER_FILE } from "../../hub/model-folder/index.ts";
 import { CALIBRATED_INITS, type Conversion, FinishedLayers } from "../compress/index.ts";
 import type { ComparisonRow } from "../evaluate/comparison-row.ts";
-import { forInference, type Model, REORDER_FILE } from "../models/index.ts";
+import { forInference, type Model } from "../models/index.ts";
 import { updateRun, writeConversion } from "../report/index.ts";
 import { structureNamed } from "../structures/registry.ts";
 import type { Ended } from "../train/index.ts";

@@ -4,6 +4,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Tensor } from "@tensorflow/tfjs-core";
+import { REORDER_FILE } from "../../hub/model-folder/index.ts";
 import { countOf, formatCount } from "../../hub/text/numbers.ts";
 import {
   type InputPowers,
@@ -13,7 +14,7 @@ import {
   reorderModel,
   type SymmetryKind,
 } from "../compress/index.ts";
-import { type Model, REORDER_FILE } from "../models/index.ts";
+import type { Model } from "../models/index.ts";
 import type { CalibrationData } from "./domains/domain.ts";
 import { lastEvent, type PipelineEvent } from "./stage.ts";
 

@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { parseRepoName, RepoNameError } from "../../hub/access/repository.ts";
 import { structureTitle } from "../../hub/model-folder/index.ts";
 import { type RunRecord, readRun, startRun, updateRun, writeReport } from "../report/index.ts";
-import { loraParameters } from "../train/index.ts";
+import { expectLora } from "../train/index.ts";
 import { compressVariant, type Shared } from "./compress-variant.ts";
 import type { Domain, Sources } from "./domains/domain.ts";
 import { baseName, fetchModel, type Source, structureOf } from "./fetch.ts";
@@ -93,7 +93,7 @@ async function* stages<Settings extends ExperimentSettings>(
     if (settings.fresh || !(await isRun(folder))) {
       await expectPlans(yield* base.model(), variants, settings);
       const lora = loraOf(settings);
-      if (lora) loraParameters(yield* base.model(), lora);
+      if (lora) expectLora(yield* base.model(), lora);
     }
     run.release = await claim(folder);
     if (settings.fresh) await clear(folder);

@@ -14,6 +14,7 @@ export {
   isDense,
   MOST_VALUES,
   registerStoredStructure,
+  STORED_BLAST,
   STORED_BLOCK_LOW_RANK,
   STORED_BLOCK_SPARSE,
   STORED_BTT,

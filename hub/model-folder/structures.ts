@@ -161,6 +161,16 @@ export const STORED_BLOCK_LOW_RANK: StoredStructure = {
   python: { linear: "BlockLinear" },
 };
 
+/** How BLAST layers are stored. */
+export const STORED_BLAST: StoredStructure = {
+  name: "blast",
+  title: "BLAST",
+  matrices: "block-level adaptive structured (BLAST) matrices",
+  parts: { basis_out: ["n_out", "r"], basis_in: ["n_in", "r"], couplings: ["J", "K", "r"] },
+  rules: BLOCK_RULES,
+  python: { linear: "BlastLinear" },
+};
+
 /** How block-sparse layers are stored. */
 export const STORED_BLOCK_SPARSE: StoredStructure = {
   name: "block-sparse",
@@ -197,6 +207,7 @@ const BUILT_IN = [
   STORED_BTT,
   STORED_MONARCH,
   STORED_BLOCK_LOW_RANK,
+  STORED_BLAST,
   STORED_BLOCK_SPARSE,
   STORED_TUCKER,
   STORED_DENSE,

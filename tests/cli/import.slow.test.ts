@@ -178,7 +178,9 @@ test("import reports a head that is missing or has several layers, and finetune 
   };
   const headless = run("--run", at("bare-refused"));
   expect(headless.code).toBe(1);
-  expect(headless.stderr).toMatch(/config\.json: num_classes is 0: expected at least 1; gblr finetune --new-head adds a head/);
+  expect(headless.stderr).toMatch(
+    /config\.json: num_classes is 0: expected at least 1; gblr finetune --new-head adds a head/,
+  );
   expect(run("--new-head", "--run", at("bare-run"))).toMatchObject({ code: 0 });
   expect(JSON.parse(readFileSync(at("bare-run", "model", "config.json"), "utf8"))).toMatchObject({ num_classes: 2 });
 

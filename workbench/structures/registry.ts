@@ -2,6 +2,7 @@
 
 import { registerStoredStructure } from "../../hub/model-folder/index.ts";
 import { EngineError, expectName } from "../engine/core/errors.ts";
+import { blast } from "./blast.ts";
 import { blockSparse } from "./block-sparse.ts";
 import { blockLowRank, btt, monarch } from "./blocks.ts";
 import { dense } from "./dense.ts";
@@ -13,7 +14,7 @@ import type { Structure, StructureKind } from "./structure.ts";
 import { tuckerKind } from "./tucker.ts";
 
 const registry = new Map<string, StructureKind>(
-  [gblr, lowrank, pifa, btt, monarch, blockLowRank, blockSparse, tuckerKind, dense, packed].map((structure) => [
+  [gblr, lowrank, pifa, btt, monarch, blockLowRank, blast, blockSparse, tuckerKind, dense, packed].map((structure) => [
     structure.name,
     kindOf(structure),
   ]),

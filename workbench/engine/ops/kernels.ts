@@ -147,6 +147,10 @@ export type SvdAttributes = { rank: number };
 export const SYMMETRIC_EIGEN = "SymmetricEigen";
 export type SymmetricEigenInputs = { x: TensorInfo };
 
+/** a float32 (…, n, n) symmetric and positive definite, b float32 (…, n, k) → x (…, n, k), the solution of a x = b */
+export const SOLVE_POSITIVE = "SolvePositive";
+export type SolvePositiveInputs = { a: TensorInfo; b: TensorInfo };
+
 /**
  * The smallest ratio of the last requested singular value to the first at which singular values are computed from the
  * Gram matrix. At this ratio the relative error of the last one, 2e-16 / ratio² in float64, is about 1e-8. Below it the

@@ -25,6 +25,8 @@ const columnNorms = aten("linalg_vector_norm");
 const clone = aten("clone");
 const eigh = aten<Handle[]>("linalg_eigh");
 const directSvd = aten<Handle[]>("linalg_svd");
+const cholesky = aten("linalg_cholesky");
+const solveByCholesky = aten("cholesky_solve");
 
 type Transposed = { transposeA: boolean; transposeB: boolean };
 
@@ -117,4 +119,8 @@ export const linearAlgebra: KernelTable = {
     const exact = cast(x, "float64");
     return descending(scale(add(exact, turn(exact), 1), 0.5)).map(finished);
   }),
+
+  [names.SOLVE_POSITIVE]: fusedKernel<names.SolvePositiveInputs>(({ a, b }) => [
+    finished(solveByCholesky(cast(b, "float64"), cholesky(cast(a, "float64"), false), false)),
+  ]),
 };

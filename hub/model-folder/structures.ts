@@ -188,6 +188,23 @@ export const STORED_BLOCK_SPARSE: StoredStructure = {
   python: { linear: "BlockSparseLinear" },
 };
 
+/** How pruned layers are stored. */
+export const STORED_UNSTRUCTURED: StoredStructure = {
+  name: "unstructured",
+  title: "unstructured sparse",
+  matrices: "matrices without their least important entries",
+  parts: { entries: ["n_out", "n_in"] },
+  python: { linear: "SparseLinear" },
+};
+
+/** How layers are stored that keep 2 of 4 adjacent entries. */
+export const STORED_SEMI_STRUCTURED: StoredStructure = {
+  ...STORED_UNSTRUCTURED,
+  name: "semi-structured",
+  title: "2:4 sparse",
+  matrices: "matrices with 2 of each 4 adjacent entries",
+};
+
 /** How Tucker-2 convolutions are stored. */
 export const STORED_TUCKER: StoredStructure = {
   name: "tucker",
@@ -209,6 +226,8 @@ const BUILT_IN = [
   STORED_BLOCK_LOW_RANK,
   STORED_BLAST,
   STORED_BLOCK_SPARSE,
+  STORED_UNSTRUCTURED,
+  STORED_SEMI_STRUCTURED,
   STORED_TUCKER,
   STORED_DENSE,
 ];

@@ -278,6 +278,15 @@ class BlockSparseLinear(StructuredLinear):
         return sparse + functional.linear(functional.linear(rows, self.right), self.left)
 
 
+class SparseLinear(StructuredLinear):
+    """A matrix (n_out, n_in) most of whose entries are 0, and stay 0 in training."""
+
+    parts = {"entries": ("n_out", "n_in")}
+
+    def matrix(self):
+        return self.entries * (self.entries != 0)
+
+
 def _filled(tensor, length):
     """Pads the first axis with zeros at its end, up to `length`."""
     missing = length - tensor.shape[0]

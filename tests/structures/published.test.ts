@@ -54,6 +54,32 @@ def svd_llm():  # truncation-aware whitening by a Cholesky factor of X X^T
     s = np.linalg.cholesky(x.T @ x)
     return truncated(w @ s) @ np.linalg.inv(s)
 
+def wanda(w, kept):  # scores |W| times the norm of the input, compared within a row
+    scores = np.abs(w) * np.sqrt((x ** 2).sum(0))
+    mask = np.zeros_like(w)
+    np.put_along_axis(mask, np.argsort(-scores, axis=1)[:, :kept], 1, axis=1)
+    return w * mask
+
+def two_of_four(scores):
+    result = np.zeros_like(w)
+    for at in range(0, w.shape[1], 4):
+        group = np.argsort(-scores[:, at : at + 4], axis=1)[:, :2] + at
+        np.put_along_axis(result, group, np.take_along_axis(w, group, 1), axis=1)
+    return result
+
+def unstructured_wanda():
+    return wanda(w, asked["kept"])
+
+def unstructured_magnitude():  # over the whole matrix
+    threshold = np.sort(np.abs(w).ravel())[-asked["kept"] * len(w)]
+    return w * (np.abs(w) >= threshold)
+
+def semi_structured_wanda():
+    return two_of_four(np.abs(w) * np.sqrt((x ** 2).sum(0)))
+
+def semi_structured_magnitude():
+    return two_of_four(np.abs(w))
+
 print(json.dumps({name: globals()[name]().ravel().tolist() for name in asked["names"]}))
 `;
 
@@ -244,5 +270,69 @@ forEachEngine("BLAST", () => {
       tf.tidy(() => tf.div(tf.norm(held.basis_out as tf.Tensor), tf.norm(held.basis_in as tf.Tensor)).dataSync()[0]);
     expect(spread(balanced)).toBeCloseTo(1, 5);
     expect(spread(parameters)).toBeGreaterThan(100);
+  });
+});
+
+forEachEngine("pruning", () => {
+  const kept = 7;
+  const budget = kept / nIn;
+
+  test.skipIf(!numpy)(
+    "keeps the entries that magnitude and Wanda keep, unstructured and 2:4",
+    async () => {
+      const names = ["unstructured", "semi_structured"].flatMap((each) => [`${each}_magnitude`, `${each}_wanda`]);
+      const asked = { weight: Array.from(weight.values), shape: [nOut, nIn], x, rank: 1, importance, kept, names };
+      const truth = await askPython<Record<string, number[]>>(numpy, SCRIPT, { input: JSON.stringify(asked) });
+      // Of 18 columns, the last group has 2.
+      const half = (nOut * 10) / (nOut * nIn);
+      for (const [name, published, share] of [
+        ["unstructured", "unstructured", budget],
+        ["semi-structured", "semi_structured", half],
+      ] as const) {
+        const structure = matrixStructure(name);
+        const magnitude = await structure.fromDense(toTensor(weight) as tf.Tensor2D, share);
+        const wanda = await startOf(name, "wanda", { budget: share, covariance: covariance() });
+        for (const [how, parameters] of [
+          ["magnitude", magnitude],
+          ["wanda", wanda],
+        ] as const) {
+          const entries = await read(structure.dense(parameters));
+          expectClose(entries, truth[`${published}_${how}`] as number[], { tolerance: 1e-7 });
+          expect(await structure.cost(parameters)).toBe(Math.round(share * nOut * nIn));
+          expect(entries.filter((entry) => entry !== 0).length).toBe(Math.round(share * nOut * nIn));
+        }
+      }
+    },
+    PATIENCE,
+  );
+
+  test.each(["unstructured", "semi-structured"])(
+    "of %s keeps zeros, whose gradient is 0, and refits the rest",
+    async (name) => {
+      const structure = matrixStructure(name);
+      const parameters = await structure.fromDense(toTensor(weight) as tf.Tensor2D, 0.6);
+      const entries = parameters.entries as tf.Tensor2D;
+      const rows = toTensor(sample(43, [5, nIn]));
+      const gradient = await read(tf.grad((w) => structure.apply({ entries: w }, rows))(entries));
+      expect(gradient.map((value) => Number(value !== 0))).toEqual(
+        (await read(entries)).map((entry) => Number(entry !== 0)),
+      );
+      const wanda = await startOf(name, "wanda", { budget: 0.6, covariance: covariance() });
+      const refitted = await startOf(name, "activation", {
+        budget: 0.6,
+        covariance: covariance(),
+        refitEvaluations: 60,
+      });
+      const lost = async (held: StructureParameters) =>
+        (await layerErrors(toTensor(weight) as tf.Tensor2D, structure.dense(held), covariance())).outputError as number;
+      expect(await lost(refitted)).toBeLessThan(0.95 * (await lost(wanda)));
+      expect(await structure.cost(refitted)).toBeLessThanOrEqual(0.6 * nOut * nIn);
+    },
+  );
+
+  test("of 2:4 needs half of the multiply-adds", async () => {
+    await expect(matrixStructure("semi-structured").fromDense(toTensor(weight) as tf.Tensor2D, 0.5)).rejects.toThrow(
+      "semi-structured: 2 of 4 entries of (24, 18) takes 0.555556 of the dense multiply-adds, the budget is 0.5",
+    );
   });
 });

@@ -10,14 +10,26 @@ import { gblr } from "./gblr.ts";
 import { lowrank } from "./lowrank.ts";
 import { packed } from "./packed.ts";
 import { pifa } from "./pifa.ts";
+import { semiStructured, unstructured } from "./pruned.ts";
 import type { Structure, StructureKind } from "./structure.ts";
 import { tuckerKind } from "./tucker.ts";
 
 const registry = new Map<string, StructureKind>(
-  [gblr, lowrank, pifa, btt, monarch, blockLowRank, blast, blockSparse, tuckerKind, dense, packed].map((structure) => [
-    structure.name,
-    kindOf(structure),
-  ]),
+  [
+    gblr,
+    lowrank,
+    pifa,
+    btt,
+    monarch,
+    blockLowRank,
+    blast,
+    blockSparse,
+    unstructured,
+    semiStructured,
+    tuckerKind,
+    dense,
+    packed,
+  ].map((structure) => [structure.name, kindOf(structure)]),
 );
 
 /** The kind of a structure. A structure without `forLayer` is the same for all layers. */

@@ -68,6 +68,39 @@ const SHAPES = [
 ];
 
 forEachEngine("linalg", () => {
+  test.each([
+    [[1], 1, 1],
+    [[], 7, 3],
+    [[2, 3], 12, 5],
+  ])("solves stacks %j of positive definite systems of %i equations", async (leading, n, k) => {
+    const before = liveTensors();
+    const count = leading.reduce((product, length) => product * length, 1);
+    const roots = sample(41, [count, n, n + 2]).values;
+    const wanted = sample(42, [count, n, k]).values;
+    const matrices = new Float64Array(count * n * n);
+    const rights = new Float64Array(count * n * k);
+    for (let s = 0; s < count; s++) {
+      const root = turned(roots.slice(s * n * (n + 2), (s + 1) * n * (n + 2)), n);
+      const own = Float64Array.from(inner(root, root, n + 2), Math.fround);
+      matrices.set(own, s * n * n);
+      rights.set(inner(own, wanted.slice(s * n * k, (s + 1) * n * k), n), s * n * k);
+    }
+    const [a, b] = [
+      toTensor({ values: matrices, shape: [...leading, n, n] }),
+      toTensor({ values: rights, shape: [...leading, n, k] }),
+    ];
+    const x = await solvePositive(a, b);
+    expect(x.shape).toEqual([...leading, n, k]);
+    expectClose(await read(x), wanted, { tolerance: 1e-3 });
+    tf.dispose([a, b, x]);
+    expect(liveTensors()).toEqual(before);
+  });
+
+  test("refuses a matrix that is not positive definite", async () => {
+    const a = matrix([1, 2, 2, 1], [2, 2]);
+    await expect(solvePositive(a, matrix([1, 1], [2, 1]))).rejects.toThrow("not positive");
+  });
+
   test.each(SHAPES)("svd of a matrix (%i, %i) rebuilds it from orthonormal vectors", async (m, n) => {
     const before = liveTensors();
     const operand = sample(m * 100 + n, [m, n]);

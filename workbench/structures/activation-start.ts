@@ -1,4 +1,4 @@
-// The initialization `activation` of structures without a closed form: the better of two decompositions, refitted to the
+// The initialization `activation` of structures without a closed form: the best of several starts, refitted to the
 // outputs of the layer.
 
 import { type Tensor2D, tidy } from "@tensorflow/tfjs-core";
@@ -20,39 +20,40 @@ export async function* refittedToOutputs(
   weight: Tensor2D,
   options: StartOptions,
 ): AsyncGenerator<SearchProgress, StartedLayer> {
-  const { structure, layer, refitEvaluations: evaluations, signal } = options;
+  const { structure, layer, seed } = options;
   const covariance = expectCovariance(layer, options.covariance);
-  const start = await nearestDecomposition(weight, { ...options, covariance });
-  try {
-    const found = yield* refit(structure, start, {
-      ...{ target: weight, covariance, evaluations, signal },
-      name: layer.name,
-    });
-    return { parameters: found.parameters, by: "activation" };
-  } finally {
-    dispose(start);
-  }
-}
-
-/** The decomposition with the smaller output error: with scaled inputs, or without. */
-async function nearestDecomposition(
-  weight: Tensor2D,
-  { structure, layer, covariance, seed }: StartOptions & { covariance: Tensor2D },
-): Promise<StructureParameters> {
   const budget = layer.allowed / (layer.nIn * layer.nOut);
   const rules = { ...(seed !== undefined && { seed }) };
-  const plain = await structure.fromDense(weight, budget, rules);
-  if (!structure.scaleInputs) return plain;
-  const scale = tidy(() => deviations(damped(covariance)));
-  const scaled = await fromScaled(structure, weight, { scale, budget, rules });
-  scale.dispose();
-  const errorOf = (parameters: StructureParameters) =>
-    outputErrorOf(structure, parameters, { target: weight, covariance });
-  const [kept, dropped] = (await errorOf(scaled)) <= (await errorOf(plain)) ? [scaled, plain] : [plain, scaled];
-  dispose(dropped);
-  return kept;
+  const starts = [await structure.fromDense(weight, budget, rules)];
+  if (structure.scaleInputs) {
+    const scale = tidy(() => deviations(damped(covariance)));
+    starts.push(await fromScaled(structure, weight, { scale, budget, rules }));
+    scale.dispose();
+  }
+  return yield* refitBest(weight, starts, options);
 }
 
-function dispose(parameters: StructureParameters): void {
-  for (const tensor of Object.values(parameters)) tensor.dispose();
+/**
+ * Refits the start with the smallest output error.
+ * @param starts parameters; disposed of
+ */
+export async function* refitBest(
+  weight: Tensor2D,
+  starts: readonly StructureParameters[],
+  options: StartOptions,
+): AsyncGenerator<SearchProgress, StartedLayer> {
+  const { structure, layer, refitEvaluations: evaluations, signal } = options;
+  const covariance = expectCovariance(layer, options.covariance);
+  try {
+    let [best, least] = [starts[0] as StructureParameters, Number.POSITIVE_INFINITY];
+    for (const start of starts) {
+      const error = await outputErrorOf(structure, start, { target: weight, covariance });
+      if (error < least) [best, least] = [start, error];
+    }
+    const { name } = layer;
+    const found = yield* refit(structure, best, { target: weight, covariance, evaluations, name, signal });
+    return { parameters: found.parameters, by: "activation" };
+  } finally {
+    for (const tensor of starts.flatMap((start) => Object.values(start))) tensor.dispose();
+  }
 }

@@ -141,7 +141,10 @@ class Problem {
     this.names = parameterNames.filter((name) => parameters[name]?.size && !kept.has(name));
     const scale = structure.scaleInputs && deviations(whole);
     this.scale = scale;
-    this.parameters = tidy(() => copies({ ...parameters, ...(scale && structure.scaleInputs?.(parameters, scale)) }));
+    this.parameters = tidy(() => {
+      const scaled = { ...parameters, ...(scale && structure.scaleInputs?.(parameters, scale)) };
+      return copies(structure.balanced?.(scaled) ?? scaled);
+    });
     this.target = scale ? mul(target, scale) : clone(target);
     this.metric = tidy(() => {
       const seen = scale ? div<Tensor2D>(whole, outerProduct(scale, scale)) : whole;

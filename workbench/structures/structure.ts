@@ -199,6 +199,11 @@ export interface Structure<Options extends object = object> extends Omit<Structu
    * @param scale the diagonal of D, (n_in)
    */
   scaleInputs?(parameters: StructureParameters, scale: Tensor1D): StructureParameters;
+  /**
+   * The same matrix, by parameters for which the curvatures of the error are about equal, so that a refit needs fewer
+   * steps. Default: the parameters themselves
+   */
+  balanced?(parameters: StructureParameters): StructureParameters;
   /** the matrix in evaluation mode, (n_out, n_in). Default `dense` */
   denseInEvaluation?(parameters: StructureParameters): Tensor2D;
   /**

@@ -5,7 +5,7 @@
 import { sqrt, type Tensor1D, type Tensor2D, tidy } from "@tensorflow/tfjs-core";
 import { EngineError } from "../engine/core/errors.ts";
 import { expectOperand } from "../engine/ops/operands.ts";
-import { deviations, fromScaled, positive } from "./input-scale.ts";
+import { fromScaled, magnitudes, positive } from "./input-scale.ts";
 import {
   expectCovariance,
   type SearchProgress,
@@ -21,7 +21,7 @@ import {
  */
 export async function* asvd(weight: Tensor2D, options: StartOptions): AsyncGenerator<SearchProgress, StartedLayer> {
   const covariance = expectCovariance(options.layer, options.covariance, "asvd");
-  const scale = tidy(() => positive(sqrt(deviations(covariance))));
+  const scale = tidy(() => positive(sqrt(magnitudes(covariance))));
   return { parameters: await weighted(weight, scale, options), by: "asvd" };
 }
 

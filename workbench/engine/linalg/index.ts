@@ -2,3 +2,4 @@
 
 export { type DampingOptions, solvePositive } from "./cholesky.ts";
 export { type Svd, type SvdOptions, type SymmetricEigen, svd, symmetricEigen } from "./decompositions.ts";
+export { solvePositive } from "./solve.ts";

@@ -147,6 +147,10 @@ export type SvdAttributes = { rank: number };
 export const SYMMETRIC_EIGEN = "SymmetricEigen";
 export type SymmetricEigenInputs = { x: TensorInfo };
 
+/** a float32 (…, n, n) symmetric and positive definite, b float32 (…, n, k) → x (…, n, k), the solution of a x = b */
+export const SOLVE_POSITIVE = "SolvePositive";
+export type SolvePositiveInputs = { a: TensorInfo; b: TensorInfo };
+
 /**
  * x float32 (n, n) + damping · I = L Lᵀ, computed in float64 → lower (n, n), and a scalar that is not 0 if the sum is not
  * positive definite; `lower` has no meaning then

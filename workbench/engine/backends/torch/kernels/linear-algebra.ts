@@ -30,6 +30,7 @@ const solveByCholesky = aten("cholesky_solve");
 const diagonal = aten("diagonal");
 const addNumber = aten("add", "Scalar");
 const copyInto = aten("copy_");
+const cholesky = aten("linalg_cholesky");
 
 type Transposed = { transposeA: boolean; transposeB: boolean };
 
@@ -142,4 +143,7 @@ export const linearAlgebra: KernelTable = {
       return [solveByCholesky(cast(right, "float64"), lower, false), failed].map(finished);
     },
   ),
+  [names.SOLVE_POSITIVE]: fusedKernel<names.SolvePositiveInputs>(({ a, b }) => [
+    finished(solveByCholesky(cast(b, "float64"), cholesky(cast(a, "float64"), false), false)),
+  ]),
 };

@@ -12,7 +12,7 @@ import {
 } from "../compress/index.ts";
 import { EngineError } from "../engine/core/errors.ts";
 import type { OpenEngineOptions } from "../engine/core/types.ts";
-import { widthValues } from "../gblr/init/index.ts";
+import { WHITENINGS, type Whitening, widthValues } from "../gblr/init/index.ts";
 import type { WeightType } from "../models/index.ts";
 import { structureNamed, structures } from "../structures/registry.ts";
 import { countFrom, numberFrom, share } from "./shared/options.ts";
@@ -76,6 +76,7 @@ export function addCalibrationOptions(command: Command): void {
       "with --sequential: share of the mean diagonal entry that is added to covariances (default: 1e-4)",
       numberFrom(0),
     )
+    .addOption(new Option("--whitening <how>", "how covariances are factored").choices(WHITENINGS).default("cholesky"))
     .option(
       "--calibrate-context <tokens>",
       "tokens per window (default: the model's positions, at most 2048)",
@@ -106,6 +107,7 @@ export interface ConvertVerbOptions extends OpenEngineOptions {
   calibrateContext?: number;
   sequential?: boolean;
   damping?: number;
+  whitening: Whitening;
   seed: number;
   out?: string;
   dryRun?: boolean;

@@ -113,7 +113,7 @@ async function* conversion(
   options: VariantOptions,
 ): AsyncGenerator<PipelineEvent, { seconds: number; layers: string[] }> {
   const { folder, variant, settings, context, data } = options;
-  const { seed, searchSteps, locations, calibrationSamples, microBatch, sequential, damping } = settings;
+  const { seed, searchSteps, locations, calibrationSamples, microBatch, sequential, damping, whitening } = settings;
   const { init, allocation } = variant;
   const began = performance.now();
   const plan = async (request: PlanRequest) => {
@@ -123,7 +123,17 @@ async function* conversion(
   };
   const isCalibrated = init === "activation" || allocation === "loss" || sequential;
   const calibration = isCalibrated ? data.calibration(calibrationSamples, microBatch) : undefined;
-  const how = { allocation, init, seed, searchSteps, locations, sequential, damping, signal: context.signal };
+  const how = {
+    allocation,
+    init,
+    seed,
+    searchSteps,
+    locations,
+    sequential,
+    damping,
+    whitening,
+    signal: context.signal,
+  };
   const { conversion } = yield* convertModel(model, { plan, calibration, finished, ...how });
   await record(folder, conversion);
   const seconds = (performance.now() - began) / 1000;

@@ -11,6 +11,7 @@ import {
   type FinishedLayers,
   type Init,
 } from "../compress/index.ts";
+import type { Whitening } from "../gblr/init/index.ts";
 import type { Model } from "../models/index.ts";
 import type { CalibrationData } from "./domains/domain.ts";
 import { CALIBRATION_BYTES, GroupedCovariances } from "./grouped-covariances.ts";
@@ -50,6 +51,8 @@ export interface ConvertStageOptions {
   sequential?: boolean | undefined;
   /** sequential: share of the mean diagonal entry that is added to covariances. Default 1e-4 */
   damping?: number | undefined;
+  /** how covariances are factored, see gblr/init/whitening.ts. Default `cholesky` */
+  whitening?: Whitening | undefined;
   /** most bytes of covariances at a time. If they are more, the model runs over the data several times. Default 4 GB */
   calibrationBytes?: number | undefined;
   /** keeps finished layers for a process that resumes this one, see compress/finished-layers.ts. Default: none are kept */
@@ -77,13 +80,13 @@ export async function* convertModel(
   options: ConvertStageOptions,
 ): AsyncGenerator<PipelineEvent, Converted> {
   const { allocation, init, seed, searchSteps, locations, calibration: data, signal } = options;
-  const { calibrationBytes: bytes = CALIBRATION_BYTES, sequential = false, damping } = options;
+  const { calibrationBytes: bytes = CALIBRATION_BYTES, sequential = false, damping, whitening } = options;
   // A global allocation by output errors needs the calibration, and the calibration needs the layers of a plan.
   // Therefore a first plan with uniform allocation precedes the calibration.
   const isByLoss = allocation === "loss";
   const isLater = isByLoss || (init === "activation" && allocation === "global");
   // The layers of a sequential conversion are fitted to other matrices than those of the plan.
-  const decompositions = new Decompositions(sequential ? { most: 0 } : {});
+  const decompositions = new Decompositions({ whitening, ...(sequential && { most: 0 }) });
   const seen = data && new GroupedCovariances(model, { data, bytes, signal });
   let sequence: SequentialCovariances | undefined;
   try {
@@ -105,6 +108,7 @@ export async function* convertModel(
       decompositions,
       signal,
       finished,
+      whitening,
       ...(locations !== undefined && { locations }),
     };
     if (data && sequential) {

@@ -96,9 +96,7 @@ test("--dry-run says that an allocation that needs calibration is not in the pla
   const args = [at("dense"), "--structure", "gblr", "--budget", "0.5", "--allocate", "global", "--dry-run"];
   const later = await gblr(...args, "--init", "activation", "--calibrate", at("dense"));
   expect(later).toMatchObject({ code: 0, stderr: "" });
-  expect(later.stdout).toEndWith(
-    "This plan allocates uniformly: --allocate global is decided after calibration.\n",
-  );
+  expect(later.stdout).toEndWith("This plan allocates uniformly: --allocate global is decided after calibration.\n");
   expect((await gblr(...args)).stdout).not.toContain("This plan allocates uniformly");
 });
 

@@ -19,10 +19,19 @@ import { type Converted, convertModel, type PlanRequest } from "../pipeline/conv
 import { fetchModel, type Source } from "../pipeline/fetch.ts";
 import { load } from "../pipeline/load.ts";
 import { sizeOnDisk } from "../pipeline/measure.ts";
+import { reorderTexts, requestOf } from "../pipeline/reorder.ts";
 import { baseOf, originFacts, PICTURE, save, writeCard } from "../pipeline/save.ts";
 import type { PipelineEvent, StageContext } from "../pipeline/stage.ts";
 import { structureNamed } from "../structures/registry.ts";
-import { addCalibrationOptions, addConversionOptions, type ConvertVerbOptions, checkUsage } from "./convert-options.ts";
+import {
+  addCalibrationOptions,
+  addConversionOptions,
+  type ConvertVerbOptions,
+  calibrationSettingsOf,
+  checkUsage,
+  isReorderOnly,
+} from "./convert-options.ts";
+import { reorderOnly } from "./convert-order.ts";
 import { printConversion, printPlan, type Written } from "./convert-tables.ts";
 import {
   addEngineOptions,
@@ -64,6 +73,10 @@ convolution becomes lowrank.
 Initializations: svd minimizes the error of the matrix; search is the budgeted
 block search of GBLR; activation minimizes the error of the layer's output for
 inputs from the data set of --calibrate.
+
+--reorder puts hidden units, heads and other units whose order is free in an
+order in which blocks fit better. The outputs of the dense model do not change.
+With --structure dense the reordered model is written without a conversion.
 `.trim();
 
 export function addConvert(program: Command): void {
@@ -75,6 +88,7 @@ export function addConvert(program: Command): void {
       "gblr convert models/gpt2 --structure lowrank --budget 0.35 --allocate global --out models/gpt2-lowrank",
       "gblr convert models/gpt2 --structure gblr --budget 0.35 --init activation \\",
       "  --calibrate Salesforce/wikitext --calibrate-config wikitext-103-raw-v1 --out models/gpt2-aware",
+      "gblr convert models/gpt2 --structure gblr --budget 0.35 --reorder clusters --out models/gpt2-ordered",
       "gblr convert models/gpt2 --structure gblr --widths lr0.25 --layers 'h.*.mlp' --dry-run",
       "gblr convert timm/resnet18.tv_in1k --structure gblr --widths lr0.35 --out models/resnet18-gblr",
     ].join("\n"),
@@ -95,6 +109,7 @@ export function addConvert(program: Command): void {
 
 async function convertVerb(name: string, options: ConvertVerbOptions): Promise<void> {
   checkUsage(options);
+  if (isReorderOnly(options)) return reorderOnly(name, options);
   const { out, dryRun = false, force = false, json = false } = options;
   if (out !== undefined && !dryRun) await expectPlaceForModel(out, { force });
   const palette = paletteFor(process.stdout, process.env);
@@ -137,7 +152,8 @@ async function* convertAndSave(
       yield { kind: "planned", plan: found };
       return { plan: found };
     }
-    const data = yield* calibrationData(options, { model, source, context });
+    const settings = calibrationSettingsOf(options);
+    const data = settings && (yield* openCalibration(settings, { model, source, context }));
     const before = parametersOf(model);
     const { calibrateMemory: gigabytes, sequential, damping, whitening } = options;
     const calibrationBytes = gigabytes === undefined ? undefined : gigabytes * 1e9;
@@ -146,7 +162,8 @@ async function* convertAndSave(
       `${resolve(options.out as string)}.layers`,
       identityOf(options, source, engine),
     );
-    const how = { allocation, init, seed, searchSteps, ...calibrated, finished, signal: context.signal };
+    const order = { reorder: requestOf(options) };
+    const how = { allocation, init, seed, searchSteps, ...order, ...calibrated, finished, signal: context.signal };
     let notes: readonly string[] = [];
     let converted: Converted;
     try {
@@ -211,24 +228,6 @@ function costOf({ structure, budget, flops, widths, layers, convolutions }: Conv
   };
 }
 
-async function* calibrationData(
-  options: ConvertVerbOptions,
-  opened: { model: Model; source: Source; context: StageContext },
-) {
-  const { calibrate: dataset } = options;
-  if (dataset === undefined) return undefined;
-  const settings = {
-    dataset,
-    config: options.calibrateConfig,
-    split: options.calibrateSplit ?? "train",
-    column: options.calibrateColumn,
-    encoding: options.calibrateEncoding,
-    samples: options.calibrateSamples ?? 32,
-    context: options.calibrateContext,
-  };
-  return yield* openCalibration(settings, opened);
-}
-
 interface Saving {
   options: ConvertVerbOptions;
   source: Source;
@@ -239,7 +238,7 @@ interface Saving {
 /** Saves the converted model with its card. @returns names of the files */
 async function* saveConverted(
   model: Model,
-  { plan, conversion, damping }: Converted,
+  { plan, conversion, damping, reordered }: Converted,
   { options, source, engine, signal }: Saving,
 ): AsyncGenerator<PipelineEvent, string[]> {
   const { init, seed, calibrate } = options;
@@ -256,7 +255,9 @@ async function* saveConverted(
       seed,
       ...(calibrate !== undefined && { calibration: calibrate }),
       ...(damping !== undefined && { sequential: true, damping }),
+      ...(reordered && { reorder: reordered.order }),
     },
+    texts: await reorderTexts(source.folder, reordered),
     signal,
   });
   const { reference, actual } = conversion.counts;
@@ -278,10 +279,10 @@ function documentOf(
   { seed, calibrate, whitening }: ConvertVerbOptions,
 ): object {
   if (!done.written) return { model, plan };
-  const { conversion, written, rows, damping } = done;
+  const { conversion, written, rows, damping, reordered } = done;
   const sequential = damping !== undefined && { sequential: true, damping };
   const calibration = rows !== undefined && { calibration: { dataset: calibrate, rows, whitening, ...sequential } };
-  return { model, plan, ...conversion, ...written, seed, ...calibration };
+  return { model, plan, ...conversion, ...written, seed, ...calibration, ...(reordered && { reordered }) };
 }
 
 /**

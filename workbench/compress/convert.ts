@@ -1,7 +1,7 @@
 // Executes a conversion plan layer by layer: fits the structure to the layer's matrix and replaces the layer. Biases
 // are not changed. The result is determined by the seed.
 
-import type { Tensor2D } from "@tensorflow/tfjs-core";
+import type { Tensor1D, Tensor2D } from "@tensorflow/tfjs-core";
 import { isDense } from "../../hub/model-folder/index.ts";
 import type { Counts } from "../architectures/count.ts";
 import { EngineError, ShapeError } from "../engine/core/errors.ts";
@@ -38,6 +38,8 @@ export interface ConvertOptions {
    * Σ is read. Default none
    */
   corrections?: ReadonlyMap<string, Tensor2D>;
+  /** by layer name, see `StartOptions.importance`. Required by `GRADIENT_INITS` */
+  importances?: ReadonlyMap<string, Tensor1D> | undefined;
   /** how covariances are factored, see gblr/init/whitening.ts. Default `cholesky` */
   whitening?: Whitening | undefined;
   /** GBLR: rule for initial locations, see gblr/init/rules.ts. Default `linspace` */
@@ -204,7 +206,8 @@ async function* convertLayer(
   const decompositions = correction ? undefined : options.decompositions;
   const known = decompositions?.triplesOf(layer.name) ? decompositions : new Decompositions();
   try {
-    const start = { structure, layer, covariance, searchSteps, seed, signal };
+    const importance = options.importances?.get(layer.name);
+    const start = { structure, layer, covariance, importance, searchSteps, seed, signal };
     const rules = { ...(widths !== undefined && { widths }), ...(locations !== undefined && { locations }) };
     // A search compares its result with initialization `svd`; both use the same triples.
     if (init === "search") await known.singularValues(layer.name, target);

@@ -1,7 +1,7 @@
 // Converts dense models to structured ones and back: plan, calibrate, convert, export. The public surface of this
 // folder.
 
-export { INITS, type Init } from "../structures/structure.ts";
+export { CALIBRATED_INITS, GRADIENT_INITS, INITS, type Init, OUTPUT_INITS } from "../structures/structure.ts";
 export {
   type CalibrateEvent,
   type CalibrateOptions,
@@ -37,5 +37,26 @@ export {
   planConversion,
   totalsOf,
 } from "./plan.ts";
+export {
+  type InputPowers,
+  type InputPowersEvent,
+  type InputPowersOptions,
+  inputPowers,
+  ORDERS,
+  type OrderKind,
+  type OrderScore,
+  orderNamed,
+  permuteModel,
+  type ReorderEvent,
+  type ReorderedUnits,
+  type Reordering,
+  type ReorderOptions,
+  reorderModel,
+  SYMMETRY_KINDS,
+  type Symmetry,
+  type SymmetryKind,
+  symmetriesOf,
+  type Units,
+} from "./reorder/index.ts";
 export { type Sensitivity, type SensitivityEvent, sensitivities } from "./sensitivity.ts";
 export { SequentialCalibration, type SequentialProgress } from "./sequential.ts";

@@ -6,7 +6,12 @@
 // because uᵢ are eigenvectors of W Σ Wᵀ.
 
 import { matMul, mul, sum, type Tensor1D, type Tensor2D, tidy } from "@tensorflow/tfjs-core";
-import type { Sensitivity } from "./sensitivity.ts";
+
+/** G, float32 (n_out, n_out), and the rows of a layer for one term of the loss; see `Sensitivity`. */
+export interface Felt {
+  outputs: Tensor2D;
+  rows: number;
+}
 
 /**
  * The predicted increase of the loss, per term of the loss, without each singular triple.
@@ -17,11 +22,7 @@ import type { Sensitivity } from "./sensitivity.ts";
  */
 export async function lossEnergies(
   weight: Tensor2D,
-  {
-    vectors,
-    covariance,
-    felt,
-  }: { vectors: Tensor2D; covariance: Tensor2D; felt: Pick<Sensitivity, "outputs" | "rows"> },
+  { vectors, covariance, felt }: { vectors: Tensor2D; covariance: Tensor2D; felt: Felt },
 ): Promise<Float64Array> {
   const energies = tidy(() => {
     const form = (rows: Tensor2D, matrix: Tensor2D) => sum(mul(matMul(rows, matrix), rows), 1);

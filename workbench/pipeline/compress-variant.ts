@@ -3,9 +3,10 @@
 
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
-import { type Conversion, FinishedLayers } from "../compress/index.ts";
+import { writeFileAtomically } from "../../hub/files/atomic-file.ts";
+import { CALIBRATED_INITS, type Conversion, FinishedLayers, GRADIENT_INITS, OUTPUT_INITS } from "../compress/index.ts";
 import type { ComparisonRow } from "../evaluate/comparison-row.ts";
-import { forInference, type Model } from "../models/index.ts";
+import { forInference, type Model, REORDER_FILE } from "../models/index.ts";
 import { updateRun, writeConversion } from "../report/index.ts";
 import { structureNamed } from "../structures/registry.ts";
 import type { Ended } from "../train/index.ts";
@@ -14,6 +15,7 @@ import type { OpenData } from "./domains/domain.ts";
 import { type BaseModel, load } from "./load.ts";
 import { type Measured, measure } from "./measure.ts";
 import { planVariant, targetOf } from "./plan.ts";
+import { NO_ORDER, reorderText, reorderTexts, requestOf } from "./reorder.ts";
 import type { RunTable } from "./run-folder.ts";
 import { baseOf, save } from "./save.ts";
 import type { ExperimentSettings } from "./settings.ts";
@@ -121,7 +123,7 @@ async function* conversion(
     await updateRun(folder, { targetCost: targetOf(planned) });
     return planned.start;
   };
-  const isCalibrated = init === "activation" || allocation === "loss" || sequential;
+  const isCalibrated = CALIBRATIONS.some((inits) => inits.has(init)) || allocation === "loss" || sequential;
   const calibration = isCalibrated ? data.calibration(calibrationSamples, microBatch) : undefined;
   const how = {
     allocation,
@@ -134,11 +136,16 @@ async function* conversion(
     whitening,
     signal: context.signal,
   };
-  const { conversion } = yield* convertModel(model, { plan, calibration, finished, ...how });
+  const asked = { plan, calibration, finished, reorder: requestOf(settings), ...how };
+  const { conversion, reordered } = yield* convertModel(model, asked);
   await record(folder, conversion);
+  if (reordered) await writeFileAtomically(join(folder, REORDER_FILE), reorderText(reordered));
   const seconds = (performance.now() - began) / 1000;
   return { seconds, layers: conversion.layers.map(({ name }) => name) };
 }
+
+/** Initializations that use calibration data. */
+const CALIBRATIONS = [CALIBRATED_INITS, OUTPUT_INITS, GRADIENT_INITS];
 
 async function record(folder: string, { layers }: Conversion): Promise<void> {
   await writeConversion(
@@ -168,12 +175,20 @@ async function* fineTuned(model: Model, options: VariantOptions): AsyncGenerator
 async function* savedAndMeasured(
   model: Model,
   folder: string,
-  { base, settings, variant, data, context }: VariantOptions,
+  { folder: run, base, settings, variant, data, context }: VariantOptions,
 ): AsyncGenerator<PipelineEvent, Measured> {
   yield* save(model, folder, {
     trainable: structureNamed(variant.structure).hasWidths ?? false,
     base: baseOf(base.source),
-    ...(variant.converts && { gblr: { ...askedCost(settings), init: variant.init, ...sequentially(settings) } }),
+    texts: await reorderTexts(run),
+    ...(variant.converts && {
+      gblr: {
+        ...askedCost(settings),
+        init: variant.init,
+        ...sequentially(settings),
+        ...(settings.reorder !== NO_ORDER && { reorder: settings.reorder }),
+      },
+    }),
   });
   yield { kind: "stage", stage: "measure", of: variant.title };
   const saved = yield* load(folder);

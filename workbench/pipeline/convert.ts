@@ -9,13 +9,16 @@ import {
   convert,
   Decompositions,
   type FinishedLayers,
+  GRADIENT_INITS,
   type Init,
+  OUTPUT_INITS,
 } from "../compress/index.ts";
 import type { Whitening } from "../gblr/init/index.ts";
 import type { Model } from "../models/index.ts";
 import type { CalibrationData } from "./domains/domain.ts";
 import { CALIBRATION_BYTES, GroupedCovariances } from "./grouped-covariances.ts";
-import { lossEnergies } from "./loss-energies.ts";
+import { type LossGradients, lossGradients } from "./loss-gradients.ts";
+import { type Reordered, type ReorderRequest, reorder } from "./reorder.ts";
 import { SequentialCovariances } from "./sequential-covariances.ts";
 import type { PipelineEvent } from "./stage.ts";
 
@@ -42,6 +45,8 @@ export interface ConvertStageOptions {
   searchSteps: number;
   /** GBLR: rule for the initial locations. Default `linspace` */
   locations?: string;
+  /** puts units in order before anything else. Default: they stay as they are */
+  reorder?: ReorderRequest | undefined;
   /** data to calibrate on. The initialization `activation` needs it; with others, output errors are reported */
   calibration?: CalibrationData | undefined;
   /**
@@ -68,6 +73,8 @@ export interface Converted {
   rows?: number;
   /** the largest damping that a sequential calibration has used, as a share of the mean diagonal entry */
   damping?: number;
+  /** the orders of units, if the model was reordered */
+  reordered?: Reordered | undefined;
 }
 
 /**
@@ -84,19 +91,22 @@ export async function* convertModel(
   // A global allocation by output errors needs the calibration, and the calibration needs the layers of a plan.
   // Therefore a first plan with uniform allocation precedes the calibration.
   const isByLoss = allocation === "loss";
-  const isLater = isByLoss || (init === "activation" && allocation === "global");
+  const isLater = isByLoss || (data !== undefined && OUTPUT_INITS.has(init) && allocation === "global");
   // The layers of a sequential conversion are fitted to other matrices than those of the plan.
   const decompositions = new Decompositions({ whitening, ...(sequential && { most: 0 }) });
+  const reordered = options.reorder && (yield* reorder(model, options.reorder, { data, signal }));
   const seen = data && new GroupedCovariances(model, { data, bytes, signal });
   let sequence: SequentialCovariances | undefined;
+  let felt: LossGradients | undefined;
   try {
     let plan = await options.plan({ allocation: isLater ? "uniform" : allocation, decompositions });
     if (!isLater) yield { kind: "planned", plan };
     seen?.divide(plan.layers, { withOutputs: isByLoss });
+    if (data && seen && (isByLoss || GRADIENT_INITS.has(init))) {
+      felt = yield* lossGradients(model, seen, { data, decompositions, withEnergies: isByLoss, seed, signal });
+    }
     if (isLater && seen) {
-      const request = isByLoss
-        ? { energies: yield* lossEnergies(model, seen, { data, decompositions, seed, signal }) }
-        : yield* outputSpectra(seen, decompositions);
+      const request = felt && isByLoss ? { energies: felt.energies } : yield* outputSpectra(seen, decompositions);
       plan = await options.plan({ allocation, decompositions, ...request });
       yield { kind: "planned", plan };
     }
@@ -109,6 +119,7 @@ export async function* convertModel(
       signal,
       finished,
       whitening,
+      importances: felt?.importances,
       ...(locations !== undefined && { locations }),
     };
     if (data && sequential) {
@@ -132,13 +143,14 @@ export async function* convertModel(
       if (event.kind !== "converted") continue;
       const { kind: _, ...conversion } = event;
       const used = sequence && { damping: sequence.damping };
-      return { plan, conversion, ...(source && { rows: source.rows }), ...used };
+      return { plan, conversion, ...(source && { rows: source.rows }), ...used, ...(reordered && { reordered }) };
     }
     throw new Error("the conversion ended early");
   } finally {
     decompositions.dispose();
     seen?.dispose();
     sequence?.dispose();
+    for (const importance of felt?.importances.values() ?? []) importance.dispose();
   }
 }
 

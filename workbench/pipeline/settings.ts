@@ -3,10 +3,11 @@
 // experiment (arXiv 2310.18882, section 5.2); recipes override them.
 
 import { z } from "zod";
-import { ALLOCATIONS, CONVOLUTIONS, INITS } from "../compress/index.ts";
+import { ALLOCATIONS, CONVOLUTIONS, INITS, ORDERS, SYMMETRY_KINDS } from "../compress/index.ts";
 import { WHITENINGS } from "../gblr/init/index.ts";
 import { gblr } from "../structures/gblr.ts";
 import { structures } from "../structures/registry.ts";
+import { NO_ORDER } from "./reorder.ts";
 
 /** Schema of a non-empty string. */
 export const text = (description: string) => z.string().min(1).meta({ description });
@@ -93,6 +94,14 @@ export const experimentShape = (items: string) => ({
     convolutions: z.enum(CONVOLUTIONS).default("integrated").meta({
       description: "convert a convolution as one matrix, or as one matrix for each position of its kernel",
     }),
+    reorder: z
+      .enum([NO_ORDER, ...ORDERS.map(({ name }) => name)])
+      .default(NO_ORDER)
+      .meta({ description: "order in which hidden units, heads and other units are put before the conversion" }),
+    reorderUnits: z
+      .array(z.enum(SYMMETRY_KINDS))
+      .default([])
+      .meta({ description: `units to reorder, of ${SYMMETRY_KINDS.join(", ")} (default: all)` }),
     init: z.enum(INITS).default("svd").meta({ description: "initialization of the converted layers" }),
     sequential: z.boolean().default(false).meta({
       description: "fit each layer to the inputs that the layers converted before it cause",

@@ -36,7 +36,14 @@ export function asItIs(structure: string): Variant {
   return { structure: name, init: "svd", allocation: "uniform", key: name, title: stored.title, converts: false };
 }
 
-const STARTS: Record<Variant["init"], string> = { svd: "SVD", search: "block search", activation: "activation-aware" };
+const STARTS: Record<Variant["init"], string> = {
+  svd: "SVD",
+  search: "block search",
+  activation: "activation-aware",
+  asvd: "ASVD",
+  fwsvd: "FWSVD",
+  wanda: "Wanda",
+};
 
 const SHARED: Record<Allocation, string[]> = { uniform: [], global: ["global"], loss: ["by loss"] };
 

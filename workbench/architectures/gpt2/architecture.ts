@@ -16,6 +16,7 @@ import {
 import { gpt2Reference, gpt2Weights } from "./checkpoint.ts";
 import { type Gpt2Config, readGpt2Config } from "./config.ts";
 import { gpt2Hidden, gpt2Stepwise } from "./forward.ts";
+import { gpt2Symmetries } from "./symmetries.ts";
 
 const HEAD = "lm_head.weight";
 /** Buffers of older checkpoints: the causal mask, and the value that masked scores get. */
@@ -48,6 +49,7 @@ export const gpt2: Architecture<Gpt2Config> = {
   },
   readConfig: readGpt2Config,
   network,
+  symmetries: gpt2Symmetries,
   publishedTotal,
   names,
   weights: gpt2Weights,

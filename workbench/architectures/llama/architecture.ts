@@ -18,6 +18,7 @@ import { llamaWeights } from "./checkpoint.ts";
 import { type LlamaConfig, readLlamaConfig } from "./config.ts";
 import { FAMILIES } from "./families.ts";
 import { llamaHidden, llamaStepwise } from "./forward.ts";
+import { llamaSymmetries } from "./symmetries.ts";
 
 const EMBEDDING = "embed_tokens.weight";
 const HEAD = "lm_head.weight";
@@ -50,6 +51,7 @@ export const llama: Architecture<LlamaConfig> = {
   },
   readConfig: readLlamaConfig,
   network,
+  symmetries: llamaSymmetries,
   names,
   weights: llamaWeights,
   python: {

@@ -15,6 +15,7 @@ import {
 import { HALF } from "../parts/image-terms.ts";
 import { isMixerName, type MixerConfig, mixerWeights, readMixerConfig } from "./config.ts";
 import { mixerLogits, mixerStepwise } from "./forward.ts";
+import { mixerSymmetries } from "./symmetries.ts";
 
 /** The architecture MLP-Mixer. */
 export const mixer: Architecture<MixerConfig> = {
@@ -29,6 +30,7 @@ export const mixer: Architecture<MixerConfig> = {
   },
   readConfig: readMixerConfig,
   network,
+  symmetries: mixerSymmetries,
   timm: {
     known: ["mixer_*"],
     example: "mixer_s4_32",

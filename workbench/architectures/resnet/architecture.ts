@@ -9,6 +9,7 @@ import { BASIC, NAMED_RESNETS, USUAL_CHANNELS } from "./blocks.ts";
 import { resnetReference, resnetWeights } from "./checkpoint.ts";
 import { isResnetName, type ResnetConfig, readResnetConfig } from "./config.ts";
 import { normOf, resnetLogits, resnetStepwise } from "./forward.ts";
+import { resnetSymmetries } from "./symmetries.ts";
 
 /** Prefix of all of Hugging Face's names but the head's. */
 const TRANSFORMERS_PREFIX = "resnet.";
@@ -51,6 +52,7 @@ export const resnet: Architecture<ResnetConfig> = {
   },
   readConfig: readResnetConfig,
   network,
+  symmetries: resnetSymmetries,
   publishedTotal,
   names: {
     ...NAMES,

@@ -20,6 +20,7 @@ import { vitWeights } from "./checkpoint.ts";
 import { isVitName, readVitConfig, type VitConfig } from "./config.ts";
 import { vitLogits, vitStepwise } from "./forward.ts";
 import { NAMES, OTHER_NAMES, PACKED_PARTS } from "./names.ts";
+import { vitSymmetries } from "./symmetries.ts";
 
 /** The architecture ViT. */
 export const vit: Architecture<VitConfig> = {
@@ -40,6 +41,7 @@ export const vit: Architecture<VitConfig> = {
   },
   readConfig: readVitConfig,
   network,
+  symmetries: vitSymmetries,
   publishedTotal,
   names: {
     ...NAMES,

@@ -6,6 +6,7 @@ import { metricNamed, metricsOf, valueText } from "../../../hub/card/comparison.
 import { isDense } from "../../../hub/model-folder/index.ts";
 import { countOf, formatCount, percent } from "../../../hub/text/numbers.ts";
 import type { ComparisonRow } from "../../evaluate/comparison-row.ts";
+import { reorderedLines } from "../../pipeline/reorder.ts";
 import type { InnerEvent, PipelineEvent, WindowsEvent } from "../../pipeline/stage.ts";
 import type { RepeatedResult } from "../../pipeline/sweep-results.ts";
 import type { TourEvent } from "../../pipeline/tour.ts";
@@ -113,7 +114,8 @@ export class PipelineView {
       this.progress("calibrating", { done: event.inputs, of: inner.total, format: counted(inner.unit) });
     } else if (of === "gradients" && event.kind === "progress") {
       this.progress("gradients", { done: event.inputs, of: inner.total, format: counted(inner.unit) });
-    } else if (of === "convert") this.convert(event);
+    } else if (of === "reorder") this.reorder(event);
+    else if (of === "convert") this.convert(event);
     else if (of === "fit") this.fit(event);
   }
 
@@ -144,6 +146,13 @@ export class PipelineView {
     if (leftOut === 0) return;
     const whole = countOf(windows, "whole window");
     this.line(`  ${split}: ${whole} of ${context} tokens; ${countOf(leftOut, "token")} at the end left out`);
+  }
+
+  private reorder(event: Extract<InnerEvent, { of: "reorder" }>["event"]): void {
+    if (event.kind === "units") {
+      const { index, of, name } = event;
+      this.progress("reordering", { done: index, of, format: counted("orders"), note: name });
+    } else for (const line of reorderedLines(event)) this.line(`  ${line}`);
   }
 
   private convert(event: Extract<InnerEvent, { of: "convert" }>["event"]): void {

@@ -59,7 +59,7 @@ export class Decompositions {
     name: string,
     weight: Tensor2D,
     { covariance, felt }: { covariance: Tensor2D; felt: Felt },
-  ): Promise<Float64Array> {
+  ): Promise<Float32Array> {
     this.forget(name);
     const triples = await this.outputTriples(weight, covariance);
     const energies = await lossEnergies(weight, { vectors: triples.u, covariance, felt });

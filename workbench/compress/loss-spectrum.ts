@@ -23,7 +23,7 @@ export interface Felt {
 export async function lossEnergies(
   weight: Tensor2D,
   { vectors, covariance, felt }: { vectors: Tensor2D; covariance: Tensor2D; felt: Felt },
-): Promise<Float64Array> {
+): Promise<Float32Array> {
   const energies = tidy(() => {
     const form = (rows: Tensor2D, matrix: Tensor2D) => sum(mul(matMul(rows, matrix), rows), 1);
     const inputs = matMul<Tensor2D>(vectors, weight, true);
@@ -33,5 +33,5 @@ export async function lossEnergies(
   const values = await energies.data();
   energies.dispose();
   // Rounding can make energies slightly negative.
-  return Float64Array.from(values, (value) => Math.max(0, 0.5 * felt.rows * value));
+  return Float32Array.from(values, (value) => Math.max(0, 0.5 * felt.rows * value));
 }

@@ -10,6 +10,7 @@ import { forInference, type Model, REORDER_FILE } from "../models/index.ts";
 import { updateRun, writeConversion } from "../report/index.ts";
 import { structureNamed } from "../structures/registry.ts";
 import type { Ended } from "../train/index.ts";
+import type { CalibrationCache } from "./calibration-cache.ts";
 import { convertModel, type PlanRequest } from "./convert.ts";
 import type { OpenData } from "./domains/domain.ts";
 import { type BaseModel, load } from "./load.ts";
@@ -30,6 +31,8 @@ export interface Shared {
   base: BaseModel;
   data: OpenData;
   table: RunTable;
+  /** results of calibrations of the base model */
+  cache: CalibrationCache;
 }
 
 /** Options of `compressVariant`. */
@@ -114,7 +117,7 @@ async function* conversion(
   finished: FinishedLayers,
   options: VariantOptions,
 ): AsyncGenerator<PipelineEvent, { seconds: number; layers: string[] }> {
-  const { folder, variant, settings, context, data } = options;
+  const { folder, variant, settings, context, data, cache } = options;
   const { seed, searchSteps, locations, calibrationSamples, microBatch, sequential, damping, whitening } = settings;
   const { init, allocation } = variant;
   const began = performance.now();
@@ -136,7 +139,7 @@ async function* conversion(
     whitening,
     signal: context.signal,
   };
-  const asked = { plan, calibration, finished, reorder: requestOf(settings), ...how };
+  const asked = { plan, calibration, cache, finished, reorder: requestOf(settings), ...how };
   const { conversion, reordered } = yield* convertModel(model, asked);
   await record(folder, conversion);
   if (reordered) await writeFileAtomically(join(folder, REORDER_FILE), reorderText(reordered));

@@ -15,6 +15,7 @@ import {
 } from "../compress/index.ts";
 import type { Whitening } from "../gblr/init/index.ts";
 import type { Model } from "../models/index.ts";
+import type { CalibrationCache } from "./calibration-cache.ts";
 import type { CalibrationData } from "./domains/domain.ts";
 import { CALIBRATION_BYTES, GroupedCovariances } from "./grouped-covariances.ts";
 import { type LossGradients, lossGradients } from "./loss-gradients.ts";
@@ -60,6 +61,8 @@ export interface ConvertStageOptions {
   whitening?: Whitening | undefined;
   /** most bytes of covariances at a time. If they are more, the model runs over the data several times. Default 4 GB */
   calibrationBytes?: number | undefined;
+  /** keeps results of calibrations of the dense model for other conversions of it. Default: none are kept */
+  cache?: CalibrationCache | undefined;
   /** keeps finished layers for a process that resumes this one, see compress/finished-layers.ts. Default: none are kept */
   finished?: FinishedLayers | undefined;
   signal: AbortSignal;
@@ -95,7 +98,9 @@ export async function* convertModel(
   // The layers of a sequential conversion are fitted to other matrices than those of the plan.
   const decompositions = new Decompositions({ whitening, ...(sequential && { most: 0 }) });
   const reordered = options.reorder && (yield* reorder(model, options.reorder, { data, signal }));
-  const seen = data && new GroupedCovariances(model, { data, bytes, signal });
+  // A reordered model has inputs in another order.
+  const cache = options.reorder ? undefined : options.cache;
+  const seen = data && new GroupedCovariances(model, { data, bytes, cache, signal });
   let sequence: SequentialCovariances | undefined;
   let felt: LossGradients | undefined;
   try {
@@ -103,7 +108,8 @@ export async function* convertModel(
     if (!isLater) yield { kind: "planned", plan };
     seen?.divide(plan.layers, { withOutputs: isByLoss });
     if (data && seen && (isByLoss || GRADIENT_INITS.has(init))) {
-      felt = yield* lossGradients(model, seen, { data, decompositions, withEnergies: isByLoss, seed, signal });
+      const gradients = { data, decompositions, withEnergies: isByLoss, cache, seed, signal };
+      felt = yield* lossGradients(model, seen, gradients);
     }
     if (isLater && seen) {
       const request = felt && isByLoss ? { energies: felt.energies } : yield* outputSpectra(seen, decompositions);

@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { parseRepoName, RepoNameError } from "../../hub/access/repository.ts";
 import { structureTitle } from "../../hub/model-folder/index.ts";
 import { type RunRecord, readRun, startRun, updateRun, writeReport } from "../report/index.ts";
+import { CalibrationCache } from "./calibration-cache.ts";
 import { compressVariant, MODEL, type Shared } from "./compress-variant.ts";
 import type { Domain, Sources } from "./domains/domain.ts";
 import { baseName, type Source, structureOf } from "./fetch.ts";
@@ -80,7 +81,9 @@ async function* stages<Settings extends ExperimentSettings>(
     if (settings.fresh) await clear(folder);
     await begin(folder, main, beginning);
     const table = await RunTable.open(folder);
-    const shared = { settings, context, base, data, table };
+    const { name, revision } = source;
+    const cache = new CalibrationCache(join(folder, "calibration"), { name, revision, engine: context.engine.name });
+    const shared = { settings, context, base, data, table, cache };
     yield* measureBase(shared);
     for (const variant of rivals) {
       const own = join(folder, "compare", variant.key);
@@ -93,6 +96,7 @@ async function* stages<Settings extends ExperimentSettings>(
     if (!row) return yield* interrupted(folder);
     const task = { task: domain.task, metrics: domain.metrics(row, settings) };
     const published = { ...task, row, source, dataset: sources.data, contextLength: domain.contextOf?.(settings) };
+    await cache.remove();
     yield* conclude(main, { ...shared, folder, published });
   } finally {
     base.dispose();

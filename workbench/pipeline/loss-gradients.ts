@@ -1,9 +1,10 @@
 // Computes what needs gradients of the loss on a part of the calibration data: the energies of all layers for an allocation
 // by the loss, and the importances of inputs. Layers are taken group by group, so that not all matrices are in memory.
 
-import type { Tensor, Tensor1D } from "@tensorflow/tfjs-core";
+import { type Tensor, type Tensor1D, tensor1d } from "@tensorflow/tfjs-core";
 import { type Decompositions, type SensitivityEvent, sensitivities } from "../compress/index.ts";
 import { denseWeight, type Model } from "../models/index.ts";
+import type { CalibrationCache } from "./calibration-cache.ts";
 import type { CalibrationData } from "./domains/domain.ts";
 import type { GroupedCovariances } from "./grouped-covariances.ts";
 import { lastEvent, type PipelineEvent } from "./stage.ts";
@@ -16,6 +17,8 @@ export interface LossGradientOptions {
   decompositions: Decompositions;
   /** whether energies are computed, which needs covariances */
   withEnergies: boolean;
+  /** results of earlier calibrations of the same model with the same data. Default: none */
+  cache?: CalibrationCache | undefined;
   /** seed of the labels of classifiers */
   seed: number;
   signal: AbortSignal;
@@ -24,7 +27,7 @@ export interface LossGradientOptions {
 /** What gradients say about layers, by name. */
 export interface LossGradients {
   /** see `PlanOptions.energies`; empty if they were not requested */
-  energies: Map<string, Float64Array>;
+  energies: Map<string, Float32Array>;
   /** see `StartOptions.importance`. The caller disposes of them */
   importances: Map<string, Tensor1D>;
 }
@@ -33,8 +36,11 @@ export interface LossGradients {
 export async function* lossGradients(
   model: Model,
   covariances: GroupedCovariances,
-  { data, decompositions, withEnergies, seed, signal }: LossGradientOptions,
+  { data, decompositions, withEnergies, cache, seed, signal }: LossGradientOptions,
 ): AsyncGenerator<PipelineEvent, LossGradients> {
+  const all = covariances.groupsBackwards.flatMap((group) => group.map(({ name }) => name));
+  const known = cache && (await knownGradients(cache, data, { layers: all, withEnergies }));
+  if (known) return known;
   const total = Math.ceil(data.total * SHARE);
   const { unit } = data;
   const told = (event: SensitivityEvent) => ({ kind: "inner", of: "gradients", total, unit, event }) as const;
@@ -55,7 +61,30 @@ export async function* lossGradients(
       for (const tensor of [weight, outputs]) tensor.dispose();
     }
   }
+  await cache?.write("importances", data, { tensors: found.importances, rows: 0 });
+  if (withEnergies && cache) {
+    const tensors = new Map(Array.from(found.energies, ([name, values]) => [name, tensor1d(values)] as const));
+    await cache.write("energies", data, { tensors, rows: 0 });
+    for (const values of tensors.values()) values.dispose();
+  }
   return found;
+}
+
+/** Results of an earlier process or variant; undefined unless there is one for every layer. */
+async function knownGradients(
+  cache: CalibrationCache,
+  data: CalibrationData,
+  { layers, withEnergies }: { layers: readonly string[]; withEnergies: boolean },
+): Promise<LossGradients | undefined> {
+  const energies = new Map<string, Float32Array>();
+  if (withEnergies) {
+    const read = await cache.read("energies", data, layers);
+    if (!read) return undefined;
+    for (const [name, values] of read.tensors) energies.set(name, (await values.data()) as Float32Array);
+    for (const values of read.tensors.values()) values.dispose();
+  }
+  const importances = await cache.read("importances", data, layers);
+  return importances && { energies, importances: importances.tensors as LossGradients["importances"] };
 }
 
 /** The first inputs, until they are `most` sequences or images. */

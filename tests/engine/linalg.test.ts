@@ -6,7 +6,7 @@ import * as tf from "@tensorflow/tfjs-core";
 import fc from "fast-check";
 import { ShapeError } from "../../workbench/engine/core/errors.ts";
 import { svdFloat64, symmetricEigenFloat64 } from "../../workbench/engine/linalg/float64.ts";
-import { solvePositive, svd, symmetricEigen } from "../../workbench/engine/linalg/index.ts";
+import { solveDamped, svd, symmetricEigen } from "../../workbench/engine/linalg/index.ts";
 import { forEachEngine } from "./engines.ts";
 import { expectClose, liveTensors, read, sample, toTensor } from "./ops/operands.ts";
 
@@ -199,7 +199,7 @@ forEachEngine("linalg", () => {
     expectClose(await read(values), [2.5 + root, 2.5 - root], { tolerance: 1e-6 });
   });
 
-  test("solvePositive solves a system that float32 could not, from the symmetric part of its matrix", async () => {
+  test("solveDamped solves a system that float32 could not, from the symmetric part of its matrix", async () => {
     const n = 24;
     const values = Array.from({ length: n }, (_, i) => 10 ** (-i / 4));
     const basis = turned(
@@ -212,7 +212,7 @@ forEachEngine("linalg", () => {
     const damping = 1e-3;
     const [a, b] = [matrix(skew, [n, n]), matrix(right, [n, 3])];
     const before = liveTensors();
-    const found = await solvePositive(a, b, { damping });
+    const found = await solveDamped(a, b, { damping });
     const solution = await read(found as tf.Tensor2D);
     tf.dispose(found as tf.Tensor2D);
     expect(liveTensors()).toEqual(before);
@@ -224,14 +224,14 @@ forEachEngine("linalg", () => {
     tf.dispose([a, b]);
   });
 
-  test("solvePositive finds no solution of a system that is not positive definite, and leaves nothing behind", async () => {
+  test("solveDamped finds no solution of a system that is not positive definite, and leaves nothing behind", async () => {
     const [a, b] = [matrix([1, 2, 2, 1], [2, 2]), matrix([1, 1], [2, 1])];
     const before = liveTensors();
-    expect(await solvePositive(a, b)).toBeUndefined();
+    expect(await solveDamped(a, b)).toBeUndefined();
     expect(liveTensors()).toEqual(before);
-    const found = await solvePositive(a, b, { damping: 2 });
+    const found = await solveDamped(a, b, { damping: 2 });
     expectClose(await read(found as tf.Tensor2D), [0.2, 0.2], { tolerance: 1e-6 });
-    expect(solvePositive(a, b, { damping: -1 })).rejects.toThrow("damping");
+    expect(solveDamped(a, b, { damping: -1 })).rejects.toThrow("damping");
     tf.dispose([a, b, found as tf.Tensor2D]);
   });
 

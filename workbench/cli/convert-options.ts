@@ -8,6 +8,7 @@ import {
   CONVOLUTIONS,
   type Convolutions,
   expectInit,
+  GRADIENT_INITS,
   INITS,
   type Init,
   ORDERS,
@@ -16,7 +17,7 @@ import {
 } from "../compress/index.ts";
 import { EngineError } from "../engine/core/errors.ts";
 import type { OpenEngineOptions } from "../engine/core/types.ts";
-import { widthValues } from "../gblr/init/index.ts";
+import { WHITENINGS, type Whitening, widthValues } from "../gblr/init/index.ts";
 import type { WeightType } from "../models/index.ts";
 import type { CalibrationSettings } from "../pipeline/calibrate.ts";
 import { NO_ORDER } from "../pipeline/reorder.ts";
@@ -94,6 +95,7 @@ export function addCalibrationOptions(command: Command): void {
       "with --sequential: share of the mean diagonal entry that is added to covariances (default: 1e-4)",
       numberFrom(0),
     )
+    .addOption(new Option("--whitening <how>", "how covariances are factored").choices(WHITENINGS).default("cholesky"))
     .option(
       "--calibrate-context <tokens>",
       "tokens per window (default: the model's positions, at most 2048)",
@@ -127,6 +129,7 @@ export interface ConvertVerbOptions extends OpenEngineOptions {
   calibrateContext?: number;
   sequential?: boolean;
   damping?: number;
+  whitening: Whitening;
   seed: number;
   out?: string;
   dryRun?: boolean;
@@ -199,7 +202,7 @@ export function checkUsage(options: ConvertVerbOptions): void {
 
 function checkCalibration(options: ConvertVerbOptions): void {
   const { init, calibrate } = options;
-  if (CALIBRATED_INITS.has(init) && calibrate === undefined) {
+  if ((CALIBRATED_INITS.has(init) || GRADIENT_INITS.has(init)) && calibrate === undefined) {
     throw new UsageError(`--init ${init} needs --calibrate; give a data set to calibrate on`);
   }
   if (options.allocate === "loss" && calibrate === undefined) {

@@ -163,9 +163,9 @@ async function* convertAndSave(
     const data = settings && (yield* openCalibration(settings, { model, source, context }));
     const calibration = data && hashedCalibration(data);
     const before = parametersOf(model);
-    const { calibrateMemory: gigabytes, sequential, damping } = options;
+    const { calibrateMemory: gigabytes, sequential, damping, whitening } = options;
     const calibrationBytes = gigabytes === undefined ? undefined : gigabytes * 1e9;
-    const calibrated = { calibration, calibrationBytes, sequential, damping };
+    const calibrated = { calibration, calibrationBytes, sequential, damping, whitening };
     const finished = new FinishedLayers(
       `${resolve(options.out as string)}.layers`,
       identityOf(options, source, engine),
@@ -302,11 +302,15 @@ function methodOf(options: ConvertVerbOptions): Pick<ConvertedFolder, "settings"
 }
 
 /** The document of --json. */
-function documentOf(model: string, { plan, ...done }: Done, { seed, calibrate }: ConvertVerbOptions): object {
+function documentOf(
+  model: string,
+  { plan, ...done }: Done,
+  { seed, calibrate, whitening }: ConvertVerbOptions,
+): object {
   if (!done.written) return { model, plan };
   const { conversion, written, rows, damping, reordered } = done;
   const sequential = damping !== undefined && { sequential: true, damping };
-  const calibration = rows !== undefined && { calibration: { dataset: calibrate, rows, ...sequential } };
+  const calibration = rows !== undefined && { calibration: { dataset: calibrate, rows, whitening, ...sequential } };
   return { model, plan, ...conversion, ...written, seed, ...calibration, ...(reordered && { reordered }) };
 }
 

@@ -5,12 +5,13 @@ import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { writeFileAtomically } from "../../hub/files/atomic-file.ts";
 import { REORDER_FILE } from "../../hub/model-folder/index.ts";
-import { CALIBRATED_INITS, type Conversion, FinishedLayers } from "../compress/index.ts";
+import { CALIBRATED_INITS, type Conversion, FinishedLayers, GRADIENT_INITS, OUTPUT_INITS } from "../compress/index.ts";
 import type { ComparisonRow } from "../evaluate/comparison-row.ts";
 import { forInference, type Model } from "../models/index.ts";
 import { updateRun, writeConversion } from "../report/index.ts";
 import { structureNamed } from "../structures/registry.ts";
 import type { Ended } from "../train/index.ts";
+import type { CalibrationCache } from "./calibration-cache.ts";
 import { convertModel, type PlanRequest } from "./convert.ts";
 import type { OpenData, Teacher } from "./domains/domain.ts";
 import type { Source } from "./fetch.ts";
@@ -36,6 +37,8 @@ export interface Shared {
   teacher: Source | undefined;
   data: OpenData;
   table: RunTable;
+  /** results of calibrations of the base model */
+  cache: CalibrationCache;
 }
 
 /** Options of `compressVariant`. */
@@ -147,8 +150,8 @@ async function* conversion(
   finished: FinishedLayers,
   options: VariantOptions,
 ): AsyncGenerator<PipelineEvent, Omit<ConvertedModel, "model"> & { layers: string[] }> {
-  const { folder, variant, settings, context, data } = options;
-  const { seed, searchSteps, locations, calibrationSamples, microBatch, sequential, damping } = settings;
+  const { folder, variant, settings, context, data, cache } = options;
+  const { seed, searchSteps, locations, calibrationSamples, microBatch, sequential, damping, whitening } = settings;
   const { init, allocation } = variant;
   const began = performance.now();
   const plan = async (request: PlanRequest) => {
@@ -156,10 +159,20 @@ async function* conversion(
     await updateRun(folder, { targetCost: targetOf(planned) });
     return planned.start;
   };
-  const isCalibrated = CALIBRATED_INITS.has(init) || allocation === "loss" || sequential;
+  const isCalibrated = CALIBRATIONS.some((inits) => inits.has(init)) || allocation === "loss" || sequential;
   const calibration = isCalibrated ? hashedCalibration(data.calibration(calibrationSamples, microBatch)) : undefined;
-  const how = { allocation, init, seed, searchSteps, locations, sequential, damping, signal: context.signal };
-  const asked = { plan, calibration, finished, reorder: requestOf(settings), ...how };
+  const how = {
+    allocation,
+    init,
+    seed,
+    searchSteps,
+    locations,
+    sequential,
+    damping,
+    whitening,
+    signal: context.signal,
+  };
+  const asked = { plan, calibration, cache, finished, reorder: requestOf(settings), ...how };
   const { conversion, reordered } = yield* convertModel(model, asked);
   await record(folder, conversion);
   if (reordered) await writeFileAtomically(join(folder, REORDER_FILE), reorderText(reordered));
@@ -167,6 +180,9 @@ async function* conversion(
   const layers = conversion.layers.map(({ name }) => name);
   return { seconds, layers, facts: conversionFacts(conversion, { seconds, calibration }) };
 }
+
+/** Initializations that use calibration data. */
+const CALIBRATIONS = [CALIBRATED_INITS, OUTPUT_INITS, GRADIENT_INITS];
 
 async function record(folder: string, { layers }: Conversion): Promise<void> {
   await writeConversion(

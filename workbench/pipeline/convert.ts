@@ -9,12 +9,16 @@ import {
   convert,
   Decompositions,
   type FinishedLayers,
+  GRADIENT_INITS,
   type Init,
+  OUTPUT_INITS,
 } from "../compress/index.ts";
+import type { Whitening } from "../gblr/init/index.ts";
 import type { Model } from "../models/index.ts";
+import type { CalibrationCache } from "./calibration-cache.ts";
 import type { CalibrationData } from "./domains/domain.ts";
 import { CALIBRATION_BYTES, GroupedCovariances } from "./grouped-covariances.ts";
-import { lossEnergies } from "./loss-energies.ts";
+import { type LossGradients, lossGradients } from "./loss-gradients.ts";
 import { type Reordered, type ReorderRequest, reorder } from "./reorder.ts";
 import { SequentialCovariances } from "./sequential-covariances.ts";
 import type { PipelineEvent } from "./stage.ts";
@@ -53,8 +57,12 @@ export interface ConvertStageOptions {
   sequential?: boolean | undefined;
   /** sequential: share of the mean diagonal entry that is added to covariances. Default 1e-4 */
   damping?: number | undefined;
+  /** how covariances are factored, see gblr/init/whitening.ts. Default `cholesky` */
+  whitening?: Whitening | undefined;
   /** most bytes of covariances at a time. If they are more, the model runs over the data several times. Default 4 GB */
   calibrationBytes?: number | undefined;
+  /** keeps results of calibrations of the dense model for other conversions of it. Default: none are kept */
+  cache?: CalibrationCache | undefined;
   /** keeps finished layers for a process that resumes this one, see compress/finished-layers.ts. Default: none are kept */
   finished?: FinishedLayers | undefined;
   signal: AbortSignal;
@@ -82,24 +90,29 @@ export async function* convertModel(
   options: ConvertStageOptions,
 ): AsyncGenerator<PipelineEvent, Converted> {
   const { allocation, init, seed, searchSteps, locations, calibration: data, signal } = options;
-  const { calibrationBytes: bytes = CALIBRATION_BYTES, sequential = false, damping } = options;
+  const { calibrationBytes: bytes = CALIBRATION_BYTES, sequential = false, damping, whitening } = options;
   // A global allocation by output errors needs the calibration, and the calibration needs the layers of a plan.
   // Therefore a first plan with uniform allocation precedes the calibration.
   const isByLoss = allocation === "loss";
-  const isLater = isByLoss || (init === "activation" && allocation === "global");
+  const isLater = isByLoss || (data !== undefined && OUTPUT_INITS.has(init) && allocation === "global");
   // The layers of a sequential conversion are fitted to other matrices than those of the plan.
-  const decompositions = new Decompositions(sequential ? { most: 0 } : {});
+  const decompositions = new Decompositions({ whitening, ...(sequential && { most: 0 }) });
   const reordered = options.reorder && (yield* reorder(model, options.reorder, { data, signal }));
-  const seen = data && new GroupedCovariances(model, { data, bytes, signal });
+  // A reordered model has inputs in another order.
+  const cache = options.reorder ? undefined : options.cache;
+  const seen = data && new GroupedCovariances(model, { data, bytes, cache, signal });
   let sequence: SequentialCovariances | undefined;
+  let felt: LossGradients | undefined;
   try {
     let plan = await options.plan({ allocation: isLater ? "uniform" : allocation, decompositions });
     if (!isLater) yield { kind: "planned", plan };
     seen?.divide(plan.layers, { withOutputs: isByLoss });
+    if (data && seen && (isByLoss || GRADIENT_INITS.has(init))) {
+      const gradients = { data, decompositions, withEnergies: isByLoss, cache, seed, signal };
+      felt = yield* lossGradients(model, seen, gradients);
+    }
     if (isLater && seen) {
-      const request = isByLoss
-        ? { energies: yield* lossEnergies(model, seen, { data, decompositions, seed, signal }) }
-        : yield* outputSpectra(seen, decompositions);
+      const request = felt && isByLoss ? { energies: felt.energies } : yield* outputSpectra(seen, decompositions);
       plan = await options.plan({ allocation, decompositions, ...request });
       yield { kind: "planned", plan };
     }
@@ -111,6 +124,8 @@ export async function* convertModel(
       decompositions,
       signal,
       finished,
+      whitening,
+      importances: felt?.importances,
       ...(locations !== undefined && { locations }),
     };
     if (data && sequential) {
@@ -141,6 +156,7 @@ export async function* convertModel(
     decompositions.dispose();
     seen?.dispose();
     sequence?.dispose();
+    for (const importance of felt?.importances.values() ?? []) importance.dispose();
   }
 }
 

@@ -42,6 +42,10 @@ export const INITS = ["svd", "search", "activation", "asvd", "fwsvd", "wanda"] a
 export type Init = (typeof INITS)[number];
 /** Initializations that cannot be computed without the covariance of a layer's inputs. */
 export const CALIBRATED_INITS: ReadonlySet<Init> = new Set(["activation", "asvd", "wanda"]);
+/** Initializations that minimize the output error if the covariance of a layer's inputs is known. */
+export const OUTPUT_INITS: ReadonlySet<Init> = new Set(["activation", "search"]);
+/** Initializations that need `importance`, which is computed from gradients on calibration data. */
+export const GRADIENT_INITS: ReadonlySet<Init> = new Set(["fwsvd"]);
 
 /** What an initialization is given. */
 export interface StartOptions {

@@ -8,7 +8,7 @@ import { CHOLESKY, CHOLESKY_SOLVE } from "../ops/kernels.ts";
 import { runKernel } from "../ops/op.ts";
 import { expectOperand, expectSetting } from "../ops/operands.ts";
 
-/** Options of `cholesky` and `solvePositive`. */
+/** Options of `cholesky` and `solveDamped`. */
 export interface DampingOptions {
   /** number that is added to all entries of the diagonal, from 0. Default 0 */
   damping?: number;
@@ -36,13 +36,13 @@ export async function cholesky(matrix: Tensor2D, { damping = 0 }: DampingOptions
  * @returns X, float32 (n, m); undefined if the sum is not positive definite
  * @throws ShapeError when shapes do not fit, or the damping is negative
  */
-export async function solvePositive(
+export async function solveDamped(
   matrix: Tensor2D,
   right: Tensor2D,
   { damping = 0 }: DampingOptions = {},
 ): Promise<Tensor2D | undefined> {
-  const n = expectSystem("solvePositive", matrix, damping);
-  expectOperand("solvePositive", { right }, { dtype: "float32", shape: [n, "m"] });
+  const n = expectSystem("solveDamped", matrix, damping);
+  expectOperand("solveDamped", { right }, { dtype: "float32", shape: [n, "m"] });
   if (getKernel(CHOLESKY_SOLVE, getBackend())) {
     return foundOf(runKernel(CHOLESKY_SOLVE, { x: matrix, right }, { damping }) as [Tensor2D, Tensor]);
   }

@@ -10,6 +10,7 @@ import { openEngine } from "../../workbench/engine/core/open.ts";
 import { languageHidden, type Model } from "../../workbench/models/index.ts";
 import { CalibrationCache } from "../../workbench/pipeline/calibration-cache.ts";
 import { convertModel } from "../../workbench/pipeline/convert.ts";
+import { hashedCalibration } from "../../workbench/pipeline/results/calibration-hash.ts";
 import { resultOf } from "../../workbench/pipeline/stage.ts";
 import { TINY, tinyModel } from "../compress/tiny.ts";
 import { sampleIds } from "../engine/ops/operands.ts";
@@ -36,7 +37,7 @@ async function conversionOf({ cache, structure = "lowrank", texts = 1, ...ways }
     context: TINY.n_positions,
     read: async (i: number) => sampleIds(10 * texts + i, TINY.n_positions + 1, TINY.vocab_size),
   };
-  const calibration = {
+  const calibration = hashedCalibration({
     inputs: () => windowInputs(windows, { samples: 4 }),
     forward: (stepped: Model, ids: tf.Tensor) => {
       passes++;
@@ -44,11 +45,12 @@ async function conversionOf({ cache, structure = "lowrank", texts = 1, ...ways }
     },
     total: 4,
     unit: "windows" as const,
-  };
+  });
   const { conversion, rows } = await resultOf(
     convertModel(model, {
       plan: (request) => planConversion(model, { structure, budget: 0.6, ...request }),
-      ...{ allocation: "uniform", init: "activation", seed: 1, searchSteps: 4, calibration, cache, ...ways },
+      ...{ allocation: "uniform", init: "activation", seed: 1, searchSteps: 4, calibration, ...ways },
+      cache: cache?.of(calibration),
       signal: new AbortController().signal,
     }),
   );

@@ -4,13 +4,12 @@ import { type Command, Option } from "commander";
 import {
   ALLOCATIONS,
   type Allocation,
-  CALIBRATED_INITS,
   CONVOLUTIONS,
   type Convolutions,
   expectInit,
-  GRADIENT_INITS,
   INITS,
   type Init,
+  needsCalibration,
   ORDERS,
   SYMMETRY_KINDS,
   type SymmetryKind,
@@ -202,7 +201,7 @@ export function checkUsage(options: ConvertVerbOptions): void {
 
 function checkCalibration(options: ConvertVerbOptions): void {
   const { init, calibrate } = options;
-  if ((CALIBRATED_INITS.has(init) || GRADIENT_INITS.has(init)) && calibrate === undefined) {
+  if (needsCalibration(init) && calibrate === undefined) {
     throw new UsageError(`--init ${init} needs --calibrate; give a data set to calibrate on`);
   }
   if (options.allocate === "loss" && calibrate === undefined) {

@@ -24,7 +24,7 @@ import {
 } from "@tensorflow/tfjs-core";
 import type { Stepwise } from "../architectures/task.ts";
 import { EngineError } from "../engine/core/errors.ts";
-import { solveDamped } from "../engine/linalg/index.ts";
+import { solvePositive } from "../engine/linalg/index.ts";
 import { copyModel } from "../models/create.ts";
 import type { Model } from "../models/model.ts";
 import { eventLoopTurn } from "../structures/structure.ts";
@@ -222,7 +222,7 @@ export class SequentialCalibration {
       let found: Tensor2D | undefined;
       // Without damping, inputs from fewer rows than entries have no inverse.
       while (!found) {
-        found = await solveDamped(mean, right, { damping: (damping * total) / n });
+        found = await solvePositive(mean, right, { damping: (damping * total) / n });
         if (!found) damping = Math.max(10 * damping, LEAST_DAMPING);
       }
       right.dispose();

@@ -2,7 +2,6 @@
 // tensor for each layer, one file for each different tensor; an index, which is written last, says which file holds which
 // layer. It counts only for the same model and the same inputs, whose hash is in the index.
 
-import { createHash } from "node:crypto";
 import { mkdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { type Tensor, tensor } from "@tensorflow/tfjs-core";
@@ -10,7 +9,7 @@ import { z } from "zod";
 import { writeFileAtomically } from "../../hub/files/atomic-file.ts";
 import { openSafetensors, writeSafetensors } from "../../hub/safetensors/index.ts";
 import { jsonOrUndefined } from "../../hub/text/json.ts";
-import type { CalibrationData } from "./domains/domain.ts";
+import type { HashedCalibration } from "./results/calibration-hash.ts";
 
 /** What a result is: covariances of inputs, or what gradients say about layers. */
 export type CalibrationKind = "covariances" | "energies" | "importances";
@@ -33,11 +32,10 @@ export interface CalibrationResult {
   rows: number;
 }
 
-/** The results of calibrations with the same data and the same dense model. */
+/** The results of calibrations of one dense model. */
 export class CalibrationCache {
   private readonly folder: string;
   private readonly identity: string;
-  private readonly hashes = new WeakMap<CalibrationData, string>();
 
   /**
    * @param folder is created with the first result
@@ -48,17 +46,34 @@ export class CalibrationCache {
     [this.folder, this.identity] = [folder, JSON.stringify(identity)];
   }
 
+  /** The results for these inputs. */
+  of(data: HashedCalibration): CalibrationResults {
+    return new CalibrationResults(this.folder, this.identity, data);
+  }
+
+  /** Removes all results. */
+  async remove(): Promise<void> {
+    await rm(this.folder, { recursive: true, force: true });
+  }
+}
+
+/** The results of calibrations of one dense model on the same data. */
+export class CalibrationResults {
+  private readonly folder: string;
+  private readonly identity: string;
+  private readonly data: HashedCalibration;
+
+  constructor(folder: string, identity: string, data: HashedCalibration) {
+    [this.folder, this.identity, this.data] = [folder, identity, data];
+  }
+
   /**
    * Reads results for layers.
    * @returns undefined if there is none for one of the layers; the caller disposes of the tensors, of which layers with
    *   the same input share one
    */
-  async read(
-    kind: CalibrationKind,
-    data: CalibrationData,
-    layers: readonly string[],
-  ): Promise<CalibrationResult | undefined> {
-    const index = await this.index(kind, data);
+  async read(kind: CalibrationKind, layers: readonly string[]): Promise<CalibrationResult | undefined> {
+    const index = await this.index(kind);
     if (!index || layers.some((name) => index.files[name] === undefined)) return undefined;
     const opened = new Map<string, Tensor>();
     try {
@@ -76,9 +91,9 @@ export class CalibrationCache {
   }
 
   /** Adds results, which still belong to the caller. @throws the file system's error when they cannot be written */
-  async write(kind: CalibrationKind, data: CalibrationData, { tensors, rows }: CalibrationResult): Promise<void> {
+  async write(kind: CalibrationKind, { tensors, rows }: CalibrationResult): Promise<void> {
     await mkdir(this.folder, { recursive: true });
-    const before = await this.index(kind, data);
+    const before = await this.index(kind);
     const names = new Map<Tensor, string>();
     for (const [layer, values] of tensors) {
       if (names.has(values)) continue;
@@ -94,36 +109,17 @@ export class CalibrationCache {
     }
     const added = Array.from(tensors, ([layer, values]) => [layer, names.get(values) as string] as const);
     const files = { ...before?.files, ...Object.fromEntries(added) };
-    const index: Index = { version: 1, sha256: await this.hashOf(data), identity: this.identity, rows, files };
+    const { sha256 } = await this.data.facts();
+    const index: Index = { version: 1, sha256, identity: this.identity, rows, files };
     await writeFileAtomically(this.pathOf(kind), `${JSON.stringify(index, null, 2)}\n`);
   }
 
   /** The index of a kind; undefined if there is none for this model and these inputs. */
-  private async index(kind: CalibrationKind, data: CalibrationData): Promise<Index | undefined> {
+  private async index(kind: CalibrationKind): Promise<Index | undefined> {
     const text = await readFile(this.pathOf(kind), "utf8").catch(() => undefined);
     const parsed = INDEX.safeParse(text === undefined ? undefined : jsonOrUndefined(text));
     if (!parsed.success || parsed.data.identity !== this.identity) return undefined;
-    return parsed.data.sha256 === (await this.hashOf(data)) ? parsed.data : undefined;
-  }
-
-  /** The hash of all inputs, which are read for it once. */
-  private async hashOf(data: CalibrationData): Promise<string> {
-    const known = this.hashes.get(data);
-    if (known !== undefined) return known;
-    const hash = createHash("sha256");
-    for await (const input of data.inputs()) {
-      const { buffer, byteOffset, byteLength } = await input.data();
-      hash.update(JSON.stringify(input.shape)).update(new Uint8Array(buffer, byteOffset, byteLength));
-      input.dispose();
-    }
-    const found = hash.digest("hex");
-    this.hashes.set(data, found);
-    return found;
-  }
-
-  /** Removes all results. */
-  async remove(): Promise<void> {
-    await rm(this.folder, { recursive: true, force: true });
+    return parsed.data.sha256 === (await this.data.facts()).sha256 ? parsed.data : undefined;
   }
 
   private async tensorIn(name: string): Promise<Tensor> {

@@ -5,7 +5,7 @@ import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { writeFileAtomically } from "../../hub/files/atomic-file.ts";
 import { REORDER_FILE } from "../../hub/model-folder/index.ts";
-import { CALIBRATED_INITS, type Conversion, FinishedLayers, GRADIENT_INITS, OUTPUT_INITS } from "../compress/index.ts";
+import { type Conversion, FinishedLayers, INIT_DATA, needsCalibration } from "../compress/index.ts";
 import type { ComparisonRow } from "../evaluate/comparison-row.ts";
 import { forInference, type Model } from "../models/index.ts";
 import { updateRun, writeConversion } from "../report/index.ts";
@@ -159,30 +159,18 @@ async function* conversion(
     await updateRun(folder, { targetCost: targetOf(planned) });
     return planned.start;
   };
-  const isCalibrated = CALIBRATIONS.some((inits) => inits.has(init)) || allocation === "loss" || sequential;
+  const isCalibrated = needsCalibration(init) || INIT_DATA[init].isByOutputs || allocation === "loss" || sequential;
   const calibration = isCalibrated ? hashedCalibration(data.calibration(calibrationSamples, microBatch)) : undefined;
-  const how = {
-    allocation,
-    init,
-    seed,
-    searchSteps,
-    locations,
-    sequential,
-    damping,
-    whitening,
-    signal: context.signal,
-  };
-  const asked = { plan, calibration, cache, finished, reorder: requestOf(settings), ...how };
+  const how = { allocation, init, seed, searchSteps, locations, signal: context.signal };
+  const calibrated = { calibration, sequential, damping, whitening, cache: calibration && cache.of(calibration) };
+  const asked = { plan, finished, reorder: requestOf(settings), ...how, ...calibrated };
   const { conversion, reordered } = yield* convertModel(model, asked);
   await record(folder, conversion);
   if (reordered) await writeFileAtomically(join(folder, REORDER_FILE), reorderText(reordered));
   const seconds = (performance.now() - began) / 1000;
   const layers = conversion.layers.map(({ name }) => name);
-  return { seconds, layers, facts: conversionFacts(conversion, { seconds, calibration }) };
+  return { seconds, layers, facts: await conversionFacts(conversion, { seconds, calibration }) };
 }
-
-/** Initializations that use calibration data. */
-const CALIBRATIONS = [CALIBRATED_INITS, OUTPUT_INITS, GRADIENT_INITS];
 
 async function record(folder: string, { layers }: Conversion): Promise<void> {
   await writeConversion(

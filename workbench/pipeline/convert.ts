@@ -9,13 +9,12 @@ import {
   convert,
   Decompositions,
   type FinishedLayers,
-  GRADIENT_INITS,
+  INIT_DATA,
   type Init,
-  OUTPUT_INITS,
 } from "../compress/index.ts";
 import type { Whitening } from "../gblr/init/index.ts";
 import type { Model } from "../models/index.ts";
-import type { CalibrationCache } from "./calibration-cache.ts";
+import type { CalibrationResults } from "./calibration-cache.ts";
 import type { CalibrationData } from "./domains/domain.ts";
 import { CALIBRATION_BYTES, GroupedCovariances } from "./grouped-covariances.ts";
 import { type LossGradients, lossGradients } from "./loss-gradients.ts";
@@ -62,7 +61,7 @@ export interface ConvertStageOptions {
   /** most bytes of covariances at a time. If they are more, the model runs over the data several times. Default 4 GB */
   calibrationBytes?: number | undefined;
   /** keeps results of calibrations of the dense model for other conversions of it. Default: none are kept */
-  cache?: CalibrationCache | undefined;
+  cache?: CalibrationResults | undefined;
   /** keeps finished layers for a process that resumes this one, see compress/finished-layers.ts. Default: none are kept */
   finished?: FinishedLayers | undefined;
   signal: AbortSignal;
@@ -93,8 +92,9 @@ export async function* convertModel(
   const { calibrationBytes: bytes = CALIBRATION_BYTES, sequential = false, damping, whitening } = options;
   // A global allocation by output errors needs the calibration, and the calibration needs the layers of a plan.
   // Therefore a first plan with uniform allocation precedes the calibration.
+  const { isByOutputs, needsImportance } = INIT_DATA[init];
   const isByLoss = allocation === "loss";
-  const isLater = isByLoss || (data !== undefined && OUTPUT_INITS.has(init) && allocation === "global");
+  const isLater = isByLoss || (data !== undefined && isByOutputs && allocation === "global");
   // The layers of a sequential conversion are fitted to other matrices than those of the plan.
   const decompositions = new Decompositions({ whitening, ...(sequential && { most: 0 }) });
   const reordered = options.reorder && (yield* reorder(model, options.reorder, { data, signal }));
@@ -107,7 +107,7 @@ export async function* convertModel(
     let plan = await options.plan({ allocation: isLater ? "uniform" : allocation, decompositions });
     if (!isLater) yield { kind: "planned", plan };
     seen?.divide(plan.layers, { withOutputs: isByLoss });
-    if (data && seen && (isByLoss || GRADIENT_INITS.has(init))) {
+    if (data && seen && (isByLoss || needsImportance)) {
       const gradients = { data, decompositions, withEnergies: isByLoss, cache, seed, signal };
       felt = yield* lossGradients(model, seen, gradients);
     }

@@ -6,7 +6,7 @@ import type { Tensor2D } from "@tensorflow/tfjs-core";
 import { type Covariances, type Decompositions, type PlannedLayer, takeApart } from "../compress/index.ts";
 import { denseWeight, type Model } from "../models/index.ts";
 import { type Calibration, calibrateLayers } from "./calibrate.ts";
-import type { CalibrationCache } from "./calibration-cache.ts";
+import type { CalibrationResults } from "./calibration-cache.ts";
 import type { CalibrationData } from "./domains/domain.ts";
 import type { PipelineEvent } from "./stage.ts";
 
@@ -20,7 +20,7 @@ export interface GroupedOptions {
   /** most bytes of covariances at a time; a single layer may need more */
   bytes: number;
   /** results of earlier calibrations of the same model with the same data. Default: none */
-  cache?: CalibrationCache | undefined;
+  cache?: CalibrationResults | undefined;
   signal: AbortSignal;
 }
 
@@ -80,7 +80,7 @@ export class GroupedCovariances {
     this.dispose();
     const { data, cache, signal } = this.options;
     const names = group.map((layer) => layer.name);
-    const known = await cache?.read("covariances", data, names);
+    const known = await cache?.read("covariances", names);
     if (known) {
       takeApart(this.model, group);
       for (const [layer, covariance] of known.tensors) this.current.set(layer, covariance as Tensor2D);
@@ -90,7 +90,7 @@ export class GroupedCovariances {
     const { covariances, rows }: Calibration = yield* calibrateLayers(this.model, group, { data, signal });
     for (const [layer, covariance] of covariances) this.current.set(layer, covariance);
     this.rows = rows;
-    await cache?.write("covariances", data, { tensors: covariances, rows });
+    await cache?.write("covariances", { tensors: covariances, rows });
   }
 
   /** Computes what a global allocation by output errors needs: all covariances, or the singular values of all layers. */

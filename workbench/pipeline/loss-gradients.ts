@@ -4,7 +4,7 @@
 import { type Tensor, type Tensor1D, tensor1d } from "@tensorflow/tfjs-core";
 import { type Decompositions, type SensitivityEvent, sensitivities } from "../compress/index.ts";
 import { denseWeight, type Model } from "../models/index.ts";
-import type { CalibrationCache } from "./calibration-cache.ts";
+import type { CalibrationResults } from "./calibration-cache.ts";
 import type { CalibrationData } from "./domains/domain.ts";
 import type { GroupedCovariances } from "./grouped-covariances.ts";
 import { lastEvent, type PipelineEvent } from "./stage.ts";
@@ -18,7 +18,7 @@ export interface LossGradientOptions {
   /** whether energies are computed, which needs covariances */
   withEnergies: boolean;
   /** results of earlier calibrations of the same model with the same data. Default: none */
-  cache?: CalibrationCache | undefined;
+  cache?: CalibrationResults | undefined;
   /** seed of the labels of classifiers */
   seed: number;
   signal: AbortSignal;
@@ -39,7 +39,7 @@ export async function* lossGradients(
   { data, decompositions, withEnergies, cache, seed, signal }: LossGradientOptions,
 ): AsyncGenerator<PipelineEvent, LossGradients> {
   const all = covariances.groupsBackwards.flatMap((group) => group.map(({ name }) => name));
-  const known = cache && (await knownGradients(cache, data, { layers: all, withEnergies }));
+  const known = cache && (await knownGradients(cache, { layers: all, withEnergies }));
   if (known) return known;
   const total = Math.ceil(data.total * SHARE);
   const { unit } = data;
@@ -61,10 +61,10 @@ export async function* lossGradients(
       for (const tensor of [weight, outputs]) tensor.dispose();
     }
   }
-  await cache?.write("importances", data, { tensors: found.importances, rows: 0 });
+  await cache?.write("importances", { tensors: found.importances, rows: 0 });
   if (withEnergies && cache) {
     const tensors = new Map(Array.from(found.energies, ([name, values]) => [name, tensor1d(values)] as const));
-    await cache.write("energies", data, { tensors, rows: 0 });
+    await cache.write("energies", { tensors, rows: 0 });
     for (const values of tensors.values()) values.dispose();
   }
   return found;
@@ -72,18 +72,17 @@ export async function* lossGradients(
 
 /** Results of an earlier process or variant; undefined unless there is one for every layer. */
 async function knownGradients(
-  cache: CalibrationCache,
-  data: CalibrationData,
+  cache: CalibrationResults,
   { layers, withEnergies }: { layers: readonly string[]; withEnergies: boolean },
 ): Promise<LossGradients | undefined> {
   const energies = new Map<string, Float32Array>();
   if (withEnergies) {
-    const read = await cache.read("energies", data, layers);
+    const read = await cache.read("energies", layers);
     if (!read) return undefined;
     for (const [name, values] of read.tensors) energies.set(name, (await values.data()) as Float32Array);
     for (const values of read.tensors.values()) values.dispose();
   }
-  const importances = await cache.read("importances", data, layers);
+  const importances = await cache.read("importances", layers);
   return importances && { energies, importances: importances.tensors as LossGradients["importances"] };
 }
 

@@ -22,6 +22,7 @@ import {
   tidy,
   transpose,
 } from "@tensorflow/tfjs-core";
+import { ShapeError } from "../engine/core/errors.ts";
 import { solvePositive } from "../engine/linalg/index.ts";
 
 /** The three factors as stacks, padded with zeros: block (i, j) of the matrix is U_i diag(s_ij) V_jᵀ. */
@@ -134,7 +135,7 @@ async function sideStep(
     const loss = add(energy, sum(mul(factors, sub(product, mul(seen, 2)))));
     return { gram: damped(plain, loss, delta), right: transpose(sub(product, seen), [0, 2, 1]) };
   });
-  const direction = await solvePositive(gram, right);
+  const direction = await directionOf(gram, right);
   const next = tidy(() => sub<Tensor3D>(factors, mul(transpose(direction, [0, 2, 1]), size)));
   for (const tensor of [gram, right, direction]) tensor.dispose();
   return next;
@@ -160,7 +161,7 @@ async function scalesStep(
       right: reshape(sub(product, seen), [rows, columns, rank, 1]),
     };
   });
-  const direction = await solvePositive(gram, right);
+  const direction = await directionOf(gram, right);
   const next = tidy(() => sub<Tensor3D>(scales, mul(reshape(direction, [rows, columns, rank]), size)));
   for (const tensor of [gram, right, direction]) tensor.dispose();
   return next;
@@ -170,4 +171,11 @@ async function scalesStep(
 function damped<T extends Tensor3D | Tensor4D>(gram: T, loss: Tensor, delta: number): T {
   const ridge = add(mul(sqrt(relu(loss)), delta), mul(max(gram), 1e-6));
   return add(gram, mul(eye(gram.shape[2]), ridge)) as T;
+}
+
+/** The solution of systems with damped Gram matrices. */
+async function directionOf<T extends Tensor>(gram: Tensor, right: T): Promise<T> {
+  const found = await solvePositive(gram, right);
+  if (found) return found;
+  throw new ShapeError("blast: the systems of the factors are not positive definite; the matrix must be finite");
 }

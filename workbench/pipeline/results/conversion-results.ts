@@ -76,7 +76,7 @@ const titleOf = ({ converted: { plan, conversion } }: ConvertedFolder): string =
 async function rowOf(folder: ConvertedFolder): Promise<ComparisonRow> {
   const { model, converted, out, options, seed, seconds, calibration, dataset, checked } = folder;
   const { plan, conversion } = converted;
-  const { calibration: seen, ...facts } = conversionFacts(conversion, { seconds, calibration });
+  const { calibration: seen, ...facts } = await conversionFacts(conversion, { seconds, calibration });
   return {
     name: titleOf(folder),
     structure: plan.structure,

@@ -42,14 +42,14 @@ export function methodFacts(
 export type ConversionFacts = Pick<ComparisonRow, "layerErrors" | "calibration" | "stageSeconds">;
 
 /** Errors of the converted layers, the data of the calibration, and the seconds of the conversion. */
-export function conversionFacts(
+export async function conversionFacts(
   { layers }: Pick<Conversion, "layers">,
   { seconds, calibration }: { seconds: number; calibration?: HashedCalibration | undefined },
-): ConversionFacts {
+): Promise<ConversionFacts> {
   const converted = layers.filter(({ structure }) => !structureNamed(structure).isDense);
   const weights = meanOf(converted.map(({ error }) => error));
   const outputs = meanOf(converted.flatMap(({ outputError }) => (outputError === undefined ? [] : [outputError])));
-  const seen = calibration?.facts();
+  const seen = await calibration?.facts();
   return {
     ...(weights !== undefined && { layerErrors: { weights, ...(outputs !== undefined && { outputs }) } }),
     ...(seen && { calibration: seen }),

@@ -257,9 +257,9 @@ test("ways to compress are curves of their own, also where another setting tells
     layer: { data: { values: unknown[] } }[];
   };
   expect(spec.layer.at(-1)?.data.values).toEqual([
-    { x: 0.2, y: 20.2, series: "GBLR, SVD, learning-rate 1", isBase: false },
-    { x: 0.3, y: 20.3, series: "GBLR, SVD, learning-rate 1", isBase: false },
-    { x: 0.2, y: 20.2, series: "GBLR, SVD, learning-rate 2", isBase: false },
+    { x: 0.2, y: 20.2, series: "GBLR, SVD, learning-rate 1" },
+    { x: 0.3, y: 20.3, series: "GBLR, SVD, learning-rate 1" },
+    { x: 0.2, y: 20.2, series: "GBLR, SVD, learning-rate 2" },
   ]);
   expect(sweepChart("r", [])).toBeUndefined();
 });

@@ -17,7 +17,7 @@ import type { WeightType } from "../models/index.ts";
 import { structureNamed, structures } from "../structures/registry.ts";
 import { countFrom, numberFrom, share } from "./shared/options.ts";
 import { UsageError } from "./shared/program.ts";
-import { AliasOption } from "./shared/settings.ts";
+import { AliasOption, flagOf } from "./shared/settings.ts";
 
 /** Adds the options for the structure of the converted layers and their cost. */
 export function addConversionOptions(command: Command): void {
@@ -77,6 +77,30 @@ export function addCalibrationOptions(command: Command): void {
     );
 }
 
+/** Adds the options for the check on the user's data. */
+export function addCheckOptions(command: Command): void {
+  command
+    .option(
+      "--check <dataset>",
+      "measure the model before and after on this data set: a folder or owner/name[@revision]",
+    )
+    .option(
+      "--max-loss-increase <amount>",
+      "largest increase of the loss on the data of --check, in per cent of perplexity or points of accuracy; beyond it, the most harmful layers are put back to dense",
+      numberFrom(0),
+    )
+    .option("--check-config <name>", "configuration of the data set (default: its only or default configuration)")
+    .option("--check-split <name>", "split to check on (default: test)")
+    .option("--check-column <name>", "column with the text or the images (default: text; image or img)")
+    .option("--check-encoding <name>", "encoding of text files, such as windows-1252 (default: utf-8)")
+    .option("--check-samples <count>", "windows or images to check on, from the start (default: all)", countFrom(1))
+    .option(
+      "--check-context <tokens>",
+      "tokens per window (default: the model's positions, at most 2048)",
+      countFrom(1),
+    );
+}
+
 /** The parsed options of the verb. */
 export interface ConvertVerbOptions extends OpenEngineOptions {
   structure: string;
@@ -98,6 +122,14 @@ export interface ConvertVerbOptions extends OpenEngineOptions {
   calibrateEncoding?: string;
   calibrateSamples?: number;
   calibrateContext?: number;
+  check?: string;
+  maxLossIncrease?: number;
+  checkConfig?: string;
+  checkSplit?: string;
+  checkColumn?: string;
+  checkEncoding?: string;
+  checkSamples?: number;
+  checkContext?: number;
   seed: number;
   out?: string;
   dryRun?: boolean;
@@ -147,11 +179,19 @@ function checkCalibration(options: ConvertVerbOptions): void {
   if (init === "activation" && calibrate === undefined) {
     throw new UsageError("--init activation needs --calibrate; give a data set to calibrate on");
   }
-  const detail = DETAILS.find((name) => options[name] !== undefined);
-  if (calibrate === undefined && detail) {
-    throw new UsageError(
-      `--${detail.replace("calibrate", "calibrate-").toLowerCase()} needs --calibrate; give a data set`,
-    );
+  expectWith("calibrate", DETAILS, options);
+  expectWith("check", CHECK_DETAILS, options);
+}
+
+/** Checks that a data set is given where one of its details is. */
+function expectWith(
+  dataset: "calibrate" | "check",
+  details: readonly (keyof ConvertVerbOptions)[],
+  options: ConvertVerbOptions,
+): void {
+  const detail = details.find((name) => options[name] !== undefined);
+  if (options[dataset] === undefined && detail) {
+    throw new UsageError(`${flagOf(detail)} needs --${dataset}; give a data set`);
   }
 }
 
@@ -163,4 +203,14 @@ const DETAILS = [
   "calibrateSamples",
   "calibrateContext",
   "calibrateMemory",
+] as const;
+
+const CHECK_DETAILS = [
+  "maxLossIncrease",
+  "checkConfig",
+  "checkSplit",
+  "checkColumn",
+  "checkEncoding",
+  "checkSamples",
+  "checkContext",
 ] as const;

@@ -14,6 +14,7 @@ import {
 import type { Engine } from "../engine/core/types.ts";
 import type { Model } from "../models/index.ts";
 import { openCalibration } from "../pipeline/calibrate.ts";
+import { type CheckOutcome, convertChecked } from "../pipeline/check/check.ts";
 import { type Converted, convertModel, type PlanRequest } from "../pipeline/convert.ts";
 import { fetchModel, type Source } from "../pipeline/fetch.ts";
 import { load } from "../pipeline/load.ts";
@@ -24,7 +25,14 @@ import { baseOf, originFacts, PICTURE, save, writeCard } from "../pipeline/save.
 import type { PipelineEvent, StageContext } from "../pipeline/stage.ts";
 import { RUN_FILES } from "../report/index.ts";
 import { structureNamed } from "../structures/registry.ts";
-import { addCalibrationOptions, addConversionOptions, type ConvertVerbOptions, checkUsage } from "./convert-options.ts";
+import { type ConversionCheck, checkedRows, checkLines, openConversionCheck } from "./convert-check.ts";
+import {
+  addCalibrationOptions,
+  addCheckOptions,
+  addConversionOptions,
+  type ConvertVerbOptions,
+  checkUsage,
+} from "./convert-options.ts";
 import { printConversion, printPlan, type Written } from "./convert-tables.ts";
 import {
   addEngineOptions,
@@ -66,6 +74,10 @@ convolution becomes lowrank.
 Initializations: svd minimizes the error of the matrix; search is the budgeted
 block search of GBLR; activation minimizes the error of the layer's output for
 inputs from the data set of --calibrate.
+
+--check measures the model on your data before and after. With
+--max-loss-increase, layers are put back to dense, the most harmful first,
+until the loss stays within the limit. The result says which, and the cost.
 `.trim();
 
 export function addConvert(program: Command): void {
@@ -78,6 +90,7 @@ export function addConvert(program: Command): void {
       "gblr convert models/gpt2 --structure gblr --budget 0.35 --init activation \\",
       "  --calibrate Salesforce/wikitext --calibrate-config wikitext-103-raw-v1 --out models/gpt2-aware",
       "gblr convert models/gpt2 --structure gblr --widths lr0.25 --layers 'h.*.mlp' --dry-run",
+      "gblr convert models/gpt2 --structure gblr --budget 0.5 --check my-texts --max-loss-increase 5 --out models/gpt2-safe",
       "gblr convert timm/resnet18.tv_in1k --structure gblr --widths lr0.35 --out models/resnet18-gblr",
     ].join("\n"),
   })
@@ -86,6 +99,7 @@ export function addConvert(program: Command): void {
     .argument("<model>", MODEL_ARGUMENT);
   addConversionOptions(command);
   addCalibrationOptions(command);
+  addCheckOptions(command);
   addEngineOptions(addWeightType(command))
     .option("--seed <number>", "random seed of the search", countFrom(0), 0)
     .option("--out <folder>", "folder to write the model to")
@@ -101,13 +115,17 @@ async function convertVerb(name: string, options: ConvertVerbOptions): Promise<v
   if (out !== undefined && !dryRun) await expectPlaceForModel(out, { force });
   const palette = paletteFor(process.stdout, process.env);
   const print = (text: string) => process.stdout.write(`${text}\n`);
-  const interrupted = "interrupted; nothing was written";
+  const kept = options.check === undefined ? "" : "; measurements are kept for the same command";
+  const interrupted = `interrupted; nothing was written${kept}`;
   const show = (event: PipelineEvent) => {
     if (event.kind === "planned" && !json) print(printPlan(event.plan, { model: name, palette }));
   };
   const done = await runStages({ interrupted, json, show }, (context) => convertAndSave(name, options, context));
   if (json) print(JSON.stringify(documentOf(name, done, options), null, 2));
-  else if (done.written) print(printConversion(done.conversion, done.written, { plan: done.plan, palette }));
+  else if (done.written)
+    print(
+      [printConversion(done.conversion, done.written, { plan: done.plan, palette }), ...(done.told ?? [])].join("\n"),
+    );
   else if (isAllocatedLater(options)) {
     print("This plan allocates uniformly: --allocate global with --init activation is decided after calibration.");
   }
@@ -118,7 +136,9 @@ const isAllocatedLater = ({ init, allocate }: ConvertVerbOptions): boolean =>
   init === "activation" && allocate === "global";
 
 /** The result of the verb; a dry run has the plan only. */
-type Done = { plan: ConversionPlan; written?: undefined } | (Converted & { written: Written });
+type Done =
+  | { plan: ConversionPlan; written?: undefined }
+  | (Converted & { written: Written; outcome?: CheckOutcome; told?: string[] });
 
 /** Runs the stages fetch, load, plan, calibrate, convert, save and card. */
 async function* convertAndSave(
@@ -148,10 +168,17 @@ async function* convertAndSave(
     const how = { allocation, init, seed, searchSteps, ...calibrated, signal: context.signal };
     let notes: readonly string[] = [];
     let converted: Converted;
+    let checked: ConversionCheck | undefined;
+    let outcome: CheckOutcome | undefined;
     try {
-      converted = yield* convertModel(model, { plan, ...how });
+      checked = yield* openConversionCheck(options, { model, source, engine, context });
+      if (checked) {
+        const limit = options.maxLossIncrease;
+        const result = yield* convertChecked(model, { ...checked, limit, convert: { plan, ...how } });
+        [converted, outcome] = [result, result.outcome];
+      } else converted = yield* convertModel(model, { plan, ...how });
     } finally {
-      notes = (await data?.close()) ?? [];
+      notes = [...((await data?.close()) ?? []), ...((await checked?.check.close()) ?? [])];
     }
     for (const text of notes) yield { kind: "note", text };
     const files = yield* saveConverted(model, converted, { options, source, engine, signal: context.signal });
@@ -159,8 +186,10 @@ async function* convertAndSave(
     const written = await writtenOf(out, files, { model, converted, source, before, began });
     const { seconds } = written;
     const made = { model, converted, source, calibration, out, seconds, dataset: options.calibrate, seed };
-    await writeConversionResults({ ...made, ...methodOf(options), ...originOf(engine) });
-    return { ...converted, written };
+    const rows = checked && outcome && { checked: checkedRows(checked, outcome) };
+    await writeConversionResults({ ...made, ...methodOf(options), ...originOf(engine), ...rows });
+    await checked?.record.remove();
+    return { ...converted, written, ...(checked && outcome && { outcome, told: checkLines(checked, outcome) }) };
   } finally {
     model.dispose();
   }
@@ -281,9 +310,9 @@ function methodOf(options: ConvertVerbOptions): Pick<ConvertedFolder, "settings"
 /** The document of --json. */
 function documentOf(model: string, { plan, ...done }: Done, { seed, calibrate }: ConvertVerbOptions): object {
   if (!done.written) return { model, plan };
-  const { conversion, written, rows } = done;
+  const { conversion, written, rows, outcome } = done;
   const calibration = rows !== undefined && { calibration: { dataset: calibrate, rows } };
-  return { model, plan, ...conversion, ...written, seed, ...calibration };
+  return { model, plan, ...conversion, ...written, seed, ...calibration, ...(outcome && { check: outcome }) };
 }
 
 /**

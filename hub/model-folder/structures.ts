@@ -48,10 +48,11 @@ export interface PythonStructure {
   readonly source?: string;
 }
 
-/** A number, the length of a size by its name, the smaller of two sizes, or a quotient of two sizes rounded up. */
+/** A number, the length of a size by its name, the smaller or the difference of two sizes, or their quotient rounded up. */
 export type Bound =
   | number
   | string
+  | { readonly difference: readonly [string, string] }
   | { readonly smaller: readonly [string, string] }
   | { readonly ceil: readonly [string, string] };
 
@@ -117,6 +118,29 @@ export const STORED_LOW_RANK: StoredStructure = {
   python: { linear: "LowRankLinear", convolution: "LowRankConvolution" },
 };
 
+/** How low-rank layers in the form of PIFA are stored. */
+export const STORED_PIFA: StoredStructure = {
+  name: "pifa",
+  title: "PIFA",
+  matrices: "low-rank matrices by pivoting factorization (PIFA)",
+  parts: { pivots: ["r", "n_in"], coefficients: ["rest", "r"], order: ["n_out"] },
+  rules: [
+    { size: "r", from: 1, to: { smaller: ["n_in", "n_out"] } },
+    { size: "rest", is: { difference: ["n_out", "r"] } },
+  ],
+  python: { linear: "PivotedLinear" },
+};
+
+/** How layers of block tensor trains are stored. */
+export const STORED_BTT: StoredStructure = {
+  name: "btt",
+  title: "BTT",
+  matrices: "block tensor trains",
+  parts: BLOCKS,
+  rules: BLOCK_RULES,
+  python: { linear: "BlockLinear" },
+};
+
 /** How Monarch layers are stored. */
 export const STORED_MONARCH: StoredStructure = {
   name: "monarch",
@@ -169,6 +193,8 @@ export const STORED_TUCKER: StoredStructure = {
 const BUILT_IN = [
   STORED_GBLR,
   STORED_LOW_RANK,
+  STORED_PIFA,
+  STORED_BTT,
   STORED_MONARCH,
   STORED_BLOCK_LOW_RANK,
   STORED_BLOCK_SPARSE,
@@ -236,11 +262,13 @@ function lengthOf(bound: Bound, sizes: Sizes): number {
   if (typeof bound === "number") return bound;
   if (typeof bound === "string") return size(bound);
   if ("smaller" in bound) return Math.min(...bound.smaller.map(size));
+  if ("difference" in bound) return size(bound.difference[0]) - size(bound.difference[1]);
   return Math.ceil(size(bound.ceil[0]) / size(bound.ceil[1]));
 }
 
 function boundText(bound: Exclude<Bound, number>): string {
   if (typeof bound === "string") return bound;
   if ("smaller" in bound) return `the smaller of ${bound.smaller.join(" and ")}`;
+  if ("difference" in bound) return bound.difference.join(" − ");
   return `${bound.ceil.join(" / ")} rounded up`;
 }

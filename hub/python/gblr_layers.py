@@ -183,6 +183,26 @@ class LowRankLinear(StructuredLinear):
         return functional.linear(functional.linear(rows, self.right), self.left)
 
 
+class PivotedLinear(StructuredLinear):
+    """A matrix of rank r by r of its rows, the pivots (r, n_in), and the coefficients (n_out - r, r) of the other rows.
+    Row o of the matrix is row order[o] of the pivots followed by the others. The order is not trained."""
+
+    parts = {"pivots": ("rank", "n_in"), "coefficients": ("rest", "rank"), "order": ("n_out",)}
+
+    def _add(self, part, shape):
+        if part == "order":
+            self.register_buffer(part, torch.zeros(tuple(shape)))
+        else:
+            super()._add(part, shape)
+
+    def matrix(self):
+        return torch.cat([self.pivots, self.coefficients @ self.pivots])[self.order.long()]
+
+    def product(self, rows):
+        pivots = functional.linear(rows, self.pivots)
+        return torch.cat([pivots, functional.linear(pivots, self.coefficients)], dim=1)[:, self.order.long()]
+
+
 class BlockLinear(StructuredLinear):
     """J x K blocks of rank r: first (n_in, r, J), second (n_out, K, r). The rows of a block are contiguous, or for
     Monarch every J-th row. Sizes that J and K do not divide are padded with zeros."""

@@ -217,13 +217,16 @@ def _requirement(rule, sizes):
 
 
 def _length(bound, sizes):
-    """The value of a bound: a number, a size by its name, the smaller of two sizes, or a quotient rounded up."""
+    """The value of a bound: a number, a size, the smaller or the difference of two sizes, or a quotient rounded up."""
     if isinstance(bound, str):
         return sizes[bound]
     if not isinstance(bound, dict):
         return bound
     if "smaller" in bound:
         return min(sizes[name] for name in bound["smaller"])
+    if "difference" in bound:
+        first, second = bound["difference"]
+        return sizes[first] - sizes[second]
     over, under = (sizes[name] for name in bound["ceil"])
     return -(-over // max(1, under))
 

@@ -29,7 +29,7 @@ describe("structures", () => {
     const error = await refusal(() => matrixStructure("lowrnk"));
     expect(error).toBeInstanceOf(EngineError);
     expect(error.message).toBe(
-      'there is no structure "lowrnk"; available: gblr, lowrank, monarch, block-low-rank, block-sparse, tucker, dense; ' +
+      'there is no structure "lowrnk"; available: gblr, lowrank, pifa, btt, monarch, block-low-rank, block-sparse, tucker, dense; ' +
         "use one of these",
     );
   });

@@ -56,7 +56,8 @@ interface Operands {
 
 /** y, and the gradients to x and every parameter, through `apply` and through `dense` and one product. */
 async function expectSameProduct(structure: Structure, { parameters, x, dy }: Operands): Promise<void> {
-  const names = Object.keys(parameters).filter((name) => parameters[name]?.size !== 0);
+  const isFree = (name: string) => parameters[name]?.size !== 0 && !structure.fixed?.includes(name);
+  const names = Object.keys(parameters).filter(isFree);
   const inputs = [x, ...names.map((name) => parameters[name] as tf.Tensor)];
   const named = (tensors: tf.Tensor[]) => ({
     ...parameters,
@@ -143,6 +144,8 @@ forEachEngine("structures", () => {
     ["dense", {}, 1],
     ["gblr", {}, FULL],
     ["lowrank", {}, FULL],
+    ["pifa", {}, 1],
+    ["btt", {}, FULL],
     ["monarch", {}, FULL],
     ["monarch", { blocks: 4 }, FULL],
     ["monarch", { blocks: 5 }, FULL],
@@ -163,7 +166,7 @@ forEachEngine("structures", () => {
     }
   });
 
-  for (const name of ["gblr", "lowrank", "monarch", "block-low-rank", "block-sparse"]) {
+  for (const name of ["gblr", "lowrank", "pifa", "btt", "monarch", "block-low-rank", "block-sparse"]) {
     test(`${name} comes closer to its matrix the more it may cost`, async () => {
       const structure = matrixStructure(name);
       const weight = matrix(8, 32, 32);
@@ -192,6 +195,32 @@ forEachEngine("structures", () => {
       const rest = tf.tidy(() => tf.norm(tf.sub(weight, structure.dense(parameters))));
       expect(Math.abs(((await read(rest))[0] as number) / lost - 1)).toBeLessThan(1e-5);
     }
+  });
+
+  test("pifa is a low-rank matrix of a higher rank at the same cost", async () => {
+    const [nOut, nIn, rank] = [20, 12, 5];
+    const weight = matrix(8, nOut, nIn);
+    const { left, right } = await matrixStructure("lowrank").fromDense(weight, (rank * (nOut + nIn)) / (nOut * nIn));
+    const same = await matrixStructure("pifa").fromDense(weight, (rank * (nOut + nIn - rank)) / (nOut * nIn));
+    expect(same.pivots?.shape).toEqual([rank, nIn]);
+    const product = tf.matMul(left as tf.Tensor2D, right as tf.Tensor2D);
+    expectClose(await read(matrixStructure("pifa").dense(same)), await read(product), { tolerance: 1e-5 });
+    const order = await read(same.order as tf.Tensor);
+    expect(Array.from(order).toSorted((a, b) => a - b)).toEqual(Array.from({ length: nOut }, (_, o) => o));
+    // 6 (20 + 12 − 6) = 156 is within the 160 of rank 5.
+    const higher = await matrixStructure("pifa").fromDense(weight, (rank * (nOut + nIn)) / (nOut * nIn));
+    expect(higher.pivots?.shape).toEqual([rank + 1, nIn]);
+  });
+
+  test("btt has the factors nearest to the roots of both sides as its grid", async () => {
+    const gridOf = async (nOut: number, nIn: number) => {
+      const { first, second } = await matrixStructure("btt").fromDense(matrix(2, nOut, nIn), 1);
+      return [first?.shape[2], second?.shape[1]];
+    };
+    expect(await gridOf(36, 36)).toEqual([6, 6]);
+    expect(await gridOf(48, 24)).toEqual([6, 6]);
+    // Primes have no factors, so that blocks are padded.
+    expect(await gridOf(37, 41)).toEqual([6, 7]);
   });
 
   test("monarch takes about the published number of blocks, one where the budget pays for full rank", () => {

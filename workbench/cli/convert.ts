@@ -8,6 +8,7 @@ import {
   type Conversion,
   type ConversionPlan,
   expectDense,
+  FinishedLayers,
   type PlanOptions,
   planConversion,
 } from "../compress/index.ts";
@@ -19,6 +20,7 @@ import { type Converted, convertModel, type PlanRequest } from "../pipeline/conv
 import { fetchModel, type Source } from "../pipeline/fetch.ts";
 import { load } from "../pipeline/load.ts";
 import { sizeOnDisk } from "../pipeline/measure.ts";
+import { reorderTexts, requestOf } from "../pipeline/reorder.ts";
 import { hashedCalibration } from "../pipeline/results/calibration-hash.ts";
 import { type ConvertedFolder, writeConversionResults } from "../pipeline/results/conversion-results.ts";
 import { baseOf, originFacts, PICTURE, save, writeCard } from "../pipeline/save.ts";
@@ -31,8 +33,11 @@ import {
   addCheckOptions,
   addConversionOptions,
   type ConvertVerbOptions,
+  calibrationSettingsOf,
   checkUsage,
+  isReorderOnly,
 } from "./convert-options.ts";
+import { reorderOnly } from "./convert-order.ts";
 import { printConversion, printPlan, type Written } from "./convert-tables.ts";
 import {
   addEngineOptions,
@@ -75,6 +80,10 @@ Initializations: svd minimizes the error of the matrix; search is the budgeted
 block search of GBLR; activation minimizes the error of the layer's output for
 inputs from the data set of --calibrate.
 
+--reorder puts hidden units, heads and other units whose order is free in an
+order in which blocks fit better. The outputs of the dense model do not change.
+With --structure dense the reordered model is written without a conversion.
+
 --check measures the model on your data before and after. With
 --max-loss-increase, layers are put back to dense, the most harmful first,
 until the loss stays within the limit. The result says which, and the cost.
@@ -89,6 +98,7 @@ export function addConvert(program: Command): void {
       "gblr convert models/gpt2 --structure lowrank --budget 0.35 --allocate global --out models/gpt2-lowrank",
       "gblr convert models/gpt2 --structure gblr --budget 0.35 --init activation \\",
       "  --calibrate Salesforce/wikitext --calibrate-config wikitext-103-raw-v1 --out models/gpt2-aware",
+      "gblr convert models/gpt2 --structure gblr --budget 0.35 --reorder clusters --out models/gpt2-ordered",
       "gblr convert models/gpt2 --structure gblr --widths lr0.25 --layers 'h.*.mlp' --dry-run",
       "gblr convert models/gpt2 --structure gblr --budget 0.5 --check my-texts --max-loss-increase 5 --out models/gpt2-safe",
       "gblr convert timm/resnet18.tv_in1k --structure gblr --widths lr0.35 --out models/resnet18-gblr",
@@ -111,12 +121,13 @@ export function addConvert(program: Command): void {
 
 async function convertVerb(name: string, options: ConvertVerbOptions): Promise<void> {
   checkUsage(options);
+  if (isReorderOnly(options)) return reorderOnly(name, options);
   const { out, dryRun = false, force = false, json = false } = options;
   if (out !== undefined && !dryRun) await expectPlaceForModel(out, { force });
   const palette = paletteFor(process.stdout, process.env);
   const print = (text: string) => process.stdout.write(`${text}\n`);
-  const kept = options.check === undefined ? "" : "; measurements are kept for the same command";
-  const interrupted = `interrupted; nothing was written${kept}`;
+  const kept = options.check === undefined ? "finished layers" : "finished layers and measurements";
+  const interrupted = `interrupted; ${kept} are kept: run the same command again to resume`;
   const show = (event: PipelineEvent) => {
     if (event.kind === "planned" && !json) print(printPlan(event.plan, { model: name, palette }));
   };
@@ -127,13 +138,13 @@ async function convertVerb(name: string, options: ConvertVerbOptions): Promise<v
       [printConversion(done.conversion, done.written, { plan: done.plan, palette }), ...(done.told ?? [])].join("\n"),
     );
   else if (isAllocatedLater(options)) {
-    print("This plan allocates uniformly: --allocate global with --init activation is decided after calibration.");
+    print(`This plan allocates uniformly: --allocate ${options.allocate} is decided after calibration.`);
   }
 }
 
 /** Whether the allocation needs the covariances of a calibration, which a dry run does not do. */
 const isAllocatedLater = ({ init, allocate }: ConvertVerbOptions): boolean =>
-  init === "activation" && allocate === "global";
+  allocate === "loss" || (init === "activation" && allocate === "global");
 
 /** The result of the verb; a dry run has the plan only. */
 type Done =
@@ -159,13 +170,19 @@ async function* convertAndSave(
       yield { kind: "planned", plan: found };
       return { plan: found };
     }
-    const data = yield* calibrationData(options, { model, source, context });
+    const settings = calibrationSettingsOf(options);
+    const data = settings && (yield* openCalibration(settings, { model, source, context }));
     const calibration = data && hashedCalibration(data);
     const before = parametersOf(model);
-    const { calibrateMemory: gigabytes } = options;
+    const { calibrateMemory: gigabytes, sequential, damping } = options;
     const calibrationBytes = gigabytes === undefined ? undefined : gigabytes * 1e9;
-    const calibrated = { calibration, calibrationBytes };
-    const how = { allocation, init, seed, searchSteps, ...calibrated, signal: context.signal };
+    const calibrated = { calibration, calibrationBytes, sequential, damping };
+    const finished = new FinishedLayers(
+      `${resolve(options.out as string)}.layers`,
+      identityOf(options, source, engine),
+    );
+    const order = { reorder: requestOf(options) };
+    const how = { allocation, init, seed, searchSteps, ...order, ...calibrated, finished, signal: context.signal };
     let notes: readonly string[] = [];
     let converted: Converted;
     let checked: ConversionCheck | undefined;
@@ -182,6 +199,7 @@ async function* convertAndSave(
     }
     for (const text of notes) yield { kind: "note", text };
     const files = yield* saveConverted(model, converted, { options, source, engine, signal: context.signal });
+    await finished.remove(converted.plan.layers.map((layer) => layer.name));
     const out = options.out as string;
     const written = await writtenOf(out, files, { model, converted, source, before, began });
     const { seconds } = written;
@@ -193,6 +211,17 @@ async function* convertAndSave(
   } finally {
     model.dispose();
   }
+}
+
+/** What finished layers depend on, beside their weights and the settings of the convert stage. */
+function identityOf(
+  { calibrate, calibrateConfig, calibrateSplit, calibrateColumn, ...options }: ConvertVerbOptions,
+  { name, revision }: Source,
+  engine: Engine,
+): unknown {
+  const { calibrateEncoding, calibrateSamples, calibrateContext, dtype } = options;
+  const data = [calibrate, calibrateConfig, calibrateSplit, calibrateColumn, calibrateEncoding];
+  return [name, revision, engine.name, dtype, ...data, calibrateSamples, calibrateContext];
 }
 
 interface Before {
@@ -231,24 +260,6 @@ function costOf({ structure, budget, flops, widths, layers, convolutions }: Conv
   };
 }
 
-async function* calibrationData(
-  options: ConvertVerbOptions,
-  opened: { model: Model; source: Source; context: StageContext },
-) {
-  const { calibrate: dataset } = options;
-  if (dataset === undefined) return undefined;
-  const settings = {
-    dataset,
-    config: options.calibrateConfig,
-    split: options.calibrateSplit ?? "train",
-    column: options.calibrateColumn,
-    encoding: options.calibrateEncoding,
-    samples: options.calibrateSamples ?? 32,
-    context: options.calibrateContext,
-  };
-  return yield* openCalibration(settings, opened);
-}
-
 interface Saving {
   options: ConvertVerbOptions;
   source: Source;
@@ -259,7 +270,7 @@ interface Saving {
 /** Saves the converted model with its card. @returns names of the files */
 async function* saveConverted(
   model: Model,
-  { plan, conversion }: Converted,
+  { plan, conversion, damping, reordered }: Converted,
   { options, source, engine, signal }: Saving,
 ): AsyncGenerator<PipelineEvent, string[]> {
   const { init, seed, calibrate } = options;
@@ -275,7 +286,10 @@ async function* saveConverted(
       init,
       seed,
       ...(calibrate !== undefined && { calibration: calibrate }),
+      ...(damping !== undefined && { sequential: true, damping }),
+      ...(reordered && { reorder: reordered.order }),
     },
+    texts: await reorderTexts(source.folder, reordered),
     signal,
   });
   const { reference, actual } = conversion.counts;
@@ -310,9 +324,11 @@ function methodOf(options: ConvertVerbOptions): Pick<ConvertedFolder, "settings"
 /** The document of --json. */
 function documentOf(model: string, { plan, ...done }: Done, { seed, calibrate }: ConvertVerbOptions): object {
   if (!done.written) return { model, plan };
-  const { conversion, written, rows, outcome } = done;
-  const calibration = rows !== undefined && { calibration: { dataset: calibrate, rows } };
-  return { model, plan, ...conversion, ...written, seed, ...calibration, ...(outcome && { check: outcome }) };
+  const { conversion, written, rows, damping, reordered, outcome } = done;
+  const sequential = damping !== undefined && { sequential: true, damping };
+  const calibration = rows !== undefined && { calibration: { dataset: calibrate, rows, ...sequential } };
+  const facts = { ...(reordered && { reordered }), ...(outcome && { check: outcome }) };
+  return { model, plan, ...conversion, ...written, seed, ...calibration, ...facts };
 }
 
 /**

@@ -1,7 +1,8 @@
 // Converts dense models to structured ones and back: plan, calibrate, convert, export. The public surface of this
 // folder.
 
-export { INITS, type Init } from "../structures/structure.ts";
+export { CALIBRATED_INITS, INITS, type Init } from "../structures/structure.ts";
+export { plannedWeight } from "./allocate.ts";
 export {
   type CalibrateEvent,
   type CalibrateOptions,
@@ -22,6 +23,7 @@ export {
 } from "./convert.ts";
 export { Decompositions } from "./decompositions.ts";
 export { exportDense, referenceTensors } from "./export.ts";
+export { FinishedLayers } from "./finished-layers.ts";
 export {
   ALLOCATIONS,
   type Allocation,
@@ -36,3 +38,26 @@ export {
   planConversion,
   totalsOf,
 } from "./plan.ts";
+export {
+  type InputPowers,
+  type InputPowersEvent,
+  type InputPowersOptions,
+  inputPowers,
+  ORDERS,
+  type OrderKind,
+  type OrderScore,
+  orderNamed,
+  permuteModel,
+  type ReorderEvent,
+  type ReorderedUnits,
+  type Reordering,
+  type ReorderOptions,
+  reorderModel,
+  SYMMETRY_KINDS,
+  type Symmetry,
+  type SymmetryKind,
+  symmetriesOf,
+  type Units,
+} from "./reorder/index.ts";
+export { type Sensitivity, type SensitivityEvent, sensitivities } from "./sensitivity.ts";
+export { SequentialCalibration, type SequentialProgress } from "./sequential.ts";

@@ -32,13 +32,16 @@ export function replaceLayer<Config>(
       "give all parameters",
     );
   }
-  const { isTrainable: trainable = true } = held;
+  const { isTrainable = true, fixed = [] } = held;
   const old = layer.structure.parameterNames.map((name) => `${layerName}.${name}`);
   const added = held.parameterNames.map((name) => {
     const values = parameters[name] as Tensor;
     const laid = held.isDense ? asHeld(layer, values as Tensor2D) : clone(values);
     values.dispose();
-    return [`${layerName}.${name}`, variableOf(rowByRow(laid), { trainable })] as const;
+    return [
+      `${layerName}.${name}`,
+      variableOf(rowByRow(laid), { trainable: isTrainable && !fixed.includes(name) }),
+    ] as const;
   });
   for (const name of old) model.parameters.get(name)?.dispose();
   replaceEntries(model.parameters, old, added);

@@ -3,9 +3,10 @@
 
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
-import type { Conversion } from "../compress/index.ts";
+import { writeFileAtomically } from "../../hub/files/atomic-file.ts";
+import { CALIBRATED_INITS, type Conversion, FinishedLayers } from "../compress/index.ts";
 import type { ComparisonRow } from "../evaluate/comparison-row.ts";
-import { forInference, type Model } from "../models/index.ts";
+import { forInference, type Model, REORDER_FILE } from "../models/index.ts";
 import { updateRun, writeConversion } from "../report/index.ts";
 import { structureNamed } from "../structures/registry.ts";
 import type { Ended } from "../train/index.ts";
@@ -14,6 +15,7 @@ import type { OpenData } from "./domains/domain.ts";
 import { type BaseModel, load } from "./load.ts";
 import { type Measured, measure } from "./measure.ts";
 import { planVariant, targetOf } from "./plan.ts";
+import { NO_ORDER, reorderText, reorderTexts, requestOf } from "./reorder.ts";
 import { hashedCalibration } from "./results/calibration-hash.ts";
 import { type ConversionFacts, conversionFacts, conversionFactsOf, methodFacts } from "./results/row-facts.ts";
 import type { RunTable } from "./run-folder.ts";
@@ -95,8 +97,10 @@ async function* converted(options: VariantOptions): AsyncGenerator<PipelineEvent
   yield { kind: "stage", stage: "convert", of: variant.title };
   const model = yield* ownModel(options);
   try {
-    const { seconds, facts } = yield* conversion(model, options);
+    const finished = new FinishedLayers(`${place}.layers`, variant.key);
+    const { seconds, facts, layers } = yield* conversion(model, finished, options);
     const measured = yield* savedAndMeasured(model, place, options);
+    await finished.remove(layers);
     const stageSeconds = { ...facts.stageSeconds, ...measured.stageSeconds };
     yield* table.add({ ...rowOf(options, "before"), ...facts, ...measured, seconds, stageSeconds });
     return { model, seconds, facts };
@@ -111,13 +115,14 @@ function ownModel({ base, isLast, settings }: VariantOptions): AsyncGenerator<Pi
   return isLast && settings.distill === 0 ? base.take() : base.copy();
 }
 
-/** Converts the model and records the result. */
+/** Converts the model and records the result. @returns the time, facts for the row, and names of the converted layers */
 async function* conversion(
   model: Model,
+  finished: FinishedLayers,
   options: VariantOptions,
-): AsyncGenerator<PipelineEvent, Omit<ConvertedModel, "model">> {
+): AsyncGenerator<PipelineEvent, Omit<ConvertedModel, "model"> & { layers: string[] }> {
   const { folder, variant, settings, context, data } = options;
-  const { seed, searchSteps, locations, calibrationSamples, microBatch } = settings;
+  const { seed, searchSteps, locations, calibrationSamples, microBatch, sequential, damping } = settings;
   const { init, allocation } = variant;
   const began = performance.now();
   const plan = async (request: PlanRequest) => {
@@ -125,13 +130,16 @@ async function* conversion(
     await updateRun(folder, { targetCost: targetOf(planned) });
     return planned.start;
   };
-  const calibration =
-    init === "activation" ? hashedCalibration(data.calibration(calibrationSamples, microBatch)) : undefined;
-  const how = { allocation, init, seed, searchSteps, locations, calibration, signal: context.signal };
-  const { conversion } = yield* convertModel(model, { plan, ...how });
+  const isCalibrated = CALIBRATED_INITS.has(init) || allocation === "loss" || sequential;
+  const calibration = isCalibrated ? hashedCalibration(data.calibration(calibrationSamples, microBatch)) : undefined;
+  const how = { allocation, init, seed, searchSteps, locations, sequential, damping, signal: context.signal };
+  const asked = { plan, calibration, finished, reorder: requestOf(settings), ...how };
+  const { conversion, reordered } = yield* convertModel(model, asked);
   await record(folder, conversion);
+  if (reordered) await writeFileAtomically(join(folder, REORDER_FILE), reorderText(reordered));
   const seconds = (performance.now() - began) / 1000;
-  return { seconds, facts: conversionFacts(conversion, { seconds, calibration }) };
+  const facts = conversionFacts(conversion, { seconds, calibration });
+  return { seconds, facts, layers: conversion.layers.map(({ name }) => name) };
 }
 
 async function record(folder: string, { layers }: Conversion): Promise<void> {
@@ -162,12 +170,20 @@ async function* fineTuned(model: Model, options: VariantOptions): AsyncGenerator
 async function* savedAndMeasured(
   model: Model,
   folder: string,
-  { base, settings, variant, data, context }: VariantOptions,
+  { folder: run, base, settings, variant, data, context }: VariantOptions,
 ): AsyncGenerator<PipelineEvent, Measured> {
   yield* save(model, folder, {
     trainable: structureNamed(variant.structure).hasWidths ?? false,
     base: baseOf(base.source),
-    ...(variant.converts && { gblr: { ...askedCost(settings), init: variant.init } }),
+    texts: await reorderTexts(run),
+    ...(variant.converts && {
+      gblr: {
+        ...askedCost(settings),
+        init: variant.init,
+        ...sequentially(settings),
+        ...(settings.reorder !== NO_ORDER && { reorder: settings.reorder }),
+      },
+    }),
   });
   yield { kind: "stage", stage: "measure", of: variant.title };
   const saved = yield* load(folder);
@@ -177,6 +193,9 @@ async function* savedAndMeasured(
     saved.dispose();
   }
 }
+
+/** What config.json says about a sequential calibration. */
+const sequentially = ({ sequential }: ExperimentSettings) => (sequential ? { sequential } : {});
 
 const rowOf = ({ variant, settings }: VariantOptions, stage: ComparisonRow["stage"]) => ({
   name: variant.title,

@@ -3,9 +3,10 @@
 // experiment (arXiv 2310.18882, section 5.2); recipes override them.
 
 import { z } from "zod";
-import { ALLOCATIONS, CONVOLUTIONS, INITS } from "../compress/index.ts";
+import { ALLOCATIONS, CONVOLUTIONS, INITS, ORDERS, SYMMETRY_KINDS } from "../compress/index.ts";
 import { gblr } from "../structures/gblr.ts";
 import { structures } from "../structures/registry.ts";
+import { NO_ORDER } from "./reorder.ts";
 
 /** Schema of a non-empty string. */
 export const text = (description: string) => z.string().min(1).meta({ description });
@@ -85,13 +86,28 @@ export const experimentShape = (items: string) => ({
     flops: share("budget as relative FLOPs (reference) of the whole model").optional(),
     budget: share("budget as cost of the converted layers relative to dense").optional(),
     allocate: z.enum(ALLOCATIONS).default("uniform").meta({
-      description: "allocation of the budget: the same share for each layer, or by singular values over all layers",
+      description:
+        "allocation of the budget: the same share for each layer, by singular values over all layers, or by the predicted increase of the loss",
     }),
     layers: text("layers to convert: recipe, or a pattern such as h.0.*").default("recipe"),
     convolutions: z.enum(CONVOLUTIONS).default("integrated").meta({
       description: "convert a convolution as one matrix, or as one matrix for each position of its kernel",
     }),
+    reorder: z
+      .enum([NO_ORDER, ...ORDERS.map(({ name }) => name)])
+      .default(NO_ORDER)
+      .meta({ description: "order in which hidden units, heads and other units are put before the conversion" }),
+    reorderUnits: z
+      .array(z.enum(SYMMETRY_KINDS))
+      .default([])
+      .meta({ description: `units to reorder, of ${SYMMETRY_KINDS.join(", ")} (default: all)` }),
     init: z.enum(INITS).default("svd").meta({ description: "initialization of the converted layers" }),
+    sequential: z.boolean().default(false).meta({
+      description: "fit each layer to the inputs that the layers converted before it cause",
+    }),
+    damping: amount(
+      "with --sequential: share of the mean diagonal entry that is added to covariances (default: 1e-4)",
+    ).optional(),
     searchSteps: count("optimizer steps per layer, for --init search", "steps").default(1000),
     calibrationSamples: count(`training ${items} to calibrate on, for --init activation`, items)
       .default(128)

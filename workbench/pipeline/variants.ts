@@ -36,7 +36,16 @@ export function asItIs(structure: string): Variant {
   return { structure: name, init: "svd", allocation: "uniform", key: name, title: stored.title, converts: false };
 }
 
-const STARTS: Record<Variant["init"], string> = { svd: "SVD", search: "block search", activation: "activation-aware" };
+const STARTS: Record<Variant["init"], string> = {
+  svd: "SVD",
+  search: "block search",
+  activation: "activation-aware",
+  asvd: "ASVD",
+  fwsvd: "FWSVD",
+  wanda: "Wanda",
+};
+
+const SHARED: Record<Allocation, string[]> = { uniform: [], global: ["global"], loss: ["by loss"] };
 
 /** A variant by the names in the settings. */
 export interface VariantNames {
@@ -85,7 +94,7 @@ export function variantOf({ structure: named, init = "svd", allocation = "unifor
 function titled({ stored, isDense, starts = {} }: StructureKind, init: Init, allocation: Allocation): string {
   if (isDense) return stored.title;
   const start = starts.search || init !== "svd" ? [STARTS[init]] : [];
-  return [stored.title, ...start, ...(allocation === "global" ? ["global"] : [])].join(", ");
+  return [stored.title, ...start, ...SHARED[allocation]].join(", ");
 }
 
 function expectOne<Name extends string>(name: string, { what, known }: { what: string; known: readonly Name[] }): Name {

@@ -1,5 +1,5 @@
-// A matrix of J × K blocks that all have the same low rank, stored as two stacks of factors. Monarch and block low rank
-// share this form. They differ in the rows of a block: every J-th row (`strided`) or adjacent rows (`contiguous`). The
+// A matrix of J × K blocks that all have the same low rank, stored as two stacks of factors. Monarch, block low rank and
+// BTT share this form. They differ in the rows of a block: every J-th (`strided`) or adjacent ones (`contiguous`). The
 // nearest such matrix is found block by block. Products pad sizes that J and K do not divide with zeros; parameters are
 // not padded.
 
@@ -162,9 +162,11 @@ export function cut<T extends Tensor>(tensor: T, axis: number, length: number): 
 }
 
 interface BlockGridOptions {
-  /** J = K, blocks on each side */
-  blocks: number;
-  /** rank of each block, at most ⌈n_out / blocks⌉ and ⌈n_in / blocks⌉ */
+  /** J, blocks on the output side */
+  rows: number;
+  /** K, blocks on the input side */
+  columns: number;
+  /** rank of each block, at most ⌈n_out / J⌉ and ⌈n_in / K⌉ */
   rank: number;
   order: RowOrder;
 }
@@ -176,14 +178,14 @@ interface BlockGridOptions {
  * @param weight float32 (n_out, n_in)
  */
 export async function projectBlocks(weight: Tensor2D, options: BlockGridOptions): Promise<BlockFactors> {
-  const { blocks, rank, order } = options;
+  const { rows, columns, rank, order } = options;
   const [nOut, nIn] = weight.shape;
   const grid = blockGrid(weight, options);
   const [, , height, width] = grid.shape;
   const lefts: Tensor2D[] = [];
   const rights: Tensor2D[] = [];
-  for (let at = 0; at < blocks * blocks; at++) {
-    const [j, k] = [Math.floor(at / blocks), at % blocks];
+  for (let at = 0; at < rows * columns; at++) {
+    const [j, k] = [Math.floor(at / columns), at % columns];
     const block = tidy(() => reshape(slice(grid, [j, k, 0, 0], [1, 1, height, width]), [height, width]) as Tensor2D);
     const { u, s, v } = await svd(block, { rank });
     const [left, right] = tidy(() => [mul(u, sqrt(s)), mul(v, sqrt(s))]) as [Tensor2D, Tensor2D];
@@ -195,13 +197,13 @@ export async function projectBlocks(weight: Tensor2D, options: BlockGridOptions)
   }
   const factors = tidy(() => {
     // (J, K, s, r) → (s, J, K, r) or (J, s, K, r), and (J, K, p, r) → (K, p, r, J)
-    const outputs = reshape(stack(lefts), [blocks, blocks, height, rank]);
-    const inputs = reshape(stack(rights), [blocks, blocks, width, rank]);
-    const rows = transpose(outputs, order === "strided" ? [2, 0, 1, 3] : [0, 2, 1, 3]);
-    const columns = transpose(inputs, [1, 2, 3, 0]);
+    const outputs = reshape(stack(lefts), [rows, columns, height, rank]);
+    const inputs = reshape(stack(rights), [rows, columns, width, rank]);
+    const second = transpose(outputs, order === "strided" ? [2, 0, 1, 3] : [0, 2, 1, 3]);
+    const first = transpose(inputs, [1, 2, 3, 0]);
     return {
-      first: cut(reshape(columns, [-1, rank, blocks]) as Tensor3D, 0, nIn),
-      second: cut(reshape(rows, [-1, blocks, rank]) as Tensor3D, 0, nOut),
+      first: cut(reshape(first, [-1, rank, rows]) as Tensor3D, 0, nIn),
+      second: cut(reshape(second, [-1, columns, rank]) as Tensor3D, 0, nOut),
     };
   });
   for (const tensor of [grid, ...lefts, ...rights]) {
@@ -211,13 +213,13 @@ export async function projectBlocks(weight: Tensor2D, options: BlockGridOptions)
 }
 
 /** weight (n_out, n_in), padded with zeros → (J, K, s, p). */
-function blockGrid(weight: Tensor2D, { blocks, order }: BlockGridOptions): Tensor4D {
+function blockGrid(weight: Tensor2D, { rows, columns, order }: BlockGridOptions): Tensor4D {
   const [nOut, nIn] = weight.shape;
-  const [height, width] = [Math.ceil(nOut / blocks), Math.ceil(nIn / blocks)];
+  const [height, width] = [Math.ceil(nOut / rows), Math.ceil(nIn / columns)];
   return tidy(() => {
-    const whole = filled(filled(weight, 0, height * blocks), 1, width * blocks);
+    const whole = filled(filled(weight, 0, height * rows), 1, width * columns);
     return order === "strided"
-      ? transpose(reshape(whole, [height, blocks, blocks, width]) as Tensor4D, [1, 2, 0, 3])
-      : transpose(reshape(whole, [blocks, height, blocks, width]) as Tensor4D, [0, 2, 1, 3]);
+      ? transpose(reshape(whole, [height, rows, columns, width]) as Tensor4D, [1, 2, 0, 3])
+      : transpose(reshape(whole, [rows, height, columns, width]) as Tensor4D, [0, 2, 1, 3]);
   });
 }

@@ -1,11 +1,24 @@
 // Block-sparse plus low-rank matrices as in Pixelfly (Chen et al. 2022, arXiv 2112.00029): dense blocks in a fixed flat
 // butterfly pattern, and two thin factors for the rest of the budget. The pattern does not depend on the matrix.
 
-import { add, gather, matMul, reshape, type Tensor2D, tidy, transpose } from "@tensorflow/tfjs-core";
+import {
+  add,
+  gather,
+  matMul,
+  mul,
+  reshape,
+  type Tensor,
+  type Tensor1D,
+  type Tensor2D,
+  type Tensor4D,
+  tidy,
+  transpose,
+} from "@tensorflow/tfjs-core";
 import { STORED_BLOCK_SPARSE } from "../../hub/model-folder/index.ts";
 import { linear } from "../engine/ops/index.ts";
 import { asRows } from "../engine/ops/op.ts";
 import { expectOperand, expectSetting } from "../engine/ops/operands.ts";
+import { refittedToOutputs } from "./activation-start.ts";
 import { cut, filled } from "./block-factors.ts";
 import {
   type BlockSparseParameters,
@@ -68,7 +81,21 @@ export const blockSparse = defineStructure<BlockSparseOptions>(STORED_BLOCK_SPAR
     const [nOut, nIn] = [left.shape[0], right.shape[1]];
     return tidy(() => add(placed(values, pattern, { nOut, nIn }), matMul(left, right)));
   },
+
+  scaleInputs(parameters, scale) {
+    const { values, right, pattern } = partsOf(parameters);
+    return { values: mul(values, ofBlocks(scale, values, pattern)), right: mul(right, scale) };
+  },
+
+  starts: { activation: refittedToOutputs },
 });
+
+/** A scale of the inputs by kept blocks, (side, 1, kept, width). */
+function ofBlocks(scale: Tensor1D, { shape }: Tensor4D, pattern: Pattern): Tensor {
+  const [side, , kept, width] = shape;
+  const columns = reshape(filled(scale, 0, side * width), [side, width]);
+  return reshape(gather(columns, blockCells(pattern).columns), [side, 1, kept, width]);
+}
 
 /** Blocks on each side, blocks kept per block row, and the affordable rank of the low-rank part. */
 function partsWithin(

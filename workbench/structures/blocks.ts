@@ -1,9 +1,15 @@
-// The structures Monarch and block low rank. Both are a grid of blocks of the same low rank, stored as two stacks of
+// The structures Monarch, block low rank and BTT. All are a grid of blocks of the same low rank, stored as two stacks of
 // factors (block-factors.ts). They differ in the rows of a block, and in the default number of blocks.
 
-import type { Tensor3D } from "@tensorflow/tfjs-core";
-import { STORED_BLOCK_LOW_RANK, STORED_MONARCH, type StoredStructure } from "../../hub/model-folder/index.ts";
+import { mul, reshape, type Tensor3D } from "@tensorflow/tfjs-core";
+import {
+  STORED_BLOCK_LOW_RANK,
+  STORED_BTT,
+  STORED_MONARCH,
+  type StoredStructure,
+} from "../../hub/model-folder/index.ts";
 import { expectOperand, expectSetting } from "../engine/ops/operands.ts";
+import { refittedToOutputs } from "./activation-start.ts";
 import {
   blockCost,
   blockMatrix,
@@ -16,7 +22,7 @@ import {
 import { allowance, expectPaid, type MatrixSize } from "./budget.ts";
 import { parametersNamed, type Structure, type StructureParameters } from "./structure.ts";
 
-/** Options of Monarch and block low rank. */
+/** Options of Monarch, block low rank and BTT. */
 export interface BlockOptions {
   /** blocks on each side. Default by the structure's own rule */
   blocks?: number;
@@ -24,33 +30,40 @@ export interface BlockOptions {
   rank?: number;
 }
 
-/** The differences between Monarch and block low rank. */
+/** Numbers of blocks: J on the output side, K on the input side. */
+interface Grid {
+  rows: number;
+  columns: number;
+}
+
+/** The differences between the structures. */
 interface BlockRule {
   stored: StoredStructure;
   order: RowOrder;
-  /** blocks on each side for this many multiply-adds per row; may not be affordable */
-  chooseBlocks: (allowed: number, size: MatrixSize) => number;
+  /** blocks for this many multiply-adds per row; may not be affordable */
+  chooseGrid: (allowed: number, size: MatrixSize) => Grid;
 }
 
-/** Parameters: `first` (n_in, r, blocks) and `second` (n_out, blocks, r), see block-factors.ts. */
-function blockStructure({ stored, order, chooseBlocks }: BlockRule): Structure<BlockOptions> {
+/** Parameters: `first` (n_in, r, J) and `second` (n_out, K, r), see block-factors.ts. */
+function blockStructure({ stored, order, chooseGrid }: BlockRule): Structure<BlockOptions> {
   const { name } = stored;
   const factorsOf = (parameters: StructureParameters) =>
     parametersNamed(name, parameters, ["first", "second"]) as { first: Tensor3D; second: Tensor3D };
   const gridWithin = (size: MatrixSize, budget: number, { blocks: wanted, rank: wantedRank }: BlockOptions) => {
     const { nOut, nIn } = size;
     const allowed = allowance(name, budget, size);
-    const blocks = wanted ?? chooseBlocks(allowed, size);
     const most = Math.min(nOut, nIn);
-    const isCount = Number.isInteger(blocks) && blocks >= 1 && blocks <= most;
-    expectSetting(name, { blocks }, `an integer from 1 to ${most}`, isCount);
-    const rank = wantedRank ?? Math.max(1, rankOfBlocks(allowed, { ...size, blocks }));
-    const mostRank = blockSide({ ...size, blocks });
+    const isCount = wanted === undefined || (Number.isInteger(wanted) && wanted >= 1 && wanted <= most);
+    expectSetting(name, { blocks: wanted }, `an integer from 1 to ${most}`, isCount);
+    const grid = wanted === undefined ? chooseGrid(allowed, size) : { rows: wanted, columns: wanted };
+    const rank = wantedRank ?? Math.max(1, rankOfBlocks(allowed, { ...size, ...grid }));
+    const mostRank = blockSide({ ...size, ...grid });
     const isRank = Number.isInteger(rank) && rank >= 1 && rank <= mostRank;
     expectSetting(name, { rank }, `an integer from 1 to ${mostRank}`, isRank);
-    const cost = rank * costOfRank({ ...size, blocks });
-    expectPaid({ structure: name, what: `rank ${rank} in ${blocks} × ${blocks} blocks`, cost, budget, ...size });
-    return { blocks, rank, cost };
+    const cost = rank * costOfRank({ ...size, ...grid });
+    const what = `rank ${rank} in ${grid.rows} × ${grid.columns} blocks`;
+    expectPaid({ structure: name, what, cost, budget, ...size });
+    return { ...grid, rank, cost };
   };
   return {
     name,
@@ -61,8 +74,8 @@ function blockStructure({ stored, order, chooseBlocks }: BlockRule): Structure<B
     async fromDense(weight, budget, options = {}) {
       expectOperand(name, { weight }, { dtype: "float32", shape: ["n_out", "n_in"] });
       const [nOut, nIn] = weight.shape;
-      const { blocks, rank } = gridWithin({ nOut, nIn }, budget, options);
-      return { ...(await projectBlocks(weight, { blocks, rank, order })) };
+      const { rows, columns, rank } = gridWithin({ nOut, nIn }, budget, options);
+      return { ...(await projectBlocks(weight, { rows, columns, rank, order })) };
     },
 
     costWithin: (size, budget, options = {}) => gridWithin(size, budget, options).cost,
@@ -71,30 +84,24 @@ function blockStructure({ stored, order, chooseBlocks }: BlockRule): Structure<B
     dense: (parameters) => blockMatrix(factorsOf(parameters), order, name),
     cost: async (parameters) => blockCost(blockSizes(name, factorsOf(parameters))),
     inspect: async ({ shapes }) => ({ cost: costOfShapes(shapes) }),
+    scaleInputs: ({ first }, scale) => ({ first: mul(first as Tensor3D, reshape(scale, [-1, 1, 1])) }),
+    starts: { activation: refittedToOutputs },
   };
 }
 
-/** Sizes of a matrix and its number of blocks on each side. */
-interface BlockedSize extends MatrixSize {
-  blocks: number;
-}
-
 /** The largest rank affordable with `allowed` multiply-adds per row; 0 if none is. */
-const rankOfBlocks = (allowed: number, size: BlockedSize): number =>
+const rankOfBlocks = (allowed: number, size: MatrixSize & Grid): number =>
   Math.min(Math.floor(allowed / costOfRank(size)), blockSide(size));
 
 /** Multiply-adds per row and rank. */
-const costOfRank = ({ nOut, nIn, blocks }: BlockedSize): number =>
-  blockCost({
-    rows: blocks,
-    columns: blocks,
-    rank: 1,
-    height: Math.ceil(nOut / blocks),
-    width: Math.ceil(nIn / blocks),
-  });
+const costOfRank = ({ nOut, nIn, rows, columns }: MatrixSize & Grid): number =>
+  blockCost({ rows, columns, rank: 1, height: Math.ceil(nOut / rows), width: Math.ceil(nIn / columns) });
 
 /** The shorter side of a block, which is its full rank. */
-const blockSide = ({ nOut, nIn, blocks }: BlockedSize): number => Math.ceil(Math.min(nOut, nIn) / blocks);
+const blockSide = ({ nOut, nIn, rows, columns }: MatrixSize & Grid): number =>
+  Math.min(Math.ceil(nOut / rows), Math.ceil(nIn / columns));
+
+const squareGrid = (blocks: number): Grid => ({ rows: blocks, columns: blocks });
 
 /**
  * Monarch matrices (Dao et al. 2022, arXiv 2204.00595): two block-diagonal products with a permutation between them.
@@ -104,7 +111,7 @@ const blockSide = ({ nOut, nIn, blocks }: BlockedSize): number => Math.ceil(Math
 export const monarch = blockStructure({
   stored: STORED_MONARCH,
   order: "strided",
-  chooseBlocks: chooseMonarchBlocks,
+  chooseGrid: (allowed, size) => squareGrid(chooseMonarchBlocks(allowed, size)),
 });
 
 /** A number of blocks is considered if rank times blocks reaches this share of its maximum. */
@@ -124,7 +131,7 @@ export function chooseMonarchBlocks(allowed: number, { nOut, nIn }: MatrixSize):
   const last = Math.min(side, Math.ceil(1.4 * aim));
   const candidates = Array.from({ length: last - first + 1 }, (_, i) => {
     const blocks = first + i;
-    return { blocks, spent: Math.min(side, blocks * rankOfBlocks(allowed, { nOut, nIn, blocks })) };
+    return { blocks, spent: Math.min(side, blocks * rankOfBlocks(allowed, { nOut, nIn, ...squareGrid(blocks) })) };
   });
   const most = Math.max(...candidates.map(({ spent }) => spent));
   const wellSpent = candidates.filter(({ spent }) => spent > 0 && spent >= WELL_SPENT * most);
@@ -144,14 +151,43 @@ const USUAL_BLOCKS = 4;
 export const blockLowRank = blockStructure({
   stored: STORED_BLOCK_LOW_RANK,
   order: "contiguous",
-  chooseBlocks: chooseNeighborBlocks,
+  chooseGrid: (allowed, size) => squareGrid(chooseNeighborBlocks(allowed, size)),
 });
 
 /** Four blocks on each side, or fewer if rank 1 in all of them is not affordable. */
 function chooseNeighborBlocks(allowed: number, size: MatrixSize): number {
   let blocks = Math.min(USUAL_BLOCKS, size.nOut, size.nIn);
-  while (blocks > 1 && rankOfBlocks(allowed, { ...size, blocks }) < 1) {
+  while (blocks > 1 && rankOfBlocks(allowed, { ...size, ...squareGrid(blocks) }) < 1) {
     blocks--;
   }
   return blocks;
+}
+
+/**
+ * Block tensor train with two cores (BTT; Qiu et al. 2024, arXiv 2406.06248): √n_out × √n_in contiguous blocks, whose
+ * rank is the rank of the train. In the authors' layer the output index is (α, β) and the input index (γ, δ); block
+ * (α, γ) has the entries of all β and δ. Monarch and block low rank choose few blocks of high rank instead.
+ * Parameters: `first` (n_in, r, J) and `second` (n_out, K, r).
+ */
+export const btt = blockStructure({ stored: STORED_BTT, order: "contiguous", chooseGrid: chooseBttGrid });
+
+/**
+ * The factors of both sides that are nearest to their roots; √n rounded, with padding, if there is none within a factor
+ * of 2. Fewer blocks if rank 1 is not affordable.
+ */
+function chooseBttGrid(allowed: number, size: MatrixSize): Grid {
+  const grid = { rows: lowerFactor(size.nOut), columns: Math.ceil(size.nIn / lowerFactor(size.nIn)) };
+  while (grid.rows * grid.columns > 1 && rankOfBlocks(allowed, { ...size, ...grid }) < 1) {
+    grid[grid.rows >= grid.columns ? "rows" : "columns"]--;
+  }
+  return grid;
+}
+
+/** The largest factor of n up to √n; ⌊√n⌋ if it is less than half of √n. */
+function lowerFactor(n: number): number {
+  const root = Math.floor(Math.sqrt(n));
+  for (let factor = root; 2 * factor >= root; factor--) {
+    if (n % factor === 0) return factor;
+  }
+  return root;
 }

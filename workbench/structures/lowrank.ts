@@ -22,6 +22,10 @@ import { affordableRank, allowance, expectPaid, type MatrixSize } from "./budget
 import { kernelOf } from "./convolution.ts";
 import { defineStructure } from "./define.ts";
 import { expectCovariance, parametersNamed, type StartOptions, type StructureParameters } from "./structure.ts";
+import { asvd, fwsvd } from "./weighted-svd.ts";
+
+/** left (n_out, rank) times right (rank, n_in). */
+export type LowRankParameters = { left: Tensor2D; right: Tensor2D };
 
 interface LowRankOptions {
   /** all singular triples of the matrix, if they are known, so that it is not decomposed again */
@@ -34,7 +38,7 @@ export const lowrank = defineStructure<LowRankOptions>(STORED_LOW_RANK, {
   async fromDense(weight, budget, options = {}) {
     expectOperand("lowrank", { weight }, { dtype: "float32", shape: ["n_out", "n_in"] });
     const [nOut, nIn] = weight.shape;
-    return truncated(weight, rankWithin({ nOut, nIn }, budget), options);
+    return { ...(await nearestFactors(weight, rankWithin({ nOut, nIn }, budget), options)) };
   },
 
   costWithin: (size, budget) => rankWithin(size, budget) * (size.nOut + size.nIn),
@@ -56,27 +60,33 @@ export const lowrank = defineStructure<LowRankOptions>(STORED_LOW_RANK, {
     return tidy(() => linear(conv2d(x, kernelOf(right, geometry), stride, padding), left) as Tensor4D);
   },
 
+  scaleInputs: ({ right }, scale) => ({ right: mul(right as Tensor2D, scale) }),
+
   starts: {
     // biome-ignore lint/correctness/useYield: this initialization reports no progress
     async *activation(weight, options) {
-      return { parameters: await nearestInOutputs(weight, options), by: "activation" };
+      const { nIn, nOut, cost } = options.layer;
+      return { parameters: { ...(await nearestInOutputs(weight, cost / (nIn + nOut), options)) }, by: "activation" };
     },
+    asvd,
+    fwsvd,
   },
 });
 
-async function nearestInOutputs(
+/**
+ * The optimum of the output error. This is the truncation of SVD-LLM (Wang et al., ICLR 2025, arXiv 2403.07378), which
+ * writes it with a Cholesky factor of Σ where this has Σ^½: the singular values and the product are the same.
+ */
+export async function nearestInOutputs(
   weight: Tensor2D,
-  { layer, covariance, triples }: StartOptions,
-): Promise<StructureParameters> {
-  const { nIn, nOut, cost } = layer;
-  const factors = await activationAwareSvd(weight, expectCovariance(layer, covariance), {
-    blocks: cost / (nIn + nOut),
-    triples,
-  });
+  rank: number,
+  { layer, covariance, triples }: Pick<StartOptions, "layer" | "covariance" | "triples">,
+): Promise<LowRankParameters> {
+  const factors = await activationAwareSvd(weight, expectCovariance(layer, covariance), { blocks: rank, triples });
   const { lr_weight1, lr_weight2, singularValues } = factors;
   const parameters = tidy(() => ({
     left: transpose(squeeze(lr_weight2, [2]) as Tensor2D),
-    right: reshape(lr_weight1, [lr_weight1.shape[0], nIn]),
+    right: reshape(lr_weight1, [rank, weight.shape[1]]) as Tensor2D,
   }));
   for (const tensor of [lr_weight1, lr_weight2, singularValues]) tensor.dispose();
   return parameters;
@@ -89,7 +99,12 @@ function rankWithin({ nOut, nIn }: MatrixSize, budget: number): number {
   return rank;
 }
 
-async function truncated(weight: Tensor2D, rank: number, { triples }: LowRankOptions): Promise<StructureParameters> {
+/** The factors `left` and `right` of the nearest matrix of a rank, with √s on each side. */
+export async function nearestFactors(
+  weight: Tensor2D,
+  rank: number,
+  { triples }: LowRankOptions = {},
+): Promise<LowRankParameters> {
   const { u, s, v } = await firstTriples(triples, { rank }, () => svd(weight, { rank }));
   const factors = tidy(() => {
     const root = sqrt(s);
@@ -99,7 +114,7 @@ async function truncated(weight: Tensor2D, rank: number, { triples }: LowRankOpt
   return factors;
 }
 
-function factorsOf(parameters: StructureParameters): { left: Tensor2D; right: Tensor2D } {
+function factorsOf(parameters: StructureParameters): LowRankParameters {
   const { left, right } = parametersNamed("lowrank", parameters, ["left", "right"]);
   expectOperand("lowrank", { right }, { dtype: "float32", shape: ["rank", "n_in"] });
   const [rank] = (right as Tensor2D).shape;

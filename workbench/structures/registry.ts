@@ -3,16 +3,17 @@
 import { registerStoredStructure } from "../../hub/model-folder/index.ts";
 import { EngineError, expectName } from "../engine/core/errors.ts";
 import { blockSparse } from "./block-sparse.ts";
-import { blockLowRank, monarch } from "./blocks.ts";
+import { blockLowRank, btt, monarch } from "./blocks.ts";
 import { dense } from "./dense.ts";
 import { gblr } from "./gblr.ts";
 import { lowrank } from "./lowrank.ts";
 import { packed } from "./packed.ts";
+import { pifa } from "./pifa.ts";
 import type { Structure, StructureKind } from "./structure.ts";
 import { tuckerKind } from "./tucker.ts";
 
 const registry = new Map<string, StructureKind>(
-  [gblr, lowrank, monarch, blockLowRank, blockSparse, tuckerKind, dense, packed].map((structure) => [
+  [gblr, lowrank, pifa, btt, monarch, blockLowRank, blockSparse, tuckerKind, dense, packed].map((structure) => [
     structure.name,
     kindOf(structure),
   ]),

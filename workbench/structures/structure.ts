@@ -6,7 +6,7 @@
 // `Structure`, which computes. Both are the same object if the structure does not depend on the layer's sizes, kernel
 // or masks.
 
-import type { Tensor, Tensor2D, Tensor4D } from "@tensorflow/tfjs-core";
+import type { Tensor, Tensor1D, Tensor2D, Tensor4D } from "@tensorflow/tfjs-core";
 import type { StoredLayer, StoredStructure } from "../../hub/model-folder/index.ts";
 import { EngineError, ShapeError } from "../engine/core/errors.ts";
 import type { Triples } from "../gblr/init/index.ts";
@@ -34,11 +34,14 @@ export interface LayerToHold extends MatrixSize {
 
 /**
  * Initializations. `svd` minimizes the error of the entries, `activation` the output error for the covariance found by
- * calibration, and `search` is the budgeted block search of GBLR.
+ * calibration, and `search` is the budgeted block search of GBLR. `asvd` and `fwsvd` are published decompositions with a
+ * weight for each input, and `wanda` is a published rule of pruning.
  */
-export const INITS = ["svd", "search", "activation"] as const;
+export const INITS = ["svd", "search", "activation", "asvd", "fwsvd", "wanda"] as const;
 /** Name of an initialization. */
 export type Init = (typeof INITS)[number];
+/** Initializations that cannot be computed without the covariance of a layer's inputs. */
+export const CALIBRATED_INITS: ReadonlySet<Init> = new Set(["activation", "asvd", "wanda"]);
 
 /** What an initialization is given. */
 export interface StartOptions {
@@ -46,8 +49,13 @@ export interface StartOptions {
   structure: Structure;
   /** with the allowed and the planned multiply-adds per row */
   layer: LayerToHold & { readonly allowed: number; readonly cost: number };
-  /** Σ (n_in, n_in) of the layer's inputs; required by `activation` */
+  /** Σ (n_in, n_in) of the layer's inputs; required by `CALIBRATED_INITS` */
   covariance?: Tensor2D | undefined;
+  /**
+   * (n_in), float32, at least 0, required by `fwsvd`: for each input, the sum over outputs of the mean of (∂L/∂W)² over
+   * calibration batches, where L is the loss. A common factor does not matter
+   */
+  importance?: Tensor1D | undefined;
   /** GBLR: rule for initial widths, see gblr/init/rules.ts */
   widths?: string;
   /** GBLR: rule for initial locations */
@@ -58,17 +66,19 @@ export interface StartOptions {
   triples?: Triples | undefined;
   /** optimizer steps of `search` */
   searchSteps: number;
-  /** stops a search between two of its events */
+  /** most evaluations of the output error by the refit of `activation`, see refit.ts. Default 200 */
+  refitEvaluations?: number | undefined;
+  /** stops an initialization between two of its events */
   signal?: AbortSignal | undefined;
 }
 
-/** Progress of the block search of one layer. */
+/** Progress of an iterative initialization of one layer: a block search, or a refit to outputs. */
 export interface SearchProgress {
   kind: "search";
   name: string;
   step: number;
   steps: number;
-  /** ‖W − W'‖ / ‖W‖ so far */
+  /** the relative error that is minimized, so far: ‖W − W'‖ / ‖W‖, or that of the outputs */
   error: number;
 }
 
@@ -151,6 +161,8 @@ export interface Structure<Options extends object = object> extends Omit<Structu
   readonly blocks?: number;
   /** whether its parameters are trainable. Default true */
   readonly isTrainable?: boolean;
+  /** parameters that are indices, so that they are never trained or fitted. Default none */
+  readonly fixed?: readonly string[];
   /** parameters that determine the places of blocks, which are a parameter group of their own. Default none */
   readonly places?: readonly string[];
   forLayer?(layer: LayerToHold, masks: MaskSettings): Structure;
@@ -181,6 +193,12 @@ export interface Structure<Options extends object = object> extends Omit<Structu
    * @returns float32 (batch, height', width', n_out)
    */
   convolve?(parameters: StructureParameters, x: Tensor4D, geometry: ConvolutionGeometry): Tensor4D;
+  /**
+   * The parameters that change if W becomes W D, with D diagonal: those of the inputs, multiplied with the scale.
+   * Structures that have it are refitted to outputs in fewer steps.
+   * @param scale the diagonal of D, (n_in)
+   */
+  scaleInputs?(parameters: StructureParameters, scale: Tensor1D): StructureParameters;
   /** the matrix in evaluation mode, (n_out, n_in). Default `dense` */
   denseInEvaluation?(parameters: StructureParameters): Tensor2D;
   /**
@@ -232,9 +250,13 @@ export function parametersNamed<Name extends string>(
  * Checks that the covariance of a layer is present, and returns it.
  * @throws EngineError when the layer was not calibrated
  */
-export function expectCovariance({ name }: LayerToHold, covariance: Tensor2D | undefined): Tensor2D {
+export function expectCovariance(
+  { name }: LayerToHold,
+  covariance: Tensor2D | undefined,
+  init: Init = "activation",
+): Tensor2D {
   if (covariance) return covariance;
-  throw new EngineError(`init activation: ${name} has no covariance of its inputs`, "calibrate it first");
+  throw new EngineError(`init ${init}: ${name} has no covariance of its inputs`, "calibrate it first");
 }
 
 /** Yields to the event loop so that signals and timers run between two pieces of work. */

@@ -163,7 +163,8 @@ class Checkpoint {
     for (const parameter of structure.parameterNames) {
       const stored = this.storedName(`${layer.name}.${parameter}`);
       const { shape, dtype } = this.find(stored);
-      const { isTrainable: trainable = true } = structure;
+      const { isTrainable = true, fixed = [] } = structure;
+      const trainable = isTrainable && !fixed.includes(parameter);
       const own = { stored, shape, dtype: dtype === "I32" ? "int32" : "float32", trainable } as const;
       this.parameters.set(`${layer.name}.${parameter}`, own);
     }

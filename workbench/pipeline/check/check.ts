@@ -4,9 +4,9 @@
 
 import type { Tensor2D } from "@tensorflow/tfjs-core";
 import { clone } from "@tensorflow/tfjs-core";
-import { type Conversion, type ConvertedLayer, totalsOf } from "../../compress/index.ts";
+import { type Conversion, type ConvertedLayer, plannedWeight, totalsOf } from "../../compress/index.ts";
 import { copyModel } from "../../models/create.ts";
-import { countsWith, denseWeight, type Model, replaceLayer } from "../../models/index.ts";
+import { countsWith, type Model, replaceLayer } from "../../models/index.ts";
 import { dense } from "../../structures/dense.ts";
 import { structureNamed } from "../../structures/registry.ts";
 import { type Converted, type ConvertStageOptions, convertModel } from "../convert.ts";
@@ -117,24 +117,20 @@ export async function* convertChecked(
   }
 }
 
-/** Converts, and keeps the dense matrix of each layer from before its conversion. */
+/** Converts, and keeps the dense matrices of the layers from before their conversion. */
 async function* capturing(
   model: Model,
   options: ConvertStageOptions,
   kept: Map<string, Tensor2D> | undefined,
 ): AsyncGenerator<PipelineEvent, Converted> {
-  const stay = new Set<string>();
   const work = convertModel(model, options);
   for (;;) {
     const { value, done } = await work.next();
     if (done) return value;
-    if (value.kind === "planned") {
-      for (const { name, structure } of value.plan.layers) if (structureNamed(structure).isDense) stay.add(name);
-    }
-    // Convolutions may have been split and units reordered by now, so the matrix is taken here, not from the folder.
-    if (kept && value.kind === "inner" && value.of === "convert" && value.event.kind === "layer") {
-      const { name } = value.event;
-      if (!stay.has(name)) kept.set(name, denseWeight(model, name));
+    // Units may have been reordered by now, so the matrices are taken from the model and not from its folder.
+    if (kept && value.kind === "planned") {
+      const converted = value.plan.layers.filter(({ structure }) => !structureNamed(structure).isDense);
+      for (const layer of converted) kept.set(layer.name, plannedWeight(model, layer));
     }
     yield value;
   }

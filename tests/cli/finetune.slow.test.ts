@@ -142,6 +142,11 @@ describe("a classifier of other classes than the data's", () => {
       const taught = await gblr("finetune", "five", "--dataset", images, "--new-head", "--distill", "0.5");
       expect(taught.code).toBe(2);
       expect(taught.stderr).toMatch(/^gblr: --new-head and --distill contradict[^\n]*\n$/);
+      const adapted = await gblr("finetune", "five", "--dataset", images, "--new-head", "--lora", "2");
+      expect(adapted).toMatchObject({
+        code: 2,
+        stderr: "gblr: --lora leaves the new head untrained; name its parameters, such as --lora-full fc or head\n",
+      });
     },
     PATIENCE,
   );

@@ -117,6 +117,26 @@ describe("a grid of two budgets and two structures", () => {
 });
 
 test(
+  "variants that are not trained have their converted models in the table",
+  async () => {
+    const args = ["--vary", "budget=0.4,0.6", "--out", "untrained", "--json"];
+    const none = ["--structure", "lowrank", "--compare", "gblr", "--fine-tune", "none"];
+    const { code, stdout, stderr } = await run(GBLR, ["sweep", "vit-s-cifar10", ...args, ...shared, ...none], place);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    const { results, files } = JSON.parse(stdout) as Told;
+    expect(results.map(({ name, stage, values }) => `${name} ${stage} ${values.budget ?? ""}`)).toEqual([
+      "dense, untrained before ",
+      "GBLR, SVD before 0.4",
+      "low rank before 0.4",
+      "GBLR, SVD before 0.6",
+      "low rank before 0.6",
+    ]);
+    expect(files).toContain("untrained/cost.png");
+  },
+  PATIENCE,
+);
+
+test(
   "one that fails leaves the others be, and is told at the end",
   async () => {
     const { code, stdout, stderr } = await sweep(

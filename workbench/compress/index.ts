@@ -32,6 +32,7 @@ export {
   type Convolutions,
   chooseLayers,
   expectDense,
+  layersToConvert,
   type PlannedLayer,
   type PlanOptions,
   type PlanTotals,

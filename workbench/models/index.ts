@@ -20,6 +20,7 @@ export {
 export { CROP_MODES, type CropMode, type ImageSettings, INTERPOLATIONS } from "../architectures/parts/image-terms.ts";
 export {
   headOf,
+  isFixed,
   languageHidden,
   languageLoss,
   languageNll,

@@ -175,8 +175,10 @@ export class PipelineView {
   }
 
   private fit(event: Extract<InnerEvent, { of: "fit" }>["event"]): void {
-    if (event.kind === "resumed") this.line(`  resumes after step ${event.step} of ${event.steps}`);
-    else if (event.kind === "step") {
+    if (event.kind === "started" || event.kind === "resumed") {
+      if (event.adapted !== undefined) this.line(`  trains ${formatCount(event.adapted)} parameters, with adapters`);
+      if (event.kind === "resumed") this.line(`  resumes after step ${event.step} of ${event.steps}`);
+    } else if (event.kind === "step") {
       const bar = this.barFor("training", event.steps, steps);
       if (this.barDone === 0) bar.skip(event.step - 1);
       if (this.barDone === 0) this.barDone = event.step - 1;

@@ -31,11 +31,16 @@ export const imageDomain: Domain<ImageSettings> = {
   schema: imageExperiment,
 
   check(settings) {
-    const { randAugment, autoAugment, colorJitter, newHead, distill } = settings;
+    const { randAugment, autoAugment, colorJitter, newHead, distill, teacher, lora, loraFull } = settings;
     checkScratch(settings);
-    if (newHead && distill > 0) {
+    if (newHead && distill > 0 && teacher === undefined) {
       throw new SettingsError(
-        "--new-head and --distill contradict each other, because the teacher has other classes; choose one",
+        "--new-head and --distill contradict each other, because the teacher has other classes; choose one, or give --teacher",
+      );
+    }
+    if (newHead && lora !== undefined && loraFull === undefined) {
+      throw new SettingsError(
+        "--lora leaves the new head untrained; name its parameters, such as --lora-full fc or head",
       );
     }
     const policy = autoAugment === "none" ? undefined : autoAugment;

@@ -3,6 +3,7 @@
 
 import { join } from "node:path";
 import { metricNamed, metricsOf } from "../../../hub/card/comparison.ts";
+import { isDense } from "../../../hub/model-folder/index.ts";
 import type { ComparisonRow } from "../../evaluate/comparison-row.ts";
 import { type CostPoint, metricByCostChart } from "../../report/charts/by-cost.ts";
 import { deviation, mean } from "../../report/compare/repeats.ts";
@@ -11,24 +12,32 @@ import { mergedResults } from "../../report/results.ts";
 import { readResults, writeResultsFile } from "../../report/results-file.ts";
 import type { SweepRun } from "../sweep.ts";
 
-/** The row of a trained model, with the values of its grid point; or of the base model, without values. */
+/**
+ * The row of a trained model, or of one that is only converted, with the values of its grid point; or of the base model,
+ * without values.
+ */
 export interface SweepResult extends ComparisonRow {
   values: Readonly<Record<string, string>>;
 }
 
-/** The results of all runs: first the base model, then the trained models of each run. */
+/** The results of all runs: first the base model, then the models of each run; of a variant the trained one, if any. */
 export function resultsOf(runs: readonly SweepRun[]): SweepResult[] {
   const base = new Map<string, SweepResult>();
-  const trained = runs.flatMap(({ point: { values }, rows }) =>
-    rows.flatMap((row): SweepResult[] => (row.stage === "after" ? [{ ...row, values }] : [])),
-  );
+  const models = runs.flatMap(({ point: { values }, status, rows: [, ...rows] }) => {
+    const isResult = (row: ComparisonRow) => row.stage === "after" || (status === "finished" && isUntrained(row, rows));
+    return rows.filter(isResult).map((row): SweepResult => ({ ...row, values }));
+  });
   for (const { rows } of runs) {
     // All runs have the same row for the base model, unless the base model depends on the grid point.
     const [first] = rows;
     if (first) base.set(JSON.stringify([first.name, first.metrics]), { ...first, values: {} });
   }
-  return [...base.values(), ...trained];
+  return [...base.values(), ...models];
 }
+
+/** Whether a row is that of a converted model that was not trained. */
+const isUntrained = ({ name }: ComparisonRow, rows: readonly ComparisonRow[]): boolean =>
+  !rows.some((other) => other.name === name && other.stage === "after");
 
 /** What `writeSweepResults` writes. */
 export interface SweptResults {
@@ -63,13 +72,13 @@ const SAID = ["structure", "init", "allocate", "budget", "flops", "widths", "tar
 /**
  * Plots the main metric by relative FLOPs: a curve for each variant, and the base model as a dashed line. Several seeds
  * are shown as their mean with an error bar of one standard deviation in each direction.
- * @returns undefined if no trained model has both a metric and relative FLOPs
+ * @returns undefined if no compressed or trained model has both a metric and relative FLOPs
  */
 export function sweepChart(recipe: string, results: readonly SweepResult[]): Chart | undefined {
   const [metric] = metricsOf(results.slice(-1).map(({ metrics }) => ({ metrics: firstOf(metrics) })));
   if (metric === undefined) return undefined;
   const points = acrossSeeds(results).flatMap((row): CostPoint[] => {
-    const isBase = row.stage === "before";
+    const isBase = row.stage === "before" && isDense(row.structure);
     const [x, y] = [row.relativeFlops?.reference, row.metrics[metric]];
     if (x === undefined || y === undefined) return [];
     const series = isBase ? "to start with" : seriesOf(row);

@@ -2,6 +2,7 @@
 // folder.
 
 export { INIT_DATA, INITS, type Init, needsCalibration } from "../structures/structure.ts";
+export { plannedWeight } from "./allocate.ts";
 export {
   type CalibrateEvent,
   type CalibrateOptions,

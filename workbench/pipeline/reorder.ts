@@ -11,6 +11,7 @@ import {
   inputPowers,
   orderNamed,
   type ReorderedUnits,
+  type ReorderOptions,
   reorderModel,
   type SymmetryKind,
 } from "../compress/index.ts";
@@ -37,6 +38,8 @@ export interface ReorderRequest {
   order: string;
   /** kinds of units. Default: all that the architecture has */
   kinds?: readonly SymmetryKind[] | undefined;
+  /** the score by which `search` compares orders. Default: the error of plain grids */
+  scoreOf?: ReorderOptions["scoreOf"];
 }
 
 /** A reordering that was made. */
@@ -58,11 +61,11 @@ interface ReorderStageOptions {
  */
 export async function* reorder(
   model: Model,
-  { order, kinds }: ReorderRequest,
+  { order, kinds, scoreOf }: ReorderRequest,
   { data, signal }: ReorderStageOptions,
 ): AsyncGenerator<PipelineEvent, Reordered> {
   const powers = data && orderNamed(order).needsPowers ? yield* measured(model, data, signal) : undefined;
-  const events = reorderModel(model, { order, kinds, ...(powers && { powers }), signal });
+  const events = reorderModel(model, { order, kinds, ...(powers && { powers }), ...(scoreOf && { scoreOf }), signal });
   return yield* lastEvent(events, "reordered", (event) => ({ kind: "inner", of: "reorder", event }));
 }
 

@@ -271,7 +271,7 @@ test("a model that is not there, and a place that cannot be a folder, are errors
 });
 
 test.each([
-  [["--structure", "lowrnk", "--budget", "0.5"], "Allowed choices are gblr, lowrank, monarch"],
+  [["--structure", "lowrnk", "--budget", "0.5"], "Allowed choices are gblr, lowrank"],
   [["--budget", "0.5"], "--structure"],
   [["--structure", "gblr", "--budget", "0"], "above 0 and at most 1"],
   [["--structure", "gblr", "--budget", "1.2"], "above 0 and at most 1"],

@@ -15,12 +15,12 @@ import {
 } from "../compress/index.ts";
 import type { Whitening } from "../gblr/init/index.ts";
 import type { Model } from "../models/index.ts";
-import type { CalibrationCache } from "./calibration-cache.ts";
+import type { CalibrationCache } from "./calibration/cache.ts";
+import { CALIBRATION_BYTES, GroupedCovariances } from "./calibration/grouped-covariances.ts";
+import { type LossGradients, lossGradients } from "./calibration/loss-gradients.ts";
+import { SequentialCovariances } from "./calibration/sequential-covariances.ts";
 import type { CalibrationData } from "./domains/domain.ts";
-import { CALIBRATION_BYTES, GroupedCovariances } from "./grouped-covariances.ts";
-import { type LossGradients, lossGradients } from "./loss-gradients.ts";
 import { type Reordered, type ReorderRequest, reorder } from "./reorder.ts";
-import { SequentialCovariances } from "./sequential-covariances.ts";
 import type { PipelineEvent } from "./stage.ts";
 
 /** The inputs of a plan that the convert stage determines. */

@@ -172,10 +172,10 @@ async function* conversion(
     signal: context.signal,
   };
   const asked = { plan, calibration, cache, finished, reorder: requestOf(settings), ...how };
-  const { conversion, reordered } = yield* convertModel(model, asked);
+  const { conversion, reordered, earlierSeconds = 0 } = yield* convertModel(model, asked);
   await record(folder, conversion);
   if (reordered) await writeFileAtomically(join(folder, REORDER_FILE), reorderText(reordered));
-  const seconds = (performance.now() - began) / 1000;
+  const seconds = earlierSeconds + (performance.now() - began) / 1000;
   const layers = conversion.layers.map(({ name }) => name);
   return { seconds, layers, facts: conversionFacts(conversion, { seconds, calibration }) };
 }

@@ -18,7 +18,7 @@ import { EngineError } from "../engine/core/errors.ts";
 import type { OpenEngineOptions } from "../engine/core/types.ts";
 import { WHITENINGS, type Whitening, widthValues } from "../gblr/init/index.ts";
 import type { WeightType } from "../models/index.ts";
-import type { CalibrationSettings } from "../pipeline/calibrate.ts";
+import type { CalibrationSettings } from "../pipeline/calibration/calibrate.ts";
 import { NO_ORDER } from "../pipeline/reorder.ts";
 import { structureNamed, structures } from "../structures/registry.ts";
 import { countFrom, numberFrom, share } from "./shared/options.ts";

@@ -14,14 +14,14 @@ import {
 } from "../compress/index.ts";
 import type { Engine } from "../engine/core/types.ts";
 import type { Model } from "../models/index.ts";
-import { openCalibration } from "../pipeline/calibrate.ts";
+import { openCalibration } from "../pipeline/calibration/calibrate.ts";
+import { hashedCalibration } from "../pipeline/calibration/hash.ts";
 import { type CheckOutcome, convertChecked } from "../pipeline/check/check.ts";
 import { type Converted, convertModel, type PlanRequest } from "../pipeline/convert.ts";
 import { fetchModel, type Source } from "../pipeline/fetch.ts";
 import { load } from "../pipeline/load.ts";
 import { sizeOnDisk } from "../pipeline/measure.ts";
 import { reorderedLines, reorderTexts, requestOf } from "../pipeline/reorder.ts";
-import { hashedCalibration } from "../pipeline/results/calibration-hash.ts";
 import { type ConvertedFolder, writeConversionResults } from "../pipeline/results/conversion-results.ts";
 import { baseOf, originFacts, PICTURE, save, writeCard } from "../pipeline/save.ts";
 import type { PipelineEvent, StageContext } from "../pipeline/stage.ts";

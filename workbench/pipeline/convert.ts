@@ -14,12 +14,12 @@ import {
 } from "../compress/index.ts";
 import type { Whitening } from "../gblr/init/index.ts";
 import type { Model } from "../models/index.ts";
-import type { CalibrationResults } from "./calibration-cache.ts";
+import type { CalibrationResults } from "./calibration/cache.ts";
+import { CALIBRATION_BYTES, GroupedCovariances } from "./calibration/grouped-covariances.ts";
+import { type LossGradients, lossGradients } from "./calibration/loss-gradients.ts";
+import { SequentialCovariances } from "./calibration/sequential-covariances.ts";
 import type { CalibrationData } from "./domains/domain.ts";
-import { CALIBRATION_BYTES, GroupedCovariances } from "./grouped-covariances.ts";
-import { type LossGradients, lossGradients } from "./loss-gradients.ts";
 import { type Reordered, type ReorderRequest, reorder } from "./reorder.ts";
-import { SequentialCovariances } from "./sequential-covariances.ts";
 import type { PipelineEvent } from "./stage.ts";
 
 /** The inputs of a plan that the convert stage determines. */
@@ -73,6 +73,8 @@ export interface Converted {
   conversion: Conversion;
   /** number of input rows of the calibration */
   rows?: number;
+  /** seconds that earlier processes took for layers that were put in place. Default 0 */
+  earlierSeconds?: number;
   /** the largest damping that a sequential calibration has used, as a share of the mean diagonal entry */
   damping?: number;
   /** the orders of units, if the model was reordered */
@@ -142,14 +144,23 @@ export async function* convertModel(
       order,
       ...(sequence && { corrections: sequence.corrections }),
     };
+    let earlierSeconds = 0;
     for await (const event of convert(model, plan, { ...how, ...calibrated })) {
+      if (event.kind === "restored") earlierSeconds += event.layer.seconds;
       if (event.kind === "layer" && source) yield* source.provide(event.name);
       if (event.kind === "replaced" || event.kind === "restored") sequence?.replaced(event.layer.name);
       yield { kind: "inner", of: "convert", event };
       if (event.kind !== "converted") continue;
       const { kind: _, ...conversion } = event;
       const used = sequence && { damping: sequence.damping };
-      return { plan, conversion, ...(source && { rows: source.rows }), ...used, ...(reordered && { reordered }) };
+      return {
+        plan,
+        conversion,
+        ...(source && { rows: source.rows }),
+        ...used,
+        ...(earlierSeconds > 0 && { earlierSeconds }),
+        ...(reordered && { reordered }),
+      };
     }
     throw new Error("the conversion ended early");
   } finally {

@@ -9,7 +9,7 @@ import { parseRepoName, RepoNameError } from "../../hub/access/repository.ts";
 import { structureTitle } from "../../hub/model-folder/index.ts";
 import { type RunRecord, readRun, startRun, updateRun, writeReport } from "../report/index.ts";
 import { expectLora } from "../train/index.ts";
-import { CalibrationCache } from "./calibration-cache.ts";
+import { CalibrationCache } from "./calibration/cache.ts";
 import { compressVariant, type Shared } from "./compress-variant.ts";
 import type { Domain, Sources } from "./domains/domain.ts";
 import { baseName, fetchModel, type Source, structureOf } from "./fetch.ts";

@@ -7,12 +7,12 @@ import type { ComparisonRow } from "../../evaluate/comparison-row.ts";
 import type { Model } from "../../models/index.ts";
 import { RUN_FILES, type RunFacts } from "../../report/index.ts";
 import { finishedResults, writeResultsFile } from "../../report/results-file.ts";
+import type { HashedCalibration } from "../calibration/hash.ts";
 import type { Converted } from "../convert.ts";
 import type { Source } from "../fetch.ts";
 import { costFacts, memoryFacts, sizeOnDisk } from "../measure.ts";
 import type { Origin } from "../stage.ts";
 import { variantOf } from "../variants.ts";
-import type { HashedCalibration } from "./calibration-hash.ts";
 import { conversionFacts } from "./row-facts.ts";
 import { modelFacts } from "./source-facts.ts";
 

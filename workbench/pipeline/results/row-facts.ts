@@ -4,10 +4,10 @@
 import type { Conversion } from "../../compress/index.ts";
 import type { ComparisonRow } from "../../evaluate/comparison-row.ts";
 import { structureNamed } from "../../structures/registry.ts";
+import type { HashedCalibration } from "../calibration/hash.ts";
 import { type ExperimentSettings, experimentShape, type SettingMeta } from "../settings.ts";
 import { askedCost } from "../train.ts";
 import type { Variant } from "../variants.ts";
-import type { HashedCalibration } from "./calibration-hash.ts";
 
 /** Settings of the compression that are not options of the method, or that the row has by another name. */
 const NOT_METHOD = ["structure", "compare", "widths", "flops", "budget", "allocate", "init", "layers"];

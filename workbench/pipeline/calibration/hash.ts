@@ -28,14 +28,15 @@ export function hashedCalibration(data: CalibrationData): HashedCalibration {
     }
     facts = { samples, sha256: hash.digest("hex") };
   }
+  const known = () => facts;
   return {
     forward: (model, input) => data.forward(model, input),
     total: data.total,
     unit: data.unit,
-    inputs: () => (facts === undefined ? hashedInputs() : data.inputs()),
+    inputs: () => (known() === undefined ? hashedInputs() : data.inputs()),
     facts: async () => {
-      if (facts === undefined) for await (const input of hashedInputs()) input.dispose();
-      return facts as unknown as CalibrationFacts;
+      if (known() === undefined) for await (const input of hashedInputs()) input.dispose();
+      return known() as CalibrationFacts;
     },
   };
 }

@@ -6,10 +6,10 @@ import { mkdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { type Tensor, tensor } from "@tensorflow/tfjs-core";
 import { z } from "zod";
-import { writeFileAtomically } from "../../hub/files/atomic-file.ts";
-import { openSafetensors, writeSafetensors } from "../../hub/safetensors/index.ts";
-import { jsonOrUndefined } from "../../hub/text/json.ts";
-import type { HashedCalibration } from "./results/calibration-hash.ts";
+import { writeFileAtomically } from "../../../hub/files/atomic-file.ts";
+import { openSafetensors, writeSafetensors } from "../../../hub/safetensors/index.ts";
+import { jsonOrUndefined } from "../../../hub/text/json.ts";
+import type { HashedCalibration } from "./hash.ts";
 
 /** What a result is: covariances of inputs, or what gradients say about layers. */
 export type CalibrationKind = "covariances" | "energies" | "importances";

@@ -3,12 +3,12 @@
 // groups may be converted already: the covariances are those of the dense model, whatever the groups are.
 
 import type { Tensor2D } from "@tensorflow/tfjs-core";
-import { type Covariances, type Decompositions, type PlannedLayer, takeApart } from "../compress/index.ts";
-import { denseWeight, type Model } from "../models/index.ts";
+import { type Covariances, type Decompositions, type PlannedLayer, takeApart } from "../../compress/index.ts";
+import { denseWeight, type Model } from "../../models/index.ts";
+import type { CalibrationData } from "../domains/domain.ts";
+import type { PipelineEvent } from "../stage.ts";
+import type { CalibrationResults } from "./cache.ts";
 import { type Calibration, calibrateLayers } from "./calibrate.ts";
-import type { CalibrationResults } from "./calibration-cache.ts";
-import type { CalibrationData } from "./domains/domain.ts";
-import type { PipelineEvent } from "./stage.ts";
 
 /** Most bytes of covariances that are in memory at a time. */
 export const CALIBRATION_BYTES = 4e9;

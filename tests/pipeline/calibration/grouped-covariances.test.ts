@@ -3,12 +3,12 @@
 
 import { beforeAll, describe, expect, test } from "bun:test";
 import * as tf from "@tensorflow/tfjs-core";
-import { type Allocation, planConversion, windowInputs } from "../../workbench/compress/index.ts";
-import { openEngine } from "../../workbench/engine/core/open.ts";
-import { languageHidden } from "../../workbench/models/index.ts";
-import { convertModel } from "../../workbench/pipeline/convert.ts";
-import { resultOf } from "../../workbench/pipeline/stage.ts";
-import { TINY, tinyModel } from "../compress/tiny.ts";
+import { type Allocation, planConversion, windowInputs } from "../../../workbench/compress/index.ts";
+import { openEngine } from "../../../workbench/engine/core/open.ts";
+import { languageHidden } from "../../../workbench/models/index.ts";
+import { convertModel } from "../../../workbench/pipeline/convert.ts";
+import { resultOf } from "../../../workbench/pipeline/stage.ts";
+import { TINY, tinyModel } from "../../compress/tiny.ts";
 
 beforeAll(() => openEngine());
 

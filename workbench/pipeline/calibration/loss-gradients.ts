@@ -2,12 +2,12 @@
 // by the loss, and the importances of inputs. Layers are taken group by group, so that not all matrices are in memory.
 
 import { type Tensor, type Tensor1D, tensor1d } from "@tensorflow/tfjs-core";
-import { type Decompositions, type SensitivityEvent, sensitivities } from "../compress/index.ts";
-import { denseWeight, type Model } from "../models/index.ts";
-import type { CalibrationResults } from "./calibration-cache.ts";
-import type { CalibrationData } from "./domains/domain.ts";
+import { type Decompositions, type SensitivityEvent, sensitivities } from "../../compress/index.ts";
+import { denseWeight, type Model } from "../../models/index.ts";
+import type { CalibrationData } from "../domains/domain.ts";
+import { lastEvent, type PipelineEvent } from "../stage.ts";
+import type { CalibrationResults } from "./cache.ts";
 import type { GroupedCovariances } from "./grouped-covariances.ts";
-import { lastEvent, type PipelineEvent } from "./stage.ts";
 
 /** Share of the calibration data on which gradients are computed: they take several times as long as a forward pass. */
 const SHARE = 0.25;

@@ -22,7 +22,7 @@ import {
   tidy,
   transpose,
 } from "@tensorflow/tfjs-core";
-import { solvePositive } from "../engine/linalg/index.ts";
+import { solvePositive } from "../../engine/linalg/index.ts";
 
 /** The three factors as stacks, padded with zeros: block (i, j) of the matrix is U_i diag(s_ij) V_jᵀ. */
 export interface BlastStacks {
